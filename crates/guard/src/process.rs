@@ -1,0 +1,70 @@
+//! Looking at processes and ending them.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// All process ids of the machine that we can see.
+fn all() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok())
+}
+
+/// The parent of a process; `None` when it is gone.
+fn parent(pid: i32) -> Option<i32> {
+    // proc(5): the name stands in brackets and may hold anything, so count from the last bracket.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat[stat.rfind(')')? + 1..].split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The children of a process.
+pub(crate) fn children(of: i32) -> Vec<i32> {
+    all().filter(|pid| parent(*pid) == Some(of)).collect()
+}
+
+/// A process and all its descendants.
+fn tree(root: i32) -> Vec<i32> {
+    let parents: Vec<(i32, i32)> = all().filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        found.extend(parents.iter().filter(|(child, p)| *p == pid && !found.contains(child)).map(|(child, _)| *child).collect::<Vec<_>>());
+        next += 1;
+    }
+    found
+}
+
+pub(crate) fn kill(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        // Gone already is what we want.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Kills every process that works in this folder, below it, or has it as TMPDIR. For what a killed guard left behind.
+pub fn kill_strays(folder: &Path) {
+    let mark = format!("TMPDIR={}", folder.display());
+    for pid in all() {
+        let inside = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
+        let marked = || {
+            fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|env| env.split(|b| *b == 0).any(|var| var == mark.as_bytes()))
+        };
+        if inside || marked() {
+            kill(pid);
+        }
+    }
+}
+
+/// Resident memory of a process and all its descendants, in bytes, shared pages counted by their share.
+#[must_use]
+pub fn resident_memory(root: u32) -> u64 {
+    let Ok(root) = i32::try_from(root) else { return 0 };
+    tree(root).into_iter().filter_map(proportional_set_size).sum()
+}
+
+fn proportional_set_size(pid: i32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let kib = rollup.lines().find_map(|l| l.strip_prefix("Pss:"))?.split_whitespace().next()?;
+    kib.parse::<u64>().ok().map(|kib| kib * 1024)
+}

@@ -1,0 +1,132 @@
+//! Kinds of tasks, the stages they pass through, and the states they can be in.
+
+use serde::{Deserialize, Serialize};
+
+/// A name that is none of those known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not one of {known}")]
+pub struct UnknownName {
+    /// What was given.
+    pub given: String,
+    /// What would have been understood, comma-separated.
+    pub known: String,
+}
+
+/// An enum whose every variant has one name, used in JSON, Redis, metrics and on the command line alike.
+macro_rules! named {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ::serde::Serialize, ::serde::Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $text)] $variant),+ }
+
+        impl $name {
+            /// All of them, in the order of their declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its one name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::kind::UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::ALL.iter().copied().find(|x| x.as_str() == text).ok_or_else(|| $crate::kind::UnknownName {
+                    given: text.chars().take(64).collect(),
+                    known: Self::ALL.iter().map(|x| x.as_str()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+    };
+}
+pub(crate) use named;
+
+named! {
+    /// What a client can ask for.
+    Kind {
+        /// Put the migrator on a site and read its key.
+        Setup = "setup",
+        /// Make an application password on a site.
+        CreateAppPassword = "create-app-password",
+    }
+}
+
+named! {
+    /// A part of a task with a queue of its own, because the stages cost differently and scale by themselves.
+    Stage {
+        /// Makes and unmakes clones.
+        Provisioning = "provisioning",
+        /// Drives a browser through wp-admin.
+        Browser = "browser",
+        /// Moves content.
+        Transfer = "transfer",
+    }
+}
+
+named! {
+    /// Where a task, or one of its steps, stands.
+    State {
+        /// Waiting for its first worker.
+        Queued = "queued",
+        /// A worker has it, or it is between two steps or two attempts.
+        Running = "running",
+        /// Done.
+        Succeeded = "succeeded",
+        /// Ended with a problem.
+        Failed = "failed",
+        /// Ended by its owner.
+        Cancelled = "cancelled",
+    }
+}
+
+impl State {
+    /// Whether nothing more will happen to it.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// One step of a task: a name that is unique in its task, and the stage that does it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepPlan {
+    /// Name, such as `setup`.
+    pub name: String,
+    /// The stage whose queue it stands in.
+    pub stage: Stage,
+}
+
+/// The steps of a task: phases one after another, the steps of one phase side by side.
+pub type Plan = Vec<Vec<StepPlan>>;
+
+impl Kind {
+    /// The steps that a task of this kind takes.
+    #[must_use]
+    pub fn plan(self) -> Plan {
+        let step = |name: &str, stage| StepPlan { name: name.to_owned(), stage };
+        match self {
+            Self::Setup => vec![vec![step("setup", Stage::Browser)]],
+            Self::CreateAppPassword => vec![vec![step("app-password", Stage::Browser)]],
+        }
+    }
+
+    /// How much earlier than its age it is served: a task of priority `n` overtakes those that came up to
+    /// `n` minutes before it (`queue.md`, promise 4).
+    #[must_use]
+    pub const fn priority(self) -> u8 {
+        match self {
+            // Somebody waits for both at a screen, and both are short.
+            Self::Setup | Self::CreateAppPassword => 1,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+#![doc = include_str!("../README.md")]
+
+mod event;
+mod fields;
+mod kind;
+mod problem;
+mod redact;
+mod request;
+mod result;
+mod site;
+mod view;
+
+pub use event::{Event, Progress};
+pub use fields::{Fault, Faults};
+pub use kind::{Kind, Plan, Stage, State, StepPlan, UnknownName};
+pub use problem::{Code, Problem};
+pub use redact::Redactor;
+pub use request::{
+    AppName, CreateAppPasswordRequest, Login, Request, Role, SealedRequest, SecretField, SecretFields, SetupRequest,
+    Username,
+};
+pub use result::{AppPasswordResult, Outcome, PluginStatus, SetupResult, SplitResult};
+pub use secrecy::{ExposeSecret, SecretString};
+pub use site::{SiteKey, SiteUrl, SiteUrlError};
+pub use uuid::Uuid;
+pub use view::{
+    Artifact, Links, PROBLEM_TYPE_PREFIX, QueueView, StageDepth, StepView, TaskList, TaskView, WorkerView,
+};
+
+/// What a task is called: a UUIDv7, so that ids sort by age.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, format = Uuid))]
+#[serde(transparent)]
+pub struct TaskId(Uuid);
+
+impl TaskId {
+    /// A new id of this moment.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The UUID inside.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+
+    /// The UUIDv5 that everything this task makes on a site is known by (`app_id` of an application
+    /// password, for example): the same for every attempt, so that a repeat finds its own.
+    #[must_use]
+    pub fn derived(self, what: &str) -> Uuid {
+        Uuid::new_v5(&self.0, what.as_bytes())
+    }
+
+    /// Six lower-case hex characters, to tell two names apart that would else be the same.
+    #[must_use]
+    pub fn short(self) -> String {
+        let hex = self.0.simple().to_string();
+        hex[hex.len() - 6..].to_owned()
+    }
+}
+
+impl Default for TaskId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Display for TaskId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for TaskId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // The one spelling that we hand out: other forms of a UUID would give one task two names.
+        let id = Uuid::parse_str(text)?;
+        if id.to_string() == text { Ok(Self(id)) } else { Uuid::parse_str("").map(Self) }
+    }
+}

@@ -1,0 +1,320 @@
+//! What clients ask for. A value of these types is valid.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::fields::{Faults, Fields};
+use crate::kind::named;
+use crate::{Kind, SiteKey, SiteUrl};
+
+named! {
+    /// What a site will be used for.
+    Role {
+        /// Content comes from it.
+        Source = "source",
+        /// Content goes to it: the migrator's import is switched on.
+        Target = "target",
+    }
+}
+
+/// A WordPress user's login name or e-mail address: 1 to 100 characters, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Username(String);
+
+/// The name an application password is listed under: 1 to 100 characters, no control characters, no `<`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AppName(String);
+
+impl Username {
+    fn read(text: String) -> Result<Self, String> {
+        line(text, 100).map(Self)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AppName {
+    /// What a request that names none gets.
+    pub const DEFAULT: &'static str = "wpclone";
+
+    fn read(text: String) -> Result<Self, String> {
+        // WordPress runs the name through sanitize_text_field(), which cuts tags: the name would come back changed.
+        if text.contains('<') || text.contains('%') {
+            return Err("must not contain `<` or `%`, which WordPress takes out".into());
+        }
+        line(text, 100).map(Self)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for AppName {
+    fn default() -> Self {
+        Self(Self::DEFAULT.into())
+    }
+}
+
+fn line(text: String, max: usize) -> Result<String, String> {
+    let text = text.trim().to_owned();
+    match text.chars().count() {
+        0 => Err("must not be empty".into()),
+        n if n > max => Err(format!("must have at most {max} characters")),
+        _ if text.chars().any(char::is_control) => Err("must not contain control characters".into()),
+        _ => Ok(text),
+    }
+}
+
+fn password(text: String) -> Result<SecretString, String> {
+    // Not trimmed: WordPress' own form keeps the spaces of a password. 4096 is wp_check_password()'s limit.
+    match text.len() {
+        0 => Err("must not be empty".into()),
+        n if n > 4096 => Err("must have at most 4096 bytes".into()),
+        _ if text.contains('\0') => Err("must not contain NUL".into()),
+        _ => Ok(SecretString::from(text)),
+    }
+}
+
+/// A wp-admin login of a site.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The site.
+    pub site: SiteUrl,
+    /// The user's login name or e-mail address.
+    pub username: Username,
+    /// The user's password.
+    pub password: SecretString,
+}
+
+/// `POST /setup`: put the migrator on a site and read its key.
+#[derive(Debug, Clone)]
+pub struct SetupRequest {
+    /// Where.
+    pub login: Login,
+    /// What for.
+    pub role: Role,
+}
+
+/// `POST /create-app-password`: make an application password.
+#[derive(Debug, Clone)]
+pub struct CreateAppPasswordRequest {
+    /// Where.
+    pub login: Login,
+    /// The name to list it under.
+    pub app_name: AppName,
+}
+
+/// A request of any kind.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// `POST /setup`.
+    Setup(SetupRequest),
+    /// `POST /create-app-password`.
+    CreateAppPassword(CreateAppPasswordRequest),
+}
+
+named! {
+    /// A secret that a request brings. Its name is part of what it is sealed with.
+    SecretField {
+        /// The password of the site's user.
+        Password = "password",
+    }
+}
+
+/// The secrets of a request, by field.
+pub type SecretFields = Vec<(SecretField, SecretString)>;
+
+/// A request without its secrets: what is stored, listed and shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum SealedRequest {
+    /// `POST /setup`.
+    Setup {
+        /// Where.
+        url: SiteUrl,
+        /// The user to log in as.
+        username: Username,
+        /// What for.
+        role: Role,
+    },
+    /// `POST /create-app-password`.
+    CreateAppPassword {
+        /// Where.
+        url: SiteUrl,
+        /// The user to log in as.
+        username: Username,
+        /// The name to list it under.
+        app_name: AppName,
+    },
+}
+
+fn login(fields: &mut Fields) -> Option<Login> {
+    let site = fields.required("url", |text| SiteUrl::parse(&text).map_err(|e| e.to_string()));
+    let username = fields.required("username", Username::read);
+    let password = fields.required("password", password);
+    Some(Login { site: site?, username: username?, password: password? })
+}
+
+impl Request {
+    /// Reads a request's body, `callback_url` and other fields that belong to no kind taken out before.
+    ///
+    /// # Errors
+    /// Every fault at once, unknown fields among them.
+    pub fn parse(kind: Kind, body: Value) -> Result<Self, Faults> {
+        let mut fields = Fields::of(body)?;
+        let login = login(&mut fields);
+        let request = match kind {
+            Kind::Setup => {
+                let role = fields.optional("role", Role::Source, |t| t.parse().map_err(|e: crate::UnknownName| e.to_string()));
+                login.zip(role).map(|(login, role)| Self::Setup(SetupRequest { login, role }))
+            }
+            Kind::CreateAppPassword => {
+                let name = fields.optional("app_name", AppName::default(), AppName::read);
+                login.zip(name).map(|(login, app_name)| {
+                    Self::CreateAppPassword(CreateAppPasswordRequest { login, app_name })
+                })
+            }
+        };
+        match (request, fields.finish()) {
+            (Some(request), faults) if faults.is_empty() => Ok(request),
+            (_, faults) => Err(faults),
+        }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Setup(_) => Kind::Setup,
+            Self::CreateAppPassword(_) => Kind::CreateAppPassword,
+        }
+    }
+
+    /// The login it brings.
+    #[must_use]
+    pub fn login(&self) -> &Login {
+        match self {
+            Self::Setup(r) => &r.login,
+            Self::CreateAppPassword(r) => &r.login,
+        }
+    }
+
+    /// The request without its secrets, and the secrets.
+    #[must_use]
+    pub fn split(self) -> (SealedRequest, SecretFields) {
+        match self {
+            Self::Setup(SetupRequest { login: Login { site, username, password }, role }) => {
+                (SealedRequest::Setup { url: site, username, role }, vec![(SecretField::Password, password)])
+            }
+            Self::CreateAppPassword(CreateAppPasswordRequest { login: Login { site, username, password }, app_name }) => (
+                SealedRequest::CreateAppPassword { url: site, username, app_name },
+                vec![(SecretField::Password, password)],
+            ),
+        }
+    }
+
+    /// The text that two requests have in common exactly when they ask for the same. It contains the password:
+    /// only a keyed hash of it may be stored.
+    #[must_use]
+    pub fn fingerprint_text(&self) -> SecretString {
+        let (sealed, secrets) = self.clone().split();
+        let mut parts = vec![serde_json::to_value(&sealed).unwrap_or_default()];
+        parts.extend(secrets.iter().map(|(f, s)| serde_json::json!([f, s.expose_secret()])));
+        SecretString::from(Value::Array(parts).to_string())
+    }
+}
+
+impl SealedRequest {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Setup { .. } => Kind::Setup,
+            Self::CreateAppPassword { .. } => Kind::CreateAppPassword,
+        }
+    }
+
+    /// The keys of every site that it works on: what its task locks.
+    #[must_use]
+    pub fn sites(&self) -> Vec<SiteKey> {
+        match self {
+            Self::Setup { url, .. } | Self::CreateAppPassword { url, .. } => vec![url.key()],
+        }
+    }
+
+    /// The request whole again; `None` when a secret is missing.
+    #[must_use]
+    pub fn join(self, secrets: &[(SecretField, SecretString)]) -> Option<Request> {
+        let secret = |field| secrets.iter().find(|(f, _)| *f == field).map(|(_, s)| s.clone());
+        Some(match self {
+            Self::Setup { url, username, role } => Request::Setup(SetupRequest {
+                login: Login { site: url, username, password: secret(SecretField::Password)? },
+                role,
+            }),
+            Self::CreateAppPassword { url, username, app_name } => {
+                Request::CreateAppPassword(CreateAppPasswordRequest {
+                    login: Login { site: url, username, password: secret(SecretField::Password)? },
+                    app_name,
+                })
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn details(kind: Kind, body: Value) -> Vec<String> {
+        let faults = Request::parse(kind, body).unwrap_err();
+        faults.into_iter().map(|f| format!("{} {}", f.pointer, f.detail)).collect()
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        insta::assert_json_snapshot!(
+            details(Kind::Setup, json!({"url": "ftp://a", "username": 7, "password": "", "role": "boss", "extra/x": 1})),
+            @r#"
+        [
+          "/url must begin with http:// or https://",
+          "/username must be a string",
+          "/password must not be empty",
+          "/role `boss` is not one of source, target",
+          "/extra~1x is not a field of this request"
+        ]
+        "#
+        );
+        assert_eq!(details(Kind::Setup, json!([])), [" must be a JSON object"]);
+        assert_eq!(
+            details(Kind::CreateAppPassword, json!({"url": "http://a", "username": "b", "password": "c", "app_name": "<b>"})),
+            ["/app_name must not contain `<` or `%`, which WordPress takes out"]
+        );
+    }
+
+    #[test]
+    fn a_request_survives_being_split_from_its_secrets() {
+        let body = json!({"url": "http://a.example/x", "username": "b", "password": " c ", "role": "target"});
+        let request = Request::parse(Kind::Setup, body).unwrap();
+        assert!(!format!("{request:?}").contains(" c "));
+        let (sealed, secrets) = request.clone().split();
+        let stored = serde_json::to_string(&sealed).unwrap();
+        assert_eq!(stored, r#"{"kind":"setup","url":"http://a.example/x","username":"b","role":"target"}"#);
+        let sealed: SealedRequest = serde_json::from_str(&stored).unwrap();
+        assert!(sealed.clone().join(&[]).is_none());
+        let whole = sealed.join(&secrets).unwrap();
+        assert_eq!(whole.fingerprint_text().expose_secret(), request.fingerprint_text().expose_secret());
+        assert_eq!(whole.login().password.expose_secret(), " c ");
+    }
+}
