@@ -1,2 +1,75 @@
-//! Being built.
-fn main() {}
+//! `wpclone-api`: settings, telemetry, queue, serve, drain.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use wpclone_api::settings::{Args, PublicUrl, Settings};
+use wpclone_api::state::Limits;
+use wpclone_api::{app, background, router, server};
+use wpclone_service::settings::{load, parse_args};
+use wpclone_service::shutdown;
+use wpclone_service::telemetry::Telemetry;
+
+/// How long the end may take in all, flushing spans included.
+const END: Duration = Duration::from_secs(20);
+
+// Two threads at least: the exporter of spans can wait for one that is itself.
+#[tokio::main(worker_threads = 4)]
+async fn main() -> ExitCode {
+    let args: Args = parse_args();
+    let settings = load(args.common.check_config, |check| args.check(check));
+    let telemetry = match Telemetry::init("wpclone-api", &settings.common.telemetry) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("telemetry cannot be set up: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let served = run(settings).await;
+    if let Err(error) = &served {
+        tracing::error!(error = format!("{error:#}"), "the api ends");
+    }
+    let _ = timeout(END, telemetry.shutdown()).await;
+    if served.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let Settings {
+        common,
+        listen,
+        public_url,
+        tokens,
+    } = settings;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let public_url = public_url
+        .or_else(|| PublicUrl::of(address))
+        .context("the listener has no address")?;
+    match &tokens {
+        Some(tokens) => tracing::info!(tokens = tokens.count(), "callers need a token"),
+        None => tracing::warn!(
+            "no tokens are configured: everybody on this machine is operator, and nobody else is served"
+        ),
+    }
+    let mut app = app(&common, tokens, public_url, Limits::default())?;
+    app.ending = shutdown::on_signal()?;
+    tracing::info!(
+        public_url = app.public_url.origin(),
+        "listening on http://{address}"
+    );
+    let app = Arc::new(app);
+    let background = tokio::spawn(background::run(Arc::clone(&app)));
+    server::serve(listener, router(&app), app.ending.clone()).await;
+    let _ = timeout(END, background).await;
+    Ok(())
+}

@@ -1,1 +1,25 @@
-//! Being built.
+#![doc = include_str!("../README.md")]
+
+mod app;
+mod base;
+mod client;
+mod command;
+mod error;
+mod lab;
+mod mariadb;
+mod program;
+mod redis;
+mod service;
+mod site;
+mod stub;
+mod user;
+
+pub use app::{TestApp, TestAppBuilder, Token};
+pub use base::{built, free_port, is_free, until};
+pub use client::Client;
+pub use error::{LabError, Result};
+pub use lab::Lab;
+pub use program::{Leftovers, Program};
+pub use redis::{Fsync, Redis};
+pub use site::{Builder, Hit, Site, User, Version};
+pub use stub::Stub;

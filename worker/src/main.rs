@@ -1,2 +1,88 @@
-//! Being built.
-fn main() {}
+//! wpclone-worker: claims steps of tasks and does them.
+
+mod admin;
+mod browser;
+mod lease;
+mod metrics;
+mod net;
+mod runner;
+mod settings;
+mod work;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wpclone_artifacts::Artifacts;
+use wpclone_queue::{Queue, QueueOptions};
+use wpclone_service::settings::{load, parse_args};
+use wpclone_service::telemetry::Telemetry;
+use wpclone_service::shutdown;
+
+use crate::browser::BrowserStage;
+use crate::runner::Runner;
+use crate::settings::{Args, Settings};
+use crate::work::Workshop;
+
+fn main() -> ExitCode {
+    // This program is also the guard of its browsers.
+    wpclone_guard::run_if_guard();
+    let args: Args = parse_args();
+    let settings = load(args.common.check_config, |check| args.check(check));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wpclone-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let telemetry = Telemetry::init("wpclone-worker", &settings.common.telemetry)?;
+    let shutdown = shutdown::on_signal()?;
+    wpclone_guard::adopt_orphans().context("orphans of killed guards would not come back to us")?;
+
+    let redis = settings.common.redis_url.expose_secret();
+    let queue = Queue::new(redis, QueueOptions::default())?;
+    let user_agent = settings.programs.user_agent().await.context("there is no browser to work with")?;
+    let browser = BrowserStage {
+        programs: settings.programs,
+        user_agent,
+        deadlines: settings.deadlines,
+        networks: settings.networks,
+        artifacts: Artifacts::new(redis, settings.common.artifacts_bytes)?,
+        folders: std::env::temp_dir().join(format!("wpclone-worker-{}", rustix::process::getuid().as_raw())),
+    };
+    let metrics = metrics::Metrics::new();
+    let (sealer, hand_back) = (settings.common.sealer, CancellationToken::new());
+    let workshop = Arc::new(Workshop { queue: queue.clone(), sealer, browser, metrics: metrics.clone(), hand_back });
+    let runner = Runner::new(name(), settings.stages, settings.slots, settings.drain, workshop);
+
+    let listener = TcpListener::bind(settings.admin_listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", settings.admin_listen))?;
+    let admin = admin::Admin { queue, metrics, shutdown: shutdown.clone() };
+    tracing::info!(worker = %runner.id, admin = %listener.local_addr()?, stages = ?runner.stages, slots = runner.slots, "working");
+    let serving = tokio::spawn(async move { axum::serve(listener, admin::routes(admin)).await });
+
+    runner.run(shutdown).await;
+    serving.abort();
+    telemetry.shutdown().await;
+    Ok(())
+}
+
+/// Host and process, and when it began: unique among all workers that ever were.
+fn name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}-{:x}", std::process::id(), jiff::Timestamp::now().as_second())
+}

@@ -1,15 +1,67 @@
-//! What workers keep of their work: pictures, pages, reports. Written by a worker, served by the api.
+#![doc = include_str!("../README.md")]
 
+mod pack;
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
+use tokio::sync::OnceCell;
 use wpclone_task::TaskId;
+
+/// The most packed bytes of one artifact.
+const EACH: usize = 2 << 20;
+/// The most bytes of one artifact before it is packed: what a reader has to hold.
+const UNPACKED: usize = 32 << 20;
+/// The most packed bytes of one task.
+const TASK: u64 = 8 << 20;
+/// The most artifacts of one task.
+const NAMES: u32 = 200;
+/// The least that an artifact counts for, so that many small ones have an end too.
+const LEAST: u64 = 1 << 10;
+/// How long an artifact is kept.
+const KEEP: Duration = Duration::from_secs(24 * 3600);
+/// How many dropped artifacts are remembered as gone.
+const REMEMBERED: u32 = 20_000;
+/// Hash tag of the store's keys.
+const TAG: &str = "{wpclone-artifacts}";
+
+macro_rules! script {
+    ($name:ident, $flags:literal, $file:literal) => {
+        static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(
+                "#!lua",
+                $flags,
+                "\n",
+                include_str!("lua/prelude.lua"),
+                include_str!($file)
+            ))
+        });
+    };
+}
+// Without `allow-oom`: a full Redis refuses a picture before anything is changed.
+script!(PUT, "", "lua/put.lua");
+script!(LIST, " flags=no-writes", "lua/list.lua");
+script!(GET, " flags=no-writes", "lua/get.lua");
 
 /// A store of artifacts in Redis, on a connection of its own, so that no heartbeat waits behind a picture.
 #[derive(Clone)]
-pub struct Artifacts {}
+pub struct Artifacts {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    total_bytes: u64,
+    /// Made when first used; comes back by itself when it breaks.
+    connection: OnceCell<ConnectionManager>,
+}
 
 /// An artifact without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
-    /// File name, unique in its task: `[a-z0-9.-]`, at most 64 characters.
+    /// File name, unique in its task: `[a-z0-9.-]`, at most 64 characters, no dot in front.
     pub name: String,
     /// Media type.
     pub kind: String,
@@ -39,7 +91,7 @@ pub enum ArtifactError {
     BadName,
     /// Redis failed.
     #[error("the artifact store cannot be reached")]
-    Store(#[from] redis::RedisError),
+    Store(#[from] RedisError),
 }
 
 impl Artifacts {
@@ -48,17 +100,49 @@ impl Artifacts {
     /// # Errors
     /// A URL that is none.
     pub fn new(redis_url: &str, total_bytes: u64) -> Result<Self, ArtifactError> {
-        let _ = (redis_url, total_bytes);
-        todo!()
+        let client = Client::open(redis_url)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                client,
+                total_bytes,
+                connection: OnceCell::new(),
+            }),
+        })
     }
 
     /// Keeps an artifact for a day, or until room is needed; one of the same name is replaced.
     ///
     /// # Errors
-    /// Too large (2 MiB packed each, 8 MiB a task), a bad name, or Redis.
+    /// Too large (2 MiB packed each, 8 MiB a task, 200 names), a bad name, or Redis.
     pub async fn put(&self, task: TaskId, name: &str, kind: &str, bytes: &[u8]) -> Result<(), ArtifactError> {
-        let _ = (task, name, kind, bytes);
-        todo!()
+        if !is_name(name) {
+            return Err(ArtifactError::BadName);
+        }
+        if bytes.len() > UNPACKED {
+            return Err(ArtifactError::TooLarge);
+        }
+        let (owned, size) = (bytes.to_vec(), bytes.len());
+        // Packing takes up to a second: not on a thread that others wait for.
+        let packed = tokio::task::spawn_blocking(move || pack::pack(&owned, EACH))
+            .await
+            .ok()
+            .flatten();
+        let packed = packed.ok_or(ArtifactError::TooLarge)?;
+        let mut call = begin(&PUT, task);
+        call.arg(name)
+            .arg(media_type(kind))
+            .arg(size)
+            .arg(packed)
+            .arg(TASK)
+            .arg(NAMES)
+            .arg(self.inner.total_bytes);
+        call.arg(LEAST)
+            .arg(u64::try_from(KEEP.as_millis()).unwrap_or(u64::MAX))
+            .arg(REMEMBERED);
+        match self.run::<String>(&call).await?.as_str() {
+            "ok" => Ok(()),
+            _ => Err(ArtifactError::TooLarge),
+        }
     }
 
     /// All that is kept of a task, in the order it was written.
@@ -66,8 +150,12 @@ impl Artifacts {
     /// # Errors
     /// Redis.
     pub async fn list(&self, task: TaskId) -> Result<Vec<Meta>, ArtifactError> {
-        let _ = task;
-        todo!()
+        let mut kept: Vec<(String, String, u64, u64)> = self.run(&begin(&LIST, task)).await?;
+        kept.sort_by_key(|(_, _, _, seq)| *seq);
+        Ok(kept
+            .into_iter()
+            .map(|(name, kind, bytes, _)| Meta { name, kind, bytes })
+            .collect())
     }
 
     /// One artifact.
@@ -75,7 +163,90 @@ impl Artifacts {
     /// # Errors
     /// Redis.
     pub async fn get(&self, task: TaskId, name: &str) -> Result<Got, ArtifactError> {
-        let _ = (task, name);
-        todo!()
+        if !is_name(name) {
+            return Ok(Got::Unknown);
+        }
+        let mut call = begin(&GET, task);
+        call.arg(name);
+        let answer: Vec<Vec<u8>> = self.run(&call).await?;
+        let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
+        match answer.as_slice() {
+            [_, kind, bytes, packed] => {
+                let bytes = text(bytes).parse().map_err(|_| unreadable())?;
+                let meta = Meta {
+                    name: name.to_owned(),
+                    kind: text(kind),
+                    bytes,
+                };
+                Ok(Got::Found(
+                    meta,
+                    pack::unpack(packed, bytes).ok_or_else(unreadable)?,
+                ))
+            }
+            [code] if code == b"gone" => Ok(Got::Gone),
+            _ => Ok(Got::Unknown),
+        }
+    }
+
+    async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+        let connection = self.inner.connection.get_or_try_init(async || {
+            let config = ConnectionManagerConfig::new()
+                .set_connection_timeout(Some(Duration::from_secs(2)))
+                .set_response_timeout(Some(Duration::from_secs(10)))
+                .set_max_delay(Duration::from_secs(1))
+                .set_number_of_retries(2);
+            self.inner.client.get_connection_manager_lazy(config)
+        });
+        call.invoke_async(&mut connection.await?.clone()).await
+    }
+}
+
+fn begin(script: &'static Script, task: TaskId) -> ScriptInvocation<'static> {
+    let mut call = script.prepare_invoke();
+    call.key(TAG).arg(task.to_string());
+    call
+}
+
+/// `[a-z0-9.-]`, at most 64 characters, beginning with neither dot nor hyphen.
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    name.len() <= 64
+        && name.bytes().next().is_some_and(allowed)
+        && name.bytes().all(|b| allowed(b) || matches!(b, b'.' | b'-'))
+}
+
+/// The media type when it can be one: it becomes a header.
+fn media_type(kind: &str) -> &str {
+    let fits =
+        !kind.is_empty() && kind.len() <= 100 && kind.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+    if fits { kind } else { "application/octet-stream" }
+}
+
+fn unreadable() -> RedisError {
+    RedisError::from((ErrorKind::Parse, "an artifact cannot be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_path_and_no_header() {
+        for (name, good) in [
+            ("page.html", true),
+            ("1-after-login.png", true),
+            (&*"a".repeat(64), true),
+            (&*"a".repeat(65), false),
+            ("", false),
+            ("..", false),
+            (".htaccess", false),
+            ("a/b", false),
+            ("A", false),
+            ("a\n", false),
+        ] {
+            assert_eq!(is_name(name), good, "{name:?}");
+        }
+        assert_eq!(media_type("text/html; charset=utf-8"), "text/html; charset=utf-8");
+        assert_eq!(media_type("a\r\nSet-Cookie: b"), "application/octet-stream");
     }
 }

@@ -13,7 +13,9 @@ use crate::process::kill_strays;
 /// A path below `base` that nobody has: `PREFIX-PID-NUMBER`.
 pub fn unique_folder(base: &Path, prefix: &str) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let start = fs::metadata("/proc/self").map(|m| m.ctime_nsec()).unwrap_or_default();
+    let start = fs::metadata("/proc/self")
+        .map(|m| m.ctime_nsec())
+        .unwrap_or_default();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     base.join(format!("{prefix}-{}-{start:x}-{number}", std::process::id()))
 }
@@ -38,12 +40,17 @@ impl Folder {
             let lock = File::create(lock_path(path))?;
             flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
             // A sweep may have unlinked the file between our two steps: then the lock is on nothing.
-            if fs::metadata(lock_path(path)).is_ok_and(|m| Some(m.ino()) == lock.metadata().ok().map(|m| m.ino())) {
+            if fs::metadata(lock_path(path))
+                .is_ok_and(|m| Some(m.ino()) == lock.metadata().ok().map(|m| m.ino()))
+            {
                 break lock;
             }
         };
         fs::DirBuilder::new().mode(0o700).create(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Removes the folder, then its lock file.

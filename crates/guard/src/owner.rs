@@ -41,7 +41,9 @@ pub struct Guarded {
 /// # Errors
 /// The kernel refused.
 pub fn adopt_orphans() -> io::Result<()> {
-    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+    Ok(rustix::process::set_child_subreaper(Some(
+        rustix::process::getpid(),
+    ))?)
 }
 
 impl Guarded {
@@ -51,23 +53,49 @@ impl Guarded {
     /// # Errors
     /// The guard could not be started.
     pub async fn spawn(spec: Spec) -> Result<Self, GuardError> {
-        Self::spawn_by(Path::new("/proc/self/exe"), spec, Stdio::piped(), Stdio::inherit()).await
+        Self::spawn_by(
+            Path::new("/proc/self/exe"),
+            spec,
+            Stdio::piped(),
+            Stdio::inherit(),
+        )
+        .await
     }
 
     /// The same by another program that calls [`crate::run_if_guard`], with outputs of one's own.
     ///
     /// # Errors
     /// The guard could not be started.
-    pub async fn spawn_by(guard: &Path, spec: Spec, stdout: Stdio, stderr: Stdio) -> Result<Self, GuardError> {
-        let failed = |error| GuardError::Start { program: spec.program.clone(), error };
+    pub async fn spawn_by(
+        guard: &Path,
+        spec: Spec,
+        stdout: Stdio,
+        stderr: Stdio,
+    ) -> Result<Self, GuardError> {
+        let failed = |error| GuardError::Start {
+            program: spec.program.clone(),
+            error,
+        };
         let mut command = Command::new(guard);
-        command.arg(WORD).process_group(0).stdin(Stdio::piped()).stdout(stdout).stderr(stderr);
+        command
+            .arg(WORD)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr);
         let mut child = command.spawn().map_err(failed)?;
-        let mut pipe = child.stdin.take().ok_or_else(|| failed(io::Error::other("no pipe")))?;
+        let mut pipe = child
+            .stdin
+            .take()
+            .ok_or_else(|| failed(io::Error::other("no pipe")))?;
         let mut line = serde_json::to_vec(&spec).map_err(|e| failed(io::Error::other(e)))?;
         line.push(b'\n');
         pipe.write_all(&line).await.map_err(failed)?;
-        Ok(Self { guard: child, pipe: Some(pipe), spec })
+        Ok(Self {
+            guard: child,
+            pipe: Some(pipe),
+            spec,
+        })
     }
 
     /// The program's standard output; once.
@@ -96,7 +124,10 @@ impl Guarded {
     /// Ends the program and everything of it, and waits until it is gone.
     pub async fn stop(mut self) {
         self.pipe = None;
-        if tokio::time::timeout(self.spec.grace + STOP_LIMIT, self.guard.wait()).await.is_err() {
+        if tokio::time::timeout(self.spec.grace + STOP_LIMIT, self.guard.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(program = %self.spec.program.display(), "the guard did not end in time and is killed");
             let _ = self.guard.kill().await;
         }

@@ -7,14 +7,22 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// All process ids of the machine that we can see.
 fn all() -> impl Iterator<Item = i32> {
-    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok())
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
 }
 
 /// The parent of a process; `None` when it is gone.
 fn parent(pid: i32) -> Option<i32> {
     // proc(5): the name stands in brackets and may hold anything, so count from the last bracket.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat[stat.rfind(')')? + 1..].split_whitespace().nth(1)?.parse().ok()
+    stat[stat.rfind(')')? + 1..]
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 /// The children of a process.
@@ -28,7 +36,13 @@ fn tree(root: i32) -> Vec<i32> {
     let mut found = vec![root];
     let mut next = 0;
     while let Some(&pid) = found.get(next) {
-        found.extend(parents.iter().filter(|(child, p)| *p == pid && !found.contains(child)).map(|(child, _)| *child).collect::<Vec<_>>());
+        found.extend(
+            parents
+                .iter()
+                .filter(|(child, p)| *p == pid && !found.contains(child))
+                .map(|(child, _)| *child)
+                .collect::<Vec<_>>(),
+        );
         next += 1;
     }
     found
@@ -65,6 +79,10 @@ pub fn resident_memory(root: u32) -> u64 {
 
 fn proportional_set_size(pid: i32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let kib = rollup.lines().find_map(|l| l.strip_prefix("Pss:"))?.split_whitespace().next()?;
+    let kib = rollup
+        .lines()
+        .find_map(|l| l.strip_prefix("Pss:"))?
+        .split_whitespace()
+        .next()?;
     kib.parse::<u64>().ok().map(|kib| kib * 1024)
 }

@@ -1,1 +1,8 @@
-//! Being built.
+#![doc = include_str!("../README.md")]
+
+pub mod networks;
+pub mod seal;
+pub mod sealed_task;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;

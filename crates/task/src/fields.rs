@@ -27,17 +27,30 @@ impl Fields {
     /// A body that is not an object.
     pub(crate) fn of(body: Value) -> Result<Self, Faults> {
         match body {
-            Value::Object(object) => Ok(Self { object, faults: Vec::new() }),
-            _ => Err(vec![Fault { pointer: String::new(), detail: "must be a JSON object".into() }]),
+            Value::Object(object) => Ok(Self {
+                object,
+                faults: Vec::new(),
+            }),
+            _ => Err(vec![Fault {
+                pointer: String::new(),
+                detail: "must be a JSON object".into(),
+            }]),
         }
     }
 
     pub(crate) fn fault(&mut self, name: &str, detail: impl Into<String>) {
-        self.faults.push(Fault { pointer: pointer(name), detail: detail.into() });
+        self.faults.push(Fault {
+            pointer: pointer(name),
+            detail: detail.into(),
+        });
     }
 
     /// A text that has to be there; `read` makes it into what is wanted or says why not.
-    pub(crate) fn required<T>(&mut self, name: &str, read: impl FnOnce(String) -> Result<T, String>) -> Option<T> {
+    pub(crate) fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(String) -> Result<T, String>,
+    ) -> Option<T> {
         match self.object.remove(name) {
             None | Some(Value::Null) => {
                 self.fault(name, "is required");
@@ -60,7 +73,12 @@ impl Fields {
         }
     }
 
-    fn read<T>(&mut self, name: &str, value: Value, read: impl FnOnce(String) -> Result<T, String>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        name: &str,
+        value: Value,
+        read: impl FnOnce(String) -> Result<T, String>,
+    ) -> Option<T> {
         let Value::String(text) = value else {
             self.fault(name, "must be a string");
             return None;

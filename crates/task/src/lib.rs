@@ -16,8 +16,8 @@ pub use kind::{Kind, Plan, Stage, State, StepPlan, UnknownName};
 pub use problem::{Code, Problem};
 pub use redact::Redactor;
 pub use request::{
-    AppName, CreateAppPasswordRequest, Login, Request, Role, SealedRequest, SecretField, SecretFields, SetupRequest,
-    Username,
+    AppName, CreateAppPasswordRequest, Login, Request, Role, SealedRequest, SecretField, SecretFields,
+    SetupRequest, Username,
 };
 pub use result::{AppPasswordResult, Outcome, PluginStatus, SetupResult, SplitResult};
 pub use secrecy::{ExposeSecret, SecretString};
@@ -86,6 +86,10 @@ impl std::str::FromStr for TaskId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // The one spelling that we hand out: other forms of a UUID would give one task two names.
         let id = Uuid::parse_str(text)?;
-        if id.to_string() == text { Ok(Self(id)) } else { Uuid::parse_str("").map(Self) }
+        if id.to_string() == text {
+            Ok(Self(id))
+        } else {
+            Uuid::parse_str("").map(Self)
+        }
     }
 }

@@ -222,10 +222,14 @@ impl std::str::FromStr for Code {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.iter().copied().find(|c| c.as_str() == text).ok_or_else(|| UnknownName {
-            given: text.chars().take(64).collect(),
-            known: "the codes in docs/problems".into(),
-        })
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|c| c.as_str() == text)
+            .ok_or_else(|| UnknownName {
+                given: text.chars().take(64).collect(),
+                known: "the codes in docs/problems".into(),
+            })
     }
 }
 
@@ -237,7 +241,9 @@ impl Serialize for Code {
 
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -347,19 +353,30 @@ mod tests {
     fn each_code_has_one_name_a_page_and_each_page_a_code() {
         for code in Code::ALL {
             assert_eq!(code.as_str().parse::<Code>().unwrap(), *code);
-            assert!(code.page().starts_with(&format!("# {code}\n")), "{code}'s page begins with its name");
+            assert!(
+                code.page().starts_with(&format!("# {code}\n")),
+                "{code}'s page begins with its name"
+            );
         }
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/problems");
-        let pages: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        let pages: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|f| f.unwrap().file_name().into_string().unwrap())
+            .collect();
         for page in &pages {
             let name = page.strip_suffix(".md").unwrap();
-            assert!(name == "README" || name.parse::<Code>().is_ok(), "{page} explains no code");
+            assert!(
+                name == "README" || name.parse::<Code>().is_ok(),
+                "{page} explains no code"
+            );
         }
     }
 
     #[test]
     fn a_problem_reads_as_rfc_9457() {
-        let problem = Problem::new(Code::Redirected, "The site answers with a redirect.").with("to", "https://b.example").at(Stage::Browser);
+        let problem = Problem::new(Code::Redirected, "The site answers with a redirect.")
+            .with("to", "https://b.example")
+            .at(Stage::Browser);
         let json = serde_json::to_value(&problem).unwrap();
         insta::assert_json_snapshot!(json);
         assert_eq!(serde_json::from_value::<Problem>(json).unwrap(), problem);

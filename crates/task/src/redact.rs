@@ -33,7 +33,10 @@ impl Redactor {
             }
             let json = serde_json::to_string(text).unwrap_or_default();
             let json = json.trim_matches('"').to_owned();
-            let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let html = text
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('>', "&gt;");
             let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
             for spelling in [
                 text.to_owned(),
@@ -58,7 +61,9 @@ impl Redactor {
     /// The text without any of the secrets.
     #[must_use]
     pub fn clean(&self, text: &str) -> String {
-        self.spellings.iter().fold(text.to_owned(), |text, s| text.replace(s.as_str(), MARK))
+        self.spellings
+            .iter()
+            .fold(text.to_owned(), |text, s| text.replace(s.as_str(), MARK))
     }
 }
 
@@ -84,13 +89,20 @@ mod tests {
             r#"p&s \"w\/ö'x"#,
             "p&s\"w/ö'x",
         ] {
-            assert_eq!(redactor.clean(&format!("a{text}b")), format!("a{MARK}b"), "{text}");
+            assert_eq!(
+                redactor.clean(&format!("a{text}b")),
+                format!("a{MARK}b"),
+                "{text}"
+            );
         }
         assert!(!format!("{redactor:?}").contains("p&s"));
     }
 
     #[test]
     fn a_very_short_secret_redacts_nothing() {
-        assert_eq!(Redactor::new([&SecretString::from("a")]).clean("banana"), "banana");
+        assert_eq!(
+            Redactor::new([&SecretString::from("a")]).clean("banana"),
+            "banana"
+        );
     }
 }

@@ -84,7 +84,12 @@ impl Outcome {
                 vec![("application_password", r.application_password)],
             ),
         };
-        let Value::Object(public) = public else { return SplitResult { public: Map::new(), secrets } };
+        let Value::Object(public) = public else {
+            return SplitResult {
+                public: Map::new(),
+                secrets,
+            };
+        };
         SplitResult { public, secrets }
     }
 }
@@ -96,8 +101,11 @@ impl SplitResult {
         if self.secrets.is_empty() {
             return None;
         }
-        let object: Map<String, Value> =
-            self.secrets.iter().map(|(k, v)| ((*k).to_owned(), Value::from(v.expose_secret()))).collect();
+        let object: Map<String, Value> = self
+            .secrets
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), Value::from(v.expose_secret())))
+            .collect();
         Some(SecretString::from(Value::Object(object).to_string()))
     }
 }

@@ -1,0 +1,179 @@
+//! Times, sizes and states as people read them.
+
+use std::fmt::{self, Display, Formatter};
+
+use askama::filters::HtmlSafe;
+use jiff::{Timestamp, Unit};
+use wpclone_task::{Kind, State};
+
+/// A moment: relative, with the exact one on hover. The script keeps it fresh.
+#[derive(Debug, Clone, Copy)]
+pub struct When(pub Timestamp);
+
+impl HtmlSafe for When {}
+
+impl Display for When {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let at = self.0.round(Unit::Second).unwrap_or(self.0);
+        let ago = seconds_between(at, Timestamp::now());
+        let exact = at.strftime("%Y-%m-%d %H:%M:%S UTC");
+        write!(
+            f,
+            r#"<time datetime="{at}" title="{exact}">{}</time>"#,
+            relative(ago)
+        )
+    }
+}
+
+/// Whole seconds from one moment to another; 0 when they are the other way round.
+#[must_use]
+pub fn seconds_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.as_second() - from.as_second()).unwrap_or(0)
+}
+
+fn relative(ago: u64) -> String {
+    if ago < 5 {
+        "just now".into()
+    } else {
+        format!("{} ago", rough(ago))
+    }
+}
+
+/// A span in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`.
+#[must_use]
+pub fn rough(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// How long something took: `0.4 s`, `12.3 s`, `3 min 4 s`.
+#[must_use]
+pub fn lasted(from: Timestamp, to: Timestamp) -> String {
+    let ms = u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0);
+    match ms {
+        0..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
+    }
+}
+
+/// A size: `812 B`, `14 KiB`, `3.2 MiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        1_048_576..1_073_741_824 => tenths(bytes, 1 << 20, "MiB"),
+        _ => tenths(bytes, 1 << 30, "GiB"),
+    }
+}
+
+fn tenths(bytes: u64, unit: u64, name: &str) -> String {
+    format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+}
+
+/// A state: colour, shape and word.
+#[derive(Debug, Clone, Copy)]
+pub struct Badge(pub State);
+
+impl HtmlSafe for Badge {}
+
+impl Display for Badge {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let shape = match self.0 {
+            State::Queued => r#"<circle cx="8" cy="8" r="5.5" class="line"/>"#,
+            State::Running => {
+                r#"<circle cx="8" cy="8" r="5.5" class="line"/><path d="M8 2.5a5.5 5.5 0 0 1 0 11z"/>"#
+            }
+            State::Succeeded => r#"<path d="M2.5 8.5l3.5 3.5 7.5-8" class="line"/>"#,
+            State::Failed => r#"<path d="M3.5 3.5l9 9m0-9l-9 9" class="line"/>"#,
+            State::Cancelled => {
+                r#"<circle cx="8" cy="8" r="5.5" class="line"/><path d="M4 12L12 4" class="line"/>"#
+            }
+        };
+        let state = self.0.as_str();
+        write!(
+            f,
+            r#"<span class="badge {state}"><svg viewBox="0 0 16 16" aria-hidden="true">{shape}</svg>{state}</span>"#
+        )
+    }
+}
+
+/// A kind as people say it.
+#[must_use]
+pub fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Setup => "Setup",
+        Kind::CreateAppPassword => "App password",
+    }
+}
+
+/// The last hour as a small line.
+#[derive(Debug, Clone)]
+pub struct Spark(pub Vec<u64>);
+
+impl HtmlSafe for Spark {}
+
+impl Display for Spark {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (most, count) = (self.0.iter().copied().max().unwrap_or(0), self.0.len());
+        let points: Vec<String> = self
+            .0
+            .iter()
+            .enumerate()
+            .map(|(i, depth)| {
+                let x = 120 - 2 * (count - 1 - i);
+                let y = 26 - 24 * depth / most.max(4);
+                format!("{x},{y}")
+            })
+            .collect();
+        write!(
+            f,
+            r#"<svg class="spark" viewBox="0 0 122 28" role="img" aria-label="Waiting over the last hour: at most {most}"><path d="M0 26.5H122" class="base"/><polyline points="{}"/></svg>"#,
+            points.join(" ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan as _;
+
+    use super::*;
+
+    #[test]
+    fn spans_and_sizes_have_units() {
+        assert_eq!(rough(59), "59 s");
+        assert_eq!(rough(61), "1 min");
+        assert_eq!(rough(7300), "2 h");
+        assert_eq!(rough(200_000), "2 d");
+        assert_eq!(size(812), "812 B");
+        assert_eq!(size(14_500), "14 KiB");
+        assert_eq!(size(3_400_000), "3.2 MiB");
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let after = |ms: i64| start + ms.milliseconds();
+        assert_eq!(lasted(start, after(400)), "0.4 s");
+        assert_eq!(lasted(start, after(12_345)), "12.3 s");
+        assert_eq!(lasted(start, after(184_000)), "3 min 4 s");
+        assert_eq!(lasted(after(5), start), "0.0 s");
+    }
+
+    #[test]
+    fn a_moment_is_relative_and_exact() {
+        let text = When("2020-01-02T03:04:05.6Z".parse().unwrap()).to_string();
+        assert!(
+            text.contains(r#"title="2020-01-02 03:04:06 UTC""#) && text.contains(" d ago"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_line_ends_at_the_right_edge_and_stays_in_its_box() {
+        let line = Spark(vec![0, 8, 4]).to_string();
+        assert!(line.contains(r#"points="116,26 118,2 120,14""#), "{line}");
+        assert!(Spark(vec![]).to_string().contains(r#"points="""#));
+    }
+}

@@ -1,0 +1,114 @@
+//! The dashboard: pages for people, made from what the API itself answers with.
+
+pub mod format;
+pub mod layout;
+mod overview;
+mod sign_in;
+mod task;
+mod tasks;
+mod workers;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{FromRequestParts, Path, Request};
+use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use wpclone_task::{Code, Problem};
+
+use crate::dashboard::layout::Frame;
+use crate::http::auth::{Caller, Client};
+use crate::http::error::ApiError;
+use crate::http::observe::prefers_html;
+use crate::state::Shared;
+
+/// Name, media type and content of everything that pages load.
+const ASSETS: [(&str, &str, &str); 3] = [
+    (
+        "dashboard.css",
+        "text/css; charset=utf-8",
+        include_str!("../../assets/dashboard.css"),
+    ),
+    (
+        "dashboard.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../../assets/dashboard.js"),
+    ),
+    ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
+];
+
+/// The pages, and what they load. They are for people: the API's document does not list them.
+pub fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/", get(overview::page))
+        .route("/dashboard/tasks", get(tasks::page))
+        .route("/dashboard/tasks/{id}", get(task::page))
+        .route("/dashboard/workers", get(workers::page))
+        .route("/sign-in", get(sign_in::form).post(sign_in::begin))
+        .route("/sign-out", post(sign_in::end))
+        .route("/assets/{name}", get(asset))
+}
+
+/// Whether errors of this request are shown as a page.
+#[must_use]
+pub fn answers_as_page(request: &Request, known: bool) -> bool {
+    let path = request.uri().path();
+    let page = path == "/"
+        || ["/dashboard", "/sign-", "/problems/"]
+            .iter()
+            .any(|p| path.starts_with(p));
+    prefers_html(request.headers()) && (page || !known)
+}
+
+async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
+    let found = ASSETS.iter().find(|(n, ..)| *n == name);
+    let (_, kind, text) =
+        found.ok_or_else(|| ApiError::new(Code::NotFound, "There is nothing at this address."))?;
+    // Addresses carry the version: see `layout::VERSION`.
+    let headers = [
+        (CONTENT_TYPE, *kind),
+        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    Ok((headers, *text).into_response())
+}
+
+/// Somebody who looks at the dashboard. Who is not signed in is led to the form.
+pub struct Viewer(pub Caller);
+
+impl FromRequestParts<Shared> for Viewer {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Response> {
+        match Client::from_request_parts(parts, app).await {
+            Ok(Client(caller)) => Ok(Self(caller)),
+            Err(error) if error.problem().code == Code::Unauthenticated => {
+                let here = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+                let next: String = url::form_urlencoded::byte_serialize(here.as_bytes()).collect();
+                Err(Redirect::to(&format!("/sign-in?next={next}")).into_response())
+            }
+            Err(error) => Err(error.into_response()),
+        }
+    }
+}
+
+fn html(page: &impl Template) -> Result<Response, ApiError> {
+    Ok(Html(page.render().map_err(ApiError::internal)?).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    frame: Frame,
+    problem: &'a Problem,
+}
+
+/// An error as a page.
+#[must_use]
+pub fn problem_page(problem: &Problem) -> String {
+    let page = ProblemPage {
+        frame: Frame::open(&problem.title),
+        problem,
+    };
+    page.render().unwrap_or_else(|_| problem.code.to_string())
+}

@@ -1,0 +1,168 @@
+//! A task's page: what became of it?
+
+use askama::Template;
+use axum::extract::{Path, State as AppState};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::Value;
+use wpclone_task::{Artifact, Problem, Stage, State, StepView, TaskView};
+
+use crate::dashboard::format::{Badge, When, kind, lasted, size};
+use crate::dashboard::layout::Frame;
+use crate::dashboard::tasks::{site, took};
+use crate::dashboard::{Viewer, html};
+use crate::http::auth::Caller;
+use crate::http::error::ApiError;
+use crate::state::{App, Shared};
+use crate::tasks::find;
+use crate::tasks::view::{Secrets, view};
+
+#[derive(Template)]
+#[template(path = "task.html")]
+struct TaskPage {
+    frame: Frame,
+    task: TaskView,
+    badge: Badge,
+    finished: bool,
+    running: bool,
+    cancelling: bool,
+    created: When,
+    ended: Option<When>,
+    took: String,
+    steps: Vec<Step>,
+    result: Vec<ResultField>,
+    request: Vec<(String, String)>,
+    pictures: Vec<Artifact>,
+    files: Vec<File>,
+}
+
+struct Step {
+    name: String,
+    stage: Stage,
+    badge: Badge,
+    open: bool,
+    attempts: u32,
+    crashes: u32,
+    started: Option<When>,
+    ended: Option<When>,
+    took: String,
+    problem: Option<Problem>,
+}
+
+struct ResultField {
+    name: String,
+    /// `None`: a secret.
+    value: Option<String>,
+    /// Whether the secret can still be shown to the viewer.
+    can_show: bool,
+}
+
+struct File {
+    name: String,
+    href: String,
+    kind: String,
+    size: String,
+}
+
+pub(crate) async fn page(
+    AppState(app): AppState<Shared>,
+    Viewer(caller): Viewer,
+    Path(id): Path<String>,
+) -> Result<Response, Response> {
+    task(&app, &caller, &id).await.map_err(ApiError::into_response)
+}
+
+async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError> {
+    let record = find(app, caller, id).await?;
+    let can_show = caller.owns(&record) && record.sealed_result.is_some();
+    let cancelling = record.cancel_requested && !record.state.is_final();
+    let (task, _) = view(app, caller, record, Secrets::Hidden).await?;
+    let title = format!("{} · {}", kind(task.kind), site(&task.request));
+    let (pictures, files): (Vec<_>, Vec<_>) = task
+        .artifacts
+        .iter()
+        .cloned()
+        .partition(|a| a.kind.starts_with("image/"));
+    html(&TaskPage {
+        frame: Frame::new(&title, "/dashboard/tasks", caller),
+        badge: Badge(task.state),
+        finished: task.state.is_final(),
+        running: task.state == State::Running,
+        cancelling,
+        created: When(task.created_at),
+        ended: task.finished_at.map(When),
+        took: took(&task),
+        steps: steps(&task),
+        result: result(&task, can_show),
+        request: request(&task),
+        pictures,
+        files: files.into_iter().map(file).collect(),
+        task,
+    })
+}
+
+fn steps(task: &TaskView) -> Vec<Step> {
+    let steps = task.steps.iter();
+    steps
+        .map(|step| {
+            let failed = step.state == State::Failed;
+            Step {
+                name: step.name.clone(),
+                stage: step.stage,
+                badge: Badge(step.state),
+                open: failed || step.state == State::Running,
+                attempts: step.attempts,
+                crashes: step.crashes,
+                started: step.started_at.map(When),
+                ended: step.finished_at.map(When),
+                took: step_took(step),
+                problem: task.problem.clone().filter(|_| failed),
+            }
+        })
+        .collect()
+}
+
+fn step_took(step: &StepView) -> String {
+    match (step.started_at, step.finished_at) {
+        (Some(from), Some(to)) => lasted(from, to),
+        _ => String::new(),
+    }
+}
+
+/// The result's fields. A null one is a secret: it is never in the page, a button asks the API for it.
+fn result(task: &TaskView, can_show: bool) -> Vec<ResultField> {
+    let fields = task.result.iter().flatten();
+    fields
+        .map(|(name, value)| ResultField {
+            name: name.clone(),
+            value: plain(value),
+            can_show,
+        })
+        .collect()
+}
+
+/// The request as it was sent, without secrets.
+fn request(task: &TaskView) -> Vec<(String, String)> {
+    let request = serde_json::to_value(&task.request).unwrap_or_default();
+    let fields = request.as_object().into_iter().flatten();
+    fields
+        .filter_map(|(name, value)| Some((name.clone(), plain(value)?)))
+        .collect()
+}
+
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
+        other => Some(other.to_string()),
+    }
+}
+
+fn file(artifact: Artifact) -> File {
+    File {
+        size: size(artifact.bytes),
+        name: artifact.name,
+        href: artifact.href,
+        kind: artifact.kind,
+    }
+}

@@ -1,0 +1,119 @@
+//! The list of tasks, with its search and filters.
+
+use askama::Template;
+use axum::extract::{RawQuery, State as AppState};
+use axum::response::{IntoResponse as _, Response};
+use wpclone_task::{Kind, SealedRequest, State, TaskId, TaskView};
+
+use crate::dashboard::format::{Badge, When, kind, lasted};
+use crate::dashboard::layout::Frame;
+use crate::dashboard::overview::curl;
+use crate::dashboard::{Viewer, html};
+use crate::http::auth::Caller;
+use crate::http::error::ApiError;
+use crate::state::{App, Shared};
+use crate::tasks::read::{Wanted, page as list};
+
+/// A task in a list.
+pub(crate) struct Row {
+    pub(crate) id: TaskId,
+    pub(crate) kind: &'static str,
+    pub(crate) site: String,
+    pub(crate) badge: Badge,
+    pub(crate) percent: Option<u8>,
+    /// Its sentence; the problem's title when it failed.
+    pub(crate) message: String,
+    pub(crate) created: When,
+    pub(crate) took: String,
+}
+
+pub(crate) fn rows(tasks: &[TaskView]) -> Vec<Row> {
+    tasks.iter().map(row).collect()
+}
+
+fn row(task: &TaskView) -> Row {
+    let problem = task.problem.as_ref().map(|p| p.title.clone());
+    Row {
+        id: task.id,
+        kind: kind(task.kind),
+        site: site(&task.request),
+        badge: Badge(task.state),
+        percent: (task.state == State::Running).then_some(task.progress.percent),
+        message: problem.unwrap_or_else(|| task.progress.message.clone()),
+        created: When(task.created_at),
+        took: took(task),
+    }
+}
+
+/// How long a task took, without its wait.
+pub(crate) fn took(task: &TaskView) -> String {
+    match (task.started_at, task.finished_at) {
+        (Some(from), Some(to)) => lasted(from, to),
+        _ => String::new(),
+    }
+}
+
+/// The site's address without its scheme.
+pub(crate) fn site(request: &SealedRequest) -> String {
+    let (SealedRequest::Setup { url, .. } | SealedRequest::CreateAppPassword { url, .. }) = request;
+    let text = url.as_str();
+    text.split_once("://").map_or(text, |(_, rest)| rest).to_owned()
+}
+
+#[derive(Template)]
+#[template(path = "tasks.html")]
+struct Tasks {
+    frame: Frame,
+    q: String,
+    states: Vec<Choice>,
+    kinds: Vec<Choice>,
+    rows: Vec<Row>,
+    filtered: bool,
+    first_page: bool,
+    next: Option<String>,
+    curl: String,
+}
+
+/// An entry of a filter.
+struct Choice {
+    value: &'static str,
+    word: &'static str,
+    chosen: bool,
+}
+
+pub(crate) async fn page(
+    AppState(app): AppState<Shared>,
+    Viewer(caller): Viewer,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Response> {
+    tasks(&app, &caller, query.as_deref())
+        .await
+        .map_err(ApiError::into_response)
+}
+
+async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Response, ApiError> {
+    let wanted = Wanted::read(query, caller)?;
+    let list = list(app, caller, &wanted).await?;
+    let filter = &wanted.filter;
+    let states = State::ALL.iter().map(|s| Choice {
+        value: s.as_str(),
+        word: s.as_str(),
+        chosen: filter.state == Some(*s),
+    });
+    let kinds = Kind::ALL.iter().map(|k| Choice {
+        value: k.as_str(),
+        word: kind(*k),
+        chosen: filter.kind == Some(*k),
+    });
+    html(&Tasks {
+        frame: Frame::new("Tasks", "/dashboard/tasks", caller),
+        states: states.collect(),
+        kinds: kinds.collect(),
+        rows: rows(&list.tasks),
+        filtered: filter.state.is_some() || filter.kind.is_some() || filter.search.is_some(),
+        first_page: wanted.cursor.is_none(),
+        next: list.next.as_deref().map(|cursor| wanted.at(cursor)),
+        q: filter.search.clone().unwrap_or_default(),
+        curl: curl(app, caller.alone),
+    })
+}

@@ -1,0 +1,146 @@
+//! Who calls, and what they may do.
+
+use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::request::Parts;
+use wpclone_queue::TaskRecord;
+use wpclone_task::Code;
+
+use crate::http::error::ApiError;
+use crate::session;
+use crate::state::{App, Shared};
+use crate::tokens::{Entry, Scope};
+
+/// The name that owns what is asked for while there are no tokens.
+const NOBODY: &str = "local";
+
+/// Somebody who may call.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The token's name.
+    pub name: String,
+    /// What the token may do.
+    pub scope: Scope,
+    /// Whether there are no tokens, so that this machine's user owns everything.
+    pub alone: bool,
+}
+
+impl Caller {
+    /// Whether this task is the caller's own: only then its secrets are shown.
+    #[must_use]
+    pub fn owns(&self, task: &TaskRecord) -> bool {
+        self.alone || self.name == task.owner
+    }
+
+    /// Whether this task exists for the caller.
+    #[must_use]
+    pub fn sees(&self, task: &TaskRecord) -> bool {
+        self.is_operator() || self.owns(task)
+    }
+
+    /// Whether the caller sees everything.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.scope == Scope::Operator
+    }
+
+    /// The owner that lists are narrowed to.
+    #[must_use]
+    pub fn only(&self) -> Option<String> {
+        (!self.is_operator()).then(|| self.name.clone())
+    }
+}
+
+impl From<Entry> for Caller {
+    fn from(entry: Entry) -> Self {
+        Self {
+            name: entry.name,
+            scope: entry.scope,
+            alone: false,
+        }
+    }
+}
+
+/// Who calls.
+///
+/// # Errors
+/// Neither a token nor a session that is valid.
+pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let Some(tokens) = &app.tokens else {
+        return Ok(Caller {
+            name: NOBODY.into(),
+            scope: Scope::Operator,
+            alone: true,
+        });
+    };
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(bearer);
+        return token
+            .and_then(|t| tokens.find(t))
+            .map(Caller::from)
+            .ok_or_else(|| ApiError::new(Code::Unauthenticated, "The token is not known."));
+    }
+    if let Some(id) = session_cookie(headers) {
+        let holder = app.sessions.holder(&id).await?;
+        if let Some(entry) = holder.and_then(|h| tokens.named(&h.name, &h.mark)) {
+            return Ok(entry.into());
+        }
+        return Err(ApiError::new(Code::Unauthenticated, "The session has ended."));
+    }
+    Err(ApiError::new(
+        Code::Unauthenticated,
+        "There is no Authorization header.",
+    ))
+}
+
+/// The token of `Bearer TOKEN` (RFC 6750; the scheme's case does not matter).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The id in the session's cookie.
+#[must_use]
+pub fn session_cookie(headers: &HeaderMap) -> Option<String> {
+    let lines = headers.get_all(COOKIE).into_iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == session::COOKIE)
+        .map(|(_, id)| id.to_owned())
+}
+
+fn forbidden(needed: &str) -> ApiError {
+    ApiError::new(Code::Forbidden, format!("This needs the scope {needed}."))
+}
+
+/// A caller who may work with tasks: `user` or `operator`.
+pub struct Client(pub Caller);
+
+impl FromRequestParts<Shared> for Client {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
+        let caller = caller(app, &parts.headers).await?;
+        match caller.scope {
+            Scope::User | Scope::Operator => Ok(Self(caller)),
+            Scope::Metrics => Err(forbidden("user or operator")),
+        }
+    }
+}
+
+/// A caller who may look at the whole system: `metrics` or `operator`.
+pub struct Watcher;
+
+impl FromRequestParts<Shared> for Watcher {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
+        match caller(app, &parts.headers).await?.scope {
+            Scope::Metrics | Scope::Operator => Ok(Self),
+            Scope::User => Err(forbidden("metrics or operator")),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The request headers that ask for something special.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, HeaderValue, header::HeaderName, request::Parts};
+use wpclone_task::Code;
+
+use crate::http::error::ApiError;
+use crate::state::Shared;
+
+/// The longest `Idempotency-Key`, in characters.
+const MAX_KEY: usize = 255;
+
+/// `Prefer: wait=N` (RFC 7240): how long the client would wait for the task's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefer(pub Option<Duration>);
+
+impl Prefer {
+    /// What to answer in `Preference-Applied`.
+    #[must_use]
+    pub fn applied(self) -> Option<(HeaderName, HeaderValue)> {
+        let value = format!("wait={}", self.0?.as_secs());
+        let value = HeaderValue::from_str(&value).ok()?;
+        Some((HeaderName::from_static("preference-applied"), value))
+    }
+
+    fn read(headers: &HeaderMap, longest: Duration) -> Self {
+        let lines = headers.get_all("prefer").into_iter();
+        let wait = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split([',', ';']))
+            .filter_map(|part| part.trim().strip_prefix("wait=")?.parse::<u64>().ok())
+            .next();
+        // A preference that is not understood is no fault (RFC 7240, section 2).
+        Self(wait.map(|n| Duration::from_secs(n).min(longest)))
+    }
+}
+
+impl FromRequestParts<Shared> for Prefer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Infallible> {
+        Ok(Self::read(&parts.headers, app.limits.wait))
+    }
+}
+
+/// `Idempotency-Key`: 1 to 255 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(pub Option<String>);
+
+impl FromRequestParts<Shared> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+        let mut keys = parts.headers.get_all("idempotency-key").into_iter();
+        let Some(key) = keys.next() else {
+            return Ok(Self(None));
+        };
+        let bytes = key.as_bytes();
+        let fits = (1..=MAX_KEY).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+        match (fits, key.to_str(), keys.next()) {
+            (true, Ok(key), None) => Ok(Self(Some(key.to_owned()))),
+            _ => Err(ApiError::new(
+                Code::BadParameter,
+                "Idempotency-Key must stand once, with 1 to 255 visible ASCII characters.",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_understood_and_capped() {
+        for (sent, seconds) in [
+            ("wait=5", Some(5)),
+            ("respond-async, wait=10", Some(10)),
+            ("handling=strict; wait=3", Some(3)),
+            ("wait=100000", Some(60)),
+            ("wait=0", Some(0)),
+            ("wait=soon", None),
+            ("respond-async", None),
+            ("", None),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static("prefer"), HeaderValue::from_static(sent))]);
+            let prefer = Prefer::read(&headers, Duration::from_secs(60));
+            assert_eq!(prefer, Prefer(seconds.map(Duration::from_secs)), "{sent}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What every answer and every request has in common.
+
+pub mod auth;
+pub mod body;
+pub mod error;
+pub mod gate;
+pub mod headers;
+pub mod observe;
+pub mod query;

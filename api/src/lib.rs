@@ -1,0 +1,82 @@
+#![doc = include_str!("../README.md")]
+
+pub mod background;
+pub mod dashboard;
+pub mod docs;
+pub mod history;
+pub mod http;
+pub mod metrics;
+pub mod openapi;
+pub mod operations;
+pub mod server;
+pub mod session;
+pub mod settings;
+pub mod state;
+pub mod tasks;
+pub mod tokens;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use tower_http::catch_panic::CatchPanicLayer;
+use wpclone_artifacts::Artifacts;
+use wpclone_queue::{Queue, QueueOptions};
+use wpclone_service::settings::Common;
+use wpclone_task::{Code, ExposeSecret as _};
+
+use crate::http::error::ApiError;
+use crate::http::{gate, observe};
+use crate::session::Sessions;
+use crate::settings::PublicUrl;
+use crate::state::{App, Limits, SetupError, Shared};
+use crate::tokens::Tokens;
+
+/// What handlers work with. Nothing is connected yet: Redis may come later.
+///
+/// # Errors
+/// A Redis URL that is none.
+pub fn app(
+    common: &Common,
+    tokens: Option<Tokens>,
+    public_url: PublicUrl,
+    limits: Limits,
+) -> Result<App, SetupError> {
+    let redis = common.redis_url.expose_secret();
+    let queue = Queue::new(redis, QueueOptions::default())?;
+    Ok(App {
+        artifacts: Artifacts::new(redis, common.artifacts_bytes)?,
+        sessions: Sessions::new(redis, &queue.options().name)?,
+        queue,
+        sealer: common.sealer.clone(),
+        tokens,
+        public_url,
+        limits,
+        metrics: metrics::Metrics::default(),
+        history: history::History::default(),
+        ending: tokio_util::sync::CancellationToken::new(),
+    })
+}
+
+/// The whole service: the API and the dashboard.
+#[must_use]
+pub fn router(app: &Shared) -> Router {
+    let (api, _) = openapi::routes().split_for_parts();
+    layered(api.merge(dashboard::routes()), app)
+}
+
+/// Routes with everything around them that each request passes: what no route knows, foreign callers, panics, ids.
+pub fn layered(routes: Router<Shared>, app: &Shared) -> Router {
+    routes
+        .fallback(|| async { ApiError::new(Code::NotFound, "There is nothing at this address.") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(
+                Code::MethodNotAllowed,
+                "This address exists, but not for this method.",
+            )
+        })
+        .layer(from_fn_with_state(Arc::clone(app), gate::gate))
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(from_fn_with_state(Arc::clone(app), observe::observe))
+        .with_state(Arc::clone(app))
+}

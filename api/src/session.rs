@@ -1,0 +1,104 @@
+//! Sessions of the dashboard: a random id in a cookie, its hash in Redis.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::AsyncCommands as _;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::tokens::Entry;
+
+/// The cookie's name.
+pub const COOKIE: &str = "wpclone_session";
+/// How long a session lasts.
+pub const LASTS: Duration = Duration::from_secs(12 * 3600);
+/// How long Redis may take, for connecting and for answering.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Redis failed.
+    #[error("sessions cannot be reached: {0}")]
+    Store(#[from] redis::RedisError),
+    /// The system gives no random bytes.
+    #[error("no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The sessions. Cheap to clone.
+#[derive(Clone)]
+pub struct Sessions {
+    redis: ConnectionManager,
+    prefix: String,
+}
+
+/// Whose session it is; to be looked up in the tokens file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The token's name.
+    pub name: String,
+    /// The token's mark.
+    pub mark: String,
+}
+
+impl Sessions {
+    /// Sessions in this Redis, beside the queue of this name. Connects when first used.
+    ///
+    /// # Errors
+    /// A URL that is none.
+    pub fn new(redis_url: &str, queue: &str) -> Result<Self, SessionError> {
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let redis = ConnectionManager::new_lazy_with_config(redis::Client::open(redis_url)?, config)?;
+        let prefix = format!("{{{queue}}}:session:");
+        Ok(Self { redis, prefix })
+    }
+
+    /// A new session of this token; gives the cookie's value.
+    ///
+    /// # Errors
+    /// Redis, or no random bytes.
+    pub async fn begin(&self, token: &Entry) -> Result<Zeroizing<String>, SessionError> {
+        let mut bytes = Zeroizing::new([0u8; 32]);
+        getrandom::fill(bytes.as_mut()).map_err(SessionError::Random)?;
+        let id = Zeroizing::new(hex::encode(*bytes));
+        let key = self.key(&id);
+        redis::pipe()
+            .atomic()
+            .hset_multiple(&key, &[("name", token.name.as_str()), ("mark", &token.mark())])
+            .expire(&key, LASTS.as_secs().cast_signed())
+            .exec_async(&mut self.redis.clone())
+            .await?;
+        Ok(id)
+    }
+
+    /// Whose session this is; `None` when it has ended.
+    ///
+    /// # Errors
+    /// Redis.
+    pub async fn holder(&self, id: &str) -> Result<Option<Holder>, SessionError> {
+        let mut fields: HashMap<String, String> = self.redis.clone().hgetall(self.key(id)).await?;
+        Ok(fields
+            .remove("name")
+            .zip(fields.remove("mark"))
+            .map(|(name, mark)| Holder { name, mark }))
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// Redis.
+    pub async fn end(&self, id: &str) -> Result<(), SessionError> {
+        let () = self.redis.clone().del(self.key(id)).await?;
+        Ok(())
+    }
+
+    fn key(&self, id: &str) -> String {
+        format!("{}{}", self.prefix, hex::encode(Sha256::digest(id)))
+    }
+}

@@ -1,0 +1,189 @@
+//! The api's settings.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use url::Url;
+use wpclone_service::settings::{Check, Common, CommonArgs, Shown};
+
+use crate::tokens::Tokens;
+
+/// The REST interface and dashboard of wpclone
+#[derive(Debug, clap::Parser)]
+#[command(name = "wpclone-api", version)]
+pub struct Args {
+    /// Settings shared with the worker
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Where to listen: an IP address and a port (0: any free one)
+    #[arg(
+        long,
+        env = "WPCLONE_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: String,
+    /// The api's own address as its callers see it, such as https://wpclone.example [default: from the listener]
+    #[arg(long, env = "WPCLONE_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Who may call: lines name:sha256:scope (user, operator, metrics); without it everybody on this machine
+    #[arg(long, env = "WPCLONE_TOKENS_FILE", value_name = "FILE")]
+    pub tokens_file: Option<PathBuf>,
+}
+
+/// The same, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// What the worker has too.
+    pub common: Common,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The api's own address, when it was set.
+    pub public_url: Option<PublicUrl>,
+    /// Who may call; `None`: everybody on this machine.
+    pub tokens: Option<Tokens>,
+}
+
+impl Args {
+    /// Checks them; faults go to `check`.
+    pub fn check(&self, check: &mut Check) -> Option<Settings> {
+        let common = self.common.check(check);
+        let listen = check.required("WPCLONE_LISTEN", Some(&self.listen), Shown::Plain, |text| {
+            text.parse::<SocketAddr>()
+                .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8080".to_owned())
+        });
+        let public_url = match self.public_url.as_deref().filter(|u| !u.is_empty()) {
+            None => Some(None),
+            Some(url) => check
+                .required("WPCLONE_PUBLIC_URL", Some(url), Shown::Url, PublicUrl::parse)
+                .map(Some),
+        };
+        let tokens = match self.tokens_file.as_ref().filter(|f| !f.as_os_str().is_empty()) {
+            None => Some(None),
+            Some(path) => {
+                let path = path.display().to_string();
+                check
+                    .required("WPCLONE_TOKENS_FILE", Some(&path), Shown::Plain, Tokens::open)
+                    .map(Some)
+            }
+        };
+        if let (Some(listen), Some(None)) = (&listen, &tokens)
+            && !listen.ip().is_loopback()
+        {
+            check.fault(
+                "WPCLONE_TOKENS_FILE",
+                "is required when WPCLONE_LISTEN is not a loopback address",
+            );
+        }
+        Some(Settings {
+            common: common?,
+            listen: listen?,
+            public_url: public_url?,
+            tokens: tokens?,
+        })
+    }
+}
+
+/// The api's own address: scheme, host and port, without path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl(Url);
+
+impl PublicUrl {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|_| "must be a URL such as https://wpclone.example")?;
+        let bare = matches!(url.scheme(), "http" | "https")
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        bare.then_some(Self(url)).ok_or_else(|| {
+            "must be http:// or https:// with a host and perhaps a port, nothing more".to_owned()
+        })
+    }
+
+    /// That of a listener.
+    #[must_use]
+    pub fn of(listener: SocketAddr) -> Option<Self> {
+        let ip = match listener.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let address = SocketAddr::new(ip, listener.port());
+        Url::parse(&format!("http://{address}")).ok().map(Self)
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.0.scheme()
+    }
+
+    /// `https://wpclone.example`, without a slash at the end: what a browser sends as `Origin`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(listen: &str, public: Option<&str>, tokens: Option<&str>) -> Args {
+        Args {
+            common: CommonArgs {
+                redis_url: Some("redis://127.0.0.1".into()),
+                seal_keys: wpclone_service::seal::Sealer::new_key("a").ok(),
+                artifacts_mib: "1".into(),
+                log_format: "json".into(),
+                otlp_endpoint: None,
+                check_config: false,
+            },
+            listen: listen.into(),
+            public_url: public.map(Into::into),
+            tokens_file: tokens.map(Into::into),
+        }
+    }
+
+    fn faults(args: &Args) -> String {
+        let mut check = Check::default();
+        let _ = args.check(&mut check);
+        check.finish().err().unwrap_or_default()
+    }
+
+    #[test]
+    fn without_tokens_only_loopback_is_served() {
+        assert_eq!(faults(&args("127.0.0.1:0", None, None)), "");
+        assert_eq!(faults(&args("[::1]:0", Some(""), Some(""))), "");
+        assert!(faults(&args("0.0.0.0:80", None, None)).contains("WPCLONE_TOKENS_FILE is required"));
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let all = faults(&args(
+            "here",
+            Some("https://a.example/x"),
+            Some("/nowhere/tokens"),
+        ));
+        for name in ["WPCLONE_LISTEN", "WPCLONE_PUBLIC_URL", "WPCLONE_TOKENS_FILE"] {
+            assert!(all.contains(name), "{name}: {all}");
+        }
+    }
+
+    #[test]
+    fn a_listener_has_an_address_that_can_be_opened() {
+        let of = |listener: &str| PublicUrl::of(listener.parse().unwrap()).unwrap().origin();
+        assert_eq!(of("0.0.0.0:8080"), "http://127.0.0.1:8080");
+        assert_eq!(of("[::]:81"), "http://[::1]:81");
+        assert_eq!(
+            PublicUrl::parse("https://a.example:443").unwrap().origin(),
+            "https://a.example"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! Accepting work: POST /setup and its siblings.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::Value;
+use tracing::Span;
+use wpclone_queue::{Enqueued, Found, Idempotency, NewTask, QueueError, TaskRecord};
+use wpclone_service::sealed_task::seal_request;
+use wpclone_service::telemetry::traceparent;
+use wpclone_task::{Code, Kind, Problem, Request, TaskId, TaskView};
+
+use crate::http::auth::{Caller, Client};
+use crate::http::body::JsonBody;
+use crate::http::error::ApiError;
+use crate::http::headers::{IdempotencyKey, Prefer};
+use crate::openapi::{CreateAppPasswordBody, SetupBody};
+use crate::state::{App, Shared};
+use crate::tasks::ASK_AGAIN;
+use crate::tasks::follow::wait_for_end;
+use crate::tasks::view::{Secrets, fresh, view};
+
+/// Put the migrator on a site
+///
+/// Logs in to wp-admin, uploads and activates the migrator plugin, and reads its key. The task's result is
+/// `api_key`, `plugin_status` (installed, updated, activated or unchanged), `plugin_version` and `import_enabled`.
+#[utoipa::path(
+    post, path = "/setup", tag = "work", request_body = SetupBody,
+    params(crate::openapi::WorkHeaders),
+    responses(
+        (status = 202, description = "Accepted", body = TaskView, headers(
+            ("Location" = String, description = "The task's address"),
+            ("Retry-After" = u32, description = "When to ask again, in seconds"),
+        )),
+        (status = 200, description = "Finished within `Prefer: wait=N`, whatever its end", body = TaskView),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn setup(
+    State(app): State<Shared>,
+    Client(caller): Client,
+    prefer: Prefer,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    accept(&app, &caller, Kind::Setup, prefer, key, body).await
+}
+
+/// Make an application password
+///
+/// Logs in to wp-admin, makes an application password and proves that it works. The task's result is
+/// `application_password`, `username`, `uuid` and `app_name`.
+#[utoipa::path(
+    post, path = "/create-app-password", tag = "work", request_body = CreateAppPasswordBody,
+    params(crate::openapi::WorkHeaders),
+    responses(
+        (status = 202, description = "Accepted", body = TaskView, headers(
+            ("Location" = String, description = "The task's address"),
+            ("Retry-After" = u32, description = "When to ask again, in seconds"),
+        )),
+        (status = 200, description = "Finished within `Prefer: wait=N`, whatever its end", body = TaskView),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn create_app_password(
+    State(app): State<Shared>,
+    Client(caller): Client,
+    prefer: Prefer,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    accept(&app, &caller, Kind::CreateAppPassword, prefer, key, body).await
+}
+
+async fn accept(
+    app: &App,
+    caller: &Caller,
+    kind: Kind,
+    prefer: Prefer,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Value,
+) -> Result<Response, ApiError> {
+    let request = Request::parse(kind, body).map_err(ApiError::faults)?;
+    let idempotency = key.map(|key| Idempotency {
+        key,
+        fingerprints: app.sealer.fingerprints(&request.fingerprint_text()),
+    });
+    let (id, (request, secrets)) = (TaskId::new(), request.split());
+    let task = NewTask {
+        id,
+        request,
+        sealed_secrets: seal_request(&app.sealer, id, &secrets)?,
+        owner: caller.name.clone(),
+        traceparent: traceparent(&Span::current()),
+        idempotency,
+    };
+    drop(secrets);
+    let id = match enqueue(app, &task).await? {
+        Enqueued::New(id) | Enqueued::Same(id) => id,
+        Enqueued::Mismatch => {
+            return Err(ApiError::new(
+                Code::IdempotencyMismatch,
+                "This Idempotency-Key came before with another body.",
+            ));
+        }
+    };
+    Span::current().record("task.id", tracing::field::display(id));
+    tracing::info!(task.id = %id, %kind, "the task is in the queue");
+    match stored(app, id, prefer).await {
+        Ok(Some(stored)) => answer(app, caller, stored, prefer).await,
+        Ok(None) => Err(ApiError::new(
+            Code::TaskGone,
+            "The task that this Idempotency-Key belongs to is no longer kept.",
+        )),
+        // It has been accepted, and a 503 would say that it was not.
+        Err(error) if id == task.id => {
+            tracing::warn!(%error, "Redis went away after it had taken a task");
+            Ok(respond(fresh(task), prefer))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Hands a task in. When Redis took it but its answer was lost, the task is there: its id is ours.
+async fn enqueue(app: &App, task: &NewTask) -> Result<Enqueued, QueueError> {
+    match app.queue.enqueue(task).await {
+        Err(QueueError::Unavailable(error)) => match app.queue.get(task.id).await {
+            Ok(Found::Task(_)) => Ok(Enqueued::New(task.id)),
+            _ => Err(QueueError::Unavailable(error)),
+        },
+        done => done,
+    }
+}
+
+async fn stored(app: &App, id: TaskId, Prefer(wait): Prefer) -> Result<Option<TaskRecord>, QueueError> {
+    wait_for_end(app, id, wait.unwrap_or_default()).await
+}
+
+async fn answer(app: &App, caller: &Caller, task: TaskRecord, prefer: Prefer) -> Result<Response, ApiError> {
+    let (view, _) = view(app, caller, task, Secrets::ForOwner).await?;
+    Ok(respond(view, prefer))
+}
+
+/// 200 only to those who asked to wait; a task that is still on its way is 202.
+fn respond(view: TaskView, prefer: Prefer) -> Response {
+    let done = prefer.0.is_some() && view.state.is_final();
+    let location = HeaderValue::from_str(&view.links.self_);
+    let status = if done {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    let mut response = (status, Json(view)).into_response();
+    let headers = response.headers_mut();
+    headers.extend(location.ok().map(|value| (LOCATION, value)));
+    if !done {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN));
+    }
+    headers.extend(prefer.applied());
+    response
+}

@@ -1,0 +1,119 @@
+//! Serving what workers kept of their work. All of it comes from strangers' sites.
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use wpclone_artifacts::{Got, Meta};
+use wpclone_task::{Code, Problem};
+
+use crate::http::auth::Client;
+use crate::http::error::ApiError;
+use crate::state::Shared;
+use crate::tasks::find;
+
+/// Nothing in it may run, load or be framed, and it has no origin.
+const SANDBOX: HeaderValue =
+    HeaderValue::from_static("sandbox; default-src 'none'; style-src 'none'; frame-ancestors 'none'");
+
+/// Read an artifact
+///
+/// Pictures, text and JSON are shown by a browser, everything else is offered for download.
+#[utoipa::path(
+    get, path = "/tasks/{id}/artifacts/{name}", tag = "tasks",
+    params(
+        ("id" = String, Path, description = "The task's id"),
+        ("name" = String, Path, description = "A name from the task's `artifacts`"),
+    ),
+    responses(
+        (status = 200, description = "The artifact, in its own media type", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 404, description = "No such task or artifact", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn read(
+    State(app): State<Shared>,
+    Client(caller): Client,
+    Path((id, name)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let task = find(&app, &caller, &id).await?;
+    match app.artifacts.get(task.id, &name).await? {
+        Got::Found(meta, bytes) => Ok((headers(&meta), bytes).into_response()),
+        Got::Gone => Err(ApiError::new(
+            Code::ArtifactGone,
+            "The artifact has expired, or had to make room.",
+        )),
+        Got::Unknown => Err(ApiError::new(
+            Code::ArtifactNotFound,
+            "The task has no artifact of this name.",
+        )),
+    }
+}
+
+fn headers(meta: &Meta) -> HeaderMap {
+    let essence = meta.kind.split(';').next().unwrap_or_default().trim();
+    let (kind, shown) = match essence {
+        "image/png" => ("image/png", true),
+        "image/jpeg" => ("image/jpeg", true),
+        "image/webp" => ("image/webp", true),
+        "application/json" => ("application/json", true),
+        "text/plain" => ("text/plain; charset=utf-8", true),
+        "text/html" => ("text/html; charset=utf-8", false),
+        _ => ("application/octet-stream", false),
+    };
+    let disposition = if shown {
+        HeaderValue::from_static("inline")
+    } else {
+        // The store takes only [a-z0-9.-] in names.
+        HeaderValue::from_str(&format!("attachment; filename=\"{}\"", meta.name))
+            .unwrap_or(HeaderValue::from_static("attachment"))
+    };
+    HeaderMap::from_iter([
+        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (CONTENT_DISPOSITION, disposition),
+        (CONTENT_SECURITY_POLICY, SANDBOX),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_run_in_a_browser_is_never_shown_in_one() {
+        for (kind, served, disposition) in [
+            ("image/png", "image/png", "inline"),
+            ("text/plain", "text/plain; charset=utf-8", "inline"),
+            (
+                "text/html; charset=utf-8",
+                "text/html; charset=utf-8",
+                "attachment; filename=\"a.b\"",
+            ),
+            (
+                "image/svg+xml",
+                "application/octet-stream",
+                "attachment; filename=\"a.b\"",
+            ),
+            (
+                "text/javascript",
+                "application/octet-stream",
+                "attachment; filename=\"a.b\"",
+            ),
+        ] {
+            let meta = Meta {
+                name: "a.b".into(),
+                kind: kind.into(),
+                bytes: 1,
+            };
+            let headers = headers(&meta);
+            assert_eq!(headers[CONTENT_TYPE], served);
+            assert_eq!(headers[CONTENT_DISPOSITION], disposition);
+            assert!(
+                headers[CONTENT_SECURITY_POLICY]
+                    .to_str()
+                    .unwrap()
+                    .starts_with("sandbox;")
+            );
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What happens, as it happens: server-sent events.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
+use futures_util::stream::{Stream, unfold};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::{Instant, sleep, timeout_at};
+use wpclone_queue::{Found, QueueError, Signal, StoredEvent};
+use wpclone_task::{Code, Problem, TaskId};
+
+use crate::http::auth::{Caller, Client};
+use crate::http::error::ApiError;
+use crate::state::Shared;
+use crate::tasks::find;
+use crate::tasks::follow::Follow;
+
+/// How many events are read from Redis at once.
+const BATCH: u32 = 100;
+/// How often in a row Redis may fail before a stream ends; its client then comes back.
+const MAX_FAILURES: u32 = 30;
+/// Changes within this time are told together.
+const GATHER: Duration = Duration::from_millis(250);
+/// More changed tasks than this are told as "everything".
+const MAX_CHANGED: usize = 50;
+
+/// Follow a task (server-sent events)
+///
+/// Each event's data is an `Event` in JSON, its id that of Redis' stream. `Last-Event-ID` resumes after an event. The
+/// stream ends at the task's end, and now and then before it: come back with `Last-Event-ID`. 204 says that the task
+/// has ended and nothing more will come.
+#[utoipa::path(
+    get, path = "/tasks/{id}/events", tag = "tasks",
+    params(
+        ("id" = String, Path, description = "The task's id"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen"),
+    ),
+    responses(
+        (status = 200, description = "Events", body = wpclone_task::Event, content_type = "text/event-stream"),
+        (status = 204, description = "The task has ended, and there is nothing after that event"),
+        (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn of_task(
+    State(app): State<Shared>,
+    Client(caller): Client,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let follow = Follow::new(&app.queue, id.parse().unwrap_or_default());
+    let id = find(&app, &caller, &id).await?.id;
+    let mut stream = TaskStream {
+        follow,
+        id,
+        after: last_event_id(&headers)?,
+        pending: VecDeque::new(),
+        done: false,
+        failures: 0,
+        app: app.clone(),
+    };
+    // The first look comes before the answer, so that its errors have a status.
+    stream.look().await?;
+    if stream.done && stream.pending.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(sse(&app, unfold(stream, TaskStream::next)))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(id) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let id = id.to_str().ok().filter(|id| id.len() <= 64);
+    id.map(|id| Some(id.to_owned()).filter(|id| !id.is_empty()))
+        .ok_or_else(|| {
+            ApiError::new(
+                Code::BadParameter,
+                "Last-Event-ID is none that this API handed out.",
+            )
+        })
+}
+
+struct TaskStream {
+    app: Shared,
+    follow: Follow,
+    id: TaskId,
+    after: Option<String>,
+    pending: VecDeque<StoredEvent>,
+    done: bool,
+    failures: u32,
+}
+
+impl TaskStream {
+    /// Reads what is new. The state first: the last event is then among those read.
+    async fn look(&mut self) -> Result<(), QueueError> {
+        let found = self.app.queue.get(self.id).await?;
+        let ended = !matches!(found, Found::Task(task) if !task.state.is_final());
+        let batch = self
+            .app
+            .queue
+            .events(self.id, self.after.as_deref(), BATCH)
+            .await?;
+        let whole = batch.len() < BATCH as usize;
+        if let Some(last) = batch.last() {
+            self.after = Some(last.id.clone());
+        }
+        self.pending.extend(batch);
+        self.done = ended && whole;
+        Ok(())
+    }
+
+    async fn next(mut self) -> Option<(SseEvent, Self)> {
+        loop {
+            if let Some(StoredEvent { id, event }) = self.pending.pop_front() {
+                let event = SseEvent::default().id(id).json_data(&event).ok()?;
+                return Some((event, self));
+            }
+            if self.done || self.failures > MAX_FAILURES {
+                return None;
+            }
+            self.follow.changed(self.app.limits.look_again).await;
+            self.failures = match self.look().await {
+                Ok(()) => 0,
+                Err(_) => self.failures + 1,
+            };
+        }
+    }
+}
+
+/// What `GET /events` tells.
+#[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Change {
+    /// The tasks that changed and that the caller may see.
+    #[schema(value_type = Vec<String>)]
+    pub tasks: BTreeSet<TaskId>,
+    /// Whether more may have changed than is told: look at everything.
+    pub all: bool,
+}
+
+/// Follow everything (server-sent events)
+///
+/// Tells which of the caller's tasks changed. It does not resume: after a reconnect look at everything once.
+#[utoipa::path(
+    get, path = "/events", tag = "tasks",
+    responses((status = 200, description = "Changes", body = Change, content_type = "text/event-stream"))
+)]
+pub async fn of_all(State(app): State<Shared>, Client(caller): Client) -> Response {
+    let changes = Changes {
+        signals: app.queue.signals(),
+        app: app.clone(),
+        caller,
+        greeted: false,
+    };
+    sse(&app, unfold(changes, Changes::next))
+}
+
+struct Changes {
+    app: Shared,
+    caller: Caller,
+    signals: broadcast::Receiver<Signal>,
+    greeted: bool,
+}
+
+impl Changes {
+    async fn next(mut self) -> Option<(SseEvent, Self)> {
+        loop {
+            let change = if self.greeted {
+                self.gather().await?
+            } else {
+                Change {
+                    all: true,
+                    ..Change::default()
+                }
+            };
+            self.greeted = true;
+            let change = self.narrow(change).await;
+            // An operator sees the queue, where every signal is a change.
+            if change.all || !change.tasks.is_empty() || self.caller.is_operator() {
+                let event = SseEvent::default().event("change").json_data(&change).ok()?;
+                return Some((event, self));
+            }
+        }
+    }
+
+    /// Waits for a signal, and takes those that come right after it along.
+    async fn gather(&mut self) -> Option<Change> {
+        let mut change = Change::default();
+        note(&mut change, self.signals.recv().await)?;
+        let until = Instant::now() + GATHER;
+        while let Ok(signal) = timeout_at(until, self.signals.recv()).await {
+            note(&mut change, signal)?;
+        }
+        if change.tasks.len() > MAX_CHANGED {
+            change = Change {
+                all: true,
+                ..Change::default()
+            };
+        }
+        Some(change)
+    }
+
+    async fn narrow(&self, mut change: Change) -> Change {
+        if self.caller.is_operator() {
+            return change;
+        }
+        let mut own = BTreeSet::new();
+        for id in change.tasks {
+            match self.app.queue.get(id).await {
+                Ok(Found::Task(task)) if self.caller.sees(&task) => drop(own.insert(id)),
+                Ok(_) => {}
+                Err(_) => change.all = true,
+            }
+        }
+        change.tasks = own;
+        change
+    }
+}
+
+/// `None` when nobody signals any more.
+fn note(change: &mut Change, signal: Result<Signal, RecvError>) -> Option<()> {
+    match signal {
+        Ok(Signal::Task(id)) => drop(change.tasks.insert(id)),
+        Ok(Signal::Work(_)) => {}
+        Ok(Signal::Reconnected) | Err(RecvError::Lagged(_)) => change.all = true,
+        Err(RecvError::Closed) => return None,
+    }
+    Some(())
+}
+
+/// An event stream that says now and then that it lives, and ends with the program or when it is old.
+fn sse(app: &Shared, events: impl Stream<Item = SseEvent> + Send + 'static) -> Response {
+    let (ending, longest) = (app.ending.clone(), app.limits.stream);
+    let over = async move {
+        tokio::select! { () = ending.cancelled() => {} () = sleep(longest) => {} }
+    };
+    let events = events.map(Ok::<_, Infallible>).take_until(Box::pin(over));
+    let keep_alive = KeepAlive::new().interval(app.limits.keep_alive).text("alive");
+    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
+    // nginx would hold events back to fill its buffer.
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}

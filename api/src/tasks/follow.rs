@@ -1,0 +1,69 @@
+//! Waiting for a task to change.
+
+use std::time::Duration;
+
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::Instant;
+use wpclone_queue::{Found, Queue, QueueError, Signal, TaskRecord};
+use wpclone_task::TaskId;
+
+use crate::state::App;
+
+/// Hears of the changes of one task. Make it before looking at the task, so that no change falls between.
+pub struct Follow {
+    signals: broadcast::Receiver<Signal>,
+    task: TaskId,
+}
+
+impl Follow {
+    /// Begins to listen.
+    #[must_use]
+    pub fn new(queue: &Queue, task: TaskId) -> Self {
+        Self {
+            signals: queue.signals(),
+            task,
+        }
+    }
+
+    /// Returns when the task may have changed, or after this time: signals can be lost.
+    pub async fn changed(&mut self, within: Duration) {
+        let heard = async {
+            loop {
+                match self.signals.recv().await {
+                    Ok(Signal::Task(id)) if id != self.task => {}
+                    Ok(Signal::Work(_)) => {}
+                    Ok(Signal::Task(_) | Signal::Reconnected) | Err(RecvError::Lagged(_)) => return,
+                    // Nobody signals any more: looking now and then is all that is left.
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(within, heard).await;
+    }
+}
+
+/// Waits for a task's end, or until the time is over or the program is to end; gives the task as it then is.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn wait_for_end(
+    app: &App,
+    id: TaskId,
+    longest: Duration,
+) -> Result<Option<TaskRecord>, QueueError> {
+    let mut follow = Follow::new(&app.queue, id);
+    let deadline = Instant::now() + longest;
+    loop {
+        let Found::Task(task) = app.queue.get(id).await? else {
+            return Ok(None);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if task.state.is_final() || left.is_zero() || app.ending.is_cancelled() {
+            return Ok(Some(*task));
+        }
+        tokio::select! {
+            () = follow.changed(left.min(app.limits.look_again)) => {}
+            () = app.ending.cancelled() => {}
+        }
+    }
+}

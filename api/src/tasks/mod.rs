@@ -1,0 +1,36 @@
+//! Tasks: accepting, reading, following and ending them.
+
+pub mod accept;
+pub mod artifacts;
+pub mod events;
+pub mod follow;
+pub mod read;
+pub mod view;
+
+use wpclone_queue::{Found, TaskRecord};
+use wpclone_task::{Code, TaskId};
+
+use crate::http::auth::Caller;
+use crate::http::error::ApiError;
+use crate::state::App;
+
+/// When to ask again for an unfinished task, in seconds.
+pub const ASK_AGAIN: &str = "2";
+
+/// The task of this id that the caller may see.
+///
+/// # Errors
+/// There is none, it is somebody else's (which looks the same), it is no longer kept, or Redis does not answer.
+pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<TaskRecord, ApiError> {
+    let unknown = || ApiError::new(Code::TaskNotFound, "No task of yours has this id.");
+    let id: TaskId = id.parse().map_err(|_| unknown())?;
+    tracing::Span::current().record("task.id", tracing::field::display(id));
+    match app.queue.get(id).await? {
+        Found::Task(task) if caller.sees(&task) => Ok(*task),
+        Found::Task(_) | Found::Unknown => Err(unknown()),
+        Found::Gone => Err(ApiError::new(
+            Code::TaskGone,
+            "The task ended a while ago and is no longer kept.",
+        )),
+    }
+}

@@ -1,0 +1,214 @@
+//! Reading tasks, and ending them.
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::future::try_join_all;
+use http::header::{ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use wpclone_queue::{Cancelled, Filter};
+use wpclone_task::{Code, Problem, TaskList, TaskView};
+
+use crate::http::auth::{Caller, Client};
+use crate::http::error::ApiError;
+use crate::http::query::Query;
+use crate::state::{App, Shared};
+use crate::tasks::view::{Secrets, view};
+use crate::tasks::{ASK_AGAIN, find};
+
+/// How many tasks a page has when nothing else is said, and at most.
+const PAGE: (u32, u32) = (20, 100);
+
+/// What a list of tasks was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Which tasks.
+    pub filter: Filter,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+    /// How many.
+    pub limit: u32,
+}
+
+impl Wanted {
+    /// Reads it from a query string.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn read(query: Option<&str>, caller: &Caller) -> Result<Self, ApiError> {
+        let mut query = Query::of(query);
+        let wanted = Self {
+            filter: Filter {
+                owner: caller.only(),
+                state: query.parsed("state"),
+                kind: query.parsed("kind"),
+                search: query.text("q", 200),
+            },
+            cursor: query.text("cursor", 200),
+            limit: query.number("limit", PAGE.1).unwrap_or(PAGE.0),
+        };
+        query.finish()?;
+        Ok(wanted)
+    }
+
+    /// The query string of the page that begins at this cursor.
+    #[must_use]
+    pub fn at(&self, cursor: &str) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        if let Some(state) = self.filter.state {
+            query.append_pair("state", state.as_str());
+        }
+        if let Some(kind) = self.filter.kind {
+            query.append_pair("kind", kind.as_str());
+        }
+        if let Some(search) = &self.filter.search {
+            query.append_pair("q", search);
+        }
+        if self.limit != PAGE.0 {
+            query.append_pair("limit", &self.limit.to_string());
+        }
+        query.append_pair("cursor", cursor).finish()
+    }
+}
+
+/// A page of tasks, without the secrets of results.
+///
+/// # Errors
+/// A bad cursor, or Redis.
+pub async fn page(app: &App, caller: &Caller, wanted: &Wanted) -> Result<TaskList, ApiError> {
+    let page = app
+        .queue
+        .list(&wanted.filter, wanted.cursor.as_deref(), wanted.limit)
+        .await?;
+    let views = page.tasks.into_iter();
+    let views = views.map(|task| view(app, caller, task, Secrets::Hidden));
+    let tasks = try_join_all(views).await?;
+    Ok(TaskList {
+        tasks: tasks.into_iter().map(|(view, _)| view).collect(),
+        next: page.next,
+    })
+}
+
+/// List tasks
+///
+/// Newest first. A token sees its own tasks, an operator's all. Secrets of results are null here.
+#[utoipa::path(
+    get, path = "/tasks", tag = "tasks",
+    params(
+        ("state" = Option<String>, Query, description = "Only in this state: queued, running, succeeded, failed or cancelled"),
+        ("kind" = Option<String>, Query, description = "Only of this kind: setup or create-app-password"),
+        ("q" = Option<String>, Query, description = "Only on sites whose address contains this, or with an id that begins with it"),
+        ("limit" = Option<u32>, Query, description = "How many a page has, 1 to 100; 20 by default"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = TaskList, headers(
+            ("Link" = Option<String>, description = "The next page, with rel=\"next\" (RFC 8288); absent on the last"),
+        )),
+        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn list(
+    State(app): State<Shared>,
+    Client(caller): Client,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let wanted = Wanted::read(query.as_deref(), &caller)?;
+    let list = page(&app, &caller, &wanted).await?;
+    let link = list.next.as_deref();
+    let link = link.map(|cursor| format!("</tasks?{}>; rel=\"next\"", wanted.at(cursor)));
+    let link = link.and_then(|link| HeaderValue::from_str(&link).ok());
+    let mut response = Json(list).into_response();
+    response.headers_mut().extend(link.map(|value| (LINK, value)));
+    Ok(response)
+}
+
+/// Read a task
+///
+/// A failed task is 200 as well: look at `state` and `problem`. Secrets of the result are shown to the token that
+/// owns the task, for a day; then they are null.
+#[utoipa::path(
+    get, path = "/tasks/{id}", tag = "tasks",
+    params(
+        ("id" = String, Path, description = "The task's id"),
+        ("If-None-Match" = Option<String>, Header, description = "An ETag of before: 304 when nothing has changed"),
+    ),
+    responses(
+        (status = 200, description = "The task", body = TaskView, headers(
+            ("ETag" = String, description = "Changes with the task"),
+            ("Retry-After" = Option<u32>, description = "When to ask again, in seconds; absent when it has ended"),
+        )),
+        (status = 304, description = "Not changed"),
+        (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn read(
+    State(app): State<Shared>,
+    Client(caller): Client,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let task = find(&app, &caller, &id).await?;
+    let (view, tag) = view(&app, &caller, task, Secrets::ForOwner).await?;
+    let unfinished = !view.state.is_final();
+    let mut response = if matches(&headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Json(view).into_response()
+    };
+    response.headers_mut().insert(ETAG, tag);
+    // Kept by the client, but asked for anew each time.
+    response.headers_mut().insert(
+        http::header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
+    if unfinished {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN));
+    }
+    Ok(response)
+}
+
+/// Weak comparison, as RFC 9110 section 13.1.2 asks for.
+fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let sent = headers.get_all(IF_NONE_MATCH).into_iter();
+    let mut sent = sent.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    sent.any(|candidate| {
+        let candidate = candidate.trim();
+        candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate).as_bytes() == tag.as_bytes()
+    })
+}
+
+/// End a task
+///
+/// A waiting task ends at once, a running one with its worker's next heartbeat. Asking twice does no harm.
+#[utoipa::path(
+    post, path = "/tasks/{id}/cancel", tag = "tasks",
+    params(("id" = String, Path, description = "The task's id")),
+    responses(
+        (status = 202, description = "It ends, or has been ended before", body = TaskView),
+        (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It had ended by itself", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn cancel(
+    State(app): State<Shared>,
+    Client(caller): Client,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let task = find(&app, &caller, &id).await?;
+    let done = app.queue.cancel(task.id).await?;
+    let task = find(&app, &caller, &id).await?;
+    if done == Cancelled::Finished && task.state != wpclone_task::State::Cancelled {
+        return Err(ApiError::new(
+            Code::TaskFinished,
+            format!("The task has {} before.", task.state),
+        ));
+    }
+    tracing::info!(task.id = %task.id, "the task's end was asked for");
+    let (view, _) = view(&app, &caller, task, Secrets::ForOwner).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
+}

@@ -1,0 +1,90 @@
+//! How a run can end other than well, and the exit code of each.
+
+use reqwest::StatusCode;
+use wpclone_task::{Problem, TaskId};
+
+/// The task failed or was cancelled.
+pub(crate) const TASK_FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const UNAVAILABLE: u8 = 3;
+const INTERRUPTED: u8 = 130;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The caller has to change something.
+    #[error("{0}")]
+    Usage(String),
+    /// The API answered with a problem.
+    #[error("{problem}")]
+    Problem {
+        /// The answer's status.
+        status: StatusCode,
+        /// What it said.
+        problem: Box<Problem>,
+    },
+    /// The API answered what is none of its answers.
+    #[error("{url} answered {status} with something that is no answer of wpclone's API: is --url right?")]
+    NotOurApi {
+        /// What was asked.
+        url: String,
+        /// The answer's status.
+        status: StatusCode,
+    },
+    /// There was no answer, or no whole one.
+    #[error("the API at {url} cannot be reached: {why}")]
+    Unreachable {
+        /// The API.
+        url: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// `--timeout` has passed.
+    #[error("the wait has ended, the task has not; look again with: wpclone tasks {0}")]
+    WaitEnded(TaskId),
+    /// Ctrl-C; all has been said.
+    #[error("interrupted")]
+    Interrupted,
+    /// No key can be made.
+    #[error("the system gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+    /// Standard output does not take the result.
+    #[error("the result cannot be written: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// The program's exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            Self::Problem { status, .. } | Self::NotOurApi { status, .. }
+                if status.is_client_error() && !passes(*status) =>
+            {
+                USAGE
+            }
+            // Whoever read our output has what they wanted: `wpclone tasks | head -1`.
+            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+            Self::Problem { .. }
+            | Self::NotOurApi { .. }
+            | Self::Unreachable { .. }
+            | Self::WaitEnded(_)
+            | Self::Random(_)
+            | Self::Output(_) => UNAVAILABLE,
+            Self::Interrupted => INTERRUPTED,
+        }
+    }
+
+    /// Whether the same request may be answered well a moment later.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Problem { status, .. } | Self::NotOurApi { status, .. } => passes(*status),
+            _ => false,
+        }
+    }
+}
+
+fn passes(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}

@@ -1,0 +1,94 @@
+//! Tokens for the API, and keys that secrets are sealed with.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+
+use crate::args::Scope;
+use crate::failure::Failure;
+
+/// What every token begins with, so that a leaked one can be told from other secrets.
+const TOKEN_PREFIX: &str = "wpc_";
+
+/// A new token.
+pub(crate) struct Token {
+    /// What its holder sends.
+    pub(crate) token: String,
+    /// What the API's tokens file holds of it.
+    pub(crate) line: String,
+}
+
+/// Makes a token of 256 random bits.
+///
+/// # Errors
+/// A name that the tokens file cannot hold.
+pub(crate) fn new_token(name: &str, scope: Scope) -> Result<Token, Failure> {
+    check_name(name, 64, "the token's name")?;
+    let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random()?));
+    let hash = hex::encode(Sha256::digest(token.as_bytes()));
+    let line = format!("{name}:{hash}:{}", scope.as_str());
+    Ok(Token { token, line })
+}
+
+/// Makes a key in the form that `WPCLONE_SEAL_KEYS` takes; its id is today's date by default.
+///
+/// # Errors
+/// An id that the setting cannot hold.
+pub(crate) fn new_seal_key(id: Option<String>) -> Result<String, Failure> {
+    let id = id.unwrap_or_else(|| jiff::Timestamp::now().strftime("%Y-%m-%d").to_string());
+    check_name(&id, 32, "the key's id")?;
+    Ok(format!("{id}:{}", STANDARD.encode(random()?)))
+}
+
+/// A random key that makes a repeated request the same one.
+pub(crate) fn new_idempotency_key() -> Result<String, Failure> {
+    Ok(format!("cli-{}", hex::encode(&random()?[..16])))
+}
+
+fn random() -> Result<[u8; 32], Failure> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn check_name(name: &str, max: usize, what: &str) -> Result<(), Failure> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if (1..=max).contains(&name.len()) && name.bytes().all(fits) {
+        Ok(())
+    } else {
+        Err(Failure::Usage(format!(
+            "{what} must be 1 to {max} of A-Z a-z 0-9 - _ ."
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_seal_key_is_one_that_the_services_take() {
+        let key = new_seal_key(None).unwrap();
+        key.parse::<wpclone_service::seal::Sealer>().unwrap();
+        assert!(new_seal_key(Some("a:b".into())).is_err());
+        assert!(new_seal_key(Some("x".repeat(33))).is_err());
+    }
+
+    #[test]
+    fn the_tokens_file_learns_only_the_hash() {
+        let made = new_token("ci.1", Scope::Operator).unwrap();
+        let random = made.token.strip_prefix(TOKEN_PREFIX).unwrap();
+        assert_eq!(URL_SAFE_NO_PAD.decode(random).unwrap().len(), 32);
+        let parts: Vec<&str> = made.line.split(':').collect();
+        assert_eq!((parts[0], parts[2]), ("ci.1", "operator"));
+        assert_eq!(
+            hex::decode(parts[1]).unwrap(),
+            Sha256::digest(made.token.as_bytes()).as_slice()
+        );
+        assert!(!made.line.contains(random));
+        assert_ne!(made.token, new_token("ci.1", Scope::Operator).unwrap().token);
+        for name in ["", "a b", "a:b", "a\nb"] {
+            assert!(new_token(name, Scope::User).is_err(), "{name:?}");
+        }
+    }
+}

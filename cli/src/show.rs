@@ -1,0 +1,223 @@
+//! Tasks, problems and queues as a person reads them.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use wpclone_task::{Problem, QueueView, TaskView};
+
+use crate::client::{Api, Task};
+use crate::text::{bytes, clean, columns, moment, span};
+
+/// What a finished task achieved.
+pub(crate) fn result(task: &Task) -> String {
+    let mut rows = vec![row("task", task.view.id)];
+    rows.extend(site(&task.raw).map(|site| row("site", site)));
+    rows.extend(fields(task.view.result.as_ref()));
+    columns(&rows)
+}
+
+/// All there is to say of a task, but for its problem.
+pub(crate) fn details(api: &Api, task: &Task) -> String {
+    let Task { view, raw } = task;
+    let mut rows = vec![
+        row("task", view.id),
+        row("kind", view.kind),
+        row("state", view.state),
+    ];
+    let request = raw.get("request").and_then(Value::as_object);
+    let (mut site, others): (Vec<_>, Vec<_>) = fields(request).into_iter().partition(|r| r[0] == "url");
+    rows.append(&mut site);
+    rows.extend(others.into_iter().filter(|r| r[0] != "kind"));
+    let progress = &view.progress;
+    rows.push(row(
+        "progress",
+        format!("{}% {}", progress.percent, progress.message),
+    ));
+    if view.attempts + view.crashes > 0 {
+        let lost = format!("{} attempts failed, {} workers lost", view.attempts, view.crashes);
+        rows.push(row("trouble", lost));
+    }
+    rows.push(row("created", moment(view.created_at)));
+    let times = [
+        ("waited", Some(view.created_at), view.started_at),
+        ("worked", view.started_at, view.finished_at),
+    ];
+    for (name, from, to) in times {
+        rows.extend(from.zip(to).map(|(from, to)| row(name, span(between(from, to)))));
+    }
+    rows.extend(
+        view.steps
+            .iter()
+            .map(|s| row("step", format!("{} ({}): {}", s.name, s.stage, s.state))),
+    );
+    rows.extend(fields(view.result.as_ref()));
+    rows.extend(artifacts(api, view));
+    columns(&rows)
+}
+
+/// A problem with what to do about it, and where the task that it ended is found.
+pub(crate) fn problem(api: &Api, problem: &Problem, task: Option<&TaskView>) -> String {
+    let mut text = format!("{} ({})\n", clean(&problem.title), problem.code);
+    let mut rows = Vec::new();
+    if problem.detail != problem.title {
+        rows.push(row("what", &problem.detail));
+    }
+    rows.extend(problem.errors.iter().map(|fault| {
+        let place = if fault.pointer.is_empty() {
+            "the body"
+        } else {
+            &fault.pointer
+        };
+        row("fault", format!("{place} {}", fault.detail))
+    }));
+    rows.push(row("to do", &problem.user_action));
+    if problem.stage.is_some() {
+        let changed = if problem.changed_target {
+            "something was changed"
+        } else {
+            "nothing was changed"
+        };
+        rows.push(row("site", changed));
+        rows.extend(problem.achieved.iter().map(|done| row("achieved", done)));
+        let again = if problem.retryable {
+            "may help"
+        } else {
+            "will not help by itself"
+        };
+        rows.push(row("again", format!("the same request {again}")));
+    }
+    rows.extend(problem.more.iter().map(|(name, value)| row(name, plain(value))));
+    rows.extend(problem.instance.as_ref().map(|id| row("request", id)));
+    rows.extend(task.map(|view| artifacts(api, view)).unwrap_or_default());
+    rows.extend(task.map(|view| row("task", view.id)));
+    rows.push(row("more", api.address(&problem.type_)));
+    for line in columns(&rows).lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+/// A list of tasks.
+pub(crate) fn list(tasks: &[Value], views: &[TaskView]) -> String {
+    let head = ["ID", "KIND", "STATE", "DONE", "CREATED", "SITE", "PROBLEM"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(views.iter().zip(tasks).map(|(view, raw)| {
+        vec![
+            view.id.to_string(),
+            view.kind.to_string(),
+            view.state.to_string(),
+            format!("{}%", view.progress.percent),
+            moment(view.created_at),
+            site(raw).unwrap_or_default(),
+            view.problem
+                .as_ref()
+                .map(|p| p.code.to_string())
+                .unwrap_or_default(),
+        ]
+    }));
+    columns(&rows)
+}
+
+/// How much work waits, and who does it.
+pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
+    let head = [
+        "STAGE",
+        "READY",
+        "RUNNING",
+        "DELAYED",
+        "WAITING FOR SITE",
+        "OLDEST",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(queue.stages.iter().map(|(stage, depth)| {
+        let oldest = span(i64::try_from(depth.oldest_seconds).unwrap_or(i64::MAX));
+        let counts =
+            [depth.ready, depth.running, depth.delayed, depth.waiting_for_site].map(|n| n.to_string());
+        [vec![stage.to_string()], counts.to_vec(), vec![oldest]].concat()
+    }));
+    let mut text = columns(&rows);
+    if queue.workers.is_empty() {
+        text.push_str("\nno workers: nothing is being done\n");
+        return text;
+    }
+    let head = ["WORKER", "STAGES", "BUSY", "SEEN", "TASKS"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(queue.workers.iter().map(|worker| {
+        let seen = format!("{} ago", span(between(worker.seen_at, now)));
+        let stages: Vec<&str> = worker.stages.iter().map(|s| s.as_str()).collect();
+        let tasks: Vec<String> = worker.tasks.iter().map(ToString::to_string).collect();
+        vec![
+            worker.id.clone(),
+            stages.join(","),
+            format!("{} of {}", worker.busy, worker.slots),
+            worker.lost.clone().map_or(seen, |lost| format!("lost: {lost}")),
+            tasks.join(" "),
+        ]
+    }));
+    text.push('\n');
+    text.push_str(&columns(&rows));
+    text
+}
+
+fn row(name: &str, value: impl ToString) -> Vec<String> {
+    vec![name.to_owned(), value.to_string()]
+}
+
+fn fields(object: Option<&Map<String, Value>>) -> Vec<Vec<String>> {
+    let fields = object.into_iter().flatten();
+    fields.map(|(name, value)| row(name, plain(value))).collect()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "(no longer kept)".to_owned(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn artifacts(api: &Api, view: &TaskView) -> Vec<Vec<String>> {
+    let kept = view.artifacts.iter();
+    kept.map(|a| row("kept", format!("{} ({})", api.address(&a.href), bytes(a.bytes))))
+        .collect()
+}
+
+fn site(task: &Value) -> Option<String> {
+    Some(task.get("request")?.get("url")?.as_str()?.to_owned())
+}
+
+fn between(from: Timestamp, to: Timestamp) -> i64 {
+    to.as_second() - from.as_second()
+}
+
+#[cfg(test)]
+mod tests {
+    use wpclone_task::{Stage, StageDepth, TaskId, WorkerView};
+
+    use super::*;
+
+    #[test]
+    fn workers_are_shown_with_what_they_do_and_lost_ones_stay() {
+        let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let task: TaskId = "019ac0de-0000-7000-8000-000000000001".parse().unwrap();
+        let worker = |id: &str, busy, tasks: Vec<TaskId>, lost: Option<&str>| WorkerView {
+            id: id.into(),
+            stages: vec![Stage::Browser, Stage::Transfer],
+            slots: 2,
+            busy,
+            seen_at: "2026-11-23T09:59:57Z".parse().unwrap(),
+            started_at: now,
+            tasks,
+            browser_memory_bytes: 0,
+            lost: lost.map(Into::into),
+        };
+        let view = QueueView {
+            stages: [(Stage::Browser, StageDepth::default())].into(),
+            workers: vec![
+                worker("w-1", 1, vec![task], None),
+                worker("w-2\u{1b}", 0, vec![], Some("silent")),
+            ],
+        };
+        insta::assert_snapshot!(queue(&view, now));
+    }
+}

@@ -1,0 +1,268 @@
+//! The store against a real Redis.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+use wpclone_artifacts::{ArtifactError, Artifacts, Got, Meta};
+use wpclone_task::TaskId;
+
+const MIB: u64 = 1 << 20;
+
+/// A redis-server of one test: gone, with its folder, when dropped.
+struct Redis {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Redis {
+    async fn start() -> Self {
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let port = std::net::TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
+            let mut redis = Self {
+                child: spawn(port, &folder),
+                port,
+                folder,
+            };
+            if redis.answers().await {
+                return redis;
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// Waits until it answers; false when it ended, as it does when somebody else took the port.
+    async fn answers(&mut self) -> bool {
+        let since = Instant::now();
+        let pid = format!("process_id:{}\r", self.child.id());
+        while since.elapsed() < Duration::from_secs(20) && self.child.try_wait().unwrap().is_none() {
+            if let Ok(mut connection) = self.connect().await {
+                let info = redis::cmd("INFO").query_async::<String>(&mut connection).await;
+                if info.is_ok_and(|info| info.contains(&pid) && info.contains("loading:0\r")) {
+                    return true;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        redis::Client::open(self.url())?
+            .get_multiplexed_async_connection()
+            .await
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split(' ');
+        let mut cmd = redis::cmd(words.next().unwrap());
+        words.for_each(|word| {
+            cmd.arg(word);
+        });
+        cmd.query_async(&mut self.connect().await.unwrap()).await.unwrap()
+    }
+
+    fn store(&self, total: u64) -> Artifacts {
+        Artifacts::new(&self.url(), total).unwrap()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, folder: &TempDir) -> Child {
+    Command::new("redis-server")
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+        ])
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("these tests need redis-server on the PATH")
+}
+
+/// Bytes that do not pack.
+fn noise(bytes: u64) -> Vec<u8> {
+    let mut noise = vec![0; bytes as usize];
+    getrandom::fill(&mut noise).unwrap();
+    noise
+}
+
+async fn names(store: &Artifacts, task: TaskId) -> Vec<String> {
+    store
+        .list(task)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|meta| meta.name)
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_put_is_found_and_listed_in_order() {
+    let redis = Redis::start().await;
+    let store = redis.store(64 * MIB);
+    let task = TaskId::new();
+    let page = "<html>ö</html>".repeat(100_000).into_bytes();
+    store.put(task, "2.html", "text/html", &page).await.unwrap();
+    store.put(task, "1.png", "image/png", &[]).await.unwrap();
+    store.put(task, "0.txt", "text/plain", b"a b\r\n").await.unwrap();
+    assert_eq!(names(&store, task).await, ["2.html", "1.png", "0.txt"]);
+    let meta = Meta {
+        name: "2.html".into(),
+        kind: "text/html".into(),
+        bytes: page.len() as u64,
+    };
+    assert_eq!(
+        redis.store(1).get(task, "2.html").await.unwrap(),
+        Got::Found(meta, page)
+    );
+    assert!(
+        redis.ask::<u64>("GET {wpclone-artifacts}:total").await < 20_000,
+        "it is packed"
+    );
+    assert_eq!(store.get(task, "x").await.unwrap(), Got::Unknown);
+    assert_eq!(store.get(task, "../x").await.unwrap(), Got::Unknown);
+    assert_eq!(store.get(TaskId::new(), "2.html").await.unwrap(), Got::Unknown);
+    assert!(matches!(
+        store.put(task, "../x", "text/html", b"").await,
+        Err(ArtifactError::BadName)
+    ));
+}
+
+#[tokio::test]
+async fn one_of_the_same_name_is_replaced() {
+    let redis = Redis::start().await;
+    let store = redis.store(64 * MIB);
+    let task = TaskId::new();
+    store.put(task, "a", "image/png", &noise(MIB)).await.unwrap();
+    store.put(task, "b", "image/png", b"b").await.unwrap();
+    store.put(task, "a", "text/plain", b"new").await.unwrap();
+    assert_eq!(names(&store, task).await, ["b", "a"]);
+    assert!(
+        matches!(store.get(task, "a").await.unwrap(), Got::Found(meta, bytes) if bytes == b"new" && meta.bytes == 3)
+    );
+    assert_eq!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await, 2048);
+}
+
+#[tokio::test]
+async fn the_oldest_are_dropped_to_make_room_and_are_gone() {
+    let redis = Redis::start().await;
+    let store = redis.store(3 * MIB);
+    let tasks = [TaskId::new(), TaskId::new()];
+    for n in 0..6 {
+        store
+            .put(tasks[n % 2], &format!("{n}.png"), "image/png", &noise(MIB - 1000))
+            .await
+            .unwrap();
+        assert!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await <= 3 * MIB);
+    }
+    assert_eq!(names(&store, tasks[0]).await, ["4.png"]);
+    assert_eq!(names(&store, tasks[1]).await, ["3.png", "5.png"]);
+    assert_eq!(store.get(tasks[0], "0.png").await.unwrap(), Got::Gone);
+    store.put(tasks[0], "0.png", "image/png", b"again").await.unwrap();
+    assert!(matches!(
+        store.get(tasks[0], "0.png").await.unwrap(),
+        Got::Found(..)
+    ));
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_and_drops_nothing() {
+    let redis = Redis::start().await;
+    let store = redis.store(64 * MIB);
+    let task = TaskId::new();
+    let large = |r: Result<(), ArtifactError>| assert!(matches!(r, Err(ArtifactError::TooLarge)), "{r:?}");
+    large(store.put(task, "a", "image/png", &noise(2 * MIB + 1)).await);
+    large(store.put(task, "a", "image/png", &vec![0; 33 << 20]).await);
+    for n in 0..4 {
+        store
+            .put(task, &n.to_string(), "image/png", &noise(2 * MIB - 4000))
+            .await
+            .unwrap();
+    }
+    large(store.put(task, "4", "image/png", &noise(MIB)).await);
+    store
+        .put(task, "0", "image/png", &noise(2 * MIB - 4000))
+        .await
+        .unwrap(); // in place of itself
+    large(
+        redis
+            .store(MIB)
+            .put(TaskId::new(), "a", "image/png", &noise(MIB))
+            .await,
+    );
+    assert_eq!(names(&store, task).await.len(), 4);
+    let many = TaskId::new();
+    for n in 0..200 {
+        store.put(many, &n.to_string(), "text/plain", b"").await.unwrap();
+    }
+    large(store.put(many, "200", "text/plain", b"").await);
+}
+
+#[tokio::test]
+async fn after_a_day_an_artifact_is_gone() {
+    let redis = Redis::start().await;
+    let store = redis.store(64 * MIB);
+    let task = TaskId::new();
+    store.put(task, "a", "text/plain", b"a").await.unwrap();
+    store.put(task, "b", "text/plain", b"b").await.unwrap();
+    let blob = format!("{{wpclone-artifacts}}:blob:{task}/a");
+    let left: u64 = redis.ask(&format!("TTL {blob}")).await;
+    assert!((86_000..=86_400).contains(&left), "{left}");
+    redis.ask::<()>(&format!("DEL {blob}")).await; // what its end does
+    assert_eq!(names(&store, task).await, ["b"]);
+    assert_eq!(store.get(task, "a").await.unwrap(), Got::Gone);
+    redis
+        .ask::<()>(&format!("ZADD {{wpclone-artifacts}}:order 1 {task}/a 1 {task}/b"))
+        .await;
+    store.put(TaskId::new(), "c", "text/plain", b"c").await.unwrap();
+    assert_eq!(store.get(task, "b").await.unwrap(), Got::Gone);
+    assert_eq!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await, 1024);
+}
+
+#[tokio::test]
+async fn a_redis_that_was_away_or_flushed_needs_no_operator() {
+    let mut redis = Redis::start().await;
+    let store = redis.store(64 * MIB);
+    let task = TaskId::new();
+    redis.child.kill().unwrap();
+    redis.child.wait().unwrap();
+    assert!(matches!(
+        store.put(task, "a", "text/plain", b"a").await,
+        Err(ArtifactError::Store(_))
+    ));
+    redis.child = spawn(redis.port, &redis.folder);
+    assert!(redis.answers().await);
+    let since = Instant::now();
+    while store.put(task, "a", "text/plain", b"a").await.is_err() {
+        assert!(since.elapsed() < Duration::from_secs(20), "the store comes back");
+    }
+    redis.ask::<()>("FLUSHALL").await;
+    assert_eq!(store.get(task, "a").await.unwrap(), Got::Unknown);
+    store.put(task, "a", "text/plain", b"a").await.unwrap();
+    assert_eq!(names(&store, task).await, ["a"]);
+}

@@ -1,0 +1,157 @@
+//! The plugin itself, and by what a page of wp-admin shows it.
+
+/// The plugin's version: that of its header, which the build compares with this crate's.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The zip to upload.
+pub const ZIP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/deflated.zip"));
+
+/// The same files, not compressed: some firewalls let only this one pass.
+pub const ZIP_STORED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stored.zip"));
+
+/// The plugin's name in REST (`/wp/v2/plugins/…`); with `.php` it is the name in wp-admin (`data-plugin`).
+pub const PLUGIN: &str = "wpclone-migrator/wpclone-migrator";
+
+/// The settings page, below the site's `wp-admin/`.
+pub const SETTINGS_PAGE: &str = "options-general.php?page=wpclone-migrator";
+
+/// What the settings page is read by. The page's words are for people only.
+pub mod page {
+    /// Id of the element that holds the page and has the `DATA_…` attributes.
+    pub const ROOT_ID: &str = "wpclone-migrator";
+    /// The plugin's version.
+    pub const DATA_VERSION: &str = "data-version";
+    /// `1` while the migrator is open, else `0`.
+    pub const DATA_OPEN: &str = "data-open";
+    /// `1` while content may be taken in, else `0`.
+    pub const DATA_IMPORT: &str = "data-import";
+    /// Id of the form that opens the migrator. To be sent as it is, with or without [`IMPORT_FIELD`].
+    pub const OPEN_FORM_ID: &str = "wpclone-migrator-open";
+    /// Name of the checkbox (value `1`) that lets content in.
+    pub const IMPORT_FIELD: &str = "import";
+    /// Id of the input whose value is the key (64 hex digits); there only while the migrator is open.
+    pub const KEY_ID: &str = "wpclone-migrator-key";
+    /// Id of the form that forgets the key; there only while there is one.
+    pub const CLOSE_FORM_ID: &str = "wpclone-migrator-close";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read};
+    use std::path::Path;
+
+    use zip::{CompressionMethod, ZipArchive};
+
+    use super::*;
+    use crate::pack;
+
+    fn folder() -> &'static Path {
+        Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../migrator-plugin/wpclone-migrator"
+        ))
+    }
+
+    fn source(file: &str) -> String {
+        std::fs::read_to_string(folder().join(file)).unwrap()
+    }
+
+    #[test]
+    fn two_builds_make_the_same_bytes() {
+        for (embedded, method) in [
+            (ZIP, CompressionMethod::Deflated),
+            (ZIP_STORED, CompressionMethod::Stored),
+        ] {
+            let again = pack::zip("wpclone-migrator", &pack::files(folder()).unwrap(), method).unwrap();
+            assert!(embedded == again, "{method} differs");
+        }
+    }
+
+    #[test]
+    fn both_zips_hold_every_file_below_the_plugins_folder_and_are_small() {
+        let files = pack::files(folder()).unwrap();
+        for zip in [ZIP, ZIP_STORED] {
+            assert!(zip.len() < 50 * 1024, "{} bytes", zip.len());
+            let mut archive = ZipArchive::new(Cursor::new(zip)).unwrap();
+            assert_eq!(archive.len(), files.len());
+            for (index, (name, bytes)) in files.iter().enumerate() {
+                let mut member = archive.by_index(index).unwrap();
+                assert_eq!(member.name().unwrap(), format!("wpclone-migrator/{name}"));
+                assert_eq!(member.unix_mode(), Some(0o100_644));
+                assert_eq!(member.last_modified(), Some(zip::DateTime::default()));
+                let mut read = Vec::new();
+                member.read_to_end(&mut read).unwrap();
+                assert!(read == *bytes, "{name} differs");
+            }
+            assert!(archive.index_for_name(&format!("{PLUGIN}.php")).is_some());
+            assert!(archive.index_for_name("wpclone-migrator/license.txt").is_some());
+        }
+    }
+
+    #[test]
+    fn every_php_file_guards_itself_and_does_nothing_that_the_plugin_must_not() {
+        for (name, bytes) in pack::files(folder())
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| name.ends_with(".php"))
+        {
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            assert!(
+                text.contains("if ( ! defined( 'ABSPATH' )"),
+                "{name} has no guard"
+            );
+            for word in [
+                "serialize",
+                "eval",
+                "exec",
+                "system",
+                "passthru",
+                "popen",
+                "proc_open",
+                "create_function",
+                "assert",
+                "wp_remote_",
+                "wp_safe_remote",
+                "curl_",
+                "fsockopen",
+                "stream_socket",
+                "download_url",
+                "http://",
+            ] {
+                assert!(!text.contains(word), "{name} has {word}");
+            }
+            for line in text
+                .lines()
+                .filter(|l| l.contains("require") || l.contains("include ") || l.contains("include_"))
+            {
+                let constant = line.starts_with("require_once __DIR__ . '/includes/");
+                assert!(
+                    constant || line.trim_start().starts_with('*'),
+                    "{name} includes something computed: {line}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_settings_page_has_what_it_is_read_by() {
+        let php = source("includes/settings-page.php");
+        for id in [
+            page::ROOT_ID,
+            page::OPEN_FORM_ID,
+            page::KEY_ID,
+            page::CLOSE_FORM_ID,
+        ] {
+            assert_eq!(php.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
+        }
+        for attribute in [page::DATA_VERSION, page::DATA_OPEN, page::DATA_IMPORT] {
+            assert_eq!(php.matches(&format!("{attribute}=\"")).count(), 1, "{attribute}");
+        }
+        assert!(php.contains(&format!(
+            "<input name=\"{}\" type=\"checkbox\" value=\"1\"",
+            page::IMPORT_FIELD
+        )));
+        let slug = SETTINGS_PAGE.strip_prefix("options-general.php?page=").unwrap();
+        assert!(php.contains(&format!("const SLUG  = '{slug}';")));
+    }
+}

@@ -1,0 +1,33 @@
+-- Depths and workers.
+-- KEYS  1 hash tag
+-- ARGV  1 for how long a silent worker is shown (ms), 2.. stages
+-- Returns {now ms, {ready, running, delayed, waiting, oldest ms} for each stage.., {report, seen ms, ...}}
+
+local stats = { int(NOW) }
+for n = 2, #ARGV do
+  local stage = ARGV[n]
+  -- By score the first are nearly the oldest; one that was given back or promoted may stand before them.
+  local oldest = 0
+  for _, m in ipairs(call('ZRANGE', P .. 'ready:' .. stage, 0, 19)) do
+    local id, i = string.match(m, '^(.*):(%d+)$')
+    local since = id and redis.pcall('HGET', task_key(id), i .. '.ready')
+    since = type(since) == 'string' and tonumber(since) or NOW
+    oldest = math.max(oldest, NOW - since)
+  end
+  stats[#stats + 1] = {
+    call('ZCARD', P .. 'ready:' .. stage), call('ZCARD', P .. 'leases:' .. stage),
+    call('ZCARD', P .. 'delayed:' .. stage), call('ZCARD', P .. 'waiting:' .. stage), oldest,
+  }
+end
+local workers = {}
+local seen = call('ZRANGE', P .. 'workers', '+inf', int(NOW - tonumber(ARGV[1])), 'BYSCORE', 'REV', 'LIMIT', 0,
+  BATCH, 'WITHSCORES')
+for n = 1, #seen, 2 do
+  local report = call('GET', P .. 'worker:' .. seen[n])
+  if report then
+    workers[#workers + 1] = report
+    workers[#workers + 1] = int(tonumber(seen[n + 1]))
+  end
+end
+stats[#stats + 1] = workers
+return stats

@@ -1,0 +1,353 @@
+//! A random life of the queue beside its model: workers that stall, die, wake late and come back with old tokens;
+//! owners that cancel; parallel steps; several sites a task. Each answer must be the model's.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use wpclone_queue::{Cancelled, Claim, Failed, Queue, QueueError, StepOutput};
+use wpclone_task::{Code, Progress, Stage, State};
+
+use crate::model::{Model, Place, Step, Task};
+use crate::support::*;
+
+const SITES: [&str; 3] = ["a.example", "b.example", "c.example"];
+const PLANS: [&str; 3] = [
+    "browser x",
+    "browser x, browser y | browser z",
+    "browser x | browser y, browser z",
+];
+
+/// What happens next; the numbers choose among the tasks or leases there are, dead ones included.
+#[derive(Debug, Clone)]
+enum Turn {
+    Enqueue { sites: usize, plan: usize },
+    Claim,
+    Heartbeat { lease: usize, percent: u8 },
+    Complete { lease: usize },
+    Fail { lease: usize, again: bool },
+    Stop { lease: usize },
+    Release { lease: usize },
+    Cancel { task: usize },
+    RunOut { lease: usize },
+    MakeDue { lease: usize },
+    Sweep,
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let which = 0..64_usize;
+    prop_oneof![
+        4 => (0..8_usize, 0..PLANS.len()).prop_map(|(sites, plan)| Turn::Enqueue { sites, plan }),
+        8 => Just(Turn::Claim),
+        2 => (which.clone(), 0..5_u8).prop_map(|(lease, p)| Turn::Heartbeat { lease, percent: p * 25 }),
+        4 => which.clone().prop_map(|lease| Turn::Complete { lease }),
+        3 => (which.clone(), any::<bool>()).prop_map(|(lease, again)| Turn::Fail { lease, again }),
+        1 => which.clone().prop_map(|lease| Turn::Stop { lease }),
+        1 => which.clone().prop_map(|lease| Turn::Release { lease }),
+        1 => which.clone().prop_map(|task| Turn::Cancel { task }),
+        3 => which.clone().prop_map(|lease| Turn::RunOut { lease }),
+        2 => which.prop_map(|lease| Turn::MakeDue { lease }),
+        3 => Just(Turn::Sweep),
+    ]
+}
+
+/// The model, the real queue, and all leases there ever were.
+struct World<'a> {
+    redis: &'a Redis,
+    queue: Queue,
+    model: Model,
+    leases: Vec<Claim>,
+}
+
+impl World<'_> {
+    async fn turn(&mut self, turn: &Turn) {
+        let lease = |n: usize| self.leases.get(n.checked_rem(self.leases.len())?).cloned();
+        match turn {
+            Turn::Enqueue { sites, plan } => self.enqueue(*sites, PLANS[*plan]).await,
+            Turn::Claim => {
+                self.claim().await;
+            }
+            Turn::Sweep => {
+                self.queue.sweep().await.unwrap();
+                self.model.sweep();
+            }
+            Turn::Cancel { task } => self.cancel(*task).await,
+            Turn::RunOut { lease: n } => {
+                if let Some(claim) = lease(*n).filter(|c| self.model.alive(c)) {
+                    self.redis.run_out(&claim).await;
+                    let token = claim.lease.token;
+                    self.model.task_of(&claim).step_of(&claim).place = Place::Leased { token, over: true };
+                }
+            }
+            Turn::MakeDue { lease: n } => {
+                if let Some(claim) = lease(*n) {
+                    self.make_due(&claim).await;
+                }
+            }
+            Turn::Heartbeat { lease: n, .. }
+            | Turn::Complete { lease: n }
+            | Turn::Fail { lease: n, .. }
+            | Turn::Stop { lease: n }
+            | Turn::Release { lease: n } => {
+                if let Some(claim) = lease(*n) {
+                    self.write(turn, &claim).await;
+                }
+            }
+        }
+        self.model.settle();
+        self.compare().await;
+    }
+
+    async fn enqueue(&mut self, chosen: usize, steps: &str) {
+        let on: Vec<&str> = (0..3)
+            .filter(|n| chosen & (1 << n) != 0)
+            .map(|n| SITES[n])
+            .collect();
+        let new = task("x.example");
+        let plan = plan(steps);
+        self.queue.enqueue_as(&new, &plan, sites(&on), 0).await.unwrap();
+        let step = |phase| Step {
+            phase,
+            place: Place::Idle,
+            begun: false,
+            attempts: 0,
+            crashes: 0,
+            percent: 0,
+            best: 0,
+        };
+        let steps = plan
+            .iter()
+            .enumerate()
+            .flat_map(|(phase, steps)| steps.iter().map(move |_| step(phase)));
+        self.model.tasks.push(Task {
+            id: new.id,
+            sites: on,
+            steps: steps.collect(),
+            phase: 0,
+            started: false,
+            ending: None,
+            state: State::Queued,
+            compared: false,
+        });
+    }
+
+    async fn claim(&mut self) -> Option<Claim> {
+        let claim = self.queue.claim("w", &[Stage::Browser]).await.unwrap();
+        let got = claim.as_ref().map(|c| {
+            let n = self
+                .model
+                .tasks
+                .iter()
+                .position(|t| t.id == c.lease.task)
+                .unwrap();
+            (n, c.lease.step as usize)
+        });
+        assert_eq!(got, self.model.next(), "the first that is ready");
+        let claim = claim?;
+        assert!(
+            self.leases.iter().all(|old| old.lease.token < claim.lease.token),
+            "tokens rise"
+        );
+        let task = self.model.task_of(&claim);
+        task.state = State::Running;
+        let step = task.step_of(&claim);
+        assert_eq!((claim.attempts, claim.crashes), (step.attempts, step.crashes));
+        step.best = step.best.max(step.percent);
+        (step.percent, step.begun) = (0, true);
+        step.place = Place::Leased {
+            token: claim.lease.token,
+            over: false,
+        };
+        self.leases.push(claim.clone());
+        Some(claim)
+    }
+
+    async fn cancel(&mut self, n: usize) {
+        let Some(n) = n.checked_rem(self.model.tasks.len()) else {
+            return;
+        };
+        let task = &mut self.model.tasks[n];
+        let expected = match (task.state.is_final(), &task.ending) {
+            (true, _) => Cancelled::Finished,
+            _ if task.stop(State::Cancelled) => Cancelled::Now,
+            _ => Cancelled::Requested,
+        };
+        assert_eq!(self.queue.cancel(task.id).await.unwrap(), expected);
+    }
+
+    async fn make_due(&mut self, claim: &Claim) {
+        let step = self.model.task_of(claim).step_of(claim);
+        if matches!(step.place, Place::Delayed { .. }) {
+            step.place = Place::Delayed { due: true };
+            self.redis.make_due(claim).await;
+        }
+    }
+
+    /// A write under a lease: accepted exactly when the lease lives.
+    async fn write(&mut self, turn: &Turn, claim: &Claim) {
+        let alive = self.model.alive(claim);
+        let task = self.model.task_of(claim);
+        let ending = task.ending;
+        let lost = match turn {
+            Turn::Heartbeat { percent, .. } => {
+                let progress = Progress {
+                    percent: *percent,
+                    message: "On it.".into(),
+                };
+                let beat = self.queue.heartbeat(&claim.lease, Some(&progress)).await;
+                if alive {
+                    assert_eq!(beat.as_ref().unwrap().cancel, ending.is_some());
+                    let step = task.step_of(claim);
+                    step.percent = step.percent.max(*percent);
+                    if step.percent > step.best {
+                        step.crashes = 0;
+                    }
+                }
+                beat.err()
+            }
+            Turn::Complete { .. } => {
+                let done = self.queue.complete(&claim.lease, &StepOutput::default()).await;
+                if alive {
+                    assert_eq!(*done.as_ref().unwrap(), task.completed(claim));
+                }
+                done.err()
+            }
+            Turn::Fail { again, .. } => {
+                let code = if *again {
+                    Code::SiteUnreachable
+                } else {
+                    Code::CapMissing
+                };
+                // An hour's wait ends the task; this one keeps the step delayed until the model makes it due.
+                let failed = self
+                    .queue
+                    .fail(&claim.lease, &problem(code).with("retry_after", 300))
+                    .await;
+                if alive {
+                    let failed = failed.as_ref().unwrap();
+                    match task.failed(claim, *again) {
+                        Some(expected) => assert_eq!(*failed, expected),
+                        None => assert!(matches!(failed, Failed::Retrying(_))),
+                    }
+                }
+                failed.err()
+            }
+            Turn::Stop { .. } => {
+                let stopped = self.queue.cancelled(&claim.lease).await;
+                if alive {
+                    task.step_of(claim).place = Place::Ended(State::Cancelled);
+                    task.stop(State::Cancelled);
+                }
+                stopped.err()
+            }
+            _ => {
+                let released = self.queue.release(&claim.lease).await;
+                if alive && ending.is_some() {
+                    task.step_of(claim).place = Place::Ended(State::Cancelled);
+                    task.conclude();
+                } else if alive {
+                    task.step_of(claim).place = Place::Ready { front: true };
+                }
+                released.err()
+            }
+        };
+        match lost {
+            None => assert!(alive, "a dead lease was accepted: {turn:?}"),
+            Some(QueueError::LeaseLost) => assert!(!alive, "a living lease was refused: {turn:?}"),
+            Some(e) => panic!("{e}"),
+        }
+    }
+
+    /// Every task stands where the model has it, and no site has two.
+    async fn compare(&mut self) {
+        for expected in self.model.tasks.iter_mut().filter(|t| !t.compared) {
+            expected.compared = expected.state.is_final();
+            let real = self.queue.task(expected.id).await;
+            assert_eq!(real.state, expected.state, "{expected:?}");
+            for (step, real) in expected.steps.iter().zip(&real.steps) {
+                let state = match step.place {
+                    Place::Ended(state) => state,
+                    _ if step.begun => State::Running,
+                    _ => State::Queued,
+                };
+                assert_eq!(
+                    (real.state, real.attempts, real.crashes),
+                    (state, step.attempts, step.crashes),
+                    "{expected:?}"
+                );
+            }
+        }
+        let open = self.model.tasks.iter().filter(|t| t.state == State::Running);
+        let mut busy: Vec<_> = open.flat_map(|t| &t.sites).collect();
+        busy.sort();
+        assert!(
+            busy.windows(2).all(|pair| pair[0] != pair[1]),
+            "two tasks on one site: {busy:?}"
+        );
+    }
+
+    /// Everybody works well from now on: every task comes to its end, each of them as the model says.
+    async fn drain(&mut self) {
+        for claim in self.leases.clone() {
+            if self.model.alive(&claim) {
+                self.turn(&Turn::RunOut {
+                    lease: self.leases.iter().position(|c| c.lease == claim.lease).unwrap(),
+                })
+                .await;
+            }
+        }
+        while self.model.tasks.iter().any(|t| !t.state.is_final()) {
+            for claim in self.leases.clone() {
+                self.make_due(&claim).await;
+            }
+            self.turn(&Turn::Sweep).await;
+            while let Some(claim) = self.claim().await {
+                self.write(&Turn::Complete { lease: 0 }, &claim).await;
+                self.model.settle();
+            }
+            self.compare().await;
+        }
+        self.model.tasks.iter_mut().for_each(|t| t.compared = false);
+        self.compare().await; // no end was changed by anything after it
+        let depth = self.queue.stats().await.unwrap().stages[&Stage::Browser];
+        assert_eq!(depth, Default::default(), "nothing is left in any queue");
+        assert_eq!(
+            self.redis.ask::<Vec<String>>("KEYS *:site*:*").await,
+            [""; 0],
+            "no lock is left"
+        );
+    }
+}
+
+#[test]
+fn whatever_happens_the_queue_does_what_its_model_does() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let redis = runtime.block_on(Redis::start());
+    runtime.block_on(redis.ask::<()>("CONFIG SET appendfsync no"));
+    let config = Config {
+        cases: 60,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let lives = prop::collection::vec(turn(), 20..80);
+    let outcome = TestRunner::new(config).run(&lives, |turns| {
+        runtime.block_on(async {
+            redis.ask::<()>("FLUSHALL").await;
+            let mut world = World {
+                redis: &redis,
+                queue: redis.queue(),
+                model: Model::default(),
+                leases: Vec::new(),
+            };
+            for turn in &turns {
+                world.turn(turn).await;
+            }
+            world.drain().await;
+        });
+        Ok(())
+    });
+    if let Err(e) = outcome {
+        panic!("{e}");
+    }
+}

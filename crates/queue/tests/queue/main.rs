@@ -1,0 +1,13 @@
+//! The queue's promises, each told as a story against a real Redis.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod leases;
+mod life;
+mod model;
+mod producers;
+mod recovery;
+mod retries;
+mod sites;
+mod support;
+mod upkeep;

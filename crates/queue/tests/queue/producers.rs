@@ -1,0 +1,341 @@
+//! Accepting, finding, listing, hearing.
+
+use std::collections::HashSet;
+
+use futures_util::future::join_all;
+use tokio::sync::broadcast::Receiver;
+use wpclone_queue::{Enqueued, Filter, Found, QueueError, Signal};
+use wpclone_task::{Code, Kind, Progress, Stage, State, TaskId};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_repeated_request_is_the_same_task() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let first = idempotent(task("a.example"), "k", &["new", "old"]);
+    queue.accept(&first).await;
+    let same = Enqueued::Same(first.id);
+    assert_eq!(
+        queue
+            .enqueue(&idempotent(task("a.example"), "k", &["new", "old"]))
+            .await
+            .unwrap(),
+        same
+    );
+    assert_eq!(
+        queue
+            .enqueue(&idempotent(task("a.example"), "k", &["newer", "new"]))
+            .await
+            .unwrap(),
+        same
+    );
+    assert_eq!(
+        queue
+            .enqueue(&idempotent(task("b.example"), "k", &["other", "old"]))
+            .await
+            .unwrap(),
+        Enqueued::Mismatch
+    );
+    assert!(matches!(
+        queue
+            .enqueue(&owned(idempotent(task("b.example"), "k", &["other"]), "bob"))
+            .await
+            .unwrap(),
+        Enqueued::New(_)
+    ));
+    assert_eq!(
+        queue.enqueue(&first).await.unwrap(),
+        Enqueued::New(first.id),
+        "the same call again"
+    );
+    queue.done(&queue.take().await).await;
+    assert_eq!(
+        queue
+            .enqueue(&idempotent(task("a.example"), "k", &["new"]))
+            .await
+            .unwrap(),
+        same
+    );
+}
+
+#[tokio::test]
+async fn a_task_handed_in_twice_is_one_task() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let new = task("a.example");
+    queue.accept(&new).await;
+    let claim = queue.take().await;
+    assert_eq!(queue.enqueue(&new).await.unwrap(), Enqueued::New(new.id));
+    queue.done(&claim).await;
+    queue.nothing_ready().await;
+}
+
+#[tokio::test]
+async fn fifty_at_once_with_one_key_make_one_task() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let tasks: Vec<_> = (0..50)
+        .map(|_| idempotent(task("a.example"), "k", &["f"]))
+        .collect();
+    let answers = join_all(tasks.iter().map(|t| queue.enqueue(t))).await;
+    let mut new = 0;
+    let ids: HashSet<TaskId> = answers
+        .into_iter()
+        .map(|a| match a.unwrap() {
+            Enqueued::New(id) => {
+                new += 1;
+                id
+            }
+            Enqueued::Same(id) => id,
+            Enqueued::Mismatch => panic!("the same request"),
+        })
+        .collect();
+    assert_eq!((new, ids.len()), (1, 1));
+    queue.take().await;
+    queue.nothing_ready().await;
+}
+
+#[tokio::test]
+async fn lists_are_newest_first_filtered_and_paged() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let mut ids = Vec::new();
+    for n in 0..12 {
+        ids.push(
+            queue
+                .accept(&owned(
+                    task(&format!("s{n}.example/Shop")),
+                    if n % 3 == 0 { "bob" } else { "alice" },
+                ))
+                .await,
+        );
+    }
+    ids.reverse();
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = queue
+            .list(&Filter::default(), cursor.as_deref(), 5)
+            .await
+            .unwrap();
+        assert!(page.tasks.len() <= 5);
+        seen.extend(page.tasks.iter().map(|t| t.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ids);
+    let count = async |filter: Filter| queue.list(&filter, None, 100).await.unwrap().tasks.len();
+    assert_eq!(
+        count(Filter {
+            owner: Some("bob".into()),
+            ..Default::default()
+        })
+        .await,
+        4
+    );
+    assert_eq!(
+        count(Filter {
+            owner: Some("carol".into()),
+            ..Default::default()
+        })
+        .await,
+        0
+    );
+    assert_eq!(
+        count(Filter {
+            owner: Some(String::new()),
+            ..Default::default()
+        })
+        .await,
+        0
+    );
+    assert_eq!(
+        count(Filter {
+            kind: Some(Kind::CreateAppPassword),
+            ..Default::default()
+        })
+        .await,
+        0
+    );
+    assert_eq!(
+        count(Filter {
+            search: Some("S1".into()),
+            ..Default::default()
+        })
+        .await,
+        3
+    );
+    assert_eq!(
+        count(Filter {
+            search: Some("/shop".into()),
+            ..Default::default()
+        })
+        .await,
+        12
+    );
+    assert_eq!(
+        count(Filter {
+            search: Some(ids[0].to_string()),
+            ..Default::default()
+        })
+        .await,
+        1
+    );
+    queue.done(&queue.take().await).await;
+    queue.take().await;
+    let in_state = |state| Filter {
+        state: Some(state),
+        owner: None,
+        ..Default::default()
+    };
+    assert_eq!(count(in_state(State::Succeeded)).await, 1);
+    assert_eq!(count(in_state(State::Running)).await, 1);
+    assert_eq!(count(in_state(State::Queued)).await, 10);
+    assert_eq!(
+        count(Filter {
+            owner: Some("bob".into()),
+            ..in_state(State::Queued)
+        })
+        .await,
+        3
+    );
+    assert!(matches!(
+        queue.list(&Filter::default(), Some("x"), 5).await,
+        Err(QueueError::BadCursor)
+    ));
+}
+
+#[tokio::test]
+async fn a_search_looks_at_a_bounded_number_and_goes_on_from_there() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let needle = queue.accept(&task("needle.example")).await;
+    for n in 0..600 {
+        queue.accept(&task(&format!("s{n}.example"))).await;
+    }
+    let filter = Filter {
+        search: Some("needle".into()),
+        ..Default::default()
+    };
+    let first = queue.list(&filter, None, 10).await.unwrap();
+    assert!(first.tasks.is_empty());
+    let second = queue.list(&filter, Some(&first.next.unwrap()), 10).await.unwrap();
+    assert_eq!(second.tasks[0].id, needle);
+    assert!(second.next.is_none());
+}
+
+#[tokio::test]
+async fn every_turn_of_a_task_is_an_event() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    let claim = queue.take().await;
+    queue
+        .heartbeat(
+            &claim.lease,
+            Some(&Progress {
+                percent: 10,
+                message: "On it.".into(),
+            }),
+        )
+        .await
+        .unwrap();
+    queue
+        .heartbeat(
+            &claim.lease,
+            Some(&Progress {
+                percent: 10,
+                message: "On it.".into(),
+            }),
+        )
+        .await
+        .unwrap();
+    queue
+        .fail(&claim.lease, &problem(Code::SiteUnreachable))
+        .await
+        .unwrap();
+    redis.make_due(&claim).await;
+    queue.sweep().await.unwrap();
+    queue.done(&queue.take().await).await;
+
+    let events = queue.events(id, None, 100).await.unwrap();
+    let told: Vec<_> = events
+        .iter()
+        .map(|e| (e.event.state, e.event.progress.percent, e.event.code.as_deref()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (State::Queued, 0, None),
+            (State::Running, 0, None),
+            (State::Running, 10, None),
+            (State::Running, 10, Some("SITE_UNREACHABLE")),
+            (State::Running, 10, None),
+            (State::Succeeded, 100, None),
+        ]
+    );
+    assert_eq!(
+        (events[1].event.step.as_deref(), events[1].event.stage),
+        (Some("setup"), Some(Stage::Browser))
+    );
+    assert!(events.iter().map(|e| e.event.at).is_sorted());
+    let rest = queue.events(id, Some(&events[3].id), 100).await.unwrap();
+    assert_eq!(rest, events[4..]);
+    assert_eq!(queue.events(id, None, 2).await.unwrap(), events[..2]);
+    assert!(matches!(
+        queue.events(id, Some("x"), 2).await,
+        Err(QueueError::BadCursor)
+    ));
+}
+
+#[tokio::test]
+async fn events_are_capped() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    let claim = queue.take().await;
+    for n in 0..520 {
+        let progress = Progress {
+            percent: 1,
+            message: format!("Step {n}."),
+        };
+        queue.heartbeat(&claim.lease, Some(&progress)).await.unwrap();
+    }
+    assert_eq!(
+        redis.ask::<u64>(&format!("XLEN {{wpclone}}:events:{id}")).await,
+        500
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_task_is_unknown() {
+    let redis = Redis::start().await;
+    assert!(matches!(
+        redis.queue().get(TaskId::new()).await.unwrap(),
+        Found::Unknown
+    ));
+}
+
+#[tokio::test]
+async fn work_and_changes_are_signalled_to_all_who_listen() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let (mut one, mut two) = (queue.signals(), queue.clone().signals());
+    heard(&mut one, Signal::Reconnected).await;
+    let id = redis.queue().accept(&task("a.example")).await;
+    for receiver in [&mut one, &mut two] {
+        heard(receiver, Signal::Work(Stage::Browser)).await;
+        heard(receiver, Signal::Task(id)).await;
+    }
+    drop(queue);
+    while one.recv().await.is_ok() {} // ends: nobody listens for a queue that is gone
+}
+
+pub(crate) async fn heard(receiver: &mut Receiver<Signal>, wanted: Signal) {
+    let listen = async { while receiver.recv().await.expect("the queue is there") != wanted {} };
+    tokio::time::timeout(std::time::Duration::from_secs(20), listen)
+        .await
+        .expect("the signal comes");
+}

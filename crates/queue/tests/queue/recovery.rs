@@ -1,0 +1,253 @@
+//! What the queue outlives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::sleep;
+use wpclone_queue::{Enqueued, Found, QueueError, Signal};
+use wpclone_task::{Code, Stage, State};
+
+use crate::producers::heard;
+use crate::support::*;
+
+#[tokio::test]
+async fn a_flushed_redis_needs_no_operator() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    queue.accept(&task("a.example")).await;
+    let lost = queue.take().await;
+    redis.ask::<()>("FLUSHALL").await;
+    redis.ask::<()>("SCRIPT FLUSH").await;
+    assert!(matches!(
+        queue.heartbeat(&lost.lease, None).await,
+        Err(QueueError::LeaseLost)
+    ));
+    queue.sweep().await.unwrap();
+    queue.stats().await.unwrap();
+    assert!(
+        queue
+            .list(&Default::default(), None, 5)
+            .await
+            .unwrap()
+            .tasks
+            .is_empty()
+    );
+    queue.accept(&task("a.example")).await;
+    let claim = queue.take().await;
+    assert!(claim.lease.token > lost.lease.token);
+    queue.done(&claim).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_redis_loses_nothing_that_was_acknowledged() {
+    let mut redis = Redis::start().await;
+    let queue = redis.queue();
+    let mut signals = queue.signals();
+    heard(&mut signals, Signal::Reconnected).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let producers: Vec<_> = (0..4)
+        .map(|_| {
+            let (queue, stop) = (queue.clone(), stop.clone());
+            tokio::spawn(async move {
+                let (mut accepted, mut errors) = (Vec::new(), 0);
+                while !stop.load(Ordering::Relaxed) && errors == 0 {
+                    let new = task(&format!("{}.example", wpclone_task::TaskId::new()));
+                    match queue.enqueue(&new).await {
+                        Ok(Enqueued::New(id)) => accepted.push(id),
+                        Ok(other) => panic!("{other:?}"),
+                        Err(QueueError::Unavailable(_)) => errors += 1,
+                        Err(e) => panic!("{e}"),
+                    }
+                }
+                accepted
+            })
+        })
+        .collect();
+    let mut done = Vec::new();
+    while done.len() < 20 {
+        if let Some(claim) = queue.claim("w", Stage::ALL).await.unwrap() {
+            queue.done(&claim).await;
+            done.push(claim.lease.task);
+        }
+    }
+    redis.kill();
+    let mut accepted = Vec::new();
+    for producer in producers {
+        accepted.extend(producer.await.unwrap());
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(accepted.len() >= done.len());
+    assert!(matches!(queue.ping().await, Err(QueueError::Unavailable(_))));
+    redis.restart().await;
+    heard(&mut signals, Signal::Reconnected).await;
+    for id in &accepted {
+        let state = queue.task(*id).await.state;
+        assert_eq!(
+            state,
+            if done.contains(id) {
+                State::Succeeded
+            } else {
+                State::Queued
+            },
+            "{id}"
+        );
+    }
+    while let Some(claim) = queue.claim("w", Stage::ALL).await.unwrap() {
+        queue.done(&claim).await;
+    }
+    for id in accepted {
+        assert_eq!(queue.task(id).await.state, State::Succeeded);
+    }
+}
+
+#[tokio::test]
+async fn a_full_redis_takes_no_new_task_and_finishes_the_old() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    redis.ask::<()>("CONFIG SET maxmemory 1").await;
+    let refused = task("b.example");
+    assert!(matches!(
+        queue.enqueue(&refused).await,
+        Err(QueueError::Unavailable(_))
+    ));
+    let keys: Vec<String> = redis.ask(&format!("KEYS *{}*", refused.id)).await;
+    assert!(keys.is_empty(), "refused as a whole");
+    let claim = queue.take().await;
+    queue.heartbeat(&claim.lease, None).await.unwrap();
+    queue.done(&claim).await;
+    assert_eq!(queue.task(id).await.state, State::Succeeded);
+    queue.sweep().await.unwrap();
+    redis.ask::<()>("CONFIG SET maxmemory 0").await;
+    queue.accept(&refused).await;
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_read_is_ended_and_blocks_nobody() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let of_another_time = queue.accept(&task("a.example")).await;
+    let broken = queue.accept(&task("b.example")).await;
+    let vanished = queue.accept(&task("c.example")).await;
+    let of_wrong_type = queue.accept(&task("d.example")).await;
+    let good = queue.accept(&task("e.example")).await;
+    let behind = queue.accept(&task("b.example")).await;
+    redis
+        .ask::<()>(&format!(
+            "HSET {{wpclone}}:task:{of_another_time} request {{\"kind\":\"fly\"}}"
+        ))
+        .await;
+    redis
+        .ask::<()>(&format!("HSET {{wpclone}}:task:{broken} plan [["))
+        .await;
+    redis.ask::<()>(&format!("DEL {{wpclone}}:task:{vanished}")).await;
+    redis
+        .ask::<()>(&format!("SET {{wpclone}}:task:{of_wrong_type} x"))
+        .await;
+    let claim = queue.take().await;
+    assert_eq!(claim.lease.task, good);
+    queue.done(&claim).await;
+    let page = queue.list(&Default::default(), None, 10).await.unwrap();
+    assert_eq!(page.tasks.len(), 2, "what cannot be read hides nothing else");
+    assert!(queue.get(of_another_time).await.is_err());
+
+    let sites: Vec<String> = redis.ask("ZRANGE {wpclone}:sites 0 -1").await;
+    queue.sweep().await.unwrap();
+    for site in sites {
+        redis
+            .ask::<()>(&format!("ZADD {{wpclone}}:sites XX 1 {site}"))
+            .await;
+    }
+    queue.sweep().await.unwrap();
+    for id in [of_another_time, broken] {
+        let ended: (String, String) = redis
+            .ask(&format!("HMGET {{wpclone}}:task:{id} state problem"))
+            .await;
+        assert_eq!(ended.0, "failed");
+        assert!(ended.1.contains(Code::WorkerFault.as_str()));
+    }
+    assert_eq!(
+        queue.take().await.lease.task,
+        behind,
+        "the lock on its site was freed"
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_is_said_to_be() {
+    let mut redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    redis.kill();
+    assert!(matches!(queue.get(id).await, Err(QueueError::Unavailable(_))));
+    assert!(matches!(
+        queue.claim("w", Stage::ALL).await,
+        Err(QueueError::Unavailable(_))
+    ));
+    redis.restart().await;
+    assert!(matches!(queue.get(id).await.unwrap(), Found::Task(_)));
+}
+
+#[tokio::test]
+async fn a_worker_that_looks_after_it_listens_misses_nothing() {
+    let redis = Redis::start().await;
+    let (queue, other) = (redis.queue(), redis.queue());
+    let mut signals = queue.signals();
+    let producer = tokio::spawn(async move {
+        for n in 0..50 {
+            other.accept(&task(&format!("s{n}.example"))).await;
+            sleep(Duration::from_millis(n % 3)).await;
+        }
+    });
+    let mut done = 0;
+    while done < 50 {
+        while let Some(claim) = queue.claim("w", Stage::ALL).await.unwrap() {
+            queue.done(&claim).await;
+            done += 1;
+        }
+        if done < 50 {
+            // No poll in between: a wake-up that fell between would be missed here.
+            let _ = tokio::time::timeout(Duration::from_secs(20), signals.recv())
+                .await
+                .expect("a signal comes");
+        }
+    }
+    producer.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_at_once_share_the_work_without_meeting() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    for n in 0..40 {
+        queue.accept(&task(&format!("s{}.example", n % 5))).await;
+    }
+    let busy: Arc<Vec<AtomicBool>> = Arc::new((0..5).map(|_| AtomicBool::new(false)).collect());
+    let workers = (0..8).map(|n| {
+        let (queue, busy) = (redis.queue(), busy.clone());
+        tokio::spawn(async move {
+            let mut done = 0;
+            loop {
+                let Some(claim) = queue.claim(&format!("w{n}"), Stage::ALL).await.unwrap() else {
+                    let depth = queue.stats().await.unwrap().stages[&Stage::Browser];
+                    if depth.outstanding + depth.waiting_for_site == 0 {
+                        return done;
+                    }
+                    tokio::task::yield_now().await;
+                    continue;
+                };
+                let site = claim.request.sites()[0].as_str()[1..2].parse::<usize>().unwrap();
+                let site = &busy[site];
+                assert!(!site.swap(true, Ordering::SeqCst), "two workers on one site");
+                queue.heartbeat(&claim.lease, None).await.unwrap();
+                site.store(false, Ordering::SeqCst);
+                queue.done(&claim).await;
+                done += 1;
+            }
+        })
+    });
+    let done = join_all(workers).await.into_iter().map(Result::unwrap);
+    assert_eq!(done.sum::<i32>(), 40);
+}

@@ -1,0 +1,111 @@
+//! What of a task is sealed, in one place for the api that seals requests and opens results, and the worker that does
+//! the reverse.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use wpclone_task::{SecretField, SecretFields, SplitResult, TaskId};
+
+use crate::seal::{SealError, Sealer};
+
+/// What a result's secrets are sealed for.
+const RESULT: &str = "result";
+
+fn field_name(field: SecretField) -> String {
+    format!("request.{field}")
+}
+
+/// Seals the secrets of a request: a JSON object of seals by field.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn seal_request(sealer: &Sealer, task: TaskId, secrets: &SecretFields) -> Result<String, SealError> {
+    let mut seals = Map::new();
+    for (field, secret) in secrets {
+        seals.insert(
+            field.to_string(),
+            sealer.seal(task, &field_name(*field), secret)?.into(),
+        );
+    }
+    Ok(Value::Object(seals).to_string())
+}
+
+/// Opens what [`seal_request`] made.
+///
+/// # Errors
+/// It is not such an object, was altered, or its key is gone.
+pub fn open_request(sealer: &Sealer, task: TaskId, sealed: &str) -> Result<SecretFields, SealError> {
+    let seals: BTreeMap<SecretField, String> =
+        serde_json::from_str(sealed).map_err(|_| SealError::Malformed)?;
+    seals
+        .into_iter()
+        .map(|(field, seal)| Ok((field, sealer.open(task, &field_name(field), &seal)?)))
+        .collect()
+}
+
+/// Seals the secrets of a result; `None` when it has none.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn seal_result(sealer: &Sealer, task: TaskId, result: &SplitResult) -> Result<Option<String>, SealError> {
+    result
+        .secrets_json()
+        .map(|secrets| sealer.seal(task, RESULT, &secrets))
+        .transpose()
+}
+
+/// The secrets that [`seal_result`] sealed, by the result's field. Show them to the task's owner only.
+///
+/// # Errors
+/// It was altered, or its key is gone.
+pub fn open_result(
+    sealer: &Sealer,
+    task: TaskId,
+    sealed: &str,
+) -> Result<Vec<(String, SecretString)>, SealError> {
+    let json = sealer.open(task, RESULT, sealed)?;
+    let fields: BTreeMap<String, String> =
+        serde_json::from_str(json.expose_secret()).map_err(|_| SealError::Malformed)?;
+    Ok(fields
+        .into_iter()
+        .map(|(name, secret)| (name, SecretString::from(secret)))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use wpclone_task::{Outcome, PluginStatus, SetupResult};
+
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_for_a_task_opens_for_it_alone() {
+        let sealer: Sealer = Sealer::new_key("a").unwrap().parse().unwrap();
+        let (task, other) = (TaskId::new(), TaskId::new());
+        let secrets = vec![(SecretField::Password, SecretString::from("canary"))];
+        let sealed = seal_request(&sealer, task, &secrets).unwrap();
+        assert!(!sealed.contains("canary"));
+        assert_eq!(
+            open_request(&sealer, task, &sealed).unwrap()[0].1.expose_secret(),
+            "canary"
+        );
+        assert!(open_request(&sealer, other, &sealed).is_err());
+        assert!(open_request(&sealer, task, "{\"x\":1}").is_err());
+
+        let result = Outcome::Setup(SetupResult {
+            api_key: SecretString::from("canary"),
+            plugin_status: PluginStatus::Installed,
+            plugin_version: "1".into(),
+            import_enabled: false,
+        })
+        .split();
+        let sealed = seal_result(&sealer, task, &result).unwrap().unwrap();
+        let opened = open_result(&sealer, task, &sealed).unwrap();
+        assert_eq!(
+            (opened[0].0.as_str(), opened[0].1.expose_secret()),
+            ("api_key", "canary")
+        );
+        assert!(open_result(&sealer, other, &sealed).is_err());
+    }
+}

@@ -1,0 +1,283 @@
+//! Reading settings: flags and environment variables, all faults named at once.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+/// The exit code of a program whose settings are wrong (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+
+/// Settings that the api and the worker share.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CommonArgs {
+    /// Redis, such as redis://127.0.0.1:6379/0 (rediss:// for TLS)
+    #[arg(long, env = "WPCLONE_REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// Keys that secrets are sealed with: id:base64[,id:base64…], 32 bytes each, newest first
+    #[arg(long, env = "WPCLONE_SEAL_KEYS", value_name = "KEYS", hide_env_values = true)]
+    pub seal_keys: Option<String>,
+    /// Room for all artifacts together in Redis, in MiB
+    #[arg(
+        long,
+        env = "WPCLONE_ARTIFACTS_MIB",
+        value_name = "MIB",
+        default_value = "256"
+    )]
+    pub artifacts_mib: String,
+    /// How to log: auto (pretty on a terminal, else json), pretty or json
+    #[arg(
+        long,
+        env = "WPCLONE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto"
+    )]
+    pub log_format: String,
+    /// Where to send spans (OTLP over HTTP), such as http://127.0.0.1:4318; none: nowhere
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Check the settings, print them without secrets, and end
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+/// The same, checked.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// Redis' URL; may hold a password.
+    pub redis_url: secrecy::SecretString,
+    /// Seals secrets.
+    pub sealer: crate::seal::Sealer,
+    /// Room for artifacts in bytes.
+    pub artifacts_bytes: u64,
+    /// How to log, and where spans go.
+    pub telemetry: crate::telemetry::Settings,
+}
+
+impl CommonArgs {
+    /// Checks them; faults go to `check`.
+    pub fn check(&self, check: &mut Check) -> Option<Common> {
+        let redis_url = check.required(
+            "WPCLONE_REDIS_URL",
+            self.redis_url.as_deref(),
+            Shown::Url,
+            |url: &str| {
+                let known = [
+                    "redis://",
+                    "rediss://",
+                    "unix://",
+                    "redis+unix://",
+                    "valkey://",
+                    "valkeys://",
+                ];
+                let fits = known.iter().any(|scheme| url.starts_with(scheme));
+                fits.then(|| secrecy::SecretString::from(url))
+                    .ok_or("must begin with redis://, rediss:// or unix://".to_owned())
+            },
+        );
+        let sealer = check.required(
+            "WPCLONE_SEAL_KEYS",
+            self.seal_keys.as_deref(),
+            Shown::Secret,
+            str::parse,
+        );
+        let artifacts = check.number("WPCLONE_ARTIFACTS_MIB", &self.artifacts_mib, 1..=65_536);
+        let format = check.parsed("WPCLONE_LOG_FORMAT", &self.log_format);
+        if let Some(endpoint) = &self.otlp_endpoint {
+            check.show("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, Shown::Url);
+        }
+        let telemetry = crate::telemetry::Settings {
+            format: format?,
+            otlp_endpoint: self.otlp_endpoint.clone(),
+        };
+        Some(Common {
+            redis_url: redis_url?,
+            sealer: sealer?,
+            artifacts_bytes: artifacts? << 20,
+            telemetry,
+        })
+    }
+}
+
+/// How a value is shown by `--check-config`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// As it is.
+    Plain,
+    /// A URL without its login.
+    Url,
+    /// Not at all.
+    Secret,
+}
+
+/// Collects what is wrong with the settings, and what to show of them.
+#[derive(Debug, Default)]
+pub struct Check {
+    faults: Vec<String>,
+    shown: Vec<(String, String)>,
+}
+
+impl Check {
+    /// Names a fault.
+    pub fn fault(&mut self, name: &str, what: impl std::fmt::Display) {
+        self.faults.push(format!("{name} {what}"));
+    }
+
+    /// Shows a value in the dump.
+    pub fn show(&mut self, name: &str, value: &str, shown: Shown) {
+        let value = match shown {
+            Shown::Plain => value.to_owned(),
+            Shown::Url => without_login(value),
+            Shown::Secret => "[redacted]".to_owned(),
+        };
+        self.shown.push((name.to_owned(), value));
+    }
+
+    /// A setting that has to be there.
+    pub fn required<T>(
+        &mut self,
+        name: &str,
+        raw: Option<&str>,
+        shown: Shown,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let Some(raw) = raw.filter(|r| !r.is_empty()) else {
+            self.fault(name, "is required");
+            return None;
+        };
+        self.show(name, raw, shown);
+        read(raw).map_err(|what| self.fault(name, what)).ok()
+    }
+
+    /// A setting whose text can be parsed.
+    pub fn parsed<T: FromStr>(&mut self, name: &str, raw: &str) -> Option<T>
+    where
+        T::Err: std::fmt::Display,
+    {
+        self.required(name, Some(raw), Shown::Plain, |r| {
+            r.parse().map_err(|e: T::Err| format!("is wrong: {e}"))
+        })
+    }
+
+    /// A whole number within bounds.
+    pub fn number(&mut self, name: &str, raw: &str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let wrong = format!(
+            "must be a whole number from {} to {}",
+            bounds.start(),
+            bounds.end()
+        );
+        self.required(name, Some(raw), Shown::Plain, |r| {
+            r.parse().ok().filter(|n| bounds.contains(n)).ok_or(wrong)
+        })
+    }
+
+    /// What to print for `--check-config`.
+    #[must_use]
+    pub fn dump(&self) -> String {
+        self.shown.iter().fold(String::new(), |mut text, (name, value)| {
+            let _ = writeln!(text, "{name}={value}");
+            text
+        })
+    }
+
+    /// # Errors
+    /// The faults, as text to print, when there are any.
+    pub fn finish(&self) -> Result<(), String> {
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(format!(
+                "the settings have faults:\n  {}",
+                self.faults.join("\n  ")
+            ))
+        }
+    }
+}
+
+fn without_login(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => {
+            format!("{}://[redacted]@{}", &url[..scheme], &url[at + 1..])
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// Reads the command line of a service. Help and version are printed and end the program with 0, a wrong flag ends it
+/// with [`EXIT_USAGE`].
+pub fn parse_args<A: clap::Parser>() -> A {
+    A::try_parse().unwrap_or_else(|error| {
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() {
+            i32::from(EXIT_USAGE)
+        } else {
+            0
+        })
+    })
+}
+
+/// Checks a service's settings, and ends the program when they have faults (exit 64) or were only to be checked
+/// (exit 0).
+pub fn load<T>(check_only: bool, check: impl FnOnce(&mut Check) -> Option<T>) -> T {
+    let mut faults = Check::default();
+    let settings = check(&mut faults);
+    match (settings, faults.finish()) {
+        (Some(_), Ok(())) if check_only => {
+            print!("{}", faults.dump());
+            std::process::exit(0)
+        }
+        (Some(settings), Ok(())) => settings,
+        (_, finished) => {
+            eprintln!(
+                "{}",
+                finished
+                    .err()
+                    .unwrap_or_else(|| "the settings are incomplete".into())
+            );
+            std::process::exit(i32::from(EXIT_USAGE))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(redis: Option<&str>, keys: Option<&str>, mib: &str) -> CommonArgs {
+        CommonArgs {
+            redis_url: redis.map(Into::into),
+            seal_keys: keys.map(Into::into),
+            artifacts_mib: mib.into(),
+            log_format: "auto".into(),
+            otlp_endpoint: None,
+            check_config: false,
+        }
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once() {
+        let mut check = Check::default();
+        assert!(args(Some("http://x"), None, "lots").check(&mut check).is_none());
+        let faults = check.finish().unwrap_err();
+        for name in [
+            "WPCLONE_REDIS_URL must begin",
+            "WPCLONE_SEAL_KEYS is required",
+            "WPCLONE_ARTIFACTS_MIB must be",
+        ] {
+            assert!(faults.contains(name), "{faults}");
+        }
+    }
+
+    #[test]
+    fn the_dump_shows_no_secret() {
+        let mut check = Check::default();
+        let key = crate::seal::Sealer::new_key("a").unwrap();
+        let common = args(Some("redis://me:canary@redis.example:6379/0"), Some(&key), "1")
+            .check(&mut check)
+            .unwrap();
+        let dump = check.dump();
+        assert!(
+            dump.contains("redis://[redacted]@redis.example:6379/0") && !dump.contains("canary"),
+            "{dump}"
+        );
+        assert!(!dump.contains(&key[2..]) && !format!("{common:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,54 @@
+<?php
+/**
+ * The plugin with stand-ins for WordPress, and a few words that the tests share.
+ */
+
+require __DIR__ . '/stand-ins.php';
+require __DIR__ . '/harness.php';
+require __DIR__ . '/../wpclone-migrator/wpclone-migrator.php';
+
+use Wpclone\Migrator\Gate;
+use Wpclone\Migrator\Request;
+use Wpclone\Migrator\State;
+use Wpclone\Migrator\Store;
+
+/** A moment for tests. */
+const NOW = 1795000000;
+
+/** Opens the migrator and gives its key. */
+function opened( int $now = NOW, bool $import = false ): string {
+	check( State::open( $now, $import ), 'opens' );
+	return (string) State::load()->key( $now );
+}
+
+/**
+ * A request signed with a key; `$fields` replace parts of it before it is signed.
+ *
+ * @return array<string, mixed>
+ */
+function signed( string $key, array $fields = array() ): array {
+	$fields += array(
+		'method'    => 'POST',
+		'route'     => 'status',
+		'unique'    => bin2hex( random_bytes( 16 ) ),
+		'timestamp' => (string) NOW,
+		'nonce'     => bin2hex( random_bytes( 16 ) ),
+		'body'      => '{}',
+	);
+	$text    = Gate::canonical( new Request( $fields ) );
+	$fields += array( 'signature' => 'v1=' . hash_hmac( 'sha256', $text, (string) @hex2bin( $key ) ) );
+	return $fields;
+}
+
+/** Whether the gate lets a request through. */
+function admitted( array $fields, int $now = NOW ): bool {
+	return Gate::admits( new Request( $fields ), State::load(), $now );
+}
+
+/** Puts any text where the state is kept. */
+function store( ?string $state ): void {
+	Store::erase();
+	if ( null !== $state ) {
+		check( Store::swap( null, $state ), 'stored' );
+	}
+}

@@ -1,0 +1,159 @@
+<?php
+/**
+ * The window, the key and the memory of nonces.
+ */
+
+require __DIR__ . '/load.php';
+
+use Wpclone\Migrator\State;
+use Wpclone\Migrator\Store;
+
+test(
+	'without a key nobody passes, not even with an empty one',
+	static function () {
+		foreach ( array( '', '00', str_repeat( '0', 64 ) ) as $key ) {
+			check( ! admitted( signed( $key ) ), "key $key" );
+		}
+	}
+);
+
+test(
+	'a damaged state is no key',
+	static function () {
+		$until = NOW + 100;
+		$keys  = array( '""', '"00"', '"' . str_repeat( 'a', 63 ) . '"', '"' . str_repeat( 'A', 64 ) . '"', '"' . str_repeat( 'a', 64 ) . '\\n"', 'null', '1', '[]' );
+		foreach ( $keys as $key ) {
+			store( "{\"key\":$key,\"opened_until\":$until}" );
+			check( ! State::load()->is_open( NOW ) && ! State::load()->has_key(), $key );
+			check( ! admitted( signed( trim( $key, '"' ) ) ) && ! admitted( signed( '' ) ), $key );
+		}
+		foreach ( array( '', '0', 'null', '[]', '"x"', '{', 'a:1:{}', '{"key":"' . str_repeat( 'a', 64 ) . '"}' ) as $state ) {
+			store( $state );
+			check( ! State::load()->is_open( NOW ), $state );
+		}
+		check( State::open( NOW, true ) && State::load()->is_open( NOW ), 'and can be opened again' );
+	}
+);
+
+test(
+	'opening twice keeps the key, opening after sleep makes a new one',
+	static function () {
+		$first = opened();
+		same( 64, strlen( $first ), 'length' );
+		same( $first, opened( NOW + 3599 ), 'still open' );
+		same( null, State::load()->key( NOW + 3599 + 3600 ), 'asleep' );
+		$later = opened( NOW + 3599 + 3600 );
+		check( $later !== $first, 'a new key' );
+		$at = array( 'timestamp' => (string) ( NOW + 7199 ) );
+		check( ! admitted( signed( $first, $at ), NOW + 7199 ), 'the old key is refused' );
+		check( admitted( signed( $later, $at ), NOW + 7199 ), 'the new one passes' );
+	}
+);
+
+test(
+	'each use makes it an hour again, and an hour without sends it to sleep',
+	static function () {
+		$key = opened();
+		foreach ( array( 3599, 7198, 10797 ) as $after ) {
+			check( admitted( signed( $key, array( 'timestamp' => (string) ( NOW + $after ) ) ), NOW + $after ), "after $after s" );
+			same( NOW + $after + 3600, State::load()->opened_until(), 'window' );
+		}
+		$asleep = NOW + 10797 + 3600;
+		check( ! admitted( signed( $key, array( 'timestamp' => (string) $asleep ) ), $asleep ), 'asleep' );
+	}
+);
+
+test(
+	'a refusal does not keep it open',
+	static function () {
+		opened();
+		admitted( signed( str_repeat( '0', 64 ), array( 'timestamp' => (string) ( NOW + 100 ) ) ), NOW + 100 );
+		same( NOW + 3600, State::load()->opened_until(), 'window' );
+	}
+);
+
+test(
+	'the import switch is what was last said',
+	static function () {
+		foreach ( array( true, false, true ) as $import ) {
+			opened( NOW, $import );
+			same( $import, State::load()->import(), 'import' );
+		}
+	}
+);
+
+test(
+	'a request that was slow does not bring a forgotten key back',
+	static function () {
+		global $wpdb;
+		opened();
+		$slow = State::load();
+		Store::erase();
+		$slow->slide( NOW + 10 );
+		same( array(), $wpdb->names(), 'rows' );
+
+		opened();
+		$slow = State::load();
+		Store::erase();
+		$key = opened( NOW + 5 );
+		$slow->slide( NOW + 10 );
+		same( $key, State::load()->key( NOW ), 'the new key stays' );
+	}
+);
+
+test(
+	'nonces are forgotten when their time can no longer pass, and not before',
+	static function () {
+		global $wpdb;
+		$key = opened();
+		admitted( signed( $key, array( 'nonce' => str_repeat( 'a', 32 ) ) ) );
+		admitted( signed( $key, array( 'nonce' => str_repeat( 'b', 32 ), 'timestamp' => (string) ( NOW + 300 ) ) ), NOW + 300 );
+		same( 3, count( $wpdb->names() ), 'rows at the limit' );
+		admitted( signed( $key, array( 'nonce' => str_repeat( 'c', 32 ), 'timestamp' => (string) ( NOW + 400 ) ) ), NOW + 400 );
+		$b = Store::NONCE_PREFIX . str_repeat( 'b', 32 );
+		$c = Store::NONCE_PREFIX . str_repeat( 'c', 32 );
+		same( array( Store::OPTION, $b, $c ), $wpdb->names(), 'rows later' );
+	}
+);
+
+test(
+	'there are never more nonces than the limit',
+	static function () {
+		global $wpdb;
+		$key = opened();
+		for ( $i = 0; $i < Store::MOST_NONCES; $i++ ) {
+			$wpdb->query( "INSERT INTO wp_options (option_name, option_value) VALUES ('" . Store::NONCE_PREFIX . sprintf( '%032x', $i ) . "', '" . ( NOW + 10 ) . "')" );
+		}
+		check( ! admitted( signed( $key ) ), 'full' );
+		same( Store::MOST_NONCES + 1, count( $wpdb->names() ), 'rows' );
+		check( admitted( signed( $key, array( 'timestamp' => (string) ( NOW + 11 ) ) ), NOW + 11 ), 'room again' );
+		same( 2, count( $wpdb->names() ), 'rows afterwards' );
+	}
+);
+
+test(
+	'other options are left alone',
+	static function () {
+		global $wpdb;
+		foreach ( array( 'wpclone-migrator', 'wpclone_migratory', 'wpcloneXmigratorXnonceX1', 'siteurl' ) as $name ) {
+			$wpdb->query( "INSERT INTO wp_options (option_name, option_value) VALUES ('$name', '1')" );
+		}
+		$before = $wpdb->names();
+		$key    = opened();
+		check( admitted( signed( $key ) ), 'admitted' );
+		Store::erase();
+		same( $before, $wpdb->names(), 'rows' );
+	}
+);
+
+test(
+	'uninstalling leaves nothing',
+	static function () {
+		global $wpdb;
+		admitted( signed( opened() ) );
+		same( 2, count( $wpdb->names() ), 'rows before' );
+		define( 'WP_UNINSTALL_PLUGIN', 'wpclone-migrator/wpclone-migrator.php' );
+		require __DIR__ . '/../wpclone-migrator/uninstall.php';
+		same( array(), $wpdb->names(), 'rows' );
+	}
+);

@@ -1,0 +1,198 @@
+//! The ground everything stands on: a temporary folder, programs, ports, waiting.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+use std::{env, fs};
+
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+use wpclone_guard::{Guarded, Spec, unique_folder};
+
+use crate::{LabError, Result};
+
+/// How often a condition is looked at.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(15);
+
+/// How long the keeper waits for the other guards before it removes the folder.
+pub(crate) const KEEPER_LIMIT: Duration = Duration::from_secs(20);
+
+static BASE: OnceCell<(PathBuf, Mutex<Option<Guarded>>)> = OnceCell::const_new();
+
+/// The folder of this process, made at first use. Its guard outlives all others' and removes it.
+pub(crate) async fn base() -> Result<&'static Path> {
+    let (path, _) = BASE.get_or_try_init(make_base).await?;
+    Ok(path)
+}
+
+/// Removes the folder.
+pub(crate) fn end() {
+    let keeper = BASE
+        .get()
+        .and_then(|(_, keeper)| keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
+    if let Some(keeper) = keeper {
+        crate::service::end(keeper, KEEPER_LIMIT);
+    }
+}
+
+async fn make_base() -> Result<(PathBuf, Mutex<Option<Guarded>>)> {
+    let path = unique_folder(&env::temp_dir(), "wpclone-lab");
+    let lab = built("lab")?;
+    let spec = Spec {
+        program: lab.clone(),
+        args: vec!["keep".into()],
+        env: Vec::new(),
+        folder: path.clone(),
+        grace: KEEPER_LIMIT,
+        run_as: None,
+    };
+    let keeper = Guarded::spawn_by(&lab, spec, Stdio::null(), Stdio::inherit()).await?;
+    until("the lab's folder", Duration::from_secs(10), None, async || {
+        path.is_dir()
+    })
+    .await?;
+    // Services of other users work below it: a guard's folder is for its owner alone.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(at(&path))?;
+    fs::create_dir(path.join("logs")).map_err(at(&path))?;
+    Ok((path, Mutex::new(Some(keeper))))
+}
+
+/// A name that nobody else in this process has.
+pub(crate) fn unique(kind: &str) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("{kind}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Where `./dev` keeps what it fetched, and the lab what costs time to make.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set("WPCLONE_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|p| p.join("wpclone")))
+        .or_else(|| set("HOME").map(|p| p.join(".cache/wpclone")))
+        .ok_or(LabError::Missing {
+            what: "the cache folder".into(),
+            help: "set WPCLONE_CACHE or HOME",
+        })
+}
+
+/// A program of this workspace, built into the folder that the running one is in, or the one above (`deps`).
+pub fn built(name: &str) -> Result<PathBuf> {
+    let me = env::current_exe()?;
+    let found = me
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file());
+    found.ok_or_else(|| LabError::Missing {
+        what: format!("the program `{name}` near {}", me.display()),
+        help: "run `cargo build --workspace --bins`",
+    })
+}
+
+/// A program of the machine, on PATH or where Debian keeps daemons. `name` may end in `*` for the highest version.
+pub(crate) fn installed(name: &str) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut dirs: Vec<PathBuf> = env::split_paths(&path).collect();
+    dirs.extend(["/usr/sbin", "/usr/local/sbin", "/usr/lib/chromium"].map(PathBuf::from));
+    let missing = || LabError::Missing {
+        what: format!("the program `{name}`"),
+        help: "run `./dev install`",
+    };
+    let Some(stem) = name.strip_suffix('*') else {
+        return dirs
+            .iter()
+            .map(|d| d.join(name))
+            .find(|p| p.is_file())
+            .ok_or_else(missing);
+    };
+    let entries = dirs
+        .iter()
+        .filter_map(|d| fs::read_dir(d).ok())
+        .flatten()
+        .flatten();
+    let versions = entries.filter(|e| e.file_name().to_str().is_some_and(|n| is_version_of(n, stem)));
+    versions.map(|e| e.path()).max().ok_or_else(missing)
+}
+
+fn is_version_of(name: &str, stem: &str) -> bool {
+    name.strip_prefix(stem)
+        .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
+}
+
+/// A port that nobody listens on and that this process has not handed out. Below those that the kernel gives to
+/// outgoing connections, so that a service can come back to its port.
+pub fn free_port() -> Result<u16> {
+    static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..1000 {
+        let port = 12_000 + u16::from_le_bytes(random()?) % 20_000;
+        if !given.contains(&port) && is_free(port) {
+            given.insert(port);
+            return Ok(port);
+        }
+    }
+    Err(io::Error::other("no free port").into())
+}
+
+/// Whether nobody listens on this port of 127.0.0.1.
+#[must_use]
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Random bytes.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| io::Error::other(e.to_string()))?;
+    Ok(bytes)
+}
+
+/// Random text of 24 letters and digits: a password or a name.
+pub(crate) fn random_text() -> Result<String> {
+    Ok(hex::encode(random::<12>()?))
+}
+
+/// Looks until `condition` holds. `log` is shown the end of when it does not within `limit`.
+///
+/// # Errors
+/// It was too late.
+pub async fn until<C, F>(what: &str, limit: Duration, log: Option<&Path>, condition: C) -> Result<()>
+where
+    C: Fn() -> F,
+    F: Future<Output = bool>,
+{
+    let end = Instant::now() + limit;
+    while !condition().await {
+        if Instant::now() >= end {
+            return Err(LabError::Late {
+                what: what.into(),
+                limit,
+                log: log.map(tail).unwrap_or_default(),
+            });
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// The last part of a log.
+pub(crate) fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&text[text.len().saturating_sub(3000)..]).into_owned()
+}
+
+/// Says which file an error is about.
+pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> LabError {
+    move |error| LabError::File {
+        path: path.to_owned(),
+        error,
+    }
+}

@@ -1,0 +1,181 @@
+//! A client of the API, and the HTTP client of the lab.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use wpclone_task::{QueueView, Role, TaskId, TaskList, TaskView};
+
+use crate::base::LOOK_EVERY;
+use crate::{LabError, Result, Site, User};
+
+/// How long a task may take in a test before the test gives up on it.
+const TASK_LIMIT: Duration = Duration::from_secs(180);
+
+/// An HTTP client that follows no redirects, keeps no cookies and takes any certificate.
+pub(crate) fn http() -> Result<reqwest::Client> {
+    Ok(reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .danger_accept_invalid_certs(true)
+        .no_proxy()
+        .timeout(Duration::from_secs(90))
+        .build()?)
+}
+
+/// A client with a token, or without.
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: String,
+    token: Option<String>,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client of the API at this address.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub fn new(base: &str, token: Option<&str>) -> Result<Self> {
+        Ok(Self {
+            base: base.trim_end_matches('/').into(),
+            token: token.map(str::to_owned),
+            http: http()?,
+        })
+    }
+
+    /// A request of one's own, with the token.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// What a path shows.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn get(&self, path: &str) -> Result<Response> {
+        Ok(self.request(Method::GET, path).send().await?)
+    }
+
+    /// Posts JSON.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Response> {
+        Ok(self.request(Method::POST, path).json(body).send().await?)
+    }
+
+    /// `POST /setup`, which has to be accepted.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn setup(&self, site: &Site, user: &User, role: Role) -> Result<TaskView> {
+        let body = json!({"url": site.url(), "username": user.name, "password": user.password, "role": role});
+        self.accepted("/setup", &body).await
+    }
+
+    /// `POST /create-app-password`, which has to be accepted.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn app_password(&self, site: &Site, user: &User, app_name: &str) -> Result<TaskView> {
+        let login = json!({
+            "url": site.url(), "username": user.name, "password": user.password, "app_name": app_name,
+        });
+        self.accepted("/create-app-password", &login).await
+    }
+
+    /// Posts what starts work; it has to be accepted.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn accepted(&self, path: &str, body: &Value) -> Result<TaskView> {
+        read(path, 202, self.post(path, body).await?).await
+    }
+
+    /// A task as it stands.
+    ///
+    /// # Errors
+    /// It is not shown.
+    pub async fn task(&self, id: TaskId) -> Result<TaskView> {
+        self.shown(&format!("/tasks/{id}")).await
+    }
+
+    /// The first page of tasks.
+    ///
+    /// # Errors
+    /// It is not shown.
+    pub async fn tasks(&self) -> Result<TaskList> {
+        self.shown("/tasks").await
+    }
+
+    /// The queue.
+    ///
+    /// # Errors
+    /// It is not shown.
+    pub async fn queue(&self) -> Result<QueueView> {
+        self.shown("/queue").await
+    }
+
+    /// What a path shows, which has to be JSON of that shape.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn shown<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        read(path, 200, self.get(path).await?).await
+    }
+
+    /// The task when it has ended.
+    ///
+    /// # Errors
+    /// It has not within three minutes.
+    pub async fn wait(&self, id: TaskId) -> Result<TaskView> {
+        self.wait_until(id, "its end", |task| task.state.is_final()).await
+    }
+
+    /// The task as soon as it is as wanted.
+    ///
+    /// # Errors
+    /// It ended otherwise, or was not so within three minutes.
+    pub async fn wait_until(
+        &self,
+        id: TaskId,
+        what: &str,
+        wanted: impl Fn(&TaskView) -> bool,
+    ) -> Result<TaskView> {
+        let end = Instant::now() + TASK_LIMIT;
+        loop {
+            let task = self.task(id).await?;
+            if wanted(&task) {
+                return Ok(task);
+            }
+            if task.state.is_final() || Instant::now() >= end {
+                let log = serde_json::to_string(&task)?;
+                return Err(LabError::Late {
+                    what: format!("{what} of task {id}"),
+                    limit: TASK_LIMIT,
+                    log,
+                });
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+async fn read<T: DeserializeOwned>(what: &str, wanted: u16, response: Response) -> Result<T> {
+    let status = response.status().as_u16();
+    let body = response.text().await?;
+    if status != wanted {
+        return Err(LabError::Answer {
+            what: what.into(),
+            status,
+            body,
+        });
+    }
+    Ok(serde_json::from_str(&body)?)
+}

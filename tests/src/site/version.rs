@@ -1,0 +1,136 @@
+//! WordPress versions, and a site of each that new sites are copies of.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::base::{at, base, cache, random_text};
+use crate::command::{command, run};
+use crate::lab::Lab;
+use crate::mariadb::copy;
+use crate::site::config;
+use crate::user::{OsUser, give, os_user};
+use crate::{LabError, Result};
+
+const INSTALL_PHP: &str = include_str!("install.php");
+
+/// The address that is in a template's dump, for a site's own to be put in its place.
+pub(crate) const TEMPLATE_URL: &str = "http://template.invalid";
+
+/// A WordPress, named after the Debian release that packages it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// 6.1
+    Bookworm,
+    /// 6.8
+    Trixie,
+    /// 7.1 or newer
+    Sid,
+}
+
+impl Version {
+    /// All of them, oldest first.
+    pub const ALL: [Self; Self::COUNT] = [Self::Bookworm, Self::Trixie, Self::Sid];
+    pub(crate) const COUNT: usize = 3;
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+            Self::Sid => "sid",
+        }
+    }
+}
+
+/// Files and database of a new WordPress.
+#[derive(Debug)]
+pub(crate) struct Template {
+    /// Its files, as the user that sites run as; without translations.
+    pub(crate) tree: PathBuf,
+    /// Its translations.
+    pub(crate) languages: PathBuf,
+    /// Its database.
+    pub(crate) sql: String,
+    /// What it calls itself.
+    pub(crate) version: String,
+    /// Whom sites run as.
+    pub(crate) user: OsUser,
+}
+
+impl Template {
+    pub(crate) async fn make(version: Version) -> Result<Self> {
+        let name = version.name();
+        let source = cache()?.join("wordpress").join(name);
+        if !source.join("wp-load.php").is_file() {
+            return Err(LabError::Missing {
+                what: source.display().to_string(),
+                help: "run `./dev install`",
+            });
+        }
+        let user = os_user("www-data")?;
+        let base = base().await?;
+        let (tree, languages) = (
+            base.join(format!("template-{name}")),
+            base.join(format!("languages-{name}")),
+        );
+        copy(&source, &tree).await?;
+        let translations = tree.join("wp-content/languages");
+        fs::rename(&translations, &languages).map_err(at(&translations))?;
+        fs::create_dir_all(tree.join("wp-content/mu-plugins"))?;
+        give(&tree, &user)?;
+        give(&languages, &user)?;
+        let version = wordpress_version(&tree)?;
+        let sql = installed_database(name, &version, &tree).await?;
+        Ok(Self {
+            tree,
+            languages,
+            sql,
+            version,
+            user,
+        })
+    }
+}
+
+fn wordpress_version(tree: &Path) -> Result<String> {
+    let file = tree.join("wp-includes/version.php");
+    let text = fs::read_to_string(&file).map_err(at(&file))?;
+    let line = text.lines().find_map(|l| l.strip_prefix("$wp_version = '"));
+    let version = line.and_then(|l| l.split('\'').next());
+    version
+        .map(str::to_owned)
+        .ok_or_else(|| at(&file)(std::io::Error::other("names no version")))
+}
+
+/// The database of a new site: from the cache, else by WordPress' own installation.
+async fn installed_database(name: &str, version: &str, tree: &Path) -> Result<String> {
+    let recipe = hex::encode(Sha256::digest(format!(
+        "{version} {INSTALL_PHP} {}",
+        super::ADMIN_PASSWORD
+    )));
+    let kept = cache()?
+        .join("wordpress")
+        .join(format!("{name}-{}.sql", &recipe[..16]));
+    if let Ok(sql) = fs::read_to_string(&kept) {
+        return Ok(sql);
+    }
+    let mariadb = Lab::shared().mariadb().await?;
+    let schema = mariadb.schema(&format!("template_{name}")).await?;
+    let file = tree.join("wp-config.php");
+    fs::write(&file, config::wp_config(&schema, &[])?).map_err(at(&file))?;
+    let mut php = command(&crate::base::installed("php")?);
+    php.current_dir(tree).args([
+        "-r",
+        INSTALL_PHP.trim_start_matches("<?php"),
+        TEMPLATE_URL,
+        super::ADMIN_PASSWORD,
+    ]);
+    let installed = run(php, b"").await;
+    fs::remove_file(&file).map_err(at(&file))?;
+    installed?;
+    let sql = mariadb.dump(&schema).await?;
+    let own = kept.with_extension(random_text()?);
+    fs::write(&own, &sql).map_err(at(&own))?;
+    fs::rename(&own, &kept).map_err(at(&kept))?;
+    Ok(sql)
+}

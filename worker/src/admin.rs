@@ -1,0 +1,45 @@
+//! Health, readiness and metrics, on a listener of their own.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio_util::sync::CancellationToken;
+use wpclone_queue::Queue;
+
+use crate::metrics::Metrics;
+
+/// What the answers are made from.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) queue: Queue,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when the worker takes no new work.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// The routes: `/healthz` (the process lives), `/readyz` (it takes work), `/metrics`.
+pub(crate) fn routes(admin: Admin) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(admin))
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
+    if admin.shutdown.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
+    }
+    match admin.queue.ping().await {
+        Ok(()) => (StatusCode::OK, "ready\n".into()),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Redis cannot be reached\n".into()),
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], admin.metrics.text())
+}

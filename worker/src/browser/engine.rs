@@ -1,0 +1,168 @@
+//! A browser by W3C WebDriver (fantoccini), with the few commands of chromedriver that the standard lacks.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fantoccini::error::{CmdError, NewSessionError};
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
+use fantoccini::{Client, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{Browser, BrowserError, Cookie, Programs};
+
+/// A command of WebDriver takes milliseconds; one that takes this long never ends.
+const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+/// A cold start on a busy machine.
+const SESSION_LIMIT: Duration = Duration::from_secs(30);
+/// A Chromium behind chromedriver.
+pub(crate) struct WebDriver {
+    client: Client,
+}
+
+impl WebDriver {
+    /// Starts a browser that reaches the world through the SOCKS5 proxy at `gate` and no other way.
+    pub(crate) async fn start(driver: &str, programs: &Programs, user_agent: &str, gate: SocketAddr) -> Result<Self, BrowserError> {
+        let capabilities = capabilities(programs, gate);
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        builder.capabilities(capabilities);
+        let client = limited(SESSION_LIMIT, builder.connect(driver)).await?.map_err(|e| BrowserError::Gone(session_error(&e)))?;
+        let browser = Self { client };
+        browser.cdp("Network.setUserAgentOverride", json!({ "userAgent": user_agent })).await?;
+        Ok(browser)
+    }
+
+    async fn cdp(&self, command: &'static str, params: Value) -> Result<Value, BrowserError> {
+        self.vendor("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
+    }
+
+    async fn vendor(&self, path: &'static str, body: Value) -> Result<Value, BrowserError> {
+        self.command(self.client.issue_cmd(Vendor { path, body })).await
+    }
+
+    async fn command<T>(&self, call: impl Future<Output = Result<T, CmdError>>) -> Result<T, BrowserError> {
+        limited(COMMAND_LIMIT, call).await?.map_err(|error| match error {
+            CmdError::Standard(e) if e.error() == "invalid session id" => BrowserError::Gone("its session has ended".into()),
+            // chromedriver: `disconnected`, `tab crashed`, `chrome not reachable` come as `unknown error`.
+            CmdError::Standard(e) if e.error() == "unknown error" && is_death(&e.message) => {
+                BrowserError::Gone("it crashed".into())
+            }
+            CmdError::Standard(e) if e.error() == "timeout" || e.error() == "script timeout" => BrowserError::Slow,
+            // The message may quote the page: only the kind is told.
+            CmdError::Standard(e) => BrowserError::Refused(e.error().to_owned()),
+            CmdError::NotJson(_) | CmdError::Json(_) | CmdError::NotW3C(_) => {
+                BrowserError::Refused("an answer that is not WebDriver".into())
+            }
+            _ => BrowserError::Gone("the driver does not answer".into()),
+        })
+    }
+}
+
+fn is_death(message: &str) -> bool {
+    ["disconnected", "crashed", "not reachable", "no such execution context"].iter().any(|m| message.contains(m))
+}
+
+async fn limited<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, BrowserError> {
+    tokio::time::timeout(limit, call).await.map_err(|_| BrowserError::Slow)
+}
+
+fn session_error(error: &NewSessionError) -> String {
+    match error {
+        NewSessionError::SessionNotCreated(e) => {
+            format!("no session: {}", e.message.lines().next().unwrap_or_default())
+        }
+        _ => "the driver gave no session".to_owned(),
+    }
+}
+
+fn capabilities(programs: &Programs, gate: SocketAddr) -> Capabilities {
+    let mut args = vec![
+        format!("--proxy-server=socks5://{gate}"),
+        // Chromium would go to loopback addresses past the proxy.
+        "--proxy-bypass-list=<-loopback>".to_owned(),
+        // No name is resolved but by the gate (Chromium's own advice for SOCKS).
+        format!("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE {}", gate.ip()),
+        "--force-webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
+        "--window-size=1280,900".to_owned(),
+    ];
+    args.extend(
+        [
+            "--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-dev-shm-usage",
+            "--disable-extensions", "--disable-gpu", "--disable-quic", "--disable-sync", "--hide-scrollbars", "--mute-audio",
+            "--no-default-browser-check", "--no-first-run",
+        ]
+        .map(str::to_owned),
+    );
+    if !programs.is_shell() {
+        args.push("--headless=new".into());
+    }
+    // Chromium's sandbox refuses to work for root.
+    if rustix::process::geteuid().is_root() {
+        args.push("--no-sandbox".into());
+    }
+    let all = json!({
+        "browserName": "chrome",
+        // We wait for what we need ourselves.
+        "pageLoadStrategy": "none",
+        "goog:loggingPrefs": { "browser": "ALL" },
+        "goog:chromeOptions": { "binary": programs.browser, "args": args },
+    });
+    match all {
+        Value::Object(all) => all,
+        _ => Capabilities::new(),
+    }
+}
+
+/// A command that only chromedriver knows.
+#[derive(Debug)]
+struct Vendor {
+    path: &'static str,
+    body: Value,
+}
+
+impl WebDriverCompatibleCommand for Vendor {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.path))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(self.body.to_string()))
+    }
+}
+
+#[async_trait::async_trait]
+impl Browser for WebDriver {
+    async fn go(&self, url: &Url) -> Result<(), BrowserError> {
+        self.command(self.client.goto(url.as_str())).await
+    }
+
+    async fn run(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError> {
+        self.command(self.client.execute(script, args)).await
+    }
+
+    async fn run_async(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError> {
+        self.command(self.client.execute_async(script, args)).await
+    }
+
+    async fn cookies(&self) -> Result<Vec<Cookie>, BrowserError> {
+        let all = self.cdp("Network.getAllCookies", json!({})).await?;
+        serde_json::from_value(all["cookies"].clone()).map_err(|_| BrowserError::Refused("cookies that are none".into()))
+    }
+
+    async fn screenshot(&self) -> Result<Vec<u8>, BrowserError> {
+        self.command(self.client.screenshot()).await
+    }
+
+    async fn block(&self, patterns: &[&str]) -> Result<(), BrowserError> {
+        self.cdp("Network.enable", json!({})).await?;
+        self.cdp("Network.setBlockedURLs", json!({ "urls": patterns })).await.map(drop)
+    }
+
+    async fn console(&self) -> Result<Vec<String>, BrowserError> {
+        let entries = self.vendor("se/log", json!({ "type": "browser" })).await?;
+        let line = |e: &Value| format!("{} {}", e["level"].as_str().unwrap_or("?"), e["message"].as_str().unwrap_or_default());
+        Ok(entries.as_array().into_iter().flatten().take(300).map(|e| line(e).chars().take(1000).collect()).collect())
+    }
+}

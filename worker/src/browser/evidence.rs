@@ -1,0 +1,106 @@
+//! What is kept of a task for people to look at: pictures before and after, and of a failure all that was seen. No
+//! secret is in any of it.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::json;
+use wpclone_artifacts::Artifacts;
+use wpclone_task::{Redactor, SecretString, TaskId};
+
+use super::wordpress::Trouble;
+use super::{Browser, wait};
+use crate::net::{Gate, Http};
+
+/// A page that is still loading after this is pictured as it is.
+const PICTURE_LIMIT: Duration = Duration::from_secs(5);
+/// The most of a page that is kept.
+const MAX_PAGE: usize = 1 << 20;
+
+/// Empties every field that holds a secret, and brings what matters into view.
+const PREPARE: &str = "
+    for (const field of document.querySelectorAll(
+        'input[type=password], #wpclone-migrator-key, #new-application-password-value, input.code[readonly]')) field.value = '';
+    const point = arguments[0] && document.querySelector(arguments[0]);
+    if (point) point.scrollIntoView({ block: 'center', behavior: 'instant' });
+    return true;";
+const LOADED: &str = "return document.readyState === 'complete' ? true : null";
+/// Shows a page that was not fetched by the browser.
+const SHOW: &str = "document.open(); document.write(arguments[0]); document.close(); return true";
+const SOURCE: &str = "return document.documentElement.outerHTML.slice(0, arguments[0])";
+
+/// Keeps the evidence of one task.
+pub(crate) struct Evidence<'a> {
+    artifacts: &'a Artifacts,
+    task: TaskId,
+    redactor: Mutex<Redactor>,
+}
+
+impl<'a> Evidence<'a> {
+    pub(crate) fn new(artifacts: &'a Artifacts, task: TaskId, secrets: &[SecretString]) -> Self {
+        Self { artifacts, task, redactor: Mutex::new(Redactor::new(secrets)) }
+    }
+
+    /// One secret more to leave out, as soon as it is known.
+    pub(crate) fn secret(&self, secret: &SecretString) {
+        self.redactor.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(secret);
+    }
+
+    /// The text without any secret.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        self.redactor.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clean(text)
+    }
+
+    /// A picture of the page that is open. `point`: what to show of a long page.
+    pub(crate) async fn picture(&self, browser: &dyn Browser, name: &str, point: Option<&str>) {
+        let _ = wait(browser, LOADED, vec![], PICTURE_LIMIT).await;
+        let taken = async {
+            browser.run(PREPARE, vec![json!(point)]).await?;
+            browser.screenshot().await
+        };
+        match taken.await {
+            Ok(png) => self.keep(name, "image/png", &png).await,
+            Err(error) => tracing::warn!(%error, artifact = name, "no picture could be taken"),
+        }
+    }
+
+    /// Everything about a failure: the page that shows it, its picture, and the logs.
+    pub(crate) async fn failure(&self, browser: Option<&dyn Browser>, http: &Http, gate: &Gate, trouble: &Trouble) {
+        let answered = trouble.answer.as_ref().map(|answer| self.clean(&answer.text()));
+        if let Some(browser) = browser {
+            if let Some(page) = &answered {
+                let _ = browser.run(SHOW, vec![json!(page)]).await;
+            }
+            let open = match &answered {
+                None => browser.run(SOURCE, vec![json!(MAX_PAGE)]).await.ok().and_then(|s| s.as_str().map(str::to_owned)),
+                Some(_) => None,
+            };
+            self.picture(browser, "failure.png", None).await;
+            if let Some(open) = open {
+                self.keep_text("failure.html", "text/html; charset=utf-8", &open).await;
+            }
+            match browser.console().await {
+                Ok(lines) if !lines.is_empty() => self.keep_text("console.log", "text/plain; charset=utf-8", &lines.join("\n")).await,
+                _ => {}
+            }
+        }
+        if let Some(page) = &answered {
+            self.keep_text("failure.html", "text/html; charset=utf-8", page).await;
+        }
+        let visits = gate.visits().into_iter().map(|v| format!("connect {}:{} {:?}", v.host, v.port, v.outcome));
+        let lines: Vec<String> = http.log().into_iter().chain(visits).collect();
+        self.keep_text("network.log", "text/plain; charset=utf-8", &lines.join("\n")).await;
+    }
+
+    async fn keep_text(&self, name: &str, kind: &str, text: &str) {
+        let clean = self.clean(text);
+        let end = clean.floor_char_boundary(MAX_PAGE);
+        self.keep(name, kind, &clean.as_bytes()[..end]).await;
+    }
+
+    async fn keep(&self, name: &str, kind: &str, bytes: &[u8]) {
+        if let Err(error) = self.artifacts.put(self.task, name, kind, bytes).await {
+            tracing::warn!(%error, artifact = name, "an artifact was not kept");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The browser stage: a real browser that goes through wp-admin as a person would.
+//!
+//! `Browser` is what a browser can do; [`driver`] owns the processes; [`engine`] speaks WebDriver; [`wordpress`] knows
+//! WordPress and no browser mechanics; [`stage`] does a step from its claim to its evidence.
+
+mod driver;
+mod engine;
+mod evidence;
+mod fetch;
+mod stage;
+mod wordpress;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use url::Url;
+use wpclone_task::{Code, Problem};
+
+pub(crate) use driver::{Programs, find_programs};
+pub(crate) use stage::{BrowserStage, Deadlines, End, Job};
+
+/// How often a page is asked whether it is ready.
+const POLL: Duration = Duration::from_millis(25);
+
+/// What a browser did not do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrowserError {
+    /// It, or its driver, is gone.
+    #[error("the browser is gone: {0}")]
+    Gone(String),
+    /// It did not answer, or a page did not become ready, in time.
+    #[error("the page did not become ready in time")]
+    Slow,
+    /// It answered that it will not.
+    #[error("the browser refused: {0}")]
+    Refused(String),
+}
+
+impl From<BrowserError> for Problem {
+    fn from(error: BrowserError) -> Self {
+        match error {
+            BrowserError::Slow => Self::new(Code::Deadline, "A page of the site did not become ready in time."),
+            BrowserError::Gone(what) | BrowserError::Refused(what) => {
+                Self::new(Code::BrowserCrashed, format!("The browser stopped working: {what}."))
+            }
+        }
+    }
+}
+
+/// A cookie as a browser keeps it.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(crate) struct Cookie {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) path: String,
+    pub(crate) domain: String,
+    #[serde(default)]
+    pub(crate) secure: bool,
+}
+
+/// A browser with one page open. Every call has a deadline of its own.
+#[async_trait::async_trait]
+pub(crate) trait Browser: Send + Sync {
+    /// Goes to an address; does not wait for the page.
+    async fn go(&self, url: &Url) -> Result<(), BrowserError>;
+    /// Runs a function body on the page and returns what it returns.
+    async fn run(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError>;
+    /// The same for a body that calls its last argument with the result.
+    async fn run_async(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError>;
+    /// All cookies, of every path.
+    async fn cookies(&self) -> Result<Vec<Cookie>, BrowserError>;
+    /// A picture (PNG) of the window.
+    async fn screenshot(&self) -> Result<Vec<u8>, BrowserError>;
+    /// Loads nothing whose address matches these patterns (`*` for any text). Engines that cannot, load it.
+    async fn block(&self, patterns: &[&str]) -> Result<(), BrowserError>;
+    /// What the pages' scripts wrote to the console since the last call, a line each.
+    async fn console(&self) -> Result<Vec<String>, BrowserError>;
+}
+
+/// Runs a script again and again until it returns something other than null.
+async fn wait(browser: &dyn Browser, script: &str, args: Vec<Value>, limit: Duration) -> Result<Value, BrowserError> {
+    let ready = async {
+        loop {
+            match browser.run(script, args.clone()).await {
+                Ok(Value::Null) => tokio::time::sleep(POLL).await,
+                // Between two documents there may be none to run a script on.
+                Err(BrowserError::Refused(_)) => tokio::time::sleep(POLL).await,
+                done => return done,
+            }
+        }
+    };
+    tokio::time::timeout(limit, ready).await.map_err(|_| BrowserError::Slow)?
+}

@@ -1,0 +1,27 @@
+// What the page that is open now shows, or null while it is not there yet. arguments: whether a form was just sent, so
+// that the document it was on does not count.
+if (window.__wpcloneSent || document.readyState === "loading" || !document.body) return null;
+const has = (css) => document.querySelector(css) !== null;
+const text = (css) => {
+  const found = document.querySelector(css);
+  return found ? found.innerText.replace(/\s+/g, " ").trim().slice(0, 300) : null;
+};
+const visit = performance.getEntriesByType("navigation")[0];
+return {
+  url: location.href,
+  status: (visit && visit.responseStatus) || 0,
+  form: has("#loginform #user_login, #loginform [name=log]"),
+  error: text("#login_error"),
+  admin: has("#wpadminbar") || document.body.classList.contains("wp-admin"),
+  confirm_email: has("form.admin-email-confirm-form"),
+  second_factor: has(
+    "form[name=validate_2fa_form], input[name=authcode], input[name=googleotp], input[name='two-factor-email-code'], " +
+    "input[name^=wfls-], input[name=wp_2fa_code], input[name='wp-2fa-email-code'], input[autocomplete=one-time-code]"),
+  captcha: has(
+    "#loginform .g-recaptcha, #loginform .h-captcha, #loginform .cf-turnstile, #loginform iframe[src*=recaptcha], " +
+    "#loginform iframe[src*=hcaptcha], #loginform iframe[src*='challenges.cloudflare.com']"),
+  challenge: has("#challenge-form, #cf-challenge-running, #challenge-running, #sg-captcha-form, " +
+    "script[src*='/cdn-cgi/challenge-platform/'], form[action*=sgcaptcha], meta[content*=sgcaptcha]"),
+  error_page: document.body.id === "error-page",
+  message: text("#error-page .wp-die-message, #error-page, .message, #login h1 ~ p"),
+};

@@ -1,0 +1,62 @@
+//! What the worker counts of itself. Depths are the queue's, and the api's to show.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// What steps are told apart by. All of it is ours: no site, no task.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct StepLabels {
+    pub(crate) kind: &'static str,
+    pub(crate) stage: &'static str,
+    pub(crate) outcome: &'static str,
+}
+
+fn buckets() -> Histogram {
+    // 0.25 s to 128 s.
+    Histogram::new(exponential_buckets(0.25, 2.0, 10))
+}
+
+/// The worker's metrics.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Registry>,
+    steps: Family<StepLabels, Histogram>,
+    browsers: Gauge,
+    browser_memory: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("wpclone_worker");
+        let steps = Family::new_with_constructor(buckets as fn() -> Histogram);
+        let (browsers, browser_memory) = (Gauge::default(), Gauge::default());
+        registry.register_with_unit("step_duration", "How long steps took", Unit::Seconds, steps.clone());
+        registry.register("browsers", "Browsers that run", browsers.clone());
+        registry.register_with_unit("browser_memory", "Memory of all browsers", Unit::Bytes, browser_memory.clone());
+        Self { registry: Arc::new(registry), steps, browsers, browser_memory }
+    }
+
+    pub(crate) fn step(&self, labels: StepLabels, took: Duration) {
+        self.steps.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn browsers(&self, count: usize, memory: u64) {
+        self.browsers.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.browser_memory.set(memory);
+    }
+
+    /// In OpenMetrics' text form.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

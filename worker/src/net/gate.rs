@@ -1,0 +1,161 @@
+//! A SOCKS5 proxy (RFC 1928) on loopback, one per task. Browser and HTTP client reach sites through it alone, so that
+//! one place resolves names, refuses private networks, and knows what was connected to.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use wpclone_service::networks::Networks;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// Connections that one task may have open at once.
+const MAX_CONNECTIONS: usize = 128;
+/// Connections remembered for the network log.
+const MAX_LOG: usize = 300;
+
+/// What became of a wish to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Connected.
+    Open,
+    /// The address is in a network that sites may not be in.
+    Denied,
+    /// It has no address, or nothing answers there.
+    Failed(String),
+}
+
+/// A wish to connect and its outcome.
+#[derive(Debug, Clone)]
+pub(crate) struct Visit {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) outcome: Outcome,
+}
+
+/// The gate of one task; dropping it closes every connection.
+pub(crate) struct Gate {
+    address: SocketAddr,
+    visits: Arc<Mutex<VecDeque<Visit>>>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Gate {
+    pub(crate) async fn open(networks: Networks) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let visits = Arc::new(Mutex::new(VecDeque::new()));
+        let serving = tokio::spawn(serve(listener, Arc::new(networks), Arc::clone(&visits)));
+        Ok(Self { address, visits, _serving: AbortOnDropHandle::new(serving) })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The outcome of the latest connection to this host and port.
+    pub(crate) fn latest(&self, host: &str, port: u16) -> Option<Outcome> {
+        let host = host.trim_matches(['[', ']']);
+        let visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
+        visits.iter().rev().find(|v| v.host == host && v.port == port).map(|v| v.outcome.clone())
+    }
+
+    /// All connections, for the network log.
+    pub(crate) fn visits(&self) -> Vec<Visit> {
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+async fn serve(listener: TcpListener, networks: Arc<Networks>, visits: Arc<Mutex<VecDeque<Visit>>>) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Ends with this task: every connection is aborted when the set is dropped.
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok((client, _)) = listener.accept().await else { continue };
+        let (networks, visits) = (Arc::clone(&networks), Arc::clone(&visits));
+        connections.spawn(async move {
+            let _slot = slot;
+            if let Err(error) = pass(client, &networks, &visits).await {
+                tracing::debug!(%error, "a connection through the gate ended");
+            }
+        });
+    }
+}
+
+async fn pass(mut client: TcpStream, networks: &Networks, visits: &Mutex<VecDeque<Visit>>) -> io::Result<()> {
+    let (host, port) = timeout(HANDSHAKE_LIMIT, handshake(&mut client)).await??;
+    let reached = connect(&host, port, networks).await;
+    // Reply codes of RFC 1928, section 6: 0 succeeded, 2 not allowed, 4 host unreachable.
+    let (code, outcome) = match &reached {
+        Ok(_) => (0, Outcome::Open),
+        Err(Outcome::Denied) => (2, Outcome::Denied),
+        Err(other) => (4, other.clone()),
+    };
+    {
+        let mut visits = visits.lock().unwrap_or_else(PoisonError::into_inner);
+        if visits.len() == MAX_LOG {
+            visits.pop_front();
+        }
+        visits.push_back(Visit { host, port, outcome });
+    }
+    client.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+    if let Ok(mut site) = reached {
+        copy_bidirectional(&mut client, &mut site).await?;
+    }
+    Ok(())
+}
+
+/// Greeting without authentication, then a CONNECT.
+async fn handshake(client: &mut TcpStream) -> io::Result<(String, u16)> {
+    let wrong = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
+    let [version, methods] = read(client).await?;
+    if version != 5 {
+        return Err(wrong("not SOCKS5"));
+    }
+    client.read_exact(&mut vec![0; usize::from(methods)]).await?;
+    client.write_all(&[5, 0]).await?;
+    let [5, 1, 0, kind] = read(client).await? else { return Err(wrong("not a CONNECT")) };
+    let host = match kind {
+        1 => IpAddr::from(read::<4>(client).await?).to_string(),
+        4 => IpAddr::from(read::<16>(client).await?).to_string(),
+        3 => {
+            let [length] = read(client).await?;
+            let mut name = vec![0; usize::from(length)];
+            client.read_exact(&mut name).await?;
+            String::from_utf8(name).map_err(|_| wrong("a host that is no text"))?
+        }
+        _ => return Err(wrong("an unknown kind of address")),
+    };
+    Ok((host, u16::from_be_bytes(read(client).await?)))
+}
+
+async fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    client.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// Connects to the first address of the host that is allowed. The name is resolved here and nowhere else, so that
+/// what was checked is what is connected to.
+async fn connect(host: &str, port: u16, networks: &Networks) -> Result<TcpStream, Outcome> {
+    let failed = |error: io::Error| Outcome::Failed(error.to_string());
+    let slow = |_| Outcome::Failed("it did not answer in time".into());
+    let found = timeout(CONNECT_LIMIT, lookup_host((host, port))).await.map_err(slow)?.map_err(failed)?;
+    let all: Vec<SocketAddr> = found.take(16).collect();
+    let allowed: Vec<SocketAddr> = all.iter().copied().filter(|a| networks.allow(a.ip())).collect();
+    if allowed.is_empty() && !all.is_empty() {
+        return Err(Outcome::Denied);
+    }
+    timeout(CONNECT_LIMIT, TcpStream::connect(allowed.as_slice())).await.map_err(slow)?.map_err(failed)
+}

@@ -1,0 +1,189 @@
+//! Claiming: as many steps at once as there are slots, woken by the queue, calm at the end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wpclone_queue::{Claim, Queue, Signal, WorkerReport};
+use wpclone_task::{Code, Problem, Stage, TaskId};
+
+use crate::work::Workshop;
+
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const CLEAR_EVERY: Duration = Duration::from_secs(60);
+/// Work is looked for at least this often, should a signal be lost; half of it at random.
+const POLL: Duration = Duration::from_secs(2);
+
+/// What runs, by task: the process that its browser descends from.
+type Running = Arc<Mutex<HashMap<TaskId, watch::Receiver<Option<u32>>>>>;
+
+/// The worker's loops.
+pub(crate) struct Runner {
+    pub(crate) id: String,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) slots: u32,
+    pub(crate) drain: Duration,
+    pub(crate) workshop: Arc<Workshop>,
+    running: Running,
+}
+
+impl Runner {
+    pub(crate) fn new(id: String, stages: Vec<Stage>, slots: u32, drain: Duration, workshop: Arc<Workshop>) -> Self {
+        Self { id, stages, slots, drain, workshop, running: Running::default() }
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.workshop.queue
+    }
+
+    /// Works until `shutdown`; then lets running steps end for a while, and gives back what still runs.
+    pub(crate) async fn run(&self, shutdown: CancellationToken) {
+        let steps = TaskTracker::new();
+        tokio::select! {
+            () = self.claim_all(&steps, &shutdown) => {}
+            () = self.sweep() => {}
+            () = self.clear_folders() => {}
+            () = self.report() => {}
+        }
+        steps.close();
+        tracing::info!(running = steps.len(), grace_seconds = self.drain.as_secs(), "draining");
+        let upkeep = async { tokio::join!(self.sweep(), self.report()) };
+        tokio::select! {
+            () = steps.wait() => {}
+            () = tokio::time::sleep(self.drain) => {}
+            _ = upkeep => {}
+        }
+        self.workshop.hand_back.cancel();
+        // A browser is gone within seconds; telling the queue has its own limit.
+        if tokio::time::timeout(Duration::from_secs(30), steps.wait()).await.is_err() {
+            tracing::error!(running = steps.len(), "steps did not end; their leases will run out");
+        }
+        if let Err(error) = self.queue().retire(&self.id).await {
+            tracing::warn!(%error, "the queue was not told that this worker goes");
+        }
+    }
+
+    async fn claim_all(&self, steps: &TaskTracker, shutdown: &CancellationToken) {
+        let slots = Arc::new(Semaphore::new(self.slots as usize));
+        // Subscribed before the first look, so that no signal falls in between.
+        let mut signals = self.queue().signals();
+        loop {
+            let slot = tokio::select! {
+                () = shutdown.cancelled() => return,
+                slot = Arc::clone(&slots).acquire_owned() => slot,
+            };
+            let Ok(slot) = slot else { return };
+            match self.queue().claim(&self.id, &self.stages).await {
+                Ok(Some(claim)) => self.start(steps, claim, slot),
+                Ok(None) => {
+                    drop(slot);
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        () = self.work_may_have_come(&mut signals) => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "nothing can be claimed");
+                    tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(jittered(POLL)) => {} }
+                }
+            }
+        }
+    }
+
+    async fn work_may_have_come(&self, signals: &mut broadcast::Receiver<Signal>) {
+        let signalled = async {
+            loop {
+                match signals.recv().await {
+                    Ok(Signal::Work(stage)) if self.stages.contains(&stage) => return,
+                    Ok(Signal::Reconnected) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(jittered(POLL), signalled).await;
+    }
+
+    fn start(&self, steps: &TaskTracker, claim: Claim, slot: OwnedSemaphorePermit) {
+        let (workshop, running) = (Arc::clone(&self.workshop), Arc::clone(&self.running));
+        let (pid, seen) = watch::channel(None);
+        let (task, lease) = (claim.lease.task, claim.lease.clone());
+        lock(&running).insert(task, seen);
+        steps.spawn(async move {
+            let _slot = slot;
+            let done = std::panic::AssertUnwindSafe(workshop.do_step(claim, pid)).catch_unwind().await;
+            lock(&running).remove(&task);
+            if done.is_err() {
+                tracing::error!(task.id = %task, "a step panicked");
+                let problem = Problem::new(Code::WorkerFault, "The worker met a defect of its own while it did this step.");
+                if let Err(error) = workshop.queue.fail(&lease, &problem).await {
+                    tracing::warn!(%error, task.id = %task, "the queue was not told of the panic");
+                }
+            }
+        });
+    }
+
+    async fn sweep(&self) {
+        loop {
+            match self.queue().sweep().await {
+                Ok(swept) if swept.more => continue,
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "no sweep"),
+            }
+            tokio::time::sleep(SWEEP_EVERY).await;
+        }
+    }
+
+    /// Folders of workers that were killed together with their guards.
+    async fn clear_folders(&self) {
+        loop {
+            let folders = self.workshop.browser.folders.clone();
+            match tokio::task::spawn_blocking(move || wpclone_guard::sweep(&folders)).await {
+                Ok(Ok(0)) | Err(_) => {}
+                Ok(Ok(cleared)) => tracing::info!(cleared, "cleared folders of dead tasks"),
+                Ok(Err(error)) => tracing::warn!(%error, "folders of dead tasks cannot be cleared"),
+            }
+            tokio::time::sleep(CLEAR_EVERY).await;
+        }
+    }
+
+    async fn report(&self) {
+        let started_at = Timestamp::now();
+        loop {
+            let running: Vec<(TaskId, Option<u32>)> = lock(&self.running).iter().map(|(id, pid)| (*id, *pid.borrow())).collect();
+            let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
+            let memory = tokio::task::spawn_blocking(move || pids.into_iter().map(wpclone_guard::resident_memory).sum());
+            let browser_memory_bytes = memory.await.unwrap_or_default();
+            self.workshop.metrics.browsers(running.iter().filter(|(_, pid)| pid.is_some()).count(), browser_memory_bytes);
+            let report = WorkerReport {
+                id: self.id.clone(),
+                stages: self.stages.clone(),
+                slots: self.slots,
+                tasks: running.into_iter().map(|(id, _)| id).collect(),
+                started_at,
+                browser_memory_bytes,
+            };
+            if let Err(error) = self.queue().report(&report).await {
+                tracing::debug!(%error, "the queue was not told that this worker lives");
+            }
+            tokio::time::sleep(REPORT_EVERY).await;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Between half of a time and all of it, so that workers do not knock in step.
+fn jittered(time: Duration) -> Duration {
+    let mut byte = [0u8];
+    let _ = getrandom::fill(&mut byte);
+    time / 2 + time / 2 * u32::from(byte[0]) / 255
+}

@@ -1,0 +1,148 @@
+//! One claimed step: opened, done, and told how it ended.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use wpclone_queue::{Claim, Queue, QueueError, StepOutput};
+use wpclone_service::sealed_task;
+use wpclone_service::seal::Sealer;
+use wpclone_service::telemetry;
+use wpclone_task::{Code, Outcome, Problem, Progress};
+
+use crate::browser::{BrowserStage, End, Job};
+use crate::lease::{self, Stop};
+use crate::metrics::{Metrics, StepLabels};
+
+/// How long the end of a step is told to a Redis that does not answer. Longer than its lease it would be in vain.
+const TELL_LIMIT: Duration = Duration::from_secs(20);
+const TELL_PAUSE: Duration = Duration::from_millis(500);
+
+/// What every step works with.
+pub(crate) struct Workshop {
+    pub(crate) queue: Queue,
+    pub(crate) sealer: Sealer,
+    pub(crate) browser: BrowserStage,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when steps that still run are to be given back.
+    pub(crate) hand_back: CancellationToken,
+}
+
+/// How a step ended, as the queue is told.
+enum Ending {
+    Complete(StepOutput),
+    Fail(Problem),
+    Cancelled,
+    Release,
+    /// Somebody else has the step now.
+    Nothing,
+}
+
+impl Workshop {
+    /// Does a step and tells the queue its end. `browser_pid` hears of the browser's processes.
+    pub(crate) async fn do_step(&self, claim: Claim, browser_pid: watch::Sender<Option<u32>>) {
+        let span = tracing::info_span!(
+            "step", task.id = %claim.lease.task, task.kind = %claim.request.kind(), step = %claim.step, stage = %claim.stage,
+            attempt = claim.attempts + 1, crashes = claim.crashes, trace_id = tracing::field::Empty, outcome = tracing::field::Empty,
+        );
+        telemetry::continue_trace(&span, claim.traceparent.as_deref());
+        span.record("trace_id", telemetry::trace_id(&span));
+        async {
+            let timer = std::time::Instant::now();
+            tracing::info!(waited_ms = claim.waited.as_millis() as u64, "claimed");
+            let ending = self.work(&claim, browser_pid).await;
+            let outcome = ending.name();
+            tracing::Span::current().record("outcome", outcome);
+            match &ending {
+                Ending::Fail(problem) => tracing::warn!(code = %problem.code, detail = %problem.detail, "the step failed"),
+                _ => tracing::info!(outcome, "the step ended"),
+            }
+            let labels = StepLabels { kind: claim.request.kind().as_str(), stage: claim.stage.as_str(), outcome };
+            self.metrics.step(labels, timer.elapsed());
+            self.tell(&claim, ending).await;
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn work(&self, claim: &Claim, browser_pid: watch::Sender<Option<u32>>) -> Ending {
+        let secrets = match self.open(claim) {
+            Ok(secrets) => secrets,
+            Err(problem) => return Ending::Fail(problem),
+        };
+        let Some(request) = claim.request.clone().join(&secrets) else {
+            return Ending::Fail(Problem::new(Code::WorkerFault, "The task's credentials are incomplete."));
+        };
+        let (progress, told) = watch::channel(Progress::default());
+        let stop = CancellationToken::new();
+        let secrets = secrets.into_iter().map(|(_, secret)| secret).collect();
+        let job = Job { task: claim.lease.task, request, secrets, progress, stop: stop.clone(), browser_pid };
+        let keeping = lease::keep(&self.queue, claim, told, &stop, &self.hand_back);
+        let working = async {
+            let end = self.browser.run(&job).await;
+            stop.cancel();
+            end
+        };
+        let (stopped, end) = tokio::join!(keeping, working);
+        match (end, stopped) {
+            // What was finished counts, also when the wish to stop came at the same moment.
+            (End::Done(outcome), _) => self.output(claim, outcome),
+            (_, Some(Stop::Lost)) => Ending::Nothing,
+            (_, Some(Stop::Cancelled)) => Ending::Cancelled,
+            (_, Some(Stop::Draining)) | (End::Stopped, None) => Ending::Release,
+            (End::Failed(problem), None) => Ending::Fail(problem),
+        }
+    }
+
+    fn open(&self, claim: &Claim) -> Result<wpclone_task::SecretFields, Problem> {
+        let sealed = claim.sealed_secrets.as_deref().unwrap_or("{}");
+        sealed_task::open_request(&self.sealer, claim.lease.task, sealed)
+            .map_err(|e| Problem::new(Code::WorkerFault, format!("The task's credentials cannot be opened: {e}.")))
+    }
+
+    fn output(&self, claim: &Claim, outcome: Outcome) -> Ending {
+        let split = outcome.split();
+        match sealed_task::seal_result(&self.sealer, claim.lease.task, &split) {
+            Ok(sealed_result) => Ending::Complete(StepOutput { result: split.public, sealed_result }),
+            Err(e) => Ending::Fail(Problem::new(Code::WorkerFault, format!("The result cannot be sealed: {e}."))),
+        }
+    }
+
+    /// Tells the queue until it has heard, or the lease has ended anyway.
+    async fn tell(&self, claim: &Claim, ending: Ending) {
+        let telling = async {
+            loop {
+                let told = match &ending {
+                    Ending::Complete(output) => self.queue.complete(&claim.lease, output).await.map(drop),
+                    Ending::Fail(problem) => self.queue.fail(&claim.lease, problem).await.map(drop),
+                    Ending::Cancelled => self.queue.cancelled(&claim.lease).await,
+                    Ending::Release => self.queue.release(&claim.lease).await,
+                    Ending::Nothing => Ok(()),
+                };
+                match told {
+                    Err(QueueError::Unavailable(error)) => tracing::warn!(error, "the end of the step could not be told yet"),
+                    Err(QueueError::LeaseLost) => return tracing::warn!("the lease was lost before the end could be told"),
+                    Err(error) => return tracing::error!(%error, "the queue did not take the end of the step"),
+                    Ok(()) => return,
+                }
+                tokio::time::sleep(TELL_PAUSE).await;
+            }
+        };
+        if tokio::time::timeout(TELL_LIMIT, telling).await.is_err() {
+            tracing::error!("the end of the step could not be told; its lease will run out");
+        }
+    }
+}
+
+impl Ending {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Complete(_) => "succeeded",
+            Self::Fail(_) => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Release => "released",
+            Self::Nothing => "lost",
+        }
+    }
+}
