@@ -61,8 +61,13 @@ pub fn app(
 /// The whole service: the API and the dashboard.
 #[must_use]
 pub fn router(app: &Shared) -> Router {
+    layered(routes(), app)
+}
+
+/// Every route of the service.
+pub fn routes() -> Router<Shared> {
     let (api, _) = openapi::routes().split_for_parts();
-    layered(api.merge(dashboard::routes()), app)
+    api.merge(dashboard::routes())
 }
 
 /// Routes with everything around them that each request passes: what no route knows, foreign callers, panics, ids.

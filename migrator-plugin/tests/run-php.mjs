@@ -3,7 +3,13 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { loadPHPRuntime, PHP } from '@php-wasm/universal';
+import { File } from 'node:buffer';
+import { webcrypto } from 'node:crypto';
+
+// Debian 12 has Node 18, where these are no globals yet; what needs them is imported after.
+globalThis.File ??= File;
+globalThis.crypto ??= webcrypto;
+const { loadPHPRuntime, PHP } = await import('@php-wasm/universal');
 
 const DEADLINE_MS = 60_000;
 const REPOSITORY = resolve(dirname(fileURLToPath(import.meta.url)), '../..');

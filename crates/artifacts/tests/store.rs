@@ -47,7 +47,7 @@ impl Redis {
         while since.elapsed() < Duration::from_secs(20) && self.child.try_wait().unwrap().is_none() {
             if let Ok(mut connection) = self.connect().await {
                 let info = redis::cmd("INFO").query_async::<String>(&mut connection).await;
-                if info.is_ok_and(|info| info.contains(&pid) && info.contains("loading:0\r")) {
+                if info.is_ok_and(|info| info.contains(&pid) && info.contains("\nloading:0\r")) {
                     return true;
                 }
             }

@@ -43,6 +43,6 @@ else
     if step(t, i)[1] == 0 then call('ZADD', zset('waiting', step(t, i)[2]), int(t.score), member(t, i)) end
   end
   say(t, 'Waiting for another task on the same site.')
-  event(t)
+  changed(t)
 end
 return { 'new' }

@@ -268,7 +268,6 @@ async fn every_turn_of_a_task_is_an_event() {
     assert_eq!(
         told,
         [
-            (State::Queued, 0, None),
             (State::Running, 0, None),
             (State::Running, 10, None),
             (State::Running, 10, Some("SITE_UNREACHABLE")),
@@ -277,12 +276,12 @@ async fn every_turn_of_a_task_is_an_event() {
         ]
     );
     assert_eq!(
-        (events[1].event.step.as_deref(), events[1].event.stage),
+        (events[0].event.step.as_deref(), events[0].event.stage),
         (Some("setup"), Some(Stage::Browser))
     );
     assert!(events.iter().map(|e| e.event.at).is_sorted());
-    let rest = queue.events(id, Some(&events[3].id), 100).await.unwrap();
-    assert_eq!(rest, events[4..]);
+    let rest = queue.events(id, Some(&events[2].id), 100).await.unwrap();
+    assert_eq!(rest, events[3..]);
     assert_eq!(queue.events(id, None, 2).await.unwrap(), events[..2]);
     assert!(matches!(
         queue.events(id, Some("x"), 2).await,

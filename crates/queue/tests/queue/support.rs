@@ -53,7 +53,7 @@ impl Redis {
             }
             if let Ok(mut connection) = self.connect().await {
                 let info = redis::cmd("INFO").query_async::<String>(&mut connection).await;
-                if info.is_ok_and(|info| info.contains(&pid) && info.contains("loading:0\r")) {
+                if info.is_ok_and(|info| info.contains(&pid) && info.contains("\nloading:0\r")) {
                     return true;
                 }
             }

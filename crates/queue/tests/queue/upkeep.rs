@@ -81,7 +81,7 @@ async fn old_finished_tasks_are_forgotten_and_known_to_be_gone() {
 async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
     let redis = Redis::start().await;
     let queue = redis.queue_with(QueueOptions {
-        keep_finished_bytes: 12_000,
+        keep_finished_bytes: 30_000,
         ..Default::default()
     });
     let mut ids = Vec::new();
@@ -99,7 +99,7 @@ async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
             "{n}"
         );
     }
-    assert!(redis.ask::<u64>("GET {wpclone}:done_bytes").await <= 12_000);
+    assert!(redis.ask::<u64>("GET {wpclone}:done_bytes").await <= 30_000);
     assert_eq!(queue.task(waiting).await.state, State::Queued);
 }
 

@@ -1,0 +1,194 @@
+//! Whatever goes wrong is told in one form.
+
+use std::time::Duration;
+
+use axum::routing::get;
+use futures_util::stream;
+use reqwest::{Method, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use wpclone_api::state::Limits;
+
+use crate::support::{Api, Setup, body, eventually, problem};
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_refused_without_quoting_it() {
+    let api = Api::start().await;
+    for sent in ["", "{", "{\"password\": \"canary", "nonsense"] {
+        let request = api
+            .post("/setup")
+            .header("Content-Type", "application/json; charset=utf-8")
+            .body(sent);
+        let problem = problem(request.send().await.unwrap(), 400, "MALFORMED_JSON").await;
+        assert!(
+            problem["detail"].as_str().unwrap().contains("line 1"),
+            "{problem:?}"
+        );
+        assert!(!format!("{problem:?}").contains("canary"));
+    }
+}
+
+#[tokio::test]
+async fn another_media_type_is_refused() {
+    let api = Api::start().await;
+    for kind in ["text/plain", "application/jsonx", ""] {
+        let request = api.post("/setup").header("Content-Type", kind).body("{}");
+        problem(request.send().await.unwrap(), 415, "UNSUPPORTED_MEDIA_TYPE").await;
+    }
+    problem(
+        api.post("/setup").send().await.unwrap(),
+        415,
+        "UNSUPPORTED_MEDIA_TYPE",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_huge_body_is_refused_whether_its_size_was_announced_or_not() {
+    let api = Api::start().await;
+    let huge = vec![b' '; 65 * 1024];
+    let announced = api
+        .post("/setup")
+        .header("Content-Type", "application/json")
+        .body(huge.clone());
+    problem(announced.send().await.unwrap(), 413, "BODY_TOO_LARGE").await;
+    let chunks = huge
+        .chunks(1000)
+        .map(|c| Ok::<_, std::io::Error>(c.to_vec()))
+        .collect::<Vec<_>>();
+    let chunked = reqwest::Body::wrap_stream(stream::iter(chunks));
+    let unannounced = api
+        .post("/setup")
+        .header("Content-Type", "application/json")
+        .body(chunked);
+    problem(unannounced.send().await.unwrap(), 413, "BODY_TOO_LARGE").await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let limits = Limits {
+        body_time: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let api = Api::with(Setup {
+        limits,
+        ..Setup::default()
+    })
+    .await;
+    let host = api.address.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    let head = format!(
+        "POST /setup HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(
+        answer.contains("REQUEST_TIMEOUT") && answer.contains("connection: close"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_what_is_not_for_this_method_is_a_problem_too() {
+    let api = Api::start().await;
+    problem(api.get("/nothing").send().await.unwrap(), 404, "NOT_FOUND").await;
+    problem(
+        api.get("/problems/NO_SUCH_CODE").send().await.unwrap(),
+        404,
+        "NOT_FOUND",
+    )
+    .await;
+    problem(
+        api.get("/assets/nothing.js").send().await.unwrap(),
+        404,
+        "NOT_FOUND",
+    )
+    .await;
+    for (method, path, allowed) in [
+        (Method::GET, "/setup", "POST"),
+        (Method::DELETE, "/tasks", "GET,HEAD"),
+        (Method::OPTIONS, "/queue", "GET,HEAD"),
+        (Method::PUT, "/sign-in", "GET,HEAD,POST"),
+    ] {
+        let answer = api.request(method, path).send().await.unwrap();
+        assert_eq!(answer.headers()["allow"], allowed);
+        problem(answer, 405, "METHOD_NOT_ALLOWED").await;
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_a_problem_that_says_nothing_of_its_cause() {
+    let route = axum::Router::new().route("/panic", get(|| async { broken() }));
+    let api = Api::with(Setup {
+        extra: route,
+        ..Setup::default()
+    })
+    .await;
+    let problem = problem(api.get("/panic").send().await.unwrap(), 500, "INTERNAL").await;
+    assert!(!format!("{problem:?}").contains("canary"));
+    assert_eq!(api.get("/healthz").send().await.unwrap().status(), StatusCode::OK);
+}
+
+fn broken() -> &'static str {
+    panic!("canary")
+}
+
+#[tokio::test]
+async fn a_sane_request_id_is_kept_and_another_replaced() {
+    let api = Api::start().await;
+    let id = |sent: &'static str| {
+        let request = api.get("/nothing").header("X-Request-Id", sent);
+        async move {
+            request.send().await.unwrap().headers()["x-request-id"]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        }
+    };
+    assert_eq!(id("my-id.1").await, "my-id.1");
+    assert_ne!(id("with space").await, "with space");
+    assert_eq!(id("").await.len(), 36);
+}
+
+#[tokio::test]
+async fn without_redis_nothing_is_accepted_and_later_all_goes_on() {
+    let mut api = Api::start().await;
+    let kept = api.ask("https://a.example", None).await;
+    api.redis.down();
+    let site = body("https://b.example");
+    let answer = api.post("/setup").json(&site).send().await.unwrap();
+    assert_eq!(answer.headers()["retry-after"], "5");
+    let refused = problem(answer, 503, "QUEUE_UNAVAILABLE").await;
+    assert_eq!(refused["retryable"], true);
+    for path in [
+        "/tasks".to_owned(),
+        format!("/tasks/{kept}"),
+        format!("/tasks/{kept}/events"),
+        format!("/tasks/{kept}/artifacts/before.png"),
+        "/queue".to_owned(),
+    ] {
+        problem(api.get(&path).send().await.unwrap(), 503, "QUEUE_UNAVAILABLE").await;
+    }
+    assert_eq!(api.get("/healthz").send().await.unwrap().status(), StatusCode::OK);
+    let ready = api.get("/readyz").send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let metrics = api.get("/metrics").send().await.unwrap();
+    assert_eq!(metrics.status(), StatusCode::OK);
+    assert!(metrics.text().await.unwrap().contains("wpclone_queue_up 0"));
+
+    api.redis.up().await;
+    eventually("the api is ready again", || async {
+        api.get("/readyz").send().await.unwrap().status() == StatusCode::OK
+    })
+    .await;
+    let tasks = api.json("/tasks").await;
+    assert_eq!(
+        tasks["tasks"].as_array().unwrap().len(),
+        1,
+        "the refused one was not half accepted"
+    );
+    assert_eq!(tasks["tasks"][0]["id"], kept);
+    api.ask("https://c.example", None).await;
+}

@@ -1,0 +1,188 @@
+//! What operators and programs look at.
+
+use reqwest::StatusCode;
+use serde_json::json;
+use wpclone_queue::WorkerReport;
+use wpclone_task::{Code, Stage};
+
+use crate::support::{Api, Setup, eventually};
+
+pub fn report(id: &str) -> WorkerReport {
+    WorkerReport {
+        id: id.into(),
+        stages: vec![Stage::Browser],
+        slots: 2,
+        tasks: vec![],
+        started_at: jiff::Timestamp::now(),
+        browser_memory_bytes: 300 << 20,
+    }
+}
+
+#[tokio::test]
+async fn the_queue_and_the_metrics_tell_what_redis_holds() {
+    let api = Api::start().await;
+    for n in 0..3 {
+        api.ask(&format!("https://site-{n}.example"), None).await;
+    }
+    let claim = api.claim().await;
+    let mut worker = report("worker-1");
+    worker.tasks = vec![claim.lease.task];
+    api.app.queue.report(&worker).await.unwrap();
+
+    let queue = api.json("/queue").await;
+    let browser = &queue["stages"]["browser"];
+    assert_eq!(
+        (&browser["ready"], &browser["running"], &browser["outstanding"]),
+        (&json!(2), &json!(1), &json!(3))
+    );
+    assert_eq!(
+        (&queue["workers"][0]["id"], &queue["workers"][0]["busy"]),
+        (&json!("worker-1"), &json!(1))
+    );
+
+    let answer = api.get("/metrics").send().await.unwrap();
+    assert!(
+        answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
+    let text = answer.text().await.unwrap();
+    for line in [
+        "wpclone_queue_up 1",
+        r#"wpclone_queue_depth{stage="browser",state="ready"} 2"#,
+        r#"wpclone_queue_depth{stage="browser",state="outstanding"} 3"#,
+        r#"wpclone_worker_slots{stage="browser",state="all"} 2"#,
+        r#"wpclone_worker_slots{stage="browser",state="busy"} 1"#,
+        "wpclone_browser_memory_bytes 314572800",
+        r#"wpclone_api_requests_total{method="POST",route="/create-app-password",status="202"} 3"#,
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_from_a_client_never_becomes_a_label() {
+    let api = Api::start().await;
+    for path in ["/tasks/one", "/tasks/two", "/nothing/at/all"] {
+        api.get(path).send().await.unwrap();
+    }
+    let text = api.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(text.contains(r#"route="/tasks/{id}",status="404"} 2"#), "{text}");
+    assert!(text.contains(r#"route="(none)",status="404"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
+    let api = Api::with(Setup {
+        background: true,
+        ..Setup::default()
+    })
+    .await;
+    let id = api.ask("https://a.example", None).await;
+    // A queue of the same name whose leases last no time.
+    let hasty = wpclone_queue::QueueOptions {
+        lease: std::time::Duration::from_millis(50),
+        ..wpclone_queue::QueueOptions::default()
+    };
+    let hasty = wpclone_queue::Queue::new(&api.redis.url(), hasty).unwrap();
+    hasty.claim("worker-2", &[Stage::Browser]).await.unwrap().unwrap();
+    eventually("the step is ready again", || async {
+        api.json("/queue").await["stages"]["browser"]["ready"] == 1
+    })
+    .await;
+    assert_eq!(api.json(&format!("/tasks/{id}")).await["crashes"], 1);
+}
+
+#[tokio::test]
+async fn readiness_says_no_when_the_program_is_about_to_end() {
+    let api = Api::start().await;
+    assert_eq!(
+        api.json("/readyz").await,
+        json!({"ready": true, "redis": true, "ending": false})
+    );
+    // On a connection that is open already: new ones are accepted for a moment only.
+    api.app.ending.cancel();
+    let answer = api.get("/readyz").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[test]
+fn the_openapi_document_is_as_it_was() {
+    insta::assert_json_snapshot!(&*wpclone_api::openapi::DOCUMENT);
+}
+
+#[tokio::test]
+async fn the_document_is_openapi_3_1_and_names_every_route_of_the_api() {
+    let api = Api::start().await;
+    let document = api.json("/openapi.json").await;
+    assert!(
+        document["openapi"].as_str().unwrap().starts_with("3.1."),
+        "{}",
+        document["openapi"]
+    );
+    // What the document lists is what `openapi::routes` routes. All other routes are pages for people:
+    let pages = [
+        "/",
+        "/dashboard/tasks",
+        "/dashboard/workers",
+        "/sign-in",
+        "/assets/icon.svg",
+    ];
+    for page in pages {
+        assert_eq!(
+            api.get(page)
+                .header("Accept", "text/html")
+                .send()
+                .await
+                .unwrap()
+                .status()
+                .as_u16()
+                / 100
+                % 2,
+            if page == "/sign-in" { 1 } else { 0 },
+            "{page}"
+        );
+        assert!(document["paths"].get(page).is_none());
+    }
+    let mut operations = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let path = path
+                .replace("{id}", "x")
+                .replace("{name}", "y")
+                .replace("{code}", "z");
+            let answer = api
+                .request(method.to_uppercase().parse().unwrap(), &path)
+                .send()
+                .await
+                .unwrap();
+            assert_ne!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            assert!(operation["summary"].is_string(), "{method} {path} has a summary");
+            operations += 1;
+        }
+    }
+    assert_eq!(operations, 15);
+}
+
+#[tokio::test]
+async fn every_code_has_a_page_and_the_docs_name_every_operation() {
+    let api = Api::start().await;
+    let get = |path: String| async move { api.get(&path).send().await.unwrap() };
+    let get = &get;
+    for code in Code::ALL {
+        let answer = get(format!("/problems/{code}")).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let page = answer.text().await.unwrap();
+        assert!(
+            page.contains(&format!("<h1>{code}</h1>")) && page.contains("<h2>What to do</h2>"),
+            "{code}"
+        );
+    }
+    let docs = get("/docs".into()).await.text().await.unwrap();
+    for operation in ["/setup", "/create-app-password", "/tasks/{id}/events", "/queue"] {
+        assert!(docs.contains(operation), "{operation}");
+    }
+    assert!(docs.contains("id=\"shape-TaskView\"") && docs.contains("AUTH_BAD_CREDENTIALS"));
+}

@@ -1,0 +1,180 @@
+//! The dashboard's pages as they are without a browser's help.
+
+use reqwest::StatusCode;
+use wpclone_task::{Code, Problem};
+
+use crate::operations::report;
+use crate::support::{Api, token};
+
+async fn page(api: &Api, path: &str) -> String {
+    let answer = api.get(path).header("Accept", "text/html").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    let policy = answer.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"));
+    let text = answer.text().await.unwrap();
+    for inline in ["<style", " style=", " onclick=", "javascript:"] {
+        assert!(!text.contains(inline), "{path} has {inline}");
+    }
+    assert!(
+        text.matches("<script").count() == 1 && text.contains("<script defer src=\"/assets/dashboard.js?v=")
+    );
+    assert!(text.len() < 60 << 10, "{path} has {} bytes", text.len());
+    text
+}
+
+#[tokio::test]
+async fn an_empty_dashboard_says_what_to_do_next() {
+    let api = Api::start().await;
+    for path in ["/", "/dashboard/tasks"] {
+        let text = page(&api, path).await;
+        assert!(
+            text.contains("No task yet") && text.contains(&format!("{}/setup", api.address)),
+            "{path}"
+        );
+    }
+    assert!(
+        page(&api, "/dashboard/workers")
+            .await
+            .contains("No worker has reported")
+    );
+    assert!(page(&api, "/dashboard/tasks?q=x").await.contains("No task fits"));
+}
+
+#[tokio::test]
+async fn the_overview_says_in_words_whether_the_queue_keeps_up() {
+    let api = Api::start().await;
+    assert!(page(&api, "/").await.contains("No worker is running."));
+    api.ask("https://a.example", None).await;
+    assert!(
+        page(&api, "/")
+            .await
+            .contains("No worker serves browser work: 1 task waits.")
+    );
+    api.app.queue.report(&report("worker-1")).await.unwrap();
+    let text = page(&api, "/").await;
+    assert!(text.contains("All keeping up.") && text.contains("a.example"));
+}
+
+#[tokio::test]
+async fn a_tasks_page_tells_what_became_of_it_and_never_holds_a_secret() {
+    let api = Api::start().await;
+    let id = api.ask("https://a.example", None).await;
+    let claim = api.claim().await;
+    api.progress(&claim.lease, 30, "Logging in.").await;
+    let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
+    assert!(text.contains("Logging in.") && text.contains("value=\"30\"") && text.contains("Cancel task"));
+    api.app
+        .artifacts
+        .put(claim.lease.task, "after.png", "image/png", b"x")
+        .await
+        .unwrap();
+    api.complete(&claim.lease, "canary").await;
+    let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
+    assert!(text.contains("data-secret=\"application_password\"") && !text.contains("canary"));
+    assert!(
+        text.contains(&format!("src=\"/tasks/{id}/artifacts/after.png\""))
+            && text.contains("loading=\"lazy\"")
+    );
+    assert!(!text.contains("Cancel task"));
+}
+
+#[tokio::test]
+async fn a_failed_task_opens_the_step_that_failed_and_says_what_to_do() {
+    let api = Api::start().await;
+    let id = api.ask("https://a.example", None).await;
+    let claim = api.claim().await;
+    let problem = Problem::new(Code::CapMissing, "<b>editor</b> is no administrator.");
+    api.app.queue.fail(&claim.lease, &problem).await.unwrap();
+    let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
+    assert!(text.contains("href=\"/problems/CAP_MISSING\"") && text.contains(Code::CapMissing.user_action()));
+    assert!(text.contains("<details open>") && text.contains("The site was not changed."));
+    assert!(
+        !text.contains("<b>editor") && text.contains("&#60;b&#62;editor"),
+        "what comes from a site is text"
+    );
+}
+
+#[tokio::test]
+async fn long_lists_page_and_keep_their_filters() {
+    let api = Api::start().await;
+    for n in 0..22 {
+        api.ask(&format!("https://shop-{n}.example"), None).await;
+    }
+    let first = page(&api, "/dashboard/tasks?q=shop&state=queued&kind=").await;
+    assert_eq!(first.matches("<tr id=").count(), 20);
+    let (_, rest) = first.split_once("rel=\"next\" href=\"").unwrap();
+    let next = rest.split('"').next().unwrap().replace("&#38;", "&");
+    assert!(next.contains("state=queued") && next.contains("q=shop"), "{next}");
+    let second = page(&api, &next).await;
+    assert_eq!(second.matches("<tr id=").count(), 2);
+    assert!(second.contains(">Newest</a>") && !second.contains("rel=\"next\""));
+}
+
+#[tokio::test]
+async fn who_is_not_signed_in_is_led_to_the_form_and_back() {
+    let api = Api::with_tokens(&[("alice", "user"), ("root", "operator")]).await;
+    let answer = api.get("/dashboard/tasks?q=a%20b").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    let form = answer.headers()["location"].to_str().unwrap().to_owned();
+    assert!(
+        page(&api, &form)
+            .await
+            .contains("name=\"next\" value=\"/dashboard/tasks?q=a%20b\"")
+    );
+
+    let as_user = |path: &str| {
+        api.get(path)
+            .header("Accept", "text/html")
+            .bearer_auth(token("alice"))
+            .send()
+    };
+    let overview = as_user("/").await.unwrap().text().await.unwrap();
+    assert!(
+        !overview.contains("Workers") && !overview.contains("worker is running"),
+        "users see their own tasks"
+    );
+    let workers = as_user("/dashboard/workers").await.unwrap();
+    assert_eq!(workers.status(), StatusCode::FORBIDDEN);
+    assert!(workers.text().await.unwrap().contains("FORBIDDEN"));
+}
+
+#[tokio::test]
+async fn errors_are_pages_for_people_and_problems_for_programs() {
+    let mut api = Api::start().await;
+    for path in ["/nothing", "/dashboard/tasks/nonsense"] {
+        let answer = api
+            .get(path)
+            .header("Accept", "text/html,*/*")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        assert!(
+            answer.headers()["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with("text/html"),
+            "{path}"
+        );
+    }
+    let for_programs = api
+        .get("/tasks/nonsense")
+        .header("Accept", "text/html")
+        .send()
+        .await
+        .unwrap();
+    crate::support::problem(for_programs, 404, "TASK_NOT_FOUND").await;
+    api.redis.down();
+    let answer = api.get("/").header("Accept", "text/html").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        answer
+            .text()
+            .await
+            .unwrap()
+            .contains("The queue cannot be reached")
+    );
+}

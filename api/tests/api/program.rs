@@ -1,0 +1,177 @@
+//! The program itself: its settings and its end.
+
+use std::process::{Command, Output, Stdio};
+
+use reqwest::{Client, StatusCode};
+use wpclone_service::seal::Sealer;
+
+use crate::support::{PATIENCE, Process, Redis, body, eventually};
+
+pub const API: &str = env!("CARGO_BIN_EXE_wpclone-api");
+
+fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(API);
+    command
+        .args(args)
+        .env_clear()
+        .envs(env.iter().copied())
+        .stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+#[test]
+fn wrong_settings_are_named_all_at_once_with_exit_64() {
+    let out = run(&["--listen", "0.0.0.0:80"], &[("WPCLONE_PUBLIC_URL", "here")]);
+    assert_eq!(out.status.code(), Some(64));
+    let text = String::from_utf8(out.stderr).unwrap();
+    for name in [
+        "WPCLONE_REDIS_URL",
+        "WPCLONE_SEAL_KEYS",
+        "WPCLONE_PUBLIC_URL",
+        "WPCLONE_TOKENS_FILE",
+    ] {
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    assert_eq!(run(&["--no-such-flag"], &[]).status.code(), Some(64));
+    assert_eq!(run(&["--help"], &[]).status.code(), Some(0));
+}
+
+#[test]
+fn the_settings_can_be_checked_without_showing_secrets() {
+    let key = Sealer::new_key("k").unwrap();
+    let env = [
+        ("WPCLONE_REDIS_URL", "redis://:canary@127.0.0.1:1/0"),
+        ("WPCLONE_SEAL_KEYS", key.as_str()),
+        ("WPCLONE_SLOTS_BROWSER", "another program's"),
+    ];
+    let out = run(&["--check-config"], &env);
+    assert_eq!(
+        out.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(
+        text.contains("WPCLONE_LISTEN=127.0.0.1:8080")
+            && text.contains("WPCLONE_REDIS_URL=redis://[redacted]@"),
+        "{text}"
+    );
+    assert!(!text.contains("canary") && !text.contains(&key[2..]));
+}
+
+/// A running program and what it logs.
+pub struct Program {
+    pub process: Process,
+    pub address: String,
+    pub log: tempfile::NamedTempFile,
+}
+
+impl Program {
+    pub async fn start(redis: &Redis, env: &[(&str, &str)]) -> Self {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let output = log.reopen().unwrap();
+        let key = Sealer::new_key("test").unwrap();
+        let process = Process::start(API, |command| {
+            command
+                .env_clear()
+                .env("WPCLONE_REDIS_URL", redis.url())
+                .env("WPCLONE_SEAL_KEYS", key)
+                .env("WPCLONE_LISTEN", "127.0.0.1:0")
+                .envs(env.iter().copied())
+                .stderr(output);
+        });
+        let mut program = Self {
+            process,
+            address: String::new(),
+            log,
+        };
+        eventually("the api listens", || async {
+            program.logged().contains("listening on http://")
+        })
+        .await;
+        let log = program.logged();
+        let (_, rest) = log.split_once("listening on ").unwrap();
+        program.address = rest.split('"').next().unwrap().to_owned();
+        program
+    }
+
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
+    }
+
+    async fn ended(&mut self) -> std::process::ExitStatus {
+        let waiting = async {
+            loop {
+                if let Some(status) = self.process.0.try_wait().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("the program ends")
+    }
+}
+
+#[tokio::test]
+async fn sigterm_ends_streams_and_waits_and_then_the_program() {
+    let redis = Redis::start().await;
+    let mut program = Program::start(&redis, &[]).await;
+    assert!(program.logged().contains("no tokens are configured"));
+    let client = Client::builder().timeout(PATIENCE).build().unwrap();
+    let at = |path: &str| format!("{}{path}", program.address);
+    let task = client
+        .post(at("/setup"))
+        .json(&body("https://a.example"))
+        .send()
+        .await
+        .unwrap();
+    let events = format!("{}/events", task.headers()["location"].to_str().unwrap());
+    let mut stream = client.get(at(&events)).send().await.unwrap();
+    assert!(stream.chunk().await.unwrap().is_some());
+    let waiting = client
+        .post(at("/setup"))
+        .header("Prefer", "wait=60")
+        .json(&body("https://b.example"))
+        .send();
+    let waiting = tokio::spawn(waiting);
+    eventually("both tasks are in the queue", || async {
+        let queue: serde_json::Value = client
+            .get(at("/queue"))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        queue["stages"]["browser"]["ready"] == 2
+    })
+    .await;
+
+    program.process.signal("-TERM");
+    while stream.chunk().await.unwrap().is_some() {}
+    assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
+    assert!(program.ended().await.success());
+    assert!(client.get(at("/healthz")).send().await.is_err());
+}
+
+#[tokio::test]
+async fn the_program_starts_without_redis_and_serves_when_it_comes() {
+    let mut redis = Redis::start().await;
+    redis.down();
+    let program = Program::start(&redis, &[]).await;
+    let client = Client::builder().timeout(PATIENCE).build().unwrap();
+    let ready = || async {
+        let answer = client.get(format!("{}/readyz", program.address)).send().await;
+        answer.unwrap().status()
+    };
+    assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
+    redis.up().await;
+    eventually("it is ready", || async { ready().await == StatusCode::OK }).await;
+    eventually("it says so", || async {
+        program.logged().contains("Redis answers again")
+    })
+    .await;
+}

@@ -1,0 +1,354 @@
+//! A Redis of its own and an api of its own for each test.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wpclone_api::settings::PublicUrl;
+use wpclone_api::state::{Limits, Shared};
+use wpclone_api::tokens::Tokens;
+use wpclone_queue::{Claim, Lease, Queue, QueueOptions, StepOutput};
+use wpclone_service::seal::Sealer;
+use wpclone_service::sealed_task::seal_result;
+use wpclone_service::settings::{Check, Common, CommonArgs};
+use wpclone_task::{AppPasswordResult, Outcome, Progress, SecretString, Stage};
+
+/// How long anything here may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks until the answer is yes.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+    let asking = async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| panic!("never happened: {what}"));
+}
+
+/// A child that is killed and reaped with its owner, and dies with this process whatever happens to it.
+pub struct Process(pub Child);
+
+impl Process {
+    pub fn start(program: &str, configure: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--", program])
+            .stdin(Stdio::null());
+        configure(&mut command);
+        let child = command.spawn();
+        Self(child.unwrap_or_else(|e| panic!("setpriv (util-linux) is needed to start {program}: {e}")))
+    }
+
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill")
+            .args([name, &self.0.id().to_string()])
+            .status();
+        assert!(done.unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A real Redis with an append-only file, on a socket in a folder of its own.
+pub struct Redis {
+    process: Option<Process>,
+    folder: TempDir,
+}
+
+impl Redis {
+    pub async fn start() -> Self {
+        let mut redis = Self {
+            process: None,
+            folder: TempDir::new().unwrap(),
+        };
+        redis.up().await;
+        redis
+    }
+
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    /// Kills it.
+    pub fn down(&mut self) {
+        self.process = None;
+        let _ = std::fs::remove_file(self.socket());
+    }
+
+    /// Starts it, with what it held before.
+    pub async fn up(&mut self) {
+        let output = File::create(self.folder.path().join("log")).unwrap();
+        self.process = Some(Process::start("redis-server", |command| {
+            command
+                .args([
+                    "--port",
+                    "0",
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "yes",
+                    "--appendfsync",
+                    "always",
+                ])
+                .arg("--dir")
+                .arg(self.folder.path())
+                .arg("--unixsocket")
+                .arg(self.socket())
+                .stdout(output);
+        }));
+        let url = self.url();
+        eventually("redis-server answers (is it installed?)", || async {
+            let Ok(client) = redis::Client::open(url.as_str()) else {
+                return false;
+            };
+            let Ok(mut connection) = client.get_multiplexed_async_connection().await else {
+                return false;
+            };
+            redis::cmd("PING").exec_async(&mut connection).await.is_ok()
+        })
+        .await;
+    }
+
+    /// Everything it holds, as text: keys, values and the append-only file.
+    pub fn everything(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.is_file() {
+                    all.extend(std::fs::read(path).unwrap());
+                }
+            }
+        }
+        all
+    }
+}
+
+/// An api in this process.
+pub struct Api {
+    pub redis: Redis,
+    pub app: Shared,
+    pub address: String,
+    client: Client,
+    ending: CancellationToken,
+    _tokens: Option<tempfile::NamedTempFile>,
+}
+
+/// How to start one.
+pub struct Setup {
+    pub tokens: Option<&'static [(&'static str, &'static str)]>,
+    pub public_url: Option<&'static str>,
+    pub limits: Limits,
+    /// Routes that the service itself does not have.
+    pub extra: axum::Router<Shared>,
+    pub background: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            tokens: None,
+            public_url: None,
+            limits: Limits::default(),
+            extra: axum::Router::new(),
+            background: false,
+        }
+    }
+}
+
+/// The token of a name in tests.
+pub fn token(name: &str) -> String {
+    format!("token-of-{name}")
+}
+
+/// A line of the tokens file.
+pub fn token_line(name: &str, scope: &str) -> String {
+    format!("{name}:{}:{scope}\n", hex::encode(Sha256::digest(token(name))))
+}
+
+pub fn common(redis_url: &str) -> Common {
+    let args = CommonArgs {
+        redis_url: Some(redis_url.to_owned()),
+        seal_keys: Some(Sealer::new_key("test").unwrap()),
+        artifacts_mib: "16".into(),
+        log_format: "json".into(),
+        otlp_endpoint: None,
+        check_config: false,
+    };
+    args.check(&mut Check::default()).unwrap()
+}
+
+impl Api {
+    /// Without tokens.
+    pub async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    /// With tokens of these names and scopes.
+    pub async fn with_tokens(tokens: &'static [(&'static str, &'static str)]) -> Self {
+        Self::with(Setup {
+            tokens: Some(tokens),
+            ..Setup::default()
+        })
+        .await
+    }
+
+    pub async fn with(setup: Setup) -> Self {
+        let redis = Redis::start().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let file = setup.tokens.map(|tokens| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let lines: String = tokens
+                .iter()
+                .map(|(name, scope)| token_line(name, scope))
+                .collect();
+            std::fs::write(file.path(), lines).unwrap();
+            file
+        });
+        let tokens = file
+            .as_ref()
+            .map(|f| Tokens::open(f.path().to_str().unwrap()).unwrap());
+        let public_url = setup
+            .public_url
+            .map_or_else(|| PublicUrl::of(address), |url| PublicUrl::parse(url).ok());
+        let app = wpclone_api::app(&common(&redis.url()), tokens, public_url.unwrap(), setup.limits);
+        let app = Arc::new(app.unwrap());
+        let routes = wpclone_api::routes().merge(setup.extra);
+        let ending = app.ending.clone();
+        if setup.background {
+            tokio::spawn(wpclone_api::background::run(app.clone()));
+        }
+        let router = wpclone_api::layered(routes, &app);
+        tokio::spawn(wpclone_api::server::serve(listener, router, ending.clone()));
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
+        Self {
+            redis,
+            app,
+            address: format!("http://{address}"),
+            client,
+            ending,
+            _tokens: file,
+        }
+    }
+
+    pub fn rewrite_tokens(&self, lines: &str) {
+        std::fs::write(self._tokens.as_ref().unwrap().path(), lines).unwrap();
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.address))
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    /// Asks for an application password on this site, and gives the task's id.
+    pub async fn ask(&self, site: &str, name: Option<&str>) -> String {
+        let mut request = self.post("/create-app-password").json(&body(site));
+        if let Some(name) = name {
+            request = request.bearer_auth(token(name));
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        let task: Value = answer.json().await.unwrap();
+        task["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn json(&self, path: &str) -> Value {
+        self.get(path).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Does what a worker would do first.
+    pub async fn claim(&self) -> Claim {
+        let claim = self.app.queue.claim("worker-1", &[Stage::Browser]).await;
+        claim.unwrap().expect("a step is ready")
+    }
+
+    pub async fn progress(&self, lease: &Lease, percent: u8, message: &str) {
+        let progress = Progress {
+            percent,
+            message: message.into(),
+        };
+        self.app.queue.heartbeat(lease, Some(&progress)).await.unwrap();
+    }
+
+    /// Ends a step well; the application password is this one.
+    pub async fn complete(&self, lease: &Lease, password: &str) {
+        let result = Outcome::AppPassword(AppPasswordResult {
+            application_password: SecretString::from(password),
+            username: "admin".into(),
+            uuid: "5e2b".into(),
+            app_name: "wpclone".into(),
+        })
+        .split();
+        let output = StepOutput {
+            sealed_result: seal_result(&self.app.sealer, lease.task, &result).unwrap(),
+            result: result.public,
+        };
+        self.app.queue.complete(lease, &output).await.unwrap();
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.ending.cancel();
+    }
+}
+
+/// A second view of the same queue, as a worker has it.
+pub fn queue(redis: &Redis) -> Queue {
+    Queue::new(&redis.url(), QueueOptions::default()).unwrap()
+}
+
+pub fn body(site: &str) -> Value {
+    json!({"url": site, "username": "admin", "password": "correct horse"})
+}
+
+/// Checks that an answer is a problem of this code in its one form, and gives its body.
+pub async fn problem(answer: Response, status: u16, code: &str) -> Map<String, Value> {
+    assert_eq!(answer.status().as_u16(), status, "{}", answer.url());
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let Value::Object(problem) = answer.json().await.unwrap() else {
+        panic!("a problem is an object")
+    };
+    assert_eq!(problem["code"], code);
+    assert_eq!(problem["type"], format!("/problems/{code}"));
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["instance"], id);
+    assert!(problem["title"].is_string() && problem["user_action"].is_string());
+    problem
+}
