@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod again;
 pub mod background;
 pub mod dashboard;
 pub mod docs;

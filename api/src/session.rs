@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::AsyncCommands as _;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{FromRedisValue, Pipeline};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::again::again;
 use crate::tokens::Entry;
 
 /// The cookie's name.
@@ -68,12 +69,14 @@ impl Sessions {
         getrandom::fill(bytes.as_mut()).map_err(SessionError::Random)?;
         let id = Zeroizing::new(hex::encode(*bytes));
         let key = self.key(&id);
-        redis::pipe()
+        let mut write = redis::pipe();
+        write
             .atomic()
             .hset_multiple(&key, &[("name", token.name.as_str()), ("mark", &token.mark())])
+            .ignore()
             .expire(&key, LASTS.as_secs().cast_signed())
-            .exec_async(&mut self.redis.clone())
-            .await?;
+            .ignore();
+        let () = self.run(&write).await?;
         Ok(id)
     }
 
@@ -82,7 +85,7 @@ impl Sessions {
     /// # Errors
     /// Redis.
     pub async fn holder(&self, id: &str) -> Result<Option<Holder>, SessionError> {
-        let mut fields: HashMap<String, String> = self.redis.clone().hgetall(self.key(id)).await?;
+        let (mut fields,): (HashMap<String, String>,) = self.run(redis::pipe().hgetall(self.key(id))).await?;
         Ok(fields
             .remove("name")
             .zip(fields.remove("mark"))
@@ -94,8 +97,15 @@ impl Sessions {
     /// # Errors
     /// Redis.
     pub async fn end(&self, id: &str) -> Result<(), SessionError> {
-        let () = self.redis.clone().del(self.key(id)).await?;
-        Ok(())
+        self.run(redis::pipe().del(self.key(id)).ignore()).await
+    }
+
+    async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, SessionError> {
+        let run = || {
+            let mut redis = self.redis.clone();
+            async move { commands.query_async(&mut redis).await }
+        };
+        Ok(again(run).await?)
     }
 
     fn key(&self, id: &str) -> String {

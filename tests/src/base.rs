@@ -43,7 +43,12 @@ pub(crate) fn end() {
 }
 
 async fn make_base() -> Result<(PathBuf, Mutex<Option<Guarded>>)> {
-    let path = unique_folder(&env::temp_dir(), "wpclone-lab");
+    // A guard removes the folder around its own when that is empty: it gets one that is nobody else's. Services of
+    // other users have to pass it.
+    let around = unique_folder(&env::temp_dir(), "wpclone-lab");
+    fs::create_dir(&around).map_err(at(&around))?;
+    fs::set_permissions(&around, fs::Permissions::from_mode(0o755)).map_err(at(&around))?;
+    let path = around.join("base");
     let lab = built("lab")?;
     let spec = Spec {
         program: lab.clone(),
@@ -58,7 +63,7 @@ async fn make_base() -> Result<(PathBuf, Mutex<Option<Guarded>>)> {
         path.is_dir()
     })
     .await?;
-    // Services of other users work below it: a guard's folder is for its owner alone.
+    // A guard's folder is for its owner alone, until now.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(at(&path))?;
     fs::create_dir(path.join("logs")).map_err(at(&path))?;
     Ok((path, Mutex::new(Some(keeper))))

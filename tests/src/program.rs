@@ -197,15 +197,16 @@ impl Program {
         self.folder.join("tmp")
     }
 
-    /// What works or lies in its temporary folder at this moment.
+    /// What works or lies in its temporary folder at this moment. An empty folder at its top, which programs put
+    /// their tasks' folders into, does not count.
     #[must_use]
     pub fn leftovers(&self) -> Leftovers {
-        let files = fs::read_dir(self.tmp()).into_iter().flatten().flatten();
+        let list = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+        let (folders, mut files): (Vec<_>, Vec<_>) = list(&self.tmp()).partition(|p| p.is_dir());
+        files.extend(folders.iter().flat_map(|f| list(f)));
         Leftovers {
             processes: processes_in(&self.tmp(), self.pid()),
-            files: files
-                .map(|e| e.file_name().to_string_lossy().into_owned())
-                .collect(),
+            files: files.iter().map(|p| p.display().to_string()).collect(),
         }
     }
 

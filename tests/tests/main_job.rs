@@ -184,7 +184,7 @@ async fn a_worker_killed_in_the_middle_leaves_nothing_and_another_finishes() -> 
     site.remove_mu_plugin("slow")?;
     app.add_worker(&[]).await?;
     let task = done(&client, task).await?;
-    assert_eq!((task.attempts, task.crashes), (0, 1));
+    assert_eq!(task.attempts, 0, "a crash is no failed attempt; it is forgotten once the next worker got further");
     Ok(())
 }
 

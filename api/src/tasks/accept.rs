@@ -7,7 +7,7 @@ use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 use tracing::Span;
-use wpclone_queue::{Enqueued, Found, Idempotency, NewTask, QueueError, TaskRecord};
+use wpclone_queue::{Enqueued, Found, Idempotency, NewTask, QueueError};
 use wpclone_service::sealed_task::seal_request;
 use wpclone_service::telemetry::traceparent;
 use wpclone_task::{Code, Kind, Problem, Request, TaskId, TaskView};
@@ -110,18 +110,12 @@ async fn accept(
     };
     Span::current().record("task.id", tracing::field::display(id));
     tracing::info!(task.id = %id, %kind, "the task is in the queue");
-    match stored(app, id, prefer).await {
-        Ok(Some(stored)) => answer(app, caller, stored, prefer).await,
-        Ok(None) => Err(ApiError::new(
-            Code::TaskGone,
-            "The task that this Idempotency-Key belongs to is no longer kept.",
-        )),
+    match answer(app, caller, id, prefer).await {
         // It has been accepted, and a 503 would say that it was not.
-        Err(error) if id == task.id => {
-            tracing::warn!(%error, "Redis went away after it had taken a task");
+        Err(error) if id == task.id && error.problem().code == Code::QueueUnavailable => {
             Ok(respond(fresh(task), prefer))
         }
-        Err(error) => Err(error.into()),
+        answered => answered,
     }
 }
 
@@ -136,12 +130,15 @@ async fn enqueue(app: &App, task: &NewTask) -> Result<Enqueued, QueueError> {
     }
 }
 
-async fn stored(app: &App, id: TaskId, Prefer(wait): Prefer) -> Result<Option<TaskRecord>, QueueError> {
-    wait_for_end(app, id, wait.unwrap_or_default()).await
-}
-
-async fn answer(app: &App, caller: &Caller, task: TaskRecord, prefer: Prefer) -> Result<Response, ApiError> {
-    let (view, _) = view(app, caller, task, Secrets::ForOwner).await?;
+async fn answer(app: &App, caller: &Caller, id: TaskId, prefer: Prefer) -> Result<Response, ApiError> {
+    let stored = wait_for_end(app, id, prefer.0.unwrap_or_default()).await?;
+    let gone = || {
+        ApiError::new(
+            Code::TaskGone,
+            "The task that this Idempotency-Key belongs to is no longer kept.",
+        )
+    };
+    let (view, _) = view(app, caller, stored.ok_or_else(gone)?, Secrets::ForOwner).await?;
     Ok(respond(view, prefer))
 }
 

@@ -8,6 +8,7 @@ use wpclone_queue::{NewTask, TaskRecord};
 use wpclone_service::sealed_task::open_result;
 use wpclone_task::{Artifact, Links, Progress, Stage, State, StepView, TaskId, TaskView};
 
+use crate::again::again;
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::state::App;
@@ -31,7 +32,7 @@ pub async fn view(
     task: TaskRecord,
     secrets: Secrets,
 ) -> Result<(TaskView, HeaderValue), ApiError> {
-    let kept = app.artifacts.list(task.id).await?;
+    let kept = again(|| app.artifacts.list(task.id)).await?;
     let open = secrets == Secrets::ForOwner && caller.owns(&task);
     let tag = etag(&task, kept.len(), open);
     let mut result = task.result.clone();

@@ -7,7 +7,7 @@ use wpclone_task::{Code, Stage};
 
 use crate::support::{Api, Setup, eventually};
 
-pub fn report(id: &str) -> WorkerReport {
+pub(crate) fn report(id: &str) -> WorkerReport {
     WorkerReport {
         id: id.into(),
         stages: vec![Stage::Browser],
@@ -169,10 +169,9 @@ async fn the_document_is_openapi_3_1_and_names_every_route_of_the_api() {
 #[tokio::test]
 async fn every_code_has_a_page_and_the_docs_name_every_operation() {
     let api = Api::start().await;
-    let get = |path: String| async move { api.get(&path).send().await.unwrap() };
-    let get = &get;
+    let get = |path: String| api.get(&path).send();
     for code in Code::ALL {
-        let answer = get(format!("/problems/{code}")).await;
+        let answer = get(format!("/problems/{code}")).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let page = answer.text().await.unwrap();
         assert!(
@@ -180,7 +179,7 @@ async fn every_code_has_a_page_and_the_docs_name_every_operation() {
             "{code}"
         );
     }
-    let docs = get("/docs".into()).await.text().await.unwrap();
+    let docs = get("/docs".into()).await.unwrap().text().await.unwrap();
     for operation in ["/setup", "/create-app-password", "/tasks/{id}/events", "/queue"] {
         assert!(docs.contains(operation), "{operation}");
     }

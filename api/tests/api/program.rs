@@ -7,7 +7,7 @@ use wpclone_service::seal::Sealer;
 
 use crate::support::{PATIENCE, Process, Redis, body, eventually};
 
-pub const API: &str = env!("CARGO_BIN_EXE_wpclone-api");
+pub(crate) const API: &str = env!("CARGO_BIN_EXE_wpclone-api");
 
 fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(API);
@@ -61,14 +61,14 @@ fn the_settings_can_be_checked_without_showing_secrets() {
 }
 
 /// A running program and what it logs.
-pub struct Program {
-    pub process: Process,
-    pub address: String,
-    pub log: tempfile::NamedTempFile,
+pub(crate) struct Program {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+    pub(crate) log: tempfile::NamedTempFile,
 }
 
 impl Program {
-    pub async fn start(redis: &Redis, env: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(redis: &Redis, env: &[(&str, &str)]) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
         let output = log.reopen().unwrap();
         let key = Sealer::new_key("test").unwrap();
@@ -96,7 +96,7 @@ impl Program {
         program
     }
 
-    pub fn logged(&self) -> String {
+    pub(crate) fn logged(&self) -> String {
         std::fs::read_to_string(self.log.path()).unwrap()
     }
 
@@ -121,7 +121,8 @@ async fn sigterm_ends_streams_and_waits_and_then_the_program() {
     let mut program = Program::start(&redis, &[]).await;
     assert!(program.logged().contains("no tokens are configured"));
     let client = Client::builder().timeout(PATIENCE).build().unwrap();
-    let at = |path: &str| format!("{}{path}", program.address);
+    let address = program.address.clone();
+    let at = |path: &str| format!("{address}{path}");
     let task = client
         .post(at("/setup"))
         .json(&body("https://a.example"))

@@ -15,17 +15,17 @@ use tokio_util::sync::CancellationToken;
 use wpclone_api::settings::PublicUrl;
 use wpclone_api::state::{Limits, Shared};
 use wpclone_api::tokens::Tokens;
-use wpclone_queue::{Claim, Lease, Queue, QueueOptions, StepOutput};
+use wpclone_queue::{Claim, Lease, StepOutput};
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_task::seal_result;
 use wpclone_service::settings::{Check, Common, CommonArgs};
 use wpclone_task::{AppPasswordResult, Outcome, Progress, SecretString, Stage};
 
 /// How long anything here may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks until the answer is yes.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     let asking = async {
         while !ask().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -37,10 +37,10 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMu
 }
 
 /// A child that is killed and reaped with its owner, and dies with this process whatever happens to it.
-pub struct Process(pub Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
-    pub fn start(program: &str, configure: impl FnOnce(&mut Command)) -> Self {
+    pub(crate) fn start(program: &str, configure: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--", program])
@@ -50,7 +50,7 @@ impl Process {
         Self(child.unwrap_or_else(|e| panic!("setpriv (util-linux) is needed to start {program}: {e}")))
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let done = Command::new("kill")
             .args([name, &self.0.id().to_string()])
             .status();
@@ -66,13 +66,13 @@ impl Drop for Process {
 }
 
 /// A real Redis with an append-only file, on a socket in a folder of its own.
-pub struct Redis {
+pub(crate) struct Redis {
     process: Option<Process>,
     folder: TempDir,
 }
 
 impl Redis {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut redis = Self {
             process: None,
             folder: TempDir::new().unwrap(),
@@ -81,7 +81,7 @@ impl Redis {
         redis
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
@@ -90,13 +90,13 @@ impl Redis {
     }
 
     /// Kills it.
-    pub fn down(&mut self) {
+    pub(crate) fn down(&mut self) {
         self.process = None;
         let _ = std::fs::remove_file(self.socket());
     }
 
     /// Starts it, with what it held before.
-    pub async fn up(&mut self) {
+    pub(crate) async fn up(&mut self) {
         let output = File::create(self.folder.path().join("log")).unwrap();
         self.process = Some(Process::start("redis-server", |command| {
             command
@@ -130,7 +130,7 @@ impl Redis {
     }
 
     /// Everything it holds, as text: keys, values and the append-only file.
-    pub fn everything(&self) -> Vec<u8> {
+    pub(crate) fn everything(&self) -> Vec<u8> {
         let mut all = Vec::new();
         let mut folders = vec![self.folder.path().to_owned()];
         while let Some(folder) = folders.pop() {
@@ -148,23 +148,23 @@ impl Redis {
 }
 
 /// An api in this process.
-pub struct Api {
-    pub redis: Redis,
-    pub app: Shared,
-    pub address: String,
+pub(crate) struct Api {
+    pub(crate) redis: Redis,
+    pub(crate) app: Shared,
+    pub(crate) address: String,
     client: Client,
     ending: CancellationToken,
     _tokens: Option<tempfile::NamedTempFile>,
 }
 
 /// How to start one.
-pub struct Setup {
-    pub tokens: Option<&'static [(&'static str, &'static str)]>,
-    pub public_url: Option<&'static str>,
-    pub limits: Limits,
+pub(crate) struct Setup {
+    pub(crate) tokens: Option<&'static [(&'static str, &'static str)]>,
+    pub(crate) public_url: Option<&'static str>,
+    pub(crate) limits: Limits,
     /// Routes that the service itself does not have.
-    pub extra: axum::Router<Shared>,
-    pub background: bool,
+    pub(crate) extra: axum::Router<Shared>,
+    pub(crate) background: bool,
 }
 
 impl Default for Setup {
@@ -180,16 +180,16 @@ impl Default for Setup {
 }
 
 /// The token of a name in tests.
-pub fn token(name: &str) -> String {
+pub(crate) fn token(name: &str) -> String {
     format!("token-of-{name}")
 }
 
 /// A line of the tokens file.
-pub fn token_line(name: &str, scope: &str) -> String {
+pub(crate) fn token_line(name: &str, scope: &str) -> String {
     format!("{name}:{}:{scope}\n", hex::encode(Sha256::digest(token(name))))
 }
 
-pub fn common(redis_url: &str) -> Common {
+pub(crate) fn common(redis_url: &str) -> Common {
     let args = CommonArgs {
         redis_url: Some(redis_url.to_owned()),
         seal_keys: Some(Sealer::new_key("test").unwrap()),
@@ -203,12 +203,12 @@ pub fn common(redis_url: &str) -> Common {
 
 impl Api {
     /// Without tokens.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Setup::default()).await
     }
 
     /// With tokens of these names and scopes.
-    pub async fn with_tokens(tokens: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) async fn with_tokens(tokens: &'static [(&'static str, &'static str)]) -> Self {
         Self::with(Setup {
             tokens: Some(tokens),
             ..Setup::default()
@@ -216,7 +216,7 @@ impl Api {
         .await
     }
 
-    pub async fn with(setup: Setup) -> Self {
+    pub(crate) async fn with(setup: Setup) -> Self {
         let redis = Redis::start().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -259,24 +259,24 @@ impl Api {
         }
     }
 
-    pub fn rewrite_tokens(&self, lines: &str) {
+    pub(crate) fn rewrite_tokens(&self, lines: &str) {
         std::fs::write(self._tokens.as_ref().unwrap().path(), lines).unwrap();
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.address))
     }
 
-    pub fn get(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
         self.request(Method::GET, path)
     }
 
-    pub fn post(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
         self.request(Method::POST, path)
     }
 
     /// Asks for an application password on this site, and gives the task's id.
-    pub async fn ask(&self, site: &str, name: Option<&str>) -> String {
+    pub(crate) async fn ask(&self, site: &str, name: Option<&str>) -> String {
         let mut request = self.post("/create-app-password").json(&body(site));
         if let Some(name) = name {
             request = request.bearer_auth(token(name));
@@ -287,17 +287,17 @@ impl Api {
         task["id"].as_str().unwrap().to_owned()
     }
 
-    pub async fn json(&self, path: &str) -> Value {
+    pub(crate) async fn json(&self, path: &str) -> Value {
         self.get(path).send().await.unwrap().json().await.unwrap()
     }
 
     /// Does what a worker would do first.
-    pub async fn claim(&self) -> Claim {
+    pub(crate) async fn claim(&self) -> Claim {
         let claim = self.app.queue.claim("worker-1", &[Stage::Browser]).await;
         claim.unwrap().expect("a step is ready")
     }
 
-    pub async fn progress(&self, lease: &Lease, percent: u8, message: &str) {
+    pub(crate) async fn progress(&self, lease: &Lease, percent: u8, message: &str) {
         let progress = Progress {
             percent,
             message: message.into(),
@@ -306,7 +306,7 @@ impl Api {
     }
 
     /// Ends a step well; the application password is this one.
-    pub async fn complete(&self, lease: &Lease, password: &str) {
+    pub(crate) async fn complete(&self, lease: &Lease, password: &str) {
         let result = Outcome::AppPassword(AppPasswordResult {
             application_password: SecretString::from(password),
             username: "admin".into(),
@@ -328,17 +328,12 @@ impl Drop for Api {
     }
 }
 
-/// A second view of the same queue, as a worker has it.
-pub fn queue(redis: &Redis) -> Queue {
-    Queue::new(&redis.url(), QueueOptions::default()).unwrap()
-}
-
-pub fn body(site: &str) -> Value {
+pub(crate) fn body(site: &str) -> Value {
     json!({"url": site, "username": "admin", "password": "correct horse"})
 }
 
 /// Checks that an answer is a problem of this code in its one form, and gives its body.
-pub async fn problem(answer: Response, status: u16, code: &str) -> Map<String, Value> {
+pub(crate) async fn problem(answer: Response, status: u16, code: &str) -> Map<String, Value> {
     assert_eq!(answer.status().as_u16(), status, "{}", answer.url());
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();

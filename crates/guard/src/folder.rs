@@ -33,24 +33,28 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder, readable by us alone. The lock comes first: a folder without one is a left-over.
     pub(crate) fn make(path: &Path) -> io::Result<Self> {
-        if let Some(base) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(base)?;
-        }
         let lock = loop {
-            let lock = File::create(lock_path(path))?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-            // A sweep may have unlinked the file between our two steps: then the lock is on nothing.
-            if fs::metadata(lock_path(path))
-                .is_ok_and(|m| Some(m.ino()) == lock.metadata().ok().map(|m| m.ino()))
-            {
-                break lock;
+            match Self::lock(path) {
+                Ok(Some(lock)) => break lock,
+                // The last guard of the base folder has just removed it, or a sweep the lock file: once more.
+                Ok(None) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
             }
         };
         fs::DirBuilder::new().mode(0o700).create(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// `None` when a sweep unlinked the file between our two steps: then the lock is on nothing.
+    fn lock(path: &Path) -> io::Result<Option<File>> {
+        if let Some(base) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(base)?;
+        }
+        let lock = File::create(lock_path(path))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let held = lock.metadata()?.ino();
+        Ok(fs::metadata(lock_path(path)).is_ok_and(|m| m.ino() == held).then_some(lock))
     }
 
     /// Removes the folder, then its lock file.
@@ -69,6 +73,8 @@ fn remove(folder: &Path) {
     }
     if !folder.exists() {
         let _ = fs::remove_file(lock_path(folder));
+        // The base folder goes with the last of its folders; it does not while there is another.
+        let _ = folder.parent().map(fs::remove_dir);
     }
 }
 

@@ -71,9 +71,13 @@ fn is_public_v6(a: Ipv6Addr) -> bool {
     let s = a.segments();
     // Global unicast is 2000::/3 (RFC 4291); within it some blocks wrap an IPv4 address or are special.
     let global = s[0] & 0xe000 == 0x2000;
-    let special = (s[0] == 0x2001 && s[1] < 0x0200) // IETF protocol assignments, Teredo among them
-        || (s[0] == 0x2001 && s[1] == 0x0db8) // documentation
-        || (s[0] == 0x3fff && s[1] < 0x1000); // documentation, RFC 9637
+    let special = match s[0] {
+        // IETF protocol assignments, Teredo among them; documentation.
+        0x2001 => s[1] < 0x0200 || s[1] == 0x0db8,
+        // Documentation, RFC 9637.
+        0x3fff => s[1] < 0x1000,
+        _ => false,
+    };
     if s[0] == 0x2002 {
         // 6to4 carries the IPv4 address it leads to.
         let [a, b] = s[1].to_be_bytes();

@@ -86,7 +86,7 @@ impl Driver {
         env.extend(["PATH", "LANG", "TZ", "FONTCONFIG_PATH"].into_iter().filter_map(keep));
         let spec = Spec {
             program: programs.driver.clone(),
-            args: vec!["--port=0".into(), "--log-level=OFF".into()],
+            args: vec!["--port=0".into(), "--log-level=SEVERE".into()],
             env,
             folder,
             grace: Duration::ZERO,
