@@ -60,7 +60,6 @@ pub fn app(
 }
 
 /// The whole service: the API and the dashboard.
-#[must_use]
 pub fn router(app: &Shared) -> Router {
     layered(routes(), app)
 }

@@ -59,7 +59,7 @@ pub async fn readyz(State(app): State<Shared>) -> Response {
 ///
 /// Depths by stage, and the workers. Needs the scope metrics or operator.
 #[utoipa::path(
-    get, path = "/queue", tag = "operations",
+    get, path = "/queue", operation_id = "read_queue", tag = "operations",
     responses(
         (status = 200, description = "Depths and workers", body = QueueView),
         (status = 403, description = "Not with this scope", body = Problem, content_type = "application/problem+json"),

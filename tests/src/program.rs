@@ -201,7 +201,13 @@ impl Program {
     /// their tasks' folders into, does not count.
     #[must_use]
     pub fn leftovers(&self) -> Leftovers {
-        let list = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+        let list = |folder: &Path| {
+            fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.path())
+        };
         let (folders, mut files): (Vec<_>, Vec<_>) = list(&self.tmp()).partition(|p| p.is_dir());
         files.extend(folders.iter().flat_map(|f| list(f)));
         Leftovers {

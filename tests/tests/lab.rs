@@ -8,7 +8,9 @@ use reqwest::{Client, StatusCode, redirect};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
-use wpclone_tests::{Fsync, Hit, Lab, LabError, Redis, Result, Site, Stub, User, Version, is_free, until};
+use wpclone_tests::{
+    Fsync, Hit, Lab, LabError, Redis, Result, Site, Stub, TestApp, User, Version, is_free, until,
+};
 
 fn http() -> Client {
     Client::builder()
@@ -304,6 +306,62 @@ async fn stubs_do_what_no_wordpress_does() -> Result {
     Ok(())
 }
 
+#[tokio::test]
+async fn the_product_starts_ends_and_starts_again() -> Result {
+    let mut app = TestApp::builder().token("reader", "metrics", "").start().await?;
+    assert_eq!(app.client()?.queue().await?.workers.len(), 1);
+    assert_eq!(
+        app.client_as("reader")?.get("/tasks").await?.status(),
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(app.workers[0].terminate().await?, "exit status: 0");
+    assert!(app.workers[0].leftovers().is_empty());
+    app.workers[0].restart().await?;
+    assert_eq!(
+        http()
+            .get(app.workers[0].url() + "/readyz")
+            .send()
+            .await?
+            .status(),
+        StatusCode::OK
+    );
+    let url = app.api.url();
+    app.api.kill9().await?;
+    assert_eq!(app.api.status().as_deref(), Some("signal: 9 (SIGKILL)"));
+    app.api.restart().await?;
+    assert_eq!(app.api.url(), url);
+    assert!(app.client()?.tasks().await?.tasks.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_killed_program_leaves_is_seen() -> Result {
+    let app = TestApp::builder().workers(0).start().await?;
+    let sleeper = app.api.tmp().join("folder");
+    std::fs::create_dir(&sleeper)?;
+    assert!(
+        app.api.leftovers().is_empty(),
+        "an empty folder is where tasks' folders would be"
+    );
+    std::fs::write(sleeper.join("file"), "")?;
+    let mut child = Command::new("sleep")
+        .arg("60")
+        .current_dir(&sleeper)
+        .kill_on_drop(true)
+        .spawn()?;
+    app.api.kill9().await?;
+    let left = app.api.leftovers();
+    assert_eq!(left.processes.len(), 1, "{left:?}");
+    assert!(
+        left.processes[0].starts_with("sleep 60") && left.files[0].ends_with("/folder/file"),
+        "{left:?}"
+    );
+    assert!(app.api.clean().await.is_err());
+    child.kill().await?;
+    std::fs::remove_file(sleeper.join("file"))?;
+    app.api.clean().await
+}
+
 /// The rest of this test is `holds_a_site_until_it_is_killed`, in a process of its own.
 #[tokio::test]
 async fn a_killed_test_process_leaves_nothing() -> Result {
@@ -334,7 +392,13 @@ async fn a_killed_test_process_leaves_nothing() -> Result {
     until("all of it to be gone", Duration::from_secs(25), None, gone).await?;
     let around = Path::new(&folder).parent().expect("a folder around it");
     let gone = async || !around.exists();
-    until("the folder around it to be gone", Duration::from_secs(5), None, gone).await?;
+    until(
+        "the folder around it to be gone",
+        Duration::from_secs(5),
+        None,
+        gone,
+    )
+    .await?;
     Ok(())
 }
 

@@ -13,7 +13,10 @@ fn http() -> reqwest::Client {
 }
 
 fn text<'a>(task: &'a TaskView, field: &str) -> &'a str {
-    task.result.as_ref().and_then(|r| r[field].as_str()).unwrap_or_else(|| panic!("{field} in {task:#?}"))
+    task.result
+        .as_ref()
+        .and_then(|r| r[field].as_str())
+        .unwrap_or_else(|| panic!("{field} in {task:#?}"))
 }
 
 fn artifact_names(task: &TaskView) -> Vec<&str> {
@@ -33,7 +36,10 @@ async fn the_whole_job(site: Site) -> Result {
 
     let task = done(&client, client.setup(&site, &admin, Role::Source).await?).await?;
     assert_eq!(text(&task, "plugin_status"), "installed");
-    assert_eq!(task.result.as_ref().map(|r| &r["import_enabled"]), Some(&Value::Bool(false)));
+    assert_eq!(
+        task.result.as_ref().map(|r| &r["import_enabled"]),
+        Some(&Value::Bool(false))
+    );
     let key = text(&task, "api_key").to_owned();
     assert_eq!(key.len(), 64);
     assert_eq!(artifact_names(&task), ["before.png", "after.png"]);
@@ -43,15 +49,24 @@ async fn the_whole_job(site: Site) -> Result {
     let task = done(&client, client.setup(&site, &admin, Role::Target).await?).await?;
     assert_eq!(text(&task, "plugin_status"), "unchanged");
     assert_eq!(text(&task, "api_key"), key);
-    assert_eq!(task.result.as_ref().map(|r| &r["import_enabled"]), Some(&Value::Bool(true)));
+    assert_eq!(
+        task.result.as_ref().map(|r| &r["import_enabled"]),
+        Some(&Value::Bool(true))
+    );
 
     let first = done(&client, client.app_password(&site, &admin, "my app").await?).await?;
     let second = done(&client, client.app_password(&site, &admin, "my app").await?).await?;
     assert_eq!(text(&first, "app_name"), "my app");
-    assert!(text(&second, "app_name").starts_with("my app ("), "another's name is left alone");
+    assert!(
+        text(&second, "app_name").starts_with("my app ("),
+        "another's name is left alone"
+    );
     for task in [&first, &second] {
         let me = http()
-            .get(format!("{}/index.php?rest_route=/wp/v2/users/me&context=edit", site.url()))
+            .get(format!(
+                "{}/index.php?rest_route=/wp/v2/users/me&context=edit",
+                site.url()
+            ))
             .basic_auth(text(task, "username"), Some(text(task, "application_password")))
             .send()
             .await?;
@@ -63,8 +78,17 @@ async fn the_whole_job(site: Site) -> Result {
     let names: Vec<String> = serde_json::from_str(&names.await?)?;
     assert_eq!(names, [text(&first, "app_name"), text(&second, "app_name")]);
 
-    let ours: Vec<String> = site.debug_log().lines().filter(|l| l.contains("wpclone")).map(str::to_owned).collect();
-    assert_eq!(ours, Vec::<String>::new(), "no warning of WordPress or PHP is about us");
+    let ours: Vec<String> = site
+        .debug_log()
+        .lines()
+        .filter(|l| l.contains("wpclone"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        ours,
+        Vec::<String>::new(),
+        "no warning of WordPress or PHP is about us"
+    );
     app.workers[0].clean().await?;
     Ok(())
 }
@@ -76,12 +100,27 @@ async fn at_the_root_of_wordpress_6_1() -> Result {
 
 #[tokio::test]
 async fn below_a_prefix_of_wordpress_6_8_in_arabic() -> Result {
-    the_whole_job(Site::builder(Version::Trixie).prefix("/a/blog").locale("ar").debug().start().await?).await
+    the_whole_job(
+        Site::builder(Version::Trixie)
+            .prefix("/a/blog")
+            .locale("ar")
+            .debug()
+            .start()
+            .await?,
+    )
+    .await
 }
 
 #[tokio::test]
 async fn at_the_root_of_the_current_wordpress() -> Result {
-    the_whole_job(Site::builder(Version::Sid).host("localhost").debug().start().await?).await
+    the_whole_job(
+        Site::builder(Version::Sid)
+            .host("localhost")
+            .debug()
+            .start()
+            .await?,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -108,12 +147,19 @@ async fn an_older_or_inactive_migrator_is_brought_up_to_date() -> Result {
 #[tokio::test]
 async fn an_interstitial_about_the_admins_address_is_passed_without_an_answer() -> Result {
     let site = Site::builder(Version::Trixie).start().await?;
-    site.eval_php("update_option('admin_email_lifespan', time() - 1);").await?;
+    site.eval_php("update_option('admin_email_lifespan', time() - 1);")
+        .await?;
     let app = TestApp::start().await?;
     let client = app.client()?;
     done(&client, client.setup(&site, &site.admin(), Role::Source).await?).await?;
-    let due = site.eval_php("echo get_option('admin_email_lifespan') < time() ? 'due' : 'answered';").await?;
-    assert_eq!(due.trim(), "due", "whether the address is right is for the site's people to say");
+    let due = site
+        .eval_php("echo get_option('admin_email_lifespan') < time() ? 'due' : 'answered';")
+        .await?;
+    assert_eq!(
+        due.trim(),
+        "due",
+        "whether the address is right is for the site's people to say"
+    );
     Ok(())
 }
 
@@ -121,9 +167,11 @@ async fn an_interstitial_about_the_admins_address_is_passed_without_an_answer() 
 async fn a_site_that_answers_only_browsers_is_set_up_by_the_browser() -> Result {
     // Everything but the login wants a header that browsers alone send.
     let site = Site::builder(Version::Trixie)
-        .nginx("set $robot \"\"; if ($http_sec_fetch_mode = \"\") { set $robot \"1\"; } \
+        .nginx(
+            "set $robot \"\"; if ($http_sec_fetch_mode = \"\") { set $robot \"1\"; } \
                 if ($request_uri ~ \"/wp-admin/\") { set $robot \"${robot}1\"; } \
-                if ($robot = \"11\") { return 403; }")
+                if ($robot = \"11\") { return 403; }",
+        )
         .start()
         .await?;
     let app = TestApp::start().await?;
@@ -144,7 +192,11 @@ async fn twenty_tasks_on_four_sites_with_two_browsers_never_meet_on_a_site() -> 
     let mut tasks = Vec::new();
     for round in 0..5 {
         for site in &sites {
-            let role = if round % 2 == 0 { Role::Source } else { Role::Target };
+            let role = if round % 2 == 0 {
+                Role::Source
+            } else {
+                Role::Target
+            };
             tasks.push(client.setup(site, &site.admin(), role).await?);
         }
     }
@@ -155,7 +207,10 @@ async fn twenty_tasks_on_four_sites_with_two_browsers_never_meet_on_a_site() -> 
     for (index, one) in ended.iter().enumerate() {
         assert_eq!((one.attempts, one.crashes), (0, 0), "{one:#?}");
         for other in ended.iter().skip(index + 1).filter(|other| same_site(one, other)) {
-            assert!(one.finished_at <= other.started_at || other.finished_at <= one.started_at, "{one:#?} met {other:#?}");
+            assert!(
+                one.finished_at <= other.started_at || other.finished_at <= one.started_at,
+                "{one:#?} met {other:#?}"
+            );
         }
     }
     Ok(())
@@ -171,20 +226,34 @@ async fn a_worker_killed_in_the_middle_leaves_nothing_and_another_finishes() -> 
     let mut app = TestApp::builder().start().await?;
     let client = app.client()?;
     // Long enough in the login to be killed there.
-    site.put_mu_plugin("slow", "add_action('wp_login', function () { usleep(3000000); });")?;
+    site.put_mu_plugin(
+        "slow",
+        "add_action('wp_login', function () { usleep(3000000); });",
+    )?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
+    client
+        .wait_until(task.id, "the login", |t| t.progress.percent >= 15)
+        .await?;
     assert!(!app.workers[0].leftovers().is_empty(), "a browser is at work");
 
     app.workers[0].kill9().await?;
     // The guard's promise, kept without any worker's help.
     let clean = || async { app.workers[0].leftovers().is_empty() };
-    until("no process and no folder is left", Duration::from_secs(3), None, clean).await?;
+    until(
+        "no process and no folder is left",
+        Duration::from_secs(3),
+        None,
+        clean,
+    )
+    .await?;
 
     site.remove_mu_plugin("slow")?;
     app.add_worker(&[]).await?;
     let task = done(&client, task).await?;
-    assert_eq!(task.attempts, 0, "a crash is no failed attempt; it is forgotten once the next worker got further");
+    assert_eq!(
+        task.attempts, 0,
+        "a crash is no failed attempt; it is forgotten once the next worker got further"
+    );
     Ok(())
 }
 
@@ -193,9 +262,14 @@ async fn a_worker_asked_to_end_gives_its_task_back_unspent() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let mut app = TestApp::builder().env("WPCLONE_DRAIN", "0").start().await?;
     let client = app.client()?;
-    site.put_mu_plugin("slow", "add_action('wp_login', function () { usleep(3000000); });")?;
+    site.put_mu_plugin(
+        "slow",
+        "add_action('wp_login', function () { usleep(3000000); });",
+    )?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
+    client
+        .wait_until(task.id, "the login", |t| t.progress.percent >= 15)
+        .await?;
     app.workers[0].terminate().await?;
     assert!(app.workers[0].leftovers().is_empty());
     site.remove_mu_plugin("slow")?;
@@ -212,8 +286,12 @@ async fn a_cancelled_task_stops_its_browser() -> Result {
     let client = app.client()?;
     site.put_mu_plugin("slow", "add_action('wp_login', function () { sleep(20); });")?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
-    let answer = client.post(&format!("/tasks/{}/cancel", task.id), &Value::Null).await?;
+    client
+        .wait_until(task.id, "the login", |t| t.progress.percent >= 15)
+        .await?;
+    let answer = client
+        .post(&format!("/tasks/{}/cancel", task.id), &Value::Null)
+        .await?;
     assert_eq!(answer.status(), 202);
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Cancelled);
@@ -237,7 +315,10 @@ async fn the_command_line_does_the_job_and_speaks_plainly_in_a_pipe() -> Result 
     };
     let out = run(&["setup", &site.url(), "--username", &admin.name]);
     assert!(out.status.success(), "{out:?}");
-    assert!(!out.stderr.contains(&0x1b) && !out.stdout.contains(&0x1b), "no control characters in a pipe");
+    assert!(
+        !out.stderr.contains(&0x1b) && !out.stdout.contains(&0x1b),
+        "no control characters in a pipe"
+    );
     let out = run(&["app-password", &site.url(), "--username", &admin.name, "--json"]);
     assert!(out.status.success(), "{out:?}");
     let task: TaskView = serde_json::from_slice(&out.stdout)?;

@@ -21,7 +21,7 @@ const SANDBOX: HeaderValue =
 ///
 /// Pictures, text and JSON are shown by a browser, everything else is offered for download.
 #[utoipa::path(
-    get, path = "/tasks/{id}/artifacts/{name}", tag = "tasks",
+    get, path = "/tasks/{id}/artifacts/{name}", operation_id = "read_artifact", tag = "tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("name" = String, Path, description = "A name from the task's `artifacts`"),

@@ -13,8 +13,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, sleep, timeout_at};
-use wpclone_queue::{Found, QueueError, Signal, StoredEvent};
-use wpclone_task::{Code, Problem, TaskId};
+use wpclone_queue::{Found, QueueError, Signal, StoredEvent, TaskRecord};
+use wpclone_task::{Code, Event, Problem, TaskId};
 
 use crate::http::auth::{Caller, Client};
 use crate::http::error::ApiError;
@@ -33,17 +33,17 @@ const MAX_CHANGED: usize = 50;
 
 /// Follow a task (server-sent events)
 ///
-/// Each event's data is an `Event` in JSON, its id that of Redis' stream. `Last-Event-ID` resumes after an event. The
-/// stream ends at the task's end, and now and then before it: come back with `Last-Event-ID`. 204 says that the task
+/// Each event's data is an `Event` in JSON, its id that of Redis' stream. `Last-Event-ID` resumes after an event. A task
+/// that still waits is told once as it is, without an id. The stream ends at the task's end, and now and then before it: come back with `Last-Event-ID`. 204 says that the task
 /// has ended and nothing more will come.
 #[utoipa::path(
-    get, path = "/tasks/{id}/events", tag = "tasks",
+    get, path = "/tasks/{id}/events", operation_id = "follow_task", tag = "tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen"),
     ),
     responses(
-        (status = 200, description = "Events", body = wpclone_task::Event, content_type = "text/event-stream"),
+        (status = 200, description = "Events", body = Event, content_type = "text/event-stream"),
         (status = 204, description = "The task has ended, and there is nothing after that event"),
         (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
@@ -56,10 +56,10 @@ pub async fn of_task(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let follow = Follow::new(&app.queue, id.parse().unwrap_or_default());
-    let id = find(&app, &caller, &id).await?.id;
+    let task = find(&app, &caller, &id).await?;
     let mut stream = TaskStream {
         follow,
-        id,
+        id: task.id,
         after: last_event_id(&headers)?,
         pending: VecDeque::new(),
         done: false,
@@ -70,6 +70,9 @@ pub async fn of_task(
     stream.look().await?;
     if stream.done && stream.pending.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    if stream.after.is_none() {
+        stream.pending.push_back(as_it_is(task));
     }
     Ok(sse(&app, unfold(stream, TaskStream::next)))
 }
@@ -86,6 +89,21 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
                 "Last-Event-ID is none that this API handed out.",
             )
         })
+}
+
+/// A task that waits has no events yet: it is told as it is, without an id, so that resuming begins at the beginning.
+fn as_it_is(task: TaskRecord) -> StoredEvent {
+    StoredEvent {
+        id: String::new(),
+        event: Event {
+            at: task.created_at,
+            state: task.state,
+            step: None,
+            stage: None,
+            progress: task.progress,
+            code: None,
+        },
+    }
 }
 
 struct TaskStream {
@@ -120,7 +138,8 @@ impl TaskStream {
     async fn next(mut self) -> Option<(SseEvent, Self)> {
         loop {
             if let Some(StoredEvent { id, event }) = self.pending.pop_front() {
-                let event = SseEvent::default().id(id).json_data(&event).ok()?;
+                let told = SseEvent::default().json_data(&event).ok()?;
+                let event = if id.is_empty() { told } else { told.id(id) };
                 return Some((event, self));
             }
             if self.done || self.failures > MAX_FAILURES {
@@ -149,7 +168,7 @@ pub struct Change {
 ///
 /// Tells which of the caller's tasks changed. It does not resume: after a reconnect look at everything once.
 #[utoipa::path(
-    get, path = "/events", tag = "tasks",
+    get, path = "/events", operation_id = "follow_all", tag = "tasks",
     responses((status = 200, description = "Changes", body = Change, content_type = "text/event-stream"))
 )]
 pub async fn of_all(State(app): State<Shared>, Client(caller): Client) -> Response {

@@ -93,7 +93,7 @@ pub async fn page(app: &App, caller: &Caller, wanted: &Wanted) -> Result<TaskLis
 ///
 /// Newest first. A token sees its own tasks, an operator's all. Secrets of results are null here.
 #[utoipa::path(
-    get, path = "/tasks", tag = "tasks",
+    get, path = "/tasks", operation_id = "list_tasks", tag = "tasks",
     params(
         ("state" = Option<String>, Query, description = "Only in this state: queued, running, succeeded, failed or cancelled"),
         ("kind" = Option<String>, Query, description = "Only of this kind: setup or create-app-password"),
@@ -128,7 +128,7 @@ pub async fn list(
 /// A failed task is 200 as well: look at `state` and `problem`. Secrets of the result are shown to the token that
 /// owns the task, for a day; then they are null.
 #[utoipa::path(
-    get, path = "/tasks/{id}", tag = "tasks",
+    get, path = "/tasks/{id}", operation_id = "read_task", tag = "tasks",
     params(
         ("id" = String, Path, description = "The task's id"),
         ("If-None-Match" = Option<String>, Header, description = "An ETag of before: 304 when nothing has changed"),
@@ -185,7 +185,7 @@ fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
 ///
 /// A waiting task ends at once, a running one with its worker's next heartbeat. Asking twice does no harm.
 #[utoipa::path(
-    post, path = "/tasks/{id}/cancel", tag = "tasks",
+    post, path = "/tasks/{id}/cancel", operation_id = "cancel_task", tag = "tasks",
     params(("id" = String, Path, description = "The task's id")),
     responses(
         (status = 202, description = "It ends, or has been ended before", body = TaskView),

@@ -48,10 +48,14 @@ pub(crate) fn fpm(folder: &Path, ini: &[(String, String)]) -> String {
          [site]\nlisten = {folder}/fpm.sock\npm = ondemand\npm.max_children = 6\npm.process_idle_timeout = 60s\n\
          catch_workers_output = yes\nphp_admin_value[sys_temp_dir] = {folder}/tmp\n\
          php_admin_value[upload_tmp_dir] = {folder}/tmp\nphp_admin_value[opcache.revalidate_freq] = 0\n\
-         php_admin_value[error_log] = {folder}/php.log\nphp_admin_flag[log_errors] = on\n\
-         php_admin_value[upload_max_filesize] = 64M\nphp_admin_value[post_max_size] = 64M\n"
+         php_admin_value[error_log] = {folder}/php.log\nphp_admin_flag[log_errors] = on\n"
     );
-    for (name, value) in ini {
+    // Of two values for one name the first would hold.
+    let usual = [("upload_max_filesize", "64M"), ("post_max_size", "64M")];
+    let usual = usual
+        .into_iter()
+        .filter(|(name, _)| ini.iter().all(|(wanted, _)| wanted != name));
+    for (name, value) in ini.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(usual) {
         let _ = writeln!(text, "php_admin_value[{name}] = {value}");
     }
     text

@@ -37,15 +37,20 @@ impl<'a> Admin<'a> {
         Ok(Self { site, http, browser, login, landing, limit, by_browser, logged_in_again })
     }
 
-    /// Asks as the logged-in user. A lost session is taken up again once; troubles that may meet any page of wp-admin
-    /// are told; anything else is the caller's to judge.
+    /// Asks as the logged-in user; troubles that may meet any page of wp-admin are told.
     pub(crate) async fn ask(&self, ask: Ask) -> Done<Answer> {
+        usable(self.exchange(ask).await?)
+    }
+
+    /// Asks as the logged-in user. A lost session is taken up again once; any answer is the caller's to judge.
+    pub(crate) async fn exchange(&self, ask: Ask) -> Done<Answer> {
         loop {
-            let by_browser = self.by_browser.load(Ordering::Relaxed);
-            let answer = if by_browser { fetch::fetch(self.browser, &ask).await? } else { self.http.send(ask.clone()).await? };
+            let by_browser = self.is_by_browser();
+            let answer =
+                if by_browser { fetch::fetch(self.browser, &ask).await? } else { self.http.send(ask.clone()).await? };
             let lost = answer.is_logged_out();
             if !lost && !is_refusal(&answer) {
-                return usable(answer);
+                return Ok(answer);
             }
             if !by_browser {
                 // Perhaps it answers only the very browser that logged in.
@@ -57,7 +62,7 @@ impl<'a> Admin<'a> {
                 let detail = "The site asked for the login again, twice in one task.";
                 return Err(Trouble::shown(Code::SessionLost, detail, &answer).into());
             } else {
-                return usable(answer);
+                return Ok(answer);
             }
         }
     }

@@ -7,7 +7,7 @@ use wpclone_migrator::{PLUGIN, VERSION, ZIP, ZIP_STORED};
 use wpclone_task::{Code, PluginStatus};
 
 use super::rest::{Rest, Said};
-use super::{Admin, Done, Trouble, quoted};
+use super::{Admin, Done, Trouble, place, quoted};
 use crate::browser::stage::Ledger;
 use crate::net::{Answer, Ask, Body};
 
@@ -130,7 +130,8 @@ async fn send_zip(admin: &Admin<'_>, fields: &[(String, String)], zip: &'static 
         file_name: "wpclone-migrator.zip",
         file: Bytes::from_static(zip),
     };
-    admin.ask(Ask::post(admin.site.at(UPLOAD), body)).await
+    // WordPress answers an upload that PHP refused with 500: not what it means elsewhere.
+    admin.exchange(Ask::post(admin.site.at(UPLOAD), body)).await
 }
 
 /// Why a page for installing plugins is closed: the user may not, or nobody may.
@@ -162,6 +163,9 @@ async fn not_installed(admin: &Admin<'_>, answer: &Answer) -> Done<Box<Trouble>>
     if let Some(limit) = upload_limit(admin).await?.filter(|limit| *limit < size) {
         let detail = format!("The site takes uploads of at most {limit} bytes; the migrator has {size}.");
         return Ok(Box::new(Trouble::shown(Code::UploadTooLarge, detail, answer).with("limit", limit)));
+    }
+    if answer.status >= 500 {
+        return Ok(place::server_error(answer));
     }
     let says = answer.page(|p| p.evidence("#wpbody-content .wrap p:nth-of-type(2)").or_else(|| p.evidence("#wpbody-content .wrap")));
     if answer.page(|p| p.has("body.wp-admin")) {
