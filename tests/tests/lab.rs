@@ -109,6 +109,14 @@ async fn wordpress_7_works_below_a_path() -> Result {
 }
 
 #[tokio::test]
+async fn wordpress_6_5_works_when_there_is_time() -> Result {
+    match std::env::var_os("WPCLONE_TEST_LONG") {
+        Some(_) => works(Version::Npm, "/blog", "6.5").await,
+        None => Ok(()),
+    }
+}
+
+#[tokio::test]
 async fn two_sites_side_by_side_have_nothing_in_common() -> Result {
     let build = || Site::builder(Version::Trixie);
     let (one, two) = tokio::try_join!(build().start(), build().start())?;

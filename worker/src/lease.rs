@@ -6,9 +6,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use wpclone_queue::{Claim, Queue, QueueError};
-use wpclone_task::Progress;
 
-/// Progress is told at most this often.
+use crate::browser::News;
+
+/// News are told at most this often.
 const TELL: Duration = Duration::from_millis(250);
 
 /// Why the work was told to stop.
@@ -26,13 +27,13 @@ pub(crate) enum Stop {
 pub(crate) async fn keep(
     queue: &Queue,
     claim: &Claim,
-    mut progress: watch::Receiver<Progress>,
+    mut news: watch::Receiver<News>,
     stop: &CancellationToken,
     draining: &CancellationToken,
 ) -> Option<Stop> {
     // A lease lasts three heartbeats; after two without an answer the work stops, and its browser with it.
     let (beat, patience) = (claim.lease_for / 3, claim.lease_for * 2 / 3);
-    let mut renewed = Instant::now();
+    let (mut renewed, mut noted) = (Instant::now(), None);
     let mut beats = interval(beat);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     beats.tick().await;
@@ -46,11 +47,23 @@ pub(crate) async fn keep(
                 break Stop::Lost;
             }
             _ = beats.tick() => {}
-            Ok(()) = progress.changed() => told = Some(progress.borrow_and_update().clone()),
+            Ok(()) = news.changed() => told = Some(news.borrow_and_update().clone()),
         }
         let asked = Instant::now();
-        let limit = renewed + patience;
-        match tokio::time::timeout_at(limit, queue.heartbeat(&claim.lease, told.as_ref())).await {
+        let telling = async {
+            if let Some(changed) = told
+                .as_ref()
+                .and_then(|news| news.changed)
+                .filter(|c| noted != Some(*c))
+            {
+                queue.changed(&claim.lease, changed).await?;
+                noted = Some(changed);
+            }
+            queue
+                .heartbeat(&claim.lease, told.as_ref().map(|news| &news.progress))
+                .await
+        };
+        match tokio::time::timeout_at(renewed + patience, telling).await {
             Ok(Ok(answer)) if answer.cancel => break Stop::Cancelled,
             Ok(Ok(_)) => renewed = asked,
             Ok(Err(QueueError::LeaseLost)) => {

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::Artifacts;
 use wpclone_queue::{Queue, QueueOptions};
 use wpclone_service::settings::{load, parse_args};
-use wpclone_service::telemetry::Telemetry;
 use wpclone_service::shutdown;
+use wpclone_service::telemetry::Telemetry;
 
 use crate::browser::BrowserStage;
 use crate::runner::Runner;
@@ -55,7 +55,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let redis = settings.common.redis_url.expose_secret();
     let queue = Queue::new(redis, QueueOptions::default())?;
-    let user_agent = settings.programs.user_agent().await.context("there is no browser to work with")?;
+    let user_agent = settings
+        .programs
+        .user_agent()
+        .await
+        .context("there is no browser to work with")?;
     let browser = BrowserStage {
         programs: settings.programs,
         user_agent,
@@ -66,12 +70,22 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let metrics = metrics::Metrics::new();
     let (sealer, hand_back) = (settings.common.sealer, CancellationToken::new());
-    let workshop = Arc::new(Workshop { queue: queue.clone(), sealer, browser, metrics: metrics.clone(), hand_back });
+    let workshop = Arc::new(Workshop {
+        queue: queue.clone(),
+        sealer,
+        browser,
+        metrics: metrics.clone(),
+        hand_back,
+    });
     let runner = Runner::new(name(), settings.stages, settings.slots, settings.drain, workshop);
 
     let listener = TcpListener::bind(settings.admin_listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.admin_listen))?;
-    let admin = admin::Admin { queue, metrics, shutdown: shutdown.clone() };
+    let admin = admin::Admin {
+        queue,
+        metrics,
+        shutdown: shutdown.clone(),
+    };
     tracing::info!(worker = %runner.id, admin = %listener.local_addr()?, stages = ?runner.stages, slots = runner.slots, "working");
     let serving = tokio::spawn(async move { axum::serve(listener, admin::routes(admin)).await });
 
@@ -84,5 +98,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 /// Host and process, and when it began: unique among all workers that ever were.
 fn name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host}-{}-{:x}", std::process::id(), jiff::Timestamp::now().as_second())
+    format!(
+        "{host}-{}-{:x}",
+        std::process::id(),
+        jiff::Timestamp::now().as_second()
+    )
 }

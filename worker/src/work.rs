@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
-use wpclone_queue::{Claim, Queue, QueueError, StepOutput};
+use wpclone_queue::{Claim, Lease, Queue, QueueError, StepOutput};
+use wpclone_service::seal::{SealError, Sealer};
 use wpclone_service::sealed_task;
-use wpclone_service::seal::Sealer;
 use wpclone_service::telemetry;
-use wpclone_task::{Code, Outcome, Problem, Progress};
+use wpclone_task::{Code, Outcome, Problem};
 
-use crate::browser::{BrowserStage, End, Job};
+use crate::browser::{BrowserStage, End, Job, News};
 use crate::lease::{self, Stop};
 use crate::metrics::{Metrics, StepLabels};
 
@@ -32,7 +32,8 @@ pub(crate) struct Workshop {
 /// How a step ended, as the queue is told.
 enum Ending {
     Complete(StepOutput),
-    Fail(Problem),
+    /// With whether the site was altered, when this attempt touched it.
+    Fail(Problem, Option<bool>),
     Cancelled,
     Release,
     /// Somebody else has the step now.
@@ -55,10 +56,16 @@ impl Workshop {
             let outcome = ending.name();
             tracing::Span::current().record("outcome", outcome);
             match &ending {
-                Ending::Fail(problem) => tracing::warn!(code = %problem.code, detail = %problem.detail, "the step failed"),
+                Ending::Fail(problem, _) => {
+                    tracing::warn!(code = %problem.code, detail = %problem.detail, "the step failed")
+                }
                 _ => tracing::info!(outcome, "the step ended"),
             }
-            let labels = StepLabels { kind: claim.request.kind().as_str(), stage: claim.stage.as_str(), outcome };
+            let labels = StepLabels {
+                kind: claim.request.kind().as_str(),
+                stage: claim.stage.as_str(),
+                outcome,
+            };
             self.metrics.step(labels, timer.elapsed());
             self.tell(&claim, ending).await;
         }
@@ -69,16 +76,29 @@ impl Workshop {
     async fn work(&self, claim: &Claim, browser_pid: watch::Sender<Option<u32>>) -> Ending {
         let secrets = match self.open(claim) {
             Ok(secrets) => secrets,
-            Err(problem) => return Ending::Fail(problem),
+            Err(error) => {
+                let detail = format!("The task's credentials cannot be opened: {error}.");
+                return Ending::Fail(Problem::new(Code::WorkerFault, detail), None);
+            }
         };
         let Some(request) = claim.request.clone().join(&secrets) else {
-            return Ending::Fail(Problem::new(Code::WorkerFault, "The task's credentials are incomplete."));
+            return Ending::Fail(
+                Problem::new(Code::WorkerFault, "The task's credentials are incomplete."),
+                None,
+            );
         };
-        let (progress, told) = watch::channel(Progress::default());
+        let (news, heard) = watch::channel(News::default());
         let stop = CancellationToken::new();
         let secrets = secrets.into_iter().map(|(_, secret)| secret).collect();
-        let job = Job { task: claim.lease.task, request, secrets, progress, stop: stop.clone(), browser_pid };
-        let keeping = lease::keep(&self.queue, claim, told, &stop, &self.hand_back);
+        let job = Job {
+            task: claim.lease.task,
+            request,
+            secrets,
+            news,
+            stop: stop.clone(),
+            browser_pid,
+        };
+        let keeping = lease::keep(&self.queue, claim, heard, &stop, &self.hand_back);
         let working = async {
             let end = self.browser.run(&job).await;
             stop.cancel();
@@ -91,22 +111,37 @@ impl Workshop {
             (_, Some(Stop::Lost)) => Ending::Nothing,
             (_, Some(Stop::Cancelled)) => Ending::Cancelled,
             (_, Some(Stop::Draining)) | (End::Stopped, None) => Ending::Release,
-            (End::Failed(problem), None) => Ending::Fail(problem),
+            (End::Failed(problem), None) => Ending::Fail(problem, job.news.borrow().changed),
         }
     }
 
-    fn open(&self, claim: &Claim) -> Result<wpclone_task::SecretFields, Problem> {
-        let sealed = claim.sealed_secrets.as_deref().unwrap_or("{}");
-        sealed_task::open_request(&self.sealer, claim.lease.task, sealed)
-            .map_err(|e| Problem::new(Code::WorkerFault, format!("The task's credentials cannot be opened: {e}.")))
+    fn open(&self, claim: &Claim) -> Result<wpclone_task::SecretFields, SealError> {
+        sealed_task::open_request(
+            &self.sealer,
+            claim.lease.task,
+            claim.sealed_secrets.as_deref().unwrap_or("{}"),
+        )
     }
 
     fn output(&self, claim: &Claim, outcome: Outcome) -> Ending {
         let split = outcome.split();
         match sealed_task::seal_result(&self.sealer, claim.lease.task, &split) {
-            Ok(sealed_result) => Ending::Complete(StepOutput { result: split.public, sealed_result }),
-            Err(e) => Ending::Fail(Problem::new(Code::WorkerFault, format!("The result cannot be sealed: {e}."))),
+            Ok(sealed_result) => Ending::Complete(StepOutput {
+                result: split.public,
+                sealed_result,
+            }),
+            Err(e) => Ending::Fail(
+                Problem::new(Code::WorkerFault, format!("The result cannot be sealed: {e}.")),
+                Some(true),
+            ),
         }
+    }
+
+    async fn fail(&self, lease: &Lease, problem: &Problem, changed: Option<bool>) -> Result<(), QueueError> {
+        if let Some(changed) = changed {
+            self.queue.changed(lease, changed).await?;
+        }
+        self.queue.fail(lease, problem).await.map(drop)
     }
 
     /// Tells the queue until it has heard, or the lease has ended anyway.
@@ -115,15 +150,21 @@ impl Workshop {
             loop {
                 let told = match &ending {
                     Ending::Complete(output) => self.queue.complete(&claim.lease, output).await.map(drop),
-                    Ending::Fail(problem) => self.queue.fail(&claim.lease, problem).await.map(drop),
+                    Ending::Fail(problem, changed) => self.fail(&claim.lease, problem, *changed).await,
                     Ending::Cancelled => self.queue.cancelled(&claim.lease).await,
                     Ending::Release => self.queue.release(&claim.lease).await,
                     Ending::Nothing => Ok(()),
                 };
                 match told {
-                    Err(QueueError::Unavailable(error)) => tracing::warn!(error, "the end of the step could not be told yet"),
-                    Err(QueueError::LeaseLost) => return tracing::warn!("the lease was lost before the end could be told"),
-                    Err(error) => return tracing::error!(%error, "the queue did not take the end of the step"),
+                    Err(QueueError::Unavailable(error)) => {
+                        tracing::warn!(error, "the end of the step could not be told yet")
+                    }
+                    Err(QueueError::LeaseLost) => {
+                        return tracing::warn!("the lease was lost before the end could be told");
+                    }
+                    Err(error) => {
+                        return tracing::error!(%error, "the queue did not take the end of the step");
+                    }
                     Ok(()) => return,
                 }
                 tokio::time::sleep(TELL_PAUSE).await;
@@ -139,7 +180,7 @@ impl Ending {
     fn name(&self) -> &'static str {
         match self {
             Self::Complete(_) => "succeeded",
-            Self::Fail(_) => "failed",
+            Self::Fail(..) => "failed",
             Self::Cancelled => "cancelled",
             Self::Release => "released",
             Self::Nothing => "lost",

@@ -43,7 +43,10 @@ impl Folder {
             }
         };
         fs::DirBuilder::new().mode(0o700).create(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// `None` when a sweep unlinked the file between our two steps: then the lock is on nothing.
@@ -54,7 +57,9 @@ impl Folder {
         let lock = File::create(lock_path(path))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let held = lock.metadata()?.ino();
-        Ok(fs::metadata(lock_path(path)).is_ok_and(|m| m.ino() == held).then_some(lock))
+        Ok(fs::metadata(lock_path(path))
+            .is_ok_and(|m| m.ino() == held)
+            .then_some(lock))
     }
 
     /// Removes the folder, then its lock file.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Map;
-use wpclone_task::{Plan, Progress, Stage, State, StepView, TaskId};
+use wpclone_task::{Plan, Problem, Progress, Stage, State, StepView, TaskId};
 
 use crate::{QueueError, TaskRecord};
 
@@ -57,6 +57,15 @@ impl Fields {
         })
     }
 
+    /// What the task ended with. Whether its target was altered is a matter of all attempts, not of the last.
+    fn problem(&self) -> Result<Option<Problem>, QueueError> {
+        let mut problem: Option<Problem> = self.json("problem")?;
+        if let (Some(problem), Some(changed)) = (&mut problem, self.text("changed")) {
+            problem.changed_target = changed == "1";
+        }
+        Ok(problem)
+    }
+
     /// The task. Results of later steps cover those of earlier ones.
     pub(crate) fn task(self, id: TaskId, sealed_result: Option<String>) -> Result<TaskRecord, QueueError> {
         let need = |name| unreadable(name);
@@ -89,7 +98,7 @@ impl Fields {
             finished_at: self.time("finished")?,
             result,
             sealed_result,
-            problem: self.json("problem")?,
+            problem: self.problem()?,
             version: self.read("version")?.unwrap_or(0),
         })
     }

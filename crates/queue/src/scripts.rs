@@ -39,6 +39,7 @@ reader!(STATS, "lua/stats.lua");
 writer!(ENQUEUE, "lua/enqueue.lua", "");
 writer!(CLAIM, "lua/claim.lua", " flags=allow-oom");
 writer!(HEARTBEAT, "lua/heartbeat.lua", " flags=allow-oom");
+writer!(CHANGED, "lua/changed.lua", " flags=allow-oom");
 writer!(COMPLETE, "lua/complete.lua", " flags=allow-oom");
 writer!(FAIL, "lua/fail.lua", " flags=allow-oom");
 writer!(CANCELLED, "lua/cancelled.lua", " flags=allow-oom");

@@ -127,6 +127,17 @@ impl Queue {
         })
     }
 
+    /// Notes that the task has altered its target, or that it is again as it was. The note outlives the worker and
+    /// its attempt: whatever problem the task ends with says so (`changed_target`).
+    ///
+    /// # Errors
+    /// The lease is lost, or Redis.
+    pub async fn changed(&self, lease: &Lease, changed: bool) -> Result<(), QueueError> {
+        let mut call = self.under(lease, &scripts::CHANGED);
+        call.arg(if changed { "1" } else { "0" });
+        self.held(&call).await.map(drop)
+    }
+
     /// A step went well: the next phase becomes ready, or the task ends.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ const INSTALL_PHP: &str = include_str!("install.php");
 /// The address that is in a template's dump, for a site's own to be put in its place.
 pub(crate) const TEMPLATE_URL: &str = "http://template.invalid";
 
-/// A WordPress, named after the Debian release that packages it.
+/// A WordPress, named after the Debian release that packages it, or npm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// 6.1
@@ -27,18 +27,21 @@ pub enum Version {
     Trixie,
     /// 7.1 or newer
     Sid,
+    /// 6.5 as npm has it; only `./dev test long` fetches it.
+    Npm,
 }
 
 impl Version {
-    /// All of them, oldest first.
-    pub const ALL: [Self; Self::COUNT] = [Self::Bookworm, Self::Trixie, Self::Sid];
-    pub(crate) const COUNT: usize = 3;
+    /// Those that are always there, oldest first.
+    pub const ALL: [Self; 3] = [Self::Bookworm, Self::Trixie, Self::Sid];
+    pub(crate) const COUNT: usize = 4;
 
     fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
             Self::Sid => "sid",
+            Self::Npm => "6.5",
         }
     }
 }
@@ -95,8 +98,9 @@ impl Template {
 fn wordpress_version(tree: &Path) -> Result<String> {
     let file = tree.join("wp-includes/version.php");
     let text = fs::read_to_string(&file).map_err(at(&file))?;
-    let line = text.lines().find_map(|l| l.strip_prefix("$wp_version = '"));
-    let version = line.and_then(|l| l.split('\'').next());
+    let version = text
+        .split_once("$wp_version = '")
+        .and_then(|(_, rest)| rest.split('\'').next());
     version
         .map(str::to_owned)
         .ok_or_else(|| at(&file)(std::io::Error::other("names no version")))
@@ -115,7 +119,9 @@ async fn installed_database(name: &str, version: &str, tree: &Path) -> Result<St
         return Ok(sql);
     }
     let mariadb = Lab::shared().mariadb().await?;
-    let schema = mariadb.schema(&format!("template_{name}")).await?;
+    let schema = mariadb
+        .schema(&format!("template_{}", name.replace('.', "_")))
+        .await?;
     let file = tree.join("wp-config.php");
     fs::write(&file, config::wp_config(&schema, &[])?).map_err(at(&file))?;
     let mut php = command(&crate::base::installed("php")?);

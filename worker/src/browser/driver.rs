@@ -24,7 +24,11 @@ const BROWSERS: [&str; 5] = [
     "/usr/bin/google-chrome",
     "/opt/google/chrome/chrome",
 ];
-const DRIVERS: [&str; 3] = ["/usr/bin/chromedriver", "/usr/lib/chromium/chromedriver", "/usr/local/bin/chromedriver"];
+const DRIVERS: [&str; 3] = [
+    "/usr/bin/chromedriver",
+    "/usr/lib/chromium/chromedriver",
+    "/usr/local/bin/chromedriver",
+];
 
 /// The programs that make a browser.
 #[derive(Debug, Clone)]
@@ -36,7 +40,9 @@ pub(crate) struct Programs {
 impl Programs {
     /// Whether the browser knows nothing but headless.
     pub(crate) fn is_shell(&self) -> bool {
-        self.browser.file_name().is_some_and(|n| n.to_string_lossy().contains("headless-shell"))
+        self.browser
+            .file_name()
+            .is_some_and(|n| n.to_string_lossy().contains("headless-shell"))
     }
 
     /// Runs the browser for its version; what it then calls itself to sites: a Chrome of that version, as Chromium does,
@@ -47,8 +53,14 @@ impl Programs {
             return Err(gone(format!("{} is not there", self.driver.display())));
         }
         let mut command = Command::new(&self.browser);
-        command.args(["--version", "--no-sandbox"]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        let said = timeout(START_LIMIT, command.output()).await.map_err(|_| BrowserError::Slow)?;
+        command
+            .args(["--version", "--no-sandbox"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        let said = timeout(START_LIMIT, command.output())
+            .await
+            .map_err(|_| BrowserError::Slow)?;
         let said = said.map_err(|e| gone(format!("{} cannot be run: {e}", self.browser.display())))?;
         let major = major_version(&String::from_utf8_lossy(&said.stdout))
             .ok_or_else(|| gone(format!("{} does not tell its version", self.browser.display())))?;
@@ -82,8 +94,15 @@ impl Driver {
         let gone = |what: String| BrowserError::Gone(what);
         let home = folder.display().to_string();
         let keep = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
-        let mut env = vec![("HOME".to_owned(), home.clone()), ("XDG_CONFIG_HOME".to_owned(), home)];
-        env.extend(["PATH", "LANG", "TZ", "FONTCONFIG_PATH"].into_iter().filter_map(keep));
+        let mut env = vec![
+            ("HOME".to_owned(), home.clone()),
+            ("XDG_CONFIG_HOME".to_owned(), home),
+        ];
+        env.extend(
+            ["PATH", "LANG", "TZ", "FONTCONFIG_PATH"]
+                .into_iter()
+                .filter_map(keep),
+        );
         let spec = Spec {
             program: programs.driver.clone(),
             args: vec!["--port=0".into(), "--log-level=SEVERE".into()],
@@ -93,7 +112,9 @@ impl Driver {
             run_as: None,
         };
         let mut guarded = Guarded::spawn(spec).await.map_err(|e| gone(e.to_string()))?;
-        let stdout = guarded.stdout().ok_or_else(|| gone("the driver has no output".into()))?;
+        let stdout = guarded
+            .stdout()
+            .ok_or_else(|| gone("the driver has no output".into()))?;
         let mut lines = BufReader::new(stdout).lines();
         let port = timeout(START_LIMIT, async {
             while let Ok(Some(line)) = lines.next_line().await {
@@ -109,7 +130,10 @@ impl Driver {
         };
         // Nobody reads on: the driver must not stand before a full pipe.
         tokio::spawn(async move { while matches!(lines.next_line().await, Ok(Some(_))) {} });
-        Ok(Self { guarded, address: SocketAddr::from(([127, 0, 0, 1], port)) })
+        Ok(Self {
+            guarded,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+        })
     }
 
     /// Where it speaks WebDriver.
@@ -130,7 +154,8 @@ impl Driver {
 
 /// `Chromium 156.0.8078.79 built on Debian …`
 fn major_version(said: &str) -> Option<u32> {
-    said.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
+    said.split_whitespace()
+        .find_map(|word| word.split_once('.')?.0.parse().ok())
 }
 
 /// `ChromeDriver was started successfully on port 34567.`
@@ -145,9 +170,15 @@ mod tests {
 
     #[test]
     fn the_port_is_read_from_what_the_driver_says() {
-        assert_eq!(announced_port("ChromeDriver was started successfully on port 34567."), Some(34567));
+        assert_eq!(
+            announced_port("ChromeDriver was started successfully on port 34567."),
+            Some(34567)
+        );
         assert_eq!(announced_port("Starting ChromeDriver 156 on port 0"), None);
-        assert_eq!(major_version("Chromium 156.0.8078.79 built on Debian GNU/Linux 12"), Some(156));
+        assert_eq!(
+            major_version("Chromium 156.0.8078.79 built on Debian GNU/Linux 12"),
+            Some(156)
+        );
         assert_eq!(major_version("segmentation fault"), None);
     }
 }

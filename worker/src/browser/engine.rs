@@ -24,18 +24,28 @@ pub(crate) struct WebDriver {
 
 impl WebDriver {
     /// Starts a browser that reaches the world through the SOCKS5 proxy at `gate` and no other way.
-    pub(crate) async fn start(driver: &str, programs: &Programs, user_agent: &str, gate: SocketAddr) -> Result<Self, BrowserError> {
+    pub(crate) async fn start(
+        driver: &str,
+        programs: &Programs,
+        user_agent: &str,
+        gate: SocketAddr,
+    ) -> Result<Self, BrowserError> {
         let capabilities = capabilities(programs, gate);
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities);
-        let client = limited(SESSION_LIMIT, builder.connect(driver)).await?.map_err(|e| BrowserError::Gone(session_error(&e)))?;
+        let client = limited(SESSION_LIMIT, builder.connect(driver))
+            .await?
+            .map_err(|e| BrowserError::Gone(session_error(&e)))?;
         let browser = Self { client };
-        browser.cdp("Network.setUserAgentOverride", json!({ "userAgent": user_agent })).await?;
+        browser
+            .cdp("Network.setUserAgentOverride", json!({ "userAgent": user_agent }))
+            .await?;
         Ok(browser)
     }
 
     async fn cdp(&self, command: &'static str, params: Value) -> Result<Value, BrowserError> {
-        self.vendor("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
+        self.vendor("goog/cdp/execute", json!({ "cmd": command, "params": params }))
+            .await
     }
 
     async fn vendor(&self, path: &'static str, body: Value) -> Result<Value, BrowserError> {
@@ -44,12 +54,16 @@ impl WebDriver {
 
     async fn command<T>(&self, call: impl Future<Output = Result<T, CmdError>>) -> Result<T, BrowserError> {
         limited(COMMAND_LIMIT, call).await?.map_err(|error| match error {
-            CmdError::Standard(e) if e.error() == "invalid session id" => BrowserError::Gone("its session has ended".into()),
+            CmdError::Standard(e) if e.error() == "invalid session id" => {
+                BrowserError::Gone("its session has ended".into())
+            }
             // chromedriver: `disconnected`, `tab crashed`, `chrome not reachable` come as `unknown error`.
             CmdError::Standard(e) if e.error() == "unknown error" && is_death(&e.message) => {
                 BrowserError::Gone("it crashed".into())
             }
-            CmdError::Standard(e) if e.error() == "timeout" || e.error() == "script timeout" => BrowserError::Slow,
+            CmdError::Standard(e) if e.error() == "timeout" || e.error() == "script timeout" => {
+                BrowserError::Slow
+            }
             // The message may quote the page: only the kind is told.
             CmdError::Standard(e) => BrowserError::Refused(e.error().to_owned()),
             CmdError::NotJson(_) | CmdError::Json(_) | CmdError::NotW3C(_) => {
@@ -61,11 +75,20 @@ impl WebDriver {
 }
 
 fn is_death(message: &str) -> bool {
-    ["disconnected", "crashed", "not reachable", "no such execution context"].iter().any(|m| message.contains(m))
+    [
+        "disconnected",
+        "crashed",
+        "not reachable",
+        "no such execution context",
+    ]
+    .iter()
+    .any(|m| message.contains(m))
 }
 
 async fn limited<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, BrowserError> {
-    tokio::time::timeout(limit, call).await.map_err(|_| BrowserError::Slow)
+    tokio::time::timeout(limit, call)
+        .await
+        .map_err(|_| BrowserError::Slow)
 }
 
 fn session_error(error: &NewSessionError) -> String {
@@ -89,9 +112,18 @@ fn capabilities(programs: &Programs, gate: SocketAddr) -> Capabilities {
     ];
     args.extend(
         [
-            "--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-dev-shm-usage",
-            "--disable-extensions", "--disable-gpu", "--disable-quic", "--disable-sync", "--hide-scrollbars", "--mute-audio",
-            "--no-default-browser-check", "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-default-apps",
+            "--disable-dev-shm-usage",
+            "--disable-extensions",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-sync",
+            "--hide-scrollbars",
+            "--mute-audio",
+            "--no-default-browser-check",
+            "--no-first-run",
         ]
         .map(str::to_owned),
     );
@@ -148,7 +180,8 @@ impl Browser for WebDriver {
 
     async fn cookies(&self) -> Result<Vec<Cookie>, BrowserError> {
         let all = self.cdp("Network.getAllCookies", json!({})).await?;
-        serde_json::from_value(all["cookies"].clone()).map_err(|_| BrowserError::Refused("cookies that are none".into()))
+        serde_json::from_value(all["cookies"].clone())
+            .map_err(|_| BrowserError::Refused("cookies that are none".into()))
     }
 
     async fn screenshot(&self) -> Result<Vec<u8>, BrowserError> {
@@ -157,12 +190,26 @@ impl Browser for WebDriver {
 
     async fn block(&self, patterns: &[&str]) -> Result<(), BrowserError> {
         self.cdp("Network.enable", json!({})).await?;
-        self.cdp("Network.setBlockedURLs", json!({ "urls": patterns })).await.map(drop)
+        self.cdp("Network.setBlockedURLs", json!({ "urls": patterns }))
+            .await
+            .map(drop)
     }
 
     async fn console(&self) -> Result<Vec<String>, BrowserError> {
         let entries = self.vendor("se/log", json!({ "type": "browser" })).await?;
-        let line = |e: &Value| format!("{} {}", e["level"].as_str().unwrap_or("?"), e["message"].as_str().unwrap_or_default());
-        Ok(entries.as_array().into_iter().flatten().take(300).map(|e| line(e).chars().take(1000).collect()).collect())
+        let line = |e: &Value| {
+            format!(
+                "{} {}",
+                e["level"].as_str().unwrap_or("?"),
+                e["message"].as_str().unwrap_or_default()
+            )
+        };
+        Ok(entries
+            .as_array()
+            .into_iter()
+            .flatten()
+            .take(300)
+            .map(|e| line(e).chars().take(1000).collect())
+            .collect())
     }
 }

@@ -38,17 +38,27 @@ pub(crate) struct Evidence<'a> {
 
 impl<'a> Evidence<'a> {
     pub(crate) fn new(artifacts: &'a Artifacts, task: TaskId, secrets: &[SecretString]) -> Self {
-        Self { artifacts, task, redactor: Mutex::new(Redactor::new(secrets)) }
+        Self {
+            artifacts,
+            task,
+            redactor: Mutex::new(Redactor::new(secrets)),
+        }
     }
 
     /// One secret more to leave out, as soon as it is known.
     pub(crate) fn secret(&self, secret: &SecretString) {
-        self.redactor.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add(secret);
+        self.redactor
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .add(secret);
     }
 
     /// The text without any secret.
     pub(crate) fn clean(&self, text: &str) -> String {
-        self.redactor.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clean(text)
+        self.redactor
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clean(text)
     }
 
     /// A picture of the page that is open. `point`: what to show of a long page.
@@ -65,31 +75,50 @@ impl<'a> Evidence<'a> {
     }
 
     /// Everything about a failure: the page that shows it, its picture, and the logs.
-    pub(crate) async fn failure(&self, browser: Option<&dyn Browser>, http: &Http, gate: &Gate, trouble: &Trouble) {
+    pub(crate) async fn failure(
+        &self,
+        browser: Option<&dyn Browser>,
+        http: &Http,
+        gate: &Gate,
+        trouble: &Trouble,
+    ) {
         let answered = trouble.answer.as_ref().map(|answer| self.clean(&answer.text()));
         if let Some(browser) = browser {
             if let Some(page) = &answered {
                 let _ = browser.run(SHOW, vec![json!(page)]).await;
             }
             let open = match &answered {
-                None => browser.run(SOURCE, vec![json!(MAX_PAGE)]).await.ok().and_then(|s| s.as_str().map(str::to_owned)),
+                None => browser
+                    .run(SOURCE, vec![json!(MAX_PAGE)])
+                    .await
+                    .ok()
+                    .and_then(|s| s.as_str().map(str::to_owned)),
                 Some(_) => None,
             };
             self.picture(browser, "failure.png", None).await;
             if let Some(open) = open {
-                self.keep_text("failure.html", "text/html; charset=utf-8", &open).await;
+                self.keep_text("failure.html", "text/html; charset=utf-8", &open)
+                    .await;
             }
             match browser.console().await {
-                Ok(lines) if !lines.is_empty() => self.keep_text("console.log", "text/plain; charset=utf-8", &lines.join("\n")).await,
+                Ok(lines) if !lines.is_empty() => {
+                    self.keep_text("console.log", "text/plain; charset=utf-8", &lines.join("\n"))
+                        .await
+                }
                 _ => {}
             }
         }
         if let Some(page) = &answered {
-            self.keep_text("failure.html", "text/html; charset=utf-8", page).await;
+            self.keep_text("failure.html", "text/html; charset=utf-8", page)
+                .await;
         }
-        let visits = gate.visits().into_iter().map(|v| format!("connect {}:{} {:?}", v.host, v.port, v.outcome));
+        let visits = gate
+            .visits()
+            .into_iter()
+            .map(|v| format!("connect {}:{} {:?}", v.host, v.port, v.outcome));
         let lines: Vec<String> = http.log().into_iter().chain(visits).collect();
-        self.keep_text("network.log", "text/plain; charset=utf-8", &lines.join("\n")).await;
+        self.keep_text("network.log", "text/plain; charset=utf-8", &lines.join("\n"))
+            .await;
     }
 
     async fn keep_text(&self, name: &str, kind: &str, text: &str) {

@@ -17,7 +17,7 @@ use url::Url;
 use wpclone_task::{Code, Problem};
 
 pub(crate) use driver::{Programs, find_programs};
-pub(crate) use stage::{BrowserStage, Deadlines, End, Job};
+pub(crate) use stage::{BrowserStage, Deadlines, End, Job, News};
 
 /// How often a page is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(25);
@@ -39,10 +39,13 @@ pub(crate) enum BrowserError {
 impl From<BrowserError> for Problem {
     fn from(error: BrowserError) -> Self {
         match error {
-            BrowserError::Slow => Self::new(Code::Deadline, "A page of the site did not become ready in time."),
-            BrowserError::Gone(what) | BrowserError::Refused(what) => {
-                Self::new(Code::BrowserCrashed, format!("The browser stopped working: {what}."))
+            BrowserError::Slow => {
+                Self::new(Code::Deadline, "A page of the site did not become ready in time.")
             }
+            BrowserError::Gone(what) | BrowserError::Refused(what) => Self::new(
+                Code::BrowserCrashed,
+                format!("The browser stopped working: {what}."),
+            ),
         }
     }
 }
@@ -78,7 +81,12 @@ pub(crate) trait Browser: Send + Sync {
 }
 
 /// Runs a script again and again until it returns something other than null.
-async fn wait(browser: &dyn Browser, script: &str, args: Vec<Value>, limit: Duration) -> Result<Value, BrowserError> {
+async fn wait(
+    browser: &dyn Browser,
+    script: &str,
+    args: Vec<Value>,
+    limit: Duration,
+) -> Result<Value, BrowserError> {
     let ready = async {
         loop {
             match browser.run(script, args.clone()).await {
@@ -89,5 +97,7 @@ async fn wait(browser: &dyn Browser, script: &str, args: Vec<Value>, limit: Dura
             }
         }
     };
-    tokio::time::timeout(limit, ready).await.map_err(|_| BrowserError::Slow)?
+    tokio::time::timeout(limit, ready)
+        .await
+        .map_err(|_| BrowserError::Slow)?
 }

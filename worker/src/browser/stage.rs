@@ -12,7 +12,8 @@ use wpclone_guard::unique_folder;
 use wpclone_migrator::VERSION;
 use wpclone_service::networks::Networks;
 use wpclone_task::{
-    Code, CreateAppPasswordRequest, Outcome, Problem, Progress, Request, SecretString, SetupRequest, SetupResult, Stage, TaskId,
+    Code, CreateAppPasswordRequest, Outcome, Problem, Progress, Request, SecretString, SetupRequest,
+    SetupResult, Stage, TaskId,
 };
 
 use super::driver::Driver;
@@ -31,12 +32,20 @@ pub(crate) struct Deadlines {
     pub(crate) hard: Duration,
 }
 
+/// What the queue is to hear of a step while it goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    pub(crate) progress: Progress,
+    /// Whether the site was altered, or is again as it was; `None` while this attempt has not touched it.
+    pub(crate) changed: Option<bool>,
+}
+
 /// A step to do.
 pub(crate) struct Job {
     pub(crate) task: TaskId,
     pub(crate) request: Request,
     pub(crate) secrets: Vec<SecretString>,
-    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) news: watch::Sender<News>,
     /// Cancelled when the step must stop: its owner wants it, the lease is lost, or the worker goes.
     pub(crate) stop: CancellationToken,
     /// Told the process that all of the step's browser descends from.
@@ -52,41 +61,39 @@ pub(crate) enum End {
 
 /// What a step says while it goes on, and what it has done to the site.
 pub(crate) struct Ledger<'a> {
-    progress: &'a watch::Sender<Progress>,
+    news: &'a watch::Sender<News>,
     evidence: &'a Evidence<'a>,
-    told: Mutex<Told>,
-}
-
-#[derive(Default)]
-struct Told {
-    achieved: Vec<String>,
-    changed: bool,
+    achieved: Mutex<Vec<String>>,
 }
 
 impl Ledger<'_> {
     /// Progress; never goes back.
     pub(crate) fn say(&self, percent: u8, message: &str) {
         tracing::info!(percent, "{message}");
-        self.progress.send_modify(|p| *p = Progress { percent: p.percent.max(percent), message: message.to_owned() });
-    }
-
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        self.news.send_modify(|news| {
+            news.progress = Progress {
+                percent: news.progress.percent.max(percent),
+                message: message.to_owned(),
+            };
+        });
     }
 
     /// Something that stays, whatever comes after.
     pub(crate) fn achieved(&self, what: impl Into<String>) {
-        self.told().achieved.push(what.into());
+        self.achieved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(what.into());
     }
 
     /// From here on the site may have been altered.
     pub(crate) fn changed(&self) {
-        self.told().changed = true;
+        self.news.send_modify(|news| news.changed = Some(true));
     }
 
-    /// What was altered is as it was.
+    /// What was altered is as it was, in earlier attempts too.
     pub(crate) fn unchanged(&self) {
-        self.told().changed = false;
+        self.news.send_modify(|news| news.changed = Some(false));
     }
 
     /// A secret that has become known.
@@ -95,9 +102,10 @@ impl Ledger<'_> {
     }
 
     fn complete(&self, mut problem: Problem) -> Problem {
-        let told = self.told();
-        problem.achieved.clone_from(&told.achieved);
-        problem.changed_target = told.changed;
+        problem
+            .achieved
+            .clone_from(&self.achieved.lock().unwrap_or_else(PoisonError::into_inner));
+        problem.changed_target = self.news.borrow().changed.unwrap_or(false);
         problem.detail = self.evidence.clean(&problem.detail);
         problem.at(Stage::Browser)
     }
@@ -127,7 +135,11 @@ impl BrowserStage {
     /// Does one step. Whatever comes of it, no process and no folder of it is left.
     pub(crate) async fn run(&self, job: &Job) -> End {
         let evidence = Evidence::new(&self.artifacts, job.task, &job.secrets);
-        let ledger = Ledger { progress: &job.progress, evidence: &evidence, told: Mutex::default() };
+        let ledger = Ledger {
+            news: &job.news,
+            evidence: &evidence,
+            achieved: Mutex::default(),
+        };
         let driver = tokio::sync::Mutex::new(None);
         let end = tokio::select! {
             biased;
@@ -146,10 +158,18 @@ impl BrowserStage {
         end
     }
 
-    async fn work(&self, job: &Job, ledger: &Ledger<'_>, driver: &tokio::sync::Mutex<Option<Driver>>) -> Done<Outcome> {
-        let gate = Gate::open(self.networks.clone()).await;
-        let gate = Arc::new(gate.map_err(|e| Problem::new(Code::WorkerFault, format!("No way out to sites: {e}.")))?);
-        let http = Http::new(Arc::clone(&gate), &self.user_agent, self.deadlines.step)?;
+    async fn work(
+        &self,
+        job: &Job,
+        ledger: &Ledger<'_>,
+        driver: &tokio::sync::Mutex<Option<Driver>>,
+    ) -> Done<Outcome> {
+        let fault = |e: &dyn std::error::Error| {
+            Problem::new(Code::WorkerFault, format!("There is no way out to sites: {e}."))
+        };
+        let gate = Arc::new(Gate::open(self.networks.clone()).await.map_err(|e| fault(&e))?);
+        let http =
+            Http::new(Arc::clone(&gate), &self.user_agent, self.deadlines.step).map_err(|e| fault(&e))?;
         ledger.say(2, "Looking at the site and starting a browser");
         let given = &job.request.login().site;
         // The browser takes as long to start as the site to answer.
@@ -158,21 +178,43 @@ impl BrowserStage {
             (Ok(site), Ok(browser)) => (site, browser),
             (Err(trouble), browser) => {
                 let browser = browser.ok();
-                ledger.evidence.failure(browser.as_ref().map(|b| b as &dyn Browser), &http, &gate, &trouble).await;
+                ledger
+                    .evidence
+                    .failure(
+                        browser.as_ref().map(|b| b as &dyn Browser),
+                        &http,
+                        &gate,
+                        &trouble,
+                    )
+                    .await;
                 return Err(trouble);
             }
             (_, Err(trouble)) => return Err(trouble),
         };
-        let tools = Tools { browser: &browser, http: &http, ledger, evidence: ledger.evidence, step: self.deadlines.step };
+        let tools = Tools {
+            browser: &browser,
+            http: &http,
+            ledger,
+            evidence: ledger.evidence,
+            step: self.deadlines.step,
+        };
         let done = timeout(self.deadlines.soft, tools.go(job, &site)).await;
         let done = done.unwrap_or_else(|_| Err(too_long("The task", self.deadlines.soft).into()));
         if let Err(trouble) = &done {
-            ledger.evidence.failure(Some(&browser), &http, &gate, trouble).await;
+            ledger
+                .evidence
+                .failure(Some(&browser), &http, &gate, trouble)
+                .await;
         }
         done
     }
 
-    async fn start(&self, job: &Job, gate: &Gate, slot: &tokio::sync::Mutex<Option<Driver>>) -> Done<WebDriver> {
+    async fn start(
+        &self,
+        job: &Job,
+        gate: &Gate,
+        slot: &tokio::sync::Mutex<Option<Driver>>,
+    ) -> Done<WebDriver> {
         let driver = Driver::start(&self.programs, unique_folder(&self.folders, "task")).await?;
         job.browser_pid.send_replace(driver.guard_pid());
         let url = driver.url();
@@ -182,20 +224,28 @@ impl BrowserStage {
 }
 
 fn too_long(what: &str, limit: Duration) -> Problem {
-    Problem::new(Code::Deadline, format!("{what} took longer than {} seconds.", limit.as_secs()))
+    Problem::new(
+        Code::Deadline,
+        format!("{what} took longer than {} seconds.", limit.as_secs()),
+    )
 }
 
 impl Tools<'_> {
     async fn go(&self, job: &Job, site: &wpclone_task::SiteUrl) -> Done<Outcome> {
         match &job.request {
             Request::Setup(request) => self.setup(request, site).await.map(Outcome::Setup),
-            Request::CreateAppPassword(request) => self.app_password(job.task, request, site).await.map(Outcome::AppPassword),
+            Request::CreateAppPassword(request) => self
+                .app_password(job.task, request, site)
+                .await
+                .map(Outcome::AppPassword),
         }
     }
 
     /// A part of the step within its deadline.
     async fn part<T>(&self, name: &str, work: impl Future<Output = Done<T>>) -> Done<T> {
-        timeout(self.step, work).await.unwrap_or_else(|_| Err(Trouble::from(too_long(name, self.step)).into()))
+        timeout(self.step, work)
+            .await
+            .unwrap_or_else(|_| Err(Trouble::from(too_long(name, self.step)).into()))
     }
 
     async fn enter<'a>(
@@ -215,13 +265,27 @@ impl Tools<'_> {
         const PLUGINS: &str = "wp-admin/plugins.php";
         let row = format!("tr[data-plugin='{}.php']", wpclone_migrator::PLUGIN);
         let admin = self.enter(site, &request.login, PLUGINS).await?;
-        self.evidence.picture(self.browser, "before.png", Some(&row)).await;
-        let plugin_status = self.part("Installing the migrator", wordpress::install(&admin, self.ledger)).await?;
+        self.evidence
+            .picture(self.browser, "before.png", Some(&row))
+            .await;
+        let plugin_status = self
+            .part("Installing the migrator", wordpress::install(&admin, self.ledger))
+            .await?;
         self.ledger.say(75, "Opening the migrator and reading its key");
-        let key = self.part("Reading the key", wordpress::open_migrator(&admin, request.role, self.ledger)).await?;
+        let key = self
+            .part(
+                "Reading the key",
+                wordpress::open_migrator(&admin, request.role, self.ledger),
+            )
+            .await?;
         self.ledger.secret(&key);
         self.ledger.say(85, "Asking the migrator with its key");
-        let status = self.part("Asking the migrator", wordpress::prove_migrator(&admin, &key, self.step)).await?;
+        let status = self
+            .part(
+                "Asking the migrator",
+                wordpress::prove_migrator(&admin, &key, self.step),
+            )
+            .await?;
         let wanted = request.role == wpclone_task::Role::Target;
         if status.plugin_version != VERSION || status.import_enabled != wanted {
             let detail = "Another version of the migrator answers, or not the one that was set up: is a cache in between?";
@@ -247,12 +311,16 @@ impl Tools<'_> {
         const PROFILE: &str = "wp-admin/profile.php";
         const SECTION: &str = "#application-passwords-section";
         let admin = self.enter(site, &request.login, PROFILE).await?;
-        self.evidence.picture(self.browser, "before.png", Some(SECTION)).await;
+        self.evidence
+            .picture(self.browser, "before.png", Some(SECTION))
+            .await;
         let making = wordpress::create_app_password(&admin, task, &request.app_name, self.ledger);
         let made = self.part("Making the application password", making).await?;
         self.ledger.say(95, "The application password works");
         self.browser.go(&site.at(PROFILE)).await?;
-        self.evidence.picture(self.browser, "after.png", Some(SECTION)).await;
+        self.evidence
+            .picture(self.browser, "after.png", Some(SECTION))
+            .await;
         Ok(made)
     }
 }

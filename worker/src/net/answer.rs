@@ -21,7 +21,10 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     pub(crate) fn text(&self) -> String {
@@ -37,7 +40,11 @@ impl Answer {
         let kind = self.header("content-type").unwrap_or_default();
         let is_json = kind.split(';').next().is_some_and(|k| k.trim().ends_with("json"));
         // serde_json refuses what is nested deeper than 128.
-        if is_json { serde_json::from_slice(&self.body).ok() } else { None }
+        if is_json {
+            serde_json::from_slice(&self.body).ok()
+        } else {
+            None
+        }
     }
 
     /// Reads the page. Parsing megabytes takes a while: other tasks go on meanwhile.
@@ -61,7 +68,8 @@ impl Answer {
     pub(crate) fn is_challenge(&self) -> bool {
         const MARKS: &str = "#challenge-form, #cf-challenge-running, #challenge-running, #sg-captcha-form, \
              script[src*='/cdn-cgi/challenge-platform/'], form[action*='sgcaptcha'], meta[content*='sgcaptcha']";
-        self.header("cf-mitigated") == Some("challenge") || (self.status >= 400 || self.status == 202) && self.page(|p| p.has(MARKS))
+        self.header("cf-mitigated") == Some("challenge")
+            || (self.status >= 400 || self.status == 202) && self.page(|p| p.has(MARKS))
     }
 }
 
@@ -94,9 +102,14 @@ impl Page {
 
     /// Names and values of a form's hidden fields.
     pub(crate) fn hidden_fields(&self, form: &str) -> Vec<(String, String)> {
-        let Ok(selector) = Selector::parse(&format!("{form} input[type=hidden][name]")) else { return Vec::new() };
+        let Ok(selector) = Selector::parse(&format!("{form} input[type=hidden][name]")) else {
+            return Vec::new();
+        };
         let field = |e: scraper::ElementRef<'_>| {
-            Some((e.value().attr("name")?.to_owned(), e.value().attr("value").unwrap_or_default().to_owned()))
+            Some((
+                e.value().attr("name")?.to_owned(),
+                e.value().attr("value").unwrap_or_default().to_owned(),
+            ))
         };
         self.0.select(&selector).take(50).filter_map(field).collect()
     }
@@ -105,7 +118,10 @@ impl Page {
     pub(crate) fn wordpress_version(&self) -> Option<String> {
         let body = self.select("body.wp-admin")?;
         let version = body.value().classes().find_map(|c| c.strip_prefix("version-"))?;
-        let numbers: Vec<&str> = version.split('-').take_while(|n| n.chars().all(|c| c.is_ascii_digit())).collect();
+        let numbers: Vec<&str> = version
+            .split('-')
+            .take_while(|n| n.chars().all(|c| c.is_ascii_digit()))
+            .collect();
         (!numbers.is_empty()).then(|| numbers.join("."))
     }
 }

@@ -12,7 +12,12 @@ pub(crate) enum Body {
     Form(Vec<(String, String)>),
     Json(Value),
     /// A multipart form with one file.
-    Upload { fields: Vec<(String, String)>, field: &'static str, file_name: &'static str, file: Bytes },
+    Upload {
+        fields: Vec<(String, String)>,
+        field: &'static str,
+        file_name: &'static str,
+        file: Bytes,
+    },
 }
 
 /// A request.
@@ -26,11 +31,21 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: Body::Empty }
+        Self {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            body: Body::Empty,
+        }
     }
 
     pub(crate) fn post(url: Url, body: Body) -> Self {
-        Self { method: Method::POST, url, headers: Vec::new(), body }
+        Self {
+            method: Method::POST,
+            url,
+            headers: Vec::new(),
+            body,
+        }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {

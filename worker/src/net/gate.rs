@@ -54,7 +54,11 @@ impl Gate {
         let address = listener.local_addr()?;
         let visits = Arc::new(Mutex::new(VecDeque::new()));
         let serving = tokio::spawn(serve(listener, Arc::new(networks), Arc::clone(&visits)));
-        Ok(Self { address, visits, _serving: AbortOnDropHandle::new(serving) })
+        Ok(Self {
+            address,
+            visits,
+            _serving: AbortOnDropHandle::new(serving),
+        })
     }
 
     /// Where it listens.
@@ -66,12 +70,21 @@ impl Gate {
     pub(crate) fn latest(&self, host: &str, port: u16) -> Option<Outcome> {
         let host = host.trim_matches(['[', ']']);
         let visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
-        visits.iter().rev().find(|v| v.host == host && v.port == port).map(|v| v.outcome.clone())
+        visits
+            .iter()
+            .rev()
+            .find(|v| v.host == host && v.port == port)
+            .map(|v| v.outcome.clone())
     }
 
     /// All connections, for the network log.
     pub(crate) fn visits(&self) -> Vec<Visit> {
-        self.visits.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.visits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 }
 
@@ -81,8 +94,12 @@ async fn serve(listener: TcpListener, networks: Arc<Networks>, visits: Arc<Mutex
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let Ok((client, _)) = listener.accept().await else { continue };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let Ok((client, _)) = listener.accept().await else {
+            continue;
+        };
         let (networks, visits) = (Arc::clone(&networks), Arc::clone(&visits));
         connections.spawn(async move {
             let _slot = slot;
@@ -125,7 +142,9 @@ async fn handshake(client: &mut TcpStream) -> io::Result<(String, u16)> {
     }
     client.read_exact(&mut vec![0; usize::from(methods)]).await?;
     client.write_all(&[5, 0]).await?;
-    let [5, 1, 0, kind] = read(client).await? else { return Err(wrong("not a CONNECT")) };
+    let [5, 1, 0, kind] = read(client).await? else {
+        return Err(wrong("not a CONNECT"));
+    };
     let host = match kind {
         1 => IpAddr::from(read::<4>(client).await?).to_string(),
         4 => IpAddr::from(read::<16>(client).await?).to_string(),
@@ -151,11 +170,17 @@ async fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
 async fn connect(host: &str, port: u16, networks: &Networks) -> Result<TcpStream, Outcome> {
     let failed = |error: io::Error| Outcome::Failed(error.to_string());
     let slow = |_| Outcome::Failed("it did not answer in time".into());
-    let found = timeout(CONNECT_LIMIT, lookup_host((host, port))).await.map_err(slow)?.map_err(failed)?;
+    let found = timeout(CONNECT_LIMIT, lookup_host((host, port)))
+        .await
+        .map_err(slow)?
+        .map_err(failed)?;
     let all: Vec<SocketAddr> = found.take(16).collect();
     let allowed: Vec<SocketAddr> = all.iter().copied().filter(|a| networks.allow(a.ip())).collect();
     if allowed.is_empty() && !all.is_empty() {
         return Err(Outcome::Denied);
     }
-    timeout(CONNECT_LIMIT, TcpStream::connect(allowed.as_slice())).await.map_err(slow)?.map_err(failed)
+    timeout(CONNECT_LIMIT, TcpStream::connect(allowed.as_slice()))
+        .await
+        .map_err(slow)?
+        .map_err(failed)
 }

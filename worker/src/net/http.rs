@@ -22,7 +22,14 @@ const MAX_HOPS: usize = 5;
 /// Requests remembered for the network log.
 const MAX_LOG: usize = 300;
 /// Headers that somebody reads.
-const KEPT_HEADERS: [&str; 6] = ["content-type", "www-authenticate", "cf-mitigated", "retry-after", "link", "x-powered-by"];
+const KEPT_HEADERS: [&str; 6] = [
+    "content-type",
+    "www-authenticate",
+    "cf-mitigated",
+    "retry-after",
+    "link",
+    "x-powered-by",
+];
 
 /// An HTTP client with the cookies of one session.
 pub(crate) struct Http {
@@ -36,7 +43,7 @@ pub(crate) struct Http {
 
 impl Http {
     /// `limit`: how long one request may take, its body included.
-    pub(crate) fn new(gate: Arc<Gate>, user_agent: &str, limit: Duration) -> Result<Self, Problem> {
+    pub(crate) fn new(gate: Arc<Gate>, user_agent: &str, limit: Duration) -> reqwest::Result<Self> {
         let jar = Arc::new(Jar::default());
         let build = |cookies: Option<Arc<Jar>>| {
             let mut builder = Client::builder()
@@ -49,10 +56,16 @@ impl Http {
             }
             builder.build()
         };
-        let fault = |e: reqwest::Error| Problem::new(Code::WorkerFault, format!("The HTTP client cannot be made: {e}"));
-        let client = build(Some(Arc::clone(&jar))).map_err(fault)?;
-        let bare = build(None).map_err(fault)?;
-        Ok(Self { client, bare, jar, gate, limit, log: Mutex::default() })
+        let client = build(Some(Arc::clone(&jar)))?;
+        let bare = build(None)?;
+        Ok(Self {
+            client,
+            bare,
+            jar,
+            gate,
+            limit,
+            log: Mutex::default(),
+        })
     }
 
     /// The client without cookies, for requests that bring their own proof.
@@ -88,7 +101,8 @@ impl Http {
                 _ => return Ok(answer),
             }
         }
-        Err(Problem::new(Code::Redirected, "The site redirects in a circle.").with("to", origin_and_path(&ask.url)))
+        Err(Problem::new(Code::Redirected, "The site redirects in a circle.")
+            .with("to", origin_and_path(&ask.url)))
     }
 
     async fn once(&self, client: &Client, ask: &Ask) -> Result<Answer, Problem> {
@@ -98,7 +112,12 @@ impl Http {
             Ok(answer) => answer.status.to_string(),
             Err(_) => "no answer".to_owned(),
         };
-        let line = format!("{} {} {told} {} ms", ask.method, origin_and_path(&ask.url), started.elapsed().as_millis());
+        let line = format!(
+            "{} {} {told} {} ms",
+            ask.method,
+            origin_and_path(&ask.url),
+            started.elapsed().as_millis()
+        );
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if log.len() < MAX_LOG {
             log.push(line);
@@ -109,20 +128,29 @@ impl Http {
     /// Why there was no answer. The gate knows better than the client, which sees only that the gate said no.
     fn explain(&self, error: &reqwest::Error, url: &Url) -> Problem {
         let host = url.host_str().unwrap_or_default();
-        let visit = url.port_or_known_default().and_then(|port| self.gate.latest(host, port));
+        let visit = url
+            .port_or_known_default()
+            .and_then(|port| self.gate.latest(host, port));
         match visit {
-            Some(Outcome::Denied) => {
-                Problem::new(Code::SiteNotAllowed, format!("{host} is in a network that sites may not be in."))
-            }
+            Some(Outcome::Denied) => Problem::new(
+                Code::SiteNotAllowed,
+                format!("{host} is in a network that sites may not be in."),
+            ),
             Some(Outcome::Failed(why)) => {
                 Problem::new(Code::SiteUnreachable, format!("{host} cannot be reached: {why}."))
             }
             _ if error.is_timeout() => {
                 let seconds = self.limit.as_secs();
-                Problem::new(Code::SiteUnreachable, format!("{host} did not answer within {seconds} seconds."))
+                Problem::new(
+                    Code::SiteUnreachable,
+                    format!("{host} did not answer within {seconds} seconds."),
+                )
             }
             _ => match certificate_fault(error) {
-                Some(why) => Problem::new(Code::TlsInvalid, format!("The certificate of {host} is not valid: {why}.")),
+                Some(why) => Problem::new(
+                    Code::TlsInvalid,
+                    format!("The certificate of {host} is not valid: {why}."),
+                ),
                 None => Problem::new(Code::SiteUnreachable, format!("{host} broke the connection off.")),
             },
         }
@@ -142,9 +170,18 @@ fn request(client: &Client, ask: &Ask) -> reqwest::Result<RequestBuilder> {
         Body::Empty => request,
         Body::Form(fields) => request.form(fields),
         Body::Json(value) => request.json(value),
-        Body::Upload { fields, field, file_name, file } => {
-            let part = Part::bytes(file.to_vec()).file_name(*file_name).mime_str("application/zip")?;
-            let form = fields.iter().fold(Form::new(), |form, (k, v)| form.text(k.clone(), v.clone()));
+        Body::Upload {
+            fields,
+            field,
+            file_name,
+            file,
+        } => {
+            let part = Part::bytes(file.to_vec())
+                .file_name(*file_name)
+                .mime_str("application/zip")?;
+            let form = fields
+                .iter()
+                .fold(Form::new(), |form, (k, v)| form.text(k.clone(), v.clone()));
             request.multipart(form.part(*field, part))
         }
     })
@@ -152,10 +189,21 @@ fn request(client: &Client, ask: &Ask) -> reqwest::Result<RequestBuilder> {
 
 async fn read(mut response: Response) -> reqwest::Result<Answer> {
     let (url, status) = (response.url().clone(), response.status().as_u16());
-    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let headers = KEPT_HEADERS.iter().filter_map(|name| Some(((*name).to_owned(), header(name)?))).collect();
+    let header = |name: &str| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned)
+    };
+    let headers = KEPT_HEADERS
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), header(name)?)))
+        .collect();
     let is_redirect = response.status().is_redirection();
-    let location = header(LOCATION.as_str()).filter(|_| is_redirect).and_then(|to| url.join(&to).ok());
+    let location = header(LOCATION.as_str())
+        .filter(|_| is_redirect)
+        .and_then(|to| url.join(&to).ok());
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         let room = MAX_BODY - body.len();
@@ -164,7 +212,13 @@ async fn read(mut response: Response) -> reqwest::Result<Answer> {
             break;
         }
     }
-    Ok(Answer { url, status, headers, body: Bytes::from(body), location })
+    Ok(Answer {
+        url,
+        status,
+        headers,
+        body: Bytes::from(body),
+        location,
+    })
 }
 
 /// What is wrong with the certificate, when that is what stopped the request.
@@ -172,7 +226,10 @@ fn certificate_fault(error: &reqwest::Error) -> Option<String> {
     let mut source = error.source();
     while let Some(cause) = source {
         let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
-            cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()
+            cause
+                .downcast_ref::<std::io::Error>()?
+                .get_ref()?
+                .downcast_ref::<rustls::Error>()
         });
         match tls {
             Some(rustls::Error::InvalidCertificate(why)) => return Some(why.to_string()),
@@ -182,4 +239,3 @@ fn certificate_fault(error: &reqwest::Error) -> Option<String> {
     }
     None
 }
-

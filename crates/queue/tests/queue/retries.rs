@@ -15,6 +15,33 @@ fn percent(percent: u8) -> Progress {
 }
 
 #[tokio::test]
+async fn what_an_earlier_attempt_altered_is_said_at_the_end() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    let first = queue.take().await;
+    queue.changed(&first.lease, true).await.unwrap();
+    queue
+        .fail(&first.lease, &problem(Code::SiteUnreachable))
+        .await
+        .unwrap();
+    assert!(
+        queue.changed(&first.lease, false).await.is_err(),
+        "an old token notes nothing"
+    );
+    for _ in 0..2 {
+        redis.make_due(&first).await;
+        queue.sweep().await.unwrap();
+        let claim = queue.take().await;
+        queue
+            .fail(&claim.lease, &problem(Code::SiteUnreachable))
+            .await
+            .unwrap();
+    }
+    assert!(queue.task(id).await.problem.unwrap().changed_target);
+}
+
+#[tokio::test]
 async fn a_failure_worth_it_is_tried_three_times_with_growing_pauses() {
     let redis = Redis::start().await;
     let queue = redis.queue();

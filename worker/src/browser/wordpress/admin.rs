@@ -34,7 +34,16 @@ impl<'a> Admin<'a> {
     ) -> Done<Self> {
         log_in(browser, http, site, login, landing, limit).await?;
         let (by_browser, logged_in_again) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { site, http, browser, login, landing, limit, by_browser, logged_in_again })
+        Ok(Self {
+            site,
+            http,
+            browser,
+            login,
+            landing,
+            limit,
+            by_browser,
+            logged_in_again,
+        })
     }
 
     /// Asks as the logged-in user; troubles that may meet any page of wp-admin are told.
@@ -46,18 +55,32 @@ impl<'a> Admin<'a> {
     pub(crate) async fn exchange(&self, ask: Ask) -> Done<Answer> {
         loop {
             let by_browser = self.is_by_browser();
-            let answer =
-                if by_browser { fetch::fetch(self.browser, &ask).await? } else { self.http.send(ask.clone()).await? };
+            let answer = if by_browser {
+                fetch::fetch(self.browser, &ask).await?
+            } else {
+                self.http.send(ask.clone()).await?
+            };
             let lost = answer.is_logged_out();
             if !lost && !is_refusal(&answer) {
                 return Ok(answer);
             }
             if !by_browser {
                 // Perhaps it answers only the very browser that logged in.
-                tracing::info!(status = answer.status, "plain HTTP is not answered as it should be; the browser goes on");
+                tracing::info!(
+                    status = answer.status,
+                    "plain HTTP is not answered as it should be; the browser goes on"
+                );
                 self.by_browser.store(true, Ordering::Relaxed);
             } else if lost && !self.logged_in_again.swap(true, Ordering::Relaxed) {
-                log_in(self.browser, self.http, self.site, self.login, self.landing, self.limit).await?;
+                log_in(
+                    self.browser,
+                    self.http,
+                    self.site,
+                    self.login,
+                    self.landing,
+                    self.limit,
+                )
+                .await?;
             } else if lost {
                 let detail = "The site asked for the login again, twice in one task.";
                 return Err(Trouble::shown(Code::SessionLost, detail, &answer).into());
@@ -83,14 +106,25 @@ fn is_refusal(answer: &Answer) -> bool {
 fn usable(answer: Answer) -> Done<Answer> {
     if let Some(to) = &answer.location {
         let to = to.origin().ascii_serialization();
-        return Err(Trouble::shown(Code::Redirected, format!("A page of wp-admin leads to {to}."), &answer).with("to", to).into());
+        return Err(Trouble::shown(
+            Code::Redirected,
+            format!("A page of wp-admin leads to {to}."),
+            &answer,
+        )
+        .with("to", to)
+        .into());
     }
     if answer.url.path().ends_with("/wp-admin/upgrade.php") {
         let detail = "WordPress wants to upgrade its database before anybody may work.";
         return Err(Trouble::shown(Code::DbUpgradePending, detail, &answer).into());
     }
     if answer.is_challenge() {
-        return Err(Trouble::shown(Code::EdgeChallenge, "A firewall stands between us and wp-admin.", &answer).into());
+        return Err(Trouble::shown(
+            Code::EdgeChallenge,
+            "A firewall stands between us and wp-admin.",
+            &answer,
+        )
+        .into());
     }
     if answer.status >= 500 && answer.status != 501 && answer.json::<serde_json::Value>().is_none() {
         return Err(place::server_error(&answer));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use wpclone_migrator::{PLUGIN, VERSION, ZIP, ZIP_STORED};
 use wpclone_task::{Code, PluginStatus};
 
@@ -63,7 +63,9 @@ pub(crate) async fn install(admin: &Admin<'_>, ledger: &Ledger<'_>) -> Done<Plug
 async fn installed(admin: &Admin<'_>, rest: &Rest<'_>) -> Done<Option<Installed>> {
     match rest.call(Method::GET, &plugin_route(), &[], None).await? {
         Said::Yes(plugin) => Ok(Some(Installed {
-            active: plugin["status"].as_str().is_some_and(|s| s.ends_with("active") && s != "inactive"),
+            active: plugin["status"]
+                .as_str()
+                .is_some_and(|s| s.ends_with("active") && s != "inactive"),
             version: plugin["version"].as_str().map(str::to_owned),
         })),
         Said::No(refusal) if refusal.code == "rest_plugin_not_found" => Ok(None),
@@ -85,7 +87,10 @@ async fn installed_by_page(admin: &Admin<'_>) -> Done<Option<Installed>> {
         return Err(forbidden(admin, &answer).await?);
     }
     Ok(answer.page(|p| {
-        p.has(&plugin_row("")).then(|| Installed { active: p.has(&plugin_row(".active")), version: None })
+        p.has(&plugin_row("")).then(|| Installed {
+            active: p.has(&plugin_row(".active")),
+            version: None,
+        })
     }))
 }
 
@@ -99,14 +104,19 @@ async fn upload(admin: &Admin<'_>, rest: &Rest<'_>, ledger: &Ledger<'_>) -> Done
         && is_older(&version, MIN_WORDPRESS)
     {
         let detail = format!("The site runs WordPress {version}; the migrator needs {MIN_WORDPRESS}.");
-        return Err(Trouble::shown(Code::ReqUnmet, detail, &page).with("wordpress", version).into());
+        return Err(Trouble::shown(Code::ReqUnmet, detail, &page)
+            .with("wordpress", version)
+            .into());
     }
     let mut last = None;
     // Some firewalls look into compressed files only, some only into others: one try with each.
     for zip in [ZIP, ZIP_STORED] {
         ledger.changed();
         let answer = send_zip(admin, &fields, zip).await?;
-        if let Some(now) = installed(admin, rest).await?.filter(|i| i.version.is_none() || i.is_current()) {
+        if let Some(now) = installed(admin, rest)
+            .await?
+            .filter(|i| i.version.is_none() || i.is_current())
+        {
             return Ok(now);
         }
         let by_wordpress = answer.is_error_page() || answer.page(|p| p.has("body.wp-admin"));
@@ -137,15 +147,23 @@ async fn send_zip(admin: &Admin<'_>, fields: &[(String, String)], zip: &'static 
 /// Why a page for installing plugins is closed: the user may not, or nobody may.
 async fn forbidden(admin: &Admin<'_>, answer: &Answer) -> Done<Box<Trouble>> {
     if !answer.is_error_page() {
-        let detail = format!("A page of wp-admin is not what it should be (the site answers {}).", answer.status);
+        let detail = format!(
+            "A page of wp-admin is not what it should be (the site answers {}).",
+            answer.status
+        );
         return Ok(Box::new(Trouble::shown(Code::UnexpectedAnswer, detail, answer)));
     }
     // An administrator sees the list of plugins also where files may not be changed (DISALLOW_FILE_MODS).
     let list = admin.ask(Ask::get(admin.site.at(PLUGINS_PAGE))).await?;
     Ok(Box::new(if list.is_success() {
-        Trouble::shown(Code::FileModsDisabled, "The user may manage plugins, but nobody may install any here.", answer)
+        Trouble::shown(
+            Code::FileModsDisabled,
+            "The user may manage plugins, but nobody may install any here.",
+            answer,
+        )
     } else {
-        Trouble::shown(Code::CapMissing, "The user may not install plugins.", answer).with("cap", "install_plugins")
+        Trouble::shown(Code::CapMissing, "The user may not install plugins.", answer)
+            .with("cap", "install_plugins")
     }))
 }
 
@@ -162,53 +180,92 @@ async fn not_installed(admin: &Admin<'_>, answer: &Answer) -> Done<Box<Trouble>>
     }
     if let Some(limit) = upload_limit(admin).await?.filter(|limit| *limit < size) {
         let detail = format!("The site takes uploads of at most {limit} bytes; the migrator has {size}.");
-        return Ok(Box::new(Trouble::shown(Code::UploadTooLarge, detail, answer).with("limit", limit)));
+        return Ok(Box::new(
+            Trouble::shown(Code::UploadTooLarge, detail, answer).with("limit", limit),
+        ));
     }
     if answer.status >= 500 {
         return Ok(place::server_error(answer));
     }
-    let says = answer.page(|p| p.evidence("#wpbody-content .wrap p:nth-of-type(2)").or_else(|| p.evidence("#wpbody-content .wrap")));
+    let says = answer.page(|p| {
+        p.evidence("#wpbody-content .wrap p:nth-of-type(2)")
+            .or_else(|| p.evidence("#wpbody-content .wrap"))
+    });
     if answer.page(|p| p.has("body.wp-admin")) {
         let unmet = says.as_deref().is_some_and(tells_requirement);
-        let code = if unmet { Code::ReqUnmet } else { Code::PluginInstallFailed };
-        let detail = format!("WordPress took the upload and did not install it.{}", quoted(says));
+        let code = if unmet {
+            Code::ReqUnmet
+        } else {
+            Code::PluginInstallFailed
+        };
+        let detail = format!(
+            "WordPress took the upload and did not install it.{}",
+            quoted(says)
+        );
         return Ok(Box::new(Trouble::shown(code, detail, answer)));
     }
-    let detail = format!("Something other than WordPress answered the upload ({}), also a second one.", answer.status);
+    let detail = format!(
+        "Something other than WordPress answered the upload ({}), also a second one.",
+        answer.status
+    );
     Ok(Box::new(Trouble::shown(Code::WafBlockedUpload, detail, answer)))
 }
 
 /// WordPress says which version a plugin needs in figures, whatever the language.
 fn tells_requirement(text: &str) -> bool {
-    let mut versions = text.split(|c: char| !c.is_ascii_digit() && c != '.').map(|v| v.trim_matches('.'));
+    let mut versions = text
+        .split(|c: char| !c.is_ascii_digit() && c != '.')
+        .map(|v| v.trim_matches('.'));
     versions.any(|v| v == MIN_PHP || v == MIN_WORDPRESS)
 }
 
 /// The largest upload that WordPress believes in (`wp_max_upload_size()`), as the media page tells its own script.
 async fn upload_limit(admin: &Admin<'_>) -> Done<Option<u64>> {
-    let text = admin.ask(Ask::get(admin.site.at("wp-admin/media-new.php"))).await?.text();
-    let Some((_, rest)) = text.split_once("\"max_file_size\":\"") else { return Ok(None) };
+    let text = admin
+        .ask(Ask::get(admin.site.at("wp-admin/media-new.php")))
+        .await?
+        .text();
+    let Some((_, rest)) = text.split_once("\"max_file_size\":\"") else {
+        return Ok(None);
+    };
     Ok(rest.split_once("b\"").and_then(|(bytes, _)| bytes.parse().ok()))
 }
 
 /// By REST, and where that is closed or the plugin fails there, by the link on the list of plugins.
 async fn activate(admin: &Admin<'_>, rest: &Rest<'_>) -> Done<()> {
-    let said = rest.call(Method::POST, &plugin_route(), &[], Some(json!({ "status": "active" }))).await?;
-    if matches!(&said, Said::Yes(plugin) if plugin["status"] != Value::from("inactive")) {
+    let said = rest
+        .call(
+            Method::POST,
+            &plugin_route(),
+            &[],
+            Some(json!({ "status": "active" })),
+        )
+        .await?;
+    if matches!(&said, Said::Yes(plugin) if plugin["status"] != "inactive") {
         return Ok(());
     }
     let list = admin.ask(Ask::get(admin.site.at(PLUGINS_PAGE))).await?;
-    let link = list.page(|p| p.attr(&format!("{} a[href*='action=activate']", plugin_row(".inactive")), "href"));
+    let link = list.page(|p| {
+        p.attr(
+            &format!("{} a[href*='action=activate']", plugin_row(".inactive")),
+            "href",
+        )
+    });
     let answer = match link.and_then(|href| list.url.join(&href).ok()) {
         // A page is hostile: its link is followed only to where it should lead.
-        Some(to) if to.origin() == list.url.origin() && to.path() == list.url.path() => admin.ask(Ask::get(to)).await?,
+        Some(to) if to.origin() == list.url.origin() && to.path() == list.url.path() => {
+            admin.ask(Ask::get(to)).await?
+        }
         _ => list,
     };
     if answer.page(|p| p.has(&plugin_row(".active"))) {
         return Ok(());
     }
     let says = answer.page(|p| p.evidence("#message"));
-    let detail = format!("The migrator is on the site, but WordPress did not activate it.{}", quoted(says));
+    let detail = format!(
+        "The migrator is on the site, but WordPress did not activate it.{}",
+        quoted(says)
+    );
     Err(Trouble::shown(Code::PluginActivationFailed, detail, &answer).into())
 }
 
@@ -225,12 +282,18 @@ mod tests {
     #[test]
     fn versions_are_compared_by_number() {
         assert!(is_older("5.5.9", MIN_WORDPRESS) && is_older("4.9", MIN_WORDPRESS));
-        assert!(!is_older("5.6", MIN_WORDPRESS) && !is_older("6.1.9", MIN_WORDPRESS) && !is_older("10.0", MIN_WORDPRESS));
+        assert!(
+            !is_older("5.6", MIN_WORDPRESS)
+                && !is_older("6.1.9", MIN_WORDPRESS)
+                && !is_older("10.0", MIN_WORDPRESS)
+        );
     }
 
     #[test]
     fn a_requirement_is_read_in_any_language() {
-        assert!(tells_requirement("Die PHP-Version auf deinem Server ist 5.6.40, das Plugin erfordert jedoch 7.4."));
+        assert!(tells_requirement(
+            "Die PHP-Version auf deinem Server ist 5.6.40, das Plugin erfordert jedoch 7.4."
+        ));
         assert!(!tells_requirement("Keine gültigen Plugins gefunden 7.45"));
     }
 }

@@ -16,15 +16,27 @@ pub(crate) async fn open(admin: &Admin<'_>, role: Role, ledger: &Ledger<'_>) -> 
     let shown = admin.ask(Ask::get(settings.clone())).await?;
     let mut fields = shown.page(|p| p.hidden_fields(&form));
     if fields.is_empty() {
-        return Err(unexpected("The migrator's settings page is not what it should be.", &shown));
+        return Err(unexpected(
+            "The migrator's settings page is not what it should be.",
+            &shown,
+        ));
     }
     if role == Role::Target {
         fields.push((page::IMPORT_FIELD.to_owned(), "1".to_owned()));
     }
     ledger.changed();
-    let posted = admin.ask(Ask::post(admin.site.at("wp-admin/admin-post.php"), Body::Form(fields))).await?;
+    let posted = admin
+        .ask(Ask::post(
+            admin.site.at("wp-admin/admin-post.php"),
+            Body::Form(fields),
+        ))
+        .await?;
     // The redirect leads back to the settings page; a site that redirects elsewhere is asked for it again.
-    let opened = if read_key(&posted).is_some() { posted } else { admin.ask(Ask::get(settings)).await? };
+    let opened = if read_key(&posted).is_some() {
+        posted
+    } else {
+        admin.ask(Ask::get(settings)).await?
+    };
     read_key(&opened).ok_or_else(|| unexpected("The migrator shows no key after it was opened.", &opened))
 }
 
@@ -34,7 +46,11 @@ fn read_key(answer: &Answer) -> Option<SecretString> {
 }
 
 fn unexpected(what: &str, answer: &Answer) -> Box<Trouble> {
-    Box::new(Trouble::shown(Code::UnexpectedAnswer, format!("{what} (The site answers {}.)", answer.status), answer))
+    Box::new(Trouble::shown(
+        Code::UnexpectedAnswer,
+        format!("{what} (The site answers {}.)", answer.status),
+        answer,
+    ))
 }
 
 /// Asks the migrator for its status with the key: what the site itself says, signed for.

@@ -64,7 +64,11 @@ pub(crate) async fn log_in(
     ready_to_send(&before, site)?;
     browser.block(&ADMIN_SCRIPTS).await?;
     let landing = site.at(landing);
-    let args = [login.username.as_str(), login.password.expose_secret(), landing.as_str()];
+    let args = [
+        login.username.as_str(),
+        login.password.expose_secret(),
+        landing.as_str(),
+    ];
     browser.run(SEND, args.map(Value::from).to_vec()).await?;
     let after = look(browser, limit).await?;
     let session = take_session(browser, http, site).await?;
@@ -99,14 +103,25 @@ async fn pass_challenge(browser: &dyn Browser) -> Done<Seen> {
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     };
-    let walled = || Trouble::new(Code::EdgeChallenge, "A firewall in front of the site does not let our browser in.");
-    tokio::time::timeout(CHALLENGE_LIMIT, passed).await.map_err(|_| walled())?
+    let walled = || {
+        Trouble::new(
+            Code::EdgeChallenge,
+            "A firewall in front of the site does not let our browser in.",
+        )
+    };
+    tokio::time::timeout(CHALLENGE_LIMIT, passed)
+        .await
+        .map_err(|_| walled())?
 }
 
 /// Whether this is the site's own login form, which may have our one attempt.
 fn ready_to_send(seen: &Seen, site: &SiteUrl) -> Done<()> {
     if seen.captcha {
-        return Err(Trouble::new(Code::AuthCaptcha, "The login form has a captcha; no attempt was made.").into());
+        return Err(Trouble::new(
+            Code::AuthCaptcha,
+            "The login form has a captcha; no attempt was made.",
+        )
+        .into());
     }
     if seen.form && seen.url.origin() == site.url().origin() {
         return Ok(());
@@ -118,20 +133,34 @@ fn no_form(seen: &Seen, site: &SiteUrl) -> Box<Trouble> {
     let host = site.url().host_str().unwrap_or_default();
     let (status, says) = (seen.status, quoted(seen.message.clone()));
     Box::new(match status {
-        _ if seen.url.scheme() == "chrome-error" => {
-            Trouble::new(Code::SiteUnreachable, format!("{host} gave the browser no answer."))
-        }
+        _ if seen.url.scheme() == "chrome-error" => Trouble::new(
+            Code::SiteUnreachable,
+            format!("{host} gave the browser no answer."),
+        ),
         _ if seen.url.origin() != site.url().origin() => {
             let to = seen.url.origin().ascii_serialization();
             Trouble::new(Code::Redirected, format!("The login page leads to {to}.")).with("to", to)
         }
-        401 => Trouble::new(Code::HttpAuthRequired, "The web server asks for a login of its own."),
-        403 | 406 | 429 => {
-            Trouble::new(Code::EdgeChallenge, format!("The login page is closed to us (it answers {status}).{says}"))
-        }
-        502..=504 => Trouble::new(Code::SiteUnreachable, format!("The login page answers {status}.{says}")),
-        500.. => Trouble::new(Code::SiteFatal, format!("The login page answers with an error ({status}).{says}")),
-        _ => Trouble::new(Code::LoginUrlNotFound, format!("wp-login.php shows the browser no login form (it answers {status}).")),
+        401 => Trouble::new(
+            Code::HttpAuthRequired,
+            "The web server asks for a login of its own.",
+        ),
+        403 | 406 | 429 => Trouble::new(
+            Code::EdgeChallenge,
+            format!("The login page is closed to us (it answers {status}).{says}"),
+        ),
+        502..=504 => Trouble::new(
+            Code::SiteUnreachable,
+            format!("The login page answers {status}.{says}"),
+        ),
+        500.. => Trouble::new(
+            Code::SiteFatal,
+            format!("The login page answers with an error ({status}).{says}"),
+        ),
+        _ => Trouble::new(
+            Code::LoginUrlNotFound,
+            format!("wp-login.php shows the browser no login form (it answers {status})."),
+        ),
     })
 }
 
@@ -140,25 +169,43 @@ fn refused(seen: &Seen, site: &SiteUrl) -> Box<Trouble> {
     let says = quoted(seen.error.clone().or_else(|| seen.message.clone()));
     Box::new(match seen.status {
         // A plugin's form for the second factor may call itself #loginform, so this comes first.
-        _ if seen.second_factor => Trouble::new(Code::Auth2faRequired, "After the password the site asks for a second factor."),
-        _ if seen.captcha && seen.error.is_some() => {
-            Trouble::new(Code::AuthCaptcha, format!("The site turned the login down and shows a captcha.{says}"))
-        }
-        _ if seen.challenge => Trouble::new(Code::EdgeChallenge, "A firewall stopped the login to look at our browser."),
-        _ if seen.error.is_some() => {
-            Trouble::new(Code::AuthBadCredentials, format!("The site turned the login down; one attempt was made.{says}"))
-        }
+        _ if seen.second_factor => Trouble::new(
+            Code::Auth2faRequired,
+            "After the password the site asks for a second factor.",
+        ),
+        _ if seen.captcha && seen.error.is_some() => Trouble::new(
+            Code::AuthCaptcha,
+            format!("The site turned the login down and shows a captcha.{says}"),
+        ),
+        _ if seen.challenge => Trouble::new(
+            Code::EdgeChallenge,
+            "A firewall stopped the login to look at our browser.",
+        ),
+        _ if seen.error.is_some() => Trouble::new(
+            Code::AuthBadCredentials,
+            format!("The site turned the login down; one attempt was made.{says}"),
+        ),
         403 | 429 | 503 if !seen.form => Trouble::new(
             Code::AuthLockedOut,
-            format!("The site answered the login with {}: it keeps this user or our address out.{says}", seen.status),
+            format!(
+                "The site answered the login with {}: it keeps this user or our address out.{says}",
+                seen.status
+            ),
         ),
-        502 | 504 => Trouble::new(Code::SiteUnreachable, format!("The site answered the login with {}.", seen.status)),
+        502 | 504 => Trouble::new(
+            Code::SiteUnreachable,
+            format!("The site answered the login with {}.", seen.status),
+        ),
         500.. => return no_form(seen, site),
-        _ if seen.url.path().ends_with("/upgrade.php") => {
-            Trouble::new(Code::DbUpgradePending, "WordPress wants to upgrade its database before anybody may work.")
-        }
+        _ if seen.url.path().ends_with("/upgrade.php") => Trouble::new(
+            Code::DbUpgradePending,
+            "WordPress wants to upgrade its database before anybody may work.",
+        ),
         _ if seen.url.origin() != site.url().origin() => return no_form(seen, site),
-        _ => Trouble::new(Code::AuthInterstitial, format!("After the login the site shows a page of its own.{says}")),
+        _ => Trouble::new(
+            Code::AuthInterstitial,
+            format!("After the login the site shows a page of its own.{says}"),
+        ),
     })
 }
 
@@ -174,8 +221,10 @@ async fn take_session(browser: &dyn Browser, http: &Http, site: &SiteUrl) -> Don
         // The names are WordPress' own (wp-includes/default-constants.php), the rest of them a hash of the site.
         session |= cookie.name.starts_with("wordpress_logged_in_");
         let secure = if cookie.secure { "; Secure" } else { "" };
-        http.add_cookie(&format!("{}={}; Path={}{secure}", cookie.name, cookie.value, cookie.path), site.url());
+        http.add_cookie(
+            &format!("{}={}; Path={}{secure}", cookie.name, cookie.value, cookie.path),
+            site.url(),
+        );
     }
     Ok(session)
 }
-

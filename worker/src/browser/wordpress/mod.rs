@@ -35,7 +35,10 @@ impl Trouble {
 
     /// A problem that this answer shows.
     pub(crate) fn shown(code: Code, detail: impl Into<String>, answer: &Answer) -> Self {
-        Self { problem: Problem::new(code, detail), answer: Some(answer.clone()) }
+        Self {
+            problem: Problem::new(code, detail),
+            answer: Some(answer.clone()),
+        }
     }
 
     /// The same with a member more in its problem.
@@ -47,7 +50,10 @@ impl Trouble {
 
 impl From<Problem> for Trouble {
     fn from(problem: Problem) -> Self {
-        Self { problem, answer: None }
+        Self {
+            problem,
+            answer: None,
+        }
     }
 }
 
@@ -74,5 +80,6 @@ impl From<BrowserError> for Box<Trouble> {
 
 /// What the words of a page say, quoted for people.
 fn quoted(text: Option<String>) -> String {
-    text.map(|text| format!(" It says: \u{201c}{text}\u{201d}")).unwrap_or_default()
+    text.map(|text| format!(" It says: \u{201c}{text}\u{201d}"))
+        .unwrap_or_default()
 }

@@ -25,7 +25,11 @@ pub(crate) async fn find(http: &Http, given: &SiteUrl) -> Done<SiteUrl> {
             Verdict::Broken(trouble) => return Err(trouble),
         }
     }
-    Err(Trouble::new(Code::Redirected, "The site redirects from one address to the next without end.").into())
+    Err(Trouble::new(
+        Code::Redirected,
+        "The site redirects from one address to the next without end.",
+    )
+    .into())
 }
 
 enum Verdict {
@@ -40,11 +44,16 @@ fn judge(answer: &Answer, site: &SiteUrl) -> Verdict {
     if let Some(to) = &answer.location {
         return follow(to, site);
     }
-    let form = answer.page(|p| p.has("#loginform").then(|| p.attr("#loginform", "action").unwrap_or_default()));
+    let form = answer.page(|p| {
+        p.has("#loginform")
+            .then(|| p.attr("#loginform", "action").unwrap_or_default())
+    });
     if let Some(action) = form {
         // The form is sent to the address that WordPress believes in (its siteurl).
         return match answer.url.join(&action) {
-            Ok(to) if to.origin() == answer.url.origin() && to.path() == site.at(LOGIN_PAGE).path() => Verdict::Here,
+            Ok(to) if to.origin() == answer.url.origin() && to.path() == site.at(LOGIN_PAGE).path() => {
+                Verdict::Here
+            }
             Ok(to) => follow(&to, site),
             Err(_) => Verdict::NoLogin,
         };
@@ -68,9 +77,15 @@ fn follow(to: &Url, site: &SiteUrl) -> Verdict {
     let mut base = to.clone();
     base.set_query(None);
     base.set_fragment(None);
-    let same = to.path().ends_with(LOGIN_PAGE).then(|| SiteUrl::parse(base.as_str()).ok()).flatten();
+    let same = to
+        .path()
+        .ends_with(LOGIN_PAGE)
+        .then(|| SiteUrl::parse(base.as_str()).ok())
+        .flatten();
     match same {
-        Some(moved) if moved.key() == site.key() && moved != *site && !is_downgrade(site, &moved) => Verdict::Moved(moved),
+        Some(moved) if moved.key() == site.key() && moved != *site && !is_downgrade(site, &moved) => {
+            Verdict::Moved(moved)
+        }
         // A login page that is hidden sends visitors to the front page or to a page that does not exist.
         _ if to.origin() == site.url().origin() && !to.path().ends_with(LOGIN_PAGE) => Verdict::NoLogin,
         _ => Verdict::Elsewhere(to.clone()),
@@ -99,22 +114,37 @@ pub(super) fn server_error(answer: &Answer) -> Box<Trouble> {
         // 503 is also what WordPress says of itself during an update.
         502..=504 => Trouble::shown(
             Code::SiteUnreachable,
-            format!("The site answers with {status}: it is overloaded, or under maintenance.{}", super::quoted(text)),
+            format!(
+                "The site answers with {status}: it is overloaded, or under maintenance.{}",
+                super::quoted(text)
+            ),
             answer,
         ),
-        _ => Trouble::shown(Code::SiteFatal, format!("The site answers with an error ({status}).{}", super::quoted(text)), answer),
+        _ => Trouble::shown(
+            Code::SiteFatal,
+            format!(
+                "The site answers with an error ({status}).{}",
+                super::quoted(text)
+            ),
+            answer,
+        ),
     })
 }
 
 /// There is no login form: is it hidden, or is this no WordPress?
 async fn no_login(http: &Http, site: &SiteUrl, answer: &Answer) -> Done<Box<Trouble>> {
     let front = http.send(Ask::get(site.at(""))).await?;
-    if let Some(to) = front.location.as_ref().filter(|to| to.host_str() != site.url().host_str()) {
+    if let Some(to) = front
+        .location
+        .as_ref()
+        .filter(|to| to.host_str() != site.url().host_str())
+    {
         return Ok(elsewhere(to, answer));
     }
     let status = answer.status;
     Ok(Box::new(if is_wordpress(&front) {
-        let detail = format!("The site is a WordPress, but wp-login.php shows no login form (it answers {status}).");
+        let detail =
+            format!("The site is a WordPress, but wp-login.php shows no login form (it answers {status}).");
         Trouble::shown(Code::LoginUrlNotFound, detail, answer)
     } else {
         let detail = format!("Nothing at this address tells of a WordPress (wp-login.php answers {status}).");

@@ -1,0 +1,162 @@
+//! Every page, on every screen, light and dark: accessible, within its width, without a complaint.
+
+use serde_json::json;
+use wpclone_queue::WorkerReport;
+use wpclone_task::{Code, Problem, Stage, TaskId};
+
+use crate::browser::Browser;
+use crate::support::{Api, body};
+
+const WIDTHS: [u32; 3] = [1440, 1024, 390];
+
+async fn looks_well(browser: &Browser, api: &Api, name: &str, path: &str) {
+    for dark in [false, true] {
+        for width in WIDTHS {
+            let page = format!("{name}-{width}-{}", if dark { "dark" } else { "light" });
+            browser.sees(width, dark).await;
+            browser.open(&format!("{}{path}", api.address)).await;
+            browser
+                .until(
+                    "pictures and styles are there",
+                    "document.readyState === 'complete'",
+                )
+                .await;
+            let wide = browser
+                .script("return document.documentElement.scrollWidth - innerWidth")
+                .await;
+            assert!(wide.as_i64().unwrap() <= 0, "{page} is {wide} px too wide");
+            browser.is_accessible(&page).await;
+            assert_eq!(
+                browser
+                    .script("return document.querySelectorAll('h1').length")
+                    .await,
+                1,
+                "{page}"
+            );
+            browser.picture(&page).await;
+        }
+    }
+    let complaints = browser.complaints().await;
+    assert_eq!(complaints, json!([]), "{name}");
+}
+
+pub(crate) async fn an_empty_dashboard_is_accessible_and_fits_every_screen(browser: Browser) {
+    let api = Api::start().await;
+    looks_well(&browser, &api, "overview-empty", "/").await;
+    looks_well(&browser, &api, "tasks-empty", "/dashboard/tasks").await;
+    looks_well(&browser, &api, "workers-empty", "/dashboard/workers").await;
+}
+
+pub(crate) async fn a_busy_dashboard_is_accessible_and_fits_every_screen(browser: Browser) {
+    let api = Api::start().await;
+    let running = busy(&api).await;
+    looks_well(&browser, &api, "overview-busy", "/").await;
+    looks_well(&browser, &api, "tasks-busy", "/dashboard/tasks").await;
+    looks_well(&browser, &api, "workers-busy", "/dashboard/workers").await;
+    looks_well(
+        &browser,
+        &api,
+        "task-running",
+        &format!("/dashboard/tasks/{running}"),
+    )
+    .await;
+}
+
+/// Tasks of every state and length, and workers; gives one that runs.
+async fn busy(api: &Api) -> TaskId {
+    for hour in 0..40_u64 {
+        let mut queue = api.app.queue.stats().await.unwrap();
+        queue.stages.entry(Stage::Browser).or_default().ready = (hour * 7 % 13) * (hour % 3);
+        api.app.history.note(&queue);
+    }
+    for n in 0..30 {
+        api.ask(&format!("https://shop-{n}.example/some/folder"), None)
+            .await;
+    }
+    let long = format!(
+        "https://{}.example/{}",
+        "a-very-long-name-of-a-site".repeat(2),
+        "with/folders/".repeat(6)
+    );
+    api.post("/setup").json(&body(&long)).send().await.unwrap();
+    for n in 0..6 {
+        let claim = api.claim().await;
+        api.progress(&claim.lease, 40, "Uploading the plugin.").await;
+        match n {
+            0 | 3 => api.complete(&claim.lease, "abcd efgh").await,
+            _ => {
+                let problem = Problem::new(Code::AuthBadCredentials, "The site shows its login form again.");
+                api.app.queue.fail(&claim.lease, &problem).await.unwrap();
+            }
+        }
+    }
+    let newest = api.ask("https://cancelled.example", None).await;
+    api.post(&format!("/tasks/{newest}/cancel")).send().await.unwrap();
+    let (first, second) = (api.claim().await, api.claim().await);
+    api.progress(&first.lease, 72, "Making the application password.")
+        .await;
+    api.progress(
+        &second.lease,
+        15,
+        "Logging in to wp-admin, which takes a while because the site is slow.",
+    )
+    .await;
+    for (id, tasks) in [
+        ("worker-a-7f3c", vec![first.lease.task, second.lease.task]),
+        ("worker-b-0191", vec![]),
+    ] {
+        let report = WorkerReport {
+            id: id.into(),
+            stages: vec![Stage::Browser],
+            slots: 2,
+            tasks,
+            started_at: jiff::Timestamp::now(),
+            browser_memory_bytes: 412 << 20,
+        };
+        api.app.queue.report(&report).await.unwrap();
+    }
+    first.lease.task
+}
+
+pub(crate) async fn a_failed_task_is_accessible_and_fits_every_screen(browser: Browser) {
+    let api = Api::start().await;
+    let id = api.ask("https://broken.example", None).await;
+    let claim = api.claim().await;
+    for name in ["1-before.png", "2-after.png"] {
+        let picture = browser.client.screenshot().await.unwrap();
+        api.app
+            .artifacts
+            .put(claim.lease.task, name, "image/png", &picture)
+            .await
+            .unwrap();
+    }
+    api.app
+        .artifacts
+        .put(claim.lease.task, "page.html", "text/html", b"<p>x</p>")
+        .await
+        .unwrap();
+    let mut problem = Problem::new(
+        Code::PluginActivationFailed,
+        "WordPress says that the plugin triggered a fatal error.",
+    );
+    problem.changed_target = true;
+    problem.achieved = vec!["The migrator was uploaded.".into()];
+    api.app.queue.fail(&claim.lease, &problem).await.unwrap();
+    looks_well(&browser, &api, "task-failed", &format!("/dashboard/tasks/{id}")).await;
+
+    let id = api.ask("https://good.example", None).await;
+    let claim = api.claim().await;
+    api.complete(&claim.lease, "abcd efgh").await;
+    looks_well(&browser, &api, "task-done", &format!("/dashboard/tasks/{id}")).await;
+}
+
+pub(crate) async fn open_pages_are_accessible_and_fit_every_screen(browser: Browser) {
+    let api = Api::with_tokens(&[("root", "operator")]).await;
+    looks_well(&browser, &api, "sign-in", "/").await;
+    looks_well(&browser, &api, "docs", "/docs").await;
+    browser
+        .script("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        .await;
+    browser.is_accessible("docs, all open").await;
+    looks_well(&browser, &api, "problem-code", "/problems/AUTH_BAD_CREDENTIALS").await;
+}
