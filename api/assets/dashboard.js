@@ -218,7 +218,7 @@
 
   // A link to a part of the page opens it.
   const open = () => {
-    const part = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const part = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (part?.matches('details')) part.open = true;
   };
   addEventListener('hashchange', open);

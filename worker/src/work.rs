@@ -44,15 +44,16 @@ impl Workshop {
     /// Does a step and tells the queue its end. `browser_pid` hears of the browser's processes.
     pub(crate) async fn do_step(&self, claim: Claim, browser_pid: watch::Sender<Option<u32>>) {
         let span = tracing::info_span!(
-            "step", task.id = %claim.lease.task, task.kind = %claim.request.kind(), step = %claim.step, stage = %claim.stage,
-            attempt = claim.attempts + 1, crashes = claim.crashes, trace_id = tracing::field::Empty, outcome = tracing::field::Empty,
+            "task", task.id = %claim.lease.task, task.kind = %claim.request.kind(), attempt = claim.attempts + 1,
+            crashes = claim.crashes, trace_id = tracing::field::Empty, outcome = tracing::field::Empty,
         );
         telemetry::continue_trace(&span, claim.traceparent.as_deref());
         span.record("trace_id", telemetry::trace_id(&span));
         async {
             let timer = std::time::Instant::now();
             tracing::info!(waited_ms = claim.waited.as_millis() as u64, "claimed");
-            let ending = self.work(&claim, browser_pid).await;
+            let stage = tracing::info_span!("stage", stage = %claim.stage, step = %claim.step);
+            let ending = self.work(&claim, browser_pid).instrument(stage).await;
             let outcome = ending.name();
             tracing::Span::current().record("outcome", outcome);
             match &ending {

@@ -158,11 +158,6 @@ pub async fn read(
         Json(view).into_response()
     };
     response.headers_mut().insert(ETAG, tag);
-    // Kept by the client, but asked for anew each time.
-    response.headers_mut().insert(
-        http::header::CACHE_CONTROL,
-        HeaderValue::from_static("private, no-cache"),
-    );
     if unfinished {
         response
             .headers_mut()

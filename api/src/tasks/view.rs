@@ -25,7 +25,7 @@ pub enum Secrets {
 /// A task as the API shows it, and its ETag.
 ///
 /// # Errors
-/// Redis, or a result that cannot be opened.
+/// Redis does not answer.
 pub async fn view(
     app: &App,
     caller: &Caller,
@@ -37,8 +37,18 @@ pub async fn view(
     let tag = etag(&task, kept.len(), open);
     let mut result = task.result.clone();
     if let (true, Some(sealed), Some(result)) = (open, &task.sealed_result, &mut result) {
-        for (field, secret) in open_result(&app.sealer, task.id, sealed)? {
-            result.insert(field, Value::from(secret.expose_secret()));
+        match open_result(&app.sealer, task.id, sealed) {
+            Ok(secrets) => {
+                result.extend(
+                    secrets
+                        .into_iter()
+                        .map(|(field, s)| (field, Value::from(s.expose_secret()))),
+                );
+            }
+            // The rest of the task is still worth showing.
+            Err(error) => {
+                tracing::error!(%error, task.id = %task.id, "the secrets of a result cannot be opened")
+            }
         }
     }
     let mut view = bare(task);

@@ -1,5 +1,8 @@
 //! A password goes in, and comes out nowhere.
 
+use std::sync::{Arc, Mutex};
+
+use axum::body::Bytes;
 use reqwest::Client;
 use serde_json::json;
 
@@ -13,13 +16,16 @@ async fn a_password_is_in_no_answer_no_log_and_nothing_that_redis_keeps() {
     let redis = Redis::start().await;
     let tokens = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(tokens.path(), token_line("root", "operator")).unwrap();
+    let collector = Collector::start().await;
     let env = [
         ("WPCLONE_TOKENS_FILE", tokens.path().to_str().unwrap()),
         ("RUST_LOG", "trace"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.address),
     ];
-    let program = Program::start(&redis, &env).await;
+    let mut program = Program::start(&redis, &env).await;
     let client = Client::builder().timeout(PATIENCE).build().unwrap();
-    let at = |path: &str| format!("{}{path}", program.address);
+    let address = program.address.clone();
+    let at = |path: &str| format!("{address}{path}");
     let good = json!({"url": "https://a.example", "username": "admin", "password": CANARY});
     let bodies = [
         good.to_string(),
@@ -75,12 +81,42 @@ async fn a_password_is_in_no_answer_no_log_and_nothing_that_redis_keeps() {
             && told.contains("MALFORMED_JSON")
     );
 
-    let (log, held) = (program.logged(), redis.everything());
+    program.process.signal("-TERM");
+    assert!(program.ended().await.success());
+    let (log, held, spans) = (program.logged(), redis.everything(), collector.heard());
     let held = String::from_utf8_lossy(&held);
     assert!(log.contains("the task is in the queue") && held.contains("a.example"));
+    assert!(
+        spans.contains("POST /create-app-password"),
+        "spans are sent before the program ends"
+    );
     for secret in [CANARY.to_owned(), token("root")] {
         assert!(!told.contains(&secret), "an answer holds {secret}");
         assert!(!log.contains(&secret), "the log holds {secret}");
         assert!(!held.contains(&secret), "Redis holds {secret}");
+        assert!(!spans.contains(&secret), "a span holds {secret}");
+    }
+}
+
+/// Takes spans in, as an OTLP collector does, and keeps their bytes.
+struct Collector {
+    address: String,
+    heard: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Collector {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let keep = heard.clone();
+        let take = async move |body: Bytes| keep.lock().unwrap().extend_from_slice(&body);
+        let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, heard }
+    }
+
+    fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
     }
 }

@@ -3,7 +3,9 @@
 use std::process::{Command, Output, Stdio};
 
 use reqwest::{Client, StatusCode};
+use wpclone_queue::{Queue, QueueOptions};
 use wpclone_service::seal::Sealer;
+use wpclone_task::Stage;
 
 use crate::support::{PATIENCE, Process, Redis, body, eventually};
 
@@ -100,7 +102,7 @@ impl Program {
         std::fs::read_to_string(self.log.path()).unwrap()
     }
 
-    async fn ended(&mut self) -> std::process::ExitStatus {
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
         let waiting = async {
             loop {
                 if let Some(status) = self.process.0.try_wait().unwrap() {
@@ -175,4 +177,23 @@ async fn the_program_starts_without_redis_and_serves_when_it_comes() {
         program.logged().contains("Redis answers again")
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_trace_of_a_caller_goes_on_in_the_queue() {
+    let redis = Redis::start().await;
+    let program = Program::start(&redis, &[]).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let request = Client::new()
+        .post(format!("{}/setup", program.address))
+        .header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"))
+        .json(&body("https://a.example"));
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    let queue = Queue::new(&redis.url(), QueueOptions::default()).unwrap();
+    let claim = queue.claim("worker-1", &[Stage::Browser]).await.unwrap().unwrap();
+    let carried = claim.traceparent.unwrap();
+    assert!(
+        carried.starts_with(&format!("00-{trace}-")) && !carried.contains("b7ad6b7169203331"),
+        "{carried}"
+    );
 }

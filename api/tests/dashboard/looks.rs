@@ -7,6 +7,7 @@ use wpclone_task::{Code, Problem, Stage, TaskId};
 use crate::browser::Browser;
 use crate::support::{Api, body};
 
+const WORKER: &str = "worker-a-7f3c";
 const WIDTHS: [u32; 3] = [1440, 1024, 390];
 
 async fn looks_well(browser: &Browser, api: &Api, name: &str, path: &str) {
@@ -52,6 +53,7 @@ pub(crate) async fn a_busy_dashboard_is_accessible_and_fits_every_screen(browser
     let running = busy(&api).await;
     looks_well(&browser, &api, "overview-busy", "/").await;
     looks_well(&browser, &api, "tasks-busy", "/dashboard/tasks").await;
+    report(&api, WORKER, vec![running]).await;
     looks_well(&browser, &api, "workers-busy", "/dashboard/workers").await;
     looks_well(
         &browser,
@@ -101,21 +103,21 @@ async fn busy(api: &Api) -> TaskId {
         "Logging in to wp-admin, which takes a while because the site is slow.",
     )
     .await;
-    for (id, tasks) in [
-        ("worker-a-7f3c", vec![first.lease.task, second.lease.task]),
-        ("worker-b-0191", vec![]),
-    ] {
-        let report = WorkerReport {
-            id: id.into(),
-            stages: vec![Stage::Browser],
-            slots: 2,
-            tasks,
-            started_at: jiff::Timestamp::now(),
-            browser_memory_bytes: 412 << 20,
-        };
-        api.app.queue.report(&report).await.unwrap();
-    }
+    report(api, "worker-b-0191", vec![]).await;
+    report(api, WORKER, vec![first.lease.task, second.lease.task]).await;
     first.lease.task
+}
+
+async fn report(api: &Api, id: &str, tasks: Vec<TaskId>) {
+    let report = WorkerReport {
+        id: id.into(),
+        stages: vec![Stage::Browser],
+        slots: 2,
+        tasks,
+        started_at: jiff::Timestamp::now(),
+        browser_memory_bytes: 412 << 20,
+    };
+    api.app.queue.report(&report).await.unwrap();
 }
 
 pub(crate) async fn a_failed_task_is_accessible_and_fits_every_screen(browser: Browser) {

@@ -19,7 +19,7 @@ type Story = fn(Browser) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 macro_rules! stories {
     ($($place:ident::$name:ident),+ $(,)?) => {
-        &[$((stringify!($place::$name), |browser| Box::pin($place::$name(browser)))),+]
+        &[$((concat!(stringify!($place), "::", stringify!($name)), |browser| Box::pin($place::$name(browser)))),+]
     };
 }
 

@@ -1,0 +1,167 @@
+//! `./dev bench browser`: how long setting a site up and making an application password takes, by three ways, on real
+//! WordPresses. Prints a table; keeps nothing.
+
+mod bare;
+mod ours;
+mod plain;
+mod report;
+mod run;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use reqwest::Client;
+use wpclone_migrator::{PLUGIN, ZIP};
+use wpclone_tests::{Lab, Site, TestApp, Version};
+
+use report::{Table, load};
+use run::Run;
+
+/// A run takes seconds; one that takes this long is stuck.
+const RUN_LIMIT: Duration = Duration::from_secs(150);
+
+/// The site as it was before anybody came. Says `gone` when the migrator is.
+const RESET: &str = "
+    require_once ABSPATH . 'wp-admin/includes/plugin.php';
+    require_once ABSPATH . 'wp-admin/includes/file.php';
+    $folder = WP_PLUGIN_DIR . '/' . dirname($plugin);
+    if (is_dir($folder)) { deactivate_plugins($plugin); delete_plugins([$plugin]); }
+    WP_Application_Passwords::delete_all_application_passwords(1);
+    WP_Session_Tokens::get_instance(1)->destroy_all();
+    clearstatcache();
+    echo is_dir($folder) ? 'there' : 'gone';";
+
+/// Measures setup and application password by a plain WebDriver script, by wpclone and by bare HTTP requests.
+#[derive(Parser)]
+#[command(name = "browser")]
+struct Options {
+    /// How often each way goes on each WordPress, after one time that does not count
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// On which: bookworm (WordPress 6.1), trixie (6.8), sid (the current one)
+    #[arg(long, value_delimiter = ',', default_value = "bookworm,trixie,sid", value_parser = version)]
+    versions: Vec<Version>,
+    /// What `cargo bench` adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn version(name: &str) -> Result<Version, String> {
+    match name {
+        "bookworm" => Ok(Version::Bookworm),
+        "trixie" => Ok(Version::Trixie),
+        "sid" => Ok(Version::Sid),
+        _ => Err("it is one of bookworm, trixie and sid".to_owned()),
+    }
+}
+
+/// A way to do the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Plain,
+    Ours,
+    Bare,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Plain, Self::Ours, Self::Bare];
+}
+
+/// What the ways work with.
+struct Bench {
+    app: TestApp,
+    /// The migrator's zip as a file, since a person's script uploads a file.
+    zip: PathBuf,
+}
+
+impl Bench {
+    /// Does the job once on a site that was reset, and makes sure that it is done.
+    async fn once(&self, way: Way, site: &Site) -> Result<Run> {
+        let reset = format!("$plugin = '{PLUGIN}.php'; {RESET}");
+        let after = site.eval_php(&reset).await?;
+        ensure!(after.trim() == "gone", "the site could not be reset: {after}");
+        let work = async {
+            match way {
+                Way::Plain => plain::run(site, &self.zip).await,
+                Way::Ours => ours::run(&self.app, site).await,
+                Way::Bare => bare::run(site).await,
+            }
+        };
+        let run = tokio::time::timeout(RUN_LIMIT, work)
+            .await
+            .context("it did not come to an end")??;
+        check(site, &run).await?;
+        Ok(run)
+    }
+}
+
+/// Whether key and password are what they should be; no part of the time.
+async fn check(site: &Site, run: &Run) -> Result<()> {
+    let is_key = run.key.len() == 64 && run.key.bytes().all(|b| b.is_ascii_hexdigit());
+    ensure!(is_key, "the key is not 64 hex digits");
+    let me = format!("{}/index.php?rest_route=/wp/v2/users/me", site.url());
+    let http = Client::builder().no_proxy().timeout(RUN_LIMIT).build()?;
+    let answer = http
+        .get(me)
+        .basic_auth(&site.admin().name, Some(&run.password))
+        .send()
+        .await?;
+    ensure!(
+        answer.status() == 200,
+        "the application password does not work: users/me answers {}",
+        answer.status()
+    );
+    Ok(())
+}
+
+async fn measure(options: &Options) -> Result<Vec<Table>> {
+    let mut sites = Vec::new();
+    for version in &options.versions {
+        sites.push(Site::builder(*version).start().await?);
+    }
+    let zip = Lab::shared().folder().await?.join("wpclone-migrator.zip");
+    fs::write(&zip, ZIP)?;
+    let app = TestApp::builder().slots(1).start().await?;
+    let bench = Bench { app, zip };
+    let mut tables: Vec<Table> = sites.iter().map(|s| Table::new(s.wordpress())).collect();
+    // The first time fills caches and does not count. Who goes first changes from round to round.
+    for round in 0..=options.rounds {
+        for (site, table) in sites.iter().zip(&mut tables) {
+            for turn in 0..Way::ALL.len() {
+                let way = Way::ALL[(round as usize + turn) % Way::ALL.len()];
+                let run = bench.once(way, site).await;
+                if round > 0 {
+                    table.add(way, run);
+                } else {
+                    run.with_context(|| format!("{way:?} on WordPress {}", site.wordpress()))?;
+                }
+            }
+        }
+        eprintln!("round {round} of {}; load {}", options.rounds, load());
+    }
+    Ok(tables)
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    let before = load();
+    let measured = measure(&options).await;
+    Lab::shared().end();
+    let tables = measured?;
+    println!(
+        "\nSetup and application password, {} rounds; milliseconds. Load before {before}, after {}.",
+        options.rounds,
+        load()
+    );
+    for table in &tables {
+        println!("\n{table}");
+    }
+    for table in &tables {
+        table.sound()?;
+    }
+    Ok(())
+}

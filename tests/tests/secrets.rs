@@ -1,0 +1,202 @@
+//! Nothing that the system writes holds a credential: not Redis, logs, spans, events, artifacts or answers.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use serde_json::{Value, json};
+use wpclone_task::{Role, State as TaskState, TaskView};
+use wpclone_tests::{Client, Result, Site, Stub, TestApp, User, Version};
+
+/// Has what passwords have: quotes, a backslash, spaces at its ends, letters of other scripts.
+const PASSWORD: &str = " canary-7f3a\"'\\&<ü ";
+const WRONG: &str = "canary-wrong-91c4";
+
+/// Everything that spans were sent as.
+type Spans = Arc<Mutex<Vec<u8>>>;
+
+async fn collector() -> Result<(Stub, Spans)> {
+    let spans = Spans::default();
+    let take = |State(spans): State<Spans>, body: Bytes| async move {
+        spans.lock().expect("spans").extend_from_slice(&body);
+    };
+    let stub = Stub::start(Router::new().fallback(take).with_state(Arc::clone(&spans))).await?;
+    Ok((stub, spans))
+}
+
+/// The secret as it might be written: as it is, without spaces, escaped for JSON, HTML, URLs and forms, in base64.
+fn spellings(secret: &str) -> Vec<String> {
+    use base64::Engine as _;
+    let json = Value::from(secret).to_string();
+    let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let html = secret
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;");
+    vec![
+        secret.trim().to_owned(),
+        secret.replace(' ', ""),
+        json.trim_matches(['"', ' ']).to_owned(),
+        html.replace('\'', "&#039;").trim().to_owned(),
+        form.replace('+', "%20").trim_matches(['%', '2', '0']).to_owned(),
+        form.trim_matches('+').to_owned(),
+        base64::engine::general_purpose::STANDARD.encode(secret),
+    ]
+}
+
+fn assert_free_of(place: &str, written: &[u8], secrets: &[String]) {
+    let text = String::from_utf8_lossy(written);
+    for spelling in secrets.iter().flat_map(|s| spellings(s)) {
+        assert!(!text.contains(&spelling), "{place} holds `{spelling}`");
+    }
+}
+
+async fn everything_of(client: &Client, task: &TaskView) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for path in [task.links.events.clone()]
+        .into_iter()
+        .chain(task.artifacts.iter().map(|a| a.href.clone()))
+    {
+        let answer = client.get(&path).await?;
+        assert_eq!(answer.status(), 200, "{path}");
+        found.push((path, answer.bytes().await?.to_vec()));
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn no_credential_is_written_anywhere() -> Result {
+    let (collector, spans) = collector().await?;
+    let site = Site::builder(Version::Trixie)
+        .admin_password(PASSWORD)
+        .start()
+        .await?;
+    let app = TestApp::builder()
+        .token("owner", "user", "")
+        .token("other", "user", "")
+        .env("RUST_LOG", "trace")
+        .env("WPCLONE_LOG_FORMAT", "json")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
+        .start()
+        .await?;
+    let (owner, other, operator) = (app.client_as("owner")?, app.client_as("other")?, app.client()?);
+    let wrong = User {
+        password: WRONG.into(),
+        ..site.admin()
+    };
+    let setup = owner
+        .wait(owner.setup(&site, &site.admin(), Role::Target).await?.id)
+        .await?;
+    let made = owner
+        .wait(owner.app_password(&site, &site.admin(), "canary").await?.id)
+        .await?;
+    let failed = owner
+        .wait(owner.setup(&site, &wrong, Role::Source).await?.id)
+        .await?;
+    assert_eq!(
+        [setup.state, made.state, failed.state],
+        [TaskState::Succeeded, TaskState::Succeeded, TaskState::Failed]
+    );
+
+    let secret = |task: &TaskView, field: &str| -> String {
+        let result = task.result.as_ref().expect("a result");
+        result[field]
+            .as_str()
+            .unwrap_or_else(|| panic!("{field} is shown to its owner"))
+            .to_owned()
+    };
+    let mut secrets = vec![
+        PASSWORD.to_owned(),
+        WRONG.to_owned(),
+        secret(&setup, "api_key"),
+        secret(&made, "application_password"),
+    ];
+    secrets.extend(app.tokens().iter().map(|t| t.secret.clone()));
+    secrets.extend(
+        app.env()
+            .iter()
+            .filter(|(n, _)| n == "WPCLONE_SEAL_KEYS")
+            .map(|(_, keys)| keys["lab:".len()..].to_owned()),
+    );
+
+    for task in [&setup, &made, &failed] {
+        for (place, written) in everything_of(&owner, task).await? {
+            assert_free_of(&place, &written, &secrets);
+        }
+        assert_eq!(
+            other.get(&task.links.self_).await?.status(),
+            404,
+            "another's task is no task"
+        );
+        let seen = operator.get(&task.links.self_).await?.bytes().await?;
+        assert_free_of("an operator's view", &seen, &secrets);
+    }
+    // What is wrong with a request is told without what was sent.
+    let bad = json!({"url": "nonsense", "username": "a", "password": PASSWORD, "extra": WRONG});
+    let answer = owner.post("/setup", &bad).await?;
+    assert_eq!(answer.status(), 422);
+    assert_free_of("an error body", &answer.bytes().await?, &secrets);
+    for path in ["/queue", "/metrics", "/tasks"] {
+        assert_free_of(path, &operator.get(path).await?.bytes().await?, &secrets);
+    }
+
+    // Ended in order, so that every span is sent.
+    app.workers[0].terminate().await?;
+    app.api.terminate().await?;
+    for program in [&app.api, &app.workers[0]] {
+        let log = std::fs::read(program.log())?;
+        assert!(!log.is_empty());
+        assert_free_of("a log", &log, &secrets);
+    }
+    let mut files = 0;
+    let mut folders = vec![app.redis.data().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)?.flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                files += 1;
+                assert_free_of("Redis' file", &std::fs::read(entry.path())?, &secrets);
+            }
+        }
+    }
+    assert!(files > 0, "Redis has written");
+
+    let spans = spans.lock().expect("spans").clone();
+    assert!(!spans.is_empty(), "spans were sent");
+    assert_free_of("a span", &spans, &secrets);
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_trace_goes_from_the_request_to_the_worker() -> Result {
+    let (collector, spans) = collector().await?;
+    let site = Site::builder(Version::Bookworm).start().await?;
+    let app = TestApp::builder()
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
+        .start()
+        .await?;
+    let client = app.client()?;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let body = json!({"url": site.url(), "username": "admin", "password": "wrong-on-purpose"});
+    let request = client
+        .request(reqwest::Method::POST, "/setup")
+        .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let task: TaskView = request.json(&body).send().await?.json().await?;
+    client.wait(task.id).await?;
+    app.workers[0].terminate().await?;
+    app.api.terminate().await?;
+
+    let log = std::fs::read_to_string(app.workers[0].log())?;
+    assert!(log.contains(trace), "the worker's lines tell the trace");
+    let spans = spans.lock().expect("spans").clone();
+    let id = hex::decode(trace).expect("hex");
+    let at = |service: &str| spans.windows(service.len()).any(|w| w == service.as_bytes());
+    assert!(at("wpclone-api") && at("wpclone-worker"));
+    assert!(
+        spans.windows(id.len()).filter(|w| *w == id).count() >= 3,
+        "request, step and more are of one trace"
+    );
+    Ok(())
+}
