@@ -109,11 +109,9 @@ async fn wordpress_7_works_below_a_path() -> Result {
 }
 
 #[tokio::test]
-async fn wordpress_6_5_works_when_there_is_time() -> Result {
-    match std::env::var_os("WPCLONE_TEST_LONG") {
-        Some(_) => works(Version::Npm, "/blog", "6.5").await,
-        None => Ok(()),
-    }
+#[ignore = "the long form: `./dev test long`"]
+async fn wordpress_6_5_works_below_a_path() -> Result {
+    works(Version::Npm, "/blog", "6.5").await
 }
 
 #[tokio::test]

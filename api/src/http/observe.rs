@@ -19,6 +19,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken from a client.
 const MAX_ID: usize = 128;
 
+/// Asked every few seconds by machines: no news for the log.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// What every answer carries unless its handler says otherwise. Scripts, styles and pictures come from here alone.
 const DEFAULTS: [(HeaderName, &str); 6] = [
     (
@@ -68,14 +71,17 @@ pub async fn observe(State(app): State<Shared>, request: Request, next: Next) ->
     let status = response.status().as_u16();
     let spent = started.elapsed();
     app.metrics.answered(method, &route, status, spent);
-    note(&span, status, spent.as_millis());
+    note(&span, &route, status, spent.as_millis());
     response
 }
 
-fn note(span: &Span, status: u16, duration_ms: u128) {
+fn note(span: &Span, route: &str, status: u16, duration_ms: u128) {
     let duration_ms = u64::try_from(duration_ms).unwrap_or(u64::MAX);
     span.record("status", status).record("duration_ms", duration_ms);
-    span.in_scope(|| tracing::info!("answered"));
+    span.in_scope(|| match PROBES.contains(&route) {
+        true => tracing::debug!("answered"),
+        false => tracing::info!("answered"),
+    });
 }
 
 /// The client's own id when it is sane, else a new one.

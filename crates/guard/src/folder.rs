@@ -78,8 +78,12 @@ fn remove(folder: &Path) {
     }
     if !folder.exists() {
         let _ = fs::remove_file(lock_path(folder));
-        // The base folder goes with the last of its folders; it does not while there is another.
-        let _ = folder.parent().map(fs::remove_dir);
+        // The base folder goes with the last of its folders; not one that others use too, such as /tmp (sticky).
+        if let Some(base) = folder.parent()
+            && fs::metadata(base).is_ok_and(|m| m.mode() & 0o1000 == 0)
+        {
+            let _ = fs::remove_dir(base);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -83,8 +84,9 @@ impl Telemetry {
             provider = provider.with_batch_exporter(exporter);
         }
         let provider = provider.build();
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        // What is logged is the operator's to say; spans are ours, and go on also when few lines are wanted.
         let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
+        let spans = spans.with_filter(Targets::new().with_target("wpclone", LevelFilter::INFO));
         let pretty = match settings.format {
             Format::Auto => std::io::stderr().is_terminal(),
             format => format == Format::Pretty,
@@ -93,12 +95,12 @@ impl Telemetry {
         let lines = if pretty {
             lines.compact().boxed()
         } else {
-            lines.json().flatten_event(true).boxed()
+            lines.json().flatten_event(true).with_current_span(false).boxed()
         };
+        let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         tracing_subscriber::registry()
-            .with(filter)
             .with(spans)
-            .with(lines)
+            .with(lines.with_filter(wanted))
             .try_init()?;
         Ok(Self(provider))
     }

@@ -84,6 +84,7 @@ async fn drive(port: u16, site: &Site, zip: &Path, watch: &mut Watch) -> Result<
     let password = script.app_password().await?;
     watch.lap("application password");
     script.client.close().await?;
+    watch.lap("close");
     Ok((key, password))
 }
 
