@@ -33,14 +33,9 @@ pub async fn docs() -> Result<Response, ApiError> {
     )
 )]
 pub async fn problem(Path(code): Path<String>) -> Result<Response, ApiError> {
-    let code: Code = code
-        .parse()
-        .map_err(|_| ApiError::new(Code::NotFound, "There is no problem code of this name."))?;
-    let page = ProblemDoc {
-        frame: Frame::open(code.as_str()),
-        code,
-        text: markdown(code.page()),
-    };
+    let code: Code =
+        code.parse().map_err(|_| ApiError::new(Code::NotFound, "There is no problem code of this name."))?;
+    let page = ProblemDoc { frame: Frame::open(code.as_str()), code, text: markdown(code.page()) };
     Ok(Html(page.render().map_err(ApiError::internal)?).into_response())
 }
 
@@ -169,9 +164,7 @@ fn operation(document: &Value, path: &str, method: &str, op: &Value) -> Operatio
     let answers = entries(&op["responses"]).map(|(status, answer)| Answer {
         status: status.clone(),
         about: text(&answer["description"]).to_owned(),
-        kind: entries(&answer["content"])
-            .next()
-            .map(|(_, content)| kind(&content["schema"])),
+        kind: entries(&answer["content"]).next().map(|(_, content)| kind(&content["schema"])),
     });
     Operation {
         id: text(&op["operationId"]).to_owned(),
@@ -215,10 +208,7 @@ fn fields(schema: &Value) -> Vec<Field> {
 
 fn kind(schema: &Value) -> Kind {
     if let Some(name) = text(&schema["$ref"]).rsplit('/').next().filter(|n| !n.is_empty()) {
-        return Kind {
-            name: name.to_owned(),
-            shape: Some(name.to_owned()),
-        };
+        return Kind { name: name.to_owned(), shape: Some(name.to_owned()) };
     }
     for word in ["oneOf", "anyOf", "allOf"] {
         let mut parts = items(&schema[word]).map(kind);
@@ -228,18 +218,12 @@ fn kind(schema: &Value) -> Kind {
     }
     if schema["type"] == "array" {
         let inner = kind(&schema["items"]);
-        return Kind {
-            name: format!("list of {}", inner.name),
-            shape: inner.shape,
-        };
+        return Kind { name: format!("list of {}", inner.name), shape: inner.shape };
     }
     let name = match &schema["type"] {
-        Value::Array(names) => names
-            .iter()
-            .map(text)
-            .filter(|n| *n != "null")
-            .collect::<Vec<_>>()
-            .join(" or "),
+        Value::Array(names) => {
+            names.iter().map(text).filter(|n| *n != "null").collect::<Vec<_>>().join(" or ")
+        }
         name => text(name).to_owned(),
     };
     Kind { name, shape: None }

@@ -32,8 +32,6 @@ impl History {
     #[must_use]
     pub fn of(&self, stage: Stage) -> Vec<u64> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&stage)
-            .map(|line| line.iter().copied().collect())
-            .unwrap_or_default()
+        kept.get(&stage).map(|line| line.iter().copied().collect()).unwrap_or_default()
     }
 }

@@ -75,10 +75,7 @@ pub fn layered(routes: Router<Shared>, app: &Shared) -> Router {
     routes
         .fallback(|| async { ApiError::new(Code::NotFound, "There is nothing at this address.") })
         .method_not_allowed_fallback(|| async {
-            ApiError::new(
-                Code::MethodNotAllowed,
-                "This address exists, but not for this method.",
-            )
+            ApiError::new(Code::MethodNotAllowed, "This address exists, but not for this method.")
         })
         .layer(from_fn_with_state(Arc::clone(app), gate::gate))
         .layer(CatchPanicLayer::custom(observe::panicked))

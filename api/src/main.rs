@@ -34,27 +34,14 @@ async fn main() -> ExitCode {
         tracing::error!(error = format!("{error:#}"), "the api ends");
     }
     let _ = timeout(END, telemetry.shutdown()).await;
-    if served.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let Settings {
-        common,
-        listen,
-        public_url,
-        tokens,
-    } = settings;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
+    let Settings { common, listen, public_url, tokens } = settings;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let public_url = public_url
-        .or_else(|| PublicUrl::of(address))
-        .context("the listener has no address")?;
+    let public_url = public_url.or_else(|| PublicUrl::of(address)).context("the listener has no address")?;
     match &tokens {
         Some(tokens) => tracing::info!(tokens = tokens.count(), "callers need a token"),
         None => tracing::warn!(
@@ -63,10 +50,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let mut app = app(&common, tokens, public_url, Limits::default())?;
     app.ending = shutdown::on_signal()?;
-    tracing::info!(
-        public_url = app.public_url.origin(),
-        "listening on http://{address}"
-    );
+    tracing::info!(public_url = app.public_url.origin(), "listening on http://{address}");
     let app = Arc::new(app);
     let background = tokio::spawn(background::run(Arc::clone(&app)));
     server::serve(listener, router(&app), app.ending.clone()).await;

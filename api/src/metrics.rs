@@ -61,16 +61,8 @@ impl Default for Metrics {
             Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0])
         });
         registry.register("requests", "Requests answered", answers.clone());
-        registry.register(
-            "request_duration_seconds",
-            "Time until the head of an answer",
-            durations.clone(),
-        );
-        Self {
-            registry,
-            answers,
-            durations,
-        }
+        registry.register("request_duration_seconds", "Time until the head of an answer", durations.clone());
+        Self { registry, answers, durations }
     }
 }
 
@@ -78,16 +70,8 @@ impl Metrics {
     /// Counts an answer.
     pub fn answered(&self, method: &'static str, route: &str, status: u16, spent: Duration) {
         let route = route.to_owned();
-        self.durations
-            .get_or_create(&Route { route: route.clone() })
-            .observe(spent.as_secs_f64());
-        self.answers
-            .get_or_create(&Answered {
-                method,
-                route,
-                status,
-            })
-            .inc();
+        self.durations.get_or_create(&Route { route: route.clone() }).observe(spent.as_secs_f64());
+        self.answers.get_or_create(&Answered { method, route, status }).inc();
     }
 }
 
@@ -122,25 +106,15 @@ fn of_queue(queue: Option<&QueueView>) -> Registry {
             let stage = stage.as_str();
             let numbers = [("all", worker.slots), ("busy", worker.busy)];
             for (state, number) in numbers {
-                slots
-                    .get_or_create(&StageState { stage, state })
-                    .inc_by(number.into());
+                slots.get_or_create(&StageState { stage, state }).inc_by(number.into());
             }
         }
     }
     let (workers, memory): (Gauge, Gauge) = (Gauge::default(), Gauge::default());
     workers.set(i64::try_from(alive.clone().count()).unwrap_or(i64::MAX));
-    memory.set(
-        alive
-            .map(|w| i64::try_from(w.browser_memory_bytes).unwrap_or(i64::MAX))
-            .sum(),
-    );
+    memory.set(alive.map(|w| i64::try_from(w.browser_memory_bytes).unwrap_or(i64::MAX)).sum());
     registry.register("queue_depth", "Steps by stage and where they stand", depth);
-    registry.register(
-        "queue_oldest_age_seconds",
-        "How long the oldest ready step has waited",
-        oldest,
-    );
+    registry.register("queue_oldest_age_seconds", "How long the oldest ready step has waited", oldest);
     registry.register("worker_slots", "Slots of the workers that serve a stage", slots);
     registry.register("workers", "Workers that were seen lately", workers);
     registry.register("browser_memory_bytes", "Memory of all workers' browsers", memory);

@@ -88,9 +88,7 @@ impl Modify for Schemes {
         let components = document.components.get_or_insert_default();
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some(
-                "A token from the tokens file. Without one only this machine is served.",
-            ));
+            .description(Some("A token from the tokens file. Without one only this machine is served."));
         components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
         let cookie = ApiKeyValue::with_description(session::COOKIE, "The dashboard's session.");
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));

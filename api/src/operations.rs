@@ -47,11 +47,7 @@ pub async fn readyz(State(app): State<Shared>) -> Response {
     let ending = app.ending.is_cancelled();
     let redis = app.queue.ping().await.is_ok();
     let ready = redis && !ending;
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, redis, ending })).into_response()
 }
 

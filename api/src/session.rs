@@ -86,10 +86,7 @@ impl Sessions {
     /// Redis.
     pub async fn holder(&self, id: &str) -> Result<Option<Holder>, SessionError> {
         let (mut fields,): (HashMap<String, String>,) = self.run(redis::pipe().hgetall(self.key(id))).await?;
-        Ok(fields
-            .remove("name")
-            .zip(fields.remove("mark"))
-            .map(|(name, mark)| Holder { name, mark }))
+        Ok(fields.remove("name").zip(fields.remove("mark")).map(|(name, mark)| Holder { name, mark }))
     }
 
     /// Ends a session.

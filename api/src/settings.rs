@@ -16,12 +16,7 @@ pub struct Args {
     #[command(flatten)]
     pub common: CommonArgs,
     /// Where to listen: an IP address and a port (0: any free one)
-    #[arg(
-        long,
-        env = "WPCLONE_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:8080"
-    )]
+    #[arg(long, env = "WPCLONE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: String,
     /// The api's own address as its callers see it, such as https://wpclone.example [default: from the listener]
     #[arg(long, env = "WPCLONE_PUBLIC_URL", value_name = "URL")]
@@ -54,33 +49,23 @@ impl Args {
         });
         let public_url = match self.public_url.as_deref().filter(|u| !u.is_empty()) {
             None => Some(None),
-            Some(url) => check
-                .required("WPCLONE_PUBLIC_URL", Some(url), Shown::Url, PublicUrl::parse)
-                .map(Some),
+            Some(url) => {
+                check.required("WPCLONE_PUBLIC_URL", Some(url), Shown::Url, PublicUrl::parse).map(Some)
+            }
         };
         let tokens = match self.tokens_file.as_ref().filter(|f| !f.as_os_str().is_empty()) {
             None => Some(None),
             Some(path) => {
                 let path = path.display().to_string();
-                check
-                    .required("WPCLONE_TOKENS_FILE", Some(&path), Shown::Plain, Tokens::open)
-                    .map(Some)
+                check.required("WPCLONE_TOKENS_FILE", Some(&path), Shown::Plain, Tokens::open).map(Some)
             }
         };
         if let (Some(listen), Some(None)) = (&listen, &tokens)
             && !listen.ip().is_loopback()
         {
-            check.fault(
-                "WPCLONE_TOKENS_FILE",
-                "is required when WPCLONE_LISTEN is not a loopback address",
-            );
+            check.fault("WPCLONE_TOKENS_FILE", "is required when WPCLONE_LISTEN is not a loopback address");
         }
-        Some(Settings {
-            common: common?,
-            listen: listen?,
-            public_url: public_url?,
-            tokens: tokens?,
-        })
+        Some(Settings { common: common?, listen: listen?, public_url: public_url?, tokens: tokens? })
     }
 }
 
@@ -166,11 +151,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_named() {
-        let all = faults(&args(
-            "here",
-            Some("https://a.example/x"),
-            Some("/nowhere/tokens"),
-        ));
+        let all = faults(&args("here", Some("https://a.example/x"), Some("/nowhere/tokens")));
         for name in ["WPCLONE_LISTEN", "WPCLONE_PUBLIC_URL", "WPCLONE_TOKENS_FILE"] {
             assert!(all.contains(name), "{name}: {all}");
         }
@@ -181,9 +162,6 @@ mod tests {
         let of = |listener: &str| PublicUrl::of(listener.parse().unwrap()).unwrap().origin();
         assert_eq!(of("0.0.0.0:8080"), "http://127.0.0.1:8080");
         assert_eq!(of("[::]:81"), "http://[::1]:81");
-        assert_eq!(
-            PublicUrl::parse("https://a.example:443").unwrap().origin(),
-            "https://a.example"
-        );
+        assert_eq!(PublicUrl::parse("https://a.example:443").unwrap().origin(), "https://a.example");
     }
 }

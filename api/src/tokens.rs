@@ -37,9 +37,7 @@ impl Scope {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::User, Self::Operator, Self::Metrics]
-            .into_iter()
-            .find(|s| s.as_str() == text)
+        [Self::User, Self::Operator, Self::Metrics].into_iter().find(|s| s.as_str() == text)
     }
 }
 
@@ -87,15 +85,8 @@ impl Tokens {
         let path = PathBuf::from(path);
         let stamp = stamp(&path);
         let entries = read(&path)?;
-        let loaded = Loaded {
-            entries,
-            stamp,
-            looked_at: Instant::now(),
-        };
-        Ok(Self {
-            path,
-            loaded: Mutex::new(loaded),
-        })
+        let loaded = Loaded { entries, stamp, looked_at: Instant::now() };
+        Ok(Self { path, loaded: Mutex::new(loaded) })
     }
 
     /// Whose token this is. Compares with every entry, in constant time.
@@ -103,21 +94,14 @@ impl Tokens {
     pub fn find(&self, token: &str) -> Option<Entry> {
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         self.entries().iter().fold(None, |found, entry| {
-            if bool::from(entry.hash.ct_eq(&hash)) {
-                Some(entry.clone())
-            } else {
-                found
-            }
+            if bool::from(entry.hash.ct_eq(&hash)) { Some(entry.clone()) } else { found }
         })
     }
 
     /// The token of this name and mark, when it is still in the file.
     #[must_use]
     pub fn named(&self, name: &str, mark: &str) -> Option<Entry> {
-        self.entries()
-            .iter()
-            .find(|e| e.name == name && e.mark() == mark)
-            .cloned()
+        self.entries().iter().find(|e| e.name == name && e.mark() == mark).cloned()
     }
 
     /// How many there are.
@@ -178,11 +162,7 @@ fn parse(text: &str) -> Result<Arc<[Entry]>, String> {
             Err(fault) => faults.push(format!("line {}: {fault}", number + 1)),
         }
     }
-    if faults.is_empty() {
-        Ok(entries.into())
-    } else {
-        Err(format!("has faults: {}", faults.join("; ")))
-    }
+    if faults.is_empty() { Ok(entries.into()) } else { Err(format!("has faults: {}", faults.join("; "))) }
 }
 
 /// Never quotes the line: somebody may have put the token itself there.
@@ -202,11 +182,7 @@ fn entry(line: &str) -> Result<Entry, &'static str> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(hash, &mut bytes).map_err(|_| "the hash is 64 hex digits (SHA-256 of the token)")?;
     let scope = Scope::parse(scope).ok_or("the scope is user, operator or metrics")?;
-    Ok(Entry {
-        name: name.to_owned(),
-        scope,
-        hash: bytes,
-    })
+    Ok(Entry { name: name.to_owned(), scope, hash: bytes })
 }
 
 #[cfg(test)]
@@ -255,18 +231,11 @@ mod tests {
         look_again(&tokens);
         assert!(tokens.find("one").is_some());
 
-        std::fs::write(
-            path,
-            format!("a:{}:metrics\nb:{}:user", hash("two"), hash("three")),
-        )
-        .unwrap();
+        std::fs::write(path, format!("a:{}:metrics\nb:{}:user", hash("two"), hash("three"))).unwrap();
         look_again(&tokens);
         assert!(tokens.find("one").is_none());
         assert_eq!(tokens.find("two").unwrap().scope, Scope::Metrics);
         assert_eq!(tokens.count(), 2);
-        assert!(
-            tokens.named("a", &mark).is_none(),
-            "a name with a new token is another"
-        );
+        assert!(tokens.named("a", &mark).is_none(), "a name with a new token is another");
     }
 }

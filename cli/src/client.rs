@@ -66,9 +66,7 @@ impl Api {
             return Err(wrong("must begin with http:// or https://"));
         }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            return Err(wrong(
-                "must hold no login and no query; the token comes from WPCLONE_TOKEN",
-            ));
+            return Err(wrong("must hold no login and no query; the token comes from WPCLONE_TOKEN"));
         }
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
@@ -92,52 +90,36 @@ impl Api {
             // Machines without any root certificates can use the API all the same.
             http = http.tls_certs_only([]);
         }
-        let http = http
-            .build()
-            .map_err(|error| Failure::Usage(format!("no TLS: {}", causes(&error))))?;
+        let http = http.build().map_err(|error| Failure::Usage(format!("no TLS: {}", causes(&error))))?;
         let base = url.as_str().trim_end_matches('/').to_owned();
         Ok(Self { http, base })
     }
 
     /// The whole address of something that the API names by its path.
     pub(crate) fn address(&self, href: &str) -> String {
-        if href.starts_with('/') {
-            format!("{}{href}", self.base)
-        } else {
-            href.to_owned()
-        }
+        if href.starts_with('/') { format!("{}{href}", self.base) } else { href.to_owned() }
     }
 
     /// Starts a task. The key makes it safe to send the request again when no answer came.
     pub(crate) async fn start(&self, path: &str, body: &Value, key: &str) -> Result<Task, Failure> {
         let key = HeaderValue::from_str(key)
             .map_err(|_| Failure::Usage("--idempotency-key has characters that no header takes".into()))?;
-        let request = || {
-            self.request(Method::POST, path)
-                .header("Idempotency-Key", key.clone())
-                .json(body)
-        };
-        self.patiently(request, &short_outage())
-            .await
-            .and_then(|raw| self.task_of(raw))
+        let request = || self.request(Method::POST, path).header("Idempotency-Key", key.clone()).json(body);
+        self.patiently(request, &short_outage()).await.and_then(|raw| self.task_of(raw))
     }
 
     /// A task.
     pub(crate) async fn task(&self, id: TaskId, patience: &ExponentialBuilder) -> Result<Task, Failure> {
         let path = format!("/tasks/{id}");
         let request = || self.request(Method::GET, &path);
-        self.patiently(request, patience)
-            .await
-            .and_then(|raw| self.task_of(raw))
+        self.patiently(request, patience).await.and_then(|raw| self.task_of(raw))
     }
 
     /// Asks for a task's end.
     pub(crate) async fn cancel(&self, id: TaskId) -> Result<Task, Failure> {
         let path = format!("/tasks/{id}/cancel");
         let request = || self.request(Method::POST, &path);
-        self.patiently(request, &short_outage())
-            .await
-            .and_then(|raw| self.task_of(raw))
+        self.patiently(request, &short_outage()).await.and_then(|raw| self.task_of(raw))
     }
 
     /// Anything else, read and as it came.
@@ -150,18 +132,14 @@ impl Api {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let raw = self
-            .patiently(|| self.http.get(url.clone()), &short_outage())
-            .await?;
+        let raw = self.patiently(|| self.http.get(url.clone()), &short_outage()).await?;
         Ok((self.read(&raw)?, raw))
     }
 
     /// The events of a task, those after `last` only.
     pub(crate) async fn events(&self, id: TaskId, last: Option<&str>) -> Result<EventStream, Failure> {
-        let mut request = self
-            .http
-            .get(self.address(&format!("/tasks/{id}/events")))
-            .header(ACCEPT, "text/event-stream");
+        let mut request =
+            self.http.get(self.address(&format!("/tasks/{id}/events"))).header(ACCEPT, "text/event-stream");
         if let Some(last) = last.and_then(|id| HeaderValue::from_str(id).ok()) {
             request = request.header("Last-Event-ID", last);
         }
@@ -192,17 +170,11 @@ impl Api {
         request: impl Fn() -> RequestBuilder,
         patience: &ExponentialBuilder,
     ) -> Result<Value, Failure> {
-        (|| self.once(request().timeout(ANSWER)))
-            .retry(*patience)
-            .when(Failure::passes)
-            .await
+        (|| self.once(request().timeout(ANSWER))).retry(*patience).when(Failure::passes).await
     }
 
     async fn once(&self, request: RequestBuilder) -> Result<Value, Failure> {
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(&causes(&error)))?;
+        let response = request.send().await.map_err(|error| self.unreachable(&causes(&error)))?;
         let status = response.status();
         let body = self.body(response).await?;
         if !status.is_success() {
@@ -231,19 +203,13 @@ impl Api {
 
     fn failure_of(&self, status: StatusCode, body: &[u8]) -> Failure {
         match serde_json::from_slice::<Problem>(body) {
-            Ok(problem) => Failure::Problem {
-                status,
-                problem: Box::new(problem),
-            },
+            Ok(problem) => Failure::Problem { status, problem: Box::new(problem) },
             Err(_) => self.not_our_api(status),
         }
     }
 
     fn task_of(&self, raw: Value) -> Result<Task, Failure> {
-        Ok(Task {
-            view: self.read(&raw)?,
-            raw,
-        })
+        Ok(Task { view: self.read(&raw)?, raw })
     }
 
     fn read<T: DeserializeOwned>(&self, raw: &Value) -> Result<T, Failure> {
@@ -251,17 +217,11 @@ impl Api {
     }
 
     fn not_our_api(&self, status: StatusCode) -> Failure {
-        Failure::NotOurApi {
-            url: self.base.clone(),
-            status,
-        }
+        Failure::NotOurApi { url: self.base.clone(), status }
     }
 
     fn unreachable(&self, why: &str) -> Failure {
-        Failure::Unreachable {
-            url: self.base.clone(),
-            why: why.to_owned(),
-        }
+        Failure::Unreachable { url: self.base.clone(), why: why.to_owned() }
     }
 }
 
@@ -279,10 +239,7 @@ impl EventStream {
             if let Some(event) = self.ready.next() {
                 return Some(event);
             }
-            let part = tokio::time::timeout(SILENCE, self.bytes.next())
-                .await
-                .ok()??
-                .ok()?;
+            let part = tokio::time::timeout(SILENCE, self.bytes.next()).await.ok()??.ok()?;
             self.ready = self.reader.push(&part).ok()?.into_iter();
         }
     }
@@ -330,12 +287,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_refused_without_being_repeated() {
-        for url in [
-            "api",
-            "ftp://api",
-            "http://me:canary@api",
-            "http://api?token=canary",
-        ] {
+        for url in ["api", "ftp://api", "http://me:canary@api", "http://api?token=canary"] {
             let failure = Api::new(url, None).err().unwrap();
             assert!(!failure.to_string().contains("canary"), "{failure}");
             assert_eq!(failure.exit_code(), 2);

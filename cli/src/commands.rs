@@ -32,17 +32,13 @@ const QUESTION: Duration = Duration::from_secs(60);
 pub(crate) async fn run(cli: Cli, api: &mut Option<Api>) -> Result<u8, Failure> {
     let json = cli.api.json;
     match cli.command {
-        Command::Token {
-            command: TokenCommand::New { name, scope },
-        } => {
+        Command::Token { command: TokenCommand::New { name, scope } } => {
             let made = keys::new_token(&name, scope)?;
             out(&format!("{}\n{}\n", made.token, made.line))?;
             eprintln!("first line: the token, shown only now; second line: for the API's tokens file");
             Ok(0)
         }
-        Command::SealKey {
-            command: SealKeyCommand::New { id },
-        } => {
+        Command::SealKey { command: SealKeyCommand::New { id } } => {
             out(&format!("{}\n", keys::new_seal_key(id)?))?;
             Ok(0)
         }
@@ -64,15 +60,7 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
             begin(api, json, "/setup", &login, ("role", role.as_str()), start).await
         }
         Command::AppPassword { login, name, start } => {
-            begin(
-                api,
-                json,
-                "/create-app-password",
-                &login,
-                ("app_name", &name),
-                start,
-            )
-            .await
+            begin(api, json, "/create-app-password", &login, ("app_name", &name), start).await
         }
         Command::Tasks(args) => tasks(api, json, args).await,
         Command::Watch { id, wait } => wait_for(api, json, id, &wait).await,
@@ -108,9 +96,7 @@ async fn begin(
     let who = format!("{} on {site}", crate::text::clean(&login.username));
     let password = secret::password(login.password_file.as_deref(), &who)?;
     let key = start.idempotency_key.map_or_else(keys::new_idempotency_key, Ok)?;
-    let task = api
-        .start(path, &body(&site, &login.username, &password, extra), &key)
-        .await?;
+    let task = api.start(path, &body(&site, &login.username, &password, extra), &key).await?;
     let id = task.view.id;
     if start.no_wait {
         print_task(api, json, &task)?;
@@ -215,9 +201,7 @@ fn print_task(api: &Api, json: bool, task: &Task) -> Result<(), Failure> {
 async fn list(api: &Api, json: bool, args: &TasksArgs) -> Result<(), Failure> {
     let (mut views, mut raws, mut next) = (Vec::new(), Vec::new(), args.cursor.clone());
     for _ in 0..MAX_PAGES {
-        let wanted = args
-            .limit
-            .saturating_sub(u32::try_from(views.len()).unwrap_or(u32::MAX));
+        let wanted = args.limit.saturating_sub(u32::try_from(views.len()).unwrap_or(u32::MAX));
         let mut query = vec![("limit", wanted.min(PAGE).to_string())];
         query.extend(args.state.map(|s| ("state", s.to_string())));
         query.extend(args.kind.map(|k| ("kind", k.to_string())));
@@ -244,10 +228,7 @@ async fn list(api: &Api, json: bool, args: &TasksArgs) -> Result<(), Failure> {
         out(&show::list(&raws, &views))?;
     }
     if let Some(cursor) = next {
-        eprintln!(
-            "there are more: --limit N, or --cursor {}",
-            crate::text::clean(&cursor)
-        );
+        eprintln!("there are more: --limit N, or --cursor {}", crate::text::clean(&cursor));
     }
     Ok(())
 }

@@ -56,9 +56,7 @@ fn check_name(name: &str, max: usize, what: &str) -> Result<(), Failure> {
     if (1..=max).contains(&name.len()) && name.bytes().all(fits) {
         Ok(())
     } else {
-        Err(Failure::Usage(format!(
-            "{what} must be 1 to {max} of A-Z a-z 0-9 - _ ."
-        )))
+        Err(Failure::Usage(format!("{what} must be 1 to {max} of A-Z a-z 0-9 - _ .")))
     }
 }
 
@@ -81,10 +79,7 @@ mod tests {
         assert_eq!(URL_SAFE_NO_PAD.decode(random).unwrap().len(), 32);
         let parts: Vec<&str> = made.line.split(':').collect();
         assert_eq!((parts[0], parts[2]), ("ci.1", "operator"));
-        assert_eq!(
-            hex::decode(parts[1]).unwrap(),
-            Sha256::digest(made.token.as_bytes()).as_slice()
-        );
+        assert_eq!(hex::decode(parts[1]).unwrap(), Sha256::digest(made.token.as_bytes()).as_slice());
         assert!(!made.line.contains(random));
         assert_ne!(made.token, new_token("ci.1", Scope::Operator).unwrap().token);
         for name in ["", "a b", "a:b", "a\nb"] {

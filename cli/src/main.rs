@@ -20,9 +20,7 @@ use crate::failure::Failure;
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = args::Cli::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut api = None;
     let ended = runtime.block_on(commands::run(cli, &mut api));
     // A prompt that nobody answered must not keep the program.

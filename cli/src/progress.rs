@@ -13,16 +13,9 @@ use crate::text::{clean, moment, out};
 /// One line of what has happened: how far, where, what.
 pub(crate) fn line(event: &Event) -> String {
     let place = event.step.as_deref().unwrap_or(event.state.as_str());
-    let code = event
-        .code
-        .as_deref()
-        .map(|c| format!(" ({c})"))
-        .unwrap_or_default();
+    let code = event.code.as_deref().map(|c| format!(" ({c})")).unwrap_or_default();
     let Event { progress, .. } = event;
-    clean(&format!(
-        "{:>3}% {place}: {}{code}",
-        progress.percent, progress.message
-    ))
+    clean(&format!("{:>3}% {place}: {}{code}", progress.percent, progress.message))
 }
 
 /// Shows progress.

@@ -54,10 +54,7 @@ fn from_file(file: &Path, flag: &str) -> Result<SecretString, Failure> {
     let wrong = |what: String| Failure::Usage(format!("{flag} {}: {what}", file.display()));
     let mut text = String::new();
     let read = if file == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(MAX_BYTES + 1)
-            .read_to_string(&mut text)
+        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text)
     } else {
         std::fs::File::open(file).and_then(|f| f.take(MAX_BYTES + 1).read_to_string(&mut text))
     };

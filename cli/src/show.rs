@@ -18,37 +18,24 @@ pub(crate) fn result(task: &Task) -> String {
 /// All there is to say of a task, but for its problem.
 pub(crate) fn details(api: &Api, task: &Task) -> String {
     let Task { view, raw } = task;
-    let mut rows = vec![
-        row("task", view.id),
-        row("kind", view.kind),
-        row("state", view.state),
-    ];
+    let mut rows = vec![row("task", view.id), row("kind", view.kind), row("state", view.state)];
     let request = raw.get("request").and_then(Value::as_object);
     let (mut site, others): (Vec<_>, Vec<_>) = fields(request).into_iter().partition(|r| r[0] == "url");
     rows.append(&mut site);
     rows.extend(others.into_iter().filter(|r| r[0] != "kind"));
     let progress = &view.progress;
-    rows.push(row(
-        "progress",
-        format!("{}% {}", progress.percent, progress.message),
-    ));
+    rows.push(row("progress", format!("{}% {}", progress.percent, progress.message)));
     if view.attempts + view.crashes > 0 {
         let lost = format!("{} attempts failed, {} workers lost", view.attempts, view.crashes);
         rows.push(row("trouble", lost));
     }
     rows.push(row("created", moment(view.created_at)));
-    let times = [
-        ("waited", Some(view.created_at), view.started_at),
-        ("worked", view.started_at, view.finished_at),
-    ];
+    let times =
+        [("waited", Some(view.created_at), view.started_at), ("worked", view.started_at, view.finished_at)];
     for (name, from, to) in times {
         rows.extend(from.zip(to).map(|(from, to)| row(name, span(between(from, to)))));
     }
-    rows.extend(
-        view.steps
-            .iter()
-            .map(|s| row("step", format!("{} ({}): {}", s.name, s.stage, s.state))),
-    );
+    rows.extend(view.steps.iter().map(|s| row("step", format!("{} ({}): {}", s.name, s.stage, s.state))));
     rows.extend(fields(view.result.as_ref()));
     rows.extend(artifacts(api, view));
     columns(&rows)
@@ -62,27 +49,15 @@ pub(crate) fn problem(api: &Api, problem: &Problem, task: Option<&TaskView>) -> 
         rows.push(row("what", &problem.detail));
     }
     rows.extend(problem.errors.iter().map(|fault| {
-        let place = if fault.pointer.is_empty() {
-            "the body"
-        } else {
-            &fault.pointer
-        };
+        let place = if fault.pointer.is_empty() { "the body" } else { &fault.pointer };
         row("fault", format!("{place} {}", fault.detail))
     }));
     rows.push(row("to do", &problem.user_action));
     if problem.stage.is_some() {
-        let changed = if problem.changed_target {
-            "something was changed"
-        } else {
-            "nothing was changed"
-        };
+        let changed = if problem.changed_target { "something was changed" } else { "nothing was changed" };
         rows.push(row("site", changed));
         rows.extend(problem.achieved.iter().map(|done| row("achieved", done)));
-        let again = if problem.retryable {
-            "may help"
-        } else {
-            "will not help by itself"
-        };
+        let again = if problem.retryable { "may help" } else { "will not help by itself" };
         rows.push(row("again", format!("the same request {again}")));
     }
     rows.extend(problem.more.iter().map(|(name, value)| row(name, plain(value))));
@@ -108,10 +83,7 @@ pub(crate) fn list(tasks: &[Value], views: &[TaskView]) -> String {
             format!("{}%", view.progress.percent),
             moment(view.created_at),
             site(raw).unwrap_or_default(),
-            view.problem
-                .as_ref()
-                .map(|p| p.code.to_string())
-                .unwrap_or_default(),
+            view.problem.as_ref().map(|p| p.code.to_string()).unwrap_or_default(),
         ]
     }));
     columns(&rows)
@@ -119,14 +91,7 @@ pub(crate) fn list(tasks: &[Value], views: &[TaskView]) -> String {
 
 /// How much work waits, and who does it.
 pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
-    let head = [
-        "STAGE",
-        "READY",
-        "RUNNING",
-        "DELAYED",
-        "WAITING FOR SITE",
-        "OLDEST",
-    ];
+    let head = ["STAGE", "READY", "RUNNING", "DELAYED", "WAITING FOR SITE", "OLDEST"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(queue.stages.iter().map(|(stage, depth)| {
         let oldest = span(i64::try_from(depth.oldest_seconds).unwrap_or(i64::MAX));
@@ -178,8 +143,7 @@ fn plain(value: &Value) -> String {
 
 fn artifacts(api: &Api, view: &TaskView) -> Vec<Vec<String>> {
     let kept = view.artifacts.iter();
-    kept.map(|a| row("kept", format!("{} ({})", api.address(&a.href), bytes(a.bytes))))
-        .collect()
+    kept.map(|a| row("kept", format!("{} ({})", api.address(&a.href), bytes(a.bytes)))).collect()
 }
 
 fn site(task: &Value) -> Option<String> {
@@ -213,10 +177,7 @@ mod tests {
         };
         let view = QueueView {
             stages: [(Stage::Browser, StageDepth::default())].into(),
-            workers: vec![
-                worker("w-1", 1, vec![task], None),
-                worker("w-2\u{1b}", 0, vec![], Some("silent")),
-            ],
+            workers: vec![worker("w-1", 1, vec![task], None), worker("w-2\u{1b}", 0, vec![], Some("silent"))],
         };
         insta::assert_snapshot!(queue(&view, now));
     }

@@ -82,10 +82,8 @@ impl SseReader {
 
     fn dispatch(&mut self) -> Option<SseEvent> {
         let data = std::mem::take(&mut self.data);
-        std::mem::take(&mut self.has_data).then(|| SseEvent {
-            id: self.id.clone().filter(|id| !id.is_empty()),
-            data,
-        })
+        std::mem::take(&mut self.has_data)
+            .then(|| SseEvent { id: self.id.clone().filter(|id| !id.is_empty()), data })
     }
 }
 
@@ -129,9 +127,6 @@ mod tests {
             assert!(pushed <= MAX_EVENT + 11);
         };
         assert_eq!(refused, TooLarge);
-        assert_eq!(
-            SseReader::default().push(&vec![b'x'; MAX_EVENT + 1]),
-            Err(TooLarge)
-        );
+        assert_eq!(SseReader::default().push(&vec![b'x'; MAX_EVENT + 1]), Err(TooLarge));
     }
 }

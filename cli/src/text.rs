@@ -17,11 +17,8 @@ pub(crate) fn clean(text: &str) -> String {
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let one_line = text.split(['\n', '\r', '\t']).collect::<Vec<_>>().join(" ");
-    let mut cleaned: String = one_line
-        .chars()
-        .take(MAX_CHARS)
-        .map(|c| if commands(c) { '\u{fffd}' } else { c })
-        .collect();
+    let mut cleaned: String =
+        one_line.chars().take(MAX_CHARS).map(|c| if commands(c) { '\u{fffd}' } else { c }).collect();
     if one_line.chars().nth(MAX_CHARS).is_some() {
         cleaned.push('\u{2026}');
     }
@@ -30,24 +27,14 @@ pub(crate) fn clean(text: &str) -> String {
 
 /// Rows in columns; cells are cleaned. The last column is not padded.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| row.iter().map(|cell| clean(cell)).collect())
-        .collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |i: usize| {
-        rows.iter()
-            .filter_map(|r| r.get(i))
-            .map(|c| c.chars().count())
-            .max()
-    };
+    let width = |i: usize| rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max();
     let widths: Vec<usize> = (0..count).map(|i| width(i).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in &rows {
-        let padded = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
+        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
@@ -103,28 +90,19 @@ mod tests {
 
     #[test]
     fn what_comes_from_a_site_cannot_command_the_terminal() {
-        assert_eq!(
-            clean("a\u{1b}[2Jb\nc\u{202e}d\u{9b}e"),
-            "a\u{fffd}[2Jb c\u{fffd}d\u{fffd}e"
-        );
+        assert_eq!(clean("a\u{1b}[2Jb\nc\u{202e}d\u{9b}e"), "a\u{fffd}[2Jb c\u{fffd}d\u{fffd}e");
         assert_eq!(clean(&"x".repeat(3000)).chars().count(), MAX_CHARS + 1);
     }
 
     #[test]
     fn columns_line_up() {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
-        assert_eq!(
-            columns(&[row("a", "b"), row("\u{e4}\u{f6}\u{fc}", "")]),
-            "a    b\n\u{e4}\u{f6}\u{fc}\n"
-        );
+        assert_eq!(columns(&[row("a", "b"), row("\u{e4}\u{f6}\u{fc}", "")]), "a    b\n\u{e4}\u{f6}\u{fc}\n");
         assert_eq!(columns(&[]), "");
     }
 
     #[test]
     fn spans_have_their_two_largest_units() {
-        assert_eq!(
-            [0, 61, 3_725, 90_000].map(span),
-            ["0 s", "1 min 1 s", "1 h 2 min", "1 d 1 h"]
-        );
+        assert_eq!([0, 61, 3_725, 90_000].map(span), ["0 s", "1 min 1 s", "1 h 2 min", "1 d 1 h"]);
     }
 }

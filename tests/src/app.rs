@@ -67,9 +67,7 @@ impl TestAppBuilder {
 
     /// One more token; `limits` is empty or `:per_minute:concurrent`.
     pub fn token(mut self, name: &str, scope: &str, limits: &str) -> Self {
-        self.tokens
-            .get_or_insert_default()
-            .push((name.into(), scope.into(), limits.into()));
+        self.tokens.get_or_insert_default().push((name.into(), scope.into(), limits.into()));
         self
     }
 
@@ -107,21 +105,12 @@ impl TestAppBuilder {
         let redis = Redis::start_on(redis_port.map_or_else(crate::free_port, Ok)?, self.fsync).await?;
         let (tokens, mut env) = (self.make_tokens()?, self.env);
         env.push(("WPCLONE_REDIS_URL".into(), redis.url()));
-        env.push((
-            "WPCLONE_SEAL_KEYS".into(),
-            format!("lab:{}", STANDARD.encode(random::<32>()?)),
-        ));
+        env.push(("WPCLONE_SEAL_KEYS".into(), format!("lab:{}", STANDARD.encode(random::<32>()?))));
         if let Some(file) = tokens_file(&tokens).await? {
             env.push(("WPCLONE_TOKENS_FILE".into(), file));
         }
         let api = Program::api(api_port, env.clone()).await?;
-        let mut app = TestApp {
-            workers: Vec::new(),
-            api,
-            redis,
-            tokens,
-            env,
-        };
+        let mut app = TestApp { workers: Vec::new(), api, redis, tokens, env };
         for number in 0..self.workers {
             let port = worker_port.filter(|_| number == 0);
             app.workers.push(Program::worker(port, app.env.clone()).await?);
@@ -132,12 +121,7 @@ impl TestAppBuilder {
     fn make_tokens(&self) -> Result<Vec<Token>> {
         let make = |(name, scope, limits): &(String, String, String)| {
             let (name, scope, limits) = (name.clone(), scope.clone(), limits.clone());
-            Ok(Token {
-                name,
-                scope,
-                limits,
-                secret: format!("lab_{}", random_text()?),
-            })
+            Ok(Token { name, scope, limits, secret: format!("lab_{}", random_text()?) })
         };
         self.tokens.iter().flatten().map(make).collect()
     }
@@ -198,10 +182,7 @@ impl TestApp {
     pub fn client_as(&self, name: &str) -> Result<Client> {
         let help = "name it in the builder";
         let token = self.tokens.iter().find(|t| t.name == name);
-        let token = token.ok_or(crate::LabError::Missing {
-            what: format!("the token {name}"),
-            help,
-        })?;
+        let token = token.ok_or(crate::LabError::Missing { what: format!("the token {name}"), help })?;
         Client::new(&self.api.url(), Some(&token.secret))
     }
 

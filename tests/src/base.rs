@@ -34,9 +34,8 @@ pub(crate) async fn base() -> Result<&'static Path> {
 
 /// Removes the folder.
 pub(crate) fn end() {
-    let keeper = BASE
-        .get()
-        .and_then(|(_, keeper)| keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let keeper =
+        BASE.get().and_then(|(_, keeper)| keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
     if let Some(keeper) = keeper {
         crate::service::end(keeper, KEEPER_LIMIT);
     }
@@ -59,10 +58,7 @@ async fn make_base() -> Result<(PathBuf, Mutex<Option<Guarded>>)> {
         run_as: None,
     };
     let keeper = Guarded::spawn_by(&lab, spec, Stdio::null(), Stdio::inherit()).await?;
-    until("the lab's folder", Duration::from_secs(10), None, async || {
-        path.is_dir()
-    })
-    .await?;
+    until("the lab's folder", Duration::from_secs(10), None, async || path.is_dir()).await?;
     // A guard's folder is for its owner alone, until now.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(at(&path))?;
     fs::create_dir(path.join("logs")).map_err(at(&path))?;
@@ -81,21 +77,13 @@ pub(crate) fn cache() -> Result<PathBuf> {
     set("WPCLONE_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|p| p.join("wpclone")))
         .or_else(|| set("HOME").map(|p| p.join(".cache/wpclone")))
-        .ok_or(LabError::Missing {
-            what: "the cache folder".into(),
-            help: "set WPCLONE_CACHE or HOME",
-        })
+        .ok_or(LabError::Missing { what: "the cache folder".into(), help: "set WPCLONE_CACHE or HOME" })
 }
 
 /// A program of this workspace, built into the folder that the running one is in, or the one above (`deps`).
 pub fn built(name: &str) -> Result<PathBuf> {
     let me = env::current_exe()?;
-    let found = me
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|dir| dir.join(name))
-        .find(|p| p.is_file());
+    let found = me.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|p| p.is_file());
     found.ok_or_else(|| LabError::Missing {
         what: format!("the program `{name}` near {}", me.display()),
         help: "run `cargo build --workspace --bins`",
@@ -107,29 +95,17 @@ pub(crate) fn installed(name: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<PathBuf> = env::split_paths(&path).collect();
     dirs.extend(["/usr/sbin", "/usr/local/sbin", "/usr/lib/chromium"].map(PathBuf::from));
-    let missing = || LabError::Missing {
-        what: format!("the program `{name}`"),
-        help: "run `./dev install`",
-    };
+    let missing = || LabError::Missing { what: format!("the program `{name}`"), help: "run `./dev install`" };
     let Some(stem) = name.strip_suffix('*') else {
-        return dirs
-            .iter()
-            .map(|d| d.join(name))
-            .find(|p| p.is_file())
-            .ok_or_else(missing);
+        return dirs.iter().map(|d| d.join(name)).find(|p| p.is_file()).ok_or_else(missing);
     };
-    let entries = dirs
-        .iter()
-        .filter_map(|d| fs::read_dir(d).ok())
-        .flatten()
-        .flatten();
+    let entries = dirs.iter().filter_map(|d| fs::read_dir(d).ok()).flatten().flatten();
     let versions = entries.filter(|e| e.file_name().to_str().is_some_and(|n| is_version_of(n, stem)));
     versions.map(|e| e.path()).max().ok_or_else(missing)
 }
 
 fn is_version_of(name: &str, stem: &str) -> bool {
-    name.strip_prefix(stem)
-        .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
+    name.strip_prefix(stem).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
 /// A port that nobody listens on and that this process has not handed out. Below those that the kernel gives to
@@ -177,11 +153,7 @@ where
     let end = Instant::now() + limit;
     while !condition().await {
         if Instant::now() >= end {
-            return Err(LabError::Late {
-                what: what.into(),
-                limit,
-                log: log.map(tail).unwrap_or_default(),
-            });
+            return Err(LabError::Late { what: what.into(), limit, log: log.map(tail).unwrap_or_default() });
         }
         sleep(LOOK_EVERY).await;
     }
@@ -196,8 +168,5 @@ pub(crate) fn tail(log: &Path) -> String {
 
 /// Says which file an error is about.
 pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> LabError {
-    move |error| LabError::File {
-        path: path.to_owned(),
-        error,
-    }
+    move |error| LabError::File { path: path.to_owned(), error }
 }

@@ -38,11 +38,7 @@ impl Client {
     /// # Errors
     /// The HTTP client cannot be made.
     pub fn new(base: &str, token: Option<&str>) -> Result<Self> {
-        Ok(Self {
-            base: base.trim_end_matches('/').into(),
-            token: token.map(str::to_owned),
-            http: http()?,
-        })
+        Ok(Self { base: base.trim_end_matches('/').into(), token: token.map(str::to_owned), http: http()? })
     }
 
     /// A request of one's own, with the token.
@@ -156,11 +152,7 @@ impl Client {
             }
             if task.state.is_final() || Instant::now() >= end {
                 let log = serde_json::to_string(&task)?;
-                return Err(LabError::Late {
-                    what: format!("{what} of task {id}"),
-                    limit: TASK_LIMIT,
-                    log,
-                });
+                return Err(LabError::Late { what: format!("{what} of task {id}"), limit: TASK_LIMIT, log });
             }
             sleep(LOOK_EVERY).await;
         }
@@ -171,11 +163,7 @@ async fn read<T: DeserializeOwned>(what: &str, wanted: u16, response: Response) 
     let status = response.status().as_u16();
     let body = response.text().await?;
     if status != wanted {
-        return Err(LabError::Answer {
-            what: what.into(),
-            status,
-            body,
-        });
+        return Err(LabError::Answer { what: what.into(), status, body });
     }
     Ok(serde_json::from_str(&body)?)
 }

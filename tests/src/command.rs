@@ -27,10 +27,7 @@ pub(crate) fn command(program: &Path) -> Command {
 /// It fails, or takes longer than two minutes.
 pub(crate) async fn run(mut command: Command, input: &[u8]) -> Result<String> {
     let name = command.as_std().get_program().to_string_lossy().into_owned();
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     let mut stdin = child.stdin.take();
     let feed = async {
@@ -41,20 +38,13 @@ pub(crate) async fn run(mut command: Command, input: &[u8]) -> Result<String> {
         drop(stdin);
     };
     let both = async { tokio::join!(feed, child.wait_with_output()).1 };
-    let late = |_| LabError::Late {
-        what: format!("{name} to end"),
-        limit: LIMIT,
-        log: String::new(),
-    };
+    let late = |_| LabError::Late { what: format!("{name} to end"), limit: LIMIT, log: String::new() };
     let output = timeout(LIMIT, both).await.map_err(late)??;
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
         Ok(said(&output.stdout))
     } else {
-        Err(LabError::Ended {
-            program: name,
-            log: said(&output.stderr) + &said(&output.stdout),
-        })
+        Err(LabError::Ended { program: name, log: said(&output.stderr) + &said(&output.stdout) })
     }
 }
 

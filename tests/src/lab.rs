@@ -8,10 +8,8 @@ use crate::mariadb::MariaDb;
 use crate::site::Template;
 use crate::{Result, Version};
 
-static LAB: Lab = Lab {
-    mariadb: OnceCell::const_new(),
-    templates: [const { OnceCell::const_new() }; Version::COUNT],
-};
+static LAB: Lab =
+    Lab { mariadb: OnceCell::const_new(), templates: [const { OnceCell::const_new() }; Version::COUNT] };
 
 /// The shared services, each started at its first use. They end with the process.
 #[derive(Debug)]
@@ -32,9 +30,7 @@ impl Lab {
     }
 
     pub(crate) async fn template(&self, version: Version) -> Result<&Template> {
-        self.templates[version as usize]
-            .get_or_try_init(|| Template::make(version))
-            .await
+        self.templates[version as usize].get_or_try_init(|| Template::make(version)).await
     }
 
     /// Ends it all, and blocks until it is gone. For programs: tests have nobody to call it, and need nobody, since

@@ -27,10 +27,7 @@ impl MariaDb {
         let (data, socket) = (folder.join("data"), folder.join("sock"));
         copy(&pristine(&user).await?, &data).await?;
         give(&folder, &user)?;
-        let launch = Launch {
-            run_as: user.change_to,
-            ..Launch::new("mariadb", installed("mariadbd")?)
-        };
+        let launch = Launch { run_as: user.change_to, ..Launch::new("mariadb", installed("mariadbd")?) };
         let service = Service::start(launch.args([
             "--no-defaults".to_owned(),
             format!("--datadir={}", data.display()),
@@ -45,9 +42,7 @@ impl MariaDb {
             "--innodb-log-file-size=8M".into(),
         ]))
         .await?;
-        service
-            .ready(|| async { UnixStream::connect(&socket).await.is_ok() })
-            .await?;
+        service.ready(|| async { UnixStream::connect(&socket).await.is_ok() }).await?;
         Ok(Self { socket, service })
     }
 
@@ -58,12 +53,7 @@ impl MariaDb {
     /// Runs SQL as root; rows come back as lines, columns apart by tabs.
     pub(crate) async fn sql(&self, schema: &str, sql: &str) -> Result<String> {
         let mut client = command(&installed("mariadb")?);
-        client.args([
-            "--no-defaults",
-            "--batch",
-            "--skip-column-names",
-            "--default-character-set=utf8mb4",
-        ]);
+        client.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]);
         client.arg("--socket").arg(&self.socket).arg(schema);
         run(client, sql.as_bytes()).await
     }
@@ -79,40 +69,21 @@ impl MariaDb {
             ),
         )
         .await?;
-        Ok(Schema {
-            name: name.to_owned(),
-            password,
-            socket: self.socket.clone(),
-        })
+        Ok(Schema { name: name.to_owned(), password, socket: self.socket.clone() })
     }
 
     /// The schema as SQL.
     pub(crate) async fn dump(&self, schema: &Schema) -> Result<String> {
         let socket = self.socket.display().to_string();
-        run_args(
-            "mariadb-dump",
-            [
-                "--no-defaults",
-                "--socket",
-                &socket,
-                "--skip-dump-date",
-                &schema.name,
-            ],
-        )
-        .await
+        run_args("mariadb-dump", ["--no-defaults", "--socket", &socket, "--skip-dump-date", &schema.name])
+            .await
     }
 
     /// The schemas that sites have.
     pub(crate) async fn schemas(&self) -> Result<Vec<String>> {
-        let all = self
-            .sql("", "SELECT schema_name FROM information_schema.schemata")
-            .await?;
+        let all = self.sql("", "SELECT schema_name FROM information_schema.schemata").await?;
         let system = ["information_schema", "mysql", "performance_schema", "sys"];
-        Ok(all
-            .lines()
-            .filter(|name| !system.contains(name))
-            .map(str::to_owned)
-            .collect())
+        Ok(all.lines().filter(|name| !system.contains(name)).map(str::to_owned).collect())
     }
 }
 
@@ -127,10 +98,7 @@ pub(crate) struct Schema {
 impl Drop for Schema {
     fn drop(&mut self) {
         let Ok(client) = installed("mariadb") else { return };
-        let sql = format!(
-            "DROP DATABASE IF EXISTS `{0}`; DROP USER IF EXISTS '{0}'@localhost",
-            self.name
-        );
+        let sql = format!("DROP DATABASE IF EXISTS `{0}`; DROP USER IF EXISTS '{0}'@localhost", self.name);
         // The server may be gone already, and the schema with it.
         let _ = std::process::Command::new(client)
             .arg("--no-defaults")
@@ -144,11 +112,7 @@ impl Drop for Schema {
 /// A data folder as it is after installation. Making one takes seconds, so it is kept.
 async fn pristine(user: &OsUser) -> Result<PathBuf> {
     let version = run_args("mariadbd", ["--no-defaults", "--version"]).await?;
-    let version: String = version
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(60)
-        .collect();
+    let version: String = version.chars().filter(char::is_ascii_alphanumeric).take(60).collect();
     let kept = cache()?.join("mariadb").join(format!("{version}-{}", user.name));
     if kept.join("mysql").is_dir() {
         return Ok(kept);

@@ -66,13 +66,7 @@ impl Program {
         let folder = base().await?.join(unique(name));
         fs::create_dir_all(folder.join("tmp")).map_err(at(&folder))?;
         let port = port.map_or_else(free_port, Ok)?;
-        let mut program = Self {
-            name: name.into(),
-            env,
-            port,
-            folder,
-            service: None,
-        };
+        let mut program = Self { name: name.into(), env, port, folder, service: None };
         program.env.push((listen.into(), format!("127.0.0.1:{port}")));
         program.restart().await?;
         Ok(program)
@@ -89,16 +83,9 @@ impl Program {
         }
         let mut env = plain_env();
         env.extend(self.env.iter().cloned());
-        let args = [
-            self.folder.display().to_string(),
-            built(&self.name)?.display().to_string(),
-        ];
-        let launch = Launch {
-            env,
-            ..Launch::new(&self.name, built("lab")?)
-        }
-        .args(["hold".to_owned()])
-        .args(args);
+        let args = [self.folder.display().to_string(), built(&self.name)?.display().to_string()];
+        let launch =
+            Launch { env, ..Launch::new(&self.name, built("lab")?) }.args(["hold".to_owned()]).args(args);
         let service = Service::start(launch).await?;
         let url = format!("{}/readyz", self.url());
         let http = crate::client::http()?;
@@ -108,10 +95,9 @@ impl Program {
         self.service = Some(service);
         became?;
         match self.status() {
-            Some(status) => Err(LabError::Ended {
-                program: format!("{} ({status})", self.name),
-                log: tail(&self.log()),
-            }),
+            Some(status) => {
+                Err(LabError::Ended { program: format!("{} ({status})", self.name), log: tail(&self.log()) })
+            }
             None => Ok(()),
         }
     }
@@ -125,20 +111,13 @@ impl Program {
     /// The file with all that it wrote since its last start.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.service
-            .as_ref()
-            .map(|s| s.log().to_owned())
-            .unwrap_or_default()
+        self.service.as_ref().map(|s| s.log().to_owned()).unwrap_or_default()
     }
 
     /// Its process id, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        let pid = fs::read_to_string(self.folder.join("pid"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()?;
+        let pid = fs::read_to_string(self.folder.join("pid")).ok()?.trim().parse().ok()?;
         (self.status().is_none() && is_alive(pid)).then_some(pid)
     }
 
@@ -170,10 +149,7 @@ impl Program {
     /// It does not run.
     pub fn signal(&self, which: Signal) -> Result<()> {
         let help = "start it before you end it";
-        let pid = self.pid().ok_or(LabError::Missing {
-            what: format!("a running {}", self.name),
-            help,
-        })?;
+        let pid = self.pid().ok_or(LabError::Missing { what: format!("a running {}", self.name), help })?;
         signal(pid, which);
         Ok(())
     }
@@ -181,13 +157,7 @@ impl Program {
     async fn end_by(&self, which: Signal) -> Result<String> {
         self.signal(which)?;
         let ended = async || self.status().is_some();
-        until(
-            &format!("{} to end", self.name),
-            TERMINATE_LIMIT,
-            Some(&self.log()),
-            ended,
-        )
-        .await?;
+        until(&format!("{} to end", self.name), TERMINATE_LIMIT, Some(&self.log()), ended).await?;
         Ok(self.status().unwrap_or_default())
     }
 
@@ -201,13 +171,7 @@ impl Program {
     /// their tasks' folders into, does not count.
     #[must_use]
     pub fn leftovers(&self) -> Leftovers {
-        let list = |folder: &Path| {
-            fs::read_dir(folder)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|e| e.path())
-        };
+        let list = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
         let (folders, mut files): (Vec<_>, Vec<_>) = list(&self.tmp()).partition(|p| p.is_dir());
         files.extend(folders.iter().flat_map(|f| list(f)));
         Leftovers {
@@ -221,10 +185,7 @@ impl Program {
     /// # Errors
     /// Something is, three seconds later.
     pub async fn clean(&self) -> Result<()> {
-        let late = until("nothing to be left", CLEAN_LIMIT, None, async || {
-            self.leftovers().is_empty()
-        })
-        .await;
+        let late = until("nothing to be left", CLEAN_LIMIT, None, async || self.leftovers().is_empty()).await;
         late.map_err(|_| LabError::Late {
             what: format!("{} to leave nothing behind", self.name),
             limit: CLEAN_LIMIT,
@@ -246,11 +207,7 @@ impl Drop for Program {
         }
         drop(self.service.take());
         let _ = fs::remove_dir_all(&self.folder);
-        assert!(
-            left.is_empty() || thread::panicking(),
-            "{} left behind: {left:?}",
-            self.name
-        );
+        assert!(left.is_empty() || thread::panicking(), "{} left behind: {left:?}", self.name);
     }
 }
 
@@ -267,14 +224,7 @@ fn processes_in(folder: &Path, but: Option<u32>) -> Vec<String> {
     };
     let command = |pid: u32| {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&words)
-            .replace('\0', " ")
-            .chars()
-            .take(200)
-            .collect::<String>()
+        String::from_utf8_lossy(&words).replace('\0', " ").chars().take(200).collect::<String>()
     };
-    processes()
-        .filter(|pid| Some(*pid) != but && is_alive(*pid) && in_folder(*pid))
-        .map(command)
-        .collect()
+    processes().filter(|pid| Some(*pid) != but && is_alive(*pid) && in_folder(*pid)).map(command).collect()
 }

@@ -46,12 +46,7 @@ impl Redis {
     pub async fn start_on(port: u16, fsync: Fsync) -> Result<Self> {
         let data = base().await?.join(unique("redis-data"));
         std::fs::create_dir(&data).map_err(at(&data))?;
-        let mut redis = Self {
-            port,
-            data,
-            fsync,
-            service: None,
-        };
+        let mut redis = Self { port, data, fsync, service: None };
         redis.start_again().await?;
         Ok(redis)
     }
@@ -73,11 +68,7 @@ impl Redis {
     /// # Errors
     /// It did not start.
     pub async fn start_again(&mut self) -> Result<()> {
-        let fsync = if self.fsync == Fsync::Always {
-            "always"
-        } else {
-            "everysec"
-        };
+        let fsync = if self.fsync == Fsync::Always { "always" } else { "everysec" };
         let (port, data) = (self.port.to_string(), self.data.display().to_string());
         let launch = Launch::new("redis", installed("redis-server")?).args([
             "--port",
@@ -111,10 +102,9 @@ impl Redis {
     pub async fn kill9(&mut self) -> Result<()> {
         match self.service.take() {
             Some(service) => service.kill9().await,
-            None => Err(LabError::Missing {
-                what: "a running Redis".into(),
-                help: "start it before you kill it",
-            }),
+            None => {
+                Err(LabError::Missing { what: "a running Redis".into(), help: "start it before you kill it" })
+            }
         }
     }
 }
@@ -135,7 +125,5 @@ async fn answers_ping(port: u16) -> bool {
         stream.read_exact(&mut answer).await?;
         std::io::Result::Ok(&answer == b"+PONG\r\n")
     };
-    timeout(Duration::from_secs(1), ask)
-        .await
-        .is_ok_and(|answer| answer.unwrap_or(false))
+    timeout(Duration::from_secs(1), ask).await.is_ok_and(|answer| answer.unwrap_or(false))
 }

@@ -52,14 +52,9 @@ impl<'a> Launch<'a> {
 /// What every program may have of our environment.
 pub(crate) fn plain_env() -> Vec<(String, String)> {
     let path = std::env::var("PATH").unwrap_or_default();
-    [
-        ("PATH", path.as_str()),
-        ("LANG", "C.UTF-8"),
-        ("TZ", "UTC"),
-        ("HOME", "/nonexistent"),
-    ]
-    .map(|(k, v)| (k.to_owned(), v.to_owned()))
-    .to_vec()
+    [("PATH", path.as_str()), ("LANG", "C.UTF-8"), ("TZ", "UTC"), ("HOME", "/nonexistent")]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .to_vec()
 }
 
 /// A running program. Dropping it ends it and everything it started, and waits until that is done.
@@ -87,12 +82,7 @@ impl Service {
             run_as: launch.run_as,
         };
         let guarded = Guarded::spawn_by(&built("lab")?, spec, Stdio::from(out), Stdio::from(err)).await?;
-        Ok(Self {
-            name,
-            guarded: Mutex::new(Some(guarded)),
-            log,
-            grace: launch.grace,
-        })
+        Ok(Self { name, guarded: Mutex::new(Some(guarded)), log, grace: launch.grace })
     }
 
     /// Waits until `probe` holds; notices when the program ends instead.
@@ -104,18 +94,11 @@ impl Service {
         let end = Instant::now() + READY_LIMIT;
         while !probe().await {
             if !self.runs() {
-                return Err(LabError::Ended {
-                    program: self.name.clone(),
-                    log: tail(&self.log),
-                });
+                return Err(LabError::Ended { program: self.name.clone(), log: tail(&self.log) });
             }
             if Instant::now() >= end {
                 let what = format!("{} to be ready", self.name);
-                return Err(LabError::Late {
-                    what,
-                    limit: READY_LIMIT,
-                    log: tail(&self.log),
-                });
+                return Err(LabError::Late { what, limit: READY_LIMIT, log: tail(&self.log) });
             }
             tokio::time::sleep(crate::base::LOOK_EVERY).await;
         }
@@ -127,11 +110,7 @@ impl Service {
     }
 
     fn guard_pid(&self) -> Option<u32> {
-        self.guarded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()?
-            .guard_pid()
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.guard_pid()
     }
 
     /// Whether its guard is there; the guard ends with the program.
@@ -144,13 +123,7 @@ impl Service {
         if let Some(pid) = self.guard_pid().and_then(child_of) {
             signal(pid, Signal::KILL);
         }
-        until(
-            "the killed program's guard to end",
-            GUARD_LIMIT,
-            Some(&self.log),
-            async || !self.runs(),
-        )
-        .await
+        until("the killed program's guard to end", GUARD_LIMIT, Some(&self.log), async || !self.runs()).await
     }
 
     /// Ends it and waits until it is gone, blocking the thread: also where no runtime is left.

@@ -64,12 +64,7 @@ impl Stub {
     /// # Errors
     /// No port.
     pub async fn page(html: &str) -> Result<Self> {
-        Self::answering(
-            200,
-            &[("content-type", "text/html; charset=utf-8")],
-            html.to_owned(),
-        )
-        .await
+        Self::answering(200, &[("content-type", "text/html; charset=utf-8")], html.to_owned()).await
     }
 
     /// Sends every request to another address.

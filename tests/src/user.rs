@@ -20,40 +20,25 @@ pub(crate) fn os_user(wanted: &str) -> Result<OsUser> {
     let entry = |matches: &dyn Fn(&str, u32) -> bool| {
         passwd.lines().find_map(|line| {
             let mut fields = line.split(':');
-            let (name, uid, gid) = (
-                fields.next()?,
-                fields.nth(1)?.parse().ok()?,
-                fields.next()?.parse().ok()?,
-            );
+            let (name, uid, gid) =
+                (fields.next()?, fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
             matches(name, uid).then(|| (name.to_owned(), uid, gid))
         })
     };
     if me == 0 {
         let found = entry(&|name, _| name == wanted);
         let help = "run `./dev install`";
-        let (name, uid, gid) = found.ok_or(LabError::Missing {
-            what: format!("the user `{wanted}`"),
-            help,
-        })?;
-        return Ok(OsUser {
-            name,
-            change_to: Some((uid, gid)),
-        });
+        let (name, uid, gid) =
+            found.ok_or(LabError::Missing { what: format!("the user `{wanted}`"), help })?;
+        return Ok(OsUser { name, change_to: Some((uid, gid)) });
     }
     let name = entry(&|_, uid| uid == me).map_or_else(|| me.to_string(), |(name, ..)| name);
-    Ok(OsUser {
-        name,
-        change_to: None,
-    })
+    Ok(OsUser { name, change_to: None })
 }
 
 /// Who runs the lab, as MariaDB sees it on its socket.
 pub(crate) fn own_name() -> Result<String> {
-    if rustix::process::getuid().is_root() {
-        Ok("root".into())
-    } else {
-        Ok(os_user("")?.name)
-    }
+    if rustix::process::getuid().is_root() { Ok("root".into()) } else { Ok(os_user("")?.name) }
 }
 
 /// Gives a folder and all in it to a user; links are not followed.

@@ -13,10 +13,7 @@ fn http() -> reqwest::Client {
 }
 
 fn text<'a>(task: &'a TaskView, field: &str) -> &'a str {
-    task.result
-        .as_ref()
-        .and_then(|r| r[field].as_str())
-        .unwrap_or_else(|| panic!("{field} in {task:#?}"))
+    task.result.as_ref().and_then(|r| r[field].as_str()).unwrap_or_else(|| panic!("{field} in {task:#?}"))
 }
 
 fn artifact_names(task: &TaskView) -> Vec<&str> {
@@ -36,10 +33,7 @@ async fn the_whole_job(site: Site) -> Result {
 
     let task = done(&client, client.setup(&site, &admin, Role::Source).await?).await?;
     assert_eq!(text(&task, "plugin_status"), "installed");
-    assert_eq!(
-        task.result.as_ref().map(|r| &r["import_enabled"]),
-        Some(&Value::Bool(false))
-    );
+    assert_eq!(task.result.as_ref().map(|r| &r["import_enabled"]), Some(&Value::Bool(false)));
     let key = text(&task, "api_key").to_owned();
     assert_eq!(key.len(), 64);
     assert_eq!(artifact_names(&task), ["before.png", "after.png"]);
@@ -49,24 +43,15 @@ async fn the_whole_job(site: Site) -> Result {
     let task = done(&client, client.setup(&site, &admin, Role::Target).await?).await?;
     assert_eq!(text(&task, "plugin_status"), "unchanged");
     assert_eq!(text(&task, "api_key"), key);
-    assert_eq!(
-        task.result.as_ref().map(|r| &r["import_enabled"]),
-        Some(&Value::Bool(true))
-    );
+    assert_eq!(task.result.as_ref().map(|r| &r["import_enabled"]), Some(&Value::Bool(true)));
 
     let first = done(&client, client.app_password(&site, &admin, "my app").await?).await?;
     let second = done(&client, client.app_password(&site, &admin, "my app").await?).await?;
     assert_eq!(text(&first, "app_name"), "my app");
-    assert!(
-        text(&second, "app_name").starts_with("my app ("),
-        "another's name is left alone"
-    );
+    assert!(text(&second, "app_name").starts_with("my app ("), "another's name is left alone");
     for task in [&first, &second] {
         let me = http()
-            .get(format!(
-                "{}/index.php?rest_route=/wp/v2/users/me&context=edit",
-                site.url()
-            ))
+            .get(format!("{}/index.php?rest_route=/wp/v2/users/me&context=edit", site.url()))
             .basic_auth(text(task, "username"), Some(text(task, "application_password")))
             .send()
             .await?;
@@ -78,17 +63,9 @@ async fn the_whole_job(site: Site) -> Result {
     let names: Vec<String> = serde_json::from_str(&names.await?)?;
     assert_eq!(names, [text(&first, "app_name"), text(&second, "app_name")]);
 
-    let ours: Vec<String> = site
-        .debug_log()
-        .lines()
-        .filter(|l| l.contains("wpclone"))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(
-        ours,
-        Vec::<String>::new(),
-        "no warning of WordPress or PHP is about us"
-    );
+    let ours: Vec<String> =
+        site.debug_log().lines().filter(|l| l.contains("wpclone")).map(str::to_owned).collect();
+    assert_eq!(ours, Vec::<String>::new(), "no warning of WordPress or PHP is about us");
     app.workers[0].clean().await?;
     Ok(())
 }
@@ -100,27 +77,12 @@ async fn at_the_root_of_wordpress_6_1() -> Result {
 
 #[tokio::test]
 async fn below_a_prefix_of_wordpress_6_8_in_arabic() -> Result {
-    the_whole_job(
-        Site::builder(Version::Trixie)
-            .prefix("/a/blog")
-            .locale("ar")
-            .debug()
-            .start()
-            .await?,
-    )
-    .await
+    the_whole_job(Site::builder(Version::Trixie).prefix("/a/blog").locale("ar").debug().start().await?).await
 }
 
 #[tokio::test]
 async fn at_the_root_of_the_current_wordpress() -> Result {
-    the_whole_job(
-        Site::builder(Version::Sid)
-            .host("localhost")
-            .debug()
-            .start()
-            .await?,
-    )
-    .await
+    the_whole_job(Site::builder(Version::Sid).host("localhost").debug().start().await?).await
 }
 
 #[tokio::test]
@@ -147,19 +109,12 @@ async fn an_older_or_inactive_migrator_is_brought_up_to_date() -> Result {
 #[tokio::test]
 async fn an_interstitial_about_the_admins_address_is_passed_without_an_answer() -> Result {
     let site = Site::builder(Version::Trixie).start().await?;
-    site.eval_php("update_option('admin_email_lifespan', time() - 1);")
-        .await?;
+    site.eval_php("update_option('admin_email_lifespan', time() - 1);").await?;
     let app = TestApp::start().await?;
     let client = app.client()?;
     done(&client, client.setup(&site, &site.admin(), Role::Source).await?).await?;
-    let due = site
-        .eval_php("echo get_option('admin_email_lifespan') < time() ? 'due' : 'answered';")
-        .await?;
-    assert_eq!(
-        due.trim(),
-        "due",
-        "whether the address is right is for the site's people to say"
-    );
+    let due = site.eval_php("echo get_option('admin_email_lifespan') < time() ? 'due' : 'answered';").await?;
+    assert_eq!(due.trim(), "due", "whether the address is right is for the site's people to say");
     Ok(())
 }
 
@@ -192,11 +147,7 @@ async fn twenty_tasks_on_four_sites_with_two_browsers_never_meet_on_a_site() -> 
     let mut tasks = Vec::new();
     for round in 0..5 {
         for site in &sites {
-            let role = if round % 2 == 0 {
-                Role::Source
-            } else {
-                Role::Target
-            };
+            let role = if round % 2 == 0 { Role::Source } else { Role::Target };
             tasks.push(client.setup(site, &site.admin(), role).await?);
         }
     }
@@ -226,26 +177,15 @@ async fn a_worker_killed_in_the_middle_leaves_nothing_and_another_finishes() -> 
     let mut app = TestApp::builder().start().await?;
     let client = app.client()?;
     // Long enough in the login to be killed there.
-    site.put_mu_plugin(
-        "slow",
-        "add_action('wp_login', function () { usleep(3000000); });",
-    )?;
+    site.put_mu_plugin("slow", "add_action('wp_login', function () { usleep(3000000); });")?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    client
-        .wait_until(task.id, "the login", |t| t.progress.percent >= 15)
-        .await?;
+    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
     assert!(!app.workers[0].leftovers().is_empty(), "a browser is at work");
 
     app.workers[0].kill9().await?;
     // The guard's promise, kept without any worker's help.
     let clean = || async { app.workers[0].leftovers().is_empty() };
-    until(
-        "no process and no folder is left",
-        Duration::from_secs(3),
-        None,
-        clean,
-    )
-    .await?;
+    until("no process and no folder is left", Duration::from_secs(3), None, clean).await?;
 
     site.remove_mu_plugin("slow")?;
     app.add_worker(&[]).await?;
@@ -262,14 +202,9 @@ async fn a_worker_asked_to_end_gives_its_task_back_unspent() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let mut app = TestApp::builder().env("WPCLONE_DRAIN", "0").start().await?;
     let client = app.client()?;
-    site.put_mu_plugin(
-        "slow",
-        "add_action('wp_login', function () { usleep(3000000); });",
-    )?;
+    site.put_mu_plugin("slow", "add_action('wp_login', function () { usleep(3000000); });")?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    client
-        .wait_until(task.id, "the login", |t| t.progress.percent >= 15)
-        .await?;
+    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
     app.workers[0].terminate().await?;
     assert!(app.workers[0].leftovers().is_empty());
     site.remove_mu_plugin("slow")?;
@@ -286,12 +221,8 @@ async fn a_cancelled_task_stops_its_browser() -> Result {
     let client = app.client()?;
     site.put_mu_plugin("slow", "add_action('wp_login', function () { sleep(20); });")?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    client
-        .wait_until(task.id, "the login", |t| t.progress.percent >= 15)
-        .await?;
-    let answer = client
-        .post(&format!("/tasks/{}/cancel", task.id), &Value::Null)
-        .await?;
+    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
+    let answer = client.post(&format!("/tasks/{}/cancel", task.id), &Value::Null).await?;
     assert_eq!(answer.status(), 202);
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Cancelled);
@@ -315,10 +246,7 @@ async fn the_command_line_does_the_job_and_speaks_plainly_in_a_pipe() -> Result 
     };
     let out = run(&["setup", &site.url(), "--username", &admin.name]);
     assert!(out.status.success(), "{out:?}");
-    assert!(
-        !out.stderr.contains(&0x1b) && !out.stdout.contains(&0x1b),
-        "no control characters in a pipe"
-    );
+    assert!(!out.stderr.contains(&0x1b) && !out.stdout.contains(&0x1b), "no control characters in a pipe");
     let out = run(&["app-password", &site.url(), "--username", &admin.name, "--json"]);
     assert!(out.status.success(), "{out:?}");
     let task: TaskView = serde_json::from_slice(&out.stdout)?;

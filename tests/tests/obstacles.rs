@@ -1,6 +1,9 @@
 //! What can stand in the way on a site, and the code that says so. Each case is a real WordPress that is made so,
 //! except where its name says that it is a stub.
 
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, IntoResponse};
 use serde_json::json;
 use tokio::sync::OnceCell;
 use wpclone_task::{Code, Problem, Role, State, TaskView};
@@ -9,12 +12,7 @@ use wpclone_tests::{Builder, Client, Result, Site, Stub, TestApp, User, Version}
 /// One product for all cases: a site's trouble must harm neither worker nor neighbours.
 async fn client() -> Result<Client> {
     static APP: OnceCell<TestApp> = OnceCell::const_new();
-    let start = || async {
-        TestApp::builder()
-            .env("WPCLONE_DEADLINE_PART", "20")
-            .start()
-            .await
-    };
+    let start = || async { TestApp::builder().env("WPCLONE_DEADLINE_PART", "20").start().await };
     APP.get_or_try_init(start).await?.client()
 }
 
@@ -23,19 +21,12 @@ fn site() -> Builder {
 }
 
 fn nobody() -> User {
-    User {
-        name: "admin".into(),
-        role: "administrator".into(),
-        password: "canary-password-of-nobody".into(),
-    }
+    User { name: "admin".into(), role: "administrator".into(), password: "canary-password-of-nobody".into() }
 }
 
 fn problem(task: TaskView, code: Code) -> Problem {
     assert_eq!(task.state, State::Failed, "{task:#?}");
-    let problem = task
-        .problem
-        .clone()
-        .unwrap_or_else(|| panic!("no problem: {task:#?}"));
+    let problem = task.problem.clone().unwrap_or_else(|| panic!("no problem: {task:#?}"));
     assert_eq!(problem.code, code, "{task:#?}");
     assert_eq!(problem.stage, Some(wpclone_task::Stage::Browser));
     assert!(!problem.detail.is_empty() && !problem.user_action.is_empty());
@@ -44,9 +35,7 @@ fn problem(task: TaskView, code: Code) -> Problem {
 
 async fn setup_fails(site: &Site, user: &User, code: Code) -> Result<(TaskView, Problem)> {
     let client = client().await?;
-    let task = client
-        .wait(client.setup(site, user, Role::Source).await?.id)
-        .await?;
+    let task = client.wait(client.setup(site, user, Role::Source).await?.id).await?;
     let problem = problem(task.clone(), code);
     if !code.retryable() {
         assert_eq!(task.attempts, 1, "what a site refused is not tried again");
@@ -56,9 +45,7 @@ async fn setup_fails(site: &Site, user: &User, code: Code) -> Result<(TaskView, 
 
 async fn app_password_fails(site: &Site, user: &User, code: Code) -> Result<Problem> {
     let client = client().await?;
-    let task = client
-        .wait(client.app_password(site, user, "x").await?.id)
-        .await?;
+    let task = client.wait(client.app_password(site, user, "x").await?.id).await?;
     Ok(problem(task, code))
 }
 
@@ -84,12 +71,44 @@ async fn a_wrong_password_costs_exactly_one_attempt() -> Result {
 }
 
 #[tokio::test]
+async fn a_login_that_is_never_answered_is_not_sent_again() -> Result {
+    let php = "add_filter('authenticate', function ($u) { if ($_SERVER['REQUEST_METHOD'] === 'POST') sleep(20); return $u; }, 1);";
+    let site = site().mu_plugin("slow-login", php).start().await?;
+    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "4").start().await?;
+    let client = app.client()?;
+    let task = client.wait(client.setup(&site, &nobody(), Role::Source).await?.id).await?;
+    assert_eq!(task.attempts, 1);
+    problem(task, Code::AuthUnanswered);
+    assert_eq!(site.logins().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_login_form_that_leads_to_another_site_gets_no_password() -> Result {
+    let thief = Stub::page("thank you").await?;
+    let form = format!(
+        "<html><body><form id=loginform method=post action='{}/steal'><input id=user_login name=log>\
+         <input type=password name=pwd></form></body></html>",
+        thief.url()
+    );
+    // Plain HTTP meets a wall, so that the browser is the first to see the form.
+    let answer = move |headers: HeaderMap| async move {
+        if headers.contains_key("sec-fetch-mode") {
+            Html(form).into_response()
+        } else {
+            StatusCode::FORBIDDEN.into_response()
+        }
+    };
+    let stub = Stub::start(Router::new().fallback(answer)).await?;
+    let problem = stranger_fails(&stub.url(), Code::Redirected).await?;
+    assert!(problem.detail.contains("nothing was sent"), "{}", problem.detail);
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_unknown_user_is_a_bad_credential_in_japanese_too() -> Result {
     let site = Site::builder(Version::Sid).locale("ja").start().await?;
-    let user = User {
-        name: "nobody".into(),
-        ..nobody()
-    };
+    let user = User { name: "nobody".into(), ..nobody() };
     setup_fails(&site, &user, Code::AuthBadCredentials).await?;
     assert_eq!(site.logins().await?, 1);
     Ok(())
@@ -250,9 +269,7 @@ async fn a_rest_api_that_is_closed() -> Result {
     app_password_fails(&site, &site.admin(), Code::RestBlocked).await?;
     // The migrator needs no REST.
     let client = client().await?;
-    let task = client
-        .wait(client.setup(&site, &site.admin(), Role::Source).await?.id)
-        .await?;
+    let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
     Ok(())
 }
@@ -264,9 +281,7 @@ async fn rest_that_makes_no_application_password_gives_way_to_the_page() -> Resu
     for version in [Version::Bookworm, Version::Sid] {
         let site = Site::builder(version).mu_plugin("no-making", php).start().await?;
         let client = client().await?;
-        let task = client
-            .wait(client.app_password(&site, &site.admin(), "by page").await?.id)
-            .await?;
+        let task = client.wait(client.app_password(&site, &site.admin(), "by page").await?.id).await?;
         assert_eq!(task.state, State::Succeeded, "{task:#?}");
     }
     Ok(())
@@ -278,19 +293,15 @@ async fn an_authorization_header_that_does_not_arrive_leaves_no_password_behind(
     let site = site().mu_plugin("stripped", php).start().await?;
     let problem = app_password_fails(&site, &site.admin(), Code::AuthHeaderStripped).await?;
     assert!(!problem.changed_target);
-    let left = site
-        .eval_php("echo count(WP_Application_Passwords::get_user_application_passwords(1));")
-        .await?;
+    let left =
+        site.eval_php("echo count(WP_Application_Passwords::get_user_application_passwords(1));").await?;
     assert_eq!(left.trim(), "0");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_site_that_redirects_elsewhere() -> Result {
-    let site = site()
-        .nginx("return 301 https://elsewhere.example$request_uri;")
-        .start()
-        .await?;
+    let site = site().nginx("return 301 https://elsewhere.example$request_uri;").start().await?;
     let (_, problem) = setup_fails(&site, &site.admin(), Code::Redirected).await?;
     assert_eq!(problem.more["to"], "https://elsewhere.example");
     Ok(())
@@ -302,20 +313,13 @@ async fn a_wordpress_that_believes_in_another_address() -> Result {
     site.sql("UPDATE wp_options SET option_value = 'https://elsewhere.example' WHERE option_name IN ('siteurl', 'home')").await?;
     let (_, problem) = setup_fails(&site, &site.admin(), Code::Redirected).await?;
     assert_eq!(problem.more["to"], "https://elsewhere.example");
-    assert_eq!(
-        site.logins().await?,
-        0,
-        "no password goes to an address that nobody named"
-    );
+    assert_eq!(site.logins().await?, 0, "no password goes to an address that nobody named");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_hidden_login_page() -> Result {
-    let site = site()
-        .nginx("location = /wp-login.php { return 404; }")
-        .start()
-        .await?;
+    let site = site().nginx("location = /wp-login.php { return 404; }").start().await?;
     setup_fails(&site, &site.admin(), Code::LoginUrlNotFound).await?;
     Ok(())
 }
@@ -340,10 +344,7 @@ async fn a_certificate_that_nobody_vouches_for() -> Result {
 #[tokio::test]
 async fn a_site_that_is_broken() -> Result {
     let site = site()
-        .mu_plugin(
-            "broken",
-            "add_action('init', function () { no_such_function(); });",
-        )
+        .mu_plugin("broken", "add_action('init', function () { no_such_function(); });")
         .start()
         .await?;
     setup_fails(&site, &site.admin(), Code::SiteFatal).await?;
@@ -353,17 +354,10 @@ async fn a_site_that_is_broken() -> Result {
 #[tokio::test]
 async fn a_database_that_waits_for_its_upgrade() -> Result {
     let site = site().start().await?;
-    site.sql("UPDATE wp_options SET option_value = '1000' WHERE option_name = 'db_version'")
-        .await?;
+    site.sql("UPDATE wp_options SET option_value = '1000' WHERE option_name = 'db_version'").await?;
     setup_fails(&site, &site.admin(), Code::DbUpgradePending).await?;
-    let version = site
-        .sql("SELECT option_value FROM wp_options WHERE option_name = 'db_version'")
-        .await?;
-    assert_eq!(
-        version.trim(),
-        "1000",
-        "an upgrade is for the site's people to start"
-    );
+    let version = site.sql("SELECT option_value FROM wp_options WHERE option_name = 'db_version'").await?;
+    assert_eq!(version.trim(), "1000", "an upgrade is for the site's people to start");
     Ok(())
 }
 
@@ -383,9 +377,7 @@ async fn a_session_that_is_lost_once_is_taken_up_again() -> Result {
         update_option('lost', 1); wp_destroy_all_sessions(); wp_redirect(wp_login_url('', true)); exit; } });";
     let site = site().mu_plugin("lost-once", php).start().await?;
     let client = client().await?;
-    let task = client
-        .wait(client.setup(&site, &site.admin(), Role::Source).await?.id)
-        .await?;
+    let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
     assert_eq!((task.attempts, site.logins().await?), (0, 2));
     Ok(())
@@ -406,9 +398,7 @@ async fn strangers_that_are_no_wordpress() -> Result {
     stranger_fails(&page.url(), Code::NotWordPress).await?;
     let json = Stub::answering(200, &[("content-type", "application/json")], "{}").await?;
     stranger_fails(&json.url(), Code::NotWordPress).await?;
-    let garbage: Vec<u8> = (0..10 << 20)
-        .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
+    let garbage: Vec<u8> = (0..10 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let garbage = Stub::answering(200, &[("content-type", "text/html")], garbage).await?;
     stranger_fails(&garbage.url(), Code::NotWordPress).await?;
     let circle = Stub::redirecting("/wp-login.php").await?;
@@ -417,11 +407,29 @@ async fn strangers_that_are_no_wordpress() -> Result {
 }
 
 #[tokio::test]
-async fn a_stub_that_hangs() -> Result {
+async fn pages_that_are_made_to_be_slow_harm_nobody() -> Result {
+    let deep = Stub::page(&format!("<html><body>{}", "<div>".repeat(200_000))).await?;
+    stranger_fails(&deep.url(), Code::NotWordPress).await?;
+    let endless = "<html><body><form id=loginform method=post><input name=log><input name=pwd></form>\
+                   <script>for (;;);</script></body></html>";
     let app = TestApp::builder()
-        .env("WPCLONE_DEADLINE_PART", "2")
+        .env("WPCLONE_DEADLINE_PART", "4")
+        .env("WPCLONE_DEADLINE_SOFT", "8")
+        .env("WPCLONE_DEADLINE_HARD", "14")
         .start()
         .await?;
+    let (client, stub) = (app.client()?, Stub::page(endless).await?);
+    let body = json!({"url": stub.url(), "username": "admin", "password": "canary-password-of-nobody"});
+    let task = client.wait(client.accepted("/setup", &body).await?.id).await?;
+    assert!(task.artifacts.iter().any(|a| a.name == "network.log"), "{task:#?}");
+    assert_eq!(task.crashes, 0);
+    problem(task, Code::Deadline);
+    app.workers[0].clean().await
+}
+
+#[tokio::test]
+async fn a_stub_that_hangs() -> Result {
+    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "2").start().await?;
     let (client, stub) = (app.client()?, Stub::hanging().await?);
     let body = json!({"url": stub.url(), "username": "admin", "password": "canary-password-of-nobody"});
     let task = client.wait(client.accepted("/setup", &body).await?.id).await?;
@@ -432,21 +440,13 @@ async fn a_stub_that_hangs() -> Result {
 #[tokio::test]
 async fn a_page_that_hangs_half_way_ends_at_the_deadline() -> Result {
     let site = site()
-        .mu_plugin(
-            "slow",
-            "add_action('load-plugins.php', function () { sleep(30); });",
-        )
+        .mu_plugin("slow", "add_action('load-plugins.php', function () { sleep(30); });")
         .start()
         .await?;
-    let app = TestApp::builder()
-        .env("WPCLONE_DEADLINE_PART", "4")
-        .start()
-        .await?;
+    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "4").start().await?;
     let client = app.client()?;
-    let task = client
-        .wait(client.setup(&site, &site.admin(), Role::Source).await?.id)
-        .await?;
-    assert_eq!(task.attempts, 3);
+    let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
+    assert_eq!(task.attempts, 3, "{task:#?}");
     problem(task, Code::Deadline);
     Ok(())
 }
@@ -459,17 +459,11 @@ async fn a_browser_that_does_not_start() -> Result {
     // Tells a version and is no browser.
     let fake = tempfile::NamedTempFile::new()?;
     let path = fake.into_temp_path();
-    std::fs::write(
-        &path,
-        "#!/bin/sh\n[ \"$1\" = --version ] && echo Fake 156.0 && exit 0\nexit 1\n",
-    )?;
+    std::fs::write(&path, "#!/bin/sh\n[ \"$1\" = --version ] && echo Fake 156.0 && exit 0\nexit 1\n")?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    app.add_worker(&[("WPCLONE_BROWSER_BINARY", path.to_str().expect("a path"))])
-        .await?;
+    app.add_worker(&[("WPCLONE_BROWSER_BINARY", path.to_str().expect("a path"))]).await?;
     let client = app.client()?;
-    let task = client
-        .wait(client.setup(&site, &site.admin(), Role::Source).await?.id)
-        .await?;
+    let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
     assert_eq!(task.attempts, 3);
     problem(task, Code::BrowserCrashed);
     Ok(())
@@ -479,11 +473,9 @@ async fn a_browser_that_does_not_start() -> Result {
 async fn private_networks_are_no_place_for_sites() -> Result {
     let app = TestApp::builder().private_sites("10.99.0.0/16").start().await?;
     let (client, stub) = (app.client()?, Stub::page("secret of the network").await?);
-    for url in [
-        stub.url(),
-        stub.url().replace("127.0.0.1", "localhost"),
-        "http://169.254.169.254/latest".into(),
-    ] {
+    for url in
+        [stub.url(), stub.url().replace("127.0.0.1", "localhost"), "http://169.254.169.254/latest".into()]
+    {
         let body = json!({"url": url, "username": "admin", "password": "canary-password-of-nobody"});
         let task = client.wait(client.accepted("/setup", &body).await?.id).await?;
         for artifact in &task.artifacts {

@@ -11,7 +11,22 @@ use wpclone_tests::{Client, Result, Site, Stub, TestApp, User, Version};
 
 /// Has what passwords have: quotes, a backslash, spaces at its ends, letters of other scripts.
 const PASSWORD: &str = " canary-7f3a\"'\\&<ü ";
-const WRONG: &str = "canary-wrong-91c4";
+const WRONG: &str = "canary-wrong'é/&91c4";
+
+/// A site that echoes the password wherever it can: slashed and not, escaped for this and that, to the console, and so
+/// far down that it meets every limit.
+const ECHO: &str = r#"add_action('login_footer', function () {
+    $sent = $_POST['pwd'] ?? ''; if ($sent === '') { return; }
+    $plain = wp_unslash($sent);
+    foreach ([$sent, $plain] as $p) {
+        foreach ([esc_html($p), esc_attr($p), json_encode($p), wp_json_encode($p, JSON_UNESCAPED_UNICODE), rawurlencode($p),
+            strtolower(rawurlencode($p)), urlencode($p), base64_encode($p), strtoupper($p)] as $form) {
+            echo '<script>console.log("' . str_repeat('x', 990) . '" + ' . json_encode($form) . ')</script>';
+            echo '<!-- ' . $form . ' -->';
+        }
+    }
+    echo '<p>' . str_repeat('y', (1 << 20) - 20000) . esc_html($plain) . esc_html($plain) . '</p>';
+});"#;
 
 /// Everything that spans were sent as.
 type Spans = Arc<Mutex<Vec<u8>>>;
@@ -30,10 +45,7 @@ fn spellings(secret: &str) -> Vec<String> {
     use base64::Engine as _;
     let json = Value::from(secret).to_string();
     let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-    let html = secret
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;");
+    let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
     vec![
         secret.trim().to_owned(),
         secret.replace(' ', ""),
@@ -54,10 +66,7 @@ fn assert_free_of(place: &str, written: &[u8], secrets: &[String]) {
 
 async fn everything_of(client: &Client, task: &TaskView) -> Result<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
-    for path in [task.links.events.clone()]
-        .into_iter()
-        .chain(task.artifacts.iter().map(|a| a.href.clone()))
-    {
+    for path in [task.links.events.clone()].into_iter().chain(task.artifacts.iter().map(|a| a.href.clone())) {
         let answer = client.get(&path).await?;
         assert_eq!(answer.status(), 200, "{path}");
         found.push((path, answer.bytes().await?.to_vec()));
@@ -68,10 +77,8 @@ async fn everything_of(client: &Client, task: &TaskView) -> Result<Vec<(String, 
 #[tokio::test]
 async fn no_credential_is_written_anywhere() -> Result {
     let (collector, spans) = collector().await?;
-    let site = Site::builder(Version::Trixie)
-        .admin_password(PASSWORD)
-        .start()
-        .await?;
+    let site =
+        Site::builder(Version::Trixie).admin_password(PASSWORD).mu_plugin("echo", ECHO).start().await?;
     let app = TestApp::builder()
         .token("owner", "user", "")
         .token("other", "user", "")
@@ -81,19 +88,10 @@ async fn no_credential_is_written_anywhere() -> Result {
         .start()
         .await?;
     let (owner, other, operator) = (app.client_as("owner")?, app.client_as("other")?, app.client()?);
-    let wrong = User {
-        password: WRONG.into(),
-        ..site.admin()
-    };
-    let setup = owner
-        .wait(owner.setup(&site, &site.admin(), Role::Target).await?.id)
-        .await?;
-    let made = owner
-        .wait(owner.app_password(&site, &site.admin(), "canary").await?.id)
-        .await?;
-    let failed = owner
-        .wait(owner.setup(&site, &wrong, Role::Source).await?.id)
-        .await?;
+    let wrong = User { password: WRONG.into(), ..site.admin() };
+    let setup = owner.wait(owner.setup(&site, &site.admin(), Role::Target).await?.id).await?;
+    let made = owner.wait(owner.app_password(&site, &site.admin(), "canary").await?.id).await?;
+    let failed = owner.wait(owner.setup(&site, &wrong, Role::Source).await?.id).await?;
     assert_eq!(
         [setup.state, made.state, failed.state],
         [TaskState::Succeeded, TaskState::Succeeded, TaskState::Failed]
@@ -101,10 +99,7 @@ async fn no_credential_is_written_anywhere() -> Result {
 
     let secret = |task: &TaskView, field: &str| -> String {
         let result = task.result.as_ref().expect("a result");
-        result[field]
-            .as_str()
-            .unwrap_or_else(|| panic!("{field} is shown to its owner"))
-            .to_owned()
+        result[field].as_str().unwrap_or_else(|| panic!("{field} is shown to its owner")).to_owned()
     };
     let mut secrets = vec![
         PASSWORD.to_owned(),
@@ -124,11 +119,7 @@ async fn no_credential_is_written_anywhere() -> Result {
         for (place, written) in everything_of(&owner, task).await? {
             assert_free_of(&place, &written, &secrets);
         }
-        assert_eq!(
-            other.get(&task.links.self_).await?.status(),
-            404,
-            "another's task is no task"
-        );
+        assert_eq!(other.get(&task.links.self_).await?.status(), 404, "another's task is no task");
         let seen = operator.get(&task.links.self_).await?.bytes().await?;
         assert_free_of("an operator's view", &seen, &secrets);
     }
@@ -173,10 +164,7 @@ async fn no_credential_is_written_anywhere() -> Result {
 async fn one_trace_goes_from_the_request_to_the_worker() -> Result {
     let (collector, spans) = collector().await?;
     let site = Site::builder(Version::Bookworm).start().await?;
-    let app = TestApp::builder()
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
-        .start()
-        .await?;
+    let app = TestApp::builder().env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()).start().await?;
     let client = app.client()?;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let body = json!({"url": site.url(), "username": "admin", "password": "wrong-on-purpose"});

@@ -36,19 +36,13 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
     }
     match admin.queue.ping().await {
         Ok(()) => (StatusCode::OK, "ready\n".into()),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Redis cannot be reached\n".into(),
-        ),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Redis cannot be reached\n".into()),
     }
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     (
-        [(
-            header::CONTENT_TYPE,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )],
+        [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
         admin.metrics.text(),
     )
 }

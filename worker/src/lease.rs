@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
-use wpclone_queue::{Claim, Queue, QueueError};
+use wpclone_queue::{Beat, Claim, Queue, QueueError};
 
 use crate::browser::News;
 
-/// News are told at most this often.
-const TELL: Duration = Duration::from_millis(250);
+/// News wait this long for more of them.
+const TELL: Duration = Duration::from_millis(100);
+/// After a heartbeat that failed, the next one comes this soon.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
 
 /// Why the work was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,20 +27,17 @@ pub(crate) enum Stop {
 
 /// Renews the lease until `stop` is cancelled or there is a reason to cancel it; tells the reason.
 pub(crate) async fn keep(
-    queue: &Queue,
-    claim: &Claim,
+    queue: Queue,
+    claim: Claim,
     mut news: watch::Receiver<News>,
-    stop: &CancellationToken,
-    draining: &CancellationToken,
+    stop: CancellationToken,
+    draining: CancellationToken,
 ) -> Option<Stop> {
     // A lease lasts three heartbeats; after two without an answer the work stops, and its browser with it.
     let (beat, patience) = (claim.lease_for / 3, claim.lease_for * 2 / 3);
-    let (mut renewed, mut noted) = (Instant::now(), None);
-    let mut beats = interval(beat);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    beats.tick().await;
+    let (mut renewed, mut next, mut untold) = (Instant::now(), Instant::now() + beat, false);
+    let mut noted = None;
     let reason = loop {
-        let mut told = None;
         tokio::select! {
             () = stop.cancelled() => return None,
             () = draining.cancelled() => break Stop::Draining,
@@ -46,37 +45,45 @@ pub(crate) async fn keep(
                 tracing::warn!("the lease could not be renewed in time; the work stops");
                 break Stop::Lost;
             }
-            _ = beats.tick() => {}
-            Ok(()) = news.changed() => told = Some(news.borrow_and_update().clone()),
+            () = sleep_until(next) => {}
+            Ok(()) = news.changed(), if !untold => {
+                untold = true;
+                next = next.min(Instant::now() + TELL);
+                continue;
+            }
         }
         let asked = Instant::now();
-        let telling = async {
-            if let Some(changed) = told
-                .as_ref()
-                .and_then(|news| news.changed)
-                .filter(|c| noted != Some(*c))
-            {
-                queue.changed(&claim.lease, changed).await?;
-                noted = Some(changed);
-            }
-            queue
-                .heartbeat(&claim.lease, told.as_ref().map(|news| &news.progress))
-                .await
-        };
-        match tokio::time::timeout_at(renewed + patience, telling).await {
+        let told = untold.then(|| news.borrow_and_update().clone());
+        let telling = tell(&queue, &claim, told.as_ref(), &mut noted);
+        next = asked + beat;
+        match timeout_at(renewed + patience, telling).await {
             Ok(Ok(answer)) if answer.cancel => break Stop::Cancelled,
-            Ok(Ok(_)) => renewed = asked,
+            Ok(Ok(_)) => (renewed, untold) = (asked, false),
             Ok(Err(QueueError::LeaseLost)) => {
                 tracing::warn!("the lease is lost; the work stops");
                 break Stop::Lost;
             }
-            Ok(Err(error)) => tracing::warn!(%error, "a heartbeat failed"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a heartbeat failed");
+                next = asked + AFTER_FAULT;
+            }
             Err(_) => tracing::warn!("a heartbeat was not answered"),
-        }
-        if told.is_some() {
-            tokio::select! { () = stop.cancelled() => return None, () = tokio::time::sleep(TELL) => {} }
         }
     };
     stop.cancel();
     Some(reason)
+}
+
+/// One heartbeat, with the news if there are any. What was altered goes first: it must not be lost with us.
+async fn tell(
+    queue: &Queue,
+    claim: &Claim,
+    news: Option<&News>,
+    noted: &mut Option<bool>,
+) -> Result<Beat, QueueError> {
+    if let Some(changed) = news.and_then(|news| news.changed).filter(|changed| *noted != Some(*changed)) {
+        queue.changed(&claim.lease, changed).await?;
+        *noted = Some(changed);
+    }
+    queue.heartbeat(&claim.lease, news.map(|news| &news.progress)).await
 }

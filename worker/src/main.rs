@@ -11,6 +11,7 @@ mod work;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
@@ -39,7 +40,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(settings)) {
+    let ended = runtime.block_on(run(settings));
+    // What still blocks a thread is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wpclone-worker: {error:#}");
@@ -53,39 +57,33 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     wpclone_guard::adopt_orphans().context("orphans of killed guards would not come back to us")?;
 
+    let folders = std::env::temp_dir().join(format!("wpclone-worker-{}", rustix::process::getuid().as_raw()));
+    wpclone_guard::sweep(&folders).context("there is no place for the folders of tasks")?;
+    if rustix::process::geteuid().is_root() {
+        tracing::warn!(
+            "this worker is root: Chromium goes without its sandbox; better give it a user of its own"
+        );
+    }
     let redis = settings.common.redis_url.expose_secret();
     let queue = Queue::new(redis, QueueOptions::default())?;
-    let user_agent = settings
-        .programs
-        .user_agent()
-        .await
-        .context("there is no browser to work with")?;
+    let user_agent = settings.programs.user_agent().await.context("there is no browser to work with")?;
     let browser = BrowserStage {
         programs: settings.programs,
         user_agent,
         deadlines: settings.deadlines,
         networks: settings.networks,
         artifacts: Artifacts::new(redis, settings.common.artifacts_bytes)?,
-        folders: std::env::temp_dir().join(format!("wpclone-worker-{}", rustix::process::getuid().as_raw())),
+        folders,
     };
     let metrics = metrics::Metrics::new();
     let (sealer, hand_back) = (settings.common.sealer, CancellationToken::new());
-    let workshop = Arc::new(Workshop {
-        queue: queue.clone(),
-        sealer,
-        browser,
-        metrics: metrics.clone(),
-        hand_back,
-    });
+    let workshop =
+        Arc::new(Workshop { queue: queue.clone(), sealer, browser, metrics: metrics.clone(), hand_back });
     let runner = Runner::new(name(), settings.stages, settings.slots, settings.drain, workshop);
 
     let listener = TcpListener::bind(settings.admin_listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", settings.admin_listen))?;
-    let admin = admin::Admin {
-        queue,
-        metrics,
-        shutdown: shutdown.clone(),
-    };
+    let admin = admin::Admin { queue, metrics, shutdown: shutdown.clone() };
     tracing::info!(worker = %runner.id, admin = %listener.local_addr()?, stages = ?runner.stages, slots = runner.slots, "working");
     let serving = tokio::spawn(async move { axum::serve(listener, admin::routes(admin)).await });
 
@@ -98,9 +96,5 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 /// Host and process, and when it began: unique among all workers that ever were.
 fn name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!(
-        "{host}-{}-{:x}",
-        std::process::id(),
-        jiff::Timestamp::now().as_second()
-    )
+    format!("{host}-{}-{:x}", std::process::id(), jiff::Timestamp::now().as_second())
 }

@@ -38,12 +38,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("wpclone_worker");
         let steps = Family::new_with_constructor(buckets as fn() -> Histogram);
         let (browsers, browser_memory) = (Gauge::default(), Gauge::default());
-        registry.register_with_unit(
-            "step_duration",
-            "How long steps took",
-            Unit::Seconds,
-            steps.clone(),
-        );
+        registry.register_with_unit("step_duration", "How long steps took", Unit::Seconds, steps.clone());
         registry.register("browsers", "Browsers that run", browsers.clone());
         registry.register_with_unit(
             "browser_memory",
@@ -51,12 +46,7 @@ impl Metrics {
             Unit::Bytes,
             browser_memory.clone(),
         );
-        Self {
-            registry: Arc::new(registry),
-            steps,
-            browsers,
-            browser_memory,
-        }
+        Self { registry: Arc::new(registry), steps, browsers, browser_memory }
     }
 
     pub(crate) fn step(&self, labels: StepLabels, took: Duration) {

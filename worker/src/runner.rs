@@ -41,14 +41,7 @@ impl Runner {
         drain: Duration,
         workshop: Arc<Workshop>,
     ) -> Self {
-        Self {
-            id,
-            stages,
-            slots,
-            drain,
-            workshop,
-            running: Running::default(),
-        }
+        Self { id, stages, slots, drain, workshop, running: Running::default() }
     }
 
     fn queue(&self) -> &Queue {
@@ -65,11 +58,7 @@ impl Runner {
             () = self.report() => {}
         }
         steps.close();
-        tracing::info!(
-            running = steps.len(),
-            grace_seconds = self.drain.as_secs(),
-            "draining"
-        );
+        tracing::info!(running = steps.len(), grace_seconds = self.drain.as_secs(), "draining");
         let upkeep = async { tokio::join!(self.sweep(), self.report()) };
         tokio::select! {
             () = steps.wait() => {}
@@ -78,14 +67,8 @@ impl Runner {
         }
         self.workshop.hand_back.cancel();
         // A browser is gone within seconds; telling the queue has its own limit.
-        if tokio::time::timeout(Duration::from_secs(30), steps.wait())
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                running = steps.len(),
-                "steps did not end; their leases will run out"
-            );
+        if tokio::time::timeout(Duration::from_secs(30), steps.wait()).await.is_err() {
+            tracing::error!(running = steps.len(), "steps did not end; their leases will run out");
         }
         if let Err(error) = self.queue().retire(&self.id).await {
             tracing::warn!(%error, "the queue was not told that this worker goes");
@@ -140,9 +123,7 @@ impl Runner {
         lock(&running).insert(task, seen);
         steps.spawn(async move {
             let _slot = slot;
-            let done = std::panic::AssertUnwindSafe(workshop.do_step(claim, pid))
-                .catch_unwind()
-                .await;
+            let done = std::panic::AssertUnwindSafe(workshop.do_step(claim, pid)).catch_unwind().await;
             lock(&running).remove(&task);
             if done.is_err() {
                 tracing::error!(task.id = %task, "a step panicked");
@@ -184,19 +165,16 @@ impl Runner {
     async fn report(&self) {
         let started_at = Timestamp::now();
         loop {
-            let running: Vec<(TaskId, Option<u32>)> = lock(&self.running)
-                .iter()
-                .map(|(id, pid)| (*id, *pid.borrow()))
-                .collect();
+            let running: Vec<(TaskId, Option<u32>)> =
+                lock(&self.running).iter().map(|(id, pid)| (*id, *pid.borrow())).collect();
             let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
             let memory = tokio::task::spawn_blocking(move || {
                 pids.into_iter().map(wpclone_guard::resident_memory).sum()
             });
             let browser_memory_bytes = memory.await.unwrap_or_default();
-            self.workshop.metrics.browsers(
-                running.iter().filter(|(_, pid)| pid.is_some()).count(),
-                browser_memory_bytes,
-            );
+            self.workshop
+                .metrics
+                .browsers(running.iter().filter(|(_, pid)| pid.is_some()).count(), browser_memory_bytes);
             let report = WorkerReport {
                 id: self.id.clone(),
                 stages: self.stages.clone(),

@@ -22,20 +22,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
     /// Where health, readiness and metrics are served
-    #[arg(
-        long,
-        env = "WPCLONE_ADMIN_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:8081"
-    )]
+    #[arg(long, env = "WPCLONE_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     admin_listen: String,
     /// Stages to serve, comma-separated: browser
-    #[arg(
-        long,
-        env = "WPCLONE_STAGES",
-        value_name = "STAGES",
-        default_value = "browser"
-    )]
+    #[arg(long, env = "WPCLONE_STAGES", value_name = "STAGES", default_value = "browser")]
     stages: String,
     /// Steps of the browser stage to do at once: a browser takes some 300 MB
     #[arg(long, env = "WPCLONE_SLOTS_BROWSER", value_name = "N", default_value = "2")]
@@ -47,36 +37,16 @@ pub(crate) struct Args {
     #[arg(long, env = "WPCLONE_DRIVER_BINARY", value_name = "FILE")]
     driver_binary: Option<PathBuf>,
     /// Private networks that sites may be in, such as 10.0.0.0/8,127.0.0.1
-    #[arg(
-        long,
-        env = "WPCLONE_ALLOW_PRIVATE_SITES",
-        value_name = "NETWORKS",
-        default_value = ""
-    )]
+    #[arg(long, env = "WPCLONE_ALLOW_PRIVATE_SITES", value_name = "NETWORKS", default_value = "")]
     allow_private_sites: String,
     /// Seconds that one part of a step, such as the login, may take
-    #[arg(
-        long,
-        env = "WPCLONE_DEADLINE_PART",
-        value_name = "SECONDS",
-        default_value = "45"
-    )]
+    #[arg(long, env = "WPCLONE_DEADLINE_PART", value_name = "SECONDS", default_value = "45")]
     deadline_part: String,
     /// Seconds after which a step ends in order, with pictures of where it stood
-    #[arg(
-        long,
-        env = "WPCLONE_DEADLINE_SOFT",
-        value_name = "SECONDS",
-        default_value = "150"
-    )]
+    #[arg(long, env = "WPCLONE_DEADLINE_SOFT", value_name = "SECONDS", default_value = "150")]
     deadline_soft: String,
     /// Seconds after which a step and its browser are ended whatever they do
-    #[arg(
-        long,
-        env = "WPCLONE_DEADLINE_HARD",
-        value_name = "SECONDS",
-        default_value = "180"
-    )]
+    #[arg(long, env = "WPCLONE_DEADLINE_HARD", value_name = "SECONDS", default_value = "180")]
     deadline_hard: String,
     /// Seconds that running steps may go on after a SIGTERM, before they are given back
     #[arg(long, env = "WPCLONE_DRAIN", value_name = "SECONDS", default_value = "25")]
@@ -105,24 +75,14 @@ impl Args {
             .number("WPCLONE_SLOTS_BROWSER", &self.slots_browser, 1..=64)
             .and_then(|n| u32::try_from(n).ok());
         let programs = find_programs(self.browser_binary.clone(), self.driver_binary.clone());
-        check.show(
-            "WPCLONE_BROWSER_BINARY",
-            &programs.browser.display().to_string(),
-            Shown::Plain,
-        );
-        check.show(
-            "WPCLONE_DRIVER_BINARY",
-            &programs.driver.display().to_string(),
-            Shown::Plain,
-        );
+        check.show("WPCLONE_BROWSER_BINARY", &programs.browser.display().to_string(), Shown::Plain);
+        check.show("WPCLONE_DRIVER_BINARY", &programs.driver.display().to_string(), Shown::Plain);
         let networks: Option<Networks> = match self.allow_private_sites.as_str() {
             "" => Some(Networks::default()),
             text => check.parsed("WPCLONE_ALLOW_PRIVATE_SITES", text),
         };
         let deadlines = self.deadlines(check);
-        let drain = check
-            .number("WPCLONE_DRAIN", &self.drain, 0..=3600)
-            .map(Duration::from_secs);
+        let drain = check.number("WPCLONE_DRAIN", &self.drain, 0..=3600).map(Duration::from_secs);
         Some(Settings {
             common: common?,
             admin_listen: admin_listen?,
@@ -140,11 +100,7 @@ impl Args {
         let step = seconds("WPCLONE_DEADLINE_PART", &self.deadline_part);
         let soft = seconds("WPCLONE_DEADLINE_SOFT", &self.deadline_soft);
         let hard = seconds("WPCLONE_DEADLINE_HARD", &self.deadline_hard);
-        let deadlines = Deadlines {
-            step: step?,
-            soft: soft?,
-            hard: hard?,
-        };
+        let deadlines = Deadlines { step: step?, soft: soft?, hard: hard? };
         if deadlines.step >= deadlines.soft || deadlines.soft >= deadlines.hard {
             check.fault(
                 "WPCLONE_DEADLINE_PART",
@@ -160,10 +116,9 @@ fn stages(text: &str, check: &mut Check) -> Option<Vec<Stage>> {
     let mut stages = Vec::new();
     for name in text.split(',').map(str::trim).filter(|n| !n.is_empty()) {
         match name.parse::<Stage>() {
-            Ok(stage) if !SERVED.contains(&stage) => check.fault(
-                NAME,
-                format!("names `{stage}`, which this version does not serve"),
-            ),
+            Ok(stage) if !SERVED.contains(&stage) => {
+                check.fault(NAME, format!("names `{stage}`, which this version does not serve"))
+            }
             Ok(stage) if !stages.contains(&stage) => stages.push(stage),
             Ok(_) => {}
             Err(error) => check.fault(NAME, error),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 use wpclone_queue::{Claim, Lease, Queue, QueueError, StepOutput};
 use wpclone_service::seal::{SealError, Sealer};
@@ -62,11 +63,8 @@ impl Workshop {
                 }
                 _ => tracing::info!(outcome, "the step ended"),
             }
-            let labels = StepLabels {
-                kind: claim.request.kind().as_str(),
-                stage: claim.stage.as_str(),
-                outcome,
-            };
+            let labels =
+                StepLabels { kind: claim.request.kind().as_str(), stage: claim.stage.as_str(), outcome };
             self.metrics.step(labels, timer.elapsed());
             self.tell(&claim, ending).await;
         }
@@ -91,21 +89,14 @@ impl Workshop {
         let (news, heard) = watch::channel(News::default());
         let stop = CancellationToken::new();
         let secrets = secrets.into_iter().map(|(_, secret)| secret).collect();
-        let job = Job {
-            task: claim.lease.task,
-            request,
-            secrets,
-            news,
-            stop: stop.clone(),
-            browser_pid,
-        };
-        let keeping = lease::keep(&self.queue, claim, heard, &stop, &self.hand_back);
-        let working = async {
-            let end = self.browser.run(&job).await;
-            stop.cancel();
-            end
-        };
-        let (stopped, end) = tokio::join!(keeping, working);
+        let job = Job { task: claim.lease.task, request, secrets, news, stop: stop.clone(), browser_pid };
+        // In a task of its own: no page of a site, however slow to parse, comes between the lease and its renewal.
+        let keeping =
+            lease::keep(self.queue.clone(), claim.clone(), heard, stop.clone(), self.hand_back.clone());
+        let keeping = AbortOnDropHandle::new(tokio::spawn(keeping.in_current_span()));
+        let end = self.browser.run(&job).await;
+        stop.cancel();
+        let stopped = keeping.await.unwrap_or(Some(Stop::Lost));
         match (end, stopped) {
             // What was finished counts, also when the wish to stop came at the same moment.
             (End::Done(outcome), _) => self.output(claim, outcome),
@@ -127,10 +118,7 @@ impl Workshop {
     fn output(&self, claim: &Claim, outcome: Outcome) -> Ending {
         let split = outcome.split();
         match sealed_task::seal_result(&self.sealer, claim.lease.task, &split) {
-            Ok(sealed_result) => Ending::Complete(StepOutput {
-                result: split.public,
-                sealed_result,
-            }),
+            Ok(sealed_result) => Ending::Complete(StepOutput { result: split.public, sealed_result }),
             Err(e) => Ending::Fail(
                 Problem::new(Code::WorkerFault, format!("The result cannot be sealed: {e}.")),
                 Some(true),

@@ -17,11 +17,7 @@ impl Display for When {
         let at = self.0.round(Unit::Second).unwrap_or(self.0);
         let ago = seconds_between(at, Timestamp::now());
         let exact = at.strftime("%Y-%m-%d %H:%M:%S UTC");
-        write!(
-            f,
-            r#"<time datetime="{at}" title="{exact}">{}</time>"#,
-            relative(ago)
-        )
+        write!(f, r#"<time datetime="{at}" title="{exact}">{}</time>"#, relative(ago))
     }
 }
 
@@ -32,11 +28,7 @@ pub fn seconds_between(from: Timestamp, to: Timestamp) -> u64 {
 }
 
 fn relative(ago: u64) -> String {
-    if ago < 5 {
-        "just now".into()
-    } else {
-        format!("{} ago", rough(ago))
-    }
+    if ago < 5 { "just now".into() } else { format!("{} ago", rough(ago)) }
 }
 
 /// A span in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`.
@@ -164,10 +156,7 @@ mod tests {
     #[test]
     fn a_moment_is_relative_and_exact() {
         let text = When("2020-01-02T03:04:05.6Z".parse().unwrap()).to_string();
-        assert!(
-            text.contains(r#"title="2020-01-02 03:04:06 UTC""#) && text.contains(" d ago"),
-            "{text}"
-        );
+        assert!(text.contains(r#"title="2020-01-02 03:04:06 UTC""#) && text.contains(" d ago"), "{text}");
     }
 
     #[test]

@@ -9,9 +9,7 @@ use crate::http::auth::Caller;
 
 /// Changes with the assets, so that browsers may keep them for ever.
 pub static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let all = ASSETS
-        .iter()
-        .fold(Sha256::new(), |hash, (.., text)| hash.chain_update(text));
+    let all = ASSETS.iter().fold(Sha256::new(), |hash, (.., text)| hash.chain_update(text));
     hex::encode(&all.finalize()[..6])
 });
 
@@ -55,12 +53,7 @@ impl Frame {
     /// Around a page that is open to all.
     #[must_use]
     pub fn open(title: &str) -> Self {
-        Self {
-            title: title.to_owned(),
-            here: "",
-            viewer: None,
-            version: &VERSION,
-        }
+        Self { title: title.to_owned(), here: "", viewer: None, version: &VERSION }
     }
 
     /// For `aria-current`.

@@ -25,16 +25,8 @@ use crate::state::Shared;
 
 /// Name, media type and content of everything that pages load.
 const ASSETS: [(&str, &str, &str); 3] = [
-    (
-        "dashboard.css",
-        "text/css; charset=utf-8",
-        include_str!("../../assets/dashboard.css"),
-    ),
-    (
-        "dashboard.js",
-        "text/javascript; charset=utf-8",
-        include_str!("../../assets/dashboard.js"),
-    ),
+    ("dashboard.css", "text/css; charset=utf-8", include_str!("../../assets/dashboard.css")),
+    ("dashboard.js", "text/javascript; charset=utf-8", include_str!("../../assets/dashboard.js")),
     ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
 ];
 
@@ -54,10 +46,7 @@ pub fn routes() -> Router<Shared> {
 #[must_use]
 pub fn answers_as_page(request: &Request, known: bool) -> bool {
     let path = request.uri().path();
-    let page = path == "/"
-        || ["/dashboard", "/sign-", "/problems/"]
-            .iter()
-            .any(|p| path.starts_with(p));
+    let page = path == "/" || ["/dashboard", "/sign-", "/problems/"].iter().any(|p| path.starts_with(p));
     prefers_html(request.headers()) && (page || !known)
 }
 
@@ -66,10 +55,7 @@ async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
     let (_, kind, text) =
         found.ok_or_else(|| ApiError::new(Code::NotFound, "There is nothing at this address."))?;
     // Addresses carry the version: see `layout::VERSION`.
-    let headers = [
-        (CONTENT_TYPE, *kind),
-        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
-    ];
+    let headers = [(CONTENT_TYPE, *kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     Ok((headers, *text).into_response())
 }
 
@@ -106,9 +92,6 @@ struct ProblemPage<'a> {
 /// An error as a page.
 #[must_use]
 pub fn problem_page(problem: &Problem) -> String {
-    let page = ProblemPage {
-        frame: Frame::open(&problem.title),
-        problem,
-    };
+    let page = ProblemPage { frame: Frame::open(&problem.title), problem };
     page.render().unwrap_or_else(|_| problem.code.to_string())
 }

@@ -77,11 +77,7 @@ async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<
 
 /// A line to copy for who has no task yet.
 pub(crate) fn curl(app: &App, alone: bool) -> String {
-    let token = if alone {
-        ""
-    } else {
-        "-H \"Authorization: Bearer $WPCLONE_TOKEN\" "
-    };
+    let token = if alone { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
     format!(
         "curl {token}--json '{{\"url\": \"https://example.com\", \"username\": \"admin\", \"password\": \"…\"}}' {}/setup",
         app.public_url.origin()
@@ -90,10 +86,7 @@ pub(crate) fn curl(app: &App, alone: bool) -> String {
 
 fn keeping(app: &App, queue: &QueueView) -> Keeping {
     let cards = queue.stages.iter().map(|(stage, depth)| {
-        let serving = queue
-            .workers
-            .iter()
-            .filter(|w| w.lost.is_none() && w.stages.contains(stage));
+        let serving = queue.workers.iter().filter(|w| w.lost.is_none() && w.stages.contains(stage));
         StageCard {
             stage: *stage,
             depth: *depth,
@@ -106,31 +99,21 @@ fn keeping(app: &App, queue: &QueueView) -> Keeping {
         }
     });
     // A stage that nobody serves and that has no work is no news.
-    let stages: Vec<StageCard> = cards
-        .filter(|c| c.workers > 0 || c.waiting + c.depth.running > 0)
-        .collect();
+    let stages: Vec<StageCard> = cards.filter(|c| c.workers > 0 || c.waiting + c.depth.running > 0).collect();
     let slow: Vec<String> = stages.iter().filter_map(slowness).collect();
     let sentence = match (slow.is_empty(), queue.workers.iter().any(|w| w.lost.is_none())) {
         (false, _) => slow.join(" "),
         (true, true) => "All keeping up.".into(),
         (true, false) => "No worker is running.".into(),
     };
-    Keeping {
-        well: sentence.starts_with("All"),
-        sentence,
-        stages,
-    }
+    Keeping { well: sentence.starts_with("All"), sentence, stages }
 }
 
 /// What is wrong with a stage, as a sentence.
 fn slowness(card: &StageCard) -> Option<String> {
     let name = capital(card.stage.as_str());
     let (ready, wait) = (card.depth.ready, &card.oldest);
-    let tasks = if ready == 1 {
-        "1 task".to_owned()
-    } else {
-        format!("{ready} tasks")
-    };
+    let tasks = if ready == 1 { "1 task".to_owned() } else { format!("{ready} tasks") };
     if card.workers == 0 {
         let waiting = if card.waiting == 1 {
             "1 task waits".to_owned()
@@ -145,8 +128,5 @@ fn slowness(card: &StageCard) -> Option<String> {
 
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -39,11 +39,7 @@ pub(crate) async fn form(
 }
 
 fn show(next: String, fault: &'static str) -> Result<Response, ApiError> {
-    html(&SignIn {
-        frame: Frame::open("Sign in"),
-        next,
-        fault,
-    })
+    html(&SignIn { frame: Frame::open("Sign in"), next, fault })
 }
 
 /// The token, sent by the form.
@@ -78,11 +74,7 @@ pub(crate) async fn end(AppState(app): AppState<Shared>, headers: HeaderMap) -> 
 }
 
 fn with_cookie(app: &App, to: Redirect, id: &str, seconds: u64) -> Result<Response, ApiError> {
-    let secure = if app.public_url.scheme() == "https" {
-        "; Secure"
-    } else {
-        ""
-    };
+    let secure = if app.public_url.scheme() == "https" { "; Secure" } else { "" };
     let cookie = format!("{COOKIE}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     let mut cookie = HeaderValue::from_str(&cookie).map_err(ApiError::internal)?;
     cookie.set_sensitive(true);
@@ -105,14 +97,7 @@ mod tests {
     #[test]
     fn the_way_back_never_leads_elsewhere() {
         assert_eq!(own_path("/dashboard/tasks?q=a"), "/dashboard/tasks?q=a");
-        for elsewhere in [
-            "https://a.example",
-            "//a.example",
-            "/\\a.example",
-            "/a\r\nx: y",
-            "",
-            "a",
-        ] {
+        for elsewhere in ["https://a.example", "//a.example", "/\\a.example", "/a\r\nx: y", "", "a"] {
             assert_eq!(own_path(elsewhere), "/", "{elsewhere}");
         }
     }

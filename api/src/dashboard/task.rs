@@ -77,11 +77,8 @@ async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError
     let cancelling = record.cancel_requested && !record.state.is_final();
     let (task, _) = view(app, caller, record, Secrets::Hidden).await?;
     let title = format!("{} · {}", kind(task.kind), site(&task.request));
-    let (pictures, files): (Vec<_>, Vec<_>) = task
-        .artifacts
-        .iter()
-        .cloned()
-        .partition(|a| a.kind.starts_with("image/"));
+    let (pictures, files): (Vec<_>, Vec<_>) =
+        task.artifacts.iter().cloned().partition(|a| a.kind.starts_with("image/"));
     html(&TaskPage {
         frame: Frame::new(&title, "/dashboard/tasks", caller),
         badge: Badge(task.state),
@@ -131,22 +128,14 @@ fn step_took(step: &StepView) -> String {
 /// The result's fields. A null one is a secret: it is never in the page, a button asks the API for it.
 fn result(task: &TaskView, can_show: bool) -> Vec<ResultField> {
     let fields = task.result.iter().flatten();
-    fields
-        .map(|(name, value)| ResultField {
-            name: name.clone(),
-            value: plain(value),
-            can_show,
-        })
-        .collect()
+    fields.map(|(name, value)| ResultField { name: name.clone(), value: plain(value), can_show }).collect()
 }
 
 /// The request as it was sent, without secrets.
 fn request(task: &TaskView) -> Vec<(String, String)> {
     let request = serde_json::to_value(&task.request).unwrap_or_default();
     let fields = request.as_object().into_iter().flatten();
-    fields
-        .filter_map(|(name, value)| Some((name.clone(), plain(value)?)))
-        .collect()
+    fields.filter_map(|(name, value)| Some((name.clone(), plain(value)?))).collect()
 }
 
 fn plain(value: &Value) -> Option<String> {
@@ -159,10 +148,5 @@ fn plain(value: &Value) -> Option<String> {
 }
 
 fn file(artifact: Artifact) -> File {
-    File {
-        size: size(artifact.bytes),
-        name: artifact.name,
-        href: artifact.href,
-        kind: artifact.kind,
-    }
+    File { size: size(artifact.bytes), name: artifact.name, href: artifact.href, kind: artifact.kind }
 }

@@ -86,9 +86,7 @@ pub(crate) async fn page(
     Viewer(caller): Viewer,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Response> {
-    tasks(&app, &caller, query.as_deref())
-        .await
-        .map_err(ApiError::into_response)
+    tasks(&app, &caller, query.as_deref()).await.map_err(ApiError::into_response)
 }
 
 async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Response, ApiError> {

@@ -56,22 +56,14 @@ async fn workers(app: &App, caller: &Caller) -> Result<Response, ApiError> {
     }
     let queue = app.queue.stats().await?;
     let workers = join_all(queue.workers.into_iter().map(|worker| card(app, worker))).await;
-    html(&Workers {
-        frame: Frame::new("Workers", "/dashboard/workers", caller),
-        workers,
-    })
+    html(&Workers { frame: Frame::new("Workers", "/dashboard/workers", caller), workers })
 }
 
 async fn card(app: &App, worker: WorkerView) -> Card {
     let tasks = worker.tasks.iter().take(NAMED).map(|id| doing(app, *id));
     Card {
         tasks: join_all(tasks).await,
-        stages: worker
-            .stages
-            .iter()
-            .map(|s| s.as_str())
-            .collect::<Vec<_>>()
-            .join(", "),
+        stages: worker.stages.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", "),
         slots: worker.slots,
         busy: worker.busy,
         memory: size(worker.browser_memory_bytes),
@@ -89,10 +81,6 @@ async fn doing(app: &App, id: TaskId) -> Doing {
             what: format!("{} · {}", kind(task.kind), site(&task.request)),
             since: task.started_at.map(When),
         },
-        _ => Doing {
-            id,
-            what: id.to_string(),
-            since: None,
-        },
+        _ => Doing { id, what: id.to_string(), since: None },
     }
 }

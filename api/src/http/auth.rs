@@ -54,11 +54,7 @@ impl Caller {
 
 impl From<Entry> for Caller {
     fn from(entry: Entry) -> Self {
-        Self {
-            name: entry.name,
-            scope: entry.scope,
-            alone: false,
-        }
+        Self { name: entry.name, scope: entry.scope, alone: false }
     }
 }
 
@@ -68,11 +64,7 @@ impl From<Entry> for Caller {
 /// Neither a token nor a session that is valid.
 pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let Some(tokens) = &app.tokens else {
-        return Ok(Caller {
-            name: NOBODY.into(),
-            scope: Scope::Operator,
-            alone: true,
-        });
+        return Ok(Caller { name: NOBODY.into(), scope: Scope::Operator, alone: true });
     };
     if let Some(value) = headers.get(AUTHORIZATION) {
         let token = value.to_str().ok().and_then(bearer);
@@ -88,10 +80,7 @@ pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> 
         }
         return Err(ApiError::new(Code::Unauthenticated, "The session has ended."));
     }
-    Err(ApiError::new(
-        Code::Unauthenticated,
-        "There is no Authorization header.",
-    ))
+    Err(ApiError::new(Code::Unauthenticated, "There is no Authorization header."))
 }
 
 /// The token of `Bearer TOKEN` (RFC 6750; the scheme's case does not matter).

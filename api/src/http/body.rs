@@ -46,27 +46,17 @@ impl FromRequest<Shared> for FormBody {
         expect_type(&request, "application/x-www-form-urlencoded")?;
         let bytes = read(request, &app.limits).await?;
         let pairs = url::form_urlencoded::parse(&bytes);
-        Ok(Self(
-            pairs
-                .map(|(n, v)| (n.into_owned(), Zeroizing::new(v.into_owned())))
-                .collect(),
-        ))
+        Ok(Self(pairs.map(|(n, v)| (n.into_owned(), Zeroizing::new(v.into_owned()))).collect()))
     }
 }
 
 fn expect_type(request: &Request, wanted: &str) -> Result<(), ApiError> {
     let sent = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let essence = sent
-        .and_then(|s| s.split(';').next())
-        .map(str::trim)
-        .unwrap_or_default();
+    let essence = sent.and_then(|s| s.split(';').next()).map(str::trim).unwrap_or_default();
     if essence.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
-    Err(ApiError::new(
-        Code::UnsupportedMediaType,
-        format!("Content-Type must be {wanted}."),
-    ))
+    Err(ApiError::new(Code::UnsupportedMediaType, format!("Content-Type must be {wanted}.")))
 }
 
 /// The whole body, in a buffer that is wiped when it is dropped.

@@ -26,17 +26,13 @@ impl ApiError {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let header = match code {
             Code::QueueUnavailable => Some((header::RETRY_AFTER, HeaderValue::from_static(COME_BACK))),
-            Code::Unauthenticated => Some((
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer realm=\"wpclone\""),
-            )),
+            Code::Unauthenticated => {
+                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wpclone\"")))
+            }
             Code::RequestTimeout => Some((header::CONNECTION, HeaderValue::from_static("close"))),
             _ => None,
         };
-        Self {
-            problem: Box::new(Problem::new(code, detail)),
-            header,
-        }
+        Self { problem: Box::new(Problem::new(code, detail)), header }
     }
 
     /// The faults of a request's body.
@@ -71,9 +67,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.problem.status.and_then(|s| StatusCode::from_u16(s).ok());
-        let mut response = status
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            .into_response();
+        let mut response = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
         response.headers_mut().extend(self.header);
         response.extensions_mut().insert(self.problem);
         response
@@ -82,24 +76,19 @@ impl IntoResponse for ApiError {
 
 fn unavailable(error: &dyn std::fmt::Display) -> ApiError {
     tracing::warn!(%error, "the queue cannot be reached");
-    ApiError::new(
-        Code::QueueUnavailable,
-        "Redis does not answer. What was accepted before is not lost.",
-    )
+    ApiError::new(Code::QueueUnavailable, "Redis does not answer. What was accepted before is not lost.")
 }
 
 impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> Self {
         match error {
             QueueError::Unavailable(_) => unavailable(&error),
-            QueueError::BadCursor => Self::new(
-                Code::BadParameter,
-                "`cursor` or Last-Event-ID is none that this API handed out.",
-            ),
-            QueueError::TooLarge(what) => Self::new(
-                Code::BodyTooLarge,
-                format!("The {what} is larger than the queue takes."),
-            ),
+            QueueError::BadCursor => {
+                Self::new(Code::BadParameter, "`cursor` or Last-Event-ID is none that this API handed out.")
+            }
+            QueueError::TooLarge(what) => {
+                Self::new(Code::BodyTooLarge, format!("The {what} is larger than the queue takes."))
+            }
             QueueError::LeaseLost | QueueError::Unexpected(_) => Self::internal(error),
         }
     }

@@ -59,9 +59,7 @@ fn authority(request: &Request) -> Option<Authority> {
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -73,13 +71,7 @@ mod tests {
         for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in [
-            "example.com",
-            "localhost.example.com",
-            "10.0.0.1",
-            "127.0.0.1.nip.example",
-            "",
-        ] {
+        for host in ["example.com", "localhost.example.com", "10.0.0.1", "127.0.0.1.nip.example", ""] {
             assert!(!is_loopback(host), "{host}");
         }
     }

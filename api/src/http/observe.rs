@@ -33,14 +33,8 @@ const DEFAULTS: [(HeaderName, &str); 6] = [
     // Not `no-referrer`: forms would then send `Origin: null`.
     (header::REFERRER_POLICY, "same-origin"),
     (header::CACHE_CONTROL, "no-store"),
-    (
-        HeaderName::from_static("cross-origin-opener-policy"),
-        "same-origin",
-    ),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
 /// Gives a request its id and span, counts it, and puts its answer into its last form.
@@ -88,13 +82,10 @@ fn note(span: &Span, route: &str, status: u16, duration_ms: u128) {
 fn request_id(headers: &HeaderMap) -> String {
     let sane = |id: &&str| {
         (1..=MAX_ID).contains(&id.len())
-            && id
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
     };
     let sent = headers.get(REQUEST_ID).and_then(|v| v.to_str().ok());
-    sent.filter(sane)
-        .map_or_else(|| uuid::Uuid::now_v7().to_string(), ToOwned::to_owned)
+    sent.filter(sane).map_or_else(|| uuid::Uuid::now_v7().to_string(), ToOwned::to_owned)
 }
 
 /// The methods that have a name in metrics; a client could invent others without end.
@@ -120,17 +111,12 @@ fn finish(response: &mut Response, id: &str, as_page: bool) {
             let json = serde_json::to_string(&problem).unwrap_or_default();
             ("application/problem+json", json)
         };
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(text);
     }
     for (name, value) in DEFAULTS {
-        response
-            .headers_mut()
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     if let Ok(id) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -148,9 +134,5 @@ pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 #[must_use]
 pub fn prefers_html(headers: &HeaderMap) -> bool {
     let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
-    accept.is_some_and(|a| {
-        a.split(',')
-            .next()
-            .is_some_and(|t| t.trim().starts_with("text/html"))
-    })
+    accept.is_some_and(|a| a.split(',').next().is_some_and(|t| t.trim().starts_with("text/html")))
 }

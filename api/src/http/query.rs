@@ -15,10 +15,7 @@ impl Query {
     #[must_use]
     pub fn of(query: Option<&str>) -> Self {
         let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Self {
-            pairs: pairs.into_owned().take(32).collect(),
-            faults: Vec::new(),
-        }
+        Self { pairs: pairs.into_owned().take(32).collect(), faults: Vec::new() }
     }
 
     /// A parameter as text; an empty one counts as absent, for that is what a form sends.
@@ -33,8 +30,7 @@ impl Query {
         });
         let text = found.filter(|t| !t.is_empty())?;
         if text.chars().count() > max {
-            self.faults
-                .push(format!("`{name}` must have at most {max} characters."));
+            self.faults.push(format!("`{name}` must have at most {max} characters."));
             return None;
         }
         Some(text)
@@ -46,9 +42,7 @@ impl Query {
         T::Err: std::fmt::Display,
     {
         let text = self.text(name, 100)?;
-        text.parse()
-            .map_err(|e: T::Err| self.faults.push(format!("`{name}` is wrong: {e}.")))
-            .ok()
+        text.parse().map_err(|e: T::Err| self.faults.push(format!("`{name}` is wrong: {e}."))).ok()
     }
 
     /// A whole number from 1 to `max`.
@@ -66,8 +60,7 @@ impl Query {
     pub fn finish(mut self) -> Result<(), ApiError> {
         for (name, _) in self.pairs {
             let name: String = name.chars().take(64).collect();
-            self.faults
-                .push(format!("`{name}` is no parameter of this address."));
+            self.faults.push(format!("`{name}` is no parameter of this address."));
         }
         if self.faults.is_empty() {
             return Ok(());

@@ -85,10 +85,8 @@ async fn accept(
     body: Value,
 ) -> Result<Response, ApiError> {
     let request = Request::parse(kind, body).map_err(ApiError::faults)?;
-    let idempotency = key.map(|key| Idempotency {
-        key,
-        fingerprints: app.sealer.fingerprints(&request.fingerprint_text()),
-    });
+    let idempotency = key
+        .map(|key| Idempotency { key, fingerprints: app.sealer.fingerprints(&request.fingerprint_text()) });
     let (id, (request, secrets)) = (TaskId::new(), request.split());
     let task = NewTask {
         id,
@@ -132,12 +130,8 @@ async fn enqueue(app: &App, task: &NewTask) -> Result<Enqueued, QueueError> {
 
 async fn answer(app: &App, caller: &Caller, id: TaskId, prefer: Prefer) -> Result<Response, ApiError> {
     let stored = wait_for_end(app, id, prefer.0.unwrap_or_default()).await?;
-    let gone = || {
-        ApiError::new(
-            Code::TaskGone,
-            "The task that this Idempotency-Key belongs to is no longer kept.",
-        )
-    };
+    let gone =
+        || ApiError::new(Code::TaskGone, "The task that this Idempotency-Key belongs to is no longer kept.");
     let (view, _) = view(app, caller, stored.ok_or_else(gone)?, Secrets::ForOwner).await?;
     Ok(respond(view, prefer))
 }
@@ -146,11 +140,7 @@ async fn answer(app: &App, caller: &Caller, id: TaskId, prefer: Prefer) -> Resul
 fn respond(view: TaskView, prefer: Prefer) -> Response {
     let done = prefer.0.is_some() && view.state.is_final();
     let location = HeaderValue::from_str(&view.links.self_);
-    let status = if done {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    };
+    let status = if done { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(view)).into_response();
     let headers = response.headers_mut();
     headers.extend(location.ok().map(|value| (LOCATION, value)));

@@ -40,14 +40,8 @@ pub async fn read(
     let task = find(&app, &caller, &id).await?;
     match again(|| app.artifacts.get(task.id, &name)).await? {
         Got::Found(meta, bytes) => Ok((headers(&meta), bytes).into_response()),
-        Got::Gone => Err(ApiError::new(
-            Code::ArtifactGone,
-            "The artifact has expired, or had to make room.",
-        )),
-        Got::Unknown => Err(ApiError::new(
-            Code::ArtifactNotFound,
-            "The task has no artifact of this name.",
-        )),
+        Got::Gone => Err(ApiError::new(Code::ArtifactGone, "The artifact has expired, or had to make room.")),
+        Got::Unknown => Err(ApiError::new(Code::ArtifactNotFound, "The task has no artifact of this name.")),
     }
 }
 
@@ -85,36 +79,15 @@ mod tests {
         for (kind, served, disposition) in [
             ("image/png", "image/png", "inline"),
             ("text/plain", "text/plain; charset=utf-8", "inline"),
-            (
-                "text/html; charset=utf-8",
-                "text/html; charset=utf-8",
-                "attachment; filename=\"a.b\"",
-            ),
-            (
-                "image/svg+xml",
-                "application/octet-stream",
-                "attachment; filename=\"a.b\"",
-            ),
-            (
-                "text/javascript",
-                "application/octet-stream",
-                "attachment; filename=\"a.b\"",
-            ),
+            ("text/html; charset=utf-8", "text/html; charset=utf-8", "attachment; filename=\"a.b\""),
+            ("image/svg+xml", "application/octet-stream", "attachment; filename=\"a.b\""),
+            ("text/javascript", "application/octet-stream", "attachment; filename=\"a.b\""),
         ] {
-            let meta = Meta {
-                name: "a.b".into(),
-                kind: kind.into(),
-                bytes: 1,
-            };
+            let meta = Meta { name: "a.b".into(), kind: kind.into(), bytes: 1 };
             let headers = headers(&meta);
             assert_eq!(headers[CONTENT_TYPE], served);
             assert_eq!(headers[CONTENT_DISPOSITION], disposition);
-            assert!(
-                headers[CONTENT_SECURITY_POLICY]
-                    .to_str()
-                    .unwrap()
-                    .starts_with("sandbox;")
-            );
+            assert!(headers[CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("sandbox;"));
         }
     }
 }

@@ -83,12 +83,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     };
     let id = id.to_str().ok().filter(|id| id.len() <= 64);
     id.map(|id| Some(id.to_owned()).filter(|id| !id.is_empty()))
-        .ok_or_else(|| {
-            ApiError::new(
-                Code::BadParameter,
-                "Last-Event-ID is none that this API handed out.",
-            )
-        })
+        .ok_or_else(|| ApiError::new(Code::BadParameter, "Last-Event-ID is none that this API handed out."))
 }
 
 /// A task that waits has no events yet: it is told as it is, without an id, so that resuming begins at the beginning.
@@ -121,11 +116,7 @@ impl TaskStream {
     async fn look(&mut self) -> Result<(), QueueError> {
         let found = self.app.queue.get(self.id).await?;
         let ended = !matches!(found, Found::Task(task) if !task.state.is_final());
-        let batch = self
-            .app
-            .queue
-            .events(self.id, self.after.as_deref(), BATCH)
-            .await?;
+        let batch = self.app.queue.events(self.id, self.after.as_deref(), BATCH).await?;
         let whole = batch.len() < BATCH as usize;
         if let Some(last) = batch.last() {
             self.after = Some(last.id.clone());
@@ -172,12 +163,7 @@ pub struct Change {
     responses((status = 200, description = "Changes", body = Change, content_type = "text/event-stream"))
 )]
 pub async fn of_all(State(app): State<Shared>, Client(caller): Client) -> Response {
-    let changes = Changes {
-        signals: app.queue.signals(),
-        app: app.clone(),
-        caller,
-        greeted: false,
-    };
+    let changes = Changes { signals: app.queue.signals(), app: app.clone(), caller, greeted: false };
     sse(&app, unfold(changes, Changes::next))
 }
 
@@ -191,14 +177,8 @@ struct Changes {
 impl Changes {
     async fn next(mut self) -> Option<(SseEvent, Self)> {
         loop {
-            let change = if self.greeted {
-                self.gather().await?
-            } else {
-                Change {
-                    all: true,
-                    ..Change::default()
-                }
-            };
+            let change =
+                if self.greeted { self.gather().await? } else { Change { all: true, ..Change::default() } };
             self.greeted = true;
             let change = self.narrow(change).await;
             // An operator sees the queue, where every signal is a change.
@@ -218,10 +198,7 @@ impl Changes {
             note(&mut change, signal)?;
         }
         if change.tasks.len() > MAX_CHANGED {
-            change = Change {
-                all: true,
-                ..Change::default()
-            };
+            change = Change { all: true, ..Change::default() };
         }
         Some(change)
     }
@@ -264,8 +241,6 @@ fn sse(app: &Shared, events: impl Stream<Item = SseEvent> + Send + 'static) -> R
     let keep_alive = KeepAlive::new().interval(app.limits.keep_alive).text("alive");
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     // nginx would hold events back to fill its buffer.
-    response
-        .headers_mut()
-        .insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }

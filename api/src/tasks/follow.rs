@@ -19,10 +19,7 @@ impl Follow {
     /// Begins to listen.
     #[must_use]
     pub fn new(queue: &Queue, task: TaskId) -> Self {
-        Self {
-            signals: queue.signals(),
-            task,
-        }
+        Self { signals: queue.signals(), task }
     }
 
     /// Returns when the task may have changed, or after this time: signals can be lost.

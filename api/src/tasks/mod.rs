@@ -28,9 +28,8 @@ pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<TaskRecord, Ap
     match app.queue.get(id).await? {
         Found::Task(task) if caller.sees(&task) => Ok(*task),
         Found::Task(_) | Found::Unknown => Err(unknown()),
-        Found::Gone => Err(ApiError::new(
-            Code::TaskGone,
-            "The task ended a while ago and is no longer kept.",
-        )),
+        Found::Gone => {
+            Err(ApiError::new(Code::TaskGone, "The task ended a while ago and is no longer kept."))
+        }
     }
 }

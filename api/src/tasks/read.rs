@@ -76,17 +76,11 @@ impl Wanted {
 /// # Errors
 /// A bad cursor, or Redis.
 pub async fn page(app: &App, caller: &Caller, wanted: &Wanted) -> Result<TaskList, ApiError> {
-    let page = app
-        .queue
-        .list(&wanted.filter, wanted.cursor.as_deref(), wanted.limit)
-        .await?;
+    let page = app.queue.list(&wanted.filter, wanted.cursor.as_deref(), wanted.limit).await?;
     let views = page.tasks.into_iter();
     let views = views.map(|task| view(app, caller, task, Secrets::Hidden));
     let tasks = try_join_all(views).await?;
-    Ok(TaskList {
-        tasks: tasks.into_iter().map(|(view, _)| view).collect(),
-        next: page.next,
-    })
+    Ok(TaskList { tasks: tasks.into_iter().map(|(view, _)| view).collect(), next: page.next })
 }
 
 /// List tasks
@@ -159,9 +153,7 @@ pub async fn read(
     };
     response.headers_mut().insert(ETAG, tag);
     if unfinished {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN));
     }
     Ok(response)
 }
@@ -198,10 +190,7 @@ pub async fn cancel(
     let done = app.queue.cancel(task.id).await?;
     let task = find(&app, &caller, &id).await?;
     if done == Cancelled::Finished && task.state != wpclone_task::State::Cancelled {
-        return Err(ApiError::new(
-            Code::TaskFinished,
-            format!("The task has {} before.", task.state),
-        ));
+        return Err(ApiError::new(Code::TaskFinished, format!("The task has {} before.", task.state)));
     }
     tracing::info!(task.id = %task.id, "the task's end was asked for");
     let (view, _) = view(&app, &caller, task, Secrets::ForOwner).await?;

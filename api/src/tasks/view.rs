@@ -39,11 +39,7 @@ pub async fn view(
     if let (true, Some(sealed), Some(result)) = (open, &task.sealed_result, &mut result) {
         match open_result(&app.sealer, task.id, sealed) {
             Ok(secrets) => {
-                result.extend(
-                    secrets
-                        .into_iter()
-                        .map(|(field, s)| (field, Value::from(s.expose_secret()))),
-                );
+                result.extend(secrets.into_iter().map(|(field, s)| (field, Value::from(s.expose_secret()))));
             }
             // The rest of the task is still worth showing.
             Err(error) => {
@@ -119,9 +115,7 @@ fn bare(task: TaskRecord) -> TaskView {
 /// The stage of the earliest unfinished step; the last one's when all are finished.
 fn stage(steps: &[StepView]) -> Stage {
     let unfinished = steps.iter().find(|s| !s.state.is_final());
-    unfinished
-        .or(steps.last())
-        .map_or(Stage::Browser, |step| step.stage)
+    unfinished.or(steps.last()).map_or(Stage::Browser, |step| step.stage)
 }
 
 fn artifact(task: TaskId, meta: Meta) -> Artifact {

@@ -10,64 +10,29 @@ const THREE: &[(&str, &str)] = &[("alice", "user"), ("root", "operator"), ("prom
 #[tokio::test]
 async fn without_a_valid_token_only_what_is_open_answers() {
     let api = Api::with_tokens(THREE).await;
-    for path in [
-        "/tasks",
-        "/queue",
-        "/metrics",
-        "/events",
-        "/tasks/x",
-        "/tasks/x/events",
-        "/tasks/x/artifacts/y",
-    ] {
+    for path in
+        ["/tasks", "/queue", "/metrics", "/events", "/tasks/x", "/tasks/x/events", "/tasks/x/artifacts/y"]
+    {
         let answer = api.get(path).send().await.unwrap();
         assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"wpclone\"");
         problem(answer, 401, "UNAUTHENTICATED").await;
     }
     for wrong in ["Bearer nonsense", "Bearer ", "Basic YTpi", "token-of-alice"] {
-        let answer = api
-            .get("/tasks")
-            .header("Authorization", wrong)
-            .send()
-            .await
-            .unwrap();
+        let answer = api.get("/tasks").header("Authorization", wrong).send().await.unwrap();
         problem(answer, 401, "UNAUTHENTICATED").await;
     }
-    let cookie = api
-        .get("/tasks")
-        .header("Cookie", format!("{COOKIE}=nonsense"))
-        .send()
-        .await
-        .unwrap();
+    let cookie = api.get("/tasks").header("Cookie", format!("{COOKIE}=nonsense")).send().await.unwrap();
     problem(cookie, 401, "UNAUTHENTICATED").await;
     problem(
-        api.post("/setup")
-            .json(&body("https://a.example"))
-            .send()
-            .await
-            .unwrap(),
+        api.post("/setup").json(&body("https://a.example")).send().await.unwrap(),
         401,
         "UNAUTHENTICATED",
     )
     .await;
-    for path in [
-        "/healthz",
-        "/readyz",
-        "/openapi.json",
-        "/docs",
-        "/problems/POISON",
-    ] {
-        assert_eq!(
-            api.get(path).send().await.unwrap().status(),
-            StatusCode::OK,
-            "{path}"
-        );
+    for path in ["/healthz", "/readyz", "/openapi.json", "/docs", "/problems/POISON"] {
+        assert_eq!(api.get(path).send().await.unwrap().status(), StatusCode::OK, "{path}");
     }
-    let lower = api
-        .get("/tasks")
-        .header("Authorization", "bearer token-of-alice")
-        .send()
-        .await
-        .unwrap();
+    let lower = api.get("/tasks").header("Authorization", "bearer token-of-alice").send().await.unwrap();
     assert_eq!(lower.status(), StatusCode::OK);
 }
 
@@ -92,10 +57,7 @@ async fn each_scope_may_do_its_own() {
             problem(answer, 403, "FORBIDDEN").await;
         }
     }
-    let asked = api
-        .post("/setup")
-        .bearer_auth(token("prom"))
-        .json(&body("https://a.example"));
+    let asked = api.post("/setup").bearer_auth(token("prom")).json(&body("https://a.example"));
     problem(asked.send().await.unwrap(), 403, "FORBIDDEN").await;
 }
 
@@ -110,25 +72,9 @@ async fn a_token_that_leaves_the_file_opens_nothing_and_neither_does_its_session
         by_cookie().await.unwrap().status() == StatusCode::UNAUTHORIZED
     })
     .await;
-    problem(
-        api.get("/tasks")
-            .bearer_auth(token("alice"))
-            .send()
-            .await
-            .unwrap(),
-        401,
-        "UNAUTHENTICATED",
-    )
-    .await;
-    assert_eq!(
-        api.get("/tasks")
-            .bearer_auth(token("root"))
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        StatusCode::OK
-    );
+    problem(api.get("/tasks").bearer_auth(token("alice")).send().await.unwrap(), 401, "UNAUTHENTICATED")
+        .await;
+    assert_eq!(api.get("/tasks").bearer_auth(token("root")).send().await.unwrap().status(), StatusCode::OK);
 }
 
 async fn sign_in(api: &Api, name: &str) -> String {
@@ -150,35 +96,14 @@ async fn a_session_begins_with_a_token_and_ends_with_signing_out() {
     let cookie = sign_in(&api, "alice").await;
     let (_, id) = cookie.split_once('=').unwrap();
     let held = String::from_utf8_lossy(&api.redis.everything()).into_owned();
-    assert!(
-        !held.contains(id) && !held.contains(&token("alice")),
-        "Redis has only hashes"
-    );
+    assert!(!held.contains(id) && !held.contains(&token("alice")), "Redis has only hashes");
 
-    let asked = api
-        .post("/setup")
-        .header("Cookie", &cookie)
-        .json(&body("https://a.example"));
+    let asked = api.post("/setup").header("Cookie", &cookie).json(&body("https://a.example"));
     assert_eq!(asked.send().await.unwrap().status(), StatusCode::ACCEPTED);
-    let out = api
-        .post("/sign-out")
-        .header("Cookie", &cookie)
-        .send()
-        .await
-        .unwrap();
+    let out = api.post("/sign-out").header("Cookie", &cookie).send().await.unwrap();
     assert_eq!(out.status(), StatusCode::SEE_OTHER);
-    assert!(
-        out.headers()["set-cookie"]
-            .to_str()
-            .unwrap()
-            .contains("Max-Age=0")
-    );
-    problem(
-        api.get("/tasks").header("Cookie", &cookie).send().await.unwrap(),
-        401,
-        "UNAUTHENTICATED",
-    )
-    .await;
+    assert!(out.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+    problem(api.get("/tasks").header("Cookie", &cookie).send().await.unwrap(), 401, "UNAUTHENTICATED").await;
 }
 
 #[tokio::test]
@@ -196,24 +121,14 @@ async fn behind_https_the_cookie_is_for_https_alone() {
         .send()
         .await
         .unwrap();
-    assert!(
-        answer.headers()["set-cookie"]
-            .to_str()
-            .unwrap()
-            .ends_with("; Secure")
-    );
+    assert!(answer.headers()["set-cookie"].to_str().unwrap().ends_with("; Secure"));
 }
 
 #[tokio::test]
 async fn the_form_refuses_what_is_no_token_for_people() {
     let api = Api::with_tokens(THREE).await;
     for (name, why) in [("nobody", "not known"), ("prom", "only read metrics")] {
-        let answer = api
-            .post("/sign-in")
-            .form(&[("token", token(name))])
-            .send()
-            .await
-            .unwrap();
+        let answer = api.post("/sign-in").form(&[("token", token(name))]).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         assert!(answer.headers().get("set-cookie").is_none());
         let page = answer.text().await.unwrap();
@@ -232,19 +147,12 @@ async fn another_sites_page_can_change_nothing() {
             .send()
     };
     let port = api.address.rsplit(':').next().unwrap();
-    for origin in [
-        "https://evil.example",
-        "null",
-        "http://127.0.0.1:1",
-        &format!("https://127.0.0.1:{port}"),
-    ] {
+    for origin in ["https://evil.example", "null", "http://127.0.0.1:1", &format!("https://127.0.0.1:{port}")]
+    {
         problem(post(origin).await.unwrap(), 403, "ORIGIN_REFUSED").await;
     }
     assert_eq!(post(&api.address).await.unwrap().status(), StatusCode::ACCEPTED);
-    let read = api
-        .get("/tasks")
-        .bearer_auth(token("alice"))
-        .header("Origin", "https://evil.example");
+    let read = api.get("/tasks").bearer_auth(token("alice")).header("Origin", "https://evil.example");
     let read = read.send().await.unwrap();
     assert_eq!(read.status(), StatusCode::OK);
     assert!(
@@ -264,12 +172,7 @@ async fn without_tokens_only_loopback_names_are_served() {
         (format!("rebound.example:{port}"), 403),
         ("127.0.0.1.evil.example".to_owned(), 403),
     ] {
-        let answer = api
-            .request(Method::GET, "/tasks")
-            .header("Host", &host)
-            .send()
-            .await
-            .unwrap();
+        let answer = api.request(Method::GET, "/tasks").header("Host", &host).send().await.unwrap();
         assert_eq!(answer.status(), status, "{host}");
         if status == 403 {
             problem(answer, 403, "HOST_REFUSED").await;
@@ -287,9 +190,6 @@ async fn without_tokens_only_loopback_names_are_served() {
 #[tokio::test]
 async fn with_tokens_any_host_is_served() {
     let api = Api::with_tokens(THREE).await;
-    let answer = api
-        .get("/tasks")
-        .header("Host", "wpclone.example")
-        .bearer_auth(token("alice"));
+    let answer = api.get("/tasks").header("Host", "wpclone.example").bearer_auth(token("alice"));
     assert_eq!(answer.send().await.unwrap().status(), StatusCode::OK);
 }

@@ -12,12 +12,7 @@ use crate::support::{Api, body, problem, token};
 #[tokio::test]
 async fn a_request_is_answered_with_its_task_and_its_password_is_sealed() {
     let api = Api::start().await;
-    let answer = api
-        .post("/setup")
-        .json(&body("https://www.Example.com/wp-admin/"))
-        .send()
-        .await
-        .unwrap();
+    let answer = api.post("/setup").json(&body("https://www.Example.com/wp-admin/")).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     assert_eq!(answer.headers()["retry-after"], "2");
     assert!(answer.headers().get("preference-applied").is_none());
@@ -45,16 +40,9 @@ async fn every_fault_of_a_body_is_named_at_once() {
     let sent = json!({"url": "https://me:pw@a.example", "password": 5, "role": "boss", "callback_url": "x"});
     let answer = api.post("/setup").json(&sent).send().await.unwrap();
     let problem = problem(answer, 422, "INVALID_REQUEST").await;
-    let pointers: Vec<&str> = problem["errors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|e| e["pointer"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        pointers,
-        ["/url", "/username", "/password", "/role", "/callback_url"]
-    );
+    let pointers: Vec<&str> =
+        problem["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+    assert_eq!(pointers, ["/url", "/username", "/password", "/role", "/callback_url"]);
     assert_eq!(problem["detail"], "5 fields have faults.");
     assert_eq!(api.json("/tasks").await["tasks"], json!([]));
 }
@@ -68,17 +56,9 @@ async fn what_is_no_site_is_refused_in_words() {
         ("https://a:b@example.com", "user name or password"),
         ("https://example.com/?p=1", "query"),
     ] {
-        let answer = api
-            .post("/create-app-password")
-            .json(&body(url))
-            .send()
-            .await
-            .unwrap();
+        let answer = api.post("/create-app-password").json(&body(url)).send().await.unwrap();
         let problem = problem(answer, 422, "INVALID_REQUEST").await;
-        assert!(
-            problem["errors"][0]["detail"].as_str().unwrap().contains(why),
-            "{url}"
-        );
+        assert!(problem["errors"][0]["detail"].as_str().unwrap().contains(why), "{url}");
     }
 }
 
@@ -92,31 +72,13 @@ async fn a_repeat_with_the_same_key_returns_the_same_task_and_another_body_is_re
             .json(&body(site))
             .send()
     };
-    let first: Value = ask("alice", "https://a.example")
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let first: Value = ask("alice", "https://a.example").await.unwrap().json().await.unwrap();
     let again = ask("alice", "https://a.example").await.unwrap();
     assert_eq!(again.status(), StatusCode::ACCEPTED);
-    assert_eq!(
-        again.headers()["location"],
-        format!("/tasks/{}", first["id"].as_str().unwrap())
-    );
-    problem(
-        ask("alice", "https://b.example").await.unwrap(),
-        422,
-        "IDEMPOTENCY_MISMATCH",
-    )
-    .await;
+    assert_eq!(again.headers()["location"], format!("/tasks/{}", first["id"].as_str().unwrap()));
+    problem(ask("alice", "https://b.example").await.unwrap(), 422, "IDEMPOTENCY_MISMATCH").await;
     // Keys are the caller's own.
-    let other: Value = ask("bob", "https://b.example")
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let other: Value = ask("bob", "https://b.example").await.unwrap().json().await.unwrap();
     assert_ne!(other["id"], first["id"]);
 }
 
@@ -125,10 +87,7 @@ async fn an_idempotency_key_must_be_sane() {
     let api = Api::start().await;
     let long = "k".repeat(256);
     for key in ["", "with space", long.as_str()] {
-        let request = api
-            .post("/setup")
-            .header("Idempotency-Key", key)
-            .json(&body("https://a.example"));
+        let request = api.post("/setup").header("Idempotency-Key", key).json(&body("https://a.example"));
         problem(request.send().await.unwrap(), 400, "BAD_PARAMETER").await;
     }
 }
@@ -136,10 +95,8 @@ async fn an_idempotency_key_must_be_sane() {
 #[tokio::test]
 async fn who_prefers_to_wait_gets_the_finished_task() {
     let api = Api::start().await;
-    let request = api
-        .post("/create-app-password")
-        .header("Prefer", "wait=30")
-        .json(&body("https://a.example"));
+    let request =
+        api.post("/create-app-password").header("Prefer", "wait=30").json(&body("https://a.example"));
     let waiting = tokio::spawn(request.send());
     crate::support::eventually("the task is in the queue", || async {
         api.json("/queue").await["stages"]["browser"]["ready"] == 1
@@ -159,10 +116,8 @@ async fn who_prefers_to_wait_gets_the_finished_task() {
 #[tokio::test]
 async fn a_wait_that_was_too_short_is_answered_as_usual() {
     let api = Api::start().await;
-    let request = api
-        .post("/setup")
-        .header("Prefer", "respond-async, wait=0")
-        .json(&body("https://a.example"));
+    let request =
+        api.post("/setup").header("Prefer", "respond-async, wait=0").json(&body("https://a.example"));
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     assert_eq!(answer.headers()["preference-applied"], "wait=0");
@@ -172,10 +127,7 @@ async fn a_wait_that_was_too_short_is_answered_as_usual() {
 #[tokio::test]
 async fn the_end_of_the_program_ends_a_wait() {
     let api = Api::start().await;
-    let request = api
-        .post("/setup")
-        .header("Prefer", "wait=60")
-        .json(&body("https://a.example"));
+    let request = api.post("/setup").header("Prefer", "wait=60").json(&body("https://a.example"));
     let waiting = tokio::spawn(request.timeout(Duration::from_secs(20)).send());
     crate::support::eventually("the task is in the queue", || async {
         api.json("/queue").await["stages"]["browser"]["ready"] == 1
@@ -189,13 +141,8 @@ async fn the_end_of_the_program_ends_a_wait() {
 async fn the_document_describes_exactly_the_fields_that_are_read() {
     let api = Api::start().await;
     let document = api.json("/openapi.json").await;
-    for (path, schema) in [
-        ("/setup", "SetupBody"),
-        ("/create-app-password", "CreateAppPasswordBody"),
-    ] {
-        let fields = document["components"]["schemas"][schema]["properties"]
-            .as_object()
-            .unwrap();
+    for (path, schema) in [("/setup", "SetupBody"), ("/create-app-password", "CreateAppPasswordBody")] {
+        let fields = document["components"]["schemas"][schema]["properties"].as_object().unwrap();
         let sent: Value = fields
             .iter()
             .map(|(name, _)| (name.clone(), json!({})))

@@ -47,34 +47,15 @@ async fn a_password_is_in_no_answer_no_log_and_nothing_that_redis_keeps() {
                 .header("Idempotency-Key", format!("{path}-{}", n / 2))
                 .body(body.clone());
             let answer = request.send().await.unwrap();
-            told += &format!(
-                "{:?}\n{}\n",
-                answer.headers().clone(),
-                answer.text().await.unwrap()
-            );
+            told += &format!("{:?}\n{}\n", answer.headers().clone(), answer.text().await.unwrap());
         }
     }
-    for path in [
-        "/tasks",
-        "/queue",
-        "/metrics",
-        "/",
-        "/dashboard/tasks",
-        "/dashboard/workers",
-    ] {
-        let answer = client
-            .get(at(path))
-            .bearer_auth(token("root"))
-            .send()
-            .await
-            .unwrap();
+    for path in ["/tasks", "/queue", "/metrics", "/", "/dashboard/tasks", "/dashboard/workers"] {
+        let answer = client.get(at(path)).bearer_auth(token("root")).send().await.unwrap();
         told += &answer.text().await.unwrap();
     }
     let form = [("token", token("root"))];
-    told += &format!(
-        "{:?}",
-        client.post(at("/sign-in")).form(&form).send().await.unwrap()
-    );
+    told += &format!("{:?}", client.post(at("/sign-in")).form(&form).send().await.unwrap());
     assert!(
         told.contains("\"state\":\"queued\"")
             && told.contains("INVALID_REQUEST")
@@ -86,10 +67,7 @@ async fn a_password_is_in_no_answer_no_log_and_nothing_that_redis_keeps() {
     let (log, held, spans) = (program.logged(), redis.everything(), collector.heard());
     let held = String::from_utf8_lossy(&held);
     assert!(log.contains("the task is in the queue") && held.contains("a.example"));
-    assert!(
-        spans.contains("POST /create-app-password"),
-        "spans are sent before the program ends"
-    );
+    assert!(spans.contains("POST /create-app-password"), "spans are sent before the program ends");
     for secret in [CANARY.to_owned(), token("root")] {
         assert!(!told.contains(&secret), "an answer holds {secret}");
         assert!(!log.contains(&secret), "the log holds {secret}");

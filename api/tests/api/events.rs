@@ -26,10 +26,7 @@ impl Stream {
     fn of(answer: Response) -> Self {
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        Self {
-            answer,
-            text: String::new(),
-        }
+        Self { answer, text: String::new() }
     }
 
     /// The next block of lines; `None` at the end.
@@ -52,16 +49,10 @@ impl Stream {
     async fn event(&mut self) -> Option<(String, Value)> {
         loop {
             let block = self.block().await?;
-            let field = |name: &str| {
-                block
-                    .lines()
-                    .find_map(|l| l.strip_prefix(name).map(|v| v.trim().to_owned()))
-            };
+            let field =
+                |name: &str| block.lines().find_map(|l| l.strip_prefix(name).map(|v| v.trim().to_owned()));
             if let Some(data) = field("data:") {
-                return Some((
-                    field("id:").unwrap_or_default(),
-                    serde_json::from_str(&data).unwrap(),
-                ));
+                return Some((field("id:").unwrap_or_default(), serde_json::from_str(&data).unwrap()));
             }
         }
     }
@@ -85,11 +76,7 @@ async fn a_task_is_told_from_its_beginning_to_its_end() {
     api.progress(&claim.lease, 30, "Logging in.").await;
     api.complete(&claim.lease, "canary").await;
     let rest = stream.rest().await;
-    assert!(
-        rest.iter()
-            .any(|(_, e)| e["progress"]["message"] == "Logging in."),
-        "{rest:?}"
-    );
+    assert!(rest.iter().any(|(_, e)| e["progress"]["message"] == "Logging in."), "{rest:?}");
     assert_eq!(rest.last().unwrap().1["state"], "succeeded");
     assert!(!format!("{rest:?}").contains("canary"));
 }
@@ -113,33 +100,16 @@ async fn a_stream_that_was_cut_goes_on_after_the_last_event_that_was_seen() {
     let resumed = Stream::open(&api, &path, Some(&second.0)).await.rest().await;
     assert_eq!(resumed, all[2..]);
 
-    let nothing = api
-        .get(&path)
-        .header("Last-Event-ID", &all.last().unwrap().0)
-        .send()
-        .await
-        .unwrap();
+    let nothing = api.get(&path).header("Last-Event-ID", &all.last().unwrap().0).send().await.unwrap();
     assert_eq!(nothing.status(), StatusCode::NO_CONTENT);
-    let wrong = api
-        .get(&path)
-        .header("Last-Event-ID", "nonsense")
-        .send()
-        .await
-        .unwrap();
+    let wrong = api.get(&path).header("Last-Event-ID", "nonsense").send().await.unwrap();
     problem(wrong, 400, "BAD_PARAMETER").await;
 }
 
 #[tokio::test]
 async fn a_silent_stream_says_that_it_lives_and_ends_with_the_program() {
-    let limits = Limits {
-        keep_alive: Duration::from_millis(50),
-        ..Limits::default()
-    };
-    let api = Api::with(Setup {
-        limits,
-        ..Setup::default()
-    })
-    .await;
+    let limits = Limits { keep_alive: Duration::from_millis(50), ..Limits::default() };
+    let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
     let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;
     stream.event().await.unwrap();
@@ -150,15 +120,8 @@ async fn a_silent_stream_says_that_it_lives_and_ends_with_the_program() {
 
 #[tokio::test]
 async fn a_stream_ends_when_it_is_old_so_that_its_token_is_looked_up_again() {
-    let limits = Limits {
-        stream: Duration::from_millis(200),
-        ..Limits::default()
-    };
-    let api = Api::with(Setup {
-        limits,
-        ..Setup::default()
-    })
-    .await;
+    let limits = Limits { stream: Duration::from_millis(200), ..Limits::default() };
+    let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
     let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;
     assert_eq!(stream.rest().await.len(), 1);
@@ -173,10 +136,7 @@ async fn a_stream_outlives_a_redis_that_was_away() {
     api.redis.down();
     problem(api.get("/tasks").send().await.unwrap(), 503, "QUEUE_UNAVAILABLE").await;
     api.redis.up().await;
-    crate::support::eventually("the queue is back", || async {
-        api.app.queue.ping().await.is_ok()
-    })
-    .await;
+    crate::support::eventually("the queue is back", || async { api.app.queue.ping().await.is_ok() }).await;
     let claim = api.claim().await;
     api.complete(&claim.lease, "x").await;
     assert_eq!(stream.rest().await.last().unwrap().1["state"], "succeeded");
@@ -188,11 +148,7 @@ async fn a_caller_hears_of_all_their_tasks_and_of_no_others() {
     let open = |name: &str| api.get("/events").bearer_auth(token(name)).send();
     let mut alice = Stream::of(open("alice").await.unwrap());
     let mut bob = Stream::of(open("bob").await.unwrap());
-    assert_eq!(
-        alice.event().await.unwrap().1["all"],
-        true,
-        "look at everything once"
-    );
+    assert_eq!(alice.event().await.unwrap().1["all"], true, "look at everything once");
     assert_eq!(bob.event().await.unwrap().1["all"], true);
     let first = api.ask("https://a.example", Some("alice")).await;
     let second = api.ask("https://b.example", Some("bob")).await;

@@ -15,15 +15,9 @@ use crate::support::{Api, Setup, body, eventually, problem};
 async fn a_body_that_is_no_json_is_refused_without_quoting_it() {
     let api = Api::start().await;
     for sent in ["", "{", "{\"password\": \"canary", "nonsense"] {
-        let request = api
-            .post("/setup")
-            .header("Content-Type", "application/json; charset=utf-8")
-            .body(sent);
+        let request = api.post("/setup").header("Content-Type", "application/json; charset=utf-8").body(sent);
         let problem = problem(request.send().await.unwrap(), 400, "MALFORMED_JSON").await;
-        assert!(
-            problem["detail"].as_str().unwrap().contains("line 1"),
-            "{problem:?}"
-        );
+        assert!(problem["detail"].as_str().unwrap().contains("line 1"), "{problem:?}");
         assert!(!format!("{problem:?}").contains("canary"));
     }
 }
@@ -35,46 +29,25 @@ async fn another_media_type_is_refused() {
         let request = api.post("/setup").header("Content-Type", kind).body("{}");
         problem(request.send().await.unwrap(), 415, "UNSUPPORTED_MEDIA_TYPE").await;
     }
-    problem(
-        api.post("/setup").send().await.unwrap(),
-        415,
-        "UNSUPPORTED_MEDIA_TYPE",
-    )
-    .await;
+    problem(api.post("/setup").send().await.unwrap(), 415, "UNSUPPORTED_MEDIA_TYPE").await;
 }
 
 #[tokio::test]
 async fn a_huge_body_is_refused_whether_its_size_was_announced_or_not() {
     let api = Api::start().await;
     let huge = vec![b' '; 65 * 1024];
-    let announced = api
-        .post("/setup")
-        .header("Content-Type", "application/json")
-        .body(huge.clone());
+    let announced = api.post("/setup").header("Content-Type", "application/json").body(huge.clone());
     problem(announced.send().await.unwrap(), 413, "BODY_TOO_LARGE").await;
-    let chunks = huge
-        .chunks(1000)
-        .map(|c| Ok::<_, std::io::Error>(c.to_vec()))
-        .collect::<Vec<_>>();
+    let chunks = huge.chunks(1000).map(|c| Ok::<_, std::io::Error>(c.to_vec())).collect::<Vec<_>>();
     let chunked = reqwest::Body::wrap_stream(stream::iter(chunks));
-    let unannounced = api
-        .post("/setup")
-        .header("Content-Type", "application/json")
-        .body(chunked);
+    let unannounced = api.post("/setup").header("Content-Type", "application/json").body(chunked);
     problem(unannounced.send().await.unwrap(), 413, "BODY_TOO_LARGE").await;
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
-    let limits = Limits {
-        body_time: Duration::from_millis(100),
-        ..Limits::default()
-    };
-    let api = Api::with(Setup {
-        limits,
-        ..Setup::default()
-    })
-    .await;
+    let limits = Limits { body_time: Duration::from_millis(100), ..Limits::default() };
+    let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let host = api.address.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).await.unwrap();
     let head = format!(
@@ -84,28 +57,15 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(
-        answer.contains("REQUEST_TIMEOUT") && answer.contains("connection: close"),
-        "{answer}"
-    );
+    assert!(answer.contains("REQUEST_TIMEOUT") && answer.contains("connection: close"), "{answer}");
 }
 
 #[tokio::test]
 async fn what_is_not_there_and_what_is_not_for_this_method_is_a_problem_too() {
     let api = Api::start().await;
     problem(api.get("/nothing").send().await.unwrap(), 404, "NOT_FOUND").await;
-    problem(
-        api.get("/problems/NO_SUCH_CODE").send().await.unwrap(),
-        404,
-        "NOT_FOUND",
-    )
-    .await;
-    problem(
-        api.get("/assets/nothing.js").send().await.unwrap(),
-        404,
-        "NOT_FOUND",
-    )
-    .await;
+    problem(api.get("/problems/NO_SUCH_CODE").send().await.unwrap(), 404, "NOT_FOUND").await;
+    problem(api.get("/assets/nothing.js").send().await.unwrap(), 404, "NOT_FOUND").await;
     for (method, path, allowed) in [
         (Method::GET, "/setup", "POST"),
         (Method::DELETE, "/tasks", "GET,HEAD"),
@@ -121,11 +81,7 @@ async fn what_is_not_there_and_what_is_not_for_this_method_is_a_problem_too() {
 #[tokio::test]
 async fn a_panic_is_a_problem_that_says_nothing_of_its_cause() {
     let route = axum::Router::new().route("/panic", get(|| async { broken() }));
-    let api = Api::with(Setup {
-        extra: route,
-        ..Setup::default()
-    })
-    .await;
+    let api = Api::with(Setup { extra: route, ..Setup::default() }).await;
     let problem = problem(api.get("/panic").send().await.unwrap(), 500, "INTERNAL").await;
     assert!(!format!("{problem:?}").contains("canary"));
     assert_eq!(api.get("/healthz").send().await.unwrap().status(), StatusCode::OK);
@@ -140,12 +96,7 @@ async fn a_sane_request_id_is_kept_and_another_replaced() {
     let api = Api::start().await;
     let id = |sent: &'static str| {
         let request = api.get("/nothing").header("X-Request-Id", sent);
-        async move {
-            request.send().await.unwrap().headers()["x-request-id"]
-                .to_str()
-                .unwrap()
-                .to_owned()
-        }
+        async move { request.send().await.unwrap().headers()["x-request-id"].to_str().unwrap().to_owned() }
     };
     assert_eq!(id("my-id.1").await, "my-id.1");
     assert_ne!(id("with space").await, "with space");
@@ -184,11 +135,7 @@ async fn without_redis_nothing_is_accepted_and_later_all_goes_on() {
     })
     .await;
     let tasks = api.json("/tasks").await;
-    assert_eq!(
-        tasks["tasks"].as_array().unwrap().len(),
-        1,
-        "the refused one was not half accepted"
-    );
+    assert_eq!(tasks["tasks"].as_array().unwrap().len(), 1, "the refused one was not half accepted");
     assert_eq!(tasks["tasks"][0]["id"], kept);
     api.ask("https://c.example", None).await;
 }

@@ -35,18 +35,10 @@ async fn the_queue_and_the_metrics_tell_what_redis_holds() {
         (&browser["ready"], &browser["running"], &browser["outstanding"]),
         (&json!(2), &json!(1), &json!(3))
     );
-    assert_eq!(
-        (&queue["workers"][0]["id"], &queue["workers"][0]["busy"]),
-        (&json!("worker-1"), &json!(1))
-    );
+    assert_eq!((&queue["workers"][0]["id"], &queue["workers"][0]["busy"]), (&json!("worker-1"), &json!(1)));
 
     let answer = api.get("/metrics").send().await.unwrap();
-    assert!(
-        answer.headers()["content-type"]
-            .to_str()
-            .unwrap()
-            .starts_with("application/openmetrics-text")
-    );
+    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
     let text = answer.text().await.unwrap();
     for line in [
         "wpclone_queue_up 1",
@@ -75,11 +67,7 @@ async fn a_path_from_a_client_never_becomes_a_label() {
 
 #[tokio::test]
 async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
-    let api = Api::with(Setup {
-        background: true,
-        ..Setup::default()
-    })
-    .await;
+    let api = Api::with(Setup { background: true, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
     // A queue of the same name whose leases last no time.
     let hasty = wpclone_queue::QueueOptions {
@@ -98,10 +86,7 @@ async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
 #[tokio::test]
 async fn readiness_says_no_when_the_program_is_about_to_end() {
     let api = Api::start().await;
-    assert_eq!(
-        api.json("/readyz").await,
-        json!({"ready": true, "redis": true, "ending": false})
-    );
+    assert_eq!(api.json("/readyz").await, json!({"ready": true, "redis": true, "ending": false}));
     // On a connection that is open already: new ones are accepted for a moment only.
     api.app.ending.cancel();
     let answer = api.get("/readyz").send().await.unwrap();
@@ -117,32 +102,17 @@ fn the_openapi_document_is_as_it_was() {
 async fn the_document_is_openapi_3_1_and_names_every_route_of_the_api() {
     let api = Api::start().await;
     let document = api.json("/openapi.json").await;
-    assert!(
-        document["openapi"].as_str().unwrap().starts_with("3.1."),
-        "{}",
-        document["openapi"]
-    );
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
     // What the document lists is what `openapi::routes` routes. All other routes are pages for people.
     for page in ["/", "/dashboard/tasks", "/dashboard/workers", "/assets/icon.svg"] {
-        assert_eq!(
-            api.get(page).send().await.unwrap().status(),
-            StatusCode::OK,
-            "{page}"
-        );
+        assert_eq!(api.get(page).send().await.unwrap().status(), StatusCode::OK, "{page}");
         assert!(document["paths"].get(page).is_none());
     }
     let mut names = std::collections::BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let path = path
-                .replace("{id}", "x")
-                .replace("{name}", "y")
-                .replace("{code}", "z");
-            let answer = api
-                .request(method.to_uppercase().parse().unwrap(), &path)
-                .send()
-                .await
-                .unwrap();
+            let path = path.replace("{id}", "x").replace("{name}", "y").replace("{code}", "z");
+            let answer = api.request(method.to_uppercase().parse().unwrap(), &path).send().await.unwrap();
             assert_ne!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
             assert!(operation["summary"].is_string(), "{method} {path} has a summary");
             let name = operation["operationId"].as_str().unwrap().to_owned();
@@ -160,10 +130,7 @@ async fn every_code_has_a_page_and_the_docs_name_every_operation() {
         let answer = get(format!("/problems/{code}")).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let page = answer.text().await.unwrap();
-        assert!(
-            page.contains(&format!("<h1>{code}</h1>")) && page.contains("<h2>What to do</h2>"),
-            "{code}"
-        );
+        assert!(page.contains(&format!("<h1>{code}</h1>")) && page.contains("<h2>What to do</h2>"), "{code}");
     }
     let docs = get("/docs".into()).await.unwrap().text().await.unwrap();
     for operation in ["/setup", "/create-app-password", "/tasks/{id}/events", "/queue"] {

@@ -9,10 +9,7 @@ use crate::support::{Api, token};
 async fn page(api: &Api, path: &str) -> String {
     let answer = api.get(path).header("Accept", "text/html").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK, "{path}");
-    let policy = answer.headers()["content-security-policy"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"));
     let text = answer.text().await.unwrap();
     for inline in ["<style", " style=", " onclick=", "javascript:"] {
@@ -30,16 +27,9 @@ async fn an_empty_dashboard_says_what_to_do_next() {
     let api = Api::start().await;
     for path in ["/", "/dashboard/tasks"] {
         let text = page(&api, path).await;
-        assert!(
-            text.contains("No task yet") && text.contains(&format!("{}/setup", api.address)),
-            "{path}"
-        );
+        assert!(text.contains("No task yet") && text.contains(&format!("{}/setup", api.address)), "{path}");
     }
-    assert!(
-        page(&api, "/dashboard/workers")
-            .await
-            .contains("No worker has reported")
-    );
+    assert!(page(&api, "/dashboard/workers").await.contains("No worker has reported"));
     assert!(page(&api, "/dashboard/tasks?q=x").await.contains("No task fits"));
 }
 
@@ -48,11 +38,7 @@ async fn the_overview_says_in_words_whether_the_queue_keeps_up() {
     let api = Api::start().await;
     assert!(page(&api, "/").await.contains("No worker is running."));
     api.ask("https://a.example", None).await;
-    assert!(
-        page(&api, "/")
-            .await
-            .contains("No worker serves browser work: 1 task waits.")
-    );
+    assert!(page(&api, "/").await.contains("No worker serves browser work: 1 task waits."));
     api.app.queue.report(&report("worker-1")).await.unwrap();
     let text = page(&api, "/").await;
     assert!(text.contains("All keeping up.") && text.contains("a.example"));
@@ -66,11 +52,7 @@ async fn a_tasks_page_tells_what_became_of_it_and_never_holds_a_secret() {
     api.progress(&claim.lease, 30, "Logging in.").await;
     let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
     assert!(text.contains("Logging in.") && text.contains("value=\"30\"") && text.contains("Cancel task"));
-    api.app
-        .artifacts
-        .put(claim.lease.task, "after.png", "image/png", b"x")
-        .await
-        .unwrap();
+    api.app.artifacts.put(claim.lease.task, "after.png", "image/png", b"x").await.unwrap();
     api.complete(&claim.lease, "canary").await;
     let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
     assert!(text.contains("data-secret=\"application_password\"") && !text.contains("canary"));
@@ -119,18 +101,9 @@ async fn who_is_not_signed_in_is_led_to_the_form_and_back() {
     let answer = api.get("/dashboard/tasks?q=a%20b").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     let form = answer.headers()["location"].to_str().unwrap().to_owned();
-    assert!(
-        page(&api, &form)
-            .await
-            .contains("name=\"next\" value=\"/dashboard/tasks?q=a%20b\"")
-    );
+    assert!(page(&api, &form).await.contains("name=\"next\" value=\"/dashboard/tasks?q=a%20b\""));
 
-    let as_user = |path: &str| {
-        api.get(path)
-            .header("Accept", "text/html")
-            .bearer_auth(token("alice"))
-            .send()
-    };
+    let as_user = |path: &str| api.get(path).header("Accept", "text/html").bearer_auth(token("alice")).send();
     let overview = as_user("/").await.unwrap().text().await.unwrap();
     assert!(
         !overview.contains("Workers") && !overview.contains("worker is running"),
@@ -145,36 +118,14 @@ async fn who_is_not_signed_in_is_led_to_the_form_and_back() {
 async fn errors_are_pages_for_people_and_problems_for_programs() {
     let mut api = Api::start().await;
     for path in ["/nothing", "/dashboard/tasks/nonsense"] {
-        let answer = api
-            .get(path)
-            .header("Accept", "text/html,*/*")
-            .send()
-            .await
-            .unwrap();
+        let answer = api.get(path).header("Accept", "text/html,*/*").send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-        assert!(
-            answer.headers()["content-type"]
-                .to_str()
-                .unwrap()
-                .starts_with("text/html"),
-            "{path}"
-        );
+        assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/html"), "{path}");
     }
-    let for_programs = api
-        .get("/tasks/nonsense")
-        .header("Accept", "text/html")
-        .send()
-        .await
-        .unwrap();
+    let for_programs = api.get("/tasks/nonsense").header("Accept", "text/html").send().await.unwrap();
     crate::support::problem(for_programs, 404, "TASK_NOT_FOUND").await;
     api.redis.down();
     let answer = api.get("/").header("Accept", "text/html").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(
-        answer
-            .text()
-            .await
-            .unwrap()
-            .contains("The queue cannot be reached")
-    );
+    assert!(answer.text().await.unwrap().contains("The queue cannot be reached"));
 }

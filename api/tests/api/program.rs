@@ -13,11 +13,7 @@ pub(crate) const API: &str = env!("CARGO_BIN_EXE_wpclone-api");
 
 fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(API);
-    command
-        .args(args)
-        .env_clear()
-        .envs(env.iter().copied())
-        .stdin(Stdio::null());
+    command.args(args).env_clear().envs(env.iter().copied()).stdin(Stdio::null());
     command.output().unwrap()
 }
 
@@ -26,12 +22,7 @@ fn wrong_settings_are_named_all_at_once_with_exit_64() {
     let out = run(&["--listen", "0.0.0.0:80"], &[("WPCLONE_PUBLIC_URL", "here")]);
     assert_eq!(out.status.code(), Some(64));
     let text = String::from_utf8(out.stderr).unwrap();
-    for name in [
-        "WPCLONE_REDIS_URL",
-        "WPCLONE_SEAL_KEYS",
-        "WPCLONE_PUBLIC_URL",
-        "WPCLONE_TOKENS_FILE",
-    ] {
+    for name in ["WPCLONE_REDIS_URL", "WPCLONE_SEAL_KEYS", "WPCLONE_PUBLIC_URL", "WPCLONE_TOKENS_FILE"] {
         assert!(text.contains(name), "{name}: {text}");
     }
     assert_eq!(run(&["--no-such-flag"], &[]).status.code(), Some(64));
@@ -47,12 +38,7 @@ fn the_settings_can_be_checked_without_showing_secrets() {
         ("WPCLONE_SLOTS_BROWSER", "another program's"),
     ];
     let out = run(&["--check-config"], &env);
-    assert_eq!(
-        out.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8(out.stdout).unwrap();
     assert!(
         text.contains("WPCLONE_LISTEN=127.0.0.1:8080")
@@ -83,15 +69,8 @@ impl Program {
                 .envs(env.iter().copied())
                 .stderr(output);
         });
-        let mut program = Self {
-            process,
-            address: String::new(),
-            log,
-        };
-        eventually("the api listens", || async {
-            program.logged().contains("listening on http://")
-        })
-        .await;
+        let mut program = Self { process, address: String::new(), log };
+        eventually("the api listens", || async { program.logged().contains("listening on http://") }).await;
         let log = program.logged();
         let (_, rest) = log.split_once("listening on ").unwrap();
         program.address = rest.split('"').next().unwrap().to_owned();
@@ -111,9 +90,7 @@ impl Program {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting)
-            .await
-            .expect("the program ends")
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the program ends")
     }
 }
 
@@ -125,30 +102,15 @@ async fn sigterm_ends_streams_and_waits_and_then_the_program() {
     let client = Client::builder().timeout(PATIENCE).build().unwrap();
     let address = program.address.clone();
     let at = |path: &str| format!("{address}{path}");
-    let task = client
-        .post(at("/setup"))
-        .json(&body("https://a.example"))
-        .send()
-        .await
-        .unwrap();
+    let task = client.post(at("/setup")).json(&body("https://a.example")).send().await.unwrap();
     let events = format!("{}/events", task.headers()["location"].to_str().unwrap());
     let mut stream = client.get(at(&events)).send().await.unwrap();
     assert!(stream.chunk().await.unwrap().is_some());
-    let waiting = client
-        .post(at("/setup"))
-        .header("Prefer", "wait=60")
-        .json(&body("https://b.example"))
-        .send();
+    let waiting =
+        client.post(at("/setup")).header("Prefer", "wait=60").json(&body("https://b.example")).send();
     let waiting = tokio::spawn(waiting);
     eventually("both tasks are in the queue", || async {
-        let queue: serde_json::Value = client
-            .get(at("/queue"))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let queue: serde_json::Value = client.get(at("/queue")).send().await.unwrap().json().await.unwrap();
         queue["stages"]["browser"]["ready"] == 2
     })
     .await;
@@ -173,10 +135,7 @@ async fn the_program_starts_without_redis_and_serves_when_it_comes() {
     assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
     redis.up().await;
     eventually("it is ready", || async { ready().await == StatusCode::OK }).await;
-    eventually("it says so", || async {
-        program.logged().contains("Redis answers again")
-    })
-    .await;
+    eventually("it says so", || async { program.logged().contains("Redis answers again") }).await;
 }
 
 #[tokio::test]

@@ -14,10 +14,7 @@ async fn a_task_that_has_not_changed_is_not_sent_again() {
     let first = api.get(&path).send().await.unwrap();
     assert_eq!(first.headers()["retry-after"], "2");
     let tag = first.headers()["etag"].clone();
-    for sent in [
-        tag.to_str().unwrap().to_owned(),
-        format!("\"x\", W/{}", tag.to_str().unwrap()),
-    ] {
+    for sent in [tag.to_str().unwrap().to_owned(), format!("\"x\", W/{}", tag.to_str().unwrap())] {
         let same = api.get(&path).header("If-None-Match", sent).send().await.unwrap();
         assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(same.headers()["etag"], tag);
@@ -27,19 +24,13 @@ async fn a_task_that_has_not_changed_is_not_sent_again() {
     let changed = api.get(&path).header("If-None-Match", &tag).send().await.unwrap();
     assert_eq!(changed.status(), StatusCode::OK);
     let task: Value = changed.json().await.unwrap();
-    assert_eq!(
-        task["progress"],
-        json!({"percent": 40, "message": "Uploading the plugin."})
-    );
+    assert_eq!(task["progress"], json!({"percent": 40, "message": "Uploading the plugin."}));
 
     api.complete(&claim.lease, "abcd").await;
     let done = api.get(&path).header("If-None-Match", &tag).send().await.unwrap();
     assert!(done.headers().get("retry-after").is_none());
     let done: Value = done.json().await.unwrap();
-    assert_eq!(
-        (&done["state"], &done["links"]["cancel"]),
-        (&json!("succeeded"), &Value::Null)
-    );
+    assert_eq!((&done["state"], &done["links"]["cancel"]), (&json!("succeeded"), &Value::Null));
 }
 
 #[tokio::test]
@@ -62,12 +53,7 @@ async fn a_failed_task_is_an_answer_like_any_other() {
 async fn what_never_was_is_unknown_and_what_is_no_longer_kept_is_gone() {
     let api = Api::start().await;
     for id in [TaskId::new().to_string(), "nonsense".into(), "..%2f..".into()] {
-        problem(
-            api.get(&format!("/tasks/{id}")).send().await.unwrap(),
-            404,
-            "TASK_NOT_FOUND",
-        )
-        .await;
+        problem(api.get(&format!("/tasks/{id}")).send().await.unwrap(), 404, "TASK_NOT_FOUND").await;
     }
     // A queue that keeps finished tasks for no time forgets one with its next sweep.
     let id = api.ask("https://a.example", None).await;
@@ -83,18 +69,8 @@ async fn what_never_was_is_unknown_and_what_is_no_longer_kept_is_gone() {
         api.get(&format!("/tasks/{id}")).send().await.unwrap().status() == StatusCode::GONE
     })
     .await;
-    problem(
-        api.get(&format!("/tasks/{id}")).send().await.unwrap(),
-        410,
-        "TASK_GONE",
-    )
-    .await;
-    problem(
-        api.get(&format!("/tasks/{id}/events")).send().await.unwrap(),
-        410,
-        "TASK_GONE",
-    )
-    .await;
+    problem(api.get(&format!("/tasks/{id}")).send().await.unwrap(), 410, "TASK_GONE").await;
+    problem(api.get(&format!("/tasks/{id}/events")).send().await.unwrap(), 410, "TASK_GONE").await;
 }
 
 #[tokio::test]
@@ -104,17 +80,9 @@ async fn lists_filter_and_page() {
     for n in 0..5 {
         ids.push(api.ask(&format!("https://shop-{n}.example"), None).await);
     }
-    api.post("/setup")
-        .json(&crate::support::body("https://blog.example"))
-        .send()
-        .await
-        .unwrap();
+    api.post("/setup").json(&crate::support::body("https://blog.example")).send().await.unwrap();
     let claim = api.claim().await;
-    api.app
-        .queue
-        .fail(&claim.lease, &Problem::new(Code::NotWordPress, "x"))
-        .await
-        .unwrap();
+    api.app.queue.fail(&claim.lease, &Problem::new(Code::NotWordPress, "x")).await.unwrap();
     let count = |list: &Value| list["tasks"].as_array().unwrap().len();
 
     assert_eq!(count(&api.json("/tasks").await), 6);
@@ -122,26 +90,14 @@ async fn lists_filter_and_page() {
     assert_eq!(count(&api.json("/tasks?state=failed").await), 1);
     assert_eq!(count(&api.json("/tasks?q=shop-").await), 5);
     assert_eq!(count(&api.json(&format!("/tasks?q={}", ids[2])).await), 1);
-    assert_eq!(
-        count(&api.json("/tasks?q=shop-&state=failed&kind=setup").await),
-        0
-    );
+    assert_eq!(count(&api.json("/tasks?q=shop-&state=failed&kind=setup").await), 0);
 
     let (mut path, mut seen) = ("/tasks?q=shop-&limit=2".to_owned(), Vec::new());
     loop {
         let answer = api.get(&path).send().await.unwrap();
-        let link = answer
-            .headers()
-            .get("link")
-            .map(|l| l.to_str().unwrap().to_owned());
+        let link = answer.headers().get("link").map(|l| l.to_str().unwrap().to_owned());
         let list: Value = answer.json().await.unwrap();
-        seen.extend(
-            list["tasks"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|t| t["id"].as_str().unwrap().to_owned()),
-        );
+        seen.extend(list["tasks"].as_array().unwrap().iter().map(|t| t["id"].as_str().unwrap().to_owned()));
         assert_eq!(link.is_some(), list.get("next").is_some());
         let Some(link) = link else { break };
         let (next, rel) = link.split_once(">; ").unwrap();
@@ -155,26 +111,12 @@ async fn lists_filter_and_page() {
 #[tokio::test]
 async fn every_wrong_parameter_is_named() {
     let api = Api::start().await;
-    let answer = api
-        .get("/tasks?state=tired&kind=x&limit=1000&page=2")
-        .send()
-        .await
-        .unwrap();
+    let answer = api.get("/tasks?state=tired&kind=x&limit=1000&page=2").send().await.unwrap();
     let detail = problem(answer, 400, "BAD_PARAMETER").await["detail"].to_string();
-    for part in [
-        "`state` is wrong",
-        "`kind` is wrong",
-        "`limit` must be",
-        "`page` is no parameter",
-    ] {
+    for part in ["`state` is wrong", "`kind` is wrong", "`limit` must be", "`page` is no parameter"] {
         assert!(detail.contains(part), "{detail}");
     }
-    problem(
-        api.get("/tasks?cursor=nonsense").send().await.unwrap(),
-        400,
-        "BAD_PARAMETER",
-    )
-    .await;
+    problem(api.get("/tasks?cursor=nonsense").send().await.unwrap(), 400, "BAD_PARAMETER").await;
 }
 
 #[tokio::test]
@@ -182,11 +124,7 @@ async fn a_token_sees_its_own_tasks_and_an_operator_all_of_them() {
     let api = Api::with_tokens(&[("alice", "user"), ("bob", "user"), ("root", "operator")]).await;
     let id = api.ask("https://a.example", Some("alice")).await;
     let claim = api.claim().await;
-    api.app
-        .artifacts
-        .put(claim.lease.task, "after.png", "image/png", b"picture")
-        .await
-        .unwrap();
+    api.app.artifacts.put(claim.lease.task, "after.png", "image/png", b"picture").await.unwrap();
     api.complete(&claim.lease, "abcd efgh").await;
     let get = |path: String, name: &str| api.get(&path).bearer_auth(token(name)).send();
     let below = ["", "/events", "/artifacts/after.png"].map(|end| format!("/tasks/{id}{end}"));
@@ -202,14 +140,7 @@ async fn a_token_sees_its_own_tasks_and_an_operator_all_of_them() {
         let list: Value = get("/tasks".into(), name).await.unwrap().json().await.unwrap();
         list["tasks"].as_array().unwrap().clone()
     };
-    assert_eq!(
-        (
-            list("alice").await.len(),
-            list("bob").await.len(),
-            list("root").await.len()
-        ),
-        (1, 0, 1)
-    );
+    assert_eq!((list("alice").await.len(), list("bob").await.len(), list("root").await.len()), (1, 0, 1));
 }
 
 #[tokio::test]
@@ -227,10 +158,7 @@ async fn the_secrets_of_a_result_are_for_their_owner_alone() {
     assert_eq!(own["result"]["username"], "admin");
     let seen = result("root", format!("/tasks/{id}")).await;
     assert_eq!(
-        (
-            &seen["result"]["application_password"],
-            &seen["result"]["username"]
-        ),
+        (&seen["result"]["application_password"], &seen["result"]["username"]),
         (&Value::Null, &json!("admin"))
     );
     let listed = result("alice", "/tasks".into()).await;
@@ -243,23 +171,12 @@ async fn a_result_whose_key_is_gone_is_shown_without_its_secrets() {
     let id = api.ask("https://a.example", None).await;
     let claim = api.claim().await;
     let output = wpclone_queue::StepOutput {
-        result: json!({"application_password": null, "username": "admin"})
-            .as_object()
-            .unwrap()
-            .clone(),
-        sealed_result: Some(
-            api.app
-                .sealer
-                .seal(TaskId::new(), "result", &SecretString::from("{}"))
-                .unwrap(),
-        ),
+        result: json!({"application_password": null, "username": "admin"}).as_object().unwrap().clone(),
+        sealed_result: Some(api.app.sealer.seal(TaskId::new(), "result", &SecretString::from("{}")).unwrap()),
     };
     api.app.queue.complete(&claim.lease, &output).await.unwrap();
     let task = api.json(&format!("/tasks/{id}")).await;
-    assert_eq!(
-        task["result"],
-        json!({"application_password": null, "username": "admin"})
-    );
+    assert_eq!(task["result"], json!({"application_password": null, "username": "admin"}));
 }
 
 #[tokio::test]
@@ -274,10 +191,7 @@ async fn a_task_can_be_ended_and_ending_it_twice_does_no_harm() {
         assert_eq!(task["state"], "cancelled");
     }
     problem(
-        api.post(&format!("/tasks/{}/cancel", TaskId::new()))
-            .send()
-            .await
-            .unwrap(),
+        api.post(&format!("/tasks/{}/cancel", TaskId::new())).send().await.unwrap(),
         404,
         "TASK_NOT_FOUND",
     )
@@ -298,12 +212,7 @@ async fn a_task_that_has_ended_cannot_be_ended() {
     let id = api.ask("https://a.example", None).await;
     let claim = api.claim().await;
     api.complete(&claim.lease, "abcd").await;
-    problem(
-        api.post(&format!("/tasks/{id}/cancel")).send().await.unwrap(),
-        409,
-        "TASK_FINISHED",
-    )
-    .await;
+    problem(api.post(&format!("/tasks/{id}/cancel")).send().await.unwrap(), 409, "TASK_FINISHED").await;
 }
 
 #[tokio::test]
@@ -311,16 +220,8 @@ async fn artifacts_are_served_so_that_nothing_in_them_can_run() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let task: TaskId = id.parse().unwrap();
-    api.app
-        .artifacts
-        .put(task, "before.png", "image/png", b"picture")
-        .await
-        .unwrap();
-    api.app
-        .artifacts
-        .put(task, "page.html", "text/html", b"<script>1</script>")
-        .await
-        .unwrap();
+    api.app.artifacts.put(task, "before.png", "image/png", b"picture").await.unwrap();
+    api.app.artifacts.put(task, "page.html", "text/html", b"<script>1</script>").await.unwrap();
     let listed = api.json(&format!("/tasks/{id}")).await["artifacts"].clone();
     assert_eq!(
         listed[0],
@@ -328,34 +229,17 @@ async fn artifacts_are_served_so_that_nothing_in_them_can_run() {
     );
     for (name, kind, disposition) in [
         ("before.png", "image/png", "inline"),
-        (
-            "page.html",
-            "text/html; charset=utf-8",
-            "attachment; filename=\"page.html\"",
-        ),
+        ("page.html", "text/html; charset=utf-8", "attachment; filename=\"page.html\""),
     ] {
-        let answer = api
-            .get(&format!("/tasks/{id}/artifacts/{name}"))
-            .send()
-            .await
-            .unwrap();
+        let answer = api.get(&format!("/tasks/{id}/artifacts/{name}")).send().await.unwrap();
         let headers = answer.headers();
         assert_eq!(headers["content-type"], kind);
         assert_eq!(headers["content-disposition"], disposition);
         assert_eq!(headers["x-content-type-options"], "nosniff");
-        assert!(
-            headers["content-security-policy"]
-                .to_str()
-                .unwrap()
-                .starts_with("sandbox;")
-        );
+        assert!(headers["content-security-policy"].to_str().unwrap().starts_with("sandbox;"));
     }
     for name in ["other.png", "..%2fx", "UPPER.PNG"] {
-        let answer = api
-            .get(&format!("/tasks/{id}/artifacts/{name}"))
-            .send()
-            .await
-            .unwrap();
+        let answer = api.get(&format!("/tasks/{id}/artifacts/{name}")).send().await.unwrap();
         problem(answer, 404, "ARTIFACT_NOT_FOUND").await;
     }
 }
@@ -365,27 +249,13 @@ async fn an_artifact_that_had_to_make_room_is_gone() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let task: TaskId = id.parse().unwrap();
-    api.app
-        .artifacts
-        .put(task, "old.bin", "application/octet-stream", b"x")
-        .await
-        .unwrap();
+    api.app.artifacts.put(task, "old.bin", "application/octet-stream", b"x").await.unwrap();
     // A store with the smallest room drops the oldest when something larger than the rest comes.
     let small = wpclone_artifacts::Artifacts::new(&api.redis.url(), 64 << 10).unwrap();
     let mut noise = vec![0; 60 << 10];
     getrandom::fill(&mut noise).unwrap();
-    small
-        .put(task, "new.bin", "application/octet-stream", &noise)
-        .await
-        .unwrap();
-    small
-        .put(task, "newer.bin", "application/octet-stream", &noise)
-        .await
-        .unwrap();
-    let answer = api
-        .get(&format!("/tasks/{id}/artifacts/old.bin"))
-        .send()
-        .await
-        .unwrap();
+    small.put(task, "new.bin", "application/octet-stream", &noise).await.unwrap();
+    small.put(task, "newer.bin", "application/octet-stream", &noise).await.unwrap();
+    let answer = api.get(&format!("/tasks/{id}/artifacts/old.bin")).send().await.unwrap();
     problem(answer, 410, "ARTIFACT_GONE").await;
 }

@@ -31,9 +31,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: im
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asking)
-        .await
-        .unwrap_or_else(|_| panic!("never happened: {what}"));
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }
 
 /// A child that is killed and reaped with its owner, and dies with this process whatever happens to it.
@@ -42,18 +40,14 @@ pub(crate) struct Process(pub(crate) Child);
 impl Process {
     pub(crate) fn start(program: &str, configure: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "--", program])
-            .stdin(Stdio::null());
+        command.args(["--pdeathsig", "KILL", "--", program]).stdin(Stdio::null());
         configure(&mut command);
         let child = command.spawn();
         Self(child.unwrap_or_else(|e| panic!("setpriv (util-linux) is needed to start {program}: {e}")))
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let done = Command::new("kill")
-            .args([name, &self.0.id().to_string()])
-            .status();
+        let done = Command::new("kill").args([name, &self.0.id().to_string()]).status();
         assert!(done.unwrap().success());
     }
 }
@@ -73,10 +67,7 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) async fn start() -> Self {
-        let mut redis = Self {
-            process: None,
-            folder: TempDir::new().unwrap(),
-        };
+        let mut redis = Self { process: None, folder: TempDir::new().unwrap() };
         redis.up().await;
         redis
     }
@@ -100,16 +91,7 @@ impl Redis {
         let output = File::create(self.folder.path().join("log")).unwrap();
         self.process = Some(Process::start("redis-server", |command| {
             command
-                .args([
-                    "--port",
-                    "0",
-                    "--save",
-                    "",
-                    "--appendonly",
-                    "yes",
-                    "--appendfsync",
-                    "always",
-                ])
+                .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
                 .arg("--dir")
                 .arg(self.folder.path())
                 .arg("--unixsocket")
@@ -209,11 +191,7 @@ impl Api {
 
     /// With tokens of these names and scopes.
     pub(crate) async fn with_tokens(tokens: &'static [(&'static str, &'static str)]) -> Self {
-        Self::with(Setup {
-            tokens: Some(tokens),
-            ..Setup::default()
-        })
-        .await
+        Self::with(Setup { tokens: Some(tokens), ..Setup::default() }).await
     }
 
     pub(crate) async fn with(setup: Setup) -> Self {
@@ -222,19 +200,13 @@ impl Api {
         let address = listener.local_addr().unwrap();
         let file = setup.tokens.map(|tokens| {
             let file = tempfile::NamedTempFile::new().unwrap();
-            let lines: String = tokens
-                .iter()
-                .map(|(name, scope)| token_line(name, scope))
-                .collect();
+            let lines: String = tokens.iter().map(|(name, scope)| token_line(name, scope)).collect();
             std::fs::write(file.path(), lines).unwrap();
             file
         });
-        let tokens = file
-            .as_ref()
-            .map(|f| Tokens::open(f.path().to_str().unwrap()).unwrap());
-        let public_url = setup
-            .public_url
-            .map_or_else(|| PublicUrl::of(address), |url| PublicUrl::parse(url).ok());
+        let tokens = file.as_ref().map(|f| Tokens::open(f.path().to_str().unwrap()).unwrap());
+        let public_url =
+            setup.public_url.map_or_else(|| PublicUrl::of(address), |url| PublicUrl::parse(url).ok());
         let app = wpclone_api::app(&common(&redis.url()), tokens, public_url.unwrap(), setup.limits);
         let app = Arc::new(app.unwrap());
         let routes = wpclone_api::routes().merge(setup.extra);
@@ -244,19 +216,9 @@ impl Api {
         }
         let router = wpclone_api::layered(routes, &app);
         tokio::spawn(wpclone_api::server::serve(listener, router, ending.clone()));
-        let client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
-            .build()
-            .unwrap();
-        Self {
-            redis,
-            app,
-            address: format!("http://{address}"),
-            client,
-            ending,
-            _tokens: file,
-        }
+        let client =
+            Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().unwrap();
+        Self { redis, app, address: format!("http://{address}"), client, ending, _tokens: file }
     }
 
     pub(crate) fn rewrite_tokens(&self, lines: &str) {
@@ -298,10 +260,7 @@ impl Api {
     }
 
     pub(crate) async fn progress(&self, lease: &Lease, percent: u8, message: &str) {
-        let progress = Progress {
-            percent,
-            message: message.into(),
-        };
+        let progress = Progress { percent, message: message.into() };
         self.app.queue.heartbeat(lease, Some(&progress)).await.unwrap();
     }
 
@@ -337,9 +296,7 @@ pub(crate) async fn problem(answer: Response, status: u16, code: &str) -> Map<St
     assert_eq!(answer.status().as_u16(), status, "{}", answer.url());
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
-    let Value::Object(problem) = answer.json().await.unwrap() else {
-        panic!("a problem is an object")
-    };
+    let Value::Object(problem) = answer.json().await.unwrap() else { panic!("a problem is an object") };
     assert_eq!(problem["code"], code);
     assert_eq!(problem["type"], format!("/problems/{code}"));
     assert_eq!(problem["status"], status);

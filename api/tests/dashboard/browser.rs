@@ -17,10 +17,8 @@ use crate::support::{PATIENCE, eventually};
 pub(crate) const STORY: Duration = Duration::from_secs(180);
 /// Not /usr/bin/chromium-headless-shell: chromedriver would end that script and leave the browser.
 const CHROMIUM: &str = "/usr/lib/chromium/chromium-headless-shell";
-const AXE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/tests/dashboard/node/node_modules/axe-core/axe.min.js"
-);
+const AXE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dashboard/node/node_modules/axe-core/axe.min.js");
 
 /// chromedriver under a guard.
 pub(crate) struct Driver {
@@ -32,10 +30,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) async fn start() -> Self {
         for file in [CHROMIUM, AXE] {
-            assert!(
-                Path::new(file).exists(),
-                "{file} is missing: ./dev install brings it"
-            );
+            assert!(Path::new(file).exists(), "{file} is missing: ./dev install brings it");
         }
         let base = tempfile::TempDir::new().unwrap();
         let spec = Spec {
@@ -61,11 +56,7 @@ impl Driver {
         });
         let port = port.await.expect("chromedriver says its port");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self {
-            guarded,
-            url: format!("http://127.0.0.1:{port}"),
-            _base: base,
-        }
+        Self { guarded, url: format!("http://127.0.0.1:{port}"), _base: base }
     }
 
     pub(crate) async fn browser(&self) -> Browser {
@@ -117,10 +108,7 @@ impl Browser {
 
     pub(crate) async fn cdp(&self, command: &str, params: Value) -> Value {
         let body = json!({"cmd": command, "params": params});
-        self.client
-            .issue_cmd(Extra("goog/cdp/execute", body))
-            .await
-            .unwrap()
+        self.client.issue_cmd(Extra("goog/cdp/execute", body)).await.unwrap()
     }
 
     pub(crate) async fn open(&self, url: &str) {
@@ -133,19 +121,12 @@ impl Browser {
 
     /// Waits until a script gives true.
     pub(crate) async fn until(&self, what: &str, script: &str) {
-        eventually(what, || async {
-            self.script(&format!("return !!({script})")).await == true
-        })
-        .await;
+        eventually(what, || async { self.script(&format!("return !!({script})")).await == true }).await;
     }
 
     pub(crate) async fn text(&self, selector: &str) -> String {
         let found = self.client.find(Locator::Css(selector)).await;
-        found
-            .unwrap_or_else(|_| panic!("there is no {selector}"))
-            .text()
-            .await
-            .unwrap()
+        found.unwrap_or_else(|_| panic!("there is no {selector}")).text().await.unwrap()
     }
 
     pub(crate) async fn click(&self, selector: &str) {
@@ -176,10 +157,7 @@ impl Browser {
 
     /// What the page complained of: scripts that failed, and what its policy kept from loading.
     pub(crate) async fn complaints(&self) -> Value {
-        self.client
-            .issue_cmd(Extra("se/log", json!({"type": "browser"})))
-            .await
-            .unwrap()
+        self.client.issue_cmd(Extra("se/log", json!({"type": "browser"}))).await.unwrap()
     }
 
     /// Keeps a picture of the whole page, where pictures are wanted.
@@ -192,9 +170,8 @@ impl Browser {
         let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
         let taken = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let taken = self.cdp("Page.captureScreenshot", taken).await;
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(taken["data"].as_str().unwrap())
-            .unwrap();
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(Path::new(&folder).join(format!("{name}.png")), bytes).unwrap();
     }

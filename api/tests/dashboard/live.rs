@@ -23,11 +23,7 @@ async fn opened(browser: &Browser, api: &Api, path: &str) {
 }
 
 async fn is_the_same(browser: &Browser) {
-    assert_eq!(
-        browser.script("return window.same === true").await,
-        true,
-        "the page was not loaded again"
-    );
+    assert_eq!(browser.script("return window.same === true").await, true, "the page was not loaded again");
 }
 
 pub(crate) async fn a_running_task_is_followed_without_loading_the_page_again(browser: Browser) {
@@ -36,42 +32,20 @@ pub(crate) async fn a_running_task_is_followed_without_loading_the_page_again(br
     opened(&browser, &api, &format!("/dashboard/tasks/{id}")).await;
     let claim = api.claim().await;
     api.progress(&claim.lease, 55, "Reading the key.").await;
-    browser
-        .until(
-            "progress is seen",
-            "document.querySelector('.progress progress')?.value === 55",
-        )
-        .await;
+    browser.until("progress is seen", "document.querySelector('.progress progress')?.value === 55").await;
     assert!(browser.text(".progress").await.contains("Reading the key."));
     // What somebody opened stays open when the page changes under it.
-    browser
-        .script("document.querySelector('#steps details').open = true")
-        .await;
+    browser.script("document.querySelector('#steps details').open = true").await;
     api.complete(&claim.lease, "abcd").await;
-    browser
-        .until(
-            "the end is seen",
-            "document.querySelector('#task').dataset.state === 'succeeded'",
-        )
-        .await;
+    browser.until("the end is seen", "document.querySelector('#task').dataset.state === 'succeeded'").await;
     browser
         .until(
             "the end is announced",
             "document.querySelector('#announce').textContent.includes('succeeded')",
         )
         .await;
-    assert_eq!(
-        browser
-            .script("return document.querySelector('#steps details').open")
-            .await,
-        true
-    );
-    assert_eq!(
-        browser
-            .script("return document.querySelector('[data-ask]')")
-            .await,
-        serde_json::Value::Null
-    );
+    assert_eq!(browser.script("return document.querySelector('#steps details').open").await, true);
+    assert_eq!(browser.script("return document.querySelector('[data-ask]')").await, serde_json::Value::Null);
     is_the_same(&browser).await;
 }
 
@@ -81,9 +55,7 @@ pub(crate) async fn a_new_task_appears_in_the_list_but_not_under_the_pointer(bro
     opened(&browser, &api, "/dashboard/tasks").await;
     let count = "document.querySelectorAll('#list tbody tr').length";
     let second = api.ask("https://second.example", None).await;
-    browser
-        .until("the new task is listed", &format!("{count} === 2"))
-        .await;
+    browser.until("the new task is listed", &format!("{count} === 2")).await;
 
     let row = browser.client.find(Locator::Css("#list tbody tr")).await.unwrap();
     let over = MouseActions::new("mouse".into()).then(PointerAction::MoveToElement {
@@ -96,29 +68,12 @@ pub(crate) async fn a_new_task_appears_in_the_list_but_not_under_the_pointer(bro
     api.ask("https://third.example", None).await;
     api.post(&format!("/tasks/{second}/cancel")).send().await.unwrap();
     let first_row = "document.querySelector('#list tbody tr').textContent";
-    browser
-        .until(
-            "the row changes in place",
-            &format!("{first_row}.includes('cancelled')"),
-        )
-        .await;
-    assert_eq!(
-        browser.script(&format!("return {count}")).await,
-        2,
-        "nothing moved under the pointer"
-    );
-    let away = MouseActions::new("mouse".into()).then(PointerAction::MoveTo {
-        duration: None,
-        x: 5.0,
-        y: 5.0,
-    });
+    browser.until("the row changes in place", &format!("{first_row}.includes('cancelled')")).await;
+    assert_eq!(browser.script(&format!("return {count}")).await, 2, "nothing moved under the pointer");
+    let away =
+        MouseActions::new("mouse".into()).then(PointerAction::MoveTo { duration: None, x: 5.0, y: 5.0 });
     browser.client.perform_actions(away).await.unwrap();
-    browser
-        .until(
-            "the third is listed",
-            &format!("{count} === 3 && {first_row}.includes('third')"),
-        )
-        .await;
+    browser.until("the third is listed", &format!("{count} === 3 && {first_row}.includes('third')")).await;
     is_the_same(&browser).await;
 }
 
@@ -128,9 +83,7 @@ pub(crate) async fn the_mark_says_when_the_api_is_away_and_when_it_is_back(brows
     assert_eq!(browser.text("#mark").await, "live");
     let address = api.address.trim_start_matches("http://").to_owned();
     api.app.ending.cancel();
-    browser
-        .until("the mark says so", "document.querySelector('#mark.away')")
-        .await;
+    browser.until("the mark says so", "document.querySelector('#mark.away')").await;
     assert_eq!(browser.text("#mark").await, "reconnecting");
 
     let mut listener = None;
@@ -152,11 +105,7 @@ pub(crate) async fn the_mark_says_when_the_api_is_away_and_when_it_is_back(brows
     let fresh = Arc::new(fresh.unwrap());
     let ending = CancellationToken::new();
     let listener = TcpListener::from_std(listener).unwrap();
-    tokio::spawn(wpclone_api::server::serve(
-        listener,
-        wpclone_api::router(&fresh),
-        ending.clone(),
-    ));
+    tokio::spawn(wpclone_api::server::serve(listener, wpclone_api::router(&fresh), ending.clone()));
     browser.until("the mark says that it is back", LIVE).await;
     is_the_same(&browser).await;
     fresh.ending.cancel();
@@ -169,28 +118,14 @@ pub(crate) async fn the_keyboard_reaches_the_search(browser: Browser) {
     api.ask("https://other.example", None).await;
     opened(&browser, &api, "/").await;
     let focused = || async { browser.script("return document.activeElement.id").await };
-    browser
-        .client
-        .find(Locator::Css("body"))
-        .await
-        .unwrap()
-        .send_keys("/")
-        .await
-        .unwrap();
+    browser.client.find(Locator::Css("body")).await.unwrap().send_keys("/").await.unwrap();
     assert_eq!(focused().await, "search");
     let search = browser.client.find(Locator::Css("#search")).await.unwrap();
     search.send_keys(&Key::Escape.to_string()).await.unwrap();
     assert_ne!(focused().await, "search");
     search.send_keys(&format!("find-me{}", Key::Enter)).await.unwrap();
-    browser
-        .until("the list is shown", "location.search.includes('q=find-me')")
-        .await;
-    browser
-        .until(
-            "one is found",
-            "document.querySelectorAll('#list tbody tr').length === 1",
-        )
-        .await;
+    browser.until("the list is shown", "location.search.includes('q=find-me')").await;
+    browser.until("one is found", "document.querySelectorAll('#list tbody tr').length === 1").await;
 }
 
 pub(crate) async fn ending_a_task_is_asked_once(browser: Browser) {
@@ -199,23 +134,14 @@ pub(crate) async fn ending_a_task_is_asked_once(browser: Browser) {
     opened(&browser, &api, &format!("/dashboard/tasks/{id}")).await;
     let state = || async { api.json(&format!("/tasks/{id}")).await["state"].clone() };
     browser.click("[data-ask=cancel]").await;
-    browser
-        .until("it asks", "document.querySelector('#ask-cancel').open")
-        .await;
+    browser.until("it asks", "document.querySelector('#ask-cancel').open").await;
     browser.is_accessible("the question").await;
     browser.click("#ask-cancel [type=submit]").await;
-    browser
-        .until("it is kept", "!document.querySelector('#ask-cancel').open")
-        .await;
+    browser.until("it is kept", "!document.querySelector('#ask-cancel').open").await;
     assert_eq!(state().await, "queued");
     browser.click("[data-ask=cancel]").await;
     browser.click("#ask-cancel [data-cancel]").await;
-    browser
-        .until(
-            "its end is seen",
-            "document.querySelector('#task').dataset.state === 'cancelled'",
-        )
-        .await;
+    browser.until("its end is seen", "document.querySelector('#task').dataset.state === 'cancelled'").await;
     assert_eq!(state().await, "cancelled");
     is_the_same(&browser).await;
 }
@@ -230,10 +156,7 @@ pub(crate) async fn a_secret_is_shown_once_on_demand(browser: Browser) {
     assert!(!browser.client.source().await.unwrap().contains("wxyz"));
     browser.click("[data-secret=application_password]").await;
     browser
-        .until(
-            "it is shown",
-            "document.querySelector('.secret output')?.textContent === 'wxyz 1234'",
-        )
+        .until("it is shown", "document.querySelector('.secret output')?.textContent === 'wxyz 1234'")
         .await;
     browser.is_accessible("a secret").await;
     opened(&browser, &api, &path).await;
@@ -244,11 +167,7 @@ pub(crate) async fn a_picture_is_shown_at_full_size(browser: Browser) {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let picture = browser.client.screenshot().await.unwrap();
-    api.app
-        .artifacts
-        .put(id.parse().unwrap(), "1-before.png", "image/png", &picture)
-        .await
-        .unwrap();
+    api.app.artifacts.put(id.parse().unwrap(), "1-before.png", "image/png", &picture).await.unwrap();
     opened(&browser, &api, &format!("/dashboard/tasks/{id}")).await;
     browser.click("[data-picture]").await;
     let shown = "document.querySelector('#picture').open && document.querySelector('#picture img').naturalWidth > 100";
@@ -261,9 +180,7 @@ pub(crate) async fn a_picture_is_shown_at_full_size(browser: Browser) {
         .send_keys(&Key::Escape.to_string())
         .await
         .unwrap();
-    browser
-        .until("it is closed", "!document.querySelector('#picture').open")
-        .await;
+    browser.until("it is closed", "!document.querySelector('#picture').open").await;
 }
 
 pub(crate) async fn somebody_signs_in_and_out(browser: Browser) {
@@ -277,33 +194,16 @@ pub(crate) async fn somebody_signs_in_and_out(browser: Browser) {
         browser.click(".sign-in button").await;
     };
     enter("wrong".into()).await;
-    browser
-        .until("it is refused", "document.querySelector('#token-fault')")
-        .await;
+    browser.until("it is refused", "document.querySelector('#token-fault')").await;
     browser.is_accessible("a refused token").await;
     enter(token("alice")).await;
     browser
-        .until(
-            "her tasks are shown",
-            "document.querySelector('#list')?.textContent.includes('hers.example')",
-        )
+        .until("her tasks are shown", "document.querySelector('#list')?.textContent.includes('hers.example')")
         .await;
     browser.until("the page is live", LIVE).await;
-    assert_eq!(
-        browser.client.current_url().await.unwrap().path(),
-        "/dashboard/tasks"
-    );
-    assert_eq!(
-        browser.script("return document.cookie").await,
-        "",
-        "no script can read it"
-    );
+    assert_eq!(browser.client.current_url().await.unwrap().path(), "/dashboard/tasks");
+    assert_eq!(browser.script("return document.cookie").await, "", "no script can read it");
     browser.click(".out button").await;
-    browser
-        .until("the form is back", "document.querySelector('#token')")
-        .await;
-    assert_eq!(
-        api.get("/tasks").send().await.unwrap().status(),
-        StatusCode::UNAUTHORIZED
-    );
+    browser.until("the form is back", "document.querySelector('#token')").await;
+    assert_eq!(api.get("/tasks").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
 }

@@ -16,24 +16,11 @@ async fn looks_well(browser: &Browser, api: &Api, name: &str, path: &str) {
             let page = format!("{name}-{width}-{}", if dark { "dark" } else { "light" });
             browser.sees(width, dark).await;
             browser.open(&format!("{}{path}", api.address)).await;
-            browser
-                .until(
-                    "pictures and styles are there",
-                    "document.readyState === 'complete'",
-                )
-                .await;
-            let wide = browser
-                .script("return document.documentElement.scrollWidth - innerWidth")
-                .await;
+            browser.until("pictures and styles are there", "document.readyState === 'complete'").await;
+            let wide = browser.script("return document.documentElement.scrollWidth - innerWidth").await;
             assert!(wide.as_i64().unwrap() <= 0, "{page} is {wide} px too wide");
             browser.is_accessible(&page).await;
-            assert_eq!(
-                browser
-                    .script("return document.querySelectorAll('h1').length")
-                    .await,
-                1,
-                "{page}"
-            );
+            assert_eq!(browser.script("return document.querySelectorAll('h1').length").await, 1, "{page}");
             browser.picture(&page).await;
         }
     }
@@ -55,13 +42,7 @@ pub(crate) async fn a_busy_dashboard_is_accessible_and_fits_every_screen(browser
     looks_well(&browser, &api, "tasks-busy", "/dashboard/tasks").await;
     report(&api, WORKER, vec![running]).await;
     looks_well(&browser, &api, "workers-busy", "/dashboard/workers").await;
-    looks_well(
-        &browser,
-        &api,
-        "task-running",
-        &format!("/dashboard/tasks/{running}"),
-    )
-    .await;
+    looks_well(&browser, &api, "task-running", &format!("/dashboard/tasks/{running}")).await;
 }
 
 /// Tasks of every state and length, and workers; gives one that runs.
@@ -72,14 +53,10 @@ async fn busy(api: &Api) -> TaskId {
         api.app.history.note(&queue);
     }
     for n in 0..30 {
-        api.ask(&format!("https://shop-{n}.example/some/folder"), None)
-            .await;
+        api.ask(&format!("https://shop-{n}.example/some/folder"), None).await;
     }
-    let long = format!(
-        "https://{}.example/{}",
-        "a-very-long-name-of-a-site".repeat(2),
-        "with/folders/".repeat(6)
-    );
+    let long =
+        format!("https://{}.example/{}", "a-very-long-name-of-a-site".repeat(2), "with/folders/".repeat(6));
     api.post("/setup").json(&body(&long)).send().await.unwrap();
     for n in 0..6 {
         let claim = api.claim().await;
@@ -95,14 +72,9 @@ async fn busy(api: &Api) -> TaskId {
     let newest = api.ask("https://cancelled.example", None).await;
     api.post(&format!("/tasks/{newest}/cancel")).send().await.unwrap();
     let (first, second) = (api.claim().await, api.claim().await);
-    api.progress(&first.lease, 72, "Making the application password.")
+    api.progress(&first.lease, 72, "Making the application password.").await;
+    api.progress(&second.lease, 15, "Logging in to wp-admin, which takes a while because the site is slow.")
         .await;
-    api.progress(
-        &second.lease,
-        15,
-        "Logging in to wp-admin, which takes a while because the site is slow.",
-    )
-    .await;
     report(api, "worker-b-0191", vec![]).await;
     report(api, WORKER, vec![first.lease.task, second.lease.task]).await;
     first.lease.task
@@ -126,21 +98,11 @@ pub(crate) async fn a_failed_task_is_accessible_and_fits_every_screen(browser: B
     let claim = api.claim().await;
     for name in ["1-before.png", "2-after.png"] {
         let picture = browser.client.screenshot().await.unwrap();
-        api.app
-            .artifacts
-            .put(claim.lease.task, name, "image/png", &picture)
-            .await
-            .unwrap();
+        api.app.artifacts.put(claim.lease.task, name, "image/png", &picture).await.unwrap();
     }
-    api.app
-        .artifacts
-        .put(claim.lease.task, "page.html", "text/html", b"<p>x</p>")
-        .await
-        .unwrap();
-    let mut problem = Problem::new(
-        Code::PluginActivationFailed,
-        "WordPress says that the plugin triggered a fatal error.",
-    );
+    api.app.artifacts.put(claim.lease.task, "page.html", "text/html", b"<p>x</p>").await.unwrap();
+    let mut problem =
+        Problem::new(Code::PluginActivationFailed, "WordPress says that the plugin triggered a fatal error.");
     problem.changed_target = true;
     problem.achieved = vec!["The migrator was uploaded.".into()];
     api.app.queue.fail(&claim.lease, &problem).await.unwrap();
@@ -156,9 +118,7 @@ pub(crate) async fn open_pages_are_accessible_and_fit_every_screen(browser: Brow
     let api = Api::with_tokens(&[("root", "operator")]).await;
     looks_well(&browser, &api, "sign-in", "/").await;
     looks_well(&browser, &api, "docs", "/docs").await;
-    browser
-        .script("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        .await;
+    browser.script("document.querySelectorAll('details').forEach((d) => { d.open = true; })").await;
     browser.is_accessible("docs, all open").await;
     looks_well(&browser, &api, "problem-code", "/problems/AUTH_BAD_CREDENTIALS").await;
 }

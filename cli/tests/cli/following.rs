@@ -13,10 +13,7 @@ async fn a_stream_that_is_cut_is_taken_up_where_it_ended() {
         ("POST /setup", _) => Answer::Json(202, queued()),
         (what, nth) if what.ends_with("/events") => match nth {
             0 => Answer::Events(
-                vec![
-                    event("1-0", "running", 10, "One"),
-                    event("2-0", "running", 20, "Two"),
-                ],
+                vec![event("1-0", "running", 10, "One"), event("2-0", "running", 20, "Two")],
                 Then::IsCut,
             ),
             1 => Answer::Events(vec![], Then::Ends),
@@ -35,10 +32,7 @@ async fn a_stream_that_is_cut_is_taken_up_where_it_ended() {
     100% setup: Three
     ");
     let streams = stub.asked_for(&format!("GET /tasks/{ID}/events"));
-    let resumed: Vec<_> = streams
-        .iter()
-        .map(|a| a.headers.get("last-event-id").cloned())
-        .collect();
+    let resumed: Vec<_> = streams.iter().map(|a| a.headers.get("last-event-id").cloned()).collect();
     assert_eq!(resumed, [None, Some("2-0".into()), Some("2-0".into())]);
 }
 
@@ -91,10 +85,7 @@ async fn a_request_whose_answer_was_lost_is_sent_again_with_the_same_key() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let posts = stub.asked_for("POST /setup");
     assert_eq!(posts.len(), 2);
-    assert_eq!(
-        posts[0].headers["idempotency-key"],
-        posts[1].headers["idempotency-key"]
-    );
+    assert_eq!(posts[0].headers["idempotency-key"], posts[1].headers["idempotency-key"]);
 }
 
 #[tokio::test]
@@ -116,11 +107,7 @@ async fn ctrl_c_leaves_the_task_running_and_says_how_to_look_again() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let ran = end(child).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (130, ""), "{ran:?}");
-    assert!(
-        ran.stderr.contains(&format!("wpclone tasks {ID}")),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains(&format!("wpclone tasks {ID}")), "{}", ran.stderr);
 }
 
 #[tokio::test]

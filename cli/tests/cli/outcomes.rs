@@ -30,26 +30,12 @@ async fn an_application_password_is_asked_for_by_name() {
         "request": {"kind": "create-app-password", "url": "https://example.com", "username": "admin", "app_name": "backup"},
         "result": {"application_password": "abcd efgh", "username": "admin", "uuid": "u", "app_name": "backup"}}));
     let stub = Stub::ending(done).await;
-    let args = [
-        "app-password",
-        "https://example.com/wp-admin/",
-        "--username",
-        "admin",
-        "--name",
-        "backup",
-    ];
+    let args = ["app-password", "https://example.com/wp-admin/", "--username", "admin", "--name", "backup"];
     let ran = wpclone(&stub.url, &args).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(
-        ran.stdout.contains("application_password  abcd efgh\n"),
-        "{}",
-        ran.stdout
-    );
+    assert!(ran.stdout.contains("application_password  abcd efgh\n"), "{}", ran.stdout);
     let body = &stub.asked_for("POST /create-app-password")[0].body;
-    assert_eq!(
-        (&body["app_name"], &body["url"]),
-        (&json!("backup"), &json!("https://example.com"))
-    );
+    assert_eq!((&body["app_name"], &body["url"]), (&json!("backup"), &json!("https://example.com")));
 }
 
 #[tokio::test]
@@ -109,25 +95,14 @@ async fn an_api_that_is_not_there_or_not_well_ends_with_3() {
     };
     let ran = wpclone(&gone, SETUP).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
-    assert!(
-        ran.stderr.contains("cannot be reached") && ran.stderr.contains(&gone),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("cannot be reached") && ran.stderr.contains(&gone), "{}", ran.stderr);
 
     let ill = Stub::start(|_| Answer::Problem(Problem::new(Code::QueueUnavailable, "No Redis."))).await;
     let ran = wpclone(&ill.url, SETUP).await;
     assert_eq!(ran.code, 3, "{ran:?}");
-    let keys: Vec<_> = ill
-        .asked()
-        .iter()
-        .map(|a| a.headers["idempotency-key"].clone())
-        .collect();
+    let keys: Vec<_> = ill.asked().iter().map(|a| a.headers["idempotency-key"].clone()).collect();
     assert_eq!(keys.len(), 3, "a few tries and no more");
-    assert!(
-        keys.iter().all(|key| *key == keys[0] && key.len() > 16),
-        "{keys:?}"
-    );
+    assert!(keys.iter().all(|key| *key == keys[0] && key.len() > 16), "{keys:?}");
 }
 
 #[tokio::test]
@@ -135,11 +110,7 @@ async fn a_server_that_is_not_the_api_ends_with_3() {
     let html = |_: &_| Answer::Text(200, "text/html", "<p>Welcome".into());
     let endless = |_: &_| Answer::Text(200, "application/json", "[".repeat(5 << 20));
     let other = |_: &_| Answer::Json(200, json!({"tasks": "none"}));
-    for stub in [
-        Stub::start(html).await,
-        Stub::start(endless).await,
-        Stub::start(other).await,
-    ] {
+    for stub in [Stub::start(html).await, Stub::start(endless).await, Stub::start(other).await] {
         let ran = wpclone(&stub.url, &["tasks"]).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
     }
@@ -148,18 +119,10 @@ async fn a_server_that_is_not_the_api_ends_with_3() {
 #[tokio::test]
 async fn without_waiting_the_accepted_task_is_printed() {
     let stub = Stub::start(|_| Answer::Json(202, queued())).await;
-    let ran = wpclone(
-        &stub.url,
-        &[SETUP, &["--no-wait", "--idempotency-key", "mine"]].concat(),
-    )
-    .await;
+    let ran = wpclone(&stub.url, &[SETUP, &["--no-wait", "--idempotency-key", "mine"]].concat()).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_snapshot!(ran.stdout);
-    assert!(
-        ran.stderr.contains(&format!("wpclone watch {ID}")),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains(&format!("wpclone watch {ID}")), "{}", ran.stderr);
     assert_eq!(stub.asked().len(), 1);
     assert_eq!(stub.asked()[0].headers["idempotency-key"], "mine");
 }

@@ -64,13 +64,7 @@ pub(crate) async fn wpclone(url: &str, args: &[&str]) -> Ran {
 pub(crate) async fn fed(url: &str, args: &[&str], input: &str) -> Ran {
     let mut command = program(url, args);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .await
-        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
     end(child).await
 }
 

@@ -22,20 +22,11 @@ async fn a_password_comes_from_a_file_or_standard_input_as_it_is() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(!format!("{ran:?}").contains("canary"));
 
-    let ran = fed(
-        &stub.url,
-        &[SETUP, &["--password-file", "-"]].concat(),
-        "canary-2",
-    )
-    .await;
+    let ran = fed(&stub.url, &[SETUP, &["--password-file", "-"]].concat(), "canary-2").await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(!format!("{ran:?}").contains("canary"));
 
-    let sent: Vec<_> = stub
-        .asked_for("POST /setup")
-        .iter()
-        .map(|a| a.body["password"].clone())
-        .collect();
+    let sent: Vec<_> = stub.asked_for("POST /setup").iter().map(|a| a.body["password"].clone()).collect();
     assert_eq!(sent, [" canary with spaces ", "canary-2"]);
 }
 
@@ -48,11 +39,7 @@ async fn without_a_password_or_with_a_useless_one_nothing_is_sent() {
     let stub = Stub::ending(succeeded()).await;
     let empty = file_with("\n");
     let large = file_with(&"x".repeat(9000));
-    let useless = [
-        empty.path().to_str().unwrap(),
-        large.path().to_str().unwrap(),
-        "/nowhere/password",
-    ];
+    let useless = [empty.path().to_str().unwrap(), large.path().to_str().unwrap(), "/nowhere/password"];
     for file in useless {
         let ran = finish(program(&stub.url, &[SETUP, &["--password-file", file]].concat())).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
@@ -74,11 +61,7 @@ async fn no_argument_takes_a_secret() {
     let args = ["setup", "https://me:canary@example.com", "--username", "admin"];
     let ran = finish(program("http://127.0.0.1:1", &args)).await;
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(
-        ran.stderr.contains("must not contain") && !ran.stderr.contains("canary"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("must not contain") && !ran.stderr.contains("canary"), "{}", ran.stderr);
 }
 
 #[tokio::test]
@@ -86,10 +69,7 @@ async fn the_token_goes_to_the_api_and_nowhere_else() {
     let stub = Stub::ending(failed()).await;
     let file = file_with("wpc_canary-of-the-file\n");
     let with_file = [SETUP, &["--token-file", file.path().to_str().unwrap()]].concat();
-    for (args, token) in [
-        (SETUP, "wpc_canary-of-the-environment"),
-        (&with_file, "wpc_canary-of-the-file"),
-    ] {
+    for (args, token) in [(SETUP, "wpc_canary-of-the-environment"), (&with_file, "wpc_canary-of-the-file")] {
         let mut command = program(&stub.url, args);
         command.env("WPCLONE_TOKEN", "wpc_canary-of-the-environment");
         let ran = finish_with(command.env("WPCLONE_SITE_PASSWORD", "canary-password")).await;
@@ -113,16 +93,10 @@ async fn a_password_follows_no_redirect() {
 
 #[tokio::test]
 async fn tokens_and_keys_are_made_without_an_api() {
-    let ran = finish(program(
-        "http://127.0.0.1:1",
-        &["token", "new", "ci", "--scope", "operator"],
-    ))
-    .await;
+    let ran = finish(program("http://127.0.0.1:1", &["token", "new", "ci", "--scope", "operator"])).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    let [token, line] = lines[..] else {
-        panic!("{ran:?}")
-    };
+    let [token, line] = lines[..] else { panic!("{ran:?}") };
     assert!(token.starts_with("wpc_") && token.len() > 40, "{token}");
     assert!(line.starts_with("ci:") && line.ends_with(":operator"), "{line}");
     assert!(!ran.stderr.contains(token));

@@ -71,10 +71,8 @@ impl Stub {
             "POST /setup" | "POST /create-app-password" => Answer::Json(202, queued()),
             what if what.ends_with("/events") => {
                 let state = task["state"].as_str().unwrap();
-                let events = vec![
-                    event("1-0", "running", 40, "Logging in"),
-                    event("2-0", state, 100, "The end"),
-                ];
+                let events =
+                    vec![event("1-0", "running", 40, "Logging in"), event("2-0", state, 100, "The end")];
                 Answer::Events(events, Then::Hangs)
             }
             _ => Answer::Json(200, task.clone()),
@@ -105,9 +103,7 @@ async fn read(request: Request, kept: &Mutex<Vec<Asked>>) -> Asked {
     let mut kept = kept.lock().unwrap();
     let asked = Asked {
         query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: headers
-            .map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned()))
-            .collect(),
+        headers: headers.map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
         before: kept.iter().filter(|a| a.what == what).count(),
         what,
@@ -131,11 +127,8 @@ fn respond(answer: Answer) -> Response {
                 event.as_object_mut().unwrap().remove("id");
                 format!(": still here\n\nid: {}\ndata: {event}\n\n", id.as_str().unwrap())
             });
-            let sent = stream::iter(
-                lines
-                    .map(|l| Ok::<_, std::io::Error>(Bytes::from(l)))
-                    .collect::<Vec<_>>(),
-            );
+            let sent =
+                stream::iter(lines.map(|l| Ok::<_, std::io::Error>(Bytes::from(l))).collect::<Vec<_>>());
             let body = match then {
                 Then::Ends => Body::from_stream(sent),
                 Then::IsCut => {
@@ -203,24 +196,16 @@ pub(crate) fn failed() -> Value {
     )
     .at(Stage::Browser);
     problem.achieved = vec!["The site answers as a WordPress".into()];
-    task(
-        json!({"state": "failed", "problem": problem, "attempts": 1, "artifacts": [
-            {"name": "login-after.png", "kind": "image/png", "bytes": 34_567,
-                "href": format!("/tasks/{ID}/artifacts/login-after.png")},
-        ]}),
-    )
+    task(json!({"state": "failed", "problem": problem, "attempts": 1, "artifacts": [
+        {"name": "login-after.png", "kind": "image/png", "bytes": 34_567,
+            "href": format!("/tasks/{ID}/artifacts/login-after.png")},
+    ]}))
 }
 
 pub(crate) fn turned_down() -> Answer {
     let mut problem = Problem::new(Code::InvalidRequest, "2 fields are wrong.");
     problem.instance = Some("req-1".into());
-    let fault = |pointer: &str, detail: &str| Fault {
-        pointer: pointer.into(),
-        detail: detail.into(),
-    };
-    problem.errors = vec![
-        fault("/username", "must not be empty"),
-        fault("/role", "is unknown"),
-    ];
+    let fault = |pointer: &str, detail: &str| Fault { pointer: pointer.into(), detail: detail.into() };
+    problem.errors = vec![fault("/username", "must not be empty"), fault("/role", "is unknown")];
     Answer::Problem(problem)
 }

@@ -21,11 +21,7 @@ async fn tasks_are_listed_page_by_page() {
     let queries: Vec<_> = stub.asked().into_iter().map(|a| a.query).collect();
     assert_eq!(
         queries,
-        [
-            "limit=3&kind=setup",
-            "limit=1&kind=setup&cursor=c%2F1",
-            "limit=1&kind=setup&cursor=c2"
-        ]
+        ["limit=3&kind=setup", "limit=1&kind=setup&cursor=c%2F1", "limit=1&kind=setup&cursor=c2"]
     );
 }
 
@@ -39,10 +35,7 @@ async fn a_list_as_json_keeps_what_the_api_said() {
 
     let none = Stub::start(|_| Answer::Json(200, json!({"tasks": []}))).await;
     let ran = wpclone(&none.url, &["tasks", "--state", "failed", "--search", "a b"]).await;
-    assert_eq!(
-        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
-        (0, "", "no tasks\n")
-    );
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", "no tasks\n"));
     assert_eq!(none.asked()[0].query, "limit=20&state=failed&q=a+b");
 }
 
@@ -52,10 +45,7 @@ async fn a_task_is_shown_whole() {
     let ran = wpclone(&stub.url, &["tasks", ID]).await;
     assert_eq!(ran.code, 0, "looking at it went well: {ran:?}");
     assert_snapshot!(without_port(&ran.stdout, &stub.url));
-    assert!(
-        !ran.stdout.contains('\u{1b}'),
-        "what a site said does not command the terminal"
-    );
+    assert!(!ran.stdout.contains('\u{1b}'), "what a site said does not command the terminal");
 }
 
 #[tokio::test]
@@ -88,13 +78,9 @@ async fn help_tells_what_there_is() {
 
 #[tokio::test]
 async fn what_is_not_understood_ends_with_2() {
-    for args in [
-        &["clone"][..],
-        &["tasks", "not-an-id"],
-        &["tasks", "--state", "odd"],
-        &["queue", "--url", "x"],
-        &[],
-    ] {
+    for args in
+        [&["clone"][..], &["tasks", "not-an-id"], &["tasks", "--state", "odd"], &["queue", "--url", "x"], &[]]
+    {
         let ran = finish(program("http://127.0.0.1:1", args)).await;
         assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
     }

@@ -18,16 +18,11 @@ struct Terminal {
 
 impl Terminal {
     fn run(url: &str, args: &[&str]) -> Self {
-        let line = [&["tty; exec", env!("CARGO_BIN_EXE_wpclone")], args]
-            .concat()
-            .join(" ");
+        let line = [&["tty; exec", env!("CARGO_BIN_EXE_wpclone")], args].concat().join(" ");
         let mut command = clean(Command::new("script"), url, &["-qefc", &line, "/dev/null"]);
         let child = command.env("TERM", "xterm").stdin(Stdio::piped()).spawn();
         let child = child.expect("this test needs `script` of the package bsdutils");
-        Self {
-            child,
-            seen: String::new(),
-        }
+        Self { child, seen: String::new() }
     }
 
     /// Reads until the text is there.
@@ -36,9 +31,7 @@ impl Terminal {
         let mut part = [0; 4096];
         while !self.seen.contains(text) {
             let read = tokio::time::timeout(PATIENCE, stdout.read(&mut part)).await;
-            let count = read
-                .unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.seen))
-                .unwrap();
+            let count = read.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.seen)).unwrap();
             assert!(count > 0, "the end came without {text:?}: {:?}", self.seen);
             self.seen.push_str(&String::from_utf8_lossy(&part[..count]));
         }
@@ -56,34 +49,17 @@ impl Terminal {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, hidden)
-            .await
-            .expect("what is typed is hidden");
+        tokio::time::timeout(PATIENCE, hidden).await.expect("what is typed is hidden");
     }
 
     async fn types(&mut self, keys: &str) {
-        self.child
-            .stdin
-            .as_mut()
-            .unwrap()
-            .write_all(keys.as_bytes())
-            .await
-            .unwrap();
+        self.child.stdin.as_mut().unwrap().write_all(keys.as_bytes()).await.unwrap();
     }
 
     async fn end(mut self) -> (i32, String) {
         let mut rest = String::new();
-        self.child
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_to_string(&mut rest)
-            .await
-            .unwrap();
-        let status = tokio::time::timeout(PATIENCE, self.child.wait())
-            .await
-            .unwrap()
-            .unwrap();
+        self.child.stdout.as_mut().unwrap().read_to_string(&mut rest).await.unwrap();
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
         (status.code().unwrap(), self.seen + &rest)
     }
 }
@@ -99,9 +75,7 @@ async fn a_terminal_is_asked_for_the_password_and_shows_a_bar() {
     })
     .await;
     let mut terminal = Terminal::run(&stub.url, SETUP);
-    terminal
-        .until("Password of admin on https://example.com/blog: ")
-        .await;
+    terminal.until("Password of admin on https://example.com/blog: ").await;
     terminal.until_it_hides().await;
     terminal.types("canary-typed\n").await;
     terminal.until("40% setup: Logging in").await;

@@ -30,13 +30,7 @@ const TAG: &str = "{wpclone-artifacts}";
 macro_rules! script {
     ($name:ident, $flags:literal, $file:literal) => {
         static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(
-                "#!lua",
-                $flags,
-                "\n",
-                include_str!("lua/prelude.lua"),
-                include_str!($file)
-            ))
+            Script::new(concat!("#!lua", $flags, "\n", include_str!("lua/prelude.lua"), include_str!($file)))
         });
     };
 }
@@ -101,13 +95,7 @@ impl Artifacts {
     /// A URL that is none.
     pub fn new(redis_url: &str, total_bytes: u64) -> Result<Self, ArtifactError> {
         let client = Client::open(redis_url)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                client,
-                total_bytes,
-                connection: OnceCell::new(),
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { client, total_bytes, connection: OnceCell::new() }) })
     }
 
     /// Keeps an artifact for a day, or until room is needed; one of the same name is replaced.
@@ -123,10 +111,7 @@ impl Artifacts {
         }
         let (owned, size) = (bytes.to_vec(), bytes.len());
         // Packing takes up to a second: not on a thread that others wait for.
-        let packed = tokio::task::spawn_blocking(move || pack::pack(&owned, EACH))
-            .await
-            .ok()
-            .flatten();
+        let packed = tokio::task::spawn_blocking(move || pack::pack(&owned, EACH)).await.ok().flatten();
         let packed = packed.ok_or(ArtifactError::TooLarge)?;
         let mut call = begin(&PUT, task);
         call.arg(name)
@@ -136,9 +121,7 @@ impl Artifacts {
             .arg(TASK)
             .arg(NAMES)
             .arg(self.inner.total_bytes);
-        call.arg(LEAST)
-            .arg(u64::try_from(KEEP.as_millis()).unwrap_or(u64::MAX))
-            .arg(REMEMBERED);
+        call.arg(LEAST).arg(u64::try_from(KEEP.as_millis()).unwrap_or(u64::MAX)).arg(REMEMBERED);
         match self.run::<String>(&call).await?.as_str() {
             "ok" => Ok(()),
             _ => Err(ArtifactError::TooLarge),
@@ -152,10 +135,7 @@ impl Artifacts {
     pub async fn list(&self, task: TaskId) -> Result<Vec<Meta>, ArtifactError> {
         let mut kept: Vec<(String, String, u64, u64)> = self.run(&begin(&LIST, task)).await?;
         kept.sort_by_key(|(_, _, _, seq)| *seq);
-        Ok(kept
-            .into_iter()
-            .map(|(name, kind, bytes, _)| Meta { name, kind, bytes })
-            .collect())
+        Ok(kept.into_iter().map(|(name, kind, bytes, _)| Meta { name, kind, bytes }).collect())
     }
 
     /// One artifact.
@@ -173,15 +153,8 @@ impl Artifacts {
         match answer.as_slice() {
             [_, kind, bytes, packed] => {
                 let bytes = text(bytes).parse().map_err(|_| unreadable())?;
-                let meta = Meta {
-                    name: name.to_owned(),
-                    kind: text(kind),
-                    bytes,
-                };
-                Ok(Got::Found(
-                    meta,
-                    pack::unpack(packed, bytes).ok_or_else(unreadable)?,
-                ))
+                let meta = Meta { name: name.to_owned(), kind: text(kind), bytes };
+                Ok(Got::Found(meta, pack::unpack(packed, bytes).ok_or_else(unreadable)?))
             }
             [code] if code == b"gone" => Ok(Got::Gone),
             _ => Ok(Got::Unknown),

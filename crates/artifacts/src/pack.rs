@@ -21,10 +21,7 @@ pub(crate) fn pack(bytes: &[u8], most: usize) -> Option<Vec<u8>> {
 /// The bytes as they were; `None` when they are not what was packed.
 pub(crate) fn unpack(packed: &[u8], bytes: u64) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
-    GzDecoder::new(packed)
-        .take(bytes + 1)
-        .read_to_end(&mut unpacked)
-        .ok()?;
+    GzDecoder::new(packed).take(bytes + 1).read_to_end(&mut unpacked).ok()?;
     (unpacked.len() as u64 == bytes).then_some(unpacked)
 }
 

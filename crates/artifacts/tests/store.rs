@@ -23,16 +23,8 @@ impl Redis {
     async fn start() -> Self {
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
-            let port = std::net::TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
-            let mut redis = Self {
-                child: spawn(port, &folder),
-                port,
-                folder,
-            };
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut redis = Self { child: spawn(port, &folder), port, folder };
             if redis.answers().await {
                 return redis;
             }
@@ -61,9 +53,7 @@ impl Redis {
     }
 
     async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        redis::Client::open(self.url())?
-            .get_multiplexed_async_connection()
-            .await
+        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
     }
 
     async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
@@ -89,15 +79,7 @@ impl Drop for Redis {
 
 fn spawn(port: u16, folder: &TempDir) -> Child {
     Command::new("redis-server")
-        .args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-        ])
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(folder.path())
         .stdout(Stdio::null())
         .spawn()
@@ -112,13 +94,7 @@ fn noise(bytes: u64) -> Vec<u8> {
 }
 
 async fn names(store: &Artifacts, task: TaskId) -> Vec<String> {
-    store
-        .list(task)
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|meta| meta.name)
-        .collect()
+    store.list(task).await.unwrap().into_iter().map(|meta| meta.name).collect()
 }
 
 #[tokio::test]
@@ -131,26 +107,13 @@ async fn what_is_put_is_found_and_listed_in_order() {
     store.put(task, "1.png", "image/png", &[]).await.unwrap();
     store.put(task, "0.txt", "text/plain", b"a b\r\n").await.unwrap();
     assert_eq!(names(&store, task).await, ["2.html", "1.png", "0.txt"]);
-    let meta = Meta {
-        name: "2.html".into(),
-        kind: "text/html".into(),
-        bytes: page.len() as u64,
-    };
-    assert_eq!(
-        redis.store(1).get(task, "2.html").await.unwrap(),
-        Got::Found(meta, page)
-    );
-    assert!(
-        redis.ask::<u64>("GET {wpclone-artifacts}:total").await < 20_000,
-        "it is packed"
-    );
+    let meta = Meta { name: "2.html".into(), kind: "text/html".into(), bytes: page.len() as u64 };
+    assert_eq!(redis.store(1).get(task, "2.html").await.unwrap(), Got::Found(meta, page));
+    assert!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await < 20_000, "it is packed");
     assert_eq!(store.get(task, "x").await.unwrap(), Got::Unknown);
     assert_eq!(store.get(task, "../x").await.unwrap(), Got::Unknown);
     assert_eq!(store.get(TaskId::new(), "2.html").await.unwrap(), Got::Unknown);
-    assert!(matches!(
-        store.put(task, "../x", "text/html", b"").await,
-        Err(ArtifactError::BadName)
-    ));
+    assert!(matches!(store.put(task, "../x", "text/html", b"").await, Err(ArtifactError::BadName)));
 }
 
 #[tokio::test]
@@ -174,20 +137,14 @@ async fn the_oldest_are_dropped_to_make_room_and_are_gone() {
     let store = redis.store(3 * MIB);
     let tasks = [TaskId::new(), TaskId::new()];
     for n in 0..6 {
-        store
-            .put(tasks[n % 2], &format!("{n}.png"), "image/png", &noise(MIB - 1000))
-            .await
-            .unwrap();
+        store.put(tasks[n % 2], &format!("{n}.png"), "image/png", &noise(MIB - 1000)).await.unwrap();
         assert!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await <= 3 * MIB);
     }
     assert_eq!(names(&store, tasks[0]).await, ["4.png"]);
     assert_eq!(names(&store, tasks[1]).await, ["3.png", "5.png"]);
     assert_eq!(store.get(tasks[0], "0.png").await.unwrap(), Got::Gone);
     store.put(tasks[0], "0.png", "image/png", b"again").await.unwrap();
-    assert!(matches!(
-        store.get(tasks[0], "0.png").await.unwrap(),
-        Got::Found(..)
-    ));
+    assert!(matches!(store.get(tasks[0], "0.png").await.unwrap(), Got::Found(..)));
 }
 
 #[tokio::test]
@@ -199,22 +156,11 @@ async fn what_is_too_large_is_refused_and_drops_nothing() {
     large(store.put(task, "a", "image/png", &noise(2 * MIB + 1)).await);
     large(store.put(task, "a", "image/png", &vec![0; 33 << 20]).await);
     for n in 0..4 {
-        store
-            .put(task, &n.to_string(), "image/png", &noise(2 * MIB - 4000))
-            .await
-            .unwrap();
+        store.put(task, &n.to_string(), "image/png", &noise(2 * MIB - 4000)).await.unwrap();
     }
     large(store.put(task, "4", "image/png", &noise(MIB)).await);
-    store
-        .put(task, "0", "image/png", &noise(2 * MIB - 4000))
-        .await
-        .unwrap(); // in place of itself
-    large(
-        redis
-            .store(MIB)
-            .put(TaskId::new(), "a", "image/png", &noise(MIB))
-            .await,
-    );
+    store.put(task, "0", "image/png", &noise(2 * MIB - 4000)).await.unwrap(); // in place of itself
+    large(redis.store(MIB).put(TaskId::new(), "a", "image/png", &noise(MIB)).await);
     assert_eq!(names(&store, task).await.len(), 4);
     let many = TaskId::new();
     for n in 0..200 {
@@ -236,9 +182,7 @@ async fn after_a_day_an_artifact_is_gone() {
     redis.ask::<()>(&format!("DEL {blob}")).await; // what its end does
     assert_eq!(names(&store, task).await, ["b"]);
     assert_eq!(store.get(task, "a").await.unwrap(), Got::Gone);
-    redis
-        .ask::<()>(&format!("ZADD {{wpclone-artifacts}}:order 1 {task}/a 1 {task}/b"))
-        .await;
+    redis.ask::<()>(&format!("ZADD {{wpclone-artifacts}}:order 1 {task}/a 1 {task}/b")).await;
     store.put(TaskId::new(), "c", "text/plain", b"c").await.unwrap();
     assert_eq!(store.get(task, "b").await.unwrap(), Got::Gone);
     assert_eq!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await, 1024);
@@ -251,10 +195,7 @@ async fn a_redis_that_was_away_or_flushed_needs_no_operator() {
     let task = TaskId::new();
     redis.child.kill().unwrap();
     redis.child.wait().unwrap();
-    assert!(matches!(
-        store.put(task, "a", "text/plain", b"a").await,
-        Err(ArtifactError::Store(_))
-    ));
+    assert!(matches!(store.put(task, "a", "text/plain", b"a").await, Err(ArtifactError::Store(_))));
     redis.child = spawn(redis.port, &redis.folder);
     assert!(redis.answers().await);
     let since = Instant::now();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use folder::{sweep, unique_folder};
 pub use owner::{GuardError, Guarded, adopt_orphans};
-pub use process::{kill_strays, resident_memory};
+pub use process::resident_memory;
 pub use warden::run_if_guard;
 
 /// The word on the command line that makes a program the guard of another.

@@ -3,26 +3,18 @@
 use std::fs;
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// All process ids of the machine that we can see.
 fn all() -> impl Iterator<Item = i32> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok())
 }
 
 /// The parent of a process; `None` when it is gone.
 fn parent(pid: i32) -> Option<i32> {
     // proc(5): the name stands in brackets and may hold anything, so count from the last bracket.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat[stat.rfind(')')? + 1..]
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
+    stat[stat.rfind(')')? + 1..].split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The children of a process.
@@ -55,8 +47,10 @@ pub(crate) fn kill(pid: i32) {
     }
 }
 
-/// Kills every process that works in this folder, below it, or has it as TMPDIR. For what a killed guard left behind.
-pub fn kill_strays(folder: &Path) {
+/// Kills every process that works in this folder, below it, or has it as TMPDIR, and tells which. For what a killed
+/// guard left behind.
+pub(crate) fn kill_strays(folder: &Path) -> Vec<i32> {
+    let mut killed = Vec::new();
     let mark = format!("TMPDIR={}", folder.display());
     for pid in all() {
         let inside = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
@@ -66,8 +60,15 @@ pub fn kill_strays(folder: &Path) {
         };
         if inside || marked() {
             kill(pid);
+            killed.push(pid);
         }
     }
+    killed
+}
+
+/// Whether a process is no child of ours, or has ended and was reaped now.
+pub(crate) fn reaped(pid: i32) -> bool {
+    Pid::from_raw(pid).is_none_or(|pid| !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)))
 }
 
 /// Resident memory of a process and all its descendants, in bytes, shared pages counted by their share.
@@ -79,10 +80,6 @@ pub fn resident_memory(root: u32) -> u64 {
 
 fn proportional_set_size(pid: i32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let kib = rollup
-        .lines()
-        .find_map(|l| l.strip_prefix("Pss:"))?
-        .split_whitespace()
-        .next()?;
+    let kib = rollup.lines().find_map(|l| l.strip_prefix("Pss:"))?.split_whitespace().next()?;
     kib.parse::<u64>().ok().map(|kib| kib * 1024)
 }

@@ -64,10 +64,7 @@ fn guard() -> io::Result<()> {
 
 fn start(spec: &Spec) -> io::Result<Pid> {
     let mut command = Command::new(&spec.program);
-    command
-        .args(&spec.args)
-        .env_clear()
-        .envs(spec.env.iter().map(|(k, v)| (k, v)));
+    command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(k, v)| (k, v)));
     command.env("TMPDIR", &spec.folder).current_dir(&spec.folder);
     command.stdin(Stdio::null()).process_group(0);
     if let Some((uid, gid)) = spec.run_as {
@@ -76,10 +73,7 @@ fn start(spec: &Spec) -> io::Result<Pid> {
     }
     let child = command.spawn()?;
     // Reaped by `watch_children`, not through this handle.
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| io::Error::other("no process id"))
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no process id"))
 }
 
 fn watch_pipe(mut pipe: BufReader<io::Stdin>, news: Sender<News>) {

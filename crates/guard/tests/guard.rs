@@ -31,11 +31,7 @@ fn inhabitants(folder: &Path) -> Vec<String> {
             // A removed folder reads as `… (deleted)`.
             fs::read_link(e.path().join("cwd")).is_ok_and(|cwd| cwd.to_string_lossy().contains(&name))
         })
-        .map(|e| {
-            fs::read_to_string(e.path().join("cmdline"))
-                .unwrap_or_default()
-                .replace('\0', " ")
-        })
+        .map(|e| fs::read_to_string(e.path().join("cmdline")).unwrap_or_default().replace('\0', " "))
         .collect()
 }
 
@@ -50,10 +46,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn started(base: &Path, grace: Duration) -> Guarded {
     let guarded = Guarded::spawn(spec(base, grace)).await.expect("a guard");
     let folder = guarded.folder().to_owned();
-    until("the program runs", || {
-        folder.join("ready").exists() && inhabitants(&folder).len() >= 5
-    })
-    .await;
+    until("the program runs", || folder.join("ready").exists() && inhabitants(&folder).len() >= 5).await;
     guarded
 }
 
@@ -78,28 +71,17 @@ async fn a_program_that_ends_takes_its_children_along(base: PathBuf) {
 }
 
 async fn an_owner_killed_leaves_nothing(base: PathBuf) {
-    let mut owner = Command::new("/proc/self/exe")
-        .arg("own")
-        .arg(&base)
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("an owner");
+    let mut owner =
+        Command::new("/proc/self/exe").arg("own").arg(&base).stdin(Stdio::null()).spawn().expect("an owner");
     let folder = || {
-        let found = fs::read_dir(&base)
-            .ok()?
-            .flatten()
-            .map(|e| e.path())
-            .find(|p| p.join("ready").exists());
+        let found = fs::read_dir(&base).ok()?.flatten().map(|e| e.path()).find(|p| p.join("ready").exists());
         found.filter(|f| inhabitants(f).len() >= 5)
     };
     until("the program runs", || folder().is_some()).await;
     let folder = folder().expect("a folder");
     owner.kill().expect("SIGKILL");
     owner.wait().expect("reaped");
-    until("everything is gone", || {
-        inhabitants(&folder).is_empty() && !folder.exists()
-    })
-    .await;
+    until("everything is gone", || inhabitants(&folder).is_empty() && !folder.exists()).await;
 }
 
 async fn a_guard_killed_is_cleared_by_its_owner_and_by_a_sweep(base: PathBuf) {
@@ -107,27 +89,14 @@ async fn a_guard_killed_is_cleared_by_its_owner_and_by_a_sweep(base: PathBuf) {
         let mut guarded = started(&base, Duration::ZERO).await;
         let folder = guarded.folder().to_owned();
         let pid = guarded.guard_pid().expect("a guard").to_string();
-        assert_eq!(
-            sweep(&base).expect("a sweep"),
-            0,
-            "a sweep leaves what has a guard"
-        );
-        assert!(
-            Command::new("kill")
-                .args(["-9", &pid])
-                .status()
-                .expect("kill")
-                .success()
-        );
+        assert_eq!(sweep(&base).expect("a sweep"), 0, "a sweep leaves what has a guard");
+        assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
         if by_sweep {
             until("the lock is free", || sweep(&base).expect("a sweep") == 1).await;
         } else {
             guarded.ended().await;
         }
-        until("everything is gone", || {
-            inhabitants(&folder).is_empty() && !folder.exists()
-        })
-        .await;
+        until("everything is gone", || inhabitants(&folder).is_empty() && !folder.exists()).await;
     }
 }
 
@@ -136,9 +105,7 @@ async fn main() {
     run_if_guard();
     if std::env::args().nth(1).as_deref() == Some("own") {
         let base = PathBuf::from(std::env::args().nth(2).expect("a base"));
-        let _guarded = Guarded::spawn(spec(&base, Duration::ZERO))
-            .await
-            .expect("a guard");
+        let _guarded = Guarded::spawn(spec(&base, Duration::ZERO)).await.expect("a guard");
         return std::future::pending().await;
     }
     wpclone_guard::adopt_orphans().expect("a subreaper");

@@ -37,10 +37,7 @@ fn collect(folder: &Path, below: &str, found: &mut Vec<(String, Vec<u8>)>) -> io
         } else if kind.is_file() {
             found.push((path, fs::read(entry.path())?));
         } else {
-            return Err(io::Error::other(format!(
-                "{} is not a plain file",
-                entry.path().display()
-            )));
+            return Err(io::Error::other(format!("{} is not a plain file", entry.path().display())));
         }
     }
     Ok(())

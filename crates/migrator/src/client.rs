@@ -100,12 +100,7 @@ impl Client {
     /// A client for the migrator of this site. `http` must not follow redirects.
     #[must_use]
     pub fn new(http: reqwest::Client, site: Url, key: Key) -> Self {
-        Self {
-            http,
-            site,
-            key,
-            deadline: DEADLINE,
-        }
+        Self { http, site, key, deadline: DEADLINE }
     }
 
     /// The same with another limit on each request than 20 s.
@@ -129,12 +124,10 @@ impl Client {
             done => return done,
         };
         tracing::debug!(error = %first, route, "the front controller does not let us in; trying REST");
-        self.knock(Door::Rest, route, body)
-            .await
-            .map_err(|second| match second {
-                ClientError::Refused => second,
-                _ => first,
-            })
+        self.knock(Door::Rest, route, body).await.map_err(|second| match second {
+            ClientError::Refused => second,
+            _ => first,
+        })
     }
 
     async fn knock<T: DeserializeOwned>(
@@ -156,15 +149,10 @@ impl Client {
             .await?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(ClientError::Redirected {
-                status: status.as_u16(),
-                to: target(&response),
-            });
+            return Err(ClientError::Redirected { status: status.as_u16(), to: target(&response) });
         }
         if !is_json(&response) {
-            return Err(ClientError::NotJson {
-                status: status.as_u16(),
-            });
+            return Err(ClientError::NotJson { status: status.as_u16() });
         }
         parse(status, &read(response).await?)
     }
@@ -180,16 +168,12 @@ impl Door {
         let (path, name, value) = match self {
             Self::FrontController => (format!("{root}/"), "wpclone_migrator", request.route.to_owned()),
             // Works without permalinks, unlike /wp-json/.
-            Self::Rest => (
-                format!("{root}/index.php"),
-                "rest_route",
-                format!("/wpclone-migrator/v1/{}", request.route),
-            ),
+            Self::Rest => {
+                (format!("{root}/index.php"), "rest_route", format!("/wpclone-migrator/v1/{}", request.route))
+            }
         };
         url.set_path(&path);
-        url.query_pairs_mut()
-            .append_pair(name, &value)
-            .append_pair("_", &request.unique);
+        url.query_pairs_mut().append_pair(name, &value).append_pair("_", &request.unique);
         url
     }
 }
@@ -206,11 +190,7 @@ impl ClientError {
 
 impl From<reqwest::Error> for ClientError {
     fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
-            Self::Timeout
-        } else {
-            Self::Unreachable(error.without_url())
-        }
+        if error.is_timeout() { Self::Timeout } else { Self::Unreachable(error.without_url()) }
     }
 }
 
@@ -223,16 +203,8 @@ fn target(response: &Response) -> Option<Url> {
 }
 
 fn is_json(response: &Response) -> bool {
-    let kind = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    kind.split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/json")
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, ClientError> {
@@ -248,34 +220,20 @@ async fn read(mut response: Response) -> Result<Vec<u8>, ClientError> {
 
 fn parse<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, ClientError> {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return Err(ClientError::NotJson {
-            status: status.as_u16(),
-        });
+        return Err(ClientError::NotJson { status: status.as_u16() });
     };
     if status == StatusCode::FORBIDDEN && value.as_object().is_some_and(serde_json::Map::is_empty) {
         return Err(ClientError::Refused);
     }
-    let code = value
-        .get("code")
-        .and_then(Value::as_str)
-        .filter(|c| is_code(c))
-        .map(str::to_owned);
+    let code = value.get("code").and_then(Value::as_str).filter(|c| is_code(c)).map(str::to_owned);
     if status != StatusCode::OK {
-        return Err(ClientError::Unexpected {
-            status: status.as_u16(),
-            code,
-        });
+        return Err(ClientError::Unexpected { status: status.as_u16(), code });
     }
-    serde_json::from_value(value).map_err(|_| ClientError::Unexpected {
-        status: status.as_u16(),
-        code,
-    })
+    serde_json::from_value(value).map_err(|_| ClientError::Unexpected { status: status.as_u16(), code })
 }
 
 /// Whether a text looks like one of WordPress' error codes; anything else is not repeated.
 fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }

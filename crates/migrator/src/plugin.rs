@@ -46,10 +46,7 @@ mod tests {
     use crate::pack;
 
     fn folder() -> &'static Path {
-        Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../migrator-plugin/wpclone-migrator"
-        ))
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrator-plugin/wpclone-migrator"))
     }
 
     fn source(file: &str) -> String {
@@ -58,10 +55,9 @@ mod tests {
 
     #[test]
     fn two_builds_make_the_same_bytes() {
-        for (embedded, method) in [
-            (ZIP, CompressionMethod::Deflated),
-            (ZIP_STORED, CompressionMethod::Stored),
-        ] {
+        for (embedded, method) in
+            [(ZIP, CompressionMethod::Deflated), (ZIP_STORED, CompressionMethod::Stored)]
+        {
             let again = pack::zip("wpclone-migrator", &pack::files(folder()).unwrap(), method).unwrap();
             assert!(embedded == again, "{method} differs");
         }
@@ -90,16 +86,10 @@ mod tests {
 
     #[test]
     fn every_php_file_guards_itself_and_does_nothing_that_the_plugin_must_not() {
-        for (name, bytes) in pack::files(folder())
-            .unwrap()
-            .iter()
-            .filter(|(name, _)| name.ends_with(".php"))
+        for (name, bytes) in pack::files(folder()).unwrap().iter().filter(|(name, _)| name.ends_with(".php"))
         {
             let text = String::from_utf8(bytes.clone()).unwrap();
-            assert!(
-                text.contains("if ( ! defined( 'ABSPATH' )"),
-                "{name} has no guard"
-            );
+            assert!(text.contains("if ( ! defined( 'ABSPATH' )"), "{name} has no guard");
             for word in [
                 "serialize",
                 "eval",
@@ -136,21 +126,15 @@ mod tests {
     #[test]
     fn the_settings_page_has_what_it_is_read_by() {
         let php = source("includes/settings-page.php");
-        for id in [
-            page::ROOT_ID,
-            page::OPEN_FORM_ID,
-            page::KEY_ID,
-            page::CLOSE_FORM_ID,
-        ] {
+        for id in [page::ROOT_ID, page::OPEN_FORM_ID, page::KEY_ID, page::CLOSE_FORM_ID] {
             assert_eq!(php.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
         }
         for attribute in [page::DATA_VERSION, page::DATA_OPEN, page::DATA_IMPORT] {
             assert_eq!(php.matches(&format!("{attribute}=\"")).count(), 1, "{attribute}");
         }
-        assert!(php.contains(&format!(
-            "<input name=\"{}\" type=\"checkbox\" value=\"1\"",
-            page::IMPORT_FIELD
-        )));
+        assert!(
+            php.contains(&format!("<input name=\"{}\" type=\"checkbox\" value=\"1\"", page::IMPORT_FIELD))
+        );
         let slug = SETTINGS_PAGE.strip_prefix("options-general.php?page=").unwrap();
         assert!(php.contains(&format!("const SLUG  = '{slug}';")));
     }

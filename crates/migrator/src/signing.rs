@@ -69,25 +69,13 @@ impl<'a> Request<'a> {
     /// The system has no random bytes to give.
     pub fn new(route: &'a str, body: &'a [u8]) -> Result<Self, getrandom::Error> {
         let timestamp = jiff::Timestamp::now().as_second();
-        Ok(Self {
-            route,
-            unique: random_hex()?,
-            timestamp,
-            nonce: random_hex()?,
-            body,
-        })
+        Ok(Self { route, unique: random_hex()?, timestamp, nonce: random_hex()?, body })
     }
 
     /// What is signed, one part a line. The README tells why these parts.
     #[must_use]
     pub fn canonical(&self) -> String {
-        let Self {
-            route,
-            unique,
-            timestamp,
-            nonce,
-            body,
-        } = self;
+        let Self { route, unique, timestamp, nonce, body } = self;
         let body = hex::encode(Sha256::digest(body));
         format!("{PROTOCOL}\nPOST\n{route}\n_={unique}\n{timestamp}\n{nonce}\n{body}")
     }
@@ -166,14 +154,9 @@ mod tests {
     fn only_a_whole_key_is_one() {
         let whole = "0123456789abcdef".repeat(4);
         assert_eq!(whole.parse::<Key>().unwrap().to_secret().expose_secret(), whole);
-        for wrong in [
-            "",
-            "00",
-            &whole[1..],
-            &format!("{whole}00"),
-            &whole.to_uppercase(),
-            &whole.replace('f', "g"),
-        ] {
+        for wrong in
+            ["", "00", &whole[1..], &format!("{whole}00"), &whole.to_uppercase(), &whole.replace('f', "g")]
+        {
             assert_eq!(wrong.parse::<Key>().unwrap_err(), KeyError, "{wrong:?}");
         }
     }
@@ -184,10 +167,7 @@ mod tests {
         let key: Key = whole.parse().unwrap();
         let request = Request::new("status", b"{}").unwrap();
         let printed = format!("{key:?} {request:?} {:?}", request.headers(&key));
-        assert!(
-            !printed.contains(&whole) && !printed.contains(&request.sign(&key)[3..]),
-            "{printed}"
-        );
+        assert!(!printed.contains(&whole) && !printed.contains(&request.sign(&key)[3..]), "{printed}");
     }
 
     #[test]

@@ -44,9 +44,7 @@ impl Drop for Site {
 impl Site {
     async fn new(front: Answer, rest: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/blog/", listener.local_addr().unwrap())
-            .parse()
-            .unwrap();
+        let url = format!("http://{}/blog/", listener.local_addr().unwrap()).parse().unwrap();
         let (tell, requests) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
@@ -58,11 +56,7 @@ impl Site {
     }
 
     fn client(&self) -> Client {
-        let http = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .build()
-            .unwrap();
+        let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
         Client::new(http, self.url.clone(), KEY.parse::<Key>().unwrap())
     }
 
@@ -80,11 +74,7 @@ async fn serve(mut stream: TcpStream, front: Answer, rest: Answer, tell: mpsc::U
             _ => return,
         }
     }
-    let answer = if request.contains("rest_route=") {
-        rest
-    } else {
-        front
-    };
+    let answer = if request.contains("rest_route=") { rest } else { front };
     let _ = tell.send(request);
     match answer {
         Answer::Bytes(bytes) => drop(stream.write_all(bytes.as_bytes()).await),
@@ -120,24 +110,14 @@ async fn a_migrator_behind_the_front_page_is_asked_once_and_below_the_sites_path
     let mut site = Site::new(json("200 OK", STATUS), Answer::HangUp).await;
     let status = site.client().status().await.unwrap();
     assert_eq!(
-        (
-            status.wordpress.as_str(),
-            status.import_enabled,
-            status.open_until
-        ),
+        (status.wordpress.as_str(), status.import_enabled, status.open_until),
         ("6.1.9", true, 1_795_000_000)
     );
     let request = site.requests.recv().await.unwrap();
     let (line, headers) = request.split_once("\r\n").unwrap();
-    let unique = line
-        .strip_prefix("POST /blog/?wpclone_migrator=status&_=")
-        .unwrap();
+    let unique = line.strip_prefix("POST /blog/?wpclone_migrator=status&_=").unwrap();
     assert_eq!(unique.find(' '), Some(32), "{line}");
-    for name in [
-        "x-wpclone-timestamp: 1",
-        "x-wpclone-nonce: ",
-        "x-wpclone-signature: v1=",
-    ] {
+    for name in ["x-wpclone-timestamp: 1", "x-wpclone-nonce: ", "x-wpclone-signature: v1="] {
         assert!(headers.contains(name), "{headers}");
     }
     assert!(!request.contains(KEY), "the key travels");
@@ -150,18 +130,10 @@ async fn where_the_front_page_is_deaf_rest_is_asked_with_a_signature_of_its_own(
     for deaf in [html("200 OK"), html("403 Forbidden"), refused_by_firewall] {
         let mut site = Site::new(deaf, json("200 OK", STATUS)).await;
         assert_eq!(site.client().status().await.unwrap().php, "7.4.33");
-        let [first, second] = [
-            site.requests.recv().await.unwrap(),
-            site.requests.recv().await.unwrap(),
-        ];
+        let [first, second] = [site.requests.recv().await.unwrap(), site.requests.recv().await.unwrap()];
         let place = "POST /blog/index.php?rest_route=%2Fwpclone-migrator%2Fv1%2Fstatus&_=";
         assert!(second.starts_with(place), "{second}");
-        let nonce = |r: &str| {
-            r.lines()
-                .find(|l| l.starts_with("x-wpclone-nonce"))
-                .unwrap()
-                .to_owned()
-        };
+        let nonce = |r: &str| r.lines().find(|l| l.starts_with("x-wpclone-nonce")).unwrap().to_owned();
         assert_ne!(nonce(&first), nonce(&second), "a nonce was used twice");
     }
 }
@@ -179,47 +151,26 @@ async fn a_refusal_is_final_at_either_door() {
 
 #[tokio::test]
 async fn html_is_never_success_whatever_it_calls_itself() {
-    for page in [
-        html("200 OK"),
-        answer("200 OK", "application/json", "<html>"),
-        answer("200 OK", "", STATUS),
-    ] {
+    for page in [html("200 OK"), answer("200 OK", "application/json", "<html>"), answer("200 OK", "", STATUS)]
+    {
         let site = Site::new(page, html("404 Not Found")).await;
-        assert!(matches!(
-            site.failure().await,
-            ClientError::NotJson { status: 200 }
-        ));
+        assert!(matches!(site.failure().await, ClientError::NotJson { status: 200 }));
     }
 }
 
 #[tokio::test]
 async fn json_that_is_not_a_status_is_not_taken_for_one() {
-    for body in [
-        "{}",
-        "[]",
-        "null",
-        r#"{"plugin_version":1}"#,
-        r#"{"code":"<b>pw</b>"}"#,
-    ] {
+    for body in ["{}", "[]", "null", r#"{"plugin_version":1}"#, r#"{"code":"<b>pw</b>"}"#] {
         let site = Site::new(json("200 OK", body), json("200 OK", body)).await;
         assert!(
-            matches!(
-                site.failure().await,
-                ClientError::Unexpected {
-                    status: 200,
-                    code: None
-                }
-            ),
+            matches!(site.failure().await, ClientError::Unexpected { status: 200, code: None }),
             "{body}"
         );
     }
     let missing = json("404 Not Found", r#"{"code":"rest_no_route","message":"x"}"#);
     let site = Site::new(missing.clone(), missing).await;
     match site.failure().await {
-        ClientError::Unexpected {
-            status: 404,
-            code: Some(code),
-        } => assert_eq!(code, "rest_no_route"),
+        ClientError::Unexpected { status: 404, code: Some(code) } => assert_eq!(code, "rest_no_route"),
         other => panic!("{other:?}"),
     }
 }
@@ -229,10 +180,9 @@ async fn a_redirect_is_told_and_not_followed() {
     let moved = "HTTP/1.1 301 Moved\r\nlocation: /elsewhere?token=1#x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let site = Site::new(Answer::Bytes(moved.into()), html("404 Not Found")).await;
     match site.failure().await {
-        ClientError::Redirected {
-            status: 301,
-            to: Some(to),
-        } => assert_eq!(to, site.url.join("/elsewhere").unwrap()),
+        ClientError::Redirected { status: 301, to: Some(to) } => {
+            assert_eq!(to, site.url.join("/elsewhere").unwrap())
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -246,16 +196,10 @@ async fn an_endless_answer_is_left_after_64_kib() {
 
 #[tokio::test]
 async fn a_silent_site_and_one_that_stops_in_the_middle_run_into_the_deadline() {
-    for begun in [
-        "",
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{",
-    ] {
+    for begun in ["", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"] {
         let site = Site::new(Answer::Stall(begun), Answer::HangUp).await;
         let client = site.client().with_deadline(Duration::from_millis(200));
-        assert!(
-            matches!(client.status().await.unwrap_err(), ClientError::Timeout),
-            "{begun:?}"
-        );
+        assert!(matches!(client.status().await.unwrap_err(), ClientError::Timeout), "{begun:?}");
     }
 }
 

@@ -50,14 +50,7 @@ impl Queue {
     pub fn new(redis_url: &str, options: QueueOptions) -> Result<Self, QueueError> {
         let store = Store::new(redis_url, &options.name)?;
         let (sender, _) = broadcast::channel(signals::BEHIND);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                store,
-                options,
-                sender,
-                listener: OnceLock::new(),
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { store, options, sender, listener: OnceLock::new() }) })
     }
 
     /// How it behaves.
@@ -76,11 +69,8 @@ impl Queue {
         let receiver = self.inner.sender.subscribe();
         self.inner.listener.get_or_init(|| {
             let Store { client, .. } = &self.inner.store;
-            let listening = signals::listen(
-                client.clone(),
-                self.inner.store.key("signal"),
-                self.inner.sender.clone(),
-            );
+            let listening =
+                signals::listen(client.clone(), self.inner.store.key("signal"), self.inner.sender.clone());
             tokio::spawn(listening).abort_handle()
         });
         receiver
@@ -110,8 +100,6 @@ fn ms(duration: Duration) -> u64 {
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue")
-            .field("options", &self.inner.options)
-            .finish_non_exhaustive()
+        f.debug_struct("Queue").field("options", &self.inner.options).finish_non_exhaustive()
     }
 }

@@ -26,8 +26,7 @@ impl Queue {
     /// Too large a request, or Redis: whether it was accepted is then unknown unless it refused.
     pub async fn enqueue(&self, task: &NewTask) -> Result<Enqueued, QueueError> {
         let kind = task.request.kind();
-        self.enqueue_as(task, &kind.plan(), task.request.sites(), kind.priority())
-            .await
+        self.enqueue_as(task, &kind.plan(), task.request.sites(), kind.priority()).await
     }
 
     /// [`Queue::enqueue`] with a plan that no kind has yet.
@@ -52,26 +51,16 @@ impl Queue {
             None => (String::new(), &[][..]),
         };
         let mut call = self.write(&scripts::ENQUEUE);
-        call.arg(task.id.to_string())
-            .arg(task.request.kind().as_str())
-            .arg(&task.owner)
-            .arg(request);
-        call.arg(json(serde_json::to_string(&stored_plan(plan)))?)
-            .arg(json(serde_json::to_string(&sites))?);
+        call.arg(task.id.to_string()).arg(task.request.kind().as_str()).arg(&task.owner).arg(request);
+        call.arg(json(serde_json::to_string(&stored_plan(plan)))?).arg(json(serde_json::to_string(&sites))?);
         call.arg(priority).arg(traceparent).arg(&task.sealed_secrets);
-        call.arg(key)
-            .arg(ms(self.options().keep_idempotency))
-            .arg(fingerprints);
+        call.arg(key).arg(ms(self.options().keep_idempotency)).arg(fingerprints);
         let answer: Vec<String> = self.store().run(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["new"] => Ok(Enqueued::New(task.id)),
             ["same", id] => {
                 let id = id.parse().map_err(|_| unreadable("id"))?;
-                Ok(if id == task.id {
-                    Enqueued::New(id)
-                } else {
-                    Enqueued::Same(id)
-                })
+                Ok(if id == task.id { Enqueued::New(id) } else { Enqueued::Same(id) })
             }
             ["mismatch"] => Ok(Enqueued::Mismatch),
             _ => Err(unexpected(&answer)),
@@ -112,26 +101,14 @@ impl Queue {
         }
         let mut call = self.read(&scripts::LIST);
         // An owner without a name is one all the same, and does not see everybody's.
-        call.arg(
-            filter
-                .owner
-                .as_ref()
-                .map_or(String::new(), |owner| format!("={owner}")),
-        );
-        call.arg(filter.state.map_or("", |s| s.as_str()))
-            .arg(filter.kind.map_or("", |k| k.as_str()));
+        call.arg(filter.owner.as_ref().map_or(String::new(), |owner| format!("={owner}")));
+        call.arg(filter.state.map_or("", |s| s.as_str())).arg(filter.kind.map_or("", |k| k.as_str()));
         call.arg(filter.search.as_deref().unwrap_or_default().to_lowercase());
-        call.arg(cursor.unwrap_or_default())
-            .arg(limit.clamp(1, LIMIT))
-            .arg(LOOK)
-            .arg(PAGE);
+        call.arg(cursor.unwrap_or_default()).arg(limit.clamp(1, LIMIT)).arg(LOOK).arg(PAGE);
         let mut answer: Vec<Value> = self.store().run(&call).await?;
         let next: String = from_redis_value(answer.remove(0)).map_err(redis::RedisError::from)?;
         let tasks = answer.into_iter().filter_map(listed).collect();
-        Ok(Page {
-            tasks,
-            next: (!next.is_empty()).then_some(next),
-        })
+        Ok(Page { tasks, next: (!next.is_empty()).then_some(next) })
     }
 
     /// Ends a task for its owner.
@@ -175,15 +152,7 @@ impl Queue {
             .arg(limit.clamp(1, LIMIT))
             .query_async(&mut store.connection().await?)
             .await?;
-        entries
-            .into_iter()
-            .map(|(id, fields)| {
-                Ok(StoredEvent {
-                    event: event(&id, &fields)?,
-                    id,
-                })
-            })
-            .collect()
+        entries.into_iter().map(|(id, fields)| Ok(StoredEvent { event: event(&id, &fields)?, id })).collect()
     }
 }
 
@@ -194,8 +163,7 @@ fn listed(entry: Value) -> Option<TaskRecord> {
         .parse()
         .map_err(|_| unreadable("id"))
         .and_then(|id| Fields(fields).task(id, (!sealed.is_empty()).then_some(sealed)));
-    task.inspect_err(|error| tracing::warn!(task.id = %id, %error, "a task is left out of a list"))
-        .ok()
+    task.inspect_err(|error| tracing::warn!(task.id = %id, %error, "a task is left out of a list")).ok()
 }
 
 fn event(id: &str, fields: &[(String, String)]) -> Result<Event, QueueError> {
@@ -217,9 +185,7 @@ fn event(id: &str, fields: &[(String, String)]) -> Result<Event, QueueError> {
 /// `<ms>-<n>`, as streams number their entries.
 fn is_event_id(text: &str) -> bool {
     text.split_once('-').is_some_and(|(ms, n)| {
-        [ms, n]
-            .iter()
-            .all(|part| part.bytes().all(|b| b.is_ascii_digit()) && part.parse::<u64>().is_ok())
+        [ms, n].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()) && part.parse::<u64>().is_ok())
     })
 }
 
@@ -234,14 +200,7 @@ fn dedup_hash(owner: &str, key: &str) -> String {
 
 /// An answer that no script of ours gives.
 pub(crate) fn unexpected(answer: &[String]) -> QueueError {
-    QueueError::Unexpected(
-        answer
-            .first()
-            .map_or("nothing", String::as_str)
-            .chars()
-            .take(64)
-            .collect(),
-    )
+    QueueError::Unexpected(answer.first().map_or("nothing", String::as_str).chars().take(64).collect())
 }
 
 #[cfg(test)]

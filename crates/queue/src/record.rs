@@ -16,9 +16,7 @@ pub(crate) type StoredStep = (usize, Stage, String);
 /// The plan as it is stored: phases flattened, empty ones left out.
 pub(crate) fn stored_plan(plan: &Plan) -> Vec<StoredStep> {
     let phases = plan.iter().filter(|steps| !steps.is_empty()).enumerate();
-    phases
-        .flat_map(|(phase, steps)| steps.iter().map(move |s| (phase, s.stage, s.name.clone())))
-        .collect()
+    phases.flat_map(|(phase, steps)| steps.iter().map(move |s| (phase, s.stage, s.name.clone()))).collect()
 }
 
 /// A task's hash.
@@ -30,9 +28,7 @@ impl Fields {
     }
 
     fn read<T: FromStr>(&self, name: &str) -> Result<Option<T>, QueueError> {
-        self.text(name)
-            .map(|text| text.parse().map_err(|_| unreadable(name)))
-            .transpose()
+        self.text(name).map(|text| text.parse().map_err(|_| unreadable(name))).transpose()
     }
 
     fn time(&self, name: &str) -> Result<Option<Timestamp>, QueueError> {
@@ -40,9 +36,7 @@ impl Fields {
     }
 
     fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, QueueError> {
-        self.text(name)
-            .map(|text| serde_json::from_str(text).map_err(|_| unreadable(name)))
-            .transpose()
+        self.text(name).map(|text| serde_json::from_str(text).map_err(|_| unreadable(name))).transpose()
     }
 
     fn step(&self, i: usize, (_, stage, name): StoredStep) -> Result<StepView, QueueError> {
@@ -88,11 +82,7 @@ impl Fields {
                 message: self.text("message").unwrap_or_default().to_owned(),
             },
             request: self.json("request")?.ok_or_else(|| need("request"))?,
-            steps: plan
-                .into_iter()
-                .enumerate()
-                .map(|(i, s)| self.step(i, s))
-                .collect::<Result<_, _>>()?,
+            steps: plan.into_iter().enumerate().map(|(i, s)| self.step(i, s)).collect::<Result<_, _>>()?,
             created_at: self.time("created")?.ok_or_else(|| need("created"))?,
             started_at: self.time("started")?,
             finished_at: self.time("finished")?,

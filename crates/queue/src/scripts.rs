@@ -21,15 +21,7 @@ macro_rules! reader {
 macro_rules! writer {
     ($name:ident, $file:literal, $flags:literal) => {
         pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(
-                &[
-                    concat!("#!lua", $flags, "\n"),
-                    PRELUDE,
-                    TASK,
-                    include_str!($file),
-                ]
-                .concat(),
-            )
+            Script::new(&[concat!("#!lua", $flags, "\n"), PRELUDE, TASK, include_str!($file)].concat())
         });
     };
 }

@@ -28,9 +28,7 @@ impl Store {
         // The URL may hold a password: no error tells it.
         let unusable = |_| QueueError::Unavailable("the Redis URL is none".into());
         if name.is_empty() || name.contains(['{', '}']) {
-            return Err(QueueError::Unexpected(
-                "a queue's name is not empty and has no braces".into(),
-            ));
+            return Err(QueueError::Unexpected("a queue's name is not empty and has no braces".into()));
         }
         let client = Client::open(url).map_err(unusable)?;
         let config = AsyncConnectionConfig::new()
@@ -44,11 +42,7 @@ impl Store {
             .recycle_timeout(Some(CONNECT))
             .build()
             .map_err(|e| QueueError::Unexpected(e.to_string()))?;
-        Ok(Self {
-            pool,
-            client,
-            tag: format!("{{{name}}}"),
-        })
+        Ok(Self { pool, client, tag: format!("{{{name}}}") })
     }
 
     /// The full name of one of the queue's keys, or of its channel.
@@ -99,10 +93,6 @@ impl From<RedisError> for QueueError {
                         | "MISCONF"
                 ) | Some("NOAUTH" | "WRONGPASS" | "NOREPLICAS")
             );
-        if away {
-            Self::Unavailable(e.to_string())
-        } else {
-            Self::Unexpected(e.to_string())
-        }
+        if away { Self::Unavailable(e.to_string()) } else { Self::Unexpected(e.to_string()) }
     }
 }

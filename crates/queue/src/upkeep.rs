@@ -26,32 +26,16 @@ impl Queue {
         let options = self.options();
         let fault = Self::unreadable_task();
         let mut call = self.write(&scripts::SWEEP);
-        call.arg(ms(options.keep_finished))
-            .arg(options.keep_finished_bytes)
-            .arg(options.max_crashes);
-        call.arg(json(&fault)?)
-            .arg(fault.code.as_str())
-            .arg(fault.code.title());
-        call.arg(Code::Poison.as_str())
-            .arg(Code::Poison.title())
-            .arg(ms(REMEMBERED));
+        call.arg(ms(options.keep_finished)).arg(options.keep_finished_bytes).arg(options.max_crashes);
+        call.arg(json(&fault)?).arg(fault.code.as_str()).arg(fault.code.title());
+        call.arg(Code::Poison.as_str()).arg(Code::Poison.title()).arg(ms(REMEMBERED));
         for stage in Stage::ALL {
-            let detail = format!(
-                "The {stage} stage lost {} workers over this task.",
-                options.max_crashes
-            );
-            call.arg(stage.as_str())
-                .arg(json(&Problem::new(Code::Poison, detail).at(*stage))?);
+            let detail = format!("The {stage} stage lost {} workers over this task.", options.max_crashes);
+            call.arg(stage.as_str()).arg(json(&Problem::new(Code::Poison, detail).at(*stage))?);
         }
         let (promoted, expired, poisoned, trimmed, more): (u32, u32, u32, u32, u32) =
             self.store().run(&call).await?;
-        Ok(Swept {
-            promoted,
-            expired,
-            poisoned,
-            trimmed,
-            more: more == 1,
-        })
+        Ok(Swept { promoted, expired, poisoned, trimmed, more: more == 1 })
     }
 
     /// A worker says that it lives; every few seconds.
@@ -60,8 +44,7 @@ impl Queue {
     /// Redis does not answer.
     pub async fn report(&self, worker: &WorkerReport) -> Result<(), QueueError> {
         let mut call = self.write(&scripts::REPORT);
-        call.arg(&worker.id)
-            .arg(serde_json::to_string(worker).map_err(|_| unreadable("report"))?);
+        call.arg(&worker.id).arg(serde_json::to_string(worker).map_err(|_| unreadable("report"))?);
         call.arg(ms(REMEMBERED)).arg(WORKERS);
         self.store().run::<()>(&call).await
     }
@@ -86,14 +69,9 @@ impl Queue {
     /// Redis does not answer.
     pub async fn stats(&self) -> Result<QueueView, QueueError> {
         let mut call = self.read(&scripts::STATS);
-        call.arg(ms(REMEMBERED))
-            .arg(Stage::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>());
+        call.arg(ms(REMEMBERED)).arg(Stage::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>());
         let mut answer = self.store().run::<Vec<Value>>(&call).await?.into_iter();
-        let mut next = || {
-            answer
-                .next()
-                .ok_or_else(|| QueueError::Unexpected("too short an answer".into()))
-        };
+        let mut next = || answer.next().ok_or_else(|| QueueError::Unexpected("too short an answer".into()));
         let now = millis(&read::<String>(next()?)?)?;
         let mut stages = BTreeMap::new();
         for stage in Stage::ALL {
@@ -112,10 +90,7 @@ impl Queue {
         let workers: Vec<(String, String)> = read(next()?)?;
         Ok(QueueView {
             stages,
-            workers: workers
-                .iter()
-                .filter_map(|(report, seen)| shown(report, seen, now))
-                .collect(),
+            workers: workers.iter().filter_map(|(report, seen)| shown(report, seen, now)).collect(),
         })
     }
 
@@ -137,9 +112,7 @@ impl Queue {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), QueueError> {
-        redis::cmd("PING")
-            .query_async::<()>(&mut self.store().connection().await?)
-            .await?;
+        redis::cmd("PING").query_async::<()>(&mut self.store().connection().await?).await?;
         Ok(())
     }
 
@@ -152,32 +125,19 @@ impl Queue {
         let mut connection = self.store().connection().await?;
         let info: Option<String> = shown_to_us(redis::cmd("INFO").query_async(&mut connection).await)?;
         let mut setting = async |name: &str| {
-            let found = redis::cmd("CONFIG")
-                .arg("GET")
-                .arg(name)
-                .query_async::<Vec<String>>(&mut connection)
-                .await;
+            let found =
+                redis::cmd("CONFIG").arg("GET").arg(name).query_async::<Vec<String>>(&mut connection).await;
             Ok::<_, QueueError>(shown_to_us(found)?.and_then(|pair| pair.into_iter().nth(1)))
         };
         let told = |name: &str| {
             let info = info.as_deref().unwrap_or_default();
-            info.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
+            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
         };
-        let policy = setting("maxmemory-policy")
-            .await?
-            .or_else(|| told("maxmemory_policy"));
-        let aof = setting("appendonly")
-            .await?
-            .or_else(|| told("aof_enabled"))
-            .map(|on| on == "yes" || on == "1");
+        let policy = setting("maxmemory-policy").await?.or_else(|| told("maxmemory_policy"));
+        let aof =
+            setting("appendonly").await?.or_else(|| told("aof_enabled")).map(|on| on == "yes" || on == "1");
         let fsync = setting("appendfsync").await?;
-        Ok(concerns(
-            told("redis_version").as_deref(),
-            policy.as_deref(),
-            aof,
-            fsync.as_deref(),
-        ))
+        Ok(concerns(told("redis_version").as_deref(), policy.as_deref(), aof, fsync.as_deref()))
     }
 }
 
@@ -191,9 +151,7 @@ fn concerns(
     let mut found = Vec::new();
     let major = version.and_then(|v| v.split('.').next()?.parse::<u32>().ok());
     if let (Some(version), Some(..7)) = (version, major) {
-        found.push(format!(
-            "Redis {version} is too old: the queue needs 7.0 or newer."
-        ));
+        found.push(format!("Redis {version} is too old: the queue needs 7.0 or newer."));
     }
     match policy {
         Some("noeviction") => {}
@@ -246,12 +204,8 @@ fn shown(report: &str, seen: &str, now: Timestamp) -> Option<WorkerView> {
         started_at: report.started_at,
         tasks: report.tasks,
         browser_memory_bytes: report.browser_memory_bytes,
-        lost: silent.then(|| {
-            format!(
-                "Silent since {}, without saying that it goes.",
-                seen_at.strftime("%F %T UTC")
-            )
-        }),
+        lost: silent
+            .then(|| format!("Silent since {}, without saying that it goes.", seen_at.strftime("%F %T UTC"))),
     })
 }
 

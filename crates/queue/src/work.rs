@@ -102,10 +102,7 @@ impl Queue {
 
     /// What a task ends with whose record cannot be read.
     pub(crate) fn unreadable_task() -> Problem {
-        Problem::new(
-            Code::WorkerFault,
-            "The task's record cannot be read by this version of the program.",
-        )
+        Problem::new(Code::WorkerFault, "The task's record cannot be read by this version of the program.")
     }
 
     /// Extends a lease and stores progress (an event when it changed).
@@ -116,15 +113,11 @@ impl Queue {
         let mut call = self.under(lease, &scripts::HEARTBEAT);
         call.arg(ms(self.options().lease));
         match progress {
-            Some(p) => call
-                .arg(p.percent.min(100))
-                .arg(p.message.chars().take(MESSAGE).collect::<String>()),
+            Some(p) => call.arg(p.percent.min(100)).arg(p.message.chars().take(MESSAGE).collect::<String>()),
             None => call.arg("").arg(""),
         };
         let answer = self.held(&call).await?;
-        Ok(Beat {
-            cancel: answer.get(1).is_some_and(|c| c == "1"),
-        })
+        Ok(Beat { cancel: answer.get(1).is_some_and(|c| c == "1") })
     }
 
     /// Notes that the task has altered its target, or that it is again as it was. The note outlives the worker and
@@ -164,8 +157,7 @@ impl Queue {
     /// # Errors
     /// The lease is lost, or Redis.
     pub async fn fail(&self, lease: &Lease, problem: &Problem) -> Result<Failed, QueueError> {
-        self.fail_within(lease, problem, problem.code.attempts(self.options().max_attempts))
-            .await
+        self.fail_within(lease, problem, problem.code.attempts(self.options().max_attempts)).await
     }
 
     async fn fail_within(
@@ -175,25 +167,16 @@ impl Queue {
         attempts: u32,
     ) -> Result<Failed, QueueError> {
         let retry_after = retry_after(problem);
-        let attempts = if retry_after > LONGEST_RETRY_AFTER {
-            1
-        } else {
-            attempts
-        };
+        let attempts = if retry_after > LONGEST_RETRY_AFTER { 1 } else { attempts };
         let mut call = self.under(lease, &scripts::FAIL);
-        call.arg(bounded(problem)?)
-            .arg(problem.code.as_str())
-            .arg(problem.code.title())
-            .arg(attempts);
-        call.arg(ms(self.options().backoff_base))
-            .arg(ms(self.options().backoff_cap))
-            .arg(chance()?);
+        call.arg(bounded(problem)?).arg(problem.code.as_str()).arg(problem.code.title()).arg(attempts);
+        call.arg(ms(self.options().backoff_base)).arg(ms(self.options().backoff_cap)).arg(chance()?);
         call.arg(ms(Duration::from_secs_f64(retry_after.min(LONGEST_RETRY_AFTER))));
         let answer = self.held(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["retrying", ms] => Ok(Failed::Retrying(Duration::from_millis(
-                ms.parse().map_err(|_| unexpected(&answer))?,
-            ))),
+            ["retrying", ms] => {
+                Ok(Failed::Retrying(Duration::from_millis(ms.parse().map_err(|_| unexpected(&answer))?)))
+            }
             ["dead"] => Ok(Failed::Dead),
             ["cancelled"] => Ok(Failed::Cancelled),
             _ => Err(unexpected(&answer)),
@@ -248,16 +231,8 @@ fn bounded(problem: &Problem) -> Result<String, QueueError> {
 
 /// How many seconds the site wants to be left alone; a site's word, so anything may stand there.
 fn retry_after(problem: &Problem) -> f64 {
-    let seconds = problem
-        .more
-        .get("retry_after")
-        .and_then(serde_json::Value::as_f64)
-        .unwrap_or(0.0);
-    if seconds.is_finite() {
-        seconds.max(0.0)
-    } else {
-        0.0
-    }
+    let seconds = problem.more.get("retry_after").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+    if seconds.is_finite() { seconds.max(0.0) } else { 0.0 }
 }
 
 /// A random number in [0, 1).
@@ -284,9 +259,6 @@ mod tests {
     fn a_problem_that_is_too_large_is_told_in_short() {
         let problem = Problem::new(Code::SiteFatal, "x".repeat(RESULT)).with("page", "y");
         let told: Problem = serde_json::from_str(&bounded(&problem).unwrap()).unwrap();
-        assert_eq!(
-            (told.code, told.detail.len(), told.more.len()),
-            (Code::SiteFatal, MESSAGE, 0)
-        );
+        assert_eq!((told.code, told.detail.len(), told.more.len()), (Code::SiteFatal, MESSAGE, 0));
     }
 }

@@ -98,14 +98,9 @@ mod tests {
 
     #[test]
     fn only_public_addresses_are_public() {
-        for public in [
-            "1.1.1.1",
-            "192.0.78.9",
-            "2606:4700::1",
-            "::ffff:8.8.8.8",
-            "64:ff9b::808:808",
-            "2002:808:808::1",
-        ] {
+        for public in
+            ["1.1.1.1", "192.0.78.9", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+        {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for private in [

@@ -47,9 +47,7 @@ impl FromStr for Sealer {
         for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
             let (id, code) = part.split_once(':').ok_or("each key must read id:base64")?;
             if !(1..=32).contains(&id.len())
-                || !id
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+                || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
             {
                 return Err("a key's id must be 1 to 32 of A-Z a-z 0-9 - _ .".into());
             }
@@ -59,16 +57,9 @@ impl FromStr for Sealer {
             let wrong = || format!("key `{id}` must be 32 bytes in standard, padded base64");
             let bytes = zeroize::Zeroizing::new(STANDARD.decode(code).map_err(|_| wrong())?);
             let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| wrong())?;
-            keys.push(Key {
-                id: id.to_owned(),
-                bytes: SecretBox::new(Box::new(bytes)),
-            });
+            keys.push(Key { id: id.to_owned(), bytes: SecretBox::new(Box::new(bytes)) });
         }
-        if keys.is_empty() {
-            Err("at least one key is needed".into())
-        } else {
-            Ok(Self(keys.into()))
-        }
+        if keys.is_empty() { Err("at least one key is needed".into()) } else { Ok(Self(keys.into())) }
     }
 }
 
@@ -103,13 +94,8 @@ impl Sealer {
         let mut nonce = [0u8; NONCE];
         getrandom::fill(&mut nonce).map_err(|_| SealError::Broken)?;
         let aad = bound_to(task, field);
-        let payload = Payload {
-            msg: secret.expose_secret().as_bytes(),
-            aad: aad.as_bytes(),
-        };
-        let sealed = cipher(key)
-            .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| SealError::Broken)?;
+        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: aad.as_bytes() };
+        let sealed = cipher(key).encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Broken)?;
         let id_len = u8::try_from(key.id.len()).map_err(|_| SealError::Malformed)?;
         let parts: [&[u8]; 4] = [&[VERSION, id_len], key.id.as_bytes(), &nonce, &sealed];
         Ok(STANDARD.encode(parts.concat()))
@@ -124,40 +110,23 @@ impl Sealer {
         let [VERSION, id_len, rest @ ..] = bytes.as_slice() else {
             return Err(SealError::Malformed);
         };
-        let (id, rest) = rest
-            .split_at_checked(usize::from(*id_len))
-            .ok_or(SealError::Malformed)?;
+        let (id, rest) = rest.split_at_checked(usize::from(*id_len)).ok_or(SealError::Malformed)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE).ok_or(SealError::Malformed)?;
         let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| SealError::Malformed)?;
         let id = std::str::from_utf8(id).map_err(|_| SealError::Malformed)?;
-        let key = self
-            .0
-            .iter()
-            .find(|k| k.id == id)
-            .ok_or_else(|| SealError::UnknownKey(id.to_owned()))?;
+        let key = self.0.iter().find(|k| k.id == id).ok_or_else(|| SealError::UnknownKey(id.to_owned()))?;
         let aad = bound_to(task, field);
         let plain = cipher(key)
-            .decrypt(
-                &XNonce::from(nonce),
-                Payload {
-                    msg: sealed,
-                    aad: aad.as_bytes(),
-                },
-            )
+            .decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: aad.as_bytes() })
             .map_err(|_| SealError::Broken)?;
-        String::from_utf8(plain)
-            .map(SecretString::from)
-            .map_err(|_| SealError::Broken)
+        String::from_utf8(plain).map(SecretString::from).map_err(|_| SealError::Broken)
     }
 
     /// Keyed hashes of a text, one per key, newest first: equal texts have an equal hash under the same key, and
     /// without the key nobody can try out passwords.
     #[must_use]
     pub fn fingerprints(&self, text: &SecretString) -> Vec<String> {
-        self.0
-            .iter()
-            .map(|key| format!("{}:{}", key.id, fingerprint(key, text)))
-            .collect()
+        self.0.iter().map(|key| format!("{}:{}", key.id, fingerprint(key, text))).collect()
     }
 }
 
@@ -178,10 +147,8 @@ mod tests {
     use super::*;
 
     fn sealer(ids: &[&str]) -> Sealer {
-        let keys: Vec<String> = ids
-            .iter()
-            .map(|id| format!("{id}:{}", STANDARD.encode([id.len() as u8; 32])))
-            .collect();
+        let keys: Vec<String> =
+            ids.iter().map(|id| format!("{id}:{}", STANDARD.encode([id.len() as u8; 32]))).collect();
         keys.join(",").parse().unwrap()
     }
 
@@ -190,20 +157,10 @@ mod tests {
         let (sealer, task) = (sealer(&["a"]), TaskId::new());
         let secret = SecretString::from("canary");
         let seal = sealer.seal(task, "password", &secret).unwrap();
-        assert_ne!(
-            seal,
-            sealer.seal(task, "password", &secret).unwrap(),
-            "each seal has its own nonce"
-        );
-        assert_eq!(
-            sealer.open(task, "password", &seal).unwrap().expose_secret(),
-            "canary"
-        );
+        assert_ne!(seal, sealer.seal(task, "password", &secret).unwrap(), "each seal has its own nonce");
+        assert_eq!(sealer.open(task, "password", &seal).unwrap().expose_secret(), "canary");
         assert_eq!(sealer.open(task, "other", &seal).unwrap_err(), SealError::Broken);
-        assert_eq!(
-            sealer.open(TaskId::new(), "password", &seal).unwrap_err(),
-            SealError::Broken
-        );
+        assert_eq!(sealer.open(TaskId::new(), "password", &seal).unwrap_err(), SealError::Broken);
     }
 
     #[test]
@@ -211,29 +168,17 @@ mod tests {
         let task = TaskId::new();
         let old = sealer(&["a"]).seal(task, "f", &SecretString::from("x")).unwrap();
         assert!(sealer(&["bb", "a"]).open(task, "f", &old).is_ok());
-        assert_eq!(
-            sealer(&["bb"]).open(task, "f", &old).unwrap_err(),
-            SealError::UnknownKey("a".into())
-        );
+        assert_eq!(sealer(&["bb"]).open(task, "f", &old).unwrap_err(), SealError::UnknownKey("a".into()));
         let text = SecretString::from("body");
-        assert_eq!(
-            sealer(&["bb", "a"]).fingerprints(&text)[1],
-            sealer(&["a"]).fingerprints(&text)[0]
-        );
+        assert_eq!(sealer(&["bb", "a"]).fingerprints(&text)[1], sealer(&["a"]).fingerprints(&text)[0]);
     }
 
     #[test]
     fn garbage_is_no_seal_and_never_panics() {
         let sealer = sealer(&["a"]);
-        for garbage in [
-            "",
-            "AQ==",
-            "AQE=",
-            "AQFh",
-            "AQ////8=",
-            "not base64",
-            &STANDARD.encode([1, 1, b'a', 0, 0]),
-        ] {
+        for garbage in
+            ["", "AQ==", "AQE=", "AQFh", "AQ////8=", "not base64", &STANDARD.encode([1, 1, b'a', 0, 0])]
+        {
             assert_eq!(
                 sealer.open(TaskId::new(), "f", garbage).unwrap_err(),
                 SealError::Malformed,
@@ -241,27 +186,19 @@ mod tests {
             );
         }
         let task = TaskId::new();
-        let seal = STANDARD
-            .decode(sealer.seal(task, "f", &SecretString::from("x")).unwrap())
-            .unwrap();
+        let seal = STANDARD.decode(sealer.seal(task, "f", &SecretString::from("x")).unwrap()).unwrap();
         for i in 0..seal.len() {
             let mut altered = seal.clone();
             altered[i] ^= 1;
-            assert!(
-                sealer.open(task, "f", &STANDARD.encode(altered)).is_err(),
-                "byte {i}"
-            );
+            assert!(sealer.open(task, "f", &STANDARD.encode(altered)).is_err(), "byte {i}");
         }
     }
 
     #[test]
     fn keys_are_checked_and_not_shown() {
-        for (given, why) in [
-            ("", "at least one"),
-            ("abc", "id:base64"),
-            ("a:AAAA", "32 bytes"),
-            ("a b:AAAA", "key's id"),
-        ] {
+        for (given, why) in
+            [("", "at least one"), ("abc", "id:base64"), ("a:AAAA", "32 bytes"), ("a b:AAAA", "key's id")]
+        {
             assert!(given.parse::<Sealer>().unwrap_err().contains(why), "{given}");
         }
         let key = Sealer::new_key("k1").unwrap();

@@ -23,10 +23,7 @@ fn field_name(field: SecretField) -> String {
 pub fn seal_request(sealer: &Sealer, task: TaskId, secrets: &SecretFields) -> Result<String, SealError> {
     let mut seals = Map::new();
     for (field, secret) in secrets {
-        seals.insert(
-            field.to_string(),
-            sealer.seal(task, &field_name(*field), secret)?.into(),
-        );
+        seals.insert(field.to_string(), sealer.seal(task, &field_name(*field), secret)?.into());
     }
     Ok(Value::Object(seals).to_string())
 }
@@ -49,10 +46,7 @@ pub fn open_request(sealer: &Sealer, task: TaskId, sealed: &str) -> Result<Secre
 /// # Errors
 /// The system gives no random bytes.
 pub fn seal_result(sealer: &Sealer, task: TaskId, result: &SplitResult) -> Result<Option<String>, SealError> {
-    result
-        .secrets_json()
-        .map(|secrets| sealer.seal(task, RESULT, &secrets))
-        .transpose()
+    result.secrets_json().map(|secrets| sealer.seal(task, RESULT, &secrets)).transpose()
 }
 
 /// The secrets that [`seal_result`] sealed, by the result's field. Show them to the task's owner only.
@@ -67,10 +61,7 @@ pub fn open_result(
     let json = sealer.open(task, RESULT, sealed)?;
     let fields: BTreeMap<String, String> =
         serde_json::from_str(json.expose_secret()).map_err(|_| SealError::Malformed)?;
-    Ok(fields
-        .into_iter()
-        .map(|(name, secret)| (name, SecretString::from(secret)))
-        .collect())
+    Ok(fields.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
 }
 
 #[cfg(test)]
@@ -86,10 +77,7 @@ mod tests {
         let secrets = vec![(SecretField::Password, SecretString::from("canary"))];
         let sealed = seal_request(&sealer, task, &secrets).unwrap();
         assert!(!sealed.contains("canary"));
-        assert_eq!(
-            open_request(&sealer, task, &sealed).unwrap()[0].1.expose_secret(),
-            "canary"
-        );
+        assert_eq!(open_request(&sealer, task, &sealed).unwrap()[0].1.expose_secret(), "canary");
         assert!(open_request(&sealer, other, &sealed).is_err());
         assert!(open_request(&sealer, task, "{\"x\":1}").is_err());
 
@@ -102,10 +90,7 @@ mod tests {
         .split();
         let sealed = seal_result(&sealer, task, &result).unwrap().unwrap();
         let opened = open_result(&sealer, task, &sealed).unwrap();
-        assert_eq!(
-            (opened[0].0.as_str(), opened[0].1.expose_secret()),
-            ("api_key", "canary")
-        );
+        assert_eq!((opened[0].0.as_str(), opened[0].1.expose_secret()), ("api_key", "canary"));
         assert!(open_result(&sealer, other, &sealed).is_err());
     }
 }

@@ -16,20 +16,10 @@ pub struct CommonArgs {
     #[arg(long, env = "WPCLONE_SEAL_KEYS", value_name = "KEYS", hide_env_values = true)]
     pub seal_keys: Option<String>,
     /// Room for all artifacts together in Redis, in MiB
-    #[arg(
-        long,
-        env = "WPCLONE_ARTIFACTS_MIB",
-        value_name = "MIB",
-        default_value = "256"
-    )]
+    #[arg(long, env = "WPCLONE_ARTIFACTS_MIB", value_name = "MIB", default_value = "256")]
     pub artifacts_mib: String,
     /// How to log: auto (pretty on a terminal, else json), pretty or json
-    #[arg(
-        long,
-        env = "WPCLONE_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "auto"
-    )]
+    #[arg(long, env = "WPCLONE_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
     pub log_format: String,
     /// Where to send spans (OTLP over HTTP), such as http://127.0.0.1:4318; none: nowhere
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
@@ -55,45 +45,23 @@ pub struct Common {
 impl CommonArgs {
     /// Checks them; faults go to `check`.
     pub fn check(&self, check: &mut Check) -> Option<Common> {
-        let redis_url = check.required(
-            "WPCLONE_REDIS_URL",
-            self.redis_url.as_deref(),
-            Shown::Url,
-            |url: &str| {
-                let known = [
-                    "redis://",
-                    "rediss://",
-                    "unix://",
-                    "redis+unix://",
-                    "valkey://",
-                    "valkeys://",
-                ];
+        let redis_url =
+            check.required("WPCLONE_REDIS_URL", self.redis_url.as_deref(), Shown::Url, |url: &str| {
+                let known = ["redis://", "rediss://", "unix://", "redis+unix://", "valkey://", "valkeys://"];
                 let fits = known.iter().any(|scheme| url.starts_with(scheme));
                 fits.then(|| secrecy::SecretString::from(url))
                     .ok_or("must begin with redis://, rediss:// or unix://".to_owned())
-            },
-        );
-        let sealer = check.required(
-            "WPCLONE_SEAL_KEYS",
-            self.seal_keys.as_deref(),
-            Shown::Secret,
-            str::parse,
-        );
+            });
+        let sealer =
+            check.required("WPCLONE_SEAL_KEYS", self.seal_keys.as_deref(), Shown::Secret, str::parse);
         let artifacts = check.number("WPCLONE_ARTIFACTS_MIB", &self.artifacts_mib, 1..=65_536);
         let format = check.parsed("WPCLONE_LOG_FORMAT", &self.log_format);
         if let Some(endpoint) = &self.otlp_endpoint {
             check.show("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, Shown::Url);
         }
-        let telemetry = crate::telemetry::Settings {
-            format: format?,
-            otlp_endpoint: self.otlp_endpoint.clone(),
-        };
-        Some(Common {
-            redis_url: redis_url?,
-            sealer: sealer?,
-            artifacts_bytes: artifacts? << 20,
-            telemetry,
-        })
+        let telemetry =
+            crate::telemetry::Settings { format: format?, otlp_endpoint: self.otlp_endpoint.clone() };
+        Some(Common { redis_url: redis_url?, sealer: sealer?, artifacts_bytes: artifacts? << 20, telemetry })
     }
 }
 
@@ -159,11 +127,7 @@ impl Check {
 
     /// A whole number within bounds.
     pub fn number(&mut self, name: &str, raw: &str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
-        let wrong = format!(
-            "must be a whole number from {} to {}",
-            bounds.start(),
-            bounds.end()
-        );
+        let wrong = format!("must be a whole number from {} to {}", bounds.start(), bounds.end());
         self.required(name, Some(raw), Shown::Plain, |r| {
             r.parse().ok().filter(|n| bounds.contains(n)).ok_or(wrong)
         })
@@ -184,10 +148,7 @@ impl Check {
         if self.faults.is_empty() {
             Ok(())
         } else {
-            Err(format!(
-                "the settings have faults:\n  {}",
-                self.faults.join("\n  ")
-            ))
+            Err(format!("the settings have faults:\n  {}", self.faults.join("\n  ")))
         }
     }
 }
@@ -206,11 +167,7 @@ fn without_login(url: &str) -> String {
 pub fn parse_args<A: clap::Parser>() -> A {
     A::try_parse().unwrap_or_else(|error| {
         let _ = error.print();
-        std::process::exit(if error.use_stderr() {
-            i32::from(EXIT_USAGE)
-        } else {
-            0
-        })
+        std::process::exit(if error.use_stderr() { i32::from(EXIT_USAGE) } else { 0 })
     })
 }
 
@@ -226,12 +183,7 @@ pub fn load<T>(check_only: bool, check: impl FnOnce(&mut Check) -> Option<T>) ->
         }
         (Some(settings), Ok(())) => settings,
         (_, finished) => {
-            eprintln!(
-                "{}",
-                finished
-                    .err()
-                    .unwrap_or_else(|| "the settings are incomplete".into())
-            );
+            eprintln!("{}", finished.err().unwrap_or_else(|| "the settings are incomplete".into()));
             std::process::exit(i32::from(EXIT_USAGE))
         }
     }
@@ -257,11 +209,9 @@ mod tests {
         let mut check = Check::default();
         assert!(args(Some("http://x"), None, "lots").check(&mut check).is_none());
         let faults = check.finish().unwrap_err();
-        for name in [
-            "WPCLONE_REDIS_URL must begin",
-            "WPCLONE_SEAL_KEYS is required",
-            "WPCLONE_ARTIFACTS_MIB must be",
-        ] {
+        for name in
+            ["WPCLONE_REDIS_URL must begin", "WPCLONE_SEAL_KEYS is required", "WPCLONE_ARTIFACTS_MIB must be"]
+        {
             assert!(faults.contains(name), "{faults}");
         }
     }
@@ -270,9 +220,8 @@ mod tests {
     fn the_dump_shows_no_secret() {
         let mut check = Check::default();
         let key = crate::seal::Sealer::new_key("a").unwrap();
-        let common = args(Some("redis://me:canary@redis.example:6379/0"), Some(&key), "1")
-            .check(&mut check)
-            .unwrap();
+        let common =
+            args(Some("redis://me:canary@redis.example:6379/0"), Some(&key), "1").check(&mut check).unwrap();
         let dump = check.dump();
         assert!(
             dump.contains("redis://[redacted]@redis.example:6379/0") && !dump.contains("canary"),

@@ -77,10 +77,8 @@ impl Telemetry {
             .with_resource(Resource::builder().with_service_name(service).build());
         if let Some(endpoint) = &settings.otlp_endpoint {
             let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-            let exporter = opentelemetry_otlp::SpanExporter::builder()
-                .with_http()
-                .with_endpoint(endpoint)
-                .build()?;
+            let exporter =
+                opentelemetry_otlp::SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
             provider = provider.with_batch_exporter(exporter);
         }
         let provider = provider.build();
@@ -98,10 +96,7 @@ impl Telemetry {
             lines.json().flatten_event(true).with_current_span(false).boxed()
         };
         let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        tracing_subscriber::registry()
-            .with(spans)
-            .with(lines.with_filter(wanted))
-            .try_init()?;
+        tracing_subscriber::registry().with(spans).with(lines.with_filter(wanted)).try_init()?;
         Ok(Self(provider))
     }
 

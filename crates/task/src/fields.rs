@@ -27,22 +27,13 @@ impl Fields {
     /// A body that is not an object.
     pub(crate) fn of(body: Value) -> Result<Self, Faults> {
         match body {
-            Value::Object(object) => Ok(Self {
-                object,
-                faults: Vec::new(),
-            }),
-            _ => Err(vec![Fault {
-                pointer: String::new(),
-                detail: "must be a JSON object".into(),
-            }]),
+            Value::Object(object) => Ok(Self { object, faults: Vec::new() }),
+            _ => Err(vec![Fault { pointer: String::new(), detail: "must be a JSON object".into() }]),
         }
     }
 
     pub(crate) fn fault(&mut self, name: &str, detail: impl Into<String>) {
-        self.faults.push(Fault {
-            pointer: pointer(name),
-            detail: detail.into(),
-        });
+        self.faults.push(Fault { pointer: pointer(name), detail: detail.into() });
     }
 
     /// A text that has to be there; `read` makes it into what is wanted or says why not.

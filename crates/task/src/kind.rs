@@ -113,10 +113,7 @@ impl Kind {
     /// The steps that a task of this kind takes.
     #[must_use]
     pub fn plan(self) -> Plan {
-        let step = |name: &str, stage| StepPlan {
-            name: name.to_owned(),
-            stage,
-        };
+        let step = |name: &str, stage| StepPlan { name: name.to_owned(), stage };
         match self {
             Self::Setup => vec![vec![step("setup", Stage::Browser)]],
             Self::CreateAppPassword => vec![vec![step("app-password", Stage::Browser)]],

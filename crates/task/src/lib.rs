@@ -86,10 +86,6 @@ impl std::str::FromStr for TaskId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // The one spelling that we hand out: other forms of a UUID would give one task two names.
         let id = Uuid::parse_str(text)?;
-        if id.to_string() == text {
-            Ok(Self(id))
-        } else {
-            Uuid::parse_str("").map(Self)
-        }
+        if id.to_string() == text { Ok(Self(id)) } else { Uuid::parse_str("").map(Self) }
     }
 }

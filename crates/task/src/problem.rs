@@ -56,6 +56,8 @@ codes! {
     // What a task can end with: no HTTP status of its own, for the request for it was fine.
     AuthBadCredentials "AUTH_BAD_CREDENTIALS" None, Never, "The site turned the login down",
         "Check the user name and the password by logging in with a browser, then send a new request.";
+    AuthUnanswered "AUTH_UNANSWERED" None, Never, "The site did not answer the login",
+        "Look whether the site is slow or down; log in with a browser once, then send a new request.";
     AuthLockedOut "AUTH_LOCKED_OUT" None, Never, "The site has locked the login",
         "Wait until the site's login protection lets the user in again, or allow our address in it.";
     Auth2faRequired "AUTH_2FA_REQUIRED" None, Never, "The login asks for a second factor",
@@ -222,14 +224,10 @@ impl std::str::FromStr for Code {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|c| c.as_str() == text)
-            .ok_or_else(|| UnknownName {
-                given: text.chars().take(64).collect(),
-                known: "the codes in docs/problems".into(),
-            })
+        Self::ALL.iter().copied().find(|c| c.as_str() == text).ok_or_else(|| UnknownName {
+            given: text.chars().take(64).collect(),
+            known: "the codes in docs/problems".into(),
+        })
     }
 }
 
@@ -241,9 +239,7 @@ impl Serialize for Code {
 
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -353,10 +349,7 @@ mod tests {
     fn each_code_has_one_name_a_page_and_each_page_a_code() {
         for code in Code::ALL {
             assert_eq!(code.as_str().parse::<Code>().unwrap(), *code);
-            assert!(
-                code.page().starts_with(&format!("# {code}\n")),
-                "{code}'s page begins with its name"
-            );
+            assert!(code.page().starts_with(&format!("# {code}\n")), "{code}'s page begins with its name");
         }
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/problems");
         let pages: Vec<_> = std::fs::read_dir(folder)
@@ -365,10 +358,7 @@ mod tests {
             .collect();
         for page in &pages {
             let name = page.strip_suffix(".md").unwrap();
-            assert!(
-                name == "README" || name.parse::<Code>().is_ok(),
-                "{page} explains no code"
-            );
+            assert!(name == "README" || name.parse::<Code>().is_ok(), "{page} explains no code");
         }
     }
 

@@ -1,16 +1,20 @@
 //! Taking known secrets out of texts before they are kept.
 
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 /// What stands where a secret was.
 const MARK: &str = "[redacted]";
 
-/// Knows the secrets of a task in every spelling in which a site might echo them: as they are,
-/// percent-encoded, form-encoded, HTML-escaped and JSON-escaped.
+/// Knows the secrets of a task in every spelling in which a site might echo them: as they are, with slashes,
+/// percent-encoded, form-encoded, HTML-escaped, JSON-escaped, in base64; in any case of letters.
 #[derive(Default)]
 pub struct Redactor {
     spellings: Vec<Zeroizing<String>>,
+    search: Option<AhoCorasick>,
 }
 
 impl Redactor {
@@ -27,44 +31,70 @@ impl Redactor {
     /// One secret more. Shorter than 4 bytes they are left out: they would redact half of every text.
     pub fn add(&mut self, secret: &SecretString) {
         let plain = secret.expose_secret();
-        for text in [plain, &plain.replace(' ', "")] {
-            if text.len() < 4 {
-                continue;
-            }
-            let json = serde_json::to_string(text).unwrap_or_default();
-            let json = json.trim_matches('"').to_owned();
-            let html = text
-                .replace('&', "&amp;")
-                .replace('<', "&lt;")
-                .replace('>', "&gt;");
-            let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
-            for spelling in [
-                text.to_owned(),
-                form.replace('+', "%20"),
-                form,
-                html.replace('"', "&quot;").replace('\'', "&#039;"),
-                html.replace('"', "&quot;").replace('\'', "&#39;"),
-                html.replace('"', "&quot;"),
-                html,
-                json.replace('/', "\\/"),
-                json,
-            ] {
-                if !self.spellings.iter().any(|s| **s == spelling) {
-                    self.spellings.push(Zeroizing::new(spelling));
-                }
-            }
+        let folded = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+        // WordPress puts slashes before quotes and backslashes of all that was posted to it.
+        let slashed = plain.replace('\\', "\\\\").replace('\'', "\\'").replace('"', "\\\"");
+        for text in [plain, plain.trim(), &plain.replace(' ', ""), &folded, &slashed] {
+            self.spellings.extend(spellings(text).into_iter().filter(|s| s.len() >= 4).map(Zeroizing::new));
         }
-        // Longest first: a spelling may hold another.
-        self.spellings.sort_by_key(|s| std::cmp::Reverse(s.len()));
+        self.spellings.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        self.spellings.dedup();
+        let mut search = AhoCorasick::builder();
+        search.ascii_case_insensitive(true).match_kind(MatchKind::LeftmostLongest);
+        self.search = search.build(self.spellings.iter().map(|s| s.as_bytes())).ok();
     }
 
     /// The text without any of the secrets.
     #[must_use]
     pub fn clean(&self, text: &str) -> String {
-        self.spellings
-            .iter()
-            .fold(text.to_owned(), |text, s| text.replace(s.as_str(), MARK))
+        match &self.search {
+            Some(search) => search.replace_all(text, &vec![MARK; self.spellings.len()]),
+            // Nothing to search for; if the search could not be built, nothing is safe to keep.
+            None if self.spellings.is_empty() => text.to_owned(),
+            None => MARK.to_owned(),
+        }
     }
+
+    /// Whether a text holds one of the secrets.
+    #[must_use]
+    pub fn finds(&self, text: &str) -> bool {
+        self.search.as_ref().map_or(!self.spellings.is_empty(), |search| search.is_match(text))
+    }
+}
+
+/// How one text may be written.
+fn spellings(text: &str) -> Vec<String> {
+    let json = serde_json::to_string(text).unwrap_or_default();
+    let json = json.trim_matches('"').to_owned();
+    // PHP's json_encode() writes what is not ASCII as UTF-16 units.
+    let ascii: String = json.chars().map(|c| if c.is_ascii() { c.to_string() } else { utf16(c) }).collect();
+    let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    let percent = form.replace('+', "%20");
+    // encodeURIComponent() leaves these as they are, and keeps `~`.
+    let component = [("%21", "!"), ("%27", "'"), ("%28", "("), ("%29", ")"), ("%2A", "*"), ("%7E", "~")];
+    let component = component.iter().fold(percent.clone(), |text, (code, plain)| text.replace(code, plain));
+    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let quoted = html.replace('"', "&quot;");
+    vec![
+        text.to_owned(),
+        ascii.replace('/', "\\/"),
+        ascii,
+        json.replace('/', "\\/"),
+        json,
+        form,
+        percent,
+        component,
+        quoted.replace('\'', "&#039;"),
+        quoted.replace('\'', "&#39;"),
+        quoted,
+        html,
+        STANDARD.encode(text).trim_end_matches('=').to_owned(),
+        URL_SAFE_NO_PAD.encode(text),
+    ]
+}
+
+fn utf16(c: char) -> String {
+    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
 }
 
 impl std::fmt::Debug for Redactor {
@@ -88,21 +118,18 @@ mod tests {
             "p&amp;s &quot;w/ö'x",
             r#"p&s \"w\/ö'x"#,
             "p&s\"w/ö'x",
+            r#"p&s \"w/ö\'x"#,
+            r#"P&S \"W/\u00f6'x"#,
+            "p%26s%20%22w%2f%c3%b6'x",
+            "cCZzICJ3L8O2J3g",
         ] {
-            assert_eq!(
-                redactor.clean(&format!("a{text}b")),
-                format!("a{MARK}b"),
-                "{text}"
-            );
+            assert_eq!(redactor.clean(&format!("a{text}b")), format!("a{MARK}b"), "{text}");
         }
         assert!(!format!("{redactor:?}").contains("p&s"));
     }
 
     #[test]
     fn a_very_short_secret_redacts_nothing() {
-        assert_eq!(
-            Redactor::new([&SecretString::from("a")]).clean("banana"),
-            "banana"
-        );
+        assert_eq!(Redactor::new([&SecretString::from("a")]).clean("banana"), "banana");
     }
 }

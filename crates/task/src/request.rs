@@ -45,7 +45,8 @@ impl AppName {
     pub const DEFAULT: &'static str = "wpclone";
 
     fn read(text: String) -> Result<Self, String> {
-        // WordPress runs the name through sanitize_text_field(), which cuts tags: the name would come back changed.
+        // WordPress runs the name through sanitize_text_field(), which cuts tags and folds spaces: it would come back changed.
+        let text = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
         if text.contains('<') || text.contains('%') {
             return Err("must not contain `<` or `%`, which WordPress takes out".into());
         }
@@ -80,7 +81,8 @@ fn password(text: String) -> Result<SecretString, String> {
     match text.len() {
         0 => Err("must not be empty".into()),
         n if n > 4096 => Err("must have at most 4096 bytes".into()),
-        _ if text.contains('\0') => Err("must not contain NUL".into()),
+        // A browser's field for passwords holds one line.
+        _ if text.contains(['\0', '\r', '\n']) => Err("must not contain NUL or a line break".into()),
         _ => Ok(SecretString::from(text)),
     }
 }
@@ -162,11 +164,7 @@ fn login(fields: &mut Fields) -> Option<Login> {
     let site = fields.required("url", |text| SiteUrl::parse(&text).map_err(|e| e.to_string()));
     let username = fields.required("username", Username::read);
     let password = fields.required("password", password);
-    Some(Login {
-        site: site?,
-        username: username?,
-        password: password?,
-    })
+    Some(Login { site: site?, username: username?, password: password? })
 }
 
 impl Request {
@@ -182,9 +180,7 @@ impl Request {
                 let role = fields.optional("role", Role::Source, |t| {
                     t.parse().map_err(|e: crate::UnknownName| e.to_string())
                 });
-                login
-                    .zip(role)
-                    .map(|(login, role)| Self::Setup(SetupRequest { login, role }))
+                login.zip(role).map(|(login, role)| Self::Setup(SetupRequest { login, role }))
             }
             Kind::CreateAppPassword => {
                 let name = fields.optional("app_name", AppName::default(), AppName::read);
@@ -221,36 +217,14 @@ impl Request {
     #[must_use]
     pub fn split(self) -> (SealedRequest, SecretFields) {
         match self {
-            Self::Setup(SetupRequest {
-                login:
-                    Login {
-                        site,
-                        username,
-                        password,
-                    },
-                role,
-            }) => (
-                SealedRequest::Setup {
-                    url: site,
-                    username,
-                    role,
-                },
-                vec![(SecretField::Password, password)],
-            ),
+            Self::Setup(SetupRequest { login: Login { site, username, password }, role }) => {
+                (SealedRequest::Setup { url: site, username, role }, vec![(SecretField::Password, password)])
+            }
             Self::CreateAppPassword(CreateAppPasswordRequest {
-                login:
-                    Login {
-                        site,
-                        username,
-                        password,
-                    },
+                login: Login { site, username, password },
                 app_name,
             }) => (
-                SealedRequest::CreateAppPassword {
-                    url: site,
-                    username,
-                    app_name,
-                },
+                SealedRequest::CreateAppPassword { url: site, username, app_name },
                 vec![(SecretField::Password, password)],
             ),
         }
@@ -262,11 +236,7 @@ impl Request {
     pub fn fingerprint_text(&self) -> SecretString {
         let (sealed, secrets) = self.clone().split();
         let mut parts = vec![serde_json::to_value(&sealed).unwrap_or_default()];
-        parts.extend(
-            secrets
-                .iter()
-                .map(|(f, s)| serde_json::json!([f, s.expose_secret()])),
-        );
+        parts.extend(secrets.iter().map(|(f, s)| serde_json::json!([f, s.expose_secret()])));
         SecretString::from(Value::Array(parts).to_string())
     }
 }
@@ -295,25 +265,15 @@ impl SealedRequest {
         let secret = |field| secrets.iter().find(|(f, _)| *f == field).map(|(_, s)| s.clone());
         Some(match self {
             Self::Setup { url, username, role } => Request::Setup(SetupRequest {
-                login: Login {
-                    site: url,
-                    username,
-                    password: secret(SecretField::Password)?,
-                },
+                login: Login { site: url, username, password: secret(SecretField::Password)? },
                 role,
             }),
-            Self::CreateAppPassword {
-                url,
-                username,
-                app_name,
-            } => Request::CreateAppPassword(CreateAppPasswordRequest {
-                login: Login {
-                    site: url,
-                    username,
-                    password: secret(SecretField::Password)?,
-                },
-                app_name,
-            }),
+            Self::CreateAppPassword { url, username, app_name } => {
+                Request::CreateAppPassword(CreateAppPasswordRequest {
+                    login: Login { site: url, username, password: secret(SecretField::Password)? },
+                    app_name,
+                })
+            }
         })
     }
 }
@@ -326,10 +286,7 @@ mod tests {
 
     fn details(kind: Kind, body: Value) -> Vec<String> {
         let faults = Request::parse(kind, body).unwrap_err();
-        faults
-            .into_iter()
-            .map(|f| format!("{} {}", f.pointer, f.detail))
-            .collect()
+        faults.into_iter().map(|f| format!("{} {}", f.pointer, f.detail)).collect()
     }
 
     #[test]
@@ -363,17 +320,11 @@ mod tests {
         assert!(!format!("{request:?}").contains(" c "));
         let (sealed, secrets) = request.clone().split();
         let stored = serde_json::to_string(&sealed).unwrap();
-        assert_eq!(
-            stored,
-            r#"{"kind":"setup","url":"http://a.example/x","username":"b","role":"target"}"#
-        );
+        assert_eq!(stored, r#"{"kind":"setup","url":"http://a.example/x","username":"b","role":"target"}"#);
         let sealed: SealedRequest = serde_json::from_str(&stored).unwrap();
         assert!(sealed.clone().join(&[]).is_none());
         let whole = sealed.join(&secrets).unwrap();
-        assert_eq!(
-            whole.fingerprint_text().expose_secret(),
-            request.fingerprint_text().expose_secret()
-        );
+        assert_eq!(whole.fingerprint_text().expose_secret(), request.fingerprint_text().expose_secret());
         assert_eq!(whole.login().password.expose_secret(), " c ");
     }
 }

@@ -85,10 +85,7 @@ impl Outcome {
             ),
         };
         let Value::Object(public) = public else {
-            return SplitResult {
-                public: Map::new(),
-                secrets,
-            };
+            return SplitResult { public: Map::new(), secrets };
         };
         SplitResult { public, secrets }
     }
@@ -101,11 +98,8 @@ impl SplitResult {
         if self.secrets.is_empty() {
             return None;
         }
-        let object: Map<String, Value> = self
-            .secrets
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), Value::from(v.expose_secret())))
-            .collect();
+        let object: Map<String, Value> =
+            self.secrets.iter().map(|(k, v)| ((*k).to_owned(), Value::from(v.expose_secret()))).collect();
         Some(SecretString::from(Value::Object(object).to_string()))
     }
 }

@@ -32,15 +32,9 @@ pub(crate) async fn run(site: &Site) -> Result<Run> {
 
     let page = text(http.get(at("wp-admin/plugin-install.php?tab=upload")), 200).await?;
     let nonce = quoted(&page, &["wp-upload-form", r#"name="_wpnonce" value=""#])?;
-    let file = Part::bytes(ZIP)
-        .file_name("wpclone-migrator.zip")
-        .mime_str("application/zip")?;
-    let form = Form::new()
-        .text("_wpnonce", nonce.to_owned())
-        .part("pluginzip", file);
-    let upload = http
-        .post(at("wp-admin/update.php?action=upload-plugin"))
-        .multipart(form);
+    let file = Part::bytes(ZIP).file_name("wpclone-migrator.zip").mime_str("application/zip")?;
+    let form = Form::new().text("_wpnonce", nonce.to_owned()).part("pluginzip", file);
+    let upload = http.post(at("wp-admin/update.php?action=upload-plugin")).multipart(form);
     let page = text(upload, 200).await?;
     watch.lap("upload");
 
@@ -60,24 +54,13 @@ pub(crate) async fn run(site: &Site) -> Result<Run> {
 
     let nonce = text(http.get(at("wp-admin/admin-ajax.php?action=rest-nonce")), 200).await?;
     let passwords = at("index.php?rest_route=/wp/v2/users/me/application-passwords");
-    let make = http
-        .post(passwords)
-        .header("X-WP-Nonce", nonce)
-        .json(&json!({ "name": "bench" }));
+    let make = http.post(passwords).header("X-WP-Nonce", nonce).json(&json!({ "name": "bench" }));
     let made: Value = serde_json::from_str(&text(make, 201).await?)?;
-    let password = made["password"]
-        .as_str()
-        .context("no password was made")?
-        .to_owned();
+    let password = made["password"].as_str().context("no password was made")?.to_owned();
     watch.lap("application password");
 
     let (laps, beside) = (watch.stop(), Vec::new());
-    Ok(Run {
-        laps,
-        beside,
-        key,
-        password,
-    })
+    Ok(Run { laps, beside, key, password })
 }
 
 async fn text(request: RequestBuilder, wanted: u16) -> Result<String> {
@@ -91,9 +74,7 @@ async fn text(request: RequestBuilder, wanted: u16) -> Result<String> {
 fn quoted<'a>(page: &'a str, marks: &[&str]) -> Result<&'a str> {
     let mut rest = page;
     for mark in marks {
-        (_, rest) = rest
-            .split_once(mark)
-            .with_context(|| format!("a page lacks {mark}"))?;
+        (_, rest) = rest.split_once(mark).with_context(|| format!("a page lacks {mark}"))?;
     }
     Ok(rest.split('"').next().unwrap_or_default())
 }

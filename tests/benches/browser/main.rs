@@ -90,9 +90,7 @@ impl Bench {
                 Way::Bare => bare::run(site).await,
             }
         };
-        let run = tokio::time::timeout(RUN_LIMIT, work)
-            .await
-            .context("it did not come to an end")??;
+        let run = tokio::time::timeout(RUN_LIMIT, work).await.context("it did not come to an end")??;
         check(site, &run).await?;
         Ok(run)
     }
@@ -104,11 +102,7 @@ async fn check(site: &Site, run: &Run) -> Result<()> {
     ensure!(is_key, "the key is not 64 hex digits");
     let me = format!("{}/index.php?rest_route=/wp/v2/users/me", site.url());
     let http = Client::builder().no_proxy().timeout(RUN_LIMIT).build()?;
-    let answer = http
-        .get(me)
-        .basic_auth(&site.admin().name, Some(&run.password))
-        .send()
-        .await?;
+    let answer = http.get(me).basic_auth(&site.admin().name, Some(&run.password)).send().await?;
     ensure!(
         answer.status() == 200,
         "the application password does not work: users/me answers {}",

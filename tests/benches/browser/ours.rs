@@ -37,39 +37,23 @@ pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Run> {
 
 /// The finished task, with its two pictures.
 async fn task(client: &Client, path: &str, body: &Value) -> Result<TaskView> {
-    let request = client
-        .request(Method::POST, path)
-        .header("Prefer", "wait=60")
-        .json(body);
+    let request = client.request(Method::POST, path).header("Prefer", "wait=60").json(body);
     let answer = request.send().await?;
     let (status, text) = (answer.status(), answer.text().await?);
     ensure!(status == 200, "{path} answers {status}: {text}");
     let task: TaskView = serde_json::from_str(&text)?;
-    ensure!(
-        task.state == State::Succeeded,
-        "{path} did not succeed: {:?}",
-        task.problem
-    );
-    ensure!(
-        task.artifacts.len() == 2,
-        "{path} kept {} pictures",
-        task.artifacts.len()
-    );
+    ensure!(task.state == State::Succeeded, "{path} did not succeed: {:?}", task.problem);
+    ensure!(task.artifacts.len() == 2, "{path} kept {} pictures", task.artifacts.len());
     Ok(task)
 }
 
 /// From the moment a worker took it to its end.
 fn own_time(task: &TaskView) -> Result<Duration> {
-    let (from, to) = task
-        .started_at
-        .zip(task.finished_at)
-        .context("the task has no times")?;
+    let (from, to) = task.started_at.zip(task.finished_at).context("the task has no times")?;
     Ok(to.duration_since(from).unsigned_abs())
 }
 
 fn text(task: &TaskView, field: &str) -> Result<String> {
     let value = task.result.as_ref().and_then(|r| r[field].as_str());
-    value
-        .map(str::to_owned)
-        .with_context(|| format!("the result has no {field}"))
+    value.map(str::to_owned).with_context(|| format!("the result has no {field}"))
 }

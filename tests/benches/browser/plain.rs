@@ -35,12 +35,7 @@ pub(crate) async fn run(site: &Site, zip: &Path) -> Result<Run> {
     driver.stop().await;
     let (key, password) = done?;
     let (laps, beside) = (watch.stop(), Vec::new());
-    Ok(Run {
-        laps,
-        beside,
-        key,
-        password,
-    })
+    Ok(Run { laps, beside, key, password })
 }
 
 /// chromedriver itself leaves its browsers alone when it is killed; the guard does not.
@@ -49,10 +44,7 @@ async fn start_driver(port: u16, folder: std::path::PathBuf) -> Result<Guarded> 
     let spec = Spec {
         program: DRIVER.into(),
         args: vec![format!("--port={port}")],
-        env: vec![
-            ("PATH".into(), path),
-            ("HOME".into(), folder.display().to_string()),
-        ],
+        env: vec![("PATH".into(), path), ("HOME".into(), folder.display().to_string())],
         folder,
         grace: Duration::ZERO,
         run_as: None,
@@ -72,12 +64,8 @@ async fn drive(port: u16, site: &Site, zip: &Path, watch: &mut Watch) -> Result<
     watch.lap("login, to the dashboard");
     script.upload(zip).await?;
     watch.lap("upload");
-    script
-        .click(r#"#wpbody-content a[href*="action=activate"]"#)
-        .await?;
-    script
-        .find(&format!(r#"tr.active[data-plugin="{PLUGIN}.php"]"#))
-        .await?;
+    script.click(r#"#wpbody-content a[href*="action=activate"]"#).await?;
+    script.find(&format!(r#"tr.active[data-plugin="{PLUGIN}.php"]"#)).await?;
     watch.lap("activate");
     let key = script.key().await?;
     watch.lap("open and read the key");
@@ -145,9 +133,7 @@ impl Script<'_> {
         self.open("wp-admin/plugin-install.php?tab=upload").await?;
         self.type_into("#pluginzip", &zip.display().to_string()).await?;
         self.click("#install-plugin-submit").await?;
-        self.find(r#"#wpbody-content a[href*="action=activate"]"#)
-            .await
-            .map(drop)
+        self.find(r#"#wpbody-content a[href*="action=activate"]"#).await.map(drop)
     }
 
     async fn key(&self) -> Result<String> {

@@ -16,10 +16,7 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(wordpress: &str) -> Self {
-        Self {
-            wordpress: wordpress.to_owned(),
-            runs: Vec::new(),
-        }
+        Self { wordpress: wordpress.to_owned(), runs: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, way: Way, run: Result<Run>) {
@@ -60,9 +57,7 @@ impl Table {
         for (pick, sign) in [(laps as Pick, ""), (beside, "~ ")] {
             let first = self.good(way).next();
             for (index, (part, _)) in first.map_or(&[][..], pick).iter().enumerate() {
-                let times = self
-                    .good(way)
-                    .filter_map(|run| pick(run).get(index).map(|(_, time)| *time));
+                let times = self.good(way).filter_map(|run| pick(run).get(index).map(|(_, time)| *time));
                 if let Some(spread) = Spread::of(times) {
                     writeln!(f, "      {:<34}{spread}", format!("{sign}{part}"))?;
                 }
@@ -124,23 +119,14 @@ impl Spread {
         } else {
             (*times.get(middle.checked_sub(1)?)? + times[middle]) / 2
         };
-        Some(Self {
-            least: *times.first()?,
-            median,
-            most: *times.last()?,
-        })
+        Some(Self { least: *times.first()?, median, most: *times.last()? })
     }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (least, most) = (self.least.as_millis(), self.most.as_millis());
-        write!(
-            f,
-            "{:>7}{:>14}",
-            self.median.as_millis(),
-            format!("{least}\u{2013}{most}")
-        )
+        write!(f, "{:>7}{:>14}", self.median.as_millis(), format!("{least}\u{2013}{most}"))
     }
 }
 

@@ -32,10 +32,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn start() -> Self {
-        Self {
-            last: Instant::now(),
-            laps: Vec::new(),
-        }
+        Self { last: Instant::now(), laps: Vec::new() }
     }
 
     /// A part has ended, and the next begins.

@@ -115,11 +115,7 @@ impl Builder {
 
     /// One more user, of a role such as `editor`.
     pub fn user(mut self, name: &str, role: &str, password: &str) -> Self {
-        self.users.push(User {
-            name: name.into(),
-            role: role.into(),
-            password: password.into(),
-        });
+        self.users.push(User { name: name.into(), role: role.into(), password: password.into() });
         self
     }
 
@@ -189,10 +185,7 @@ impl Builder {
         self.constants
             .iter()
             .cloned()
-            .chain(
-                all.into_iter()
-                    .filter(|(n, _)| !self.constants.iter().any(|(c, _)| c == n)),
-            )
+            .chain(all.into_iter().filter(|(n, _)| !self.constants.iter().any(|(c, _)| c == n)))
             .collect()
     }
 }

@@ -17,10 +17,7 @@ pub(crate) fn wp_config(schema: &Schema, constants: &[(String, String)]) -> Resu
     define("DB_NAME", &php_string(&schema.name));
     define("DB_USER", &php_string(&schema.name));
     define("DB_PASSWORD", &php_string(&schema.password));
-    define(
-        "DB_HOST",
-        &php_string(&format!("localhost:{}", schema.socket.display())),
-    );
+    define("DB_HOST", &php_string(&format!("localhost:{}", schema.socket.display())));
     define("DB_CHARSET", "'utf8mb4'");
     define("DB_COLLATE", "''");
     for key in ["AUTH", "SECURE_AUTH", "LOGGED_IN", "NONCE"] {
@@ -52,9 +49,7 @@ pub(crate) fn fpm(folder: &Path, ini: &[(String, String)]) -> String {
     );
     // Of two values for one name the first would hold.
     let usual = [("upload_max_filesize", "64M"), ("post_max_size", "64M")];
-    let usual = usual
-        .into_iter()
-        .filter(|(name, _)| ini.iter().all(|(wanted, _)| wanted != name));
+    let usual = usual.into_iter().filter(|(name, _)| ini.iter().all(|(wanted, _)| wanted != name));
     for (name, value) in ini.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(usual) {
         let _ = writeln!(text, "php_admin_value[{name}] = {value}");
     }
@@ -76,13 +71,7 @@ pub(crate) const MARKER: &str = "/lab-marker";
 
 /// nginx' configuration.
 pub(crate) fn nginx(web: &Web<'_>) -> String {
-    let Web {
-        folder,
-        port,
-        prefix,
-        max_body,
-        ..
-    } = web;
+    let Web { folder, port, prefix, max_body, .. } = web;
     let folder = folder.display();
     let extra = web.extra.replace("{base}", prefix);
     let tls = if web.tls {

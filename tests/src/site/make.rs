@@ -32,20 +32,12 @@ impl Site {
             schema: mariadb.schema(&name.replace('-', "_")).await?,
             wish,
         };
-        let database = async {
-            mariadb
-                .sql(&site.schema.name, &site.database(&template.sql))
-                .await
-        };
+        let database = async { mariadb.sql(&site.schema.name, &site.database(&template.sql)).await };
         tokio::try_join!(site.files(template), database)?;
         if site.wish.wants_arranging() {
             let wish =
                 json!({"locale": site.wish.locale, "users": site.wish.users, "content": site.wish.content});
-            site.php(
-                ARRANGE_PHP.trim_start_matches("<?php"),
-                wish.to_string().as_bytes(),
-            )
-            .await?;
+            site.php(ARRANGE_PHP.trim_start_matches("<?php"), wish.to_string().as_bytes()).await?;
         }
         site.start_php().await?;
         site.start_web().await?;
@@ -70,25 +62,11 @@ impl Site {
         }
         let path = |p: &Path| p.display().to_string();
         let (from, to) = (path(&template.tree), path(&tree));
-        run_args(
-            "cp",
-            [
-                "-al",
-                &format!("{from}/wp-admin"),
-                &format!("{from}/wp-includes"),
-                &to,
-            ],
-        )
-        .await?;
+        run_args("cp", ["-al", &format!("{from}/wp-admin"), &format!("{from}/wp-includes"), &to]).await?;
         let mut rest = vec!["-a".to_owned(), "--target-directory".into(), to];
-        let entries = fs::read_dir(&template.tree)
-            .map_err(at(&template.tree))?
-            .flatten()
-            .map(|e| e.path());
+        let entries = fs::read_dir(&template.tree).map_err(at(&template.tree))?.flatten().map(|e| e.path());
         rest.extend(
-            entries
-                .filter(|p| !p.ends_with("wp-admin") && !p.ends_with("wp-includes"))
-                .map(|p| path(&p)),
+            entries.filter(|p| !p.ends_with("wp-admin") && !p.ends_with("wp-includes")).map(|p| path(&p)),
         );
         run_args("cp", rest).await?;
         self.translations(template)?;
@@ -101,11 +79,7 @@ impl Site {
             self.certificate().await?;
         }
         // Not the whole tree: the template's files have their owner already.
-        for own in [
-            &self.folder,
-            &self.folder.join("tmp"),
-            &self.folder.join("htdocs"),
-        ] {
+        for own in [&self.folder, &self.folder.join("tmp"), &self.folder.join("htdocs")] {
             self.own(own)?;
         }
         give(&tree.join("wp-content"), &self.os_user)
@@ -124,20 +98,15 @@ impl Site {
         };
         let to = self.tree().join("wp-content/languages");
         let mut found = false;
-        for entry in fs::read_dir(&template.languages)
-            .map_err(at(&template.languages))?
-            .flatten()
-        {
+        for entry in fs::read_dir(&template.languages).map_err(at(&template.languages))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name == format!("{locale}.mo") || name.ends_with(&format!("-{locale}.mo")) {
                 fs::copy(entry.path(), to.join(&name)).map_err(at(&entry.path()))?;
                 found = true;
             }
         }
-        let missing = LabError::Missing {
-            what: format!("the translation {locale}"),
-            help: "take another language",
-        };
+        let missing =
+            LabError::Missing { what: format!("the translation {locale}"), help: "take another language" };
         if found { Ok(()) } else { Err(missing) }
     }
 
@@ -170,16 +139,11 @@ impl Site {
     async fn start_php(&mut self) -> Result<()> {
         let conf = self.folder.join("fpm.conf");
         fs::write(&conf, config::fpm(&self.folder, &self.wish.ini)).map_err(at(&conf))?;
-        let launch = Launch {
-            run_as: self.os_user.change_to,
-            ..Launch::new("php", installed("php-fpm*")?)
-        };
+        let launch = Launch { run_as: self.os_user.change_to, ..Launch::new("php", installed("php-fpm*")?) };
         let conf = conf.display().to_string();
         let service = Service::start(launch.args(["--nodaemonize", "--fpm-config", &conf])).await?;
         let socket = self.folder.join("fpm.sock");
-        service
-            .ready(|| async { UnixStream::connect(&socket).await.is_ok() })
-            .await?;
+        service.ready(|| async { UnixStream::connect(&socket).await.is_ok() }).await?;
         self.fpm = Some(service);
         Ok(())
     }
@@ -199,15 +163,10 @@ impl Site {
             extra: &self.wish.nginx,
         };
         fs::write(&conf, config::nginx(&web)).map_err(at(&conf))?;
-        let launch = Launch {
-            run_as: self.os_user.change_to,
-            ..Launch::new("nginx", installed("nginx")?)
-        };
+        let launch = Launch { run_as: self.os_user.change_to, ..Launch::new("nginx", installed("nginx")?) };
         let (folder, conf) = (self.folder.display().to_string(), conf.display().to_string());
         let service = Service::start(launch.args(["-e", "stderr", "-p", &folder, "-c", &conf])).await?;
-        service
-            .ready(|| async { TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() })
-            .await?;
+        service.ready(|| async { TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() }).await?;
         self.nginx = Some(service);
         Ok(())
     }

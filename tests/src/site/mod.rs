@@ -108,9 +108,7 @@ impl Site {
     /// The folder of WordPress itself.
     #[must_use]
     pub fn tree(&self) -> PathBuf {
-        self.folder
-            .join("htdocs")
-            .join(self.wish.prefix.trim_start_matches('/'))
+        self.folder.join("htdocs").join(self.wish.prefix.trim_start_matches('/'))
     }
 
     /// Writes a file of the site, `path` being relative to WordPress' folder.
@@ -136,10 +134,7 @@ impl Site {
     /// # Errors
     /// It cannot be written.
     pub fn put_mu_plugin(&self, name: &str, php: &str) -> Result<()> {
-        self.put(
-            &format!("wp-content/mu-plugins/{name}.php"),
-            &format!("<?php\n{php}\n"),
-        )
+        self.put(&format!("wp-content/mu-plugins/{name}.php"), &format!("<?php\n{php}\n"))
     }
 
     /// Takes a must-use plugin away.
@@ -167,8 +162,7 @@ impl Site {
              $_SERVER['SERVER_PROTOCOL'] = 'HTTP/1.1'; require 'wp-load.php';\n"
         );
         let mut php = command(&installed("php")?);
-        php.current_dir(self.tree())
-            .args(["-d", "display_errors=stderr", "-r", &(begin + code)]);
+        php.current_dir(self.tree()).args(["-d", "display_errors=stderr", "-r", &(begin + code)]);
         if let Some((uid, gid)) = self.os_user.change_to {
             php.uid(uid).gid(gid);
         }
@@ -194,10 +188,7 @@ impl Site {
         let log = self.folder.join("access.log");
         let text = fs::read_to_string(&log).map_err(at(&log))?;
         let hits: Vec<Hit> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-        Ok(hits
-            .into_iter()
-            .filter(|h| !h.path.starts_with(config::MARKER))
-            .collect())
+        Ok(hits.into_iter().filter(|h| !h.path.starts_with(config::MARKER)).collect())
     }
 
     /// nginx writes its log after the answer: a request of our own, once it is there, is after all before it.
@@ -209,13 +200,7 @@ impl Site {
         let log = self.folder.join("access.log");
         let written =
             async || fs::read_to_string(&log).is_ok_and(|text| text.contains(&format!("{marker}\"")));
-        until(
-            "nginx to write its log",
-            Duration::from_secs(5),
-            Some(&log),
-            written,
-        )
-        .await
+        until("nginx to write its log", Duration::from_secs(5), Some(&log), written).await
     }
 
     /// How many logins were tried.

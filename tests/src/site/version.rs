@@ -73,10 +73,8 @@ impl Template {
         }
         let user = os_user("www-data")?;
         let base = base().await?;
-        let (tree, languages) = (
-            base.join(format!("template-{name}")),
-            base.join(format!("languages-{name}")),
-        );
+        let (tree, languages) =
+            (base.join(format!("template-{name}")), base.join(format!("languages-{name}")));
         copy(&source, &tree).await?;
         let translations = tree.join("wp-content/languages");
         fs::rename(&translations, &languages).map_err(at(&translations))?;
@@ -85,43 +83,26 @@ impl Template {
         give(&languages, &user)?;
         let version = wordpress_version(&tree)?;
         let sql = installed_database(name, &version, &tree).await?;
-        Ok(Self {
-            tree,
-            languages,
-            sql,
-            version,
-            user,
-        })
+        Ok(Self { tree, languages, sql, version, user })
     }
 }
 
 fn wordpress_version(tree: &Path) -> Result<String> {
     let file = tree.join("wp-includes/version.php");
     let text = fs::read_to_string(&file).map_err(at(&file))?;
-    let version = text
-        .split_once("$wp_version = '")
-        .and_then(|(_, rest)| rest.split('\'').next());
-    version
-        .map(str::to_owned)
-        .ok_or_else(|| at(&file)(std::io::Error::other("names no version")))
+    let version = text.split_once("$wp_version = '").and_then(|(_, rest)| rest.split('\'').next());
+    version.map(str::to_owned).ok_or_else(|| at(&file)(std::io::Error::other("names no version")))
 }
 
 /// The database of a new site: from the cache, else by WordPress' own installation.
 async fn installed_database(name: &str, version: &str, tree: &Path) -> Result<String> {
-    let recipe = hex::encode(Sha256::digest(format!(
-        "{version} {INSTALL_PHP} {}",
-        super::ADMIN_PASSWORD
-    )));
-    let kept = cache()?
-        .join("wordpress")
-        .join(format!("{name}-{}.sql", &recipe[..16]));
+    let recipe = hex::encode(Sha256::digest(format!("{version} {INSTALL_PHP} {}", super::ADMIN_PASSWORD)));
+    let kept = cache()?.join("wordpress").join(format!("{name}-{}.sql", &recipe[..16]));
     if let Ok(sql) = fs::read_to_string(&kept) {
         return Ok(sql);
     }
     let mariadb = Lab::shared().mariadb().await?;
-    let schema = mariadb
-        .schema(&format!("template_{}", name.replace('.', "_")))
-        .await?;
+    let schema = mariadb.schema(&format!("template_{}", name.replace('.', "_"))).await?;
     let file = tree.join("wp-config.php");
     fs::write(&file, config::wp_config(&schema, &[])?).map_err(at(&file))?;
     let mut php = command(&crate::base::installed("php")?);

@@ -1,6 +1,5 @@
 //! The browser's processes: chromedriver and all that it starts, under a guard, in a folder of the task's own.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -24,11 +23,8 @@ const BROWSERS: [&str; 5] = [
     "/usr/bin/google-chrome",
     "/opt/google/chrome/chrome",
 ];
-const DRIVERS: [&str; 3] = [
-    "/usr/bin/chromedriver",
-    "/usr/lib/chromium/chromedriver",
-    "/usr/local/bin/chromedriver",
-];
+const DRIVERS: [&str; 3] =
+    ["/usr/bin/chromedriver", "/usr/lib/chromium/chromedriver", "/usr/local/bin/chromedriver"];
 
 /// The programs that make a browser.
 #[derive(Debug, Clone)]
@@ -40,9 +36,7 @@ pub(crate) struct Programs {
 impl Programs {
     /// Whether the browser knows nothing but headless.
     pub(crate) fn is_shell(&self) -> bool {
-        self.browser
-            .file_name()
-            .is_some_and(|n| n.to_string_lossy().contains("headless-shell"))
+        self.browser.file_name().is_some_and(|n| n.to_string_lossy().contains("headless-shell"))
     }
 
     /// Runs the browser for its version; what it then calls itself to sites: a Chrome of that version, as Chromium does,
@@ -58,9 +52,7 @@ impl Programs {
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true);
-        let said = timeout(START_LIMIT, command.output())
-            .await
-            .map_err(|_| BrowserError::Slow)?;
+        let said = timeout(START_LIMIT, command.output()).await.map_err(|_| BrowserError::Slow)?;
         let said = said.map_err(|e| gone(format!("{} cannot be run: {e}", self.browser.display())))?;
         let major = major_version(&String::from_utf8_lossy(&said.stdout))
             .ok_or_else(|| gone(format!("{} does not tell its version", self.browser.display())))?;
@@ -85,60 +77,44 @@ pub(crate) fn find_programs(browser: Option<PathBuf>, driver: Option<PathBuf>) -
 /// A running chromedriver.
 pub(crate) struct Driver {
     guarded: Guarded,
-    address: SocketAddr,
 }
 
 impl Driver {
     /// Starts one in a folder that is made for it and removed after it.
-    pub(crate) async fn start(programs: &Programs, folder: PathBuf) -> Result<Self, BrowserError> {
-        let gone = |what: String| BrowserError::Gone(what);
+    pub(crate) async fn spawn(programs: &Programs, folder: PathBuf) -> Result<Self, BrowserError> {
         let home = folder.display().to_string();
         let keep = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
-        let mut env = vec![
-            ("HOME".to_owned(), home.clone()),
-            ("XDG_CONFIG_HOME".to_owned(), home),
-        ];
-        env.extend(
-            ["PATH", "LANG", "TZ", "FONTCONFIG_PATH"]
-                .into_iter()
-                .filter_map(keep),
-        );
+        let mut env = vec![("HOME".to_owned(), home.clone()), ("XDG_CONFIG_HOME".to_owned(), home)];
+        env.extend(["PATH", "LANG", "TZ", "FONTCONFIG_PATH"].into_iter().filter_map(keep));
         let spec = Spec {
             program: programs.driver.clone(),
+            // With OFF it would not say its port either.
             args: vec!["--port=0".into(), "--log-level=SEVERE".into()],
             env,
             folder,
             grace: Duration::ZERO,
             run_as: None,
         };
-        let mut guarded = Guarded::spawn(spec).await.map_err(|e| gone(e.to_string()))?;
-        let stdout = guarded
-            .stdout()
-            .ok_or_else(|| gone("the driver has no output".into()))?;
-        let mut lines = BufReader::new(stdout).lines();
-        let port = timeout(START_LIMIT, async {
-            while let Ok(Some(line)) = lines.next_line().await {
+        let guarded = Guarded::spawn(spec).await.map_err(|e| BrowserError::Gone(e.to_string()))?;
+        Ok(Self { guarded })
+    }
+
+    /// Waits until it says its port; where it speaks WebDriver.
+    pub(crate) async fn ready(&mut self) -> Result<String, BrowserError> {
+        let gone = || BrowserError::Gone("the driver did not start".into());
+        let mut lines = BufReader::new(self.guarded.stdout().ok_or_else(gone)?).lines();
+        let announced = async {
+            loop {
+                let line = lines.next_line().await.ok().flatten()?;
                 if let Some(port) = announced_port(&line) {
                     return Some(port);
                 }
             }
-            None
-        });
-        let Ok(Some(port)) = port.await else {
-            guarded.stop().await;
-            return Err(gone("the driver did not start".into()));
         };
-        // Nobody reads on: the driver must not stand before a full pipe.
+        let port = timeout(START_LIMIT, announced).await.ok().flatten().ok_or_else(gone)?;
+        // Nobody reads on: the driver must not stand before a full pipe. Ends with the driver.
         tokio::spawn(async move { while matches!(lines.next_line().await, Ok(Some(_))) {} });
-        Ok(Self {
-            guarded,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-        })
-    }
-
-    /// Where it speaks WebDriver.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        Ok(format!("http://127.0.0.1:{port}"))
     }
 
     /// The process that all of the browser descends from.
@@ -154,8 +130,7 @@ impl Driver {
 
 /// `Chromium 156.0.8078.79 built on Debian …`
 fn major_version(said: &str) -> Option<u32> {
-    said.split_whitespace()
-        .find_map(|word| word.split_once('.')?.0.parse().ok())
+    said.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
 }
 
 /// `ChromeDriver was started successfully on port 34567.`
@@ -170,15 +145,9 @@ mod tests {
 
     #[test]
     fn the_port_is_read_from_what_the_driver_says() {
-        assert_eq!(
-            announced_port("ChromeDriver was started successfully on port 34567."),
-            Some(34567)
-        );
+        assert_eq!(announced_port("ChromeDriver was started successfully on port 34567."), Some(34567));
         assert_eq!(announced_port("Starting ChromeDriver 156 on port 0"), None);
-        assert_eq!(
-            major_version("Chromium 156.0.8078.79 built on Debian GNU/Linux 12"),
-            Some(156)
-        );
+        assert_eq!(major_version("Chromium 156.0.8078.79 built on Debian GNU/Linux 12"), Some(156));
         assert_eq!(major_version("segmentation fault"), None);
     }
 }

@@ -30,22 +30,19 @@ impl WebDriver {
         user_agent: &str,
         gate: SocketAddr,
     ) -> Result<Self, BrowserError> {
-        let capabilities = capabilities(programs, gate);
+        let capabilities = capabilities(programs, user_agent, gate);
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities);
         let client = limited(SESSION_LIMIT, builder.connect(driver))
             .await?
             .map_err(|e| BrowserError::Gone(session_error(&e)))?;
         let browser = Self { client };
-        browser
-            .cdp("Network.setUserAgentOverride", json!({ "userAgent": user_agent }))
-            .await?;
+        browser.cdp("Page.setDownloadBehavior", json!({ "behavior": "deny" })).await?;
         Ok(browser)
     }
 
     async fn cdp(&self, command: &'static str, params: Value) -> Result<Value, BrowserError> {
-        self.vendor("goog/cdp/execute", json!({ "cmd": command, "params": params }))
-            .await
+        self.vendor("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
     }
 
     async fn vendor(&self, path: &'static str, body: Value) -> Result<Value, BrowserError> {
@@ -75,20 +72,13 @@ impl WebDriver {
 }
 
 fn is_death(message: &str) -> bool {
-    [
-        "disconnected",
-        "crashed",
-        "not reachable",
-        "no such execution context",
-    ]
-    .iter()
-    .any(|m| message.contains(m))
+    ["disconnected", "crashed", "not reachable", "no such execution context"]
+        .iter()
+        .any(|m| message.contains(m))
 }
 
 async fn limited<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, BrowserError> {
-    tokio::time::timeout(limit, call)
-        .await
-        .map_err(|_| BrowserError::Slow)
+    tokio::time::timeout(limit, call).await.map_err(|_| BrowserError::Slow)
 }
 
 fn session_error(error: &NewSessionError) -> String {
@@ -100,14 +90,18 @@ fn session_error(error: &NewSessionError) -> String {
     }
 }
 
-fn capabilities(programs: &Programs, gate: SocketAddr) -> Capabilities {
+fn capabilities(programs: &Programs, user_agent: &str, gate: SocketAddr) -> Capabilities {
     let mut args = vec![
         format!("--proxy-server=socks5://{gate}"),
         // Chromium would go to loopback addresses past the proxy.
         "--proxy-bypass-list=<-loopback>".to_owned(),
         // No name is resolved but by the gate (Chromium's own advice for SOCKS).
         format!("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE {}", gate.ip()),
+        // The headless shell knows this by the first name, Chromium by the second.
         "--force-webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
+        "--webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
+        // For every window, also one that a page opens.
+        format!("--user-agent={user_agent}"),
         "--window-size=1280,900".to_owned(),
     ];
     args.extend(
@@ -139,7 +133,7 @@ fn capabilities(programs: &Programs, gate: SocketAddr) -> Capabilities {
         // We wait for what we need ourselves.
         "pageLoadStrategy": "none",
         "goog:loggingPrefs": { "browser": "ALL" },
-        "goog:chromeOptions": { "binary": programs.browser, "args": args },
+        "goog:chromeOptions": { "binary": programs.browser, "args": args, "excludeSwitches": ["disable-popup-blocking"] },
     });
     match all {
         Value::Object(all) => all,
@@ -190,26 +184,14 @@ impl Browser for WebDriver {
 
     async fn block(&self, patterns: &[&str]) -> Result<(), BrowserError> {
         self.cdp("Network.enable", json!({})).await?;
-        self.cdp("Network.setBlockedURLs", json!({ "urls": patterns }))
-            .await
-            .map(drop)
+        self.cdp("Network.setBlockedURLs", json!({ "urls": patterns })).await.map(drop)
     }
 
     async fn console(&self) -> Result<Vec<String>, BrowserError> {
         let entries = self.vendor("se/log", json!({ "type": "browser" })).await?;
         let line = |e: &Value| {
-            format!(
-                "{} {}",
-                e["level"].as_str().unwrap_or("?"),
-                e["message"].as_str().unwrap_or_default()
-            )
+            format!("{} {}", e["level"].as_str().unwrap_or("?"), e["message"].as_str().unwrap_or_default())
         };
-        Ok(entries
-            .as_array()
-            .into_iter()
-            .flatten()
-            .take(300)
-            .map(|e| line(e).chars().take(1000).collect())
-            .collect())
+        Ok(entries.as_array().into_iter().flatten().take(300).map(line).collect())
     }
 }

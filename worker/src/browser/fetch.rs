@@ -35,21 +35,17 @@ pub(crate) async fn fetch(browser: &dyn Browser, ask: &Ask) -> Result<Answer, Pr
     let answer = browser.run_async(FETCH, vec![request]).await?;
     let Ok(fetched) = serde_json::from_value::<Fetched>(answer) else {
         let host = ask.url.host_str().unwrap_or_default();
-        return Err(Problem::new(
-            Code::SiteUnreachable,
-            format!("{host} gave the browser no answer."),
-        ));
+        return Err(Problem::new(Code::SiteUnreachable, format!("{host} gave the browser no answer.")));
     };
-    let body = STANDARD
-        .decode(fetched.body)
-        .map_err(|_| BrowserError::Refused("a body that is none".into()))?;
-    Ok(Answer {
-        url: fetched.url,
-        status: fetched.status,
-        headers: fetched.headers.into_iter().collect(),
-        body: Bytes::from(body),
-        location: None,
-    })
+    let body =
+        STANDARD.decode(fetched.body).map_err(|_| BrowserError::Refused("a body that is none".into()))?;
+    Ok(Answer::new(
+        fetched.url,
+        fetched.status,
+        fetched.headers.into_iter().collect(),
+        Bytes::from(body),
+        None,
+    ))
 }
 
 fn body(body: &Body) -> Value {
@@ -57,12 +53,7 @@ fn body(body: &Body) -> Value {
         Body::Empty => Value::Null,
         Body::Json(value) => json!({ "json": value.to_string() }),
         Body::Form(fields) => json!({ "form": fields }),
-        Body::Upload {
-            fields,
-            field,
-            file_name,
-            file,
-        } => {
+        Body::Upload { fields, field, file_name, file } => {
             json!({ "upload": fields, "field": field, "name": file_name, "file": STANDARD.encode(file) })
         }
     }

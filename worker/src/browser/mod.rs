@@ -7,6 +7,7 @@ mod driver;
 mod engine;
 mod evidence;
 mod fetch;
+mod ledger;
 mod stage;
 mod wordpress;
 
@@ -17,7 +18,8 @@ use url::Url;
 use wpclone_task::{Code, Problem};
 
 pub(crate) use driver::{Programs, find_programs};
-pub(crate) use stage::{BrowserStage, Deadlines, End, Job, News};
+pub(crate) use ledger::{Ledger, News};
+pub(crate) use stage::{BrowserStage, Deadlines, End, Job};
 
 /// How often a page is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(25);
@@ -42,10 +44,9 @@ impl From<BrowserError> for Problem {
             BrowserError::Slow => {
                 Self::new(Code::Deadline, "A page of the site did not become ready in time.")
             }
-            BrowserError::Gone(what) | BrowserError::Refused(what) => Self::new(
-                Code::BrowserCrashed,
-                format!("The browser stopped working: {what}."),
-            ),
+            BrowserError::Gone(what) | BrowserError::Refused(what) => {
+                Self::new(Code::BrowserCrashed, format!("The browser stopped working: {what}."))
+            }
         }
     }
 }
@@ -97,7 +98,5 @@ async fn wait(
             }
         }
     };
-    tokio::time::timeout(limit, ready)
-        .await
-        .map_err(|_| BrowserError::Slow)?
+    tokio::time::timeout(limit, ready).await.map_err(|_| BrowserError::Slow)?
 }

@@ -1,7 +1,7 @@
 //! A step of the browser stage, from its claim to its evidence.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,32 +12,25 @@ use wpclone_guard::unique_folder;
 use wpclone_migrator::VERSION;
 use wpclone_service::networks::Networks;
 use wpclone_task::{
-    Code, CreateAppPasswordRequest, Outcome, Problem, Progress, Request, SecretString, SetupRequest,
-    SetupResult, Stage, TaskId,
+    Code, CreateAppPasswordRequest, Outcome, Problem, Request, SecretString, SetupRequest, SetupResult,
+    TaskId,
 };
 
 use super::driver::Driver;
 use super::engine::WebDriver;
 use super::evidence::Evidence;
+use super::ledger::{Ledger, News};
 use super::wordpress::{self, Admin, Done, Trouble};
 use super::{Browser, Programs};
 use crate::net::{Gate, Http};
 
-/// How long a request over plain HTTP may take, and a part of a step, and a step before it ends in order, and before it
-/// is ended whatever it does.
+/// How long things may take: a request or one part of a step, such as the login; the work of a step; and the step with
+/// its evidence.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
     pub(crate) step: Duration,
     pub(crate) soft: Duration,
     pub(crate) hard: Duration,
-}
-
-/// What the queue is to hear of a step while it goes on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct News {
-    pub(crate) progress: Progress,
-    /// Whether the site was altered, or is again as it was; `None` while this attempt has not touched it.
-    pub(crate) changed: Option<bool>,
 }
 
 /// A step to do.
@@ -59,58 +52,6 @@ pub(crate) enum End {
     Stopped,
 }
 
-/// What a step says while it goes on, and what it has done to the site.
-pub(crate) struct Ledger<'a> {
-    news: &'a watch::Sender<News>,
-    evidence: &'a Evidence<'a>,
-    achieved: Mutex<Vec<String>>,
-}
-
-impl Ledger<'_> {
-    /// Progress; never goes back.
-    pub(crate) fn say(&self, percent: u8, message: &str) {
-        tracing::info!(percent, "{message}");
-        self.news.send_modify(|news| {
-            news.progress = Progress {
-                percent: news.progress.percent.max(percent),
-                message: message.to_owned(),
-            };
-        });
-    }
-
-    /// Something that stays, whatever comes after.
-    pub(crate) fn achieved(&self, what: impl Into<String>) {
-        self.achieved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(what.into());
-    }
-
-    /// From here on the site may have been altered.
-    pub(crate) fn changed(&self) {
-        self.news.send_modify(|news| news.changed = Some(true));
-    }
-
-    /// What was altered is as it was, in earlier attempts too.
-    pub(crate) fn unchanged(&self) {
-        self.news.send_modify(|news| news.changed = Some(false));
-    }
-
-    /// A secret that has become known.
-    pub(crate) fn secret(&self, secret: &SecretString) {
-        self.evidence.secret(secret);
-    }
-
-    fn complete(&self, mut problem: Problem) -> Problem {
-        problem
-            .achieved
-            .clone_from(&self.achieved.lock().unwrap_or_else(PoisonError::into_inner));
-        problem.changed_target = self.news.borrow().changed.unwrap_or(false);
-        problem.detail = self.evidence.clean(&problem.detail);
-        problem.at(Stage::Browser)
-    }
-}
-
 /// Does steps of the browser stage.
 pub(crate) struct BrowserStage {
     pub(crate) programs: Programs,
@@ -122,6 +63,9 @@ pub(crate) struct BrowserStage {
     pub(crate) folders: PathBuf,
 }
 
+/// How long a browser may take to tell its cookies.
+const SESSION_LIMIT: Duration = Duration::from_secs(5);
+
 /// What a step works with once it has a browser.
 struct Tools<'a> {
     browser: &'a dyn Browser,
@@ -131,113 +75,105 @@ struct Tools<'a> {
     step: Duration,
 }
 
+/// What an attempt has at hand, whatever has become of it.
+struct Scene {
+    gate: Arc<Gate>,
+    http: Http,
+    driver: tokio::sync::Mutex<Option<Driver>>,
+    browser: OnceLock<WebDriver>,
+}
+
+impl Scene {
+    fn browser(&self) -> Option<&dyn Browser> {
+        self.browser.get().map(|browser| browser as &dyn Browser)
+    }
+}
+
 impl BrowserStage {
     /// Does one step. Whatever comes of it, no process and no folder of it is left.
     pub(crate) async fn run(&self, job: &Job) -> End {
         let evidence = Evidence::new(&self.artifacts, job.task, &job.secrets);
-        let ledger = Ledger {
-            news: &job.news,
-            evidence: &evidence,
-            achieved: Mutex::default(),
+        let ledger = Ledger::new(&job.news, &evidence);
+        let scene = match self.scene().await {
+            Ok(scene) => scene,
+            Err(problem) => return End::Failed(ledger.complete(*problem)),
         };
-        let driver = tokio::sync::Mutex::new(None);
         let end = tokio::select! {
             biased;
             () = job.stop.cancelled() => End::Stopped,
-            done = timeout(self.deadlines.hard, self.work(job, &ledger, &driver)) => match done {
-                Ok(Ok(outcome)) => End::Done(outcome),
-                Ok(Err(trouble)) => End::Failed(ledger.complete(trouble.problem)),
-                Err(_) => End::Failed(ledger.complete(too_long("The task", self.deadlines.hard))),
-            },
+            end = self.attempt(job, &ledger, &scene) => end,
         };
-        if let Some(driver) = driver.into_inner() {
-            let driver: Driver = driver;
+        if let Some(driver) = scene.driver.into_inner() {
             driver.stop().await;
         }
         job.browser_pid.send_replace(None);
         end
     }
 
-    async fn work(
-        &self,
-        job: &Job,
-        ledger: &Ledger<'_>,
-        driver: &tokio::sync::Mutex<Option<Driver>>,
-    ) -> Done<Outcome> {
+    async fn scene(&self) -> Result<Scene, Box<Problem>> {
         let fault = |e: &dyn std::error::Error| {
-            Problem::new(Code::WorkerFault, format!("There is no way out to sites: {e}."))
+            Box::new(Problem::new(Code::WorkerFault, format!("There is no way out to sites: {e}.")))
         };
         let gate = Arc::new(Gate::open(self.networks.clone()).await.map_err(|e| fault(&e))?);
         let http =
             Http::new(Arc::clone(&gate), &self.user_agent, self.deadlines.step).map_err(|e| fault(&e))?;
+        Ok(Scene { gate, http, driver: tokio::sync::Mutex::default(), browser: OnceLock::new() })
+    }
+
+    /// The work until the soft deadline; what is left until the hard one is for keeping evidence, which never hides
+    /// the trouble that it is about.
+    async fn attempt(&self, job: &Job, ledger: &Ledger<'_>, scene: &Scene) -> End {
+        let Deadlines { soft, hard, .. } = self.deadlines;
+        let done = timeout(soft, self.work(job, ledger, scene)).await;
+        let trouble = match done.unwrap_or_else(|_| Err(too_long("The task", soft).into())) {
+            Ok(outcome) => return End::Done(outcome),
+            Err(trouble) => trouble,
+        };
+        let keeping = ledger.evidence.failure(scene.browser(), &scene.http, &scene.gate, &trouble);
+        if timeout(hard - soft, keeping).await.is_err() {
+            tracing::warn!("not all evidence could be kept in time");
+        }
+        End::Failed(ledger.complete(trouble.problem))
+    }
+
+    async fn work(&self, job: &Job, ledger: &Ledger<'_>, scene: &Scene) -> Done<Outcome> {
         ledger.say(2, "Looking at the site and starting a browser");
         let given = &job.request.login().site;
         // The browser takes as long to start as the site to answer.
-        let (site, browser) = tokio::join!(wordpress::find(&http, given), self.start(job, &gate, driver));
-        let (site, browser) = match (site, browser) {
-            (Ok(site), Ok(browser)) => (site, browser),
-            (Err(trouble), browser) => {
-                let browser = browser.ok();
-                ledger
-                    .evidence
-                    .failure(
-                        browser.as_ref().map(|b| b as &dyn Browser),
-                        &http,
-                        &gate,
-                        &trouble,
-                    )
-                    .await;
-                return Err(trouble);
-            }
-            (_, Err(trouble)) => return Err(trouble),
-        };
+        let (site, browser) = tokio::join!(wordpress::find(&scene.http, given), self.start(job, scene));
+        let site = site?;
         let tools = Tools {
-            browser: &browser,
-            http: &http,
+            browser: browser?,
+            http: &scene.http,
             ledger,
             evidence: ledger.evidence,
             step: self.deadlines.step,
         };
-        let done = timeout(self.deadlines.soft, tools.go(job, &site)).await;
-        let done = done.unwrap_or_else(|_| Err(too_long("The task", self.deadlines.soft).into()));
-        if let Err(trouble) = &done {
-            ledger
-                .evidence
-                .failure(Some(&browser), &http, &gate, trouble)
-                .await;
-        }
-        done
+        tools.go(job, &site).await
     }
 
-    async fn start(
-        &self,
-        job: &Job,
-        gate: &Gate,
-        slot: &tokio::sync::Mutex<Option<Driver>>,
-    ) -> Done<WebDriver> {
-        let driver = Driver::start(&self.programs, unique_folder(&self.folders, "task")).await?;
+    async fn start<'a>(&self, job: &Job, scene: &'a Scene) -> Done<&'a dyn Browser> {
+        let mut slot = scene.driver.lock().await;
+        // In its slot before it is awaited: whoever stops us finds it there.
+        let driver = slot.insert(Driver::spawn(&self.programs, unique_folder(&self.folders, "task")).await?);
         job.browser_pid.send_replace(driver.guard_pid());
-        let url = driver.url();
-        *slot.lock().await = Some(driver);
-        Ok(WebDriver::start(&url, &self.programs, &self.user_agent, gate.address()).await?)
+        let url = driver.ready().await?;
+        let browser = WebDriver::start(&url, &self.programs, &self.user_agent, scene.gate.address()).await?;
+        Ok(scene.browser.get_or_init(|| browser))
     }
 }
 
 fn too_long(what: &str, limit: Duration) -> Problem {
-    Problem::new(
-        Code::Deadline,
-        format!("{what} took longer than {} seconds.", limit.as_secs()),
-    )
+    Problem::new(Code::Deadline, format!("{what} took longer than {} seconds.", limit.as_secs()))
 }
 
 impl Tools<'_> {
     async fn go(&self, job: &Job, site: &wpclone_task::SiteUrl) -> Done<Outcome> {
         match &job.request {
             Request::Setup(request) => self.setup(request, site).await.map(Outcome::Setup),
-            Request::CreateAppPassword(request) => self
-                .app_password(job.task, request, site)
-                .await
-                .map(Outcome::AppPassword),
+            Request::CreateAppPassword(request) => {
+                self.app_password(job.task, request, site).await.map(Outcome::AppPassword)
+            }
         }
     }
 
@@ -255,8 +191,16 @@ impl Tools<'_> {
         landing: &'static str,
     ) -> Done<Admin<'a>> {
         self.ledger.say(15, "Logging in");
-        let entering = Admin::enter(site, self.http, self.browser, login, landing, self.step);
-        let admin = self.part("The login", entering).await?;
+        let entering = Admin::enter(site, self.http, self.browser, login, landing, self.ledger, self.step);
+        let entered = self.part("The login", entering).await;
+        if entered.is_err() {
+            // A slow page may have let us in all the same: then the login was right, and may be sent again.
+            let session = wordpress::take_session(self.browser, self.http, site);
+            if let Ok(Ok(true)) = timeout(SESSION_LIMIT, session).await {
+                self.ledger.logged_in();
+            }
+        }
+        let admin = entered?;
         self.ledger.say(25, "Logged in");
         Ok(admin)
     }
@@ -265,27 +209,16 @@ impl Tools<'_> {
         const PLUGINS: &str = "wp-admin/plugins.php";
         let row = format!("tr[data-plugin='{}.php']", wpclone_migrator::PLUGIN);
         let admin = self.enter(site, &request.login, PLUGINS).await?;
-        self.evidence
-            .picture(self.browser, "before.png", Some(&row))
-            .await;
-        let plugin_status = self
-            .part("Installing the migrator", wordpress::install(&admin, self.ledger))
-            .await?;
+        self.evidence.picture(self.browser, "before.png", Some(&row)).await;
+        let plugin_status =
+            self.part("Installing the migrator", wordpress::install(&admin, self.ledger)).await?;
         self.ledger.say(75, "Opening the migrator and reading its key");
-        let key = self
-            .part(
-                "Reading the key",
-                wordpress::open_migrator(&admin, request.role, self.ledger),
-            )
-            .await?;
+        let key =
+            self.part("Reading the key", wordpress::open_migrator(&admin, request.role, self.ledger)).await?;
         self.ledger.secret(&key);
         self.ledger.say(85, "Asking the migrator with its key");
-        let status = self
-            .part(
-                "Asking the migrator",
-                wordpress::prove_migrator(&admin, &key, self.step),
-            )
-            .await?;
+        let status =
+            self.part("Asking the migrator", wordpress::prove_migrator(&admin, &key, self.step)).await?;
         let wanted = request.role == wpclone_task::Role::Target;
         if status.plugin_version != VERSION || status.import_enabled != wanted {
             let detail = "Another version of the migrator answers, or not the one that was set up: is a cache in between?";
@@ -311,16 +244,12 @@ impl Tools<'_> {
         const PROFILE: &str = "wp-admin/profile.php";
         const SECTION: &str = "#application-passwords-section";
         let admin = self.enter(site, &request.login, PROFILE).await?;
-        self.evidence
-            .picture(self.browser, "before.png", Some(SECTION))
-            .await;
+        self.evidence.picture(self.browser, "before.png", Some(SECTION)).await;
         let making = wordpress::create_app_password(&admin, task, &request.app_name, self.ledger);
         let made = self.part("Making the application password", making).await?;
         self.ledger.say(95, "The application password works");
         self.browser.go(&site.at(PROFILE)).await?;
-        self.evidence
-            .picture(self.browser, "after.png", Some(SECTION))
-            .await;
+        self.evidence.picture(self.browser, "after.png", Some(SECTION)).await;
         Ok(made)
     }
 }

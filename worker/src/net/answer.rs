@@ -1,9 +1,12 @@
 //! What a site answered, and what its form says whatever its language.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
-use scraper::{Html, Selector};
 use serde::de::DeserializeOwned;
 use url::Url;
+
+use super::Page;
 
 /// An answer with a bounded body.
 #[derive(Clone)]
@@ -17,14 +20,31 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
     /// A redirect that leads out of the site, or that nobody followed.
     pub(crate) location: Option<Url>,
+    parsed: Arc<Mutex<Parsed>>,
+}
+
+/// What is known of the body as a page.
+#[derive(Default)]
+enum Parsed {
+    #[default]
+    NotYet,
+    No,
+    Page(Page),
 }
 
 impl Answer {
+    pub(crate) fn new(
+        url: Url,
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Bytes,
+        location: Option<Url>,
+    ) -> Self {
+        Self { url, status, headers, body, location, parsed: Arc::default() }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     pub(crate) fn text(&self) -> String {
@@ -40,16 +60,22 @@ impl Answer {
         let kind = self.header("content-type").unwrap_or_default();
         let is_json = kind.split(';').next().is_some_and(|k| k.trim().ends_with("json"));
         // serde_json refuses what is nested deeper than 128.
-        if is_json {
-            serde_json::from_slice(&self.body).ok()
-        } else {
-            None
-        }
+        if is_json { serde_json::from_slice(&self.body).ok() } else { None }
     }
 
-    /// Reads the page. Parsing megabytes takes a while: other tasks go on meanwhile.
-    pub(crate) fn page<T>(&self, read: impl FnOnce(&Page) -> T) -> T {
-        tokio::task::block_in_place(|| read(&Page(Html::parse_document(&self.text()))))
+    /// Reads the page; the default where the body cannot be parsed within bounds, so that nothing is found in it.
+    pub(crate) fn page<T: Default>(&self, read: impl FnOnce(&Page) -> T) -> T {
+        // Parsing takes up to a second: other tasks go on meanwhile.
+        tokio::task::block_in_place(|| {
+            let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*parsed, Parsed::NotYet) {
+                *parsed = Page::parse(&self.text()).map_or(Parsed::No, Parsed::Page);
+            }
+            match &*parsed {
+                Parsed::Page(page) => read(page),
+                _ => T::default(),
+            }
+        })
     }
 
     /// Whether WordPress shows `wp_die()`'s page (`body#error-page`).
@@ -70,58 +96,5 @@ impl Answer {
              script[src*='/cdn-cgi/challenge-platform/'], form[action*='sgcaptcha'], meta[content*='sgcaptcha']";
         self.header("cf-mitigated") == Some("challenge")
             || (self.status >= 400 || self.status == 202) && self.page(|p| p.has(MARKS))
-    }
-}
-
-/// A parsed page.
-pub(crate) struct Page(Html);
-
-impl Page {
-    fn select(&self, css: &str) -> Option<scraper::ElementRef<'_>> {
-        // Selectors are our own constants: one that does not parse finds nothing, and the tests with it.
-        let selector = Selector::parse(css).ok()?;
-        self.0.select(&selector).next()
-    }
-
-    pub(crate) fn has(&self, css: &str) -> bool {
-        self.select(css).is_some()
-    }
-
-    /// An attribute of the first match.
-    pub(crate) fn attr(&self, css: &str, name: &str) -> Option<String> {
-        self.select(css)?.value().attr(name).map(str::to_owned)
-    }
-
-    /// The text of the first match, white space folded, at most 300 characters: evidence for people.
-    pub(crate) fn evidence(&self, css: &str) -> Option<String> {
-        let text: String = self.select(css)?.text().collect();
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
-        (!text.is_empty()).then_some(text)
-    }
-
-    /// Names and values of a form's hidden fields.
-    pub(crate) fn hidden_fields(&self, form: &str) -> Vec<(String, String)> {
-        let Ok(selector) = Selector::parse(&format!("{form} input[type=hidden][name]")) else {
-            return Vec::new();
-        };
-        let field = |e: scraper::ElementRef<'_>| {
-            Some((
-                e.value().attr("name")?.to_owned(),
-                e.value().attr("value").unwrap_or_default().to_owned(),
-            ))
-        };
-        self.0.select(&selector).take(50).filter_map(field).collect()
-    }
-
-    /// WordPress' version as wp-admin's body class tells it (`version-6-8-7`).
-    pub(crate) fn wordpress_version(&self) -> Option<String> {
-        let body = self.select("body.wp-admin")?;
-        let version = body.value().classes().find_map(|c| c.strip_prefix("version-"))?;
-        let numbers: Vec<&str> = version
-            .split('-')
-            .take_while(|n| n.chars().all(|c| c.is_ascii_digit()))
-            .collect();
-        (!numbers.is_empty()).then(|| numbers.join("."))
     }
 }

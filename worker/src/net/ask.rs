@@ -31,21 +31,11 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn get(url: Url) -> Self {
-        Self {
-            method: Method::GET,
-            url,
-            headers: Vec::new(),
-            body: Body::Empty,
-        }
+        Self { method: Method::GET, url, headers: Vec::new(), body: Body::Empty }
     }
 
     pub(crate) fn post(url: Url, body: Body) -> Self {
-        Self {
-            method: Method::POST,
-            url,
-            headers: Vec::new(),
-            body,
-        }
+        Self { method: Method::POST, url, headers: Vec::new(), body }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {

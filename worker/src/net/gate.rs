@@ -17,6 +17,8 @@ use wpclone_service::networks::Networks;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// How long to wait after an accept that failed (no file descriptors, for example).
+const AFTER_FAULT: Duration = Duration::from_millis(100);
 /// Connections that one task may have open at once.
 const MAX_CONNECTIONS: usize = 128;
 /// Connections remembered for the network log.
@@ -54,11 +56,7 @@ impl Gate {
         let address = listener.local_addr()?;
         let visits = Arc::new(Mutex::new(VecDeque::new()));
         let serving = tokio::spawn(serve(listener, Arc::new(networks), Arc::clone(&visits)));
-        Ok(Self {
-            address,
-            visits,
-            _serving: AbortOnDropHandle::new(serving),
-        })
+        Ok(Self { address, visits, _serving: AbortOnDropHandle::new(serving) })
     }
 
     /// Where it listens.
@@ -70,21 +68,12 @@ impl Gate {
     pub(crate) fn latest(&self, host: &str, port: u16) -> Option<Outcome> {
         let host = host.trim_matches(['[', ']']);
         let visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
-        visits
-            .iter()
-            .rev()
-            .find(|v| v.host == host && v.port == port)
-            .map(|v| v.outcome.clone())
+        visits.iter().rev().find(|v| v.host == host && v.port == port).map(|v| v.outcome.clone())
     }
 
     /// All connections, for the network log.
     pub(crate) fn visits(&self) -> Vec<Visit> {
-        self.visits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
@@ -97,8 +86,13 @@ async fn serve(listener: TcpListener, networks: Arc<Networks>, visits: Arc<Mutex
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
-        let Ok((client, _)) = listener.accept().await else {
-            continue;
+        let client = match listener.accept().await {
+            Ok((client, _)) => client,
+            Err(error) => {
+                tracing::warn!(%error, "the gate cannot accept a connection");
+                tokio::time::sleep(AFTER_FAULT).await;
+                continue;
+            }
         };
         let (networks, visits) = (Arc::clone(&networks), Arc::clone(&visits));
         connections.spawn(async move {
@@ -170,17 +164,11 @@ async fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
 async fn connect(host: &str, port: u16, networks: &Networks) -> Result<TcpStream, Outcome> {
     let failed = |error: io::Error| Outcome::Failed(error.to_string());
     let slow = |_| Outcome::Failed("it did not answer in time".into());
-    let found = timeout(CONNECT_LIMIT, lookup_host((host, port)))
-        .await
-        .map_err(slow)?
-        .map_err(failed)?;
+    let found = timeout(CONNECT_LIMIT, lookup_host((host, port))).await.map_err(slow)?.map_err(failed)?;
     let all: Vec<SocketAddr> = found.take(16).collect();
     let allowed: Vec<SocketAddr> = all.iter().copied().filter(|a| networks.allow(a.ip())).collect();
     if allowed.is_empty() && !all.is_empty() {
         return Err(Outcome::Denied);
     }
-    timeout(CONNECT_LIMIT, TcpStream::connect(allowed.as_slice()))
-        .await
-        .map_err(slow)?
-        .map_err(failed)
+    timeout(CONNECT_LIMIT, TcpStream::connect(allowed.as_slice())).await.map_err(slow)?.map_err(failed)
 }

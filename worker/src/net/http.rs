@@ -22,14 +22,8 @@ const MAX_HOPS: usize = 5;
 /// Requests remembered for the network log.
 const MAX_LOG: usize = 300;
 /// Headers that somebody reads.
-const KEPT_HEADERS: [&str; 6] = [
-    "content-type",
-    "www-authenticate",
-    "cf-mitigated",
-    "retry-after",
-    "link",
-    "x-powered-by",
-];
+const KEPT_HEADERS: [&str; 6] =
+    ["content-type", "www-authenticate", "cf-mitigated", "retry-after", "link", "x-powered-by"];
 
 /// An HTTP client with the cookies of one session.
 pub(crate) struct Http {
@@ -58,14 +52,7 @@ impl Http {
         };
         let client = build(Some(Arc::clone(&jar)))?;
         let bare = build(None)?;
-        Ok(Self {
-            client,
-            bare,
-            jar,
-            gate,
-            limit,
-            log: Mutex::default(),
-        })
+        Ok(Self { client, bare, jar, gate, limit, log: Mutex::default() })
     }
 
     /// The client without cookies, for requests that bring their own proof.
@@ -128,9 +115,7 @@ impl Http {
     /// Why there was no answer. The gate knows better than the client, which sees only that the gate said no.
     fn explain(&self, error: &reqwest::Error, url: &Url) -> Problem {
         let host = url.host_str().unwrap_or_default();
-        let visit = url
-            .port_or_known_default()
-            .and_then(|port| self.gate.latest(host, port));
+        let visit = url.port_or_known_default().and_then(|port| self.gate.latest(host, port));
         match visit {
             Some(Outcome::Denied) => Problem::new(
                 Code::SiteNotAllowed,
@@ -147,10 +132,9 @@ impl Http {
                 )
             }
             _ => match certificate_fault(error) {
-                Some(why) => Problem::new(
-                    Code::TlsInvalid,
-                    format!("The certificate of {host} is not valid: {why}."),
-                ),
+                Some(why) => {
+                    Problem::new(Code::TlsInvalid, format!("The certificate of {host} is not valid: {why}."))
+                }
                 None => Problem::new(Code::SiteUnreachable, format!("{host} broke the connection off.")),
             },
         }
@@ -170,18 +154,9 @@ fn request(client: &Client, ask: &Ask) -> reqwest::Result<RequestBuilder> {
         Body::Empty => request,
         Body::Form(fields) => request.form(fields),
         Body::Json(value) => request.json(value),
-        Body::Upload {
-            fields,
-            field,
-            file_name,
-            file,
-        } => {
-            let part = Part::bytes(file.to_vec())
-                .file_name(*file_name)
-                .mime_str("application/zip")?;
-            let form = fields
-                .iter()
-                .fold(Form::new(), |form, (k, v)| form.text(k.clone(), v.clone()));
+        Body::Upload { fields, field, file_name, file } => {
+            let part = Part::bytes(file.to_vec()).file_name(*file_name).mime_str("application/zip")?;
+            let form = fields.iter().fold(Form::new(), |form, (k, v)| form.text(k.clone(), v.clone()));
             request.multipart(form.part(*field, part))
         }
     })
@@ -189,21 +164,10 @@ fn request(client: &Client, ask: &Ask) -> reqwest::Result<RequestBuilder> {
 
 async fn read(mut response: Response) -> reqwest::Result<Answer> {
     let (url, status) = (response.url().clone(), response.status().as_u16());
-    let header = |name: &str| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|v| v.to_str().ok())
-            .map(str::to_owned)
-    };
-    let headers = KEPT_HEADERS
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), header(name)?)))
-        .collect();
+    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let headers = KEPT_HEADERS.iter().filter_map(|name| Some(((*name).to_owned(), header(name)?))).collect();
     let is_redirect = response.status().is_redirection();
-    let location = header(LOCATION.as_str())
-        .filter(|_| is_redirect)
-        .and_then(|to| url.join(&to).ok());
+    let location = header(LOCATION.as_str()).filter(|_| is_redirect).and_then(|to| url.join(&to).ok());
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         let room = MAX_BODY - body.len();
@@ -212,25 +176,16 @@ async fn read(mut response: Response) -> reqwest::Result<Answer> {
             break;
         }
     }
-    Ok(Answer {
-        url,
-        status,
-        headers,
-        body: Bytes::from(body),
-        location,
-    })
+    Ok(Answer::new(url, status, headers, Bytes::from(body), location))
 }
 
 /// What is wrong with the certificate, when that is what stopped the request.
 fn certificate_fault(error: &reqwest::Error) -> Option<String> {
     let mut source = error.source();
     while let Some(cause) = source {
-        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| {
-            cause
-                .downcast_ref::<std::io::Error>()?
-                .get_ref()?
-                .downcast_ref::<rustls::Error>()
-        });
+        let tls = cause
+            .downcast_ref::<rustls::Error>()
+            .or_else(|| cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::InvalidCertificate(why)) => return Some(why.to_string()),
             Some(other) => return Some(other.to_string()),

@@ -4,8 +4,10 @@ mod answer;
 mod ask;
 mod gate;
 mod http;
+mod page;
 
-pub(crate) use answer::{Answer, Page};
+pub(crate) use answer::Answer;
 pub(crate) use ask::{Ask, Body};
 pub(crate) use gate::Gate;
 pub(crate) use http::Http;
+pub(crate) use page::Page;

@@ -16,55 +16,28 @@ async fn a_task_goes_from_its_acceptance_to_its_result() {
     assert_eq!(queue.task(id).await.state, State::Queued);
 
     let claim = queue.take().await;
-    assert_eq!(
-        (claim.lease.task, claim.step.as_str(), claim.stage),
-        (id, "setup", Stage::Browser)
-    );
+    assert_eq!((claim.lease.task, claim.step.as_str(), claim.stage), (id, "setup", Stage::Browser));
     assert_eq!(
         (claim.sealed_secrets.as_deref(), claim.traceparent.as_deref()),
         (Some("sealed"), Some("00-trace"))
     );
-    assert_eq!(
-        (claim.request.clone(), claim.owner.as_str()),
-        (new.request, "alice")
-    );
+    assert_eq!((claim.request.clone(), claim.owner.as_str()), (new.request, "alice"));
     let running = queue.task(id).await;
-    assert_eq!(
-        (running.state, running.steps[0].state),
-        (State::Running, State::Running)
-    );
+    assert_eq!((running.state, running.steps[0].state), (State::Running, State::Running));
     assert!(running.started_at.is_some() && running.finished_at.is_none());
 
-    let halfway = Progress {
-        percent: 50,
-        message: "Halfway.".into(),
-    };
-    assert!(
-        !queue
-            .heartbeat(&claim.lease, Some(&halfway))
-            .await
-            .unwrap()
-            .cancel
-    );
+    let halfway = Progress { percent: 50, message: "Halfway.".into() };
+    assert!(!queue.heartbeat(&claim.lease, Some(&halfway)).await.unwrap().cancel);
     assert_eq!(queue.task(id).await.progress, halfway);
 
     let output = StepOutput {
-        result: json!({"n": 12345678901234567_u64, "list": [], "s": "ö"})
-            .as_object()
-            .unwrap()
-            .clone(),
+        result: json!({"n": 12345678901234567_u64, "list": [], "s": "ö"}).as_object().unwrap().clone(),
         sealed_result: Some("sealed result".into()),
     };
-    assert_eq!(
-        queue.complete(&claim.lease, &output).await.unwrap(),
-        Completed::Finished
-    );
+    assert_eq!(queue.complete(&claim.lease, &output).await.unwrap(), Completed::Finished);
     let done = queue.task(id).await;
     assert_eq!((done.state, done.progress.percent), (State::Succeeded, 100));
-    assert_eq!(
-        (done.result, done.sealed_result),
-        (Some(output.result), output.sealed_result)
-    );
+    assert_eq!((done.result, done.sealed_result), (Some(output.result), output.sealed_result));
     assert!(done.version > running.version && done.finished_at.is_some());
     queue.nothing_ready().await;
 }
@@ -92,10 +65,7 @@ async fn a_token_is_never_below_the_clock() {
     let before: Vec<u64> = redis.ask("TIME").await;
     queue.accept(&task("a.example")).await;
     let token = queue.take().await.lease.token;
-    assert!(
-        token >= before[0] * 1_000_000 + before[1],
-        "a Redis that lost everything gives no old token"
-    );
+    assert!(token >= before[0] * 1_000_000 + before[1], "a Redis that lost everything gives no old token");
 }
 
 #[tokio::test]
@@ -129,12 +99,7 @@ async fn refused_everywhere(queue: &wpclone_queue::Queue, lease: &wpclone_queue:
     let lost = |r: Result<(), QueueError>| assert!(matches!(r, Err(QueueError::LeaseLost)), "{r:?}");
     lost(queue.heartbeat(lease, None).await.map(drop));
     lost(queue.complete(lease, &StepOutput::default()).await.map(drop));
-    lost(
-        queue
-            .fail(lease, &problem(wpclone_task::Code::SiteUnreachable))
-            .await
-            .map(drop),
-    );
+    lost(queue.fail(lease, &problem(wpclone_task::Code::SiteUnreachable)).await.map(drop));
     lost(queue.cancelled(lease).await);
     lost(queue.release(lease).await);
 }
@@ -180,14 +145,8 @@ async fn priority_comes_before_age_within_its_minutes() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let (old, urgent) = (task("a.example"), task("b.example"));
-    queue
-        .enqueue_as(&old, &plan("browser a"), sites(&["a.example"]), 0)
-        .await
-        .unwrap();
-    queue
-        .enqueue_as(&urgent, &plan("browser a"), sites(&["b.example"]), 5)
-        .await
-        .unwrap();
+    queue.enqueue_as(&old, &plan("browser a"), sites(&["a.example"]), 0).await.unwrap();
+    queue.enqueue_as(&urgent, &plan("browser a"), sites(&["b.example"]), 5).await.unwrap();
     let tasks = [queue.take().await.lease.task, queue.take().await.lease.task];
     assert_eq!(tasks, [urgent.id, old.id]);
 }
@@ -197,21 +156,9 @@ async fn a_worker_gets_only_steps_of_its_stages() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     queue.accept(&task("a.example")).await;
-    assert!(
-        queue
-            .claim("w1", &[Stage::Provisioning, Stage::Transfer])
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(queue.claim("w1", &[Stage::Provisioning, Stage::Transfer]).await.unwrap().is_none());
     assert!(queue.claim("w1", &[]).await.unwrap().is_none());
-    assert!(
-        queue
-            .claim("w1", &[Stage::Transfer, Stage::Browser])
-            .await
-            .unwrap()
-            .is_some()
-    );
+    assert!(queue.claim("w1", &[Stage::Transfer, Stage::Browser]).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -220,49 +167,23 @@ async fn parallel_steps_join_once_before_the_next_phase() {
     let queue = redis.queue();
     let new = task("a.example");
     let steps = plan("provisioning provision, browser prepare | transfer move | browser look");
-    queue
-        .enqueue_as(&new, &steps, sites(&["a.example"]), 0)
-        .await
-        .unwrap();
+    queue.enqueue_as(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
     let (a, b) = (queue.take().await, queue.take().await);
     queue.nothing_ready().await;
-    let out = |v: serde_json::Value| StepOutput {
-        result: v.as_object().unwrap().clone(),
-        sealed_result: None,
-    };
-    assert_eq!(
-        queue
-            .complete(&b.lease, &out(json!({"a": 1, "b": 1})))
-            .await
-            .unwrap(),
-        Completed::Advanced
-    );
+    let out =
+        |v: serde_json::Value| StepOutput { result: v.as_object().unwrap().clone(), sealed_result: None };
+    assert_eq!(queue.complete(&b.lease, &out(json!({"a": 1, "b": 1}))).await.unwrap(), Completed::Advanced);
     queue.nothing_ready().await;
-    assert_eq!(
-        queue.complete(&a.lease, &out(json!({"c": 2}))).await.unwrap(),
-        Completed::Advanced
-    );
+    assert_eq!(queue.complete(&a.lease, &out(json!({"c": 2}))).await.unwrap(), Completed::Advanced);
     let moved = queue.take().await;
     queue.nothing_ready().await;
-    assert_eq!(
-        (moved.step.as_str(), moved.stage, moved.lease.step),
-        ("move", Stage::Transfer, 2)
-    );
+    assert_eq!((moved.step.as_str(), moved.stage, moved.lease.step), ("move", Stage::Transfer, 2));
     assert_eq!(queue.task(new.id).await.state, State::Running);
-    assert_eq!(
-        queue.complete(&moved.lease, &out(json!({"b": 3}))).await.unwrap(),
-        Completed::Advanced
-    );
+    assert_eq!(queue.complete(&moved.lease, &out(json!({"b": 3}))).await.unwrap(), Completed::Advanced);
     let look = queue.take().await;
-    assert_eq!(
-        queue.complete(&look.lease, &out(json!({}))).await.unwrap(),
-        Completed::Finished
-    );
+    assert_eq!(queue.complete(&look.lease, &out(json!({}))).await.unwrap(), Completed::Finished);
     let task = queue.task(new.id).await;
-    assert_eq!(
-        serde_json::to_value(task.result).unwrap(),
-        json!({"a": 1, "b": 3, "c": 2})
-    );
+    assert_eq!(serde_json::to_value(task.result).unwrap(), json!({"a": 1, "b": 3, "c": 2}));
     assert!(task.steps.iter().all(|s| s.state == State::Succeeded));
 }
 
@@ -276,38 +197,21 @@ async fn too_much_is_refused_and_nothing_is_stored() {
     assert_eq!(redis.ask::<u64>("DBSIZE").await, 0);
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    let output = StepOutput {
-        result: Default::default(),
-        sealed_result: Some("x".repeat(32 << 10)),
-    };
-    assert!(matches!(
-        queue.complete(&claim.lease, &output).await,
-        Err(QueueError::TooLarge(_))
-    ));
+    let output = StepOutput { result: Default::default(), sealed_result: Some("x".repeat(32 << 10)) };
+    assert!(matches!(queue.complete(&claim.lease, &output).await, Err(QueueError::TooLarge(_))));
     queue.done(&claim).await;
 }
 
 #[tokio::test]
 async fn queues_of_different_names_know_nothing_of_each_other() {
     let redis = Redis::start().await;
-    let (one, two) = (
-        redis.queue(),
-        redis.queue_with(QueueOptions {
-            name: "other".into(),
-            ..Default::default()
-        }),
-    );
+    let (one, two) =
+        (redis.queue(), redis.queue_with(QueueOptions { name: "other".into(), ..Default::default() }));
     one.accept(&task("a.example")).await;
     two.nothing_ready().await;
     one.take().await;
     assert!(
-        wpclone_queue::Queue::new(
-            &redis.url(),
-            QueueOptions {
-                name: "a}b".into(),
-                ..Default::default()
-            }
-        )
-        .is_err()
+        wpclone_queue::Queue::new(&redis.url(), QueueOptions { name: "a}b".into(), ..Default::default() })
+            .is_err()
     );
 }

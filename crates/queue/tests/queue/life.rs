@@ -10,11 +10,8 @@ use crate::model::{Model, Place, Step, Task};
 use crate::support::*;
 
 const SITES: [&str; 3] = ["a.example", "b.example", "c.example"];
-const PLANS: [&str; 3] = [
-    "browser x",
-    "browser x, browser y | browser z",
-    "browser x | browser y, browser z",
-];
+const PLANS: [&str; 3] =
+    ["browser x", "browser x, browser y | browser z", "browser x | browser y, browser z"];
 
 /// What happens next; the numbers choose among the tasks or leases there are, dead ones included.
 #[derive(Debug, Clone)]
@@ -97,10 +94,7 @@ impl World<'_> {
     }
 
     async fn enqueue(&mut self, chosen: usize, steps: &str) {
-        let on: Vec<&str> = (0..3)
-            .filter(|n| chosen & (1 << n) != 0)
-            .map(|n| SITES[n])
-            .collect();
+        let on: Vec<&str> = (0..3).filter(|n| chosen & (1 << n) != 0).map(|n| SITES[n]).collect();
         let new = task("x.example");
         let plan = plan(steps);
         self.queue.enqueue_as(&new, &plan, sites(&on), 0).await.unwrap();
@@ -113,10 +107,7 @@ impl World<'_> {
             percent: 0,
             best: 0,
         };
-        let steps = plan
-            .iter()
-            .enumerate()
-            .flat_map(|(phase, steps)| steps.iter().map(move |_| step(phase)));
+        let steps = plan.iter().enumerate().flat_map(|(phase, steps)| steps.iter().map(move |_| step(phase)));
         self.model.tasks.push(Task {
             id: new.id,
             sites: on,
@@ -132,30 +123,19 @@ impl World<'_> {
     async fn claim(&mut self) -> Option<Claim> {
         let claim = self.queue.claim("w", &[Stage::Browser]).await.unwrap();
         let got = claim.as_ref().map(|c| {
-            let n = self
-                .model
-                .tasks
-                .iter()
-                .position(|t| t.id == c.lease.task)
-                .unwrap();
+            let n = self.model.tasks.iter().position(|t| t.id == c.lease.task).unwrap();
             (n, c.lease.step as usize)
         });
         assert_eq!(got, self.model.next(), "the first that is ready");
         let claim = claim?;
-        assert!(
-            self.leases.iter().all(|old| old.lease.token < claim.lease.token),
-            "tokens rise"
-        );
+        assert!(self.leases.iter().all(|old| old.lease.token < claim.lease.token), "tokens rise");
         let task = self.model.task_of(&claim);
         task.state = State::Running;
         let step = task.step_of(&claim);
         assert_eq!((claim.attempts, claim.crashes), (step.attempts, step.crashes));
         step.best = step.best.max(step.percent);
         (step.percent, step.begun) = (0, true);
-        step.place = Place::Leased {
-            token: claim.lease.token,
-            over: false,
-        };
+        step.place = Place::Leased { token: claim.lease.token, over: false };
         self.leases.push(claim.clone());
         Some(claim)
     }
@@ -188,10 +168,7 @@ impl World<'_> {
         let ending = task.ending;
         let lost = match turn {
             Turn::Heartbeat { percent, .. } => {
-                let progress = Progress {
-                    percent: *percent,
-                    message: "On it.".into(),
-                };
+                let progress = Progress { percent: *percent, message: "On it.".into() };
                 let beat = self.queue.heartbeat(&claim.lease, Some(&progress)).await;
                 if alive {
                     assert_eq!(beat.as_ref().unwrap().cancel, ending.is_some());
@@ -211,16 +188,9 @@ impl World<'_> {
                 done.err()
             }
             Turn::Fail { again, .. } => {
-                let code = if *again {
-                    Code::SiteUnreachable
-                } else {
-                    Code::CapMissing
-                };
+                let code = if *again { Code::SiteUnreachable } else { Code::CapMissing };
                 // An hour's wait ends the task; this one keeps the step delayed until the model makes it due.
-                let failed = self
-                    .queue
-                    .fail(&claim.lease, &problem(code).with("retry_after", 300))
-                    .await;
+                let failed = self.queue.fail(&claim.lease, &problem(code).with("retry_after", 300)).await;
                 if alive {
                     let failed = failed.as_ref().unwrap();
                     match task.failed(claim, *again) {
@@ -278,10 +248,7 @@ impl World<'_> {
         let open = self.model.tasks.iter().filter(|t| t.state == State::Running);
         let mut busy: Vec<_> = open.flat_map(|t| &t.sites).collect();
         busy.sort();
-        assert!(
-            busy.windows(2).all(|pair| pair[0] != pair[1]),
-            "two tasks on one site: {busy:?}"
-        );
+        assert!(busy.windows(2).all(|pair| pair[0] != pair[1]), "two tasks on one site: {busy:?}");
     }
 
     /// Everybody works well from now on: every task comes to its end, each of them as the model says.
@@ -309,37 +276,22 @@ impl World<'_> {
         self.compare().await; // no end was changed by anything after it
         let depth = self.queue.stats().await.unwrap().stages[&Stage::Browser];
         assert_eq!(depth, Default::default(), "nothing is left in any queue");
-        assert_eq!(
-            self.redis.ask::<Vec<String>>("KEYS *:site*:*").await,
-            [""; 0],
-            "no lock is left"
-        );
+        assert_eq!(self.redis.ask::<Vec<String>>("KEYS *:site*:*").await, [""; 0], "no lock is left");
     }
 }
 
 #[test]
 fn whatever_happens_the_queue_does_what_its_model_does() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = runtime.block_on(Redis::start());
     runtime.block_on(redis.ask::<()>("CONFIG SET appendfsync no"));
-    let config = Config {
-        cases: 60,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
     let lives = prop::collection::vec(turn(), 20..80);
     let outcome = TestRunner::new(config).run(&lives, |turns| {
         runtime.block_on(async {
             redis.ask::<()>("FLUSHALL").await;
-            let mut world = World {
-                redis: &redis,
-                queue: redis.queue(),
-                model: Model::default(),
-                leases: Vec::new(),
-            };
+            let mut world =
+                World { redis: &redis, queue: redis.queue(), model: Model::default(), leases: Vec::new() };
             for turn in &turns {
                 world.turn(turn).await;
             }

@@ -90,11 +90,7 @@ impl Task {
             return Completed::Finished;
         }
         if self.ending.is_some() {
-            return if self.conclude() {
-                Completed::Finished
-            } else {
-                Completed::Advanced
-            };
+            return if self.conclude() { Completed::Finished } else { Completed::Advanced };
         }
         if self.steps.iter().filter(|s| s.phase == self.phase).all(done) {
             self.phase += 1;
@@ -111,11 +107,7 @@ impl Task {
         if let Some(ending) = ending {
             step.place = Place::Ended(ending);
             self.conclude();
-            return Some(if ending == State::Cancelled {
-                Failed::Cancelled
-            } else {
-                Failed::Dead
-            });
+            return Some(if ending == State::Cancelled { Failed::Cancelled } else { Failed::Dead });
         }
         if again && step.attempts < 3 {
             step.place = Place::Delayed { due: false };
@@ -152,11 +144,7 @@ impl Model {
             let blocks =
                 |t: &Task| !t.state.is_final() && t.sites.iter().any(|s| self.tasks[n].sites.contains(s));
             let turn = waits(&self.tasks[n])
-                && !self
-                    .tasks
-                    .iter()
-                    .enumerate()
-                    .any(|(m, t)| m != n && blocks(t) && (t.started || m < n));
+                && !self.tasks.iter().enumerate().any(|(m, t)| m != n && blocks(t) && (t.started || m < n));
             if turn {
                 self.tasks[n].started = true;
                 self.tasks[n].begin_phase();

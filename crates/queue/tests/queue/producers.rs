@@ -16,47 +16,19 @@ async fn a_repeated_request_is_the_same_task() {
     let first = idempotent(task("a.example"), "k", &["new", "old"]);
     queue.accept(&first).await;
     let same = Enqueued::Same(first.id);
+    assert_eq!(queue.enqueue(&idempotent(task("a.example"), "k", &["new", "old"])).await.unwrap(), same);
+    assert_eq!(queue.enqueue(&idempotent(task("a.example"), "k", &["newer", "new"])).await.unwrap(), same);
     assert_eq!(
-        queue
-            .enqueue(&idempotent(task("a.example"), "k", &["new", "old"]))
-            .await
-            .unwrap(),
-        same
-    );
-    assert_eq!(
-        queue
-            .enqueue(&idempotent(task("a.example"), "k", &["newer", "new"]))
-            .await
-            .unwrap(),
-        same
-    );
-    assert_eq!(
-        queue
-            .enqueue(&idempotent(task("b.example"), "k", &["other", "old"]))
-            .await
-            .unwrap(),
+        queue.enqueue(&idempotent(task("b.example"), "k", &["other", "old"])).await.unwrap(),
         Enqueued::Mismatch
     );
     assert!(matches!(
-        queue
-            .enqueue(&owned(idempotent(task("b.example"), "k", &["other"]), "bob"))
-            .await
-            .unwrap(),
+        queue.enqueue(&owned(idempotent(task("b.example"), "k", &["other"]), "bob")).await.unwrap(),
         Enqueued::New(_)
     ));
-    assert_eq!(
-        queue.enqueue(&first).await.unwrap(),
-        Enqueued::New(first.id),
-        "the same call again"
-    );
+    assert_eq!(queue.enqueue(&first).await.unwrap(), Enqueued::New(first.id), "the same call again");
     queue.done(&queue.take().await).await;
-    assert_eq!(
-        queue
-            .enqueue(&idempotent(task("a.example"), "k", &["new"]))
-            .await
-            .unwrap(),
-        same
-    );
+    assert_eq!(queue.enqueue(&idempotent(task("a.example"), "k", &["new"])).await.unwrap(), same);
 }
 
 #[tokio::test]
@@ -75,9 +47,7 @@ async fn a_task_handed_in_twice_is_one_task() {
 async fn fifty_at_once_with_one_key_make_one_task() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    let tasks: Vec<_> = (0..50)
-        .map(|_| idempotent(task("a.example"), "k", &["f"]))
-        .collect();
+    let tasks: Vec<_> = (0..50).map(|_| idempotent(task("a.example"), "k", &["f"])).collect();
     let answers = join_all(tasks.iter().map(|t| queue.enqueue(t))).await;
     let mut new = 0;
     let ids: HashSet<TaskId> = answers
@@ -104,20 +74,14 @@ async fn lists_are_newest_first_filtered_and_paged() {
     for n in 0..12 {
         ids.push(
             queue
-                .accept(&owned(
-                    task(&format!("s{n}.example/Shop")),
-                    if n % 3 == 0 { "bob" } else { "alice" },
-                ))
+                .accept(&owned(task(&format!("s{n}.example/Shop")), if n % 3 == 0 { "bob" } else { "alice" }))
                 .await,
         );
     }
     ids.reverse();
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
-        let page = queue
-            .list(&Filter::default(), cursor.as_deref(), 5)
-            .await
-            .unwrap();
+        let page = queue.list(&Filter::default(), cursor.as_deref(), 5).await.unwrap();
         assert!(page.tasks.len() <= 5);
         seen.extend(page.tasks.iter().map(|t| t.id));
         cursor = page.next;
@@ -127,84 +91,21 @@ async fn lists_are_newest_first_filtered_and_paged() {
     }
     assert_eq!(seen, ids);
     let count = async |filter: Filter| queue.list(&filter, None, 100).await.unwrap().tasks.len();
-    assert_eq!(
-        count(Filter {
-            owner: Some("bob".into()),
-            ..Default::default()
-        })
-        .await,
-        4
-    );
-    assert_eq!(
-        count(Filter {
-            owner: Some("carol".into()),
-            ..Default::default()
-        })
-        .await,
-        0
-    );
-    assert_eq!(
-        count(Filter {
-            owner: Some(String::new()),
-            ..Default::default()
-        })
-        .await,
-        0
-    );
-    assert_eq!(
-        count(Filter {
-            kind: Some(Kind::CreateAppPassword),
-            ..Default::default()
-        })
-        .await,
-        0
-    );
-    assert_eq!(
-        count(Filter {
-            search: Some("S1".into()),
-            ..Default::default()
-        })
-        .await,
-        3
-    );
-    assert_eq!(
-        count(Filter {
-            search: Some("/shop".into()),
-            ..Default::default()
-        })
-        .await,
-        12
-    );
-    assert_eq!(
-        count(Filter {
-            search: Some(ids[0].to_string()),
-            ..Default::default()
-        })
-        .await,
-        1
-    );
+    assert_eq!(count(Filter { owner: Some("bob".into()), ..Default::default() }).await, 4);
+    assert_eq!(count(Filter { owner: Some("carol".into()), ..Default::default() }).await, 0);
+    assert_eq!(count(Filter { owner: Some(String::new()), ..Default::default() }).await, 0);
+    assert_eq!(count(Filter { kind: Some(Kind::CreateAppPassword), ..Default::default() }).await, 0);
+    assert_eq!(count(Filter { search: Some("S1".into()), ..Default::default() }).await, 3);
+    assert_eq!(count(Filter { search: Some("/shop".into()), ..Default::default() }).await, 12);
+    assert_eq!(count(Filter { search: Some(ids[0].to_string()), ..Default::default() }).await, 1);
     queue.done(&queue.take().await).await;
     queue.take().await;
-    let in_state = |state| Filter {
-        state: Some(state),
-        owner: None,
-        ..Default::default()
-    };
+    let in_state = |state| Filter { state: Some(state), owner: None, ..Default::default() };
     assert_eq!(count(in_state(State::Succeeded)).await, 1);
     assert_eq!(count(in_state(State::Running)).await, 1);
     assert_eq!(count(in_state(State::Queued)).await, 10);
-    assert_eq!(
-        count(Filter {
-            owner: Some("bob".into()),
-            ..in_state(State::Queued)
-        })
-        .await,
-        3
-    );
-    assert!(matches!(
-        queue.list(&Filter::default(), Some("x"), 5).await,
-        Err(QueueError::BadCursor)
-    ));
+    assert_eq!(count(Filter { owner: Some("bob".into()), ..in_state(State::Queued) }).await, 3);
+    assert!(matches!(queue.list(&Filter::default(), Some("x"), 5).await, Err(QueueError::BadCursor)));
 }
 
 #[tokio::test]
@@ -215,10 +116,7 @@ async fn a_search_looks_at_a_bounded_number_and_goes_on_from_there() {
     for n in 0..600 {
         queue.accept(&task(&format!("s{n}.example"))).await;
     }
-    let filter = Filter {
-        search: Some("needle".into()),
-        ..Default::default()
-    };
+    let filter = Filter { search: Some("needle".into()), ..Default::default() };
     let first = queue.list(&filter, None, 10).await.unwrap();
     assert!(first.tasks.is_empty());
     let second = queue.list(&filter, Some(&first.next.unwrap()), 10).await.unwrap();
@@ -232,39 +130,16 @@ async fn every_turn_of_a_task_is_an_event() {
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    queue
-        .heartbeat(
-            &claim.lease,
-            Some(&Progress {
-                percent: 10,
-                message: "On it.".into(),
-            }),
-        )
-        .await
-        .unwrap();
-    queue
-        .heartbeat(
-            &claim.lease,
-            Some(&Progress {
-                percent: 10,
-                message: "On it.".into(),
-            }),
-        )
-        .await
-        .unwrap();
-    queue
-        .fail(&claim.lease, &problem(Code::SiteUnreachable))
-        .await
-        .unwrap();
+    queue.heartbeat(&claim.lease, Some(&Progress { percent: 10, message: "On it.".into() })).await.unwrap();
+    queue.heartbeat(&claim.lease, Some(&Progress { percent: 10, message: "On it.".into() })).await.unwrap();
+    queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap();
     redis.make_due(&claim).await;
     queue.sweep().await.unwrap();
     queue.done(&queue.take().await).await;
 
     let events = queue.events(id, None, 100).await.unwrap();
-    let told: Vec<_> = events
-        .iter()
-        .map(|e| (e.event.state, e.event.progress.percent, e.event.code.as_deref()))
-        .collect();
+    let told: Vec<_> =
+        events.iter().map(|e| (e.event.state, e.event.progress.percent, e.event.code.as_deref())).collect();
     assert_eq!(
         told,
         [
@@ -283,10 +158,7 @@ async fn every_turn_of_a_task_is_an_event() {
     let rest = queue.events(id, Some(&events[2].id), 100).await.unwrap();
     assert_eq!(rest, events[3..]);
     assert_eq!(queue.events(id, None, 2).await.unwrap(), events[..2]);
-    assert!(matches!(
-        queue.events(id, Some("x"), 2).await,
-        Err(QueueError::BadCursor)
-    ));
+    assert!(matches!(queue.events(id, Some("x"), 2).await, Err(QueueError::BadCursor)));
 }
 
 #[tokio::test]
@@ -296,25 +168,16 @@ async fn events_are_capped() {
     let id = queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
     for n in 0..520 {
-        let progress = Progress {
-            percent: 1,
-            message: format!("Step {n}."),
-        };
+        let progress = Progress { percent: 1, message: format!("Step {n}.") };
         queue.heartbeat(&claim.lease, Some(&progress)).await.unwrap();
     }
-    assert_eq!(
-        redis.ask::<u64>(&format!("XLEN {{wpclone}}:events:{id}")).await,
-        500
-    );
+    assert_eq!(redis.ask::<u64>(&format!("XLEN {{wpclone}}:events:{id}")).await, 500);
 }
 
 #[tokio::test]
 async fn an_unknown_task_is_unknown() {
     let redis = Redis::start().await;
-    assert!(matches!(
-        redis.queue().get(TaskId::new()).await.unwrap(),
-        Found::Unknown
-    ));
+    assert!(matches!(redis.queue().get(TaskId::new()).await.unwrap(), Found::Unknown));
 }
 
 #[tokio::test]
@@ -334,7 +197,5 @@ async fn work_and_changes_are_signalled_to_all_who_listen() {
 
 pub(crate) async fn heard(receiver: &mut Receiver<Signal>, wanted: Signal) {
     let listen = async { while receiver.recv().await.expect("the queue is there") != wanted {} };
-    tokio::time::timeout(std::time::Duration::from_secs(20), listen)
-        .await
-        .expect("the signal comes");
+    tokio::time::timeout(std::time::Duration::from_secs(20), listen).await.expect("the signal comes");
 }

@@ -20,20 +20,10 @@ async fn a_flushed_redis_needs_no_operator() {
     let lost = queue.take().await;
     redis.ask::<()>("FLUSHALL").await;
     redis.ask::<()>("SCRIPT FLUSH").await;
-    assert!(matches!(
-        queue.heartbeat(&lost.lease, None).await,
-        Err(QueueError::LeaseLost)
-    ));
+    assert!(matches!(queue.heartbeat(&lost.lease, None).await, Err(QueueError::LeaseLost)));
     queue.sweep().await.unwrap();
     queue.stats().await.unwrap();
-    assert!(
-        queue
-            .list(&Default::default(), None, 5)
-            .await
-            .unwrap()
-            .tasks
-            .is_empty()
-    );
+    assert!(queue.list(&Default::default(), None, 5).await.unwrap().tasks.is_empty());
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
     assert!(claim.lease.token > lost.lease.token);
@@ -84,15 +74,7 @@ async fn a_killed_redis_loses_nothing_that_was_acknowledged() {
     heard(&mut signals, Signal::Reconnected).await;
     for id in &accepted {
         let state = queue.task(*id).await.state;
-        assert_eq!(
-            state,
-            if done.contains(id) {
-                State::Succeeded
-            } else {
-                State::Queued
-            },
-            "{id}"
-        );
+        assert_eq!(state, if done.contains(id) { State::Succeeded } else { State::Queued }, "{id}");
     }
     while let Some(claim) = queue.claim("w", Stage::ALL).await.unwrap() {
         queue.done(&claim).await;
@@ -109,10 +91,7 @@ async fn a_full_redis_takes_no_new_task_and_finishes_the_old() {
     let id = queue.accept(&task("a.example")).await;
     redis.ask::<()>("CONFIG SET maxmemory 1").await;
     let refused = task("b.example");
-    assert!(matches!(
-        queue.enqueue(&refused).await,
-        Err(QueueError::Unavailable(_))
-    ));
+    assert!(matches!(queue.enqueue(&refused).await, Err(QueueError::Unavailable(_))));
     let keys: Vec<String> = redis.ask(&format!("KEYS *{}*", refused.id)).await;
     assert!(keys.is_empty(), "refused as a whole");
     let claim = queue.take().await;
@@ -134,18 +113,10 @@ async fn a_task_that_cannot_be_read_is_ended_and_blocks_nobody() {
     let of_wrong_type = queue.accept(&task("d.example")).await;
     let good = queue.accept(&task("e.example")).await;
     let behind = queue.accept(&task("b.example")).await;
-    redis
-        .ask::<()>(&format!(
-            "HSET {{wpclone}}:task:{of_another_time} request {{\"kind\":\"fly\"}}"
-        ))
-        .await;
-    redis
-        .ask::<()>(&format!("HSET {{wpclone}}:task:{broken} plan [["))
-        .await;
+    redis.ask::<()>(&format!("HSET {{wpclone}}:task:{of_another_time} request {{\"kind\":\"fly\"}}")).await;
+    redis.ask::<()>(&format!("HSET {{wpclone}}:task:{broken} plan [[")).await;
     redis.ask::<()>(&format!("DEL {{wpclone}}:task:{vanished}")).await;
-    redis
-        .ask::<()>(&format!("SET {{wpclone}}:task:{of_wrong_type} x"))
-        .await;
+    redis.ask::<()>(&format!("SET {{wpclone}}:task:{of_wrong_type} x")).await;
     let claim = queue.take().await;
     assert_eq!(claim.lease.task, good);
     queue.done(&claim).await;
@@ -156,23 +127,15 @@ async fn a_task_that_cannot_be_read_is_ended_and_blocks_nobody() {
     let sites: Vec<String> = redis.ask("ZRANGE {wpclone}:sites 0 -1").await;
     queue.sweep().await.unwrap();
     for site in sites {
-        redis
-            .ask::<()>(&format!("ZADD {{wpclone}}:sites XX 1 {site}"))
-            .await;
+        redis.ask::<()>(&format!("ZADD {{wpclone}}:sites XX 1 {site}")).await;
     }
     queue.sweep().await.unwrap();
     for id in [of_another_time, broken] {
-        let ended: (String, String) = redis
-            .ask(&format!("HMGET {{wpclone}}:task:{id} state problem"))
-            .await;
+        let ended: (String, String) = redis.ask(&format!("HMGET {{wpclone}}:task:{id} state problem")).await;
         assert_eq!(ended.0, "failed");
         assert!(ended.1.contains(Code::WorkerFault.as_str()));
     }
-    assert_eq!(
-        queue.take().await.lease.task,
-        behind,
-        "the lock on its site was freed"
-    );
+    assert_eq!(queue.take().await.lease.task, behind, "the lock on its site was freed");
 }
 
 #[tokio::test]
@@ -182,10 +145,7 @@ async fn a_redis_that_is_away_is_said_to_be() {
     let id = queue.accept(&task("a.example")).await;
     redis.kill();
     assert!(matches!(queue.get(id).await, Err(QueueError::Unavailable(_))));
-    assert!(matches!(
-        queue.claim("w", Stage::ALL).await,
-        Err(QueueError::Unavailable(_))
-    ));
+    assert!(matches!(queue.claim("w", Stage::ALL).await, Err(QueueError::Unavailable(_))));
     redis.restart().await;
     assert!(matches!(queue.get(id).await.unwrap(), Found::Task(_)));
 }
@@ -209,9 +169,8 @@ async fn a_worker_that_looks_after_it_listens_misses_nothing() {
         }
         if done < 50 {
             // No poll in between: a wake-up that fell between would be missed here.
-            let _ = tokio::time::timeout(Duration::from_secs(20), signals.recv())
-                .await
-                .expect("a signal comes");
+            let _ =
+                tokio::time::timeout(Duration::from_secs(20), signals.recv()).await.expect("a signal comes");
         }
     }
     producer.await.unwrap();

@@ -8,10 +8,7 @@ use wpclone_task::{Code, Progress, Stage, State, TaskId};
 use crate::support::*;
 
 fn percent(percent: u8) -> Progress {
-    Progress {
-        percent,
-        message: format!("At {percent}."),
-    }
+    Progress { percent, message: format!("At {percent}.") }
 }
 
 #[tokio::test]
@@ -21,22 +18,13 @@ async fn what_an_earlier_attempt_altered_is_said_at_the_end() {
     let id = queue.accept(&task("a.example")).await;
     let first = queue.take().await;
     queue.changed(&first.lease, true).await.unwrap();
-    queue
-        .fail(&first.lease, &problem(Code::SiteUnreachable))
-        .await
-        .unwrap();
-    assert!(
-        queue.changed(&first.lease, false).await.is_err(),
-        "an old token notes nothing"
-    );
+    queue.fail(&first.lease, &problem(Code::SiteUnreachable)).await.unwrap();
+    assert!(queue.changed(&first.lease, false).await.is_err(), "an old token notes nothing");
     for _ in 0..2 {
         redis.make_due(&first).await;
         queue.sweep().await.unwrap();
         let claim = queue.take().await;
-        queue
-            .fail(&claim.lease, &problem(Code::SiteUnreachable))
-            .await
-            .unwrap();
+        queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap();
     }
     assert!(queue.task(id).await.problem.unwrap().changed_target);
 }
@@ -49,36 +37,22 @@ async fn a_failure_worth_it_is_tried_three_times_with_growing_pauses() {
     for (attempt, longest) in [(0, 2), (1, 4)] {
         let claim = queue.take().await;
         assert_eq!(claim.attempts, attempt);
-        let Failed::Retrying(delay) = queue
-            .fail(&claim.lease, &problem(Code::SiteUnreachable))
-            .await
-            .unwrap()
+        let Failed::Retrying(delay) =
+            queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap()
         else {
             panic!("it is tried again");
         };
         assert!(delay <= Duration::from_secs(longest), "{delay:?}");
         queue.nothing_ready().await;
         let task = queue.task(id).await;
-        assert_eq!(
-            (task.state, task.steps[0].attempts),
-            (State::Running, attempt + 1)
-        );
+        assert_eq!((task.state, task.steps[0].attempts), (State::Running, attempt + 1));
         redis.make_due(&claim).await;
         assert_eq!(queue.sweep().await.unwrap().promoted, 1);
     }
     let last = queue.take().await;
-    assert_eq!(
-        queue
-            .fail(&last.lease, &problem(Code::SiteUnreachable))
-            .await
-            .unwrap(),
-        Failed::Dead
-    );
+    assert_eq!(queue.fail(&last.lease, &problem(Code::SiteUnreachable)).await.unwrap(), Failed::Dead);
     let task = queue.task(id).await;
-    assert_eq!(
-        (task.state, task.steps[0].state, task.steps[0].attempts),
-        (State::Failed, State::Failed, 3)
-    );
+    assert_eq!((task.state, task.steps[0].state, task.steps[0].attempts), (State::Failed, State::Failed, 3));
     assert_eq!(task.problem.unwrap().code, Code::SiteUnreachable);
     queue.nothing_ready().await;
     assert_eq!(queue.counters().await.unwrap()["dead_total:SITE_UNREACHABLE"], 1);
@@ -90,10 +64,7 @@ async fn a_delayed_step_is_not_promoted_before_its_time() {
     let queue = redis.queue();
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    queue
-        .fail(&claim.lease, &problem(Code::Deadline).with("retry_after", 60))
-        .await
-        .unwrap();
+    queue.fail(&claim.lease, &problem(Code::Deadline).with("retry_after", 60)).await.unwrap();
     assert_eq!(queue.sweep().await.unwrap(), Default::default());
     assert_eq!(queue.stats().await.unwrap().stages[&Stage::Browser].delayed, 1);
 }
@@ -104,13 +75,7 @@ async fn what_a_site_refused_is_never_tried_again() {
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    assert_eq!(
-        queue
-            .fail(&claim.lease, &problem(Code::AuthBadCredentials))
-            .await
-            .unwrap(),
-        Failed::Dead
-    );
+    assert_eq!(queue.fail(&claim.lease, &problem(Code::AuthBadCredentials)).await.unwrap(), Failed::Dead);
     assert_eq!(queue.task(id).await.state, State::Failed);
 }
 
@@ -121,22 +86,13 @@ async fn a_lost_session_is_tried_once_more() {
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
     assert!(matches!(
-        queue
-            .fail(&claim.lease, &problem(Code::SessionLost))
-            .await
-            .unwrap(),
+        queue.fail(&claim.lease, &problem(Code::SessionLost)).await.unwrap(),
         Failed::Retrying(_)
     ));
     redis.make_due(&claim).await;
     queue.sweep().await.unwrap();
     let claim = queue.take().await;
-    assert_eq!(
-        queue
-            .fail(&claim.lease, &problem(Code::SessionLost))
-            .await
-            .unwrap(),
-        Failed::Dead
-    );
+    assert_eq!(queue.fail(&claim.lease, &problem(Code::SessionLost)).await.unwrap(), Failed::Dead);
 }
 
 #[tokio::test]
@@ -154,10 +110,7 @@ async fn a_retry_after_is_honoured_up_to_ten_minutes() {
     queue.sweep().await.unwrap();
     let claim = queue.take().await;
     assert_eq!(queue.fail(&claim.lease, &busy(601)).await.unwrap(), Failed::Dead);
-    assert!(
-        queue.task(id).await.problem.unwrap().retryable,
-        "its owner may try again later"
-    );
+    assert!(queue.task(id).await.problem.unwrap().retryable, "its owner may try again later");
 }
 
 #[tokio::test]
@@ -180,10 +133,7 @@ async fn the_third_crash_in_a_row_is_poison() {
     );
     queue.nothing_ready().await;
     let counters = queue.counters().await.unwrap();
-    assert_eq!(
-        (counters["dead_total:POISON"], counters["lease_lost_total"]),
-        (1, 3)
-    );
+    assert_eq!((counters["dead_total:POISON"], counters["lease_lost_total"]), (1, 3));
 }
 
 #[tokio::test]
@@ -193,10 +143,7 @@ async fn a_claim_that_got_further_forgives_earlier_crashes() {
     let id = queue.accept(&task("a.example")).await;
     for reached in [30, 30, 31] {
         let claim = queue.take().await;
-        queue
-            .heartbeat(&claim.lease, Some(&percent(reached)))
-            .await
-            .unwrap();
+        queue.heartbeat(&claim.lease, Some(&percent(reached))).await.unwrap();
         redis.run_out(&claim).await;
         assert_eq!(queue.sweep().await.unwrap().poisoned, 0);
     }
@@ -218,13 +165,7 @@ async fn progress_never_goes_back_within_an_attempt() {
     let claim = queue.take().await;
     queue.heartbeat(&claim.lease, Some(&percent(60))).await.unwrap();
     queue.heartbeat(&claim.lease, Some(&percent(40))).await.unwrap();
-    assert_eq!(
-        queue.task(id).await.progress,
-        Progress {
-            percent: 60,
-            message: "At 40.".into()
-        }
-    );
+    assert_eq!(queue.task(id).await.progress, Progress { percent: 60, message: "At 40.".into() });
 }
 
 #[tokio::test]
@@ -241,23 +182,14 @@ async fn cancel_ends_what_waits_at_once() {
     assert_eq!(queue.cancel(delayed).await.unwrap(), Cancelled::Now);
     for id in [ready, delayed, behind] {
         let task = queue.task(id).await;
-        assert_eq!(
-            (task.state, task.steps[0].state),
-            (State::Cancelled, State::Cancelled)
-        );
+        assert_eq!((task.state, task.steps[0].state), (State::Cancelled, State::Cancelled));
         assert!(task.cancel_requested && task.problem.is_none());
-        assert_eq!(
-            redis.ask::<u64>(&format!("EXISTS {{wpclone}}:secret:{id}")).await,
-            0
-        );
+        assert_eq!(redis.ask::<u64>(&format!("EXISTS {{wpclone}}:secret:{id}")).await, 0);
         assert_eq!(queue.cancel(id).await.unwrap(), Cancelled::Finished);
     }
     queue.nothing_ready().await;
     let depth = queue.stats().await.unwrap().stages[&Stage::Browser];
-    assert_eq!(
-        (depth.ready, depth.running, depth.delayed, depth.waiting_for_site),
-        (0, 0, 0, 0)
-    );
+    assert_eq!((depth.ready, depth.running, depth.delayed, depth.waiting_for_site), (0, 0, 0, 0));
     assert_eq!(queue.cancel(TaskId::new()).await.unwrap(), Cancelled::Unknown);
 }
 
@@ -289,10 +221,7 @@ async fn however_work_ends_that_was_to_be_cancelled_its_task_ends() {
         queue.cancel(id).await.unwrap();
         match way {
             "fails" => {
-                let failed = queue
-                    .fail(&claim.lease, &problem(Code::SiteUnreachable))
-                    .await
-                    .unwrap();
+                let failed = queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap();
                 assert_eq!(failed, Failed::Cancelled);
             }
             "is given back" => queue.release(&claim.lease).await.unwrap(),
@@ -301,10 +230,7 @@ async fn however_work_ends_that_was_to_be_cancelled_its_task_ends() {
                 assert_eq!(queue.sweep().await.unwrap().expired, 1);
             }
             _ => {
-                let done = queue
-                    .complete(&claim.lease, &StepOutput::default())
-                    .await
-                    .unwrap();
+                let done = queue.complete(&claim.lease, &StepOutput::default()).await.unwrap();
                 assert_eq!(done, Completed::Finished);
             }
         }
@@ -319,61 +245,32 @@ async fn a_step_that_fails_for_good_stops_the_one_beside_it() {
     let queue = redis.queue();
     let (new, next) = (task("a.example"), task("a.example"));
     let steps = plan("provisioning p, browser b, transfer t | browser look");
-    queue
-        .enqueue_as(&new, &steps, sites(&["a.example"]), 0)
-        .await
-        .unwrap();
+    queue.enqueue_as(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
     queue.accept(&next).await;
     let a = queue.claim("w1", &[Stage::Provisioning]).await.unwrap().unwrap();
     let b = queue.claim("w2", &[Stage::Browser]).await.unwrap().unwrap();
-    assert_eq!(
-        queue.fail(&b.lease, &problem(Code::CapMissing)).await.unwrap(),
-        Failed::Dead
-    );
-    assert_eq!(
-        queue.task(new.id).await.state,
-        State::Running,
-        "a lease still lives"
-    );
+    assert_eq!(queue.fail(&b.lease, &problem(Code::CapMissing)).await.unwrap(), Failed::Dead);
+    assert_eq!(queue.task(new.id).await.state, State::Running, "a lease still lives");
     queue.nothing_ready().await;
     assert!(queue.heartbeat(&a.lease, None).await.unwrap().cancel);
     queue.cancelled(&a.lease).await.unwrap();
     let task = queue.task(new.id).await;
     let states: Vec<State> = task.steps.iter().map(|s| s.state).collect();
-    assert_eq!(
-        states,
-        [
-            State::Cancelled,
-            State::Failed,
-            State::Cancelled,
-            State::Cancelled
-        ]
-    );
-    assert_eq!(
-        (task.state, task.problem.unwrap().code),
-        (State::Failed, Code::CapMissing)
-    );
+    assert_eq!(states, [State::Cancelled, State::Failed, State::Cancelled, State::Cancelled]);
+    assert_eq!((task.state, task.problem.unwrap().code), (State::Failed, Code::CapMissing));
     assert_eq!(queue.take().await.lease.task, next.id, "the site is free again");
 }
 
 #[tokio::test]
 async fn a_failed_task_keeps_its_secrets_for_a_while_and_a_finished_one_none() {
     let redis = Redis::start().await;
-    let queue = redis.queue_with(QueueOptions {
-        keep_secrets: Duration::from_secs(500),
-        ..Default::default()
-    });
-    let (good, bad) = (
-        queue.accept(&task("a.example")).await,
-        queue.accept(&task("b.example")).await,
-    );
+    let queue =
+        redis.queue_with(QueueOptions { keep_secrets: Duration::from_secs(500), ..Default::default() });
+    let (good, bad) = (queue.accept(&task("a.example")).await, queue.accept(&task("b.example")).await);
     let ttl = async |kind: &str, id: TaskId| redis.ask::<i64>(&format!("TTL {{wpclone}}:{kind}:{id}")).await;
     assert_eq!(ttl("secret", good).await, -1, "no secret expires before its task");
     let (one, two) = (queue.take().await, queue.take().await);
-    let output = StepOutput {
-        result: Default::default(),
-        sealed_result: Some("sealed".into()),
-    };
+    let output = StepOutput { result: Default::default(), sealed_result: Some("sealed".into()) };
     queue.complete(&one.lease, &output).await.unwrap();
     queue.fail(&two.lease, &problem(Code::CapMissing)).await.unwrap();
     assert_eq!(ttl("secret", good).await, -2, "gone");

@@ -46,10 +46,7 @@ async fn a_site_is_passed_on_whatever_ended_the_task() {
         queue.accept(task).await;
     }
     queue.done(&queue.take().await).await;
-    queue
-        .fail(&queue.take().await.lease, &problem(Code::CapMissing))
-        .await
-        .unwrap();
+    queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     let running = queue.take().await;
     queue.cancel(running.lease.task).await.unwrap();
     queue.nothing_ready().await; // its worker has not stopped yet
@@ -70,10 +67,7 @@ async fn a_task_between_two_attempts_keeps_its_site() {
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
     queue.accept(&task("a.example")).await;
-    queue
-        .fail(&claim.lease, &problem(Code::SiteUnreachable))
-        .await
-        .unwrap();
+    queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap();
     queue.nothing_ready().await;
     redis.make_due(&claim).await;
     queue.sweep().await.unwrap();
@@ -86,10 +80,7 @@ async fn a_lock_on_two_sites_is_taken_whole() {
     let queue = redis.queue();
     let on = async |names: &[&str]| {
         let new = task("x.example");
-        queue
-            .enqueue_as(&new, &plan("browser b"), sites(names), 0)
-            .await
-            .unwrap();
+        queue.enqueue_as(&new, &plan("browser b"), sites(names), 0).await.unwrap();
         new.id
     };
     let a = on(&["a.example"]).await;
@@ -115,10 +106,7 @@ async fn a_cancelled_waiter_passes_its_turn_on() {
     queue.accept(&task("a.example")).await;
     queue.take().await;
     let both = task("x.example");
-    queue
-        .enqueue_as(&both, &plan("browser b"), sites(&["a.example", "b.example"]), 9)
-        .await
-        .unwrap();
+    queue.enqueue_as(&both, &plan("browser b"), sites(&["a.example", "b.example"]), 9).await.unwrap();
     let behind = queue.accept(&task("b.example")).await;
     queue.nothing_ready().await;
     assert_eq!(queue.cancel(both.id).await.unwrap(), Cancelled::Now);
@@ -134,21 +122,13 @@ async fn the_sweep_mends_a_lock_whose_task_is_gone_and_a_lost_turn() {
     redis.ask::<()>(&format!("DEL {{wpclone}}:task:{ghost}")).await;
     queue.nothing_ready().await;
     let site: Vec<String> = redis.ask("ZRANGE {wpclone}:sites 0 -1").await;
-    redis
-        .ask::<()>(&format!("ZADD {{wpclone}}:sites 1 {}", site[0]))
-        .await; // long not looked at
+    redis.ask::<()>(&format!("ZADD {{wpclone}}:sites 1 {}", site[0])).await; // long not looked at
     queue.sweep().await.unwrap();
     let claim = queue.take().await;
     assert_eq!(claim.lease.task, waiting);
     queue.done(&claim).await;
-    redis
-        .ask::<()>(&format!("ZADD {{wpclone}}:sites 1 {}", site[0]))
-        .await;
+    redis.ask::<()>(&format!("ZADD {{wpclone}}:sites 1 {}", site[0])).await;
     queue.sweep().await.unwrap();
-    assert_eq!(
-        redis.ask::<u64>("EXISTS {wpclone}:sites").await,
-        0,
-        "a free site is not remembered"
-    );
+    assert_eq!(redis.ask::<u64>("EXISTS {wpclone}:sites").await, 0, "a free site is not remembered");
     assert_eq!(queue.task(waiting).await.state, State::Succeeded);
 }

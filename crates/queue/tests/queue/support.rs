@@ -26,16 +26,8 @@ impl Redis {
     pub(crate) async fn start() -> Self {
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
-            let port = std::net::TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
-            let mut redis = Self {
-                child: spawn(port, &folder),
-                port,
-                folder,
-            };
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut redis = Self { child: spawn(port, &folder), port, folder };
             if redis.answers().await {
                 return redis;
             }
@@ -79,9 +71,7 @@ impl Redis {
     }
 
     async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        redis::Client::open(self.url())?
-            .get_multiplexed_async_connection()
-            .await
+        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
     }
 
     /// A queue with its defaults.
@@ -105,22 +95,14 @@ impl Redis {
 
     /// Makes a lease run out.
     pub(crate) async fn run_out(&self, claim: &Claim) {
-        self.ask::<()>(&format!(
-            "ZADD {{wpclone}}:leases:{} XX 1 {}",
-            claim.stage,
-            member(&claim.lease)
-        ))
-        .await;
+        self.ask::<()>(&format!("ZADD {{wpclone}}:leases:{} XX 1 {}", claim.stage, member(&claim.lease)))
+            .await;
     }
 
     /// Makes a delayed step due.
     pub(crate) async fn make_due(&self, claim: &Claim) {
-        self.ask::<()>(&format!(
-            "ZADD {{wpclone}}:delayed:{} XX 1 {}",
-            claim.stage,
-            member(&claim.lease)
-        ))
-        .await;
+        self.ask::<()>(&format!("ZADD {{wpclone}}:delayed:{} XX 1 {}", claim.stage, member(&claim.lease)))
+            .await;
     }
 }
 
@@ -133,16 +115,7 @@ impl Drop for Redis {
 
 fn spawn(port: u16, folder: &TempDir) -> Child {
     Command::new("redis-server")
-        .args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "yes",
-        ])
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
         .args(["--appendfsync", "always", "--dir"])
         .arg(folder.path())
         .stdout(Stdio::null())
@@ -175,10 +148,7 @@ pub(crate) fn owned(mut task: NewTask, owner: &str) -> NewTask {
 
 pub(crate) fn idempotent(mut task: NewTask, key: &str, fingerprints: &[&str]) -> NewTask {
     let fingerprints = fingerprints.iter().map(|f| (*f).to_owned()).collect();
-    task.idempotency = Some(Idempotency {
-        key: key.into(),
-        fingerprints,
-    });
+    task.idempotency = Some(Idempotency { key: key.into(), fingerprints });
     task
 }
 
@@ -186,21 +156,13 @@ pub(crate) fn idempotent(mut task: NewTask, key: &str, fingerprints: &[&str]) ->
 pub(crate) fn plan(text: &str) -> Plan {
     let step = |step: &str| {
         let (stage, name) = step.trim().split_once(' ').unwrap();
-        StepPlan {
-            name: name.into(),
-            stage: stage.parse().unwrap(),
-        }
+        StepPlan { name: name.into(), stage: stage.parse().unwrap() }
     };
-    text.split('|')
-        .map(|phase| phase.split(',').map(step).collect())
-        .collect()
+    text.split('|').map(|phase| phase.split(',').map(step).collect()).collect()
 }
 
 pub(crate) fn sites(names: &[&str]) -> Vec<SiteKey> {
-    names
-        .iter()
-        .map(|n| SiteUrl::parse(&format!("https://{n}")).unwrap().key())
-        .collect()
+    names.iter().map(|n| SiteUrl::parse(&format!("https://{n}")).unwrap().key()).collect()
 }
 
 pub(crate) fn problem(code: Code) -> Problem {
@@ -223,17 +185,11 @@ impl Short for Queue {
     }
 
     async fn take(&self) -> Claim {
-        self.claim("w1", Stage::ALL)
-            .await
-            .unwrap()
-            .expect("a step is ready")
+        self.claim("w1", Stage::ALL).await.unwrap().expect("a step is ready")
     }
 
     async fn nothing_ready(&self) {
-        assert!(
-            self.claim("w1", Stage::ALL).await.unwrap().is_none(),
-            "no step is ready"
-        );
+        assert!(self.claim("w1", Stage::ALL).await.unwrap().is_none(), "no step is ready");
     }
 
     async fn task(&self, id: TaskId) -> TaskRecord {

@@ -24,11 +24,7 @@ async fn ten_thousand_steps_due_at_once_become_ready_in_batches() {
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     connection.set_response_timeout(Duration::from_secs(20));
-    redis::Script::new(fill)
-        .key("{wpclone}")
-        .invoke_async::<()>(&mut connection)
-        .await
-        .unwrap();
+    redis::Script::new(fill).key("{wpclone}").invoke_async::<()>(&mut connection).await.unwrap();
     let mut runs = 0;
     let mut promoted = 0;
     loop {
@@ -48,16 +44,10 @@ async fn ten_thousand_steps_due_at_once_become_ready_in_batches() {
 async fn old_finished_tasks_are_forgotten_and_known_to_be_gone() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    let (old, young) = (
-        queue.accept(&task("a.example")).await,
-        queue.accept(&task("b.example")).await,
-    );
+    let (old, young) = (queue.accept(&task("a.example")).await, queue.accept(&task("b.example")).await);
     let waiting = queue.accept(&task("c.example")).await;
     queue.done(&queue.take().await).await;
-    queue
-        .fail(&queue.take().await.lease, &problem(Code::CapMissing))
-        .await
-        .unwrap();
+    queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     redis.ask::<()>(&format!("ZADD {{wpclone}}:done 1 {old}")).await;
     assert_eq!(queue.sweep().await.unwrap().trimmed, 1);
     assert!(matches!(queue.get(old).await.unwrap(), Found::Gone));
@@ -65,25 +55,14 @@ async fn old_finished_tasks_are_forgotten_and_known_to_be_gone() {
     assert_eq!(queue.task(waiting).await.state, State::Queued);
     let keys: Vec<String> = redis.ask(&format!("KEYS *{old}*")).await;
     assert!(keys.is_empty(), "{keys:?}");
-    assert_eq!(
-        queue
-            .list(&Default::default(), None, 10)
-            .await
-            .unwrap()
-            .tasks
-            .len(),
-        2
-    );
+    assert_eq!(queue.list(&Default::default(), None, 10).await.unwrap().tasks.len(), 2);
     assert!(queue.events(old, None, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
     let redis = Redis::start().await;
-    let queue = redis.queue_with(QueueOptions {
-        keep_finished_bytes: 30_000,
-        ..Default::default()
-    });
+    let queue = redis.queue_with(QueueOptions { keep_finished_bytes: 30_000, ..Default::default() });
     let mut ids = Vec::new();
     for n in 0..10 {
         ids.push(queue.accept(&task(&format!("s{n}.example"))).await);
@@ -93,11 +72,7 @@ async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
     let swept = queue.sweep().await.unwrap();
     assert!(swept.trimmed > 0 && swept.trimmed < 10, "{swept:?}");
     for (n, id) in ids.iter().enumerate() {
-        assert_eq!(
-            matches!(queue.get(*id).await.unwrap(), Found::Gone),
-            n < swept.trimmed as usize,
-            "{n}"
-        );
+        assert_eq!(matches!(queue.get(*id).await.unwrap(), Found::Gone), n < swept.trimmed as usize, "{n}");
     }
     assert!(redis.ask::<u64>("GET {wpclone}:done_bytes").await <= 30_000);
     assert_eq!(queue.task(waiting).await.state, State::Queued);
@@ -112,26 +87,19 @@ async fn nothing_is_left_of_tasks_that_are_forgotten() {
         ..Default::default()
     });
     for n in 0..5 {
-        queue
-            .accept(&idempotent(task("a.example"), &n.to_string(), &["f"]))
-            .await;
+        queue.accept(&idempotent(task("a.example"), &n.to_string(), &["f"])).await;
     }
     for _ in 0..5 {
         queue.done(&queue.take().await).await;
     }
     queue.sweep().await.unwrap();
     let site: Vec<String> = redis.ask("ZRANGE {wpclone}:sites 0 -1").await;
-    redis
-        .ask::<()>(&format!("ZADD {{wpclone}}:sites 1 {}", site[0]))
-        .await;
+    redis.ask::<()>(&format!("ZADD {{wpclone}}:sites 1 {}", site[0])).await;
     queue.sweep().await.unwrap();
     let mut keys: Vec<String> = redis.ask("KEYS *").await;
     keys.retain(|k| !k.contains(":dedup:")); // expired, perhaps not yet collected
     keys.sort();
-    assert_eq!(
-        keys,
-        ["{wpclone}:done_bytes", "{wpclone}:fence", "{wpclone}:gone"]
-    );
+    assert_eq!(keys, ["{wpclone}:done_bytes", "{wpclone}:fence", "{wpclone}:gone"]);
     assert_eq!(redis.ask::<u64>("GET {wpclone}:done_bytes").await, 0);
 }
 
@@ -156,18 +124,9 @@ async fn a_silent_worker_is_shown_as_lost_for_an_hour_and_a_retired_one_not_at_a
     queue.retire("retired").await.unwrap();
     let now: Vec<u64> = redis.ask("TIME").await;
     let ago = |seconds: u64| (now[0] - seconds) * 1000;
-    redis
-        .ask::<()>(&format!(
-            "ZADD {{wpclone}}:workers {} silent {} forgotten",
-            ago(16),
-            ago(3601)
-        ))
-        .await;
+    redis.ask::<()>(&format!("ZADD {{wpclone}}:workers {} silent {} forgotten", ago(16), ago(3601))).await;
     let workers = queue.stats().await.unwrap().workers;
-    let shown: Vec<_> = workers
-        .iter()
-        .map(|w| (w.id.as_str(), w.lost.is_some(), w.busy, w.slots))
-        .collect();
+    let shown: Vec<_> = workers.iter().map(|w| (w.id.as_str(), w.lost.is_some(), w.busy, w.slots)).collect();
     assert_eq!(shown, [("alive", false, 1, 2), ("silent", true, 1, 2)]);
     assert!(workers[1].lost.as_ref().unwrap().starts_with("Silent since 20"));
     queue.sweep().await.unwrap();
@@ -181,35 +140,17 @@ async fn depths_tell_where_steps_stand() {
     for site in ["a.example", "a.example", "b.example", "c.example", "d.example"] {
         queue.accept(&task(site)).await;
     }
-    queue
-        .fail(
-            &queue.take().await.lease,
-            &problem(Code::Deadline).with("retry_after", 50),
-        )
-        .await
-        .unwrap();
+    queue.fail(&queue.take().await.lease, &problem(Code::Deadline).with("retry_after", 50)).await.unwrap();
     queue.take().await;
     let ready: Vec<String> = redis.ask("ZRANGE {wpclone}:ready:browser 0 -1").await;
     let id = ready[1].split(':').next().unwrap();
     let now: Vec<u64> = redis.ask("TIME").await;
-    redis
-        .ask::<()>(&format!(
-            "HSET {{wpclone}}:task:{id} 0.ready {}",
-            (now[0] - 100) * 1000
-        ))
-        .await;
+    redis.ask::<()>(&format!("HSET {{wpclone}}:task:{id} 0.ready {}", (now[0] - 100) * 1000)).await;
     let stats = queue.stats().await.unwrap();
     let depth = stats.stages[&Stage::Browser];
-    assert_eq!(
-        (depth.ready, depth.running, depth.delayed, depth.waiting_for_site),
-        (2, 1, 1, 1)
-    );
+    assert_eq!((depth.ready, depth.running, depth.delayed, depth.waiting_for_site), (2, 1, 1, 1));
     assert_eq!(depth.outstanding, 3);
-    assert!(
-        (99..130).contains(&depth.oldest_seconds),
-        "{}",
-        depth.oldest_seconds
-    );
+    assert!((99..130).contains(&depth.oldest_seconds), "{}", depth.oldest_seconds);
     assert_eq!(stats.stages.len(), Stage::ALL.len());
     assert_eq!(stats.stages[&Stage::Transfer], Default::default());
 }
@@ -222,15 +163,9 @@ async fn a_redis_that_can_lose_tasks_is_told_of() {
     redis.ask::<()>("CONFIG SET appendfsync everysec").await;
     redis.ask::<()>("CONFIG SET maxmemory-policy allkeys-lru").await;
     let warnings = queue.warnings().await.unwrap();
-    assert!(
-        warnings[0].contains("allkeys-lru") && warnings[1].contains("everysec"),
-        "{warnings:?}"
-    );
+    assert!(warnings[0].contains("allkeys-lru") && warnings[1].contains("everysec"), "{warnings:?}");
     // A provider that hides CONFIG still tells what INFO knows.
     redis.ask::<()>("ACL SETUSER default -config").await;
     let warnings = queue.warnings().await.unwrap();
-    assert!(
-        warnings[0].contains("allkeys-lru") && warnings[1].contains("provider"),
-        "{warnings:?}"
-    );
+    assert!(warnings[0].contains("allkeys-lru") && warnings[1].contains("provider"), "{warnings:?}");
 }

@@ -77,11 +77,7 @@ pub(crate) fn down() -> Result {
     while start_of(running.pid) == Some(running.started) {
         if Instant::now() > end {
             let what = format!("process {} to end", running.pid);
-            return Err(LabError::Late {
-                what,
-                limit: LIMIT,
-                log: String::new(),
-            });
+            return Err(LabError::Late { what, limit: LIMIT, log: String::new() });
         }
         thread::sleep(Duration::from_millis(50));
     }

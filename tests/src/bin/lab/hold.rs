@@ -17,11 +17,7 @@ use wpclone_tests::Result;
 const OTHERS_LIMIT: Duration = Duration::from_secs(18);
 
 fn run<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?
-        .block_on(work)
+    Builder::new_current_thread().enable_io().enable_time().build()?.block_on(work)
 }
 
 fn terminate() -> io::Result<Signal> {
@@ -36,9 +32,7 @@ pub(crate) fn keep() -> Result {
         let end = Instant::now() + OTHERS_LIMIT;
         let others = || {
             let entries = fs::read_dir(".").into_iter().flatten().flatten();
-            entries
-                .filter(|e| e.path().extension().is_some_and(|e| e == "lock"))
-                .count()
+            entries.filter(|e| e.path().extension().is_some_and(|e| e == "lock")).count()
         };
         while others() > 0 && Instant::now() < end {
             sleep(Duration::from_millis(20)).await;
@@ -53,10 +47,7 @@ pub(crate) fn hold(folder: &Path, program: &Path) -> Result {
     run(async {
         let mut told = terminate()?;
         let mut command = Command::new(program);
-        command
-            .env("TMPDIR", folder.join("tmp"))
-            .current_dir(folder)
-            .process_group(0);
+        command.env("TMPDIR", folder.join("tmp")).current_dir(folder).process_group(0);
         let mut child = tokio::process::Command::from(command).spawn()?;
         let pid = child.id();
         note(folder, "pid", &pid.map(|p| p.to_string()).unwrap_or_default())?;

@@ -19,10 +19,7 @@ const REDIS: u16 = 6399;
 
 pub(crate) fn up() -> Result {
     if let Some(running) = Running::find() {
-        println!(
-            "`./dev up` runs already (process {}); end it with `./dev down`",
-            running.pid()
-        );
+        println!("`./dev up` runs already (process {}); end it with `./dev down`", running.pid());
         return Ok(());
     }
     let _note = Running::note()?;
@@ -48,21 +45,11 @@ async fn stay() -> Result {
     let began = Instant::now();
     let said = |what: String| eprintln!("[{:5.1} s] {what}", began.elapsed().as_secs_f32());
     said("starting MariaDB, PHP, nginx and a WordPress with some content".into());
-    let site = Site::builder(Version::Trixie)
-        .port(port(WORDPRESS)?)
-        .content(20)
-        .start()
-        .await?;
+    let site = Site::builder(Version::Trixie).port(port(WORDPRESS)?).content(20).start().await?;
     said(format!("WordPress {} is at {}", site.wordpress(), site.url()));
-    let app = TestApp::builder()
-        .ports(port(REDIS)?, port(API)?, port(WORKER)?)
-        .start()
-        .await?;
+    let app = TestApp::builder().ports(port(REDIS)?, port(API)?, port(WORKER)?).start().await?;
     let token = app.tokens().first().cloned();
-    let token = token.ok_or(LabError::Missing {
-        what: "a token".into(),
-        help: "give the builder one",
-    })?;
+    let token = token.ok_or(LabError::Missing { what: "a token".into(), help: "give the builder one" })?;
     said(format!(
         "Redis is at {}, the API at {}, a worker's health at {}",
         app.redis.url(),
@@ -73,30 +60,16 @@ async fn stay() -> Result {
     said("wpclone setup: a browser logs in, installs the migrator and reads its key".into());
     wpclone(&app, &token, &site, &["setup"], Stdio::inherit()).await?;
     said("wpclone app-password: an application password is made".into());
-    let task = wpclone(
-        &app,
-        &token,
-        &site,
-        &["app-password", "--name", "dev up", "--json"],
-        Stdio::piped(),
-    )
-    .await?;
+    let task =
+        wpclone(&app, &token, &site, &["app-password", "--name", "dev up", "--json"], Stdio::piped()).await?;
     let result = serde_json::from_str::<Value>(&task)?["result"].take();
     let (user, password) = (text(&result, "username")?, text(&result, "application_password")?);
     let me = format!("{}/wp-json/wp/v2/users/me?context=edit", site.url());
-    let answer = reqwest::Client::new()
-        .get(&me)
-        .basic_auth(&user, Some(&password))
-        .send()
-        .await?;
+    let answer = reqwest::Client::new().get(&me).basic_auth(&user, Some(&password)).send().await?;
     let (status, body) = (answer.status().as_u16(), answer.text().await?);
     let admin: Value = serde_json::from_str(&body)?;
     if status != 200 || admin["roles"][0] != "administrator" {
-        return Err(LabError::Answer {
-            what: me,
-            status,
-            body,
-        });
+        return Err(LabError::Answer { what: me, status, body });
     }
     said(format!(
         "WordPress takes it: users/me is `{}`, {}",
@@ -121,29 +94,16 @@ fn port(usual: u16) -> Result<u16> {
 async fn wpclone(app: &TestApp, token: &Token, site: &Site, words: &[&str], stdout: Stdio) -> Result<String> {
     let admin = site.admin();
     let mut command = Command::new(built("wpclone")?);
-    command
-        .args(words)
-        .arg(site.url())
-        .args(["--username", &admin.name]);
-    command
-        .env("WPCLONE_URL", app.api.url())
-        .env("WPCLONE_TOKEN", &token.secret);
+    command.args(words).arg(site.url()).args(["--username", &admin.name]);
+    command.env("WPCLONE_URL", app.api.url()).env("WPCLONE_TOKEN", &token.secret);
     command.env("WPCLONE_SITE_PASSWORD", &admin.password);
-    let output = command
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .kill_on_drop(true)
-        .spawn()?
-        .wait_with_output()
-        .await?;
+    let output =
+        command.stdin(Stdio::null()).stdout(stdout).kill_on_drop(true).spawn()?.wait_with_output().await?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let log = format!("{}; the worker's log ends: {}", output.status, last_lines(app));
-    Err(LabError::Ended {
-        program: format!("wpclone {}", words.join(" ")),
-        log,
-    })
+    Err(LabError::Ended { program: format!("wpclone {}", words.join(" ")), log })
 }
 
 fn last_lines(app: &TestApp) -> String {
@@ -154,10 +114,7 @@ fn last_lines(app: &TestApp) -> String {
 
 fn text(result: &Value, field: &str) -> Result<String> {
     let help = "look at the task in the dashboard";
-    let missing = || LabError::Missing {
-        what: format!("`{field}` in the task's result"),
-        help,
-    };
+    let missing = || LabError::Missing { what: format!("`{field}` in the task's result"), help };
     result[field].as_str().map(str::to_owned).ok_or_else(missing)
 }
 

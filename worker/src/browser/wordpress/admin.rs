@@ -7,8 +7,11 @@ use std::time::Duration;
 use wpclone_task::{Code, Login, SiteUrl};
 
 use super::{Done, Trouble, log_in, place};
-use crate::browser::{Browser, fetch};
+use crate::browser::{Browser, Ledger, fetch};
 use crate::net::{Answer, Ask, Http};
+
+/// What the migrator's header asks for; application passwords came with it.
+pub(super) const MIN_WORDPRESS: &str = "5.6";
 
 /// A logged-in user of a site.
 pub(crate) struct Admin<'a> {
@@ -17,33 +20,36 @@ pub(crate) struct Admin<'a> {
     browser: &'a dyn Browser,
     login: &'a Login,
     landing: &'static str,
+    ledger: &'a Ledger<'a>,
     limit: Duration,
     by_browser: AtomicBool,
     logged_in_again: AtomicBool,
 }
 
 impl<'a> Admin<'a> {
-    /// Logs in.
+    /// Logs in, to a WordPress that is not too old for the migrator and for application passwords alike. `limit`: how
+    /// long a page may take.
     pub(crate) async fn enter(
         site: &'a SiteUrl,
         http: &'a Http,
         browser: &'a dyn Browser,
         login: &'a Login,
         landing: &'static str,
+        ledger: &'a Ledger<'a>,
         limit: Duration,
     ) -> Done<Self> {
-        log_in(browser, http, site, login, landing, limit).await?;
         let (by_browser, logged_in_again) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self {
-            site,
-            http,
-            browser,
-            login,
-            landing,
-            limit,
-            by_browser,
-            logged_in_again,
-        })
+        let admin = Self { site, http, browser, login, landing, ledger, limit, by_browser, logged_in_again };
+        if let Some(version) = admin.log_in().await?.filter(|version| is_older(version, MIN_WORDPRESS)) {
+            let detail = format!("The site runs WordPress {version}; at least {MIN_WORDPRESS} is needed.");
+            return Err(Trouble::new(Code::ReqUnmet, detail).with("wordpress", version).into());
+        }
+        Ok(admin)
+    }
+
+    async fn log_in(&self) -> Done<Option<String>> {
+        let Self { site, http, browser, login, landing, ledger, limit, .. } = *self;
+        log_in(browser, http, site, login, landing, ledger, limit).await
     }
 
     /// Asks as the logged-in user; troubles that may meet any page of wp-admin are told.
@@ -72,15 +78,7 @@ impl<'a> Admin<'a> {
                 );
                 self.by_browser.store(true, Ordering::Relaxed);
             } else if lost && !self.logged_in_again.swap(true, Ordering::Relaxed) {
-                log_in(
-                    self.browser,
-                    self.http,
-                    self.site,
-                    self.login,
-                    self.landing,
-                    self.limit,
-                )
-                .await?;
+                self.log_in().await?;
             } else if lost {
                 let detail = "The site asked for the login again, twice in one task.";
                 return Err(Trouble::shown(Code::SessionLost, detail, &answer).into());
@@ -106,13 +104,9 @@ fn is_refusal(answer: &Answer) -> bool {
 fn usable(answer: Answer) -> Done<Answer> {
     if let Some(to) = &answer.location {
         let to = to.origin().ascii_serialization();
-        return Err(Trouble::shown(
-            Code::Redirected,
-            format!("A page of wp-admin leads to {to}."),
-            &answer,
-        )
-        .with("to", to)
-        .into());
+        return Err(Trouble::shown(Code::Redirected, format!("A page of wp-admin leads to {to}."), &answer)
+            .with("to", to)
+            .into());
     }
     if answer.url.path().ends_with("/wp-admin/upgrade.php") {
         let detail = "WordPress wants to upgrade its database before anybody may work.";
@@ -130,4 +124,25 @@ fn usable(answer: Answer) -> Done<Answer> {
         return Err(place::server_error(&answer));
     }
     Ok(answer)
+}
+
+/// Whether a version is older than a bound of two numbers.
+fn is_older(version: &str, bound: &str) -> bool {
+    let numbers = |v: &str| -> Vec<u32> { v.split('.').map_while(|n| n.parse().ok()).collect() };
+    numbers(version) < numbers(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert!(is_older("5.5.9", MIN_WORDPRESS) && is_older("4.9", MIN_WORDPRESS));
+        assert!(
+            !is_older("5.6", MIN_WORDPRESS)
+                && !is_older("6.1.9", MIN_WORDPRESS)
+                && !is_older("10.0", MIN_WORDPRESS)
+        );
+    }
 }

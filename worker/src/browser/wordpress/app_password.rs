@@ -9,13 +9,18 @@ use wpclone_task::{AppName, AppPasswordResult, Code, ExposeSecret, SecretString,
 
 use super::rest::{Refusal, Rest, Said, read, route};
 use super::{Admin, Done, Trouble};
-use crate::browser::stage::Ledger;
+use crate::browser::Ledger;
 use crate::net::{Answer, Ask, Body};
 
 const ROUTE: &str = "/wp/v2/users/me/application-passwords";
 const AUTHORIZE: &str = "wp-admin/authorize-application.php";
 /// Where the authorize page would send a person's browser with the password. Never visited: the answer is read instead.
 const NOWHERE: &str = "https://wpclone.invalid/";
+
+/// WordPress' have 24 characters in six groups; other makers' some more.
+const MAX_PASSWORD: usize = 200;
+/// WordPress' login names have at most 60 characters.
+const MAX_USERNAME: usize = 100;
 
 /// An application password as REST lists it.
 #[derive(Deserialize)]
@@ -45,18 +50,13 @@ pub(crate) async fn create(
     let app_id = task.derived("app-password").to_string();
     let listed = list(&rest).await?;
     ledger.say(50, "Making the application password");
+    ledger.changed();
     for own in listed.iter().filter(|l| l.app_id == app_id) {
         delete(&rest, &own.uuid).await?;
     }
-    let taken = listed
-        .iter()
-        .any(|l| l.app_id != app_id && l.name == name.as_str());
-    let name = if taken {
-        format!("{} ({})", name.as_str(), task.short())
-    } else {
-        name.as_str().to_owned()
-    };
-    ledger.changed();
+    // WordPress 6.1 compares names without regard to case.
+    let taken = listed.iter().any(|l| l.app_id != app_id && l.name.eq_ignore_ascii_case(name.as_str()));
+    let name = if taken { format!("{} ({})", name.as_str(), task.short()) } else { name.as_str().to_owned() };
     let made = make(admin, &rest, &name, &app_id).await?;
     ledger.secret(&made.password);
     ledger.say(75, "Trying the application password");
@@ -72,8 +72,12 @@ pub(crate) async fn create(
         }
         Err(trouble) => {
             // What nobody can use is not left behind.
-            delete(&rest, &made.uuid).await?;
-            ledger.unchanged();
+            match delete(&rest, &made.uuid).await {
+                Ok(()) => ledger.unchanged(),
+                Err(_) => ledger.achieved(format!(
+                    "An application password \u{201c}{name}\u{201d} was made, and could not be deleted."
+                )),
+            }
             Err(trouble)
         }
     }
@@ -99,19 +103,12 @@ async fn check_available(admin: &Admin<'_>) -> Done<()> {
     } else {
         "A plugin or a setting has them off."
     };
-    Err(Trouble::new(
-        Code::AppPwDisabled,
-        format!("Application passwords are not available. {reason}"),
-    )
-    .into())
+    Err(Trouble::new(Code::AppPwDisabled, format!("Application passwords are not available. {reason}"))
+        .into())
 }
 
 fn closed(status: u16, answer: &Answer) -> Box<Trouble> {
-    Box::new(Trouble::shown(
-        Code::RestBlocked,
-        format!("The REST API answers {status}."),
-        answer,
-    ))
+    Box::new(Trouble::shown(Code::RestBlocked, format!("The REST API answers {status}."), answer))
 }
 
 /// WordPress' own refusals.
@@ -137,16 +134,9 @@ fn refused(refusal: &Refusal) -> Box<Trouble> {
 }
 
 async fn list(rest: &Rest<'_>) -> Done<Vec<Listed>> {
-    match rest
-        .call(Method::GET, ROUTE, &[("context", "edit")], None)
-        .await?
-    {
+    match rest.call(Method::GET, ROUTE, &[("context", "edit")], None).await? {
         Said::Yes(list) => serde_json::from_value(list).map_err(|_| {
-            Trouble::new(
-                Code::UnexpectedAnswer,
-                "The list of application passwords cannot be read.",
-            )
-            .into()
+            Trouble::new(Code::UnexpectedAnswer, "The list of application passwords cannot be read.").into()
         }),
         Said::No(refusal) => Err(refused(&refusal)),
         Said::Closed(answer) => Err(closed(answer.status, &answer)),
@@ -155,16 +145,11 @@ async fn list(rest: &Rest<'_>) -> Done<Vec<Listed>> {
 
 async fn delete(rest: &Rest<'_>, uuid: &str) -> Done<()> {
     if !is_uuid(uuid) {
-        return Err(Trouble::new(
-            Code::UnexpectedAnswer,
-            "An application password has an id that is none.",
-        )
-        .into());
+        return Err(
+            Trouble::new(Code::UnexpectedAnswer, "An application password has an id that is none.").into()
+        );
     }
-    match rest
-        .call(Method::DELETE, &format!("{ROUTE}/{uuid}"), &[], None)
-        .await?
-    {
+    match rest.call(Method::DELETE, &format!("{ROUTE}/{uuid}"), &[], None).await? {
         Said::Yes(_) => Ok(()),
         Said::No(refusal) if refusal.status == 404 => Ok(()),
         Said::No(refusal) => Err(refused(&refusal)),
@@ -187,37 +172,20 @@ async fn make(admin: &Admin<'_>, rest: &Rest<'_>, name: &str, app_id: &str) -> D
         Said::No(refusal) => refusal.answer,
         Said::Closed(answer) => answer,
     };
-    tracing::info!(
-        status = answer.status,
-        "REST makes no application password; the page does"
-    );
-    let password = make_by_page(admin, name, app_id)
-        .await?
-        .ok_or_else(|| closed(answer.status, &answer))?;
+    tracing::info!(status = answer.status, "REST makes no application password; the page does");
+    let password = make_by_page(admin, name, app_id).await?.ok_or_else(|| closed(answer.status, &answer))?;
     let own = list(rest).await?.into_iter().find(|l| l.app_id == app_id);
     let uuid = own
-        .ok_or_else(|| {
-            Trouble::new(
-                Code::UnexpectedAnswer,
-                "The new application password is not listed.",
-            )
-        })?
+        .ok_or_else(|| Trouble::new(Code::UnexpectedAnswer, "The new application password is not listed."))?
         .uuid;
     Ok(Made { password, uuid })
 }
 
 fn made_by_rest(made: &Value) -> Done<Made> {
-    let text = |name: &str| made[name].as_str().map(str::to_owned);
+    let text = |name: &str| made[name].as_str().filter(|t| t.len() <= MAX_PASSWORD).map(str::to_owned);
     match (text("password"), text("uuid").filter(|u| is_uuid(u))) {
-        (Some(password), Some(uuid)) => Ok(Made {
-            password: SecretString::from(password),
-            uuid,
-        }),
-        _ => Err(Trouble::new(
-            Code::UnexpectedAnswer,
-            "The answer holds no application password.",
-        )
-        .into()),
+        (Some(password), Some(uuid)) => Ok(Made { password: SecretString::from(password), uuid }),
+        _ => Err(Trouble::new(Code::UnexpectedAnswer, "The answer holds no application password.").into()),
     }
 }
 
@@ -229,22 +197,19 @@ async fn make_by_page(admin: &Admin<'_>, name: &str, app_id: &str) -> Done<Optio
         return Ok(None);
     }
     let mut page = admin.site.at(AUTHORIZE);
-    page.query_pairs_mut()
-        .extend_pairs([("app_name", name), ("app_id", app_id), ("success_url", NOWHERE)]);
+    page.query_pairs_mut().extend_pairs([("app_name", name), ("app_id", app_id), ("success_url", NOWHERE)]);
     let shown = admin.ask(Ask::get(page)).await?;
     let mut fields = shown.page(|p| p.hidden_fields(&format!("form[action$='{AUTHORIZE}']")));
     if fields.is_empty() {
         return Ok(None);
     }
     fields.extend([("app_name", name), ("approve", "1")].map(|(k, v)| (k.to_owned(), v.to_owned())));
-    let answer = admin
-        .http
-        .send(Ask::post(admin.site.at(AUTHORIZE), Body::Form(fields)))
-        .await?;
+    let answer = admin.http.send(Ask::post(admin.site.at(AUTHORIZE), Body::Form(fields))).await?;
     let to = answer.location.filter(|to| to.as_str().starts_with(NOWHERE));
     Ok(to.and_then(|to| {
         to.query_pairs()
             .find(|(k, _)| k == "password")
+            .filter(|(_, v)| v.len() <= MAX_PASSWORD)
             .map(|(_, v)| SecretString::from(v.into_owned()))
     }))
 }
@@ -259,33 +224,26 @@ async fn prove(admin: &Admin<'_>, password: &SecretString) -> Done<String> {
     // The login may have been an e-mail address: the cookie session knows the login name.
     let rest = Rest::open(admin).await?;
     let username = match rest
-        .call(
-            Method::GET,
-            "/wp/v2/users/me",
-            &[("context", "edit"), ("_fields", "username")],
-            None,
-        )
+        .call(Method::GET, "/wp/v2/users/me", &[("context", "edit"), ("_fields", "username")], None)
         .await?
     {
-        Said::Yes(me) => serde_json::from_value::<Me>(me).ok().map(|me| me.username),
+        Said::Yes(me) => serde_json::from_value::<Me>(me)
+            .ok()
+            .map(|me| me.username)
+            .filter(|name| name.len() <= MAX_USERNAME),
         Said::No(_) | Said::Closed(_) => None,
     };
     let username = username
         .ok_or_else(|| Trouble::new(Code::RestBlocked, "The REST API does not tell who the user is."))?;
     let basic = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
-    let url = route(
-        admin.site,
-        "/wp/v2/users/me",
-        &[("context", "edit"), ("_fields", "username")],
-    );
+    let url = route(admin.site, "/wp/v2/users/me", &[("context", "edit"), ("_fields", "username")]);
     let ask = Ask::get(url).with("Authorization", format!("Basic {basic}"));
     match read(admin.http.send_bare(ask).await?) {
         Said::Yes(me) if me["username"] == username.as_str() => Ok(username),
-        Said::Yes(_) => Err(Trouble::new(
-            Code::UnexpectedAnswer,
-            "The application password belongs to somebody else.",
-        )
-        .into()),
+        Said::Yes(_) => {
+            Err(Trouble::new(Code::UnexpectedAnswer, "The application password belongs to somebody else.")
+                .into())
+        }
         Said::No(refusal) if refusal.status == 401 => {
             let detail = "The site does not see the password that it has just made: the Authorization header does not reach WordPress.";
             Err(Trouble::shown(Code::AuthHeaderStripped, detail, &refusal.answer).into())

@@ -6,9 +6,10 @@ use serde_json::json;
 use wpclone_migrator::{PLUGIN, VERSION, ZIP, ZIP_STORED};
 use wpclone_task::{Code, PluginStatus};
 
+use super::admin::MIN_WORDPRESS;
 use super::rest::{Rest, Said};
 use super::{Admin, Done, Trouble, place, quoted};
-use crate::browser::stage::Ledger;
+use crate::browser::Ledger;
 use crate::net::{Answer, Ask, Body};
 
 const UPLOAD_PAGE: &str = "wp-admin/plugin-install.php?tab=upload";
@@ -16,21 +17,20 @@ const UPLOAD_PAGE: &str = "wp-admin/plugin-install.php?tab=upload";
 /// (wp-admin/update.php).
 const UPLOAD: &str = "wp-admin/update.php?action=upload-plugin&overwrite=update-plugin";
 const PLUGINS_PAGE: &str = "wp-admin/plugins.php";
-/// What the plugin's header asks for.
-const MIN_WORDPRESS: &str = "5.6";
+/// What the plugin's header asks for besides.
 const MIN_PHP: &str = "7.4";
 
 /// The migrator as the site knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Installed {
     active: bool,
-    /// Unknown where REST does not tell.
-    version: Option<String>,
+    /// Empty where the site does not tell it.
+    version: String,
 }
 
 impl Installed {
     fn is_current(&self) -> bool {
-        self.version.as_deref() == Some(VERSION)
+        self.version == VERSION
     }
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn install(admin: &Admin<'_>, ledger: &Ledger<'_>) -> Done<Plug
     let mut now = before;
     if status != PluginStatus::Activated {
         ledger.say(40, "Uploading the migrator");
-        now = Some(upload(admin, &rest, ledger).await?);
+        now = Some(upload(admin, &rest, now.as_ref(), ledger).await?);
         ledger.achieved(format!("The migrator {VERSION} is on the site."));
     }
     if !now.is_some_and(|i| i.active) {
@@ -63,10 +63,8 @@ pub(crate) async fn install(admin: &Admin<'_>, ledger: &Ledger<'_>) -> Done<Plug
 async fn installed(admin: &Admin<'_>, rest: &Rest<'_>) -> Done<Option<Installed>> {
     match rest.call(Method::GET, &plugin_route(), &[], None).await? {
         Said::Yes(plugin) => Ok(Some(Installed {
-            active: plugin["status"]
-                .as_str()
-                .is_some_and(|s| s.ends_with("active") && s != "inactive"),
-            version: plugin["version"].as_str().map(str::to_owned),
+            active: plugin["status"].as_str().is_some_and(|s| s.ends_with("active") && s != "inactive"),
+            version: plugin["version"].as_str().unwrap_or_default().to_owned(),
         })),
         Said::No(refusal) if refusal.code == "rest_plugin_not_found" => Ok(None),
         Said::No(_) | Said::Closed(_) => installed_by_page(admin).await,
@@ -89,34 +87,32 @@ async fn installed_by_page(admin: &Admin<'_>) -> Done<Option<Installed>> {
     Ok(answer.page(|p| {
         p.has(&plugin_row("")).then(|| Installed {
             active: p.has(&plugin_row(".active")),
-            version: None,
+            version: p
+                .evidence(&format!("{} .plugin-version-author-uri", plugin_row("")))
+                .map_or(String::new(), |t| first_version(&t)),
         })
     }))
 }
 
-async fn upload(admin: &Admin<'_>, rest: &Rest<'_>, ledger: &Ledger<'_>) -> Done<Installed> {
+async fn upload(
+    admin: &Admin<'_>,
+    rest: &Rest<'_>,
+    before: Option<&Installed>,
+    ledger: &Ledger<'_>,
+) -> Done<Installed> {
+    let mut now = None;
     let page = admin.ask(Ask::get(admin.site.at(UPLOAD_PAGE))).await?;
     let fields = page.page(|p| p.hidden_fields("form.wp-upload-form"));
     if !page.is_success() || !fields.iter().any(|(name, _)| name == "_wpnonce") {
         return Err(forbidden(admin, &page).await?);
-    }
-    if let Some(version) = page.page(crate::net::Page::wordpress_version)
-        && is_older(&version, MIN_WORDPRESS)
-    {
-        let detail = format!("The site runs WordPress {version}; the migrator needs {MIN_WORDPRESS}.");
-        return Err(Trouble::shown(Code::ReqUnmet, detail, &page)
-            .with("wordpress", version)
-            .into());
     }
     let mut last = None;
     // Some firewalls look into compressed files only, some only into others: one try with each.
     for zip in [ZIP, ZIP_STORED] {
         ledger.changed();
         let answer = send_zip(admin, &fields, zip).await?;
-        if let Some(now) = installed(admin, rest)
-            .await?
-            .filter(|i| i.version.is_none() || i.is_current())
-        {
+        now = installed(admin, rest).await?;
+        if let Some(now) = now.take_if(|i| i.is_current()) {
             return Ok(now);
         }
         let by_wordpress = answer.is_error_page() || answer.page(|p| p.has("body.wp-admin"));
@@ -125,8 +121,9 @@ async fn upload(admin: &Admin<'_>, rest: &Rest<'_>, ledger: &Ledger<'_>) -> Done
             break;
         }
     }
-    // Nothing of ours is there: the site is as it was.
-    ledger.unchanged();
+    if now.as_ref() == before {
+        ledger.unchanged();
+    }
     match last {
         Some(answer) => Err(not_installed(admin, &answer).await?),
         None => Err(Trouble::new(Code::PluginInstallFailed, "Nothing was uploaded.").into()),
@@ -147,10 +144,8 @@ async fn send_zip(admin: &Admin<'_>, fields: &[(String, String)], zip: &'static 
 /// Why a page for installing plugins is closed: the user may not, or nobody may.
 async fn forbidden(admin: &Admin<'_>, answer: &Answer) -> Done<Box<Trouble>> {
     if !answer.is_error_page() {
-        let detail = format!(
-            "A page of wp-admin is not what it should be (the site answers {}).",
-            answer.status
-        );
+        let detail =
+            format!("A page of wp-admin is not what it should be (the site answers {}).", answer.status);
         return Ok(Box::new(Trouble::shown(Code::UnexpectedAnswer, detail, answer)));
     }
     // An administrator sees the list of plugins also where files may not be changed (DISALLOW_FILE_MODS).
@@ -180,51 +175,32 @@ async fn not_installed(admin: &Admin<'_>, answer: &Answer) -> Done<Box<Trouble>>
     }
     if let Some(limit) = upload_limit(admin).await?.filter(|limit| *limit < size) {
         let detail = format!("The site takes uploads of at most {limit} bytes; the migrator has {size}.");
-        return Ok(Box::new(
-            Trouble::shown(Code::UploadTooLarge, detail, answer).with("limit", limit),
-        ));
+        return Ok(Box::new(Trouble::shown(Code::UploadTooLarge, detail, answer).with("limit", limit)));
     }
     if answer.status >= 500 {
         return Ok(place::server_error(answer));
     }
-    let says = answer.page(|p| {
-        p.evidence("#wpbody-content .wrap p:nth-of-type(2)")
-            .or_else(|| p.evidence("#wpbody-content .wrap"))
-    });
+    let says = answer.page(|p| p.evidence("#wpbody-content .wrap"));
     if answer.page(|p| p.has("body.wp-admin")) {
         let unmet = says.as_deref().is_some_and(tells_requirement);
-        let code = if unmet {
-            Code::ReqUnmet
-        } else {
-            Code::PluginInstallFailed
-        };
-        let detail = format!(
-            "WordPress took the upload and did not install it.{}",
-            quoted(says)
-        );
+        let code = if unmet { Code::ReqUnmet } else { Code::PluginInstallFailed };
+        let detail = format!("WordPress took the upload and did not install it.{}", quoted(says));
         return Ok(Box::new(Trouble::shown(code, detail, answer)));
     }
-    let detail = format!(
-        "Something other than WordPress answered the upload ({}), also a second one.",
-        answer.status
-    );
+    let detail =
+        format!("Something other than WordPress answered the upload ({}), also a second one.", answer.status);
     Ok(Box::new(Trouble::shown(Code::WafBlockedUpload, detail, answer)))
 }
 
 /// WordPress says which version a plugin needs in figures, whatever the language.
 fn tells_requirement(text: &str) -> bool {
-    let mut versions = text
-        .split(|c: char| !c.is_ascii_digit() && c != '.')
-        .map(|v| v.trim_matches('.'));
+    let mut versions = text.split(|c: char| !c.is_ascii_digit() && c != '.').map(|v| v.trim_matches('.'));
     versions.any(|v| v == MIN_PHP || v == MIN_WORDPRESS)
 }
 
 /// The largest upload that WordPress believes in (`wp_max_upload_size()`), as the media page tells its own script.
 async fn upload_limit(admin: &Admin<'_>) -> Done<Option<u64>> {
-    let text = admin
-        .ask(Ask::get(admin.site.at("wp-admin/media-new.php")))
-        .await?
-        .text();
+    let text = admin.ask(Ask::get(admin.site.at("wp-admin/media-new.php"))).await?.text();
     let Some((_, rest)) = text.split_once("\"max_file_size\":\"") else {
         return Ok(None);
     };
@@ -233,24 +209,13 @@ async fn upload_limit(admin: &Admin<'_>) -> Done<Option<u64>> {
 
 /// By REST, and where that is closed or the plugin fails there, by the link on the list of plugins.
 async fn activate(admin: &Admin<'_>, rest: &Rest<'_>) -> Done<()> {
-    let said = rest
-        .call(
-            Method::POST,
-            &plugin_route(),
-            &[],
-            Some(json!({ "status": "active" })),
-        )
-        .await?;
+    let said = rest.call(Method::POST, &plugin_route(), &[], Some(json!({ "status": "active" }))).await?;
     if matches!(&said, Said::Yes(plugin) if plugin["status"] != "inactive") {
         return Ok(());
     }
     let list = admin.ask(Ask::get(admin.site.at(PLUGINS_PAGE))).await?;
-    let link = list.page(|p| {
-        p.attr(
-            &format!("{} a[href*='action=activate']", plugin_row(".inactive")),
-            "href",
-        )
-    });
+    let link =
+        list.page(|p| p.attr(&format!("{} a[href*='action=activate']", plugin_row(".inactive")), "href"));
     let answer = match link.and_then(|href| list.url.join(&href).ok()) {
         // A page is hostile: its link is followed only to where it should lead.
         Some(to) if to.origin() == list.url.origin() && to.path() == list.url.path() => {
@@ -262,17 +227,14 @@ async fn activate(admin: &Admin<'_>, rest: &Rest<'_>) -> Done<()> {
         return Ok(());
     }
     let says = answer.page(|p| p.evidence("#message"));
-    let detail = format!(
-        "The migrator is on the site, but WordPress did not activate it.{}",
-        quoted(says)
-    );
+    let detail = format!("The migrator is on the site, but WordPress did not activate it.{}", quoted(says));
     Err(Trouble::shown(Code::PluginActivationFailed, detail, &answer).into())
 }
 
-/// Whether a version is older than a bound of two numbers.
-fn is_older(version: &str, bound: &str) -> bool {
-    let numbers = |v: &str| -> Vec<u32> { v.split('.').map_while(|n| n.parse().ok()).collect() };
-    numbers(version) < numbers(bound)
+/// The first version in a text of any language: figures with points between them.
+fn first_version(text: &str) -> String {
+    let mut words = text.split(|c: char| !c.is_ascii_digit() && c != '.').map(|w| w.trim_matches('.'));
+    words.find(|w| w.contains('.')).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -280,13 +242,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_by_number() {
-        assert!(is_older("5.5.9", MIN_WORDPRESS) && is_older("4.9", MIN_WORDPRESS));
-        assert!(
-            !is_older("5.6", MIN_WORDPRESS)
-                && !is_older("6.1.9", MIN_WORDPRESS)
-                && !is_older("10.0", MIN_WORDPRESS)
-        );
+    fn a_version_is_read_in_any_language() {
+        assert_eq!(first_version("Version 0.1.0 | By The wpclone authors 2.0"), "0.1.0");
+        assert_eq!(first_version("نسخة 6.8 | بواسطة"), "6.8");
+        assert_eq!(first_version("none"), "");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use wpclone_migrator::{Client, Key, SETTINGS_PAGE, Status, page};
 use wpclone_task::{Code, ExposeSecret, Role, SecretString};
 
 use super::{Admin, Done, Trouble};
-use crate::browser::stage::Ledger;
+use crate::browser::Ledger;
 use crate::net::{Answer, Ask, Body};
 
 /// Opens the migrator for an hour, with import switched on for a target and off for a source, and reads its key.
@@ -16,27 +16,15 @@ pub(crate) async fn open(admin: &Admin<'_>, role: Role, ledger: &Ledger<'_>) -> 
     let shown = admin.ask(Ask::get(settings.clone())).await?;
     let mut fields = shown.page(|p| p.hidden_fields(&form));
     if fields.is_empty() {
-        return Err(unexpected(
-            "The migrator's settings page is not what it should be.",
-            &shown,
-        ));
+        return Err(unexpected("The migrator's settings page is not what it should be.", &shown));
     }
     if role == Role::Target {
         fields.push((page::IMPORT_FIELD.to_owned(), "1".to_owned()));
     }
     ledger.changed();
-    let posted = admin
-        .ask(Ask::post(
-            admin.site.at("wp-admin/admin-post.php"),
-            Body::Form(fields),
-        ))
-        .await?;
+    let posted = admin.ask(Ask::post(admin.site.at("wp-admin/admin-post.php"), Body::Form(fields))).await?;
     // The redirect leads back to the settings page; a site that redirects elsewhere is asked for it again.
-    let opened = if read_key(&posted).is_some() {
-        posted
-    } else {
-        admin.ask(Ask::get(settings)).await?
-    };
+    let opened = if read_key(&posted).is_some() { posted } else { admin.ask(Ask::get(settings)).await? };
     read_key(&opened).ok_or_else(|| unexpected("The migrator shows no key after it was opened.", &opened))
 }
 

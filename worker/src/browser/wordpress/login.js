@@ -1,14 +1,14 @@
-// What the page that is open now shows, or null while it is not there yet. arguments: whether a form was just sent, so
-// that the document it was on does not count.
+// What the page that is open shows, or null while it is not there yet, or is the one that a form was just sent from.
 if (window.__wpcloneSent || document.readyState === "loading" || !document.body) return null;
 const has = (css) => document.querySelector(css) !== null;
 const text = (css) => {
   const found = document.querySelector(css);
-  return found ? found.innerText.replace(/\s+/g, " ").trim().slice(0, 300) : null;
+  return found ? found.innerText.replace(/\s+/g, " ").trim().slice(0, 2000) : null;
 };
 const visit = performance.getEntriesByType("navigation")[0];
 return {
   url: location.href,
+  version: (/\bversion-(\d+(-\d+)*)/.exec(document.body.className) || [])[1] || null,
   status: (visit && visit.responseStatus) || 0,
   form: has("#loginform #user_login, #loginform [name=log]"),
   error: text("#login_error"),

@@ -18,7 +18,7 @@ pub(crate) use admin::Admin;
 pub(crate) use app_password::create as create_app_password;
 pub(crate) use install::install;
 pub(crate) use key::{open as open_migrator, prove as prove_migrator};
-pub(crate) use login::log_in;
+pub(crate) use login::{log_in, take_session};
 pub(crate) use place::find;
 
 /// A problem, and the page that shows it.
@@ -35,10 +35,7 @@ impl Trouble {
 
     /// A problem that this answer shows.
     pub(crate) fn shown(code: Code, detail: impl Into<String>, answer: &Answer) -> Self {
-        Self {
-            problem: Problem::new(code, detail),
-            answer: Some(answer.clone()),
-        }
+        Self { problem: Problem::new(code, detail), answer: Some(answer.clone()) }
     }
 
     /// The same with a member more in its problem.
@@ -50,10 +47,7 @@ impl Trouble {
 
 impl From<Problem> for Trouble {
     fn from(problem: Problem) -> Self {
-        Self {
-            problem,
-            answer: None,
-        }
+        Self { problem, answer: None }
     }
 }
 
@@ -80,6 +74,5 @@ impl From<BrowserError> for Box<Trouble> {
 
 /// What the words of a page say, quoted for people.
 fn quoted(text: Option<String>) -> String {
-    text.map(|text| format!(" It says: \u{201c}{text}\u{201d}"))
-        .unwrap_or_default()
+    text.map(|text| format!(" It says: \u{201c}{text}\u{201d}")).unwrap_or_default()
 }

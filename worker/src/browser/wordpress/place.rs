@@ -25,11 +25,7 @@ pub(crate) async fn find(http: &Http, given: &SiteUrl) -> Done<SiteUrl> {
             Verdict::Broken(trouble) => return Err(trouble),
         }
     }
-    Err(Trouble::new(
-        Code::Redirected,
-        "The site redirects from one address to the next without end.",
-    )
-    .into())
+    Err(Trouble::new(Code::Redirected, "The site redirects from one address to the next without end.").into())
 }
 
 enum Verdict {
@@ -44,10 +40,8 @@ fn judge(answer: &Answer, site: &SiteUrl) -> Verdict {
     if let Some(to) = &answer.location {
         return follow(to, site);
     }
-    let form = answer.page(|p| {
-        p.has("#loginform")
-            .then(|| p.attr("#loginform", "action").unwrap_or_default())
-    });
+    let form =
+        answer.page(|p| p.has("#loginform").then(|| p.attr("#loginform", "action").unwrap_or_default()));
     if let Some(action) = form {
         // The form is sent to the address that WordPress believes in (its siteurl).
         return match answer.url.join(&action) {
@@ -77,11 +71,7 @@ fn follow(to: &Url, site: &SiteUrl) -> Verdict {
     let mut base = to.clone();
     base.set_query(None);
     base.set_fragment(None);
-    let same = to
-        .path()
-        .ends_with(LOGIN_PAGE)
-        .then(|| SiteUrl::parse(base.as_str()).ok())
-        .flatten();
+    let same = to.path().ends_with(LOGIN_PAGE).then(|| SiteUrl::parse(base.as_str()).ok()).flatten();
     match same {
         Some(moved) if moved.key() == site.key() && moved != *site && !is_downgrade(site, &moved) => {
             Verdict::Moved(moved)
@@ -122,10 +112,7 @@ pub(super) fn server_error(answer: &Answer) -> Box<Trouble> {
         ),
         _ => Trouble::shown(
             Code::SiteFatal,
-            format!(
-                "The site answers with an error ({status}).{}",
-                super::quoted(text)
-            ),
+            format!("The site answers with an error ({status}).{}", super::quoted(text)),
             answer,
         ),
     })
@@ -134,11 +121,7 @@ pub(super) fn server_error(answer: &Answer) -> Box<Trouble> {
 /// There is no login form: is it hidden, or is this no WordPress?
 async fn no_login(http: &Http, site: &SiteUrl, answer: &Answer) -> Done<Box<Trouble>> {
     let front = http.send(Ask::get(site.at(""))).await?;
-    if let Some(to) = front
-        .location
-        .as_ref()
-        .filter(|to| to.host_str() != site.url().host_str())
-    {
+    if let Some(to) = front.location.as_ref().filter(|to| to.host_str() != site.url().host_str()) {
         return Ok(elsewhere(to, answer));
     }
     let status = answer.status;

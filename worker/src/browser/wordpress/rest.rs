@@ -12,9 +12,7 @@ use crate::net::{Answer, Ask, Body};
 /// The address of a route such as `/wp/v2/users/me`.
 pub(super) fn route(site: &SiteUrl, route: &str, query: &[(&str, &str)]) -> Url {
     let mut url = site.at("index.php");
-    url.query_pairs_mut()
-        .append_pair("rest_route", route)
-        .extend_pairs(query);
+    url.query_pairs_mut().append_pair("rest_route", route).extend_pairs(query);
     url
 }
 
@@ -49,11 +47,7 @@ pub(super) fn read(answer: Answer) -> Said {
         };
     }
     match answer.json::<WpError>() {
-        Some(error) => Said::No(Refusal {
-            status: answer.status,
-            code: error.code,
-            answer,
-        }),
+        Some(error) => Said::No(Refusal { status: answer.status, code: error.code, answer }),
         None => Said::Closed(answer),
     }
 }
@@ -67,11 +61,7 @@ pub(super) struct Rest<'a> {
 impl<'a> Rest<'a> {
     /// Fetches the nonce, which also proves that the session holds.
     pub(super) async fn open(admin: &'a Admin<'a>) -> Done<Self> {
-        let answer = admin
-            .ask(Ask::get(
-                admin.site.at("wp-admin/admin-ajax.php?action=rest-nonce"),
-            ))
-            .await?;
+        let answer = admin.ask(Ask::get(admin.site.at("wp-admin/admin-ajax.php?action=rest-nonce"))).await?;
         let nonce = answer.text();
         // wp_create_nonce(): ten characters of a hex digest. Without a session the answer is 400 and "0".
         if answer.is_success() && nonce.len() == 10 && nonce.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -94,9 +84,7 @@ impl<'a> Rest<'a> {
     ) -> Done<Said> {
         let url = route(self.admin.site, path, query);
         let body = body.map_or(Body::Empty, Body::Json);
-        let ask = Ask::post(url, body)
-            .method(method)
-            .with("X-WP-Nonce", self.nonce.clone());
+        let ask = Ask::post(url, body).method(method).with("X-WP-Nonce", self.nonce.clone());
         Ok(read(self.admin.ask(ask).await?))
     }
 }
