@@ -440,7 +440,7 @@ async fn a_stub_that_hangs() -> Result {
 #[tokio::test]
 async fn a_page_that_hangs_half_way_ends_at_the_deadline() -> Result {
     let site = site()
-        .mu_plugin("slow", "add_action('load-plugins.php', function () { sleep(30); });")
+        .mu_plugin("slow", "add_action('load-plugin-install.php', function () { sleep(30); });")
         .start()
         .await?;
     let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "4").start().await?;

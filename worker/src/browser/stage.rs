@@ -63,9 +63,6 @@ pub(crate) struct BrowserStage {
     pub(crate) folders: PathBuf,
 }
 
-/// How long a browser may take to tell its cookies.
-const SESSION_LIMIT: Duration = Duration::from_secs(5);
-
 /// What a step works with once it has a browser.
 struct Tools<'a> {
     browser: &'a dyn Browser,
@@ -192,15 +189,7 @@ impl Tools<'_> {
     ) -> Done<Admin<'a>> {
         self.ledger.say(15, "Logging in");
         let entering = Admin::enter(site, self.http, self.browser, login, landing, self.ledger, self.step);
-        let entered = self.part("The login", entering).await;
-        if entered.is_err() {
-            // A slow page may have let us in all the same: then the login was right, and may be sent again.
-            let session = wordpress::take_session(self.browser, self.http, site);
-            if let Ok(Ok(true)) = timeout(SESSION_LIMIT, session).await {
-                self.ledger.logged_in();
-            }
-        }
-        let admin = entered?;
+        let admin = self.part("The login", entering).await?;
         self.ledger.say(25, "Logged in");
         Ok(admin)
     }

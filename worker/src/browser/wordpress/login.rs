@@ -206,7 +206,7 @@ fn refused(seen: &Seen, site: &SiteUrl) -> Box<Trouble> {
 }
 
 /// Takes the session's cookies over; tells whether there are any.
-pub(crate) async fn take_session(browser: &dyn Browser, http: &Http, site: &SiteUrl) -> Done<bool> {
+async fn take_session(browser: &dyn Browser, http: &Http, site: &SiteUrl) -> Done<bool> {
     let host = site.url().host_str().unwrap_or_default();
     let mut session = false;
     for cookie in browser.cookies().await? {

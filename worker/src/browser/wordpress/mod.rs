@@ -18,7 +18,7 @@ pub(crate) use admin::Admin;
 pub(crate) use app_password::create as create_app_password;
 pub(crate) use install::install;
 pub(crate) use key::{open as open_migrator, prove as prove_migrator};
-pub(crate) use login::{log_in, take_session};
+pub(crate) use login::log_in;
 pub(crate) use place::find;
 
 /// A problem, and the page that shows it.
