@@ -410,6 +410,10 @@ async fn strangers_that_are_no_wordpress() -> Result {
 async fn pages_that_are_made_to_be_slow_harm_nobody() -> Result {
     let deep = Stub::page(&format!("<html><body>{}", "<div>".repeat(200_000))).await?;
     stranger_fails(&deep.url(), Code::NotWordPress).await?;
+    // What our script asks the page for comes back 30 MB large.
+    let large = "<html><body><p id=login_error>x</p><script>String.prototype.slice = () => 'x'.repeat(30 << 20)</script>\
+                 <form id=loginform method=post><input name=log><input name=pwd></form></body></html>";
+    stranger_fails(&Stub::page(large).await?.url(), Code::BrowserCrashed).await?;
     let endless = "<html><body><form id=loginform method=post><input name=log><input name=pwd></form>\
                    <script>for (;;);</script></body></html>";
     let app = TestApp::builder()

@@ -121,9 +121,10 @@ fn end_all(program: Pid, grace: Duration, inbox: &Receiver<News>) {
         for child in children(getpid().as_raw_nonzero().get()) {
             kill(child);
         }
-        // Killing a parent hands its children to us: look again at each death, and now and then besides.
+        // Killing a parent hands its children to us: look again after each wave of deaths, and now and then besides.
         match inbox.recv_timeout(Duration::from_millis(20)) {
             Ok(News::NoneLeft) | Err(RecvTimeoutError::Disconnected) => return,
+            _ if inbox.try_iter().any(|news| matches!(news, News::NoneLeft)) => return,
             _ => {}
         }
     }

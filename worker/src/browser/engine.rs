@@ -7,10 +7,10 @@ use std::time::Duration;
 use fantoccini::error::{CmdError, NewSessionError};
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::bounded::Bounded;
 use super::{Browser, BrowserError, Cookie, Programs};
 
 /// A command of WebDriver takes milliseconds; one that takes this long never ends.
@@ -31,7 +31,7 @@ impl WebDriver {
         gate: SocketAddr,
     ) -> Result<Self, BrowserError> {
         let capabilities = capabilities(programs, user_agent, gate);
-        let mut builder = ClientBuilder::new(HttpConnector::new());
+        let mut builder = ClientBuilder::new(Bounded::new());
         builder.capabilities(capabilities);
         let client = limited(SESSION_LIMIT, builder.connect(driver))
             .await?

@@ -3,6 +3,7 @@
 //! `Browser` is what a browser can do; [`driver`] owns the processes; [`engine`] speaks WebDriver; [`wordpress`] knows
 //! WordPress and no browser mechanics; [`stage`] does a step from its claim to its evidence.
 
+mod bounded;
 mod driver;
 mod engine;
 mod evidence;
