@@ -86,6 +86,12 @@ async fn at_the_root_of_the_current_wordpress() -> Result {
 }
 
 #[tokio::test]
+#[ignore = "the long form: `./dev test long`"]
+async fn below_a_prefix_of_wordpress_6_5() -> Result {
+    the_whole_job(Site::builder(Version::Npm).prefix("/blog").debug().start().await?).await
+}
+
+#[tokio::test]
 async fn an_older_or_inactive_migrator_is_brought_up_to_date() -> Result {
     let site = Site::builder(Version::Trixie).start().await?;
     let app = TestApp::start().await?;
