@@ -7,7 +7,7 @@ use reqwest::Client;
 use serde_json::json;
 
 use crate::program::Program;
-use crate::support::{PATIENCE, Redis, token, token_line};
+use crate::support::{PATIENCE, token, token_line};
 
 const CANARY: &str = "c4n4ry-p4ssw0rd";
 

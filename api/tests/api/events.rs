@@ -133,9 +133,9 @@ async fn a_stream_outlives_a_redis_that_was_away() {
     let id = api.ask("https://a.example", None).await;
     let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;
     stream.event().await.unwrap();
-    api.redis.down();
+    api.redis.kill();
     problem(api.get("/tasks").send().await.unwrap(), 503, "QUEUE_UNAVAILABLE").await;
-    api.redis.up().await;
+    api.redis.start_again().await;
     crate::support::eventually("the queue is back", || async { api.app.queue.ping().await.is_ok() }).await;
     let claim = api.claim().await;
     api.complete(&claim.lease, "x").await;

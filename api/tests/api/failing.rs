@@ -107,7 +107,7 @@ async fn a_sane_request_id_is_kept_and_another_replaced() {
 async fn without_redis_nothing_is_accepted_and_later_all_goes_on() {
     let mut api = Api::start().await;
     let kept = api.ask("https://a.example", None).await;
-    api.redis.down();
+    api.redis.kill();
     let site = body("https://b.example");
     let answer = api.post("/setup").json(&site).send().await.unwrap();
     assert_eq!(answer.headers()["retry-after"], "5");
@@ -129,7 +129,7 @@ async fn without_redis_nothing_is_accepted_and_later_all_goes_on() {
     assert_eq!(metrics.status(), StatusCode::OK);
     assert!(metrics.text().await.unwrap().contains("wpclone_queue_up 0"));
 
-    api.redis.up().await;
+    api.redis.start_again().await;
     eventually("the api is ready again", || async {
         api.get("/readyz").send().await.unwrap().status() == StatusCode::OK
     })

@@ -124,7 +124,7 @@ async fn errors_are_pages_for_people_and_problems_for_programs() {
     }
     let for_programs = api.get("/tasks/nonsense").header("Accept", "text/html").send().await.unwrap();
     crate::support::problem(for_programs, 404, "TASK_NOT_FOUND").await;
-    api.redis.down();
+    api.redis.kill();
     let answer = api.get("/").header("Accept", "text/html").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.text().await.unwrap().contains("The queue cannot be reached"));

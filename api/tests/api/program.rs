@@ -7,7 +7,7 @@ use wpclone_queue::{Queue, QueueOptions};
 use wpclone_service::seal::Sealer;
 use wpclone_task::Stage;
 
-use crate::support::{PATIENCE, Process, Redis, body, eventually};
+use crate::support::{PATIENCE, body, eventually};
 
 pub(crate) const API: &str = env!("CARGO_BIN_EXE_wpclone-api");
 
@@ -125,7 +125,7 @@ async fn sigterm_ends_streams_and_waits_and_then_the_program() {
 #[tokio::test]
 async fn the_program_starts_without_redis_and_serves_when_it_comes() {
     let mut redis = Redis::start().await;
-    redis.down();
+    redis.kill();
     let program = Program::start(&redis, &[]).await;
     let client = Client::builder().timeout(PATIENCE).build().unwrap();
     let ready = || async {
@@ -133,7 +133,7 @@ async fn the_program_starts_without_redis_and_serves_when_it_comes() {
         answer.unwrap().status()
     };
     assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
-    redis.up().await;
+    redis.start_again().await;
     eventually("it is ready", || async { ready().await == StatusCode::OK }).await;
     eventually("it says so", || async { program.logged().contains("Redis answers again") }).await;
 }

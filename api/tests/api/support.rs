@@ -1,15 +1,11 @@
 //! A Redis of its own and an api of its own for each test.
 
-use std::fs::File;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wpclone_api::settings::PublicUrl;
@@ -20,6 +16,7 @@ use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_task::seal_result;
 use wpclone_service::settings::{Check, Common, CommonArgs};
 use wpclone_task::{AppPasswordResult, Outcome, Progress, SecretString, Stage};
+use wpclone_test_redis::Redis;
 
 /// How long anything here may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,101 +29,6 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: im
         }
     };
     tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never happened: {what}"));
-}
-
-/// A child that is killed and reaped with its owner, and dies with this process whatever happens to it.
-pub(crate) struct Process(pub(crate) Child);
-
-impl Process {
-    pub(crate) fn start(program: &str, configure: impl FnOnce(&mut Command)) -> Self {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", program]).stdin(Stdio::null());
-        configure(&mut command);
-        let child = command.spawn();
-        Self(child.unwrap_or_else(|e| panic!("setpriv (util-linux) is needed to start {program}: {e}")))
-    }
-
-    pub(crate) fn signal(&self, name: &str) {
-        let done = Command::new("kill").args([name, &self.0.id().to_string()]).status();
-        assert!(done.unwrap().success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A real Redis with an append-only file, on a socket in a folder of its own.
-pub(crate) struct Redis {
-    process: Option<Process>,
-    folder: TempDir,
-}
-
-impl Redis {
-    pub(crate) async fn start() -> Self {
-        let mut redis = Self { process: None, folder: TempDir::new().unwrap() };
-        redis.up().await;
-        redis
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("unix://{}", self.socket().display())
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("redis.sock")
-    }
-
-    /// Kills it.
-    pub(crate) fn down(&mut self) {
-        self.process = None;
-        let _ = std::fs::remove_file(self.socket());
-    }
-
-    /// Starts it, with what it held before.
-    pub(crate) async fn up(&mut self) {
-        let output = File::create(self.folder.path().join("log")).unwrap();
-        self.process = Some(Process::start("redis-server", |command| {
-            command
-                .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
-                .arg("--dir")
-                .arg(self.folder.path())
-                .arg("--unixsocket")
-                .arg(self.socket())
-                .stdout(output);
-        }));
-        let url = self.url();
-        eventually("redis-server answers (is it installed?)", || async {
-            let Ok(client) = redis::Client::open(url.as_str()) else {
-                return false;
-            };
-            let Ok(mut connection) = client.get_multiplexed_async_connection().await else {
-                return false;
-            };
-            redis::cmd("PING").exec_async(&mut connection).await.is_ok()
-        })
-        .await;
-    }
-
-    /// Everything it holds, as text: keys, values and the append-only file.
-    pub(crate) fn everything(&self) -> Vec<u8> {
-        let mut all = Vec::new();
-        let mut folders = vec![self.folder.path().to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.is_file() {
-                    all.extend(std::fs::read(path).unwrap());
-                }
-            }
-        }
-        all
-    }
 }
 
 /// An api in this process.

@@ -2,88 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
-use tempfile::TempDir;
 use wpclone_artifacts::{ArtifactError, Artifacts, Got, Meta};
 use wpclone_task::TaskId;
+use wpclone_test_redis::Redis;
 
 const MIB: u64 = 1 << 20;
 
-/// A redis-server of one test: gone, with its folder, when dropped.
-struct Redis {
-    child: Child,
-    port: u16,
-    folder: TempDir,
+trait Stores {
+    fn store(&self, total: u64) -> Artifacts;
 }
 
-impl Redis {
-    async fn start() -> Self {
-        for _ in 0..5 {
-            let folder = tempfile::tempdir().unwrap();
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut redis = Self { child: spawn(port, &folder), port, folder };
-            if redis.answers().await {
-                return redis;
-            }
-        }
-        panic!("redis-server does not start");
-    }
-
-    /// Waits until it answers; false when it ended, as it does when somebody else took the port.
-    async fn answers(&mut self) -> bool {
-        let since = Instant::now();
-        let pid = format!("process_id:{}\r", self.child.id());
-        while since.elapsed() < Duration::from_secs(20) && self.child.try_wait().unwrap().is_none() {
-            if let Ok(mut connection) = self.connect().await {
-                let info = redis::cmd("INFO").query_async::<String>(&mut connection).await;
-                if info.is_ok_and(|info| info.contains(&pid) && info.contains("\nloading:0\r")) {
-                    return true;
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        false
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
-    }
-
-    async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
-        let mut words = command.split(' ');
-        let mut cmd = redis::cmd(words.next().unwrap());
-        words.for_each(|word| {
-            cmd.arg(word);
-        });
-        cmd.query_async(&mut self.connect().await.unwrap()).await.unwrap()
-    }
-
+impl Stores for Redis {
     fn store(&self, total: u64) -> Artifacts {
         Artifacts::new(&self.url(), total).unwrap()
     }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(port: u16, folder: &TempDir) -> Child {
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
-        .arg(folder.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("these tests need redis-server on the PATH")
 }
 
 /// Bytes that do not pack.
@@ -193,11 +127,9 @@ async fn a_redis_that_was_away_or_flushed_needs_no_operator() {
     let mut redis = Redis::start().await;
     let store = redis.store(64 * MIB);
     let task = TaskId::new();
-    redis.child.kill().unwrap();
-    redis.child.wait().unwrap();
+    redis.kill();
     assert!(matches!(store.put(task, "a", "text/plain", b"a").await, Err(ArtifactError::Store(_))));
-    redis.child = spawn(redis.port, &redis.folder);
-    assert!(redis.answers().await);
+    redis.start_again().await;
     let since = Instant::now();
     while store.put(task, "a", "text/plain", b"a").await.is_err() {
         assert!(since.elapsed() < Duration::from_secs(20), "the store comes back");

@@ -74,6 +74,11 @@ impl<'a> Ledger<'a> {
         self.news.send_modify(|news| news.changed = Some(false));
     }
 
+    /// Whether this attempt may have altered the site, and it is not again as it was.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.news.borrow().changed == Some(true)
+    }
+
     /// The password is on its way: whatever happens now, it is not sent again before the site has said yes to it.
     pub(crate) fn login_sent(&self) {
         self.notes().login = Login::Sent;
@@ -98,7 +103,7 @@ impl<'a> Ledger<'a> {
             problem = Problem::new(Code::AuthUnanswered, detail);
         }
         problem.achieved.clone_from(&notes.achieved);
-        problem.changed_target = self.news.borrow().changed.unwrap_or(false);
+        problem.changed_target = self.has_changed();
         problem.detail = shortened(self.evidence.clean(&problem.detail));
         for value in problem.more.values_mut() {
             if let Some(text) = value.as_str() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use wpclone_artifacts::Artifacts;
 use wpclone_guard::unique_folder;
 use wpclone_migrator::VERSION;
@@ -21,7 +22,7 @@ use super::engine::WebDriver;
 use super::evidence::Evidence;
 use super::ledger::{Ledger, News};
 use super::wordpress::{self, Admin, Done, Trouble};
-use super::{Browser, Programs};
+use super::{Browser, BrowserError, Programs};
 use crate::net::{Gate, Http};
 
 /// How long things may take: a request or one part of a step, such as the login; the work of a step; and the step with
@@ -62,6 +63,9 @@ pub(crate) struct BrowserStage {
     /// Where the folders of tasks lie.
     pub(crate) folders: PathBuf,
 }
+
+/// How long the picture from after may take.
+const PICTURE_LIMIT: Duration = Duration::from_secs(15);
 
 /// What a step works with once it has a browser.
 struct Tools<'a> {
@@ -194,6 +198,20 @@ impl Tools<'_> {
         Ok(admin)
     }
 
+    /// The picture from after. What was done and proven does not fail for it.
+    async fn after(&self, page: &Url, point: &str) {
+        let pictured = async {
+            self.browser.go(page).await?;
+            self.evidence.picture(self.browser, "after.png", Some(point)).await;
+            Ok::<_, BrowserError>(())
+        };
+        match timeout(PICTURE_LIMIT, pictured).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "there is no picture from after"),
+            Err(_) => tracing::warn!("the picture from after took too long"),
+        }
+    }
+
     async fn setup(&self, request: &SetupRequest, site: &wpclone_task::SiteUrl) -> Done<SetupResult> {
         const PLUGINS: &str = "wp-admin/plugins.php";
         let row = format!("tr[data-plugin='{}.php']", wpclone_migrator::PLUGIN);
@@ -214,8 +232,7 @@ impl Tools<'_> {
             return Err(Trouble::new(Code::MigratorUnreachable, detail).into());
         }
         self.ledger.say(95, "The migrator answers to its key");
-        self.browser.go(&site.at(PLUGINS)).await?;
-        self.evidence.picture(self.browser, "after.png", Some(&row)).await;
+        self.after(&site.at(PLUGINS), &row).await;
         Ok(SetupResult {
             api_key: key,
             plugin_status,
@@ -235,10 +252,16 @@ impl Tools<'_> {
         let admin = self.enter(site, &request.login, PROFILE).await?;
         self.evidence.picture(self.browser, "before.png", Some(SECTION)).await;
         let making = wordpress::create_app_password(&admin, task, &request.app_name, self.ledger);
-        let made = self.part("Making the application password", making).await?;
+        let made = self.part("Making the application password", making).await;
+        if made.is_err() && self.ledger.has_changed() {
+            match timeout(self.step, wordpress::forget_app_password(&admin, task)).await {
+                Ok(Ok(())) => self.ledger.unchanged(),
+                _ => tracing::warn!("an application password that was made may be left on the site"),
+            }
+        }
+        let made = made?;
         self.ledger.say(95, "The application password works");
-        self.browser.go(&site.at(PROFILE)).await?;
-        self.evidence.picture(self.browser, "after.png", Some(SECTION)).await;
+        self.after(&site.at(PROFILE), SECTION).await;
         Ok(made)
     }
 }

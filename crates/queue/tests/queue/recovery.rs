@@ -70,7 +70,7 @@ async fn a_killed_redis_loses_nothing_that_was_acknowledged() {
     stop.store(true, Ordering::Relaxed);
     assert!(accepted.len() >= done.len());
     assert!(matches!(queue.ping().await, Err(QueueError::Unavailable(_))));
-    redis.restart().await;
+    redis.start_again().await;
     heard(&mut signals, Signal::Reconnected).await;
     for id in &accepted {
         let state = queue.task(*id).await.state;
@@ -146,7 +146,7 @@ async fn a_redis_that_is_away_is_said_to_be() {
     redis.kill();
     assert!(matches!(queue.get(id).await, Err(QueueError::Unavailable(_))));
     assert!(matches!(queue.claim("w", Stage::ALL).await, Err(QueueError::Unavailable(_))));
-    redis.restart().await;
+    redis.start_again().await;
     assert!(matches!(queue.get(id).await.unwrap(), Found::Task(_)));
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn create(
 ) -> Done<AppPasswordResult> {
     check_available(admin).await?;
     let rest = Rest::open(admin).await?;
-    let app_id = task.derived("app-password").to_string();
+    let app_id = app_id(task);
     let listed = list(&rest).await?;
     ledger.say(50, "Making the application password");
     ledger.changed();
@@ -60,27 +60,24 @@ pub(crate) async fn create(
     let made = make(admin, &rest, &name, &app_id).await?;
     ledger.secret(&made.password);
     ledger.say(75, "Trying the application password");
-    match prove(admin, &made.password).await {
-        Ok(username) => {
-            ledger.achieved(format!("The application password \u{201c}{name}\u{201d} works."));
-            Ok(AppPasswordResult {
-                application_password: made.password,
-                username,
-                uuid: made.uuid,
-                app_name: name,
-            })
-        }
-        Err(trouble) => {
-            // What nobody can use is not left behind.
-            match delete(&rest, &made.uuid).await {
-                Ok(()) => ledger.unchanged(),
-                Err(_) => ledger.achieved(format!(
-                    "An application password \u{201c}{name}\u{201d} was made, and could not be deleted."
-                )),
-            }
-            Err(trouble)
-        }
+    let username = prove(admin, &made.password).await?;
+    ledger.achieved(format!("The application password \u{201c}{name}\u{201d} works."));
+    Ok(AppPasswordResult { application_password: made.password, username, uuid: made.uuid, app_name: name })
+}
+
+/// Deletes what this task has made: a password that nobody can use is not left behind.
+pub(crate) async fn forget(admin: &Admin<'_>, task: TaskId) -> Done<()> {
+    let rest = Rest::open(admin).await?;
+    let app_id = app_id(task);
+    for own in list(&rest).await?.iter().filter(|l| l.app_id == app_id) {
+        delete(&rest, &own.uuid).await?;
     }
+    Ok(())
+}
+
+/// What every attempt of a task knows its own by.
+fn app_id(task: TaskId) -> String {
+    task.derived("app-password").to_string()
 }
 
 /// The API's index says whether application passwords are on (`authentication`: an object, or an empty array).

@@ -15,7 +15,7 @@ use super::BrowserError;
 use crate::net::Answer;
 
 pub(crate) use admin::Admin;
-pub(crate) use app_password::create as create_app_password;
+pub(crate) use app_password::{create as create_app_password, forget as forget_app_password};
 pub(crate) use install::install;
 pub(crate) use key::{open as open_migrator, prove as prove_migrator};
 pub(crate) use login::log_in;
