@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::Bytes;
 use reqwest::Client;
 use serde_json::json;
+use wpclone_test_redis::Redis;
 
 use crate::program::Program;
 use crate::support::{PATIENCE, token, token_line};

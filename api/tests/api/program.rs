@@ -6,6 +6,7 @@ use reqwest::{Client, StatusCode};
 use wpclone_queue::{Queue, QueueOptions};
 use wpclone_service::seal::Sealer;
 use wpclone_task::Stage;
+use wpclone_test_redis::{Process, Redis};
 
 use crate::support::{PATIENCE, body, eventually};
 
