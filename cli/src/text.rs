@@ -9,16 +9,17 @@ use crate::failure::Failure;
 /// The most characters of a text that comes from elsewhere.
 const MAX_CHARS: usize = 2000;
 
-/// A text that comes from elsewhere, perhaps from a site, without what a terminal would obey: control
-/// characters and changes of the writing direction.
+/// Whether a terminal would obey it: control characters, breaks of lines, changes of the writing direction.
+fn is_command(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text that comes from elsewhere, perhaps from a site, without what a terminal would obey.
 pub(crate) fn clean(text: &str) -> String {
-    let commands = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let one_line = text.split(['\n', '\r', '\t']).collect::<Vec<_>>().join(" ");
     let mut cleaned: String =
-        one_line.chars().take(MAX_CHARS).map(|c| if commands(c) { '\u{fffd}' } else { c }).collect();
+        one_line.chars().take(MAX_CHARS).map(|c| if is_command(c) { '\u{fffd}' } else { c }).collect();
     if one_line.chars().nth(MAX_CHARS).is_some() {
         cleaned.push('\u{2026}');
     }
@@ -76,12 +77,18 @@ pub(crate) fn out(text: &str) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
-/// Writes JSON to standard output.
+/// Writes JSON to standard output. What a terminal would obey is escaped: inside of strings, JSON has another spelling
+/// for it.
 ///
 /// # Errors
 /// It does not take it.
 pub(crate) fn out_json(value: &serde_json::Value) -> Result<(), Failure> {
-    out(&format!("{value:#}\n"))
+    let escaped = |c: char| match c {
+        '\n' => c.to_string(),
+        c if is_command(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    out(&format!("{value:#}").chars().map(escaped).chain(["\n".to_owned()]).collect::<String>())
 }
 
 #[cfg(test)]

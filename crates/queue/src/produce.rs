@@ -182,11 +182,11 @@ fn event(id: &str, fields: &[(String, String)]) -> Result<Event, QueueError> {
     })
 }
 
-/// `<ms>-<n>`, as streams number their entries.
+/// `<ms>-<n>`, as streams number their entries; not the last that there can be, after which Redis refuses to look.
 fn is_event_id(text: &str) -> bool {
-    text.split_once('-').is_some_and(|(ms, n)| {
-        [ms, n].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()) && part.parse::<u64>().is_ok())
-    })
+    let number = |part: &str| part.parse::<u64>().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()));
+    let id = text.split_once('-').and_then(|(ms, n)| Some((number(ms)?, number(n)?)));
+    id.is_some_and(|id| id != (u64::MAX, u64::MAX))
 }
 
 /// What an idempotency key is kept under: callers' keys never meet.

@@ -76,9 +76,14 @@ local function condemn()
   end
 end
 
--- Locks whose task is gone, and turns that nobody took. Each site is looked at every five seconds.
+-- Locks whose task is gone, and turns that nobody took. Each site is looked at every five seconds; also one whose last
+-- look lies in the future, since the clock was set back.
 local function mend()
-  for _, h in ipairs(call('ZRANGE', P .. 'sites', '-inf', int(NOW - 5000), 'BYSCORE', 'LIMIT', 0, BATCH)) do
+  local due = call('ZRANGE', P .. 'sites', '-inf', int(NOW - 5000), 'BYSCORE', 'LIMIT', 0, BATCH)
+  for _, h in ipairs(call('ZRANGE', P .. 'sites', '(' .. int(NOW), '+inf', 'BYSCORE', 'LIMIT', 0, BATCH)) do
+    due[#due + 1] = h
+  end
+  for _, h in ipairs(due) do
     local holder = call('GET', lock_key(h))
     local t = holder and load(holder)
     if holder and (not t or FINAL[t.state]) then

@@ -158,7 +158,10 @@ async fn every_turn_of_a_task_is_an_event() {
     let rest = queue.events(id, Some(&events[2].id), 100).await.unwrap();
     assert_eq!(rest, events[3..]);
     assert_eq!(queue.events(id, None, 2).await.unwrap(), events[..2]);
-    assert!(matches!(queue.events(id, Some("x"), 2).await, Err(QueueError::BadCursor)));
+    let last = format!("{0}-{0}", u64::MAX);
+    for bad in ["x", "1-", "-1", "1-+1", &last] {
+        assert!(matches!(queue.events(id, Some(bad), 2).await, Err(QueueError::BadCursor)), "{bad}");
+    }
 }
 
 #[tokio::test]
