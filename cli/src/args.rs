@@ -54,8 +54,9 @@ Example:
   wpclone token new ci --scope user";
 
 const SEAL_KEY_HELP: &str = "\
-Put it in front of the others in WPCLONE_SEAL_KEYS of the API and of every worker. Keep the others
-until nothing is left that they sealed: unfinished tasks, and results of the last day.
+To rotate: put it BEHIND the others in WPCLONE_SEAL_KEYS of the API and of every worker and restart
+them all, so that each can open what it seals. Then put it in front and restart again. Keep the
+others until nothing is left that they sealed: unfinished tasks, and results of the last day.
 
 Example:
   wpclone seal-key new 2026-11";
@@ -231,7 +232,7 @@ pub(crate) enum SealKeyCommand {
 pub(crate) enum Scope {
     /// Start tasks, and see its own
     User,
-    /// See and do everything
+    /// See and do everything; secrets in results of others excepted
     Operator,
     /// Read /metrics and /queue
     Metrics,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
-use wpclone_task::{QueueView, SiteUrl, State, TaskId, TaskList};
+use wpclone_task::{QueueView, SealedRequest, SiteUrl, State, TaskId, TaskList};
 
 use crate::args::{
     ApiArgs, Cli, Command, LoginArgs, SealKeyCommand, StartArgs, TasksArgs, TokenCommand, WaitArgs,
@@ -67,6 +67,9 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
         Command::Cancel { id } => {
             let task = api.cancel(id).await?;
             print_task(api, json, &task)?;
+            if !task.view.state.is_final() {
+                eprintln!("asked to end; the worker that has it stops within some seconds");
+            }
             Ok(0)
         }
         Command::Queue => {
@@ -137,6 +140,12 @@ async fn wait_for(api: &Api, json: bool, id: TaskId, wait: &WaitArgs) -> Result<
 
 /// Prints a task that has ended.
 fn finished(api: &Api, json: bool, task: &Task) -> Result<u8, Failure> {
+    let named = task.view.result.as_ref().and_then(|result| result.get("app_name")?.as_str());
+    if let (SealedRequest::CreateAppPassword { app_name, .. }, Some(named)) = (&task.view.request, named)
+        && named != app_name.as_str()
+    {
+        eprintln!("that name was taken; the password is listed as: {}", crate::text::clean(named));
+    }
     let succeeded = task.view.state == State::Succeeded;
     if json {
         out_json(&task.raw)?;

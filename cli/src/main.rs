@@ -7,6 +7,7 @@ mod failure;
 mod follow;
 mod keys;
 mod progress;
+mod prompt;
 mod secret;
 mod show;
 mod sse;
@@ -34,7 +35,12 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn say(failure: &Failure, api: Option<&client::Api>) {
     match (failure, api) {
-        (Failure::Problem { problem, .. }, Some(api)) => eprint!("{}", show::problem(api, problem, None)),
+        (Failure::Problem { problem, .. }, Some(api)) => {
+            eprint!("{}", show::problem(api, problem, None));
+            if problem.code == wpclone_task::Code::Unauthenticated {
+                eprintln!("  Here: set WPCLONE_TOKEN, or give --token-file FILE.");
+            }
+        }
         (Failure::Interrupted, _) => {}
         _ if failure.exit_code() == 0 => {}
         _ => eprintln!("error: {}", text::clean(&failure.to_string())),

@@ -6,6 +6,7 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use crate::failure::Failure;
+use crate::prompt;
 
 /// The environment variable of the API's token.
 const TOKEN: &str = "WPCLONE_TOKEN";
@@ -35,10 +36,11 @@ pub(crate) fn password(file: Option<&Path>, who: &str) -> Result<SecretString, F
             "there is no password: set {PASSWORD}, or give --password-file FILE (- is standard input)"
         )));
     }
-    rpassword::prompt_password(format!("Password of {who}: "))
-        .map(SecretString::from)
-        .map_err(|error| Failure::Usage(format!("the password cannot be read from the terminal: {error}")))
-        .and_then(|password| not_empty(password, "the password"))
+    match prompt::ask(&format!("Password of {who}: ")) {
+        Ok(Some(password)) => not_empty(password, "the password"),
+        Ok(None) => Err(Failure::Interrupted),
+        Err(error) => Err(Failure::Usage(format!("the password cannot be read from the terminal: {error}"))),
+    }
 }
 
 fn from_env(name: &str) -> Result<Option<SecretString>, Failure> {

@@ -82,7 +82,12 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let runner = Runner::new(name(), settings.stages, settings.slots, settings.drain, workshop);
 
     let listener = TcpListener::bind(settings.admin_listen).await;
-    let listener = listener.with_context(|| format!("cannot listen on {}", settings.admin_listen))?;
+    let listener = listener.with_context(|| {
+        format!(
+            "cannot listen on {} (WPCLONE_ADMIN_LISTEN; each worker of a machine needs its own)",
+            settings.admin_listen
+        )
+    })?;
     let admin = admin::Admin { queue, metrics, shutdown: shutdown.clone() };
     tracing::info!(worker = %runner.id, admin = %listener.local_addr()?, stages = ?runner.stages, slots = runner.slots, "working");
     let serving = tokio::spawn(async move { axum::serve(listener, admin::routes(admin)).await });

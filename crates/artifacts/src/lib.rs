@@ -13,7 +13,7 @@ use wpclone_task::TaskId;
 /// The most packed bytes of one artifact.
 const EACH: usize = 2 << 20;
 /// The most bytes of one artifact before it is packed: what a reader has to hold.
-const UNPACKED: usize = 32 << 20;
+const UNPACKED: usize = 8 << 20;
 /// The most packed bytes of one task.
 const TASK: u64 = 8 << 20;
 /// The most artifacts of one task.

@@ -23,6 +23,15 @@ async fn a_rest_api_that_is_closed() -> Result {
 }
 
 #[tokio::test]
+async fn html_where_json_should_be_is_no_success() -> Result {
+    let html = "if ($arg_rest_route) { return 200 '<html><body>{\"authentication\":{}}</body></html>'; }";
+    let site = site().nginx(html).start().await?;
+    let problem = app_password_fails(&site, &site.admin(), Code::RestBlocked).await?;
+    assert!(!problem.changed_target);
+    Ok(())
+}
+
+#[tokio::test]
 async fn rest_that_makes_no_application_password_gives_way_to_the_page() -> Result {
     let php = "add_filter('rest_pre_dispatch', function ($r, $s, $q) { \
         return $q->get_method() === 'POST' && strpos($q->get_route(), 'application-passwords') ? new WP_Error('no', 'no', ['status' => 403]) : $r; }, 10, 3);";

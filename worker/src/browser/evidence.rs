@@ -33,6 +33,7 @@ const PREPARE: &str = "
 const LOADED: &str = "return document.readyState === 'complete' ? true : null";
 /// Shows a page that was not fetched by the browser.
 const SHOW: &str = "document.open(); document.write(arguments[0]); document.close(); return true";
+const ON_A_SITE: &str = "return location.protocol.startsWith('http')";
 const SOURCE: &str = "return document.documentElement.outerHTML.slice(0, arguments[0])";
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -105,6 +106,10 @@ impl<'a> Evidence<'a> {
             self.keep_text("failure.html", HTML, page).await;
         }
         let Some(browser) = browser else { return };
+        // A browser that has seen nothing of the site has nothing to show.
+        if answered.is_none() && browser.run(ON_A_SITE, vec![]).await.ok() != Some(json!(true)) {
+            return;
+        }
         if let Some(page) = &answered {
             let _ = browser.run(SHOW, vec![json!(page)]).await;
         } else if let Ok(open) = browser.run(SOURCE, vec![json!(MAX_PAGE + SLACK)]).await {

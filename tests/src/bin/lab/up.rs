@@ -16,6 +16,8 @@ const API: u16 = 8080;
 const WORKER: u16 = 8081;
 const WORDPRESS: u16 = 8070;
 const REDIS: u16 = 6399;
+/// Easy to paste.
+const PASSWORD: &str = "let-me-in-2026";
 
 pub(crate) fn up() -> Result {
     if let Some(running) = Running::find() {
@@ -45,7 +47,12 @@ async fn stay() -> Result {
     let began = Instant::now();
     let said = |what: String| eprintln!("[{:5.1} s] {what}", began.elapsed().as_secs_f32());
     said("starting MariaDB, PHP, nginx and a WordPress with some content".into());
-    let site = Site::builder(Version::Trixie).port(port(WORDPRESS)?).content(20).start().await?;
+    let site = Site::builder(Version::Trixie)
+        .port(port(WORDPRESS)?)
+        .content(20)
+        .admin_password(PASSWORD)
+        .start()
+        .await?;
     said(format!("WordPress {} is at {}", site.wordpress(), site.url()));
     let app = TestApp::builder().ports(port(REDIS)?, port(API)?, port(WORKER)?).start().await?;
     let token = app.tokens().first().cloned();
@@ -118,6 +125,11 @@ fn text(result: &Value, field: &str) -> Result<String> {
     result[field].as_str().map(str::to_owned).ok_or_else(missing)
 }
 
+fn programs_folder() -> String {
+    let folder = built("wpclone").ok().and_then(|p| p.parent().map(|p| p.display().to_string()));
+    folder.unwrap_or_default()
+}
+
 fn print_results(app: &TestApp, token: &Token, site: &Site, user: &str, password: &str, me: &str) {
     let (api, secret, admin) = (app.api.url(), &token.secret, site.admin());
     println!(
@@ -131,13 +143,20 @@ fn print_results(app: &TestApp, token: &Token, site: &Site, user: &str, password
         admin.name,
         admin.password
     );
-    println!("  things to try:");
+    println!("  to go on in another terminal (the programs are in {}):", programs_folder());
+    println!("    export WPCLONE_URL={api} WPCLONE_TOKEN={secret} WPCLONE_SITE_PASSWORD={}", admin.password);
+    println!("    wpclone setup {} --username {}", site.url(), admin.name);
+    println!("  or:");
+    let body = |password: &str| {
+        serde_json::json!({"url": site.url(), "username": admin.name, "password": password}).to_string()
+    };
     println!("    curl -H 'Authorization: Bearer {secret}' {api}/tasks");
-    println!("    curl -H 'Authorization: Bearer {secret}' {api}/queue");
-    println!(
-        "    curl -H 'Authorization: Bearer {secret}' -H 'Prefer: wait=30' --json '{}' {api}/setup",
-        serde_json::json!({"url": site.url(), "username": admin.name, "password": "not the password"})
-    );
+    for password in [admin.password.as_str(), "not-the-password"] {
+        let body = body(password);
+        println!(
+            "    curl -H 'Authorization: Bearer {secret}' -H 'Prefer: wait=30' --json '{body}' {api}/setup"
+        );
+    }
     println!("\n  logs                   {}", app.workers[0].log().display());
     println!("  Ctrl-C ends it all.");
 }
