@@ -218,7 +218,8 @@
 
   // A link to a part of the page opens it.
   const open = () => {
-    const part = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    // Ids are plain; whatever else stands there opens nothing.
+    const part = document.getElementById(location.hash.slice(1));
     if (part?.matches('details')) part.open = true;
   };
   addEventListener('hashchange', open);

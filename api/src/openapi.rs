@@ -66,7 +66,7 @@ pub struct WorkHeaders {
 #[openapi(
     info(
         title = "wpclone",
-        description = "Clones live WordPress sites, with nothing but an address and a wp-admin login. Work is a \
+        description = "Works on live WordPress sites, with nothing but an address and a wp-admin login. Work is a \
             *task*: a POST answers 202 with it, and it is followed by polling, by server-sent events, or by \
             `Prefer: wait`. Errors are `application/problem+json` (RFC 9457) with a stable `code`."
     ),

@@ -1,15 +1,21 @@
 //! What an operator and an orchestrator ask.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use serde::Serialize;
+use tokio::time::timeout;
 use wpclone_task::{Problem, QueueView};
 
 use crate::http::auth::Watcher;
 use crate::http::error::ApiError;
 use crate::state::Shared;
+
+/// How long Redis may take to answer a probe.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// Whether this program should get requests.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -45,7 +51,7 @@ pub async fn healthz() -> &'static str {
 )]
 pub async fn readyz(State(app): State<Shared>) -> Response {
     let ending = app.ending.is_cancelled();
-    let redis = app.queue.ping().await.is_ok();
+    let redis = matches!(timeout(PROBE, app.queue.ping()).await, Ok(Ok(())));
     let ready = redis && !ending;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, redis, ending })).into_response()

@@ -11,12 +11,18 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// How many connections are open at most; the next ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 2048;
 /// How long the head of a request may take to arrive, an idle connection's next one included.
 const HEAD_TIME: Duration = Duration::from_secs(30);
+/// How long an answer may wait for its reader.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+/// The most bytes of a request's head, and the most headers in it.
+const MAX_HEAD: usize = 64 << 10;
+const MAX_HEADERS: usize = 64;
 /// How long new connections are still accepted while readiness says no, so that a balancer can turn away first.
 const TURN_AWAY: Duration = Duration::from_millis(500);
 /// How long open requests then have to end.
@@ -70,10 +76,15 @@ fn connection(
 ) -> impl Future<Output = ()> + use<> {
     // Small answers and events go out at once.
     let _ = stream.set_nodelay(true);
+    // Who asks and does not read the answer holds no place for ever.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIME));
     let served = Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
     let served = open.watch(served);
     async move {
         // A client that goes away in the middle is no news.

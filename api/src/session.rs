@@ -15,6 +15,8 @@ use crate::tokens::Entry;
 pub const COOKIE: &str = "wpclone_session";
 /// How long a session lasts.
 pub const LASTS: Duration = Duration::from_secs(12 * 3600);
+/// How many sessions a token has at most; the oldest ends for a new one.
+const EACH: isize = 20;
 /// How long Redis may take, for connecting and for answering.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -77,7 +79,23 @@ impl Sessions {
             .expire(&key, LASTS.as_secs().cast_signed())
             .ignore();
         let () = self.run(&write).await?;
+        self.bound(&token.name, &key).await?;
         Ok(id)
+    }
+
+    /// Remembers that this name has this session, and ends the oldest beyond [`EACH`].
+    async fn bound(&self, name: &str, key: &str) -> Result<(), SessionError> {
+        let of_name = format!("{}of:{name}", self.prefix);
+        let newest = -1 - EACH;
+        let mut note = redis::pipe();
+        note.zadd(&of_name, key, jiff::Timestamp::now().as_millisecond()).ignore();
+        note.expire(&of_name, LASTS.as_secs().cast_signed()).ignore();
+        note.zrange(&of_name, 0, newest);
+        let (ended,): (Vec<String>,) = self.run(&note).await?;
+        if ended.is_empty() {
+            return Ok(());
+        }
+        self.run(redis::pipe().del(&ended).ignore().zremrangebyrank(&of_name, 0, newest).ignore()).await
     }
 
     /// Whose session this is; `None` when it has ended.

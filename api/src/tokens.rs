@@ -70,6 +70,8 @@ pub struct Tokens {
 struct Loaded {
     entries: Arc<[Entry]>,
     stamp: Option<Stamp>,
+    /// What was wrong with it when it was last read again, so that it is said once.
+    fault: Option<String>,
     looked_at: Instant,
 }
 
@@ -85,7 +87,7 @@ impl Tokens {
         let path = PathBuf::from(path);
         let stamp = stamp(&path);
         let entries = read(&path)?;
-        let loaded = Loaded { entries, stamp, looked_at: Instant::now() };
+        let loaded = Loaded { entries, stamp, fault: None, looked_at: Instant::now() };
         Ok(Self { path, loaded: Mutex::new(loaded) })
     }
 
@@ -116,16 +118,18 @@ impl Tokens {
             loaded.looked_at = Instant::now();
             let stamp = stamp(&self.path);
             if stamp != loaded.stamp {
-                loaded.stamp = stamp;
-                // A file with faults, perhaps half written, changes nothing: those who may call stay the same.
+                // A file with faults, perhaps half written, changes nothing: those who may call stay the same. It is
+                // read again until it can be: a token that was taken out must not stay for want of a file handle.
                 match read(&self.path) {
                     Ok(entries) => {
                         tracing::info!(tokens = entries.len(), "the tokens file was read again");
-                        loaded.entries = entries;
+                        (loaded.entries, loaded.stamp, loaded.fault) = (entries, stamp, None);
                     }
-                    Err(faults) => {
+                    Err(faults) if loaded.fault.as_ref() != Some(&faults) => {
                         tracing::error!(%faults, "the tokens file has faults; the tokens of before hold");
+                        loaded.fault = Some(faults);
                     }
+                    Err(_) => {}
                 }
             }
         }
@@ -178,6 +182,9 @@ fn entry(line: &str) -> Result<Entry, &'static str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
         return Err("a name is 1 to 64 of A-Z a-z 0-9 - _ .");
+    }
+    if name == crate::http::auth::NOBODY {
+        return Err("that name is for those who call where no tokens are configured");
     }
     let mut bytes = [0; 32];
     hex::decode_to_slice(hash, &mut bytes).map_err(|_| "the hash is 64 hex digits (SHA-256 of the token)")?;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::dashboard::html;
 use crate::dashboard::layout::Frame;
-use crate::http::auth::session_cookie;
+use crate::http::auth::session_cookies;
 use crate::http::body::FormBody;
 use crate::http::error::ApiError;
 use crate::session::{COOKIE, LASTS};
@@ -67,7 +67,7 @@ pub(crate) async fn begin(AppState(app): AppState<Shared>, form: FormBody) -> Re
 
 /// Ends the session.
 pub(crate) async fn end(AppState(app): AppState<Shared>, headers: HeaderMap) -> Result<Response, ApiError> {
-    if let Some(id) = session_cookie(&headers) {
+    for id in session_cookies(&headers) {
         app.sessions.end(&id).await?;
     }
     with_cookie(&app, Redirect::to("/sign-in"), "", 0)

@@ -13,7 +13,7 @@ use crate::state::{App, Shared};
 use crate::tokens::{Entry, Scope};
 
 /// The name that owns what is asked for while there are no tokens.
-const NOBODY: &str = "local";
+pub(crate) const NOBODY: &str = "local";
 
 /// Somebody who may call.
 #[derive(Debug, Clone)]
@@ -58,6 +58,9 @@ impl From<Entry> for Caller {
     }
 }
 
+/// The most cookies of the session's name that are looked at.
+const MAX_SESSIONS: usize = 4;
+
 /// Who calls.
 ///
 /// # Errors
@@ -73,11 +76,14 @@ pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> 
             .map(Caller::from)
             .ok_or_else(|| ApiError::new(Code::Unauthenticated, "The token is not known."));
     }
-    if let Some(id) = session_cookie(headers) {
-        let holder = app.sessions.holder(&id).await?;
+    let sessions = session_cookies(headers);
+    for id in &sessions {
+        let holder = app.sessions.holder(id).await?;
         if let Some(entry) = holder.and_then(|h| tokens.named(&h.name, &h.mark)) {
             return Ok(entry.into());
         }
+    }
+    if !sessions.is_empty() {
         return Err(ApiError::new(Code::Unauthenticated, "The session has ended."));
     }
     Err(ApiError::new(Code::Unauthenticated, "There is no Authorization header."))
@@ -89,16 +95,18 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The id in the session's cookie.
+/// The ids in cookies of the session's name: another site on this host can set one that covers ours.
 #[must_use]
-pub fn session_cookie(headers: &HeaderMap) -> Option<String> {
+pub fn session_cookies(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(COOKIE).into_iter();
     lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == session::COOKIE)
+        .filter(|(name, _)| *name == session::COOKIE)
         .map(|(_, id)| id.to_owned())
+        .take(MAX_SESSIONS)
+        .collect()
 }
 
 fn forbidden(needed: &str) -> ApiError {

@@ -30,12 +30,17 @@ impl Prefer {
         let lines = headers.get_all("prefer").into_iter();
         let wait = lines
             .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split([',', ';']))
-            .filter_map(|part| part.trim().strip_prefix("wait=")?.parse::<u64>().ok())
-            .next();
+            .flat_map(|line| line.split(','))
+            .find_map(wait_seconds);
         // A preference that is not understood is no fault (RFC 7240, section 2).
         Self(wait.map(|n| Duration::from_secs(n).min(longest)))
     }
+}
+
+/// The N of `wait=N`: names in any case, the value perhaps quoted, spaces around, parameters of its own left out.
+fn wait_seconds(preference: &str) -> Option<u64> {
+    let (name, value) = preference.split(';').next()?.split_once('=')?;
+    name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok()).flatten()
 }
 
 impl FromRequestParts<Shared> for Prefer {
@@ -79,10 +84,11 @@ mod tests {
         for (sent, seconds) in [
             ("wait=5", Some(5)),
             ("respond-async, wait=10", Some(10)),
-            ("handling=strict; wait=3", Some(3)),
+            ("handling=strict, Wait = \"3\"; x=1", Some(3)),
             ("wait=100000", Some(60)),
             ("wait=0", Some(0)),
             ("wait=soon", None),
+            ("handling=strict; wait=3", None),
             ("respond-async", None),
             ("", None),
         ] {
