@@ -53,7 +53,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(public_url = app.public_url.origin(), "listening on http://{address}");
     let app = Arc::new(app);
     let background = tokio::spawn(background::run(Arc::clone(&app)));
-    server::serve(listener, router(&app), app.ending.clone()).await;
+    server::serve(listener, router(&app), app.limits.stalled, app.ending.clone()).await;
     let _ = timeout(END, background).await;
     Ok(())
 }

@@ -13,10 +13,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::time::timeout;
 use wpclone_task::QueueView;
 
 use crate::http::auth::Watcher;
 use crate::http::error::ApiError;
+use crate::operations::PROBE;
 use crate::state::Shared;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -126,10 +128,13 @@ fn of_queue(queue: Option<&QueueView>) -> Registry {
 /// OpenMetrics text. The queue's numbers are read from Redis now; `wpclone_queue_up` is 0 while it does not answer.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
-    responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"))
+    responses(
+        (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
+        crate::openapi::TurnedAway,
+    )
 )]
 pub async fn metrics(State(app): State<Shared>, _: Watcher) -> Result<Response, ApiError> {
-    let queue = app.queue.stats().await.ok();
+    let queue = timeout(PROBE, app.queue.stats()).await.ok().and_then(Result::ok);
     let now = of_queue(queue.as_ref());
     let mut body = String::new();
     encode_registry(&mut body, &now)

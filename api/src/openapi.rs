@@ -6,9 +6,10 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{IntoParams, Modify, OpenApi, ToSchema};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wpclone_task::Problem;
 
 use crate::state::Shared;
 use crate::{docs, metrics, operations, session, tasks};
@@ -60,6 +61,28 @@ pub struct WorkHeaders {
     /// 1 to 255 visible ASCII characters: a repeat within a day returns the same task.
     #[param(rename = "Idempotency-Key", max_length = 255)]
     idempotency_key: Option<String>,
+}
+
+/// How a caller may be turned away anywhere. Documentation only.
+#[derive(IntoResponses)]
+pub enum TurnedAway {
+    /// No valid token or session
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unknown(Problem),
+    /// Not with this scope, or not from this page or host
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+}
+
+/// How a request that is well formed may still fail. Documentation only.
+#[derive(IntoResponses)]
+pub enum Failed {
+    /// Something in the address or a header is not understood
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadParameter(Problem),
+    /// Redis does not answer
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
 }
 
 #[derive(OpenApi)]

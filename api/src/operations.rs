@@ -15,7 +15,7 @@ use crate::http::error::ApiError;
 use crate::state::Shared;
 
 /// How long Redis may take to answer a probe.
-const PROBE: Duration = Duration::from_secs(2);
+pub(crate) const PROBE: Duration = Duration::from_secs(2);
 
 /// Whether this program should get requests.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -64,7 +64,7 @@ pub async fn readyz(State(app): State<Shared>) -> Response {
     get, path = "/queue", operation_id = "read_queue", tag = "operations",
     responses(
         (status = 200, description = "Depths and workers", body = QueueView),
-        (status = 403, description = "Not with this scope", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::TurnedAway,
         (status = 503, description = "Redis does not answer", body = Problem, content_type = "application/problem+json"),
     )
 )]

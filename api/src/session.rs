@@ -85,10 +85,10 @@ impl Sessions {
 
     /// Remembers that this name has this session, and ends the oldest beyond [`EACH`].
     async fn bound(&self, name: &str, key: &str) -> Result<(), SessionError> {
-        let of_name = format!("{}of:{name}", self.prefix);
+        let of_name = self.of_name(name);
         let newest = -1 - EACH;
         let mut note = redis::pipe();
-        note.zadd(&of_name, key, jiff::Timestamp::now().as_millisecond()).ignore();
+        note.zadd(&of_name, key, jiff::Timestamp::now().as_microsecond()).ignore();
         note.expire(&of_name, LASTS.as_secs().cast_signed()).ignore();
         note.zrange(&of_name, 0, newest);
         let (ended,): (Vec<String>,) = self.run(&note).await?;
@@ -112,7 +112,9 @@ impl Sessions {
     /// # Errors
     /// Redis.
     pub async fn end(&self, id: &str) -> Result<(), SessionError> {
-        self.run(redis::pipe().del(self.key(id)).ignore()).await
+        let Some(holder) = self.holder(id).await? else { return Ok(()) };
+        let key = self.key(id);
+        self.run(redis::pipe().zrem(self.of_name(&holder.name), &key).ignore().del(&key).ignore()).await
     }
 
     async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, SessionError> {
@@ -125,5 +127,10 @@ impl Sessions {
 
     fn key(&self, id: &str) -> String {
         format!("{}{}", self.prefix, hex::encode(Sha256::digest(id)))
+    }
+
+    /// The keys of a name's sessions, by when they began.
+    fn of_name(&self, name: &str) -> String {
+        format!("{}of:{name}", self.prefix)
     }
 }

@@ -48,6 +48,8 @@ pub struct Limits {
     pub body: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
+    /// How long a client may take nothing of what is written to it.
+    pub stalled: Duration,
     /// The longest `Prefer: wait`.
     pub wait: Duration,
     /// After so much silence an event stream says that it lives.
@@ -63,6 +65,7 @@ impl Default for Limits {
         Self {
             body: 64 << 10,
             body_time: Duration::from_secs(10),
+            stalled: Duration::from_secs(30),
             wait: Duration::from_secs(60),
             keep_alive: Duration::from_secs(15),
             stream: Duration::from_secs(30 * 60),

@@ -14,7 +14,7 @@ use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::state::{App, Shared};
 use crate::tasks::find;
-use crate::tasks::view::{Secrets, view};
+use crate::tasks::view::{Secrets, opened, view};
 
 #[derive(Template)]
 #[template(path = "task.html")]
@@ -73,7 +73,7 @@ pub(crate) async fn page(
 
 async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError> {
     let record = find(app, caller, id).await?;
-    let can_show = caller.owns(&record) && record.sealed_result.is_some();
+    let can_show = opened(app, caller, &record).is_some();
     let cancelling = record.cancel_requested && !record.state.is_final();
     let (task, _) = view(app, caller, record, Secrets::Hidden).await?;
     let title = format!("{} · {}", kind(task.kind), site(&task.request));

@@ -30,16 +30,32 @@ impl Prefer {
         let lines = headers.get_all("prefer").into_iter();
         let wait = lines
             .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(','))
+            .flat_map(|line| split(line, ','))
             .find_map(wait_seconds);
         // A preference that is not understood is no fault (RFC 7240, section 2).
         Self(wait.map(|n| Duration::from_secs(n).min(longest)))
     }
 }
 
+/// Splits at a character that stands outside of quotes.
+fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c| {
+        let apart = c == at && !quoted;
+        if escaped {
+            escaped = false;
+        } else if c == '"' {
+            quoted = !quoted;
+        } else {
+            escaped = quoted && c == '\\';
+        }
+        apart
+    })
+}
+
 /// The N of `wait=N`: names in any case, the value perhaps quoted, spaces around, parameters of its own left out.
 fn wait_seconds(preference: &str) -> Option<u64> {
-    let (name, value) = preference.split(';').next()?.split_once('=')?;
+    let (name, value) = split(preference, ';').next()?.split_once('=')?;
     name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok()).flatten()
 }
 
@@ -89,6 +105,8 @@ mod tests {
             ("wait=0", Some(0)),
             ("wait=soon", None),
             ("handling=strict; wait=3", None),
+            ("note=\"a, wait=9; \\\", wait=8\", wait=7", Some(7)),
+            ("await=5", None),
             ("respond-async", None),
             ("", None),
         ] {

@@ -4,6 +4,9 @@ use wpclone_task::Code;
 
 use crate::http::error::ApiError;
 
+/// How many parameters an address may have.
+const MAX_PAIRS: usize = 32;
+
 /// A query string being read.
 pub struct Query {
     pairs: Vec<(String, String)>,
@@ -15,19 +18,28 @@ impl Query {
     #[must_use]
     pub fn of(query: Option<&str>) -> Self {
         let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Self { pairs: pairs.into_owned().take(32).collect(), faults: Vec::new() }
+        let mut query = Self { pairs: pairs.into_owned().take(MAX_PAIRS + 1).collect(), faults: Vec::new() };
+        if query.pairs.len() > MAX_PAIRS {
+            query.pairs.clear();
+            query.faults.push(format!("There are more than {MAX_PAIRS} parameters."));
+        }
+        query
     }
 
     /// A parameter as text; an empty one counts as absent, for that is what a form sends.
     pub fn text(&mut self, name: &str, max: usize) -> Option<String> {
-        let mut found = None;
+        let (mut found, mut repeated) = (None, false);
         self.pairs.retain(|(n, value)| {
             let this = n == name;
             if this {
-                found = Some(value.trim().to_owned());
+                repeated |= found.replace(value.trim().to_owned()).is_some();
             }
             !this
         });
+        if repeated {
+            self.faults.push(format!("`{name}` must stand once."));
+            return None;
+        }
         let text = found.filter(|t| !t.is_empty())?;
         if text.chars().count() > max {
             self.faults.push(format!("`{name}` must have at most {max} characters."));

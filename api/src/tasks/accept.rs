@@ -1,12 +1,13 @@
 //! Accepting work: POST /setup and its siblings.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequest, FromRequestParts as _, Request as HttpRequest, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 use tracing::Span;
+use utoipa::IntoResponses;
 use wpclone_queue::{Enqueued, Found, Idempotency, NewTask, QueueError};
 use wpclone_service::sealed_task::seal_request;
 use wpclone_service::telemetry::traceparent;
@@ -22,6 +23,52 @@ use crate::tasks::ASK_AGAIN;
 use crate::tasks::follow::wait_for_end;
 use crate::tasks::view::{Secrets, fresh, view};
 
+/// All that a request for work brings.
+pub struct Asked {
+    caller: Caller,
+    prefer: Prefer,
+    key: IdempotencyKey,
+    body: Value,
+}
+
+impl FromRequest<Shared> for Asked {
+    type Rejection = ApiError;
+
+    async fn from_request(request: HttpRequest, app: &Shared) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let Client(caller) = Client::from_request_parts(&mut parts, app).await?;
+        let Ok(prefer) = Prefer::from_request_parts(&mut parts, app).await;
+        let key = IdempotencyKey::from_request_parts(&mut parts, app).await?;
+        let JsonBody(body) = JsonBody::from_request(HttpRequest::from_parts(parts, body), app).await?;
+        Ok(Self { caller, prefer, key, body })
+    }
+}
+
+/// How a request for work is answered. Documentation only: [`respond`] answers.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes the answers")]
+enum Answers {
+    /// Accepted
+    #[response(status = 202, headers(
+        ("Location" = String, description = "The task's address"),
+        ("Retry-After" = u32, description = "When to ask again, in seconds"),
+        ("Preference-Applied" = Option<String>, description = "`wait=N`, the wait that was granted"),
+    ))]
+    Accepted(TaskView),
+    /// Finished within `Prefer: wait=N`, whatever its end
+    #[response(status = 200, headers(
+        ("Location" = String, description = "The task's address"),
+        ("Preference-Applied" = String, description = "`wait=N`, the wait that was granted"),
+    ))]
+    Finished(TaskView),
+    /// Refused
+    #[response(status = "4XX", content_type = "application/problem+json")]
+    Refused(Problem),
+    /// Redis does not answer
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
 /// Put the migrator on a site
 ///
 /// Logs in to wp-admin, uploads and activates the migrator plugin, and reads its key. The task's result is
@@ -29,24 +76,10 @@ use crate::tasks::view::{Secrets, fresh, view};
 #[utoipa::path(
     post, path = "/setup", tag = "work", request_body = SetupBody,
     params(crate::openapi::WorkHeaders),
-    responses(
-        (status = 202, description = "Accepted", body = TaskView, headers(
-            ("Location" = String, description = "The task's address"),
-            ("Retry-After" = u32, description = "When to ask again, in seconds"),
-        )),
-        (status = 200, description = "Finished within `Prefer: wait=N`, whatever its end", body = TaskView),
-        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Redis does not answer", body = Problem, content_type = "application/problem+json"),
-    )
+    responses(Answers),
 )]
-pub async fn setup(
-    State(app): State<Shared>,
-    Client(caller): Client,
-    prefer: Prefer,
-    key: IdempotencyKey,
-    JsonBody(body): JsonBody,
-) -> Result<Response, ApiError> {
-    accept(&app, &caller, Kind::Setup, prefer, key, body).await
+pub async fn setup(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
+    accept(&app, Kind::Setup, asked).await
 }
 
 /// Make an application password
@@ -56,34 +89,14 @@ pub async fn setup(
 #[utoipa::path(
     post, path = "/create-app-password", tag = "work", request_body = CreateAppPasswordBody,
     params(crate::openapi::WorkHeaders),
-    responses(
-        (status = 202, description = "Accepted", body = TaskView, headers(
-            ("Location" = String, description = "The task's address"),
-            ("Retry-After" = u32, description = "When to ask again, in seconds"),
-        )),
-        (status = 200, description = "Finished within `Prefer: wait=N`, whatever its end", body = TaskView),
-        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Redis does not answer", body = Problem, content_type = "application/problem+json"),
-    )
+    responses(Answers),
 )]
-pub async fn create_app_password(
-    State(app): State<Shared>,
-    Client(caller): Client,
-    prefer: Prefer,
-    key: IdempotencyKey,
-    JsonBody(body): JsonBody,
-) -> Result<Response, ApiError> {
-    accept(&app, &caller, Kind::CreateAppPassword, prefer, key, body).await
+pub async fn create_app_password(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
+    accept(&app, Kind::CreateAppPassword, asked).await
 }
 
-async fn accept(
-    app: &App,
-    caller: &Caller,
-    kind: Kind,
-    prefer: Prefer,
-    IdempotencyKey(key): IdempotencyKey,
-    body: Value,
-) -> Result<Response, ApiError> {
+async fn accept(app: &App, kind: Kind, asked: Asked) -> Result<Response, ApiError> {
+    let Asked { caller, prefer, key: IdempotencyKey(key), body } = asked;
     let request = Request::parse(kind, body).map_err(ApiError::faults)?;
     let idempotency = key
         .map(|key| Idempotency { key, fingerprints: app.sealer.fingerprints(&request.fingerprint_text()) });
@@ -108,7 +121,7 @@ async fn accept(
     };
     Span::current().record("task.id", tracing::field::display(id));
     tracing::info!(task.id = %id, %kind, "the task is in the queue");
-    match answer(app, caller, id, prefer).await {
+    match answer(app, &caller, id, prefer).await {
         // It has been accepted, and a 503 would say that it was not.
         Err(error) if id == task.id && error.problem().code == Code::QueueUnavailable => {
             Ok(respond(fresh(task), prefer))

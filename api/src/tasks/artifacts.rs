@@ -30,6 +30,8 @@ const SANDBOX: HeaderValue =
         (status = 200, description = "The artifact, in its own media type", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 404, description = "No such task or artifact", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::TurnedAway,
+        crate::openapi::Failed,
     )
 )]
 pub async fn read(

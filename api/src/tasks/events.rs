@@ -47,6 +47,8 @@ const MAX_CHANGED: usize = 50;
         (status = 204, description = "The task has ended, and there is nothing after that event"),
         (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::TurnedAway,
+        crate::openapi::Failed,
     )
 )]
 pub async fn of_task(
@@ -160,7 +162,10 @@ pub struct Change {
 /// Tells which of the caller's tasks changed. It does not resume: after a reconnect look at everything once.
 #[utoipa::path(
     get, path = "/events", operation_id = "follow_all", tag = "tasks",
-    responses((status = 200, description = "Changes", body = Change, content_type = "text/event-stream"))
+    responses(
+        (status = 200, description = "Changes", body = Change, content_type = "text/event-stream"),
+        crate::openapi::TurnedAway,
+    )
 )]
 pub async fn of_all(State(app): State<Shared>, Client(caller): Client) -> Response {
     let changes = Changes { signals: app.queue.signals(), app: app.clone(), caller, greeted: false };

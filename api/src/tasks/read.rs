@@ -135,6 +135,8 @@ pub async fn list(
         (status = 304, description = "Not changed"),
         (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::TurnedAway,
+        crate::openapi::Failed,
     )
 )]
 pub async fn read(
@@ -179,6 +181,8 @@ fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
         (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It had ended by itself", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::TurnedAway,
+        crate::openapi::Failed,
     )
 )]
 pub async fn cancel(

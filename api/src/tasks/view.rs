@@ -1,8 +1,9 @@
 //! A stored task as the API shows it.
 
 use http::HeaderValue;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use wpclone_artifacts::Meta;
 use wpclone_queue::{NewTask, TaskRecord};
 use wpclone_service::sealed_task::open_result;
@@ -33,24 +34,30 @@ pub async fn view(
     secrets: Secrets,
 ) -> Result<(TaskView, HeaderValue), ApiError> {
     let kept = again(|| app.artifacts.list(task.id)).await?;
-    let open = secrets == Secrets::ForOwner && caller.owns(&task);
-    let tag = etag(&task, kept.len(), open);
+    let opened = match secrets {
+        Secrets::ForOwner => opened(app, caller, &task),
+        Secrets::Hidden => None,
+    };
+    let tag = etag(&task, &kept, opened.is_some());
     let mut result = task.result.clone();
-    if let (true, Some(sealed), Some(result)) = (open, &task.sealed_result, &mut result) {
-        match open_result(&app.sealer, task.id, sealed) {
-            Ok(secrets) => {
-                result.extend(secrets.into_iter().map(|(field, s)| (field, Value::from(s.expose_secret()))));
-            }
-            // The rest of the task is still worth showing.
-            Err(error) => {
-                tracing::error!(%error, task.id = %task.id, "the secrets of a result cannot be opened")
-            }
-        }
+    if let (Some(secrets), Some(result)) = (opened, &mut result) {
+        result.extend(secrets.into_iter().map(|(field, s)| (field, Value::from(s.expose_secret()))));
     }
     let mut view = bare(task);
     view.result = result;
     view.artifacts = kept.into_iter().map(|meta| artifact(view.id, meta)).collect();
     Ok((view, tag))
+}
+
+/// The secrets of a result, when it has some that the caller may see and that can be opened.
+pub fn opened(app: &App, caller: &Caller, task: &TaskRecord) -> Option<Vec<(String, SecretString)>> {
+    let sealed = task.sealed_result.as_deref().filter(|_| caller.owns(task))?;
+    // The rest of the task is worth showing without them.
+    open_result(&app.sealer, task.id, sealed)
+        .inspect_err(|error| {
+            tracing::error!(%error, task.id = %task.id, "the secrets of a result cannot be opened");
+        })
+        .ok()
 }
 
 /// A task as it is at the moment of its acceptance, for when Redis goes away right after it.
@@ -128,8 +135,12 @@ fn artifact(task: TaskId, meta: Meta) -> Artifact {
 }
 
 /// Everything that the body depends on.
-fn etag(task: &TaskRecord, artifacts: usize, open: bool) -> HeaderValue {
-    let secrets = u8::from(open && task.sealed_result.is_some());
-    let tag = format!("\"{}-{artifacts}-{secrets}\"", task.version);
+fn etag(task: &TaskRecord, artifacts: &[Meta], opened: bool) -> HeaderValue {
+    let mut all = Sha256::new();
+    for Meta { name, kind, bytes } in artifacts {
+        all.update(format!("{name}\n{kind}\n{bytes}\n"));
+    }
+    let artifacts = hex::encode(&all.finalize()[..8]);
+    let tag = format!("\"{}-{artifacts}-{}\"", task.version, u8::from(opened));
     HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))
 }

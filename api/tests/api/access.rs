@@ -193,3 +193,38 @@ async fn with_tokens_any_host_is_served() {
     let answer = api.get("/tasks").header("Host", "wpclone.example").bearer_auth(token("alice"));
     assert_eq!(answer.send().await.unwrap().status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn another_programs_cookie_of_the_same_name_does_not_lock_anybody_out() {
+    let api = Api::with_tokens(THREE).await;
+    let own = sign_in(&api, "alice").await;
+    let with = |others: usize| {
+        let others = format!("{COOKIE}=other; ").repeat(others);
+        api.get("/tasks").header("Cookie", format!("{others}{own}")).send()
+    };
+    assert_eq!(with(3).await.unwrap().status(), StatusCode::OK);
+    problem(with(4).await.unwrap(), 401, "UNAUTHENTICATED").await;
+}
+
+#[tokio::test]
+async fn a_name_has_twenty_sessions_and_the_oldest_ends_first() {
+    let api = Api::with_tokens(THREE).await;
+    let other = sign_in(&api, "root").await;
+    let mut cookies = Vec::new();
+    for _ in 0..20 {
+        cookies.push(sign_in(&api, "alice").await);
+    }
+    let status = |cookie: &str| {
+        let request = api.get("/tasks").header("Cookie", cookie);
+        async move { request.send().await.unwrap().status() }
+    };
+    // One that was ended makes room.
+    api.post("/sign-out").header("Cookie", &cookies[5]).send().await.unwrap();
+    cookies.push(sign_in(&api, "alice").await);
+    assert_eq!(status(&cookies[0]).await, StatusCode::OK);
+    cookies.push(sign_in(&api, "alice").await);
+    assert_eq!(status(&cookies[0]).await, StatusCode::UNAUTHORIZED);
+    for cookie in [&cookies[1], &cookies[21], &other] {
+        assert_eq!(status(cookie).await, StatusCode::OK);
+    }
+}

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use wpclone_api::state::Limits;
 
-use crate::support::{Api, Setup, body, eventually, problem};
+use crate::support::{Api, PATIENCE, Setup, body, eventually, problem};
 
 #[tokio::test]
 async fn a_body_that_is_no_json_is_refused_without_quoting_it() {
@@ -58,6 +58,41 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("REQUEST_TIMEOUT") && answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_holds_no_connection() {
+    // Dropped with the answer's body, which only its connection holds.
+    let (held, mut closed) = tokio::sync::mpsc::channel::<()>(1);
+    let held = std::sync::Mutex::new(Some(held));
+    let held = std::sync::Arc::new(held);
+    let endless = get(move || {
+        let held = held.lock().unwrap().take();
+        async move {
+            axum::body::Body::from_stream(stream::unfold(held, |held| async {
+                Some((Ok::<_, std::io::Error>(vec![b'x'; 64 << 10]), held))
+            }))
+        }
+    });
+    let limits = Limits { stalled: Duration::from_millis(100), ..Limits::default() };
+    let extra = axum::Router::new().route("/endless", endless);
+    let api = Api::with(Setup { limits, extra, ..Setup::default() }).await;
+    let host = api.address.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    stream.write_all(format!("GET /endless HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+    let end = tokio::time::timeout(PATIENCE, closed.recv()).await;
+    assert_eq!(end.expect("the connection is closed"), None);
+}
+
+#[tokio::test]
+async fn a_head_with_too_many_headers_is_refused() {
+    let api = Api::start().await;
+    let with = |count: usize| {
+        let request = (0..count).fold(api.get("/healthz"), |r, n| r.header(format!("x-{n}"), "x"));
+        async move { request.send().await.unwrap().status() }
+    };
+    assert_eq!(with(50).await, StatusCode::OK);
+    assert_eq!(with(65).await, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What operators and programs look at.
 
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use wpclone_queue::WorkerReport;
 use wpclone_task::{Code, Stage};
 
@@ -137,4 +137,53 @@ async fn every_code_has_a_page_and_the_docs_name_every_operation() {
         assert!(docs.contains(operation), "{operation}");
     }
     assert!(docs.contains("id=\"shape-TaskView\"") && docs.contains("AUTH_BAD_CREDENTIALS"));
+}
+
+#[tokio::test]
+async fn a_tasks_words_are_those_of_the_document() {
+    let api = Api::start().await;
+    let document = api.json("/openapi.json").await;
+    let waiting = api.ask("https://a.example", None).await;
+    let running = api.ask("https://b.example", None).await;
+    api.claim().await;
+    api.post(&format!("/tasks/{running}/cancel")).send().await.unwrap();
+    for id in [waiting, running] {
+        let task = api.json(&format!("/tasks/{id}")).await;
+        let mut seen = Vec::new();
+        check_words(&document, &json!({"$ref": "#/components/schemas/TaskView"}), &task, "task", &mut seen);
+        for word in ["task.kind", "task.stage", "task.state", "task.steps.stage", "task.steps.state"] {
+            assert!(seen.iter().any(|s| s == word), "{word} has no enum: {seen:?}");
+        }
+    }
+}
+
+/// Follows a schema along a value; every word must be among those that the schema lists.
+fn check_words(document: &Value, schema: &Value, value: &Value, at: &str, seen: &mut Vec<String>) {
+    if let Some(target) = schema["$ref"].as_str() {
+        let schema = document.pointer(target.trim_start_matches('#')).unwrap();
+        return check_words(document, schema, value, at, seen);
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        assert!(words.contains(value), "{at}: {value} is none of {words:?}");
+        seen.push(at.to_owned());
+    }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(value) = value.get(name) {
+            check_words(document, schema, value, &format!("{at}.{name}"), seen);
+        }
+    }
+    for value in value.as_array().into_iter().flatten() {
+        check_words(document, &schema["items"], value, at, seen);
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_told_from_one_that_answers() {
+    let api = Api::start().await;
+    let _: () = api.redis.ask("CLIENT PAUSE 60000 ALL").await;
+    let ready = api.get("/readyz").send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let metrics = api.get("/metrics").send().await.unwrap();
+    assert_eq!(metrics.status(), StatusCode::OK);
+    assert!(metrics.text().await.unwrap().contains("wpclone_queue_up 0"));
 }

@@ -116,6 +116,15 @@ async fn every_wrong_parameter_is_named() {
     for part in ["`state` is wrong", "`kind` is wrong", "`limit` must be", "`page` is no parameter"] {
         assert!(detail.contains(part), "{detail}");
     }
+    for (sent, said) in [
+        ("q=a&q=b".to_owned(), "`q` must stand once"),
+        ("state=&state=queued".to_owned(), "`state` must stand once"),
+        ("q=a&".repeat(33), "more than 32 parameters"),
+    ] {
+        let answer = api.get(&format!("/tasks?{sent}")).send().await.unwrap();
+        let detail = problem(answer, 400, "BAD_PARAMETER").await["detail"].to_string();
+        assert!(detail.contains(said), "{detail}");
+    }
     problem(api.get("/tasks?cursor=nonsense").send().await.unwrap(), 400, "BAD_PARAMETER").await;
 }
 
@@ -157,6 +166,11 @@ async fn the_secrets_of_a_result_are_for_their_owner_alone() {
     assert_eq!(own["result"]["application_password"], "abcd efgh");
     assert_eq!(own["result"]["username"], "admin");
     let seen = result("root", format!("/tasks/{id}")).await;
+    let tag = |name: &'static str| {
+        let request = api.get(&format!("/tasks/{id}")).bearer_auth(token(name));
+        async move { request.send().await.unwrap().headers()["etag"].clone() }
+    };
+    assert_ne!(tag("alice").await, tag("root").await, "they see different bodies");
     assert_eq!(
         (&seen["result"]["application_password"], &seen["result"]["username"]),
         (&Value::Null, &json!("admin"))
@@ -177,6 +191,11 @@ async fn a_result_whose_key_is_gone_is_shown_without_its_secrets() {
     api.app.queue.complete(&claim.lease, &output).await.unwrap();
     let task = api.json(&format!("/tasks/{id}")).await;
     assert_eq!(task["result"], json!({"application_password": null, "username": "admin"}));
+    let page = api.get(&format!("/dashboard/tasks/{id}")).send().await.unwrap().text().await.unwrap();
+    assert!(
+        page.contains("no longer kept") && !page.contains("Show once"),
+        "what cannot be opened is not offered"
+    );
 }
 
 #[tokio::test]
@@ -238,6 +257,11 @@ async fn artifacts_are_served_so_that_nothing_in_them_can_run() {
         assert_eq!(headers["x-content-type-options"], "nosniff");
         assert!(headers["content-security-policy"].to_str().unwrap().starts_with("sandbox;"));
     }
+    let tag = |answer: reqwest::Response| answer.headers()["etag"].clone();
+    let before = tag(api.get(&format!("/tasks/{id}")).send().await.unwrap());
+    api.app.artifacts.put(task, "before.png", "image/png", b"another picture").await.unwrap();
+    let after = tag(api.get(&format!("/tasks/{id}")).send().await.unwrap());
+    assert_ne!(before, after, "a replaced artifact changes the task");
     for name in ["other.png", "..%2fx", "UPPER.PNG"] {
         let answer = api.get(&format!("/tasks/{id}/artifacts/{name}")).send().await.unwrap();
         problem(answer, 404, "ARTIFACT_NOT_FOUND").await;

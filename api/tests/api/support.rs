@@ -117,7 +117,7 @@ impl Api {
             tokio::spawn(wpclone_api::background::run(app.clone()));
         }
         let router = wpclone_api::layered(routes, &app);
-        tokio::spawn(wpclone_api::server::serve(listener, router, ending.clone()));
+        tokio::spawn(wpclone_api::server::serve(listener, router, setup.limits.stalled, ending.clone()));
         let client =
             Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().unwrap();
         Self { redis, app, address: format!("http://{address}"), client, ending, _tokens: file }

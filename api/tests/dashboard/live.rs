@@ -105,7 +105,12 @@ pub(crate) async fn the_mark_says_when_the_api_is_away_and_when_it_is_back(brows
     let fresh = Arc::new(fresh.unwrap());
     let ending = CancellationToken::new();
     let listener = TcpListener::from_std(listener).unwrap();
-    tokio::spawn(wpclone_api::server::serve(listener, wpclone_api::router(&fresh), ending.clone()));
+    tokio::spawn(wpclone_api::server::serve(
+        listener,
+        wpclone_api::router(&fresh),
+        fresh.limits.stalled,
+        ending.clone(),
+    ));
     browser.until("the mark says that it is back", LIVE).await;
     is_the_same(&browser).await;
     fresh.ending.cancel();
