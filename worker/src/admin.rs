@@ -1,6 +1,7 @@
 //! Health, readiness and metrics, on a listener of their own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -17,6 +18,8 @@ use crate::metrics::Metrics;
 pub(crate) struct Admin {
     pub(crate) queue: Queue,
     pub(crate) metrics: Metrics,
+    /// Whether the queue has heard of this worker.
+    pub(crate) known: Arc<AtomicBool>,
     /// Cancelled when the worker takes no new work.
     pub(crate) shutdown: CancellationToken,
 }
@@ -35,7 +38,8 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
     }
     match admin.queue.ping().await {
-        Ok(()) => (StatusCode::OK, "ready\n".into()),
+        Ok(()) if admin.known.load(Ordering::Relaxed) => (StatusCode::OK, "ready\n".into()),
+        Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "the queue has not heard of this worker yet\n".into()),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Redis cannot be reached\n".into()),
     }
 }

@@ -88,7 +88,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             settings.admin_listen
         )
     })?;
-    let admin = admin::Admin { queue, metrics, shutdown: shutdown.clone() };
+    let admin = admin::Admin { queue, metrics, known: Arc::clone(&runner.known), shutdown: shutdown.clone() };
     tracing::info!(worker = %runner.id, admin = %listener.local_addr()?, stages = ?runner.stages, slots = runner.slots, "working");
     let serving = tokio::spawn(async move { axum::serve(listener, admin::routes(admin)).await });
 

@@ -1,6 +1,7 @@
 //! Claiming: as many steps at once as there are slots, woken by the queue, calm at the end.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(crate) struct Runner {
     pub(crate) slots: u32,
     pub(crate) drain: Duration,
     pub(crate) workshop: Arc<Workshop>,
+    /// Whether the queue has heard of this worker: only then it is ready.
+    pub(crate) known: Arc<AtomicBool>,
     running: Running,
 }
 
@@ -41,7 +44,7 @@ impl Runner {
         drain: Duration,
         workshop: Arc<Workshop>,
     ) -> Self {
-        Self { id, stages, slots, drain, workshop, running: Running::default() }
+        Self { id, stages, slots, drain, workshop, known: Arc::default(), running: Running::default() }
     }
 
     fn queue(&self) -> &Queue {
@@ -183,8 +186,9 @@ impl Runner {
                 started_at,
                 browser_memory_bytes,
             };
-            if let Err(error) = self.queue().report(&report).await {
-                tracing::debug!(%error, "the queue was not told that this worker lives");
+            match self.queue().report(&report).await {
+                Ok(()) => self.known.store(true, Ordering::Relaxed),
+                Err(error) => tracing::debug!(%error, "the queue was not told that this worker lives"),
             }
             tokio::time::sleep(REPORT_EVERY).await;
         }
