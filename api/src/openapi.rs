@@ -74,6 +74,17 @@ pub enum TurnedAway {
     Forbidden(Problem),
 }
 
+/// What is answered instead of a task. Documentation only.
+#[derive(IntoResponses)]
+pub enum NoTask {
+    /// No such task
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// No longer kept
+    #[response(status = 410, content_type = "application/problem+json")]
+    Gone(Problem),
+}
+
 /// How a request that is well formed may still fail. Documentation only.
 #[derive(IntoResponses)]
 pub enum Failed {

@@ -3,6 +3,7 @@
 mod admin;
 mod browser;
 mod lease;
+mod lock;
 mod metrics;
 mod net;
 mod runner;

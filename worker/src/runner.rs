@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use wpclone_queue::{Claim, Queue, Signal, WorkerReport};
 use wpclone_task::{Code, Problem, Stage, TaskId};
 
+use crate::lock::lock;
 use crate::work::Workshop;
 
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -193,10 +194,6 @@ impl Runner {
             tokio::time::sleep(REPORT_EVERY).await;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Between half of a time and all of it, so that workers do not knock in step.

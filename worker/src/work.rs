@@ -10,7 +10,7 @@ use wpclone_queue::{Claim, Lease, Queue, QueueError, StepOutput};
 use wpclone_service::seal::{SealError, Sealer};
 use wpclone_service::sealed_task;
 use wpclone_service::telemetry;
-use wpclone_task::{Code, Outcome, Problem};
+use wpclone_task::{Code, Outcome, Problem, SecretFields};
 
 use crate::browser::{BrowserStage, End, Job, News};
 use crate::lease::{self, Stop};
@@ -107,7 +107,7 @@ impl Workshop {
         }
     }
 
-    fn open(&self, claim: &Claim) -> Result<wpclone_task::SecretFields, SealError> {
+    fn open(&self, claim: &Claim) -> Result<SecretFields, SealError> {
         sealed_task::open_request(
             &self.sealer,
             claim.lease.task,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, sleep, timeout_at};
 use wpclone_queue::{Found, QueueError, Signal, StoredEvent, TaskRecord};
-use wpclone_task::{Code, Event, Problem, TaskId};
+use wpclone_task::{Code, Event, TaskId};
 
 use crate::http::auth::{Caller, Client};
 use crate::http::error::ApiError;
@@ -45,8 +45,7 @@ const MAX_CHANGED: usize = 50;
     responses(
         (status = 200, description = "Events", body = Event, content_type = "text/event-stream"),
         (status = 204, description = "The task has ended, and there is nothing after that event"),
-        (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::NoTask,
         crate::openapi::TurnedAway,
         crate::openapi::Failed,
     )

@@ -133,8 +133,7 @@ pub async fn list(
             ("Retry-After" = Option<u32>, description = "When to ask again, in seconds; absent when it has ended"),
         )),
         (status = 304, description = "Not changed"),
-        (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::NoTask,
         crate::openapi::TurnedAway,
         crate::openapi::Failed,
     )
@@ -178,9 +177,8 @@ fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     params(("id" = String, Path, description = "The task's id")),
     responses(
         (status = 202, description = "It ends, or has been ended before", body = TaskView),
-        (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It had ended by itself", body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::NoTask,
         crate::openapi::TurnedAway,
         crate::openapi::Failed,
     )

@@ -41,12 +41,6 @@ impl TaskId {
         Self(Uuid::now_v7())
     }
 
-    /// The UUID inside.
-    #[must_use]
-    pub fn uuid(self) -> Uuid {
-        self.0
-    }
-
     /// The UUIDv5 that everything this task makes on a site is known by (`app_id` of an application
     /// password, for example): the same for every attempt, so that a repeat finds its own.
     #[must_use]

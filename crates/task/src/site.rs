@@ -47,12 +47,6 @@ impl SiteKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// A key read back from where [`Self::as_str`] was stored.
-    #[must_use]
-    pub fn from_stored(text: &str) -> Self {
-        Self(text.to_owned())
-    }
 }
 
 impl fmt::Display for SiteKey {

@@ -17,6 +17,7 @@ use super::{Browser, BrowserError, Cookie, Programs};
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 /// A cold start on a busy machine.
 const SESSION_LIMIT: Duration = Duration::from_secs(30);
+
 /// A Chromium behind chromedriver.
 pub(crate) struct WebDriver {
     client: Client,

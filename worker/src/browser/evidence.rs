@@ -2,7 +2,7 @@
 //! are cleaned of the task's secrets before they are cut; a page whose words hold one is not pictured. (A site that
 //! means to show a secret in a form that we do not know cannot be stopped from it.)
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,6 +12,7 @@ use wpclone_task::{Redactor, SecretString, TaskId};
 
 use super::wordpress::Trouble;
 use super::{Browser, BrowserError, wait};
+use crate::lock::lock;
 use crate::net::{Gate, Http};
 
 /// A page that is still loading after this is pictured as it is.
@@ -52,7 +53,7 @@ impl<'a> Evidence<'a> {
     }
 
     fn redactor(&self) -> MutexGuard<'_, Redactor> {
-        self.redactor.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.redactor)
     }
 
     /// One secret more to leave out, as soon as it is known.

@@ -1,11 +1,12 @@
 //! What a step says while it goes on, and what it has done to the site.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::watch;
 use wpclone_task::{Code, Problem, Progress, SecretString, Stage};
 
 use super::evidence::Evidence;
+use crate::lock::lock;
 
 /// The most characters of a problem's detail, which may quote a site.
 const MAX_DETAIL: usize = 600;
@@ -47,7 +48,7 @@ impl<'a> Ledger<'a> {
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.notes)
     }
 
     /// Progress; never goes back.

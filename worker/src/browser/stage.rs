@@ -13,17 +13,20 @@ use wpclone_guard::unique_folder;
 use wpclone_migrator::VERSION;
 use wpclone_service::networks::Networks;
 use wpclone_task::{
-    Code, CreateAppPasswordRequest, Outcome, Problem, Request, SecretString, SetupRequest, SetupResult,
-    TaskId,
+    AppPasswordResult, Code, CreateAppPasswordRequest, Login, Outcome, Problem, Request, Role, SecretString,
+    SetupRequest, SetupResult, SiteUrl, TaskId,
 };
 
 use super::driver::Driver;
 use super::engine::WebDriver;
 use super::evidence::Evidence;
 use super::ledger::{Ledger, News};
-use super::wordpress::{self, Admin, Done, Trouble};
+use super::wordpress::{self, Admin, Done, PLUGINS_PAGE, PROFILE_PAGE, PROFILE_SECTION, Trouble, plugin_row};
 use super::{Browser, BrowserError, Programs};
 use crate::net::{Gate, Http};
+
+/// How long the picture from after may take.
+const PICTURE_LIMIT: Duration = Duration::from_secs(15);
 
 /// How long things may take: a request or one part of a step, such as the login; the work of a step; and the step with
 /// its evidence.
@@ -64,15 +67,11 @@ pub(crate) struct BrowserStage {
     pub(crate) folders: PathBuf,
 }
 
-/// How long the picture from after may take.
-const PICTURE_LIMIT: Duration = Duration::from_secs(15);
-
 /// What a step works with once it has a browser.
 struct Tools<'a> {
     browser: &'a dyn Browser,
     http: &'a Http,
     ledger: &'a Ledger<'a>,
-    evidence: &'a Evidence<'a>,
     step: Duration,
 }
 
@@ -143,13 +142,7 @@ impl BrowserStage {
         // The browser takes as long to start as the site to answer.
         let (site, browser) = tokio::join!(wordpress::find(&scene.http, given), self.start(job, scene));
         let site = site?;
-        let tools = Tools {
-            browser: browser?,
-            http: &scene.http,
-            ledger,
-            evidence: ledger.evidence,
-            step: self.deadlines.step,
-        };
+        let tools = Tools { browser: browser?, http: &scene.http, ledger, step: self.deadlines.step };
         tools.go(job, &site).await
     }
 
@@ -169,7 +162,7 @@ fn too_long(what: &str, limit: Duration) -> Problem {
 }
 
 impl Tools<'_> {
-    async fn go(&self, job: &Job, site: &wpclone_task::SiteUrl) -> Done<Outcome> {
+    async fn go(&self, job: &Job, site: &SiteUrl) -> Done<Outcome> {
         match &job.request {
             Request::Setup(request) => self.setup(request, site).await.map(Outcome::Setup),
             Request::CreateAppPassword(request) => {
@@ -187,8 +180,8 @@ impl Tools<'_> {
 
     async fn enter<'a>(
         &'a self,
-        site: &'a wpclone_task::SiteUrl,
-        login: &'a wpclone_task::Login,
+        site: &'a SiteUrl,
+        login: &'a Login,
         landing: &'static str,
     ) -> Done<Admin<'a>> {
         self.ledger.say(15, "Logging in");
@@ -202,7 +195,7 @@ impl Tools<'_> {
     async fn after(&self, page: &Url, point: &str) {
         let pictured = async {
             self.browser.go(page).await?;
-            self.evidence.picture(self.browser, "after.png", Some(point)).await;
+            self.ledger.evidence.picture(self.browser, "after.png", Some(point)).await;
             Ok::<_, BrowserError>(())
         };
         match timeout(PICTURE_LIMIT, pictured).await {
@@ -212,11 +205,10 @@ impl Tools<'_> {
         }
     }
 
-    async fn setup(&self, request: &SetupRequest, site: &wpclone_task::SiteUrl) -> Done<SetupResult> {
-        const PLUGINS: &str = "wp-admin/plugins.php";
-        let row = format!("tr[data-plugin='{}.php']", wpclone_migrator::PLUGIN);
-        let admin = self.enter(site, &request.login, PLUGINS).await?;
-        self.evidence.picture(self.browser, "before.png", Some(&row)).await;
+    async fn setup(&self, request: &SetupRequest, site: &SiteUrl) -> Done<SetupResult> {
+        let row = plugin_row("");
+        let admin = self.enter(site, &request.login, PLUGINS_PAGE).await?;
+        self.ledger.evidence.picture(self.browser, "before.png", Some(&row)).await;
         let plugin_status =
             self.part("Installing the migrator", wordpress::install(&admin, self.ledger)).await?;
         self.ledger.say(75, "Opening the migrator and reading its key");
@@ -226,13 +218,13 @@ impl Tools<'_> {
         self.ledger.say(85, "Asking the migrator with its key");
         let status =
             self.part("Asking the migrator", wordpress::prove_migrator(&admin, &key, self.step)).await?;
-        let wanted = request.role == wpclone_task::Role::Target;
+        let wanted = request.role == Role::Target;
         if status.plugin_version != VERSION || status.import_enabled != wanted {
             let detail = "Another version of the migrator answers, or not the one that was set up: is a cache in between?";
             return Err(Trouble::new(Code::MigratorUnreachable, detail).into());
         }
         self.ledger.say(95, "The migrator answers to its key");
-        self.after(&site.at(PLUGINS), &row).await;
+        self.after(&site.at(PLUGINS_PAGE), &row).await;
         Ok(SetupResult {
             api_key: key,
             plugin_status,
@@ -245,12 +237,10 @@ impl Tools<'_> {
         &self,
         task: TaskId,
         request: &CreateAppPasswordRequest,
-        site: &wpclone_task::SiteUrl,
-    ) -> Done<wpclone_task::AppPasswordResult> {
-        const PROFILE: &str = "wp-admin/profile.php";
-        const SECTION: &str = "#application-passwords-section";
-        let admin = self.enter(site, &request.login, PROFILE).await?;
-        self.evidence.picture(self.browser, "before.png", Some(SECTION)).await;
+        site: &SiteUrl,
+    ) -> Done<AppPasswordResult> {
+        let admin = self.enter(site, &request.login, PROFILE_PAGE).await?;
+        self.ledger.evidence.picture(self.browser, "before.png", Some(PROFILE_SECTION)).await;
         let making = wordpress::create_app_password(&admin, task, &request.app_name, self.ledger);
         let made = self.part("Making the application password", making).await;
         if made.is_err() && self.ledger.has_changed() {
@@ -261,7 +251,7 @@ impl Tools<'_> {
         }
         let made = made?;
         self.ledger.say(95, "The application password works");
-        self.after(&site.at(PROFILE), SECTION).await;
+        self.after(&site.at(PROFILE_PAGE), PROFILE_SECTION).await;
         Ok(made)
     }
 }

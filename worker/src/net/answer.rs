@@ -1,12 +1,17 @@
 //! What a site answered, and what its form says whatever its language.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::Page;
+use crate::lock::lock;
+
+/// What pages show that want to see a person or a browser.
+pub(crate) const CHALLENGE: &str = "#challenge-form, #cf-challenge-running, #challenge-running, #sg-captcha-form, \
+     script[src*='/cdn-cgi/challenge-platform/'], form[action*='sgcaptcha'], meta[content*='sgcaptcha']";
 
 /// An answer with a bounded body.
 #[derive(Clone)]
@@ -67,7 +72,7 @@ impl Answer {
     pub(crate) fn page<T: Default>(&self, read: impl FnOnce(&Page) -> T) -> T {
         // Parsing takes up to a second: other tasks go on meanwhile.
         tokio::task::block_in_place(|| {
-            let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut parsed = lock(&self.parsed);
             if matches!(*parsed, Parsed::NotYet) {
                 *parsed = Page::parse(&self.text()).map_or(Parsed::No, Parsed::Page);
             }
@@ -92,9 +97,7 @@ impl Answer {
 
     /// Whether something in front of WordPress wants to see a person or a browser.
     pub(crate) fn is_challenge(&self) -> bool {
-        const MARKS: &str = "#challenge-form, #cf-challenge-running, #challenge-running, #sg-captcha-form, \
-             script[src*='/cdn-cgi/challenge-platform/'], form[action*='sgcaptcha'], meta[content*='sgcaptcha']";
         self.header("cf-mitigated") == Some("challenge")
-            || (self.status >= 400 || self.status == 202) && self.page(|p| p.has(MARKS))
+            || (self.status >= 400 || self.status == 202) && self.page(|p| p.has(CHALLENGE))
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use wpclone_service::networks::Networks;
+
+use crate::lock::lock;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
@@ -67,13 +69,13 @@ impl Gate {
     /// The outcome of the latest connection to this host and port.
     pub(crate) fn latest(&self, host: &str, port: u16) -> Option<Outcome> {
         let host = host.trim_matches(['[', ']']);
-        let visits = self.visits.lock().unwrap_or_else(PoisonError::into_inner);
+        let visits = lock(&self.visits);
         visits.iter().rev().find(|v| v.host == host && v.port == port).map(|v| v.outcome.clone())
     }
 
     /// All connections, for the network log.
     pub(crate) fn visits(&self) -> Vec<Visit> {
-        self.visits.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        lock(&self.visits).iter().cloned().collect()
     }
 }
 
@@ -114,7 +116,7 @@ async fn pass(mut client: TcpStream, networks: &Networks, visits: &Mutex<VecDequ
         Err(other) => (4, other.clone()),
     };
     {
-        let mut visits = visits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut visits = lock(visits);
         if visits.len() == MAX_LOG {
             visits.pop_front();
         }

@@ -1,7 +1,7 @@
 //! Plain HTTP through the gate, bounded in size and time.
 
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +14,7 @@ use wpclone_task::{Code, Problem};
 
 use super::gate::Outcome;
 use super::{Answer, Ask, Body, Gate};
+use crate::lock::lock;
 
 /// The most bytes of an answer that we read. The largest pages of wp-admin have some 500 KB.
 const MAX_BODY: usize = 4 << 20;
@@ -22,8 +23,7 @@ const MAX_HOPS: usize = 5;
 /// Requests remembered for the network log.
 const MAX_LOG: usize = 300;
 /// Headers that somebody reads.
-const KEPT_HEADERS: [&str; 6] =
-    ["content-type", "www-authenticate", "cf-mitigated", "retry-after", "link", "x-powered-by"];
+const KEPT_HEADERS: [&str; 4] = ["content-type", "www-authenticate", "cf-mitigated", "link"];
 
 /// An HTTP client with the cookies of one session.
 pub(crate) struct Http {
@@ -67,7 +67,7 @@ impl Http {
 
     /// What was asked so far, a line each, without queries.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.log).clone()
     }
 
     /// Asks; redirects to the same origin are followed (as GET, as browsers do after a POST).
@@ -105,7 +105,7 @@ impl Http {
             origin_and_path(&ask.url),
             started.elapsed().as_millis()
         );
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = lock(&self.log);
         if log.len() < MAX_LOG {
             log.push(line);
         }

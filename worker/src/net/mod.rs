@@ -6,7 +6,7 @@ mod gate;
 mod http;
 mod page;
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, CHALLENGE};
 pub(crate) use ask::{Ask, Body};
 pub(crate) use gate::Gate;
 pub(crate) use http::Http;

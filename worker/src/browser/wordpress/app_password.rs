@@ -12,6 +12,9 @@ use super::{Admin, Done, Trouble};
 use crate::browser::Ledger;
 use crate::net::{Answer, Ask, Body};
 
+/// Where a person sees them, and the part of the page.
+pub(crate) const PROFILE_PAGE: &str = "wp-admin/profile.php";
+pub(crate) const PROFILE_SECTION: &str = "#application-passwords-section";
 const ROUTE: &str = "/wp/v2/users/me/application-passwords";
 const AUTHORIZE: &str = "wp-admin/authorize-application.php";
 /// Where the authorize page would send a person's browser with the password. Never visited: the answer is read instead.
@@ -51,9 +54,7 @@ pub(crate) async fn create(
     let listed = list(&rest).await?;
     ledger.say(50, "Making the application password");
     ledger.changed();
-    for own in listed.iter().filter(|l| l.app_id == app_id) {
-        delete(&rest, &own.uuid).await?;
-    }
+    delete_own(&rest, &listed, &app_id).await?;
     // WordPress 6.1 compares names without regard to case.
     let taken = listed.iter().any(|l| l.app_id != app_id && l.name.eq_ignore_ascii_case(name.as_str()));
     let name = if taken { format!("{} ({})", name.as_str(), task.short()) } else { name.as_str().to_owned() };
@@ -68,9 +69,12 @@ pub(crate) async fn create(
 /// Deletes what this task has made: a password that nobody can use is not left behind.
 pub(crate) async fn forget(admin: &Admin<'_>, task: TaskId) -> Done<()> {
     let rest = Rest::open(admin).await?;
-    let app_id = app_id(task);
-    for own in list(&rest).await?.iter().filter(|l| l.app_id == app_id) {
-        delete(&rest, &own.uuid).await?;
+    delete_own(&rest, &list(&rest).await?, &app_id(task)).await
+}
+
+async fn delete_own(rest: &Rest<'_>, listed: &[Listed], app_id: &str) -> Done<()> {
+    for own in listed.iter().filter(|l| l.app_id == app_id) {
+        delete(rest, &own.uuid).await?;
     }
     Ok(())
 }

@@ -16,7 +16,8 @@ const UPLOAD_PAGE: &str = "wp-admin/plugin-install.php?tab=upload";
 /// With `overwrite` WordPress replaces what is there, older or newer, and shows no page to compare them
 /// (wp-admin/update.php).
 const UPLOAD: &str = "wp-admin/update.php?action=upload-plugin&overwrite=update-plugin";
-const PLUGINS_PAGE: &str = "wp-admin/plugins.php";
+/// Where a person sees which plugins there are.
+pub(crate) const PLUGINS_PAGE: &str = "wp-admin/plugins.php";
 /// What the plugin's header asks for besides.
 const MIN_PHP: &str = "7.4";
 
@@ -75,7 +76,8 @@ fn plugin_route() -> String {
     format!("/wp/v2/plugins/{PLUGIN}")
 }
 
-fn plugin_row(class: &str) -> String {
+/// The migrator's row on [`PLUGINS_PAGE`]; `class` is empty, `.active` or `.inactive`.
+pub(crate) fn plugin_row(class: &str) -> String {
     format!("tr{class}[data-plugin='{PLUGIN}.php']")
 }
 

@@ -1,4 +1,5 @@
 // What the page that is open shows, or null while it is not there yet, or is the one that a form was just sent from.
+// arguments: what a page shows that wants to see a person (CSS).
 if (window.__wpcloneSent || document.readyState === "loading" || !document.body) return null;
 const has = (css) => document.querySelector(css) !== null;
 const text = (css) => {
@@ -20,8 +21,7 @@ return {
   captcha: has(
     "#loginform .g-recaptcha, #loginform .h-captcha, #loginform .cf-turnstile, #loginform iframe[src*=recaptcha], " +
     "#loginform iframe[src*=hcaptcha], #loginform iframe[src*='challenges.cloudflare.com']"),
-  challenge: has("#challenge-form, #cf-challenge-running, #challenge-running, #sg-captcha-form, " +
-    "script[src*='/cdn-cgi/challenge-platform/'], form[action*=sgcaptcha], meta[content*=sgcaptcha]"),
+  challenge: has(arguments[0]),
   error_page: document.body.id === "error-page",
   message: text("#error-page .wp-die-message, #error-page, .message, #login h1 ~ p"),
 };

@@ -7,9 +7,10 @@ use serde_json::Value;
 use url::Url;
 use wpclone_task::{Code, ExposeSecret, Login, SiteUrl};
 
+use super::place::LOGIN_PAGE;
 use super::{Done, Trouble, quoted};
 use crate::browser::{Browser, Ledger, wait};
-use crate::net::Http;
+use crate::net::{CHALLENGE, Http};
 
 /// Reads the page that is open.
 const LOOK: &str = include_str!("login.js");
@@ -65,7 +66,7 @@ pub(crate) async fn log_in(
     ledger: &Ledger<'_>,
     limit: Duration,
 ) -> Done<Option<String>> {
-    browser.go(&site.at("wp-login.php")).await?;
+    browser.go(&site.at(LOGIN_PAGE)).await?;
     let mut before = look(browser, limit).await?;
     if before.challenge {
         before = pass_challenge(browser).await?;
@@ -102,7 +103,7 @@ fn version(seen: Seen) -> Option<String> {
 }
 
 async fn look(browser: &dyn Browser, limit: Duration) -> Done<Seen> {
-    let seen = wait(browser, LOOK, vec![], limit).await?;
+    let seen = wait(browser, LOOK, vec![CHALLENGE.into()], limit).await?;
     let seen = serde_json::from_value(seen);
     seen.map_err(|_| Trouble::new(Code::UnexpectedAnswer, "The login page cannot be read.").into())
 }

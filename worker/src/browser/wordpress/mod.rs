@@ -15,14 +15,15 @@ use super::BrowserError;
 use crate::net::Answer;
 
 pub(crate) use admin::Admin;
-pub(crate) use app_password::{create as create_app_password, forget as forget_app_password};
-pub(crate) use install::install;
+pub(crate) use app_password::{
+    PROFILE_PAGE, PROFILE_SECTION, create as create_app_password, forget as forget_app_password,
+};
+pub(crate) use install::{PLUGINS_PAGE, install, plugin_row};
 pub(crate) use key::{open as open_migrator, prove as prove_migrator};
 pub(crate) use login::log_in;
 pub(crate) use place::find;
 
 /// A problem, and the page that shows it.
-#[derive(Clone)]
 pub(crate) struct Trouble {
     pub(crate) problem: Problem,
     pub(crate) answer: Option<Answer>,

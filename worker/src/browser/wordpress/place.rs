@@ -7,7 +7,7 @@ use wpclone_task::{Code, SiteUrl};
 use super::{Done, Trouble};
 use crate::net::{Answer, Ask, Http};
 
-const LOGIN_PAGE: &str = "wp-login.php";
+pub(super) const LOGIN_PAGE: &str = "wp-login.php";
 /// http to https, then to or from www.
 const MAX_MOVES: usize = 3;
 
