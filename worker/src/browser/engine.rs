@@ -72,10 +72,9 @@ impl WebDriver {
     }
 }
 
+/// Not "no such execution context": that is what a page between two documents says, and it is asked again.
 fn is_death(message: &str) -> bool {
-    ["disconnected", "crashed", "not reachable", "no such execution context"]
-        .iter()
-        .any(|m| message.contains(m))
+    ["disconnected", "crashed", "not reachable"].iter().any(|m| message.contains(m))
 }
 
 async fn limited<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, BrowserError> {
