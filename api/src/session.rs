@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{FromRedisValue, Pipeline};
 use sha2::{Digest as _, Sha256};
+use wpclone_redis::Redis;
 use zeroize::Zeroizing;
 
 use crate::again::again;
@@ -17,7 +17,7 @@ pub const COOKIE: &str = "wpclone_session";
 pub const LASTS: Duration = Duration::from_secs(12 * 3600);
 /// How many sessions a token has at most; the oldest ends for a new one.
 const EACH: isize = 20;
-/// How long Redis may take, for connecting and for answering.
+/// How long Redis may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why there is no session.
@@ -34,7 +34,7 @@ pub enum SessionError {
 /// The sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
-    redis: ConnectionManager,
+    redis: Redis,
     prefix: String,
 }
 
@@ -53,11 +53,7 @@ impl Sessions {
     /// # Errors
     /// A URL that is none.
     pub fn new(redis_url: &str, queue: &str) -> Result<Self, SessionError> {
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let redis = ConnectionManager::new_lazy_with_config(redis::Client::open(redis_url)?, config)?;
+        let redis = Redis::new(redis_url, PATIENCE)?;
         let prefix = format!("{{{queue}}}:session:");
         Ok(Self { redis, prefix })
     }
@@ -118,10 +114,7 @@ impl Sessions {
     }
 
     async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, SessionError> {
-        let run = || {
-            let mut redis = self.redis.clone();
-            async move { commands.query_async(&mut redis).await }
-        };
+        let run = || async { commands.query_async(&mut self.redis.connection().await?).await };
         Ok(again(run).await?)
     }
 

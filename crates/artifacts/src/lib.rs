@@ -2,12 +2,11 @@
 
 mod pack;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
-use tokio::sync::OnceCell;
+use redis::{ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
+use wpclone_redis::Redis;
 use wpclone_task::TaskId;
 
 /// The most packed bytes of one artifact.
@@ -20,6 +19,8 @@ const TASK: u64 = 8 << 20;
 const NAMES: u32 = 200;
 /// The least that an artifact counts for, so that many small ones have an end too.
 const LEAST: u64 = 1 << 10;
+/// How long an answer may take: pictures are large.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long an artifact is kept.
 const KEEP: Duration = Duration::from_secs(24 * 3600);
 /// How many dropped artifacts are remembered as gone.
@@ -42,14 +43,8 @@ script!(GET, " flags=no-writes", "lua/get.lua");
 /// A store of artifacts in Redis, on a connection of its own, so that no heartbeat waits behind a picture.
 #[derive(Clone)]
 pub struct Artifacts {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    client: Client,
+    redis: Redis,
     total_bytes: u64,
-    /// Made when first used; comes back by itself when it breaks.
-    connection: OnceCell<ConnectionManager>,
 }
 
 /// An artifact without its bytes.
@@ -94,8 +89,7 @@ impl Artifacts {
     /// # Errors
     /// A URL that is none.
     pub fn new(redis_url: &str, total_bytes: u64) -> Result<Self, ArtifactError> {
-        let client = Client::open(redis_url)?;
-        Ok(Self { inner: Arc::new(Inner { client, total_bytes, connection: OnceCell::new() }) })
+        Ok(Self { redis: Redis::new(redis_url, ANSWER)?, total_bytes })
     }
 
     /// Keeps an artifact for a day, or until room is needed; one of the same name is replaced.
@@ -114,13 +108,7 @@ impl Artifacts {
         let packed = tokio::task::spawn_blocking(move || pack::pack(&owned, EACH)).await.ok().flatten();
         let packed = packed.ok_or(ArtifactError::TooLarge)?;
         let mut call = begin(&PUT, task);
-        call.arg(name)
-            .arg(media_type(kind))
-            .arg(size)
-            .arg(packed)
-            .arg(TASK)
-            .arg(NAMES)
-            .arg(self.inner.total_bytes);
+        call.arg(name).arg(media_type(kind)).arg(size).arg(packed).arg(TASK).arg(NAMES).arg(self.total_bytes);
         call.arg(LEAST).arg(u64::try_from(KEEP.as_millis()).unwrap_or(u64::MAX)).arg(REMEMBERED);
         match self.run::<String>(&call).await?.as_str() {
             "ok" => Ok(()),
@@ -162,15 +150,7 @@ impl Artifacts {
     }
 
     async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
-        let connection = self.inner.connection.get_or_try_init(async || {
-            let config = ConnectionManagerConfig::new()
-                .set_connection_timeout(Some(Duration::from_secs(2)))
-                .set_response_timeout(Some(Duration::from_secs(10)))
-                .set_max_delay(Duration::from_secs(1))
-                .set_number_of_retries(2);
-            self.inner.client.get_connection_manager_lazy(config)
-        });
-        call.invoke_async(&mut connection.await?.clone()).await
+        call.invoke_async(&mut self.redis.connection().await?).await
     }
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod claim;
 mod produce;
 mod record;
 mod scripts;
@@ -12,12 +13,13 @@ mod work;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use redis::{Script, ScriptInvocation};
 use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 pub use types::*;
 
+use scripts::Call;
+use signals::Channel;
 use store::Store;
 
 /// The queue. Cheap to clone.
@@ -29,15 +31,37 @@ pub struct Queue {
 struct Inner {
     store: Store,
     options: QueueOptions,
-    sender: broadcast::Sender<Signal>,
-    /// The task that listens; started by the first who wants signals, ended with the last clone of the queue.
-    listener: OnceLock<AbortHandle>,
+    work: Listener,
+    changed: Listener,
 }
 
-impl Drop for Inner {
+/// Passes the messages of a channel on. The task that does it is started by the first who wants them, and ended with
+/// the last clone of the queue.
+struct Listener {
+    channel: Channel,
+    sender: broadcast::Sender<Signal>,
+    task: OnceLock<AbortHandle>,
+}
+
+impl Listener {
+    fn new(channel: Channel) -> Self {
+        Self { channel, sender: broadcast::channel(signals::BEHIND).0, task: OnceLock::new() }
+    }
+
+    fn receiver(&self, store: &Store) -> broadcast::Receiver<Signal> {
+        let receiver = self.sender.subscribe();
+        self.task.get_or_init(|| {
+            let (client, name) = (store.redis.client().clone(), store.key(self.channel.name()));
+            tokio::spawn(signals::listen(client, self.channel, name, self.sender.clone())).abort_handle()
+        });
+        receiver
+    }
+}
+
+impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(listener) = self.listener.get() {
-            listener.abort();
+        if let Some(task) = self.task.get() {
+            task.abort();
         }
     }
 }
@@ -49,8 +73,8 @@ impl Queue {
     /// A URL that is none, or a name with braces.
     pub fn new(redis_url: &str, options: QueueOptions) -> Result<Self, QueueError> {
         let store = Store::new(redis_url, &options.name)?;
-        let (sender, _) = broadcast::channel(signals::BEHIND);
-        Ok(Self { inner: Arc::new(Inner { store, options, sender, listener: OnceLock::new() }) })
+        let (work, changed) = (Listener::new(Channel::Work), Listener::new(Channel::Changed));
+        Ok(Self { inner: Arc::new(Inner { store, options, work, changed }) })
     }
 
     /// How it behaves.
@@ -59,35 +83,37 @@ impl Queue {
         &self.inner.options
     }
 
-    /// Hears what changes. The connection behind it is shared by all receivers of this queue's clones. Each time it
-    /// is made, the first included, [`Signal::Reconnected`] is sent: what was looked at before is to be looked at
-    /// again. A receiver that hears `Lagged` does the same.
+    /// Hears of stages that have work. The connection behind it is shared by all receivers of this queue's clones.
+    /// Each time it is made, the first included, [`Signal::Reconnected`] is sent: what was looked at before is to be
+    /// looked at again. A receiver that hears `Lagged` does the same. Who has claimed until nothing was left hears of
+    /// the next.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn signals(&self) -> broadcast::Receiver<Signal> {
-        let receiver = self.inner.sender.subscribe();
-        self.inner.listener.get_or_init(|| {
-            let Store { client, .. } = &self.inner.store;
-            let listening =
-                signals::listen(client.clone(), self.inner.store.key("signal"), self.inner.sender.clone());
-            tokio::spawn(listening).abort_handle()
-        });
-        receiver
+    pub fn work(&self) -> broadcast::Receiver<Signal> {
+        self.inner.work.receiver(self.store())
+    }
+
+    /// Hears which tasks change; otherwise as [`Queue::work`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn changes(&self) -> broadcast::Receiver<Signal> {
+        self.inner.changed.receiver(self.store())
     }
 
     fn store(&self) -> &Store {
         &self.inner.store
     }
 
-    /// Begins a call of a script that reads.
-    fn read<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
-        self.store().call(script)
+    /// Begins a call of a function that reads.
+    fn read(&self, function: &str) -> Call {
+        self.store().call(function)
     }
 
-    /// Begins a call of a script that writes.
-    fn write<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
-        let mut call = self.store().call(script);
+    /// Begins a call of a function that writes.
+    fn write(&self, function: &str) -> Call {
+        let mut call = self.store().call(function);
         call.arg(ms(self.options().keep_secrets));
         call
     }

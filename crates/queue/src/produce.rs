@@ -1,13 +1,16 @@
 //! The producer's side: accepting tasks, looking at them, ending them.
 
+use std::time::Duration;
+
 use redis::{Value, from_redis_value};
 use sha2::{Digest, Sha256};
 use wpclone_task::{Event, Plan, Progress, SiteKey, TaskId};
 
-use crate::record::{Fields, millis, stored_plan, unreadable};
+use crate::record::{Told, body, millis, unreadable};
+use crate::scripts::Call;
 use crate::{
-    Cancelled, Enqueued, Filter, Found, NewTask, Page, Queue, QueueError, StoredEvent, TaskRecord, ms,
-    scripts,
+    Cancelled, Enqueued, Filter, Found, Limited, Limits, NewTask, Page, Queue, QueueError, Replayed,
+    StoredEvent, TaskRecord, ms,
 };
 
 /// The most bytes that a request may have, its sealed secrets included.
@@ -40,22 +43,20 @@ impl Queue {
     ) -> Result<Enqueued, QueueError> {
         sites.sort();
         sites.dedup();
-        let json = |value: Result<String, _>| value.map_err(|_: serde_json::Error| unreadable("request"));
-        let request = json(serde_json::to_string(&task.request))?;
-        let traceparent = task.traceparent.as_deref().unwrap_or_default();
-        if request.len() + task.sealed_secrets.len() + task.owner.len() + traceparent.len() > REQUEST {
+        let body = body(task, plan, &sites)?;
+        if body.len() > REQUEST {
             return Err(QueueError::TooLarge("the request"));
         }
         let (key, fingerprints) = match &task.idempotency {
             Some(i) => (dedup_hash(&task.owner, &i.key), i.fingerprints.as_slice()),
             None => (String::new(), &[][..]),
         };
-        let mut call = self.write(&scripts::ENQUEUE);
-        call.arg(task.id.to_string()).arg(task.request.kind().as_str()).arg(&task.owner).arg(request);
-        call.arg(json(serde_json::to_string(&stored_plan(plan)))?).arg(json(serde_json::to_string(&sites))?);
-        call.arg(priority).arg(traceparent).arg(&task.sealed_secrets);
-        call.arg(key).arg(ms(self.options().keep_idempotency)).arg(fingerprints);
-        let answer: Vec<String> = self.store().run(&call).await?;
+        let mut call = self.write("enqueue");
+        call.arg(task.id.to_string()).arg(priority).arg(body);
+        call.arg(key).arg(ms(self.options().keep_idempotency));
+        limits(&mut call, task.limits);
+        call.arg(fingerprints);
+        let answer: Vec<String> = self.store().run_again(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["new"] => Ok(Enqueued::New(task.id)),
             ["same", id] => {
@@ -63,6 +64,7 @@ impl Queue {
                 Ok(if id == task.id { Enqueued::New(id) } else { Enqueued::Same(id) })
             }
             ["mismatch"] => Ok(Enqueued::Mismatch),
+            ["limited", which, ms] => Ok(Enqueued::Limited(limited(which, ms)?)),
             _ => Err(unexpected(&answer)),
         }
     }
@@ -72,22 +74,16 @@ impl Queue {
     /// # Errors
     /// Redis does not answer, or the record is not ours to read.
     pub async fn get(&self, id: TaskId) -> Result<Found, QueueError> {
-        let store = self.store();
-        let (fields, sealed, gone): (
-            std::collections::HashMap<String, String>,
-            Option<String>,
-            Option<String>,
-        ) = redis::pipe()
-            .hgetall(store.key(&format!("task:{id}")))
-            .get(store.key(&format!("rsecret:{id}")))
-            .zscore(store.key("gone"), id.to_string())
-            .query_async(&mut store.connection().await?)
-            .await?;
-        Ok(match (fields.is_empty(), gone) {
-            (false, _) => Found::Task(Box::new(Fields(fields).task(id, sealed)?)),
-            (true, Some(_)) => Found::Gone,
-            (true, None) => Found::Unknown,
-        })
+        let mut call = self.read("get");
+        call.arg(id.to_string());
+        let mut answer: Vec<Value> = self.store().run_again(&call).await?;
+        let what = answer.drain(..answer.len().min(1)).next();
+        match what.and_then(|what| from_redis_value::<String>(what).ok()).as_deref() {
+            Some("task") => Ok(Found::Task(Box::new(Told::read(Value::Array(answer))?.task()?))),
+            Some("gone") => Ok(Found::Gone),
+            Some("unknown") => Ok(Found::Unknown),
+            _ => Err(unexpected(&[])),
+        }
     }
 
     /// A page of at most `limit` (capped at 100) tasks, newest first. It may be shorter and have a next one: a
@@ -99,13 +95,13 @@ impl Queue {
         if cursor.is_some_and(|c| c.parse::<TaskId>().is_err()) {
             return Err(QueueError::BadCursor);
         }
-        let mut call = self.read(&scripts::LIST);
+        let mut call = self.read("list");
         // An owner without a name is one all the same, and does not see everybody's.
         call.arg(filter.owner.as_ref().map_or(String::new(), |owner| format!("={owner}")));
         call.arg(filter.state.map_or("", |s| s.as_str())).arg(filter.kind.map_or("", |k| k.as_str()));
         call.arg(filter.search.as_deref().unwrap_or_default().to_lowercase());
         call.arg(cursor.unwrap_or_default()).arg(limit.clamp(1, LIMIT)).arg(LOOK).arg(PAGE);
-        let mut answer: Vec<Value> = self.store().run(&call).await?;
+        let mut answer: Vec<Value> = self.store().run_again(&call).await?;
         let next: String = from_redis_value(answer.remove(0)).map_err(redis::RedisError::from)?;
         let tasks = answer.into_iter().filter_map(listed).collect();
         Ok(Page { tasks, next: (!next.is_empty()).then_some(next) })
@@ -116,14 +112,44 @@ impl Queue {
     /// # Errors
     /// Redis does not answer.
     pub async fn cancel(&self, id: TaskId) -> Result<Cancelled, QueueError> {
-        let mut call = self.write(&scripts::CANCEL);
+        let mut call = self.write("cancel");
         call.arg(id.to_string());
-        let answer: Vec<String> = self.store().run(&call).await?;
+        let answer: Vec<String> = self.store().run_again(&call).await?;
         match answer.first().map(String::as_str) {
             Some("now") => Ok(Cancelled::Now),
             Some("requested") => Ok(Cancelled::Requested),
             Some("finished") => Ok(Cancelled::Finished),
             Some("unknown") => Ok(Cancelled::Unknown),
+            _ => Err(unexpected(&answer)),
+        }
+    }
+
+    /// Queues a failed task again, from the phase in which it failed. `sealed_secrets` replace those of its request;
+    /// they may be left out while [`TaskRecord::secrets_kept`].
+    ///
+    /// # Errors
+    /// Too large secrets, or Redis.
+    pub async fn replay(
+        &self,
+        id: TaskId,
+        sealed_secrets: Option<&str>,
+        limits_of_owner: Limits,
+    ) -> Result<Replayed, QueueError> {
+        let secrets = sealed_secrets.unwrap_or_default();
+        if secrets.len() > REQUEST {
+            return Err(QueueError::TooLarge("the secrets"));
+        }
+        let mut call = self.write("replay");
+        call.arg(id.to_string()).arg(secrets);
+        limits(&mut call, limits_of_owner);
+        let answer: Vec<String> = self.store().run(&call).await?;
+        match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["queued"] => Ok(Replayed::Queued),
+            ["secrets_gone"] => Ok(Replayed::SecretsGone),
+            ["state", state] => Ok(Replayed::NotFailed(state.parse().map_err(|_| unreadable("state"))?)),
+            ["limited", which, ms] => Ok(Replayed::Limited(limited(which, ms)?)),
+            ["gone"] => Ok(Replayed::Gone),
+            ["unknown"] => Ok(Replayed::Unknown),
             _ => Err(unexpected(&answer)),
         }
     }
@@ -138,55 +164,65 @@ impl Queue {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>, QueueError> {
-        let from = match after {
-            Some(after) if is_event_id(after) => format!("({after}"),
-            Some(_) => return Err(QueueError::BadCursor),
-            None => "-".to_owned(),
+        let after = match after {
+            Some(after) => event_number(after).ok_or(QueueError::BadCursor)?,
+            None => 0,
         };
-        let store = self.store();
-        let entries: Vec<(String, Vec<(String, String)>)> = redis::cmd("XRANGE")
-            .arg(store.key(&format!("events:{id}")))
-            .arg(from)
-            .arg("+")
-            .arg("COUNT")
-            .arg(limit.clamp(1, LIMIT))
-            .query_async(&mut store.connection().await?)
-            .await?;
-        entries.into_iter().map(|(id, fields)| Ok(StoredEvent { event: event(&id, &fields)?, id })).collect()
+        let mut call = self.read("events");
+        call.arg(id.to_string()).arg(after).arg(limit.clamp(1, LIMIT));
+        let entries: Vec<String> = self.store().run_again(&call).await?;
+        entries.iter().map(|entry| event(entry)).collect()
+    }
+}
+
+/// The limits as scripts take them.
+fn limits(call: &mut Call, limits: Limits) {
+    for limit in [limits.per_minute, limits.concurrent] {
+        call.arg(limit.map_or(String::new(), |n| n.to_string()));
+    }
+}
+
+fn limited(which: &str, ms: &str) -> Result<Limited, QueueError> {
+    match (which, ms.parse()) {
+        ("rate", Ok(ms)) => Ok(Limited::Rate(Duration::from_millis(ms))),
+        ("concurrent", Ok(_)) => Ok(Limited::Concurrent),
+        _ => Err(unreadable("limit")),
     }
 }
 
 /// A task of a page. One that cannot be read is left out, so that it hides no other.
 fn listed(entry: Value) -> Option<TaskRecord> {
-    let (id, sealed, fields): (String, String, _) = from_redis_value(entry).ok()?;
-    let task = id
-        .parse()
-        .map_err(|_| unreadable("id"))
-        .and_then(|id| Fields(fields).task(id, (!sealed.is_empty()).then_some(sealed)));
-    task.inspect_err(|error| tracing::warn!(task.id = %id, %error, "a task is left out of a list")).ok()
+    let told =
+        Told::read(entry).inspect_err(|error| tracing::warn!(%error, "a task is left out of a list")).ok()?;
+    let id = told.id.clone();
+    told.task()
+        .inspect_err(|error| tracing::warn!(task.id = %id, %error, "a task is left out of a list"))
+        .ok()
 }
 
-fn event(id: &str, fields: &[(String, String)]) -> Result<Event, QueueError> {
-    let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+/// An event as task.lua writes it: `<ms>-<number> state percent step stage code message`, with tabs.
+fn event(entry: &str) -> Result<StoredEvent, QueueError> {
+    let mut parts = entry.splitn(7, '\t');
+    let mut next = || parts.next().ok_or_else(|| unreadable("event"));
+    let id = next()?.to_owned();
     let bad = || unreadable("event");
-    Ok(Event {
-        at: millis(id.split('-').next().unwrap_or_default())?,
-        state: field("s").and_then(|s| s.parse().ok()).ok_or_else(bad)?,
-        step: field("i").map(str::to_owned),
-        stage: field("g").map(|g| g.parse().map_err(|_| bad())).transpose()?,
-        progress: Progress {
-            percent: field("p").and_then(|p| p.parse().ok()).ok_or_else(bad)?,
-            message: field("m").unwrap_or_default().to_owned(),
-        },
-        code: field("c").map(str::to_owned),
-    })
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let at = millis(id.split('-').next().unwrap_or_default())?;
+    let state = next()?.parse().map_err(|_| bad())?;
+    let percent = next()?.parse().map_err(|_| bad())?;
+    let step = given(next()?);
+    let stage = given(next()?).map(|g| g.parse().map_err(|_| bad())).transpose()?;
+    let code = given(next()?);
+    let progress = Progress { percent, message: next()?.to_owned() };
+    Ok(StoredEvent { event: Event { at, state, step, stage, progress, code }, id })
 }
 
-/// `<ms>-<n>`, as streams number their entries; not the last that there can be, after which Redis refuses to look.
-fn is_event_id(text: &str) -> bool {
+/// The number of an event's id (`<ms>-<number>`): a task's first is 1.
+fn event_number(text: &str) -> Option<u64> {
     let number = |part: &str| part.parse::<u64>().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()));
-    let id = text.split_once('-').and_then(|(ms, n)| Some((number(ms)?, number(n)?)));
-    id.is_some_and(|id| id != (u64::MAX, u64::MAX))
+    let (ms, n) = text.split_once('-')?;
+    number(ms)?;
+    number(n).filter(|n| *n <= u64::from(u32::MAX))
 }
 
 /// What an idempotency key is kept under: callers' keys never meet.
@@ -209,15 +245,9 @@ mod tests {
 
     #[test]
     fn an_event_id_is_two_numbers() {
-        for (text, good) in [
-            ("1-0", true),
-            ("1", false),
-            ("-", false),
-            ("(1-1", false),
-            ("1-1-1", false),
-            ("99999999999999999999-1", false),
-        ] {
-            assert_eq!(is_event_id(text), good, "{text}");
+        assert_eq!(event_number("1-7"), Some(7));
+        for bad in ["1", "-", "(1-1", "1-1-1", "99999999999999999999-1", "1-99999999999", "1-+1"] {
+            assert_eq!(event_number(bad), None, "{bad}");
         }
     }
 

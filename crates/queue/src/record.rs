@@ -4,27 +4,155 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use redis::{Value, from_redis_value};
 use serde::de::DeserializeOwned;
 use serde_json::Map;
-use wpclone_task::{Plan, Problem, Progress, Stage, State, StepView, TaskId};
+use wpclone_task::{Plan, Problem, Progress, SiteKey, Stage, State, StepView};
 
-use crate::{QueueError, TaskRecord};
+use crate::{NewTask, QueueError, TaskRecord};
 
-/// A step of a plan as it is stored: its phase, its stage, its name.
-pub(crate) type StoredStep = (usize, Stage, String);
+/// A step of a stored plan: its stage and its name.
+type StoredStep = (Stage, String);
 
-/// The plan as it is stored: phases flattened, empty ones left out.
-pub(crate) fn stored_plan(plan: &Plan) -> Vec<StoredStep> {
-    let phases = plan.iter().filter(|steps| !steps.is_empty()).enumerate();
-    phases.flat_map(|(phase, steps)| steps.iter().map(move |s| (phase, s.stage, s.name.clone()))).collect()
+/// The lines of a task's record after the first, which says when it was accepted and its priority; prelude.lua
+/// reads them too.
+const LINES: usize = 8;
+
+/// The record of a task as `enqueue.lua` takes it: without its first line.
+pub(crate) fn body(task: &NewTask, plan: &Plan, sites: &[SiteKey]) -> Result<String, QueueError> {
+    let request = serde_json::to_string(&task.request).map_err(|_| unreadable("request"))?;
+    let plan = plan_text(plan);
+    let sites = sites.iter().map(SiteKey::as_str).collect::<Vec<_>>().join(" ");
+    let lines: [&str; LINES] = [
+        task.request.kind().as_str(),
+        &task.owner,
+        &plan,
+        &sites,
+        task.traceparent.as_deref().unwrap_or_default(),
+        task.sealed_callback.as_deref().unwrap_or_default(),
+        &request,
+        &task.sealed_secrets,
+    ];
+    if lines.iter().any(|line| line.contains('\n')) {
+        return Err(QueueError::Unexpected("no part of a task has a line break".into()));
+    }
+    Ok(lines.join("\n"))
 }
 
-/// A task's hash.
+/// What a task's record says.
+struct Body<'a> {
+    created: Timestamp,
+    kind: &'a str,
+    owner: &'a str,
+    plan: Vec<StoredStep>,
+    request: &'a str,
+}
+
+impl<'a> Body<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let mut lines = text.split('\n');
+        let (created, _priority) = lines.next()?.strip_prefix("1 ")?.split_once(' ')?;
+        let lines: [&str; LINES] = lines.collect::<Vec<_>>().try_into().ok()?;
+        let [kind, owner, plan, _sites, _trace, _callback, request, _secrets] = lines;
+        Some(Self { created: millis(created).ok()?, kind, owner, plan: read_plan(plan)?, request })
+    }
+}
+
+/// The plan as it is stored: phase, stage and name of each step; empty phases left out.
+fn plan_text(plan: &Plan) -> String {
+    let phases = plan.iter().filter(|steps| !steps.is_empty()).enumerate();
+    let steps = phases
+        .flat_map(|(phase, steps)| steps.iter().map(move |s| format!("{phase} {} {}", s.stage, s.name)));
+    steps.collect::<Vec<_>>().join(",")
+}
+
+fn read_plan(text: &str) -> Option<Vec<StoredStep>> {
+    let step = |text: &str| {
+        let mut words = text.splitn(3, ' ');
+        let (_phase, stage, name) = (words.next()?, words.next()?, words.next()?);
+        Some((stage.parse().ok()?, name.to_owned()))
+    };
+    text.split(',').map(step).collect()
+}
+
+/// What has changed in a task since it was accepted. An empty value stands for none.
 pub(crate) struct Fields(pub(crate) HashMap<String, String>);
+
+/// A task as the scripts tell it (`told` in prelude.lua).
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) body: String,
+    pub(crate) live: Fields,
+    /// Results of its steps, and its problem.
+    pub(crate) out: Fields,
+    pub(crate) sealed_result: String,
+    pub(crate) secrets_kept: bool,
+}
+
+impl Told {
+    pub(crate) fn read(told: Value) -> Result<Self, QueueError> {
+        let (id, body, live, out, sealed_result, kept): (_, _, _, _, _, String) =
+            from_redis_value(told).map_err(|_| unreadable("record"))?;
+        let (live, out) = (Fields(live), Fields(out));
+        Ok(Self { id, body, live, out, sealed_result, secrets_kept: kept == "1" })
+    }
+
+    /// What the task ended with. Whether its target was altered is a matter of all attempts, not of the last.
+    fn problem(&self) -> Result<Option<Problem>, QueueError> {
+        let mut problem: Option<Problem> = self.out.json("problem")?;
+        if let (Some(problem), Some(changed)) = (&mut problem, self.live.text("changed")) {
+            problem.changed_target = changed == "1";
+        }
+        Ok(problem)
+    }
+
+    /// The task. Results of later steps cover those of earlier ones.
+    pub(crate) fn task(self) -> Result<TaskRecord, QueueError> {
+        let body = Body::read(&self.body).ok_or_else(|| unreadable("record"))?;
+        let (live, state) = (&self.live, self.live.read("state")?.unwrap_or(State::Queued));
+        let mut result: Option<Map<_, _>> = None;
+        for i in 0..body.plan.len() {
+            if let Some(output) = self.out.json::<Map<_, _>>(&format!("{i}.result"))? {
+                result.get_or_insert_default().extend(output);
+            } else if live.text(&format!("{i}.state")) == Some(State::Succeeded.as_str()) {
+                result.get_or_insert_default();
+            }
+        }
+        let problem = if state == State::Failed { self.problem()? } else { None };
+        Ok(TaskRecord {
+            id: self.id.parse().map_err(|_| unreadable("id"))?,
+            kind: body.kind.parse().map_err(|_| unreadable("kind"))?,
+            owner: body.owner.to_owned(),
+            state,
+            cancel_requested: live.text("cancel") == Some("1"),
+            progress: Progress {
+                percent: live.read("percent")?.unwrap_or(0),
+                message: live.text("message").unwrap_or_default().to_owned(),
+            },
+            request: serde_json::from_str(body.request).map_err(|_| unreadable("request"))?,
+            steps: body
+                .plan
+                .into_iter()
+                .enumerate()
+                .map(|(i, step)| live.step(i, step))
+                .collect::<Result<_, _>>()?,
+            created_at: body.created,
+            started_at: live.time("started")?,
+            finished_at: live.time("finished")?,
+            result,
+            sealed_result: Some(self.sealed_result).filter(|sealed| !sealed.is_empty()),
+            problem,
+            secrets_kept: self.secrets_kept,
+            replays: live.read("replays")?.unwrap_or(0),
+            callback: live.read("callback")?,
+            version: live.read("version")?.unwrap_or(0),
+        })
+    }
+}
 
 impl Fields {
     fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
     fn read<T: FromStr>(&self, name: &str) -> Result<Option<T>, QueueError> {
@@ -39,7 +167,7 @@ impl Fields {
         self.text(name).map(|text| serde_json::from_str(text).map_err(|_| unreadable(name))).transpose()
     }
 
-    fn step(&self, i: usize, (_, stage, name): StoredStep) -> Result<StepView, QueueError> {
+    fn step(&self, i: usize, (stage, name): StoredStep) -> Result<StepView, QueueError> {
         Ok(StepView {
             name,
             stage,
@@ -48,48 +176,6 @@ impl Fields {
             crashes: self.read(&format!("{i}.crashes"))?.unwrap_or(0),
             started_at: self.time(&format!("{i}.started"))?,
             finished_at: self.time(&format!("{i}.finished"))?,
-        })
-    }
-
-    /// What the task ended with. Whether its target was altered is a matter of all attempts, not of the last.
-    fn problem(&self) -> Result<Option<Problem>, QueueError> {
-        let mut problem: Option<Problem> = self.json("problem")?;
-        if let (Some(problem), Some(changed)) = (&mut problem, self.text("changed")) {
-            problem.changed_target = changed == "1";
-        }
-        Ok(problem)
-    }
-
-    /// The task. Results of later steps cover those of earlier ones.
-    pub(crate) fn task(self, id: TaskId, sealed_result: Option<String>) -> Result<TaskRecord, QueueError> {
-        let need = |name| unreadable(name);
-        let plan: Vec<StoredStep> = self.json("plan")?.ok_or_else(|| need("plan"))?;
-        let state: State = self.read("state")?.ok_or_else(|| need("state"))?;
-        let mut result: Option<Map<_, _>> = None;
-        for i in 0..plan.len() {
-            if let Some(output) = self.json::<Map<_, _>>(&format!("{i}.result"))? {
-                result.get_or_insert_default().extend(output);
-            }
-        }
-        Ok(TaskRecord {
-            id,
-            kind: self.read("kind")?.ok_or_else(|| need("kind"))?,
-            owner: self.text("owner").unwrap_or_default().to_owned(),
-            state,
-            cancel_requested: self.text("cancel") == Some("1"),
-            progress: Progress {
-                percent: self.read("percent")?.unwrap_or(0),
-                message: self.text("message").unwrap_or_default().to_owned(),
-            },
-            request: self.json("request")?.ok_or_else(|| need("request"))?,
-            steps: plan.into_iter().enumerate().map(|(i, s)| self.step(i, s)).collect::<Result<_, _>>()?,
-            created_at: self.time("created")?.ok_or_else(|| need("created"))?,
-            started_at: self.time("started")?,
-            finished_at: self.time("finished")?,
-            result,
-            sealed_result,
-            problem: self.problem()?,
-            version: self.read("version")?.unwrap_or(0),
         })
     }
 }
@@ -112,6 +198,16 @@ mod tests {
     fn a_stored_plan_has_no_empty_phase() {
         let mut plan = wpclone_task::Kind::Setup.plan();
         plan.insert(0, vec![]);
-        assert_eq!(stored_plan(&plan).iter().map(|s| s.0).collect::<Vec<_>>(), [0]);
+        assert_eq!(plan_text(&plan), "0 browser setup");
+        assert_eq!(read_plan("0 browser setup"), Some(vec![(Stage::Browser, "setup".into())]));
+    }
+
+    #[test]
+    fn a_record_that_is_cut_off_is_none() {
+        let whole = "1 5 1\nsetup\nalice\n0 browser setup\na.example\n\n\n{}\n";
+        assert_eq!(Body::read(whole).unwrap().request, "{}");
+        for end in 0..whole.len() - 1 {
+            assert!(Body::read(&whole[..end]).is_none(), "{end}");
+        }
     }
 }

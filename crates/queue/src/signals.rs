@@ -8,8 +8,9 @@ use redis::{Client, RedisResult};
 use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
 
+use wpclone_redis::CONNECT;
+
 use crate::Signal;
-use crate::store::CONNECT;
 
 /// How many signals a receiver may be behind; then it hears `Lagged`, which means: look at everything.
 pub(crate) const BEHIND: usize = 1024;
@@ -18,16 +19,50 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Pauses between attempts to connect: doubled from the first to the second, with jitter.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// Listens until it is aborted.
-pub(crate) async fn listen(client: Client, channel: String, sender: broadcast::Sender<Signal>) {
+/// What its messages say.
+#[derive(Clone, Copy)]
+pub(crate) enum Channel {
+    /// The name of a stage that has work, after it had none.
+    Work,
+    /// The id of a task that has changed, and its owner.
+    Changed,
+}
+
+impl Channel {
+    /// The last part of its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Changed => "changed",
+        }
+    }
+
+    fn read(self, text: &str) -> Option<Signal> {
+        match self {
+            Self::Work => text.parse().ok().map(Signal::Work),
+            Self::Changed => {
+                let (id, owner) = text.split_once(' ')?;
+                id.parse().ok().map(|id| Signal::Task(id, owner.into()))
+            }
+        }
+    }
+}
+
+/// Listens to a channel, whose full name is `name`, until it is aborted.
+pub(crate) async fn listen(
+    client: Client,
+    channel: Channel,
+    name: String,
+    sender: broadcast::Sender<Signal>,
+) {
     let mut pause = PAUSE.0;
     loop {
-        match timeout(CONNECT, subscribe(&client, &channel)).await {
+        match timeout(CONNECT, subscribe(&client, &name)).await {
             Ok(Ok((sink, stream))) => {
                 pause = PAUSE.0;
                 // Nobody may be listening just now: no reason to stop.
                 let _ = sender.send(Signal::Reconnected);
-                hear(sink, stream, &sender).await;
+                hear(channel, sink, stream, &sender).await;
                 tracing::warn!("the connection that hears of new work is lost");
             }
             Ok(Err(error)) => tracing::debug!(%error, "cannot listen for new work"),
@@ -46,11 +81,18 @@ async fn subscribe(client: &Client, channel: &str) -> RedisResult<(PubSubSink, P
 }
 
 /// Passes signals on until the connection is gone.
-async fn hear(mut sink: PubSubSink, mut stream: PubSubStream, sender: &broadcast::Sender<Signal>) {
+async fn hear(
+    channel: Channel,
+    mut sink: PubSubSink,
+    mut stream: PubSubStream,
+    sender: &broadcast::Sender<Signal>,
+) {
     loop {
         match timeout(IDLE, stream.next()).await {
             Ok(Some(message)) => {
-                if let Some(signal) = message.get_payload::<String>().ok().as_deref().and_then(signal) {
+                if let Some(signal) =
+                    message.get_payload::<String>().ok().as_deref().and_then(|text| channel.read(text))
+                {
                     let _ = sender.send(signal);
                 }
             }
@@ -61,13 +103,5 @@ async fn hear(mut sink: PubSubSink, mut stream: PubSubStream, sender: &broadcast
                 }
             }
         }
-    }
-}
-
-fn signal(text: &str) -> Option<Signal> {
-    match text.split_once(':')? {
-        ("w", stage) => stage.parse().ok().map(Signal::Work),
-        ("t", id) => id.parse().ok().map(Signal::Task),
-        _ => None,
     }
 }

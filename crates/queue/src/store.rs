@@ -1,48 +1,31 @@
-//! The way to Redis: pool, deadlines, errors.
+//! The way to the queue's place in Redis, and errors.
 
 use std::time::Duration;
 
-use deadpool_redis::{Connection, Manager, Pool, Runtime};
-use redis::{AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
+use redis::{ErrorKind, FromRedisValue, RedisError};
+use wpclone_redis::{Connection, Redis};
 
 use crate::QueueError;
+use crate::scripts::Call;
 
-/// How long a connection may take to be made.
-pub(crate) const CONNECT: Duration = Duration::from_secs(2);
-/// How long an answer may take. Redis' own log fsync can hold it back under `appendfsync always`.
+/// How long an answer may take. Redis' own log can hold it back under `appendfsync always`.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Connections of one process. Each carries one short command at a time.
-const CONNECTIONS: usize = 16;
 
 /// Redis, and the queue's place in it.
 pub(crate) struct Store {
-    pool: Pool,
-    /// Opens the connection that listens; the pool's are never blocked or subscribed.
-    pub(crate) client: Client,
+    pub(crate) redis: Redis,
     /// `{name}`: the first part of every key, and its hash tag.
     tag: String,
 }
 
 impl Store {
     pub(crate) fn new(url: &str, name: &str) -> Result<Self, QueueError> {
-        // The URL may hold a password: no error tells it.
-        let unusable = |_| QueueError::Unavailable("the Redis URL is none".into());
         if name.is_empty() || name.contains(['{', '}']) {
             return Err(QueueError::Unexpected("a queue's name is not empty and has no braces".into()));
         }
-        let client = Client::open(url).map_err(unusable)?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
-        let pool = Pool::builder(Manager::new_with_config(url, config).map_err(unusable)?)
-            .max_size(CONNECTIONS)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(CONNECT + ANSWER))
-            .create_timeout(Some(CONNECT))
-            .recycle_timeout(Some(CONNECT))
-            .build()
-            .map_err(|e| QueueError::Unexpected(e.to_string()))?;
-        Ok(Self { pool, client, tag: format!("{{{name}}}") })
+        // The URL may hold a password: no error tells it.
+        let redis = Redis::new(url, ANSWER).map_err(|_| QueueError::Unavailable("the Redis URL is none".into()))?;
+        Ok(Self { redis, tag: format!("{{{name}}}") })
     }
 
     /// The full name of one of the queue's keys, or of its channel.
@@ -51,22 +34,25 @@ impl Store {
     }
 
     pub(crate) async fn connection(&self) -> Result<Connection, QueueError> {
-        self.pool.get().await.map_err(|e| match e {
-            deadpool_redis::PoolError::Backend(e) => e.into(),
-            e => QueueError::Unavailable(e.to_string()),
-        })
+        Ok(self.redis.connection().await?)
     }
 
-    /// Begins a call of a script; its arguments follow.
-    pub(crate) fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
-        let mut call = script.prepare_invoke();
-        call.key(&self.tag);
-        call
+    /// Begins a call of a function; its arguments follow.
+    pub(crate) fn call(&self, function: &str) -> Call {
+        Call::new(function, &self.tag)
     }
 
-    /// Runs a call. One that Redis does not know (it was restarted or flushed) is loaded first.
-    pub(crate) async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, QueueError> {
-        Ok(call.invoke_async(&mut self.connection().await?).await?)
+    pub(crate) async fn run<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
+        Ok(call.run(&mut self.connection().await?).await?)
+    }
+
+    /// [`Store::run`], and once more when the connection broke, which is noticed only when it is used. For calls that
+    /// may come twice.
+    pub(crate) async fn run_again<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
+        match call.run(&mut self.connection().await?).await {
+            Err(e) if e.is_io_error() && !e.is_timeout() => self.run(call).await,
+            done => Ok(done?),
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! What goes into the queue and what comes out of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use wpclone_task::{Event, Kind, Problem, Progress, SealedRequest, Stage, State, StepView, TaskId};
+use wpclone_task::{Code, Event, Kind, Problem, Progress, SealedRequest, Stage, State, StepView, TaskId};
 
 /// How a queue behaves. The defaults are `queue.md`'s.
 #[derive(Debug, Clone)]
@@ -65,6 +66,28 @@ pub struct NewTask {
     pub traceparent: Option<String>,
     /// Present when the client sent an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
+    /// The sealed address that its end is told to; opaque here.
+    pub sealed_callback: Option<String>,
+    /// How much its owner may ask for.
+    pub limits: Limits,
+}
+
+/// How much one owner may ask for. Settled by the script that accepts; a repeat by idempotency key costs nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Tasks accepted a minute, replays among them. The whole of it may come at once.
+    pub per_minute: Option<u32>,
+    /// Unfinished tasks at once.
+    pub concurrent: Option<u32>,
+}
+
+/// A limit that was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// [`Limits::per_minute`]: another task would be accepted after this time.
+    Rate(Duration),
+    /// [`Limits::concurrent`].
+    Concurrent,
 }
 
 /// What makes a repeated request the same one.
@@ -85,6 +108,25 @@ pub enum Enqueued {
     Same(TaskId),
     /// The idempotency key belongs to another body.
     Mismatch,
+    /// Refused: its owner has asked for too much.
+    Limited(Limited),
+}
+
+/// What became of the wish to do a failed task again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    /// It is queued again, from the phase in which it failed, with its counters at 0.
+    Queued,
+    /// Its secrets are no longer kept: the wish must bring them.
+    SecretsGone,
+    /// Only a failed task is done again; this is its state.
+    NotFailed(State),
+    /// Refused: its owner has asked for too much.
+    Limited(Limited),
+    /// There was such a task, which is no longer kept.
+    Gone,
+    /// No such task.
+    Unknown,
 }
 
 /// A task as it is stored.
@@ -118,6 +160,12 @@ pub struct TaskRecord {
     pub sealed_result: Option<String>,
     /// What it ended with.
     pub problem: Option<Problem>,
+    /// Whether its secrets are still kept: a replay needs none then.
+    pub secrets_kept: bool,
+    /// How often it was replayed.
+    pub replays: u32,
+    /// How the call that tells its end stands; `None` when nobody is to be told, or it has not ended.
+    pub callback: Option<State>,
     /// Grows with every change: the basis of an ETag.
     pub version: u64,
 }
@@ -210,6 +258,48 @@ pub struct Claim {
     pub waited: Duration,
 }
 
+/// The end of a task, to be told to its owner's callback address. Its lease is kept and ended like that of a step.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The right to tell it; `lease.task` is the id of the message, the same for every attempt.
+    pub lease: Lease,
+    /// How long the lease lasts without a heartbeat.
+    pub lease_for: Duration,
+    /// The task that ended.
+    pub task: TaskId,
+    /// Its kind.
+    pub kind: Kind,
+    /// The state it ended in.
+    pub state: State,
+    /// The code of its problem.
+    pub code: Option<Code>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// The sealed address; opaque here.
+    pub sealed_callback: String,
+    /// W3C trace context of the request that brought the task.
+    pub traceparent: Option<String>,
+    /// Attempts at this delivery that failed before.
+    pub attempts: u32,
+    /// How long it had been ready before this claim.
+    pub waited: Duration,
+}
+
+/// How a step that failed is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// How often in all.
+    pub attempts: u32,
+    /// First delay (full jitter up to it, doubled each time).
+    pub base: Duration,
+    /// The longest delay.
+    pub cap: Duration,
+    /// No sooner than this.
+    pub not_before: Duration,
+}
+
 /// What a heartbeat tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beat {
@@ -288,12 +378,12 @@ pub struct StoredEvent {
 }
 
 /// Something to look at, said by pub/sub. It may be lost: look again now and then without one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
     /// This stage has work.
     Work(Stage),
-    /// This task has changed.
-    Task(TaskId),
+    /// This task, which belongs to this token's name, has changed.
+    Task(TaskId, Arc<str>),
     /// The connection was away: look at everything.
     Reconnected,
 }

@@ -8,7 +8,8 @@ use redis::{RedisError, Value, from_redis_value};
 use wpclone_task::{Code, Problem, QueueView, Stage, StageDepth, WorkerView};
 
 use crate::record::{millis, unreadable};
-use crate::{Queue, QueueError, Swept, WorkerReport, ms, scripts};
+use crate::work::LONGEST_DELAY;
+use crate::{Queue, QueueError, Swept, WorkerReport, ms};
 
 /// A worker that is silent for this long is shown as lost.
 const SILENT: Duration = Duration::from_secs(15);
@@ -25,10 +26,11 @@ impl Queue {
     pub async fn sweep(&self) -> Result<Swept, QueueError> {
         let options = self.options();
         let fault = Self::unreadable_task();
-        let mut call = self.write(&scripts::SWEEP);
+        let mut call = self.write("sweep");
         call.arg(ms(options.keep_finished)).arg(options.keep_finished_bytes).arg(options.max_crashes);
         call.arg(json(&fault)?).arg(fault.code.as_str()).arg(fault.code.title());
         call.arg(Code::Poison.as_str()).arg(Code::Poison.title()).arg(ms(REMEMBERED));
+        call.arg(ms(options.lease)).arg(ms(LONGEST_DELAY));
         for stage in Stage::ALL {
             let detail = format!("The {stage} stage lost {} workers over this task.", options.max_crashes);
             call.arg(stage.as_str()).arg(json(&Problem::new(Code::Poison, detail).at(*stage))?);
@@ -43,7 +45,7 @@ impl Queue {
     /// # Errors
     /// Redis does not answer.
     pub async fn report(&self, worker: &WorkerReport) -> Result<(), QueueError> {
-        let mut call = self.write(&scripts::REPORT);
+        let mut call = self.write("report");
         call.arg(&worker.id).arg(serde_json::to_string(worker).map_err(|_| unreadable("report"))?);
         call.arg(ms(REMEMBERED)).arg(WORKERS);
         self.store().run::<()>(&call).await
@@ -68,7 +70,7 @@ impl Queue {
     /// # Errors
     /// Redis does not answer.
     pub async fn stats(&self) -> Result<QueueView, QueueError> {
-        let mut call = self.read(&scripts::STATS);
+        let mut call = self.read("stats");
         call.arg(ms(REMEMBERED)).arg(Stage::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>());
         let mut answer = self.store().run::<Vec<Value>>(&call).await?.into_iter();
         let mut next = || answer.next().ok_or_else(|| QueueError::Unexpected("too short an answer".into()));

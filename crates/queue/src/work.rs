@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use redis::ScriptInvocation;
-use wpclone_task::{Code, Problem, Progress, Stage};
+use wpclone_task::{Problem, Progress};
 
+use crate::claim::completed;
 use crate::produce::unexpected;
-use crate::record::{millis, unreadable};
-use crate::{Beat, Claim, Completed, Failed, Lease, Queue, QueueError, StepOutput, ms, scripts};
+use crate::record::unreadable;
+use crate::scripts::Call;
+use crate::{Beat, Completed, Failed, Lease, Queue, QueueError, Retry, StepOutput, ms};
 
 /// The most bytes that a result may have, its sealed part included.
 const RESULT: usize = 32 << 10;
@@ -15,102 +16,16 @@ const RESULT: usize = 32 << 10;
 const MESSAGE: usize = 500;
 /// A site that wants to be left alone for longer than this gets the task ended: its lock would block others.
 const LONGEST_RETRY_AFTER: f64 = 600.0;
-/// How many unreadable tasks one claim puts aside before it gives up until the next.
-const PUT_ASIDE: u32 = 20;
+/// The longest that anything is put off: what lies further ahead was written before the clock was set back.
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(6 * 3600);
 
 impl Queue {
-    /// Takes the first step that is ready in one of these stages. Never blocks; [`Queue::signals`] tells when to
-    /// look again.
-    ///
-    /// # Errors
-    /// Redis does not answer.
-    pub async fn claim(&self, worker: &str, stages: &[Stage]) -> Result<Option<Claim>, QueueError> {
-        for _ in 0..PUT_ASIDE {
-            let mut call = self.write(&scripts::CLAIM);
-            call.arg(worker).arg(ms(self.options().lease));
-            call.arg(stages.iter().map(|s| s.as_str()).collect::<Vec<_>>());
-            let answer: Vec<String> = self.store().run(&call).await?;
-            match answer.first().map(String::as_str) {
-                Some("none") => return Ok(None),
-                Some("again") => {}
-                Some("claimed") => match self.claimed(worker, &answer)? {
-                    Ok(claim) => return Ok(Some(claim)),
-                    Err(lease) => self.put_aside(&lease).await?,
-                },
-                _ => return Err(unexpected(&answer)),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Reads a claim; the lease alone when the task cannot be read.
-    fn claimed(&self, worker: &str, answer: &[String]) -> Result<Result<Claim, Lease>, QueueError> {
-        let [
-            _,
-            id,
-            step,
-            token,
-            stage,
-            name,
-            waited,
-            attempts,
-            crashes,
-            created,
-            request,
-            owner,
-            trace,
-            secrets,
-        ] = answer
-        else {
-            return Err(unexpected(answer));
-        };
-        let number = |text: &str| text.parse::<u64>().map_err(|_| unreadable("claim"));
-        let lease = Lease {
-            task: id.parse().map_err(|_| unreadable("id"))?,
-            step: step.parse().map_err(|_| unreadable("step"))?,
-            token: number(token)?,
-            worker: worker.to_owned(),
-        };
-        let full = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let claim = || {
-            Some(Claim {
-                lease: lease.clone(),
-                lease_for: self.options().lease,
-                step: name.clone(),
-                stage: stage.parse().ok()?,
-                request: serde_json::from_str(request).ok()?,
-                sealed_secrets: full(secrets),
-                owner: owner.clone(),
-                traceparent: full(trace),
-                attempts: attempts.parse().ok()?,
-                crashes: crashes.parse().ok()?,
-                created_at: millis(created).ok()?,
-                waited: Duration::from_millis(number(waited).ok()?),
-            })
-        };
-        Ok(claim().ok_or(lease))
-    }
-
-    /// Ends a task that this program cannot read, so that it blocks nobody.
-    async fn put_aside(&self, lease: &Lease) -> Result<(), QueueError> {
-        tracing::error!(task.id = %lease.task, "task `{}` cannot be read and is ended", lease.task);
-        match self.fail_within(lease, &Self::unreadable_task(), 1).await {
-            Ok(_) | Err(QueueError::LeaseLost) => Ok(()),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// What a task ends with whose record cannot be read.
-    pub(crate) fn unreadable_task() -> Problem {
-        Problem::new(Code::WorkerFault, "The task's record cannot be read by this version of the program.")
-    }
-
     /// Extends a lease and stores progress (an event when it changed).
     ///
     /// # Errors
     /// The lease is lost, or Redis.
     pub async fn heartbeat(&self, lease: &Lease, progress: Option<&Progress>) -> Result<Beat, QueueError> {
-        let mut call = self.under(lease, &scripts::HEARTBEAT);
+        let mut call = self.under(lease, "heartbeat");
         call.arg(ms(self.options().lease));
         match progress {
             Some(p) => call.arg(p.percent.min(100)).arg(p.message.chars().take(MESSAGE).collect::<String>()),
@@ -126,7 +41,7 @@ impl Queue {
     /// # Errors
     /// The lease is lost, or Redis.
     pub async fn changed(&self, lease: &Lease, changed: bool) -> Result<(), QueueError> {
-        let mut call = self.under(lease, &scripts::CHANGED);
+        let mut call = self.under(lease, "changed");
         call.arg(if changed { "1" } else { "0" });
         self.held(&call).await.map(drop)
     }
@@ -136,19 +51,20 @@ impl Queue {
     /// # Errors
     /// The lease is lost, too large a result, or Redis.
     pub async fn complete(&self, lease: &Lease, output: &StepOutput) -> Result<Completed, QueueError> {
+        let answer = self.held(&self.completion(lease, output)?).await?;
+        completed(&answer)
+    }
+
+    /// Begins a call that completes a step; stages to claim from may follow.
+    pub(crate) fn completion(&self, lease: &Lease, output: &StepOutput) -> Result<Call, QueueError> {
         let result = serde_json::to_string(&output.result).map_err(|_| unreadable("result"))?;
         let sealed = output.sealed_result.as_deref().unwrap_or_default();
         if result.len() + sealed.len() > RESULT {
             return Err(QueueError::TooLarge("the result"));
         }
-        let mut call = self.under(lease, &scripts::COMPLETE);
-        call.arg(result).arg(sealed);
-        let answer = self.held(&call).await?;
-        match answer.first().map(String::as_str) {
-            Some("advanced") => Ok(Completed::Advanced),
-            Some("finished") => Ok(Completed::Finished),
-            _ => Err(unexpected(&answer)),
-        }
+        let mut call = self.under(lease, "complete");
+        call.arg(result).arg(sealed).arg(&lease.worker).arg(ms(self.options().lease));
+        Ok(call)
     }
 
     /// A step failed: it is tried again when its problem is worth it, else the task ends. `retry_after` (seconds)
@@ -157,21 +73,32 @@ impl Queue {
     /// # Errors
     /// The lease is lost, or Redis.
     pub async fn fail(&self, lease: &Lease, problem: &Problem) -> Result<Failed, QueueError> {
-        self.fail_within(lease, problem, problem.code.attempts(self.options().max_attempts)).await
+        let asked = retry_after(problem);
+        let attempts =
+            if asked > LONGEST_RETRY_AFTER { 1 } else { problem.code.attempts(self.options().max_attempts) };
+        let retry = Retry {
+            attempts,
+            base: self.options().backoff_base,
+            cap: self.options().backoff_cap,
+            not_before: Duration::from_secs_f64(asked.min(LONGEST_RETRY_AFTER)),
+        };
+        self.fail_with(lease, problem, &retry).await
     }
 
-    async fn fail_within(
+    /// [`Queue::fail`] with a rule of one's own for another try. No delay is longer than six hours.
+    ///
+    /// # Errors
+    /// The lease is lost, or Redis.
+    pub async fn fail_with(
         &self,
         lease: &Lease,
         problem: &Problem,
-        attempts: u32,
+        retry: &Retry,
     ) -> Result<Failed, QueueError> {
-        let retry_after = retry_after(problem);
-        let attempts = if retry_after > LONGEST_RETRY_AFTER { 1 } else { attempts };
-        let mut call = self.under(lease, &scripts::FAIL);
-        call.arg(bounded(problem)?).arg(problem.code.as_str()).arg(problem.code.title()).arg(attempts);
-        call.arg(ms(self.options().backoff_base)).arg(ms(self.options().backoff_cap)).arg(chance()?);
-        call.arg(ms(Duration::from_secs_f64(retry_after.min(LONGEST_RETRY_AFTER))));
+        let mut call = self.under(lease, "fail");
+        call.arg(bounded(problem)?).arg(problem.code.as_str()).arg(problem.code.title());
+        call.arg(retry.attempts).arg(ms(retry.base)).arg(ms(retry.cap.min(LONGEST_DELAY))).arg(chance()?);
+        call.arg(ms(retry.not_before.min(LONGEST_DELAY)));
         let answer = self.held(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["retrying", ms] => {
@@ -188,7 +115,7 @@ impl Queue {
     /// # Errors
     /// The lease is lost, or Redis.
     pub async fn cancelled(&self, lease: &Lease) -> Result<(), QueueError> {
-        self.held(&self.under(lease, &scripts::CANCELLED)).await.map(drop)
+        self.held(&self.under(lease, "cancelled")).await.map(drop)
     }
 
     /// Gives a step back to the front of its queue, at no cost in attempts.
@@ -196,17 +123,17 @@ impl Queue {
     /// # Errors
     /// The lease is lost, or Redis.
     pub async fn release(&self, lease: &Lease) -> Result<(), QueueError> {
-        self.held(&self.under(lease, &scripts::RELEASE)).await.map(drop)
+        self.held(&self.under(lease, "release")).await.map(drop)
     }
 
     /// Begins a call that only the holder of a lease may make.
-    fn under<'a>(&self, lease: &Lease, script: &'a redis::Script) -> ScriptInvocation<'a> {
-        let mut call = self.write(script);
+    fn under(&self, lease: &Lease, function: &str) -> Call {
+        let mut call = self.write(function);
         call.arg(lease.task.to_string()).arg(lease.step).arg(lease.token);
         call
     }
 
-    async fn held(&self, call: &ScriptInvocation<'_>) -> Result<Vec<String>, QueueError> {
+    pub(crate) async fn held(&self, call: &Call) -> Result<Vec<String>, QueueError> {
         let answer: Vec<String> = self.store().run(call).await?;
         if answer.first().is_some_and(|code| code == "lost") {
             Err(QueueError::LeaseLost)
@@ -243,6 +170,8 @@ fn chance() -> Result<f64, QueueError> {
 
 #[cfg(test)]
 mod tests {
+    use wpclone_task::Code;
+
     use super::*;
 
     #[test]

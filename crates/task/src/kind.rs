@@ -88,7 +88,15 @@ named! {
         Browser = "browser",
         /// Moves content.
         Transfer = "transfer",
+        /// Tells the ends of tasks to their owners' callback addresses. Internal: no step of a task is of it, and
+        /// every worker serves it.
+        Webhook = "webhook",
     }
+}
+
+impl Stage {
+    /// Those that steps of tasks can be of, and a worker can be told to serve.
+    pub const OF_TASKS: &'static [Self] = &[Self::Provisioning, Self::Browser, Self::Transfer];
 }
 
 named! {

@@ -4,13 +4,14 @@
 -- Returns {'now'} | {'requested'} | {'finished'} | {'unknown'}
 
 local t = load(ARGV[2])
-if not t then return { 'unknown' } end
+if not t or is_delivery(t) then return { 'unknown' } end
 if FINAL[t.state] then return { 'finished' } end
-call('HSET', t.key, 'cancel', '1')
 if not t.sound then
   call('ZADD', P .. 'broken', int(NOW), t.id) -- the sweep ends it
   return { 'requested' }
 end
-if stop(t, 'cancelled') then return { 'now' } end
-changed(t)
-return { 'requested' }
+set(t, 'cancel', '1')
+t.news = true
+local ended = stop(t, 'cancelled')
+flush(t)
+return { ended and 'now' or 'requested' }

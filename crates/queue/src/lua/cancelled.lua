@@ -8,4 +8,5 @@ local t = leased(ARGV[2], i, ARGV[4])
 if not t then return { 'lost' } end
 unlease(t, i, 'cancelled')
 stop(t, 'cancelled')
+flush(t)
 return { 'ok' }

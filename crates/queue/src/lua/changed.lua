@@ -5,5 +5,6 @@
 
 local t = leased(ARGV[2], tonumber(ARGV[3]), ARGV[4])
 if not t then return { 'lost' } end
-call('HSET', t.key, 'changed', ARGV[5])
+set(t, 'changed', ARGV[5])
+flush(t)
 return { 'ok' }

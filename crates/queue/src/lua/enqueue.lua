@@ -1,48 +1,41 @@
 -- Accepts a task, or finds that it was accepted before.
 -- KEYS  1 hash tag
--- ARGV  1 keep_secrets ms, 2 id, 3 kind, 4 owner, 5 request, 6 plan, 7 sites, 8 priority, 9 traceparent,
---       10 sealed secrets, 11 hash of owner and idempotency key or '', 12 how long that is kept (ms),
---       13.. fingerprints, of which the first is stored and any matches
--- Returns {'new'} | {'same', id} | {'mismatch'}
+-- ARGV  1 keep_secrets ms, 2 id, 3 priority, 4 the rest of its record (record.rs),
+--       5 hash of owner and idempotency key or '', 6 how long that is kept (ms), 7 tasks a minute or '',
+--       8 unfinished tasks at once or '', 9.. fingerprints, of which the first is stored and any matches
+-- Returns {'new'} | {'same', id} | {'mismatch'} | {'limited', 'rate' | 'concurrent', ms} | {'unreadable'}
 
-local id, dedup = ARGV[2], ARGV[11]
+local id, dedup = ARGV[2], ARGV[5]
 if dedup ~= '' then
   dedup = P .. 'dedup:' .. dedup
   local known = call('HMGET', dedup, 'task', 'fingerprint')
   if known[1] then
-    for n = 13, #ARGV do
+    for n = 9, #ARGV do
       if ARGV[n] == known[2] then return { 'same', known[1] } end
     end
     return { 'mismatch' }
   end
 end
--- A caller that did not hear our answer may ask again with the same id.
-if call('EXISTS', task_key(id)) == 1 then return { 'new' } end
-
-call('HSET', task_key(id), 'state', 'queued', 'kind', ARGV[3], 'owner', ARGV[4], 'request', ARGV[5],
-  'plan', ARGV[6], 'sites', ARGV[7], 'traceparent', ARGV[9], 'created', int(NOW), 'phase', '0',
-  'score', int(NOW - tonumber(ARGV[8]) * 60000))
-call('SET', P .. 'secret:' .. id, ARGV[10])
-call('ZADD', index('queued'), 0, id)
-call('ZADD', index('queued', ARGV[4]), 0, id)
+local body = '1 ' .. int(NOW) .. ' ' .. ARGV[3] .. '\n' .. ARGV[4]
+local t = read_body(id, body)
+if not t then return { 'unreadable' } end
+if ARGV[7] ~= '' or ARGV[8] ~= '' then
+  -- A caller that did not hear our answer may ask again with the same id.
+  if call('EXISTS', task_key(id)) == 1 then return { 'new' } end
+  local no = refused(t.owner, 7)
+  if no then return no end
+end
+if not call('SET', task_key(id), body, 'NX') then return { 'new' } end
+t.sound, t.live, t.state, t.phase, t.ending, t.new = true, {}, 'queued', 0, '', true
+index_queued(t)
 if dedup ~= '' then
-  call('HSET', dedup, 'task', id, 'fingerprint', ARGV[13])
-  call('PEXPIRE', dedup, ARGV[12])
+  call('HSET', dedup, 'task', id, 'fingerprint', ARGV[9])
+  call('PEXPIRE', dedup, ARGV[6])
 end
-
-local t = load(id)
-for _, site in ipairs(t.sites) do
-  local h = redis.sha1hex(site)
-  call('ZADD', siteq_key(h), int(t.score), id)
-  call('ZADD', P .. 'sites', 'NX', int(NOW), h)
-end
-if startable(t) then
-  start(t)
+enter(t)
+if t.dirty then
+  flush(t)
 else
-  for i = 0, #t.plan - 1 do
-    if step(t, i)[1] == 0 then call('ZADD', zset('waiting', step(t, i)[2]), int(t.score), member(t, i)) end
-  end
-  say(t, 'Waiting for another task on the same site.')
-  changed(t)
+  call('PUBLISH', P .. 'changed', id .. ' ' .. t.owner) -- its first version is 0: nothing is written for it
 end
 return { 'new' }

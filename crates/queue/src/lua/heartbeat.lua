@@ -8,14 +8,15 @@ local t = leased(ARGV[2], i, ARGV[4])
 if not t then return { 'lost' } end
 call('ZADD', zset('leases', step(t, i)[2]), int(NOW + tonumber(ARGV[5])), member(t, i))
 if ARGV[6] ~= '' then
-  local f = call('HMGET', t.key, field(i, 'percent'), field(i, 'best'))
-  local percent = math.max(tonumber(ARGV[6]), tonumber(f[1]) or 0) -- never back within an attempt
+  local live = t.live
+  local percent = math.max(tonumber(ARGV[6]), tonumber(live[field(i, 'percent')]) or 0) -- never back within an attempt
   -- Further than any claim before: what killed those is behind us. At most 100 times, so never a loop.
-  if percent > (tonumber(f[2]) or 0) then call('HDEL', t.key, field(i, 'crashes')) end
-  call('HSET', t.key, field(i, 'percent'), int(percent))
-  if percent ~= t.percent or ARGV[7] ~= t.message then
+  if percent > (tonumber(live[field(i, 'best')]) or 0) and live[field(i, 'crashes')] then set(t, field(i, 'crashes'), '0') end
+  set(t, field(i, 'percent'), int(percent))
+  if int(percent) ~= (live.percent or '0') or ARGV[7] ~= live.message then
     say(t, ARGV[7], percent)
     event(t, i)
   end
 end
+flush(t)
 return { 'ok', t.ending ~= '' and '1' or '0' }

@@ -2,33 +2,44 @@
 -- KEYS  1 hash tag
 -- ARGV  1 '=' and the owner, or '' for all, 2 state or '', 3 kind or '', 4 lower-case text to look for or '', 5 id to begin after or '',
 --       6 how many at most, 7 how many to look at, 8 how many bytes at most (one task always fits)
--- Returns {id to go on after or '', {id, sealed result or '', {field, value, ...}}, ...}
+-- Returns {id to go on after or '', what get tells of each, ...}
 
-local owner = ARGV[1] ~= '' and string.sub(ARGV[1], 2) or nil
 local states = ARGV[2] ~= '' and { ARGV[2] } or STATES
 local kind, text, after = ARGV[3], ARGV[4], ARGV[5]
 local limit, look, room = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local owners = ARGV[1] ~= '' and { string.sub(ARGV[1], 2) } or call('SMEMBERS', P .. 'owners')
 
-local function newest(n)
-  local ids = {}
+-- Every index is sorted; the newest of all is the newest of their heads.
+local sources = {}
+local chunk = math.max(1, math.floor(BATCH / (#owners * #states)))
+local function refill(source)
+  source.ids, source.at = newest_of(source.state, source.owner, source.last, chunk), 1
+  source.last = source.ids[#source.ids]
+end
+for _, owner in ipairs(owners) do
   for _, state in ipairs(states) do
-    local from = after ~= '' and '(' .. after or '+'
-    for _, id in ipairs(call('ZRANGE', index(state, owner), from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n)) do
-      ids[#ids + 1] = id
-    end
+    local source = { state = state, owner = owner, last = after ~= '' and after or nil }
+    refill(source)
+    if source.ids[1] then sources[#sources + 1] = source end
   end
-  table.sort(ids, function(a, b) return a > b end)
-  return ids
+end
+local function newest()
+  local best
+  for _, source in ipairs(sources) do
+    local id = source.ids[source.at]
+    if id and (not best or id > best.ids[best.at]) then best = source end
+  end
+  if not best then return nil end
+  local id = best.ids[best.at]
+  best.at = best.at + 1
+  if best.at > #best.ids and best.last then refill(best) end
+  return id
 end
 
-local function wanted(id)
-  local f = redis.pcall('HMGET', task_key(id), 'kind', 'sites')
-  if f.err or not f[1] then return false end
-  if kind ~= '' and f[1] ~= kind then return false end
-  if text == '' or string.sub(id, 1, #text) == text then return true end
-  local ok, sites = pcall(cjson.decode, f[2])
-  if not ok or type(sites) ~= 'table' then return false end
-  for _, site in ipairs(sites) do
+local function wanted(t)
+  if kind ~= '' and t.kind ~= kind then return false end
+  if text == '' or string.sub(t.id, 1, #text) == text then return true end
+  for _, site in ipairs(t.sites) do
     if string.find(string.lower(site), text, 1, true) then return true end
   end
   return false
@@ -36,20 +47,19 @@ end
 
 local page = { '' }
 while true do
-  local ids = newest(BATCH)
-  if #ids == 0 then return page end
-  for n = 1, math.min(#ids, BATCH) do
-    if look == 0 or #page > limit or room <= 0 then
-      page[1] = after
-      return page
-    end
-    local id = ids[n]
-    look = look - 1
-    after = id
-    if wanted(id) then
-      local fields = call('HGETALL', task_key(id))
-      page[#page + 1] = { id, call('GET', P .. 'rsecret:' .. id) or '', fields }
-      for _, value in ipairs(fields) do room = room - #value end
-    end
+  if look == 0 or #page > limit or room <= 0 then
+    page[1] = after
+    return page
+  end
+  local id = newest()
+  if not id then return page end
+  look = look - 1
+  after = id
+  local t = load(id)
+  if t and wanted(t) then
+    local shown = told(t)
+    page[#page + 1] = shown
+    room = room - #t.body
+    for _, value in ipairs(shown[4]) do room = room - #value end
   end
 end

@@ -12,6 +12,7 @@ if t.ending ~= '' then
 else
   unlease(t, i)
   make_ready(t, i, NOW, t.score - FRONT)
-  changed(t)
+  t.news = true
 end
+flush(t)
 return { 'ok' }

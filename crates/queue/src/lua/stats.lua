@@ -10,7 +10,11 @@ for n = 2, #ARGV do
   local oldest = 0
   for _, m in ipairs(call('ZRANGE', P .. 'ready:' .. stage, 0, 19)) do
     local id, i = string.match(m, '^(.*):(%d+)$')
-    local since = id and redis.pcall('HGET', task_key(id), i .. '.ready')
+    local since = id and redis.pcall('HGET', live_key(id), i .. '.ready')
+    if not since then -- nothing has happened to it since it was accepted
+      local body = redis.pcall('GETRANGE', task_key(id), 2, 17)
+      since = type(body) == 'string' and string.match(body, '^%d+')
+    end
     since = type(since) == 'string' and tonumber(since) or NOW
     oldest = math.max(oldest, NOW - since)
   end

@@ -2,14 +2,21 @@
 -- KEYS  1 hash tag
 -- ARGV  1 keep_secrets ms, 2 keep_finished ms, 3 keep_finished bytes, 4 max crashes,
 --       5 problem, 6 code, 7 title for records that cannot be read, 8 code, 9 title for poison,
---       10 worker memory ms, 11.. pairs of stage and its poison problem
+--       10 worker memory ms, 11 lease ms, 12 the longest delay (ms), 13.. pairs of stage and its poison problem
 -- Returns {promoted, expired, poisoned, trimmed, 1 when a batch was full}
 
+local STAGES = 13
 local promoted, expired, poisoned, trimmed, more = 0, 0, 0, 0, 0
 local function due(key, limit)
   local found = call('ZRANGE', key, '-inf', int(NOW), 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
   if #found == 2 * limit then more = 1 end
   return found
+end
+
+-- When the clock was set back, what was written before lies too far ahead.
+local function not_beyond(key, longest)
+  local far = call('ZRANGE', key, '(' .. int(NOW + longest), '+inf', 'BYSCORE', 'LIMIT', 0, BATCH)
+  for _, m in ipairs(far) do call('ZADD', key, int(NOW + longest), m) end
 end
 local function open(m)
   local id, i = string.match(m, '^(.*):(%d+)$')
@@ -20,12 +27,15 @@ local function open(m)
 end
 
 local function promote(stage)
-  local found = due(zset('delayed', stage), BATCH)
+  local key = zset('delayed', stage)
+  not_beyond(key, tonumber(ARGV[12]))
+  local found = due(key, BATCH)
   for n = 1, #found, 2 do
-    call('ZREM', zset('delayed', stage), found[n])
+    call('ZREM', key, found[n])
     local t, i = open(found[n])
     if t and t.ending == '' then
       make_ready(t, i, tonumber(found[n + 1]))
+      flush(t)
       promoted = promoted + 1
     end
   end
@@ -33,8 +43,9 @@ end
 
 local function crash(t, i, poison)
   expired = expired + 1
-  call('HINCRBY', P .. 'counters', 'lease_lost_total', 1)
-  local crashes = call('HINCRBY', t.key, field(i, 'crashes'), 1)
+  count('lease_lost_total')
+  local crashes = (tonumber(t.live[field(i, 'crashes')]) or 0) + 1
+  set(t, field(i, 'crashes'), int(crashes))
   if t.ending ~= '' then
     unlease(t, i, 'cancelled')
     conclude(t)
@@ -48,65 +59,75 @@ local function crash(t, i, poison)
     say(t, 'The worker was lost; the step starts again.')
     event(t, i)
   end
+  flush(t)
 end
 
 local function expire(stage, poison)
-  local found = due(zset('leases', stage), BATCH)
+  local key = zset('leases', stage)
+  not_beyond(key, 2 * tonumber(ARGV[11]))
+  local found = due(key, BATCH)
   for n = 1, #found, 2 do
-    call('ZREM', zset('leases', stage), found[n])
+    call('ZREM', key, found[n])
     local t, i = open(found[n])
     if t then crash(t, i, poison) end
   end
 end
 
--- Ends tasks whose record cannot be read; nothing of them can be trusted, so every queue is searched.
+-- Ends tasks whose record cannot be read; nothing of them can be trusted, so every queue and index is searched.
 local function condemn()
   local found = call('ZPOPMIN', P .. 'broken', 10)
   if #found == 20 then more = 1 end
   for n = 1, #found, 2 do
-    local t = load(found[n])
-    for s = 11, #ARGV, 2 do
+    local id = found[n]
+    for s = STAGES, #ARGV, 2 do
       for i = 0, 31 do
         for _, name in ipairs({ 'ready', 'delayed', 'waiting', 'leases' }) do
-          call('ZREM', zset(name, ARGV[s]), found[n] .. ':' .. int(i))
+          call('ZREM', zset(name, ARGV[s]), id .. ':' .. int(i))
         end
       end
     end
-    if t and not FINAL[t.state] then finish(t, 'failed', ARGV[7], ARGV[5], ARGV[6]) end
+    local t = load(id)
+    if t and not t.sound and not FINAL[t.state] then
+      for _, owner in ipairs(call('SMEMBERS', P .. 'owners')) do
+        for _, state in ipairs(STATES) do
+          local found
+          if state == 'queued' then
+            found = unindex_queued(id, owner)
+          else
+            found = call('ZREM', index(state, owner), id) == 1
+          end
+          if found then t.owner = owner end
+        end
+      end
+      if type(redis.pcall('HLEN', live_key(id))) == 'table' then call('DEL', live_key(id)) end -- no hash
+      finish(t, 'failed', ARGV[7], ARGV[5], ARGV[6])
+      flush(t)
+    end
   end
 end
 
--- Locks whose task is gone, and turns that nobody took. Each site is looked at every five seconds; also one whose last
--- look lies in the future, since the clock was set back.
+-- Locks whose task is gone, and turns that nobody took: some sites at a time, all of them in turn.
 local function mend()
-  local due = call('ZRANGE', P .. 'sites', '-inf', int(NOW - 5000), 'BYSCORE', 'LIMIT', 0, BATCH)
-  for _, h in ipairs(call('ZRANGE', P .. 'sites', '(' .. int(NOW), '+inf', 'BYSCORE', 'LIMIT', 0, BATCH)) do
-    due[#due + 1] = h
-  end
-  for _, h in ipairs(due) do
-    local holder = call('GET', lock_key(h))
-    local t = holder and load(holder)
-    if holder and (not t or FINAL[t.state]) then
-      call('DEL', lock_key(h))
-      holder = nil
+  local cursor = P .. 'sites_cursor'
+  local found = call('HSCAN', sites_key(), call('GET', cursor) or '0', 'COUNT', BATCH)
+  if found[1] == '0' then call('DEL', cursor) else call('SET', cursor, found[1]) end
+  for n = 1, #found[2], 2 do
+    local h, id = found[2][n], found[2][n + 1]
+    if id ~= '' and (call('EXISTS', task_key(id)) == 0 or FINAL[redis.pcall('HGET', live_key(id), 'state')]) then
+      call('HSET', sites_key(), h, '')
+      id = ''
     end
-    if not holder then offer(h) end
-    if call('EXISTS', lock_key(h), siteq_key(h)) > 0 then
-      call('ZADD', P .. 'sites', int(NOW), h)
-    else
-      call('ZREM', P .. 'sites', h)
-    end
+    if id == '' then offer(h) end
   end
 end
 
 local function forget(id)
-  local f = redis.pcall('HMGET', task_key(id), 'state', 'owner', 'bytes')
-  if not f.err and f[1] then
-    call('ZREM', index(f[1]), id)
-    call('ZREM', index(f[1], f[2] or ''), id)
-    call('DECRBY', P .. 'done_bytes', f[3] or 0)
+  local t = load(id)
+  if t then
+    call('ZREM', index(t.state, t.owner), id)
+    call('DECRBY', P .. 'done_bytes', t.live.bytes or 0)
   end
-  call('DEL', task_key(id), P .. 'events:' .. id, P .. 'secret:' .. id, P .. 'rsecret:' .. id)
+  call('DEL', task_key(id), live_key(id), P .. 'out:' .. id, P .. 'events:' .. id, P .. 'secret:' .. id, P .. 'rsecret:' .. id)
   call('ZREM', P .. 'done', id)
   call('ZADD', P .. 'gone', int(NOW), id)
   trimmed = trimmed + 1
@@ -128,11 +149,21 @@ local function trim()
   call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', int(NOW - tonumber(ARGV[10])))
 end
 
-for s = 11, #ARGV, 2 do
+-- Owners none of whose tasks is left, a few at a time.
+local function forget_owners()
+  for _, owner in ipairs(call('SRANDMEMBER', P .. 'owners', 3)) do
+    local left = 0
+    for _, state in ipairs(STATES) do left = left + call('EXISTS', index(state, owner)) end
+    if left == 0 then call('SREM', P .. 'owners', owner) end
+  end
+end
+
+for s = STAGES, #ARGV, 2 do
   promote(ARGV[s])
   expire(ARGV[s], ARGV[s + 1])
 end
 condemn()
 mend()
 trim()
+forget_owners()
 return { promoted, expired, poisoned, trimmed, more }

@@ -1,64 +1,126 @@
--- What happens to a task. Shared by every script that writes; ARGV[1] is how long secrets outlive a failed
+-- What happens to a task. Shared by every function that writes; ARGV[1] is how long secrets outlive a failed
 -- task (ms). A step is named by its index `i` from 0; its plan entry is {phase, stage, name}.
 
-local KEEP_SECRETS = tonumber(ARGV[1])
 local EVENTS = 500        -- of one task
 local FRONT = 1000000000000 -- ms that a step given back is put ahead: before all that was not
 
-local function step(t, i) return t.plan[i + 1] end
-local function member(t, i) return t.id .. ':' .. int(i) end
-local function field(i, name) return int(i) .. '.' .. name end
-local function zset(name, stage) return P .. name .. ':' .. stage end
-local function lock_key(h) return P .. 'site:' .. h end
 local function siteq_key(h) return P .. 'siteq:' .. h end
+local function site_hash(site) return string.sub(redis.sha1hex(site), 1, 20) end
 
-local function tell(what) call('PUBLISH', P .. 'signal', what) end
+-- The end of a task, to be told to its owner: it travels like a task, and nobody lists it.
+local function is_delivery(t) return t.kind == 'webhook' end
 
--- Stores what a person should read now.
-local function say(t, message, percent)
-  t.message = message
-  t.percent = percent or t.percent
-  call('HSET', t.key, 'message', t.message, 'percent', int(t.percent))
+local function count(what) call('HINCRBY', P .. 'counters', what, 1) end
+
+-- Changes are kept in the task until `flush`, which whoever loaded it calls at last. Nothing is ever taken out: ''
+-- stands for nothing.
+local function set(t, name, value)
+  t.live[name] = value
+  t.dirty = t.dirty or {}
+  t.dirty[name] = value
 end
 
--- Counts a change and tells of it, without an event: a stream takes 4 KiB, which what waits should not cost.
-local function changed(t)
-  call('HINCRBY', t.key, 'version', 1)
-  tell('t:' .. t.id)
-end
-
--- Adds an event; `i` and `code` may be nil.
-local function event(t, i, code)
-  local e = { 's', t.state, 'p', int(t.percent), 'm', t.message }
-  if i then
-    e[#e + 1] = 'i'; e[#e + 1] = step(t, i)[3]
-    e[#e + 1] = 'g'; e[#e + 1] = step(t, i)[2]
+-- Writes what has changed and tells of it.
+local function flush(t)
+  if t.news and not is_delivery(t) then
+    set(t, 'version', int((tonumber(t.live.version) or 0) + 1))
+    call('PUBLISH', P .. 'changed', t.id .. ' ' .. t.owner)
   end
-  if code then e[#e + 1] = 'c'; e[#e + 1] = code end
-  call('XADD', P .. 'events:' .. t.id, 'MAXLEN', EVENTS, '*', unpack(e))
-  changed(t)
+  t.news = false
+  if not t.dirty then return end
+  local put = {}
+  for name, value in pairs(t.dirty) do
+    put[#put + 1] = name
+    put[#put + 1] = value
+  end
+  call('HSET', live_key(t.id), unpack(put))
+  t.dirty = nil
+end
+
+-- What a person should read now.
+local function say(t, message, percent)
+  set(t, 'message', message)
+  if percent then set(t, 'percent', int(percent)) end
+  t.news = true
+end
+
+-- Adds an event; `i` and `code` may be nil. Its id is when it was, and its number.
+local function event(t, i, code)
+  t.news = true
+  if is_delivery(t) then return end
+  local n = (tonumber(t.live.events) or 0) + 1
+  set(t, 'events', int(n))
+  local key = P .. 'events:' .. t.id
+  call('RPUSH', key, table.concat({ int(NOW) .. '-' .. int(n), t.state, t.live.percent or '0', i and step(t, i)[3] or '',
+    i and step(t, i)[2] or '', code or '', t.live.message or '' }, '\t'))
+  if n > EVENTS then call('LTRIM', key, -EVENTS, -1) end
+end
+
+local function index_queued(t)
+  local key = index('queued', t.owner)
+  local leaf = leaf_of(key, t.id)
+  if leaf and call('ZCARD', key .. ':' .. leaf) < LEAF then
+    call('ZADD', key .. ':' .. leaf, 0, t.id)
+    return
+  end
+  if not leaf then call('SADD', P .. 'owners', t.owner) end
+  call('ZADD', key, 0, t.id)
+  call('ZADD', key .. ':' .. t.id, 0, t.id)
+  if not leaf then return end
+  -- What comes after the new leaf's first is looked for in it.
+  local after = call('ZRANGE', key .. ':' .. leaf, '(' .. t.id, '+', 'BYLEX')
+  for _, id in ipairs(after) do
+    call('ZREM', key .. ':' .. leaf, id)
+    call('ZADD', key .. ':' .. t.id, 0, id)
+  end
+end
+
+local function unindex_queued(id, owner)
+  local key = index('queued', owner)
+  local leaf = leaf_of(key, id)
+  if leaf and call('ZREM', key .. ':' .. leaf, id) == 1 then
+    if call('EXISTS', key .. ':' .. leaf) == 0 then call('ZREM', key, leaf) end
+    return true
+  end
 end
 
 local function set_state(t, state)
-  call('ZREM', index(t.state), t.id)
-  call('ZREM', index(t.state, t.owner), t.id)
-  call('ZADD', index(state), 0, t.id)
-  call('ZADD', index(state, t.owner), 0, t.id)
-  call('HSET', t.key, 'state', state)
+  if not is_delivery(t) then
+    if t.state == 'queued' then
+      unindex_queued(t.id, t.owner)
+    else
+      call('ZREM', index(t.state, t.owner), t.id)
+    end
+    if state == 'queued' then
+      index_queued(t)
+    else
+      call('ZADD', index(state, t.owner), 0, t.id)
+    end
+  end
+  set(t, 'state', state)
   t.state = state
 end
 
--- A worker may take the step from now on; it counts as waiting since `since` (ms).
-local function make_ready(t, i, since, score)
-  local stage = step(t, i)[2]
-  call('ZADD', zset('ready', stage), int(score or t.score), member(t, i))
-  call('HSET', t.key, field(i, 'ready'), int(since))
-  tell('w:' .. stage)
+local function write_secrets(t, secrets)
+  t.body = string.sub(t.body, 1, #t.body - #t.secrets) .. secrets
+  t.secrets = secrets
+  call('SET', task_key(t.id), t.body)
 end
 
-local function start_phase(t)
+-- A worker may take the step from now on; it counts as waiting since `since` (ms), or since its task was accepted. Who is
+-- idle has found nothing ready, so only the first needs to be told of.
+local function make_ready(t, i, since, score)
+  local stage = step(t, i)[2]
+  local key = zset('ready', stage)
+  call('ZADD', key, int(score or t.score), member(t, i))
+  if call('ZCARD', key) == 1 then call('PUBLISH', P .. 'work', stage) end
+  if since then set(t, field(i, 'ready'), int(since)) end
+end
+
+-- Readies every step of the phase that is not done.
+local function start_phase(t, since)
   for i = 0, #t.plan - 1 do
-    if step(t, i)[1] == t.phase then make_ready(t, i, NOW) end
+    if step(t, i)[1] == t.phase and t.live[field(i, 'state')] ~= 'succeeded' then make_ready(t, i, since) end
   end
 end
 
@@ -70,36 +132,77 @@ local function withdraw(t, i)
   call('ZREM', zset('waiting', stage), m)
 end
 
--- The sites' locks: all of them or none.
+-- The sites' locks, all of them or none. The hash `sites` tells who holds each; '' stands for nobody while others wait
+-- for it.
+local function sites_key() return P .. 'sites' end
+
 local function startable(t)
   for _, site in ipairs(t.sites) do
-    local h = redis.sha1hex(site)
-    if call('EXISTS', lock_key(h)) == 1 or call('ZRANGE', siteq_key(h), 0, 0)[1] ~= t.id then return false end
+    local h = site_hash(site)
+    local holder = call('HGET', sites_key(), h)
+    if (holder and holder ~= '') or call('ZRANGE', siteq_key(h), 0, 0)[1] ~= t.id then return false end
   end
   return true
 end
 
+-- A waiter has the turn on all of its sites.
 local function start(t)
   for _, site in ipairs(t.sites) do
-    local h = redis.sha1hex(site)
-    call('SET', lock_key(h), t.id)
+    local h = site_hash(site)
+    call('HSET', sites_key(), h, t.id)
     call('ZREM', siteq_key(h), t.id)
-    call('ZADD', P .. 'sites', int(NOW), h)
   end
   for i = 0, #t.plan - 1 do call('ZREM', zset('waiting', step(t, i)[2]), member(t, i)) end
   say(t, 'Waiting for a worker.')
-  start_phase(t)
-  changed(t)
+  start_phase(t, NOW)
+end
+
+-- Takes the locks that nobody holds or waits for; when it cannot have them all, none.
+local function lock_at_once(t)
+  for n, site in ipairs(t.sites) do
+    if call('HSETNX', sites_key(), site_hash(site), t.id) == 0 then
+      for before = 1, n - 1 do call('HDEL', sites_key(), site_hash(t.sites[before])) end
+      return false
+    end
+  end
+  return true
+end
+
+-- A task that was accepted starts or waits for its sites. True when it has started.
+local function enter(t, since)
+  if lock_at_once(t) then
+    start_phase(t, since)
+    return true
+  end
+  for _, site in ipairs(t.sites) do
+    local h = site_hash(site)
+    call('ZADD', siteq_key(h), int(t.score), t.id)
+    call('HSETNX', sites_key(), h, '')
+  end
+  if startable(t) then
+    start(t)
+    return true
+  end
+  for i = 0, #t.plan - 1 do
+    if step(t, i)[1] == t.phase then call('ZADD', zset('waiting', step(t, i)[2]), int(t.score), member(t, i)) end
+  end
+  return false
 end
 
 -- Offers the turn on a free site to the first that waits for it.
 local function offer(h)
   for _ = 1, BATCH do
     local id = call('ZRANGE', siteq_key(h), 0, 0)[1]
-    if not id then return end
+    if not id then
+      if call('HGET', sites_key(), h) == '' then call('HDEL', sites_key(), h) end
+      return
+    end
     local t = load(id)
     if t and t.sound and t.state == 'queued' then
-      if startable(t) then start(t) end
+      if startable(t) then
+        start(t)
+        flush(t)
+      end
       return
     end
     call('ZREM', siteq_key(h), id)
@@ -107,80 +210,138 @@ local function offer(h)
   end
 end
 
+local function unlock(t)
+  local free = {}
+  for _, site in ipairs(t.sites) do
+    local h = site_hash(site)
+    if call('HGET', sites_key(), h) == t.id then
+      if call('EXISTS', siteq_key(h)) == 1 then
+        call('HSET', sites_key(), h, '')
+      else
+        call('HDEL', sites_key(), h)
+      end
+    else
+      call('ZREM', siteq_key(h), t.id) -- it waited
+    end
+    if call('EXISTS', siteq_key(h)) == 1 then free[#free + 1] = h end
+  end
+  for _, h in ipairs(free) do offer(h) end
+end
+
+-- Queues the news of a task's end for its owner's address. The id is the same however often this runs.
+local function queue_delivery(t, code)
+  if t.callback == '' then return end
+  local hex = redis.sha1hex(t.id .. ' ' .. (t.live.replays or '0'))
+  local id = string.gsub(hex, '^(%x%x%x%x%x%x%x%x)(%x%x%x%x)%x(%x%x%x)%x(%x%x%x)(%x%x%x%x%x%x%x%x%x%x%x%x).*', '%1-%2-8%3-8%4-%5')
+  local news = table.concat({ t.id, t.kind, t.state, code or '-', int(t.created), int(NOW) }, ' ')
+  call('SET', task_key(id), table.concat({ '1 ' .. int(NOW) .. ' 0', 'webhook', t.owner, '0 webhook deliver', '', t.trace, '',
+    news, t.callback }, '\n'))
+  local d = load(id)
+  make_ready(d, 0)
+  set(t, 'callback', 'queued')
+end
+
+-- A delivery ends: nothing of it is kept but how it went, with its task.
+local function finish_delivery(d, state, code)
+  call('DEL', task_key(d.id), live_key(d.id))
+  d.dirty = nil
+  if code then count('dead_total:' .. code) end
+  local t = load(string.match(d.request, '^%S+'))
+  if t and t.sound and FINAL[t.state] then
+    set(t, 'callback', state)
+    t.news = true
+    flush(t)
+  end
+end
+
+-- What a finished task weighs, about, in bytes of Redis' memory.
+local function weight(t)
+  local bytes = 1024 + #t.body + (tonumber(t.live.out) or 0) + 160 * math.min(tonumber(t.live.events) or 0, EVENTS)
+  for _, value in pairs(t.live) do bytes = bytes + 16 + #value end
+  return bytes
+end
+
+-- Keeps what a task leaves behind: results of its steps, and its problem.
+local function put_out(t, name, value)
+  call('HSET', P .. 'out:' .. t.id, name, value)
+  set(t, 'out', int((tonumber(t.live.out) or 0) + #value + 64))
+end
+
 -- Ends a task none of whose leases lives. `problem` and `code` only when it failed.
 local function finish(t, state, message, problem, code)
   for i = 0, #t.plan - 1 do
-    if not FINAL[call('HGET', t.key, field(i, 'state'))] then
+    if not FINAL[t.live[field(i, 'state')]] then
       withdraw(t, i)
-      call('HSET', t.key, field(i, 'state'), 'cancelled')
-      if call('HEXISTS', t.key, field(i, 'started')) == 1 then
-        call('HSET', t.key, field(i, 'finished'), int(NOW))
-      end
+      set(t, field(i, 'state'), 'cancelled')
+      if t.live[field(i, 'started')] then set(t, field(i, 'finished'), int(NOW)) end
     end
   end
   set_state(t, state)
+  if is_delivery(t) then return finish_delivery(t, state, code) end
   say(t, message, state == 'succeeded' and 100 or nil)
-  call('HSET', t.key, 'finished', int(NOW))
+  set(t, 'finished', int(NOW))
   if problem then
-    call('HSET', t.key, 'problem', problem)
-    call('HINCRBY', P .. 'counters', 'dead_total:' .. code, 1)
+    put_out(t, 'problem', problem)
+    count('dead_total:' .. code)
   end
-  if state == 'failed' then
-    call('PEXPIRE', P .. 'secret:' .. t.id, KEEP_SECRETS)
-  else
-    call('DEL', P .. 'secret:' .. t.id)
+  if t.sound then
+    if t.secrets ~= '' then
+      if state == 'failed' and ARGV[1] ~= '0' then call('SET', P .. 'secret:' .. t.id, t.secrets, 'PX', ARGV[1]) end
+      set(t, 'secrets', '1') -- it had some
+      write_secrets(t, '')
+    end
+    queue_delivery(t, code)
   end
-  call('PEXPIRE', P .. 'rsecret:' .. t.id, KEEP_SECRETS)
+  if t.live.sealed == '1' then call('PEXPIRE', P .. 'rsecret:' .. t.id, ARGV[1]) end
   event(t, nil, code)
-
-  -- About what Redis needs: a stream grows by nodes of 4 KiB, which hold some forty events each.
-  local bytes = 2048 + 4096 * math.ceil(call('XLEN', P .. 'events:' .. t.id) / 40)
-  for _, value in ipairs(call('HVALS', t.key)) do bytes = bytes + #value end
-  call('HSET', t.key, 'bytes', int(bytes))
-  call('INCRBY', P .. 'done_bytes', int(bytes))
+  local bytes = int(weight(t))
+  set(t, 'bytes', bytes)
+  call('INCRBY', P .. 'done_bytes', bytes)
   call('ZADD', P .. 'done', int(NOW), t.id)
-
-  for _, site in ipairs(t.sites) do
-    local h = redis.sha1hex(site)
-    if call('GET', lock_key(h)) == t.id then call('DEL', lock_key(h)) end
-    call('ZREM', siteq_key(h), t.id)
-  end
-  for _, site in ipairs(t.sites) do offer(redis.sha1hex(site)) end
+  unlock(t)
 end
 
-local function live(t)
+local function has_lease(t, i) return (t.live[field(i, 'token')] or '') ~= '' end
+
+local function any_lease(t)
   for i = 0, #t.plan - 1 do
-    if call('HEXISTS', t.key, field(i, 'token')) == 1 then return true end
+    if has_lease(t, i) then return true end
   end
   return false
 end
 
--- The task, when this lease on step `i` lives; else nil.
+-- The task, when this lease on step `i` lives; else nil, which is counted: somebody wrote too late.
 local function leased(id, i, token)
   local t = load(id)
-  if not t or not t.sound or FINAL[t.state] or not step(t, i) then return nil end
-  if call('HGET', t.key, field(i, 'token')) ~= token then return nil end
-  local till = call('ZSCORE', zset('leases', step(t, i)[2]), member(t, i))
-  if not till or tonumber(till) <= NOW then return nil end
-  return t
+  if t and t.sound and not FINAL[t.state] and step(t, i) and t.live[field(i, 'token')] == token then
+    local till = call('ZSCORE', zset('leases', step(t, i)[2]), member(t, i))
+    if till and tonumber(till) > NOW then return t end
+  end
+  count('late_writes_total')
+  return nil
 end
 
 -- Ends the lease on a step; `state` is what the step has ended with, nil when it has not.
 local function unlease(t, i, state)
   call('ZREM', zset('leases', step(t, i)[2]), member(t, i))
-  call('HDEL', t.key, field(i, 'token'), field(i, 'worker'))
-  if state then call('HSET', t.key, field(i, 'state'), state, field(i, 'finished'), int(NOW)) end
+  set(t, field(i, 'token'), '')
+  set(t, field(i, 'worker'), '')
+  if state then
+    set(t, field(i, 'state'), state)
+    set(t, field(i, 'finished'), int(NOW))
+  end
 end
 
 -- Ends a task that is ending as soon as no worker has any of it. True when it has ended.
 local function conclude(t)
-  if live(t) then return false end
+  if any_lease(t) then return false end
   if t.ending == 'cancelled' then
     finish(t, 'cancelled', 'Cancelled.')
   else
-    local f = call('HMGET', t.key, 'ending_message', 'ending_problem', 'ending_code')
-    call('HDEL', t.key, 'ending_message', 'ending_problem', 'ending_code')
-    finish(t, 'failed', f[1], f[2], f[3])
+    local out = P .. 'out:' .. t.id
+    local problem = call('HGET', out, 'ending')
+    call('HDEL', out, 'ending')
+    finish(t, 'failed', t.live.ending_message, problem, t.live.ending_code)
   end
   return true
 end
@@ -189,13 +350,37 @@ end
 local function stop(t, ending, message, problem, code)
   if t.ending == '' then
     t.ending = ending
-    call('HSET', t.key, 'ending', ending)
+    set(t, 'ending', ending)
     if problem then
-      call('HSET', t.key, 'ending_message', message, 'ending_problem', problem, 'ending_code', code)
+      call('HSET', P .. 'out:' .. t.id, 'ending', problem)
+      set(t, 'ending_message', message)
+      set(t, 'ending_code', code)
     end
   end
   for i = 0, #t.plan - 1 do
-    if call('HEXISTS', t.key, field(i, 'token')) == 0 then withdraw(t, i) end
+    if not has_lease(t, i) then withdraw(t, i) end
   end
   return conclude(t)
+end
+
+-- Whether the owner may have another task. Nil when so, which is counted as one; else which limit says no, and for
+-- how long (ms). ARGV[first] is tasks a minute, the next unfinished tasks, each '' for no limit. The rate is GCRA with
+-- the whole minute as its burst.
+local function refused(owner, first)
+  local a_minute, at_once = tonumber(ARGV[first]), tonumber(ARGV[first + 1])
+  if at_once then
+    local has, key = call('ZCARD', index('running', owner)), index('queued', owner)
+    for _, leaf in ipairs(call('ZRANGE', key, 0, at_once - 1)) do
+      if has >= at_once then break end
+      has = has + call('ZCARD', key .. ':' .. leaf)
+    end
+    if has >= at_once then return { 'limited', 'concurrent', '0' } end
+  end
+  if a_minute then
+    local key, each = P .. 'rate:' .. owner, 60000 / a_minute
+    -- A time far ahead was written before the clock was set back.
+    local due = math.min(math.max(tonumber(call('GET', key)) or 0, NOW), NOW + 60000) + each
+    if due > NOW + 60000 then return { 'limited', 'rate', int(math.ceil(due - NOW - 60000)) } end
+    call('SET', key, int(math.ceil(due)), 'PX', 120000)
+  end
 end

@@ -19,7 +19,7 @@ async fn a_task_goes_from_its_acceptance_to_its_result() {
     assert_eq!((claim.lease.task, claim.step.as_str(), claim.stage), (id, "setup", Stage::Browser));
     assert_eq!(
         (claim.sealed_secrets.as_deref(), claim.traceparent.as_deref()),
-        (Some("sealed"), Some("00-trace"))
+        (Some(SECRETS), Some("00-trace"))
     );
     assert_eq!((claim.request.clone(), claim.owner.as_str()), (new.request, "alice"));
     let running = queue.task(id).await;

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod admission;
+mod deliveries;
 mod leases;
 mod life;
 mod model;
 mod producers;
 mod recovery;
+mod replays;
 mod retries;
 mod sites;
 mod support;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 use wpclone_queue::{Enqueued, Found, QueueError, Signal};
-use wpclone_task::{Code, Stage, State};
+use wpclone_task::{Code, Stage, State, TaskId};
 
 use crate::producers::heard;
 use crate::support::*;
@@ -19,7 +19,7 @@ async fn a_flushed_redis_needs_no_operator() {
     queue.accept(&task("a.example")).await;
     let lost = queue.take().await;
     redis.ask::<()>("FLUSHALL").await;
-    redis.ask::<()>("SCRIPT FLUSH").await;
+    redis.ask::<()>("FUNCTION FLUSH").await;
     assert!(matches!(queue.heartbeat(&lost.lease, None).await, Err(QueueError::LeaseLost)));
     queue.sweep().await.unwrap();
     queue.stats().await.unwrap();
@@ -34,7 +34,7 @@ async fn a_flushed_redis_needs_no_operator() {
 async fn a_killed_redis_loses_nothing_that_was_acknowledged() {
     let mut redis = Redis::start().await;
     let queue = redis.queue();
-    let mut signals = queue.signals();
+    let mut signals = queue.work();
     heard(&mut signals, Signal::Reconnected).await;
     let stop = Arc::new(AtomicBool::new(false));
     let producers: Vec<_> = (0..4)
@@ -43,7 +43,7 @@ async fn a_killed_redis_loses_nothing_that_was_acknowledged() {
             tokio::spawn(async move {
                 let (mut accepted, mut errors) = (Vec::new(), 0);
                 while !stop.load(Ordering::Relaxed) && errors == 0 {
-                    let new = task(&format!("{}.example", wpclone_task::TaskId::new()));
+                    let new = task(&format!("{}.example", TaskId::new()));
                     match queue.enqueue(&new).await {
                         Ok(Enqueued::New(id)) => accepted.push(id),
                         Ok(other) => panic!("{other:?}"),
@@ -113,10 +113,19 @@ async fn a_task_that_cannot_be_read_is_ended_and_blocks_nobody() {
     let of_wrong_type = queue.accept(&task("d.example")).await;
     let good = queue.accept(&task("e.example")).await;
     let behind = queue.accept(&task("b.example")).await;
-    redis.ask::<()>(&format!("HSET {{wpclone}}:task:{of_another_time} request {{\"kind\":\"fly\"}}")).await;
-    redis.ask::<()>(&format!("HSET {{wpclone}}:task:{broken} plan [[")).await;
+    let record = |site: &str, request: &str| {
+        format!("1 1 1\nsetup\nalice\n0 browser setup\n{site}\n\n\n{request}\nsealed")
+    };
+    let put = async |id: TaskId, record: &str| {
+        let mut set = redis::cmd("SET");
+        set.arg(format!("{{wpclone}}:task:{id}")).arg(record);
+        set.exec_async(&mut redis.connect().await.unwrap()).await.unwrap();
+    };
+    put(of_another_time, &record("a.example", r#"{"kind":"fly"}"#)).await;
+    put(broken, "1 1 1\nsetup").await;
     redis.ask::<()>(&format!("DEL {{wpclone}}:task:{vanished}")).await;
-    redis.ask::<()>(&format!("SET {{wpclone}}:task:{of_wrong_type} x")).await;
+    redis.ask::<()>(&format!("DEL {{wpclone}}:task:{of_wrong_type}")).await;
+    redis.ask::<()>(&format!("HSET {{wpclone}}:task:{of_wrong_type} a b")).await;
     let claim = queue.take().await;
     assert_eq!(claim.lease.task, good);
     queue.done(&claim).await;
@@ -124,17 +133,17 @@ async fn a_task_that_cannot_be_read_is_ended_and_blocks_nobody() {
     assert_eq!(page.tasks.len(), 2, "what cannot be read hides nothing else");
     assert!(queue.get(of_another_time).await.is_err());
 
-    let sites: Vec<String> = redis.ask("ZRANGE {wpclone}:sites 0 -1").await;
-    queue.sweep().await.unwrap();
-    for site in sites {
-        redis.ask::<()>(&format!("ZADD {{wpclone}}:sites XX 1 {site}")).await;
+    queue.sweep().await.unwrap(); // ends them
+    queue.sweep().await.unwrap(); // finds the lock that the second had
+    for id in [of_another_time, broken, of_wrong_type] {
+        let state: String = redis.ask(&format!("HGET {{wpclone}}:live:{id} state")).await;
+        let problem: String = redis.ask(&format!("HGET {{wpclone}}:out:{id} problem")).await;
+        assert_eq!(state, "failed");
+        assert!(problem.contains(Code::WorkerFault.as_str()));
+        assert!(queue.get(id).await.is_err());
     }
-    queue.sweep().await.unwrap();
-    for id in [of_another_time, broken] {
-        let ended: (String, String) = redis.ask(&format!("HMGET {{wpclone}}:task:{id} state problem")).await;
-        assert_eq!(ended.0, "failed");
-        assert!(ended.1.contains(Code::WorkerFault.as_str()));
-    }
+    let all = queue.list(&Default::default(), None, 10).await.unwrap().tasks;
+    assert_eq!(all.len(), 2, "what has ended so hides nothing either");
     assert_eq!(queue.take().await.lease.task, behind, "the lock on its site was freed");
 }
 
@@ -154,7 +163,7 @@ async fn a_redis_that_is_away_is_said_to_be() {
 async fn a_worker_that_looks_after_it_listens_misses_nothing() {
     let redis = Redis::start().await;
     let (queue, other) = (redis.queue(), redis.queue());
-    let mut signals = queue.signals();
+    let mut signals = queue.work();
     let producer = tokio::spawn(async move {
         for n in 0..50 {
             other.accept(&task(&format!("s{n}.example"))).await;

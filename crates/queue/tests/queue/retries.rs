@@ -184,7 +184,7 @@ async fn cancel_ends_what_waits_at_once() {
         let task = queue.task(id).await;
         assert_eq!((task.state, task.steps[0].state), (State::Cancelled, State::Cancelled));
         assert!(task.cancel_requested && task.problem.is_none());
-        assert_eq!(redis.ask::<u64>(&format!("EXISTS {{wpclone}}:secret:{id}")).await, 0);
+        assert!(!redis.holds(SECRETS).await);
         assert_eq!(queue.cancel(id).await.unwrap(), Cancelled::Finished);
     }
     queue.nothing_ready().await;
@@ -267,13 +267,18 @@ async fn a_failed_task_keeps_its_secrets_for_a_while_and_a_finished_one_none() {
     let queue =
         redis.queue_with(QueueOptions { keep_secrets: Duration::from_secs(500), ..Default::default() });
     let (good, bad) = (queue.accept(&task("a.example")).await, queue.accept(&task("b.example")).await);
-    let ttl = async |kind: &str, id: TaskId| redis.ask::<i64>(&format!("TTL {{wpclone}}:{kind}:{id}")).await;
-    assert_eq!(ttl("secret", good).await, -1, "no secret expires before its task");
+    let ttl = async |key: &str, id: TaskId| redis.ask::<i64>(&format!("TTL {{wpclone}}:{key}:{id}")).await;
+    assert_eq!(ttl("task", good).await, -1, "no secret expires before its task");
     let (one, two) = (queue.take().await, queue.take().await);
-    let output = StepOutput { result: Default::default(), sealed_result: Some("sealed".into()) };
+    assert_eq!(one.sealed_secrets.as_deref(), Some(SECRETS));
+    assert!(redis.holds(SECRETS).await);
+    let output = StepOutput { result: Default::default(), sealed_result: Some("sealed result".into()) };
     queue.complete(&one.lease, &output).await.unwrap();
     queue.fail(&two.lease, &problem(Code::CapMissing)).await.unwrap();
-    assert_eq!(ttl("secret", good).await, -2, "gone");
     assert!((490..=500).contains(&ttl("secret", bad).await));
     assert!((490..=500).contains(&ttl("rsecret", good).await));
+    assert!(queue.task(bad).await.secrets_kept && !queue.task(good).await.secrets_kept);
+    redis.ask::<()>(&format!("DEL {{wpclone}}:secret:{bad}")).await; // as after that time
+    assert!(!redis.holds(SECRETS).await);
+    assert!(!queue.task(bad).await.secrets_kept);
 }

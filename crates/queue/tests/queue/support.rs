@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wpclone_queue::{
-    Claim, Enqueued, Found, Idempotency, Lease, NewTask, Queue, QueueOptions, StepOutput, TaskRecord,
+    Claim, Enqueued, Found, Idempotency, Lease, Limits, NewTask, Queue, QueueOptions, StepOutput, TaskRecord,
 };
 use wpclone_task::{Code, Plan, Problem, SiteKey, SiteUrl, Stage, StepPlan, TaskId};
 pub(crate) use wpclone_test_redis::Redis;
@@ -21,6 +21,12 @@ pub(crate) trait Queues {
 
     /// Makes a delayed step due.
     async fn make_due(&self, claim: &Claim);
+
+    /// Waits until its clock has gone on, so that what comes is younger than what was.
+    async fn next_millisecond(&self);
+
+    /// Whether this text is in any string that it keeps.
+    async fn holds(&self, text: &str) -> bool;
 }
 
 impl Queues for Redis {
@@ -37,11 +43,35 @@ impl Queues for Redis {
         self.ask::<()>(&format!("ZADD {{wpclone}}:delayed:{} XX 1 {}", claim.stage, member(&claim.lease)))
             .await;
     }
+
+    async fn next_millisecond(&self) {
+        let now = async || {
+            let time: Vec<u64> = self.ask("TIME").await;
+            time[0] * 1000 + time[1] / 1000
+        };
+        let before = now().await;
+        while now().await == before {}
+    }
+
+    async fn holds(&self, text: &str) -> bool {
+        let mut connection = self.connect().await.unwrap();
+        let keys: Vec<String> = self.ask("KEYS *").await;
+        for key in keys {
+            let value: Option<String> = redis::cmd("GET").arg(key).query_async(&mut connection).await.ok();
+            if value.is_some_and(|value| value.contains(text)) {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 fn member(lease: &Lease) -> String {
     format!("{}:{}", lease.task, lease.step)
 }
+
+/// What stands for the sealed secrets of a request.
+pub(crate) const SECRETS: &str = "sealed-secrets";
 
 /// A /setup task on a site of this name.
 pub(crate) fn task(site: &str) -> NewTask {
@@ -50,10 +80,12 @@ pub(crate) fn task(site: &str) -> NewTask {
     NewTask {
         id: TaskId::new(),
         request: serde_json::from_value(request).unwrap(),
-        sealed_secrets: "sealed".into(),
+        sealed_secrets: SECRETS.into(),
         owner: "alice".into(),
         traceparent: None,
         idempotency: None,
+        sealed_callback: None,
+        limits: Limits::default(),
     }
 }
 

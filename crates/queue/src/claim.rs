@@ -1,0 +1,222 @@
+//! Claims: taking what is ready, and reading it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use wpclone_task::{Code, Problem, Stage};
+
+use crate::produce::unexpected;
+use crate::record::{millis, unreadable};
+use crate::{Claim, Completed, Delivery, Lease, Queue, QueueError, Retry, StepOutput, ms};
+
+/// How many unreadable tasks one claim puts aside before it gives up until the next.
+const PUT_ASIDE: u32 = 20;
+
+impl Queue {
+    /// Takes the first step that is ready in one of these stages. Never blocks; [`Queue::work`] tells when to look
+    /// again.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn claim(&self, worker: &str, stages: &[Stage]) -> Result<Option<Claim>, QueueError> {
+        let stages = of_tasks(stages);
+        self.first(worker, &stages, |taken| taken.claim(self.options().lease)).await
+    }
+
+    /// Takes the first delivery that is ready. Never blocks; [`Queue::work`] tells of [`Stage::Webhook`].
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn claim_delivery(&self, worker: &str) -> Result<Option<Delivery>, QueueError> {
+        let stages = [Stage::Webhook.as_str()];
+        self.first(worker, &stages, |taken| taken.delivery(self.options().lease)).await
+    }
+
+    /// [`Queue::complete`], and [`Queue::claim`] when that went well, in one call.
+    ///
+    /// # Errors
+    /// As [`Queue::complete`]; then nothing was claimed.
+    pub async fn complete_and_claim(
+        &self,
+        lease: &Lease,
+        output: &StepOutput,
+        stages: &[Stage],
+    ) -> Result<(Completed, Option<Claim>), QueueError> {
+        let stages = of_tasks(stages);
+        let mut call = self.completion(lease, output)?;
+        call.arg(&stages);
+        let answer = self.held(&call).await?;
+        let completed = completed(&answer)?;
+        let claimed = answer.get(1..).unwrap_or_default();
+        let again = match claimed.first().map(String::as_str) {
+            None | Some("none") => false,
+            Some("again") => true,
+            Some("claimed") => {
+                let taken = Taken::read(&lease.worker, claimed)?;
+                if let Some(claim) = taken.claim(self.options().lease) {
+                    return Ok((completed, Some(claim)));
+                }
+                self.put_aside(&taken.lease).await?;
+                true
+            }
+            Some(_) => return Err(unexpected(claimed)),
+        };
+        if !again {
+            return Ok((completed, None));
+        }
+        let read = |taken: &Taken| taken.claim(self.options().lease);
+        // The step is complete, whatever becomes of the next: an error here would hide that.
+        let next = self.first(&lease.worker, &stages, read).await.unwrap_or_default();
+        Ok((completed, next))
+    }
+
+    /// Claims until something can be read.
+    async fn first<T>(
+        &self,
+        worker: &str,
+        stages: &[&str],
+        read: impl Fn(&Taken) -> Option<T>,
+    ) -> Result<Option<T>, QueueError> {
+        if stages.is_empty() {
+            return Ok(None);
+        }
+        for _ in 0..PUT_ASIDE {
+            let mut call = self.write("claim");
+            call.arg(worker).arg(ms(self.options().lease)).arg(stages);
+            let answer: Vec<String> = self.store().run(&call).await?;
+            match answer.first().map(String::as_str) {
+                Some("none") => return Ok(None),
+                Some("again") => {}
+                Some("claimed") => {
+                    let taken = Taken::read(worker, &answer)?;
+                    match read(&taken) {
+                        Some(read) => return Ok(Some(read)),
+                        None => self.put_aside(&taken.lease).await?,
+                    }
+                }
+                _ => return Err(unexpected(&answer)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends a task that this program cannot read, so that it blocks nobody.
+    async fn put_aside(&self, lease: &Lease) -> Result<(), QueueError> {
+        tracing::error!(task.id = %lease.task, "task `{}` cannot be read and is ended", lease.task);
+        let once =
+            Retry { attempts: 1, base: Duration::ZERO, cap: Duration::ZERO, not_before: Duration::ZERO };
+        match self.fail_with(lease, &Self::unreadable_task(), &once).await {
+            Ok(_) | Err(QueueError::LeaseLost) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What a task ends with whose record cannot be read.
+    pub(crate) fn unreadable_task() -> Problem {
+        Problem::new(Code::WorkerFault, "The task's record cannot be read by this version of the program.")
+    }
+}
+
+/// The ends of tasks are no steps: only [`Queue::claim_delivery`] takes them.
+fn of_tasks(stages: &[Stage]) -> Vec<&'static str> {
+    stages.iter().filter(|s| Stage::OF_TASKS.contains(s)).map(|s| s.as_str()).collect()
+}
+
+/// What `complete.lua` says of the step that went well.
+pub(crate) fn completed(answer: &[String]) -> Result<Completed, QueueError> {
+    match answer.first().map(String::as_str) {
+        Some("advanced") => Ok(Completed::Advanced),
+        Some("finished") => Ok(Completed::Finished),
+        _ => Err(unexpected(answer)),
+    }
+}
+
+/// A claim as `take.lua` answers it.
+struct Taken<'a> {
+    lease: Lease,
+    stage: &'a str,
+    name: &'a str,
+    waited: Duration,
+    attempts: &'a str,
+    crashes: &'a str,
+    created: &'a str,
+    request: &'a str,
+    owner: &'a str,
+    trace: &'a str,
+    secrets: &'a str,
+}
+
+impl<'a> Taken<'a> {
+    fn read(worker: &str, answer: &'a [String]) -> Result<Self, QueueError> {
+        let [
+            _,
+            id,
+            step,
+            token,
+            stage,
+            name,
+            waited,
+            attempts,
+            crashes,
+            created,
+            request,
+            owner,
+            trace,
+            secrets,
+        ] = answer
+        else {
+            return Err(unexpected(answer));
+        };
+        let number = |text: &str| text.parse::<u64>().map_err(|_| unreadable("claim"));
+        let lease = Lease {
+            task: id.parse().map_err(|_| unreadable("id"))?,
+            step: step.parse().map_err(|_| unreadable("step"))?,
+            token: number(token)?,
+            worker: worker.to_owned(),
+        };
+        let waited = Duration::from_millis(number(waited)?);
+        Ok(Self { lease, stage, name, waited, attempts, crashes, created, request, owner, trace, secrets })
+    }
+
+    fn claim(&self, lease_for: Duration) -> Option<Claim> {
+        Some(Claim {
+            lease: self.lease.clone(),
+            lease_for,
+            step: self.name.to_owned(),
+            stage: self.stage.parse().ok()?,
+            request: serde_json::from_str(self.request).ok()?,
+            sealed_secrets: given(self.secrets),
+            owner: self.owner.to_owned(),
+            traceparent: given(self.trace),
+            attempts: self.attempts.parse().ok()?,
+            crashes: self.crashes.parse().ok()?,
+            created_at: millis(self.created).ok()?,
+            waited: self.waited,
+        })
+    }
+
+    /// Its request is `task kind state code accepted finished`, a code of `-` for none (`queue_delivery` in task.lua).
+    fn delivery(&self, lease_for: Duration) -> Option<Delivery> {
+        let words: Vec<&str> = self.request.split(' ').collect();
+        let [task, kind, state, code, accepted, finished] = words[..] else { return None };
+        let time = |text: &str| -> Option<Timestamp> { millis(text).ok() };
+        Some(Delivery {
+            lease: self.lease.clone(),
+            lease_for,
+            task: task.parse().ok()?,
+            kind: kind.parse().ok()?,
+            state: state.parse().ok()?,
+            code: if code == "-" { None } else { Some(code.parse().ok()?) },
+            created_at: time(accepted)?,
+            finished_at: time(finished)?,
+            sealed_callback: given(self.secrets)?,
+            traceparent: given(self.trace),
+            attempts: self.attempts.parse().ok()?,
+            waited: self.waited,
+        })
+    }
+}
+
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}

@@ -1,0 +1,46 @@
+-- Queues a failed task again, from the phase in which it failed.
+-- KEYS  1 hash tag
+-- ARGV  1 keep_secrets ms, 2 id, 3 sealed secrets or '', 4 tasks a minute or '', 5 unfinished tasks at once or ''
+-- Returns {'queued'} | {'state', state} | {'secrets_gone'} | {'limited', 'rate' | 'concurrent', ms} | {'gone'} | {'unknown'}
+
+local t = load(ARGV[2])
+if not t then return { call('ZSCORE', P .. 'gone', ARGV[2]) and 'gone' or 'unknown' } end
+if not t.sound or is_delivery(t) then return { 'unknown' } end
+if t.state ~= 'failed' then return { 'state', t.state } end
+local secrets = ARGV[3]
+if secrets == '' then secrets = call('GET', P .. 'secret:' .. t.id) or '' end
+if secrets == '' and t.live.secrets == '1' then return { 'secrets_gone' } end
+local no = refused(t.owner, 4)
+if no then return no end
+
+-- It is no longer a finished task.
+call('ZREM', P .. 'done', t.id)
+call('DECRBY', P .. 'done_bytes', t.live.bytes or 0)
+call('DEL', P .. 'secret:' .. t.id)
+call('PERSIST', P .. 'rsecret:' .. t.id)
+call('HDEL', P .. 'out:' .. t.id, 'problem')
+for _, name in ipairs({ 'bytes', 'finished', 'ending', 'cancel', 'secrets', 'callback' }) do set(t, name, '') end
+t.ending = ''
+count('replayed_total')
+
+-- Its age begins anew: it overtakes nobody.
+t.score = NOW - t.worth
+set(t, 'score', int(t.score))
+write_secrets(t, secrets)
+t.phase = nil
+for i = 0, #t.plan - 1 do
+  if t.live[field(i, 'state')] ~= 'succeeded' then
+    t.phase = math.min(t.phase or step(t, i)[1], step(t, i)[1])
+    set(t, field(i, 'state'), 'queued')
+    for _, name in ipairs({ 'attempts', 'crashes', 'percent', 'best' }) do set(t, field(i, name), '0') end
+    set(t, field(i, 'finished'), '')
+  end
+end
+set(t, 'phase', int(t.phase))
+set(t, 'replays', int((tonumber(t.live.replays) or 0) + 1))
+set_state(t, 'queued')
+local at_once = enter(t, NOW)
+say(t, at_once and 'Waiting for a worker.' or 'Waiting for another task on the same site.', 0)
+event(t)
+flush(t)
+return { 'queued' }

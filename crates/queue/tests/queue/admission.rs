@@ -1,0 +1,90 @@
+//! How much one owner may ask for.
+
+use std::time::Duration;
+
+use wpclone_queue::{Enqueued, Limited, Limits, NewTask, Queue};
+use wpclone_task::Code;
+
+use crate::support::*;
+
+fn limited(mut task: NewTask, per_minute: Option<u32>, concurrent: Option<u32>) -> NewTask {
+    task.limits = Limits { per_minute, concurrent };
+    task
+}
+
+async fn refused(queue: &Queue, task: &NewTask) -> Limited {
+    match queue.enqueue(task).await.unwrap() {
+        Enqueued::Limited(limit) => limit,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_owner_has_so_many_unfinished_tasks_whatever_becomes_of_them() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let three = |site: &str| limited(task(site), None, Some(3));
+    for site in ["a.example", "a.example", "b.example"] {
+        queue.accept(&three(site)).await; // one waits for its site
+    }
+    let fourth = three("c.example");
+    assert_eq!(refused(&queue, &fourth).await, Limited::Concurrent);
+    queue.accept(&limited(owned(task("c.example"), "bob"), None, Some(3))).await;
+    let claim = queue.take().await;
+    assert_eq!(refused(&queue, &fourth).await, Limited::Concurrent, "one that runs counts");
+    queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap();
+    assert_eq!(refused(&queue, &fourth).await, Limited::Concurrent, "so does one between two attempts");
+    queue.cancel(claim.lease.task).await.unwrap();
+    queue.accept(&fourth).await;
+    assert_eq!(refused(&queue, &three("d.example")).await, Limited::Concurrent);
+}
+
+#[tokio::test]
+async fn a_minute_has_so_many_tasks_and_tells_when_there_is_room() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    for n in 0..5 {
+        queue.accept(&limited(task(&format!("s{n}.example")), Some(5), None)).await;
+    }
+    let sixth = limited(task("x.example"), Some(5), None);
+    let Limited::Rate(wait) = refused(&queue, &sixth).await else { panic!("the rate") };
+    assert!(wait > Duration::from_secs(5) && wait <= Duration::from_secs(12), "{wait:?}");
+    queue.accept(&limited(owned(task("y.example"), "bob"), Some(5), None)).await;
+    // As if that time had passed.
+    let due: u64 = redis.ask("GET {wpclone}:rate:alice").await;
+    redis.ask::<()>(&format!("SET {{wpclone}}:rate:alice {}", due - 12_000)).await;
+    queue.accept(&sixth).await;
+    assert!(matches!(refused(&queue, &limited(task("z.example"), Some(5), None)).await, Limited::Rate(_)));
+    // A clock that was set back by a day holds nobody up for a day.
+    redis.ask::<()>(&format!("SET {{wpclone}}:rate:alice {}", due + 86_400_000)).await;
+    let Limited::Rate(wait) = refused(&queue, &limited(task("z.example"), Some(5), None)).await else {
+        panic!("the rate")
+    };
+    assert!(wait <= Duration::from_secs(12), "{wait:?}");
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_costs_nothing() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let first = limited(idempotent(task("a.example"), "key", &["f"]), Some(1), Some(1));
+    queue.accept(&first).await;
+    let again = limited(idempotent(task("a.example"), "key", &["f"]), Some(1), Some(1));
+    assert_eq!(queue.enqueue(&again).await.unwrap(), Enqueued::Same(first.id));
+    let by_id = limited(task("b.example"), Some(1), Some(2));
+    assert!(matches!(refused(&queue, &by_id).await, Limited::Rate(_)));
+    let same_id = NewTask { idempotency: None, ..first.clone() };
+    assert_eq!(queue.enqueue(&same_id).await.unwrap(), Enqueued::New(first.id), "asked again with its id");
+}
+
+#[tokio::test]
+async fn a_hundred_at_once_never_exceed_the_limit() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let asked = (0..100).map(|n| {
+        let queue = queue.clone();
+        async move { queue.enqueue(&limited(task(&format!("s{n}.example")), None, Some(7))).await.unwrap() }
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    assert_eq!(answers.iter().filter(|a| matches!(a, Enqueued::New(_))).count(), 7);
+}

@@ -1,0 +1,130 @@
+//! Telling the ends of tasks to their owners.
+
+use std::time::Duration;
+
+use wpclone_queue::{Delivery, Failed, Limits, NewTask, Queue, QueueError, QueueOptions, Retry, StepOutput};
+use wpclone_task::{Code, Kind, Stage, State};
+
+use crate::support::*;
+
+fn with_callback(mut task: NewTask) -> NewTask {
+    task.sealed_callback = Some("sealed-address".into());
+    task
+}
+
+async fn delivery(queue: &Queue) -> Delivery {
+    queue.claim_delivery("w1").await.unwrap().expect("a delivery is ready")
+}
+
+#[tokio::test]
+async fn every_end_of_a_task_is_told_once_and_only_to_who_asked_for_it() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let ids = [
+        queue.accept(&with_callback(task("a.example"))).await,
+        queue.accept(&with_callback(task("b.example"))).await,
+        queue.accept(&with_callback(task("c.example"))).await,
+    ];
+    queue.accept(&task("d.example")).await;
+    let mut work = queue.work();
+    crate::producers::heard(&mut work, wpclone_queue::Signal::Reconnected).await;
+    assert!(queue.claim_delivery("w1").await.unwrap().is_none(), "nothing has ended");
+    queue.done(&queue.take().await).await;
+    crate::producers::heard(&mut work, wpclone_queue::Signal::Work(Stage::Webhook)).await;
+    queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
+    queue.cancel(ids[2]).await.unwrap();
+    queue.done(&queue.take().await).await;
+    assert_eq!(queue.task(ids[0]).await.callback, Some(State::Queued));
+
+    let ends = [(State::Succeeded, None), (State::Failed, Some(Code::CapMissing)), (State::Cancelled, None)];
+    for (id, (state, code)) in ids.into_iter().zip(ends) {
+        let told = delivery(&queue).await;
+        assert_eq!((told.task, told.kind, told.state, told.code), (id, Kind::Setup, state, code));
+        assert_eq!((told.sealed_callback.as_str(), told.attempts), ("sealed-address", 0));
+        let task = queue.task(id).await;
+        assert_eq!((Some(told.finished_at), told.created_at), (task.finished_at, task.created_at));
+        queue.heartbeat(&told.lease, None).await.unwrap();
+        queue.complete(&told.lease, &StepOutput::default()).await.unwrap();
+        assert_eq!(queue.task(id).await.callback, Some(State::Succeeded));
+        assert!(matches!(queue.complete(&told.lease, &StepOutput::default()).await, Err(QueueError::LeaseLost)));
+    }
+    assert!(queue.claim_delivery("w1").await.unwrap().is_none());
+    let listed = queue.list(&Default::default(), None, 100).await.unwrap().tasks;
+    assert_eq!(listed.len(), 4, "deliveries are no tasks");
+    assert!(queue.claim("w1", Stage::ALL).await.unwrap().is_none());
+    let keys: Vec<String> = redis.ask("KEYS *:task:*").await;
+    assert_eq!(keys.len(), 4, "nothing is kept of a delivery");
+}
+
+#[tokio::test]
+async fn a_delivery_is_tried_again_and_at_last_given_up() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&with_callback(task("a.example"))).await;
+    queue.done(&queue.take().await).await;
+    let hour = Duration::from_secs(3600);
+    let retry = Retry { attempts: 3, base: hour, cap: hour, not_before: hour };
+    let mut message = None;
+    for attempt in 0..3 {
+        let told = delivery(&queue).await;
+        assert_eq!(told.attempts, attempt);
+        assert_eq!(*message.get_or_insert(told.lease.task), told.lease.task, "the same message");
+        let failed = queue.fail_with(&told.lease, &problem(Code::SiteUnreachable), &retry).await.unwrap();
+        if attempt < 2 {
+            assert_eq!(failed, Failed::Retrying(hour));
+            assert!(queue.claim_delivery("w1").await.unwrap().is_none());
+            redis.ask::<()>(&format!("ZADD {{wpclone}}:delayed:webhook 1 {}:0", told.lease.task)).await;
+            queue.sweep().await.unwrap();
+        } else {
+            assert_eq!(failed, Failed::Dead);
+        }
+    }
+    assert_eq!(queue.task(id).await.callback, Some(State::Failed));
+    assert_eq!(queue.counters().await.unwrap()["dead_total:SITE_UNREACHABLE"], 1);
+    assert_eq!(queue.task(id).await.state, State::Succeeded, "the task itself went well");
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_over_a_delivery_does_not_take_it_along() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&with_callback(task("a.example"))).await;
+    queue.done(&queue.take().await).await;
+    let lost = delivery(&queue).await;
+    redis.ask::<()>(&format!("ZADD {{wpclone}}:leases:webhook XX 1 {}:0", lost.lease.task)).await;
+    queue.sweep().await.unwrap();
+    let again = delivery(&queue).await;
+    assert_eq!(again.lease.task, lost.lease.task);
+    assert!(again.lease.token > lost.lease.token);
+    assert!(matches!(queue.complete(&lost.lease, &StepOutput::default()).await, Err(QueueError::LeaseLost)));
+    queue.release(&again.lease).await.unwrap();
+    queue.complete(&delivery(&queue).await.lease, &StepOutput::default()).await.unwrap();
+    assert_eq!(queue.task(id).await.callback, Some(State::Succeeded));
+    let counters = queue.counters().await.unwrap();
+    assert_eq!((counters["lease_lost_total"], counters["late_writes_total"]), (1, 1));
+}
+
+#[tokio::test]
+async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&with_callback(task("a.example"))).await;
+    queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
+    queue.replay(id, None, Limits::default()).await.unwrap();
+    assert_eq!(queue.task(id).await.callback, None);
+    queue.done(&queue.take().await).await;
+    redis
+        .queue_with(QueueOptions { keep_finished_bytes: 0, ..Default::default() })
+        .sweep()
+        .await
+        .unwrap();
+    let (first, second) = (delivery(&queue).await, delivery(&queue).await);
+    assert_ne!(first.lease.task, second.lease.task);
+    assert_eq!((first.state, second.state), (State::Failed, State::Succeeded));
+    for told in [first, second] {
+        queue.complete(&told.lease, &StepOutput::default()).await.unwrap();
+    }
+    assert!(matches!(queue.get(id).await.unwrap(), wpclone_queue::Found::Gone));
+    let left: Vec<String> = redis.ask("KEYS *:task:*").await;
+    assert_eq!(left, [""; 0]);
+}

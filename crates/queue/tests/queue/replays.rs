@@ -1,0 +1,136 @@
+//! The dead letter: failed tasks, and doing them again.
+
+use std::time::Duration;
+
+use wpclone_queue::{Filter, Limited, Limits, QueueOptions, Replayed, StepOutput};
+use wpclone_task::{Code, Stage, State, TaskId};
+
+use crate::support::*;
+
+fn failed() -> Filter {
+    Filter { state: Some(State::Failed), ..Filter::default() }
+}
+
+#[tokio::test]
+async fn a_failed_task_is_done_again_with_the_secrets_it_had() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
+    let dead = queue.list(&failed(), None, 10).await.unwrap().tasks;
+    assert_eq!(dead.iter().map(|t| t.id).collect::<Vec<_>>(), [id]);
+    assert_eq!(queue.replay(id, None, Limits::default()).await.unwrap(), Replayed::Queued);
+
+    let again = queue.task(id).await;
+    assert_eq!((again.state, again.replays, again.steps[0].attempts), (State::Queued, 1, 0));
+    assert!(again.problem.is_none() && again.finished_at.is_none() && again.secrets_kept);
+    assert!(queue.list(&failed(), None, 10).await.unwrap().tasks.is_empty());
+    let claim = queue.take().await;
+    assert_eq!((claim.lease.task, claim.sealed_secrets.as_deref()), (id, Some(SECRETS)));
+    queue.done(&claim).await;
+    let done = queue.task(id).await;
+    assert_eq!((done.state, done.replays), (State::Succeeded, 1));
+    assert!(!redis.holds(SECRETS).await);
+    let told: Vec<State> = queue.events(id, None, 50).await.unwrap().iter().map(|e| e.event.state).collect();
+    use State::{Failed, Queued, Running, Succeeded};
+    assert_eq!(told, [Running, Failed, Queued, Running, Succeeded], "its events go on");
+    assert_eq!(queue.counters().await.unwrap()["replayed_total"], 1);
+}
+
+#[tokio::test]
+async fn only_a_failed_task_is_done_again() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let replay = async |id| queue.replay(id, None, Limits::default()).await.unwrap();
+    let id = queue.accept(&task("a.example")).await;
+    assert_eq!(replay(id).await, Replayed::NotFailed(State::Queued));
+    let claim = queue.take().await;
+    assert_eq!(replay(id).await, Replayed::NotFailed(State::Running));
+    queue.done(&claim).await;
+    assert_eq!(replay(id).await, Replayed::NotFailed(State::Succeeded));
+    assert_eq!(replay(TaskId::new()).await, Replayed::Unknown);
+    let forgets = redis.queue_with(QueueOptions { keep_finished_bytes: 0, ..Default::default() });
+    forgets.sweep().await.unwrap();
+    assert_eq!(replay(id).await, Replayed::Gone);
+}
+
+#[tokio::test]
+async fn after_a_day_the_wish_must_bring_the_secrets() {
+    let redis = Redis::start().await;
+    let queue =
+        redis.queue_with(QueueOptions { keep_secrets: Duration::from_millis(1), ..Default::default() });
+    let id = queue.accept(&task("a.example")).await;
+    queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
+    while queue.task(id).await.secrets_kept {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(queue.replay(id, None, Limits::default()).await.unwrap(), Replayed::SecretsGone);
+    assert_eq!(queue.task(id).await.state, State::Failed, "nothing has happened");
+    assert_eq!(queue.replay(id, Some("new"), Limits::default()).await.unwrap(), Replayed::Queued);
+    assert_eq!(queue.take().await.sealed_secrets.as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn a_replay_keeps_what_was_achieved_and_waits_for_its_site() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let new = task("a.example");
+    let steps = plan("browser a | browser b, transfer c | browser d");
+    queue.enqueue_as(&new, &steps, sites(&["a.example"]), 1).await.unwrap();
+    let mut output = StepOutput::default();
+    output.result.insert("of".into(), "a".into());
+    queue.complete(&queue.take().await.lease, &output).await.unwrap();
+    let (b, c) = (queue.take().await, queue.take().await);
+    queue.done(&b).await;
+    queue.fail(&c.lease, &problem(Code::CapMissing)).await.unwrap();
+    assert_eq!(queue.task(new.id).await.state, State::Failed);
+
+    let holder = queue.accept(&task("a.example")).await;
+    assert_eq!(queue.replay(new.id, None, Limits::default()).await.unwrap(), Replayed::Queued);
+    let waiting = queue.task(new.id).await;
+    assert_eq!(waiting.progress.message, "Waiting for another task on the same site.");
+    let claim = queue.take().await;
+    assert_eq!(claim.lease.task, holder);
+    queue.nothing_ready().await;
+    queue.done(&claim).await;
+    let c = queue.take().await;
+    assert_eq!((c.lease.task, c.step.as_str(), c.stage), (new.id, "c", Stage::Transfer), "a and b were done");
+    queue.done(&c).await;
+    queue.done(&queue.take().await).await;
+    let done = queue.task(new.id).await;
+    assert_eq!(done.state, State::Succeeded);
+    assert_eq!(done.result.unwrap()["of"], "a");
+}
+
+#[tokio::test]
+async fn a_replayed_task_weighs_once_and_overtakes_nobody() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    for _ in 0..3 {
+        queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
+        let other = queue.accept(&task("b.example")).await;
+        redis.next_millisecond().await;
+        assert_eq!(queue.replay(id, None, Limits::default()).await.unwrap(), Replayed::Queued);
+        let first = queue.take().await;
+        assert_eq!(first.lease.task, other);
+        queue.done(&first).await;
+    }
+    queue.done(&queue.take().await).await;
+    let forgets = redis.queue_with(QueueOptions { keep_finished_bytes: 0, ..Default::default() });
+    forgets.sweep().await.unwrap();
+    assert_eq!(redis.ask::<i64>("GET {wpclone}:done_bytes").await, 0);
+}
+
+#[tokio::test]
+async fn a_replay_counts_as_a_task_of_its_owner() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
+    queue.accept(&task("b.example")).await;
+    let limits = Limits { per_minute: None, concurrent: Some(1) };
+    let limited = queue.replay(id, None, limits).await.unwrap();
+    assert_eq!(limited, Replayed::Limited(Limited::Concurrent));
+    assert_eq!(queue.task(id).await.state, State::Failed);
+}

@@ -1,0 +1,180 @@
+#![doc = include_str!("../README.md")]
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use tokio::sync::Mutex;
+
+/// How long a connection may take to be made.
+pub const CONNECT: Duration = Duration::from_secs(2);
+
+/// A Redis, one server or a cluster. Cheap to clone; clones share the connection.
+#[derive(Clone)]
+pub struct Redis {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    url: String,
+    client: Client,
+    /// How long an answer may take.
+    patience: Duration,
+    /// Whether the URL leads to a node of a cluster; asked once.
+    cluster: OnceLock<bool>,
+    current: Mutex<Current>,
+}
+
+/// The connection that is shared now, and how many there were before it.
+#[derive(Default)]
+struct Current {
+    link: Option<Link>,
+    made: u64,
+}
+
+#[derive(Clone)]
+enum Link {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Redis {
+    /// The Redis at this URL, whose answers may take so long. Connects when first used.
+    ///
+    /// # Errors
+    /// A URL that is none. The error may show it: it may hold a password.
+    pub fn new(url: &str, patience: Duration) -> RedisResult<Self> {
+        let client = Client::open(url)?;
+        let (url, cluster, current) = (url.to_owned(), OnceLock::new(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { url, client, patience, cluster, current }) })
+    }
+
+    /// Opens connections of one's own, to the server that the URL names.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// The shared connection, made if need be.
+    ///
+    /// # Errors
+    /// Redis cannot be reached.
+    pub async fn connection(&self) -> RedisResult<Connection> {
+        let mut current = self.inner.current.lock().await;
+        if current.link.is_none() {
+            current.link = Some(self.inner.connect().await?);
+            current.made += 1;
+        }
+        match &current.link {
+            Some(link) => {
+                Ok(Connection { link: link.clone(), number: current.made, inner: Arc::clone(&self.inner) })
+            }
+            None => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::NotConnected))),
+        }
+    }
+}
+
+impl Inner {
+    async fn connect(&self) -> RedisResult<Link> {
+        if self.cluster.get() == Some(&true) {
+            return self.connect_to_cluster().await;
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(self.patience));
+        let mut one = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        if self.cluster.get().is_none() {
+            // A provider that hides this has no cluster that a client would have to know of.
+            let info: RedisResult<String> = redis::cmd("INFO").arg("cluster").query_async(&mut one).await;
+            let is_cluster = match info {
+                Ok(info) => info.lines().any(|line| line == "cluster_enabled:1"),
+                Err(e) if e.is_io_error() || e.is_timeout() => return Err(e),
+                Err(_) => false,
+            };
+            if self.cluster.set(is_cluster).is_ok() && is_cluster {
+                tracing::info!("Redis is a cluster");
+                return self.connect_to_cluster().await;
+            }
+        }
+        Ok(Link::One(one))
+    }
+
+    async fn connect_to_cluster(&self) -> RedisResult<Link> {
+        let client = ClusterClientBuilder::new([self.url.as_str()])
+            .connection_timeout(CONNECT)
+            .response_timeout(self.patience)
+            .overall_response_timeout(Some(self.patience))
+            .build()?;
+        Ok(Link::Cluster(client.get_async_connection().await?))
+    }
+
+    /// The next caller gets a new connection instead of this one.
+    fn forget(self: &Arc<Self>, number: u64) {
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut current = inner.current.lock().await;
+            if current.made == number {
+                current.link = None;
+            }
+        });
+    }
+}
+
+/// The shared connection, for a call.
+pub struct Connection {
+    link: Link,
+    number: u64,
+    inner: Arc<Inner>,
+}
+
+impl Connection {
+    /// A connection that broke is of no more use, and one that gives no answer may never give one again.
+    fn judge<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
+        if let Err(e) = &answer
+            && (e.is_unrecoverable_error() || e.is_timeout() || e.is_connection_dropped())
+        {
+            self.inner.forget(self.number);
+        }
+        answer
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        async move {
+            let answer = match &mut self.link {
+                Link::One(link) => link.req_packed_command(cmd).await,
+                Link::Cluster(link) => link.req_packed_command(cmd).await,
+            };
+            self.judge(answer)
+        }
+        .boxed()
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        async move {
+            let answer = match &mut self.link {
+                Link::One(link) => link.req_packed_commands(pipeline, offset, count).await,
+                Link::Cluster(link) => link.req_packed_commands(pipeline, offset, count).await,
+            };
+            self.judge(answer)
+        }
+        .boxed()
+    }
+
+    fn get_db(&self) -> i64 {
+        match &self.link {
+            Link::One(link) => link.get_db(),
+            Link::Cluster(link) => link.get_db(),
+        }
+    }
+}
