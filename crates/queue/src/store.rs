@@ -24,7 +24,8 @@ impl Store {
             return Err(QueueError::Unexpected("a queue's name is not empty and has no braces".into()));
         }
         // The URL may hold a password: no error tells it.
-        let redis = Redis::new(url, ANSWER).map_err(|_| QueueError::Unavailable("the Redis URL is none".into()))?;
+        let redis =
+            Redis::new(url, ANSWER).map_err(|_| QueueError::Unavailable("the Redis URL is none".into()))?;
         Ok(Self { redis, tag: format!("{{{name}}}") })
     }
 

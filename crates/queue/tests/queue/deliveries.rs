@@ -46,7 +46,10 @@ async fn every_end_of_a_task_is_told_once_and_only_to_who_asked_for_it() {
         queue.heartbeat(&told.lease, None).await.unwrap();
         queue.complete(&told.lease, &StepOutput::default()).await.unwrap();
         assert_eq!(queue.task(id).await.callback, Some(State::Succeeded));
-        assert!(matches!(queue.complete(&told.lease, &StepOutput::default()).await, Err(QueueError::LeaseLost)));
+        assert!(matches!(
+            queue.complete(&told.lease, &StepOutput::default()).await,
+            Err(QueueError::LeaseLost)
+        ));
     }
     assert!(queue.claim_delivery("w1").await.unwrap().is_none());
     let listed = queue.list(&Default::default(), None, 100).await.unwrap().tasks;
@@ -113,11 +116,7 @@ async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
     queue.replay(id, None, Limits::default()).await.unwrap();
     assert_eq!(queue.task(id).await.callback, None);
     queue.done(&queue.take().await).await;
-    redis
-        .queue_with(QueueOptions { keep_finished_bytes: 0, ..Default::default() })
-        .sweep()
-        .await
-        .unwrap();
+    redis.queue_with(QueueOptions { keep_finished_bytes: 0, ..Default::default() }).sweep().await.unwrap();
     let (first, second) = (delivery(&queue).await, delivery(&queue).await);
     assert_ne!(first.lease.task, second.lease.task);
     assert_eq!((first.state, second.state), (State::Failed, State::Succeeded));

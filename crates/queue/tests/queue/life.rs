@@ -1,12 +1,15 @@
 //! A random life of the queue beside its model: workers that stall, die, wake late and come back with old tokens;
-//! owners that cancel; parallel steps; several sites a task. Each answer must be the model's.
+//! owners that cancel and replay; a clock that jumps; parallel steps; several sites a task. Each answer must be the
+//! model's.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use wpclone_queue::{Cancelled, Claim, Failed, Queue, QueueError, StepOutput};
+use wpclone_queue::{
+    Cancelled, Claim, Failed, Limits, Queue, QueueError, QueueOptions, Replayed, StepOutput,
+};
 use wpclone_task::{Code, Progress, Stage, State};
 
-use crate::model::{Model, Place, Step, Task};
+use crate::model::{LEASE, Model, Place, Step, Task};
 use crate::support::*;
 
 const SITES: [&str; 3] = ["a.example", "b.example", "c.example"];
@@ -19,15 +22,20 @@ enum Turn {
     Enqueue { sites: usize, plan: usize },
     Claim,
     Heartbeat { lease: usize, percent: u8 },
-    Complete { lease: usize },
+    Complete { lease: usize, and_claim: bool },
     Fail { lease: usize, again: bool },
     Stop { lease: usize },
     Release { lease: usize },
     Cancel { task: usize },
     RunOut { lease: usize },
     MakeDue { lease: usize },
+    Replay { task: usize },
+    Jump { by: i64 },
     Sweep,
 }
+
+/// How far the clock jumps, on and back (ms): farther than a whole life takes.
+const JUMPS: [i64; 4] = [40_000, -40_000, 24 * 3600 * 1000, -24 * 3600 * 1000];
 
 fn turn() -> impl Strategy<Value = Turn> {
     let which = 0..64_usize;
@@ -35,13 +43,16 @@ fn turn() -> impl Strategy<Value = Turn> {
         4 => (0..8_usize, 0..PLANS.len()).prop_map(|(sites, plan)| Turn::Enqueue { sites, plan }),
         8 => Just(Turn::Claim),
         2 => (which.clone(), 0..5_u8).prop_map(|(lease, p)| Turn::Heartbeat { lease, percent: p * 25 }),
-        4 => which.clone().prop_map(|lease| Turn::Complete { lease }),
+        4 => (which.clone(), any::<bool>())
+            .prop_map(|(lease, and_claim)| Turn::Complete { lease, and_claim }),
         3 => (which.clone(), any::<bool>()).prop_map(|(lease, again)| Turn::Fail { lease, again }),
         1 => which.clone().prop_map(|lease| Turn::Stop { lease }),
         1 => which.clone().prop_map(|lease| Turn::Release { lease }),
         1 => which.clone().prop_map(|task| Turn::Cancel { task }),
         3 => which.clone().prop_map(|lease| Turn::RunOut { lease }),
-        2 => which.prop_map(|lease| Turn::MakeDue { lease }),
+        2 => which.clone().prop_map(|lease| Turn::MakeDue { lease }),
+        2 => which.prop_map(|task| Turn::Replay { task }),
+        1 => (0..JUMPS.len()).prop_map(|n| Turn::Jump { by: JUMPS[n] }),
         3 => Just(Turn::Sweep),
     ]
 }
@@ -71,7 +82,8 @@ impl World<'_> {
                 if let Some(claim) = lease(*n).filter(|c| self.model.alive(c)) {
                     self.redis.run_out(&claim).await;
                     let token = claim.lease.token;
-                    self.model.task_of(&claim).step_of(&claim).place = Place::Leased { token, over: true };
+                    self.model.task_of(&claim).step_of(&claim).place =
+                        Place::Leased { token, left: i64::MIN };
                 }
             }
             Turn::MakeDue { lease: n } => {
@@ -79,8 +91,13 @@ impl World<'_> {
                     self.make_due(&claim).await;
                 }
             }
+            Turn::Replay { task } => self.replay(*task).await,
+            Turn::Jump { by } => {
+                self.redis.jump(*by).await;
+                self.model.jump(*by);
+            }
             Turn::Heartbeat { lease: n, .. }
-            | Turn::Complete { lease: n }
+            | Turn::Complete { lease: n, .. }
             | Turn::Fail { lease: n, .. }
             | Turn::Stop { lease: n }
             | Turn::Release { lease: n } => {
@@ -98,21 +115,16 @@ impl World<'_> {
         let new = task("x.example");
         let plan = plan(steps);
         self.queue.enqueue_as(&new, &plan, sites(&on), 0).await.unwrap();
-        let step = |phase| Step {
-            phase,
-            place: Place::Idle,
-            begun: false,
-            attempts: 0,
-            crashes: 0,
-            percent: 0,
-            best: 0,
-        };
+        let step = Step::new;
         let steps = plan.iter().enumerate().flat_map(|(phase, steps)| steps.iter().map(move |_| step(phase)));
         self.model.tasks.push(Task {
             id: new.id,
             sites: on,
             steps: steps.collect(),
             phase: 0,
+            born: self.model.jumped,
+            secrets: None,
+            replays: 0,
             started: false,
             ending: None,
             state: State::Queued,
@@ -122,6 +134,11 @@ impl World<'_> {
 
     async fn claim(&mut self) -> Option<Claim> {
         let claim = self.queue.claim("w", &[Stage::Browser]).await.unwrap();
+        self.claimed(claim)
+    }
+
+    /// Holds a claim against the model.
+    fn claimed(&mut self, claim: Option<Claim>) -> Option<Claim> {
         let got = claim.as_ref().map(|c| {
             let n = self.model.tasks.iter().position(|t| t.id == c.lease.task).unwrap();
             (n, c.lease.step as usize)
@@ -135,7 +152,7 @@ impl World<'_> {
         assert_eq!((claim.attempts, claim.crashes), (step.attempts, step.crashes));
         step.best = step.best.max(step.percent);
         (step.percent, step.begun) = (0, true);
-        step.place = Place::Leased { token: claim.lease.token, over: false };
+        step.place = Place::Leased { token: claim.lease.token, left: LEASE };
         self.leases.push(claim.clone());
         Some(claim)
     }
@@ -153,10 +170,32 @@ impl World<'_> {
         assert_eq!(self.queue.cancel(task.id).await.unwrap(), expected);
     }
 
+    async fn replay(&mut self, n: usize) {
+        let Some(n) = n.checked_rem(self.model.tasks.len()) else {
+            return;
+        };
+        self.redis.next_millisecond().await;
+        let mut task = self.model.tasks.remove(n);
+        let expected = match (task.state, task.secrets) {
+            (State::Failed, Some(1..)) => Replayed::Queued,
+            (State::Failed, _) => Replayed::SecretsGone,
+            (state, _) => Replayed::NotFailed(state),
+        };
+        assert_eq!(self.queue.replay(task.id, None, Limits::default()).await.unwrap(), expected);
+        if expected == Replayed::Queued {
+            task.replay();
+            task.born = self.model.jumped;
+            self.model.tasks.push(task); // its age begins anew
+        } else {
+            self.model.tasks.insert(n, task);
+        }
+        self.redis.next_millisecond().await;
+    }
+
     async fn make_due(&mut self, claim: &Claim) {
         let step = self.model.task_of(claim).step_of(claim);
         if matches!(step.place, Place::Delayed { .. }) {
-            step.place = Place::Delayed { due: true };
+            step.place = Place::Delayed { left: i64::MIN };
             self.redis.make_due(claim).await;
         }
     }
@@ -166,6 +205,7 @@ impl World<'_> {
         let alive = self.model.alive(claim);
         let task = self.model.task_of(claim);
         let ending = task.ending;
+        let mut next = None;
         let lost = match turn {
             Turn::Heartbeat { percent, .. } => {
                 let progress = Progress { percent: *percent, message: "On it.".into() };
@@ -173,12 +213,24 @@ impl World<'_> {
                 if alive {
                     assert_eq!(beat.as_ref().unwrap().cancel, ending.is_some());
                     let step = task.step_of(claim);
+                    step.place = Place::Leased { token: claim.lease.token, left: LEASE };
                     step.percent = step.percent.max(*percent);
                     if step.percent > step.best {
                         step.crashes = 0;
                     }
                 }
                 beat.err()
+            }
+            Turn::Complete { and_claim: true, .. } => {
+                let output = StepOutput::default();
+                match self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser]).await {
+                    Ok((done, claim_of_next)) => {
+                        assert_eq!(done, task.completed(claim));
+                        next = Some(claim_of_next);
+                        None
+                    }
+                    Err(e) => Some(e),
+                }
             }
             Turn::Complete { .. } => {
                 let done = self.queue.complete(&claim.lease, &StepOutput::default()).await;
@@ -224,6 +276,10 @@ impl World<'_> {
             Some(QueueError::LeaseLost) => assert!(!alive, "a living lease was refused: {turn:?}"),
             Some(e) => panic!("{e}"),
         }
+        if let Some(claim) = next {
+            self.model.settle();
+            self.claimed(claim);
+        }
     }
 
     /// Every task stands where the model has it, and no site has two.
@@ -231,7 +287,7 @@ impl World<'_> {
         for expected in self.model.tasks.iter_mut().filter(|t| !t.compared) {
             expected.compared = expected.state.is_final();
             let real = self.queue.task(expected.id).await;
-            assert_eq!(real.state, expected.state, "{expected:?}");
+            assert_eq!((real.state, real.replays), (expected.state, expected.replays), "{expected:?}");
             for (step, real) in expected.steps.iter().zip(&real.steps) {
                 let state = match step.place {
                     Place::Ended(state) => state,
@@ -267,7 +323,7 @@ impl World<'_> {
             }
             self.turn(&Turn::Sweep).await;
             while let Some(claim) = self.claim().await {
-                self.write(&Turn::Complete { lease: 0 }, &claim).await;
+                self.write(&Turn::Complete { lease: 0, and_claim: false }, &claim).await;
                 self.model.settle();
             }
             self.compare().await;
@@ -285,13 +341,15 @@ fn whatever_happens_the_queue_does_what_its_model_does() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = runtime.block_on(Redis::start());
     runtime.block_on(redis.ask::<()>("CONFIG SET appendfsync no"));
-    let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 30 * wpclone_test_redis::rounds(2), failure_persistence: None, ..Config::default() };
     let lives = prop::collection::vec(turn(), 20..80);
     let outcome = TestRunner::new(config).run(&lives, |turns| {
         runtime.block_on(async {
             redis.ask::<()>("FLUSHALL").await;
-            let mut world =
-                World { redis: &redis, queue: redis.queue(), model: Model::default(), leases: Vec::new() };
+            // Days pass here; no task is to be forgotten over them.
+            let keep_finished = std::time::Duration::from_secs(10_000 * 24 * 3600);
+            let queue = redis.queue_with(QueueOptions { keep_finished, ..QueueOptions::default() });
+            let mut world = World { redis: &redis, queue, model: Model::default(), leases: Vec::new() };
             for turn in &turns {
                 world.turn(turn).await;
             }

@@ -6,9 +6,18 @@ use wpclone_task::{State, TaskId};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Place {
     Idle,
-    Ready { front: bool },
-    Delayed { due: bool },
-    Leased { token: u64, over: bool },
+    Ready {
+        front: bool,
+    },
+    /// For so long (ms); due when nothing is left.
+    Delayed {
+        left: i64,
+    },
+    /// With so much left (ms); over when nothing is.
+    Leased {
+        token: u64,
+        left: i64,
+    },
     Ended(State),
 }
 
@@ -29,6 +38,11 @@ pub(crate) struct Task {
     pub(crate) sites: Vec<&'static str>,
     pub(crate) steps: Vec<Step>,
     pub(crate) phase: usize,
+    /// What the clock had jumped in all (ms) when its age began.
+    pub(crate) born: i64,
+    /// How long its secrets are kept (ms), once it has failed.
+    pub(crate) secrets: Option<i64>,
+    pub(crate) replays: u32,
     /// Holds the locks on its sites.
     pub(crate) started: bool,
     pub(crate) ending: Option<State>,
@@ -37,11 +51,21 @@ pub(crate) struct Task {
     pub(crate) compared: bool,
 }
 
-/// The queue as it should be. Tasks stand in the order of their age.
+/// The queue as it should be. Between two jumps of the clock tasks stand in the order of their age.
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) tasks: Vec<Task>,
+    /// What the clock has jumped in all (ms).
+    pub(crate) jumped: i64,
 }
+
+/// How long a lease lasts, and the longest that one may (ms).
+pub(crate) const LEASE: i64 = 30_000;
+const LONGEST_LEASE: i64 = 2 * LEASE;
+/// What the site asks for when a step is tried again (ms).
+const RETRY_AFTER: i64 = 300_000;
+const LONGEST_DELAY: i64 = 6 * 3600 * 1000;
+const KEEP_SECRETS: i64 = 24 * 3600 * 1000;
 
 impl Task {
     pub(crate) fn step_of(&mut self, claim: &Claim) -> &mut Step {
@@ -49,13 +73,15 @@ impl Task {
     }
 
     pub(crate) fn begin_phase(&mut self) {
-        for step in self.steps.iter_mut().filter(|s| s.phase == self.phase) {
+        let done = Place::Ended(State::Succeeded);
+        for step in self.steps.iter_mut().filter(|s| s.phase == self.phase && s.place != done) {
             step.place = Place::Ready { front: false };
         }
     }
 
     pub(crate) fn finish(&mut self, state: State) {
         self.state = state;
+        self.secrets = (state == State::Failed).then_some(KEEP_SECRETS);
         for step in &mut self.steps {
             if !matches!(step.place, Place::Ended(_)) {
                 step.place = Place::Ended(State::Cancelled);
@@ -110,7 +136,7 @@ impl Task {
             return Some(if ending == State::Cancelled { Failed::Cancelled } else { Failed::Dead });
         }
         if again && step.attempts < 3 {
-            step.place = Place::Delayed { due: false };
+            step.place = Place::Delayed { left: RETRY_AFTER };
             return None;
         }
         step.place = Place::Ended(State::Failed);
@@ -136,33 +162,72 @@ impl Task {
     }
 }
 
+impl Task {
+    /// A failed task is queued again; the caller sees to its age.
+    pub(crate) fn replay(&mut self) {
+        self.replays += 1;
+        (self.started, self.ending, self.state, self.compared) = (false, None, State::Queued, false);
+        let undone = |s: &&mut Step| s.place != Place::Ended(State::Succeeded);
+        let mut first = usize::MAX;
+        for step in self.steps.iter_mut().filter(undone) {
+            first = first.min(step.phase);
+            let phase = step.phase;
+            *step = Step::new(phase);
+        }
+        self.phase = first;
+    }
+}
+
+impl Step {
+    pub(crate) fn new(phase: usize) -> Self {
+        Self { phase, place: Place::Idle, begun: false, attempts: 0, crashes: 0, percent: 0, best: 0 }
+    }
+}
+
 impl Model {
     /// Starts every waiter whose turn it is: first on all of its sites, and all of them free.
     pub(crate) fn settle(&mut self) {
-        for n in 0..self.tasks.len() {
+        let mut order: Vec<usize> = (0..self.tasks.len()).collect();
+        order.sort_by_key(|n| (self.tasks[*n].born, *n));
+        for (at, n) in order.iter().copied().enumerate() {
             let waits = |t: &Task| !t.started && !t.state.is_final();
             let blocks =
                 |t: &Task| !t.state.is_final() && t.sites.iter().any(|s| self.tasks[n].sites.contains(s));
-            let turn = waits(&self.tasks[n])
-                && !self.tasks.iter().enumerate().any(|(m, t)| m != n && blocks(t) && (t.started || m < n));
-            if turn {
+            let blocked = order.iter().enumerate().any(|(other, m)| {
+                *m != n && blocks(&self.tasks[*m]) && (self.tasks[*m].started || other < at)
+            });
+            if waits(&self.tasks[n]) && !blocked {
                 self.tasks[n].started = true;
                 self.tasks[n].begin_phase();
             }
         }
     }
 
-    pub(crate) fn sweep(&mut self) {
+    /// The clock goes on, or back, by so much (ms).
+    pub(crate) fn jump(&mut self, by: i64) {
+        self.jumped += by;
         for task in &mut self.tasks {
+            task.secrets = task.secrets.map(|left| if left > 0 { left - by } else { left });
             for step in &mut task.steps {
-                if step.place == (Place::Delayed { due: true }) {
-                    step.place = Place::Ready { front: false };
+                if let Place::Delayed { left } | Place::Leased { left, .. } = &mut step.place {
+                    *left = left.saturating_sub(by);
                 }
+            }
+        }
+    }
+
+    pub(crate) fn sweep(&mut self) {
+        for step in self.tasks.iter_mut().flat_map(|t| &mut t.steps) {
+            match &mut step.place {
+                Place::Delayed { left } if *left <= 0 => step.place = Place::Ready { front: false },
+                Place::Delayed { left } => *left = (*left).min(LONGEST_DELAY),
+                Place::Leased { left, .. } => *left = (*left).min(LONGEST_LEASE),
+                _ => {}
             }
         }
         for task in &mut self.tasks {
             for i in 0..task.steps.len() {
-                if matches!(task.steps[i].place, Place::Leased { over: true, .. }) {
+                if matches!(task.steps[i].place, Place::Leased { left: ..=0, .. }) {
                     task.crashed(i);
                 }
             }
@@ -176,16 +241,11 @@ impl Model {
             .iter()
             .enumerate()
             .flat_map(|(n, t)| t.steps.iter().enumerate().map(move |(i, s)| (n, i, s)));
-        places
-            .filter_map(|(n, i, s)| {
-                matches!(s.place, Place::Ready { .. }).then_some((
-                    s.place != Place::Ready { front: true },
-                    n,
-                    i,
-                ))
-            })
-            .min()
-            .map(|(_, n, i)| (n, i))
+        let ready = places.filter_map(|(n, i, s)| match s.place {
+            Place::Ready { front } => Some((!front, self.tasks[n].born, n, i)),
+            _ => None,
+        });
+        ready.min().map(|(_, _, n, i)| (n, i))
     }
 
     pub(crate) fn task_of(&mut self, claim: &Claim) -> &mut Task {
@@ -195,6 +255,7 @@ impl Model {
     /// Whether a write by this lease is to be accepted.
     pub(crate) fn alive(&mut self, claim: &Claim) -> bool {
         let token = claim.lease.token;
-        self.task_of(claim).step_of(claim).place == Place::Leased { token, over: false }
+        let place = self.task_of(claim).step_of(claim).place;
+        matches!(place, Place::Leased { token: held, left: 1.. } if held == token)
     }
 }

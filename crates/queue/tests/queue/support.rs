@@ -25,6 +25,10 @@ pub(crate) trait Queues {
     /// Waits until its clock has gone on, so that what comes is younger than what was.
     async fn next_millisecond(&self);
 
+    /// The clock goes on, or back, by so much (ms). Redis' own cannot be set: every time that it keeps goes the other
+    /// way, which the queue cannot tell from it.
+    async fn jump(&self, by: i64);
+
     /// Whether this text is in any string that it keeps.
     async fn holds(&self, text: &str) -> bool;
 }
@@ -53,6 +57,11 @@ impl Queues for Redis {
         while now().await == before {}
     }
 
+    async fn jump(&self, by: i64) {
+        let mut connection = self.connect().await.unwrap();
+        redis::Script::new(JUMP).arg(by).invoke_async::<()>(&mut connection).await.unwrap();
+    }
+
     async fn holds(&self, text: &str) -> bool {
         let mut connection = self.connect().await.unwrap();
         let keys: Vec<String> = self.ask("KEYS *").await;
@@ -65,6 +74,36 @@ impl Queues for Redis {
         false
     }
 }
+
+const JUMP: &str = r"
+    local by = tonumber(ARGV[1])
+    local function keys(pattern) return redis.call('KEYS', '{wpclone}:' .. pattern) end
+    local function int(n) return string.format('%.0f', n) end
+    for _, pattern in ipairs({ 'leases:*', 'delayed:*', 'ready:*', 'waiting:*', 'siteq:*', 'done' }) do
+      for _, key in ipairs(keys(pattern)) do
+        local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+        for n = 1, #all, 2 do redis.call('ZADD', key, int(tonumber(all[n + 1]) - by), all[n]) end
+      end
+    end
+    for _, key in ipairs(keys('live:*')) do
+      local all = redis.call('HGETALL', key)
+      for n = 1, #all, 2 do
+        local name = string.match(all[n], '%a+$')
+        local is_time = name == 'ready' or name == 'started' or name == 'finished' or name == 'score'
+        if is_time and all[n + 1] ~= '' then redis.call('HSET', key, all[n], int(tonumber(all[n + 1]) - by)) end
+      end
+    end
+    for _, key in ipairs(keys('task:*')) do
+      local body = redis.call('GET', key)
+      redis.call('SET', key, (string.gsub(body, '^1 (%d+)', function(at) return '1 ' .. int(tonumber(at) - by) end)))
+    end
+    for _, key in ipairs(keys('secret:*')) do
+      local left = redis.call('PTTL', key) - by
+      if left <= 0 then redis.call('DEL', key) else redis.call('PEXPIRE', key, int(left)) end
+    end
+    -- Tokens are compared with those that workers hold: they stay, and are ahead of a clock that goes back.
+    local fence = redis.call('GET', '{wpclone}:fence')
+    if fence and by < 0 then redis.call('SET', '{wpclone}:fence', int(tonumber(fence) - by * 1000)) end";
 
 fn member(lease: &Lease) -> String {
     format!("{}:{}", lease.task, lease.step)
