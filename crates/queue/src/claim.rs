@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use wpclone_task::{Code, Problem, Stage};
 
 use crate::produce::unexpected;
-use crate::record::{millis, unreadable};
+use crate::record::{Body, millis, unreadable};
 use crate::{Claim, Completed, Delivery, Lease, Queue, QueueError, Retry, StepOutput, ms};
 
 /// How many unreadable tasks one claim puts aside before it gives up until the next.
@@ -82,7 +82,7 @@ impl Queue {
         }
         for _ in 0..PUT_ASIDE {
             let mut call = self.write("claim");
-            call.arg(worker).arg(ms(self.options().lease)).arg(stages);
+            call.arg(ms(self.options().lease)).arg(stages);
             let answer: Vec<String> = self.store().run(&call).await?;
             match answer.first().map(String::as_str) {
                 Some("none") => return Ok(None),
@@ -134,37 +134,15 @@ pub(crate) fn completed(answer: &[String]) -> Result<Completed, QueueError> {
 /// A claim as `take.lua` answers it.
 struct Taken<'a> {
     lease: Lease,
-    stage: &'a str,
-    name: &'a str,
     waited: Duration,
     attempts: &'a str,
     crashes: &'a str,
-    created: &'a str,
-    request: &'a str,
-    owner: &'a str,
-    trace: &'a str,
-    secrets: &'a str,
+    record: &'a str,
 }
 
 impl<'a> Taken<'a> {
     fn read(worker: &str, answer: &'a [String]) -> Result<Self, QueueError> {
-        let [
-            _,
-            id,
-            step,
-            token,
-            stage,
-            name,
-            waited,
-            attempts,
-            crashes,
-            created,
-            request,
-            owner,
-            trace,
-            secrets,
-        ] = answer
-        else {
+        let [_, id, step, token, waited, attempts, crashes, record] = answer else {
             return Err(unexpected(answer));
         };
         let number = |text: &str| text.parse::<u64>().map_err(|_| unreadable("claim"));
@@ -174,30 +152,32 @@ impl<'a> Taken<'a> {
             token: number(token)?,
             worker: worker.to_owned(),
         };
-        let waited = Duration::from_millis(number(waited)?);
-        Ok(Self { lease, stage, name, waited, attempts, crashes, created, request, owner, trace, secrets })
+        Ok(Self { lease, waited: Duration::from_millis(number(waited)?), attempts, crashes, record })
     }
 
     fn claim(&self, lease_for: Duration) -> Option<Claim> {
+        let mut body = Body::read(self.record)?;
+        let (stage, step) = body.plan.get_mut(self.lease.step as usize)?;
         Some(Claim {
             lease: self.lease.clone(),
             lease_for,
-            step: self.name.to_owned(),
-            stage: self.stage.parse().ok()?,
-            request: serde_json::from_str(self.request).ok()?,
-            sealed_secrets: given(self.secrets),
-            owner: self.owner.to_owned(),
-            traceparent: given(self.trace),
+            step: std::mem::take(step),
+            stage: *stage,
+            request: serde_json::from_str(body.request).ok()?,
+            sealed_secrets: given(body.secrets),
+            owner: body.owner.to_owned(),
+            traceparent: given(body.trace),
             attempts: self.attempts.parse().ok()?,
             crashes: self.crashes.parse().ok()?,
-            created_at: millis(self.created).ok()?,
+            created_at: body.created,
             waited: self.waited,
         })
     }
 
     /// Its request is `task kind state code accepted finished`, a code of `-` for none (`queue_delivery` in task.lua).
     fn delivery(&self, lease_for: Duration) -> Option<Delivery> {
-        let words: Vec<&str> = self.request.split(' ').collect();
+        let body = Body::read(self.record)?;
+        let words: Vec<&str> = body.request.split(' ').collect();
         let [task, kind, state, code, accepted, finished] = words[..] else { return None };
         let time = |text: &str| -> Option<Timestamp> { millis(text).ok() };
         Some(Delivery {
@@ -206,11 +186,12 @@ impl<'a> Taken<'a> {
             task: task.parse().ok()?,
             kind: kind.parse().ok()?,
             state: state.parse().ok()?,
-            code: if code == "-" { None } else { Some(code.parse().ok()?) },
+            // A newer program may know codes that this one does not.
+            code: code.parse().ok(),
             created_at: time(accepted)?,
             finished_at: time(finished)?,
-            sealed_callback: given(self.secrets)?,
-            traceparent: given(self.trace),
+            sealed_callback: given(body.secrets)?,
+            traceparent: given(body.trace),
             attempts: self.attempts.parse().ok()?,
             waited: self.waited,
         })

@@ -43,7 +43,7 @@ impl Queue {
     ) -> Result<Enqueued, QueueError> {
         sites.sort();
         sites.dedup();
-        let body = body(task, plan, &sites)?;
+        let (body, plan, sites) = body(task, plan, &sites)?;
         if body.len() > REQUEST {
             return Err(QueueError::TooLarge("the request"));
         }
@@ -52,7 +52,7 @@ impl Queue {
             None => (String::new(), &[][..]),
         };
         let mut call = self.write("enqueue");
-        call.arg(task.id.to_string()).arg(priority).arg(body);
+        call.arg(task.id.to_string()).arg(priority).arg(body).arg(&task.owner).arg(plan).arg(sites);
         call.arg(key).arg(ms(self.options().keep_idempotency));
         limits(&mut call, task.limits);
         call.arg(fingerprints);

@@ -12,14 +12,19 @@ use wpclone_task::{Plan, Problem, Progress, SiteKey, Stage, State, StepView};
 use crate::{NewTask, QueueError, TaskRecord};
 
 /// A step of a stored plan: its stage and its name.
-type StoredStep = (Stage, String);
+pub(crate) type StoredStep = (Stage, String);
 
 /// The lines of a task's record after the first, which says when it was accepted and its priority; prelude.lua
 /// reads them too.
 const LINES: usize = 8;
 
-/// The record of a task as `enqueue.lua` takes it: without its first line.
-pub(crate) fn body(task: &NewTask, plan: &Plan, sites: &[SiteKey]) -> Result<String, QueueError> {
+/// The record of a task as `enqueue.lua` takes it: without its first line; and two of its lines, the plan and the
+/// sites.
+pub(crate) fn body(
+    task: &NewTask,
+    plan: &Plan,
+    sites: &[SiteKey],
+) -> Result<(String, String, String), QueueError> {
     let request = serde_json::to_string(&task.request).map_err(|_| unreadable("request"))?;
     let plan = plan_text(plan);
     let sites = sites.iter().map(SiteKey::as_str).collect::<Vec<_>>().join(" ");
@@ -33,28 +38,31 @@ pub(crate) fn body(task: &NewTask, plan: &Plan, sites: &[SiteKey]) -> Result<Str
         &request,
         &task.sealed_secrets,
     ];
-    if lines.iter().any(|line| line.contains('\n')) {
-        return Err(QueueError::Unexpected("no part of a task has a line break".into()));
+    if plan.is_empty() || lines.iter().any(|line| line.contains('\n')) {
+        return Err(QueueError::Unexpected("a task has steps, and no part of it a line break".into()));
     }
-    Ok(lines.join("\n"))
+    Ok((lines.join("\n"), plan, sites))
 }
 
 /// What a task's record says.
-struct Body<'a> {
-    created: Timestamp,
-    kind: &'a str,
-    owner: &'a str,
-    plan: Vec<StoredStep>,
-    request: &'a str,
+pub(crate) struct Body<'a> {
+    pub(crate) created: Timestamp,
+    pub(crate) kind: &'a str,
+    pub(crate) owner: &'a str,
+    pub(crate) plan: Vec<StoredStep>,
+    pub(crate) trace: &'a str,
+    pub(crate) request: &'a str,
+    pub(crate) secrets: &'a str,
 }
 
 impl<'a> Body<'a> {
-    fn read(text: &'a str) -> Option<Self> {
+    pub(crate) fn read(text: &'a str) -> Option<Self> {
         let mut lines = text.split('\n');
         let (created, _priority) = lines.next()?.strip_prefix("1 ")?.split_once(' ')?;
         let lines: [&str; LINES] = lines.collect::<Vec<_>>().try_into().ok()?;
-        let [kind, owner, plan, _sites, _trace, _callback, request, _secrets] = lines;
-        Some(Self { created: millis(created).ok()?, kind, owner, plan: read_plan(plan)?, request })
+        let [kind, owner, plan, _sites, trace, _callback, request, secrets] = lines;
+        let (created, plan) = (millis(created).ok()?, read_plan(plan)?);
+        Some(Self { created, kind, owner, plan, trace, request, secrets })
     }
 }
 
@@ -118,6 +126,13 @@ impl Told {
                 result.get_or_insert_default();
             }
         }
+        let plan = body.plan.into_iter().enumerate();
+        let steps: Vec<StepView> = plan.map(|(i, step)| live.step(i, step)).collect::<Result<_, _>>()?;
+        let started_at = steps.iter().filter_map(|step| step.started_at).min();
+        let finished_at = match state {
+            State::Succeeded => steps.iter().filter_map(|step| step.finished_at).max(),
+            _ => live.time("finished")?,
+        };
         let problem = if state == State::Failed { self.problem()? } else { None };
         Ok(TaskRecord {
             id: self.id.parse().map_err(|_| unreadable("id"))?,
@@ -130,22 +145,17 @@ impl Told {
                 message: live.text("message").unwrap_or_default().to_owned(),
             },
             request: serde_json::from_str(body.request).map_err(|_| unreadable("request"))?,
-            steps: body
-                .plan
-                .into_iter()
-                .enumerate()
-                .map(|(i, step)| live.step(i, step))
-                .collect::<Result<_, _>>()?,
+            steps,
             created_at: body.created,
-            started_at: live.time("started")?,
-            finished_at: live.time("finished")?,
+            started_at,
+            finished_at,
             result,
             sealed_result: Some(self.sealed_result).filter(|sealed| !sealed.is_empty()),
             problem,
             secrets_kept: self.secrets_kept,
             replays: live.read("replays")?.unwrap_or(0),
             callback: live.read("callback")?,
-            version: live.read("version")?.unwrap_or(0),
+            version: live.read("version")?.unwrap_or(0) + live.read("events")?.unwrap_or(0),
         })
     }
 }
@@ -168,13 +178,19 @@ impl Fields {
     }
 
     fn step(&self, i: usize, (stage, name): StoredStep) -> Result<StepView, QueueError> {
+        let started_at = self.time(&format!("{i}.started"))?;
         Ok(StepView {
             name,
             stage,
-            state: self.read(&format!("{i}.state"))?.unwrap_or(State::Queued),
+            // Only its end is stored; what has begun runs, or is between two attempts.
+            state: match (self.read(&format!("{i}.state"))?, started_at) {
+                (Some(end), _) => end,
+                (None, Some(_)) => State::Running,
+                (None, None) => State::Queued,
+            },
             attempts: self.read(&format!("{i}.attempts"))?.unwrap_or(0),
             crashes: self.read(&format!("{i}.crashes"))?.unwrap_or(0),
-            started_at: self.time(&format!("{i}.started"))?,
+            started_at,
             finished_at: self.time(&format!("{i}.finished"))?,
         })
     }

@@ -63,7 +63,7 @@ impl Queue {
             return Err(QueueError::TooLarge("the result"));
         }
         let mut call = self.under(lease, "complete");
-        call.arg(result).arg(sealed).arg(&lease.worker).arg(ms(self.options().lease));
+        call.arg(result).arg(sealed).arg(ms(self.options().lease));
         Ok(call)
     }
 

@@ -113,14 +113,11 @@ impl Inner {
     }
 
     /// The next caller gets a new connection instead of this one.
-    fn forget(self: &Arc<Self>, number: u64) {
-        let inner = Arc::clone(self);
-        tokio::spawn(async move {
-            let mut current = inner.current.lock().await;
-            if current.made == number {
-                current.link = None;
-            }
-        });
+    async fn forget(&self, number: u64) {
+        let mut current = self.current.lock().await;
+        if current.made == number {
+            current.link = None;
+        }
     }
 }
 
@@ -133,11 +130,12 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that broke is of no more use, and one that gives no answer may never give one again.
-    fn judge<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
+    async fn judge<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
         if let Err(e) = &answer
             && (e.is_unrecoverable_error() || e.is_timeout() || e.is_connection_dropped())
         {
-            self.inner.forget(self.number);
+            // Before the caller hears of it, who may ask again at once.
+            self.inner.forget(self.number).await;
         }
         answer
     }
@@ -150,7 +148,7 @@ impl ConnectionLike for Connection {
                 Link::One(link) => link.req_packed_command(cmd).await,
                 Link::Cluster(link) => link.req_packed_command(cmd).await,
             };
-            self.judge(answer)
+            self.judge(answer).await
         }
         .boxed()
     }
@@ -166,7 +164,7 @@ impl ConnectionLike for Connection {
                 Link::One(link) => link.req_packed_commands(pipeline, offset, count).await,
                 Link::Cluster(link) => link.req_packed_commands(pipeline, offset, count).await,
             };
-            self.judge(answer)
+            self.judge(answer).await
         }
         .boxed()
     }

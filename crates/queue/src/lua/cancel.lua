@@ -11,7 +11,7 @@ if not t.sound then
   return { 'requested' }
 end
 set(t, 'cancel', '1')
-t.news = true
+changed(t)
 local ended = stop(t, 'cancelled')
 flush(t)
 return { ended and 'now' or 'requested' }

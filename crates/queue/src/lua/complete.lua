@@ -1,15 +1,15 @@
 -- A step went well: the last of its phase starts the next phase, the last of all ends the task. The worker may take its
 -- next step in the same call.
 -- KEYS  1 hash tag
--- ARGV  1 keep_secrets ms, 2 id, 3 step index, 4 token, 5 result, 6 sealed result or '', 7 worker, 8 lease ms,
---       9.. stages to claim from, if any
+-- ARGV  1 keep_secrets ms, 2 id, 3 step index, 4 token, 5 result, 6 sealed result or '', 7 lease ms,
+--       8.. stages to claim from, if any
 -- Returns {'advanced' | 'finished'}, followed by what claim returns when stages are given; or {'lost'}
 
 local i = tonumber(ARGV[3])
 local t = leased(ARGV[2], i, ARGV[4])
 if not t then return { 'lost' } end
 unlease(t, i, 'succeeded')
-if ARGV[5] ~= '{}' then put_out(t, field(i, 'result'), ARGV[5]) end
+if ARGV[5] ~= '{}' then put_out(t, FIELDS[i].result, ARGV[5]) end
 if ARGV[6] ~= '' then
   call('SET', P .. 'rsecret:' .. t.id, ARGV[6])
   set(t, 'sealed', '1')
@@ -17,14 +17,14 @@ end
 
 local phase_done, last = true, true
 for n = 0, #t.plan - 1 do
-  if t.live[field(n, 'state')] ~= 'succeeded' then
+  if t.live[FIELDS[n].state] ~= 'succeeded' then
     last = false
     if step(t, n)[1] == t.phase then phase_done = false end
   end
 end
 local answer = 'advanced'
 if last then -- also when its owner asked too late for its end
-  finish(t, 'succeeded', 'Done.')
+  finish(t, 'succeeded', MESSAGES.succeeded)
   answer = 'finished'
 elseif t.ending ~= '' then
   if conclude(t) then answer = 'finished' end
@@ -38,7 +38,7 @@ else
 end
 flush(t)
 local answers = { answer }
-if #ARGV > 8 then
-  for _, word in ipairs(claim(ARGV[7], ARGV[8], 9)) do answers[#answers + 1] = word end
+if #ARGV > 7 then
+  for _, word in ipairs(claim(ARGV[7], 8)) do answers[#answers + 1] = word end
 end
 return answers

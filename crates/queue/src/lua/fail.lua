@@ -8,8 +8,8 @@
 local i = tonumber(ARGV[3])
 local t = leased(ARGV[2], i, ARGV[4])
 if not t then return { 'lost' } end
-local before = tonumber(t.live[field(i, 'attempts')]) or 0
-set(t, field(i, 'attempts'), int(before + 1))
+local before = tonumber(t.live[FIELDS[i].attempts]) or 0
+set(t, FIELDS[i].attempts, int(before + 1))
 local answer
 if t.ending ~= '' then
   unlease(t, i, t.ending)
@@ -23,7 +23,7 @@ else
   unlease(t, i)
   local ceiling = math.min(tonumber(ARGV[10]), tonumber(ARGV[9]) * 2 ^ math.min(before, 30))
   local delay = math.max(math.floor(ceiling * tonumber(ARGV[11])), tonumber(ARGV[12]))
-  call('ZADD', zset('delayed', step(t, i)[2]), int(NOW + delay), member(t, i))
+  call('ZADD', Z.delayed[step(t, i)[2]], int(NOW + delay), member(t, i))
   say(t, ARGV[7] .. '; it will be tried again.')
   event(t, i, ARGV[6])
   answer = { 'retrying', int(delay) }

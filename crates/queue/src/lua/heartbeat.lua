@@ -6,13 +6,13 @@
 local i = tonumber(ARGV[3])
 local t = leased(ARGV[2], i, ARGV[4])
 if not t then return { 'lost' } end
-call('ZADD', zset('leases', step(t, i)[2]), int(NOW + tonumber(ARGV[5])), member(t, i))
+call('ZADD', Z.leases[step(t, i)[2]], int(NOW + tonumber(ARGV[5])), member(t, i))
 if ARGV[6] ~= '' then
   local live = t.live
-  local percent = math.max(tonumber(ARGV[6]), tonumber(live[field(i, 'percent')]) or 0) -- never back within an attempt
+  local percent = math.max(tonumber(ARGV[6]), tonumber(live[FIELDS[i].percent]) or 0) -- never back within an attempt
   -- Further than any claim before: what killed those is behind us. At most 100 times, so never a loop.
-  if percent > (tonumber(live[field(i, 'best')]) or 0) and live[field(i, 'crashes')] then set(t, field(i, 'crashes'), '0') end
-  set(t, field(i, 'percent'), int(percent))
+  if percent > (tonumber(live[FIELDS[i].best]) or 0) and live[FIELDS[i].crashes] then set(t, FIELDS[i].crashes, '0') end
+  set(t, FIELDS[i].percent, int(percent))
   if int(percent) ~= (live.percent or '0') or ARGV[7] ~= live.message then
     say(t, ARGV[7], percent)
     event(t, i)

@@ -12,7 +12,7 @@ if t.ending ~= '' then
 else
   unlease(t, i)
   make_ready(t, i, NOW, t.score - FRONT)
-  t.news = true
+  changed(t)
 end
 flush(t)
 return { 'ok' }

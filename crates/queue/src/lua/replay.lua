@@ -15,32 +15,34 @@ if no then return no end
 
 -- It is no longer a finished task.
 call('ZREM', P .. 'done', t.id)
-call('DECRBY', P .. 'done_bytes', t.live.bytes or 0)
+call('DECRBY', P .. 'done_bytes', int(weight(t)))
 call('DEL', P .. 'secret:' .. t.id)
 call('PERSIST', P .. 'rsecret:' .. t.id)
 call('HDEL', P .. 'out:' .. t.id, 'problem')
-for _, name in ipairs({ 'bytes', 'finished', 'ending', 'cancel', 'secrets', 'callback' }) do set(t, name, '') end
+for _, name in ipairs({ 'finished', 'ending', 'cancel', 'secrets', 'callback' }) do set(t, name, '') end
 t.ending = ''
 count('replayed_total')
 
 -- Its age begins anew: it overtakes nobody.
-t.score = NOW - t.worth
+t.score = NOW - 60000 * tonumber(string.match(t.body, '^1 %d+ (%d+)'))
 set(t, 'score', int(t.score))
 write_secrets(t, secrets)
 t.phase = nil
 for i = 0, #t.plan - 1 do
-  if t.live[field(i, 'state')] ~= 'succeeded' then
+  if t.live[FIELDS[i].state] ~= 'succeeded' then
     t.phase = math.min(t.phase or step(t, i)[1], step(t, i)[1])
-    set(t, field(i, 'state'), 'queued')
-    for _, name in ipairs({ 'attempts', 'crashes', 'percent', 'best' }) do set(t, field(i, name), '0') end
-    set(t, field(i, 'finished'), '')
+    set(t, FIELDS[i].state, '')
+    set(t, FIELDS[i].started, '')
+    set(t, FIELDS[i].token, '')
+    for _, name in ipairs({ 'attempts', 'crashes', 'percent', 'best' }) do set(t, FIELDS[i][name], '0') end
+    set(t, FIELDS[i].finished, '')
   end
 end
 set(t, 'phase', int(t.phase))
 set(t, 'replays', int((tonumber(t.live.replays) or 0) + 1))
 set_state(t, 'queued')
 local at_once = enter(t, NOW)
-say(t, at_once and 'Waiting for a worker.' or 'Waiting for another task on the same site.', 0)
+say(t, at_once and MESSAGES.queued or 'Waiting for another task on the same site.', 0)
 event(t)
 flush(t)
 return { 'queued' }

@@ -9,8 +9,8 @@ for n = 2, #ARGV do
   -- By score the first are nearly the oldest; one that was given back or promoted may stand before them.
   local oldest = 0
   for _, m in ipairs(call('ZRANGE', P .. 'ready:' .. stage, 0, 19)) do
-    local id, i = string.match(m, '^(.*):(%d+)$')
-    local since = id and redis.pcall('HGET', live_key(id), i .. '.ready')
+    local id, i = of_member(m)
+    local since = i and redis.pcall('HGET', live_key(id), FIELDS[i].ready)
     if not since then -- nothing has happened to it since it was accepted
       local body = redis.pcall('GETRANGE', task_key(id), 2, 17)
       since = type(body) == 'string' and string.match(body, '^%d+')

@@ -7,31 +7,30 @@
 
 local STAGES = 13
 local promoted, expired, poisoned, trimmed, more = 0, 0, 0, 0, 0
-local function due(key, limit)
-  local found = call('ZRANGE', key, '-inf', int(NOW), 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+local function due(queue, limit)
+  local found = call('ZRANGE', queue, '-inf', int(NOW), 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
   if #found == 2 * limit then more = 1 end
   return found
 end
 
 -- When the clock was set back, what was written before lies too far ahead.
-local function not_beyond(key, longest)
-  local far = call('ZRANGE', key, '(' .. int(NOW + longest), '+inf', 'BYSCORE', 'LIMIT', 0, BATCH)
-  for _, m in ipairs(far) do call('ZADD', key, int(NOW + longest), m) end
+local function not_beyond(queue, longest)
+  local far = call('ZRANGE', queue, '(' .. int(NOW + longest), '+inf', 'BYSCORE', 'LIMIT', 0, BATCH)
+  for _, m in ipairs(far) do call('ZADD', queue, int(NOW + longest), m) end
 end
 local function open(m)
-  local id, i = string.match(m, '^(.*):(%d+)$')
-  i = tonumber(i)
-  local t = id and load(id)
+  local id, i = of_member(m)
+  local t = i and load(id)
   if t and not t.sound then call('ZADD', P .. 'broken', int(NOW), id) end
   if t and t.sound and not FINAL[t.state] and step(t, i) then return t, i end
 end
 
 local function promote(stage)
-  local key = zset('delayed', stage)
-  not_beyond(key, tonumber(ARGV[12]))
-  local found = due(key, BATCH)
+  local delayed = Z.delayed[stage]
+  not_beyond(delayed, tonumber(ARGV[12]))
+  local found = due(delayed, BATCH)
   for n = 1, #found, 2 do
-    call('ZREM', key, found[n])
+    call('ZREM', delayed, found[n])
     local t, i = open(found[n])
     if t and t.ending == '' then
       make_ready(t, i, tonumber(found[n + 1]))
@@ -44,8 +43,8 @@ end
 local function crash(t, i, poison)
   expired = expired + 1
   count('lease_lost_total')
-  local crashes = (tonumber(t.live[field(i, 'crashes')]) or 0) + 1
-  set(t, field(i, 'crashes'), int(crashes))
+  local crashes = (tonumber(t.live[FIELDS[i].crashes]) or 0) + 1
+  set(t, FIELDS[i].crashes, int(crashes))
   if t.ending ~= '' then
     unlease(t, i, 'cancelled')
     conclude(t)
@@ -63,11 +62,11 @@ local function crash(t, i, poison)
 end
 
 local function expire(stage, poison)
-  local key = zset('leases', stage)
-  not_beyond(key, 2 * tonumber(ARGV[11]))
-  local found = due(key, BATCH)
+  local leases = Z.leases[stage]
+  not_beyond(leases, 2 * tonumber(ARGV[11]))
+  local found = due(leases, BATCH)
   for n = 1, #found, 2 do
-    call('ZREM', key, found[n])
+    call('ZREM', leases, found[n])
     local t, i = open(found[n])
     if t then crash(t, i, poison) end
   end
@@ -82,7 +81,7 @@ local function condemn()
     for s = STAGES, #ARGV, 2 do
       for i = 0, 31 do
         for _, name in ipairs({ 'ready', 'delayed', 'waiting', 'leases' }) do
-          call('ZREM', zset(name, ARGV[s]), id .. ':' .. int(i))
+          call('ZREM', Z[name][ARGV[s]], id .. ':' .. int(i))
         end
       end
     end
@@ -109,12 +108,12 @@ end
 -- Locks whose task is gone, and turns that nobody took: some sites at a time, all of them in turn.
 local function mend()
   local cursor = P .. 'sites_cursor'
-  local found = call('HSCAN', sites_key(), call('GET', cursor) or '0', 'COUNT', BATCH)
+  local found = call('HSCAN', K.sites, call('GET', cursor) or '0', 'COUNT', BATCH)
   if found[1] == '0' then call('DEL', cursor) else call('SET', cursor, found[1]) end
   for n = 1, #found[2], 2 do
     local h, id = found[2][n], found[2][n + 1]
     if id ~= '' and (call('EXISTS', task_key(id)) == 0 or FINAL[redis.pcall('HGET', live_key(id), 'state')]) then
-      call('HSET', sites_key(), h, '')
+      call('HSET', K.sites, h, '')
       id = ''
     end
     if id == '' then offer(h) end
@@ -125,7 +124,7 @@ local function forget(id)
   local t = load(id)
   if t then
     call('ZREM', index(t.state, t.owner), id)
-    call('DECRBY', P .. 'done_bytes', t.live.bytes or 0)
+    call('DECRBY', P .. 'done_bytes', int(weight(t)))
   end
   call('DEL', task_key(id), live_key(id), P .. 'out:' .. id, P .. 'events:' .. id, P .. 'secret:' .. id, P .. 'rsecret:' .. id)
   call('ZREM', P .. 'done', id)

@@ -5,42 +5,45 @@ local EVENTS = 500        -- of one task
 local FRONT = 1000000000000 -- ms that a step given back is put ahead: before all that was not
 
 local function siteq_key(h) return P .. 'siteq:' .. h end
-local function site_hash(site) return string.sub(redis.sha1hex(site), 1, 20) end
+-- A site is known by its name, or by a hash of a long one.
+local function site_hash(site) return #site <= 40 and site or redis.sha1hex(site) end
 
 -- The end of a task, to be told to its owner: it travels like a task, and nobody lists it.
 local function is_delivery(t) return t.kind == 'webhook' end
 
-local function count(what) call('HINCRBY', P .. 'counters', what, 1) end
+local function count(what) call('HINCRBY', K.counters, what, 1) end
 
 -- Changes are kept in the task until `flush`, which whoever loaded it calls at last. Nothing is ever taken out: ''
 -- stands for nothing.
 local function set(t, name, value)
   t.live[name] = value
-  t.dirty = t.dirty or {}
-  t.dirty[name] = value
+  local put = t.put
+  if not put then
+    put = {}
+    t.put = put
+  end
+  put[#put + 1] = name
+  put[#put + 1] = value
 end
 
 -- Writes what has changed and tells of it.
 local function flush(t)
-  if t.news and not is_delivery(t) then
-    set(t, 'version', int((tonumber(t.live.version) or 0) + 1))
-    call('PUBLISH', P .. 'changed', t.id .. ' ' .. t.owner)
-  end
-  t.news = false
-  if not t.dirty then return end
-  local put = {}
-  for name, value in pairs(t.dirty) do
-    put[#put + 1] = name
-    put[#put + 1] = value
-  end
-  call('HSET', live_key(t.id), unpack(put))
-  t.dirty = nil
+  if t.news and not is_delivery(t) then call('PUBLISH', K.changed, t.id .. ' ' .. t.owner) end
+  t.news = nil
+  if not t.put then return end
+  call('HSET', live_key(t.id), unpack(t.put))
+  t.put = false
 end
 
 -- What a person should read now.
-local function say(t, message, percent)
-  set(t, 'message', message)
-  if percent then set(t, 'percent', int(percent)) end
+local function say(t, what, done)
+  if what ~= message(t) then set(t, 'message', what == MESSAGES[t.state] and '' or what) end
+  if done then set(t, 'percent', done) end
+end
+
+-- A change that is no event; what is one counts as a change by itself.
+local function changed(t)
+  set(t, 'version', (tonumber(t.live.version) or 0) + 1)
   t.news = true
 end
 
@@ -49,39 +52,41 @@ local function event(t, i, code)
   t.news = true
   if is_delivery(t) then return end
   local n = (tonumber(t.live.events) or 0) + 1
-  set(t, 'events', int(n))
-  local key = P .. 'events:' .. t.id
-  call('RPUSH', key, table.concat({ int(NOW) .. '-' .. int(n), t.state, t.live.percent or '0', i and step(t, i)[3] or '',
-    i and step(t, i)[2] or '', code or '', t.live.message or '' }, '\t'))
-  if n > EVENTS then call('LTRIM', key, -EVENTS, -1) end
+  set(t, 'events', n)
+  local events, of = P .. 'events:' .. t.id, i and step(t, i)
+  call('RPUSH', events, NOW_TEXT .. '-' .. n .. '\t' .. t.state .. '\t' .. percent(t) .. '\t' .. (of and of[3] or '')
+    .. '\t' .. (of and of[2] or '') .. '\t' .. (code or '') .. '\t' .. message(t))
+  if n > EVENTS then call('LTRIM', events, -EVENTS, -1) end
 end
 
 local function index_queued(t)
-  local key = index('queued', t.owner)
-  local leaf = leaf_of(key, t.id)
-  if leaf and call('ZCARD', key .. ':' .. leaf) < LEAF then
-    call('ZADD', key .. ':' .. leaf, 0, t.id)
+  local leaves = index('queued', t.owner)
+  local leaf = leaf_of(leaves, t.id)
+  local old = leaf and leaves .. ':' .. leaf
+  if leaf and call('ZCARD', old) < LEAF then
+    call('ZADD', old, '0', t.id)
     return
   end
-  if not leaf then call('SADD', P .. 'owners', t.owner) end
-  call('ZADD', key, 0, t.id)
-  call('ZADD', key .. ':' .. t.id, 0, t.id)
+  if not leaf then call('SADD', K.owners, t.owner) end
+  local new = leaves .. ':' .. t.id
+  call('ZADD', leaves, '0', t.id)
+  call('ZADD', new, '0', t.id)
   if not leaf then return end
   -- What comes after the new leaf's first is looked for in it.
-  local after = call('ZRANGE', key .. ':' .. leaf, '(' .. t.id, '+', 'BYLEX')
-  for _, id in ipairs(after) do
-    call('ZREM', key .. ':' .. leaf, id)
-    call('ZADD', key .. ':' .. t.id, 0, id)
+  for _, id in ipairs(call('ZRANGE', old, '(' .. t.id, '+', 'BYLEX')) do
+    call('ZREM', old, id)
+    call('ZADD', new, '0', id)
   end
 end
 
 local function unindex_queued(id, owner)
-  local key = index('queued', owner)
-  local leaf = leaf_of(key, id)
-  if leaf and call('ZREM', key .. ':' .. leaf, id) == 1 then
-    if call('EXISTS', key .. ':' .. leaf) == 0 then call('ZREM', key, leaf) end
-    return true
-  end
+  local leaves = index('queued', owner)
+  local name = leaf_of(leaves, id)
+  if not name then return false end
+  local leaf = leaves .. ':' .. name
+  if call('ZREM', leaf, id) == 0 then return false end
+  if call('EXISTS', leaf) == 0 then call('ZREM', leaves, name) end
+  return true
 end
 
 local function set_state(t, state)
@@ -94,7 +99,7 @@ local function set_state(t, state)
     if state == 'queued' then
       index_queued(t)
     else
-      call('ZADD', index(state, t.owner), 0, t.id)
+      call('ZADD', index(state, t.owner), '0', t.id)
     end
   end
   set(t, 'state', state)
@@ -102,8 +107,8 @@ local function set_state(t, state)
 end
 
 local function write_secrets(t, secrets)
-  t.body = string.sub(t.body, 1, #t.body - #t.secrets) .. secrets
-  t.secrets = secrets
+  t.body = string.sub(t.body, 1, t.ends[8]) .. secrets
+  t.ends[SECRETS] = #t.body + 1
   call('SET', task_key(t.id), t.body)
 end
 
@@ -111,35 +116,33 @@ end
 -- idle has found nothing ready, so only the first needs to be told of.
 local function make_ready(t, i, since, score)
   local stage = step(t, i)[2]
-  local key = zset('ready', stage)
-  call('ZADD', key, int(score or t.score), member(t, i))
-  if call('ZCARD', key) == 1 then call('PUBLISH', P .. 'work', stage) end
-  if since then set(t, field(i, 'ready'), int(since)) end
+  local ready = Z.ready[stage]
+  call('ZADD', ready, int(score or t.score), member(t, i))
+  if call('ZCARD', ready) == 1 then call('PUBLISH', K.work, stage) end
+  if since then set(t, FIELDS[i].ready, int(since)) end
 end
 
 -- Readies every step of the phase that is not done.
 local function start_phase(t, since)
   for i = 0, #t.plan - 1 do
-    if step(t, i)[1] == t.phase and t.live[field(i, 'state')] ~= 'succeeded' then make_ready(t, i, since) end
+    if step(t, i)[1] == t.phase and t.live[FIELDS[i].state] ~= 'succeeded' then make_ready(t, i, since) end
   end
 end
 
 -- Takes a step that has no worker out of every queue.
 local function withdraw(t, i)
   local stage, m = step(t, i)[2], member(t, i)
-  call('ZREM', zset('ready', stage), m)
-  call('ZREM', zset('delayed', stage), m)
-  call('ZREM', zset('waiting', stage), m)
+  call('ZREM', Z.ready[stage], m)
+  call('ZREM', Z.delayed[stage], m)
+  call('ZREM', Z.waiting[stage], m)
 end
 
 -- The sites' locks, all of them or none. The hash `sites` tells who holds each; '' stands for nobody while others wait
 -- for it.
-local function sites_key() return P .. 'sites' end
-
 local function startable(t)
   for _, site in ipairs(t.sites) do
     local h = site_hash(site)
-    local holder = call('HGET', sites_key(), h)
+    local holder = call('HGET', K.sites, h)
     if (holder and holder ~= '') or call('ZRANGE', siteq_key(h), 0, 0)[1] ~= t.id then return false end
   end
   return true
@@ -149,19 +152,20 @@ end
 local function start(t)
   for _, site in ipairs(t.sites) do
     local h = site_hash(site)
-    call('HSET', sites_key(), h, t.id)
+    call('HSET', K.sites, h, t.id)
     call('ZREM', siteq_key(h), t.id)
   end
-  for i = 0, #t.plan - 1 do call('ZREM', zset('waiting', step(t, i)[2]), member(t, i)) end
-  say(t, 'Waiting for a worker.')
+  for i = 0, #t.plan - 1 do call('ZREM', Z.waiting[step(t, i)[2]], member(t, i)) end
+  say(t, MESSAGES.queued)
   start_phase(t, NOW)
+  changed(t)
 end
 
 -- Takes the locks that nobody holds or waits for; when it cannot have them all, none.
 local function lock_at_once(t)
   for n, site in ipairs(t.sites) do
-    if call('HSETNX', sites_key(), site_hash(site), t.id) == 0 then
-      for before = 1, n - 1 do call('HDEL', sites_key(), site_hash(t.sites[before])) end
+    if call('HSETNX', K.sites, site_hash(site), t.id) == 0 then
+      for before = 1, n - 1 do call('HDEL', K.sites, site_hash(t.sites[before])) end
       return false
     end
   end
@@ -177,14 +181,14 @@ local function enter(t, since)
   for _, site in ipairs(t.sites) do
     local h = site_hash(site)
     call('ZADD', siteq_key(h), int(t.score), t.id)
-    call('HSETNX', sites_key(), h, '')
+    call('HSETNX', K.sites, h, '')
   end
   if startable(t) then
     start(t)
     return true
   end
   for i = 0, #t.plan - 1 do
-    if step(t, i)[1] == t.phase then call('ZADD', zset('waiting', step(t, i)[2]), int(t.score), member(t, i)) end
+    if step(t, i)[1] == t.phase then call('ZADD', Z.waiting[step(t, i)[2]], int(t.score), member(t, i)) end
   end
   return false
 end
@@ -194,7 +198,7 @@ local function offer(h)
   for _ = 1, BATCH do
     local id = call('ZRANGE', siteq_key(h), 0, 0)[1]
     if not id then
-      if call('HGET', sites_key(), h) == '' then call('HDEL', sites_key(), h) end
+      if call('HGET', K.sites, h) == '' then call('HDEL', K.sites, h) end
       return
     end
     local t = load(id)
@@ -206,36 +210,37 @@ local function offer(h)
       return
     end
     call('ZREM', siteq_key(h), id)
-    if t and not t.sound then call('ZADD', P .. 'broken', int(NOW), id) end
+    if t and not t.sound then call('ZADD', K.broken, NOW_TEXT, id) end
   end
 end
 
 local function unlock(t)
-  local free = {}
+  local free
   for _, site in ipairs(t.sites) do
     local h = site_hash(site)
-    if call('HGET', sites_key(), h) == t.id then
-      if call('EXISTS', siteq_key(h)) == 1 then
-        call('HSET', sites_key(), h, '')
-      else
-        call('HDEL', sites_key(), h)
-      end
-    else
-      call('ZREM', siteq_key(h), t.id) -- it waited
+    local waiters = siteq_key(h)
+    local held = call('HGET', K.sites, h) == t.id
+    if not held then call('ZREM', waiters, t.id) end -- it waited
+    if call('EXISTS', waiters) == 1 then
+      if held then call('HSET', K.sites, h, '') end
+      free = free or {}
+      free[#free + 1] = h
+    elseif held then
+      call('HDEL', K.sites, h)
     end
-    if call('EXISTS', siteq_key(h)) == 1 then free[#free + 1] = h end
   end
+  if not free then return end
   for _, h in ipairs(free) do offer(h) end
 end
 
 -- Queues the news of a task's end for its owner's address. The id is the same however often this runs.
 local function queue_delivery(t, code)
-  if t.callback == '' then return end
+  if not has_line(t, CALLBACK) then return end
   local hex = redis.sha1hex(t.id .. ' ' .. (t.live.replays or '0'))
   local id = string.gsub(hex, '^(%x%x%x%x%x%x%x%x)(%x%x%x%x)%x(%x%x%x)%x(%x%x%x)(%x%x%x%x%x%x%x%x%x%x%x%x).*', '%1-%2-8%3-8%4-%5')
   local news = table.concat({ t.id, t.kind, t.state, code or '-', int(t.created), int(NOW) }, ' ')
-  call('SET', task_key(id), table.concat({ '1 ' .. int(NOW) .. ' 0', 'webhook', t.owner, '0 webhook deliver', '', t.trace, '',
-    news, t.callback }, '\n'))
+  call('SET', task_key(id), table.concat({ '1 ' .. int(NOW) .. ' 0', 'webhook', t.owner, '0 webhook deliver', '', line(t, TRACE), '',
+    news, line(t, CALLBACK) }, '\n'))
   local d = load(id)
   make_ready(d, 0)
   set(t, 'callback', 'queued')
@@ -244,64 +249,64 @@ end
 -- A delivery ends: nothing of it is kept but how it went, with its task.
 local function finish_delivery(d, state, code)
   call('DEL', task_key(d.id), live_key(d.id))
-  d.dirty = nil
+  d.put = false
   if code then count('dead_total:' .. code) end
-  local t = load(string.match(d.request, '^%S+'))
+  local t = load(string.match(line(d, REQUEST), '^%S+'))
   if t and t.sound and FINAL[t.state] then
     set(t, 'callback', state)
-    t.news = true
+    changed(t)
     flush(t)
   end
 end
 
--- What a finished task weighs, about, in bytes of Redis' memory.
+-- What a finished task weighs, about, in bytes of Redis' memory. The same as long as it is finished.
 local function weight(t)
-  local bytes = 1024 + #t.body + (tonumber(t.live.out) or 0) + 160 * math.min(tonumber(t.live.events) or 0, EVENTS)
-  for _, value in pairs(t.live) do bytes = bytes + 16 + #value end
-  return bytes
+  return 1300 + #t.body + (tonumber(t.live.out) or 0) + 160 * math.min(tonumber(t.live.events) or 0, EVENTS)
 end
 
 -- Keeps what a task leaves behind: results of its steps, and its problem.
 local function put_out(t, name, value)
   call('HSET', P .. 'out:' .. t.id, name, value)
-  set(t, 'out', int((tonumber(t.live.out) or 0) + #value + 64))
+  set(t, 'out', (tonumber(t.live.out) or 0) + #value + 64)
 end
 
 -- Ends a task none of whose leases lives. `problem` and `code` only when it failed.
-local function finish(t, state, message, problem, code)
+local function finish(t, state, what, problem, code)
   for i = 0, #t.plan - 1 do
-    if not FINAL[t.live[field(i, 'state')]] then
+    if not FINAL[t.live[FIELDS[i].state]] then
       withdraw(t, i)
-      set(t, field(i, 'state'), 'cancelled')
-      if t.live[field(i, 'started')] then set(t, field(i, 'finished'), int(NOW)) end
+      set(t, FIELDS[i].state, 'cancelled')
+      if t.live[FIELDS[i].started] then set(t, FIELDS[i].finished, NOW_TEXT) end
     end
   end
   set_state(t, state)
+  if state ~= 'succeeded' then set(t, 'finished', NOW_TEXT) end -- else its last step says when
   if is_delivery(t) then return finish_delivery(t, state, code) end
-  say(t, message, state == 'succeeded' and 100 or nil)
-  set(t, 'finished', int(NOW))
+  say(t, what)
   if problem then
     put_out(t, 'problem', problem)
     count('dead_total:' .. code)
   end
   if t.sound then
-    if t.secrets ~= '' then
-      if state == 'failed' and ARGV[1] ~= '0' then call('SET', P .. 'secret:' .. t.id, t.secrets, 'PX', ARGV[1]) end
-      set(t, 'secrets', '1') -- it had some
+    if has_line(t, SECRETS) then
+      if state == 'failed' and ARGV[1] ~= '0' then
+        call('SET', P .. 'secret:' .. t.id, line(t, SECRETS), 'PX', ARGV[1])
+      end
+      if state == 'failed' then set(t, 'secrets', '1') end -- it had some
       write_secrets(t, '')
     end
     queue_delivery(t, code)
   end
   if t.live.sealed == '1' then call('PEXPIRE', P .. 'rsecret:' .. t.id, ARGV[1]) end
   event(t, nil, code)
-  local bytes = int(weight(t))
-  set(t, 'bytes', bytes)
-  call('INCRBY', P .. 'done_bytes', bytes)
-  call('ZADD', P .. 'done', int(NOW), t.id)
+  call('INCRBY', K.done_bytes, int(weight(t)))
+  call('ZADD', K.done, NOW_TEXT, t.id)
   unlock(t)
 end
 
-local function has_lease(t, i) return (t.live[field(i, 'token')] or '') ~= '' end
+local function has_lease(t, i)
+  return (t.live[FIELDS[i].token] or '') ~= '' and not FINAL[t.live[FIELDS[i].state]]
+end
 
 local function any_lease(t)
   for i = 0, #t.plan - 1 do
@@ -313,8 +318,8 @@ end
 -- The task, when this lease on step `i` lives; else nil, which is counted: somebody wrote too late.
 local function leased(id, i, token)
   local t = load(id)
-  if t and t.sound and not FINAL[t.state] and step(t, i) and t.live[field(i, 'token')] == token then
-    local till = call('ZSCORE', zset('leases', step(t, i)[2]), member(t, i))
+  if t and t.sound and not FINAL[t.state] and step(t, i) and t.live[FIELDS[i].token] == token then
+    local till = call('ZSCORE', Z.leases[step(t, i)[2]], member(t, i))
     if till and tonumber(till) > NOW then return t end
   end
   count('late_writes_total')
@@ -323,12 +328,12 @@ end
 
 -- Ends the lease on a step; `state` is what the step has ended with, nil when it has not.
 local function unlease(t, i, state)
-  call('ZREM', zset('leases', step(t, i)[2]), member(t, i))
-  set(t, field(i, 'token'), '')
-  set(t, field(i, 'worker'), '')
+  call('ZREM', Z.leases[step(t, i)[2]], member(t, i))
   if state then
-    set(t, field(i, 'state'), state)
-    set(t, field(i, 'finished'), int(NOW))
+    set(t, FIELDS[i].state, state)
+    set(t, FIELDS[i].finished, NOW_TEXT)
+  else
+    set(t, FIELDS[i].token, '')
   end
 end
 
@@ -336,7 +341,7 @@ end
 local function conclude(t)
   if any_lease(t) then return false end
   if t.ending == 'cancelled' then
-    finish(t, 'cancelled', 'Cancelled.')
+    finish(t, 'cancelled', MESSAGES.cancelled)
   else
     local out = P .. 'out:' .. t.id
     local problem = call('HGET', out, 'ending')
@@ -347,13 +352,13 @@ local function conclude(t)
 end
 
 -- Stops a task: what waits is withdrawn, what runs hears of it with its next heartbeat. True when it has ended.
-local function stop(t, ending, message, problem, code)
+local function stop(t, ending, what, problem, code)
   if t.ending == '' then
     t.ending = ending
     set(t, 'ending', ending)
     if problem then
       call('HSET', P .. 'out:' .. t.id, 'ending', problem)
-      set(t, 'ending_message', message)
+      set(t, 'ending_message', what)
       set(t, 'ending_code', code)
     end
   end
@@ -369,18 +374,18 @@ end
 local function refused(owner, first)
   local a_minute, at_once = tonumber(ARGV[first]), tonumber(ARGV[first + 1])
   if at_once then
-    local has, key = call('ZCARD', index('running', owner)), index('queued', owner)
-    for _, leaf in ipairs(call('ZRANGE', key, 0, at_once - 1)) do
+    local has, leaves = call('ZCARD', index('running', owner)), index('queued', owner)
+    for _, leaf in ipairs(call('ZRANGE', leaves, 0, at_once - 1)) do
       if has >= at_once then break end
-      has = has + call('ZCARD', key .. ':' .. leaf)
+      has = has + call('ZCARD', leaves .. ':' .. leaf)
     end
     if has >= at_once then return { 'limited', 'concurrent', '0' } end
   end
   if a_minute then
-    local key, each = P .. 'rate:' .. owner, 60000 / a_minute
+    local rate, each = P .. 'rate:' .. owner, 60000 / a_minute
     -- A time far ahead was written before the clock was set back.
-    local due = math.min(math.max(tonumber(call('GET', key)) or 0, NOW), NOW + 60000) + each
+    local due = math.min(math.max(tonumber(call('GET', rate)) or 0, NOW), NOW + 60000) + each
     if due > NOW + 60000 then return { 'limited', 'rate', int(math.ceil(due - NOW - 60000)) } end
-    call('SET', key, int(math.ceil(due)), 'PX', 120000)
+    call('SET', rate, int(math.ceil(due)), 'PX', 120000)
   end
 end
