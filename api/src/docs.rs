@@ -26,7 +26,7 @@ pub async fn docs() -> Result<Response, ApiError> {
 /// A page that says what happened and what to do. `type` in a problem leads here.
 #[utoipa::path(
     get, path = "/problems/{code}", tag = "operations", security(()),
-    params(("code" = String, Path, description = "A problem code, such as AUTH_BAD_CREDENTIALS")),
+    params(("code" = Code, Path, description = "A problem code, such as AUTH_BAD_CREDENTIALS")),
     responses(
         (status = 200, description = "A page", body = String, content_type = "text/html"),
         (status = 404, description = "No such code", body = Problem, content_type = "application/problem+json"),

@@ -27,6 +27,7 @@ use wpclone_service::settings::Common;
 use wpclone_task::{Code, ExposeSecret as _};
 
 use crate::http::error::ApiError;
+use crate::http::held::Holds;
 use crate::http::{gate, observe};
 use crate::session::Sessions;
 use crate::settings::PublicUrl;
@@ -50,9 +51,12 @@ pub fn app(
         sessions: Sessions::new(redis, &queue.options().name)?,
         queue,
         sealer: common.sealer.clone(),
+        callbacks: !common.webhook_secrets.is_empty(),
         tokens,
         public_url,
         limits,
+        streams: Holds::default(),
+        waits: Holds::default(),
         metrics: metrics::Metrics::default(),
         history: history::History::default(),
         ending: tokio_util::sync::CancellationToken::new(),

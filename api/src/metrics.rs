@@ -1,5 +1,6 @@
 //! Numbers for Prometheus: what this process counts, and what Redis says at the moment of asking.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -46,6 +47,11 @@ struct StageOnly {
     stage: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: String,
+}
+
 type Durations = Family<Route, Histogram, fn() -> Histogram>;
 
 /// What this process counts.
@@ -77,14 +83,43 @@ impl Metrics {
     }
 }
 
+/// What the queue has counted, by its names of it.
+type Counted = BTreeMap<String, u64>;
+
 /// What the queue is like now; nothing of it but `up` while Redis does not answer.
-fn of_queue(queue: Option<&QueueView>) -> Registry {
+fn of_queue(queue: Option<&(QueueView, Counted)>) -> Registry {
     let mut registry = Registry::with_prefix("wpclone");
     let up: Gauge = Gauge::default();
     up.set(i64::from(queue.is_some()));
     registry.register("queue_up", "Whether Redis answers", up);
-    let Some(queue) = queue else { return registry };
+    if let Some((queue, counted)) = queue {
+        counters(&mut registry, counted);
+        gauges(&mut registry, queue);
+    }
+    registry
+}
 
+/// What the queue counts, over all processes and since Redis was empty. Names that are not known here are left out.
+fn counters(registry: &mut Registry, counted: &Counted) {
+    let dead: Family<Reason, Counter> = Family::default();
+    for (name, count) in counted {
+        if let Some(reason) = name.strip_prefix("dead_total:") {
+            dead.get_or_create(&Reason { reason: reason.to_owned() }).inc_by(*count);
+        }
+    }
+    registry.register("dead", "Tasks and callbacks that failed, by their code", dead);
+    for (name, about) in [
+        ("lease_lost", "Leases that ran out: a worker died or was cut off"),
+        ("late_writes", "Writes of workers that had lost their lease, which were refused"),
+        ("replayed", "Failed tasks that were queued again"),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(counted.get(&format!("{name}_total")).copied().unwrap_or(0));
+        registry.register(name, about, counter);
+    }
+}
+
+fn gauges(registry: &mut Registry, queue: &QueueView) {
     let depth: Family<StageState, Gauge<u64, AtomicU64>> = Family::default();
     let oldest: Family<StageOnly, Gauge<u64, AtomicU64>> = Family::default();
     let slots: Family<StageState, Gauge<u64, AtomicU64>> = Family::default();
@@ -120,7 +155,6 @@ fn of_queue(queue: Option<&QueueView>) -> Registry {
     registry.register("worker_slots", "Slots of the workers that serve a stage", slots);
     registry.register("workers", "Workers that were seen lately", workers);
     registry.register("browser_memory_bytes", "Memory of all workers' browsers", memory);
-    registry
 }
 
 /// Numbers for Prometheus
@@ -134,7 +168,8 @@ fn of_queue(queue: Option<&QueueView>) -> Registry {
     )
 )]
 pub async fn metrics(State(app): State<Shared>, _: Watcher) -> Result<Response, ApiError> {
-    let queue = timeout(PROBE, app.queue.stats()).await.ok().and_then(Result::ok);
+    let asked = async { tokio::try_join!(app.queue.stats(), app.queue.counters()) };
+    let queue = timeout(PROBE, asked).await.ok().and_then(Result::ok);
     let now = of_queue(queue.as_ref());
     let mut body = String::new();
     encode_registry(&mut body, &now)

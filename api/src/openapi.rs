@@ -4,8 +4,11 @@ use std::sync::LazyLock;
 
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
-use utoipa::openapi::OpenApi as Document;
+use serde::Deserialize;
+use utoipa::openapi::path::Parameter;
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi as Document, RefOr};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,7 +18,8 @@ use crate::state::Shared;
 use crate::{docs, metrics, operations, session, tasks};
 
 /// The body of `POST /setup`. Documentation only: `wpclone_task::Request` reads it.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
 pub struct SetupBody {
     /// The site's address, http or https. Pages of wp-admin are understood too.
@@ -25,15 +29,21 @@ pub struct SetupBody {
     #[schema(example = "admin", min_length = 1, max_length = 100)]
     username: String,
     /// The administrator's password; kept sealed until the task ends.
-    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password)]
+    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
     password: String,
     /// `source`: content comes from the site. `target`: content goes to it, so that the migrator's import is on.
     #[schema(default = "source", pattern = "^(source|target)$")]
     role: Option<String>,
+    /// Where the task's end is told: http or https, a host, no login. The message is small and signed (Standard
+    /// Webhooks); it leads to the task. Kept sealed, for it may hold a secret, and never shown again. 422 where the
+    /// operator has set no secrets to sign with.
+    #[schema(example = "https://example.com/hooks/wpclone", max_length = 2048, format = "uri")]
+    callback_url: Option<String>,
 }
 
 /// The body of `POST /create-app-password`. Documentation only: `wpclone_task::Request` reads it.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
 pub struct CreateAppPasswordBody {
     /// The site's address, http or https. Pages of wp-admin are understood too.
@@ -43,11 +53,26 @@ pub struct CreateAppPasswordBody {
     #[schema(example = "admin", min_length = 1, max_length = 100)]
     username: String,
     /// That user's password; kept sealed until the task ends.
-    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password)]
+    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
     password: String,
     /// The name to list it under; when it is taken, six characters are added.
     #[schema(default = "wpclone", min_length = 1, max_length = 100)]
     app_name: Option<String>,
+    /// Where the task's end is told: http or https, a host, no login. The message is small and signed (Standard
+    /// Webhooks); it leads to the task. Kept sealed, for it may hold a secret, and never shown again. 422 where the
+    /// operator has set no secrets to sign with.
+    #[schema(example = "https://example.com/hooks/wpclone", max_length = 2048, format = "uri")]
+    callback_url: Option<String>,
+}
+
+/// The body of `POST /tasks/{id}/replay`. Documentation only: `wpclone_task::Request` reads it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
+pub struct ReplayBody {
+    /// The password of the site's user, when that of the request is no longer kept, or was wrong.
+    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
+    password: Option<String>,
 }
 
 /// The headers that every POST that starts work takes.
@@ -59,7 +84,7 @@ pub struct WorkHeaders {
     #[param(rename = "Prefer", example = "wait=30")]
     prefer: Option<String>,
     /// 1 to 255 visible ASCII characters: a repeat within a day returns the same task.
-    #[param(rename = "Idempotency-Key", max_length = 255)]
+    #[param(rename = "Idempotency-Key", pattern = "^[!-~]{1,255}$")]
     idempotency_key: Option<String>,
 }
 
@@ -85,6 +110,16 @@ pub enum NoTask {
     Gone(Problem),
 }
 
+/// What a caller is told who asks for too much at once. Documentation only.
+#[derive(IntoResponses)]
+pub enum TooMany {
+    /// The token has as much as it may have
+    #[response(status = 429, content_type = "application/problem+json", headers(
+        ("Retry-After" = u32, description = "When to come back, in seconds"),
+    ))]
+    TooMany(Problem),
+}
+
 /// How a request that is well formed may still fail. Documentation only.
 #[derive(IntoResponses)]
 pub enum Failed {
@@ -92,7 +127,9 @@ pub enum Failed {
     #[response(status = 400, content_type = "application/problem+json")]
     BadParameter(Problem),
     /// Redis does not answer
-    #[response(status = 503, content_type = "application/problem+json")]
+    #[response(status = 503, content_type = "application/problem+json", headers(
+        ("Retry-After" = u32, description = "When to come back, in seconds"),
+    ))]
     Unavailable(Problem),
 }
 
@@ -139,6 +176,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(tasks::events::of_task))
         .routes(routes!(tasks::events::of_all))
         .routes(routes!(tasks::read::cancel))
+        .routes(routes!(tasks::replay::replay))
         .routes(routes!(tasks::artifacts::read))
         .routes(routes!(operations::queue))
         .routes(routes!(metrics::metrics))
@@ -150,7 +188,34 @@ pub fn routes() -> OpenApiRouter<Shared> {
 }
 
 /// The document.
-pub static DOCUMENT: LazyLock<Document> = LazyLock::new(|| routes().into_openapi());
+pub static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
+    let mut document = routes().into_openapi();
+    for path in document.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.post].into_iter().flatten();
+        operations.flat_map(|operation| operation.parameters.iter_mut().flatten()).for_each(without_null);
+    }
+    document
+});
+
+/// A parameter that may be left out is none that may be null: addresses and headers know no null.
+fn without_null(parameter: &mut RefOr<Parameter>) {
+    let RefOr::T(Parameter { schema: Some(RefOr::T(schema)), .. }) = parameter else { return };
+    let found = match schema {
+        Schema::Object(object) => {
+            if let SchemaType::Array(types) = &object.schema_type
+                && let Some(only) = types.iter().find(|t| **t != Type::Null)
+            {
+                object.schema_type = SchemaType::Type(only.clone());
+            }
+            return;
+        }
+        Schema::OneOf(one_of) => one_of.items.iter().find(|item| matches!(item, RefOr::Ref(_))).cloned(),
+        _ => None,
+    };
+    if let (Some(found), RefOr::T(parameter)) = (found, parameter) {
+        parameter.schema = Some(found);
+    }
+}
 
 static JSON: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_json().unwrap_or_default());
 

@@ -21,7 +21,8 @@ pub struct Args {
     /// The api's own address as its callers see it, such as https://wpclone.example [default: from the listener]
     #[arg(long, env = "WPCLONE_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
-    /// Who may call: lines name:sha256:scope (user, operator, metrics); without it everybody on this machine
+    /// Who may call: lines name:sha256:scope[:per_minute[:concurrent]] (scopes: user, operator, metrics; limits: tasks
+    /// a minute, unfinished tasks at once); without it everybody on this machine
     #[arg(long, env = "WPCLONE_TOKENS_FILE", value_name = "FILE")]
     pub tokens_file: Option<PathBuf>,
 }
@@ -125,6 +126,7 @@ mod tests {
             common: CommonArgs {
                 redis_url: Some("redis://127.0.0.1".into()),
                 seal_keys: wpclone_service::seal::Sealer::new_key("a").ok(),
+                webhook_secrets: None,
                 artifacts_mib: "1".into(),
                 log_format: "json".into(),
                 otlp_endpoint: None,

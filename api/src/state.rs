@@ -9,6 +9,7 @@ use wpclone_queue::Queue;
 use wpclone_service::seal::Sealer;
 
 use crate::history::History;
+use crate::http::held::Holds;
 use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::settings::PublicUrl;
@@ -27,12 +28,18 @@ pub struct App {
     pub sessions: Sessions,
     /// Seals what requests bring, opens what results hold.
     pub sealer: Sealer,
+    /// Whether callbacks are possible: there are secrets to sign them with.
+    pub callbacks: bool,
     /// Who may call; `None`: everybody on this machine.
     pub tokens: Option<Tokens>,
     /// Our own address.
     pub public_url: PublicUrl,
     /// How much, and how long.
     pub limits: Limits,
+    /// Event streams that callers hold open.
+    pub streams: Holds,
+    /// Answers that are held for `Prefer: wait`.
+    pub waits: Holds,
     /// Counters of this process.
     pub metrics: Metrics,
     /// The queue's depth over the last hour.
@@ -52,6 +59,10 @@ pub struct Limits {
     pub stalled: Duration,
     /// The longest `Prefer: wait`.
     pub wait: Duration,
+    /// How many answers of one token are held for `Prefer: wait` at once; a further one is not held.
+    pub waits: usize,
+    /// How many event streams one token has at once.
+    pub streams: usize,
     /// After so much silence an event stream says that it lives.
     pub keep_alive: Duration,
     /// How long an event stream lasts. Clients resume it, and are then looked up in the tokens file again.
@@ -67,6 +78,8 @@ impl Default for Limits {
             body_time: Duration::from_secs(10),
             stalled: Duration::from_secs(30),
             wait: Duration::from_secs(60),
+            waits: 100,
+            streams: 50,
             keep_alive: Duration::from_secs(15),
             stream: Duration::from_secs(30 * 60),
             look_again: Duration::from_secs(2),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use wpclone_queue::Limits;
 
 /// How often the file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +49,8 @@ pub struct Entry {
     pub name: String,
     /// What it may do.
     pub scope: Scope,
+    /// How much it may ask for.
+    pub limits: Limits,
     hash: [u8; 32],
 }
 
@@ -169,15 +172,11 @@ fn parse(text: &str) -> Result<Arc<[Entry]>, String> {
     if faults.is_empty() { Ok(entries.into()) } else { Err(format!("has faults: {}", faults.join("; "))) }
 }
 
-/// Never quotes the line: somebody may have put the token itself there.
+/// `name:sha256:scope[:per_minute[:concurrent]]`. Never quotes the line: somebody may have put the token itself there.
 fn entry(line: &str) -> Result<Entry, &'static str> {
     let parts: Vec<&str> = line.split(':').collect();
-    let [name, hash, scope] = parts[..] else {
-        return Err(if parts.len() > 3 {
-            "limits after the scope are not understood yet; write name:sha256:scope"
-        } else {
-            "must read name:sha256:scope"
-        });
+    let [name, hash, scope, ref limits @ ..] = parts[..] else {
+        return Err("must read name:sha256:scope, perhaps with limits behind it");
     };
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
@@ -189,7 +188,25 @@ fn entry(line: &str) -> Result<Entry, &'static str> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(hash, &mut bytes).map_err(|_| "the hash is 64 hex digits (SHA-256 of the token)")?;
     let scope = Scope::parse(scope).ok_or("the scope is user, operator or metrics")?;
-    Ok(Entry { name: name.to_owned(), scope, hash: bytes })
+    Ok(Entry { name: name.to_owned(), scope, limits: self::limits(limits)?, hash: bytes })
+}
+
+/// `per_minute`, `per_minute:concurrent` or `:concurrent`.
+fn limits(parts: &[&str]) -> Result<Limits, &'static str> {
+    let number = |text: &str| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.parse().ok().filter(|n| digits && *n > 0);
+        number.map(Some).ok_or("a limit is a whole number from 1")
+    };
+    match *parts {
+        [] => Ok(Limits::default()),
+        [per_minute] => Ok(Limits { per_minute: number(per_minute)?, concurrent: None }),
+        ["", concurrent] => Ok(Limits { per_minute: None, concurrent: number(concurrent)? }),
+        [per_minute, concurrent] => {
+            Ok(Limits { per_minute: number(per_minute)?, concurrent: number(concurrent)? })
+        }
+        _ => Err("has more parts than name:sha256:scope:per_minute:concurrent"),
+    }
 }
 
 #[cfg(test)]
@@ -204,7 +221,8 @@ mod tests {
     fn every_fault_of_the_file_is_named_without_quoting_it() {
         let good = hash("t");
         let text = format!(
-            "# people\n\na:{good}:user\nb:canary:user\nc:{good}:boss\na:{good}:user\nd d:{good}:user\ne:{good}:user:60:2\nf\n"
+            "# people\n\na:{good}:user\nb:canary:user\nc:{good}:boss\na:{good}:user\nd d:{good}:user\ne:{good}:user:\nf\n\
+             g:{good}:user:0\nh:{good}:user::\ni:{good}:user:1:+2\nj:{good}:user:1:2:3\n"
         );
         let faults = parse(&text).unwrap_err();
         for part in [
@@ -212,12 +230,26 @@ mod tests {
             "line 5: the scope",
             "line 6: the name stands twice",
             "line 7: a name",
-            "line 8: limits",
+            "line 8: a limit",
             "line 9: must read",
+            "line 10: a limit",
+            "line 11: a limit",
+            "line 12: a limit",
+            "line 13: has more parts",
         ] {
             assert!(faults.contains(part), "{part}: {faults}");
         }
         assert!(!faults.contains("canary") && !faults.contains(&good));
+    }
+
+    #[test]
+    fn limits_stand_behind_the_scope() {
+        for (behind, per_minute, concurrent) in
+            [("", None, None), (":60", Some(60), None), (":60:2", Some(60), Some(2)), ("::5", None, Some(5))]
+        {
+            let entries = parse(&format!("a:{}:user{behind}", hash("t"))).unwrap();
+            assert_eq!(entries[0].limits, Limits { per_minute, concurrent }, "{behind}");
+        }
     }
 
     #[test]

@@ -46,12 +46,21 @@ Examples:
   wpclone tasks 019ac0de-0000-7000-8000-000000000001
   wpclone tasks 019ac0de-0000-7000-8000-000000000001 --events";
 
+const REPLAY_HELP: &str = "\
+The task goes on from where it failed. For a day after that the password of its request is kept, and
+none is needed. Then WPCLONE_SITE_PASSWORD is used, or a prompt; --password-file is used at once.
+
+Examples:
+  wpclone replay 019ac0de-0000-7000-8000-000000000001
+  pass show example | wpclone replay 019ac0de-0000-7000-8000-000000000001 --password-file -";
+
 const TOKEN_HELP: &str = "\
 The first line printed is the token, the second belongs into the API's tokens file. That holds only
 a hash: the token cannot be shown again.
 
-Example:
-  wpclone token new ci --scope user";
+Examples:
+  wpclone token new ci --scope user
+  wpclone token new ci --per-minute 60 --concurrent 5";
 
 const SEAL_KEY_HELP: &str = "\
 To rotate: put it BEHIND the others in WPCLONE_SEAL_KEYS of the API and of every worker and restart
@@ -60,6 +69,14 @@ others until nothing is left that they sealed: unfinished tasks, and results of 
 
 Example:
   wpclone seal-key new 2026-11";
+
+const WEBHOOK_SECRET_HELP: &str = "\
+Put it into WPCLONE_WEBHOOK_SECRETS of the API and of every worker, and give it to the receivers. To
+rotate, put it in front of the old one: messages are signed with each, so that receivers can change
+when it suits them. Then take the old one out.
+
+Example:
+  wpclone webhook-secret new";
 
 /// Drives wpclone: prepares WordPress sites through its API.
 #[derive(Debug, Parser)]
@@ -132,6 +149,9 @@ pub(crate) enum Command {
         /// The task's id
         id: TaskId,
     },
+    /// Do a failed task again
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
     /// Show how much work waits, and who does it
     Queue,
     /// Make tokens for the API; works without it
@@ -145,6 +165,12 @@ pub(crate) enum Command {
     SealKey {
         #[command(subcommand)]
         command: SealKeyCommand,
+    },
+    /// Make secrets that callbacks are signed with; works without the API
+    #[command(after_help = WEBHOOK_SECRET_HELP)]
+    WebhookSecret {
+        #[command(subcommand)]
+        command: WebhookSecretCommand,
     },
 }
 
@@ -170,6 +196,9 @@ pub(crate) struct StartArgs {
     /// The same key with the same request gives the same task; a random one by default
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
+    /// Have the task's end told to this address, signed; other users of this machine can read it here
+    #[arg(long, value_name = "URL")]
+    pub(crate) callback_url: Option<String>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
 }
@@ -206,6 +235,20 @@ pub(crate) struct TasksArgs {
     pub(crate) cursor: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The task's id
+    pub(crate) id: TaskId,
+    /// A file that holds the password, instead of that of the request; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Print the queued task instead of waiting for its end
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Make one
@@ -215,7 +258,20 @@ pub(crate) enum TokenCommand {
         /// What it may do
         #[arg(long, value_enum, default_value_t = Scope::User)]
         scope: Scope,
+        #[command(flatten)]
+        limits: LimitArgs,
     },
+}
+
+/// How much a token may ask for.
+#[derive(Debug, Default, Args)]
+pub(crate) struct LimitArgs {
+    /// At most so many tasks a minute
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) per_minute: Option<u32>,
+    /// At most so many unfinished tasks at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) concurrent: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -225,6 +281,12 @@ pub(crate) enum SealKeyCommand {
         /// What to call it, 1 to 32 of A-Z a-z 0-9 - _ . [default: today's date]
         id: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhookSecretCommand {
+    /// Make one
+    New,
 }
 
 /// What a token may do.

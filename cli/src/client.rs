@@ -1,18 +1,20 @@
 //! The API as this program sees it: bounded answers, a deadline on every call, few and short retries.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable as _};
+use backon::Retryable as _;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use wpclone_task::{Problem, TaskId, TaskView};
+use serde_json::{Value, json};
+use wpclone_task::{Code, Problem, TaskId, TaskView};
 
 use crate::failure::Failure;
+use crate::patience::{Patience, retry_after, short_outage};
 use crate::sse::{SseEvent, SseReader};
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -22,24 +24,6 @@ const ANSWER: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(45);
 /// The most bytes of an answer: a page of 100 tasks has some hundred KiB.
 const MAX_ANSWER: usize = 4 << 20;
-
-/// A few tries over a second or two: a lost connection, an API that is being restarted.
-pub(crate) fn short_outage() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(200))
-        .with_factor(3.0)
-        .with_max_times(2)
-        .with_jitter()
-}
-
-/// Tries over most of a minute, for a task that is under way all the same.
-pub(crate) fn long_outage() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(250))
-        .with_max_delay(Duration::from_secs(10))
-        .with_max_times(9)
-        .with_jitter()
-}
 
 /// A task, read and as it came.
 pub(crate) struct Task {
@@ -109,7 +93,7 @@ impl Api {
     }
 
     /// A task.
-    pub(crate) async fn task(&self, id: TaskId, patience: &ExponentialBuilder) -> Result<Task, Failure> {
+    pub(crate) async fn task(&self, id: TaskId, patience: &Patience) -> Result<Task, Failure> {
         let path = format!("/tasks/{id}");
         let request = || self.request(Method::GET, &path);
         self.patiently(request, patience).await.and_then(|raw| self.task_of(raw))
@@ -120,6 +104,25 @@ impl Api {
         let path = format!("/tasks/{id}/cancel");
         let request = || self.request(Method::POST, &path);
         self.patiently(request, &short_outage()).await.and_then(|raw| self.task_of(raw))
+    }
+
+    /// Does a failed task again. The password replaces that of its request.
+    pub(crate) async fn replay(&self, id: TaskId, password: Option<&SecretString>) -> Result<Task, Failure> {
+        let path = format!("/tasks/{id}/replay");
+        let body = password.map(|password| json!({"password": password.expose_secret()}));
+        let tries = Cell::new(0);
+        let request = || {
+            tries.set(tries.get() + 1);
+            let request = self.request(Method::POST, &path);
+            body.iter().fold(request, |request, body| request.json(body))
+        };
+        match self.patiently(request, &short_outage()).await {
+            // The answer to a try before was lost: that one has done it.
+            Err(failure) if tries.get() > 1 && failure.is(Code::NotFailed) => {
+                self.task(id, &short_outage()).await
+            }
+            answered => answered.and_then(|raw| self.task_of(raw)),
+        }
     }
 
     /// Anything else, read and as it came.
@@ -157,7 +160,8 @@ impl Api {
                 ready: Vec::new().into_iter(),
             })
         } else {
-            Err(self.failure_of(status, &self.body(response).await?))
+            let retry_after = retry_after(response.headers());
+            Err(self.failure_of(status, retry_after, &self.body(response).await?))
         }
     }
 
@@ -168,17 +172,22 @@ impl Api {
     async fn patiently(
         &self,
         request: impl Fn() -> RequestBuilder,
-        patience: &ExponentialBuilder,
+        patience: &Patience,
     ) -> Result<Value, Failure> {
-        (|| self.once(request().timeout(ANSWER))).retry(*patience).when(Failure::passes).await
+        (|| self.once(request().timeout(ANSWER)))
+            .retry(patience.plan)
+            .when(Failure::passes)
+            .adjust(|failure, planned| patience.wait(failure, planned))
+            .notify(|failure, wait| patience.say(failure, wait))
+            .await
     }
 
     async fn once(&self, request: RequestBuilder) -> Result<Value, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&causes(&error)))?;
-        let status = response.status();
+        let (status, retry_after) = (response.status(), retry_after(response.headers()));
         let body = self.body(response).await?;
         if !status.is_success() {
-            return Err(self.failure_of(status, &body));
+            return Err(self.failure_of(status, retry_after, &body));
         }
         serde_json::from_slice(&body).map_err(|_| self.not_our_api(status))
     }
@@ -201,9 +210,9 @@ impl Api {
         }
     }
 
-    fn failure_of(&self, status: StatusCode, body: &[u8]) -> Failure {
+    fn failure_of(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Failure {
         match serde_json::from_slice::<Problem>(body) {
-            Ok(problem) => Failure::Problem { status, problem: Box::new(problem) },
+            Ok(problem) => Failure::Problem { status, problem: Box::new(problem), retry_after },
             Err(_) => self.not_our_api(status),
         }
     }

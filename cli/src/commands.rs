@@ -6,14 +6,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
-use wpclone_task::{QueueView, SealedRequest, SiteUrl, State, TaskId, TaskList};
+use wpclone_task::{CallbackUrl, Code, Event, QueueView, SealedRequest, SiteUrl, State, TaskId, TaskList};
 
 use crate::args::{
-    ApiArgs, Cli, Command, LoginArgs, SealKeyCommand, StartArgs, TasksArgs, TokenCommand, WaitArgs,
+    ApiArgs, Cli, Command, LoginArgs, ReplayArgs, SealKeyCommand, StartArgs, TasksArgs, TokenCommand,
+    WaitArgs, WebhookSecretCommand,
 };
-use crate::client::{Api, Task, short_outage};
+use crate::client::{Api, Task};
 use crate::failure::{Failure, TASK_FAILED};
-use crate::follow::follow;
+use crate::follow::{Listener, follow};
+use crate::patience::short_outage;
 use crate::progress::{Events, Progress};
 use crate::text::{out, out_json};
 use crate::{keys, secret, show};
@@ -32,14 +34,18 @@ const QUESTION: Duration = Duration::from_secs(60);
 pub(crate) async fn run(cli: Cli, api: &mut Option<Api>) -> Result<u8, Failure> {
     let json = cli.api.json;
     match cli.command {
-        Command::Token { command: TokenCommand::New { name, scope } } => {
-            let made = keys::new_token(&name, scope)?;
+        Command::Token { command: TokenCommand::New { name, scope, limits } } => {
+            let made = keys::new_token(&name, scope, &limits)?;
             out(&format!("{}\n{}\n", made.token, made.line))?;
             eprintln!("first line: the token, shown only now; second line: for the API's tokens file");
             Ok(0)
         }
         Command::SealKey { command: SealKeyCommand::New { id } } => {
             out(&format!("{}\n", keys::new_seal_key(id)?))?;
+            Ok(0)
+        }
+        Command::WebhookSecret { command: WebhookSecretCommand::New } => {
+            out(&format!("{}\n", keys::new_webhook_secret()?))?;
             Ok(0)
         }
         command => {
@@ -72,6 +78,7 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
             }
             Ok(0)
         }
+        Command::Replay(args) => replay(api, json, args).await,
         Command::Queue => {
             let (view, raw) = api.get::<QueueView>("/queue", &[]).await?;
             if json {
@@ -81,7 +88,7 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
             }
             Ok(0)
         }
-        Command::Token { .. } | Command::SealKey { .. } => Ok(0),
+        Command::Token { .. } | Command::SealKey { .. } | Command::WebhookSecret { .. } => Ok(0),
     }
 }
 
@@ -97,9 +104,15 @@ async fn begin(
     // Not clap's to check: it would repeat an address with a password in it.
     let site = SiteUrl::parse(&login.site).map_err(|why| Failure::Usage(format!("SITE {why}")))?;
     let who = format!("{} on {site}", crate::text::clean(&login.username));
+    let callback = start.callback_url.as_deref().map(CallbackUrl::parse).transpose();
+    let callback = callback.map_err(|why| Failure::Usage(format!("--callback-url {why}")))?;
     let password = secret::password(login.password_file.as_deref(), &who)?;
     let key = start.idempotency_key.map_or_else(keys::new_idempotency_key, Ok)?;
-    let task = api.start(path, &body(&site, &login.username, &password, extra), &key).await?;
+    let mut body = body(&site, &login.username, &password, extra);
+    if let Some(callback) = callback {
+        body[CallbackUrl::FIELD] = callback.secret().expose_secret().into();
+    }
+    let task = api.start(path, &body, &key).await?;
     let id = task.view.id;
     if start.no_wait {
         print_task(api, json, &task)?;
@@ -116,8 +129,41 @@ fn body(site: &SiteUrl, username: &str, password: &SecretString, extra: (&str, &
     json!({"url": site.as_str(), "username": username, "password": password.expose_secret(), extra.0: extra.1})
 }
 
+/// Does a failed task again and, unless told otherwise, waits for its end.
+async fn replay(api: &Api, json: bool, args: ReplayArgs) -> Result<u8, Failure> {
+    let id = args.id;
+    let given = args.password_file.as_deref().map(|file| secret::password(Some(file), "")).transpose()?;
+    let task = match api.replay(id, given.as_ref()).await {
+        Err(failure) if failure.is(Code::CredentialsGone) && secret::can_be_had() => {
+            let task = api.task(id, &short_outage()).await?;
+            let field = |name: &str| task.raw["request"][name].as_str().unwrap_or_default();
+            let who = crate::text::clean(&format!("{} on {}", field("username"), field("url")));
+            let password = secret::password(None, &who)?;
+            api.replay(id, Some(&password)).await?
+        }
+        answered => answered?,
+    };
+    if args.no_wait {
+        print_task(api, json, &task)?;
+        eprintln!("queued again; follow it with: wpclone watch {id}");
+        return Ok(0);
+    }
+    follow_to_end(api, json, id, &args.wait, task.view.replays).await
+}
+
 async fn wait_for(api: &Api, json: bool, id: TaskId, wait: &WaitArgs) -> Result<u8, Failure> {
-    let mut progress = Progress::new();
+    follow_to_end(api, json, id, wait, 0).await
+}
+
+/// `failures`: so many ends of the task are known already, and what led to them is not told again.
+async fn follow_to_end(
+    api: &Api,
+    json: bool,
+    id: TaskId,
+    wait: &WaitArgs,
+    failures: u32,
+) -> Result<u8, Failure> {
+    let mut progress = News { listener: Progress::new(), failures };
     let limit = Duration::from_secs(wait.timeout * 60);
     let followed = tokio::select! {
         followed = tokio::time::timeout(limit, follow(api, id, &mut progress)) => Some(followed),
@@ -135,6 +181,30 @@ async fn wait_for(api: &Api, json: bool, id: TaskId, wait: &WaitArgs) -> Result<
             }
             Err(Failure::Interrupted)
         }
+    }
+}
+
+/// Hears only what comes after so many ends.
+struct News<L> {
+    listener: L,
+    failures: u32,
+}
+
+impl<L: Listener> Listener for News<L> {
+    fn event(&mut self, event: &Event) -> Result<(), Failure> {
+        if self.failures == 0 {
+            return self.listener.event(event);
+        }
+        self.failures -= u32::from(event.state.is_final());
+        Ok(())
+    }
+
+    fn connected(&mut self, connected: bool) {
+        self.listener.connected(connected);
+    }
+
+    fn polling(&mut self) {
+        self.failures = 0;
     }
 }
 

@@ -1,7 +1,9 @@
 //! How a run can end other than well, and the exit code of each.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
-use wpclone_task::{Problem, TaskId};
+use wpclone_task::{Code, Problem, TaskId};
 
 /// The task failed or was cancelled.
 pub(crate) const TASK_FAILED: u8 = 1;
@@ -22,6 +24,8 @@ pub(crate) enum Failure {
         status: StatusCode,
         /// What it said.
         problem: Box<Problem>,
+        /// `Retry-After`.
+        retry_after: Option<Duration>,
     },
     /// The API answered what is none of its answers.
     #[error("{url} answered {status} with something that is no answer of wpclone's API: is --url right?")]
@@ -72,6 +76,19 @@ impl Failure {
             | Self::Random(_)
             | Self::Output(_) => UNAVAILABLE,
             Self::Interrupted => INTERRUPTED,
+        }
+    }
+
+    /// Whether the API answered with this code.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        matches!(self, Self::Problem { problem, .. } if problem.code == code)
+    }
+
+    /// How long the API wants us to wait before we try again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Problem { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use backon::BackoffBuilder as _;
 use jiff::Timestamp;
-use wpclone_task::{Event, State, TaskId};
+use wpclone_task::{Code, Event, State, TaskId};
 
-use crate::client::{Api, Task, long_outage};
+use crate::client::{Api, Task};
 use crate::failure::Failure;
+use crate::patience::long_outage;
 
 /// How often to ask where there are no events.
 const POLL: Duration = Duration::from_secs(2);
@@ -21,6 +21,8 @@ pub(crate) trait Listener {
     fn event(&mut self, event: &Event) -> Result<(), Failure>;
     /// The connection was lost, or is there again.
     fn connected(&mut self, connected: bool);
+    /// From now on only the present is told: there are no events here.
+    fn polling(&mut self) {}
 }
 
 enum Heard {
@@ -40,7 +42,7 @@ enum Heard {
 /// The API stays away, or turns us down.
 pub(crate) async fn follow(api: &Api, id: TaskId, listener: &mut impl Listener) -> Result<Task, Failure> {
     let mut last = None;
-    let mut delays = long_outage().build();
+    let mut delays = long_outage().delays();
     loop {
         match listen(api, id, &mut last, listener).await? {
             Heard::NoEvents => break,
@@ -48,7 +50,7 @@ pub(crate) async fn follow(api: &Api, id: TaskId, listener: &mut impl Listener) 
             heard => {
                 listener.connected(false);
                 if matches!(heard, Heard::Something) {
-                    delays = long_outage().build();
+                    delays = long_outage().delays();
                 }
             }
         }
@@ -71,6 +73,8 @@ async fn listen(
 ) -> Result<Heard, Failure> {
     let mut stream = match api.events(id, last.as_deref()).await {
         Ok(stream) => stream,
+        // Others of this token have them all.
+        Err(failure) if failure.is(Code::TooManyStreams) => return Ok(Heard::NoEvents),
         Err(failure) if failure.passes() => return Ok(Heard::Nothing),
         Err(_) => return Ok(Heard::NoEvents),
     };
@@ -92,6 +96,7 @@ async fn listen(
 }
 
 async fn poll(api: &Api, id: TaskId, listener: &mut impl Listener) -> Result<Task, Failure> {
+    listener.polling();
     loop {
         let task = api.task(id, &long_outage()).await?;
         listener.connected(true);

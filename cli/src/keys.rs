@@ -1,10 +1,10 @@
-//! Tokens for the API, and keys that secrets are sealed with.
+//! Tokens for the API, keys that secrets are sealed with, secrets that callbacks are signed with.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use crate::args::Scope;
+use crate::args::{LimitArgs, Scope};
 use crate::failure::Failure;
 
 /// What every token begins with, so that a leaked one can be told from other secrets.
@@ -22,11 +22,17 @@ pub(crate) struct Token {
 ///
 /// # Errors
 /// A name that the tokens file cannot hold.
-pub(crate) fn new_token(name: &str, scope: Scope) -> Result<Token, Failure> {
+pub(crate) fn new_token(name: &str, scope: Scope, limits: &LimitArgs) -> Result<Token, Failure> {
     check_name(name, 64, "the token's name")?;
     let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random()?));
     let hash = hex::encode(Sha256::digest(token.as_bytes()));
-    let line = format!("{name}:{hash}:{}", scope.as_str());
+    let text = |limit: Option<u32>| limit.map(|n| n.to_string()).unwrap_or_default();
+    let limits = match (limits.per_minute, limits.concurrent) {
+        (None, None) => String::new(),
+        (per_minute, None) => format!(":{}", text(per_minute)),
+        (per_minute, concurrent) => format!(":{}:{}", text(per_minute), text(concurrent)),
+    };
+    let line = format!("{name}:{hash}:{}{limits}", scope.as_str());
     Ok(Token { token, line })
 }
 
@@ -38,6 +44,11 @@ pub(crate) fn new_seal_key(id: Option<String>) -> Result<String, Failure> {
     let id = id.unwrap_or_else(|| jiff::Timestamp::now().strftime("%Y-%m-%d").to_string());
     check_name(&id, 32, "the key's id")?;
     Ok(format!("{id}:{}", STANDARD.encode(random()?)))
+}
+
+/// Makes a secret in the form that `WPCLONE_WEBHOOK_SECRETS` takes.
+pub(crate) fn new_webhook_secret() -> Result<String, Failure> {
+    Ok(format!("whsec_{}", STANDARD.encode(random()?)))
 }
 
 /// A random key that makes a repeated request the same one.
@@ -65,25 +76,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_seal_key_is_one_that_the_services_take() {
+    fn a_new_key_or_secret_is_one_that_the_services_take() {
         let key = new_seal_key(None).unwrap();
         key.parse::<wpclone_service::seal::Sealer>().unwrap();
+        new_webhook_secret().unwrap().parse::<wpclone_service::webhook::WebhookSecrets>().unwrap();
         assert!(new_seal_key(Some("a:b".into())).is_err());
         assert!(new_seal_key(Some("x".repeat(33))).is_err());
     }
 
     #[test]
     fn the_tokens_file_learns_only_the_hash() {
-        let made = new_token("ci.1", Scope::Operator).unwrap();
+        let none = LimitArgs::default();
+        let made = new_token("ci.1", Scope::Operator, &none).unwrap();
         let random = made.token.strip_prefix(TOKEN_PREFIX).unwrap();
         assert_eq!(URL_SAFE_NO_PAD.decode(random).unwrap().len(), 32);
         let parts: Vec<&str> = made.line.split(':').collect();
         assert_eq!((parts[0], parts[2]), ("ci.1", "operator"));
         assert_eq!(hex::decode(parts[1]).unwrap(), Sha256::digest(made.token.as_bytes()).as_slice());
         assert!(!made.line.contains(random));
-        assert_ne!(made.token, new_token("ci.1", Scope::Operator).unwrap().token);
+        assert_ne!(made.token, new_token("ci.1", Scope::Operator, &none).unwrap().token);
         for name in ["", "a b", "a:b", "a\nb"] {
-            assert!(new_token(name, Scope::User).is_err(), "{name:?}");
+            assert!(new_token(name, Scope::User, &none).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn limits_stand_behind_the_scope() {
+        for (per_minute, concurrent, end) in [
+            (None, None, ":user"),
+            (Some(60), None, ":user:60"),
+            (Some(60), Some(2), ":user:60:2"),
+            (None, Some(5), ":user::5"),
+        ] {
+            let made = new_token("ci", Scope::User, &LimitArgs { per_minute, concurrent }).unwrap();
+            assert!(made.line.ends_with(end), "{}", made.line);
         }
     }
 }

@@ -6,6 +6,7 @@ mod commands;
 mod failure;
 mod follow;
 mod keys;
+mod patience;
 mod progress;
 mod prompt;
 mod secret;
@@ -16,6 +17,7 @@ mod text;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use wpclone_task::Code;
 
 use crate::failure::Failure;
 
@@ -37,8 +39,14 @@ fn say(failure: &Failure, api: Option<&client::Api>) {
     match (failure, api) {
         (Failure::Problem { problem, .. }, Some(api)) => {
             eprint!("{}", show::problem(api, problem, None));
-            if problem.code == wpclone_task::Code::Unauthenticated {
+            if failure.is(Code::Unauthenticated) {
                 eprintln!("  Here: set WPCLONE_TOKEN, or give --token-file FILE.");
+            }
+            if failure.is(Code::CredentialsGone) {
+                eprintln!("  Here: give --password-file FILE, or set WPCLONE_SITE_PASSWORD.");
+            }
+            if let Some(wait) = failure.retry_after() {
+                eprintln!("  Here: wait {} s, then try again.", wait.as_secs());
             }
         }
         (Failure::Interrupted, _) => {}

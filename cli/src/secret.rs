@@ -43,6 +43,11 @@ pub(crate) fn password(file: Option<&Path>, who: &str) -> Result<SecretString, F
     }
 }
 
+/// Whether [`password`] would find one without a file: in the environment, or from somebody at a terminal.
+pub(crate) fn can_be_had() -> bool {
+    std::env::var_os(PASSWORD).is_some_and(|password| !password.is_empty()) || std::io::stdin().is_terminal()
+}
+
 fn from_env(name: &str) -> Result<Option<SecretString>, Failure> {
     match std::env::var(name) {
         Ok(value) if value.is_empty() => Ok(None),

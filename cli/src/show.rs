@@ -29,6 +29,10 @@ pub(crate) fn details(api: &Api, task: &Task) -> String {
         let lost = format!("{} attempts failed, {} workers lost", view.attempts, view.crashes);
         rows.push(row("trouble", lost));
     }
+    if view.replays > 0 {
+        rows.push(row("replays", view.replays));
+    }
+    rows.extend(view.callback.map(|state| row("callback", state)));
     rows.push(row("created", moment(view.created_at)));
     let times =
         [("waited", Some(view.created_at), view.started_at), ("worked", view.started_at, view.finished_at)];

@@ -2,12 +2,15 @@
 
 mod admin;
 mod browser;
+mod claiming;
 mod lease;
 mod lock;
 mod metrics;
 mod net;
 mod runner;
 mod settings;
+mod tell;
+mod webhook;
 mod work;
 
 use std::process::ExitCode;
@@ -27,6 +30,7 @@ use wpclone_service::telemetry::Telemetry;
 use crate::browser::BrowserStage;
 use crate::runner::Runner;
 use crate::settings::{Args, Settings};
+use crate::webhook::Webhooks;
 use crate::work::Workshop;
 
 fn main() -> ExitCode {
@@ -78,9 +82,17 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let metrics = metrics::Metrics::new();
     let (sealer, hand_back) = (settings.common.sealer, CancellationToken::new());
+    let webhooks = Arc::new(Webhooks {
+        queue: queue.clone(),
+        sealer: sealer.clone(),
+        secrets: settings.common.webhook_secrets,
+        networks: settings.callback_networks,
+        metrics: metrics.clone(),
+        hand_back: hand_back.clone(),
+    });
     let workshop =
         Arc::new(Workshop { queue: queue.clone(), sealer, browser, metrics: metrics.clone(), hand_back });
-    let runner = Runner::new(name(), settings.stages, settings.slots, settings.drain, workshop);
+    let runner = Runner::new(name(), settings.stages, settings.slots, settings.drain, workshop, webhooks);
 
     let listener = TcpListener::bind(settings.admin_listen).await;
     let listener = listener.with_context(|| {

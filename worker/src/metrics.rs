@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -19,6 +20,15 @@ pub(crate) struct StepLabels {
     pub(crate) outcome: &'static str,
 }
 
+/// What deliveries of callbacks are told apart by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DeliveryLabels {
+    /// `delivered`, `retrying`, `failed` (for good), `released` or `lost`.
+    pub(crate) outcome: &'static str,
+    /// The problem's code; empty when there is none.
+    pub(crate) code: &'static str,
+}
+
 fn buckets() -> Histogram {
     // 0.25 s to 128 s.
     Histogram::new(exponential_buckets(0.25, 2.0, 10))
@@ -29,6 +39,8 @@ fn buckets() -> Histogram {
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
     steps: Family<StepLabels, Histogram>,
+    waits: Family<StepLabels, Histogram>,
+    deliveries: Family<DeliveryLabels, Counter>,
     browsers: Gauge,
     browser_memory: Gauge<u64, AtomicU64>,
 }
@@ -37,8 +49,17 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("wpclone_worker");
         let steps = Family::new_with_constructor(buckets as fn() -> Histogram);
+        let waits = Family::new_with_constructor(buckets as fn() -> Histogram);
+        let deliveries = Family::default();
         let (browsers, browser_memory) = (Gauge::default(), Gauge::default());
         registry.register_with_unit("step_duration", "How long steps took", Unit::Seconds, steps.clone());
+        registry.register_with_unit(
+            "step_wait",
+            "How long steps were ready before they were claimed",
+            Unit::Seconds,
+            waits.clone(),
+        );
+        registry.register("deliveries", "Attempts to call back, by what became of them", deliveries.clone());
         registry.register("browsers", "Browsers that run", browsers.clone());
         registry.register_with_unit(
             "browser_memory",
@@ -46,11 +67,17 @@ impl Metrics {
             Unit::Bytes,
             browser_memory.clone(),
         );
-        Self { registry: Arc::new(registry), steps, browsers, browser_memory }
+        Self { registry: Arc::new(registry), steps, waits, deliveries, browsers, browser_memory }
     }
 
-    pub(crate) fn step(&self, labels: StepLabels, took: Duration) {
+    /// A step that ended: how long it had waited, and how long it took.
+    pub(crate) fn step(&self, labels: StepLabels, waited: Duration, took: Duration) {
+        self.waits.get_or_create(&labels).observe(waited.as_secs_f64());
         self.steps.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn delivery(&self, labels: DeliveryLabels) {
+        self.deliveries.get_or_create(&labels).inc();
     }
 
     pub(crate) fn browsers(&self, count: usize, memory: u64) {

@@ -1,4 +1,4 @@
-//! Claiming: as many steps at once as there are slots, woken by the queue, calm at the end.
+//! The worker's loops: claiming, sweeping, reporting; calm at the end.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wpclone_queue::{Claim, Queue, Signal, WorkerReport};
+use wpclone_queue::{Claim, Lease, Queue, WorkerReport};
 use wpclone_task::{Code, Problem, Stage, TaskId};
 
+use crate::claiming::claim_until;
 use crate::lock::lock;
+use crate::webhook::Webhooks;
 use crate::work::Workshop;
 
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const CLEAR_EVERY: Duration = Duration::from_secs(60);
-/// Work is looked for at least this often, should a signal be lost; half of it at random.
-const POLL: Duration = Duration::from_secs(2);
 
 /// What runs, by task: the process that its browser descends from.
 type Running = Arc<Mutex<HashMap<TaskId, watch::Receiver<Option<u32>>>>>;
@@ -32,6 +32,7 @@ pub(crate) struct Runner {
     pub(crate) slots: u32,
     pub(crate) drain: Duration,
     pub(crate) workshop: Arc<Workshop>,
+    pub(crate) webhooks: Arc<Webhooks>,
     /// Whether the queue has heard of this worker: only then it is ready.
     pub(crate) known: Arc<AtomicBool>,
     running: Running,
@@ -44,8 +45,10 @@ impl Runner {
         slots: u32,
         drain: Duration,
         workshop: Arc<Workshop>,
+        webhooks: Arc<Webhooks>,
     ) -> Self {
-        Self { id, stages, slots, drain, workshop, known: Arc::default(), running: Running::default() }
+        let (known, running) = (Arc::default(), Running::default());
+        Self { id, stages, slots, drain, workshop, webhooks, known, running }
     }
 
     fn queue(&self) -> &Queue {
@@ -79,65 +82,44 @@ impl Runner {
         }
     }
 
+    /// Steps of its stages, and callbacks beside them, until `shutdown`.
     async fn claim_all(&self, steps: &TaskTracker, shutdown: &CancellationToken) {
-        let slots = Arc::new(Semaphore::new(self.slots as usize));
-        // Subscribed before the first look, so that no signal falls in between.
-        let mut signals = self.queue().signals();
-        loop {
-            let slot = tokio::select! {
-                () = shutdown.cancelled() => return,
-                slot = Arc::clone(&slots).acquire_owned() => slot,
-            };
-            let Ok(slot) = slot else { return };
-            match self.queue().claim(&self.id, &self.stages).await {
-                Ok(Some(claim)) => self.start(steps, claim, slot),
-                Ok(None) => {
-                    drop(slot);
-                    tokio::select! {
-                        () = shutdown.cancelled() => return,
-                        () = self.work_may_have_come(&mut signals) => {}
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "nothing can be claimed");
-                    tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(jittered(POLL)) => {} }
-                }
-            }
-        }
+        let claim = || self.queue().claim(&self.id, &self.stages);
+        let start = |claim, slot| self.start(steps, shutdown, claim, slot);
+        tokio::join!(
+            claim_until(shutdown, self.queue(), &self.stages, self.slots, claim, start),
+            self.webhooks.claim_all(&self.id, steps, shutdown),
+        );
     }
 
-    async fn work_may_have_come(&self, signals: &mut broadcast::Receiver<Signal>) {
-        let signalled = async {
-            loop {
-                match signals.recv().await {
-                    Ok(Signal::Work(stage)) if self.stages.contains(&stage) => return,
-                    Ok(Signal::Reconnected) | Err(broadcast::error::RecvError::Lagged(_)) => return,
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(jittered(POLL), signalled).await;
-    }
-
-    fn start(&self, steps: &TaskTracker, claim: Claim, slot: OwnedSemaphorePermit) {
+    /// Works in a slot on this step, and on the next ones, as long as there are some and no `shutdown`.
+    fn start(
+        &self,
+        steps: &TaskTracker,
+        shutdown: &CancellationToken,
+        claim: Claim,
+        slot: OwnedSemaphorePermit,
+    ) {
         let (workshop, running) = (Arc::clone(&self.workshop), Arc::clone(&self.running));
-        let (pid, seen) = watch::channel(None);
-        let (task, lease) = (claim.lease.task, claim.lease.clone());
-        lock(&running).insert(task, seen);
+        let (stages, shutdown) = (self.stages.clone(), shutdown.clone());
         steps.spawn(async move {
             let _slot = slot;
-            let done = std::panic::AssertUnwindSafe(workshop.do_step(claim, pid)).catch_unwind().await;
-            lock(&running).remove(&task);
-            if done.is_err() {
-                tracing::error!(task.id = %task, "a step panicked");
-                let problem = Problem::new(
-                    Code::WorkerFault,
-                    "The worker met a defect of its own while it did this step.",
-                );
-                if let Err(error) = workshop.queue.fail(&lease, &problem).await {
-                    tracing::warn!(%error, task.id = %task, "the queue was not told of the panic");
-                }
+            let more = || if shutdown.is_cancelled() { Vec::new() } else { stages.clone() };
+            let mut next = Some(claim);
+            while let Some(claim) = next {
+                let (pid, seen) = watch::channel(None);
+                let (task, lease) = (claim.lease.task, claim.lease.clone());
+                lock(&running).insert(task, seen);
+                let step = workshop.do_step(claim, pid, more);
+                let done = std::panic::AssertUnwindSafe(step).catch_unwind().await;
+                lock(&running).remove(&task);
+                next = match done {
+                    Ok(next) => next,
+                    Err(_) => {
+                        told_of_a_panic(&workshop.queue, &lease).await;
+                        None
+                    }
+                };
             }
         });
     }
@@ -196,9 +178,11 @@ impl Runner {
     }
 }
 
-/// Between half of a time and all of it, so that workers do not knock in step.
-fn jittered(time: Duration) -> Duration {
-    let mut byte = [0u8];
-    let _ = getrandom::fill(&mut byte);
-    time / 2 + time / 2 * u32::from(byte[0]) / 255
+async fn told_of_a_panic(queue: &Queue, lease: &Lease) {
+    tracing::error!(task.id = %lease.task, "a step panicked");
+    let problem =
+        Problem::new(Code::WorkerFault, "The worker met a defect of its own while it did this step.");
+    if let Err(error) = queue.fail(lease, &problem).await {
+        tracing::warn!(%error, task.id = %lease.task, "the queue was not told of the panic");
+    }
 }

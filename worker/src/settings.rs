@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Private networks that sites may be in, such as 10.0.0.0/8,127.0.0.1
     #[arg(long, env = "WPCLONE_ALLOW_PRIVATE_SITES", value_name = "NETWORKS", default_value = "")]
     allow_private_sites: String,
+    /// Private networks that callbacks may go to, such as 10.0.0.0/8,127.0.0.1
+    #[arg(long, env = "WPCLONE_ALLOW_PRIVATE_CALLBACKS", value_name = "NETWORKS", default_value = "")]
+    allow_private_callbacks: String,
     /// Seconds that one part of a step, such as the login, may take
     #[arg(long, env = "WPCLONE_DEADLINE_PART", value_name = "SECONDS", default_value = "45")]
     deadline_part: String,
@@ -62,6 +65,7 @@ pub(crate) struct Settings {
     pub(crate) slots: u32,
     pub(crate) programs: Programs,
     pub(crate) networks: Networks,
+    pub(crate) callback_networks: Networks,
     pub(crate) deadlines: Deadlines,
     pub(crate) drain: Duration,
 }
@@ -77,10 +81,9 @@ impl Args {
         let programs = find_programs(self.browser_binary.clone(), self.driver_binary.clone());
         check.show("WPCLONE_BROWSER_BINARY", &programs.browser.display().to_string(), Shown::Plain);
         check.show("WPCLONE_DRIVER_BINARY", &programs.driver.display().to_string(), Shown::Plain);
-        let networks: Option<Networks> = match self.allow_private_sites.as_str() {
-            "" => Some(Networks::default()),
-            text => check.parsed("WPCLONE_ALLOW_PRIVATE_SITES", text),
-        };
+        let networks = allowed("WPCLONE_ALLOW_PRIVATE_SITES", &self.allow_private_sites, check);
+        let callback_networks =
+            allowed("WPCLONE_ALLOW_PRIVATE_CALLBACKS", &self.allow_private_callbacks, check);
         let deadlines = self.deadlines(check);
         let drain = check.number("WPCLONE_DRAIN", &self.drain, 0..=3600).map(Duration::from_secs);
         Some(Settings {
@@ -90,6 +93,7 @@ impl Args {
             slots: slots?,
             programs,
             networks: networks?,
+            callback_networks: callback_networks?,
             deadlines: deadlines?,
             drain: drain?,
         })
@@ -109,6 +113,10 @@ impl Args {
         }
         Some(deadlines)
     }
+}
+
+fn allowed(name: &str, text: &str, check: &mut Check) -> Option<Networks> {
+    if text.is_empty() { Some(Networks::default()) } else { check.parsed(name, text) }
 }
 
 fn stages(text: &str, check: &mut Check) -> Option<Vec<Stage>> {

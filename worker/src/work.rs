@@ -1,7 +1,5 @@
 //! One claimed step: opened, done, and told how it ended.
 
-use std::time::Duration;
-
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -10,15 +8,12 @@ use wpclone_queue::{Claim, Lease, Queue, QueueError, StepOutput};
 use wpclone_service::seal::{SealError, Sealer};
 use wpclone_service::sealed_task;
 use wpclone_service::telemetry;
-use wpclone_task::{Code, Outcome, Problem, SecretFields};
+use wpclone_task::{Code, Outcome, Problem, SecretFields, Stage};
 
 use crate::browser::{BrowserStage, End, Job, News};
 use crate::lease::{self, Stop};
 use crate::metrics::{Metrics, StepLabels};
-
-/// How long the end of a step is told to a Redis that does not answer. Longer than its lease it would be in vain.
-const TELL_LIMIT: Duration = Duration::from_secs(20);
-const TELL_PAUSE: Duration = Duration::from_millis(500);
+use crate::tell::until_told;
 
 /// What every step works with.
 pub(crate) struct Workshop {
@@ -42,8 +37,14 @@ enum Ending {
 }
 
 impl Workshop {
-    /// Does a step and tells the queue its end. `browser_pid` hears of the browser's processes.
-    pub(crate) async fn do_step(&self, claim: Claim, browser_pid: watch::Sender<Option<u32>>) {
+    /// Does a step and tells the queue its end. `browser_pid` hears of the browser's processes. When it went well, it
+    /// gives the next step of the stages that `more` names.
+    pub(crate) async fn do_step(
+        &self,
+        claim: Claim,
+        browser_pid: watch::Sender<Option<u32>>,
+        more: impl Fn() -> Vec<Stage>,
+    ) -> Option<Claim> {
         let span = tracing::info_span!(
             "task", task.id = %claim.lease.task, task.kind = %claim.request.kind(), attempt = claim.attempts + 1,
             crashes = claim.crashes, trace_id = tracing::field::Empty, outcome = tracing::field::Empty,
@@ -65,11 +66,11 @@ impl Workshop {
             }
             let labels =
                 StepLabels { kind: claim.request.kind().as_str(), stage: claim.stage.as_str(), outcome };
-            self.metrics.step(labels, timer.elapsed());
-            self.tell(&claim, ending).await;
+            self.metrics.step(labels, claim.waited, timer.elapsed());
+            self.tell(&claim, ending, more).await
         }
         .instrument(span)
-        .await;
+        .await
     }
 
     async fn work(&self, claim: &Claim, browser_pid: watch::Sender<Option<u32>>) -> Ending {
@@ -133,35 +134,22 @@ impl Workshop {
         self.queue.fail(lease, problem).await.map(drop)
     }
 
-    /// Tells the queue until it has heard, or the lease has ended anyway.
-    async fn tell(&self, claim: &Claim, ending: Ending) {
-        let telling = async {
-            loop {
-                let told = match &ending {
-                    Ending::Complete(output) => self.queue.complete(&claim.lease, output).await.map(drop),
-                    Ending::Fail(problem, changed) => self.fail(&claim.lease, problem, *changed).await,
-                    Ending::Cancelled => self.queue.cancelled(&claim.lease).await,
-                    Ending::Release => self.queue.release(&claim.lease).await,
-                    Ending::Nothing => Ok(()),
-                };
-                match told {
-                    Err(QueueError::Unavailable(error)) => {
-                        tracing::warn!(error, "the end of the step could not be told yet")
-                    }
-                    Err(QueueError::LeaseLost) => {
-                        return tracing::warn!("the lease was lost before the end could be told");
-                    }
-                    Err(error) => {
-                        return tracing::error!(%error, "the queue did not take the end of the step");
-                    }
-                    Ok(()) => return,
+    /// Tells the end, and takes the next step in the same call when it went well.
+    async fn tell(&self, claim: &Claim, ending: Ending, more: impl Fn() -> Vec<Stage>) -> Option<Claim> {
+        let lease = &claim.lease;
+        let told = until_told(|| async {
+            match &ending {
+                Ending::Complete(output) => {
+                    return self.queue.complete_and_claim(lease, output, &more()).await.map(|(_, next)| next);
                 }
-                tokio::time::sleep(TELL_PAUSE).await;
+                Ending::Fail(problem, changed) => self.fail(lease, problem, *changed).await,
+                Ending::Cancelled => self.queue.cancelled(lease).await,
+                Ending::Release => self.queue.release(lease).await,
+                Ending::Nothing => Ok(()),
             }
-        };
-        if tokio::time::timeout(TELL_LIMIT, telling).await.is_err() {
-            tracing::error!("the end of the step could not be told; its lease will run out");
-        }
+            .map(|()| None)
+        });
+        told.await.flatten()
     }
 }
 

@@ -35,7 +35,7 @@ pub fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(overview::page))
         .route("/dashboard/tasks", get(tasks::page))
-        .route("/dashboard/tasks/{id}", get(task::page))
+        .route("/dashboard/tasks/{id}", get(task::page).post(task::try_again))
         .route("/dashboard/workers", get(workers::page))
         .route("/sign-in", get(sign_in::form).post(sign_in::begin))
         .route("/sign-out", post(sign_in::end))

@@ -12,6 +12,7 @@ use crate::dashboard::layout::Frame;
 use crate::dashboard::tasks::{Row, rows};
 use crate::dashboard::{Viewer, html};
 use crate::http::error::ApiError;
+use crate::http::query::Query;
 use crate::state::{App, Shared};
 use crate::tasks::read::{Wanted, page as list};
 
@@ -46,6 +47,8 @@ struct StageCard {
     slots: u32,
     busy: u32,
     workers: usize,
+    /// Whether workers are started for it. Callbacks are served by every worker, beside its slots.
+    chosen: bool,
     spark: Spark,
 }
 
@@ -61,7 +64,7 @@ async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<
         true => Some(keeping(app, &app.queue.stats().await?)),
         false => None,
     };
-    let mut wanted = Wanted::read(None, caller)?;
+    let mut wanted = Wanted::read(Query::of(None), caller)?;
     wanted.limit = SHOWN;
     let recent = list(app, caller, &wanted).await?;
     wanted.filter.state = Some(State::Running);
@@ -95,11 +98,13 @@ fn keeping(app: &App, queue: &QueueView) -> Keeping {
             slots: serving.clone().map(|w| w.slots).sum(),
             busy: serving.clone().map(|w| w.busy).sum(),
             workers: serving.count(),
+            chosen: Stage::OF_TASKS.contains(stage),
             spark: Spark(app.history.of(*stage)),
         }
     });
     // A stage that nobody serves and that has no work is no news.
-    let stages: Vec<StageCard> = cards.filter(|c| c.workers > 0 || c.waiting + c.depth.running > 0).collect();
+    let news = |c: &StageCard| c.chosen && c.workers > 0 || c.waiting + c.depth.running > 0;
+    let stages: Vec<StageCard> = cards.filter(news).collect();
     let slow: Vec<String> = stages.iter().filter_map(slowness).collect();
     let sentence = match (slow.is_empty(), queue.workers.iter().any(|w| w.lost.is_none())) {
         (false, _) => slow.join(" "),
@@ -114,6 +119,11 @@ fn slowness(card: &StageCard) -> Option<String> {
     let name = capital(card.stage.as_str());
     let (ready, wait) = (card.depth.ready, &card.oldest);
     let tasks = if ready == 1 { "1 task".to_owned() } else { format!("{ready} tasks") };
+    if !card.chosen {
+        let messages = if ready == 1 { "1 message".to_owned() } else { format!("{ready} messages") };
+        return (card.depth.oldest_seconds > SLOW)
+            .then(|| format!("{messages} to callback addresses: {wait}."));
+    }
     if card.workers == 0 {
         let waiting = if card.waiting == 1 {
             "1 task waits".to_owned()

@@ -2,18 +2,21 @@
 
 use askama::Template;
 use axum::extract::{Path, State as AppState};
-use axum::response::{IntoResponse as _, Response};
-use serde_json::Value;
-use wpclone_task::{Artifact, Problem, Stage, State, StepView, TaskView};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use serde_json::{Value, json};
+use wpclone_queue::TaskRecord;
+use wpclone_task::{Artifact, Code, Problem, Stage, State, StepView, TaskView};
 
 use crate::dashboard::format::{Badge, When, kind, lasted, size};
 use crate::dashboard::layout::Frame;
 use crate::dashboard::tasks::{site, took};
 use crate::dashboard::{Viewer, html};
 use crate::http::auth::Caller;
+use crate::http::body::FormBody;
 use crate::http::error::ApiError;
 use crate::state::{App, Shared};
 use crate::tasks::find;
+use crate::tasks::replay::queue_again;
 use crate::tasks::view::{Secrets, opened, view};
 
 #[derive(Template)]
@@ -25,6 +28,9 @@ struct TaskPage {
     finished: bool,
     running: bool,
     cancelling: bool,
+    again: Option<Again>,
+    /// How the call to the callback address stands.
+    callback: Option<Badge>,
     created: When,
     ended: Option<When>,
     took: String,
@@ -33,6 +39,14 @@ struct TaskPage {
     request: Vec<(String, String)>,
     pictures: Vec<Artifact>,
     files: Vec<File>,
+}
+
+/// How a failed task can be done again.
+struct Again {
+    /// Whether a password can be given: that of the request may have been wrong.
+    password: bool,
+    /// Whether it has to be: that of the request is no longer kept.
+    must: bool,
 }
 
 struct Step {
@@ -74,6 +88,7 @@ pub(crate) async fn page(
 async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError> {
     let record = find(app, caller, id).await?;
     let can_show = opened(app, caller, &record).is_some();
+    let again = again(&record);
     let cancelling = record.cancel_requested && !record.state.is_final();
     let (task, _) = view(app, caller, record, Secrets::Hidden).await?;
     let title = format!("{} · {}", kind(task.kind), site(&task.request));
@@ -85,6 +100,8 @@ async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError
         finished: task.state.is_final(),
         running: task.state == State::Running,
         cancelling,
+        again,
+        callback: task.callback.map(Badge),
         created: When(task.created_at),
         ended: task.finished_at.map(When),
         took: took(&task),
@@ -95,6 +112,30 @@ async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError
         files: files.into_iter().map(file).collect(),
         task,
     })
+}
+
+/// A failed task's way back into the queue; a password that was wrong may be replaced.
+fn again(record: &TaskRecord) -> Option<Again> {
+    let wrong = record.problem.as_ref().is_some_and(|p| p.code == Code::AuthBadCredentials);
+    let must = !record.secrets_kept;
+    (record.state == State::Failed).then_some(Again { password: wrong || must, must })
+}
+
+/// The button of a failed task.
+pub(crate) async fn try_again(
+    AppState(app): AppState<Shared>,
+    Viewer(caller): Viewer,
+    Path(id): Path<String>,
+    form: FormBody,
+) -> Result<Response, ApiError> {
+    let record = find(&app, &caller, &id).await?;
+    let password = form.field("password").filter(|p| !p.is_empty());
+    let body = password.map(|password| json!({"password": password}));
+    match queue_again(&app, &caller, &record, body).await {
+        // The page tells how the task stands now, and asks for the password when it is gone.
+        Err(error) if ![Code::NotFailed, Code::CredentialsGone].contains(&error.problem().code) => Err(error),
+        _ => Ok(Redirect::to(&format!("/dashboard/tasks/{}", record.id)).into_response()),
+    }
 }
 
 fn steps(task: &TaskView) -> Vec<Step> {

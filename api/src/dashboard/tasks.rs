@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Response};
+use wpclone_queue::Filter;
 use wpclone_task::{Kind, SealedRequest, State, TaskId, TaskView};
 
 use crate::dashboard::format::{Badge, When, kind, lasted};
@@ -11,6 +12,7 @@ use crate::dashboard::overview::curl;
 use crate::dashboard::{Viewer, html};
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
+use crate::http::query::Query;
 use crate::state::{App, Shared};
 use crate::tasks::read::{Wanted, page as list};
 
@@ -65,6 +67,7 @@ pub(crate) fn site(request: &SealedRequest) -> String {
 struct Tasks {
     frame: Frame,
     q: String,
+    tabs: Vec<Tab>,
     states: Vec<Choice>,
     kinds: Vec<Choice>,
     rows: Vec<Row>,
@@ -72,6 +75,24 @@ struct Tasks {
     first_page: bool,
     next: Option<String>,
     curl: String,
+}
+
+/// A filter that is asked for often.
+struct Tab {
+    word: &'static str,
+    href: &'static str,
+    here: bool,
+}
+
+/// All tasks, those under way, and the failed ones: the dead letter.
+fn tabs(filter: &Filter) -> Vec<Tab> {
+    let plain = filter.kind.is_none() && filter.search.is_none();
+    let tab = |word, href, state| Tab { word, href, here: plain && filter.state == state };
+    vec![
+        tab("All", "/dashboard/tasks", None),
+        tab("Running", "/dashboard/tasks?state=running", Some(State::Running)),
+        tab("Failed", "/dashboard/tasks?state=failed", Some(State::Failed)),
+    ]
 }
 
 /// An entry of a filter.
@@ -90,7 +111,7 @@ pub(crate) async fn page(
 }
 
 async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Response, ApiError> {
-    let wanted = Wanted::read(query, caller)?;
+    let wanted = Wanted::read(Query::of_form(query), caller)?;
     let list = list(app, caller, &wanted).await?;
     let filter = &wanted.filter;
     let states = State::ALL.iter().map(|s| Choice {
@@ -105,6 +126,7 @@ async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respon
     });
     html(&Tasks {
         frame: Frame::new("Tasks", "/dashboard/tasks", caller),
+        tabs: tabs(filter),
         states: states.collect(),
         kinds: kinds.collect(),
         rows: rows(&list.tasks),

@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
-use wpclone_queue::TaskRecord;
+use wpclone_queue::{Limits, TaskRecord};
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
@@ -22,6 +22,8 @@ pub struct Caller {
     pub name: String,
     /// What the token may do.
     pub scope: Scope,
+    /// How much they may ask for.
+    pub limits: Limits,
     /// Whether there are no tokens, so that this machine's user owns everything.
     pub alone: bool,
 }
@@ -54,7 +56,7 @@ impl Caller {
 
 impl From<Entry> for Caller {
     fn from(entry: Entry) -> Self {
-        Self { name: entry.name, scope: entry.scope, alone: false }
+        Self { name: entry.name, scope: entry.scope, limits: entry.limits, alone: false }
     }
 }
 
@@ -67,7 +69,8 @@ const MAX_SESSIONS: usize = 4;
 /// Neither a token nor a session that is valid.
 pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let Some(tokens) = &app.tokens else {
-        return Ok(Caller { name: NOBODY.into(), scope: Scope::Operator, alone: true });
+        let limits = Limits::default();
+        return Ok(Caller { name: NOBODY.into(), scope: Scope::Operator, limits, alone: true });
     };
     if let Some(value) = headers.get(AUTHORIZATION) {
         let token = value.to_str().ok().and_then(bearer);

@@ -14,6 +14,9 @@ use crate::state::{Limits, Shared};
 /// A body of `application/json`.
 pub struct JsonBody(pub Value);
 
+/// A body of `application/json`, or none, which `null` is too.
+pub struct OptionalJson(pub Option<Value>);
+
 /// A body of an HTML form: names and values.
 pub struct FormBody(pub Vec<(String, Zeroizing<String>)>);
 
@@ -30,13 +33,30 @@ impl FromRequest<Shared> for JsonBody {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
         expect_type(&request, "application/json")?;
-        let bytes = read(request, &app.limits).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            // Where, but not what: the text may hold a password.
-            let place = format!("line {}, column {}", error.line(), error.column());
-            ApiError::new(Code::MalformedJson, format!("The body is not JSON: {place}."))
-        })
+        json(&read(request, &app.limits).await?).map(Self)
     }
+}
+
+impl FromRequest<Shared> for OptionalJson {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+        let typed = expect_type(&request, "application/json");
+        let bytes = read(request, &app.limits).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        typed?;
+        json(&bytes).map(|body| Self((!body.is_null()).then_some(body)))
+    }
+}
+
+fn json(bytes: &[u8]) -> Result<Value, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        // Where, but not what: the text may hold a password.
+        let place = format!("line {}, column {}", error.line(), error.column());
+        ApiError::new(Code::MalformedJson, format!("The body is not JSON: {place}."))
+    })
 }
 
 impl FromRequest<Shared> for FormBody {

@@ -3,13 +3,13 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use wpclone_artifacts::ArtifactError;
-use wpclone_queue::QueueError;
+use wpclone_queue::{Limited, QueueError};
 use wpclone_service::seal::SealError;
 use wpclone_task::{Code, Faults, Problem};
 
 use crate::session::SessionError;
 
-/// When to come back to a queue that cannot be reached, in seconds.
+/// When to come back, in seconds, to a queue that cannot be reached, and where something else has to end first.
 const COME_BACK: &str = "5";
 
 /// An error answer. It becomes `application/problem+json`, or a page where a page was asked for, in
@@ -25,7 +25,9 @@ impl ApiError {
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let header = match code {
-            Code::QueueUnavailable => Some((header::RETRY_AFTER, HeaderValue::from_static(COME_BACK))),
+            Code::QueueUnavailable | Code::TooManyTasks | Code::TooManyStreams => {
+                Some((header::RETRY_AFTER, HeaderValue::from_static(COME_BACK)))
+            }
             Code::Unauthenticated => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wpclone\"")))
             }
@@ -44,6 +46,20 @@ impl ApiError {
         };
         let mut error = Self::new(Code::InvalidRequest, detail);
         error.problem.errors = faults;
+        error
+    }
+
+    /// A limit of the caller's token was met.
+    #[must_use]
+    pub fn limited(limited: Limited) -> Self {
+        let Limited::Rate(wait) = limited else {
+            return Self::new(Code::TooManyTasks, "Its limit of unfinished tasks is reached.");
+        };
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = seconds.max(1);
+        let detail = format!("The token's next task is accepted in {seconds} s.");
+        let mut error = Self::new(Code::RateLimited, detail);
+        error.header = Some((header::RETRY_AFTER, HeaderValue::from(seconds)));
         error
     }
 

@@ -26,8 +26,26 @@ impl Query {
         query
     }
 
-    /// A parameter as text; an empty one counts as absent, for that is what a form sends.
+    /// The same of what a form sends: a field that was left empty is absent.
+    #[must_use]
+    pub fn of_form(query: Option<&str>) -> Self {
+        let mut query = Self::of(query);
+        query.pairs.retain(|(_, value)| !value.is_empty());
+        query
+    }
+
+    /// A parameter as text; an empty one counts as absent.
     pub fn text(&mut self, name: &str, max: usize) -> Option<String> {
+        let text = self.sent(name).filter(|t| !t.is_empty())?;
+        if text.chars().count() > max {
+            self.faults.push(format!("`{name}` must have at most {max} characters."));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A parameter as it was sent, once.
+    fn sent(&mut self, name: &str) -> Option<String> {
         let (mut found, mut repeated) = (None, false);
         self.pairs.retain(|(n, value)| {
             let this = n == name;
@@ -40,12 +58,7 @@ impl Query {
             self.faults.push(format!("`{name}` must stand once."));
             return None;
         }
-        let text = found.filter(|t| !t.is_empty())?;
-        if text.chars().count() > max {
-            self.faults.push(format!("`{name}` must have at most {max} characters."));
-            return None;
-        }
-        Some(text)
+        found
     }
 
     /// A parameter that is parsed.
@@ -53,13 +66,13 @@ impl Query {
     where
         T::Err: std::fmt::Display,
     {
-        let text = self.text(name, 100)?;
+        let text = self.sent(name)?;
         text.parse().map_err(|e: T::Err| self.faults.push(format!("`{name}` is wrong: {e}."))).ok()
     }
 
     /// A whole number from 1 to `max`.
     pub fn number(&mut self, name: &str, max: u32) -> Option<u32> {
-        let text = self.text(name, 20)?;
+        let text = self.sent(name)?;
         let number = text.parse().ok().filter(|n| (1..=max).contains(n));
         if number.is_none() {
             self.faults.push(format!("`{name}` must be from 1 to {max}."));

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tracing::Span;
 use utoipa::IntoResponses;
 use wpclone_queue::{Enqueued, Found, Idempotency, NewTask, QueueError};
-use wpclone_service::sealed_task::seal_request;
+use wpclone_service::sealed_task::{seal_callback, seal_request};
 use wpclone_service::telemetry::traceparent;
 use wpclone_task::{Code, Kind, Problem, Request, TaskId, TaskView};
 
@@ -17,6 +17,7 @@ use crate::http::auth::{Caller, Client};
 use crate::http::body::JsonBody;
 use crate::http::error::ApiError;
 use crate::http::headers::{IdempotencyKey, Prefer};
+use crate::http::held::Held;
 use crate::openapi::{CreateAppPasswordBody, SetupBody};
 use crate::state::{App, Shared};
 use crate::tasks::ASK_AGAIN;
@@ -47,7 +48,7 @@ impl FromRequest<Shared> for Asked {
 /// How a request for work is answered. Documentation only: [`respond`] answers.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes the answers")]
-enum Answers {
+pub(super) enum Answers {
     /// Accepted
     #[response(status = 202, headers(
         ("Location" = String, description = "The task's address"),
@@ -65,7 +66,9 @@ enum Answers {
     #[response(status = "4XX", content_type = "application/problem+json")]
     Refused(Problem),
     /// Redis does not answer
-    #[response(status = 503, content_type = "application/problem+json")]
+    #[response(status = 503, content_type = "application/problem+json", headers(
+        ("Retry-After" = u32, description = "When to come back, in seconds"),
+    ))]
     Unavailable(Problem),
 }
 
@@ -97,9 +100,12 @@ pub async fn create_app_password(State(app): State<Shared>, asked: Asked) -> Res
 
 async fn accept(app: &App, kind: Kind, asked: Asked) -> Result<Response, ApiError> {
     let Asked { caller, prefer, key: IdempotencyKey(key), body } = asked;
-    let request = Request::parse(kind, body).map_err(ApiError::faults)?;
-    let idempotency = key
-        .map(|key| Idempotency { key, fingerprints: app.sealer.fingerprints(&request.fingerprint_text()) });
+    let (request, callback) =
+        Request::parse_with_callback(kind, body, app.callbacks).map_err(ApiError::faults)?;
+    let idempotency = key.map(|key| {
+        let text = request.fingerprint_text(callback.as_ref());
+        Idempotency { key, fingerprints: app.sealer.fingerprints(&text) }
+    });
     let (id, (request, secrets)) = (TaskId::new(), request.split());
     let task = NewTask {
         id,
@@ -108,10 +114,13 @@ async fn accept(app: &App, kind: Kind, asked: Asked) -> Result<Response, ApiErro
         owner: caller.name.clone(),
         traceparent: traceparent(&Span::current()),
         idempotency,
+        sealed_callback: callback.map(|url| seal_callback(&app.sealer, id, &url)).transpose()?,
+        limits: caller.limits,
     };
     drop(secrets);
     let id = match enqueue(app, &task).await? {
         Enqueued::New(id) | Enqueued::Same(id) => id,
+        Enqueued::Limited(limited) => return Err(ApiError::limited(limited)),
         Enqueued::Mismatch => {
             return Err(ApiError::new(
                 Code::IdempotencyMismatch,
@@ -121,6 +130,7 @@ async fn accept(app: &App, kind: Kind, asked: Asked) -> Result<Response, ApiErro
     };
     Span::current().record("task.id", tracing::field::display(id));
     tracing::info!(task.id = %id, %kind, "the task is in the queue");
+    let (prefer, _held) = granted(app, &caller, prefer);
     match answer(app, &caller, id, prefer).await {
         // It has been accepted, and a 503 would say that it was not.
         Err(error) if id == task.id && error.problem().code == Code::QueueUnavailable => {
@@ -141,7 +151,20 @@ async fn enqueue(app: &App, task: &NewTask) -> Result<Enqueued, QueueError> {
     }
 }
 
-async fn answer(app: &App, caller: &Caller, id: TaskId, prefer: Prefer) -> Result<Response, ApiError> {
+/// The wait that the caller is granted, and their hold on it. A preference may be left unmet (RFC 7240, section 2): who
+/// has too many answers held is answered at once.
+pub(super) fn granted(app: &App, caller: &Caller, prefer: Prefer) -> (Prefer, Option<Held>) {
+    let held = prefer.0.and_then(|_| app.waits.take(&caller.name, app.limits.waits));
+    (Prefer(prefer.0.filter(|_| held.is_some())), held)
+}
+
+/// The task as it is at its end or at the end of the wait.
+pub(super) async fn answer(
+    app: &App,
+    caller: &Caller,
+    id: TaskId,
+    prefer: Prefer,
+) -> Result<Response, ApiError> {
     let stored = wait_for_end(app, id, prefer.0.unwrap_or_default()).await?;
     let gone =
         || ApiError::new(Code::TaskGone, "The task that this Idempotency-Key belongs to is no longer kept.");
@@ -150,7 +173,7 @@ async fn answer(app: &App, caller: &Caller, id: TaskId, prefer: Prefer) -> Resul
 }
 
 /// 200 only to those who asked to wait; a task that is still on its way is 202.
-fn respond(view: TaskView, prefer: Prefer) -> Response {
+pub(super) fn respond(view: TaskView, prefer: Prefer) -> Response {
     let done = prefer.0.is_some() && view.state.is_final();
     let location = HeaderValue::from_str(&view.links.self_);
     let status = if done { StatusCode::OK } else { StatusCode::ACCEPTED };

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use wpclone_artifacts::{Got, Meta};
-use wpclone_task::{Code, Problem};
+use wpclone_task::{Code, Problem, TaskId};
 
 use crate::again::again;
 use crate::http::auth::Client;
@@ -23,11 +23,14 @@ const SANDBOX: HeaderValue =
 #[utoipa::path(
     get, path = "/tasks/{id}/artifacts/{name}", operation_id = "read_artifact", tag = "tasks",
     params(
-        ("id" = String, Path, description = "The task's id"),
+        ("id" = TaskId, Path, description = "The task's id"),
         ("name" = String, Path, description = "A name from the task's `artifacts`"),
     ),
     responses(
-        (status = 200, description = "The artifact, in its own media type", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "The artifact, in its own media type", content(
+            (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"), (serde_json::Value = "application/json"),
+            (String = "text/plain"), (String = "text/html"), (Vec<u8> = "application/octet-stream"),
+        )),
         (status = 404, description = "No such task or artifact", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
         crate::openapi::TurnedAway,

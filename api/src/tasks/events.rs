@@ -18,7 +18,8 @@ use wpclone_task::{Code, Event, TaskId};
 
 use crate::http::auth::{Caller, Client};
 use crate::http::error::ApiError;
-use crate::state::Shared;
+use crate::http::held::Held;
+use crate::state::{App, Shared};
 use crate::tasks::find;
 use crate::tasks::follow::Follow;
 
@@ -33,20 +34,22 @@ const MAX_CHANGED: usize = 50;
 
 /// Follow a task (server-sent events)
 ///
-/// Each event's data is an `Event` in JSON, its id that of Redis' stream. `Last-Event-ID` resumes after an event. A task
-/// that still waits is told once as it is, without an id. The stream ends at the task's end, and now and then before it: come back with `Last-Event-ID`. 204 says that the task
-/// has ended and nothing more will come.
+/// Each message's data is an `Event` in JSON. `Last-Event-ID` resumes after a message. A task that still waits is told
+/// once as it is, without an id. The stream ends at the task's end, and now and then before it: come back with
+/// `Last-Event-ID`. 204 says that the task has ended and nothing more will come. A task that failed and was replayed
+/// tells its earlier ends too.
 #[utoipa::path(
     get, path = "/tasks/{id}/events", operation_id = "follow_task", tag = "tasks",
     params(
-        ("id" = String, Path, description = "The task's id"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen"),
+        ("id" = TaskId, Path, description = "The task's id"),
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^((0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,8}))?$", description = "The id of the last message that was seen"),
     ),
     responses(
-        (status = 200, description = "Events", body = Event, content_type = "text/event-stream"),
+        (status = 200, description = "Messages", body = EventMessage, content_type = "text/event-stream"),
         (status = 204, description = "The task has ended, and there is nothing after that event"),
         crate::openapi::NoTask,
         crate::openapi::TurnedAway,
+        crate::openapi::TooMany,
         crate::openapi::Failed,
     )
 )]
@@ -59,6 +62,7 @@ pub async fn of_task(
     let follow = Follow::new(&app.queue, id.parse().unwrap_or_default());
     let task = find(&app, &caller, &id).await?;
     let mut stream = TaskStream {
+        _held: place(&app, &caller)?,
         follow,
         id: task.id,
         after: last_event_id(&headers)?,
@@ -76,6 +80,14 @@ pub async fn of_task(
         stream.pending.push_back(as_it_is(task));
     }
     Ok(sse(&app, unfold(stream, TaskStream::next)))
+}
+
+/// One of the streams that the caller may have open.
+fn place(app: &App, caller: &Caller) -> Result<Held, ApiError> {
+    app.streams.take(&caller.name, app.limits.streams).ok_or_else(|| {
+        let detail = format!("This token has {} event streams open here.", app.limits.streams);
+        ApiError::new(Code::TooManyStreams, detail)
+    })
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -103,6 +115,7 @@ fn as_it_is(task: TaskRecord) -> StoredEvent {
 }
 
 struct TaskStream {
+    _held: Held,
     app: Shared,
     follow: Follow,
     id: TaskId,
@@ -146,6 +159,28 @@ impl TaskStream {
     }
 }
 
+/// A message of `GET /tasks/{id}/events`. Documentation only.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes a server-sent event")]
+pub struct EventMessage {
+    /// What to send as `Last-Event-ID` to go on after it.
+    id: Option<String>,
+    /// An `Event`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// A message of `GET /events`. Documentation only.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes a server-sent event")]
+pub struct ChangeMessage {
+    /// `change`.
+    event: String,
+    /// A `Change`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
 /// What `GET /events` tells.
 #[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Change {
@@ -158,21 +193,23 @@ pub struct Change {
 
 /// Follow everything (server-sent events)
 ///
-/// Tells which of the caller's tasks changed. It does not resume: after a reconnect look at everything once.
+/// Tells which of the caller's tasks changed: each message's data is a `Change` in JSON. It does not resume: after a reconnect look at everything once.
 #[utoipa::path(
     get, path = "/events", operation_id = "follow_all", tag = "tasks",
     responses(
-        (status = 200, description = "Changes", body = Change, content_type = "text/event-stream"),
+        (status = 200, description = "Messages", body = ChangeMessage, content_type = "text/event-stream"),
         crate::openapi::TurnedAway,
+        crate::openapi::TooMany,
     )
 )]
-pub async fn of_all(State(app): State<Shared>, Client(caller): Client) -> Response {
-    let changes = Changes { signals: app.queue.signals(), app: app.clone(), caller, greeted: false };
-    sse(&app, unfold(changes, Changes::next))
+pub async fn of_all(State(app): State<Shared>, Client(caller): Client) -> Result<Response, ApiError> {
+    let _held = place(&app, &caller)?;
+    let changes = Changes { _held, signals: app.queue.changes(), caller, greeted: false };
+    Ok(sse(&app, unfold(changes, Changes::next)))
 }
 
 struct Changes {
-    app: Shared,
+    _held: Held,
     caller: Caller,
     signals: broadcast::Receiver<Signal>,
     greeted: bool,
@@ -184,7 +221,6 @@ impl Changes {
             let change =
                 if self.greeted { self.gather().await? } else { Change { all: true, ..Change::default() } };
             self.greeted = true;
-            let change = self.narrow(change).await;
             // An operator sees the queue, where every signal is a change.
             if change.all || !change.tasks.is_empty() || self.caller.is_operator() {
                 let event = SseEvent::default().event("change").json_data(&change).ok()?;
@@ -196,10 +232,11 @@ impl Changes {
     /// Waits for a signal, and takes those that come right after it along.
     async fn gather(&mut self) -> Option<Change> {
         let mut change = Change::default();
-        note(&mut change, self.signals.recv().await)?;
+        let first = self.signals.recv().await;
+        self.note(&mut change, first)?;
         let until = Instant::now() + GATHER;
         while let Ok(signal) = timeout_at(until, self.signals.recv()).await {
-            note(&mut change, signal)?;
+            self.note(&mut change, signal)?;
         }
         if change.tasks.len() > MAX_CHANGED {
             change = Change { all: true, ..Change::default() };
@@ -207,32 +244,20 @@ impl Changes {
         Some(change)
     }
 
-    async fn narrow(&self, mut change: Change) -> Change {
-        if self.caller.is_operator() {
-            return change;
-        }
-        let mut own = BTreeSet::new();
-        for id in change.tasks {
-            match self.app.queue.get(id).await {
-                Ok(Found::Task(task)) if self.caller.sees(&task) => drop(own.insert(id)),
-                Ok(_) => {}
-                Err(_) => change.all = true,
+    /// `None` when nobody signals any more.
+    fn note(&self, change: &mut Change, signal: Result<Signal, RecvError>) -> Option<()> {
+        match signal {
+            Ok(Signal::Task(id, owner)) if self.caller.is_operator() || *owner == *self.caller.name => {
+                change.tasks.insert(id);
             }
+            // From a worker of before, which does not name the owner.
+            Ok(Signal::Task(_, owner)) => change.all |= owner.is_empty(),
+            Ok(Signal::Work(_)) => {}
+            Ok(Signal::Reconnected) | Err(RecvError::Lagged(_)) => change.all = true,
+            Err(RecvError::Closed) => return None,
         }
-        change.tasks = own;
-        change
+        Some(())
     }
-}
-
-/// `None` when nobody signals any more.
-fn note(change: &mut Change, signal: Result<Signal, RecvError>) -> Option<()> {
-    match signal {
-        Ok(Signal::Task(id)) => drop(change.tasks.insert(id)),
-        Ok(Signal::Work(_)) => {}
-        Ok(Signal::Reconnected) | Err(RecvError::Lagged(_)) => change.all = true,
-        Err(RecvError::Closed) => return None,
-    }
-    Some(())
 }
 
 /// An event stream that says now and then that it lives, and ends with the program or when it is old.

@@ -19,7 +19,7 @@ impl Follow {
     /// Begins to listen.
     #[must_use]
     pub fn new(queue: &Queue, task: TaskId) -> Self {
-        Self { signals: queue.signals(), task }
+        Self { signals: queue.changes(), task }
     }
 
     /// Returns when the task may have changed, or after this time: signals can be lost.
@@ -27,9 +27,9 @@ impl Follow {
         let heard = async {
             loop {
                 match self.signals.recv().await {
-                    Ok(Signal::Task(id)) if id != self.task => {}
+                    Ok(Signal::Task(id, _)) if id != self.task => {}
                     Ok(Signal::Work(_)) => {}
-                    Ok(Signal::Task(_) | Signal::Reconnected) | Err(RecvError::Lagged(_)) => return,
+                    Ok(Signal::Task(..) | Signal::Reconnected) | Err(RecvError::Lagged(_)) => return,
                     // Nobody signals any more: looking now and then is all that is left.
                     Err(RecvError::Closed) => std::future::pending().await,
                 }

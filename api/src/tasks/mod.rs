@@ -5,6 +5,7 @@ pub mod artifacts;
 pub mod events;
 pub mod follow;
 pub mod read;
+pub mod replay;
 pub mod view;
 
 use wpclone_queue::{Found, TaskRecord};

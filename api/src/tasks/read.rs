@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use http::header::{ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use wpclone_queue::{Cancelled, Filter};
-use wpclone_task::{Code, Problem, TaskList, TaskView};
+use wpclone_task::{Code, Kind, Problem, State as TaskState, TaskId, TaskList, TaskView};
 
 use crate::http::auth::{Caller, Client};
 use crate::http::error::ApiError;
@@ -35,8 +35,7 @@ impl Wanted {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn read(query: Option<&str>, caller: &Caller) -> Result<Self, ApiError> {
-        let mut query = Query::of(query);
+    pub fn read(mut query: Query, caller: &Caller) -> Result<Self, ApiError> {
         let wanted = Self {
             filter: Filter {
                 owner: caller.only(),
@@ -89,17 +88,18 @@ pub async fn page(app: &App, caller: &Caller, wanted: &Wanted) -> Result<TaskLis
 #[utoipa::path(
     get, path = "/tasks", operation_id = "list_tasks", tag = "tasks",
     params(
-        ("state" = Option<String>, Query, description = "Only in this state: queued, running, succeeded, failed or cancelled"),
-        ("kind" = Option<String>, Query, description = "Only of this kind: setup or create-app-password"),
-        ("q" = Option<String>, Query, description = "Only on sites whose address contains this, or with an id that begins with it"),
-        ("limit" = Option<u32>, Query, description = "How many a page has, 1 to 100; 20 by default"),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+        ("state" = Option<TaskState>, Query, description = "Only in this state"),
+        ("kind" = Option<Kind>, Query, description = "Only of this kind"),
+        ("q" = Option<String>, Query, max_length = 200, description = "Only on sites whose address contains this, or with an id that begins with it"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "How many a page has; 20 by default"),
+        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$", description = "`next` of the page before"),
     ),
     responses(
         (status = 200, description = "A page", body = TaskList, headers(
             ("Link" = Option<String>, description = "The next page, with rel=\"next\" (RFC 8288); absent on the last"),
         )),
-        (status = "4XX", description = "Refused", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::TurnedAway,
+        crate::openapi::Failed,
     )
 )]
 pub async fn list(
@@ -107,7 +107,7 @@ pub async fn list(
     Client(caller): Client,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted::read(query.as_deref(), &caller)?;
+    let wanted = Wanted::read(Query::of(query.as_deref()), &caller)?;
     let list = page(&app, &caller, &wanted).await?;
     let link = list.next.as_deref();
     let link = link.map(|cursor| format!("</tasks?{}>; rel=\"next\"", wanted.at(cursor)));
@@ -124,7 +124,7 @@ pub async fn list(
 #[utoipa::path(
     get, path = "/tasks/{id}", operation_id = "read_task", tag = "tasks",
     params(
-        ("id" = String, Path, description = "The task's id"),
+        ("id" = TaskId, Path, description = "The task's id"),
         ("If-None-Match" = Option<String>, Header, description = "An ETag of before: 304 when nothing has changed"),
     ),
     responses(
@@ -174,7 +174,7 @@ fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
 /// A waiting task ends at once, a running one with its worker's next heartbeat. Asking twice does no harm.
 #[utoipa::path(
     post, path = "/tasks/{id}/cancel", operation_id = "cancel_task", tag = "tasks",
-    params(("id" = String, Path, description = "The task's id")),
+    params(("id" = TaskId, Path, description = "The task's id")),
     responses(
         (status = 202, description = "It ends, or has been ended before", body = TaskView),
         (status = 409, description = "It had ended by itself", body = Problem, content_type = "application/problem+json"),
@@ -191,7 +191,7 @@ pub async fn cancel(
     let task = find(&app, &caller, &id).await?;
     let done = app.queue.cancel(task.id).await?;
     let task = find(&app, &caller, &id).await?;
-    if done == Cancelled::Finished && task.state != wpclone_task::State::Cancelled {
+    if done == Cancelled::Finished && task.state != TaskState::Cancelled {
         return Err(ApiError::new(Code::TaskFinished, format!("The task has {} before.", task.state)));
     }
     tracing::info!(task.id = %task.id, "the task's end was asked for");

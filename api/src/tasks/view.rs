@@ -88,7 +88,24 @@ pub fn fresh(task: NewTask) -> TaskView {
         result: None,
         sealed_result: None,
         problem: None,
+        secrets_kept: true,
+        replays: 0,
+        callback: None,
         version: 0,
+    })
+}
+
+/// A task as it is at the moment of its replay, for when Redis goes away right after it.
+#[must_use]
+pub fn queued_again(task: TaskRecord) -> TaskView {
+    let replays = task.replays + 1;
+    bare(TaskRecord {
+        state: State::Queued,
+        problem: None,
+        finished_at: None,
+        callback: None,
+        replays,
+        ..task
     })
 }
 
@@ -110,10 +127,13 @@ fn bare(task: TaskRecord) -> TaskView {
         request: task.request,
         result: None,
         problem: task.problem,
+        replays: task.replays,
+        callback: task.callback,
         artifacts: Vec::new(),
         links: Links {
             events: format!("{here}/events"),
             cancel: (!task.state.is_final()).then(|| format!("{here}/cancel")),
+            replay: (task.state == State::Failed).then(|| format!("{here}/replay")),
             self_: here,
         },
     }

@@ -155,7 +155,9 @@ async fn without_redis_nothing_is_accepted_and_later_all_goes_on() {
         format!("/tasks/{kept}/artifacts/before.png"),
         "/queue".to_owned(),
     ] {
-        problem(api.get(&path).send().await.unwrap(), 503, "QUEUE_UNAVAILABLE").await;
+        let answer = api.get(&path).send().await.unwrap();
+        assert_eq!(answer.headers()["retry-after"], "5", "{path}");
+        problem(answer, 503, "QUEUE_UNAVAILABLE").await;
     }
     assert_eq!(api.get("/healthz").send().await.unwrap().status(), StatusCode::OK);
     let ready = api.get("/readyz").send().await.unwrap();

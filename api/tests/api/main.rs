@@ -4,11 +4,15 @@
 
 mod access;
 mod asking;
+mod callbacks;
 mod canary;
 mod events;
 mod failing;
+mod limits;
+mod once;
 mod operations;
 mod pages;
 mod program;
 mod reading;
+mod replaying;
 mod support;

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use wpclone_queue::WorkerReport;
-use wpclone_task::{Code, Stage};
+use wpclone_task::{Code, Problem, Stage};
 
 use crate::support::{Api, Setup, eventually};
 
@@ -24,6 +24,12 @@ async fn the_queue_and_the_metrics_tell_what_redis_holds() {
     for n in 0..3 {
         api.ask(&format!("https://site-{n}.example"), None).await;
     }
+    // One fails and is done again; its worker writes once more, too late.
+    let failing = api.claim().await.lease;
+    let problem = Problem::new(Code::NotWordPress, "x");
+    api.app.queue.fail(&failing, &problem).await.unwrap();
+    api.app.queue.heartbeat(&failing, None).await.unwrap_err();
+    api.post(&format!("/tasks/{}/replay", failing.task)).send().await.unwrap();
     let claim = api.claim().await;
     let mut worker = report("worker-1");
     worker.tasks = vec![claim.lease.task];
@@ -42,6 +48,10 @@ async fn the_queue_and_the_metrics_tell_what_redis_holds() {
     let text = answer.text().await.unwrap();
     for line in [
         "wpclone_queue_up 1",
+        r#"wpclone_dead_total{reason="NOT_WORDPRESS"} 1"#,
+        "wpclone_replayed_total 1",
+        "wpclone_late_writes_total 1",
+        "wpclone_lease_lost_total 0",
         r#"wpclone_queue_depth{stage="browser",state="ready"} 2"#,
         r#"wpclone_queue_depth{stage="browser",state="outstanding"} 3"#,
         r#"wpclone_worker_slots{stage="browser",state="all"} 2"#,
@@ -119,7 +129,7 @@ async fn the_document_is_openapi_3_1_and_names_every_route_of_the_api() {
             assert!(names.insert(name.clone()), "{name} stands twice");
         }
     }
-    assert_eq!(names.len(), 15, "{names:?}");
+    assert_eq!(names.len(), 16, "{names:?}");
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ async fn the_overview_says_in_words_whether_the_queue_keeps_up() {
     api.app.queue.report(&report("worker-1")).await.unwrap();
     let text = page(&api, "/").await;
     assert!(text.contains("All keeping up.") && text.contains("a.example"));
+    assert!(!text.contains("stage-webhook"), "nobody starts a worker for callbacks");
 }
 
 #[tokio::test]

@@ -118,6 +118,8 @@ async fn every_wrong_parameter_is_named() {
     }
     for (sent, said) in [
         ("q=a&q=b".to_owned(), "`q` must stand once"),
+        ("limit=".to_owned(), "`limit` must be from 1 to 100"),
+        ("state=".to_owned(), "`state` is wrong"),
         ("state=&state=queued".to_owned(), "`state` must stand once"),
         ("q=a&".repeat(33), "more than 32 parameters"),
     ] {

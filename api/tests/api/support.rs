@@ -15,6 +15,7 @@ use wpclone_queue::{Claim, Lease, StepOutput};
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_task::seal_result;
 use wpclone_service::settings::{Check, Common, CommonArgs};
+use wpclone_service::webhook::WebhookSecrets;
 use wpclone_task::{AppPasswordResult, Outcome, Progress, SecretString, Stage};
 use wpclone_test_redis::Redis;
 
@@ -49,6 +50,8 @@ pub(crate) struct Setup {
     /// Routes that the service itself does not have.
     pub(crate) extra: axum::Router<Shared>,
     pub(crate) background: bool,
+    /// Whether there are secrets to sign callbacks with.
+    pub(crate) webhooks: bool,
 }
 
 impl Default for Setup {
@@ -59,6 +62,7 @@ impl Default for Setup {
             limits: Limits::default(),
             extra: axum::Router::new(),
             background: false,
+            webhooks: true,
         }
     }
 }
@@ -77,6 +81,7 @@ pub(crate) fn common(redis_url: &str) -> Common {
     let args = CommonArgs {
         redis_url: Some(redis_url.to_owned()),
         seal_keys: Some(Sealer::new_key("test").unwrap()),
+        webhook_secrets: Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()),
         artifacts_mib: "16".into(),
         log_format: "json".into(),
         otlp_endpoint: None,
@@ -109,7 +114,11 @@ impl Api {
         let tokens = file.as_ref().map(|f| Tokens::open(f.path().to_str().unwrap()).unwrap());
         let public_url =
             setup.public_url.map_or_else(|| PublicUrl::of(address), |url| PublicUrl::parse(url).ok());
-        let app = wpclone_api::app(&common(&redis.url()), tokens, public_url.unwrap(), setup.limits);
+        let mut common = common(&redis.url());
+        if !setup.webhooks {
+            common.webhook_secrets = WebhookSecrets::default();
+        }
+        let app = wpclone_api::app(&common, tokens, public_url.unwrap(), setup.limits);
         let app = Arc::new(app.unwrap());
         let routes = wpclone_api::routes().merge(setup.extra);
         let ending = app.ending.clone();

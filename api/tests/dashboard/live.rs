@@ -8,6 +8,8 @@ use fantoccini::key::Key;
 use reqwest::StatusCode;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wpclone_service::sealed_task::open_request;
+use wpclone_task::{Code, ExposeSecret as _, Problem};
 
 use crate::browser::Browser;
 use crate::support::{Api, eventually, token};
@@ -149,6 +151,32 @@ pub(crate) async fn ending_a_task_is_asked_once(browser: Browser) {
     browser.until("its end is seen", "document.querySelector('#task').dataset.state === 'cancelled'").await;
     assert_eq!(state().await, "cancelled");
     is_the_same(&browser).await;
+}
+
+pub(crate) async fn a_failed_task_is_tried_again(browser: Browser) {
+    let api = Api::start().await;
+    let id = api.ask("https://a.example", None).await;
+    let problem = Problem::new(Code::AuthBadCredentials, "The site shows its login form again.");
+    api.app.queue.fail(&api.claim().await.lease, &problem).await.unwrap();
+    browser.sees(1024, false).await;
+    browser.open(&format!("{}/dashboard/tasks?state=failed", api.address)).await;
+    assert_eq!(browser.text(".tabs [aria-current]").await, "Failed");
+    browser.click("#list tbody a").await;
+    browser.until("the task is shown", "document.querySelector('.again')").await;
+    // What somebody types stays when the page changes under it.
+    browser.until("the page is live", LIVE).await;
+    let field = browser.client.find(Locator::Css(".again input")).await.unwrap();
+    field.send_keys("the right one").await.unwrap();
+    api.app.artifacts.put(id.parse().unwrap(), "page.html", "text/html", b"x").await.unwrap();
+    browser.until("the page has changed", "document.querySelector('#files')").await;
+    browser.click(".again button").await;
+    browser.until("it is queued", "document.querySelector('#task')?.dataset.state === 'queued'").await;
+    assert_eq!(browser.text(".progress").await, "Back in the queue, waiting for a worker.");
+    assert!(browser.text(".facts").await.contains("tried again once"));
+    browser.is_accessible("a replayed task").await;
+    let claim = api.claim().await;
+    let secrets = open_request(&api.app.sealer, claim.lease.task, &claim.sealed_secrets.unwrap()).unwrap();
+    assert_eq!(secrets[0].1.expose_secret(), "the right one");
 }
 
 pub(crate) async fn a_secret_is_shown_once_on_demand(browser: Browser) {

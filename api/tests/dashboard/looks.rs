@@ -1,7 +1,9 @@
 //! Every page, on every screen, light and dark: accessible, within its width, without a complaint.
 
+use std::time::Duration;
+
 use serde_json::json;
-use wpclone_queue::WorkerReport;
+use wpclone_queue::{Queue, QueueOptions, WorkerReport};
 use wpclone_task::{Code, Problem, Stage, TaskId};
 
 use crate::browser::Browser;
@@ -107,6 +109,16 @@ pub(crate) async fn a_failed_task_is_accessible_and_fits_every_screen(browser: B
     problem.achieved = vec!["The migrator was uploaded.".into()];
     api.app.queue.fail(&claim.lease, &problem).await.unwrap();
     looks_well(&browser, &api, "task-failed", &format!("/dashboard/tasks/{id}")).await;
+
+    let id = api.ask("https://long-ago.example", None).await;
+    let options = QueueOptions { keep_secrets: Duration::ZERO, ..QueueOptions::default() };
+    let forgetful = Queue::new(&api.redis.url(), options).unwrap();
+    let claim = api.claim().await;
+    forgetful
+        .fail(&claim.lease, &Problem::new(Code::CapMissing, "An editor is no administrator."))
+        .await
+        .unwrap();
+    looks_well(&browser, &api, "task-failed-long-ago", &format!("/dashboard/tasks/{id}")).await;
 
     let id = api.ask("https://good.example", None).await;
     let claim = api.claim().await;

@@ -33,6 +33,7 @@ const STORIES: &[(&str, Story)] = stories![
     live::the_mark_says_when_the_api_is_away_and_when_it_is_back,
     live::the_keyboard_reaches_the_search,
     live::ending_a_task_is_asked_once,
+    live::a_failed_task_is_tried_again,
     live::a_secret_is_shown_once_on_demand,
     live::a_picture_is_shown_at_full_size,
     live::somebody_signs_in_and_out,

@@ -56,6 +56,20 @@ async fn where_there_are_no_events_the_task_is_asked_for() {
 }
 
 #[tokio::test]
+async fn where_all_streams_are_taken_the_task_is_asked_for() {
+    let stub = Stub::start(|asked| match asked.what.as_str() {
+        what if what.ends_with("/events") => {
+            Answer::Later(Problem::new(Code::TooManyStreams, "50 are open."), 5)
+        }
+        _ => Answer::Json(200, succeeded()),
+    })
+    .await;
+    let ran = wpclone(&stub.url, &["watch", ID]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stub.asked_for(&format!("GET /tasks/{ID}/events")).len(), 1);
+}
+
+#[tokio::test]
 async fn an_end_that_nobody_heard_is_found_out() {
     let stub = Stub::start(|asked| {
         if asked.what.ends_with("/events") {

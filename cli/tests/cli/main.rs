@@ -5,6 +5,7 @@
 
 mod following;
 mod outcomes;
+mod replaying;
 mod run;
 mod secrets;
 mod stub;

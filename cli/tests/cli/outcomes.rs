@@ -106,6 +106,25 @@ async fn an_api_that_is_not_there_or_not_well_ends_with_3() {
 }
 
 #[tokio::test]
+async fn a_busy_api_is_waited_for_when_it_says_how_long_and_that_is_not_too_long() {
+    let limited = |seconds| Answer::Later(Problem::new(Code::RateLimited, "Too much."), seconds);
+    let stub = Stub::start(move |asked| match asked.before {
+        0 => limited(1),
+        _ => Answer::Json(202, queued()),
+    })
+    .await;
+    let ran = wpclone(&stub.url, &[SETUP, &["--no-wait"]].concat()).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("Too much. Trying again in 1 s.\n"), "{}", ran.stderr);
+
+    let stub = Stub::start(move |_| limited(50)).await;
+    let ran = wpclone(&stub.url, SETUP).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
+    assert!(ran.stderr.contains("RATE_LIMITED") && ran.stderr.contains("wait 50 s"), "{}", ran.stderr);
+    assert_eq!(stub.asked().len(), 1, "as long as that nobody waits for a prompt");
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_the_api_ends_with_3() {
     let html = |_: &_| Answer::Text(200, "text/html", "<p>Welcome".into());
     let endless = |_: &_| Answer::Text(200, "application/json", "[".repeat(5 << 20));

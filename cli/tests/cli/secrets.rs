@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::run::{SETUP, fed, finish, program};
+use crate::run::{SETUP, fed, finish, program, wpclone};
 use crate::stub::{Answer, Stub, failed, succeeded};
 
 fn file_with(text: &str) -> tempfile::NamedTempFile {
@@ -100,9 +100,34 @@ async fn tokens_and_keys_are_made_without_an_api() {
     assert!(token.starts_with("wpc_") && token.len() > 40, "{token}");
     assert!(line.starts_with("ci:") && line.ends_with(":operator"), "{line}");
     assert!(!ran.stderr.contains(token));
+    let limited = ["token", "new", "ci", "--per-minute", "60", "--concurrent", "5"];
+    let ran = finish(program("http://127.0.0.1:1", &limited)).await;
+    assert!(ran.stdout.ends_with(":user:60:5\n"), "{ran:?}");
+    let ran = finish(program("http://127.0.0.1:1", &["token", "new", "ci", "--concurrent", "0"])).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
 
     let ran = finish(program("http://127.0.0.1:1", &["seal-key", "new", "k1"])).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     let (id, _) = ran.stdout.trim_end().split_once(':').unwrap();
     assert_eq!(id, "k1");
+
+    let ran = finish(program("http://127.0.0.1:1", &["webhook-secret", "new"])).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran.stdout.parse::<wpclone_service::webhook::WebhookSecrets>().unwrap();
+    assert!(ran.stdout.starts_with("whsec_") && ran.stdout.lines().count() == 1, "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_callback_address_is_sent_as_it_is_and_a_wrong_one_is_not_repeated() {
+    let stub = Stub::ending(succeeded()).await;
+    let url = "https://hooks.example/a?b=c%20d";
+    let ran = wpclone(&stub.url, &[SETUP, &["--callback-url", url]].concat()).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(stub.asked_for("POST /setup")[0].body["callback_url"], url);
+    let ran =
+        wpclone(&stub.url, &[SETUP, &["--callback-url", "https://me:canary@hooks.example"]].concat()).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("--callback-url must not contain"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+    assert_eq!(stub.asked_for("POST /setup").len(), 1);
 }

@@ -37,6 +37,8 @@ pub(crate) enum Then {
 pub(crate) enum Answer {
     Json(u16, Value),
     Problem(Problem),
+    /// With `Retry-After`, in seconds.
+    Later(Problem, u64),
     Text(u16, &'static str, String),
     Redirect(String),
     Events(Vec<Value>, Then),
@@ -118,6 +120,11 @@ fn respond(answer: Answer) -> Response {
         Answer::Problem(problem) => {
             let status = problem.status.unwrap();
             text(status, "application/problem+json", json!(problem).to_string())
+        }
+        Answer::Later(problem, seconds) => {
+            let mut response = respond(Answer::Problem(problem));
+            response.headers_mut().insert("retry-after", seconds.into());
+            response
         }
         Answer::Text(status, kind, body) => text(status, kind, body),
         Answer::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),

@@ -7,9 +7,10 @@ use rustix::termios::{LocalModes, Termios, tcgetattr};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
+use wpclone_task::{Code, Problem};
 
 use crate::run::{PATIENCE, SETUP, clean};
-use crate::stub::{Answer, ID, Stub, Then, event, queued, succeeded, task};
+use crate::stub::{Answer, ID, Stub, Then, event, failed, queued, succeeded, task};
 
 struct Terminal {
     child: Child,
@@ -88,6 +89,27 @@ async fn a_terminal_is_asked_for_the_password_and_shows_a_bar() {
     assert!(!seen.contains("canary"), "{seen}");
     assert_eq!(stub.asked_for("POST /setup")[0].body["password"], "canary-typed");
     assert!(stub.asked_for(&format!("POST /tasks/{ID}/cancel")).is_empty());
+}
+
+#[tokio::test]
+async fn a_terminal_is_asked_for_a_password_that_is_no_longer_kept() {
+    let stub = Stub::start(|asked| match (asked.what.as_str(), asked.before) {
+        (what, 0) if what.ends_with("/replay") => {
+            Answer::Problem(Problem::new(Code::CredentialsGone, "No longer kept."))
+        }
+        (what, _) if what.ends_with("/replay") => Answer::Json(202, queued()),
+        _ => Answer::Json(200, failed()),
+    })
+    .await;
+    let mut terminal = Terminal::run(&stub.url, &["replay", ID, "--no-wait"]);
+    terminal.until("Password of admin on https://example.com/blog: ").await;
+    terminal.until_it_hides().await;
+    terminal.types("canary-typed\n").await;
+    let (code, seen) = terminal.end().await;
+    assert_eq!(code, 0, "{seen}");
+    assert!(!seen.contains("canary"), "{seen}");
+    let sent = stub.asked_for(&format!("POST /tasks/{ID}/replay"));
+    assert_eq!(sent[1].body, json!({"password": "canary-typed"}));
 }
 
 #[tokio::test]

@@ -6,3 +6,4 @@ pub mod sealed_task;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+pub mod webhook;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use wpclone_task::{SecretField, SecretFields, SplitResult, TaskId};
+use wpclone_task::{CallbackUrl, SecretField, SecretFields, SplitResult, TaskId};
 
 use crate::seal::{SealError, Sealer};
 
@@ -39,6 +39,23 @@ pub fn open_request(sealer: &Sealer, task: TaskId, sealed: &str) -> Result<Secre
         .into_iter()
         .map(|(field, seal)| Ok((field, sealer.open(task, &field_name(field), &seal)?)))
         .collect()
+}
+
+/// Seals the address that a task's end is told to: its path or query may hold a secret.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn seal_callback(sealer: &Sealer, task: TaskId, callback: &CallbackUrl) -> Result<String, SealError> {
+    sealer.seal(task, CallbackUrl::FIELD, callback.secret())
+}
+
+/// Opens what [`seal_callback`] made.
+///
+/// # Errors
+/// It was altered, its key is gone, or it holds no such address.
+pub fn open_callback(sealer: &Sealer, task: TaskId, sealed: &str) -> Result<CallbackUrl, SealError> {
+    let text = sealer.open(task, CallbackUrl::FIELD, sealed)?;
+    CallbackUrl::parse(text.expose_secret()).map_err(|_| SealError::Malformed)
 }
 
 /// Seals the secrets of a result; `None` when it has none.
@@ -80,6 +97,11 @@ mod tests {
         assert_eq!(open_request(&sealer, task, &sealed).unwrap()[0].1.expose_secret(), "canary");
         assert!(open_request(&sealer, other, &sealed).is_err());
         assert!(open_request(&sealer, task, "{\"x\":1}").is_err());
+
+        let callback = CallbackUrl::parse("https://a.example/canary").unwrap();
+        let sealed = seal_callback(&sealer, task, &callback).unwrap();
+        assert_eq!(open_callback(&sealer, task, &sealed).unwrap().url(), callback.url());
+        assert!(open_callback(&sealer, other, &sealed).is_err());
 
         let result = Outcome::Setup(SetupResult {
             api_key: SecretString::from("canary"),

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
+use crate::webhook::WebhookSecrets;
+
 /// The exit code of a program whose settings are wrong (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
@@ -15,6 +17,10 @@ pub struct CommonArgs {
     /// Keys that secrets are sealed with: id:base64[,id:base64…], 32 bytes each, newest first
     #[arg(long, env = "WPCLONE_SEAL_KEYS", value_name = "KEYS", hide_env_values = true)]
     pub seal_keys: Option<String>,
+    /// Secrets that callbacks are signed with: whsec_base64, 24 to 64 bytes each, separated by spaces, newest first;
+    /// without them nothing is called back
+    #[arg(long, env = "WPCLONE_WEBHOOK_SECRETS", value_name = "SECRETS", hide_env_values = true)]
+    pub webhook_secrets: Option<String>,
     /// Room for all artifacts together in Redis, in MiB
     #[arg(long, env = "WPCLONE_ARTIFACTS_MIB", value_name = "MIB", default_value = "256")]
     pub artifacts_mib: String,
@@ -36,6 +42,8 @@ pub struct Common {
     pub redis_url: secrecy::SecretString,
     /// Seals secrets.
     pub sealer: crate::seal::Sealer,
+    /// Signs what is called back.
+    pub webhook_secrets: WebhookSecrets,
     /// Room for artifacts in bytes.
     pub artifacts_bytes: u64,
     /// How to log, and where spans go.
@@ -54,6 +62,12 @@ impl CommonArgs {
             });
         let sealer =
             check.required("WPCLONE_SEAL_KEYS", self.seal_keys.as_deref(), Shown::Secret, str::parse);
+        let webhook_secrets = match self.webhook_secrets.as_deref().filter(|s| !s.trim().is_empty()) {
+            None => Some(WebhookSecrets::default()),
+            text => check.required("WPCLONE_WEBHOOK_SECRETS", text, Shown::Secret, |text| {
+                text.parse().map_err(|what: String| format!("is wrong: {what}"))
+            }),
+        };
         let artifacts = check.number("WPCLONE_ARTIFACTS_MIB", &self.artifacts_mib, 1..=65_536);
         let format = check.parsed("WPCLONE_LOG_FORMAT", &self.log_format);
         if let Some(endpoint) = &self.otlp_endpoint {
@@ -61,7 +75,13 @@ impl CommonArgs {
         }
         let telemetry =
             crate::telemetry::Settings { format: format?, otlp_endpoint: self.otlp_endpoint.clone() };
-        Some(Common { redis_url: redis_url?, sealer: sealer?, artifacts_bytes: artifacts? << 20, telemetry })
+        Some(Common {
+            redis_url: redis_url?,
+            sealer: sealer?,
+            webhook_secrets: webhook_secrets?,
+            artifacts_bytes: artifacts? << 20,
+            telemetry,
+        })
     }
 }
 
@@ -197,6 +217,7 @@ mod tests {
         CommonArgs {
             redis_url: redis.map(Into::into),
             seal_keys: keys.map(Into::into),
+            webhook_secrets: None,
             artifacts_mib: mib.into(),
             log_format: "auto".into(),
             otlp_endpoint: None,
@@ -207,24 +228,36 @@ mod tests {
     #[test]
     fn all_faults_are_named_at_once() {
         let mut check = Check::default();
-        assert!(args(Some("http://x"), None, "lots").check(&mut check).is_none());
+        let secrets = Some("whsec_canary canary".to_owned());
+        let args = CommonArgs { webhook_secrets: secrets, ..args(Some("http://x"), None, "lots") };
+        assert!(args.check(&mut check).is_none());
         let faults = check.finish().unwrap_err();
-        for name in
-            ["WPCLONE_REDIS_URL must begin", "WPCLONE_SEAL_KEYS is required", "WPCLONE_ARTIFACTS_MIB must be"]
-        {
+        for name in [
+            "WPCLONE_REDIS_URL must begin",
+            "WPCLONE_SEAL_KEYS is required",
+            "WPCLONE_WEBHOOK_SECRETS is wrong: secret 1 must be standard",
+            "; secret 2 must begin with whsec_",
+            "WPCLONE_ARTIFACTS_MIB must be",
+        ] {
             assert!(faults.contains(name), "{faults}");
         }
+        assert!(!faults.contains("canary"));
     }
 
     #[test]
     fn the_dump_shows_no_secret() {
         let mut check = Check::default();
         let key = crate::seal::Sealer::new_key("a").unwrap();
-        let common =
-            args(Some("redis://me:canary@redis.example:6379/0"), Some(&key), "1").check(&mut check).unwrap();
+        let secret = "whsec_canaryCanaryCanaryCanaryCanaryCa";
+        let mut args = args(Some("redis://me:canary@redis.example:6379/0"), Some(&key), "1");
+        args.webhook_secrets = Some(secret.into());
+        let common = args.check(&mut check).unwrap();
+        assert!(!common.webhook_secrets.is_empty());
         let dump = check.dump();
         assert!(
-            dump.contains("redis://[redacted]@redis.example:6379/0") && !dump.contains("canary"),
+            dump.contains("redis://[redacted]@redis.example:6379/0")
+                && dump.contains("WPCLONE_WEBHOOK_SECRETS=[redacted]")
+                && !dump.contains("canary"),
             "{dump}"
         );
         assert!(!dump.contains(&key[2..]) && !format!("{common:?}").contains("canary"));

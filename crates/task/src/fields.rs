@@ -32,6 +32,11 @@ impl Fields {
         }
     }
 
+    /// Whether a field is there and not null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(|value| !value.is_null())
+    }
+
     pub(crate) fn fault(&mut self, name: &str, detail: impl Into<String>) {
         self.faults.push(Fault { pointer: pointer(name), detail: detail.into() });
     }

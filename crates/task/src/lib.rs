@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod callback;
 mod event;
 mod fields;
 mod kind;
@@ -10,6 +11,7 @@ mod result;
 mod site;
 mod view;
 
+pub use callback::{CallbackUrl, CallbackUrlError};
 pub use event::{Event, Progress};
 pub use fields::{Fault, Faults};
 pub use kind::{Kind, Plan, Stage, State, StepPlan, UnknownName};

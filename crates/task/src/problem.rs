@@ -33,7 +33,7 @@ macro_rules! codes {
         pub enum Code { $(#[doc = $title] $variant),+ }
 
         impl Code {
-            /// All of them: first those a task can end with, then those of the API alone.
+            /// All of them: first those a task can end with, then those of callbacks, then those of the API alone.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             const fn row(self) -> Row {
@@ -123,6 +123,14 @@ codes! {
     WorkerFault "WORKER_FAULT" None, Limited, "Something went wrong in the worker",
         "Report it with the task's id: this is a defect of ours.";
 
+    // What telling a task's end to its callback address can fail with: in logs and counters alone, no task ends with it.
+    CallbackFailed "CALLBACK_FAILED" None, Limited, "The callback address did not take the message",
+        "Look into the receiver's log; it is told again later.";
+    CallbackRefused "CALLBACK_REFUSED" None, Never, "The callback address wants no messages",
+        "Send new requests with an address that takes them.";
+    CallbackNotAllowed "CALLBACK_NOT_ALLOWED" None, Never, "The callback address is in a network that we do not call",
+        "Use a public address, or have the operator allow the network in WPCLONE_ALLOW_PRIVATE_CALLBACKS.";
+
     // What the API answers.
     InvalidRequest "INVALID_REQUEST" Some(422), Never, "The request has faults",
         "Mend each field named in `errors`.";
@@ -158,6 +166,16 @@ codes! {
         "Use a method from the Allow header.";
     TaskFinished "TASK_FINISHED" Some(409), Never, "The task has ended",
         "Look at its result or problem.";
+    NotFailed "NOT_FAILED" Some(409), Never, "Only a failed task can be done again",
+        "Look at the task; when it succeeded or was cancelled, send a new request.";
+    CredentialsGone "CREDENTIALS_GONE" Some(422), Never, "The task's secrets are no longer kept",
+        "Send the replay with the password.";
+    RateLimited "RATE_LIMITED" Some(429), Limited, "The token has asked for too many tasks within a minute",
+        "Try again after the seconds in Retry-After.";
+    TooManyTasks "TOO_MANY_TASKS" Some(429), Limited, "The token has too many unfinished tasks",
+        "Try again when one of its tasks has ended, or cancel one.";
+    TooManyStreams "TOO_MANY_STREAMS" Some(429), Limited, "The token has too many event streams open",
+        "Close streams that nobody reads, or ask for the task now and then.";
     IdempotencyMismatch "IDEMPOTENCY_MISMATCH" Some(422), Never, "The Idempotency-Key belongs to another request",
         "Use a new key for a new request.";
     QueueUnavailable "QUEUE_UNAVAILABLE" Some(503), Limited, "The queue cannot be reached",

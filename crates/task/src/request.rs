@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::fields::{Faults, Fields};
 use crate::kind::named;
-use crate::{Kind, SiteKey, SiteUrl};
+use crate::{CallbackUrl, Kind, SiteKey, SiteUrl};
 
 named! {
     /// What a site will be used for.
@@ -195,6 +195,50 @@ impl Request {
         }
     }
 
+    /// Reads the body of a POST that starts work: the request, and where its end is to be told. `may_call`: whether
+    /// anything can be told at all.
+    ///
+    /// # Errors
+    /// Every fault at once, those of `callback_url` among them.
+    pub fn parse_with_callback(
+        kind: Kind,
+        mut body: Value,
+        may_call: bool,
+    ) -> Result<(Self, Option<CallbackUrl>), Faults> {
+        let callback = CallbackUrl::take(&mut body, may_call);
+        match (Self::parse(kind, body), callback) {
+            (Ok(request), Ok(callback)) => Ok((request, callback)),
+            (request, callback) => {
+                let mut faults = request.err().unwrap_or_default();
+                faults.extend(callback.err());
+                Err(faults)
+            }
+        }
+    }
+
+    /// Reads the secrets that a replay may bring: none, or all that a request of this kind has, by the same names.
+    ///
+    /// # Errors
+    /// Every fault at once, unknown fields among them.
+    pub fn parse_secrets(kind: Kind, body: Value) -> Result<Option<SecretFields>, Faults> {
+        let wanted = match kind {
+            Kind::Setup | Kind::CreateAppPassword => [SecretField::Password],
+        };
+        let mut fields = Fields::of(body)?;
+        let brought = wanted.iter().any(|field| fields.has(field.as_str()));
+        let mut secrets = SecretFields::new();
+        for field in wanted {
+            let read = |text| password(text).map(Some);
+            let secret = match brought {
+                true => fields.required(field.as_str(), read),
+                false => fields.optional(field.as_str(), None, read),
+            };
+            secrets.extend(secret.flatten().map(|secret| (field, secret)));
+        }
+        let faults = fields.finish();
+        if faults.is_empty() { Ok(brought.then_some(secrets)) } else { Err(faults) }
+    }
+
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -230,13 +274,16 @@ impl Request {
         }
     }
 
-    /// The text that two requests have in common exactly when they ask for the same. It contains the password:
-    /// only a keyed hash of it may be stored.
+    /// The text that two requests have in common exactly when they ask for the same, and for the same callback. It
+    /// contains the password: only a keyed hash of it may be stored.
     #[must_use]
-    pub fn fingerprint_text(&self) -> SecretString {
+    pub fn fingerprint_text(&self, callback: Option<&CallbackUrl>) -> SecretString {
         let (sealed, secrets) = self.clone().split();
         let mut parts = vec![serde_json::to_value(&sealed).unwrap_or_default()];
         parts.extend(secrets.iter().map(|(f, s)| serde_json::json!([f, s.expose_secret()])));
+        parts.extend(
+            callback.map(|url| serde_json::json!([CallbackUrl::FIELD, url.secret().expose_secret()])),
+        );
         SecretString::from(Value::Array(parts).to_string())
     }
 }
@@ -324,7 +371,42 @@ mod tests {
         let sealed: SealedRequest = serde_json::from_str(&stored).unwrap();
         assert!(sealed.clone().join(&[]).is_none());
         let whole = sealed.join(&secrets).unwrap();
-        assert_eq!(whole.fingerprint_text().expose_secret(), request.fingerprint_text().expose_secret());
+        let text = request.fingerprint_text(None);
+        assert_eq!(whole.fingerprint_text(None).expose_secret(), text.expose_secret());
         assert_eq!(whole.login().password.expose_secret(), " c ");
+        let callback = CallbackUrl::parse("https://b.example/hook").unwrap();
+        assert_ne!(request.fingerprint_text(Some(&callback)).expose_secret(), text.expose_secret());
+    }
+
+    #[test]
+    fn a_replay_brings_all_secrets_or_none() {
+        let parse = |body| Request::parse_secrets(Kind::Setup, body);
+        for none in [json!({}), json!({"password": null})] {
+            assert!(parse(none).unwrap().is_none());
+        }
+        let secrets = parse(json!({"password": " c "})).unwrap().unwrap();
+        assert_eq!((secrets[0].0, secrets[0].1.expose_secret()), (SecretField::Password, " c "));
+        let faults = |body| {
+            let faults = parse(body).unwrap_err();
+            faults.into_iter().map(|f| format!("{} {}", f.pointer, f.detail)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            faults(json!({"password": "", "username": "b"})),
+            ["/password must not be empty", "/username is not a field of this request"]
+        );
+        assert_eq!(faults(json!([])), [" must be a JSON object"]);
+    }
+
+    #[test]
+    fn a_callback_is_read_together_with_the_request() {
+        let body = |callback: &str| json!({"url": "http://a.example", "username": "b", "password": "c", "callback_url": callback});
+        let (request, callback) =
+            Request::parse_with_callback(Kind::Setup, body("https://b.example/hook"), true).unwrap();
+        assert_eq!(request.login().username.as_str(), "b");
+        assert_eq!(callback.unwrap().url().path(), "/hook");
+        let mut wrong = body("nowhere");
+        wrong["url"] = Value::Null;
+        let faults = Request::parse_with_callback(Kind::Setup, wrong, true).unwrap_err();
+        assert_eq!(faults.iter().map(|f| &f.pointer).collect::<Vec<_>>(), ["/url", "/callback_url"]);
     }
 }

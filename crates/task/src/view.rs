@@ -45,6 +45,12 @@ pub struct TaskView {
     /// What it ended with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// How often it was done again after it had failed; absent when never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replays: u32,
+    /// How the call to `callback_url` stands; absent when there is none to make, or the task has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<State>,
     /// Pictures and pages that were kept.
     pub artifacts: Vec<Artifact>,
     /// Where to go from here.
@@ -97,6 +103,14 @@ pub struct Links {
     /// POST here ends it; absent when it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
+    /// POST here does it again; absent unless it has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A page of tasks, newest first.

@@ -69,6 +69,8 @@ impl Gate {
     /// The outcome of the latest connection to this host and port.
     pub(crate) fn latest(&self, host: &str, port: u16) -> Option<Outcome> {
         let host = host.trim_matches(['[', ']']);
+        // Addresses come through the proxy as bytes: there is more than one way to write an IPv6 address.
+        let host = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |address| address.to_string());
         let visits = lock(&self.visits);
         visits.iter().rev().find(|v| v.host == host && v.port == port).map(|v| v.outcome.clone())
     }

@@ -180,7 +180,7 @@ async fn read(mut response: Response) -> reqwest::Result<Answer> {
 }
 
 /// What is wrong with the certificate, when that is what stopped the request.
-fn certificate_fault(error: &reqwest::Error) -> Option<String> {
+pub(crate) fn certificate_fault(error: &reqwest::Error) -> Option<String> {
     let mut source = error.source();
     while let Some(cause) = source {
         let tls = cause

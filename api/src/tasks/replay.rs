@@ -1,0 +1,106 @@
+//! Doing a failed task again: POST /tasks/{id}/replay.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde_json::Value;
+use wpclone_queue::{Found, Limits, QueueError, Replayed, TaskRecord};
+use wpclone_service::sealed_task::seal_request;
+use wpclone_task::{Code, Problem, Request, TaskId};
+
+use crate::http::auth::{Caller, Client};
+use crate::http::body::OptionalJson;
+use crate::http::error::ApiError;
+use crate::http::headers::Prefer;
+use crate::openapi::ReplayBody;
+use crate::state::{App, Shared};
+use crate::tasks::accept::{Answers, answer, granted, respond};
+use crate::tasks::find;
+use crate::tasks::view::queued_again;
+
+/// Do a failed task again
+///
+/// The same task is queued again and goes on from where it failed, with its attempts counted anew. It needs no body
+/// while the request's secrets are kept, which is a day; then it must bring them (`CREDENTIALS_GONE`). A repeat of a
+/// replay that was accepted is 409 `NOT_FAILED`, for the task has not failed again. It counts against the limits of the
+/// task's owner; an operator's replay of somebody else's task does not.
+#[utoipa::path(
+    post, path = "/tasks/{id}/replay", operation_id = "replay_task", tag = "tasks",
+    request_body = Option<ReplayBody>,
+    params(
+        ("id" = TaskId, Path, description = "The task's id"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the answer up to N (at most 60) seconds, and give 200 with the finished task", example = "wait=30"),
+    ),
+    responses(
+        Answers,
+        (status = 409, description = "It has not failed", body = Problem, content_type = "application/problem+json"),
+        crate::openapi::NoTask,
+        crate::openapi::TooMany,
+    )
+)]
+pub async fn replay(
+    State(app): State<Shared>,
+    Client(caller): Client,
+    Path(id): Path<String>,
+    prefer: Prefer,
+    OptionalJson(body): OptionalJson,
+) -> Result<Response, ApiError> {
+    let task = find(&app, &caller, &id).await?;
+    queue_again(&app, &caller, &task, body).await?;
+    let (prefer, _held) = granted(&app, &caller, prefer);
+    match answer(&app, &caller, task.id, prefer).await {
+        // It has been queued, and a 503 would say that it was not.
+        Err(error) if error.problem().code == Code::QueueUnavailable => {
+            Ok(respond(queued_again(task), prefer))
+        }
+        answered => answered,
+    }
+}
+
+/// Queues a failed task again. `body` may bring its secrets.
+///
+/// # Errors
+/// It has not failed, its secrets are gone, the caller has met a limit, the body has faults, or Redis does not answer.
+pub async fn queue_again(
+    app: &App,
+    caller: &Caller,
+    task: &TaskRecord,
+    body: Option<Value>,
+) -> Result<(), ApiError> {
+    let secrets = body.map(|body| Request::parse_secrets(task.kind, body)).transpose();
+    let secrets = secrets.map_err(ApiError::faults)?.flatten();
+    let sealed = secrets.map(|secrets| seal_request(&app.sealer, task.id, &secrets)).transpose()?;
+    // What an operator does for others is not on their own account.
+    let limits = if caller.owns(task) { caller.limits } else { Limits::default() };
+    match asked(app, task, sealed.as_deref(), limits).await? {
+        Replayed::Queued => {
+            tracing::info!(task.id = %task.id, by = caller.name, "the failed task is in the queue again");
+            Ok(())
+        }
+        Replayed::SecretsGone => {
+            Err(ApiError::new(Code::CredentialsGone, "The password of this task is no longer kept."))
+        }
+        Replayed::NotFailed(state) => {
+            Err(ApiError::new(Code::NotFailed, format!("The task has not failed: it is {state}.")))
+        }
+        Replayed::Limited(limited) => Err(ApiError::limited(limited)),
+        Replayed::Gone | Replayed::Unknown => {
+            Err(ApiError::new(Code::TaskGone, "The task ended a while ago and is no longer kept."))
+        }
+    }
+}
+
+/// When Redis took the wish but its answer was lost, the task tells: it has been replayed once more.
+async fn asked(
+    app: &App,
+    task: &TaskRecord,
+    sealed: Option<&str>,
+    limits: Limits,
+) -> Result<Replayed, QueueError> {
+    match app.queue.replay(task.id, sealed, limits).await {
+        Err(QueueError::Unavailable(error)) => match app.queue.get(task.id).await {
+            Ok(Found::Task(now)) if now.replays > task.replays => Ok(Replayed::Queued),
+            _ => Err(QueueError::Unavailable(error)),
+        },
+        done => done,
+    }
+}

@@ -1,0 +1,76 @@
+//! `callback_url`: what is taken, what is refused, and that it is shown nowhere.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::{Api, Setup, body, problem};
+
+const SECRET: &str = "canary-7f3a";
+
+fn with_callback(callback: &str) -> Value {
+    let mut sent = body("https://a.example");
+    sent["callback_url"] = callback.into();
+    sent
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_called_is_refused_without_repeating_it() {
+    let api = Api::start().await;
+    for (callback, why) in [
+        ("canary-7f3a", "absolute URL"),
+        ("ftp://canary-7f3a.example", "http:// or https://"),
+        ("https://me:canary-7f3a@b.example", "user name or password"),
+        ("https://b.example/#canary-7f3a", "fragment"),
+        ("https://b.example/canary-7f3a\n", "control characters"),
+    ] {
+        for path in ["/setup", "/create-app-password"] {
+            let answer = api.post(path).json(&with_callback(callback)).send().await.unwrap();
+            let problem = problem(answer, 422, "INVALID_REQUEST").await;
+            let fault = &problem["errors"][0];
+            assert_eq!(fault["pointer"], "/callback_url");
+            assert!(fault["detail"].as_str().unwrap().contains(why), "{callback}: {fault}");
+            assert!(!json!(problem).to_string().contains(SECRET));
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_secrets_to_sign_with_nothing_can_be_called() {
+    let api = Api::with(Setup { webhooks: false, ..Setup::default() }).await;
+    let sent = with_callback("https://b.example/hook");
+    let answer = api.post("/setup").json(&sent).send().await.unwrap();
+    let problem = problem(answer, 422, "INVALID_REQUEST").await;
+    let detail = problem["errors"][0]["detail"].as_str().unwrap();
+    assert_eq!(detail, "is not possible: the API has no WPCLONE_WEBHOOK_SECRETS");
+    let none = json!({"url": "https://a.example", "username": "a", "password": "b", "callback_url": null});
+    let answer = api.post("/setup").json(&none).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_callback_is_part_of_what_a_repeat_repeats() {
+    let api = Api::start().await;
+    let ask = |sent: Value| api.post("/setup").header("Idempotency-Key", "once").json(&sent).send();
+    let first = ask(with_callback("https://b.example/one")).await.unwrap();
+    assert_eq!(first.status(), StatusCode::ACCEPTED);
+    let again = ask(with_callback("https://b.example:443/one")).await.unwrap();
+    assert_eq!(again.headers()["location"], first.headers()["location"]);
+    let other = ask(with_callback("https://b.example/two")).await.unwrap();
+    problem(other, 422, "IDEMPOTENCY_MISMATCH").await;
+    problem(ask(body("https://a.example")).await.unwrap(), 422, "IDEMPOTENCY_MISMATCH").await;
+}
+
+#[tokio::test]
+async fn a_callback_is_shown_nowhere() {
+    let api = Api::start().await;
+    let callback = format!("https://b.example/{SECRET}?key={SECRET}");
+    let answer = api.post("/setup").json(&with_callback(&callback)).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let task: Value = answer.json().await.unwrap();
+    let id = task["id"].as_str().unwrap().to_owned();
+    assert!(!task.to_string().contains(SECRET));
+    for path in [format!("/tasks/{id}"), "/tasks".into()] {
+        let shown = api.json(&path).await.to_string();
+        assert!(!shown.contains(SECRET) && !shown.contains("b.example"), "{shown}");
+    }
+}

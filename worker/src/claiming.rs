@@ -1,0 +1,68 @@
+//! Claiming: as much at once as there are slots, woken by the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use wpclone_queue::{Queue, QueueError, Signal};
+use wpclone_task::Stage;
+
+/// Work is looked for at least this often, should a signal be lost; half of it at random.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Claims work of these stages and starts it, each with a slot of its own, until `shutdown`.
+pub(crate) async fn claim_until<T>(
+    shutdown: &CancellationToken,
+    queue: &Queue,
+    stages: &[Stage],
+    slots: u32,
+    claim: impl AsyncFn() -> Result<Option<T>, QueueError>,
+    start: impl Fn(T, OwnedSemaphorePermit),
+) {
+    let slots = Arc::new(Semaphore::new(slots as usize));
+    // Subscribed before the first look, so that no signal falls in between.
+    let mut signals = queue.work();
+    loop {
+        let slot = tokio::select! {
+            () = shutdown.cancelled() => return,
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+        };
+        let Ok(slot) = slot else { return };
+        match claim().await {
+            Ok(Some(claimed)) => start(claimed, slot),
+            Ok(None) => {
+                drop(slot);
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = work_may_have_come(&mut signals, stages) => {}
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "nothing can be claimed");
+                tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(jittered(POLL)) => {} }
+            }
+        }
+    }
+}
+
+async fn work_may_have_come(signals: &mut broadcast::Receiver<Signal>, stages: &[Stage]) {
+    let signalled = async {
+        loop {
+            match signals.recv().await {
+                Ok(Signal::Work(stage)) if stages.contains(&stage) => return,
+                Ok(Signal::Reconnected) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(jittered(POLL), signalled).await;
+}
+
+/// Between half of a time and all of it, so that workers do not knock in step.
+fn jittered(time: Duration) -> Duration {
+    let mut byte = [0u8];
+    let _ = getrandom::fill(&mut byte);
+    time / 2 + time / 2 * u32::from(byte[0]) / 255
+}

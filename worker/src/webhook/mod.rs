@@ -1,0 +1,224 @@
+//! Telling the ends of tasks to their callback addresses: one POST each, signed, through a gate of its own.
+//!
+//! [`message`] is what is told, [`post`] how it gets there. A delivery needs no heartbeat: it has [`LIMIT`], which is
+//! half of its lease.
+
+mod message;
+mod post;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+use wpclone_queue::{Delivery, Failed, Queue, QueueError, Retry, StepOutput};
+use wpclone_service::networks::Networks;
+use wpclone_service::seal::Sealer;
+use wpclone_service::sealed_task::open_callback;
+use wpclone_service::telemetry;
+use wpclone_service::webhook::WebhookSecrets;
+use wpclone_task::{Code, Problem, Stage};
+
+use crate::claiming::claim_until;
+use crate::metrics::{DeliveryLabels, Metrics};
+use crate::tell::until_told;
+use message::Message;
+use post::{Answer, post};
+
+/// How many are told at once. They cost a connection each.
+const SLOTS: u32 = 8;
+/// How long one attempt may take, from the name's resolution to the end of the answer.
+const LIMIT: Duration = Duration::from_secs(15);
+/// The longest pause between attempts, also when the receiver asks for a longer one.
+const LONGEST: Duration = Duration::from_secs(4 * 3600);
+/// 5 s, 10 s, 20 s … up to [`LONGEST`], each shortened by chance: about five hours in all, ten at most.
+const RETRY: Retry =
+    Retry { attempts: 14, base: Duration::from_secs(5), cap: LONGEST, not_before: Duration::ZERO };
+
+/// Tells the ends of tasks.
+pub(crate) struct Webhooks {
+    pub(crate) queue: Queue,
+    pub(crate) sealer: Sealer,
+    pub(crate) secrets: WebhookSecrets,
+    pub(crate) networks: Networks,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when what is still being told is to be given back.
+    pub(crate) hand_back: CancellationToken,
+}
+
+/// How a delivery ended, as the queue is told.
+enum Ending {
+    Delivered,
+    /// Failed; how it is tried again.
+    Failed(Box<Problem>, Retry),
+    Release,
+}
+
+impl Webhooks {
+    /// Claims deliveries and starts them until `shutdown`. Without secrets it leaves them to other workers.
+    pub(crate) async fn claim_all(
+        self: &Arc<Self>,
+        worker: &str,
+        started: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) {
+        if self.secrets.is_empty() {
+            tracing::info!("there are no WPCLONE_WEBHOOK_SECRETS: this worker calls nobody back");
+            return shutdown.cancelled().await;
+        }
+        let claim = || self.queue.claim_delivery(worker);
+        let start = |delivery, slot: OwnedSemaphorePermit| {
+            let webhooks = Arc::clone(self);
+            started.spawn(async move {
+                webhooks.deliver(delivery).await;
+                drop(slot);
+            });
+        };
+        claim_until(shutdown, &self.queue, &[Stage::Webhook], SLOTS, claim, start).await;
+    }
+
+    async fn deliver(&self, delivery: Delivery) {
+        let span = tracing::info_span!(
+            "delivery", task.id = %delivery.task, webhook.id = %delivery.lease.task, attempt = delivery.attempts + 1,
+            trace_id = tracing::field::Empty, outcome = tracing::field::Empty,
+        );
+        telemetry::continue_trace(&span, delivery.traceparent.as_deref());
+        span.record("trace_id", telemetry::trace_id(&span));
+        async {
+            let timer = Instant::now();
+            let ending = tokio::select! {
+                biased;
+                () = self.hand_back.cancelled() => Ending::Release,
+                ending = self.attempt(&delivery) => ending,
+            };
+            let told = until_told(|| self.tell(&delivery, &ending)).await;
+            let labels = DeliveryLabels { outcome: ending.outcome(told), code: ending.code() };
+            tracing::Span::current().record("outcome", labels.outcome);
+            let took_ms = timer.elapsed().as_millis() as u64;
+            match &ending {
+                Ending::Failed(problem, _) => {
+                    let outcome = labels.outcome;
+                    tracing::warn!(outcome, took_ms, code = %problem.code, detail = %problem.detail, "not delivered");
+                }
+                _ => tracing::info!(outcome = labels.outcome, took_ms, "the delivery ended"),
+            }
+            self.metrics.delivery(labels);
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// One attempt. An address that cannot be opened will not open later.
+    async fn attempt(&self, delivery: &Delivery) -> Ending {
+        let callback = match open_callback(&self.sealer, delivery.task, &delivery.sealed_callback) {
+            Ok(callback) => callback,
+            Err(error) => {
+                let detail = format!("The callback address cannot be opened: {error}.");
+                return for_good(Code::WorkerFault, detail);
+            }
+        };
+        let url = callback.url();
+        tracing::info!(host = url.host_str(), "calling back");
+        let id = delivery.lease.task.to_string();
+        let message = Message::new(&id, delivery, &self.secrets, Timestamp::now());
+        match message {
+            Ok(message) => judge(post(url, message, self.networks.clone(), LIMIT).await),
+            Err(error) => for_good(Code::WorkerFault, format!("The message cannot be written: {error}.")),
+        }
+    }
+
+    async fn tell(&self, delivery: &Delivery, ending: &Ending) -> Result<Option<Failed>, QueueError> {
+        let lease = &delivery.lease;
+        match ending {
+            Ending::Delivered => self.queue.complete(lease, &StepOutput::default()).await.map(|_| None),
+            Ending::Failed(problem, retry) => self.queue.fail_with(lease, problem, retry).await.map(Some),
+            Ending::Release => self.queue.release(lease).await.map(|()| None),
+        }
+    }
+}
+
+/// What an answer means: 2xx is delivered, 410 wants no more, everything else may pass.
+fn judge(answer: Answer) -> Ending {
+    let failed = |detail, not_before| {
+        let problem = Problem::new(Code::CallbackFailed, detail).at(Stage::Webhook);
+        Ending::Failed(Box::new(problem), Retry { not_before, ..RETRY })
+    };
+    match answer {
+        Answer::Status(200..=299, _) => Ending::Delivered,
+        Answer::Status(410, _) => {
+            for_good(Code::CallbackRefused, "The callback address answered 410.".into())
+        }
+        Answer::Status(status, wait) => {
+            let wait = wait.filter(|_| matches!(status, 429 | 503)).unwrap_or_default();
+            failed(format!("The callback address answered {status}."), wait.min(LONGEST))
+        }
+        Answer::NotAllowed => for_good(
+            Code::CallbackNotAllowed,
+            "The callback address is in a network that callbacks may not be in.".into(),
+        ),
+        Answer::None(why) => failed(why, Duration::ZERO),
+    }
+}
+
+fn for_good(code: Code, detail: String) -> Ending {
+    Ending::Failed(Box::new(Problem::new(code, detail).at(Stage::Webhook)), Retry { attempts: 1, ..RETRY })
+}
+
+impl Ending {
+    /// What became of it, by what the queue made of it; `told` is `None` when the queue could not be told.
+    fn outcome(&self, told: Option<Option<Failed>>) -> &'static str {
+        match (self, told) {
+            (_, None) => "lost",
+            (_, Some(Some(Failed::Retrying(_)))) => "retrying",
+            (Self::Delivered, _) => "delivered",
+            (Self::Failed(..), _) => "failed",
+            (Self::Release, _) => "released",
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Failed(problem, _) => problem.code.as_str(),
+            _ => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(answer: Answer) -> (Code, Retry) {
+        match judge(answer) {
+            Ending::Failed(problem, retry) => (problem.code, retry),
+            _ => panic!("it failed"),
+        }
+    }
+
+    #[test]
+    fn only_2xx_is_delivered_and_what_says_never_is_tried_once() {
+        for status in [200, 202, 204, 299] {
+            assert!(matches!(judge(Answer::Status(status, None)), Ending::Delivered), "{status}");
+        }
+        for status in [301, 302, 307, 400, 401, 404, 429, 500, 503] {
+            assert_eq!(failed(Answer::Status(status, None)), (Code::CallbackFailed, RETRY), "{status}");
+        }
+        assert_eq!(failed(Answer::None("silence".into())).1, RETRY);
+        let (code, retry) = failed(Answer::Status(410, None));
+        assert_eq!((code, retry.attempts), (Code::CallbackRefused, 1));
+        let (code, retry) = failed(Answer::NotAllowed);
+        assert_eq!((code, retry.attempts), (Code::CallbackNotAllowed, 1));
+    }
+
+    #[test]
+    fn a_receiver_may_ask_for_a_pause_but_not_for_ever() {
+        let wait = |status, seconds| {
+            failed(Answer::Status(status, Some(Duration::from_secs(seconds)))).1.not_before.as_secs()
+        };
+        assert_eq!((wait(429, 60), wait(503, 60), wait(500, 60)), (60, 60, 0));
+        assert_eq!(wait(503, u64::MAX), LONGEST.as_secs());
+    }
+}
