@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{ErrorKind, FromRedisValue, RedisError};
-use wpclone_redis::{Connection, Redis};
+use wpclone_redis::{Connection, Redis, is_broken};
 
 use crate::QueueError;
 use crate::scripts::Call;
@@ -51,7 +51,7 @@ impl Store {
     /// may come twice.
     pub(crate) async fn run_again<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
         match call.run(&mut self.connection().await?).await {
-            Err(e) if e.is_io_error() && !e.is_timeout() => self.run(call).await,
+            Err(e) if is_broken(&e) => self.run(call).await,
             done => Ok(done?),
         }
     }
@@ -59,9 +59,12 @@ impl Store {
 
 impl From<RedisError> for QueueError {
     fn from(e: RedisError) -> Self {
-        // A parser's message shows what it read: whole tasks.
-        if matches!(e.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType) {
+        // These messages show what was read: whole tasks.
+        if e.kind() == ErrorKind::UnexpectedReturnType {
             return Self::Unexpected(e.category().to_owned());
+        }
+        if e.kind() == ErrorKind::Parse {
+            return Self::Unavailable("an answer was cut off".to_owned());
         }
         let away = e.is_io_error()
             || e.is_timeout()

@@ -114,7 +114,12 @@ impl Queue {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), QueueError> {
-        redis::cmd("PING").query_async::<()>(&mut self.store().connection().await?).await?;
+        let store = self.store();
+        // A key of ours: of a cluster, only the node that has it matters.
+        redis::cmd("EXISTS")
+            .arg(store.key("fence"))
+            .query_async::<()>(&mut store.connection().await?)
+            .await?;
         Ok(())
     }
 
@@ -125,7 +130,7 @@ impl Queue {
     /// Redis does not answer.
     pub async fn warnings(&self) -> Result<Vec<String>, QueueError> {
         let mut connection = self.store().connection().await?;
-        let info: Option<String> = shown_to_us(redis::cmd("INFO").query_async(&mut connection).await)?;
+        let info = shown_to_us(redis::cmd("INFO").query_async(&mut connection).await)?.and_then(one_of);
         let mut setting = async |name: &str| {
             let found =
                 redis::cmd("CONFIG").arg("GET").arg(name).query_async::<Vec<String>>(&mut connection).await;
@@ -182,6 +187,14 @@ fn concerns(
         (None, _) => found.push("Redis hides its persistence: ask its provider what a crash can lose.".into()),
     }
     found
+}
+
+/// An answer's text; that of one node when a cluster gave one for each.
+fn one_of(answer: Value) -> Option<String> {
+    match answer {
+        Value::Map(nodes) => nodes.into_iter().find_map(|(_, node)| from_redis_value(node).ok()),
+        answer => from_redis_value(answer).ok(),
+    }
 }
 
 /// What Redis tells; `None` when it refuses to.

@@ -1,13 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value,
+};
 use tokio::sync::Mutex;
 
 /// How long a connection may take to be made.
@@ -29,11 +31,13 @@ struct Inner {
     current: Mutex<Current>,
 }
 
-/// The connection that is shared now, and how many there were before it.
+/// The connection that is shared now, and how many were made.
 #[derive(Default)]
 struct Current {
     link: Option<Link>,
     made: u64,
+    /// When and why the last could not be made.
+    failed: Option<(Instant, RedisError)>,
 }
 
 #[derive(Clone)]
@@ -64,17 +68,21 @@ impl Redis {
     /// # Errors
     /// Redis cannot be reached.
     pub async fn connection(&self) -> RedisResult<Connection> {
+        let asked = Instant::now();
         let mut current = self.inner.current.lock().await;
-        if current.link.is_none() {
-            current.link = Some(self.inner.connect().await?);
-            current.made += 1;
-        }
-        match &current.link {
-            Some(link) => {
-                Ok(Connection { link: link.clone(), number: current.made, inner: Arc::clone(&self.inner) })
+        let link = match (&current.link, &current.failed) {
+            (Some(link), _) => link.clone(),
+            // Who waited for an attempt that failed does not wait for one of its own.
+            (None, Some((when, error))) if *when >= asked => return Err(error.clone()),
+            (None, _) => {
+                let made = self.inner.connect().await;
+                let link = made.inspect_err(|e| current.failed = Some((Instant::now(), e.clone())))?;
+                current.made += 1;
+                current.link = Some(link.clone());
+                link
             }
-            None => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::NotConnected))),
-        }
+        };
+        Ok(Connection { link, number: current.made, inner: Arc::clone(&self.inner) })
     }
 }
 
@@ -121,6 +129,13 @@ impl Inner {
     }
 }
 
+/// Whether the connection broke over a call, or in the middle of its answer: then nobody knows whether it was done.
+#[must_use]
+pub fn is_broken(error: &RedisError) -> bool {
+    let cut_off = error.kind() == ErrorKind::Parse;
+    cut_off || error.is_connection_dropped() || (error.is_io_error() && !error.is_timeout())
+}
+
 /// The shared connection, for a call.
 pub struct Connection {
     link: Link,
@@ -132,7 +147,7 @@ impl Connection {
     /// A connection that broke is of no more use, and one that gives no answer may never give one again.
     async fn judge<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
         if let Err(e) = &answer
-            && (e.is_unrecoverable_error() || e.is_timeout() || e.is_connection_dropped())
+            && (is_broken(e) || e.is_timeout() || e.is_unrecoverable_error())
         {
             // Before the caller hears of it, who may ask again at once.
             self.inner.forget(self.number).await;
