@@ -48,26 +48,31 @@ impl Queue {
         let answer = self.held(&call).await?;
         let completed = completed(&answer)?;
         let claimed = answer.get(1..).unwrap_or_default();
-        let again = match claimed.first().map(String::as_str) {
-            None | Some("none") => false,
-            Some("again") => true,
-            Some("claimed") => {
-                let taken = Taken::read(&lease.worker, claimed)?;
-                if let Some(claim) = taken.claim(self.options().lease) {
-                    return Ok((completed, Some(claim)));
-                }
-                self.put_aside(&taken.lease).await?;
-                true
-            }
-            Some(_) => return Err(unexpected(claimed)),
+        let next = match claimed.first().map(String::as_str) {
+            None | Some("none") => Ok(None),
+            Some(_) => self.next_of(&lease.worker, &stages, claimed).await,
         };
-        if !again {
-            return Ok((completed, None));
-        }
+        // The step is complete, whatever became of the next: an error would hide that.
+        let next = next.inspect_err(|error| tracing::warn!(%error, "the next step was not claimed"));
+        Ok((completed, next.unwrap_or_default()))
+    }
+
+    /// The claim that came with a completion, or the next one that can be read.
+    async fn next_of(
+        &self,
+        worker: &str,
+        stages: &[&str],
+        claimed: &[String],
+    ) -> Result<Option<Claim>, QueueError> {
         let read = |taken: &Taken| taken.claim(self.options().lease);
-        // The step is complete, whatever becomes of the next: an error here would hide that.
-        let next = self.first(&lease.worker, &stages, read).await.unwrap_or_default();
-        Ok((completed, next))
+        if claimed.first().is_some_and(|word| word == "claimed") {
+            let taken = Taken::read(worker, claimed)?;
+            if let Some(claim) = read(&taken) {
+                return Ok(Some(claim));
+            }
+            self.put_aside(&taken.lease).await?;
+        }
+        self.first(worker, stages, read).await
     }
 
     /// Claims until something can be read.
@@ -97,7 +102,8 @@ impl Queue {
                 _ => return Err(unexpected(&answer)),
             }
         }
-        Ok(None)
+        // Not `None`: who hears that nothing is ready waits for a signal.
+        Err(QueueError::Unexpected("too many tasks cannot be read".into()))
     }
 
     /// Ends a task that this program cannot read, so that it blocks nobody.

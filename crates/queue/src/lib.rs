@@ -107,12 +107,12 @@ impl Queue {
     }
 
     /// Begins a call of a function that reads.
-    fn read(&self, function: &str) -> Call {
+    fn read(&self, function: &'static str) -> Call {
         self.store().call(function)
     }
 
     /// Begins a call of a function that writes.
-    fn write(&self, function: &str) -> Call {
+    fn write(&self, function: &'static str) -> Call {
         let mut call = self.store().call(function);
         call.arg(ms(self.options().keep_secrets));
         call

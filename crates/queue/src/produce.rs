@@ -139,6 +139,9 @@ impl Queue {
         if secrets.len() > REQUEST {
             return Err(QueueError::TooLarge("the secrets"));
         }
+        if secrets.contains('\n') {
+            return Err(QueueError::Unexpected("sealed secrets have no line break".into()));
+        }
         let mut call = self.write("replay");
         call.arg(id.to_string()).arg(secrets);
         limits(&mut call, limits_of_owner);

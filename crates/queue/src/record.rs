@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use redis::{Value, from_redis_value};
 use serde::de::DeserializeOwned;
 use serde_json::Map;
-use wpclone_task::{Plan, Problem, Progress, SiteKey, Stage, State, StepView};
+use wpclone_task::{CallbackView, Plan, Problem, Progress, SiteKey, Stage, State, StepView};
 
 use crate::{NewTask, QueueError, TaskRecord};
 
@@ -154,7 +154,10 @@ impl Told {
             problem,
             secrets_kept: self.secrets_kept,
             replays: live.read("replays")?.unwrap_or(0),
-            callback: live.read("callback")?,
+            callback: match live.read("callback")? {
+                Some(state) => Some(CallbackView { state, code: live.read("callback_code").ok().flatten() }),
+                None => None,
+            },
             version: live.read("version")?.unwrap_or(0) + live.read("events")?.unwrap_or(0),
         })
     }

@@ -28,8 +28,12 @@ const FUNCTIONS: &[(&str, &str, &str)] = &[
     ("release", "allow-oom", include_str!("lua/release.lua")),
     ("cancel", "allow-oom", include_str!("lua/cancel.lua")),
     ("sweep", "allow-oom", include_str!("lua/sweep.lua")),
+    ("defer", "allow-oom", include_str!("lua/defer.lua")),
     ("report", "allow-oom", include_str!("lua/report.lua")),
 ];
+
+const SHARED: &str =
+    concat!(include_str!("lua/prelude.lua"), include_str!("lua/task.lua"), include_str!("lua/take.lua"));
 
 /// The library, under a name of its own for each version: old and new programs may run side by side.
 struct Library {
@@ -38,11 +42,8 @@ struct Library {
 }
 
 static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
-    let shared =
-        [include_str!("lua/prelude.lua"), include_str!("lua/task.lua"), include_str!("lua/take.lua")]
-            .concat();
     let mut hash = Sha256::new();
-    hash.update(&shared);
+    hash.update(SHARED);
     for (name, flags, text) in FUNCTIONS {
         for part in [name, flags, text] {
             hash.update((part.len() as u64).to_be_bytes());
@@ -50,7 +51,7 @@ static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
         }
     }
     let name = format!("wpclone_{}", hex::encode(&hash.finalize()[..8]));
-    let mut text = format!("#!lua name={name}\n{shared}");
+    let mut text = format!("#!lua name={name}\n{SHARED}");
     for (function, flag, body) in FUNCTIONS {
         let flags = if flag.is_empty() { String::new() } else { format!("'{flag}'") };
         text += &format!(
@@ -62,29 +63,51 @@ static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
 });
 
 /// A call of a function; its arguments follow.
-pub(crate) struct Call(Cmd);
+pub(crate) struct Call {
+    function: &'static str,
+    cmd: Cmd,
+}
 
 impl Call {
-    pub(crate) fn new(function: &str, tag: &str) -> Self {
+    /// Every key of the queue lies in the slot of its tag. Two are named: while a cluster moves a slot, it answers a
+    /// call of one key that is not there at the new place, where nothing is yet; one of several it refuses.
+    pub(crate) fn new(function: &'static str, tag: &str) -> Self {
         let mut cmd = redis::cmd("FCALL");
-        cmd.arg(format!("{}_{function}", LIBRARY.name)).arg(1).arg(tag);
-        Self(cmd)
+        cmd.arg(format!("{}_{function}", LIBRARY.name)).arg(2).arg(tag).arg(format!("{tag}:"));
+        Self { function, cmd }
     }
 
     pub(crate) fn arg(&mut self, arg: impl ToRedisArgs) -> &mut Self {
-        self.0.arg(arg);
+        self.cmd.arg(arg);
         self
     }
 
     /// Runs it. When Redis does not know the function (it is new, or came back without its data), it is told first.
     pub(crate) async fn run<T: redis::FromRedisValue>(&self, redis: &mut Connection) -> RedisResult<T> {
-        match self.0.query_async(redis).await {
-            Err(e) if is_unknown(&e) => {
-                load(redis).await?;
-                self.0.query_async(redis).await
-            }
+        match self.cmd.query_async(redis).await {
+            Err(e) if is_unknown(&e) => match load(redis).await {
+                Ok(()) => self.cmd.query_async(redis).await,
+                Err(e) if e.code() == Some("OOM") => self.as_script(e)?.query_async(redis).await,
+                Err(e) => Err(e),
+            },
             done => done,
         }
+    }
+
+    /// A Redis whose memory is full takes no library. What has to go on then goes as a script.
+    fn as_script(&self, refused: RedisError) -> RedisResult<Cmd> {
+        let found = FUNCTIONS.iter().find(|(name, flag, _)| *name == self.function && !flag.is_empty());
+        let (_, flag, body) = found.ok_or(refused)?;
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(format!(
+            "#!lua flags={flag}\nlocal args = ARGV\n{SHARED}local function run()\n{body}end\nbegin(KEYS, args)\nreturn run()\n"
+        ));
+        for arg in self.cmd.args_iter().skip(2) {
+            if let redis::Arg::Simple(arg) = arg {
+                cmd.arg(arg);
+            }
+        }
+        Ok(cmd)
     }
 }
 

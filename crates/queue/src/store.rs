@@ -39,7 +39,7 @@ impl Store {
     }
 
     /// Begins a call of a function; its arguments follow.
-    pub(crate) fn call(&self, function: &str) -> Call {
+    pub(crate) fn call(&self, function: &'static str) -> Call {
         Call::new(function, &self.tag)
     }
 
@@ -78,6 +78,8 @@ impl From<RedisError> for QueueError {
                         | "READONLY"
                         | "MASTERDOWN"
                         | "CLUSTERDOWN"
+                        | "MOVED"
+                        | "ASK"
                         | "TRYAGAIN"
                         | "BUSY"
                         | "MISCONF"

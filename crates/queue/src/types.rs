@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use wpclone_task::{Code, Event, Kind, Problem, Progress, SealedRequest, Stage, State, StepView, TaskId};
+use wpclone_task::{
+    CallbackView, Code, Event, Kind, Problem, Progress, SealedRequest, Stage, State, StepView, TaskId,
+};
 
 /// How a queue behaves. The defaults are `queue.md`'s.
 #[derive(Debug, Clone)]
@@ -165,7 +167,7 @@ pub struct TaskRecord {
     /// How often it was replayed.
     pub replays: u32,
     /// How the call that tells its end stands; `None` when nobody is to be told, or it has not ended.
-    pub callback: Option<State>,
+    pub callback: Option<CallbackView>,
     /// Grows with every change: the basis of an ETag.
     pub version: u64,
 }

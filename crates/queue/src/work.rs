@@ -126,8 +126,18 @@ impl Queue {
         self.held(&self.under(lease, "release")).await.map(drop)
     }
 
+    /// Puts a step off for so long (six hours at most), at no cost in attempts.
+    ///
+    /// # Errors
+    /// The lease is lost, or Redis.
+    pub async fn defer(&self, lease: &Lease, delay: Duration) -> Result<(), QueueError> {
+        let mut call = self.under(lease, "defer");
+        call.arg(ms(delay.min(LONGEST_DELAY)));
+        self.held(&call).await.map(drop)
+    }
+
     /// Begins a call that only the holder of a lease may make.
-    fn under(&self, lease: &Lease, function: &str) -> Call {
+    fn under(&self, lease: &Lease, function: &'static str) -> Call {
         let mut call = self.write(function);
         call.arg(lease.task.to_string()).arg(lease.step).arg(lease.token);
         call

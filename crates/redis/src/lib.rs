@@ -100,8 +100,8 @@ impl Inner {
             let info: RedisResult<String> = redis::cmd("INFO").arg("cluster").query_async(&mut one).await;
             let is_cluster = match info {
                 Ok(info) => info.lines().any(|line| line == "cluster_enabled:1"),
-                Err(e) if e.is_io_error() || e.is_timeout() => return Err(e),
-                Err(_) => false,
+                Err(e) if matches!(e.code(), Some("ERR" | "NOPERM")) => false,
+                Err(e) => return Err(e),
             };
             if self.cluster.set(is_cluster).is_ok() && is_cluster {
                 tracing::info!("Redis is a cluster");
@@ -115,6 +115,8 @@ impl Inner {
         let client = ClusterClientBuilder::new([self.url.as_str()])
             .connection_timeout(CONNECT)
             .response_timeout(self.patience)
+            // What may have been done is not to be asked for twice behind the caller's back.
+            .retries(0)
             .overall_response_timeout(Some(self.patience))
             .build()?;
         Ok(Link::Cluster(client.get_async_connection().await?))
@@ -145,14 +147,23 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that broke is of no more use, and one that gives no answer may never give one again.
-    async fn judge<T>(&self, answer: RedisResult<T>) -> RedisResult<T> {
-        if let Err(e) = &answer
-            && (is_broken(e) || e.is_timeout() || e.is_unrecoverable_error())
+    async fn judge(&self, answer: RedisResult<Value>) -> RedisResult<Value> {
+        let answer = answer.and_then(Value::extract_error);
+        self.look_at(answer.as_ref().err()).await;
+        answer
+    }
+
+    /// A cluster's connection mends itself. One to a server that became a replica leads to the wrong one.
+    async fn look_at(&self, error: Option<&RedisError>) {
+        if let (Some(e), Link::One(_)) = (error, &self.link)
+            && (is_broken(e)
+                || e.is_timeout()
+                || e.is_unrecoverable_error()
+                || matches!(e.code(), Some("READONLY" | "MOVED")))
         {
             // Before the caller hears of it, who may ask again at once.
             self.inner.forget(self.number).await;
         }
-        answer
     }
 }
 
@@ -179,7 +190,9 @@ impl ConnectionLike for Connection {
                 Link::One(link) => link.req_packed_commands(pipeline, offset, count).await,
                 Link::Cluster(link) => link.req_packed_commands(pipeline, offset, count).await,
             };
-            self.judge(answer).await
+            let error = answer.as_ref().err();
+            self.look_at(error).await;
+            answer
         }
         .boxed()
     }

@@ -12,7 +12,7 @@ unlease(t, i, 'succeeded')
 if ARGV[5] ~= '{}' then put_out(t, FIELDS[i].result, ARGV[5]) end
 if ARGV[6] ~= '' then
   call('SET', P .. 'rsecret:' .. t.id, ARGV[6])
-  set(t, 'sealed', '1')
+  set(t, 'sealed', #ARGV[6])
 end
 
 local phase_done, last = true, true

@@ -16,6 +16,18 @@ local function refill(source)
   source.ids, source.at = newest_of(source.state, source.owner, source.last, chunk), 1
   source.last = source.ids[#source.ids]
 end
+
+-- A heap of sources, that with the newest head on top.
+local function head_of(n) return sources[n].ids[sources[n].at] end
+local function sink(n)
+  while 2 * n <= #sources do
+    local child = 2 * n
+    if child < #sources and head_of(child + 1) > head_of(child) then child = child + 1 end
+    if head_of(n) >= head_of(child) then return end
+    sources[n], sources[child] = sources[child], sources[n]
+    n = child
+  end
+end
 for _, owner in ipairs(owners) do
   for _, state in ipairs(states) do
     local source = { state = state, owner = owner, last = after ~= '' and after or nil }
@@ -23,16 +35,18 @@ for _, owner in ipairs(owners) do
     if source.ids[1] then sources[#sources + 1] = source end
   end
 end
+for n = math.floor(#sources / 2), 1, -1 do sink(n) end
 local function newest()
-  local best
-  for _, source in ipairs(sources) do
-    local id = source.ids[source.at]
-    if id and (not best or id > best.ids[best.at]) then best = source end
+  local first = sources[1]
+  if not first then return nil end
+  local id = first.ids[first.at]
+  first.at = first.at + 1
+  if first.at > #first.ids then refill(first) end
+  if not first.ids[first.at] then
+    sources[1] = sources[#sources]
+    sources[#sources] = nil
   end
-  if not best then return nil end
-  local id = best.ids[best.at]
-  best.at = best.at + 1
-  if best.at > #best.ids and best.last then refill(best) end
+  if sources[1] then sink(1) end
   return id
 end
 

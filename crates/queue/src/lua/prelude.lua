@@ -1,4 +1,4 @@
--- Shared by every function. The one key is the queue's hash tag, `{name}`: all other keys are derived from it, so they
+-- Shared by every function. The first key is the queue's hash tag, `{name}`: all other keys are derived from it, so they
 -- lie in one slot. Time is Redis' own. What a script costs is mostly strings: those that recur are kept from call to
 -- call, and a number becomes text through `int`, which is exact (tostring keeps but 14 digits) and cheap.
 
@@ -66,7 +66,8 @@ local function newest_of(state, owner, past, n)
   local leaves, found = index(state, owner), {}
   local from = past and '(' .. past or '+'
   if state ~= 'queued' then return call('ZRANGE', leaves, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n) end
-  for _, leaf in ipairs(call('ZRANGE', leaves, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n)) do
+  -- The first leaf may begin before `past` and have nothing older.
+  for _, leaf in ipairs(call('ZRANGE', leaves, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n + 1)) do
     for _, id in ipairs(call('ZRANGE', leaves .. ':' .. leaf, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n - #found)) do
       found[#found + 1] = id
     end

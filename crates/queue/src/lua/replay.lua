@@ -9,7 +9,7 @@ if not t.sound or is_delivery(t) then return { 'unknown' } end
 if t.state ~= 'failed' then return { 'state', t.state } end
 local secrets = ARGV[3]
 if secrets == '' then secrets = call('GET', P .. 'secret:' .. t.id) or '' end
-if secrets == '' and t.live.secrets == '1' then return { 'secrets_gone' } end
+if secrets == '' and (tonumber(t.live.secrets) or 0) > 0 then return { 'secrets_gone' } end
 local no = refused(t.owner, 4)
 if no then return no end
 
@@ -17,9 +17,10 @@ if no then return no end
 call('ZREM', P .. 'done', t.id)
 call('DECRBY', P .. 'done_bytes', int(weight(t)))
 call('DEL', P .. 'secret:' .. t.id)
-call('PERSIST', P .. 'rsecret:' .. t.id)
+-- A step whose sealed result is no longer kept is as good as not done.
+local all = t.live.sealed and call('PERSIST', P .. 'rsecret:' .. t.id) == 0
 call('HDEL', P .. 'out:' .. t.id, 'problem')
-for _, name in ipairs({ 'finished', 'ending', 'cancel', 'secrets', 'callback' }) do set(t, name, '') end
+for _, name in ipairs({ 'finished', 'ending', 'cancel', 'secrets', 'callback', 'callback_code' }) do set(t, name, '') end
 t.ending = ''
 count('replayed_total')
 
@@ -29,7 +30,7 @@ set(t, 'score', int(t.score))
 write_secrets(t, secrets)
 t.phase = nil
 for i = 0, #t.plan - 1 do
-  if t.live[FIELDS[i].state] ~= 'succeeded' then
+  if all or t.live[FIELDS[i].state] ~= 'succeeded' then
     t.phase = math.min(t.phase or step(t, i)[1], step(t, i)[1])
     set(t, FIELDS[i].state, '')
     set(t, FIELDS[i].started, '')

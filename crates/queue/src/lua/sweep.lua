@@ -33,7 +33,8 @@ local function promote(stage)
     call('ZREM', delayed, found[n])
     local t, i = open(found[n])
     if t and t.ending == '' then
-      make_ready(t, i, tonumber(found[n + 1]))
+      -- A message that was put off does not overtake those that came since: its receiver may never answer.
+      make_ready(t, i, tonumber(found[n + 1]), is_delivery(t) and NOW or nil)
       flush(t)
       promoted = promoted + 1
     end
@@ -74,10 +75,9 @@ end
 
 -- Ends tasks whose record cannot be read; nothing of them can be trusted, so every queue and index is searched.
 local function condemn()
-  local found = call('ZPOPMIN', P .. 'broken', 10)
-  if #found == 20 then more = 1 end
-  for n = 1, #found, 2 do
-    local id = found[n]
+  local found = call('ZRANGE', K.broken, 0, 9)
+  if #found == 10 then more = 1 end
+  for _, id in ipairs(found) do
     for s = STAGES, #ARGV, 2 do
       for i = 0, 31 do
         for _, name in ipairs({ 'ready', 'delayed', 'waiting', 'leases' }) do
@@ -87,21 +87,27 @@ local function condemn()
     end
     local t = load(id)
     if t and not t.sound and not FINAL[t.state] then
-      for _, owner in ipairs(call('SMEMBERS', P .. 'owners')) do
+      for _, owner in ipairs(call('SMEMBERS', K.owners)) do
         for _, state in ipairs(STATES) do
-          local found
+          local found_here
           if state == 'queued' then
-            found = unindex_queued(id, owner)
+            found_here = unindex_queued(id, owner)
           else
-            found = call('ZREM', index(state, owner), id) == 1
+            found_here = call('ZREM', index(state, owner), id) == 1
           end
-          if found then t.owner = owner end
+          if found_here then t.owner = owner end
         end
       end
-      if type(redis.pcall('HLEN', live_key(id))) == 'table' then call('DEL', live_key(id)) end -- no hash
+      -- What is of another kind than ours, and secrets in what cannot be read.
+      for name, look in pairs({ live = 'HLEN', out = 'HLEN', events = 'LLEN' }) do
+        if type(redis.pcall(look, P .. name .. ':' .. id)) == 'table' then call('DEL', P .. name .. ':' .. id) end
+      end
+      call('SET', task_key(id), 'unreadable')
+      t.body = 'unreadable'
       finish(t, 'failed', ARGV[7], ARGV[5], ARGV[6])
       flush(t)
     end
+    call('ZREM', K.broken, id)
   end
 end
 

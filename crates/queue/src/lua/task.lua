@@ -233,11 +233,16 @@ local function unlock(t)
   for _, h in ipairs(free) do offer(h) end
 end
 
--- Queues the news of a task's end for its owner's address. The id is the same however often this runs.
+-- The message of a task's end: the same however often this runs, another one after a replay.
+local function delivery_of(t)
+  local hex = redis.sha1hex(t.id .. ' ' .. (t.live.replays or '0'))
+  return (string.gsub(hex, '^(%x%x%x%x%x%x%x%x)(%x%x%x%x)%x(%x%x%x)%x(%x%x%x)(%x%x%x%x%x%x%x%x%x%x%x%x).*', '%1-%2-8%3-8%4-%5'))
+end
+
+-- Queues the news of a task's end for its owner's address.
 local function queue_delivery(t, code)
   if not has_line(t, CALLBACK) then return end
-  local hex = redis.sha1hex(t.id .. ' ' .. (t.live.replays or '0'))
-  local id = string.gsub(hex, '^(%x%x%x%x%x%x%x%x)(%x%x%x%x)%x(%x%x%x)%x(%x%x%x)(%x%x%x%x%x%x%x%x%x%x%x%x).*', '%1-%2-8%3-8%4-%5')
+  local id = delivery_of(t)
   local news = table.concat({ t.id, t.kind, t.state, code or '-', int(t.created), int(NOW) }, ' ')
   call('SET', task_key(id), table.concat({ '1 ' .. int(NOW) .. ' 0', 'webhook', t.owner, '0 webhook deliver', '', line(t, TRACE), '',
     news, line(t, CALLBACK) }, '\n'))
@@ -252,8 +257,9 @@ local function finish_delivery(d, state, code)
   d.put = false
   if code then count('dead_total:' .. code) end
   local t = load(string.match(line(d, REQUEST), '^%S+'))
-  if t and t.sound and FINAL[t.state] then
+  if t and t.sound and FINAL[t.state] and delivery_of(t) == d.id then
     set(t, 'callback', state)
+    set(t, 'callback_code', code or '')
     changed(t)
     flush(t)
   end
@@ -261,7 +267,9 @@ end
 
 -- What a finished task weighs, about, in bytes of Redis' memory. The same as long as it is finished.
 local function weight(t)
-  return 1300 + #t.body + (tonumber(t.live.out) or 0) + 160 * math.min(tonumber(t.live.events) or 0, EVENTS)
+  local live = t.live
+  local secrets = (tonumber(live.secrets) or 0) + (tonumber(live.sealed) or 0)
+  return 1300 + #t.body + secrets + (tonumber(live.out) or 0) + 160 * math.min(tonumber(live.events) or 0, EVENTS)
 end
 
 -- Keeps what a task leaves behind: results of its steps, and its problem.
@@ -292,12 +300,12 @@ local function finish(t, state, what, problem, code)
       if state == 'failed' and ARGV[1] ~= '0' then
         call('SET', P .. 'secret:' .. t.id, line(t, SECRETS), 'PX', ARGV[1])
       end
-      if state == 'failed' then set(t, 'secrets', '1') end -- it had some
+      if state == 'failed' then set(t, 'secrets', t.ends[SECRETS] - t.ends[8] - 1) end -- so many bytes
       write_secrets(t, '')
     end
     queue_delivery(t, code)
   end
-  if t.live.sealed == '1' then call('PEXPIRE', P .. 'rsecret:' .. t.id, ARGV[1]) end
+  if t.live.sealed then call('PEXPIRE', P .. 'rsecret:' .. t.id, ARGV[1]) end
   event(t, nil, code)
   call('INCRBY', K.done_bytes, int(weight(t)))
   call('ZADD', K.done, NOW_TEXT, t.id)

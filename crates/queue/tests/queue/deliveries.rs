@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wpclone_queue::{Delivery, Failed, Limits, NewTask, Queue, QueueError, QueueOptions, Retry, StepOutput};
-use wpclone_task::{Code, Kind, Stage, State};
+use wpclone_task::{Code, Kind, Stage, State, TaskId};
 
 use crate::support::*;
 
@@ -14,6 +14,10 @@ fn with_callback(mut task: NewTask) -> NewTask {
 
 async fn delivery(queue: &Queue) -> Delivery {
     queue.claim_delivery("w1").await.unwrap().expect("a delivery is ready")
+}
+
+async fn callback(queue: &Queue, id: TaskId) -> Option<(State, Option<Code>)> {
+    queue.task(id).await.callback.map(|callback| (callback.state, callback.code))
 }
 
 #[tokio::test]
@@ -34,7 +38,7 @@ async fn every_end_of_a_task_is_told_once_and_only_to_who_asked_for_it() {
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     queue.cancel(ids[2]).await.unwrap();
     queue.done(&queue.take().await).await;
-    assert_eq!(queue.task(ids[0]).await.callback, Some(State::Queued));
+    assert_eq!(callback(&queue, ids[0]).await, Some((State::Queued, None)));
 
     let ends = [(State::Succeeded, None), (State::Failed, Some(Code::CapMissing)), (State::Cancelled, None)];
     let mut left: Vec<_> = ids.into_iter().zip(ends).collect();
@@ -48,7 +52,7 @@ async fn every_end_of_a_task_is_told_once_and_only_to_who_asked_for_it() {
         assert_eq!((Some(told.finished_at), told.created_at), (task.finished_at, task.created_at));
         queue.heartbeat(&told.lease, None).await.unwrap();
         queue.complete(&told.lease, &StepOutput::default()).await.unwrap();
-        assert_eq!(queue.task(id).await.callback, Some(State::Succeeded));
+        assert_eq!(callback(&queue, id).await, Some((State::Succeeded, None)));
         assert!(matches!(
             queue.complete(&told.lease, &StepOutput::default()).await,
             Err(QueueError::LeaseLost)
@@ -85,7 +89,7 @@ async fn a_delivery_is_tried_again_and_at_last_given_up() {
             assert_eq!(failed, Failed::Dead);
         }
     }
-    assert_eq!(queue.task(id).await.callback, Some(State::Failed));
+    assert_eq!(callback(&queue, id).await, Some((State::Failed, Some(Code::SiteUnreachable))));
     assert_eq!(queue.counters().await.unwrap()["dead_total:SITE_UNREACHABLE"], 1);
     assert_eq!(queue.task(id).await.state, State::Succeeded, "the task itself went well");
 }
@@ -105,7 +109,7 @@ async fn a_worker_that_dies_over_a_delivery_does_not_take_it_along() {
     assert!(matches!(queue.complete(&lost.lease, &StepOutput::default()).await, Err(QueueError::LeaseLost)));
     queue.release(&again.lease).await.unwrap();
     queue.complete(&delivery(&queue).await.lease, &StepOutput::default()).await.unwrap();
-    assert_eq!(queue.task(id).await.callback, Some(State::Succeeded));
+    assert_eq!(callback(&queue, id).await, Some((State::Succeeded, None)));
     let counters = queue.counters().await.unwrap();
     assert_eq!((counters["lease_lost_total"], counters["late_writes_total"]), (1, 1));
 }
@@ -120,7 +124,10 @@ async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
     assert_eq!(queue.task(id).await.callback, None);
     queue.done(&queue.take().await).await;
     redis.queue_with(QueueOptions { keep_finished_bytes: 0, ..Default::default() }).sweep().await.unwrap();
-    let (first, second) = (delivery(&queue).await, delivery(&queue).await);
+    let (mut first, mut second) = (delivery(&queue).await, delivery(&queue).await);
+    if first.state == State::Succeeded {
+        (first, second) = (second, first); // both became ready in one millisecond
+    }
     assert_ne!(first.lease.task, second.lease.task);
     assert_eq!((first.state, second.state), (State::Failed, State::Succeeded));
     for told in [first, second] {
@@ -129,4 +136,38 @@ async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
     assert!(matches!(queue.get(id).await.unwrap(), wpclone_queue::Found::Gone));
     let left: Vec<String> = redis.ask("KEYS *:task:*").await;
     assert_eq!(left, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_task_tells_of_its_last_message_only() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&with_callback(task("a.example"))).await;
+    queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
+    let old = delivery(&queue).await;
+    queue.replay(id, None, Limits::default()).await.unwrap();
+    queue.done(&queue.take().await).await;
+    queue.complete(&old.lease, &StepOutput::default()).await.unwrap();
+    assert_eq!(callback(&queue, id).await, Some((State::Queued, None)), "the new one was not told yet");
+    queue.complete(&delivery(&queue).await.lease, &StepOutput::default()).await.unwrap();
+    assert_eq!(callback(&queue, id).await, Some((State::Succeeded, None)));
+}
+
+#[tokio::test]
+async fn a_message_that_is_put_off_costs_nothing_and_overtakes_nobody() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    for site in ["a.example", "b.example"] {
+        queue.accept(&with_callback(task(site))).await;
+        queue.done(&queue.take().await).await;
+        redis.next_millisecond().await;
+    }
+    let first = delivery(&queue).await;
+    queue.defer(&first.lease, Duration::from_secs(3600)).await.unwrap();
+    assert!(matches!(queue.heartbeat(&first.lease, None).await, Err(QueueError::LeaseLost)));
+    redis.ask::<()>(&format!("ZADD {{wpclone}}:delayed:webhook XX 1 {}:0", first.lease.task)).await;
+    queue.sweep().await.unwrap();
+    assert_ne!(delivery(&queue).await.task, first.task);
+    let again = delivery(&queue).await;
+    assert_eq!((again.task, again.attempts), (first.task, 0));
 }

@@ -204,3 +204,30 @@ pub(crate) async fn heard(receiver: &mut Receiver<Signal>, wanted: Signal) {
     let listen = async { while receiver.recv().await.expect("the queue is there") != wanted {} };
     tokio::time::timeout(std::time::Duration::from_secs(20), listen).await.expect("the signal comes");
 }
+
+#[tokio::test]
+async fn a_list_of_all_owners_leaves_nobody_out() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let mut ids = Vec::new();
+    for n in 0..130 {
+        ids.push(queue.accept(&owned(task(&format!("s{n}.example")), &format!("owner{}", n % 13))).await);
+    }
+    // Leaves whose first is gone, and every state somewhere.
+    for id in &ids[..13] {
+        queue.cancel(*id).await.unwrap();
+    }
+    queue.done(&queue.take().await).await;
+    queue.take().await;
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = queue.list(&Filter::default(), cursor.as_deref(), 7).await.unwrap();
+        seen.extend(page.tasks.iter().map(|t| t.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    ids.reverse();
+    assert_eq!(seen, ids, "newest first, each once");
+}

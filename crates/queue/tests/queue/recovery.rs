@@ -219,3 +219,19 @@ async fn workers_at_once_share_the_work_without_meeting() {
     let done = join_all(workers).await.into_iter().map(Result::unwrap);
     assert_eq!(done.sum::<i32>(), 40);
 }
+
+#[tokio::test]
+async fn a_full_redis_that_does_not_know_the_functions_lets_work_end() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    let claim = queue.take().await;
+    redis.ask::<()>("CONFIG SET maxmemory 1").await;
+    redis.ask::<()>("FUNCTION FLUSH").await; // as a new version finds it
+    queue.heartbeat(&claim.lease, None).await.unwrap();
+    queue.sweep().await.unwrap();
+    assert_eq!(queue.stats().await.unwrap().stages[&Stage::Browser].running, 1);
+    assert!(matches!(queue.enqueue(&task("b.example")).await, Err(QueueError::Unavailable(_))));
+    queue.done(&claim).await;
+    assert_eq!(queue.task(id).await.state, State::Succeeded);
+}

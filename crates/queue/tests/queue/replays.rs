@@ -134,3 +134,37 @@ async fn a_replay_counts_as_a_task_of_its_owner() {
     assert_eq!(limited, Replayed::Limited(Limited::Concurrent));
     assert_eq!(queue.task(id).await.state, State::Failed);
 }
+
+#[tokio::test]
+async fn a_replay_does_again_what_left_a_secret_that_is_gone() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let new = task("a.example");
+    queue.enqueue_as(&new, &plan("browser a | browser b"), sites(&["a.example"]), 1).await.unwrap();
+    let output = StepOutput { result: Default::default(), sealed_result: Some("a key".into()) };
+    let fail = async || queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
+    queue.complete(&queue.take().await.lease, &output).await.unwrap();
+    fail().await;
+    queue.replay(new.id, None, Limits::default()).await.unwrap();
+    fail().await;
+    assert_eq!(queue.task(new.id).await.sealed_result.as_deref(), Some("a key"), "it was still kept");
+    redis.ask::<()>(&format!("DEL {{wpclone}}:rsecret:{}", new.id)).await; // as after a day
+    queue.replay(new.id, None, Limits::default()).await.unwrap();
+    assert_eq!(queue.take().await.step, "a");
+}
+
+#[tokio::test]
+async fn what_a_failed_task_keeps_for_its_replay_is_weighed() {
+    let redis = Redis::start().await;
+    let queue = redis.queue_with(QueueOptions { keep_finished_bytes: 1 << 20, ..Default::default() });
+    for n in 0..40 {
+        let mut new = task(&format!("s{n}.example"));
+        new.sealed_secrets = "x".repeat(50_000);
+        queue.accept(&new).await;
+        queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
+    }
+    queue.sweep().await.unwrap();
+    assert!(redis.ask::<u64>("GET {wpclone}:done_bytes").await <= 1 << 20);
+    let left = queue.list(&failed(), None, 100).await.unwrap().tasks.len();
+    assert!((15..=21).contains(&left), "{left}");
+}
