@@ -154,10 +154,9 @@ impl Told {
             problem,
             secrets_kept: self.secrets_kept,
             replays: live.read("replays")?.unwrap_or(0),
-            callback: match live.read("callback")? {
-                Some(state) => Some(CallbackView { state, code: live.read("callback_code").ok().flatten() }),
-                None => None,
-            },
+            callback: live
+                .read("callback")?
+                .map(|state| CallbackView { state, code: live.read("callback_code").ok().flatten() }),
             version: live.read("version")?.unwrap_or(0) + live.read("events")?.unwrap_or(0),
         })
     }

@@ -170,7 +170,7 @@ fn concerns(
     match (aof, fsync) {
         (Some(true), Some("always")) => {}
         (Some(true), Some("everysec")) => found.push(
-            "Redis may lose the last second when its machine dies (appendfsync everysec): accepted tasks among it."
+            "Redis may lose the last seconds when its machine dies (appendfsync everysec): accepted tasks among them."
                 .into(),
         ),
         (Some(true), Some(_)) => found.push(
@@ -247,7 +247,7 @@ mod tests {
         let told = |v, p, a, f| concerns(Some(v), p, a, f).join(" ");
         assert!(told("6.2.1", Some("noeviction"), Some(true), Some("always")).contains("too old"));
         assert!(told("8.0", Some("allkeys-lru"), Some(true), Some("always")).contains("allkeys-lru"));
-        assert!(told("8.0", Some("noeviction"), Some(true), Some("everysec")).contains("last second"));
+        assert!(told("8.0", Some("noeviction"), Some(true), Some("everysec")).contains("last seconds"));
         assert!(told("8.0", Some("noeviction"), Some(false), Some("always")).contains("append-only"));
         assert_eq!(concerns(None, None, None, None).len(), 2);
     }

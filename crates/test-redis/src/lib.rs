@@ -20,6 +20,6 @@ pub use crate::redis::Redis;
 /// # Panics
 /// It says no number.
 #[must_use]
-pub fn rounds(own: u32) -> u32 {
+pub fn rounds(own: usize) -> usize {
     std::env::var("WPCLONE_ROUNDS").map_or(own, |rounds| rounds.parse().expect("WPCLONE_ROUNDS is a number"))
 }

@@ -1,4 +1,6 @@
+use std::ffi::OsStr;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A child that is killed and reaped with its owner, and dies with the thread that started it, whatever ends that.
 #[derive(Debug)]
@@ -6,18 +8,46 @@ pub struct Process(pub Child);
 
 impl Process {
     /// Starts a program, which `configure` gives its arguments and environment.
-    pub fn start(program: &str, configure: impl FnOnce(&mut Command)) -> Self {
+    pub fn start(program: impl AsRef<OsStr>, configure: impl FnOnce(&mut Command)) -> Self {
+        let program = program.as_ref();
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", program]).stdin(Stdio::null());
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).stdin(Stdio::null());
         configure(&mut command);
         let child = command.spawn();
-        Self(child.unwrap_or_else(|e| panic!("setpriv (util-linux) is needed to start {program}: {e}")))
+        Self(
+            child.unwrap_or_else(|e| {
+                panic!("setpriv (util-linux) is needed to start {}: {e}", program.display())
+            }),
+        )
     }
 
     /// Sends it a signal of this name, as in `-TERM`.
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill").args([name, &self.0.id().to_string()]).status();
         assert!(done.unwrap().success());
+    }
+
+    /// Stops it with SIGSTOP, and blocks until none of its threads goes on.
+    ///
+    /// # Panics
+    /// It does not stop.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+        let since = Instant::now();
+        while !self.is_frozen() {
+            assert!(since.elapsed() < crate::redis::PATIENCE, "a stopped process goes on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether all of its threads are stopped: proc(5), the state is the first field behind the name.
+    fn is_frozen(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+        let stat = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat"));
+        threads.flatten().filter_map(|t| stat(t).ok()).all(|stat| {
+            let (_, state) = stat.rsplit_once(") ").unwrap();
+            state.starts_with('T')
+        })
     }
 }
 

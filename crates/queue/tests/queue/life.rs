@@ -341,8 +341,11 @@ fn whatever_happens_the_queue_does_what_its_model_does() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = runtime.block_on(Redis::start());
     runtime.block_on(redis.ask::<()>("CONFIG SET appendfsync no"));
-    let config =
-        Config { cases: 30 * wpclone_test_redis::rounds(2), failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: 30 * u32::try_from(wpclone_test_redis::rounds(2)).unwrap(),
+        failure_persistence: None,
+        ..Config::default()
+    };
     let lives = prop::collection::vec(turn(), 20..80);
     let outcome = TestRunner::new(config).run(&lives, |turns| {
         runtime.block_on(async {

@@ -1,0 +1,224 @@
+//! The queue's main life on other servers than Debian's Redis: on Valkey, and on a cluster.
+
+use std::time::Duration;
+
+use wpclone_queue::{
+    Cancelled, Completed, Enqueued, Failed, Filter, Limits, Queue, QueueError, QueueOptions, Replayed,
+    Signal, StepOutput,
+};
+use wpclone_task::{Code, Progress, Stage, State, TaskId};
+use wpclone_test_redis::{Cluster, Options, valkey};
+
+use crate::crew::until;
+use crate::support::*;
+
+/// What a queue is for, once: nothing here looks into Redis.
+async fn main_life(url: &str) {
+    let queue = Queue::new(url, calm()).unwrap();
+    let (mut work, mut changes) = (queue.work(), queue.changes());
+    for signals in [&mut work, &mut changes] {
+        heard(signals, &Signal::Reconnected).await;
+    }
+    let id = a_task_of_many_steps(&queue).await;
+    heard(&mut work, &Signal::Work(Stage::Transfer)).await;
+    heard(&mut changes, &Signal::Task(id, "alice".into())).await;
+    a_step_that_fails(&queue).await;
+    a_worker_that_is_lost(&queue, url).await;
+    the_order_of_a_site(&queue).await;
+    what_is_cancelled(&queue).await;
+    what_is_done_again_and_delivered(&queue).await;
+    what_is_told(&queue).await;
+}
+
+/// What fails may be tried again at once.
+fn calm() -> QueueOptions {
+    QueueOptions { backoff_base: Duration::ZERO, ..QueueOptions::default() }
+}
+
+async fn heard(signals: &mut tokio::sync::broadcast::Receiver<Signal>, wanted: &Signal) {
+    let listening = async { while signals.recv().await.unwrap() != *wanted {} };
+    tokio::time::timeout(crate::crew::PATIENCE, listening).await.expect("the signal comes");
+}
+
+async fn a_task_of_many_steps(queue: &Queue) -> TaskId {
+    let mut new = idempotent(task("many.example"), "key", &["f"]);
+    new.sealed_secrets = "sealed".into();
+    let steps = plan("provisioning a, browser b | transfer c");
+    let accept = async |new| queue.enqueue_as(new, &steps, sites(&["many.example"]), 1).await.unwrap();
+    assert_eq!(accept(&new).await, Enqueued::New(new.id));
+    let same = idempotent(task("many.example"), "key", &["f"]);
+    let other = idempotent(task("many.example"), "key", &["g"]);
+    assert_eq!(accept(&same).await, Enqueued::Same(new.id));
+    assert_eq!(accept(&other).await, Enqueued::Mismatch);
+    let (one, two) = (queue.take().await, queue.take().await);
+    queue.nothing_ready().await;
+    assert!(two.lease.token > one.lease.token);
+    assert_eq!(one.sealed_secrets.as_deref(), Some("sealed"));
+    let progress = Progress { percent: 40, message: "Half of it.".into() };
+    assert!(!queue.heartbeat(&one.lease, Some(&progress)).await.unwrap().cancel);
+    let output = |name: &str, secret: Option<&str>| StepOutput {
+        result: [(name.to_owned(), true.into())].into_iter().collect(),
+        sealed_result: secret.map(str::to_owned),
+    };
+    let done = queue.complete(&one.lease, &output("one", None)).await.unwrap();
+    assert_eq!(done, Completed::Advanced);
+    queue.nothing_ready().await;
+    queue.complete(&two.lease, &output("two", None)).await.unwrap();
+    let last = queue.take().await;
+    assert_eq!((last.stage, last.step.as_str()), (Stage::Transfer, "c"));
+    let done = queue.complete(&last.lease, &output("last", Some("sealed too"))).await.unwrap();
+    assert_eq!(done, Completed::Finished);
+    assert!(matches!(queue.complete(&last.lease, &output("last", None)).await, Err(QueueError::LeaseLost)));
+    let task = queue.task(new.id).await;
+    assert_eq!((task.state, task.result.unwrap().len()), (State::Succeeded, 3));
+    assert_eq!(task.sealed_result.as_deref(), Some("sealed too"));
+    let events = queue.events(new.id, None, 100).await.unwrap();
+    assert!(events.iter().any(|e| e.event.progress.message == "Half of it."));
+    assert_eq!(events.last().unwrap().event.state, State::Succeeded);
+    assert_eq!(queue.events(new.id, Some(&events[0].id), 100).await.unwrap(), events[1..]);
+    new.id
+}
+
+async fn a_step_that_fails(queue: &Queue) {
+    let id = queue.accept(&task("fails.example")).await;
+    for attempt in 1..=3 {
+        let claim = queue.take().await;
+        assert_eq!(claim.attempts, attempt - 1);
+        let failed = queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap();
+        assert_eq!(failed, if attempt < 3 { Failed::Retrying(Duration::ZERO) } else { Failed::Dead });
+        queue.sweep().await.unwrap();
+    }
+    let task = queue.task(id).await;
+    assert_eq!((task.state, task.problem.unwrap().code), (State::Failed, Code::SiteUnreachable));
+    assert_eq!(queue.counters().await.unwrap()["dead_total:SITE_UNREACHABLE"], 1);
+}
+
+async fn a_worker_that_is_lost(queue: &Queue, url: &str) {
+    let brief = QueueOptions { lease: Duration::from_millis(50), ..calm() };
+    let id = queue.accept(&task("lost.example")).await;
+    let lost = Queue::new(url, brief).unwrap().take().await;
+    until(async || queue.sweep().await.unwrap().expired == 1).await;
+    let claim = queue.take().await;
+    assert_eq!((claim.lease.task, claim.crashes), (id, 1));
+    assert!(claim.lease.token > lost.lease.token);
+    assert!(matches!(queue.heartbeat(&lost.lease, None).await, Err(QueueError::LeaseLost)));
+    queue.release(&claim.lease).await.unwrap();
+    queue.done(&queue.take().await).await;
+    assert_eq!(queue.counters().await.unwrap()["lease_lost_total"], 1);
+}
+
+async fn the_order_of_a_site(queue: &Queue) {
+    let on = async |names: &[&str]| {
+        let new = task("x.example");
+        queue.enqueue_as(&new, &plan("browser b"), sites(names), 0).await.unwrap();
+        new.id
+    };
+    let order =
+        [on(&["a.example"]).await, on(&["a.example", "b.example"]).await, on(&["www.b.example"]).await];
+    assert_eq!(queue.stats().await.unwrap().stages[&Stage::Browser].waiting_for_site, 2);
+    for id in order {
+        let claim = queue.take().await;
+        assert_eq!(claim.lease.task, id);
+        queue.nothing_ready().await;
+        queue.done(&claim).await;
+    }
+}
+
+async fn what_is_cancelled(queue: &Queue) {
+    let waiting = queue.accept(&task("cancelled.example")).await;
+    assert_eq!(queue.cancel(waiting).await.unwrap(), Cancelled::Now);
+    let running = queue.accept(&task("cancelled.example")).await;
+    let claim = queue.take().await;
+    assert_eq!(queue.cancel(running).await.unwrap(), Cancelled::Requested);
+    assert!(queue.heartbeat(&claim.lease, None).await.unwrap().cancel);
+    queue.cancelled(&claim.lease).await.unwrap();
+    for id in [waiting, running] {
+        assert_eq!(queue.task(id).await.state, State::Cancelled);
+        assert_eq!(queue.cancel(id).await.unwrap(), Cancelled::Finished);
+    }
+}
+
+async fn what_is_done_again_and_delivered(queue: &Queue) {
+    let mut new = task("again.example");
+    new.sealed_callback = Some("sealed address".into());
+    let id = queue.accept(&new).await;
+    let delivered = async |state| {
+        let news = queue.claim_delivery("w1").await.unwrap().expect("a delivery is ready");
+        assert_eq!((news.task, news.state, news.sealed_callback.as_str()), (id, state, "sealed address"));
+        queue.complete(&news.lease, &StepOutput::default()).await.unwrap();
+        assert_eq!(queue.task(id).await.callback.unwrap().state, State::Succeeded);
+    };
+    queue.fail(&queue.take().await.lease, &problem(Code::AuthBadCredentials)).await.unwrap();
+    delivered(State::Failed).await;
+    let replay = async || queue.replay(id, None, Limits::default()).await.unwrap();
+    assert_eq!(replay().await, Replayed::Queued);
+    queue.done(&queue.take().await).await;
+    delivered(State::Succeeded).await;
+    assert_eq!(replay().await, Replayed::NotFailed(State::Succeeded));
+    assert!(queue.claim_delivery("w1").await.unwrap().is_none());
+}
+
+async fn what_is_told(queue: &Queue) {
+    let (mut told, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = queue.list(&Filter::default(), cursor.as_deref(), 3).await.unwrap();
+        told.extend(page.tasks.into_iter().map(|t| (t.id, t.state)));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(told.len(), 9);
+    assert!(told.iter().rev().is_sorted_by_key(|(id, _)| *id));
+    for (state, count) in [(State::Succeeded, 6), (State::Failed, 1), (State::Cancelled, 2)] {
+        assert_eq!(told.iter().filter(|(_, s)| *s == state).count(), count);
+        let filter = Filter { state: Some(state), owner: Some("alice".into()), ..Filter::default() };
+        assert_eq!(queue.list(&filter, None, 100).await.unwrap().tasks.len(), count);
+    }
+    queue.warnings().await.unwrap();
+    queue.retire("nobody").await.unwrap();
+    for depth in queue.stats().await.unwrap().stages.values() {
+        assert_eq!(depth.outstanding + depth.delayed + depth.waiting_for_site, 0);
+    }
+}
+
+#[tokio::test]
+async fn it_lives_on_valkey() {
+    let valkey = Redis::start_with(Options::default().program(valkey())).await;
+    main_life(&valkey.url()).await;
+    assert!(valkey.queue().warnings().await.unwrap().is_empty());
+}
+
+/// The part of its keys that a queue's slot comes from.
+const TAG: &str = "{wpclone}";
+
+#[tokio::test]
+async fn it_lives_on_a_cluster_through_a_node_that_has_none_of_it() {
+    let cluster = Cluster::start().await;
+    let stranger = (cluster.owner(TAG).await + 1) % cluster.nodes().len();
+    main_life(&cluster.nodes()[stranger].url()).await;
+}
+
+#[tokio::test]
+async fn on_a_cluster_it_is_away_while_the_node_that_has_it_is_dead() {
+    let mut cluster = Cluster::start().await;
+    let owner = cluster.owner(TAG).await;
+    let stranger = (owner + 1) % cluster.nodes().len();
+    // Each call takes its whole time while it is away.
+    let patient = QueueOptions { lease: Duration::from_secs(600), ..calm() };
+    let queue = Queue::new(&cluster.nodes()[stranger].url(), patient).unwrap();
+    let kept = queue.accept(&task("kept.example")).await;
+    let claim = queue.take().await;
+    cluster.kill(owner);
+    let refused = task("refused.example");
+    let away = queue.enqueue(&refused).await;
+    assert!(matches!(away, Err(QueueError::Unavailable(_))), "{away:?}");
+    let away = queue.heartbeat(&claim.lease, None).await;
+    assert!(matches!(away, Err(QueueError::Unavailable(_))), "{away:?}");
+    cluster.start_again(owner).await;
+    until(async || queue.enqueue(&refused).await.is_ok()).await;
+    queue.heartbeat(&claim.lease, None).await.unwrap();
+    queue.done(&claim).await;
+    assert_eq!(queue.task(kept).await.state, State::Succeeded);
+    assert_eq!(queue.take().await.lease.task, refused.id);
+}

@@ -1,0 +1,16 @@
+//! The queue's promises under faults: processes that are killed and frozen, servers and networks that fail, and
+//! numbers that are too large to look at. `WPCLONE_ROUNDS` says how often each fault comes; a handful by default.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod crew;
+mod disk;
+mod elsewhere;
+mod kills;
+mod laws;
+mod load;
+mod member;
+mod network;
+#[path = "../queue/support.rs"]
+#[expect(dead_code, reason = "the other stories use all of it")]
+mod support;

@@ -1,0 +1,249 @@
+//! Networks that fail between a program and Redis.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+use wpclone_queue::{Cancelled, Completed, Enqueued, Failed, Filter, Lease, Queue, QueueError, StepOutput};
+use wpclone_task::{Code, Stage, State, TaskId};
+use wpclone_test_redis::{Proxy, Way, rounds};
+
+use crate::crew::{Crew, PATIENCE, until};
+use crate::laws;
+use crate::member::{below, options};
+use crate::support::*;
+
+/// Where a call is cut: before its request, in it, before its answer, in it. What Redis then has done of it.
+const CUTS: [(Way, usize, bool); 4] = [
+    (Way::ToServer, 0, false),
+    (Way::ToServer, 40, false),
+    (Way::ToClient, 0, true),
+    (Way::ToClient, 3, true),
+];
+
+/// Redis, a queue on it, and the same queue behind a network that fails.
+struct Place {
+    _redis: Redis,
+    sound: Queue,
+    proxy: Proxy,
+    cut: Queue,
+}
+
+impl Place {
+    async fn new(options: wpclone_queue::QueueOptions) -> Self {
+        let redis = Redis::start().await;
+        let proxy = Proxy::before(&redis).await;
+        let sound = redis.queue_with(options.clone());
+        let cut = Queue::new(&proxy.url(), options).unwrap();
+        Self { _redis: redis, sound, proxy, cut }
+    }
+
+    /// Makes a call, of which so much passes.
+    async fn lose<T: std::fmt::Debug>(
+        &self,
+        (way, bytes, _): (Way, usize, bool),
+        call: impl Future<Output = Result<T, QueueError>>,
+    ) {
+        // The connection is there, and Redis knows the scripts.
+        self.cut.ping().await.unwrap();
+        self.proxy.cut_after(way, bytes);
+        let lost = call.await;
+        assert!(matches!(lost, Err(QueueError::Unavailable(_))), "{way:?} {bytes}: {lost:?}");
+        self.proxy.until_cut().await;
+        assert!(matches!(self.cut.ping().await, Err(QueueError::Unavailable(_))));
+        self.proxy.heal().await;
+    }
+}
+
+/// Makes Redis know every script, so that a call is one request and one answer.
+async fn teach(queue: &Queue) {
+    queue.accept(&task("taught.example")).await;
+    let claim = queue.take().await;
+    queue.heartbeat(&claim.lease, None).await.unwrap();
+    queue.release(&claim.lease).await.unwrap();
+    queue.fail(&queue.take().await.lease, &problem(Code::SiteUnreachable)).await.unwrap();
+    queue.cancel(claim.lease.task).await.unwrap();
+    queue.accept(&task("taught.example")).await;
+    queue.done(&queue.take().await).await;
+    queue.sweep().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_task_that_is_handed_in_again_after_a_cut_is_one_task() {
+    let place = Place::new(options(Duration::from_secs(30))).await;
+    teach(&place.cut).await;
+    for cut in CUTS {
+        let new = idempotent(task("a.example"), &format!("{cut:?}"), &["f"]);
+        place.lose(cut, place.cut.enqueue(&new)).await;
+        let found = place.sound.get(new.id).await.unwrap();
+        assert_eq!(matches!(found, wpclone_queue::Found::Task(_)), cut.2);
+        assert_eq!(place.cut.enqueue(&new).await.unwrap(), Enqueued::New(new.id));
+        let claim = place.sound.take().await;
+        assert_eq!(claim.lease.task, new.id);
+        place.sound.done(&claim).await;
+        place.sound.nothing_ready().await;
+    }
+    let all = place.sound.list(&Filter::default(), None, 100).await.unwrap().tasks;
+    assert_eq!(all.len(), 2 + CUTS.len());
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_is_lost_comes_back_when_its_lease_runs_out() {
+    let place = Place::new(options(Duration::from_millis(1500))).await;
+    teach(&place.cut).await;
+    for cut in CUTS {
+        let id = place.sound.accept(&task("a.example")).await;
+        place.lose(cut, place.cut.claim("w", Stage::OF_TASKS)).await;
+        let first = comes_back(&place, id, cut).await;
+
+        // The same with the end of a step before it, which happens with the claim or not at all.
+        let next = place.sound.accept(&task("b.example")).await;
+        let output = StepOutput::default();
+        place.lose(cut, place.cut.complete_and_claim(&first, &output, Stage::OF_TASKS)).await;
+        let done = place.sound.task(id).await.state;
+        assert_eq!(done, if cut.2 { State::Succeeded } else { State::Running });
+        ended(&place, &first).await;
+        let lease = comes_back(&place, next, cut).await;
+        ended(&place, &lease).await;
+    }
+}
+
+/// Makes the task of a lease end, whether the lease lives or not.
+async fn ended(place: &Place, lease: &Lease) {
+    until(async || {
+        let _ = place.sound.cancelled(lease).await;
+        place.sound.cancel(lease.task).await.unwrap() == Cancelled::Finished
+    })
+    .await;
+}
+
+/// Claims a task as soon as that can be.
+async fn comes_back(place: &Place, id: TaskId, cut: (Way, usize, bool)) -> Lease {
+    let mut claim = None;
+    until(async || {
+        place.sound.sweep().await.unwrap();
+        claim = place.cut.claim("w", Stage::OF_TASKS).await.unwrap();
+        claim.is_some()
+    })
+    .await;
+    let claim = claim.unwrap();
+    assert_eq!((claim.lease.task, claim.crashes), (id, u32::from(cut.2)));
+    claim.lease
+}
+
+#[tokio::test]
+async fn an_end_that_is_told_again_after_a_cut_counts_once() {
+    let place = Place::new(options(Duration::from_secs(30))).await;
+    teach(&place.cut).await;
+    for cut in CUTS {
+        let again = |told: Result<(), QueueError>| match told {
+            Ok(()) => !cut.2,
+            Err(QueueError::LeaseLost) => cut.2,
+            Err(e) => panic!("{e}"),
+        };
+        let begin = async || {
+            place.sound.accept(&task("a.example")).await;
+            place.sound.take().await.lease
+        };
+
+        let lease: Lease = begin().await;
+        place.lose(cut, place.cut.heartbeat(&lease, None)).await;
+        place.cut.heartbeat(&lease, None).await.unwrap();
+        place.lose(cut, place.cut.release(&lease)).await;
+        assert!(again(place.cut.release(&lease).await));
+
+        let lease = place.sound.take().await.lease;
+        let output = StepOutput::default();
+        place.lose(cut, place.cut.complete(&lease, &output)).await;
+        let told = place.cut.complete(&lease, &output).await;
+        assert!(again(told.map(|c| assert_eq!(c, Completed::Finished))));
+        let task = place.sound.task(lease.task).await;
+        assert_eq!((task.state, task.attempts(), task.crashes()), (State::Succeeded, 0, 0));
+        let ends = place.sound.events(lease.task, None, 100).await.unwrap();
+        assert_eq!(ends.iter().filter(|e| e.event.state == State::Succeeded).count(), 1);
+
+        let lease = begin().await;
+        let unreachable = problem(Code::SiteUnreachable);
+        place.lose(cut, place.cut.fail(&lease, &unreachable)).await;
+        let told = place.cut.fail(&lease, &unreachable).await;
+        assert!(again(told.map(|f| assert!(matches!(f, Failed::Retrying(_))))));
+        let task = place.sound.task(lease.task).await;
+        assert_eq!((task.state, task.attempts(), task.crashes()), (State::Running, 1, 0));
+
+        place.lose(cut, place.cut.cancel(lease.task)).await;
+        let told = place.cut.cancel(lease.task).await.unwrap();
+        assert_eq!(told, if cut.2 { Cancelled::Finished } else { Cancelled::Now });
+    }
+}
+
+#[tokio::test]
+async fn however_many_ask_a_redis_that_does_not_answer_they_all_hear_of_it_together() {
+    const ASK: usize = 100;
+    let place = Place::new(options(Duration::from_secs(30))).await;
+    teach(&place.cut).await;
+    place.proxy.hold(&[Way::ToServer, Way::ToClient]);
+    // First on a connection that was sound, then on one that cannot be made. One after another it would take minutes.
+    for _ in 0..2 {
+        let asked = join_all((0..ASK).map(|_| place.cut.ping()));
+        for answer in timeout(PATIENCE, asked).await.expect("nobody waits for the others") {
+            assert!(matches!(answer, Err(QueueError::Unavailable(_))), "{answer:?}");
+        }
+    }
+    place.proxy.heal().await;
+    place.cut.ping().await.unwrap();
+}
+
+/// Counts of a task as people see them.
+trait Counts {
+    fn attempts(&self) -> u32;
+    fn crashes(&self) -> u32;
+}
+
+impl Counts for wpclone_queue::TaskRecord {
+    fn attempts(&self) -> u32 {
+        self.steps.iter().map(|s| s.attempts).sum()
+    }
+
+    fn crashes(&self) -> u32 {
+        self.steps.iter().map(|s| s.crashes).sum()
+    }
+}
+
+#[tokio::test]
+async fn a_network_in_all_weathers_loses_nothing_and_does_nothing_twice() {
+    const LEASE: Duration = Duration::from_secs(1);
+    let place = Place::new(options(LEASE)).await;
+    let mut crew = Crew::new(LEASE);
+    crew.producer(&place.proxy.url());
+    crew.stubborn_worker(&place.proxy.url());
+    for _ in 0..2 {
+        crew.worker(&place.proxy.url(), 3);
+    }
+    for round in 0..rounds(5) {
+        crew.until_more_accepted(5).await;
+        until(async || !crew.at_work().is_empty()).await;
+        match round % 5 {
+            0 => place.proxy.hold(&[Way::ToServer, Way::ToClient]),
+            1 => place.proxy.cut_after(Way::ToServer, below(2000) as usize),
+            2 => place.proxy.hold(&[Way::ToClient]),
+            3 => place.proxy.cut_after(Way::ToClient, below(2000) as usize),
+            _ => place.proxy.delay(Duration::from_millis(30)),
+        }
+        match round % 5 {
+            0 | 2 => until_a_lease_has_run_out(&place.sound).await,
+            1 | 3 => place.proxy.until_cut().await,
+            _ => crew.until_more_accepted(5).await,
+        }
+        place.proxy.heal().await;
+    }
+    crew.finish(&place.sound).await;
+    laws::hold(&place.sound, &crew.entries).await;
+}
+
+async fn until_a_lease_has_run_out(queue: &Queue) {
+    until(async || {
+        // The workers' sweeps do not arrive.
+        queue.sweep().await.unwrap().expired > 0
+    })
+    .await;
+}

@@ -1,0 +1,65 @@
+//! A stub of a disk: how a machine that dies, or a disk that is slow, looks to a server.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const SOURCE: &str = include_str!("disk.c");
+
+/// Stands between one server and its disk.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    folder: PathBuf,
+    sync_takes: Duration,
+}
+
+impl Disk {
+    pub(crate) fn new(folder: &Path, sync_takes: Duration) -> Self {
+        let disk = Self { folder: folder.to_owned(), sync_takes };
+        let source = folder.join("disk.c");
+        fs::write(&source, SOURCE).unwrap();
+        let made = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+            .args([disk.library(), source])
+            .status();
+        assert!(made.expect("cc (gcc) is needed for the stub of a disk").success());
+        disk
+    }
+
+    pub(crate) fn env(&self) -> [(&'static str, PathBuf); 3] {
+        let ms = self.sync_takes.as_millis().to_string();
+        [("LD_PRELOAD", self.library()), ("WPCLONE_DISK_MS", ms.into()), ("WPCLONE_DISK_NOTES", self.notes())]
+    }
+
+    /// Cuts the append-only files back to what was synced.
+    pub(crate) fn forget_what_was_not_synced(&self) {
+        let notes = fs::read_to_string(self.notes()).unwrap_or_default();
+        let synced: HashMap<u64, u64> = notes.lines().map(note).collect();
+        for entry in fs::read_dir(self.folder.join("appendonlydir")).unwrap() {
+            let path = entry.unwrap().path();
+            // The others are written and synced whole when the server starts.
+            if path.to_str().unwrap().ends_with(".incr.aof") {
+                let file = OpenOptions::new().write(true).open(&path).unwrap();
+                let safe = synced.get(&file.metadata().unwrap().ino());
+                file.set_len(safe.copied().unwrap_or_default()).unwrap();
+            }
+        }
+    }
+
+    fn library(&self) -> PathBuf {
+        self.folder.join("disk.so")
+    }
+
+    fn notes(&self) -> PathBuf {
+        self.folder.join("synced")
+    }
+}
+
+/// The file of a note, and how many bytes of it are safe.
+fn note(line: &str) -> (u64, u64) {
+    let (file, bytes) = line.split_once(' ').unwrap();
+    (file.parse().unwrap(), bytes.parse().unwrap())
+}

@@ -1,0 +1,173 @@
+//! One server.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+
+use crate::disk::Disk;
+use crate::port::Claim;
+use crate::{Options, Process};
+
+/// How long a start may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A redis-server of one test: gone, with its folder, when dropped.
+#[derive(Debug)]
+pub struct Redis {
+    process: Option<Process>,
+    options: Options,
+    claim: Claim,
+    /// Where it talks to the other nodes of its cluster.
+    bus: Option<Claim>,
+    disk: Option<Disk>,
+    folder: TempDir,
+}
+
+impl Redis {
+    /// Starts one that writes to disk before it answers.
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts one of one's own description.
+    pub async fn start_with(options: Options) -> Self {
+        let folder = TempDir::new().unwrap();
+        let disk = options.sync_takes.map(|time| Disk::new(folder.path(), time));
+        let bus = options.cluster.then(Claim::any);
+        let mut redis = Self { process: None, options, claim: Claim::any(), bus, disk, folder };
+        redis.start_again().await;
+        redis
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Kills it as a machine that dies would: what its disk had not synced is lost.
+    ///
+    /// # Panics
+    /// It was started without [`Options::stub_disk`].
+    pub fn cut_power(&mut self) {
+        self.kill();
+        self.disk.as_ref().expect("a stub of a disk").forget_what_was_not_synced();
+    }
+
+    /// Starts it again on what it had written, and waits until it has loaded that.
+    pub async fn start_again(&mut self) {
+        self.kill();
+        let mut process = self.launch();
+        let since = Instant::now();
+        while !self.answers().await {
+            let ended = process.0.try_wait().unwrap();
+            if ended.is_some() || since.elapsed() > PATIENCE {
+                let log = std::fs::read_to_string(self.log()).unwrap();
+                panic!("redis-server does not start (is it installed?): {ended:?} {log}");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.process = Some(process);
+    }
+
+    fn launch(&self) -> Process {
+        let program = self.options.program.clone().unwrap_or_else(|| "redis-server".into());
+        Process::start(program, |command| {
+            command
+                .args(["--port", &self.claim.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+                .args(["--appendonly", "yes", "--appendfsync", self.options.fsync.as_str(), "--dir"])
+                .arg(self.folder.path())
+                .args(&self.options.args)
+                .stdout(File::create(self.log()).unwrap());
+            if let Some(bus) = &self.bus {
+                command.args(["--cluster-enabled", "yes", "--cluster-port", &bus.port.to_string()]);
+                command.args(["--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "2000"]);
+            }
+            if let Some(disk) = &self.disk {
+                command.envs(disk.env());
+            }
+        })
+    }
+
+    async fn answers(&self) -> bool {
+        let Ok(mut connection) = self.connect().await else {
+            return false;
+        };
+        // While it loads, it answers with an error.
+        redis::cmd("PING").exec_async(&mut connection).await.is_ok()
+    }
+
+    /// Sends it a signal of this name, as in `-STOP`.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn signal(&self, name: &str) {
+        self.process.as_ref().expect("a running Redis").signal(name);
+    }
+
+    /// Where it is, also while it is away.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port())
+    }
+
+    /// Its port on loopback.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.claim.port
+    }
+
+    /// Where the other nodes of a cluster meet it: port and bus port.
+    pub(crate) fn meeting(&self) -> String {
+        format!("127.0.0.1 {} {}", self.port(), self.bus.as_ref().unwrap().port)
+    }
+
+    /// A connection of one's own.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
+    }
+
+    /// Runs a command: `redis.ask("ZADD {wpclone}:x 1 y")`.
+    pub async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split(' ');
+        let mut cmd = redis::cmd(words.next().unwrap());
+        words.for_each(|word| {
+            cmd.arg(word);
+        });
+        cmd.query_async(&mut self.connect().await.unwrap()).await.unwrap()
+    }
+
+    /// One number of its INFO, as in `("persistence", "aof_pending_bio_fsync")`.
+    pub async fn number(&self, section: &str, name: &str) -> u64 {
+        let info: String = self.ask(&format!("INFO {section}")).await;
+        let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(n, _)| *n == name).unwrap().1.parse().unwrap()
+    }
+
+    /// Everything it keeps: its log and the append-only file, with keys and values.
+    #[must_use]
+    pub fn everything(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.is_file() {
+                    all.extend(std::fs::read(path).unwrap());
+                }
+            }
+        }
+        all
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}

@@ -1,0 +1,157 @@
+//! Programs that are killed, and networks that fail, while real work is done.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tokio::time::sleep;
+use wpclone_queue::{Filter, Queue, QueueOptions};
+use wpclone_task::{Role, State, TaskId, TaskView};
+use wpclone_test_redis::{Proxy, Way, rounds};
+use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Keys that were sent, and the task that a key was answered with.
+#[derive(Debug, Clone, Default)]
+struct Answers(Arc<Mutex<BTreeMap<String, Option<TaskId>>>>);
+
+impl Answers {
+    fn put(&self, key: String, task: Option<TaskId>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, task);
+    }
+
+    fn all(&self) -> BTreeMap<String, Option<TaskId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn accepted(&self) -> usize {
+        self.all().values().flatten().count()
+    }
+}
+
+/// Sends a request under its key; `None` when no answer came.
+async fn hand_in(client: &Client, key: &str) -> Result<Option<TaskId>> {
+    let body = json!({"url": format!("http://127.0.0.1:9/{key}"), "username": "admin", "password": key});
+    let request = client.request(Method::POST, "/setup").header("idempotency-key", key).json(&body);
+    let Ok(answer) = request.send().await else { return Ok(None) };
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    // Also the answer's end may be missing.
+    Ok(answer.json::<TaskView>().await.ok().map(|task| task.id))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_killed_while_it_acknowledges_loses_no_task_and_makes_none_twice() -> Result {
+    let mut app = TestApp::builder().workers(0).start().await?;
+    let (client, answers) = (app.client()?, Answers::default());
+    let enough = Arc::new(AtomicBool::new(false));
+    let clients = (0..4).map(|name| {
+        let (client, answers, enough) = (client.clone(), answers.clone(), Arc::clone(&enough));
+        tokio::spawn(async move {
+            for n in 0.. {
+                let key = format!("{name}-{n}");
+                answers.put(key.clone(), None);
+                let task = hand_in(&client, &key).await?;
+                answers.put(key, task);
+                if enough.load(Ordering::Relaxed) {
+                    break;
+                }
+                if task.is_none() {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            }
+            Result::<()>::Ok(())
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for round in 0..rounds(5) {
+        let wanted = answers.accepted() + 5 + 7 * (round % 5);
+        let more = async || answers.accepted() >= wanted;
+        until("more tasks to be accepted", PATIENCE, Some(&app.api.log()), more).await?;
+        app.api.kill9().await?;
+        app.api.restart().await?;
+    }
+    enough.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.expect("no client fails")?;
+    }
+
+    let answers = answers.all();
+    for id in answers.values().flatten() {
+        assert_eq!(client.task(*id).await?.state, State::Queued);
+    }
+    let mut tasks = Vec::new();
+    for (key, answered) in &answers {
+        let again = hand_in(&client, key).await?.expect("an answer");
+        assert!(answered.is_none_or(|id| id == again), "{key} was answered with {answered:?}, then {again}");
+        tasks.push(again);
+    }
+    tasks.sort_unstable();
+    tasks.dedup();
+    assert_eq!(tasks.len(), answers.len(), "each key has a task of its own");
+    assert_eq!(all_tasks(&queue(&app)).await, tasks, "and there is no other");
+    Ok(())
+}
+
+fn queue(app: &TestApp) -> Queue {
+    Queue::new(&app.redis.url(), QueueOptions::default()).expect("a URL")
+}
+
+/// The ids of all tasks, oldest first.
+async fn all_tasks(queue: &Queue) -> Vec<TaskId> {
+    let (mut tasks, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = queue.list(&Filter::default(), cursor.as_deref(), 100).await.expect("a page");
+        tasks.extend(page.tasks.iter().map(|task| task.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            tasks.reverse();
+            return tasks;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_cut_off_from_redis_ends_its_browser_in_time_and_works_on_when_it_is_back() -> Result {
+    // Long enough in the login to be cut off there.
+    let site = Site::builder(Version::Bookworm)
+        .mu_plugin("slow", "add_action('wp_login', function () { sleep(40); });")
+        .start()
+        .await?;
+    let mut app = TestApp::builder().workers(0).start().await?;
+    let (client, queue) = (app.client()?, queue(&app));
+    let server: SocketAddr =
+        app.redis.url().trim_start_matches("redis://").trim_end_matches('/').parse().expect("an address");
+    let proxy = Proxy::start(server).await;
+    app.add_worker(&[("WPCLONE_REDIS_URL", &proxy.url())]).await?;
+    let task = client.setup(&site, &site.admin(), Role::Source).await?;
+    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
+    assert!(!app.workers[0].leftovers().is_empty(), "a browser is at work");
+
+    proxy.hold(&[Way::ToServer, Way::ToClient]);
+    let log = app.workers[0].log();
+    let gone = async || app.workers[0].leftovers().is_empty();
+    until("the browser to end", PATIENCE, Some(&log), gone).await?;
+    // Had the lease run out by now, this would have counted a crash and made the step ready.
+    queue.sweep().await.expect("a sweep");
+    let held = client.task(task.id).await?;
+    assert_eq!((held.state, held.crashes), (State::Running, 0), "{held:#?}");
+    assert_eq!(client.queue().await?.stages[&wpclone_task::Stage::Browser].running, 1);
+
+    site.remove_mu_plugin("slow")?;
+    app.add_worker(&[]).await?;
+    let done = client.wait(task.id).await?;
+    assert_eq!((done.state, done.attempts), (State::Succeeded, 0), "{done:#?}");
+
+    // The first comes back, and works on.
+    proxy.heal().await;
+    app.workers[1].terminate().await?;
+    let next = client.setup(&site, &site.admin(), Role::Source).await?;
+    assert_eq!(client.wait(next.id).await?.state, State::Succeeded);
+    assert_eq!(client.task(task.id).await?, done, "it changed nothing of what another has done");
+    Ok(())
+}
