@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use utoipa::openapi::path::Parameter;
-use utoipa::openapi::schema::{Schema, SchemaType, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
@@ -34,10 +34,7 @@ pub struct SetupBody {
     /// `source`: content comes from the site. `target`: content goes to it, so that the migrator's import is on.
     #[schema(default = "source", pattern = "^(source|target)$")]
     role: Option<String>,
-    /// Where the task's end is told: http or https, a host, no login. The message is small and signed (Standard
-    /// Webhooks); it leads to the task. Kept sealed, for it may hold a secret, and never shown again. 422 where the
-    /// operator has set no secrets to sign with.
-    #[schema(example = "https://example.com/hooks/wpclone", max_length = 2048, format = "uri")]
+    #[schema(schema_with = callback_url)]
     callback_url: Option<String>,
 }
 
@@ -58,11 +55,22 @@ pub struct CreateAppPasswordBody {
     /// The name to list it under; when it is taken, six characters are added.
     #[schema(default = "wpclone", min_length = 1, max_length = 100)]
     app_name: Option<String>,
-    /// Where the task's end is told: http or https, a host, no login. The message is small and signed (Standard
-    /// Webhooks); it leads to the task. Kept sealed, for it may hold a secret, and never shown again. 422 where the
-    /// operator has set no secrets to sign with.
-    #[schema(example = "https://example.com/hooks/wpclone", max_length = 2048, format = "uri")]
+    #[schema(schema_with = callback_url)]
     callback_url: Option<String>,
+}
+
+/// `callback_url`, which stands in every body that asks for work.
+fn callback_url() -> Object {
+    let text = "Where the task's end is told: http or https, a host, no login. The message is small and signed \
+        (Standard Webhooks); it leads to the task. Kept sealed, for it may hold a secret, and never shown again. 422 \
+        where the operator has set no secrets to sign with.";
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .format(Some(SchemaFormat::Custom("uri".into())))
+        .description(Some(text))
+        .max_length(Some(2048))
+        .examples(["https://example.com/hooks/wpclone"])
+        .build()
 }
 
 /// The body of `POST /tasks/{id}/replay`. Documentation only: `wpclone_task::Request` reads it.

@@ -188,6 +188,9 @@ fn entry(line: &str) -> Result<Entry, &'static str> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(hash, &mut bytes).map_err(|_| "the hash is 64 hex digits (SHA-256 of the token)")?;
     let scope = Scope::parse(scope).ok_or("the scope is user, operator or metrics")?;
+    if scope == Scope::Metrics && !limits.is_empty() {
+        return Err("a token of scope metrics starts no tasks: it takes no limits");
+    }
     Ok(Entry { name: name.to_owned(), scope, limits: self::limits(limits)?, hash: bytes })
 }
 
@@ -222,7 +225,7 @@ mod tests {
         let good = hash("t");
         let text = format!(
             "# people\n\na:{good}:user\nb:canary:user\nc:{good}:boss\na:{good}:user\nd d:{good}:user\ne:{good}:user:\nf\n\
-             g:{good}:user:0\nh:{good}:user::\ni:{good}:user:1:+2\nj:{good}:user:1:2:3\n"
+             g:{good}:user:0\nh:{good}:user::\ni:{good}:user:1:+2\nj:{good}:user:1:2:3\nk:{good}:metrics:60\n"
         );
         let faults = parse(&text).unwrap_err();
         for part in [
@@ -236,6 +239,7 @@ mod tests {
             "line 11: a limit",
             "line 12: a limit",
             "line 13: has more parts",
+            "line 14: a token of scope metrics",
         ] {
             assert!(faults.contains(part), "{part}: {faults}");
         }

@@ -65,7 +65,8 @@ Examples:
 const SEAL_KEY_HELP: &str = "\
 To rotate: put it BEHIND the others in WPCLONE_SEAL_KEYS of the API and of every worker and restart
 them all, so that each can open what it seals. Then put it in front and restart again. Keep the
-others until nothing is left that they sealed: unfinished tasks, and results of the last day.
+others until nothing is left that they sealed. That takes seven days: a failed task can be replayed
+for as long as it is kept, and its callback address is sealed with the key of its time.
 
 Example:
   wpclone seal-key new 2026-11";
@@ -253,7 +254,7 @@ pub(crate) struct ReplayArgs {
 pub(crate) enum TokenCommand {
     /// Make one
     New {
-        /// Who it is for: 1 to 64 of A-Z a-z 0-9 - _ .
+        /// Who it is for: 1 to 64 of A-Z a-z 0-9 . _ -
         name: String,
         /// What it may do
         #[arg(long, value_enum, default_value_t = Scope::User)]
@@ -263,13 +264,13 @@ pub(crate) enum TokenCommand {
     },
 }
 
-/// How much a token may ask for.
+/// How much a token may ask for. Those of scope metrics ask for nothing.
 #[derive(Debug, Default, Args)]
 pub(crate) struct LimitArgs {
-    /// At most so many tasks a minute
+    /// At most so many tasks a minute; not for --scope metrics
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_minute: Option<u32>,
-    /// At most so many unfinished tasks at once
+    /// At most so many unfinished tasks at once; not for --scope metrics
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) concurrent: Option<u32>,
 }
@@ -292,7 +293,7 @@ pub(crate) enum WebhookSecretCommand {
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scope {
-    /// Start tasks, and see its own
+    /// Start tasks, see, cancel and replay its own
     User,
     /// See and do everything; secrets in results of others excepted
     Operator,

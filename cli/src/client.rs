@@ -110,15 +110,15 @@ impl Api {
     pub(crate) async fn replay(&self, id: TaskId, password: Option<&SecretString>) -> Result<Task, Failure> {
         let path = format!("/tasks/{id}/replay");
         let body = password.map(|password| json!({"password": password.expose_secret()}));
-        let tries = Cell::new(0);
+        let may_be_done = Cell::new(false);
         let request = || {
-            tries.set(tries.get() + 1);
             let request = self.request(Method::POST, &path);
             body.iter().fold(request, |request, body| request.json(body))
         };
-        match self.patiently(request, &short_outage()).await {
+        let note = |failure: &Failure| may_be_done.set(may_be_done.get() || failure.may_be_done());
+        match self.patiently_noting(request, &short_outage(), note).await {
             // The answer to a try before was lost: that one has done it.
-            Err(failure) if tries.get() > 1 && failure.is(Code::NotFailed) => {
+            Err(failure) if may_be_done.get() && failure.is(Code::NotFailed) => {
                 self.task(id, &short_outage()).await
             }
             answered => answered.and_then(|raw| self.task_of(raw)),
@@ -174,11 +174,24 @@ impl Api {
         request: impl Fn() -> RequestBuilder,
         patience: &Patience,
     ) -> Result<Value, Failure> {
+        self.patiently_noting(request, patience, |_| {}).await
+    }
+
+    /// The same; `note` hears of each try that failed and is followed by another.
+    async fn patiently_noting(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+        patience: &Patience,
+        note: impl Fn(&Failure),
+    ) -> Result<Value, Failure> {
         (|| self.once(request().timeout(ANSWER)))
             .retry(patience.plan)
             .when(Failure::passes)
             .adjust(|failure, planned| patience.wait(failure, planned))
-            .notify(|failure, wait| patience.say(failure, wait))
+            .notify(|failure, wait| {
+                note(failure);
+                patience.say(failure, wait);
+            })
             .await
     }
 

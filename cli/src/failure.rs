@@ -92,6 +92,17 @@ impl Failure {
         }
     }
 
+    /// Whether what was asked may have been done all the same: the answer was lost on its way.
+    pub(crate) fn may_be_done(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Problem { status, .. } | Self::NotOurApi { status, .. } => {
+                matches!(status.as_u16(), 500 | 502 | 504)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the same request may be answered well a moment later.
     pub(crate) fn passes(&self) -> bool {
         match self {

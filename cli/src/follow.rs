@@ -27,7 +27,7 @@ pub(crate) trait Listener {
 
 enum Heard {
     /// The task has ended.
-    End,
+    End(Box<Task>),
     /// The stream stopped before; something had come.
     Something,
     /// The stream stopped, or did not begin this time.
@@ -41,12 +41,12 @@ enum Heard {
 /// # Errors
 /// The API stays away, or turns us down.
 pub(crate) async fn follow(api: &Api, id: TaskId, listener: &mut impl Listener) -> Result<Task, Failure> {
-    let mut last = None;
+    let mut so_far = SoFar::default();
     let mut delays = long_outage().delays();
     loop {
-        match listen(api, id, &mut last, listener).await? {
+        match listen(api, id, &mut so_far, listener).await? {
             Heard::NoEvents => break,
-            Heard::End => {}
+            Heard::End(task) => return Ok(*task),
             heard => {
                 listener.connected(false);
                 if matches!(heard, Heard::Something) {
@@ -65,13 +65,22 @@ pub(crate) async fn follow(api: &Api, id: TaskId, listener: &mut impl Listener) 
     poll(api, id, listener).await
 }
 
+/// What was heard, over all streams.
+#[derive(Default)]
+struct SoFar {
+    /// The id of the last event.
+    last: Option<String>,
+    /// How often the task has ended. One that failed and was replayed has earlier ends.
+    ends: u32,
+}
+
 async fn listen(
     api: &Api,
     id: TaskId,
-    last: &mut Option<String>,
+    so_far: &mut SoFar,
     listener: &mut impl Listener,
 ) -> Result<Heard, Failure> {
-    let mut stream = match api.events(id, last.as_deref()).await {
+    let mut stream = match api.events(id, so_far.last.as_deref()).await {
         Ok(stream) => stream,
         // Others of this token have them all.
         Err(failure) if failure.is(Code::TooManyStreams) => return Ok(Heard::NoEvents),
@@ -84,11 +93,16 @@ async fn listen(
         let Ok(event) = serde_json::from_str::<Event>(&message.data) else {
             continue;
         };
-        *last = message.id.or(last.take());
+        so_far.last = message.id.or(so_far.last.take());
         listener.connected(true);
         listener.event(&event)?;
         if event.state.is_final() {
-            return Ok(Heard::End);
+            so_far.ends += 1;
+            let task = api.task(id, &long_outage()).await?;
+            // Else it was an end of before, and the stream goes on.
+            if task.view.state.is_final() && so_far.ends > task.view.replays {
+                return Ok(Heard::End(Box::new(task)));
+            }
         }
         heard = Heard::Something;
     }

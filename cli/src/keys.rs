@@ -21,9 +21,12 @@ pub(crate) struct Token {
 /// Makes a token of 256 random bits.
 ///
 /// # Errors
-/// A name that the tokens file cannot hold.
+/// A name that the tokens file cannot hold, or limits for who starts nothing.
 pub(crate) fn new_token(name: &str, scope: Scope, limits: &LimitArgs) -> Result<Token, Failure> {
     check_name(name, 64, "the token's name")?;
+    if scope == Scope::Metrics && (limits.per_minute, limits.concurrent) != (None, None) {
+        return Err(Failure::Usage("a token of scope metrics starts no tasks: it takes no limits".into()));
+    }
     let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random()?));
     let hash = hex::encode(Sha256::digest(token.as_bytes()));
     let text = |limit: Option<u32>| limit.map(|n| n.to_string()).unwrap_or_default();
@@ -110,6 +113,8 @@ mod tests {
         ] {
             let made = new_token("ci", Scope::User, &LimitArgs { per_minute, concurrent }).unwrap();
             assert!(made.line.ends_with(end), "{}", made.line);
+            let metrics = new_token("ci", Scope::Metrics, &LimitArgs { per_minute, concurrent });
+            assert_eq!(metrics.is_ok(), end == ":user", "who starts no tasks has no limits");
         }
     }
 }

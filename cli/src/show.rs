@@ -32,7 +32,10 @@ pub(crate) fn details(api: &Api, task: &Task) -> String {
     if view.replays > 0 {
         rows.push(row("replays", view.replays));
     }
-    rows.extend(view.callback.map(|state| row("callback", state)));
+    rows.extend(view.callback.map(|call| {
+        let why = call.code.map(|code| format!(" ({code})")).unwrap_or_default();
+        row("callback", format!("{}{why}", call.state))
+    }));
     rows.push(row("created", moment(view.created_at)));
     let times =
         [("waited", Some(view.created_at), view.started_at), ("worked", view.started_at, view.finished_at)];

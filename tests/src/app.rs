@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 use crate::base::{at, base, random, random_text, unique};
 use crate::{Client, Fsync, Program, Redis, Result};
 
+const LOOPBACK: &str = "127.0.0.0/8,::1";
+const WEBHOOK_SECRETS: &str = "WPCLONE_WEBHOOK_SECRETS";
+
 /// A token of the API.
 #[derive(Debug, Clone)]
 pub struct Token {
@@ -44,6 +47,7 @@ pub struct TestAppBuilder {
     workers: usize,
     tokens: Option<Vec<(String, String, String)>>,
     env: Vec<(String, String)>,
+    callbacks: bool,
     fsync: Fsync,
     ports: [Option<u16>; 3],
 }
@@ -63,6 +67,12 @@ impl TestAppBuilder {
     /// Networks that sites may be in; empty for none.
     pub fn private_sites(self, networks: &str) -> Self {
         self.env("WPCLONE_ALLOW_PRIVATE_SITES", networks)
+    }
+
+    /// Callbacks: a secret of its own to sign them with, and receivers on loopback allowed.
+    pub fn callbacks(mut self) -> Self {
+        self.callbacks = true;
+        self.env("WPCLONE_ALLOW_PRIVATE_CALLBACKS", LOOPBACK)
     }
 
     /// One more token; `limits` is empty or `:per_minute:concurrent`.
@@ -106,6 +116,10 @@ impl TestAppBuilder {
         let (tokens, mut env) = (self.make_tokens()?, self.env);
         env.push(("WPCLONE_REDIS_URL".into(), redis.url()));
         env.push(("WPCLONE_SEAL_KEYS".into(), format!("lab:{}", STANDARD.encode(random::<32>()?))));
+        if self.callbacks {
+            let secret = format!("whsec_{}", STANDARD.encode(random::<32>()?));
+            env.push((WEBHOOK_SECRETS.into(), secret));
+        }
         if let Some(file) = tokens_file(&tokens).await? {
             env.push(("WPCLONE_TOKENS_FILE".into(), file));
         }
@@ -149,14 +163,12 @@ impl TestApp {
             workers: 1,
             tokens: None,
             env: Vec::new(),
+            callbacks: false,
             fsync: Fsync::Always,
             ports: [None; 3],
         };
         let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
-        app.token("operator", "operator", "")
-            .slots(2)
-            .private_sites("127.0.0.0/8,::1")
-            .env("RUST_LOG", &level)
+        app.token("operator", "operator", "").slots(2).private_sites(LOOPBACK).env("RUST_LOG", &level)
     }
 
     /// Starts one as it is by default.
@@ -196,6 +208,12 @@ impl TestApp {
     #[must_use]
     pub fn env(&self) -> &[(String, String)] {
         &self.env
+    }
+
+    /// What callbacks are signed with, if there are any.
+    #[must_use]
+    pub fn webhook_secret(&self) -> Option<&str> {
+        self.env.iter().find(|(name, _)| name == WEBHOOK_SECRETS).map(|(_, secret)| secret.as_str())
     }
 
     /// One more worker, with settings that go before the common ones.

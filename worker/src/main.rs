@@ -30,7 +30,7 @@ use wpclone_service::telemetry::Telemetry;
 use crate::browser::BrowserStage;
 use crate::runner::Runner;
 use crate::settings::{Args, Settings};
-use crate::webhook::Webhooks;
+use crate::webhook::{Hosts, Webhooks};
 use crate::work::Workshop;
 
 fn main() -> ExitCode {
@@ -88,6 +88,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         secrets: settings.common.webhook_secrets,
         networks: settings.callback_networks,
         metrics: metrics.clone(),
+        hosts: Hosts::default(),
         hand_back: hand_back.clone(),
     });
     let workshop =

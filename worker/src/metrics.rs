@@ -23,7 +23,7 @@ pub(crate) struct StepLabels {
 /// What deliveries of callbacks are told apart by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct DeliveryLabels {
-    /// `delivered`, `retrying`, `failed` (for good), `released` or `lost`.
+    /// `delivered`, `retrying`, `failed` (for good), `deferred`, `released` or `lost`.
     pub(crate) outcome: &'static str,
     /// The problem's code; empty when there is none.
     pub(crate) code: &'static str,

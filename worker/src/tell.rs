@@ -21,7 +21,9 @@ where
                     tracing::warn!(error, "the end could not be told to the queue yet");
                 }
                 Err(QueueError::LeaseLost) => {
-                    tracing::warn!("the lease was lost before the end could be told");
+                    tracing::warn!(
+                        "the lease was over before the end could be told, or it was told unanswered"
+                    );
                     return None;
                 }
                 Err(error) => {

@@ -1,5 +1,7 @@
 //! One claimed step: opened, done, and told how it ended.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -137,10 +139,15 @@ impl Workshop {
     /// Tells the end, and takes the next step in the same call when it went well.
     async fn tell(&self, claim: &Claim, ending: Ending, more: impl Fn() -> Vec<Stage>) -> Option<Claim> {
         let lease = &claim.lease;
+        let asked_before = AtomicBool::new(false);
         let told = until_told(|| async {
             match &ending {
                 Ending::Complete(output) => {
-                    return self.queue.complete_and_claim(lease, output, &more()).await.map(|(_, next)| next);
+                    // The first may have been heard though we were not answered: then this is refused, and what it
+                    // would claim is nobody's.
+                    let stages = if asked_before.swap(true, Ordering::Relaxed) { Vec::new() } else { more() };
+                    let done = self.queue.complete_and_claim(lease, output, &stages).await;
+                    return done.map(|(_, next)| next);
                 }
                 Ending::Fail(problem, changed) => self.fail(lease, problem, *changed).await,
                 Ending::Cancelled => self.queue.cancelled(lease).await,

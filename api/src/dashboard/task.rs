@@ -29,8 +29,8 @@ struct TaskPage {
     running: bool,
     cancelling: bool,
     again: Option<Again>,
-    /// How the call to the callback address stands.
-    callback: Option<Badge>,
+    /// How the call to the callback address stands, and why it was given up.
+    callback: Option<(Badge, Option<Code>)>,
     created: When,
     ended: Option<When>,
     took: String,
@@ -101,7 +101,7 @@ async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError
         running: task.state == State::Running,
         cancelling,
         again,
-        callback: task.callback.map(Badge),
+        callback: task.callback.map(|call| (Badge(call.state), call.code)),
         created: When(task.created_at),
         ended: task.finished_at.map(When),
         took: took(&task),

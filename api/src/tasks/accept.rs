@@ -79,7 +79,7 @@ pub(super) enum Answers {
 #[utoipa::path(
     post, path = "/setup", tag = "work", request_body = SetupBody,
     params(crate::openapi::WorkHeaders),
-    responses(Answers),
+    responses(Answers, crate::openapi::TooMany),
 )]
 pub async fn setup(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
     accept(&app, Kind::Setup, asked).await
@@ -92,7 +92,7 @@ pub async fn setup(State(app): State<Shared>, asked: Asked) -> Result<Response, 
 #[utoipa::path(
     post, path = "/create-app-password", tag = "work", request_body = CreateAppPasswordBody,
     params(crate::openapi::WorkHeaders),
-    responses(Answers),
+    responses(Answers, crate::openapi::TooMany),
 )]
 pub async fn create_app_password(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
     accept(&app, Kind::CreateAppPassword, asked).await

@@ -22,7 +22,8 @@ use crate::tasks::view::queued_again;
 /// The same task is queued again and goes on from where it failed, with its attempts counted anew. It needs no body
 /// while the request's secrets are kept, which is a day; then it must bring them (`CREDENTIALS_GONE`). A repeat of a
 /// replay that was accepted is 409 `NOT_FAILED`, for the task has not failed again. It counts against the limits of the
-/// task's owner; an operator's replay of somebody else's task does not.
+/// task's owner. An operator's replay of somebody else's task is not refused for them and costs no rate, but the task
+/// counts among its owner's unfinished ones.
 #[utoipa::path(
     post, path = "/tasks/{id}/replay", operation_id = "replay_task", tag = "tasks",
     request_body = Option<ReplayBody>,
@@ -69,7 +70,7 @@ pub async fn queue_again(
     let secrets = body.map(|body| Request::parse_secrets(task.kind, body)).transpose();
     let secrets = secrets.map_err(ApiError::faults)?.flatten();
     let sealed = secrets.map(|secrets| seal_request(&app.sealer, task.id, &secrets)).transpose()?;
-    // What an operator does for others is not on their own account.
+    // What an operator does for others is refused for nobody's limits; the queue counts the task as its owner's.
     let limits = if caller.owns(task) { caller.limits } else { Limits::default() };
     match asked(app, task, sealed.as_deref(), limits).await? {
         Replayed::Queued => {

@@ -1,7 +1,11 @@
 //! `callback_url`: what is taken, what is refused, and that it is shown nowhere.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use wpclone_queue::Retry;
+use wpclone_task::{Code, Problem};
 
 use crate::support::{Api, Setup, body, problem};
 
@@ -73,4 +77,25 @@ async fn a_callback_is_shown_nowhere() {
         let shown = api.json(&path).await.to_string();
         assert!(!shown.contains(SECRET) && !shown.contains("b.example"), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn the_owner_is_told_how_the_call_stands_and_why_it_was_given_up() {
+    let api = Api::start().await;
+    let asked = api.post("/setup").json(&with_callback("https://b.example/hook")).send().await.unwrap();
+    let id = asked.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+    let path = format!("/tasks/{id}");
+    assert!(api.json(&path).await.get("callback").is_none());
+    api.post(&format!("{path}/cancel")).send().await.unwrap();
+    assert_eq!(api.json(&path).await["callback"], json!({"state": "queued"}));
+
+    let delivery = api.app.queue.claim_delivery("worker-1").await.unwrap().unwrap();
+    let (base, cap, not_before) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let once = Retry { attempts: 1, base, cap, not_before };
+    let gone = Problem::new(Code::CallbackRefused, "The callback address answered 410.");
+    api.app.queue.fail_with(&delivery.lease, &gone, &once).await.unwrap();
+    let told = json!({"state": "failed", "code": "CALLBACK_REFUSED"});
+    assert_eq!(api.json(&path).await["callback"], told);
+    let page = api.get(&format!("/dashboard{path}")).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains(r#"<a href="/problems/CALLBACK_REFUSED">"#), "{page}");
 }

@@ -9,13 +9,13 @@ use wpclone_api::state::Limits;
 use crate::support::{Api, PATIENCE, Setup, problem, token};
 
 /// An event stream being read.
-struct Stream {
+pub(crate) struct Stream {
     answer: Response,
     text: String,
 }
 
 impl Stream {
-    async fn open(api: &Api, path: &str, last: Option<&str>) -> Self {
+    pub(crate) async fn open(api: &Api, path: &str, last: Option<&str>) -> Self {
         let mut request = api.get(path);
         if let Some(id) = last {
             request = request.header("Last-Event-ID", id);
@@ -46,7 +46,7 @@ impl Stream {
     }
 
     /// The next event: its id and its data.
-    async fn event(&mut self) -> Option<(String, Value)> {
+    pub(crate) async fn event(&mut self) -> Option<(String, Value)> {
         loop {
             let block = self.block().await?;
             let field =
@@ -57,7 +57,7 @@ impl Stream {
         }
     }
 
-    async fn rest(&mut self) -> Vec<(String, Value)> {
+    pub(crate) async fn rest(&mut self) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         while let Some(event) = self.event().await {
             all.push(event);

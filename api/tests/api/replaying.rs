@@ -8,6 +8,7 @@ use wpclone_queue::{Claim, Queue, QueueOptions};
 use wpclone_service::sealed_task::open_request;
 use wpclone_task::{Code, ExposeSecret as _, Problem, Stage, TaskId};
 
+use crate::events::Stream;
 use crate::support::{Api, body, eventually, problem, token};
 
 /// Fails the task that is ready, as a worker would.
@@ -185,6 +186,20 @@ async fn a_replay_counts_for_its_owner_and_an_operator_does_it_for_anybody() {
 }
 
 #[tokio::test]
+async fn what_an_operator_replays_is_among_its_owners_unfinished_tasks() {
+    let api = Api::with_tokens(&[("alice", "user::1"), ("root", "operator")]).await;
+    let id = failed(&api, Some("alice")).await;
+    let ask = || api.post("/setup").bearer_auth(token("alice")).json(&body("https://b.example")).send();
+    assert_eq!(ask().await.unwrap().status(), StatusCode::ACCEPTED);
+    assert_eq!(replay(&api, &id, Some("root"), None).await.status(), StatusCode::ACCEPTED);
+    for _ in 0..2 {
+        problem(ask().await.unwrap(), 429, "TOO_MANY_TASKS").await;
+        api.complete(&api.claim().await.lease, "abcd").await;
+    }
+    assert_eq!(ask().await.unwrap().status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
 async fn who_prefers_to_wait_for_a_replay_gets_its_end() {
     let api = Api::start().await;
     let id = failed(&api, None).await;
@@ -231,6 +246,18 @@ async fn the_events_of_a_task_go_on_with_its_replay() {
     api.complete(&api.claim().await.lease, "abcd").await;
     let rest = events(&last).await;
     assert!(rest.contains("succeeded") && !rest.contains("AUTH_BAD_CREDENTIALS"), "{rest}");
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_after_an_end_that_was_replayed() {
+    let api = Api::start().await;
+    let id = failed(&api, None).await;
+    replay(&api, &id, None, None).await;
+    let claim = api.claim().await;
+    let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;
+    while stream.event().await.expect("the stream goes on").1["state"] != "failed" {}
+    api.complete(&claim.lease, "abcd").await;
+    assert_eq!(stream.rest().await.last().expect("more").1["state"], "succeeded");
 }
 
 #[tokio::test]

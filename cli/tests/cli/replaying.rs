@@ -18,6 +18,12 @@ fn again() -> Answer {
     )
 }
 
+fn done_again() -> Value {
+    let mut task = succeeded();
+    task["replays"] = 2.into();
+    task
+}
+
 fn bodies(stub: &Stub) -> Vec<Value> {
     stub.asked_for(&format!("POST /tasks/{ID}/replay")).into_iter().map(|asked| asked.body).collect()
 }
@@ -27,19 +33,19 @@ async fn a_replay_is_followed_and_what_was_before_it_is_not_told_again() {
     let stub = Stub::start(|asked| match (asked.what.as_str(), asked.before) {
         ("POST /setup", _) => panic!("nothing new"),
         (what, _) if what.ends_with("/replay") => again(),
-        (what, nth) if what.ends_with("/events") => match nth {
-            0 => Answer::Events(
-                vec![event("1-0", "running", 10, "Once"), event("2-0", "failed", 10, "First end")],
-                Then::Hangs,
-            ),
-            1 => Answer::Events(vec![event("3-0", "failed", 20, "Second end")], Then::Hangs),
-            _ => Answer::Events(
-                vec![event("4-0", "running", 50, "Now"), event("5-0", "succeeded", 100, "Done")],
-                Then::Hangs,
-            ),
-        },
+        (what, 0) if what.ends_with("/events") => Answer::Events(
+            vec![
+                event("1-0", "running", 10, "Once"),
+                event("2-0", "failed", 10, "First end"),
+                event("3-0", "failed", 20, "Second end"),
+                event("4-0", "running", 50, "Now"),
+                event("5-0", "succeeded", 100, "Done"),
+            ],
+            Then::Hangs,
+        ),
+        (what, _) if what.ends_with("/events") => panic!("an end of before closes no stream"),
         (_, 0 | 1) => again(),
-        _ => Answer::Json(200, succeeded()),
+        _ => Answer::Json(200, done_again()),
     })
     .await;
     let ran = wpclone(&stub.url, REPLAY).await;
@@ -51,6 +57,24 @@ async fn a_replay_is_followed_and_what_was_before_it_is_not_told_again() {
     assert!(ran.stdout.contains("0123abcd"), "{}", ran.stdout);
     // The password of the environment may be another site's: it is used only when it is needed.
     assert_eq!(bodies(&stub), [Value::Null]);
+}
+
+#[tokio::test]
+async fn all_events_of_a_task_that_was_replayed_are_told() {
+    let stub = Stub::start(|asked| match asked.what.as_str() {
+        what if what.ends_with("/events") => Answer::Events(
+            vec![
+                event("1-0", "failed", 10, "First end"),
+                event("2-0", "failed", 20, "Second end"),
+                event("3-0", "succeeded", 100, "Done"),
+            ],
+            Then::Hangs,
+        ),
+        _ => Answer::Json(200, done_again()),
+    })
+    .await;
+    let ran = wpclone(&stub.url, &["tasks", ID, "--events"]).await;
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 3), "{ran:?}");
 }
 
 #[tokio::test]
@@ -101,6 +125,16 @@ async fn a_replay_whose_answer_was_lost_is_not_taken_for_a_refusal() {
     .await;
     let ran = wpclone(&stub.url, &[REPLAY, &["--no-wait"]].concat()).await;
     assert_eq!(ran.code, 0, "{ran:?}");
+
+    // A try that was turned away has done nothing: that the task has not failed is somebody else's doing.
+    let stub = Stub::start(move |asked| match asked.before {
+        0 => Answer::Later(Problem::new(Code::RateLimited, "Too much."), 0),
+        _ => not_failed(),
+    })
+    .await;
+    let ran = wpclone(&stub.url, REPLAY).await;
+    assert_eq!((ran.code, bodies(&stub).len()), (2, 2), "{ran:?}");
+    assert!(ran.stderr.contains("NOT_FAILED"), "{}", ran.stderr);
 
     let stub = Stub::start(move |_| not_failed()).await;
     let ran = wpclone(&stub.url, REPLAY).await;

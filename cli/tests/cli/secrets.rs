@@ -105,6 +105,9 @@ async fn tokens_and_keys_are_made_without_an_api() {
     assert!(ran.stdout.ends_with(":user:60:5\n"), "{ran:?}");
     let ran = finish(program("http://127.0.0.1:1", &["token", "new", "ci", "--concurrent", "0"])).await;
     assert_eq!(ran.code, 2, "{ran:?}");
+    let metrics = ["token", "new", "prom", "--scope", "metrics", "--per-minute", "5"];
+    let ran = finish(program("http://127.0.0.1:1", &metrics)).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
 
     let ran = finish(program("http://127.0.0.1:1", &["seal-key", "new", "k1"])).await;
     assert_eq!(ran.code, 0, "{ran:?}");

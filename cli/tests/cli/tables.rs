@@ -41,7 +41,9 @@ async fn a_list_as_json_keeps_what_the_api_said() {
 
 #[tokio::test]
 async fn a_task_is_shown_whole() {
-    let stub = Stub::start(|_| Answer::Json(200, failed())).await;
+    let mut task = failed();
+    task["callback"] = json!({"state": "failed", "code": "CALLBACK_REFUSED"});
+    let stub = Stub::start(move |_| Answer::Json(200, task.clone())).await;
     let ran = wpclone(&stub.url, &["tasks", ID]).await;
     assert_eq!(ran.code, 0, "looking at it went well: {ran:?}");
     assert_snapshot!(without_port(&ran.stdout, &stub.url));
@@ -74,6 +76,7 @@ async fn help_tells_what_there_is() {
     assert_snapshot!("help_setup", help(&["setup", "--help"]).await);
     assert_snapshot!("help_tasks", help(&["tasks", "--help"]).await);
     assert_snapshot!("help_token", help(&["token", "--help"]).await);
+    assert_snapshot!("help_token_new", help(&["token", "new", "--help"]).await);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod callback;
 mod event;
 mod fields;
 mod kind;
+mod names;
 mod problem;
 mod redact;
 mod request;
@@ -15,18 +16,19 @@ pub use callback::{CallbackUrl, CallbackUrlError};
 pub use event::{Event, Progress};
 pub use fields::{Fault, Faults};
 pub use kind::{Kind, Plan, Stage, State, StepPlan, UnknownName};
+pub use names::{AppName, Username};
 pub use problem::{Code, Problem};
 pub use redact::Redactor;
 pub use request::{
-    AppName, CreateAppPasswordRequest, Login, Request, Role, SealedRequest, SecretField, SecretFields,
-    SetupRequest, Username,
+    CreateAppPasswordRequest, Login, Request, Role, SealedRequest, SecretField, SecretFields, SetupRequest,
 };
 pub use result::{AppPasswordResult, Outcome, PluginStatus, SetupResult, SplitResult};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use site::{SiteKey, SiteUrl, SiteUrlError};
 pub use uuid::Uuid;
 pub use view::{
-    Artifact, Links, PROBLEM_TYPE_PREFIX, QueueView, StageDepth, StepView, TaskList, TaskView, WorkerView,
+    Artifact, CallbackView, Links, PROBLEM_TYPE_PREFIX, QueueView, StageDepth, StepView, TaskList, TaskView,
+    WorkerView,
 };
 
 /// What a task is called: a UUIDv7, so that ids sort by age.

@@ -65,7 +65,7 @@ codes! {
     AuthCaptcha "AUTH_CAPTCHA" None, Never, "The login asks for a captcha",
         "Switch the captcha off for our address, or for the time of the task.";
     AuthInterstitial "AUTH_INTERSTITIAL" None, Never, "After the login the site shows a page that a person must answer",
-        "Log in with a browser, answer what the site asks, then send the request again.";
+        "Log in with a browser, answer what the site asks, then have the task done again.";
     HttpAuthRequired "HTTP_AUTH_REQUIRED" None, Never, "The web server asks for a login before WordPress",
         "Switch the server's password protection off for our address while the task runs.";
     EdgeChallenge "EDGE_CHALLENGE" None, Never, "A firewall in front of the site wants to see a person",
@@ -123,9 +123,9 @@ codes! {
     WorkerFault "WORKER_FAULT" None, Limited, "Something went wrong in the worker",
         "Report it with the task's id: this is a defect of ours.";
 
-    // What telling a task's end to its callback address can fail with: in logs and counters alone, no task ends with it.
+    // What telling a task's end to its callback address can fail with: it stands in the task's `callback`, but no task ends with it.
     CallbackFailed "CALLBACK_FAILED" None, Limited, "The callback address did not take the message",
-        "Look into the receiver's log; it is told again later.";
+        "Ask for the task itself, and look into the receiver's log.";
     CallbackRefused "CALLBACK_REFUSED" None, Never, "The callback address wants no messages",
         "Send new requests with an address that takes them.";
     CallbackNotAllowed "CALLBACK_NOT_ALLOWED" None, Never, "The callback address is in a network that we do not call",

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Kind, Problem, Progress, SealedRequest, Stage, State, TaskId};
+use crate::{Code, Kind, Problem, Progress, SealedRequest, Stage, State, TaskId};
 
 /// Where the pages of the problem codes are.
 pub const PROBLEM_TYPE_PREFIX: &str = "/problems/";
@@ -50,11 +50,22 @@ pub struct TaskView {
     pub replays: u32,
     /// How the call to `callback_url` stands; absent when there is none to make, or the task has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub callback: Option<State>,
+    pub callback: Option<CallbackView>,
     /// Pictures and pages that were kept.
     pub artifacts: Vec<Artifact>,
     /// Where to go from here.
     pub links: Links,
+}
+
+/// How the call to `callback_url` stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CallbackView {
+    /// Where it stands: the words of a task.
+    pub state: State,
+    /// Why it was given up; absent unless it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
 }
 
 /// A step of a task.

@@ -1,5 +1,5 @@
-//! A SOCKS5 proxy (RFC 1928) on loopback, one per task. Browser and HTTP client reach sites through it alone, so that
-//! one place resolves names, refuses private networks, and knows what was connected to.
+//! A SOCKS5 proxy (RFC 1928) on loopback, one for each task and each callback. Browser and HTTP client reach others
+//! through it alone, so that one place resolves names, refuses private networks, and knows what was connected to.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,7 +21,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// How long to wait after an accept that failed (no file descriptors, for example).
 const AFTER_FAULT: Duration = Duration::from_millis(100);
-/// Connections that one task may have open at once.
+/// Connections that may be open at once through one gate.
 const MAX_CONNECTIONS: usize = 128;
 /// Connections remembered for the network log.
 const MAX_LOG: usize = 300;
@@ -31,7 +31,7 @@ const MAX_LOG: usize = 300;
 pub(crate) enum Outcome {
     /// Connected.
     Open,
-    /// The address is in a network that sites may not be in.
+    /// The address is in a network that was not allowed.
     Denied,
     /// It has no address, or nothing answers there.
     Failed(String),
@@ -45,7 +45,7 @@ pub(crate) struct Visit {
     pub(crate) outcome: Outcome,
 }
 
-/// The gate of one task; dropping it closes every connection.
+/// The gate of one task or callback; dropping it closes every connection.
 pub(crate) struct Gate {
     address: SocketAddr,
     visits: Arc<Mutex<VecDeque<Visit>>>,

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::cookie::Jar;
 use reqwest::header::LOCATION;
 use reqwest::multipart::{Form, Part};
-use reqwest::{Client, Proxy, RequestBuilder, Response, redirect};
+use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, redirect};
 use url::Url;
 use wpclone_task::{Code, Problem};
 
@@ -25,6 +25,12 @@ const MAX_LOG: usize = 300;
 /// Headers that somebody reads.
 const KEPT_HEADERS: [&str; 4] = ["content-type", "www-authenticate", "cf-mitigated", "link"];
 
+/// Begins a client whose only way out is the gate, and which follows no redirect by itself.
+pub(crate) fn client(gate: &Gate, user_agent: &str) -> reqwest::Result<ClientBuilder> {
+    let builder = Client::builder().proxy(Proxy::all(format!("socks5h://{}", gate.address()))?);
+    Ok(builder.redirect(redirect::Policy::none()).user_agent(user_agent))
+}
+
 /// An HTTP client with the cookies of one session.
 pub(crate) struct Http {
     client: Client,
@@ -40,11 +46,7 @@ impl Http {
     pub(crate) fn new(gate: Arc<Gate>, user_agent: &str, limit: Duration) -> reqwest::Result<Self> {
         let jar = Arc::new(Jar::default());
         let build = |cookies: Option<Arc<Jar>>| {
-            let mut builder = Client::builder()
-                .proxy(Proxy::all(format!("socks5h://{}", gate.address()))?)
-                .redirect(redirect::Policy::none())
-                .user_agent(user_agent)
-                .timeout(limit);
+            let mut builder = client(&gate, user_agent)?.timeout(limit);
             if let Some(jar) = cookies {
                 builder = builder.cookie_provider(jar);
             }

@@ -1,4 +1,4 @@
-//! The way out to sites: one gate that knows which networks are allowed, for the browser and for our own requests.
+//! The way out: gates that know which networks are allowed, for the browser and for our own requests.
 
 mod answer;
 mod ask;
@@ -9,5 +9,5 @@ mod page;
 pub(crate) use answer::{Answer, CHALLENGE};
 pub(crate) use ask::{Ask, Body};
 pub(crate) use gate::{Gate, Outcome};
-pub(crate) use http::{Http, certificate_fault};
+pub(crate) use http::{Http, certificate_fault, client};
 pub(crate) use page::Page;

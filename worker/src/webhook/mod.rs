@@ -1,8 +1,9 @@
 //! Telling the ends of tasks to their callback addresses: one POST each, signed, through a gate of its own.
 //!
-//! [`message`] is what is told, [`post`] how it gets there. A delivery needs no heartbeat: it has [`LIMIT`], which is
+//! [`message`] is what is told, [`post`] how it gets there, [`hosts`] who has to wait. A delivery needs no heartbeat: it has [`LIMIT`], which is
 //! half of its lease.
 
+mod hosts;
 mod message;
 mod post;
 
@@ -25,16 +26,20 @@ use wpclone_task::{Code, Problem, Stage};
 use crate::claiming::claim_until;
 use crate::metrics::{DeliveryLabels, Metrics};
 use crate::tell::until_told;
+pub(crate) use hosts::Hosts;
 use message::Message;
 use post::{Answer, post};
 
 /// How many are told at once. They cost a connection each.
 const SLOTS: u32 = 8;
+/// How long a message waits whose host has as many calls as it may have.
+const NO_ROOM: Duration = Duration::from_secs(5);
 /// How long one attempt may take, from the name's resolution to the end of the answer.
 const LIMIT: Duration = Duration::from_secs(15);
 /// The longest pause between attempts, also when the receiver asks for a longer one.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
-/// 5 s, 10 s, 20 s … up to [`LONGEST`], each shortened by chance: about five hours in all, ten at most.
+/// 5 s, 10 s, 20 s … up to [`LONGEST`], each shortened by chance: about five hours in all, ten at most. With a receiver
+/// that asks for [`LONGEST`] each time it is 52 hours.
 const RETRY: Retry =
     Retry { attempts: 14, base: Duration::from_secs(5), cap: LONGEST, not_before: Duration::ZERO };
 
@@ -45,6 +50,7 @@ pub(crate) struct Webhooks {
     pub(crate) secrets: WebhookSecrets,
     pub(crate) networks: Networks,
     pub(crate) metrics: Metrics,
+    pub(crate) hosts: Hosts,
     /// Cancelled when what is still being told is to be given back.
     pub(crate) hand_back: CancellationToken,
 }
@@ -54,6 +60,8 @@ enum Ending {
     Delivered,
     /// Failed; how it is tried again.
     Failed(Box<Problem>, Retry),
+    /// Its host has as many calls as it may have.
+    Defer,
     Release,
 }
 
@@ -103,6 +111,8 @@ impl Webhooks {
                     let outcome = labels.outcome;
                     tracing::warn!(outcome, took_ms, code = %problem.code, detail = %problem.detail, "not delivered");
                 }
+                // Comes back every few seconds for as long as the host is slow.
+                Ending::Defer => tracing::debug!("the host is being called as often as it may be"),
                 _ => tracing::info!(outcome = labels.outcome, took_ms, "the delivery ended"),
             }
             self.metrics.delivery(labels);
@@ -111,17 +121,21 @@ impl Webhooks {
         .await;
     }
 
-    /// One attempt. An address that cannot be opened will not open later.
+    /// One attempt. An address that this worker cannot open may be one for another, which has its key.
     async fn attempt(&self, delivery: &Delivery) -> Ending {
         let callback = match open_callback(&self.sealer, delivery.task, &delivery.sealed_callback) {
             Ok(callback) => callback,
             Err(error) => {
                 let detail = format!("The callback address cannot be opened: {error}.");
-                return for_good(Code::WorkerFault, detail);
+                return failed(Code::WorkerFault, detail, Duration::ZERO);
             }
         };
         let url = callback.url();
-        tracing::info!(host = url.host_str(), "calling back");
+        let Some(_call) = self.hosts.call(url.host_str().unwrap_or_default()) else {
+            return Ending::Defer;
+        };
+        // Not where to: the address is the owner's secret, its host with it.
+        tracing::info!("calling back");
         let id = delivery.lease.task.to_string();
         let message = Message::new(&id, delivery, &self.secrets, Timestamp::now());
         match message {
@@ -135,6 +149,7 @@ impl Webhooks {
         match ending {
             Ending::Delivered => self.queue.complete(lease, &StepOutput::default()).await.map(|_| None),
             Ending::Failed(problem, retry) => self.queue.fail_with(lease, problem, retry).await.map(Some),
+            Ending::Defer => self.queue.defer(lease, NO_ROOM).await.map(|()| None),
             Ending::Release => self.queue.release(lease).await.map(|()| None),
         }
     }
@@ -142,10 +157,7 @@ impl Webhooks {
 
 /// What an answer means: 2xx is delivered, 410 wants no more, everything else may pass.
 fn judge(answer: Answer) -> Ending {
-    let failed = |detail, not_before| {
-        let problem = Problem::new(Code::CallbackFailed, detail).at(Stage::Webhook);
-        Ending::Failed(Box::new(problem), Retry { not_before, ..RETRY })
-    };
+    let failed = |detail, not_before| failed(Code::CallbackFailed, detail, not_before);
     match answer {
         Answer::Status(200..=299, _) => Ending::Delivered,
         Answer::Status(410, _) => {
@@ -163,6 +175,11 @@ fn judge(answer: Answer) -> Ending {
     }
 }
 
+/// It is tried again under [`RETRY`].
+fn failed(code: Code, detail: String, not_before: Duration) -> Ending {
+    Ending::Failed(Box::new(Problem::new(code, detail).at(Stage::Webhook)), Retry { not_before, ..RETRY })
+}
+
 fn for_good(code: Code, detail: String) -> Ending {
     Ending::Failed(Box::new(Problem::new(code, detail).at(Stage::Webhook)), Retry { attempts: 1, ..RETRY })
 }
@@ -175,6 +192,7 @@ impl Ending {
             (_, Some(Some(Failed::Retrying(_)))) => "retrying",
             (Self::Delivered, _) => "delivered",
             (Self::Failed(..), _) => "failed",
+            (Self::Defer, _) => "deferred",
             (Self::Release, _) => "released",
         }
     }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Proxy, Response, redirect};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 use wpclone_service::networks::Networks;
 
 use super::message::Message;
-use crate::net::{Gate, Outcome, certificate_fault};
+use crate::net::{Gate, Outcome, certificate_fault, client};
 
 const USER_AGENT: &str = concat!("wpclone/", env!("CARGO_PKG_VERSION"));
 /// How much of an answer's body is taken, so that a receiver that writes one is not cut off; none of it is looked at.
@@ -48,12 +48,7 @@ pub(super) async fn post(url: Url, message: Message, networks: Networks, limit: 
 }
 
 async fn send(gate: &Gate, url: Url, message: Message) -> reqwest::Result<Response> {
-    let client = Client::builder()
-        .proxy(Proxy::all(format!("socks5h://{}", gate.address()))?)
-        .redirect(redirect::Policy::none())
-        .user_agent(USER_AGENT)
-        .no_gzip()
-        .build()?;
+    let client = client(gate, USER_AGENT)?.no_gzip().build()?;
     let request = message.headers.iter().fold(client.post(url), |r, (name, value)| r.header(*name, value));
     request.body(message.body).send().await
 }

@@ -54,7 +54,7 @@ async fn stay() -> Result {
         .start()
         .await?;
     said(format!("WordPress {} is at {}", site.wordpress(), site.url()));
-    let app = TestApp::builder().ports(port(REDIS)?, port(API)?, port(WORKER)?).start().await?;
+    let app = TestApp::builder().callbacks().ports(port(REDIS)?, port(API)?, port(WORKER)?).start().await?;
     let token = app.tokens().first().cloned();
     let token = token.ok_or(LabError::Missing { what: "a token".into(), help: "give the builder one" })?;
     said(format!(
@@ -137,6 +137,10 @@ fn print_results(app: &TestApp, token: &Token, site: &Site, user: &str, password
     );
     println!("  dashboard              {api}/");
     println!("  token                  {secret}");
+    println!(
+        "  webhook secret         {}   callback_url may lead to 127.0.0.1",
+        app.webhook_secret().unwrap_or_default()
+    );
     println!(
         "  WordPress              {}/wp-admin/   user {}   password {}\n",
         site.url(),

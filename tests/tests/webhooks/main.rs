@@ -1,125 +1,23 @@
-//! The ends of tasks are told to their callback addresses: signed, again until somebody has heard, and never into a
-//! private network. Receivers are stubs; api, workers and Redis are real.
+//! The ends of tasks are told to their callback addresses: signed, again for some hours, and never into a private
+//! network. Receivers are stubs; api, workers and Redis are real.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+mod receiver;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use wpclone_task::{Code, State as TaskState, TaskId, TaskView};
 use wpclone_tests::{Client, Result, Stub, TestApp, TestAppBuilder, until};
+
+use receiver::{Receiver, Reply};
 
 const NEW: &str = "whsec_bmV3LW5ldy1uZXctbmV3LW5ldy1uZXctbmV3LW5ldyE=";
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const CANARY: &str = "canary-7f3a91c4";
 /// How long what should happen may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What the documentation tells receivers to do.
-const GUIDE: &str = include_str!("../../docs/WEBHOOKS.md");
-
-/// A request as it arrived.
-#[derive(Debug, Clone)]
-struct Heard {
-    line: String,
-    headers: BTreeMap<String, String>,
-    body: Bytes,
-}
-
-impl Heard {
-    fn id(&self) -> &str {
-        &self.headers["webhook-id"]
-    }
-
-    /// Whether the documentation's own code, run by PHP, finds that it is from us.
-    fn is_from_us(&self, secret: &str) -> bool {
-        let code = GUIDE.split("```php\n").nth(1).and_then(|rest| rest.split("```").next()).expect("code");
-        let run = "[$secret, $headers, $body] = json_decode(file_get_contents('php://stdin'), true); \
-                   echo is_from_wpclone($secret, $headers, base64_decode($body)) ? 'yes' : 'no';";
-        let mut php = Command::new("php")
-            .args(["-r", &format!("{code}{run}")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("php");
-        use base64::Engine as _;
-        let body = base64::engine::general_purpose::STANDARD.encode(&self.body);
-        let input = json!([secret, self.headers, body]).to_string();
-        php.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("php reads");
-        let said = php.wait_with_output().expect("php ends");
-        assert!(said.status.success(), "{said:?}");
-        said.stdout == b"yes"
-    }
-}
-
-/// What a receiver does with its n-th request.
-enum Reply {
-    Status(u16),
-    To(String),
-    /// Answers 200 when the semaphore has a permit.
-    When(Arc<Semaphore>),
-}
-
-type Kept = Arc<Mutex<Vec<Heard>>>;
-type Judge = Arc<dyn Fn(usize) -> Reply + Send + Sync>;
-
-/// A receiver of callbacks.
-struct Receiver {
-    stub: Stub,
-    heard: Kept,
-}
-
-impl Receiver {
-    async fn start(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Result<Self> {
-        let heard = Kept::default();
-        let state = (Arc::clone(&heard), Arc::new(reply) as Judge);
-        let stub = Stub::start(Router::new().fallback(take).with_state(state)).await?;
-        Ok(Self { stub, heard })
-    }
-
-    fn url(&self) -> String {
-        format!("{}/hook/{CANARY}?key={CANARY}", self.stub.url())
-    }
-
-    fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().expect("kept").clone()
-    }
-
-    async fn has_heard(&self, times: usize) -> Result {
-        until(&format!("{times} calls"), PATIENCE, None, async || self.heard().len() >= times).await
-    }
-}
-
-async fn take(
-    State((heard, reply)): State<(Kept, Judge)>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let text = |v: &axum::http::HeaderValue| v.to_str().expect("text").to_owned();
-    let headers = headers.iter().map(|(n, v)| (n.to_string(), text(v))).collect();
-    let before = {
-        let mut heard = heard.lock().expect("kept");
-        heard.push(Heard { line: format!("{method} {uri}"), headers, body });
-        heard.len() - 1
-    };
-    match reply(before) {
-        Reply::Status(status) => StatusCode::from_u16(status).expect("a status").into_response(),
-        Reply::To(url) => (StatusCode::TEMPORARY_REDIRECT, [("location", url)]).into_response(),
-        Reply::When(permits) => {
-            permits.acquire().await.expect("open").forget();
-            StatusCode::OK.into_response()
-        }
-    }
-}
 
 fn app() -> TestAppBuilder {
     TestApp::builder()
@@ -140,7 +38,9 @@ async fn ended(client: &Client, callback: &str) -> Result<TaskId> {
 
 /// Waits until the task says that its call stands so.
 async fn called(client: &Client, id: TaskId, state: TaskState) -> Result<TaskView> {
-    let stands = async || client.task(id).await.is_ok_and(|task| task.callback == Some(state));
+    let stands = async || {
+        client.task(id).await.is_ok_and(|task| task.callback.is_some_and(|call| call.state == state))
+    };
     until(&format!("the callback to be {state}"), PATIENCE, None, stands).await?;
     client.task(id).await
 }
@@ -259,14 +159,20 @@ async fn a_receiver_that_fails_is_told_again_the_same() -> Result {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_gone_is_told_nothing_more() -> Result {
+async fn a_receiver_that_is_gone_is_told_nothing_more_and_the_owner_why() -> Result {
     let receiver = Receiver::start(|_| Reply::Status(410)).await?;
-    let mut app = app().workers(0).start().await?;
+    let mut app = app().env("RUST_LOG", "info").workers(0).start().await?;
     let client = app.client()?;
-    let id = ended(&client, &receiver.url()).await?;
+    let id = ended(&client, &receiver.url().replace("127.0.0.1", "localhost")).await?;
     app.add_worker(&[]).await?;
-    called(&client, id, TaskState::Failed).await?;
+    let task = called(&client, id, TaskState::Failed).await?;
+    assert_eq!(task.callback.and_then(|call| call.code), Some(Code::CallbackRefused));
     assert_eq!(receiver.heard().len(), 1);
+    let log = std::fs::read_to_string(app.workers[0].log())?;
+    assert!(
+        log.contains("calling back") && !log.contains("localhost"),
+        "the host is the owner's affair: {log}"
+    );
     assert!(metrics(&app).await?.contains(&delivery("failed", "CALLBACK_REFUSED", 1)));
     Ok(())
 }
@@ -302,7 +208,8 @@ async fn nobody_in_a_private_network_is_connected_to() -> Result {
     // Sites on loopback stay allowed: that is another setting.
     app.add_worker(&[("WPCLONE_ALLOW_PRIVATE_CALLBACKS", "10.99.0.0/16")]).await?;
     for id in &ids {
-        called(&client, *id, TaskState::Failed).await?;
+        let task = called(&client, *id, TaskState::Failed).await?;
+        assert_eq!(task.callback.and_then(|call| call.code), Some(Code::CallbackNotAllowed));
     }
     let metrics = metrics(&app).await?;
     assert!(metrics.contains(&delivery("failed", "CALLBACK_NOT_ALLOWED", 6)), "{metrics}");
@@ -316,7 +223,8 @@ async fn a_delivery_outlives_the_worker_that_died_over_it() -> Result {
     let never = Arc::new(Semaphore::new(0));
     let reply = move |before| if before == 0 { Reply::When(Arc::clone(&never)) } else { Reply::Status(200) };
     let receiver = Receiver::start(reply).await?;
-    let mut app = app().workers(0).start().await?;
+    // As `./dev up` has it.
+    let mut app = TestApp::builder().callbacks().workers(0).start().await?;
     let client = app.client()?;
     let id = ended(&client, &receiver.url()).await?;
     app.add_worker(&[]).await?;
@@ -328,6 +236,7 @@ async fn a_delivery_outlives_the_worker_that_died_over_it() -> Result {
     let heard = receiver.heard();
     assert_eq!(heard.len(), 2);
     assert_eq!((heard[0].id(), &heard[0].body), (heard[1].id(), &heard[1].body));
+    assert!(heard[1].is_from_us(app.webhook_secret().expect("a secret")));
     Ok(())
 }
 
@@ -338,15 +247,44 @@ async fn a_stalled_receiver_holds_up_nobody_else() -> Result {
     let quick = Receiver::start(|_| Reply::Status(200)).await?;
     let mut app = app().workers(0).start().await?;
     let client = app.client()?;
-    for _ in 0..5 {
-        ended(&client, &stalled.url()).await?;
+    let mut ids = Vec::new();
+    for _ in 0..12 {
+        ids.push(ended(&client, &stalled.url()).await?);
     }
     app.add_worker(&[]).await?;
-    stalled.has_heard(5).await?;
-    let id = ended(&client, &quick.url()).await?;
+    stalled.has_heard(2).await?;
+    // Another host, to the worker.
+    let id = ended(&client, &quick.url().replace("127.0.0.1", "localhost")).await?;
     called(&client, id, TaskState::Succeeded).await?;
     let calls = metrics(&app).await?;
     assert!(!calls.contains("retrying"), "the stalled ones are still being waited for: {calls}");
+    assert!(calls.contains(r#"outcome="deferred""#), "{calls}");
+    assert_eq!(stalled.heard().len(), 2, "more calls than slots, and two at a time");
+    for id in ids {
+        let call = client.task(id).await?.callback.expect("a call");
+        assert_eq!((call.state, call.code), (TaskState::Queued, None));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_without_the_key_leaves_the_call_for_one_that_has_it() -> Result {
+    let receiver = Receiver::start(|_| Reply::Status(200)).await?;
+    let mut app = app().workers(0).start().await?;
+    let client = app.client()?;
+    let id = ended(&client, &receiver.url()).await?;
+    let other = "other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    app.add_worker(&[("WPCLONE_SEAL_KEYS", other)]).await?;
+    let retrying = delivery("retrying", "WORKER_FAULT", 1);
+    until("the first try", PATIENCE, None, async || {
+        metrics(&app).await.is_ok_and(|text| text.contains(&retrying))
+    })
+    .await?;
+    app.workers[0].terminate().await?;
+    app.add_worker(&[]).await?;
+    make_due(&app, "delayed").await;
+    called(&client, id, TaskState::Succeeded).await?;
+    assert_eq!(receiver.heard().len(), 1);
     Ok(())
 }
 

@@ -1,0 +1,73 @@
+//! The texts of a request: names and a password, each as WordPress takes it.
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// A WordPress user's login name or e-mail address: 1 to 100 characters, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Username(String);
+
+/// The name an application password is listed under: 1 to 100 characters, no control characters, no `<`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AppName(String);
+
+impl Username {
+    pub(crate) fn read(text: String) -> Result<Self, String> {
+        line(text, 100).map(Self)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AppName {
+    /// What a request that names none gets.
+    pub const DEFAULT: &'static str = "wpclone";
+
+    pub(crate) fn read(text: String) -> Result<Self, String> {
+        // WordPress runs the name through sanitize_text_field(), which cuts tags and folds spaces: it would come back changed.
+        let text = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        if text.contains('<') || text.contains('%') {
+            return Err("must not contain `<` or `%`, which WordPress takes out".into());
+        }
+        line(text, 100).map(Self)
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for AppName {
+    fn default() -> Self {
+        Self(Self::DEFAULT.into())
+    }
+}
+
+fn line(text: String, max: usize) -> Result<String, String> {
+    let text = text.trim().to_owned();
+    match text.chars().count() {
+        0 => Err("must not be empty".into()),
+        n if n > max => Err(format!("must have at most {max} characters")),
+        _ if text.chars().any(char::is_control) => Err("must not contain control characters".into()),
+        _ => Ok(text),
+    }
+}
+
+pub(crate) fn password(text: String) -> Result<SecretString, String> {
+    // Not trimmed: WordPress' own form keeps the spaces of a password. 4096 is wp_check_password()'s limit.
+    match text.len() {
+        0 => Err("must not be empty".into()),
+        n if n > 4096 => Err("must have at most 4096 bytes".into()),
+        // A browser's field for passwords holds one line.
+        _ if text.contains(['\0', '\r', '\n']) => Err("must not contain NUL or a line break".into()),
+        _ => Ok(SecretString::from(text)),
+    }
+}
