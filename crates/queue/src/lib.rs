@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod claim;
+mod error;
 mod produce;
 mod record;
 mod scripts;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
+pub use error::QueueError;
 pub use types::*;
 
 use scripts::Call;

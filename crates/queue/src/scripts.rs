@@ -28,7 +28,6 @@ const FUNCTIONS: &[(&str, &str, &str)] = &[
     ("release", "allow-oom", include_str!("lua/release.lua")),
     ("cancel", "allow-oom", include_str!("lua/cancel.lua")),
     ("sweep", "allow-oom", include_str!("lua/sweep.lua")),
-    ("defer", "allow-oom", include_str!("lua/defer.lua")),
     ("report", "allow-oom", include_str!("lua/report.lua")),
 ];
 

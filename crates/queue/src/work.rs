@@ -123,7 +123,9 @@ impl Queue {
     /// # Errors
     /// The lease is lost, or Redis.
     pub async fn release(&self, lease: &Lease) -> Result<(), QueueError> {
-        self.held(&self.under(lease, "release")).await.map(drop)
+        let mut call = self.under(lease, "release");
+        call.arg("");
+        self.held(&call).await.map(drop)
     }
 
     /// Puts a step off for so long (six hours at most), at no cost in attempts.
@@ -131,7 +133,7 @@ impl Queue {
     /// # Errors
     /// The lease is lost, or Redis.
     pub async fn defer(&self, lease: &Lease, delay: Duration) -> Result<(), QueueError> {
-        let mut call = self.under(lease, "defer");
+        let mut call = self.under(lease, "release");
         call.arg(ms(delay.min(LONGEST_DELAY)));
         self.held(&call).await.map(drop)
     }

@@ -1,6 +1,6 @@
--- Gives a step back to the front of its queue, at no cost.
+-- Gives a step back at no cost: to the front of its queue, or for later.
 -- KEYS  1 hash tag
--- ARGV  1 keep_secrets ms, 2 id, 3 step index, 4 token
+-- ARGV  1 keep_secrets ms, 2 id, 3 step index, 4 token, 5 for how long (ms), or '' for now
 -- Returns {'ok'} | {'lost'}
 
 local i = tonumber(ARGV[3])
@@ -11,7 +11,11 @@ if t.ending ~= '' then
   conclude(t)
 else
   unlease(t, i)
-  make_ready(t, i, NOW, t.score - FRONT)
+  if ARGV[5] == '' then
+    make_ready(t, i, NOW, t.score - FRONT)
+  else
+    call('ZADD', Z.delayed[step(t, i)[2]], int(NOW + tonumber(ARGV[5])), member(t, i))
+  end
   changed(t)
 end
 flush(t)
