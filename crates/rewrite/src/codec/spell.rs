@@ -1,0 +1,131 @@
+//! Spelling new text the way the old one was.
+
+use super::{Codec, is_unreserved};
+
+/// How a character is written where it was found.
+#[derive(Clone, Copy)]
+enum Spelling<'t> {
+    AsItIs,
+    As(&'t [u8]),
+}
+
+/// How far into the surroundings of an old text its spelling is looked for.
+const NEAR: usize = 4096;
+
+/// Spells new text the way an old one is spelled.
+pub(super) struct Speller<'t> {
+    codec: Codec,
+    /// What is around all old texts, from near to far.
+    around: [&'t [u8]; 2],
+    /// What was looked for there.
+    known: Vec<(u8, Option<Spelling<'t>>)>,
+}
+
+impl<'t> Speller<'t> {
+    pub(super) fn new(codec: Codec, around: [&'t [u8]; 2]) -> Self {
+        Self { codec, around: around.map(|text| &text[..text.len().min(NEAR)]), known: Vec::new() }
+    }
+
+    /// Appends a text: each of its characters as the old text writes it, else as its surroundings do, else as is usual.
+    pub(super) fn spell(&mut self, new: &[u8], old: &[u8], to: &mut Vec<u8>) {
+        for part in new.chunk_by(|one, two| one.is_ascii() == two.is_ascii()) {
+            if !part.is_ascii() {
+                self.letters(part, old, to);
+                continue;
+            }
+            for (at, byte) in part.iter().enumerate() {
+                // Block comments spell `--`, and no other hyphen.
+                let double =
+                    *byte == b'-' && (part.get(at + 1) == Some(byte) || (at > 0 && part[at - 1] == *byte));
+                if is_unreserved(*byte) && !double {
+                    to.push(*byte);
+                    continue;
+                }
+                match spelling(self.codec, *byte, old).or_else(|| self.around(*byte)) {
+                    Some(Spelling::AsItIs) => to.push(*byte),
+                    Some(Spelling::As(text)) => to.extend_from_slice(text),
+                    None => self.unseen(*byte, old, to),
+                }
+            }
+        }
+    }
+
+    fn around(&mut self, byte: u8) -> Option<Spelling<'t>> {
+        if let Some((_, spelling)) = self.known.iter().find(|(known, _)| *known == byte) {
+            return *spelling;
+        }
+        let found = self.around.iter().find_map(|text| spelling(self.codec, byte, text));
+        self.known.push((byte, found));
+        found
+    }
+
+    /// Writes a character that is nowhere near.
+    fn unseen(&self, byte: u8, old: &[u8], to: &mut Vec<u8>) {
+        match self.codec {
+            Codec::Backslash => match byte {
+                b'"' | b'\\' => to.extend([b'\\', byte]),
+                0..=31 => to.extend(format!("\\u{byte:04x}").bytes()),
+                _ => to.push(byte),
+            },
+            Codec::Percent => {
+                // A port, where only the host was encoded: `//m%C3%BCnchen.example`.
+                let authority =
+                    byte == b':' && matches!(spelling(self.codec, b'/', old), Some(Spelling::AsItIs));
+                if authority { to.push(byte) } else { self.percent(byte, old, to) }
+            }
+            Codec::Html => match byte {
+                b'&' => to.extend(b"&amp;"),
+                b'"' => to.extend(b"&quot;"),
+                b'\'' => to.extend(b"&#039;"),
+                b'<' => to.extend(b"&lt;"),
+                b'>' => to.extend(b"&gt;"),
+                _ => to.push(byte),
+            },
+        }
+    }
+
+    /// Writes letters outside of ASCII.
+    fn letters(&self, letters: &[u8], old: &[u8], to: &mut Vec<u8>) {
+        let has = |sign: &[u8]| memchr::memmem::find(old, sign).is_some();
+        match (self.codec, std::str::from_utf8(letters)) {
+            (Codec::Percent, _) => letters.iter().for_each(|byte| self.percent(*byte, old, to)),
+            (Codec::Backslash, Ok(letters)) if has(b"\\u") => {
+                letters.encode_utf16().for_each(|unit| to.extend(format!("\\u{unit:04x}").bytes()));
+            }
+            (Codec::Html, Ok(letters)) if has(b"&#") => {
+                letters.chars().for_each(|letter| to.extend(format!("&#{};", u32::from(letter)).bytes()));
+            }
+            _ => to.extend_from_slice(letters),
+        }
+    }
+
+    /// Percent-encodes a byte with the case of digits that is seen near it.
+    fn percent(&self, byte: u8, old: &[u8], to: &mut Vec<u8>) {
+        let small =
+            is_small(old).or_else(|| self.around.iter().find_map(|text| is_small(text))).unwrap_or(false);
+        let code = if small { format!("%{byte:02x}") } else { format!("%{byte:02X}") };
+        to.extend(code.bytes());
+    }
+}
+
+/// How a character is written where a text first has it.
+fn spelling(codec: Codec, byte: u8, text: &[u8]) -> Option<Spelling<'_>> {
+    let mut at = 0;
+    while let Some(next) = memchr::memchr3(codec.lead(), codec.other_lead(), byte, &text[at..]) {
+        at += next;
+        match codec.unit(&text[at..]) {
+            Some(unit) if unit.bytes() == [byte] => return Some(Spelling::As(&text[at..at + unit.len])),
+            Some(unit) => at += unit.len,
+            None if text[at] == byte => return Some(Spelling::AsItIs),
+            None => at += 1,
+        }
+    }
+    None
+}
+
+/// Whether a text's first percent-encoded byte that tells has small digits.
+fn is_small(text: &[u8]) -> Option<bool> {
+    let codes = memchr::memchr_iter(b'%', text).filter_map(|at| text.get(at + 1..at + 3));
+    let mut digits = codes.filter(|code| code.iter().all(u8::is_ascii_hexdigit)).flatten();
+    digits.find(|digit| digit.is_ascii_alphabetic()).map(u8::is_ascii_lowercase)
+}

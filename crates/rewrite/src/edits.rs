@@ -1,0 +1,90 @@
+//! What is to be replaced in a text: ranges with their new bytes, in order and apart from each other.
+
+use std::ops::Range;
+
+/// The replacements of one text, from left to right.
+#[derive(Default)]
+pub(crate) struct Edits {
+    list: Vec<Edit>,
+    /// The new bytes of all of them, one after the other.
+    text: Vec<u8>,
+}
+
+struct Edit {
+    start: usize,
+    end: usize,
+    new: Range<usize>,
+}
+
+/// An edit whose place in the order is taken, while its text is not known yet.
+#[must_use]
+pub(crate) struct Slot(usize);
+
+impl Edits {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.text.clear();
+    }
+
+    /// Replaces a range by what `write` appends.
+    pub(crate) fn push(&mut self, old: Range<usize>, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert!(self.list.last().is_none_or(|last| last.end <= old.start), "edits come in order");
+        let from = self.text.len();
+        write(&mut self.text);
+        self.list.push(Edit { start: old.start, end: old.end, new: from..self.text.len() });
+    }
+
+    /// Takes the place of an edit that depends on those that come after it: a length before its string.
+    pub(crate) fn reserve(&mut self, old: Range<usize>) -> Slot {
+        self.push(old, |_| {});
+        Slot(self.list.len() - 1)
+    }
+
+    /// How many bytes the edits after the slot add to the text; `None` when there are none.
+    pub(crate) fn growth_after(&self, slot: &Slot) -> Option<isize> {
+        let after = self.list.get(slot.0 + 1..).filter(|after| !after.is_empty())?;
+        Some(
+            after
+                .iter()
+                .map(|edit| edit.new.len().cast_signed() - (edit.end - edit.start).cast_signed())
+                .sum(),
+        )
+    }
+
+    /// Gives the slot its text.
+    pub(crate) fn fill(&mut self, slot: Slot, new: &[u8]) {
+        let from = self.text.len();
+        self.text.extend_from_slice(new);
+        if let Some(edit) = self.list.get_mut(slot.0) {
+            edit.new = from..self.text.len();
+        }
+    }
+
+    /// Gives a slot back after which nothing came.
+    pub(crate) fn withdraw(&mut self, slot: Slot) {
+        debug_assert_eq!(slot.0 + 1, self.list.len(), "only the last slot is withdrawn");
+        self.list.truncate(slot.0);
+    }
+
+    /// The edits: what is replaced, and by what.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Range<usize>, &[u8])> {
+        self.list.iter().map(|edit| (edit.start..edit.end, &self.text[edit.new.clone()]))
+    }
+
+    /// The text with its edits, from an offset on, before which none lies.
+    pub(crate) fn apply(&self, old: &[u8], from: usize) -> Vec<u8> {
+        let mut new = Vec::with_capacity(old.len() - from + self.text.len());
+        let mut at = from;
+        for (range, text) in self.iter() {
+            new.extend_from_slice(&old[at..range.start]);
+            new.extend_from_slice(text);
+            at = range.end;
+        }
+        new.extend_from_slice(&old[at..]);
+        new
+    }
+}

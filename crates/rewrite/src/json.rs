@@ -1,0 +1,163 @@
+//! Reads JSON documents without building them.
+
+use crate::report::Malformed;
+use crate::span::{Broken, Form, LEVELS, Strings};
+
+/// Whether a document may begin with the bracket at this offset. What looks so and is none costs little.
+pub(crate) fn may_begin(text: &[u8], at: usize) -> bool {
+    let next = text[at + 1..].iter().find(|byte| !is_space(**byte)).copied().unwrap_or(0);
+    match text.get(at) {
+        Some(b'{') => matches!(next, b'"' | b'\\' | b'&'),
+        Some(b'[') => {
+            matches!(next, b'"' | b'\\' | b'&' | b'{' | b'[' | b'-' | b't' | b'f' | b'n' | b'0'..=b'9')
+        }
+        _ => false,
+    }
+}
+
+/// Reads the object or array that begins at an offset, and says where it ends. Control characters in strings are let pass, and numbers are not
+/// checked: nothing here depends on them.
+pub(crate) fn read(text: &[u8], start: usize, strings: Strings<'_>) -> Result<usize, Broken> {
+    let mut reader = Reader { text, at: start, strings };
+    reader.value()?;
+    Ok(reader.at)
+}
+
+/// For each open bracket it is noted whether it is an object's: one, or an array's: zero.
+struct Reader<'t> {
+    text: &'t [u8],
+    at: usize,
+    strings: Strings<'t>,
+}
+
+impl Reader<'_> {
+    fn value(&mut self) -> Result<(), Broken> {
+        loop {
+            let ended = match self.peek()? {
+                b'{' => self.begin(true)?,
+                b'[' => self.begin(false)?,
+                b'"' => self.string(false).map(|()| true)?,
+                _ => self.scalar().map(|()| true)?,
+            };
+            if ended && self.after_value()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Opens an object or array; says whether it ended at once.
+    fn begin(&mut self, object: bool) -> Result<bool, Broken> {
+        if self.strings.open.len() == LEVELS {
+            return Err(Broken { at: self.at, reason: Malformed::TooDeep });
+        }
+        self.at += 1;
+        if self.peek()? == if object { b'}' } else { b']' } {
+            self.at += 1;
+            return Ok(true);
+        }
+        self.strings.open.push(object.into());
+        if object {
+            self.key()?;
+        }
+        Ok(false)
+    }
+
+    /// Reads what comes after a value, up to the next value; says whether there is none.
+    fn after_value(&mut self) -> Result<bool, Broken> {
+        while let Some(&open) = self.strings.open.last() {
+            let object = open == 1;
+            match (self.peek()?, object) {
+                (b',', _) => {
+                    self.at += 1;
+                    if object {
+                        self.key()?;
+                    }
+                    return Ok(false);
+                }
+                (b'}', true) | (b']', false) => {
+                    self.at += 1;
+                    self.strings.open.pop();
+                }
+                _ => return Err(self.broken()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn key(&mut self) -> Result<(), Broken> {
+        if self.peek()? != b'"' {
+            return Err(self.broken());
+        }
+        self.string(true)?;
+        if self.peek()? != b':' {
+            return Err(self.broken());
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn string(&mut self, is_name: bool) -> Result<(), Broken> {
+        let start = self.at + 1;
+        let mut at = start;
+        let mut escaped = false;
+        loop {
+            let rest = self.text.get(at..).unwrap_or_default();
+            at +=
+                memchr::memchr2(b'"', b'\\', rest).ok_or(Broken { at: self.text.len(), ..self.broken() })?;
+            if self.text[at] == b'"' {
+                break;
+            }
+            escaped = true;
+            at += match self.text.get(at + 1) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+                Some(b'u')
+                    if self.text[at + 2..].iter().take(4).filter(|byte| byte.is_ascii_hexdigit()).count()
+                        == 4 =>
+                {
+                    6
+                }
+                _ => return Err(Broken { at, reason: Malformed::Json }),
+            };
+        }
+        self.at = at + 1;
+        self.strings.add(start..at, || match (is_name, escaped) {
+            (true, _) => Form::Name,
+            (_, true) => Form::Escaped,
+            _ => Form::Plain,
+        });
+        Ok(())
+    }
+
+    fn scalar(&mut self) -> Result<(), Broken> {
+        let rest = &self.text[self.at..];
+        let word = [&b"true"[..], b"false", b"null"].into_iter().find(|word| rest.starts_with(word));
+        let number =
+            || rest.iter().take_while(|byte| byte.is_ascii_digit() || b"-+.eE".contains(byte)).count();
+        match word.map_or_else(number, <[u8]>::len) {
+            0 => Err(self.broken()),
+            length => {
+                self.at += length;
+                Ok(())
+            }
+        }
+    }
+
+    /// The next byte that is no space.
+    fn peek(&mut self) -> Result<u8, Broken> {
+        while let Some(&byte) = self.text.get(self.at) {
+            if !is_space(byte) {
+                return Ok(byte);
+            }
+            self.at += 1;
+        }
+        Err(self.broken())
+    }
+
+    fn broken(&self) -> Broken {
+        Broken { at: self.at, reason: Malformed::Json }
+    }
+}
+
+pub(crate) fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}

@@ -1,0 +1,167 @@
+//! One value's way through the rewriter: what it needs at every depth, and the ways down.
+
+use std::ops::Range;
+
+use crate::codec::{Codec, Decoded, Written};
+use crate::edits::Edits;
+use crate::finder::{Hit, Kind};
+use crate::report::{Encoding, Layers, Report, Why};
+use crate::span::{Form, Found, Span};
+use crate::{Rewriter, address};
+
+/// Everything a value's layers share. The vectors are stacks: a layer puts its own on top and takes it away again.
+pub(crate) struct Run<'r> {
+    pub(crate) rewriter: &'r Rewriter,
+    pub(crate) report: &'r mut Report,
+    /// Hits, in order and counted from the beginning of their text.
+    pub(crate) hits: Vec<Hit>,
+    pub(crate) found: Found,
+    /// Layers that are not in use.
+    spare: Vec<Layer>,
+}
+
+/// A decoded text and what is replaced in it.
+#[derive(Default)]
+struct Layer {
+    decoded: Decoded,
+    edits: Edits,
+}
+
+/// A text and where it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame<'t> {
+    pub(crate) text: &'t [u8],
+    /// Where it begins in the text that edits are made to.
+    pub(crate) base: usize,
+    pub(crate) depth: usize,
+    pub(crate) within: Layers,
+}
+
+impl<'t> Frame<'t> {
+    pub(crate) fn whole(text: &'t [u8]) -> Self {
+        Frame { text, base: 0, depth: 0, within: Layers::default() }
+    }
+
+    fn part(&self, part: Range<usize>, encoding: Encoding) -> Self {
+        Frame { base: self.base + part.start, ..self.below(&self.text[part], encoding) }
+    }
+
+    fn below<'d>(&self, text: &'d [u8], encoding: Encoding) -> Frame<'d> {
+        Frame { text, base: 0, depth: self.depth + 1, within: self.within.with(encoding) }
+    }
+}
+
+impl<'r> Run<'r> {
+    pub(crate) fn new(rewriter: &'r Rewriter, report: &'r mut Report) -> Self {
+        Self { rewriter, report, hits: Vec::new(), found: Found::default(), spare: Vec::new() }
+    }
+
+    /// Finds the hits of a text, the first of which may be known, and rewrites it.
+    pub(crate) fn search(&mut self, frame: Frame<'_>, first: Option<Hit>, out: &mut Edits) {
+        let mark = self.hits.len();
+        self.rewriter.finder.all(frame.text, first, &mut self.hits);
+        self.text(frame, mark, out);
+        self.hits.truncate(mark);
+    }
+
+    /// Rewrites a string of a structure.
+    pub(crate) fn span(&mut self, frame: &Frame<'_>, span: &Span, encoding: Encoding, out: &mut Edits) {
+        let Span { content, hits, .. } = span.clone();
+        match &span.form {
+            Form::Name => self.leave(frame, hits, Why::Key),
+            Form::Foreign(reason) => {
+                self.report.malformed(*reason);
+                self.leave(frame, hits, Why::Malformed);
+            }
+            Form::Plain => self.part(frame, content, hits, encoding, out),
+            Form::Escaped => self.decoded(frame, Codec::Backslash, content, hits, encoding, out),
+            Form::Counted(digits) => {
+                let slot = out.reserve(frame.base + digits.start..frame.base + digits.end);
+                let length = content.len();
+                self.part(frame, content, hits, encoding, out);
+                match out.growth_after(&slot) {
+                    None => out.withdraw(slot),
+                    Some(growth) => {
+                        out.fill(slot, length.saturating_add_signed(growth).to_string().as_bytes())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes into a part of a text that is written as it is.
+    fn part(
+        &mut self,
+        frame: &Frame<'_>,
+        part: Range<usize>,
+        hits: Range<usize>,
+        encoding: Encoding,
+        out: &mut Edits,
+    ) {
+        let mark = self.hits.len();
+        for index in hits {
+            let hit = self.hits[index];
+            self.hits.push(Hit { at: hit.at - part.start, end: hit.end - part.start, ..hit });
+        }
+        self.text(frame.part(part, encoding), mark, out);
+        self.hits.truncate(mark);
+    }
+
+    /// Goes into a part of a text that is spelled in some encoding. Its hits are where they were before, in other words:
+    /// spelling makes texts longer, but neither makes nor breaks what is searched for.
+    pub(crate) fn decoded(
+        &mut self,
+        frame: &Frame<'_>,
+        codec: Codec,
+        part: Range<usize>,
+        hits: Range<usize>,
+        encoding: Encoding,
+        out: &mut Edits,
+    ) {
+        let raw = &frame.text[part.clone()];
+        let mut layer = self.spare.pop().unwrap_or_default();
+        codec.decode(raw, &mut layer.decoded);
+        let mark = self.hits.len();
+        for index in hits {
+            let hit = self.hits[index];
+            let kind = if hit.kind == Kind::Wrapped(codec) { Kind::Host } else { hit.kind };
+            let place = layer.decoded.place(hit.at - part.start)..layer.decoded.place(hit.end - part.start);
+            let same = kind != hit.kind
+                || layer.decoded.bytes.get(place.clone())
+                    == Some(&raw[hit.at - part.start..hit.end - part.start]);
+            if same && self.hits[mark..].last().is_none_or(|last| last.end <= place.start) {
+                self.hits.push(Hit { at: place.start, end: place.end, kind });
+            }
+        }
+        self.text(frame.below(&layer.decoded.bytes, encoding), mark, &mut layer.edits);
+        self.hits.truncate(mark);
+        let written = Written { whole: frame.text, range: part, base: frame.base };
+        codec.write(written, &layer.decoded, &layer.edits, out);
+        layer.decoded.clear();
+        layer.edits.clear();
+        self.spare.push(layer);
+    }
+
+    /// Goes into what some base64 stands for.
+    pub(crate) fn bytes(&mut self, frame: &Frame<'_>, bytes: &[u8]) -> Edits {
+        let mut edits = Edits::default();
+        self.search(frame.below(bytes, Encoding::Base64), None, &mut edits);
+        edits
+    }
+
+    /// Notes an old host that stays.
+    pub(crate) fn stays(&mut self, frame: &Frame<'_>, hit: Hit, why: Why) {
+        let limit = self.rewriter.options.left_overs;
+        self.report.stays(why, frame.text, hit.at..hit.end, frame.within, limit);
+    }
+
+    /// Notes the old hosts among hits that are not looked into.
+    pub(crate) fn leave(&mut self, frame: &Frame<'_>, hits: Range<usize>, why: Why) {
+        for index in hits {
+            let hit = self.hits[index];
+            if hit.kind != Kind::Host || address::is_old(&self.rewriter.sites, frame.text, hit) {
+                self.stays(frame, hit, why);
+            }
+        }
+    }
+}

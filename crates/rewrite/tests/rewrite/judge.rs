@@ -1,0 +1,55 @@
+//! PHP writes the same value with the old address and with the new one; the rewriter makes the one into the other.
+
+use std::process::Command;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use wpclone_rewrite::Report;
+
+use crate::rewriter;
+
+#[track_caller]
+fn agree(old: &str, new: &str, count: usize, seed: usize) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rewrite/judge.php");
+    let output =
+        Command::new("php").arg(script).args([old, new, &count.to_string(), &seed.to_string()]).output();
+    let output = output.expect("these tests need PHP: php-cli");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let lines: Vec<Vec<u8>> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .map(|line| BASE64_STANDARD.decode(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), count * 2 + 1);
+    let rewriter = rewriter(&[(old, new)]);
+    for (number, pair) in lines.chunks_exact(2).enumerate() {
+        let mut report = Report::default();
+        let is = rewriter.value(&pair[0], &mut report);
+        assert!(
+            *is == *pair[1],
+            "number {number}, seed {seed}\nold  {}\nis   {}\nPHP  {}\n{report:?}",
+            pair[0].escape_ascii(),
+            is.escape_ascii(),
+            pair[1].escape_ascii(),
+        );
+    }
+}
+
+#[test]
+fn php_reads_the_same_with_only_the_addresses_changed() {
+    agree("http://example.com", "https://new.example.org/shop", 4_000, 1);
+}
+
+#[test]
+fn php_agrees_about_shorter_addresses() {
+    agree("http://example.com", "http://a.io", 4_000, 100_000);
+}
+
+#[test]
+fn php_agrees_about_sites_in_folders() {
+    agree("http://example.com/blog", "http://example.net:8080/b", 4_000, 200_000);
+}

@@ -1,0 +1,167 @@
+//! What holds for every value: rewriting what is encoded is encoding what is rewritten, and there is a way back.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use proptest::prelude::*;
+use wpclone_rewrite::{Options, Pair, Report, Rewriter};
+
+use crate::{rewriter, usual};
+
+/// A value with places for an address.
+#[derive(Debug, Clone)]
+enum Node {
+    /// Text, an address, its path and text again.
+    Text(String, String),
+    Array(Vec<(String, Node)>),
+    Object(Vec<(String, Node)>),
+    Json(Vec<(String, Node)>, bool),
+    Base64(Box<Node>),
+    Percent(Box<Node>, bool),
+    Html(Box<Node>),
+    Attribute(Box<Node>),
+    Slashes(Box<Node>),
+}
+
+impl Node {
+    fn encode(&self, url: &str) -> String {
+        match self {
+            Self::Text(before, after) => format!("{before}{url}/a{after}"),
+            Self::Array(parts) => format!("a:{}:{{{}}}", parts.len(), serialised(parts, url)),
+            Self::Object(parts) => format!("O:3:\"Foo\":{}:{{{}}}", parts.len(), serialised(parts, url)),
+            Self::Json(parts, escape) => {
+                let text = serde_json::to_string(
+                    &parts.iter().map(|(key, node)| (key, node.encode(url))).collect::<Vec<_>>(),
+                );
+                if *escape { text.unwrap().replace('/', "\\/") } else { text.unwrap() }
+            }
+            // With something in it that tells the alphabet, and no padding: what was not there cannot be kept as it was.
+            Self::Base64(node) => BASE64_URL_SAFE_NO_PAD.encode(node.encode(url) + "????"),
+            Self::Percent(node, small) => percent(&node.encode(url), *small),
+            Self::Html(node) => html(&node.encode(url)),
+            Self::Attribute(node) => {
+                format!("<a data-x=\"{}\" href='{url}/'>It's</a>", html(&node.encode(url)))
+            }
+            Self::Slashes(node) => {
+                node.encode(url).replace('\\', "\\\\").replace('"', "\\\"").replace('\'', "\\'")
+            }
+        }
+    }
+}
+
+fn serialised(parts: &[(String, Node)], url: &str) -> String {
+    let part = |(key, node): &(String, Node)| {
+        let value = node.encode(url);
+        format!("s:{}:\"{key}\";s:{}:\"{value}\";", key.len(), value.len())
+    };
+    parts.iter().map(part).collect()
+}
+
+fn percent(text: &str, small: bool) -> String {
+    let code = |byte: u8| if small { format!("%{byte:02x}") } else { format!("%{byte:02X}") };
+    let one = |byte: u8| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            char::from(byte).into()
+        } else {
+            code(byte)
+        }
+    };
+    text.bytes().map(one).collect()
+}
+
+fn html(text: &str) -> String {
+    let one = |letter: char| match letter {
+        '&' => "&amp;".into(),
+        '"' => "&quot;".into(),
+        '\'' => "&#039;".into(),
+        '<' => "&lt;".into(),
+        '>' => "&gt;".into(),
+        letter => letter.to_string(),
+    };
+    text.chars().map(one).collect()
+}
+
+/// Text that is nothing but text, with what encodings are made of in it.
+fn text() -> impl Strategy<Value = String> {
+    let words = [
+        "a",
+        "Zürich",
+        " ",
+        ", ",
+        "\n",
+        "<p>",
+        "</p>",
+        "100 ",
+        "(",
+        ") ",
+        "x=1;",
+        "é",
+        "日本",
+        "! ",
+        "- ",
+        "\t",
+        "\u{1f600}",
+        "? ",
+    ];
+    proptest::collection::vec(proptest::sample::select(words.to_vec()), 0..6).prop_map(|words| words.concat())
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let leaf = (text(), text()).prop_map(|(before, after)| Node::Text(before, after));
+    leaf.prop_recursive(5, 24, 3, |inner| {
+        let parts = proptest::collection::vec(("[a-z_\\x00]{1,6}", inner.clone()), 1..4);
+        let boxed = inner.prop_map(Box::new);
+        prop_oneof![
+            3 => parts.clone().prop_map(Node::Array),
+            1 => parts.clone().prop_map(Node::Object),
+            3 => (parts, any::<bool>()).prop_map(|(parts, escape)| Node::Json(parts, escape)),
+            1 => boxed.clone().prop_map(Node::Base64),
+            1 => (boxed.clone(), any::<bool>()).prop_map(|(node, small)| Node::Percent(node, small)),
+            1 => boxed.clone().prop_map(Node::Html),
+            1 => boxed.clone().prop_map(Node::Attribute),
+            1 => boxed.prop_map(Node::Slashes),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rewriting_what_is_encoded_is_encoding_what_is_rewritten(node in node()) {
+        let mut report = Report::default();
+        let is = usual().value(node.encode(crate::OLD).as_bytes(), &mut report).into_owned();
+        let wanted = node.encode(crate::NEW);
+        prop_assert_eq!(String::from_utf8(is).unwrap(), wanted, "{:?}", report);
+    }
+
+    #[test]
+    fn there_is_a_way_back(node in node()) {
+        let there = rewriter(&[("http://example.com", "https://a-much-longer.example.net:8443")]);
+        let back = rewriter(&[("https://a-much-longer.example.net:8443", "http://example.com")]);
+        let value = node.encode("http://example.com");
+        let moved = there.value(value.as_bytes(), &mut Report::default()).into_owned();
+        let again = back.value(&moved, &mut Report::default()).into_owned();
+        prop_assert_eq!(String::from_utf8(again).unwrap(), value);
+    }
+
+    #[test]
+    fn an_address_that_moves_nowhere_changes_nothing(node in node()) {
+        let pair = Pair::new("http://example.com", "http://example.com").unwrap();
+        let rewriter = Rewriter::new(&[pair], Options::default()).unwrap();
+        let value = node.encode("http://example.com");
+        let mut report = Report::default();
+        let same = rewriter.value(value.as_bytes(), &mut report);
+        prop_assert!(std::ptr::eq(&*same, value.as_bytes()));
+        prop_assert_eq!(report.stayed(), 0);
+    }
+
+    #[test]
+    fn url_safe_base64_without_padding_is_one_as_well(before in text(), after in text()) {
+        let encode = |url: &str| format!("x:{}:y", BASE64_URL_SAFE_NO_PAD.encode(format!("{before}{url}/{after}")));
+        let decode = |text: &[u8]| BASE64_URL_SAFE_NO_PAD.decode(
+            String::from_utf8_lossy(&text[2..text.len() - 2]).replace('+', "-").replace('/', "_").trim_end_matches('='),
+        );
+        let is = usual().value(encode(crate::OLD).as_bytes(), &mut Report::default()).into_owned();
+        prop_assert_eq!(decode(&is).unwrap(), decode(encode(crate::NEW).as_bytes()).unwrap());
+    }
+}

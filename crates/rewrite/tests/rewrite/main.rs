@@ -1,0 +1,57 @@
+//! The rewriter from outside: values in, values out.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod addresses;
+mod characters;
+mod hostile;
+mod judge;
+mod laws;
+mod left_over;
+mod structures;
+
+use std::borrow::Cow;
+
+use wpclone_rewrite::{Options, Pair, Report, Rewriter};
+
+const OLD: &str = "http://example.com";
+const NEW: &str = "https://new.example.org/shop";
+
+fn rewriter(pairs: &[(&str, &str)]) -> Rewriter {
+    let pairs: Vec<Pair> = pairs.iter().map(|(from, to)| Pair::new(from, to).unwrap()).collect();
+    Rewriter::new(&pairs, Options::default()).unwrap()
+}
+
+fn usual() -> Rewriter {
+    rewriter(&[(OLD, NEW)])
+}
+
+fn rewrite(rewriter: &Rewriter, value: &str) -> (String, Report) {
+    let mut report = Report::default();
+    let new = rewriter.value(value.as_bytes(), &mut report);
+    assert_eq!(matches!(new, Cow::Owned(_)), new != value.as_bytes(), "owned only when changed: {value}");
+    (String::from_utf8(new.into_owned()).unwrap(), report)
+}
+
+/// Checks each value against what it has to become.
+#[track_caller]
+fn become_with(rewriter: &Rewriter, cases: &[(&str, &str)]) {
+    for (value, wanted) in cases {
+        let (new, report) = rewrite(rewriter, value);
+        assert_eq!(&new, wanted, "of {value}: {report:?}");
+    }
+}
+
+#[track_caller]
+fn become_(cases: &[(&str, &str)]) {
+    become_with(&usual(), cases);
+}
+
+/// Checks values that have to stay.
+#[track_caller]
+fn stay(values: &[&str]) {
+    for value in values {
+        let (new, report) = rewrite(&usual(), value);
+        assert_eq!(&new, value, "{report:?}");
+    }
+}
