@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod again;
 pub mod background;
 pub mod dashboard;
 pub mod docs;
@@ -27,12 +26,12 @@ use wpclone_service::settings::Common;
 use wpclone_task::{Code, ExposeSecret as _};
 
 use crate::http::error::ApiError;
-use crate::http::held::Holds;
 use crate::http::{gate, observe};
 use crate::session::Sessions;
 use crate::settings::PublicUrl;
 use crate::state::{App, Limits, SetupError, Shared};
 use crate::tokens::Tokens;
+use wpclone_service::holds::Holds;
 
 /// What handlers work with. Nothing is connected yet: Redis may come later.
 ///

@@ -9,11 +9,11 @@ use wpclone_queue::Queue;
 use wpclone_service::seal::Sealer;
 
 use crate::history::History;
-use crate::http::held::Holds;
 use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::settings::PublicUrl;
 use crate::tokens::Tokens;
+use wpclone_service::holds::Holds;
 
 /// What every handler works with, shared.
 pub type Shared = Arc<App>;

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::Artifacts;
 use wpclone_queue::{Queue, QueueOptions};
+use wpclone_service::holds::Holds;
 use wpclone_service::settings::{load, parse_args};
 use wpclone_service::shutdown;
 use wpclone_service::telemetry::Telemetry;
@@ -30,7 +31,7 @@ use wpclone_service::telemetry::Telemetry;
 use crate::browser::BrowserStage;
 use crate::runner::Runner;
 use crate::settings::{Args, Settings};
-use crate::webhook::{Hosts, Webhooks};
+use crate::webhook::Webhooks;
 use crate::work::Workshop;
 
 fn main() -> ExitCode {
@@ -88,7 +89,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         secrets: settings.common.webhook_secrets,
         networks: settings.callback_networks,
         metrics: metrics.clone(),
-        hosts: Hosts::default(),
+        hosts: Holds::default(),
         hand_back: hand_back.clone(),
     });
     let workshop =

@@ -5,6 +5,5 @@ pub mod body;
 pub mod error;
 pub mod gate;
 pub mod headers;
-pub mod held;
 pub mod observe;
 pub mod query;

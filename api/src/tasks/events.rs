@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, sleep, timeout_at};
 use wpclone_queue::{Found, QueueError, Signal, StoredEvent, TaskRecord};
+use wpclone_service::holds::Held;
 use wpclone_task::{Code, Event, TaskId};
 
 use crate::http::auth::{Caller, Client};
 use crate::http::error::ApiError;
-use crate::http::held::Held;
 use crate::state::{App, Shared};
 use crate::tasks::find;
 use crate::tasks::follow::Follow;

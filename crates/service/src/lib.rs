@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod holds;
 pub mod networks;
 pub mod seal;
 pub mod sealed_task;

@@ -1,9 +1,8 @@
 //! Telling the ends of tasks to their callback addresses: one POST each, signed, through a gate of its own.
 //!
-//! [`message`] is what is told, [`post`] how it gets there, [`hosts`] who has to wait. A delivery needs no heartbeat: it has [`LIMIT`], which is
-//! half of its lease.
+//! [`message`] is what is told, [`post`] how it gets there. A delivery needs no heartbeat: it has [`LIMIT`], which is half
+//! of its lease.
 
-mod hosts;
 mod message;
 mod post;
 
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 use wpclone_queue::{Delivery, Failed, Queue, QueueError, Retry, StepOutput};
+use wpclone_service::holds::Holds;
 use wpclone_service::networks::Networks;
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_task::open_callback;
@@ -26,12 +26,13 @@ use wpclone_task::{Code, Problem, Stage};
 use crate::claiming::claim_until;
 use crate::metrics::{DeliveryLabels, Metrics};
 use crate::tell::until_told;
-pub(crate) use hosts::Hosts;
 use message::Message;
 use post::{Answer, post};
 
 /// How many are told at once. They cost a connection each.
 const SLOTS: u32 = 8;
+/// How many calls to one host may be under way: one that stalls holds up its own messages and nobody else's.
+const A_HOST: usize = 2;
 /// How long a message waits whose host has as many calls as it may have.
 const NO_ROOM: Duration = Duration::from_secs(5);
 /// How long one attempt may take, from the name's resolution to the end of the answer.
@@ -50,7 +51,8 @@ pub(crate) struct Webhooks {
     pub(crate) secrets: WebhookSecrets,
     pub(crate) networks: Networks,
     pub(crate) metrics: Metrics,
-    pub(crate) hosts: Hosts,
+    /// Calls that are under way, by host.
+    pub(crate) hosts: Holds,
     /// Cancelled when what is still being told is to be given back.
     pub(crate) hand_back: CancellationToken,
 }
@@ -131,7 +133,7 @@ impl Webhooks {
             }
         };
         let url = callback.url();
-        let Some(_call) = self.hosts.call(url.host_str().unwrap_or_default()) else {
+        let Some(_call) = self.hosts.take(url.host_str().unwrap_or_default(), A_HOST) else {
             return Ending::Defer;
         };
         // Not where to: the address is the owner's secret, its host with it.

@@ -1,9 +1,9 @@
-//! How many things one token holds open in this process.
+//! How many things one name holds at a time in this process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Things of one sort that are held open, by the token's name. Names come from the tokens file, so there are few.
+/// Things of one sort that are held, by name: a token's open streams, calls to a host. A name that holds none is forgotten.
 #[derive(Debug, Clone, Default)]
 pub struct Holds(Arc<Mutex<HashMap<String, usize>>>);
 
