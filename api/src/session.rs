@@ -8,7 +8,6 @@ use sha2::{Digest as _, Sha256};
 use wpclone_redis::Redis;
 use zeroize::Zeroizing;
 
-use crate::again::again;
 use crate::tokens::Entry;
 
 /// The cookie's name.
@@ -114,8 +113,7 @@ impl Sessions {
     }
 
     async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, SessionError> {
-        let run = || async { commands.query_async(&mut self.redis.connection().await?).await };
-        Ok(again(run).await?)
+        Ok(self.redis.again(|mut redis| async move { commands.query_async(&mut redis).await }).await?)
     }
 
     fn key(&self, id: &str) -> String {

@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderValue};
 use wpclone_artifacts::{Got, Meta};
 use wpclone_task::{Code, Problem, TaskId};
 
-use crate::again::again;
 use crate::http::auth::Client;
 use crate::http::error::ApiError;
 use crate::state::Shared;
@@ -43,7 +42,7 @@ pub async fn read(
     Path((id, name)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     let task = find(&app, &caller, &id).await?;
-    match again(|| app.artifacts.get(task.id, &name)).await? {
+    match app.artifacts.get(task.id, &name).await? {
         Got::Found(meta, bytes) => Ok((headers(&meta), bytes).into_response()),
         Got::Gone => Err(ApiError::new(Code::ArtifactGone, "The artifact has expired, or had to make room.")),
         Got::Unknown => Err(ApiError::new(Code::ArtifactNotFound, "The task has no artifact of this name.")),

@@ -9,7 +9,6 @@ use wpclone_queue::{NewTask, TaskRecord};
 use wpclone_service::sealed_task::open_result;
 use wpclone_task::{Artifact, Links, Progress, Stage, State, StepView, TaskId, TaskView};
 
-use crate::again::again;
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::state::App;
@@ -33,7 +32,7 @@ pub async fn view(
     task: TaskRecord,
     secrets: Secrets,
 ) -> Result<(TaskView, HeaderValue), ApiError> {
-    let kept = again(|| app.artifacts.list(task.id)).await?;
+    let kept = app.artifacts.list(task.id).await?;
     let opened = match secrets {
         Secrets::ForOwner => opened(app, caller, &task),
         Secrets::Hidden => None,

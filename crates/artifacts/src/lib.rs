@@ -121,7 +121,7 @@ impl Artifacts {
     /// # Errors
     /// Redis.
     pub async fn list(&self, task: TaskId) -> Result<Vec<Meta>, ArtifactError> {
-        let mut kept: Vec<(String, String, u64, u64)> = self.run(&begin(&LIST, task)).await?;
+        let mut kept: Vec<(String, String, u64, u64)> = self.look(&begin(&LIST, task)).await?;
         kept.sort_by_key(|(_, _, _, seq)| *seq);
         Ok(kept.into_iter().map(|(name, kind, bytes, _)| Meta { name, kind, bytes }).collect())
     }
@@ -136,7 +136,7 @@ impl Artifacts {
         }
         let mut call = begin(&GET, task);
         call.arg(name);
-        let answer: Vec<Vec<u8>> = self.run(&call).await?;
+        let answer: Vec<Vec<u8>> = self.look(&call).await?;
         let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
         match answer.as_slice() {
             [_, kind, bytes, packed] => {
@@ -151,6 +151,11 @@ impl Artifacts {
 
     async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
         call.invoke_async(&mut self.redis.connection().await?).await
+    }
+
+    /// The same for a call that only reads.
+    async fn look<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+        self.redis.again(|mut redis| async move { call.invoke_async(&mut redis).await }).await
     }
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use redis::{ErrorKind, FromRedisValue, RedisError};
-use wpclone_redis::{Connection, Redis, is_broken};
+use wpclone_redis::{Connection, Redis};
 
 use crate::QueueError;
-use crate::scripts::Call;
+use crate::functions::Call;
 
 /// How long an answer may take. Redis' own log can hold it back under `appendfsync always`.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -47,13 +47,9 @@ impl Store {
         Ok(call.run(&mut self.connection().await?).await?)
     }
 
-    /// [`Store::run`], and once more when the connection broke, which is noticed only when it is used. For calls that
-    /// may come twice.
+    /// [`Store::run`], and once more when the connection broke. For calls that may come twice.
     pub(crate) async fn run_again<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
-        match call.run(&mut self.connection().await?).await {
-            Err(e) if is_broken(&e) => self.run(call).await,
-            done => Ok(done?),
-        }
+        Ok(self.redis.again(|mut redis| async move { call.run(&mut redis).await }).await?)
     }
 }
 

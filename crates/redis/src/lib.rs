@@ -84,6 +84,21 @@ impl Redis {
         };
         Ok(Connection { link, number: current.made, inner: Arc::clone(&self.inner) })
     }
+
+    /// Runs a call, and once more when the connection broke over it, which is noticed only when it is used. Only for what
+    /// may be done twice.
+    ///
+    /// # Errors
+    /// The second one's, or the first's when the connection did not break.
+    pub async fn again<T, F>(&self, call: impl Fn(Connection) -> F) -> RedisResult<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        match call(self.connection().await?).await {
+            Err(e) if is_broken(&e) => call(self.connection().await?).await,
+            done => done,
+        }
+    }
 }
 
 impl Inner {
