@@ -2,9 +2,9 @@
 
 mod claim;
 mod error;
+mod functions;
 mod produce;
 mod record;
-mod scripts;
 mod signals;
 mod store;
 mod types;
@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 pub use error::QueueError;
 pub use types::*;
 
-use scripts::Call;
+use functions::Call;
 use signals::Channel;
 use store::Store;
 
@@ -121,7 +121,7 @@ impl Queue {
     }
 }
 
-/// Milliseconds, as scripts take them.
+/// Milliseconds, as functions take them.
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,8 +6,8 @@ use redis::{Value, from_redis_value};
 use sha2::{Digest, Sha256};
 use wpclone_task::{Event, Plan, Progress, SiteKey, TaskId};
 
+use crate::functions::Call;
 use crate::record::{Told, body, millis, unreadable};
-use crate::scripts::Call;
 use crate::{
     Cancelled, Enqueued, Filter, Found, Limited, Limits, NewTask, Page, Queue, QueueError, Replayed,
     StoredEvent, TaskRecord, ms,
@@ -178,7 +178,7 @@ impl Queue {
     }
 }
 
-/// The limits as scripts take them.
+/// The limits as functions take them.
 fn limits(call: &mut Call, limits: Limits) {
     for limit in [limits.per_minute, limits.concurrent] {
         call.arg(limit.map_or(String::new(), |n| n.to_string()));
@@ -237,7 +237,7 @@ fn dedup_hash(owner: &str, key: &str) -> String {
     hex::encode(hash.finalize())
 }
 
-/// An answer that no script of ours gives.
+/// An answer that no function of ours gives.
 pub(crate) fn unexpected(answer: &[String]) -> QueueError {
     QueueError::Unexpected(answer.first().map_or("nothing", String::as_str).chars().take(64).collect())
 }

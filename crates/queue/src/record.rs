@@ -86,7 +86,7 @@ fn read_plan(text: &str) -> Option<Vec<StoredStep>> {
 /// What has changed in a task since it was accepted. An empty value stands for none.
 pub(crate) struct Fields(pub(crate) HashMap<String, String>);
 
-/// A task as the scripts tell it (`told` in prelude.lua).
+/// A task as the functions tell it (`told` in prelude.lua).
 pub(crate) struct Told {
     pub(crate) id: String,
     pub(crate) body: String,

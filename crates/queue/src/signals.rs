@@ -7,7 +7,6 @@ use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Client, RedisResult};
 use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
-
 use wpclone_redis::CONNECT;
 
 use crate::Signal;

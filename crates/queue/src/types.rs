@@ -74,7 +74,7 @@ pub struct NewTask {
     pub limits: Limits,
 }
 
-/// How much one owner may ask for. Settled by the script that accepts; a repeat by idempotency key costs nothing.
+/// How much one owner may ask for. Settled by the function that accepts; a repeat by idempotency key costs nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Tasks accepted a minute, replays among them. The whole of it may come at once.
@@ -370,7 +370,7 @@ pub struct WorkerReport {
     pub browser_memory_bytes: u64,
 }
 
-/// An event and its id in the stream (`<ms>-<n>`), which is the id of its SSE event.
+/// An event and its id (`<ms>-<number>`), which is the id of its SSE event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Its id.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use wpclone_task::{Problem, Progress};
 
 use crate::claim::completed;
+use crate::functions::Call;
 use crate::produce::unexpected;
 use crate::record::unreadable;
-use crate::scripts::Call;
 use crate::{Beat, Completed, Failed, Lease, Queue, QueueError, Retry, StepOutput, ms};
 
 /// The most bytes that a result may have, its sealed part included.
