@@ -4,6 +4,7 @@ use crate::codec::Codec;
 use crate::finder::Hit;
 use crate::report::Why;
 use crate::sites::{Entry, Sites, Target, is_default};
+use crate::{Rewriter, folders};
 
 /// What a hit turned out to be.
 pub(crate) enum Look<'s> {
@@ -13,6 +14,8 @@ pub(crate) enum Look<'s> {
     Wrapped(Codec),
     /// An old host that stays.
     Stays(Why),
+    /// A folder of the old machine.
+    Folder { start: usize, end: usize, to: &'s [u8] },
     /// Another host, or what is at its new place already.
     Other,
 }
@@ -38,7 +41,11 @@ const LONGEST_HOST: usize = 255;
 const LONGEST_USER: usize = 128;
 
 /// Looks at a hit; nothing of an address lies before `from`.
-pub(crate) fn look<'s>(sites: &'s Sites, text: &[u8], from: usize, hit: Hit) -> Look<'s> {
+pub(crate) fn look<'s>(rewriter: &'s Rewriter, text: &[u8], from: usize, hit: Hit) -> Look<'s> {
+    let sites = &rewriter.sites;
+    if let Some((start, end, to)) = folders::look(&rewriter.options.folders, text, from, hit) {
+        return Look::Folder { start, end, to };
+    }
     let before =
         text[from..hit.at].iter().rev().take(LONGEST_HOST).take_while(|byte| is_host(**byte)).count();
     let host = hit.at - before;

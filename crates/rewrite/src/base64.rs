@@ -11,8 +11,10 @@ pub(crate) enum Around {
     Run(Run),
     /// Some of its characters are spelled in this encoding, which comes off first.
     Wrapped(Codec),
-    /// Base64 that cannot be written again as it was.
-    Broken,
+    /// Base64 that cannot be written again as it was, up to there.
+    Broken {
+        end: usize,
+    },
     /// No base64.
     Nothing,
 }
@@ -51,7 +53,7 @@ pub(crate) fn around(text: &[u8], from: usize, hit: Hit, back: usize) -> Around 
         || has_loose_bits(&text[start..right])
         || is_broken_line(text, left, right)
     {
-        return Around::Broken;
+        return Around::Broken { end: right };
     }
     Around::Run(Run { data: start..right, end: right + padded })
 }

@@ -39,6 +39,10 @@ impl Decoded {
         decoded + raw - written
     }
 
+    pub(crate) fn room(&self) -> usize {
+        self.bytes.capacity() + self.steps.capacity() * size_of::<(usize, usize)>()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.steps.clear();
@@ -67,7 +71,7 @@ impl Codec {
     pub(crate) fn decode(self, raw: &[u8], decoded: &mut Decoded) {
         decoded.bytes.reserve(raw.len());
         let (mut at, mut copied) = (0, 0);
-        while let Some(next) = memchr::memchr2(self.lead(), self.other_lead(), &raw[at..]) {
+        while let Some(next) = self.next_lead(&raw[at..]) {
             at += next;
             let Some(unit) = self.unit(&raw[at..]) else {
                 at += 1;
@@ -80,6 +84,12 @@ impl Codec {
             decoded.steps.push((decoded.bytes.len(), at));
         }
         decoded.bytes.extend_from_slice(&raw[copied..]);
+    }
+
+    /// Where the next spelled character may be.
+    fn next_lead(self, text: &[u8]) -> Option<usize> {
+        let (one, other) = (self.lead(), self.other_lead());
+        if one == other { memchr::memchr(one, text) } else { memchr::memchr2(one, other, text) }
     }
 
     /// Turns edits of the decoded text into edits of the written one.

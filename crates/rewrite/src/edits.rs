@@ -25,6 +25,10 @@ impl Edits {
         self.list.is_empty()
     }
 
+    pub(crate) fn room(&self) -> usize {
+        self.text.capacity() + self.list.capacity() * size_of::<Edit>()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.list.clear();
         self.text.clear();
@@ -55,10 +59,17 @@ impl Edits {
         )
     }
 
-    /// Gives the slot its text.
-    pub(crate) fn fill(&mut self, slot: Slot, new: &[u8]) {
+    /// Gives the slot a number.
+    pub(crate) fn fill(&mut self, slot: Slot, number: usize) {
+        let mut digits = [0; 20];
+        let (mut rest, mut first) = (number, digits.len());
+        while first == digits.len() || rest > 0 {
+            first -= 1;
+            digits[first] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
         let from = self.text.len();
-        self.text.extend_from_slice(new);
+        self.text.extend_from_slice(&digits[first..]);
         if let Some(edit) = self.list.get_mut(slot.0) {
             edit.new = from..self.text.len();
         }

@@ -6,6 +6,7 @@ use aho_corasick::packed::{Config, MatchKind, Searcher};
 
 use crate::base64;
 use crate::codec::Codec;
+use crate::folders::Folder;
 
 /// A place in a text where an old host may be.
 #[derive(Debug, Clone, Copy)]
@@ -58,10 +59,10 @@ enum Engine {
 const FEW: usize = 48;
 
 impl Finder {
-    /// A finder for hosts, at least one: in small letters, without `www.`, in ASCII or not.
-    pub(crate) fn new(names: &[String]) -> Option<Self> {
+    /// A finder for hosts: in small letters, without `www.`, in ASCII or not; and for folders. There has to be one of them.
+    pub(crate) fn new(names: &[String], folders: &[Folder]) -> Option<Self> {
         let mut needles = Vec::new();
-        for literal in literals(names) {
+        for literal in literals(names, folders) {
             for (text, offset) in pieces(literal) {
                 add(&mut needles, text, Meaning::Piece { literal: literal.as_bytes().to_vec(), offset });
             }
@@ -72,14 +73,19 @@ impl Finder {
             }
         }
         in_base64(&mut needles, names);
+        for (text, back) in folders.iter().flat_map(|folder| alignments(folder.from())) {
+            add_base64(&mut needles, &text, back);
+        }
         let kin = |needle: &Needle, other: &Needle| {
             needle.text.starts_with(&other.text) || other.text.starts_with(&needle.text)
         };
         for index in 0..needles.len() {
-            let all = (0..needles.len()).filter(|other| kin(&needles[index], &needles[*other])).collect();
+            let all = (0..needles.len())
+                .filter(|other| *other != index && kin(&needles[index], &needles[*other]))
+                .collect();
             needles[index].kin = all;
         }
-        let shortest = needles.iter().map(|needle| needle.text.len()).min()?;
+        let shortest = needles.iter().map(Needle::shortest).min()?;
         Some(Self { engine: Engine::new(&needles)?, needles, shortest })
     }
 
@@ -89,12 +95,19 @@ impl Finder {
         let mut from = from;
         while text.len().saturating_sub(from) >= self.shortest {
             let (at, needle) = self.engine.find(text, from)?;
-            let kin = &self.needles.get(needle)?.kin;
-            let hits =
-                kin.iter().filter_map(|kin| self.needles.get(*kin)).filter_map(|kin| kin.hit(text, at));
-            let hits = hits.filter(|hit| hit.at >= floor);
+            let found = self.needles.get(needle)?;
+            if found.kin.is_empty() {
+                match found.hit(text, at).filter(|hit| hit.at >= floor) {
+                    None => from = at + 1,
+                    hit => return hit,
+                }
+                continue;
+            }
+            let kin = found.kin.iter().filter_map(|kin| self.needles.get(*kin));
+            let kin = kin.filter(|kin| text[at..].starts_with(&kin.text));
+            let hits = std::iter::once(found).chain(kin).filter_map(|needle| needle.hit(text, at));
             // Of several the longest: a whole name says more than a piece of base64.
-            if let Some(hit) = hits.max_by_key(|hit| hit.end) {
+            if let Some(hit) = hits.filter(|hit| hit.at >= floor).max_by_key(|hit| hit.end) {
                 return Some(hit);
             }
             from = at + 1;
@@ -113,11 +126,18 @@ impl Finder {
 }
 
 impl Needle {
+    /// The length of the shortest text in which it means something.
+    fn shortest(&self) -> usize {
+        let length = |meaning: &Meaning| match meaning {
+            Meaning::Piece { literal, .. } => literal.len(),
+            Meaning::Whole(_) => self.text.len(),
+        };
+        self.meanings.iter().map(length).min().unwrap_or(usize::MAX)
+    }
+
+    /// What it means, found at an offset.
     fn hit(&self, text: &[u8], at: usize) -> Option<Hit> {
         let end = at + self.text.len();
-        if text.get(at..end)? != self.text {
-            return None;
-        }
         self.meanings.iter().find_map(|meaning| match meaning {
             Meaning::Whole(kind) => Some(Hit { at, end, kind: *kind }),
             Meaning::Piece { literal, offset } => {
@@ -165,8 +185,9 @@ fn add(needles: &mut Vec<Needle>, text: Vec<u8>, meaning: Meaning) {
 // --- hosts as they are written -----------------------------------------------------------------------------------
 
 /// The literals of all names, without those that hold another: where they are, the other is too.
-fn literals(names: &[String]) -> Vec<&str> {
-    let all: Vec<&str> = names.iter().filter_map(|name| literal(name)).collect();
+fn literals<'n>(names: &'n [String], folders: &'n [Folder]) -> Vec<&'n str> {
+    let folders = folders.iter().filter_map(|folder| std::str::from_utf8(folder.literal()).ok());
+    let all: Vec<&str> = names.iter().filter_map(|name| literal(name)).chain(folders).collect();
     let mut few: Vec<&str> =
         all.iter().filter(|one| !all.iter().any(|two| two != *one && one.contains(two))).copied().collect();
     few.sort_unstable();
@@ -256,11 +277,16 @@ fn in_base64(needles: &mut Vec<Needle>, names: &[String]) {
         let once: Vec<_> = cases.iter().flat_map(|case| alignments(case.as_bytes())).collect();
         let twice = alignments(name.as_bytes()).into_iter().flat_map(|(once, _)| alignments(&once));
         for (text, back) in once.iter().cloned().chain(twice) {
-            let safe = base64::url_safe(&text);
-            for text in [text, safe] {
-                add(needles, text, Meaning::Whole(Kind::Base64 { back }));
-            }
+            add_base64(needles, &text, back);
         }
+    }
+}
+
+/// Adds a piece of base64 in both alphabets, without its beginning where that is like other text.
+fn add_base64(needles: &mut Vec<Needle>, text: &[u8], back: usize) {
+    let skip = sharpest(text);
+    for text in [text[skip..].to_vec(), base64::url_safe(&text[skip..])] {
+        add(needles, text, Meaning::Whole(Kind::Base64 { back: back + skip }));
     }
 }
 
@@ -268,6 +294,19 @@ fn capitalised(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
+
+/// Where the three characters begin that are least like other text: capitals and digits. The engine looks at three first,
+/// and all it has to look at twice takes time.
+fn sharpest(text: &[u8]) -> usize {
+    let common = |window: &[u8]| {
+        window.iter().filter(|byte| !byte.is_ascii_uppercase() && !byte.is_ascii_digit()).count()
+    };
+    let windows = text.windows(3).enumerate().take(text.len().saturating_sub(SHORT - 1));
+    windows.min_by_key(|(_, window)| common(window)).map_or(0, |(at, _)| at)
+}
+
+/// Fewer characters of base64 would be found in every picture.
+const SHORT: usize = 4;
 
 /// The characters of base64 that some bytes alone decide, for each of the three ways they can fall into groups, and how
 /// many characters before them their group begins.
@@ -279,6 +318,5 @@ fn alignments(bytes: &[u8]) -> Vec<(Vec<u8>, usize)> {
         let text = base64::encode(&padded);
         text.get(skip..known).map(|text| (text.to_vec(), skip))
     };
-    // Fewer characters would be found in every picture.
-    (0..3).filter_map(way).filter(|(text, _)| text.len() >= 4).collect()
+    (0..3).filter_map(way).filter(|(text, _)| text.len() >= SHORT).collect()
 }

@@ -102,8 +102,7 @@ impl Reader<'_> {
         let mut escaped = false;
         loop {
             let rest = self.text.get(at..).unwrap_or_default();
-            at +=
-                memchr::memchr2(b'"', b'\\', rest).ok_or(Broken { at: self.text.len(), ..self.broken() })?;
+            at += special(rest).ok_or(Broken { at: self.text.len(), ..self.broken() })?;
             if self.text[at] == b'"' {
                 break;
             }
@@ -130,10 +129,15 @@ impl Reader<'_> {
 
     fn scalar(&mut self) -> Result<(), Broken> {
         let rest = &self.text[self.at..];
-        let word = [&b"true"[..], b"false", b"null"].into_iter().find(|word| rest.starts_with(word));
+        let word = match rest.first() {
+            Some(b't') => Some(&b"true"[..]),
+            Some(b'f') => Some(&b"false"[..]),
+            Some(b'n') => Some(&b"null"[..]),
+            _ => None,
+        };
         let number =
             || rest.iter().take_while(|byte| byte.is_ascii_digit() || b"-+.eE".contains(byte)).count();
-        match word.map_or_else(number, <[u8]>::len) {
+        match word.map_or_else(number, |word| if rest.starts_with(word) { word.len() } else { 0 }) {
             0 => Err(self.broken()),
             length => {
                 self.at += length;
@@ -156,6 +160,26 @@ impl Reader<'_> {
     fn broken(&self) -> Broken {
         Broken { at: self.at, reason: Malformed::Json }
     }
+}
+
+/// The first quote or backslash. Most strings are short, so that the first bytes are looked at eight by eight, without
+/// the preparations of a search made for long texts.
+fn special(text: &[u8]) -> Option<usize> {
+    const NEAR: usize = 32;
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const TOPS: u64 = u64::from_ne_bytes([128; 8]);
+    let (near, _) = text[..text.len().min(NEAR)].as_chunks::<8>();
+    for (at, chunk) in near.iter().enumerate() {
+        let word = u64::from_le_bytes(*chunk);
+        // A byte's top bit is set where it is zero; above the first one perhaps in others.
+        let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
+        let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let passed = near.len() * 8;
+    Some(passed + memchr::memchr2(b'"', b'\\', &text[passed..])?)
 }
 
 pub(crate) fn is_space(byte: u8) -> bool {

@@ -5,8 +5,10 @@ mod base64;
 mod codec;
 mod edits;
 mod finder;
+mod folders;
 mod json;
 mod php;
+mod prefix;
 mod report;
 mod run;
 mod sites;
@@ -14,12 +16,14 @@ mod span;
 mod text;
 
 use std::borrow::Cow;
+use std::sync::Mutex;
 
-use edits::Edits;
 use finder::Finder;
-use run::{Frame, Run};
+use run::{Room, Run};
 use sites::Sites;
 
+pub use folders::Folder;
+pub use prefix::Prefix;
 pub use report::{Encoding, LeftOver, Malformed, Report, Why};
 pub use sites::{Pair, PairError};
 
@@ -28,15 +32,17 @@ pub use sites::{Pair, PairError};
 pub struct Options {
     /// Whether `www.example.com` and `example.com` are the same site, unless pairs say otherwise.
     pub www: bool,
-    /// Layers of encodings that are taken off; what lies deeper stays. JSON in a serialised string is two.
+    /// Layers of encodings that are taken off, 100 at most; what lies deeper stays. JSON in a serialised string is two.
     pub depth: usize,
+    /// Folders of the old machine that move too.
+    pub folders: Vec<Folder>,
     /// Left-overs that are kept in a report with their context. All are counted.
     pub left_overs: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { www: true, depth: 32, left_overs: 100 }
+        Self { www: true, depth: 32, folders: Vec::new(), left_overs: 100 }
     }
 }
 
@@ -45,30 +51,38 @@ pub struct Rewriter {
     sites: Sites,
     finder: Finder,
     options: Options,
+    /// Room for the work on values, for as many as were ever worked on at once.
+    rooms: Mutex<Vec<Room>>,
 }
 
 impl Rewriter {
     /// A rewriter for these sites. Of pairs on one host the one with the longest path that fits decides.
     ///
     /// # Errors
-    /// When there is no pair, or two pairs contradict each other.
+    /// When there is neither a pair nor a folder, or two pairs contradict each other.
     pub fn new(pairs: &[Pair], options: Options) -> Result<Self, PairError> {
         let names = sites::names(pairs);
         let sites = Sites::new(pairs, options.www)?;
-        let finder = Finder::new(&names).ok_or(PairError::Nothing)?;
-        Ok(Self { sites, finder, options })
+        let finder = Finder::new(&names, &options.folders).ok_or(PairError::Nothing)?;
+        let options = Options { depth: options.depth.min(100), ..options };
+        Ok(Self { sites, finder, options, rooms: Mutex::default() })
     }
 
     /// A value with its addresses moved; the value itself where there are none.
     pub fn value<'v>(&self, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
         report.values += 1;
         let Some(first) = self.finder.find(value, 0) else { return Cow::Borrowed(value) };
-        let mut edits = Edits::default();
-        Run::new(self, report).search(Frame::whole(value), Some(first), &mut edits);
-        if edits.is_empty() {
-            return Cow::Borrowed(value);
+        let room = self.rooms.lock().ok().and_then(|mut rooms| rooms.pop()).unwrap_or_default();
+        let (new, room) = Run::value(self, report, value, first, room);
+        if let (Some(room), Ok(mut rooms)) = (room, self.rooms.lock()) {
+            rooms.push(room);
         }
-        report.changed += 1;
-        Cow::Owned(edits.apply(value, 0))
+        match new {
+            None => Cow::Borrowed(value),
+            Some(new) => {
+                report.changed += 1;
+                Cow::Owned(new)
+            }
+        }
     }
 }

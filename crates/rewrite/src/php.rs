@@ -204,8 +204,8 @@ impl Reader<'_> {
         let start = self.at;
         let mut number = 0_usize;
         while let Some(digit) = self.text.get(self.at).filter(|byte| byte.is_ascii_digit()) {
-            let more = number.checked_mul(10).and_then(|tens| tens.checked_add(usize::from(digit - b'0')));
-            number = more.ok_or(Broken { at: self.at, reason: Malformed::PhpCutOff })?;
+            // What is longer than any text is as long as any other.
+            number = number.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
             self.at += 1;
         }
         if start == self.at { Err(self.broken(Malformed::PhpSyntax)) } else { Ok((start..self.at, number)) }

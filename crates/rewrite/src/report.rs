@@ -86,7 +86,7 @@ pub struct Report {
     pub values: u64,
     /// Values that came out different.
     pub changed: u64,
-    /// Addresses replaced.
+    /// Addresses replaced, and folders.
     pub addresses: u64,
     /// Addresses replaced by what they were wrapped in; one inside several encodings counts for each of them.
     pub by_encoding: BTreeMap<Encoding, u64>,
@@ -119,10 +119,13 @@ impl Report {
         self.left_overs.extend(other.left_overs);
     }
 
-    pub(crate) fn replaced(&mut self, within: Layers) {
-        self.addresses += 1;
-        for encoding in within.names() {
-            *self.by_encoding.entry(encoding).or_default() += 1;
+    pub(crate) fn replaced(&mut self, replaced: &Replaced) {
+        self.addresses += replaced.all;
+        for encoding in Encoding::ALL {
+            let count = replaced.within[encoding as usize];
+            if count > 0 {
+                *self.by_encoding.entry(encoding).or_default() += count;
+            }
         }
     }
 
@@ -143,6 +146,22 @@ impl Report {
 fn add<K: Ord>(to: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
     for (key, count) in from {
         *to.entry(key).or_default() += count;
+    }
+}
+
+/// The addresses replaced in a value.
+#[derive(Default)]
+pub(crate) struct Replaced {
+    all: u64,
+    within: [u64; Encoding::ALL.len()],
+}
+
+impl Replaced {
+    pub(crate) fn add(&mut self, within: Layers) {
+        self.all += 1;
+        for encoding in within.names() {
+            self.within[encoding as usize] += 1;
+        }
     }
 }
 

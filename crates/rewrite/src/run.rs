@@ -5,19 +5,40 @@ use std::ops::Range;
 use crate::codec::{Codec, Decoded, Written};
 use crate::edits::Edits;
 use crate::finder::{Hit, Kind};
-use crate::report::{Encoding, Layers, Report, Why};
+use crate::report::{Encoding, Layers, Replaced, Report, Why};
 use crate::span::{Form, Found, Span};
 use crate::{Rewriter, address};
 
-/// Everything a value's layers share. The vectors are stacks: a layer puts its own on top and takes it away again.
+/// Everything a value's layers share.
 pub(crate) struct Run<'r> {
     pub(crate) rewriter: &'r Rewriter,
     pub(crate) report: &'r mut Report,
-    /// Hits, in order and counted from the beginning of their text.
     pub(crate) hits: Vec<Hit>,
     pub(crate) found: Found,
+    spare: Vec<Layer>,
+    replaced: Replaced,
+}
+
+/// Room for the work on a value, kept for the next one. The vectors are stacks: a layer puts its own on top and takes it
+/// away again.
+#[derive(Default)]
+pub(crate) struct Room {
+    /// Hits, in order and counted from the beginning of their text.
+    hits: Vec<Hit>,
+    found: Found,
     /// Layers that are not in use.
     spare: Vec<Layer>,
+}
+
+/// What is larger is not kept.
+const KEPT: usize = 1 << 20;
+
+impl Room {
+    fn is_small(&self) -> bool {
+        let layer = |layer: &Layer| layer.decoded.room() + layer.edits.room();
+        self.hits.capacity() + self.found.spans.capacity() + self.spare.iter().map(layer).sum::<usize>()
+            < KEPT
+    }
 }
 
 /// A decoded text and what is replaced in it.
@@ -25,6 +46,13 @@ pub(crate) struct Run<'r> {
 struct Layer {
     decoded: Decoded,
     edits: Edits,
+}
+
+impl Layer {
+    fn clear(&mut self) {
+        self.decoded.clear();
+        self.edits.clear();
+    }
 }
 
 /// A text and where it is.
@@ -38,10 +66,6 @@ pub(crate) struct Frame<'t> {
 }
 
 impl<'t> Frame<'t> {
-    pub(crate) fn whole(text: &'t [u8]) -> Self {
-        Frame { text, base: 0, depth: 0, within: Layers::default() }
-    }
-
     fn part(&self, part: Range<usize>, encoding: Encoding) -> Self {
         Frame { base: self.base + part.start, ..self.below(&self.text[part], encoding) }
     }
@@ -52,8 +76,25 @@ impl<'t> Frame<'t> {
 }
 
 impl<'r> Run<'r> {
-    pub(crate) fn new(rewriter: &'r Rewriter, report: &'r mut Report) -> Self {
-        Self { rewriter, report, hits: Vec::new(), found: Found::default(), spare: Vec::new() }
+    /// Rewrites a value; `None` when nothing in it changes.
+    pub(crate) fn value(
+        rewriter: &'r Rewriter,
+        report: &'r mut Report,
+        value: &[u8],
+        first: Hit,
+        room: Room,
+    ) -> (Option<Vec<u8>>, Option<Room>) {
+        let Room { hits, found, spare } = room;
+        let mut run = Self { rewriter, report, hits, found, spare, replaced: Replaced::default() };
+        let mut layer = run.spare.pop().unwrap_or_default();
+        let frame = Frame { text: value, base: 0, depth: 0, within: Layers::default() };
+        run.search(frame, Some(first), &mut layer.edits);
+        let new = (!layer.edits.is_empty()).then(|| layer.edits.apply(value, 0));
+        layer.clear();
+        run.spare.push(layer);
+        run.report.replaced(&run.replaced);
+        let room = Room { hits: run.hits, found: run.found, spare: run.spare };
+        (new, Some(room).filter(Room::is_small))
     }
 
     /// Finds the hits of a text, the first of which may be known, and rewrites it.
@@ -81,9 +122,7 @@ impl<'r> Run<'r> {
                 self.part(frame, content, hits, encoding, out);
                 match out.growth_after(&slot) {
                     None => out.withdraw(slot),
-                    Some(growth) => {
-                        out.fill(slot, length.saturating_add_signed(growth).to_string().as_bytes())
-                    }
+                    Some(growth) => out.fill(slot, length.saturating_add_signed(growth)),
                 }
             }
         }
@@ -137,8 +176,7 @@ impl<'r> Run<'r> {
         self.hits.truncate(mark);
         let written = Written { whole: frame.text, range: part, base: frame.base };
         codec.write(written, &layer.decoded, &layer.edits, out);
-        layer.decoded.clear();
-        layer.edits.clear();
+        layer.clear();
         self.spare.push(layer);
     }
 
@@ -147,6 +185,11 @@ impl<'r> Run<'r> {
         let mut edits = Edits::default();
         self.search(frame.below(bytes, Encoding::Base64), None, &mut edits);
         edits
+    }
+
+    /// Notes an address that was replaced.
+    pub(crate) fn replaced(&mut self, frame: &Frame<'_>) {
+        self.replaced.add(frame.within);
     }
 
     /// Notes an old host that stays.

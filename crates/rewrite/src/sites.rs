@@ -22,6 +22,9 @@ pub enum PairError {
     /// Two pairs begin at the same address and end at different ones.
     #[error("two ways lead from {0}")]
     Twice(String),
+    /// It is no absolute folder, or the root of all.
+    #[error("not an absolute folder: {0}")]
+    NotAFolder(String),
     /// A rewriter without pairs has nothing to do.
     #[error("no address to move from")]
     Nothing,
@@ -79,16 +82,22 @@ impl Entry {
     }
 }
 
+/// So many hosts are compared one by one.
+const FEW: usize = 8;
+
 /// All old sites by host.
 #[derive(Debug)]
 pub(crate) struct Sites {
     /// Sorted by host, in ASCII and small letters; the entries with the longest path first.
     hosts: Vec<(String, Vec<Entry>)>,
+    /// Whether one of them may be written in letters outside of ASCII.
+    international: bool,
 }
 
 impl Sites {
     pub(crate) fn new(pairs: &[Pair], www: bool) -> Result<Self, PairError> {
-        let mut sites = Self { hosts: Vec::new() };
+        let international = pairs.iter().any(|pair| host(&pair.from).contains("xn--"));
+        let mut sites = Self { hosts: Vec::new(), international };
         for pair in pairs {
             sites.add(host(&pair.from), pair, true)?;
         }
@@ -109,15 +118,16 @@ impl Sites {
 
     /// The sites of a host as it is written somewhere: any case, IDN or punycode.
     pub(crate) fn find(&self, host: &[u8]) -> Option<&[Entry]> {
-        if host.is_ascii() {
-            let mut small = [0; 256];
-            let small = small.get_mut(..host.len())?;
-            small.copy_from_slice(host);
-            small.make_ascii_lowercase();
-            return self.named(small);
+        if !host.is_ascii() {
+            let host = std::str::from_utf8(host).ok().filter(|_| self.international)?;
+            let ascii = idna::domain_to_ascii(host).ok()?;
+            return self.named(ascii.as_bytes());
         }
-        let ascii = idna::domain_to_ascii(std::str::from_utf8(host).ok()?).ok()?;
-        self.named(ascii.as_bytes())
+        if self.hosts.len() <= FEW {
+            let same = |name: &str| name.len() == host.len() && name.as_bytes().eq_ignore_ascii_case(host);
+            return self.hosts.iter().find(|(name, _)| same(name)).map(|(_, entries)| entries.as_slice());
+        }
+        self.named(&host.to_ascii_lowercase())
     }
 
     fn named(&self, host: &[u8]) -> Option<&[Entry]> {

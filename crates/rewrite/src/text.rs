@@ -19,6 +19,8 @@ use crate::{json, php};
 /// How far a text is.
 struct Walk<'t> {
     frame: Frame<'t>,
+    /// Where it begins, but for spaces.
+    begins: usize,
     /// Its hits that were not looked at.
     hits: Range<usize>,
     /// Everything before is done with; edits come after it.
@@ -47,6 +49,7 @@ impl Run<'_> {
         }
         let mut walk = Walk {
             frame,
+            begins: frame.text.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0),
             hits,
             settled: 0,
             handled: 0,
@@ -139,7 +142,7 @@ impl Run<'_> {
             }
             return holds;
         }
-        let is_all = text[..start].iter().all(u8::is_ascii_whitespace);
+        let is_all = start == walk.begins;
         match kind {
             Structure::Json => {
                 walk.broken_json = broken.at;
@@ -173,10 +176,16 @@ impl Run<'_> {
         match hit.kind {
             Kind::Base64 { back } => self.base64(walk, hit, back, out),
             Kind::Wrapped(codec) => self.wrapped(walk, codec, hit, out),
-            Kind::Host => match address::look(&self.rewriter.sites, text, walk.settled, hit) {
+            Kind::Host => match address::look(self.rewriter, text, walk.settled, hit) {
                 Look::Wrapped(codec) => self.wrapped(walk, codec, hit, out),
                 Look::Stays(why) => self.stays(&walk.frame, hit, why),
                 Look::Other => {}
+                Look::Folder { start, end, to } => {
+                    let base = walk.frame.base;
+                    out.push(base + start..base + end, |new| new.extend_from_slice(to));
+                    self.replaced(&walk.frame);
+                    self.settle(walk, end);
+                }
                 Look::Address(address) => {
                     if walk.broken_php > 0 && is_counted(text, walk.settled, address.start) {
                         self.report.malformed(walk.reason);
@@ -185,7 +194,7 @@ impl Run<'_> {
                         self.wrapped(walk, Codec::Percent, hit, out);
                     } else {
                         if write(&walk.frame, &address, out) {
-                            self.report.replaced(walk.frame.within);
+                            self.replaced(&walk.frame);
                         }
                         self.settle(walk, address.end);
                     }
@@ -199,9 +208,15 @@ impl Run<'_> {
         match base64::around(text, walk.settled, hit, back) {
             Around::Nothing => {}
             Around::Wrapped(codec) => self.wrapped(walk, codec, hit, out),
-            Around::Broken => {
+            Around::Broken { end } => {
                 self.report.malformed(Malformed::Base64);
                 self.stays(&walk.frame, hit, Why::Malformed);
+                while self.hits[walk.hits.clone()]
+                    .first()
+                    .is_some_and(|hit| hit.at < end && hit.kind != Kind::Host)
+                {
+                    walk.hits.start += 1;
+                }
             }
             Around::Run(run) => {
                 let bytes = base64::decode(&text[run.data.clone()]);

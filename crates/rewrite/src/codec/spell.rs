@@ -27,26 +27,38 @@ impl<'t> Speller<'t> {
     }
 
     /// Appends a text: each of its characters as the old text writes it, else as its surroundings do, else as is usual.
-    pub(super) fn spell(&mut self, new: &[u8], old: &[u8], to: &mut Vec<u8>) {
-        for part in new.chunk_by(|one, two| one.is_ascii() == two.is_ascii()) {
-            if !part.is_ascii() {
-                self.letters(part, old, to);
+    pub(super) fn spell(&mut self, new: &[u8], old: &'t [u8], to: &mut Vec<u8>) {
+        let mut last = None;
+        let mut rest = new;
+        while let Some((byte, after)) = rest.split_first() {
+            // Block comments spell `--`, and no other hyphen.
+            let double = rest.starts_with(b"--");
+            let plain = rest.iter().take_while(|byte| is_unreserved(**byte)).count();
+            if plain > 0 && !double {
+                let plain = memchr::memmem::find(&rest[..plain], b"--").unwrap_or(plain);
+                to.extend_from_slice(&rest[..plain]);
+                rest = &rest[plain..];
                 continue;
             }
-            for (at, byte) in part.iter().enumerate() {
-                // Block comments spell `--`, and no other hyphen.
-                let double =
-                    *byte == b'-' && (part.get(at + 1) == Some(byte) || (at > 0 && part[at - 1] == *byte));
-                if is_unreserved(*byte) && !double {
-                    to.push(*byte);
-                    continue;
-                }
-                match spelling(self.codec, *byte, old).or_else(|| self.around(*byte)) {
+            if !byte.is_ascii() {
+                let letters = rest.iter().take_while(|byte| !byte.is_ascii()).count();
+                self.letters(&rest[..letters], old, to);
+                rest = &rest[letters..];
+                continue;
+            }
+            let spelling = match last {
+                Some((known, spelling)) if known == *byte => spelling,
+                _ => spelling(self.codec, *byte, old).or_else(|| self.around(*byte)),
+            };
+            last = Some((*byte, spelling));
+            for _ in 0..=usize::from(double) {
+                match spelling {
                     Some(Spelling::AsItIs) => to.push(*byte),
                     Some(Spelling::As(text)) => to.extend_from_slice(text),
                     None => self.unseen(*byte, old, to),
                 }
             }
+            rest = if double { &rest[2..] } else { after };
         }
     }
 
@@ -67,6 +79,7 @@ impl<'t> Speller<'t> {
                 0..=31 => to.extend(format!("\\u{byte:04x}").bytes()),
                 _ => to.push(byte),
             },
+            Codec::Percent if is_unreserved(byte) => to.push(byte),
             Codec::Percent => {
                 // A port, where only the host was encoded: `//m%C3%BCnchen.example`.
                 let authority =

@@ -331,6 +331,23 @@ fn a_pair_is_two_sites() {
 }
 
 #[test]
+fn one_rewriter_serves_many_threads() {
+    let rewriter = usual();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..1000 {
+                    become_with(
+                        &rewriter,
+                        &[(r#"["http:\/\/example.com"]"#, r#"["https:\/\/new.example.org\/shop"]"#)],
+                    );
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_value_without_an_old_host_comes_back_itself() {
     let rewriter = usual();
     let mut report = Report::default();

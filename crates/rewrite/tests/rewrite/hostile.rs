@@ -98,6 +98,8 @@ fn much_of_anything_ends_soon() {
         "http:\\/\\/example.com",
         "http%3A%2F%2Fexample.com",
         "http&#58;//example.com",
+        "ZXhhbXBsZS5jb20x",
+        "  {\"a\": [x",
         "s:18:\"http://example.com\";",
         "\"http:\\/\\/example.com\"",
         "'http:\\/\\/example.com",

@@ -50,6 +50,15 @@ fn php_agrees_about_shorter_addresses() {
 }
 
 #[test]
+#[ignore = "the long form: `./dev test long`"]
+fn php_agrees_for_long() {
+    for round in 1..=20 {
+        agree("http://example.com", "https://new.example.org/shop", 10_000, round * 1_000_000);
+        agree("http://example.com/blog", "http://a.io", 10_000, round * 1_000_000 + 500_000);
+    }
+}
+
+#[test]
 fn php_agrees_about_sites_in_folders() {
     agree("http://example.com/blog", "http://example.net:8080/b", 4_000, 200_000);
 }

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod characters;
+mod folders;
 mod hostile;
 mod judge;
 mod laws;

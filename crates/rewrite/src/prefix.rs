@@ -1,0 +1,52 @@
+//! Table prefixes: what else is named after them.
+
+/// A table prefix and the one that takes its place.
+///
+/// ```
+/// let prefix = wpclone_rewrite::Prefix::new("wp_", "clone7_");
+/// assert_eq!(prefix.table(b"wp_posts").as_deref(), Some(&b"clone7_posts"[..]));
+/// assert_eq!(prefix.option(b"wp_user_roles").as_deref(), Some(&b"clone7_user_roles"[..]));
+/// assert_eq!(prefix.option(b"wp_page_for_privacy_policy"), None);
+/// assert_eq!(prefix.user_meta(b"wp_capabilities").as_deref(), Some(&b"clone7_capabilities"[..]));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Prefix {
+    from: Vec<u8>,
+    to: Vec<u8>,
+}
+
+impl Prefix {
+    /// Both prefixes with what they end in, as in `wp_`.
+    #[must_use]
+    pub fn new(from: &str, to: &str) -> Self {
+        Self { from: from.as_bytes().to_vec(), to: to.as_bytes().to_vec() }
+    }
+
+    /// The new name of a table; `None` for one that is not the site's.
+    #[must_use]
+    pub fn table(&self, name: &[u8]) -> Option<Vec<u8>> {
+        self.renamed(name)
+    }
+
+    /// The new name of an option; `None` where it stays. Only the roles are named after the prefix, on a network with a
+    /// site's number between: `wp_user_roles`, `wp_2_user_roles`.
+    #[must_use]
+    pub fn option(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let rest = name.strip_prefix(self.from.as_slice())?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let site = rest[digits..].strip_prefix(b"_").filter(|_| digits > 0);
+        (rest == b"user_roles" || site == Some(b"user_roles")).then(|| self.renamed(name))?
+    }
+
+    /// The new name of a key in the users' metadata; `None` where it stays. WordPress puts the prefix before whatever a
+    /// user may have on one site and not on another: capabilities, the level, settings of the screen, plugins' own.
+    #[must_use]
+    pub fn user_meta(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.renamed(key)
+    }
+
+    fn renamed(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let rest = name.strip_prefix(self.from.as_slice()).filter(|rest| !rest.is_empty())?;
+        Some([&self.to, rest].concat())
+    }
+}
