@@ -36,17 +36,30 @@ impl Disk {
 
     /// Cuts the append-only files back to what was synced.
     pub(crate) fn forget_what_was_not_synced(&self) {
+        for (path, _, synced) in self.logs() {
+            OpenOptions::new().write(true).open(&path).unwrap().set_len(synced).unwrap();
+        }
+    }
+
+    /// Whether all that was written to the append-only files is synced.
+    pub(crate) fn has_all(&self) -> bool {
+        self.logs().into_iter().all(|(_, length, synced)| length == synced)
+    }
+
+    /// The append-only files, how long each is, and how much of it was synced.
+    fn logs(&self) -> Vec<(PathBuf, u64, u64)> {
         let notes = fs::read_to_string(self.notes()).unwrap_or_default();
         let synced: HashMap<u64, u64> = notes.lines().map(note).collect();
-        for entry in fs::read_dir(self.folder.join("appendonlydir")).unwrap() {
-            let path = entry.unwrap().path();
-            // The others are written and synced whole when the server starts.
-            if path.to_str().unwrap().ends_with(".incr.aof") {
-                let file = OpenOptions::new().write(true).open(&path).unwrap();
-                let safe = synced.get(&file.metadata().unwrap().ino());
-                file.set_len(safe.copied().unwrap_or_default()).unwrap();
-            }
-        }
+        let paths =
+            fs::read_dir(self.folder.join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
+        // The others are written and synced whole when the server starts.
+        paths
+            .filter(|path| path.to_str().unwrap().ends_with(".incr.aof"))
+            .map(|path| {
+                let file = path.metadata().unwrap();
+                (path, file.len(), synced.get(&file.ino()).copied().unwrap_or_default())
+            })
+            .collect()
     }
 
     fn library(&self) -> PathBuf {

@@ -149,6 +149,19 @@ impl Redis {
         lines.find(|(n, _)| *n == name).unwrap().1.parse().unwrap()
     }
 
+    /// Whether all that it has answered so far is on its disk, and no sync is under way. With nothing written meanwhile
+    /// this stays so.
+    ///
+    /// # Panics
+    /// It was started without [`Options::stub_disk`].
+    pub async fn is_synced(&self) -> bool {
+        let disk = self.disk.as_ref().expect("a stub of a disk");
+        // In this order: written to the file, noted by the disk, heard by the server.
+        self.number("persistence", "aof_buffer_length").await == 0
+            && disk.has_all()
+            && self.number("persistence", "aof_pending_bio_fsync").await == 0
+    }
+
     /// Everything it keeps: its log and the append-only file, with keys and values.
     #[must_use]
     pub fn everything(&self) -> Vec<u8> {

@@ -7,7 +7,7 @@ local t = load(ARGV[2])
 if not t or is_delivery(t) then return { 'unknown' } end
 if FINAL[t.state] then return { 'finished' } end
 if not t.sound then
-  call('ZADD', P .. 'broken', int(NOW), t.id) -- the sweep ends it
+  set_aside(t.id)
   return { 'requested' }
 end
 set(t, 'cancel', '1')

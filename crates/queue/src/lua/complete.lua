@@ -11,7 +11,7 @@ if not t then return { 'lost' } end
 unlease(t, i, 'succeeded')
 if ARGV[5] ~= '{}' then put_out(t, FIELDS[i].result, ARGV[5]) end
 if ARGV[6] ~= '' then
-  call('SET', P .. 'rsecret:' .. t.id, ARGV[6])
+  call('SET', key('rsecret', t.id), ARGV[6])
   set(t, 'sealed', #ARGV[6])
 end
 

@@ -7,7 +7,7 @@
 
 local id, owner, dedup = ARGV[2], ARGV[5], ARGV[8]
 if dedup ~= '' then
-  dedup = P .. 'dedup:' .. dedup
+  dedup = key('dedup', dedup)
   local known = call('HMGET', dedup, 'task', 'fingerprint')
   if known[1] then
     for n = 12, #ARGV do
@@ -18,11 +18,11 @@ if dedup ~= '' then
 end
 if ARGV[10] ~= '' or ARGV[11] ~= '' then
   -- A caller that did not hear our answer may ask again with the same id.
-  if call('EXISTS', task_key(id)) == 1 then return { 'new' } end
+  if call('EXISTS', key('task', id)) == 1 then return { 'new' } end
   local no = refused(owner, 10)
   if no then return no end
 end
-if not call('SET', task_key(id), '1 ' .. NOW_TEXT .. ' ' .. ARGV[3] .. '\n' .. ARGV[4], 'NX') then return { 'new' } end
+if not call('SET', key('task', id), '1 ' .. NOW_TEXT .. ' ' .. ARGV[3] .. '\n' .. ARGV[4], 'NX') then return { 'new' } end
 local t = { id = id, owner = owner, plan = read_plan(ARGV[6]), sites = read_sites(ARGV[7]), phase = 0, state = 'queued',
   score = NOW - 60000 * ARGV[3], live = {} }
 index_queued(t)

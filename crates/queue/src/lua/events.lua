@@ -3,9 +3,9 @@
 -- ARGV  1 id, 2 number of the event to begin after, 3 how many at most
 -- Returns {entry, ...}
 
-local key = P .. 'events:' .. ARGV[1]
-local first = call('LINDEX', key, 0)
+local events = key('events', ARGV[1])
+local first = call('LINDEX', events, 0)
 if not first then return {} end
 local number = tonumber(string.match(first, '^%d+%-(%d+)')) or 1
 local from = math.max(0, tonumber(ARGV[2]) + 1 - number)
-return call('LRANGE', key, int(from), int(from + tonumber(ARGV[3]) - 1))
+return call('LRANGE', events, int(from), int(from + tonumber(ARGV[3]) - 1))

@@ -5,7 +5,7 @@
 --       | {'gone'} | {'unknown'}
 
 local t = load(ARGV[1])
-if not t or t.kind == 'webhook' then return { call('ZSCORE', P .. 'gone', ARGV[1]) and 'gone' or 'unknown' } end
+if not t or is_delivery(t) then return { call('ZSCORE', K.gone, ARGV[1]) and 'gone' or 'unknown' } end
 local answer = told(t)
 table.insert(answer, 1, 'task')
 return answer

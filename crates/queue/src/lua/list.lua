@@ -7,7 +7,7 @@
 local states = ARGV[2] ~= '' and { ARGV[2] } or STATES
 local kind, text, after = ARGV[3], ARGV[4], ARGV[5]
 local limit, look, room = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local owners = ARGV[1] ~= '' and { string.sub(ARGV[1], 2) } or call('SMEMBERS', P .. 'owners')
+local owners = ARGV[1] ~= '' and { string.sub(ARGV[1], 2) } or call('SMEMBERS', K.owners)
 
 -- Every index is sorted; the newest of all is the newest of their heads.
 local sources = {}

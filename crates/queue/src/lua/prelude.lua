@@ -3,7 +3,7 @@
 -- call, and a number becomes text through `int`, which is exact (tostring keeps but 14 digits) and cheap.
 
 local P, ARGV, call, CLOCK, NOW, NOW_TEXT
-local K      -- K.name is the key `name`, Z.name[of] the key `name:of`
+local K      -- K.name is the key `name`, Z.name[of] the key `name:of`; both are kept
 local Z
 local FIELDS -- FIELDS[i].name is a step's field, as in `0.name`
 local KNOWN, known = nil, 0
@@ -48,8 +48,8 @@ local BATCH = 100 -- what one run does at most of anything
 
 local function int(n) return string.format('%d', n) end
 
-local function task_key(id) return P .. 'task:' .. id end
-local function live_key(id) return P .. 'live:' .. id end
+-- The key `name:of` as Z has it, but not kept: for those of one task, which would crowd out the ones that recur.
+local function key(name, of) return P .. name .. ':' .. of end
 
 -- Tasks of one owner in one state, by id, whose order is that of their age. Those that are queued may be a million:
 -- they stand in leaves, which Redis packs as long as they are small, and the index names each leaf's first id.
@@ -135,9 +135,9 @@ end
 -- The whole task; nil when there is none. `sound` is false when its record cannot be read. `t.live` is what has
 -- changed since it was accepted; it is absent in Redis until something does.
 local function load(id)
-  local body = redis.pcall('GET', task_key(id))
+  local body = redis.pcall('GET', key('task', id))
   if not body then return nil end
-  local live, flat = {}, redis.pcall('HGETALL', live_key(id))
+  local live, flat = {}, redis.pcall('HGETALL', key('live', id))
   local t = not body.err and not flat.err and read_body(id, body)
   if not t then
     t = { id = id, sound = false, owner = '', plan = {}, sites = {}, score = 0, kind = '', body = '' }
@@ -170,6 +170,6 @@ local function told(t)
     flat[#flat + 1] = k
     flat[#flat + 1] = v
   end
-  local kept = t.sound and has_line(t, SECRETS) or call('EXISTS', P .. 'secret:' .. t.id) == 1
-  return { t.id, t.body, flat, call('HGETALL', P .. 'out:' .. t.id), call('GET', P .. 'rsecret:' .. t.id) or '', kept and '1' or '0' }
+  local kept = t.sound and has_line(t, SECRETS) or call('EXISTS', key('secret', t.id)) == 1
+  return { t.id, t.body, flat, call('HGETALL', key('out', t.id)), call('GET', key('rsecret', t.id)) or '', kept and '1' or '0' }
 end

@@ -4,22 +4,22 @@
 -- Returns {'queued'} | {'state', state} | {'secrets_gone'} | {'limited', 'rate' | 'concurrent', ms} | {'gone'} | {'unknown'}
 
 local t = load(ARGV[2])
-if not t then return { call('ZSCORE', P .. 'gone', ARGV[2]) and 'gone' or 'unknown' } end
+if not t then return { call('ZSCORE', K.gone, ARGV[2]) and 'gone' or 'unknown' } end
 if not t.sound or is_delivery(t) then return { 'unknown' } end
 if t.state ~= 'failed' then return { 'state', t.state } end
 local secrets = ARGV[3]
-if secrets == '' then secrets = call('GET', P .. 'secret:' .. t.id) or '' end
+if secrets == '' then secrets = call('GET', key('secret', t.id)) or '' end
 if secrets == '' and (tonumber(t.live.secrets) or 0) > 0 then return { 'secrets_gone' } end
 local no = refused(t.owner, 4)
 if no then return no end
 
 -- It is no longer a finished task.
-call('ZREM', P .. 'done', t.id)
-call('DECRBY', P .. 'done_bytes', int(weight(t)))
-call('DEL', P .. 'secret:' .. t.id)
+call('ZREM', K.done, t.id)
+call('DECRBY', K.done_bytes, int(weight(t)))
+call('DEL', key('secret', t.id))
 -- A step whose sealed result is no longer kept is as good as not done.
-local all = t.live.sealed and call('PERSIST', P .. 'rsecret:' .. t.id) == 0
-call('HDEL', P .. 'out:' .. t.id, 'problem')
+local all = t.live.sealed and call('PERSIST', key('rsecret', t.id)) == 0
+call('HDEL', key('out', t.id), 'problem')
 for _, name in ipairs({ 'finished', 'ending', 'cancel', 'secrets', 'callback', 'callback_code' }) do set(t, name, '') end
 t.ending = ''
 count('replayed_total')

@@ -3,31 +3,31 @@
 -- ARGV  1 for how long a silent worker is shown (ms), 2.. stages
 -- Returns {now ms, {ready, running, delayed, waiting, oldest ms} for each stage.., {report, seen ms, ...}}
 
-local stats = { int(NOW) }
+local stats = { NOW_TEXT }
 for n = 2, #ARGV do
   local stage = ARGV[n]
   -- By score the first are nearly the oldest; one that was given back or promoted may stand before them.
   local oldest = 0
-  for _, m in ipairs(call('ZRANGE', P .. 'ready:' .. stage, 0, 19)) do
+  for _, m in ipairs(call('ZRANGE', Z.ready[stage], 0, 19)) do
     local id, i = of_member(m)
-    local since = i and redis.pcall('HGET', live_key(id), FIELDS[i].ready)
+    local since = i and redis.pcall('HGET', key('live', id), FIELDS[i].ready)
     if not since then -- nothing has happened to it since it was accepted
-      local body = redis.pcall('GETRANGE', task_key(id), 2, 17)
+      local body = redis.pcall('GETRANGE', key('task', id), 2, 17)
       since = type(body) == 'string' and string.match(body, '^%d+')
     end
     since = type(since) == 'string' and tonumber(since) or NOW
     oldest = math.max(oldest, NOW - since)
   end
   stats[#stats + 1] = {
-    call('ZCARD', P .. 'ready:' .. stage), call('ZCARD', P .. 'leases:' .. stage),
-    call('ZCARD', P .. 'delayed:' .. stage), call('ZCARD', P .. 'waiting:' .. stage), oldest,
+    call('ZCARD', Z.ready[stage]), call('ZCARD', Z.leases[stage]),
+    call('ZCARD', Z.delayed[stage]), call('ZCARD', Z.waiting[stage]), oldest,
   }
 end
 local workers = {}
-local seen = call('ZRANGE', P .. 'workers', '+inf', int(NOW - tonumber(ARGV[1])), 'BYSCORE', 'REV', 'LIMIT', 0,
+local seen = call('ZRANGE', K.workers, '+inf', int(NOW - tonumber(ARGV[1])), 'BYSCORE', 'REV', 'LIMIT', 0,
   BATCH, 'WITHSCORES')
 for n = 1, #seen, 2 do
-  local report = call('GET', P .. 'worker:' .. seen[n])
+  local report = call('GET', Z.worker[seen[n]])
   if report then
     workers[#workers + 1] = report
     workers[#workers + 1] = int(tonumber(seen[n + 1]))

@@ -8,7 +8,7 @@
 local STAGES = 13
 local promoted, expired, poisoned, trimmed, more = 0, 0, 0, 0, 0
 local function due(queue, limit)
-  local found = call('ZRANGE', queue, '-inf', int(NOW), 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+  local found = call('ZRANGE', queue, '-inf', NOW_TEXT, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
   if #found == 2 * limit then more = 1 end
   return found
 end
@@ -21,7 +21,7 @@ end
 local function open(m)
   local id, i = of_member(m)
   local t = i and load(id)
-  if t and not t.sound then call('ZADD', P .. 'broken', int(NOW), id) end
+  if t and not t.sound then set_aside(id) end
   if t and t.sound and not FINAL[t.state] and step(t, i) then return t, i end
 end
 
@@ -89,20 +89,14 @@ local function condemn()
     if t and not t.sound and not FINAL[t.state] then
       for _, owner in ipairs(call('SMEMBERS', K.owners)) do
         for _, state in ipairs(STATES) do
-          local found_here
-          if state == 'queued' then
-            found_here = unindex_queued(id, owner)
-          else
-            found_here = call('ZREM', index(state, owner), id) == 1
-          end
-          if found_here then t.owner = owner end
+          if unindex(id, state, owner) then t.owner = owner end
         end
       end
       -- What is of another kind than ours, and secrets in what cannot be read.
       for name, look in pairs({ live = 'HLEN', out = 'HLEN', events = 'LLEN' }) do
-        if type(redis.pcall(look, P .. name .. ':' .. id)) == 'table' then call('DEL', P .. name .. ':' .. id) end
+        if type(redis.pcall(look, key(name, id))) == 'table' then call('DEL', key(name, id)) end
       end
-      call('SET', task_key(id), 'unreadable')
+      call('SET', key('task', id), 'unreadable')
       t.body = 'unreadable'
       finish(t, 'failed', ARGV[7], ARGV[5], ARGV[6])
       flush(t)
@@ -113,12 +107,11 @@ end
 
 -- Locks whose task is gone, and turns that nobody took: some sites at a time, all of them in turn.
 local function mend()
-  local cursor = P .. 'sites_cursor'
-  local found = call('HSCAN', K.sites, call('GET', cursor) or '0', 'COUNT', BATCH)
-  if found[1] == '0' then call('DEL', cursor) else call('SET', cursor, found[1]) end
+  local found = call('HSCAN', K.sites, call('GET', K.sites_cursor) or '0', 'COUNT', BATCH)
+  if found[1] == '0' then call('DEL', K.sites_cursor) else call('SET', K.sites_cursor, found[1]) end
   for n = 1, #found[2], 2 do
     local h, id = found[2][n], found[2][n + 1]
-    if id ~= '' and (call('EXISTS', task_key(id)) == 0 or FINAL[redis.pcall('HGET', live_key(id), 'state')]) then
+    if id ~= '' and (call('EXISTS', key('task', id)) == 0 or FINAL[redis.pcall('HGET', key('live', id), 'state')]) then
       call('HSET', K.sites, h, '')
       id = ''
     end
@@ -129,37 +122,37 @@ end
 local function forget(id)
   local t = load(id)
   if t then
-    call('ZREM', index(t.state, t.owner), id)
-    call('DECRBY', P .. 'done_bytes', int(weight(t)))
+    unindex(id, t.state, t.owner)
+    call('DECRBY', K.done_bytes, int(weight(t)))
   end
-  call('DEL', task_key(id), live_key(id), P .. 'out:' .. id, P .. 'events:' .. id, P .. 'secret:' .. id, P .. 'rsecret:' .. id)
-  call('ZREM', P .. 'done', id)
-  call('ZADD', P .. 'gone', int(NOW), id)
+  call('DEL', key('task', id), key('live', id), key('out', id), key('events', id), key('secret', id), key('rsecret', id))
+  call('ZREM', K.done, id)
+  call('ZADD', K.gone, NOW_TEXT, id)
   trimmed = trimmed + 1
 end
 
 local function trim()
-  local old = call('ZRANGE', P .. 'done', '-inf', int(NOW - tonumber(ARGV[2])), 'BYSCORE', 'LIMIT', 0, BATCH)
+  local old = call('ZRANGE', K.done, '-inf', int(NOW - tonumber(ARGV[2])), 'BYSCORE', 'LIMIT', 0, BATCH)
   for _, id in ipairs(old) do forget(id) end
-  while trimmed < BATCH and (tonumber(call('GET', P .. 'done_bytes')) or 0) > tonumber(ARGV[3]) do
-    local id = call('ZRANGE', P .. 'done', 0, 0)[1]
+  while trimmed < BATCH and (tonumber(call('GET', K.done_bytes)) or 0) > tonumber(ARGV[3]) do
+    local id = call('ZRANGE', K.done, 0, 0)[1]
     if not id then
-      call('DEL', P .. 'done_bytes')
+      call('DEL', K.done_bytes)
       break
     end
     forget(id)
   end
   if trimmed >= BATCH then more = 1 end
-  if trimmed > 0 then call('ZREMRANGEBYRANK', P .. 'gone', 0, -50001) end
-  call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', int(NOW - tonumber(ARGV[10])))
+  if trimmed > 0 then call('ZREMRANGEBYRANK', K.gone, 0, -50001) end
+  call('ZREMRANGEBYSCORE', K.workers, '-inf', int(NOW - tonumber(ARGV[10])))
 end
 
 -- Owners none of whose tasks is left, a few at a time.
 local function forget_owners()
-  for _, owner in ipairs(call('SRANDMEMBER', P .. 'owners', 3)) do
+  for _, owner in ipairs(call('SRANDMEMBER', K.owners, 3)) do
     local left = 0
     for _, state in ipairs(STATES) do left = left + call('EXISTS', index(state, owner)) end
-    if left == 0 then call('SREM', P .. 'owners', owner) end
+    if left == 0 then call('SREM', K.owners, owner) end
   end
 end
 

@@ -51,7 +51,7 @@ local function claim(lease, first)
     local id, i = of_member(found)
     local t = i and load(id)
     if t and not t.sound then
-      call('ZADD', K.broken, NOW_TEXT, id) -- the sweep ends it
+      set_aside(id)
     elseif t and not FINAL[t.state] and t.ending == '' and step(t, i) and step(t, i)[2] == stage and not has_lease(t, i) then
       return take(t, i, lease)
     end

@@ -4,7 +4,6 @@
 local EVENTS = 500        -- of one task
 local FRONT = 1000000000000 -- ms that a step given back is put ahead: before all that was not
 
-local function siteq_key(h) return P .. 'siteq:' .. h end
 -- A site is known by its name, or by a hash of a long one.
 local function site_hash(site) return #site <= 40 and site or redis.sha1hex(site) end
 
@@ -12,6 +11,9 @@ local function site_hash(site) return #site <= 40 and site or redis.sha1hex(site
 local function is_delivery(t) return t.kind == 'webhook' end
 
 local function count(what) call('HINCRBY', K.counters, what, 1) end
+
+-- A task that cannot be read: the sweep ends it.
+local function set_aside(id) call('ZADD', K.broken, NOW_TEXT, id) end
 
 -- Changes are kept in the task until `flush`, which whoever loaded it calls at last. Nothing is ever taken out: ''
 -- stands for nothing.
@@ -31,7 +33,7 @@ local function flush(t)
   if t.news and not is_delivery(t) then call('PUBLISH', K.changed, t.id .. ' ' .. t.owner) end
   t.news = nil
   if not t.put then return end
-  call('HSET', live_key(t.id), unpack(t.put))
+  call('HSET', key('live', t.id), unpack(t.put))
   t.put = false
 end
 
@@ -53,7 +55,7 @@ local function event(t, i, code)
   if is_delivery(t) then return end
   local n = (tonumber(t.live.events) or 0) + 1
   set(t, 'events', n)
-  local events, of = P .. 'events:' .. t.id, i and step(t, i)
+  local events, of = key('events', t.id), i and step(t, i)
   call('RPUSH', events, NOW_TEXT .. '-' .. n .. '\t' .. t.state .. '\t' .. percent(t) .. '\t' .. (of and of[3] or '')
     .. '\t' .. (of and of[2] or '') .. '\t' .. (code or '') .. '\t' .. message(t))
   if n > EVENTS then call('LTRIM', events, -EVENTS, -1) end
@@ -79,8 +81,10 @@ local function index_queued(t)
   end
 end
 
-local function unindex_queued(id, owner)
-  local leaves = index('queued', owner)
+-- True when it was there.
+local function unindex(id, state, owner)
+  local leaves = index(state, owner)
+  if state ~= 'queued' then return call('ZREM', leaves, id) == 1 end
   local name = leaf_of(leaves, id)
   if not name then return false end
   local leaf = leaves .. ':' .. name
@@ -91,11 +95,7 @@ end
 
 local function set_state(t, state)
   if not is_delivery(t) then
-    if t.state == 'queued' then
-      unindex_queued(t.id, t.owner)
-    else
-      call('ZREM', index(t.state, t.owner), t.id)
-    end
+    unindex(t.id, t.state, t.owner)
     if state == 'queued' then
       index_queued(t)
     else
@@ -109,7 +109,7 @@ end
 local function write_secrets(t, secrets)
   t.body = string.sub(t.body, 1, t.ends[8]) .. secrets
   t.ends[SECRETS] = #t.body + 1
-  call('SET', task_key(t.id), t.body)
+  call('SET', key('task', t.id), t.body)
 end
 
 -- A worker may take the step from now on; it counts as waiting since `since` (ms), or since its task was accepted. Who is
@@ -143,7 +143,7 @@ local function startable(t)
   for _, site in ipairs(t.sites) do
     local h = site_hash(site)
     local holder = call('HGET', K.sites, h)
-    if (holder and holder ~= '') or call('ZRANGE', siteq_key(h), 0, 0)[1] ~= t.id then return false end
+    if (holder and holder ~= '') or call('ZRANGE', key('siteq', h), 0, 0)[1] ~= t.id then return false end
   end
   return true
 end
@@ -153,7 +153,7 @@ local function start(t)
   for _, site in ipairs(t.sites) do
     local h = site_hash(site)
     call('HSET', K.sites, h, t.id)
-    call('ZREM', siteq_key(h), t.id)
+    call('ZREM', key('siteq', h), t.id)
   end
   for i = 0, #t.plan - 1 do call('ZREM', Z.waiting[step(t, i)[2]], member(t, i)) end
   say(t, MESSAGES.queued)
@@ -180,7 +180,7 @@ local function enter(t, since)
   end
   for _, site in ipairs(t.sites) do
     local h = site_hash(site)
-    call('ZADD', siteq_key(h), int(t.score), t.id)
+    call('ZADD', key('siteq', h), int(t.score), t.id)
     call('HSETNX', K.sites, h, '')
   end
   if startable(t) then
@@ -196,7 +196,7 @@ end
 -- Offers the turn on a free site to the first that waits for it.
 local function offer(h)
   for _ = 1, BATCH do
-    local id = call('ZRANGE', siteq_key(h), 0, 0)[1]
+    local id = call('ZRANGE', key('siteq', h), 0, 0)[1]
     if not id then
       if call('HGET', K.sites, h) == '' then call('HDEL', K.sites, h) end
       return
@@ -209,8 +209,8 @@ local function offer(h)
       end
       return
     end
-    call('ZREM', siteq_key(h), id)
-    if t and not t.sound then call('ZADD', K.broken, NOW_TEXT, id) end
+    call('ZREM', key('siteq', h), id)
+    if t and not t.sound then set_aside(id) end
   end
 end
 
@@ -218,7 +218,7 @@ local function unlock(t)
   local free
   for _, site in ipairs(t.sites) do
     local h = site_hash(site)
-    local waiters = siteq_key(h)
+    local waiters = key('siteq', h)
     local held = call('HGET', K.sites, h) == t.id
     if not held then call('ZREM', waiters, t.id) end -- it waited
     if call('EXISTS', waiters) == 1 then
@@ -243,8 +243,8 @@ end
 local function queue_delivery(t, code)
   if not has_line(t, CALLBACK) then return end
   local id = delivery_of(t)
-  local news = table.concat({ t.id, t.kind, t.state, code or '-', int(t.created), int(NOW) }, ' ')
-  call('SET', task_key(id), table.concat({ '1 ' .. int(NOW) .. ' 0', 'webhook', t.owner, '0 webhook deliver', '', line(t, TRACE), '',
+  local news = table.concat({ t.id, t.kind, t.state, code or '-', int(t.created), NOW_TEXT }, ' ')
+  call('SET', key('task', id), table.concat({ '1 ' .. NOW_TEXT .. ' 0', 'webhook', t.owner, '0 webhook deliver', '', line(t, TRACE), '',
     news, line(t, CALLBACK) }, '\n'))
   local d = load(id)
   make_ready(d, 0)
@@ -253,7 +253,7 @@ end
 
 -- A delivery ends: nothing of it is kept but how it went, with its task.
 local function finish_delivery(d, state, code)
-  call('DEL', task_key(d.id), live_key(d.id))
+  call('DEL', key('task', d.id), key('live', d.id))
   d.put = false
   if code then count('dead_total:' .. code) end
   local t = load(string.match(line(d, REQUEST), '^%S+'))
@@ -274,7 +274,7 @@ end
 
 -- Keeps what a task leaves behind: results of its steps, and its problem.
 local function put_out(t, name, value)
-  call('HSET', P .. 'out:' .. t.id, name, value)
+  call('HSET', key('out', t.id), name, value)
   set(t, 'out', (tonumber(t.live.out) or 0) + #value + 64)
 end
 
@@ -297,15 +297,15 @@ local function finish(t, state, what, problem, code)
   end
   if t.sound then
     if has_line(t, SECRETS) then
-      if state == 'failed' and ARGV[1] ~= '0' then
-        call('SET', P .. 'secret:' .. t.id, line(t, SECRETS), 'PX', ARGV[1])
+      if state == 'failed' then
+        if ARGV[1] ~= '0' then call('SET', key('secret', t.id), line(t, SECRETS), 'PX', ARGV[1]) end
+        set(t, 'secrets', t.ends[SECRETS] - t.ends[8] - 1) -- so many bytes
       end
-      if state == 'failed' then set(t, 'secrets', t.ends[SECRETS] - t.ends[8] - 1) end -- so many bytes
       write_secrets(t, '')
     end
     queue_delivery(t, code)
   end
-  if t.live.sealed then call('PEXPIRE', P .. 'rsecret:' .. t.id, ARGV[1]) end
+  if t.live.sealed then call('PEXPIRE', key('rsecret', t.id), ARGV[1]) end
   event(t, nil, code)
   call('INCRBY', K.done_bytes, int(weight(t)))
   call('ZADD', K.done, NOW_TEXT, t.id)
@@ -351,7 +351,7 @@ local function conclude(t)
   if t.ending == 'cancelled' then
     finish(t, 'cancelled', MESSAGES.cancelled)
   else
-    local out = P .. 'out:' .. t.id
+    local out = key('out', t.id)
     local problem = call('HGET', out, 'ending')
     call('HDEL', out, 'ending')
     finish(t, 'failed', t.live.ending_message, problem, t.live.ending_code)
@@ -365,7 +365,7 @@ local function stop(t, ending, what, problem, code)
     t.ending = ending
     set(t, 'ending', ending)
     if problem then
-      call('HSET', P .. 'out:' .. t.id, 'ending', problem)
+      call('HSET', key('out', t.id), 'ending', problem)
       set(t, 'ending_message', what)
       set(t, 'ending_code', code)
     end
@@ -390,7 +390,7 @@ local function refused(owner, first)
     if has >= at_once then return { 'limited', 'concurrent', '0' } end
   end
   if a_minute then
-    local rate, each = P .. 'rate:' .. owner, 60000 / a_minute
+    local rate, each = Z.rate[owner], 60000 / a_minute
     -- A time far ahead was written before the clock was set back.
     local due = math.min(math.max(tonumber(call('GET', rate)) or 0, NOW), NOW + 60000) + each
     if due > NOW + 60000 then return { 'limited', 'rate', int(math.ceil(due - NOW - 60000)) } end
