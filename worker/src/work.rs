@@ -120,8 +120,8 @@ impl Workshop {
 
     fn output(&self, claim: &Claim, outcome: Outcome) -> Ending {
         let split = outcome.split();
-        match sealed_task::seal_result(&self.sealer, claim.lease.task, &split) {
-            Ok(sealed_result) => Ending::Complete(StepOutput { result: split.public, sealed_result }),
+        match sealed_task::seal_result(&self.sealer, claim.lease.task, &claim.step, &split) {
+            Ok(sealed) => Ending::Complete(StepOutput { result: split.public, sealed }),
             Err(e) => Ending::Fail(
                 Problem::new(Code::WorkerFault, format!("The result cannot be sealed: {e}.")),
                 Some(true),

@@ -1,13 +1,12 @@
 //! A stored task as the API shows it.
 
 use http::HeaderValue;
-use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::Value;
+use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use wpclone_artifacts::Meta;
 use wpclone_queue::{NewTask, TaskRecord};
 use wpclone_service::sealed_task::open_result;
-use wpclone_task::{Artifact, Links, Progress, Stage, State, StepView, TaskId, TaskView};
+use wpclone_task::{Artifact, Links, Progress, Stage, State, StepView, TaskId, TaskView, fill_in};
 
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
@@ -40,7 +39,9 @@ pub async fn view(
     let tag = etag(&task, &kept, opened.is_some());
     let mut result = task.result.clone();
     if let (Some(secrets), Some(result)) = (opened, &mut result) {
-        result.extend(secrets.into_iter().map(|(field, s)| (field, Value::from(s.expose_secret()))));
+        for (field, secret) in &secrets {
+            fill_in(result, field, secret);
+        }
     }
     let mut view = bare(task);
     view.result = result;
@@ -50,9 +51,14 @@ pub async fn view(
 
 /// The secrets of a result, when it has some that the caller may see and that can be opened.
 pub fn opened(app: &App, caller: &Caller, task: &TaskRecord) -> Option<Vec<(String, SecretString)>> {
-    let sealed = task.sealed_result.as_deref().filter(|_| caller.owns(task))?;
+    if !caller.owns(task) || task.sealed_results.is_empty() {
+        return None;
+    }
+    let open = |(step, sealed): &(String, String)| open_result(&app.sealer, task.id, step, sealed);
+    let opened: Result<Vec<_>, _> = task.sealed_results.iter().map(open).collect();
     // The rest of the task is worth showing without them.
-    open_result(&app.sealer, task.id, sealed)
+    opened
+        .map(|steps| steps.into_iter().flatten().collect())
         .inspect_err(|error| {
             tracing::error!(%error, task.id = %task.id, "the secrets of a result cannot be opened");
         })
@@ -80,12 +86,12 @@ pub fn fresh(task: NewTask) -> TaskView {
         cancel_requested: false,
         progress: Progress::default(),
         request: task.request,
-        steps: kind.plan().into_iter().flatten().map(step).collect(),
+        steps: kind.plan().phases.into_iter().flatten().map(step).collect(),
         created_at: jiff::Timestamp::now(),
         started_at: None,
         finished_at: None,
         result: None,
-        sealed_result: None,
+        sealed_results: Vec::new(),
         problem: None,
         secrets_kept: true,
         replays: 0,

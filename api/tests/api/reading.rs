@@ -188,7 +188,7 @@ async fn a_result_whose_key_is_gone_is_shown_without_its_secrets() {
     let claim = api.claim().await;
     let output = wpclone_queue::StepOutput {
         result: json!({"application_password": null, "username": "admin"}).as_object().unwrap().clone(),
-        sealed_result: Some(api.app.sealer.seal(TaskId::new(), "result", &SecretString::from("{}")).unwrap()),
+        sealed: Some(api.app.sealer.seal(TaskId::new(), "result.x", &SecretString::from("{}")).unwrap()),
     };
     api.app.queue.complete(&claim.lease, &output).await.unwrap();
     let task = api.json(&format!("/tasks/{id}")).await;

@@ -185,7 +185,7 @@ impl Api {
         })
         .split();
         let output = StepOutput {
-            sealed_result: seal_result(&self.app.sealer, lease.task, &result).unwrap(),
+            sealed: seal_result(&self.app.sealer, lease.task, "app-password", &result).unwrap(),
             result: result.public,
         };
         self.app.queue.complete(lease, &output).await.unwrap();

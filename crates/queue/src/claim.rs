@@ -1,12 +1,13 @@
 //! Claims: taking what is ready, and reading it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use wpclone_task::{Code, Problem, Stage};
 
 use crate::produce::unexpected;
-use crate::record::{Body, millis, unreadable};
+use crate::record::{Body, StoredStep, millis, unreadable};
 use crate::{Claim, Completed, Delivery, Lease, Queue, QueueError, Retry, StepOutput, ms};
 
 /// How many unreadable tasks one claim puts aside before it gives up until the next.
@@ -144,11 +145,13 @@ struct Taken<'a> {
     attempts: &'a str,
     crashes: &'a str,
     record: &'a str,
+    replays: &'a str,
+    outputs: &'a [String],
 }
 
 impl<'a> Taken<'a> {
     fn read(worker: &str, answer: &'a [String]) -> Result<Self, QueueError> {
-        let [_, id, step, token, waited, attempts, crashes, record] = answer else {
+        let [_, id, step, token, waited, attempts, crashes, record, replays, outputs @ ..] = answer else {
             return Err(unexpected(answer));
         };
         let number = |text: &str| text.parse::<u64>().map_err(|_| unreadable("claim"));
@@ -158,17 +161,33 @@ impl<'a> Taken<'a> {
             token: number(token)?,
             worker: worker.to_owned(),
         };
-        Ok(Self { lease, waited: Duration::from_millis(number(waited)?), attempts, crashes, record })
+        let waited = Duration::from_millis(number(waited)?);
+        Ok(Self { lease, waited, attempts, crashes, record, replays, outputs })
+    }
+
+    /// What the steps before left behind: pairs of `<step>.result` or `<step>.sealed` and the text.
+    fn outputs(&self, plan: &[StoredStep]) -> Option<BTreeMap<String, StepOutput>> {
+        let mut outputs: BTreeMap<String, StepOutput> = BTreeMap::new();
+        for pair in self.outputs.chunks_exact(2) {
+            let (step, part) = pair[0].split_once('.')?;
+            let output = outputs.entry(plan.get(step.parse::<usize>().ok()?)?.name.clone()).or_default();
+            match part {
+                "result" => output.result = serde_json::from_str(&pair[1]).ok()?,
+                _ => output.sealed = Some(pair[1].clone()),
+            }
+        }
+        Some(outputs)
     }
 
     fn claim(&self, lease_for: Duration) -> Option<Claim> {
         let mut body = Body::read(self.record)?;
-        let (stage, step) = body.plan.get_mut(self.lease.step as usize)?;
+        let outputs = self.outputs(&body.plan)?;
+        let step = body.plan.get_mut(self.lease.step as usize)?;
         Some(Claim {
             lease: self.lease.clone(),
             lease_for,
-            step: std::mem::take(step),
-            stage: *stage,
+            step: std::mem::take(&mut step.name),
+            stage: step.stage,
             request: serde_json::from_str(body.request).ok()?,
             sealed_secrets: given(body.secrets),
             owner: body.owner.to_owned(),
@@ -177,6 +196,8 @@ impl<'a> Taken<'a> {
             crashes: self.crashes.parse().ok()?,
             created_at: body.created,
             waited: self.waited,
+            replays: self.replays.parse().ok()?,
+            outputs,
         })
     }
 

@@ -7,12 +7,20 @@ use jiff::Timestamp;
 use redis::{Value, from_redis_value};
 use serde::de::DeserializeOwned;
 use serde_json::Map;
-use wpclone_task::{CallbackView, Plan, Problem, Progress, SiteKey, Stage, State, StepView};
+use wpclone_task::{
+    CallbackView, Plan, Problem, Progress, SiteKey, Stage, State, StepPlan, StepView, lay_over,
+};
 
 use crate::{NewTask, QueueError, TaskRecord};
 
-/// A step of a stored plan: its stage and its name.
-pub(crate) type StoredStep = (Stage, String);
+/// A step of a stored plan.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct StoredStep {
+    pub(crate) stage: Stage,
+    pub(crate) name: String,
+    /// Only done when its task ends before its time.
+    pub(crate) cleans_up: bool,
+}
 
 /// The lines of a task's record after the first, which says when it was accepted and its priority; prelude.lua
 /// reads them too.
@@ -66,19 +74,26 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The plan as it is stored: phase, stage and name of each step; empty phases left out.
+/// The plan as it is stored: phase, stage and name of each step; empty phases left out. `?` marks a phase's optional
+/// steps, `!` the last phase, which cleans up.
 fn plan_text(plan: &Plan) -> String {
-    let phases = plan.iter().filter(|steps| !steps.is_empty()).enumerate();
-    let steps = phases
-        .flat_map(|(phase, steps)| steps.iter().map(move |s| format!("{phase} {} {}", s.stage, s.name)));
-    steps.collect::<Vec<_>>().join(",")
+    let phases = plan.phases.iter().filter(|steps| !steps.is_empty());
+    let last = phases.clone().count();
+    let clean_up = plan.clean_up.iter().map(|step| (last, "!", step));
+    let steps = phases.enumerate().flat_map(|(phase, steps)| {
+        steps.iter().map(move |step| (phase, if step.optional { "?" } else { "" }, step))
+    });
+    let text =
+        |(phase, mark, step): (usize, &str, &StepPlan)| format!("{phase}{mark} {} {}", step.stage, step.name);
+    steps.chain(clean_up).map(text).collect::<Vec<_>>().join(",")
 }
 
 fn read_plan(text: &str) -> Option<Vec<StoredStep>> {
     let step = |text: &str| {
         let mut words = text.splitn(3, ' ');
-        let (_phase, stage, name) = (words.next()?, words.next()?, words.next()?);
-        Some((stage.parse().ok()?, name.to_owned()))
+        let (phase, stage, name) = (words.next()?, words.next()?, words.next()?);
+        let (stage, name) = (stage.parse().ok()?, name.to_owned());
+        Some(StoredStep { stage, name, cleans_up: phase.ends_with('!') })
     };
     text.split(',').map(step).collect()
 }
@@ -93,16 +108,17 @@ pub(crate) struct Told {
     pub(crate) live: Fields,
     /// Results of its steps, and its problem.
     pub(crate) out: Fields,
-    pub(crate) sealed_result: String,
+    /// What is sealed of them, by step.
+    pub(crate) sealed: HashMap<u32, String>,
     pub(crate) secrets_kept: bool,
 }
 
 impl Told {
     pub(crate) fn read(told: Value) -> Result<Self, QueueError> {
-        let (id, body, live, out, sealed_result, kept): (_, _, _, _, _, String) =
+        let (id, body, live, out, sealed, kept): (_, _, _, _, _, String) =
             from_redis_value(told).map_err(|_| unreadable("record"))?;
         let (live, out) = (Fields(live), Fields(out));
-        Ok(Self { id, body, live, out, sealed_result, secrets_kept: kept == "1" })
+        Ok(Self { id, body, live, out, sealed, secrets_kept: kept == "1" })
     }
 
     /// What the task ended with. Whether its target was altered is a matter of all attempts, not of the last.
@@ -115,19 +131,22 @@ impl Told {
     }
 
     /// The task. Results of later steps cover those of earlier ones.
-    pub(crate) fn task(self) -> Result<TaskRecord, QueueError> {
+    pub(crate) fn task(mut self) -> Result<TaskRecord, QueueError> {
         let body = Body::read(&self.body).ok_or_else(|| unreadable("record"))?;
         let (live, state) = (&self.live, self.live.read("state")?.unwrap_or(State::Queued));
         let mut result: Option<Map<_, _>> = None;
         for i in 0..body.plan.len() {
             if let Some(output) = self.out.json::<Map<_, _>>(&format!("{i}.result"))? {
-                result.get_or_insert_default().extend(output);
+                lay_over(result.get_or_insert_default(), output);
             } else if live.text(&format!("{i}.state")) == Some(State::Succeeded.as_str()) {
                 result.get_or_insert_default();
             }
         }
+        let named = |(i, step): (u32, &StoredStep)| Some((step.name.clone(), self.sealed.remove(&i)?));
+        let sealed_results = (0..).zip(&body.plan).filter_map(named).collect();
         let plan = body.plan.into_iter().enumerate();
-        let steps: Vec<StepView> = plan.map(|(i, step)| live.step(i, step)).collect::<Result<_, _>>()?;
+        let steps: Vec<StepView> =
+            plan.filter_map(|(i, step)| live.step(i, step).transpose()).collect::<Result<_, _>>()?;
         let started_at = steps.iter().filter_map(|step| step.started_at).min();
         let finished_at = match state {
             State::Succeeded => steps.iter().filter_map(|step| step.finished_at).max(),
@@ -150,7 +169,7 @@ impl Told {
             started_at,
             finished_at,
             result,
-            sealed_result: Some(self.sealed_result).filter(|sealed| !sealed.is_empty()),
+            sealed_results,
             problem,
             secrets_kept: self.secrets_kept,
             replays: live.read("replays")?.unwrap_or(0),
@@ -179,11 +198,15 @@ impl Fields {
         self.text(name).map(|text| serde_json::from_str(text).map_err(|_| unreadable(name))).transpose()
     }
 
-    fn step(&self, i: usize, (stage, name): StoredStep) -> Result<StepView, QueueError> {
+    /// A step; `None` for one that cleans up and has no reason to.
+    fn step(&self, i: usize, step: StoredStep) -> Result<Option<StepView>, QueueError> {
         let started_at = self.time(&format!("{i}.started"))?;
-        Ok(StepView {
-            name,
-            stage,
+        if step.cleans_up && self.text(&format!("{i}.ready")).is_none() {
+            return Ok(None);
+        }
+        Ok(Some(StepView {
+            name: step.name,
+            stage: step.stage,
             // Only its end is stored; what has begun runs, or is between two attempts.
             state: match (self.read(&format!("{i}.state"))?, started_at) {
                 (Some(end), _) => end,
@@ -194,7 +217,7 @@ impl Fields {
             crashes: self.read(&format!("{i}.crashes"))?.unwrap_or(0),
             started_at,
             finished_at: self.time(&format!("{i}.finished"))?,
-        })
+        }))
     }
 }
 
@@ -215,9 +238,23 @@ mod tests {
     #[test]
     fn a_stored_plan_has_no_empty_phase() {
         let mut plan = wpclone_task::Kind::Setup.plan();
-        plan.insert(0, vec![]);
+        plan.phases.insert(0, vec![]);
         assert_eq!(plan_text(&plan), "0 browser setup");
-        assert_eq!(read_plan("0 browser setup"), Some(vec![(Stage::Browser, "setup".into())]));
+    }
+
+    #[test]
+    fn a_stored_plan_tells_what_is_optional_and_what_cleans_up() {
+        let step = |name: &str, optional| StepPlan { name: name.into(), stage: Stage::Transfer, optional };
+        let plan = Plan {
+            phases: vec![vec![step("move", false)], vec![step("look", true)]],
+            clean_up: vec![step("undo", false)],
+        };
+        let text = plan_text(&plan);
+        assert_eq!(text, "0 transfer move,1? transfer look,2! transfer undo");
+        let steps = read_plan(&text).unwrap();
+        let told: Vec<_> = steps.iter().map(|s| (s.stage, s.name.as_str(), s.cleans_up)).collect();
+        let wanted = [("move", false), ("look", false), ("undo", true)];
+        assert_eq!(told, wanted.map(|(name, cleans_up)| (Stage::Transfer, name, cleans_up)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What goes into the queue and what comes out of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,8 +159,8 @@ pub struct TaskRecord {
     pub finished_at: Option<Timestamp>,
     /// The result's public part.
     pub result: Option<Map<String, Value>>,
-    /// The result's sealed part, while it is kept.
-    pub sealed_result: Option<String>,
+    /// The sealed parts of the result, while they are kept: each with the name of its step, in their order.
+    pub sealed_results: Vec<(String, String)>,
     /// What it ended with.
     pub problem: Option<Problem>,
     /// Whether its secrets are still kept: a replay needs none then.
@@ -258,6 +259,10 @@ pub struct Claim {
     pub created_at: Timestamp,
     /// How long the step had been ready before this claim.
     pub waited: Duration,
+    /// How often the task was replayed.
+    pub replays: u32,
+    /// What the steps before left behind, by their names.
+    pub outputs: BTreeMap<String, StepOutput>,
 }
 
 /// The end of a task, to be told to its owner's callback address. Its lease is kept and ended like that of a step.
@@ -310,12 +315,12 @@ pub struct Beat {
 }
 
 /// What a step that went well leaves behind.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepOutput {
-    /// The result's public part.
+    /// The result's public part. Objects of later steps are laid over those of earlier ones ([`wpclone_task::lay_over`]).
     pub result: Map<String, Value>,
-    /// The result's secrets, sealed; opaque here.
-    pub sealed_result: Option<String>,
+    /// The result's secrets, and what later steps need to know, sealed; opaque here.
+    pub sealed: Option<String>,
 }
 
 /// What became of a task whose step went well.

@@ -58,7 +58,7 @@ impl Queue {
     /// Begins a call that completes a step; stages to claim from may follow.
     pub(crate) fn completion(&self, lease: &Lease, output: &StepOutput) -> Result<Call, QueueError> {
         let result = serde_json::to_string(&output.result).map_err(|_| unreadable("result"))?;
-        let sealed = output.sealed_result.as_deref().unwrap_or_default();
+        let sealed = output.sealed.as_deref().unwrap_or_default();
         if result.len() + sealed.len() > RESULT {
             return Err(QueueError::TooLarge("the result"));
         }

@@ -9,8 +9,10 @@ use wpclone_task::{CallbackUrl, SecretField, SecretFields, SplitResult, TaskId};
 
 use crate::seal::{SealError, Sealer};
 
-/// What a result's secrets are sealed for.
-const RESULT: &str = "result";
+/// What the secrets of a step's result are sealed for.
+fn result_name(step: &str) -> String {
+    format!("result.{step}")
+}
 
 fn field_name(field: SecretField) -> String {
     format!("request.{field}")
@@ -58,24 +60,30 @@ pub fn open_callback(sealer: &Sealer, task: TaskId, sealed: &str) -> Result<Call
     CallbackUrl::parse(text.expose_secret()).map_err(|_| SealError::Malformed)
 }
 
-/// Seals the secrets of a result; `None` when it has none.
+/// Seals the secrets of what a step achieved; `None` when it has none.
 ///
 /// # Errors
 /// The system gives no random bytes.
-pub fn seal_result(sealer: &Sealer, task: TaskId, result: &SplitResult) -> Result<Option<String>, SealError> {
-    result.secrets_json().map(|secrets| sealer.seal(task, RESULT, &secrets)).transpose()
+pub fn seal_result(
+    sealer: &Sealer,
+    task: TaskId,
+    step: &str,
+    result: &SplitResult,
+) -> Result<Option<String>, SealError> {
+    result.secrets_json().map(|secrets| sealer.seal(task, &result_name(step), &secrets)).transpose()
 }
 
-/// The secrets that [`seal_result`] sealed, by the result's field. Show them to the task's owner only.
+/// The secrets that [`seal_result`] sealed, each with the JSON pointer of its field. Show them to the task's owner only.
 ///
 /// # Errors
 /// It was altered, or its key is gone.
 pub fn open_result(
     sealer: &Sealer,
     task: TaskId,
+    step: &str,
     sealed: &str,
 ) -> Result<Vec<(String, SecretString)>, SealError> {
-    let json = sealer.open(task, RESULT, sealed)?;
+    let json = sealer.open(task, &result_name(step), sealed)?;
     let fields: BTreeMap<String, String> =
         serde_json::from_str(json.expose_secret()).map_err(|_| SealError::Malformed)?;
     Ok(fields.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
@@ -110,9 +118,10 @@ mod tests {
             import_enabled: false,
         })
         .split();
-        let sealed = seal_result(&sealer, task, &result).unwrap().unwrap();
-        let opened = open_result(&sealer, task, &sealed).unwrap();
-        assert_eq!((opened[0].0.as_str(), opened[0].1.expose_secret()), ("api_key", "canary"));
-        assert!(open_result(&sealer, other, &sealed).is_err());
+        let sealed = seal_result(&sealer, task, "setup", &result).unwrap().unwrap();
+        let opened = open_result(&sealer, task, "setup", &sealed).unwrap();
+        assert_eq!((opened[0].0.as_str(), opened[0].1.expose_secret()), ("/api_key", "canary"));
+        assert!(open_result(&sealer, other, "setup", &sealed).is_err());
+        assert!(open_result(&sealer, task, "look", &sealed).is_err());
     }
 }

@@ -123,26 +123,38 @@ impl State {
     }
 }
 
-/// One step of a task: a name that is unique in its task, and the stage that does it.
+/// One step of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepPlan {
-    /// Name, such as `setup`.
+    /// Name, unique in its task, such as `setup`.
     pub name: String,
     /// The stage whose queue it stands in.
     pub stage: Stage,
+    /// Whether the steps after it are done also when it fails for good. The task then fails at last, with its problem.
+    pub optional: bool,
 }
 
-/// The steps of a task: phases one after another, the steps of one phase side by side.
-pub type Plan = Vec<Vec<StepPlan>>;
+/// What a task consists of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// One phase after another, the steps of a phase side by side.
+    pub phases: Vec<Vec<StepPlan>>,
+    /// Done side by side, once no other step runs, when the task ends in another way than by its last phase and had
+    /// begun. Its end is final only after them, or after ten minutes.
+    pub clean_up: Vec<StepPlan>,
+}
 
 impl Kind {
     /// The steps that a task of this kind takes.
     #[must_use]
     pub fn plan(self) -> Plan {
-        let step = |name: &str, stage| StepPlan { name: name.to_owned(), stage };
+        let one = |name: &str, stage| Plan {
+            phases: vec![vec![StepPlan { name: name.to_owned(), stage, optional: false }]],
+            clean_up: Vec::new(),
+        };
         match self {
-            Self::Setup => vec![vec![step("setup", Stage::Browser)]],
-            Self::CreateAppPassword => vec![vec![step("app-password", Stage::Browser)]],
+            Self::Setup => one("setup", Stage::Browser),
+            Self::CreateAppPassword => one("app-password", Stage::Browser),
         }
     }
 

@@ -22,7 +22,7 @@ pub use redact::Redactor;
 pub use request::{
     CreateAppPasswordRequest, Login, Request, Role, SealedRequest, SecretField, SecretFields, SetupRequest,
 };
-pub use result::{AppPasswordResult, Outcome, PluginStatus, SetupResult, SplitResult};
+pub use result::{AppPasswordResult, Outcome, PluginStatus, SetupResult, SplitResult, fill_in, lay_over};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use site::{SiteKey, SiteUrl, SiteUrlError};
 pub use uuid::Uuid;

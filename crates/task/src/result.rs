@@ -61,8 +61,30 @@ pub enum Outcome {
 pub struct SplitResult {
     /// Field names and values; secrets are null.
     pub public: Map<String, Value>,
-    /// Field name and value of each secret.
+    /// Each secret and the JSON pointer (RFC 6901) of its field.
     pub secrets: Vec<(&'static str, SecretString)>,
+}
+
+/// Lays an object over another: where both hold an object it is laid over likewise, else the upper one's value counts.
+pub fn lay_over(lower: &mut Map<String, Value>, upper: Map<String, Value>) {
+    for (name, value) in upper {
+        match (lower.get_mut(&name), value) {
+            (Some(Value::Object(lower)), Value::Object(upper)) => lay_over(lower, upper),
+            (Some(lower), value) => *lower = value,
+            (None, value) => drop(lower.insert(name, value)),
+        }
+    }
+}
+
+/// Fills a secret in at its JSON pointer; where the result has no such field, it stays as it is.
+pub fn fill_in(result: &mut Map<String, Value>, pointer: &str, secret: &SecretString) {
+    let mut fields = pointer.split('/').skip(1);
+    let Some(mut place) = fields.next().and_then(|first| result.get_mut(first)) else { return };
+    for field in fields {
+        let Some(next) = place.get_mut(field) else { return };
+        place = next;
+    }
+    *place = Value::from(secret.expose_secret());
 }
 
 impl Outcome {
@@ -75,13 +97,13 @@ impl Outcome {
                     "api_key": null, "plugin_status": r.plugin_status, "plugin_version": r.plugin_version,
                     "import_enabled": r.import_enabled,
                 }),
-                vec![("api_key", r.api_key)],
+                vec![("/api_key", r.api_key)],
             ),
             Self::AppPassword(r) => (
                 json!({
                     "application_password": null, "username": r.username, "uuid": r.uuid, "app_name": r.app_name,
                 }),
-                vec![("application_password", r.application_password)],
+                vec![("/application_password", r.application_password)],
             ),
         };
         let Value::Object(public) = public else {

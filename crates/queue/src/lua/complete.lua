@@ -11,33 +11,14 @@ if not t then return { 'lost' } end
 unlease(t, i, 'succeeded')
 if ARGV[5] ~= '{}' then put_out(t, FIELDS[i].result, ARGV[5]) end
 if ARGV[6] ~= '' then
-  call('SET', key('rsecret', t.id), ARGV[6])
-  set(t, 'sealed', #ARGV[6])
+  call('HSET', key('rsecret', t.id), ARGV[3], ARGV[6])
+  set(t, 'sealed', (tonumber(t.live.sealed) or 0) + #ARGV[6])
 end
 
-local phase_done, last = true, true
-for n = 0, #t.plan - 1 do
-  if t.live[FIELDS[n].state] ~= 'succeeded' then
-    last = false
-    if step(t, n)[1] == t.phase then phase_done = false end
-  end
-end
-local answer = 'advanced'
-if last then -- also when its owner asked too late for its end
-  finish(t, 'succeeded', MESSAGES.succeeded)
-  answer = 'finished'
-elseif t.ending ~= '' then
-  if conclude(t) then answer = 'finished' end
-else
-  if phase_done then
-    t.phase = t.phase + 1
-    set(t, 'phase', int(t.phase))
-    start_phase(t, NOW)
-  end
-  event(t, i)
-end
+local finished = go_on(t)
+if not finished and t.ending == '' then event(t, i) end
 flush(t)
-local answers = { answer }
+local answers = { finished and 'finished' or 'advanced' }
 if #ARGV > 7 then
   for _, word in ipairs(claim(ARGV[7], 8)) do answers[#answers + 1] = word end
 end

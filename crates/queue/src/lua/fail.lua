@@ -11,13 +11,12 @@ if not t then return { 'lost' } end
 local before = tonumber(t.live[FIELDS[i].attempts]) or 0
 set(t, FIELDS[i].attempts, int(before + 1))
 local answer
-if t.ending ~= '' then
+if is_off(t, i) then
   unlease(t, i, t.ending)
   conclude(t)
   answer = { t.ending == 'cancelled' and 'cancelled' or 'dead' }
 elseif before + 1 >= tonumber(ARGV[8]) then
-  unlease(t, i, 'failed')
-  stop(t, 'failed', ARGV[7], ARGV[5], ARGV[6])
+  spoil(t, i, ARGV[7], ARGV[5], ARGV[6])
   answer = { 'dead' }
 else
   unlease(t, i)

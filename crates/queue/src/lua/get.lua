@@ -1,7 +1,7 @@
 -- One task.
 -- KEYS  1 hash tag
 -- ARGV  1 id
--- Returns {'task', id, body, {field, value, ...}, {name, value, ...}, sealed result or '', '1' when secrets are kept}
+-- Returns {'task', id, body, {field, value, ...}, {name, value, ...}, {step, sealed result, ...}, '1' when secrets are kept}
 --       | {'gone'} | {'unknown'}
 
 local t = load(ARGV[1])

@@ -19,4 +19,4 @@ if ARGV[6] ~= '' then
   end
 end
 flush(t)
-return { 'ok', t.ending ~= '' and '1' or '0' }
+return { 'ok', is_off(t, i) and '1' or '0' }

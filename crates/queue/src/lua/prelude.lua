@@ -96,8 +96,10 @@ local function read_plan(text)
   local plan = PLANS[text]
   if plan then return plan end
   plan = {}
-  for phase, stage, name in string.gmatch(text, '(%d+) (%S+) ([^,]+)') do
-    plan[#plan + 1] = { tonumber(phase), stage, name }
+  for phase, mark, stage, name in string.gmatch(text, '(%d+)([?!]?) (%S+) ([^,]+)') do
+    phase = tonumber(phase)
+    plan[#plan + 1] = { phase, stage, name, mark }
+    if mark == '!' then plan.clean_up = phase end
   end
   if plans >= 200 then PLANS, plans = {}, 0 end
   PLANS[text], plans = plan, plans + 1
@@ -171,5 +173,5 @@ local function told(t)
     flat[#flat + 1] = v
   end
   local kept = t.sound and has_line(t, SECRETS) or call('EXISTS', key('secret', t.id)) == 1
-  return { t.id, t.body, flat, call('HGETALL', key('out', t.id)), call('GET', key('rsecret', t.id)) or '', kept and '1' or '0' }
+  return { t.id, t.body, flat, call('HGETALL', key('out', t.id)), call('HGETALL', key('rsecret', t.id)), kept and '1' or '0' }
 end

@@ -6,7 +6,7 @@
 local i = tonumber(ARGV[3])
 local t = leased(ARGV[2], i, ARGV[4])
 if not t then return { 'lost' } end
-if t.ending ~= '' then
+if is_off(t, i) then
   unlease(t, i, 'cancelled')
   conclude(t)
 else

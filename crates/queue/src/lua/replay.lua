@@ -17,10 +17,16 @@ if no then return no end
 call('ZREM', K.done, t.id)
 call('DECRBY', K.done_bytes, int(weight(t)))
 call('DEL', key('secret', t.id))
--- A step whose sealed result is no longer kept is as good as not done.
-local all = t.live.sealed and call('PERSIST', key('rsecret', t.id)) == 0
-call('HDEL', key('out', t.id), 'problem')
-for _, name in ipairs({ 'finished', 'ending', 'cancel', 'secrets', 'callback', 'callback_code' }) do set(t, name, '') end
+-- A step whose sealed result is no longer kept is as good as not done, and so is what was cleaned up.
+local all = t.phase == t.plan.clean_up or (tonumber(t.live.sealed) or 0) > 0 and call('PERSIST', key('rsecret', t.id)) == 0
+if all then
+  call('DEL', key('out', t.id), key('rsecret', t.id))
+  set(t, 'out', '0')
+  set(t, 'sealed', '0')
+else
+  call('HDEL', key('out', t.id), 'problem')
+end
+for _, name in ipairs({ 'finished', 'ending', 'ending_code', 'cancel', 'secrets', 'callback', 'callback_code' }) do set(t, name, '') end
 t.ending = ''
 count('replayed_total')
 
@@ -31,10 +37,11 @@ write_secrets(t, secrets)
 t.phase = nil
 for i = 0, #t.plan - 1 do
   if all or t.live[FIELDS[i].state] ~= 'succeeded' then
-    t.phase = math.min(t.phase or step(t, i)[1], step(t, i)[1])
+    t.phase = math.min(t.phase or step(t, i)[1], step(t, i)[1]) -- those that clean up come last
     set(t, FIELDS[i].state, '')
     set(t, FIELDS[i].started, '')
     set(t, FIELDS[i].token, '')
+    set(t, FIELDS[i].ready, '')
     for _, name in ipairs({ 'attempts', 'crashes', 'percent', 'best' }) do set(t, FIELDS[i][name], '0') end
     set(t, FIELDS[i].finished, '')
   end

@@ -32,7 +32,7 @@ local function promote(stage)
   for n = 1, #found, 2 do
     call('ZREM', delayed, found[n])
     local t, i = open(found[n])
-    if t and t.ending == '' then
+    if t and not is_off(t, i) then
       -- A message that was put off does not overtake those that came since: its receiver may never answer.
       make_ready(t, i, tonumber(found[n + 1]), is_delivery(t) and NOW or nil)
       flush(t)
@@ -46,13 +46,12 @@ local function crash(t, i, poison)
   count('lease_lost_total')
   local crashes = (tonumber(t.live[FIELDS[i].crashes]) or 0) + 1
   set(t, FIELDS[i].crashes, int(crashes))
-  if t.ending ~= '' then
+  if is_off(t, i) then
     unlease(t, i, 'cancelled')
     conclude(t)
   elseif crashes >= tonumber(ARGV[4]) then
     poisoned = poisoned + 1
-    unlease(t, i, 'failed')
-    stop(t, 'failed', ARGV[9], poison, ARGV[8])
+    spoil(t, i, ARGV[9], poison, ARGV[8])
   else
     unlease(t, i)
     make_ready(t, i, NOW)
@@ -70,6 +69,23 @@ local function expire(stage, poison)
     call('ZREM', leases, found[n])
     local t, i = open(found[n])
     if t then crash(t, i, poison) end
+  end
+end
+
+-- Tasks that have cleaned up for too long end as they are.
+local function end_cleaning()
+  not_beyond(K.cleaning, CLEAN_UP)
+  local found = due(K.cleaning, BATCH)
+  for n = 1, #found, 2 do
+    local t = load(found[n])
+    call('ZREM', K.cleaning, found[n])
+    if t and t.sound and not FINAL[t.state] then
+      for i = 0, #t.plan - 1 do
+        if has_lease(t, i) then unlease(t, i, 'cancelled') end
+      end
+      end_as_meant(t)
+      flush(t)
+    end
   end
 end
 
@@ -160,6 +176,7 @@ for s = STAGES, #ARGV, 2 do
   promote(ARGV[s])
   expire(ARGV[s], ARGV[s + 1])
 end
+end_cleaning()
 condemn()
 mend()
 trim()

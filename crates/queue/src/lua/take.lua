@@ -1,5 +1,19 @@
 -- Giving a step to a worker; shared by claim and complete.
 
+-- What the steps before left behind: pairs of `<step>.result` or `<step>.sealed` and the text.
+local function add_outputs(t, answer)
+  for part, name in pairs({ result = 'out', sealed = 'rsecret' }) do
+    local flat = call('HGETALL', key(name, t.id))
+    for n = 1, #flat, 2 do
+      local i = string.match(flat[n], part == 'result' and '^(%d+)%.result$' or '^%d+$')
+      if i then
+        answer[#answer + 1] = FIELDS[tonumber(i)][part]
+        answer[#answer + 1] = flat[n + 1]
+      end
+    end
+  end
+end
+
 local function take(t, i, lease)
   local stage = step(t, i)[2]
   local token = CLOCK[1] .. string.sub('000000' .. CLOCK[2], -6) -- µs
@@ -22,8 +36,10 @@ local function take(t, i, lease)
   say(t, MESSAGES.running)
   event(t, i)
   flush(t)
-  return { 'claimed', t.id, i, token, math.max(0, waited), live[FIELDS[i].attempts] or '0',
-    live[FIELDS[i].crashes] or '0', t.body }
+  local answer = { 'claimed', t.id, i, token, math.max(0, waited), live[FIELDS[i].attempts] or '0',
+    live[FIELDS[i].crashes] or '0', t.body, live.replays or '0' }
+  if #t.plan > 1 then add_outputs(t, answer) end
+  return answer
 end
 
 -- The first step that is ready in these stages; ARGV[first] and all after it name them.
@@ -52,7 +68,7 @@ local function claim(lease, first)
     local t = i and load(id)
     if t and not t.sound then
       set_aside(id)
-    elseif t and not FINAL[t.state] and t.ending == '' and step(t, i) and step(t, i)[2] == stage and not has_lease(t, i) then
+    elseif t and not FINAL[t.state] and step(t, i) and not is_off(t, i) and step(t, i)[2] == stage and not has_lease(t, i) then
       return take(t, i, lease)
     end
   end

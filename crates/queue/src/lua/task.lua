@@ -1,7 +1,9 @@
 -- What happens to a task. Shared by every function that writes; ARGV[1] is how long secrets outlive a failed
--- task (ms). A step is named by its index `i` from 0; its plan entry is {phase, stage, name}.
+-- task (ms). A step is named by its index `i` from 0; its plan entry is {phase, stage, name, mark}: '?' marks one whose
+-- failure lets the next phases be done all the same, '!' one that cleans up.
 
 local EVENTS = 500        -- of one task
+local CLEAN_UP = 600000   -- ms that cleaning up may take
 local FRONT = 1000000000000 -- ms that a step given back is put ahead: before all that was not
 
 -- A site is known by its name, or by a hash of a long one.
@@ -122,12 +124,22 @@ local function make_ready(t, i, since, score)
   if since then set(t, FIELDS[i].ready, int(since)) end
 end
 
--- Readies every step of the phase that is not done.
+-- Readies every step of the phase that is not done. True when there was one.
 local function start_phase(t, since)
+  local any = false
   for i = 0, #t.plan - 1 do
-    if step(t, i)[1] == t.phase and t.live[FIELDS[i].state] ~= 'succeeded' then make_ready(t, i, since) end
+    if step(t, i)[1] == t.phase and t.live[FIELDS[i].state] ~= 'succeeded' then
+      make_ready(t, i, since)
+      any = true
+    end
   end
+  return any
 end
+
+local function cleans_up(t, i) return step(t, i)[4] == '!' end
+
+-- Whether a step is not to be done any more.
+local function is_off(t, i) return t.ending ~= '' and not cleans_up(t, i) end
 
 -- Takes a step that has no worker out of every queue.
 local function withdraw(t, i)
@@ -281,12 +293,14 @@ end
 -- Ends a task none of whose leases lives. `problem` and `code` only when it failed.
 local function finish(t, state, what, problem, code)
   for i = 0, #t.plan - 1 do
-    if not FINAL[t.live[FIELDS[i].state]] then
+    local unneeded = cleans_up(t, i) and (t.live[FIELDS[i].ready] or '') == ''
+    if not unneeded and not FINAL[t.live[FIELDS[i].state]] then
       withdraw(t, i)
       set(t, FIELDS[i].state, 'cancelled')
       if t.live[FIELDS[i].started] then set(t, FIELDS[i].finished, NOW_TEXT) end
     end
   end
+  if t.plan.clean_up then call('ZREM', K.cleaning, t.id) end
   set_state(t, state)
   if state ~= 'succeeded' then set(t, 'finished', NOW_TEXT) end -- else its last step says when
   if is_delivery(t) then return finish_delivery(t, state, code) end
@@ -345,18 +359,51 @@ local function unlease(t, i, state)
   end
 end
 
--- Ends a task that is ending as soon as no worker has any of it. True when it has ended.
-local function conclude(t)
-  if any_lease(t) then return false end
+-- Ends a task none of whose leases lives as it was to end.
+local function end_as_meant(t)
+  local out, problem = key('out', t.id), nil
+  if t.live.ending_code then
+    problem = call('HGET', out, 'ending')
+    call('HDEL', out, 'ending')
+  end
   if t.ending == 'cancelled' then
     finish(t, 'cancelled', MESSAGES.cancelled)
   else
-    local out = key('out', t.id)
-    local problem = call('HGET', out, 'ending')
-    call('HDEL', out, 'ending')
     finish(t, 'failed', t.live.ending_message, problem, t.live.ending_code)
   end
+end
+
+-- Whether some step that cleans up has not ended. Begins to clean up when there is a reason to.
+local function must_clean_up(t)
+  local last = t.plan.clean_up
+  if not last then return false end
+  if t.phase ~= last then
+    if t.state ~= 'running' then return false end -- nothing was done that could be undone
+    t.phase = last
+    set(t, 'phase', int(last))
+    call('ZADD', K.cleaning, int(NOW + CLEAN_UP), t.id)
+    start_phase(t, NOW)
+    say(t, 'Cleaning up.')
+    event(t)
+    return true
+  end
+  for i = 0, #t.plan - 1 do
+    if cleans_up(t, i) and not FINAL[t.live[FIELDS[i].state]] then return true end
+  end
+  return false
+end
+
+-- Ends a task that is ending as soon as no worker has any of it, and what cleans up is done. True when it has ended.
+local function conclude(t)
+  if any_lease(t) or must_clean_up(t) then return false end
+  end_as_meant(t)
   return true
+end
+
+local function note_problem(t, what, problem, code)
+  call('HSET', key('out', t.id), 'ending', problem)
+  set(t, 'ending_message', what)
+  set(t, 'ending_code', code)
 end
 
 -- Stops a task: what waits is withdrawn, what runs hears of it with its next heartbeat. True when it has ended.
@@ -364,16 +411,52 @@ local function stop(t, ending, what, problem, code)
   if t.ending == '' then
     t.ending = ending
     set(t, 'ending', ending)
-    if problem then
-      call('HSET', key('out', t.id), 'ending', problem)
-      set(t, 'ending_message', what)
-      set(t, 'ending_code', code)
-    end
+    if problem then note_problem(t, what, problem, code) end
   end
   for i = 0, #t.plan - 1 do
-    if not has_lease(t, i) then withdraw(t, i) end
+    if not cleans_up(t, i) and not has_lease(t, i) then withdraw(t, i) end
   end
   return conclude(t)
+end
+
+-- A step is over and does not end the task by itself: the last of its phase starts the next phase, the last of all ends
+-- the task. True when it has ended.
+local function go_on(t)
+  local phase_done, last = true, true
+  for n = 0, #t.plan - 1 do
+    local state, optional = t.live[FIELDS[n].state], step(t, n)[4] == '?'
+    if state ~= 'succeeded' and not (optional and state == 'failed') and not cleans_up(t, n) then
+      last = false
+      if step(t, n)[1] == t.phase then phase_done = false end
+    end
+  end
+  if last and t.phase ~= t.plan.clean_up then -- also when its owner asked too late for its end
+    if (t.live.ending_code or '') == '' then
+      finish(t, 'succeeded', MESSAGES.succeeded)
+    else
+      t.ending = 'failed'
+      end_as_meant(t)
+    end
+    return true
+  end
+  if t.ending ~= '' then return conclude(t) end
+  if phase_done then
+    -- A phase all of whose steps were done before a replay is passed over.
+    repeat t.phase = t.phase + 1 until start_phase(t, NOW)
+    set(t, 'phase', int(t.phase))
+  end
+  return false
+end
+
+-- A step has failed for good. True when its task has ended.
+local function spoil(t, i, what, problem, code)
+  unlease(t, i, 'failed')
+  if cleans_up(t, i) then return conclude(t) end
+  if step(t, i)[4] ~= '?' then return stop(t, 'failed', what, problem, code) end
+  note_problem(t, what, problem, code)
+  if go_on(t) then return true end
+  event(t, i, code)
+  return false
 end
 
 -- Whether the owner may have another task. Nil when so, which is counted as one; else which limit says no, and for

@@ -58,7 +58,7 @@ async fn a_task_of_many_steps(queue: &Queue) -> TaskId {
     assert!(!queue.heartbeat(&one.lease, Some(&progress)).await.unwrap().cancel);
     let output = |name: &str, secret: Option<&str>| StepOutput {
         result: [(name.to_owned(), true.into())].into_iter().collect(),
-        sealed_result: secret.map(str::to_owned),
+        sealed: secret.map(str::to_owned),
     };
     let done = queue.complete(&one.lease, &output("one", None)).await.unwrap();
     assert_eq!(done, Completed::Advanced);
@@ -71,7 +71,7 @@ async fn a_task_of_many_steps(queue: &Queue) -> TaskId {
     assert!(matches!(queue.complete(&last.lease, &output("last", None)).await, Err(QueueError::LeaseLost)));
     let task = queue.task(new.id).await;
     assert_eq!((task.state, task.result.unwrap().len()), (State::Succeeded, 3));
-    assert_eq!(task.sealed_result.as_deref(), Some("sealed too"));
+    assert_eq!(task.sealed_results, [("c".to_owned(), "sealed too".to_owned())]);
     let events = queue.events(new.id, None, 100).await.unwrap();
     assert!(events.iter().any(|e| e.event.progress.message == "Half of it."));
     assert_eq!(events.last().unwrap().event.state, State::Succeeded);

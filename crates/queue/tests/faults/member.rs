@@ -205,7 +205,7 @@ impl Worker {
     async fn complete(&self, lease: &Lease) -> Result<Option<Claim>, QueueError> {
         let token = lease.token.to_string().into();
         let result = [(format!("step{}", lease.step), token)].into_iter().collect();
-        let output = StepOutput { result, sealed_result: None };
+        let output = StepOutput { result, sealed: None };
         if below(2) == 0 {
             return self.queue.complete(lease, &output).await.map(|_| None);
         }

@@ -32,12 +32,15 @@ async fn a_task_goes_from_its_acceptance_to_its_result() {
 
     let output = StepOutput {
         result: json!({"n": 12345678901234567_u64, "list": [], "s": "ö"}).as_object().unwrap().clone(),
-        sealed_result: Some("sealed result".into()),
+        sealed: Some("sealed result".into()),
     };
     assert_eq!(queue.complete(&claim.lease, &output).await.unwrap(), Completed::Finished);
     let done = queue.task(id).await;
     assert_eq!((done.state, done.progress.percent), (State::Succeeded, 100));
-    assert_eq!((done.result, done.sealed_result), (Some(output.result), output.sealed_result));
+    assert_eq!(
+        (done.result, done.sealed_results),
+        (Some(output.result), vec![("setup".into(), "sealed result".into())])
+    );
     assert!(done.version > running.version && done.finished_at.is_some());
     queue.nothing_ready().await;
 }
@@ -170,8 +173,7 @@ async fn parallel_steps_join_once_before_the_next_phase() {
     queue.enqueue_as(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
     let (a, b) = (queue.take().await, queue.take().await);
     queue.nothing_ready().await;
-    let out =
-        |v: serde_json::Value| StepOutput { result: v.as_object().unwrap().clone(), sealed_result: None };
+    let out = |v: serde_json::Value| StepOutput { result: v.as_object().unwrap().clone(), sealed: None };
     assert_eq!(queue.complete(&b.lease, &out(json!({"a": 1, "b": 1}))).await.unwrap(), Completed::Advanced);
     queue.nothing_ready().await;
     assert_eq!(queue.complete(&a.lease, &out(json!({"c": 2}))).await.unwrap(), Completed::Advanced);
@@ -197,7 +199,7 @@ async fn too_much_is_refused_and_nothing_is_stored() {
     assert_eq!(redis.ask::<u64>("DBSIZE").await, 0);
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    let output = StepOutput { result: Default::default(), sealed_result: Some("x".repeat(32 << 10)) };
+    let output = StepOutput { result: Default::default(), sealed: Some("x".repeat(32 << 10)) };
     assert!(matches!(queue.complete(&claim.lease, &output).await, Err(QueueError::TooLarge(_))));
     queue.done(&claim).await;
 }

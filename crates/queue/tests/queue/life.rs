@@ -7,14 +7,19 @@ use proptest::test_runner::{Config, TestRunner};
 use wpclone_queue::{
     Cancelled, Claim, Failed, Limits, Queue, QueueError, QueueOptions, Replayed, StepOutput,
 };
-use wpclone_task::{Code, Progress, Stage, State};
+use wpclone_task::{Code, Progress, Stage, State, StepPlan};
 
-use crate::model::{LEASE, Model, Place, Step, Task};
+use crate::model::{LEASE, Model, Place, Role, Step, Task};
 use crate::support::*;
 
 const SITES: [&str; 3] = ["a.example", "b.example", "c.example"];
-const PLANS: [&str; 3] =
-    ["browser x", "browser x, browser y | browser z", "browser x | browser y, browser z"];
+const PLANS: [&str; 5] = [
+    "browser x",
+    "browser x, browser y | browser z",
+    "browser x | browser y, browser z",
+    "browser x | browser y? ! browser z",
+    "browser x, browser y? | browser z ! browser v, browser w",
+];
 
 /// What happens next; the numbers choose among the tasks or leases there are, dead ones included.
 #[derive(Debug, Clone)]
@@ -115,18 +120,22 @@ impl World<'_> {
         let new = task("x.example");
         let plan = plan(steps);
         self.queue.enqueue_as(&new, &plan, sites(&on), 0).await.unwrap();
-        let step = Step::new;
-        let steps = plan.iter().enumerate().flat_map(|(phase, steps)| steps.iter().map(move |_| step(phase)));
+        let role = |step: &StepPlan| if step.optional { Role::Optional } else { Role::Needed };
+        let phases = plan.phases.iter().enumerate();
+        let steps = phases.flat_map(|(n, steps)| steps.iter().map(move |step| Step::new(n, role(step))));
+        let last = plan.clean_up.iter().map(|_| Step::new(plan.phases.len(), Role::CleansUp));
         self.model.tasks.push(Task {
             id: new.id,
             sites: on,
-            steps: steps.collect(),
+            steps: steps.chain(last).collect(),
             phase: 0,
             born: self.model.jumped,
             secrets: None,
             replays: 0,
             started: false,
             ending: None,
+            spoilt: false,
+            cleaning: None,
             state: State::Queued,
             compared: false,
         });
@@ -204,14 +213,14 @@ impl World<'_> {
     async fn write(&mut self, turn: &Turn, claim: &Claim) {
         let alive = self.model.alive(claim);
         let task = self.model.task_of(claim);
-        let ending = task.ending;
+        let stops = task.stops(claim.lease.step as usize);
         let mut next = None;
         let lost = match turn {
             Turn::Heartbeat { percent, .. } => {
                 let progress = Progress { percent: *percent, message: "On it.".into() };
                 let beat = self.queue.heartbeat(&claim.lease, Some(&progress)).await;
                 if alive {
-                    assert_eq!(beat.as_ref().unwrap().cancel, ending.is_some());
+                    assert_eq!(beat.as_ref().unwrap().cancel, stops);
                     let step = task.step_of(claim);
                     step.place = Place::Leased { token: claim.lease.token, left: LEASE };
                     step.percent = step.percent.max(*percent);
@@ -262,7 +271,7 @@ impl World<'_> {
             }
             _ => {
                 let released = self.queue.release(&claim.lease).await;
-                if alive && ending.is_some() {
+                if alive && stops {
                     task.step_of(claim).place = Place::Ended(State::Cancelled);
                     task.conclude();
                 } else if alive {
@@ -288,7 +297,8 @@ impl World<'_> {
             expected.compared = expected.state.is_final();
             let real = self.queue.task(expected.id).await;
             assert_eq!((real.state, real.replays), (expected.state, expected.replays), "{expected:?}");
-            for (step, real) in expected.steps.iter().zip(&real.steps) {
+            let shown = |s: &&Step| s.role != Role::CleansUp || s.place != Place::Idle;
+            for (step, real) in expected.steps.iter().filter(shown).zip(&real.steps) {
                 let state = match step.place {
                     Place::Ended(state) => state,
                     _ if step.begun => State::Running,

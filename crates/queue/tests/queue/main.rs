@@ -4,6 +4,7 @@
 
 mod admission;
 mod deliveries;
+mod endings;
 mod leases;
 mod life;
 mod model;

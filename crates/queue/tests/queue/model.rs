@@ -21,9 +21,18 @@ pub(crate) enum Place {
     Ended(State),
 }
 
+/// What a step is for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Role {
+    Needed,
+    Optional,
+    CleansUp,
+}
+
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) phase: usize,
+    pub(crate) role: Role,
     pub(crate) place: Place,
     pub(crate) begun: bool,
     pub(crate) attempts: u32,
@@ -46,6 +55,10 @@ pub(crate) struct Task {
     /// Holds the locks on its sites.
     pub(crate) started: bool,
     pub(crate) ending: Option<State>,
+    /// An optional step has failed.
+    pub(crate) spoilt: bool,
+    /// It cleans up, for so long at most (ms).
+    pub(crate) cleaning: Option<i64>,
     pub(crate) state: State,
     /// Its end has been compared with the real one.
     pub(crate) compared: bool,
@@ -65,6 +78,7 @@ const LONGEST_LEASE: i64 = 2 * LEASE;
 /// What the site asks for when a step is tried again (ms).
 const RETRY_AFTER: i64 = 300_000;
 const LONGEST_DELAY: i64 = 6 * 3600 * 1000;
+const LONGEST_CLEAN_UP: i64 = 600_000;
 const KEEP_SECRETS: i64 = 24 * 3600 * 1000;
 
 impl Task {
@@ -72,18 +86,24 @@ impl Task {
         &mut self.steps[claim.lease.step as usize]
     }
 
-    pub(crate) fn begin_phase(&mut self) {
+    /// True when there was something to begin.
+    pub(crate) fn begin_phase(&mut self) -> bool {
         let done = Place::Ended(State::Succeeded);
+        let mut any = false;
         for step in self.steps.iter_mut().filter(|s| s.phase == self.phase && s.place != done) {
             step.place = Place::Ready { front: false };
+            any = true;
         }
+        any
     }
 
     pub(crate) fn finish(&mut self, state: State) {
         self.state = state;
+        self.cleaning = None;
         self.secrets = (state == State::Failed).then_some(KEEP_SECRETS);
         for step in &mut self.steps {
-            if !matches!(step.place, Place::Ended(_)) {
+            let unneeded = step.role == Role::CleansUp && step.place == Place::Idle;
+            if !unneeded && !matches!(step.place, Place::Ended(_)) {
                 step.place = Place::Ended(State::Cancelled);
             }
         }
@@ -94,13 +114,26 @@ impl Task {
         if self.steps.iter().any(|s| matches!(s.place, Place::Leased { .. })) {
             return false;
         }
+        let clean_up = self.steps.iter().find(|s| s.role == Role::CleansUp).map(|s| s.phase);
+        if self.cleaning.is_none()
+            && self.state == State::Running
+            && let Some(phase) = clean_up
+        {
+            self.phase = phase;
+            self.cleaning = Some(LONGEST_CLEAN_UP);
+            self.begin_phase();
+        }
+        let open = |s: &Step| s.role == Role::CleansUp && !matches!(s.place, Place::Ended(_));
+        if self.cleaning.is_some() && self.steps.iter().any(open) {
+            return false;
+        }
         self.finish(self.ending.unwrap());
         true
     }
 
     pub(crate) fn stop(&mut self, ending: State) -> bool {
         self.ending.get_or_insert(ending);
-        for step in &mut self.steps {
+        for step in self.steps.iter_mut().filter(|s| s.role != Role::CleansUp) {
             if matches!(step.place, Place::Ready { .. } | Place::Delayed { .. }) {
                 step.place = Place::Idle;
             }
@@ -108,26 +141,56 @@ impl Task {
         self.conclude()
     }
 
+    /// Whether a step is to be stopped.
+    pub(crate) fn stops(&self, i: usize) -> bool {
+        self.ending.is_some() && self.steps[i].role != Role::CleansUp
+    }
+
     pub(crate) fn completed(&mut self, claim: &Claim) -> Completed {
         self.step_of(claim).place = Place::Ended(State::Succeeded);
-        let done = |s: &Step| s.place == Place::Ended(State::Succeeded);
-        if self.steps.iter().all(done) {
-            self.finish(State::Succeeded);
+        self.go_on()
+    }
+
+    /// A step is over, and nothing about it ends the task.
+    fn go_on(&mut self) -> Completed {
+        let done = |s: &Step| match s.role {
+            Role::Needed => s.place == Place::Ended(State::Succeeded),
+            Role::Optional => matches!(s.place, Place::Ended(State::Succeeded | State::Failed)),
+            Role::CleansUp => true,
+        };
+        if self.cleaning.is_none() && self.steps.iter().all(done) {
+            self.finish(if self.spoilt { State::Failed } else { State::Succeeded });
             return Completed::Finished;
         }
         if self.ending.is_some() {
             return if self.conclude() { Completed::Finished } else { Completed::Advanced };
         }
-        if self.steps.iter().filter(|s| s.phase == self.phase).all(done) {
+        while self.steps.iter().filter(|s| s.phase == self.phase).all(done) {
             self.phase += 1;
-            self.begin_phase();
+            if self.begin_phase() {
+                break;
+            }
         }
         Completed::Advanced
     }
 
+    /// A step has failed for good.
+    fn spoil(&mut self, i: usize) {
+        self.steps[i].place = Place::Ended(State::Failed);
+        match self.steps[i].role {
+            Role::Needed => drop(self.stop(State::Failed)),
+            Role::Optional => {
+                self.spoilt = true;
+                self.go_on();
+            }
+            Role::CleansUp => drop(self.conclude()),
+        }
+    }
+
     /// `None` when it is tried again.
     pub(crate) fn failed(&mut self, claim: &Claim, again: bool) -> Option<Failed> {
-        let ending = self.ending;
+        let i = claim.lease.step as usize;
+        let ending = self.ending.filter(|_| self.stops(i));
         let step = self.step_of(claim);
         step.attempts += 1;
         if let Some(ending) = ending {
@@ -139,24 +202,20 @@ impl Task {
             step.place = Place::Delayed { left: RETRY_AFTER };
             return None;
         }
-        step.place = Place::Ended(State::Failed);
-        self.stop(State::Failed);
+        self.spoil(i);
         Some(Failed::Dead)
     }
 
     pub(crate) fn crashed(&mut self, i: usize) {
-        let ending = self.ending;
+        let stops = self.stops(i);
         let step = &mut self.steps[i];
         step.crashes += 1;
-        match (ending, step.crashes) {
-            (Some(_), _) => {
+        match (stops, step.crashes) {
+            (true, _) => {
                 step.place = Place::Ended(State::Cancelled);
                 self.conclude();
             }
-            (None, 3..) => {
-                step.place = Place::Ended(State::Failed);
-                self.stop(State::Failed);
-            }
+            (false, 3..) => self.spoil(i),
             _ => step.place = Place::Ready { front: false },
         }
     }
@@ -167,20 +226,23 @@ impl Task {
     pub(crate) fn replay(&mut self) {
         self.replays += 1;
         (self.started, self.ending, self.state, self.compared) = (false, None, State::Queued, false);
-        let undone = |s: &&mut Step| s.place != Place::Ended(State::Succeeded);
+        self.spoilt = false;
+        let cleaned = self.steps.iter().any(|s| s.role == Role::CleansUp && s.place != Place::Idle);
+        let undone = |s: &&mut Step| cleaned || s.place != Place::Ended(State::Succeeded);
         let mut first = usize::MAX;
         for step in self.steps.iter_mut().filter(undone) {
-            first = first.min(step.phase);
-            let phase = step.phase;
-            *step = Step::new(phase);
+            if step.role != Role::CleansUp {
+                first = first.min(step.phase);
+            }
+            *step = Step::new(step.phase, step.role);
         }
         self.phase = first;
     }
 }
 
 impl Step {
-    pub(crate) fn new(phase: usize) -> Self {
-        Self { phase, place: Place::Idle, begun: false, attempts: 0, crashes: 0, percent: 0, best: 0 }
+    pub(crate) fn new(phase: usize, role: Role) -> Self {
+        Self { phase, role, place: Place::Idle, begun: false, attempts: 0, crashes: 0, percent: 0, best: 0 }
     }
 }
 
@@ -208,6 +270,7 @@ impl Model {
         self.jumped += by;
         for task in &mut self.tasks {
             task.secrets = task.secrets.map(|left| if left > 0 { left - by } else { left });
+            task.cleaning = task.cleaning.map(|left| left.saturating_sub(by));
             for step in &mut task.steps {
                 if let Place::Delayed { left } | Place::Leased { left, .. } = &mut step.place {
                     *left = left.saturating_sub(by);
@@ -230,6 +293,11 @@ impl Model {
                 if matches!(task.steps[i].place, Place::Leased { left: ..=0, .. }) {
                     task.crashed(i);
                 }
+            }
+            match &mut task.cleaning {
+                Some(..=0) => task.finish(task.ending.unwrap()),
+                Some(left) => *left = (*left).min(LONGEST_CLEAN_UP),
+                None => {}
             }
         }
     }

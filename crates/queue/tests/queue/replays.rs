@@ -141,13 +141,13 @@ async fn a_replay_does_again_what_left_a_secret_that_is_gone() {
     let queue = redis.queue();
     let new = task("a.example");
     queue.enqueue_as(&new, &plan("browser a | browser b"), sites(&["a.example"]), 1).await.unwrap();
-    let output = StepOutput { result: Default::default(), sealed_result: Some("a key".into()) };
+    let output = StepOutput { result: Default::default(), sealed: Some("a key".into()) };
     let fail = async || queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     queue.complete(&queue.take().await.lease, &output).await.unwrap();
     fail().await;
     queue.replay(new.id, None, Limits::default()).await.unwrap();
     fail().await;
-    assert_eq!(queue.task(new.id).await.sealed_result.as_deref(), Some("a key"), "it was still kept");
+    assert_eq!(queue.task(new.id).await.sealed_results[0].1, "a key", "it was still kept");
     redis.ask::<()>(&format!("DEL {{wpclone}}:rsecret:{}", new.id)).await; // as after a day
     queue.replay(new.id, None, Limits::default()).await.unwrap();
     assert_eq!(queue.take().await.step, "a");

@@ -272,7 +272,7 @@ async fn a_failed_task_keeps_its_secrets_for_a_while_and_a_finished_one_none() {
     let (one, two) = (queue.take().await, queue.take().await);
     assert_eq!(one.sealed_secrets.as_deref(), Some(SECRETS));
     assert!(redis.holds(SECRETS).await);
-    let output = StepOutput { result: Default::default(), sealed_result: Some("sealed result".into()) };
+    let output = StepOutput { result: Default::default(), sealed: Some("sealed result".into()) };
     queue.complete(&one.lease, &output).await.unwrap();
     queue.fail(&two.lease, &problem(Code::CapMissing)).await.unwrap();
     assert!((490..=500).contains(&ttl("secret", bad).await));

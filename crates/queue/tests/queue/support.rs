@@ -79,7 +79,7 @@ const JUMP: &str = r"
     local by = tonumber(ARGV[1])
     local function keys(pattern) return redis.call('KEYS', '{wpclone}:' .. pattern) end
     local function int(n) return string.format('%.0f', n) end
-    for _, pattern in ipairs({ 'leases:*', 'delayed:*', 'ready:*', 'waiting:*', 'siteq:*', 'done' }) do
+    for _, pattern in ipairs({ 'leases:*', 'delayed:*', 'ready:*', 'waiting:*', 'siteq:*', 'done', 'cleaning' }) do
       for _, key in ipairs(keys(pattern)) do
         local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
         for n = 1, #all, 2 do redis.call('ZADD', key, int(tonumber(all[n + 1]) - by), all[n]) end
@@ -139,13 +139,17 @@ pub(crate) fn idempotent(mut task: NewTask, key: &str, fingerprints: &[&str]) ->
     task
 }
 
-/// A plan from lines of `stage name`, phases separated by `|`: `"browser a, transfer b | browser c"`.
+/// A plan from lines of `stage name`, phases separated by `|`, optional steps with a `?`, those that clean up after a
+/// `!`: `"browser a, transfer b | browser c? ! transfer d"`.
 pub(crate) fn plan(text: &str) -> Plan {
     let step = |step: &str| {
         let (stage, name) = step.trim().split_once(' ').unwrap();
-        StepPlan { name: name.into(), stage: stage.parse().unwrap() }
+        let (name, optional) = name.strip_suffix('?').map_or((name, false), |name| (name, true));
+        StepPlan { name: name.into(), stage: stage.parse().unwrap(), optional }
     };
-    text.split('|').map(|phase| phase.split(',').map(step).collect()).collect()
+    let steps = |phase: &str| phase.split(',').map(step).collect();
+    let (phases, clean_up) = text.split_once('!').map_or((text, None), |(phases, last)| (phases, Some(last)));
+    Plan { phases: phases.split('|').map(steps).collect(), clean_up: clean_up.map(steps).unwrap_or_default() }
 }
 
 pub(crate) fn sites(names: &[&str]) -> Vec<SiteKey> {
