@@ -6,6 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wpclone_task::{AppName, Kind, Role, State, TaskId};
 
+use crate::rewrite::RewriteArgs;
+
 const AFTER_HELP: &str = "\
 Secrets:
   Access to the API: WPCLONE_TOKEN or --token-file.
@@ -17,7 +19,7 @@ Output:
 
 Exit codes:
     0  done
-    1  the task failed or was cancelled
+    1  the task failed or was cancelled; for rewrite: input or output failed
     2  wrong usage, or the API turned the request down (4xx)
     3  the API cannot be reached, is busy (408, 429) or failed (5xx), or --timeout ended the wait
   130  Ctrl-C while waiting; the task goes on unless you said otherwise
@@ -155,6 +157,9 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Show how much work waits, and who does it
     Queue,
+    /// Move a site's addresses in what comes on standard input; works without the API
+    #[command(after_help = crate::rewrite::HELP)]
+    Rewrite(RewriteArgs),
     /// Make tokens for the API; works without it
     #[command(after_help = TOKEN_HELP)]
     Token {

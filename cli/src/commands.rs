@@ -18,7 +18,7 @@ use crate::follow::{Listener, follow};
 use crate::patience::short_outage;
 use crate::progress::{Events, Progress};
 use crate::text::{out, out_json};
-use crate::{keys, secret, show};
+use crate::{keys, rewrite, secret, show};
 
 /// The most tasks that the API gives at once.
 const PAGE: u32 = 100;
@@ -44,6 +44,7 @@ pub(crate) async fn run(cli: Cli, api: &mut Option<Api>) -> Result<u8, Failure> 
             out(&format!("{}\n", keys::new_seal_key(id)?))?;
             Ok(0)
         }
+        Command::Rewrite(args) => rewrite::run(&args, json),
         Command::WebhookSecret { command: WebhookSecretCommand::New } => {
             out(&format!("{}\n", keys::new_webhook_secret()?))?;
             Ok(0)
@@ -88,7 +89,10 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
             }
             Ok(0)
         }
-        Command::Token { .. } | Command::SealKey { .. } | Command::WebhookSecret { .. } => Ok(0),
+        Command::Rewrite(_)
+        | Command::Token { .. }
+        | Command::SealKey { .. }
+        | Command::WebhookSecret { .. } => Ok(0),
     }
 }
 

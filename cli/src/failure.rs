@@ -7,6 +7,7 @@ use wpclone_task::{Code, Problem, TaskId};
 
 /// The task failed or was cancelled.
 pub(crate) const TASK_FAILED: u8 = 1;
+const STREAM_FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const UNAVAILABLE: u8 = 3;
 const INTERRUPTED: u8 = 130;
@@ -52,6 +53,17 @@ pub(crate) enum Failure {
     /// No key can be made.
     #[error("the system gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+    /// What is rewritten cannot be read on, or written.
+    #[error("{what}: {error}")]
+    Stream {
+        /// Which of them.
+        what: &'static str,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// What is rewritten is larger than what fits into memory.
+    #[error("{0}")]
+    TooLarge(String),
     /// Standard output does not take the result.
     #[error("the result cannot be written: {0}")]
     Output(#[from] std::io::Error),
@@ -68,7 +80,12 @@ impl Failure {
                 USAGE
             }
             // Whoever read our output has what they wanted: `wpclone tasks | head -1`.
-            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+            Self::Output(error) | Self::Stream { error, .. }
+                if error.kind() == std::io::ErrorKind::BrokenPipe =>
+            {
+                0
+            }
+            Self::Stream { .. } | Self::TooLarge(_) => STREAM_FAILED,
             Self::Problem { .. }
             | Self::NotOurApi { .. }
             | Self::Unreachable { .. }

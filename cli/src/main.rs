@@ -9,6 +9,7 @@ mod keys;
 mod patience;
 mod progress;
 mod prompt;
+mod rewrite;
 mod secret;
 mod show;
 mod sse;

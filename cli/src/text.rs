@@ -77,18 +77,22 @@ pub(crate) fn out(text: &str) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
-/// Writes JSON to standard output. What a terminal would obey is escaped: inside of strings, JSON has another spelling
-/// for it.
-///
-/// # Errors
-/// It does not take it.
-pub(crate) fn out_json(value: &serde_json::Value) -> Result<(), Failure> {
+/// JSON, and a line's end. What a terminal would obey is escaped: inside of strings, JSON has another spelling for it.
+pub(crate) fn json(value: &serde_json::Value) -> String {
     let escaped = |c: char| match c {
         '\n' => c.to_string(),
         c if is_command(c) => format!("\\u{:04x}", u32::from(c)),
         c => c.to_string(),
     };
-    out(&format!("{value:#}").chars().map(escaped).chain(["\n".to_owned()]).collect::<String>())
+    format!("{value:#}").chars().map(escaped).chain(["\n".to_owned()]).collect()
+}
+
+/// Writes JSON to standard output.
+///
+/// # Errors
+/// It does not take it.
+pub(crate) fn out_json(value: &serde_json::Value) -> Result<(), Failure> {
+    out(&json(value))
 }
 
 #[cfg(test)]

@@ -50,6 +50,14 @@ impl Lab {
         self.mariadb().await?.schemas().await
     }
 
+    /// The socket of the MariaDB, whose root is whoever runs the lab.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub async fn mariadb_socket(&self) -> Result<PathBuf> {
+        Ok(self.mariadb().await?.socket().to_owned())
+    }
+
     /// The folder below which everything of this process lies.
     ///
     /// # Errors

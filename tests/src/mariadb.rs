@@ -50,6 +50,11 @@ impl MariaDb {
         self.service.end();
     }
 
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Runs SQL as root; rows come back as lines, columns apart by tabs.
     pub(crate) async fn sql(&self, schema: &str, sql: &str) -> Result<String> {
         let mut client = command(&installed("mariadb")?);

@@ -6,6 +6,7 @@
 mod following;
 mod outcomes;
 mod replaying;
+mod rewriting;
 mod run;
 mod secrets;
 mod stub;

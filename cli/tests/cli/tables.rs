@@ -73,6 +73,7 @@ async fn help_tells_what_there_is() {
         ran.stdout
     };
     assert_snapshot!("help", help(&["--help"]).await);
+    assert_snapshot!("help_rewrite", help(&["rewrite", "--help"]).await);
     assert_snapshot!("help_setup", help(&["setup", "--help"]).await);
     assert_snapshot!("help_tasks", help(&["tasks", "--help"]).await);
     assert_snapshot!("help_token", help(&["token", "--help"]).await);

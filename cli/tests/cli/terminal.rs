@@ -130,3 +130,22 @@ async fn ctrl_c_ends_the_task_when_the_person_says_so() {
     assert_eq!(code, 130, "{seen}");
     assert_eq!(stub.asked_for(&format!("POST /tasks/{ID}/cancel")).len(), 1);
 }
+
+#[tokio::test]
+async fn a_rewrite_shows_how_far_it_is() {
+    let line = "rewrite --from http://example.com --to http://example.org --sql <\"$FIFO\" >/dev/null";
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status().await.unwrap();
+    assert!(made.success());
+    let line = line.replace("$FIFO", fifo.to_str().unwrap());
+    let mut terminal = Terminal::run("no address", &[&line]);
+    let mut writer = tokio::fs::OpenOptions::new().write(true).open(&fifo).await.unwrap();
+    writer.write_all(&vec![b'\n'; 3_000_000]).await.unwrap();
+    terminal.until("3.00 MB").await;
+    terminal.until("MB/s").await;
+    drop(writer);
+    let (code, seen) = terminal.end().await;
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("values     0"), "{seen}");
+}

@@ -33,6 +33,8 @@ pub(crate) struct Address<'s> {
     pub(crate) user: bool,
     /// Whether the host is written in letters outside of ASCII.
     pub(crate) unicode: bool,
+    /// Whether the root's dot is behind the host: `http://example.com./`.
+    pub(crate) root: bool,
 }
 
 /// No host is longer.
@@ -66,7 +68,8 @@ pub(crate) fn look<'s>(rewriter: &'s Rewriter, text: &[u8], from: usize, hit: Hi
         Lead::Stays(why) => return Look::Stays(why),
         Lead::Wrapped(codec) => return Look::Wrapped(codec),
     };
-    let (port, end) = port(text, end);
+    let root = matches!(&text[end..], [b'.', b'/', ..] | [b'.', b':', b'0'..=b'9', ..]);
+    let (port, end) = port(text, end + usize::from(root));
     let on_port = |entry: &&Entry| match (entry.port, port) {
         (None, port) => port.is_none_or(is_default),
         (wanted, port) => wanted == port,
@@ -80,7 +83,7 @@ pub(crate) fn look<'s>(rewriter: &'s Rewriter, text: &[u8], from: usize, hit: Hi
     };
     let unicode = !text[host..end].is_ascii();
     match &entry.to {
-        Some(to) => Look::Address(Address { to, start, host, end, scheme, user, unicode }),
+        Some(to) => Look::Address(Address { to, start, host, end, scheme, user, unicode, root }),
         None => Look::Other,
     }
 }
@@ -227,7 +230,9 @@ fn port(text: &[u8], end: usize) -> (Option<u16>, usize) {
     if digits == 0 {
         return (None, end);
     }
-    let number = std::str::from_utf8(&rest[..digits]).ok().and_then(|digits| digits.parse().ok());
+    let goes_on = rest.get(digits).is_some_and(u8::is_ascii_alphanumeric);
+    let number = std::str::from_utf8(&rest[..digits]).ok().filter(|_| !goes_on);
+    let number = number.and_then(|digits| digits.parse().ok());
     (Some(number.unwrap_or(0)), end + 1 + digits)
 }
 
@@ -235,7 +240,7 @@ fn port(text: &[u8], end: usize) -> (Option<u16>, usize) {
 fn path_end(text: &[u8], start: usize, entry: &Entry) -> Option<usize> {
     let rest = &text[start..];
     let whole =
-        |path: &&Vec<u8>| rest.starts_with(path) && (path.is_empty() || !goes_on(&rest[path.len()..]));
+        |path: &&Vec<u8>| path.is_empty() || (rest.starts_with(path) && !goes_on(&rest[path.len()..]));
     entry.paths.iter().find(whole).map(|path| start + path.len())
 }
 

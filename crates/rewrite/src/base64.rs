@@ -79,7 +79,8 @@ fn spelled_after(text: &[u8], right: usize) -> Option<Codec> {
         _ => return None,
     };
     let unit = codec.unit(&text[right..])?;
-    matches!(unit.bytes(), b"+" | b"/" | b"-" | b"_" | b"=").then_some(codec)
+    // Or one that is spelled twice: `%252B`.
+    matches!(unit.bytes(), b"+" | b"/" | b"-" | b"_" | b"=" | b"%" | b"\\" | b"&").then_some(codec)
 }
 
 /// Whether the run is one line of several. Its lines are cut without regard to what they hold, so that addresses across

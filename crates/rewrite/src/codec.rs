@@ -21,6 +21,8 @@ pub(crate) enum Codec {
     Percent,
     /// `&amp;`, `&#x2F;`.
     Html,
+    /// A literal of SQL in these quotes: `\'`, `''`, `\\`; the backslash only where it escapes.
+    Sql { quote: u8, escapes: bool },
 }
 
 /// A decoded text and where it came from.
@@ -61,7 +63,7 @@ pub(crate) struct Written<'t> {
 impl Codec {
     pub(crate) fn encoding(self) -> Encoding {
         match self {
-            Self::Backslash => Encoding::Escaped,
+            Self::Backslash | Self::Sql { .. } => Encoding::Escaped,
             Self::Percent => Encoding::Percent,
             Self::Html => Encoding::Html,
         }
@@ -96,7 +98,9 @@ impl Codec {
     pub(crate) fn write(self, written: Written<'_>, decoded: &Decoded, inner: &Edits, out: &mut Edits) {
         let Written { whole, range, base } = written;
         let raw = &whole[range.clone()];
-        let mut speller = Speller::new(self, [raw, whole]);
+        // What is percent-encoded is so as a whole; the text around it is another matter.
+        let around = if self == Self::Percent { raw } else { whole };
+        let mut speller = Speller::new(self, [raw, around]);
         let mut place = Place { steps: &decoded.steps, next: 0 };
         for (inner, new) in inner.iter() {
             let old = place.raw(inner.start)..place.raw(inner.end);

@@ -1,12 +1,15 @@
 //! Decides which values are worth a look, at the speed of searching: finds the old hosts in a text, as they are
 //! written or in base64.
 
+use std::collections::BTreeSet;
+
 use aho_corasick::AhoCorasick;
 use aho_corasick::packed::{Config, MatchKind, Searcher};
 
 use crate::base64;
 use crate::codec::Codec;
 use crate::folders::Folder;
+use crate::sites::is_same;
 
 /// A place in a text where an old host may be.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +58,9 @@ enum Engine {
     Automaton(AhoCorasick),
 }
 
+/// Bytes the engine looks at at once.
+const VECTOR: usize = 32;
+
 /// Needles beyond which searching for several cases of a host in base64 costs more than it finds.
 const FEW: usize = 48;
 
@@ -76,6 +82,7 @@ impl Finder {
         for (text, back) in folders.iter().flat_map(|folder| alignments(folder.from())) {
             add_base64(&mut needles, &text, back);
         }
+        let mut needles = in_order(needles);
         let kin = |needle: &Needle, other: &Needle| {
             needle.text.starts_with(&other.text) || other.text.starts_with(&needle.text)
         };
@@ -85,7 +92,7 @@ impl Finder {
                 .collect();
             needles[index].kin = all;
         }
-        let shortest = needles.iter().map(Needle::shortest).min()?;
+        let shortest = needles.iter().filter_map(Needle::shortest).min()?;
         Some(Self { engine: Engine::new(&needles)?, needles, shortest })
     }
 
@@ -127,12 +134,23 @@ impl Finder {
 
 impl Needle {
     /// The length of the shortest text in which it means something.
-    fn shortest(&self) -> usize {
+    fn shortest(&self) -> Option<usize> {
         let length = |meaning: &Meaning| match meaning {
-            Meaning::Piece { literal, .. } => literal.len(),
-            Meaning::Whole(_) => self.text.len(),
+            Meaning::Piece { literal, .. } => Some(literal.len()),
+            // Base64 is longer than what it stands for.
+            Meaning::Whole(Kind::Base64 { .. }) => None,
+            Meaning::Whole(_) => Some(self.text.len()),
         };
-        self.meanings.iter().map(length).min().unwrap_or(usize::MAX)
+        self.meanings.iter().filter_map(length).min()
+    }
+
+    /// What is alike in needles that share a group for sure.
+    fn group(&self) -> Vec<u8> {
+        self.text.iter().take(3).map(|byte| byte & 0x0f).collect()
+    }
+
+    fn is_piece(&self) -> bool {
+        self.meanings.iter().any(|meaning| matches!(meaning, Meaning::Piece { .. }))
     }
 
     /// What it means, found at an offset.
@@ -143,8 +161,7 @@ impl Needle {
             Meaning::Piece { literal, offset } => {
                 let at = at.checked_sub(*offset)?;
                 let end = at + literal.len();
-                let same = text.get(at..end)?.eq_ignore_ascii_case(literal);
-                same.then_some(Hit { at, end, kind: Kind::Host })
+                is_same(text.get(at..end)?, literal).then_some(Hit { at, end, kind: Kind::Host })
             }
         })
     }
@@ -163,8 +180,17 @@ impl Engine {
     fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
         match self {
             Self::Packed(engine) => {
-                let found = engine.find_in(text, (from..text.len()).into())?;
-                Some((found.start(), found.pattern().as_usize()))
+                let rest = &text[from..];
+                let mut room = [0; 2 * VECTOR];
+                // It is slow in what is shorter than its vectors.
+                let found = match room.get_mut(..rest.len()) {
+                    None => engine.find(rest)?,
+                    Some(short) => {
+                        short.copy_from_slice(rest);
+                        engine.find(room)?
+                    }
+                };
+                Some((from + found.start(), found.pattern().as_usize()))
             }
             Self::Automaton(engine) => {
                 let found = engine.find(aho_corasick::Input::new(text).span(from..text.len()))?;
@@ -180,6 +206,22 @@ fn add(needles: &mut Vec<Needle>, text: Vec<u8>, meaning: Meaning) {
         Some(needle) => needle.meanings.push(meaning),
         None => needles.push(Needle { text, meanings: vec![meaning], kin: Vec::new() }),
     }
+}
+
+// --- what the engine likes ---------------------------------------------------------------------------------------
+
+/// The needles in an order that is good for the engine. It sorts them into eight groups, one after the other, and tells
+/// groups apart by a few bits of a needle's first bytes. With a piece of a host and one of base64 in one group, most words
+/// would look like one of them.
+fn in_order(needles: Vec<Needle>) -> Vec<Needle> {
+    let (mut pieces, mut rest): (Vec<_>, Vec<_>) = needles.into_iter().partition(Needle::is_piece);
+    let groups = pieces.iter().map(|piece| piece.group()).collect::<BTreeSet<_>>().len().clamp(1, 4);
+    let mut all = Vec::new();
+    while !(pieces.is_empty() && rest.is_empty()) {
+        let is_piece = all.len() % 8 < groups && !pieces.is_empty();
+        all.extend(if is_piece || rest.is_empty() { pieces.pop() } else { rest.pop() });
+    }
+    all
 }
 
 // --- hosts as they are written -----------------------------------------------------------------------------------
@@ -206,15 +248,14 @@ fn literal(name: &str) -> Option<&str> {
     if known { Some(longest) } else { name.is_ascii().then_some(name) }
 }
 
-/// A literal's rarest three bytes in every case of their letters, and where in it they are. A dot or hyphen among them is
-/// rare in any text; and the engine is faster with three bytes than with four.
+/// A literal's rarest three bytes in every case of their letters, and where in it they are. The engine looks at three
+/// first, and is slower with four.
 fn pieces(literal: &str) -> Vec<(Vec<u8>, usize)> {
     let bytes = literal.as_bytes();
     // Wholly inside `.com` nothing is rare.
     let last = literal.rfind('.').map_or(bytes.len(), |dot| dot.saturating_sub(1));
     let windows = bytes.windows(3).enumerate().filter(|(at, _)| *at <= last);
-    let weight = |window: &[u8]| window.iter().map(|byte| commonness(*byte)).sum::<usize>();
-    let (offset, window) = windows.min_by_key(|(_, window)| weight(window)).unwrap_or((0, bytes));
+    let (offset, window) = windows.min_by_key(|(_, window)| commonness(window)).unwrap_or((0, bytes));
     let mut all: Vec<Vec<u8>> = vec![Vec::new()];
     for byte in window {
         let other = byte.to_ascii_uppercase();
@@ -226,16 +267,20 @@ fn pieces(literal: &str) -> Vec<(Vec<u8>, usize)> {
     all.into_iter().map(|text| (text, offset)).collect()
 }
 
-/// How often a byte is met in what sites hold, roughly.
-fn commonness(byte: u8) -> usize {
-    match byte {
-        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 9,
-        b'l' | b'd' | b'h' | b'c' | b'u' | b'm' | b'p' | b'w' => 6,
-        b'g' | b'f' | b'y' | b'b' | b'v' | b'k' => 4,
-        b'0'..=b'9' => 3,
-        b'.' | b'-' => 0,
-        _ => 1,
-    }
+/// How often bytes are met next to each other in what sites hold, roughly.
+fn commonness(bytes: &[u8]) -> u64 {
+    let of_thousand = |byte: &u8| match byte {
+        b'e' => 90,
+        b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 55,
+        b'l' | b'd' | b'h' | b'c' | b'u' | b'm' | b'p' => 25,
+        b'0'..=b'9' | b'w' | b'g' | b'f' | b'y' | b'b' | b'v' => 15,
+        b'.' | b'-' => 8,
+        b'k' => 5,
+        _ => 2,
+    };
+    // A site's name is met in its texts too, but not with what is before and behind it in the host.
+    let name = if bytes.iter().all(u8::is_ascii_alphanumeric) { 8 } else { 1 };
+    bytes.iter().map(of_thousand).product::<u64>() * name
 }
 
 /// How a host without a literal may begin: as it is, and with its first letter in each encoding.

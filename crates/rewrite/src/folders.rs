@@ -44,12 +44,16 @@ fn is_separator(byte: u8) -> bool {
 }
 
 /// Where an old folder is around a hit, and what comes there instead. Of several the longest.
+#[inline]
 pub(crate) fn look<'f>(
     folders: &'f [Folder],
     text: &[u8],
     from: usize,
     hit: Hit,
 ) -> Option<(usize, usize, &'f [u8])> {
+    if folders.is_empty() {
+        return None;
+    }
     let name = &text[hit.at..hit.end];
     let place = |folder: &Folder| {
         let here = |offset: usize| {

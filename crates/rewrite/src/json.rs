@@ -15,171 +15,186 @@ pub(crate) fn may_begin(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Reads the object or array that begins at an offset, and says where it ends. Control characters in strings are let pass, and numbers are not
-/// checked: nothing here depends on them.
+/// Reads the object or array that begins at an offset, and says where it ends. Control characters in strings are let
+/// pass, and numbers are not checked: nothing here depends on them.
 pub(crate) fn read(text: &[u8], start: usize, strings: Strings<'_>) -> Result<usize, Broken> {
-    let mut reader = Reader { text, at: start, strings };
-    reader.value()?;
-    Ok(reader.at)
+    let mut reader = Reader { text, at: start, reason: Malformed::Json, strings };
+    let end = reader.value().map(|()| reader.at);
+    end.ok_or(Broken { at: reader.at, reason: reader.reason })
 }
 
-/// For each open bracket it is noted whether it is an object's: one, or an array's: zero.
+/// Gives up where it is, for a reason that is mostly the same.
 struct Reader<'t> {
     text: &'t [u8],
     at: usize,
+    reason: Malformed,
     strings: Strings<'t>,
 }
 
+// What a reader is in.
+const NOTHING: usize = 0;
+const ARRAY: usize = 1;
+const OBJECT: usize = 2;
+
 impl Reader<'_> {
-    fn value(&mut self) -> Result<(), Broken> {
+    fn value(&mut self) -> Option<()> {
+        // The brackets around this one are in `open`.
+        let mut inside = NOTHING;
         loop {
-            let ended = match self.peek()? {
-                b'{' => self.begin(true)?,
-                b'[' => self.begin(false)?,
-                b'"' => self.string(false).map(|()| true)?,
-                _ => self.scalar().map(|()| true)?,
-            };
-            if ended && self.after_value()? {
-                return Ok(());
+            if inside == OBJECT {
+                self.key()?;
             }
-        }
-    }
-
-    /// Opens an object or array; says whether it ended at once.
-    fn begin(&mut self, object: bool) -> Result<bool, Broken> {
-        if self.strings.open.len() == LEVELS {
-            return Err(Broken { at: self.at, reason: Malformed::TooDeep });
-        }
-        self.at += 1;
-        if self.peek()? == if object { b'}' } else { b']' } {
-            self.at += 1;
-            return Ok(true);
-        }
-        self.strings.open.push(object.into());
-        if object {
-            self.key()?;
-        }
-        Ok(false)
-    }
-
-    /// Reads what comes after a value, up to the next value; says whether there is none.
-    fn after_value(&mut self) -> Result<bool, Broken> {
-        while let Some(&open) = self.strings.open.last() {
-            let object = open == 1;
-            match (self.peek()?, object) {
-                (b',', _) => {
+            let first = self.peek();
+            match first {
+                b'"' => self.string(false)?,
+                b'{' | b'[' => {
                     self.at += 1;
-                    if object {
-                        self.key()?;
+                    let (kind, end) = if first == b'{' { (OBJECT, b'}') } else { (ARRAY, b']') };
+                    if self.peek() != end {
+                        self.open(inside)?;
+                        inside = kind;
+                        continue;
                     }
-                    return Ok(false);
-                }
-                (b'}', true) | (b']', false) => {
                     self.at += 1;
-                    self.strings.open.pop();
                 }
-                _ => return Err(self.broken()),
+                _ => self.scalar()?,
+            }
+            // What comes after a value.
+            loop {
+                if inside == NOTHING {
+                    return Some(());
+                }
+                let next = self.peek();
+                self.at += 1;
+                match next {
+                    b',' => break,
+                    b'}' if inside == OBJECT => inside = self.strings.open.pop()?,
+                    b']' if inside == ARRAY => inside = self.strings.open.pop()?,
+                    _ => {
+                        self.at -= 1;
+                        return None;
+                    }
+                }
             }
         }
-        Ok(true)
     }
 
-    fn key(&mut self) -> Result<(), Broken> {
-        if self.peek()? != b'"' {
-            return Err(self.broken());
+    fn open(&mut self, inside: usize) -> Option<()> {
+        if self.strings.open.len() == LEVELS {
+            self.reason = Malformed::TooDeep;
+            return None;
+        }
+        self.strings.open.push(inside);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn key(&mut self) -> Option<()> {
+        if self.peek() != b'"' {
+            return None;
         }
         self.string(true)?;
-        if self.peek()? != b':' {
-            return Err(self.broken());
+        if self.peek() != b':' {
+            return None;
         }
         self.at += 1;
-        Ok(())
+        Some(())
     }
 
-    fn string(&mut self, is_name: bool) -> Result<(), Broken> {
+    #[inline(always)]
+    fn string(&mut self, is_name: bool) -> Option<()> {
         let start = self.at + 1;
-        let mut at = start;
+        // Most are short.
+        let near = self.text.get(start..).and_then(|rest| rest.first_chunk()).and_then(special);
+        let Some((end, b'"')) = near.map(|(place, byte)| (start + place, byte)) else {
+            return self.long_string(start, is_name);
+        };
+        self.strings.add(start..end, || if is_name { Form::Name } else { Form::Plain });
+        self.at = end + 1;
+        Some(())
+    }
+
+    #[inline(never)]
+    fn long_string(&mut self, start: usize, is_name: bool) -> Option<()> {
+        self.at = start;
         let mut escaped = false;
-        loop {
-            let rest = self.text.get(at..).unwrap_or_default();
-            at += special(rest).ok_or(Broken { at: self.text.len(), ..self.broken() })?;
-            if self.text[at] == b'"' {
-                break;
-            }
+        while self.special()? != b'"' {
             escaped = true;
-            at += match self.text.get(at + 1) {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-                Some(b'u')
-                    if self.text[at + 2..].iter().take(4).filter(|byte| byte.is_ascii_hexdigit()).count()
-                        == 4 =>
-                {
-                    6
-                }
-                _ => return Err(Broken { at, reason: Malformed::Json }),
-            };
+            self.at += escape(&self.text[self.at..])?;
         }
-        self.at = at + 1;
-        self.strings.add(start..at, || match (is_name, escaped) {
+        self.strings.add(start..self.at, || match (is_name, escaped) {
             (true, _) => Form::Name,
             (_, true) => Form::Escaped,
             _ => Form::Plain,
         });
-        Ok(())
+        self.at += 1;
+        Some(())
     }
 
-    fn scalar(&mut self) -> Result<(), Broken> {
-        let rest = &self.text[self.at..];
-        let word = match rest.first() {
-            Some(b't') => Some(&b"true"[..]),
-            Some(b'f') => Some(&b"false"[..]),
-            Some(b'n') => Some(&b"null"[..]),
-            _ => None,
-        };
+    /// Goes to the next quote or backslash. At first it is looked for eight by eight bytes, without the preparations of a
+    /// search made for long texts.
+    fn special(&mut self) -> Option<u8> {
+        let (near, _) = self.text.get(self.at..)?.as_chunks();
+        for chunk in near.iter().take(NEAR) {
+            if let Some((place, byte)) = special(chunk) {
+                self.at += place;
+                return Some(byte);
+            }
+            self.at += chunk.len();
+        }
+        let rest = self.text.get(self.at..)?;
+        self.at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        self.text.get(self.at).copied()
+    }
+
+    fn scalar(&mut self) -> Option<()> {
+        let rest = self.text.get(self.at..)?;
         let number =
             || rest.iter().take_while(|byte| byte.is_ascii_digit() || b"-+.eE".contains(byte)).count();
-        match word.map_or_else(number, |word| if rest.starts_with(word) { word.len() } else { 0 }) {
-            0 => Err(self.broken()),
-            length => {
-                self.at += length;
-                Ok(())
-            }
-        }
+        let length = match rest {
+            [b't', b'r', b'u', b'e', ..] | [b'n', b'u', b'l', b'l', ..] => 4,
+            [b'f', b'a', b'l', b's', b'e', ..] => 5,
+            _ => number(),
+        };
+        self.at += length;
+        (length > 0).then_some(())
     }
 
-    /// The next byte that is no space.
-    fn peek(&mut self) -> Result<u8, Broken> {
+    /// The next byte that is no space; a NUL where there is none.
+    fn peek(&mut self) -> u8 {
         while let Some(&byte) = self.text.get(self.at) {
             if !is_space(byte) {
-                return Ok(byte);
+                return byte;
             }
             self.at += 1;
         }
-        Err(self.broken())
-    }
-
-    fn broken(&self) -> Broken {
-        Broken { at: self.at, reason: Malformed::Json }
+        0
     }
 }
 
-/// The first quote or backslash. Most strings are short, so that the first bytes are looked at eight by eight, without
-/// the preparations of a search made for long texts.
-fn special(text: &[u8]) -> Option<usize> {
-    const NEAR: usize = 32;
+/// The length of an escape of JSON.
+fn escape(text: &[u8]) -> Option<usize> {
+    match text.get(1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
+        b'u' => text.get(2..6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
+        _ => None,
+    }
+}
+
+/// So many times eight bytes most strings are long.
+const NEAR: usize = 4;
+
+/// The first quote or backslash of eight bytes, and which of them.
+#[inline]
+fn special(chunk: &[u8; 8]) -> Option<(usize, u8)> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const TOPS: u64 = u64::from_ne_bytes([128; 8]);
-    let (near, _) = text[..text.len().min(NEAR)].as_chunks::<8>();
-    for (at, chunk) in near.iter().enumerate() {
-        let word = u64::from_le_bytes(*chunk);
-        // A byte's top bit is set where it is zero; above the first one perhaps in others.
-        let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
-        let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
-        if found != 0 {
-            return Some(at * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let passed = near.len() * 8;
-    Some(passed + memchr::memchr2(b'"', b'\\', &text[passed..])?)
+    let word = u64::from_le_bytes(*chunk);
+    // A byte's top bit is set where it is zero; above the first one perhaps in others.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
+    let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
+    let place = found.trailing_zeros() as usize / 8;
+    chunk.get(place).map(|byte| (place, *byte))
 }
 
 pub(crate) fn is_space(byte: u8) -> bool {

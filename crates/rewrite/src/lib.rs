@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod sites;
 mod span;
+mod sql;
 mod text;
 
 use std::borrow::Cow;
@@ -26,6 +27,7 @@ pub use folders::Folder;
 pub use prefix::Prefix;
 pub use report::{Encoding, LeftOver, Malformed, Report, Why};
 pub use sites::{Pair, PairError};
+pub use sql::{Dump, DumpOptions, Guid};
 
 /// Bounds and choices.
 #[derive(Debug, Clone)]

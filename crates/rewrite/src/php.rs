@@ -24,61 +24,58 @@ pub(crate) fn may_begin(text: &[u8], at: usize) -> bool {
 
 /// Reads the value that begins at an offset, and says where it ends.
 pub(crate) fn read(text: &[u8], start: usize, strings: Strings<'_>) -> Result<usize, Broken> {
-    let mut reader = Reader { text, at: start, strings };
-    reader.value()?;
-    Ok(reader.at)
+    let mut reader = Reader { text, at: start, reason: Malformed::PhpSyntax, strings };
+    let end = reader.value().map(|()| reader.at);
+    end.ok_or(Broken { at: reader.at.min(text.len()), reason: reader.reason })
 }
 
-/// For each open array or object it is noted how many keys and values are still to come.
+/// Gives up where it is, for a reason that is mostly the same.
 struct Reader<'t> {
     text: &'t [u8],
     at: usize,
+    reason: Malformed,
     strings: Strings<'t>,
 }
 
 impl Reader<'_> {
-    fn value(&mut self) -> Result<(), Broken> {
+    fn value(&mut self) -> Option<()> {
+        // How many keys and values of an array or object are still to come; of those around it that is in `open`.
+        let mut left = 1;
         loop {
-            let is_key = self.strings.open.last().is_some_and(|left| left % 2 == 0);
-            match self.token(is_key)? {
-                Some(parts) if self.strings.open.len() < LEVELS => self.strings.open.push(parts),
-                Some(_) => return Err(self.broken(Malformed::TooDeep)),
-                None => self.one_less(),
+            let is_key = left % 2 == 0;
+            if let Some(parts) = self.token(is_key)? {
+                if self.strings.open.len() == LEVELS {
+                    return self.broken(Malformed::TooDeep);
+                }
+                self.strings.open.push(left);
+                left = parts;
+            } else {
+                left -= 1;
             }
-            while self.strings.open.last() == Some(&0) {
+            while left == 0 {
+                let Some(around) = self.strings.open.pop() else { return Some(()) };
                 self.expect(b'}')?;
-                self.strings.open.pop();
-                self.one_less();
+                left = around - 1;
             }
-            if self.strings.open.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn one_less(&mut self) {
-        if let Some(left) = self.strings.open.last_mut() {
-            *left -= 1;
         }
     }
 
     /// Reads one token. Of an array or object only its head: how many keys and values come.
-    fn token(&mut self, is_key: bool) -> Result<Option<usize>, Broken> {
+    fn token(&mut self, is_key: bool) -> Option<Option<usize>> {
         let letter = self.next()?;
         if is_key && !matches!(letter, b'i' | b's' | b'S') {
             self.at -= 1;
-            return Err(self.broken(Malformed::PhpSyntax));
+            return None;
         }
         if letter == b'N' {
-            self.expect(b';')?;
-            return Ok(None);
+            return self.expect(b';').map(|()| None);
         }
         self.expect(b':')?;
         match letter {
+            b's' => self.string(is_key),
             b'i' | b'r' | b'R' => self.scalar(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+')),
             b'b' => self.scalar(|byte| matches!(byte, b'0' | b'1')),
             b'd' => self.scalar(|byte| byte.is_ascii_digit() || b"-+.eEINFA".contains(&byte)),
-            b's' => self.string(is_key),
             b'S' => self.escaped_string(is_key),
             b'a' => return self.parts().map(Some),
             b'O' => {
@@ -93,29 +90,27 @@ impl Reader<'_> {
             }
             _ => {
                 self.at -= 2;
-                Err(self.broken(Malformed::PhpSyntax))
+                None
             }
         }?;
-        Ok(None)
+        Some(None)
     }
 
-    fn scalar(&mut self, holds: impl Fn(u8) -> bool) -> Result<(), Broken> {
-        let start = self.at;
-        while self.text.get(self.at).copied().is_some_and(&holds) {
-            self.at += 1;
-        }
-        if start == self.at { Err(self.broken(Malformed::PhpSyntax)) } else { self.expect(b';') }
+    fn scalar(&mut self, holds: impl Fn(u8) -> bool) -> Option<()> {
+        let length = self.text[self.at..].iter().take_while(|byte| holds(**byte)).count();
+        self.at += length;
+        if length == 0 { None } else { self.expect(b';') }
     }
 
     /// `18:"http://example.com";`
-    fn string(&mut self, is_key: bool) -> Result<(), Broken> {
+    fn string(&mut self, is_key: bool) -> Option<()> {
         let (length, content) = self.counted()?;
         self.strings.add(content, || if is_key { Form::Name } else { Form::Counted(length) });
         self.expect(b';')
     }
 
     /// The same with some bytes written as `\2f`. PHP reads it and has never written it.
-    fn escaped_string(&mut self, is_key: bool) -> Result<(), Broken> {
+    fn escaped_string(&mut self, is_key: bool) -> Option<()> {
         let (digits, length) = self.number()?;
         self.expect(b':')?;
         self.expect(b'"')?;
@@ -138,7 +133,7 @@ impl Reader<'_> {
     }
 
     /// `11:"ArrayObject":37:{x:i:0;…}`: a class that wrote itself. Only its length is known.
-    fn custom(&mut self) -> Result<(), Broken> {
+    fn custom(&mut self) -> Option<()> {
         self.name()?;
         self.expect(b':')?;
         let (digits, length) = self.number()?;
@@ -146,87 +141,92 @@ impl Reader<'_> {
         self.expect(b'{')?;
         let content = self.bytes(length)?;
         self.strings.add(content, || Form::Counted(digits));
-        if self.text.get(self.at) == Some(&b'}') {
-            self.at += 1;
-            return Ok(());
+        if self.text.get(self.at) != Some(&b'}') {
+            return self.broken(Malformed::PhpLength);
         }
-        Err(self.broken(Malformed::PhpLength))
+        self.at += 1;
+        Some(())
     }
 
     /// A class's name.
-    fn name(&mut self) -> Result<(), Broken> {
+    fn name(&mut self) -> Option<()> {
         let (_, content) = self.counted()?;
         self.strings.add(content, || Form::Name);
-        Ok(())
+        Some(())
     }
 
     /// The number of parts of an array or object: keys and values.
-    fn parts(&mut self) -> Result<usize, Broken> {
+    fn parts(&mut self) -> Option<usize> {
         let (_, count) = self.number()?;
         self.expect(b':')?;
         self.expect(b'{')?;
         // The shortest part is `i:0;N;`.
         if count > (self.text.len() - self.at) / 6 {
-            return Err(self.broken(Malformed::PhpCutOff));
+            return self.broken(Malformed::PhpCutOff);
         }
-        Ok(count * 2)
+        Some(count * 2)
     }
 
     /// `3:"url"`: where the number is, and the string.
-    fn counted(&mut self) -> Result<(Range<usize>, Range<usize>), Broken> {
+    fn counted(&mut self) -> Option<(Range<usize>, Range<usize>)> {
         let (digits, length) = self.number()?;
         self.expect(b':')?;
         self.expect(b'"')?;
         let content = self.bytes(length)?;
         self.close_quote()?;
-        Ok((digits, content))
+        Some((digits, content))
     }
 
-    fn close_quote(&mut self) -> Result<(), Broken> {
+    fn close_quote(&mut self) -> Option<()> {
         match self.text.get(self.at) {
             Some(b'"') => self.at += 1,
-            Some(_) => return Err(self.broken(Malformed::PhpLength)),
-            None => return Err(self.broken(Malformed::PhpCutOff)),
+            Some(_) => return self.broken(Malformed::PhpLength),
+            None => return self.broken(Malformed::PhpCutOff),
         }
-        Ok(())
+        Some(())
     }
 
-    fn bytes(&mut self, length: usize) -> Result<Range<usize>, Broken> {
+    fn bytes(&mut self, length: usize) -> Option<Range<usize>> {
         let start = self.at;
         if length > self.text.len() - start {
-            return Err(self.broken(Malformed::PhpCutOff));
+            return self.broken(Malformed::PhpCutOff);
         }
         self.at += length;
-        Ok(start..self.at)
+        Some(start..self.at)
     }
 
-    fn number(&mut self) -> Result<(Range<usize>, usize), Broken> {
+    fn number(&mut self) -> Option<(Range<usize>, usize)> {
         let start = self.at;
         let mut number = 0_usize;
-        while let Some(digit) = self.text.get(self.at).filter(|byte| byte.is_ascii_digit()) {
+        for digit in
+            self.text[start..].iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10)
+        {
             // What is longer than any text is as long as any other.
-            number = number.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
+            number = number.saturating_mul(10).saturating_add(usize::from(digit));
             self.at += 1;
         }
-        if start == self.at { Err(self.broken(Malformed::PhpSyntax)) } else { Ok((start..self.at, number)) }
+        (start < self.at).then_some((start..self.at, number))
     }
 
-    fn next(&mut self) -> Result<u8, Broken> {
-        let byte = self.text.get(self.at).copied().ok_or(self.broken(Malformed::PhpCutOff))?;
+    fn next(&mut self) -> Option<u8> {
+        let Some(byte) = self.text.get(self.at) else { return self.broken(Malformed::PhpCutOff) };
         self.at += 1;
-        Ok(byte)
+        Some(*byte)
     }
 
-    fn expect(&mut self, wanted: u8) -> Result<(), Broken> {
+    fn expect(&mut self, wanted: u8) -> Option<()> {
         match self.text.get(self.at) {
             Some(byte) if *byte == wanted => self.at += 1,
-            Some(_) => return Err(self.broken(Malformed::PhpSyntax)),
-            None => return Err(self.broken(Malformed::PhpCutOff)),
+            Some(_) => return None,
+            None => return self.broken(Malformed::PhpCutOff),
         }
-        Ok(())
+        Some(())
     }
 
-    fn broken(&self, reason: Malformed) -> Broken {
-        Broken { at: self.at.min(self.text.len()), reason }
+    /// Gives up for another reason.
+    #[cold]
+    fn broken<T>(&mut self, reason: Malformed) -> Option<T> {
+        self.reason = reason;
+        None
     }
 }

@@ -22,6 +22,10 @@ impl Prefix {
         Self { from: from.as_bytes().to_vec(), to: to.as_bytes().to_vec() }
     }
 
+    pub(crate) fn from(&self) -> &[u8] {
+        &self.from
+    }
+
     /// The new name of a table; `None` for one that is not the site's.
     #[must_use]
     pub fn table(&self, name: &[u8]) -> Option<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What an address was wrapped in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,10 +46,16 @@ pub enum Malformed {
     Base64,
     /// Nested deeper than [`Options::depth`](crate::Options::depth).
     TooDeep,
+    /// A dump that ends in the middle of something.
+    SqlCutOff,
+    /// A value in a dump that is longer than [`DumpOptions::longest`](crate::DumpOptions::longest).
+    SqlTooLong,
+    /// A dump in a charset whose letters may hold quotes and backslashes; from there on it stays.
+    SqlCharset,
 }
 
 /// Why an old host stayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
     /// It is the domain of an e-mail address.
@@ -66,6 +72,12 @@ pub enum Why {
     Key,
     /// It lies in something malformed.
     Malformed,
+    /// The new address would not fit into its column, and be cut off. Who knows the columns counts these.
+    NoRoom,
+    /// It is a post's guid, and these were to be kept. Those are counted only.
+    Guid,
+    /// It lies in a part of a dump that holds no rows: a comment, a table's definition, a routine.
+    NoRow,
 }
 
 /// An old host that is still there.
@@ -88,6 +100,8 @@ pub struct Report {
     pub changed: u64,
     /// Addresses replaced, and folders.
     pub addresses: u64,
+    /// Names changed with the table prefix.
+    pub names: u64,
     /// Addresses replaced by what they were wrapped in; one inside several encodings counts for each of them.
     pub by_encoding: BTreeMap<Encoding, u64>,
     /// Places passed on as they were, by reason. Only what holds an old host is ever looked into.
@@ -113,6 +127,7 @@ impl Report {
         self.values += other.values;
         self.changed += other.changed;
         self.addresses += other.addresses;
+        self.names += other.names;
         add(&mut self.by_encoding, other.by_encoding);
         add(&mut self.malformed, other.malformed);
         add(&mut self.stayed, other.stayed);

@@ -84,12 +84,24 @@ impl<'r> Run<'r> {
         first: Hit,
         room: Room,
     ) -> (Option<Vec<u8>>, Option<Room>) {
+        Self::edited(rewriter, report, value, first, room, |edits| edits.apply(value, 0))
+    }
+
+    /// What `apply` makes of a value's edits; `None` when there are none.
+    pub(crate) fn edited<T>(
+        rewriter: &'r Rewriter,
+        report: &'r mut Report,
+        value: &[u8],
+        first: Hit,
+        room: Room,
+        apply: impl FnOnce(&Edits) -> T,
+    ) -> (Option<T>, Option<Room>) {
         let Room { hits, found, spare } = room;
         let mut run = Self { rewriter, report, hits, found, spare, replaced: Replaced::default() };
         let mut layer = run.spare.pop().unwrap_or_default();
         let frame = Frame { text: value, base: 0, depth: 0, within: Layers::default() };
         run.search(frame, Some(first), &mut layer.edits);
-        let new = (!layer.edits.is_empty()).then(|| layer.edits.apply(value, 0));
+        let new = (!layer.edits.is_empty()).then(|| apply(&layer.edits));
         layer.clear();
         run.spare.push(layer);
         run.report.replaced(&run.replaced);

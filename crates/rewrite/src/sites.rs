@@ -124,8 +124,9 @@ impl Sites {
             return self.named(ascii.as_bytes());
         }
         if self.hosts.len() <= FEW {
-            let same = |name: &str| name.len() == host.len() && name.as_bytes().eq_ignore_ascii_case(host);
-            return self.hosts.iter().find(|(name, _)| same(name)).map(|(_, entries)| entries.as_slice());
+            let mut hosts = self.hosts.iter();
+            let found = hosts.find(|(name, _)| is_same(host, name.as_bytes()));
+            return found.map(|(_, entries)| entries.as_slice());
         }
         self.named(&host.to_ascii_lowercase())
     }
@@ -180,6 +181,12 @@ impl Sites {
             }
         }
     }
+}
+
+/// Whether texts are the same but for the case of their letters, which mostly is the same too.
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let same = |(one, other): (&u8, &u8)| one == other || one.eq_ignore_ascii_case(other);
+    one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 /// The names by which the old sites' hosts are searched for: without `www.`, in ASCII, and as people write them.

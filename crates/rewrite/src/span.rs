@@ -56,12 +56,9 @@ impl Found {
     ) -> Strings<'h> {
         self.open.clear();
         let passed = all[ahead.clone()].partition_point(|hit| hit.at < start);
-        Strings {
-            spans: &mut self.spans,
-            open: &mut self.open,
-            hits: &all[..ahead.end],
-            next: ahead.start + passed,
-        }
+        let (hits, next) = (&all[..ahead.end], ahead.start + passed);
+        let next_at = hits.get(next).map_or(usize::MAX, |hit| hit.at);
+        Strings { spans: &mut self.spans, open: &mut self.open, hits, next, next_at }
     }
 }
 
@@ -72,21 +69,25 @@ pub(crate) struct Strings<'h> {
     pub(crate) open: &'h mut Vec<usize>,
     hits: &'h [Hit],
     next: usize,
+    /// Where the next hit is.
+    next_at: usize,
 }
 
 impl Strings<'_> {
     /// Notes a string if it holds a hit. Strings come in order.
     #[inline]
     pub(crate) fn add(&mut self, content: Range<usize>, form: impl FnOnce() -> Form) {
-        if self.hits.get(self.next).is_some_and(|hit| hit.at < content.end) {
+        if self.next_at < content.end {
             self.add_found(content, form);
         }
     }
 
+    #[cold]
     fn add_found(&mut self, content: Range<usize>, form: impl FnOnce() -> Form) {
         let ahead = |next: usize, end: usize| self.hits[next..].iter().take_while(|hit| hit.at < end).count();
         let first = self.next + ahead(self.next, content.start);
         self.next = first + ahead(first, content.end);
+        self.next_at = self.hits.get(self.next).map_or(usize::MAX, |hit| hit.at);
         if first < self.next {
             self.spans.push(Span { content, hits: first..self.next, form: form() });
         }

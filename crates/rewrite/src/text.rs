@@ -4,6 +4,7 @@
 //! Every stretch of a text is handled once, by the outermost structure that holds a hit, and then settled; and layers end
 //! at [`Options::depth`](crate::Options::depth). So the work is linear in a value's length, however it is nested.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::address::{self, Address, Look};
@@ -249,6 +250,7 @@ fn write(frame: &Frame<'_>, address: &Address<'_>, out: &mut Edits) -> bool {
     let scheme = start..start + address.scheme;
     let new_scheme = if address.scheme == 0 { "" } else { &to.scheme };
     let rest = to.unicode.as_ref().filter(|_| address.unicode).unwrap_or(&to.rest);
+    let rest = if address.root { rooted(rest) } else { Cow::Borrowed(rest.as_str()) };
     let same_scheme = text[scheme.clone()].eq_ignore_ascii_case(new_scheme.as_bytes());
     let same_rest = &text[host..end] == rest.as_bytes();
     if same_scheme && same_rest {
@@ -272,6 +274,15 @@ fn write(frame: &Frame<'_>, address: &Address<'_>, out: &mut Edits) -> bool {
         new.extend_from_slice(rest.as_bytes());
     });
     true
+}
+
+/// A host, its port and path with the root's dot behind the host.
+fn rooted(rest: &str) -> Cow<'_, str> {
+    if rest.starts_with('[') {
+        return rest.into();
+    }
+    let (host, rest) = rest.split_at(rest.find([':', '/']).unwrap_or(rest.len()));
+    format!("{host}.{rest}").into()
 }
 
 #[derive(Clone, Copy)]
@@ -335,5 +346,5 @@ fn is_counted(text: &[u8], from: usize, at: usize) -> bool {
 fn has_spelled_quote(text: &[u8], from: usize, at: usize) -> bool {
     let near = &text[from.max(at.saturating_sub(BACK))..at];
     let token = near.iter().rev().take_while(|byte| !Codec::Percent.ends(**byte)).count();
-    memchr::memmem::find(&near[near.len() - token..], b"%22").is_some()
+    near[near.len() - token..].windows(3).any(|code| code == b"%22")
 }

@@ -35,7 +35,7 @@ impl<'t> Speller<'t> {
             let double = rest.starts_with(b"--");
             let plain = rest.iter().take_while(|byte| is_unreserved(**byte)).count();
             if plain > 0 && !double {
-                let plain = memchr::memmem::find(&rest[..plain], b"--").unwrap_or(plain);
+                let plain = rest[..plain].windows(2).position(|two| two == b"--").unwrap_or(plain);
                 to.extend_from_slice(&rest[..plain]);
                 rest = &rest[plain..];
                 continue;
@@ -48,7 +48,7 @@ impl<'t> Speller<'t> {
             }
             let spelling = match last {
                 Some((known, spelling)) if known == *byte => spelling,
-                _ => spelling(self.codec, *byte, old).or_else(|| self.around(*byte)),
+                _ => spelling(self.codec, *byte, old).or_else(|| self.around(*byte, old)),
             };
             last = Some((*byte, spelling));
             for _ in 0..=usize::from(double) {
@@ -62,7 +62,10 @@ impl<'t> Speller<'t> {
         }
     }
 
-    fn around(&mut self, byte: u8) -> Option<Spelling<'t>> {
+    fn around(&mut self, byte: u8, old: &[u8]) -> Option<Spelling<'t>> {
+        if self.codec == Codec::Percent && has_encoded(old) {
+            return None;
+        }
         if let Some((_, spelling)) = self.known.iter().find(|(known, _)| *known == byte) {
             return *spelling;
         }
@@ -92,6 +95,11 @@ impl<'t> Speller<'t> {
                 b'\'' => to.extend(b"&#039;"),
                 b'<' => to.extend(b"&lt;"),
                 b'>' => to.extend(b"&gt;"),
+                _ => to.push(byte),
+            },
+            Codec::Sql { quote, escapes } => match byte {
+                b'\\' if escapes => to.extend(b"\\\\"),
+                byte if byte == quote => to.extend([if escapes { b'\\' } else { quote }, quote]),
                 _ => to.push(byte),
             },
         }
@@ -134,6 +142,12 @@ fn spelling(codec: Codec, byte: u8, text: &[u8]) -> Option<Spelling<'_>> {
         }
     }
     None
+}
+
+/// Whether something in a text is percent-encoded that could stand as it is elsewhere: `%2F`.
+fn has_encoded(text: &[u8]) -> bool {
+    let mut units = memchr::memchr_iter(b'%', text).filter_map(|at| Codec::Percent.unit(&text[at..]));
+    units.any(|unit| unit.bytes().is_ascii())
 }
 
 /// Whether a text's first percent-encoded byte that tells has small digits.

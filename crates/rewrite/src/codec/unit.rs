@@ -32,21 +32,29 @@ impl Codec {
             Self::Backslash => b'\\',
             Self::Percent => b'%',
             Self::Html => b'&',
+            Self::Sql { escapes: true, .. } => b'\\',
+            Self::Sql { quote, .. } => quote,
         }
     }
 
-    /// Another one, that forms have: a plus is a space in what is percent-encoded.
+    /// Another one: a plus is a space in what forms have encoded, a doubled quote is one in SQL.
     pub(super) fn other_lead(self) -> u8 {
-        if self == Self::Percent { b'+' } else { self.lead() }
+        match self {
+            Self::Percent => b'+',
+            Self::Sql { quote, .. } => quote,
+            _ => self.lead(),
+        }
     }
 
     /// The spelled character a text begins with.
+    #[inline]
     pub(crate) fn unit(self, text: &[u8]) -> Option<Unit> {
         match self {
             Self::Backslash => escape(text),
             Self::Percent if text.first() == Some(&b'+') => Some(Unit::byte(1, b' ')),
             Self::Percent => Some(Unit::byte(3, u8::try_from(hex(text.strip_prefix(b"%")?, 2)?).ok()?)),
             Self::Html => reference(text),
+            Self::Sql { quote, escapes } => sql(text, quote, escapes),
         }
     }
 
@@ -61,6 +69,7 @@ impl Codec {
 /// No spelled character is longer; `&NewLine;` and `&#x10FFFF;` come close.
 const LONGEST: usize = 12;
 
+#[inline]
 fn escape(text: &[u8]) -> Option<Unit> {
     let (b'\\', letter) = (*text.first()?, *text.get(1)?) else { return None };
     Some(match letter {
@@ -73,8 +82,29 @@ fn escape(text: &[u8]) -> Option<Unit> {
         b'0' => Unit::byte(2, 0),
         b'x' => Unit::letter(4, char::from_u32(hex(&text[2..], 2)?)?),
         b'u' => return unicode(text),
+        // In a folder of Windows it is no escape: `C:\sites\example.com`.
+        other if !other.is_ascii() || other.is_ascii_alphanumeric() => return None,
         other => Unit::byte(2, other),
     })
+}
+
+/// Of `\%` and `\_` the backslash belongs to the value.
+fn sql(text: &[u8], quote: u8, escapes: bool) -> Option<Unit> {
+    let byte = match (*text.first()?, *text.get(1)?) {
+        (b'\\', letter) if escapes => match letter {
+            b'%' | b'_' => return Some(Unit { len: 2, bytes: [b'\\', letter, 0, 0], count: 2 }),
+            b'0' => 0,
+            b'b' => 8,
+            b't' => b'\t',
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b'Z' => 26,
+            other => other,
+        },
+        (one, other) if one == quote && other == quote => quote,
+        _ => return None,
+    };
+    Some(Unit::byte(2, byte))
 }
 
 /// `\u00fc`, and pairs of surrogates. A half of a pair stands for no character and stays as written.

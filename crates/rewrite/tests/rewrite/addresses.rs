@@ -16,7 +16,8 @@ fn one_site_has_many_spellings() {
         ("http://example.com:80/a", "https://new.example.org/shop/a"),
         ("https://example.com:443/a", "https://new.example.org/shop/a"),
         ("https://example.com:80/a", "https://new.example.org/shop/a"),
-        ("http://example.com./a", "https://new.example.org/shop./a"),
+        ("http://example.com./a", "https://new.example.org./shop/a"),
+        ("http://www.example.com.:80/a", "https://new.example.org./shop/a"),
         ("http://me:secret@example.com/a", "https://me:secret@new.example.org/shop/a"),
     ]);
 }

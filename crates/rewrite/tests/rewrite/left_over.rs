@@ -19,6 +19,7 @@ fn an_old_host_that_stays_is_counted_with_its_reason() {
         ("/srv/www.example.com/", Why::Bare),
         ("ftp://example.com", Why::Scheme),
         ("http://example.com:8080/", Why::Port),
+        ("http://example.com:80a/", Why::Port),
         (r#"a:1:{s:18:"http://example.com";N;}"#, Why::Key),
         (r#"{"http:\/\/example.com":1}"#, Why::Key),
         (r#"a:2:{i:0;s:18:"http://example.com";}"#, Why::Malformed),

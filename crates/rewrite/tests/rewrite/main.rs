@@ -5,6 +5,7 @@
 mod addresses;
 mod characters;
 mod folders;
+mod fuzzed;
 mod hostile;
 mod judge;
 mod laws;

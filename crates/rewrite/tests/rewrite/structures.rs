@@ -154,7 +154,7 @@ fn counts_say_what_an_address_was_wrapped_in() {
     assert_eq!(
         counts,
         serde_json::json!({
-            "values": 1, "changed": 1, "addresses": 2,
+            "values": 1, "changed": 1, "addresses": 2, "names": 0,
             "by_encoding": {"plain": 1, "php": 1, "json": 1},
             "malformed": {}, "stayed": {}, "left_overs": [],
         })

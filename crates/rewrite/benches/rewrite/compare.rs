@@ -1,0 +1,170 @@
+//! Mixed rows: by us, by PHP, and what the search for the host alone takes, by turns.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use anyhow::Result;
+use memchr::memmem;
+use rustix::time::{ClockId, clock_gettime};
+use wpclone_rewrite::{Options as Choices, Pair, Report, Rewriter};
+
+use crate::peer::{Peer, Turn};
+use crate::rows::{self, Kind, Matching};
+use crate::table::{Table, median, spread};
+use crate::{NEW, OLD, Options, load};
+
+/// What each side took, in MB/s, round by round.
+#[derive(Default)]
+struct Rates {
+    ours: Vec<f64>,
+    php: Vec<f64>,
+    matching: Vec<f64>,
+    search: Vec<f64>,
+}
+
+pub(crate) fn measure(options: &Options) -> Result<()> {
+    let before = load();
+    let rewriter = Rewriter::new(&[Pair::new(OLD, NEW)?], Choices::default())?;
+    let (rounds, mut php) = (options.rounds(), String::new());
+    let head = [
+        "",
+        "wpclone",
+        "PHP",
+        "ahead by",
+        "PHP, matching rows only",
+        "ahead by",
+        "bare search",
+        "wpclone / search",
+    ];
+    let mut rates = vec![head.map(str::to_owned).to_vec()];
+    let head = ["", "rows", "MB", "changed by wpclone", "by PHP", "addresses"];
+    let mut sets = vec![head.map(str::to_owned).to_vec()];
+    for (name, rows) in sets_of(options) {
+        let mut peer = if options.alone { None } else { Some(Peer::start(&rows)?) };
+        let set = Set::measure(&rewriter, &rows, peer.as_mut(), rounds)?;
+        rates.push(set.rates(&name));
+        let php_changed = if peer.is_some() { set.php_changed.to_string() } else { String::new() };
+        sets.push(
+            [
+                name,
+                rows.len().to_string(),
+                format!("{:.1}", set.megabytes),
+                set.report.changed.to_string(),
+                php_changed,
+                set.report.addresses.to_string(),
+            ]
+            .to_vec(),
+        );
+        php = peer.map_or(php, |peer| format!(" beside PHP {}", peer.version));
+    }
+    println!(
+        "\nwpclone (optimised: profile bench){php}; one core each; load before {before}, after {}",
+        load()
+    );
+    let rates = Table {
+        title: format!("MB a second of CPU, medians of {rounds} rounds (least to most)"),
+        rows: rates,
+    };
+    for table in [rates, Table { title: "The rows".into(), rows: sets }] {
+        println!("\n{}", if options.markdown { table.markdown() } else { table.plain() });
+    }
+    Ok(())
+}
+
+/// Mixed rows as often as they match, then each kind by itself.
+fn sets_of(options: &Options) -> Vec<(String, Vec<Vec<u8>>)> {
+    let mixed = [
+        (Matching::Nothing, "nothing matches"),
+        (Matching::Third, "a third of the rows matches"),
+        (Matching::Every, "every row matches"),
+    ];
+    let mixed =
+        mixed.map(|(matching, name)| (name.to_owned(), rows::mixed(options.seed, options.bytes(), matching)));
+    let kinds = Kind::ALL.map(|kind| {
+        (format!("{}, every row", kind.name()), rows::of(options.seed, options.bytes() / 4, kind, true))
+    });
+    mixed.into_iter().chain(kinds).collect()
+}
+
+/// What one set of rows took.
+struct Set {
+    megabytes: f64,
+    rates: Rates,
+    report: Report,
+    php_changed: u64,
+}
+
+impl Set {
+    /// All by turns; the first round does not count.
+    fn measure(
+        rewriter: &Rewriter,
+        rows: &[Vec<u8>],
+        mut peer: Option<&mut Peer>,
+        rounds: u32,
+    ) -> Result<Self> {
+        #[expect(clippy::cast_precision_loss, reason = "far from 2^53")]
+        let megabytes = rows.iter().map(Vec::len).sum::<usize>() as f64 / 1e6;
+        let mut set = Self { megabytes, rates: Rates::default(), report: Report::default(), php_changed: 0 };
+        for round in 0..=rounds {
+            let (ours, report) = timed(|| ours(rewriter, rows));
+            let php = peer.as_mut().map(|peer| peer.turn(false)).transpose()?;
+            let (search, _) = timed(|| search(rows));
+            let matching = peer.as_mut().map(|peer| peer.turn(true)).transpose()?;
+            set.report = report;
+            if round > 0 {
+                set.rates.ours.push(megabytes / ours);
+                set.rates.search.push(megabytes / search);
+                let rate = |turn: &Turn| megabytes / turn.seconds;
+                set.rates.php.extend(php.as_ref().map(rate));
+                set.rates.matching.extend(matching.as_ref().map(rate));
+            }
+            set.php_changed = php.map_or(0, |turn| turn.changed);
+        }
+        Ok(set)
+    }
+
+    fn rates(&self, name: &str) -> Vec<String> {
+        let Rates { ours, php, matching, search } = &self.rates;
+        let shown = |rates: &[f64]| if rates.is_empty() { String::new() } else { spread(rates) };
+        let ahead = |peer: &[f64]| match peer {
+            [] => String::new(),
+            peer => format!("{:.1}×", median(ours) / median(peer)),
+        };
+        // Where the search finds something it is done with the row.
+        let searched = self.report.changed == 0;
+        vec![
+            name.to_owned(),
+            spread(ours),
+            shown(php),
+            ahead(php),
+            shown(matching),
+            ahead(matching),
+            if searched { spread(search) } else { String::new() },
+            if searched { format!("{:.0} %", 100.0 * median(ours) / median(search)) } else { String::new() },
+        ]
+    }
+}
+
+/// The seconds of CPU that something takes. Nothing here waits, so that on an idle machine it is all the time there is; on
+/// another one, what others take is not counted.
+fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let cpu = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+    let began = cpu();
+    let done = work();
+    ((cpu() - began).as_secs_f64(), done)
+}
+
+fn ours(rewriter: &Rewriter, rows: &[Vec<u8>]) -> Report {
+    let mut report = Report::default();
+    for row in rows {
+        black_box(rewriter.value(black_box(row), &mut report));
+    }
+    report
+}
+
+/// How many rows hold the old host.
+fn search(rows: &[Vec<u8>]) -> usize {
+    let host = OLD.trim_start_matches("http://");
+    let finder = memmem::Finder::new(host);
+    rows.iter().filter(|row| black_box(finder.find(black_box(row))).is_some()).count()
+}

@@ -1,0 +1,82 @@
+//! PHP, as who measures sees it.
+
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
+
+/// A turn takes a second or so; one that takes this long is stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A PHP that holds the rows of a set.
+pub(crate) struct Peer {
+    program: Child,
+    orders: ChildStdin,
+    answers: Receiver<String>,
+    pub(crate) version: String,
+}
+
+/// What a turn took and did.
+pub(crate) struct Turn {
+    /// Of CPU.
+    pub(crate) seconds: f64,
+    pub(crate) changed: u64,
+}
+
+impl Peer {
+    /// Starts PHP and has it read the rows.
+    pub(crate) fn start(rows: &[Vec<u8>]) -> Result<Self> {
+        let mut file = BufWriter::new(NamedTempFile::new()?);
+        for row in rows {
+            file.write_all(&u32::try_from(row.len())?.to_le_bytes())?;
+            file.write_all(row)?;
+        }
+        let file = file.into_inner()?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer.php");
+        let mut program = Command::new("php")
+            .args(["-d", "memory_limit=-1"])
+            .arg(script)
+            .arg(file.path())
+            .args([crate::OLD, crate::NEW])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("php does not start; measure without it: --alone")?;
+        let (Some(orders), Some(output)) = (program.stdin.take(), program.stdout.take()) else {
+            bail!("php has no pipes")
+        };
+        let (send, answers) = channel();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+            lines.try_for_each(|line| send.send(line)).is_ok()
+        });
+        let mut peer = Self { program, orders, answers, version: String::new() };
+        // With this the rows are read, and the file may go.
+        peer.version = peer.answer()?;
+        Ok(peer)
+    }
+
+    /// Has all rows done: each, or only those that hold the old host.
+    pub(crate) fn turn(&mut self, only_matching: bool) -> Result<Turn> {
+        writeln!(self.orders, "{}", if only_matching { "matching" } else { "all" })?;
+        let answer = self.answer()?;
+        let (seconds, changed) = answer.split_once(' ').context("two numbers")?;
+        Ok(Turn { seconds: seconds.parse()?, changed: changed.parse()? })
+    }
+
+    fn answer(&mut self) -> Result<String> {
+        self.answers.recv_timeout(PATIENCE).context("php does not answer")
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}

@@ -1,0 +1,313 @@
+//! Dumps: the values in their rows, taken off SQL's spelling, rewritten and put back.
+
+use std::ops::Range;
+
+use crate::codec::{Codec, Decoded, Written};
+use crate::edits::Edits;
+use crate::report::{Malformed, Report, Why};
+use crate::run::Run;
+use crate::{Prefix, Rewriter};
+
+mod ends;
+mod hex;
+mod mode;
+mod scan;
+mod statement;
+mod work;
+
+use scan::{Mode, Piece, Scanner, Token};
+use statement::{Reader, Role};
+use work::Work;
+
+/// What is to be known of a dump, and done with it.
+#[derive(Debug, Clone)]
+pub struct DumpOptions {
+    /// Whether a backslash escapes, as it does unless the server ran with `NO_BACKSLASH_ESCAPES`. The dump's own
+    /// `SET sql_mode` changes it.
+    pub backslash_escapes: bool,
+    /// What becomes of the posts' guids.
+    pub guid: Guid,
+    /// A table prefix that changes.
+    pub prefix: Option<Prefix>,
+    /// Values that are longer pass as they are; so many bytes, and some more, may be held at once.
+    pub longest: usize,
+}
+
+impl Default for DumpOptions {
+    fn default() -> Self {
+        Self { backslash_escapes: true, guid: Guid::default(), prefix: None, longest: 256 << 20 }
+    }
+}
+
+/// What becomes of the posts' guids. WordPress writes an address there when a post is made, and never again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Guid {
+    /// They move like all addresses. Feeds show them and some attachments are served from them: a copy of a site that
+    /// keeps them points at the original.
+    #[default]
+    Rewrite,
+    /// They stay. For a site that moves for good: to feed readers a new guid is a new post.
+    Keep,
+}
+
+/// A dump that comes in pieces, of any size, cut anywhere.
+///
+/// ```
+/// # use wpclone_rewrite::{DumpOptions, Options, Pair, Report, Rewriter};
+/// let pair = Pair::new("http://example.com", "https://example.org")?;
+/// let rewriter = Rewriter::new(&[pair], Options::default())?;
+/// let (mut out, mut report) = (Vec::new(), Report::default());
+/// let mut dump = rewriter.dump(DumpOptions::default());
+/// dump.push(br"INSERT INTO `wp_options` VALUES (1,'it\'s http://exam", &mut out, &mut report);
+/// dump.push(br"ple.com','yes');", &mut out, &mut report);
+/// dump.finish(&mut out, &mut report);
+/// assert_eq!(out, br"INSERT INTO `wp_options` VALUES (1,'it\'s https://example.org','yes');");
+/// # Ok::<(), wpclone_rewrite::PairError>(())
+/// ```
+pub struct Dump<'r> {
+    rewriter: &'r Rewriter,
+    prefix: Option<Prefix>,
+    scanner: Scanner,
+    reader: Reader,
+    /// What could not be understood without what comes.
+    pending: Vec<u8>,
+    /// The last byte that was no space.
+    last: u8,
+    /// Whether the rest passes as it is.
+    passes: bool,
+    /// Whether even a value without a hit has to be decoded, since a folder is named like nothing in SQL.
+    always: bool,
+    spare: Spare,
+}
+
+/// Room for the work on literals.
+#[derive(Default)]
+struct Spare {
+    decoded: Decoded,
+    edits: Edits,
+    bytes: Vec<u8>,
+}
+
+/// What is larger is not kept.
+const KEPT: usize = 1 << 20;
+
+impl Rewriter {
+    /// A dump of MySQL or MariaDB, to be pushed through. Values are the literals of statements that write rows.
+    #[must_use]
+    pub fn dump(&self, options: DumpOptions) -> Dump<'_> {
+        let mode = Mode { escapes: options.backslash_escapes, ansi: false };
+        let folders = &self.options.folders;
+        Dump {
+            rewriter: self,
+            scanner: Scanner::new(mode, options.longest),
+            reader: Reader::new(&options, mode),
+            prefix: options.prefix,
+            pending: Vec::new(),
+            last: b';',
+            passes: false,
+            always: folders.iter().any(|folder| folder.literal().iter().any(|b| matches!(b, b'\'' | b'"'))),
+            spare: Spare::default(),
+        }
+    }
+
+    /// What `apply` makes of a value's edits, if there are any. Counts as a value that was looked at already.
+    fn edited<T>(&self, value: &[u8], report: &mut Report, apply: impl FnOnce(&Edits) -> T) -> Option<T> {
+        let first = self.finder.find(value, 0)?;
+        let room = self.rooms.lock().ok().and_then(|mut rooms| rooms.pop()).unwrap_or_default();
+        let (made, room) = Run::edited(self, report, value, first, room, apply);
+        if let (Some(room), Ok(mut rooms)) = (room, self.rooms.lock()) {
+            rooms.push(room);
+        }
+        report.changed += u64::from(made.is_some());
+        made
+    }
+}
+
+impl Dump<'_> {
+    /// Reads on, and appends what is done with.
+    pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>, report: &mut Report) {
+        if self.pending.is_empty() {
+            let done = self.run(chunk, false, out, report);
+            self.pending.extend_from_slice(&chunk[done..]);
+            return;
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.extend_from_slice(chunk);
+        let done = self.run(&pending, false, out, report);
+        pending.drain(..done);
+        if pending.len() < KEPT && pending.capacity() > 4 * KEPT {
+            pending.shrink_to(KEPT);
+        }
+        self.pending = pending;
+    }
+
+    /// Appends the rest. What ends too early passes as it is, and is counted.
+    pub fn finish(mut self, out: &mut Vec<u8>, report: &mut Report) {
+        let pending = std::mem::take(&mut self.pending);
+        let done = self.run(&pending, true, out, report);
+        out.extend_from_slice(&pending[done..]);
+        let in_row = self.reader.in_rows() && matches!(self.last, b',' | b'(');
+        if !self.passes && (in_row || !self.scanner.is_idle()) {
+            report.malformed(Malformed::SqlCutOff);
+        }
+    }
+
+    /// Reads as far as it goes; says how far it is done with.
+    fn run(&mut self, text: &[u8], last: bool, out: &mut Vec<u8>, report: &mut Report) -> usize {
+        if self.passes {
+            out.extend_from_slice(text);
+            return text.len();
+        }
+        let mut work = Work::new(self.rewriter, text, out, report);
+        let mut at = 0;
+        loop {
+            let quiet = if self.always { 0 } else { work.quiet() };
+            let Some(piece) = self.scanner.next(text, &mut at, last, self.reader.seek(), quiet) else {
+                break;
+            };
+            if piece.token == Token::End {
+                let Some(mode) = self.reader.end() else {
+                    work.end(text.len());
+                    work.report.values += std::mem::take(&mut self.scanner.skipped);
+                    work.report.malformed(Malformed::SqlCharset);
+                    self.passes = true;
+                    return text.len();
+                };
+                self.scanner.mode = mode;
+            } else {
+                self.piece(&piece, &mut work);
+            }
+        }
+        work.end(at);
+        work.report.values += std::mem::take(&mut self.scanner.skipped);
+        if let Some(byte) = text[..at].iter().rfind(|byte| !byte.is_ascii_whitespace()) {
+            self.last = *byte;
+        }
+        if let Some(byte) = text[..at].last() {
+            self.scanner.before = *byte;
+        }
+        at
+    }
+
+    fn piece(&mut self, piece: &Piece, work: &mut Work<'_>) {
+        if let Token::Part(reason) = &piece.token {
+            if let Some(reason) = reason {
+                work.report.malformed(*reason);
+            }
+            if *reason == Some(Malformed::SqlCutOff) {
+                work.stay(piece.start..piece.end, Why::Malformed);
+            }
+            return work.skip(piece.end);
+        }
+        let role = self.reader.role(piece, work.text);
+        match (&piece.token, role) {
+            (Token::Text { .. } | Token::Name(_) | Token::Passes, Role::Passes) => {
+                work.stay(piece.start..piece.end, Why::NoRow);
+            }
+            (_, Role::Passes) => {}
+            (Token::Name(name), Role::Table) => self.table(name.clone(), work),
+            (Token::Word, Role::Table) => self.table(piece.start..piece.end, work),
+            (Token::Text { quote, content }, role) => {
+                work.report.values += 1;
+                self.text(*quote, content.clone(), role, work);
+            }
+            (Token::Hex(digits), role) => {
+                work.report.values += 1;
+                self.hex(digits.clone(), role, work);
+            }
+            _ => {}
+        }
+    }
+
+    /// The name of a table.
+    fn table(&mut self, name: Range<usize>, work: &mut Work<'_>) {
+        let new = self.prefix.as_ref().and_then(|prefix| prefix.table(&work.text[name.clone()]));
+        if let Some(new) = new {
+            work.replace(name, &new);
+            work.report.names += 1;
+        }
+    }
+
+    /// A literal, by what is between its quotes.
+    fn text(&mut self, quote: u8, content: Range<usize>, role: Role, work: &mut Work<'_>) {
+        let raw = &work.text[content.clone()];
+        let escapes = self.scanner.mode.escapes;
+        let codec = Codec::Sql { quote, escapes };
+        let spelled = || {
+            let escaped = escapes && memchr::memchr(b'\\', raw).is_some();
+            escaped || memchr::memchr(quote, raw).is_some()
+        };
+        let named = matches!(role, Role::Option | Role::UserMeta);
+        let holds = work.holds(&content);
+        let looks = holds || named || (self.always && spelled());
+        if !looks {
+            return;
+        }
+        let Spare { decoded, edits, .. } = &mut self.spare;
+        if spelled() {
+            codec.decode(raw, decoded);
+        }
+        let value = if decoded.bytes.is_empty() { raw } else { &decoded.bytes };
+        let written = |edits: &Edits, to: &mut Edits| {
+            codec.write(Written { whole: raw, range: 0..raw.len(), base: 0 }, decoded, edits, to);
+        };
+        if let Some(new) = renamed(self.prefix.as_ref(), role, value) {
+            written(&new, edits);
+            work.report.names += 1;
+        } else if role == Role::Guid {
+            work.stay(content.clone(), Why::Guid);
+        } else {
+            self.rewriter.edited(value, work.report, |new| written(new, edits));
+        }
+        work.apply(&content, edits);
+        work.skip(content.end);
+        self.spare.clear();
+    }
+
+    /// A literal in hexadecimal digits.
+    fn hex(&mut self, digits: Range<usize>, role: Role, work: &mut Work<'_>) {
+        let raw = &work.text[digits.clone()];
+        let Spare { edits, bytes, .. } = &mut self.spare;
+        if !hex::decode(raw, bytes) {
+            bytes.clear();
+            return;
+        }
+        if let Some(new) = renamed(self.prefix.as_ref(), role, bytes) {
+            hex::write(raw, &new, edits);
+            work.report.names += 1;
+        } else if role == Role::Guid {
+            Work::new(self.rewriter, bytes, &mut Vec::new(), work.report).stay(0..bytes.len(), Why::Guid);
+        } else {
+            self.rewriter.edited(bytes, work.report, |new| hex::write(raw, new, edits));
+        }
+        work.apply(&digits, edits);
+        self.spare.clear();
+    }
+}
+
+/// What becomes of a name that holds the table prefix.
+fn renamed(prefix: Option<&Prefix>, role: Role, name: &[u8]) -> Option<Edits> {
+    let new = match role {
+        Role::Option => prefix?.option(name)?,
+        Role::UserMeta => prefix?.user_meta(name)?,
+        _ => return None,
+    };
+    if new == name {
+        return None;
+    }
+    let same = name.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count();
+    let mut edits = Edits::default();
+    edits.push(0..name.len() - same, |to| to.extend_from_slice(&new[..new.len() - same]));
+    Some(edits)
+}
+
+impl Spare {
+    fn clear(&mut self) {
+        self.decoded.clear();
+        self.edits.clear();
+        self.bytes.clear();
+        if self.decoded.room() + self.edits.room() + self.bytes.capacity() > KEPT {
+            *self = Self::default();
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the fuzz targets found.
+
+use wpclone_rewrite::{DumpOptions, Report, Why};
+
+use crate::{become_, rewrite, rewriter, stay, usual};
+
+#[test]
+fn base64_goes_on_behind_a_character_that_is_spelled_twice() {
+    become_(&[
+        (
+            "aHR0cDovL2V4YW1wbGUuY29tL2Eo%252bfn5%253d",
+            "aHR0cHM6Ly9uZXcuZXhhbXBsZS5vcmcvc2hvcC9hKPn5%252bQ%253d%253d%253d",
+        ),
+        (r"aHR0cDovL2V4YW1wbGUuY29tL2Eo\\\/fn5", r"aHR0cHM6Ly9uZXcuZXhhbXBsZS5vcmcvc2hvcC9hKP35+Q=="),
+    ]);
+}
+
+#[test]
+fn a_backslash_before_a_letter_that_it_does_not_escape_is_one() {
+    for value in [r"C:\sites\example.com\x", r"\example.com"] {
+        stay(&[value]);
+        assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Bare, 1)]);
+    }
+    become_(&[("//example.com\\ü//example.com\\@", "//new.example.org/shop\\ü//new.example.org/shop\\@")]);
+}
+
+#[test]
+fn what_is_percent_encoded_stays_so_whatever_is_around_it() {
+    let there = rewriter(&[("http://example.com", "https://a-much-longer.example.net:8443")]);
+    let back = rewriter(&[("https://a-much-longer.example.net:8443", "http://example.com")]);
+    for value in [
+        "<a data-x=\"ISBodHRwOi8vZXhhbXBsZS5jb20vYSEgfn5%2bfg%3d%3d\">",
+        "<a data-x=&quot;ISBodHRwOi8vZXhhbXBsZS5jb20vYSEgfn5%2bfg%3d%3d&quot;>",
+    ] {
+        let moved = there.value(value.as_bytes(), &mut Report::default()).into_owned();
+        assert_ne!(moved, value.as_bytes());
+        let again = back.value(&moved, &mut Report::default()).into_owned();
+        assert_eq!(String::from_utf8_lossy(&again), value);
+    }
+}
+
+#[test]
+fn what_is_no_hexadecimal_literal_leaves_nothing_behind() {
+    let dump = "INSERT INTO t VALUES (0x123,0x687474703a2f2f6578616d706c652e636f6d);";
+    let wanted = "INSERT INTO t VALUES (0x123,0x68747470733a2f2f6e65772e6578616d706c652e6f72672f73686f70);";
+    let (mut new, mut report) = (Vec::new(), Report::default());
+    let rewriter = usual();
+    let mut stream = rewriter.dump(DumpOptions::default());
+    stream.push(dump.as_bytes(), &mut new, &mut report);
+    stream.finish(&mut new, &mut report);
+    assert_eq!(String::from_utf8_lossy(&new), wanted);
+}

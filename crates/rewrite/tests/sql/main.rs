@@ -1,0 +1,86 @@
+//! Dumps from outside: SQL in, SQL out.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod dialects;
+mod hostile;
+mod laws;
+mod prefix;
+
+use wpclone_rewrite::{DumpOptions, Guid, Options, Pair, Prefix, Report, Rewriter};
+
+const OLD: &str = "http://example.com";
+const NEW: &str = "https://new.example.org/shop";
+
+fn rewriter() -> Rewriter {
+    Rewriter::new(&[Pair::new(OLD, NEW).unwrap()], Options::default()).unwrap()
+}
+
+fn keeping() -> DumpOptions {
+    DumpOptions { guid: Guid::Keep, ..DumpOptions::default() }
+}
+
+fn renaming() -> DumpOptions {
+    DumpOptions { prefix: Some(Prefix::new("wp_", "x7_")), ..DumpOptions::default() }
+}
+
+fn plain() -> DumpOptions {
+    DumpOptions { backslash_escapes: false, ..DumpOptions::default() }
+}
+
+/// A dump rewritten in pieces of these lengths, the last one of which is repeated.
+fn in_pieces(options: &DumpOptions, dump: &[u8], lengths: &[usize]) -> (Vec<u8>, Report) {
+    let rewriter = rewriter();
+    let (mut out, mut report) = (Vec::new(), Report::default());
+    let mut stream = rewriter.dump(options.clone());
+    let mut rest = dump;
+    let mut lengths = lengths.iter();
+    let mut length = dump.len();
+    while !rest.is_empty() {
+        length = lengths.next().copied().unwrap_or(length).clamp(1, rest.len().max(1));
+        let (chunk, more) = rest.split_at(length.min(rest.len()));
+        stream.push(chunk, &mut out, &mut report);
+        rest = more;
+    }
+    stream.finish(&mut out, &mut report);
+    (out, report)
+}
+
+/// Rewrites a dump, byte by byte and at once.
+#[track_caller]
+fn rewrite(options: &DumpOptions, dump: &[u8]) -> (Vec<u8>, Report) {
+    let (whole, report) = in_pieces(options, dump, &[dump.len()]);
+    for length in [1, 2, 3, 7, 64] {
+        let (pieces, counted) = in_pieces(options, dump, &[length]);
+        assert_eq!(text(&pieces), text(&whole), "in pieces of {length}");
+        let counts = |report: &Report| {
+            (report.values, report.changed, report.malformed.clone(), report.stayed.clone())
+        };
+        assert_eq!(counts(&counted), counts(&report), "in pieces of {length}");
+    }
+    (whole, report)
+}
+
+fn text(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+#[track_caller]
+fn become_with(options: &DumpOptions, cases: &[(&str, &str)]) {
+    for (dump, wanted) in cases {
+        let (new, report) = rewrite(options, dump.as_bytes());
+        assert_eq!(String::from_utf8(new).unwrap(), *wanted, "of {dump}: {report:?}");
+    }
+}
+
+#[track_caller]
+fn stay_with(options: &DumpOptions, dumps: &[&str]) {
+    for dump in dumps {
+        become_with(options, &[(dump, dump)]);
+    }
+}
+
+/// Rows of a table that has nothing special.
+fn rows(values: &str) -> String {
+    format!("INSERT INTO `t` VALUES {values};\n")
+}
