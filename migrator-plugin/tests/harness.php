@@ -20,8 +20,11 @@ $failed = 0;
 /** Runs one test; what it is called is a sentence. */
 function test( string $sentence, callable $body ): void {
 	global $failed, $wpdb;
-	$wpdb = new Wpdb_Stand_In();
-	Wordpress_Stand_In::reset();
+	// Not where there is a real WordPress.
+	if ( class_exists( 'Wpdb_Stand_In', false ) ) {
+		$wpdb = new Wpdb_Stand_In();
+		Wordpress_Stand_In::reset();
+	}
 	try {
 		$body();
 		echo "ok $sentence\n";

@@ -6,6 +6,8 @@
 require __DIR__ . '/stand-ins.php';
 require __DIR__ . '/harness.php';
 require __DIR__ . '/../wpclone-migrator/wpclone-migrator.php';
+require_once __DIR__ . '/../wpclone-migrator/includes/all.php';
+require_once __DIR__ . '/../wpclone-migrator/includes/settings-page.php';
 
 use Wpclone\Migrator\Gate;
 use Wpclone\Migrator\Request;
@@ -35,7 +37,7 @@ function signed( string $key, array $fields = array() ): array {
 		'nonce'     => bin2hex( random_bytes( 16 ) ),
 		'body'      => '{}',
 	);
-	$text    = Gate::canonical( new Request( $fields ) );
+	$text    = Gate::canonical( new Request( $fields ), hash( 'sha256', is_string( $fields['body'] ) ? $fields['body'] : '' ) );
 	$fields += array( 'signature' => 'v1=' . hash_hmac( 'sha256', $text, (string) @hex2bin( $key ) ) );
 	return $fields;
 }

@@ -41,6 +41,12 @@ final class Wpdb_Stand_In {
 			exit( 2 );
 		}
 		$this->pdo = new PDO( 'sqlite::memory:', null, null, array( PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION ) );
+		$this->pdo->sqliteCreateFunction(
+			'CONCAT',
+			static function ( ...$texts ) {
+				return implode( '', $texts );
+			}
+		);
 		$this->pdo->exec( "CREATE TABLE wp_options (option_id INTEGER PRIMARY KEY, option_name TEXT UNIQUE, option_value TEXT NOT NULL, autoload TEXT NOT NULL DEFAULT 'yes')" );
 	}
 

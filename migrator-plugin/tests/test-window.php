@@ -105,14 +105,42 @@ test(
 	'nonces are forgotten when their time can no longer pass, and not before',
 	static function () {
 		global $wpdb;
-		$key = opened();
-		admitted( signed( $key, array( 'nonce' => str_repeat( 'a', 32 ) ) ) );
-		admitted( signed( $key, array( 'nonce' => str_repeat( 'b', 32 ), 'timestamp' => (string) ( NOW + 300 ) ) ), NOW + 300 );
-		same( 3, count( $wpdb->names() ), 'rows at the limit' );
-		admitted( signed( $key, array( 'nonce' => str_repeat( 'c', 32 ), 'timestamp' => (string) ( NOW + 400 ) ) ), NOW + 400 );
-		$b = Store::NONCE_PREFIX . str_repeat( 'b', 32 );
-		$c = Store::NONCE_PREFIX . str_repeat( 'c', 32 );
-		same( array( Store::OPTION, $b, $c ), $wpdb->names(), 'rows later' );
+		$bucket = Store::BUCKET;
+		for ( $second = 0; $second < $bucket; $second++ ) {
+			Wordpress_Stand_In::reset();
+			Store::erase();
+			$sent   = NOW + $second;
+			$key    = opened( $sent );
+			$fields = signed( $key, array( 'timestamp' => (string) $sent ) );
+			check( admitted( $fields, $sent ), 'the first time' );
+			foreach ( array( 0, 1, 299, 300 ) as $later ) {
+				admitted( signed( $key, array( 'timestamp' => (string) ( $sent + $later ) ) ), $sent + $later );
+				check( ! admitted( $fields, $sent + $later ), "again after $later s" );
+			}
+			// All that is kept is of times that could come again.
+			$now = $sent + 10 * $bucket + 600;
+			check( admitted( signed( $key, array( 'timestamp' => (string) $now ) ), $now ), 'much later' );
+			same( 2, count( $wpdb->names() ), 'rows much later' );
+		}
+	}
+);
+
+test(
+	'a nonce is remembered with others of its time, in any order',
+	static function () {
+		$key  = opened();
+		$sent = array();
+		for ( $i = 0; $i < 300; $i++ ) {
+			$at     = NOW + ( $i * 7 ) % 290;
+			$sent[] = signed( $key, array( 'timestamp' => (string) $at ) );
+		}
+		foreach ( $sent as $fields ) {
+			check( admitted( $fields ), 'the first time' );
+		}
+		shuffle( $sent );
+		foreach ( $sent as $fields ) {
+			check( ! admitted( $fields ), 'again' );
+		}
 	}
 );
 
@@ -120,14 +148,24 @@ test(
 	'there are never more nonces than the limit',
 	static function () {
 		global $wpdb;
-		$key = opened();
-		for ( $i = 0; $i < Store::MOST_NONCES; $i++ ) {
-			$wpdb->query( "INSERT INTO wp_options (option_name, option_value) VALUES ('" . Store::NONCE_PREFIX . sprintf( '%032x', $i ) . "', '" . ( NOW + 10 ) . "')" );
-		}
+		$key    = opened();
+		$bucket = Store::NONCE_PREFIX . intdiv( NOW, Store::BUCKET );
+		$wpdb->query( "INSERT INTO wp_options (option_name, option_value) VALUES ('$bucket', '" . str_repeat( 'x', Store::MOST_IN_BUCKET ) . "')" );
 		check( ! admitted( signed( $key ) ), 'full' );
-		same( Store::MOST_NONCES + 1, count( $wpdb->names() ), 'rows' );
-		check( admitted( signed( $key, array( 'timestamp' => (string) ( NOW + 11 ) ) ), NOW + 11 ), 'room again' );
-		same( 2, count( $wpdb->names() ), 'rows afterwards' );
+		same( 2, count( $wpdb->names() ), 'rows' );
+		$later = NOW + Store::BUCKET;
+		check( admitted( signed( $key, array( 'timestamp' => (string) $later ) ), $later ), 'room again' );
+	}
+);
+
+test(
+	'requests that come close after one another do not write the window each time',
+	static function () {
+		$key = opened();
+		foreach ( array( 29 => 0, 30 => 30, 59 => 30, 60 => 60 ) as $after => $pushed ) {
+			check( admitted( signed( $key, array( 'timestamp' => (string) ( NOW + $after ) ) ), NOW + $after ), 'admitted' );
+			same( NOW + $pushed + 3600, State::load()->opened_until(), "window after $after s" );
+		}
 	}
 );
 

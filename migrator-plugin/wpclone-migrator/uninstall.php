@@ -9,28 +9,18 @@ if ( ! defined( 'ABSPATH' ) || ! defined( 'WP_UNINSTALL_PLUGIN' ) ) {
 	exit;
 }
 
-require_once __DIR__ . '/includes/store.php';
+require_once __DIR__ . '/includes/all.php';
 
-if ( ! is_multisite() ) {
-	Store::erase();
-	return;
-}
-
-// By pages, since a network may have very many sites.
-$wpclone_migrator_page = 0;
-do {
-	$wpclone_migrator_sites = get_sites(
-		array(
-			'fields'  => 'ids',
-			'number'  => 100,
-			'offset'  => 100 * $wpclone_migrator_page,
-			'orderby' => 'id',
-		)
-	);
-	foreach ( $wpclone_migrator_sites as $wpclone_migrator_site ) {
-		switch_to_blog( $wpclone_migrator_site );
-		Store::erase();
-		restore_current_blog();
+try {
+	// What a job left: tables, and folders of files. A big one takes more than one go; the folders are closed anyway.
+	$wpclone_migrator_tries = 0;
+	while ( ! Import_End::wipe( new Budget( new Json( array( 'ms' => 60000 ) ) ) ) && $wpclone_migrator_tries < 3 ) {
+		++$wpclone_migrator_tries;
 	}
-	++$wpclone_migrator_page;
-} while ( array() !== $wpclone_migrator_sites );
+} catch ( \Throwable $wpclone_migrator_thrown ) {
+	// WordPress has to be able to remove the plugin all the same. Where there is no database of ours there was no job.
+	if ( ! $wpclone_migrator_thrown instanceof Trouble || 'no_database' !== $wpclone_migrator_thrown->name ) {
+		Trouble::told( $wpclone_migrator_thrown );
+	}
+}
+Store::erase_everywhere();

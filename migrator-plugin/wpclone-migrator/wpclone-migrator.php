@@ -21,16 +21,14 @@ if ( ! defined( 'ABSPATH' ) ) {
 /** This file; its header holds the version, and nothing else does. */
 const PLUGIN_FILE = __FILE__;
 
-require_once __DIR__ . '/includes/store.php';
-require_once __DIR__ . '/includes/state.php';
-require_once __DIR__ . '/includes/request.php';
-require_once __DIR__ . '/includes/gate.php';
-require_once __DIR__ . '/includes/routes.php';
 require_once __DIR__ . '/includes/doors.php';
-require_once __DIR__ . '/includes/settings-page.php';
+require_once __DIR__ . '/includes/routes.php';
 
 Doors::answer_if_asked();
 add_action( 'rest_api_init', array( Doors::class, 'register_rest' ) );
 if ( is_admin() ) {
+	require_once __DIR__ . '/includes/store.php';
+	require_once __DIR__ . '/includes/state.php';
+	require_once __DIR__ . '/includes/settings-page.php';
 	Settings_Page::register();
 }

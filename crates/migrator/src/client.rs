@@ -1,29 +1,44 @@
-//! Talking to a migrator. Whatever answers is taken for hostile until it has been parsed.
+//! Talking to a migrator. Whatever answers is taken for hostile until it has been proven and parsed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use url::Url;
 
+use crate::cursor::Cursor;
+use crate::definition::Definition;
+use crate::error::{ClientError, Trouble};
+use crate::files::{Files, Index, Root, Wanted};
+use crate::frames::Frames;
+use crate::manifest::Manifest;
+use crate::pace::Budget;
+use crate::rows::{Cost, Count, Rows};
 use crate::signing::{Key, Request};
 
-/// The most bytes of an answer that are read.
-const MOST_BODY: usize = 64 * 1024;
+/// The most bytes of an answer that are read: JSON, and frames.
+pub(crate) const MOST_JSON: usize = 1024 * 1024;
+const MOST_FRAMES: usize = 16 * 1024 * 1024;
 
-/// How long one request may take, its answer's body included.
+/// How long one request may take, its answer's body included; and one that moves content.
 const DEADLINE: Duration = Duration::from_secs(20);
+const LONG_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Speaks to one migrator.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    site: Url,
+    pub(crate) http: reqwest::Client,
+    pub(crate) site: Url,
     key: Key,
-    deadline: Duration,
+    pub(crate) deadline: Duration,
+    long_deadline: Duration,
+    /// Whether REST was the way that worked last; clones share it.
+    by_rest: Arc<AtomicBool>,
 }
 
 /// What the route `status` tells.
@@ -47,48 +62,6 @@ pub struct Status {
     pub multisite: bool,
 }
 
-/// Why a migrator's answer was not to be had. Free of secrets.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The migrator is there and refuses: another key, asleep, or a clock that is more than 300 s off.
-    #[error("the migrator refuses the request")]
-    Refused,
-    /// The answer is not JSON: the plugin is not active, or something stands before it.
-    #[error("the answer is not JSON (HTTP {status})")]
-    NotJson {
-        /// HTTP status.
-        status: u16,
-    },
-    /// JSON, but not what the protocol has.
-    #[error("the answer is JSON that the protocol does not have (HTTP {status})")]
-    Unexpected {
-        /// HTTP status.
-        status: u16,
-        /// The error code, if WordPress named one (`rest_no_route`).
-        code: Option<String>,
-    },
-    /// The site sends us elsewhere. It is not followed: a redirect turns a POST into a GET.
-    #[error("the site answers with a redirect (HTTP {status})")]
-    Redirected {
-        /// HTTP status.
-        status: u16,
-        /// Where to, without query and fragment.
-        to: Option<Url>,
-    },
-    /// More than 64 KiB.
-    #[error("the answer is too large")]
-    TooLarge,
-    /// No answer, or not all of it, in time.
-    #[error("the site does not answer in time")]
-    Timeout,
-    /// No connection, or a broken one.
-    #[error("the site cannot be reached")]
-    Unreachable(#[source] reqwest::Error),
-    /// The system has no random bytes to give.
-    #[error("no random bytes")]
-    Random(#[from] getrandom::Error),
-}
-
 /// The two ways in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Door {
@@ -96,17 +69,79 @@ enum Door {
     Rest,
 }
 
+/// What a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Json,
+    Frames,
+}
+
+impl Form {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Frames => "application/octet-stream",
+        }
+    }
+
+    fn most(self) -> usize {
+        match self {
+            Self::Json => MOST_JSON,
+            Self::Frames => MOST_FRAMES,
+        }
+    }
+}
+
+/// A request that wants an answer of a certain form.
+pub(crate) struct Call<'a> {
+    pub(crate) route: &'a str,
+    pub(crate) body: &'a [u8],
+    pub(crate) sends: Form,
+    pub(crate) wants: Form,
+    pub(crate) long: bool,
+}
+
+/// A proven answer.
+enum Answer {
+    Json(Vec<u8>),
+    Frames(Frames),
+}
+
+/// What the plugin has of a site's database, and where to go on.
+#[derive(Debug)]
+pub struct Definitions {
+    /// In order: tables, views, triggers.
+    pub found: Vec<Definition>,
+    /// Where to go on; `None` at the end.
+    pub cursor: Option<Cursor>,
+}
+
+#[derive(Deserialize)]
+struct TablesEnd {
+    cursor: Option<Cursor>,
+    #[serde(flatten)]
+    _cost: Cost,
+}
+
+/// An answer that only says whether there is more to do.
+#[derive(Deserialize)]
+pub(crate) struct Done {
+    pub(crate) done: bool,
+}
+
 impl Client {
     /// A client for the migrator of this site. `http` must not follow redirects.
     #[must_use]
     pub fn new(http: reqwest::Client, site: Url, key: Key) -> Self {
-        Self { http, site, key, deadline: DEADLINE }
+        let by_rest = Arc::default();
+        Self { http, site, key, deadline: DEADLINE, long_deadline: LONG_DEADLINE, by_rest }
     }
 
-    /// The same with another limit on each request than 20 s.
+    /// The same with another limit on each request than 20 s, and 60 s where content is moved.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self.long_deadline = deadline;
         self
     }
 
@@ -115,46 +150,215 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]. When both ways in fail it is the first way's error, unless the second was refused.
     pub async fn status(&self) -> Result<Status, ClientError> {
-        self.call("status", b"{}").await
+        self.ask("status", &json!({}), false).await
     }
 
-    async fn call<T: DeserializeOwned>(&self, route: &str, body: &[u8]) -> Result<T, ClientError> {
-        let first = match self.knock(Door::FrontController, route, body).await {
+    /// What there is to know of the site before anything is done.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn manifest(&self) -> Result<Manifest, ClientError> {
+        self.ask("manifest", &json!({}), true).await
+    }
+
+    /// Definitions of tables, views and triggers.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn tables(&self, cursor: Option<&Cursor>, budget: Budget) -> Result<Definitions, ClientError> {
+        let frames = self.frames("tables", &with(budget, json!({"cursor": cursor}))).await?;
+        let mut found = Vec::new();
+        for (kind, payload) in frames.iter() {
+            let definition = serde_json::from_slice(payload).ok().filter(|_| kind == b'T');
+            found.push(definition.ok_or(ClientError::Malformed("a definition"))?);
+        }
+        let TablesEnd { cursor, .. } = frames.end()?;
+        Ok(Definitions { found, cursor })
+    }
+
+    /// Rows of a table, from the cursor on.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn rows(
+        &self,
+        table: &str,
+        cursor: Option<&Cursor>,
+        budget: Budget,
+    ) -> Result<Rows, ClientError> {
+        let body = with(budget, json!({"table": table, "cursor": cursor}));
+        Rows::parse(self.frames("rows", &body).await?)
+    }
+
+    /// Counts rows of a table, from the cursor on, for at most `ms` milliseconds.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn checksum(
+        &self,
+        table: &str,
+        cursor: Option<&Cursor>,
+        ms: u32,
+    ) -> Result<Count, ClientError> {
+        self.ask("checksum", &json!({"table": table, "cursor": cursor, "ms": ms}), true).await
+    }
+
+    /// The index of a root, from the cursor on.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn index(
+        &self,
+        root: Root,
+        digests: bool,
+        cursor: Option<&Cursor>,
+        budget: Budget,
+    ) -> Result<Index, ClientError> {
+        let body = with(budget, json!({"root": root, "digests": digests, "cursor": cursor}));
+        Index::parse(&self.frames("index", &body).await?)
+    }
+
+    /// Files, or parts of them: as many as the budget allows.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn files(&self, wanted: &[Wanted], budget: Budget) -> Result<Files, ClientError> {
+        let body = with(budget, json!({"files": wanted}));
+        Files::parse(self.frames("files", &body).await?, wanted)
+    }
+
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        route: &str,
+        body: &impl Serialize,
+        long: bool,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|_| ClientError::Malformed("a request"))?;
+        let call = Call { route, body: &body, sends: Form::Json, wants: Form::Json, long };
+        self.answered(&call).await
+    }
+
+    /// Sends, and takes JSON for an answer.
+    pub(crate) async fn answered<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, ClientError> {
+        match self.call(call).await? {
+            Answer::Json(body) => {
+                serde_json::from_slice(&body).map_err(|_| ClientError::Malformed("an answer's members"))
+            }
+            Answer::Frames(_) => Err(ClientError::Malformed("frames in the place of JSON")),
+        }
+    }
+
+    pub(crate) async fn frames(&self, route: &str, body: &Value) -> Result<Frames, ClientError> {
+        let body = body.to_string().into_bytes();
+        let call = Call { route, body: &body, sends: Form::Json, wants: Form::Frames, long: true };
+        let Answer::Frames(frames) = self.call(&call).await? else {
+            return Err(ClientError::Malformed("JSON in the place of frames"));
+        };
+        match frames.end::<Trouble>() {
+            Ok(trouble) => Err(ClientError::Trouble { status: 200, trouble }),
+            Err(_) => Ok(frames),
+        }
+    }
+
+    async fn call(&self, call: &Call<'_>) -> Result<Answer, ClientError> {
+        let both = [Door::FrontController, Door::Rest];
+        let [known, other] = if self.by_rest.load(Ordering::Relaxed) { [both[1], both[0]] } else { both };
+        let first = match self.knock(known, call).await {
             Err(error) if error.is_about_the_door() => error,
             done => return done,
         };
-        tracing::debug!(error = %first, route, "the front controller does not let us in; trying REST");
-        self.knock(Door::Rest, route, body).await.map_err(|second| match second {
-            ClientError::Refused => second,
-            _ => first,
-        })
+        tracing::debug!(error = %first, route = call.route, "this way does not let us in; trying the other");
+        match self.knock(other, call).await {
+            Ok(answer) => {
+                self.by_rest.store(other == Door::Rest, Ordering::Relaxed);
+                Ok(answer)
+            }
+            Err(second) if matches!(second, ClientError::Refused | ClientError::Trouble { .. }) => {
+                Err(second)
+            }
+            Err(_) => Err(first),
+        }
     }
 
-    async fn knock<T: DeserializeOwned>(
-        &self,
-        door: Door,
-        route: &str,
-        body: &[u8],
-    ) -> Result<T, ClientError> {
-        let request = Request::new(route, body)?;
+    async fn knock(&self, door: Door, call: &Call<'_>) -> Result<Answer, ClientError> {
+        let request = Request::new(call.route, call.body)?;
         let response = self
             .http
             .post(door.address(&self.site, &request))
             .headers(request.headers(&self.key))
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/json")
-            .timeout(self.deadline)
-            .body(body.to_vec())
+            .header(ACCEPT, call.wants.content_type())
+            .header(CONTENT_TYPE, call.sends.content_type())
+            .timeout(if call.long { self.long_deadline } else { self.deadline })
+            .body(call.body.to_vec())
             .send()
             .await?;
         let status = response.status();
         if status.is_redirection() {
             return Err(ClientError::Redirected { status: status.as_u16(), to: target(&response) });
         }
-        if !is_json(&response) {
-            return Err(ClientError::NotJson { status: status.as_u16() });
+        let Some(form) = form(&response) else {
+            return Err(ClientError::NotOurs { status: status.as_u16() });
+        };
+        if form == Form::Frames {
+            let body = read(response, call.wants.most()).await?;
+            return Frames::proven(body, &request, &self.key, status.as_u16()).map(Answer::Frames);
         }
-        parse(status, &read(response).await?)
+        let proof =
+            response.headers().get("x-wpclone-proof").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let body = read(response, MOST_JSON).await?;
+        proven(status, body, proof.as_deref(), &request, &self.key).map(Answer::Json)
+    }
+}
+
+/// The same members, and the budget's.
+fn with(budget: Budget, mut body: Value) -> Value {
+    body["bytes"] = budget.bytes.into();
+    body["ms"] = budget.ms.into();
+    body
+}
+
+/// What the body says it is.
+fn form(response: &Response) -> Option<Form> {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    [Form::Json, Form::Frames].into_iter().find(|form| kind.eq_ignore_ascii_case(form.content_type()))
+}
+
+pub(crate) async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, ClientError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > most {
+            return Err(ClientError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The JSON of an answer, if it is the migrator's to this request and says that it went well.
+fn proven(
+    status: StatusCode,
+    body: Vec<u8>,
+    proof: Option<&str>,
+    request: &Request<'_>,
+    key: &Key,
+) -> Result<Vec<u8>, ClientError> {
+    let Ok(value) = serde_json::from_slice::<Value>(&body) else {
+        return Err(ClientError::NotOurs { status: status.as_u16() });
+    };
+    // A refusal has no proof: who refuses may have no key.
+    if status == StatusCode::FORBIDDEN && value.as_object().is_some_and(serde_json::Map::is_empty) {
+        return Err(ClientError::Refused);
+    }
+    if !proof.is_some_and(|proof| request.proves_json(key, status.as_u16(), &body, proof)) {
+        return Err(ClientError::unproven(status, &body));
+    }
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    match serde_json::from_value(value) {
+        Ok(trouble) => Err(ClientError::Trouble { status: status.as_u16(), trouble }),
+        Err(_) => Err(ClientError::Malformed("a route that this version does not have")),
     }
 }
 
@@ -178,62 +382,10 @@ impl Door {
     }
 }
 
-impl ClientError {
-    /// Whether the other way in may still be open.
-    fn is_about_the_door(&self) -> bool {
-        matches!(
-            self,
-            Self::NotJson { .. } | Self::Unexpected { .. } | Self::Redirected { .. } | Self::TooLarge
-        )
-    }
-}
-
-impl From<reqwest::Error> for ClientError {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() { Self::Timeout } else { Self::Unreachable(error.without_url()) }
-    }
-}
-
 fn target(response: &Response) -> Option<Url> {
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
     let mut to = response.url().join(location).ok()?;
     to.set_query(None);
     to.set_fragment(None);
     Some(to)
-}
-
-fn is_json(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
-}
-
-async fn read(mut response: Response) -> Result<Vec<u8>, ClientError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MOST_BODY {
-            return Err(ClientError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-fn parse<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, ClientError> {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return Err(ClientError::NotJson { status: status.as_u16() });
-    };
-    if status == StatusCode::FORBIDDEN && value.as_object().is_some_and(serde_json::Map::is_empty) {
-        return Err(ClientError::Refused);
-    }
-    let code = value.get("code").and_then(Value::as_str).filter(|c| is_code(c)).map(str::to_owned);
-    if status != StatusCode::OK {
-        return Err(ClientError::Unexpected { status: status.as_u16(), code });
-    }
-    serde_json::from_value(value).map_err(|_| ClientError::Unexpected { status: status.as_u16(), code })
-}
-
-/// Whether a text looks like one of WordPress' error codes; anything else is not repeated.
-fn is_code(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }

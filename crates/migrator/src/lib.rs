@@ -1,12 +1,38 @@
 #![doc = include_str!("../README.md")]
 
 mod client;
+mod cursor;
+mod definition;
+mod error;
+mod files;
+mod frames;
+mod import;
+mod manifest;
+mod pace;
 #[cfg(test)]
 #[path = "../build/pack.rs"]
 mod pack;
 mod plugin;
+mod removal;
+mod rows;
 mod signing;
+mod stream;
 
-pub use client::{Client, ClientError, Status};
+pub use client::{Client, Definitions, Status};
+pub use cursor::Cursor;
+pub use definition::{
+    Check, Column, Definition, ForeignKey, Generated, Index as TableIndex, Part, Preset, Table, Trigger, View,
+};
+pub use error::{ClientError, Trouble};
+pub use files::{Entry, EntryKind, FileDigest, FileHasher, FilePart, FileState, Files, Index, Root, Wanted};
+pub use import::{
+    Adjusted, Allowed, Begun, Chunk, Defined, Import, JobLimits, JobOptions, Loaded, Parcel, Progress,
+    RefusedFile, Stored, StoredPart, row_bytes,
+};
+pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, WordPress};
+pub use pace::{Budget, Pace};
 pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
+pub use removal::Removed;
+pub use rows::{Cost, Count, Head, LARGE, RowDigest, RowPart, Rows, Value, write_row};
 pub use signing::{Key, KeyError, Request};
+pub use stream::{IndexStream, RowStream};

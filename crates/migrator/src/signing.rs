@@ -12,6 +12,10 @@ use zeroize::Zeroizing;
 /// First line of what is signed: no text of another protocol, or of another version, can be taken for ours.
 const PROTOCOL: &str = "wpclone-migrator-v1";
 
+/// The same for the proof of an answer that is JSON, and of one that is frames.
+const ANSWER: &str = "wpclone-migrator-answer-v1";
+const FRAMES: &str = "wpclone-migrator-frames-v1";
+
 /// The key of one migrator: 256 random bits, made on the site. Wiped when dropped, never printed.
 #[derive(Clone)]
 pub struct Key(Zeroizing<[u8; 32]>);
@@ -26,6 +30,15 @@ impl Key {
     #[must_use]
     pub fn to_secret(&self) -> SecretString {
         hex::encode(*self.0).into()
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
+        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.0).expect("a key of 32 bytes");
+        for part in parts {
+            mac.update(part);
+        }
+        mac
     }
 }
 
@@ -83,10 +96,23 @@ impl<'a> Request<'a> {
     /// `v1=` and the HMAC-SHA256 of the canonical text in hex.
     #[must_use]
     pub fn sign(&self, key: &Key) -> String {
-        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*key.0).expect("a key of 32 bytes");
-        mac.update(self.canonical().as_bytes());
-        format!("v1={}", hex::encode(mac.finalize().into_bytes()))
+        format!("v1={}", hex::encode(key.mac(&[self.canonical().as_bytes()]).finalize().into_bytes()))
+    }
+
+    /// Whether `proof` is that of a JSON answer to this request. Compared in constant time.
+    #[must_use]
+    pub fn proves_json(&self, key: &Key, status: u16, body: &[u8], proof: &str) -> bool {
+        let Some(Ok(proof)) = proof.strip_prefix("v1=").map(hex::decode) else { return false };
+        let hash = hex::encode(Sha256::digest(body));
+        let text = format!("{ANSWER}\n{}\n{}\n{status}\n{hash}", self.route, self.nonce);
+        key.mac(&[text.as_bytes()]).verify_slice(&proof).is_ok()
+    }
+
+    /// Whether `proof` is that of an answer of frames to this request. Compared in constant time.
+    #[must_use]
+    pub fn proves_frames(&self, key: &Key, frames: &[u8], proof: &[u8]) -> bool {
+        let text = format!("{FRAMES}\n{}\n{}\n", self.route, self.nonce);
+        key.mac(&[text.as_bytes(), frames]).verify_slice(proof).is_ok()
     }
 
     /// The three headers of a signed request. The signature is marked sensitive.

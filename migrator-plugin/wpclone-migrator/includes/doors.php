@@ -16,37 +16,13 @@ final class Doors {
 	/** The namespace of the REST routes. */
 	const REST = 'wpclone-migrator/v1';
 
-	/** The answer to what must not be kept by any cache on the way. */
-	const HEADERS = array(
-		'Cache-Control'          => 'no-store',
-		'X-Content-Type-Options' => 'nosniff',
-		'X-Robots-Tag'           => 'noindex',
-	);
-
 	/** Answers and ends if the request is for us; before the theme, and before most plugins do anything. */
 	public static function answer_if_asked(): void {
 		// phpcs:ignore WordPress.Security.NonceVerification -- the gate checks the signature.
 		$route = $_GET[ self::PARAMETER ] ?? null;
-		if ( null === $route ) {
-			return;
+		if ( null !== $route ) {
+			self::answer( $route );
 		}
-		global $wpdb;
-		$wpdb->hide_errors();
-		list( $status, $body ) = Routes::answer( Request::current( $route ), time() );
-		// What others printed so far would spoil the JSON; a buffer that cannot be removed ends the loop.
-		while ( ob_get_level() > 0 && @ob_end_clean() ) {
-			continue;
-		}
-		// Too late where others printed without a buffer; wpclone then sees no JSON and takes the other door.
-		if ( ! headers_sent() ) {
-			status_header( $status );
-			header( 'Content-Type: application/json; charset=UTF-8' );
-			foreach ( self::HEADERS as $name => $value ) {
-				header( "$name: $value" );
-			}
-		}
-		echo wp_json_encode( (object) $body );
-		exit;
 	}
 
 	/** Registers the REST routes. They are not listed in the index. */
@@ -60,12 +36,43 @@ final class Doors {
 					'show_in_index'       => false,
 					// The gate decides, in the callback: an error from here would tell more than 403.
 					'permission_callback' => '__return_true',
+					// Not by way of WP_REST_Response: what others do to it would spoil the proof.
 					'callback'            => static function () use ( $route ) {
-						list( $status, $body ) = Routes::answer( Request::current( $route ), time() );
-						return new \WP_REST_Response( (object) $body, $status, self::HEADERS );
+						self::answer( $route );
 					},
 				)
 			);
 		}
+	}
+
+	/**
+	 * Answers and ends the request.
+	 *
+	 * @param mixed $route
+	 */
+	private static function answer( $route ): void {
+		require_once __DIR__ . '/all.php';
+		global $wpdb;
+		$wpdb->hide_errors();
+		@ini_set( 'display_errors', '0' );
+		@ini_set( 'zlib.output_compression', '0' );
+		$answer = Routes::answer( Request::current( $route ), time() );
+		// What others printed so far would spoil the answer; a buffer that cannot be removed ends the loop.
+		while ( ob_get_level() > 0 && @ob_end_clean() ) {
+			continue;
+		}
+		// Too late where others printed without a buffer; wpclone then sees no proof and takes the other door.
+		if ( ! headers_sent() ) {
+			status_header( $answer->status );
+			foreach ( $answer->headers() as $name => $value ) {
+				header( "$name: $value" );
+			}
+		}
+		$answer->write(
+			static function ( string $bytes ) {
+				echo $bytes;
+			}
+		);
+		exit;
 	}
 }

@@ -10,8 +10,11 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Request {
-	/** The most bytes that a body may have. */
-	const MOST_BODY = 65536;
+	/** The most bytes of a body that is JSON. */
+	const MOST_JSON = 1048576;
+
+	/** The most bytes of a body that is frames; it is never in memory as a whole. */
+	const MOST_FRAMES = 16777216;
 
 	/** @var string */
 	public $method;
@@ -31,14 +34,41 @@ final class Request {
 	/** @var string */
 	public $signature;
 
-	/** @var string */
-	public $body;
+	/** @var resource The body. */
+	private $body;
 
 	/** @param array<string, mixed> $fields What is missing, or is no text, is empty. */
 	public function __construct( array $fields ) {
-		foreach ( array( 'method', 'route', 'unique', 'timestamp', 'nonce', 'signature', 'body' ) as $name ) {
+		foreach ( array( 'method', 'route', 'unique', 'timestamp', 'nonce', 'signature' ) as $name ) {
 			$this->$name = isset( $fields[ $name ] ) && is_string( $fields[ $name ] ) ? $fields[ $name ] : '';
 		}
+		if ( isset( $fields['body'] ) && is_resource( $fields['body'] ) ) {
+			$this->body = $fields['body'];
+		} else {
+			$this->body = fopen( 'php://memory', 'w+b' );
+			fwrite( $this->body, isset( $fields['body'] ) && is_string( $fields['body'] ) ? $fields['body'] : '' );
+		}
+	}
+
+	/** SHA-256 of the body as hex, or null if it has more bytes than that. */
+	public function body_hash( int $most ): ?string {
+		rewind( $this->body );
+		$context = hash_init( 'sha256' );
+		$bytes   = hash_update_stream( $context, $this->body, $most + 1 );
+		return $bytes > $most ? null : hash_final( $context );
+	}
+
+	/** The body as JSON. An empty one says as much as an empty object. */
+	public function json(): Json {
+		rewind( $this->body );
+		$text = (string) stream_get_contents( $this->body, self::MOST_JSON + 1 );
+		return Json::parse( '' === $text ? '{}' : $text );
+	}
+
+	/** The body's frames. */
+	public function frames(): \Generator {
+		rewind( $this->body );
+		return Frames::read( $this->body );
 	}
 
 	/**
@@ -57,7 +87,7 @@ final class Request {
 				'timestamp' => $_SERVER['HTTP_X_WPCLONE_TIMESTAMP'] ?? '',
 				'nonce'     => $_SERVER['HTTP_X_WPCLONE_NONCE'] ?? '',
 				'signature' => $_SERVER['HTTP_X_WPCLONE_SIGNATURE'] ?? '',
-				'body'      => (string) file_get_contents( 'php://input', false, null, 0, self::MOST_BODY + 1 ),
+				'body'      => fopen( 'php://input', 'rb' ),
 			)
 		);
 		// phpcs:enable

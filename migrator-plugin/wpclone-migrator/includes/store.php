@@ -16,11 +16,13 @@ final class Store {
 	/** The option with the state. Every row of ours begins with this name; uninstalling relies on it. */
 	const OPTION = 'wpclone_migrator';
 
-	/** A row for each remembered nonce: its value is the time (Unix seconds) until which it is remembered. */
-	const NONCE_PREFIX = 'wpclone_migrator_nonce_';
+	/** Rows with remembered nonces: one for each BUCKET seconds of the requests' times, its number in the name. */
+	const NONCE_PREFIX = 'wpclone_migrator_nonces_';
 
-	/** With more nonces than these alive, requests are refused until some expire. */
-	const MOST_NONCES = 8192;
+	const BUCKET = 16;
+
+	/** With so many bytes in one of them, requests of that time are refused. */
+	const MOST_IN_BUCKET = 270336;
 
 	/** The state as it was stored, or null. */
 	public static function read(): ?string {
@@ -50,25 +52,29 @@ final class Store {
 		);
 	}
 
-	/** Remembers a nonce; false if it was known already, or if there are too many. */
-	public static function remember( string $nonce, int $until, int $now ): bool {
+	/**
+	 * Remembers a nonce for as long as its time may pass the gate's clock; false if it was known already, or if there
+	 * are too many. Each statement is atomic, and says by the rows that it changed whether the nonce was new.
+	 */
+	public static function remember( string $nonce, int $time, int $clock, int $now ): bool {
 		global $wpdb;
-		$ours = $wpdb->esc_like( self::NONCE_PREFIX ) . '%';
-		// Times have ten digits until the year 2286, so that they compare as texts.
+		// The last second of a bucket has to be out of the clock's reach. Numbers have nine digits until the year 2476.
+		$gone = (int) floor( ( $now - $clock ) / self::BUCKET ) - 1;
 		$wpdb->query(
 			$wpdb->prepare(
-				"DELETE FROM {$wpdb->options} WHERE option_name LIKE %s AND option_value < %s",
-				$ours,
-				(string) $now
+				"DELETE FROM {$wpdb->options} WHERE option_name LIKE %s AND option_name <= %s",
+				$wpdb->esc_like( self::NONCE_PREFIX ) . '%',
+				self::NONCE_PREFIX . $gone
 			)
 		);
-		$alive = $wpdb->get_var(
-			$wpdb->prepare( "SELECT COUNT(*) FROM {$wpdb->options} WHERE option_name LIKE %s", $ours )
+		$bucket = self::NONCE_PREFIX . (int) floor( $time / self::BUCKET );
+		$append = $wpdb->prepare(
+			"UPDATE {$wpdb->options} SET option_value = CONCAT(option_value, %s) WHERE option_name = %s AND INSTR(option_value, %s) = 0 AND LENGTH(option_value) < " . self::MOST_IN_BUCKET,
+			" $nonce",
+			$bucket,
+			$nonce
 		);
-		if ( null === $alive || (int) $alive >= self::MOST_NONCES ) {
-			return false;
-		}
-		return self::insert( self::NONCE_PREFIX . $nonce, (string) $until );
+		return 1 === $wpdb->query( $append ) || self::insert( $bucket, $nonce ) || 1 === $wpdb->query( $append );
 	}
 
 	/** Removes every row of ours from the current site. */
@@ -81,6 +87,32 @@ final class Store {
 				$wpdb->esc_like( self::OPTION . '_' ) . '%'
 			)
 		);
+	}
+
+	/** The same on every site of a network. */
+	public static function erase_everywhere(): void {
+		if ( ! is_multisite() ) {
+			self::erase();
+			return;
+		}
+		// By pages, since a network may have very many sites.
+		$page = 0;
+		do {
+			$sites = get_sites(
+				array(
+					'fields'  => 'ids',
+					'number'  => 100,
+					'offset'  => 100 * $page,
+					'orderby' => 'id',
+				)
+			);
+			foreach ( $sites as $site ) {
+				switch_to_blog( $site );
+				self::erase();
+				restore_current_blog();
+			}
+			++$page;
+		} while ( array() !== $sites );
 	}
 
 	/** A new row; false if the name was taken. The unique index of option_name makes this atomic. */

@@ -1,0 +1,25 @@
+//! Where to go on.
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// A place in what a site gives; only the site knows what it means. May be stored and sent back, later as well.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Cursor(Value);
+
+impl Cursor {
+    /// The most bytes that one has as JSON.
+    pub const MOST: usize = 1024;
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if !value.is_object() || value.to_string().len() > Self::MOST {
+            return Err(D::Error::custom("not a cursor"));
+        }
+        Ok(Self(value))
+    }
+}

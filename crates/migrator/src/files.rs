@@ -1,0 +1,379 @@
+//! Files as they travel.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::ClientError;
+use crate::cursor::Cursor;
+use crate::frames::{Cut, Frames};
+use crate::rows::Cost;
+
+/// A file's bytes from which on its digest is a chain.
+const BLOCK: usize = 8 * 1024 * 1024;
+
+/// The most bytes of a path.
+const MOST_PATH: usize = 700;
+
+/// A folder of a site, as WordPress has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Root {
+    /// `wp-admin`, `wp-includes` and the files beside them.
+    Core,
+    /// `wp-content`, but for what is below.
+    Content,
+    /// Plugins.
+    Plugins,
+    /// Plugins that are always active.
+    MuPlugins,
+    /// What people uploaded.
+    Uploads,
+}
+
+impl Root {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Core, Self::Content, Self::Plugins, Self::MuPlugins, Self::Uploads];
+}
+
+/// What an entry of the index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// It stays where it is; the byte says why.
+    LeftOut(u8),
+}
+
+/// A file or folder of the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permissions.
+    pub mode: u16,
+    /// Bytes.
+    pub size: u64,
+    /// Time of change, in Unix seconds.
+    pub mtime: u64,
+    /// Its digest, if asked for.
+    pub digest: Option<FileDigest>,
+    /// The path below the root: bytes, with `/` between names.
+    pub path: Vec<u8>,
+    tag: [u8; 16],
+}
+
+impl Entry {
+    /// By this the site gives the file.
+    #[must_use]
+    pub fn id(&self, root: Root) -> String {
+        let mut bytes = vec![root as u8];
+        bytes.extend(self.tag);
+        bytes.extend(&self.path);
+        BASE64.encode(bytes)
+    }
+}
+
+/// The digest of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FileDigest(pub [u8; 32]);
+
+/// Makes a file's digest from its bytes as they come.
+#[derive(Debug, Clone, Default)]
+pub struct FileHasher {
+    block: Sha256,
+    in_block: usize,
+    blocks: u64,
+    chain: Option<[u8; 32]>,
+}
+
+impl FileHasher {
+    /// Adds bytes.
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            // A block is only closed when there is more: a file of exactly one block is no chain.
+            if self.in_block == BLOCK {
+                self.close();
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.in_block));
+            self.block.update(now);
+            self.in_block += now.len();
+            bytes = later;
+        }
+    }
+
+    fn close(&mut self) {
+        let block = std::mem::take(&mut self.block).finalize();
+        let mut link = Sha256::new();
+        link.update(self.chain.as_ref().map_or(&[][..], |c| &c[..]));
+        link.update(block);
+        self.chain = Some(link.finalize().into());
+        self.in_block = 0;
+        self.blocks += 1;
+    }
+
+    /// The digest of all bytes.
+    #[must_use]
+    pub fn finish(mut self) -> FileDigest {
+        if self.blocks == 0 {
+            return FileDigest(self.block.finalize().into());
+        }
+        self.close();
+        FileDigest(self.chain.unwrap_or_default())
+    }
+}
+
+#[derive(Deserialize)]
+struct IndexEnd {
+    cursor: Option<Cursor>,
+    entries: usize,
+    #[serde(flatten)]
+    cost: Cost,
+}
+
+/// One answer's entries.
+#[derive(Debug)]
+pub struct Index {
+    /// In order.
+    pub entries: Vec<Entry>,
+    /// Where to go on; `None` at the end.
+    pub cursor: Option<Cursor>,
+    /// What it cost the site.
+    pub cost: Cost,
+    pub(crate) bytes: usize,
+}
+
+impl Index {
+    pub(crate) fn parse(frames: &Frames) -> Result<Self, ClientError> {
+        let wrong = ClientError::Malformed("an index");
+        let mut entries = Vec::new();
+        for (kind, payload) in frames.iter() {
+            let mut rest = Cut::new(payload);
+            while !rest.is_empty() {
+                match entry(&mut rest).filter(|_| kind == b'I') {
+                    Some(entry) => entries.push(entry),
+                    None => return Err(wrong),
+                }
+            }
+        }
+        let IndexEnd { cursor, entries: counted, cost } = frames.end()?;
+        if counted != entries.len() {
+            return Err(wrong);
+        }
+        Ok(Self { entries, cursor, cost, bytes: frames.len() })
+    }
+}
+
+fn entry(from: &mut Cut<'_>) -> Option<Entry> {
+    let (kind, reason) = (from.u8()?, from.u8()?);
+    let kind = match kind {
+        b'f' => EntryKind::File,
+        b'd' => EntryKind::Folder,
+        b'x' => EntryKind::LeftOut(reason),
+        _ => return None,
+    };
+    let (mode, size, mtime, digest, tag) =
+        (from.u16()?, from.u64()?, from.u64()?, from.array()?, from.array()?);
+    let length = usize::from(from.u16()?);
+    let path = from.take(length).filter(|path| is_path(path))?.to_vec();
+    let digest = (digest != [0; 32]).then_some(FileDigest(digest));
+    Some(Entry { kind, mode, size, mtime, digest, path, tag })
+}
+
+/// Whether this stays below the folder it is put into, whatever a site says.
+fn is_path(path: &[u8]) -> bool {
+    path.len() <= MOST_PATH
+        && !path.contains(&0)
+        && path.split(|b| *b == b'/').all(|name| !matches!(name, b"" | b"." | b".."))
+}
+
+/// A file, or the rest of one, that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    /// [`Entry::id`].
+    pub id: String,
+    /// From where on.
+    pub offset: u64,
+    /// What its size should be.
+    pub size: u64,
+    /// What its time of change should be.
+    pub mtime: u64,
+}
+
+/// How it went with a part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileState {
+    /// These are the bytes.
+    Good,
+    /// Size or time of change are not as they were; or it changed while it was read.
+    Changed,
+    /// It is not there any more.
+    Gone,
+    /// PHP may not read it.
+    Unreadable,
+    /// The id is none, or the file does not travel.
+    Refused,
+}
+
+impl FileState {
+    fn of(byte: u8) -> Option<Self> {
+        [Self::Good, Self::Changed, Self::Gone, Self::Unreadable, Self::Refused]
+            .get(usize::from(byte))
+            .copied()
+    }
+}
+
+/// A part of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FilePart<'a> {
+    /// Which of those asked for.
+    pub index: usize,
+    /// Only if good do the bytes count.
+    pub state: FileState,
+    /// The file's size.
+    pub size: u64,
+    /// Its time of change.
+    pub mtime: u64,
+    /// Where the part begins.
+    pub offset: u64,
+    /// Its bytes, in order.
+    pub bytes: Vec<&'a [u8]>,
+}
+
+#[derive(Deserialize)]
+struct FilesEnd {
+    file: Option<usize>,
+    offset: Option<u64>,
+    #[serde(flatten)]
+    cost: Cost,
+}
+
+/// One answer's parts of files, proven.
+#[derive(Debug)]
+pub struct Files {
+    /// Which file to go on with and where; `None` when all has been answered.
+    pub next: Option<(usize, u64)>,
+    /// What it cost the site.
+    pub cost: Cost,
+    frames: Frames,
+}
+
+impl Files {
+    pub(crate) fn parse(frames: Frames, wanted: &[Wanted]) -> Result<Self, ClientError> {
+        let wrong = || ClientError::Malformed("files");
+        let FilesEnd { file, offset, cost } = frames.end()?;
+        let next = file.zip(offset);
+        if file.is_some() != offset.is_some() || next.is_some_and(|(file, _)| file >= wanted.len()) {
+            return Err(wrong());
+        }
+        let files = Self { next, cost, frames };
+        let parts = files.parts()?;
+        let mut last: Option<usize> = None;
+        for part in &parts {
+            let expected = last.map_or(0, |l| l + 1);
+            let good = wanted.get(part.index).is_some_and(|w| {
+                part.state != FileState::Good
+                    || part.offset == w.offset && part.size == w.size && part.mtime == w.mtime
+            });
+            if !good || part.index != expected {
+                return Err(wrong());
+            }
+            last = Some(part.index);
+        }
+        // Whoever goes on where they were would never come to an end.
+        let (begun, whole) = (parts.len(), parts.len() == wanted.len());
+        match next {
+            None if whole => {}
+            Some((file, offset)) if file == begun && offset == wanted[file].offset && begun > 0 => {}
+            Some((file, offset)) if begun > 0 && file == begun - 1 && offset > wanted[file].offset => {}
+            _ => return Err(wrong()),
+        }
+        drop(parts);
+        Ok(files)
+    }
+
+    /// Bytes of the answer.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// The parts, in the order that they were asked for.
+    ///
+    /// # Errors
+    /// None, after they have been looked through once.
+    pub fn parts(&self) -> Result<Vec<FilePart<'_>>, ClientError> {
+        let wrong = || ClientError::Malformed("a file");
+        let mut parts: Vec<FilePart<'_>> = Vec::new();
+        let mut open = false;
+        for (kind, payload) in self.frames.iter() {
+            match kind {
+                b'F' if !open => {
+                    let part = begin(payload).ok_or_else(wrong)?;
+                    open = part.state == FileState::Good;
+                    parts.push(part);
+                }
+                b'D' if open => parts.last_mut().ok_or_else(wrong)?.bytes.push(payload),
+                b'G' if open => {
+                    let part = parts.last_mut().ok_or_else(wrong)?;
+                    let (index, state) = end(payload).ok_or_else(wrong)?;
+                    if index != part.index {
+                        return Err(wrong());
+                    }
+                    part.state = state;
+                    open = false;
+                }
+                _ => return Err(wrong()),
+            }
+        }
+        if open { Err(wrong()) } else { Ok(parts) }
+    }
+}
+
+fn begin<'a>(payload: &[u8]) -> Option<FilePart<'a>> {
+    let mut rest = Cut::new(payload);
+    let (index, state) = (rest.u32()? as usize, FileState::of(rest.u8()?)?);
+    let (size, mtime, offset) = (rest.u64()?, rest.u64()?, rest.u64()?);
+    rest.is_empty().then_some(FilePart { index, state, size, mtime, offset, bytes: Vec::new() })
+}
+
+fn end(payload: &[u8]) -> Option<(usize, FileState)> {
+    let mut rest = Cut::new(payload);
+    let found = (rest.u32()? as usize, FileState::of(rest.u8()?)?);
+    rest.is_empty().then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_does_not_depend_on_how_the_bytes_came() {
+        for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 7] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            let mut whole = FileHasher::default();
+            whole.update(&bytes);
+            let mut pieces = FileHasher::default();
+            bytes.chunks(1_000_003).for_each(|c| pieces.update(c));
+            let whole = whole.finish();
+            assert_eq!(whole, pieces.finish(), "{size}");
+            let plain: [u8; 32] = Sha256::digest(&bytes).into();
+            assert_eq!(whole.0 == plain, size <= BLOCK, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_no_entry() {
+        for path in ["", "/etc", "a//b", "a/../b", "..", "a/.", "a\0b", "a/"] {
+            assert!(!is_path(path.as_bytes()), "{path:?}");
+        }
+        for path in ["a", "a/b.php", ".htaccess", "...", "a b/\u{1f680}.png", "a\\b"] {
+            assert!(is_path(path.as_bytes()), "{path:?}");
+        }
+        assert!(!is_path(&[b'a'; MOST_PATH + 1]));
+    }
+}

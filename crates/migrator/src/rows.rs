@@ -1,0 +1,343 @@
+//! Rows as they travel.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::ClientError;
+use crate::cursor::Cursor;
+use crate::frames::{Cut, Frames};
+
+/// A value with more bytes than these travels in pieces.
+pub const LARGE: usize = 131_072;
+
+/// Lengths that say something else.
+const NO_VALUE: u32 = 0xFFFF_FFFF;
+const LARGE_VALUE: u32 = 0xFFFF_FFFE;
+
+/// Bytes that stand in the place of a large value.
+const STAND_IN: usize = 40;
+
+/// A value of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// NULL.
+    Null,
+    /// All of it.
+    Bytes(&'a [u8]),
+    /// It comes in pieces.
+    Large {
+        /// How many bytes in all.
+        size: u64,
+        /// Their SHA-256.
+        sha256: [u8; 32],
+    },
+}
+
+impl Value<'_> {
+    fn length(&self) -> u32 {
+        match self {
+            Self::Null => NO_VALUE,
+            Self::Large { .. } => LARGE_VALUE,
+            Self::Bytes(bytes) => bytes.len() as u32,
+        }
+    }
+
+    /// The value as a row has it: in pieces, if there is too much of it.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Value<'_> {
+        if bytes.len() > LARGE {
+            Value::Large { size: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
+        } else {
+            Value::Bytes(bytes)
+        }
+    }
+}
+
+/// Writes a row behind what `to` has.
+///
+/// # Panics
+/// A value of more than [`LARGE`] bytes is not [`Value::Large`].
+pub fn write_row(to: &mut Vec<u8>, values: &[Value<'_>]) {
+    for value in values {
+        to.extend(value.length().to_be_bytes());
+    }
+    for value in values {
+        match value {
+            Value::Null => {}
+            Value::Bytes(bytes) => {
+                assert!(bytes.len() <= LARGE, "large values travel in pieces");
+                to.extend_from_slice(bytes);
+            }
+            Value::Large { size, sha256 } => {
+                to.extend(size.to_be_bytes());
+                to.extend(sha256);
+            }
+        }
+    }
+}
+
+/// Takes a row of so many columns apart into `values`; gives its bytes. `None` if there is no whole row.
+fn read_row<'a>(from: &mut Cut<'a>, columns: usize, values: &mut Vec<Value<'a>>) -> Option<()> {
+    values.clear();
+    let mut lengths = Cut::new(from.take(columns.checked_mul(4)?)?);
+    while let Some(length) = lengths.u32() {
+        values.push(match length {
+            NO_VALUE => Value::Null,
+            LARGE_VALUE => {
+                let mut stand_in = Cut::new(from.take(STAND_IN)?);
+                Value::Large { size: stand_in.u64()?, sha256: stand_in.array()? }
+            }
+            length if length as usize <= LARGE => Value::Bytes(from.take(length as usize)?),
+            _ => return None,
+        });
+    }
+    Some(())
+}
+
+/// The digest of rows: it does not depend on their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct RowDigest([u8; 32]);
+
+impl RowDigest {
+    /// Adds a row, given as [`write_row`] writes it.
+    pub fn add(&mut self, row: &[u8]) {
+        self.join(Self(Sha256::digest(row).into()));
+    }
+
+    /// Adds other rows.
+    pub fn join(&mut self, other: Self) {
+        for (own, more) in self.0.iter_mut().zip(other.0) {
+            *own ^= more;
+        }
+    }
+}
+
+impl From<RowDigest> for String {
+    fn from(digest: RowDigest) -> Self {
+        hex::encode(digest.0)
+    }
+}
+
+impl TryFrom<String> for RowDigest {
+    type Error = hex::FromHexError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// What a chunk of rows begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Head {
+    /// The table.
+    pub table: String,
+    /// Names of columns in the order that values have.
+    pub columns: Vec<String>,
+    /// Places of the key in them.
+    pub key: Vec<usize>,
+}
+
+/// How a counting of rows stands.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Count {
+    /// Rows.
+    pub rows: u64,
+    /// Their digest.
+    pub digest: RowDigest,
+    /// Where to go on; `None` at the end.
+    pub cursor: Option<Cursor>,
+}
+
+/// What an answer cost the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Cost {
+    /// Milliseconds.
+    pub ms: u64,
+    /// Bytes of memory that PHP had before the route began.
+    pub idle: u64,
+    /// Bytes that it had at most.
+    pub peak: u64,
+}
+
+#[derive(Deserialize)]
+struct End {
+    #[serde(flatten)]
+    count: Count,
+    #[serde(flatten)]
+    cost: Cost,
+}
+
+/// One answer's rows, proven and counted.
+#[derive(Debug)]
+pub struct Rows {
+    /// Table and columns.
+    pub head: Head,
+    /// How many, their digest, and where to go on.
+    pub count: Count,
+    /// What it cost the site.
+    pub cost: Cost,
+    frames: Frames,
+}
+
+/// What [`Rows`] are made of, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RowPart<'a> {
+    /// A row. Those of its values that are [`Value::Large`] follow in pieces, here or at the begin of the next answer.
+    Row {
+        /// As it travelled: what digests are made of.
+        bytes: &'a [u8],
+        /// Its values.
+        values: Vec<Value<'a>>,
+    },
+    /// A piece of a large value of the last row.
+    Piece {
+        /// The place of the column.
+        column: usize,
+        /// Where in the value.
+        offset: u64,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+}
+
+impl Rows {
+    pub(crate) fn parse(frames: Frames) -> Result<Self, ClientError> {
+        let wrong = || ClientError::Malformed("rows");
+        let head = frames.iter().next().filter(|(kind, _)| *kind == b'H').ok_or_else(wrong)?.1;
+        let head: Head = serde_json::from_slice(head).map_err(|_| wrong())?;
+        if head.columns.is_empty() || head.key.iter().any(|place| *place >= head.columns.len()) {
+            return Err(wrong());
+        }
+        let End { count, cost } = frames.end()?;
+        let rows = Self { head, count, cost, frames };
+        let (mut seen, mut digest) = (0, RowDigest::default());
+        for part in rows.parts() {
+            if let RowPart::Row { bytes, .. } = part? {
+                seen += 1;
+                digest.add(bytes);
+            }
+        }
+        if (seen, digest) == (rows.count.rows, rows.count.digest) { Ok(rows) } else { Err(wrong()) }
+    }
+
+    /// Bytes of the answer.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Rows and pieces in order. They have been looked through once: none of them is an error.
+    pub fn parts(&self) -> impl Iterator<Item = Result<RowPart<'_>, ClientError>> {
+        let columns = self.head.columns.len();
+        self.frames.iter().skip(1).flat_map(move |(kind, payload)| PartsOf {
+            kind,
+            rest: Cut::new(payload),
+            payload,
+            columns,
+            broken: false,
+        })
+    }
+}
+
+/// The parts of one frame.
+struct PartsOf<'a> {
+    kind: u8,
+    rest: Cut<'a>,
+    payload: &'a [u8],
+    columns: usize,
+    broken: bool,
+}
+
+impl<'a> PartsOf<'a> {
+    fn part(&mut self) -> Option<RowPart<'a>> {
+        if self.kind == b'P' {
+            let (column, offset) = (usize::from(self.rest.u16()?), self.rest.u64()?);
+            let piece = RowPart::Piece { column, offset, bytes: self.rest.rest() };
+            return (column < self.columns).then_some(piece);
+        }
+        if self.kind != b'R' {
+            return None;
+        }
+        let (begin, mut values) = (self.rest.at, Vec::new());
+        read_row(&mut self.rest, self.columns, &mut values)?;
+        Some(RowPart::Row { bytes: &self.payload[begin..self.rest.at], values })
+    }
+}
+
+impl<'a> Iterator for PartsOf<'a> {
+    type Item = Result<RowPart<'a>, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.broken || self.rest.is_empty() {
+            return None;
+        }
+        let part = self.part().ok_or(ClientError::Malformed("a row"));
+        self.broken = part.is_err();
+        Some(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(columns: usize, bytes: &[u8]) -> Option<Vec<Value<'_>>> {
+        let (mut cut, mut values) = (Cut::new(bytes), Vec::new());
+        read_row(&mut cut, columns, &mut values)?;
+        cut.is_empty().then_some(values)
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_is_read_as_it_was_written(
+            fields in prop::collection::vec(
+                prop::option::of(prop::collection::vec(any::<u8>(), 0..300)), 1..20),
+        ) {
+            let values: Vec<_> = fields.iter().map(|f| f.as_ref().map_or(Value::Null, |b| Value::of(b))).collect();
+            let mut bytes = Vec::new();
+            write_row(&mut bytes, &values);
+            prop_assert_eq!(row(values.len(), &bytes), Some(values.clone()));
+            prop_assert_eq!(row(values.len(), &bytes[..bytes.len() - 1]), None);
+        }
+
+        #[test]
+        fn any_bytes_are_a_row_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200), columns in 0_usize..8) {
+            if let Some(values) = row(columns, &bytes) {
+                let mut again = Vec::new();
+                write_row(&mut again, &values);
+                prop_assert_eq!(again, bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_value_stands_for_itself_by_length_and_hash() {
+        let (just, over) = (vec![7; LARGE], vec![7; LARGE + 1]);
+        assert_eq!(Value::of(&just), Value::Bytes(&just));
+        let sha256 = Sha256::digest(&over).into();
+        let mut bytes = Vec::new();
+        write_row(&mut bytes, &[Value::Bytes(b"1"), Value::of(&over)]);
+        assert_eq!(bytes.len(), 8 + 1 + STAND_IN);
+        let expected = [Value::Bytes(b"1"), Value::Large { size: LARGE as u64 + 1, sha256 }];
+        assert_eq!(row(2, &bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_digest_does_not_depend_on_order() {
+        let (mut a, mut b, mut c) = (RowDigest::default(), RowDigest::default(), RowDigest::default());
+        a.add(b"1");
+        a.add(b"2");
+        b.add(b"2");
+        c.add(b"1");
+        b.join(c);
+        assert_eq!(a, b);
+        let text = String::from(a);
+        assert_eq!(RowDigest::try_from(text).unwrap(), a);
+    }
+}

@@ -1,0 +1,175 @@
+<?php
+/**
+ * Tables of every kind, taken in from the same database under another name, and compared byte for byte by the server.
+ */
+
+require __DIR__ . '/harness.php';
+require __DIR__ . '/real/site.php';
+require __DIR__ . '/real/values.php';
+
+$site = Site::make();
+if ( null === $site ) {
+	exit( 0 );
+}
+$_SERVER['HTTP_HOST']     = 'real.invalid';
+$_SERVER['DOCUMENT_ROOT'] = $site->path;
+require "{$site->path}/wp-load.php";
+$site->awake();
+
+/** SHOW CREATE TABLE without the name and what means nothing. */
+function shape( Site $site, string $table ): string {
+	return preg_replace( array( '/\ACREATE TABLE `[^`]*`/', '/ USING BTREE/', '/ ROW_FORMAT=FIXED/' ), '', $site->rows( "SHOW CREATE TABLE `$table`" )[0][1] );
+}
+
+/** The rows as hex, numbers as text, in an order that is the same for both. */
+function bytes( Site $site, string $table ): array {
+	$columns = array();
+	foreach ( $site->rows( "SHOW COLUMNS FROM `$table`" ) as $row ) {
+		$name      = '`' . str_replace( '`', '``', $row[0] ) . '`';
+		$columns[] = 0 === strncmp( $row[1], 'bit', 3 ) ? "$name + 0" : "HEX(CONVERT($name" . ( 0 === strncmp( $row[1], 'float', 5 ) ? ' + 0e0' : '' ) . ' USING binary))';
+	}
+	return $site->rows( 'SELECT ' . implode( ',', $columns ) . " FROM `$table` ORDER BY " . implode( ',', range( 1, count( $columns ) ) ) );
+}
+
+/** Makes a table by SQL, takes it in, and sees that both are the same. */
+function same_after( Site $site, string $create, array $inserts = array() ): void {
+	$site->sql( "CREATE TABLE wp_probe $create" );
+	try {
+		foreach ( $inserts as $insert ) {
+			$site->sql( "INSERT INTO wp_probe $insert" );
+		}
+		$job = a_job();
+		$site->good( 'begin', array( 'job' => $job ) );
+		$made = take_in( $site, $job, definitions( $site )['table wp_probe'] );
+		same( shape( $site, 'wp_probe' ), shape( $site, "wp_wpclone_s{$made['n']}" ), 'table' );
+		$new = bytes( $site, "wp_wpclone_s{$made['n']}" );
+		foreach ( bytes( $site, 'wp_probe' ) as $i => $row ) {
+			same( $row, $new[ $i ], "row $i" );
+		}
+		same( array(), $made['adjusted'], 'adjusted' );
+		$site->until_done( 'abort', array( 'job' => $job ) );
+		same( array(), $site->ours(), 'ours' );
+	} finally {
+		$site->ask( 'abort', array( 'job' => $job ?? a_job() ) );
+		$site->sql( 'DROP TABLE wp_probe' );
+	}
+}
+
+test(
+	'numbers come as they are',
+	static function () use ( $site ) {
+		same_after(
+			$site,
+			'(id BIGINT UNSIGNED NOT NULL PRIMARY KEY, a TINYINT(4), b MEDIUMINT(9) UNSIGNED ZEROFILL, c DECIMAL(65,30), d DOUBLE, e FLOAT, f FLOAT(7,3), g BIT(1), h BIT(64), i YEAR(4), j DOUBLE(10,2) UNSIGNED NOT NULL DEFAULT 1.50, k BIT(5) DEFAULT b\'101\', l INT NOT NULL DEFAULT -7)',
+			array(
+				"VALUES (0,-128,7,'-12345678901234567890123456789012345.123456789012345678901234567890',1.7976931348623157e308,3.4028234e38,1234.567,1,18446744073709551615,1901,99.99,31,1)",
+				'VALUES (18446744073709551615,127,16777215,0.000000000000000000000000000001,2.2250738585072014e-308,1.17549e-38,0.001,0,0,0,0,0,0)',
+				'VALUES (1,NULL,NULL,NULL,0.1,0.1,NULL,NULL,NULL,NULL,0,NULL,2147483647)',
+				'VALUES (2,0,0,0,-0e0,1e-45,0,b\'1\',1,2155,0.1,2,-2147483648)',
+				'VALUES (3,1,1,1,123456789.123456789,16777217,3.14159,0,9223372036854775808,1970,0.3,3,3)',
+			)
+		);
+	}
+);
+
+test(
+	'times come as they are, zeros and days that never were as well',
+	static function () use ( $site ) {
+		same_after(
+			$site,
+			"(id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, a DATE NOT NULL DEFAULT '0000-00-00', b DATETIME(6) NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), c TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, d TIMESTAMP NULL, e TIME(3), f TIMESTAMP NOT NULL DEFAULT '0000-00-00 00:00:00', g DATETIME NOT NULL DEFAULT '1000-01-01 00:00:00')",
+			array(
+				"VALUES (0,'0000-00-00','0000-00-00 00:00:00','0000-00-00 00:00:00',NULL,'-838:59:59','2038-01-19 03:14:07','2021-02-31 10:00:00')",
+				"VALUES (5,'2021-00-00','9999-12-31 23:59:59.999999','2021-03-28 02:30:00','2021-10-31 02:30:00','838:59:59.000','1970-01-01 00:00:01','0000-00-00 00:00:00')",
+			)
+		);
+	}
+);
+
+test(
+	'texts keep their bytes, in latin1 those of UTF-8 as well',
+	static function () use ( $site ) {
+		same_after(
+			$site,
+			"(k VARCHAR(40) CHARACTER SET latin1 COLLATE latin1_german1_ci NOT NULL DEFAULT 'é\\'\\\\', u VARCHAR(191) COLLATE utf8mb4_unicode_520_ci, t TEXT CHARACTER SET utf8mb3 COLLATE utf8mb3_bin, s VARCHAR(20) CHARACTER SET sjis, w VARCHAR(20) CHARACTER SET utf16, x CHAR(3) CHARACTER SET ucs2, a CHAR(10) CHARACTER SET ascii, b BINARY(4), v VARBINARY(20) DEFAULT x'0041', l LONGBLOB, z TINYTEXT DEFAULT 'a\\nb%', PRIMARY KEY (k, u(10))) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci COMMENT='it''s näive %'",
+			array(
+				"VALUES (x'c3a9', _utf8mb4 x'f09f9880', _utf8mb4 x'e282ac', x'955c', x'd83dde00', x'0061', 'a ', 'a', x'0001', x'0001fffe275c0d0a1a', 'plain %s')",
+				"VALUES (x'8190ff', _utf8mb4 x'2020', '', '', '', '', '', x'00000000', '', '', '')",
+				"VALUES (x'', '\\'\\\\\"', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+			)
+		);
+	}
+);
+
+test(
+	'enumerations, sets, JSON and geometry come as they are',
+	static function () use ( $site ) {
+		same_after(
+			$site,
+			"(id INT, e ENUM('a','it''s','ä','b\\\\c',',') CHARACTER SET latin1 DEFAULT 'ä', s SET('x','y z','ü') CHARACTER SET utf8mb4 NOT NULL DEFAULT 'x,ü', j JSON DEFAULT '{}', g GEOMETRY NOT NULL, p POINT, n GEOMETRYCOLLECTION, i6 INET6, i4 INET4, u UUID, SPATIAL KEY g (g))",
+			array(
+				"VALUES (1, 'it''s', 'x,y z', '{\"a\":[1,2.50,\"\\\\u00e9\"]}', ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))', 4326), POINT(1.5,-2), ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,1 1))'), '::ffff:1.2.3.4', '10.0.0.1', '123e4567-e89b-12d3-a456-426655440000')",
+				"VALUES (2, _latin1 x'e4', '', NULL, POINT(0,0), NULL, NULL, NULL, NULL, NULL)",
+				"VALUES (3, 4, 'ü', '[]', POINT(0,0), NULL, NULL, NULL, NULL, NULL)",
+				"VALUES (4, 0, 7, '\"x\"', POINT(0,0), NULL, NULL, NULL, NULL, NULL)",
+			)
+		);
+	}
+);
+
+test(
+	'a table without a key, with rows that are the same, and one of MyISAM, of Aria, of MEMORY',
+	static function () use ( $site ) {
+		foreach ( array( 'InnoDB', 'MyISAM', 'Aria', 'MEMORY' ) as $engine ) {
+			same_after( $site, "(a INT, b VARCHAR(20), KEY (b) USING BTREE) ENGINE=$engine DEFAULT CHARSET=latin1", array( "VALUES (1,'x'),(1,'x'),(NULL,NULL),(1,'x')" ) );
+		}
+		same_after( $site, '(a INT, b TEXT, FULLTEXT KEY b (b)) ENGINE=MyISAM ROW_FORMAT=FIXED CHARSET=utf8mb4', array( "VALUES (1,'some words')" ) );
+		same_after( $site, '(a INT) ENGINE=MyISAM', array() );
+	}
+);
+
+test(
+	'generated columns, checks and defaults that are expressions',
+	static function () use ( $site ) {
+		same_after(
+			$site,
+			"(id INT NOT NULL, name VARCHAR(50) COLLATE utf8mb4_bin CHECK (LENGTH(name) < 40), doc LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin CHECK (JSON_VALID(doc)),
+			up VARCHAR(50) AS (UPPER(CONCAT(name, ' it''s \\\\ `x` '))) STORED COMMENT 'c', n INT GENERATED ALWAYS AS (id * 2 - -3 % 5) VIRTUAL, d DATE DEFAULT (CURDATE() + INTERVAL 1 DAY), u VARCHAR(36) DEFAULT (UUID()),
+			r VARCHAR(9) AS (CASE WHEN id BETWEEN 1 AND 5 THEN 'a' WHEN name IS NULL OR name IN ('x','y') THEN 'b' ELSE TRIM(BOTH ' ' FROM name) END) VIRTUAL,
+			CONSTRAINT both_ok CHECK (id > 0 XOR name LIKE 'x%' AND NOT id <=> 7), KEY n (n), UNIQUE KEY up (up(10)))",
+			array( "(id, name, doc) VALUES (1,'né','{\"a\": 1}'),(2,NULL,NULL)" )
+		);
+	}
+);
+
+test(
+	'names of 64 characters, with quotes, spaces, accents and words of SQL',
+	static function () use ( $site ) {
+		$long = str_repeat( 'é', 63 ) . 'x';
+		same_after( $site, "(`$long` INT NOT NULL, `a ``b``; --` INT, `select` VARCHAR(9) AS (CONCAT(`a ``b``; --`, 'x')) VIRTUAL, PRIMARY KEY (`$long`), KEY `key ``1``` (`a ``b``; --` DESC))", array( "(`$long`, `a ``b``; --`) VALUES (1,2)" ) );
+		$table = 'wp_' . str_repeat( 't', 61 );
+		$site->sql( "CREATE TABLE $table (id INT PRIMARY KEY)" );
+		$job = a_job();
+		$site->good( 'begin', array( 'job' => $job ) );
+		take_in( $site, $job, definitions( $site )[ "table $table" ] );
+		$site->until_done( 'abort', array( 'job' => $job ) );
+		$site->sql( "DROP TABLE $table" );
+	}
+);
+
+test(
+	'a value of 12 MB among others, and rows longer than a statement may be',
+	static function () use ( $site ) {
+		foreach ( array( 'InnoDB', 'MyISAM' ) as $engine ) {
+			$site->sql( "CREATE TABLE wp_probe (id INT PRIMARY KEY, a LONGTEXT, b LONGBLOB, c MEDIUMTEXT, v VARCHAR(60000) CHARACTER SET latin1) ENGINE=$engine CHARSET=utf8mb4" );
+			$site->sql( "INSERT INTO wp_probe VALUES (1, 'x', 'y', 'z', 'a'), (2, REPEAT('é', 6000000), REPEAT(x'00275c', 100000), NULL, REPEAT('\\'', 60000)), (3, REPEAT('a', 131072), REPEAT('b', 131073), REPEAT('c', 131074), ''), (4, NULL, NULL, NULL, NULL)" );
+			$job = a_job();
+			$site->good( 'begin', array( 'job' => $job ) );
+			$made = take_in( $site, $job, definitions( $site )['table wp_probe'] );
+			same( '4', $site->value( "SELECT COUNT(*) FROM wp_probe o JOIN wp_wpclone_s{$made['n']} n ON n.id = o.id AND n.a <=> o.a AND n.b <=> o.b AND n.c <=> o.c AND n.v <=> o.v" ), 'rows that are the same' );
+			same( '0', $site->value( 'SELECT COUNT(*) FROM wp_wpclone_pieces' ), 'pieces' );
+			$site->until_done( 'abort', array( 'job' => $job ) );
+			$site->sql( 'DROP TABLE wp_probe' );
+		}
+	}
+);

@@ -1,0 +1,249 @@
+<?php
+/**
+ * A real WordPress with the plugin, on a MariaDB of its own, for tests. Each request is answered by a child of this
+ * process, which may be killed at any of its steps.
+ *
+ * The functions below stand in front of PHP's in the plugin's namespace: they count the steps that change something.
+ */
+
+namespace Wpclone\Migrator {
+	/** Counts a step; at the one that was chosen the process ends as by kill -9, before or after it is done. */
+	final class Steps {
+		public static $count = 0;
+		public static $kill  = 0;
+
+		public static function step( callable $do ) {
+			++self::$count;
+			if ( self::$kill === 2 * self::$count - 1 ) {
+				posix_kill( getmypid(), SIGKILL );
+			}
+			$done = $do();
+			if ( self::$kill === 2 * self::$count ) {
+				posix_kill( getmypid(), SIGKILL );
+			}
+			return $done;
+		}
+	}
+
+	function rename( $from, $to ) {
+		return Steps::step( static function () use ( $from, $to ) { return \rename( $from, $to ); } );
+	}
+
+	function mysqli_query( $link, $sql, $mode = MYSQLI_STORE_RESULT ) {
+		$changes = 1 !== preg_match( '/\A(?:SELECT|SET|SHOW)/', $sql );
+		$do      = static function () use ( $link, $sql, $mode ) { return \mysqli_query( $link, $sql, $mode ); };
+		return $changes ? Steps::step( $do ) : $do();
+	}
+}
+
+namespace {
+
+use Wpclone\Migrator\Frames;
+use Wpclone\Migrator\Gate;
+use Wpclone\Migrator\Json;
+use Wpclone\Migrator\Request;
+use Wpclone\Migrator\Routes;
+use Wpclone\Migrator\State;
+use Wpclone\Migrator\Steps;
+
+require __DIR__ . '/server.php';
+
+/** The answer that a child gave. */
+final class Got {
+	public $status;
+	public $body;
+	/** @var array Decoded JSON, or the members of E. */
+	public $json = array();
+	/** @var array[] Kind and payload. */
+	public $frames = array();
+	public $idle;
+	public $peak;
+	/** @var int Steps that it took. */
+	public $steps;
+}
+
+final class Site {
+	public $server;
+	public $path;
+	public $link;
+	public $key;
+	private $before = array();
+
+	/** Null where something is missing that it needs. */
+	public static function make(): ?self {
+		$cache = getenv( 'WPCLONE_CACHE' ) ?: ( getenv( 'XDG_CACHE_HOME' ) ?: getenv( 'HOME' ) . '/.cache' ) . '/wpclone';
+		$from  = "$cache/wordpress/bookworm";
+		if ( ! is_file( "$from/wp-load.php" ) || ! extension_loaded( 'mysqli' ) || ! function_exists( 'pcntl_fork' ) ) {
+			echo "SKIPPED: these tests need a WordPress in $from, and PHP's mysqli and pcntl\n";
+			return null;
+		}
+		$server = Server::start();
+		return null === $server ? null : new self( $server, $from );
+	}
+
+	private function __construct( Server $server, string $from ) {
+		$this->server = $server;
+		mkdir( "{$server->folder}/web" );
+		$this->path = "{$server->folder}/web/site";
+		$server->run( array( 'cp', '-a', $from, $this->path ) );
+		$server->run( array( 'cp', '-a', realpath( __DIR__ . '/../../wpclone-migrator' ), "{$this->path}/wp-content/plugins/wpclone-migrator" ) );
+		$root = $server->link();
+		mysqli_query( $root, 'CREATE DATABASE site' );
+		mysqli_query( $root, "CREATE USER site@localhost IDENTIFIED BY 'site'" );
+		mysqli_query( $root, 'GRANT ALL ON site.* TO site@localhost' );
+		file_put_contents( "{$this->path}/wp-config.php", "<?php\ndefine('DB_NAME','site');define('DB_USER','site');define('DB_PASSWORD','site');define('DB_HOST','localhost:{$server->socket}');define('DB_CHARSET','utf8mb4');define('DB_COLLATE','');define('DISABLE_WP_CRON',true);define('WP_HTTP_BLOCK_EXTERNAL',true);\n\$table_prefix='wp_';\nif(!defined('ABSPATH'))define('ABSPATH',__DIR__.'/');\nrequire_once ABSPATH.'wp-settings.php';\n" );
+		$server->run( array( PHP_BINARY, __DIR__ . '/install.php' ), $this->path );
+		$this->link = $server->link( 'site' );
+	}
+
+	/** Loads WordPress into this process. Called once, by the test file itself: WordPress wants to be global. */
+	public function awake(): void {
+		require_once "{$this->path}/wp-content/plugins/wpclone-migrator/includes/all.php";
+		check( State::open( time(), true ), 'opens' );
+		$this->key = (string) State::load()->key( time() );
+	}
+
+	/** One value, or null. */
+	public function value( string $sql ): ?string {
+		$result = mysqli_query( $this->link, $sql );
+		check( false !== $result, 'database: ' . mysqli_error( $this->link ) . " in $sql" );
+		return true === $result ? null : ( $result->fetch_row()[0] ?? null );
+	}
+
+	/** @return array[] */
+	public function rows( string $sql ): array {
+		$result = mysqli_query( $this->link, $sql );
+		check( false !== $result, 'database: ' . mysqli_error( $this->link ) . " in $sql" );
+		return $result->fetch_all( MYSQLI_NUM );
+	}
+
+	/** Runs a statement. */
+	public function sql( string $sql ): void {
+		check( false !== mysqli_query( $this->link, $sql ), 'database: ' . mysqli_error( $this->link ) . " in $sql" );
+	}
+
+	/** Begins a request and does not wait: its process, and the file that the answer comes into. */
+	public function start( string $route, $body, int $kill = 0 ): array {
+		$file = tempnam( $this->server->folder, 'answer' );
+		$text = is_array( $body ) ? Json::text( $body ) : $body;
+		$pid  = pcntl_fork();
+		if ( 0 !== $pid ) {
+			return array( $pid, $file );
+		}
+		global $wpdb, $failed;
+		$failed = 0;
+		$wpdb->db_connect( false );
+		// The last thing of all, after the plugin's own end: connections that are the parent's must not be closed.
+		register_shutdown_function( static function () {
+			register_shutdown_function( static function () {
+				posix_kill( getmypid(), SIGKILL );
+			} );
+		} );
+		ini_set( 'log_errors', '1' );
+		ini_set( 'error_log', "{$this->server->folder}/php.log" );
+		set_error_handler( null );
+		Steps::$count = 0;
+		Steps::$kill  = $kill;
+		$in           = fopen( 'php://temp/maxmemory:16384', 'w+b' );
+		fwrite( $in, $text );
+		$fields = array(
+			'method'    => 'POST',
+			'route'     => $route,
+			'unique'    => bin2hex( random_bytes( 16 ) ),
+			'timestamp' => (string) time(),
+			'nonce'     => bin2hex( random_bytes( 16 ) ),
+			'body'      => $in,
+		);
+		$signed = Gate::canonical( new Request( $fields ), hash( 'sha256', $text ) );
+		$fields['signature'] = 'v1=' . hash_hmac( 'sha256', $signed, hex2bin( $this->key ) );
+		$idle   = memory_get_usage();
+		memory_reset_peak_usage();
+		$answer = Routes::answer( new Request( $fields ), time() );
+		$out    = '';
+		$answer->write( static function ( string $bytes ) use ( &$out ) { $out .= $bytes; } );
+		file_put_contents( $file, serialize( array( $answer->status, $out, $idle, memory_get_peak_usage(), Steps::$count ) ) );
+		exit( 0 );
+	}
+
+	/** Waits for the answer of a request; null if its process was killed. */
+	public function wait( array $started ): ?Got {
+		list( $pid, $file ) = $started;
+		pcntl_waitpid( $pid, $status );
+		$text = file_get_contents( $file );
+		unlink( $file );
+		if ( '' === $text ) {
+			check( pcntl_wifsignaled( $status ), 'the child ended without an answer' );
+			return null;
+		}
+		$got = new Got();
+		list( $got->status, $got->body, $got->idle, $got->peak, $got->steps ) = unserialize( $text );
+		if ( 0 === strncmp( $got->body, Frames::MAGIC, 8 ) ) {
+			$stream = fopen( 'php://memory', 'w+b' );
+			fwrite( $stream, substr( $got->body, 0, -32 ) );
+			rewind( $stream );
+			foreach ( Frames::read( $stream ) as $kind => $payload ) {
+				$got->frames[] = array( $kind, $payload );
+			}
+			$got->json = json_decode( end( $got->frames )[1], true );
+		} else {
+			$got->json = (array) json_decode( $got->body, true );
+		}
+		return $got;
+	}
+
+	/** A request and its answer. */
+	public function ask( string $route, $body = array(), int $kill = 0 ): ?Got {
+		return $this->wait( $this->start( $route, $body, $kill ) );
+	}
+
+	/** The same, which has to go well; the answer's members. */
+	public function good( string $route, $body = array() ): array {
+		$got = $this->ask( $route, $body );
+		check( null !== $got && 200 === $got->status && ! isset( $got->json['error'] ), "$route: " . ( null === $got ? 'killed' : "{$got->status} " . substr( json_encode( $got->json ), 0, 300 ) ) . self::tail( "{$this->server->folder}/php.log" ) );
+		return $got->json;
+	}
+
+	/** The end of a log, for a failure. */
+	private static function tail( string $file ): string {
+		return is_file( $file ) ? ' ' . substr( file_get_contents( $file ), -300 ) : '';
+	}
+
+	/** The same until it says that it is done. */
+	public function until_done( string $route, array $body ): array {
+		for ( $i = 0; $i < 500; $i++ ) {
+			$told = $this->good( $route, $body );
+			if ( true === $told['done'] ) {
+				return $told;
+			}
+		}
+		throw new RuntimeException( "$route is never done" );
+	}
+
+	/** Which error a request ends with. */
+	public function error( string $route, $body ): array {
+		$got = $this->ask( $route, $body );
+		check( null !== $got && isset( $got->json['error'] ), "$route did not fail: " . ( null === $got ? 'killed' : substr( $got->body, 0, 200 ) ) );
+		return $got->json + array( 'status' => $got->status );
+	}
+
+	/** Frames of a body: `J`, and the others as kind and payload. */
+	public static function frames( array $head, array $frames ): string {
+		$text = Frames::MAGIC;
+		foreach ( array_merge( array( array( 'J', Json::text( $head ) ) ), $frames ) as list( $kind, $payload ) ) {
+			$text .= $kind . pack( 'N', strlen( $payload ) ) . $payload;
+		}
+		return $text;
+	}
+
+	/** Names of our tables that there are. */
+	public function ours(): array {
+		return array_column( $this->rows( "SHOW TABLES LIKE 'wp\\_wpclone\\_%'" ), 0 );
+	}
+
+	/** Staging folders that there are. */
+	public function folders(): array {
+		return array_merge( glob( "{$this->server->folder}/web/wpclone-*" ), glob( "{$this->path}/wp-content/wpclone-*" ) );
+	}
+}
+
+}

@@ -1,0 +1,139 @@
+<?php
+/**
+ * Answers and their proofs.
+ */
+
+require __DIR__ . '/load.php';
+
+use Wpclone\Migrator\Answer;
+use Wpclone\Migrator\Frames;
+use Wpclone\Migrator\Request;
+use Wpclone\Migrator\Routes;
+use Wpclone\Migrator\Trouble;
+
+/** Asks a route; status and what was written. */
+function ask( array $fields ): Answer {
+	return Routes::answer( new Request( $fields ), NOW );
+}
+
+function written( Answer $answer ): string {
+	$all = '';
+	$answer->write(
+		static function ( string $bytes ) use ( &$all ) {
+			$all .= $bytes;
+		}
+	);
+	return $all;
+}
+
+test(
+	'a genuine request is answered with a proof, a replay is refused with nothing but 403',
+	static function () {
+		global $wp_version;
+		$wp_version = '6.1.9';
+		$key        = opened( NOW, true );
+		$fields     = signed( $key );
+		$answer     = ask( $fields );
+		same( 200, $answer->status, 'status' );
+		same( 'no-store', $answer->headers()['Cache-Control'], 'caching' );
+		$text = "wpclone-migrator-answer-v1\nstatus\n{$fields['nonce']}\n200\n" . hash( 'sha256', $answer->body );
+		same( 'v1=' . hash_hmac( 'sha256', $text, hex2bin( $key ) ), $answer->headers()['X-Wpclone-Proof'], 'proof' );
+		$names = array( 'plugin_version', 'wordpress', 'php', 'import_enabled', 'open_until', 'site_url', 'home_url', 'multisite' );
+		$data  = json_decode( $answer->body, true );
+		same( $names, array_keys( $data ), 'members' );
+		same( array( '6.1.9', PHP_VERSION, true ), array( $data['wordpress'], $data['php'], $data['import_enabled'] ), 'values' );
+		check( false === strpos( $answer->body, $key ), 'the answer has the key in it' );
+
+		$again = ask( $fields );
+		same( array( 403, '{}', null ), array( $again->status, $again->body, $again->proof ), 'replay' );
+	}
+);
+
+test(
+	'a request that was signed for another route is refused',
+	static function () {
+		$fields = signed( opened(), array( 'route' => 'other' ) );
+		same( 403, ask( array( 'route' => 'status' ) + $fields )->status, 'status' );
+		same( 404, ask( $fields )->status, 'the route that there is not' );
+	}
+);
+
+test(
+	'what takes content in is refused while import is off, as if it were nobody',
+	static function () {
+		foreach ( Routes::ALL as $route => $for_import ) {
+			if ( $for_import ) {
+				$answer = ask( signed( opened(), array( 'route' => $route ) ) );
+				same( array( 403, '{}' ), array( $answer->status, $answer->body ), $route );
+			}
+		}
+	}
+);
+
+test(
+	'frames end with a proof of all that came before',
+	static function () {
+		$key    = opened();
+		$fields = signed( $key, array( 'route' => 'rows' ) );
+		$all    = written(
+			Answer::frames(
+				new Request( $fields ),
+				$key,
+				static function ( Frames $out ) {
+					$out->frame( 'R', 'abc' );
+					return array( 'cursor' => null );
+				}
+			)
+		);
+		same( "WPCLONE1R\0\0\0\3abcE", substr( $all, 0, 17 ), 'frames' );
+		$mac = hash_hmac( 'sha256', "wpclone-migrator-frames-v1\nrows\n{$fields['nonce']}\n" . substr( $all, 0, -32 ), hex2bin( $key ), true );
+		same( bin2hex( $mac ), bin2hex( substr( $all, -32 ) ), 'proof' );
+		$end = json_decode( substr( $all, 21, -32 ), true );
+		same( array( 'cursor', 'ms', 'idle', 'peak' ), array_keys( $end ), 'members of the end' );
+	}
+);
+
+test(
+	'what goes wrong says a code and an id, and no more',
+	static function () {
+		$key  = opened();
+		$seen = array();
+		ini_set( 'error_log', '/dev/null' );
+		foreach ( array( new Trouble( 'busy' ), new RuntimeException( 'secret-canary' ), new Error( 'secret-canary' ) ) as $thrown ) {
+			$all = written(
+				Answer::frames(
+					new Request( signed( $key ) ),
+					$key,
+					static function () use ( $thrown ) {
+						throw $thrown;
+					}
+				)
+			);
+			check( false === strpos( $all, 'canary' ), 'a message of PHP is in the answer' );
+			$end    = json_decode( substr( $all, 13, -32 ), true );
+			$seen[] = $end['error'];
+			check( 1 === preg_match( '/\A[0-9a-f]{8}\z/', $end['id'] ), 'id' );
+		}
+		same( array( 'busy', 'failed', 'failed' ), $seen, 'codes' );
+	}
+);
+
+test(
+	'frames that are not whole, or too large, or none, are bad requests',
+	static function () {
+		foreach ( array( '', 'WPCLONE', 'WPCLONE2', 'WPCLONE1R', "WPCLONE1R\0\0\0", "WPCLONE1R\0\0\0\4abc", "WPCLONE1R\xff\xff\xff\xff", "WPCLONE1R\0\x40\0\1" ) as $body ) {
+			try {
+				iterator_to_array( ( new Request( array( 'body' => $body ) ) )->frames(), false );
+			} catch ( Trouble $e ) {
+				same( 'bad_request', $e->name, bin2hex( $body ) );
+				continue;
+			}
+			throw new RuntimeException( 'taken: ' . bin2hex( $body ) );
+		}
+		$read = array();
+		foreach ( ( new Request( array( 'body' => "WPCLONE1J\0\0\0\2{}R\0\0\0\0" ) ) )->frames() as $kind => $payload ) {
+			$read[] = $kind . $payload;
+		}
+		same( array( 'J{}', 'R' ), $read, 'frames' );
+	}
+);

@@ -1,0 +1,201 @@
+<?php
+/**
+ * A connection of our own to the site's database. WordPress' own knows a charset and converts; here texts are bytes,
+ * results need not be held in memory, and what a session is set to is nobody else's.
+ */
+
+namespace Wpclone\Migrator;
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
+
+final class Db {
+	/** How many requests may be at work at a time. */
+	const PARALLEL = 4;
+
+	/** @var \mysqli */
+	private $link;
+
+	/** @var self|null */
+	private static $shared;
+
+	private function __construct( \mysqli $link ) {
+		$this->link = $link;
+	}
+
+	/** The connection of this request. */
+	public static function get(): self {
+		if ( null === self::$shared ) {
+			self::$shared = self::open();
+		}
+		return self::$shared;
+	}
+
+	/** A new connection. */
+	public static function open(): self {
+		global $wpdb;
+		if ( ! class_exists( 'mysqli' ) || ! defined( 'DB_HOST' ) || ! defined( 'DB_NAME' ) ) {
+			throw new Trouble( 'no_database' );
+		}
+		mysqli_report( MYSQLI_REPORT_OFF );
+		$place = method_exists( $wpdb, 'parse_db_host' ) ? $wpdb->parse_db_host( DB_HOST ) : false;
+		list( $host, $port, $socket, $is_ipv6 ) = is_array( $place ) ? $place : array( DB_HOST, null, null, false );
+		if ( $is_ipv6 && extension_loaded( 'mysqlnd' ) ) {
+			$host = "[$host]";
+		}
+		$link = mysqli_init();
+		mysqli_options( $link, MYSQLI_OPT_CONNECT_TIMEOUT, 5 );
+		mysqli_options( $link, MYSQLI_OPT_LOCAL_INFILE, 0 );
+		$flags = defined( 'MYSQL_CLIENT_FLAGS' ) ? MYSQL_CLIENT_FLAGS : 0;
+		if ( ! @mysqli_real_connect( $link, $host, DB_USER, DB_PASSWORD, DB_NAME, null === $port ? 0 : (int) $port, $socket, $flags ) ) {
+			throw new Trouble( 'no_database' );
+		}
+		$db = new self( $link );
+		if ( ! mysqli_set_charset( $link, 'binary' ) ) {
+			throw new Trouble( 'no_database' );
+		}
+		$db->run( "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', sql_big_selects = 1" );
+		return $db;
+	}
+
+	/** Ends the connection, and with it whatever the server was about to send. */
+	public function close(): void {
+		mysqli_close( $this->link );
+		if ( self::$shared === $this ) {
+			self::$shared = null;
+		}
+	}
+
+	/** Runs a statement; says how many rows it was about. */
+	public function run( string $sql ): int {
+		if ( false === mysqli_query( $this->link, $sql ) ) {
+			throw $this->trouble();
+		}
+		return (int) mysqli_affected_rows( $this->link );
+	}
+
+	/** The same; says whether it went well. */
+	public function tried( string $sql ): bool {
+		return false !== mysqli_query( $this->link, $sql );
+	}
+
+	/**
+	 * All rows of a small result.
+	 *
+	 * @return array<int, array<int, string|null>>
+	 */
+	public function all( string $sql ): array {
+		$result = mysqli_query( $this->link, $sql );
+		if ( ! $result instanceof \mysqli_result ) {
+			throw $this->trouble();
+		}
+		$rows = $result->fetch_all( MYSQLI_NUM );
+		$result->free();
+		return $rows;
+	}
+
+	/** The first value of the first row. */
+	public function value( string $sql ): ?string {
+		return $this->all( $sql )[0][0] ?? null;
+	}
+
+	/**
+	 * Row after row, none of them kept. Another statement has to wait for the end, or needs another connection.
+	 *
+	 * @return \Generator<int, array<int, string|null>>
+	 */
+	public function each( string $sql ): \Generator {
+		$result = mysqli_query( $this->link, $sql, MYSQLI_USE_RESULT );
+		if ( ! $result instanceof \mysqli_result ) {
+			throw $this->trouble();
+		}
+		while ( true ) {
+			$row = $result->fetch_row();
+			if ( ! is_array( $row ) ) {
+				break;
+			}
+			yield $row;
+		}
+		if ( 0 !== mysqli_errno( $this->link ) ) {
+			throw $this->trouble();
+		}
+		$result->free();
+	}
+
+	/** A statement whose values are sent apart, in pieces if they are long. */
+	public function statement( string $sql ): \mysqli_stmt {
+		$statement = mysqli_prepare( $this->link, $sql );
+		if ( false === $statement ) {
+			throw $this->trouble();
+		}
+		return $statement;
+	}
+
+	/** The number of the last error. */
+	public function errno(): int {
+		return (int) mysqli_errno( $this->link );
+	}
+
+	/** How many warnings the last statement had. */
+	public function warnings(): int {
+		return (int) mysqli_warning_count( $this->link );
+	}
+
+	/** What the server calls itself. */
+	public function server(): string {
+		return (string) mysqli_get_server_info( $this->link );
+	}
+
+	/** Whether it is a MariaDB. */
+	public function is_mariadb(): bool {
+		return false !== stripos( $this->server(), 'mariadb' );
+	}
+
+	/** A name in a statement. */
+	public static function name( string $name ): string {
+		return '`' . str_replace( '`', '``', $name ) . '`';
+	}
+
+	/** Bytes in a statement. Never through $wpdb, whose escaping turns every % into something else. */
+	public function text( string $bytes ): string {
+		return "'" . mysqli_real_escape_string( $this->link, $bytes ) . "'";
+	}
+
+	/** A text in UTF-8, as names in information_schema are. */
+	public static function utf8( string $text ): string {
+		return "_utf8mb4 x'" . bin2hex( $text ) . "'";
+	}
+
+	/** Takes one of the places for work; 429 if all are taken. They are free again when the connection ends. */
+	public function take_place(): void {
+		for ( $i = 0; $i < self::PARALLEL; $i++ ) {
+			if ( $this->lock( "place_$i", 0 ) ) {
+				return;
+			}
+		}
+		throw new Trouble( 'busy' );
+	}
+
+	/** A lock among the requests to this site. Released when the connection ends. */
+	public function lock( string $what, int $seconds ): bool {
+		global $wpdb;
+		$name = 'wpclone_' . substr( hash( 'sha256', DB_NAME . "\0" . $wpdb->prefix ), 0, 24 ) . "_$what";
+		return '1' === $this->value( 'SELECT GET_LOCK(' . $this->text( $name ) . ", $seconds)" );
+	}
+
+	/** What the last error is in the protocol's words. */
+	public function trouble(): Trouble {
+		$errno = $this->errno();
+		switch ( $errno ) {
+			case 1021: // Disk full.
+			case 1114: // The table is full.
+			case 3675:
+				return new Trouble( 'no_space' );
+			case 1153: // A packet bigger than max_allowed_packet.
+				return new Trouble( 'packet', array( 'limit' => 0 ) );
+			default:
+				return new Trouble( 'database', array( 'errno' => $errno ) );
+		}
+	}
+}
