@@ -91,6 +91,11 @@ impl Guarded {
         self.guard.id()
     }
 
+    /// Whether the guard is there; it ends with its program.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.guard.try_wait(), Ok(None))
+    }
+
     /// The folder that the program works in.
     #[must_use]
     pub fn folder(&self) -> &Path {

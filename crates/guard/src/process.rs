@@ -1,9 +1,9 @@
 //! Looking at processes and ending them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 
 /// All process ids of the machine that we can see.
 fn all() -> impl Iterator<Item = i32> {
@@ -40,6 +40,11 @@ fn tree(root: i32) -> Vec<i32> {
     found
 }
 
+/// The file in a guard's folder that everything below the guard holds open.
+pub(crate) fn mark(folder: &Path) -> PathBuf {
+    folder.join(".guarded")
+}
+
 pub(crate) fn kill(pid: i32) {
     if let Some(pid) = Pid::from_raw(pid) {
         // Gone already is what we want.
@@ -47,18 +52,24 @@ pub(crate) fn kill(pid: i32) {
     }
 }
 
-/// Kills every process that works in this folder, below it, or has it as TMPDIR, and tells which. For what a killed
-/// guard left behind.
+/// Kills every process that works in this folder, below it, has it as TMPDIR, or holds its [`mark`], and tells which.
+/// For what a killed guard left behind.
 pub(crate) fn kill_strays(folder: &Path) -> Vec<i32> {
     let mut killed = Vec::new();
-    let mark = format!("TMPDIR={}", folder.display());
-    for pid in all() {
+    let (tmpdir, mark) = (format!("TMPDIR={}", folder.display()), mark(folder));
+    let own = getpid().as_raw_nonzero().get();
+    for pid in all().filter(|pid| *pid != own) {
         let inside = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
         let marked = || {
             fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|env| env.split(|b| *b == 0).any(|var| var == mark.as_bytes()))
+                .is_ok_and(|env| env.split(|b| *b == 0).any(|var| var == tmpdir.as_bytes()))
         };
-        if inside || marked() {
+        // Daemons change their folder and write over their environment; what they inherited open they keep.
+        let holds = || {
+            let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|to| to == mark))
+        };
+        if inside || marked() || holds() {
             kill(pid);
             killed.push(pid);
         }

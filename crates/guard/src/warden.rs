@@ -1,5 +1,6 @@
 //! The guard's own side.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -7,10 +8,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, wait};
 
 use crate::folder::Folder;
-use crate::process::{children, kill};
+use crate::process::{children, kill, mark};
 use crate::{Spec, WORD};
 
 /// How long killed processes are waited for before the guard gives up on the one that hangs in the kernel.
@@ -63,6 +65,9 @@ fn guard() -> io::Result<()> {
 }
 
 fn start(spec: &Spec) -> io::Result<Pid> {
+    // Inherited by the program and all it starts; opened first, so that nothing runs without it.
+    let mark = File::create(mark(&spec.folder))?;
+    rustix::io::fcntl_setfd(&mark, FdFlags::empty())?;
     let mut command = Command::new(&spec.program);
     command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(k, v)| (k, v)));
     command.env("TMPDIR", &spec.folder).current_dir(&spec.folder);

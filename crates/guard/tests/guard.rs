@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use wpclone_guard::{Guarded, Spec, run_if_guard, sweep, unique_folder};
 
-/// A program with a child in its group, one that left the group and its parent, and one that ignores SIGTERM.
-const SCRIPT: &str =
-    "sleep 1000 & (setsid sleep 1001 &) ; sh -c 'trap \"\" TERM; sleep 1002' & touch ready; wait";
+/// A program with a child in its group, one that left the group and its parent, one that left its folder and its
+/// environment as well, and one that ignores SIGTERM.
+const SCRIPT: &str = "sleep 1000 & (setsid sleep 1001 &) ; (cd / && exec env -i setsid /bin/sleep 1004 &) ; sh -c 'trap \"\" TERM; sleep 1002' & touch ready; wait";
 
 fn spec(base: &Path, grace: Duration) -> Spec {
     Spec {
@@ -29,7 +29,12 @@ fn inhabitants(folder: &Path) -> Vec<String> {
         .flatten()
         .filter(|e| {
             // A removed folder reads as `… (deleted)`.
-            fs::read_link(e.path().join("cwd")).is_ok_and(|cwd| cwd.to_string_lossy().contains(&name))
+            let of_it = |link: PathBuf, part: &str| {
+                fs::read_link(link).is_ok_and(|to| to.to_string_lossy().contains(part))
+            };
+            let files = fs::read_dir(e.path().join("fd")).into_iter().flatten().flatten();
+            let mark = format!("{name}/.guarded");
+            of_it(e.path().join("cwd"), &name) || files.into_iter().any(|file| of_it(file.path(), &mark))
         })
         .map(|e| fs::read_to_string(e.path().join("cmdline")).unwrap_or_default().replace('\0', " "))
         .collect()
@@ -46,7 +51,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn started(base: &Path, grace: Duration) -> Guarded {
     let guarded = Guarded::spawn(spec(base, grace)).await.expect("a guard");
     let folder = guarded.folder().to_owned();
-    until("the program runs", || folder.join("ready").exists() && inhabitants(&folder).len() >= 5).await;
+    until("the program runs", || folder.join("ready").exists() && inhabitants(&folder).len() >= 6).await;
     guarded
 }
 
@@ -75,7 +80,7 @@ async fn an_owner_killed_leaves_nothing(base: PathBuf) {
         Command::new("/proc/self/exe").arg("own").arg(&base).stdin(Stdio::null()).spawn().expect("an owner");
     let folder = || {
         let found = fs::read_dir(&base).ok()?.flatten().map(|e| e.path()).find(|p| p.join("ready").exists());
-        found.filter(|f| inhabitants(f).len() >= 5)
+        found.filter(|f| inhabitants(f).len() >= 6)
     };
     until("the program runs", || folder().is_some()).await;
     let folder = folder().expect("a folder");

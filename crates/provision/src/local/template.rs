@@ -1,0 +1,211 @@
+//! WordPress as it is after its installation: made once, so that a clone is a copy and some SQL.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memchr::memmem;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::config::{WpConfig, wp_config};
+use super::dirs::{Dirs, Seat, make_dir, remove_dir, write_whole};
+use super::launch::Launcher;
+use super::mariadb::Sql;
+use super::php;
+use super::programs::Programs;
+use super::record::Secrets;
+use super::tree;
+use super::users::{Ids, give};
+use crate::{SourceFacts, harness};
+
+/// The address in a template's database.
+const URL: &str = "http://template.invalid/wpclone-template";
+/// The table prefix in a template's database: nothing else has it in it.
+const PREFIX: &str = "wpct3mpl8_";
+/// The administrator in a template's database.
+pub(crate) const USER: &str = "wpclone-template";
+/// The template's schema while it is made.
+const SCHEMA: &str = "wpclone_template";
+
+/// How many copies of the files are kept ready: copying takes longer than all the rest.
+const SPARES: usize = 2;
+
+/// A prepared WordPress.
+#[derive(Debug, Clone)]
+pub(crate) struct Template {
+    tree: PathBuf,
+    /// The folder with the copies that are ready.
+    spares: PathBuf,
+    sql: Arc<Vec<u8>>,
+    /// What it calls itself.
+    pub(crate) wordpress: String,
+    /// Bytes on the disk.
+    pub(crate) size: u64,
+}
+
+/// What a template is made with.
+pub(crate) struct Workshop<'a> {
+    pub(crate) dirs: &'a Dirs,
+    pub(crate) programs: &'a Programs,
+    pub(crate) launcher: &'a Launcher,
+    pub(crate) sql: Sql,
+    pub(crate) user: Option<Ids>,
+}
+
+/// Whether this can be a WordPress to start from.
+pub(crate) fn check(wordpress: &Path) -> Result<(), String> {
+    let has = |file: &str| wordpress.join(file).is_file();
+    if has("wp-load.php") && has("wp-includes/version.php") {
+        Ok(())
+    } else {
+        Err(format!("there is no WordPress in {}", wordpress.display()))
+    }
+}
+
+impl Template {
+    /// The one for this WordPress: that which was made before, or a new one.
+    pub(crate) async fn get(wordpress: &Path, with: &Workshop<'_>) -> io::Result<Self> {
+        let key = {
+            let wordpress = wordpress.to_owned();
+            super::blocking(move || key(&wordpress)).await?
+        };
+        let (all, made) = (with.dirs.template(), with.dirs.template().join(&key));
+        if !made.join("wordpress").is_file() {
+            Self::make(wordpress, with, &made).await?;
+        }
+        super::blocking(move || {
+            // Others are of an older WordPress, or were not finished.
+            for entry in fs::read_dir(&all)?.flatten().filter(|e| e.file_name() != *key) {
+                remove_dir(&entry.path())?;
+            }
+            let sql = Arc::new(fs::read(made.join("db.sql"))?);
+            let version = fs::read_to_string(made.join("wordpress"))?;
+            let (tree, spares) = (made.join("tree"), made.join("spares"));
+            make_dir(&spares, 0o700)?;
+            Ok(Self { spares, size: tree::size(&tree), tree, sql, wordpress: version })
+        })
+        .await
+    }
+
+    async fn make(wordpress: &Path, with: &Workshop<'_>, made: &Path) -> io::Result<()> {
+        let seat = with.dirs.seat(Seat::TEMPLATE);
+        let (from, at, user, harness) = (wordpress.to_owned(), seat.clone(), with.user, with.dirs.harness());
+        super::blocking(move || {
+            remove_dir(&at.folder)?;
+            php::make_seat(&at, user)?;
+            plant(&from, &at, user, &harness)
+        })
+        .await?;
+        let secrets = Secrets::new()?;
+        with.sql.create(SCHEMA, &secrets.database_password).await?;
+        let done = Self::install(with, &seat, &secrets).await;
+        let dumped = match done {
+            Ok(told) => with.sql.dump(SCHEMA).await.map(|sql| (told, sql)),
+            Err(error) => Err(error),
+        };
+        with.sql.drop(SCHEMA).await?;
+        let (version, sql) = dumped?;
+        let (made, new) = (made.to_owned(), made.with_extension("new"));
+        super::blocking(move || {
+            remove_dir(&made)?;
+            remove_dir(&new)?;
+            make_dir(&new, 0o700)?;
+            fs::rename(seat.tree(), new.join("tree"))?;
+            write_whole(&new.join("db.sql"), &sql, 0o600)?;
+            write_whole(&new.join("wordpress"), version.as_bytes(), 0o600)?;
+            fs::rename(&new, &made)?;
+            remove_dir(&seat.folder)
+        })
+        .await
+    }
+
+    /// WordPress' own installation; returns its version.
+    async fn install(with: &Workshop<'_>, seat: &Seat, secrets: &Secrets) -> io::Result<String> {
+        let config = WpConfig {
+            url: URL,
+            table_prefix: PREFIX,
+            database: SCHEMA,
+            database_socket: &with.sql.socket,
+            secrets,
+            harness: &with.dirs.harness(),
+        };
+        php::write_wp_config(seat, &wp_config(seat, &config)?, with.user)?;
+        let (_, program) = with.programs.fpm_for(None);
+        let facts = SourceFacts::default();
+        let fpm = php::start(with.dirs, seat, program, with.user, &facts, with.launcher).await?;
+        // Nobody ever logs in with it: each clone gets its own.
+        let wish =
+            json!({ "task": "install", "username": USER, "password": super::record::random_hex::<16>()? });
+        let told = php::task(with.dirs, seat, URL, wish).await;
+        fpm.stop().await;
+        Ok(told?.wordpress)
+    }
+
+    /// The files, for a clone.
+    pub(crate) fn copy_to(&self, to: &Path, user: Option<Ids>) -> io::Result<()> {
+        // Of two that want the same one, one gets it.
+        let taken = self.ready().any(|spare| fs::rename(spare, to).is_ok());
+        if taken { tree::give_all(to, user) } else { tree::copy(&self.tree, to, user, tree::QUICKLY) }
+    }
+
+    /// Copies the files once more if there are too few copies; says whether it did.
+    pub(crate) fn spare(&self) -> io::Result<bool> {
+        if self.ready().count() >= SPARES {
+            return Ok(false);
+        }
+        let new = self.spares.join("new");
+        remove_dir(&new)?;
+        tree::copy(&self.tree, &new, None, tree::CALMLY)?;
+        fs::rename(&new, self.spares.join(format!("ready-{}", super::record::random_hex::<8>()?)))?;
+        Ok(true)
+    }
+
+    fn ready(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = fs::read_dir(&self.spares).into_iter().flatten().flatten();
+        entries.filter(|e| e.file_name().to_string_lossy().starts_with("ready-")).map(|e| e.path())
+    }
+
+    /// The database, for a clone.
+    pub(crate) fn sql_for(&self, url: &str, table_prefix: &str) -> Vec<u8> {
+        let sql = replace(&self.sql, URL.as_bytes(), url.as_bytes());
+        replace(&sql, PREFIX.as_bytes(), table_prefix.as_bytes())
+    }
+}
+
+/// What a template is known by: the WordPress it is made from, and how.
+fn key(wordpress: &Path) -> io::Result<String> {
+    let hash = Sha256::new()
+        .chain_update(tree::fingerprint(wordpress)?)
+        .chain_update(harness::TASKS)
+        .chain_update(wpclone_migrator::ZIP)
+        .finalize();
+    Ok(hex::encode(&hash[..8]))
+}
+
+/// WordPress' files: links followed, without a configuration of their own, with the migrator.
+fn plant(wordpress: &Path, seat: &Seat, user: Option<Ids>, harness: &Path) -> io::Result<()> {
+    let tree = seat.tree();
+    let left_out = |path: &Path| path == Path::new("wp-config.php") || path == Path::new(".htaccess");
+    tree::copy_but(wordpress, &tree, user, tree::QUICKLY, &left_out)?;
+    for folder in ["wp-content", "wp-content/plugins", "wp-content/uploads", "wp-content/upgrade"] {
+        make_dir(&tree.join(folder), 0o755)?;
+        give(&tree.join(folder), user)?;
+    }
+    let plugin = tree.join("wp-content/plugins/wpclone-migrator");
+    remove_dir(&plugin)?;
+    tree::copy(&harness.join("wpclone-migrator"), &plugin, user, tree::QUICKLY)
+}
+
+fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + text.len() / 8);
+    let mut done = 0;
+    for at in memmem::find_iter(text, from) {
+        out.extend_from_slice(&text[done..at]);
+        out.extend_from_slice(to);
+        done = at + from.len();
+    }
+    out.extend_from_slice(&text[done..]);
+    out
+}

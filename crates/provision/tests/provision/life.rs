@@ -1,0 +1,160 @@
+//! How clones begin and end.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::process::{Pid, Signal, kill_process};
+use wpclone_provision::{Health, Isolation, Phase, ProvisionError, Provisioner as _, Routing};
+
+use crate::support::{Lab, folder, http, name, processes_in, spec, until};
+
+pub(crate) async fn what_is_asked_twice_is_done_once() {
+    let lab = Lab::with(Routing::Path, |options| options.max_clones = 2).await;
+    let (first, second) = (spec("one"), spec("one"));
+    let (a, b) = tokio::join!(lab.local.provision(&first), lab.local.provision(&second));
+    let (a, b) = (a.expect("a clone"), b.expect("the same"));
+    assert_eq!(a, b);
+    let mut other = spec("one");
+    other.task = "another".into();
+    assert!(matches!(lab.local.provision(&other).await, Err(ProvisionError::Taken(_))));
+    lab.clone("two").await;
+    let full = lab.local.provision(&spec("three")).await.expect_err("no place");
+    assert_eq!(full.code(), "CLONES_FULL");
+    assert_eq!(lab.local.provision(&spec("one")).await.expect("the same"), a);
+    let large = wpclone_provision::CloneSpec { room: u64::MAX / 2, ..spec("large") };
+    lab.local.delete(&name("two")).await.expect("deleted");
+    let large = lab.local.provision(&large).await.expect_err("no room");
+    assert_eq!(large.code(), "DISK_INSUFFICIENT");
+    assert_eq!(lab.local.list().await.expect("clones").len(), 1);
+
+    let at =
+        |hours| Timestamp::from_second(4_000_000_000).expect("a time") + SignedDuration::from_hours(hours);
+    assert!(lab.local.extend(&a.name, at(1)).await.is_err(), "not published yet");
+    for hours in [1, 2] {
+        let published = lab.local.publish(&a.name, at(hours)).await.expect("published");
+        assert_eq!((published.phase, published.expires_at), (Phase::Published, Some(at(1))));
+    }
+    assert_eq!(lab.local.extend(&a.name, at(3)).await.expect("extended").expires_at, Some(at(3)));
+    for _ in 0..2 {
+        lab.local.delete(&a.name).await.expect("deleted");
+    }
+    // Neither a late step nor a replay brings it back.
+    for error in [
+        lab.local.provision(&first).await.expect_err("gone"),
+        lab.local.publish(&a.name, at(1)).await.expect_err("gone"),
+        lab.local.get(&a.name).await.expect_err("gone"),
+    ] {
+        assert_eq!(error.code(), "CLONE_GONE");
+    }
+    let never = lab.local.get(&name("never")).await.expect_err("none");
+    assert_eq!(never.code(), "CLONE_NOT_FOUND");
+    lab.end().await;
+}
+
+pub(crate) async fn clones_end_when_their_time_is_over() {
+    let lab = Lab::start().await;
+    let now = Timestamp::now();
+    let (published, _) = lab.clone("published").await;
+    let (left, _) = lab.clone("left").await;
+    let (busy, _) = lab.clone("busy").await;
+    lab.local.publish(&published.name, now + SignedDuration::from_hours(2)).await.expect("published");
+    let none = |_: &wpclone_provision::CloneInfo| false;
+    assert_eq!(lab.local.sweep(&none).await.expect("a sweep"), Default::default());
+    // After an hour the deadline of those that nobody published is over.
+    lab.ahead.store(3_600, Ordering::SeqCst);
+    let swept = lab.local.sweep(&|clone| clone.task == "busy").await.expect("a sweep");
+    assert_eq!((swept.abandoned, swept.expired), (vec![left.name.clone()], vec![]));
+    let pushed = lab.local.get(&busy.name).await.expect("still there").deadline;
+    assert!(pushed > now + SignedDuration::from_mins(80), "{pushed}");
+    // After two it is the published one's turn, but not while a task works with it.
+    lab.ahead.store(7_300, Ordering::SeqCst);
+    let kept = lab.local.sweep(&|_| true).await.expect("a sweep");
+    assert_eq!(kept, Default::default());
+    let swept = lab.local.sweep(&none).await.expect("a sweep");
+    assert_eq!((swept.abandoned, swept.expired), (vec![], vec![published.name.clone()]));
+    let gone = http().get(format!("{}/", published.url)).send().await.expect("an answer");
+    assert_eq!(gone.status(), 410);
+    assert!(lab.local.publish(&published.name, now).await.is_err());
+    // A day later nobody remembers it.
+    lab.ahead.store(7_300 + 25 * 3_600, Ordering::SeqCst);
+    let gone = http().get(format!("{}/", published.url)).send().await.expect("an answer");
+    assert_eq!(gone.status(), 404);
+    lab.end().await;
+}
+
+pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
+    let lab = Lab::start().await;
+    let (clone, _) = lab.clone("one").await;
+    let dedicated = wpclone_provision::CloneSpec { isolation: Isolation::Dedicated, ..spec("two") };
+    let dedicated = lab.local.provision(&dedicated).await.expect("a clone");
+    let state = lab.dir.path().join("state");
+    // What strangers' PHP may leave: folders that it cannot leave itself, links, pipes.
+    lab.eval(&clone, false, "mkdir('a'); mkdir('a/b', 0); symlink('/', 'a/root'); if (function_exists('posix_mkfifo')) posix_mkfifo('a/pipe', 0600); chmod('a', 0555);").await;
+    for name in [&clone.name, &dedicated.name] {
+        lab.local.delete(name).await.expect("deleted");
+        assert!(!state.join("clones").join(name.as_str()).exists());
+        assert!(!state.join("mariadb").join(name.as_str()).exists());
+        let left = processes_in(&state).into_iter().filter(|line| line.contains(name.as_str()));
+        assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new());
+    }
+    let data = fs::read_dir(state.join("mariadb/shared/data")).expect("data").flatten();
+    let schemas: Vec<_> =
+        data.map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with("clone")).collect();
+    assert!(schemas.is_empty(), "{schemas:?}");
+    // Its user is free for the next one, which is a new clone.
+    let (next, _) = lab.clone("three").await;
+    assert_eq!(http().get(format!("{}/", next.url)).send().await.expect("an answer").status(), 200);
+    lab.end().await;
+}
+
+pub(crate) async fn what_is_missing_is_said() {
+    let lab = Lab::begun(folder(), Routing::Path, |options| options.wordpress_dir = "/nonexistent".into());
+    until(
+        "the missing WordPress to be said",
+        async || matches!(lab.local.health(), Health::Unavailable(why) if why.contains("/nonexistent")),
+    )
+    .await;
+    let refused = lab.local.provision(&spec("one")).await.expect_err("no WordPress");
+    assert_eq!(refused.code(), "PROVISIONER_UNAVAILABLE");
+    assert!(refused.to_string().contains("/nonexistent"));
+    lab.end().await;
+    let long = "x".repeat(80);
+    let lab = Lab::begun(folder(), Routing::Path, |options| options.state_dir = options.state_dir.join(long));
+    until(
+        "the long path to be said",
+        async || matches!(lab.local.health(), Health::Unavailable(why) if why.contains("too long")),
+    )
+    .await;
+    lab.end().await;
+}
+
+pub(crate) async fn programs_that_die_are_started_again() {
+    let lab = Lab::start().await;
+    let (clone, _) = lab.clone("one").await;
+    lab.eval(&clone, true, "update_option('kept', 'yes');").await;
+    for which in ["mariadbd", "php-fpm"] {
+        // Guards keep the command line of the worker; what they guard has its own.
+        let pids = fs::read_dir("/proc").expect("proc").flatten().filter_map(|e| {
+            let line = fs::read_to_string(e.path().join("cmdline")).unwrap_or_default();
+            let of_it = fs::read_dir(e.path().join("fd"))
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(lab.dir.path())));
+            (line.contains(which) && of_it).then(|| e.file_name().to_str()?.parse().ok()).flatten()
+        });
+        let pids: Vec<i32> = pids.collect();
+        assert!(!pids.is_empty(), "{which} runs");
+        for pid in pids.into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let url = format!("{}/wp-json/", clone.url);
+        until(&format!("the clone without its {which} to be back"), async || {
+            http().get(&url).send().await.is_ok_and(|answer| answer.status() == 200)
+        })
+        .await;
+    }
+    assert_eq!(lab.eval(&clone, true, "echo get_option('kept');").await, "yes");
+    lab.end().await;
+}
