@@ -13,9 +13,16 @@
     if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
     return `${Math.floor(seconds / 86400)} d ago`;
   };
+  const remaining = (seconds) => {
+    if (seconds <= 0) return 'over';
+    if (seconds < 60) return `${seconds} s`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+    return `${Math.floor(seconds / 3600)} h ${Math.floor(seconds % 3600 / 60)} min`;
+  };
   const tick = () => {
     for (const time of $$('time[datetime]')) {
-      const text = relative(Math.max(0, Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000)));
+      const ago = Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000);
+      const text = time.hasAttribute('data-left') ? remaining(-ago) : relative(Math.max(0, ago));
       if (time.textContent !== text) time.textContent = text;
     }
   };
@@ -54,7 +61,7 @@
   const waiting = new Map();
   const update = (region, fresh) => {
     if (region.hasAttribute('data-steady') && region.matches(':hover')) {
-      for (const row of $$('tr[id]', region)) {
+      for (const row of $$('tr[id], .cards > li[id]', region)) {
         const same = fresh.querySelector(`#${CSS.escape(row.id)}`);
         if (same) morph(row, same);
       }
@@ -137,14 +144,16 @@
   // What needs a click
 
   const enable = () => {
-    for (const button of $$('[data-ask], [data-secret], [data-copy]')) button.hidden = false;
+    const clickable = '[data-ask], [data-secret], [data-copy], [data-login], [data-extend], [data-click]';
+    for (const button of $$(clickable)) button.hidden = false;
   };
 
   const reveal = async (button) => {
     button.disabled = true;
     try {
       const answer = await fetch(`/tasks/${$('[data-task]').dataset.task}`, { headers: { Accept: 'application/json' } });
-      const secret = (await answer.json()).result?.[button.dataset.secret];
+      const { result } = await answer.json();
+      const secret = button.dataset.secret.split('.').reduce((part, name) => part?.[name], result);
       const output = document.createElement('output');
       output.textContent = secret ?? 'no longer kept';
       const place = button.parentElement;
@@ -174,30 +183,80 @@
     }
   };
 
-  const cancel = async (button) => {
+  // A request that changes something; fails with the problem's own words.
+  const ask = async (method, url, body) => {
+    const headers = body ? { 'Content-Type': 'application/json' } : {};
+    const answer = await fetch(url, { method, headers, body: body && JSON.stringify(body) });
+    const said = await answer.json();
+    if (!answer.ok) throw new Error(said.title);
+    return said;
+  };
+
+  // Does what a button is for; what goes wrong is said in `fault`.
+  const act = async (button, fault, what) => {
     button.disabled = true;
-    const fault = $('.fault', button.closest('dialog'));
     fault.textContent = '';
     try {
-      const answer = await fetch(button.dataset.cancel, { method: 'POST' });
-      if (!answer.ok) throw new Error((await answer.json()).title);
-      button.closest('dialog').close();
-      $('#announce').textContent = 'The task is being ended.';
+      await what();
     } catch (error) {
       fault.textContent = error.message;
     }
     button.disabled = false;
     soon(0);
   };
+  const end = (button, method, url, said) => {
+    const dialog = button.closest('dialog');
+    return act(button, $('.fault', dialog), async () => {
+      await ask(method, url);
+      dialog.close();
+      $('#announce').textContent = said;
+    });
+  };
+  const extend = (button) => act(button, $('#clones-fault'), async () => {
+    const kept = $('select', button.parentElement);
+    await ask('PATCH', button.dataset.extend, { ttl_minutes: Number(kept.value) });
+    $('#announce').textContent = `It will be kept for ${kept.selectedOptions[0].text} from now.`;
+  });
+  const login = (button) => act(button, $('#clones-fault'), async () => {
+    const { url, expires_at } = await ask('POST', button.dataset.login);
+    const place = button.parentElement;
+    const link = document.createElement('a');
+    Object.assign(link, { href: url, target: '_blank', rel: 'noopener noreferrer', textContent: 'Open wp-admin, once' });
+    const back = () => {
+      place.removeAttribute('data-keep');
+      place.replaceChildren(button);
+    };
+    // The link has done its work, or its time is over. Not at once: the browser has yet to follow it.
+    link.addEventListener('click', () => setTimeout(back));
+    setTimeout(back, Date.parse(expires_at) - Date.now());
+    place.setAttribute('data-keep', '');
+    place.replaceChildren(link);
+    link.focus();
+  });
+  const question = (button) => {
+    const dialog = document.getElementById(`ask-${button.dataset.ask}`);
+    const { about, called } = button.dataset;
+    if (about) {
+      $('[data-delete]', dialog).dataset.delete = about;
+      $('[data-name]', dialog).textContent = called;
+    }
+    $('.fault', dialog).textContent = '';
+    dialog.showModal();
+  };
 
   document.addEventListener('click', (event) => {
     const on = (selector) => event.target.closest?.(selector);
-    const [ask, secret, copy, end, picture] =
-      ['[data-ask]', '[data-secret]', '[data-copy]', '[data-cancel]', '[data-picture]'].map(on);
-    if (ask) document.getElementById(`ask-${ask.dataset.ask}`).showModal();
+    const [asks, secret, copy, cancel, remove, longer, enter, picture] = [
+      '[data-ask]', '[data-secret]', '[data-copy]', '[data-cancel]', '[data-delete]', '[data-extend]', '[data-login]',
+      '[data-picture]',
+    ].map(on);
+    if (asks) question(asks);
     else if (secret) reveal(secret);
     else if (copy) copied(copy, $('code', copy.parentElement).textContent);
-    else if (end) cancel(end);
+    else if (cancel) end(cancel, 'POST', cancel.dataset.cancel, 'The task is being ended.');
+    else if (remove) end(remove, 'DELETE', remove.dataset.delete, 'The clone is being deleted.');
+    else if (longer) extend(longer);
+    else if (enter) login(enter);
     else if (picture && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       event.preventDefault();
       const dialog = $('#picture');

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod background;
+pub mod clones;
 pub mod dashboard;
 pub mod docs;
 pub mod history;
@@ -21,6 +22,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tower_http::catch_panic::CatchPanicLayer;
 use wpclone_artifacts::Artifacts;
+use wpclone_clones::Clones;
 use wpclone_queue::{Queue, QueueOptions};
 use wpclone_service::settings::Common;
 use wpclone_task::{Code, ExposeSecret as _};
@@ -47,6 +49,7 @@ pub fn app(
     let queue = Queue::new(redis, QueueOptions::default())?;
     Ok(App {
         artifacts: Artifacts::new(redis, common.artifacts_bytes)?,
+        clones: Clones::new(redis)?,
         sessions: Sessions::new(redis, &queue.options().name)?,
         queue,
         sealer: common.sealer.clone(),

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use wpclone_task::Problem;
 
 use crate::state::Shared;
-use crate::{docs, metrics, operations, session, tasks};
+use crate::{clones, docs, metrics, operations, session, tasks};
 
 /// The body of `POST /setup`. Documentation only: `wpclone_task::Request` reads it.
 #[derive(Deserialize, ToSchema)]
@@ -59,6 +59,56 @@ pub struct CreateAppPasswordBody {
     callback_url: Option<String>,
 }
 
+/// The body of `POST /clone`. Documentation only: `wpclone_task::Request` reads it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
+pub struct CloneBody {
+    /// What is copied.
+    source: LoginBody,
+    /// Null. An empty WordPress of yours that the copy would go to is refused in this version.
+    target: Option<LoginBody>,
+    /// For how long the clone is kept from when it is ready.
+    #[schema(default = 60, minimum = 5, maximum = 1440)]
+    ttl_minutes: Option<u32>,
+    /// `shared`: a database and a user of its own in a server that clones share. `dedicated`: a server of its own.
+    #[schema(default = "shared", pattern = "^(shared|dedicated)$")]
+    isolation: Option<String>,
+    /// Whether the migrator is taken off the source at the end.
+    #[schema(default = true)]
+    remove_migrator: Option<bool>,
+    #[schema(schema_with = callback_url)]
+    callback_url: Option<String>,
+}
+
+/// A site and an administrator's login.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
+pub struct LoginBody {
+    /// The site's address, http or https. Pages of wp-admin are understood too.
+    #[schema(example = "https://example.com", max_length = 2048)]
+    url: String,
+    /// An administrator's login name or e-mail address.
+    #[schema(example = "admin", min_length = 1, max_length = 100)]
+    username: String,
+    /// The administrator's password; kept sealed until the task ends.
+    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
+    password: String,
+}
+
+/// The body of `PATCH /clones/{name}`. Documentation only: `wpclone_task::Request` reads it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
+pub struct ExtendBody {
+    /// For how long from this request on. It may be shorter than what is left.
+    #[schema(minimum = 5, maximum = 1440)]
+    ttl_minutes: u32,
+    #[schema(schema_with = callback_url)]
+    callback_url: Option<String>,
+}
+
 /// `callback_url`, which stands in every body that asks for work.
 fn callback_url() -> Object {
     let text = "Where the task's end is told: http or https, a host, no login. The message is small and signed \
@@ -81,6 +131,20 @@ pub struct ReplayBody {
     /// The password of the site's user, when that of the request is no longer kept, or was wrong.
     #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
     password: Option<String>,
+    /// That of a clone's source.
+    source: Option<PasswordBody>,
+    /// That of a clone's target.
+    target: Option<PasswordBody>,
+}
+
+/// The password of one of a clone's sites.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
+pub struct PasswordBody {
+    /// The password.
+    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
+    password: String,
 }
 
 /// The headers that every POST that starts work takes.
@@ -114,6 +178,20 @@ pub enum NoTask {
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
     /// No longer kept
+    #[response(status = 410, content_type = "application/problem+json")]
+    Gone(Problem),
+}
+
+/// What is answered instead of a clone. Documentation only.
+#[derive(IntoResponses)]
+pub enum NoClone {
+    /// No such clone
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// Not yet: it is still being made
+    #[response(status = 409, content_type = "application/problem+json")]
+    NotReady(Problem),
+    /// No longer there; so it is answered for a day
     #[response(status = 410, content_type = "application/problem+json")]
     Gone(Problem),
 }
@@ -152,6 +230,7 @@ pub enum Failed {
     tags(
         (name = "work", description = "Asking for work"),
         (name = "tasks", description = "Following it"),
+        (name = "clones", description = "Keeping clones"),
         (name = "operations", description = "Looking at the whole"),
     ),
     security(("token" = []), ("session" = [])),
@@ -179,6 +258,7 @@ pub fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(tasks::accept::setup))
         .routes(routes!(tasks::accept::create_app_password))
+        .routes(routes!(tasks::accept::clone_site))
         .routes(routes!(tasks::read::list))
         .routes(routes!(tasks::read::read))
         .routes(routes!(tasks::events::of_task))
@@ -186,6 +266,9 @@ pub fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(tasks::read::cancel))
         .routes(routes!(tasks::replay::replay))
         .routes(routes!(tasks::artifacts::read))
+        .routes(routes!(clones::read::list))
+        .routes(routes!(clones::read::read, clones::change::extend, clones::change::delete))
+        .routes(routes!(clones::login::login))
         .routes(routes!(operations::queue))
         .routes(routes!(metrics::metrics))
         .routes(routes!(operations::healthz))
@@ -199,7 +282,8 @@ pub fn routes() -> OpenApiRouter<Shared> {
 pub static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
     let mut document = routes().into_openapi();
     for path in document.paths.paths.values_mut() {
-        let operations = [&mut path.get, &mut path.post].into_iter().flatten();
+        let operations =
+            [&mut path.get, &mut path.post, &mut path.patch, &mut path.delete].into_iter().flatten();
         operations.flat_map(|operation| operation.parameters.iter_mut().flatten()).for_each(without_null);
     }
     document

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::Artifacts;
+use wpclone_clones::Clones;
 use wpclone_queue::Queue;
 use wpclone_service::seal::Sealer;
 
@@ -24,6 +25,8 @@ pub struct App {
     pub queue: Queue,
     /// Pictures and pages that workers kept.
     pub artifacts: Artifacts,
+    /// What provisioning workers publish of their clones.
+    pub clones: Clones,
     /// Sessions of the dashboard.
     pub sessions: Sessions,
     /// Seals what requests bring, opens what results hold.
@@ -96,6 +99,9 @@ pub enum SetupError {
     /// The artifacts.
     #[error(transparent)]
     Artifacts(#[from] wpclone_artifacts::ArtifactError),
+    /// The registry of clones.
+    #[error(transparent)]
+    Clones(#[from] wpclone_clones::ClonesError),
     /// The sessions.
     #[error(transparent)]
     Sessions(#[from] crate::session::SessionError),

@@ -1,10 +1,15 @@
 //! What can be typed.
 
+mod clones;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wpclone_task::{AppName, Kind, Role, State, TaskId};
+
+pub(crate) use clones::{BareStartArgs, CloneArgs, ClonesArgs, ClonesCommand};
+use clones::{CLONE_HELP, CLONES_HELP};
 
 use crate::rewrite::RewriteArgs;
 
@@ -27,6 +32,8 @@ Exit codes:
 Examples:
   wpclone setup https://example.com --username admin
   wpclone app-password https://example.com/blog --username admin --json
+  wpclone clone https://example.com --source-user admin
+  wpclone clones
   wpclone tasks --state failed
   wpclone queue";
 
@@ -137,6 +144,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         start: StartArgs,
     },
+    /// Copy a site: into a clone that expires, or into an empty WordPress
+    #[command(after_help = CLONE_HELP)]
+    Clone(CloneArgs),
+    /// List clones, or show, extend, enter or delete one
+    #[command(after_help = CLONES_HELP)]
+    Clones(ClonesArgs),
     /// List tasks, or show one
     #[command(after_help = TASKS_HELP)]
     Tasks(TasksArgs),
@@ -248,6 +261,9 @@ pub(crate) struct ReplayArgs {
     /// A file that holds the password, instead of that of the request; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// The same for the target of a clone
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) target_password_file: Option<PathBuf>,
     /// Print the queued task instead of waiting for its end
     #[arg(long)]
     pub(crate) no_wait: bool,

@@ -10,8 +10,8 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValu
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-use wpclone_task::{Code, Problem, TaskId, TaskView};
+use serde_json::Value;
+use wpclone_task::{CloneName, Code, LoginLink, Problem, TaskId, TaskView};
 
 use crate::failure::Failure;
 use crate::patience::{Patience, retry_after, short_outage};
@@ -85,10 +85,19 @@ impl Api {
     }
 
     /// Starts a task. The key makes it safe to send the request again when no answer came.
-    pub(crate) async fn start(&self, path: &str, body: &Value, key: &str) -> Result<Task, Failure> {
+    pub(crate) async fn start(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: &str,
+    ) -> Result<Task, Failure> {
         let key = HeaderValue::from_str(key)
             .map_err(|_| Failure::Usage("--idempotency-key has characters that no header takes".into()))?;
-        let request = || self.request(Method::POST, path).header("Idempotency-Key", key.clone()).json(body);
+        let request = || {
+            let request = self.request(method.clone(), path).header("Idempotency-Key", key.clone());
+            body.iter().fold(request, |request, body| request.json(body))
+        };
         self.patiently(request, &short_outage()).await.and_then(|raw| self.task_of(raw))
     }
 
@@ -106,10 +115,9 @@ impl Api {
         self.patiently(request, &short_outage()).await.and_then(|raw| self.task_of(raw))
     }
 
-    /// Does a failed task again. The password replaces that of its request.
-    pub(crate) async fn replay(&self, id: TaskId, password: Option<&SecretString>) -> Result<Task, Failure> {
+    /// Does a failed task again. The body brings passwords instead of those of its request.
+    pub(crate) async fn replay(&self, id: TaskId, body: Option<&Value>) -> Result<Task, Failure> {
         let path = format!("/tasks/{id}/replay");
-        let body = password.map(|password| json!({"password": password.expose_secret()}));
         let may_be_done = Cell::new(false);
         let request = || {
             let request = self.request(Method::POST, &path);
@@ -123,6 +131,13 @@ impl Api {
             }
             answered => answered.and_then(|raw| self.task_of(raw)),
         }
+    }
+
+    /// A link that logs in to a clone once.
+    pub(crate) async fn login(&self, name: &CloneName) -> Result<(LoginLink, Value), Failure> {
+        let path = format!("/clones/{name}/login");
+        let raw = self.patiently(|| self.request(Method::POST, &path), &short_outage()).await?;
+        Ok((self.read(&raw)?, raw))
     }
 
     /// Anything else, read and as it came.

@@ -4,15 +4,19 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
-use wpclone_task::{CallbackUrl, Code, Event, QueueView, SealedRequest, SiteUrl, State, TaskId, TaskList};
+use wpclone_task::{
+    CallbackUrl, Code, Event, QueueView, SealedRequest, SecretField, SiteUrl, State, TaskId, TaskList,
+};
 
 use crate::args::{
     ApiArgs, Cli, Command, LoginArgs, ReplayArgs, SealKeyCommand, StartArgs, TasksArgs, TokenCommand,
     WaitArgs, WebhookSecretCommand,
 };
 use crate::client::{Api, Task};
+use crate::clones;
 use crate::failure::{Failure, TASK_FAILED};
 use crate::follow::{Listener, follow};
 use crate::patience::short_outage;
@@ -20,10 +24,10 @@ use crate::progress::{Events, Progress};
 use crate::text::{out, out_json};
 use crate::{keys, rewrite, secret, show};
 
-/// The most tasks that the API gives at once.
-const PAGE: u32 = 100;
+/// The most tasks or clones that the API gives at once.
+pub(crate) const PAGE: u32 = 100;
 /// The most pages to ask for: a filter that matches little makes pages that are not full.
-const MAX_PAGES: u32 = 200;
+pub(crate) const MAX_PAGES: u32 = 200;
 /// How long to wait for an answer to the question that Ctrl-C brings up.
 const QUESTION: Duration = Duration::from_secs(60);
 
@@ -69,6 +73,8 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
         Command::AppPassword { login, name, start } => {
             begin(api, json, "/create-app-password", &login, ("app_name", &name), start).await
         }
+        Command::Clone(args) => clones::make(api, json, args).await,
+        Command::Clones(args) => clones::run(api, json, args).await,
         Command::Tasks(args) => tasks(api, json, args).await,
         Command::Watch { id, wait } => wait_for(api, json, id, &wait).await,
         Command::Cancel { id } => {
@@ -96,7 +102,7 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
     }
 }
 
-/// Starts a task and, unless told otherwise, waits for its end.
+/// Logs in somewhere for a task and, unless told otherwise, waits for its end.
 async fn begin(
     api: &Api,
     json: bool,
@@ -105,18 +111,52 @@ async fn begin(
     extra: (&str, &str),
     start: StartArgs,
 ) -> Result<u8, Failure> {
-    // Not clap's to check: it would repeat an address with a password in it.
-    let site = SiteUrl::parse(&login.site).map_err(|why| Failure::Usage(format!("SITE {why}")))?;
-    let who = format!("{} on {site}", crate::text::clean(&login.username));
+    let site = site("SITE", &login.site)?;
+    let callback = callback(&start)?;
+    let from = secret::Source::site(login.password_file.as_deref());
+    let password = from.password(&who(&login.username, &site))?;
+    let mut body = account(&site, &login.username, &password);
+    body[extra.0] = extra.1.into();
+    started(api, json, Method::POST, path, with_callback(body, callback), start).await
+}
+
+/// Not clap's to check: it would repeat an address with a password in it.
+pub(crate) fn site(what: &str, text: &str) -> Result<SiteUrl, Failure> {
+    SiteUrl::parse(text).map_err(|why| Failure::Usage(format!("{what} {why}")))
+}
+
+pub(crate) fn callback(start: &StartArgs) -> Result<Option<CallbackUrl>, Failure> {
     let callback = start.callback_url.as_deref().map(CallbackUrl::parse).transpose();
-    let callback = callback.map_err(|why| Failure::Usage(format!("--callback-url {why}")))?;
-    let password = secret::password(login.password_file.as_deref(), &who)?;
-    let key = start.idempotency_key.map_or_else(keys::new_idempotency_key, Ok)?;
-    let mut body = body(&site, &login.username, &password, extra);
+    callback.map_err(|why| Failure::Usage(format!("--callback-url {why}")))
+}
+
+pub(crate) fn with_callback(mut body: Value, callback: Option<CallbackUrl>) -> Value {
     if let Some(callback) = callback {
         body[CallbackUrl::FIELD] = callback.secret().expose_secret().into();
     }
-    let task = api.start(path, &body, &key).await?;
+    body
+}
+
+/// Who logs in where, for a prompt.
+pub(crate) fn who(username: &str, site: &SiteUrl) -> String {
+    crate::text::clean(&format!("{username} on {site}"))
+}
+
+pub(crate) fn account(site: &SiteUrl, username: &str, password: &SecretString) -> Value {
+    json!({"url": site.as_str(), "username": username, "password": password.expose_secret()})
+}
+
+/// Starts a task and, unless told otherwise, waits for its end.
+pub(crate) async fn started(
+    api: &Api,
+    json: bool,
+    method: Method,
+    path: &str,
+    body: Value,
+    start: StartArgs,
+) -> Result<u8, Failure> {
+    let key = start.idempotency_key.map_or_else(keys::new_idempotency_key, Ok)?;
+    let task = api.start(method, path, (!body.is_null()).then_some(&body), &key).await?;
     let id = task.view.id;
     if start.no_wait {
         print_task(api, json, &task)?;
@@ -129,21 +169,16 @@ async fn begin(
     wait_for(api, json, id, &start.wait).await
 }
 
-fn body(site: &SiteUrl, username: &str, password: &SecretString, extra: (&str, &str)) -> Value {
-    json!({"url": site.as_str(), "username": username, "password": password.expose_secret(), extra.0: extra.1})
-}
-
 /// Does a failed task again and, unless told otherwise, waits for its end.
 async fn replay(api: &Api, json: bool, args: ReplayArgs) -> Result<u8, Failure> {
     let id = args.id;
-    let given = args.password_file.as_deref().map(|file| secret::password(Some(file), "")).transpose()?;
-    let task = match api.replay(id, given.as_ref()).await {
-        Err(failure) if failure.is(Code::CredentialsGone) && secret::can_be_had() => {
-            let task = api.task(id, &short_outage()).await?;
-            let field = |name: &str| task.raw["request"][name].as_str().unwrap_or_default();
-            let who = crate::text::clean(&format!("{} on {}", field("username"), field("url")));
-            let password = secret::password(None, &who)?;
-            api.replay(id, Some(&password)).await?
+    let given = args.password_file.is_some() || args.target_password_file.is_some();
+    let body = if given { Some(passwords(api, &args).await?) } else { None };
+    let can_be_had =
+        || [secret::Source::site(None), secret::Source::target(None)].iter().any(|s| s.can_be_had());
+    let task = match api.replay(id, body.as_ref()).await {
+        Err(failure) if failure.is(Code::CredentialsGone) && can_be_had() => {
+            api.replay(id, Some(&passwords(api, &args).await?)).await?
         }
         answered => answered?,
     };
@@ -153,6 +188,23 @@ async fn replay(api: &Api, json: bool, args: ReplayArgs) -> Result<u8, Failure> 
         return Ok(0);
     }
     follow_to_end(api, json, id, &args.wait, task.view.replays).await
+}
+
+/// The passwords of a task's request, each from where it is to be had.
+async fn passwords(api: &Api, args: &ReplayArgs) -> Result<Value, Failure> {
+    let request = api.task(args.id, &short_outage()).await?.view.request;
+    let mut body = Map::new();
+    for field in request.secret_fields() {
+        let from = match field {
+            SecretField::TargetPassword => secret::Source::target(args.target_password_file.as_deref()),
+            SecretField::Password | SecretField::SourcePassword => {
+                secret::Source::site(args.password_file.as_deref())
+            }
+        };
+        let who = request.account_of(*field).map(|a| who(a.username.as_str(), &a.url)).unwrap_or_default();
+        field.put_into(&mut body, from.password(&who)?.expose_secret());
+    }
+    Ok(body.into())
 }
 
 async fn wait_for(api: &Api, json: bool, id: TaskId, wait: &WaitArgs) -> Result<u8, Failure> {
@@ -308,7 +360,7 @@ async fn list(api: &Api, json: bool, args: &TasksArgs) -> Result<(), Failure> {
     if views.is_empty() {
         eprintln!("no tasks");
     } else {
-        out(&show::list(&raws, &views))?;
+        out(&show::list(&views))?;
     }
     if let Some(cursor) = next {
         eprintln!("there are more: --limit N, or --cursor {}", crate::text::clean(&cursor));

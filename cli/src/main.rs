@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod clones;
 mod commands;
 mod failure;
 mod follow;

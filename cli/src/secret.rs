@@ -12,6 +12,8 @@ use crate::prompt;
 const TOKEN: &str = "WPCLONE_TOKEN";
 /// The environment variable of a site's password.
 const PASSWORD: &str = "WPCLONE_SITE_PASSWORD";
+/// The environment variable of the password of a clone's target.
+const TARGET_PASSWORD: &str = "WPCLONE_TARGET_PASSWORD";
 /// More than any token or password has; the API judges the rest.
 const MAX_BYTES: u64 = 8 * 1024;
 
@@ -23,29 +25,54 @@ pub(crate) fn token(file: Option<&Path>) -> Result<Option<SecretString>, Failure
     }
 }
 
-/// The password of a site's user. A prompt shows `who`.
-pub(crate) fn password(file: Option<&Path>, who: &str) -> Result<SecretString, Failure> {
-    if let Some(file) = file {
-        return from_file(file, "--password-file");
-    }
-    if let Some(password) = from_env(PASSWORD)? {
-        return Ok(password);
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage(format!(
-            "there is no password: set {PASSWORD}, or give --password-file FILE (- is standard input)"
-        )));
-    }
-    match prompt::ask(&format!("Password of {who}: ")) {
-        Ok(Some(password)) => not_empty(password, "the password"),
-        Ok(None) => Err(Failure::Interrupted),
-        Err(error) => Err(Failure::Usage(format!("the password cannot be read from the terminal: {error}"))),
-    }
+/// Whose password: where it comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// The file that was named for it.
+    pub(crate) file: Option<&'a Path>,
+    flag: &'static str,
+    variable: &'static str,
 }
 
-/// Whether [`password`] would find one without a file: in the environment, or from somebody at a terminal.
-pub(crate) fn can_be_had() -> bool {
-    std::env::var_os(PASSWORD).is_some_and(|password| !password.is_empty()) || std::io::stdin().is_terminal()
+impl<'a> Source<'a> {
+    /// That of a site, or of a clone's source.
+    pub(crate) fn site(file: Option<&'a Path>) -> Self {
+        Self { file, flag: "--password-file", variable: PASSWORD }
+    }
+
+    /// That of a clone's target.
+    pub(crate) fn target(file: Option<&'a Path>) -> Self {
+        Self { file, flag: "--target-password-file", variable: TARGET_PASSWORD }
+    }
+
+    /// The password. A prompt shows `who`.
+    pub(crate) fn password(self, who: &str) -> Result<SecretString, Failure> {
+        let Self { file, flag, variable } = self;
+        if let Some(file) = file {
+            return from_file(file, flag);
+        }
+        if let Some(password) = from_env(variable)? {
+            return Ok(password);
+        }
+        if !std::io::stdin().is_terminal() {
+            return Err(Failure::Usage(format!(
+                "there is no password of {who}: set {variable}, or give {flag} FILE (- is standard input)"
+            )));
+        }
+        match prompt::ask(&format!("Password of {who}: ")) {
+            Ok(Some(password)) => not_empty(password, "the password"),
+            Ok(None) => Err(Failure::Interrupted),
+            Err(error) => {
+                Err(Failure::Usage(format!("the password cannot be read from the terminal: {error}")))
+            }
+        }
+    }
+
+    /// Whether [`Self::password`] would find one without a file: in the environment, or from somebody at a terminal.
+    pub(crate) fn can_be_had(self) -> bool {
+        std::env::var_os(self.variable).is_some_and(|password| !password.is_empty())
+            || std::io::stdin().is_terminal()
+    }
 }
 
 fn from_env(name: &str) -> Result<Option<SecretString>, Failure> {

@@ -2,16 +2,19 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use wpclone_task::{Problem, QueueView, TaskView};
+use wpclone_task::{CloneView, Problem, QueueView, ReadableField, SealedRequest, TaskView, readable};
 
 use crate::client::{Api, Task};
 use crate::text::{bytes, clean, columns, moment, span};
 
+/// What stands for null: a secret that is not shown any more.
+const GONE: &str = "(no longer kept)";
+
 /// What a finished task achieved.
 pub(crate) fn result(task: &Task) -> String {
     let mut rows = vec![row("task", task.view.id)];
-    rows.extend(site(&task.raw).map(|site| row("site", site)));
-    rows.extend(fields(task.view.result.as_ref()));
+    rows.push(row(about(&task.view), task.view.request.about()));
+    rows.extend(result_fields(&task.view));
     columns(&rows)
 }
 
@@ -43,7 +46,7 @@ pub(crate) fn details(api: &Api, task: &Task) -> String {
         rows.extend(from.zip(to).map(|(from, to)| row(name, span(between(from, to)))));
     }
     rows.extend(view.steps.iter().map(|s| row("step", format!("{} ({}): {}", s.name, s.stage, s.state))));
-    rows.extend(fields(view.result.as_ref()));
+    rows.extend(result_fields(view));
     rows.extend(artifacts(api, view));
     columns(&rows)
 }
@@ -79,17 +82,17 @@ pub(crate) fn problem(api: &Api, problem: &Problem, task: Option<&TaskView>) -> 
 }
 
 /// A list of tasks.
-pub(crate) fn list(tasks: &[Value], views: &[TaskView]) -> String {
+pub(crate) fn list(views: &[TaskView]) -> String {
     let head = ["ID", "KIND", "STATE", "DONE", "CREATED", "SITE", "PROBLEM"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(views.iter().zip(tasks).map(|(view, raw)| {
+    rows.extend(views.iter().map(|view| {
         vec![
             view.id.to_string(),
             view.kind.to_string(),
             view.state.to_string(),
             format!("{}%", view.progress.percent),
             moment(view.created_at),
-            site(raw).unwrap_or_default(),
+            view.request.about().to_owned(),
             view.problem.as_ref().map(|p| p.code.to_string()).unwrap_or_default(),
         ]
     }));
@@ -135,14 +138,74 @@ fn row(name: &str, value: impl ToString) -> Vec<String> {
 }
 
 fn fields(object: Option<&Map<String, Value>>) -> Vec<Vec<String>> {
-    let fields = object.into_iter().flatten();
-    fields.map(|(name, value)| row(name, plain(value))).collect()
+    let fields = object.into_iter().flat_map(readable);
+    fields.map(|ReadableField { path, text }| row(&path, text.unwrap_or_else(|| GONE.to_owned()))).collect()
+}
+
+/// The fields of a result, without those that are null because there is nothing to tell.
+fn result_fields(view: &TaskView) -> Vec<Vec<String>> {
+    let none: &[&str] = match &view.request {
+        SealedRequest::Clone { remove_migrator, target, .. } => match (remove_migrator, target) {
+            (true, None) => &["source_api_key", "target_api_key", "clone.expires_at"],
+            (false, None) => &["target_api_key", "clone.expires_at"],
+            (true, Some(_)) => &["source_api_key", "clone"],
+            (false, Some(_)) => &["clone"],
+        },
+        _ => &["clone.expires_at"],
+    };
+    let mut rows = fields(view.result.as_ref());
+    rows.retain(|row| !(row[1] == GONE && none.contains(&row[0].as_str())));
+    rows
+}
+
+/// The word for what a task is about.
+fn about(view: &TaskView) -> &'static str {
+    match view.request {
+        SealedRequest::Clone { .. } => "source",
+        SealedRequest::ExtendClone { .. } | SealedRequest::DeleteClone { .. } => "clone",
+        _ => "site",
+    }
+}
+
+/// Clones, one a line.
+pub(crate) fn clones(clones: &[CloneView], now: Timestamp) -> String {
+    let head = ["NAME", "STATE", "TIME LEFT", "SOURCE", "ADDRESS"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(clones.iter().map(|clone| {
+        vec![
+            clone.name.to_string(),
+            clone.state.to_string(),
+            clone.expires_at.map(|at| left(now, at)).unwrap_or_default(),
+            clone.source.to_string(),
+            clone.url.to_string(),
+        ]
+    }));
+    columns(&rows)
+}
+
+/// All there is to say of a clone.
+pub(crate) fn clone(clone: &CloneView, now: Timestamp) -> String {
+    let mut rows = vec![
+        row("clone", &clone.name),
+        row("url", &clone.url),
+        row("username", &clone.username),
+        row("password", clone.password.as_deref().unwrap_or("(not shown to you)")),
+        row("state", clone.state),
+        row("source", &clone.source),
+    ];
+    rows.extend(clone.expires_at.map(|at| row("expires", format!("{} ({})", moment(at), left(now, at)))));
+    rows.push(row("created", moment(clone.created_at)));
+    rows.push(row("isolation", clone.isolation));
+    rows.extend(fields(Some(&clone.separation)));
+    rows.extend(clone.owner.as_ref().map(|owner| row("owner", owner)));
+    rows.push(row("task", clone.task));
+    columns(&rows)
 }
 
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Null => "(no longer kept)".to_owned(),
+        Value::Null => GONE.to_owned(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         other => other.to_string(),
     }
@@ -153,8 +216,12 @@ fn artifacts(api: &Api, view: &TaskView) -> Vec<Vec<String>> {
     kept.map(|a| row("kept", format!("{} ({})", api.address(&a.href), bytes(a.bytes)))).collect()
 }
 
-fn site(task: &Value) -> Option<String> {
-    Some(task.get("request")?.get("url")?.as_str()?.to_owned())
+/// How long it is until a moment.
+fn left(now: Timestamp, at: Timestamp) -> String {
+    match between(now, at) {
+        ..=0 => "over".to_owned(),
+        seconds => format!("{} left", span(seconds)),
+    }
 }
 
 fn between(from: Timestamp, to: Timestamp) -> i64 {
@@ -166,6 +233,14 @@ mod tests {
     use wpclone_task::{Stage, StageDepth, TaskId, WorkerView};
 
     use super::*;
+
+    #[test]
+    fn what_is_left_ends() {
+        let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        for (at, text) in [("2026-11-23T10:59:03Z", "59 min 3 s left"), ("2026-11-23T10:00:00Z", "over")] {
+            assert_eq!(left(now, at.parse().unwrap()), text);
+        }
+    }
 
     #[test]
     fn workers_are_shown_with_what_they_do_and_lost_ones_stay() {

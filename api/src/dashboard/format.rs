@@ -21,6 +21,32 @@ impl Display for When {
     }
 }
 
+/// How long it is until a moment, with the exact one on hover. The script counts it down.
+#[derive(Debug, Clone, Copy)]
+pub struct Left(pub Timestamp);
+
+impl HtmlSafe for Left {}
+
+impl Display for Left {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let at = self.0.round(Unit::Second).unwrap_or(self.0);
+        let left = remaining(seconds_between(Timestamp::now(), at));
+        let exact = at.strftime("%Y-%m-%d %H:%M:%S UTC");
+        write!(f, r#"<time datetime="{at}" title="{exact}" data-left>{left}</time>"#)
+    }
+}
+
+/// What is left, in its two largest units: `12 s`, `3 min 4 s`, `5 h 6 min`.
+#[must_use]
+pub fn remaining(seconds: u64) -> String {
+    match seconds {
+        0 => "over".into(),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 /// Whole seconds from one moment to another; 0 when they are the other way round.
 #[must_use]
 pub fn seconds_between(from: Timestamp, to: Timestamp) -> u64 {
@@ -100,6 +126,9 @@ pub fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Setup => "Setup",
         Kind::CreateAppPassword => "App password",
+        Kind::Clone => "Clone",
+        Kind::ExtendClone => "Extend a clone",
+        Kind::DeleteClone => "Delete a clone",
     }
 }
 
@@ -142,6 +171,7 @@ mod tests {
         assert_eq!(rough(61), "1 min");
         assert_eq!(rough(7300), "2 h");
         assert_eq!(rough(200_000), "2 d");
+        assert_eq!([0, 9, 184, 7300].map(remaining), ["over", "9 s", "3 min 4 s", "2 h 1 min"]);
         assert_eq!(size(812), "812 B");
         assert_eq!(size(14_500), "14 KiB");
         assert_eq!(size(3_400_000), "3.2 MiB");

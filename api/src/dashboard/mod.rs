@@ -1,5 +1,6 @@
 //! The dashboard: pages for people, made from what the API itself answers with.
 
+mod clones;
 pub mod format;
 pub mod layout;
 mod overview;
@@ -36,6 +37,7 @@ pub fn routes() -> Router<Shared> {
         .route("/", get(overview::page))
         .route("/dashboard/tasks", get(tasks::page))
         .route("/dashboard/tasks/{id}", get(task::page).post(task::try_again))
+        .route("/dashboard/clones", get(clones::page))
         .route("/dashboard/workers", get(workers::page))
         .route("/sign-in", get(sign_in::form).post(sign_in::begin))
         .route("/sign-out", post(sign_in::end))

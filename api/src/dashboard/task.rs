@@ -3,11 +3,15 @@
 use askama::Template;
 use axum::extract::{Path, State as AppState};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
 use wpclone_queue::TaskRecord;
-use wpclone_task::{Artifact, Code, Problem, Stage, State, StepView, TaskView};
+use wpclone_task::{
+    Artifact, Code, Kind, Problem, ReadableField, SealedRequest, SecretField, Stage, State, StepView,
+    TaskView, readable,
+};
 
-use crate::dashboard::format::{Badge, When, kind, lasted, size};
+use crate::dashboard::format::{Badge, Left, When, kind, lasted, size};
 use crate::dashboard::layout::Frame;
 use crate::dashboard::tasks::{site, took};
 use crate::dashboard::{Viewer, html};
@@ -35,18 +39,26 @@ struct TaskPage {
     ended: Option<When>,
     took: String,
     steps: Vec<Step>,
-    result: Vec<ResultField>,
+    result: Vec<Part>,
     request: Vec<(String, String)>,
+    /// Whether a secret came with the request.
+    has_secret: bool,
     pictures: Vec<Artifact>,
     files: Vec<File>,
 }
 
 /// How a failed task can be done again.
 struct Again {
-    /// Whether a password can be given: that of the request may have been wrong.
-    password: bool,
-    /// Whether it has to be: that of the request is no longer kept.
+    /// The passwords that can be given: those of the request may have been wrong.
+    passwords: Vec<Password>,
+    /// Whether they have to be: those of the request are no longer kept.
     must: bool,
+}
+
+struct Password {
+    field: SecretField,
+    /// Who logs in where with it.
+    who: String,
 }
 
 struct Step {
@@ -62,12 +74,28 @@ struct Step {
     problem: Option<Problem>,
 }
 
+/// Fields of the result that belong together.
+struct Part {
+    /// Its heading; none for fields that stand alone.
+    title: String,
+    fields: Vec<ResultField>,
+}
+
 struct ResultField {
+    /// Where it stands in the result.
+    path: String,
     name: String,
-    /// `None`: a secret.
-    value: Option<String>,
-    /// Whether the secret can still be shown to the viewer.
-    can_show: bool,
+    value: Shown,
+}
+
+enum Shown {
+    Text(String),
+    Link(String),
+    Time(When),
+    /// A moment to come.
+    Left(Left),
+    /// A secret, and whether it can still be shown to the viewer.
+    Secret(bool),
 }
 
 struct File {
@@ -87,7 +115,8 @@ pub(crate) async fn page(
 
 async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError> {
     let record = find(app, caller, id).await?;
-    let can_show = opened(app, caller, &record).is_some();
+    let opened = opened(app, caller, &record).unwrap_or_default();
+    let secrets: Vec<String> = opened.into_iter().map(|(pointer, _)| path(&pointer)).collect();
     let again = again(&record);
     let cancelling = record.cancel_requested && !record.state.is_final();
     let (task, _) = view(app, caller, record, Secrets::Hidden).await?;
@@ -106,8 +135,9 @@ async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError
         ended: task.finished_at.map(When),
         took: took(&task),
         steps: steps(&task),
-        result: result(&task, can_show),
+        result: result(&task, &secrets),
         request: request(&task),
+        has_secret: !task.request.secret_fields().is_empty(),
         pictures,
         files: files.into_iter().map(file).collect(),
         task,
@@ -117,8 +147,13 @@ async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError
 /// A failed task's way back into the queue; a password that was wrong may be replaced.
 fn again(record: &TaskRecord) -> Option<Again> {
     let wrong = record.problem.as_ref().is_some_and(|p| p.code == Code::AuthBadCredentials);
-    let must = !record.secrets_kept;
-    (record.state == State::Failed).then_some(Again { password: wrong || must, must })
+    let must = !record.secrets_kept && !record.request.secret_fields().is_empty();
+    let fields = record.request.secret_fields().iter().filter(|_| wrong || must);
+    let passwords = fields.filter_map(|field| {
+        let account = record.request.account_of(*field)?;
+        Some(Password { field: *field, who: format!("{} on {}", account.username.as_str(), account.url) })
+    });
+    (record.state == State::Failed).then(|| Again { passwords: passwords.collect(), must })
 }
 
 /// The button of a failed task.
@@ -129,8 +164,13 @@ pub(crate) async fn try_again(
     form: FormBody,
 ) -> Result<Response, ApiError> {
     let record = find(&app, &caller, &id).await?;
-    let password = form.field("password").filter(|p| !p.is_empty());
-    let body = password.map(|password| json!({"password": password}));
+    let mut body = Map::new();
+    for field in record.request.secret_fields() {
+        if let Some(password) = form.field(field.as_str()).filter(|p| !p.is_empty()) {
+            field.put_into(&mut body, password);
+        }
+    }
+    let body = (!body.is_empty()).then_some(Value::Object(body));
     match queue_again(&app, &caller, &record, body).await {
         // The page tells how the task stands now, and asks for the password when it is gone.
         Err(error) if ![Code::NotFailed, Code::CredentialsGone].contains(&error.problem().code) => Err(error),
@@ -166,26 +206,69 @@ fn step_took(step: &StepView) -> String {
     }
 }
 
-/// The result's fields. A null one is a secret: it is never in the page, a button asks the API for it.
-fn result(task: &TaskView, can_show: bool) -> Vec<ResultField> {
-    let fields = task.result.iter().flatten();
-    fields.map(|(name, value)| ResultField { name: name.clone(), value: plain(value), can_show }).collect()
+/// A JSON pointer with dots for slashes.
+fn path(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".")
+}
+
+/// The result's fields, those of an object within it under its name. A secret is never in the page: a button asks the
+/// API for it. `secrets`: those that the viewer may see.
+fn result(task: &TaskView, secrets: &[String]) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for field in task.result.iter().flat_map(readable) {
+        let (title, name) = field.path.split_once('.').unwrap_or(("", &field.path));
+        let (title, name) = (heading(title), name.replace('_', " "));
+        let Some(value) = shown(task, &field, secrets) else { continue };
+        let field = ResultField { name, value, path: field.path };
+        match parts.iter_mut().find(|part| part.title == title) {
+            Some(part) => part.fields.push(field),
+            None => parts.push(Part { title, fields: vec![field] }),
+        }
+    }
+    parts
+}
+
+fn heading(object: &str) -> String {
+    match object {
+        "clone" => "The clone",
+        "target" => "The target",
+        "fidelity" => "What was copied",
+        "look" => "What a browser saw",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// How a field is shown; `None`: not at all.
+fn shown(task: &TaskView, field: &ReadableField, secrets: &[String]) -> Option<Shown> {
+    let can_show = secrets.contains(&field.path);
+    let Some(text) = field.text.clone() else {
+        return match (field.path.as_str(), &task.request) {
+            _ if can_show => Some(Shown::Secret(true)),
+            // Null not because it is secret, but because there is none.
+            ("clone" | "clone.expires_at", _) => None,
+            ("source_api_key", SealedRequest::Clone { remove_migrator: true, .. })
+            | ("target_api_key", SealedRequest::Clone { target: None, .. }) => None,
+            _ => Some(Shown::Secret(false)),
+        };
+    };
+    let is_link = field.path.ends_with("url") && ["http://", "https://"].iter().any(|s| text.starts_with(s));
+    let time = field.path.ends_with("_at").then(|| text.parse().ok()).flatten();
+    let bytes = field.path.ends_with("bytes").then(|| text.parse().ok()).flatten();
+    let text = bytes.map_or(text, size);
+    Some(match time {
+        Some(at) if at > Timestamp::now() => Shown::Left(Left(at)),
+        Some(at) => Shown::Time(When(at)),
+        None if is_link => Shown::Link(text),
+        None => Shown::Text(text),
+    })
 }
 
 /// The request as it was sent, without secrets.
 fn request(task: &TaskView) -> Vec<(String, String)> {
     let request = serde_json::to_value(&task.request).unwrap_or_default();
-    let fields = request.as_object().into_iter().flatten();
-    fields.filter_map(|(name, value)| Some((name.clone(), plain(value)?))).collect()
-}
-
-fn plain(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
-        other => Some(other.to_string()),
-    }
+    let fields = request.as_object().into_iter().flat_map(readable);
+    fields.filter_map(|field| Some((field.path, field.text?))).collect()
 }
 
 fn file(artifact: Artifact) -> File {

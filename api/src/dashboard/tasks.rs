@@ -55,10 +55,9 @@ pub(crate) fn took(task: &TaskView) -> String {
     }
 }
 
-/// The site's address without its scheme.
+/// The site's address without its scheme, or the clone's name.
 pub(crate) fn site(request: &SealedRequest) -> String {
-    let (SealedRequest::Setup { url, .. } | SealedRequest::CreateAppPassword { url, .. }) = request;
-    let text = url.as_str();
+    let text = request.about();
     text.split_once("://").map_or(text, |(_, rest)| rest).to_owned()
 }
 

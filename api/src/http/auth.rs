@@ -32,7 +32,13 @@ impl Caller {
     /// Whether this task is the caller's own: only then its secrets are shown.
     #[must_use]
     pub fn owns(&self, task: &TaskRecord) -> bool {
-        self.alone || self.name == task.owner
+        self.is(&task.owner)
+    }
+
+    /// Whether what belongs to the token of this name is the caller's own.
+    #[must_use]
+    pub fn is(&self, owner: &str) -> bool {
+        self.alone || self.name == owner
     }
 
     /// Whether this task exists for the caller.

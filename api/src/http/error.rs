@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use wpclone_artifacts::ArtifactError;
+use wpclone_clones::ClonesError;
 use wpclone_queue::{Limited, QueueError};
 use wpclone_service::seal::SealError;
 use wpclone_task::{Code, Faults, Problem};
@@ -116,6 +117,15 @@ impl From<ArtifactError> for ApiError {
             ArtifactError::BadName => Self::new(Code::ArtifactNotFound, "No artifact can have this name."),
             ArtifactError::Store(_) => unavailable(&error),
             ArtifactError::TooLarge => Self::internal(error),
+        }
+    }
+}
+
+impl From<ClonesError> for ApiError {
+    fn from(error: ClonesError) -> Self {
+        match error {
+            ClonesError::Store(_) => unavailable(&error),
+            ClonesError::TooLarge | ClonesError::Full | ClonesError::BadId => Self::internal(error),
         }
     }
 }

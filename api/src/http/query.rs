@@ -61,6 +61,15 @@ impl Query {
         found
     }
 
+    /// The same; an empty one counts as absent.
+    pub fn parsed_if_any<T: std::str::FromStr>(&mut self, name: &str) -> Option<T>
+    where
+        T::Err: std::fmt::Display,
+    {
+        self.pairs.retain(|(n, value)| n != name || !value.trim().is_empty());
+        self.parsed(name)
+    }
+
     /// A parameter that is parsed.
     pub fn parsed<T: std::str::FromStr>(&mut self, name: &str) -> Option<T>
     where

@@ -1,24 +1,25 @@
 //! Accepting work: POST /setup and its siblings.
 
 use axum::Json;
-use axum::extract::{FromRequest, FromRequestParts as _, Request as HttpRequest, State};
+use axum::extract::{FromRequest, FromRequestParts, Request as HttpRequest, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{LOCATION, RETRY_AFTER};
+use http::request::Parts;
 use http::{HeaderValue, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::Span;
 use utoipa::IntoResponses;
 use wpclone_queue::{Enqueued, Found, Idempotency, NewTask, QueueError};
 use wpclone_service::holds::Held;
 use wpclone_service::sealed_task::{seal_callback, seal_request};
 use wpclone_service::telemetry::traceparent;
-use wpclone_task::{Code, Kind, Problem, Request, TaskId, TaskView};
+use wpclone_task::{Code, Faults, Problem, Request, TaskId, TaskView};
 
 use crate::http::auth::{Caller, Client};
 use crate::http::body::JsonBody;
 use crate::http::error::ApiError;
 use crate::http::headers::{IdempotencyKey, Prefer};
-use crate::openapi::{CreateAppPasswordBody, SetupBody};
+use crate::openapi::{CloneBody, CreateAppPasswordBody, SetupBody};
 use crate::state::{App, Shared};
 use crate::tasks::ASK_AGAIN;
 use crate::tasks::follow::wait_for_end;
@@ -45,10 +46,36 @@ impl FromRequest<Shared> for Asked {
     }
 }
 
+impl Asked {
+    /// Who asks.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Who asks, and how long they would wait.
+    pub(crate) fn waiting(self) -> (Caller, Prefer) {
+        (self.caller, self.prefer)
+    }
+}
+
+/// The same of a request without a body; one that comes all the same is not looked at.
+pub struct AskedBare(pub(crate) Asked);
+
+impl FromRequestParts<Shared> for AskedBare {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
+        let Client(caller) = Client::from_request_parts(parts, app).await?;
+        let Ok(prefer) = Prefer::from_request_parts(parts, app).await;
+        let key = IdempotencyKey::from_request_parts(parts, app).await?;
+        Ok(Self(Asked { caller, prefer, key, body: json!({}) }))
+    }
+}
+
 /// How a request for work is answered. Documentation only: [`respond`] answers.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes the answers")]
-pub(super) enum Answers {
+pub(crate) enum Answers {
     /// Accepted
     #[response(status = 202, headers(
         ("Location" = String, description = "The task's address"),
@@ -82,7 +109,7 @@ pub(super) enum Answers {
     responses(Answers, crate::openapi::TooMany),
 )]
 pub async fn setup(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
-    accept(&app, Kind::Setup, asked).await
+    accept(&app, asked, Request::setup).await
 }
 
 /// Make an application password
@@ -95,13 +122,32 @@ pub async fn setup(State(app): State<Shared>, asked: Asked) -> Result<Response, 
     responses(Answers, crate::openapi::TooMany),
 )]
 pub async fn create_app_password(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
-    accept(&app, Kind::CreateAppPassword, asked).await
+    accept(&app, asked, Request::create_app_password).await
 }
 
-async fn accept(app: &App, kind: Kind, asked: Asked) -> Result<Response, ApiError> {
+/// Copy a site
+///
+/// Makes a clone that expires, with all that the source has. The task's result is `clone` (name, url, username,
+/// password, `expires_at`, separation), `source_api_key` (null where the migrator was removed) and `fidelity`, a summary
+/// of the artifact `fidelity.json`. It waits when no worker makes clones at the moment.
+#[utoipa::path(
+    post, path = "/clone", operation_id = "clone_site", tag = "work", request_body = CloneBody,
+    params(crate::openapi::WorkHeaders),
+    responses(Answers, crate::openapi::TooMany),
+)]
+pub async fn clone_site(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
+    accept(&app, asked, Request::clone_site).await
+}
+
+/// Accepts what `read` makes of the body.
+pub(crate) async fn accept(
+    app: &App,
+    asked: Asked,
+    read: impl FnOnce(Value) -> Result<Request, Faults>,
+) -> Result<Response, ApiError> {
     let Asked { caller, prefer, key: IdempotencyKey(key), body } = asked;
-    let (request, callback) =
-        Request::parse_with_callback(kind, body, app.callbacks).map_err(ApiError::faults)?;
+    let (request, callback) = Request::with_callback(body, app.callbacks, read).map_err(ApiError::faults)?;
+    let kind = request.kind();
     let idempotency = key.map(|key| {
         let text = request.fingerprint_text(callback.as_ref());
         Idempotency { key, fingerprints: app.sealer.fingerprints(&text) }
@@ -153,13 +199,13 @@ async fn enqueue(app: &App, task: &NewTask) -> Result<Enqueued, QueueError> {
 
 /// The wait that the caller is granted, and their hold on it. A preference may be left unmet (RFC 7240, section 2): who
 /// has too many answers held is answered at once.
-pub(super) fn granted(app: &App, caller: &Caller, prefer: Prefer) -> (Prefer, Option<Held>) {
+pub(crate) fn granted(app: &App, caller: &Caller, prefer: Prefer) -> (Prefer, Option<Held>) {
     let held = prefer.0.and_then(|_| app.waits.take(&caller.name, app.limits.waits));
     (Prefer(prefer.0.filter(|_| held.is_some())), held)
 }
 
 /// The task as it is at its end or at the end of the wait.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     app: &App,
     caller: &Caller,
     id: TaskId,
@@ -173,7 +219,7 @@ pub(super) async fn answer(
 }
 
 /// 200 only to those who asked to wait; a task that is still on its way is 202.
-pub(super) fn respond(view: TaskView, prefer: Prefer) -> Response {
+pub(crate) fn respond(view: TaskView, prefer: Prefer) -> Response {
     let done = prefer.0.is_some() && view.state.is_final();
     let location = HeaderValue::from_str(&view.links.self_);
     let status = if done { StatusCode::OK } else { StatusCode::ACCEPTED };

@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde_json::Value;
 use wpclone_queue::{Found, Limits, QueueError, Replayed, TaskRecord};
 use wpclone_service::sealed_task::seal_request;
-use wpclone_task::{Code, Problem, Request, TaskId};
+use wpclone_task::{Code, Problem, TaskId};
 
 use crate::http::auth::{Caller, Client};
 use crate::http::body::OptionalJson;
@@ -67,8 +67,10 @@ pub async fn queue_again(
     task: &TaskRecord,
     body: Option<Value>,
 ) -> Result<(), ApiError> {
-    let secrets = body.map(|body| Request::parse_secrets(task.kind, body)).transpose();
+    let secrets = body.map(|body| task.request.read_secrets(body)).transpose();
     let secrets = secrets.map_err(ApiError::faults)?.flatten();
+    // Of a request that has none, none can be gone.
+    let secrets = secrets.or_else(|| task.request.secret_fields().is_empty().then(Vec::new));
     let sealed = secrets.map(|secrets| seal_request(&app.sealer, task.id, &secrets)).transpose()?;
     // What an operator does for others is refused for nobody's limits; the queue counts the task as its owner's.
     let limits = if caller.owns(task) { caller.limits } else { Limits::default() };

@@ -68,7 +68,7 @@ pub fn opened(app: &App, caller: &Caller, task: &TaskRecord) -> Option<Vec<(Stri
 /// A task as it is at the moment of its acceptance, for when Redis goes away right after it.
 #[must_use]
 pub fn fresh(task: NewTask) -> TaskView {
-    let kind = task.request.kind();
+    let (kind, plan) = (task.request.kind(), task.request.plan());
     let step = |plan: wpclone_task::StepPlan| StepView {
         name: plan.name,
         stage: plan.stage,
@@ -86,7 +86,7 @@ pub fn fresh(task: NewTask) -> TaskView {
         cancel_requested: false,
         progress: Progress::default(),
         request: task.request,
-        steps: kind.plan().phases.into_iter().flatten().map(step).collect(),
+        steps: plan.phases.into_iter().flatten().map(step).collect(),
         created_at: jiff::Timestamp::now(),
         started_at: None,
         finished_at: None,

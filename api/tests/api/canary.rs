@@ -51,7 +51,9 @@ async fn a_password_is_in_no_answer_no_log_and_nothing_that_redis_keeps() {
             told += &format!("{:?}\n{}\n", answer.headers().clone(), answer.text().await.unwrap());
         }
     }
-    for path in ["/tasks", "/queue", "/metrics", "/", "/dashboard/tasks", "/dashboard/workers"] {
+    for path in
+        ["/tasks", "/queue", "/metrics", "/", "/dashboard/tasks", "/dashboard/clones", "/dashboard/workers"]
+    {
         let answer = client.get(at(path)).bearer_auth(token("root")).send().await.unwrap();
         told += &answer.text().await.unwrap();
     }

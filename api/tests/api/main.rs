@@ -6,6 +6,7 @@ mod access;
 mod asking;
 mod callbacks;
 mod canary;
+mod clones;
 mod events;
 mod failing;
 mod limits;

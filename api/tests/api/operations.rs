@@ -114,7 +114,7 @@ async fn the_document_is_openapi_3_1_and_names_every_route_of_the_api() {
     let document = api.json("/openapi.json").await;
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
     // What the document lists is what `openapi::routes` routes. All other routes are pages for people.
-    for page in ["/", "/dashboard/tasks", "/dashboard/workers", "/assets/icon.svg"] {
+    for page in ["/", "/dashboard/tasks", "/dashboard/clones", "/dashboard/workers", "/assets/icon.svg"] {
         assert_eq!(api.get(page).send().await.unwrap().status(), StatusCode::OK, "{page}");
         assert!(document["paths"].get(page).is_none());
     }
@@ -129,7 +129,7 @@ async fn the_document_is_openapi_3_1_and_names_every_route_of_the_api() {
             assert!(names.insert(name.clone()), "{name} stands twice");
         }
     }
-    assert_eq!(names.len(), 16, "{names:?}");
+    assert_eq!(names.len(), 22, "{names:?}");
 }
 
 #[tokio::test]

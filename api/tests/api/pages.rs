@@ -1,10 +1,11 @@
 //! The dashboard's pages as they are without a browser's help.
 
 use reqwest::StatusCode;
-use wpclone_task::{Code, Problem};
+use wpclone_clones::Entry;
+use wpclone_task::{ClonePhase, Code, Problem};
 
 use crate::operations::report;
-use crate::support::{Api, token};
+use crate::support::{Api, cloned, token};
 
 async fn page(api: &Api, path: &str) -> String {
     let answer = api.get(path).header("Accept", "text/html").send().await.unwrap();
@@ -29,6 +30,8 @@ async fn an_empty_dashboard_says_what_to_do_next() {
         let text = page(&api, path).await;
         assert!(text.contains("No task yet") && text.contains(&format!("{}/setup", api.address)), "{path}");
     }
+    let clones = page(&api, "/dashboard/clones").await;
+    assert!(clones.contains("No clone now") && clones.contains(&format!("{}/clone", api.address)));
     assert!(page(&api, "/dashboard/workers").await.contains("No worker has reported"));
     assert!(page(&api, "/dashboard/tasks?q=x").await.contains("No task fits"));
 }
@@ -78,6 +81,58 @@ async fn a_failed_task_opens_the_step_that_failed_and_says_what_to_do() {
         !text.contains("<b>editor") && text.contains("&#60;b&#62;editor"),
         "what comes from a site is text"
     );
+}
+
+#[tokio::test]
+async fn the_clones_page_tells_of_each_and_of_those_that_went() {
+    let api = Api::with_tokens(&[("alice", "user"), ("root", "operator")]).await;
+    let name = |n: u32| format!("clone-20261123-1631{n:02}-abcdef");
+    for n in 0..22 {
+        api.put(&api.clone_entry(&name(n), "alice")).await;
+    }
+    let making = Entry { phase: ClonePhase::Making, expires_at: None, ..api.clone_entry(&name(30), "alice") };
+    api.put(&making).await;
+    api.put(&api.clone_entry(&name(31), "alice")).await;
+    api.app.clones.gone(&name(31).parse().unwrap()).await.unwrap();
+    let page = async |path: &str, who: &str| {
+        let request = api.get(path).header("Accept", "text/html").bearer_auth(token(who));
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.text().await.unwrap()
+    };
+    let first = page("/dashboard/clones", "alice").await;
+    assert_eq!(first.matches("<li class=\"card").count(), 20);
+    assert!(first.contains("shop.example") && first.contains("data-left") && first.contains("making"));
+    assert!(first.contains(&format!("data-login=\"/clones/{}/login\"", name(21))));
+    assert!(!first.contains(&format!("data-login=\"/clones/{}/login\"", name(30))), "not yet");
+    assert!(first.contains("Gone within the last day") && first.contains(&name(31)));
+    assert!(!first.contains("pw-of-it") && !first.contains("<dt>Owner"));
+    assert!(first.len() < 60 << 10, "{}", first.len());
+    let (_, rest) = first.split_once("rel=\"next\" href=\"").unwrap();
+    let second = page(&rest.split('"').next().unwrap().replace("&#38;", "&"), "alice").await;
+    assert_eq!(second.matches("<li class=\"card").count(), 3);
+    let seen = page("/dashboard/clones", "root").await;
+    assert!(seen.contains("<dt>Owner</dt><dd>alice") && !seen.contains("data-login"));
+}
+
+#[tokio::test]
+async fn the_result_of_a_clone_is_told_readably_and_without_its_secrets() {
+    let api = Api::start().await;
+    let id = cloned(&api).await;
+    let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
+    for part in [
+        "The clone</h3>",
+        "href=\"http://127.0.0.1:8090/clone-20261123-163105-abcdef\"",
+        "data-secret=\"clone.password\"",
+        "data-left",
+        "What was copied</h3>",
+        "<dt>left over</dt><dd>3 root relative",
+        "<dt>source.username</dt>",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains("pw-of-it"), "a secret is never in a page");
+    assert!(!text.contains("source_api_key") && !text.contains("source api key"), "it was removed");
 }
 
 #[tokio::test]

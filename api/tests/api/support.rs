@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{Timestamp, ToSpan as _};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -11,12 +12,17 @@ use tokio_util::sync::CancellationToken;
 use wpclone_api::settings::PublicUrl;
 use wpclone_api::state::{Limits, Shared};
 use wpclone_api::tokens::Tokens;
+use wpclone_clones::Entry;
 use wpclone_queue::{Claim, Lease, StepOutput};
 use wpclone_service::seal::Sealer;
+use wpclone_service::sealed_clone::{CloneSecrets, seal_clone};
 use wpclone_service::sealed_task::seal_result;
 use wpclone_service::settings::{Check, Common, CommonArgs};
 use wpclone_service::webhook::WebhookSecrets;
-use wpclone_task::{AppPasswordResult, Outcome, Progress, SecretString, Stage};
+use wpclone_task::{
+    AppPasswordResult, CloneName, ClonePhase, Isolation, Outcome, Progress, Provisioned, SecretString,
+    SplitResult, Stage, TaskId, Transferred,
+};
 use wpclone_test_redis::Redis;
 
 /// How long anything here may take before a test fails.
@@ -160,13 +166,56 @@ impl Api {
         task["id"].as_str().unwrap().to_owned()
     }
 
+    /// Asks for a clone of this site, and gives its task.
+    pub(crate) async fn ask_for_clone(&self, site: &str, name: Option<&str>) -> TaskId {
+        let mut request = self.post("/clone").json(&json!({ "source": body(site) }));
+        if let Some(name) = name {
+            request = request.bearer_auth(token(name));
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        let task: Value = answer.json().await.unwrap();
+        task["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// A clone of this name as a provisioning worker puts it, published for an hour.
+    pub(crate) fn clone_entry(&self, name: &str, owner: &str) -> Entry {
+        let name: CloneName = name.parse().unwrap();
+        let secrets = CloneSecrets { password: "pw-of-it".into(), login_key: "0b".repeat(32).into() };
+        let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+        Entry {
+            url: format!("http://127.0.0.1:8090/{name}").try_into().unwrap(),
+            phase: ClonePhase::Published,
+            task: TaskId::new(),
+            owner: owner.into(),
+            source: "https://shop.example".to_owned().try_into().unwrap(),
+            username: "wpclone-abcd".into(),
+            created_at: now - 2.minutes(),
+            deadline: now + 28.minutes(),
+            expires_at: Some(now + 1.hours()),
+            isolation: Isolation::Shared,
+            separation: json!({"own_user": true}).as_object().unwrap().clone(),
+            sealed: Some(seal_clone(&self.app.sealer, &name, &secrets).unwrap()),
+            name,
+        }
+    }
+
+    pub(crate) async fn put(&self, entry: &Entry) {
+        self.app.clones.put("here", entry).await.unwrap();
+    }
+
     pub(crate) async fn json(&self, path: &str) -> Value {
         self.get(path).send().await.unwrap().json().await.unwrap()
     }
 
     /// Does what a worker would do first.
     pub(crate) async fn claim(&self) -> Claim {
-        let claim = self.app.queue.claim("worker-1", &[Stage::Browser]).await;
+        self.claim_of(Stage::Browser).await
+    }
+
+    /// The same of a worker that serves this stage.
+    pub(crate) async fn claim_of(&self, stage: Stage) -> Claim {
+        let claim = self.app.queue.claim("worker-1", &[stage]).await;
         claim.unwrap().expect("a step is ready")
     }
 
@@ -184,9 +233,14 @@ impl Api {
             app_name: "wpclone".into(),
         })
         .split();
+        self.achieve(lease, "app-password", &result).await;
+    }
+
+    /// Ends a step of this name well.
+    pub(crate) async fn achieve(&self, lease: &Lease, step: &str, result: &SplitResult) {
         let output = StepOutput {
-            sealed: seal_result(&self.app.sealer, lease.task, "app-password", &result).unwrap(),
-            result: result.public,
+            sealed: seal_result(&self.app.sealer, lease.task, step, result).unwrap(),
+            result: result.public.clone(),
         };
         self.app.queue.complete(lease, &output).await.unwrap();
     }
@@ -214,4 +268,37 @@ pub(crate) async fn problem(answer: Response, status: u16, code: &str) -> Map<St
     assert_eq!(problem["instance"], id);
     assert!(problem["title"].is_string() && problem["user_action"].is_string());
     problem
+}
+
+/// A clone's task that has succeeded, as far as its result goes.
+pub(crate) async fn cloned(api: &Api) -> TaskId {
+    let id = api.ask_for_clone("https://shop.example", None).await;
+    let entry = api.clone_entry("clone-20261123-163105-abcdef", "local");
+    api.put(&Entry { task: id, ..entry.clone() }).await;
+    let result = |step: &str| match step {
+        "provision" => Outcome::Provisioned(Provisioned {
+            name: entry.name.clone(),
+            url: entry.url.as_str().to_owned(),
+            username: entry.username.clone(),
+            password: "pw-of-it".into(),
+            migrator_key: "0a".repeat(32).into(),
+            separation: json!({"own_user": true, "own_network": false}),
+        }),
+        "transfer" => Outcome::Transferred(Transferred {
+            fidelity: json!({
+                "tables": 14, "rows": 30_211, "files": 812, "file_bytes": 9_120_004, "changed_values": 96,
+                "addresses": 204, "left_over": {"root-relative": 3}, "left_out": {"session": 2, "file": 5},
+                "warnings": ["The table wp_log was read twice."],
+            }),
+            source_api_key: None,
+            target_api_key: None,
+        }),
+        "publish" => Outcome::Kept(entry.name.clone(), entry.expires_at),
+        _ => Outcome::Nothing,
+    };
+    loop {
+        let claim = api.app.queue.claim("worker-1", Stage::OF_TASKS).await.unwrap();
+        let Some(claim) = claim else { break id };
+        api.achieve(&claim.lease, &claim.step, &result(&claim.step).split()).await;
+    }
 }

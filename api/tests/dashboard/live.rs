@@ -17,14 +17,14 @@ use crate::support::{Api, eventually, token};
 const LIVE: &str = "document.querySelector('#mark:not([hidden]):not(.away)')";
 
 /// A page that says it is live, and remembers whether it is loaded again.
-async fn opened(browser: &Browser, api: &Api, path: &str) {
+pub(crate) async fn opened(browser: &Browser, api: &Api, path: &str) {
     browser.sees(1024, false).await;
     browser.open(&format!("{}{path}", api.address)).await;
     browser.until("the page is live", LIVE).await;
     browser.script("window.same = true").await;
 }
 
-async fn is_the_same(browser: &Browser) {
+pub(crate) async fn is_the_same(browser: &Browser) {
     assert_eq!(browser.script("return window.same === true").await, true, "the page was not loaded again");
 }
 

@@ -12,7 +12,7 @@ use crate::support::{Api, body};
 const WORKER: &str = "worker-a-7f3c";
 const WIDTHS: [u32; 3] = [1440, 1024, 390];
 
-async fn looks_well(browser: &Browser, api: &Api, name: &str, path: &str) {
+pub(crate) async fn looks_well(browser: &Browser, api: &Api, name: &str, path: &str) {
     for dark in [false, true] {
         for width in WIDTHS {
             let page = format!("{name}-{width}-{}", if dark { "dark" } else { "light" });
@@ -34,6 +34,7 @@ pub(crate) async fn an_empty_dashboard_is_accessible_and_fits_every_screen(brows
     let api = Api::start().await;
     looks_well(&browser, &api, "overview-empty", "/").await;
     looks_well(&browser, &api, "tasks-empty", "/dashboard/tasks").await;
+    looks_well(&browser, &api, "clones-empty", "/dashboard/clones").await;
     looks_well(&browser, &api, "workers-empty", "/dashboard/workers").await;
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 mod browser;
+mod clones;
 mod live;
 mod looks;
 #[expect(dead_code, reason = "shared with the tests that need no browser")]
@@ -37,6 +38,12 @@ const STORIES: &[(&str, Story)] = stories![
     live::a_secret_is_shown_once_on_demand,
     live::a_picture_is_shown_at_full_size,
     live::somebody_signs_in_and_out,
+    clones::clones_are_accessible_and_fit_every_screen,
+    clones::the_time_left_is_counted_down_and_a_clone_that_went_disappears,
+    clones::a_clone_is_kept_longer,
+    clones::a_clone_is_entered_once,
+    clones::deleting_a_clone_is_asked_once,
+    clones::a_clones_password_is_shown_once_on_demand,
 ];
 
 fn main() -> ExitCode {

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wpclone_api::state::Limits;
-use wpclone_task::{Code, Problem};
+use wpclone_clones::Entry;
+use wpclone_task::{ClonePhase, Code, Problem};
 use wpclone_test_redis::Process;
 
 use support::{Api, Setup, token};
@@ -59,12 +60,26 @@ async fn tasks(api: &Api, name: &str) -> Vec<String> {
     tasks
 }
 
+/// A published clone of this caller, one that is being made, one that went, and one of another: those in the
+/// dictionary of the configuration.
+async fn clones(api: &Api, name: &str) {
+    let clone =
+        |second: u32, owner: &str| api.clone_entry(&format!("clone-20261123-16310{second}-abcdef"), owner);
+    api.put(&clone(5, name)).await;
+    api.put(&Entry { phase: ClonePhase::Making, expires_at: None, ..clone(6, name) }).await;
+    let gone = clone(7, name);
+    api.put(&gone).await;
+    api.app.clones.gone(&gone.name).await.unwrap();
+    api.put(&clone(8, "bob")).await;
+}
+
 async fn keeps_its_word(name: &str) {
     // Streams and held answers that end soon, so that they can be asked for like anything else.
     let (wait, stream) = (Duration::from_millis(50), Duration::from_millis(50));
     let limits = Limits { wait, stream, ..Limits::default() };
     let tokens = Some(&[("alice", "user"), ("bob", "user"), ("root", "operator")][..]);
     let api = Api::with(Setup { limits, tokens, ..Setup::default() }).await;
+    clones(&api, name).await;
     let folder = tempfile::TempDir::new().unwrap();
     let log = folder.path().join("log");
     std::fs::write(folder.path().join("schemathesis.toml"), include_str!("schemathesis.toml")).unwrap();

@@ -70,7 +70,8 @@ impl Stub {
     /// A stub whose every task ends like this one, after two events.
     pub(crate) async fn ending(task: Value) -> Self {
         Self::start(move |asked| match asked.what.as_str() {
-            "POST /setup" | "POST /create-app-password" => Answer::Json(202, queued()),
+            "POST /setup" | "POST /create-app-password" | "POST /clone" => Answer::Json(202, queued()),
+            what if what.starts_with("PATCH ") || what.starts_with("DELETE ") => Answer::Json(202, queued()),
             what if what.ends_with("/events") => {
                 let state = task["state"].as_str().unwrap();
                 let events =

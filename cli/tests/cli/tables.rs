@@ -75,6 +75,8 @@ async fn help_tells_what_there_is() {
     assert_snapshot!("help", help(&["--help"]).await);
     assert_snapshot!("help_rewrite", help(&["rewrite", "--help"]).await);
     assert_snapshot!("help_setup", help(&["setup", "--help"]).await);
+    assert_snapshot!("help_clone", help(&["clone", "--help"]).await);
+    assert_snapshot!("help_clones", help(&["clones", "--help"]).await);
     assert_snapshot!("help_tasks", help(&["tasks", "--help"]).await);
     assert_snapshot!("help_token", help(&["token", "--help"]).await);
     assert_snapshot!("help_token_new", help(&["token", "new", "--help"]).await);

@@ -28,8 +28,8 @@ impl Queue {
     /// # Errors
     /// Too large a request, or Redis: whether it was accepted is then unknown unless it refused.
     pub async fn enqueue(&self, task: &NewTask) -> Result<Enqueued, QueueError> {
-        let kind = task.request.kind();
-        self.enqueue_as(task, &kind.plan(), task.request.sites(), kind.priority()).await
+        let NewTask { id, request, .. } = task;
+        self.enqueue_as(task, &request.plan(), request.sites(*id), request.kind().priority()).await
     }
 
     /// [`Queue::enqueue`] with a plan that no kind has yet.

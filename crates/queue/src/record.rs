@@ -237,8 +237,8 @@ mod tests {
 
     #[test]
     fn a_stored_plan_has_no_empty_phase() {
-        let mut plan = wpclone_task::Kind::Setup.plan();
-        plan.phases.insert(0, vec![]);
+        let setup = StepPlan { name: "setup".into(), stage: Stage::Browser, optional: false };
+        let plan = Plan { phases: vec![vec![], vec![setup]], clean_up: vec![] };
         assert_eq!(plan_text(&plan), "0 browser setup");
     }
 

@@ -3,6 +3,7 @@
 pub mod holds;
 pub mod networks;
 pub mod seal;
+pub mod sealed_clone;
 pub mod sealed_task;
 pub mod settings;
 pub mod shutdown;

@@ -1,4 +1,4 @@
-//! Sealing secrets for the time of a task.
+//! Sealing secrets for the time of a task or a clone.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
-use wpclone_task::TaskId;
+use wpclone_task::{CloneName, TaskId};
 
 /// The form of a seal: version, length of the key id, key id, nonce, ciphertext with tag; all of it base64.
 const VERSION: u8 = 1;
@@ -33,7 +33,7 @@ pub enum SealError {
     /// Sealed with a key that we no longer have.
     #[error("sealed with key `{0}`, which is not configured")]
     UnknownKey(String),
-    /// Altered, or sealed for another task or field.
+    /// Altered, or sealed for another task, clone or field.
     #[error("the seal does not fit")]
     Broken,
 }
@@ -69,9 +69,33 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-/// What a seal is bound to, so that it cannot be moved to another task or field.
-fn bound_to(task: TaskId, field: &str) -> String {
-    format!("{task}|{field}")
+/// What a secret belongs to. No clone's name is a task's id.
+#[derive(Debug, Clone, Copy)]
+pub enum Holder<'a> {
+    /// A task.
+    Task(TaskId),
+    /// A clone.
+    Clone(&'a CloneName),
+}
+
+impl From<TaskId> for Holder<'_> {
+    fn from(task: TaskId) -> Self {
+        Self::Task(task)
+    }
+}
+
+impl<'a> From<&'a CloneName> for Holder<'a> {
+    fn from(name: &'a CloneName) -> Self {
+        Self::Clone(name)
+    }
+}
+
+/// What a seal is bound to, so that it cannot be moved to another task, clone or field.
+fn bound_to(holder: Holder<'_>, field: &str) -> String {
+    match holder {
+        Holder::Task(task) => format!("{task}|{field}"),
+        Holder::Clone(name) => format!("{name}|{field}"),
+    }
 }
 
 impl Sealer {
@@ -85,15 +109,20 @@ impl Sealer {
         Ok(format!("{id}:{}", STANDARD.encode(*bytes)))
     }
 
-    /// Seals a secret for one field of one task.
+    /// Seals a secret for one field of one task or clone.
     ///
     /// # Errors
     /// The system gives no random bytes.
-    pub fn seal(&self, task: TaskId, field: &str, secret: &SecretString) -> Result<String, SealError> {
+    pub fn seal<'a>(
+        &self,
+        holder: impl Into<Holder<'a>>,
+        field: &str,
+        secret: &SecretString,
+    ) -> Result<String, SealError> {
         let key = &self.0[0];
         let mut nonce = [0u8; NONCE];
         getrandom::fill(&mut nonce).map_err(|_| SealError::Broken)?;
-        let aad = bound_to(task, field);
+        let aad = bound_to(holder.into(), field);
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: aad.as_bytes() };
         let sealed = cipher(key).encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Broken)?;
         let id_len = u8::try_from(key.id.len()).map_err(|_| SealError::Malformed)?;
@@ -101,11 +130,16 @@ impl Sealer {
         Ok(STANDARD.encode(parts.concat()))
     }
 
-    /// Opens what [`Self::seal`] made for the same task and field.
+    /// Opens what [`Self::seal`] made for the same task or clone, and field.
     ///
     /// # Errors
     /// It is not such a seal, was altered, or its key is gone.
-    pub fn open(&self, task: TaskId, field: &str, seal: &str) -> Result<SecretString, SealError> {
+    pub fn open<'a>(
+        &self,
+        holder: impl Into<Holder<'a>>,
+        field: &str,
+        seal: &str,
+    ) -> Result<SecretString, SealError> {
         let bytes = STANDARD.decode(seal).map_err(|_| SealError::Malformed)?;
         let [VERSION, id_len, rest @ ..] = bytes.as_slice() else {
             return Err(SealError::Malformed);
@@ -115,7 +149,7 @@ impl Sealer {
         let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| SealError::Malformed)?;
         let id = std::str::from_utf8(id).map_err(|_| SealError::Malformed)?;
         let key = self.0.iter().find(|k| k.id == id).ok_or_else(|| SealError::UnknownKey(id.to_owned()))?;
-        let aad = bound_to(task, field);
+        let aad = bound_to(holder.into(), field);
         let plain = cipher(key)
             .decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: aad.as_bytes() })
             .map_err(|_| SealError::Broken)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use wpclone_task::{CallbackUrl, SecretField, SecretFields, SplitResult, TaskId};
+use wpclone_task::{CallbackUrl, Handover, SealedParts, SecretField, SecretFields, SplitResult, TaskId};
 
 use crate::seal::{SealError, Sealer};
 
@@ -83,10 +83,22 @@ pub fn open_result(
     step: &str,
     sealed: &str,
 ) -> Result<Vec<(String, SecretString)>, SealError> {
+    let SealedParts { shown, .. } = open_parts(sealer, task, step, sealed)?;
+    Ok(shown.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
+}
+
+/// What a step left for later ones.
+///
+/// # Errors
+/// It was altered, or its key is gone.
+pub fn open_handover(sealer: &Sealer, task: TaskId, step: &str, sealed: &str) -> Result<Handover, SealError> {
+    let SealedParts { handover, .. } = open_parts(sealer, task, step, sealed)?;
+    Ok(handover.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
+}
+
+fn open_parts(sealer: &Sealer, task: TaskId, step: &str, sealed: &str) -> Result<SealedParts, SealError> {
     let json = sealer.open(task, &result_name(step), sealed)?;
-    let fields: BTreeMap<String, String> =
-        serde_json::from_str(json.expose_secret()).map_err(|_| SealError::Malformed)?;
-    Ok(fields.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
+    serde_json::from_str(json.expose_secret()).map_err(|_| SealError::Malformed)
 }
 
 #[cfg(test)]

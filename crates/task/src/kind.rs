@@ -76,6 +76,12 @@ named! {
         Setup = "setup",
         /// Make an application password on a site.
         CreateAppPassword = "create-app-password",
+        /// Copy a site.
+        Clone = "clone",
+        /// Let a clone live longer, or shorter.
+        ExtendClone = "extend-clone",
+        /// Take a clone away.
+        DeleteClone = "delete-clone",
     }
 }
 
@@ -145,26 +151,14 @@ pub struct Plan {
 }
 
 impl Kind {
-    /// The steps that a task of this kind takes.
-    #[must_use]
-    pub fn plan(self) -> Plan {
-        let one = |name: &str, stage| Plan {
-            phases: vec![vec![StepPlan { name: name.to_owned(), stage, optional: false }]],
-            clean_up: Vec::new(),
-        };
-        match self {
-            Self::Setup => one("setup", Stage::Browser),
-            Self::CreateAppPassword => one("app-password", Stage::Browser),
-        }
-    }
-
     /// How much earlier than its age it is served: a task of priority `n` overtakes those that came up to
     /// `n` minutes before it (`queue.md`, promise 4).
     #[must_use]
     pub const fn priority(self) -> u8 {
         match self {
-            // Somebody waits for both at a screen, and both are short.
-            Self::Setup | Self::CreateAppPassword => 1,
+            // Somebody waits for them at a screen, and they are short.
+            Self::Setup | Self::CreateAppPassword | Self::ExtendClone | Self::DeleteClone => 1,
+            Self::Clone => 0,
         }
     }
 }

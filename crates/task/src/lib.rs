@@ -1,11 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod callback;
+mod clone_name;
+mod clone_view;
 mod event;
 mod fields;
 mod kind;
 mod names;
 mod problem;
+mod readable;
 mod redact;
 mod request;
 mod result;
@@ -13,16 +16,23 @@ mod site;
 mod view;
 
 pub use callback::{CallbackUrl, CallbackUrlError};
+pub use clone_name::{CloneName, CloneNameError};
+pub use clone_view::{CloneLinks, CloneList, ClonePhase, CloneView, LoginLink};
 pub use event::{Event, Progress};
 pub use fields::{Fault, Faults};
 pub use kind::{Kind, Plan, Stage, State, StepPlan, UnknownName};
 pub use names::{AppName, Username};
 pub use problem::{Code, Problem};
+pub use readable::{ReadableField, readable};
 pub use redact::Redactor;
 pub use request::{
-    CreateAppPasswordRequest, Login, Request, Role, SealedRequest, SecretField, SecretFields, SetupRequest,
+    Account, CloneRequest, CreateAppPasswordRequest, Destination, Isolation, KeptClone, Login, Request, Role,
+    SealedRequest, SecretField, SecretFields, SetupRequest, Ttl,
 };
-pub use result::{AppPasswordResult, Outcome, PluginStatus, SetupResult, SplitResult, fill_in, lay_over};
+pub use result::{
+    AppPasswordResult, Handover, Outcome, PluginStatus, Prepared, Provisioned, SealedParts, SetupResult,
+    SplitResult, Transferred, fill_in, lay_over,
+};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use site::{SiteKey, SiteUrl, SiteUrlError};
 pub use uuid::Uuid;

@@ -118,6 +118,26 @@ codes! {
         "Try again; if it happens again, give the worker more memory.";
     Deadline "DEADLINE" None, Limited, "The work took too long",
         "Try again when the site is quicker.";
+    ProvisionerUnavailable "PROVISIONER_UNAVAILABLE" None, Limited, "No clone can be made at the moment",
+        "Have the operator look at the provisioning worker: its log and /readyz name what is missing.";
+    IsolationUnavailable "ISOLATION_UNAVAILABLE" None, Never, "Clones cannot be isolated in this way here",
+        "Send the request again with `isolation` as `shared`, or have the operator set up what the other needs.";
+    ClonesFull "CLONES_FULL" None, Limited, "There is no place for another clone",
+        "Delete a clone that nobody needs, or have the operator raise WPCLONE_MAX_CLONES.";
+    DiskInsufficient "DISK_INSUFFICIENT" None, Never, "There is not enough space for the content",
+        "Free space where `detail` says, then send a new request.";
+    TargetNotEmpty "TARGET_NOT_EMPTY" None, Never, "The target holds content",
+        "Use a new WordPress as the target: one user, at most its first post, page and comment, no uploads.";
+    MultisiteUnsupported "MULTISITE_UNSUPPORTED" None, Never, "The site is a network of sites",
+        "Use a WordPress that is one site; networks cannot be cloned.";
+    PhpMismatch "PHP_MISMATCH" None, Never, "The site's PHP is not to be had where the copy goes",
+        "Change the PHP of one side to the other's version, or have the operator install what `detail` names.";
+    TransferFailed "TRANSFER_FAILED" None, Limited, "The content could not be moved",
+        "Try again; if it happens again, look at `detail` and into the PHP error log of the side that it names.";
+    VerifyFailed "VERIFY_FAILED" None, Limited, "The copy is not what the source is",
+        "Try again when the site is quieter; the artifact fidelity.json names what differs.";
+    CloneBroken "CLONE_BROKEN" None, Once, "The clone does not work as it should",
+        "Look at the screenshots, then at the clone itself: the problem tells its address, login and end.";
     Poison "POISON" None, Never, "The task crashed its worker again and again",
         "Report it with the task's id: this is a defect of ours.";
     WorkerFault "WORKER_FAULT" None, Limited, "Something went wrong in the worker",
@@ -158,6 +178,12 @@ codes! {
         "Check the id; a token sees only its own tasks.";
     TaskGone "TASK_GONE" Some(410), Never, "The task is no longer kept",
         "Finished tasks are kept for seven days.";
+    CloneNotFound "CLONE_NOT_FOUND" Some(404), Never, "There is no such clone",
+        "Check the name; a token sees only its own clones.";
+    CloneGone "CLONE_GONE" Some(410), Never, "The clone is no longer there",
+        "Ask for a new clone.";
+    CloneNotReady "CLONE_NOT_READY" Some(409), Limited, "The clone is not ready yet",
+        "Wait for the end of the task that makes it.";
     ArtifactNotFound "ARTIFACT_NOT_FOUND" Some(404), Never, "The task has no such artifact",
         "Use a name from the task's `artifacts`.";
     ArtifactGone "ARTIFACT_GONE" Some(410), Never, "The artifact is no longer kept",
@@ -203,7 +229,8 @@ impl Code {
         self.row().action
     }
 
-    /// The HTTP status it is answered with; `None` for what only a task can end with.
+    /// The HTTP status it is answered with; `None` for what only a task can end with. A task can end with
+    /// [`Code::CloneGone`] too.
     #[must_use]
     pub const fn status(self) -> Option<u16> {
         self.row().status
@@ -343,10 +370,11 @@ impl Problem {
         self
     }
 
-    /// The same with the stage that ran into it.
+    /// The same with the stage that ran into it: a task's end, which is no answer and has no status.
     #[must_use]
     pub fn at(mut self, stage: Stage) -> Self {
         self.stage = Some(stage);
+        self.status = None;
         self
     }
 }
@@ -378,6 +406,12 @@ mod tests {
             let name = page.strip_suffix(".md").unwrap();
             assert!(name == "README" || name.parse::<Code>().is_ok(), "{page} explains no code");
         }
+    }
+
+    #[test]
+    fn what_a_stage_ran_into_has_no_status() {
+        assert_eq!(Problem::new(Code::CloneGone, "It was deleted.").status, Some(410));
+        assert_eq!(Problem::new(Code::CloneGone, "It was deleted.").at(Stage::Provisioning).status, None);
     }
 
     #[test]

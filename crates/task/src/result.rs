@@ -1,9 +1,14 @@
 //! What tasks achieve.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::kind::named;
+use crate::{CloneName, SiteUrl};
 
 named! {
     /// What had to be done to have the migrator on the site.
@@ -45,13 +50,64 @@ pub struct AppPasswordResult {
     pub app_name: String,
 }
 
-/// What a finished task achieved.
+/// A clone that was made: a WordPress that waits for content.
+#[derive(Debug, Clone)]
+pub struct Provisioned {
+    /// Its name.
+    pub name: CloneName,
+    /// Its address.
+    pub url: String,
+    /// Its administrator.
+    pub username: String,
+    /// The administrator's password.
+    pub password: SecretString,
+    /// The key of its migrator (64 hex digits), which takes content in.
+    pub migrator_key: SecretString,
+    /// What separates it from others, in words of the provisioner.
+    pub separation: Value,
+}
+
+/// A site that is ready to be read, or to take content in.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Its own address, as it told it.
+    pub site: SiteUrl,
+    /// What it runs on: versions, table prefix, limits.
+    pub facts: Value,
+    /// The key of its migrator (64 hex digits).
+    pub api_key: SecretString,
+}
+
+/// Content that was moved and verified.
+#[derive(Debug, Clone)]
+pub struct Transferred {
+    /// The summary of what was moved, changed and left out.
+    pub fidelity: Value,
+    /// The migrator's key on the source, unless it was removed there.
+    pub source_api_key: Option<SecretString>,
+    /// That on a target of the caller's.
+    pub target_api_key: Option<SecretString>,
+}
+
+/// What a step achieved.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// Of a setup.
     Setup(SetupResult),
     /// Of a create-app-password.
     AppPassword(AppPasswordResult),
+    /// Of a clone's `provision`.
+    Provisioned(Provisioned),
+    /// Of a clone's `prepare` and `prepare-target`.
+    Prepared(Prepared),
+    /// Of a clone's `transfer`.
+    Transferred(Transferred),
+    /// Of a clone's `look`: what was looked at, by name.
+    Looked(Map<String, Value>),
+    /// Of a clone's `publish`, of extend-clone and delete-clone: the clone, and when it expires, unless it is gone.
+    Kept(CloneName, Option<Timestamp>),
+    /// Of what cleans up.
+    Nothing,
 }
 
 /// A result as it is stored: its public fields, and its secrets to be sealed.
@@ -63,7 +119,12 @@ pub struct SplitResult {
     pub public: Map<String, Value>,
     /// Each secret and the JSON pointer (RFC 6901) of its field.
     pub secrets: Vec<(&'static str, SecretString)>,
+    /// What later steps need to know, and nobody else.
+    pub handover: Handover,
 }
+
+/// Secrets that a step leaves for later ones, by name.
+pub type Handover = BTreeMap<String, SecretString>;
 
 /// Lays an object over another: where both hold an object it is laid over likewise, else the upper one's value counts.
 pub fn lay_over(lower: &mut Map<String, Value>, upper: Map<String, Value>) {
@@ -88,9 +149,14 @@ pub fn fill_in(result: &mut Map<String, Value>, pointer: &str, secret: &SecretSt
 }
 
 impl Outcome {
+    /// The name under which a migrator's key is handed over.
+    pub const MIGRATOR_KEY: &'static str = "migrator_key";
+
     /// The result with its secrets apart.
     #[must_use]
     pub fn split(self) -> SplitResult {
+        let mut handover = Handover::new();
+        let mut hand_over_key = |key| drop(handover.insert(Self::MIGRATOR_KEY.to_owned(), key));
         let (public, secrets) = match self {
             Self::Setup(r) => (
                 json!({
@@ -105,23 +171,61 @@ impl Outcome {
                 }),
                 vec![("/application_password", r.application_password)],
             ),
+            Self::Provisioned(r) => {
+                hand_over_key(r.migrator_key);
+                let clone = json!({
+                    "name": r.name, "url": r.url, "username": r.username, "password": null, "expires_at": null,
+                    "separation": r.separation,
+                });
+                (json!({ "clone": clone }), vec![("/clone/password", r.password)])
+            }
+            Self::Prepared(r) => {
+                hand_over_key(r.api_key);
+                (json!({"source": {"url": r.site, "facts": r.facts}}), Vec::new())
+            }
+            Self::Transferred(r) => {
+                let keys = [("/source_api_key", r.source_api_key), ("/target_api_key", r.target_api_key)];
+                let kept = keys.into_iter().filter_map(|(field, key)| Some((field, key?)));
+                (
+                    json!({"source_api_key": null, "target_api_key": null, "fidelity": r.fidelity}),
+                    kept.collect(),
+                )
+            }
+            Self::Looked(seen) => (json!({ "look": seen }), Vec::new()),
+            Self::Kept(name, expires_at) => {
+                (json!({"clone": {"name": name, "expires_at": expires_at}}), Vec::new())
+            }
+            Self::Nothing => (json!({}), Vec::new()),
         };
         let Value::Object(public) = public else {
-            return SplitResult { public: Map::new(), secrets };
+            return SplitResult { public: Map::new(), secrets, handover };
         };
-        SplitResult { public, secrets }
+        SplitResult { public, secrets, handover }
     }
+}
+
+/// The secrets of a result as they are sealed.
+#[derive(Serialize, Deserialize)]
+pub struct SealedParts {
+    /// By the JSON pointer of their fields.
+    pub shown: BTreeMap<String, String>,
+    /// What is handed over, by name.
+    #[serde(default)]
+    pub handover: BTreeMap<String, String>,
 }
 
 impl SplitResult {
     /// The secrets as the JSON object that gets sealed; `None` when there are none.
     #[must_use]
     pub fn secrets_json(&self) -> Option<SecretString> {
-        if self.secrets.is_empty() {
+        if self.secrets.is_empty() && self.handover.is_empty() {
             return None;
         }
-        let object: Map<String, Value> =
-            self.secrets.iter().map(|(k, v)| ((*k).to_owned(), Value::from(v.expose_secret()))).collect();
-        Some(SecretString::from(Value::Object(object).to_string()))
+        let plain = |name: &str, secret: &SecretString| (name.to_owned(), secret.expose_secret().to_owned());
+        let parts = SealedParts {
+            shown: self.secrets.iter().map(|(name, secret)| plain(name, secret)).collect(),
+            handover: self.handover.iter().map(|(name, secret)| plain(name, secret)).collect(),
+        };
+        serde_json::to_string(&parts).ok().map(SecretString::from)
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::TaskId;
+
 /// The most characters that a site's address may have.
 const MAX_LEN: usize = 2048;
 
@@ -13,6 +15,8 @@ const MAX_LEN: usize = 2048;
 /// What people paste is understood: a trailing slash, `/wp-admin/…` and `/wp-login.php` are taken off.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String))]
 pub struct SiteUrl(Url);
 
 /// Why a text is no site's address.
@@ -42,6 +46,13 @@ pub enum SiteUrlError {
 pub struct SiteKey(String);
 
 impl SiteKey {
+    /// What the clone that a task makes is known by, whatever it is called in each of its runs. No site's key has its
+    /// form: what follows a site's colon is a port.
+    #[must_use]
+    pub fn of_clone(made_by: TaskId) -> Self {
+        Self(format!("clone:{made_by}"))
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,0 +1,63 @@
+//! Asking for a clone's change: PATCH and DELETE /clones/{name}.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use wpclone_clones::Entry;
+use wpclone_queue::Cancelled;
+use wpclone_task::{CloneName, KeptClone, Request};
+
+use crate::clones::{find, is_published};
+use crate::http::error::ApiError;
+use crate::openapi::ExtendBody;
+use crate::state::Shared;
+use crate::tasks::accept::{Answers, Asked, AskedBare, accept, answer, granted};
+
+fn kept(entry: Entry) -> KeptClone {
+    KeptClone { name: entry.name, made_by: entry.task }
+}
+
+/// Let a clone live longer, or shorter
+///
+/// It then expires so many minutes after this request. A clone that is still being made does not expire yet: 409
+/// `CLONE_NOT_READY`.
+#[utoipa::path(
+    patch, path = "/clones/{name}", operation_id = "extend_clone", tag = "clones", request_body = ExtendBody,
+    params(("name" = CloneName, Path, description = "The clone's name"), crate::openapi::WorkHeaders),
+    responses(Answers, crate::openapi::NoClone, crate::openapi::TooMany),
+)]
+pub async fn extend(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+    asked: Asked,
+) -> Result<Response, ApiError> {
+    let entry = find(&app, asked.caller(), &name).await?;
+    is_published(&entry)?;
+    accept(&app, asked, |body| Request::extend_clone(kept(entry), body)).await
+}
+
+/// Delete a clone
+///
+/// All of it goes. While it is still being made, the task that makes it is cancelled instead, which takes it away too,
+/// and the answer is that task. Nothing of its source is touched.
+#[utoipa::path(
+    delete, path = "/clones/{name}", operation_id = "delete_clone", tag = "clones",
+    params(("name" = CloneName, Path, description = "The clone's name"), crate::openapi::WorkHeaders),
+    responses(Answers, crate::openapi::NoClone, crate::openapi::TooMany),
+)]
+pub async fn delete(
+    State(app): State<Shared>,
+    Path(name): Path<String>,
+    AskedBare(asked): AskedBare,
+) -> Result<Response, ApiError> {
+    let entry = find(&app, asked.caller(), &name).await?;
+    // A task that has ended takes nothing away any more.
+    if entry.phase.is_before_publication()
+        && matches!(app.queue.cancel(entry.task).await?, Cancelled::Now | Cancelled::Requested)
+    {
+        tracing::info!(clone = %entry.name, task.id = %entry.task, "the end of the task that makes the clone was asked for");
+        let (caller, prefer) = asked.waiting();
+        let (prefer, _held) = granted(&app, &caller, prefer);
+        return answer(&app, &caller, entry.task, prefer).await;
+    }
+    accept(&app, asked, |body| Request::delete_clone(kept(entry), body)).await
+}

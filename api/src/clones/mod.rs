@@ -1,0 +1,47 @@
+//! Clones: what provisioning workers tell of them, and asking for their change.
+
+pub mod change;
+pub mod login;
+pub mod read;
+pub mod view;
+
+use wpclone_clones::{Entry, Found};
+use wpclone_task::{CloneName, Code};
+
+use crate::http::auth::Caller;
+use crate::http::error::ApiError;
+use crate::state::App;
+
+/// The clone of this name that the caller may see.
+///
+/// # Errors
+/// There is none, it is somebody else's (which looks the same), it is gone, or Redis does not answer.
+pub async fn find(app: &App, caller: &Caller, name: &str) -> Result<Entry, ApiError> {
+    let unknown = || ApiError::new(Code::CloneNotFound, "No clone of yours has this name.");
+    let name: CloneName = name.parse().map_err(|_| unknown())?;
+    match app.clones.get(&name).await? {
+        Found::Known(entry) if sees(caller, &entry) => Ok(*entry),
+        Found::Gone(past) if sees(caller, &past.entry) => Err(gone("It has expired or was deleted.")),
+        Found::Known(_) | Found::Gone(_) | Found::Unknown => Err(unknown()),
+    }
+}
+
+fn sees(caller: &Caller, entry: &Entry) -> bool {
+    caller.is_operator() || caller.is(&entry.owner)
+}
+
+fn gone(detail: &str) -> ApiError {
+    ApiError::new(Code::CloneGone, detail)
+}
+
+/// That a clone is neither still being made nor being taken away.
+fn is_published(entry: &Entry) -> Result<(), ApiError> {
+    use wpclone_task::ClonePhase::{Deleting, Making, Published, Ready};
+    match entry.phase {
+        Published => Ok(()),
+        Making | Ready => {
+            Err(ApiError::new(Code::CloneNotReady, format!("The task {} still makes it.", entry.task)))
+        }
+        Deleting => Err(gone("It is being deleted.")),
+    }
+}

@@ -1,0 +1,122 @@
+//! Clones: which copies do I have?
+
+use askama::Template;
+use axum::extract::{RawQuery, State as AppState};
+use axum::response::{IntoResponse as _, Response};
+use wpclone_clones::Past;
+use wpclone_task::{CloneName, ClonePhase, CloneView, Isolation, TaskId};
+
+use crate::clones::read::{Wanted, page as list};
+use crate::dashboard::format::{Left, When};
+use crate::dashboard::layout::Frame;
+use crate::dashboard::{Viewer, html};
+use crate::http::auth::Caller;
+use crate::http::error::ApiError;
+use crate::http::query::Query;
+use crate::state::{App, Shared};
+
+/// How many that went lately are shown.
+const PAST: u32 = 20;
+
+#[derive(Template)]
+#[template(path = "clones.html")]
+struct Clones {
+    frame: Frame,
+    clones: Vec<Card>,
+    past: Vec<Gone>,
+    first_page: bool,
+    next: Option<String>,
+    curl: String,
+}
+
+struct Card {
+    name: CloneName,
+    url: String,
+    /// The address without its scheme.
+    address: String,
+    source: String,
+    phase: ClonePhase,
+    task: TaskId,
+    /// Whose it is, for who sees everybody's.
+    owner: Option<String>,
+    created: When,
+    left: Option<Left>,
+    /// The word for how much it has for itself, where that is more than usual.
+    dedicated: bool,
+    /// Whether the viewer can have a login.
+    login: bool,
+}
+
+struct Gone {
+    name: CloneName,
+    source: String,
+    task: TaskId,
+    expired: bool,
+    at: When,
+}
+
+pub(crate) async fn page(
+    AppState(app): AppState<Shared>,
+    Viewer(caller): Viewer,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Response> {
+    clones(&app, &caller, query.as_deref()).await.map_err(ApiError::into_response)
+}
+
+async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Response, ApiError> {
+    let wanted = Wanted::read(Query::of_form(query))?;
+    let list = list(app, caller, &wanted).await?;
+    let first_page = wanted.cursor.is_none();
+    let past = match first_page {
+        true => app.clones.past(caller.only().as_deref(), PAST).await?,
+        false => Vec::new(),
+    };
+    html(&Clones {
+        frame: Frame::new("Clones", "/dashboard/clones", caller),
+        clones: list.clones.into_iter().map(card).collect(),
+        past: past.into_iter().map(gone).collect(),
+        first_page,
+        next: list.next.as_ref().map(|cursor| wanted.at(cursor)),
+        curl: curl(app, caller.alone),
+    })
+}
+
+fn card(clone: CloneView) -> Card {
+    Card {
+        address: bare(clone.url.as_str()),
+        url: clone.url.as_str().to_owned(),
+        source: bare(clone.source.as_str()),
+        phase: clone.state,
+        task: clone.task,
+        owner: clone.owner,
+        created: When(clone.created_at),
+        left: clone.expires_at.filter(|_| clone.state == ClonePhase::Published).map(Left),
+        dedicated: clone.isolation == Isolation::Dedicated,
+        login: clone.links.login.is_some(),
+        name: clone.name,
+    }
+}
+
+fn gone(Past { entry, at }: Past) -> Gone {
+    Gone {
+        source: bare(entry.source.as_str()),
+        task: entry.task,
+        expired: entry.expires_at.is_some_and(|end| end <= at),
+        at: When(at),
+        name: entry.name,
+    }
+}
+
+/// An address without its scheme.
+fn bare(url: &str) -> String {
+    url.split_once("://").map_or(url, |(_, rest)| rest).to_owned()
+}
+
+/// A line to copy for who has no clone yet.
+fn curl(app: &App, alone: bool) -> String {
+    let token = if alone { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
+    format!(
+        "curl {token}--json '{{\"source\": {{\"url\": \"https://example.com\", \"username\": \"admin\", \"password\": \"…\"}}}}' {}/clone",
+        app.public_url.origin()
+    )
+}

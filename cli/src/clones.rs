@@ -1,0 +1,103 @@
+//! Making clones, and keeping them.
+
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use wpclone_task::{CloneList, CloneName, CloneView};
+
+use crate::args::{BareStartArgs, CloneArgs, ClonesArgs, ClonesCommand, StartArgs};
+use crate::client::Api;
+use crate::commands::{MAX_PAGES, PAGE, account, callback, site, started, who, with_callback};
+use crate::failure::Failure;
+use crate::secret::Source;
+use crate::show;
+use crate::text::{out, out_json};
+
+/// Copies a site and, unless told otherwise, waits for the end.
+pub(crate) async fn make(api: &Api, json: bool, args: CloneArgs) -> Result<u8, Failure> {
+    let CloneArgs { source_password_file, target_password_file, .. } = &args;
+    let source = site("SITE", args.site.as_deref().or(args.source.as_deref()).unwrap_or_default())?;
+    let target = args.target.as_deref().map(|target| site("--target", target)).transpose()?;
+    let callback = callback(&args.start)?;
+    let is_input = |file: &Option<_>| file.as_deref() == Some(std::path::Path::new("-"));
+    if is_input(source_password_file) && is_input(target_password_file) {
+        return Err(Failure::Usage("only one password can come from standard input".into()));
+    }
+    let from = Source::site(source_password_file.as_deref());
+    let password = from.password(&who(&args.source_user, &source))?;
+    let mut body = json!({
+        "source": account(&source, &args.source_user, &password), "remove_migrator": !args.keep_migrator,
+    });
+    if let (Some(target), Some(user)) = (target, &args.target_user) {
+        let password = Source::target(target_password_file.as_deref()).password(&who(user, &target))?;
+        body["target"] = account(&target, user, &password);
+    }
+    if let Some(minutes) = args.ttl {
+        body["ttl_minutes"] = minutes.into();
+    }
+    if let Some(isolation) = args.isolation {
+        body["isolation"] = isolation.as_str().into();
+    }
+    started(api, json, Method::POST, "/clone", with_callback(body, callback), args.start).await
+}
+
+/// Shows clones, or has one changed.
+pub(crate) async fn run(api: &Api, json: bool, args: ClonesArgs) -> Result<u8, Failure> {
+    match args.command {
+        None => list(api, json, args.limit, args.cursor).await?,
+        Some(ClonesCommand::Show { name }) => {
+            let (clone, raw) = api.get::<CloneView>(&address(&name), &[]).await?;
+            if json { out_json(&raw)? } else { out(&show::clone(&clone, Timestamp::now()))? }
+        }
+        Some(ClonesCommand::Extend { name, ttl, start }) => {
+            let body = with_callback(json!({"ttl_minutes": ttl}), callback(&start)?);
+            return started(api, json, Method::PATCH, &address(&name), body, start).await;
+        }
+        Some(ClonesCommand::Delete { name, start: BareStartArgs { no_wait, wait } }) => {
+            let start = StartArgs { no_wait, wait, idempotency_key: None, callback_url: None };
+            return started(api, json, Method::DELETE, &address(&name), Value::Null, start).await;
+        }
+        Some(ClonesCommand::Login { name }) => {
+            let (link, raw) = api.login(&name).await?;
+            if json { out_json(&raw)? } else { out(&format!("{}\n", crate::text::clean(&link.url)))? }
+        }
+    }
+    Ok(0)
+}
+
+fn address(name: &CloneName) -> String {
+    format!("/clones/{name}")
+}
+
+/// Lists clones page by page until there are enough.
+async fn list(api: &Api, json: bool, limit: u32, mut next: Option<CloneName>) -> Result<(), Failure> {
+    let (mut views, mut raws) = (Vec::new(), Vec::new());
+    for _ in 0..MAX_PAGES {
+        let wanted = limit.saturating_sub(u32::try_from(views.len()).unwrap_or(u32::MAX));
+        let mut query = vec![("limit", wanted.min(PAGE).to_string())];
+        query.extend(next.take().map(|cursor| ("cursor", cursor.to_string())));
+        let (page, mut raw) = api.get::<CloneList>("/clones", &query).await?;
+        views.extend(page.clones);
+        if let Some(Value::Array(clones)) = raw.get_mut("clones").map(Value::take) {
+            raws.extend(clones);
+        }
+        next = page.next;
+        if next.is_none() || views.len() >= limit as usize {
+            break;
+        }
+    }
+    if json {
+        let mut page = Map::from_iter([("clones".to_owned(), Value::from(raws))]);
+        page.extend(next.map(|cursor| ("next".to_owned(), Value::from(cursor.as_str()))));
+        return out_json(&Value::Object(page));
+    }
+    if views.is_empty() {
+        eprintln!("no clones");
+    } else {
+        out(&show::clones(&views, Timestamp::now()))?;
+    }
+    if let Some(cursor) = next {
+        eprintln!("there are more: --limit N, or --cursor {cursor}");
+    }
+    Ok(())
+}

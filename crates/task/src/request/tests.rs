@@ -1,0 +1,218 @@
+//! What requests may say.
+
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Fault, Faults, SealedRequest, Stage};
+
+fn told(faults: Faults) -> Vec<String> {
+    faults.into_iter().map(|Fault { pointer, detail }| format!("{pointer} {detail}")).collect()
+}
+
+fn setup(body: Value) -> Request {
+    Request::setup(body).unwrap()
+}
+
+#[test]
+fn every_fault_is_named_at_once() {
+    let body = json!({"url": "ftp://a", "username": 7, "password": "", "role": "boss", "extra/x": 1});
+    insta::assert_json_snapshot!(
+        told(Request::setup(body).unwrap_err()),
+        @r#"
+    [
+      "/url must begin with http:// or https://",
+      "/username must be a string",
+      "/password must not be empty",
+      "/role `boss` is not one of source, target",
+      "/extra~1x is not a field of this request"
+    ]
+    "#
+    );
+    assert_eq!(told(Request::setup(json!([])).unwrap_err()), [" must be a JSON object"]);
+    let body = json!({"url": "http://a", "username": "b", "password": "c", "app_name": "<b>"});
+    assert_eq!(
+        told(Request::create_app_password(body).unwrap_err()),
+        ["/app_name must not contain `<` or `%`, which WordPress takes out"]
+    );
+}
+
+#[test]
+fn every_fault_of_a_clone_is_named_at_once() {
+    let faults = |body| told(Request::clone_site(body).unwrap_err());
+    let body = json!({
+        "source": {"url": "http://a.example", "password": "", "x": 1}, "ttl_minutes": 4, "isolation": "none",
+        "remove_migrator": "no",
+    });
+    insta::assert_json_snapshot!(faults(body), @r#"
+    [
+      "/source/username is required",
+      "/source/password must not be empty",
+      "/source/x is not a field of this request",
+      "/ttl_minutes must be between 5 and 1440",
+      "/isolation `none` is not one of shared, dedicated",
+      "/remove_migrator must be true or false"
+    ]
+    "#);
+    assert_eq!(faults(json!({})), ["/source is required"]);
+    assert_eq!(faults(json!({"source": 1})), ["/source must be an object"]);
+    let login = |url: &str| json!({"url": url, "username": "b", "password": "c"});
+    let to_target = json!({
+        "source": login("https://a.example"), "target": login("http://www.a.example/"), "ttl_minutes": 10,
+        "isolation": "shared",
+    });
+    insta::assert_json_snapshot!(faults(to_target), @r#"
+    [
+      "/target is not possible in this version: leave it out, and the copy goes to a clone",
+      "/ttl_minutes is for clones that expire; a target of your own does not",
+      "/isolation is for clones that expire; a target of your own does not",
+      "/target must be another site than the source"
+    ]
+    "#);
+}
+
+#[test]
+fn a_clone_is_kept_for_an_hour_and_shares_unless_something_else_is_asked_for() {
+    let source = json!({"url": "https://a.example", "username": "b", "password": "c"});
+    let request = Request::clone_site(json!({"source": source, "target": null})).unwrap();
+    let (sealed, secrets) = request.split();
+    insta::assert_json_snapshot!(sealed, @r#"
+    {
+      "kind": "clone",
+      "source": {
+        "url": "https://a.example",
+        "username": "b"
+      },
+      "ttl_minutes": 60,
+      "isolation": "shared",
+      "remove_migrator": true
+    }
+    "#);
+    let id = TaskId::new();
+    let sites: Vec<_> = sealed.sites(id).iter().map(ToString::to_string).collect();
+    assert_eq!(sites, ["a.example".to_owned(), format!("clone:{id}")]);
+    let whole = serde_json::from_value::<SealedRequest>(json!(sealed)).unwrap().join(&secrets).unwrap();
+    let Request::Clone(CloneRequest { source, .. }) = whole else { panic!("it is a clone") };
+    assert_eq!(source.password.expose_secret(), "c");
+}
+
+#[test]
+fn what_cleans_up_comes_after_all_else() {
+    let source = json!({"url": "https://a.example", "username": "b", "password": "c"});
+    let plan = Request::clone_site(json!({"source": source})).unwrap().split().0.plan();
+    let names: Vec<Vec<_>> =
+        plan.phases.iter().map(|steps| steps.iter().map(|step| step.name.as_str()).collect()).collect();
+    assert_eq!(
+        names,
+        [
+            vec!["provision", "prepare"],
+            vec!["adapt"],
+            vec!["transfer"],
+            vec!["open"],
+            vec!["look"],
+            vec!["publish"]
+        ]
+    );
+    let last: Vec<_> = plan.clean_up.iter().map(|step| (step.name.as_str(), step.stage)).collect();
+    assert_eq!(last, [("discard", Stage::Provisioning), ("release", Stage::Transfer)]);
+}
+
+#[test]
+fn a_request_survives_being_split_from_its_secrets() {
+    let body = json!({"url": "http://a.example/x", "username": "b", "password": " c ", "role": "target"});
+    let request = setup(body);
+    assert!(!format!("{request:?}").contains(" c "));
+    let (sealed, secrets) = request.clone().split();
+    let stored = serde_json::to_string(&sealed).unwrap();
+    assert_eq!(stored, r#"{"kind":"setup","url":"http://a.example/x","username":"b","role":"target"}"#);
+    let sealed: SealedRequest = serde_json::from_str(&stored).unwrap();
+    assert!(sealed.clone().join(&[]).is_none());
+    let whole = sealed.join(&secrets).unwrap();
+    let text = request.fingerprint_text(None);
+    assert_eq!(whole.fingerprint_text(None).expose_secret(), text.expose_secret());
+    let Request::Setup(SetupRequest { login, .. }) = whole else { panic!("it is a setup") };
+    assert_eq!(login.password.expose_secret(), " c ");
+    let callback = CallbackUrl::parse("https://b.example/hook").unwrap();
+    assert_ne!(request.fingerprint_text(Some(&callback)).expose_secret(), text.expose_secret());
+}
+
+#[test]
+fn a_replay_brings_all_secrets_or_none() {
+    let (sealed, _) = setup(json!({"url": "http://a.example", "username": "b", "password": "c"})).split();
+    for none in [json!({}), json!({"password": null})] {
+        assert!(sealed.read_secrets(none).unwrap().is_none());
+    }
+    let secrets = sealed.read_secrets(json!({"password": " c "})).unwrap().unwrap();
+    assert_eq!((secrets[0].0.as_str(), secrets[0].1.expose_secret()), ("password", " c "));
+    let faults = |body| told(sealed.read_secrets(body).unwrap_err());
+    assert_eq!(
+        faults(json!({"password": "", "username": "b"})),
+        ["/password must not be empty", "/username is not a field of this request"]
+    );
+    assert_eq!(faults(json!([])), [" must be a JSON object"]);
+}
+
+fn clone_to_a_target() -> SealedRequest {
+    let account = |url: &str| json!({"url": url, "username": "b"});
+    let stored = json!({
+        "kind": "clone", "source": account("http://a.example"), "target": account("http://b.example"),
+        "remove_migrator": true,
+    });
+    serde_json::from_value(stored).unwrap()
+}
+
+#[test]
+fn a_replay_of_a_clone_brings_the_password_of_each_site() {
+    let sealed = clone_to_a_target();
+    assert!(sealed.read_secrets(json!({})).unwrap().is_none());
+    let brought = json!({"source": {"password": "x"}, "target": {"password": "y"}});
+    let secrets = sealed.read_secrets(brought).unwrap().unwrap();
+    let secrets: Vec<_> = secrets.iter().map(|(f, s)| (f.as_str(), s.expose_secret())).collect();
+    assert_eq!(secrets, [("source.password", "x"), ("target.password", "y")]);
+    let faults = |body| told(sealed.read_secrets(body).unwrap_err());
+    assert_eq!(faults(json!({"source": {"password": "x"}})), ["/target is required"]);
+    assert_eq!(
+        faults(json!({"source": {}, "target": 7, "password": ""})),
+        [
+            "/source/password is required",
+            "/target must be an object",
+            "/password is not a field of this request"
+        ]
+    );
+}
+
+#[test]
+fn a_callback_is_read_together_with_the_request() {
+    let body = |callback: &str| json!({"url": "http://a.example", "username": "b", "password": "c", "callback_url": callback});
+    let (request, callback) =
+        Request::with_callback(body("https://b.example/hook"), true, Request::setup).unwrap();
+    let Request::Setup(SetupRequest { login, .. }) = request else { panic!("it is a setup") };
+    assert_eq!(login.username.as_str(), "b");
+    assert_eq!(callback.unwrap().url().path(), "/hook");
+    let mut wrong = body("nowhere");
+    wrong["url"] = Value::Null;
+    let faults = Request::with_callback(wrong, true, Request::setup).unwrap_err();
+    assert_eq!(faults.iter().map(|f| &f.pointer).collect::<Vec<_>>(), ["/url", "/callback_url"]);
+}
+
+#[test]
+fn a_body_with_the_secrets_of_a_request_is_read_as_these() {
+    let request = clone_to_a_target();
+    let mut body = serde_json::Map::new();
+    for field in request.secret_fields() {
+        field.put_into(&mut body, &format!("{field} again"));
+        assert_eq!(request.account_of(*field).unwrap().username.as_str(), "b");
+    }
+    let secrets = request.read_secrets(body.into()).unwrap().unwrap();
+    let plain: Vec<_> = secrets.iter().map(|(_, secret)| secret.expose_secret()).collect();
+    assert_eq!(plain, ["source.password again", "target.password again"]);
+    assert!(request.account_of(SecretField::Password).is_none());
+}
+
+#[test]
+fn a_clone_is_deleted_without_a_word_more() {
+    let clone = KeptClone { name: "clone-20261123-163105-abcdef".parse().unwrap(), made_by: TaskId::new() };
+    assert!(Request::delete_clone(clone.clone(), json!({})).is_ok());
+    let faults = told(Request::delete_clone(clone, json!({"ttl_minutes": 5})).unwrap_err());
+    assert_eq!(faults, ["/ttl_minutes is not a field of this request"]);
+}
