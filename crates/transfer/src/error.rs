@@ -1,0 +1,48 @@
+//! Why a transfer did not end well.
+
+use wpclone_migrator::ClientError;
+
+/// Why a transfer did not end well. Nothing of the target that was live has been touched.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// It is not possible between these two, which shows before anything is moved.
+    #[error("{1}")]
+    Impossible(Obstacle, String),
+    /// The source did not give what was asked for.
+    #[error("the source: {0}")]
+    Source(#[source] ClientError),
+    /// The target did not take what was sent.
+    #[error("the target: {0}")]
+    Target(#[source] ClientError),
+    /// What arrived is not what was sent.
+    #[error("{0}")]
+    Differs(String),
+    /// It was told to stop.
+    #[error("it was told to stop")]
+    Stopped,
+}
+
+/// What makes a transfer impossible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// One of the two is a network of sites.
+    Multisite,
+    /// The target's disk has too little room.
+    NoSpace,
+    /// The target has content that nobody said may go.
+    NotEmpty,
+    /// One of the addresses is none that can be moved.
+    Address,
+}
+
+impl TransferError {
+    /// Whether the same may succeed at another time.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Source(error) | Self::Target(error) => error.is_passing(),
+            Self::Differs(_) => true,
+            Self::Impossible(..) | Self::Stopped => false,
+        }
+    }
+}

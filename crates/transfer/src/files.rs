@@ -1,0 +1,333 @@
+//! Files, root by root: as the source's index has them, in batches, hashed on the way; then what the target has of them
+//! is counted.
+
+use std::collections::{HashSet, VecDeque};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+use wpclone_migrator::{
+    Client, ClientError, Entry, EntryKind, FileDigest, FileHasher, FileState, Files, Import, Pace, Parcel,
+    Root, Stored, StoredPart, Wanted,
+};
+
+use crate::error::TransferError;
+use crate::fidelity::{FileNote, FilesFidelity, LeftOut};
+use crate::meter::Meter;
+
+/// The most bytes of files that are asked for at a time.
+const MOST_FILES: u32 = 2 << 20;
+/// The most files that are asked for at a time.
+const BATCH: usize = 200;
+/// How often a file that changes is read.
+const READINGS: u32 = 3;
+/// The most files that are named.
+const NAMED: usize = 1000;
+
+/// One digest over paths and contents of files, whatever their order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sum([u8; 32]);
+
+impl Sum {
+    fn add(&mut self, root: Root, path: &[u8], size: u64, digest: FileDigest) {
+        let all = Sha256::new().chain_update([root as u8]).chain_update(path).chain_update([0]);
+        let one = all.chain_update(size.to_be_bytes()).chain_update(digest.0).finalize();
+        self.0.iter_mut().zip(one).for_each(|(sum, byte)| *sum ^= byte);
+    }
+
+    fn join(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, byte)| *sum ^= byte);
+    }
+}
+
+async fn store(import: &Import, load: &Load, pace: &mut Pace) -> Result<Option<Stored>, TransferError> {
+    if load.parcel.is_empty() {
+        return Ok(None);
+    }
+    import.store(&load.parcel, pace).await.map(Some).map_err(TransferError::Target)
+}
+
+/// All files that move.
+pub(crate) struct FileMove<'a> {
+    pub(crate) source: &'a Client,
+    pub(crate) import: &'a Import,
+    pub(crate) budget_ms: u32,
+    pub(crate) meter: &'a Meter,
+    pub(crate) stop: &'a CancellationToken,
+}
+
+/// What was sent of a root.
+#[derive(Default)]
+struct Sent {
+    fidelity: FilesFidelity,
+    sum: Sum,
+}
+
+/// A file that is asked for.
+struct Asked {
+    entry: Entry,
+    /// How often it was read from its beginning.
+    readings: u32,
+}
+
+/// Files that are asked for, and how far the first of them came.
+#[derive(Default)]
+struct Line {
+    asked: VecDeque<Asked>,
+    offset: u64,
+    hasher: FileHasher,
+    /// Bytes of all that are asked for.
+    bytes: u64,
+}
+
+impl Line {
+    fn push(&mut self, entry: Entry, readings: u32) {
+        self.bytes += entry.size;
+        self.asked.push_back(Asked { entry, readings });
+    }
+
+    fn pop(&mut self) -> Option<Asked> {
+        let first = self.asked.pop_front()?;
+        self.bytes -= first.entry.size;
+        (self.offset, self.hasher) = (0, FileHasher::default());
+        Some(first)
+    }
+
+    fn wanted(&self, root: Root) -> Vec<Wanted> {
+        let wanted = |(n, Asked { entry, .. }): (usize, &Asked)| Wanted {
+            id: entry.id(root),
+            offset: if n == 0 { self.offset } else { 0 },
+            size: entry.size,
+            mtime: entry.mtime,
+        };
+        self.asked.iter().take(BATCH).enumerate().map(wanted).collect()
+    }
+}
+
+/// What goes to the target at once.
+#[derive(Default)]
+struct Load {
+    parcel: Parcel,
+    /// Files that are whole with it: path, size, digest.
+    whole: Vec<(Vec<u8>, u64, FileDigest)>,
+}
+
+/// The files of one root on their way.
+struct Moving<'a> {
+    files: &'a FileMove<'a>,
+    root: Root,
+    line: Line,
+    /// What goes to the target next.
+    load: Load,
+    /// Files of which the target did not take a part.
+    refused: HashSet<Vec<u8>>,
+    sent: Sent,
+    /// How much is asked for, and sent, at a time.
+    source_pace: Pace,
+    target_pace: Pace,
+}
+
+impl FileMove<'_> {
+    /// Moves the files of these roots.
+    pub(crate) async fn run(&self, roots: &[Root]) -> Result<FilesFidelity, TransferError> {
+        let mut all = Sent::default();
+        for root in roots {
+            let Sent { fidelity, sum } = self.root(*root).await?;
+            all.sum.join(sum);
+            all.fidelity.files += fidelity.files;
+            all.fidelity.bytes += fidelity.bytes;
+            if *root == Root::Core {
+                all.fidelity.core = fidelity.files;
+            }
+            for (why, count) in fidelity.left_out {
+                *all.fidelity.left_out.entry(why).or_default() += count;
+            }
+            let room = NAMED.saturating_sub(all.fidelity.notes.len());
+            all.fidelity.notes.extend(fidelity.notes.into_iter().take(room));
+        }
+        all.fidelity.digest = hex::encode(all.sum.0);
+        Ok(all.fidelity)
+    }
+
+    /// Moves a root; what the target has of it afterwards is what was sent.
+    async fn root(&self, root: Root) -> Result<Sent, TransferError> {
+        let mut moving = Moving {
+            files: self,
+            root,
+            line: Line::default(),
+            load: Load::default(),
+            refused: HashSet::new(),
+            sent: Sent::default(),
+            source_pace: Pace::new(self.budget_ms).at_most(MOST_FILES),
+            target_pace: self.import.pace(),
+        };
+        moving.all().await?;
+        let sent = moving.sent;
+        let (files, sum) = self.staged(root).await?;
+        if (files, sum) != (sent.fidelity.files, sent.sum) {
+            return Err(TransferError::Differs(format!(
+                "The target has {files} files of {root:?}, and {} were sent; or they are not the same.",
+                sent.fidelity.files
+            )));
+        }
+        Ok(sent)
+    }
+
+    /// What the target has of a root.
+    async fn staged(&self, root: Root) -> Result<(u64, Sum), TransferError> {
+        let (mut files, mut sum, mut cursor, mut pace) = (0, Sum::default(), None, self.import.pace());
+        loop {
+            let page = self.import.staged(root, true, cursor.as_ref(), &mut pace).await;
+            let page = page.map_err(TransferError::Target)?;
+            for entry in page.entries.iter().filter(|entry| entry.kind == EntryKind::File) {
+                files += 1;
+                sum.add(root, &entry.path, entry.size, entry.digest.unwrap_or(FileDigest([0; 32])));
+            }
+            if page.cursor.is_none() {
+                return Ok((files, sum));
+            }
+            if page.cursor == cursor {
+                let stays = ClientError::Malformed("a cursor that stays where it was");
+                return Err(TransferError::Target(stays));
+            }
+            cursor = page.cursor;
+        }
+    }
+}
+
+impl Moving<'_> {
+    async fn all(&mut self) -> Result<(), TransferError> {
+        let source = self.files.source;
+        let mut index = source.all_files(self.root, false, None, self.source_pace.clone());
+        while let Some(page) = index.next().await.map_err(TransferError::Source)? {
+            for entry in page.entries {
+                match entry.kind {
+                    EntryKind::File => self.line.push(entry, 1),
+                    EntryKind::Folder => self.folder(&entry),
+                    EntryKind::LeftOut(reason) => {
+                        self.note(&entry.path, LeftOut::File, char::from(reason).to_string());
+                    }
+                }
+                let full = self.line.bytes >= u64::from(self.source_pace.budget().bytes);
+                if full || self.line.asked.len() >= BATCH {
+                    self.step().await?;
+                }
+            }
+        }
+        while !self.line.asked.is_empty() {
+            self.step().await?;
+        }
+        let load = std::mem::take(&mut self.load);
+        let stored = store(self.files.import, &load, &mut self.target_pace).await?;
+        self.stored(load, stored);
+        Ok(())
+    }
+
+    /// Asks for the first files in line while what came before goes to the target.
+    async fn step(&mut self) -> Result<(), TransferError> {
+        if self.files.stop.is_cancelled() {
+            return Err(TransferError::Stopped);
+        }
+        let (wanted, load) = (self.line.wanted(self.root), std::mem::take(&mut self.load));
+        let sending = store(self.files.import, &load, &mut self.target_pace);
+        let asking = self.files.source.some_files(&wanted, &mut self.source_pace);
+        let (stored, files) = tokio::join!(sending, asking);
+        self.stored(load, stored?);
+        self.take(&files.map_err(TransferError::Source)?)
+    }
+
+    /// Takes what came of the first files in line.
+    fn take(&mut self, files: &Files) -> Result<(), TransferError> {
+        for part in files.parts().map_err(TransferError::Source)? {
+            let Some(Asked { entry, readings }) = self.line.asked.front() else { break };
+            let (path, readings) = (entry.path.clone(), *readings);
+            match part.state {
+                FileState::Good => {
+                    let came: u64 = part.bytes.iter().map(|bytes| bytes.len() as u64).sum();
+                    let last = part.offset + came == entry.size;
+                    part.bytes.iter().for_each(|bytes| self.line.hasher.update(bytes));
+                    let stored = StoredPart {
+                        root: self.root,
+                        path: &path,
+                        folder: false,
+                        last,
+                        mode: entry.mode,
+                        size: entry.size,
+                        mtime: entry.mtime,
+                        offset: part.offset,
+                    };
+                    self.load.parcel.part(&stored, &part.bytes);
+                    self.files.meter.files(u64::from(last), came);
+                    self.line.offset += came;
+                    if last {
+                        self.whole();
+                    }
+                }
+                FileState::Changed if readings < READINGS => {
+                    if let Some(Asked { mut entry, .. }) = self.line.pop() {
+                        (entry.size, entry.mtime) = (part.size, part.mtime);
+                        self.line.push(entry, readings + 1);
+                    }
+                }
+                FileState::Changed | FileState::Gone => self.gone(&path, LeftOut::Moving),
+                FileState::Unreadable | FileState::Refused => self.gone(&path, LeftOut::File),
+            }
+        }
+        Ok(())
+    }
+
+    /// All of the first file in line has come.
+    fn whole(&mut self) {
+        let hasher = std::mem::take(&mut self.line.hasher);
+        if let Some(Asked { entry, .. }) = self.line.pop() {
+            self.load.whole.push((entry.path, entry.size, hasher.finish()));
+        }
+    }
+
+    /// The first file in line will not come.
+    fn gone(&mut self, path: &[u8], why: LeftOut) {
+        self.line.pop();
+        self.note(path, why, String::new());
+    }
+
+    fn folder(&mut self, entry: &Entry) {
+        let part = StoredPart {
+            root: self.root,
+            path: &entry.path,
+            folder: true,
+            last: true,
+            mode: entry.mode,
+            size: 0,
+            mtime: entry.mtime,
+            offset: 0,
+        };
+        self.load.parcel.part(&part, &[]);
+    }
+
+    /// What became of what was sent.
+    fn stored(&mut self, load: Load, stored: Option<Stored>) {
+        for file in stored.into_iter().flat_map(|stored| stored.refused) {
+            let path = BASE64.decode(&file.path).unwrap_or_default();
+            if self.refused.insert(path.clone()) {
+                self.note(&path, LeftOut::Refused, file.member);
+            }
+        }
+        for (path, size, digest) in load.whole {
+            if !self.refused.contains(&path) {
+                self.sent.sum.add(self.root, &path, size, digest);
+                self.sent.fidelity.files += 1;
+                self.sent.fidelity.bytes += size;
+            }
+        }
+    }
+
+    fn note(&mut self, path: &[u8], why: LeftOut, note: String) {
+        let fidelity = &mut self.sent.fidelity;
+        *fidelity.left_out.entry(why).or_default() += 1;
+        if fidelity.notes.len() < NAMED {
+            let path = format!("{:?}/{}", self.root, String::from_utf8_lossy(path));
+            fidelity.notes.push(FileNote { path, why, note: note.chars().take(100).collect() });
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! How far a transfer is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How far a transfer is. Readers may look at any time.
+#[derive(Debug, Default)]
+pub struct Meter {
+    rows: AtomicU64,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    expected: AtomicU64,
+}
+
+/// How far a transfer was at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Rows that were read and sent on.
+    pub rows: u64,
+    /// Files that were.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many bytes it may be in all; a guess.
+    pub expected: u64,
+}
+
+impl Meter {
+    pub(crate) fn expect(&self, bytes: u64) {
+        self.expected.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn rows(&self, rows: u64, bytes: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn files(&self, files: u64, bytes: u64) {
+        self.files.fetch_add(files, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How far it is now.
+    #[must_use]
+    pub fn read(&self) -> Reading {
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Reading {
+            rows: load(&self.rows),
+            files: load(&self.files),
+            bytes: load(&self.bytes),
+            expected: load(&self.expected),
+        }
+    }
+}

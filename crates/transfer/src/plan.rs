@@ -1,0 +1,199 @@
+//! What is decided before anything is moved: whether it is possible, which addresses and folders lead where, and how the
+//! target is to define what the source has.
+
+use std::collections::HashMap;
+
+use wpclone_migrator::{Definition, Entry, EntryKind, Manifest, Root, Table};
+use wpclone_rewrite::{Folder, Options, Pair, Prefix, Rewriter};
+
+use crate::error::{Obstacle, TransferError};
+use crate::fidelity::Versions;
+
+/// How far numbers of new rows are moved ahead, so that what is made on the copy has none that the original gives next.
+const STRIDE: u64 = 10_000;
+
+/// What was decided.
+pub(crate) struct Plan {
+    pub(crate) rewriter: Rewriter,
+    pub(crate) prefix: Option<Prefix>,
+    from_prefix: String,
+    database: String,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Looks at both sides.
+    pub(crate) fn new(source: &Manifest, target: &Manifest) -> Result<Self, TransferError> {
+        for (side, manifest) in [("source", source), ("target", target)] {
+            if manifest.wordpress.multisite {
+                let detail = format!("The {side} is a network of sites.");
+                return Err(TransferError::Impossible(Obstacle::Multisite, detail));
+            }
+        }
+        let (from, to) = (&source.wordpress.prefix, &target.wordpress.prefix);
+        let mut warnings = Vec::new();
+        let folders = folders(source, target, &mut warnings);
+        let options = Options { folders, ..Options::default() };
+        let rewriter = pairs(source, target).and_then(|pairs| Rewriter::new(&pairs, options));
+        let rewriter = rewriter.map_err(|e| TransferError::Impossible(Obstacle::Address, format!("{e}.")))?;
+        versions(source, target, &mut warnings);
+        Ok(Self {
+            rewriter,
+            prefix: (from != to).then(|| Prefix::new(from, to)),
+            from_prefix: from.clone(),
+            database: source.database.name.clone(),
+            warnings,
+        })
+    }
+
+    /// A name without the source's prefix.
+    pub(crate) fn base<'n>(&self, name: &'n str) -> &'n str {
+        name.strip_prefix(self.from_prefix.as_str()).unwrap_or(name)
+    }
+
+    /// How the target is to define something; `None` where that cannot be told.
+    pub(crate) fn definition(&self, definition: &Definition) -> Option<Definition> {
+        let mut definition = definition.clone();
+        match &mut definition {
+            Definition::Table(table) => {
+                table.name = self.renamed(&table.name)?;
+                for key in &mut table.foreign_keys {
+                    key.table = self.renamed(&key.table)?;
+                }
+                table.auto_increment = ahead(table);
+            }
+            // What they say names tables in text of its own.
+            Definition::View(_) | Definition::Trigger(_) if self.prefix.is_some() => return None,
+            Definition::View(view) => {
+                view.select = view.select.replace(&format!("`{}`.", self.database.replace('`', "``")), "");
+            }
+            Definition::Trigger(_) => {}
+        }
+        Some(definition)
+    }
+
+    fn renamed(&self, name: &str) -> Option<String> {
+        match &self.prefix {
+            None => Some(name.to_owned()),
+            Some(prefix) => {
+                let new = prefix.table(name.as_bytes()).unwrap_or_else(|| name.as_bytes().to_vec());
+                String::from_utf8(new).ok()
+            }
+        }
+    }
+}
+
+/// The next number, moved ahead where the column has room for many more.
+fn ahead(table: &Table) -> Option<u64> {
+    let next = table.auto_increment?;
+    let counts = table.columns.iter().find(|column| column.auto_increment);
+    let kind = counts.map(|column| column.kind.to_ascii_lowercase()).unwrap_or_default();
+    let most: u64 = match kind.split(['(', ' ']).next() {
+        Some("bigint") => i64::MAX.unsigned_abs(),
+        Some("int" | "integer") => i32::MAX.unsigned_abs().into(),
+        Some("mediumint") => 8_388_607,
+        _ => 0,
+    };
+    Some(if next.saturating_mul(2) + STRIDE < most { next + STRIDE } else { next })
+}
+
+/// Where the site's addresses lead.
+fn pairs(source: &Manifest, target: &Manifest) -> Result<Vec<Pair>, wpclone_rewrite::PairError> {
+    let (from, to) = (&source.wordpress, &target.wordpress);
+    let mut pairs = vec![Pair::new(&from.home_url, &to.home_url)?];
+    if from.site_url != from.home_url {
+        pairs.push(Pair::new(&from.site_url, &to.site_url)?);
+    }
+    // Content that has an address of its own.
+    for (from_url, to_url) in
+        [(&source.content_url, &target.content_url), (&source.uploads_url, &target.uploads_url)]
+    {
+        let below = |base: &str| from_url.strip_prefix(base.trim_end_matches('/')).map(str::to_owned);
+        let moved = below(&from.site_url).or_else(|| below(&from.home_url));
+        let same = moved.is_some_and(|rest| to_url.ends_with(&rest));
+        if !same && !pairs.is_empty() {
+            pairs.push(Pair::new(from_url, to_url)?);
+        }
+    }
+    Ok(pairs)
+}
+
+/// Where the folders of the machine are, for those that stand in the database.
+fn folders(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> Vec<Folder> {
+    let path = |manifest: &Manifest, root: &str| manifest.roots.get(root).and_then(|root| root.path.clone());
+    let mut folders = Vec::new();
+    let named =
+        ["plugins", "mu-plugins", "uploads", "content"].map(|root| (path(source, root), path(target, root)));
+    let base = (Some(source.abspath.clone()), Some(target.abspath.clone()));
+    for (from, to) in named.into_iter().chain([base]) {
+        let (Some(from), Some(to)) = (from, to) else { continue };
+        match Folder::new(&from, &to) {
+            Ok(folder) => folders.push(folder),
+            Err(_) => warnings.push(format!("The folder {from} is not looked for in the database.")),
+        }
+    }
+    folders
+}
+
+fn versions(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) {
+    let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
+    let (from, to) = (&source.php.version, &target.php.version);
+    if minor(from) != minor(to) {
+        warnings.push(format!("The source runs PHP {from}, the copy PHP {to}."));
+    }
+    let missing: Vec<_> =
+        source.php.extensions.iter().filter(|name| !target.php.extensions.contains(name)).cloned().collect();
+    if !missing.is_empty() {
+        warnings
+            .push(format!("The copy's PHP has not all extensions of the source's: {}.", missing.join(", ")));
+    }
+    let (from, to) = (&source.database, &target.database);
+    if from.server != to.server || minor(&from.version) != minor(&to.version) {
+        warnings.push(format!(
+            "The source has {} {}, the copy {} {}.",
+            from.server, from.version, to.server, to.version
+        ));
+    }
+    if from.max_allowed_packet > to.max_allowed_packet {
+        warnings.push(format!(
+            "The copy's database takes values of at most {} bytes, the source's of {}.",
+            to.max_allowed_packet, from.max_allowed_packet
+        ));
+    }
+}
+
+/// A side's versions.
+pub(crate) fn versions_of(manifest: &Manifest) -> Versions {
+    Versions {
+        wordpress: manifest.wordpress.version.clone(),
+        php: manifest.php.version.clone(),
+        database: format!("{} {}", manifest.database.server, manifest.database.version),
+    }
+}
+
+/// Whether WordPress' own files are the same on both sides. Both indexes with digests.
+#[derive(Default)]
+pub(crate) struct Core {
+    target: HashMap<Vec<u8>, (u64, Option<wpclone_migrator::FileDigest>)>,
+    differs: bool,
+}
+
+impl Core {
+    pub(crate) fn of_target(&mut self, entries: Vec<Entry>) {
+        let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
+        self.target.extend(files.map(|entry| (entry.path, (entry.size, entry.digest))));
+    }
+
+    pub(crate) fn of_source(&mut self, entries: &[Entry]) {
+        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
+            self.differs |= self.target.remove(&entry.path) != Some((entry.size, entry.digest));
+        }
+    }
+
+    pub(crate) fn differs(&self) -> bool {
+        self.differs || !self.target.is_empty()
+    }
+}
+
+/// The roots whose files always travel.
+pub(crate) const ROOTS: [Root; 4] = [Root::Content, Root::Plugins, Root::MuPlugins, Root::Uploads];

@@ -1,0 +1,368 @@
+//! One table, from the source to the target: read, mended, sent on, counted on both sides.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wpclone_migrator::{
+    Chunk, Client, ClientError, Count, Cursor, Definition, Import, Pace, Progress, RowDigest, Rows, Table,
+};
+use wpclone_rewrite::{Prefix, Report, Rewriter, Why};
+
+use crate::error::TransferError;
+use crate::fidelity::{LeftOut, TableFidelity};
+use crate::mend::Mender;
+use crate::meter::Meter;
+use crate::units::{Counts, Torn, Unit, Units};
+
+/// The most bytes of rows that are asked for at a time: some answers of each table in flight are held.
+const MOST_ROWS: u32 = 1 << 20;
+/// How often a table that moves is read.
+const READINGS: u32 = 3;
+
+/// A table that moves.
+pub(crate) struct TableMove<'a> {
+    pub(crate) source: &'a Client,
+    pub(crate) import: &'a Import,
+    /// As the source defines it.
+    pub(crate) table: &'a Table,
+    /// As the target is to define it.
+    pub(crate) definition: Definition,
+    /// Its name without the source's prefix.
+    pub(crate) base: &'a str,
+    pub(crate) rewriter: &'a Rewriter,
+    pub(crate) prefix: Option<&'a Prefix>,
+    /// How long a request may take on the source (`limits.budget_ms`).
+    pub(crate) budget_ms: u32,
+    pub(crate) meter: &'a Meter,
+    pub(crate) stop: &'a CancellationToken,
+}
+
+/// Where a table's transfer is, as it comes back when it is taken up again: all that was counted when the source's cursor
+/// was `cursor`, and how many units were sent since.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Place {
+    #[serde(rename = "c")]
+    cursor: Option<Cursor>,
+    #[serde(rename = "u")]
+    units: u64,
+    #[serde(rename = "sr")]
+    source_rows: u64,
+    #[serde(rename = "sd")]
+    source_digest: RowDigest,
+    #[serde(rename = "tr")]
+    target_rows: u64,
+    #[serde(rename = "td")]
+    target_digest: RowDigest,
+    #[serde(rename = "lo", default)]
+    left_out: BTreeMap<LeftOut, u64>,
+    #[serde(rename = "ch")]
+    changed: u64,
+    #[serde(rename = "ad")]
+    addresses: u64,
+    #[serde(rename = "st", default)]
+    stayed: BTreeMap<Why, u64>,
+}
+
+/// What came of a table.
+pub(crate) struct Moved {
+    pub(crate) fidelity: TableFidelity,
+    pub(crate) report: Report,
+    /// Values that were too large to look into.
+    pub(crate) too_large: u64,
+}
+
+/// Why a reading has to begin again.
+enum Broken {
+    /// The source's rows moved while they were read.
+    Moved,
+    Failed(TransferError),
+}
+
+impl From<TransferError> for Broken {
+    fn from(error: TransferError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Torn> for Broken {
+    fn from(_: Torn) -> Self {
+        Self::Moved
+    }
+}
+
+impl TableMove<'_> {
+    /// Moves it; one whose rows moved meanwhile is read again, a few times.
+    pub(crate) async fn run(&self, progress: Option<&Progress>) -> Result<Moved, TransferError> {
+        let mut resumed = progress.cloned();
+        for reading in 0..READINGS {
+            let last = reading + 1 == READINGS;
+            match self.reading(resumed.take(), reading, last).await {
+                Ok(moved) => return Ok(moved),
+                Err(Broken::Failed(error)) => return Err(error),
+                Err(Broken::Moved) => {
+                    tracing::info!(table = self.table.name, reading, "the table moved while it was read")
+                }
+            }
+        }
+        Err(TransferError::Differs(format!(
+            "The table {} changed again and again in the middle of a row while it was read.",
+            self.table.name
+        )))
+    }
+
+    async fn reading(&self, resumed: Option<Progress>, reading: u32, last: bool) -> Result<Moved, Broken> {
+        // One that was sent whole, but not checked, is as good as one that was not sent.
+        let resumed = resumed.filter(|progress| !progress.done);
+        let anew = reading > 0 || resumed.is_none();
+        let defined = self.import.define(&self.definition, anew).await.map_err(TransferError::Target)?;
+        let place =
+            resumed.as_ref().and_then(|progress| serde_json::from_value(progress.cursor.clone()?).ok());
+        let (place, seq) = match (place, &resumed) {
+            (Some(place), Some(progress)) => (place, progress.seq),
+            _ => (Place::default(), 0),
+        };
+        let counts = self.send(defined.n, place, seq).await?;
+        let (source, target) = tokio::join!(self.count_source(), self.import.checksum(defined.n));
+        let (source, target) = (source?, target.map_err(TransferError::Target)?);
+        let settled = (source.rows, source.digest) == (counts.source_rows, counts.source_digest);
+        if !settled && !last {
+            return Err(Broken::Moved);
+        }
+        if (target.rows, target.digest) != (counts.target_rows, counts.target_digest) {
+            return Err(Broken::Failed(TransferError::Differs(format!(
+                "The target has {} rows in {}, and {} were sent; or they are not the same.",
+                target.rows,
+                self.definition.name(),
+                counts.target_rows
+            ))));
+        }
+        Ok(self.moved(counts, &target, reading, settled, &defined.adjusted))
+    }
+
+    fn moved(
+        &self,
+        counts: Counts,
+        target: &Count,
+        reading: u32,
+        settled: bool,
+        adjusted: &[wpclone_migrator::Adjusted],
+    ) -> Moved {
+        let (name, new) = (&self.table.name, self.definition.name());
+        let adjusted =
+            adjusted.iter().map(|part| format!("{}: {} became {}", part.member, part.from, part.to));
+        let fidelity = TableFidelity {
+            name: name.clone(),
+            renamed: (new != name).then(|| new.to_owned()),
+            source_rows: counts.source_rows,
+            source_digest: counts.source_digest,
+            target_rows: target.rows,
+            target_digest: target.digest,
+            left_out: counts.left_out,
+            changed_values: counts.report.changed,
+            read_again: reading,
+            settled,
+            adjusted: adjusted.collect(),
+        };
+        Moved { fidelity, report: counts.report, too_large: counts.too_large }
+    }
+
+    async fn count_source(&self) -> Result<Count, TransferError> {
+        let mut pace = Pace::new(self.budget_ms);
+        self.source.whole_checksum(&self.table.name, &mut pace).await.map_err(TransferError::Source)
+    }
+
+    /// Sends all rows from a place on.
+    async fn send(&self, n: u32, place: Place, seq: u32) -> Result<Counts, Broken> {
+        let (give, take) = mpsc::channel(1);
+        let read = self.read(place.cursor.clone(), give);
+        let write = self.write(n, place, seq, take);
+        // Whoever ends first ends the other: the channel closes.
+        let ((), counts) = tokio::join!(read, write);
+        counts
+    }
+
+    /// Reads ahead by an answer, or two.
+    async fn read(&self, from: Option<Cursor>, give: mpsc::Sender<Result<Rows, ClientError>>) {
+        let pace = Pace::new(self.budget_ms).at_most(MOST_ROWS);
+        let mut rows = self.source.all_rows(&self.table.name, from, pace);
+        loop {
+            let next = tokio::select! {
+                next = rows.next() => next,
+                () = give.closed() => return,
+            };
+            let ended = !matches!(next, Ok(Some(_)));
+            if let Some(next) = next.transpose()
+                && give.send(next).await.is_err()
+            {
+                return;
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        n: u32,
+        place: Place,
+        seq: u32,
+        mut take: mpsc::Receiver<Result<Rows, ClientError>>,
+    ) -> Result<Counts, Broken> {
+        let mut units = Units::new(Mender::new(self.table, self.base, self.rewriter, self.prefix));
+        place.restore(&mut units.counts);
+        let mut writer = Writer::new(self.import, n, seq, place);
+        while let Some(rows) = take.recv().await {
+            if self.stop.is_cancelled() {
+                return Err(TransferError::Stopped.into());
+            }
+            let rows = rows.map_err(TransferError::Source)?;
+            for part in rows.parts() {
+                let part = part.map_err(TransferError::Source)?;
+                units.take(&part, &mut |unit| writer.add(&unit))?;
+                writer.send().await?;
+            }
+            self.meter.rows(rows.count.rows, rows.len() as u64);
+            if units.is_settled()
+                && let Some(cursor) = &rows.count.cursor
+            {
+                writer.at(Place::of(cursor.clone(), &units.counts));
+            }
+        }
+        if !units.is_settled() {
+            return Err(Broken::Moved);
+        }
+        writer.end().await?;
+        Ok(units.counts)
+    }
+}
+
+impl Place {
+    fn of(cursor: Cursor, counts: &Counts) -> Self {
+        Self {
+            cursor: Some(cursor),
+            units: 0,
+            source_rows: counts.source_rows,
+            source_digest: counts.source_digest,
+            target_rows: counts.target_rows,
+            target_digest: counts.target_digest,
+            left_out: counts.left_out.clone(),
+            changed: counts.report.changed,
+            addresses: counts.report.addresses,
+            stayed: counts.report.stayed.clone(),
+        }
+    }
+
+    fn restore(&self, counts: &mut Counts) {
+        (counts.source_rows, counts.source_digest) = (self.source_rows, self.source_digest);
+        (counts.target_rows, counts.target_digest) = (self.target_rows, self.target_digest);
+        counts.left_out.clone_from(&self.left_out);
+        counts.report.changed = self.changed;
+        counts.report.addresses = self.addresses;
+        counts.report.stayed.clone_from(&self.stayed);
+    }
+}
+
+/// Sends units in chunks, each with the place that the transfer would be taken up at after it.
+struct Writer<'a> {
+    import: &'a Import,
+    n: u32,
+    /// The last chunk that was taken in.
+    seq: u32,
+    /// The last place between two rows at which the source can go on.
+    place: Place,
+    /// Units since then, those that were sent before a break among them.
+    since: u64,
+    /// How many of the next ones were sent before a break.
+    skip: u64,
+    chunk: Chunk,
+    /// The place before the chunk.
+    begin: Place,
+    full: Vec<Full>,
+    pace: Pace,
+}
+
+/// A chunk to be sent, and the places before and after it.
+struct Full {
+    chunk: Chunk,
+    begin: Place,
+    end: Place,
+}
+
+impl<'a> Writer<'a> {
+    fn new(import: &'a Import, n: u32, seq: u32, place: Place) -> Self {
+        let (skip, pace) = (place.units, import.pace());
+        let (chunk, begin, full) = (Chunk::default(), place.clone(), Vec::new());
+        Self { import, n, seq, place, since: 0, skip, chunk, begin, full, pace }
+    }
+
+    fn add(&mut self, unit: &Unit<'_>) {
+        self.since += 1;
+        if self.skip > 0 {
+            self.skip -= 1;
+            return;
+        }
+        match unit {
+            Unit::Row { bytes, whole } => self.chunk.row(bytes, *whole),
+            Unit::Piece { column, offset, bytes } => self.chunk.piece(*column, *offset, bytes),
+        }
+        if self.chunk.len() >= self.pace.budget().bytes as usize {
+            self.close();
+        }
+    }
+
+    /// All units so far belong to what is before this place.
+    fn at(&mut self, place: Place) {
+        (self.place, self.since) = (place, 0);
+    }
+
+    fn close(&mut self) {
+        let end = Place { units: self.since, ..self.place.clone() };
+        let begin = std::mem::replace(&mut self.begin, end.clone());
+        self.full.push(Full { chunk: std::mem::take(&mut self.chunk), begin, end });
+    }
+
+    /// Sends what is full.
+    async fn send(&mut self) -> Result<(), TransferError> {
+        for full in std::mem::take(&mut self.full) {
+            self.load(full, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is left, and that there is no more.
+    async fn end(&mut self) -> Result<(), TransferError> {
+        self.close();
+        let mut full = std::mem::take(&mut self.full).into_iter().peekable();
+        while let Some(chunk) = full.next() {
+            let last = full.peek().is_none();
+            self.load(chunk, last).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a chunk; one that is too long for the target, in parts.
+    async fn load(&mut self, full: Full, last: bool) -> Result<(), TransferError> {
+        let mut parts = vec![full];
+        while let Some(Full { mut chunk, begin, end }) = parts.pop() {
+            let last = last && parts.is_empty();
+            let state = serde_json::to_value(&end).map_err(|_| ClientError::Malformed("a place"));
+            let state = state.map_err(TransferError::Target)?;
+            match self.import.load(self.n, self.seq + 1, &mut chunk, &state, last, &mut self.pace).await {
+                Ok(_) => self.seq += 1,
+                Err(ClientError::TooLong) => {
+                    self.pace.failed(true);
+                    let (first, second) =
+                        chunk.halves().ok_or(TransferError::Target(ClientError::TooLong))?;
+                    let middle = Place { units: begin.units + first.units(), ..begin.clone() };
+                    parts.push(Full { chunk: second, begin: middle.clone(), end });
+                    parts.push(Full { chunk: first, begin, end: middle });
+                }
+                Err(error) => return Err(TransferError::Target(error)),
+            }
+        }
+        Ok(())
+    }
+}

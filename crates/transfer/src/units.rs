@@ -1,0 +1,430 @@
+//! Rows as they go on to the target: what comes from the source, put together where it came in pieces, mended, and cut
+//! into units again. The same rows always give the same units, so that a transfer that was broken off knows by their
+//! number how far it was.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+use wpclone_migrator::{LARGE, RowDigest, RowPart, Value, write_row};
+use wpclone_rewrite::Report;
+
+use crate::fidelity::LeftOut;
+use crate::mend::{Fate, Mender};
+
+/// The most bytes of a row that are put together; what is larger travels as it is.
+const MOST: u64 = 24 << 20;
+/// How long pieces are that we cut.
+const PIECE: usize = 256 << 10;
+
+/// What goes to the target, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unit<'a> {
+    /// A row; `whole` when none of its values follows in pieces.
+    Row { bytes: &'a [u8], whole: bool },
+    /// A piece of a large value of the last row.
+    Piece { column: u16, offset: u64, bytes: &'a [u8] },
+}
+
+/// What was counted on the way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    pub(crate) source_rows: u64,
+    pub(crate) source_digest: RowDigest,
+    pub(crate) target_rows: u64,
+    pub(crate) target_digest: RowDigest,
+    pub(crate) left_out: BTreeMap<LeftOut, u64>,
+    pub(crate) report: Report,
+    /// Values that were too large to look into.
+    pub(crate) too_large: u64,
+}
+
+/// What came is not what was announced: the row changed while it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Torn;
+
+/// Turns parts of rows into units.
+pub(crate) struct Units<'m> {
+    mender: Mender<'m>,
+    open: Option<Open>,
+    row: Vec<u8>,
+    pub(crate) counts: Counts,
+}
+
+/// A row whose large values have not all come.
+struct Open {
+    /// Its values; large ones as far as they came.
+    values: Vec<Held>,
+    /// What becomes of it.
+    way: Way,
+}
+
+enum Held {
+    Null,
+    Bytes(Vec<u8>),
+    Large { size: u64, sha256: [u8; 32], came: u64, bytes: Vec<u8> },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It is put together, mended, and cut again.
+    Mended,
+    /// It has gone on already, and its pieces follow it as they come.
+    Through,
+    /// It stays behind.
+    Stays,
+}
+
+impl<'m> Units<'m> {
+    pub(crate) fn new(mender: Mender<'m>) -> Self {
+        Self { mender, open: None, row: Vec::new(), counts: Counts::default() }
+    }
+
+    /// Whether nothing of a row is still to come.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// Takes a part, and gives what can go on now.
+    pub(crate) fn take(&mut self, part: &RowPart<'_>, give: &mut impl FnMut(Unit<'_>)) -> Result<(), Torn> {
+        match part {
+            RowPart::Row { bytes, values } => self.row(bytes, values, give),
+            RowPart::Piece { column, offset, bytes } => self.piece(*column, *offset, bytes, give),
+        }
+    }
+
+    fn row(
+        &mut self,
+        bytes: &[u8],
+        values: &[Value<'_>],
+        give: &mut impl FnMut(Unit<'_>),
+    ) -> Result<(), Torn> {
+        if self.open.is_some() {
+            return Err(Torn);
+        }
+        self.counts.source_rows += 1;
+        self.counts.source_digest.add(bytes);
+        let small = |at: usize| match values.get(at) {
+            Some(Value::Bytes(bytes)) => Some(*bytes),
+            _ => None,
+        };
+        let fate = self.mender.fate(small);
+        if let Fate::Stays(why) = fate {
+            *self.counts.left_out.entry(why).or_default() += 1;
+        }
+        let large: u64 =
+            values.iter().map(|value| if let Value::Large { size, .. } = value { *size } else { 0 }).sum();
+        let is_touched = |(at, value): &(usize, &Value<'_>)| {
+            matches!(value, Value::Large { .. }) && self.mender.touches(*at)
+        };
+        let touched = values.iter().enumerate().filter(is_touched).count();
+        let way = match fate {
+            Fate::Stays(_) if large == 0 => return Ok(()),
+            Fate::Stays(_) => Way::Stays,
+            Fate::Goes if large == 0 && self.mender.is_idle() => {
+                self.go(bytes, true, give);
+                return Ok(());
+            }
+            Fate::Goes if touched == 0 || large > MOST => Way::Through,
+            Fate::Goes => Way::Mended,
+        };
+        if large == 0 {
+            let bytes =
+                values.iter().map(|value| if let Value::Bytes(bytes) = value { Some(*bytes) } else { None });
+            self.mended(bytes, give);
+            return Ok(());
+        }
+        if way == Way::Through {
+            self.counts.too_large += touched as u64;
+            self.through(values, give);
+        }
+        let held = |value: &Value<'_>| match value {
+            Value::Null => Held::Null,
+            Value::Bytes(bytes) => Held::Bytes(bytes.to_vec()),
+            Value::Large { size, sha256 } => {
+                Held::Large { size: *size, sha256: *sha256, came: 0, bytes: Vec::new() }
+            }
+        };
+        self.open = Some(Open { values: values.iter().map(held).collect(), way });
+        Ok(())
+    }
+
+    /// A row that is too large goes on, its small values mended.
+    fn through(&mut self, values: &[Value<'_>], give: &mut impl FnMut(Unit<'_>)) {
+        let mut new = Vec::with_capacity(values.len());
+        for (at, value) in values.iter().enumerate() {
+            let Value::Bytes(bytes) = value else {
+                new.push(None);
+                continue;
+            };
+            // One that would have to travel in pieces now stays: those of the others are on their way.
+            let value = self.mender.value(at, bytes, &mut self.counts.report);
+            new.push(Some(value).filter(|value| value.len() <= LARGE));
+        }
+        let values: Vec<Value<'_>> =
+            values.iter().zip(&new).map(|(old, new)| new.as_deref().map_or(*old, Value::Bytes)).collect();
+        let mut row = std::mem::take(&mut self.row);
+        row.clear();
+        write_row(&mut row, &values);
+        self.go(&row, false, give);
+        self.row = row;
+    }
+
+    fn piece(
+        &mut self,
+        column: usize,
+        offset: u64,
+        piece: &[u8],
+        give: &mut impl FnMut(Unit<'_>),
+    ) -> Result<(), Torn> {
+        let open = self.open.as_mut().ok_or(Torn)?;
+        let way = open.way;
+        // They come in the order of their columns, each from its beginning to its end.
+        let next = open.values.iter_mut().enumerate().find_map(|(at, value)| match value {
+            Held::Large { size, came, bytes, .. } if *came < *size => Some((at, *size, came, bytes)),
+            _ => None,
+        });
+        let (at, size, came, bytes) = next.ok_or(Torn)?;
+        if at != column || *came != offset || size - *came < piece.len() as u64 {
+            return Err(Torn);
+        }
+        *came += piece.len() as u64;
+        match way {
+            Way::Mended => bytes.extend_from_slice(piece),
+            Way::Through => {
+                let column = u16::try_from(column).map_err(|_| Torn)?;
+                give(Unit::Piece { column, offset, bytes: piece });
+            }
+            Way::Stays => {}
+        }
+        let is_open = |value: &Held| matches!(value, Held::Large { size, came, .. } if came < size);
+        if !open.values.iter().any(is_open) {
+            self.whole(give)?;
+        }
+        Ok(())
+    }
+
+    /// All pieces of the open row have come.
+    fn whole(&mut self, give: &mut impl FnMut(Unit<'_>)) -> Result<(), Torn> {
+        let Some(open) = self.open.take().filter(|open| open.way == Way::Mended) else { return Ok(()) };
+        for value in &open.values {
+            if let Held::Large { sha256, bytes, .. } = value
+                && <[u8; 32]>::from(Sha256::digest(bytes)) != *sha256
+            {
+                return Err(Torn);
+            }
+        }
+        let bytes = open.values.iter().map(|value| match value {
+            Held::Null => None,
+            Held::Bytes(bytes) | Held::Large { bytes, .. } => Some(bytes.as_slice()),
+        });
+        self.mended(bytes, give);
+        Ok(())
+    }
+
+    fn mended<'v>(
+        &mut self,
+        values: impl Iterator<Item = Option<&'v [u8]>>,
+        give: &mut impl FnMut(Unit<'_>),
+    ) {
+        let new: Vec<_> = values
+            .enumerate()
+            .map(|(at, value)| Some(self.mender.value(at, value?, &mut self.counts.report)))
+            .collect();
+        let values: Vec<Value<'_>> =
+            new.iter().map(|new| new.as_deref().map_or(Value::Null, Value::of)).collect();
+        let mut row = std::mem::take(&mut self.row);
+        row.clear();
+        write_row(&mut row, &values);
+        let large = new.iter().enumerate().filter_map(|(at, new)| Some((at, new.as_deref()?)));
+        let large: Vec<_> = large.filter(|(_, bytes)| bytes.len() > LARGE).collect();
+        self.go(&row, large.is_empty(), give);
+        self.row = row;
+        for (at, bytes) in large {
+            for (n, piece) in bytes.chunks(PIECE).enumerate() {
+                // A table has at most 4,096 columns.
+                give(Unit::Piece { column: at as u16, offset: (n * PIECE) as u64, bytes: piece });
+            }
+        }
+    }
+
+    fn go(&mut self, bytes: &[u8], whole: bool, give: &mut impl FnMut(Unit<'_>)) {
+        self.counts.target_rows += 1;
+        self.counts.target_digest.add(bytes);
+        give(Unit::Row { bytes, whole });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+    use wpclone_migrator::Table;
+    use wpclone_rewrite::{Options, Pair, Rewriter};
+
+    use super::*;
+
+    fn table() -> Table {
+        let column = |name: &str, kind: &str| {
+            json!({"name": name, "type": kind, "nullable": true, "default": null, "auto_increment": false,
+                "on_update": null, "charset": "utf8mb4", "collation": null, "comment": "", "generated": null})
+        };
+        let columns = [
+            column("id", "bigint(20)"),
+            column("a", "longtext"),
+            column("b", "longblob"),
+            column("c", "bit(1)"),
+        ];
+        let table = json!({"name": "wp_x", "engine": "InnoDB", "charset": "utf8mb4", "collation": "c",
+            "row_format": null, "comment": "", "auto_increment": null, "columns": columns, "indexes": [],
+            "foreign_keys": [], "checks": []});
+        serde_json::from_value(table).unwrap()
+    }
+
+    fn rewriter() -> Rewriter {
+        let pair = Pair::new("http://a.example", "https://a-longer-name.example").unwrap();
+        Rewriter::new(&[pair], Options::default()).unwrap()
+    }
+
+    type Row = Vec<Option<Vec<u8>>>;
+    /// Column, offset and bytes.
+    type Piece = (usize, u64, Vec<u8>);
+
+    /// A row as a source gives it: itself, and pieces of so many bytes.
+    fn parts(row: &Row, cut: usize) -> (Vec<u8>, Vec<Piece>) {
+        let values: Vec<_> =
+            row.iter().map(|value| value.as_deref().map_or(Value::Null, Value::of)).collect();
+        let mut bytes = Vec::new();
+        write_row(&mut bytes, &values);
+        let large = row.iter().enumerate().filter_map(|(at, value)| Some((at, value.as_ref()?)));
+        let large = large.filter(|(_, value)| value.len() > LARGE);
+        let cut = |(at, value): (usize, &Vec<u8>)| {
+            let pieces = value.chunks(cut).enumerate();
+            pieces.map(|(n, piece)| (at, (n * cut) as u64, piece.to_vec())).collect::<Vec<_>>()
+        };
+        (bytes, large.flat_map(cut).collect())
+    }
+
+    /// What a target would put together from the units.
+    #[derive(Default)]
+    struct Target {
+        rows: Vec<Row>,
+        digest: RowDigest,
+        columns: usize,
+    }
+
+    impl Target {
+        fn take(&mut self, unit: Unit<'_>) {
+            match unit {
+                Unit::Row { bytes, whole } => {
+                    self.digest.add(bytes);
+                    let mut rest = &bytes[4 * self.columns..];
+                    let mut large = false;
+                    let value = |at: usize| {
+                        let length = u32::from_be_bytes(bytes[4 * at..4 * at + 4].try_into().unwrap());
+                        match length {
+                            0xFFFF_FFFF => None,
+                            0xFFFF_FFFE => {
+                                rest = &rest[40..];
+                                large = true;
+                                Some(Vec::new())
+                            }
+                            length => {
+                                let (value, after) = rest.split_at(length as usize);
+                                rest = after;
+                                Some(value.to_vec())
+                            }
+                        }
+                    };
+                    self.rows.push((0..self.columns).map(value).collect());
+                    assert_eq!(large, !whole);
+                }
+                Unit::Piece { column, offset, bytes } => {
+                    let value = self.rows.last_mut().unwrap()[usize::from(column)].as_mut().unwrap();
+                    assert_eq!(value.len() as u64, offset);
+                    value.extend_from_slice(bytes);
+                }
+            }
+        }
+    }
+
+    fn through(rows: &[Row], cut: usize) -> (Target, Counts) {
+        let (table, rewriter) = (table(), rewriter());
+        let mut units = Units::new(Mender::new(&table, "x", &rewriter, None));
+        let mut target = Target { columns: 4, ..Target::default() };
+        for row in rows {
+            let (bytes, pieces) = parts(row, cut);
+            let values: Vec<_> =
+                row.iter().map(|value| value.as_deref().map_or(Value::Null, Value::of)).collect();
+            units.take(&RowPart::Row { bytes: &bytes, values }, &mut |unit| target.take(unit)).unwrap();
+            for (column, offset, bytes) in &pieces {
+                let piece = RowPart::Piece { column: *column, offset: *offset, bytes };
+                units.take(&piece, &mut |unit| target.take(unit)).unwrap();
+            }
+            assert!(units.is_settled());
+        }
+        (target, units.counts)
+    }
+
+    fn value() -> impl Strategy<Value = Option<Vec<u8>>> {
+        let text = prop::collection::vec(
+            prop::sample::select(vec!["http://a.example/", "x ", "\u{fc}", "s:3"]),
+            0..8,
+        );
+        prop_oneof![
+            1 => Just(None),
+            6 => text.prop_map(|words| Some(words.concat().into_bytes())),
+            1 => (LARGE - 20..LARGE + 300_000).prop_map(|size| {
+                Some(b"http://a.example/ and more ".iter().copied().cycle().take(size).collect())
+            }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_row_arrives_mended_however_it_was_cut(
+            rows in prop::collection::vec((value(), value()), 1..5), cut in 50_000_usize..400_000,
+        ) {
+            let rows: Vec<Row> = rows.into_iter().map(|(a, b)| vec![Some(b"1".to_vec()), a, b, Some(b"1".to_vec())]).collect();
+            let (target, counts) = through(&rows, cut);
+            let rewriter = rewriter();
+            let mend = |value: &Vec<u8>| rewriter.value(value, &mut Report::default()).into_owned();
+            let wanted: Vec<Row> =
+                rows.iter().map(|row| row.iter().map(|value| value.as_ref().map(mend)).collect()).collect();
+            prop_assert!(target.rows == wanted);
+            prop_assert_eq!(counts.target_digest, target.digest);
+            prop_assert_eq!((counts.source_rows, counts.target_rows), (rows.len() as u64, rows.len() as u64));
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_too_large_to_be_mended_travels_as_it_is_and_is_counted() {
+        let large: Vec<u8> = b"http://a.example/ ".iter().copied().cycle().take(MOST as usize + 1).collect();
+        let row = vec![Some(b"1".to_vec()), Some(b"http://a.example".to_vec()), Some(large.clone()), None];
+        let (target, counts) = through(&[row], 1 << 20);
+        assert_eq!(target.rows[0][1].as_deref(), Some(b"https://a-longer-name.example".as_slice()));
+        assert_eq!(target.rows[0][2].as_ref().map(Vec::len), Some(large.len()));
+        assert!(target.rows[0][2].as_deref() == Some(&large));
+        assert_eq!((counts.too_large, counts.report.changed), (1, 1));
+    }
+
+    #[test]
+    fn a_row_that_changed_while_it_was_read_is_torn() {
+        let (table, rewriter) = (table(), rewriter());
+        let mut units = Units::new(Mender::new(&table, "x", &rewriter, None));
+        let old = vec![b'x'; LARGE + 10];
+        let values = vec![Value::Bytes(b"1"), Value::of(&old), Value::Null, Value::Null];
+        let mut bytes = Vec::new();
+        write_row(&mut bytes, &values);
+        let mut take = |part: RowPart<'_>| units.take(&part, &mut |_| {});
+        take(RowPart::Row { bytes: &bytes, values: values.clone() }).unwrap();
+        let new = vec![b'y'; LARGE + 10];
+        assert_eq!(take(RowPart::Piece { column: 1, offset: 5, bytes: &new }), Err(Torn), "not where it was");
+        assert_eq!(
+            take(RowPart::Piece { column: 1, offset: 0, bytes: &new }),
+            Err(Torn),
+            "not what was said"
+        );
+    }
+}
