@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::base::{at, base, random, random_text, unique};
-use crate::{Client, Fsync, Program, Redis, Result};
+use crate::{Client, Fsync, Program, Redis, Result, Version};
 
 const LOOPBACK: &str = "127.0.0.0/8,::1";
 const WEBHOOK_SECRETS: &str = "WPCLONE_WEBHOOK_SECRETS";
@@ -37,6 +38,51 @@ pub struct TestApp {
     pub redis: Redis,
     tokens: Vec<Token>,
     env: Vec<(String, String)>,
+    /// Last: what is left of the clones is cleared when the workers have ended.
+    _clones: Option<ClonesState>,
+}
+
+/// The folder of the clones' state.
+#[derive(Debug)]
+struct ClonesState(PathBuf);
+
+impl ClonesState {
+    async fn make(version: Version, env: &mut Vec<(String, String)>) -> Result<Self> {
+        let folder = base().await?.join(unique("clones"));
+        let mut set = |name: &str, value: String| {
+            if env.iter().all(|(n, _)| n != name) {
+                env.push((name.into(), value));
+            }
+        };
+        set("WPCLONE_STATE_DIR", folder.display().to_string());
+        set("WPCLONE_WORDPRESS_DIR", version.tree()?.display().to_string());
+        set("WPCLONE_CLONES_LISTEN", format!("127.0.0.1:{}", crate::free_port()?));
+        Ok(Self(folder))
+    }
+}
+
+impl ClonesState {
+    /// What PHP said in clones, for a test that failed.
+    fn tell_logs(&self) {
+        let clones = fs::read_dir(self.0.join("clones")).into_iter().flatten().flatten();
+        let logs = clones.filter_map(|clone| fs::read_dir(clone.path().join("log")).ok()).flatten().flatten();
+        for log in logs {
+            eprintln!("--- {}\n{}", log.path().display(), crate::base::tail(&log.path()));
+        }
+    }
+}
+
+impl Drop for ClonesState {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell_logs();
+        }
+        if let Err(error) = fs::remove_dir_all(&self.0)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("{} is left over: {error}", self.0.display());
+        }
+    }
 }
 
 /// A product that is being described: one worker with two browser slots, an operator's token, and sites on
@@ -48,6 +94,7 @@ pub struct TestAppBuilder {
     tokens: Option<Vec<(String, String, String)>>,
     env: Vec<(String, String)>,
     callbacks: bool,
+    clones: Option<Version>,
     fsync: Fsync,
     ports: [Option<u16>; 3],
 }
@@ -67,6 +114,12 @@ impl TestAppBuilder {
     /// Networks that sites may be in; empty for none.
     pub fn private_sites(self, networks: &str) -> Self {
         self.env("WPCLONE_ALLOW_PRIVATE_SITES", networks)
+    }
+
+    /// Clones: workers serve every stage, and make clones from this WordPress. Their state is gone with the product.
+    pub fn clones(mut self, version: Version) -> Self {
+        self.clones = Some(version);
+        self
     }
 
     /// Callbacks: a secret of its own to sign them with, and receivers on loopback allowed.
@@ -120,11 +173,18 @@ impl TestAppBuilder {
             let secret = format!("whsec_{}", STANDARD.encode(random::<32>()?));
             env.push((WEBHOOK_SECRETS.into(), secret));
         }
+        let state = match self.clones {
+            None => {
+                env.push(("WPCLONE_STAGES".into(), "browser".into()));
+                None
+            }
+            Some(version) => Some(ClonesState::make(version, &mut env).await?),
+        };
         if let Some(file) = tokens_file(&tokens).await? {
             env.push(("WPCLONE_TOKENS_FILE".into(), file));
         }
         let api = Program::api(api_port, env.clone()).await?;
-        let mut app = TestApp { workers: Vec::new(), api, redis, tokens, env };
+        let mut app = TestApp { workers: Vec::new(), api, redis, tokens, env, _clones: state };
         for number in 0..self.workers {
             let port = worker_port.filter(|_| number == 0);
             app.workers.push(Program::worker(port, app.env.clone()).await?);
@@ -164,6 +224,7 @@ impl TestApp {
             tokens: None,
             env: Vec::new(),
             callbacks: false,
+            clones: None,
             fsync: Fsync::Always,
             ports: [None; 3],
         };

@@ -174,7 +174,7 @@ async fn twenty_tasks_on_four_sites_with_two_browsers_never_meet_on_a_site() -> 
 }
 
 fn same_site(one: &TaskView, other: &TaskView) -> bool {
-    one.request.sites() == other.request.sites()
+    one.request.about() == other.request.about()
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
+use wpclone_provision::{Health, Provisioner};
 use wpclone_queue::Queue;
 
 use crate::metrics::Metrics;
@@ -20,6 +21,8 @@ pub(crate) struct Admin {
     pub(crate) metrics: Metrics,
     /// Whether the queue has heard of this worker.
     pub(crate) known: Arc<AtomicBool>,
+    /// Makes clones, where the worker serves that stage.
+    pub(crate) provisioner: Option<Arc<dyn Provisioner>>,
     /// Cancelled when the worker takes no new work.
     pub(crate) shutdown: CancellationToken,
 }
@@ -38,9 +41,21 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
     }
     match admin.queue.ping().await {
-        Ok(()) if admin.known.load(Ordering::Relaxed) => (StatusCode::OK, "ready\n".into()),
+        Ok(()) if admin.known.load(Ordering::Relaxed) => {
+            (StatusCode::OK, format!("ready\n{}", clones(&admin)))
+        }
         Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "the queue has not heard of this worker yet\n".into()),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Redis cannot be reached\n".into()),
+    }
+}
+
+/// What keeps clones from being made. The worker is ready all the same: it serves its other stages.
+fn clones(admin: &Admin) -> String {
+    match admin.provisioner.as_ref().map(|provisioner| provisioner.health()) {
+        None | Some(Health::Ready) => String::new(),
+        Some(Health::Starting) => "clones: the provisioner is starting\n".into(),
+        Some(Health::Waiting) => "clones: another worker has them\n".into(),
+        Some(Health::Unavailable(why)) => format!("clones: unavailable, {why}\n"),
     }
 }
 

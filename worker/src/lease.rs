@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wpclone_queue::{Beat, Claim, Queue, QueueError};
 
-use crate::browser::News;
+use crate::job::News;
 
 /// News wait this long for more of them.
 const TELL: Duration = Duration::from_millis(100);

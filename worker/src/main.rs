@@ -3,13 +3,16 @@
 mod admin;
 mod browser;
 mod claiming;
+mod job;
 mod lease;
 mod lock;
 mod metrics;
 mod net;
+mod provisioning;
 mod runner;
 mod settings;
 mod tell;
+mod transfer;
 mod webhook;
 mod work;
 
@@ -22,15 +25,20 @@ use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::Artifacts;
+use wpclone_clones::Clones;
 use wpclone_queue::{Queue, QueueOptions};
 use wpclone_service::holds::Holds;
 use wpclone_service::settings::{load, parse_args};
 use wpclone_service::shutdown;
 use wpclone_service::telemetry::Telemetry;
+use wpclone_task::Stage;
 
 use crate::browser::BrowserStage;
+use crate::net::Ways;
+use crate::provisioning::{Provisioning, Running};
 use crate::runner::Runner;
 use crate::settings::{Args, Settings};
+use crate::transfer::TransferStage;
 use crate::webhook::Webhooks;
 use crate::work::Workshop;
 
@@ -73,14 +81,17 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let redis = settings.common.redis_url.expose_secret();
     let queue = Queue::new(redis, QueueOptions::default())?;
     let user_agent = settings.programs.user_agent().await.context("there is no browser to work with")?;
+    let artifacts = Artifacts::new(redis, settings.common.artifacts_bytes)?;
+    let ways = Ways { networks: settings.networks, clones: settings.clones.own() };
     let browser = BrowserStage {
         programs: settings.programs,
-        user_agent,
+        user_agent: user_agent.clone(),
         deadlines: settings.deadlines,
-        networks: settings.networks,
-        artifacts: Artifacts::new(redis, settings.common.artifacts_bytes)?,
+        ways: ways.clone(),
+        artifacts: artifacts.clone(),
         folders,
     };
+    let transfer = TransferStage { ways, user_agent, artifacts };
     let metrics = metrics::Metrics::new();
     let (sealer, hand_back) = (settings.common.sealer, CancellationToken::new());
     let webhooks = Arc::new(Webhooks {
@@ -92,9 +103,28 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         hosts: Holds::default(),
         hand_back: hand_back.clone(),
     });
-    let workshop =
-        Arc::new(Workshop { queue: queue.clone(), sealer, browser, metrics: metrics.clone(), hand_back });
-    let runner = Runner::new(name(), settings.stages, settings.slots, settings.drain, workshop, webhooks);
+    let clones = Clones::new(redis)?;
+    let serves = |wanted: Stage| settings.stages.iter().any(|(stage, _)| *stage == wanted);
+    let running = serves(Stage::Provisioning).then(|| Running::start(&settings.clones));
+    let provisioner = running.as_ref().map(|running| Arc::clone(&running.provisioner));
+    let provisioning = provisioner.clone().map(|provisioner| Provisioning {
+        provisioner,
+        clones,
+        queue: queue.clone(),
+        sealer: sealer.clone(),
+        teller: format!("local {}", settings.clones.addresses),
+    });
+    let (queue_of_steps, metrics_of_steps) = (queue.clone(), metrics.clone());
+    let workshop = Arc::new(Workshop {
+        queue: queue_of_steps,
+        sealer,
+        browser,
+        transfer,
+        provisioning,
+        metrics: metrics_of_steps,
+        hand_back,
+    });
+    let runner = Runner::new(name(), settings.stages, settings.drain, workshop, webhooks);
 
     let listener = TcpListener::bind(settings.admin_listen).await;
     let listener = listener.with_context(|| {
@@ -103,11 +133,20 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             settings.admin_listen
         )
     })?;
-    let admin = admin::Admin { queue, metrics, known: Arc::clone(&runner.known), shutdown: shutdown.clone() };
-    tracing::info!(worker = %runner.id, admin = %listener.local_addr()?, stages = ?runner.stages, slots = runner.slots, "working");
+    let admin = admin::Admin {
+        queue,
+        metrics,
+        known: Arc::clone(&runner.known),
+        provisioner,
+        shutdown: shutdown.clone(),
+    };
+    tracing::info!(worker = %runner.id, admin = %listener.local_addr()?, stages = ?runner.stages, "working");
     let serving = tokio::spawn(async move { axum::serve(listener, admin::routes(admin)).await });
 
     runner.run(shutdown).await;
+    if let Some(running) = running {
+        running.end().await;
+    }
     serving.abort();
     telemetry.shutdown().await;
     Ok(())

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wpclone_provision::Health;
 use wpclone_queue::{Claim, Lease, Queue, WorkerReport};
 use wpclone_task::{Code, Problem, Stage, TaskId};
 
@@ -28,8 +30,8 @@ type Running = Arc<Mutex<HashMap<TaskId, watch::Receiver<Option<u32>>>>>;
 /// The worker's loops.
 pub(crate) struct Runner {
     pub(crate) id: String,
-    pub(crate) stages: Vec<Stage>,
-    pub(crate) slots: u32,
+    /// The stages it serves, and how many steps of each at once.
+    pub(crate) stages: Vec<(Stage, u32)>,
     pub(crate) drain: Duration,
     pub(crate) workshop: Arc<Workshop>,
     pub(crate) webhooks: Arc<Webhooks>,
@@ -41,14 +43,13 @@ pub(crate) struct Runner {
 impl Runner {
     pub(crate) fn new(
         id: String,
-        stages: Vec<Stage>,
-        slots: u32,
+        stages: Vec<(Stage, u32)>,
         drain: Duration,
         workshop: Arc<Workshop>,
         webhooks: Arc<Webhooks>,
     ) -> Self {
         let (known, running) = (Arc::default(), Running::default());
-        Self { id, stages, slots, drain, workshop, webhooks, known, running }
+        Self { id, stages, drain, workshop, webhooks, known, running }
     }
 
     fn queue(&self) -> &Queue {
@@ -63,6 +64,7 @@ impl Runner {
             () = self.sweep() => {}
             () = self.clear_folders() => {}
             () = self.report() => {}
+            () = self.keep_clones() => {}
         }
         steps.close();
         tracing::info!(running = steps.len(), grace_seconds = self.drain.as_secs(), "draining");
@@ -84,12 +86,39 @@ impl Runner {
 
     /// Steps of its stages, and callbacks beside them, until `shutdown`.
     async fn claim_all(&self, steps: &TaskTracker, shutdown: &CancellationToken) {
-        let claim = || self.queue().claim(&self.id, &self.stages);
-        let start = |claim, slot| self.start(steps, shutdown, claim, slot);
+        let of_stage = |(stage, slots): &(Stage, u32)| {
+            let (stage, slots) = ([*stage], *slots);
+            async move {
+                let claim = async || {
+                    if stage == [Stage::Provisioning] && !self.may_provision() {
+                        return Ok(None);
+                    }
+                    self.queue().claim(&self.id, &stage).await
+                };
+                let start = |claim, slot| self.start(steps, shutdown, claim, slot);
+                claim_until(shutdown, self.queue(), &stage, slots, claim, start).await;
+            }
+        };
         tokio::join!(
-            claim_until(shutdown, self.queue(), &self.stages, self.slots, claim, start),
+            join_all(self.stages.iter().map(of_stage)),
             self.webhooks.claim_all(&self.id, steps, shutdown),
         );
+    }
+
+    /// Whether steps of the provisioning stage are this worker's: not while it gets ready, and not while another one has
+    /// the clones' state. Where something is missing they are, so that they end and say so.
+    fn may_provision(&self) -> bool {
+        let health =
+            self.workshop.provisioning.as_ref().map(|provisioning| provisioning.provisioner.health());
+        matches!(health, Some(Health::Ready | Health::Unavailable(_)))
+    }
+
+    /// What others see of clones is kept true, where this worker makes them.
+    async fn keep_clones(&self) {
+        match &self.workshop.provisioning {
+            Some(provisioning) => provisioning.upkeep().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Works in a slot on this step, and on the next ones, as long as there are some and no `shutdown`.
@@ -101,10 +130,10 @@ impl Runner {
         slot: OwnedSemaphorePermit,
     ) {
         let (workshop, running) = (Arc::clone(&self.workshop), Arc::clone(&self.running));
-        let (stages, shutdown) = (self.stages.clone(), shutdown.clone());
+        let (stage, shutdown) = (claim.stage, shutdown.clone());
         steps.spawn(async move {
             let _slot = slot;
-            let more = || if shutdown.is_cancelled() { Vec::new() } else { stages.clone() };
+            let more = || if shutdown.is_cancelled() { Vec::new() } else { vec![stage] };
             let mut next = Some(claim);
             while let Some(claim) = next {
                 let (pid, seen) = watch::channel(None);
@@ -163,8 +192,8 @@ impl Runner {
                 .browsers(running.iter().filter(|(_, pid)| pid.is_some()).count(), browser_memory_bytes);
             let report = WorkerReport {
                 id: self.id.clone(),
-                stages: self.stages.clone(),
-                slots: self.slots,
+                stages: self.stages.iter().map(|(stage, _)| *stage).collect(),
+                slots: self.stages.iter().map(|(_, slots)| slots).sum(),
                 tasks: running.into_iter().map(|(id, _)| id).collect(),
                 started_at,
                 browser_memory_bytes,

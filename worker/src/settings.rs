@@ -9,9 +9,7 @@ use wpclone_service::settings::{Check, Common, CommonArgs, Shown};
 use wpclone_task::Stage;
 
 use crate::browser::{Deadlines, Programs, find_programs};
-
-/// Stages that this program can serve.
-const SERVED: [Stage; 1] = [Stage::Browser];
+use crate::provisioning::{ProvisioningArgs, ProvisioningSettings};
 
 /// wpclone-worker: claims steps of tasks and does them.
 ///
@@ -24,12 +22,25 @@ pub(crate) struct Args {
     /// Where health, readiness and metrics are served
     #[arg(long, env = "WPCLONE_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     admin_listen: String,
-    /// Stages to serve, comma-separated: browser
-    #[arg(long, env = "WPCLONE_STAGES", value_name = "STAGES", default_value = "browser")]
+    /// Stages to serve, comma-separated
+    #[arg(
+        long,
+        env = "WPCLONE_STAGES",
+        value_name = "STAGES",
+        default_value = "provisioning,browser,transfer"
+    )]
     stages: String,
     /// Steps of the browser stage to do at once: a browser takes some 300 MB
     #[arg(long, env = "WPCLONE_SLOTS_BROWSER", value_name = "N", default_value = "2")]
     slots_browser: String,
+    /// Steps of the provisioning stage to do at once: they mostly wait
+    #[arg(long, env = "WPCLONE_SLOTS_PROVISIONING", value_name = "N", default_value = "4")]
+    slots_provisioning: String,
+    /// Steps of the transfer stage to do at once: they take bandwidth, and some 50 MB each
+    #[arg(long, env = "WPCLONE_SLOTS_TRANSFER", value_name = "N", default_value = "2")]
+    slots_transfer: String,
+    #[command(flatten)]
+    clones: ProvisioningArgs,
     /// Chromium or its headless shell; found in the usual places
     #[arg(long, env = "WPCLONE_BROWSER_BINARY", value_name = "FILE")]
     browser_binary: Option<PathBuf>,
@@ -61,8 +72,9 @@ pub(crate) struct Args {
 pub(crate) struct Settings {
     pub(crate) common: Common,
     pub(crate) admin_listen: SocketAddr,
-    pub(crate) stages: Vec<Stage>,
-    pub(crate) slots: u32,
+    /// With how many steps of each are done at once.
+    pub(crate) stages: Vec<(Stage, u32)>,
+    pub(crate) clones: ProvisioningSettings,
     pub(crate) programs: Programs,
     pub(crate) networks: Networks,
     pub(crate) callback_networks: Networks,
@@ -75,9 +87,11 @@ impl Args {
         let common = self.common.check(check);
         let admin_listen = check.parsed("WPCLONE_ADMIN_LISTEN", &self.admin_listen);
         let stages = stages(&self.stages, check);
-        let slots = check
-            .number("WPCLONE_SLOTS_BROWSER", &self.slots_browser, 1..=64)
-            .and_then(|n| u32::try_from(n).ok());
+        let mut slots = |name, raw| check.number(name, raw, 1..=64).and_then(|n| u32::try_from(n).ok());
+        let browser = slots("WPCLONE_SLOTS_BROWSER", &self.slots_browser);
+        let provisioning = slots("WPCLONE_SLOTS_PROVISIONING", &self.slots_provisioning);
+        let transfer = slots("WPCLONE_SLOTS_TRANSFER", &self.slots_transfer);
+        let clones = self.clones.check(check);
         let programs = find_programs(self.browser_binary.clone(), self.driver_binary.clone());
         check.show("WPCLONE_BROWSER_BINARY", &programs.browser.display().to_string(), Shown::Plain);
         check.show("WPCLONE_DRIVER_BINARY", &programs.driver.display().to_string(), Shown::Plain);
@@ -89,8 +103,8 @@ impl Args {
         Some(Settings {
             common: common?,
             admin_listen: admin_listen?,
-            stages: stages?,
-            slots: slots?,
+            stages: with_slots(stages?, provisioning?, browser?, transfer?),
+            clones: clones?,
             programs,
             networks: networks?,
             callback_networks: callback_networks?,
@@ -119,13 +133,22 @@ fn allowed(name: &str, text: &str, check: &mut Check) -> Option<Networks> {
     if text.is_empty() { Some(Networks::default()) } else { check.parsed(name, text) }
 }
 
+fn with_slots(stages: Vec<Stage>, provisioning: u32, browser: u32, transfer: u32) -> Vec<(Stage, u32)> {
+    let slots = |stage| match stage {
+        Stage::Provisioning => provisioning,
+        Stage::Transfer => transfer,
+        Stage::Browser | Stage::Webhook => browser,
+    };
+    stages.into_iter().map(|stage| (stage, slots(stage))).collect()
+}
+
 fn stages(text: &str, check: &mut Check) -> Option<Vec<Stage>> {
     const NAME: &str = "WPCLONE_STAGES";
     let mut stages = Vec::new();
     for name in text.split(',').map(str::trim).filter(|n| !n.is_empty()) {
         match name.parse::<Stage>() {
-            Ok(stage) if !SERVED.contains(&stage) => {
-                check.fault(NAME, format!("names `{stage}`, which this version does not serve"))
+            Ok(stage) if !Stage::OF_TASKS.contains(&stage) => {
+                check.fault(NAME, format!("names `{stage}`, which every worker serves"))
             }
             Ok(stage) if !stages.contains(&stage) => stages.push(stage),
             Ok(_) => {}

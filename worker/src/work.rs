@@ -12,16 +12,22 @@ use wpclone_service::sealed_task;
 use wpclone_service::telemetry;
 use wpclone_task::{Code, Outcome, Problem, SecretFields, Stage};
 
-use crate::browser::{BrowserStage, End, Job, News};
+use crate::browser::BrowserStage;
+use crate::job::{End, Job, Left, News, secrets_of};
 use crate::lease::{self, Stop};
 use crate::metrics::{Metrics, StepLabels};
+use crate::provisioning::Provisioning;
 use crate::tell::until_told;
+use crate::transfer::TransferStage;
 
 /// What every step works with.
 pub(crate) struct Workshop {
     pub(crate) queue: Queue,
     pub(crate) sealer: Sealer,
     pub(crate) browser: BrowserStage,
+    pub(crate) transfer: TransferStage,
+    /// Where clones are made, when this worker does it.
+    pub(crate) provisioning: Option<Provisioning>,
     pub(crate) metrics: Metrics,
     /// Cancelled when steps that still run are to be given back.
     pub(crate) hand_back: CancellationToken,
@@ -76,8 +82,9 @@ impl Workshop {
     }
 
     async fn work(&self, claim: &Claim, browser_pid: watch::Sender<Option<u32>>) -> Ending {
-        let secrets = match self.open(claim) {
-            Ok(secrets) => secrets,
+        let opened = self.open(claim).and_then(|secrets| Ok((secrets, Left::of(claim, &self.sealer)?)));
+        let (secrets, before) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 let detail = format!("The task's credentials cannot be opened: {error}.");
                 return Ending::Fail(Problem::new(Code::WorkerFault, detail), None);
@@ -91,13 +98,32 @@ impl Workshop {
         };
         let (news, heard) = watch::channel(News::default());
         let stop = CancellationToken::new();
-        let secrets = secrets.into_iter().map(|(_, secret)| secret).collect();
-        let job = Job { task: claim.lease.task, request, secrets, news, stop: stop.clone(), browser_pid };
+        let secrets = secrets.into_iter().map(|(_, secret)| secret).chain(secrets_of(&before)).collect();
+        let job = Job {
+            task: claim.lease.task,
+            step: claim.step.clone(),
+            owner: claim.owner.clone(),
+            created_at: claim.created_at,
+            replays: claim.replays,
+            request,
+            before,
+            secrets,
+            news,
+            stop: stop.clone(),
+            browser_pid,
+        };
         // In a task of its own: no page of a site, however slow to parse, comes between the lease and its renewal.
         let keeping =
             lease::keep(self.queue.clone(), claim.clone(), heard, stop.clone(), self.hand_back.clone());
         let keeping = AbortOnDropHandle::new(tokio::spawn(keeping.in_current_span()));
-        let end = self.browser.run(&job).await;
+        let end = match (claim.stage, &self.provisioning) {
+            (Stage::Browser, _) => self.browser.run(&job).await,
+            (Stage::Transfer, _) => self.transfer.run(&job).await,
+            (Stage::Provisioning, Some(provisioning)) => provisioning.run(&job).await,
+            (Stage::Provisioning | Stage::Webhook, _) => {
+                End::Failed(Problem::new(Code::WorkerFault, "This worker does not serve the stage."))
+            }
+        };
         stop.cancel();
         let stopped = keeping.await.unwrap_or(Some(Stop::Lost));
         match (end, stopped) {

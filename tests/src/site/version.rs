@@ -36,6 +36,15 @@ impl Version {
     pub const ALL: [Self; 3] = [Self::Bookworm, Self::Trixie, Self::Sid];
     pub(crate) const COUNT: usize = 4;
 
+    /// Its files, as they were fetched.
+    pub(crate) fn tree(self) -> Result<PathBuf> {
+        let tree = cache()?.join("wordpress").join(self.name());
+        if tree.join("wp-load.php").is_file() {
+            return Ok(tree);
+        }
+        Err(LabError::Missing { what: tree.display().to_string(), help: "run `./dev install`" })
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
@@ -64,13 +73,7 @@ pub(crate) struct Template {
 impl Template {
     pub(crate) async fn make(version: Version) -> Result<Self> {
         let name = version.name();
-        let source = cache()?.join("wordpress").join(name);
-        if !source.join("wp-load.php").is_file() {
-            return Err(LabError::Missing {
-                what: source.display().to_string(),
-                help: "run `./dev install`",
-            });
-        }
+        let source = version.tree()?;
         let user = os_user("www-data")?;
         let base = base().await?;
         let (tree, languages) =

@@ -6,18 +6,11 @@ use tokio::sync::watch;
 use wpclone_task::{Code, Problem, Progress, SecretString, Stage};
 
 use super::evidence::Evidence;
+use crate::job::News;
 use crate::lock::lock;
 
 /// The most characters of a problem's detail, which may quote a site.
 const MAX_DETAIL: usize = 600;
-
-/// What the queue is to hear of a step while it goes on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct News {
-    pub(crate) progress: Progress,
-    /// Whether the site was altered, or is again as it was; `None` while this attempt has not touched it.
-    pub(crate) changed: Option<bool>,
-}
 
 /// The ledger of one attempt at a step.
 pub(crate) struct Ledger<'a> {

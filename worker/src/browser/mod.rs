@@ -9,6 +9,7 @@ mod engine;
 mod evidence;
 mod fetch;
 mod ledger;
+mod look;
 mod stage;
 mod wordpress;
 
@@ -19,8 +20,8 @@ use url::Url;
 use wpclone_task::{Code, Problem};
 
 pub(crate) use driver::{Programs, find_programs};
-pub(crate) use ledger::{Ledger, News};
-pub(crate) use stage::{BrowserStage, Deadlines, End, Job};
+pub(crate) use ledger::Ledger;
+pub(crate) use stage::{BrowserStage, Deadlines};
 
 /// How often a page is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(25);

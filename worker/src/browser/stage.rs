@@ -4,26 +4,25 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use serde_json::{Value, json};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use url::Url;
 use wpclone_artifacts::Artifacts;
 use wpclone_guard::unique_folder;
-use wpclone_migrator::VERSION;
-use wpclone_service::networks::Networks;
+use wpclone_migrator::{Client, Key, VERSION};
 use wpclone_task::{
-    AppPasswordResult, Code, CreateAppPasswordRequest, Login, Outcome, Problem, Request, Role, SecretString,
-    SetupRequest, SetupResult, SiteUrl, TaskId,
+    AppPasswordResult, CloneRequest, Code, CreateAppPasswordRequest, Destination, ExposeSecret as _, Login,
+    Outcome, Prepared, Problem, Request, Role, SecretString, SetupRequest, SetupResult, SiteUrl, TaskId,
 };
 
 use super::driver::Driver;
 use super::engine::WebDriver;
 use super::evidence::Evidence;
-use super::ledger::{Ledger, News};
+use super::ledger::Ledger;
 use super::wordpress::{self, Admin, Done, PLUGINS_PAGE, PROFILE_PAGE, PROFILE_SECTION, Trouble, plugin_row};
 use super::{Browser, BrowserError, Programs};
-use crate::net::{Gate, Http};
+use crate::job::{End, Job};
+use crate::net::{Gate, Http, Ways};
 
 /// How long the picture from after may take.
 const PICTURE_LIMIT: Duration = Duration::from_secs(15);
@@ -37,23 +36,54 @@ pub(crate) struct Deadlines {
     pub(crate) hard: Duration,
 }
 
-/// A step to do.
-pub(crate) struct Job {
-    pub(crate) task: TaskId,
-    pub(crate) request: Request,
-    pub(crate) secrets: Vec<SecretString>,
-    pub(crate) news: watch::Sender<News>,
-    /// Cancelled when the step must stop: its owner wants it, the lease is lost, or the worker goes.
-    pub(crate) stop: CancellationToken,
-    /// Told the process that all of the step's browser descends from.
-    pub(crate) browser_pid: watch::Sender<Option<u32>>,
+/// What a step of this stage does.
+enum Work<'a> {
+    Setup {
+        login: &'a Login,
+        role: Role,
+    },
+    AppPassword(&'a CreateAppPasswordRequest),
+    /// Of a clone: a site is set up so that content can come from it, or go to it.
+    Prepare {
+        login: &'a Login,
+        role: Role,
+    },
+    /// Of a clone: the copy is looked at as its owner will.
+    Look {
+        login: Login,
+        source: &'a SiteUrl,
+    },
 }
 
-/// How a step ended.
-pub(crate) enum End {
-    Done(Outcome),
-    Failed(Problem),
-    Stopped,
+impl<'a> Work<'a> {
+    fn of(job: &'a Job) -> Option<Self> {
+        match (&job.request, job.step.as_str()) {
+            (Request::Setup(SetupRequest { login, role }), _) => Some(Self::Setup { login, role: *role }),
+            (Request::CreateAppPassword(request), _) => Some(Self::AppPassword(request)),
+            (Request::Clone(CloneRequest { source, .. }), "prepare") => {
+                Some(Self::Prepare { login: source, role: Role::Source })
+            }
+            (Request::Clone(CloneRequest { to: Destination::Target(target), .. }), "prepare-target") => {
+                Some(Self::Prepare { login: target, role: Role::Target })
+            }
+            (Request::Clone(CloneRequest { source, to, .. }), "look") => {
+                let login = match to {
+                    Destination::Clone { .. } => job.login_of_clone()?,
+                    Destination::Target(target) => target.clone(),
+                };
+                Some(Self::Look { login, source: &source.site })
+            }
+            _ => None,
+        }
+    }
+
+    fn login(&self) -> &Login {
+        match self {
+            Self::Setup { login, .. } | Self::Prepare { login, .. } => login,
+            Self::Look { login, .. } => login,
+            Self::AppPassword(request) => &request.login,
+        }
+    }
 }
 
 /// Does steps of the browser stage.
@@ -61,17 +91,18 @@ pub(crate) struct BrowserStage {
     pub(crate) programs: Programs,
     pub(crate) user_agent: String,
     pub(crate) deadlines: Deadlines,
-    pub(crate) networks: Networks,
+    pub(crate) ways: Ways,
     pub(crate) artifacts: Artifacts,
     /// Where the folders of tasks lie.
     pub(crate) folders: PathBuf,
 }
 
 /// What a step works with once it has a browser.
-struct Tools<'a> {
-    browser: &'a dyn Browser,
-    http: &'a Http,
-    ledger: &'a Ledger<'a>,
+pub(super) struct Tools<'a> {
+    pub(super) browser: &'a dyn Browser,
+    pub(super) http: &'a Http,
+    pub(super) gate: &'a Gate,
+    pub(super) ledger: &'a Ledger<'a>,
     step: Duration,
 }
 
@@ -114,7 +145,7 @@ impl BrowserStage {
         let fault = |e: &dyn std::error::Error| {
             Box::new(Problem::new(Code::WorkerFault, format!("There is no way out to sites: {e}.")))
         };
-        let gate = Arc::new(Gate::open(self.networks.clone()).await.map_err(|e| fault(&e))?);
+        let gate = Arc::new(Gate::open(self.ways.clone()).await.map_err(|e| fault(&e))?);
         let http =
             Http::new(Arc::clone(&gate), &self.user_agent, self.deadlines.step).map_err(|e| fault(&e))?;
         Ok(Scene { gate, http, driver: tokio::sync::Mutex::default(), browser: OnceLock::new() })
@@ -138,12 +169,16 @@ impl BrowserStage {
 
     async fn work(&self, job: &Job, ledger: &Ledger<'_>, scene: &Scene) -> Done<Outcome> {
         ledger.say(2, "Looking at the site and starting a browser");
-        let given = &job.request.login().site;
+        let work = Work::of(job).ok_or_else(|| {
+            Trouble::new(Code::WorkerFault, format!("The browser stage has no step `{}`.", job.step))
+        })?;
+        let given = &work.login().site;
         // The browser takes as long to start as the site to answer.
         let (site, browser) = tokio::join!(wordpress::find(&scene.http, given), self.start(job, scene));
         let site = site?;
-        let tools = Tools { browser: browser?, http: &scene.http, ledger, step: self.deadlines.step };
-        tools.go(job, &site).await
+        let (http, gate) = (&scene.http, &*scene.gate);
+        let tools = Tools { browser: browser?, http, gate, ledger, step: self.deadlines.step };
+        tools.go(job.task, &work, &site).await
     }
 
     async fn start<'a>(&self, job: &Job, scene: &'a Scene) -> Done<&'a dyn Browser> {
@@ -162,23 +197,29 @@ fn too_long(what: &str, limit: Duration) -> Problem {
 }
 
 impl Tools<'_> {
-    async fn go(&self, job: &Job, site: &SiteUrl) -> Done<Outcome> {
-        match &job.request {
-            Request::Setup(request) => self.setup(request, site).await.map(Outcome::Setup),
-            Request::CreateAppPassword(request) => {
-                self.app_password(job.task, request, site).await.map(Outcome::AppPassword)
+    async fn go(&self, task: TaskId, work: &Work<'_>, site: &SiteUrl) -> Done<Outcome> {
+        match work {
+            Work::Setup { login, role } => self.setup(login, *role, site).await.map(Outcome::Setup),
+            Work::AppPassword(request) => {
+                self.app_password(task, request, site).await.map(Outcome::AppPassword)
             }
+            Work::Prepare { login, role } => {
+                let SetupResult { api_key, .. } = self.setup(login, *role, site).await?;
+                let facts = self.facts(site, &api_key).await?;
+                Ok(Outcome::Prepared(Prepared { site: site.clone(), facts, api_key }))
+            }
+            Work::Look { login, source } => self.look(login, source, site).await.map(Outcome::Looked),
         }
     }
 
     /// A part of the step within its deadline.
-    async fn part<T>(&self, name: &str, work: impl Future<Output = Done<T>>) -> Done<T> {
+    pub(super) async fn part<T>(&self, name: &str, work: impl Future<Output = Done<T>>) -> Done<T> {
         timeout(self.step, work)
             .await
             .unwrap_or_else(|_| Err(Trouble::from(too_long(name, self.step)).into()))
     }
 
-    async fn enter<'a>(
+    pub(super) async fn enter<'a>(
         &'a self,
         site: &'a SiteUrl,
         login: &'a Login,
@@ -205,20 +246,19 @@ impl Tools<'_> {
         }
     }
 
-    async fn setup(&self, request: &SetupRequest, site: &SiteUrl) -> Done<SetupResult> {
+    async fn setup(&self, login: &Login, role: Role, site: &SiteUrl) -> Done<SetupResult> {
         let row = plugin_row("");
-        let admin = self.enter(site, &request.login, PLUGINS_PAGE).await?;
+        let admin = self.enter(site, login, PLUGINS_PAGE).await?;
         self.ledger.evidence.picture(self.browser, "before.png", Some(&row)).await;
         let plugin_status =
             self.part("Installing the migrator", wordpress::install(&admin, self.ledger)).await?;
         self.ledger.say(75, "Opening the migrator and reading its key");
-        let key =
-            self.part("Reading the key", wordpress::open_migrator(&admin, request.role, self.ledger)).await?;
+        let key = self.part("Reading the key", wordpress::open_migrator(&admin, role, self.ledger)).await?;
         self.ledger.secret(&key);
         self.ledger.say(85, "Asking the migrator with its key");
         let status =
             self.part("Asking the migrator", wordpress::prove_migrator(&admin, &key, self.step)).await?;
-        let wanted = request.role == Role::Target;
+        let wanted = role == Role::Target;
         if status.plugin_version != VERSION || status.import_enabled != wanted {
             let detail = "Another version of the migrator answers, or not the one that was set up: is a cache in between?";
             return Err(Trouble::new(Code::MigratorUnreachable, detail).into());
@@ -231,6 +271,32 @@ impl Tools<'_> {
             plugin_version: status.plugin_version,
             import_enabled: status.import_enabled,
         })
+    }
+
+    /// What a site runs on, as its migrator tells it.
+    async fn facts(&self, site: &SiteUrl, key: &SecretString) -> Done<Value> {
+        let key: Key = key
+            .expose_secret()
+            .parse()
+            .map_err(|_| Trouble::new(Code::UnexpectedAnswer, "The migrator's key is none."))?;
+        let client = Client::new(self.http.bare().clone(), site.url().clone(), key);
+        let asking = async {
+            client.manifest().await.map_err(|error| {
+                Trouble::new(
+                    Code::MigratorUnreachable,
+                    format!("The migrator does not tell what the site runs on: {error}."),
+                )
+                .into()
+            })
+        };
+        let manifest = self.part("Asking what the site runs on", asking).await?;
+        if manifest.wordpress.multisite {
+            return Err(Trouble::new(Code::MultisiteUnsupported, "The site is a network of sites.").into());
+        }
+        Ok(json!({
+            "wordpress": manifest.wordpress.version, "php": manifest.php.version, "prefix": manifest.wordpress.prefix,
+            "memory_limit": manifest.limits.memory_bytes, "max_execution_time": manifest.limits.max_execution_s,
+        }))
     }
 
     async fn app_password(

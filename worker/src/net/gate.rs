@@ -26,6 +26,41 @@ const MAX_CONNECTIONS: usize = 128;
 /// Connections remembered for the network log.
 const MAX_LOG: usize = 300;
 
+/// Where a gate lets through.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ways {
+    /// Private networks that are allowed.
+    pub(crate) networks: Networks,
+    /// Our own clones, which always are.
+    pub(crate) clones: Option<OwnClones>,
+}
+
+/// Where our own clones are.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnClones {
+    /// The host of their base address; clones may be at names below it.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Who answers for them, when that is this machine: their names need not be known to it.
+    pub(crate) listener: Option<SocketAddr>,
+}
+
+impl Ways {
+    fn own(&self, host: &str, port: u16) -> Option<&OwnClones> {
+        let is_ours = |own: &&OwnClones| {
+            let below = host.strip_suffix(own.host.as_str());
+            own.port == port && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+        };
+        self.clones.as_ref().filter(is_ours)
+    }
+}
+
+impl From<Networks> for Ways {
+    fn from(networks: Networks) -> Self {
+        Self { networks, clones: None }
+    }
+}
+
 /// What became of a wish to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -53,11 +88,11 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) async fn open(networks: Networks) -> io::Result<Self> {
+    pub(crate) async fn open(ways: impl Into<Ways>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let visits = Arc::new(Mutex::new(VecDeque::new()));
-        let serving = tokio::spawn(serve(listener, Arc::new(networks), Arc::clone(&visits)));
+        let serving = tokio::spawn(serve(listener, Arc::new(ways.into()), Arc::clone(&visits)));
         Ok(Self { address, visits, _serving: AbortOnDropHandle::new(serving) })
     }
 
@@ -81,7 +116,7 @@ impl Gate {
     }
 }
 
-async fn serve(listener: TcpListener, networks: Arc<Networks>, visits: Arc<Mutex<VecDeque<Visit>>>) {
+async fn serve(listener: TcpListener, ways: Arc<Ways>, visits: Arc<Mutex<VecDeque<Visit>>>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Ends with this task: every connection is aborted when the set is dropped.
     let mut connections = JoinSet::new();
@@ -98,19 +133,19 @@ async fn serve(listener: TcpListener, networks: Arc<Networks>, visits: Arc<Mutex
                 continue;
             }
         };
-        let (networks, visits) = (Arc::clone(&networks), Arc::clone(&visits));
+        let (ways, visits) = (Arc::clone(&ways), Arc::clone(&visits));
         connections.spawn(async move {
             let _slot = slot;
-            if let Err(error) = pass(client, &networks, &visits).await {
+            if let Err(error) = pass(client, &ways, &visits).await {
                 tracing::debug!(%error, "a connection through the gate ended");
             }
         });
     }
 }
 
-async fn pass(mut client: TcpStream, networks: &Networks, visits: &Mutex<VecDeque<Visit>>) -> io::Result<()> {
+async fn pass(mut client: TcpStream, ways: &Ways, visits: &Mutex<VecDeque<Visit>>) -> io::Result<()> {
     let (host, port) = timeout(HANDSHAKE_LIMIT, handshake(&mut client)).await??;
-    let reached = connect(&host, port, networks).await;
+    let reached = connect(&host, port, ways).await;
     // Reply codes of RFC 1928, section 6: 0 succeeded, 2 not allowed, 4 host unreachable.
     let (code, outcome) = match &reached {
         Ok(_) => (0, Outcome::Open),
@@ -165,12 +200,17 @@ async fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
 
 /// Connects to the first address of the host that is allowed. The name is resolved here and nowhere else, so that
 /// what was checked is what is connected to.
-async fn connect(host: &str, port: u16, networks: &Networks) -> Result<TcpStream, Outcome> {
+async fn connect(host: &str, port: u16, ways: &Ways) -> Result<TcpStream, Outcome> {
     let failed = |error: io::Error| Outcome::Failed(error.to_string());
     let slow = |_| Outcome::Failed("it did not answer in time".into());
+    let own = ways.own(host, port);
+    if let Some(listener) = own.and_then(|own| own.listener) {
+        return timeout(CONNECT_LIMIT, TcpStream::connect(listener)).await.map_err(slow)?.map_err(failed);
+    }
     let found = timeout(CONNECT_LIMIT, lookup_host((host, port))).await.map_err(slow)?.map_err(failed)?;
     let all: Vec<SocketAddr> = found.take(16).collect();
-    let allowed: Vec<SocketAddr> = all.iter().copied().filter(|a| networks.allow(a.ip())).collect();
+    let allowed: Vec<SocketAddr> =
+        all.iter().copied().filter(|a| own.is_some() || ways.networks.allow(a.ip())).collect();
     if allowed.is_empty() && !all.is_empty() {
         return Err(Outcome::Denied);
     }

@@ -21,7 +21,7 @@ pub(crate) use app_password::{
 pub(crate) use install::{PLUGINS_PAGE, install, plugin_row};
 pub(crate) use key::{open as open_migrator, prove as prove_migrator};
 pub(crate) use login::log_in;
-pub(crate) use place::find;
+pub(crate) use place::{find, is_wordpress};
 
 /// A problem, and the page that shows it.
 pub(crate) struct Trouble {

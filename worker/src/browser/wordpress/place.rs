@@ -135,7 +135,8 @@ async fn no_login(http: &Http, site: &SiteUrl, answer: &Answer) -> Done<Box<Trou
     }))
 }
 
-fn is_wordpress(front: &Answer) -> bool {
+/// Whether an answer is a page of a WordPress.
+pub(crate) fn is_wordpress(front: &Answer) -> bool {
     const MARKS: &str = "link[rel='https://api.w.org/'], meta[name=generator][content^=WordPress], \
          link[href*='/wp-includes/'], script[src*='/wp-includes/'], link[href*='/wp-content/'], \
          script[src*='/wp-content/'], img[src*='/wp-content/']";
