@@ -15,6 +15,7 @@ use crate::down::Running;
 const API: u16 = 8080;
 const WORKER: u16 = 8081;
 const WORDPRESS: u16 = 8070;
+const CLONES: u16 = 8090;
 const REDIS: u16 = 6399;
 /// Easy to paste.
 const PASSWORD: &str = "let-me-in-2026";
@@ -54,7 +55,9 @@ async fn stay() -> Result {
         .start()
         .await?;
     said(format!("WordPress {} is at {}", site.wordpress(), site.url()));
-    let app = TestApp::builder().callbacks().ports(port(REDIS)?, port(API)?, port(WORKER)?).start().await?;
+    let clones = format!("127.0.0.1:{}", port(CLONES)?);
+    let app = TestApp::builder().callbacks().clones(Version::Trixie).env("WPCLONE_CLONES_LISTEN", &clones);
+    let app = app.ports(port(REDIS)?, port(API)?, port(WORKER)?).start().await?;
     let token = app.tokens().first().cloned();
     let token = token.ok_or(LabError::Missing { what: "a token".into(), help: "give the builder one" })?;
     said(format!(
@@ -83,7 +86,12 @@ async fn stay() -> Result {
         admin["slug"].as_str().unwrap_or_default(),
         admin["roles"]
     ));
+    said("wpclone clone: the site is copied to an address of its own".into());
+    let task = wpclone(&app, &token, &site, &["clone", "--json"], Stdio::piped()).await?;
+    let clone = serde_json::from_str::<Value>(&task)?["result"]["clone"].take();
+    said(format!("the clone is at {}", text(&clone, "url")?));
     print_results(&app, &token, &site, &user, &password, &me);
+    print_clone(&clone)?;
     pending().await
 }
 
@@ -111,6 +119,17 @@ async fn wpclone(app: &TestApp, token: &Token, site: &Site, words: &[&str], stdo
     }
     let log = format!("{}; the worker's log ends: {}", output.status, last_lines(app));
     Err(LabError::Ended { program: format!("wpclone {}", words.join(" ")), log })
+}
+
+fn print_clone(clone: &Value) -> Result {
+    let [url, user, password] = [text(clone, "url")?, text(clone, "username")?, text(clone, "password")?];
+    println!("\n  the clone              {url}/   user {user}   password {password}");
+    println!(
+        "    it is gone           {}, or with: wpclone clones delete {}",
+        text(clone, "expires_at")?,
+        text(clone, "name")?
+    );
+    Ok(())
 }
 
 fn last_lines(app: &TestApp) -> String {
