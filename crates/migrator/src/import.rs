@@ -8,12 +8,10 @@ use crate::client::{Call, Client, Done, Form};
 use crate::cursor::Cursor;
 use crate::definition::Definition;
 use crate::files::{Index, Root};
-use crate::frames::{MOST_PAYLOAD, Writer};
+use crate::frames::Writer;
 use crate::pace::{Budget, Pace, patiently};
-use crate::rows::{Count, RowDigest, Value, write_row};
-
-/// The most bytes of rows in one frame, so that a target holds little at a time.
-const FRAME: usize = 256 * 1024;
+use crate::rows::{Count, RowDigest};
+use crate::sending::{Chunk, Parcel};
 
 /// What a job may do, and with what.
 #[derive(Debug, Clone, Serialize)]
@@ -130,160 +128,6 @@ pub struct RefusedFile {
     pub path: String,
     /// What of it is refused.
     pub member: String,
-}
-
-/// Rows and pieces on their way to a target.
-#[derive(Debug, Default)]
-pub struct Chunk {
-    /// Whole frames.
-    frames: Vec<u8>,
-    /// Where each of them ends, and how many rows and pieces there are up to there.
-    ends: Vec<(usize, u64)>,
-    /// Rows of the frame that is open.
-    rows: Vec<u8>,
-    /// Rows and pieces.
-    units: u64,
-}
-
-impl Chunk {
-    /// Bytes so far.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.frames.len() + self.rows.len()
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Rows and pieces in it.
-    #[must_use]
-    pub fn units(&self) -> u64 {
-        self.units
-    }
-
-    /// Two chunks of half the length, or about; `None` when it cannot be cut.
-    #[must_use]
-    pub fn halves(mut self) -> Option<(Self, Self)> {
-        self.close();
-        let middle = self.ends.len() / 2;
-        let (at, units) = *self.ends.get(middle.checked_sub(1)?)?;
-        let later = self.ends.split_off(middle).into_iter().map(|(end, n)| (end - at, n - units));
-        let second = Self {
-            frames: self.frames.split_off(at),
-            ends: later.collect(),
-            rows: Vec::new(),
-            units: self.units - units,
-        };
-        Some((Self { units, ..self }, second))
-    }
-
-    /// Adds a row, as [`write_row`] writes it. `whole`: whether none of its values follows in pieces.
-    pub fn row(&mut self, bytes: &[u8], whole: bool) {
-        if self.rows.len() + bytes.len() > FRAME {
-            self.close();
-        }
-        self.rows.extend_from_slice(bytes);
-        self.units += 1;
-        if !whole {
-            self.close();
-        }
-    }
-
-    /// Adds a piece of a large value of the last row.
-    pub fn piece(&mut self, column: u16, offset: u64, bytes: &[u8]) {
-        self.close();
-        frame(&mut self.frames, b'P', &[&column.to_be_bytes(), &offset.to_be_bytes(), bytes]);
-        self.units += 1;
-        self.ends.push((self.frames.len(), self.units));
-    }
-
-    fn close(&mut self) {
-        if !self.rows.is_empty() {
-            frame(&mut self.frames, b'R', &[&self.rows]);
-            self.rows.clear();
-            self.ends.push((self.frames.len(), self.units));
-        }
-    }
-
-    fn body(&mut self, parameters: &Json) -> Vec<u8> {
-        self.close();
-        let mut body = Writer::new(parameters).into_bytes();
-        body.extend_from_slice(&self.frames);
-        body
-    }
-}
-
-/// Adds a row of these values to `to`, and gives its bytes.
-pub fn row_bytes<'t>(to: &'t mut Vec<u8>, values: &[Value<'_>]) -> &'t [u8] {
-    let begin = to.len();
-    write_row(to, values);
-    &to[begin..]
-}
-
-fn frame(to: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
-    let size: usize = parts.iter().map(|part| part.len()).sum();
-    debug_assert!(size <= MOST_PAYLOAD, "callers keep frames small");
-    to.push(kind);
-    to.extend((size as u32).to_be_bytes());
-    for part in parts {
-        to.extend_from_slice(part);
-    }
-}
-
-/// A part of a file on its way to a target.
-#[derive(Debug, Clone, Copy)]
-pub struct StoredPart<'a> {
-    /// Its root.
-    pub root: Root,
-    /// Its path below the root.
-    pub path: &'a [u8],
-    /// Whether it is a folder.
-    pub folder: bool,
-    /// Whether nothing of the file comes after it.
-    pub last: bool,
-    /// Permissions.
-    pub mode: u16,
-    /// Bytes of the whole file.
-    pub size: u64,
-    /// Time of change, in Unix seconds.
-    pub mtime: u64,
-    /// Where the part begins.
-    pub offset: u64,
-}
-
-/// Parts of files on their way to a target.
-#[derive(Debug, Default)]
-pub struct Parcel {
-    frames: Vec<u8>,
-    parts: u64,
-}
-
-impl Parcel {
-    /// Bytes so far.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.frames.len()
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.parts == 0
-    }
-
-    /// Adds a part and its bytes.
-    pub fn part(&mut self, part: &StoredPart<'_>, bytes: &[&[u8]]) {
-        let head = [part.root as u8, u8::from(part.folder) | u8::from(part.last) << 1];
-        let numbers = [part.size, part.mtime, part.offset].map(u64::to_be_bytes).concat();
-        frame(&mut self.frames, b'F', &[&head, &part.mode.to_be_bytes(), &numbers, part.path]);
-        for bytes in bytes.iter().flat_map(|bytes| bytes.chunks(MOST_PAYLOAD)) {
-            frame(&mut self.frames, b'D', &[bytes]);
-        }
-        self.parts += 1;
-    }
 }
 
 /// A job on a target.
@@ -479,29 +323,5 @@ impl Import {
             }
         })
         .await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chunk_is_cut_between_frames_and_nothing_is_lost() {
-        let mut chunk = Chunk::default();
-        let row = vec![b'r'; 100_000];
-        for n in 0..6 {
-            chunk.row(&row, n != 4);
-        }
-        chunk.piece(1, 0, &[b'p'; 1000]);
-        chunk.close();
-        let (units, frames) = (chunk.units(), chunk.frames.clone());
-        let (first, second) = chunk.halves().unwrap();
-        assert_eq!(first.units() + second.units(), units);
-        assert_eq!([first.frames.as_slice(), &second.frames].concat(), frames);
-        assert!(!first.is_empty() && !second.is_empty());
-        let mut one = Chunk::default();
-        one.row(&row, true);
-        assert!(one.halves().is_none());
     }
 }

@@ -15,6 +15,7 @@ mod pack;
 mod plugin;
 mod removal;
 mod rows;
+mod sending;
 mod signing;
 mod stream;
 
@@ -26,13 +27,13 @@ pub use definition::{
 pub use error::{ClientError, Trouble};
 pub use files::{Entry, EntryKind, FileDigest, FileHasher, FilePart, FileState, Files, Index, Root, Wanted};
 pub use import::{
-    Adjusted, Allowed, Begun, Chunk, Defined, Import, JobLimits, JobOptions, Loaded, Parcel, Progress,
-    RefusedFile, Stored, StoredPart, row_bytes,
+    Adjusted, Allowed, Begun, Defined, Import, JobLimits, JobOptions, Loaded, Progress, RefusedFile, Stored,
 };
 pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, WordPress};
 pub use pace::{Budget, Pace};
 pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
 pub use removal::Removed;
 pub use rows::{Cost, Count, Head, LARGE, RowDigest, RowPart, Rows, Value, write_row};
+pub use sending::{Chunk, Parcel, StoredPart};
 pub use signing::{Key, KeyError, Request};
 pub use stream::{IndexStream, RowStream};
