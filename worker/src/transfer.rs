@@ -67,6 +67,7 @@ impl TransferStage {
         let http = http.map_err(|e| fault_of(&e))?;
         match job.step.as_str() {
             "transfer" => self.transfer(job, request, &http, stop).await,
+            "leave" => Ok(leave(job, &http).await),
             "release" => release(job, request, &http).await,
             other => Err(fault(format!("The transfer stage has no step `{other}`."))),
         }
@@ -97,14 +98,6 @@ impl TransferStage {
         let late = |_| Box::new(Problem::new(Code::Deadline, "The transfer took longer than six hours."));
         let fidelity = moved.map_err(late)?.map_err(|error| problem(&error))?;
         self.keep(job, &fidelity).await;
-        if request.remove_migrator
-            && let Err(error) = remove(&source).await
-        {
-            tracing::warn!(
-                detail = error.detail,
-                "the migrator is left on the source, and falls asleep within the hour"
-            );
-        }
         Ok(Outcome::Transferred(Transferred {
             fidelity: serde_json::to_value(fidelity.summary()).unwrap_or(Value::Null),
             source_api_key: (!request.remove_migrator).then_some(source_key),
@@ -121,17 +114,34 @@ impl TransferStage {
     }
 }
 
-/// Takes the migrator off the source of a clone that will not be.
-async fn release(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Done<Outcome> {
-    if request.remove_migrator
-        && let Some((source, _)) = source_of(job, http)
-    {
-        remove(&source).await?;
+/// Takes the migrator off the source of a clone that is there; it does not fail for that.
+async fn leave(job: &Job, http: &reqwest::Client) -> Outcome {
+    let Some((source, _)) = source_of(job, http) else { return Outcome::Left(false) };
+    match remove(&source).await {
+        Ok(wholly) => Outcome::Left(wholly),
+        Err(error) => {
+            tracing::warn!(
+                detail = error.detail,
+                "the migrator is left on the source, where it falls asleep"
+            );
+            Outcome::Left(false)
+        }
     }
-    Ok(Outcome::Nothing)
 }
 
-async fn remove(source: &Client) -> Done<()> {
+/// Takes the migrator off the source of a clone that will not be.
+async fn release(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Done<Outcome> {
+    if !request.remove_migrator {
+        return Ok(Outcome::Nothing);
+    }
+    match source_of(job, http) {
+        Some((source, _)) => remove(&source).await.map(Outcome::Left),
+        None => Ok(Outcome::Nothing),
+    }
+}
+
+/// Whether nothing is left.
+async fn remove(source: &Client) -> Done<bool> {
     let removed = timeout(RELEASE, source.remove()).await;
     let late =
         |_| Box::new(Problem::new(Code::Deadline, "The source did not take the migrator off in time."));
@@ -139,10 +149,10 @@ async fn remove(source: &Client) -> Done<()> {
         let detail = format!("The source did not take the migrator off: {error}.");
         Box::new(Problem::new(Code::MigratorUnreachable, detail))
     })?;
-    if !removed.left.is_empty() || removed.answers {
+    if !removed.wholly() {
         tracing::warn!(left = ?removed.left, answers = removed.answers, "something of the migrator is left on the source");
     }
-    Ok(())
+    Ok(removed.wholly())
 }
 
 fn source_of(job: &Job, http: &reqwest::Client) -> Option<(Client, SecretString)> {

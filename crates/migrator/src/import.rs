@@ -130,6 +130,19 @@ pub struct RefusedFile {
     pub member: String,
 }
 
+#[derive(Deserialize)]
+struct Swapped {
+    done: bool,
+    #[serde(default)]
+    left: Vec<Routine>,
+}
+
+/// A view or trigger.
+#[derive(Deserialize)]
+struct Routine {
+    name: String,
+}
+
 /// A job on a target.
 #[derive(Debug, Clone)]
 pub struct Import {
@@ -254,12 +267,18 @@ impl Import {
         self.until_done("seal").await
     }
 
-    /// Puts what was taken in into the place of what is live.
+    /// Puts what was taken in into the place of what is live. Gives the names of views and triggers that the database
+    /// did not take.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn swap(&self) -> Result<(), ClientError> {
-        self.until_done("swap").await
+    pub async fn swap(&self) -> Result<Vec<String>, ClientError> {
+        loop {
+            let Swapped { done, left } = self.ask("swap", json!({"ms": self.begun.limits.budget_ms})).await?;
+            if done {
+                return Ok(left.into_iter().map(|routine| routine.name).collect());
+            }
+        }
     }
 
     /// Takes the swap back.
@@ -275,7 +294,7 @@ impl Import {
     /// # Errors
     /// See [`ClientError`].
     pub async fn forget(&self) -> Result<(), ClientError> {
-        self.until_done("forget").await
+        self.until_ended("forget").await
     }
 
     /// Drops all that was taken in; the job has ended.
@@ -283,7 +302,15 @@ impl Import {
     /// # Errors
     /// See [`ClientError`].
     pub async fn abort(&self) -> Result<(), ClientError> {
-        self.until_done("abort").await
+        self.until_ended("abort").await
+    }
+
+    /// A job that has ended is known no more: the answer that said so may have been lost.
+    async fn until_ended(&self, route: &str) -> Result<(), ClientError> {
+        match self.until_done(route).await {
+            Err(error) if error.code() == Some("no_job") => Ok(()),
+            done => done,
+        }
     }
 
     async fn until_done(&self, route: &str) -> Result<(), ClientError> {

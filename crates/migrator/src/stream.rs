@@ -9,6 +9,9 @@ use crate::files::{Files, Index, Root, Wanted};
 use crate::pace::{Pace, patiently};
 use crate::rows::{Count, RowDigest, Rows};
 
+/// The most tables, views and triggers that a site may have: as many as a job takes.
+const MOST_DEFINITIONS: usize = 50_000;
+
 /// The rows of a table.
 #[derive(Debug)]
 pub struct RowStream<'a> {
@@ -103,6 +106,9 @@ impl Client {
             })
             .await?;
             all.extend(page.found);
+            if all.len() > MOST_DEFINITIONS {
+                return Err(ClientError::Malformed("too many definitions"));
+            }
             if page.cursor.is_none() {
                 return Ok(all);
             }

@@ -135,7 +135,7 @@ codes! {
     TransferFailed "TRANSFER_FAILED" None, Limited, "The content could not be moved",
         "Try again; if it happens again, look at `detail` and into the PHP error log of the side that it names.";
     VerifyFailed "VERIFY_FAILED" None, Limited, "The copy is not what the source is",
-        "Try again when the site is quieter; the artifact fidelity.json names what differs.";
+        "Try again when the site is quieter.";
     CloneBroken "CLONE_BROKEN" None, Once, "The clone does not work as it should",
         "Look at the screenshots, then at the clone itself: the problem tells its address, login and end.";
     Poison "POISON" None, Never, "The task crashed its worker again and again",

@@ -106,7 +106,9 @@ pub enum Outcome {
     Looked(Map<String, Value>),
     /// Of a clone's `publish`, of extend-clone and delete-clone: the clone, and when it expires, unless it is gone.
     Kept(CloneName, Option<Timestamp>),
-    /// Of what cleans up.
+    /// Of a clone's `leave`: whether nothing of the migrator is left on the source.
+    Left(bool),
+    /// Of what leaves nothing to tell.
     Nothing,
 }
 
@@ -195,6 +197,7 @@ impl Outcome {
             Self::Kept(name, expires_at) => {
                 (json!({"clone": {"name": name, "expires_at": expires_at}}), Vec::new())
             }
+            Self::Left(wholly) => (json!({"migrator_removed": wholly}), Vec::new()),
             Self::Nothing => (json!({}), Vec::new()),
         };
         let Value::Object(public) = public else {

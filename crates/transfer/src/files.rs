@@ -204,7 +204,12 @@ impl Moving<'_> {
             for entry in page.entries {
                 match entry.kind {
                     EntryKind::File => self.line.push(entry, 1),
-                    EntryKind::Folder => self.folder(&entry),
+                    EntryKind::Folder => {
+                        self.folder(&entry);
+                        if self.load.parcel.len() >= self.target_pace.budget().bytes as usize {
+                            self.send().await?;
+                        }
+                    }
                     EntryKind::LeftOut(reason) => {
                         self.note(&entry.path, LeftOut::File, char::from(reason).to_string());
                     }
@@ -218,6 +223,11 @@ impl Moving<'_> {
         while !self.line.asked.is_empty() {
             self.step().await?;
         }
+        self.send().await
+    }
+
+    /// Sends what is ready.
+    async fn send(&mut self) -> Result<(), TransferError> {
         let load = std::mem::take(&mut self.load);
         let stored = store(self.files.import, &load, &mut self.target_pace).await?;
         self.stored(load, stored);

@@ -24,6 +24,9 @@ const SALTS: [&[u8]; 9] = [
     b"secret",
 ];
 
+/// How many left-overs of a table are told with their context.
+const LEFT_OVERS: usize = 100;
+
 /// What a row becomes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -78,6 +81,8 @@ impl<'a> Mender<'a> {
         let named = match base {
             "options" => place("option_name").map(|at| (Named::Option, at)),
             "usermeta" => place("meta_key").map(|at| (Named::UserMeta, at)),
+            // wp-config.php may give the users' tables names of its own.
+            _ if place("umeta_id").is_some() => place("meta_key").map(|at| (Named::UserMeta, at)),
             _ => None,
         };
         let mut columns: Vec<Treat> = table.sent().map(|column| treat(column, table)).collect();
@@ -138,6 +143,7 @@ impl<'a> Mender<'a> {
             report.values += 1;
             return Cow::Borrowed(value);
         }
+        own.left_overs.truncate(LEFT_OVERS.saturating_sub(report.left_overs.len()));
         report.absorb(own);
         new
     }

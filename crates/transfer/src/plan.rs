@@ -1,9 +1,9 @@
 //! What is decided before anything is moved: whether it is possible, which addresses and folders lead where, and how the
 //! target is to define what the source has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use wpclone_migrator::{Definition, Entry, EntryKind, Manifest, Root, Table};
+use wpclone_migrator::{Definition, Entry, EntryKind, Manifest, Progress, Root, Table};
 use wpclone_rewrite::{Folder, Options, Pair, Prefix, Rewriter};
 
 use crate::error::{Obstacle, TransferError};
@@ -70,6 +70,13 @@ impl Plan {
             Definition::Trigger(_) => {}
         }
         Some(definition)
+    }
+
+    /// Whether a job has tables that the source has no more.
+    pub(crate) fn misses(&self, all: &[Definition], tables: &[Progress]) -> bool {
+        let names: HashSet<String> =
+            all.iter().filter_map(|d| Some(self.definition(d)?.name().to_owned())).collect();
+        tables.iter().any(|table| !names.contains(&table.name))
     }
 
     fn renamed(&self, name: &str) -> Option<String> {

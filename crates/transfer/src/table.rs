@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
@@ -55,14 +56,16 @@ struct Place {
     target_rows: u64,
     #[serde(rename = "td")]
     target_digest: RowDigest,
-    #[serde(rename = "lo", default)]
+    #[serde(rename = "lo", default, skip_serializing_if = "BTreeMap::is_empty")]
     left_out: BTreeMap<LeftOut, u64>,
     #[serde(rename = "ch")]
     changed: u64,
     #[serde(rename = "ad")]
     addresses: u64,
-    #[serde(rename = "st", default)]
+    #[serde(rename = "st", default, skip_serializing_if = "BTreeMap::is_empty")]
     stayed: BTreeMap<Why, u64>,
+    #[serde(rename = "tl", default)]
+    too_large: u64,
 }
 
 /// What came of a table.
@@ -115,14 +118,13 @@ impl TableMove<'_> {
     async fn reading(&self, resumed: Option<Progress>, reading: u32, last: bool) -> Result<Moved, Broken> {
         // One that was sent whole, but not checked, is as good as one that was not sent.
         let resumed = resumed.filter(|progress| !progress.done);
-        let anew = reading > 0 || resumed.is_none();
-        let defined = self.import.define(&self.definition, anew).await.map_err(TransferError::Target)?;
-        let place =
-            resumed.as_ref().and_then(|progress| serde_json::from_value(progress.cursor.clone()?).ok());
-        let (place, seq) = match (place, &resumed) {
-            (Some(place), Some(progress)) => (place, progress.seq),
-            _ => (Place::default(), 0),
+        let place = resumed.as_ref().and_then(|progress| Place::read(progress.cursor.as_ref()?));
+        let (place, seq, anew) = match (place, &resumed) {
+            (Some(place), Some(progress)) => (place, progress.seq, false),
+            // What was loaded at a place that nobody can tell is not built upon.
+            _ => (Place::default(), 0, true),
         };
+        let defined = self.import.define(&self.definition, anew).await.map_err(TransferError::Target)?;
         let counts = self.send(defined.n, place, seq).await?;
         let (source, target) = tokio::join!(self.count_source(), self.import.checksum(defined.n));
         let (source, target) = (source?, target.map_err(TransferError::Target)?);
@@ -131,6 +133,10 @@ impl TableMove<'_> {
             return Err(Broken::Moved);
         }
         if (target.rows, target.digest) != (counts.target_rows, counts.target_digest) {
+            if !anew && !last {
+                // Rows that were passed over, since they had been sent, may have changed in between.
+                return Err(Broken::Moved);
+            }
             return Err(Broken::Failed(TransferError::Differs(format!(
                 "The target has {} rows in {}, and {} were sent; or they are not the same.",
                 target.rows,
@@ -218,7 +224,11 @@ impl TableMove<'_> {
             if self.stop.is_cancelled() {
                 return Err(TransferError::Stopped.into());
             }
-            let rows = rows.map_err(TransferError::Source)?;
+            let rows = rows.map_err(source_error)?;
+            if !rows.head.columns.iter().eq(self.table.sent().map(|column| &column.name)) {
+                let detail = format!("The columns of {} changed while it was read.", self.table.name);
+                return Err(TransferError::Differs(detail).into());
+            }
             for part in rows.parts() {
                 let part = part.map_err(TransferError::Source)?;
                 units.take(&part, &mut |unit| writer.add(&unit))?;
@@ -252,7 +262,18 @@ impl Place {
             changed: counts.report.changed,
             addresses: counts.report.addresses,
             stayed: counts.report.stayed.clone(),
+            too_large: counts.too_large,
         }
+    }
+
+    /// As text: what is sent as an object comes back from PHP as a list where it is empty.
+    fn text(&self) -> Result<Value, TransferError> {
+        let text = serde_json::to_string(self).map_err(|_| ClientError::Malformed("a place"));
+        text.map(Value::from).map_err(TransferError::Target)
+    }
+
+    fn read(state: &Value) -> Option<Self> {
+        serde_json::from_str(state.as_str()?).ok()
     }
 
     fn restore(&self, counts: &mut Counts) {
@@ -262,6 +283,23 @@ impl Place {
         counts.report.changed = self.changed;
         counts.report.addresses = self.addresses;
         counts.report.stayed.clone_from(&self.stayed);
+        counts.too_large = self.too_large;
+    }
+}
+
+/// What a source says; some of it only means that rows moved meanwhile.
+fn source_error(error: ClientError) -> Broken {
+    match error.code() {
+        Some("moved") => Broken::Moved,
+        _ => Broken::Failed(TransferError::Source(error)),
+    }
+}
+
+/// What a target says; some of it only means that the table has to be sent anew.
+fn target_error(error: ClientError) -> Broken {
+    match error.code() {
+        Some("restart") => Broken::Moved,
+        _ => Broken::Failed(TransferError::Target(error)),
     }
 }
 
@@ -325,7 +363,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Sends what is full.
-    async fn send(&mut self) -> Result<(), TransferError> {
+    async fn send(&mut self) -> Result<(), Broken> {
         for full in std::mem::take(&mut self.full) {
             self.load(full, false).await?;
         }
@@ -333,7 +371,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Sends what is left, and that there is no more.
-    async fn end(&mut self) -> Result<(), TransferError> {
+    async fn end(&mut self) -> Result<(), Broken> {
         self.close();
         let mut full = std::mem::take(&mut self.full).into_iter().peekable();
         while let Some(chunk) = full.next() {
@@ -344,12 +382,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Sends a chunk; one that is too long for the target, in parts.
-    async fn load(&mut self, full: Full, last: bool) -> Result<(), TransferError> {
+    async fn load(&mut self, full: Full, last: bool) -> Result<(), Broken> {
         let mut parts = vec![full];
         while let Some(Full { mut chunk, begin, end }) = parts.pop() {
             let last = last && parts.is_empty();
-            let state = serde_json::to_value(&end).map_err(|_| ClientError::Malformed("a place"));
-            let state = state.map_err(TransferError::Target)?;
+            let state = end.text()?;
             match self.import.load(self.n, self.seq + 1, &mut chunk, &state, last, &mut self.pace).await {
                 Ok(_) => self.seq += 1,
                 Err(ClientError::TooLong) => {
@@ -360,7 +397,7 @@ impl<'a> Writer<'a> {
                     parts.push(Full { chunk: second, begin: middle.clone(), end });
                     parts.push(Full { chunk: first, begin, end: middle });
                 }
-                Err(error) => return Err(TransferError::Target(error)),
+                Err(error) => return Err(target_error(error)),
             }
         }
         Ok(())

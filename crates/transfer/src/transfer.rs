@@ -49,23 +49,40 @@ impl Transfer<'_> {
         let all = self.source.all_tables(&mut Pace::new(from.limits.budget_ms)).await;
         let all = all.map_err(TransferError::Source)?;
         self.check_room(&all, &to)?;
-        let import = self.begin(&roots).await?;
+        let import = self.begin(&roots, &plan, &all).await?;
+        let filled = self.fill(&import, plan, &all, (&from, &to), &roots).await;
+        if filled.as_ref().is_err_and(is_spoilt) {
+            // What is there cannot be built upon: another attempt begins anew.
+            let _ = import.abort().await;
+        }
+        filled
+    }
+
+    /// Sends everything, and swaps it in.
+    async fn fill(
+        &self,
+        import: &Import,
+        plan: Plan,
+        all: &[Definition],
+        (from, to): (&Manifest, &Manifest),
+        roots: &[Root],
+    ) -> Result<Fidelity, TransferError> {
         let files = FileMove {
             source: self.source,
-            import: &import,
+            import,
             budget_ms: from.limits.budget_ms,
             meter: self.meter,
             stop: self.stop,
         };
-        let (tables, files) = tokio::try_join!(self.tables(&import, &plan, &all, &from), files.run(&roots))?;
-        let routines = self.routines(&import, &plan, &all).await?;
+        let (tables, files) = tokio::try_join!(self.tables(import, &plan, all, from), files.run(roots))?;
+        let mut routines = self.routines(import, &plan, all).await?;
         if self.stop.is_cancelled() {
             return Err(TransferError::Stopped);
         }
         import.seal().await.map_err(TransferError::Target)?;
-        import.swap().await.map_err(TransferError::Target)?;
+        routines.extend(import.swap().await.map_err(TransferError::Target)?);
         import.forget().await.map_err(TransferError::Target)?;
-        Ok(self.told(plan, &from, &to, tables, files, routines))
+        Ok(self.told(plan, from, to, tables, files, routines))
     }
 
     fn told(
@@ -136,9 +153,9 @@ impl Transfer<'_> {
         }
     }
 
-    /// Begins the job, or takes it up where rows and files were still coming. One that was further ends, and begins anew:
-    /// what it was to report is lost.
-    async fn begin(&self, roots: &[Root]) -> Result<Import, TransferError> {
+    /// Begins the job, or takes it up where rows and files were still coming. One that was further, or has tables that the
+    /// source has no more, ends and begins anew.
+    async fn begin(&self, roots: &[Root], plan: &Plan, all: &[Definition]) -> Result<Import, TransferError> {
         let options = JobOptions {
             allow: vec![Allowed::Views, Allowed::Triggers, Allowed::PhpInUploads],
             undo: false,
@@ -148,7 +165,7 @@ impl Transfer<'_> {
         let begin = || async { self.target.begin(self.job, &options).await.map_err(TransferError::Target) };
         let import = begin().await?;
         let ended = match import.begun().phase.as_str() {
-            "open" => return Ok(import),
+            "open" if !plan.misses(all, &import.begun().tables) => return Ok(import),
             "swapping" | "undoing" => match import.undo().await {
                 Ok(()) => import.abort().await,
                 error => error,
@@ -221,5 +238,14 @@ impl Transfer<'_> {
             }
         }
         Ok(left_out)
+    }
+}
+
+/// Whether an attempt ended in a way that the next one would meet again.
+fn is_spoilt(error: &TransferError) -> bool {
+    match error {
+        TransferError::Differs(_) => true,
+        TransferError::Target(ClientError::Trouble { status, .. }) => matches!(status, 400 | 409 | 422),
+        _ => false,
     }
 }

@@ -269,9 +269,19 @@ final class Rows {
 		foreach ( $this->key as $place ) {
 			$order[] = Db::name( $this->columns[ $place ]['name'] );
 		}
+		$own = $this->without_own();
+		if ( '' !== $own ) {
+			$where = '' === $where ? "WHERE $own" : 'WHERE (' . substr( $where, strlen( 'WHERE ' ) ) . ") AND $own";
+		}
 		// By key no limit is needed: whoever has enough closes the connection.
 		$limit = '' === $where && $skip > 0 ? " LIMIT $skip, 18446744073709551615" : '';
 		return "SELECT {$this->selected()} FROM {$this->from()} $where" . ( $order ? ' ORDER BY ' . implode( ', ', $order ) : '' ) . $limit;
+	}
+
+	/** Our own options do not travel, and change with every request. */
+	private function without_own(): string {
+		global $wpdb;
+		return $wpdb->options === $this->table && $this->key ? "option_name NOT LIKE 'wpclone\\_migrator%'" : '';
 	}
 
 	/** Where to go on, as a condition or as the number of rows to pass over. */

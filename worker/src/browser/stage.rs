@@ -47,6 +47,7 @@ enum Work<'a> {
     Prepare {
         login: &'a Login,
         role: Role,
+        remove: bool,
     },
     /// Of a clone: the copy is looked at as its owner will.
     Look {
@@ -60,11 +61,11 @@ impl<'a> Work<'a> {
         match (&job.request, job.step.as_str()) {
             (Request::Setup(SetupRequest { login, role }), _) => Some(Self::Setup { login, role: *role }),
             (Request::CreateAppPassword(request), _) => Some(Self::AppPassword(request)),
-            (Request::Clone(CloneRequest { source, .. }), "prepare") => {
-                Some(Self::Prepare { login: source, role: Role::Source })
+            (Request::Clone(CloneRequest { source, remove_migrator, .. }), "prepare") => {
+                Some(Self::Prepare { login: source, role: Role::Source, remove: *remove_migrator })
             }
             (Request::Clone(CloneRequest { to: Destination::Target(target), .. }), "prepare-target") => {
-                Some(Self::Prepare { login: target, role: Role::Target })
+                Some(Self::Prepare { login: target, role: Role::Target, remove: false })
             }
             (Request::Clone(CloneRequest { source, to, .. }), "look") => {
                 let login = match to {
@@ -203,9 +204,18 @@ impl Tools<'_> {
             Work::AppPassword(request) => {
                 self.app_password(task, request, site).await.map(Outcome::AppPassword)
             }
-            Work::Prepare { login, role } => {
+            Work::Prepare { login, role, remove } => {
                 let SetupResult { api_key, .. } = self.setup(login, *role, site).await?;
-                let facts = self.facts(site, &api_key).await?;
+                let facts = match self.facts(site, &api_key).await {
+                    Ok(facts) => facts,
+                    Err(trouble) => {
+                        // Nobody after us would know its key.
+                        if *remove {
+                            self.take_off(site, &api_key).await;
+                        }
+                        return Err(trouble);
+                    }
+                };
                 Ok(Outcome::Prepared(Prepared { site: site.clone(), facts, api_key }))
             }
             Work::Look { login, source } => self.look(login, source, site).await.map(Outcome::Looked),
@@ -271,6 +281,15 @@ impl Tools<'_> {
             plugin_version: status.plugin_version,
             import_enabled: status.import_enabled,
         })
+    }
+
+    /// Takes the migrator off again, as well as can be.
+    async fn take_off(&self, site: &SiteUrl, key: &SecretString) {
+        let Ok(key) = key.expose_secret().parse::<Key>() else { return };
+        let client = Client::new(self.http.bare().clone(), site.url().clone(), key);
+        if !matches!(timeout(self.step, client.remove()).await, Ok(Ok(removed)) if removed.wholly()) {
+            tracing::warn!("something of the migrator is left on the site");
+        }
     }
 
     /// What a site runs on, as its migrator tells it.

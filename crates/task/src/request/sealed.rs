@@ -209,7 +209,7 @@ impl SealedRequest {
         match self {
             Self::Setup { .. } => one("setup", Stage::Browser),
             Self::CreateAppPassword { .. } => one("app-password", Stage::Browser),
-            Self::Clone { target: None, .. } => Plan {
+            Self::Clone { target: None, remove_migrator, .. } => Plan {
                 phases: vec![
                     vec![step("provision", Stage::Provisioning), step("prepare", Stage::Browser)],
                     // The clone gets what its source has: table prefix, PHP and its limits.
@@ -217,7 +217,11 @@ impl SealedRequest {
                     vec![step("transfer", Stage::Transfer)],
                     // The source's users have taken the place of the clone's: one is added for its owner.
                     vec![step("open", Stage::Provisioning)],
-                    vec![look],
+                    // A step of its own: a transfer that was done is never done again for it.
+                    [look]
+                        .into_iter()
+                        .chain(remove_migrator.then(|| step("leave", Stage::Transfer)))
+                        .collect(),
                     vec![step("publish", Stage::Provisioning)],
                 ],
                 clean_up: vec![step("discard", Stage::Provisioning), step("release", Stage::Transfer)],

@@ -109,7 +109,7 @@ fn what_cleans_up_comes_after_all_else() {
             vec!["adapt"],
             vec!["transfer"],
             vec!["open"],
-            vec!["look"],
+            vec!["look", "leave"],
             vec!["publish"]
         ]
     );
