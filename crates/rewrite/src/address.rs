@@ -230,7 +230,11 @@ fn port(text: &[u8], end: usize) -> (Option<u16>, usize) {
     if digits == 0 {
         return (None, end);
     }
-    let goes_on = rest.get(digits).is_some_and(u8::is_ascii_alphanumeric);
+    let goes_on = match &rest[digits..] {
+        [b':', next, ..] => next.is_ascii_digit(),
+        [next, ..] => next.is_ascii_alphanumeric(),
+        [] => false,
+    };
     let number = std::str::from_utf8(&rest[..digits]).ok().filter(|_| !goes_on);
     let number = number.and_then(|digits| digits.parse().ok());
     (Some(number.unwrap_or(0)), end + 1 + digits)

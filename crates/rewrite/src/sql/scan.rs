@@ -275,6 +275,10 @@ impl Scanner {
             return None;
         }
         if !self.usual {
+            // The delimiter may begin inside of the word and end behind it.
+            if !last && rest.len() < length + self.delimiter.len() - 1 {
+                return None;
+            }
             let more = &rest[..rest.len().min(length + self.delimiter.len() - 1)];
             length = memchr::memmem::find(more, &self.delimiter).map_or(length, |at| at.min(length));
         }

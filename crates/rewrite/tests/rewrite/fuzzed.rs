@@ -50,3 +50,31 @@ fn what_is_no_hexadecimal_literal_leaves_nothing_behind() {
     stream.finish(&mut new, &mut report);
     assert_eq!(String::from_utf8_lossy(&new), wanted);
 }
+
+#[test]
+fn a_delimiter_that_begins_inside_of_a_word_ends_a_statement_wherever_the_dump_is_cut() {
+    let dump = "DELIMITER 5a'b\nx5a'b\nINSERT INTO t VALUES ('http://example.com')5a'b\n";
+    let rewriter = usual();
+    let whole = |cut: usize| {
+        let (mut new, mut report) = (Vec::new(), Report::default());
+        let mut stream = rewriter.dump(DumpOptions::default());
+        stream.push(&dump.as_bytes()[..cut], &mut new, &mut report);
+        stream.push(&dump.as_bytes()[cut..], &mut new, &mut report);
+        stream.finish(&mut new, &mut report);
+        (String::from_utf8(new).unwrap(), report)
+    };
+    let wanted = whole(0);
+    assert_eq!((wanted.1.changed, wanted.1.malformed.len()), (1, 0), "{wanted:?}");
+    for cut in 0..=dump.len() {
+        assert_eq!(whole(cut), wanted, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_port_behind_a_port_is_nobodys() {
+    for value in ["http://example.com:80:80/x", "http://example.com:80:443:80"] {
+        stay(&[value]);
+        assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Port, 1)]);
+    }
+    become_(&[("http://example.com:80: it works", "https://new.example.org/shop: it works")]);
+}
