@@ -112,7 +112,8 @@ fn lead(text: &[u8], from: usize, host: usize) -> Lead {
     }
     let Some(rest) = before.strip_suffix(b"@") else { return Lead::Stays(Why::Bare) };
     let name = rest.iter().rev().take(LONGEST_USER).take_while(|byte| is_user(**byte)).count();
-    let Some(rest) = rest[..rest.len() - name].strip_suffix(b"//").filter(|_| name > 0) else {
+    let (rest, name) = rest.split_at(rest.len() - name);
+    let Some(rest) = rest.strip_suffix(b"//").filter(|_| is_login(name)) else {
         return Lead::Stays(Why::Email);
     };
     match scheme(text, from, from + rest.len()) {
@@ -163,6 +164,13 @@ fn scheme(text: &[u8], from: usize, slashes: usize) -> Lead {
         // Half an address: the scheme is put before it elsewhere.
         _ => relative,
     }
+}
+
+/// Whether this is a name, or a name and a password, and not a host with more behind it: `other.example,bob`,
+/// `other.example&quot;bob`. A name that is spelled is not known as one.
+fn is_login(text: &[u8]) -> bool {
+    let name = token_end(text, 0);
+    name > 0 && matches!(text.get(name), None | Some(b':'))
 }
 
 fn is_user(byte: u8) -> bool {

@@ -78,3 +78,12 @@ fn a_port_behind_a_port_is_nobodys() {
     }
     become_(&[("http://example.com:80: it works", "https://new.example.org/shop: it works")]);
 }
+
+#[test]
+fn what_stands_between_an_address_and_a_mail_address_makes_no_login_of_them() {
+    for value in ["http://other.example&quot;bob@example.com", "http://other.example,bob@example.com"] {
+        stay(&[value]);
+        assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Email, 1)]);
+    }
+    become_(&[("http://bob:s,cret@example.com/x", "https://bob:s,cret@new.example.org/shop/x")]);
+}
