@@ -94,6 +94,7 @@ pub struct TestAppBuilder {
     tokens: Option<Vec<(String, String, String)>>,
     env: Vec<(String, String)>,
     callbacks: bool,
+    stages: &'static str,
     clones: Option<Version>,
     fsync: Fsync,
     ports: [Option<u16>; 3],
@@ -109,6 +110,12 @@ impl TestAppBuilder {
     /// Browser slots of each worker.
     pub fn slots(self, browser: u32) -> Self {
         self.env("WPCLONE_SLOTS_BROWSER", &browser.to_string())
+    }
+
+    /// Workers serve these stages instead of the browser's alone.
+    pub fn stages(mut self, stages: &'static str) -> Self {
+        self.stages = stages;
+        self
     }
 
     /// Networks that sites may be in; empty for none.
@@ -175,7 +182,7 @@ impl TestAppBuilder {
         }
         let state = match self.clones {
             None => {
-                env.push(("WPCLONE_STAGES".into(), "browser".into()));
+                env.push(("WPCLONE_STAGES".into(), self.stages.into()));
                 None
             }
             Some(version) => Some(ClonesState::make(version, &mut env).await?),
@@ -224,6 +231,7 @@ impl TestApp {
             tokens: None,
             env: Vec::new(),
             callbacks: false,
+            stages: "browser",
             clones: None,
             fsync: Fsync::Always,
             ports: [None; 3],

@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use wpclone_artifacts::Artifacts;
 use wpclone_migrator::{Client, Key};
+use wpclone_provision::harness::{MU_PLUGIN, MU_PLUGIN_FILE};
 use wpclone_task::{
-    CloneRequest, Code, Destination, ExposeSecret as _, Outcome, Problem, Progress, Request, SecretString,
-    SiteUrl, Stage, Transferred,
+    CloneRequest, Code, Destination, ExposeSecret as _, Filled, Outcome, PluginStatus, Problem, Progress,
+    Request, SecretString, SiteUrl, Stage, Transferred,
 };
-use wpclone_transfer::{Fidelity, Meter, Obstacle, Reading, Transfer, TransferError};
+use wpclone_transfer::{Fidelity, Meter, Obstacle, Receiver, Transfer, TransferError, settle, take_back};
 
 use crate::job::{End, Job, News};
 use crate::net::{self, Gate, Ways};
@@ -67,7 +68,7 @@ impl TransferStage {
         let http = http.map_err(|e| fault_of(&e))?;
         match job.step.as_str() {
             "transfer" => self.transfer(job, request, &http, stop).await,
-            "leave" => Ok(leave(job, &http).await),
+            "leave" => Ok(leave(job, request, &http).await),
             "release" => release(job, request, &http).await,
             other => Err(fault(format!("The transfer stage has no step `{other}`."))),
         }
@@ -82,26 +83,37 @@ impl TransferStage {
     ) -> Done<Outcome> {
         let (source, source_key) =
             source_of(job, http).ok_or_else(|| fault("The source was not prepared."))?;
-        let (target, _) =
+        let (target, target_key) =
             target_of(job, request, http).ok_or_else(|| fault("There is nothing to copy to."))?;
-        let name = format!("transfer {}", job.replays);
-        let (meter, id) = (Meter::default(), job.task.derived(&name).simple().to_string());
-        let transfer = Transfer { source: &source, target: &target, job: &id, meter: &meter, stop };
+        let (meter, id) = (Meter::default(), import_of(job));
+        let into = match request.to {
+            Destination::Clone { .. } => Receiver::Clone,
+            Destination::Target(_) => Receiver::Site { harmless: MU_PLUGIN },
+        };
+        let transfer = Transfer { source: &source, target: &target, into, job: &id, meter: &meter, stop };
         let moving = timeout(LONGEST, transfer.run());
         tokio::pin!(moving);
         let moved = loop {
             tokio::select! {
                 moved = &mut moving => break moved,
-                () = tokio::time::sleep(TELL) => tell(job, meter.read()),
+                () = tokio::time::sleep(TELL) => tell(job, request, &meter),
             }
         };
+        tell(job, request, &meter);
         let late = |_| Box::new(Problem::new(Code::Deadline, "The transfer took longer than six hours."));
         let fidelity = moved.map_err(late)?.map_err(|error| problem(&error))?;
         self.keep(job, &fidelity).await;
         Ok(Outcome::Transferred(Transferred {
             fidelity: serde_json::to_value(fidelity.summary()).unwrap_or(Value::Null),
             source_api_key: (!request.remove_migrator).then_some(source_key),
-            target_api_key: None,
+            target: match &request.to {
+                Destination::Clone { .. } => None,
+                Destination::Target(_) => Some(Filled {
+                    api_key: (!request.remove_migrator).then_some(target_key),
+                    username: request.source.username.clone(),
+                    harmless: format!("{}/{MU_PLUGIN_FILE}", fidelity.must_use_folder),
+                }),
+            },
         }))
     }
 
@@ -114,43 +126,81 @@ impl TransferStage {
     }
 }
 
-/// Takes the migrator off the source of a clone that is there; it does not fail for that.
-async fn leave(job: &Job, http: &reqwest::Client) -> Outcome {
-    let Some((source, _)) = source_of(job, http) else { return Outcome::Left(false) };
-    match remove(&source).await {
-        Ok(wholly) => Outcome::Left(wholly),
-        Err(error) => {
-            tracing::warn!(
-                detail = error.detail,
-                "the migrator is left on the source, where it falls asleep"
-            );
-            Outcome::Left(false)
-        }
-    }
+/// What the import on the target is called: the same for every attempt.
+fn import_of(job: &Job) -> String {
+    job.task.derived(&format!("transfer {}", job.replays)).simple().to_string()
 }
 
-/// Takes the migrator off the source of a clone that will not be.
-async fn release(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Done<Outcome> {
-    if !request.remove_migrator {
-        return Ok(Outcome::Nothing);
+/// Takes the migrator off the sites of a copy that is there, and drops what its target had before; it does not fail for
+/// that.
+async fn leave(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Outcome {
+    let target = match request.to {
+        Destination::Target(_) => target_of(job, request, http),
+        Destination::Clone { .. } => None,
+    };
+    let mut wholly = request.remove_migrator;
+    let left = |error: Box<Problem>| {
+        tracing::warn!(detail = error.detail, "the migrator is left on a site, where it falls asleep");
+        false
+    };
+    if let Some((target, _)) = target {
+        let settled = if request.remove_migrator {
+            remove(&target).await.unwrap_or_else(left)
+        } else {
+            settle(&target, &import_of(job))
+                .await
+                .map_err(|error| problem(&error))
+                .map_or_else(left, |()| true)
+        };
+        wholly &= settled;
     }
-    match source_of(job, http) {
+    if request.remove_migrator {
+        wholly &= match source_of(job, http) {
+            Some((source, _)) => remove(&source).await.unwrap_or_else(left),
+            None => false,
+        };
+    }
+    Outcome::Left(wholly)
+}
+
+/// Takes the migrator off the sites of a copy that will not be. A target has afterwards what it had before.
+async fn release(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Done<Outcome> {
+    if let Destination::Target(_) = request.to {
+        release_target(job, request, http).await?;
+    }
+    match source_of(job, http).filter(|_| request.remove_migrator) {
         Some((source, _)) => remove(&source).await.map(Outcome::Left),
         None => Ok(Outcome::Nothing),
     }
 }
 
+async fn release_target(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Done<()> {
+    let Some((target, _)) = target_of(job, request, http) else { return Ok(()) };
+    take_back(&target, &import_of(job)).await.map_err(|error| problem(&error))?;
+    let status =
+        job.before.get("prepare-target").and_then(|left| left.result.get("target")?.get("plugin_status"));
+    let was = |wanted: PluginStatus| status.and_then(Value::as_str) == Some(wanted.as_str());
+    let is_as_it_was = if request.remove_migrator || was(PluginStatus::Installed) {
+        remove(&target).await?
+    } else {
+        was(PluginStatus::Unchanged)
+    };
+    if is_as_it_was {
+        job.news.send_modify(|news| news.changed = Some(false));
+    }
+    Ok(())
+}
+
 /// Whether nothing is left.
 async fn remove(source: &Client) -> Done<bool> {
     let removed = timeout(RELEASE, source.remove()).await;
-    let late =
-        |_| Box::new(Problem::new(Code::Deadline, "The source did not take the migrator off in time."));
+    let late = |_| Box::new(Problem::new(Code::Deadline, "The site did not take the migrator off in time."));
     let removed = removed.map_err(late)?.map_err(|error| {
-        let detail = format!("The source did not take the migrator off: {error}.");
+        let detail = format!("The site did not take the migrator off: {error}.");
         Box::new(Problem::new(Code::MigratorUnreachable, detail))
     })?;
     if !removed.wholly() {
-        tracing::warn!(left = ?removed.left, answers = removed.answers, "something of the migrator is left on the source");
+        tracing::warn!(left = ?removed.left, answers = removed.answers, "something of the migrator is left on the site");
     }
     Ok(removed.wholly())
 }
@@ -168,7 +218,11 @@ fn target_of(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Optio
             let url = made.result.get("clone")?.get("url")?.as_str()?;
             client(url, made.handover.get(Outcome::MIGRATOR_KEY)?, http)
         }
-        Destination::Target(_) => None,
+        Destination::Target(_) => {
+            let prepared = job.before.get("prepare-target")?;
+            let url = prepared.result.get("target")?.get("url")?.as_str()?;
+            client(url, prepared.handover.get(Outcome::MIGRATOR_KEY)?, http)
+        }
     }
 }
 
@@ -178,10 +232,19 @@ fn client(url: &str, key: &SecretString, http: &reqwest::Client) -> Option<(Clie
     Some((Client::new(http.clone(), site, parsed), key.clone()))
 }
 
-fn tell(job: &Job, now: Reading) {
+fn tell(job: &Job, request: &CloneRequest, meter: &Meter) {
     const MIB: u64 = 1 << 20;
+    let now = meter.read();
+    if meter.has_touched() && matches!(request.to, Destination::Target(_)) {
+        job.news.send_if_modified(|news| news.changed.replace(true) != Some(true));
+    }
     let share = now.bytes.saturating_mul(80).checked_div(now.expected.max(now.bytes)).unwrap_or_default();
-    let message = format!("Moved {} rows and {} files, {} MB", now.rows, now.files, now.bytes / MIB);
+    let warnings = meter.take_warnings();
+    let message = if warnings.is_empty() {
+        format!("Moved {} rows and {} files, {} MB", now.rows, now.files, now.bytes / MIB)
+    } else {
+        format!("Before the first row: {}", warnings.join(" "))
+    };
     let percent = u8::try_from(share.min(80)).unwrap_or(80) + 10;
     job.news.send_if_modified(|news: &mut News| {
         let progress = Progress { percent: news.progress.percent.max(percent), message };
@@ -200,6 +263,7 @@ fn problem(error: &TransferError) -> Box<Problem> {
         TransferError::Impossible(Obstacle::Multisite, _) => Code::MultisiteUnsupported,
         TransferError::Impossible(Obstacle::NoSpace, _) => Code::DiskInsufficient,
         TransferError::Impossible(Obstacle::NotEmpty, _) => Code::TargetNotEmpty,
+        TransferError::Impossible(Obstacle::Php, _) => Code::PhpMismatch,
         TransferError::Impossible(Obstacle::Address, _) => Code::UnexpectedAnswer,
         TransferError::Differs(_) => Code::VerifyFailed,
         TransferError::Source(_) | TransferError::Target(_) | TransferError::Stopped => Code::TransferFailed,

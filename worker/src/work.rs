@@ -35,7 +35,7 @@ pub(crate) struct Workshop {
 
 /// How a step ended, as the queue is told.
 enum Ending {
-    Complete(StepOutput),
+    Complete(StepOutput, Option<bool>),
     /// With whether the site was altered, when this attempt touched it.
     Fail(Problem, Option<bool>),
     Cancelled,
@@ -128,7 +128,7 @@ impl Workshop {
         let stopped = keeping.await.unwrap_or(Some(Stop::Lost));
         match (end, stopped) {
             // What was finished counts, also when the wish to stop came at the same moment.
-            (End::Done(outcome), _) => self.output(claim, outcome),
+            (End::Done(outcome), _) => self.output(claim, outcome, job.news.borrow().changed),
             (_, Some(Stop::Lost)) => Ending::Nothing,
             (_, Some(Stop::Cancelled)) => Ending::Cancelled,
             (_, Some(Stop::Draining)) | (End::Stopped, None) => Ending::Release,
@@ -144,10 +144,10 @@ impl Workshop {
         )
     }
 
-    fn output(&self, claim: &Claim, outcome: Outcome) -> Ending {
+    fn output(&self, claim: &Claim, outcome: Outcome, changed: Option<bool>) -> Ending {
         let split = outcome.split();
         match sealed_task::seal_result(&self.sealer, claim.lease.task, &claim.step, &split) {
-            Ok(sealed) => Ending::Complete(StepOutput { result: split.public, sealed }),
+            Ok(sealed) => Ending::Complete(StepOutput { result: split.public, sealed }, changed),
             Err(e) => Ending::Fail(
                 Problem::new(Code::WorkerFault, format!("The result cannot be sealed: {e}.")),
                 Some(true),
@@ -155,11 +155,12 @@ impl Workshop {
         }
     }
 
-    async fn fail(&self, lease: &Lease, problem: &Problem, changed: Option<bool>) -> Result<(), QueueError> {
-        if let Some(changed) = changed {
-            self.queue.changed(lease, changed).await?;
+    /// Notes what the step did to the target, where a heartbeat may not have come to it.
+    async fn note(&self, lease: &Lease, changed: Option<bool>) -> Result<(), QueueError> {
+        match changed {
+            Some(changed) => self.queue.changed(lease, changed).await,
+            None => Ok(()),
         }
-        self.queue.fail(lease, problem).await.map(drop)
     }
 
     /// Tells the end, and takes the next step in the same call when it went well.
@@ -168,14 +169,18 @@ impl Workshop {
         let asked_before = AtomicBool::new(false);
         let told = until_told(|| async {
             match &ending {
-                Ending::Complete(output) => {
+                Ending::Complete(output, changed) => {
+                    self.note(lease, *changed).await?;
                     // The first may have been heard though we were not answered: then this is refused, and what it
                     // would claim is nobody's.
                     let stages = if asked_before.swap(true, Ordering::Relaxed) { Vec::new() } else { more() };
                     let done = self.queue.complete_and_claim(lease, output, &stages).await;
                     return done.map(|(_, next)| next);
                 }
-                Ending::Fail(problem, changed) => self.fail(lease, problem, *changed).await,
+                Ending::Fail(problem, changed) => {
+                    self.note(lease, *changed).await?;
+                    self.queue.fail(lease, problem).await.map(drop)
+                }
                 Ending::Cancelled => self.queue.cancelled(lease).await,
                 Ending::Release => self.queue.release(lease).await,
                 Ending::Nothing => Ok(()),
@@ -189,7 +194,7 @@ impl Workshop {
 impl Ending {
     fn name(&self) -> &'static str {
         match self {
-            Self::Complete(_) => "succeeded",
+            Self::Complete(..) => "succeeded",
             Self::Fail(..) => "failed",
             Self::Cancelled => "cancelled",
             Self::Release => "released",

@@ -291,7 +291,7 @@ pub(crate) async fn cloned(api: &Api) -> TaskId {
                 "warnings": ["The table wp_log was read twice."],
             }),
             source_api_key: None,
-            target_api_key: None,
+            target: None,
         }),
         "publish" => Outcome::Kept(entry.name.clone(), entry.expires_at),
         _ => Outcome::Nothing,

@@ -36,7 +36,12 @@ pub enum Allowed {
     Triggers,
     /// Files in `uploads` that a web server may take for programs.
     PhpInUploads,
+    /// The must-use plugin that keeps a copy harmless.
+    Harmless,
 }
+
+/// That must-use plugin's file name.
+pub const HARMLESS_FILE: &str = "wpclone-harmless.php";
 
 /// A job as it stands.
 #[derive(Debug, Clone, Deserialize)]

@@ -27,7 +27,8 @@ pub use definition::{
 pub use error::{ClientError, Trouble};
 pub use files::{Entry, EntryKind, FileDigest, FileHasher, FilePart, FileState, Files, Index, Root, Wanted};
 pub use import::{
-    Adjusted, Allowed, Begun, Defined, Import, JobLimits, JobOptions, Loaded, Progress, RefusedFile, Stored,
+    Adjusted, Allowed, Begun, Defined, HARMLESS_FILE, Import, JobLimits, JobOptions, Loaded, Progress,
+    RefusedFile, Stored,
 };
 pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, WordPress};
 pub use pace::{Budget, Pace};

@@ -34,6 +34,9 @@ pub struct Manifest {
 pub struct WordPress {
     /// Its version.
     pub version: String,
+    /// The oldest PHP that it runs under; empty where it does not say.
+    #[serde(default)]
+    pub needs_php: String,
     /// Such as `de_DE`.
     pub locale: String,
     /// Whether it is a network of sites.

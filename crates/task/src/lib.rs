@@ -30,8 +30,8 @@ pub use request::{
     SealedRequest, SecretField, SecretFields, SetupRequest, Ttl,
 };
 pub use result::{
-    AppPasswordResult, Handover, Outcome, PluginStatus, Prepared, Provisioned, SealedParts, SetupResult,
-    SplitResult, Transferred, fill_in, lay_over,
+    AppPasswordResult, Filled, Handover, Outcome, PluginStatus, Prepared, Provisioned, SealedParts,
+    SetupResult, SplitResult, Transferred, fill_in, lay_over,
 };
 pub use secrecy::{ExposeSecret, SecretString};
 pub use site::{SiteKey, SiteUrl, SiteUrlError};

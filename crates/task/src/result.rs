@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::kind::named;
-use crate::{CloneName, SiteUrl};
+use crate::{CloneName, Role, SiteUrl, Username};
 
 named! {
     /// What had to be done to have the migrator on the site.
@@ -70,8 +70,12 @@ pub struct Provisioned {
 /// A site that is ready to be read, or to take content in.
 #[derive(Debug, Clone)]
 pub struct Prepared {
+    /// What it is to be.
+    pub role: Role,
     /// Its own address, as it told it.
     pub site: SiteUrl,
+    /// What had to be done to have the migrator on it.
+    pub plugin_status: PluginStatus,
     /// What it runs on: versions, table prefix, limits.
     pub facts: Value,
     /// The key of its migrator (64 hex digits).
@@ -85,8 +89,19 @@ pub struct Transferred {
     pub fidelity: Value,
     /// The migrator's key on the source, unless it was removed there.
     pub source_api_key: Option<SecretString>,
-    /// That on a target of the caller's.
-    pub target_api_key: Option<SecretString>,
+    /// What a target of the caller's got; `None` for a clone.
+    pub target: Option<Filled>,
+}
+
+/// A target of the caller's that has the content now.
+#[derive(Debug, Clone)]
+pub struct Filled {
+    /// The migrator's key on it, unless it is removed there.
+    pub api_key: Option<SecretString>,
+    /// Who may log in there now: the source's user.
+    pub username: Username,
+    /// The must-use plugin that keeps it harmless: the file to remove when it goes live.
+    pub harmless: String,
 }
 
 /// What a step achieved.
@@ -106,7 +121,7 @@ pub enum Outcome {
     Looked(Map<String, Value>),
     /// Of a clone's `publish`, of extend-clone and delete-clone: the clone, and when it expires, unless it is gone.
     Kept(CloneName, Option<Timestamp>),
-    /// Of a clone's `leave`: whether nothing of the migrator is left on the source.
+    /// Of a clone's `leave` and `release`: whether nothing of the migrator is left on the sites.
     Left(bool),
     /// Of what leaves nothing to tell.
     Nothing,
@@ -183,15 +198,20 @@ impl Outcome {
             }
             Self::Prepared(r) => {
                 hand_over_key(r.api_key);
-                (json!({"source": {"url": r.site, "facts": r.facts}}), Vec::new())
+                let site = json!({"url": r.site, "plugin_status": r.plugin_status, "facts": r.facts});
+                (json!({ r.role.as_str(): site }), Vec::new())
             }
             Self::Transferred(r) => {
-                let keys = [("/source_api_key", r.source_api_key), ("/target_api_key", r.target_api_key)];
-                let kept = keys.into_iter().filter_map(|(field, key)| Some((field, key?)));
-                (
-                    json!({"source_api_key": null, "target_api_key": null, "fidelity": r.fidelity}),
-                    kept.collect(),
-                )
+                let mut public =
+                    json!({"source_api_key": null, "target_api_key": null, "fidelity": r.fidelity});
+                let mut keys = vec![("/source_api_key", r.source_api_key)];
+                if let Some(filled) = r.target {
+                    public["clone"] = Value::Null;
+                    public["target"] =
+                        json!({"username": filled.username, "remove_to_go_live": filled.harmless});
+                    keys.push(("/target_api_key", filled.api_key));
+                }
+                (public, keys.into_iter().filter_map(|(field, key)| Some((field, key?))).collect())
             }
             Self::Looked(seen) => (json!({ "look": seen }), Vec::new()),
             Self::Kept(name, expires_at) => {

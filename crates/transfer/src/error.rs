@@ -2,7 +2,8 @@
 
 use wpclone_migrator::ClientError;
 
-/// Why a transfer did not end well. Nothing of the target that was live has been touched.
+/// Why a transfer did not end well. [`Meter::has_touched`](crate::Meter::has_touched) says whether the target is still as
+/// it was.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// It is not possible between these two, which shows before anything is moved.
@@ -31,6 +32,8 @@ pub enum Obstacle {
     NoSpace,
     /// The target has content that nobody said may go.
     NotEmpty,
+    /// The target's PHP is older than the source's WordPress needs.
+    Php,
     /// One of the addresses is none that can be moved.
     Address,
 }

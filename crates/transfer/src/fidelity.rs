@@ -101,8 +101,13 @@ pub struct Fidelity {
     pub rewritten: Report,
     /// Views and triggers that were left out, by name.
     pub routines_left_out: Vec<String>,
+    /// Plugins that are there, but switched off: they would lock the copy's owner out.
+    pub switched_off: Vec<String>,
     /// Bytes of rows and files that were moved.
     pub moved_bytes: u64,
+    /// The target's folder of must-use plugins.
+    #[serde(skip)]
+    pub must_use_folder: String,
 }
 
 /// Versions of a side.
@@ -135,6 +140,8 @@ pub struct Summary {
     pub left_over: BTreeMap<wpclone_rewrite::Why, u64>,
     /// Rows and files that were left out, by reason.
     pub left_out: BTreeMap<LeftOut, u64>,
+    /// See [`Fidelity::switched_off`].
+    pub switched_off: Vec<String>,
     /// See [`Fidelity::warnings`].
     pub warnings: Vec<String>,
 }
@@ -159,6 +166,7 @@ impl Fidelity {
             addresses: self.rewritten.addresses,
             left_over: self.rewritten.stayed.clone(),
             left_out,
+            switched_off: self.switched_off.clone(),
             warnings: self.warnings.clone(),
         }
     }

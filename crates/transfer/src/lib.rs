@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod active;
+mod empty;
 mod error;
 mod fidelity;
 mod files;
@@ -13,7 +15,7 @@ mod units;
 pub use error::{Obstacle, TransferError};
 pub use fidelity::{Fidelity, FileNote, FilesFidelity, LeftOut, Summary, TableFidelity, Versions};
 pub use meter::{Meter, Reading};
-pub use transfer::Transfer;
+pub use transfer::{Receiver, Transfer, settle, take_back};
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use wpclone_migrator::{Column, Table};
 use wpclone_rewrite::{Prefix, Report, Rewriter};
 
+use crate::active;
 use crate::fidelity::LeftOut;
 
 /// Keys of user metadata that open doors: sessions and application passwords belong to the original alone.
@@ -66,6 +67,12 @@ pub(crate) struct Mender<'a> {
     columns: Vec<Treat>,
     /// Of this kind of table, where the name of the row's thing stands.
     named: Option<(Named, usize)>,
+    /// Where options have their values.
+    option_value: Option<usize>,
+    /// Plugins that are not to be active.
+    off: &'a [String],
+    /// Whether the row at hand has the list of active plugins.
+    lists_plugins: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +99,13 @@ impl<'a> Mender<'a> {
                 Named::UserMeta => Treat::UserMetaKey,
             };
         }
-        Self { rewriter, prefix, columns, named }
+        let option_value = place("option_value").filter(|_| base == "options");
+        Self { rewriter, prefix, columns, named, option_value, off: &[], lists_plugins: false }
+    }
+
+    /// These plugins are not active in what comes out.
+    pub(crate) fn without(self, off: &'a [String]) -> Self {
+        Self { off, ..self }
     }
 
     /// Whether nothing of the table can change, so that its rows may travel unread.
@@ -100,9 +113,10 @@ impl<'a> Mender<'a> {
         self.columns.iter().all(|treat| *treat == Treat::AsIs)
     }
 
-    /// Decides by the small values of a row whether it goes on. `None` are NULL, and those too large to name anything.
-    pub(crate) fn fate<'v>(&self, value: impl Fn(usize) -> Option<&'v [u8]>) -> Fate {
+    /// Looks at the small values of the next row, and decides whether it goes on. `None` are NULL, and those too large to name anything.
+    pub(crate) fn fate<'v>(&mut self, value: impl Fn(usize) -> Option<&'v [u8]>) -> Fate {
         let name = self.named.and_then(|(kind, at)| Some((kind, value(at)?)));
+        self.lists_plugins = matches!(name, Some((Named::Option, b"active_plugins")));
         match name {
             Some((Named::UserMeta, key)) if DOORS.contains(&key) => Fate::Stays(LeftOut::Session),
             Some((Named::Option, name)) if SALTS.contains(&name) => Fate::Stays(LeftOut::Salt),
@@ -113,6 +127,9 @@ impl<'a> Mender<'a> {
     /// A value as it goes on; borrowed when nothing of it changes.
     pub(crate) fn value<'v>(&self, column: usize, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
         let named = |new: Option<Vec<u8>>| new.map_or(Cow::Borrowed(value), Cow::Owned);
+        if self.lists_plugins && self.option_value == Some(column) {
+            return named(active::without(value, self.off));
+        }
         match self.columns.get(column) {
             Some(Treat::Text(room)) => self.text(value, *room, report),
             Some(Treat::OptionName) => {
@@ -244,8 +261,8 @@ mod tests {
         let (rewriter, prefix) = (rewriter(), Prefix::new("wp_", "x7_"));
         let usermeta =
             table(&[("umeta_id", "bigint(20)", "utf8mb4"), ("meta_key", "varchar(255)", "utf8mb4")]);
-        let mender = Mender::new(&usermeta, "usermeta", &rewriter, Some(&prefix));
-        let fate = |key: &'static [u8]| mender.fate(|at| (at == 1).then_some(key));
+        let mut mender = Mender::new(&usermeta, "usermeta", &rewriter, Some(&prefix));
+        let mut fate = |key: &'static [u8]| mender.fate(|at| (at == 1).then_some(key));
         assert_eq!(fate(b"session_tokens"), Fate::Stays(LeftOut::Session));
         assert_eq!(fate(b"_application_passwords"), Fate::Stays(LeftOut::Session));
         assert_eq!(fate(b"nickname"), Fate::Goes);
@@ -253,7 +270,7 @@ mod tests {
         assert_eq!(&*mender.value(1, b"wp_capabilities", &mut report), b"x7_capabilities");
         let options =
             table(&[("option_name", "varchar(191)", "utf8mb4"), ("option_value", "longtext", "utf8mb4")]);
-        let mender = Mender::new(&options, "options", &rewriter, Some(&prefix));
+        let mut mender = Mender::new(&options, "options", &rewriter, Some(&prefix));
         assert_eq!(mender.fate(|_| Some(b"auth_salt")), Fate::Stays(LeftOut::Salt));
         assert_eq!(&*mender.value(0, b"wp_user_roles", &mut report), b"x7_user_roles");
         assert_eq!(&*mender.value(0, b"http://a.example", &mut report), b"http://a.example", "a name");

@@ -1,6 +1,7 @@
 //! How far a transfer is.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// How far a transfer is. Readers may look at any time.
 #[derive(Debug, Default)]
@@ -9,6 +10,8 @@ pub struct Meter {
     files: AtomicU64,
     bytes: AtomicU64,
     expected: AtomicU64,
+    touched: AtomicBool,
+    warnings: Mutex<Vec<String>>,
 }
 
 /// How far a transfer was at one moment.
@@ -37,6 +40,26 @@ impl Meter {
     pub(crate) fn files(&self, files: u64, bytes: u64) {
         self.files.fetch_add(files, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn touch(&self, touched: bool) {
+        self.touched.store(touched, Ordering::Relaxed);
+    }
+
+    pub(crate) fn warn(&self, warnings: &[String]) {
+        *self.warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings.to_vec();
+    }
+
+    /// Whether what was live on the target may have been touched, and is not again as it was.
+    #[must_use]
+    pub fn has_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
+    }
+
+    /// What was noticed before anything was moved, once.
+    #[must_use]
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How far it is now.

@@ -12,6 +12,31 @@ use crate::fidelity::Versions;
 /// How far numbers of new rows are moved ahead, so that what is made on the copy has none that the original gives next.
 const STRIDE: u64 = 10_000;
 
+/// Folders of plugins that guard the login: in a copy they would lock its owner out, for they hide the login page, ask for
+/// a second factor that knows the original only, or count what they see behind a proxy as one visitor.
+const LOCKS_OUT: [&str; 20] = [
+    "all-in-one-wp-security-and-firewall",
+    "better-wp-security",
+    "defender-security",
+    "google-authenticator",
+    "hide-my-wp",
+    "ithemes-security-pro",
+    "limit-login-attempts",
+    "limit-login-attempts-reloaded",
+    "login-lockdown",
+    "loginizer",
+    "loginpress",
+    "miniorange-2-factor-authentication",
+    "sg-security",
+    "sucuri-scanner",
+    "two-factor",
+    "two-factor-authentication",
+    "wordfence",
+    "wp-2fa",
+    "wp-cerber",
+    "wps-hide-login",
+];
+
 /// What was decided.
 pub(crate) struct Plan {
     pub(crate) rewriter: Rewriter,
@@ -19,6 +44,8 @@ pub(crate) struct Plan {
     from_prefix: String,
     database: String,
     pub(crate) warnings: Vec<String>,
+    /// Plugins of the source that are not active in the copy.
+    pub(crate) switched_off: Vec<String>,
 }
 
 impl Plan {
@@ -36,8 +63,12 @@ impl Plan {
         let options = Options { folders, ..Options::default() };
         let rewriter = pairs(source, target).and_then(|pairs| Rewriter::new(&pairs, options));
         let rewriter = rewriter.map_err(|e| TransferError::Impossible(Obstacle::Address, format!("{e}.")))?;
+        php(source, target)?;
         versions(source, target, &mut warnings);
+        let locks_out = |file: &String| LOCKS_OUT.contains(&file.split('/').next().unwrap_or_default());
+        let plugins = source.wordpress.plugins.iter().map(|plugin| plugin.file.clone());
         Ok(Self {
+            switched_off: plugins.filter(locks_out).collect(),
             rewriter,
             prefix: (from != to).then(|| Prefix::new(from, to)),
             from_prefix: from.clone(),
@@ -140,6 +171,20 @@ fn folders(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> 
         }
     }
     folders
+}
+
+/// WordPress refuses to run under a PHP that is older than it needs.
+fn php(source: &Manifest, target: &Manifest) -> Result<(), TransferError> {
+    let numbers = |version: &str| -> Vec<u32> {
+        version.split('.').map_while(|part| part.parse().ok()).chain(std::iter::repeat(0)).take(3).collect()
+    };
+    let (needs, has) = (&source.wordpress.needs_php, &target.php.version);
+    if numbers(has) >= numbers(needs) {
+        return Ok(());
+    }
+    let version = &source.wordpress.version;
+    let detail = format!("WordPress {version} of the source needs PHP {needs}; the target has {has}.");
+    Err(TransferError::Impossible(Obstacle::Php, detail))
 }
 
 fn versions(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) {

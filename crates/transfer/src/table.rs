@@ -32,6 +32,8 @@ pub(crate) struct TableMove<'a> {
     pub(crate) definition: Definition,
     /// Its name without the source's prefix.
     pub(crate) base: &'a str,
+    /// Plugins that are not active in the copy.
+    pub(crate) switched_off: &'a [String],
     pub(crate) rewriter: &'a Rewriter,
     pub(crate) prefix: Option<&'a Prefix>,
     /// How long a request may take on the source (`limits.budget_ms`).
@@ -217,7 +219,9 @@ impl TableMove<'_> {
         seq: u32,
         mut take: mpsc::Receiver<Result<Rows, ClientError>>,
     ) -> Result<Counts, Broken> {
-        let mut units = Units::new(Mender::new(self.table, self.base, self.rewriter, self.prefix));
+        let mut units = Units::new(
+            Mender::new(self.table, self.base, self.rewriter, self.prefix).without(self.switched_off),
+        );
         place.restore(&mut units.counts);
         let mut writer = Writer::new(self.import, n, seq, place);
         while let Some(rows) = take.recv().await {

@@ -3,10 +3,12 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Allowed, Client, ClientError, Definition, Import, JobOptions, Manifest, Pace, Root, Table,
+    Allowed, Client, ClientError, Definition, HARMLESS_FILE, Import, JobOptions, Manifest, Pace, Parcel,
+    Root, StoredPart, Table,
 };
 use wpclone_rewrite::Report;
 
+use crate::empty::content_of;
 use crate::error::{Obstacle, TransferError};
 use crate::fidelity::{Fidelity, FilesFidelity, TableFidelity};
 use crate::files::FileMove;
@@ -19,12 +21,27 @@ const TABLES: usize = 2;
 /// The most left-overs that are told with their context.
 const LEFT_OVERS: usize = 200;
 
-/// A transfer of all content into a clone.
+/// What content goes into.
+#[derive(Debug, Clone, Copy)]
+pub enum Receiver<'a> {
+    /// A clone of ours: whatever is there is replaced.
+    Clone,
+    /// An empty WordPress of somebody's. What it had is kept until [`settle`](crate::settle) drops it, or
+    /// [`take_back`](crate::take_back) brings it back.
+    Site {
+        /// The must-use plugin that keeps the copy harmless.
+        harmless: &'a str,
+    },
+}
+
+/// A transfer of all content of a site.
 pub struct Transfer<'a> {
     /// Where content comes from.
     pub source: &'a Client,
-    /// Where it goes to; all that is there is replaced.
+    /// Where it goes to.
     pub target: &'a Client,
+    /// What that is.
+    pub into: Receiver<'a>,
     /// What it is called on the target: 32 hex digits, the same when it is taken up again.
     pub job: &'a str,
     /// How far it is.
@@ -49,7 +66,9 @@ impl Transfer<'_> {
         let all = self.source.all_tables(&mut Pace::new(from.limits.budget_ms)).await;
         let all = all.map_err(TransferError::Source)?;
         self.check_room(&all, &to)?;
+        self.meter.warn(&plan.warnings);
         let import = self.begin(&roots, &plan, &all).await?;
+        self.check_target(&import, &to).await?;
         let filled = self.fill(&import, plan, &all, (&from, &to), &roots).await;
         if filled.as_ref().is_err_and(is_spoilt) {
             // What is there cannot be built upon: another attempt begins anew.
@@ -79,9 +98,13 @@ impl Transfer<'_> {
         if self.stop.is_cancelled() {
             return Err(TransferError::Stopped);
         }
+        self.put_harmless(import).await?;
         import.seal().await.map_err(TransferError::Target)?;
+        self.meter.touch(true);
         routines.extend(import.swap().await.map_err(TransferError::Target)?);
-        import.forget().await.map_err(TransferError::Target)?;
+        if matches!(self.into, Receiver::Clone) {
+            import.forget().await.map_err(TransferError::Target)?;
+        }
         Ok(self.told(plan, from, to, tables, files, routines))
     }
 
@@ -117,7 +140,9 @@ impl Transfer<'_> {
             files,
             rewritten,
             routines_left_out,
+            switched_off: plan.switched_off,
             moved_bytes: self.meter.read().bytes,
+            must_use_folder: must_use_folder(to),
         }
     }
 
@@ -156,25 +181,55 @@ impl Transfer<'_> {
     /// Begins the job, or takes it up where rows and files were still coming. One that was further, or has tables that the
     /// source has no more, ends and begins anew.
     async fn begin(&self, roots: &[Root], plan: &Plan, all: &[Definition]) -> Result<Import, TransferError> {
-        let options = JobOptions {
-            allow: vec![Allowed::Views, Allowed::Triggers, Allowed::PhpInUploads],
-            undo: false,
-            roots: roots.to_vec(),
-            replace: true,
-        };
+        let options = job_options(self.into, roots);
         let begin = || async { self.target.begin(self.job, &options).await.map_err(TransferError::Target) };
         let import = begin().await?;
-        let ended = match import.begun().phase.as_str() {
-            "open" if !plan.misses(all, &import.begun().tables) => return Ok(import),
-            "swapping" | "undoing" => match import.undo().await {
-                Ok(()) => import.abort().await,
-                error => error,
-            },
-            "swapped" => import.forget().await,
-            _ => import.abort().await,
-        };
-        ended.map_err(TransferError::Target)?;
+        match (import.begun().phase.as_str(), self.into) {
+            ("open", _) if !plan.misses(all, &import.begun().tables) => return Ok(import),
+            ("swapped", Receiver::Clone) => import.forget().await.map_err(TransferError::Target)?,
+            _ => taken_back(&import).await?,
+        }
         begin().await
+    }
+
+    /// A site of somebody's must be empty.
+    async fn check_target(&self, import: &Import, to: &Manifest) -> Result<(), TransferError> {
+        if matches!(self.into, Receiver::Clone) {
+            return Ok(());
+        }
+        let content = content_of(self.target, to).await?;
+        if content.is_empty() {
+            return Ok(());
+        }
+        // It is gone by itself after a while, and with the migrator.
+        let _ = import.abort().await;
+        let detail =
+            format!("The target is not empty: it has {}. Nothing of it was changed.", content.join(", "));
+        Err(TransferError::Impossible(Obstacle::NotEmpty, detail))
+    }
+
+    async fn put_harmless(&self, import: &Import) -> Result<(), TransferError> {
+        let Receiver::Site { harmless } = self.into else { return Ok(()) };
+        let mut parcel = Parcel::default();
+        let part = StoredPart {
+            root: Root::MuPlugins,
+            path: HARMLESS_FILE.as_bytes(),
+            folder: false,
+            last: true,
+            mode: 0o644,
+            size: harmless.len() as u64,
+            mtime: 0,
+            offset: 0,
+        };
+        parcel.part(&part, &[harmless.as_bytes()]);
+        let stored = import.store(&parcel, &mut import.pace()).await.map_err(TransferError::Target)?;
+        match stored.refused.first() {
+            None => Ok(()),
+            Some(file) => Err(TransferError::Differs(format!(
+                "The target does not take the must-use plugin that keeps it harmless ({}).",
+                file.member
+            ))),
+        }
     }
 
     async fn tables(
@@ -208,6 +263,7 @@ impl Transfer<'_> {
             table,
             definition,
             base: plan.base(&table.name),
+            switched_off: &plan.switched_off,
             rewriter: &plan.rewriter,
             prefix: plan.prefix.as_ref(),
             budget_ms: from.limits.budget_ms,
@@ -239,6 +295,58 @@ impl Transfer<'_> {
         }
         Ok(left_out)
     }
+}
+
+fn job_options(into: Receiver<'_>, roots: &[Root]) -> JobOptions {
+    let mut allow = vec![Allowed::Views, Allowed::Triggers, Allowed::PhpInUploads];
+    let is_site = matches!(into, Receiver::Site { .. });
+    if is_site {
+        allow.push(Allowed::Harmless);
+    }
+    JobOptions { allow, undo: is_site, roots: roots.to_vec(), replace: true }
+}
+
+/// Brings back what a target had before a job, whatever its phase, and ends the job.
+async fn taken_back(import: &Import) -> Result<(), TransferError> {
+    if matches!(import.begun().phase.as_str(), "swapping" | "swapped" | "undoing") {
+        import.undo().await.map_err(TransferError::Target)?;
+    }
+    import.abort().await.map_err(TransferError::Target)
+}
+
+/// Brings back what a site had before a transfer into it, if there was one.
+///
+/// # Errors
+/// See [`TransferError`].
+pub async fn take_back(target: &Client, job: &str) -> Result<(), TransferError> {
+    let import = again(target, job).await?;
+    taken_back(&import).await
+}
+
+/// Drops what a site had before a transfer into it: the content stays for good.
+///
+/// # Errors
+/// See [`TransferError`].
+pub async fn settle(target: &Client, job: &str) -> Result<(), TransferError> {
+    let import = again(target, job).await?;
+    let ended = match import.begun().phase.as_str() {
+        "swapped" | "ending" => import.forget().await,
+        // Begun by this very call: it had been settled.
+        _ => import.abort().await,
+    };
+    ended.map_err(TransferError::Target)
+}
+
+async fn again(target: &Client, job: &str) -> Result<Import, TransferError> {
+    let options = job_options(Receiver::Site { harmless: "" }, &[]);
+    target.begin(job, &options).await.map_err(TransferError::Target)
+}
+
+fn must_use_folder(manifest: &Manifest) -> String {
+    let path = |root: &str| manifest.roots.get(root).and_then(|root| root.path.clone());
+    // Where there was none it has been made, beside the plugins as a rule.
+    let usual = || path("content").map(|content| format!("{content}/mu-plugins"));
+    path("mu-plugins").or_else(usual).unwrap_or_default()
 }
 
 /// Whether an attempt ended in a way that the next one would meet again.

@@ -110,6 +110,9 @@ final class Import_Files {
 		if ( $file['flags'] > 3 || $file['size'] < 0 || $file['offset'] < 0 || $file['mtime'] < 0 ) {
 			return 'kind';
 		}
+		if ( Roots::is_harmless( $file['root'], $file['path'] ) && 0 === ( $file['flags'] & self::FOLDER ) && $this->job->allows( 'harmless' ) ) {
+			return null;
+		}
 		return self::refused_path( $file['root'], $file['path'], 0 !== ( $file['flags'] & self::FOLDER ), $this->job->allows( 'php_in_uploads' ) );
 	}
 

@@ -54,9 +54,9 @@ final class Import_Job {
 			throw new Trouble( 'multisite' );
 		}
 		$name  = $body->text_of( 'job', Import::JOB );
-		$allow = $body->items( 'allow', 3, array() );
+		$allow = $body->items( 'allow', 4, array() );
 		$roots = $body->items( 'roots', count( Roots::NAMES ), array() );
-		if ( array_diff( array_map( 'strval', $allow ), array( 'views', 'triggers', 'php_in_uploads' ) ) ) {
+		if ( array_diff( array_map( 'strval', $allow ), array( 'views', 'triggers', 'php_in_uploads', 'harmless' ) ) ) {
 			throw Trouble::bad( 'allow' );
 		}
 		foreach ( $roots as $root ) {

@@ -83,6 +83,9 @@ final class Import_Moves {
 		if ( Roots::is_root_but( $real, $root ) || dirname( (string) realpath( PLUGIN_FILE ) ) === $real ) {
 			return true;
 		}
+		if ( $gets && Roots::is_harmless( $root, $path ) ) {
+			return false;
+		}
 		// Links that do not travel stay, unless something of their name comes.
 		if ( $is_link && ! $gets ) {
 			return is_dir( $full ) || '' === $real || ! Roots::travels( $real );

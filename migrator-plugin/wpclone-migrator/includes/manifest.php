@@ -40,7 +40,7 @@ final class Manifest {
 	}
 
 	private static function wordpress(): array {
-		global $wp_version, $wpdb;
+		global $wp_version, $required_php_version, $wpdb;
 		$plugins = array();
 		foreach ( (array) get_option( 'active_plugins' ) as $file ) {
 			if ( is_string( $file ) && null !== Roots::names( $file ) && is_file( WP_PLUGIN_DIR . '/' . $file ) ) {
@@ -52,6 +52,7 @@ final class Manifest {
 		}
 		return array(
 			'version'     => (string) $wp_version,
+			'needs_php'   => (string) $required_php_version,
 			'locale'      => (string) get_locale(),
 			'multisite'   => is_multisite(),
 			'site_url'    => (string) get_option( 'siteurl' ),

@@ -39,6 +39,9 @@ final class Roots {
 		'wflogs'               => 'l',
 	);
 
+	/** The must-use plugin that keeps a copy harmless. */
+	const HARMLESS = 'wpclone-harmless.php';
+
 	/**
 	 * Root → its folder, links resolved, or null where there is none.
 	 *
@@ -98,6 +101,11 @@ final class Roots {
 		return ( 'plugins' === $root && 'wpclone-migrator' === $name )
 			|| ( 'mu-plugins' === $root && Tables::begins( $name, 'wpclone-' ) )
 			|| 1 === preg_match( '/\Awpclone-[0-9a-f]{32}\z/', $name );
+	}
+
+	/** Whether a path is the must-use plugin that keeps a copy harmless. */
+	public static function is_harmless( string $root, string $path ): bool {
+		return 'mu-plugins' === $root && self::HARMLESS === $path;
 	}
 
 	private static function reason_of_folder( string $root, string $name, bool $top ): ?string {

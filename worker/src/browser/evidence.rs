@@ -44,12 +44,19 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) struct Evidence<'a> {
     artifacts: &'a Artifacts,
     task: TaskId,
+    /// What the names of artifacts begin with.
+    of: &'static str,
     redactor: Mutex<Redactor>,
 }
 
 impl<'a> Evidence<'a> {
-    pub(crate) fn new(artifacts: &'a Artifacts, task: TaskId, secrets: &[SecretString]) -> Self {
-        Self { artifacts, task, redactor: Mutex::new(Redactor::new(secrets)) }
+    pub(crate) fn new(
+        artifacts: &'a Artifacts,
+        task: TaskId,
+        of: &'static str,
+        secrets: &[SecretString],
+    ) -> Self {
+        Self { artifacts, task, of, redactor: Mutex::new(Redactor::new(secrets)) }
     }
 
     fn redactor(&self) -> MutexGuard<'_, Redactor> {
@@ -131,7 +138,8 @@ impl<'a> Evidence<'a> {
     }
 
     async fn keep(&self, name: &str, kind: &str, bytes: &[u8]) {
-        if let Err(error) = self.artifacts.put(self.task, name, kind, bytes).await {
+        let name = format!("{}{name}", self.of);
+        if let Err(error) = self.artifacts.put(self.task, &name, kind, bytes).await {
             tracing::warn!(%error, artifact = name, "an artifact was not kept");
         }
     }

@@ -17,6 +17,8 @@ pub(crate) struct Ledger<'a> {
     news: &'a watch::Sender<News>,
     pub(super) evidence: &'a Evidence<'a>,
     notes: Mutex<Notes>,
+    /// Whether the site is the one whose owner asks if it was altered.
+    is_target: bool,
 }
 
 #[derive(Default)]
@@ -36,8 +38,8 @@ enum Login {
 }
 
 impl<'a> Ledger<'a> {
-    pub(super) fn new(news: &'a watch::Sender<News>, evidence: &'a Evidence<'a>) -> Self {
-        Self { news, evidence, notes: Mutex::default() }
+    pub(super) fn new(news: &'a watch::Sender<News>, evidence: &'a Evidence<'a>, is_target: bool) -> Self {
+        Self { news, evidence, notes: Mutex::default(), is_target }
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -60,12 +62,16 @@ impl<'a> Ledger<'a> {
 
     /// From here on the site may have been altered.
     pub(crate) fn changed(&self) {
-        self.news.send_modify(|news| news.changed = Some(true));
+        if self.is_target {
+            self.news.send_modify(|news| news.changed = Some(true));
+        }
     }
 
     /// What was altered is as it was, in earlier attempts too.
     pub(crate) fn unchanged(&self) {
-        self.news.send_modify(|news| news.changed = Some(false));
+        if self.is_target {
+            self.news.send_modify(|news| news.changed = Some(false));
+        }
     }
 
     /// Whether this attempt may have altered the site, and it is not again as it was.

@@ -64,13 +64,15 @@ impl<'a> Work<'a> {
             (Request::Clone(CloneRequest { source, remove_migrator, .. }), "prepare") => {
                 Some(Self::Prepare { login: source, role: Role::Source, remove: *remove_migrator })
             }
-            (Request::Clone(CloneRequest { to: Destination::Target(target), .. }), "prepare-target") => {
-                Some(Self::Prepare { login: target, role: Role::Target, remove: false })
-            }
+            (
+                Request::Clone(CloneRequest { to: Destination::Target(target), remove_migrator, .. }),
+                "prepare-target",
+            ) => Some(Self::Prepare { login: target, role: Role::Target, remove: *remove_migrator }),
             (Request::Clone(CloneRequest { source, to, .. }), "look") => {
                 let login = match to {
                     Destination::Clone { .. } => job.login_of_clone()?,
-                    Destination::Target(target) => target.clone(),
+                    // It has the source's users now.
+                    Destination::Target(target) => Login { site: target.site.clone(), ..source.clone() },
                 };
                 Some(Self::Look { login, source: &source.site })
             }
@@ -124,8 +126,11 @@ impl Scene {
 impl BrowserStage {
     /// Does one step. Whatever comes of it, no process and no folder of it is left.
     pub(crate) async fn run(&self, job: &Job) -> End {
-        let evidence = Evidence::new(&self.artifacts, job.task, &job.secrets);
-        let ledger = Ledger::new(&job.news, &evidence);
+        let of = if job.step == "prepare-target" { "target-" } else { "" };
+        let evidence = Evidence::new(&self.artifacts, job.task, of, &job.secrets);
+        // A clone's source is not its target.
+        let is_target = !(matches!(job.request, Request::Clone(_)) && job.step == "prepare");
+        let ledger = Ledger::new(&job.news, &evidence, is_target);
         let scene = match self.scene().await {
             Ok(scene) => scene,
             Err(problem) => return End::Failed(ledger.complete(*problem)),
@@ -205,7 +210,7 @@ impl Tools<'_> {
                 self.app_password(task, request, site).await.map(Outcome::AppPassword)
             }
             Work::Prepare { login, role, remove } => {
-                let SetupResult { api_key, .. } = self.setup(login, *role, site).await?;
+                let SetupResult { api_key, plugin_status, .. } = self.setup(login, *role, site).await?;
                 let facts = match self.facts(site, &api_key).await {
                     Ok(facts) => facts,
                     Err(trouble) => {
@@ -216,7 +221,13 @@ impl Tools<'_> {
                         return Err(trouble);
                     }
                 };
-                Ok(Outcome::Prepared(Prepared { site: site.clone(), facts, api_key }))
+                Ok(Outcome::Prepared(Prepared {
+                    role: *role,
+                    site: site.clone(),
+                    plugin_status,
+                    facts,
+                    api_key,
+                }))
             }
             Work::Look { login, source } => self.look(login, source, site).await.map(Outcome::Looked),
         }

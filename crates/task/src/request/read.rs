@@ -49,10 +49,6 @@ impl Request {
         }
         let to = match fields.object("target") {
             Some(mut target) => {
-                fields.fault(
-                    "target",
-                    "is not possible in this version: leave it out, and the copy goes to a clone",
-                );
                 for name in ["ttl_minutes", "isolation"] {
                     if fields.has(name) {
                         fields.fault(name, "is for clones that expire; a target of your own does not");

@@ -231,6 +231,8 @@ impl SealedRequest {
                     vec![step("prepare", Stage::Browser), step("prepare-target", Stage::Browser)],
                     vec![step("transfer", Stage::Transfer)],
                     vec![look],
+                    // Until then a transfer that is done once more finds what the target had.
+                    vec![step("leave", Stage::Transfer)],
                 ],
                 clean_up: vec![step("release", Stage::Transfer)],
             },

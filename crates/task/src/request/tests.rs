@@ -63,7 +63,6 @@ fn every_fault_of_a_clone_is_named_at_once() {
     });
     insta::assert_json_snapshot!(faults(to_target), @r#"
     [
-      "/target is not possible in this version: leave it out, and the copy goes to a clone",
       "/ttl_minutes is for clones that expire; a target of your own does not",
       "/isolation is for clones that expire; a target of your own does not",
       "/target must be another site than the source"

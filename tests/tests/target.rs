@@ -1,0 +1,154 @@
+//! POST /clone with a target: a copy goes to an empty WordPress of the caller's, and to no other.
+
+use serde_json::{Value, json};
+use wpclone_task::{Code, State, TaskView};
+use wpclone_tests::{Client, Result, Site, TestApp, Version};
+
+/// What nobody may lose: users, posts, options that name the site, and how many files there are.
+const STATE: &str = "global $wpdb; $files = []; \
+    foreach (new RecursiveIteratorIterator(new RecursiveDirectoryIterator(WP_CONTENT_DIR, FilesystemIterator::SKIP_DOTS)) as $f) { $files[] = (string) $f; } \
+    sort($files); echo json_encode([$wpdb->get_col('SELECT user_login FROM ' . $wpdb->users), \
+    $wpdb->get_results('SELECT ID, post_title, post_type FROM ' . $wpdb->posts . ' ORDER BY ID', ARRAY_N), \
+    get_option('siteurl'), get_option('blogname'), get_option('active_plugins'), $wpdb->get_col('SHOW TABLES'), $files, \
+    glob(dirname(ABSPATH) . '/wpclone-*')]);";
+
+async fn state(site: &Site) -> Result<Value> {
+    Ok(serde_json::from_str(&site.eval_php(STATE).await?)?)
+}
+
+fn wish(source: &Site, target: &Site) -> Value {
+    let login = |site: &Site| {
+        let admin = site.admin();
+        json!({"url": site.url(), "username": admin.name, "password": admin.password})
+    };
+    json!({"source": login(source), "target": login(target)})
+}
+
+async fn ended(client: &Client, body: &Value) -> Result<TaskView> {
+    let task = client.accepted("/clone", body).await?;
+    client.wait(task.id).await
+}
+
+#[tokio::test]
+async fn a_copy_goes_to_an_empty_site_and_is_harmless_there() -> Result {
+    let source = Site::builder(Version::Trixie)
+        .content(20)
+        .admin_password("the source has its own")
+        .user("editor", "editor", "of the source")
+        .start()
+        .await?;
+    // A guard that knows its own site, and lets nobody in anywhere else.
+    source
+        .eval_php(
+            "mkdir(WP_PLUGIN_DIR . '/wordfence'); $own = var_export(home_url(), true); \
+             file_put_contents(WP_PLUGIN_DIR . '/wordfence/wordfence.php', \
+             \"<?php\\n/* Plugin Name: Guard */\\nif (\" . $own . \" !== get_option('home')) add_filter('authenticate', function () { wp_die('locked out', '', 503); }, 1);\"); \
+             update_option('active_plugins', ['wordfence/wordfence.php']);",
+        )
+        .await?;
+    let target = Site::builder(Version::Bookworm).prefix("/shop").start().await?;
+    let app = TestApp::builder().stages("browser,transfer").start().await?;
+    let client = app.client()?;
+    let task = ended(&client, &wish(&source, &target)).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    let result = Value::from(task.result.clone().unwrap());
+    assert_eq!(result["clone"], Value::Null, "{result:#}");
+    assert_eq!(result["target"]["url"], target.url());
+    assert_eq!(result["target"]["username"], "admin");
+    assert_eq!((&result["source_api_key"], &result["target_api_key"]), (&Value::Null, &Value::Null));
+    assert_eq!(result["migrator_removed"], true, "{result:#}");
+    assert_eq!(result["fidelity"]["switched_off"], json!(["wordfence/wordfence.php"]), "{result:#}");
+    let harmless = result["target"]["remove_to_go_live"].as_str().unwrap();
+    assert!(harmless.ends_with("/wp-content/mu-plugins/wpclone-harmless.php"), "{harmless}");
+
+    let told = target
+        .eval_php(
+            "echo json_encode([class_exists('Wpclone_Harmless'), wp_remote_get('http://127.0.0.1:1/')->get_error_code(), \
+             count_users()['total_users'], (int) wp_count_posts()->publish, get_option('siteurl'), \
+             (bool) wp_check_password('the source has its own', get_user_by('login', 'admin')->user_pass), \
+             glob(dirname(ABSPATH) . '/wpclone-*'), is_dir(WP_PLUGIN_DIR . '/wpclone-migrator'), \
+             $GLOBALS['wpdb']->get_col(\"SHOW TABLES LIKE '%wpclone%'\")]);",
+        )
+        .await?;
+    let told: Value = serde_json::from_str(&told)?;
+    let posts = source.eval_php("echo wp_count_posts()->publish;").await?.parse::<u64>().unwrap();
+    assert_eq!(
+        told,
+        json!([true, "http_request_not_executed", 2, posts, target.url(), true, [], false, []]),
+        "{told:#}"
+    );
+    let front = reqwest::get(format!("{}/", target.url())).await?.text().await?;
+    assert!(
+        front.contains(&format!("ver={}", source.wordpress())) && !front.contains(&source.url()),
+        "{front}"
+    );
+    assert!(!source.tree().join("wp-content/plugins/wpclone-migrator").exists());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_site_with_content_is_no_target_and_keeps_all_it_has() -> Result {
+    let source = Site::builder(Version::Bookworm).start().await?;
+    let target = Site::builder(Version::Bookworm).content(7).user("anna", "editor", "x").start().await?;
+    let before = state(&target).await?;
+    let app = TestApp::builder().stages("browser,transfer").start().await?;
+    let client = app.client()?;
+    let mut body = wish(&source, &target);
+    for keeps in [true, false] {
+        body["remove_migrator"] = (!keeps).into();
+        let task = ended(&client, &body).await?;
+        let problem = task.problem.clone().unwrap_or_else(|| panic!("{task:#?}"));
+        assert_eq!((problem.code, problem.changed_target), (Code::TargetNotEmpty, false), "{problem:#?}");
+        for what in ["2 users", "posts", "3 posts of other kinds", "uploaded files"] {
+            assert!(problem.detail.contains(what), "{}", problem.detail);
+        }
+        assert_eq!(state(&target).await?, before);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_that_is_cancelled_leaves_its_target_as_it_was() -> Result {
+    let source = Site::builder(Version::Bookworm).content(300).start().await?;
+    let target = Site::builder(Version::Bookworm).start().await?;
+    let before = state(&target).await?;
+    let app = TestApp::builder().stages("browser,transfer").start().await?;
+    let client = app.client()?;
+    let task = client.accepted("/clone", &wish(&source, &target)).await?;
+    client
+        .wait_until(task.id, "rows to move", |task| {
+            task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some())
+        })
+        .await?;
+    client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Cancelled, "{task:#?}");
+    assert_eq!(state(&target).await?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_while_it_fills_a_target_is_followed_by_another() -> Result {
+    let source = Site::builder(Version::Bookworm).content(200).start().await?;
+    let target = Site::builder(Version::Bookworm).start().await?;
+    let mut app = TestApp::builder().stages("browser,transfer").start().await?;
+    let client = app.client()?;
+    let mut body = wish(&source, &target);
+    body["remove_migrator"] = false.into();
+    let task = client.accepted("/clone", &body).await?;
+    client
+        .wait_until(task.id, "its transfer", |task| {
+            task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some())
+        })
+        .await?;
+    app.workers[0].kill9().await?;
+    app.add_worker(&[]).await?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    let result = task.result.unwrap();
+    assert!(result["source_api_key"].is_string() && result["target_api_key"].is_string(), "{result:#?}");
+    let count = "global $wpdb; echo json_encode([$wpdb->get_var(\"SELECT COUNT(*) FROM $wpdb->posts WHERE post_status <> 'auto-draft'\"), \
+                 $wpdb->get_col(\"SHOW TABLES LIKE '%wpclone%'\"), glob(dirname(ABSPATH) . '/wpclone-*')]);";
+    assert_eq!(target.eval_php(count).await?, source.eval_php(count).await?);
+    Ok(())
+}
