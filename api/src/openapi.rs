@@ -66,7 +66,8 @@ pub struct CreateAppPasswordBody {
 pub struct CloneBody {
     /// What is copied.
     source: LoginBody,
-    /// Null. An empty WordPress of yours that the copy would go to is refused in this version.
+    /// An empty WordPress of yours that the copy goes to and stays on, instead of a clone that expires: one user, at most
+    /// its first post, page and comment, no uploads. `ttl_minutes` and `isolation` are not for it.
     target: Option<LoginBody>,
     /// For how long the clone is kept from when it is ready.
     #[schema(default = 60, minimum = 5, maximum = 1440)]
@@ -74,7 +75,7 @@ pub struct CloneBody {
     /// `shared`: a database and a user of its own in a server that clones share. `dedicated`: a server of its own.
     #[schema(default = "shared", pattern = "^(shared|dedicated)$")]
     isolation: Option<String>,
-    /// Whether the migrator is taken off the source at the end.
+    /// Whether the migrator is taken off the source, and a target, at the end.
     #[schema(default = true)]
     remove_migrator: Option<bool>,
     #[schema(schema_with = callback_url)]

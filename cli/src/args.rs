@@ -262,7 +262,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
     /// The same for the target of a clone
-    #[arg(long, value_name = "FILE", hide = true)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) target_password_file: Option<PathBuf>,
     /// Print the queued task instead of waiting for its end
     #[arg(long)]

@@ -148,7 +148,7 @@ fn result_fields(view: &TaskView) -> Vec<Vec<String>> {
         SealedRequest::Clone { remove_migrator, target, .. } => match (remove_migrator, target) {
             (true, None) => &["source_api_key", "target_api_key", "clone.expires_at"],
             (false, None) => &["target_api_key", "clone.expires_at"],
-            (true, Some(_)) => &["source_api_key", "clone"],
+            (true, Some(_)) => &["source_api_key", "target_api_key", "clone"],
             (false, Some(_)) => &["clone"],
         },
         _ => &["clone.expires_at"],

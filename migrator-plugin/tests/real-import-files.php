@@ -118,6 +118,21 @@ test(
 );
 
 test(
+	'the plugin that keeps a copy harmless comes where that is allowed, and nothing else by its name',
+	static function () use ( $site ) {
+		$job = a_job();
+		$site->good( 'begin', array( 'job' => $job, 'roots' => ALL, 'allow' => array( 'harmless' ) ) );
+		$frames = array( part( 3, 'wpclone-harmless.php', 1 ), array( 'D', 'x' ) );
+		same( array( 'stored' => 1, 'refused' => array() ), stored( $site, $job, $frames ), 'stored' );
+		foreach ( array( array( 3, 'WPCLONE-harmless.php' ), array( 3, 'wpclone-harmless.php/x' ), array( 3, 'wpclone-other.php' ), array( 1, 'mu-plugins/wpclone-harmless.php' ) ) as list( $root, $path ) ) {
+			same( 1, count( stored( $site, $job, array( part( $root, $path, 1 ), array( 'D', 'x' ) ) )['refused'] ), $path );
+		}
+		same( 1, count( stored( $site, $job, array( part( 3, 'wpclone-harmless.php', 0, 1 ) ) )['refused'] ), 'a folder' );
+		$site->until_done( 'abort', array( 'job' => $job ) );
+	}
+);
+
+test(
 	'links that somebody put in the way are not followed; a root that was not named takes nothing',
 	static function () use ( $site ) {
 		$job = a_job();

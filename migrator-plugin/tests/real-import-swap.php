@@ -117,6 +117,22 @@ function brought( Site $site, string $job ): void {
 	same( array( 'stored' => 8, 'refused' => array() ), $stored, 'stored' );
 }
 
+test(
+	'the plugin that keeps a copy harmless is replaced where that is allowed, and is back after an undo',
+	static function () use ( $site ) {
+		$job = a_job();
+		$ours = "{$site->path}/wp-content/mu-plugins/wpclone-harmless.php";
+		$site->good( 'begin', array( 'job' => $job, 'roots' => array( 'mu-plugins' ), 'allow' => array( 'harmless' ) ) );
+		$site->good( 'store', Site::frames( array( 'job' => $job ), whole( 'mu-plugins', basename( $ours ), "<?php\n// newer" ) ) );
+		$site->until_done( 'seal', array( 'job' => $job ) );
+		$site->until_done( 'swap', array( 'job' => $job ) );
+		same( "<?php\n// newer", file_get_contents( $ours ), 'swapped' );
+		$site->until_done( 'undo', array( 'job' => $job ) );
+		same( "<?php\n// ours", file_get_contents( $ours ), 'undone' );
+		$site->until_done( 'abort', array( 'job' => $job ) );
+	}
+);
+
 /** The job that the tests below go on with: sealed. */
 $job = a_job();
 $old = state( $site );

@@ -130,6 +130,11 @@ pub async fn create_app_password(State(app): State<Shared>, asked: Asked) -> Res
 /// Makes a clone that expires, with all that the source has. The task's result is `clone` (name, url, username,
 /// password, `expires_at`, separation), `source_api_key` (null where the migrator was removed) and `fidelity`, a summary
 /// of the artifact `fidelity.json`. It waits when no worker makes clones at the moment.
+///
+/// With `target` the copy goes to an empty WordPress of yours. `clone` is null then, and `target` tells its `url`, the
+/// `username` that may log in now (the source's, with the source's password) and `remove_to_go_live`: the must-use plugin
+/// that keeps the copy from sending mail and calling others. Until the copy has been looked at, what the target had is
+/// kept; on any other end it comes back.
 #[utoipa::path(
     post, path = "/clone", operation_id = "clone_site", tag = "work", request_body = CloneBody,
     params(crate::openapi::WorkHeaders),

@@ -14,7 +14,11 @@ copied; all of that is the artifact fidelity.json of the task.
 
 Examples:
   wpclone clone https://example.com --source-user admin
-  wpclone clone --source https://example.com --source-user admin --ttl 240 --json";
+  wpclone clone --source https://example.com --source-user admin --ttl 240 --json
+  wpclone clone https://example.com --source-user admin --target https://b.example --target-user me
+
+With --target the copy goes to an empty WordPress of yours, and stays. Its users are the source's
+then. It sends no mail and calls nobody until the must-use plugin that the result names is removed.";
 
 pub(super) const CLONES_HELP: &str = "\
 Examples:
@@ -38,14 +42,14 @@ pub(crate) struct CloneArgs {
     /// A file that holds that administrator's password; - is standard input
     #[arg(long, value_name = "FILE", visible_alias = "password-file")]
     pub(crate) source_password_file: Option<PathBuf>,
-    /// An empty WordPress of yours to copy into, instead of a clone that expires; this version of the API refuses it
-    #[arg(long, value_name = "URL", requires = "target_user", hide = true)]
+    /// An empty WordPress of yours to copy into, instead of a clone that expires
+    #[arg(long, value_name = "URL", requires = "target_user")]
     pub(crate) target: Option<String>,
     /// The login name or e-mail address of an administrator of the target
-    #[arg(long, value_name = "NAME", requires = "target", hide = true)]
+    #[arg(long, value_name = "NAME", requires = "target")]
     pub(crate) target_user: Option<String>,
     /// A file that holds that administrator's password; - is standard input
-    #[arg(long, value_name = "FILE", requires = "target", hide = true)]
+    #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) target_password_file: Option<PathBuf>,
     /// How long the clone is kept from when it is ready [default: 60]
     #[arg(long, value_name = "MINUTES", conflicts_with = "target", value_parser = clap::value_parser!(u16).range(5..=1440))]
@@ -53,7 +57,7 @@ pub(crate) struct CloneArgs {
     /// What the clone has for itself: a database in a shared server, or a server [default: shared]
     #[arg(long, conflicts_with = "target", value_parser = names(Isolation::ALL.iter().map(|i| i.as_str())).try_map(|s| s.parse::<Isolation>()))]
     pub(crate) isolation: Option<Isolation>,
-    /// Leave the migrator plugin on the source
+    /// Leave the migrator plugin on the source, and on a target
     #[arg(long)]
     pub(crate) keep_migrator: bool,
     #[command(flatten)]
