@@ -5,6 +5,7 @@
 mod checker;
 mod doors;
 mod files;
+mod keys;
 mod rows;
 mod safety;
 mod source;
