@@ -3,6 +3,8 @@
 use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::future::try_join_all;
+use wpclone_artifacts::COPY_FRONT;
 use wpclone_clones::Past;
 use wpclone_task::{CloneName, ClonePhase, CloneView, Isolation, TaskId};
 
@@ -45,6 +47,8 @@ struct Card {
     dedicated: bool,
     /// Whether the viewer can have a login.
     login: bool,
+    /// Where the picture of its front page is, while that is kept.
+    picture: Option<String>,
 }
 
 struct Gone {
@@ -73,7 +77,7 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
     };
     html(&Clones {
         frame: Frame::new("Clones", "/dashboard/clones", caller),
-        clones: list.clones.into_iter().map(card).collect(),
+        clones: try_join_all(list.clones.into_iter().map(|clone| card(app, clone))).await?,
         past: past.into_iter().map(gone).collect(),
         first_page,
         next: list.next.as_ref().map(|cursor| wanted.at(cursor)),
@@ -81,8 +85,11 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
     })
 }
 
-fn card(clone: CloneView) -> Card {
-    Card {
+async fn card(app: &App, clone: CloneView) -> Result<Card, ApiError> {
+    let pictured = clone.state == ClonePhase::Published
+        && app.artifacts.list(clone.task).await?.iter().any(|kept| kept.name == COPY_FRONT);
+    Ok(Card {
+        picture: pictured.then(|| format!("/tasks/{}/artifacts/{COPY_FRONT}", clone.task)),
         address: bare(clone.url.as_str()),
         url: clone.url.as_str().to_owned(),
         source: bare(clone.source.as_str()),
@@ -94,7 +101,7 @@ fn card(clone: CloneView) -> Card {
         dedicated: clone.isolation == Isolation::Dedicated,
         login: clone.links.login.is_some(),
         name: clone.name,
-    }
+    })
 }
 
 fn gone(Past { entry, at }: Past) -> Gone {

@@ -1,6 +1,7 @@
 //! The Clones page, and the page of a clone's task.
 
 use serde_json::{Value, json};
+use wpclone_artifacts::COPY_FRONT;
 use wpclone_clones::Entry;
 use wpclone_task::{ClonePhase, Isolation, SealedRequest, Stage};
 
@@ -15,6 +16,8 @@ const B: &str = "clone-20261123-163106-abcdef";
 pub(crate) async fn clones_are_accessible_and_fit_every_screen(browser: Browser) {
     let api = Api::start().await;
     let id = cloned(&api).await;
+    let front = browser.client.screenshot().await.unwrap();
+    api.app.artifacts.put(id, COPY_FRONT, "image/png", &front).await.unwrap();
     let long =
         format!("https://{}.example/{}", "a-very-long-name-of-a-site".repeat(2), "with/folders/".repeat(6));
     for (n, phase) in ClonePhase::ALL.iter().enumerate() {
@@ -22,11 +25,19 @@ pub(crate) async fn clones_are_accessible_and_fit_every_screen(browser: Browser)
         let source = if n == 2 { long.clone() } else { entry.source.to_string() };
         let isolation = if n == 2 { Isolation::Dedicated } else { Isolation::Shared };
         let source = source.try_into().unwrap();
-        api.put(&Entry { phase: *phase, source, isolation, ..entry }).await;
+        let task = id;
+        api.put(&Entry { phase: *phase, source, isolation, task, ..entry }).await;
     }
     api.put(&api.clone_entry(B, "local")).await;
     api.app.clones.gone(&B.parse().unwrap()).await.unwrap();
     looks_well(&browser, &api, "clones", "/dashboard/clones").await;
+    // Who is there is pictured, and nobody else.
+    let pictured =
+        "return [...document.querySelectorAll('.front img')].filter(i => i.naturalWidth > 100).length";
+    opened(&browser, &api, "/dashboard/clones").await;
+    browser.until("the picture is there", "document.querySelector('.front img')?.complete").await;
+    let there = "return document.querySelectorAll('#clones .badge.succeeded').length";
+    assert_eq!((browser.script(pictured).await, browser.script(there).await), (2.into(), 2.into()));
     looks_well(&browser, &api, "task-cloned", &format!("/dashboard/tasks/{id}")).await;
 }
 

@@ -9,6 +9,9 @@ use redis::{ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
 use wpclone_redis::Redis;
 use wpclone_task::TaskId;
 
+/// The name of the picture of a copy's front page.
+pub const COPY_FRONT: &str = "copy-front.png";
+
 /// The most packed bytes of one artifact.
 const EACH: usize = 2 << 20;
 /// The most bytes of one artifact before it is packed: what a reader has to hold.
