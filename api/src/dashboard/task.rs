@@ -231,6 +231,7 @@ fn result(task: &TaskView, secrets: &[String]) -> Vec<Part> {
 fn heading(object: &str) -> String {
     match object {
         "clone" => "The clone",
+        "source" => "The source",
         "target" => "The target",
         "fidelity" => "What was copied",
         "look" => "What a browser saw",
