@@ -161,6 +161,8 @@ fn scheme(text: &[u8], from: usize, slashes: usize) -> Lead {
         _ if ends(b"http") => Lead::Address { start: slashes - 5, scheme: 4, user: false },
         Some(b'\\') => Lead::Wrapped(Codec::Backslash),
         Some(byte) if byte.is_ascii_alphanumeric() => Lead::Stays(Why::Scheme),
+        // What is settled ends with a scheme's letters.
+        None if text[..from].last().is_some_and(u8::is_ascii_alphanumeric) => Lead::Stays(Why::Scheme),
         // Half an address: the scheme is put before it elsewhere.
         _ => relative,
     }

@@ -87,3 +87,11 @@ fn what_stands_between_an_address_and_a_mail_address_makes_no_login_of_them() {
     }
     become_(&[("http://bob:s,cret@example.com/x", "https://bob:s,cret@new.example.org/shop/x")]);
 }
+
+#[test]
+fn another_scheme_is_known_where_its_letters_end_something_encoded() {
+    for value in ["%2Fexample.community.ftp://example.com/", "%2Fexample.communityhtp://example.com"] {
+        stay(&[value]);
+        assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Scheme, 1)]);
+    }
+}
