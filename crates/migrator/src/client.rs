@@ -1,7 +1,7 @@
 //! Talking to a migrator. Whatever answers is taken for hostile until it has been proven and parsed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
@@ -39,6 +39,25 @@ pub struct Client {
     long_deadline: Duration,
     /// Whether REST was the way that worked last; clones share it.
     by_rest: Arc<AtomicBool>,
+    /// Of the request that needed most; clones share it.
+    memory: Arc<Mutex<Option<PhpMemory>>>,
+}
+
+/// Bytes of memory that PHP had for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhpMemory {
+    /// Before the route began.
+    pub idle: u64,
+    /// At most.
+    pub peak: u64,
+}
+
+impl PhpMemory {
+    /// What the route itself took.
+    #[must_use]
+    pub fn above_idle(self) -> u64 {
+        self.peak.saturating_sub(self.idle)
+    }
 }
 
 /// What the route `status` tells.
@@ -133,8 +152,8 @@ impl Client {
     /// A client for the migrator of this site. `http` must not follow redirects.
     #[must_use]
     pub fn new(http: reqwest::Client, site: Url, key: Key) -> Self {
-        let by_rest = Arc::default();
-        Self { http, site, key, deadline: DEADLINE, long_deadline: LONG_DEADLINE, by_rest }
+        let (by_rest, memory) = (Arc::default(), Arc::default());
+        Self { http, site, key, deadline: DEADLINE, long_deadline: LONG_DEADLINE, by_rest, memory }
     }
 
     /// The same with another limit on each request than 20 s, and 60 s where content is moved.
@@ -143,6 +162,20 @@ impl Client {
         self.deadline = deadline;
         self.long_deadline = deadline;
         self
+    }
+
+    /// What the site's PHP had for the request that took most above what it had before, of all requests of this client and
+    /// its clones; `None` as long as none was answered that tells it.
+    #[must_use]
+    pub fn php_memory(&self) -> Option<PhpMemory> {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, memory: PhpMemory) {
+        let mut most = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if most.is_none_or(|most| memory.above_idle() > most.above_idle()) {
+            *most = Some(memory);
+        }
     }
 
     /// Asks how the migrator is; that keeps it open for an hour more.
@@ -242,6 +275,9 @@ impl Client {
     pub(crate) async fn answered<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, ClientError> {
         match self.call(call).await? {
             Answer::Json(body) => {
+                if let Ok(memory) = serde_json::from_slice(&body) {
+                    self.note(memory);
+                }
                 serde_json::from_slice(&body).map_err(|_| ClientError::Malformed("an answer's members"))
             }
             Answer::Frames(_) => Err(ClientError::Malformed("frames in the place of JSON")),
@@ -254,6 +290,9 @@ impl Client {
         let Answer::Frames(frames) = self.call(&call).await? else {
             return Err(ClientError::Malformed("JSON in the place of frames"));
         };
+        if let Ok(memory) = frames.end() {
+            self.note(memory);
+        }
         match frames.end::<Trouble>() {
             Ok(trouble) => Err(ClientError::Trouble { status: 200, trouble }),
             Err(_) => Ok(frames),

@@ -19,7 +19,7 @@ mod sending;
 mod signing;
 mod stream;
 
-pub use client::{Client, Definitions, Status};
+pub use client::{Client, Definitions, PhpMemory, Status};
 pub use cursor::Cursor;
 pub use definition::{
     Check, Column, Definition, ForeignKey, Generated, Index as TableIndex, Part, Preset, Table, Trigger, View,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wpclone_migrator::RowDigest;
+use wpclone_migrator::{PhpMemory, RowDigest};
 use wpclone_rewrite::Report;
 
 /// Why something is not in the copy.
@@ -108,6 +108,17 @@ pub struct Fidelity {
     /// The target's folder of must-use plugins.
     #[serde(skip)]
     pub must_use_folder: String,
+    /// What it cost the sites.
+    pub php_memory: Memory,
+}
+
+/// What PHP had on each side for the request that took most; `None` where it does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// Of the source.
+    pub source: Option<PhpMemory>,
+    /// Of the target.
+    pub target: Option<PhpMemory>,
 }
 
 /// Versions of a side.

@@ -13,7 +13,7 @@ mod transfer;
 mod units;
 
 pub use error::{Obstacle, TransferError};
-pub use fidelity::{Fidelity, FileNote, FilesFidelity, LeftOut, Summary, TableFidelity, Versions};
+pub use fidelity::{Fidelity, FileNote, FilesFidelity, LeftOut, Memory, Summary, TableFidelity, Versions};
 pub use meter::{Meter, Reading};
 pub use transfer::{Receiver, Transfer, settle, take_back};
 

@@ -10,7 +10,7 @@ use wpclone_rewrite::Report;
 
 use crate::empty::content_of;
 use crate::error::{Obstacle, TransferError};
-use crate::fidelity::{Fidelity, FilesFidelity, TableFidelity};
+use crate::fidelity::{Fidelity, FilesFidelity, Memory, TableFidelity};
 use crate::files::FileMove;
 use crate::meter::Meter;
 use crate::plan::{Core, Plan, ROOTS, versions_of};
@@ -143,6 +143,7 @@ impl Transfer<'_> {
             switched_off: plan.switched_off,
             moved_bytes: self.meter.read().bytes,
             must_use_folder: must_use_folder(to),
+            php_memory: Memory { source: self.source.php_memory(), target: self.target.php_memory() },
         }
     }
 

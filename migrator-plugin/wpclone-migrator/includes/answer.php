@@ -39,28 +39,41 @@ final class Answer {
 		return $answer;
 	}
 
+	/** JSON that is proven: the members that `$made` gives, and the memory that it took. */
+	public static function measured( Request $request, string $key, callable $made ): self {
+		$idle    = self::idle();
+		$members = $made();
+		return self::json( $request, $key, 200, $members + self::memory( $idle ) );
+	}
+
+	/** Bytes of memory at this moment; from now on the peak is counted anew, where PHP can do that. */
+	private static function idle(): int {
+		if ( function_exists( 'memory_reset_peak_usage' ) ) {
+			memory_reset_peak_usage();
+		}
+		return memory_get_usage();
+	}
+
+	private static function memory( int $idle ): array {
+		return array(
+			'idle' => $idle,
+			'peak' => memory_get_peak_usage(),
+		);
+	}
+
 	/** Frames: `$made` writes them and gives the members of the last one. */
 	public static function frames( Request $request, string $key, callable $made ): self {
 		$answer         = new self( 200 );
 		$answer->frames = static function ( callable $out ) use ( $request, $key, $made ) {
 			$begun  = microtime( true );
-			$idle   = memory_get_usage();
+			$idle   = self::idle();
 			$frames = new Frames( $key, $request->route, $request->nonce, $out );
-			if ( function_exists( 'memory_reset_peak_usage' ) ) {
-				memory_reset_peak_usage();
-			}
 			try {
 				$end = $made( $frames );
 			} catch ( \Throwable $thrown ) {
 				$end = Trouble::told( $thrown );
 			}
-			$frames->end(
-				$end + array(
-					'ms'   => (int) ( 1000 * ( microtime( true ) - $begun ) ),
-					'idle' => $idle,
-					'peak' => memory_get_peak_usage(),
-				)
-			);
+			$frames->end( $end + array( 'ms' => (int) ( 1000 * ( microtime( true ) - $begun ) ) ) + self::memory( $idle ) );
 		};
 		return $answer;
 	}

@@ -75,7 +75,13 @@ final class Routes {
 					}
 				);
 			}
-			return Answer::json( $request, $key, 200, self::members( $request ) );
+			return Answer::measured(
+				$request,
+				$key,
+				static function () use ( $request ) {
+					return self::members( $request );
+				}
+			);
 		} catch ( \Throwable $thrown ) {
 			$told = Trouble::told( $thrown );
 			return Answer::json( $request, $key, Trouble::status( $told ), $told );
