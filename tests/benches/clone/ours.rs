@@ -1,0 +1,113 @@
+//! wpclone as its clients see it: POST /clone, and the clone taken away again.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
+use wpclone_task::{State, TaskId, TaskView};
+use wpclone_tests::{Client, Site, TestApp};
+
+/// A clone takes seconds or minutes; one that takes this long is stuck.
+const LIMIT: Duration = Duration::from_secs(1800);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What one clone took.
+#[derive(Debug, Clone)]
+pub(crate) struct Ours {
+    /// From the request until its client knows that it is ready.
+    pub(crate) whole: Duration,
+    /// Its steps, by their own times.
+    pub(crate) steps: Vec<(String, Duration)>,
+    /// The most that PHP took above its idle, at export and import; `None` where nobody said.
+    pub(crate) export: Option<u64>,
+    pub(crate) import: Option<u64>,
+    /// The most that the worker had.
+    pub(crate) worker: u64,
+    /// What was moved.
+    pub(crate) rows: u64,
+    pub(crate) files: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) addresses: u64,
+}
+
+impl Ours {
+    pub(crate) fn step(&self, name: &str) -> Duration {
+        self.steps.iter().find(|(step, _)| step == name).map_or(Duration::ZERO, |(_, took)| *took)
+    }
+}
+
+/// Clones the site once, and deletes the clone.
+pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
+    let (client, admin) = (app.client()?, site.admin());
+    let pid = app.workers.first().and_then(|worker| worker.pid()).context("there is no worker")?;
+    // Forgets the most that it had until now (proc(5)).
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+    let source = json!({ "url": site.url(), "username": admin.name, "password": admin.password });
+    let begun = Instant::now();
+    let task = client.accepted("/clone", &json!({ "source": source, "ttl_minutes": 60 })).await?;
+    let task = ended(&client, task.id).await?;
+    let whole = begun.elapsed();
+    ensure!(task.state == State::Succeeded, "the clone did not succeed: {:?}", task.problem);
+    let worker = high_water(pid)?;
+    let told = fidelity(&client, &task).await?;
+    let result = task.result.as_ref().context("the task has no result")?;
+    delete(&client, &result["clone"]).await?;
+    let number = |pointer: &str| result["fidelity"].pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let steps = task.steps.iter().filter_map(|step| {
+        let (from, to) = step.started_at.zip(step.finished_at)?;
+        Some((step.name.to_string(), to.duration_since(from).unsigned_abs()))
+    });
+    Ok(Ours {
+        whole,
+        steps: steps.collect(),
+        export: above_idle(&told["php_memory"]["source"]),
+        import: above_idle(&told["php_memory"]["target"]),
+        worker,
+        rows: number("/rows"),
+        files: number("/files"),
+        file_bytes: number("/file_bytes"),
+        addresses: number("/addresses"),
+    })
+}
+
+async fn ended(client: &Client, id: TaskId) -> Result<TaskView> {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let task = client.task(id).await?;
+        if task.state.is_final() {
+            return Ok(task);
+        }
+        ensure!(Instant::now() < end, "the task {id} did not end");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn fidelity(client: &Client, task: &TaskView) -> Result<Value> {
+    let report = task.artifacts.iter().find(|artifact| artifact.name == "fidelity.json");
+    let href = &report.context("there is no fidelity.json")?.href;
+    Ok(client.shown(href).await?)
+}
+
+async fn delete(client: &Client, clone: &Value) -> Result<()> {
+    let name = clone["name"].as_str().context("the clone has no name")?;
+    let answer = client.request(Method::DELETE, &format!("/clones/{name}")).send().await?;
+    ensure!(answer.status() == 202, "DELETE /clones/{name} answers {}", answer.status());
+    let deleting: TaskView = answer.json().await?;
+    let deleted = ended(client, deleting.id).await?;
+    ensure!(deleted.state == State::Succeeded, "the clone was not deleted: {:?}", deleted.problem);
+    Ok(())
+}
+
+fn above_idle(memory: &Value) -> Option<u64> {
+    Some(memory["peak"].as_u64()?.saturating_sub(memory["idle"].as_u64()?))
+}
+
+/// The most memory that a process had, in bytes: `VmHWM` of proc(5).
+fn high_water(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
