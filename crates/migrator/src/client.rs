@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -114,7 +115,8 @@ impl Form {
 /// A request that wants an answer of a certain form.
 pub(crate) struct Call<'a> {
     pub(crate) route: &'a str,
-    pub(crate) body: &'a [u8],
+    /// Shared: a request that is tried again, or by the other way, is held once.
+    pub(crate) body: Bytes,
     pub(crate) sends: Form,
     pub(crate) wants: Form,
     pub(crate) long: bool,
@@ -267,7 +269,7 @@ impl Client {
         long: bool,
     ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|_| ClientError::Malformed("a request"))?;
-        let call = Call { route, body: &body, sends: Form::Json, wants: Form::Json, long };
+        let call = Call { route, body: body.into(), sends: Form::Json, wants: Form::Json, long };
         self.answered(&call).await
     }
 
@@ -286,7 +288,7 @@ impl Client {
 
     pub(crate) async fn frames(&self, route: &str, body: &Value) -> Result<Frames, ClientError> {
         let body = body.to_string().into_bytes();
-        let call = Call { route, body: &body, sends: Form::Json, wants: Form::Frames, long: true };
+        let call = Call { route, body: body.into(), sends: Form::Json, wants: Form::Frames, long: true };
         let Answer::Frames(frames) = self.call(&call).await? else {
             return Err(ClientError::Malformed("JSON in the place of frames"));
         };
@@ -320,7 +322,7 @@ impl Client {
     }
 
     async fn knock(&self, door: Door, call: &Call<'_>) -> Result<Answer, ClientError> {
-        let request = Request::new(call.route, call.body)?;
+        let request = Request::new(call.route, &call.body)?;
         let response = self
             .http
             .post(door.address(&self.site, &request))
@@ -328,7 +330,7 @@ impl Client {
             .header(ACCEPT, call.wants.content_type())
             .header(CONTENT_TYPE, call.sends.content_type())
             .timeout(if call.long { self.long_deadline } else { self.deadline })
-            .body(call.body.to_vec())
+            .body(call.body.clone())
             .send()
             .await?;
         let status = response.status();

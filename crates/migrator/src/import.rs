@@ -1,5 +1,6 @@
 //! Taking a site in: a job on a target, and what is sent to it.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -208,7 +209,7 @@ impl Import {
         pace: &mut Pace,
     ) -> Result<Loaded, ClientError> {
         let body = chunk.body(&json!({"job": self.job, "n": n, "seq": seq, "cursor": state, "last": last}));
-        self.send("load", &body, pace).await
+        self.send("load", body, pace).await
     }
 
     /// Sends parts of files. A part that is sent again lands where it was.
@@ -218,7 +219,7 @@ impl Import {
     pub async fn store(&self, parcel: &Parcel, pace: &mut Pace) -> Result<Stored, ClientError> {
         let mut body = Writer::new(&json!({"job": self.job})).into_bytes();
         body.extend_from_slice(&parcel.frames);
-        self.send("store", &body, pace).await
+        self.send("store", body, pace).await
     }
 
     /// The index of what was stored in a root, from the cursor on.
@@ -341,11 +342,12 @@ impl Import {
     async fn send<T: serde::de::DeserializeOwned>(
         &self,
         route: &str,
-        body: &[u8],
+        body: Vec<u8>,
         pace: &mut Pace,
     ) -> Result<T, ClientError> {
+        let body = &Bytes::from(body);
         patiently(pace, |_| async move {
-            let call = Call { route, body, sends: Form::Frames, wants: Form::Json, long: true };
+            let call = Call { route, body: body.clone(), sends: Form::Frames, wants: Form::Json, long: true };
             match self.client.answered(&call).await {
                 // The same again would be as long.
                 Err(ClientError::NotOurs { status: 413 } | ClientError::Unproven { status: 413, .. }) => {

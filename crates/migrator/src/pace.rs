@@ -47,7 +47,7 @@ impl Pace {
     /// The same, but never more bytes than these.
     #[must_use]
     pub fn at_most(mut self, bytes: u32) -> Self {
-        self.most = bytes.max(Self::LEAST);
+        self.most = bytes.clamp(Self::LEAST, self.most);
         self.bytes = self.bytes.min(self.most);
         self
     }

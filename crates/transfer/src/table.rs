@@ -19,6 +19,8 @@ use crate::units::{Counts, Torn, Unit, Units};
 
 /// The most bytes of rows that are asked for at a time: some answers of each table in flight are held.
 const MOST_ROWS: u32 = 1 << 20;
+/// The most bytes of rows that are sent at a time: a chunk is held twice, once as it grows and once as it is sent.
+const MOST_SENT: u32 = 2 << 20;
 /// How often a table that moves is read.
 const READINGS: u32 = 3;
 
@@ -335,7 +337,7 @@ struct Full {
 
 impl<'a> Writer<'a> {
     fn new(import: &'a Import, n: u32, seq: u32, place: Place) -> Self {
-        let (skip, pace) = (place.units, import.pace());
+        let (skip, pace) = (place.units, import.pace().at_most(MOST_SENT));
         let (chunk, begin, full) = (Chunk::default(), place.clone(), Vec::new());
         Self { import, n, seq, place, since: 0, skip, chunk, begin, full, pace }
     }
