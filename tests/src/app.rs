@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -39,7 +39,7 @@ pub struct TestApp {
     tokens: Vec<Token>,
     env: Vec<(String, String)>,
     /// Last: what is left of the clones is cleared when the workers have ended.
-    _clones: Option<ClonesState>,
+    clones: Option<ClonesState>,
 }
 
 /// The folder of the clones' state.
@@ -191,7 +191,7 @@ impl TestAppBuilder {
             env.push(("WPCLONE_TOKENS_FILE".into(), file));
         }
         let api = Program::api(api_port, env.clone()).await?;
-        let mut app = TestApp { workers: Vec::new(), api, redis, tokens, env, _clones: state };
+        let mut app = TestApp { workers: Vec::new(), api, redis, tokens, env, clones: state };
         for number in 0..self.workers {
             let port = worker_port.filter(|_| number == 0);
             app.workers.push(Program::worker(port, app.env.clone()).await?);
@@ -277,6 +277,12 @@ impl TestApp {
     #[must_use]
     pub fn env(&self) -> &[(String, String)] {
         &self.env
+    }
+
+    /// Where the state of the clones lies.
+    #[must_use]
+    pub fn clones_state(&self) -> Option<&Path> {
+        self.clones.as_ref().map(|state| state.0.as_path())
     }
 
     /// What callbacks are signed with, if there are any.

@@ -160,7 +160,7 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
 }
 
 /// State and parent of a process: proc(5), fields 3 and 4; the name before them may hold anything.
-fn state_and_parent(pid: u32) -> Option<(char, u32)> {
+pub(crate) fn state_and_parent(pid: u32) -> Option<(char, u32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))

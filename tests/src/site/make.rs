@@ -32,7 +32,7 @@ impl Site {
             schema: mariadb.schema(&name.replace('-', "_")).await?,
             wish,
         };
-        let database = async { mariadb.sql(&site.schema.name, &site.database(&template.sql)).await };
+        let database = async { mariadb.sql(&site.schema.name, &site.initial_sql(&template.sql)).await };
         tokio::try_join!(site.files(template), database)?;
         if site.wish.wants_arranging() {
             let wish =
@@ -45,7 +45,7 @@ impl Site {
     }
 
     /// The template's database with this site's address.
-    fn database(&self, sql: &str) -> String {
+    fn initial_sql(&self, sql: &str) -> String {
         let (old, new) = (TEMPLATE_URL, self.url());
         format!(
             "{sql}\nUPDATE wp_options SET option_value = '{new}' WHERE option_name IN ('siteurl', 'home');\n\

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::Result;
 use crate::base::{at, installed, tail, unique, until};
 use crate::command::{command, run};
 use crate::lab::Lab;
 use crate::mariadb::Schema;
 use crate::service::Service;
 use crate::user::OsUser;
+use crate::{Database, Result};
 
 pub use builder::Builder;
 pub(crate) use version::Template;
@@ -175,6 +175,22 @@ impl Site {
     /// MariaDB refuses it.
     pub async fn sql(&self, sql: &str) -> Result<String> {
         Lab::shared().mariadb().await?.sql(&self.schema.name, sql).await
+    }
+
+    /// Its database.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        let Schema { name, password, socket } = &self.schema;
+        let (socket, password) = (socket.clone(), password.clone());
+        Database { socket, password, user: name.clone(), schema: name.clone() }
+    }
+
+    /// Ids of the PHP processes that answer requests at this moment; they can be killed, and new ones come.
+    #[must_use]
+    pub fn php_workers(&self) -> Vec<u32> {
+        let conf = self.folder.join("fpm.conf").display().to_string();
+        let masters = crate::processes_with(&["php-fpm: master", &conf]);
+        masters.into_iter().flat_map(crate::children).collect()
     }
 
     /// Every request that it answered until now.
