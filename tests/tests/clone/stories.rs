@@ -1,26 +1,11 @@
-//! POST /clone: a live WordPress becomes a true copy at an address of its own, which expires.
+//! A clone's life, and that of one that never was.
 
 use serde_json::{Value, json};
 use wpclone_task::{Code, State, TaskView};
-use wpclone_tests::{Client, Result, Site, TestApp, User, Version};
+use wpclone_tests::{Result, Site, TestApp, Version};
 
-fn login(site: &Site, user: &User) -> Value {
-    json!({"url": site.url(), "username": user.name, "password": user.password})
-}
-
-async fn cloned(client: &Client, body: Value) -> Result<TaskView> {
-    let task = client.accepted("/clone", &body).await?;
-    let task = client.wait(task.id).await?;
-    assert_eq!(task.state, State::Succeeded, "{task:#?}");
-    Ok(task)
-}
-
-fn at<'a>(task: &'a TaskView, pointer: &str) -> &'a Value {
-    let result = task.result.as_ref().unwrap_or_else(|| panic!("no result: {task:#?}"));
-    let mut parts = pointer.split('/').skip(1);
-    let first = parts.next().and_then(|first| result.get(first));
-    parts.fold(first, |value, part| value?.get(part)).unwrap_or_else(|| panic!("{pointer} in {result:#?}"))
-}
+use crate::checker::Pair;
+use crate::{at, cloned, lived_in, login};
 
 #[tokio::test]
 async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Result {
@@ -32,7 +17,7 @@ async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Re
     .await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
-    let task = cloned(&client, json!({"source": login(&site, &site.admin()), "ttl_minutes": 30})).await?;
+    let task = cloned(&client, &site).await?;
     let url = at(&task, "/clone/url").as_str().unwrap().to_owned();
     assert!(at(&task, "/fidelity/rows").as_u64().unwrap() > 0, "{task:#?}");
     let http = reqwest::Client::builder().build()?;
@@ -51,52 +36,6 @@ async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Re
     assert_eq!(client.wait(deleting.id).await?.state, State::Succeeded);
     assert_eq!(http.get(format!("{url}/")).send().await?.status(), 410);
     assert_eq!(client.get(&format!("/clones/{name}")).await?.status(), 410);
-    Ok(())
-}
-
-/// What REST tells of a site's content, without its address.
-async fn content(url: &str) -> Result<Vec<Value>> {
-    let mut all = Vec::new();
-    for what in ["posts", "pages", "categories", "tags", "comments", "users", "media"] {
-        let route = format!("{url}/index.php?rest_route=/wp/v2/{what}&per_page=100&orderby=id");
-        let text = reqwest::get(route).await?.text().await?;
-        let escaped = url.replace('/', "\\/");
-        let neutral = text.replace(&escaped, "SITE").replace(url, "SITE");
-        all.push(serde_json::from_str(&neutral)?);
-    }
-    Ok(all)
-}
-
-#[tokio::test]
-async fn a_site_of_another_version_below_a_prefix_is_the_same_in_its_copy() -> Result {
-    let site = Site::builder(Version::Trixie).prefix("/a/blog").content(30).start().await?;
-    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
-    let client = app.client()?;
-    let task = cloned(&client, json!({"source": login(&site, &site.admin())})).await?;
-    let url = at(&task, "/clone/url").as_str().unwrap();
-    let (source, copy) = (content(&site.url()).await?, content(url).await?);
-    for (source, copy) in source.iter().zip(&copy) {
-        assert!(source.is_array(), "{source}");
-        assert_eq!(source, copy);
-    }
-    let front = reqwest::get(format!("{url}/")).await?.text().await?;
-    assert!(
-        front.contains(&format!("ver={}", site.wordpress())),
-        "the copy runs WordPress {}",
-        site.wordpress()
-    );
-    let report = task.artifacts.iter().find(|artifact| artifact.name == "fidelity.json").unwrap();
-    let fidelity: Value = client.get(&report.href).await?.json().await?;
-    for table in fidelity["tables"].as_array().unwrap() {
-        let left_out: u64 =
-            table["left_out"].as_object().map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
-        assert_eq!(
-            table["source_rows"].as_u64().unwrap(),
-            table["target_rows"].as_u64().unwrap() + left_out,
-            "{table}"
-        );
-    }
-    assert!(fidelity["files"]["core"].as_u64().unwrap() > 500, "{}", fidelity["files"]);
     Ok(())
 }
 
@@ -123,7 +62,7 @@ async fn nothing_is_left_of_a_clone_whose_source_lets_nobody_in() -> Result {
 
 #[tokio::test]
 async fn a_worker_that_is_killed_while_it_copies_is_followed_by_another() -> Result {
-    let site = Site::builder(Version::Bookworm).content(200).start().await?;
+    let site = lived_in(Site::builder(Version::Bookworm).content(200)).await?;
     let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
     app.add_worker(&[]).await?;
     let client = app.client()?;
@@ -137,7 +76,5 @@ async fn a_worker_that_is_killed_while_it_copies_is_followed_by_another() -> Res
     app.workers[0].kill9().await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
-    let url = at(&task, "/clone/url").as_str().unwrap();
-    assert_eq!(content(&site.url()).await?, content(url).await?);
-    Ok(())
+    Pair::of(&site, &app, &client, &task).await?.is_true().await
 }

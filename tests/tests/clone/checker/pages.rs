@@ -1,0 +1,113 @@
+//! Pages and REST, as anybody sees them.
+
+use serde_json::Value;
+use wpclone_tests::Result;
+
+use super::{Pair, Side};
+
+/// Pages that every site has.
+const PAGES: [&str; 5] = ["", "?s=a", "?feed=rss2", "?feed=comments-rss2", "?p=999999"];
+/// Whether it is there says whether a site may be indexed.
+const SITEMAP: &str = "wp-sitemap.xml";
+/// What REST lists.
+const LISTS: [&str; 8] = ["posts", "pages", "categories", "tags", "comments", "users", "media", "types"];
+
+impl Pair<'_> {
+    /// Pages and lists say the same, and none of the clone's leads to the source.
+    pub(super) async fn same_pages(&self) -> Result {
+        let mut links: Vec<String> = PAGES.map(str::to_owned).to_vec();
+        for list in LISTS {
+            let all = format!("index.php?rest_route=/wp/v2/{list}&per_page=100&orderby=id");
+            let all = if list == "types" { "index.php?rest_route=/wp/v2/types".into() } else { all };
+            let (source, clone) = tokio::try_join!(self.source.get(&all), self.clone.get(&all))?;
+            assert_eq!(source.0, 200, "{all}: {}", source.1);
+            let told: Value = serde_json::from_str(&source.1)?;
+            self.same(&all, &source, &clone);
+            links.extend(told.as_array().into_iter().flatten().take(2).filter_map(|one| {
+                let link = one["link"].as_str()?.strip_prefix("SITE/")?;
+                Some(link.to_owned())
+            }));
+        }
+        for page in &links {
+            let (source, clone) = tokio::try_join!(self.source.get(page), self.clone.get(page))?;
+            self.same(page, &source, &clone);
+            let host = self.source.url.split('/').nth(2).unwrap();
+            if clone.1.contains(host) {
+                self.wrong(format!("/{page} has {host}"));
+            }
+        }
+        // What is not to be indexed has no map for those who index.
+        let (there, gone) = tokio::try_join!(self.source.get(SITEMAP), self.clone.get(SITEMAP))?;
+        self.equal("answers for the sitemap", &(there.0, gone.0), &(200, 404));
+        eprintln!("{} pages and {} lists are the same", links.len(), LISTS.len());
+        Ok(())
+    }
+
+    /// Tells the first place where two answers are not the same.
+    fn same(&self, page: &str, source: &(u16, String), clone: &(u16, String)) {
+        if source == clone {
+            return;
+        }
+        let pairs = source.1.bytes().zip(clone.1.bytes());
+        let at = pairs.take_while(|(one, two)| one == two).count();
+        let from = |text: &str| {
+            let bytes = &text.as_bytes()[at.saturating_sub(200).min(text.len())..];
+            String::from_utf8_lossy(&bytes[..bytes.len().min(500)]).into_owned()
+        };
+        self.wrong(format!(
+            "/{page} is {} and says\n{}\nand on the clone it is {} and says\n{}",
+            source.0,
+            from(&source.1),
+            clone.0,
+            from(&clone.1)
+        ));
+    }
+}
+
+impl Side {
+    /// What anybody gets, with `SITE` in the place of the side's own address.
+    async fn get(&self, path: &str) -> Result<(u16, String)> {
+        let http =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+        let answer = http.get(format!("{}/{path}", self.url)).send().await?;
+        let (status, text) = (answer.status().as_u16(), answer.text().await?);
+        Ok((status, self.neutral(&text)))
+    }
+
+    /// The address becomes `SITE` in each spelling; and what a copy says of itself is taken out: that it is not to be
+    /// indexed, and which of its paths may be fetched ahead.
+    fn neutral(&self, text: &str) -> String {
+        let encode = |text: &str| text.replace(':', "%3A").replace('/', "%2F");
+        let bare = self.url.trim_start_matches("http:");
+        let mut text = text.to_owned();
+        for url in [self.url.as_str(), bare] {
+            for form in [url.to_owned(), url.replace('/', "\\/"), encode(url), url.replace('/', "&#047;")] {
+                text = text.replace(&form, "SITE");
+            }
+        }
+        // Some write no port, and some no host.
+        let (host, path) = bare.trim_start_matches('/').split_once('/').unwrap_or((bare, ""));
+        let path = if path.is_empty() { String::new() } else { format!("/{path}") };
+        let host = host.trim_start_matches('/').split(':').next().unwrap_or_default();
+        text = text.replace(&format!("http://{host}{path}/"), "SITE/");
+        for quote in ["\"", "'"] {
+            text = text.replace(&format!("{quote}{path}/"), &format!("{quote}PATH/"));
+            // The end of a tag.
+            text = text.replace(&format!("{quote}PATH/>"), &format!("{quote}/>"));
+        }
+        // The clone's content is where WordPress has it.
+        let content = self.content();
+        text = text.replace(&format!("/{content}/"), "/CONTENT/");
+        text = text.replace(&format!("\\/{content}\\/"), "\\/CONTENT\\/");
+        let text = without(&text, "<meta name='robots'", "/>");
+        let text = without(&text, "<meta name=\"robots\"", "/>");
+        without(&text, "<script type=\"speculationrules\">", "</script>")
+    }
+}
+
+/// Without what stands between these two.
+fn without(text: &str, begin: &str, end: &str) -> String {
+    let Some((before, rest)) = text.split_once(begin) else { return text.to_owned() };
+    let after = rest.split_once(end).map_or("", |(_, after)| after);
+    format!("{before}{after}")
+}
