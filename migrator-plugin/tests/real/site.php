@@ -200,7 +200,9 @@ final class Site {
 	public function good( string $route, $body = array() ): array {
 		$got = $this->ask( $route, $body );
 		check( null !== $got && 200 === $got->status && ! isset( $got->json['error'] ), "$route: " . ( null === $got ? 'killed' : "{$got->status} " . substr( json_encode( $got->json ), 0, 300 ) ) . self::tail( "{$this->server->folder}/php.log" ) );
-		return $got->json;
+		// What it took is told with every answer, and is another matter.
+		check( $got->json['idle'] > 0 && $got->json['idle'] <= $got->json['peak'], "$route: memory" );
+		return array_diff_key( $got->json, array( 'idle' => 0, 'peak' => 0 ) );
 	}
 
 	/** The end of a log, for a failure. */
