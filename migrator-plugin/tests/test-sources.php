@@ -8,9 +8,10 @@ require __DIR__ . '/load.php';
 /** Functions that run programs, make objects or code out of text, or fetch. */
 const NEVER = array(
 	'exec', 'shell_exec', 'system', 'passthru', 'proc_open', 'popen', 'pcntl_exec', 'pcntl_fork', 'mail', 'wp_mail', 'dl',
-	'unserialize', 'maybe_unserialize', 'create_function', 'assert', 'extract', 'parse_str', 'eval',
+	'unserialize', 'maybe_unserialize', 'create_function', 'assert', 'extract', 'parse_str', 'eval', 'call_user_func', 'call_user_func_array',
 	'fsockopen', 'pfsockopen', 'stream_socket_client', 'socket_connect', 'curl_init', 'curl_exec', 'copy',
-	'wp_remote_get', 'wp_remote_post', 'wp_remote_head', 'wp_remote_request', 'wp_safe_remote_get', 'wp_safe_remote_post', 'wp_safe_remote_request', 'download_url',
+	'wp_remote_get', 'wp_remote_post', 'wp_remote_head', 'wp_remote_request', 'wp_safe_remote_get', 'wp_safe_remote_post', 'wp_safe_remote_request', 'download_url', 'move_uploaded_file',
+	'symlink', 'link', 'phpinfo', 'var_dump', 'print_r',
 );
 
 /** File → its tokens without space and comments: kind (or the sign itself), text, line. */

@@ -33,6 +33,8 @@ struct Walk<'t> {
     /// What begins before these was read once, and is broken.
     broken_php: usize,
     broken_json: usize,
+    /// What looks like base64 before this was decoded, or could not be.
+    encoded: usize,
     /// Why the last one is.
     reason: Malformed,
 }
@@ -57,6 +59,7 @@ impl Run<'_> {
             searched: 0,
             broken_php: 0,
             broken_json: 0,
+            encoded: 0,
             reason: Malformed::PhpSyntax,
         };
         while !walk.hits.is_empty() {
@@ -175,6 +178,7 @@ impl Run<'_> {
     fn hit(&mut self, walk: &mut Walk<'_>, hit: Hit, out: &mut Edits) {
         let text = walk.frame.text;
         match hit.kind {
+            Kind::Base64 { .. } if hit.at < walk.encoded => {}
             Kind::Base64 { back } => self.base64(walk, hit, back, out),
             Kind::Wrapped(codec) => self.wrapped(walk, codec, hit, out),
             Kind::Host => match address::look(self.rewriter, text, walk.settled, hit) {
@@ -212,18 +216,18 @@ impl Run<'_> {
             Around::Broken { end } => {
                 self.report.malformed(Malformed::Base64);
                 self.stays(&walk.frame, hit, Why::Malformed);
-                while self.hits[walk.hits.clone()]
-                    .first()
-                    .is_some_and(|hit| hit.at < end && hit.kind != Kind::Host)
-                {
-                    walk.hits.start += 1;
-                }
+                walk.encoded = end;
             }
             Around::Run(run) => {
                 let bytes = base64::decode(&text[run.data.clone()]);
                 let inner = self.bytes(&walk.frame, &bytes);
-                run.write(text, walk.frame.base, &bytes, &inner, out);
-                self.settle(walk, run.end);
+                if inner.is_empty() {
+                    // What only looks like base64 may end with a host: `…b2s//example.com`.
+                    walk.encoded = run.end;
+                } else {
+                    run.write(text, walk.frame.base, &bytes, &inner, out);
+                    self.settle(walk, run.end);
+                }
             }
         }
     }

@@ -95,3 +95,10 @@ fn another_scheme_is_known_where_its_letters_end_something_encoded() {
         assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Scheme, 1)]);
     }
 }
+
+#[test]
+fn a_host_that_letters_of_base64_run_into_is_told() {
+    let value = "YTAuZXhwbXBsZS5jb2s//example.com'";
+    stay(&[value]);
+    assert_eq!(rewrite(&usual(), value).1.stayed(), 1);
+}
