@@ -5,6 +5,7 @@
 
 mod checker;
 mod copies;
+mod faults;
 mod odd;
 mod stories;
 
