@@ -231,11 +231,11 @@ impl Owner {
         lock(&self.sql).clone()
     }
 
-    /// Starts the shared server again if it has died.
-    pub(super) async fn keep_server(&self) -> io::Result<()> {
+    /// Starts the shared server again if it has died; says whether it had.
+    pub(super) async fn keep_server(&self) -> io::Result<bool> {
         let mut shared = self.shared.lock().await;
         if shared.as_mut().is_some_and(MariaDb::runs) {
-            return Ok(());
+            return Ok(false);
         }
         tracing::warn!("the database server has died; starting it again");
         if let Some(dead) = shared.take() {
@@ -244,7 +244,7 @@ impl Owner {
         let server = self.servers.start(SHARED).await?;
         *lock(&self.sql) = server.handle();
         *shared = Some(server);
-        Ok(())
+        Ok(true)
     }
 
     /// Prepares the WordPress that clones start from, or says why there is none.

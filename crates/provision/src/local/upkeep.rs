@@ -31,10 +31,15 @@ impl Owner {
     pub(crate) async fn upkeep(self: &Arc<Self>, tell: impl Fn(Health)) {
         let (mut last, mut sparing, mut busy): (Option<Instant>, _, _) = (None, None, Instant::now());
         loop {
-            if let Err(error) = self.keep_server().await {
-                tell(Health::Unavailable(format!("the database server does not start: {error}")));
-                sleep(LOOK_EVERY * 5).await;
-                continue;
+            match self.keep_server().await {
+                Ok(false) => {}
+                // What failed with the old one need not wait.
+                Ok(true) => last = None,
+                Err(error) => {
+                    tell(Health::Unavailable(format!("the database server does not start: {error}")));
+                    sleep(LOOK_EVERY * 5).await;
+                    continue;
+                }
             }
             stream::iter(self.entries())
                 .for_each_concurrent(AT_ONCE, |entry| async move { self.keep(&entry).await })

@@ -129,26 +129,43 @@ pub(crate) async fn what_is_missing_is_said() {
     lab.end().await;
 }
 
+/// Kills programs of a lab; says how many.
+fn kill(lab: &Lab, which: &str) -> usize {
+    // Guards keep the command line of the worker; what they guard has its own.
+    let pids = fs::read_dir("/proc").expect("proc").flatten().filter_map(|e| {
+        let line = fs::read_to_string(e.path().join("cmdline")).unwrap_or_default();
+        let of_it = fs::read_dir(e.path().join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(lab.dir.path())));
+        (line.contains(which) && of_it).then(|| e.file_name().to_str()?.parse().ok()).flatten()
+    });
+    let pids: Vec<i32> = pids.collect();
+    for pid in pids.iter().copied().filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    pids.len()
+}
+
+pub(crate) async fn an_installation_that_is_killed_is_not_taken_for_a_database() {
+    let lab = Lab::begun(folder(), Routing::Path, |_| {});
+    let new = lab.dir.path().join("state/mariadb/pristine-new");
+    // By then there is all that a look at the files would ask for.
+    let far = async || new.join("mysql").is_dir() && new.join("ibdata1").is_file();
+    until("the database to be half installed", far).await;
+    assert!(kill(&lab, "mariadbd") > 0, "it was killed while it was installed");
+    until("clones that can be made", async || lab.local.health() == Health::Ready).await;
+    lab.clone("one").await;
+    lab.end().await;
+}
+
 pub(crate) async fn programs_that_die_are_started_again() {
     let lab = Lab::start().await;
     let (clone, _) = lab.clone("one").await;
     lab.eval(&clone, true, "update_option('kept', 'yes');").await;
     for which in ["mariadbd", "php-fpm"] {
-        // Guards keep the command line of the worker; what they guard has its own.
-        let pids = fs::read_dir("/proc").expect("proc").flatten().filter_map(|e| {
-            let line = fs::read_to_string(e.path().join("cmdline")).unwrap_or_default();
-            let of_it = fs::read_dir(e.path().join("fd"))
-                .into_iter()
-                .flatten()
-                .flatten()
-                .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(lab.dir.path())));
-            (line.contains(which) && of_it).then(|| e.file_name().to_str()?.parse().ok()).flatten()
-        });
-        let pids: Vec<i32> = pids.collect();
-        assert!(!pids.is_empty(), "{which} runs");
-        for pid in pids.into_iter().filter_map(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        assert!(kill(&lab, which) > 0, "{which} runs");
         let url = format!("{}/wp-json/", clone.url);
         until(&format!("the clone without its {which} to be back"), async || {
             http().get(&url).send().await.is_ok_and(|answer| answer.status() == 200)
