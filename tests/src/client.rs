@@ -71,7 +71,8 @@ impl Client {
     /// # Errors
     /// It is not.
     pub async fn setup(&self, site: &Site, user: &User, role: Role) -> Result<TaskView> {
-        let body = json!({"url": site.url(), "username": user.name, "password": user.password, "role": role});
+        let mut body = site.login(user);
+        body["role"] = json!(role);
         self.accepted("/setup", &body).await
     }
 
@@ -80,10 +81,9 @@ impl Client {
     /// # Errors
     /// It is not.
     pub async fn app_password(&self, site: &Site, user: &User, app_name: &str) -> Result<TaskView> {
-        let login = json!({
-            "url": site.url(), "username": user.name, "password": user.password, "app_name": app_name,
-        });
-        self.accepted("/create-app-password", &login).await
+        let mut body = site.login(user);
+        body["app_name"] = app_name.into();
+        self.accepted("/create-app-password", &body).await
     }
 
     /// Posts what starts work; it has to be accepted.
@@ -131,7 +131,15 @@ impl Client {
     /// # Errors
     /// It has not within three minutes.
     pub async fn wait(&self, id: TaskId) -> Result<TaskView> {
-        self.wait_until(id, "its end", |task| task.state.is_final()).await
+        self.wait_within(id, TASK_LIMIT).await
+    }
+
+    /// The same for a task that may take so long.
+    ///
+    /// # Errors
+    /// It has not ended by then.
+    pub async fn wait_within(&self, id: TaskId, limit: Duration) -> Result<TaskView> {
+        self.looking(id, "its end", limit, |task| task.state.is_final()).await
     }
 
     /// The task as soon as it is as wanted.
@@ -144,7 +152,17 @@ impl Client {
         what: &str,
         wanted: impl Fn(&TaskView) -> bool,
     ) -> Result<TaskView> {
-        let end = Instant::now() + TASK_LIMIT;
+        self.looking(id, what, TASK_LIMIT, wanted).await
+    }
+
+    async fn looking(
+        &self,
+        id: TaskId,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&TaskView) -> bool,
+    ) -> Result<TaskView> {
+        let end = Instant::now() + limit;
         loop {
             let task = self.task(id).await?;
             if wanted(&task) {
@@ -152,7 +170,7 @@ impl Client {
             }
             if task.state.is_final() || Instant::now() >= end {
                 let log = serde_json::to_string(&task)?;
-                return Err(LabError::Late { what: format!("{what} of task {id}"), limit: TASK_LIMIT, log });
+                return Err(LabError::Late { what: format!("{what} of task {id}"), limit, log });
             }
             sleep(LOOK_EVERY).await;
         }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::base::{at, installed};
-use crate::command::{command, run};
+use crate::base::at;
+use crate::command::run;
+use crate::mariadb::client;
 use crate::{LabError, Result};
 
 /// Where a schema is, and who may read it.
@@ -48,10 +49,9 @@ impl Database {
     /// # Errors
     /// The database refuses it.
     pub async fn sql(&self, sql: &str) -> Result<String> {
-        let mut client = command(&installed("mariadb")?);
-        client.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]);
-        client.args(["--quick", "--max-allowed-packet=256M", "--user", &self.user]).arg("--socket");
-        client.arg(&self.socket).arg(&self.schema).env("MYSQL_PWD", &self.password);
+        let mut client = client(&self.socket)?;
+        client.args(["--quick", "--max-allowed-packet=256M", "--user", &self.user]);
+        client.arg(&self.schema).env("MYSQL_PWD", &self.password);
         run(client, sql.as_bytes()).await
     }
 }

@@ -24,7 +24,7 @@ pub use client::Client;
 pub use database::Database;
 pub use error::{LabError, Result};
 pub use lab::Lab;
-pub use processes::{children, kill9, processes_with};
+pub use processes::{children, kill9, load, processes_with};
 pub use program::{Leftovers, Program};
 pub use redis::{Fsync, Redis};
 pub use sink::Sink;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixStream;
+use tokio::process::Command;
 
 use crate::Result;
 use crate::base::{at, base, cache, installed, random_text};
@@ -57,9 +58,8 @@ impl MariaDb {
 
     /// Runs SQL as root; rows come back as lines, columns apart by tabs.
     pub(crate) async fn sql(&self, schema: &str, sql: &str) -> Result<String> {
-        let mut client = command(&installed("mariadb")?);
-        client.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]);
-        client.arg("--socket").arg(&self.socket).arg(schema);
+        let mut client = client(&self.socket)?;
+        client.arg(schema);
         run(client, sql.as_bytes()).await
     }
 
@@ -162,4 +162,12 @@ async fn keep(made: &Path, kept: &Path) -> Result<()> {
 pub(crate) async fn copy(from: &Path, to: &Path) -> Result<()> {
     run_args("cp", ["-a".as_ref(), from.as_os_str(), to.as_os_str()]).await?;
     Ok(())
+}
+
+/// The client program, for rows as lines of columns with tabs between them.
+pub(crate) fn client(socket: &Path) -> Result<Command> {
+    let mut client = command(&installed("mariadb")?);
+    client.args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"]);
+    client.arg("--socket").arg(socket);
+    Ok(client)
 }

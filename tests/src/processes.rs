@@ -1,4 +1,4 @@
-//! Programs that others started, for those who kill them.
+//! What else runs on the machine: programs that others started, for those who kill them, and how busy it is.
 
 use std::fs;
 
@@ -30,4 +30,11 @@ pub fn children(parent: u32) -> Vec<u32> {
 /// Kills a process; one that is gone already is as good.
 pub fn kill9(pid: u32) {
     signal(pid, Signal::KILL);
+}
+
+/// How busy the machine was in the last minute, as Linux says (proc_loadavg(5)).
+#[must_use]
+pub fn load() -> String {
+    let all = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    all.split(' ').next().unwrap_or("unknown").to_owned()
 }

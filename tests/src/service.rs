@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use wpclone_guard::{Guarded, Spec};
 
 use crate::base::{at, base, built, tail, unique, until};
+use crate::processes::children;
 use crate::{LabError, Result};
 
 /// How long a service may take until it answers; two cores may be busy with a build.
@@ -179,7 +180,5 @@ pub(crate) fn processes() -> impl Iterator<Item = u32> {
 
 fn child_of(parent: u32) -> Option<u32> {
     // A guard starts its program first; what it adopts later has a later id, but ids wrap: the oldest by id will do.
-    processes()
-        .filter(|pid| state_and_parent(*pid).is_some_and(|(state, p)| p == parent && state != 'Z'))
-        .min()
+    children(parent).into_iter().min()
 }

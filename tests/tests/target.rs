@@ -1,7 +1,7 @@
 //! POST /clone with a target: a copy goes to an empty WordPress of the caller's, and to no other.
 
 use serde_json::{Value, json};
-use wpclone_task::{Code, State, TaskView};
+use wpclone_task::{Code, State, TaskId, TaskView};
 use wpclone_tests::{Client, Result, Site, TestApp, Version};
 
 /// What nobody may lose: users, posts, options that name the site, and how many files there are.
@@ -17,16 +17,19 @@ async fn state(site: &Site) -> Result<Value> {
 }
 
 fn wish(source: &Site, target: &Site) -> Value {
-    let login = |site: &Site| {
-        let admin = site.admin();
-        json!({"url": site.url(), "username": admin.name, "password": admin.password})
-    };
-    json!({"source": login(source), "target": login(target)})
+    json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())})
 }
 
 async fn ended(client: &Client, body: &Value) -> Result<TaskView> {
     let task = client.accepted("/clone", body).await?;
     client.wait(task.id).await
+}
+
+/// Waits until a task's content travels.
+async fn transfers(client: &Client, id: TaskId) -> Result {
+    let begun =
+        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
+    client.wait_until(id, "its transfer", begun).await.map(drop)
 }
 
 #[tokio::test]
@@ -115,11 +118,7 @@ async fn a_copy_that_is_cancelled_leaves_its_target_as_it_was() -> Result {
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
     let task = client.accepted("/clone", &wish(&source, &target)).await?;
-    client
-        .wait_until(task.id, "rows to move", |task| {
-            task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some())
-        })
-        .await?;
+    transfers(&client, task.id).await?;
     client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Cancelled, "{task:#?}");
@@ -136,11 +135,7 @@ async fn a_worker_that_is_killed_while_it_fills_a_target_is_followed_by_another(
     let mut body = wish(&source, &target);
     body["remove_migrator"] = false.into();
     let task = client.accepted("/clone", &body).await?;
-    client
-        .wait_until(task.id, "its transfer", |task| {
-            task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some())
-        })
-        .await?;
+    transfers(&client, task.id).await?;
     app.workers[0].kill9().await?;
     app.add_worker(&[]).await?;
     let task = client.wait(task.id).await?;

@@ -2,8 +2,8 @@
 
 use wpclone_migrator::ClientError;
 
-/// Why a transfer did not end well. [`Meter::has_touched`](crate::Meter::has_touched) says whether the target is still as
-/// it was.
+/// Why a transfer did not end well. [`Meter::has_touched`](crate::Meter::has_touched) says whether the target may have
+/// been touched.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// It is not possible between these two, which shows before anything is moved.

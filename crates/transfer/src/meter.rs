@@ -42,15 +42,15 @@ impl Meter {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn touch(&self, touched: bool) {
-        self.touched.store(touched, Ordering::Relaxed);
+    pub(crate) fn touch(&self) {
+        self.touched.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn warn(&self, warnings: &[String]) {
         *self.warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings.to_vec();
     }
 
-    /// Whether what was live on the target may have been touched, and is not again as it was.
+    /// Whether what was live on the target may have been touched.
     #[must_use]
     pub fn has_touched(&self) -> bool {
         self.touched.load(Ordering::Relaxed)

@@ -100,7 +100,7 @@ impl Transfer<'_> {
         }
         self.put_harmless(import).await?;
         import.seal().await.map_err(TransferError::Target)?;
-        self.meter.touch(true);
+        self.meter.touch();
         routines.extend(import.swap().await.map_err(TransferError::Target)?);
         if matches!(self.into, Receiver::Clone) {
             import.forget().await.map_err(TransferError::Target)?;

@@ -15,9 +15,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use reqwest::Client;
 use wpclone_migrator::{PLUGIN, ZIP};
-use wpclone_tests::{Lab, Site, TestApp, Version};
+use wpclone_tests::{Lab, Site, TestApp, Version, load};
 
-use report::{Table, load};
+use report::Table;
 use run::Run;
 
 /// A run takes seconds; one that takes this long is stuck.

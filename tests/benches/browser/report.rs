@@ -129,9 +129,3 @@ impl fmt::Display for Spread {
         write!(f, "{:>7}{:>14}", self.median.as_millis(), format!("{least}\u{2013}{most}"))
     }
 }
-
-/// How busy the machine was in the last minute, as Linux says (proc_loadavg(5)).
-pub(crate) fn load() -> String {
-    let all = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    all.split(' ').next().unwrap_or("unknown").to_owned()
-}

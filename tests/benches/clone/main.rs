@@ -8,9 +8,9 @@ mod source;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use wpclone_tests::{Lab, Site, TestApp, Version};
+use wpclone_tests::{Lab, Site, TestApp, Version, load};
 
-use report::{Figures, load};
+use report::Figures;
 use source::Size;
 
 /// Measures clones of a small and of a large site.

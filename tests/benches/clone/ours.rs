@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
-use wpclone_task::{State, TaskId, TaskView};
+use wpclone_task::{State, TaskView};
 use wpclone_tests::{Client, Site, TestApp};
 
 /// A clone takes seconds or minutes; one that takes this long is stuck.
 const LIMIT: Duration = Duration::from_secs(1800);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What one clone took.
 #[derive(Debug, Clone)]
@@ -44,10 +43,9 @@ pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
     let pid = app.workers.first().and_then(|worker| worker.pid()).context("there is no worker")?;
     // Forgets the most that it had until now (proc(5)).
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
-    let source = json!({ "url": site.url(), "username": admin.name, "password": admin.password });
     let begun = Instant::now();
-    let task = client.accepted("/clone", &json!({ "source": source, "ttl_minutes": 60 })).await?;
-    let task = ended(&client, task.id).await?;
+    let task = client.accepted("/clone", &json!({ "source": site.login(&admin), "ttl_minutes": 60 })).await?;
+    let task = client.wait_within(task.id, LIMIT).await?;
     let whole = begun.elapsed();
     ensure!(task.state == State::Succeeded, "the clone did not succeed: {:?}", task.problem);
     let worker = high_water(pid)?;
@@ -72,18 +70,6 @@ pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
     })
 }
 
-async fn ended(client: &Client, id: TaskId) -> Result<TaskView> {
-    let end = Instant::now() + LIMIT;
-    loop {
-        let task = client.task(id).await?;
-        if task.state.is_final() {
-            return Ok(task);
-        }
-        ensure!(Instant::now() < end, "the task {id} did not end");
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
 async fn fidelity(client: &Client, task: &TaskView) -> Result<Value> {
     let report = task.artifacts.iter().find(|artifact| artifact.name == "fidelity.json");
     let href = &report.context("there is no fidelity.json")?.href;
@@ -95,7 +81,7 @@ async fn delete(client: &Client, clone: &Value) -> Result<()> {
     let answer = client.request(Method::DELETE, &format!("/clones/{name}")).send().await?;
     ensure!(answer.status() == 202, "DELETE /clones/{name} answers {}", answer.status());
     let deleting: TaskView = answer.json().await?;
-    let deleted = ended(client, deleting.id).await?;
+    let deleted = client.wait_within(deleting.id, LIMIT).await?;
     ensure!(deleted.state == State::Succeeded, "the clone was not deleted: {:?}", deleted.problem);
     Ok(())
 }

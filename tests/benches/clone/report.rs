@@ -106,9 +106,3 @@ fn line(f: &mut fmt::Formatter<'_>, name: &str, times: &[f64]) -> fmt::Result {
     let (least, most) = (times.first().unwrap_or(&f64::NAN), times.last().unwrap_or(&f64::NAN));
     writeln!(f, "  {name:<34}{:>9.2} s    ({least:.2}\u{2013}{most:.2})", median(times))
 }
-
-/// How busy the machine was in the last minute, as Linux says (proc_loadavg(5)).
-pub(crate) fn load() -> String {
-    let all = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    all.split(' ').next().unwrap_or("unknown").to_owned()
-}

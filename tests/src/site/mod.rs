@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::base::{at, installed, tail, unique, until};
 use crate::command::{command, run};
@@ -175,6 +176,12 @@ impl Site {
     /// MariaDB refuses it.
     pub async fn sql(&self, sql: &str) -> Result<String> {
         Lab::shared().mariadb().await?.sql(&self.schema.name, sql).await
+    }
+
+    /// A login as the API takes it.
+    #[must_use]
+    pub fn login(&self, user: &User) -> Value {
+        json!({"url": self.url(), "username": user.name, "password": user.password})
     }
 
     /// Its database.

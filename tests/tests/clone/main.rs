@@ -14,15 +14,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use wpclone_task::{Problem, State, TaskId, TaskView};
-use wpclone_tests::{Builder, Client, Result, Site, TestApp, User, processes_with, until};
+use wpclone_tests::{Builder, Client, Result, Site, TestApp, processes_with, until};
 
 /// How long a clone may take that is held up.
 const LONGEST: Duration = Duration::from_secs(600);
-
-/// A login as the API takes it.
-fn login(site: &Site, user: &User) -> Value {
-    json!({"url": site.url(), "username": user.name, "password": user.password})
-}
 
 /// A site that has been looked at, so that WordPress has made what it makes with the first visit, and whose posts have
 /// dates of their own, so that each database has them in the same order.
@@ -39,7 +34,7 @@ async fn lived_in(builder: Builder) -> Result<Site> {
 
 /// The task of a clone that has to succeed.
 async fn cloned(client: &Client, site: &Site) -> Result<TaskView> {
-    let body = json!({"source": login(site, &site.admin())});
+    let body = json!({"source": site.login(&site.admin())});
     let task = client.accepted("/clone", &body).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");

@@ -9,7 +9,7 @@ use wpclone_task::{Code, State};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::checker::Pair;
-use crate::{cloned, ended, lived_in, login, nothing_left, problem};
+use crate::{cloned, ended, lived_in, nothing_left, problem};
 
 /// A table prefix that another installation's begins with.
 const PREFIX: &str = "we_";
@@ -120,7 +120,7 @@ async fn a_network_of_sites_is_refused_and_left_as_it_was() -> Result {
     )?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
-    let task = client.accepted("/clone", &json!({"source": login(&site, &site.admin())})).await?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
     let task = ended(&client, task.id).await?;
     let problem = problem(&task);
     assert_eq!((problem.code, problem.changed_target), (Code::MultisiteUnsupported, false), "{task:#?}");
@@ -134,7 +134,7 @@ async fn a_source_that_goes_away_half_way_leaves_no_half_clone() -> Result {
     let mut site = Site::builder(Version::Bookworm).content(100).start().await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
-    let task = client.accepted("/clone", &json!({"source": login(&site, &site.admin())})).await?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
     // Rows are on their way.
     let read = async || {
         site.hits().await.is_ok_and(|hits| hits.iter().any(|hit| hit.path.contains("wpclone_migrator=rows")))

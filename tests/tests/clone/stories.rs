@@ -5,7 +5,7 @@ use wpclone_task::{Code, State, TaskView};
 use wpclone_tests::{Result, Site, TestApp, Version};
 
 use crate::checker::Pair;
-use crate::{at, cloned, lived_in, login};
+use crate::{at, cloned, lived_in};
 
 #[tokio::test]
 async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Result {
@@ -46,7 +46,7 @@ async fn nothing_is_left_of_a_clone_whose_source_lets_nobody_in() -> Result {
     let client = app.client()?;
     let mut nobody = site.admin();
     nobody.password = "not this one".into();
-    let task = client.accepted("/clone", &json!({"source": login(&site, &nobody)})).await?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&nobody)})).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(
         task.problem.as_ref().map(|problem| problem.code),
@@ -66,7 +66,7 @@ async fn a_worker_that_is_killed_while_it_copies_is_followed_by_another() -> Res
     let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
     app.add_worker(&[]).await?;
     let client = app.client()?;
-    let task = client.accepted("/clone", &json!({"source": login(&site, &site.admin())})).await?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
     client
         .wait_until(task.id, "its transfer", |task| {
             task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some())

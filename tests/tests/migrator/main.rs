@@ -13,7 +13,7 @@ mod source;
 use std::path::Path;
 
 use reqwest::redirect::Policy;
-use wpclone_migrator::{Client, Key};
+use wpclone_migrator::{Client, Key, Request};
 use wpclone_tests::{Builder, Result, Site, Version};
 
 /// What the migrator promises to work with.
@@ -53,6 +53,13 @@ fn put(site: &Site, from: &Path, to: &str) -> Result<()> {
 fn client(site: &Site, key: Key) -> Client {
     let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build().expect("a client");
     Client::new(http, format!("{}/", site.url()).parse().expect("an address"), key)
+}
+
+/// What a site's front door answers to a signed request for its manifest.
+async fn sent(site: &Site, key: &Key, request: &Request<'_>) -> Result<reqwest::Response> {
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let url = format!("{}/?wpclone_migrator=manifest&_={}", site.url(), request.unique);
+    Ok(http.post(url).headers(request.headers(key)).body("{}").send().await?)
 }
 
 /// The migrator of a site, opened.

@@ -7,6 +7,7 @@ use wpclone_migrator::{Budget, EntryKind, FileState, Pace, Request, Root, Wanted
 use wpclone_tests::{Result, Version};
 
 use crate::files::index;
+use crate::sent;
 
 const BUDGET: Budget = Budget { bytes: 65536, ms: 1000 };
 
@@ -161,9 +162,7 @@ async fn r15_neither_salts_nor_passwords_are_told() -> Result {
     let site = crate::small(Version::Bookworm).start().await?;
     let key = crate::key(&site, false).await?;
     let request = Request::new("manifest", b"{}").expect("random bytes");
-    let url = format!("{}/?wpclone_migrator=manifest&_={}", site.url(), request.unique);
-    let http = reqwest::Client::builder().no_proxy().build()?;
-    let answer = http.post(url).headers(request.headers(&key)).body("{}").send().await?.text().await?;
+    let answer = sent(&site, &key, &request).await?.text().await?;
     assert!(answer.contains("max_allowed_packet"), "{answer}");
     let config = std::fs::read_to_string(site.tree().join("wp-config.php"))?;
     let secrets: Vec<_> = config

@@ -126,10 +126,13 @@ impl Scene {
 impl BrowserStage {
     /// Does one step. Whatever comes of it, no process and no folder of it is left.
     pub(crate) async fn run(&self, job: &Job) -> End {
-        let of = if job.step == "prepare-target" { "target-" } else { "" };
-        let evidence = Evidence::new(&self.artifacts, job.task, of, &job.secrets);
         // A clone's source is not its target.
-        let is_target = !(matches!(job.request, Request::Clone(_)) && job.step == "prepare");
+        let (of, is_target) = match (&job.request, job.step.as_str()) {
+            (Request::Clone(_), "prepare") => ("", false),
+            (Request::Clone(_), "prepare-target") => ("target-", true),
+            _ => ("", true),
+        };
+        let evidence = Evidence::new(&self.artifacts, job.task, of, &job.secrets);
         let ledger = Ledger::new(&job.news, &evidence, is_target);
         let scene = match self.scene().await {
             Ok(scene) => scene,

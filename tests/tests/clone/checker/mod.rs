@@ -4,6 +4,7 @@
 mod database;
 mod files;
 mod pages;
+mod tables;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
