@@ -241,7 +241,7 @@ fn port(text: &[u8], end: usize) -> (Option<u16>, usize) {
         return (None, end);
     }
     let goes_on = match &rest[digits..] {
-        [b':', next, ..] => next.is_ascii_digit(),
+        [b':', next, ..] | [b'.', b':', next, ..] => next.is_ascii_digit(),
         [next, ..] => next.is_ascii_alphanumeric(),
         [] => false,
     };

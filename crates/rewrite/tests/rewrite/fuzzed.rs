@@ -72,11 +72,14 @@ fn a_delimiter_that_begins_inside_of_a_word_ends_a_statement_wherever_the_dump_i
 
 #[test]
 fn a_port_behind_a_port_is_nobodys() {
-    for value in ["http://example.com:80:80/x", "http://example.com:80:443:80"] {
+    for value in ["http://example.com:80:80/x", "http://example.com:80:443:80", "http://example.com:80.:80/x"] {
         stay(&[value]);
         assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Port, 1)]);
     }
-    become_(&[("http://example.com:80: it works", "https://new.example.org/shop: it works")]);
+    become_(&[
+        ("http://example.com:80: it works", "https://new.example.org/shop: it works"),
+        ("http://example.com:80.: it works", "https://new.example.org/shop.: it works"),
+    ]);
 }
 
 #[test]
