@@ -19,6 +19,13 @@ final class Rows {
 	/** Rows are put into a frame until it has so many bytes. */
 	const FRAME = 65536;
 
+	/** Rows that the first query of a request asks for, and the most that one does: a result is always read to its end. */
+	const FIRST_PAGE = 16;
+	const MOST_PAGE  = 8192;
+
+	/** Bytes of rows that are asked for at a time where they are only counted. */
+	const PAGE = 1048576;
+
 	/** The most bytes of a cursor that holds a key; with a longer key rows are counted instead. */
 	const MOST_CURSOR = 900;
 
@@ -45,6 +52,9 @@ final class Rows {
 
 	/** @var int */
 	private $rows = 0;
+
+	/** @var int Bytes of these rows, large values included. */
+	private $read = 0;
 
 	/** @var string XOR of the rows' SHA-256. */
 	private $digest;
@@ -116,40 +126,61 @@ final class Rows {
 				return $stopped;
 			}
 		}
-		$read  = 0; // What counts for the budget where nothing is written.
 		$frame = '';
-		foreach ( $this->db->each( $this->select( $where, $seen ) ) as $row ) {
-			list( $bytes, $large ) = $this->bytes( $row );
-			++$this->rows;
-			++$seen;
-			$this->digest ^= hash( 'sha256', $bytes, true );
-			$read         += strlen( $bytes );
-			if ( null === $out ) {
-				if ( ( 0 === ( $this->rows & 63 ) || $large ) && $budget->late_now() ) {
+		do {
+			$asked = $this->page( null === $out ? self::PAGE : $budget->left( $out->written() + strlen( $frame ) ) );
+			$found = 0;
+			foreach ( $this->db->each( $this->select( $where, $seen, $asked ) ) as $row ) {
+				++$found;
+				++$seen;
+				list( $bytes, $large ) = $this->count( $row );
+				if ( null === $out ) {
+					if ( ( 0 === ( $this->rows & 63 ) || $large ) && $budget->late_now() ) {
+						return $this->cursor( $row, $seen );
+					}
+					continue;
+				}
+				$frame .= $bytes;
+				if ( ! $large && strlen( $frame ) < self::FRAME && ! $budget->used( $out->written() + strlen( $frame ) ) ) {
+					continue;
+				}
+				$out->frame( 'R', $frame );
+				$frame = '';
+				if ( $large ) {
+					$stopped = $this->pieces( $this->cursor( $row, $seen ), $large, 0, $budget, $out );
+					if ( null !== $stopped ) {
+						return $stopped;
+					}
+				}
+				if ( $budget->used( $out->written() ) || $budget->late_now() ) {
 					return $this->cursor( $row, $seen );
 				}
-				continue;
 			}
-			$frame .= $bytes;
-			if ( ! $large && strlen( $frame ) < self::FRAME && ! $budget->used( $out->written() + strlen( $frame ) ) ) {
-				continue;
+			if ( $found === $asked ) {
+				list( $where, $seen ) = $this->after( $this->cursor( $row, $seen ) );
 			}
-			$out->frame( 'R', $frame );
-			$frame = '';
-			if ( $large ) {
-				$stopped = $this->pieces( $this->cursor( $row, $seen ), $large, 0, $budget, $out );
-				if ( null !== $stopped ) {
-					return $stopped;
-				}
-			}
-			if ( $budget->used( $out->written() ) || $budget->late_now() ) {
-				return $this->cursor( $row, $seen );
-			}
-		}
+		} while ( $found === $asked );
 		if ( '' !== $frame && null !== $out ) {
 			$out->frame( 'R', $frame );
 		}
 		return null;
+	}
+
+	/** How many rows to ask for: those that have so many bytes, going by the ones before. */
+	private function page( int $bytes ): int {
+		if ( 0 === $this->rows ) {
+			return self::FIRST_PAGE;
+		}
+		return min( self::MOST_PAGE, intdiv( $bytes, intdiv( $this->read, $this->rows ) + 1 ) + 1 );
+	}
+
+	/** Counts a row; gives it as bytes() does. */
+	private function count( array $row ): array {
+		list( $bytes, $large ) = $this->bytes( $row );
+		++$this->rows;
+		$this->read   += strlen( $bytes ) + array_sum( $large );
+		$this->digest ^= hash( 'sha256', $bytes, true );
+		return array( $bytes, $large );
 	}
 
 	/** A row as it stands in a frame, and where its large values are: place => bytes. */
@@ -264,18 +295,17 @@ final class Rows {
 		return Db::name( $this->table ) . ( $this->key ? ' FORCE INDEX (' . Db::name( $this->index ) . ')' : '' );
 	}
 
-	private function select( string $where, int $skip ): string {
+	private function select( string $where, int $skip, int $most ): string {
 		$order = array();
 		foreach ( $this->key as $place ) {
 			$order[] = Db::name( $this->columns[ $place ]['name'] );
 		}
-		$own = $this->without_own();
+		$limit = '' === $where && $skip > 0 ? "$skip, $most" : $most;
+		$own   = $this->without_own();
 		if ( '' !== $own ) {
 			$where = '' === $where ? "WHERE $own" : 'WHERE (' . substr( $where, strlen( 'WHERE ' ) ) . ") AND $own";
 		}
-		// By key no limit is needed: whoever has enough closes the connection.
-		$limit = '' === $where && $skip > 0 ? " LIMIT $skip, 18446744073709551615" : '';
-		return "SELECT {$this->selected()} FROM {$this->from()} $where" . ( $order ? ' ORDER BY ' . implode( ', ', $order ) : '' ) . $limit;
+		return "SELECT {$this->selected()} FROM {$this->from()} $where" . ( $order ? ' ORDER BY ' . implode( ', ', $order ) : '' ) . " LIMIT $limit";
 	}
 
 	/** Our own options do not travel, and change with every request. */
@@ -289,18 +319,22 @@ final class Rows {
 		if ( null === $cursor ) {
 			return array( '', 0 );
 		}
-		$seen = $cursor->number( 'n', 1, PHP_INT_MAX );
-		if ( ! $cursor->has( 'k' ) ) {
-			return array( '', $seen );
+		$clean = array( 'n' => $cursor->number( 'n', 1, PHP_INT_MAX ) );
+		return $this->after( $cursor->has( 'k' ) ? array( 'k' => $cursor->items( 'k', 32 ) ) + $clean : $clean );
+	}
+
+	/** The same, of a cursor that cursor() made. */
+	private function after( array $cursor ): array {
+		if ( ! isset( $cursor['k'] ) ) {
+			return array( '', $cursor['n'] );
 		}
-		$values = $this->key_values( $cursor->items( 'k', 32 ) );
 		$either = array();
 		$same   = array();
-		foreach ( $values as $name => $value ) {
+		foreach ( $this->key_values( $cursor['k'] ) as $name => $value ) {
 			$either[] = '(' . implode( ' AND ', array_merge( $same, array( "$name > $value" ) ) ) . ')';
 			$same[]   = "$name = $value";
 		}
-		return array( 'WHERE ' . implode( ' OR ', $either ), $seen );
+		return array( 'WHERE ' . implode( ' OR ', $either ), $cursor['n'] );
 	}
 
 	/** A condition for exactly the row that a cursor is at. */
