@@ -78,7 +78,7 @@ fn posts(url: &str, from: u32, to: u32) -> String {
          post_status, post_name, to_ping, pinged, post_modified, post_modified_gmt, post_content_filtered, guid, \
          post_type) SELECT 1, @d := '2020-01-01' + INTERVAL seq * 11 MINUTE, @d, CONCAT({content} ''), \
          CONCAT('Post number ', seq), '', 'publish', CONCAT('post-number-', seq), '', '', @d, @d, '', \
-         CONCAT('{url}/?p=', seq), IF(seq % 5, 'post', 'page') FROM seq_{from}_to_{to};"
+         CONCAT('{url}/?p=', seq), IF(seq % 500, 'post', 'page') FROM seq_{from}_to_{to};"
     )
 }
 
