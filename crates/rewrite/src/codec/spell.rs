@@ -3,10 +3,12 @@
 use super::{Codec, is_unreserved};
 
 /// How a character is written where it was found.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Spelling<'t> {
     AsItIs,
     As(&'t [u8]),
+    /// Nothing near tells.
+    Usual(Vec<u8>),
 }
 
 /// How far into the surroundings of an old text its spelling is looked for.
@@ -19,16 +21,23 @@ pub(super) struct Speller<'t> {
     around: [&'t [u8]; 2],
     /// What was looked for there.
     known: Vec<(u8, Option<Spelling<'t>>)>,
+    /// How the characters of the text at hand are written: the old one may be long, and is looked through once for each.
+    forms: Vec<(u8, Spelling<'t>)>,
 }
 
 impl<'t> Speller<'t> {
     pub(super) fn new(codec: Codec, around: [&'t [u8]; 2]) -> Self {
-        Self { codec, around: around.map(|text| &text[..text.len().min(NEAR)]), known: Vec::new() }
+        Self {
+            codec,
+            around: around.map(|text| &text[..text.len().min(NEAR)]),
+            known: Vec::new(),
+            forms: Vec::new(),
+        }
     }
 
     /// Appends a text: each of its characters as the old text writes it, else as its surroundings do, else as is usual.
     pub(super) fn spell(&mut self, new: &[u8], old: &'t [u8], to: &mut Vec<u8>) {
-        let mut last = None;
+        self.forms.clear();
         let mut rest = new;
         while let Some((byte, after)) = rest.split_first() {
             // Block comments spell `--`, and no other hyphen.
@@ -46,20 +55,25 @@ impl<'t> Speller<'t> {
                 rest = &rest[letters..];
                 continue;
             }
-            let spelling = match last {
-                Some((known, spelling)) if known == *byte => spelling,
-                _ => spelling(self.codec, *byte, old).or_else(|| self.around(*byte, old)),
-            };
-            last = Some((*byte, spelling));
+            let form = self.form(*byte, old);
             for _ in 0..=usize::from(double) {
-                match spelling {
-                    Some(Spelling::AsItIs) => to.push(*byte),
-                    Some(Spelling::As(text)) => to.extend_from_slice(text),
-                    None => self.unseen(*byte, old, to),
+                match form {
+                    Spelling::AsItIs => to.push(*byte),
+                    Spelling::As(text) => to.extend_from_slice(text),
+                    Spelling::Usual(text) => to.extend_from_slice(text),
                 }
             }
             rest = if double { &rest[2..] } else { after };
         }
+    }
+
+    fn form(&mut self, byte: u8, old: &'t [u8]) -> &Spelling<'t> {
+        let at = self.forms.iter().position(|(known, _)| *known == byte).unwrap_or_else(|| {
+            let near = spelling(self.codec, byte, old).or_else(|| self.around(byte, old));
+            self.forms.push((byte, near.unwrap_or_else(|| Spelling::Usual(self.unseen(byte, old)))));
+            self.forms.len() - 1
+        });
+        &self.forms[at].1
     }
 
     fn around(&mut self, byte: u8, old: &[u8]) -> Option<Spelling<'t>> {
@@ -67,15 +81,16 @@ impl<'t> Speller<'t> {
             return None;
         }
         if let Some((_, spelling)) = self.known.iter().find(|(known, _)| *known == byte) {
-            return *spelling;
+            return spelling.clone();
         }
         let found = self.around.iter().find_map(|text| spelling(self.codec, byte, text));
-        self.known.push((byte, found));
+        self.known.push((byte, found.clone()));
         found
     }
 
-    /// Writes a character that is nowhere near.
-    fn unseen(&self, byte: u8, old: &[u8], to: &mut Vec<u8>) {
+    /// A character that is nowhere near.
+    fn unseen(&self, byte: u8, old: &[u8]) -> Vec<u8> {
+        let mut to = Vec::new();
         match self.codec {
             Codec::Backslash => match byte {
                 b'"' | b'\\' => to.extend([b'\\', byte]),
@@ -87,7 +102,7 @@ impl<'t> Speller<'t> {
                 // A port, where only the host was encoded: `//m%C3%BCnchen.example`.
                 let authority =
                     byte == b':' && matches!(spelling(self.codec, b'/', old), Some(Spelling::AsItIs));
-                if authority { to.push(byte) } else { self.percent(byte, old, to) }
+                if authority { to.push(byte) } else { self.percent(byte, old, &mut to) }
             }
             Codec::Html => match byte {
                 b'&' => to.extend(b"&amp;"),
@@ -103,6 +118,7 @@ impl<'t> Speller<'t> {
                 _ => to.push(byte),
             },
         }
+        to
     }
 
     /// Writes letters outside of ASCII.

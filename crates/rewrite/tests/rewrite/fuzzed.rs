@@ -72,7 +72,8 @@ fn a_delimiter_that_begins_inside_of_a_word_ends_a_statement_wherever_the_dump_i
 
 #[test]
 fn a_port_behind_a_port_is_nobodys() {
-    for value in ["http://example.com:80:80/x", "http://example.com:80:443:80", "http://example.com:80.:80/x"] {
+    for value in ["http://example.com:80:80/x", "http://example.com:80:443:80", "http://example.com:80.:80/x"]
+    {
         stay(&[value]);
         assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Port, 1)]);
     }
@@ -97,6 +98,15 @@ fn another_scheme_is_known_where_its_letters_end_something_encoded() {
         stay(&[value]);
         assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Scheme, 1)]);
     }
+}
+
+#[test]
+fn long_base64_whose_characters_are_spelled_is_written_in_one_go() {
+    // Work that grows with the square of the length takes minutes for it.
+    let value = format!("//example.com aHR0cDovL2V4YW1wbGUuY29t{}", r"\/\/4W".repeat(40_000));
+    let (new, report) = rewrite(&usual(), &value);
+    assert_eq!((report.changed, report.stayed()), (1, 0));
+    assert!(new.starts_with("//new.example.org/shop aHR0cHM6"), "{:.80}", new);
 }
 
 #[test]
