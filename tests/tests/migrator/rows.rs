@@ -168,3 +168,26 @@ async fn a_site_that_goes_away_half_way_is_read_on_where_it_was() -> Result {
     assert_eq!(read.rows.len(), 9000);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_answer_costs_the_database_little_more_than_the_rows_that_it_has() -> Result {
+    let site = source(Version::Bookworm).await?;
+    let client = crate::open(&site, false).await?;
+    // Each site has a user of its own, named like its database.
+    site.sql("SET GLOBAL userstat = 1").await?;
+    let sent = async || -> Result<u64> {
+        let told = site
+            .sql("SELECT rows_sent FROM information_schema.user_statistics WHERE user = DATABASE()")
+            .await?;
+        Ok(told.trim().parse().unwrap_or(0))
+    };
+    let before = sent().await?;
+    let read = read(&client, &format!("{PREFIX}many"), Pace::new(5000).at_most(1 << 18)).await;
+    let sent = sent().await? - before;
+    assert_eq!(read.rows.len(), 15_000);
+    assert!(read.answers > 20, "{} answers", read.answers);
+    // WordPress' own start reads some hundreds. If each answer's rest were sent as well, it would be thousands for each.
+    let most = 30_000 + 500 * read.answers as u64;
+    assert!((15_000..most).contains(&sent), "{sent} rows in {} answers", read.answers);
+    Ok(())
+}
