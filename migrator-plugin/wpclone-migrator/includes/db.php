@@ -101,7 +101,8 @@ final class Db {
 	}
 
 	/**
-	 * Row after row, none of them kept. Another statement has to wait for the end, or needs another connection.
+	 * Row after row, none of them kept. Another statement has to wait for the end, or needs another connection. What is not
+	 * taken is read from the server all the same before the result is free: ask for no more than what is wanted.
 	 *
 	 * @return \Generator<int, array<int, string|null>>
 	 */

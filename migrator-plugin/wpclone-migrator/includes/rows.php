@@ -19,7 +19,7 @@ final class Rows {
 	/** Rows are put into a frame until it has so many bytes. */
 	const FRAME = 65536;
 
-	/** Rows that the first query of a request asks for, and the most that one does: a result is always read to its end. */
+	/** Rows that the first query of a request asks for, and the most that one does. */
 	const FIRST_PAGE = 16;
 	const MOST_PAGE  = 8192;
 
@@ -127,43 +127,53 @@ final class Rows {
 			}
 		}
 		$frame = '';
-		do {
-			$asked = $this->page( null === $out ? self::PAGE : $budget->left( $out->written() + strlen( $frame ) ) );
-			$found = 0;
-			foreach ( $this->db->each( $this->select( $where, $seen, $asked ) ) as $row ) {
-				++$found;
-				++$seen;
-				list( $bytes, $large ) = $this->count( $row );
-				if ( null === $out ) {
-					if ( ( 0 === ( $this->rows & 63 ) || $large ) && $budget->late_now() ) {
-						return $this->cursor( $row, $seen );
-					}
-					continue;
-				}
-				$frame .= $bytes;
-				if ( ! $large && strlen( $frame ) < self::FRAME && ! $budget->used( $out->written() + strlen( $frame ) ) ) {
-					continue;
-				}
-				$out->frame( 'R', $frame );
-				$frame = '';
-				if ( $large ) {
-					$stopped = $this->pieces( $this->cursor( $row, $seen ), $large, 0, $budget, $out );
-					if ( null !== $stopped ) {
-						return $stopped;
-					}
-				}
-				if ( $budget->used( $out->written() ) || $budget->late_now() ) {
+		foreach ( $this->each( $where, $seen, $budget, $out ) as $seen => $row ) {
+			list( $bytes, $large ) = $this->count( $row );
+			if ( null === $out ) {
+				if ( ( 0 === ( $this->rows & 63 ) || $large ) && $budget->late_now() ) {
 					return $this->cursor( $row, $seen );
 				}
+				continue;
 			}
-			if ( $found === $asked ) {
-				list( $where, $seen ) = $this->after( $this->cursor( $row, $seen ) );
+			$frame .= $bytes;
+			if ( ! $large && strlen( $frame ) < self::FRAME && ! $budget->used( $out->written() + strlen( $frame ) ) ) {
+				continue;
 			}
-		} while ( $found === $asked );
+			$out->frame( 'R', $frame );
+			$frame = '';
+			if ( $large ) {
+				$stopped = $this->pieces( $this->cursor( $row, $seen ), $large, 0, $budget, $out );
+				if ( null !== $stopped ) {
+					return $stopped;
+				}
+			}
+			if ( $budget->used( $out->written() ) || $budget->late_now() ) {
+				return $this->cursor( $row, $seen );
+			}
+		}
 		if ( '' !== $frame && null !== $out ) {
 			$out->frame( 'R', $frame );
 		}
 		return null;
+	}
+
+	/**
+	 * All rows from a place on, asked for by the page: how many were seen with it => row.
+	 *
+	 * @return \Generator<int, array<int, string|null>>
+	 */
+	private function each( string $where, int $seen, Budget $budget, ?Frames $out ): \Generator {
+		do {
+			$asked = $this->page( null === $out ? self::PAGE : $budget->left( $out->written() ) );
+			$found = 0;
+			foreach ( $this->db->each( $this->select( $where, $seen, $asked ) ) as $row ) {
+				++$found;
+				yield $seen + $found => $row;
+			}
+			if ( $found === $asked ) {
+				list( $where, $seen ) = $this->after( $this->cursor( $row, $seen + $found ) );
+			}
+		} while ( $found === $asked );
 	}
 
 	/** How many rows to ask for: those that have so many bytes, going by the ones before. */
@@ -250,10 +260,7 @@ final class Rows {
 		$count  = count( $this->columns );
 		$place  = $cursor->number( 'c', 0, $count - 1 );
 		$offset = $cursor->number( 'o', 0, PHP_INT_MAX );
-		$clean  = array( 'n' => $cursor->number( 'n', 1, PHP_INT_MAX ) );
-		if ( $cursor->has( 'k' ) ) {
-			$clean = array( 'k' => $cursor->items( 'k', 32 ) ) + $clean;
-		}
+		$clean  = self::clean( $cursor );
 		$row    = $this->db->all( "SELECT {$this->selected()} FROM {$this->from()} " . $this->exactly( $clean ) )[0] ?? null;
 		if ( null === $row ) {
 			throw new Trouble( 'moved' );
@@ -316,11 +323,13 @@ final class Rows {
 
 	/** Where to go on, as a condition or as the number of rows to pass over. */
 	private function place( ?Json $cursor ): array {
-		if ( null === $cursor ) {
-			return array( '', 0 );
-		}
+		return null === $cursor ? array( '', 0 ) : $this->after( self::clean( $cursor ) );
+	}
+
+	/** A cursor that came, as cursor() makes it; without a place within its row. */
+	private static function clean( Json $cursor ): array {
 		$clean = array( 'n' => $cursor->number( 'n', 1, PHP_INT_MAX ) );
-		return $this->after( $cursor->has( 'k' ) ? array( 'k' => $cursor->items( 'k', 32 ) ) + $clean : $clean );
+		return $cursor->has( 'k' ) ? array( 'k' => $cursor->items( 'k', 32 ) ) + $clean : $clean;
 	}
 
 	/** The same, of a cursor that cursor() made. */
