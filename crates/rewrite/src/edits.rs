@@ -20,6 +20,12 @@ struct Edit {
 #[must_use]
 pub(crate) struct Slot(usize);
 
+/// A place in the order of edits, all before which are complete.
+pub(crate) struct Mark {
+    edits: usize,
+    text: usize,
+}
+
 impl Edits {
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -79,6 +85,22 @@ impl Edits {
     pub(crate) fn withdraw(&mut self, slot: Slot) {
         debug_assert_eq!(slot.0 + 1, self.list.len(), "only the last slot is withdrawn");
         self.list.truncate(slot.0);
+    }
+
+    /// How many edits there are, to go back to.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { edits: self.list.len(), text: self.text.len() }
+    }
+
+    /// The bytes that were written since.
+    pub(crate) fn since(&self, mark: &Mark) -> usize {
+        self.text.len() - mark.text
+    }
+
+    /// Forgets the edits since.
+    pub(crate) fn back_to(&mut self, mark: Mark) {
+        self.list.truncate(mark.edits);
+        self.text.truncate(mark.text);
     }
 
     /// The edits: what is replaced, and by what.

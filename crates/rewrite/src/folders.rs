@@ -24,6 +24,10 @@ impl Folder {
         &self.from
     }
 
+    pub(crate) fn new_len(&self) -> usize {
+        self.to.len()
+    }
+
     /// The longest name in it, which every encoding of single characters leaves alone.
     pub(crate) fn literal(&self) -> &[u8] {
         self.from.split(|byte| is_separator(*byte)).max_by_key(|name| name.len()).unwrap_or(&self.from)

@@ -53,6 +53,8 @@ pub struct Rewriter {
     sites: Sites,
     finder: Finder,
     options: Options,
+    /// Bytes of the longest new address or folder.
+    longest: usize,
     /// Room for the work on values, for as many as were ever worked on at once.
     rooms: Mutex<Vec<Room>>,
 }
@@ -67,7 +69,9 @@ impl Rewriter {
         let sites = Sites::new(pairs, options.www)?;
         let finder = Finder::new(&names, &options.folders).ok_or(PairError::Nothing)?;
         let options = Options { depth: options.depth.min(100), ..options };
-        Ok(Self { sites, finder, options, rooms: Mutex::default() })
+        let folders = options.folders.iter().map(Folder::new_len);
+        let longest = pairs.iter().map(Pair::new_len).chain(folders).max().unwrap_or(0);
+        Ok(Self { sites, finder, options, longest, rooms: Mutex::default() })
     }
 
     /// A value with its addresses moved; the value itself where there are none.

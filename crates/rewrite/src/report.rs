@@ -46,6 +46,8 @@ pub enum Malformed {
     Base64,
     /// Nested deeper than [`Options::depth`](crate::Options::depth).
     TooDeep,
+    /// Spelled so that its new text would be many times as long: one slash behind a thousand backslashes.
+    TooLong,
     /// A dump that ends in the middle of something.
     SqlCutOff,
     /// A value in a dump that is longer than [`DumpOptions::longest`](crate::DumpOptions::longest).
@@ -165,7 +167,7 @@ fn add<K: Ord>(to: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
 }
 
 /// The addresses replaced in a value.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Replaced {
     all: u64,
     within: [u64; Encoding::ALL.len()],

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::codec::{Codec, Decoded, Written};
 use crate::edits::Edits;
 use crate::finder::{Hit, Kind};
-use crate::report::{Encoding, Layers, Replaced, Report, Why};
+use crate::report::{Encoding, Layers, Malformed, Replaced, Report, Why};
 use crate::span::{Form, Found, Span};
 use crate::{Rewriter, address};
 
@@ -32,6 +32,9 @@ pub(crate) struct Room {
 
 /// What is larger is not kept.
 const KEPT: usize = 1 << 20;
+
+/// What is spelled may become so many times as long as it was together with its new addresses.
+const MOST_GROWTH: usize = 4;
 
 impl Room {
     fn is_small(&self) -> bool {
@@ -172,8 +175,8 @@ impl<'r> Run<'r> {
         let raw = &frame.text[part.clone()];
         let mut layer = self.spare.pop().unwrap_or_default();
         codec.decode(raw, &mut layer.decoded);
-        let mark = self.hits.len();
-        for index in hits {
+        let (mark, before, replaced) = (self.hits.len(), out.mark(), self.replaced);
+        for index in hits.clone() {
             let hit = self.hits[index];
             let kind = if hit.kind == Kind::Wrapped(codec) { Kind::Host } else { hit.kind };
             let place = layer.decoded.place(hit.at - part.start)..layer.decoded.place(hit.end - part.start);
@@ -188,6 +191,13 @@ impl<'r> Run<'r> {
         self.hits.truncate(mark);
         let written = Written { whole: frame.text, range: part, base: frame.base };
         codec.write(written, &layer.decoded, &layer.edits, out);
+        // A character takes the spelling of the one before it, in each layer: together they can multiply the length.
+        if out.since(&before) > MOST_GROWTH * (raw.len() + hits.len() * self.rewriter.longest) {
+            out.back_to(before);
+            self.replaced = replaced;
+            self.report.malformed(Malformed::TooLong);
+            self.leave(frame, hits, Why::Malformed);
+        }
         layer.clear();
         self.spare.push(layer);
     }

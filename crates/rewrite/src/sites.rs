@@ -39,6 +39,10 @@ impl Pair {
     pub fn new(from: &str, to: &str) -> Result<Self, PairError> {
         Ok(Self { from: site(from)?, to: site(to)? })
     }
+
+    pub(crate) fn new_len(&self) -> usize {
+        self.to.as_str().len()
+    }
 }
 
 fn site(text: &str) -> Result<Url, PairError> {

@@ -78,13 +78,16 @@ pub fn checked<'v>(rewriter: &Rewriter, value: &'v [u8]) -> (Cow<'v, [u8]>, Repo
     }
     assert!(report.left_overs.len() as u64 <= report.stayed().min(100));
     assert!(
-        new.len() <= 8 * value.len(),
+        new.len() <= GROWTH * value.len(),
         "it grows with its addresses only: {} to {}",
         value.len(),
         new.len()
     );
     (new, report)
 }
+
+/// How many times as long a value may become: four times itself and its addresses, which are short beside the new ones.
+pub const GROWTH: usize = 32;
 
 /// What values are put together from: each means something to the rewriter, so that a few of them are almost right.
 pub const WORDS: [&str; 84] = [

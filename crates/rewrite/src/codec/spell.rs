@@ -42,9 +42,10 @@ impl<'t> Speller<'t> {
         while let Some((byte, after)) = rest.split_first() {
             // Block comments spell `--`, and no other hyphen.
             let double = rest.starts_with(b"--");
-            let plain = rest.iter().take_while(|byte| is_unreserved(**byte)).count();
-            if plain > 0 && !double {
-                let plain = rest[..plain].windows(2).position(|two| two == b"--").unwrap_or(plain);
+            let is_plain =
+                |(at, byte): &(usize, &u8)| is_unreserved(**byte) && !rest[*at..].starts_with(b"--");
+            let plain = rest.iter().enumerate().take_while(is_plain).count();
+            if plain > 0 {
                 to.extend_from_slice(&rest[..plain]);
                 rest = &rest[plain..];
                 continue;

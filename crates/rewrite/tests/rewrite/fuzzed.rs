@@ -1,6 +1,6 @@
 //! What the fuzz targets found.
 
-use wpclone_rewrite::{DumpOptions, Report, Why};
+use wpclone_rewrite::{DumpOptions, Malformed, Report, Why};
 
 use crate::{become_, rewrite, rewriter, stay, usual};
 
@@ -114,4 +114,22 @@ fn a_host_that_letters_of_base64_run_into_is_told() {
     let value = "YTAuZXhwbXBsZS5jb2s//example.com'";
     stay(&[value]);
     assert_eq!(rewrite(&usual(), value).1.stayed(), 1);
+}
+
+#[test]
+fn base64_whose_hyphens_come_in_pairs_is_spelled_in_one_go() {
+    // Of `--`, which block comments spell, each was looked for to the text's end.
+    let value =
+        format!("//example.com aHR0cDovL2V4YW1wbGUuY29t\\/{}", "--aHR0cDovL2V4YW1wbGUuY29t".repeat(40_000));
+    let (new, report) = rewrite(&usual(), &value);
+    assert_eq!((report.values, report.changed), (1, 1));
+    assert!(new.len() > value.len());
+}
+
+#[test]
+fn a_slash_behind_a_thousand_backslashes_does_not_make_each_other_one_so() {
+    let value = format!("aHR0cDovL2V4YW1wbGUuY29t{}/{}", "\\".repeat(1023), "\\/".repeat(1000));
+    let (new, report) = rewrite(&usual(), &value);
+    assert!(new.len() < 4 * value.len(), "{} to {}", value.len(), new.len());
+    assert_eq!(report.malformed.into_iter().collect::<Vec<_>>(), [(Malformed::TooLong, 1)]);
 }
