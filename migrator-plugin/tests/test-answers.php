@@ -86,7 +86,8 @@ test(
 			)
 		);
 		same( "WPCLONE1R\0\0\0\3abcE", substr( $all, 0, 17 ), 'frames' );
-		$mac = hash_hmac( 'sha256', "wpclone-migrator-frames-v1\nrows\n{$fields['nonce']}\n" . substr( $all, 0, -32 ), hex2bin( $key ), true );
+		$told = "WPCLONE1R\0\0\0\3" . hash( 'sha256', 'abc', true ) . substr( $all, 16, 5 ) . hash( 'sha256', substr( $all, 21, -32 ), true );
+		$mac  = hash_hmac( 'sha256', "wpclone-migrator-frames-v1\nrows\n{$fields['nonce']}\n$told", hex2bin( $key ), true );
 		same( bin2hex( $mac ), bin2hex( substr( $all, -32 ) ), 'proof' );
 		$end = json_decode( substr( $all, 21, -32 ), true );
 		same( array( 'cursor', 'ms', 'idle', 'peak' ), array_keys( $end ), 'members of the end' );

@@ -3,15 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::ClientError;
+use crate::content::ContentDigest;
 use crate::cursor::Cursor;
 use crate::frames::{Cut, Frames};
 use crate::rows::Cost;
-
-/// A file's bytes from which on its digest is a chain.
-const BLOCK: usize = 8 * 1024 * 1024;
 
 /// The most bytes of a path.
 const MOST_PATH: usize = 700;
@@ -60,7 +57,7 @@ pub struct Entry {
     /// Time of change, in Unix seconds.
     pub mtime: u64,
     /// Its digest, if asked for.
-    pub digest: Option<FileDigest>,
+    pub digest: Option<ContentDigest>,
     /// The path below the root: bytes, with `/` between names.
     pub path: Vec<u8>,
     tag: [u8; 16],
@@ -74,55 +71,6 @@ impl Entry {
         bytes.extend(self.tag);
         bytes.extend(&self.path);
         BASE64.encode(bytes)
-    }
-}
-
-/// The digest of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FileDigest(pub [u8; 32]);
-
-/// Makes a file's digest from its bytes as they come.
-#[derive(Debug, Clone, Default)]
-pub struct FileHasher {
-    block: Sha256,
-    in_block: usize,
-    blocks: u64,
-    chain: Option<[u8; 32]>,
-}
-
-impl FileHasher {
-    /// Adds bytes.
-    pub fn update(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            // A block is only closed when there is more: a file of exactly one block is no chain.
-            if self.in_block == BLOCK {
-                self.close();
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.in_block));
-            self.block.update(now);
-            self.in_block += now.len();
-            bytes = later;
-        }
-    }
-
-    fn close(&mut self) {
-        let block = std::mem::take(&mut self.block).finalize();
-        let mut link = Sha256::new();
-        link.update(self.chain.as_ref().map_or(&[][..], |c| &c[..]));
-        link.update(block);
-        self.chain = Some(link.finalize().into());
-        self.in_block = 0;
-        self.blocks += 1;
-    }
-
-    /// The digest of all bytes.
-    #[must_use]
-    pub fn finish(mut self) -> FileDigest {
-        if self.blocks == 0 {
-            return FileDigest(self.block.finalize().into());
-        }
-        self.close();
-        FileDigest(self.chain.unwrap_or_default())
     }
 }
 
@@ -179,7 +127,7 @@ fn entry(from: &mut Cut<'_>) -> Option<Entry> {
         (from.u16()?, from.u64()?, from.u64()?, from.array()?, from.array()?);
     let length = usize::from(from.u16()?);
     let path = from.take(length).filter(|path| is_path(path))?.to_vec();
-    let digest = (digest != [0; 32]).then_some(FileDigest(digest));
+    let digest = (digest != [0; 32]).then_some(ContentDigest(digest));
     Some(Entry { kind, mode, size, mtime, digest, path, tag })
 }
 
@@ -356,21 +304,6 @@ fn end(payload: &[u8]) -> Option<(usize, FileState)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_digest_does_not_depend_on_how_the_bytes_came() {
-        for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 7] {
-            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
-            let mut whole = FileHasher::default();
-            whole.update(&bytes);
-            let mut pieces = FileHasher::default();
-            bytes.chunks(1_000_003).for_each(|c| pieces.update(c));
-            let whole = whole.finish();
-            assert_eq!(whole, pieces.finish(), "{size}");
-            let plain: [u8; 32] = Sha256::digest(&bytes).into();
-            assert_eq!(whole.0 == plain, size <= BLOCK, "{size}");
-        }
-    }
 
     #[test]
     fn a_path_that_leads_elsewhere_is_no_entry() {

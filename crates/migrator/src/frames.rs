@@ -1,5 +1,6 @@
 //! Frames: parsing those of an answer once it is proven, and writing those of a request.
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -11,6 +12,9 @@ pub(crate) const MAGIC: &[u8] = b"WPCLONE1";
 
 /// The most bytes of a frame's payload.
 pub(crate) const MOST_PAYLOAD: usize = 4 * 1024 * 1024;
+
+/// The most frames of an answer.
+const MOST: usize = 65_536;
 
 /// Bytes of the proof.
 const PROOF: usize = 32;
@@ -41,22 +45,27 @@ impl Frames {
             return Err(not_ours());
         }
         rest.take(MAGIC.len()).ok_or(ClientError::CutOff)?;
-        let mut frames = Vec::new();
+        let (mut frames, mut told) = (Vec::new(), request.frames_proof(key));
         loop {
+            let head = rest.at;
             let kind = rest.u8().ok_or(ClientError::CutOff)?;
             let size = rest.u32().ok_or(ClientError::CutOff)? as usize;
             if size > MOST_PAYLOAD {
                 return Err(not_ours());
             }
             let at = rest.at;
-            rest.take(size).ok_or(ClientError::CutOff)?;
+            let payload = rest.take(size).ok_or(ClientError::CutOff)?;
+            told.add(&body[head..at], payload);
             let place = at..rest.at;
             if kind != b'E' {
+                if frames.len() == MOST {
+                    return Err(not_ours());
+                }
                 frames.push((kind, place));
                 continue;
             }
             let proof = rest.take(PROOF).ok_or(ClientError::CutOff)?;
-            if !request.proves_frames(key, &body[..place.end], proof) {
+            if !told.is(proof) {
                 return Err(not_ours());
             }
             return Ok(Self { frames, end: place, body });
@@ -80,32 +89,68 @@ impl Frames {
     }
 }
 
-/// Writes the body of a request.
-#[derive(Debug)]
-pub(crate) struct Writer(Vec<u8>);
+/// Bytes that are kept free for the parameters of a request. The longest is a cursor, of 2 KB and its escapes.
+const ROOM: usize = 8192;
 
-impl Writer {
-    /// A body that begins with these parameters.
-    pub(crate) fn new(parameters: &impl Serialize) -> Self {
-        let mut writer = Self(MAGIC.to_vec());
-        #[expect(clippy::expect_used, reason = "our own types become JSON")]
-        writer.frame(b'J', &[&serde_json::to_vec(parameters).expect("plain JSON")]);
-        writer
+/// Bytes of a frame's head.
+const HEAD: usize = 5;
+
+/// The body of a request, in the making. Its parameters come first and are known last: there is room for them, so that
+/// a body is held once.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    /// Nothing, or the room and frames.
+    bytes: Vec<u8>,
+}
+
+impl Body {
+    /// Bytes of frames so far.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len().saturating_sub(ROOM)
     }
 
     /// One more frame; its payload is given in parts.
     pub(crate) fn frame(&mut self, kind: u8, parts: &[&[u8]]) {
-        let size: usize = parts.iter().map(|p| p.len()).sum();
+        let size: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(size <= MOST_PAYLOAD, "callers keep frames small");
-        self.0.push(kind);
-        self.0.extend((size as u32).to_be_bytes());
-        for part in parts {
-            self.0.extend_from_slice(part);
+        if self.bytes.is_empty() {
+            self.bytes.resize(ROOM, b' ');
         }
+        self.bytes.push(kind);
+        self.bytes.extend((size as u32).to_be_bytes());
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.0
+    /// The frames from there on.
+    pub(crate) fn split_off(&mut self, at: usize) -> Self {
+        let later = &self.bytes[ROOM + at..];
+        let mut bytes = Vec::with_capacity(ROOM + later.len());
+        bytes.resize(ROOM, b' ');
+        bytes.extend_from_slice(later);
+        self.bytes.truncate(ROOM + at);
+        Self { bytes }
+    }
+
+    /// The body with these parameters. Blanks behind them, which JSON allows, fill the room.
+    ///
+    /// # Errors
+    /// They do not fit.
+    pub(crate) fn with(mut self, parameters: &impl Serialize) -> Result<Bytes, ClientError> {
+        let parameters = serde_json::to_vec(parameters).map_err(|_| ClientError::Malformed("parameters"))?;
+        let size = (ROOM - MAGIC.len() - HEAD) as u32;
+        let mut room = [MAGIC, b"J", &size.to_be_bytes(), &parameters].concat();
+        if room.len() > ROOM {
+            return Err(ClientError::Malformed("parameters"));
+        }
+        room.resize(ROOM, b' ');
+        self.bytes.resize(self.bytes.len().max(ROOM), b' ');
+        self.bytes[..ROOM].copy_from_slice(&room);
+        Ok(self.bytes.into())
+    }
+
+    /// A body that was one of these.
+    pub(crate) fn of(body: Bytes) -> Self {
+        Self { bytes: body.into() }
     }
 }
 

@@ -9,7 +9,6 @@ use crate::client::{Call, Client, Done, Form};
 use crate::cursor::Cursor;
 use crate::definition::Definition;
 use crate::files::{Index, Root};
-use crate::frames::Writer;
 use crate::pace::{Budget, Pace, patiently};
 use crate::rows::{Count, RowDigest};
 use crate::sending::{Chunk, Parcel};
@@ -195,7 +194,8 @@ impl Import {
         self.ask("table", json!({"table": definition, "anew": anew})).await
     }
 
-    /// Sends a chunk. The same chunk sent again is not taken in twice. `state` comes back when the job is taken up again.
+    /// Sends a chunk; it is empty afterwards, unless it was too long. The same chunk sent again is not taken in twice.
+    /// `state` comes back when the job is taken up again.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -208,18 +208,22 @@ impl Import {
         last: bool,
         pace: &mut Pace,
     ) -> Result<Loaded, ClientError> {
-        let body = chunk.body(&json!({"job": self.job, "n": n, "seq": seq, "cursor": state, "last": last}));
-        self.send("load", body, pace).await
+        let parameters = json!({"job": self.job, "n": n, "seq": seq, "cursor": state, "last": last});
+        let body = chunk.body(&parameters)?;
+        let sent = self.send("load", &body, pace).await;
+        if matches!(sent, Err(ClientError::TooLong)) {
+            chunk.take_back(body);
+        }
+        sent
     }
 
     /// Sends parts of files. A part that is sent again lands where it was.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn store(&self, parcel: &Parcel, pace: &mut Pace) -> Result<Stored, ClientError> {
-        let mut body = Writer::new(&json!({"job": self.job})).into_bytes();
-        body.extend_from_slice(&parcel.frames);
-        self.send("store", body, pace).await
+    pub async fn store(&self, parcel: Parcel, pace: &mut Pace) -> Result<Stored, ClientError> {
+        let body = parcel.frames.with(&json!({"job": self.job}))?;
+        self.send("store", &body, pace).await
     }
 
     /// The index of what was stored in a root, from the cursor on.
@@ -342,10 +346,9 @@ impl Import {
     async fn send<T: serde::de::DeserializeOwned>(
         &self,
         route: &str,
-        body: Vec<u8>,
+        body: &Bytes,
         pace: &mut Pace,
     ) -> Result<T, ClientError> {
-        let body = &Bytes::from(body);
         patiently(pace, |_| async move {
             let call = Call { route, body: body.clone(), sends: Form::Frames, wants: Form::Json, long: true };
             match self.client.answered(&call).await {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod client;
+mod content;
 mod cursor;
 mod definition;
 mod error;
@@ -20,12 +21,13 @@ mod signing;
 mod stream;
 
 pub use client::{Client, Definitions, PhpMemory, Status};
+pub use content::{ContentDigest, ContentHasher};
 pub use cursor::Cursor;
 pub use definition::{
     Check, Column, Definition, ForeignKey, Generated, Index as TableIndex, Part, Preset, Table, Trigger, View,
 };
 pub use error::{ClientError, Trouble};
-pub use files::{Entry, EntryKind, FileDigest, FileHasher, FilePart, FileState, Files, Index, Root, Wanted};
+pub use files::{Entry, EntryKind, FilePart, FileState, Files, Index, Root, Wanted};
 pub use import::{
     Adjusted, Allowed, Begun, Defined, HARMLESS_FILE, Import, JobLimits, JobOptions, Loaded, Progress,
     RefusedFile, Stored,

@@ -1,9 +1,11 @@
 //! What goes to a target: rows in chunks, files in parcels.
 
+use bytes::Bytes;
 use serde_json::Value as Json;
 
+use crate::ClientError;
 use crate::files::Root;
-use crate::frames::{MOST_PAYLOAD, Writer};
+use crate::frames::{Body, MOST_PAYLOAD};
 
 /// The most bytes of rows in one frame, so that a target holds little at a time.
 const FRAME: usize = 256 * 1024;
@@ -12,7 +14,7 @@ const FRAME: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub struct Chunk {
     /// Whole frames.
-    frames: Vec<u8>,
+    frames: Body,
     /// Where each of them ends, and how many rows and pieces there are up to there.
     ends: Vec<(usize, u64)>,
     /// Rows of the frame that is open.
@@ -71,34 +73,28 @@ impl Chunk {
     /// Adds a piece of a large value of the last row.
     pub fn piece(&mut self, column: u16, offset: u64, bytes: &[u8]) {
         self.close();
-        frame(&mut self.frames, b'P', &[&column.to_be_bytes(), &offset.to_be_bytes(), bytes]);
+        self.frames.frame(b'P', &[&column.to_be_bytes(), &offset.to_be_bytes(), bytes]);
         self.units += 1;
         self.ends.push((self.frames.len(), self.units));
     }
 
     fn close(&mut self) {
         if !self.rows.is_empty() {
-            frame(&mut self.frames, b'R', &[&self.rows]);
+            self.frames.frame(b'R', &[&self.rows]);
             self.rows.clear();
             self.ends.push((self.frames.len(), self.units));
         }
     }
 
-    pub(crate) fn body(&mut self, parameters: &Json) -> Vec<u8> {
+    /// All of it as a body that begins with these parameters; what it was made of is gone from here.
+    pub(crate) fn body(&mut self, parameters: &Json) -> Result<Bytes, ClientError> {
         self.close();
-        let mut body = Writer::new(parameters).into_bytes();
-        body.extend_from_slice(&self.frames);
-        body
+        std::mem::take(&mut self.frames).with(parameters)
     }
-}
 
-fn frame(to: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
-    let size: usize = parts.iter().map(|part| part.len()).sum();
-    debug_assert!(size <= MOST_PAYLOAD, "callers keep frames small");
-    to.push(kind);
-    to.extend((size as u32).to_be_bytes());
-    for part in parts {
-        to.extend_from_slice(part);
+    /// Brings back what became a body.
+    pub(crate) fn take_back(&mut self, body: Bytes) {
+        self.frames = Body::of(body);
     }
 }
 
@@ -126,7 +122,7 @@ pub struct StoredPart<'a> {
 /// Parts of files on their way to a target.
 #[derive(Debug, Default)]
 pub struct Parcel {
-    pub(crate) frames: Vec<u8>,
+    pub(crate) frames: Body,
     parts: u64,
 }
 
@@ -147,9 +143,9 @@ impl Parcel {
     pub fn part(&mut self, part: &StoredPart<'_>, bytes: &[&[u8]]) {
         let head = [part.root as u8, u8::from(part.folder) | u8::from(part.last) << 1];
         let numbers = [part.size, part.mtime, part.offset].map(u64::to_be_bytes).concat();
-        frame(&mut self.frames, b'F', &[&head, &part.mode.to_be_bytes(), &numbers, part.path]);
+        self.frames.frame(b'F', &[&head, &part.mode.to_be_bytes(), &numbers, part.path]);
         for bytes in bytes.iter().flat_map(|bytes| bytes.chunks(MOST_PAYLOAD)) {
-            frame(&mut self.frames, b'D', &[bytes]);
+            self.frames.frame(b'D', &[bytes]);
         }
         self.parts += 1;
     }
@@ -168,10 +164,16 @@ mod tests {
         }
         chunk.piece(1, 0, &[b'p'; 1000]);
         chunk.close();
-        let (units, frames) = (chunk.units(), chunk.frames.clone());
-        let (first, second) = chunk.halves().unwrap();
+        let (units, parameters) = (chunk.units(), serde_json::json!({}));
+        let whole = chunk.body(&parameters).unwrap();
+        chunk.take_back(whole.clone());
+        let (mut first, mut second) = chunk.halves().unwrap();
         assert_eq!(first.units() + second.units(), units);
-        assert_eq!([first.frames.as_slice(), &second.frames].concat(), frames);
+        let begin = Chunk::default().body(&parameters).unwrap();
+        let [one, two] = [&mut first, &mut second].map(|half| half.body(&parameters).unwrap());
+        assert_eq!([&one[..], &two[begin.len()..]].concat(), whole);
+        first.take_back(one);
+        second.take_back(two);
         assert!(!first.is_empty() && !second.is_empty());
         let mut one = Chunk::default();
         one.row(&row, true);

@@ -9,6 +9,9 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::content::ContentHasher;
+use crate::frames::MAGIC;
+
 /// First line of what is signed: no text of another protocol, or of another version, can be taken for ours.
 const PROTOCOL: &str = "wpclone-migrator-v1";
 
@@ -89,7 +92,9 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn canonical(&self) -> String {
         let Self { route, unique, timestamp, nonce, body } = self;
-        let body = hex::encode(Sha256::digest(body));
+        let mut hasher = ContentHasher::default();
+        hasher.update(body);
+        let body = hex::encode(hasher.finish().0);
         format!("{PROTOCOL}\nPOST\n{route}\n_={unique}\n{timestamp}\n{nonce}\n{body}")
     }
 
@@ -108,11 +113,11 @@ impl<'a> Request<'a> {
         key.mac(&[text.as_bytes()]).verify_slice(&proof).is_ok()
     }
 
-    /// Whether `proof` is that of an answer of frames to this request. Compared in constant time.
+    /// The proof of an answer of frames to this request, before the first frame.
     #[must_use]
-    pub fn proves_frames(&self, key: &Key, frames: &[u8], proof: &[u8]) -> bool {
+    pub(crate) fn frames_proof(&self, key: &Key) -> FramesProof {
         let text = format!("{FRAMES}\n{}\n{}\n", self.route, self.nonce);
-        key.mac(&[text.as_bytes(), frames]).verify_slice(proof).is_ok()
+        FramesProof(key.mac(&[text.as_bytes(), MAGIC]))
     }
 
     /// The three headers of a signed request. The signature is marked sensitive.
@@ -129,6 +134,22 @@ impl<'a> Request<'a> {
         headers.insert("x-wpclone-nonce", value(&self.nonce));
         headers.insert("x-wpclone-signature", signature);
         headers
+    }
+}
+
+/// The proof of an answer of frames, as they come.
+pub(crate) struct FramesProof(Hmac<Sha256>);
+
+impl FramesProof {
+    /// One more frame: its kind and length, and its payload. Of that only the digest counts.
+    pub(crate) fn add(&mut self, head: &[u8], payload: &[u8]) {
+        self.0.update(head);
+        self.0.update(&Sha256::digest(payload));
+    }
+
+    /// Whether that is the proof of all of them. Compared in constant time.
+    pub(crate) fn is(self, proof: &[u8]) -> bool {
+        self.0.verify_slice(proof).is_ok()
     }
 }
 

@@ -136,7 +136,16 @@ fn frames(nonce: &str, bytes: &[u8]) -> Vec<u8> {
     let begin = format!("wpclone-migrator-frames-v1\nrows\n{nonce}\n");
     answer.extend(&bytes[..place.unwrap_or(bytes.len())]);
     if let Some(place) = place {
-        answer.extend(mac(&[begin.as_bytes(), &bytes[..place]]));
+        let mut proven = bytes[..8].to_vec();
+        let mut rest = &bytes[8..place];
+        while let Some((head, later)) = rest.split_at_checked(5) {
+            // Some say that they are longer than they are.
+            let size = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+            let (payload, later) = later.split_at(size.min(later.len()));
+            proven.extend([head, &Sha256::digest(payload)].concat());
+            rest = later;
+        }
+        answer.extend(mac(&[begin.as_bytes(), &proven]));
         answer.extend(&bytes[place + 7..]);
     }
     answer

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Client, ClientError, Entry, EntryKind, FileDigest, FileHasher, FileState, Files, Import, Pace, Parcel,
-    Root, Stored, StoredPart, Wanted,
+    Client, ClientError, ContentDigest, ContentHasher, Entry, EntryKind, FileState, Files, Import, Pace,
+    Parcel, Root, Stored, StoredPart, Wanted,
 };
 
 use crate::error::TransferError;
@@ -30,7 +30,7 @@ const NAMED: usize = 1000;
 struct Sum([u8; 32]);
 
 impl Sum {
-    fn add(&mut self, root: Root, path: &[u8], size: u64, digest: FileDigest) {
+    fn add(&mut self, root: Root, path: &[u8], size: u64, digest: ContentDigest) {
         let all = Sha256::new().chain_update([root as u8]).chain_update(path).chain_update([0]);
         let one = all.chain_update(size.to_be_bytes()).chain_update(digest.0).finalize();
         self.0.iter_mut().zip(one).for_each(|(sum, byte)| *sum ^= byte);
@@ -41,11 +41,11 @@ impl Sum {
     }
 }
 
-async fn store(import: &Import, load: &Load, pace: &mut Pace) -> Result<Option<Stored>, TransferError> {
-    if load.parcel.is_empty() {
+async fn store(import: &Import, parcel: Parcel, pace: &mut Pace) -> Result<Option<Stored>, TransferError> {
+    if parcel.is_empty() {
         return Ok(None);
     }
-    import.store(&load.parcel, pace).await.map(Some).map_err(TransferError::Target)
+    import.store(parcel, pace).await.map(Some).map_err(TransferError::Target)
 }
 
 /// All files that move.
@@ -76,7 +76,7 @@ struct Asked {
 struct Line {
     asked: VecDeque<Asked>,
     offset: u64,
-    hasher: FileHasher,
+    hasher: ContentHasher,
     /// Bytes of all that are asked for.
     bytes: u64,
 }
@@ -90,7 +90,7 @@ impl Line {
     fn pop(&mut self) -> Option<Asked> {
         let first = self.asked.pop_front()?;
         self.bytes -= first.entry.size;
-        (self.offset, self.hasher) = (0, FileHasher::default());
+        (self.offset, self.hasher) = (0, ContentHasher::default());
         Some(first)
     }
 
@@ -109,9 +109,12 @@ impl Line {
 #[derive(Default)]
 struct Load {
     parcel: Parcel,
-    /// Files that are whole with it: path, size, digest.
-    whole: Vec<(Vec<u8>, u64, FileDigest)>,
+    /// Files that are whole with it.
+    whole: Vec<WholeFile>,
 }
+
+/// Path, size, digest.
+type WholeFile = (Vec<u8>, u64, ContentDigest);
 
 /// The files of one root on their way.
 struct Moving<'a> {
@@ -182,7 +185,7 @@ impl FileMove<'_> {
             let page = page.map_err(TransferError::Target)?;
             for entry in page.entries.iter().filter(|entry| entry.kind == EntryKind::File) {
                 files += 1;
-                sum.add(root, &entry.path, entry.size, entry.digest.unwrap_or(FileDigest([0; 32])));
+                sum.add(root, &entry.path, entry.size, entry.digest.unwrap_or(ContentDigest([0; 32])));
             }
             if page.cursor.is_none() {
                 return Ok((files, sum));
@@ -228,9 +231,9 @@ impl Moving<'_> {
 
     /// Sends what is ready.
     async fn send(&mut self) -> Result<(), TransferError> {
-        let load = std::mem::take(&mut self.load);
-        let stored = store(self.files.import, &load, &mut self.target_pace).await?;
-        self.stored(load, stored);
+        let Load { parcel, whole } = std::mem::take(&mut self.load);
+        let stored = store(self.files.import, parcel, &mut self.target_pace).await?;
+        self.stored(whole, stored);
         Ok(())
     }
 
@@ -239,11 +242,11 @@ impl Moving<'_> {
         if self.files.stop.is_cancelled() {
             return Err(TransferError::Stopped);
         }
-        let (wanted, load) = (self.line.wanted(self.root), std::mem::take(&mut self.load));
-        let sending = store(self.files.import, &load, &mut self.target_pace);
+        let (wanted, Load { parcel, whole }) = (self.line.wanted(self.root), std::mem::take(&mut self.load));
+        let sending = store(self.files.import, parcel, &mut self.target_pace);
         let asking = self.files.source.some_files(&wanted, &mut self.source_pace);
         let (stored, files) = tokio::join!(sending, asking);
-        self.stored(load, stored?);
+        self.stored(whole, stored?);
         self.take(&files.map_err(TransferError::Source)?)
     }
 
@@ -316,14 +319,14 @@ impl Moving<'_> {
     }
 
     /// What became of what was sent.
-    fn stored(&mut self, load: Load, stored: Option<Stored>) {
+    fn stored(&mut self, whole: Vec<WholeFile>, stored: Option<Stored>) {
         for file in stored.into_iter().flat_map(|stored| stored.refused) {
             let path = BASE64.decode(&file.path).unwrap_or_default();
             if self.refused.insert(path.clone()) {
                 self.note(&path, LeftOut::Refused, file.member);
             }
         }
-        for (path, size, digest) in load.whole {
+        for (path, size, digest) in whole {
             if !self.refused.contains(&path) {
                 self.sent.sum.add(self.root, &path, size, digest);
                 self.sent.fidelity.files += 1;

@@ -226,7 +226,7 @@ pub(crate) fn versions_of(manifest: &Manifest) -> Versions {
 /// Whether WordPress' own files are the same on both sides. Both indexes with digests.
 #[derive(Default)]
 pub(crate) struct Core {
-    target: HashMap<Vec<u8>, (u64, Option<wpclone_migrator::FileDigest>)>,
+    target: HashMap<Vec<u8>, (u64, Option<wpclone_migrator::ContentDigest>)>,
     differs: bool,
 }
 

@@ -17,9 +17,9 @@ use crate::mend::Mender;
 use crate::meter::Meter;
 use crate::units::{Counts, Torn, Unit, Units};
 
-/// The most bytes of rows that are asked for at a time: some answers of each table in flight are held.
-const MOST_ROWS: u32 = 1 << 20;
-/// The most bytes of rows that are sent at a time: a chunk is held twice, once as it grows and once as it is sent.
+/// The most bytes of rows that are asked for at a time: two answers of each table in flight are held.
+const MOST_ROWS: u32 = 2 << 20;
+/// The most bytes of rows that are sent at a time.
 const MOST_SENT: u32 = 2 << 20;
 /// How often a table that moves is read.
 const READINGS: u32 = 3;
@@ -193,21 +193,18 @@ impl TableMove<'_> {
         counts
     }
 
-    /// Reads ahead by an answer, or two.
+    /// Reads ahead by one answer: one that has come and was not taken holds the next one up.
     async fn read(&self, from: Option<Cursor>, give: mpsc::Sender<Result<Rows, ClientError>>) {
         let pace = Pace::new(self.budget_ms).at_most(MOST_ROWS);
         let mut rows = self.source.all_rows(&self.table.name, from, pace);
-        loop {
+        while let Ok(place) = give.reserve().await {
             let next = tokio::select! {
                 next = rows.next() => next,
                 () = give.closed() => return,
             };
-            let ended = !matches!(next, Ok(Some(_)));
-            if let Some(next) = next.transpose()
-                && give.send(next).await.is_err()
-            {
-                return;
-            }
+            let ended = next.is_err();
+            let Some(next) = next.transpose() else { return };
+            place.send(next);
             if ended {
                 return;
             }

@@ -223,7 +223,7 @@ impl Transfer<'_> {
             offset: 0,
         };
         parcel.part(&part, &[harmless.as_bytes()]);
-        let stored = import.store(&parcel, &mut import.pace()).await.map_err(TransferError::Target)?;
+        let stored = import.store(parcel, &mut import.pace()).await.map_err(TransferError::Target)?;
         match stored.refused.first() {
             None => Ok(()),
             Some(file) => Err(TransferError::Differs(format!(

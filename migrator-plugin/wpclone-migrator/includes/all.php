@@ -13,6 +13,7 @@ require_once __DIR__ . '/store.php';
 require_once __DIR__ . '/state.php';
 require_once __DIR__ . '/trouble.php';
 require_once __DIR__ . '/json.php';
+require_once __DIR__ . '/sha.php';
 require_once __DIR__ . '/request.php';
 require_once __DIR__ . '/gate.php';
 require_once __DIR__ . '/frames.php';

@@ -29,7 +29,7 @@ final class Frames {
 		$this->mac = hash_init( 'sha256', HASH_HMAC, (string) hex2bin( $key ) );
 		$this->out = $out;
 		hash_update( $this->mac, "wpclone-migrator-frames-v1\n$route\n$nonce\n" );
-		$this->write( self::MAGIC );
+		$this->write( self::MAGIC, self::MAGIC );
 	}
 
 	/** Bytes written until now. */
@@ -42,8 +42,9 @@ final class Frames {
 		if ( strlen( $payload ) > self::MOST ) {
 			throw new Trouble( 'failed' );
 		}
-		$this->write( $kind . pack( 'N', strlen( $payload ) ) );
-		$this->write( $payload );
+		$head = $kind . pack( 'N', strlen( $payload ) );
+		$this->write( $head, $head );
+		$this->write( $payload, Sha::of( $payload ) );
 	}
 
 	/** A frame that holds JSON. */
@@ -57,8 +58,9 @@ final class Frames {
 		( $this->out )( hash_final( $this->mac, true ) );
 	}
 
-	private function write( string $bytes ): void {
-		hash_update( $this->mac, $bytes );
+	/** Writes bytes, and has the proof tell of them by what stands for them. */
+	private function write( string $bytes, string $proven ): void {
+		hash_update( $this->mac, $proven );
 		( $this->out )( $bytes );
 		$this->written += strlen( $bytes );
 	}

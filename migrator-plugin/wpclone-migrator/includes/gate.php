@@ -75,7 +75,7 @@ final class Gate {
 
 	/** What proves that an answer is ours, and to this request. */
 	public static function proof( Request $request, string $key, int $status, string $body ): string {
-		return 'v1=' . self::mac( "wpclone-migrator-answer-v1\n{$request->route}\n{$request->nonce}\n$status\n" . hash( 'sha256', $body ), $key );
+		return 'v1=' . self::mac( "wpclone-migrator-answer-v1\n{$request->route}\n{$request->nonce}\n$status\n" . bin2hex( Sha::of( $body ) ), $key );
 	}
 
 	private static function mac( string $text, string $key ): string {

@@ -13,9 +13,6 @@ final class Index {
 	/** So many names of a folder are held in memory at a time. */
 	const PAGE = 4096;
 
-	/** The digest of a longer file is a chain of those of its blocks. Part of the protocol. */
-	const BLOCK = 8388608;
-
 	/** Entries are put into a frame until it has so many bytes. */
 	const FRAME = 65536;
 
@@ -270,12 +267,11 @@ final class Index {
 		}
 		fseek( $handle, $offset );
 		do {
-			$context = hash_init( 'sha256' );
-			$hashed  = hash_update_stream( $context, $handle, self::BLOCK );
-			$block   = hash_final( $context, true );
-			$offset += $hashed;
-			$chain   = $size <= self::BLOCK ? $block : hash( 'sha256', $chain . $block, true );
-			if ( $hashed === self::BLOCK && $offset < $size && $this->budget->late_now() ) {
+			$block   = Sha::block( $handle );
+			$whole   = strlen( $block ) === Sha::BLOCK;
+			$offset += strlen( $block );
+			$chain   = $size <= Sha::BLOCK ? Sha::of( $block ) : Sha::link( $chain, $block );
+			if ( $whole && $offset < $size && $this->budget->late_now() ) {
 				fclose( $handle );
 				$this->stop(
 					array(
@@ -286,7 +282,7 @@ final class Index {
 				);
 				return null;
 			}
-		} while ( $hashed === self::BLOCK && $offset < $size );
+		} while ( $whole && $offset < $size );
 		fclose( $handle );
 		return $chain;
 	}

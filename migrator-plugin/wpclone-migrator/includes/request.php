@@ -50,12 +50,11 @@ final class Request {
 		}
 	}
 
-	/** SHA-256 of the body as hex, or null if it has more bytes than that. */
+	/** The digest of the body as hex, or null if it has more bytes than that. */
 	public function body_hash( int $most ): ?string {
 		rewind( $this->body );
-		$context = hash_init( 'sha256' );
-		$bytes   = hash_update_stream( $context, $this->body, $most + 1 );
-		return $bytes > $most ? null : hash_final( $context );
+		$digest = Sha::of_stream( $this->body, $most );
+		return null === $digest ? null : bin2hex( $digest );
 	}
 
 	/** The body as JSON. An empty one says as much as an empty object. */

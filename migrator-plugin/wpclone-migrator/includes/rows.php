@@ -189,7 +189,7 @@ final class Rows {
 		list( $bytes, $large ) = $this->bytes( $row );
 		++$this->rows;
 		$this->read   += strlen( $bytes ) + array_sum( $large );
-		$this->digest ^= hash( 'sha256', $bytes, true );
+		$this->digest ^= Sha::of( $bytes );
 		return array( $bytes, $large );
 	}
 

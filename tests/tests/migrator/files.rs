@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use wpclone_migrator::{Client, Entry, EntryKind, FileDigest, FileHasher, FileState, Pace, Root, Wanted};
+use wpclone_migrator::{
+    Client, ContentDigest, ContentHasher, Entry, EntryKind, FileState, Pace, Root, Wanted,
+};
 use wpclone_tests::{Result, Site, Version};
 
 /// Entries of a root.
@@ -25,8 +27,8 @@ fn wanted(root: Root, entry: &Entry) -> Wanted {
 }
 
 /// The digests of these files, as their bytes come.
-async fn fetch(client: &Client, mut wanted: Vec<Wanted>, mut pace: Pace) -> Vec<(FileState, FileDigest)> {
-    let (mut done, mut hasher) = (Vec::new(), FileHasher::default());
+async fn fetch(client: &Client, mut wanted: Vec<Wanted>, mut pace: Pace) -> Vec<(FileState, ContentDigest)> {
+    let (mut done, mut hasher) = (Vec::new(), ContentHasher::default());
     while !wanted.is_empty() {
         let files = client.some_files(&wanted[..wanted.len().min(1000)], &mut pace).await.expect("files");
         assert!(files.cost.peak.saturating_sub(files.cost.idle) < 8 << 20, "{:?}", files.cost);
@@ -50,13 +52,13 @@ async fn fetch(client: &Client, mut wanted: Vec<Wanted>, mut pace: Pace) -> Vec<
 }
 
 /// Regular files below a folder, links not followed: path → digest.
-fn walk(folder: &Path, below: &Path, found: &mut BTreeMap<Vec<u8>, FileDigest>) {
+fn walk(folder: &Path, below: &Path, found: &mut BTreeMap<Vec<u8>, ContentDigest>) {
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let kind = entry.file_type().expect("a kind");
         if kind.is_dir() {
             walk(&entry.path(), below, found);
         } else if kind.is_file() {
-            let mut hasher = FileHasher::default();
+            let mut hasher = ContentHasher::default();
             hasher.update(&fs::read(entry.path()).expect("a file"));
             let path = entry.path().strip_prefix(below).expect("below").as_os_str().as_bytes().to_vec();
             found.insert(path, hasher.finish());

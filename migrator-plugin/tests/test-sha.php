@@ -1,0 +1,50 @@
+<?php
+/**
+ * Digests: the same whoever computes them, and a chain where content is long.
+ */
+
+require __DIR__ . '/load.php';
+
+use Wpclone\Migrator\Sha;
+
+/** A stream that has this text. */
+function stream_of( string $text ) {
+	$stream = fopen( 'php://temp', 'w+b' );
+	fwrite( $stream, $text );
+	rewind( $stream );
+	return $stream;
+}
+
+test(
+	'a short text has its SHA-256',
+	static function () {
+		foreach ( array( '', 'abc', "\0", str_repeat( 'a', 100000 ) ) as $text ) {
+			same( hash( 'sha256', $text ), bin2hex( Sha::of( $text ) ), (string) strlen( $text ) );
+			same( hash( 'sha256', $text ), bin2hex( (string) Sha::of_stream( stream_of( $text ), 100000 ) ), 'stream' );
+		}
+	}
+);
+
+test(
+	'a long one has the last of a chain',
+	static function () {
+		$block = str_repeat( 'b', Sha::BLOCK );
+		$most  = 3 * Sha::BLOCK;
+		$link  = hash( 'sha256', hash( 'sha256', $block, true ), true );
+		same( hash( 'sha256', $block ), bin2hex( (string) Sha::of_stream( stream_of( $block ), $most ) ), 'one block' );
+		$two = hash( 'sha256', $link . hash( 'sha256', 'c', true ) );
+		same( $two, bin2hex( (string) Sha::of_stream( stream_of( $block . 'c' ), $most ) ), 'a block and a byte' );
+		$three = hash( 'sha256', hash( 'sha256', $link . hash( 'sha256', $block, true ), true ) . hash( 'sha256', $block, true ) );
+		same( $three, bin2hex( (string) Sha::of_stream( stream_of( "$block$block$block" ), $most ) ), 'three blocks' );
+	}
+);
+
+test(
+	'what is too long has none',
+	static function () {
+		$block = str_repeat( 'b', Sha::BLOCK );
+		foreach ( array( 'ab' => 1, $block => Sha::BLOCK - 1, "$block$block" => 2 * Sha::BLOCK - 1, "$block$block$block$block" => Sha::BLOCK ) as $text => $most ) {
+			same( null, Sha::of_stream( stream_of( $text ), $most ), (string) $most );
+		}
+	}
+);
