@@ -311,6 +311,19 @@ async fn frames_that_are_cut_off_anywhere_or_changed_anywhere_are_not_believed()
 }
 
 #[tokio::test]
+async fn more_frames_than_an_answer_may_have_are_not_held() {
+    let (whole, least) = (rows_answer(&row(), &end_of(&row())), frame(b'R', b""));
+    // Two frames are there already: the head and a row.
+    let end = whole.len() - 7 - frame(b'E', end_of(&row()).as_bytes()).len();
+    for (more, is_taken) in [(65_534, true), (65_535, false)] {
+        let many = [&whole[..end], &least.repeat(more), &whole[end..]].concat();
+        let site = Site::new(Answer::Frames(many), Answer::HangUp).await;
+        let rows = site.client().rows("t", None, BUDGET).await;
+        assert_eq!(rows.is_ok(), is_taken, "{more}: {rows:?}");
+    }
+}
+
+#[tokio::test]
 async fn proven_frames_that_do_not_add_up_are_malformed_and_trouble_in_the_end_is_told() {
     let other = end_of(b"another row");
     let long_cursor = end_of(&row()).replace("null", &format!(r#"{{"k":"{}"}}"#, "x".repeat(1100)));

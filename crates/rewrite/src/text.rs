@@ -226,8 +226,19 @@ impl Run<'_> {
                     walk.encoded = run.end;
                 } else {
                     run.write(text, walk.frame.base, &bytes, &inner, out);
+                    self.begun_in(walk, run.end);
                     self.settle(walk, run.end);
                 }
+            }
+        }
+    }
+
+    /// Tells of the hosts that begin in base64 which was rewritten, and end behind it: `…b2s/example.com`.
+    fn begun_in(&mut self, walk: &Walk<'_>, end: usize) {
+        for index in walk.hits.start..self.hits_before(walk, end) {
+            let hit = self.hits[index];
+            if hit.kind == Kind::Host && hit.end > end {
+                self.leave(&walk.frame, index..index + 1, Why::Bare);
             }
         }
     }

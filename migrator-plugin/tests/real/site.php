@@ -154,7 +154,8 @@ final class Site {
 			'nonce'     => bin2hex( random_bytes( 16 ) ),
 			'body'      => $in,
 		);
-		$signed = Gate::canonical( new Request( $fields ), (string) ( new Request( $fields ) )->body_hash( PHP_INT_MAX ) );
+		$request = new Request( $fields );
+		$signed  = Gate::canonical( $request, (string) $request->body_hash( PHP_INT_MAX ) );
 		$fields['signature'] = 'v1=' . hash_hmac( 'sha256', $signed, hex2bin( $this->key ) );
 		$idle   = memory_get_usage();
 		memory_reset_peak_usage();

@@ -78,7 +78,7 @@ pub fn checked<'v>(rewriter: &Rewriter, value: &'v [u8]) -> (Cow<'v, [u8]>, Repo
     }
     assert!(report.left_overs.len() as u64 <= report.stayed().min(100));
     assert!(
-        new.len() <= GROWTH * value.len(),
+        new.len() <= most(value, &report),
         "it grows with its addresses only: {} to {}",
         value.len(),
         new.len()
@@ -86,8 +86,15 @@ pub fn checked<'v>(rewriter: &Rewriter, value: &'v [u8]) -> (Cow<'v, [u8]>, Repo
     (new, report)
 }
 
-/// How many times as long a value may become: four times itself and its addresses, which are short beside the new ones.
-pub const GROWTH: usize = 32;
+/// No new address of [`WAYS`] has more bytes.
+const LONGEST: usize = 40;
+
+/// How long a text may become: four times its length together with that of new addresses, and what base64 adds to them.
+#[must_use]
+pub fn most(text: &[u8], report: &Report) -> usize {
+    let hosts = (report.addresses + report.stayed()) as usize;
+    8 * (text.len() + hosts * LONGEST).min(4 * text.len())
+}
 
 /// What values are put together from: each means something to the rewriter, so that a few of them are almost right.
 pub const WORDS: [&str; 84] = [

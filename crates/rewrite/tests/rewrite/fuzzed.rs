@@ -117,6 +117,14 @@ fn a_host_that_letters_of_base64_run_into_is_told() {
 }
 
 #[test]
+fn a_host_that_begins_in_base64_which_is_rewritten_is_told() {
+    let value = "4WVRveE9udHBvdkwyVjRZVzF3YkdVdVkyOXRJ/example.com/b.png";
+    let (new, report) = rewrite(&usual(), value);
+    assert!(new.ends_with("/example.com/b.png"), "{new}");
+    assert_eq!((report.addresses, report.stayed()), (1, 1));
+}
+
+#[test]
 fn base64_whose_hyphens_come_in_pairs_is_spelled_in_one_go() {
     // Of `--`, which block comments spell, each was looked for to the text's end.
     let value =
