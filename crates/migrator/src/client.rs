@@ -19,6 +19,7 @@ use crate::files::{Files, Index, Root, Wanted};
 use crate::frames::Frames;
 use crate::manifest::Manifest;
 use crate::pace::Budget;
+use crate::pool::Pool;
 use crate::rows::{Cost, Count, Rows};
 use crate::signing::{Key, Request};
 
@@ -42,6 +43,8 @@ pub struct Client {
     by_rest: Arc<AtomicBool>,
     /// Of the request that needed most; clones share it.
     memory: Arc<Mutex<Option<PhpMemory>>>,
+    /// Room for what is long; clones share it.
+    pub(crate) pool: Pool,
 }
 
 /// Bytes of memory that PHP had for one request.
@@ -154,8 +157,16 @@ impl Client {
     /// A client for the migrator of this site. `http` must not follow redirects.
     #[must_use]
     pub fn new(http: reqwest::Client, site: Url, key: Key) -> Self {
-        let (by_rest, memory) = (Arc::default(), Arc::default());
-        Self { http, site, key, deadline: DEADLINE, long_deadline: LONG_DEADLINE, by_rest, memory }
+        Self {
+            http,
+            site,
+            key,
+            deadline: DEADLINE,
+            long_deadline: LONG_DEADLINE,
+            by_rest: Arc::default(),
+            memory: Arc::default(),
+            pool: Pool::default(),
+        }
     }
 
     /// The same with another limit on each request than 20 s, and 60 s where content is moved.
@@ -341,7 +352,8 @@ impl Client {
             return Err(ClientError::NotOurs { status: status.as_u16() });
         };
         if form == Form::Frames {
-            let body = read(response, call.wants.most()).await?;
+            let mut body = self.pool.take();
+            read_into(response, call.wants.most(), &mut body).await?;
             return Frames::proven(body, &request, &self.key, status.as_u16()).map(Answer::Frames);
         }
         let proof =
@@ -365,15 +377,21 @@ fn form(response: &Response) -> Option<Form> {
     [Form::Json, Form::Frames].into_iter().find(|form| kind.eq_ignore_ascii_case(form.content_type()))
 }
 
-pub(crate) async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, ClientError> {
+/// A body of at most so many bytes.
+pub(crate) async fn read(response: Response, most: usize) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
+    read_into(response, most, &mut body).await?;
+    Ok(body)
+}
+
+async fn read_into(mut response: Response, most: usize, body: &mut Vec<u8>) -> Result<(), ClientError> {
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > most {
             return Err(ClientError::TooLarge);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(())
 }
 
 /// The JSON of an answer, if it is the migrator's to this request and says that it went well.

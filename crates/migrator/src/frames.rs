@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ClientError;
+use crate::pool::{Buffer, Pool};
 use crate::signing::{Key, Request};
 
 /// What frames begin with.
@@ -22,7 +23,7 @@ const PROOF: usize = 32;
 /// The frames of an answer that has been proven.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    body: Vec<u8>,
+    body: Buffer,
     /// Kind, and where the payload is.
     frames: Vec<(u8, std::ops::Range<usize>)>,
     end: std::ops::Range<usize>,
@@ -34,7 +35,7 @@ impl Frames {
     /// # Errors
     /// It is cut off, or not proven.
     pub(crate) fn proven(
-        body: Vec<u8>,
+        body: Buffer,
         request: &Request<'_>,
         key: &Key,
         status: u16,
@@ -100,42 +101,49 @@ const HEAD: usize = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     /// Nothing, or the room and frames.
-    bytes: Vec<u8>,
+    bytes: Option<Buffer>,
+    pool: Pool,
 }
 
 impl Body {
+    /// An empty one, in a buffer of this pool as soon as there is something in it.
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self { bytes: None, pool }
+    }
+
     /// Bytes of frames so far.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len().saturating_sub(ROOM)
+        self.bytes.as_ref().map_or(0, |bytes| bytes.len() - ROOM)
+    }
+
+    fn bytes(&mut self) -> &mut Buffer {
+        self.bytes.get_or_insert_with(|| begun(&self.pool))
     }
 
     /// One more frame; its payload is given in parts.
     pub(crate) fn frame(&mut self, kind: u8, parts: &[&[u8]]) {
         let size: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(size <= MOST_PAYLOAD, "callers keep frames small");
-        if self.bytes.is_empty() {
-            self.bytes.resize(ROOM, b' ');
-        }
-        self.bytes.push(kind);
-        self.bytes.extend((size as u32).to_be_bytes());
-        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        let bytes = self.bytes();
+        bytes.push(kind);
+        bytes.extend((size as u32).to_be_bytes());
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
     }
 
     /// The frames from there on.
     pub(crate) fn split_off(&mut self, at: usize) -> Self {
-        let later = &self.bytes[ROOM + at..];
-        let mut bytes = Vec::with_capacity(ROOM + later.len());
-        bytes.resize(ROOM, b' ');
-        bytes.extend_from_slice(later);
-        self.bytes.truncate(ROOM + at);
-        Self { bytes }
+        let mut later = Self::new(self.pool.clone());
+        let bytes = self.bytes();
+        later.bytes().extend_from_slice(&bytes[ROOM + at..]);
+        bytes.truncate(ROOM + at);
+        later
     }
 
-    /// The body with these parameters. Blanks behind them, which JSON allows, fill the room.
+    /// The body with these parameters; it is gone from here. Blanks behind them, which JSON allows, fill the room.
     ///
     /// # Errors
     /// They do not fit.
-    pub(crate) fn with(mut self, parameters: &impl Serialize) -> Result<Bytes, ClientError> {
+    pub(crate) fn with(&mut self, parameters: &impl Serialize) -> Result<Bytes, ClientError> {
         let parameters = serde_json::to_vec(parameters).map_err(|_| ClientError::Malformed("parameters"))?;
         let size = (ROOM - MAGIC.len() - HEAD) as u32;
         let mut room = [MAGIC, b"J", &size.to_be_bytes(), &parameters].concat();
@@ -143,15 +151,24 @@ impl Body {
             return Err(ClientError::Malformed("parameters"));
         }
         room.resize(ROOM, b' ');
-        self.bytes.resize(self.bytes.len().max(ROOM), b' ');
-        self.bytes[..ROOM].copy_from_slice(&room);
-        Ok(self.bytes.into())
+        let mut bytes = self.bytes.take().unwrap_or_else(|| begun(&self.pool));
+        bytes[..ROOM].copy_from_slice(&room);
+        Ok(Bytes::from_owner(bytes))
     }
 
-    /// A body that was one of these.
-    pub(crate) fn of(body: Bytes) -> Self {
-        Self { bytes: body.into() }
+    /// Becomes what was this one's body.
+    pub(crate) fn take_back(&mut self, body: &Bytes) {
+        let mut bytes = self.pool.take();
+        bytes.extend_from_slice(body);
+        self.bytes = Some(bytes);
     }
+}
+
+/// The room for parameters, and nothing behind it.
+fn begun(pool: &Pool) -> Buffer {
+    let mut bytes = pool.take();
+    bytes.resize(ROOM, b' ');
+    bytes
 }
 
 /// Takes bytes from the front, as long as there are enough.

@@ -186,6 +186,18 @@ impl Import {
         Pace::new(self.begun.limits.budget_ms).at_most(most.min(Pace::MOST))
     }
 
+    /// An empty chunk for this job, in room that is used again.
+    #[must_use]
+    pub fn chunk(&self) -> Chunk {
+        Chunk::new(self.client.pool.clone())
+    }
+
+    /// An empty parcel, likewise.
+    #[must_use]
+    pub fn parcel(&self) -> Parcel {
+        Parcel::new(self.client.pool.clone())
+    }
+
     /// Makes a table, view or trigger, or finds that it is there. `anew`: without what was loaded into it.
     ///
     /// # Errors
@@ -212,7 +224,7 @@ impl Import {
         let body = chunk.body(&parameters)?;
         let sent = self.send("load", &body, pace).await;
         if matches!(sent, Err(ClientError::TooLong)) {
-            chunk.take_back(body);
+            chunk.take_back(&body);
         }
         sent
     }
@@ -221,7 +233,7 @@ impl Import {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn store(&self, parcel: Parcel, pace: &mut Pace) -> Result<Stored, ClientError> {
+    pub async fn store(&self, mut parcel: Parcel, pace: &mut Pace) -> Result<Stored, ClientError> {
         let body = parcel.frames.with(&json!({"job": self.job}))?;
         self.send("store", &body, pace).await
     }

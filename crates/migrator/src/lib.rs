@@ -14,6 +14,7 @@ mod pace;
 #[path = "../build/pack.rs"]
 mod pack;
 mod plugin;
+mod pool;
 mod removal;
 mod rows;
 mod sending;

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use crate::ClientError;
 use crate::files::Root;
 use crate::frames::{Body, MOST_PAYLOAD};
+use crate::pool::Pool;
 
 /// The most bytes of rows in one frame, so that a target holds little at a time.
 const FRAME: usize = 256 * 1024;
@@ -24,6 +25,10 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self { frames: Body::new(pool), ..Self::default() }
+    }
+
     /// Bytes so far.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -89,12 +94,12 @@ impl Chunk {
     /// All of it as a body that begins with these parameters; what it was made of is gone from here.
     pub(crate) fn body(&mut self, parameters: &Json) -> Result<Bytes, ClientError> {
         self.close();
-        std::mem::take(&mut self.frames).with(parameters)
+        self.frames.with(parameters)
     }
 
     /// Brings back what became a body.
-    pub(crate) fn take_back(&mut self, body: Bytes) {
-        self.frames = Body::of(body);
+    pub(crate) fn take_back(&mut self, body: &Bytes) {
+        self.frames.take_back(body);
     }
 }
 
@@ -127,6 +132,10 @@ pub struct Parcel {
 }
 
 impl Parcel {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self { frames: Body::new(pool), parts: 0 }
+    }
+
     /// Bytes so far.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -166,14 +175,14 @@ mod tests {
         chunk.close();
         let (units, parameters) = (chunk.units(), serde_json::json!({}));
         let whole = chunk.body(&parameters).unwrap();
-        chunk.take_back(whole.clone());
+        chunk.take_back(&whole);
         let (mut first, mut second) = chunk.halves().unwrap();
         assert_eq!(first.units() + second.units(), units);
         let begin = Chunk::default().body(&parameters).unwrap();
         let [one, two] = [&mut first, &mut second].map(|half| half.body(&parameters).unwrap());
         assert_eq!([&one[..], &two[begin.len()..]].concat(), whole);
-        first.take_back(one);
-        second.take_back(two);
+        first.take_back(&one);
+        second.take_back(&two);
         assert!(!first.is_empty() && !second.is_empty());
         let mut one = Chunk::default();
         one.row(&row, true);

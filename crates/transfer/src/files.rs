@@ -17,7 +17,7 @@ use crate::fidelity::{FileNote, FilesFidelity, LeftOut};
 use crate::meter::Meter;
 
 /// The most bytes of files that are asked for at a time.
-const MOST_FILES: u32 = 2 << 20;
+const MOST_FILES: u32 = 4 << 20;
 /// The most files that are asked for at a time.
 const BATCH: usize = 200;
 /// How often a file that changes is read.
@@ -106,11 +106,16 @@ impl Line {
 }
 
 /// What goes to the target at once.
-#[derive(Default)]
 struct Load {
     parcel: Parcel,
     /// Files that are whole with it.
     whole: Vec<WholeFile>,
+}
+
+impl Load {
+    fn new(import: &Import) -> Self {
+        Self { parcel: import.parcel(), whole: Vec::new() }
+    }
 }
 
 /// Path, size, digest.
@@ -159,7 +164,7 @@ impl FileMove<'_> {
             files: self,
             root,
             line: Line::default(),
-            load: Load::default(),
+            load: Load::new(self.import),
             refused: HashSet::new(),
             sent: Sent::default(),
             source_pace: Pace::new(self.budget_ms).at_most(MOST_FILES),
@@ -229,9 +234,13 @@ impl Moving<'_> {
         self.send().await
     }
 
+    fn next_load(&mut self) -> Load {
+        std::mem::replace(&mut self.load, Load::new(self.files.import))
+    }
+
     /// Sends what is ready.
     async fn send(&mut self) -> Result<(), TransferError> {
-        let Load { parcel, whole } = std::mem::take(&mut self.load);
+        let Load { parcel, whole } = self.next_load();
         let stored = store(self.files.import, parcel, &mut self.target_pace).await?;
         self.stored(whole, stored);
         Ok(())
@@ -242,7 +251,7 @@ impl Moving<'_> {
         if self.files.stop.is_cancelled() {
             return Err(TransferError::Stopped);
         }
-        let (wanted, Load { parcel, whole }) = (self.line.wanted(self.root), std::mem::take(&mut self.load));
+        let (wanted, Load { parcel, whole }) = (self.line.wanted(self.root), self.next_load());
         let sending = store(self.files.import, parcel, &mut self.target_pace);
         let asking = self.files.source.some_files(&wanted, &mut self.source_pace);
         let (stored, files) = tokio::join!(sending, asking);

@@ -18,9 +18,9 @@ use crate::meter::Meter;
 use crate::units::{Counts, Torn, Unit, Units};
 
 /// The most bytes of rows that are asked for at a time: two answers of each table in flight are held.
-const MOST_ROWS: u32 = 2 << 20;
+const MOST_ROWS: u32 = 4 << 20;
 /// The most bytes of rows that are sent at a time.
-const MOST_SENT: u32 = 2 << 20;
+const MOST_SENT: u32 = 4 << 20;
 /// How often a table that moves is read.
 const READINGS: u32 = 3;
 
@@ -335,7 +335,7 @@ struct Full {
 impl<'a> Writer<'a> {
     fn new(import: &'a Import, n: u32, seq: u32, place: Place) -> Self {
         let (skip, pace) = (place.units, import.pace().at_most(MOST_SENT));
-        let (chunk, begin, full) = (Chunk::default(), place.clone(), Vec::new());
+        let (chunk, begin, full) = (import.chunk(), place.clone(), Vec::new());
         Self { import, n, seq, place, since: 0, skip, chunk, begin, full, pace }
     }
 
@@ -362,7 +362,7 @@ impl<'a> Writer<'a> {
     fn close(&mut self) {
         let end = Place { units: self.since, ..self.place.clone() };
         let begin = std::mem::replace(&mut self.begin, end.clone());
-        self.full.push(Full { chunk: std::mem::take(&mut self.chunk), begin, end });
+        self.full.push(Full { chunk: std::mem::replace(&mut self.chunk, self.import.chunk()), begin, end });
     }
 
     /// Sends what is full.

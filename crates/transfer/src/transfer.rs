@@ -3,8 +3,8 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Allowed, Client, ClientError, Definition, HARMLESS_FILE, Import, JobOptions, Manifest, Pace, Parcel,
-    Root, StoredPart, Table,
+    Allowed, Client, ClientError, Definition, HARMLESS_FILE, Import, JobOptions, Manifest, Pace, Root,
+    StoredPart, Table,
 };
 use wpclone_rewrite::Report;
 
@@ -211,7 +211,7 @@ impl Transfer<'_> {
 
     async fn put_harmless(&self, import: &Import) -> Result<(), TransferError> {
         let Receiver::Site { harmless } = self.into else { return Ok(()) };
-        let mut parcel = Parcel::default();
+        let mut parcel = import.parcel();
         let part = StoredPart {
             root: Root::MuPlugins,
             path: HARMLESS_FILE.as_bytes(),

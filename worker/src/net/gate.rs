@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -23,6 +23,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const AFTER_FAULT: Duration = Duration::from_millis(100);
 /// Connections that may be open at once through one gate.
 const MAX_CONNECTIONS: usize = 128;
+/// Bytes that are passed on at a time, each way: a transfer's megabytes go through here.
+const PASSED: usize = 64 << 10;
 /// Connections remembered for the network log.
 const MAX_LOG: usize = 300;
 
@@ -161,7 +163,7 @@ async fn pass(mut client: TcpStream, ways: &Ways, visits: &Mutex<VecDeque<Visit>
     }
     client.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
     if let Ok(mut site) = reached {
-        copy_bidirectional(&mut client, &mut site).await?;
+        copy_bidirectional_with_sizes(&mut client, &mut site, PASSED, PASSED).await?;
     }
     Ok(())
 }

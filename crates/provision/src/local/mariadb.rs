@@ -152,7 +152,7 @@ impl Servers {
 }
 
 /// InnoDB's log: enough for an import not to wait for checkpoints all the time.
-const LOG_FILE: &str = "32M";
+const LOG_FILE: &str = "96M";
 
 /// Only root by password; the other accounts that installation makes go.
 fn init_sql(root_password: &SecretString) -> String {
@@ -194,7 +194,7 @@ fn arguments(folder: &Path, socket: &Path, init: &Path) -> Vec<String> {
             "--max-connections=400",
             // What is committed survives the server's death; of a power cut it may lose the last second.
             "--innodb-flush-log-at-trx-commit=2",
-            "--innodb-buffer-pool-size=96M",
+            "--innodb-buffer-pool-size=128M",
             "--key-buffer-size=8M",
             "--aria-pagecache-buffer-size=8M",
         ]
