@@ -38,6 +38,6 @@ pub use pace::{Budget, Pace};
 pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
 pub use removal::Removed;
 pub use rows::{Cost, Count, Head, LARGE, RowDigest, RowPart, Rows, Value, write_row};
-pub use sending::{Chunk, Parcel, StoredPart};
+pub use sending::{Chunk, Parcel, PartKind, StoredPart};
 pub use signing::{Key, KeyError, Request};
 pub use stream::{IndexStream, RowStream};

@@ -103,6 +103,19 @@ impl Chunk {
     }
 }
 
+/// What a part that goes to a target stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartKind {
+    /// A folder.
+    Folder,
+    /// Bytes of a file, after which more come.
+    Bytes,
+    /// The last bytes of a file.
+    Last,
+    /// A file of which nothing more will come: what came of it is to go.
+    Gone,
+}
+
 /// A part of a file on its way to a target.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredPart<'a> {
@@ -110,10 +123,8 @@ pub struct StoredPart<'a> {
     pub root: Root,
     /// Its path below the root.
     pub path: &'a [u8],
-    /// Whether it is a folder.
-    pub folder: bool,
-    /// Whether nothing of the file comes after it.
-    pub last: bool,
+    /// What it is a part of.
+    pub what: PartKind,
     /// Permissions.
     pub mode: u16,
     /// Bytes of the whole file.
@@ -150,7 +161,13 @@ impl Parcel {
 
     /// Adds a part and its bytes.
     pub fn part(&mut self, part: &StoredPart<'_>, bytes: &[&[u8]]) {
-        let head = [part.root as u8, u8::from(part.folder) | u8::from(part.last) << 1];
+        let flags = match part.what {
+            PartKind::Bytes => 0,
+            PartKind::Folder => 3,
+            PartKind::Last => 2,
+            PartKind::Gone => 4,
+        };
+        let head = [part.root as u8, flags];
         let numbers = [part.size, part.mtime, part.offset].map(u64::to_be_bytes).concat();
         self.frames.frame(b'F', &[&head, &part.mode.to_be_bytes(), &numbers, part.path]);
         for bytes in bytes.iter().flat_map(|bytes| bytes.chunks(MOST_PAYLOAD)) {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
     Client, ClientError, ContentDigest, ContentHasher, Entry, EntryKind, FileState, Files, Import, Pace,
-    Parcel, Root, Stored, StoredPart, Wanted,
+    Parcel, PartKind, Root, Stored, StoredPart, Wanted,
 };
 
 use crate::error::TransferError;
@@ -213,7 +213,7 @@ impl Moving<'_> {
                 match entry.kind {
                     EntryKind::File => self.line.push(entry, 1),
                     EntryKind::Folder => {
-                        self.folder(&entry);
+                        self.add(&entry, PartKind::Folder);
                         if self.load.parcel.len() >= self.target_pace.budget().bytes as usize {
                             self.send().await?;
                         }
@@ -272,8 +272,7 @@ impl Moving<'_> {
                     let stored = StoredPart {
                         root: self.root,
                         path: &path,
-                        folder: false,
-                        last,
+                        what: if last { PartKind::Last } else { PartKind::Bytes },
                         mode: entry.mode,
                         size: entry.size,
                         mtime: entry.mtime,
@@ -307,18 +306,22 @@ impl Moving<'_> {
         }
     }
 
-    /// The first file in line will not come.
+    /// The first file in line will not come, or no more of it.
     fn gone(&mut self, path: &[u8], why: LeftOut) {
-        self.line.pop();
+        let begun = self.line.offset > 0;
+        let asked = self.line.pop();
+        if let Some(asked) = asked.filter(|asked| begun || asked.readings > 1) {
+            self.add(&asked.entry, PartKind::Gone);
+        }
         self.note(path, why, String::new());
     }
 
-    fn folder(&mut self, entry: &Entry) {
+    /// Adds what has no bytes to what goes next.
+    fn add(&mut self, entry: &Entry, what: PartKind) {
         let part = StoredPart {
             root: self.root,
             path: &entry.path,
-            folder: true,
-            last: true,
+            what,
             mode: entry.mode,
             size: 0,
             mtime: entry.mtime,

@@ -3,8 +3,8 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Allowed, Client, ClientError, Definition, HARMLESS_FILE, Import, JobOptions, Manifest, Pace, Root,
-    StoredPart, Table,
+    Allowed, Client, ClientError, Definition, HARMLESS_FILE, Import, JobOptions, Manifest, Pace, PartKind,
+    Root, StoredPart, Table,
 };
 use wpclone_rewrite::Report;
 
@@ -215,8 +215,7 @@ impl Transfer<'_> {
         let part = StoredPart {
             root: Root::MuPlugins,
             path: HARMLESS_FILE.as_bytes(),
-            folder: false,
-            last: true,
+            what: PartKind::Last,
             mode: 0o644,
             size: harmless.len() as u64,
             mtime: 0,

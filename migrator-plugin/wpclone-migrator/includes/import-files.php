@@ -12,6 +12,8 @@ if ( ! defined( 'ABSPATH' ) ) {
 final class Import_Files {
 	const FOLDER = 1;
 	const LAST   = 2;
+	/** What came of the file before is to go: the source has no more of it. */
+	const GONE   = 4;
 
 	/** Bytes before the path in a frame F. */
 	const HEAD = 28;
@@ -107,7 +109,7 @@ final class Import_Files {
 		if ( '' === $file['root'] || ! in_array( $file['root'], $this->job->settings['roots'], true ) ) {
 			return 'root';
 		}
-		if ( $file['flags'] > 3 || $file['size'] < 0 || $file['offset'] < 0 || $file['mtime'] < 0 ) {
+		if ( $file['flags'] > self::GONE || $file['size'] < 0 || $file['offset'] < 0 || $file['mtime'] < 0 ) {
 			return 'kind';
 		}
 		if ( Roots::is_harmless( $file['root'], $file['path'] ) && 0 === ( $file['flags'] & self::FOLDER ) && $this->job->allows( 'harmless' ) ) {
@@ -183,6 +185,12 @@ final class Import_Files {
 		if ( is_link( $path ) || is_dir( $path ) ) {
 			return false;
 		}
+		if ( self::GONE === $this->file['flags'] ) {
+			if ( is_file( $path ) && ! @unlink( $path ) ) {
+				throw Import_Staging::trouble();
+			}
+			return true;
+		}
 		$handle = @fopen( $path, 'cb' );
 		if ( false === $handle ) {
 			throw Import_Staging::trouble();
@@ -216,7 +224,9 @@ final class Import_Files {
 		}
 		$mode   = $this->file['mode'] & 0775;
 		$handle = $this->handle;
-		if ( null === $handle ) {
+		if ( self::GONE === $this->file['flags'] ) {
+			$this->file = null;
+		} elseif ( null === $handle ) {
 			@chmod( $this->file['full'], $mode | 0700 );
 		} else {
 			$this->handle = null;

@@ -100,6 +100,26 @@ async fn a_site_whose_content_lies_elsewhere_is_copied_truly() -> Result {
     Pair::with(&site, &app, &client, &task, ("X9_", "app")).await?.is_true().await
 }
 
+/// Between two parts of a file the source loses it.
+const LOSES: &str = "<?php\nif (($_GET['wpclone_migrator'] ?? '') === 'files') { \
+    foreach (json_decode(file_get_contents('php://input'), true)['files'] as $file) { \
+        if ($file['offset'] > 0 && substr(base64_decode(strtr($file['id'], '-_', '+/')), 17) === 'goes.bin') { \
+            register_shutdown_function(function () { unlink(WP_CONTENT_DIR . '/uploads/goes.bin'); }); } } }\n";
+
+#[tokio::test]
+async fn of_a_file_that_goes_away_while_it_is_read_nothing_is_left_in_the_copy() -> Result {
+    let site = lived_in(Site::builder(Version::Bookworm).content(1)).await?;
+    site.put("wp-content/uploads/goes.bin", &"bytes that go away\n".repeat(1 << 20))?;
+    site.put("wp-content/mu-plugins/loses.php", LOSES)?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    assert!(!site.tree().join("wp-content/uploads/goes.bin").exists(), "it never went away");
+    let left_out = &task.result.as_ref().expect("a result")["fidelity"]["left_out"];
+    assert_eq!(left_out["moving"], 1, "{left_out}");
+    Pair::of(&site, &app, &client, &task).await?.is_true().await
+}
+
 #[tokio::test]
 async fn a_network_of_sites_is_refused_and_left_as_it_was() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
