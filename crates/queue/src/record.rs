@@ -75,7 +75,7 @@ impl<'a> Body<'a> {
 }
 
 /// The plan as it is stored: phase, stage and name of each step; empty phases left out. `?` marks a phase's optional
-/// steps, `!` the last phase, which cleans up.
+/// steps, `!` the last phase, which cleans up. Behind a colon stands a share of the progress that is not 1.
 fn plan_text(plan: &Plan) -> String {
     let phases = plan.phases.iter().filter(|steps| !steps.is_empty());
     let last = phases.clone().count();
@@ -83,8 +83,10 @@ fn plan_text(plan: &Plan) -> String {
     let steps = phases.enumerate().flat_map(|(phase, steps)| {
         steps.iter().map(move |step| (phase, if step.optional { "?" } else { "" }, step))
     });
-    let text =
-        |(phase, mark, step): (usize, &str, &StepPlan)| format!("{phase}{mark} {} {}", step.stage, step.name);
+    let text = |(phase, mark, step): (usize, &str, &StepPlan)| {
+        let share = if step.share == 1 { String::new() } else { format!(":{}", step.share) };
+        format!("{phase}{mark}{share} {} {}", step.stage, step.name)
+    };
     steps.chain(clean_up).map(text).collect::<Vec<_>>().join(",")
 }
 
@@ -93,7 +95,7 @@ fn read_plan(text: &str) -> Option<Vec<StoredStep>> {
         let mut words = text.splitn(3, ' ');
         let (phase, stage, name) = (words.next()?, words.next()?, words.next()?);
         let (stage, name) = (stage.parse().ok()?, name.to_owned());
-        Some(StoredStep { stage, name, cleans_up: phase.ends_with('!') })
+        Some(StoredStep { stage, name, cleans_up: phase.contains('!') })
     };
     text.split(',').map(step).collect()
 }
@@ -237,20 +239,25 @@ mod tests {
 
     #[test]
     fn a_stored_plan_has_no_empty_phase() {
-        let setup = StepPlan { name: "setup".into(), stage: Stage::Browser, optional: false };
+        let setup = StepPlan { name: "setup".into(), stage: Stage::Browser, optional: false, share: 1 };
         let plan = Plan { phases: vec![vec![], vec![setup]], clean_up: vec![] };
         assert_eq!(plan_text(&plan), "0 browser setup");
     }
 
     #[test]
-    fn a_stored_plan_tells_what_is_optional_and_what_cleans_up() {
-        let step = |name: &str, optional| StepPlan { name: name.into(), stage: Stage::Transfer, optional };
+    fn a_stored_plan_tells_what_is_optional_what_cleans_up_and_what_takes_longer() {
+        let step = |name: &str, optional, share| StepPlan {
+            name: name.into(),
+            stage: Stage::Transfer,
+            optional,
+            share,
+        };
         let plan = Plan {
-            phases: vec![vec![step("move", false)], vec![step("look", true)]],
-            clean_up: vec![step("undo", false)],
+            phases: vec![vec![step("move", false, 10)], vec![step("look", true, 2)]],
+            clean_up: vec![step("undo", false, 1)],
         };
         let text = plan_text(&plan);
-        assert_eq!(text, "0 transfer move,1? transfer look,2! transfer undo");
+        assert_eq!(text, "0:10 transfer move,1?:2 transfer look,2! transfer undo");
         let steps = read_plan(&text).unwrap();
         let told: Vec<_> = steps.iter().map(|s| (s.stage, s.name.as_str(), s.cleans_up)).collect();
         let wanted = [("move", false), ("look", false), ("undo", true)];

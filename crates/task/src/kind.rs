@@ -138,6 +138,8 @@ pub struct StepPlan {
     pub stage: Stage,
     /// Whether the steps after it are done also when it fails for good. The task then fails at last, with its problem.
     pub optional: bool,
+    /// How much of the task's progress it is, beside the shares of the other steps.
+    pub share: u8,
 }
 
 /// What a task consists of.

@@ -16,7 +16,11 @@ if ARGV[6] ~= '' then
 end
 
 local finished = go_on(t)
-if not finished and t.ending == '' then event(t, i) end
+if not finished and t.ending == '' then
+  -- Not what the step beside it said last.
+  say(t, 'Done: ' .. step(t, i)[3] .. '.', int(overall(t)))
+  event(t, i)
+end
 flush(t)
 local answers = { finished and 'finished' or 'advanced' }
 if #ARGV > 7 then

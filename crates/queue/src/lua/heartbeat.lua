@@ -13,8 +13,9 @@ if ARGV[6] ~= '' then
   -- Further than any claim before: what killed those is behind us. At most 100 times, so never a loop.
   if percent > (tonumber(live[FIELDS[i].best]) or 0) and live[FIELDS[i].crashes] then set(t, FIELDS[i].crashes, '0') end
   set(t, FIELDS[i].percent, int(percent))
-  if int(percent) ~= (live.percent or '0') or ARGV[7] ~= live.message then
-    say(t, ARGV[7], percent)
+  local whole = int(overall(t))
+  if whole ~= (live.percent or '0') or ARGV[7] ~= live.message then
+    say(t, ARGV[7], whole)
     event(t, i)
   end
 end

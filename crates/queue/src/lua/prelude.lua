@@ -96,9 +96,9 @@ local function read_plan(text)
   local plan = PLANS[text]
   if plan then return plan end
   plan = {}
-  for phase, mark, stage, name in string.gmatch(text, '(%d+)([?!]?) (%S+) ([^,]+)') do
+  for phase, mark, share, stage, name in string.gmatch(text, '(%d+)([?!]?):?(%d*) (%S+) ([^,]+)') do
     phase = tonumber(phase)
-    plan[#plan + 1] = { phase, stage, name, mark }
+    plan[#plan + 1] = { phase, stage, name, mark, tonumber(share) or 1 }
     if mark == '!' then plan.clean_up = phase end
   end
   if plans >= 200 then PLANS, plans = {}, 0 end

@@ -1,6 +1,6 @@
 -- What happens to a task. Shared by every function that writes; ARGV[1] is how long secrets outlive a failed
--- task (ms). A step is named by its index `i` from 0; its plan entry is {phase, stage, name, mark}: '?' marks one whose
--- failure lets the next phases be done all the same, '!' one that cleans up.
+-- task (ms). A step is named by its index `i` from 0; its plan entry is {phase, stage, name, mark, share of the progress}:
+-- '?' marks one whose failure lets the next phases be done all the same, '!' one that cleans up.
 
 local EVENTS = 500        -- of one task
 local CLEAN_UP = 600000   -- ms that cleaning up may take
@@ -137,6 +137,19 @@ local function start_phase(t, since)
 end
 
 local function cleans_up(t, i) return step(t, i)[4] == '!' end
+
+-- How far the whole task is: by its steps, each with its share. Never back, so that who looks on is not told so.
+local function overall(t)
+  local done, all = 0, 0
+  for i = 0, #t.plan - 1 do
+    if not cleans_up(t, i) then
+      local share = step(t, i)[5]
+      all = all + share
+      done = done + share * (FINAL[t.live[FIELDS[i].state]] and 100 or tonumber(t.live[FIELDS[i].percent]) or 0)
+    end
+  end
+  return math.max(math.floor(done / all), tonumber(t.live.percent) or 0)
+end
 
 -- Whether a step is not to be done any more.
 local function is_off(t, i) return t.ending ~= '' and not cleans_up(t, i) end

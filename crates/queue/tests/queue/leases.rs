@@ -1,7 +1,7 @@
 //! Claims, fencing, steps and joins.
 
 use serde_json::json;
-use wpclone_queue::{Completed, QueueError, QueueOptions, StepOutput};
+use wpclone_queue::{Claim, Completed, QueueError, QueueOptions, StepOutput};
 use wpclone_task::{Progress, Stage, State};
 
 use crate::support::*;
@@ -187,6 +187,36 @@ async fn parallel_steps_join_once_before_the_next_phase() {
     let task = queue.task(new.id).await;
     assert_eq!(serde_json::to_value(task.result).unwrap(), json!({"a": 1, "b": 3, "c": 2}));
     assert!(task.steps.iter().all(|s| s.state == State::Succeeded));
+}
+
+#[tokio::test]
+async fn progress_is_the_whole_tasks_and_never_goes_back() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let new = task("a.example");
+    let mut steps = plan("provisioning provision, browser prepare | transfer move ! transfer release");
+    steps.phases[1][0].share = 8;
+    queue.enqueue_as(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
+    let at = async || queue.task(new.id).await.progress;
+    let beat = async |claim: &Claim, percent| {
+        let progress = Progress { percent, message: format!("{} is at {percent}.", claim.step) };
+        queue.heartbeat(&claim.lease, Some(&progress)).await.unwrap();
+        at().await.percent
+    };
+    let (a, b) = (queue.take().await, queue.take().await);
+    assert_eq!((beat(&a, 50).await, beat(&b, 90).await), (5, 14));
+    queue.done(&a).await;
+    assert_eq!(at().await, Progress { percent: 19, message: format!("Done: {}.", a.step) });
+    queue.done(&b).await;
+    let moving = queue.take().await;
+    assert_eq!((at().await.percent, beat(&moving, 50).await), (20, 60));
+    // Another worker begins it anew.
+    redis.run_out(&moving).await;
+    queue.sweep().await.unwrap();
+    let again = queue.take().await;
+    assert_eq!((beat(&again, 10).await, beat(&again, 75).await), (60, 80));
+    queue.done(&again).await;
+    assert_eq!(at().await.percent, 100);
 }
 
 #[tokio::test]

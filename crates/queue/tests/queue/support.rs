@@ -145,7 +145,7 @@ pub(crate) fn plan(text: &str) -> Plan {
     let step = |step: &str| {
         let (stage, name) = step.trim().split_once(' ').unwrap();
         let (name, optional) = name.strip_suffix('?').map_or((name, false), |name| (name, true));
-        StepPlan { name: name.into(), stage: stage.parse().unwrap(), optional }
+        StepPlan { name: name.into(), stage: stage.parse().unwrap(), optional, share: 1 }
     };
     let steps = |phase: &str| phase.split(',').map(step).collect();
     let (phases, clean_up) = text.split_once('!').map_or((text, None), |(phases, last)| (phases, Some(last)));

@@ -203,18 +203,21 @@ impl SealedRequest {
     /// The steps that its task takes.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let step = |name: &str, stage| StepPlan { name: name.to_owned(), stage, optional: false };
+        let step = |name: &str, stage| StepPlan { name: name.to_owned(), stage, optional: false, share: 1 };
+        // Where the time goes, and more of it the larger the site is.
+        let transfer = StepPlan { share: 10, ..step("transfer", Stage::Transfer) };
         let one = |name, stage| Plan { phases: vec![vec![step(name, stage)]], clean_up: Vec::new() };
-        let look = StepPlan { optional: true, ..step("look", Stage::Browser) };
+        let look = StepPlan { optional: true, share: 2, ..step("look", Stage::Browser) };
+        let prepare = |name| StepPlan { share: 2, ..step(name, Stage::Browser) };
         match self {
             Self::Setup { .. } => one("setup", Stage::Browser),
             Self::CreateAppPassword { .. } => one("app-password", Stage::Browser),
             Self::Clone { target: None, remove_migrator, .. } => Plan {
                 phases: vec![
-                    vec![step("provision", Stage::Provisioning), step("prepare", Stage::Browser)],
+                    vec![step("provision", Stage::Provisioning), prepare("prepare")],
                     // The clone gets what its source has: table prefix, PHP and its limits.
                     vec![step("adapt", Stage::Provisioning)],
-                    vec![step("transfer", Stage::Transfer)],
+                    vec![transfer],
                     // The source's users have taken the place of the clone's: one is added for its owner.
                     vec![step("open", Stage::Provisioning)],
                     // A step of its own: a transfer that was done is never done again for it.
@@ -228,8 +231,8 @@ impl SealedRequest {
             },
             Self::Clone { .. } => Plan {
                 phases: vec![
-                    vec![step("prepare", Stage::Browser), step("prepare-target", Stage::Browser)],
-                    vec![step("transfer", Stage::Transfer)],
+                    vec![prepare("prepare"), prepare("prepare-target")],
+                    vec![transfer],
                     vec![look],
                     // Until then a transfer that is done once more finds what the target had.
                     vec![step("leave", Stage::Transfer)],
