@@ -1,15 +1,75 @@
 //! What a migrator must not do, tried.
 
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::json;
-use wpclone_migrator::{Budget, EntryKind, FileState, Pace, Request, Root, Wanted};
+use wpclone_migrator::{
+    Budget, EntryKind, FileState, JobOptions, Pace, PartKind, Request, Root, StoredPart, Wanted,
+};
 use wpclone_tests::{Result, Version};
 
 use crate::files::index;
 use crate::sent;
 
 const BUDGET: Budget = Budget { bytes: 65536, ms: 1000 };
+
+/// All files and folders below one.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).flat_map(|path| [below(&path), vec![path]].concat()).collect()
+}
+
+#[tokio::test]
+async fn r1_nothing_of_a_site_that_waits_or_was_read_is_shown_over_the_web() -> Result {
+    const CANARY: &str = "canary-of-somebodys-site";
+    let site = crate::small(Version::Bookworm).content(1).start().await?;
+    site.sql(&format!("INSERT INTO wp_options (option_name, option_value) VALUES ('a', '{CANARY}')")).await?;
+    // Nothing may be written above the web: what comes in has to wait where the web server looks.
+    let tree = site.tree();
+    let above = tree.parent().expect("a folder above");
+    chown(above, Some(0), Some(0))?;
+    std::fs::set_permissions(above, std::fs::Permissions::from_mode(0o755))?;
+    let key = crate::key(&site, true).await?;
+    let client = crate::client(&site, key);
+    client.rows("wp_options", None, BUDGET).await.expect("rows");
+    let options = JobOptions { allow: Vec::new(), undo: false, roots: vec![Root::Uploads], replace: false };
+    let import = client.begin(&"5".repeat(32), &options).await.expect("a job");
+    let mut parcel = import.parcel();
+    let part = StoredPart {
+        root: Root::Uploads,
+        path: b"a/secret.txt",
+        what: PartKind::Last,
+        mode: 0o644,
+        size: CANARY.len() as u64,
+        mtime: 0,
+        offset: 0,
+    };
+    parcel.part(&part, &[CANARY.as_bytes()]);
+    import.store(parcel, &mut import.pace()).await.expect("it is stored");
+    let all = below(&tree);
+    let waits = |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes == CANARY.as_bytes());
+    assert_eq!(all.iter().filter(|path| waits(path)).count(), 1, "it does not wait below the web");
+    let ours = |path: &&PathBuf| path.strip_prefix(&tree).unwrap().to_string_lossy().contains("wpclone-");
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let mut tried = 0;
+    for path in all.iter().filter(ours).flat_map(|path| [path.clone(), path.join("")]) {
+        let relative = path.strip_prefix(&tree).unwrap().to_str().expect("a plain name");
+        let answer = http.get(format!("{}/{relative}", site.url())).send().await?;
+        let (status, text) = (answer.status().as_u16(), answer.text().await?);
+        assert!(!text.contains(CANARY), "{relative}: {status} {text}");
+        let shown = relative.starts_with("wp-content/plugins/wpclone-migrator/");
+        assert!(shown || matches!(status, 403 | 404), "{relative}: {status} {text}");
+        assert!(!relative.ends_with(".php") || text.is_empty(), "{relative}: {status} {text}");
+        tried += 1;
+    }
+    assert!(tried > 60, "{tried}");
+    import.abort().await.expect("the end");
+    assert_eq!(below(&tree).iter().filter(|path| waits(path)).count(), 0, "something is left");
+    Ok(())
+}
 
 #[tokio::test]
 async fn r2_no_path_of_the_clients_choice_is_read() -> Result {
