@@ -22,11 +22,12 @@ impl Floor {
 
 const SCHEMA: &str = "bench_floor";
 
-/// Copies once, and clears it away.
-pub(crate) async fn run(site: &Site) -> Result<Floor> {
+/// Copies once. The folder stays until the lab ends: whoever makes files where others were just removed waits for the file
+/// system, which looks for inodes that have been free for a while.
+pub(crate) async fn run(site: &Site, round: u32) -> Result<Floor> {
     let source = site.sql("SELECT DATABASE()").await?.trim().to_owned();
     let socket = Lab::shared().mariadb_socket().await?;
-    let to = Lab::shared().folder().await?.join("floor");
+    let to = Lab::shared().folder().await?.join(format!("floor-{round}"));
     let tree = site.tree();
     site.sql(&format!("CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4")).await?;
     let copied = tokio::task::spawn_blocking(move || {
@@ -36,7 +37,6 @@ pub(crate) async fn run(site: &Site) -> Result<Floor> {
         let begun = Instant::now();
         let copied = Command::new("cp").arg("-a").arg(&tree).arg(&to).status()?;
         let files = begun.elapsed();
-        std::fs::remove_dir_all(&to)?;
         ensure!(copied.success(), "cp: {copied}");
         Ok(Floor { database, files })
     })

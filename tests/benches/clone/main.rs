@@ -52,9 +52,9 @@ async fn measure(options: &Options) -> Result<Figures> {
     let large =
         source::make(Size { posts: options.posts, metas: options.metas, files: options.files }).await?;
     // Once for nothing: caches fill, and the server writes down what was just made.
-    floor::run(&large).await.context("the floor")?;
+    floor::run(&large, 0).await.context("the floor")?;
     for round in 1..=options.rounds {
-        let floor = floor::run(&large).await.context("the floor")?;
+        let floor = floor::run(&large, round).await.context("the floor")?;
         let run = ours::run(&app, &large).await.context("the large site")?;
         let (floor_s, ours_s) = (floor.whole().as_secs_f64(), run.step("transfer").as_secs_f64());
         eprintln!("large site, round {round}: floor {floor_s:.2} s, transfer {ours_s:.2} s; load {}", load());

@@ -4,7 +4,6 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use reqwest::Method;
 use serde_json::{Value, json};
 use wpclone_task::{State, TaskView};
 use wpclone_tests::{Client, Site, TestApp};
@@ -37,7 +36,7 @@ impl Ours {
     }
 }
 
-/// Clones the site once, and deletes the clone.
+/// Clones the site once. The clone stays until all is measured, for the same reason as the floor's folder.
 pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
     let (client, admin) = (app.client()?, site.admin());
     let pid = app.workers.first().and_then(|worker| worker.pid()).context("there is no worker")?;
@@ -51,7 +50,6 @@ pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
     let worker = high_water(pid)?;
     let told = fidelity(&client, &task).await?;
     let result = task.result.as_ref().context("the task has no result")?;
-    delete(&client, &result["clone"]).await?;
     let number = |pointer: &str| result["fidelity"].pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     let steps = task.steps.iter().filter_map(|step| {
         let (from, to) = step.started_at.zip(step.finished_at)?;
@@ -74,16 +72,6 @@ async fn fidelity(client: &Client, task: &TaskView) -> Result<Value> {
     let report = task.artifacts.iter().find(|artifact| artifact.name == "fidelity.json");
     let href = &report.context("there is no fidelity.json")?.href;
     Ok(client.shown(href).await?)
-}
-
-async fn delete(client: &Client, clone: &Value) -> Result<()> {
-    let name = clone["name"].as_str().context("the clone has no name")?;
-    let answer = client.request(Method::DELETE, &format!("/clones/{name}")).send().await?;
-    ensure!(answer.status() == 202, "DELETE /clones/{name} answers {}", answer.status());
-    let deleting: TaskView = answer.json().await?;
-    let deleted = client.wait_within(deleting.id, LIMIT).await?;
-    ensure!(deleted.state == State::Succeeded, "the clone was not deleted: {:?}", deleted.problem);
-    Ok(())
 }
 
 fn above_idle(memory: &Value) -> Option<u64> {
