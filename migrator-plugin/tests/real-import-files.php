@@ -57,6 +57,10 @@ test(
 		stored( $site, $job, array( part( 4, 'a/b.bin', 3 ), array( 'D', 'xyz' ) ) );
 		clearstatcache();
 		same( 'xyz', file_get_contents( $file ), 'a shorter one' );
+		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 4 ), part( 4, 'a/never.bin', 10, 4 ) ) );
+		clearstatcache();
+		check( ! file_exists( $file ) && is_dir( dirname( $file ) ), 'the source has it no more' );
+		same( 'bad_request', $site->error( 'store', Site::frames( array( 'job' => $job ), array( part( 4, 'a/b.bin', 10, 4 ), array( 'D', 'x' ) ) ) )['error'], 'bytes of what is gone' );
 		same( 'bad_request', $site->error( 'store', Site::frames( array( 'job' => $job ), array( part( 4, 'long', 3 ), array( 'D', 'too long' ) ) ) )['error'], 'more bytes than it has' );
 		same( 'gap', $site->error( 'store', Site::frames( array( 'job' => $job ), array( part( 4, 'short', 3 ), array( 'D', 'x' ) ) ) )['error'], 'fewer bytes than it has' );
 		same( 'bad_request', $site->error( 'store', Site::frames( array( 'job' => $job ), array( array( 'D', 'x' ) ) ) )['error'], 'bytes of nothing' );

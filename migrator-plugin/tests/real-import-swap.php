@@ -29,7 +29,7 @@ file_put_contents( "$content/cache/kept", 'kept' );
 file_put_contents( "$content/object-cache.txt", 'old' );
 file_put_contents( "$content/mine/old", 'old' );
 symlink( '/nowhere', "$content/mine/link" );
-$site->sql( 'CREATE TABLE wp_parent (id INT PRIMARY KEY) ENGINE=InnoDB' );
+$site->sql( 'CREATE TABLE wp_parent (id INT PRIMARY KEY, CHECK (id < 1000), CONSTRAINT few CHECK (id <> 77)) ENGINE=InnoDB' );
 $site->sql( 'CREATE TABLE wp_child (id INT PRIMARY KEY, p INT, KEY p (p), CONSTRAINT named FOREIGN KEY (p) REFERENCES wp_parent (id) ON DELETE CASCADE, CONSTRAINT wp_child_ibfk_1 FOREIGN KEY (id) REFERENCES wp_parent (id))' );
 $site->sql( 'INSERT INTO wp_parent VALUES (1),(2)' );
 $site->sql( 'INSERT INTO wp_child VALUES (1,1),(2,2)' );

@@ -1,6 +1,6 @@
 <?php
 /**
- * A real WordPress with the plugin, on a MariaDB of its own, for tests. Each request is answered by a child of this
+ * A real WordPress with the plugin, on a database of its own, for tests. Each request is answered by a child of this
  * process, which may be killed at any of its steps.
  *
  * The functions below stand in front of PHP's in the plugin's namespace: they count the steps that change something.
@@ -71,8 +71,7 @@ final class Site {
 
 	/** Null where something is missing that it needs. */
 	public static function make(): ?self {
-		$cache = getenv( 'WPCLONE_CACHE' ) ?: ( getenv( 'XDG_CACHE_HOME' ) ?: getenv( 'HOME' ) . '/.cache' ) . '/wpclone';
-		$from  = "$cache/wordpress/bookworm";
+		$from = Server::cache() . '/wordpress/bookworm';
 		if ( ! is_file( "$from/wp-load.php" ) || ! extension_loaded( 'mysqli' ) || ! function_exists( 'pcntl_fork' ) ) {
 			echo "SKIPPED: these tests need a WordPress in $from, and PHP's mysqli and pcntl\n";
 			return null;
@@ -101,6 +100,11 @@ final class Site {
 		require_once "{$this->path}/wp-content/plugins/wpclone-migrator/includes/all.php";
 		check( State::open( time(), true ), 'opens' );
 		$this->key = (string) State::load()->key( time() );
+	}
+
+	/** Whether the database is a MariaDB. */
+	public function is_mariadb(): bool {
+		return false !== stripos( (string) $this->value( 'SELECT VERSION()' ), 'mariadb' );
 	}
 
 	/** One value, or null. */

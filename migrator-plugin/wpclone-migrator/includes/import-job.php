@@ -91,6 +91,7 @@ final class Import_Job {
 			'job'     => $name,
 			'resumed' => $resumed,
 			'phase'   => $job->phase,
+			'roots'   => $job->settings['roots'],
 			'tables'  => self::told( $db ),
 			'limits'  => array(
 				'budget_ms'          => Budget::most_ms(),

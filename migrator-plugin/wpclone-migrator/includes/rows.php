@@ -41,6 +41,9 @@ final class Rows {
 	/** @var array[] Columns that have values of their own. */
 	private $columns;
 
+	/** @var int How many these are. */
+	private $count;
+
 	/** @var int[] Places of the key in them; none: rows are counted. */
 	private $key = array();
 
@@ -73,7 +76,8 @@ final class Rows {
 				$this->columns[] = $column;
 			}
 		}
-		$places = array_flip( array_column( $this->columns, 'name' ) );
+		$this->count = count( $this->columns );
+		$places      = array_flip( array_column( $this->columns, 'name' ) );
 		foreach ( $definition['key'] as $name ) {
 			$this->key[] = $places[ $name ];
 		}
@@ -195,30 +199,27 @@ final class Rows {
 
 	/** A row as it stands in a frame, and where its large values are: place => bytes. */
 	private function bytes( array $row ): array {
-		$count  = count( $this->columns );
-		$large  = array();
-		$sizes  = array();
-		$values = '';
+		$count = $this->count;
+		$large = array();
 		foreach ( $this->long as $i => $place ) {
 			if ( null !== $row[ $count + $i ] ) {
-				$large[ $place ] = $row[ $count + $i ];
-			}
-		}
-		for ( $place = 0; $place < $count; $place++ ) {
-			$value = $row[ $place ];
-			if ( null !== $value ) {
-				$sizes[] = strlen( $value );
-				$values .= $value;
-			} elseif ( isset( $large[ $place ] ) ) {
-				list( $size, $sha ) = explode( ':', $large[ $place ] );
+				list( $size, $sha ) = explode( ':', $row[ $count + $i ] );
 				$large[ $place ]    = (int) $size;
-				$sizes[]            = self::LARGE_VALUE;
-				$values            .= pack( 'J', (int) $size ) . hex2bin( $sha );
-			} else {
-				$sizes[] = self::NO_VALUE;
+				// It stands in the place of the value, which is NULL here, and leaves its own.
+				$row[ $place ]      = pack( 'J', (int) $size ) . hex2bin( $sha );
+				$row[ $count + $i ] = null;
 			}
 		}
-		return array( pack( 'N*', ...$sizes ) . $values, $large );
+		$sizes = array();
+		for ( $place = 0; $place < $count; ++$place ) {
+			$value   = $row[ $place ];
+			// With its backslash this is an instruction of PHP's, not a call: it is done for every value of a site.
+			$sizes[] = null === $value ? self::NO_VALUE : \strlen( $value );
+		}
+		foreach ( $large as $place => $size ) {
+			$sizes[ $place ] = self::LARGE_VALUE;
+		}
+		return array( \pack( 'N*', ...$sizes ) . \implode( '', $row ), $large );
 	}
 
 	/**
@@ -291,6 +292,9 @@ final class Rows {
 				$parts[] = "CAST($name AS UNSIGNED)";
 			} elseif ( 1 === preg_match( '/\Afloat/i', $column['type'] ) ) {
 				$parts[] = "$name + 0e0";
+			} elseif ( 1 === preg_match( '/\Avector/i', $column['type'] ) ) {
+				// As MySQL sends it, it is a type that PHP does not know.
+				$parts[] = "CONVERT($name USING binary)";
 			} else {
 				$parts[] = $name;
 			}

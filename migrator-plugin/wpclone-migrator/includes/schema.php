@@ -138,7 +138,7 @@ final class Schema {
 				'name'           => (string) $row[0],
 				'type'           => $type,
 				'nullable'       => $nullable,
-				'default'        => null === $generated ? $this->default_of( $type, $nullable, $row[3], $extra ) : null,
+				'default'        => null === $generated ? $this->default_of( Db::name( $table ), Db::name( (string) $row[0] ), $type, $nullable, $row[3], $extra ) : null,
 				'auto_increment' => false !== strpos( $extra, 'auto_increment' ),
 				'on_update'      => preg_match( '/on update current_timestamp(?:\((\d)?\))?/', $extra, $digits ) ? (int) ( $digits[1] ?? 0 ) : null,
 				'charset'        => $row[5],
@@ -155,8 +155,12 @@ final class Schema {
 		return $this->db->is_mariadb() ? $text : stripslashes( $text );
 	}
 
-	/** @return array<string, mixed>|null */
-	private function default_of( string $type, bool $nullable, ?string $value, string $extra ): ?array {
+	/**
+	 * The default of a column; its name and that of its table are as a statement has them.
+	 *
+	 * @return array<string, mixed>|null
+	 */
+	private function default_of( string $table, string $column, string $type, bool $nullable, ?string $value, string $extra ): ?array {
 		if ( null === $value ) {
 			return $nullable && ! $this->quoted_defaults ? array( 'null' => true ) : null;
 		}
@@ -178,8 +182,9 @@ final class Schema {
 		if ( false !== strpos( $extra, 'default_generated' ) ) {
 			return array( 'expression' => $this->expression( $value ) );
 		}
-		if ( preg_match( '/\A(?:var)?binary/i', $type ) && preg_match( '/\A0x((?:[0-9a-f]{2})*)\z/i', $value, $hex ) ) {
-			return array( 'hex' => strtolower( $hex[1] ) );
+		if ( preg_match( '/\A(?:var)?binary/i', $type ) && preg_match( '/\A0x(?:[0-9a-f]{2})*\z/i', $value ) ) {
+			// What MySQL shows ends at the first byte that is zero. The join gives one row, whatever is in the table.
+			return array( 'hex' => strtolower( (string) $this->db->value( "SELECT HEX(DEFAULT(t.$column)) FROM (SELECT 1) one LEFT JOIN $table t ON FALSE" ) ) );
 		}
 		return self::text_or_hex( $value );
 	}

@@ -13,10 +13,17 @@ final class Sha {
 	/** Bytes from which on the digest of content is a chain. Part of the protocol. */
 	const BLOCK = 1048576;
 
+	/** Bytes up to which PHP's own is as quick: OpenSSL takes longer to begin. */
+	const SHORT = 160;
+
+	/** @var bool|null Whether there is OpenSSL's. */
+	private static $quick;
+
 	/** The SHA-256 of a text: 32 bytes. */
 	public static function of( string $text ): string {
-		$digest = function_exists( 'openssl_digest' ) ? openssl_digest( $text, 'sha256', true ) : false;
-		return is_string( $digest ) ? $digest : hash( 'sha256', $text, true );
+		self::$quick ??= function_exists( 'openssl_digest' );
+		$digest        = self::$quick && \strlen( $text ) > self::SHORT ? \openssl_digest( $text, 'sha256', true ) : false;
+		return \is_string( $digest ) ? $digest : \hash( 'sha256', $text, true );
 	}
 
 	/** The digest of the blocks before and one more. */
