@@ -50,6 +50,8 @@ pub struct Begun {
     pub resumed: bool,
     /// How far it is: `open`, `sealed`, `swapping`, `swapped`, `undoing` or `ending`.
     pub phase: String,
+    /// The roots whose files it replaces, as it was begun with.
+    pub roots: Vec<Root>,
     /// The tables that it has, and how far each came.
     pub tables: Vec<Progress>,
     /// What one request may bring.

@@ -237,6 +237,7 @@ impl TableMove<'_> {
                 units.take(&part, &mut |unit| writer.add(&unit))?;
                 writer.send().await?;
             }
+            units.answered(rows.count.rows, rows.count.digest);
             self.meter.rows(rows.count.rows, rows.len() as u64);
             if units.is_settled()
                 && let Some(cursor) = &rows.count.cursor

@@ -179,14 +179,16 @@ impl Transfer<'_> {
         }
     }
 
-    /// Begins the job, or takes it up where rows and files were still coming. One that was further, or has tables that the
-    /// source has no more, ends and begins anew.
+    /// Begins the job, or takes it up where rows and files were still coming. One that was further, has tables that the source
+    /// has no more, or other roots (a source whose WordPress was updated in between), ends and begins anew.
     async fn begin(&self, roots: &[Root], plan: &Plan, all: &[Definition]) -> Result<Import, TransferError> {
         let options = job_options(self.into, roots);
         let begin = || async { self.target.begin(self.job, &options).await.map_err(TransferError::Target) };
         let import = begin().await?;
         match (import.begun().phase.as_str(), self.into) {
-            ("open", _) if !plan.misses(all, &import.begun().tables) => return Ok(import),
+            ("open", _) if import.begun().roots == roots && !plan.misses(all, &import.begun().tables) => {
+                return Ok(import);
+            }
             ("swapped", Receiver::Clone) => import.forget().await.map_err(TransferError::Target)?,
             _ => taken_back(&import).await?,
         }
