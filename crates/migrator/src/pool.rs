@@ -4,11 +4,11 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::pace::Pace;
-
-/// Bytes that a buffer has room for before it has to grow: what is asked for at a time, and how far an answer goes beyond
-/// it. Pages that nobody wrote to cost nothing.
-const ROOM: usize = Pace::MOST as usize + (512 << 10);
+/// Bytes that a buffer has room for: more than any answer or request has, so that it never grows. Pages that nobody wrote to
+/// cost nothing. Above 32 MiB glibc's allocator takes memory from the system and gives it back as a whole, whatever was
+/// freed before (mallopt(3), `M_MMAP_THRESHOLD`): below, the second transfer's buffers would come from the heaps of its
+/// threads, and stay there.
+const ROOM: usize = 33 << 20;
 
 /// The most buffers that lie ready; others are freed.
 const READY: usize = 12;
@@ -37,8 +37,7 @@ impl Drop for Buffer {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
         let mut ready = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that had to grow beyond all measure is not kept for what is shorter.
-        if ready.len() < READY && bytes.capacity() <= 2 * ROOM {
+        if ready.len() < READY {
             ready.push(bytes);
         }
     }
@@ -69,18 +68,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_that_was_dropped_is_used_again_and_one_that_grew_too_long_is_not() {
+    fn a_buffer_that_was_dropped_is_used_again_and_few_are_kept() {
         let pool = Pool::default();
         let mut first = pool.take();
         first.extend([7; 100]);
         let place = first.as_ptr();
         drop(first);
-        let mut again = pool.take();
+        let again = pool.take();
         assert!(again.is_empty());
         assert_eq!(again.as_ptr(), place);
-        again.reserve(4 * ROOM);
         drop(again);
-        assert!(pool.0.lock().unwrap().is_empty());
         let many: Vec<_> = (0..READY + 3).map(|_| pool.take()).collect();
         drop(many);
         assert_eq!(pool.0.lock().unwrap().len(), READY);

@@ -17,7 +17,7 @@ use crate::fidelity::{FileNote, FilesFidelity, LeftOut};
 use crate::meter::Meter;
 
 /// The most bytes of files that are asked for at a time.
-const MOST_FILES: u32 = 4 << 20;
+const MOST_FILES: u32 = 3 << 20;
 /// The most files that are asked for at a time.
 const BATCH: usize = 200;
 /// How often a file that changes is read.

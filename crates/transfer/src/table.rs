@@ -18,9 +18,9 @@ use crate::meter::Meter;
 use crate::units::{Counts, Torn, Unit, Units};
 
 /// The most bytes of rows that are asked for at a time: two answers of each table in flight are held.
-const MOST_ROWS: u32 = 4 << 20;
+const MOST_ROWS: u32 = 3 << 20;
 /// The most bytes of rows that are sent at a time.
-const MOST_SENT: u32 = 4 << 20;
+const MOST_SENT: u32 = 3 << 20;
 /// How often a table that moves is read.
 const READINGS: u32 = 3;
 

@@ -194,7 +194,7 @@ fn arguments(folder: &Path, socket: &Path, init: &Path) -> Vec<String> {
             "--max-connections=400",
             // What is committed survives the server's death; of a power cut it may lose the last second.
             "--innodb-flush-log-at-trx-commit=2",
-            "--innodb-buffer-pool-size=128M",
+            "--innodb-buffer-pool-size=256M",
             "--key-buffer-size=8M",
             "--aria-pagecache-buffer-size=8M",
         ]
