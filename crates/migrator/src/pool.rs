@@ -20,8 +20,10 @@ pub(crate) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 impl Pool {
     /// An empty buffer, which comes back when it is dropped.
     pub(crate) fn take(&self) -> Buffer {
-        let ready = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Buffer { bytes: ready.unwrap_or_else(|| Vec::with_capacity(ROOM)), pool: self.clone() }
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        // Where a system promises no more than it has, it grows as it is filled.
+        let _ = bytes.try_reserve_exact(ROOM);
+        Buffer { bytes, pool: self.clone() }
     }
 }
 
