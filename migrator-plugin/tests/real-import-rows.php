@@ -99,11 +99,11 @@ test(
 	static function () use ( $site, $long ) {
 		same_after(
 			$site,
-			"(k VARCHAR(40) CHARACTER SET latin1 COLLATE latin1_german1_ci NOT NULL DEFAULT 'é\\'\\\\', u VARCHAR(191) COLLATE utf8mb4_unicode_520_ci, t TEXT CHARACTER SET utf8mb3 COLLATE utf8mb3_bin, s VARCHAR(20) CHARACTER SET sjis, w VARCHAR(20) CHARACTER SET utf16, x CHAR(3) CHARACTER SET ucs2, a CHAR(10) CHARACTER SET ascii, b BINARY(4), v VARBINARY(20) DEFAULT x'0041', l LONGBLOB, z TINYTEXT DEFAULT {$long( "'a\\nb%'" )}, PRIMARY KEY (k, u(10))) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci COMMENT='it''s näive %'",
+			"(k VARCHAR(40) CHARACTER SET latin1 COLLATE latin1_german1_ci NOT NULL DEFAULT 'é\\'\\\\', u VARCHAR(191) COLLATE utf8mb4_unicode_520_ci, t TEXT CHARACTER SET utf8mb3 COLLATE utf8mb3_bin, s VARCHAR(20) CHARACTER SET sjis, w VARCHAR(20) CHARACTER SET utf16, x CHAR(3) CHARACTER SET ucs2, a CHAR(10) CHARACTER SET ascii, b BINARY(4), v VARBINARY(20) DEFAULT x'0041', n VARBINARY(20) NOT NULL DEFAULT x'610062', l LONGBLOB, z TINYTEXT DEFAULT {$long( "'a\\nb%'" )}, PRIMARY KEY (k, u(10))) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci COMMENT='it''s näive %'",
 			array(
-				"VALUES (x'c3a9', _utf8mb4 x'f09f9880', _utf8mb4 x'e282ac', x'955c', x'd83dde00', x'0061', 'a ', 'a', x'0001', x'0001fffe275c0d0a1a', 'plain %s')",
-				"VALUES (x'8190ff', _utf8mb4 x'2020', '', '', '', '', '', x'00000000', '', '', '')",
-				"VALUES (x'', '\\'\\\\\"', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+				"VALUES (x'c3a9', _utf8mb4 x'f09f9880', _utf8mb4 x'e282ac', x'955c', x'd83dde00', x'0061', 'a ', 'a', x'0001', x'00', x'0001fffe275c0d0a1a', 'plain %s')",
+				"VALUES (x'8190ff', _utf8mb4 x'2020', '', '', '', '', '', x'00000000', '', '', '', '')",
+				"VALUES (x'', '\\'\\\\\"', NULL, NULL, NULL, NULL, NULL, NULL, NULL, '', NULL, NULL)",
 			)
 		);
 	}

@@ -51,6 +51,7 @@ pub struct Begun {
     /// How far it is: `open`, `sealed`, `swapping`, `swapped`, `undoing` or `ending`.
     pub phase: String,
     /// The roots whose files it replaces, as it was begun with.
+    #[serde(default)]
     pub roots: Vec<Root>,
     /// The tables that it has, and how far each came.
     pub tables: Vec<Progress>,

@@ -2,7 +2,7 @@
 //! allocator keeps of what it needed before.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that a buffer has room for: more than any answer or request has, so that it never grows. Pages that nobody wrote to
 /// cost nothing. Above 32 MiB glibc's allocator takes memory from the system and gives it back as a whole, whatever was
@@ -10,20 +10,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// threads, and stay there.
 const ROOM: usize = 33 << 20;
 
-/// The most buffers that lie ready; others are freed.
-const READY: usize = 12;
+/// The most buffers that have such room, and lie ready later; others are what their content takes.
+const ROOMY: usize = 12;
 
 /// Buffers of one client and its clones.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+pub(crate) struct Pool(Arc<Mutex<Shelf>>);
+
+#[derive(Debug, Default)]
+struct Shelf {
+    ready: Vec<Vec<u8>>,
+    /// Buffers that were taken and have not come back.
+    out: usize,
+}
 
 impl Pool {
     /// An empty buffer, which comes back when it is dropped.
     pub(crate) fn take(&self) -> Buffer {
-        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        // Where a system promises no more than it has, it grows as it is filled.
-        let _ = bytes.try_reserve_exact(ROOM);
+        let mut shelf = self.shelf();
+        shelf.out += 1;
+        let mut bytes = shelf.ready.pop().unwrap_or_default();
+        if shelf.out <= ROOMY {
+            // Where a system promises no more than it has, it grows as it is filled.
+            let _ = bytes.try_reserve_exact(ROOM);
+        }
+        drop(shelf);
         Buffer { bytes, pool: self.clone() }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -38,9 +54,10 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        let mut ready = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if ready.len() < READY {
-            ready.push(bytes);
+        let mut shelf = self.pool.shelf();
+        shelf.out -= 1;
+        if shelf.ready.len() < ROOMY && bytes.capacity() >= ROOM {
+            shelf.ready.push(bytes);
         }
     }
 }
@@ -80,9 +97,11 @@ mod tests {
         assert!(again.is_empty());
         assert_eq!(again.as_ptr(), place);
         drop(again);
-        let many: Vec<_> = (0..READY + 3).map(|_| pool.take()).collect();
+        let many: Vec<_> = (0..ROOMY + 3).map(|_| pool.take()).collect();
+        assert_eq!(many.iter().filter(|buffer| buffer.capacity() >= ROOM).count(), ROOMY);
         drop(many);
-        assert_eq!(pool.0.lock().unwrap().len(), READY);
+        let shelf = pool.shelf();
+        assert_eq!((shelf.ready.len(), shelf.out), (ROOMY, 0));
     }
 
     #[test]
@@ -93,9 +112,9 @@ mod tests {
         let body = bytes::Bytes::from_owner(buffer);
         let reader = body.slice(1..);
         drop(body);
-        assert!(pool.0.lock().unwrap().is_empty());
+        assert!(pool.shelf().ready.is_empty());
         assert_eq!(&reader[..], b"ody");
         drop(reader);
-        assert_eq!(pool.0.lock().unwrap().len(), 1);
+        assert_eq!(pool.shelf().ready.len(), 1);
     }
 }

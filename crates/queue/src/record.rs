@@ -75,7 +75,8 @@ impl<'a> Body<'a> {
 }
 
 /// The plan as it is stored: phase, stage and name of each step; empty phases left out. `?` marks a phase's optional
-/// steps, `!` the last phase, which cleans up. Behind a colon stands a share of the progress that is not 1.
+/// steps, `!` the last phase, which cleans up. Before a colon stands a share of the
+/// progress that is not 1; programs of before pass it over.
 fn plan_text(plan: &Plan) -> String {
     let phases = plan.phases.iter().filter(|steps| !steps.is_empty());
     let last = phases.clone().count();
@@ -84,8 +85,8 @@ fn plan_text(plan: &Plan) -> String {
         steps.iter().map(move |step| (phase, if step.optional { "?" } else { "" }, step))
     });
     let text = |(phase, mark, step): (usize, &str, &StepPlan)| {
-        let share = if step.share == 1 { String::new() } else { format!(":{}", step.share) };
-        format!("{phase}{mark}{share} {} {}", step.stage, step.name)
+        let share = if step.share == 1 { String::new() } else { format!("{}:", step.share) };
+        format!("{share}{phase}{mark} {} {}", step.stage, step.name)
     };
     steps.chain(clean_up).map(text).collect::<Vec<_>>().join(",")
 }
@@ -95,7 +96,7 @@ fn read_plan(text: &str) -> Option<Vec<StoredStep>> {
         let mut words = text.splitn(3, ' ');
         let (phase, stage, name) = (words.next()?, words.next()?, words.next()?);
         let (stage, name) = (stage.parse().ok()?, name.to_owned());
-        Some(StoredStep { stage, name, cleans_up: phase.contains('!') })
+        Some(StoredStep { stage, name, cleans_up: phase.ends_with('!') })
     };
     text.split(',').map(step).collect()
 }
@@ -257,7 +258,7 @@ mod tests {
             clean_up: vec![step("undo", false, 1)],
         };
         let text = plan_text(&plan);
-        assert_eq!(text, "0:10 transfer move,1?:2 transfer look,2! transfer undo");
+        assert_eq!(text, "10:0 transfer move,2:1? transfer look,2! transfer undo");
         let steps = read_plan(&text).unwrap();
         let told: Vec<_> = steps.iter().map(|s| (s.stage, s.name.as_str(), s.cleans_up)).collect();
         let wanted = [("move", false), ("look", false), ("undo", true)];

@@ -308,7 +308,8 @@ impl Moving<'_> {
 
     /// The first file in line will not come, or no more of it.
     fn gone(&mut self, path: &[u8], why: LeftOut) {
-        let begun = self.line.offset > 0;
+        // Also what an attempt before has sent of it.
+        let begun = self.line.offset > 0 || self.files.import.begun().resumed;
         let asked = self.line.pop();
         if let Some(asked) = asked.filter(|asked| begun || asked.readings > 1) {
             self.add(&asked.entry, PartKind::Gone);

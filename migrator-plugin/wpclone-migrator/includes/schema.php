@@ -182,11 +182,19 @@ final class Schema {
 		if ( false !== strpos( $extra, 'default_generated' ) ) {
 			return array( 'expression' => $this->expression( $value ) );
 		}
-		if ( preg_match( '/\A(?:var)?binary/i', $type ) && preg_match( '/\A0x(?:[0-9a-f]{2})*\z/i', $value ) ) {
-			// What MySQL shows ends at the first byte that is zero. The join gives one row, whatever is in the table.
-			return array( 'hex' => strtolower( (string) $this->db->value( "SELECT HEX(DEFAULT(t.$column)) FROM (SELECT 1) one LEFT JOIN $table t ON FALSE" ) ) );
+		if ( preg_match( '/\A(?:var)?binary/i', $type ) && preg_match( '/\A0x((?:[0-9a-f]{2})*)\z/i', $value, $hex ) ) {
+			return array( 'hex' => $this->binary_default( $table, $column, strtolower( $hex[1] ) ) );
 		}
 		return self::text_or_hex( $value );
+	}
+
+	/** A binary default as hex. What MySQL shows of it ends at the first byte that is zero; its statement has the rest. */
+	private function binary_default( string $table, string $column, string $shown ): string {
+		$statement = $this->db->all( "SHOW CREATE TABLE $table" )[0][1] ?? '';
+		$default   = '/^  ' . preg_quote( $column, '/' ) . " (?:var)?binary\\(\\d+\\)(?: NOT NULL)? DEFAULT '((?:[^'\\\\]|\\\\.|'')*)'/ims";
+		$whole     = preg_match( $default, $statement, $found ) ? bin2hex( self::unquoted( $found[1] ) ) : '';
+		// Bytes that are no text are shown there otherwise.
+		return 0 === strncmp( $whole, $shown, strlen( $shown ) ) ? $whole : $shown;
 	}
 
 	private static function text_or_hex( string $value ): array {

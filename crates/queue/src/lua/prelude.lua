@@ -96,10 +96,13 @@ local function read_plan(text)
   local plan = PLANS[text]
   if plan then return plan end
   plan = {}
-  for phase, mark, share, stage, name in string.gmatch(text, '(%d+)([?!]?):?(%d*) (%S+) ([^,]+)') do
-    phase = tonumber(phase)
-    plan[#plan + 1] = { phase, stage, name, mark, tonumber(share) or 1 }
-    if mark == '!' then plan.clean_up = phase end
+  for part in string.gmatch(text, '[^,]+') do
+    local share, phase, mark, stage, name = string.match(part, '^(%d-):?(%d+)([?!]?) (%S+) (.+)$')
+    if phase then
+      phase = tonumber(phase)
+      plan[#plan + 1] = { phase, stage, name, mark, tonumber(share) or 1 }
+      if mark == '!' then plan.clean_up = phase end
+    end
   end
   if plans >= 200 then PLANS, plans = {}, 0 end
   PLANS[text], plans = plan, plans + 1

@@ -138,17 +138,18 @@ end
 
 local function cleans_up(t, i) return step(t, i)[4] == '!' end
 
--- How far the whole task is: by its steps, each with its share. Never back, so that who looks on is not told so.
+-- How far the whole task is: by its steps, each with its share. Never back before a replay.
 local function overall(t)
   local done, all = 0, 0
   for i = 0, #t.plan - 1 do
     if not cleans_up(t, i) then
-      local share = step(t, i)[5]
+      local share, state = step(t, i)[5], t.live[FIELDS[i].state]
+      local over = state == 'succeeded' or (state == 'failed' and step(t, i)[4] == '?')
       all = all + share
-      done = done + share * (FINAL[t.live[FIELDS[i].state]] and 100 or tonumber(t.live[FIELDS[i].percent]) or 0)
+      done = done + share * (over and 100 or tonumber(t.live[FIELDS[i].percent]) or 0)
     end
   end
-  return math.max(math.floor(done / all), tonumber(t.live.percent) or 0)
+  return math.max(math.floor(done / math.max(all, 1)), tonumber(t.live.percent) or 0)
 end
 
 -- Whether a step is not to be done any more.
@@ -468,6 +469,7 @@ local function spoil(t, i, what, problem, code)
   if step(t, i)[4] ~= '?' then return stop(t, 'failed', what, problem, code) end
   note_problem(t, what, problem, code)
   if go_on(t) then return true end
+  set(t, 'percent', int(overall(t)))
   event(t, i, code)
   return false
 end
