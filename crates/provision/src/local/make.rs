@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::config::{USUAL_PREFIX, WpConfig, is_table_prefix, wp_config};
+use super::dirs::remove_dir;
 use super::entry::Programs;
 use super::record::{Record, Secrets, is_gone};
 use super::template::{Template, USER};
@@ -50,8 +51,8 @@ impl Owner {
             let late = |_| ProvisionError::Late("making the clone".into());
             let made = timeout(LIMIT, owner.make(&entry, &mut programs, &template, room)).await;
             let made = made.map_err(late).flatten();
-            if made.is_err() {
-                owner.unmake(&entry, &mut programs).await;
+            // One of which something is left is still known: the next attempt, or whoever discards it, takes it away.
+            if made.is_err() && owner.unmake(&entry, &mut programs).await {
                 owner.forget(&name);
             }
             made
@@ -100,6 +101,8 @@ impl Owner {
         let stored = record.clone();
         let folders = async {
             let secrets = blocking(move || {
+                // What an attempt before could not take away.
+                remove_dir(&copy.folder)?;
                 php::make_seat(&copy, user)?;
                 // From now on a next owner knows that there is something half made.
                 stored.write(&dirs)?;

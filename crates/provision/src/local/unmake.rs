@@ -42,11 +42,13 @@ impl Owner {
         deleted.await.map_err(|e| ProvisionError::Failed(e.to_string()))?
     }
 
-    /// Removes what there is of a clone that could not be made.
-    pub(super) async fn unmake(&self, entry: &Entry, programs: &mut Programs) {
-        if let Err(error) = self.unmake_all(entry, programs).await {
-            tracing::warn!(clone = %entry.info().name, %error, "something is left of a clone; the next start removes it");
+    /// Removes what there is of a clone that could not be made; says whether nothing is left.
+    pub(super) async fn unmake(&self, entry: &Entry, programs: &mut Programs) -> bool {
+        let unmade = self.unmake_all(entry, programs).await;
+        if let Err(error) = &unmade {
+            tracing::warn!(clone = %entry.info().name, %error, "something is left of a clone that could not be made");
         }
+        unmade.is_ok()
     }
 
     async fn unmake_all(&self, entry: &Entry, programs: &mut Programs) -> io::Result<()> {
@@ -57,14 +59,17 @@ impl Owner {
         if let Some(server) = programs.server.take() {
             server.stop().await;
         }
-        if info.isolation == Isolation::Shared {
-            self.sql().drop(info.name.as_str()).await?;
-        }
+        let dropped = match info.isolation {
+            Isolation::Shared => self.sql().drop(info.name.as_str()).await,
+            Isolation::Dedicated => Ok(()),
+        };
         let (own_server, folder) = (self.servers.folder(info.name.as_str()), entry.seat.folder.clone());
         blocking(move || {
             remove_dir(&own_server)?;
             remove_dir(&folder)
         })
-        .await
+        .await?;
+        // A server that is not there has no reason to keep the files.
+        dropped
     }
 }

@@ -160,6 +160,29 @@ pub(crate) async fn an_installation_that_is_killed_is_not_taken_for_a_database()
     lab.end().await;
 }
 
+pub(crate) async fn a_clone_whose_database_dies_while_it_is_made_is_made_by_the_next_attempt() {
+    let lab = Lab::start().await;
+    let wanted = spec("one");
+    // As often as it is started again.
+    let killing = async {
+        loop {
+            kill(&lab, "mariadbd");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let made = tokio::select! {
+        made = lab.local.provision(&wanted) => made,
+        () = killing => unreachable!("it goes on"),
+    };
+    made.expect_err("there is no database");
+    let folder = lab.dir.path().join("state/clones").join(name("one").as_str());
+    assert!(!folder.join("www").exists(), "its files are kept");
+    until("the clone to be made", async || lab.local.provision(&spec("one")).await.is_ok()).await;
+    let (clone, _) = lab.clone("one").await;
+    assert_eq!(http().get(format!("{}/", clone.url)).send().await.expect("an answer").status(), 200);
+    lab.end().await;
+}
+
 pub(crate) async fn programs_that_die_are_started_again() {
     let lab = Lab::start().await;
     let (clone, _) = lab.clone("one").await;
