@@ -273,6 +273,7 @@ test(
 			'columns.0.type'                 => array( $with( array( 'type' => 'int) ENGINE=CSV; --' ) ), $with( array( 'type' => "enum('a') DEFAULT (sleep(9))" ) ), $with( array( 'type' => "enum('a'b')" ) ), $with( array( 'type' => 'varchar(10) CHARACTER SET utf8' ) ), $with( array( 'type' => "set('\\')" ) ), $with( array( 'type' => array() ) ) ),
 			'columns.0.charset'              => array( $with( array( 'type' => 'text', 'charset' => 'klingon', 'collation' => 'klingon_ci' ) ) ),
 			'columns.0.name'                 => array( $with( array( 'name' => '' ) ), $with( array( 'name' => str_repeat( 'x', 65 ) ) ), $with( array( 'name' => "a\0b" ) ) ),
+			'columns.0.srid'                 => array( $with( array( 'srid' => -1 ) ), $with( array( 'srid' => '0 */, b INT /*' ) ) ),
 			'columns'                        => array( array( 'columns' => array() ) + $table, array( 'columns' => array( $column, array( 'name' => 'A' ) + $column ) ) + $table ),
 			'columns.0.default.expression'   => array( $with( array( 'default' => array( 'expression' => 'sleep(5)' ) ) ), $with( array( 'default' => array( 'expression' => '(select 1)' ) ) ) ),
 			'columns.0.generated.expression' => array( $with( array( 'generated' => array( 'expression' => "load_file('/etc/passwd')", 'stored' => true ) ) ) ),

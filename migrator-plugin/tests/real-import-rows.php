@@ -158,6 +158,27 @@ test(
 );
 
 test(
+	'columns that are not seen' . ( $is_mariadb ? '; one that must be given is seen, and this is told' : ', and shapes of one reference system' ),
+	static function () use ( $site, $is_mariadb ) {
+		$table = '(id INT NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY, a INT INVISIBLE, b VARCHAR(9) NOT NULL DEFAULT \'x\' INVISIBLE COMMENT \'b\', c TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP INVISIBLE, d INT AS (a + 1) STORED INVISIBLE COMMENT \'d\', e INT';
+		$rows  = array( "(id, a, b, c, e) VALUES (7,1,'y','2021-02-03 04:05:06',2),(8,NULL,'','2021-02-03 04:05:06',NULL)" );
+		same_after( $site, $table . ( $is_mariadb ? ')' : ', f INT NOT NULL INVISIBLE DEFAULT 3, g POINT NOT NULL SRID 4326 DEFAULT (ST_SRID(POINT(1, 2), 4326)), h GEOMETRY SRID 0 INVISIBLE, SPATIAL KEY g (g))' ), $rows );
+		$site->sql( 'CREATE TABLE wp_probe (a INT NOT NULL, b INT)' );
+		$definition = definitions( $site )['table wp_probe'];
+		$job        = a_job();
+		$site->good( 'begin', array( 'job' => $job ) );
+		$definition['columns'][0]['invisible'] = true;
+		$definition['columns'][1]['srid']      = 4326;
+		$definition['columns'][1]['type']      = 'point';
+		$made = $site->good( 'table', array( 'job' => $job, 'table' => $definition ) );
+		$lost = array( array( 'member' => 'columns.0.invisible', 'from' => true, 'to' => null ), array( 'member' => 'columns.1.srid', 'from' => 4326, 'to' => null ) );
+		same( $is_mariadb ? $lost : array(), $made['adjusted'], 'adjusted' );
+		$site->until_done( 'abort', array( 'job' => $job ) );
+		$site->sql( 'DROP TABLE wp_probe' );
+	}
+);
+
+test(
 	'names of 64 characters, with quotes, spaces, accents and words of SQL',
 	static function () use ( $site ) {
 		$long = str_repeat( 'é', 63 ) . 'x';

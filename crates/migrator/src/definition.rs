@@ -99,6 +99,10 @@ pub struct Column {
     pub comment: String,
     /// How it is computed, if it is.
     pub generated: Option<Generated>,
+    /// Whether `SELECT *` leaves it out.
+    pub invisible: bool,
+    /// The reference system that its shapes must have, if MySQL asks for one.
+    pub srid: Option<u32>,
 }
 
 /// A column's default.

@@ -211,7 +211,8 @@ mod tests {
     fn table(columns: &[(&str, &str, &str)]) -> Table {
         let column = |(name, kind, charset): &(&str, &str, &str)| {
             json!({"name": name, "type": kind, "nullable": true, "default": null, "auto_increment": false,
-                "on_update": null, "charset": charset, "collation": null, "comment": "", "generated": null})
+                "on_update": null, "charset": charset, "collation": null, "comment": "", "generated": null,
+                "invisible": false, "srid": null})
         };
         let columns: Vec<_> = columns.iter().map(column).collect();
         let table = json!({"name": "wp_x", "engine": "InnoDB", "charset": "utf8mb4", "collation": "c", "row_format": null,

@@ -62,14 +62,49 @@ final class Import_Column {
 			$generated = $this->column->part( 'generated' );
 			$sql      .= ' GENERATED ALWAYS AS (' . $this->expression( $generated, 'generated' ) . ') ' . ( true === $generated->any( 'stored' ) ? 'STORED' : 'VIRTUAL' );
 			// MariaDB does not take the words there.
-			return $sql . ( $mariadb || $is_null ? '' : ' NOT NULL' ) . $this->comment();
+			return $sql . ( $mariadb || $is_null ? '' : ' NOT NULL' ) . $this->attributes( $adjusted ) . $this->comment();
 		}
 		$sql .= $is_null ? ' NULL' : ' NOT NULL';
 		$sql .= $this->default_value( $type );
 		if ( $this->column->has( 'on_update' ) ) {
 			$sql .= ' ON UPDATE CURRENT_TIMESTAMP' . self::digits( $this->column->number( 'on_update', 0, 6 ) );
 		}
-		return $sql . ( true === $this->column->any( 'auto_increment' ) ? ' AUTO_INCREMENT' : '' ) . $this->comment();
+		$counts = true === $this->column->any( 'auto_increment' );
+		$filled = $is_null || $counts || $this->column->has( 'default' );
+		return $sql . ( $counts ? ' AUTO_INCREMENT' : '' ) . $this->attributes( $adjusted, $filled ) . $this->comment();
+	}
+
+	/** What only some servers know, in comments that the others skip. MariaDB hides no column that must be given. */
+	private function attributes( array &$adjusted, bool $filled = true ): string {
+		$mariadb = $this->db->is_mariadb();
+		$sql     = '';
+		if ( true === $this->column->any( 'invisible' ) ) {
+			if ( $mariadb && ! $filled ) {
+				$adjusted[] = $this->lost( 'invisible', true );
+			} else {
+				$sql .= $mariadb ? ' /*M!100303 INVISIBLE */' : ' /*!80023 INVISIBLE */';
+			}
+		}
+		if ( $this->column->has( 'srid' ) ) {
+			$srid = $this->column->any( 'srid' );
+			if ( ! is_int( $srid ) || $srid < 0 || $srid > 4294967295 ) {
+				throw $this->refused( 'srid' );
+			}
+			if ( $mariadb ) {
+				$adjusted[] = $this->lost( 'srid', $srid );
+			} else {
+				$sql .= " /*!80003 SRID $srid */";
+			}
+		}
+		return $sql;
+	}
+
+	private function lost( string $what, $from ): array {
+		return array(
+			'member' => $this->member . '.' . $what,
+			'from'   => $from,
+			'to'     => null,
+		);
 	}
 
 	private function type( array &$adjusted ): string {

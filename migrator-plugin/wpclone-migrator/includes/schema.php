@@ -122,7 +122,8 @@ final class Schema {
 
 	private function columns( string $table ): array {
 		$found = array();
-		$rows  = $this->db->all( 'SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, CHARACTER_SET_NAME, COLLATION_NAME, COLUMN_COMMENT, GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ' . Db::utf8( $table ) . ' ORDER BY ORDINAL_POSITION' );
+		// Only MySQL from 8.0.3 on has the last one.
+		$rows = $this->db->all( 'SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, CHARACTER_SET_NAME, COLLATION_NAME, COLUMN_COMMENT, GENERATION_EXPRESSION /*!80003 , SRS_ID */ FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ' . Db::utf8( $table ) . ' ORDER BY ORDINAL_POSITION' );
 		foreach ( $rows as $row ) {
 			$type      = trim( (string) preg_replace( '~/\*.*?\*/~', '', (string) $row[1] ) );
 			$extra     = strtolower( (string) $row[4] );
@@ -145,6 +146,8 @@ final class Schema {
 				'collation'      => $row[6],
 				'comment'        => (string) $row[7],
 				'generated'      => $generated,
+				'invisible'      => 1 === preg_match( '/\binvisible\b/', $extra ),
+				'srid'           => isset( $row[9] ) ? (int) $row[9] : null,
 			);
 		}
 		return $found;

@@ -1,0 +1,181 @@
+use proptest::prelude::*;
+use serde_json::json;
+use wpclone_migrator::Table;
+use wpclone_rewrite::{Options, Pair, Rewriter};
+
+use super::*;
+
+fn table() -> Table {
+    let column = |name: &str, kind: &str| {
+        json!({"name": name, "type": kind, "nullable": true, "default": null, "auto_increment": false,
+            "on_update": null, "charset": "utf8mb4", "collation": null, "comment": "", "generated": null,
+            "invisible": false, "srid": null})
+    };
+    let columns =
+        [column("id", "bigint(20)"), column("a", "longtext"), column("b", "longblob"), column("c", "bit(1)")];
+    let table = json!({"name": "wp_x", "engine": "InnoDB", "charset": "utf8mb4", "collation": "c",
+        "row_format": null, "comment": "", "auto_increment": null, "columns": columns, "indexes": [],
+        "foreign_keys": [], "checks": []});
+    serde_json::from_value(table).unwrap()
+}
+
+fn rewriter() -> Rewriter {
+    let pair = Pair::new("http://a.example", "https://a-longer-name.example").unwrap();
+    Rewriter::new(&[pair], Options::default()).unwrap()
+}
+
+type Row = Vec<Option<Vec<u8>>>;
+/// Column, offset and bytes.
+type Piece = (usize, u64, Vec<u8>);
+
+/// A row as a source gives it: itself, and pieces of so many bytes.
+fn parts(row: &Row, cut: usize) -> (Vec<u8>, Vec<Piece>) {
+    let values: Vec<_> = row.iter().map(|value| value.as_deref().map_or(Value::Null, Value::of)).collect();
+    let mut bytes = Vec::new();
+    write_row(&mut bytes, &values);
+    let large = row.iter().enumerate().filter_map(|(at, value)| Some((at, value.as_ref()?)));
+    let large = large.filter(|(_, value)| value.len() > LARGE);
+    let cut = |(at, value): (usize, &Vec<u8>)| {
+        let pieces = value.chunks(cut).enumerate();
+        pieces.map(|(n, piece)| (at, (n * cut) as u64, piece.to_vec())).collect::<Vec<_>>()
+    };
+    (bytes, large.flat_map(cut).collect())
+}
+
+/// What a target would put together from the units.
+#[derive(Default)]
+struct Target {
+    rows: Vec<Row>,
+    digest: RowDigest,
+    columns: usize,
+}
+
+impl Target {
+    fn take(&mut self, unit: Unit<'_>) {
+        match unit {
+            Unit::Row { bytes, whole } => {
+                self.digest.add(bytes);
+                let mut rest = &bytes[4 * self.columns..];
+                let mut large = false;
+                let value = |at: usize| {
+                    let length = u32::from_be_bytes(bytes[4 * at..4 * at + 4].try_into().unwrap());
+                    match length {
+                        0xFFFF_FFFF => None,
+                        0xFFFF_FFFE => {
+                            rest = &rest[40..];
+                            large = true;
+                            Some(Vec::new())
+                        }
+                        length => {
+                            let (value, after) = rest.split_at(length as usize);
+                            rest = after;
+                            Some(value.to_vec())
+                        }
+                    }
+                };
+                self.rows.push((0..self.columns).map(value).collect());
+                assert_eq!(large, !whole);
+            }
+            Unit::Piece { column, offset, bytes } => {
+                let value = self.rows.last_mut().unwrap()[usize::from(column)].as_mut().unwrap();
+                assert_eq!(value.len() as u64, offset);
+                value.extend_from_slice(bytes);
+            }
+        }
+    }
+}
+
+fn through(rows: &[Row], cut: usize) -> (Target, Counts) {
+    let (table, rewriter) = (table(), rewriter());
+    let mut units = Units::new(Mender::new(&table, "x", &rewriter, None));
+    let mut target = Target { columns: 4, ..Target::default() };
+    for row in rows {
+        let (bytes, pieces) = parts(row, cut);
+        let values: Vec<_> =
+            row.iter().map(|value| value.as_deref().map_or(Value::Null, Value::of)).collect();
+        units.take(&RowPart::Row { bytes: &bytes, values }, &mut |unit| target.take(unit)).unwrap();
+        for (column, offset, bytes) in &pieces {
+            let piece = RowPart::Piece { column: *column, offset: *offset, bytes };
+            units.take(&piece, &mut |unit| target.take(unit)).unwrap();
+        }
+        assert!(units.is_settled());
+    }
+    (target, units.counts)
+}
+
+fn value() -> impl Strategy<Value = Option<Vec<u8>>> {
+    let text =
+        prop::collection::vec(prop::sample::select(vec!["http://a.example/", "x ", "\u{fc}", "s:3"]), 0..8);
+    prop_oneof![
+        1 => Just(None),
+        6 => text.prop_map(|words| Some(words.concat().into_bytes())),
+        1 => (LARGE - 20..LARGE + 300_000).prop_map(|size| {
+            Some(b"http://a.example/ and more ".iter().copied().cycle().take(size).collect())
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_row_arrives_mended_however_it_was_cut(
+        rows in prop::collection::vec((value(), value()), 1..5), cut in 50_000_usize..400_000,
+    ) {
+        let rows: Vec<Row> = rows.into_iter().map(|(a, b)| vec![Some(b"1".to_vec()), a, b, Some(b"1".to_vec())]).collect();
+        let (target, counts) = through(&rows, cut);
+        let rewriter = rewriter();
+        let mend = |value: &Vec<u8>| rewriter.value(value, &mut Report::default()).into_owned();
+        let wanted: Vec<Row> =
+            rows.iter().map(|row| row.iter().map(|value| value.as_ref().map(mend)).collect()).collect();
+        prop_assert!(target.rows == wanted);
+        prop_assert_eq!(counts.target_digest, target.digest);
+        prop_assert_eq!(counts.target_rows, rows.len() as u64);
+    }
+}
+
+#[test]
+fn a_row_that_is_too_large_to_be_mended_travels_as_it_is_and_is_counted() {
+    let large: Vec<u8> = b"http://a.example/ ".iter().copied().cycle().take(MOST as usize + 1).collect();
+    let row = vec![Some(b"1".to_vec()), Some(b"http://a.example".to_vec()), Some(large.clone()), None];
+    let (target, counts) = through(&[row], 1 << 20);
+    assert_eq!(target.rows[0][1].as_deref(), Some(b"https://a-longer-name.example".as_slice()));
+    assert_eq!(target.rows[0][2].as_ref().map(Vec::len), Some(large.len()));
+    assert!(target.rows[0][2].as_deref() == Some(&large));
+    assert_eq!((counts.too_large, counts.report.changed), (1, 1));
+}
+
+#[test]
+fn a_row_that_changed_while_it_was_read_is_torn() {
+    let (table, rewriter) = (table(), rewriter());
+    let mut units = Units::new(Mender::new(&table, "x", &rewriter, None));
+    let old = vec![b'x'; LARGE + 10];
+    let values = vec![Value::Bytes(b"1"), Value::of(&old), Value::Null, Value::Null];
+    let mut bytes = Vec::new();
+    write_row(&mut bytes, &values);
+    let mut take = |part: RowPart<'_>| units.take(&part, &mut |_| {});
+    take(RowPart::Row { bytes: &bytes, values: values.clone() }).unwrap();
+    let new = vec![b'y'; LARGE + 10];
+    assert_eq!(take(RowPart::Piece { column: 1, offset: 5, bytes: &new }), Err(Torn), "not where it was");
+    assert_eq!(take(RowPart::Piece { column: 1, offset: 0, bytes: &new }), Err(Torn), "not what was said");
+}
+
+#[test]
+fn what_the_source_had_is_the_same_however_its_rows_came_in_answers() {
+    let (table, rewriter) = (table(), rewriter());
+    let rows = [b"one".as_slice(), b"two", b"two", b"three"];
+    let counted = |answers: &[&[&[u8]]]| {
+        let mut units = Units::new(Mender::new(&table, "x", &rewriter, None));
+        for answer in answers {
+            let mut digest = RowDigest::default();
+            answer.iter().for_each(|row| digest.add(row));
+            units.answered(answer.len() as u64, digest);
+        }
+        (units.counts.source_rows, units.counts.source_digest)
+    };
+    let whole = counted(&[&rows]);
+    assert_eq!(whole.0, 4);
+    assert_eq!(counted(&[&rows[..1], &[], &rows[1..]]), whole);
+    assert_ne!(counted(&[&rows[..3]]), whole, "a row is missing");
+    assert_ne!(counted(&[&rows, &rows[..1]]).0, whole.0, "a row came twice");
+}
