@@ -70,7 +70,12 @@ pub(crate) fn problem(api: &Api, problem: &Problem, task: Option<&TaskView>) -> 
         let again = if problem.retryable { "may help" } else { "will not help by itself" };
         rows.push(row("again", format!("the same request {again}")));
     }
-    rows.extend(problem.more.iter().map(|(name, value)| row(name, plain(value))));
+    rows.extend(fields(Some(&problem.more)));
+    let password =
+        |view: &TaskView| Some(view.result.as_ref()?.get("clone")?.get("password")?.as_str()?.to_owned());
+    if problem.more.contains_key("clone") {
+        rows.extend(task.and_then(password).map(|password| row("clone.password", password)));
+    }
     rows.extend(problem.instance.as_ref().map(|id| row("request", id)));
     rows.extend(task.map(|view| artifacts(api, view)).unwrap_or_default());
     rows.extend(task.map(|view| row("task", view.id)));
@@ -200,15 +205,6 @@ pub(crate) fn clone(clone: &CloneView, now: Timestamp) -> String {
     rows.extend(clone.owner.as_ref().map(|owner| row("owner", owner)));
     rows.push(row("task", clone.task));
     columns(&rows)
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => GONE.to_owned(),
-        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-        other => other.to_string(),
-    }
 }
 
 fn artifacts(api: &Api, view: &TaskView) -> Vec<Vec<String>> {

@@ -156,6 +156,10 @@ impl Told {
             _ => live.time("finished")?,
         };
         let problem = if state == State::Failed { self.problem()? } else { None };
+        let problem = match &result {
+            Some(result) => problem.map(|problem| problem.with_clone_of(result)),
+            None => problem,
+        };
         Ok(TaskRecord {
             id: self.id.parse().map_err(|_| unreadable("id"))?,
             kind: body.kind.parse().map_err(|_| unreadable("kind"))?,

@@ -3,6 +3,7 @@
 mod callback;
 mod clone_name;
 mod clone_view;
+mod code;
 mod event;
 mod fields;
 mod kind;
@@ -18,11 +19,12 @@ mod view;
 pub use callback::{CallbackUrl, CallbackUrlError};
 pub use clone_name::{CloneName, CloneNameError};
 pub use clone_view::{CloneLinks, CloneList, ClonePhase, CloneView, LoginLink};
+pub use code::Code;
 pub use event::{Event, Progress};
 pub use fields::{Fault, Faults};
 pub use kind::{Kind, Plan, Stage, State, StepPlan, UnknownName};
 pub use names::{AppName, Username};
-pub use problem::{Code, Problem};
+pub use problem::Problem;
 pub use readable::{ReadableField, readable};
 pub use redact::Redactor;
 pub use request::{

@@ -134,6 +134,7 @@ impl Scene {
         } else {
             let problem = problem(&task);
             assert!(!problem.changed_target, "{task:#?}");
+            assert_eq!(problem.more.contains_key("clone"), given, "{task:#?}");
             eprintln!("  {}: {}", problem.code, problem.detail);
         }
         if given {

@@ -168,3 +168,28 @@ async fn a_source_that_goes_away_half_way_leaves_no_half_clone() -> Result {
     assert!(!problem.changed_target, "{problem:#?}");
     nothing_left(&app, &client).await
 }
+
+/// A licence that holds for one address lets nobody in anywhere else.
+const LICENCE: &str = "add_filter('authenticate', function ($user) { \
+    return get_option('licensed_for') === md5(home_url()) ? $user : new WP_Error('licence', 'Not licensed here.'); }, 99);";
+
+#[tokio::test]
+async fn a_copy_that_lets_nobody_in_is_looked_at_twice_and_handed_out_with_what_is_wrong() -> Result {
+    let site = Site::builder(Version::Bookworm).mu_plugin("licence", LICENCE).start().await?;
+    site.eval_php("update_option('licensed_for', md5(home_url()));").await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    let task = ended(&client, task.id).await?;
+    assert_eq!(task.state, State::Failed, "{task:#?}");
+    let problem = problem(&task);
+    assert_eq!(problem.code, Code::CloneBroken, "{problem:#?}");
+    assert!(problem.detail.contains("Not licensed here."), "{problem:#?}");
+    let look = task.steps.iter().find(|step| step.name == "look").unwrap();
+    assert_eq!(look.attempts, 2, "{look:#?}");
+    let clone = &problem.more["clone"];
+    let front = reqwest::get(clone["url"].as_str().unwrap()).await?;
+    assert_eq!(front.status(), 200, "{clone:#}");
+    assert!(clone["expires_at"].is_string() && clone["username"].is_string(), "{clone:#}");
+    Ok(())
+}

@@ -17,8 +17,18 @@ pub(crate) struct Ledger<'a> {
     news: &'a watch::Sender<News>,
     pub(super) evidence: &'a Evidence<'a>,
     notes: Mutex<Notes>,
-    /// Whether the site is the one whose owner asks if it was altered.
-    is_target: bool,
+    part: Part,
+}
+
+/// What the site of a step is to its task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A clone comes from it.
+    Source,
+    /// Its owner asks if it was altered.
+    Target,
+    /// It was made by this task.
+    Copy,
 }
 
 #[derive(Default)]
@@ -38,8 +48,8 @@ enum Login {
 }
 
 impl<'a> Ledger<'a> {
-    pub(super) fn new(news: &'a watch::Sender<News>, evidence: &'a Evidence<'a>, is_target: bool) -> Self {
-        Self { news, evidence, notes: Mutex::default(), is_target }
+    pub(super) fn new(news: &'a watch::Sender<News>, evidence: &'a Evidence<'a>, part: Part) -> Self {
+        Self { news, evidence, notes: Mutex::default(), part }
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -62,14 +72,14 @@ impl<'a> Ledger<'a> {
 
     /// From here on the site may have been altered.
     pub(crate) fn changed(&self) {
-        if self.is_target {
+        if self.part == Part::Target {
             self.news.send_modify(|news| news.changed = Some(true));
         }
     }
 
     /// What was altered is as it was, in earlier attempts too.
     pub(crate) fn unchanged(&self) {
-        if self.is_target {
+        if self.part == Part::Target {
             self.news.send_modify(|news| news.changed = Some(false));
         }
     }
@@ -95,10 +105,12 @@ impl<'a> Ledger<'a> {
     }
 
     /// The problem as the task is to end with it: complete, without secrets, and not to be tried again where that could
-    /// cost the site's user a second attempt.
+    /// cost the site's user a second attempt. A copy has no user yet.
     pub(super) fn complete(&self, mut problem: Problem) -> Problem {
         let notes = self.notes();
-        if notes.login == Login::Sent && problem.code.retryable() {
+        if self.part == Part::Copy {
+            problem = of_copy(problem);
+        } else if notes.login == Login::Sent && problem.code.retryable() {
             let detail = format!("{} The login had been sent, so it is not sent again.", problem.detail);
             problem = Problem::new(Code::AuthUnanswered, detail);
         }
@@ -111,6 +123,23 @@ impl<'a> Ledger<'a> {
             }
         }
         problem.at(Stage::Browser)
+    }
+}
+
+/// What a copy does wrong is called so, whatever it would be of somebody's site. What may pass, and what went wrong here,
+/// keeps its name.
+fn of_copy(problem: Problem) -> Problem {
+    match problem.code {
+        Code::CloneBroken
+        | Code::SiteUnreachable
+        | Code::SiteNotAllowed
+        | Code::BrowserCrashed
+        | Code::Deadline
+        | Code::WorkerFault => problem,
+        _ => {
+            let detail = format!("Of the copy a browser found this: {}", problem.detail);
+            Problem { more: problem.more, ..Problem::new(Code::CloneBroken, detail) }
+        }
     }
 }
 

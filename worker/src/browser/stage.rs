@@ -18,7 +18,7 @@ use wpclone_task::{
 use super::driver::Driver;
 use super::engine::WebDriver;
 use super::evidence::Evidence;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Part};
 use super::wordpress::{self, Admin, Done, PLUGINS_PAGE, PROFILE_PAGE, PROFILE_SECTION, Trouble, plugin_row};
 use super::{Browser, BrowserError, Programs};
 use crate::job::{End, Job};
@@ -126,14 +126,14 @@ impl Scene {
 impl BrowserStage {
     /// Does one step. Whatever comes of it, no process and no folder of it is left.
     pub(crate) async fn run(&self, job: &Job) -> End {
-        // A clone's source is not its target.
-        let (of, is_target) = match (&job.request, job.step.as_str()) {
-            (Request::Clone(_), "prepare") => ("", false),
-            (Request::Clone(_), "prepare-target") => ("target-", true),
-            _ => ("", true),
+        let (of, part) = match (&job.request, job.step.as_str()) {
+            (Request::Clone(_), "prepare") => ("", Part::Source),
+            (Request::Clone(_), "prepare-target") => ("target-", Part::Target),
+            (Request::Clone(_), "look") => ("", Part::Copy),
+            _ => ("", Part::Target),
         };
         let evidence = Evidence::new(&self.artifacts, job.task, of, &job.secrets);
-        let ledger = Ledger::new(&job.news, &evidence, is_target);
+        let ledger = Ledger::new(&job.news, &evidence, part);
         let scene = match self.scene().await {
             Ok(scene) => scene,
             Err(problem) => return End::Failed(ledger.complete(*problem)),
