@@ -1,4 +1,4 @@
-//! The transfer stage: moves content between migrators, through a gate like everything that reaches a site.
+//! The transfer stage: moves content between migrators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +64,10 @@ impl TransferStage {
         let fault_of =
             |error: &dyn std::fmt::Display| fault(format!("There is no way out to sites: {error}."));
         let gate = Arc::new(Gate::open(self.ways.clone()).await.map_err(|e| fault_of(&e))?);
-        let http = net::client(&gate, &self.user_agent).and_then(reqwest::ClientBuilder::build);
-        let http = http.map_err(|e| fault_of(&e))?;
+        let sites: Vec<Url> =
+            [SOURCE, target(request)].into_iter().filter_map(|of| address(job, of)).collect();
+        let http = net::direct_client(&gate, &self.ways, &self.user_agent, &sites).await;
+        let http = http.and_then(reqwest::ClientBuilder::build).map_err(|e| fault_of(&e))?;
         match job.step.as_str() {
             "transfer" => self.transfer(job, request, &http, stop).await,
             "leave" => Ok(leave(job, request, &http).await),
@@ -206,30 +208,33 @@ async fn remove(source: &Client) -> Done<bool> {
 }
 
 fn source_of(job: &Job, http: &reqwest::Client) -> Option<(Client, SecretString)> {
-    let prepared = job.before.get("prepare")?;
-    let url = prepared.result.get("source")?.get("url")?.as_str()?;
-    client(url, prepared.handover.get(Outcome::MIGRATOR_KEY)?, http)
+    client(job, SOURCE, http)
 }
 
 fn target_of(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Option<(Client, SecretString)> {
+    client(job, target(request), http)
+}
+
+/// The step that prepared the source, and what its result calls it.
+const SOURCE: (&str, &str) = ("prepare", "source");
+
+/// The same of what is copied to.
+fn target(request: &CloneRequest) -> (&'static str, &'static str) {
     match request.to {
-        Destination::Clone { .. } => {
-            let made = job.before.get("provision")?;
-            let url = made.result.get("clone")?.get("url")?.as_str()?;
-            client(url, made.handover.get(Outcome::MIGRATOR_KEY)?, http)
-        }
-        Destination::Target(_) => {
-            let prepared = job.before.get("prepare-target")?;
-            let url = prepared.result.get("target")?.get("url")?.as_str()?;
-            client(url, prepared.handover.get(Outcome::MIGRATOR_KEY)?, http)
-        }
+        Destination::Clone { .. } => ("provision", "clone"),
+        Destination::Target(_) => ("prepare-target", "target"),
     }
 }
 
-fn client(url: &str, key: &SecretString, http: &reqwest::Client) -> Option<(Client, SecretString)> {
-    let site: Url = SiteUrl::parse(url).ok()?.url().clone();
+fn address(job: &Job, (step, site): (&str, &str)) -> Option<Url> {
+    let url = job.before.get(step)?.result.get(site)?.get("url")?.as_str()?;
+    Some(SiteUrl::parse(url).ok()?.url().clone())
+}
+
+fn client(job: &Job, of: (&str, &str), http: &reqwest::Client) -> Option<(Client, SecretString)> {
+    let key = job.before.get(of.0)?.handover.get(Outcome::MIGRATOR_KEY)?;
     let parsed: Key = key.expose_secret().parse().ok()?;
-    Some((Client::new(http.clone(), site, parsed), key.clone()))
+    Some((Client::new(http.clone(), address(job, of)?, parsed), key.clone()))
 }
 
 fn tell(job: &Job, request: &CloneRequest, meter: &Meter) {

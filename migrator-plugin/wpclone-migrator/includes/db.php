@@ -20,6 +20,12 @@ final class Db {
 	/** @var self|null */
 	private static $shared;
 
+	/** @var bool Whether a statement was sent of which nothing has come back. */
+	private $busy = false;
+
+	/** @var int Warnings of statements that were sent. */
+	private $warned = 0;
+
 	private function __construct( \mysqli $link ) {
 		$this->link = $link;
 	}
@@ -67,8 +73,43 @@ final class Db {
 		}
 	}
 
+	/** Sends a statement, and does not wait for its end where PHP can do so: settle() does, or whatever is asked next. */
+	public function send( string $sql ): void {
+		$this->free();
+		if ( ! function_exists( 'mysqli_reap_async_query' ) ) {
+			$this->run( $sql );
+			$this->warned += $this->warnings();
+		} elseif ( mysqli_query( $this->link, $sql, MYSQLI_ASYNC ) ) {
+			$this->busy = true;
+		} else {
+			throw $this->trouble();
+		}
+	}
+
+	/** Waits for what was sent; says how many warnings there were since this was asked last. */
+	public function settle(): int {
+		if ( $this->busy ) {
+			$this->busy = false;
+			if ( false === mysqli_reap_async_query( $this->link ) ) {
+				throw $this->trouble();
+			}
+			$this->warned += $this->warnings();
+		}
+		$warned       = $this->warned;
+		$this->warned = 0;
+		return $warned;
+	}
+
+	/** Before something else is asked: its warnings are for settle() all the same. */
+	private function free(): void {
+		if ( $this->busy ) {
+			$this->warned = $this->settle();
+		}
+	}
+
 	/** Runs a statement; says how many rows it was about. */
 	public function run( string $sql ): int {
+		$this->free();
 		if ( false === mysqli_query( $this->link, $sql ) ) {
 			throw $this->trouble();
 		}
@@ -77,6 +118,12 @@ final class Db {
 
 	/** The same; says whether it went well. */
 	public function tried( string $sql ): bool {
+		try {
+			$this->free();
+		} catch ( Trouble $trouble ) {
+			// Whoever tries a statement has given up the one before, or has none.
+			unset( $trouble );
+		}
 		return false !== mysqli_query( $this->link, $sql );
 	}
 
@@ -86,6 +133,7 @@ final class Db {
 	 * @return array<int, array<int, string|null>>
 	 */
 	public function all( string $sql ): array {
+		$this->free();
 		$result = mysqli_query( $this->link, $sql );
 		if ( ! $result instanceof \mysqli_result ) {
 			throw $this->trouble();
@@ -107,6 +155,7 @@ final class Db {
 	 * @return \Generator<int, array<int, string|null>>
 	 */
 	public function each( string $sql ): \Generator {
+		$this->free();
 		$result = mysqli_query( $this->link, $sql, MYSQLI_USE_RESULT );
 		if ( ! $result instanceof \mysqli_result ) {
 			throw $this->trouble();
@@ -126,6 +175,7 @@ final class Db {
 
 	/** A statement whose values are sent apart, in pieces if they are long. */
 	public function statement( string $sql ): \mysqli_stmt {
+		$this->free();
 		$statement = mysqli_prepare( $this->link, $sql );
 		if ( false === $statement ) {
 			throw $this->trouble();

@@ -108,13 +108,18 @@ final class Import_Insert {
 		return 'json' === $kind ? 'CONVERT(' . $this->db->text( $value ) . ' USING utf8mb4)' : $this->db->text( $value );
 	}
 
-	/** Sends what was put in. */
-	public function flush(): void {
+	/** Sends what was put in; while the server works on it, more can be put in. */
+	private function flush(): void {
 		if ( '' !== $this->sql ) {
-			$this->db->run( $this->sql );
-			$this->warnings += $this->db->warnings();
-			$this->sql       = '';
+			$this->db->send( $this->sql );
+			$this->sql = '';
 		}
+	}
+
+	/** Sends what was put in, and waits until all of it is there. */
+	public function finish(): void {
+		$this->flush();
+		$this->warnings += $this->db->settle();
 	}
 
 	/** Refuses values that this server never takes, before any of their pieces is kept. */
@@ -148,7 +153,6 @@ final class Import_Insert {
 
 	/** Puts in a row whose large values were kept, and forgets them. */
 	public function add_large( array $values, array $large ): void {
-		$this->flush();
 		$this->add_apart( $values, $large );
 		$this->db->run( 'DELETE FROM ' . Import_Job::name( 'pieces' ) . " WHERE n = {$this->n}" );
 	}

@@ -109,7 +109,7 @@ final class Import_Load {
 			if ( $last && null !== $this->pending ) {
 				throw Trouble::bad( 'last' );
 			}
-			$this->insert->flush();
+			$this->insert->finish();
 			$this->note( $seq, $cursor, $last );
 			if ( $whole ) {
 				$db->run( 'COMMIT' );

@@ -1,5 +1,6 @@
 //! A SOCKS5 proxy (RFC 1928) on loopback, one for each task and each callback. Browser and HTTP client reach others
-//! through it alone, so that one place resolves names, refuses private networks, and knows what was connected to.
+//! through it alone, so that one place resolves names, refuses private networks, and knows what was connected to. Only a
+//! transfer connects by itself, at the addresses that a gate would take.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,13 +12,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use wpclone_service::networks::Networks;
 
 use crate::lock::lock;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// How long to wait after an accept that failed (no file descriptors, for example).
 const AFTER_FAULT: Duration = Duration::from_millis(100);
@@ -54,6 +56,22 @@ impl Ways {
             own.port == port && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
         };
         self.clones.as_ref().filter(is_ours)
+    }
+}
+
+impl Ways {
+    /// The addresses of a host that may be connected to. Names are resolved here and nowhere else, so that what was
+    /// checked is what is connected to.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Outcome> {
+        let own = self.own(host, port);
+        if let Some(listener) = own.and_then(|own| own.listener) {
+            return Ok(vec![listener]);
+        }
+        let found = timeout(CONNECT_LIMIT, lookup_host((host, port))).await.map_err(slow)?.map_err(failed)?;
+        let all: Vec<SocketAddr> = found.take(16).collect();
+        let allowed: Vec<SocketAddr> =
+            all.iter().copied().filter(|a| own.is_some() || self.networks.allow(a.ip())).collect();
+        if allowed.is_empty() && !all.is_empty() { Err(Outcome::Denied) } else { Ok(allowed) }
     }
 }
 
@@ -200,21 +218,16 @@ async fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Connects to the first address of the host that is allowed. The name is resolved here and nowhere else, so that
-/// what was checked is what is connected to.
+/// Connects to the first address of the host that is allowed.
 async fn connect(host: &str, port: u16, ways: &Ways) -> Result<TcpStream, Outcome> {
-    let failed = |error: io::Error| Outcome::Failed(error.to_string());
-    let slow = |_| Outcome::Failed("it did not answer in time".into());
-    let own = ways.own(host, port);
-    if let Some(listener) = own.and_then(|own| own.listener) {
-        return timeout(CONNECT_LIMIT, TcpStream::connect(listener)).await.map_err(slow)?.map_err(failed);
-    }
-    let found = timeout(CONNECT_LIMIT, lookup_host((host, port))).await.map_err(slow)?.map_err(failed)?;
-    let all: Vec<SocketAddr> = found.take(16).collect();
-    let allowed: Vec<SocketAddr> =
-        all.iter().copied().filter(|a| own.is_some() || ways.networks.allow(a.ip())).collect();
-    if allowed.is_empty() && !all.is_empty() {
-        return Err(Outcome::Denied);
-    }
-    timeout(CONNECT_LIMIT, TcpStream::connect(allowed.as_slice())).await.map_err(slow)?.map_err(failed)
+    let addresses = ways.addresses(host, port).await?;
+    timeout(CONNECT_LIMIT, TcpStream::connect(addresses.as_slice())).await.map_err(slow)?.map_err(failed)
+}
+
+fn failed(error: io::Error) -> Outcome {
+    Outcome::Failed(error.to_string())
+}
+
+fn slow(_: Elapsed) -> Outcome {
+    Outcome::Failed("it did not answer in time".into())
 }

@@ -1,6 +1,7 @@
 //! Plain HTTP through the gate, bounded in size and time.
 
 use std::error::Error as _;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, redirect};
 use url::Url;
 use wpclone_task::{Code, Problem};
 
-use super::gate::Outcome;
-use super::{Answer, Ask, Body, Gate};
+use super::gate::{CONNECT_LIMIT, Outcome};
+use super::{Answer, Ask, Body, Gate, Ways};
 use crate::lock::lock;
 
 /// The most bytes of an answer that we read. The largest pages of wp-admin have some 500 KB.
@@ -29,6 +30,42 @@ const KEPT_HEADERS: [&str; 4] = ["content-type", "www-authenticate", "cf-mitigat
 pub(crate) fn client(gate: &Gate, user_agent: &str) -> reqwest::Result<ClientBuilder> {
     let builder = Client::builder().proxy(Proxy::all(format!("socks5h://{}", gate.address()))?);
     Ok(builder.redirect(redirect::Policy::none()).user_agent(user_agent))
+}
+
+/// The same for a transfer's megabytes: to these sites it connects by itself, at addresses that are found now and that a
+/// gate lets through. Anywhere else, and where it could not keep to those addresses, its way is the gate.
+pub(crate) async fn direct_client(
+    gate: &Gate,
+    ways: &Ways,
+    user_agent: &str,
+    sites: &[Url],
+) -> reqwest::Result<ClientBuilder> {
+    let mut builder = Client::builder().connect_timeout(CONNECT_LIMIT);
+    let mut direct = Vec::<(String, u16)>::new();
+    for site in sites {
+        let (Some(host), Some(port)) = (site.host_str(), site.port_or_known_default()) else {
+            continue;
+        };
+        let bare = host.trim_matches(['[', ']']);
+        let Ok(addresses) = ways.addresses(bare, port).await else {
+            continue;
+        };
+        // An address in the place of a name is connected to as it stands, and a port is always the URL's.
+        let literal = bare.parse::<IpAddr>().ok();
+        let kept = |a: &SocketAddr| a.port() == port && literal.is_none_or(|ip| ip == a.ip());
+        if !addresses.iter().all(kept) || direct.iter().any(|(known, _)| known == host && literal.is_none()) {
+            continue;
+        }
+        builder = builder.resolve_to_addrs(host, &addresses);
+        direct.push((host.to_owned(), port));
+    }
+    let proxy = format!("socks5h://{}", gate.address());
+    let proxy = Proxy::custom(move |url| {
+        let to = url.host_str().zip(url.port_or_known_default());
+        let is_direct = direct.iter().any(|(host, port)| to == Some((host.as_str(), *port)));
+        (!is_direct).then(|| proxy.clone())
+    });
+    Ok(builder.proxy(proxy).redirect(redirect::Policy::none()).user_agent(user_agent))
 }
 
 /// An HTTP client with the cookies of one session.
@@ -195,4 +232,64 @@ pub(crate) fn certificate_fault(error: &reqwest::Error) -> Option<String> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use wpclone_service::networks::Networks;
+
+    use crate::net::OwnClones;
+
+    /// A site that says `hello` to everybody.
+    async fn site() -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut visitor, _)) = listener.accept().await {
+                let _ = visitor.read(&mut [0; 4096]).await;
+                let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+                let _ = visitor.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    /// What a transfer between `sites` is told at `url`, and what its gate saw of that.
+    async fn told(ways: &Ways, sites: &[&str], url: &str) -> (Option<String>, Vec<Outcome>) {
+        let gate = Gate::open(ways.clone()).await.unwrap();
+        let sites: Vec<Url> = sites.iter().map(|site| site.parse().unwrap()).collect();
+        let client = direct_client(&gate, ways, "test", &sites).await.unwrap().build().unwrap();
+        let text = match client.get(url).send().await {
+            Ok(answer) => answer.text().await.ok(),
+            Err(_) => None,
+        };
+        (text, gate.visits().into_iter().map(|visit| visit.outcome).collect())
+    }
+
+    #[tokio::test]
+    async fn only_the_sites_of_a_transfer_are_reached_without_the_gate_and_only_where_it_would_go() {
+        let (site, other) = (site().await, site().await);
+        let url = format!("http://{site}/");
+        let name = format!("http://localhost:{}/", site.port());
+        let hello = Some("hello".to_owned());
+        let open = Ways::from("127.0.0.0/8".parse::<Networks>().unwrap());
+        assert_eq!(told(&open, &[&url], &url).await, (hello.clone(), Vec::new()));
+        assert_eq!(told(&open, &[&name], &name).await, (hello.clone(), Vec::new()));
+        let elsewhere = format!("http://{other}/");
+        assert_eq!(told(&open, &[&url], &elsewhere).await, (hello.clone(), vec![Outcome::Open]));
+        assert_eq!(told(&Ways::default(), &[&url], &url).await, (None, vec![Outcome::Denied]));
+        assert_eq!(told(&Ways::default(), &[&name], &name).await, (None, vec![Outcome::Denied]));
+
+        // Clones whose names only the gate knows, at a port that is not the listener's.
+        let own = |port| OwnClones { host: "clones.invalid".into(), port, listener: Some(site) };
+        let at = |port: u16| format!("http://a.clones.invalid:{port}/");
+        let ways = |port| Ways { clones: Some(own(port)), ..Ways::default() };
+        assert_eq!(told(&ways(8090), &[&at(8090)], &at(8090)).await, (hello.clone(), vec![Outcome::Open]));
+        let same = site.port();
+        assert_eq!(told(&ways(same), &[&at(same)], &at(same)).await, (hello, Vec::new()));
+    }
 }

@@ -9,5 +9,5 @@ mod page;
 pub(crate) use answer::{Answer, CHALLENGE};
 pub(crate) use ask::{Ask, Body};
 pub(crate) use gate::{Gate, Outcome, OwnClones, Ways};
-pub(crate) use http::{Http, certificate_fault, client};
+pub(crate) use http::{Http, certificate_fault, client, direct_client};
 pub(crate) use page::Page;

@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const NOW_AND_THEN: Duration = Duration::from_secs(15);
 /// How many clones are started at once.
 const AT_ONCE: usize = 3;
-/// How long no clone was made before WordPress is copied in advance.
+/// How long no clone was made or filled before WordPress is copied in advance.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long a copy of WordPress may take until what runs is looked at again.
 const SPARE_LIMIT: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ impl Owner {
                 Err(why) => Health::Unavailable(why.clone()),
             });
             sleep(LOOK_EVERY).await;
-            if self.entries().iter().any(|entry| entry.phase() == Phase::Making) {
+            if self.entries().iter().any(|entry| matches!(entry.phase(), Phase::Making | Phase::Ready)) {
                 busy = Instant::now();
             }
             self.spare(&mut sparing, busy.elapsed() >= IDLE).await;
