@@ -174,6 +174,14 @@ test(
 		$lost = array( array( 'member' => 'columns.0.invisible', 'from' => true, 'to' => null ), array( 'member' => 'columns.1.srid', 'from' => 4326, 'to' => null ) );
 		same( $is_mariadb ? $lost : array(), $made['adjusted'], 'adjusted' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
+		// One that nobody knows here.
+		$job = a_job();
+		$site->good( 'begin', array( 'job' => $job ) );
+		$definition['columns'][0]['invisible'] = false;
+		$definition['columns'][1]['srid']      = 1000001;
+		$made = $site->good( 'table', array( 'job' => $job, 'table' => $definition ) );
+		same( array( array( 'member' => 'columns.1.srid', 'from' => 1000001, 'to' => null ) ), $made['adjusted'], 'adjusted' );
+		$site->until_done( 'abort', array( 'job' => $job ) );
 		$site->sql( 'DROP TABLE wp_probe' );
 	}
 );

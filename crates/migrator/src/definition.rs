@@ -100,6 +100,7 @@ pub struct Column {
     /// How it is computed, if it is.
     pub generated: Option<Generated>,
     /// Whether `SELECT *` leaves it out.
+    #[serde(default)]
     pub invisible: bool,
     /// The reference system that its shapes must have, if MySQL asks for one.
     pub srid: Option<u32>,

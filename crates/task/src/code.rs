@@ -136,7 +136,7 @@ codes! {
     VerifyFailed "VERIFY_FAILED" None, Limited, "The copy is not what the source is",
         "Try again when the site is quieter.";
     CloneBroken "CLONE_BROKEN" None, Once, "The clone does not work as it should",
-        "Look at the screenshots, then at the clone itself: `clone` tells its address, user and end; the password is in the result.";
+        "Look at the screenshots, then at the copy itself; where it is a clone, `clone` tells its address, user and end, and the result its password.";
     Poison "POISON" None, Never, "The task crashed its worker again and again",
         "Report it with the task's id: this is a defect of ours.";
     WorkerFault "WORKER_FAULT" None, Limited, "Something went wrong in the worker",

@@ -198,6 +198,22 @@ final class Db {
 		return (string) mysqli_get_server_info( $this->link );
 	}
 
+	/** Its version, without what a MariaDB says before its own; `0` if it tells none. */
+	public function version(): string {
+		$forms = array( '/(\d+\.\d+\.\d+)-mariadb/i', '/\A(\d+\.\d+\.\d+)/' );
+		foreach ( $forms as $form ) {
+			if ( 1 === preg_match( $form, $this->server(), $found ) ) {
+				return $found[1];
+			}
+		}
+		return '0';
+	}
+
+	/** Whether it is a MySQL or a MariaDB of this version or a later one. */
+	public function is_from( string $mysql, string $mariadb ): bool {
+		return version_compare( $this->version(), $this->is_mariadb() ? $mariadb : $mysql, '>=' );
+	}
+
 	/** Whether it is a MariaDB. */
 	public function is_mariadb(): bool {
 		return false !== stripos( $this->server(), 'mariadb' );

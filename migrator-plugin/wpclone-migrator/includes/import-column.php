@@ -74,15 +74,14 @@ final class Import_Column {
 		return $sql . ( $counts ? ' AUTO_INCREMENT' : '' ) . $this->attributes( $adjusted, $filled ) . $this->comment();
 	}
 
-	/** What only some servers know, in comments that the others skip. MariaDB hides no column that must be given. */
+	/** What only some servers know. MariaDB hides no column that must be given. */
 	private function attributes( array &$adjusted, bool $filled = true ): string {
-		$mariadb = $this->db->is_mariadb();
-		$sql     = '';
+		$sql = '';
 		if ( true === $this->column->any( 'invisible' ) ) {
-			if ( $mariadb && ! $filled ) {
-				$adjusted[] = $this->lost( 'invisible', true );
+			if ( $this->db->is_from( '8.0.23', '10.3.3' ) && ( $filled || ! $this->db->is_mariadb() ) ) {
+				$sql .= ' INVISIBLE';
 			} else {
-				$sql .= $mariadb ? ' /*M!100303 INVISIBLE */' : ' /*!80023 INVISIBLE */';
+				$adjusted[] = $this->lost( 'invisible', true );
 			}
 		}
 		if ( $this->column->has( 'srid' ) ) {
@@ -90,13 +89,19 @@ final class Import_Column {
 			if ( ! is_int( $srid ) || $srid < 0 || $srid > 4294967295 ) {
 				throw $this->refused( 'srid' );
 			}
-			if ( $mariadb ) {
-				$adjusted[] = $this->lost( 'srid', $srid );
+			if ( $this->knows_system( $srid ) ) {
+				$sql .= " SRID $srid";
 			} else {
-				$sql .= " /*!80003 SRID $srid */";
+				$adjusted[] = $this->lost( 'srid', $srid );
 			}
 		}
 		return $sql;
+	}
+
+	/** Whether shapes of a column can be held to this reference system. */
+	private function knows_system( int $srid ): bool {
+		return ! $this->db->is_mariadb() && $this->db->is_from( '8.0.3', '0' )
+			&& '1' === $this->db->value( "SELECT COUNT(*) FROM information_schema.ST_SPATIAL_REFERENCE_SYSTEMS WHERE SRS_ID = $srid" );
 	}
 
 	private function lost( string $what, $from ): array {

@@ -18,8 +18,7 @@ final class Schema {
 
 	public function __construct( Db $db ) {
 		$this->db              = $db;
-		$version               = preg_match( '/(\d+\.\d+\.\d+)-mariadb/i', $db->server(), $found ) ? $found[1] : '0';
-		$this->quoted_defaults = version_compare( $version, '10.2.7', '>=' );
+		$this->quoted_defaults = $db->is_mariadb() && version_compare( $db->version(), '10.2.7', '>=' );
 		// MySQL 8 keeps sizes and counters for a day unless told otherwise; others do not know the word.
 		$db->tried( 'SET SESSION information_schema_stats_expiry = 0' );
 	}

@@ -27,7 +27,7 @@ pub(super) enum Part {
     Source,
     /// Its owner asks if it was altered.
     Target,
-    /// It was made by this task.
+    /// This task made it, and the login that is tried there.
     Copy,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// The problem as the task is to end with it: complete, without secrets, and not to be tried again where that could
-    /// cost the site's user a second attempt. A copy has no user yet.
+    /// cost the site's user a second attempt. A copy's login is nobody's yet.
     pub(super) fn complete(&self, mut problem: Problem) -> Problem {
         let notes = self.notes();
         if self.part == Part::Copy {

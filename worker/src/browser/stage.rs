@@ -129,7 +129,7 @@ impl BrowserStage {
         let (of, part) = match (&job.request, job.step.as_str()) {
             (Request::Clone(_), "prepare") => ("", Part::Source),
             (Request::Clone(_), "prepare-target") => ("target-", Part::Target),
-            (Request::Clone(_), "look") => ("", Part::Copy),
+            (Request::Clone(CloneRequest { to: Destination::Clone { .. }, .. }), "look") => ("", Part::Copy),
             _ => ("", Part::Target),
         };
         let evidence = Evidence::new(&self.artifacts, job.task, of, &job.secrets);

@@ -1,4 +1,4 @@
-//! Plain HTTP through the gate, bounded in size and time.
+//! Plain HTTP, bounded in size and time: through the gate, but for a transfer's megabytes.
 
 use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::cookie::Jar;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::LOCATION;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, redirect};
@@ -32,15 +33,14 @@ pub(crate) fn client(gate: &Gate, user_agent: &str) -> reqwest::Result<ClientBui
     Ok(builder.redirect(redirect::Policy::none()).user_agent(user_agent))
 }
 
-/// The same for a transfer's megabytes: to these sites it connects by itself, at addresses that are found now and that a
-/// gate lets through. Anywhere else, and where it could not keep to those addresses, its way is the gate.
+/// The same for a transfer's megabytes: to these sites it connects by itself, each time at addresses that a gate would
+/// take. Anywhere else, and where it could not keep to those addresses, its way is the gate.
 pub(crate) async fn direct_client(
     gate: &Gate,
     ways: &Ways,
     user_agent: &str,
     sites: &[Url],
 ) -> reqwest::Result<ClientBuilder> {
-    let mut builder = Client::builder().connect_timeout(CONNECT_LIMIT);
     let mut direct = Vec::<(String, u16)>::new();
     for site in sites {
         let (Some(host), Some(port)) = (site.host_str(), site.port_or_known_default()) else {
@@ -56,16 +56,38 @@ pub(crate) async fn direct_client(
         if !addresses.iter().all(kept) || direct.iter().any(|(known, _)| known == host && literal.is_none()) {
             continue;
         }
-        builder = builder.resolve_to_addrs(host, &addresses);
         direct.push((host.to_owned(), port));
     }
+    let names = Names { ways: ways.clone(), direct: direct.clone() };
     let proxy = format!("socks5h://{}", gate.address());
     let proxy = Proxy::custom(move |url| {
         let to = url.host_str().zip(url.port_or_known_default());
         let is_direct = direct.iter().any(|(host, port)| to == Some((host.as_str(), *port)));
         (!is_direct).then(|| proxy.clone())
     });
+    // Finding the addresses, the way through a gate, and the handshake of TLS.
+    let builder = Client::builder().connect_timeout(CONNECT_LIMIT * 3).dns_resolver(Arc::new(names));
     Ok(builder.proxy(proxy).redirect(redirect::Policy::none()).user_agent(user_agent))
+}
+
+/// The addresses of sites that are connected to without a gate.
+struct Names {
+    ways: Ways,
+    /// Hosts and their ports.
+    direct: Vec<(String, u16)>,
+}
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let port = self.direct.iter().find(|(host, _)| host == name.as_str()).map(|(_, port)| *port);
+        let ways = self.ways.clone();
+        Box::pin(async move {
+            let port = port.ok_or("the gate is the way to this host")?;
+            let found = ways.addresses(name.as_str(), port).await;
+            let addresses = found.map_err(|outcome| format!("{}: {outcome:?}", name.as_str()))?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
 }
 
 /// An HTTP client with the cookies of one session.

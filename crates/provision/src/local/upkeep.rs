@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const NOW_AND_THEN: Duration = Duration::from_secs(15);
 /// How many clones are started at once.
 const AT_ONCE: usize = 3;
-/// How long no clone was made or filled before WordPress is copied in advance.
+/// How long no clone was on its way before WordPress is copied in advance.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long a copy of WordPress may take until what runs is looked at again.
 const SPARE_LIMIT: Duration = Duration::from_secs(5);
