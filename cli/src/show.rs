@@ -71,6 +71,7 @@ pub(crate) fn problem(api: &Api, problem: &Problem, task: Option<&TaskView>) -> 
         rows.push(row("again", format!("the same request {again}")));
     }
     rows.extend(fields(Some(&problem.more)));
+    // A problem tells of a clone without its password.
     let password =
         |view: &TaskView| Some(view.result.as_ref()?.get("clone")?.get("password")?.as_str()?.to_owned());
     if problem.more.contains_key("clone") {

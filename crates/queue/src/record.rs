@@ -156,10 +156,7 @@ impl Told {
             _ => live.time("finished")?,
         };
         let problem = if state == State::Failed { self.problem()? } else { None };
-        let problem = match &result {
-            Some(result) => problem.map(|problem| problem.with_clone_of(result)),
-            None => problem,
-        };
+        let problem = problem.map(|problem| problem.with_clone_of(result.as_ref()));
         Ok(TaskRecord {
             id: self.id.parse().map_err(|_| unreadable("id"))?,
             kind: body.kind.parse().map_err(|_| unreadable("kind"))?,

@@ -76,14 +76,10 @@ impl Problem {
     /// The same with `clone` (`name`, `url`, `username`, `expires_at`), if by its result the task handed one out all the
     /// same. Its password stays in the result, which only its owner sees whole.
     #[must_use]
-    pub fn with_clone_of(self, result: &Map<String, Value>) -> Self {
+    pub fn with_clone_of(self, result: Option<&Map<String, Value>>) -> Self {
         let told = ["name", "url", "username", "expires_at"];
-        let clone = told.map(|name| {
-            (
-                name.to_owned(),
-                result.get("clone").and_then(|clone| clone.get(name)).cloned().unwrap_or_default(),
-            )
-        });
+        let field = |name| result?.get("clone")?.get(name).cloned();
+        let clone = told.map(|name| (name.to_owned(), field(name).unwrap_or_default()));
         if clone.iter().all(|(_, value)| value.is_string()) {
             self.with("clone", Map::from_iter(clone))
         } else {
@@ -122,7 +118,7 @@ mod tests {
     fn a_clone_that_was_handed_out_all_the_same_is_told_without_its_password() {
         let problem = |clone: Value| {
             let result = Map::from_iter([("clone".to_owned(), clone)]);
-            Problem::new(Code::CloneBroken, "x").with_clone_of(&result).more
+            Problem::new(Code::CloneBroken, "x").with_clone_of(Some(&result)).more
         };
         let mut clone = serde_json::json!({
             "name": "n", "url": "http://a", "username": "u", "password": "p", "expires_at": null,

@@ -25,7 +25,7 @@ pub(crate) struct Ledger<'a> {
 pub(super) enum Part {
     /// A clone comes from it.
     Source,
-    /// Its owner asks if it was altered.
+    /// The task is to alter it (what `changed_target` speaks of): set up, given an application password, or filled.
     Target,
     /// This task made it, and the login that is tried there.
     Copy,

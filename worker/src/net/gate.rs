@@ -57,9 +57,7 @@ impl Ways {
         };
         self.clones.as_ref().filter(is_ours)
     }
-}
 
-impl Ways {
     /// The addresses of a host that may be connected to. Names are resolved here and nowhere else, so that what was
     /// checked is what is connected to.
     pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Outcome> {
