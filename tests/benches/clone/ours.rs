@@ -4,15 +4,12 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use reqwest::Method;
 use serde_json::{Value, json};
 use wpclone_task::{State, TaskView};
 use wpclone_tests::{Client, Site, TestApp};
 
 /// A clone takes seconds or minutes; one that takes this long is stuck.
 const LIMIT: Duration = Duration::from_secs(1800);
-/// How often to look at one that took longer than the API waits.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What one clone took.
 #[derive(Debug, Clone)]
@@ -39,19 +36,6 @@ impl Ours {
     }
 }
 
-/// The task when it has ended. Whoever asks many times a second, as tests do, takes from the machine what is measured.
-async fn made(client: &Client, request: &Value) -> Result<TaskView> {
-    let request = client.request(Method::POST, "/clone").header("prefer", "wait=60").json(request);
-    let mut task: TaskView = request.send().await?.error_for_status()?.json().await?;
-    let end = Instant::now() + LIMIT;
-    while !task.state.is_final() {
-        ensure!(Instant::now() < end, "the clone is stuck: {:?}", task.progress);
-        tokio::time::sleep(LOOK_EVERY).await;
-        task = client.task(task.id).await?;
-    }
-    Ok(task)
-}
-
 /// Clones the site once. The clone stays until all is measured, for the same reason as the floor's folder.
 pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
     let (client, admin) = (app.client()?, site.admin());
@@ -59,7 +43,8 @@ pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
     // Forgets the most that it had until now (proc(5)).
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
     let begun = Instant::now();
-    let task = made(&client, &json!({ "source": site.login(&admin), "ttl_minutes": 60 })).await?;
+    let task = client.accepted("/clone", &json!({ "source": site.login(&admin), "ttl_minutes": 60 })).await?;
+    let task = client.wait_within(task.id, LIMIT).await?;
     let whole = begun.elapsed();
     ensure!(task.state == State::Succeeded, "the clone did not succeed: {:?}", task.problem);
     let worker = high_water(pid)?;
