@@ -17,7 +17,7 @@ final class Collations {
 			// Newer MariaDBs have collations that go with several charsets; there the full name is in another table.
 			$names = array_merge(
 				array_column( $db->all( 'SELECT COLLATION_NAME FROM information_schema.COLLATIONS' ), 0 ),
-				array_column( $db->is_mariadb() && $db->is_from( '0', '10.10' ) ? $db->all( 'SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY' ) : array(), 0 )
+				array_column( $db->is_from( null, '10.10' ) ? $db->all( 'SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY' ) : array(), 0 )
 			);
 			$known = array_values( array_unique( array_map( 'strval', $names ) ) );
 			sort( $known );

@@ -209,9 +209,10 @@ final class Db {
 		return '0';
 	}
 
-	/** Whether it is a MySQL or a MariaDB of this version or a later one. */
-	public function is_from( string $mysql, string $mariadb ): bool {
-		return version_compare( $this->version(), $this->is_mariadb() ? $mariadb : $mysql, '>=' );
+	/** Whether it is a MySQL or a MariaDB of this version or a later one; null stands for none of them. */
+	public function is_from( ?string $mysql, ?string $mariadb ): bool {
+		$first = $this->is_mariadb() ? $mariadb : $mysql;
+		return null !== $first && version_compare( $this->version(), $first, '>=' );
 	}
 
 	/** Whether it is a MariaDB. */

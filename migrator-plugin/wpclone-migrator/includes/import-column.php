@@ -78,7 +78,7 @@ final class Import_Column {
 	private function attributes( array &$adjusted, bool $filled = true ): string {
 		$sql = '';
 		if ( true === $this->column->any( 'invisible' ) ) {
-			if ( $this->db->is_from( '8.0.23', '10.3.3' ) && ( $filled || ! $this->db->is_mariadb() ) ) {
+			if ( $this->db->is_from( '8.0.23', $filled ? '10.3.3' : null ) ) {
 				$sql .= ' INVISIBLE';
 			} else {
 				$adjusted[] = $this->lost( 'invisible', true );
@@ -100,7 +100,7 @@ final class Import_Column {
 
 	/** Whether shapes of a column can be held to this reference system. */
 	private function knows_system( int $srid ): bool {
-		return ! $this->db->is_mariadb() && $this->db->is_from( '8.0.3', '0' )
+		return $this->db->is_from( '8.0.3', null )
 			&& '1' === $this->db->value( "SELECT COUNT(*) FROM information_schema.ST_SPATIAL_REFERENCE_SYSTEMS WHERE SRS_ID = $srid" );
 	}
 

@@ -18,7 +18,7 @@ final class Schema {
 
 	public function __construct( Db $db ) {
 		$this->db              = $db;
-		$this->quoted_defaults = $db->is_mariadb() && $db->is_from( '0', '10.2.7' );
+		$this->quoted_defaults = $db->is_from( null, '10.2.7' );
 		// MySQL 8 keeps sizes and counters for a day unless told otherwise; others do not know the word.
 		$db->tried( 'SET SESSION information_schema_stats_expiry = 0' );
 	}
