@@ -90,8 +90,8 @@ impl Runner {
             let (stage, slots) = ([*stage], *slots);
             async move {
                 let claim = async || {
-                    if stage == [Stage::Provisioning] && !self.may_provision() {
-                        return Ok(None);
+                    if stage == [Stage::Provisioning] {
+                        tokio::select! { () = self.may_provision() => {} () = shutdown.cancelled() => return Ok(None) }
                     }
                     self.queue().claim(&self.id, &stage).await
                 };
@@ -105,12 +105,14 @@ impl Runner {
         );
     }
 
-    /// Whether steps of the provisioning stage are this worker's: not while it gets ready, and not while another one has
-    /// the clones' state. Where something is missing they are, so that they end and say so.
-    fn may_provision(&self) -> bool {
-        let health =
-            self.workshop.provisioning.as_ref().map(|provisioning| provisioning.provisioner.health());
-        matches!(health, Some(Health::Ready | Health::Unavailable(_)))
+    /// Waits until steps of the provisioning stage are this worker's: not while it gets ready, and not while another one
+    /// has the clones' state. Where something is missing they are, so that they end and say so.
+    async fn may_provision(&self) {
+        let Some(provisioning) = &self.workshop.provisioning else { return std::future::pending().await };
+        let mut health = provisioning.provisioner.watch_health();
+        let may = |health: &Health| matches!(health, Health::Ready | Health::Unavailable(_));
+        // A provisioner lives as long as the worker.
+        let _ = health.wait_for(may).await;
     }
 
     /// What others see of clones is kept true, where this worker makes them.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::{CloneName, Isolation, Phase, ProvisionError};
 
@@ -142,8 +143,13 @@ pub struct Swept {
 /// Makes clones, keeps them and takes them away. Whatever is asked twice is done once.
 #[async_trait]
 pub trait Provisioner: Send + Sync {
+    /// Whether it works, now and from now on.
+    fn watch_health(&self) -> watch::Receiver<Health>;
+
     /// Whether it works.
-    fn health(&self) -> Health;
+    fn health(&self) -> Health {
+        self.watch_health().borrow().clone()
+    }
 
     /// Makes a clone, and returns when its WordPress answers. For a clone that is there already it is what it was.
     ///

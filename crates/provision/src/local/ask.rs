@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
+use super::Local;
 use super::make::usable;
 use super::record::Secrets;
-use super::{Local, lock};
 use crate::{
     Access, CloneInfo, CloneName, CloneSpec, Health, Phase, ProvisionError, Provisioner, SourceFacts, Swept,
     Unfinished,
@@ -22,8 +23,8 @@ impl From<io::Error> for ProvisionError {
 
 #[async_trait]
 impl Provisioner for Local {
-    fn health(&self) -> Health {
-        lock(&self.state).health.clone()
+    fn watch_health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
     }
 
     async fn provision(&self, spec: &CloneSpec) -> Result<CloneInfo, ProvisionError> {

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -57,20 +58,15 @@ pub struct LocalOptions {
 /// Clones as processes of this machine. It works while [`Local::run`] does.
 pub struct Local {
     options: LocalOptions,
-    state: Mutex<State>,
-}
-
-struct State {
-    health: Health,
-    owner: Option<Arc<Owner>>,
+    health: watch::Sender<Health>,
+    owner: Mutex<Option<Arc<Owner>>>,
 }
 
 impl Local {
     /// A provisioner that does not work yet.
     #[must_use]
     pub fn new(options: LocalOptions) -> Arc<Self> {
-        let state = State { health: Health::Starting, owner: None };
-        Arc::new(Self { options, state: Mutex::new(state) })
+        Arc::new(Self { options, health: watch::Sender::new(Health::Starting), owner: Mutex::default() })
     }
 
     /// Owns the state folder, as soon as nobody else does, and serves clones until `ending`; then ends all programs.
@@ -109,12 +105,12 @@ impl Local {
         };
         let serving = CancellationToken::new();
         let proxy = tokio::spawn(crate::proxy::serve(listener, Arc::clone(&owner), serving.clone()));
-        lock(&self.state).owner = Some(Arc::clone(&owner));
+        *lock(&self.owner) = Some(Arc::clone(&owner));
         tokio::select! {
             () = ending.cancelled() => {}
             () = owner.upkeep(|health| self.tell(health)) => {}
         }
-        lock(&self.state).owner = None;
+        *lock(&self.owner) = None;
         self.tell(Health::Starting);
         serving.cancel();
         owner.stop().await;
@@ -123,8 +119,7 @@ impl Local {
     }
 
     fn tell(&self, health: Health) {
-        let mut state = lock(&self.state);
-        if state.health != health {
+        if *self.health.borrow() != health {
             match &health {
                 Health::Ready => tracing::info!(
                     clones = %self.options.addresses, state = %self.options.state_dir.display(), "clones can be made"
@@ -135,13 +130,13 @@ impl Local {
                 }
                 Health::Starting => {}
             }
-            state.health = health;
+            self.health.send_replace(health);
         }
     }
 
     fn owner(&self) -> Result<Arc<Owner>, ProvisionError> {
-        let state = lock(&self.state);
-        state.owner.clone().ok_or_else(|| ProvisionError::Unavailable(why(&state.health)))
+        let owner = lock(&self.owner).clone();
+        owner.ok_or_else(|| ProvisionError::Unavailable(why(&self.health.borrow())))
     }
 }
 

@@ -15,7 +15,7 @@ use super::launch::{Launcher, can_unshare};
 use super::mariadb::{MariaDb, Servers, Sql};
 use super::programs::Programs;
 use super::record::{self, Record};
-use super::template::{self, Template, Workshop};
+use super::template::{self, Ground, Planted, Template, Workshop};
 use super::users::{USERS, Users};
 use super::{Entry, LocalOptions, blocking, lock};
 use crate::{Addresses, CloneName, Isolation, Phase, ProvisionError, harness};
@@ -50,6 +50,8 @@ pub(crate) struct Owner {
     sql: Mutex<Sql>,
     pub(super) shared: tokio::sync::Mutex<Option<MariaDb>>,
     pub(super) template: Mutex<Result<Template, String>>,
+    /// What the first preparation begins with.
+    planted: Mutex<Option<Planted>>,
     _held: Held,
 }
 
@@ -98,7 +100,11 @@ impl Prepared {
             launcher: launcher.clone(),
             user: users.mysql(),
         };
-        let shared = servers.start(SHARED).await?;
+        let ground = Ground { dirs: &dirs, user: users.of_slot(0) };
+        // Both take a while, and neither needs the other.
+        let (shared, planted) =
+            tokio::join!(servers.start(SHARED), template::plant(&options.wordpress_dir, &ground));
+        let shared = shared?;
         let sql = shared.handle();
         let clones = found(&dirs, &sql).await?;
         Ok(Owner {
@@ -112,6 +118,8 @@ impl Prepared {
             sql: Mutex::new(sql),
             shared: tokio::sync::Mutex::new(Some(shared)),
             template: Mutex::new(Err("the WordPress to start from is being prepared".into())),
+            // What went wrong does so again when it is prepared, and is told then.
+            planted: Mutex::new(planted.ok()),
             _held: held,
         })
     }
@@ -251,19 +259,22 @@ impl Owner {
     pub(super) async fn prepare(&self) {
         let wordpress = &self.options.wordpress_dir;
         let with = Workshop {
-            dirs: &self.dirs,
+            ground: Ground { dirs: &self.dirs, user: self.users.of_slot(0) },
             programs: &self.programs,
             launcher: &self.launcher,
             sql: self.sql(),
-            user: self.users.of_slot(0),
         };
-        let made = match template::check(wordpress) {
-            Ok(()) => Template::get(wordpress, &with).await.map_err(|error| {
-                format!("the WordPress in {} cannot be installed: {error}", wordpress.display())
-            }),
-            Err(why) => Err(why),
+        let planted = lock(&self.planted).take();
+        let made = async {
+            let planted = match planted {
+                Some(planted) => planted,
+                None => template::plant(wordpress, &with.ground).await?,
+            };
+            Template::get(planted, &with).await
         };
-        *lock(&self.template) = made;
+        let made = made.await;
+        *lock(&self.template) = made
+            .map_err(|error| format!("the WordPress in {} cannot be prepared: {error}", wordpress.display()));
     }
 
     /// The server that a clone's schema is in.

@@ -29,8 +29,10 @@ pub(crate) const USER: &str = "wpclone-template";
 /// The template's schema while it is made.
 const SCHEMA: &str = "wpclone_template";
 
-/// How many copies of the files are kept ready: copying takes longer than all the rest.
-const SPARES: usize = 2;
+/// A template's folder with the copies of the files that are ready.
+const SPARES: &str = "spares";
+/// How many there are at rest: copying takes longer than all the rest.
+const READY: usize = 2;
 
 /// A prepared WordPress.
 #[derive(Debug, Clone)]
@@ -45,74 +47,94 @@ pub(crate) struct Template {
     pub(crate) size: u64,
 }
 
-/// What a template is made with.
-pub(crate) struct Workshop<'a> {
+/// Where a template is made, and for whom.
+pub(crate) struct Ground<'a> {
     pub(crate) dirs: &'a Dirs,
-    pub(crate) programs: &'a Programs,
-    pub(crate) launcher: &'a Launcher,
-    pub(crate) sql: Sql,
     pub(crate) user: Option<Ids>,
 }
 
-/// Whether this can be a WordPress to start from.
-pub(crate) fn check(wordpress: &Path) -> Result<(), String> {
+/// What a template is made with.
+pub(crate) struct Workshop<'a> {
+    pub(crate) ground: Ground<'a>,
+    pub(crate) programs: &'a Programs,
+    pub(crate) launcher: &'a Launcher,
+    pub(crate) sql: Sql,
+}
+
+/// WordPress' files in the template's seat, to be installed there; nothing where there is a template of them already.
+pub(crate) struct Planted {
+    key: String,
+}
+
+/// Puts the files of this WordPress where a template is made of them. It needs no database.
+pub(crate) async fn plant(wordpress: &Path, ground: &Ground<'_>) -> io::Result<Planted> {
     let has = |file: &str| wordpress.join(file).is_file();
-    if has("wp-load.php") && has("wp-includes/version.php") {
-        Ok(())
-    } else {
-        Err(format!("there is no WordPress in {}", wordpress.display()))
+    if !has("wp-load.php") || !has("wp-includes/version.php") {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "wp-load.php or wp-includes/version.php is missing",
+        ));
     }
+    let (from, dirs, user) = (wordpress.to_owned(), ground.dirs.clone(), ground.user);
+    super::blocking(move || {
+        let key = key(&from)?;
+        if !is_made(&dirs.template().join(&key)) {
+            let seat = dirs.seat(Seat::TEMPLATE);
+            remove_dir(&seat.folder)?;
+            php::make_seat(&seat, user)?;
+            copy_wordpress(&from, &seat.tree(), user, &dirs.harness())?;
+        }
+        Ok(Planted { key })
+    })
+    .await
+}
+
+/// The last file of a template says that it is whole.
+fn is_made(template: &Path) -> bool {
+    template.join("wordpress").is_file()
 }
 
 impl Template {
     /// The one for this WordPress: that which was made before, or a new one.
-    pub(crate) async fn get(wordpress: &Path, with: &Workshop<'_>) -> io::Result<Self> {
-        let key = {
-            let wordpress = wordpress.to_owned();
-            super::blocking(move || key(&wordpress)).await?
-        };
-        let (all, made) = (with.dirs.template(), with.dirs.template().join(&key));
-        if !made.join("wordpress").is_file() {
-            Self::make(wordpress, with, &made).await?;
+    pub(crate) async fn get(planted: Planted, with: &Workshop<'_>) -> io::Result<Self> {
+        let all = with.ground.dirs.template();
+        let made = all.join(&planted.key);
+        if !is_made(&made) {
+            Self::make(with, &made).await?;
         }
         super::blocking(move || {
             // Others are of an older WordPress, or were not finished.
-            for entry in fs::read_dir(&all)?.flatten().filter(|e| e.file_name() != *key) {
+            for entry in fs::read_dir(&all)?.flatten().filter(|e| e.file_name() != *planted.key) {
                 remove_dir(&entry.path())?;
             }
             let sql = Arc::new(fs::read(made.join("db.sql"))?);
             let version = fs::read_to_string(made.join("wordpress"))?;
-            let (tree, spares) = (made.join("tree"), made.join("spares"));
+            let (tree, spares) = (made.join("tree"), made.join(SPARES));
             make_dir(&spares, 0o700)?;
             Ok(Self { spares, size: tree::size(&tree), tree, sql, wordpress: version })
         })
         .await
     }
 
-    async fn make(wordpress: &Path, with: &Workshop<'_>, made: &Path) -> io::Result<()> {
-        let seat = with.dirs.seat(Seat::TEMPLATE);
-        let (from, at, user, harness) = (wordpress.to_owned(), seat.clone(), with.user, with.dirs.harness());
-        super::blocking(move || {
-            remove_dir(&at.folder)?;
-            php::make_seat(&at, user)?;
-            plant(&from, &at, user, &harness)
-        })
-        .await?;
-        let secrets = Secrets::new()?;
-        with.sql.create(SCHEMA, &secrets.database_password).await?;
-        let done = Self::install(with, &seat, &secrets).await;
-        let dumped = match done {
-            Ok(told) => with.sql.dump(SCHEMA).await.map(|sql| (told, sql)),
-            Err(error) => Err(error),
+    /// Makes it of what is planted, with a first copy for a clone that may be waiting.
+    async fn make(with: &Workshop<'_>, made: &Path) -> io::Result<()> {
+        let seat = with.ground.dirs.seat(Seat::TEMPLATE);
+        let (tree, spare) = (seat.tree(), seat.folder.join("spare"));
+        let copied = {
+            let spare = spare.clone();
+            super::blocking(move || tree::copy(&tree, &spare, None))
         };
-        with.sql.drop(SCHEMA).await?;
-        let (version, sql) = dumped?;
+        let (installed, copied) = tokio::join!(Self::installed(with, &seat), copied);
+        let (version, sql) = installed?;
+        copied?;
         let (made, new) = (made.to_owned(), made.with_extension("new"));
         super::blocking(move || {
             remove_dir(&made)?;
             remove_dir(&new)?;
             make_dir(&new, 0o700)?;
+            make_dir(&new.join(SPARES), 0o700)?;
             fs::rename(seat.tree(), new.join("tree"))?;
+            fs::rename(spare, new.join(SPARES).join(ready_name()?))?;
             write_whole(&new.join("db.sql"), &sql, 0o600)?;
             write_whole(&new.join("wordpress"), version.as_bytes(), 0o600)?;
             fs::rename(&new, &made)?;
@@ -121,24 +143,38 @@ impl Template {
         .await
     }
 
+    /// Installs WordPress in the seat; returns its version, and its database as SQL.
+    async fn installed(with: &Workshop<'_>, seat: &Seat) -> io::Result<(String, Vec<u8>)> {
+        let secrets = Secrets::new()?;
+        with.sql.create(SCHEMA, &secrets.database_password).await?;
+        let done = Self::install(with, seat, &secrets).await;
+        let dumped = match done {
+            Ok(told) => with.sql.dump(SCHEMA).await.map(|sql| (told, sql)),
+            Err(error) => Err(error),
+        };
+        with.sql.drop(SCHEMA).await?;
+        dumped
+    }
+
     /// WordPress' own installation; returns its version.
     async fn install(with: &Workshop<'_>, seat: &Seat, secrets: &Secrets) -> io::Result<String> {
+        let Ground { dirs, user } = with.ground;
         let config = WpConfig {
             url: URL,
             table_prefix: PREFIX,
             database: SCHEMA,
             database_socket: &with.sql.socket,
             secrets,
-            harness: &with.dirs.harness(),
+            harness: &dirs.harness(),
         };
-        php::write_wp_config(seat, &wp_config(seat, &config)?, with.user)?;
+        php::write_wp_config(seat, &wp_config(seat, &config)?, user)?;
         let (_, program) = with.programs.fpm_for(None);
         let facts = SourceFacts::default();
-        let fpm = php::start(with.dirs, seat, program, with.user, &facts, with.launcher).await?;
+        let fpm = php::start(dirs, seat, program, user, &facts, with.launcher).await?;
         // Nobody ever logs in with it: each clone gets its own.
         let wish =
             json!({ "task": "install", "username": USER, "password": super::record::random_hex::<16>()? });
-        let told = php::task(with.dirs, seat, URL, wish).await;
+        let told = php::task(dirs, seat, URL, wish).await;
         fpm.stop().await;
         Ok(told?.wordpress)
     }
@@ -147,24 +183,24 @@ impl Template {
     pub(crate) fn copy_to(&self, to: &Path, user: Option<Ids>) -> io::Result<()> {
         // Of two that want the same one, one gets it.
         let taken = self.ready().any(|spare| fs::rename(spare, to).is_ok());
-        if taken { tree::give_all(to, user) } else { tree::copy(&self.tree, to, user, tree::QUICKLY) }
+        if taken { tree::give_all(to, user) } else { tree::copy(&self.tree, to, user) }
     }
 
     /// Copies the files once more if there are too few copies; says whether it did.
     pub(crate) fn spare(&self) -> io::Result<bool> {
-        if self.ready().count() >= SPARES {
+        if self.ready().count() >= READY {
             return Ok(false);
         }
         let new = self.spares.join("new");
         remove_dir(&new)?;
-        tree::copy(&self.tree, &new, None, tree::CALMLY)?;
-        fs::rename(&new, self.spares.join(format!("ready-{}", super::record::random_hex::<8>()?)))?;
+        tree::copy(&self.tree, &new, None)?;
+        fs::rename(&new, self.spares.join(ready_name()?))?;
         Ok(true)
     }
 
     fn ready(&self) -> impl Iterator<Item = PathBuf> {
         let entries = fs::read_dir(&self.spares).into_iter().flatten().flatten();
-        entries.filter(|e| e.file_name().to_string_lossy().starts_with("ready-")).map(|e| e.path())
+        entries.filter(|e| e.file_name().to_string_lossy().starts_with(READY_PREFIX)).map(|e| e.path())
     }
 
     /// The database, for a clone.
@@ -172,6 +208,13 @@ impl Template {
         let sql = replace(&self.sql, URL.as_bytes(), url.as_bytes());
         replace(&sql, PREFIX.as_bytes(), table_prefix.as_bytes())
     }
+}
+
+/// What names of whole copies begin with.
+const READY_PREFIX: &str = "ready-";
+
+fn ready_name() -> io::Result<String> {
+    Ok(format!("{READY_PREFIX}{}", super::record::random_hex::<8>()?))
 }
 
 /// What a template is known by: the WordPress it is made from, and how.
@@ -185,17 +228,16 @@ fn key(wordpress: &Path) -> io::Result<String> {
 }
 
 /// WordPress' files: links followed, without a configuration of their own, with the migrator.
-fn plant(wordpress: &Path, seat: &Seat, user: Option<Ids>, harness: &Path) -> io::Result<()> {
-    let tree = seat.tree();
+fn copy_wordpress(wordpress: &Path, tree: &Path, user: Option<Ids>, harness: &Path) -> io::Result<()> {
     let left_out = |path: &Path| path == Path::new("wp-config.php") || path == Path::new(".htaccess");
-    tree::copy_but(wordpress, &tree, user, tree::QUICKLY, &left_out)?;
+    tree::copy_but(wordpress, tree, user, &left_out)?;
     for folder in ["wp-content", "wp-content/plugins", "wp-content/uploads", "wp-content/upgrade"] {
         make_dir(&tree.join(folder), 0o755)?;
         give(&tree.join(folder), user)?;
     }
     let plugin = tree.join("wp-content/plugins/wpclone-migrator");
     remove_dir(&plugin)?;
-    tree::copy(&harness.join("wpclone-migrator"), &plugin, user, tree::QUICKLY)
+    tree::copy(&harness.join("wpclone-migrator"), &plugin, user)
 }
 
 fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

@@ -1,6 +1,9 @@
 //! How clones begin and end.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
@@ -157,6 +160,27 @@ pub(crate) async fn an_installation_that_is_killed_is_not_taken_for_a_database()
     assert!(kill(&lab, "mariadbd") > 0, "it was killed while it was installed");
     until("clones that can be made", async || lab.local.health() == Health::Ready).await;
     lab.clone("one").await;
+    lab.end().await;
+}
+
+pub(crate) async fn the_first_clone_takes_files_that_are_ready() {
+    let lab = Lab::begun(folder(), Routing::Path, |_| {});
+    lab.until(&Health::Ready).await;
+    let all = lab.dir.path().join("state/template");
+    let only = |folder: &Path| {
+        let entries: Vec<_> = fs::read_dir(folder).expect("a folder").flatten().map(|e| e.path()).collect();
+        <[PathBuf; 1]>::try_from(entries).map(|[one]| one).expect("one entry")
+    };
+    let template = only(&all);
+    let ready = only(&template.join("spares"));
+    let inode = |tree: &Path| fs::metadata(tree.join("wp-load.php")).expect("WordPress").ino();
+    let prepared = inode(&ready);
+    let (clone, _) = lab.clone("one").await;
+    let tree = lab.tree(&clone.name);
+    assert_eq!(inode(&tree), prepared, "the files were copied, not taken");
+    let diff = Command::new("diff").arg("--recursive").args([&template.join("tree"), &tree]).output();
+    let diff = diff.expect("diff");
+    assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
     lab.end().await;
 }
 
