@@ -91,7 +91,7 @@ impl Runner {
             async move {
                 let claim = async || {
                     if stage == [Stage::Provisioning] {
-                        tokio::select! { () = self.may_provision() => {} () = shutdown.cancelled() => return Ok(None) }
+                        tokio::select! { () = self.until_it_may_provision() => {} () = shutdown.cancelled() => return Ok(None) }
                     }
                     self.queue().claim(&self.id, &stage).await
                 };
@@ -107,12 +107,13 @@ impl Runner {
 
     /// Waits until steps of the provisioning stage are this worker's: not while it gets ready, and not while another one
     /// has the clones' state. Where something is missing they are, so that they end and say so.
-    async fn may_provision(&self) {
+    async fn until_it_may_provision(&self) {
         let Some(provisioning) = &self.workshop.provisioning else { return std::future::pending().await };
         let mut health = provisioning.provisioner.watch_health();
         let may = |health: &Health| matches!(health, Health::Ready | Health::Unavailable(_));
-        // A provisioner lives as long as the worker.
-        let _ = health.wait_for(may).await;
+        if health.wait_for(may).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// What others see of clones is kept true, where this worker makes them.

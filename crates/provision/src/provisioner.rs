@@ -143,7 +143,7 @@ pub struct Swept {
 /// Makes clones, keeps them and takes them away. Whatever is asked twice is done once.
 #[async_trait]
 pub trait Provisioner: Send + Sync {
-    /// Whether it works, now and from now on.
+    /// Whether it works, now and as long as it lives.
     fn watch_health(&self) -> watch::Receiver<Health>;
 
     /// Whether it works.

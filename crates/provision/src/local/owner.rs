@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::dirs::{Dirs, Held, Seat, make_dir, remove_dir};
@@ -15,7 +16,7 @@ use super::launch::{Launcher, can_unshare};
 use super::mariadb::{MariaDb, Servers, Sql};
 use super::programs::Programs;
 use super::record::{self, Record};
-use super::template::{self, Ground, Planted, Template, Workshop};
+use super::template::{self, Ground, Template, Workshop};
 use super::users::{USERS, Users};
 use super::{Entry, LocalOptions, blocking, lock};
 use crate::{Addresses, CloneName, Isolation, Phase, ProvisionError, harness};
@@ -35,7 +36,7 @@ pub(crate) struct Prepared {
     dirs: Dirs,
     users: Users,
     programs: Programs,
-    held: Held,
+    held: Arc<Held>,
 }
 
 /// The owner of the state folder.
@@ -50,9 +51,9 @@ pub(crate) struct Owner {
     sql: Mutex<Sql>,
     pub(super) shared: tokio::sync::Mutex<Option<MariaDb>>,
     pub(super) template: Mutex<Result<Template, String>>,
-    /// What the first preparation begins with.
-    planted: Mutex<Option<Planted>>,
-    _held: Held,
+    /// Told when WordPress has to be prepared anew.
+    pub(super) changed: Notify,
+    held: Arc<Held>,
 }
 
 impl Prepared {
@@ -61,7 +62,7 @@ impl Prepared {
         let (users, programs) = (Users::find()?, Programs::find()?);
         let dirs = Dirs::open(&options.state_dir, users.mysql().is_some())?;
         let held = dirs.lock().map_err(|e| format!("the state folder cannot be locked: {e}"))?;
-        Ok(held.map(|held| Self { options: options.clone(), dirs, users, programs, held }))
+        Ok(held.map(|held| Self { options: options.clone(), dirs, users, programs, held: Arc::new(held) }))
     }
 
     /// Waits until nothing of the owner before is left, and starts the database server.
@@ -76,7 +77,6 @@ impl Prepared {
             // Other users' programs have to pass it. A guard removes an empty one, so it is never empty.
             make_dir(&folders.run(), 0o711)?;
             std::fs::write(folders.run().join(KEEP), "")?;
-            remove_dir(&folders.seat(Seat::TEMPLATE).folder)?;
             harness::write(&folders.harness())
         })
         .await?;
@@ -100,9 +100,9 @@ impl Prepared {
             launcher: launcher.clone(),
             user: users.mysql(),
         };
-        let ground = Ground { dirs: &dirs, user: users.of_slot(0) };
-        // Both take a while, and neither needs the other.
-        let (shared, planted) =
+        let ground = Ground { dirs: &dirs, user: users.of_slot(0), held: &held };
+        // Both take a while, and neither needs the other. What is not planted now is when WordPress is prepared.
+        let (shared, _) =
             tokio::join!(servers.start(SHARED), template::plant(&options.wordpress_dir, &ground));
         let shared = shared?;
         let sql = shared.handle();
@@ -118,9 +118,8 @@ impl Prepared {
             sql: Mutex::new(sql),
             shared: tokio::sync::Mutex::new(Some(shared)),
             template: Mutex::new(Err("the WordPress to start from is being prepared".into())),
-            // What went wrong does so again when it is prepared, and is told then.
-            planted: Mutex::new(planted.ok()),
-            _held: held,
+            changed: Notify::new(),
+            held,
         })
     }
 }
@@ -259,22 +258,25 @@ impl Owner {
     pub(super) async fn prepare(&self) {
         let wordpress = &self.options.wordpress_dir;
         let with = Workshop {
-            ground: Ground { dirs: &self.dirs, user: self.users.of_slot(0) },
+            ground: Ground { dirs: &self.dirs, user: self.users.of_slot(0), held: &self.held },
             programs: &self.programs,
             launcher: &self.launcher,
             sql: self.sql(),
         };
-        let planted = lock(&self.planted).take();
-        let made = async {
-            let planted = match planted {
-                Some(planted) => planted,
-                None => template::plant(wordpress, &with.ground).await?,
-            };
-            Template::get(planted, &with).await
-        };
-        let made = made.await;
+        let made = Template::get(wordpress, &with).await;
         *lock(&self.template) = made
             .map_err(|error| format!("the WordPress in {} cannot be prepared: {error}", wordpress.display()));
+    }
+
+    /// Why WordPress was not copied; if it has changed, it is prepared anew.
+    pub(super) fn not_copied(&self, error: io::Error) -> ProvisionError {
+        if !template::is_changed(&error) {
+            return ProvisionError::failed("WordPress cannot be copied")(error);
+        }
+        let why = format!("the WordPress in {}: {error}", self.options.wordpress_dir.display());
+        *lock(&self.template) = Err(why.clone());
+        self.changed.notify_one();
+        ProvisionError::Unavailable(why)
     }
 
     /// The server that a clone's schema is in.

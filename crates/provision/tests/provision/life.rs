@@ -166,21 +166,43 @@ pub(crate) async fn an_installation_that_is_killed_is_not_taken_for_a_database()
 pub(crate) async fn the_first_clone_takes_files_that_are_ready() {
     let lab = Lab::begun(folder(), Routing::Path, |_| {});
     lab.until(&Health::Ready).await;
-    let all = lab.dir.path().join("state/template");
-    let only = |folder: &Path| {
-        let entries: Vec<_> = fs::read_dir(folder).expect("a folder").flatten().map(|e| e.path()).collect();
-        <[PathBuf; 1]>::try_from(entries).map(|[one]| one).expect("one entry")
+    let inside = |folder: &Path| -> Vec<PathBuf> {
+        fs::read_dir(folder).expect("a folder").flatten().map(|e| e.path()).collect()
     };
-    let template = only(&all);
-    let ready = only(&template.join("spares"));
     let inode = |tree: &Path| fs::metadata(tree.join("wp-load.php")).expect("WordPress").ino();
-    let prepared = inode(&ready);
-    let (clone, _) = lab.clone("one").await;
-    let tree = lab.tree(&clone.name);
-    assert_eq!(inode(&tree), prepared, "the files were copied, not taken");
-    let diff = Command::new("diff").arg("--recursive").args([&template.join("tree"), &tree]).output();
+    let template = inside(&lab.dir.path().join("state/template")).pop().expect("a template");
+    let ready = inside(&template.join("spares"));
+    let ready = ready.iter().find(|path| !path.ends_with("new")).expect("files that are ready");
+    let prepared = inode(ready);
+    let (first, _) = lab.clone("one").await;
+    let first = lab.tree(&first.name);
+    assert_eq!(inode(&first), prepared, "the files were copied, not taken");
+    // What WordPress was installed with is as good as a copy.
+    let (second, _) = lab.clone("two").await;
+    let diff = Command::new("diff").arg("--recursive").args([&first, &lab.tree(&second.name)]).output();
     let diff = diff.expect("diff");
     assert!(diff.status.success(), "{}", String::from_utf8_lossy(&diff.stdout));
+    lab.end().await;
+}
+
+pub(crate) async fn a_wordpress_that_changes_is_prepared_anew() {
+    let own = folder();
+    let wordpress = own.path().join("wordpress");
+    let copied =
+        Command::new("cp").args(["-aL", "--"]).args([&crate::support::wordpress(), &wordpress]).status();
+    assert!(copied.expect("cp").success(), "WordPress can be copied");
+    let lab = Lab::begun(folder(), Routing::Path, |options| options.wordpress_dir = wordpress.clone());
+    lab.until(&Health::Ready).await;
+    lab.clone("one").await;
+    fs::write(wordpress.join("wp-new.php"), "<?php // A file that the next version brings.").expect("a file");
+    let refused = lab.local.provision(&spec("two")).await.expect_err("not the WordPress that was installed");
+    assert_eq!(refused.code(), "PROVISIONER_UNAVAILABLE", "{refused}");
+    until("the clone to be made", async || lab.local.provision(&spec("two")).await.is_ok()).await;
+    assert!(lab.tree(&name("two")).join("wp-new.php").is_file(), "it has the new files");
+    fs::remove_dir_all(&wordpress).expect("it goes");
+    lab.local.provision(&spec("three")).await.expect_err("no WordPress");
+    let gone = async || matches!(lab.local.health(), Health::Unavailable(why) if why.contains("missing"));
+    until("the missing WordPress to be said", gone).await;
     lab.end().await;
 }
 
