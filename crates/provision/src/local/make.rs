@@ -94,7 +94,7 @@ impl Owner {
     ) -> Result<CloneInfo, ProvisionError> {
         let begun = Instant::now();
         let (seat, record) = (entry.seat.clone(), entry.record());
-        self.check_room(template.size() + room)?;
+        self.check_room(template.size + room)?;
         let user = self.users.of_slot(record.slot);
         let (dirs, copy, from) = (self.dirs.clone(), seat.clone(), template.clone());
         let secrets = Secrets::new().map_err(ProvisionError::failed("no random bytes"))?;
@@ -110,7 +110,7 @@ impl Owner {
                 from.copy_to(&copy.tree(), user)?;
                 Ok(secrets)
             });
-            secrets.await.map_err(|error| self.not_copied(error))
+            secrets.await.map_err(ProvisionError::failed("WordPress cannot be copied"))
         };
         let server = async {
             match record.info.isolation {

@@ -8,6 +8,7 @@ mod launch;
 mod make;
 mod mariadb;
 mod owner;
+mod pack;
 mod php;
 mod programs;
 mod record;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::dirs::{Dirs, Held, Seat, make_dir, remove_dir};
@@ -51,8 +50,6 @@ pub(crate) struct Owner {
     sql: Mutex<Sql>,
     pub(super) shared: tokio::sync::Mutex<Option<MariaDb>>,
     pub(super) template: Mutex<Result<Template, String>>,
-    /// Told when WordPress has to be prepared anew.
-    pub(super) changed: Notify,
     held: Arc<Held>,
 }
 
@@ -81,6 +78,8 @@ impl Prepared {
         })
         .await?;
         others_gone(dirs.run()).await?;
+        let left = dirs.seat(Seat::TEMPLATE).folder;
+        blocking(move || remove_dir(&left)).await?;
         let unshare = match programs.unshare.clone() {
             Some(unshare) if can_unshare(&unshare, users.of_slot(0)).await => Some(unshare),
             _ => {
@@ -118,7 +117,6 @@ impl Prepared {
             sql: Mutex::new(sql),
             shared: tokio::sync::Mutex::new(Some(shared)),
             template: Mutex::new(Err("the WordPress to start from is being prepared".into())),
-            changed: Notify::new(),
             held,
         })
     }
@@ -266,17 +264,6 @@ impl Owner {
         let made = Template::get(wordpress, &with).await;
         *lock(&self.template) = made
             .map_err(|error| format!("the WordPress in {} cannot be prepared: {error}", wordpress.display()));
-    }
-
-    /// Why WordPress was not copied; if it has changed, it is prepared anew.
-    pub(super) fn not_copied(&self, error: io::Error) -> ProvisionError {
-        if !template::is_changed(&error) {
-            return ProvisionError::failed("WordPress cannot be copied")(error);
-        }
-        let why = format!("the WordPress in {}: {error}", self.options.wordpress_dir.display());
-        *lock(&self.template) = Err(why.clone());
-        self.changed.notify_one();
-        ProvisionError::Unavailable(why)
     }
 
     /// The server that a clone's schema is in.

@@ -13,6 +13,7 @@ use super::config::{WpConfig, wp_config};
 use super::dirs::{Dirs, Held, Seat, make_dir, remove_dir, write_whole};
 use super::launch::Launcher;
 use super::mariadb::Sql;
+use super::pack::{pack, unpack};
 use super::php;
 use super::programs::Programs;
 use super::record::Secrets;
@@ -29,49 +30,43 @@ pub(crate) const USER: &str = "wpclone-template";
 /// The template's schema while it is made.
 const SCHEMA: &str = "wpclone_template";
 
-/// A template's folder with the copies of the files that are ready.
-const SPARES: &str = "spares";
-/// How many there are at rest: copying takes longer than all the rest.
+/// How many copies of the files are ready at rest: copying takes longer than all the rest.
 const KEPT_SPARES: usize = 2;
 
-/// A prepared WordPress: its database, and where its files are copied from.
+/// A prepared WordPress.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
-    origin: Origin,
+    /// Its files, packed.
+    files: PathBuf,
     /// The folder with the copies that are ready.
     spares: PathBuf,
     sql: Arc<Vec<u8>>,
     /// What it calls itself.
     pub(crate) wordpress: String,
-}
-
-/// The files that a template is made of.
-#[derive(Debug, Clone)]
-struct Origin {
-    wordpress: PathBuf,
-    harness: PathBuf,
-    /// What the template is known by: these files, and how it is made.
-    key: String,
-    /// Bytes on the disk.
-    size: u64,
-}
-
-/// The files are not those any more that the database was made with.
-#[derive(Debug, thiserror::Error)]
-#[error("it has changed, and is prepared anew")]
-struct Changed;
-
-/// Whether a copy was not made because the files have changed.
-pub(crate) fn is_changed(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<Changed>())
+    /// Bytes that its files take.
+    pub(crate) size: u64,
 }
 
 /// Where a template is made, and for whom.
 pub(crate) struct Ground<'a> {
     pub(crate) dirs: &'a Dirs,
     pub(crate) user: Option<Ids>,
-    /// What still writes there when nobody waits for it any more keeps others out.
     pub(crate) held: &'a Arc<Held>,
+}
+
+impl Ground<'_> {
+    /// What still writes when nobody waits for it any more keeps the next owner out.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let held = Arc::clone(self.held);
+        super::blocking(move || {
+            let _held = held;
+            work()
+        })
+        .await
+    }
 }
 
 /// What a template is made with.
@@ -82,100 +77,60 @@ pub(crate) struct Workshop<'a> {
     pub(crate) sql: Sql,
 }
 
-/// A file in the template's seat: the WordPress that lies there, whole and untouched.
+/// A file in the template's folder, and before in its seat: all files of WordPress.
+const FILES: &str = "files.zip";
+/// A file in the template's seat: which WordPress lies there, whole and untouched.
 const PLANTED: &str = "planted";
 
-/// Puts the files of this WordPress where a template is made of them, unless they lie there or there is one of them. It
-/// needs no database.
-pub(crate) async fn plant(wordpress: &Path, ground: &Ground<'_>) -> io::Result<()> {
-    planted(wordpress, ground).await.map(drop)
-}
-
-async fn planted(wordpress: &Path, ground: &Ground<'_>) -> io::Result<Origin> {
+/// Puts the files of this WordPress where a template is made of them, unless they lie there or there is one of them;
+/// returns the template's folder. It needs no database.
+pub(crate) async fn plant(wordpress: &Path, ground: &Ground<'_>) -> io::Result<PathBuf> {
     let has = |file: &str| wordpress.join(file).is_file();
     if !has("wp-load.php") || !has("wp-includes/version.php") {
         let missing = "wp-load.php or wp-includes/version.php is missing";
         return Err(io::Error::new(io::ErrorKind::NotFound, missing));
     }
     let (from, dirs, user) = (wordpress.to_owned(), ground.dirs.clone(), ground.user);
-    let held = Arc::clone(ground.held);
-    super::blocking(move || {
-        let _held = held;
-        let (origin, seat) = (Origin::of(from, dirs.harness())?, dirs.seat(Seat::TEMPLATE));
-        if is_made(&dirs.template().join(&origin.key)) {
-            remove_dir(&seat.folder)?;
-        } else if !fs::read_to_string(seat.folder.join(PLANTED)).is_ok_and(|planted| planted == origin.key) {
+    let work = move || {
+        let key = key(&from)?;
+        let (made, seat) = (dirs.template().join(&key), dirs.seat(Seat::TEMPLATE));
+        let planted = || fs::read_to_string(seat.folder.join(PLANTED)).is_ok_and(|planted| planted == key);
+        if !is_made(&made) && !planted() {
             remove_dir(&seat.folder)?;
             php::make_seat(&seat, user)?;
-            origin.copy(&seat.tree(), user)?;
-            write_whole(&seat.folder.join(PLANTED), origin.key.as_bytes(), 0o600)?;
+            copy_wordpress(&from, &seat.tree(), user, &dirs.harness())?;
+            pack(&seat.tree(), &seat.folder.join(FILES))?;
+            fs::write(seat.folder.join(PLANTED), key)?;
         }
-        Ok(origin)
-    })
-    .await
+        Ok(made)
+    };
+    ground.blocking(work).await
 }
 
-impl Origin {
-    fn of(wordpress: PathBuf, harness: PathBuf) -> io::Result<Self> {
-        let (files, size) = tree::fingerprint(&wordpress)?;
-        let hash = Sha256::new()
-            .chain_update(files)
-            .chain_update(harness::TASKS)
-            .chain_update(wpclone_migrator::ZIP)
-            .finalize();
-        Ok(Self { wordpress, harness, key: hex::encode(&hash[..8]), size })
-    }
-
-    /// A copy in which all files are those that the key stands for; otherwise there is none.
-    fn copy(&self, to: &Path, user: Option<Ids>) -> io::Result<()> {
-        let copied = self.copy_files(to, user);
-        let now = Self::of(self.wordpress.clone(), self.harness.clone());
-        if now.is_ok_and(|now| now.key == self.key) {
-            return copied;
-        }
-        remove_dir(to)?;
-        Err(io::Error::other(Changed))
-    }
-
-    /// WordPress' files: links followed, without a configuration of their own, with the migrator.
-    fn copy_files(&self, to: &Path, user: Option<Ids>) -> io::Result<()> {
-        let left_out = |path: &Path| path == Path::new("wp-config.php") || path == Path::new(".htaccess");
-        tree::copy_but(&self.wordpress, to, user, &left_out)?;
-        for folder in ["wp-content", "wp-content/plugins", "wp-content/uploads", "wp-content/upgrade"] {
-            make_dir(&to.join(folder), 0o755)?;
-            give(&to.join(folder), user)?;
-        }
-        let plugin = to.join("wp-content/plugins/wpclone-migrator");
-        remove_dir(&plugin)?;
-        tree::copy(&self.harness.join("wpclone-migrator"), &plugin, user)
-    }
-}
-
-/// The last file of a template says that it is whole.
+/// A template's folder gets its name when all is in it.
 fn is_made(template: &Path) -> bool {
-    template.join("wordpress").is_file()
+    template.join(FILES).is_file()
 }
 
 impl Template {
     /// The one for this WordPress: that which was made before, or a new one.
     pub(crate) async fn get(wordpress: &Path, with: &Workshop<'_>) -> io::Result<Self> {
-        let (all, origin) = (with.ground.dirs.template(), planted(wordpress, &with.ground).await?);
-        let made = all.join(&origin.key);
+        let (all, made) = (with.ground.dirs.template(), plant(wordpress, &with.ground).await?);
         if !is_made(&made) {
             Self::make(with, &made).await?;
         }
-        super::blocking(move || {
+        let work = move || {
             // Others are of an older WordPress, or were not finished.
             for entry in fs::read_dir(&all)?.flatten().filter(|e| e.path() != made) {
-                if let Err(error) = remove_dir(&entry.path()) {
-                    tracing::warn!(%error, folder = %entry.path().display(), "an older WordPress is not removed");
-                }
+                remove_dir(&entry.path())?;
             }
             let sql = Arc::new(fs::read(made.join("db.sql"))?);
             let version = fs::read_to_string(made.join("wordpress"))?;
-            Ok(Self { origin, spares: made.join(SPARES), sql, wordpress: version })
-        })
-        .await
+            let (files, spares) = (made.join(FILES), made.join("spares"));
+            make_dir(&spares, 0o700)?;
+            Ok(Self { size: fs::metadata(&files)?.len(), files, spares, sql, wordpress: version })
+        };
+        with.ground.blocking(work).await
     }
 
     /// Makes it of what is planted, which the first clone gets: WordPress' installation changes no file.
@@ -185,18 +140,21 @@ impl Template {
         fs::remove_file(seat.folder.join(PLANTED))?;
         let (version, sql) = Self::installed(with, &seat).await?;
         let (made, new) = (made.to_owned(), made.with_extension("new"));
-        super::blocking(move || {
+        let work = move || {
             remove_dir(&made)?;
             remove_dir(&new)?;
-            make_dir(&new, 0o700)?;
-            make_dir(&new.join(SPARES), 0o700)?;
-            fs::rename(seat.tree(), new.join(SPARES).join(ready_name()?))?;
+            let spares = new.join("spares");
+            for folder in [&new, &spares] {
+                make_dir(folder, 0o700)?;
+            }
+            fs::rename(seat.folder.join(FILES), new.join(FILES))?;
+            fs::rename(seat.tree(), spares.join(ready_name()?))?;
             write_whole(&new.join("db.sql"), &sql, 0o600)?;
             write_whole(&new.join("wordpress"), version.as_bytes(), 0o600)?;
             fs::rename(&new, &made)?;
             remove_dir(&seat.folder)
-        })
-        .await
+        };
+        with.ground.blocking(work).await
     }
 
     /// Installs WordPress in the seat; returns its version, and its database as SQL.
@@ -236,27 +194,21 @@ impl Template {
         Ok(told?.wordpress)
     }
 
-    /// Bytes that the files of a clone take on the disk.
-    pub(crate) fn size(&self) -> u64 {
-        self.origin.size
-    }
-
-    /// The files, for a clone. See [`is_changed`] for one of the errors.
+    /// The files, for a clone.
     pub(crate) fn copy_to(&self, to: &Path, user: Option<Ids>) -> io::Result<()> {
         // Of two that want the same one, one gets it.
         let taken = self.ready().any(|spare| fs::rename(spare, to).is_ok());
-        if taken { tree::give_all(to, user) } else { self.origin.copy(to, user) }
+        if taken { tree::give_all(to, user) } else { unpack(&self.files, to, user) }
     }
 
-    /// Copies the files once more if there are too few copies; says whether it did. See [`is_changed`] for one of the
-    /// errors.
+    /// Copies the files once more if there are too few copies; says whether it did.
     pub(crate) fn spare(&self) -> io::Result<bool> {
         if self.ready().count() >= KEPT_SPARES {
             return Ok(false);
         }
         let new = self.spares.join("new");
         remove_dir(&new)?;
-        self.origin.copy(&new, None)?;
+        unpack(&self.files, &new, None)?;
         fs::rename(&new, self.spares.join(ready_name()?))?;
         Ok(true)
     }
@@ -278,6 +230,29 @@ const READY_PREFIX: &str = "ready-";
 
 fn ready_name() -> io::Result<String> {
     Ok(format!("{READY_PREFIX}{}", super::record::random_hex::<8>()?))
+}
+
+/// What a template is known by: the WordPress that it is made from, and how.
+fn key(wordpress: &Path) -> io::Result<String> {
+    let hash = Sha256::new()
+        .chain_update(tree::fingerprint(wordpress)?)
+        .chain_update(harness::TASKS)
+        .chain_update(wpclone_migrator::ZIP)
+        .finalize();
+    Ok(hex::encode(&hash[..8]))
+}
+
+/// WordPress' files: links followed, without a configuration of their own, with the migrator.
+fn copy_wordpress(wordpress: &Path, tree: &Path, user: Option<Ids>, harness: &Path) -> io::Result<()> {
+    let left_out = |path: &Path| path == Path::new("wp-config.php") || path == Path::new(".htaccess");
+    tree::copy_but(wordpress, tree, user, &left_out)?;
+    for folder in ["wp-content", "wp-content/plugins", "wp-content/uploads", "wp-content/upgrade"] {
+        make_dir(&tree.join(folder), 0o755)?;
+        give(&tree.join(folder), user)?;
+    }
+    let plugin = tree.join("wp-content/plugins/wpclone-migrator");
+    remove_dir(&plugin)?;
+    tree::copy(&harness.join("wpclone-migrator"), &plugin, user)
 }
 
 fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

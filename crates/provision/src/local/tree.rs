@@ -14,8 +14,7 @@ use super::users::{Ids, give};
 const DEEPEST: usize = 64;
 
 /// Copies a folder for a user, as plain files and folders. Bytes are shared with the original where the file system
-/// can do that. One file after the other: with more at once what starts meanwhile, browsers and databases, is slower, and
-/// the copy hardly quicker.
+/// can do that.
 pub(crate) fn copy(from: &Path, to: &Path, user: Option<Ids>) -> io::Result<()> {
     copy_but(from, to, user, &|_| false)
 }
@@ -30,7 +29,7 @@ pub(crate) fn copy_but(
     Walk { root: from, user, left_out, above: HashSet::new() }.copy(from, to)
 }
 
-/// Gives a folder and all that is in it to a user. For what nobody else has touched: links are given, not followed.
+/// Gives a folder and all that is in it to a user. Links are given, not followed.
 pub(crate) fn give_all(folder: &Path, user: Option<Ids>) -> io::Result<()> {
     if user.is_none() {
         return Ok(());
@@ -91,15 +90,15 @@ fn copy_file(from: &Path, to: &Path, user: Option<Ids>) -> io::Result<()> {
     user.map_or(Ok(()), |ids| std::os::unix::fs::fchown(&to, Some(ids.uid), Some(ids.gid)))
 }
 
-/// What a folder is known by, the names, sizes and times of all that is in it; and bytes that it takes on the disk.
-pub(crate) fn fingerprint(folder: &Path) -> io::Result<(String, u64)> {
-    let (mut lines, mut bytes) = (Vec::new(), 0);
-    list(folder, 0, &mut lines, &mut bytes)?;
+/// What a folder is known by: the names, sizes and times of all that is in it.
+pub(crate) fn fingerprint(folder: &Path) -> io::Result<String> {
+    let mut lines = Vec::new();
+    list(folder, 0, &mut lines)?;
     lines.sort();
-    Ok((hex::encode(Sha256::digest(lines.join("\n"))), bytes))
+    Ok(hex::encode(Sha256::digest(lines.join("\n"))))
 }
 
-fn list(folder: &Path, depth: usize, lines: &mut Vec<String>, bytes: &mut u64) -> io::Result<()> {
+fn list(folder: &Path, depth: usize, lines: &mut Vec<String>) -> io::Result<()> {
     if depth >= DEEPEST {
         return Ok(());
     }
@@ -107,10 +106,9 @@ fn list(folder: &Path, depth: usize, lines: &mut Vec<String>, bytes: &mut u64) -
         let path = entry?.path();
         let Ok(found) = fs::metadata(&path) else { continue };
         if found.is_dir() {
-            list(&path, depth + 1, lines, bytes)?;
+            list(&path, depth + 1, lines)?;
         } else {
             lines.push(format!("{} {} {}", path.display(), found.len(), found.mtime()));
-            *bytes += found.blocks() * 512;
         }
     }
     Ok(())

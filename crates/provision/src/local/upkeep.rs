@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const NOW_AND_THEN: Duration = Duration::from_secs(15);
 /// How many clones are started at once.
 const AT_ONCE: usize = 3;
-/// How long no clone was on its way before WordPress is copied once more in advance.
+/// How long no clone was on its way before WordPress is copied in advance.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long a copy of WordPress may take until what runs is looked at again.
 const SPARE_LIMIT: Duration = Duration::from_secs(5);
@@ -56,13 +56,7 @@ impl Owner {
                 Ok(_) => Health::Ready,
                 Err(why) => Health::Unavailable(why.clone()),
             });
-            tokio::select! {
-                () = sleep(LOOK_EVERY) => {}
-                () = self.changed.notified() => {
-                    tell(Health::Starting);
-                    last = None;
-                }
-            }
+            sleep(LOOK_EVERY).await;
             if self.entries().iter().any(|entry| matches!(entry.phase(), Phase::Making | Phase::Ready)) {
                 busy = Instant::now();
             }
@@ -81,7 +75,6 @@ impl Owner {
         {
             if let Ok(Err(error)) = copied {
                 tracing::warn!(%error, "WordPress cannot be copied in advance");
-                self.not_copied(error);
             }
             *sparing = None;
         }

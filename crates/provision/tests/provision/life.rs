@@ -185,27 +185,6 @@ pub(crate) async fn the_first_clone_takes_files_that_are_ready() {
     lab.end().await;
 }
 
-pub(crate) async fn a_wordpress_that_changes_is_prepared_anew() {
-    let own = folder();
-    let wordpress = own.path().join("wordpress");
-    let copied =
-        Command::new("cp").args(["-aL", "--"]).args([&crate::support::wordpress(), &wordpress]).status();
-    assert!(copied.expect("cp").success(), "WordPress can be copied");
-    let lab = Lab::begun(folder(), Routing::Path, |options| options.wordpress_dir = wordpress.clone());
-    lab.until(&Health::Ready).await;
-    lab.clone("one").await;
-    fs::write(wordpress.join("wp-new.php"), "<?php // A file that the next version brings.").expect("a file");
-    let refused = lab.local.provision(&spec("two")).await.expect_err("not the WordPress that was installed");
-    assert_eq!(refused.code(), "PROVISIONER_UNAVAILABLE", "{refused}");
-    until("the clone to be made", async || lab.local.provision(&spec("two")).await.is_ok()).await;
-    assert!(lab.tree(&name("two")).join("wp-new.php").is_file(), "it has the new files");
-    fs::remove_dir_all(&wordpress).expect("it goes");
-    lab.local.provision(&spec("three")).await.expect_err("no WordPress");
-    let gone = async || matches!(lab.local.health(), Health::Unavailable(why) if why.contains("missing"));
-    until("the missing WordPress to be said", gone).await;
-    lab.end().await;
-}
-
 pub(crate) async fn a_clone_whose_database_dies_while_it_is_made_is_made_by_the_next_attempt() {
     let lab = Lab::start().await;
     let wanted = spec("one");
