@@ -2,7 +2,7 @@
 //! thousands.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::io::{self, BufReader, BufWriter};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -11,12 +11,13 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::users::{Ids, give};
 
-/// Packs the folders and plain files of a tree of ours, uncompressed: packing and unpacking take no longer than copying.
+/// Packs the folders and plain files of a tree of ours, uncompressed, and onto the disk. Packing and unpacking take no
+/// longer than copying.
 pub(crate) fn pack(tree: &Path, to: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     let mut zip = ZipWriter::new(BufWriter::new(file));
     add(&mut zip, tree, tree)?;
-    zip.finish().map_err(io::Error::other)?.flush()
+    zip.finish().map_err(io::Error::other)?.into_inner()?.sync_all()
 }
 
 fn add(zip: &mut ZipWriter<BufWriter<File>>, tree: &Path, folder: &Path) -> io::Result<()> {
