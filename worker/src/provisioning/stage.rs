@@ -8,9 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 use wpclone_clones::{Clones, ClonesError, Entry};
-use wpclone_provision::{
-    Access, CloneInfo, CloneSpec, Health, PhpLimits, ProvisionError, Provisioner, SourceFacts,
-};
+use wpclone_provision::{Access, CloneInfo, CloneSpec, PhpLimits, ProvisionError, Provisioner, SourceFacts};
 use wpclone_queue::{Found, Queue, TaskRecord};
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_clone::{CloneSecrets, seal_clone};
@@ -149,12 +147,11 @@ impl Provisioning {
     /// Takes away what has expired, and tells of the rest, as long as it is awaited.
     pub(crate) async fn upkeep(&self) {
         loop {
-            if self.provisioner.health() == Health::Ready {
-                if let Err(error) = self.publish().await {
-                    tracing::debug!(%error, "the registry was not told of the clones");
-                }
-                self.sweep().await;
+            // Also when none can be made, because WordPress is missing: those that there are run, and end.
+            if let Err(error) = self.publish().await {
+                tracing::debug!(%error, "the registry was not told of the clones");
             }
+            self.sweep().await;
             tokio::time::sleep(UPKEEP).await;
         }
     }
