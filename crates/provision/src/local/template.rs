@@ -30,6 +30,8 @@ pub(crate) const USER: &str = "wpclone-template";
 /// The template's schema while it is made.
 const SCHEMA: &str = "wpclone_template";
 
+/// A template's folder with the copies of its files that are ready.
+const SPARES: &str = "spares";
 /// How many copies of the files are ready at rest: copying takes longer than all the rest.
 const KEPT_SPARES: usize = 2;
 
@@ -126,7 +128,7 @@ impl Template {
             }
             let sql = Arc::new(fs::read(made.join("db.sql"))?);
             let version = fs::read_to_string(made.join("wordpress"))?;
-            let (files, spares) = (made.join(FILES), made.join("spares"));
+            let (files, spares) = (made.join(FILES), made.join(SPARES));
             make_dir(&spares, 0o700)?;
             Ok(Self { size: fs::metadata(&files)?.len(), files, spares, sql, wordpress: version })
         };
@@ -143,7 +145,7 @@ impl Template {
         let work = move || {
             remove_dir(&made)?;
             remove_dir(&new)?;
-            let spares = new.join("spares");
+            let spares = new.join(SPARES);
             for folder in [&new, &spares] {
                 make_dir(folder, 0o700)?;
             }
