@@ -1,11 +1,14 @@
 //! A clone's life, and that of one that never was.
 
+use std::fs;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use wpclone_task::{Code, State, TaskView};
-use wpclone_tests::{Result, Site, TestApp, Version};
+use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::checker::Pair;
-use crate::{at, cloned, lived_in};
+use crate::{at, cloned, lived_in, nothing_left};
 
 #[tokio::test]
 async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Result {
@@ -58,6 +61,40 @@ async fn nothing_is_left_of_a_clone_whose_source_lets_nobody_in() -> Result {
     let list: Value = client.get("/clones").await?.json().await?;
     assert_eq!(list["clones"], json!([]));
     Ok(())
+}
+
+#[tokio::test]
+async fn a_clone_runs_and_ends_in_time_also_when_no_wordpress_is_there_for_more() -> Result {
+    let site = Site::builder(Version::Bookworm).start().await?;
+    let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let front = format!("{}/", at(&task, "/clone/url").as_str().unwrap());
+    let name = at(&task, "/clone/name").as_str().unwrap();
+    let answers =
+        async |wanted: u16| reqwest::get(&front).await.is_ok_and(|answer| answer.status() == wanted);
+    app.workers[0].terminate().await?;
+    app.add_worker(&[("WPCLONE_WORDPRESS_DIR", "/nonexistent")]).await?;
+    until("the clone to be back", Duration::from_secs(60), None, async || answers(200).await).await?;
+    let url = format!("{}/readyz", app.workers[1].url());
+    let said = async || {
+        let text = async { reqwest::get(&url).await.ok()?.text().await.ok() }.await.unwrap_or_default();
+        text.contains("clones: unavailable") && text.contains("/nonexistent")
+    };
+    until("the missing WordPress to be said", Duration::from_secs(60), None, said).await?;
+
+    app.workers[1].terminate().await?;
+    // Its time is over meanwhile.
+    let file = app.clones_state().unwrap().join("clones").join(name).join("clone.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap())?;
+    assert!(record["info"]["expires_at"].is_string(), "{record}");
+    record["info"]["expires_at"] = json!("2026-01-01T00:00:00Z");
+    fs::write(&file, record.to_string()).unwrap();
+    app.workers[1].restart().await?;
+    until("the clone to be gone", Duration::from_secs(60), None, async || answers(410).await).await?;
+    let gone = async || client.get(&format!("/clones/{name}")).await.is_ok_and(|a| a.status() == 410);
+    until("the API to say so", Duration::from_secs(30), None, gone).await?;
+    nothing_left(&app, &client).await
 }
 
 #[tokio::test]
