@@ -4,13 +4,16 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, statvfs};
 
 use crate::CloneName;
 
 /// The longest path of a socket is 107 bytes (unix(7)); ours need so many of them below the state folder.
 const SOCKETS_NEED: usize = 52;
+/// What has to be left on the disk, whatever is made.
+pub(crate) const RESERVE: u64 = 512 << 20;
 
 /// The state folder's layout.
 #[derive(Debug, Clone)]
@@ -22,6 +25,21 @@ pub(crate) struct Dirs {
 #[derive(Debug)]
 pub(crate) struct Held {
     _lock: File,
+}
+
+impl Held {
+    /// Runs what blocks. What still writes when nobody waits for it any more keeps the next owner out.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let held = Arc::clone(self);
+        super::blocking(move || {
+            let _held = held;
+            work()
+        })
+        .await
+    }
 }
 
 impl Dirs {
@@ -155,6 +173,12 @@ impl Seat {
     pub(crate) fn fpm_conf(&self) -> PathBuf {
         self.folder.join("fpm.conf")
     }
+}
+
+/// Free bytes of the disk that a folder lies on.
+pub(crate) fn room(folder: &Path) -> io::Result<u64> {
+    let disk = statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Makes a folder with this mode, whatever the umask; one that is there is as good.

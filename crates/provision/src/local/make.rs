@@ -4,22 +4,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::statvfs;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::config::{USUAL_PREFIX, WpConfig, is_table_prefix, wp_config};
-use super::dirs::remove_dir;
+use super::dirs::{RESERVE, remove_dir, room};
 use super::entry::Programs;
 use super::record::{Record, Secrets, is_gone};
 use super::template::{Template, USER};
-use super::{Entry, Owner, blocking, lock, php};
+use super::{Entry, Owner, lock, php};
 use crate::{Access, CloneInfo, CloneSpec, Isolation, Phase, ProvisionError, Separation, SourceFacts};
 
 /// How long making a clone may take. It takes a second or two.
 const LIMIT: Duration = Duration::from_secs(180);
-/// What has to be left on the disk when all of a clone is there.
-const SPARE: u64 = 512 << 20;
 /// How long the migrator is open, at least.
 const OPEN: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
@@ -100,7 +97,7 @@ impl Owner {
         let secrets = Secrets::new().map_err(ProvisionError::failed("no random bytes"))?;
         let stored = record.clone();
         let folders = async {
-            let secrets = blocking(move || {
+            let secrets = self.held.blocking(move || {
                 // What an attempt before could not take away.
                 remove_dir(&copy.folder)?;
                 php::make_seat(&copy, user)?;
@@ -287,9 +284,9 @@ impl Owner {
     }
 
     fn check_room(&self, need: u64) -> Result<(), ProvisionError> {
-        let disk = statvfs(self.dirs.root())
-            .map_err(|e| ProvisionError::Failed(format!("the disk's room cannot be known: {e}")))?;
-        let (have, need) = (disk.f_bavail.saturating_mul(disk.f_frsize), need.saturating_add(SPARE));
+        let have =
+            room(self.dirs.root()).map_err(ProvisionError::failed("the disk's room cannot be known"))?;
+        let need = need.saturating_add(RESERVE);
         if have < need { Err(ProvisionError::NoSpace { need, have }) } else { Ok(()) }
     }
 }

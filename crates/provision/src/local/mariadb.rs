@@ -3,11 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::dirs::{Dirs, make_dir, remove_dir};
+use super::dirs::{Dirs, Held, make_dir, remove_dir};
 use super::launch::{Launch, Launcher, Service, run};
 use super::programs::Programs;
 use super::record::random_hex;
@@ -30,6 +31,7 @@ pub(crate) struct Servers {
     pub(crate) programs: Programs,
     pub(crate) launcher: Launcher,
     pub(crate) user: Option<Ids>,
+    pub(crate) held: Arc<Held>,
 }
 
 /// A running server.
@@ -55,7 +57,7 @@ impl Servers {
         if !data.is_dir() {
             let pristine = self.pristine().await?;
             let (folder, new, data, user) = (folder.clone(), folder.join("new"), data.clone(), self.user);
-            super::blocking(move || {
+            let copied = self.held.blocking(move || {
                 // Ours, so that nothing in it can be put in the place of what we write.
                 make_dir(&folder, 0o711)?;
                 make_dir(&folder.join("run"), 0o711)?;
@@ -65,8 +67,8 @@ impl Servers {
                 // For nobody but the server: what clones store is in there.
                 make_dir(&new, 0o700)?;
                 fs::rename(&new, &data)
-            })
-            .await?;
+            });
+            copied.await?;
         }
         let (tmp, user) = (folder.join("tmp"), self.user);
         super::blocking(move || {

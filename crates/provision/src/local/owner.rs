@@ -50,7 +50,7 @@ pub(crate) struct Owner {
     sql: Mutex<Sql>,
     pub(super) shared: tokio::sync::Mutex<Option<MariaDb>>,
     pub(super) template: Mutex<Result<Template, String>>,
-    held: Arc<Held>,
+    pub(super) held: Arc<Held>,
 }
 
 impl Prepared {
@@ -98,11 +98,18 @@ impl Prepared {
             programs: programs.clone(),
             launcher: launcher.clone(),
             user: users.mysql(),
+            held: Arc::clone(&held),
         };
         let ground = Ground { dirs: &dirs, user: users.of_slot(0), held: &held };
-        // Both take a while, and neither needs the other. What is not planted now is when WordPress is prepared.
-        let (shared, _) =
-            tokio::join!(servers.start(SHARED), template::plant(&options.wordpress_dir, &ground));
+        let first = std::fs::read_dir(dirs.clones())?.next().is_none();
+        let plant = async {
+            // Both take a while, and neither needs the other. Clones that there are come before: they are down. What is
+            // not planted now is when WordPress is prepared.
+            if first {
+                let _ = template::plant(&options.wordpress_dir, &ground).await;
+            }
+        };
+        let (shared, ()) = tokio::join!(servers.start(SHARED), plant);
         let shared = shared?;
         let sql = shared.handle();
         let clones = found(&dirs, &sql).await?;

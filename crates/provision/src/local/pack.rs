@@ -26,12 +26,16 @@ fn add(zip: &mut ZipWriter<BufWriter<File>>, tree: &Path, folder: &Path) -> io::
             (entry?, SimpleFileOptions::default().compression_method(CompressionMethod::Stored));
         let (path, found) = (entry.path(), entry.metadata()?);
         let name = path.strip_prefix(tree).ok().and_then(Path::to_str);
-        let name = name.ok_or_else(|| io::Error::other(format!("{} is no UTF-8", path.display())))?;
+        // What a zip's reader would take for something else.
+        let name = name.filter(|name| !name.contains(['\\', ':']));
+        let name = name
+            .ok_or_else(|| io::Error::other(format!("{} has a name for one system only", path.display())))?;
         if found.is_dir() {
             zip.add_directory(name, stored).map_err(io::Error::other)?;
             add(zip, tree, &path)?;
         } else if found.is_file() {
-            let stored = stored.unix_permissions(found.permissions().mode() & 0o777);
+            let (mode, large) = (found.permissions().mode() & 0o777, found.len() >= u64::from(u32::MAX));
+            let stored = stored.unix_permissions(mode).large_file(large);
             zip.start_file(name, stored).map_err(io::Error::other)?;
             io::copy(&mut File::open(&path)?, zip)?;
         }

@@ -1,16 +1,17 @@
 //! WordPress as it is after its installation: made once, so that a clone is a copy and some SQL.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memchr::memmem;
+use rustix::fs::syncfs;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::config::{WpConfig, wp_config};
-use super::dirs::{Dirs, Held, Seat, make_dir, remove_dir, write_whole};
+use super::dirs::{Dirs, Held, RESERVE, Seat, make_dir, remove_dir, room, write_whole};
 use super::launch::Launcher;
 use super::mariadb::Sql;
 use super::pack::{pack, unpack};
@@ -56,21 +57,6 @@ pub(crate) struct Ground<'a> {
     pub(crate) held: &'a Arc<Held>,
 }
 
-impl Ground<'_> {
-    /// What still writes when nobody waits for it any more keeps the next owner out.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let held = Arc::clone(self.held);
-        super::blocking(move || {
-            let _held = held;
-            work()
-        })
-        .await
-    }
-}
-
 /// What a template is made with.
 pub(crate) struct Workshop<'a> {
     pub(crate) ground: Ground<'a>,
@@ -97,16 +83,28 @@ pub(crate) async fn plant(wordpress: &Path, ground: &Ground<'_>) -> io::Result<P
         let key = key(&from)?;
         let (made, seat) = (dirs.template().join(&key), dirs.seat(Seat::TEMPLATE));
         let planted = || fs::read_to_string(seat.folder.join(PLANTED)).is_ok_and(|planted| planted == key);
-        if !is_made(&made) && !planted() {
-            remove_dir(&seat.folder)?;
+        if is_made(&made) || planted() {
+            return Ok(made);
+        }
+        remove_dir(&seat.folder)?;
+        // They are of an older WordPress, or were not finished, and no clone is made meanwhile.
+        for entry in fs::read_dir(dirs.template())? {
+            remove_dir(&entry?.path())?;
+        }
+        let plant = || {
             php::make_seat(&seat, user)?;
             copy_wordpress(&from, &seat.tree(), user, &dirs.harness())?;
             pack(&seat.tree(), &seat.folder.join(FILES))?;
-            fs::write(seat.folder.join(PLANTED), key)?;
+            fs::write(seat.folder.join(PLANTED), &key)
+        };
+        if let Err(error) = plant() {
+            // What there is of it may be what fills the disk.
+            let _ = remove_dir(&seat.folder);
+            return Err(error);
         }
         Ok(made)
     };
-    ground.blocking(work).await
+    ground.held.blocking(work).await
 }
 
 /// A template's folder gets its name when all is in it.
@@ -117,22 +115,18 @@ fn is_made(template: &Path) -> bool {
 impl Template {
     /// The one for this WordPress: that which was made before, or a new one.
     pub(crate) async fn get(wordpress: &Path, with: &Workshop<'_>) -> io::Result<Self> {
-        let (all, made) = (with.ground.dirs.template(), plant(wordpress, &with.ground).await?);
+        let made = plant(wordpress, &with.ground).await?;
         if !is_made(&made) {
             Self::make(with, &made).await?;
         }
         let work = move || {
-            // Others are of an older WordPress, or were not finished.
-            for entry in fs::read_dir(&all)?.flatten().filter(|e| e.path() != made) {
-                remove_dir(&entry.path())?;
-            }
             let sql = Arc::new(fs::read(made.join("db.sql"))?);
             let version = fs::read_to_string(made.join("wordpress"))?;
             let (files, spares) = (made.join(FILES), made.join(SPARES));
             make_dir(&spares, 0o700)?;
             Ok(Self { size: fs::metadata(&files)?.len(), files, spares, sql, wordpress: version })
         };
-        with.ground.blocking(work).await
+        with.ground.held.blocking(work).await
     }
 
     /// Makes it of what is planted, which the first clone gets: WordPress' installation changes no file.
@@ -143,8 +137,6 @@ impl Template {
         let (version, sql) = Self::installed(with, &seat).await?;
         let (made, new) = (made.to_owned(), made.with_extension("new"));
         let work = move || {
-            remove_dir(&made)?;
-            remove_dir(&new)?;
             let spares = new.join(SPARES);
             for folder in [&new, &spares] {
                 make_dir(folder, 0o700)?;
@@ -156,7 +148,7 @@ impl Template {
             fs::rename(&new, &made)?;
             remove_dir(&seat.folder)
         };
-        with.ground.blocking(work).await
+        with.ground.held.blocking(work).await
     }
 
     /// Installs WordPress in the seat; returns its version, and its database as SQL.
@@ -203,16 +195,21 @@ impl Template {
         if taken { tree::give_all(to, user) } else { unpack(&self.files, to, user) }
     }
 
-    /// Copies the files once more if there are too few copies; says whether it did.
-    pub(crate) fn spare(&self) -> io::Result<bool> {
-        if self.ready().count() >= KEPT_SPARES {
-            return Ok(false);
+    /// Copies the files once more if there are too few copies, and room.
+    pub(crate) fn spare(&self) -> io::Result<()> {
+        if self.ready().count() >= KEPT_SPARES || room(&self.spares)? < self.size.saturating_add(RESERVE) {
+            return Ok(());
         }
         let new = self.spares.join("new");
         remove_dir(&new)?;
-        unpack(&self.files, &new, None)?;
-        fs::rename(&new, self.spares.join(ready_name()?))?;
-        Ok(true)
+        let copied = unpack(&self.files, &new, None)
+            // Nobody waits, and who finds it ready after a power cut has to find it whole.
+            .and_then(|()| Ok(syncfs(File::open(&self.spares)?)?))
+            .and_then(|()| fs::rename(&new, self.spares.join(ready_name()?)));
+        if copied.is_err() {
+            let _ = remove_dir(&new);
+        }
+        copied
     }
 
     fn ready(&self) -> impl Iterator<Item = PathBuf> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::dirs::remove_dir;
 use super::entry::Programs;
 use super::record::remember_gone;
-use super::{Entry, Owner, blocking};
+use super::{Entry, Owner};
 use crate::{Isolation, Phase, ProvisionError};
 
 impl Owner {
@@ -64,11 +64,11 @@ impl Owner {
             Isolation::Dedicated => Ok(()),
         };
         let (own_server, folder) = (self.servers.folder(info.name.as_str()), entry.seat.folder.clone());
-        blocking(move || {
+        let removed = self.held.blocking(move || {
             remove_dir(&own_server)?;
             remove_dir(&folder)
-        })
-        .await?;
+        });
+        removed.await?;
         // A server that is not there has no reason to keep the files.
         dropped
     }

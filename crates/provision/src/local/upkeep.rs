@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::record::forget_gone;
+use super::template::Template;
 use super::{Entry, Owner, lock};
 use crate::{Health, Phase, ProvisionError, Swept, Unfinished};
 
@@ -60,24 +61,32 @@ impl Owner {
             if self.entries().iter().any(|entry| matches!(entry.phase(), Phase::Making | Phase::Ready)) {
                 busy = Instant::now();
             }
-            self.spare(&mut sparing, busy.elapsed() >= IDLE).await;
+            if !self.spare(&mut sparing, busy.elapsed() >= IDLE).await {
+                busy = Instant::now();
+            }
         }
     }
 
-    /// Keeps copies of WordPress ready, one after the other, while there is nothing else to do.
-    async fn spare(&self, sparing: &mut Option<JoinHandle<io::Result<bool>>>, idle: bool) {
+    /// Keeps copies of WordPress ready, one after the other, while there is nothing else to do; says whether it can.
+    async fn spare(&self, sparing: &mut Option<JoinHandle<io::Result<()>>>, idle: bool) -> bool {
         if sparing.is_none() && idle {
             let template = lock(&self.template).clone();
-            *sparing = template.ok().map(|template| tokio::task::spawn_blocking(move || template.spare()));
+            let held = Arc::clone(&self.held);
+            let spare = |template: Template| {
+                tokio::spawn(async move { held.blocking(move || template.spare()).await })
+            };
+            *sparing = template.ok().map(spare);
         }
         if let Some(copying) = sparing
             && let Ok(copied) = timeout(SPARE_LIMIT, copying).await
         {
+            *sparing = None;
             if let Ok(Err(error)) = copied {
                 tracing::warn!(%error, "WordPress cannot be copied in advance");
+                return false;
             }
-            *sparing = None;
         }
+        true
     }
 
     /// Starts a clone's programs if they do not run; goes on with a deletion that was cut off.
