@@ -10,6 +10,7 @@ mod json;
 mod php;
 mod prefix;
 mod report;
+mod root;
 mod run;
 mod sites;
 mod span;
@@ -17,9 +18,12 @@ mod sql;
 mod text;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Mutex;
 
 use finder::Finder;
+use report::Layers;
+use root::Roots;
 use run::{Room, Run};
 use sites::Sites;
 
@@ -52,6 +56,7 @@ impl Default for Options {
 pub struct Rewriter {
     sites: Sites,
     finder: Finder,
+    roots: Option<Roots>,
     options: Options,
     /// Bytes of the longest new address or folder.
     longest: usize,
@@ -68,15 +73,17 @@ impl Rewriter {
         let names = sites::names(pairs);
         let sites = Sites::new(pairs, options.www)?;
         let finder = Finder::new(&names, &options.folders).ok_or(PairError::Nothing)?;
+        let roots = Roots::new(pairs);
         let options = Options { depth: options.depth.min(100), ..options };
         let folders = options.folders.iter().map(Folder::new_len);
         let longest = pairs.iter().map(Pair::new_len).chain(folders).max().unwrap_or(0);
-        Ok(Self { sites, finder, options, longest, rooms: Mutex::default() })
+        Ok(Self { sites, finder, roots, options, longest, rooms: Mutex::default() })
     }
 
     /// A value with its addresses moved; the value itself where there are none.
     pub fn value<'v>(&self, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
         report.values += 1;
+        self.note_root_relative(value, report);
         let Some(first) = self.finder.find(value, 0) else { return Cow::Borrowed(value) };
         let room = self.rooms.lock().ok().and_then(|mut rooms| rooms.pop()).unwrap_or_default();
         let (new, room) = Run::value(self, report, value, first, room);
@@ -90,5 +97,24 @@ impl Rewriter {
                 Cow::Owned(new)
             }
         }
+    }
+
+    /// Counts a value that is nothing but a root-relative address, such as that of a menu item. Whoever knows what a
+    /// value is asks this: a text alone that begins with a slash may be anything.
+    pub fn note_address(&self, value: &[u8], report: &mut Report) {
+        if self.roots.as_ref().is_some_and(|roots| roots.is_one(value)) {
+            self.note_root_relative_at(value, 0..value.len(), report);
+        }
+    }
+
+    /// Counts the root-relative addresses in a value. They are searched for in the value as it is, with its escapes.
+    fn note_root_relative(&self, value: &[u8], report: &mut Report) {
+        for found in self.roots.iter().flat_map(|roots| roots.find(value)) {
+            self.note_root_relative_at(value, found, report);
+        }
+    }
+
+    fn note_root_relative_at(&self, value: &[u8], found: Range<usize>, report: &mut Report) {
+        report.stays(Why::RootRelative, value, found, Layers::default(), self.options.left_overs);
     }
 }

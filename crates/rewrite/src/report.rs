@@ -56,7 +56,7 @@ pub enum Malformed {
     SqlCharset,
 }
 
-/// Why an old host stayed.
+/// Why an old address stayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
@@ -80,9 +80,11 @@ pub enum Why {
     Guid,
     /// It lies in a part of a dump that holds no rows: a comment, a table's definition, a routine.
     NoRow,
+    /// It names a path without a host, such as `href="/about/"`, and the site's path changes.
+    RootRelative,
 }
 
-/// An old host that is still there.
+/// An old address that is still there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOver {
     /// Why it stayed.
@@ -108,7 +110,7 @@ pub struct Report {
     pub by_encoding: BTreeMap<Encoding, u64>,
     /// Places passed on as they were, by reason. Only what holds an old host is ever looked into.
     pub malformed: BTreeMap<Malformed, u64>,
-    /// Old hosts that stayed, by reason.
+    /// Old addresses that stayed, by reason.
     pub stayed: BTreeMap<Why, u64>,
     /// The first of them; [`Options::left_overs`](crate::Options::left_overs) at most.
     pub left_overs: Vec<LeftOver>,
@@ -118,7 +120,7 @@ pub struct Report {
 const CONTEXT: usize = 40;
 
 impl Report {
-    /// Old hosts that stayed.
+    /// Old addresses that stayed.
     #[must_use]
     pub fn stayed(&self) -> u64 {
         self.stayed.values().sum()

@@ -43,6 +43,12 @@ impl Pair {
     pub(crate) fn new_len(&self) -> usize {
         self.to.as_str().len()
     }
+
+    /// The old path, without a slash at its end, if the new one is another.
+    pub(crate) fn old_path(&self) -> Option<&str> {
+        let (old, new) = (path(&self.from), path(&self.to));
+        (old != new).then_some(old)
+    }
 }
 
 fn site(text: &str) -> Result<Url, PairError> {

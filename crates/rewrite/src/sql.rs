@@ -112,6 +112,7 @@ impl Rewriter {
 
     /// What `apply` makes of a value's edits, if there are any. Counts as a value that was looked at already.
     fn edited<T>(&self, value: &[u8], report: &mut Report, apply: impl FnOnce(&Edits) -> T) -> Option<T> {
+        self.note_root_relative(value, report);
         let first = self.finder.find(value, 0)?;
         let room = self.rooms.lock().ok().and_then(|mut rooms| rooms.pop()).unwrap_or_default();
         let (made, room) = Run::edited(self, report, value, first, room, apply);
