@@ -128,6 +128,9 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// PHP's `max_execution_time`; 0 for none.
     pub max_execution_s: u32,
+    /// PHP's `max_input_vars`; migrators of before did not tell.
+    #[serde(default)]
+    pub max_input_vars: Option<u64>,
     /// PHP's `post_max_size`; `None` for none.
     pub post_max_bytes: Option<u64>,
     /// The most time that a request may ask for.

@@ -10,44 +10,114 @@ const MOST: usize = 100;
 /// Kinds of posts that WordPress makes by itself when its pages are looked at.
 const BY_ITSELF: [&[u8]; 3] = [b"wp_navigation", b"wp_global_styles", b"revision"];
 
-/// What a site has that WordPress did not make when it was installed, in words; nothing where it is empty.
-///
-/// An installation makes one user, a post, a comment, a sample page and the draft of a privacy policy
-/// (`wp_install_defaults()`), and nobody has touched these as long as the time of their change is that of their making.
-pub(crate) async fn content_of(client: &Client, manifest: &Manifest) -> Result<Vec<String>, TransferError> {
-    let mut found = Vec::new();
-    let mut tell = |count: usize, most: usize, what: &str| {
-        if count > most {
-            let more = if count >= MOST { "at least " } else { "" };
-            found.push(format!("{more}{count} {what}"));
-        }
-    };
-    let users = rows(client, manifest, "users", &["ID"]).await?;
-    tell(users.len(), 1, "users");
-    let columns = [
+/// A row of the table `posts`.
+#[derive(Debug, Clone, Default)]
+struct Post {
+    id: u64,
+    kind: Vec<u8>,
+    status: Vec<u8>,
+    made: Vec<u8>,
+    made_gmt: Vec<u8>,
+    changed: Vec<u8>,
+    changed_gmt: Vec<u8>,
+}
+
+impl Post {
+    const COLUMNS: [&'static str; 7] = [
         "ID",
         "post_type",
         "post_status",
-        "post_date_gmt",
-        "post_modified_gmt",
         "post_date",
+        "post_date_gmt",
         "post_modified",
+        "post_modified_gmt",
     ];
-    let posts = rows(client, manifest, "posts", &columns).await?;
-    let own: Vec<_> = posts
-        .iter()
-        .filter(|post| post[2] != b"auto-draft" && !BY_ITSELF.contains(&post[1].as_slice()))
-        .collect();
-    let untouched = |post: &&&Vec<Vec<u8>>| post[5] == post[6] || post[3] == post[4];
-    let of_kind = |kind: &[u8]| own.iter().filter(|post| post[1] == kind).count();
-    let others = own.len() - of_kind(b"post") - of_kind(b"page");
-    tell(of_kind(b"post"), 1, "posts");
-    tell(of_kind(b"page"), 2, "pages");
-    tell(others, 0, "posts of other kinds");
-    tell(own.len() - own.iter().filter(untouched).count(), 0, "changed posts");
-    tell(rows(client, manifest, "comments", &["comment_ID"]).await?.len(), 1, "comments");
-    tell(uploads(client, manifest).await?, 0, "uploaded files");
-    Ok(found)
+
+    fn of(row: Vec<Vec<u8>>) -> Self {
+        let [id, kind, status, made, made_gmt, changed, changed_gmt] = row.try_into().unwrap_or_default();
+        Self { id: number(&id), kind, status, made, made_gmt, changed, changed_gmt }
+    }
+
+    /// Whether WordPress made it, and nobody has changed it. `wp_install_defaults()` makes the first post, then a sample page,
+    /// then the draft of a privacy policy, so that these have the first numbers.
+    fn is_as_installed(&self) -> bool {
+        let known = match self.id {
+            1 => self.kind == b"post",
+            2 => self.kind == b"page",
+            3 => self.kind == b"page" && self.status == b"draft",
+            _ => false,
+        };
+        known && (self.made == self.changed || self.made_gmt == self.changed_gmt)
+    }
+
+    fn made_itself(&self) -> bool {
+        self.status == b"auto-draft" || BY_ITSELF.contains(&self.kind.as_slice())
+    }
+}
+
+/// A row of the table `comments`.
+#[derive(Debug, Clone, Default)]
+struct Comment {
+    id: u64,
+    post: u64,
+    made: Vec<u8>,
+}
+
+impl Comment {
+    const COLUMNS: [&'static str; 3] = ["comment_ID", "comment_post_ID", "comment_date"];
+
+    fn of(row: Vec<Vec<u8>>) -> Self {
+        let [id, post, made] = row.try_into().unwrap_or_default();
+        Self { id: number(&id), post: number(&post), made }
+    }
+
+    /// Whether WordPress made it: together with its post, at the same second.
+    fn is_as_installed(&self, posts: &[Post]) -> bool {
+        let with = |post: &Post| post.id == 1 && post.made == self.made;
+        (self.id, self.post) == (1, 1) && posts.iter().any(with)
+    }
+}
+
+fn number(text: &[u8]) -> u64 {
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// What a site has that WordPress did not make when it was installed, in words; nothing where it is empty.
+pub(crate) async fn content_of(client: &Client, manifest: &Manifest) -> Result<Vec<String>, TransferError> {
+    let users = rows(client, manifest, "users", &["ID"]).await?.len();
+    let posts = rows(client, manifest, "posts", &Post::COLUMNS).await?;
+    let comments = rows(client, manifest, "comments", &Comment::COLUMNS).await?;
+    let posts: Vec<_> = posts.into_iter().map(Post::of).collect();
+    let comments: Vec<_> = comments.into_iter().map(Comment::of).collect();
+    Ok(content(users, &posts, &comments, uploads(client, manifest).await?))
+}
+
+/// The same of what the tables have.
+fn content(users: usize, posts: &[Post], comments: &[Comment], uploads: usize) -> Vec<String> {
+    let own = |kind: &str| {
+        let of_kind = |post: &&Post| match kind {
+            "" => post.kind != b"post" && post.kind != b"page",
+            kind => post.kind == kind.as_bytes(),
+        };
+        let posts = posts.iter().filter(|post| !post.made_itself() && !post.is_as_installed());
+        posts.filter(of_kind).count()
+    };
+    let comments = comments.iter().filter(|comment| !comment.is_as_installed(posts)).count();
+    // One has to be there: it is whoever let us in.
+    let users = if users > 1 { users } else { 0 };
+    let found = [
+        (users, "users"),
+        (own("post"), "posts"),
+        (own("page"), "pages"),
+        (own(""), "posts of other kinds"),
+        (comments, "comments"),
+        (uploads, "uploaded files"),
+    ];
+    let tell = |(count, what): (usize, &str)| {
+        let more = if count >= MOST { "at least " } else { "" };
+        format!("{more}{count} {what}")
+    };
+    found.into_iter().filter(|(count, _)| *count > 0).map(tell).collect()
 }
 
 /// The first rows of a table of WordPress: these columns of them. Too large values and NULL are empty.
@@ -89,4 +159,69 @@ async fn uploads(client: &Client, manifest: &Manifest) -> Result<usize, Transfer
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(id: u64, kind: &str, status: &str, changed: bool) -> Post {
+        let (made, later) = (b"2026-01-01 10:00:00".to_vec(), b"2026-01-02 10:00:00".to_vec());
+        let last = if changed { later } else { made.clone() };
+        Post {
+            id,
+            kind: kind.into(),
+            status: status.into(),
+            made_gmt: made.clone(),
+            made,
+            changed: last.clone(),
+            changed_gmt: last,
+        }
+    }
+
+    fn installed() -> Vec<Post> {
+        vec![
+            post(1, "post", "publish", false),
+            post(2, "page", "publish", false),
+            post(3, "page", "draft", false),
+        ]
+    }
+
+    fn comment(id: u64, made: &str) -> Comment {
+        Comment { id, post: 1, made: made.into() }
+    }
+
+    #[test]
+    fn a_new_wordpress_is_empty_also_when_somebody_looked_at_it() {
+        let mut posts = installed();
+        let comments = [comment(1, "2026-01-01 10:00:00")];
+        assert_eq!(content(1, &posts, &comments, 0), Vec::<String>::new());
+        posts.extend([post(4, "post", "auto-draft", false), post(5, "wp_navigation", "publish", true)]);
+        assert_eq!(content(1, &posts, &comments, 0), Vec::<String>::new());
+        // What was taken away is missed by nobody.
+        assert_eq!(content(1, &posts[2..], &[], 0), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_somebody_made_is_content_however_little() {
+        let comments = [comment(1, "2026-01-01 10:00:00")];
+        let with = |post: Post| {
+            let mut posts = installed();
+            posts.retain(|old| old.id != post.id);
+            posts.push(post);
+            content(1, &posts, &comments, 0).join(", ")
+        };
+        // One post and two pages as in a new one, but somebody's: published once, never edited.
+        let own = [post(7, "post", "publish", false), post(8, "page", "publish", false)];
+        assert_eq!(content(1, &own, &[], 0), ["1 posts", "1 pages"]);
+        assert_eq!(with(post(1, "post", "publish", true)), "1 posts");
+        assert_eq!(with(post(2, "page", "publish", true)), "1 pages");
+        assert_eq!(with(post(3, "page", "publish", false)), "1 pages");
+        assert_eq!(with(post(9, "product", "publish", false)), "1 posts of other kinds");
+        let posts = installed();
+        for theirs in [comment(2, "2026-01-01 10:00:00"), comment(1, "2026-01-01 10:00:01")] {
+            assert_eq!(content(1, &posts, &[theirs], 0), ["1 comments"]);
+        }
+        assert_eq!(content(2, &posts, &comments, 100), ["2 users", "at least 100 uploaded files"]);
+    }
 }

@@ -34,6 +34,9 @@ pub struct TableFidelity {
     pub renamed: Option<String>,
     /// Rows that the source gave.
     pub source_rows: u64,
+    /// Of these, rows that an attempt before had read already.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub taken_up: u64,
     /// Digest of these rows.
     pub source_digest: RowDigest,
     /// Rows that the target has.
@@ -45,6 +48,9 @@ pub struct TableFidelity {
     pub left_out: BTreeMap<LeftOut, u64>,
     /// Values that were changed on the way.
     pub changed_values: u64,
+    /// How far the number of its next row was moved ahead.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub moved_ahead: u64,
     /// How often it was read again because it moved meanwhile.
     #[serde(skip_serializing_if = "is_zero")]
     pub read_again: u32,
@@ -74,6 +80,9 @@ pub struct FilesFidelity {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Of these, files that an attempt before had sent already.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub taken_up: u64,
     /// Of these, files of WordPress itself that travelled because they differ from the target's.
     pub core: u64,
     /// One digest over the paths and contents of all of them: the same on both sides.
@@ -183,7 +192,6 @@ impl Fidelity {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }

@@ -8,13 +8,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Client, ClientError, ContentDigest, ContentHasher, Entry, EntryKind, FileState, Files, Import, Pace,
-    Parcel, PartKind, Root, Stored, StoredPart, Wanted,
+    Client, ContentDigest, ContentHasher, Entry, EntryKind, FileState, Files, Import, Pace, Parcel, PartKind,
+    Root, Stored, StoredPart, Wanted,
 };
 
 use crate::error::TransferError;
 use crate::fidelity::{FileNote, FilesFidelity, LeftOut};
 use crate::meter::Meter;
+use crate::staged::{Staged, in_common};
 
 /// The most bytes of files that are asked for at a time.
 const MOST_FILES: u32 = 3 << 20;
@@ -62,6 +63,14 @@ pub(crate) struct FileMove<'a> {
 struct Sent {
     fidelity: FilesFidelity,
     sum: Sum,
+}
+
+impl Sent {
+    fn count(&mut self, root: Root, path: &[u8], size: u64, digest: ContentDigest) {
+        self.sum.add(root, path, size, digest);
+        self.fidelity.files += 1;
+        self.fidelity.bytes += size;
+    }
 }
 
 /// A file that is asked for.
@@ -145,6 +154,7 @@ impl FileMove<'_> {
             all.sum.join(sum);
             all.fidelity.files += fidelity.files;
             all.fidelity.bytes += fidelity.bytes;
+            all.fidelity.taken_up += fidelity.taken_up;
             if *root == Root::Core {
                 all.fidelity.core = fidelity.files;
             }
@@ -172,7 +182,7 @@ impl FileMove<'_> {
         };
         moving.all().await?;
         let sent = moving.sent;
-        let (files, sum) = self.staged(root).await?;
+        let (files, sum) = self.counted(root).await?;
         if (files, sum) != (sent.fidelity.files, sent.sum) {
             return Err(TransferError::Differs(format!(
                 "The target has {files} files of {root:?}, and {} were sent; or they are not the same.",
@@ -183,41 +193,39 @@ impl FileMove<'_> {
     }
 
     /// What the target has of a root.
-    async fn staged(&self, root: Root) -> Result<(u64, Sum), TransferError> {
-        let (mut files, mut sum, mut cursor, mut pace) = (0, Sum::default(), None, self.import.pace());
-        loop {
-            let page = self.import.staged(root, true, cursor.as_ref(), &mut pace).await;
-            let page = page.map_err(TransferError::Target)?;
-            for entry in page.entries.iter().filter(|entry| entry.kind == EntryKind::File) {
-                files += 1;
-                sum.add(root, &entry.path, entry.size, entry.digest.unwrap_or(ContentDigest([0; 32])));
-            }
-            if page.cursor.is_none() {
-                return Ok((files, sum));
-            }
-            if page.cursor == cursor {
-                let stays = ClientError::Malformed("a cursor that stays where it was");
-                return Err(TransferError::Target(stays));
-            }
-            cursor = page.cursor;
+    async fn counted(&self, root: Root) -> Result<(u64, Sum), TransferError> {
+        let (mut files, mut sum, mut staged) = (0, Sum::default(), Staged::all(self.import, root));
+        while let Some(entry) = staged.next().await? {
+            files += 1;
+            sum.add(root, &entry.path, entry.size, entry.digest.unwrap_or(ContentDigest([0; 32])));
         }
+        Ok((files, sum))
     }
 }
 
 impl Moving<'_> {
     async fn all(&mut self) -> Result<(), TransferError> {
-        let source = self.files.source;
-        let mut index = source.all_files(self.root, false, None, self.source_pace.clone());
+        let (source, import) = (self.files.source, self.files.import);
+        // What an attempt before has sent need not be sent again where both sides have the same.
+        let resumed = import.begun().resumed;
+        let mut staged =
+            if resumed { Staged::all(import, self.root) } else { Staged::none(import, self.root) };
+        let mut index = source.all_files(self.root, resumed, None, self.source_pace.clone());
         while let Some(page) = index.next().await.map_err(TransferError::Source)? {
             for entry in page.entries {
+                while let Some(gone) = staged.before(&entry.path).await? {
+                    self.add_small(&gone, PartKind::Gone).await?;
+                }
+                let before = staged.take(&entry.path);
+                if let Some(gone) = before.as_ref().filter(|_| entry.kind != EntryKind::File) {
+                    self.add_small(gone, PartKind::Gone).await?;
+                }
                 match entry.kind {
-                    EntryKind::File => self.line.push(entry, 1),
-                    EntryKind::Folder => {
-                        self.add(&entry, PartKind::Folder);
-                        if self.load.parcel.len() >= self.target_pace.budget().bytes as usize {
-                            self.send().await?;
-                        }
-                    }
+                    EntryKind::File => match before.and_then(|before| in_common(&before, &entry)) {
+                        Some(digest) => self.keep(&entry, digest),
+                        None => self.line.push(entry, 1),
+                    },
+                    EntryKind::Folder => self.add_small(&entry, PartKind::Folder).await?,
                     EntryKind::LeftOut(reason) => {
                         self.note(&entry.path, LeftOut::File, char::from(reason).to_string());
                     }
@@ -228,10 +236,30 @@ impl Moving<'_> {
                 }
             }
         }
+        // Before the last ones are sent, which it would else tell of.
+        while let Some(gone) = staged.next().await? {
+            self.add_small(&gone, PartKind::Gone).await?;
+        }
         while !self.line.asked.is_empty() {
             self.step().await?;
         }
         self.send().await
+    }
+
+    /// Counts a file that was sent by an attempt before.
+    fn keep(&mut self, entry: &Entry, digest: ContentDigest) {
+        self.sent.count(self.root, &entry.path, entry.size, digest);
+        self.sent.fidelity.taken_up += 1;
+        self.files.meter.keep_file(entry.size);
+    }
+
+    /// Adds what has no bytes to what goes next, which goes when it is large.
+    async fn add_small(&mut self, entry: &Entry, what: PartKind) -> Result<(), TransferError> {
+        self.add(entry, what);
+        if self.load.parcel.len() >= self.target_pace.budget().bytes as usize {
+            self.send().await?;
+        }
+        Ok(())
     }
 
     fn next_load(&mut self) -> Load {
@@ -341,9 +369,7 @@ impl Moving<'_> {
         }
         for (path, size, digest) in whole {
             if !self.refused.contains(&path) {
-                self.sent.sum.add(self.root, &path, size, digest);
-                self.sent.fidelity.files += 1;
-                self.sent.fidelity.bytes += size;
+                self.sent.count(self.root, &path, size, digest);
             }
         }
     }

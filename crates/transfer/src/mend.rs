@@ -67,18 +67,30 @@ pub(crate) struct Mender<'a> {
     columns: Vec<Treat>,
     /// Of this kind of table, where the name of the row's thing stands.
     named: Option<(Named, usize)>,
-    /// Where options have their values.
-    option_value: Option<usize>,
+    /// Where options, and metadata of posts, have their values.
+    named_value: Option<usize>,
     /// Plugins that are not to be active.
     off: &'a [String],
-    /// Whether the row at hand has the list of active plugins.
-    lists_plugins: bool,
+    /// What the value of the row at hand is.
+    holds: Holds,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Named {
     Option,
     UserMeta,
+    PostMeta,
+}
+
+/// What is known of a value by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Nothing.
+    Anything,
+    /// The list of active plugins.
+    Plugins,
+    /// An address and nothing else: that of an item in a menu.
+    Address,
 }
 
 impl<'a> Mender<'a> {
@@ -88,19 +100,25 @@ impl<'a> Mender<'a> {
         let named = match base {
             "options" => place("option_name").map(|at| (Named::Option, at)),
             "usermeta" => place("meta_key").map(|at| (Named::UserMeta, at)),
+            "postmeta" => place("meta_key").map(|at| (Named::PostMeta, at)),
             // wp-config.php may give the users' tables names of its own.
             _ if place("umeta_id").is_some() => place("meta_key").map(|at| (Named::UserMeta, at)),
             _ => None,
         };
         let mut columns: Vec<Treat> = table.sent().map(|column| treat(column, table)).collect();
         if let Some((kind, at)) = named {
-            columns[at] = match kind {
-                Named::Option => Treat::OptionName,
-                Named::UserMeta => Treat::UserMetaKey,
-            };
+            match kind {
+                Named::Option => columns[at] = Treat::OptionName,
+                Named::UserMeta => columns[at] = Treat::UserMetaKey,
+                Named::PostMeta => {}
+            }
         }
-        let option_value = place("option_value").filter(|_| base == "options");
-        Self { rewriter, prefix, columns, named, option_value, off: &[], lists_plugins: false }
+        let named_value = match named {
+            Some((Named::Option, _)) => place("option_value"),
+            Some((Named::PostMeta, _)) => place("meta_value"),
+            _ => None,
+        };
+        Self { rewriter, prefix, columns, named, named_value, off: &[], holds: Holds::Anything }
     }
 
     /// These plugins are not active in what comes out.
@@ -116,7 +134,11 @@ impl<'a> Mender<'a> {
     /// Looks at the small values of the next row, and decides whether it goes on. `None` are NULL, and those too large to name anything.
     pub(crate) fn fate<'v>(&mut self, value: impl Fn(usize) -> Option<&'v [u8]>) -> Fate {
         let name = self.named.and_then(|(kind, at)| Some((kind, value(at)?)));
-        self.lists_plugins = matches!(name, Some((Named::Option, b"active_plugins")));
+        self.holds = match name {
+            Some((Named::Option, b"active_plugins")) => Holds::Plugins,
+            Some((Named::PostMeta, b"_menu_item_url")) => Holds::Address,
+            _ => Holds::Anything,
+        };
         match name {
             Some((Named::UserMeta, key)) if DOORS.contains(&key) => Fate::Stays(LeftOut::Session),
             Some((Named::Option, name)) if SALTS.contains(&name) => Fate::Stays(LeftOut::Salt),
@@ -127,8 +149,14 @@ impl<'a> Mender<'a> {
     /// A value as it goes on; borrowed when nothing of it changes.
     pub(crate) fn value<'v>(&self, column: usize, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
         let named = |new: Option<Vec<u8>>| new.map_or(Cow::Borrowed(value), Cow::Owned);
-        if self.lists_plugins && self.option_value == Some(column) {
-            return named(active::without(value, self.off));
+        match self.holds {
+            Holds::Plugins if self.named_value == Some(column) => {
+                return named(active::without(value, self.off));
+            }
+            Holds::Address if self.named_value == Some(column) => {
+                self.rewriter.note_address(value, report);
+            }
+            _ => {}
         }
         match self.columns.get(column) {
             Some(Treat::Text(room)) => self.text(value, *room, report),
@@ -276,5 +304,26 @@ mod tests {
         assert_eq!(&*mender.value(0, b"wp_user_roles", &mut report), b"x7_user_roles");
         assert_eq!(&*mender.value(0, b"http://a.example", &mut report), b"http://a.example", "a name");
         assert_eq!(report.names, 2);
+    }
+
+    #[test]
+    fn addresses_of_menu_items_without_a_host_are_counted_where_the_path_changes() {
+        let pair = Pair::new("http://a.example", "http://b.example/clone").unwrap();
+        let rewriter = Rewriter::new(&[pair], Options::default()).unwrap();
+        let postmeta =
+            table(&[("meta_key", "varchar(255)", "utf8mb4"), ("meta_value", "longtext", "utf8mb4")]);
+        let mut mender = Mender::new(&postmeta, "postmeta", &rewriter, None);
+        let mut report = Report::default();
+        for (key, value) in [
+            ("_menu_item_url", "/contact/"),
+            ("_menu_item_url", "http://a.example/contact/"),
+            ("_other", "/contact/"),
+            ("_other", "<a href=\"/contact/\">"),
+        ] {
+            mender.fate(|at| (at == 0).then_some(key.as_bytes()));
+            mender.value(1, value.as_bytes(), &mut report);
+        }
+        assert_eq!(report.stayed.get(&wpclone_rewrite::Why::RootRelative), Some(&2));
+        assert_eq!(report.addresses, 1);
     }
 }

@@ -42,6 +42,13 @@ impl Meter {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// A file of so many bytes that need not be moved.
+    pub(crate) fn keep_file(&self, bytes: u64) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        let less = |expected: u64| Some(expected.saturating_sub(bytes));
+        let _ = self.expected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     pub(crate) fn touch(&self) {
         self.touched.store(true, Ordering::Relaxed);
     }

@@ -1,20 +1,17 @@
 //! One table, from the source to the target: read, mended, sent on, counted on both sides.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Chunk, Client, ClientError, Count, Cursor, Definition, Import, Pace, Progress, RowDigest, Rows, Table,
+    Chunk, Client, ClientError, Count, Cursor, Definition, Import, Pace, Progress, Rows, Table,
 };
-use wpclone_rewrite::{Prefix, Report, Rewriter, Why};
+use wpclone_rewrite::{Prefix, Report, Rewriter};
 
 use crate::error::TransferError;
-use crate::fidelity::{LeftOut, TableFidelity};
+use crate::fidelity::TableFidelity;
 use crate::mend::Mender;
 use crate::meter::Meter;
+use crate::place::Place;
 use crate::units::{Counts, Torn, Unit, Units};
 
 /// The most bytes of rows that are asked for at a time: two answers of each table in flight are held.
@@ -42,34 +39,6 @@ pub(crate) struct TableMove<'a> {
     pub(crate) budget_ms: u32,
     pub(crate) meter: &'a Meter,
     pub(crate) stop: &'a CancellationToken,
-}
-
-/// Where a table's transfer is, as it comes back when it is taken up again: all that was counted when the source's cursor
-/// was `cursor`, and how many units were sent since.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Place {
-    #[serde(rename = "c")]
-    cursor: Option<Cursor>,
-    #[serde(rename = "u")]
-    units: u64,
-    #[serde(rename = "sr")]
-    source_rows: u64,
-    #[serde(rename = "sd")]
-    source_digest: RowDigest,
-    #[serde(rename = "tr")]
-    target_rows: u64,
-    #[serde(rename = "td")]
-    target_digest: RowDigest,
-    #[serde(rename = "lo", default, skip_serializing_if = "BTreeMap::is_empty")]
-    left_out: BTreeMap<LeftOut, u64>,
-    #[serde(rename = "ch")]
-    changed: u64,
-    #[serde(rename = "ad")]
-    addresses: u64,
-    #[serde(rename = "st", default, skip_serializing_if = "BTreeMap::is_empty")]
-    stayed: BTreeMap<Why, u64>,
-    #[serde(rename = "tl", default)]
-    too_large: u64,
 }
 
 /// What came of a table.
@@ -120,16 +89,22 @@ impl TableMove<'_> {
     }
 
     async fn reading(&self, resumed: Option<Progress>, reading: u32, last: bool) -> Result<Moved, Broken> {
-        // One that was sent whole, but not checked, is as good as one that was not sent.
-        let resumed = resumed.filter(|progress| !progress.done);
         let place = resumed.as_ref().and_then(|progress| Place::read(progress.cursor.as_ref()?));
         let (place, seq, anew) = match (place, &resumed) {
-            (Some(place), Some(progress)) => (place, progress.seq, false),
+            (Some(place), Some(progress)) if place.ended == progress.done => (place, progress.seq, false),
             // What was loaded at a place that nobody can tell is not built upon.
             _ => (Place::default(), 0, true),
         };
+        let taken_up = place.source_rows;
         let defined = self.import.define(&self.definition, anew).await.map_err(TransferError::Target)?;
-        let counts = self.send(defined.n, place, seq).await?;
+        let counts = if place.ended {
+            // Sent whole by an attempt before; whether it is still the same, counting tells.
+            let mut counts = Counts::default();
+            place.restore(&mut counts);
+            counts
+        } else {
+            self.send(defined.n, place, seq).await?
+        };
         let (source, target) = tokio::join!(self.count_source(), self.import.checksum(defined.n));
         let (source, target) = (source?, target.map_err(TransferError::Target)?);
         let settled = (source.rows, source.digest) == (counts.source_rows, counts.source_digest);
@@ -148,7 +123,9 @@ impl TableMove<'_> {
                 counts.target_rows
             ))));
         }
-        Ok(self.moved(counts, &target, reading, settled, &defined.adjusted))
+        let mut moved = self.moved(counts, &target, reading, settled, &defined.adjusted);
+        moved.fidelity.taken_up = taken_up;
+        Ok(moved)
     }
 
     fn moved(
@@ -160,17 +137,24 @@ impl TableMove<'_> {
         adjusted: &[wpclone_migrator::Adjusted],
     ) -> Moved {
         let (name, new) = (&self.table.name, self.definition.name());
+        let next = |table: &Table| table.auto_increment.unwrap_or_default();
+        let ahead = match &self.definition {
+            Definition::Table(defined) => next(defined).saturating_sub(next(self.table)),
+            _ => 0,
+        };
         let adjusted =
             adjusted.iter().map(|part| format!("{}: {} became {}", part.member, part.from, part.to));
         let fidelity = TableFidelity {
             name: name.clone(),
             renamed: (new != name).then(|| new.to_owned()),
             source_rows: counts.source_rows,
+            taken_up: 0,
             source_digest: counts.source_digest,
             target_rows: target.rows,
             target_digest: target.digest,
             left_out: counts.left_out,
             changed_values: counts.report.changed,
+            moved_ahead: ahead,
             read_again: reading,
             settled,
             adjusted: adjusted.collect(),
@@ -242,52 +226,14 @@ impl TableMove<'_> {
             if units.is_settled()
                 && let Some(cursor) = &rows.count.cursor
             {
-                writer.at(Place::of(cursor.clone(), &units.counts));
+                writer.at(Place::of(Some(cursor.clone()), &units.counts));
             }
         }
         if !units.is_settled() {
             return Err(Broken::Moved);
         }
-        writer.end().await?;
+        writer.end(&units.counts).await?;
         Ok(units.counts)
-    }
-}
-
-impl Place {
-    fn of(cursor: Cursor, counts: &Counts) -> Self {
-        Self {
-            cursor: Some(cursor),
-            units: 0,
-            source_rows: counts.source_rows,
-            source_digest: counts.source_digest,
-            target_rows: counts.target_rows,
-            target_digest: counts.target_digest,
-            left_out: counts.left_out.clone(),
-            changed: counts.report.changed,
-            addresses: counts.report.addresses,
-            stayed: counts.report.stayed.clone(),
-            too_large: counts.too_large,
-        }
-    }
-
-    /// As text: what is sent as an object comes back from PHP as a list where it is empty.
-    fn text(&self) -> Result<Value, TransferError> {
-        let text = serde_json::to_string(self).map_err(|_| ClientError::Malformed("a place"));
-        text.map(Value::from).map_err(TransferError::Target)
-    }
-
-    fn read(state: &Value) -> Option<Self> {
-        serde_json::from_str(state.as_str()?).ok()
-    }
-
-    fn restore(&self, counts: &mut Counts) {
-        (counts.source_rows, counts.source_digest) = (self.source_rows, self.source_digest);
-        (counts.target_rows, counts.target_digest) = (self.target_rows, self.target_digest);
-        counts.left_out.clone_from(&self.left_out);
-        counts.report.changed = self.changed;
-        counts.report.addresses = self.addresses;
-        counts.report.stayed.clone_from(&self.stayed);
-        counts.too_large = self.too_large;
     }
 }
 
@@ -375,7 +321,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Sends what is left, and that there is no more.
-    async fn end(&mut self) -> Result<(), Broken> {
+    async fn end(&mut self, counts: &Counts) -> Result<(), Broken> {
+        self.at(Place::of(None, counts));
         self.close();
         let mut full = std::mem::take(&mut self.full).into_iter().peekable();
         while let Some(chunk) = full.next() {

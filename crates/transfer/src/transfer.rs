@@ -3,8 +3,8 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Allowed, Client, ClientError, Definition, HARMLESS_FILE, Import, JobOptions, Manifest, Pace, PartKind,
-    Root, StoredPart, Table,
+    Allowed, Client, ClientError, Definition, EntryKind, HARMLESS_FILE, Import, JobOptions, Manifest, Pace,
+    PartKind, Root, StoredPart, Table,
 };
 use wpclone_rewrite::Report;
 
@@ -63,9 +63,10 @@ impl Transfer<'_> {
         if from.wordpress.version != to.wordpress.version || self.core_differs(&from, &to).await? {
             roots.insert(0, Root::Core);
         }
-        let all = self.source.all_tables(&mut Pace::new(from.limits.budget_ms)).await;
-        let all = all.map_err(TransferError::Source)?;
-        self.check_room(&all, &to)?;
+        let mut pace = Pace::new(from.limits.budget_ms);
+        let tables = async { self.source.all_tables(&mut pace).await.map_err(TransferError::Source) };
+        let (all, files) = tokio::try_join!(tables, self.size_of_files(&roots, &from))?;
+        self.check_room(size_of_tables(&all), files, &to)?;
         self.meter.warn(&plan.warnings);
         let import = self.begin(&roots, &plan, &all).await?;
         self.check_target(&import, &to).await?;
@@ -161,19 +162,28 @@ impl Transfer<'_> {
         Ok(core.differs())
     }
 
-    /// Twice what the tables have: once loaded, and once live. Files are counted as they come.
-    fn check_room(&self, all: &[Definition], to: &Manifest) -> Result<(), TransferError> {
-        let bytes = |definition: &Definition| match definition {
-            Definition::Table(table) => table.data_bytes + table.index_bytes,
-            _ => 0,
-        };
-        let need: u64 = all.iter().map(bytes).sum();
-        self.meter.expect(need);
+    /// Bytes of all files that will travel.
+    async fn size_of_files(&self, roots: &[Root], from: &Manifest) -> Result<u64, TransferError> {
+        let mut bytes: u64 = 0;
+        for root in roots {
+            let mut pages = self.source.all_files(*root, false, None, Pace::new(from.limits.budget_ms));
+            while let Some(page) = pages.next().await.map_err(TransferError::Source)? {
+                let files = page.entries.iter().filter(|entry| entry.kind == EntryKind::File);
+                bytes = files.fold(bytes, |sum, file| sum.saturating_add(file.size));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Whether the target has room, as far as its PHP may know.
+    fn check_room(&self, tables: u64, files: u64, to: &Manifest) -> Result<(), TransferError> {
+        self.meter.expect(tables.saturating_add(files));
+        let need = room_for(tables, files);
         let free = to.roots.values().filter_map(|root| root.free_bytes).min();
         match free {
-            Some(have) if have < need.saturating_mul(2) => Err(TransferError::Impossible(
+            Some(have) if have < need => Err(TransferError::Impossible(
                 Obstacle::NoSpace,
-                format!("The tables need {} bytes on the target's disk, and {have} are free.", need * 2),
+                format!("The source's content needs {need} bytes on the target's disk, and {have} are free."),
             )),
             _ => Ok(()),
         }
@@ -297,6 +307,20 @@ impl Transfer<'_> {
         }
         Ok(left_out)
     }
+}
+
+fn size_of_tables(all: &[Definition]) -> u64 {
+    let bytes = |definition: &Definition| match definition {
+        Definition::Table(table) => table.data_bytes.saturating_add(table.index_bytes),
+        _ => 0,
+    };
+    all.iter().map(bytes).fold(0, u64::saturating_add)
+}
+
+/// Twice what the tables have, since loading them takes logs and indexes that are built; files once: they are stored where
+/// they are moved from, not copied.
+fn room_for(tables: u64, files: u64) -> u64 {
+    tables.saturating_mul(2).saturating_add(files)
 }
 
 fn job_options(into: Receiver<'_>, roots: &[Root]) -> JobOptions {

@@ -29,6 +29,7 @@ final class Manifest {
 			'limits'         => array(
 				'memory_bytes'    => self::bytes( (string) ini_get( 'memory_limit' ) ),
 				'max_execution_s' => (int) ini_get( 'max_execution_time' ),
+				'max_input_vars'  => (int) ini_get( 'max_input_vars' ),
 				'post_max_bytes'  => self::bytes( (string) ini_get( 'post_max_size' ) ),
 				'budget_ms'       => Budget::most_ms(),
 				'parallel'        => Db::PARALLEL,

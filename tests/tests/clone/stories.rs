@@ -15,7 +15,9 @@ async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Re
     let site = Site::builder(Version::Bookworm).start().await?;
     site.eval_php(
         "wp_insert_post(['post_title' => 'Hello from the source', 'post_status' => 'publish', \
-         'post_content' => 'See ' . home_url('/about/') . ' for more.']);",
+         'post_content' => 'See ' . home_url('/about/') . ' or <a href=\"/here/\">here</a>.']); \
+         $item = wp_insert_post(['post_type' => 'nav_menu_item', 'post_status' => 'publish']); \
+         update_post_meta($item, '_menu_item_url', '/there/');",
     )
     .await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
@@ -23,6 +25,8 @@ async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Re
     let task = cloned(&client, &site).await?;
     let url = at(&task, "/clone/url").as_str().unwrap().to_owned();
     assert!(at(&task, "/fidelity/rows").as_u64().unwrap() > 0, "{task:#?}");
+    // Its path is another than the source's: what names no host leads elsewhere, and is told.
+    assert!(at(&task, "/fidelity/left_over/root-relative").as_u64().unwrap() >= 2, "{task:#?}");
     let http = reqwest::Client::builder().build()?;
     let front = http.get(format!("{url}/")).send().await?.text().await?;
     assert!(front.contains("Hello from the source"), "{front}");

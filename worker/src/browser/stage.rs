@@ -329,6 +329,7 @@ impl Tools<'_> {
         Ok(json!({
             "wordpress": manifest.wordpress.version, "php": manifest.php.version, "prefix": manifest.wordpress.prefix,
             "memory_limit": manifest.limits.memory_bytes, "max_execution_time": manifest.limits.max_execution_s,
+            "max_input_vars": manifest.limits.max_input_vars,
         }))
     }
 

@@ -120,6 +120,7 @@ impl Provisioning {
             limits: PhpLimits {
                 memory_limit: number("memory_limit"),
                 max_execution_time: number("max_execution_time"),
+                max_input_vars: number("max_input_vars"),
                 ..PhpLimits::default()
             },
         };

@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use wpclone_tests::Result;
 
 use super::Pair;
+use super::roots::ROOT_RELATIVE;
 use super::tables::{Row, Table, read};
 use crate::at;
 
@@ -71,16 +72,20 @@ impl Pair<'_> {
             self.equal(place, &shown(source), &shown(clone));
         }
         self.as_reported(&counted);
-        self.old_host(&clone);
+        self.left_over(&clone);
         self.same_routines().await
     }
 
-    /// The next numbers of the clone are ahead.
+    /// The next numbers of the clone are ahead, as the report says.
     fn ahead(&self, name: &str, source: &Table, clone: &Table) {
-        if let (Some(source), Some(clone)) = (source.next, clone.next)
-            && clone < source + 10_000
-        {
-            self.wrong(format!("the next number of {name}: {source}, on the clone {clone}"));
+        if let (Some(source), Some(clone)) = (source.next, clone.next) {
+            let reported = self.fidelity["tables"].as_array().into_iter().flatten();
+            let told = reported.filter(|table| table["name"] == name).find_map(|t| t["moved_ahead"].as_u64());
+            if clone < source + 10_000 || told != Some(10_000) {
+                self.wrong(format!(
+                    "the next number of {name}: {source}, on the clone {clone}, told {told:?}"
+                ));
+            }
         }
     }
 
@@ -175,8 +180,8 @@ impl Pair<'_> {
         }
     }
 
-    /// Where the old host still is, the report names it.
-    fn old_host(&self, clone: &BTreeMap<String, Table>) {
+    /// Where the old host still is, and where a path has no host, the report names it.
+    fn left_over(&self, clone: &BTreeMap<String, Table>) {
         let host = self.source.url.split('/').nth(2).unwrap();
         let forms = [hex(host), hex(&host.replace(':', "%3A")), hex(&host.replace(':', "%3a"))];
         let mut found = 0;
@@ -190,10 +195,14 @@ impl Pair<'_> {
             }
         }
         let stayed = self.fidelity["rewritten"]["stayed"].as_object().into_iter().flatten();
-        let told: u64 = stayed.filter_map(|(_, count)| count.as_u64()).sum();
+        let hosts = stayed.filter(|(why, _)| *why != ROOT_RELATIVE);
+        let told: u64 = hosts.filter_map(|(_, count)| count.as_u64()).sum();
         self.equal("old hosts on the clone", &(found as u64), &told);
+        let relative = self.root_relative(clone);
+        let told = self.fidelity["rewritten"]["stayed"][ROOT_RELATIVE].as_u64().unwrap_or_default();
+        self.equal("root-relative addresses", &(relative as u64), &told);
         let named = self.fidelity["rewritten"]["left_overs"].as_array().unwrap();
-        self.equal("left-overs with their context", &found.min(200), &named.len());
+        self.equal("left-overs with their context", &(found + relative).min(200), &named.len());
     }
 
     /// Which of these differ in more than where the site is.

@@ -4,6 +4,7 @@
 mod database;
 mod files;
 mod pages;
+mod roots;
 mod tables;
 
 use std::cell::RefCell;
