@@ -112,7 +112,6 @@ impl Rewriter {
 
     /// What `apply` makes of a value's edits, if there are any. Counts as a value that was looked at already.
     fn edited<T>(&self, value: &[u8], report: &mut Report, apply: impl FnOnce(&Edits) -> T) -> Option<T> {
-        self.note_root_relative(value, report);
         let first = self.finder.find(value, 0)?;
         let room = self.rooms.lock().ok().and_then(|mut rooms| rooms.pop()).unwrap_or_default();
         let (made, room) = Run::edited(self, report, value, first, room, apply);
@@ -181,6 +180,8 @@ impl Dump<'_> {
         }
         work.end(at);
         work.report.values += std::mem::take(&mut self.scanner.skipped);
+        // As it is written: literals without a hit are not taken out one by one.
+        self.rewriter.note_root_relative(&text[..at], work.report);
         if let Some(byte) = text[..at].iter().rfind(|byte| !byte.is_ascii_whitespace()) {
             self.last = *byte;
         }

@@ -1,6 +1,6 @@
 //! How literals are written, and where the values are.
 
-use wpclone_rewrite::{DumpOptions, Report, Why};
+use wpclone_rewrite::{DumpOptions, Options, Pair, Report, Rewriter, Why};
 
 use crate::{NEW, OLD, become_with, keeping, plain, rewrite, rows, stay_with, text};
 
@@ -243,6 +243,20 @@ fn values_are_counted() {
     let dump = "INSERT INTO t VALUES ('a',1,'http://example.com http://example.com',0x41,x'42');SELECT 'b';";
     let (_, Report { values, changed, addresses, .. }) = rewrite(&DumpOptions::default(), dump.as_bytes());
     assert_eq!((values, changed, addresses), (4, 1, 2));
+}
+
+#[test]
+fn addresses_without_a_host_are_counted_where_the_path_changes() {
+    let dump = rows(r#"(1,'<a href=\"/about/\">'),(2,'<a href="/">'),(3,'/about/')"#);
+    for (to, wanted) in [("https://b.example/copy", Some(&2)), ("https://b.example", None)] {
+        let rewriter = Rewriter::new(&[Pair::new(OLD, to).unwrap()], Options::default()).unwrap();
+        let (mut out, mut report) = (Vec::new(), Report::default());
+        let mut work = rewriter.dump(DumpOptions::default());
+        work.push(dump.as_bytes(), &mut out, &mut report);
+        work.finish(&mut out, &mut report);
+        assert_eq!(out, dump.as_bytes(), "they stay");
+        assert_eq!(report.stayed.get(&Why::RootRelative), wanted);
+    }
 }
 
 #[test]
