@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use wpclone_artifacts::Artifacts;
-use wpclone_migrator::{Client, Key};
+use wpclone_migrator::{Client, ClientError, Key};
 use wpclone_provision::harness::{MU_PLUGIN, MU_PLUGIN_FILE};
 use wpclone_task::{
     CloneRequest, Code, Destination, ExposeSecret as _, Filled, Outcome, PluginStatus, Problem, Progress,
@@ -271,6 +271,8 @@ fn problem(error: &TransferError) -> Box<Problem> {
         TransferError::Impossible(Obstacle::Php, _) => Code::PhpMismatch,
         TransferError::Impossible(Obstacle::Address, _) => Code::UnexpectedAnswer,
         TransferError::Differs(_) => Code::VerifyFailed,
+        // The disk filled up while it came, or its room could not be known before.
+        TransferError::Target(ClientError::Trouble { status: 507, .. }) => Code::DiskInsufficient,
         TransferError::Source(_) | TransferError::Target(_) | TransferError::Stopped => Code::TransferFailed,
     };
     let text = error.to_string();

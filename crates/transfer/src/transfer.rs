@@ -178,14 +178,9 @@ impl Transfer<'_> {
     /// Whether the target has room, as far as its PHP may know.
     fn check_room(&self, tables: u64, files: u64, to: &Manifest) -> Result<(), TransferError> {
         self.meter.expect(tables.saturating_add(files));
-        let need = room_for(tables, files);
-        let free = to.roots.values().filter_map(|root| root.free_bytes).min();
-        match free {
-            Some(have) if have < need => Err(TransferError::Impossible(
-                Obstacle::NoSpace,
-                format!("The source's content needs {need} bytes on the target's disk, and {have} are free."),
-            )),
-            _ => Ok(()),
+        match lack(room_for(tables, files), to.roots.values().map(|root| root.free_bytes)) {
+            Some(detail) => Err(TransferError::Impossible(Obstacle::NoSpace, detail)),
+            None => Ok(()),
         }
     }
 
@@ -323,6 +318,12 @@ fn room_for(tables: u64, files: u64) -> u64 {
     tables.saturating_mul(2).saturating_add(files)
 }
 
+/// What is to be said when the disks of some folders have less room than is needed.
+fn lack(need: u64, free: impl Iterator<Item = Option<u64>>) -> Option<String> {
+    let have = free.flatten().min().filter(|have| *have < need)?;
+    Some(format!("The source's content needs {need} bytes on the target's disk, and {have} are free."))
+}
+
 fn job_options(into: Receiver<'_>, roots: &[Root]) -> JobOptions {
     let mut allow = vec![Allowed::Views, Allowed::Triggers, Allowed::PhpInUploads];
     let is_site = matches!(into, Receiver::Site { .. });
@@ -381,5 +382,21 @@ fn is_spoilt(error: &TransferError) -> bool {
         TransferError::Differs(_) => true,
         TransferError::Target(ClientError::Trouble { status, .. }) => matches!(status, 400 | 409 | 422),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_that_does_not_fit_is_noticed_before_it_travels() {
+        let need = room_for(10 << 20, 100 << 20);
+        assert_eq!(need, 120 << 20);
+        assert_eq!(lack(need, [Some(need), None].into_iter()), None);
+        assert_eq!(lack(need, [None, None].into_iter()), None, "PHP may not know");
+        let told = lack(need, [Some(u64::MAX), Some(need - 1)].into_iter()).unwrap();
+        assert!(told.contains("125829120 bytes") && told.contains("125829119 are free"), "{told}");
+        assert!(lack(room_for(u64::MAX, u64::MAX), [Some(1)].into_iter()).is_some(), "no overflow");
     }
 }
