@@ -113,3 +113,43 @@ where
     }
     Err(ClientError::Timeout)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_asked_for_while_a_site_is_quick_and_less_when_it_is_slow_or_breaks_off() {
+        let (quick, usual, slow) =
+            (Duration::from_millis(100), Duration::from_millis(900), Duration::from_millis(2100));
+        let mut pace = Pace::new(2000);
+        let asked = |pace: &Pace| pace.budget().bytes;
+        let first = asked(&pace);
+        pace.done(first as usize, quick);
+        assert_eq!(asked(&pace), 2 * first);
+        // What was not full says nothing, and neither does a usual time.
+        pace.done(10, quick);
+        pace.done(2 * first as usize, usual);
+        assert_eq!(asked(&pace), 2 * first);
+        pace.done(2 * first as usize, slow);
+        assert_eq!(asked(&pace), first);
+        for _ in 0..20 {
+            let full = asked(&pace) as usize;
+            pace.done(full, quick);
+        }
+        assert_eq!(asked(&pace), Pace::MOST);
+        pace.failed(false);
+        assert_eq!(asked(&pace), Pace::MOST / 4);
+        // What is too much for good is not tried again.
+        pace.failed(true);
+        for _ in 0..20 {
+            let full = asked(&pace) as usize;
+            pace.done(full, quick);
+        }
+        assert_eq!(asked(&pace), Pace::MOST / 8);
+        for _ in 0..20 {
+            pace.failed(false);
+        }
+        assert_eq!(asked(&pace), Pace::LEAST);
+    }
+}
