@@ -8,7 +8,7 @@ use wpclone_task::{Code, State, TaskView};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::checker::Pair;
-use crate::{at, cloned, lived_in, nothing_left};
+use crate::{at, cloned, lived_in, nothing_left, problem};
 
 #[tokio::test]
 async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Result {
@@ -65,6 +65,23 @@ async fn nothing_is_left_of_a_clone_whose_source_lets_nobody_in() -> Result {
     let list: Value = client.get("/clones").await?.json().await?;
     assert_eq!(list["clones"], json!([]));
     Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_clone_whose_source_has_no_space_for_the_migrator() -> Result {
+    // A stub of a full disk: what PHP says of one, in the place where WordPress takes an upload.
+    let full = "add_filter('wp_handle_upload_prefilter', function ($file) { \
+        $file['error'] = 'Failed to write file to disk.'; return $file; });";
+    let site = Site::builder(Version::Bookworm).mu_plugin("full", full).start().await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    let task = client.wait(task.id).await?;
+    let problem = problem(&task);
+    assert_eq!((problem.code, problem.changed_target), (Code::SiteFatal, false), "{task:#?}");
+    assert!(problem.detail.contains("Failed to write file to disk"), "{}", problem.detail);
+    assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists());
+    nothing_left(&app, &client).await
 }
 
 #[tokio::test]
