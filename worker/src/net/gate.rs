@@ -121,9 +121,7 @@ impl Gate {
 
     /// The outcome of the latest connection to this host and port.
     pub(crate) fn latest(&self, host: &str, port: u16) -> Option<Outcome> {
-        let host = host.trim_matches(['[', ']']);
-        // Addresses come through the proxy as bytes: there is more than one way to write an IPv6 address.
-        let host = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |address| address.to_string());
+        let host = as_visited(host);
         let visits = lock(&self.visits);
         visits.iter().rev().find(|v| v.host == host && v.port == port).map(|v| v.outcome.clone())
     }
@@ -132,6 +130,13 @@ impl Gate {
     pub(crate) fn visits(&self) -> Vec<Visit> {
         lock(&self.visits).iter().cloned().collect()
     }
+}
+
+/// A host of a URL as visits have it. Addresses come through the proxy as bytes: there is more than one way to write an
+/// IPv6 address.
+pub(crate) fn as_visited(host: &str) -> String {
+    let host = host.trim_matches(['[', ']']);
+    host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |address| address.to_string())
 }
 
 async fn serve(listener: TcpListener, ways: Arc<Ways>, visits: Arc<Mutex<VecDeque<Visit>>>) {

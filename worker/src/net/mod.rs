@@ -8,6 +8,6 @@ mod page;
 
 pub(crate) use answer::{Answer, CHALLENGE};
 pub(crate) use ask::{Ask, Body};
-pub(crate) use gate::{Gate, Outcome, OwnClones, Ways};
+pub(crate) use gate::{Gate, Outcome, OwnClones, Visit, Ways, as_visited};
 pub(crate) use http::{Http, certificate_fault, client, direct_client};
 pub(crate) use page::Page;
