@@ -129,7 +129,7 @@ codes! {
         "Use a new WordPress as the target: one user, at most its first post, page and comment, no uploads.";
     MultisiteUnsupported "MULTISITE_UNSUPPORTED" None, Never, "The site is a network of sites",
         "Use a WordPress that is one site; networks cannot be cloned.";
-    PhpMismatch "PHP_MISMATCH" None, Never, "The site's PHP is not to be had where the copy goes",
+    PhpMismatch "PHP_MISMATCH" None, Never, "The copy's PHP is older than the source's WordPress needs",
         "Change the PHP of one side to the other's version, or have the operator install what `detail` names.";
     TransferFailed "TRANSFER_FAILED" None, Limited, "The content could not be moved",
         "Try again; if it happens again, look at `detail` and into the PHP error log of the side that it names.";

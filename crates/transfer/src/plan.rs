@@ -176,7 +176,9 @@ fn folders(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> 
 /// WordPress refuses to run under a PHP that is older than it needs.
 fn php(source: &Manifest, target: &Manifest) -> Result<(), TransferError> {
     let numbers = |version: &str| -> Vec<u32> {
-        version.split('.').map_while(|part| part.parse().ok()).chain(std::iter::repeat(0)).take(3).collect()
+        // Distributions add their own: `8.1.2-1ubuntu2.14`.
+        let own = version.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+        own.split('.').map_while(|part| part.parse().ok()).chain(std::iter::repeat(0)).take(3).collect()
     };
     let (needs, has) = (&source.wordpress.needs_php, &target.php.version);
     if numbers(has) >= numbers(needs) {
@@ -249,3 +251,92 @@ impl Core {
 
 /// The roots whose files always travel.
 pub(crate) const ROOTS: [Root; 4] = [Root::Content, Root::Plugins, Root::MuPlugins, Root::Uploads];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A site at an address, that runs under a PHP and needs one.
+    fn side(host: &str, php: &str, needs: &str) -> Value {
+        json!({
+            "plugin_version": "1.0.0",
+            "wordpress": {
+                "version": "6.8.3", "needs_php": needs, "locale": "en_US", "multisite": false,
+                "site_url": format!("https://{host}"), "home_url": format!("https://{host}"), "prefix": "wp_",
+                "charset": "utf8mb4", "collation": "", "plugins": [], "template": "a", "stylesheet": "a",
+                "drop_ins": [], "environment": "production",
+            },
+            "php": {"version": php, "sapi": "fpm-fcgi", "os": "Linux", "int_bytes": 8, "extensions": ["curl"]},
+            "database": {
+                "server": "mariadb", "version": "10.11.6", "name": "wp", "charset": "utf8mb4",
+                "collation": "utf8mb4_general_ci", "max_allowed_packet": 1 << 24, "lower_case_table_names": 0,
+                "sql_mode": "", "collations": [],
+            },
+            "roots": {}, "others": [], "abspath": format!("/srv/{host}/"),
+            "limits": {
+                "memory_bytes": null, "max_execution_s": 0, "post_max_bytes": null, "budget_ms": 1000, "parallel": 2,
+            },
+            "content_url": format!("https://{host}/wp-content"),
+            "uploads_url": format!("https://{host}/wp-content/uploads"),
+        })
+    }
+
+    fn plan(source: &Value, target: &Value) -> Result<Plan, TransferError> {
+        let manifest = |value: &Value| serde_json::from_value::<Manifest>(value.clone()).unwrap();
+        Plan::new(&manifest(source), &manifest(target))
+    }
+
+    #[test]
+    fn a_php_that_is_older_than_the_sources_wordpress_needs_is_an_obstacle_that_names_both() {
+        for (needs, has) in [
+            ("8.3", "8.2.29"),
+            ("7.2.24", "7.2.23"),
+            ("8.0", "7.4.33"),
+            ("8.10", "8.9.1"),
+            ("8.1.3", "8.1.2-1ubuntu2.14"),
+        ] {
+            let made = plan(&side("a.example", "8.4.1", needs), &side("b.example", has, "7.2"));
+            let Err(TransferError::Impossible(obstacle, detail)) = made else {
+                panic!("{needs} needed, {has} is there")
+            };
+            assert_eq!(obstacle, Obstacle::Php);
+            assert!(detail.contains(needs) && detail.contains(has), "{detail}");
+        }
+    }
+
+    #[test]
+    fn another_php_that_is_new_enough_is_no_more_than_a_warning() {
+        for (needs, has) in [
+            ("7.2.24", "7.4.33"),
+            ("8.2", "8.2.0"),
+            ("8.1.2", "8.1.2-1ubuntu2.14"),
+            ("8.9", "8.10.0"),
+            ("8", "9.0.0-dev"),
+            ("", "7.4.0"),
+        ] {
+            let made = plan(&side("a.example", "8.4.1", needs), &side("b.example", has, "9.9"));
+            let plan = made.unwrap_or_else(|error| panic!("{needs} needed, {has} is there: {error}"));
+            assert_eq!(plan.warnings, [format!("The source runs PHP 8.4.1, the copy PHP {has}.")]);
+        }
+        let same =
+            plan(&side("a.example", "8.2.29", "7.2.24"), &side("b.example", "8.2.1", "7.2.24")).unwrap();
+        assert_eq!(same.warnings, [""; 0], "a release of the same PHP is none");
+    }
+
+    #[test]
+    fn plugins_that_guard_the_login_are_switched_off_by_their_folder_and_no_others() {
+        let mut source = side("a.example", "8.2.1", "7.2");
+        let plugin = |file: &str| json!({"file": file, "version": "1"});
+        source["wordpress"]["plugins"] = json!([
+            plugin("wordfence/wordfence.php"),
+            plugin("wordfence-assistant/wordfence.php"),
+            plugin("wordfence.php"),
+            plugin("two-factor/any.php"),
+            plugin("akismet/two-factor.php"),
+        ]);
+        let plan = plan(&source, &side("b.example", "8.2.1", "7.2")).unwrap();
+        assert_eq!(plan.switched_off, ["wordfence/wordfence.php", "two-factor/any.php"]);
+    }
+}
