@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bound;
 mod checker;
 mod copies;
 mod faults;
