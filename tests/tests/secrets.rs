@@ -6,8 +6,8 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use serde_json::{Value, json};
-use wpclone_task::{Role, State as TaskState, TaskView};
-use wpclone_tests::{Client, Result, Site, Stub, TestApp, User, Version};
+use wpclone_task::{Code, Role, State as TaskState, TaskView};
+use wpclone_tests::{Client, Result, Site, Stub, TestApp, TestAppBuilder, User, Version};
 
 /// Has what passwords have: quotes, a backslash, spaces at its ends, letters of other scripts.
 const PASSWORD: &str = " canary-7f3a\"'\\&<ü ";
@@ -74,19 +74,55 @@ async fn everything_of(client: &Client, task: &TaskView) -> Result<Vec<(String, 
     Ok(found)
 }
 
+/// A product that tells all it can, with an owner and another.
+fn talkative(builder: TestAppBuilder, collector: &Stub) -> TestAppBuilder {
+    let builder = builder.token("owner", "user", "").token("other", "user", "").env("RUST_LOG", "trace");
+    builder.env("WPCLONE_LOG_FORMAT", "json").env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
+}
+
+/// Tokens and seal keys.
+fn of_the_product(app: &TestApp) -> Vec<String> {
+    let keys = app.env().iter().filter(|(name, _)| name == "WPCLONE_SEAL_KEYS");
+    let keys = keys.map(|(_, keys)| keys["lab:".len()..].to_owned());
+    app.tokens().iter().map(|token| token.secret.clone()).chain(keys).collect()
+}
+
+/// Ends the product, and looks at its logs, at what Redis keeps, and at the spans.
+async fn all_that_lies_about(app: &TestApp, spans: &Spans, secrets: &[String]) -> Result {
+    // Ended in order, so that every span is sent.
+    app.workers[0].terminate().await?;
+    app.api.terminate().await?;
+    for program in [&app.api, &app.workers[0]] {
+        let log = std::fs::read(program.log())?;
+        assert!(!log.is_empty());
+        assert_free_of("a log", &log, secrets);
+    }
+    let mut files = 0;
+    let mut folders = vec![app.redis.data().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)?.flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                files += 1;
+                assert_free_of("Redis' file", &std::fs::read(entry.path())?, secrets);
+            }
+        }
+    }
+    assert!(files > 0, "Redis has written");
+
+    let spans = spans.lock().expect("spans").clone();
+    assert!(!spans.is_empty(), "spans were sent");
+    assert_free_of("a span", &spans, secrets);
+    Ok(())
+}
+
 #[tokio::test]
 async fn no_credential_is_written_anywhere() -> Result {
     let (collector, spans) = collector().await?;
     let site =
         Site::builder(Version::Trixie).admin_password(PASSWORD).mu_plugin("echo", ECHO).start().await?;
-    let app = TestApp::builder()
-        .token("owner", "user", "")
-        .token("other", "user", "")
-        .env("RUST_LOG", "trace")
-        .env("WPCLONE_LOG_FORMAT", "json")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
-        .start()
-        .await?;
+    let app = talkative(TestApp::builder(), &collector).start().await?;
     let (owner, other, operator) = (app.client_as("owner")?, app.client_as("other")?, app.client()?);
     let wrong = User { password: WRONG.into(), ..site.admin() };
     let setup = owner.wait(owner.setup(&site, &site.admin(), Role::Target).await?.id).await?;
@@ -107,13 +143,7 @@ async fn no_credential_is_written_anywhere() -> Result {
         secret(&setup, "api_key"),
         secret(&made, "application_password"),
     ];
-    secrets.extend(app.tokens().iter().map(|t| t.secret.clone()));
-    secrets.extend(
-        app.env()
-            .iter()
-            .filter(|(n, _)| n == "WPCLONE_SEAL_KEYS")
-            .map(|(_, keys)| keys["lab:".len()..].to_owned()),
-    );
+    secrets.extend(of_the_product(&app));
 
     for task in [&setup, &made, &failed] {
         for (place, written) in everything_of(&owner, task).await? {
@@ -132,32 +162,89 @@ async fn no_credential_is_written_anywhere() -> Result {
         assert_free_of(path, &operator.get(path).await?.bytes().await?, &secrets);
     }
 
-    // Ended in order, so that every span is sent.
-    app.workers[0].terminate().await?;
-    app.api.terminate().await?;
-    for program in [&app.api, &app.workers[0]] {
-        let log = std::fs::read(program.log())?;
-        assert!(!log.is_empty());
-        assert_free_of("a log", &log, &secrets);
-    }
-    let mut files = 0;
-    let mut folders = vec![app.redis.data().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder)?.flatten() {
-            if entry.path().is_dir() {
-                folders.push(entry.path());
-            } else {
-                files += 1;
-                assert_free_of("Redis' file", &std::fs::read(entry.path())?, &secrets);
-            }
+    all_that_lies_about(&app, &spans, &secrets).await
+}
+
+/// A licence that, once it is bound to an address, lets nobody in anywhere else: a clone's login fails, and its page
+/// echoes the clone's own password.
+const LICENCE: &str = "add_filter('authenticate', function ($user) { $bound = get_option('licensed_for'); \
+    return !$bound || $bound === md5(home_url()) ? $user : new WP_Error('licence', 'Not licensed here.'); }, 99);";
+
+/// All that a clone of a task is opened with: what its owner is given, and what lies with it.
+async fn keys_of_clone(app: &TestApp, owner: &Client, task: &TaskView) -> Result<(String, Vec<String>)> {
+    let result = Value::from(task.result.clone().expect("a result"));
+    let name = result["clone"]["name"].as_str().expect("a clone").to_owned();
+    let password = result["clone"]["password"].as_str().expect("it is shown to its owner").to_owned();
+    let path = format!("/clones/{name}");
+    let shown: Value = owner.get(&path).await?.json().await?;
+    assert_eq!(shown["password"], password, "its owner gets it there too");
+    let link: Value = owner.post(&format!("{path}/login"), &Value::Null).await?.json().await?;
+    let link = link["url"].as_str().expect("a link").to_owned();
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+    assert_eq!(http.get(&link).send().await?.status(), 302, "it logs in");
+    let key = link.rsplit('=').next().expect("a key").to_owned();
+    let signature = key.rsplit('.').next().expect("a signature").to_owned();
+    let file = app.clones_state().expect("clones").join("clones").join(&name).join("secrets.json");
+    let stored: Value = serde_json::from_slice(&std::fs::read(file)?)?;
+    let stored = stored.as_object().expect("fields").iter().filter(|(field, _)| *field != "username");
+    let mut keys: Vec<_> = stored.filter_map(|(_, value)| Some(value.as_str()?.to_owned())).collect();
+    assert!(keys.len() >= 4 && keys.contains(&password), "the clone's own");
+    keys.extend([key, signature]);
+    Ok((name, keys))
+}
+
+#[tokio::test]
+async fn no_credential_of_a_clone_or_its_source_is_written_anywhere() -> Result {
+    let (collector, spans) = collector().await?;
+    let site = Site::builder(Version::Bookworm).admin_password(PASSWORD).mu_plugin("echo", ECHO);
+    let site = site.mu_plugin("licence", LICENCE).start().await?;
+    let app = talkative(TestApp::builder().clones(Version::Bookworm), &collector).start().await?;
+    let (owner, other, operator) = (app.client_as("owner")?, app.client_as("other")?, app.client()?);
+    let clone = async |user: &User| -> Result<TaskView> {
+        let body = json!({"source": site.login(user), "remove_migrator": false});
+        owner.wait(owner.accepted("/clone", &body).await?.id).await
+    };
+    let made = clone(&site.admin()).await?;
+    let refused = clone(&User { password: WRONG.into(), ..site.admin() }).await?;
+    site.eval_php("update_option('licensed_for', md5(home_url()));").await?;
+    let broken = clone(&site.admin()).await?;
+    let code = |task: &TaskView| task.problem.as_ref().map(|problem| problem.code);
+    assert_eq!(made.state, TaskState::Succeeded, "{:?}", made.problem);
+    assert_eq!([code(&refused), code(&broken)], [Some(Code::AuthBadCredentials), Some(Code::CloneBroken)]);
+
+    let mut secrets = vec![PASSWORD.to_owned(), WRONG.to_owned()];
+    let mut views = vec!["/clones".to_owned()];
+    for task in [&made, &broken] {
+        let key = task.result.as_ref().and_then(|result| result["source_api_key"].as_str());
+        secrets.push(key.expect("the source's key is shown to its owner").to_owned());
+        let (name, keys) = keys_of_clone(&app, &owner, task).await?;
+        secrets.extend(keys);
+        views.push(format!("/clones/{name}"));
+        let logs = app.clones_state().expect("clones").join("clones").join(&name).join("log");
+        for log in std::fs::read_dir(logs)?.flatten() {
+            assert_free_of("a clone's log", &std::fs::read(log.path())?, &secrets);
         }
     }
-    assert!(files > 0, "Redis has written");
-
-    let spans = spans.lock().expect("spans").clone();
-    assert!(!spans.is_empty(), "spans were sent");
-    assert_free_of("a span", &spans, &secrets);
-    Ok(())
+    secrets.extend(of_the_product(&app));
+    for (task, echoed) in [(&made, false), (&refused, true), (&broken, true)] {
+        let all = everything_of(&owner, task).await?;
+        let marks = all.iter().any(|(_, written)| String::from_utf8_lossy(written).contains("[redacted]"));
+        assert_eq!(marks, echoed, "a login that failed echoed the password, which was taken out");
+        for (place, written) in all {
+            assert_free_of(&place, &written, &secrets);
+        }
+        assert_eq!(other.get(&task.links.self_).await?.status(), 404, "another's task is no task");
+        views.push(task.links.self_.clone());
+    }
+    views.extend(["/queue", "/metrics", "/tasks"].map(str::to_owned));
+    for path in views {
+        let answer = operator.get(&path).await?;
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_free_of(&format!("an operator's {path}"), &answer.bytes().await?, &secrets);
+    }
+    let metrics = reqwest::get(format!("{}/metrics", app.workers[0].url())).await?;
+    assert_free_of("a worker's metrics", &metrics.bytes().await?, &secrets);
+    all_that_lies_about(&app, &spans, &secrets).await
 }
 
 #[tokio::test]
