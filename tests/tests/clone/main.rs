@@ -7,6 +7,7 @@ mod bound;
 mod checker;
 mod copies;
 mod faults;
+mod moving;
 mod odd;
 mod stories;
 
