@@ -170,10 +170,20 @@ async fn release(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> D
     if let Destination::Target(_) = request.to {
         release_target(job, request, http).await?;
     }
+    if has_left(job) {
+        return Ok(Outcome::Left(true));
+    }
     match source_of(job, http).filter(|_| request.remove_migrator) {
         Some((source, _)) => remove(&source).await.map(Outcome::Left),
         None => Ok(Outcome::Nothing),
     }
+}
+
+/// Whether [`leave`] has taken the migrator off already: nobody is there to be asked once more.
+fn has_left(job: &Job) -> bool {
+    job.before
+        .get("leave")
+        .is_some_and(|left| left.result.get("migrator_removed") == Some(&Value::Bool(true)))
 }
 
 async fn release_target(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Done<()> {
