@@ -19,26 +19,6 @@ $is_mariadb = $site->is_mariadb();
 // MySQL takes defaults of long types in brackets only.
 $long = static function ( string $value ) use ( $is_mariadb ) { return $is_mariadb ? $value : "($value)"; };
 
-/** SHOW CREATE TABLE without the name and what means nothing. */
-function shape( Site $site, string $table ): string {
-	$left_out = array( '/\ACREATE TABLE `[^`]*`/', '/ USING BTREE/', '/ ROW_FORMAT=FIXED/' );
-	if ( ! $site->is_mariadb() ) {
-		// Those that MySQL makes have the table's name in them.
-		$left_out[] = '/CONSTRAINT `[^`]*` (?=CHECK)/';
-	}
-	return preg_replace( $left_out, '', $site->rows( "SHOW CREATE TABLE `$table`" )[0][1] );
-}
-
-/** The rows as hex, numbers as text, in an order that is the same for both. */
-function bytes( Site $site, string $table ): array {
-	$columns = array();
-	foreach ( $site->rows( "SHOW COLUMNS FROM `$table`" ) as $row ) {
-		$name      = '`' . str_replace( '`', '``', $row[0] ) . '`';
-		$columns[] = 0 === strncmp( $row[1], 'bit', 3 ) ? "$name + 0" : "HEX(CONVERT($name" . ( 0 === strncmp( $row[1], 'float', 5 ) ? ' + 0e0' : '' ) . ' USING binary))';
-	}
-	return $site->rows( 'SELECT ' . implode( ',', $columns ) . " FROM `$table` ORDER BY " . implode( ',', range( 1, count( $columns ) ) ) );
-}
-
 /** Makes a table by SQL, takes it in, and sees that both are the same, but for what is told as adjusted. */
 function same_after( Site $site, string $create, array $inserts = array(), array $adjusted = array() ): void {
 	$site->sql( "CREATE TABLE wp_probe $create" );

@@ -116,7 +116,7 @@ final class Server {
 	}
 
 	/** What comes before a command so that it is ended as well when this process is, however that happens. */
-	private static function ends_with_us(): array {
+	public static function ends_with_us(): array {
 		return is_executable( '/usr/bin/setpriv' ) ? array( '/usr/bin/setpriv', '--pdeathsig', 'KILL' ) : array();
 	}
 

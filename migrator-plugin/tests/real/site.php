@@ -1,52 +1,15 @@
 <?php
 /**
- * A real WordPress with the plugin, on a database of its own, for tests. Each request is answered by a child of this
- * process, which may be killed at any of its steps.
- *
- * The functions below stand in front of PHP's in the plugin's namespace: they count the steps that change something.
+ * A real WordPress with the plugin, on a database of its own, for tests. Each request is answered by a process that may
+ * be killed at any of its steps.
  */
 
-namespace Wpclone\Migrator {
-	/** Counts a step; at the one that was chosen the process ends as by kill -9, before or after it is done. */
-	final class Steps {
-		public static $count = 0;
-		public static $kill  = 0;
-
-		public static function step( callable $do ) {
-			++self::$count;
-			if ( self::$kill === 2 * self::$count - 1 ) {
-				posix_kill( getmypid(), SIGKILL );
-			}
-			$done = $do();
-			if ( self::$kill === 2 * self::$count ) {
-				posix_kill( getmypid(), SIGKILL );
-			}
-			return $done;
-		}
-	}
-
-	function rename( $from, $to ) {
-		return Steps::step( static function () use ( $from, $to ) { return \rename( $from, $to ); } );
-	}
-
-	function mysqli_query( $link, $sql, $mode = MYSQLI_STORE_RESULT ) {
-		$changes = 1 !== preg_match( '/\A(?:SELECT|SET|SHOW)/', $sql );
-		$do      = static function () use ( $link, $sql, $mode ) { return \mysqli_query( $link, $sql, $mode ); };
-		return $changes ? Steps::step( $do ) : $do();
-	}
-}
-
-namespace {
-
 use Wpclone\Migrator\Frames;
-use Wpclone\Migrator\Gate;
 use Wpclone\Migrator\Json;
-use Wpclone\Migrator\Request;
-use Wpclone\Migrator\Routes;
 use Wpclone\Migrator\State;
-use Wpclone\Migrator\Steps;
 
 require __DIR__ . '/server.php';
+require __DIR__ . '/php.php';
 
 /** The answer that a child gave. */
 final class Got {
@@ -60,6 +23,8 @@ final class Got {
 	public $peak;
 	/** @var int Steps that it took. */
 	public $steps;
+	/** @var array What the PHP is that answered. */
+	public $php;
 }
 
 final class Site {
@@ -67,7 +32,8 @@ final class Site {
 	public $path;
 	public $link;
 	public $key;
-	private $before = array();
+	/** @var Php What answers. */
+	public $php;
 
 	/** Null where something is missing that it needs. */
 	public static function make(): ?self {
@@ -82,6 +48,7 @@ final class Site {
 
 	private function __construct( Server $server, string $from ) {
 		$this->server = $server;
+		$this->php    = Php::of( $server );
 		mkdir( "{$server->folder}/web" );
 		$this->path = "{$server->folder}/web/site";
 		$server->run( array( 'cp', '-a', $from, $this->path ) );
@@ -90,7 +57,7 @@ final class Site {
 		mysqli_query( $root, 'CREATE DATABASE site' );
 		mysqli_query( $root, "CREATE USER site@localhost IDENTIFIED BY 'site'" );
 		mysqli_query( $root, 'GRANT ALL ON site.* TO site@localhost' );
-		file_put_contents( "{$this->path}/wp-config.php", "<?php\ndefine('DB_NAME','site');define('DB_USER','site');define('DB_PASSWORD','site');define('DB_HOST','localhost:{$server->socket}');define('DB_CHARSET','utf8mb4');define('DB_COLLATE','');define('DISABLE_WP_CRON',true);define('WP_HTTP_BLOCK_EXTERNAL',true);\n\$table_prefix='wp_';\nif(!defined('ABSPATH'))define('ABSPATH',__DIR__.'/');\nrequire_once ABSPATH.'wp-settings.php';\n" );
+		file_put_contents( "{$this->path}/wp-config.php", "<?php\ndefine('DB_NAME','site');define('DB_USER','site');define('DB_PASSWORD','site');define('DB_HOST',getenv('WPCLONE_DB_HOST')?:'localhost:{$server->socket}');define('DB_CHARSET','utf8mb4');define('DB_COLLATE','');define('DISABLE_WP_CRON',true);define('WP_HTTP_BLOCK_EXTERNAL',true);\n\$table_prefix='wp_';\nif(!defined('ABSPATH'))define('ABSPATH',__DIR__.'/');\nrequire_once ABSPATH.'wp-settings.php';\n" );
 		$server->run( array( PHP_BINARY, __DIR__ . '/install.php' ), $this->path );
 		$this->link = $server->link( 'site' );
 	}
@@ -126,62 +93,37 @@ final class Site {
 		check( false !== mysqli_query( $this->link, $sql ), 'database: ' . mysqli_error( $this->link ) . " in $sql" );
 	}
 
-	/** Begins a request and does not wait: its process, and the file that the answer comes into. */
+	/** Begins a request and does not wait: what answers it, and the file that the answer comes into. */
 	public function start( string $route, $body, int $kill = 0 ): array {
 		$file = tempnam( $this->server->folder, 'answer' );
-		$text = is_array( $body ) ? Json::text( $body ) : $body;
-		$pid  = pcntl_fork();
-		if ( 0 !== $pid ) {
-			return array( $pid, $file );
-		}
-		global $wpdb, $failed;
-		$failed = 0;
-		$wpdb->db_connect( false );
-		// The last thing of all, after the plugin's own end: connections that are the parent's must not be closed.
-		register_shutdown_function( static function () {
-			register_shutdown_function( static function () {
-				posix_kill( getmypid(), SIGKILL );
-			} );
-		} );
-		ini_set( 'log_errors', '1' );
-		ini_set( 'error_log', "{$this->server->folder}/php.log" );
-		set_error_handler( null );
-		Steps::$count = 0;
-		Steps::$kill  = $kill;
-		$in           = fopen( 'php://temp/maxmemory:16384', 'w+b' );
-		fwrite( $in, $text );
-		$fields = array(
-			'method'    => 'POST',
-			'route'     => $route,
-			'unique'    => bin2hex( random_bytes( 16 ) ),
-			'timestamp' => (string) time(),
-			'nonce'     => bin2hex( random_bytes( 16 ) ),
-			'body'      => $in,
+		file_put_contents( "$file.in", is_array( $body ) ? Json::text( $body ) : $body );
+		$asked = array(
+			'route'  => $route,
+			'key'    => $this->key,
+			'kill'   => $kill,
+			'file'   => $file,
+			'log'    => "{$this->server->folder}/php.log",
+			'site'   => $this->path,
+			'server' => array_intersect_key( $_SERVER, array( 'HTTP_HOST' => 0, 'DOCUMENT_ROOT' => 0 ) ),
 		);
-		$request = new Request( $fields );
-		$signed  = Gate::canonical( $request, (string) $request->body_hash( PHP_INT_MAX ) );
-		$fields['signature'] = 'v1=' . hash_hmac( 'sha256', $signed, hex2bin( $this->key ) );
-		$idle   = memory_get_usage();
-		memory_reset_peak_usage();
-		$answer = Routes::answer( new Request( $fields ), time() );
-		$out    = '';
-		$answer->write( static function ( string $bytes ) use ( &$out ) { $out .= $bytes; } );
-		file_put_contents( $file, serialize( array( $answer->status, $out, $idle, memory_get_peak_usage(), Steps::$count ) ) );
-		exit( 0 );
+		return array( $this->php->start( $asked ), $file );
 	}
 
 	/** Waits for the answer of a request; null if its process was killed. */
 	public function wait( array $started ): ?Got {
-		list( $pid, $file ) = $started;
-		pcntl_waitpid( $pid, $status );
-		$text = file_get_contents( $file );
-		unlink( $file );
-		if ( '' === $text ) {
-			check( pcntl_wifsignaled( $status ), 'the child ended without an answer' );
-			return null;
+		list( $process, $file ) = $started;
+		try {
+			return $this->php->wait( $process, $file ) ? self::got( $file ) : null;
+		} finally {
+			array_map( 'unlink', glob( "$file*" ) );
 		}
+	}
+
+	private static function got( string $file ): Got {
 		$got = new Got();
-		list( $got->status, $got->body, $got->idle, $got->peak, $got->steps ) = unserialize( $text );
+		list( $got->status, $got->idle, $got->peak, $got->steps, $errors, $got->php ) = unserialize( file_get_contents( $file ) );
+		same( array(), $errors, 'errors in the plugin' );
+		$got->body = file_get_contents( "$file.body" );
 		if ( 0 === strncmp( $got->body, Frames::MAGIC, 8 ) ) {
 			$stream = fopen( 'php://memory', 'w+b' );
 			fwrite( $stream, substr( $got->body, 0, -32 ) );
@@ -211,7 +153,7 @@ final class Site {
 	}
 
 	/** The end of a log, for a failure. */
-	private static function tail( string $file ): string {
+	public static function tail( string $file ): string {
 		return is_file( $file ) ? ' ' . substr( file_get_contents( $file ), -300 ) : '';
 	}
 
@@ -251,6 +193,4 @@ final class Site {
 	public function folders(): array {
 		return array_merge( glob( "{$this->server->folder}/web/wpclone-*" ), glob( "{$this->path}/wp-content/wpclone-*" ) );
 	}
-}
-
 }

@@ -63,11 +63,11 @@ function chunk_head( string $job, int $n, array $chunks, int $i ): array {
 }
 
 /** Defines a table, sends its rows, and has them counted. */
-function take_in( Site $site, string $job, array $definition, ?string $as = null ): array {
+function take_in( Site $site, string $job, array $definition, ?string $as = null, int $bytes = 262144 ): array {
 	$source             = $definition['name'];
 	$definition['name'] = $as ?? $source;
 	$made               = $site->good( 'table', array( 'job' => $job, 'table' => $definition ) );
-	list( $chunks, $rows, $digest ) = chunks_of( $site, $source );
+	list( $chunks, $rows, $digest ) = chunks_of( $site, $source, $bytes );
 	$told = send( $site, $job, $made['n'], $chunks );
 	same( $rows, $told['rows'], "rows of $source" );
 	$counted = array( 'rows' => 0, 'digest' => str_repeat( "\0", 32 ) );
@@ -85,4 +85,24 @@ function take_in( Site $site, string $job, array $definition, ?string $as = null
 /** A number for a job. */
 function a_job(): string {
 	return bin2hex( random_bytes( 16 ) );
+}
+
+/** SHOW CREATE TABLE without the name and what means nothing. */
+function shape( Site $site, string $table ): string {
+	$left_out = array( '/\ACREATE TABLE `[^`]*`/', '/ USING BTREE/', '/ ROW_FORMAT=FIXED/' );
+	if ( ! $site->is_mariadb() ) {
+		// Those that MySQL makes have the table's name in them.
+		$left_out[] = '/CONSTRAINT `[^`]*` (?=CHECK)/';
+	}
+	return preg_replace( $left_out, '', $site->rows( "SHOW CREATE TABLE `$table`" )[0][1] );
+}
+
+/** The rows as hex, numbers as text, in an order that is the same for both. */
+function bytes( Site $site, string $table ): array {
+	$columns = array();
+	foreach ( $site->rows( "SHOW COLUMNS FROM `$table`" ) as $row ) {
+		$name      = '`' . str_replace( '`', '``', $row[0] ) . '`';
+		$columns[] = 0 === strncmp( $row[1], 'bit', 3 ) ? "$name + 0" : "HEX(CONVERT($name" . ( 0 === strncmp( $row[1], 'float', 5 ) ? ' + 0e0' : '' ) . ' USING binary))';
+	}
+	return $site->rows( 'SELECT ' . implode( ',', $columns ) . " FROM `$table` ORDER BY " . implode( ',', range( 1, count( $columns ) ) ) );
 }
