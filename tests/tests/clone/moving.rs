@@ -63,6 +63,11 @@ impl Listening {
         of.map(|asked| asked.from).collect()
     }
 
+    /// How many files it was asked for from their beginning.
+    fn files_begun(&self) -> usize {
+        self.asked().iter().filter(|asked| asked.kind == "file" && asked.from == 0).count()
+    }
+
     /// Holds up whoever asks for this, from a place on; forgets what was asked for before.
     fn hold(&self, kind: &str, what: &str, from: u64) -> Result {
         let _ = fs::remove_file(self.folder.join("asked"));
@@ -232,9 +237,14 @@ const ROWS: u64 = 40_000;
 const READ: u64 = 25_000;
 
 #[tokio::test]
-async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table() -> Result {
+async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no_file_twice() -> Result {
     let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
     add_table(&site, "wp_lab_large", " PRIMARY KEY", ROWS as u32).await?;
+    // Two tables travel at a time, by name: this one is whole by then.
+    add_table(&site, "wp_lab_before", " PRIMARY KEY", 100).await?;
+    for name in ["early.bin", "gone.bin", "z-last.bin"] {
+        site.put(&format!("{UPLOADS}/{name}"), &name.repeat(1 << 16))?;
+    }
     let source = Listening::to(&site, "")?;
     let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
@@ -244,9 +254,13 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table() -> Result 
     let read = source.readings("held", "wp_lab_large")[0];
     // What was read before has been sent on.
     client.wait_until(task.id, "rows to be moved", |task| moved(task) >= read).await?;
+    let last = async || !source.readings("file", "z-last.bin").is_empty();
+    until("the last file to be asked for", ASKED, None, last).await?;
     app.workers[0].kill9().await?;
+    fs::remove_file(site.tree().join(UPLOADS).join("gone.bin"))?;
     source.let_go()?;
     let before = source.readings("rows", "wp_lab_large").len();
+    let files = source.files_begun();
     app.add_worker(&[]).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
@@ -256,6 +270,17 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table() -> Result 
     let pair = Pair::of(&site, &app, &client, &task).await?;
     let told = table(&pair.fidelity, "wp_lab_large");
     assert_eq!((&told["source_rows"], &told["read_again"]), (&json!(ROWS), &Value::Null), "{told:#}");
+    assert!(told["taken_up"].as_u64().unwrap() >= from, "{told:#}");
+    assert_eq!(table(&pair.fidelity, "wp_lab_before")["taken_up"], 100, "a whole table is counted only");
+    assert_eq!(source.readings("rows", "wp_lab_before"), [0], "and not read again");
+    // At most what was on its way when the worker died is asked for once more.
+    let all = &pair.fidelity["files"];
+    let again = source.files_begun() - files;
+    let (taken_up, whole) = (all["taken_up"].as_u64().unwrap(), all["files"].as_u64().unwrap());
+    assert!(taken_up > whole / 2, "{all:#}");
+    assert_eq!(again as u64, whole - taken_up, "{all:#}");
+    let begun = source.readings("file", "early.bin").into_iter().filter(|from| *from == 0).count();
+    assert_eq!(begun, 1);
     pair.is_true().await
 }
 
