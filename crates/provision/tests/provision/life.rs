@@ -92,6 +92,7 @@ pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
     let dedicated = wpclone_provision::CloneSpec { isolation: Isolation::Dedicated, ..spec("two") };
     let dedicated = lab.local.provision(&dedicated).await.expect("a clone");
     let state = lab.dir.path().join("state");
+    let database = lab.eval(&clone, true, "echo json_encode([DB_HOST, DB_USER, DB_PASSWORD]);").await;
     // What strangers' PHP may leave: folders that it cannot leave itself, links, pipes.
     lab.eval(&clone, false, "mkdir('a'); mkdir('a/b', 0); symlink('/', 'a/root'); if (function_exists('posix_mkfifo')) posix_mkfifo('a/pipe', 0600); chmod('a', 0555);").await;
     for name in [&clone.name, &dedicated.name] {
@@ -108,6 +109,13 @@ pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
     // Its user is free for the next one, which is a new clone.
     let (next, _) = lab.clone("three").await;
     assert_eq!(http().get(format!("{}/", next.url)).send().await.expect("an answer").status(), 200);
+    // Nor has the database its user any more, whose password was right.
+    let enters = format!(
+        "error_reporting(0); mysqli_report(MYSQLI_REPORT_OFF); [$host, $user, $password] = json_decode('{database}'); \
+         foreach ([[$user, $password], [DB_USER, DB_PASSWORD]] as [$user, $password]) \
+         echo mysqli_connect('localhost', $user, $password, '', 0, substr($host, strlen('localhost:'))) ? 'in ' : 'out ';"
+    );
+    assert_eq!(lab.eval(&next, true, &enters).await, "out in ");
     lab.end().await;
 }
 
