@@ -1,15 +1,20 @@
 //! What keeps clones from each other and from the world.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
 use wpclone_provision::{Isolation, Provisioner as _};
 
-use crate::owner::started;
-use crate::support::{Lab, folder, free_address, http, processes_in, spec, until, wordpress};
+use crate::owner::{Begin, started, started_so};
+use crate::support::{
+    Lab, eval_in, folder, free_address, http, prepared, processes_in, spec, until, wordpress,
+};
 
 /// PHP that tries to get at what is not its own. Each line that it prints is a success.
 fn attack(other: &str, socket: &str, files: &[String]) -> String {
@@ -89,23 +94,43 @@ pub(crate) async fn a_clone_sees_nothing_of_another() {
     lab.end().await;
 }
 
+/// Where calls from clones end up.
+struct Sink {
+    port: u16,
+    callers: Arc<Mutex<Vec<SocketAddr>>>,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+impl Sink {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a sink");
+        let port = listener.local_addr().expect("its address").port();
+        let callers = Arc::<Mutex<Vec<_>>>::default();
+        let called = Arc::clone(&callers);
+        // Whoever calls is hung up on.
+        let accepting = tokio::spawn(async move {
+            while let Ok((_, caller)) = listener.accept().await {
+                called.lock().expect("no panic").push(caller);
+            }
+        });
+        Self { port, callers, _accepting: AbortOnDropHandle::new(accepting) }
+    }
+
+    /// How many have called. They are accepted in their order: once our own call is, all before it are.
+    async fn calls(&self) -> usize {
+        let own = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sink to be there");
+        let own = own.local_addr().expect("our address");
+        let callers = || self.callers.lock().expect("no panic").clone();
+        until("our own call to be heard", async || callers().contains(&own)).await;
+        callers().into_iter().filter(|caller| *caller != own).count()
+    }
+}
+
 pub(crate) async fn a_clone_is_harmless() {
     let lab = Lab::start().await;
     let (clone, access) = lab.clone("one").await;
-    let sink = TcpListener::bind("127.0.0.1:0").await.expect("a sink");
-    let port = sink.local_addr().expect("its address").port();
-    let hits = tokio::spawn(async move {
-        let mut hits = 0;
-        while let Ok(Ok(_)) = tokio::time::timeout(std::time::Duration::from_secs(3600), sink.accept()).await
-        {
-            hits += 1;
-            eprintln!("the sink was hit");
-            if hits > 100 {
-                break;
-            }
-        }
-        hits
-    });
+    let sink = Sink::start().await;
+    let port = sink.port;
     let told = lab
         .eval(
             &clone,
@@ -146,9 +171,54 @@ echo json_encode($told);"#
     assert!(page.contains("wp-admin"));
     let robots = http().get(format!("{}/robots.txt", clone.url)).send().await.expect("an answer");
     assert_eq!(robots.headers()["x-robots-tag"], "noindex, nofollow");
-    hits.abort();
-    assert!(hits.await.is_err_and(|e| e.is_cancelled()), "nobody was called");
+    assert_eq!(sink.calls().await, 0, "somebody was called");
     lab.end().await;
+}
+
+/// PHP that makes calls and mails by WordPress' ways.
+fn reach_out(port: u16) -> String {
+    format!(
+        r#"
+error_reporting(0);
+$sink = 'http://127.0.0.1:{port}/';
+$told['get'] = is_wp_error(wp_remote_get($sink)) ? wp_remote_get($sink)->get_error_code() : 'sent';
+$told['post'] = is_wp_error(wp_remote_post($sink, ['blocking' => false])) ? 'no' : 'sent';
+$told['file'] = is_wp_error(download_url($sink)) ? 'no' : 'sent';
+add_action('phpmailer_init', function ($mail) {{ $mail->isSMTP(); $mail->Host = '127.0.0.1'; $mail->Port = {port}; }});
+$told['mail'] = wp_mail('somebody@example.com', 'x', 'y');
+spawn_cron();
+echo json_encode($told);"#
+    )
+}
+
+pub(crate) async fn without_networks_of_their_own_the_must_use_plugin_alone_keeps_clones_in() {
+    let dir = prepared().await;
+    // A stub: it cannot do what it is asked for, as on a machine that allows nobody to make a network.
+    let stub = dir.path().join("stub");
+    fs::create_dir(&stub).expect("a folder");
+    fs::write(stub.join("unshare"), "#!/bin/sh\nexit 1\n").expect("a file");
+    fs::set_permissions(stub.join("unshare"), fs::Permissions::from_mode(0o755)).expect("its mode");
+    let (state, listen) = (dir.path().join("state"), free_address());
+    let begin = Begin { path: Some(&stub), ..Begin::default() };
+    let (mut owner, clones) = started_so(&state, listen, &wordpress(), begin, &["one"]);
+    let clone = &clones[0].0;
+    assert!(!clone.separation.own_network, "the result says so: {:?}", clone.separation);
+    let sink = Sink::start().await;
+    let tree = state.join("clones").join(clone.name.as_str()).join("www").join(clone.name.as_str());
+    let load = "require_once ABSPATH . 'wp-admin/includes/file.php';";
+    let told = eval_in(&tree, clone, true, &format!("{load}{}", reach_out(sink.port))).await;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
+    let wanted = serde_json::json!({
+        "get": "http_request_not_executed", "post": "no", "file": "no", "mail": true,
+    });
+    assert_eq!(told, wanted);
+    assert_eq!(sink.calls().await, 0, "somebody was called");
+    // Nothing but the plugin was in their way.
+    let around = format!("echo fsockopen('127.0.0.1', {}) ? 'connected' : 'no';", sink.port);
+    assert_eq!(eval_in(&tree, clone, true, &around).await, "connected");
+    owner.kill().expect("SIGKILL");
+    owner.wait().expect("reaped");
+    until("all programs to be gone", async || processes_in(dir.path()).is_empty()).await;
 }
 
 pub(crate) async fn a_dedicated_clone_has_a_database_server_of_its_own() {

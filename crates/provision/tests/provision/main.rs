@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         isolation::a_clone_sees_nothing_of_another,
         isolation::a_clone_is_harmless,
         isolation::a_dedicated_clone_has_a_database_server_of_its_own,
+        isolation::without_networks_of_their_own_the_must_use_plugin_alone_keeps_clones_in,
         isolation::without_root_clones_work_behind_open_basedir,
         hostile::hostile_requests_get_nothing,
         life::what_is_asked_twice_is_done_once,

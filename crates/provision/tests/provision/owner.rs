@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -41,6 +42,31 @@ pub(crate) async fn own(args: &[String]) {
     running.await.expect("for ever");
 }
 
+/// An owner as a process, which does not outlive a test that fails.
+pub(crate) struct Running(Child);
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that was reaped already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Such an owner, as a process, and the clones that it has made.
 pub(crate) fn started(
     state: &Path,
@@ -48,14 +74,38 @@ pub(crate) fn started(
     wordpress: &Path,
     user: Option<u32>,
     tasks: &[&str],
-) -> (Child, Vec<(CloneInfo, String, String)>) {
+) -> (Running, Vec<(CloneInfo, String, String)>) {
+    started_so(state, listen, wordpress, Begin { user, path: None }, tasks)
+}
+
+/// How an owner begins.
+#[derive(Default)]
+pub(crate) struct Begin<'a> {
+    /// As somebody else than we are.
+    pub(crate) user: Option<u32>,
+    /// With programs in here that go before all others.
+    pub(crate) path: Option<&'a Path>,
+}
+
+/// The same for an owner that begins in another way.
+pub(crate) fn started_so(
+    state: &Path,
+    listen: SocketAddr,
+    wordpress: &Path,
+    begin: Begin<'_>,
+    tasks: &[&str],
+) -> (Running, Vec<(CloneInfo, String, String)>) {
     let mut command = Command::new("/proc/self/exe");
     command.arg("own").arg(state).arg(listen.to_string()).arg(wordpress).args(tasks);
     command.stdout(Stdio::piped()).stdin(Stdio::null());
-    if let Some(user) = user {
+    if let Some(user) = begin.user {
         command.uid(user).gid(user);
     }
-    let mut child = command.spawn().expect("an owner");
+    if let Some(first) = begin.path {
+        let path = std::env::var("PATH").expect("a PATH");
+        command.env("PATH", format!("{}:{path}", first.display()));
+    }
+    let mut child = Running(command.spawn().expect("an owner"));
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     let told = tasks.iter().map(|_| {
         let line = lines.next().expect("a clone").expect("a line");

@@ -184,30 +184,38 @@ impl Lab {
 
     /// Puts a file into a clone, as if its own PHP had done it.
     pub(crate) fn put(&self, name: &CloneName, file: &str, content: &str) {
-        let (tree, path) = (self.tree(name), self.tree(name).join(file));
-        let owner = fs::metadata(&tree).expect("a tree");
-        for folder in path.parent().expect("a parent").ancestors().take_while(|f| *f != tree) {
-            fs::create_dir_all(folder).expect("a folder");
-            std::os::unix::fs::chown(folder, Some(owner.uid()), Some(owner.gid())).expect("chown");
-        }
-        fs::write(&path, content).expect("a file");
-        std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).expect("chown");
+        put_in(&self.tree(name), file, content);
     }
 
     /// Runs PHP in a clone, through the web; `load`: inside of WordPress.
     pub(crate) async fn eval(&self, clone: &CloneInfo, load: bool, code: &str) -> String {
-        let load = if load { "require __DIR__ . '/wp-load.php';" } else { "" };
-        self.put(&clone.name, "eval.php", &format!("<?php {load}\n{code}"));
-        let answer = http().get(format!("{}/eval.php", clone.url)).send().await.expect("an answer");
-        let (status, text) = (answer.status(), answer.text().await.expect("a body"));
-        assert!(status.is_success(), "{status}: {text}");
-        text
+        eval_in(&self.tree(&clone.name), clone, load, code).await
     }
 
     /// Sends bytes and returns all that comes.
     pub(crate) async fn raw(&self, request: &[u8]) -> String {
         raw(self.listen, request).await
     }
+}
+
+fn put_in(tree: &Path, file: &str, content: &str) {
+    let (owner, path) = (fs::metadata(tree).expect("a tree"), tree.join(file));
+    for folder in path.parent().expect("a parent").ancestors().take_while(|f| *f != tree) {
+        fs::create_dir_all(folder).expect("a folder");
+        std::os::unix::fs::chown(folder, Some(owner.uid()), Some(owner.gid())).expect("chown");
+    }
+    fs::write(&path, content).expect("a file");
+    std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).expect("chown");
+}
+
+/// Runs PHP in a clone whose WordPress lies in `tree`, through the web; `load`: inside of WordPress.
+pub(crate) async fn eval_in(tree: &Path, clone: &CloneInfo, load: bool, code: &str) -> String {
+    let load = if load { "require __DIR__ . '/wp-load.php';" } else { "" };
+    put_in(tree, "eval.php", &format!("<?php {load}\n{code}"));
+    let answer = http().get(format!("{}/eval.php", clone.url)).send().await.expect("an answer");
+    let (status, text) = (answer.status(), answer.text().await.expect("a body"));
+    assert!(status.is_success(), "{status}: {text}");
+    text
 }
 
 pub(crate) async fn raw(to: SocketAddr, request: &[u8]) -> String {
