@@ -17,6 +17,8 @@ pub(crate) struct News {
     pub(crate) progress: Progress,
     /// Whether the site was altered, or is again as it was; `None` while this attempt has not touched it.
     pub(crate) changed: Option<bool>,
+    /// Whether this attempt may have left something of ours on a site, be it the task's target or not.
+    pub(crate) left_traces: bool,
 }
 
 /// A step to do.

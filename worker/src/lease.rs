@@ -25,10 +25,12 @@ pub(crate) enum Stop {
     Draining,
 }
 
-/// Renews the lease until `stop` is cancelled or there is a reason to cancel it; tells the reason.
+/// Renews the lease until `stop` is cancelled or there is a reason to cancel it; tells the reason. Work that has left traces
+/// on a site may go on for `grace` when its owner wants it to stop, so that it ends with what it takes to put that right.
 pub(crate) async fn keep(
     queue: Queue,
     claim: Claim,
+    grace: Duration,
     mut news: watch::Receiver<News>,
     stop: CancellationToken,
     draining: CancellationToken,
@@ -36,7 +38,7 @@ pub(crate) async fn keep(
     // A lease lasts three heartbeats; after two without an answer the work stops, and its browser with it.
     let (beat, patience) = (claim.lease_for / 3, claim.lease_for * 2 / 3);
     let (mut renewed, mut next, mut untold) = (Instant::now(), Instant::now() + beat, false);
-    let mut noted = None;
+    let (mut noted, mut end) = (None, None::<Instant>);
     let reason = loop {
         tokio::select! {
             () = stop.cancelled() => return None,
@@ -57,7 +59,14 @@ pub(crate) async fn keep(
         let telling = tell(&queue, &claim, told.as_ref(), &mut noted);
         next = asked + beat;
         match timeout_at(renewed + patience, telling).await {
-            Ok(Ok(answer)) if answer.cancel => break Stop::Cancelled,
+            Ok(Ok(answer)) if answer.cancel => {
+                let grace = if news.borrow().left_traces { grace } else { Duration::ZERO };
+                let end = *end.get_or_insert(asked + grace);
+                if asked >= end {
+                    break Stop::Cancelled;
+                }
+                (renewed, untold, next) = (asked, false, next.min(end));
+            }
             Ok(Ok(_)) => (renewed, untold) = (asked, false),
             Ok(Err(QueueError::LeaseLost)) => {
                 tracing::warn!("the lease is lost; the work stops");

@@ -1,6 +1,7 @@
 //! One claimed step: opened, done, and told how it ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,7 @@ use wpclone_queue::{Claim, Lease, Queue, QueueError, StepOutput};
 use wpclone_service::seal::{SealError, Sealer};
 use wpclone_service::sealed_task;
 use wpclone_service::telemetry;
-use wpclone_task::{Code, Outcome, Problem, SecretFields, Stage};
+use wpclone_task::{Code, Outcome, Problem, Request, SecretFields, Stage};
 
 use crate::browser::BrowserStage;
 use crate::job::{End, Job, Left, News, secrets_of};
@@ -19,6 +20,9 @@ use crate::metrics::{Metrics, StepLabels};
 use crate::provisioning::Provisioning;
 use crate::tell::until_told;
 use crate::transfer::TransferStage;
+
+/// How long the preparation of a site goes on that its owner has cancelled while the migrator was put there.
+const PREPARED: Duration = Duration::from_secs(20);
 
 /// What every step works with.
 pub(crate) struct Workshop {
@@ -113,8 +117,13 @@ impl Workshop {
             browser_pid,
         };
         // In a task of its own: no page of a site, however slow to parse, comes between the lease and its renewal.
-        let keeping =
-            lease::keep(self.queue.clone(), claim.clone(), heard, stop.clone(), self.hand_back.clone());
+        // Only a whole preparation says with which key the migrator can be taken off again.
+        let grace = match (&job.request, &*job.step) {
+            (Request::Clone(_), "prepare" | "prepare-target") => PREPARED,
+            _ => Duration::ZERO,
+        };
+        let (queue, ending) = (self.queue.clone(), self.hand_back.clone());
+        let keeping = lease::keep(queue, claim.clone(), grace, heard, stop.clone(), ending);
         let keeping = AbortOnDropHandle::new(tokio::spawn(keeping.in_current_span()));
         let end = match (claim.stage, &self.provisioning) {
             (Stage::Browser, _) => self.browser.run(&job).await,

@@ -72,9 +72,12 @@ impl<'a> Ledger<'a> {
 
     /// From here on the site may have been altered.
     pub(crate) fn changed(&self) {
-        if self.part == Part::Target {
-            self.news.send_modify(|news| news.changed = Some(true));
-        }
+        self.news.send_modify(|news| {
+            news.left_traces = true;
+            if self.part == Part::Target {
+                news.changed = Some(true);
+            }
+        });
     }
 
     /// What was altered is as it was, in earlier attempts too.
