@@ -112,7 +112,7 @@ impl RewriteArgs {
         if !faults.is_empty() {
             return Err(Failure::Usage(faults.join("; ")));
         }
-        let options = Options { www: !self.no_www, folders, ..Options::default() };
+        let options = Options { www: !self.no_www, folders, root_relative: true, ..Options::default() };
         Rewriter::new(&pairs, options).map_err(|why| {
             Failure::Usage(match why {
                 PairError::Nothing => {

@@ -44,11 +44,14 @@ pub struct Options {
     pub folders: Vec<Folder>,
     /// Left-overs that are kept in a report with their context. All are counted.
     pub left_overs: usize,
+    /// Whether root-relative addresses are counted where a site's path changes ([`Why::RootRelative`]). That is a search of
+    /// its own, through values without an old host too.
+    pub root_relative: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { www: true, depth: 32, folders: Vec::new(), left_overs: 100 }
+        Self { www: true, depth: 32, folders: Vec::new(), left_overs: 100, root_relative: false }
     }
 }
 
@@ -73,7 +76,7 @@ impl Rewriter {
         let names = sites::names(pairs);
         let sites = Sites::new(pairs, options.www)?;
         let finder = Finder::new(&names, &options.folders).ok_or(PairError::Nothing)?;
-        let roots = Roots::new(pairs);
+        let roots = if options.root_relative { Roots::new(pairs) } else { None };
         let options = Options { depth: options.depth.min(100), ..options };
         let folders = options.folders.iter().map(Folder::new_len);
         let longest = pairs.iter().map(Pair::new_len).chain(folders).max().unwrap_or(0);

@@ -309,7 +309,8 @@ mod tests {
     #[test]
     fn addresses_of_menu_items_without_a_host_are_counted_where_the_path_changes() {
         let pair = Pair::new("http://a.example", "http://b.example/clone").unwrap();
-        let rewriter = Rewriter::new(&[pair], Options::default()).unwrap();
+        let options = Options { root_relative: true, ..Options::default() };
+        let rewriter = Rewriter::new(&[pair], options).unwrap();
         let postmeta =
             table(&[("meta_key", "varchar(255)", "utf8mb4"), ("meta_value", "longtext", "utf8mb4")]);
         let mut mender = Mender::new(&postmeta, "postmeta", &rewriter, None);

@@ -60,7 +60,7 @@ impl Plan {
         let (from, to) = (&source.wordpress.prefix, &target.wordpress.prefix);
         let mut warnings = Vec::new();
         let folders = folders(source, target, &mut warnings);
-        let options = Options { folders, ..Options::default() };
+        let options = Options { folders, root_relative: true, ..Options::default() };
         let rewriter = pairs(source, target).and_then(|pairs| Rewriter::new(&pairs, options));
         let rewriter = rewriter.map_err(|e| TransferError::Impossible(Obstacle::Address, format!("{e}.")))?;
         php(source, target)?;

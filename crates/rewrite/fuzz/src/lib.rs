@@ -34,7 +34,7 @@ pub const DEEPER: usize = 6;
 
 /// Other ways, so that each kind of pair and option is met.
 pub static WAYS: LazyLock<Vec<Rewriter>> = LazyLock::new(|| {
-    let usual = Options::default;
+    let usual = || Options { root_relative: true, ..Options::default() };
     let folder = |from, to| Folder::new(from, to).expect("a folder");
     let folders =
         vec![folder("/var/www/html", "/srv/site/htdocs"), folder("C:\\xampp\\htdocs", "/home/u/public_html")];

@@ -249,7 +249,11 @@ fn values_are_counted() {
 fn addresses_without_a_host_are_counted_where_the_path_changes() {
     let dump = rows(r#"(1,'<a href=\"/about/\">'),(2,'<a href="/">'),(3,'/about/')"#);
     for (to, wanted) in [("https://b.example/copy", Some(&2)), ("https://b.example", None)] {
-        let rewriter = Rewriter::new(&[Pair::new(OLD, to).unwrap()], Options::default()).unwrap();
+        let rewriter = Rewriter::new(
+            &[Pair::new(OLD, to).unwrap()],
+            Options { root_relative: true, ..Options::default() },
+        );
+        let rewriter = rewriter.unwrap();
         let (mut out, mut report) = (Vec::new(), Report::default());
         let mut work = rewriter.dump(DumpOptions::default());
         work.push(dump.as_bytes(), &mut out, &mut report);
