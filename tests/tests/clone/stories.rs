@@ -49,6 +49,38 @@ async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Re
 }
 
 #[tokio::test]
+async fn a_clone_may_have_a_host_and_a_database_server_of_its_own() -> Result {
+    let site = Site::builder(Version::Bookworm).content(5).start().await?;
+    let app =
+        TestApp::builder().clones(Version::Bookworm).env("WPCLONE_CLONE_ROUTING", "host").start().await?;
+    let client = app.client()?;
+    let body = json!({"source": site.login(&site.admin()), "isolation": "dedicated"});
+    let task = client.accepted("/clone", &body).await?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    let (name, url) = (at(&task, "/clone/name").as_str().unwrap(), at(&task, "/clone/url").as_str().unwrap());
+    let url = reqwest::Url::parse(url).unwrap();
+    assert_eq!((url.host_str().unwrap(), url.path()), (format!("{name}.localhost").as_str(), "/"));
+    assert_eq!(at(&task, "/clone/separation/own_database_server"), true);
+    assert!(app.clones_state().unwrap().join("mariadb").join(name).is_dir());
+    // Its path is its source's, so that what names no host leads to where it did.
+    assert_eq!(at(&task, "/fidelity/left_over").get("root-relative"), None);
+    let here = ([127, 0, 0, 1], url.port().unwrap()).into();
+    let http = reqwest::Client::builder().resolve(url.host_str().unwrap(), here).build()?;
+    for page in ["", "?p=1"] {
+        let answer = http.get(url.join(page).unwrap()).send().await?;
+        assert_eq!(answer.status(), 200);
+        let text = answer.text().await?;
+        assert!(text.contains(url.as_str()) && !text.contains(&site.url()), "{text}");
+    }
+    let deleting: TaskView =
+        client.request(reqwest::Method::DELETE, &format!("/clones/{name}")).send().await?.json().await?;
+    assert_eq!(client.wait(deleting.id).await?.state, State::Succeeded);
+    assert!(!app.clones_state().unwrap().join("mariadb").join(name).exists());
+    nothing_left(&app, &client).await
+}
+
+#[tokio::test]
 async fn nothing_is_left_of_a_clone_whose_source_lets_nobody_in() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
