@@ -10,10 +10,13 @@ const MOST: usize = 100;
 /// Kinds of posts that WordPress makes by itself when its pages are looked at.
 const BY_ITSELF: [&[u8]; 3] = [b"wp_navigation", b"wp_global_styles", b"revision"];
 
+/// How the guid of the first post ends.
+const FIRST_POST: &[u8] = b"/?p=1";
+
 /// A row of the table `posts`.
 #[derive(Debug, Clone, Default)]
 struct Post {
-    id: u64,
+    guid: Vec<u8>,
     kind: Vec<u8>,
     status: Vec<u8>,
     made: Vec<u8>,
@@ -24,7 +27,7 @@ struct Post {
 
 impl Post {
     const COLUMNS: [&'static str; 7] = [
-        "ID",
+        "guid",
         "post_type",
         "post_status",
         "post_date",
@@ -34,17 +37,17 @@ impl Post {
     ];
 
     fn of(row: Vec<Vec<u8>>) -> Self {
-        let [id, kind, status, made, made_gmt, changed, changed_gmt] = row.try_into().unwrap_or_default();
-        Self { id: number(&id), kind, status, made, made_gmt, changed, changed_gmt }
+        let [guid, kind, status, made, made_gmt, changed, changed_gmt] = row.try_into().unwrap_or_default();
+        Self { guid, kind, status, made, made_gmt, changed, changed_gmt }
     }
 
-    /// Whether WordPress made it, and nobody has changed it. `wp_install_defaults()` makes the first post, then a sample page,
-    /// then the draft of a privacy policy, so that these have the first numbers.
+    /// Whether WordPress made it, and nobody has changed it. `wp_install_defaults()` gives a post, a sample page and the draft
+    /// of a privacy policy these guids, whatever their numbers are (a cluster's database may count in larger steps).
     fn is_as_installed(&self) -> bool {
-        let known = match self.id {
-            1 => self.kind == b"post",
-            2 => self.kind == b"page",
-            3 => self.kind == b"page" && self.status == b"draft",
+        let guid = |end: &[u8]| self.guid.ends_with(end);
+        let known = match self.kind.as_slice() {
+            b"post" => guid(FIRST_POST),
+            b"page" => guid(b"/?page_id=2") || guid(b"/?page_id=3") && self.status == b"draft",
             _ => false,
         };
         known && (self.made == self.changed || self.made_gmt == self.changed_gmt)
@@ -58,28 +61,23 @@ impl Post {
 /// A row of the table `comments`.
 #[derive(Debug, Clone, Default)]
 struct Comment {
-    id: u64,
-    post: u64,
+    post: Vec<u8>,
     made: Vec<u8>,
 }
 
 impl Comment {
-    const COLUMNS: [&'static str; 3] = ["comment_ID", "comment_post_ID", "comment_date"];
+    const COLUMNS: [&'static str; 2] = ["comment_post_ID", "comment_date"];
 
     fn of(row: Vec<Vec<u8>>) -> Self {
-        let [id, post, made] = row.try_into().unwrap_or_default();
-        Self { id: number(&id), post: number(&post), made }
+        let [post, made] = row.try_into().unwrap_or_default();
+        Self { post, made }
     }
 
-    /// Whether WordPress made it: together with its post, at the same second.
+    /// Whether WordPress made it: for post 1, at the second of the first post.
     fn is_as_installed(&self, posts: &[Post]) -> bool {
-        let with = |post: &Post| post.id == 1 && post.made == self.made;
-        (self.id, self.post) == (1, 1) && posts.iter().any(with)
+        let with = |post: &Post| post.guid.ends_with(FIRST_POST) && post.made == self.made;
+        self.post == b"1" && posts.iter().any(with)
     }
-}
-
-fn number(text: &[u8]) -> u64 {
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 /// What a site has that WordPress did not make when it was installed, in words; nothing where it is empty.
@@ -169,7 +167,7 @@ mod tests {
         let (made, later) = (b"2026-01-01 10:00:00".to_vec(), b"2026-01-02 10:00:00".to_vec());
         let last = if changed { later } else { made.clone() };
         Post {
-            id,
+            guid: format!("http://a.example/?{}={id}", if kind == "page" { "page_id" } else { "p" }).into(),
             kind: kind.into(),
             status: status.into(),
             made_gmt: made.clone(),
@@ -187,8 +185,8 @@ mod tests {
         ]
     }
 
-    fn comment(id: u64, made: &str) -> Comment {
-        Comment { id, post: 1, made: made.into() }
+    fn comment(post: u64, made: &str) -> Comment {
+        Comment { post: post.to_string().into(), made: made.into() }
     }
 
     #[test]
@@ -207,7 +205,7 @@ mod tests {
         let comments = [comment(1, "2026-01-01 10:00:00")];
         let with = |post: Post| {
             let mut posts = installed();
-            posts.retain(|old| old.id != post.id);
+            posts.retain(|old| old.guid != post.guid);
             posts.push(post);
             content(1, &posts, &comments, 0).join(", ")
         };

@@ -217,6 +217,12 @@ impl Moving<'_> {
                     self.add_small(&gone, PartKind::Gone).await?;
                 }
                 let before = staged.take(&entry.path);
+                if entry.kind == EntryKind::File && staged.is_in(&entry.path) {
+                    let path = String::from_utf8_lossy(&entry.path);
+                    return Err(TransferError::Differs(format!(
+                        "{path} was a folder when it was sent, and is a file."
+                    )));
+                }
                 if let Some(gone) = before.as_ref().filter(|_| entry.kind != EntryKind::File) {
                     self.add_small(gone, PartKind::Gone).await?;
                 }

@@ -45,6 +45,11 @@ impl Meter {
     /// A file of so many bytes that need not be moved.
     pub(crate) fn keep_file(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
+        self.keep(bytes);
+    }
+
+    /// So many bytes need not be moved.
+    pub(crate) fn keep(&self, bytes: u64) {
         let less = |expected: u64| Some(expected.saturating_sub(bytes));
         let _ = self.expected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }

@@ -15,6 +15,9 @@ use crate::units::Counts;
 /// was `cursor`, and how many units were sent since.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
+    /// What the table was sent as ([`Plan::print`](crate::plan::Plan::print)).
+    #[serde(rename = "p", default)]
+    pub(crate) print: String,
     #[serde(rename = "c")]
     pub(crate) cursor: Option<Cursor>,
     /// Whether nothing follows.
@@ -43,9 +46,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Before the first row.
+    pub(crate) fn first(print: &str) -> Self {
+        Self { print: print.to_owned(), ..Self::default() }
+    }
+
     /// The place between two rows that the source's cursor says; without one, behind the last row.
-    pub(crate) fn of(cursor: Option<Cursor>, counts: &Counts) -> Self {
+    pub(crate) fn of(print: &str, cursor: Option<Cursor>, counts: &Counts) -> Self {
         Self {
+            print: print.to_owned(),
             ended: cursor.is_none(),
             cursor,
             units: 0,

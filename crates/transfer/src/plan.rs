@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sha2::{Digest as _, Sha256};
 use wpclone_migrator::{Definition, Entry, EntryKind, Manifest, Progress, Root, Table};
 use wpclone_rewrite::{Folder, Options, Pair, Prefix, Rewriter};
 
@@ -42,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) rewriter: Rewriter,
     pub(crate) prefix: Option<Prefix>,
     from_prefix: String,
+    /// Where what leads, in words that change when it does.
+    ways: String,
     database: String,
     pub(crate) warnings: Vec<String>,
     /// Plugins of the source that are not active in the copy.
@@ -61,7 +64,10 @@ impl Plan {
         let mut warnings = Vec::new();
         let folders = folders(source, target, &mut warnings);
         let options = Options { folders, root_relative: true, ..Options::default() };
-        let rewriter = pairs(source, target).and_then(|pairs| Rewriter::new(&pairs, options));
+        let pairs = pairs(source, target);
+        // Not all folders: a job makes some that were not there.
+        let ways = format!("{pairs:?} {from} {to} {} {}", source.abspath, target.abspath);
+        let rewriter = pairs.and_then(|pairs| Rewriter::new(&pairs, options));
         let rewriter = rewriter.map_err(|e| TransferError::Impossible(Obstacle::Address, format!("{e}.")))?;
         php(source, target)?;
         versions(source, target, &mut warnings);
@@ -72,6 +78,7 @@ impl Plan {
             rewriter,
             prefix: (from != to).then(|| Prefix::new(from, to)),
             from_prefix: from.clone(),
+            ways,
             database: source.database.name.clone(),
             warnings,
         })
@@ -101,6 +108,16 @@ impl Plan {
             Definition::Trigger(_) => {}
         }
         Some(definition)
+    }
+
+    /// What a table was sent as: another definition or other addresses have another print. Not what only counts.
+    pub(crate) fn print(&self, definition: &Definition) -> String {
+        let mut definition = definition.clone();
+        if let Definition::Table(table) = &mut definition {
+            (table.auto_increment, table.rows, table.data_bytes, table.index_bytes) = (None, 0, 0, 0);
+        }
+        let hash = Sha256::new().chain_update(&self.ways).chain_update(format!("{definition:?}")).finalize();
+        hex::encode(&hash[..8])
     }
 
     /// Whether a job has tables that the source has no more.
@@ -323,6 +340,28 @@ mod tests {
         let same =
             plan(&side("a.example", "8.2.29", "7.2.24"), &side("b.example", "8.2.1", "7.2.24")).unwrap();
         assert_eq!(same.warnings, [""; 0], "a release of the same PHP is none");
+    }
+
+    #[test]
+    fn a_table_that_is_another_one_by_now_has_another_print_and_one_that_grew_has_not() {
+        let table = |change: &dyn Fn(&mut Value)| -> Definition {
+            let mut table = json!({"kind": "table", "name": "wp_x", "engine": "InnoDB", "charset": "utf8mb4",
+                "collation": "c", "row_format": null, "comment": "", "auto_increment": 7, "columns": [], "indexes": [],
+                "foreign_keys": [], "checks": [], "rows": 1, "data_bytes": 1, "index_bytes": 1});
+            change(&mut table);
+            serde_json::from_value(table).unwrap()
+        };
+        let of = |host: &str| plan(&side("a.example", "8.2.1", "7.2"), &side(host, "8.2.1", "7.2")).unwrap();
+        let (here, elsewhere) = (of("b.example"), of("c.example"));
+        let first = here.print(&table(&|_| {}));
+        let grown = table(&|table| {
+            for field in ["auto_increment", "rows", "data_bytes", "index_bytes"] {
+                table[field] = json!(1000);
+            }
+        });
+        assert_eq!(here.print(&grown), first);
+        assert_ne!(here.print(&table(&|table| table["comment"] = json!("other"))), first);
+        assert_ne!(elsewhere.print(&table(&|_| {})), first);
     }
 
     #[test]

@@ -49,6 +49,12 @@ impl<'a> Staged<'a> {
         self.page.pop_front_if(|entry| entry.path == path)
     }
 
+    /// Whether what comes next lies in a folder of this name.
+    pub(crate) fn is_in(&self, path: &[u8]) -> bool {
+        let rest = self.page.front().and_then(|entry| entry.path.strip_prefix(path));
+        rest.is_some_and(|rest| rest.starts_with(b"/"))
+    }
+
     async fn fill(&mut self) -> Result<(), TransferError> {
         while self.page.is_empty() && !self.ended {
             let next = self.import.staged(self.root, true, self.cursor.as_ref(), &mut self.pace).await;
@@ -64,10 +70,11 @@ impl<'a> Staged<'a> {
     }
 }
 
-/// The digest of both files, if they hold the same; of one that could not be read there is none.
+/// The digest of both files, if they are the same; of one that could not be read there is none. A target gives a file its
+/// time last of all, so that one without it is not ready.
 pub(crate) fn in_common(one: &Entry, other: &Entry) -> Option<ContentDigest> {
     let digest = one.digest.filter(|digest| *digest != ContentDigest([0; 32]))?;
-    ((one.size, one.digest) == (other.size, other.digest)).then_some(digest)
+    ((one.size, one.mtime, one.digest) == (other.size, other.mtime, other.digest)).then_some(digest)
 }
 
 /// The order of an index: folder by folder, names by their bytes.

@@ -35,6 +35,8 @@ pub(crate) struct TableMove<'a> {
     pub(crate) switched_off: &'a [String],
     pub(crate) rewriter: &'a Rewriter,
     pub(crate) prefix: Option<&'a Prefix>,
+    /// What it is sent as. What was sent as something else is sent anew.
+    pub(crate) print: String,
     /// How long a request may take on the source (`limits.budget_ms`).
     pub(crate) budget_ms: u32,
     pub(crate) meter: &'a Meter,
@@ -91,13 +93,16 @@ impl TableMove<'_> {
     async fn reading(&self, resumed: Option<Progress>, reading: u32, last: bool) -> Result<Moved, Broken> {
         let place = resumed.as_ref().and_then(|progress| Place::read(progress.cursor.as_ref()?));
         let (place, seq, anew) = match (place, &resumed) {
-            (Some(place), Some(progress)) if place.ended == progress.done => (place, progress.seq, false),
+            (Some(place), Some(progress)) if place.ended == progress.done && place.print == self.print => {
+                (place, progress.seq, false)
+            }
             // What was loaded at a place that nobody can tell is not built upon.
-            _ => (Place::default(), 0, true),
+            _ => (Place::first(&self.print), 0, true),
         };
         let taken_up = place.source_rows;
         let defined = self.import.define(&self.definition, anew).await.map_err(TransferError::Target)?;
         let counts = if place.ended {
+            self.meter.keep(self.table.data_bytes.saturating_add(self.table.index_bytes));
             // Sent whole by an attempt before; whether it is still the same, counting tells.
             let mut counts = Counts::default();
             place.restore(&mut counts);
@@ -226,13 +231,13 @@ impl TableMove<'_> {
             if units.is_settled()
                 && let Some(cursor) = &rows.count.cursor
             {
-                writer.at(Place::of(Some(cursor.clone()), &units.counts));
+                writer.at(Place::of(&self.print, Some(cursor.clone()), &units.counts));
             }
         }
         if !units.is_settled() {
             return Err(Broken::Moved);
         }
-        writer.end(&units.counts).await?;
+        writer.end(Place::of(&self.print, None, &units.counts)).await?;
         Ok(units.counts)
     }
 }
@@ -321,8 +326,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Sends what is left, and that there is no more.
-    async fn end(&mut self, counts: &Counts) -> Result<(), Broken> {
-        self.at(Place::of(None, counts));
+    async fn end(&mut self, place: Place) -> Result<(), Broken> {
+        self.at(place);
         self.close();
         let mut full = std::mem::take(&mut self.full).into_iter().peekable();
         while let Some(chunk) = full.next() {

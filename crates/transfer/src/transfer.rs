@@ -66,10 +66,12 @@ impl Transfer<'_> {
         let mut pace = Pace::new(from.limits.budget_ms);
         let tables = async { self.source.all_tables(&mut pace).await.map_err(TransferError::Source) };
         let (all, files) = tokio::try_join!(tables, self.size_of_files(&roots, &from))?;
-        self.check_room(size_of_tables(&all), files, &to)?;
+        let tables = size_of_tables(&all);
+        self.meter.expect(tables.saturating_add(files));
         self.meter.warn(&plan.warnings);
         let import = self.begin(&roots, &plan, &all).await?;
         self.check_target(&import, &to).await?;
+        self.check_room(&import, room_for(tables, files), &to).await?;
         let filled = self.fill(&import, plan, &all, (&from, &to), &roots).await;
         if filled.as_ref().is_err_and(is_spoilt) {
             // What is there cannot be built upon: another attempt begins anew.
@@ -175,11 +177,20 @@ impl Transfer<'_> {
         Ok(bytes)
     }
 
-    /// Whether the target has room, as far as its PHP may know.
-    fn check_room(&self, tables: u64, files: u64, to: &Manifest) -> Result<(), TransferError> {
-        self.meter.expect(tables.saturating_add(files));
-        match lack(room_for(tables, files), to.roots.values().map(|root| root.free_bytes)) {
-            Some(detail) => Err(TransferError::Impossible(Obstacle::NoSpace, detail)),
+    /// Whether the target has room, as far as its PHP may know. A job that is taken up again has some of it there already:
+    /// what it lacks, the target says.
+    async fn check_room(&self, import: &Import, need: u64, to: &Manifest) -> Result<(), TransferError> {
+        let free = |to: &Manifest| lack(need, to.roots.values().map(|root| root.free_bytes));
+        if import.begun().resumed || free(to).is_none() {
+            return Ok(());
+        }
+        // A job before this one may have ended since the target told.
+        let to = self.target.manifest().await.map_err(TransferError::Target)?;
+        match free(&to) {
+            Some(detail) => {
+                let _ = import.abort().await;
+                Err(TransferError::Impossible(Obstacle::NoSpace, detail))
+            }
             None => Ok(()),
         }
     }
@@ -268,11 +279,12 @@ impl Transfer<'_> {
             source: self.source,
             import,
             table,
-            definition,
             base: plan.base(&table.name),
             switched_off: &plan.switched_off,
             rewriter: &plan.rewriter,
             prefix: plan.prefix.as_ref(),
+            print: plan.print(&definition),
+            definition,
             budget_ms: from.limits.budget_ms,
             meter: self.meter,
             stop: self.stop,
