@@ -69,6 +69,12 @@ pub struct Table {
 }
 
 impl Table {
+    /// How many bytes rows and indexes have, as the database thinks.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.data_bytes.saturating_add(self.index_bytes)
+    }
+
     /// The columns whose values travel: all but the generated ones, in order.
     pub fn sent(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|c| c.generated.is_none())

@@ -9,6 +9,7 @@ mod mend;
 mod meter;
 mod place;
 mod plan;
+mod room;
 mod staged;
 mod table;
 mod transfer;

@@ -102,7 +102,7 @@ impl TableMove<'_> {
         let taken_up = place.source_rows;
         let defined = self.import.define(&self.definition, anew).await.map_err(TransferError::Target)?;
         let counts = if place.ended {
-            self.meter.keep(self.table.data_bytes.saturating_add(self.table.index_bytes));
+            self.meter.keep(self.table.bytes());
             // Sent whole by an attempt before; whether it is still the same, counting tells.
             let mut counts = Counts::default();
             place.restore(&mut counts);

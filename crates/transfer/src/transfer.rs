@@ -14,6 +14,7 @@ use crate::fidelity::{Fidelity, FilesFidelity, Memory, TableFidelity};
 use crate::files::FileMove;
 use crate::meter::Meter;
 use crate::plan::{Core, Plan, ROOTS, versions_of};
+use crate::room::{lack, room_for, size_of_tables};
 use crate::table::{Moved, TableMove};
 
 /// Tables in flight. With the files that makes less requests at a time than a migrator takes.
@@ -316,26 +317,6 @@ impl Transfer<'_> {
     }
 }
 
-fn size_of_tables(all: &[Definition]) -> u64 {
-    let bytes = |definition: &Definition| match definition {
-        Definition::Table(table) => table.data_bytes.saturating_add(table.index_bytes),
-        _ => 0,
-    };
-    all.iter().map(bytes).fold(0, u64::saturating_add)
-}
-
-/// Twice what the tables have, since loading them takes logs and indexes that are built; files once: they are stored where
-/// they are moved from, not copied.
-fn room_for(tables: u64, files: u64) -> u64 {
-    tables.saturating_mul(2).saturating_add(files)
-}
-
-/// What is to be said when the disks of some folders have less room than is needed.
-fn lack(need: u64, free: impl Iterator<Item = Option<u64>>) -> Option<String> {
-    let have = free.flatten().min().filter(|have| *have < need)?;
-    Some(format!("The source's content needs {need} bytes on the target's disk, and {have} are free."))
-}
-
 fn job_options(into: Receiver<'_>, roots: &[Root]) -> JobOptions {
     let mut allow = vec![Allowed::Views, Allowed::Triggers, Allowed::PhpInUploads];
     let is_site = matches!(into, Receiver::Site { .. });
@@ -394,21 +375,5 @@ fn is_spoilt(error: &TransferError) -> bool {
         TransferError::Differs(_) => true,
         TransferError::Target(ClientError::Trouble { status, .. }) => matches!(status, 400 | 409 | 422),
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_that_does_not_fit_is_noticed_before_it_travels() {
-        let need = room_for(10 << 20, 100 << 20);
-        assert_eq!(need, 120 << 20);
-        assert_eq!(lack(need, [Some(need), None].into_iter()), None);
-        assert_eq!(lack(need, [None, None].into_iter()), None, "PHP may not know");
-        let told = lack(need, [Some(u64::MAX), Some(need - 1)].into_iter()).unwrap();
-        assert!(told.contains("125829120 bytes") && told.contains("125829119 are free"), "{told}");
-        assert!(lack(room_for(u64::MAX, u64::MAX), [Some(1)].into_iter()).is_some(), "no overflow");
     }
 }

@@ -1,10 +1,10 @@
 //! Sites that are bound to where they are: their pages ask for it, their plugins guard it, their WordPress needs its PHP.
 
 use serde_json::{Value, json};
-use wpclone_task::{Code, State, TaskView};
+use wpclone_task::{Code, TaskView};
 use wpclone_tests::{Database, Result, Site, TestApp, Version};
 
-use crate::{at, cloned, ended, nothing_left, problem};
+use crate::{at, cloned, failed, nothing_left, problem};
 
 /// Prints what is kept in an option at the end of each page, as plugins do for those who count visitors.
 const FOOTER: &str = "add_action('wp_footer', function () { echo get_option('footer_code'); });";
@@ -32,9 +32,7 @@ async fn a_copy_whose_front_page_asks_its_source_is_looked_at_twice_and_handed_o
     .await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
-    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
-    let task = ended(&client, task.id).await?;
-    assert_eq!(task.state, State::Failed, "{task:#?}");
+    let task = failed(&client, &site).await?;
     let problem = problem(&task);
     assert_eq!((problem.code, problem.changed_target), (Code::CloneBroken, false), "{problem:#?}");
     assert!(problem.detail.contains("connect to its source"), "{problem:#?}");
@@ -106,9 +104,7 @@ async fn a_source_that_needs_a_newer_php_than_clones_have_is_refused_before_the_
     let site = Site::builder(Version::Bookworm).mu_plugin("needs", NEEDS).start().await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
-    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
-    let task = ended(&client, task.id).await?;
-    assert_eq!(task.state, State::Failed, "{task:#?}");
+    let task = failed(&client, &site).await?;
     let problem = problem(&task);
     assert_eq!((problem.code, problem.changed_target), (Code::PhpMismatch, false), "{problem:#?}");
     assert!(problem.detail.contains("needs PHP 99.1"), "{problem:#?}");

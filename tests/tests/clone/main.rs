@@ -43,6 +43,14 @@ async fn cloned(client: &Client, site: &Site) -> Result<TaskView> {
     Ok(task)
 }
 
+/// The task of a clone that has to fail.
+async fn failed(client: &Client, site: &Site) -> Result<TaskView> {
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    let task = ended(client, task.id).await?;
+    assert_eq!(task.state, State::Failed, "{task:#?}");
+    Ok(task)
+}
+
 /// A field of a task's result.
 fn at<'a>(task: &'a TaskView, pointer: &str) -> &'a Value {
     let result = task.result.as_ref().unwrap_or_else(|| panic!("no result: {task:#?}"));

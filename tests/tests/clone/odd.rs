@@ -9,7 +9,7 @@ use wpclone_task::{Code, State};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::checker::Pair;
-use crate::{cloned, ended, lived_in, nothing_left, problem};
+use crate::{cloned, ended, failed, lived_in, nothing_left, problem};
 
 /// A table prefix that another installation's begins with.
 const PREFIX: &str = "we_";
@@ -179,9 +179,7 @@ async fn a_copy_that_lets_nobody_in_is_looked_at_twice_and_handed_out_with_what_
     site.eval_php("update_option('licensed_for', md5(home_url()));").await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
-    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
-    let task = ended(&client, task.id).await?;
-    assert_eq!(task.state, State::Failed, "{task:#?}");
+    let task = failed(&client, &site).await?;
     let problem = problem(&task);
     assert_eq!(problem.code, Code::CloneBroken, "{problem:#?}");
     assert!(problem.detail.contains("Not licensed here."), "{problem:#?}");
