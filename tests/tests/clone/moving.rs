@@ -225,6 +225,8 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
 /// Rows of the table in the middle of which a worker dies, and how many have been read by then.
 const ROWS: u64 = 40_000;
 const READ: u64 = 25_000;
+/// A file goes when the transfer has begun.
+const TOO_MUCH_GOES: &str = "if ('rows' === $kind) { @unlink(WP_CONTENT_DIR . '/uploads/too-much.bin'); }";
 
 #[tokio::test]
 async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no_file_twice() -> Result {
@@ -235,7 +237,7 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no
     for name in ["early.bin", "gone.bin", "z-last.bin"] {
         site.put(&format!("{UPLOADS}/{name}"), &name.repeat(1 << 16))?;
     }
-    let source = Listening::to(&site, "")?;
+    let source = Listening::to(&site, TOO_MUCH_GOES)?;
     let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     source.hold("rows", "wp_lab_large", READ)?;
@@ -248,6 +250,8 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no
     until("the last file to be asked for", ASKED, None, last).await?;
     app.workers[0].kill9().await?;
     fs::remove_file(site.tree().join(UPLOADS).join("gone.bin"))?;
+    // More than any disk has: but some of what comes is there already, so that nobody knows what is needed.
+    fs::File::create(site.tree().join(UPLOADS).join("too-much.bin"))?.set_len(1 << 42)?;
     source.let_go()?;
     let before = source.readings("rows", "wp_lab_large").len();
     let asked = source.asked().len();
@@ -272,6 +276,34 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no
     assert!(taken_up > 0, "{all:#}");
     assert!(again.len() as u64 <= whole - taken_up, "{again:?}, {all:#}");
     pair.is_true().await
+}
+
+#[tokio::test]
+async fn a_folder_that_is_a_file_for_who_follows_a_dead_worker_is_one_on_the_copy_too() -> Result {
+    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+    let uploads = site.tree().join(UPLOADS);
+    for name in ["a-folder/in/it.txt", "b-file"] {
+        site.put(&format!("{UPLOADS}/{name}"), name)?;
+    }
+    site.put(&format!("{UPLOADS}/c-large.bin"), &"large ".repeat(2 << 20))?;
+    let source = Listening::to(&site, "")?;
+    let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    // A part of at most three MiB is on its way while the next is asked for: what comes before this one has arrived.
+    source.hold("file", "c-large.bin", 9 << 20)?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    source.held(&app).await?;
+    app.workers[0].kill9().await?;
+    fs::remove_dir_all(uploads.join("a-folder"))?;
+    fs::remove_file(uploads.join("b-file"))?;
+    for name in ["a-folder", "b-file/in/it.txt"] {
+        site.put(&format!("{UPLOADS}/{name}"), name)?;
+    }
+    source.let_go()?;
+    app.add_worker(&[]).await?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    Pair::of(&site, &app, &client, &task).await?.is_true().await
 }
 
 /// How many rows a task says that it has moved.

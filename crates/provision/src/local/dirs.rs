@@ -217,3 +217,37 @@ pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
     }
     last
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_still_writes_keeps_the_next_owner_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let dirs = Dirs { root: folder.path().to_owned() };
+        let held = Arc::new(dirs.lock().unwrap().expect("nobody has it"));
+        let ((begins, begun), (ends, end)) = (mpsc::channel(), mpsc::channel::<()>());
+        let (writer, writing) = (Arc::clone(&held), move || {
+            begins.send(()).unwrap();
+            end.recv().map_err(io::Error::other)
+        });
+        let waiting = tokio::spawn(async move { writer.blocking(writing).await });
+        tokio::task::yield_now().await;
+        begun.recv().unwrap();
+        // Who waited for it is gone, and so is the owner.
+        waiting.abort();
+        waiting.await.unwrap_err();
+        drop(held);
+        assert!(dirs.lock().unwrap().is_none(), "it still writes");
+        ends.send(()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while dirs.lock().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "it has ended");
+            tokio::task::yield_now().await;
+        }
+    }
+}

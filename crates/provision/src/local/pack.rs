@@ -66,3 +66,36 @@ pub(crate) fn unpack(from: &Path, to: &Path, user: Option<Ids>) -> io::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_unpacked_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, zip, to) =
+            (folder.path().join("from"), folder.path().join("zip"), folder.path().join("to"));
+        let name = "a folder/\u{1f600}.php";
+        fs::create_dir_all(from.join("a folder")).unwrap();
+        fs::create_dir_all(from.join("empty")).unwrap();
+        fs::write(from.join(name), [0, 255, b'\n']).unwrap();
+        fs::set_permissions(from.join(name), fs::Permissions::from_mode(0o640)).unwrap();
+        pack(&from, &zip).unwrap();
+        unpack(&zip, &to, None).unwrap();
+        assert_eq!(fs::read(to.join(name)).unwrap(), [0, 255, b'\n']);
+        assert_eq!(to.join(name).metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(to.join("empty").is_dir());
+    }
+
+    #[test]
+    fn names_that_would_be_unpacked_as_others_are_refused() {
+        for name in ["..\\evil.php", "c:evil.php"] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(name), "").unwrap();
+            let zip = tempfile::tempdir().unwrap();
+            let refused = pack(folder.path(), &zip.path().join("zip")).unwrap_err();
+            assert!(refused.to_string().contains(name), "{refused}");
+        }
+    }
+}

@@ -265,3 +265,43 @@ fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out.extend_from_slice(&text[done..]);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One with a single file, that needs so much room.
+    fn template(folder: &Path, size: u64) -> Template {
+        let (tree, files, spares) = (folder.join("tree"), folder.join(FILES), folder.join(SPARES));
+        fs::create_dir_all(tree.join("wp-content")).unwrap();
+        fs::write(tree.join("wp-content/index.php"), "<?php").unwrap();
+        fs::create_dir(&spares).unwrap();
+        pack(&tree, &files).unwrap();
+        Template { files, spares, sql: Arc::default(), wordpress: "6.8".into(), size }
+    }
+
+    #[test]
+    fn some_copies_are_ready_and_one_is_taken_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let template = template(folder.path(), 5);
+        for _ in 0..KEPT_SPARES + 2 {
+            template.spare().unwrap();
+        }
+        assert_eq!(template.ready().count(), KEPT_SPARES);
+        template.copy_to(&folder.path().join("clone"), None).unwrap();
+        assert_eq!(template.ready().count(), KEPT_SPARES - 1);
+        assert_eq!(fs::read(folder.path().join("clone/wp-content/index.php")).unwrap(), b"<?php");
+    }
+
+    #[test]
+    fn copies_in_advance_leave_the_disk_its_reserve() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = room(folder.path()).unwrap();
+        // Half the reserve is more than what others write to this disk meanwhile.
+        let template = template(folder.path(), all - RESERVE / 2);
+        template.spare().unwrap();
+        assert_eq!(template.ready().count(), 0);
+        template.copy_to(&folder.path().join("clone"), None).unwrap();
+        assert!(folder.path().join("clone/wp-content/index.php").is_file(), "a clone is not in advance");
+    }
+}

@@ -193,6 +193,27 @@ pub(crate) async fn the_first_clone_takes_files_that_are_ready() {
     lab.end().await;
 }
 
+pub(crate) async fn another_wordpress_takes_the_place_of_the_one_before() {
+    let lab = Lab::start().await;
+    let (before, _) = lab.clone("one").await;
+    let dir = lab.end().await;
+    let templates = |dir: &Path| -> Vec<PathBuf> {
+        let inside = fs::read_dir(dir.join("state/template")).expect("a folder");
+        inside.flatten().map(|e| e.path()).collect()
+    };
+    let old = templates(dir.path());
+    let lab = Lab::begun(dir, Routing::Path, |options| options.wordpress_dir.set_file_name("bookworm"));
+    until("clones that can be made", async || lab.local.health() == Health::Ready).await;
+    let new = templates(lab.dir.path());
+    assert!(new.len() == 1 && old.len() == 1 && new != old, "{old:?} {new:?}");
+    let (after, _) = lab.clone("two").await;
+    assert_ne!(before.wordpress, after.wordpress);
+    let version = "global $wp_version; echo $wp_version;";
+    assert_eq!(lab.eval(&after, true, version).await, after.wordpress);
+    assert_eq!(lab.eval(&before, true, version).await, before.wordpress, "what was made stays what it is");
+    lab.end().await;
+}
+
 pub(crate) async fn a_clone_whose_database_dies_while_it_is_made_is_made_by_the_next_attempt() {
     let lab = Lab::start().await;
     let wanted = spec("one");

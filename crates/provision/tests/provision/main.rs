@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         life::what_is_missing_is_said,
         life::an_installation_that_is_killed_is_not_taken_for_a_database,
         life::the_first_clone_takes_files_that_are_ready,
+        life::another_wordpress_takes_the_place_of_the_one_before,
         life::a_clone_whose_database_dies_while_it_is_made_is_made_by_the_next_attempt,
         life::programs_that_die_are_started_again,
         owner::what_an_owner_and_its_guards_leave_when_all_are_killed_is_cleared,
