@@ -4,18 +4,10 @@
  */
 
 require __DIR__ . '/harness.php';
-require __DIR__ . '/real/site.php';
-require __DIR__ . '/real/values.php';
+require __DIR__ . '/real/start.php';
 
 use Wpclone\Migrator\Roots;
 
-$site = Site::make();
-if ( null === $site ) {
-	exit( 0 );
-}
-$_SERVER['HTTP_HOST']     = 'real.invalid';
-$_SERVER['DOCUMENT_ROOT'] = $site->path;
-require "{$site->path}/wp-load.php";
 $site->awake();
 
 function part( int $root, string $path, int $size, int $flags = 2, int $offset = 0, int $mode = 0644, int $mtime = 1700000000 ): array {

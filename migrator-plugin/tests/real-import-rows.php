@@ -4,16 +4,8 @@
  */
 
 require __DIR__ . '/harness.php';
-require __DIR__ . '/real/site.php';
-require __DIR__ . '/real/values.php';
+require __DIR__ . '/real/start.php';
 
-$site = Site::make();
-if ( null === $site ) {
-	exit( 0 );
-}
-$_SERVER['HTTP_HOST']     = 'real.invalid';
-$_SERVER['DOCUMENT_ROOT'] = $site->path;
-require "{$site->path}/wp-load.php";
 $site->awake();
 $is_mariadb = $site->is_mariadb();
 // MySQL takes defaults of long types in brackets only.

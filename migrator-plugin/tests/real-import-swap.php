@@ -5,18 +5,10 @@
  */
 
 require __DIR__ . '/harness.php';
-require __DIR__ . '/real/site.php';
-require __DIR__ . '/real/values.php';
+require __DIR__ . '/real/start.php';
 
 use Wpclone\Migrator\Roots;
 
-$site = Site::make();
-if ( null === $site ) {
-	exit( 0 );
-}
-$_SERVER['HTTP_HOST']     = 'real.invalid';
-$_SERVER['DOCUMENT_ROOT'] = $site->path;
-require "{$site->path}/wp-load.php";
 $content = "{$site->path}/wp-content";
 mkdir( "$content/mu-plugins" );
 mkdir( "$content/uploads/2020", 0755, true );

@@ -5,17 +5,9 @@
  */
 
 require __DIR__ . '/harness.php';
-require __DIR__ . '/real/site.php';
-require __DIR__ . '/real/values.php';
+require __DIR__ . '/real/start.php';
 require __DIR__ . '/real/files.php';
 
-$site = Site::make();
-if ( null === $site ) {
-	exit( 0 );
-}
-$_SERVER['HTTP_HOST']     = 'real.invalid';
-$_SERVER['DOCUMENT_ROOT'] = $site->path;
-require "{$site->path}/wp-load.php";
 $site->awake();
 
 /** As much as a request may have. */
