@@ -54,7 +54,9 @@ async fn measure(options: &Options) -> Result<Figures> {
     // Once for nothing: caches fill, and the server writes down what was just made.
     floor::run(&large, 0).await.context("the floor")?;
     for round in 1..=options.rounds {
+        written_down().await?;
         let floor = floor::run(&large, round).await.context("the floor")?;
+        written_down().await?;
         let run = ours::run(&app, &large).await.context("the large site")?;
         let (floor_s, ours_s) = (floor.whole().as_secs_f64(), run.step("transfer").as_secs_f64());
         eprintln!("large site, round {round}: floor {floor_s:.2} s, transfer {ours_s:.2} s; load {}", load());
@@ -62,6 +64,11 @@ async fn measure(options: &Options) -> Result<Figures> {
         figures.large.push(run);
     }
     Ok(figures)
+}
+
+/// Waits until the disk has what went before, so that nobody writes for it while the next is measured.
+async fn written_down() -> Result<()> {
+    Ok(tokio::task::spawn_blocking(rustix::fs::sync).await?)
 }
 
 #[tokio::main]
