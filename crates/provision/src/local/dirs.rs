@@ -225,6 +225,8 @@ mod tests {
 
     use super::*;
 
+    const LIMIT: Duration = Duration::from_secs(60);
+
     #[tokio::test]
     async fn what_still_writes_keeps_the_next_owner_out() {
         let folder = tempfile::tempdir().unwrap();
@@ -237,14 +239,14 @@ mod tests {
         });
         let waiting = tokio::spawn(async move { writer.blocking(writing).await });
         tokio::task::yield_now().await;
-        begun.recv().unwrap();
+        begun.recv_timeout(LIMIT).unwrap();
         // Who waited for it is gone, and so is the owner.
         waiting.abort();
         waiting.await.unwrap_err();
         drop(held);
         assert!(dirs.lock().unwrap().is_none(), "it still writes");
         ends.send(()).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + LIMIT;
         while dirs.lock().unwrap().is_none() {
             assert!(Instant::now() < deadline, "it has ended");
             tokio::task::yield_now().await;

@@ -21,6 +21,25 @@ enum Thing {
 
 /// What never travels and is on both sides: the server's own.
 const OWN: [&str; 2] = ["Core/wp-config.php", "Core/.htaccess"];
+/// What else stays behind of the sites that are copied here: caches, backups, logs, drop-ins, secrets, folders of somebody else,
+/// what nobody can read, what went away meanwhile, links that lead to folders, outside or nowhere, and our own.
+const STAYS: [&str; 15] = [
+    "Content/backups-dup-pro",
+    "Content/cache",
+    "Content/debug.log",
+    "Content/object-cache.php",
+    "Content/upgrade",
+    "Core/backup.sql",
+    "Core/old",
+    "Plugins/wpclone-migrator",
+    "Uploads/another loop",
+    "Uploads/broken",
+    "Uploads/closed.txt",
+    "Uploads/error.log",
+    "Uploads/goes.bin",
+    "Uploads/loop",
+    "Uploads/out",
+];
 /// What only a clone has.
 const CLONES: [&str; 2] = ["Plugins/wpclone-migrator", "Content/upgrade"];
 
@@ -30,7 +49,12 @@ impl Pair<'_> {
         let (source, clone) = (things(&self.source), things(&self.clone));
         let mut named: BTreeMap<&str, &str> = BTreeMap::new();
         for note in self.fidelity["files"]["notes"].as_array().unwrap() {
-            named.insert(note["path"].as_str().unwrap(), note["why"].as_str().unwrap());
+            let (path, why) = (note["path"].as_str().unwrap(), note["why"].as_str().unwrap());
+            let may_stay = OWN.contains(&path) || STAYS.contains(&path);
+            if !may_stay || !["file", "moving"].contains(&why) {
+                self.wrong(format!("{path} was left out, {why}: {note}"));
+            }
+            named.insert(path, why);
         }
         let explained = |path: &str| {
             OWN.contains(&path)
