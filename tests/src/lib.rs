@@ -8,7 +8,7 @@ mod database;
 mod error;
 mod lab;
 mod mariadb;
-mod odd;
+mod odd_tables;
 mod processes;
 mod program;
 mod redis;

@@ -1,0 +1,51 @@
+//! What ever went wrong in a database, on a site that is there.
+
+use std::fs;
+
+use crate::base::at;
+use crate::{Result, Site};
+
+impl Site {
+    /// Puts another table prefix in the place of `wp_`: in the names of tables, where WordPress looks for it in them, and
+    /// in wp-config.php.
+    ///
+    /// # Errors
+    /// MariaDB refuses it, or wp-config.php cannot be written.
+    pub async fn rename_prefix(&self, prefix: &str) -> Result<()> {
+        let tables = self.sql("SHOW TABLES").await?;
+        let renames: Vec<_> =
+            tables.lines().map(|t| format!("`{t}` TO `{}`", t.replacen("wp_", prefix, 1))).collect();
+        self.sql(&format!(
+            "RENAME TABLE {}; \
+             UPDATE {prefix}options SET option_name = '{prefix}user_roles' WHERE option_name = 'wp_user_roles'; \
+             UPDATE {prefix}usermeta SET meta_key = CONCAT('{prefix}', SUBSTRING(meta_key, 4)) WHERE meta_key LIKE 'wp\\_%';",
+            renames.join(", ")
+        ))
+        .await?;
+        self.edit_config("$table_prefix = 'wp_'", &format!("$table_prefix = '{prefix}'"))
+    }
+
+    /// Puts a text in the place of another one in wp-config.php.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn edit_config(&self, old: &str, new: &str) -> Result<()> {
+        let file = self.tree().join("wp-config.php");
+        let config = fs::read_to_string(&file).map_err(at(&file))?;
+        self.put("wp-config.php", &config.replacen(old, new, 1))
+    }
+
+    /// Adds odd tables whose names begin with `prefix`: without keys, with every kind of column, with wrong charsets, a
+    /// view, a trigger, foreign keys; and an option of 20 MiB.
+    ///
+    /// # Errors
+    /// MariaDB refuses them.
+    pub async fn add_odd_tables(&self, prefix: &str) -> Result<()> {
+        let odd = include_str!("odd_tables.sql").replace("wp_", prefix);
+        // The option is put together where packets are long, and read where they are short again.
+        self.sql("SET GLOBAL max_allowed_packet = 67108864").await?;
+        let result = self.sql(&odd).await;
+        self.sql("SET GLOBAL max_allowed_packet = 16777216").await?;
+        result.map(drop)
+    }
+}

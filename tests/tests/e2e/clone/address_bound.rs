@@ -1,0 +1,120 @@
+//! Sites that are bound to where they are: their pages ask for it, their plugins guard it, their WordPress needs its PHP.
+
+use serde_json::{Value, json};
+use wpclone_task::{Code, TaskView};
+use wpclone_tests::{Database, Result, Site, TestApp, Version};
+
+use crate::clone::{at, cloned, failed, nothing_left, problem};
+
+/// Prints what is kept in an option at the end of each page, as plugins do for those who count visitors.
+const FOOTER: &str = "add_action('wp_footer', function () { echo get_option('footer_code'); });";
+
+fn artifacts(task: &TaskView) -> Vec<&str> {
+    task.artifacts.iter().map(|artifact| artifact.name.as_str()).collect()
+}
+
+async fn asked_for(site: &Site, path: &str) -> Result<usize> {
+    Ok(site.hits().await?.iter().filter(|hit| hit.path.starts_with(path)).count())
+}
+
+#[tokio::test]
+async fn a_copy_whose_front_page_asks_its_source_is_looked_at_twice_and_handed_out_as_broken() -> Result {
+    let site = Site::builder(Version::Bookworm).mu_plugin("footer", FOOTER).start().await?;
+    let port = site.url().rsplit(':').next().unwrap().to_owned();
+    // Put together where it runs: nobody finds an address in it.
+    let script = format!(
+        "<script>new Image().src = ['http:', '', [127, 0, 0, 1].join('.') + ':' + {port}, 'counts-visitors'].join('/');</script>"
+    );
+    site.sql(&format!(
+        "INSERT INTO wp_options (option_name, option_value) VALUES ('footer_code', '{}')",
+        script.replace('\'', "''")
+    ))
+    .await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = failed(&client, &site).await?;
+    let problem = problem(&task);
+    assert_eq!((problem.code, problem.changed_target), (Code::CloneBroken, false), "{problem:#?}");
+    assert!(problem.detail.contains("connect to its source"), "{problem:#?}");
+    let look = task.steps.iter().find(|step| step.name == "look").unwrap();
+    assert_eq!(look.attempts, 2, "{look:#?}");
+    assert!(asked_for(&site, "/counts-visitors").await? >= 1, "the page never asked for it");
+    // Who looks for the reason finds the pages and the connection.
+    let names = artifacts(&task);
+    for name in ["copy-front.png", "copy-dashboard.png", "network.log"] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+    let log = task.artifacts.iter().find(|artifact| artifact.name == "network.log").unwrap();
+    let log = client.get(&log.href).await?.text().await?;
+    assert!(log.contains(&format!("connect 127.0.0.1:{port} Open")), "{log}");
+    let clone = &problem.more["clone"];
+    assert_eq!(reqwest::get(clone["url"].as_str().unwrap()).await?.status(), 200, "{clone:#}");
+    assert!(clone["expires_at"].is_string() && clone["username"].is_string(), "{clone:#}");
+    Ok(())
+}
+
+/// Lets nobody in at any other address than its own.
+const GUARD: &str = "<?php\n/* Plugin Name: Guard */\nif (get_option('guarded') !== md5(get_option('home'))) \
+    add_filter('authenticate', function () { wp_die('locked out', '', 503); }, 1);\n";
+
+/// Plugins that are active, as WordPress keeps them.
+const ACTIVE: &str = "SELECT option_value FROM wp_options WHERE option_name = 'active_plugins'";
+
+#[tokio::test]
+async fn a_guard_of_the_login_is_off_in_a_clone_which_says_so_and_on_at_its_source() -> Result {
+    let site = Site::builder(Version::Bookworm).start().await?;
+    for plugin in ["wordfence/wordfence.php", "wps-hide-login/wps-hide-login.php"] {
+        site.put(&format!("wp-content/plugins/{plugin}"), GUARD)?;
+    }
+    site.put("wp-content/plugins/harmless/harmless.php", "<?php\n/* Plugin Name: Harmless */\n")?;
+    site.eval_php(
+        "update_option('guarded', md5(get_option('home'))); update_option('active_plugins', \
+         ['harmless/harmless.php', 'wordfence/wordfence.php', 'wps-hide-login/wps-hide-login.php']);",
+    )
+    .await?;
+    let before = site.sql(ACTIVE).await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let guards = json!(["wordfence/wordfence.php", "wps-hide-login/wps-hide-login.php"]);
+    assert_eq!(at(&task, "/fidelity/switched_off"), &guards);
+    let report = task.artifacts.iter().find(|artifact| artifact.name == "fidelity.json").unwrap();
+    let report: Value = client.get(&report.href).await?.json().await?;
+    assert_eq!(report["switched_off"], guards);
+    let name = at(&task, "/clone/name").as_str().unwrap();
+    let www = app.clones_state().unwrap().join("clones").join(name).join("www");
+    let active = Database::of(&www.join("wp-config.php"))?.sql(ACTIVE).await?;
+    assert!(active.contains("harmless/harmless.php"), "{active}");
+    assert!(!active.contains("wordfence") && !active.contains("wps-hide-login"), "{active}");
+    assert!(www.join(name).join("wp-content/plugins/wordfence/wordfence.php").is_file(), "off, but there");
+    assert_eq!(site.sql(ACTIVE).await?, before, "the source's own");
+    assert!(before.contains("wordfence/wordfence.php"), "{before}");
+    let names = artifacts(&task);
+    assert!(names.contains(&"copy-front.png") && names.contains(&"copy-dashboard.png"), "{names:?}");
+    assert_eq!(at(&task, "/look/connections_to_source"), 0);
+    Ok(())
+}
+
+/// WordPress of another time: it has looked at its PHP already when this says what it needs.
+const NEEDS: &str = "$GLOBALS['required_php_version'] = '99.1';";
+
+#[tokio::test]
+async fn a_source_that_needs_a_newer_php_than_clones_have_is_refused_before_the_first_row_travels() -> Result
+{
+    let site = Site::builder(Version::Bookworm).mu_plugin("needs", NEEDS).start().await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = failed(&client, &site).await?;
+    let problem = problem(&task);
+    assert_eq!((problem.code, problem.changed_target), (Code::PhpMismatch, false), "{problem:#?}");
+    assert!(problem.detail.contains("needs PHP 99.1"), "{problem:#?}");
+    let transfer = task.steps.iter().find(|step| step.name == "transfer").unwrap();
+    assert_eq!(transfer.attempts, 1, "the same answer would come: {transfer:#?}");
+    let hits = site.hits().await?;
+    let rows = hits.iter().filter(|hit| hit.path.contains("wpclone_migrator=rows")).count();
+    assert_eq!(rows, 0, "{hits:#?}");
+    assert!(hits.iter().any(|hit| hit.path.contains("wpclone_migrator=")), "asked otherwise: {hits:#?}");
+    nothing_left(&app, &client).await?;
+    assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "the migrator is left");
+    Ok(())
+}

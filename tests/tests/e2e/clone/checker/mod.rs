@@ -1,0 +1,128 @@
+//! Compares a clone with its source, table by table, file by file and page by page. It knows nothing of how clones are
+//! made: it asks both databases itself, hashes both folders itself, and rewrites nothing.
+
+mod database;
+mod files;
+mod pages;
+mod roots;
+mod tables;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use wpclone_task::TaskView;
+use wpclone_tests::{Client, Database, Result, Site, TestApp};
+
+use crate::clone::at;
+
+/// One of the two.
+pub(crate) struct Side {
+    pub(crate) database: Database,
+    pub(crate) url: String,
+    /// Its folders by the names that the report has for them.
+    pub(crate) roots: BTreeMap<&'static str, PathBuf>,
+}
+
+impl Side {
+    fn new(database: Database, url: String, tree: &Path, content: &str) -> Self {
+        let content = tree.join(content);
+        let roots = BTreeMap::from([
+            ("Core", tree.to_owned()),
+            ("Plugins", content.join("plugins")),
+            ("MuPlugins", content.join("mu-plugins")),
+            ("Uploads", content.join("uploads")),
+            ("Content", content),
+        ]);
+        Self { database, url, roots }
+    }
+
+    /// Where its content lies below WordPress.
+    fn content(&self) -> String {
+        self.roots["Content"].strip_prefix(&self.roots["Core"]).unwrap().display().to_string()
+    }
+}
+
+/// A source and its clone.
+pub(crate) struct Pair<'a> {
+    pub(crate) source: Side,
+    pub(crate) clone: Side,
+    /// The task that made the clone.
+    pub(crate) task: &'a TaskView,
+    /// Its `fidelity.json`.
+    pub(crate) fidelity: Value,
+    pub(crate) prefix: &'a str,
+    /// Whether tables of this name are somebody else's and stay.
+    pub(crate) stays: fn(&str) -> bool,
+    /// What is wrong: all of it is told at once.
+    wrong: RefCell<Vec<String>>,
+}
+
+impl<'a> Pair<'a> {
+    /// A source that keeps its content in `wp-content`, and what a task made of it.
+    pub(crate) async fn of(site: &Site, app: &TestApp, client: &Client, task: &'a TaskView) -> Result<Self> {
+        Self::with(site, app, client, task, ("wp_", "wp-content")).await
+    }
+
+    /// The same with another table prefix and content folder.
+    pub(crate) async fn with(
+        site: &Site,
+        app: &TestApp,
+        client: &Client,
+        task: &'a TaskView,
+        (prefix, content): (&'a str, &str),
+    ) -> Result<Self> {
+        let report = task.artifacts.iter().find(|artifact| artifact.name == "fidelity.json");
+        let report = report.unwrap_or_else(|| panic!("no report: {task:#?}"));
+        let fidelity = client.get(&report.href).await?.json().await?;
+        let name = at(task, "/clone/name").as_str().unwrap();
+        let www = app.clones_state().unwrap().join("clones").join(name).join("www");
+        let database = Database::of(&www.join("wp-config.php"))?;
+        let url = at(task, "/clone/url").as_str().unwrap().trim_end_matches('/').to_owned();
+        Ok(Self {
+            source: Side::new(site.database(), site.url(), &site.tree(), content),
+            clone: Side::new(database, url, &www.join(name), "wp-content"),
+            task,
+            fidelity,
+            prefix,
+            stays: |_| false,
+            wrong: RefCell::default(),
+        })
+    }
+
+    /// The clone is a true copy: its tables, its files, its pages.
+    pub(crate) async fn is_true(&self) -> Result {
+        let begun = std::time::Instant::now();
+        self.same_tables().await?;
+        let tables = begun.elapsed();
+        self.same_files();
+        let files = begun.elapsed();
+        self.same_pages().await?;
+        eprintln!(
+            "compared tables in {tables:.1?}, files in {:.1?}, pages in {:.1?}",
+            files - tables,
+            begun.elapsed() - files
+        );
+        let wrong = self.wrong.borrow();
+        assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
+        Ok(())
+    }
+
+    fn wrong(&self, what: impl Into<String>) {
+        self.wrong.borrow_mut().push(what.into());
+    }
+
+    fn equal<T: PartialEq + Debug>(&self, what: &str, source: &T, clone: &T) {
+        if source != clone {
+            self.wrong(format!("{what}: {source:?}\n    and on the clone, or in the report: {clone:?}"));
+        }
+    }
+
+    /// What was left out of something, by reason, as the report has it.
+    fn left_out(value: &Value) -> BTreeMap<String, u64> {
+        let all = value["left_out"].as_object().into_iter().flatten();
+        all.map(|(why, count)| (why.clone(), count.as_u64().unwrap())).collect()
+    }
+}

@@ -1,0 +1,193 @@
+//! Sites that everything is wrong with: a true copy all the same, or a clear problem and nothing left behind.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::time::Duration;
+
+use serde_json::json;
+use wpclone_task::{Code, State};
+use wpclone_tests::{Result, Site, TestApp, Version, until};
+
+use crate::clone::checker::Pair;
+use crate::clone::{cloned, ended, failed, lived_in, nothing_left, problem};
+
+/// A table prefix that another installation's begins with.
+const PREFIX: &str = "we_";
+
+/// A cache before the front page knows the migrator's address, and answers for it.
+const STALE: &str = "if ($arg_wpclone_migrator) { return 200 'cached'; }";
+
+/// Nobody who is not logged in gets anything of REST; the login form has another field; errors tell nothing.
+const SECURITY: &str = "<?php\n/* Plugin Name: Secure it all */\n\
+    add_filter('rest_authentication_errors', function ($r) { \
+        return is_user_logged_in() || strpos((string) ($_GET['rest_route'] ?? ''), 'wpclone-migrator') ? $r \
+            : ($_SERVER['REQUEST_METHOD'] === 'GET' ? $r : new WP_Error('closed', 'closed', ['status' => 401])); });\n\
+    add_filter('xmlrpc_enabled', '__return_false'); add_filter('login_errors', '__return_empty_string');\n\
+    add_action('send_headers', function () { header('X-Frame-Options: DENY'); header(\"Content-Security-Policy: default-src 'self' 'unsafe-inline' data:\"); });\n";
+
+/// An object cache that keeps everything for one request, as WordPress does itself.
+const OBJECT_CACHE: &str =
+    "<?php\n/* Plugin Name: An object cache */\nrequire ABSPATH . 'wp-includes/cache.php';\n";
+
+/// Files as nobody should have them.
+fn odd_files(site: &Site) -> Result {
+    let uploads = site.tree().join("wp-content/uploads");
+    for (path, text) in [
+        ("wp-content/object-cache.php", OBJECT_CACHE),
+        ("wp-content/plugins/secure/secure.php", SECURITY),
+        ("wp-content/uploads/😀 ünï/quote ' \" % $ & #.txt", "emoji"),
+        ("wp-content/uploads/😀 ünï/日本/deep/er/still.txt", "deep"),
+        ("wp-content/uploads/.hidden", "dot"),
+        ("wp-content/uploads/program.php", "<?php // Silence is golden."),
+        ("wp-content/uploads/closed.txt", "nobody reads this"),
+        ("wp-content/uploads/error.log", "a log"),
+        ("wp-content/debug.log", "a log"),
+        ("wp-content/cache/page.html", "a cache"),
+        ("wp-content/backups-dup-pro/all.txt", "a backup"),
+        ("backup.sql", "a dump"),
+        ("google1234.html", "beside WordPress"),
+        ("old/wp-load.php", "somebody else's"),
+    ] {
+        site.put(path, text)?;
+    }
+    let closed = uploads.join("closed.txt");
+    if !chown(&closed, Some(0), Some(0))
+        .is_ok_and(|()| fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).is_ok())
+    {
+        eprintln!("SKIPPED: a file that PHP cannot read");
+    }
+    symlink(".", uploads.join("loop"))?;
+    symlink("../uploads", uploads.join("another loop"))?;
+    symlink("/etc/passwd", uploads.join("out"))?;
+    symlink("nowhere", uploads.join("broken"))?;
+    symlink(".hidden", uploads.join("to a file"))?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_site_with_everything_that_ever_went_wrong_is_copied_truly() -> Result {
+    let site = lived_in(Site::builder(Version::Trixie).content(20).nginx(STALE)).await?;
+    site.rename_prefix(PREFIX).await?;
+    site.add_odd_tables(PREFIX).await?;
+    odd_files(&site)?;
+    site.eval_php(
+        "require_once ABSPATH . 'wp-admin/includes/plugin.php'; activate_plugin('secure/secure.php');",
+    )
+    .await?;
+    let app = TestApp::builder().clones(Version::Trixie).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let mut pair = Pair::with(&site, &app, &client, &task, (PREFIX, "wp-content")).await?;
+    pair.stays =
+        |name| name == "elsewhere" || name.starts_with("we_shop_") || name.starts_with("we_wpclone_");
+    pair.is_true().await
+}
+
+#[tokio::test]
+async fn a_site_whose_content_lies_elsewhere_is_copied_truly() -> Result {
+    let site = lived_in(Site::builder(Version::Bookworm).content(20)).await?;
+    fs::rename(site.tree().join("wp-content"), site.tree().join("app"))?;
+    let url = site.url();
+    let constants = format!(
+        "define('WP_CONTENT_DIR', __DIR__ . '/app');\ndefine('WP_CONTENT_URL', '{url}/app');\n$table_prefix = "
+    );
+    site.edit_config("$table_prefix = ", &constants)?;
+    site.sql(&format!("UPDATE wp_posts SET post_content = REPLACE(post_content, '{url}/wp-content/', '{url}/app/'), guid = REPLACE(guid, '/wp-content/', '/app/')")).await?;
+    site.rename_prefix("X9_").await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    Pair::with(&site, &app, &client, &task, ("X9_", "app")).await?.is_true().await
+}
+
+/// Between two parts of a file the source loses it.
+const LOSES: &str = "<?php\nif (($_GET['wpclone_migrator'] ?? '') === 'files') { \
+    foreach (json_decode(file_get_contents('php://input'), true)['files'] as $file) { \
+        if ($file['offset'] > 0 && substr(base64_decode(strtr($file['id'], '-_', '+/')), 17) === 'goes.bin') { \
+            register_shutdown_function(function () { unlink(WP_CONTENT_DIR . '/uploads/goes.bin'); }); } } }\n";
+
+#[tokio::test]
+async fn of_a_file_that_goes_away_while_it_is_read_nothing_is_left_in_the_copy() -> Result {
+    let site = lived_in(Site::builder(Version::Bookworm).content(1)).await?;
+    site.put("wp-content/uploads/goes.bin", &"bytes that go away\n".repeat(1 << 20))?;
+    site.put("wp-content/mu-plugins/loses.php", LOSES)?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    assert!(!site.tree().join("wp-content/uploads/goes.bin").exists(), "it never went away");
+    let left_out = &task.result.as_ref().expect("a result")["fidelity"]["left_out"];
+    assert_eq!(left_out["moving"], 1, "{left_out}");
+    Pair::of(&site, &app, &client, &task).await?.is_true().await
+}
+
+#[tokio::test]
+async fn a_network_of_sites_is_refused_and_left_as_it_was() -> Result {
+    let site = Site::builder(Version::Bookworm).start().await?;
+    let host = site.url().trim_start_matches("http://").to_owned();
+    site.eval_php(&format!(
+        "define('WP_ALLOW_MULTISITE', true); require_once ABSPATH . 'wp-admin/includes/network.php'; \
+         require_once ABSPATH . 'wp-admin/includes/upgrade.php'; global $wpdb; \
+         foreach ($wpdb->tables('ms_global') as $name => $full) $wpdb->$name = $full; \
+         install_network(); populate_network(1, '{host}', 'net@lab.invalid', 'A network', '/', false);"
+    ))
+    .await?;
+    site.edit_config(
+        "$table_prefix",
+        &format!(
+            "define('MULTISITE', true); define('SUBDOMAIN_INSTALL', false); define('DOMAIN_CURRENT_SITE', '{host}'); \
+             define('PATH_CURRENT_SITE', '/'); define('SITE_ID_CURRENT_SITE', 1); define('BLOG_ID_CURRENT_SITE', 1);\n$table_prefix"
+        ),
+    )?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    let task = ended(&client, task.id).await?;
+    let problem = problem(&task);
+    assert_eq!((problem.code, problem.changed_target), (Code::MultisiteUnsupported, false), "{task:#?}");
+    nothing_left(&app, &client).await?;
+    assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "the migrator is left");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_source_that_goes_away_half_way_leaves_no_half_clone() -> Result {
+    let mut site = Site::builder(Version::Bookworm).content(100).start().await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    // Rows are on their way.
+    let read = async || {
+        site.hits().await.is_ok_and(|hits| hits.iter().any(|hit| hit.path.contains("wpclone_migrator=rows")))
+    };
+    until("rows to be read", Duration::from_secs(120), Some(&app.workers[0].log()), read).await?;
+    site.stop_web();
+    let task = ended(&client, task.id).await?;
+    assert_eq!(task.state, State::Failed, "{task:#?}");
+    let problem = problem(&task);
+    assert!(matches!(problem.code, Code::TransferFailed | Code::SiteUnreachable), "{problem:#?}");
+    assert!(!problem.changed_target, "{problem:#?}");
+    nothing_left(&app, &client).await
+}
+
+/// A licence that holds for one address lets nobody in anywhere else.
+const LICENCE: &str = "add_filter('authenticate', function ($user) { \
+    return get_option('licensed_for') === md5(home_url()) ? $user : new WP_Error('licence', 'Not licensed here.'); }, 99);";
+
+#[tokio::test]
+async fn a_copy_that_lets_nobody_in_is_looked_at_twice_and_handed_out_with_what_is_wrong() -> Result {
+    let site = Site::builder(Version::Bookworm).mu_plugin("licence", LICENCE).start().await?;
+    site.eval_php("update_option('licensed_for', md5(home_url()));").await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = failed(&client, &site).await?;
+    let problem = problem(&task);
+    assert_eq!(problem.code, Code::CloneBroken, "{problem:#?}");
+    assert!(problem.detail.contains("Not licensed here."), "{problem:#?}");
+    let look = task.steps.iter().find(|step| step.name == "look").unwrap();
+    assert_eq!(look.attempts, 2, "{look:#?}");
+    let clone = &problem.more["clone"];
+    let front = reqwest::get(clone["url"].as_str().unwrap()).await?;
+    assert_eq!(front.status(), 200, "{clone:#}");
+    assert!(clone["expires_at"].is_string() && clone["username"].is_string(), "{clone:#}");
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! Sources that somebody works on, owners that change their minds and workers that die, each at a moment of a transfer
+//! that is known: the source itself says what it is asked for.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use wpclone_task::{State, TaskView};
+use wpclone_tests::{Result, Site, TestApp, Version, until};
+
+use crate::clone::checker::Pair;
+use crate::clone::{cloned, lived_in, nothing_left};
+
+/// How long a source may take to be asked for something.
+const ASKED: Duration = Duration::from_secs(120);
+
+/// A source that says what it is asked for, and that can be held up.
+struct Listening {
+    /// The folder around the site's, where it leaves what it says.
+    folder: PathBuf,
+}
+
+/// Something that a source was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    /// A route of the migrator; `file` for each file of `files`, `page` for what a browser asks for, `held` and
+    /// `over` for what is held up, and has ended then.
+    kind: String,
+    /// Table, root, path of a file, script.
+    what: String,
+    /// How many rows, or bytes of the file, came before.
+    from: u64,
+}
+
+impl Listening {
+    /// `change` is the body of a PHP function of what is asked for (`$kind`, `$what`, `$from`), called before the answer.
+    fn to(site: &Site, change: &str) -> Result<Self> {
+        // With a slash at its end, as WordPress has it.
+        let tree = site.tree().join("");
+        let php = include_str!("interruptions.php")
+            .trim_start_matches("<?php")
+            .replace("LAB_TREE", &format!("'{}'", tree.display()))
+            .replace("LAB_CHANGE", &format!("function ($kind, $what, $from) {{ {change} }}"));
+        site.put_mu_plugin("listening", &php)?;
+        Ok(Self { folder: tree.parent().unwrap().to_owned() })
+    }
+
+    /// All that it was asked for until now.
+    fn asked(&self) -> Vec<Asked> {
+        let text = fs::read_to_string(self.folder.join("asked")).unwrap_or_default();
+        let asked = |line: &str| {
+            let mut parts = line.split('\t').map(str::to_owned);
+            let (kind, what) = (parts.next()?, parts.next()?);
+            Some(Asked { kind, what, from: parts.next()?.parse().ok()? })
+        };
+        text.lines().filter_map(asked).collect()
+    }
+
+    /// From where on a table or file was read, each time.
+    fn readings(&self, kind: &str, what: &str) -> Vec<u64> {
+        let of = self.asked().into_iter().filter(|asked| (&*asked.kind, &*asked.what) == (kind, what));
+        of.map(|asked| asked.from).collect()
+    }
+
+    /// Holds up whoever asks for this, from a place on; forgets what was asked for before.
+    fn hold(&self, kind: &str, what: &str, from: u64) -> Result {
+        let _ = fs::remove_file(self.folder.join("asked"));
+        fs::write(self.folder.join("hold.new"), format!("{kind}\t{what}\t{from}"))?;
+        Ok(fs::rename(self.folder.join("hold.new"), self.folder.join("hold"))?)
+    }
+
+    async fn held(&self, app: &TestApp) -> Result {
+        let log = app.workers[0].log();
+        let held = async || self.asked().iter().any(|asked| asked.kind == "held");
+        until("something to be held up", ASKED, Some(&log), held).await
+    }
+
+    /// What was held up has come to its end.
+    async fn over(&self) -> Result {
+        let over = async || self.asked().iter().any(|asked| asked.kind == "over");
+        until("what was held up to end", ASKED, None, over).await
+    }
+
+    fn let_go(&self) -> Result {
+        Ok(fs::remove_file(self.folder.join("hold"))?)
+    }
+}
+
+/// A table of so many rows, some 150 bytes each, with even numbers.
+async fn add_table(site: &Site, name: &str, key: &str, rows: u32) -> Result {
+    let sql = format!(
+        "CREATE TABLE {name} (id BIGINT NOT NULL{key}, v VARCHAR(200) NOT NULL) ENGINE=InnoDB; \
+         INSERT INTO {name} SELECT 2 * seq, REPEAT(MD5(seq), 4) FROM seq_1_to_{rows};"
+    );
+    site.sql(&sql).await.map(drop)
+}
+
+/// Each time when a second part of a table is asked for, rows of the first part are other ones: some changed, some gone, one
+/// more. The second time it comes to the same.
+const ROWS_CHANGE: &str = "global $wpdb; if ('rows' === $kind && 0 < $from && 0 === strpos($what, 'wp_lab_')) { \
+    $wpdb->query(\"UPDATE $what SET v = 'changed' WHERE id IN (2, 4, 6)\"); \
+    $wpdb->query(\"DELETE FROM $what WHERE id BETWEEN 8 AND 100\"); \
+    $wpdb->query(\"INSERT INTO $what SELECT 101, 'came' FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM $what WHERE id = 101)\"); }";
+
+#[tokio::test]
+async fn tables_whose_rows_move_while_they_are_read_are_read_again() -> Result {
+    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+    let tables = [("wp_lab_keyed", " PRIMARY KEY"), ("wp_lab_plain", "")];
+    for (name, key) in tables {
+        add_table(&site, name, key, 15_000).await?;
+    }
+    let source = Listening::to(&site, ROWS_CHANGE)?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let pair = Pair::of(&site, &app, &client, &task).await?;
+    pair.is_true().await?;
+    for (name, _) in tables {
+        let begun = source.readings("rows", name).iter().filter(|from| **from == 0).count();
+        let told = table(&pair.fidelity, name);
+        assert_eq!((&told["read_again"], &told["settled"]), (&json!(1), &json!(true)), "{told:#}");
+        assert!(begun >= 2, "{name} was begun {begun} times");
+        let rows =
+            site.sql(&format!("SELECT COUNT(*), SUM(v = 'changed'), SUM(v = 'came') FROM {name}")).await?;
+        assert_eq!((rows.trim(), &told["target_rows"]), ("14954\t3\t1", &json!(14_954)));
+    }
+    assert_eq!(table(&pair.fidelity, "wp_posts")["read_again"], Value::Null);
+    Ok(())
+}
+
+/// What the report says of a table.
+fn table<'a>(fidelity: &'a Value, name: &str) -> &'a Value {
+    let tables = fidelity["tables"].as_array().unwrap();
+    tables.iter().find(|table| table["name"] == name).unwrap_or_else(|| panic!("{name} in {fidelity:#}"))
+}
+
+const UPLOADS: &str = "wp-content/uploads";
+/// So many small files change.
+const SMALL: usize = 30;
+
+/// A large file becomes another one when its first part has been sent, a small one after it was listed. Each does so once,
+/// and `twice.txt` twice.
+const FILES_CHANGE: &str = "if ('file' !== $kind) { return; } $file = WP_CONTENT_DIR . '/uploads/' . $what; \
+    $begins = fn (string $text) => is_file($file) && $text === file_get_contents($file, false, null, 0, strlen($text)); \
+    if ($from > 0 && 'grows.bin' === $what && $begins('old')) { file_put_contents($file, str_repeat('new, and longer ', 300000)); } \
+    if ($from > 0 && 'shrinks.bin' === $what && $begins('old')) { file_put_contents($file, str_repeat('new ', 1000)); } \
+    if (0 === $from && 0 === strpos($what, 'small-') && $begins('old')) { file_put_contents($file, 'new ' . $what); } \
+    if (0 === $from && 'same-length.txt' === $what && $begins('old')) { file_put_contents($file, 'new'); } \
+    if (0 === $from && 'twice.txt' === $what) { if ($begins('older')) { file_put_contents($file, 'new'); } \
+        elseif ($begins('old')) { file_put_contents($file, 'older'); } }";
+
+#[tokio::test]
+async fn files_that_change_while_they_are_copied_are_fetched_again() -> Result {
+    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+    let small = (0..SMALL).map(|n| format!("small-{n}.txt"));
+    let (part, whole) = ("old ".repeat(1 << 20), "old ".repeat(1 << 18));
+    let large =
+        [("shrinks.bin", part.as_str()), ("grows.bin", &whole)].map(|(name, text)| (name.to_owned(), text));
+    let others = small.chain(["same-length.txt", "twice.txt"].map(str::to_owned)).map(|name| (name, "old"));
+    let files: Vec<_> = large.into_iter().chain(others).collect();
+    for (name, text) in &files {
+        let path = format!("{UPLOADS}/{name}");
+        site.put(&path, text)?;
+        // Long before anybody changes it: its time tells whole seconds.
+        let file = fs::File::options().write(true).open(site.tree().join(path))?;
+        file.set_modified(SystemTime::now() - Duration::from_secs(3600))?;
+    }
+    let source = Listening::to(&site, FILES_CHANGE)?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    for (name, old) in &files {
+        let begun = source.readings("file", name).iter().filter(|from| **from == 0).count();
+        let now = fs::read(site.tree().join(UPLOADS).join(name))?;
+        assert!(now.starts_with(b"new") && now != old.as_bytes(), "{name} is what it was");
+        assert!(begun >= if name == "twice.txt" { 3 } else { 2 }, "{name} was begun {begun} times");
+    }
+    let pair = Pair::of(&site, &app, &client, &task).await?;
+    assert_eq!(pair.fidelity["files"]["left_out"]["moving"], Value::Null, "{:#}", pair.fidelity["files"]);
+    pair.is_true().await
+}
+
+/// What a source is asked for when its clone is cancelled, from where on: before the migrator is there, at the first rows,
+/// in the middle of a table and of a file, when a table is counted, when the migrator is taken off beside the look.
+const MOMENTS: [(&str, &str, u64); 6] = [
+    ("page", "POST update.php upload-plugin", 0),
+    ("rows", "wp_lab_large", 0),
+    ("rows", "wp_lab_large", 5000),
+    ("file", "large.bin", 1 << 20),
+    ("checksum", "wp_lab_large", 0),
+    ("remove", "POST index.php ", 0),
+];
+
+#[tokio::test]
+async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
+    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+    add_table(&site, "wp_lab_large", " PRIMARY KEY", 15_000).await?;
+    site.put(&format!("{UPLOADS}/large.bin"), &"large ".repeat(1 << 20))?;
+    let source = Listening::to(&site, "")?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    for (kind, what, from) in MOMENTS {
+        source.hold(kind, what, from)?;
+        let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+        source.held(&app).await?;
+        let answer = client.post(&format!("/tasks/{}/cancel", task.id), &Value::Null).await?;
+        assert_eq!(answer.status(), 202);
+        source.let_go()?;
+        let task = client.wait(task.id).await?;
+        assert_eq!(task.state, State::Cancelled, "{task:#?}");
+        for step in ["discard", "release"] {
+            let step = task.steps.iter().find(|one| one.name == step).unwrap();
+            assert_eq!(step.state, State::Succeeded, "{kind} {what} {from}: {task:#?}");
+        }
+        nothing_left(&app, &client).await?;
+        source.over().await?;
+        assert_eq!(task.result.as_ref().unwrap()["migrator_removed"], true, "{task:#?}");
+        assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "{kind} {what} {from}");
+    }
+    Ok(())
+}
+
+/// Rows of the table in the middle of which a worker dies, and how many have been read by then.
+const ROWS: u64 = 40_000;
+const READ: u64 = 25_000;
+/// Who is asked for a part of a file from here on, has been told that what comes before the file has arrived: a part of at
+/// most three MiB is on its way while the next one is asked for.
+const ARRIVED: u64 = 9 << 20;
+/// A file goes when the transfer has begun.
+const TOO_MUCH_GOES: &str = "if ('rows' === $kind) { @unlink(WP_CONTENT_DIR . '/uploads/too-much.bin'); }";
+
+#[tokio::test]
+async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no_file_twice() -> Result {
+    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+    add_table(&site, "wp_lab_large", " PRIMARY KEY", ROWS as u32).await?;
+    // Two tables travel at a time, by name: this one is whole by then.
+    add_table(&site, "wp_lab_before", " PRIMARY KEY", 100).await?;
+    for (name, times) in [("early.bin", 1 << 16), ("gone.bin", 1 << 16), ("z-last.bin", 5 << 18)] {
+        site.put(&format!("{UPLOADS}/{name}"), &name.repeat(times))?;
+    }
+    let source = Listening::to(&site, TOO_MUCH_GOES)?;
+    let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    source.hold("rows", "wp_lab_large", READ)?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    source.held(&app).await?;
+    let read = source.readings("held", "wp_lab_large")[0];
+    // What was read before has been sent on.
+    client.wait_until(task.id, "rows to be moved", |task| moved(task) >= read).await?;
+    let last = async || source.readings("file", "z-last.bin").iter().any(|from| *from >= ARRIVED);
+    until("a later part of the last file to be asked for", ASKED, None, last).await?;
+    app.workers[0].kill9().await?;
+    fs::remove_file(site.tree().join(UPLOADS).join("gone.bin"))?;
+    // More than any disk has: but some of what comes is there already, so that nobody knows what is needed.
+    fs::File::create(site.tree().join(UPLOADS).join("too-much.bin"))?.set_len(1 << 42)?;
+    source.let_go()?;
+    let before = source.readings("rows", "wp_lab_large").len();
+    let asked = source.asked().len();
+    app.add_worker(&[]).await?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    let again = source.readings("rows", "wp_lab_large").split_off(before);
+    let from = *again.iter().min().expect("the table was read to its end");
+    assert!(from > ROWS / 5 && from <= read, "of {ROWS} rows {read} had been read; then it began at {from}");
+    let pair = Pair::of(&site, &app, &client, &task).await?;
+    let told = table(&pair.fidelity, "wp_lab_large");
+    assert_eq!((&told["source_rows"], &told["read_again"]), (&json!(ROWS), &Value::Null), "{told:#}");
+    assert!(told["taken_up"].as_u64().unwrap() >= from, "{told:#}");
+    assert_eq!(table(&pair.fidelity, "wp_lab_before")["taken_up"], 100, "a whole table is counted only");
+    assert_eq!(source.readings("rows", "wp_lab_before"), [0], "and not read again");
+    // At most what was on its way when the worker died is asked for once more.
+    let all = &pair.fidelity["files"];
+    let again = source.asked().split_off(asked).into_iter().filter(|asked| asked.kind == "file");
+    let again: BTreeSet<_> = again.map(|file| file.what).collect();
+    let (taken_up, whole) = (all["taken_up"].as_u64().unwrap(), all["files"].as_u64().unwrap());
+    assert!(taken_up > whole / 2, "{all:#}");
+    assert!(again.len() as u64 <= whole - taken_up, "{again:?}, {all:#}");
+    let begun = source.readings("file", "early.bin").into_iter().filter(|from| *from == 0).count();
+    assert_eq!(begun, 1);
+    pair.is_true().await
+}
+
+#[tokio::test]
+async fn a_folder_that_is_a_file_for_who_follows_a_dead_worker_is_one_on_the_copy_too() -> Result {
+    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+    let uploads = site.tree().join(UPLOADS);
+    for name in ["a-folder/in/it.txt", "b-file"] {
+        site.put(&format!("{UPLOADS}/{name}"), name)?;
+    }
+    site.put(&format!("{UPLOADS}/c-large.bin"), &"large ".repeat(2 << 20))?;
+    let source = Listening::to(&site, "")?;
+    let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    source.hold("file", "c-large.bin", ARRIVED)?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    source.held(&app).await?;
+    app.workers[0].kill9().await?;
+    fs::remove_dir_all(uploads.join("a-folder"))?;
+    fs::remove_file(uploads.join("b-file"))?;
+    for name in ["a-folder", "b-file/in/it.txt"] {
+        site.put(&format!("{UPLOADS}/{name}"), name)?;
+    }
+    source.let_go()?;
+    app.add_worker(&[]).await?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    Pair::of(&site, &app, &client, &task).await?.is_true().await
+}
+
+/// How many rows a task says that it has moved.
+fn moved(task: &TaskView) -> u64 {
+    let words = task.progress.message.strip_prefix("Moved ").unwrap_or_default();
+    words.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}

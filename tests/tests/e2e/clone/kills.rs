@@ -1,0 +1,197 @@
+//! Programs that are killed at random moments of a clone: each clone becomes a true copy, or ends as a clear failure with
+//! nothing left over.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use wpclone_task::{State, TaskId, TaskView};
+use wpclone_test_redis::rounds;
+use wpclone_tests::{Client, Result, Site, TestApp, Version, children, kill9, processes_with, until};
+
+use crate::clone::checker::Pair;
+use crate::clone::{at, ended, lived_in, nothing_left, problem};
+
+/// Random numbers that come again with their seed (splitmix64).
+struct Chance(u64);
+
+impl Chance {
+    /// By `WPCLONE_SEED`, or by the clock; said either way.
+    fn new() -> Self {
+        let clock = || std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+        let seed = std::env::var("WPCLONE_SEED").map_or_else(|_| clock(), |seed| seed.parse().unwrap());
+        eprintln!("WPCLONE_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    /// A worker, whatever it does; another one is there.
+    Worker,
+    /// What answers for the source at that moment.
+    SourcePhp,
+    /// php-fpm of the clone with all that it runs.
+    ClonePhp,
+    /// What answers for the clone at that moment.
+    CloneRequests,
+    /// The clones' MariaDB.
+    MariaDb,
+}
+
+const VICTIMS: [Victim; 5] =
+    [Victim::Worker, Victim::SourcePhp, Victim::ClonePhp, Victim::CloneRequests, Victim::MariaDb];
+/// Steps of a clone in their order, of which one is chosen to strike in. The transfer is the longest.
+const STEPS: [&str; 6] = ["prepare", "transfer", "transfer", "transfer", "look", "leave"];
+
+struct Scene {
+    site: Site,
+    app: TestApp,
+    client: Client,
+}
+
+impl Scene {
+    async fn set() -> Result<Self> {
+        let site = lived_in(Site::builder(Version::Bookworm).content(150)).await?;
+        let mut app = TestApp::builder().clones(Version::Trixie).start().await?;
+        app.add_worker(&[]).await?;
+        let client = app.client()?;
+        Ok(Self { site, app, client })
+    }
+
+    /// Processes of a kind, as far as there are any.
+    fn pids(&self, victim: Victim) -> Vec<u32> {
+        let state = self.app.clones_state().unwrap().display().to_string();
+        let masters = || processes_with(&["php-fpm: master", &format!("{state}/clones/")]);
+        match victim {
+            Victim::Worker => Vec::new(),
+            Victim::SourcePhp => self.site.php_workers(),
+            Victim::ClonePhp => masters(),
+            Victim::CloneRequests => masters().into_iter().flat_map(children).collect(),
+            Victim::MariaDb => processes_with(&["mariadbd", &format!("--datadir={state}/mariadb/")]),
+        }
+    }
+
+    /// Waits for a moment of a task, and strikes; says how many processes died.
+    async fn strike(&mut self, task: TaskId, victim: Victim, chance: &mut Chance) -> Result<usize> {
+        let step = STEPS[chance.below(STEPS.len() as u64) as usize];
+        let (pause, worker) = (Duration::from_millis(chance.below(2500)), chance.below(2) as usize);
+        let begun = |task: &TaskView| {
+            task.state.is_final() || task.steps.iter().any(|one| one.name == step && one.started_at.is_some())
+        };
+        self.client.wait_until(task, step, begun).await?;
+        // A moment between two that can be awaited.
+        sleep(pause).await;
+        if let Victim::Worker = victim {
+            let worker = &self.app.workers[worker];
+            worker.kill9().await?;
+            eprintln!("  {victim:?} in {step} after {pause:?}");
+            return Ok(1);
+        }
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let pids = self.pids(victim);
+            pids.iter().copied().for_each(kill9);
+            if !pids.is_empty() || Instant::now() >= end || self.client.task(task).await?.state.is_final() {
+                eprintln!("  {victim:?} in {step} after {pause:?}: {} processes", pids.len());
+                return Ok(pids.len());
+            }
+            sleep(Duration::from_millis(15)).await;
+        }
+    }
+
+    /// One clone, one fault.
+    async fn round(&mut self, victim: Victim, chance: &mut Chance) -> Result<State> {
+        let begun = Instant::now();
+        let body = json!({"source": self.site.login(&self.site.admin())});
+        let id = self.client.accepted("/clone", &body).await?.id;
+        self.strike(id, victim, chance).await?;
+        for worker in &mut self.app.workers {
+            if worker.status().is_some() {
+                worker.restart().await?;
+            }
+        }
+        let task = ended(&self.client, id).await?;
+        eprintln!(
+            "  {} after {:.1?}, {} attempts, {} crashes",
+            task.state,
+            begun.elapsed(),
+            task.attempts,
+            task.crashes
+        );
+        // One that only could not be looked at is given out as well.
+        let given = task.steps.iter().any(|step| step.name == "publish" && step.state == State::Succeeded);
+        if task.state == State::Succeeded {
+            assert!(given, "{task:#?}");
+        } else {
+            let problem = problem(&task);
+            assert!(!problem.changed_target, "{task:#?}");
+            assert_eq!(problem.more.contains_key("clone"), given, "{task:#?}");
+            eprintln!("  {}: {}", problem.code, problem.detail);
+        }
+        if given {
+            self.is_back(&task).await?;
+            Pair::of(&self.site, &self.app, &self.client, &task).await?.is_true().await?;
+            self.delete(&task).await?;
+        }
+        nothing_left(&self.app, &self.client).await?;
+        self.source_is_clean(&task);
+        Ok(task.state)
+    }
+
+    /// Who struck late met a clone that was ready: it comes back by itself.
+    async fn is_back(&self, task: &TaskView) -> Result {
+        let front = at(task, "/clone/url").as_str().unwrap();
+        let answers =
+            || async { reqwest::get(format!("{front}/")).await.is_ok_and(|answer| answer.status() == 200) };
+        until("the clone to answer", Duration::from_secs(60), None, answers).await
+    }
+
+    /// Whatever became of the clone, its source has nothing of us.
+    fn source_is_clean(&self, task: &TaskView) {
+        let told = task.result.as_ref().and_then(|result| result.get("migrator_removed"));
+        let plugin = self.site.tree().join("wp-content/plugins/wpclone-migrator");
+        let said = told.is_some_and(|wholly| wholly == false)
+            || task.steps.iter().any(|step| step.name == "release" && step.state != State::Succeeded);
+        assert!(
+            said || !plugin.exists(),
+            "the migrator is left on the source, and nobody says so: {task:#?}"
+        );
+    }
+
+    async fn delete(&self, task: &TaskView) -> Result {
+        let name = at(task, "/clone/name").as_str().unwrap();
+        let path = format!("/clones/{name}");
+        let answer = self.client.request(reqwest::Method::DELETE, &path).send().await?;
+        let deleting: TaskView = answer.json().await?;
+        assert_eq!(ended(&self.client, deleting.id).await?.state, State::Succeeded);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_killed_a_clone_is_true_or_leaves_nothing() -> Result {
+    let mut chance = Chance::new();
+    let mut scene = Scene::set().await?;
+    let mut succeeded = 0;
+    let rounds = rounds(VICTIMS.len());
+    // Each of them in turn, from a random one on.
+    let first = chance.below(VICTIMS.len() as u64) as usize;
+    for round in 0..rounds {
+        let victim = VICTIMS[(first + round) % VICTIMS.len()];
+        eprintln!("round {round}: {victim:?}");
+        succeeded += usize::from(scene.round(victim, &mut chance).await? == State::Succeeded);
+    }
+    eprintln!("{succeeded} of {rounds} clones are true copies");
+    // What can be taken up again is: most of them live.
+    assert!(succeeded * 2 >= rounds, "{succeeded} of {rounds}");
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! POST /clone: a live WordPress becomes a true copy at an address of its own, which expires; whatever happens
+//! meanwhile, and whatever the site is like.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod address_bound;
+mod checker;
+mod fidelity;
+mod kills;
+mod interruptions;
+mod edge_cases;
+mod lifecycle;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use wpclone_task::{Problem, State, TaskId, TaskView};
+use wpclone_tests::{Builder, Client, Result, Site, TestApp, processes_with, until};
+
+/// How long a clone may take that is held up.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// A site that has been looked at, so that WordPress has made what it makes with the first visit, and whose posts have
+/// dates of their own, so that each database has them in the same order.
+async fn lived_in(builder: Builder) -> Result<Site> {
+    let site = builder.start().await?;
+    let apart =
+        "post_date = post_date - INTERVAL ID MINUTE, post_date_gmt = post_date_gmt - INTERVAL ID MINUTE";
+    site.sql(&format!("UPDATE wp_posts SET {apart}")).await?;
+    for page in ["", "?p=999999"] {
+        reqwest::get(format!("{}/{page}", site.url())).await?.text().await?;
+    }
+    Ok(site)
+}
+
+/// The task of a clone that has to succeed.
+async fn cloned(client: &Client, site: &Site) -> Result<TaskView> {
+    let body = json!({"source": site.login(&site.admin())});
+    let task = client.accepted("/clone", &body).await?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    Ok(task)
+}
+
+/// The task of a clone that has to fail.
+async fn failed(client: &Client, site: &Site) -> Result<TaskView> {
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    let task = ended(client, task.id).await?;
+    assert_eq!(task.state, State::Failed, "{task:#?}");
+    Ok(task)
+}
+
+/// A field of a task's result.
+fn at<'a>(task: &'a TaskView, pointer: &str) -> &'a Value {
+    let result = task.result.as_ref().unwrap_or_else(|| panic!("no result: {task:#?}"));
+    let mut parts = pointer.split('/').skip(1);
+    let first = parts.next().and_then(|first| result.get(first));
+    parts.fold(first, |value, part| value?.get(part)).unwrap_or_else(|| panic!("{pointer} in {result:#?}"))
+}
+
+/// The task when it has ended, also after a break of some minutes.
+async fn ended(client: &Client, id: TaskId) -> Result<TaskView> {
+    let end = Instant::now() + LONGEST;
+    while Instant::now() < end {
+        // An api may be busy.
+        if let Ok(task) = client.wait(id).await {
+            return Ok(task);
+        }
+    }
+    client.wait(id).await
+}
+
+/// The problem of a task that failed.
+fn problem(task: &TaskView) -> &Problem {
+    task.problem.as_ref().unwrap_or_else(|| panic!("no problem: {task:#?}"))
+}
+
+/// Nothing of any clone is there any more: for the API, in the state folder, in the database, among what runs.
+async fn nothing_left(app: &TestApp, client: &Client) -> Result {
+    let list: Value = client.get("/clones").await?.json().await?;
+    assert_eq!(list["clones"], json!([]));
+    let state = app.clones_state().unwrap();
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(state.join(folder)).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("clone-") || name.starts_with("clone@")).collect::<Vec<_>>()
+    };
+    let programs = || processes_with(&[&format!("{}/clones/clone-", state.display())]);
+    let left = || (names("clones"), names("mariadb/shared/data"), programs());
+    let gone = async || left() == Default::default();
+    let what = format!("{:?} to be gone", left());
+    until(&what, Duration::from_secs(30), None, gone).await
+}

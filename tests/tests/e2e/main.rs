@@ -1,0 +1,15 @@
+//! End-to-end tests: requests enter a real API and come out on a real WordPress, or end with a clear problem.
+//!
+//! All of them are one program, so that they share one MariaDB and one template per WordPress release, and so that many
+//! run at once: most of a test's time is waiting.
+
+mod clone;
+mod main_job;
+mod migrator;
+mod obstacles;
+mod rewrite;
+mod secrets;
+mod service_faults;
+mod target;
+mod test_environment;
+mod webhooks;

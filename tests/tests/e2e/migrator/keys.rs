@@ -1,0 +1,69 @@
+//! Keys, tried: whose they are, and where they are never seen.
+
+use serde_json::json;
+use wpclone_migrator::{ClientError, Key, Request};
+use wpclone_tests::{Result, Site, Version};
+
+use crate::migrator::{client, key, sent, small};
+
+/// Sends a signed request, as often as asked, and tells the answers' status.
+async fn statuses(site: &Site, key: &Key, times: usize) -> Result<Vec<u16>> {
+    let request = Request::new("manifest", b"{}").expect("random bytes");
+    let mut all = Vec::new();
+    for _ in 0..times {
+        all.push(sent(site, key, &request).await?.status().as_u16());
+    }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn r17_the_key_of_one_site_opens_no_other() -> Result {
+    let (one, other) = tokio::try_join!(small(Version::Bookworm).start(), small(Version::Bookworm).start())?;
+    let (of_one, of_other) = (key(&one, true).await?, key(&other, true).await?);
+    assert_eq!(statuses(&one, &of_one, 1).await?, [200]);
+    assert_eq!(statuses(&other, &of_other, 1).await?, [200]);
+    assert_eq!(statuses(&other, &of_one, 1).await?, [403]);
+    let stranger = client(&other, of_one);
+    assert!(matches!(stranger.manifest().await, Err(ClientError::Refused)));
+    assert_eq!(statuses(&one, &of_other, 1).await?, [403]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn r11_a_request_that_was_overheard_is_worth_nothing() -> Result {
+    let site = small(Version::Bookworm).start().await?;
+    let key = key(&site, false).await?;
+    assert_eq!(statuses(&site, &key, 3).await?, [200, 403, 403]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn r5_a_key_is_in_no_request_and_no_page_and_goes_by_itself() -> Result {
+    let site = small(Version::Bookworm).start().await?;
+    site.put_mu_plugin(
+        "overhears",
+        "file_put_contents(ABSPATH . 'overheard.txt', json_encode([$_SERVER, file_get_contents('php://input')]) . \"\\n\", FILE_APPEND);",
+    )?;
+    let key = key(&site, false).await?;
+    client(&site, key).manifest().await.unwrap();
+    let known = "require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/all.php'; \
+                 echo Wpclone\\Migrator\\State::load()->key(time());";
+    let secret = site.eval_php(known).await?;
+    assert_eq!(secret.len(), 64, "{secret}");
+    let overheard = std::fs::read_to_string(site.tree().join("overheard.txt"))?;
+    assert!(overheard.contains("wpclone_migrator"), "{overheard}");
+    assert!(!overheard.to_lowercase().contains(&secret), "the key went over the wire");
+    // No page and no REST answer of anybody has it, and it goes away by itself.
+    for path in ["/", "/?rest_route=/", "/?rest_route=/wp/v2/settings", "/wp-login.php"] {
+        let page = reqwest::get(format!("{}{path}", site.url())).await?.text().await?;
+        assert!(!page.contains(&secret), "{path}");
+    }
+    let later = site
+        .eval_php(
+            "require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/all.php'; \
+             echo json_encode(Wpclone\\Migrator\\State::load()->key(time() + 3601));",
+        )
+        .await?;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&later)?, json!(null));
+    Ok(())
+}

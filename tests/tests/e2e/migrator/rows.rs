@@ -1,0 +1,193 @@
+//! Every row, byte for byte.
+
+use std::collections::BTreeSet;
+
+use wpclone_migrator::{Definition, Pace, Preset, Table};
+use wpclone_tests::{Result, Version};
+
+use crate::migrator::checker::{dump, read};
+use crate::migrator::test_site::{PREFIX, source};
+
+/// What PHP may take above its idle.
+const MOST_MEMORY: u64 = 8 * 1024 * 1024;
+
+fn tables(all: &[Definition]) -> Vec<&Table> {
+    let mut tables = Vec::new();
+    for definition in all {
+        if let Definition::Table(table) = definition {
+            tables.push(table);
+        }
+    }
+    tables
+}
+
+#[tokio::test]
+async fn every_row_of_an_odd_site_is_read_as_its_database_has_it() -> Result {
+    let site = source(Version::Trixie).await?;
+    let client = crate::migrator::open(&site, false).await?;
+    let manifest = client.manifest().await.expect("a manifest");
+    let mut pace = Pace::new(manifest.limits.budget_ms);
+    assert_eq!((manifest.limits.memory_bytes, manifest.limits.budget_ms), (Some(64 << 20), 5000));
+    let all = client.all_tables(&mut pace).await.expect("definitions");
+    let (mut rows, mut memory, mut seen) = (0, 0, BTreeSet::new());
+    for table in tables(&all) {
+        let mut read = read(&client, &table.name, pace.clone()).await;
+        rows += read.rows.len();
+        memory = memory.max(read.memory);
+        seen.insert(table.name.clone());
+        if table.name == format!("{PREFIX}options") {
+            // What the migrator keeps there changes with each request.
+            continue;
+        }
+        read.rows.sort();
+        let expected = dump(&site, table).await?;
+        assert_eq!(read.rows.len(), expected.len(), "rows of {}", table.name);
+        for (ours, theirs) in read.rows.iter().zip(&expected) {
+            assert_eq!(ours, theirs, "in {}", table.name);
+        }
+        let count = client.whole_checksum(&table.name, &mut pace).await.expect("a checksum");
+        assert_eq!((count.rows, count.digest), (expected.len() as u64, read.digest), "{}", table.name);
+    }
+    assert!(rows > 30_000, "{rows}");
+    assert!(memory < MOST_MEMORY, "{memory} bytes above idle");
+    assert_eq!(crate::migrator::complaints(&site), [""; 0]);
+    // All tables but those of others, and ours.
+    let theirs = ["shop_options", "shop_posts", "shop_postmeta", "shop_terms", "wpclone_left"];
+    let expected: BTreeSet<String> = site
+        .sql("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE <> 'VIEW'")
+        .await?
+        .lines()
+        .filter(|t| t.starts_with(PREFIX) && theirs.iter().all(|x| *t != format!("{PREFIX}{x}")))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(seen, expected);
+    assert_eq!(manifest.others, [format!("{PREFIX}shop_")]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_smallest_answers_give_the_same_and_go_on_within_a_row() -> Result {
+    let site = source(Version::Bookworm).await?;
+    let client = crate::migrator::open(&site, false).await?;
+    let all = client.all_tables(&mut Pace::new(5000)).await.expect("definitions");
+    for table in tables(&all) {
+        let short = table.name.trim_start_matches(PREFIX);
+        if !["kinds", "textkey", "latin1_key", "enumkey", "uniquekey", "nullkey", "composite", "nokey_myisam"]
+            .contains(&short)
+        {
+            continue;
+        }
+        let mut read = read(&client, &table.name, Pace::new(5000).at_most(Pace::LEAST)).await;
+        assert!(read.answers > 1 || read.rows.len() < 1000, "{short} came at once");
+        read.rows.sort();
+        assert_eq!(read.rows, dump(&site, table).await?, "{short}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn definitions_say_what_the_database_has() -> Result {
+    let site = source(Version::Bookworm).await?;
+    let client = crate::migrator::open(&site, false).await?;
+    let all = client.all_tables(&mut Pace::new(5000)).await.expect("definitions");
+    let table = |name: &str| {
+        *tables(&all).iter().find(|t| t.name == format!("{PREFIX}{name}")).unwrap_or_else(|| panic!("{name}"))
+    };
+    let key = |name: &str| table(name).key.join(" ");
+    assert_eq!(key("posts"), "ID");
+    assert_eq!(key("composite"), "a b c");
+    assert_eq!([key("nokey"), key("nullkey"), key("enumkey")], ["", "", ""]);
+    assert_eq!(key("uniquekey"), "u");
+
+    let defaults = table("defaults");
+    let preset = |name: &str| defaults.columns.iter().find(|c| c.name == name).unwrap().default.clone();
+    let text = |t: &str| Some(Preset::Text(t.to_owned()));
+    assert_eq!(preset("a"), text("it's %s \\ x"));
+    assert_eq!(preset("b"), Some(Preset::Now(0)));
+    assert_eq!(preset("c"), Some(Preset::Now(3)));
+    assert_eq!([preset("d"), preset("g"), preset("i")], [text("5"), text("5"), text("")]);
+    assert_eq!([preset("e"), preset("id")], [None, None]);
+    assert_eq!(preset("f"), Some(Preset::Null(true)));
+    assert!(matches!(preset("h"), Some(Preset::Expression(_))));
+    assert_eq!(defaults.columns.iter().find(|c| c.name == "b").unwrap().on_update, Some(0));
+    assert_eq!((defaults.auto_increment, defaults.row_format.as_deref()), (Some(777), Some("Compressed")));
+    let index = |name: &str| defaults.indexes.iter().find(|i| i.name == name).unwrap();
+    assert_eq!(index("ft").kind, "FULLTEXT");
+    assert_eq!(index("pre").parts[0].length, Some(3));
+    assert!(index("two").parts[1].descending && !index("two").unique && index("PRIMARY").unique);
+
+    let kinds = table("kinds");
+    let generated =
+        |name: &str| kinds.columns.iter().find(|c| c.name == name).unwrap().generated.clone().unwrap();
+    assert!(!generated("virt").stored && generated("sto").stored);
+    assert!(kinds.checks.iter().any(|c| c.name == "zc") && !kinds.sent().any(|c| c.name == "virt"));
+    assert_eq!(table("latin1").charset, "latin1");
+    assert_eq!(table("many").comment, "it's \"many\" %s");
+    let fk = &table("child").foreign_keys[0];
+    assert_eq!((fk.table.as_str(), fk.on_delete.as_str()), (format!("{PREFIX}parent").as_str(), "CASCADE"));
+    assert!(all.iter().any(|d| matches!(d, Definition::View(v) if v.name == format!("{PREFIX}view"))));
+    assert!(
+        all.iter()
+            .any(|d| matches!(d, Definition::Trigger(t) if t.event == "INSERT" && t.body.contains("NEW.id")))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_table_that_moved_while_it_was_read_is_noticed() -> Result {
+    let site = source(Version::Bookworm).await?;
+    let client = crate::migrator::open(&site, false).await?;
+    let table = format!("{PREFIX}many");
+    let mut read = crate::migrator::checker::Read::default();
+    let mut stream = client.all_rows(&table, None, Pace::new(5000).at_most(65536));
+    read.take(&stream.next().await.expect("rows").expect("the first"));
+    site.sql(&format!("UPDATE {table} SET n = 4711 WHERE id = 3")).await?;
+    while let Some(rows) = stream.next().await.expect("rows") {
+        read.take(&rows);
+    }
+    let count = client.whole_checksum(&table, &mut Pace::new(5000)).await.expect("a checksum");
+    assert_eq!(count.rows, 15000);
+    assert_ne!(count.digest, read.digest);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_site_that_goes_away_half_way_is_read_on_where_it_was() -> Result {
+    let mut site = source(Version::Bookworm).await?;
+    let client = crate::migrator::open(&site, false).await?;
+    let table = format!("{PREFIX}composite");
+    let mut read = crate::migrator::checker::Read::default();
+    let mut stream = client.all_rows(&table, None, Pace::new(5000).at_most(65536));
+    read.take(&stream.next().await.expect("rows").expect("the first"));
+    site.stop_web();
+    assert!(stream.next().await.is_err());
+    site.start_web().await?;
+    while let Some(rows) = stream.next().await.expect("rows") {
+        read.take(&rows);
+    }
+    assert_eq!(read.rows.len(), 9000);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_costs_the_database_little_more_than_the_rows_that_it_has() -> Result {
+    let site = source(Version::Bookworm).await?;
+    let client = crate::migrator::open(&site, false).await?;
+    // Each site has a user of its own, named like its database.
+    site.sql("SET GLOBAL userstat = 1").await?;
+    let sent = async || -> Result<u64> {
+        let told = site
+            .sql("SELECT rows_sent FROM information_schema.user_statistics WHERE user = DATABASE()")
+            .await?;
+        Ok(told.trim().parse().unwrap_or(0))
+    };
+    let before = sent().await?;
+    let read = read(&client, &format!("{PREFIX}many"), Pace::new(5000).at_most(1 << 18)).await;
+    let sent = sent().await? - before;
+    assert_eq!(read.rows.len(), 15_000);
+    assert!(read.answers > 20, "{} answers", read.answers);
+    // WordPress' own start reads some hundreds. If each answer's rest were sent as well, it would be thousands for each.
+    let most = 30_000 + 500 * read.answers as u64;
+    assert!((15_000..most).contains(&sent), "{sent} rows in {} answers", read.answers);
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! What a migrator must not do, tried.
+
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde_json::json;
+use wpclone_migrator::{
+    Budget, EntryKind, FileState, JobOptions, Pace, PartKind, Request, Root, StoredPart, Wanted,
+};
+use wpclone_tests::{Result, Version};
+
+use crate::migrator::files::index;
+use crate::migrator::sent;
+
+const BUDGET: Budget = Budget { bytes: 65536, ms: 1000 };
+
+/// All files and folders below one.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).flat_map(|path| [below(&path), vec![path]].concat()).collect()
+}
+
+#[tokio::test]
+async fn r1_nothing_of_a_site_that_waits_or_was_read_is_shown_over_the_web() -> Result {
+    const CANARY: &str = "canary-of-somebodys-site";
+    let site = crate::migrator::small(Version::Bookworm).content(1).start().await?;
+    site.sql(&format!("INSERT INTO wp_options (option_name, option_value) VALUES ('a', '{CANARY}')")).await?;
+    // Nothing may be written above the web: what comes in has to wait where the web server looks.
+    let tree = site.tree();
+    let above = tree.parent().expect("a folder above");
+    // Without root PHP runs as we do.
+    let closed = if chown(above, Some(0), Some(0)).is_ok() { 0o755 } else { 0o555 };
+    std::fs::set_permissions(above, std::fs::Permissions::from_mode(closed))?;
+    let key = crate::migrator::key(&site, true).await?;
+    let client = crate::migrator::client(&site, key);
+    client.rows("wp_options", None, BUDGET).await.expect("rows");
+    let options = JobOptions { allow: Vec::new(), undo: false, roots: vec![Root::Uploads], replace: false };
+    let import = client.begin(&"5".repeat(32), &options).await.expect("a job");
+    let mut parcel = import.parcel();
+    let part = StoredPart {
+        root: Root::Uploads,
+        path: b"a/secret.txt",
+        what: PartKind::Last,
+        mode: 0o644,
+        size: CANARY.len() as u64,
+        mtime: 0,
+        offset: 0,
+    };
+    parcel.part(&part, &[CANARY.as_bytes()]);
+    import.store(parcel, &mut import.pace()).await.expect("it is stored");
+    let all = below(&tree);
+    let waits = |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes == CANARY.as_bytes());
+    assert_eq!(all.iter().filter(|path| waits(path)).count(), 1, "it does not wait below the web");
+    let ours = |path: &&PathBuf| path.strip_prefix(&tree).unwrap().to_string_lossy().contains("wpclone-");
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let mut tried = 0;
+    for path in all.iter().filter(ours).flat_map(|path| [path.clone(), path.join("")]) {
+        let relative = path.strip_prefix(&tree).unwrap().to_str().expect("a plain name");
+        let answer = http.get(format!("{}/{relative}", site.url())).send().await?;
+        let (status, text) = (answer.status().as_u16(), answer.text().await?);
+        assert!(!text.contains(CANARY), "{relative}: {status} {text}");
+        let shown = relative.starts_with("wp-content/plugins/wpclone-migrator/");
+        assert!(shown || matches!(status, 403 | 404), "{relative}: {status} {text}");
+        assert!(!relative.ends_with(".php") || text.is_empty(), "{relative}: {status} {text}");
+        tried += 1;
+    }
+    assert!(tried > 60, "{tried}");
+    import.abort().await.expect("the end");
+    assert_eq!(below(&tree).iter().filter(|path| waits(path)).count(), 0, "something is left");
+    std::fs::set_permissions(above, std::fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn r2_no_path_of_the_clients_choice_is_read() -> Result {
+    let site = crate::migrator::small(Version::Bookworm).content(1).start().await?;
+    let client = crate::migrator::open(&site, false).await?;
+    let entries = index(&client, Root::Uploads, false, Pace::new(5000)).await;
+    let file = entries.iter().find(|e| e.kind == EntryKind::File).expect("a picture");
+    let good = BASE64.decode(file.id(Root::Uploads)).unwrap();
+    let tagged = |path: &[u8]| [&good[..17], path].concat();
+    let mut forged = vec![
+        Vec::new(),
+        good[..17].to_vec(),
+        tagged(b"../../wp-config.php"),
+        tagged(b"/etc/passwd"),
+        tagged(b"wp-config.php"),
+        tagged(b"php://filter/resource=wp-config.php"),
+        tagged(b"a\0.png"),
+        [&[9], &good[1..]].concat(),
+        [&[0], &good[1..]].concat(),
+    ];
+    // Every single change of a good one.
+    forged.extend((0..good.len()).map(|at| {
+        let mut id = good.clone();
+        id[at] ^= 1;
+        id
+    }));
+    let wanted: Vec<_> =
+        forged.iter().map(|id| Wanted { id: BASE64.encode(id), offset: 0, size: 0, mtime: 0 }).collect();
+    let (ids, bad): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|w| !w.id.is_empty());
+    let files = client.files(&ids, BUDGET).await.expect("an answer");
+    for part in files.parts().unwrap() {
+        assert_eq!((part.state, part.bytes.len()), (FileState::Refused, 0), "{}", ids[part.index].id);
+    }
+    assert_eq!(client.files(&bad, BUDGET).await.unwrap_err().code(), Some("bad_request"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn r2_a_link_put_in_the_way_after_the_index_leads_nowhere() -> Result {
+    let site = crate::migrator::small(Version::Bookworm).content(1).start().await?;
+    let client = crate::migrator::open(&site, false).await?;
+    let entries = index(&client, Root::Uploads, false, Pace::new(5000)).await;
+    let file = entries.iter().find(|e| e.kind == EntryKind::File).expect("a picture");
+    let path = site.tree().join("wp-content/uploads").join(std::str::from_utf8(&file.path).unwrap());
+    std::fs::remove_file(&path)?;
+    for to in ["/etc/passwd".into(), site.tree().join("wp-config.php")] {
+        std::os::unix::fs::symlink(&to, &path)?;
+        let wanted = Wanted { id: file.id(Root::Uploads), offset: 0, size: file.size, mtime: file.mtime };
+        let files = client.files(&[wanted], BUDGET).await.expect("an answer");
+        assert_eq!(files.parts().unwrap()[0].state, FileState::Refused, "{to:?}");
+        std::fs::remove_file(&path)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn r8_no_name_or_cursor_becomes_sql() -> Result {
+    let site = crate::migrator::small(Version::Bookworm).start().await?;
+    let key = crate::migrator::key(&site, false).await?;
+    let client = crate::migrator::client(&site, key.clone());
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    for table in [
+        "wp_posts` --",
+        "wp_posts; DROP TABLE wp_posts",
+        "mysql.user",
+        "information_schema.TABLES",
+        "x",
+        "wp_wpclone_x",
+        "",
+    ] {
+        let error = client.rows(table, None, BUDGET).await.expect_err(table);
+        assert!(matches!(error.code(), Some("moved" | "bad_request")), "{table}: {error}");
+    }
+    let attacks = [
+        json!({"k": ["1 OR 1=1"], "n": 1}),
+        json!({"k": ["'"], "n": 1}),
+        json!({"k": [BASE64.encode("1 OR 1=1")], "n": 1}),
+        json!({"k": [BASE64.encode("1); DROP TABLE wp_posts; --")], "n": 1}),
+        json!({"k": [BASE64.encode("\\")], "n": 1}),
+        json!({"k": [BASE64.encode("1"), BASE64.encode("1")], "n": 1}),
+        json!({"k": [1], "n": 1}),
+        json!({"k": {"a": 1}, "n": 1}),
+        json!({"n": "1; DROP TABLE wp_posts"}),
+        json!({"n": -1}),
+        json!({"k": [BASE64.encode("1")], "n": 1, "c": 4, "o": "x"}),
+        json!({"k": [BASE64.encode("1")], "n": 1, "c": 9999, "o": 0}),
+        json!([1]),
+        json!("x"),
+    ];
+    for cursor in attacks {
+        for route in ["rows", "checksum", "index", "tables"] {
+            let body = json!({"table": "wp_posts", "root": "uploads", "cursor": cursor}).to_string();
+            let request = Request::new(route, body.as_bytes()).expect("random bytes");
+            let url = format!("{}/?wpclone_migrator={route}&_={}", site.url(), request.unique);
+            let headers = request.headers(&key);
+            let answer = http.post(url).headers(headers).body(body.clone()).send().await?;
+            assert!(
+                matches!(answer.status().as_u16(), 200 | 400 | 409),
+                "{route} {body}: {}",
+                answer.status()
+            );
+            let bytes = answer.bytes().await?;
+            let text = String::from_utf8_lossy(&bytes);
+            for word in ["SQL", "syntax", "Warning", "Fatal", "Stack"] {
+                assert!(!text.contains(word), "{route} {body}: {text}");
+            }
+        }
+    }
+    assert!(site.sql("SELECT COUNT(*) FROM wp_posts").await?.trim() != "0");
+    assert_eq!(crate::migrator::complaints(&site), [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn r13_more_than_four_requests_at_a_time_are_told_to_come_back() -> Result {
+    let site = crate::migrator::small(Version::Bookworm).ini("memory_limit", "128M").start().await?;
+    let client = crate::migrator::open(&site, false).await?;
+    // Four connections hold the places that requests would take.
+    let name = site
+        .eval_php(
+            "echo 'wpclone_' . substr(hash('sha256', DB_NAME . \"\\0\" . $GLOBALS['wpdb']->prefix), 0, 24);",
+        )
+        .await?;
+    let held = format!(
+        "$all = []; foreach (range(0, 3) as $i) {{ $all[$i] = new wpdb(DB_USER, DB_PASSWORD, DB_NAME, DB_HOST); \
+         $all[$i]->query(\"SELECT GET_LOCK('{name}_place_$i', 0)\"); }} file_put_contents(ABSPATH . 'held', '1'); \
+         for ($i = 0; $i < 2000 && file_exists(ABSPATH . 'held'); $i++) {{ usleep(20000); clearstatcache(); }}"
+    );
+    let holding = site.eval_php(&held);
+    let asking = async {
+        let file = site.tree().join("held");
+        let there = async || file.is_file();
+        wpclone_tests::until("the places to be taken", std::time::Duration::from_secs(20), None, there)
+            .await?;
+        let error = client.manifest().await.expect_err("a fifth request");
+        assert_eq!(error.code(), Some("busy"));
+        assert!(client.status().await.is_ok(), "its status is told all the same");
+        std::fs::remove_file(&file)?;
+        Result::<()>::Ok(())
+    };
+    let (held, asked) = tokio::join!(holding, asking);
+    asked?;
+    held?;
+    assert!(client.manifest().await.is_ok(), "the places are free again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn r15_neither_salts_nor_passwords_are_told() -> Result {
+    let site = crate::migrator::small(Version::Bookworm).start().await?;
+    let key = crate::migrator::key(&site, false).await?;
+    let request = Request::new("manifest", b"{}").expect("random bytes");
+    let answer = sent(&site, &key, &request).await?.text().await?;
+    assert!(answer.contains("max_allowed_packet"), "{answer}");
+    let config = std::fs::read_to_string(site.tree().join("wp-config.php"))?;
+    let secrets: Vec<_> = config
+        .lines()
+        .filter(|l| ["_KEY'", "_SALT'", "DB_PASSWORD"].iter().any(|w| l.contains(w)))
+        .filter_map(|l| l.split('\'').nth(3))
+        .collect();
+    assert_eq!(secrets.len(), 9);
+    for secret in secrets {
+        assert!(!answer.contains(secret));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn r14_it_removes_itself_and_nothing_of_it_is_left() -> Result {
+    let site = crate::migrator::small(Version::Trixie).content(1).start().await?;
+    let before = site
+        .sql("SELECT option_name, option_value FROM wp_options WHERE option_name = 'active_plugins'")
+        .await?;
+    let key = crate::migrator::key(&site, true).await?;
+    let client = crate::migrator::client(&site, key.clone());
+    client.status().await.expect("it answers");
+    let removed = client.remove().await.expect("it can");
+    assert!(removed.wholly() && removed.seen == Some(false), "{removed:?}");
+    assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists());
+    assert_eq!(site.sql("SELECT option_name FROM wp_options WHERE option_name LIKE '%wpclone%'").await?, "");
+    assert_eq!(site.sql("SELECT 1 FROM wp_options WHERE option_value LIKE '%wpclone%'").await?, "");
+    assert_eq!(site.sql("SHOW TABLES LIKE '%wpclone%'").await?, "");
+    let after = site
+        .sql("SELECT option_name, option_value FROM wp_options WHERE option_name = 'active_plugins'")
+        .await?;
+    assert_eq!(after, before);
+    assert!(reqwest::get(site.url()).await?.status().is_success());
+    assert_eq!(crate::migrator::complaints(&site), [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn r14_what_it_may_not_delete_it_says() -> Result {
+    let site = crate::migrator::small(Version::Bookworm).start().await?;
+    let client = crate::migrator::open(&site, false).await?;
+    let plugin = site.tree().join("wp-content/plugins/wpclone-migrator");
+    // A folder that is not PHP's own to change.
+    let kept = plugin.join("assets");
+    std::os::unix::fs::chown(&kept, Some(0), Some(0))?;
+    std::fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o555))?;
+    let removed = client.remove().await.expect("an answer");
+    assert_eq!(removed.left, ["files"]);
+    assert!(!removed.wholly() && !removed.answers, "{removed:?}");
+    assert!(!plugin.join("wpclone-migrator.php").exists() && kept.exists());
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Application passwords and the REST API.
+
+use crate::obstacles::*;
+
+#[tokio::test]
+async fn application_passwords_are_off_over_http() -> Result {
+    let site = site().environment(None).start().await?;
+    let problem = app_password_fails(&site, &site.admin(), Code::AppPwDisabled).await?;
+    assert!(!problem.changed_target);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rest_api_that_is_closed() -> Result {
+    let php = "add_filter('rest_authentication_errors', function () { return new WP_Error('rest_disabled', 'no', ['status' => 401]); });";
+    let site = site().mu_plugin("no-rest", php).start().await?;
+    app_password_fails(&site, &site.admin(), Code::RestBlocked).await?;
+    // The migrator needs no REST.
+    let client = client().await?;
+    let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn html_where_json_should_be_is_no_success() -> Result {
+    let html = "if ($arg_rest_route) { return 200 '<html><body>{\"authentication\":{}}</body></html>'; }";
+    let site = site().nginx(html).start().await?;
+    let problem = app_password_fails(&site, &site.admin(), Code::RestBlocked).await?;
+    assert!(!problem.changed_target);
+    Ok(())
+}
+
+#[tokio::test]
+async fn rest_that_makes_no_application_password_gives_way_to_the_page() -> Result {
+    let php = "add_filter('rest_pre_dispatch', function ($r, $s, $q) { \
+        return $q->get_method() === 'POST' && strpos($q->get_route(), 'application-passwords') ? new WP_Error('no', 'no', ['status' => 403]) : $r; }, 10, 3);";
+    for version in [Version::Bookworm, Version::Sid] {
+        let site = Site::builder(version).mu_plugin("no-making", php).start().await?;
+        let client = client().await?;
+        let task = client.wait(client.app_password(&site, &site.admin(), "by page").await?.id).await?;
+        assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_authorization_header_that_does_not_arrive_leaves_no_password_behind() -> Result {
+    let php = "unset($_SERVER['PHP_AUTH_USER'], $_SERVER['PHP_AUTH_PW'], $_SERVER['HTTP_AUTHORIZATION']);";
+    let site = site().mu_plugin("stripped", php).start().await?;
+    let problem = app_password_fails(&site, &site.admin(), Code::AuthHeaderStripped).await?;
+    assert!(!problem.changed_target);
+    let left =
+        site.eval_php("echo count(WP_Application_Passwords::get_user_application_passwords(1));").await?;
+    assert_eq!(left.trim(), "0");
+    Ok(())
+}

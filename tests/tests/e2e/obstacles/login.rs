@@ -1,0 +1,139 @@
+//! The login, and the session that comes of it.
+
+use crate::obstacles::*;
+
+#[tokio::test]
+async fn a_wrong_password_costs_exactly_one_attempt() -> Result {
+    let site = site().start().await?;
+    let (task, problem) = setup_fails(&site, &nobody(), Code::AuthBadCredentials).await?;
+    assert_eq!(site.logins().await?, 1);
+    assert!(!problem.changed_target && !problem.retryable);
+    let names: Vec<_> = task.artifacts.iter().map(|a| a.name.as_str()).collect();
+    for name in ["failure.png", "failure.html", "network.log"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_login_that_is_never_answered_is_not_sent_again() -> Result {
+    let php = "add_filter('authenticate', function ($u) { if ($_SERVER['REQUEST_METHOD'] === 'POST') sleep(20); return $u; }, 1);";
+    let site = site().mu_plugin("slow-login", php).start().await?;
+    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "4").start().await?;
+    let client = app.client()?;
+    let task = client.wait(client.setup(&site, &nobody(), Role::Source).await?.id).await?;
+    assert_eq!(task.attempts, 1);
+    problem(task, Code::AuthUnanswered);
+    assert_eq!(site.logins().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_login_form_that_leads_to_another_site_gets_no_password() -> Result {
+    let thief = Stub::page("thank you").await?;
+    let form = format!(
+        "<html><body><form id=loginform method=post action='{}/steal'><input id=user_login name=log>\
+         <input type=password name=pwd></form></body></html>",
+        thief.url()
+    );
+    // Plain HTTP meets a wall, so that the browser is the first to see the form.
+    let answer = move |headers: HeaderMap| async move {
+        if headers.contains_key("sec-fetch-mode") {
+            Html(form).into_response()
+        } else {
+            StatusCode::FORBIDDEN.into_response()
+        }
+    };
+    let stub = Stub::start(Router::new().fallback(answer)).await?;
+    let problem = stranger_fails(&stub.url(), Code::Redirected).await?;
+    assert!(problem.detail.contains("nothing was sent"), "{}", problem.detail);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_a_bad_credential_in_japanese_too() -> Result {
+    let site = Site::builder(Version::Sid).locale("ja").start().await?;
+    let user = User { name: "nobody".into(), ..nobody() };
+    setup_fails(&site, &user, Code::AuthBadCredentials).await?;
+    assert_eq!(site.logins().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_factor_is_asked_for() -> Result {
+    // As the two-factor plugin does it: the password was right, and the session is taken back.
+    let php = "add_action('wp_login', function () { wp_clear_auth_cookie(); login_header(); \
+        echo '<form name=\"validate_2fa_form\" id=\"loginform\" method=\"post\"><input name=\"authcode\"></form>'; \
+        login_footer(); exit; });";
+    let site = site().mu_plugin("second-factor", php).start().await?;
+    setup_fails(&site, &site.admin(), Code::Auth2faRequired).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_captcha_on_the_login_form_costs_no_attempt() -> Result {
+    let php = "add_action('login_form', function () { echo '<div class=\"h-captcha\" data-sitekey=\"x\"></div>'; });";
+    let site = site().mu_plugin("captcha", php).start().await?;
+    setup_fails(&site, &site.admin(), Code::AuthCaptcha).await?;
+    assert_eq!(site.logins().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_after_the_login_that_nobody_knows_is_for_people() -> Result {
+    let php = "add_action('wp_login', function () { wp_clear_auth_cookie(); login_header('Terms'); \
+        echo '<form id=\"terms\"><input type=\"checkbox\" name=\"agree\"></form>'; login_footer(); exit; });";
+    let site = site().mu_plugin("terms", php).start().await?;
+    setup_fails(&site, &site.admin(), Code::AuthInterstitial).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_login_that_is_locked_says_so() -> Result {
+    let php = "add_filter('authenticate', function ($u) { if ($_SERVER['REQUEST_METHOD'] === 'POST') { \
+        status_header(429); echo 'Too many'; exit; } return $u; }, 1);";
+    let site = site().mu_plugin("limit", php).start().await?;
+    setup_fails(&site, &site.admin(), Code::AuthLockedOut).await?;
+    assert_eq!(site.logins().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_web_server_with_a_login_of_its_own() -> Result {
+    let php = "if (empty($_SERVER['PHP_AUTH_USER'])) { header('WWW-Authenticate: Basic realm=x'); http_response_code(401); exit; }";
+    let site = site().mu_plugin("basic", php).start().await?;
+    setup_fails(&site, &site.admin(), Code::HttpAuthRequired).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_waits_for_its_upgrade() -> Result {
+    let site = site().start().await?;
+    site.sql("UPDATE wp_options SET option_value = '1000' WHERE option_name = 'db_version'").await?;
+    setup_fails(&site, &site.admin(), Code::DbUpgradePending).await?;
+    let version = site.sql("SELECT option_value FROM wp_options WHERE option_name = 'db_version'").await?;
+    assert_eq!(version.trim(), "1000", "an upgrade is for the site's people to start");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_the_site_ends_again_and_again() -> Result {
+    let php = "add_action('admin_init', function () { wp_destroy_current_session(); });";
+    let site = site().mu_plugin("forgetful", php).start().await?;
+    let (task, _) = setup_fails(&site, &site.admin(), Code::SessionLost).await?;
+    assert_eq!(task.attempts, 2, "worth one more try");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_is_lost_once_is_taken_up_again() -> Result {
+    let php = "add_action('admin_init', function () { \
+        if (strpos($_SERVER['REQUEST_URI'], 'plugin-install') && !get_option('lost')) { \
+        update_option('lost', 1); wp_destroy_all_sessions(); wp_redirect(wp_login_url('', true)); exit; } });";
+    let site = site().mu_plugin("lost-once", php).start().await?;
+    let client = client().await?;
+    let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    assert_eq!((task.attempts, site.logins().await?), (0, 2));
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! What can stand in the way on a site, and the code that says so. Each case is a real WordPress that is made so,
+//! except where its name says that it is a stub.
+
+mod app_password;
+mod login;
+mod site_discovery;
+mod plugin;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, IntoResponse};
+use serde_json::json;
+use tokio::sync::OnceCell;
+use wpclone_task::{Code, Problem, Role, State, TaskView};
+use wpclone_tests::{Builder, Client, Result, Site, Stub, TestApp, User, Version};
+
+/// One product for all cases: a site's trouble must harm neither worker nor neighbours.
+async fn client() -> Result<Client> {
+    static APP: OnceCell<TestApp> = OnceCell::const_new();
+    let start = || async { TestApp::builder().env("WPCLONE_DEADLINE_PART", "20").start().await };
+    APP.get_or_try_init(start).await?.client()
+}
+
+fn site() -> Builder {
+    Site::builder(Version::Trixie)
+}
+
+fn nobody() -> User {
+    User { name: "admin".into(), role: "administrator".into(), password: "canary-password-of-nobody".into() }
+}
+
+fn problem(task: TaskView, code: Code) -> Problem {
+    assert_eq!(task.state, State::Failed, "{task:#?}");
+    let problem = task.problem.clone().unwrap_or_else(|| panic!("no problem: {task:#?}"));
+    assert_eq!(problem.code, code, "{task:#?}");
+    assert_eq!(problem.stage, Some(wpclone_task::Stage::Browser));
+    assert!(!problem.detail.is_empty() && !problem.user_action.is_empty());
+    problem
+}
+
+async fn setup_fails(site: &Site, user: &User, code: Code) -> Result<(TaskView, Problem)> {
+    let client = client().await?;
+    let task = client.wait(client.setup(site, user, Role::Source).await?.id).await?;
+    let problem = problem(task.clone(), code);
+    if !code.retryable() {
+        assert_eq!(task.attempts, 1, "what a site refused is not tried again");
+    }
+    Ok((task, problem))
+}
+
+async fn app_password_fails(site: &Site, user: &User, code: Code) -> Result<Problem> {
+    let client = client().await?;
+    let task = client.wait(client.app_password(site, user, "x").await?.id).await?;
+    Ok(problem(task, code))
+}
+
+/// A setup of something that is no site of ours.
+async fn stranger_fails(url: &str, code: Code) -> Result<Problem> {
+    let client = client().await?;
+    let body = json!({"url": url, "username": "admin", "password": "canary-password-of-nobody"});
+    let task = client.accepted("/setup", &body).await?;
+    Ok(problem(client.wait(task.id).await?, code))
+}

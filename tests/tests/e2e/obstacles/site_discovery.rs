@@ -1,0 +1,163 @@
+//! Where the address leads, and how long it takes: sites that are elsewhere, down, slow, broken, or none; networks; deadlines.
+
+use crate::obstacles::*;
+
+#[tokio::test]
+async fn a_site_that_redirects_elsewhere() -> Result {
+    let site = site().nginx("return 301 https://elsewhere.example$request_uri;").start().await?;
+    let (_, problem) = setup_fails(&site, &site.admin(), Code::Redirected).await?;
+    assert_eq!(problem.more["to"], "https://elsewhere.example");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wordpress_that_believes_in_another_address() -> Result {
+    let site = site().start().await?;
+    site.sql("UPDATE wp_options SET option_value = 'https://elsewhere.example' WHERE option_name IN ('siteurl', 'home')").await?;
+    let (_, problem) = setup_fails(&site, &site.admin(), Code::Redirected).await?;
+    assert_eq!(problem.more["to"], "https://elsewhere.example");
+    assert_eq!(site.logins().await?, 0, "no password goes to an address that nobody named");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hidden_login_page() -> Result {
+    let site = site().nginx("location = /wp-login.php { return 404; }").start().await?;
+    setup_fails(&site, &site.admin(), Code::LoginUrlNotFound).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_site_that_is_down() -> Result {
+    let mut site = site().start().await?;
+    site.stop_web();
+    let (task, problem) = setup_fails(&site, &site.admin(), Code::SiteUnreachable).await?;
+    assert_eq!(task.attempts, 3, "worth another try, up to the limit");
+    assert!(problem.retryable && !problem.changed_target);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for() -> Result {
+    let site = site().tls().start().await?;
+    setup_fails(&site, &site.admin(), Code::TlsInvalid).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_site_that_is_broken() -> Result {
+    let site = site()
+        .mu_plugin("broken", "add_action('init', function () { no_such_function(); });")
+        .start()
+        .await?;
+    setup_fails(&site, &site.admin(), Code::SiteFatal).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wall_in_front_of_a_stub_of_a_site() -> Result {
+    let wall = "<html><body><form id=\"challenge-form\"></form></body></html>";
+    let headers = [("content-type", "text/html"), ("cf-mitigated", "challenge")];
+    let stub = Stub::answering(403, &headers, wall).await?;
+    stranger_fails(&stub.url(), Code::EdgeChallenge).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn strangers_that_are_no_wordpress() -> Result {
+    let page = Stub::page("<html><body>Hello</body></html>").await?;
+    stranger_fails(&page.url(), Code::NotWordPress).await?;
+    let json = Stub::answering(200, &[("content-type", "application/json")], "{}").await?;
+    stranger_fails(&json.url(), Code::NotWordPress).await?;
+    let garbage: Vec<u8> = (0..10 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let garbage = Stub::answering(200, &[("content-type", "text/html")], garbage).await?;
+    stranger_fails(&garbage.url(), Code::NotWordPress).await?;
+    let circle = Stub::redirecting("/wp-login.php").await?;
+    stranger_fails(&circle.url(), Code::Redirected).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn pages_that_are_made_to_be_slow_harm_nobody() -> Result {
+    let deep = Stub::page(&format!("<html><body>{}", "<div>".repeat(200_000))).await?;
+    stranger_fails(&deep.url(), Code::NotWordPress).await?;
+    // What our script asks the page for comes back 30 MB large.
+    let large = "<html><body><p id=login_error>x</p><script>String.prototype.slice = () => 'x'.repeat(30 << 20)</script>\
+                 <form id=loginform method=post><input name=log><input name=pwd></form></body></html>";
+    stranger_fails(&Stub::page(large).await?.url(), Code::BrowserCrashed).await?;
+    let endless = "<html><body><form id=loginform method=post><input name=log><input name=pwd></form>\
+                   <script>for (;;);</script></body></html>";
+    let app = TestApp::builder()
+        .env("WPCLONE_DEADLINE_PART", "2")
+        .env("WPCLONE_DEADLINE_SOFT", "4")
+        .env("WPCLONE_DEADLINE_HARD", "7")
+        .start()
+        .await?;
+    let (client, stub) = (app.client()?, Stub::page(endless).await?);
+    let body = json!({"url": stub.url(), "username": "admin", "password": "canary-password-of-nobody"});
+    let task = client.wait(client.accepted("/setup", &body).await?.id).await?;
+    assert!(task.artifacts.iter().any(|a| a.name == "network.log"), "{task:#?}");
+    assert_eq!(task.crashes, 0);
+    problem(task, Code::Deadline);
+    app.workers[0].clean().await
+}
+
+#[tokio::test]
+async fn a_stub_that_hangs() -> Result {
+    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "2").start().await?;
+    let (client, stub) = (app.client()?, Stub::hanging().await?);
+    let body = json!({"url": stub.url(), "username": "admin", "password": "canary-password-of-nobody"});
+    let task = client.wait(client.accepted("/setup", &body).await?.id).await?;
+    problem(task, Code::SiteUnreachable);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_that_hangs_half_way_ends_at_the_deadline() -> Result {
+    let site = site()
+        .mu_plugin("slow", "add_action('load-plugin-install.php', function () { sleep(30); });")
+        .start()
+        .await?;
+    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "4").start().await?;
+    let client = app.client()?;
+    let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
+    assert_eq!(task.attempts, 3, "{task:#?}");
+    problem(task, Code::Deadline);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_browser_that_does_not_start() -> Result {
+    let app = TestApp::builder().workers(0).start().await?;
+    let mut app = app;
+    let site = site().start().await?;
+    // Tells a version and is no browser.
+    let fake = tempfile::NamedTempFile::new()?;
+    let path = fake.into_temp_path();
+    std::fs::write(&path, "#!/bin/sh\n[ \"$1\" = --version ] && echo Fake 156.0 && exit 0\nexit 1\n")?;
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    app.add_worker(&[("WPCLONE_BROWSER_BINARY", path.to_str().expect("a path"))]).await?;
+    let client = app.client()?;
+    let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
+    assert_eq!(task.attempts, 3);
+    problem(task, Code::BrowserCrashed);
+    Ok(())
+}
+
+#[tokio::test]
+async fn private_networks_are_no_place_for_sites() -> Result {
+    let app = TestApp::builder().private_sites("10.99.0.0/16").start().await?;
+    let (client, stub) = (app.client()?, Stub::page("secret of the network").await?);
+    for url in
+        [stub.url(), stub.url().replace("127.0.0.1", "localhost"), "http://169.254.169.254/latest".into()]
+    {
+        let body = json!({"url": url, "username": "admin", "password": "canary-password-of-nobody"});
+        let task = client.wait(client.accepted("/setup", &body).await?.id).await?;
+        for artifact in &task.artifacts {
+            let kept = client.get(&artifact.href).await?.text().await?;
+            assert!(!kept.contains("secret of the network"), "{}", artifact.name);
+        }
+        problem(task, Code::SiteNotAllowed);
+    }
+    Ok(())
+}
