@@ -47,8 +47,10 @@ pub struct CloneView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// When its making began.
+    #[serde(serialize_with = "crate::timestamp::serialize")]
     pub created_at: Timestamp,
     /// When it expires; null until it is published.
+    #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub expires_at: Option<Timestamp>,
     /// How much it has for itself, as it was asked for.
     pub isolation: Isolation,
@@ -94,5 +96,6 @@ pub struct LoginLink {
     /// The address.
     pub url: String,
     /// Until when it does.
+    #[serde(serialize_with = "crate::timestamp::serialize")]
     pub expires_at: Timestamp,
 }

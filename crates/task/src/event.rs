@@ -20,6 +20,7 @@ pub struct Progress {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// When, by Redis' clock.
+    #[serde(serialize_with = "crate::timestamp::serialize")]
     pub at: Timestamp,
     /// The task's state after it.
     pub state: State,

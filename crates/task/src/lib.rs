@@ -14,6 +14,7 @@ mod redact;
 mod request;
 mod result;
 mod site;
+mod timestamp;
 mod view;
 
 pub use callback::{CallbackUrl, CallbackUrlError};
@@ -37,6 +38,7 @@ pub use result::{
 };
 pub use secrecy::{ExposeSecret, SecretString};
 pub use site::{SiteKey, SiteUrl, SiteUrlError};
+pub use timestamp::to_milliseconds;
 pub use uuid::Uuid;
 pub use view::{
     Artifact, CallbackView, Links, PROBLEM_TYPE_PREFIX, QueueView, StageDepth, StepView, TaskList, TaskView,

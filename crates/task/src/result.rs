@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::kind::named;
-use crate::{CloneName, Role, SiteUrl, Username};
+use crate::{CloneName, Role, SiteUrl, Username, to_milliseconds};
 
 named! {
     /// What had to be done to have the migrator on the site.
@@ -215,7 +215,7 @@ impl Outcome {
             }
             Self::Looked(seen) => (json!({ "look": seen }), Vec::new()),
             Self::Kept(name, expires_at) => {
-                (json!({"clone": {"name": name, "expires_at": expires_at}}), Vec::new())
+                (json!({"clone": {"name": name, "expires_at": expires_at.map(to_milliseconds)}}), Vec::new())
             }
             Self::Left(wholly) => (json!({"migrator_removed": wholly}), Vec::new()),
             Self::Nothing => (json!({}), Vec::new()),

@@ -28,10 +28,13 @@ pub struct TaskView {
     /// Workers that it lost, over all steps.
     pub crashes: u32,
     /// When it was accepted.
+    #[serde(serialize_with = "crate::timestamp::serialize")]
     pub created_at: Timestamp,
     /// When a worker first took it.
+    #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub finished_at: Option<Timestamp>,
     /// Its steps in order.
     pub steps: Vec<StepView>,
@@ -83,8 +86,10 @@ pub struct StepView {
     /// Workers that it lost.
     pub crashes: u32,
     /// When a worker first took it.
+    #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub finished_at: Option<Timestamp>,
 }
 
@@ -177,8 +182,10 @@ pub struct WorkerView {
     /// How many it does.
     pub busy: u32,
     /// When it last reported.
+    #[serde(serialize_with = "crate::timestamp::serialize")]
     pub seen_at: Timestamp,
     /// When it first reported.
+    #[serde(serialize_with = "crate::timestamp::serialize")]
     pub started_at: Timestamp,
     /// What it does.
     pub tasks: Vec<TaskId>,
