@@ -151,6 +151,29 @@ pub(crate) async fn accept(
     read: impl FnOnce(Value) -> Result<Request, Faults>,
 ) -> Result<Response, ApiError> {
     let Asked { caller, prefer, key: IdempotencyKey(key), body } = asked;
+    let (id, task) = submit(app, &caller, key, body, read).await?;
+    let (prefer, _held) = granted(app, &caller, prefer);
+    match answer(app, &caller, id, prefer).await {
+        // It has been accepted, and a 503 would say that it was not.
+        Err(error) if id == task.id && error.problem().code == Code::QueueUnavailable => {
+            Ok(respond(fresh(task), prefer))
+        }
+        answered => answered,
+    }
+}
+
+/// Puts what `read` makes of the body into the queue. Returns the id of the task that does the work: the new one, or the
+/// one that the same idempotency key made before.
+///
+/// # Errors
+/// The body has faults, a limit of the caller is reached, the key came with another body, or Redis does not answer.
+pub(crate) async fn submit(
+    app: &App,
+    caller: &Caller,
+    key: Option<String>,
+    body: Value,
+    read: impl FnOnce(Value) -> Result<Request, Faults>,
+) -> Result<(TaskId, NewTask), ApiError> {
     let (request, callback) = Request::with_callback(body, app.callbacks, read).map_err(ApiError::faults)?;
     let kind = request.kind();
     let idempotency = key.map(|key| {
@@ -181,14 +204,7 @@ pub(crate) async fn accept(
     };
     Span::current().record("task.id", tracing::field::display(id));
     tracing::info!(task.id = %id, %kind, "the task is in the queue");
-    let (prefer, _held) = granted(app, &caller, prefer);
-    match answer(app, &caller, id, prefer).await {
-        // It has been accepted, and a 503 would say that it was not.
-        Err(error) if id == task.id && error.problem().code == Code::QueueUnavailable => {
-            Ok(respond(fresh(task), prefer))
-        }
-        answered => answered,
-    }
+    Ok((id, task))
 }
 
 /// Hands a task in. When Redis took it but its answer was lost, the task is there: its id is ours.
