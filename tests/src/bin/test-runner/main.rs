@@ -1,0 +1,75 @@
+//! `./dev test`: runs the workspace's test programs side by side and says which tests took longest.
+//!
+//! `cargo test` runs one program after the other, and most of an end-to-end test's time is waiting. This runner starts
+//! the end-to-end tests with more threads than there are processors, and the programs of the crates beside them.
+
+mod libtest;
+mod programs;
+mod report;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Parser;
+use futures_util::stream::{self, StreamExt as _};
+
+use crate::programs::TestProgram;
+use crate::report::Report;
+
+/// Runs the tests of this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "test-runner")]
+pub(crate) struct Args {
+    /// Tests of the end-to-end program that run at once.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    threads: usize,
+    /// Other test programs that run at once, each with two threads.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    programs: usize,
+    /// Only the crates' own tests and the shortest end-to-end ones.
+    #[arg(long, conflicts_with = "words")]
+    quick: bool,
+    /// Only tests whose name contains one of these words.
+    words: Vec<String>,
+}
+
+/// The end-to-end tests that `--quick` runs: one of each kind of task.
+const QUICK: &[&str] = &[
+    "main_job::at_the_root_of_the_current_wordpress",
+    "clone::lifecycle::a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away",
+    "obstacles::login::",
+    "test_environment::the_product_starts_ends_and_starts_again",
+];
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let began = Instant::now();
+    let programs = programs::build().await?;
+    report::say(&format!("{} test programs, built in {} s", programs.len(), began.elapsed().as_secs()));
+
+    let (end_to_end, others): (Vec<TestProgram>, Vec<TestProgram>) =
+        programs.into_iter().partition(TestProgram::is_end_to_end);
+    let filter = if args.quick { QUICK.iter().map(|word| (*word).to_owned()).collect() } else { args.words.clone() };
+    let began = Instant::now();
+    let end_to_end = async {
+        let mut reports = Vec::new();
+        for program in &end_to_end {
+            reports.push(libtest::run(program, args.threads, &filter).await);
+        }
+        reports
+    };
+    let others = async {
+        let runs = others.iter().map(|program| libtest::run(program, 2, &args.words));
+        let mut reports: Vec<_> = stream::iter(runs).buffer_unordered(args.programs.max(1)).collect().await;
+        if !args.quick {
+            reports.push(programs::doc_tests(&args.words).await);
+        }
+        reports
+    };
+    let (end_to_end, others) = tokio::join!(end_to_end, others);
+    let report = Report::of(end_to_end.into_iter().chain(others).collect(), began.elapsed());
+    report.print();
+    Ok(if report.is_green() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
