@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line's arguments and help texts.
 
 mod clones;
 
@@ -17,7 +17,7 @@ const AFTER_HELP: &str = "\
 Secrets:
   Access to the API: WPCLONE_TOKEN or --token-file.
   A site's password: --password-file (- is standard input), WPCLONE_SITE_PASSWORD, or a prompt.
-  Neither is ever taken from an argument, which other users of the machine could read.
+  Neither is ever an argument: other users of the machine could read it.
 
 Output:
   Results go to standard output, everything else to standard error.
@@ -25,9 +25,9 @@ Output:
 Exit codes:
     0  done
     1  the task failed or was cancelled; for rewrite: input or output failed
-    2  wrong usage, or the API turned the request down (4xx)
+    2  wrong usage, or the API rejected the request (4xx)
     3  the API cannot be reached, is busy (408, 429) or failed (5xx), or --timeout ended the wait
-  130  Ctrl-C while waiting; the task goes on unless you said otherwise
+  130  Ctrl-C while waiting; the task keeps running unless you chose to cancel it
 
 Examples:
   wpclone setup https://example.com --username admin
@@ -56,39 +56,40 @@ Examples:
   wpclone tasks 019ac0de-0000-7000-8000-000000000001 --events";
 
 const REPLAY_HELP: &str = "\
-The task goes on from where it failed. For a day after that the password of its request is kept, and
-none is needed. Then WPCLONE_SITE_PASSWORD is used, or a prompt; --password-file is used at once.
+The task resumes at the step that failed. The password of its request is kept for a day after the
+failure, so none is needed until then. Later it comes from WPCLONE_SITE_PASSWORD or a prompt.
+--password-file always replaces the stored password.
 
 Examples:
   wpclone replay 019ac0de-0000-7000-8000-000000000001
   pass show example | wpclone replay 019ac0de-0000-7000-8000-000000000001 --password-file -";
 
 const TOKEN_HELP: &str = "\
-The first line printed is the token, the second belongs into the API's tokens file. That holds only
-a hash: the token cannot be shown again.
+Prints the token, then the line for the API's tokens file. The file holds only a hash of the token:
+the token cannot be shown again.
 
 Examples:
   wpclone token new ci --scope user
   wpclone token new ci --per-minute 60 --concurrent 5";
 
 const SEAL_KEY_HELP: &str = "\
-To rotate: put it BEHIND the others in WPCLONE_SEAL_KEYS of the API and of every worker and restart
-them all, so that each can open what it seals. Then put it in front and restart again. Keep the
-others until nothing is left that they sealed. That takes seven days: a failed task can be replayed
-for as long as it is kept, and its callback address is sealed with the key of its time.
+To rotate: append the new key to WPCLONE_SEAL_KEYS of the API and of every worker and restart them
+all, so that each of them can decrypt with it. Then move it to the front and restart again. Keep the
+old keys for seven days: that long a failed task can be replayed, and its callback URL is sealed
+with the key that was first at the time.
 
 Example:
   wpclone seal-key new 2026-11";
 
 const WEBHOOK_SECRET_HELP: &str = "\
-Put it into WPCLONE_WEBHOOK_SECRETS of the API and of every worker, and give it to the receivers. To
-rotate, put it in front of the old one: messages are signed with each, so that receivers can change
-when it suits them. Then take the old one out.
+Set it in WPCLONE_WEBHOOK_SECRETS of the API and of every worker, and give it to the receivers. To
+rotate, put the new secret before the old one: messages are signed with both, so receivers can
+switch at any time. Then remove the old one.
 
 Example:
   wpclone webhook-secret new";
 
-/// Drives wpclone: prepares WordPress sites through its API.
+/// Clones WordPress sites and prepares them, through wpclone's API
 #[derive(Debug, Parser)]
 #[command(name = "wpclone", version, max_term_width = 100, after_help = AFTER_HELP)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
@@ -99,11 +100,11 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Where the API is, and who calls.
+/// The API's address and the caller's token.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "API")]
 pub(crate) struct ApiArgs {
-    /// The API's address
+    /// Address of the API
     #[arg(
         long,
         global = true,
@@ -112,7 +113,7 @@ pub(crate) struct ApiArgs {
         hide_env_values = true
     )]
     pub(crate) url: String,
-    /// A file that holds the token, instead of WPCLONE_TOKEN
+    /// File that holds the token; overrides WPCLONE_TOKEN
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
     /// Print JSON instead of a table
@@ -127,18 +128,18 @@ pub(crate) enum Command {
     Setup {
         #[command(flatten)]
         login: LoginArgs,
-        /// What the site will be used for: content comes from it, or goes to it
+        /// Whether content will be read from the site (source) or written to it (target)
         #[arg(long, default_value = Role::Source.as_str(), value_parser = names(Role::ALL.iter().map(|r| r.as_str())).try_map(|s| s.parse::<Role>()))]
         role: Role,
         #[command(flatten)]
         start: StartArgs,
     },
-    /// Make an application password on a site
+    /// Create an application password on a site
     #[command(after_help = APP_PASSWORD_HELP)]
     AppPassword {
         #[command(flatten)]
         login: LoginArgs,
-        /// The name that WordPress lists it under
+        /// Name under which WordPress lists it
         #[arg(long, default_value = AppName::DEFAULT)]
         name: String,
         #[command(flatten)]
@@ -147,7 +148,7 @@ pub(crate) enum Command {
     /// Copy a site: into a clone that expires, or into an empty WordPress
     #[command(after_help = CLONE_HELP)]
     Clone(CloneArgs),
-    /// List clones, or show, extend, enter or delete one
+    /// List clones, or show, extend, log in to or delete one
     #[command(after_help = CLONES_HELP)]
     Clones(ClonesArgs),
     /// List tasks, or show one
@@ -160,32 +161,32 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// End a task
+    /// Cancel a task
     Cancel {
         /// The task's id
         id: TaskId,
     },
-    /// Do a failed task again
+    /// Run a failed task again
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
-    /// Show how much work waits, and who does it
+    /// Show the queue's depth and the workers
     Queue,
-    /// Move a site's addresses in what comes on standard input; works without the API
+    /// Replace a site's URLs in standard input; needs no API
     #[command(after_help = crate::rewrite::HELP)]
     Rewrite(RewriteArgs),
-    /// Make tokens for the API; works without it
+    /// Create a token for the API; needs no API
     #[command(after_help = TOKEN_HELP)]
     Token {
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// Make keys that secrets are sealed with; works without the API
+    /// Create a key for WPCLONE_SEAL_KEYS; needs no API
     #[command(after_help = SEAL_KEY_HELP)]
     SealKey {
         #[command(subcommand)]
         command: SealKeyCommand,
     },
-    /// Make secrets that callbacks are signed with; works without the API
+    /// Create a secret that webhooks are signed with; needs no API
     #[command(after_help = WEBHOOK_SECRET_HELP)]
     WebhookSecret {
         #[command(subcommand)]
@@ -193,63 +194,63 @@ pub(crate) enum Command {
     },
 }
 
-/// A site and who logs in to it.
+/// A site and the account that logs in to it.
 #[derive(Debug, Args)]
 pub(crate) struct LoginArgs {
-    /// The site's address, such as https://example.com/blog
+    /// URL of the site, such as https://example.com/blog
     pub(crate) site: String,
-    /// The administrator's login name or e-mail address
+    /// User name or e-mail address of an administrator
     #[arg(long, value_name = "NAME")]
     pub(crate) username: String,
-    /// A file that holds the password; - is standard input
+    /// File that holds the password; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
 }
 
-/// How a task is started and waited for.
+/// Options for starting a task and waiting for it.
 #[derive(Debug, Args)]
 pub(crate) struct StartArgs {
-    /// Print the accepted task instead of waiting for its end
+    /// Print the accepted task and exit, instead of waiting for its end
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// The same key with the same request gives the same task; a random one by default
+    /// Repeating a request with the same key returns the same task [default: random]
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
-    /// Have the task's end told to this address, signed; other users of this machine can read it here
+    /// URL for a signed webhook when the task ends; other users of this machine can see this argument
     #[arg(long, value_name = "URL")]
     pub(crate) callback_url: Option<String>,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
 }
 
-/// How long to wait.
+/// How long to wait for a task.
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
-    /// Stop waiting after this time; the task goes on
+    /// Stop waiting after this time; the task keeps running
     #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1440))]
     pub(crate) timeout: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TasksArgs {
-    /// Show this one
+    /// Show this task
     pub(crate) id: Option<TaskId>,
     /// Print its events until it ends
     #[arg(long, requires = "id")]
     pub(crate) events: bool,
-    /// Only those in this state
+    /// Only tasks in this state
     #[arg(long, conflicts_with = "id", value_parser = names(State::ALL.iter().map(|s| s.as_str())).try_map(|s| s.parse::<State>()))]
     pub(crate) state: Option<State>,
-    /// Only those of this kind
+    /// Only tasks of this kind
     #[arg(long, conflicts_with = "id", value_parser = names(Kind::ALL.iter().map(|k| k.as_str())).try_map(|s| s.parse::<Kind>()))]
     pub(crate) kind: Option<Kind>,
-    /// Only those on sites whose address contains this, or with an id that begins with it
+    /// Only tasks whose site URL contains this text, or whose id begins with it
     #[arg(long, conflicts_with = "id", value_name = "TEXT")]
     pub(crate) search: Option<String>,
-    /// At most so many
+    /// Maximum number of tasks
     #[arg(long, conflicts_with = "id", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Go on where another list ended
+    /// Continue a list at this cursor
     #[arg(long, conflicts_with = "id")]
     pub(crate) cursor: Option<String>,
 }
@@ -258,13 +259,13 @@ pub(crate) struct TasksArgs {
 pub(crate) struct ReplayArgs {
     /// The task's id
     pub(crate) id: TaskId,
-    /// A file that holds the password, instead of that of the request; - is standard input
+    /// File that holds the password, replacing the stored one; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
-    /// The same for the target of a clone
+    /// The same for a clone's target
     #[arg(long, value_name = "FILE")]
     pub(crate) target_password_file: Option<PathBuf>,
-    /// Print the queued task instead of waiting for its end
+    /// Print the queued task and exit, instead of waiting for its end
     #[arg(long)]
     pub(crate) no_wait: bool,
     #[command(flatten)]
@@ -273,11 +274,11 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
-    /// Make one
+    /// Create a token
     New {
-        /// Who it is for: 1 to 64 of A-Z a-z 0-9 . _ -
+        /// Name of its holder: 1 to 64 of A-Z a-z 0-9 . _ -
         name: String,
-        /// What it may do
+        /// What the token permits
         #[arg(long, value_enum, default_value_t = Scope::User)]
         scope: Scope,
         #[command(flatten)]
@@ -285,45 +286,45 @@ pub(crate) enum TokenCommand {
     },
 }
 
-/// How much a token may ask for. Those of scope metrics ask for nothing.
+/// Rate and concurrency limits of a token. The scope `metrics` takes none, because it starts no tasks.
 #[derive(Debug, Default, Args)]
 pub(crate) struct LimitArgs {
-    /// At most so many tasks a minute; not for --scope metrics
+    /// Maximum number of tasks per minute; not for --scope metrics
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) per_minute: Option<u32>,
-    /// At most so many unfinished tasks at once; not for --scope metrics
+    /// Maximum number of unfinished tasks at once; not for --scope metrics
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) concurrent: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SealKeyCommand {
-    /// Make one
+    /// Create a key
     New {
-        /// What to call it, 1 to 32 of A-Z a-z 0-9 - _ . [default: today's date]
+        /// Id of the key, 1 to 32 of A-Z a-z 0-9 - _ . [default: today's date]
         id: Option<String>,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookSecretCommand {
-    /// Make one
+    /// Create a secret
     New,
 }
 
-/// What a token may do.
+/// What a token permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scope {
-    /// Start tasks, see, cancel and replay its own
+    /// Start tasks; see, cancel and replay its own
     User,
-    /// See and do everything; secrets in results of others excepted
+    /// The same for all tasks, except for secrets in the results of others
     Operator,
     /// Read /metrics and /queue
     Metrics,
 }
 
 impl Scope {
-    /// As the tokens file has it.
+    /// The scope as written in the tokens file.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -333,6 +334,7 @@ impl Scope {
     }
 }
 
+/// A parser that accepts exactly these names.
 fn names(names: impl Iterator<Item = &'static str>) -> PossibleValuesParser {
     PossibleValuesParser::new(names)
 }

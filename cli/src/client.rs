@@ -1,4 +1,4 @@
-//! The API as this program sees it: bounded answers, a deadline on every call, few and short retries.
+//! HTTP client of the API: bounded responses, a deadline on every call, few and short retries.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -14,64 +14,72 @@ use serde_json::Value;
 use wpclone_task::{CloneName, Code, LoginLink, Problem, TaskId, TaskView};
 
 use crate::failure::Failure;
-use crate::patience::{Patience, retry_after, short_outage};
+use crate::retry::{RetryPolicy, retry_after, short_outage};
 use crate::sse::{SseEvent, SseReader};
 
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take. The API answers at once; it never waits for a task unless asked to.
-const ANSWER: Duration = Duration::from_secs(30);
-/// How long a stream of events may be silent. The API sends a sign of life each 15 s.
-const SILENCE: Duration = Duration::from_secs(45);
-/// The most bytes of an answer: a page of 100 tasks has some hundred KiB.
-const MAX_ANSWER: usize = 4 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Deadline of a response. The API responds at once, because this client never sends `Prefer: wait`.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest silence of an event stream. The API sends a keep-alive comment every 15 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+/// Largest response body in bytes. A page of 100 tasks has some hundred KiB.
+const MAX_RESPONSE: usize = 4 << 20;
 
-/// A task, read and as it came.
+/// A task, parsed and as received.
 pub(crate) struct Task {
-    /// Read.
+    /// The parsed task.
     pub(crate) view: TaskView,
-    /// As it came: what `--json` prints.
+    /// The received JSON, which `--json` prints unchanged.
     pub(crate) raw: Value,
 }
 
-/// The API.
+/// A client of the API.
 pub(crate) struct Api {
     http: Client,
     base: String,
 }
 
 impl Api {
+    /// Creates a client. A URL without TLS that is not loopback prints a warning.
+    ///
     /// # Errors
-    /// An address that is none.
+    /// The URL is not an http(s) URL, or contains credentials or a query.
     pub(crate) fn new(url: &str, token: Option<&SecretString>) -> Result<Self, Failure> {
-        let wrong = |what: &str| Failure::Usage(format!("--url {what}"));
+        let invalid = |what: &str| Failure::Usage(format!("--url {what}"));
         let url =
-            Url::parse(url).map_err(|_| wrong("must be an absolute URL such as http://127.0.0.1:8080"))?;
+            Url::parse(url).map_err(|_| invalid("must be an absolute URL such as http://127.0.0.1:8080"))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("must begin with http:// or https://"));
+            return Err(invalid("must begin with http:// or https://"));
         }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            return Err(wrong("must hold no login and no query; the token comes from WPCLONE_TOKEN"));
+            return Err(invalid(
+                "must not contain credentials or a query; the token comes from WPCLONE_TOKEN",
+            ));
         }
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
-                .map_err(|_| Failure::Usage("the token has characters that no token has".into()))?;
+            let mut value =
+                HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).map_err(|_| {
+                    Failure::Usage("the token contains characters that are not allowed in a header".into())
+                })?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
         let mut http = Client::builder()
             .default_headers(headers)
             .user_agent(concat!("wpclone/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            // A password must not follow a redirect to wherever it leads.
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A redirect must not carry a password to another host.
             .redirect(reqwest::redirect::Policy::none());
         if is_loopback(&url) {
             http = http.no_proxy();
         } else if url.scheme() == "http" {
-            eprintln!("warning: {url} is not encrypted: token and password can be read on the way");
+            eprintln!(
+                "warning: {url} is not encrypted: others on the network can read the token and passwords"
+            );
         }
         if url.scheme() == "http" {
-            // Machines without any root certificates can use the API all the same.
+            // Without TLS no root certificates are needed, and a machine may have none.
             http = http.tls_certs_only([]);
         }
         let http = http.build().map_err(|error| Failure::Usage(format!("no TLS: {}", causes(&error))))?;
@@ -79,12 +87,12 @@ impl Api {
         Ok(Self { http, base })
     }
 
-    /// The whole address of something that the API names by its path.
+    /// The absolute URL of a path that the API returned.
     pub(crate) fn address(&self, href: &str) -> String {
         if href.starts_with('/') { format!("{}{href}", self.base) } else { href.to_owned() }
     }
 
-    /// Starts a task. The key makes it safe to send the request again when no answer came.
+    /// Starts a task. The idempotency key makes retries safe.
     pub(crate) async fn start(
         &self,
         method: Method,
@@ -92,55 +100,58 @@ impl Api {
         body: Option<&Value>,
         key: &str,
     ) -> Result<Task, Failure> {
-        let key = HeaderValue::from_str(key)
-            .map_err(|_| Failure::Usage("--idempotency-key has characters that no header takes".into()))?;
+        let key = HeaderValue::from_str(key).map_err(|_| {
+            Failure::Usage("--idempotency-key contains characters that are not allowed in a header".into())
+        })?;
         let request = || {
             let request = self.request(method.clone(), path).header("Idempotency-Key", key.clone());
             body.iter().fold(request, |request, body| request.json(body))
         };
-        self.patiently(request, &short_outage()).await.and_then(|raw| self.task_of(raw))
+        self.send_with_retries(request, &short_outage()).await.and_then(|raw| self.task_of(raw))
     }
 
-    /// A task.
-    pub(crate) async fn task(&self, id: TaskId, patience: &Patience) -> Result<Task, Failure> {
+    /// Reads a task.
+    pub(crate) async fn task(&self, id: TaskId, policy: &RetryPolicy) -> Result<Task, Failure> {
         let path = format!("/tasks/{id}");
         let request = || self.request(Method::GET, &path);
-        self.patiently(request, patience).await.and_then(|raw| self.task_of(raw))
+        self.send_with_retries(request, policy).await.and_then(|raw| self.task_of(raw))
     }
 
-    /// Asks for a task's end.
+    /// Cancels a task.
     pub(crate) async fn cancel(&self, id: TaskId) -> Result<Task, Failure> {
         let path = format!("/tasks/{id}/cancel");
         let request = || self.request(Method::POST, &path);
-        self.patiently(request, &short_outage()).await.and_then(|raw| self.task_of(raw))
+        self.send_with_retries(request, &short_outage()).await.and_then(|raw| self.task_of(raw))
     }
 
-    /// Does a failed task again. The body brings passwords instead of those of its request.
+    /// Replays a failed task. Passwords in the body replace those of its request.
     pub(crate) async fn replay(&self, id: TaskId, body: Option<&Value>) -> Result<Task, Failure> {
         let path = format!("/tasks/{id}/replay");
-        let may_be_done = Cell::new(false);
+        let may_have_succeeded = Cell::new(false);
         let request = || {
             let request = self.request(Method::POST, &path);
             body.iter().fold(request, |request, body| request.json(body))
         };
-        let note = |failure: &Failure| may_be_done.set(may_be_done.get() || failure.may_be_done());
-        match self.patiently_noting(request, &short_outage(), note).await {
-            // The answer to a try before was lost: that one has done it.
-            Err(failure) if may_be_done.get() && failure.is(Code::NotFailed) => {
+        let observe = |failure: &Failure| {
+            may_have_succeeded.set(may_have_succeeded.get() || failure.may_have_succeeded())
+        };
+        match self.send_with_retries_observed(request, &short_outage(), observe).await {
+            // An earlier attempt replayed the task, and only its response was lost.
+            Err(failure) if may_have_succeeded.get() && failure.has_code(Code::NotFailed) => {
                 self.task(id, &short_outage()).await
             }
-            answered => answered.and_then(|raw| self.task_of(raw)),
+            response => response.and_then(|raw| self.task_of(raw)),
         }
     }
 
-    /// A link that logs in to a clone once.
+    /// Creates a one-time login link of a clone.
     pub(crate) async fn login(&self, name: &CloneName) -> Result<(LoginLink, Value), Failure> {
         let path = format!("/clones/{name}/login");
-        let raw = self.patiently(|| self.request(Method::POST, &path), &short_outage()).await?;
+        let raw = self.send_with_retries(|| self.request(Method::POST, &path), &short_outage()).await?;
         Ok((self.read(&raw)?, raw))
     }
 
-    /// Anything else, read and as it came.
+    /// Sends a GET request; returns the response parsed and as received.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -150,23 +161,23 @@ impl Api {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let raw = self.patiently(|| self.http.get(url.clone()), &short_outage()).await?;
+        let raw = self.send_with_retries(|| self.http.get(url.clone()), &short_outage()).await?;
         Ok((self.read(&raw)?, raw))
     }
 
-    /// The events of a task, those after `last` only.
+    /// Opens a task's event stream, after the event `last`.
     pub(crate) async fn events(&self, id: TaskId, last: Option<&str>) -> Result<EventStream, Failure> {
         let mut request =
             self.http.get(self.address(&format!("/tasks/{id}/events"))).header(ACCEPT, "text/event-stream");
         if let Some(last) = last.and_then(|id| HeaderValue::from_str(id).ok()) {
             request = request.header("Last-Event-ID", last);
         }
-        let answer = tokio::time::timeout(ANSWER, request.send()).await;
-        let answer = answer.map_err(|_| self.unreachable("no answer in time"))?;
-        let response = answer.map_err(|error| self.unreachable(&causes(&error)))?;
+        let sent = tokio::time::timeout(RESPONSE_TIMEOUT, request.send()).await;
+        let sent = sent.map_err(|_| self.unreachable("no response in time"))?;
+        let response = sent.map_err(|error| self.unreachable(&causes(&error)))?;
         let status = response.status();
         let kind = response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        // 204: the task has ended and there is nothing more to tell.
+        // 204: the task has ended and has no further events.
         let is_stream = kind.is_some_and(|kind| kind.starts_with("text/event-stream"));
         if status == StatusCode::NO_CONTENT || status.is_success() && is_stream {
             Ok(EventStream {
@@ -184,33 +195,33 @@ impl Api {
         self.http.request(method, self.address(path))
     }
 
-    async fn patiently(
+    async fn send_with_retries(
         &self,
         request: impl Fn() -> RequestBuilder,
-        patience: &Patience,
+        policy: &RetryPolicy,
     ) -> Result<Value, Failure> {
-        self.patiently_noting(request, patience, |_| {}).await
+        self.send_with_retries_observed(request, policy, |_| {}).await
     }
 
-    /// The same; `note` hears of each try that failed and is followed by another.
-    async fn patiently_noting(
+    /// [`Self::send_with_retries`] that calls `observe` with each failure that is retried.
+    async fn send_with_retries_observed(
         &self,
         request: impl Fn() -> RequestBuilder,
-        patience: &Patience,
-        note: impl Fn(&Failure),
+        policy: &RetryPolicy,
+        observe: impl Fn(&Failure),
     ) -> Result<Value, Failure> {
-        (|| self.once(request().timeout(ANSWER)))
-            .retry(patience.plan)
-            .when(Failure::passes)
-            .adjust(|failure, planned| patience.wait(failure, planned))
+        (|| self.send_once(request().timeout(RESPONSE_TIMEOUT)))
+            .retry(policy.plan)
+            .when(Failure::is_transient)
+            .adjust(|failure, planned| policy.wait(failure, planned))
             .notify(|failure, wait| {
-                note(failure);
-                patience.say(failure, wait);
+                observe(failure);
+                policy.announce(failure, wait);
             })
             .await
     }
 
-    async fn once(&self, request: RequestBuilder) -> Result<Value, Failure> {
+    async fn send_once(&self, request: RequestBuilder) -> Result<Value, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&causes(&error)))?;
         let (status, retry_after) = (response.status(), retry_after(response.headers()));
         let body = self.body(response).await?;
@@ -225,16 +236,16 @@ impl Api {
         let read = async {
             while let Some(part) = response.chunk().await.map_err(|error| causes(&error))? {
                 body.extend_from_slice(&part);
-                if body.len() > MAX_ANSWER {
-                    return Err(format!("an answer of more than {} MiB", MAX_ANSWER >> 20));
+                if body.len() > MAX_RESPONSE {
+                    return Err(format!("the response is larger than {} MiB", MAX_RESPONSE >> 20));
                 }
             }
             Ok(())
         };
-        match tokio::time::timeout(ANSWER, read).await {
+        match tokio::time::timeout(RESPONSE_TIMEOUT, read).await {
             Ok(Ok(())) => Ok(body),
             Ok(Err(why)) => Err(self.unreachable(&why)),
-            Err(_) => Err(self.unreachable("no whole answer in time")),
+            Err(_) => Err(self.unreachable("the response was not complete in time")),
         }
     }
 
@@ -262,7 +273,7 @@ impl Api {
     }
 }
 
-/// A task's events as they happen.
+/// A stream of a task's events.
 pub(crate) struct EventStream {
     bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
     reader: SseReader,
@@ -270,13 +281,13 @@ pub(crate) struct EventStream {
 }
 
 impl EventStream {
-    /// The next event; `None` when the stream has ended, was cut, fell silent or speaks nonsense.
+    /// The next event; `None` when the stream ended, broke, was silent for too long or is invalid.
     pub(crate) async fn next(&mut self) -> Option<SseEvent> {
         loop {
             if let Some(event) = self.ready.next() {
                 return Some(event);
             }
-            let part = tokio::time::timeout(SILENCE, self.bytes.next()).await.ok()??.ok()?;
+            let part = tokio::time::timeout(IDLE_TIMEOUT, self.bytes.next()).await.ok()??.ok()?;
             self.ready = self.reader.push(&part).ok()?.into_iter();
         }
     }
@@ -288,7 +299,7 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|a| a.is_loopback())
 }
 
-/// An error and its causes in one line, without the address, which the caller names.
+/// An error and its sources in one line, without the URL, which the caller adds.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = String::new();
     let mut next = Some(error);
@@ -309,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_loopback() {
+    fn only_loopback_hosts_are_recognised_as_loopback() {
         for (url, loopback) in [
             ("http://127.0.0.1:8080", true),
             ("http://[::1]/", true),
@@ -323,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_refused_without_being_repeated() {
+    fn an_invalid_api_url_is_rejected_and_not_repeated_in_the_error() {
         for url in ["api", "ftp://api", "http://me:canary@api", "http://api?token=canary"] {
             let failure = Api::new(url, None).err().unwrap();
             assert!(!failure.to_string().contains("canary"), "{failure}");

@@ -1,4 +1,4 @@
-//! What each command does.
+//! Runs the commands.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -18,39 +18,42 @@ use crate::args::{
 use crate::client::{Api, Task};
 use crate::clones;
 use crate::failure::{Failure, TASK_FAILED};
-use crate::follow::{Listener, follow};
-use crate::patience::short_outage;
-use crate::progress::{Events, Progress};
-use crate::text::{out, out_json};
-use crate::{keys, rewrite, secret, show};
+use crate::follow::{EventListener, follow};
+use crate::progress::{EventPrinter, Progress};
+use crate::retry::short_outage;
+use crate::text::{print, print_json};
+use crate::{keys, rewrite, secret, tables};
 
-/// The most tasks or clones that the API gives at once.
-pub(crate) const PAGE: u32 = 100;
-/// The most pages to ask for: a filter that matches little makes pages that are not full.
+/// Largest page of tasks or clones that the API returns.
+pub(crate) const PAGE_SIZE: u32 = 100;
+/// Maximum number of pages. A filter that matches little makes the API return pages that are not full.
 pub(crate) const MAX_PAGES: u32 = 200;
-/// How long to wait for an answer to the question that Ctrl-C brings up.
-const QUESTION: Duration = Duration::from_secs(60);
+/// Timeout of the question that Ctrl-C asks.
+const PROMPT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Does what was typed.
+/// Runs a command and returns its exit code. `api` is set once there is a client, so that the caller can print
+/// addresses.
 ///
 /// # Errors
-/// It was not done; the caller says why.
+/// The command failed; the caller prints the reason.
 pub(crate) async fn run(cli: Cli, api: &mut Option<Api>) -> Result<u8, Failure> {
     let json = cli.api.json;
     match cli.command {
         Command::Token { command: TokenCommand::New { name, scope, limits } } => {
-            let made = keys::new_token(&name, scope, &limits)?;
-            out(&format!("{}\n{}\n", made.token, made.line))?;
-            eprintln!("first line: the token, shown only now; second line: for the API's tokens file");
+            let created = keys::new_token(&name, scope, &limits)?;
+            print(&format!("{}\n{}\n", created.token, created.line))?;
+            eprintln!(
+                "first line: the token, which is not shown again; second line: add it to the API's tokens file"
+            );
             Ok(0)
         }
         Command::SealKey { command: SealKeyCommand::New { id } } => {
-            out(&format!("{}\n", keys::new_seal_key(id)?))?;
+            print(&format!("{}\n", keys::new_seal_key(id)?))?;
             Ok(0)
         }
         Command::Rewrite(args) => rewrite::run(&args, json),
         Command::WebhookSecret { command: WebhookSecretCommand::New } => {
-            out(&format!("{}\n", keys::new_webhook_secret()?))?;
+            print(&format!("{}\n", keys::new_webhook_secret()?))?;
             Ok(0)
         }
         command => {
@@ -68,12 +71,12 @@ fn connect(args: &ApiArgs) -> Result<Api, Failure> {
 async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure> {
     match command {
         Command::Setup { login, role, start } => {
-            begin(api, json, "/setup", &login, ("role", role.as_str()), start).await
+            start_on_site(api, json, "/setup", &login, ("role", role.as_str()), start).await
         }
         Command::AppPassword { login, name, start } => {
-            begin(api, json, "/create-app-password", &login, ("app_name", &name), start).await
+            start_on_site(api, json, "/create-app-password", &login, ("app_name", &name), start).await
         }
-        Command::Clone(args) => clones::make(api, json, args).await,
+        Command::Clone(args) => clones::create(api, json, args).await,
         Command::Clones(args) => clones::run(api, json, args).await,
         Command::Tasks(args) => tasks(api, json, args).await,
         Command::Watch { id, wait } => wait_for(api, json, id, &wait).await,
@@ -81,7 +84,7 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
             let task = api.cancel(id).await?;
             print_task(api, json, &task)?;
             if !task.view.state.is_final() {
-                eprintln!("asked to end; the worker that has it stops within some seconds");
+                eprintln!("cancellation requested; the worker stops the task within seconds");
             }
             Ok(0)
         }
@@ -89,9 +92,9 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
         Command::Queue => {
             let (view, raw) = api.get::<QueueView>("/queue", &[]).await?;
             if json {
-                out_json(&raw)?
+                print_json(&raw)?
             } else {
-                out(&show::queue(&view, Timestamp::now()))?
+                print(&tables::queue(&view, Timestamp::now()))?
             }
             Ok(0)
         }
@@ -102,8 +105,8 @@ async fn with_api(api: &Api, json: bool, command: Command) -> Result<u8, Failure
     }
 }
 
-/// Logs in somewhere for a task and, unless told otherwise, waits for its end.
-async fn begin(
+/// Starts a task on a site and, without `--no-wait`, waits for its end. `extra` is one more field of the request.
+async fn start_on_site(
     api: &Api,
     json: bool,
     path: &str,
@@ -111,21 +114,21 @@ async fn begin(
     extra: (&str, &str),
     start: StartArgs,
 ) -> Result<u8, Failure> {
-    let site = site("SITE", &login.site)?;
-    let callback = callback(&start)?;
-    let from = secret::Source::site(login.password_file.as_deref());
-    let password = from.password(&who(&login.username, &site))?;
+    let site = parse_site("SITE", &login.site)?;
+    let callback = parse_callback(&start)?;
+    let from = secret::PasswordSource::site(login.password_file.as_deref());
+    let password = from.password(&login_label(&login.username, &site))?;
     let mut body = account(&site, &login.username, &password);
     body[extra.0] = extra.1.into();
-    started(api, json, Method::POST, path, with_callback(body, callback), start).await
+    start_task(api, json, Method::POST, path, with_callback(body, callback), start).await
 }
 
-/// Not clap's to check: it would repeat an address with a password in it.
-pub(crate) fn site(what: &str, text: &str) -> Result<SiteUrl, Failure> {
+/// Parses a site's URL. clap does not parse it, because its errors repeat the value, which may contain a password.
+pub(crate) fn parse_site(what: &str, text: &str) -> Result<SiteUrl, Failure> {
     SiteUrl::parse(text).map_err(|why| Failure::Usage(format!("{what} {why}")))
 }
 
-pub(crate) fn callback(start: &StartArgs) -> Result<Option<CallbackUrl>, Failure> {
+pub(crate) fn parse_callback(start: &StartArgs) -> Result<Option<CallbackUrl>, Failure> {
     let callback = start.callback_url.as_deref().map(CallbackUrl::parse).transpose();
     callback.map_err(|why| Failure::Usage(format!("--callback-url {why}")))
 }
@@ -137,17 +140,17 @@ pub(crate) fn with_callback(mut body: Value, callback: Option<CallbackUrl>) -> V
     body
 }
 
-/// Who logs in where, for a prompt.
-pub(crate) fn who(username: &str, site: &SiteUrl) -> String {
-    crate::text::clean(&format!("{username} on {site}"))
+/// Names an account in a prompt.
+pub(crate) fn login_label(username: &str, site: &SiteUrl) -> String {
+    crate::text::sanitize(&format!("{username} on {site}"))
 }
 
 pub(crate) fn account(site: &SiteUrl, username: &str, password: &SecretString) -> Value {
     json!({"url": site.as_str(), "username": username, "password": password.expose_secret()})
 }
 
-/// Starts a task and, unless told otherwise, waits for its end.
-pub(crate) async fn started(
+/// Starts a task and, without `--no-wait`, waits for its end.
+pub(crate) async fn start_task(
     api: &Api,
     json: bool,
     method: Method,
@@ -169,18 +172,21 @@ pub(crate) async fn started(
     wait_for(api, json, id, &start.wait).await
 }
 
-/// Does a failed task again and, unless told otherwise, waits for its end.
+/// Replays a failed task and, without `--no-wait`, waits for its end.
 async fn replay(api: &Api, json: bool, args: ReplayArgs) -> Result<u8, Failure> {
     let id = args.id;
-    let given = args.password_file.is_some() || args.target_password_file.is_some();
-    let body = if given { Some(passwords(api, &args).await?) } else { None };
-    let can_be_had =
-        || [secret::Source::site(None), secret::Source::target(None)].iter().any(|s| s.can_be_had());
+    let has_file = args.password_file.is_some() || args.target_password_file.is_some();
+    let body = if has_file { Some(passwords(api, &args).await?) } else { None };
+    let is_available = || {
+        [secret::PasswordSource::site(None), secret::PasswordSource::target(None)]
+            .iter()
+            .any(|s| s.is_available())
+    };
     let task = match api.replay(id, body.as_ref()).await {
-        Err(failure) if failure.is(Code::CredentialsGone) && can_be_had() => {
+        Err(failure) if failure.has_code(Code::CredentialsGone) && is_available() => {
             api.replay(id, Some(&passwords(api, &args).await?)).await?
         }
-        answered => answered?,
+        response => response?,
     };
     if args.no_wait {
         print_task(api, json, &task)?;
@@ -190,19 +196,22 @@ async fn replay(api: &Api, json: bool, args: ReplayArgs) -> Result<u8, Failure> 
     follow_to_end(api, json, id, &args.wait, task.view.replays).await
 }
 
-/// The passwords of a task's request, each from where it is to be had.
+/// Reads the passwords that a task's request needs.
 async fn passwords(api: &Api, args: &ReplayArgs) -> Result<Value, Failure> {
     let request = api.task(args.id, &short_outage()).await?.view.request;
     let mut body = Map::new();
     for field in request.secret_fields() {
         let from = match field {
-            SecretField::TargetPassword => secret::Source::target(args.target_password_file.as_deref()),
+            SecretField::TargetPassword => {
+                secret::PasswordSource::target(args.target_password_file.as_deref())
+            }
             SecretField::Password | SecretField::SourcePassword => {
-                secret::Source::site(args.password_file.as_deref())
+                secret::PasswordSource::site(args.password_file.as_deref())
             }
         };
-        let who = request.account_of(*field).map(|a| who(a.username.as_str(), &a.url)).unwrap_or_default();
-        field.put_into(&mut body, from.password(&who)?.expose_secret());
+        let label =
+            request.account_of(*field).map(|a| login_label(a.username.as_str(), &a.url)).unwrap_or_default();
+        field.put_into(&mut body, from.password(&label)?.expose_secret());
     }
     Ok(body.into())
 }
@@ -211,7 +220,7 @@ async fn wait_for(api: &Api, json: bool, id: TaskId, wait: &WaitArgs) -> Result<
     follow_to_end(api, json, id, wait, 0).await
 }
 
-/// `failures`: so many ends of the task are known already, and what led to them is not told again.
+/// Follows a task to its end. Events up to the task's last `failures` ends belong to earlier runs and are skipped.
 async fn follow_to_end(
     api: &Api,
     json: bool,
@@ -219,7 +228,7 @@ async fn follow_to_end(
     wait: &WaitArgs,
     failures: u32,
 ) -> Result<u8, Failure> {
-    let mut progress = News { listener: Progress::new(), failures };
+    let mut progress = NewEvents { listener: Progress::new(), failures };
     let limit = Duration::from_secs(wait.timeout * 60);
     let followed = tokio::select! {
         followed = tokio::time::timeout(limit, follow(api, id, &mut progress)) => Some(followed),
@@ -227,26 +236,26 @@ async fn follow_to_end(
     };
     drop(progress);
     match followed {
-        Some(Ok(task)) => finished(api, json, &task?),
+        Some(Ok(task)) => print_outcome(api, json, &task?),
         Some(Err(_)) => Err(Failure::WaitEnded(id)),
         None => {
-            eprintln!("the task goes on; look again with: wpclone tasks {id}");
-            if wants_its_end().await {
+            eprintln!("the task keeps running; see it with: wpclone tasks {id}");
+            if confirm_cancel().await {
                 api.cancel(id).await?;
-                eprintln!("the task is being ended");
+                eprintln!("the task is being cancelled");
             }
             Err(Failure::Interrupted)
         }
     }
 }
 
-/// Hears only what comes after so many ends.
-struct News<L> {
+/// Passes on only the events after so many final ones.
+struct NewEvents<L> {
     listener: L,
     failures: u32,
 }
 
-impl<L: Listener> Listener for News<L> {
+impl<L: EventListener> EventListener for NewEvents<L> {
     fn event(&mut self, event: &Event) -> Result<(), Failure> {
         if self.failures == 0 {
             return self.listener.event(event);
@@ -264,36 +273,40 @@ impl<L: Listener> Listener for News<L> {
     }
 }
 
-/// Prints a task that has ended.
-fn finished(api: &Api, json: bool, task: &Task) -> Result<u8, Failure> {
-    let named = task.view.result.as_ref().and_then(|result| result.get("app_name")?.as_str());
-    if let (SealedRequest::CreateAppPassword { app_name, .. }, Some(named)) = (&task.view.request, named)
-        && named != app_name.as_str()
+/// Prints a finished task; returns the exit code.
+fn print_outcome(api: &Api, json: bool, task: &Task) -> Result<u8, Failure> {
+    let final_name = task.view.result.as_ref().and_then(|result| result.get("app_name")?.as_str());
+    if let (SealedRequest::CreateAppPassword { app_name, .. }, Some(final_name)) =
+        (&task.view.request, final_name)
+        && final_name != app_name.as_str()
     {
-        eprintln!("that name was taken; the password is listed as: {}", crate::text::clean(named));
+        eprintln!(
+            "the name is taken; WordPress lists the password as: {}",
+            crate::text::sanitize(final_name)
+        );
     }
     let succeeded = task.view.state == State::Succeeded;
     if json {
-        out_json(&task.raw)?;
+        print_json(&task.raw)?;
     } else if succeeded {
-        out(&show::result(task))?;
+        print(&tables::result(task))?;
     }
     if succeeded {
         return Ok(0);
     }
     match &task.view.problem {
-        Some(problem) => eprint!("{}", show::problem(api, problem, Some(&task.view))),
+        Some(problem) => eprint!("{}", tables::problem(api, problem, Some(&task.view))),
         None => eprintln!("the task was {}", task.view.state),
     }
     Ok(TASK_FAILED)
 }
 
-/// Asks on a terminal; elsewhere the answer is no. So it is when nobody answers, or Ctrl-C comes again.
-async fn wants_its_end() -> bool {
+/// Asks whether to cancel the task. The answer is no without a terminal, after the timeout, and on another Ctrl-C.
+async fn confirm_cancel() -> bool {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return false;
     }
-    eprint!("end it? [y/N] ");
+    eprint!("cancel it? [y/N] ");
     let _ = std::io::stderr().flush();
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
@@ -301,7 +314,7 @@ async fn wants_its_end() -> bool {
     });
     let answer = tokio::select! {
         answer = answer => answer.ok().and_then(Result::ok),
-        () = tokio::time::sleep(QUESTION) => None,
+        () = tokio::time::sleep(PROMPT_TIMEOUT) => None,
         _ = tokio::signal::ctrl_c() => None,
     };
     if answer.is_none() {
@@ -313,7 +326,7 @@ async fn wants_its_end() -> bool {
 async fn tasks(api: &Api, json: bool, args: TasksArgs) -> Result<u8, Failure> {
     match args.id {
         Some(id) if args.events => {
-            follow(api, id, &mut Events { json }).await?;
+            follow(api, id, &mut EventPrinter { json }).await?;
         }
         Some(id) => print_task(api, json, &api.task(id, &short_outage()).await?)?,
         None => list(api, json, &args).await?,
@@ -323,21 +336,21 @@ async fn tasks(api: &Api, json: bool, args: TasksArgs) -> Result<u8, Failure> {
 
 fn print_task(api: &Api, json: bool, task: &Task) -> Result<(), Failure> {
     if json {
-        return out_json(&task.raw);
+        return print_json(&task.raw);
     }
-    out(&show::details(api, task))?;
+    print(&tables::task(api, task))?;
     match &task.view.problem {
-        Some(problem) => out(&format!("\n{}", show::problem(api, problem, None))),
+        Some(problem) => print(&format!("\n{}", tables::problem(api, problem, None))),
         None => Ok(()),
     }
 }
 
-/// Lists tasks page by page until there are enough.
+/// Lists tasks page by page up to the limit.
 async fn list(api: &Api, json: bool, args: &TasksArgs) -> Result<(), Failure> {
     let (mut views, mut raws, mut next) = (Vec::new(), Vec::new(), args.cursor.clone());
     for _ in 0..MAX_PAGES {
-        let wanted = args.limit.saturating_sub(u32::try_from(views.len()).unwrap_or(u32::MAX));
-        let mut query = vec![("limit", wanted.min(PAGE).to_string())];
+        let missing = args.limit.saturating_sub(u32::try_from(views.len()).unwrap_or(u32::MAX));
+        let mut query = vec![("limit", missing.min(PAGE_SIZE).to_string())];
         query.extend(args.state.map(|s| ("state", s.to_string())));
         query.extend(args.kind.map(|k| ("kind", k.to_string())));
         query.extend(args.search.clone().map(|text| ("q", text)));
@@ -355,15 +368,18 @@ async fn list(api: &Api, json: bool, args: &TasksArgs) -> Result<(), Failure> {
     if json {
         let mut page = Map::from_iter([("tasks".to_owned(), Value::from(raws))]);
         page.extend(next.map(|cursor| ("next".to_owned(), Value::from(cursor))));
-        return out_json(&Value::Object(page));
+        return print_json(&Value::Object(page));
     }
     if views.is_empty() {
         eprintln!("no tasks");
     } else {
-        out(&show::list(&views))?;
+        print(&tables::tasks(&views))?;
     }
     if let Some(cursor) = next {
-        eprintln!("there are more: --limit N, or --cursor {}", crate::text::clean(&cursor));
+        eprintln!(
+            "there are more; continue with --cursor {} or raise --limit",
+            crate::text::sanitize(&cursor)
+        );
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How a run can end other than well, and the exit code of each.
+//! Errors of a command and their exit codes.
 
 use std::time::Duration;
 
@@ -12,59 +12,59 @@ const USAGE: u8 = 2;
 const UNAVAILABLE: u8 = 3;
 const INTERRUPTED: u8 = 130;
 
-/// Why a command did not do what was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The caller has to change something.
+    /// Invalid arguments or input.
     #[error("{0}")]
     Usage(String),
-    /// The API answered with a problem.
+    /// The API returned a problem.
     #[error("{problem}")]
     Problem {
-        /// The answer's status.
+        /// HTTP status.
         status: StatusCode,
-        /// What it said.
+        /// The problem.
         problem: Box<Problem>,
         /// `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// The API answered what is none of its answers.
-    #[error("{url} answered {status} with something that is no answer of wpclone's API: is --url right?")]
+    /// The response is not one of the API's.
+    #[error("{url} returned {status} with a response that is not from wpclone's API; check --url")]
     NotOurApi {
-        /// What was asked.
+        /// The API's address.
         url: String,
-        /// The answer's status.
+        /// HTTP status.
         status: StatusCode,
     },
-    /// There was no answer, or no whole one.
+    /// No response, or an incomplete one.
     #[error("the API at {url} cannot be reached: {why}")]
     Unreachable {
-        /// The API.
+        /// The API's address.
         url: String,
-        /// What went wrong.
+        /// The cause.
         why: String,
     },
     /// `--timeout` has passed.
-    #[error("the wait has ended, the task has not; look again with: wpclone tasks {0}")]
+    #[error("the wait timed out; the task keeps running, see it with: wpclone tasks {0}")]
     WaitEnded(TaskId),
-    /// Ctrl-C; all has been said.
+    /// Ctrl-C. The message was printed already.
     #[error("interrupted")]
     Interrupted,
-    /// No key can be made.
-    #[error("the system gives no random bytes: {0}")]
+    /// No key can be created.
+    #[error("the system provides no random bytes: {0}")]
     Random(#[from] getrandom::Error),
-    /// What is rewritten cannot be read on, or written.
+    /// Reading or writing a rewritten stream failed.
     #[error("{what}: {error}")]
     Stream {
-        /// Which of them.
+        /// Which operation failed.
         what: &'static str,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// What is rewritten is larger than what fits into memory.
+    /// A value to rewrite is larger than the limit.
     #[error("{0}")]
     TooLarge(String),
-    /// Standard output does not take the result.
+    /// Writing the result to standard output failed.
     #[error("the result cannot be written: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -75,11 +75,11 @@ impl Failure {
         match self {
             Self::Usage(_) => USAGE,
             Self::Problem { status, .. } | Self::NotOurApi { status, .. }
-                if status.is_client_error() && !passes(*status) =>
+                if status.is_client_error() && !is_transient_status(*status) =>
             {
                 USAGE
             }
-            // Whoever read our output has what they wanted: `wpclone tasks | head -1`.
+            // The reader closed the pipe: `wpclone tasks | head -1`.
             Self::Output(error) | Self::Stream { error, .. }
                 if error.kind() == std::io::ErrorKind::BrokenPipe =>
             {
@@ -96,12 +96,12 @@ impl Failure {
         }
     }
 
-    /// Whether the API answered with this code.
-    pub(crate) fn is(&self, code: Code) -> bool {
+    /// Whether the API returned this code.
+    pub(crate) fn has_code(&self, code: Code) -> bool {
         matches!(self, Self::Problem { problem, .. } if problem.code == code)
     }
 
-    /// How long the API wants us to wait before we try again.
+    /// The API's `Retry-After`.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Problem { retry_after, .. } => *retry_after,
@@ -109,8 +109,8 @@ impl Failure {
         }
     }
 
-    /// Whether what was asked may have been done all the same: the answer was lost on its way.
-    pub(crate) fn may_be_done(&self) -> bool {
+    /// Whether the request may have succeeded and only its response was lost.
+    pub(crate) fn may_have_succeeded(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Problem { status, .. } | Self::NotOurApi { status, .. } => {
@@ -120,16 +120,16 @@ impl Failure {
         }
     }
 
-    /// Whether the same request may be answered well a moment later.
-    pub(crate) fn passes(&self) -> bool {
+    /// Whether the same request may succeed a moment later.
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Problem { status, .. } | Self::NotOurApi { status, .. } => passes(*status),
+            Self::Problem { status, .. } | Self::NotOurApi { status, .. } => is_transient_status(*status),
             _ => false,
         }
     }
 }
 
-fn passes(status: StatusCode) -> bool {
+fn is_transient_status(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }

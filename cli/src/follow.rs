@@ -1,4 +1,4 @@
-//! Following a task to its end: by its events, and by asking again and again where these do not come.
+//! Follows a task to its end: by its event stream, or by polling where streams do not work.
 
 use std::time::Duration;
 
@@ -7,54 +7,59 @@ use wpclone_task::{Code, Event, State, TaskId};
 
 use crate::client::{Api, Task};
 use crate::failure::Failure;
-use crate::patience::long_outage;
+use crate::retry::long_outage;
 
-/// How often to ask where there are no events.
-const POLL: Duration = Duration::from_secs(2);
+/// Polling interval where there is no event stream.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Hears what happens to a task.
-pub(crate) trait Listener {
-    /// Something has happened.
+/// Receives a task's events.
+pub(crate) trait EventListener {
+    /// Handles an event.
     ///
     /// # Errors
-    /// Nobody wants to hear more: the following ends.
+    /// Following stops.
     fn event(&mut self, event: &Event) -> Result<(), Failure>;
-    /// The connection was lost, or is there again.
+    /// The connection was lost or restored.
     fn connected(&mut self, connected: bool);
-    /// From now on only the present is told: there are no events here.
+    /// Polling begins: from now on events describe the current state only.
     fn polling(&mut self) {}
 }
 
-enum Heard {
-    /// The task has ended.
-    End(Box<Task>),
-    /// The stream stopped before; something had come.
-    Something,
-    /// The stream stopped, or did not begin this time.
-    Nothing,
-    /// There are no events to be had here.
-    NoEvents,
+/// How reading an event stream ended.
+enum StreamEnd {
+    /// The task has finished.
+    TaskFinished(Box<Task>),
+    /// The stream ended before the task, after at least one event.
+    AfterEvents,
+    /// The stream ended without an event, or could not be opened.
+    WithoutEvents,
+    /// Event streams are not available here.
+    Unsupported,
 }
 
 /// Follows a task to its end.
 ///
 /// # Errors
-/// The API stays away, or turns us down.
-pub(crate) async fn follow(api: &Api, id: TaskId, listener: &mut impl Listener) -> Result<Task, Failure> {
-    let mut so_far = SoFar::default();
+/// The API cannot be reached, or rejects the request.
+pub(crate) async fn follow(
+    api: &Api,
+    id: TaskId,
+    listener: &mut impl EventListener,
+) -> Result<Task, Failure> {
+    let mut position = StreamPosition::default();
     let mut delays = long_outage().delays();
     loop {
-        match listen(api, id, &mut so_far, listener).await? {
-            Heard::NoEvents => break,
-            Heard::End(task) => return Ok(*task),
-            heard => {
+        match read_events(api, id, &mut position, listener).await? {
+            StreamEnd::Unsupported => break,
+            StreamEnd::TaskFinished(task) => return Ok(*task),
+            end => {
                 listener.connected(false);
-                if matches!(heard, Heard::Something) {
+                if matches!(end, StreamEnd::AfterEvents) {
                     delays = long_outage().delays();
                 }
             }
         }
-        // The end may have been said while nobody listened, and the events may be forgotten since.
+        // The task may have finished while disconnected, and its events may have been deleted since.
         let task = api.task(id, &long_outage()).await?;
         if task.view.state.is_final() {
             return Ok(task);
@@ -65,51 +70,51 @@ pub(crate) async fn follow(api: &Api, id: TaskId, listener: &mut impl Listener) 
     poll(api, id, listener).await
 }
 
-/// What was heard, over all streams.
+/// Position in a task's events, across all its streams.
 #[derive(Default)]
-struct SoFar {
-    /// The id of the last event.
+struct StreamPosition {
+    /// Id of the last event received.
     last: Option<String>,
-    /// How often the task has ended. One that failed and was replayed has earlier ends.
+    /// Number of final events received. A replayed task has one from each earlier run.
     ends: u32,
 }
 
-async fn listen(
+async fn read_events(
     api: &Api,
     id: TaskId,
-    so_far: &mut SoFar,
-    listener: &mut impl Listener,
-) -> Result<Heard, Failure> {
-    let mut stream = match api.events(id, so_far.last.as_deref()).await {
+    position: &mut StreamPosition,
+    listener: &mut impl EventListener,
+) -> Result<StreamEnd, Failure> {
+    let mut stream = match api.events(id, position.last.as_deref()).await {
         Ok(stream) => stream,
-        // Others of this token have them all.
-        Err(failure) if failure.is(Code::TooManyStreams) => return Ok(Heard::NoEvents),
-        Err(failure) if failure.passes() => return Ok(Heard::Nothing),
-        Err(_) => return Ok(Heard::NoEvents),
+        // This token has reached its limit of streams.
+        Err(failure) if failure.has_code(Code::TooManyStreams) => return Ok(StreamEnd::Unsupported),
+        Err(failure) if failure.is_transient() => return Ok(StreamEnd::WithoutEvents),
+        Err(_) => return Ok(StreamEnd::Unsupported),
     };
-    let mut heard = Heard::Nothing;
+    let mut end = StreamEnd::WithoutEvents;
     while let Some(message) = stream.next().await {
-        // What is no event of a task may be one of a later API.
+        // A newer API may send messages that this version does not know.
         let Ok(event) = serde_json::from_str::<Event>(&message.data) else {
             continue;
         };
-        so_far.last = message.id.or(so_far.last.take());
+        position.last = message.id.or(position.last.take());
         listener.connected(true);
         listener.event(&event)?;
         if event.state.is_final() {
-            so_far.ends += 1;
+            position.ends += 1;
             let task = api.task(id, &long_outage()).await?;
-            // Else it was an end of before, and the stream goes on.
-            if task.view.state.is_final() && so_far.ends > task.view.replays {
-                return Ok(Heard::End(Box::new(task)));
+            // Otherwise the event is the end of an earlier run, and the stream continues.
+            if task.view.state.is_final() && position.ends > task.view.replays {
+                return Ok(StreamEnd::TaskFinished(Box::new(task)));
             }
         }
-        heard = Heard::Something;
+        end = StreamEnd::AfterEvents;
     }
-    Ok(heard)
+    Ok(end)
 }
 
-async fn poll(api: &Api, id: TaskId, listener: &mut impl Listener) -> Result<Task, Failure> {
+async fn poll(api: &Api, id: TaskId, listener: &mut impl EventListener) -> Result<Task, Failure> {
     listener.polling();
     loop {
         let task = api.task(id, &long_outage()).await?;
@@ -118,7 +123,7 @@ async fn poll(api: &Api, id: TaskId, listener: &mut impl Listener) -> Result<Tas
         if task.view.state.is_final() {
             return Ok(task);
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tokens for the API, keys that secrets are sealed with, secrets that callbacks are signed with.
+//! Creates API tokens, seal keys, webhook secrets and idempotency keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -7,27 +7,27 @@ use sha2::{Digest as _, Sha256};
 use crate::args::{LimitArgs, Scope};
 use crate::failure::Failure;
 
-/// What every token begins with, so that a leaked one can be told from other secrets.
+/// Prefix of every token, which lets secret scanners recognise a leaked one.
 const TOKEN_PREFIX: &str = "wpc_";
 
 /// A new token.
 pub(crate) struct Token {
-    /// What its holder sends.
+    /// The token that its holder sends.
     pub(crate) token: String,
-    /// What the API's tokens file holds of it.
+    /// The line for the API's tokens file.
     pub(crate) line: String,
 }
 
-/// Makes a token of 256 random bits.
+/// Creates a token of 256 random bits.
 ///
 /// # Errors
-/// A name that the tokens file cannot hold, or limits for who starts nothing.
+/// The name is not valid in the tokens file, or limits were given for the scope `metrics`.
 pub(crate) fn new_token(name: &str, scope: Scope, limits: &LimitArgs) -> Result<Token, Failure> {
     check_name(name, 64, "the token's name")?;
     if scope == Scope::Metrics && (limits.per_minute, limits.concurrent) != (None, None) {
-        return Err(Failure::Usage("a token of scope metrics starts no tasks: it takes no limits".into()));
+        return Err(Failure::Usage("a token of scope metrics starts no tasks and takes no limits".into()));
     }
-    let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random()?));
+    let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes()?));
     let hash = hex::encode(Sha256::digest(token.as_bytes()));
     let text = |limit: Option<u32>| limit.map(|n| n.to_string()).unwrap_or_default();
     let limits = match (limits.per_minute, limits.concurrent) {
@@ -39,27 +39,27 @@ pub(crate) fn new_token(name: &str, scope: Scope, limits: &LimitArgs) -> Result<
     Ok(Token { token, line })
 }
 
-/// Makes a key in the form that `WPCLONE_SEAL_KEYS` takes; its id is today's date by default.
+/// Creates a key in the form of `WPCLONE_SEAL_KEYS`; its id is today's date by default.
 ///
 /// # Errors
-/// An id that the setting cannot hold.
+/// The id is not valid in the setting.
 pub(crate) fn new_seal_key(id: Option<String>) -> Result<String, Failure> {
     let id = id.unwrap_or_else(|| jiff::Timestamp::now().strftime("%Y-%m-%d").to_string());
     check_name(&id, 32, "the key's id")?;
-    Ok(format!("{id}:{}", STANDARD.encode(random()?)))
+    Ok(format!("{id}:{}", STANDARD.encode(random_bytes()?)))
 }
 
-/// Makes a secret in the form that `WPCLONE_WEBHOOK_SECRETS` takes.
+/// Creates a secret in the form of `WPCLONE_WEBHOOK_SECRETS`.
 pub(crate) fn new_webhook_secret() -> Result<String, Failure> {
-    Ok(format!("whsec_{}", STANDARD.encode(random()?)))
+    Ok(format!("whsec_{}", STANDARD.encode(random_bytes()?)))
 }
 
-/// A random key that makes a repeated request the same one.
+/// Creates a random `Idempotency-Key`.
 pub(crate) fn new_idempotency_key() -> Result<String, Failure> {
-    Ok(format!("cli-{}", hex::encode(&random()?[..16])))
+    Ok(format!("cli-{}", hex::encode(&random_bytes()?[..16])))
 }
 
-fn random() -> Result<[u8; 32], Failure> {
+fn random_bytes() -> Result<[u8; 32], Failure> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_key_or_secret_is_one_that_the_services_take() {
+    fn the_services_accept_new_seal_keys_and_webhook_secrets() {
         let key = new_seal_key(None).unwrap();
         key.parse::<wpclone_service::seal::Sealer>().unwrap();
         new_webhook_secret().unwrap().parse::<wpclone_service::webhook::WebhookSecrets>().unwrap();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tokens_file_learns_only_the_hash() {
+    fn the_tokens_file_line_holds_only_the_tokens_hash() {
         let none = LimitArgs::default();
         let made = new_token("ci.1", Scope::Operator, &none).unwrap();
         let random = made.token.strip_prefix(TOKEN_PREFIX).unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_stand_behind_the_scope() {
+    fn limits_follow_the_scope_and_metrics_tokens_take_none() {
         for (per_minute, concurrent, end) in [
             (None, None, ":user"),
             (Some(60), None, ":user:60"),
@@ -114,7 +114,7 @@ mod tests {
             let made = new_token("ci", Scope::User, &LimitArgs { per_minute, concurrent }).unwrap();
             assert!(made.line.ends_with(end), "{}", made.line);
             let metrics = new_token("ci", Scope::Metrics, &LimitArgs { per_minute, concurrent });
-            assert_eq!(metrics.is_ok(), end == ":user", "who starts no tasks has no limits");
+            assert_eq!(metrics.is_ok(), end == ":user", "metrics tokens take no limits");
         }
     }
 }

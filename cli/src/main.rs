@@ -1,4 +1,4 @@
-//! `wpclone`, the command line: a client of the API.
+//! `wpclone`, the command line program: a client of the API.
 
 mod args;
 mod client;
@@ -7,13 +7,13 @@ mod commands;
 mod failure;
 mod follow;
 mod keys;
-mod patience;
 mod progress;
 mod prompt;
+mod retry;
 mod rewrite;
 mod secret;
-mod show;
 mod sse;
+mod tables;
 mod text;
 
 use std::process::ExitCode;
@@ -27,32 +27,32 @@ fn main() -> anyhow::Result<ExitCode> {
     let cli = args::Cli::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut api = None;
-    let ended = runtime.block_on(commands::run(cli, &mut api));
-    // A prompt that nobody answered must not keep the program.
+    let outcome = runtime.block_on(commands::run(cli, &mut api));
+    // A prompt may still be blocked on standard input; do not wait for its thread.
     runtime.shutdown_background();
-    let code = ended.unwrap_or_else(|failure| {
-        say(&failure, api.as_ref());
+    let code = outcome.unwrap_or_else(|failure| {
+        print_failure(&failure, api.as_ref());
         failure.exit_code()
     });
     Ok(ExitCode::from(code))
 }
 
-fn say(failure: &Failure, api: Option<&client::Api>) {
+fn print_failure(failure: &Failure, api: Option<&client::Api>) {
     match (failure, api) {
         (Failure::Problem { problem, .. }, Some(api)) => {
-            eprint!("{}", show::problem(api, problem, None));
-            if failure.is(Code::Unauthenticated) {
-                eprintln!("  Here: set WPCLONE_TOKEN, or give --token-file FILE.");
+            eprint!("{}", tables::problem(api, problem, None));
+            if failure.has_code(Code::Unauthenticated) {
+                eprintln!("  Set WPCLONE_TOKEN, or use --token-file FILE.");
             }
-            if failure.is(Code::CredentialsGone) {
-                eprintln!("  Here: give --password-file FILE, or set WPCLONE_SITE_PASSWORD.");
+            if failure.has_code(Code::CredentialsGone) {
+                eprintln!("  Use --password-file FILE, or set WPCLONE_SITE_PASSWORD.");
             }
             if let Some(wait) = failure.retry_after() {
-                eprintln!("  Here: wait {} s, then try again.", wait.as_secs());
+                eprintln!("  Try again in {} s.", wait.as_secs());
             }
         }
         (Failure::Interrupted, _) => {}
         _ if failure.exit_code() == 0 => {}
-        _ => eprintln!("error: {}", text::clean(&failure.to_string())),
+        _ => eprintln!("error: {}", text::sanitize(&failure.to_string())),
     }
 }

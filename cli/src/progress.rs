@@ -1,4 +1,4 @@
-//! A task's progress on standard error: a bar on a terminal, a line for each change elsewhere.
+//! A task's progress on standard error: a bar on a terminal, otherwise a line per change.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -7,27 +7,27 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wpclone_task::Event;
 
 use crate::failure::Failure;
-use crate::follow::Listener;
-use crate::text::{clean, moment, out};
+use crate::follow::EventListener;
+use crate::text::{format_time, print, sanitize};
 
-/// One line of what has happened: how far, where, what.
-pub(crate) fn line(event: &Event) -> String {
-    let place = event.step.as_deref().unwrap_or(event.state.as_str());
+/// An event as a line: percentage, step (or state), message, problem code.
+pub(crate) fn event_line(event: &Event) -> String {
+    let label = event.step.as_deref().unwrap_or(event.state.as_str());
     let code = event.code.as_deref().map(|c| format!(" ({c})")).unwrap_or_default();
     let Event { progress, .. } = event;
-    clean(&format!("{:>3}% {place}: {}{code}", progress.percent, progress.message))
+    sanitize(&format!("{:>3}% {label}: {}{code}", progress.percent, progress.message))
 }
 
-/// Shows progress.
+/// Shows a task's progress.
 pub(crate) enum Progress {
-    /// On a terminal.
+    /// A bar on a terminal.
     Bar(ProgressBar),
-    /// In a pipe: the last line, and whether we are connected.
+    /// Lines otherwise: the last line printed, and whether the stream is connected.
     Lines(String, bool),
 }
 
 impl Progress {
-    /// A bar if standard error is a terminal.
+    /// Shows a bar if standard error is a terminal.
     pub(crate) fn new() -> Self {
         if !std::io::stderr().is_terminal() {
             return Self::Lines(String::new(), true);
@@ -40,7 +40,7 @@ impl Progress {
         Self::Bar(bar)
     }
 
-    /// Takes the bar away; lines stay.
+    /// Removes the bar.
     pub(crate) fn end(&self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
@@ -54,9 +54,9 @@ impl Drop for Progress {
     }
 }
 
-impl Listener for Progress {
+impl EventListener for Progress {
     fn event(&mut self, event: &Event) -> Result<(), Failure> {
-        let line = line(event);
+        let line = event_line(event);
         match self {
             Self::Bar(bar) => {
                 bar.set_position(event.progress.percent.into());
@@ -72,7 +72,7 @@ impl Listener for Progress {
     }
 
     fn connected(&mut self, connected: bool) {
-        const LOST: &str = "connection lost, trying again";
+        const LOST: &str = "connection lost, reconnecting";
         match self {
             Self::Bar(bar) if !connected => bar.set_message(LOST),
             Self::Bar(_) => {}
@@ -86,17 +86,17 @@ impl Listener for Progress {
 }
 
 /// Prints events on standard output, for `tasks ID --events`.
-pub(crate) struct Events {
-    /// One JSON object a line instead of text.
+pub(crate) struct EventPrinter {
+    /// Prints one JSON object per line instead of text.
     pub(crate) json: bool,
 }
 
-impl Listener for Events {
+impl EventListener for EventPrinter {
     fn event(&mut self, event: &Event) -> Result<(), Failure> {
-        out(&if self.json {
+        print(&if self.json {
             format!("{}\n", serde_json::json!(event))
         } else {
-            format!("{}  {}\n", moment(event.at), line(event))
+            format!("{}  {}\n", format_time(event.at), event_line(event))
         })
     }
 

@@ -1,4 +1,4 @@
-//! `wpclone rewrite`: standard input to standard output, with a site's addresses moved.
+//! `wpclone rewrite`: copies standard input to standard output and replaces a site's URLs.
 
 use std::fs::File;
 use std::io::{ErrorKind, IsTerminal as _, Read as _, Write as _};
@@ -9,123 +9,128 @@ use indicatif::{ProgressBar, ProgressStyle};
 use wpclone_rewrite::{DumpOptions, Report, Rewriter};
 
 use crate::failure::Failure;
-use crate::text::{bytes, json};
+use crate::text::{format_bytes, json};
 
 mod args;
-mod show;
+mod table;
 
 pub(crate) use args::{HELP, RewriteArgs};
 
-/// So much is read at once.
+/// Number of bytes per read.
 const CHUNK: usize = 1 << 20;
-/// The largest value, in memory as a whole.
-const LARGEST: usize = 256 << 20;
+/// Largest value in bytes; a value is held in memory.
+const MAX_VALUE: usize = 256 << 20;
 
 const INPUT: &str = "standard input cannot be read";
 const OUTPUT: &str = "standard output cannot be written";
 
-/// Does what was typed.
+/// Runs the command.
 ///
 /// # Errors
-/// Arguments that contradict each other; input that cannot be read or is too large, output that cannot be written.
+/// Invalid arguments, a value that is too large, or a failed read or write.
 pub(crate) fn run(args: &RewriteArgs, json_report: bool) -> Result<u8, Failure> {
     let rewriter = args.rewriter()?;
-    let dump = args.dump_options(LARGEST);
-    let mut flow = Flow::open()?;
+    let dump = args.dump_options(MAX_VALUE);
+    let mut streams = Streams::open()?;
     let mut report = Report::default();
     match dump {
-        Some(options) => sql(&rewriter, options, &mut flow, &mut report)?,
-        None => values(&rewriter, args.nul, &mut flow, &mut report)?,
+        Some(options) => rewrite_dump(&rewriter, options, &mut streams, &mut report)?,
+        None => rewrite_values(&rewriter, args.nul, &mut streams, &mut report)?,
     }
-    flow.end();
-    let told = if json_report || args.wants_json() {
+    streams.end();
+    let text = if json_report || args.wants_json() {
         json(&serde_json::to_value(&report).unwrap_or_default())
     } else {
-        show::report(&report)
+        table::report(&report)
     };
-    // Who closed it does not want to know.
-    let _ = std::io::stderr().write_all(told.as_bytes());
+    // A closed standard error is not a failure of the command.
+    let _ = std::io::stderr().write_all(text.as_bytes());
     Ok(0)
 }
 
-fn sql(
+fn rewrite_dump(
     rewriter: &Rewriter,
     options: DumpOptions,
-    flow: &mut Flow,
+    streams: &mut Streams,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let mut dump = rewriter.dump(options);
     let (mut chunk, mut out) = (vec![0; CHUNK], Vec::new());
     loop {
-        let length = flow.read(&mut chunk)?;
+        let length = streams.read(&mut chunk)?;
         if length == 0 {
             dump.finish(&mut out, report);
-            return flow.write(&out);
+            return streams.write(&out);
         }
         dump.push(&chunk[..length], &mut out, report);
-        flow.write(&out)?;
+        streams.write(&out)?;
         out.clear();
-        // One long value is no reason to need its room for ever.
+        // Releases the memory of a very long value.
         out.shrink_to(4 * CHUNK);
     }
 }
 
-/// One value, or several with a NUL behind each.
-fn values(rewriter: &Rewriter, nul: bool, flow: &mut Flow, report: &mut Report) -> Result<(), Failure> {
+/// Rewrites one value, or several that each end with a NUL.
+fn rewrite_values(
+    rewriter: &Rewriter,
+    nul: bool,
+    streams: &mut Streams,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let (mut chunk, mut held, mut out) = (vec![0; CHUNK], Vec::new(), Vec::new());
     loop {
-        let length = flow.read(&mut chunk)?;
+        let length = streams.read(&mut chunk)?;
         let mut rest = &chunk[..length];
         while let Some(end) = memchr::memchr(0, rest).filter(|_| nul) {
             held.extend_from_slice(&rest[..end]);
-            check(held.len())?;
+            check_size(held.len())?;
             out.extend_from_slice(&rewriter.value(&held, report));
             out.push(0);
             held.clear();
             rest = &rest[end + 1..];
         }
         held.extend_from_slice(rest);
-        check(held.len())?;
+        check_size(held.len())?;
         if length == 0 {
             if !nul || !held.is_empty() {
                 out.extend_from_slice(&rewriter.value(&held, report));
             }
-            return flow.write(&out);
+            return streams.write(&out);
         }
-        flow.write(&out)?;
+        streams.write(&out)?;
         out.clear();
     }
 }
 
-fn check(length: usize) -> Result<(), Failure> {
-    if length <= LARGEST {
+fn check_size(length: usize) -> Result<(), Failure> {
+    if length <= MAX_VALUE {
         return Ok(());
     }
-    let most = bytes(LARGEST as u64);
+    let limit = format_bytes(MAX_VALUE as u64);
     Err(Failure::TooLarge(format!(
-        "a value is larger than {most}: is it a dump (--sql), or several (--nul)?"
+        "a value is larger than {limit}; use --sql for a dump, or --nul for several values"
     )))
 }
 
-/// Standard input and output without buffers of their own, and how far it is.
-struct Flow {
+/// Unbuffered standard input and output, and a progress bar.
+struct Streams {
     input: File,
     output: File,
     bar: Option<ProgressBar>,
 }
 
-impl Flow {
+impl Streams {
     fn open() -> Result<Self, Failure> {
         let file = |stream: &dyn AsFd| stream.as_fd().try_clone_to_owned().map(File::from);
         let input = file(&std::io::stdin()).map_err(|error| Failure::Stream { what: INPUT, error })?;
         let output = file(&std::io::stdout()).map_err(|error| Failure::Stream { what: OUTPUT, error })?;
-        // Where people type or read, a bar would be in the way.
+        // No bar when a person types the input or reads the output.
         let quiet = input.is_terminal() || output.is_terminal() || !std::io::stderr().is_terminal();
         let bar = (!quiet).then(|| bar(&input));
         Ok(Self { input, output, bar })
     }
 
-    /// Reads some; nothing at the end.
+    /// Reads a chunk; returns 0 at the end.
     fn read(&mut self, chunk: &mut [u8]) -> Result<usize, Failure> {
         loop {
             match self.input.read(chunk) {
@@ -152,7 +157,7 @@ impl Flow {
     }
 }
 
-impl Drop for Flow {
+impl Drop for Streams {
     fn drop(&mut self) {
         self.end();
     }

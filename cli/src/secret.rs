@@ -1,4 +1,4 @@
-//! Where secrets come from: the environment, a file, a prompt. Never an argument.
+//! Reads secrets from the environment, a file or a prompt; never from an argument.
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
@@ -8,45 +8,45 @@ use secrecy::SecretString;
 use crate::failure::Failure;
 use crate::prompt;
 
-/// The environment variable of the API's token.
-const TOKEN: &str = "WPCLONE_TOKEN";
-/// The environment variable of a site's password.
-const PASSWORD: &str = "WPCLONE_SITE_PASSWORD";
-/// The environment variable of the password of a clone's target.
-const TARGET_PASSWORD: &str = "WPCLONE_TARGET_PASSWORD";
-/// More than any token or password has; the API judges the rest.
+/// Environment variable of the API token.
+const TOKEN_VARIABLE: &str = "WPCLONE_TOKEN";
+/// Environment variable of a site's password.
+const PASSWORD_VARIABLE: &str = "WPCLONE_SITE_PASSWORD";
+/// Environment variable of the password of a clone's target.
+const TARGET_PASSWORD_VARIABLE: &str = "WPCLONE_TARGET_PASSWORD";
+/// Limit on the size of a secret's file. The API checks the length of passwords itself.
 const MAX_BYTES: u64 = 8 * 1024;
 
-/// The token for the API, if there is one.
+/// The API token, if one is configured.
 pub(crate) fn token(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
     match file {
         Some(file) => from_file(file, "--token-file").map(Some),
-        None => from_env(TOKEN),
+        None => from_env(TOKEN_VARIABLE),
     }
 }
 
-/// Whose password: where it comes from.
+/// Where a password is read from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Source<'a> {
-    /// The file that was named for it.
+pub(crate) struct PasswordSource<'a> {
+    /// The file given on the command line.
     pub(crate) file: Option<&'a Path>,
     flag: &'static str,
     variable: &'static str,
 }
 
-impl<'a> Source<'a> {
-    /// That of a site, or of a clone's source.
+impl<'a> PasswordSource<'a> {
+    /// The password of a site, or of a clone's source.
     pub(crate) fn site(file: Option<&'a Path>) -> Self {
-        Self { file, flag: "--password-file", variable: PASSWORD }
+        Self { file, flag: "--password-file", variable: PASSWORD_VARIABLE }
     }
 
-    /// That of a clone's target.
+    /// The password of a clone's target.
     pub(crate) fn target(file: Option<&'a Path>) -> Self {
-        Self { file, flag: "--target-password-file", variable: TARGET_PASSWORD }
+        Self { file, flag: "--target-password-file", variable: TARGET_PASSWORD_VARIABLE }
     }
 
-    /// The password. A prompt shows `who`.
-    pub(crate) fn password(self, who: &str) -> Result<SecretString, Failure> {
+    /// Reads the password. A prompt shows `account`.
+    pub(crate) fn password(self, account: &str) -> Result<SecretString, Failure> {
         let Self { file, flag, variable } = self;
         if let Some(file) = file {
             return from_file(file, flag);
@@ -56,10 +56,10 @@ impl<'a> Source<'a> {
         }
         if !std::io::stdin().is_terminal() {
             return Err(Failure::Usage(format!(
-                "there is no password of {who}: set {variable}, or give {flag} FILE (- is standard input)"
+                "no password for {account}: set {variable}, or use {flag} FILE (- is standard input)"
             )));
         }
-        match prompt::ask(&format!("Password of {who}: ")) {
+        match prompt::ask_password(&format!("Password of {account}: ")) {
             Ok(Some(password)) => not_empty(password, "the password"),
             Ok(None) => Err(Failure::Interrupted),
             Err(error) => {
@@ -68,8 +68,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether [`Self::password`] would find one without a file: in the environment, or from somebody at a terminal.
-    pub(crate) fn can_be_had(self) -> bool {
+    /// Whether [`Self::password`] can read one without a file: from the environment or a terminal.
+    pub(crate) fn is_available(self) -> bool {
         std::env::var_os(self.variable).is_some_and(|password| !password.is_empty())
             || std::io::stdin().is_terminal()
     }
@@ -85,18 +85,18 @@ fn from_env(name: &str) -> Result<Option<SecretString>, Failure> {
 }
 
 fn from_file(file: &Path, flag: &str) -> Result<SecretString, Failure> {
-    let wrong = |what: String| Failure::Usage(format!("{flag} {}: {what}", file.display()));
+    let invalid = |what: String| Failure::Usage(format!("{flag} {}: {what}", file.display()));
     let mut text = String::new();
     let read = if file == Path::new("-") {
         std::io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text)
     } else {
         std::fs::File::open(file).and_then(|f| f.take(MAX_BYTES + 1).read_to_string(&mut text))
     };
-    let bytes = read.map_err(|error| wrong(error.to_string()))?;
+    let bytes = read.map_err(|error| invalid(error.to_string()))?;
     if bytes as u64 > MAX_BYTES {
-        return Err(wrong(format!("is larger than {MAX_BYTES} bytes")));
+        return Err(invalid(format!("is larger than {MAX_BYTES} bytes")));
     }
-    // Editors and `echo` end a file with a line break; spaces may belong to a password.
+    // Editors and `echo` add a line break at the end. Spaces may be part of the password.
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line).to_owned();
     not_empty(SecretString::from(line), &format!("{flag} {}", file.display()))

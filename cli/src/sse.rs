@@ -1,16 +1,16 @@
-//! Reading server-sent events (WHATWG HTML, section 9.2.6), within bounds.
+//! A bounded parser of server-sent events (WHATWG HTML, section 9.2.6).
 
-/// The most bytes that one event may have. Ours have a few hundred.
+/// Largest event in bytes. The API's have a few hundred.
 const MAX_EVENT: usize = 64 * 1024;
-/// The most bytes of an id. Ours are `<ms>-<n>`.
+/// Longest id in bytes. The API's are `<ms>-<n>`.
 const MAX_ID: usize = 128;
 
-/// One event.
+/// A server-sent event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SseEvent {
-    /// What to send as `Last-Event-ID` to go on after it.
+    /// Sent as `Last-Event-ID` to resume after this event.
     pub(crate) id: Option<String>,
-    /// Its lines, joined by line feeds.
+    /// The data lines, joined by line feeds.
     pub(crate) data: String,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct SseEvent {
 #[error("an event is too large")]
 pub(crate) struct TooLarge;
 
-/// Makes events of bytes, however these are cut.
+/// Parses events from chunks of bytes.
 #[derive(Debug, Default)]
 pub(crate) struct SseReader {
     line: Vec<u8>,
@@ -27,20 +27,20 @@ pub(crate) struct SseReader {
     has_data: bool,
     id: Option<String>,
     after_cr: bool,
-    begun: bool,
+    started: bool,
 }
 
 impl SseReader {
-    /// Reads on. Returns the events that became whole.
+    /// Parses the next chunk and returns the events that are complete.
     ///
     /// # Errors
-    /// An event beyond bounds; the reader is of no use afterwards.
+    /// An event is too large; the reader cannot be used afterwards.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<SseEvent>, TooLarge> {
         let mut events = Vec::new();
         for &byte in bytes {
             // A line ends with CR, LF or CR LF.
-            let second_half = std::mem::replace(&mut self.after_cr, byte == b'\r') && byte == b'\n';
-            if second_half {
+            let lf_of_crlf = std::mem::replace(&mut self.after_cr, byte == b'\r') && byte == b'\n';
+            if lf_of_crlf {
                 continue;
             }
             if matches!(byte, b'\r' | b'\n') {
@@ -58,7 +58,7 @@ impl SseReader {
     fn end_line(&mut self) -> Option<SseEvent> {
         let line = std::mem::take(&mut self.line);
         let mut line = String::from_utf8_lossy(&line);
-        if !std::mem::replace(&mut self.begun, true) && line.starts_with('\u{feff}') {
+        if !std::mem::replace(&mut self.started, true) && line.starts_with('\u{feff}') {
             line = line.trim_start_matches('\u{feff}').to_owned().into();
         }
         if line.is_empty() {
@@ -74,7 +74,7 @@ impl SseReader {
                 self.data.push_str(value);
             }
             "id" if !value.contains('\0') && value.len() <= MAX_ID => self.id = Some(value.to_owned()),
-            // Comments keep the connection alive; `event` and `retry` we do not need.
+            // Comments only keep the connection alive; `event` and `retry` are not used.
             _ => {}
         }
         None
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_the_same_wherever_the_bytes_are_cut() {
+    fn events_do_not_depend_on_how_the_bytes_are_split() {
         let text =
             "\u{feff}: hi\n\nid: 1-0\r\nevent: x\ndata: a\u{e4}\ndata:b\n\r\ndata\n\nid: 2-0\rdata: c\r\rdata: cut"
                 .as_bytes();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_event_is_refused() {
+    fn an_event_beyond_the_limit_is_rejected() {
         let mut reader = SseReader::default();
         let mut pushed = 0;
         let refused = loop {

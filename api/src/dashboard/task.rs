@@ -217,7 +217,7 @@ fn result(task: &TaskView, secrets: &[String]) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for field in task.result.iter().flat_map(readable) {
         let (title, name) = field.path.split_once('.').unwrap_or(("", &field.path));
-        let (title, name) = (heading(title), name.replace('_', " "));
+        let (title, name) = (heading(title), name.replace(['_', '.'], " "));
         let Some(value) = shown(task, &field, secrets) else { continue };
         let field = ResultField { name, value, path: field.path };
         match parts.iter_mut().find(|part| part.title == title) {

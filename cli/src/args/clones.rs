@@ -1,4 +1,4 @@
-//! What can be typed about clones.
+//! Arguments of `wpclone clone` and `wpclone clones`.
 
 use std::path::PathBuf;
 
@@ -9,16 +9,17 @@ use wpclone_task::{CloneName, Isolation};
 use super::{StartArgs, WaitArgs, names};
 
 pub(super) const CLONE_HELP: &str = "\
-The clone goes by itself when its time is over. Its address, login and end are printed, and what was
-copied; all of that is the artifact fidelity.json of the task.
+Prints the clone's address, login and expiry, and a summary of what was copied. The full report is
+the task's artifact fidelity.json. The clone is deleted when it expires.
 
 Examples:
   wpclone clone https://example.com --source-user admin
   wpclone clone --source https://example.com --source-user admin --ttl 240 --json
   wpclone clone https://example.com --source-user admin --target https://b.example --target-user me
 
-With --target the copy goes to an empty WordPress of yours, and stays. Its users are the source's
-then. It sends no mail and calls nobody until the must-use plugin that the result names is removed.";
+With --target the copy goes into an empty WordPress of yours and never expires. Its users are then
+those of the source. It sends no mail and makes no outgoing requests until you delete the must-use
+plugin that the result names.";
 
 pub(super) const CLONES_HELP: &str = "\
 Examples:
@@ -30,34 +31,35 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(crate) struct CloneArgs {
-    /// The site to copy, such as https://example.com/blog
+    /// URL of the site to copy, such as https://example.com/blog
     #[arg(required_unless_present = "source", conflicts_with = "source")]
     pub(crate) site: Option<String>,
-    /// The same, by name
+    /// The same as SITE, as an option
     #[arg(long, value_name = "URL")]
     pub(crate) source: Option<String>,
-    /// The login name or e-mail address of an administrator of the source
+    /// User name or e-mail address of an administrator of the source
     #[arg(long, value_name = "NAME", visible_alias = "username")]
     pub(crate) source_user: String,
-    /// A file that holds that administrator's password; - is standard input
+    /// File that holds that administrator's password; - is standard input
     #[arg(long, value_name = "FILE", visible_alias = "password-file")]
     pub(crate) source_password_file: Option<PathBuf>,
-    /// An empty WordPress of yours to copy into, instead of a clone that expires
+    /// URL of an empty WordPress of yours to copy into, instead of a clone that expires
     #[arg(long, value_name = "URL", requires = "target_user")]
     pub(crate) target: Option<String>,
-    /// The login name or e-mail address of an administrator of the target
+    /// User name or e-mail address of an administrator of the target
     #[arg(long, value_name = "NAME", requires = "target")]
     pub(crate) target_user: Option<String>,
-    /// A file that holds that administrator's password; - is standard input
+    /// File that holds that administrator's password; - is standard input
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(crate) target_password_file: Option<PathBuf>,
-    /// How long the clone is kept from when it is ready [default: 60]
+    /// Lifetime of the clone, counted from when it is ready [default: 60]
     #[arg(long, value_name = "MINUTES", conflicts_with = "target", value_parser = clap::value_parser!(u16).range(5..=1440))]
     pub(crate) ttl: Option<u16>,
-    /// What the clone has for itself: a database in a shared server, or a server [default: shared]
+    /// Whether the clone gets a database in the shared server, or a database server of its own
+    /// [default: shared]
     #[arg(long, conflicts_with = "target", value_parser = names(Isolation::ALL.iter().map(|i| i.as_str())).try_map(|s| s.parse::<Isolation>()))]
     pub(crate) isolation: Option<Isolation>,
-    /// Leave the migrator plugin on the source, and on a target
+    /// Do not remove the migrator plugin from the source (and the target) at the end
     #[arg(long)]
     pub(crate) keep_migrator: bool,
     #[command(flatten)]
@@ -69,46 +71,46 @@ pub(crate) struct CloneArgs {
 pub(crate) struct ClonesArgs {
     #[command(subcommand)]
     pub(crate) command: Option<ClonesCommand>,
-    /// At most so many
+    /// Maximum number of clones
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Go on where another list ended
+    /// Continue a list at this cursor
     #[arg(long)]
     pub(crate) cursor: Option<CloneName>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClonesCommand {
-    /// Show one, with its password
+    /// Show a clone with its password
     Show {
-        /// The clone's name
+        /// Name of the clone
         name: CloneName,
     },
-    /// Let one live longer, or shorter
+    /// Set a new lifetime
     Extend {
-        /// The clone's name
+        /// Name of the clone
         name: CloneName,
-        /// For how long from now
+        /// New lifetime, counted from now
         #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u16).range(5..=1440))]
         ttl: u16,
         #[command(flatten)]
         start: StartArgs,
     },
-    /// Delete one; one that is still being made is not finished
+    /// Delete a clone; if it is still being created, cancel its task
     Delete {
-        /// The clone's name
+        /// Name of the clone
         name: CloneName,
         #[command(flatten)]
         start: BareStartArgs,
     },
-    /// Print a link that logs in to one as its administrator: once, within five minutes
+    /// Print a link that logs in as the clone's administrator: works once, within five minutes
     Login {
-        /// The clone's name
+        /// Name of the clone
         name: CloneName,
     },
 }
 
-/// The same as [`StartArgs`] where nobody is told.
+/// [`StartArgs`] without an idempotency key and a webhook.
 #[derive(Debug, Args)]
 pub(crate) struct BareStartArgs {
     /// Print the accepted task instead of waiting for its end

@@ -1,4 +1,4 @@
-//! What can be typed behind `wpclone rewrite`.
+//! Arguments of `wpclone rewrite`.
 
 use clap::{Args, ValueEnum};
 use wpclone_rewrite::{DumpOptions, Folder, Guid, Options, Pair, PairError, Prefix, Rewriter};
@@ -6,16 +6,16 @@ use wpclone_rewrite::{DumpOptions, Folder, Guid, Options, Pair, PairError, Prefi
 use crate::failure::Failure;
 
 pub(crate) const HELP: &str = "\
-Every byte that is not part of a moved address stays as it is. A scheme that was written becomes the
-new one, // stays //, with and without www. is the same. Serialised PHP, JSON, base64 and what else
-values are wrapped in is seen through, and lengths in it are mended.
+Replaces a site's URLs and leaves every other byte unchanged. A URL with a scheme gets the new
+scheme, // stays //, and www. is ignored when comparing hosts. Serialised PHP, JSON, base64 and
+other encodings are decoded, and the lengths in them corrected.
 
-With --sql the values are the literals of INSERT, REPLACE and UPDATE. What holds no rows passes as
-it is: comments, definitions, triggers and routines. A value may have 256 MiB; in a dump a larger
-one passes as it is.
+With --sql the values are the literals of INSERT, REPLACE and UPDATE. Everything else in a dump
+(comments, definitions, triggers, routines) is copied unchanged. A value may have up to 256 MiB; in
+a dump a larger value is copied unchanged.
 
-The report goes to standard error: what was done, what is malformed, which old addresses are left
-and why. Exit codes: 0 done, 1 input or output failed, 2 wrong usage.
+A report goes to standard error: what was replaced, what is malformed, and which old URLs are left
+and why. Exit codes: 0 done, 1 reading or writing failed, 2 wrong usage.
 
 Examples:
   wpclone rewrite --sql --from http://example.com --to https://example.org <old.sql >new.sql
@@ -23,64 +23,64 @@ Examples:
   wpclone rewrite --sql --from https://a.example --to https://b.example --prefix wp_=b_ \\
     --folder /var/www/a=/srv/b --report json <old.sql >new.sql 2>report.json";
 
-/// What moves where.
+/// What is replaced, and how the input is read.
 #[derive(Debug, Args)]
 pub(crate) struct RewriteArgs {
-    /// The site's old address
+    /// Old URL of the site
     #[arg(long, value_name = "URL", requires = "to")]
     from: Option<String>,
-    /// Its new one
+    /// New URL of the site
     #[arg(long, value_name = "URL", requires = "from")]
     to: Option<String>,
-    /// One more site that moves; can be repeated. The longest old address that fits decides
+    /// Another pair of URLs; can be repeated. The longest matching old URL wins
     #[arg(long = "pair", value_name = "FROM=TO")]
     pairs: Vec<String>,
-    /// A folder of the old machine that moves too; can be repeated
+    /// A folder path to replace; can be repeated
     #[arg(long = "folder", value_name = "OLD=NEW")]
     folders: Vec<String>,
-    /// A table prefix that changes: names of tables, user roles, capabilities
+    /// A table prefix to replace: in names of tables, user roles and capabilities
     #[arg(long, value_name = "OLD=NEW", requires = "sql")]
     prefix: Option<String>,
-    /// www.example.com and example.com are two sites
+    /// Treat www.example.com and example.com as different hosts
     #[arg(long)]
     no_www: bool,
-    /// What becomes of the posts' guids
+    /// How to treat the guids of posts
     #[arg(long, value_enum, default_value_t = GuidArg::Rewrite, requires = "sql")]
     guid: GuidArg,
-    /// Standard input is values with a NUL behind each, not one value
+    /// Standard input is a list of values that each end with a NUL
     #[arg(long, conflicts_with = "sql")]
     pub(super) nul: bool,
-    /// Standard input is a dump of MySQL or MariaDB
+    /// Standard input is an SQL dump of MySQL or MariaDB
     #[arg(long)]
     sql: bool,
-    /// In the dump's literals a backslash is only a backslash (sql_mode NO_BACKSLASH_ESCAPES)
+    /// Backslashes in the dump are not escapes (sql_mode NO_BACKSLASH_ESCAPES)
     #[arg(long, requires = "sql")]
     no_backslash_escapes: bool,
-    /// What the report looks like
-    #[arg(long, value_enum, value_name = "FORM", default_value_t = Form::Table)]
-    report: Form,
+    /// Format of the report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    report: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum GuidArg {
-    /// They move like all addresses
+    /// Replace them like all URLs
     Rewrite,
-    /// They stay, so that feed readers know old posts again
+    /// Keep them, so that feed readers recognise old posts
     Keep,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum Format {
     Table,
     Json,
 }
 
 impl RewriteArgs {
     pub(super) fn wants_json(&self) -> bool {
-        self.report == Form::Json
+        self.report == Format::Json
     }
 
-    /// What does it.
+    /// Builds the rewriter. The error names every invalid argument at once.
     pub(super) fn rewriter(&self) -> Result<Rewriter, Failure> {
         let mut faults = Vec::new();
         let mut pairs = Vec::new();
@@ -116,15 +116,15 @@ impl RewriteArgs {
         Rewriter::new(&pairs, options).map_err(|why| {
             Failure::Usage(match why {
                 PairError::Nothing => {
-                    "there is nothing to move: give --from and --to, --pair or --folder".into()
+                    "there is nothing to replace; use --from and --to, --pair or --folder".into()
                 }
-                PairError::Twice(_) => "one old address is given two new ones".into(),
+                PairError::Twice(_) => "an old URL has two different new URLs".into(),
                 other => other.to_string(),
             })
         })
     }
 
-    /// How a dump is read; `None` when standard input is none.
+    /// Options for reading a dump; `None` without `--sql`.
     pub(super) fn dump_options(&self, longest: usize) -> Option<DumpOptions> {
         self.sql.then(|| DumpOptions {
             backslash_escapes: !self.no_backslash_escapes,
@@ -135,24 +135,22 @@ impl RewriteArgs {
     }
 }
 
-/// Addresses are not repeated in a complaint: they may hold a password.
+/// Parses a pair. Errors do not repeat the URLs, which may contain a password.
 fn pair(from: &str, to: &str, flags: [&str; 2], faults: &mut Vec<String>) -> Option<Pair> {
-    let mut fault = |text: &str, flag: &str| {
+    let mut check = |text: &str, flag: &str| {
         let Err(why) = Pair::new(text, text) else { return };
         let why = match why {
-            PairError::MoreThanASite(_) => {
-                "must end with its path and hold no credentials, query or fragment"
-            }
-            _ => "is not an http or https address",
+            PairError::MoreThanASite(_) => "must not contain credentials, a query or a fragment",
+            _ => "is not an http or https URL",
         };
         faults.push(format!("{flag} {why}"));
     };
-    fault(from, flags[0]);
-    fault(to, flags[1]);
+    check(from, flags[0]);
+    check(to, flags[1]);
     Pair::new(from, to).ok()
 }
 
-/// `http://a=https://b`. Addresses may hold the sign as well.
+/// Splits `http://a=https://b` at the last `=http`, because URLs may contain `=` as well.
 fn split_pair(text: &str) -> Option<(&str, &str)> {
     let at = text.match_indices("=http").map(|(at, _)| at).last()?;
     Some((&text[..at], &text[at + 1..]))
@@ -160,9 +158,9 @@ fn split_pair(text: &str) -> Option<(&str, &str)> {
 
 fn prefix(text: &str) -> Option<Prefix> {
     let (from, to) = text.split_once('=')?;
-    let is = |name: &str| {
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
-        (1..=64).contains(&name.len()) && name.bytes().all(letter)
+    let is_valid = |name: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
+        (1..=64).contains(&name.len()) && name.bytes().all(allowed)
     };
-    (is(from) && is(to)).then(|| Prefix::new(from, to))
+    (is_valid(from) && is_valid(to)).then(|| Prefix::new(from, to))
 }

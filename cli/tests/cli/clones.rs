@@ -1,11 +1,11 @@
-//! Making clones, and keeping them.
+//! `wpclone clone` and `wpclone clones`.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use wpclone_task::{Code, Problem};
 
-use crate::run::{fed, finish, program, wpclone};
-use crate::stub::{Answer, ID, Stub, queued, task};
+use crate::program::{program, run, run_with_stdin, wpclone};
+use crate::stub::{ID, Reply, Stub, queued, task};
 
 const NAME: &str = "clone-20261123-163105-abcdef";
 const CLONE: &[&str] = &["clone", "https://example.com/blog", "--source-user", "admin"];
@@ -47,13 +47,13 @@ fn clone(n: u32) -> Value {
 }
 
 #[tokio::test]
-async fn a_clone_prints_its_address_login_end_and_what_was_copied() {
+async fn a_finished_clone_prints_its_login_expiry_and_fidelity() {
     let stub = Stub::ending(done()).await;
-    let ran = wpclone(&stub.url, &[CLONE, &["--ttl", "90", "--isolation", "dedicated"]].concat()).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_snapshot!(ran.stdout);
+    let output = wpclone(&stub.url, &[CLONE, &["--ttl", "90", "--isolation", "dedicated"]].concat()).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_snapshot!(output.stdout);
     assert_eq!(
-        stub.asked_for("POST /clone")[0].body,
+        stub.requests_to("POST /clone")[0].body,
         json!({
             "source": {"url": "https://example.com/blog", "username": "admin", "password": "canary-password"},
             "ttl_minutes": 90, "isolation": "dedicated", "remove_migrator": true,
@@ -61,18 +61,18 @@ async fn a_clone_prints_its_address_login_end_and_what_was_copied() {
     );
     let by_name =
         ["clone", "--source", "https://example.com", "--username", "admin", "--json", "--keep-migrator"];
-    let ran = wpclone(&stub.url, &by_name).await;
-    assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), done(), "{ran:?}");
-    let body = &stub.asked_for("POST /clone")[1].body;
+    let output = wpclone(&stub.url, &by_name).await;
+    assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), done(), "{output:?}");
+    let body = &stub.requests_to("POST /clone")[1].body;
     assert_eq!(
         (&body["remove_migrator"], &body["source"]["url"]),
         (&json!(false), &json!("https://example.com"))
     );
-    assert_eq!(body.get("ttl_minutes"), None, "the API knows what is usual");
+    assert_eq!(body.get("ttl_minutes"), None, "defaults are left to the API");
 }
 
 #[tokio::test]
-async fn a_target_has_a_login_of_its_own_and_never_the_sources_password() {
+async fn a_target_has_its_own_login_and_never_gets_the_sources_password() {
     let target = json!({"url": "https://new.example", "username": "boss"});
     let mut request = request();
     request["target"] = target.clone();
@@ -81,10 +81,10 @@ async fn a_target_has_a_login_of_its_own_and_never_the_sources_password() {
     let to = [CLONE, &["--target", "https://new.example", "--target-user", "boss"]].concat();
     let mut command = program(&stub.url, &to);
     command.env("WPCLONE_SITE_PASSWORD", "canary-1").env("WPCLONE_TARGET_PASSWORD", "canary-2");
-    let ran = finish(command).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.contains("target.url       https://new.example\n"), "{}", ran.stdout);
-    let sent = &stub.asked_for("POST /clone")[0].body;
+    let output = run(command).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stdout.contains("target.url       https://new.example\n"), "{}", output.stdout);
+    let sent = &stub.requests_to("POST /clone")[0].body;
     assert_eq!(
         (&sent["source"]["password"], &sent["target"]["password"]),
         (&json!("canary-1"), &json!("canary-2"))
@@ -94,15 +94,15 @@ async fn a_target_has_a_login_of_its_own_and_never_the_sources_password() {
         (vec![], "WPCLONE_TARGET_PASSWORD"),
         (vec!["--source-password-file", "-", "--target-password-file", "-"], "only one password"),
     ] {
-        let ran = wpclone(&stub.url, &[&to[..], &args].concat()).await;
-        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
-        assert!(ran.stderr.contains(why) && !ran.stderr.contains("canary"), "{}", ran.stderr);
+        let output = wpclone(&stub.url, &[&to[..], &args].concat()).await;
+        assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{output:?}");
+        assert!(output.stderr.contains(why) && !output.stderr.contains("canary"), "{}", output.stderr);
     }
-    assert_eq!(stub.asked_for("POST /clone").len(), 1, "nothing else was sent");
+    assert_eq!(stub.requests_to("POST /clone").len(), 1, "no other request was sent");
 }
 
 #[tokio::test]
-async fn what_does_not_fit_together_is_said_before_anything_is_sent() {
+async fn conflicting_arguments_are_rejected_before_a_request_is_sent() {
     let target = &["--target", "https://b.example", "--target-user", "b"][..];
     for args in [
         &["clone", "--source-user", "admin"][..],
@@ -117,102 +117,103 @@ async fn what_does_not_fit_together_is_said_before_anything_is_sent() {
         &["clones", "extend", NAME],
         &["clones", "--limit", "5", "show", NAME],
     ] {
-        let ran = wpclone("http://127.0.0.1:1", args).await;
-        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?} {ran:?}");
-        assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+        let output = wpclone("http://127.0.0.1:1", args).await;
+        assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{args:?} {output:?}");
+        assert!(!output.stderr.contains("canary"), "{}", output.stderr);
     }
 }
 
 #[tokio::test]
-async fn clones_are_listed_page_by_page() {
-    let stub = Stub::start(|asked| match asked.before {
-        0 => Answer::Json(200, json!({"clones": [clone(3), clone(2)], "next": clone(2)["name"]})),
-        _ => Answer::Json(200, json!({"clones": [clone(1)], "next": clone(1)["name"]})),
+async fn clone_lists_follow_the_cursor_up_to_the_limit() {
+    let stub = Stub::start(|request| match request.earlier {
+        0 => Reply::Json(200, json!({"clones": [clone(3), clone(2)], "next": clone(2)["name"]})),
+        _ => Reply::Json(200, json!({"clones": [clone(1)], "next": clone(1)["name"]})),
     })
     .await;
-    let ran = wpclone(&stub.url, &["clones", "--limit", "3"]).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_snapshot!(ran.stdout);
-    assert!(ran.stderr.contains("--cursor clone-20261123-163101-abcdef"), "{}", ran.stderr);
-    let queries: Vec<_> = stub.asked().into_iter().map(|a| a.query).collect();
+    let output = wpclone(&stub.url, &["clones", "--limit", "3"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_snapshot!(output.stdout);
+    assert!(output.stderr.contains("--cursor clone-20261123-163101-abcdef"), "{}", output.stderr);
+    let queries: Vec<_> = stub.requests().into_iter().map(|a| a.query).collect();
     assert_eq!(queries, ["limit=3", "limit=1&cursor=clone-20261123-163102-abcdef"]);
 
     let page = json!({"clones": [clone(1)]});
     let kept = page.clone();
-    let stub = Stub::start(move |_| Answer::Json(200, page.clone())).await;
-    let ran = wpclone(&stub.url, &["clones", "--json"]).await;
-    assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), kept);
-    let none = Stub::start(|_| Answer::Json(200, json!({"clones": []}))).await;
-    let ran = wpclone(&none.url, &["clones"]).await;
-    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", "no clones\n"));
+    let stub = Stub::start(move |_| Reply::Json(200, page.clone())).await;
+    let output = wpclone(&stub.url, &["clones", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), kept);
+    let none = Stub::start(|_| Reply::Json(200, json!({"clones": []}))).await;
+    let output = wpclone(&none.url, &["clones"]).await;
+    assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (0, "", "no clones\n"));
 }
 
 #[tokio::test]
-async fn a_clone_is_shown_with_its_login() {
-    let stub = Stub::start(|_| Answer::Json(200, clone(1))).await;
-    let ran = wpclone(&stub.url, &["clones", "show", NAME]).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_snapshot!(ran.stdout);
-    assert_eq!(stub.asked()[0].what, format!("GET /clones/{NAME}"));
-    let ran = wpclone(&stub.url, &["clones", "show", NAME, "--json"]).await;
-    assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), clone(1));
+async fn showing_a_clone_prints_its_login() {
+    let stub = Stub::start(|_| Reply::Json(200, clone(1))).await;
+    let output = wpclone(&stub.url, &["clones", "show", NAME]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_snapshot!(output.stdout);
+    assert_eq!(stub.requests()[0].route, format!("GET /clones/{NAME}"));
+    let output = wpclone(&stub.url, &["clones", "show", NAME, "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), clone(1));
 
-    let gone = Stub::start(|_| Answer::Problem(Problem::new(Code::CloneGone, "It has expired."))).await;
-    let ran = wpclone(&gone.url, &["clones", "show", NAME]).await;
-    assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.stderr.contains("CLONE_GONE"), "{}", ran.stderr);
+    let gone = Stub::start(|_| Reply::Problem(Problem::new(Code::CloneGone, "It has expired."))).await;
+    let output = wpclone(&gone.url, &["clones", "show", NAME]).await;
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.stderr.contains("CLONE_GONE"), "{}", output.stderr);
 }
 
 #[tokio::test]
-async fn a_clone_is_extended_and_deleted_by_tasks_that_are_followed() {
+async fn extending_and_deleting_a_clone_follow_their_tasks() {
     let about = json!({"name": NAME, "made_by": ID});
     let extended = task(json!({"kind": "extend-clone",
         "request": {"kind": "extend-clone", "clone": about, "ttl_minutes": 240},
         "result": {"clone": {"name": NAME, "expires_at": "2026-11-23T14:00:00Z"}}}));
     let stub = Stub::ending(extended).await;
-    let ran = wpclone(&stub.url, &["clones", "extend", NAME, "--ttl", "240"]).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.contains("clone.expires_at  2026-11-23T14:00:00Z\n"), "{}", ran.stdout);
-    let sent = &stub.asked_for(&format!("PATCH /clones/{NAME}"))[0];
+    let output = wpclone(&stub.url, &["clones", "extend", NAME, "--ttl", "240"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stdout.contains("clone.expires_at  2026-11-23 14:00:00 UTC\n"), "{}", output.stdout);
+    let sent = &stub.requests_to(&format!("PATCH /clones/{NAME}"))[0];
     assert_eq!(sent.body, json!({"ttl_minutes": 240}));
     assert!(sent.headers["idempotency-key"].len() > 16);
 
     let deleted = task(json!({"kind": "delete-clone", "request": {"kind": "delete-clone", "clone": about},
         "result": {"clone": {"name": NAME, "expires_at": null}}}));
     let stub = Stub::ending(deleted).await;
-    let ran = wpclone(&stub.url, &["clones", "delete", NAME]).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.contains(NAME) && !ran.stdout.contains("no longer kept"), "{}", ran.stdout);
-    assert_eq!(stub.asked_for(&format!("DELETE /clones/{NAME}"))[0].body, Value::Null);
+    let output = wpclone(&stub.url, &["clones", "delete", NAME]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stdout.contains(NAME) && !output.stdout.contains("no longer kept"), "{}", output.stdout);
+    assert_eq!(stub.requests_to(&format!("DELETE /clones/{NAME}"))[0].body, Value::Null);
 }
 
 #[tokio::test]
-async fn a_login_is_printed_alone() {
+async fn a_login_link_is_printed_alone() {
     let link =
         json!({"url": "http://127.0.0.1:8090/c/?wpclone_login=1.2.3", "expires_at": "2026-11-23T10:05:00Z"});
     let kept = link.clone();
-    let stub = Stub::start(move |_| Answer::Json(200, link.clone())).await;
-    let ran = wpclone(&stub.url, &["clones", "login", NAME]).await;
+    let stub = Stub::start(move |_| Reply::Json(200, link.clone())).await;
+    let output = wpclone(&stub.url, &["clones", "login", NAME]).await;
     assert_eq!(
-        (ran.code, ran.stdout.as_str()),
+        (output.code, output.stdout.as_str()),
         (0, "http://127.0.0.1:8090/c/?wpclone_login=1.2.3\n"),
-        "{ran:?}"
+        "{output:?}"
     );
-    assert_eq!(stub.asked()[0].what, format!("POST /clones/{NAME}/login"));
-    let ran = wpclone(&stub.url, &["clones", "login", NAME, "--json"]).await;
-    assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), kept);
+    assert_eq!(stub.requests()[0].route, format!("POST /clones/{NAME}/login"));
+    let output = wpclone(&stub.url, &["clones", "login", NAME, "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), kept);
 }
 
 #[tokio::test]
-async fn a_failed_clone_is_done_again_with_the_password_of_its_source() {
+async fn replaying_a_clone_sends_the_password_of_its_source() {
     let failed = cloned(request(), Value::Null);
-    let stub = Stub::start(move |asked| match asked.what.as_str() {
-        what if what.ends_with("/replay") => Answer::Json(202, queued()),
-        _ => Answer::Json(200, failed.clone()),
+    let stub = Stub::start(move |request| match request.route.as_str() {
+        route if route.ends_with("/replay") => Reply::Json(202, queued()),
+        _ => Reply::Json(200, failed.clone()),
     })
     .await;
-    let ran = fed(&stub.url, &["replay", ID, "--no-wait", "--password-file", "-"], "new\n").await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    let sent = &stub.asked_for(&format!("POST /tasks/{ID}/replay"))[0].body;
+    let output =
+        run_with_stdin(&stub.url, &["replay", ID, "--no-wait", "--password-file", "-"], "new\n").await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let sent = &stub.requests_to(&format!("POST /tasks/{ID}/replay"))[0].body;
     assert_eq!(*sent, json!({"source": {"password": "new"}}));
 }

@@ -1,14 +1,14 @@
-//! The command line as a person or a script meets it, against a stub of the API: a server that speaks the
-//! API's shapes and does what each test says. The real API is met in the tests of `tests/`.
+//! Runs the `wpclone` program against a stub of the API whose replies each test defines. The end-to-end tests in
+//! `tests/` run it against the real API.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod clones;
-mod following;
+mod follow;
 mod outcomes;
-mod replaying;
-mod rewriting;
-mod run;
+mod program;
+mod replay;
+mod rewrite;
 mod secrets;
 mod stub;
 mod tables;

@@ -1,23 +1,23 @@
-//! What a run prints, and how it ends.
+//! Output and exit codes.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use wpclone_task::{Code, Problem};
 
-use crate::run::{SETUP, without_port, wpclone};
-use crate::stub::{Answer, ID, Stub, failed, queued, succeeded, task, turned_down};
+use crate::program::{SETUP, without_port, wpclone};
+use crate::stub::{ID, Reply, Stub, failed, invalid_request, queued, succeeded, task};
 
 #[tokio::test]
-async fn a_setup_that_succeeds_prints_its_result_and_nothing_else_on_stdout() {
+async fn a_successful_setup_prints_only_its_result_to_stdout() {
     let stub = Stub::ending(succeeded()).await;
-    let ran = wpclone(&stub.url, SETUP).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_snapshot!(ran.stdout);
-    assert_snapshot!(ran.stderr, @r"
+    let output = wpclone(&stub.url, SETUP).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_snapshot!(output.stdout);
+    assert_snapshot!(output.stderr, @r"
      40% setup: Logging in
     100% setup: The end
     ");
-    let body = &stub.asked_for("POST /setup")[0].body;
+    let body = &stub.requests_to("POST /setup")[0].body;
     assert_eq!(
         *body,
         json!({"url": "https://example.com/blog", "username": "admin", "password": "canary-password", "role": "source"})
@@ -25,134 +25,142 @@ async fn a_setup_that_succeeds_prints_its_result_and_nothing_else_on_stdout() {
 }
 
 #[tokio::test]
-async fn an_application_password_is_asked_for_by_name() {
+async fn app_password_sends_the_name_and_prints_the_password() {
     let done = task(json!({"kind": "create-app-password",
         "request": {"kind": "create-app-password", "url": "https://example.com", "username": "admin", "app_name": "backup"},
         "result": {"application_password": "abcd efgh", "username": "admin", "uuid": "u", "app_name": "backup"}}));
     let stub = Stub::ending(done).await;
     let args = ["app-password", "https://example.com/wp-admin/", "--username", "admin", "--name", "backup"];
-    let ran = wpclone(&stub.url, &args).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stdout.contains("application_password  abcd efgh\n"), "{}", ran.stdout);
-    let body = &stub.asked_for("POST /create-app-password")[0].body;
+    let output = wpclone(&stub.url, &args).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stdout.contains("application_password  abcd efgh\n"), "{}", output.stdout);
+    let body = &stub.requests_to("POST /create-app-password")[0].body;
     assert_eq!((&body["app_name"], &body["url"]), (&json!("backup"), &json!("https://example.com")));
 }
 
 #[tokio::test]
-async fn with_json_the_task_is_printed_as_it_came() {
-    let mut as_it_came = succeeded();
-    as_it_came["of_a_later_api"] = json!([1]);
-    let stub = Stub::ending(as_it_came.clone()).await;
-    let ran = wpclone(&stub.url, &[SETUP, &["--json"]].concat()).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), as_it_came);
+async fn with_json_the_task_is_printed_as_received() {
+    let mut received = succeeded();
+    received["of_a_later_api"] = json!([1]);
+    let stub = Stub::ending(received.clone()).await;
+    let output = wpclone(&stub.url, &[SETUP, &["--json"]].concat()).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), received);
 }
 
 #[tokio::test]
-async fn a_failed_task_ends_with_1_and_says_what_to_do() {
+async fn a_failed_task_exits_with_1_and_prints_the_action() {
     let stub = Stub::ending(failed()).await;
-    let ran = wpclone(&stub.url, SETUP).await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
-    assert_snapshot!(without_port(&ran.stderr, &stub.url));
+    let output = wpclone(&stub.url, SETUP).await;
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    assert_snapshot!(without_port(&output.stderr, &stub.url));
 
-    let ran = wpclone(&stub.url, &[SETUP, &["--json"]].concat()).await;
-    assert_eq!(ran.code, 1);
-    assert_eq!(serde_json::from_str::<Value>(&ran.stdout).unwrap(), failed());
+    let output = wpclone(&stub.url, &[SETUP, &["--json"]].concat()).await;
+    assert_eq!(output.code, 1);
+    assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), failed());
 }
 
 #[tokio::test]
-async fn a_cancelled_task_ends_with_1() {
+async fn a_cancelled_task_exits_with_1() {
     let stub = Stub::ending(task(json!({"state": "cancelled"}))).await;
-    let ran = wpclone(&stub.url, &["watch", ID]).await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:?}");
-    assert!(ran.stderr.contains("the task was cancelled\n"), "{}", ran.stderr);
+    let output = wpclone(&stub.url, &["watch", ID]).await;
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    assert!(output.stderr.contains("the task was cancelled\n"), "{}", output.stderr);
 }
 
 #[tokio::test]
-async fn a_request_that_is_turned_down_ends_with_2_and_names_every_fault() {
-    let stub = Stub::start(|_| turned_down()).await;
-    let ran = wpclone(&stub.url, SETUP).await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
-    assert_snapshot!(without_port(&ran.stderr, &stub.url));
-    assert_eq!(stub.asked().len(), 1, "what was refused is not sent again");
+async fn a_rejected_request_exits_with_2_and_lists_every_error() {
+    let stub = Stub::start(|_| invalid_request()).await;
+    let output = wpclone(&stub.url, SETUP).await;
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{output:?}");
+    assert_snapshot!(without_port(&output.stderr, &stub.url));
+    assert_eq!(stub.requests().len(), 1, "a rejected request is not retried");
 }
 
 #[tokio::test]
-async fn a_missing_token_and_an_unknown_task_end_with_2() {
+async fn a_missing_token_and_an_unknown_task_exit_with_2() {
     for code in [Code::Unauthenticated, Code::TaskNotFound, Code::TaskGone] {
-        let stub = Stub::start(move |_| Answer::Problem(Problem::new(code, "No."))).await;
-        let ran = wpclone(&stub.url, &["tasks", ID]).await;
-        assert_eq!(ran.code, 2, "{ran:?}");
-        assert!(ran.stderr.contains(code.as_str()), "{}", ran.stderr);
+        let stub = Stub::start(move |_| Reply::Problem(Problem::new(code, "No."))).await;
+        let output = wpclone(&stub.url, &["tasks", ID]).await;
+        assert_eq!(output.code, 2, "{output:?}");
+        assert!(output.stderr.contains(code.as_str()), "{}", output.stderr);
     }
 }
 
 #[tokio::test]
-async fn an_api_that_is_not_there_or_not_well_ends_with_3() {
-    let gone = {
+async fn an_unreachable_or_failing_api_exits_with_3() {
+    let unreachable = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}", listener.local_addr().unwrap())
     };
-    let ran = wpclone(&gone, SETUP).await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
-    assert!(ran.stderr.contains("cannot be reached") && ran.stderr.contains(&gone), "{}", ran.stderr);
+    let output = wpclone(&unreachable, SETUP).await;
+    assert_eq!((output.code, output.stdout.as_str()), (3, ""), "{output:?}");
+    assert!(
+        output.stderr.contains("cannot be reached") && output.stderr.contains(&unreachable),
+        "{}",
+        output.stderr
+    );
 
-    let ill = Stub::start(|_| Answer::Problem(Problem::new(Code::QueueUnavailable, "No Redis."))).await;
-    let ran = wpclone(&ill.url, SETUP).await;
-    assert_eq!(ran.code, 3, "{ran:?}");
-    let keys: Vec<_> = ill.asked().iter().map(|a| a.headers["idempotency-key"].clone()).collect();
-    assert_eq!(keys.len(), 3, "a few tries and no more");
+    let failing = Stub::start(|_| Reply::Problem(Problem::new(Code::QueueUnavailable, "No Redis."))).await;
+    let output = wpclone(&failing.url, SETUP).await;
+    assert_eq!(output.code, 3, "{output:?}");
+    let keys: Vec<_> = failing.requests().iter().map(|a| a.headers["idempotency-key"].clone()).collect();
+    assert_eq!(keys.len(), 3, "a request is sent three times at most");
     assert!(keys.iter().all(|key| *key == keys[0] && key.len() > 16), "{keys:?}");
 }
 
 #[tokio::test]
-async fn a_busy_api_is_waited_for_when_it_says_how_long_and_that_is_not_too_long() {
-    let limited = |seconds| Answer::Later(Problem::new(Code::RateLimited, "Too much."), seconds);
-    let stub = Stub::start(move |asked| match asked.before {
+async fn retry_after_is_honoured_unless_it_is_too_long() {
+    let limited = |seconds| Reply::RetryAfter(Problem::new(Code::RateLimited, "Too much."), seconds);
+    let stub = Stub::start(move |request| match request.earlier {
         0 => limited(1),
-        _ => Answer::Json(202, queued()),
+        _ => Reply::Json(202, queued()),
     })
     .await;
-    let ran = wpclone(&stub.url, &[SETUP, &["--no-wait"]].concat()).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stderr.contains("Too much. Trying again in 1 s.\n"), "{}", ran.stderr);
+    let output = wpclone(&stub.url, &[SETUP, &["--no-wait"]].concat()).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stderr.contains("Too much. Retrying in 1 s.\n"), "{}", output.stderr);
 
     let stub = Stub::start(move |_| limited(50)).await;
-    let ran = wpclone(&stub.url, SETUP).await;
-    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
-    assert!(ran.stderr.contains("RATE_LIMITED") && ran.stderr.contains("wait 50 s"), "{}", ran.stderr);
-    assert_eq!(stub.asked().len(), 1, "as long as that nobody waits for a prompt");
+    let output = wpclone(&stub.url, SETUP).await;
+    assert_eq!((output.code, output.stdout.as_str()), (3, ""), "{output:?}");
+    assert!(
+        output.stderr.contains("RATE_LIMITED") && output.stderr.contains("Try again in 50 s"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(stub.requests().len(), 1, "a long Retry-After is not waited for");
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_the_api_ends_with_3() {
-    let html = |_: &_| Answer::Text(200, "text/html", "<p>Welcome".into());
-    let endless = |_: &_| Answer::Text(200, "application/json", "[".repeat(5 << 20));
-    let other = |_: &_| Answer::Json(200, json!({"tasks": "none"}));
+async fn a_server_that_is_not_the_api_exits_with_3() {
+    let html = |_: &_| Reply::Text(200, "text/html", "<p>Welcome".into());
+    let endless = |_: &_| Reply::Text(200, "application/json", "[".repeat(5 << 20));
+    let other = |_: &_| Reply::Json(200, json!({"tasks": "none"}));
     for stub in [Stub::start(html).await, Stub::start(endless).await, Stub::start(other).await] {
-        let ran = wpclone(&stub.url, &["tasks"]).await;
-        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
+        let output = wpclone(&stub.url, &["tasks"]).await;
+        assert_eq!((output.code, output.stdout.as_str()), (3, ""), "{output:?}");
     }
 }
 
 #[tokio::test]
-async fn without_waiting_the_accepted_task_is_printed() {
-    let stub = Stub::start(|_| Answer::Json(202, queued())).await;
-    let ran = wpclone(&stub.url, &[SETUP, &["--no-wait", "--idempotency-key", "mine"]].concat()).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_snapshot!(ran.stdout);
-    assert!(ran.stderr.contains(&format!("wpclone watch {ID}")), "{}", ran.stderr);
-    assert_eq!(stub.asked().len(), 1);
-    assert_eq!(stub.asked()[0].headers["idempotency-key"], "mine");
+async fn with_no_wait_the_accepted_task_is_printed() {
+    let stub = Stub::start(|_| Reply::Json(202, queued())).await;
+    let output = wpclone(&stub.url, &[SETUP, &["--no-wait", "--idempotency-key", "mine"]].concat()).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_snapshot!(output.stdout);
+    assert!(output.stderr.contains(&format!("wpclone watch {ID}")), "{}", output.stderr);
+    assert_eq!(stub.requests().len(), 1);
+    assert_eq!(stub.requests()[0].headers["idempotency-key"], "mine");
 }
 
 #[tokio::test]
-async fn a_task_is_ended_on_request() {
-    let stub = Stub::start(|_| Answer::Json(202, task(json!({"state": "cancelled"})))).await;
-    let ran = wpclone(&stub.url, &["cancel", ID]).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stub.asked()[0].what, format!("POST /tasks/{ID}/cancel"));
+async fn cancel_requests_cancellation_and_rejects_finished_tasks() {
+    let stub = Stub::start(|_| Reply::Json(202, task(json!({"state": "cancelled"})))).await;
+    let output = wpclone(&stub.url, &["cancel", ID]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(stub.requests()[0].route, format!("POST /tasks/{ID}/cancel"));
 
-    let stub = Stub::start(|_| Answer::Problem(Problem::new(Code::TaskFinished, "It has ended."))).await;
+    let stub = Stub::start(|_| Reply::Problem(Problem::new(Code::TaskFinished, "It has ended."))).await;
     assert_eq!(wpclone(&stub.url, &["cancel", ID]).await.code, 2);
 }

@@ -1,4 +1,4 @@
-//! The stub of the API: keeps what it was asked, answers what the test says.
+//! A stub of the API that records requests and sends the replies that a test defines.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,78 +17,81 @@ pub(crate) const ID: &str = "019ac0de-0000-7000-8000-000000000001";
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    /// `POST /setup`
-    pub(crate) what: String,
+pub(crate) struct ReceivedRequest {
+    /// Method and path, such as `POST /setup`.
+    pub(crate) route: String,
     pub(crate) query: String,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Value,
-    /// How often this was asked before.
-    pub(crate) before: usize,
+    /// Number of earlier requests to the same route.
+    pub(crate) earlier: usize,
 }
 
-/// How a stream of events goes on after the events.
-pub(crate) enum Then {
-    Ends,
-    IsCut,
-    Hangs,
+/// How an event stream ends after its events.
+pub(crate) enum StreamEnd {
+    /// The response ends.
+    Closes,
+    /// The connection breaks.
+    Breaks,
+    /// Nothing more is sent.
+    StaysOpen,
 }
 
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     Json(u16, Value),
     Problem(Problem),
-    /// With `Retry-After`, in seconds.
-    Later(Problem, u64),
+    /// A problem with `Retry-After` in seconds.
+    RetryAfter(Problem, u64),
     Text(u16, &'static str, String),
     Redirect(String),
-    Events(Vec<Value>, Then),
+    Events(Vec<Value>, StreamEnd),
 }
 
 pub(crate) struct Stub {
     pub(crate) url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl Stub {
-    pub(crate) async fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(reply: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (answer, kept) = (Arc::new(answer), Arc::clone(&asked));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (reply, recorded) = (Arc::new(reply), Arc::clone(&requests));
         let app = Router::new().fallback(move |request: Request| {
-            let (answer, kept) = (Arc::clone(&answer), Arc::clone(&kept));
+            let (reply, recorded) = (Arc::clone(&reply), Arc::clone(&recorded));
             async move {
-                let asked = read(request, &kept).await;
-                respond(answer(&asked))
+                let request = record(request, &recorded).await;
+                respond(reply(&request))
             }
         });
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { url, asked, server }
+        Self { url, requests, server }
     }
 
-    /// A stub whose every task ends like this one, after two events.
+    /// A stub where every task ends like this one, after two events.
     pub(crate) async fn ending(task: Value) -> Self {
-        Self::start(move |asked| match asked.what.as_str() {
-            "POST /setup" | "POST /create-app-password" | "POST /clone" => Answer::Json(202, queued()),
-            what if what.starts_with("PATCH ") || what.starts_with("DELETE ") => Answer::Json(202, queued()),
-            what if what.ends_with("/events") => {
+        Self::start(move |request| match request.route.as_str() {
+            "POST /setup" | "POST /create-app-password" | "POST /clone" => Reply::Json(202, queued()),
+            route if route.starts_with("PATCH ") || route.starts_with("DELETE ") => Reply::Json(202, queued()),
+            route if route.ends_with("/events") => {
                 let state = task["state"].as_str().unwrap();
                 let events =
                     vec![event("1-0", "running", 40, "Logging in"), event("2-0", state, 100, "The end")];
-                Answer::Events(events, Then::Hangs)
+                Reply::Events(events, StreamEnd::StaysOpen)
             }
-            _ => Answer::Json(200, task.clone()),
+            _ => Reply::Json(200, task.clone()),
         })
         .await
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
+        self.requests.lock().unwrap().clone()
     }
 
-    pub(crate) fn asked_for(&self, what: &str) -> Vec<Asked> {
-        self.asked().into_iter().filter(|a| a.what == what).collect()
+    pub(crate) fn requests_to(&self, route: &str) -> Vec<ReceivedRequest> {
+        self.requests().into_iter().filter(|r| r.route == route).collect()
     }
 }
 
@@ -98,38 +101,38 @@ impl Drop for Stub {
     }
 }
 
-async fn read(request: Request, kept: &Mutex<Vec<Asked>>) -> Asked {
+async fn record(request: Request, recorded: &Mutex<Vec<ReceivedRequest>>) -> ReceivedRequest {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-    let what = format!("{} {}", head.method, head.uri.path());
+    let route = format!("{} {}", head.method, head.uri.path());
     let headers = head.headers.iter();
-    let mut kept = kept.lock().unwrap();
-    let asked = Asked {
+    let mut recorded = recorded.lock().unwrap();
+    let request = ReceivedRequest {
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: headers.map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
-        before: kept.iter().filter(|a| a.what == what).count(),
-        what,
+        earlier: recorded.iter().filter(|r| r.route == route).count(),
+        route,
     };
-    kept.push(asked.clone());
-    asked
+    recorded.push(request.clone());
+    request
 }
 
-fn respond(answer: Answer) -> Response {
-    match answer {
-        Answer::Json(status, value) => text(status, "application/json", value.to_string()),
-        Answer::Problem(problem) => {
+fn respond(reply: Reply) -> Response {
+    match reply {
+        Reply::Json(status, value) => text(status, "application/json", value.to_string()),
+        Reply::Problem(problem) => {
             let status = problem.status.unwrap();
             text(status, "application/problem+json", json!(problem).to_string())
         }
-        Answer::Later(problem, seconds) => {
-            let mut response = respond(Answer::Problem(problem));
+        Reply::RetryAfter(problem, seconds) => {
+            let mut response = respond(Reply::Problem(problem));
             response.headers_mut().insert("retry-after", seconds.into());
             response
         }
-        Answer::Text(status, kind, body) => text(status, kind, body),
-        Answer::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
-        Answer::Events(events, then) => {
+        Reply::Text(status, kind, body) => text(status, kind, body),
+        Reply::Redirect(to) => (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response(),
+        Reply::Events(events, then) => {
             let lines = events.into_iter().map(|mut event| {
                 let id = event["id"].take();
                 event.as_object_mut().unwrap().remove("id");
@@ -138,17 +141,17 @@ fn respond(answer: Answer) -> Response {
             let sent =
                 stream::iter(lines.map(|l| Ok::<_, std::io::Error>(Bytes::from(l))).collect::<Vec<_>>());
             let body = match then {
-                Then::Ends => Body::from_stream(sent),
-                Then::IsCut => {
-                    let cut = stream::once(async { Err(std::io::Error::other("cut")) });
-                    // What was sent must leave before the cut, or it is lost with it.
+                StreamEnd::Closes => Body::from_stream(sent),
+                StreamEnd::Breaks => {
+                    let broken = stream::once(async { Err(std::io::Error::other("broken")) });
+                    // Lets the server send the events before the connection breaks, or they are lost as well.
                     let pause = stream::once(async {
                         tokio::task::yield_now().await;
                         Ok(Bytes::from(": last words\n\n"))
                     });
-                    Body::from_stream(sent.chain(pause).chain(cut))
+                    Body::from_stream(sent.chain(pause).chain(broken))
                 }
-                Then::Hangs => Body::from_stream(sent.chain(stream::pending())),
+                StreamEnd::StaysOpen => Body::from_stream(sent.chain(stream::pending())),
             };
             ([("content-type", "text/event-stream")], body).into_response()
         }
@@ -172,8 +175,8 @@ pub(crate) fn queued() -> Value {
         "progress": {"percent": 0, "message": "Waiting for a worker"}}))
 }
 
-/// A task in the API's form; `differs` overwrites.
-pub(crate) fn task(differs: Value) -> Value {
+/// A task as the API sends it; `changes` replaces fields.
+pub(crate) fn task(changes: Value) -> Value {
     let mut task = json!({
         "id": ID, "kind": "setup", "stage": "browser", "state": "succeeded",
         "progress": {"percent": 100, "message": "Done"},
@@ -187,7 +190,7 @@ pub(crate) fn task(differs: Value) -> Value {
         "links": {"self": format!("/tasks/{ID}"), "events": format!("/tasks/{ID}/events")},
     });
     let fields = task.as_object_mut().unwrap();
-    fields.extend(differs.as_object().unwrap().clone());
+    fields.extend(changes.as_object().unwrap().clone());
     task
 }
 
@@ -210,10 +213,10 @@ pub(crate) fn failed() -> Value {
     ]}))
 }
 
-pub(crate) fn turned_down() -> Answer {
+pub(crate) fn invalid_request() -> Reply {
     let mut problem = Problem::new(Code::InvalidRequest, "2 fields are wrong.");
     problem.instance = Some("req-1".into());
     let fault = |pointer: &str, detail: &str| Fault { pointer: pointer.into(), detail: detail.into() };
     problem.errors = vec![fault("/username", "must not be empty"), fault("/role", "is unknown")];
-    Answer::Problem(problem)
+    Reply::Problem(problem)
 }

@@ -1,23 +1,25 @@
-//! A result as rows of a table, for people.
+//! A request or result as rows of a table, for people.
 
 use serde_json::{Map, Value};
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadableField {
-    /// Where it stands: names with dots between them, such as `clone.url`.
+    /// Names joined by dots, such as `clone.url`.
     pub path: String,
-    /// What stands there; `None` for null, which a secret is that is not shown.
+    /// The value as text; `None` for null, which stands for a secret that is not shown.
     pub text: Option<String>,
 }
 
-/// How deep objects become rows of their own; deeper ones are one row, such as `3 theme, 1 cache`.
-const DEPTH: usize = 2;
+/// Depth up to which each field of an object is a row. Deeper objects are one row.
+const DEPTH: usize = 3;
+/// Depth from which an object of counts or flags alone is one row, such as `3 theme, 1 cache`.
+const COMPACT_DEPTH: usize = 2;
 
-/// What is needed first, and so stands first.
+/// Fields that come first because people need them first.
 const FIRST: [&str; 4] = ["clone.url", "clone.username", "clone.password", "clone.expires_at"];
 
-/// The fields of a result or a request in order, those of objects within it with the object's name before theirs.
+/// The fields of a result or a request in order. Fields of a nested object are prefixed with the object's name.
 #[must_use]
 pub fn readable(object: &Map<String, Value>) -> Vec<ReadableField> {
     let mut fields = Vec::new();
@@ -30,10 +32,17 @@ fn collect(object: &Map<String, Value>, before: &str, depth: usize, fields: &mut
     for (name, value) in object {
         let path = format!("{before}{name}");
         match value {
-            Value::Object(inner) if depth < DEPTH => collect(inner, &format!("{path}."), depth + 1, fields),
+            Value::Object(inner) if depth < DEPTH && !(depth >= COMPACT_DEPTH && is_compact(inner)) => {
+                collect(inner, &format!("{path}."), depth + 1, fields);
+            }
             value => fields.push(ReadableField { text: text(value), path }),
         }
     }
+}
+
+/// Whether an object is readable as one row: counts or flags alone, or nothing.
+fn is_compact(object: &Map<String, Value>) -> bool {
+    object.values().all(Value::is_number) || object.values().all(Value::is_boolean)
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -47,7 +56,7 @@ fn text(value: &Value) -> Option<String> {
     })
 }
 
-/// `3 theme` of a count, else `name: value`.
+/// `3 theme` for a count, otherwise `name: value`.
 fn named(name: &str, value: &Value) -> String {
     let name = name.replace(['_', '-'], " ");
     match value {
@@ -68,10 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_result_becomes_rows() {
+    fn nested_fields_are_rows_and_counts_and_flags_are_one_row() {
         let result = json!({
             "clone": {"url": "http://a", "password": null, "separation": {"own_user": true, "own_network": false}},
             "source_api_key": null,
+            "source": {"url": "http://b", "facts": {"php": "8.2.7", "max_input_vars": 1000}},
             "fidelity": {"rows": 3, "left_over": {"root-relative": 2, "unreadable": 1}, "left_out": {}, "warnings": ["a", "b"]},
         });
         let rows = readable(result.as_object().unwrap());
@@ -86,6 +96,9 @@ mod tests {
           "fidelity.left_over = 2 root relative, 1 unreadable",
           "fidelity.rows = 3",
           "fidelity.warnings = a; b",
+          "source.facts.max_input_vars = 1000",
+          "source.facts.php = 8.2.7",
+          "source.url = http://b",
           "source_api_key = ?"
         ]
         "#);

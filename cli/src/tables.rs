@@ -1,25 +1,25 @@
-//! Tasks, problems and queues as a person reads them.
+//! Tasks, clones, problems and the queue as tables for people.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use wpclone_task::{CloneView, Problem, QueueView, ReadableField, SealedRequest, TaskView, readable};
 
 use crate::client::{Api, Task};
-use crate::text::{bytes, clean, columns, moment, span};
+use crate::text::{format_bytes, format_duration, format_time, sanitize, table};
 
-/// What stands for null: a secret that is not shown any more.
-const GONE: &str = "(no longer kept)";
+/// Shown for null: a secret that is no longer kept.
+const NOT_KEPT: &str = "(no longer kept)";
 
-/// What a finished task achieved.
+/// The result of a finished task.
 pub(crate) fn result(task: &Task) -> String {
     let mut rows = vec![row("task", task.view.id)];
-    rows.push(row(about(&task.view), task.view.request.about()));
+    rows.push(row(subject_label(&task.view), task.view.request.about()));
     rows.extend(result_fields(&task.view));
-    columns(&rows)
+    table(&rows)
 }
 
-/// All there is to say of a task, but for its problem.
-pub(crate) fn details(api: &Api, task: &Task) -> String {
+/// All fields of a task except for its problem.
+pub(crate) fn task(api: &Api, task: &Task) -> String {
     let Task { view, raw } = task;
     let mut rows = vec![row("task", view.id), row("kind", view.kind), row("state", view.state)];
     let request = raw.get("request").and_then(Value::as_object);
@@ -29,49 +29,50 @@ pub(crate) fn details(api: &Api, task: &Task) -> String {
     let progress = &view.progress;
     rows.push(row("progress", format!("{}% {}", progress.percent, progress.message)));
     if view.attempts + view.crashes > 0 {
-        let lost = format!("{} attempts failed, {} workers lost", view.attempts, view.crashes);
-        rows.push(row("trouble", lost));
+        let failures = format!("{} attempts failed, {} workers lost", view.attempts, view.crashes);
+        rows.push(row("failures", failures));
     }
     if view.replays > 0 {
         rows.push(row("replays", view.replays));
     }
-    rows.extend(view.callback.map(|call| {
-        let why = call.code.map(|code| format!(" ({code})")).unwrap_or_default();
-        row("callback", format!("{}{why}", call.state))
+    rows.extend(view.callback.map(|callback| {
+        let code = callback.code.map(|code| format!(" ({code})")).unwrap_or_default();
+        row("callback", format!("{}{code}", callback.state))
     }));
-    rows.push(row("created", moment(view.created_at)));
-    let times =
-        [("waited", Some(view.created_at), view.started_at), ("worked", view.started_at, view.finished_at)];
+    rows.push(row("created", format_time(view.created_at)));
+    let times = [
+        ("queued for", Some(view.created_at), view.started_at),
+        ("ran for", view.started_at, view.finished_at),
+    ];
     for (name, from, to) in times {
-        rows.extend(from.zip(to).map(|(from, to)| row(name, span(between(from, to)))));
+        rows.extend(from.zip(to).map(|(from, to)| row(name, format_duration(seconds_between(from, to)))));
     }
     rows.extend(view.steps.iter().map(|s| row("step", format!("{} ({}): {}", s.name, s.stage, s.state))));
     rows.extend(result_fields(view));
     rows.extend(artifacts(api, view));
-    columns(&rows)
+    table(&rows)
 }
 
-/// A problem with what to do about it, and where the task that it ended is found.
+/// A problem with the recommended action, and the task that failed with it.
 pub(crate) fn problem(api: &Api, problem: &Problem, task: Option<&TaskView>) -> String {
-    let mut text = format!("{} ({})\n", clean(&problem.title), problem.code);
+    let mut text = format!("{} ({})\n", sanitize(&problem.title), problem.code);
     let mut rows = Vec::new();
     if problem.detail != problem.title {
-        rows.push(row("what", &problem.detail));
+        rows.push(row("detail", &problem.detail));
     }
     rows.extend(problem.errors.iter().map(|fault| {
-        let place = if fault.pointer.is_empty() { "the body" } else { &fault.pointer };
-        row("fault", format!("{place} {}", fault.detail))
+        let field = if fault.pointer.is_empty() { "the body" } else { &fault.pointer };
+        row("error", format!("{field} {}", fault.detail))
     }));
-    rows.push(row("to do", &problem.user_action));
+    rows.push(row("action", &problem.user_action));
     if problem.stage.is_some() {
-        let changed = if problem.changed_target { "something was changed" } else { "nothing was changed" };
-        rows.push(row("site", changed));
+        rows.push(row("site changed", if problem.changed_target { "yes" } else { "no" }));
         rows.extend(problem.achieved.iter().map(|done| row("achieved", done)));
-        let again = if problem.retryable { "may help" } else { "will not help by itself" };
-        rows.push(row("again", format!("the same request {again}")));
+        let outcome = if problem.retryable { "may succeed later" } else { "will fail again" };
+        rows.push(row("retry", format!("the same request {outcome}")));
     }
     rows.extend(fields(Some(&problem.more)));
-    // A problem tells of a clone without its password.
+    // A problem describes a clone without its password; the task's result has it.
     let password =
         |view: &TaskView| Some(view.result.as_ref()?.get("clone")?.get("password")?.as_str()?.to_owned());
     if problem.more.contains_key("clone") {
@@ -80,15 +81,15 @@ pub(crate) fn problem(api: &Api, problem: &Problem, task: Option<&TaskView>) -> 
     rows.extend(problem.instance.as_ref().map(|id| row("request", id)));
     rows.extend(task.map(|view| artifacts(api, view)).unwrap_or_default());
     rows.extend(task.map(|view| row("task", view.id)));
-    rows.push(row("more", api.address(&problem.type_)));
-    for line in columns(&rows).lines() {
+    rows.push(row("help", api.address(&problem.type_)));
+    for line in table(&rows).lines() {
         text.push_str(&format!("  {line}\n"));
     }
     text
 }
 
-/// A list of tasks.
-pub(crate) fn list(views: &[TaskView]) -> String {
+/// Tasks, one per line.
+pub(crate) fn tasks(views: &[TaskView]) -> String {
     let head = ["ID", "KIND", "STATE", "DONE", "CREATED", "SITE", "PROBLEM"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(views.iter().map(|view| {
@@ -97,33 +98,33 @@ pub(crate) fn list(views: &[TaskView]) -> String {
             view.kind.to_string(),
             view.state.to_string(),
             format!("{}%", view.progress.percent),
-            moment(view.created_at),
+            format_time(view.created_at),
             view.request.about().to_owned(),
             view.problem.as_ref().map(|p| p.code.to_string()).unwrap_or_default(),
         ]
     }));
-    columns(&rows)
+    table(&rows)
 }
 
-/// How much work waits, and who does it.
+/// The queue's depth per stage, and the workers.
 pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
     let head = ["STAGE", "READY", "RUNNING", "DELAYED", "WAITING FOR SITE", "OLDEST"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(queue.stages.iter().map(|(stage, depth)| {
-        let oldest = span(i64::try_from(depth.oldest_seconds).unwrap_or(i64::MAX));
+        let oldest = format_duration(i64::try_from(depth.oldest_seconds).unwrap_or(i64::MAX));
         let counts =
             [depth.ready, depth.running, depth.delayed, depth.waiting_for_site].map(|n| n.to_string());
         [vec![stage.to_string()], counts.to_vec(), vec![oldest]].concat()
     }));
-    let mut text = columns(&rows);
+    let mut text = table(&rows);
     if queue.workers.is_empty() {
-        text.push_str("\nno workers: nothing is being done\n");
+        text.push_str("\nno workers are running\n");
         return text;
     }
     let head = ["WORKER", "STAGES", "BUSY", "SEEN", "TASKS"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(queue.workers.iter().map(|worker| {
-        let seen = format!("{} ago", span(between(worker.seen_at, now)));
+        let seen = format!("{} ago", format_duration(seconds_between(worker.seen_at, now)));
         let stages: Vec<&str> = worker.stages.iter().map(|s| s.as_str()).collect();
         let tasks: Vec<String> = worker.tasks.iter().map(ToString::to_string).collect();
         vec![
@@ -135,7 +136,7 @@ pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
         ]
     }));
     text.push('\n');
-    text.push_str(&columns(&rows));
+    text.push_str(&table(&rows));
     text
 }
 
@@ -145,12 +146,24 @@ fn row(name: &str, value: impl ToString) -> Vec<String> {
 
 fn fields(object: Option<&Map<String, Value>>) -> Vec<Vec<String>> {
     let fields = object.into_iter().flat_map(readable);
-    fields.map(|ReadableField { path, text }| row(&path, text.unwrap_or_else(|| GONE.to_owned()))).collect()
+    fields.map(|field| row(&field.path, field_text(&field))).collect()
 }
 
-/// The fields of a result, without those that are null because there is nothing to tell.
+/// The value of a field: times to the second, sizes with a unit.
+fn field_text(field: &ReadableField) -> String {
+    let Some(text) = &field.text else { return NOT_KEPT.to_owned() };
+    let formatted = match field.path.rsplit(['.', '_']).next() {
+        Some("at") => text.parse().ok().map(format_time),
+        Some("bytes") => text.parse().ok().map(format_bytes),
+        Some("seconds") => text.parse().ok().map(format_duration),
+        _ => None,
+    };
+    formatted.unwrap_or_else(|| text.clone())
+}
+
+/// The fields of a result, without those that are null because they do not apply to the request.
 fn result_fields(view: &TaskView) -> Vec<Vec<String>> {
-    let none: &[&str] = match &view.request {
+    let not_applicable: &[&str] = match &view.request {
         SealedRequest::Clone { remove_migrator, target, .. } => match (remove_migrator, target) {
             (true, None) => &["source_api_key", "target_api_key", "clone.expires_at"],
             (false, None) => &["target_api_key", "clone.expires_at"],
@@ -160,12 +173,12 @@ fn result_fields(view: &TaskView) -> Vec<Vec<String>> {
         _ => &["clone.expires_at"],
     };
     let mut rows = fields(view.result.as_ref());
-    rows.retain(|row| !(row[1] == GONE && none.contains(&row[0].as_str())));
+    rows.retain(|row| !(row[1] == NOT_KEPT && not_applicable.contains(&row[0].as_str())));
     rows
 }
 
-/// The word for what a task is about.
-fn about(view: &TaskView) -> &'static str {
+/// The label of the site or clone that a task works on.
+fn subject_label(view: &TaskView) -> &'static str {
     match view.request {
         SealedRequest::Clone { .. } => "source",
         SealedRequest::ExtendClone { .. } | SealedRequest::DeleteClone { .. } => "clone",
@@ -173,7 +186,7 @@ fn about(view: &TaskView) -> &'static str {
     }
 }
 
-/// Clones, one a line.
+/// Clones, one per line.
 pub(crate) fn clones(clones: &[CloneView], now: Timestamp) -> String {
     let head = ["NAME", "STATE", "TIME LEFT", "SOURCE", "ADDRESS"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -181,15 +194,15 @@ pub(crate) fn clones(clones: &[CloneView], now: Timestamp) -> String {
         vec![
             clone.name.to_string(),
             clone.state.to_string(),
-            clone.expires_at.map(|at| left(now, at)).unwrap_or_default(),
+            clone.expires_at.map(|at| time_left(now, at)).unwrap_or_default(),
             clone.source.to_string(),
             clone.url.to_string(),
         ]
     }));
-    columns(&rows)
+    table(&rows)
 }
 
-/// All there is to say of a clone.
+/// All fields of a clone.
 pub(crate) fn clone(clone: &CloneView, now: Timestamp) -> String {
     let mut rows = vec![
         row("clone", &clone.name),
@@ -199,29 +212,33 @@ pub(crate) fn clone(clone: &CloneView, now: Timestamp) -> String {
         row("state", clone.state),
         row("source", &clone.source),
     ];
-    rows.extend(clone.expires_at.map(|at| row("expires", format!("{} ({})", moment(at), left(now, at)))));
-    rows.push(row("created", moment(clone.created_at)));
+    rows.extend(
+        clone.expires_at.map(|at| row("expires", format!("{} ({})", format_time(at), time_left(now, at)))),
+    );
+    rows.push(row("created", format_time(clone.created_at)));
     rows.push(row("isolation", clone.isolation));
     rows.extend(fields(Some(&clone.separation)));
     rows.extend(clone.owner.as_ref().map(|owner| row("owner", owner)));
     rows.push(row("task", clone.task));
-    columns(&rows)
+    table(&rows)
 }
 
 fn artifacts(api: &Api, view: &TaskView) -> Vec<Vec<String>> {
-    let kept = view.artifacts.iter();
-    kept.map(|a| row("kept", format!("{} ({})", api.address(&a.href), bytes(a.bytes)))).collect()
+    let artifacts = view.artifacts.iter();
+    artifacts
+        .map(|a| row("artifact", format!("{} ({})", api.address(&a.href), format_bytes(a.bytes))))
+        .collect()
 }
 
-/// How long it is until a moment.
-fn left(now: Timestamp, at: Timestamp) -> String {
-    match between(now, at) {
-        ..=0 => "over".to_owned(),
-        seconds => format!("{} left", span(seconds)),
+/// The time left until `at`.
+fn time_left(now: Timestamp, at: Timestamp) -> String {
+    match seconds_between(now, at) {
+        ..=0 => "expired".to_owned(),
+        seconds => format!("{} left", format_duration(seconds)),
     }
 }
 
-fn between(from: Timestamp, to: Timestamp) -> i64 {
+fn seconds_between(from: Timestamp, to: Timestamp) -> i64 {
     to.as_second() - from.as_second()
 }
 
@@ -232,15 +249,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_ends() {
+    fn the_time_left_ends_with_expired() {
         let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
-        for (at, text) in [("2026-11-23T10:59:03Z", "59 min 3 s left"), ("2026-11-23T10:00:00Z", "over")] {
-            assert_eq!(left(now, at.parse().unwrap()), text);
+        for (at, text) in [("2026-11-23T10:59:03Z", "59 min 3 s left"), ("2026-11-23T10:00:00Z", "expired")] {
+            assert_eq!(time_left(now, at.parse().unwrap()), text);
         }
     }
 
     #[test]
-    fn workers_are_shown_with_what_they_do_and_lost_ones_stay() {
+    fn the_worker_table_lists_tasks_and_marks_lost_workers() {
         let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let task: TaskId = "019ac0de-0000-7000-8000-000000000001".parse().unwrap();
         let worker = |id: &str, busy, tasks: Vec<TaskId>, lost: Option<&str>| WorkerView {

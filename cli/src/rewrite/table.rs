@@ -1,10 +1,10 @@
-//! A report as a person reads it.
+//! The report of a rewrite as a table.
 
 use serde::Serialize;
 use serde_json::Value;
 use wpclone_rewrite::{LeftOver, Report};
 
-use crate::text::columns;
+use crate::text::table;
 
 pub(super) fn report(report: &Report) -> String {
     let mut rows = vec![
@@ -22,12 +22,12 @@ pub(super) fn report(report: &Report) -> String {
         report.malformed.iter().map(|(why, count)| row(&format!("malformed, {}", name(why)), *count)),
     );
     rows.extend(report.stayed.iter().map(|(why, count)| row(&format!("left over, {}", name(why)), *count)));
-    let mut text = columns(&rows);
+    let mut text = table(&rows);
     if !report.left_overs.is_empty() {
         let head = ["WHY", "WITHIN", "AROUND IT"].map(str::to_owned).to_vec();
         let rows: Vec<_> = std::iter::once(head).chain(report.left_overs.iter().map(left_over)).collect();
         text.push('\n');
-        text.push_str(&columns(&rows));
+        text.push_str(&table(&rows));
     }
     text
 }
@@ -41,7 +41,7 @@ fn row(name: &str, count: u64) -> Vec<String> {
     vec![name.to_owned(), count.to_string()]
 }
 
-/// What something is called in JSON.
+/// The name of a value in JSON.
 fn name(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(name)) => name,

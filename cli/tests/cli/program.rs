@@ -1,4 +1,4 @@
-//! Running `wpclone` like a script does.
+//! Runs the `wpclone` program as a script does.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -6,23 +6,23 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// No run takes longer, or the test has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// A run that takes longer fails its test.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
-/// What a run left behind.
+/// Exit code and output of a run.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct ProgramOutput {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// The program with nothing of the tester's own environment that it would read.
+/// The program without the variables of the tester's environment that it reads.
 pub(crate) fn program(url: &str, args: &[&str]) -> Command {
-    clean(Command::new(env!("CARGO_BIN_EXE_wpclone")), url, args)
+    isolated(Command::new(env!("CARGO_BIN_EXE_wpclone")), url, args)
 }
 
-pub(crate) fn clean(mut command: Command, url: &str, args: &[&str]) -> Command {
+pub(crate) fn isolated(mut command: Command, url: &str, args: &[&str]) -> Command {
     for (name, _) in std::env::vars() {
         if name.starts_with("WPCLONE_") || name.to_ascii_lowercase().ends_with("_proxy") || name == "COLUMNS"
         {
@@ -39,36 +39,36 @@ pub(crate) fn clean(mut command: Command, url: &str, args: &[&str]) -> Command {
     command
 }
 
-pub(crate) async fn finish(mut command: Command) -> Ran {
-    end(command.spawn().unwrap()).await
+pub(crate) async fn run(mut command: Command) -> ProgramOutput {
+    wait_for_output(command.spawn().unwrap()).await
 }
 
-pub(crate) async fn end(child: tokio::process::Child) -> Ran {
-    let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
-    let output = ended.expect("wpclone ends").unwrap();
-    Ran {
-        code: output.status.code().expect("an exit code"),
+pub(crate) async fn wait_for_output(child: tokio::process::Child) -> ProgramOutput {
+    let waited = tokio::time::timeout(DEADLINE, child.wait_with_output()).await;
+    let output = waited.expect("wpclone exits before the deadline").unwrap();
+    ProgramOutput {
+        code: output.status.code().expect("wpclone exits and is not killed by a signal"),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
-/// Runs it with a password in the environment.
-pub(crate) async fn wpclone(url: &str, args: &[&str]) -> Ran {
+/// Runs the program with a site password in the environment.
+pub(crate) async fn wpclone(url: &str, args: &[&str]) -> ProgramOutput {
     let mut command = program(url, args);
     command.env("WPCLONE_SITE_PASSWORD", "canary-password");
-    finish(command).await
+    run(command).await
 }
 
-/// Runs it with this on its standard input.
-pub(crate) async fn fed(url: &str, args: &[&str], input: &str) -> Ran {
+/// Runs the program with `input` on standard input.
+pub(crate) async fn run_with_stdin(url: &str, args: &[&str], input: &str) -> ProgramOutput {
     let mut command = program(url, args);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
-    end(child).await
+    wait_for_output(child).await
 }
 
-/// A text without the stub's port.
+/// Replaces the stub's URL, which has a random port.
 pub(crate) fn without_port(text: &str, url: &str) -> String {
     text.replace(url, "http://api")
 }
