@@ -40,7 +40,9 @@ async fn a_replay_is_followed_without_the_events_of_earlier_runs() {
             ],
             StreamEnd::StaysOpen,
         ),
-        (route, _) if route.ends_with("/events") => panic!("the end of an earlier run does not end the stream"),
+        (route, _) if route.ends_with("/events") => {
+            panic!("the end of an earlier run does not end the stream")
+        }
         (_, 0 | 1) => queued_again(),
         _ => Reply::Json(200, succeeded_again()),
     })

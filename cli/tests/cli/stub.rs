@@ -74,7 +74,9 @@ impl Stub {
     pub(crate) async fn ending(task: Value) -> Self {
         Self::start(move |request| match request.route.as_str() {
             "POST /setup" | "POST /create-app-password" | "POST /clone" => Reply::Json(202, queued()),
-            route if route.starts_with("PATCH ") || route.starts_with("DELETE ") => Reply::Json(202, queued()),
+            route if route.starts_with("PATCH ") || route.starts_with("DELETE ") => {
+                Reply::Json(202, queued())
+            }
             route if route.ends_with("/events") => {
                 let state = task["state"].as_str().unwrap();
                 let events =

@@ -133,7 +133,8 @@ async fn follow(
 
 /// Takes a line in; says whether it was the program's last event.
 fn take(line: &str, report: &mut ProgramReport, running: &mut BTreeMap<String, Instant>) -> bool {
-    let Some(event) = line.find(EVENT).and_then(|at| serde_json::from_str::<Event>(line[at..].trim()).ok()) else {
+    let Some(event) = line.find(EVENT).and_then(|at| serde_json::from_str::<Event>(line[at..].trim()).ok())
+    else {
         return false;
     };
     if event.r#type == "suite" {

@@ -51,7 +51,8 @@ async fn main() -> Result<ExitCode> {
 
     let (end_to_end, others): (Vec<TestProgram>, Vec<TestProgram>) =
         programs.into_iter().partition(TestProgram::is_end_to_end);
-    let filter = if args.quick { QUICK.iter().map(|word| (*word).to_owned()).collect() } else { args.words.clone() };
+    let filter =
+        if args.quick { QUICK.iter().map(|word| (*word).to_owned()).collect() } else { args.words.clone() };
     let began = Instant::now();
     let end_to_end = async {
         let mut reports = Vec::new();

@@ -68,7 +68,8 @@ pub(crate) async fn build() -> Result<Vec<TestProgram>> {
     let text = String::from_utf8(output.stdout).context("cargo's messages")?;
     let mut programs = Vec::new();
     for line in text.lines() {
-        let message: Message = serde_json::from_str(line).with_context(|| format!("a message of cargo: {line}"))?;
+        let message: Message =
+            serde_json::from_str(line).with_context(|| format!("a message of cargo: {line}"))?;
         programs.extend(program(message));
     }
     if programs.is_empty() {
@@ -99,9 +100,12 @@ pub(crate) async fn doc_tests(words: &[String]) -> ProgramReport {
     let output = match tokio::time::timeout(DOC_TESTS_LIMIT, run).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => return ProgramReport::broken("doc tests", began.elapsed(), error.to_string()),
-        Err(_) => return ProgramReport::broken("doc tests", began.elapsed(), "they did not end in time".into()),
+        Err(_) => {
+            return ProgramReport::broken("doc tests", began.elapsed(), "they did not end in time".into());
+        }
     };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let mut report = finished("doc tests", began.elapsed(), &text);
     if !output.status.success() {
         report.broken = Some(text);

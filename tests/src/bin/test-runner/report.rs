@@ -55,7 +55,8 @@ impl Report {
 
     /// Prints the programs and tests that took longest, what failed, and the count of all.
     pub(crate) fn print(&self) {
-        let mut programs: Vec<_> = self.programs.iter().map(|program| (program.took, &*program.name)).collect();
+        let mut programs: Vec<_> =
+            self.programs.iter().map(|program| (program.took, &*program.name)).collect();
         programs.sort_by(|a, b| b.cmp(a));
         let mut tests: Vec<_> = self.programs.iter().flat_map(timed).collect();
         tests.sort_by(|a, b| b.cmp(a));

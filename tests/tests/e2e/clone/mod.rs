@@ -5,10 +5,10 @@
 
 mod address_bound;
 mod checker;
-mod fidelity;
-mod kills;
-mod interruptions;
 mod edge_cases;
+mod fidelity;
+mod interruptions;
+mod kills;
 mod lifecycle;
 
 use std::time::Duration;

@@ -16,7 +16,8 @@ async fn reads(client: &wpclone_migrator::Client) {
 #[tokio::test]
 async fn where_a_cache_answers_for_the_front_page_rest_is_the_way() -> Result {
     let cache = "if ($arg_wpclone_migrator) { return 200 'cached'; }";
-    let site = crate::migrator::small(Version::Trixie).prefix("/blog").content(5).nginx(cache).start().await?;
+    let site =
+        crate::migrator::small(Version::Trixie).prefix("/blog").content(5).nginx(cache).start().await?;
     let client = crate::migrator::open(&site, false).await?;
     reads(&client).await;
     assert_eq!(crate::migrator::complaints(&site), [""; 0]);
@@ -41,8 +42,12 @@ async fn plugins_that_print_and_buffer_and_change_rest_answers_do_not_harm() -> 
         add_filter('rest_pre_serve_request', function () { echo 'more'; return false; }); \
         register_shutdown_function(function () { echo '<!-- served in 0.1 s -->'; });";
     for cache in ["", "if ($arg_wpclone_migrator) { return 200 'cached'; }"] {
-        let site =
-            crate::migrator::small(Version::Bookworm).content(5).mu_plugin("noisy", noisy).nginx(cache).start().await?;
+        let site = crate::migrator::small(Version::Bookworm)
+            .content(5)
+            .mu_plugin("noisy", noisy)
+            .nginx(cache)
+            .start()
+            .await?;
         let client = crate::migrator::open(&site, false).await?;
         assert!(read(&client, "wp_posts", Pace::new(5000)).await.rows.len() > 3);
     }
@@ -64,7 +69,8 @@ async fn a_stale_answer_of_a_cache_is_not_believed() -> Result {
 
 #[tokio::test]
 async fn uploads_elsewhere_are_their_own_root() -> Result {
-    let site = crate::migrator::small(Version::Bookworm).constant("UPLOADS", "'media'").content(2).start().await?;
+    let site =
+        crate::migrator::small(Version::Bookworm).constant("UPLOADS", "'media'").content(2).start().await?;
     let client = crate::migrator::open(&site, false).await?;
     let path = |e: &wpclone_migrator::Entry| String::from_utf8_lossy(&e.path).into_owned();
     let uploads: Vec<_> =

@@ -3,8 +3,8 @@
 
 mod app_password;
 mod login;
-mod site_discovery;
 mod plugin;
+mod site_discovery;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};

@@ -1,5 +1,5 @@
 //! `wpclone rewrite --sql` with dumps that MariaDB made, and with one that is larger than memory should be.
 
 mod database;
-mod gigabyte;
 mod dumps;
+mod gigabyte;
