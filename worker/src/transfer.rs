@@ -211,10 +211,10 @@ async fn remove(source: &Client) -> Done<bool> {
         let detail = format!("The site did not take the migrator off: {error}.");
         Box::new(Problem::new(Code::MigratorUnreachable, detail))
     })?;
-    if !removed.wholly() {
-        tracing::warn!(left = ?removed.left, answers = removed.answers, "something of the migrator is left on the site");
+    if !removed.is_complete() {
+        tracing::warn!(left = ?removed.remaining, answers = removed.still_responds, "something of the migrator is left on the site");
     }
-    Ok(removed.wholly())
+    Ok(removed.is_complete())
 }
 
 fn source_of(job: &Job, http: &reqwest::Client) -> Option<(Client, SecretString)> {
@@ -282,7 +282,7 @@ fn problem(error: &TransferError) -> Box<Problem> {
         TransferError::Impossible(Obstacle::Address, _) => Code::UnexpectedAnswer,
         TransferError::Differs(_) => Code::VerifyFailed,
         // The disk filled up while it came, or its room could not be known before.
-        TransferError::Target(ClientError::Trouble { status: 507, .. }) => Code::DiskInsufficient,
+        TransferError::Target(ClientError::Migrator { status: 507, .. }) => Code::DiskInsufficient,
         TransferError::Source(_) | TransferError::Target(_) | TransferError::Stopped => Code::TransferFailed,
     };
     let text = error.to_string();

@@ -12,20 +12,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::adaptive_batch::Budget;
+use crate::buffer_pool::Pool;
 use crate::cursor::Cursor;
 use crate::definition::Definition;
-use crate::error::{ClientError, Trouble};
-use crate::files::{Files, Index, Root, Wanted};
+use crate::error::{ClientError, MigratorError};
+use crate::files::{FileRequest, Files, Index, Root};
 use crate::frames::Frames;
 use crate::manifest::Manifest;
-use crate::pace::Budget;
-use crate::pool::Pool;
-use crate::rows::{Cost, Count, Rows};
+use crate::rows::{ResponseCost, RowCount, Rows};
 use crate::signing::{Key, Request};
 
 /// The most bytes of an answer that are read: JSON, and frames.
-pub(crate) const MOST_JSON: usize = 1024 * 1024;
-const MOST_FRAMES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_JSON_BYTES: usize = 1024 * 1024;
+const MAX_FRAMES_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long one request may take, its answer's body included; and one that moves content.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -40,7 +40,7 @@ pub struct Client {
     pub(crate) deadline: Duration,
     long_deadline: Duration,
     /// Whether REST was the way that worked last; clones share it.
-    by_rest: Arc<AtomicBool>,
+    prefers_rest: Arc<AtomicBool>,
     /// Of the request that needed most; clones share it.
     memory: Arc<Mutex<Option<PhpMemory>>>,
     /// Room for what is long; clones share it.
@@ -51,7 +51,8 @@ pub struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhpMemory {
     /// Before the route began.
-    pub idle: u64,
+    #[serde(alias = "idle")]
+    pub baseline: u64,
     /// At most.
     pub peak: u64,
 }
@@ -59,8 +60,8 @@ pub struct PhpMemory {
 impl PhpMemory {
     /// What the route itself took.
     #[must_use]
-    pub fn above_idle(self) -> u64 {
-        self.peak.saturating_sub(self.idle)
+    pub fn above_baseline(self) -> u64 {
+        self.peak.saturating_sub(self.baseline)
     }
 }
 
@@ -87,7 +88,7 @@ pub struct Status {
 
 /// The two ways in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
+enum Endpoint {
     FrontController,
     Rest,
 }
@@ -109,8 +110,8 @@ impl Form {
 
     fn most(self) -> usize {
         match self {
-            Self::Json => MOST_JSON,
-            Self::Frames => MOST_FRAMES,
+            Self::Json => MAX_JSON_BYTES,
+            Self::Frames => MAX_FRAMES_BYTES,
         }
     }
 }
@@ -144,12 +145,12 @@ pub struct Definitions {
 struct TablesEnd {
     cursor: Option<Cursor>,
     #[serde(flatten)]
-    _cost: Cost,
+    _cost: ResponseCost,
 }
 
 /// An answer that only says whether there is more to do.
 #[derive(Deserialize)]
-pub(crate) struct Done {
+pub(crate) struct StepResponse {
     pub(crate) done: bool,
 }
 
@@ -163,7 +164,7 @@ impl Client {
             key,
             deadline: DEADLINE,
             long_deadline: LONG_DEADLINE,
-            by_rest: Arc::default(),
+            prefers_rest: Arc::default(),
             memory: Arc::default(),
             pool: Pool::default(),
         }
@@ -186,7 +187,7 @@ impl Client {
 
     fn note(&self, memory: PhpMemory) {
         let mut most = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if most.is_none_or(|most| memory.above_idle() > most.above_idle()) {
+        if most.is_none_or(|most| memory.above_baseline() > most.above_baseline()) {
             *most = Some(memory);
         }
     }
@@ -245,7 +246,7 @@ impl Client {
         table: &str,
         cursor: Option<&Cursor>,
         ms: u32,
-    ) -> Result<Count, ClientError> {
+    ) -> Result<RowCount, ClientError> {
         self.ask("checksum", &json!({"table": table, "cursor": cursor, "ms": ms}), true).await
     }
 
@@ -268,7 +269,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn files(&self, wanted: &[Wanted], budget: Budget) -> Result<Files, ClientError> {
+    pub async fn files(&self, wanted: &[FileRequest], budget: Budget) -> Result<Files, ClientError> {
         let body = with(budget, json!({"files": wanted}));
         Files::parse(self.frames("files", &body).await?, wanted)
     }
@@ -306,37 +307,38 @@ impl Client {
         if let Ok(memory) = frames.end() {
             self.note(memory);
         }
-        match frames.end::<Trouble>() {
-            Ok(trouble) => Err(ClientError::Trouble { status: 200, trouble }),
+        match frames.end::<MigratorError>() {
+            Ok(error) => Err(ClientError::Migrator { status: 200, error }),
             Err(_) => Ok(frames),
         }
     }
 
     async fn call(&self, call: &Call<'_>) -> Result<Answer, ClientError> {
-        let both = [Door::FrontController, Door::Rest];
-        let [known, other] = if self.by_rest.load(Ordering::Relaxed) { [both[1], both[0]] } else { both };
-        let first = match self.knock(known, call).await {
-            Err(error) if error.is_about_the_door() => error,
+        let both = [Endpoint::FrontController, Endpoint::Rest];
+        let [known, other] =
+            if self.prefers_rest.load(Ordering::Relaxed) { [both[1], both[0]] } else { both };
+        let first = match self.try_endpoint(known, call).await {
+            Err(error) if error.may_try_other_endpoint() => error,
             done => return done,
         };
         tracing::debug!(error = %first, route = call.route, "this way does not let us in; trying the other");
-        match self.knock(other, call).await {
+        match self.try_endpoint(other, call).await {
             Ok(answer) => {
-                self.by_rest.store(other == Door::Rest, Ordering::Relaxed);
+                self.prefers_rest.store(other == Endpoint::Rest, Ordering::Relaxed);
                 Ok(answer)
             }
-            Err(second) if matches!(second, ClientError::Refused | ClientError::Trouble { .. }) => {
+            Err(second) if matches!(second, ClientError::Forbidden | ClientError::Migrator { .. }) => {
                 Err(second)
             }
             Err(_) => Err(first),
         }
     }
 
-    async fn knock(&self, door: Door, call: &Call<'_>) -> Result<Answer, ClientError> {
+    async fn try_endpoint(&self, endpoint: Endpoint, call: &Call<'_>) -> Result<Answer, ClientError> {
         let request = Request::new(call.route, &call.body)?;
         let response = self
             .http
-            .post(door.address(&self.site, &request))
+            .post(endpoint.address(&self.site, &request))
             .headers(request.headers(&self.key))
             .header(ACCEPT, call.wants.content_type())
             .header(CONTENT_TYPE, call.sends.content_type())
@@ -349,7 +351,7 @@ impl Client {
             return Err(ClientError::Redirected { status: status.as_u16(), to: target(&response) });
         }
         let Some(form) = form(&response) else {
-            return Err(ClientError::NotOurs { status: status.as_u16() });
+            return Err(ClientError::UnexpectedContent { status: status.as_u16() });
         };
         if form == Form::Frames {
             let mut body = self.pool.take();
@@ -358,7 +360,7 @@ impl Client {
         }
         let proof =
             response.headers().get("x-wpclone-proof").and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let body = read(response, MOST_JSON).await?;
+        let body = read(response, MAX_JSON_BYTES).await?;
         proven(status, body, proof.as_deref(), &request, &self.key).map(Answer::Json)
     }
 }
@@ -387,7 +389,7 @@ pub(crate) async fn read(response: Response, most: usize) -> Result<Vec<u8>, Cli
 async fn read_into(mut response: Response, most: usize, body: &mut Vec<u8>) -> Result<(), ClientError> {
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > most {
-            return Err(ClientError::TooLarge);
+            return Err(ClientError::ResponseTooLarge);
         }
         body.extend_from_slice(&chunk);
     }
@@ -403,25 +405,25 @@ fn proven(
     key: &Key,
 ) -> Result<Vec<u8>, ClientError> {
     let Ok(value) = serde_json::from_slice::<Value>(&body) else {
-        return Err(ClientError::NotOurs { status: status.as_u16() });
+        return Err(ClientError::UnexpectedContent { status: status.as_u16() });
     };
     // A refusal has no proof: who refuses may have no key.
     if status == StatusCode::FORBIDDEN && value.as_object().is_some_and(serde_json::Map::is_empty) {
-        return Err(ClientError::Refused);
+        return Err(ClientError::Forbidden);
     }
-    if !proof.is_some_and(|proof| request.proves_json(key, status.as_u16(), &body, proof)) {
-        return Err(ClientError::unproven(status, &body));
+    if !proof.is_some_and(|proof| request.verifies_json(key, status.as_u16(), &body, proof)) {
+        return Err(ClientError::unverified(status, &body));
     }
     if status == StatusCode::OK {
         return Ok(body);
     }
     match serde_json::from_value(value) {
-        Ok(trouble) => Err(ClientError::Trouble { status: status.as_u16(), trouble }),
+        Ok(error) => Err(ClientError::Migrator { status: status.as_u16(), error }),
         Err(_) => Err(ClientError::Malformed("a route that this version does not have")),
     }
 }
 
-impl Door {
+impl Endpoint {
     /// The request's address here. A path prefix of the site is kept.
     fn address(self, site: &Url, request: &Request<'_>) -> Url {
         let mut url = site.clone();

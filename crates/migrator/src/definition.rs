@@ -61,7 +61,7 @@ pub struct Table {
     /// Its columns.
     pub columns: Vec<Column>,
     /// Its indexes.
-    pub indexes: Vec<Index>,
+    pub indexes: Vec<TableIndex>,
     /// Its foreign keys.
     pub foreign_keys: Vec<ForeignKey>,
     /// Its checks.
@@ -71,12 +71,12 @@ pub struct Table {
 impl Table {
     /// How many bytes rows and indexes have, as the database thinks.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub fn estimated_bytes(&self) -> u64 {
         self.data_bytes.saturating_add(self.index_bytes)
     }
 
     /// The columns whose values travel: all but the generated ones, in order.
-    pub fn sent(&self) -> impl Iterator<Item = &Column> {
+    pub fn transferred_columns(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|c| c.generated.is_none())
     }
 }
@@ -92,7 +92,7 @@ pub struct Column {
     /// Whether it may be NULL.
     pub nullable: bool,
     /// What it is where nothing is said.
-    pub default: Option<Preset>,
+    pub default: Option<DefaultValue>,
     /// Whether it counts by itself.
     pub auto_increment: bool,
     /// It becomes the current time at each change, with so many digits of a second.
@@ -115,7 +115,7 @@ pub struct Column {
 /// A column's default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Preset {
+pub enum DefaultValue {
     /// NULL; always true.
     Null(bool),
     /// This text, or number.
@@ -139,7 +139,7 @@ pub struct Generated {
 
 /// An index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Index {
+pub struct TableIndex {
     /// Its name; `PRIMARY` is the primary key's.
     pub name: String,
     /// Whether no two rows may be alike.
@@ -149,12 +149,12 @@ pub struct Index {
     /// Its comment.
     pub comment: String,
     /// Its parts.
-    pub parts: Vec<Part>,
+    pub parts: Vec<IndexPart>,
 }
 
 /// A part of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub struct IndexPart {
     /// The column, or else `expression`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,

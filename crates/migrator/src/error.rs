@@ -10,24 +10,24 @@ use url::Url;
 pub enum ClientError {
     /// The migrator is there and refuses: another key, asleep, import switched off, or a clock more than 300 s off.
     #[error("the migrator refuses the request")]
-    Refused,
+    Forbidden,
     /// The migrator says what is in the way.
-    #[error("the migrator says {trouble} (HTTP {status})")]
-    Trouble {
+    #[error("the migrator says {error} (HTTP {status})")]
+    Migrator {
         /// HTTP status.
         status: u16,
         /// What it says.
-        trouble: Trouble,
+        error: MigratorError,
     },
     /// The answer is neither JSON nor frames: the plugin is not active, or something stands before it.
     #[error("the answer is not the migrator's (HTTP {status})")]
-    NotOurs {
+    UnexpectedContent {
         /// HTTP status.
         status: u16,
     },
     /// JSON or frames without the proof that they are the migrator's answer to this request, whole and unchanged.
     #[error("the answer is not proven (HTTP {status})")]
-    Unproven {
+    Unverified {
         /// HTTP status.
         status: u16,
         /// The error code, if WordPress named one (`rest_no_route`).
@@ -35,7 +35,7 @@ pub enum ClientError {
     },
     /// The answer ended before its end.
     #[error("the answer was cut off")]
-    CutOff,
+    Truncated,
     /// Proven, but not what the protocol has: another version of the plugin.
     #[error("the answer has what the protocol does not: {0}")]
     Malformed(&'static str),
@@ -49,10 +49,10 @@ pub enum ClientError {
     },
     /// A request that is longer than the site takes.
     #[error("the request is too long for the site")]
-    TooLong,
+    RequestTooLarge,
     /// Longer than its kind may be.
     #[error("the answer is too large")]
-    TooLarge,
+    ResponseTooLarge,
     /// No answer, or not all of it, in time.
     #[error("the site does not answer in time")]
     Timeout,
@@ -66,7 +66,7 @@ pub enum ClientError {
 
 /// What a migrator says when something is in the way. The README tells what each code means.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Trouble {
+pub struct MigratorError {
     /// The code, such as `busy`.
     #[serde(rename = "error")]
     pub code: String,
@@ -78,7 +78,7 @@ pub struct Trouble {
     pub members: Map<String, Value>,
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for MigratorError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let plain =
             |text: &str| text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(32).collect();
@@ -92,40 +92,43 @@ impl ClientError {
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match self {
-            Self::Trouble { trouble, .. } => Some(&trouble.code),
+            Self::Migrator { error, .. } => Some(&error.code),
             _ => None,
         }
     }
 
     /// Whether the same request may well succeed a little later, or when it asks for less.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::CutOff | Self::TooLarge | Self::Timeout | Self::Unreachable(_) => true,
-            Self::NotOurs { status } | Self::Unproven { status, .. } => {
+            Self::Truncated | Self::ResponseTooLarge | Self::Timeout | Self::Unreachable(_) => true,
+            Self::UnexpectedContent { status } | Self::Unverified { status, .. } => {
                 *status < 300 || *status == 408 || *status == 413 || *status == 429 || *status >= 500
             }
-            Self::Trouble { trouble, .. } => matches!(trouble.code.as_str(), "busy" | "database" | "failed"),
-            Self::Refused
+            Self::Migrator { error, .. } => matches!(error.code.as_str(), "busy" | "database" | "failed"),
+            Self::Forbidden
             | Self::Malformed(_)
             | Self::Redirected { .. }
             | Self::Random(_)
-            | Self::TooLong => false,
+            | Self::RequestTooLarge => false,
         }
     }
 
     /// Whether the other way in may still be open.
-    pub(crate) fn is_about_the_door(&self) -> bool {
+    pub(crate) fn may_try_other_endpoint(&self) -> bool {
         matches!(
             self,
-            Self::NotOurs { .. } | Self::Unproven { .. } | Self::Redirected { .. } | Self::TooLarge
+            Self::UnexpectedContent { .. }
+                | Self::Unverified { .. }
+                | Self::Redirected { .. }
+                | Self::ResponseTooLarge
         )
     }
 
-    pub(crate) fn unproven(status: StatusCode, body: &[u8]) -> Self {
+    pub(crate) fn unverified(status: StatusCode, body: &[u8]) -> Self {
         let code = serde_json::from_slice::<Value>(body).ok();
         let code = code.as_ref().and_then(|v| v.get("code")).and_then(Value::as_str);
-        Self::Unproven { status: status.as_u16(), code: code.filter(|c| is_code(c)).map(str::to_owned) }
+        Self::Unverified { status: status.as_u16(), code: code.filter(|c| is_code(c)).map(str::to_owned) }
     }
 }
 
@@ -134,7 +137,7 @@ impl From<reqwest::Error> for ClientError {
         if error.is_timeout() {
             Self::Timeout
         } else if error.is_body() || error.is_decode() {
-            Self::CutOff
+            Self::Truncated
         } else {
             Self::Unreachable(error.without_url())
         }

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::ClientError;
-use crate::content::ContentDigest;
+use crate::content_digest::ContentDigest;
 use crate::cursor::Cursor;
-use crate::frames::{Cut, Frames};
-use crate::rows::Cost;
+use crate::frames::{ByteReader, Frames};
+use crate::rows::ResponseCost;
 
 /// The most bytes of a path.
-const MOST_PATH: usize = 700;
+const MAX_PATH_BYTES: usize = 700;
 
 /// A folder of a site, as WordPress has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub enum EntryKind {
     /// A folder.
     Folder,
     /// It stays where it is; the byte says why.
-    LeftOut(u8),
+    Excluded(u8),
 }
 
 /// A file or folder of the index.
@@ -79,7 +79,7 @@ struct IndexEnd {
     cursor: Option<Cursor>,
     entries: usize,
     #[serde(flatten)]
-    cost: Cost,
+    cost: ResponseCost,
 }
 
 /// One answer's entries.
@@ -90,7 +90,7 @@ pub struct Index {
     /// Where to go on; `None` at the end.
     pub cursor: Option<Cursor>,
     /// What it cost the site.
-    pub cost: Cost,
+    pub cost: ResponseCost,
     pub(crate) bytes: usize,
 }
 
@@ -99,7 +99,7 @@ impl Index {
         let wrong = ClientError::Malformed("an index");
         let mut entries = Vec::new();
         for (kind, payload) in frames.iter() {
-            let mut rest = Cut::new(payload);
+            let mut rest = ByteReader::new(payload);
             while !rest.is_empty() {
                 match entry(&mut rest).filter(|_| kind == b'I') {
                     Some(entry) => entries.push(entry),
@@ -115,12 +115,12 @@ impl Index {
     }
 }
 
-fn entry(from: &mut Cut<'_>) -> Option<Entry> {
+fn entry(from: &mut ByteReader<'_>) -> Option<Entry> {
     let (kind, reason) = (from.u8()?, from.u8()?);
     let kind = match kind {
         b'f' => EntryKind::File,
         b'd' => EntryKind::Folder,
-        b'x' => EntryKind::LeftOut(reason),
+        b'x' => EntryKind::Excluded(reason),
         _ => return None,
     };
     let (mode, size, mtime, digest, tag) =
@@ -133,14 +133,14 @@ fn entry(from: &mut Cut<'_>) -> Option<Entry> {
 
 /// Whether this stays below the folder it is put into, whatever a site says.
 fn is_path(path: &[u8]) -> bool {
-    path.len() <= MOST_PATH
+    path.len() <= MAX_PATH_BYTES
         && !path.contains(&0)
         && path.split(|b| *b == b'/').all(|name| !matches!(name, b"" | b"." | b".."))
 }
 
 /// A file, or the rest of one, that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Wanted {
+pub struct FileRequest {
     /// [`Entry::id`].
     pub id: String,
     /// From where on.
@@ -153,22 +153,22 @@ pub struct Wanted {
 
 /// How it went with a part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FileState {
+pub enum FileStatus {
     /// These are the bytes.
-    Good,
+    Ok,
     /// Size or time of change are not as they were; or it changed while it was read.
     Changed,
     /// It is not there any more.
-    Gone,
+    Missing,
     /// PHP may not read it.
     Unreadable,
     /// The id is none, or the file does not travel.
-    Refused,
+    Rejected,
 }
 
-impl FileState {
+impl FileStatus {
     fn of(byte: u8) -> Option<Self> {
-        [Self::Good, Self::Changed, Self::Gone, Self::Unreadable, Self::Refused]
+        [Self::Ok, Self::Changed, Self::Missing, Self::Unreadable, Self::Rejected]
             .get(usize::from(byte))
             .copied()
     }
@@ -180,7 +180,7 @@ pub struct FilePart<'a> {
     /// Which of those asked for.
     pub index: usize,
     /// Only if good do the bytes count.
-    pub state: FileState,
+    pub state: FileStatus,
     /// The file's size.
     pub size: u64,
     /// Its time of change.
@@ -196,7 +196,7 @@ struct FilesEnd {
     file: Option<usize>,
     offset: Option<u64>,
     #[serde(flatten)]
-    cost: Cost,
+    cost: ResponseCost,
 }
 
 /// One answer's parts of files, proven.
@@ -205,12 +205,12 @@ pub struct Files {
     /// Which file to go on with and where; `None` when all has been answered.
     pub next: Option<(usize, u64)>,
     /// What it cost the site.
-    pub cost: Cost,
+    pub cost: ResponseCost,
     frames: Frames,
 }
 
 impl Files {
-    pub(crate) fn parse(frames: Frames, wanted: &[Wanted]) -> Result<Self, ClientError> {
+    pub(crate) fn parse(frames: Frames, wanted: &[FileRequest]) -> Result<Self, ClientError> {
         let wrong = || ClientError::Malformed("files");
         let FilesEnd { file, offset, cost } = frames.end()?;
         let next = file.zip(offset);
@@ -223,12 +223,12 @@ impl Files {
         for part in &parts {
             let expected = last.map_or(0, |l| l + 1);
             let good = wanted.get(part.index).is_some_and(|w| {
-                part.state != FileState::Good
+                part.state != FileStatus::Ok
                     || part.offset == w.offset && part.size == w.size && part.mtime == w.mtime
             });
             // Only the last one may go on in the next answer.
             let came: u64 = part.bytes.iter().map(|bytes| bytes.len() as u64).sum();
-            let whole = part.state != FileState::Good || part.offset.checked_add(came) == Some(part.size);
+            let whole = part.state != FileStatus::Ok || part.offset.checked_add(came) == Some(part.size);
             let goes_on = next.is_some_and(|(file, offset)| {
                 file == part.index && part.offset.checked_add(came) == Some(offset)
             });
@@ -268,7 +268,7 @@ impl Files {
             match kind {
                 b'F' if !open => {
                     let part = begin(payload).ok_or_else(wrong)?;
-                    open = part.state == FileState::Good;
+                    open = part.state == FileStatus::Ok;
                     parts.push(part);
                 }
                 b'D' if open => parts.last_mut().ok_or_else(wrong)?.bytes.push(payload),
@@ -289,15 +289,15 @@ impl Files {
 }
 
 fn begin<'a>(payload: &[u8]) -> Option<FilePart<'a>> {
-    let mut rest = Cut::new(payload);
-    let (index, state) = (rest.u32()? as usize, FileState::of(rest.u8()?)?);
+    let mut rest = ByteReader::new(payload);
+    let (index, state) = (rest.u32()? as usize, FileStatus::of(rest.u8()?)?);
     let (size, mtime, offset) = (rest.u64()?, rest.u64()?, rest.u64()?);
     rest.is_empty().then_some(FilePart { index, state, size, mtime, offset, bytes: Vec::new() })
 }
 
-fn end(payload: &[u8]) -> Option<(usize, FileState)> {
-    let mut rest = Cut::new(payload);
-    let found = (rest.u32()? as usize, FileState::of(rest.u8()?)?);
+fn end(payload: &[u8]) -> Option<(usize, FileStatus)> {
+    let mut rest = ByteReader::new(payload);
+    let found = (rest.u32()? as usize, FileStatus::of(rest.u8()?)?);
     rest.is_empty().then_some(found)
 }
 
@@ -313,6 +313,6 @@ mod tests {
         for path in ["a", "a/b.php", ".htaccess", "...", "a b/\u{1f680}.png", "a\\b"] {
             assert!(is_path(path.as_bytes()), "{path:?}");
         }
-        assert!(!is_path(&[b'a'; MOST_PATH + 1]));
+        assert!(!is_path(&[b'a'; MAX_PATH_BYTES + 1]));
     }
 }

@@ -5,14 +5,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ClientError;
-use crate::pool::{Buffer, Pool};
+use crate::buffer_pool::{Buffer, Pool};
 use crate::signing::{Key, Request};
 
 /// What frames begin with.
 pub(crate) const MAGIC: &[u8] = b"WPCLONE1";
 
 /// The most bytes of a frame's payload.
-pub(crate) const MOST_PAYLOAD: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 4 * 1024 * 1024;
 
 /// The most frames of an answer.
 const MOST: usize = 65_536;
@@ -40,22 +40,22 @@ impl Frames {
         key: &Key,
         status: u16,
     ) -> Result<Self, ClientError> {
-        let not_ours = || ClientError::Unproven { status, code: None };
-        let mut rest = Cut::new(&body);
+        let not_ours = || ClientError::Unverified { status, code: None };
+        let mut rest = ByteReader::new(&body);
         if !MAGIC.starts_with(&body[..body.len().min(MAGIC.len())]) {
             return Err(not_ours());
         }
-        rest.take(MAGIC.len()).ok_or(ClientError::CutOff)?;
-        let (mut frames, mut told) = (Vec::new(), request.frames_proof(key));
+        rest.take(MAGIC.len()).ok_or(ClientError::Truncated)?;
+        let (mut frames, mut told) = (Vec::new(), request.frames_verifier(key));
         loop {
             let head = rest.at;
-            let kind = rest.u8().ok_or(ClientError::CutOff)?;
-            let size = rest.u32().ok_or(ClientError::CutOff)? as usize;
-            if size > MOST_PAYLOAD {
+            let kind = rest.u8().ok_or(ClientError::Truncated)?;
+            let size = rest.u32().ok_or(ClientError::Truncated)? as usize;
+            if size > MAX_PAYLOAD_BYTES {
                 return Err(not_ours());
             }
             let at = rest.at;
-            let payload = rest.take(size).ok_or(ClientError::CutOff)?;
+            let payload = rest.take(size).ok_or(ClientError::Truncated)?;
             told.add(&body[head..at], payload);
             let place = at..rest.at;
             if kind != b'E' {
@@ -65,7 +65,7 @@ impl Frames {
                 frames.push((kind, place));
                 continue;
             }
-            let proof = rest.take(PROOF).ok_or(ClientError::CutOff)?;
+            let proof = rest.take(PROOF).ok_or(ClientError::Truncated)?;
             if !told.is(proof) {
                 return Err(not_ours());
             }
@@ -99,13 +99,13 @@ const HEAD: usize = 5;
 /// The body of a request, in the making. Its parameters come first and are known last: there is room for them, so that
 /// a body is held once.
 #[derive(Debug, Default)]
-pub(crate) struct Body {
+pub(crate) struct FrameBuffer {
     /// Nothing, or the room and frames.
     bytes: Option<Buffer>,
     pool: Pool,
 }
 
-impl Body {
+impl FrameBuffer {
     /// An empty one, in a buffer of this pool as soon as there is something in it.
     pub(crate) fn new(pool: Pool) -> Self {
         Self { bytes: None, pool }
@@ -117,13 +117,13 @@ impl Body {
     }
 
     fn bytes(&mut self) -> &mut Buffer {
-        self.bytes.get_or_insert_with(|| begun(&self.pool))
+        self.bytes.get_or_insert_with(|| empty_buffer(&self.pool))
     }
 
     /// One more frame; its payload is given in parts.
     pub(crate) fn frame(&mut self, kind: u8, parts: &[&[u8]]) {
         let size: usize = parts.iter().map(|part| part.len()).sum();
-        debug_assert!(size <= MOST_PAYLOAD, "callers keep frames small");
+        debug_assert!(size <= MAX_PAYLOAD_BYTES, "callers keep frames small");
         let bytes = self.bytes();
         bytes.push(kind);
         bytes.extend((size as u32).to_be_bytes());
@@ -151,13 +151,13 @@ impl Body {
             return Err(ClientError::Malformed("parameters"));
         }
         room.resize(ROOM, b' ');
-        let mut bytes = self.bytes.take().unwrap_or_else(|| begun(&self.pool));
+        let mut bytes = self.bytes.take().unwrap_or_else(|| empty_buffer(&self.pool));
         bytes[..ROOM].copy_from_slice(&room);
         Ok(Bytes::from_owner(bytes))
     }
 
     /// Becomes what was this one's body.
-    pub(crate) fn take_back(&mut self, body: &Bytes) {
+    pub(crate) fn restore(&mut self, body: &Bytes) {
         let mut bytes = self.pool.take();
         bytes.extend_from_slice(body);
         self.bytes = Some(bytes);
@@ -165,7 +165,7 @@ impl Body {
 }
 
 /// The room for parameters, and nothing behind it.
-fn begun(pool: &Pool) -> Buffer {
+fn empty_buffer(pool: &Pool) -> Buffer {
     let mut bytes = pool.take();
     bytes.resize(ROOM, b' ');
     bytes
@@ -173,12 +173,12 @@ fn begun(pool: &Pool) -> Buffer {
 
 /// Takes bytes from the front, as long as there are enough.
 #[derive(Debug, Clone)]
-pub(crate) struct Cut<'a> {
+pub(crate) struct ByteReader<'a> {
     bytes: &'a [u8],
     pub(crate) at: usize,
 }
 
-impl<'a> Cut<'a> {
+impl<'a> ByteReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }

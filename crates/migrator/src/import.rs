@@ -5,21 +5,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::ClientError;
-use crate::client::{Call, Client, Done, Form};
+use crate::adaptive_batch::{AdaptiveBatch, Budget};
+use crate::client::{Call, Client, Form, StepResponse};
 use crate::cursor::Cursor;
 use crate::definition::Definition;
 use crate::files::{Index, Root};
-use crate::pace::{Budget, Pace, patiently};
-use crate::rows::{Count, RowDigest};
-use crate::sending::{Chunk, Parcel};
+use crate::outgoing::{FileBatch, RowChunk};
+use crate::retry::with_retries;
+use crate::rows::{RowCount, RowDigest};
 
 /// What a job may do, and with what.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobOptions {
     /// What else is taken in than tables and files.
-    pub allow: Vec<Allowed>,
+    pub allow: Vec<AllowedContent>,
     /// Whether `undo` must be possible after the swap.
-    pub undo: bool,
+    #[serde(rename = "undo")]
+    pub reversible: bool,
     /// The roots whose files are replaced.
     pub roots: Vec<Root>,
     /// Whether it takes the place of a job that nobody used for a quarter of an hour.
@@ -29,7 +31,7 @@ pub struct JobOptions {
 /// What a target need not take in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Allowed {
+pub enum AllowedContent {
     /// Views.
     Views,
     /// Triggers.
@@ -37,15 +39,16 @@ pub enum Allowed {
     /// Files in `uploads` that a web server may take for programs.
     PhpInUploads,
     /// The must-use plugin that keeps a copy harmless.
-    Harmless,
+    #[serde(rename = "harmless")]
+    SandboxPlugin,
 }
 
 /// That must-use plugin's file name.
-pub const HARMLESS_FILE: &str = "wpclone-harmless.php";
+pub const SANDBOX_PLUGIN_FILE: &str = "wpclone-harmless.php";
 
 /// A job as it stands.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Begun {
+pub struct JobInfo {
     /// Whether it had begun before.
     pub resumed: bool,
     /// How far it is: `open`, `sealed`, `swapping`, `swapped`, `undoing` or `ending`.
@@ -54,7 +57,7 @@ pub struct Begun {
     #[serde(default)]
     pub roots: Vec<Root>,
     /// The tables that it has, and how far each came.
-    pub tables: Vec<Progress>,
+    pub tables: Vec<TableProgress>,
     /// What one request may bring.
     pub limits: JobLimits,
 }
@@ -74,13 +77,15 @@ pub struct JobLimits {
 
 /// How far a table came.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Progress {
+pub struct TableProgress {
     /// Its number in the job.
-    pub n: u32,
+    #[serde(alias = "n")]
+    pub table_id: u32,
     /// Its name.
     pub name: String,
     /// The last chunk that was taken in.
-    pub seq: u32,
+    #[serde(alias = "seq")]
+    pub chunk: u32,
     /// Rows that were taken in.
     pub rows: u64,
     /// What came with that chunk.
@@ -91,16 +96,17 @@ pub struct Progress {
 
 /// A definition that was taken.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Defined {
+pub struct DefineResult {
     /// Its number in the job.
-    pub n: u32,
+    #[serde(alias = "n")]
+    pub table_id: u32,
     /// What had to be defined otherwise.
-    pub adjusted: Vec<Adjusted>,
+    pub adjusted: Vec<Adjustment>,
 }
 
 /// What had to be defined otherwise.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Adjusted {
+pub struct Adjustment {
     /// Which part of the definition.
     pub member: String,
     /// What was asked for.
@@ -111,25 +117,27 @@ pub struct Adjusted {
 
 /// A chunk that was taken in.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Loaded {
+pub struct LoadResult {
     /// The chunk.
-    pub seq: u32,
+    #[serde(alias = "seq")]
+    pub chunk: u32,
     /// Rows of the whole table so far.
     pub rows: u64,
 }
 
 /// Parts of files that were taken in.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Stored {
+pub struct StoreResult {
     /// How many.
     pub stored: u64,
     /// Those that were not.
-    pub refused: Vec<RefusedFile>,
+    #[serde(alias = "refused")]
+    pub rejected: Vec<RejectedFile>,
 }
 
 /// A file that a target does not take.
 #[derive(Debug, Clone, Deserialize)]
-pub struct RefusedFile {
+pub struct RejectedFile {
     /// Its root.
     pub root: String,
     /// Its path, as base64.
@@ -139,15 +147,15 @@ pub struct RefusedFile {
 }
 
 #[derive(Deserialize)]
-struct Swapped {
+struct SwapResponse {
     done: bool,
     #[serde(default)]
-    left: Vec<Routine>,
+    left: Vec<RejectedRoutine>,
 }
 
 /// A view or trigger.
 #[derive(Deserialize)]
-struct Routine {
+struct RejectedRoutine {
     name: String,
 }
 
@@ -156,7 +164,7 @@ struct Routine {
 pub struct Import {
     client: Client,
     job: String,
-    begun: Begun,
+    info: JobInfo,
 }
 
 impl Client {
@@ -167,46 +175,46 @@ impl Client {
     pub async fn begin(&self, job: &str, options: &JobOptions) -> Result<Import, ClientError> {
         let mut body = serde_json::to_value(options).map_err(|_| ClientError::Malformed("options"))?;
         body["job"] = job.into();
-        let mut pace = Pace::new(3000);
+        let mut batch = AdaptiveBatch::new(3000);
         let body = &body;
         let ask = |_| async move { Ok((self.ask("begin", body, true).await?, 0)) };
-        let begun = patiently(&mut pace, ask).await?;
-        Ok(Import { client: self.clone(), job: job.to_owned(), begun })
+        let info = with_retries(&mut batch, ask).await?;
+        Ok(Import { client: self.clone(), job: job.to_owned(), info })
     }
 }
 
 impl Import {
     /// How the job stood when it was begun, or taken up.
     #[must_use]
-    pub fn begun(&self) -> &Begun {
-        &self.begun
+    pub fn info(&self) -> &JobInfo {
+        &self.info
     }
 
     /// A pace for this target.
     #[must_use]
-    pub fn pace(&self) -> Pace {
-        let most = u32::try_from(self.begun.limits.bytes / 2).unwrap_or(u32::MAX);
-        Pace::new(self.begun.limits.budget_ms).at_most(most.min(Pace::MOST))
+    pub fn adaptive_batch(&self) -> AdaptiveBatch {
+        let most = u32::try_from(self.info.limits.bytes / 2).unwrap_or(u32::MAX);
+        AdaptiveBatch::new(self.info.limits.budget_ms).capped_at(most.min(AdaptiveBatch::MAX_BYTES))
     }
 
     /// An empty chunk for this job, in room that is used again.
     #[must_use]
-    pub fn chunk(&self) -> Chunk {
-        Chunk::new(self.client.pool.clone())
+    pub fn row_chunk(&self) -> RowChunk {
+        RowChunk::new(self.client.pool.clone())
     }
 
     /// An empty parcel, likewise.
     #[must_use]
-    pub fn parcel(&self) -> Parcel {
-        Parcel::new(self.client.pool.clone())
+    pub fn file_batch(&self) -> FileBatch {
+        FileBatch::new(self.client.pool.clone())
     }
 
-    /// Makes a table, view or trigger, or finds that it is there. `anew`: without what was loaded into it.
+    /// Makes a table, view or trigger, or finds that it is there. `recreate`: without what was loaded into it.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn define(&self, definition: &Definition, anew: bool) -> Result<Defined, ClientError> {
-        self.ask("table", json!({"table": definition, "anew": anew})).await
+    pub async fn define(&self, definition: &Definition, recreate: bool) -> Result<DefineResult, ClientError> {
+        self.ask("table", json!({"table": definition, "anew": recreate})).await
     }
 
     /// Sends a chunk; it is empty afterwards, unless it was too long. The same chunk sent again is not taken in twice.
@@ -216,18 +224,19 @@ impl Import {
     /// See [`ClientError`].
     pub async fn load(
         &self,
-        n: u32,
-        seq: u32,
-        chunk: &mut Chunk,
+        table_id: u32,
+        chunk_number: u32,
+        chunk: &mut RowChunk,
         state: &Json,
         last: bool,
-        pace: &mut Pace,
-    ) -> Result<Loaded, ClientError> {
-        let parameters = json!({"job": self.job, "n": n, "seq": seq, "cursor": state, "last": last});
+        batch: &mut AdaptiveBatch,
+    ) -> Result<LoadResult, ClientError> {
+        let parameters =
+            json!({"job": self.job, "n": table_id, "seq": chunk_number, "cursor": state, "last": last});
         let body = chunk.body(&parameters)?;
-        let sent = self.send("load", &body, pace).await;
-        if matches!(sent, Err(ClientError::TooLong)) {
-            chunk.take_back(&body);
+        let sent = self.send("load", &body, batch).await;
+        if matches!(sent, Err(ClientError::RequestTooLarge)) {
+            chunk.restore(&body);
         }
         sent
     }
@@ -236,9 +245,13 @@ impl Import {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn store(&self, mut parcel: Parcel, pace: &mut Pace) -> Result<Stored, ClientError> {
+    pub async fn store(
+        &self,
+        mut parcel: FileBatch,
+        batch: &mut AdaptiveBatch,
+    ) -> Result<StoreResult, ClientError> {
         let body = parcel.frames.with(&json!({"job": self.job}))?;
-        self.send("store", &body, pace).await
+        self.send("store", &body, batch).await
     }
 
     /// The index of what was stored in a root, from the cursor on.
@@ -250,9 +263,9 @@ impl Import {
         root: Root,
         digests: bool,
         cursor: Option<&Cursor>,
-        pace: &mut Pace,
+        batch: &mut AdaptiveBatch,
     ) -> Result<Index, ClientError> {
-        patiently(pace, |Budget { bytes, ms }| async move {
+        with_retries(batch, |Budget { bytes, ms }| async move {
             let body = json!({
                 "job": self.job, "root": root, "digests": digests, "cursor": cursor, "bytes": bytes, "ms": ms,
             });
@@ -267,15 +280,16 @@ impl Import {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn checksum(&self, n: u32) -> Result<Count, ClientError> {
+    pub async fn checksum(&self, table_id: u32) -> Result<RowCount, ClientError> {
         let (mut rows, mut digest, mut cursor) = (0, RowDigest::default(), None::<Cursor>);
         loop {
-            let ms = self.begun.limits.budget_ms;
-            let count: Count = self.ask("checksum", json!({"n": n, "cursor": cursor, "ms": ms})).await?;
+            let ms = self.info.limits.budget_ms;
+            let count: RowCount =
+                self.ask("checksum", json!({"n": table_id, "cursor": cursor, "ms": ms})).await?;
             rows += count.rows;
-            digest.join(count.digest);
+            digest.combine(count.digest);
             if count.cursor.is_none() {
-                return Ok(Count { rows, digest, cursor: None });
+                return Ok(RowCount { rows, digest, cursor: None });
             }
             if count.cursor == cursor {
                 return Err(ClientError::Malformed("a cursor that stays where it was"));
@@ -288,7 +302,7 @@ impl Import {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn seal(&self) -> Result<(), ClientError> {
+    pub async fn prepare(&self) -> Result<(), ClientError> {
         self.until_done("seal").await
     }
 
@@ -299,7 +313,8 @@ impl Import {
     /// See [`ClientError`].
     pub async fn swap(&self) -> Result<Vec<String>, ClientError> {
         loop {
-            let Swapped { done, left } = self.ask("swap", json!({"ms": self.begun.limits.budget_ms})).await?;
+            let SwapResponse { done, left } =
+                self.ask("swap", json!({"ms": self.info.limits.budget_ms})).await?;
             if done {
                 return Ok(left.into_iter().map(|routine| routine.name).collect());
             }
@@ -310,7 +325,7 @@ impl Import {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn undo(&self) -> Result<(), ClientError> {
+    pub async fn rollback(&self) -> Result<(), ClientError> {
         self.until_done("undo").await
     }
 
@@ -318,7 +333,7 @@ impl Import {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn forget(&self) -> Result<(), ClientError> {
+    pub async fn commit(&self) -> Result<(), ClientError> {
         self.until_ended("forget").await
     }
 
@@ -340,7 +355,7 @@ impl Import {
 
     async fn until_done(&self, route: &str) -> Result<(), ClientError> {
         loop {
-            let Done { done } = self.ask(route, json!({"ms": self.begun.limits.budget_ms})).await?;
+            let StepResponse { done } = self.ask(route, json!({"ms": self.info.limits.budget_ms})).await?;
             if done {
                 return Ok(());
             }
@@ -353,24 +368,25 @@ impl Import {
         mut body: Json,
     ) -> Result<T, ClientError> {
         body["job"] = self.job.as_str().into();
-        let mut pace = Pace::new(self.begun.limits.budget_ms);
+        let mut batch = AdaptiveBatch::new(self.info.limits.budget_ms);
         let body = &body;
-        patiently(&mut pace, |_| async move { Ok((self.client.ask(route, body, true).await?, 0)) }).await
+        with_retries(&mut batch, |_| async move { Ok((self.client.ask(route, body, true).await?, 0)) }).await
     }
 
     async fn send<T: serde::de::DeserializeOwned>(
         &self,
         route: &str,
         body: &Bytes,
-        pace: &mut Pace,
+        batch: &mut AdaptiveBatch,
     ) -> Result<T, ClientError> {
-        patiently(pace, |_| async move {
+        with_retries(batch, |_| async move {
             let call = Call { route, body: body.clone(), sends: Form::Frames, wants: Form::Json, long: true };
             match self.client.answered(&call).await {
                 // The same again would be as long.
-                Err(ClientError::NotOurs { status: 413 } | ClientError::Unproven { status: 413, .. }) => {
-                    Err(ClientError::TooLong)
-                }
+                Err(
+                    ClientError::UnexpectedContent { status: 413 }
+                    | ClientError::Unverified { status: 413, .. },
+                ) => Err(ClientError::RequestTooLarge),
                 answered => Ok((answered?, body.len())),
             }
         })

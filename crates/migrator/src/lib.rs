@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod adaptive_batch;
+mod buffer_pool;
 mod client;
-mod content;
+mod content_digest;
 mod cursor;
 mod definition;
 mod error;
@@ -9,35 +11,37 @@ mod files;
 mod frames;
 mod import;
 mod manifest;
-mod pace;
+mod outgoing;
 #[cfg(test)]
 #[path = "../build/pack.rs"]
 mod pack;
 mod plugin;
-mod pool;
 mod removal;
+mod retry;
 mod rows;
-mod sending;
 mod signing;
 mod stream;
 
+pub use adaptive_batch::{AdaptiveBatch, Budget};
 pub use client::{Client, Definitions, PhpMemory, Status};
-pub use content::{ContentDigest, ContentHasher};
+pub use content_digest::{ContentDigest, ContentHasher};
 pub use cursor::Cursor;
 pub use definition::{
-    Check, Column, Definition, ForeignKey, Generated, Index as TableIndex, Part, Preset, Table, Trigger, View,
+    Check, Column, DefaultValue, Definition, ForeignKey, Generated, IndexPart, Table, TableIndex, Trigger,
+    View,
 };
-pub use error::{ClientError, Trouble};
-pub use files::{Entry, EntryKind, FilePart, FileState, Files, Index, Root, Wanted};
+pub use error::{ClientError, MigratorError};
+pub use files::{Entry, EntryKind, FilePart, FileRequest, FileStatus, Files, Index, Root};
 pub use import::{
-    Adjusted, Allowed, Begun, Defined, HARMLESS_FILE, Import, JobLimits, JobOptions, Loaded, Progress,
-    RefusedFile, Stored,
+    Adjustment, AllowedContent, DefineResult, Import, JobInfo, JobLimits, JobOptions, LoadResult,
+    RejectedFile, SANDBOX_PLUGIN_FILE, StoreResult, TableProgress,
 };
 pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, WordPress};
-pub use pace::{Budget, Pace};
+pub use outgoing::{FileBatch, OutgoingPart, PartKind, RowChunk};
 pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
-pub use removal::Removed;
-pub use rows::{Cost, Count, Head, LARGE, RowDigest, RowPart, Rows, Value, write_row};
-pub use sending::{Chunk, Parcel, PartKind, StoredPart};
+pub use removal::RemovalReport;
+pub use rows::{
+    LARGE_VALUE_BYTES, ResponseCost, RowCount, RowDigest, RowPart, Rows, RowsHeader, Value, write_row,
+};
 pub use signing::{Key, KeyError, Request};
 pub use stream::{IndexStream, RowStream};

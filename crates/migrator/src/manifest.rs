@@ -18,7 +18,8 @@ pub struct Manifest {
     /// The folders that files lie in.
     pub roots: BTreeMap<String, RootFolder>,
     /// Prefixes of other installations in the same database.
-    pub others: Vec<String>,
+    #[serde(alias = "others")]
+    pub other_prefixes: Vec<String>,
     /// What a request may do.
     pub limits: Limits,
     /// Address of the content folder.
@@ -36,7 +37,8 @@ pub struct WordPress {
     pub version: String,
     /// The oldest PHP that it runs under; empty where it does not say.
     #[serde(default)]
-    pub needs_php: String,
+    #[serde(alias = "needs_php")]
+    pub requires_php: String,
     /// Such as `de_DE`.
     pub locale: String,
     /// Whether it is a network of sites.

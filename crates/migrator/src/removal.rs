@@ -5,9 +5,10 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use crate::client::{Client, MOST_JSON, read};
+use crate::adaptive_batch::AdaptiveBatch;
+use crate::client::{Client, MAX_JSON_BYTES, read};
 use crate::error::ClientError;
-use crate::pace::{Pace, patiently};
+use crate::retry::with_retries;
 
 #[derive(Deserialize)]
 struct Removal {
@@ -19,20 +20,20 @@ struct Removal {
 
 /// How it went with the removal of a migrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removed {
+pub struct RemovalReport {
     /// What could not be removed, as the site said: `files`.
-    pub left: Vec<String>,
+    pub remaining: Vec<String>,
     /// Whether a file of it can still be fetched; `None` where that cannot be told.
-    pub seen: Option<bool>,
+    pub still_served: Option<bool>,
     /// Whether it still answers.
-    pub answers: bool,
+    pub still_responds: bool,
 }
 
-impl Removed {
+impl RemovalReport {
     /// Whether nothing of it is left.
     #[must_use]
-    pub fn wholly(&self) -> bool {
-        self.left.is_empty() && self.seen != Some(true) && !self.answers
+    pub fn is_complete(&self) -> bool {
+        self.remaining.is_empty() && self.still_served != Some(true) && !self.still_responds
     }
 }
 
@@ -41,20 +42,20 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn remove(&self) -> Result<Removed, ClientError> {
-        let mut pace = Pace::new(5000);
+    pub async fn remove(&self) -> Result<RemovalReport, ClientError> {
+        let mut batch = AdaptiveBatch::new(5000);
         loop {
-            let answer: Removal = patiently(&mut pace, |budget| async move {
+            let answer: Removal = with_retries(&mut batch, |budget| async move {
                 Ok((self.ask("remove", &json!({"ms": budget.ms}), true).await?, 0))
             })
             .await?;
             if answer.done {
-                let seen = match answer.probe {
+                let still_served = match answer.probe {
                     Some(probe) => self.is_there(&probe).await,
                     None => None,
                 };
-                let answers = matches!(self.status().await, Ok(_) | Err(ClientError::Refused));
-                return Ok(Removed { left: answer.left, seen, answers });
+                let still_responds = matches!(self.status().await, Ok(_) | Err(ClientError::Forbidden));
+                return Ok(RemovalReport { remaining: answer.left, still_served, still_responds });
             }
         }
     }
@@ -68,7 +69,7 @@ impl Client {
         let answer = self.http.get(probe.clone()).timeout(self.deadline).send().await.ok()?;
         match answer.status() {
             StatusCode::OK => {
-                let body = read(answer, MOST_JSON).await.ok()?;
+                let body = read(answer, MAX_JSON_BYTES).await.ok()?;
                 Some(String::from_utf8_lossy(&body).contains("GNU GENERAL PUBLIC LICENSE"))
             }
             status => status.is_client_error().then_some(false),

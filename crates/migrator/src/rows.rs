@@ -4,18 +4,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::ClientError;
+use crate::client::PhpMemory;
 use crate::cursor::Cursor;
-use crate::frames::{Cut, Frames};
+use crate::frames::{ByteReader, Frames};
 
 /// A value with more bytes than these travels in pieces.
-pub const LARGE: usize = 131_072;
+pub const LARGE_VALUE_BYTES: usize = 131_072;
 
 /// Lengths that say something else.
-const NO_VALUE: u32 = 0xFFFF_FFFF;
-const LARGE_VALUE: u32 = 0xFFFF_FFFE;
+const NULL_MARKER: u32 = 0xFFFF_FFFF;
+const LARGE_MARKER: u32 = 0xFFFF_FFFE;
 
 /// Bytes that stand in the place of a large value.
-const STAND_IN: usize = 40;
+const LARGE_REFERENCE_BYTES: usize = 40;
 
 /// A value of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +37,8 @@ pub enum Value<'a> {
 impl Value<'_> {
     fn length(&self) -> u32 {
         match self {
-            Self::Null => NO_VALUE,
-            Self::Large { .. } => LARGE_VALUE,
+            Self::Null => NULL_MARKER,
+            Self::Large { .. } => LARGE_MARKER,
             Self::Bytes(bytes) => bytes.len() as u32,
         }
     }
@@ -45,7 +46,7 @@ impl Value<'_> {
     /// The value as a row has it: in pieces, if there is too much of it.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Value<'_> {
-        if bytes.len() > LARGE {
+        if bytes.len() > LARGE_VALUE_BYTES {
             Value::Large { size: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
         } else {
             Value::Bytes(bytes)
@@ -56,7 +57,7 @@ impl Value<'_> {
 /// Writes a row behind what `to` has.
 ///
 /// # Panics
-/// A value of more than [`LARGE`] bytes is not [`Value::Large`].
+/// A value of more than [`LARGE_VALUE_BYTES`] bytes is not [`Value::Large`].
 pub fn write_row(to: &mut Vec<u8>, values: &[Value<'_>]) {
     for value in values {
         to.extend(value.length().to_be_bytes());
@@ -65,7 +66,7 @@ pub fn write_row(to: &mut Vec<u8>, values: &[Value<'_>]) {
         match value {
             Value::Null => {}
             Value::Bytes(bytes) => {
-                assert!(bytes.len() <= LARGE, "large values travel in pieces");
+                assert!(bytes.len() <= LARGE_VALUE_BYTES, "large values travel in pieces");
                 to.extend_from_slice(bytes);
             }
             Value::Large { size, sha256 } => {
@@ -77,17 +78,17 @@ pub fn write_row(to: &mut Vec<u8>, values: &[Value<'_>]) {
 }
 
 /// Takes a row of so many columns apart into `values`; gives its bytes. `None` if there is no whole row.
-fn read_row<'a>(from: &mut Cut<'a>, columns: usize, values: &mut Vec<Value<'a>>) -> Option<()> {
+fn read_row<'a>(from: &mut ByteReader<'a>, columns: usize, values: &mut Vec<Value<'a>>) -> Option<()> {
     values.clear();
-    let mut lengths = Cut::new(from.take(columns.checked_mul(4)?)?);
+    let mut lengths = ByteReader::new(from.take(columns.checked_mul(4)?)?);
     while let Some(length) = lengths.u32() {
         values.push(match length {
-            NO_VALUE => Value::Null,
-            LARGE_VALUE => {
-                let mut stand_in = Cut::new(from.take(STAND_IN)?);
-                Value::Large { size: stand_in.u64()?, sha256: stand_in.array()? }
+            NULL_MARKER => Value::Null,
+            LARGE_MARKER => {
+                let mut reference = ByteReader::new(from.take(LARGE_REFERENCE_BYTES)?);
+                Value::Large { size: reference.u64()?, sha256: reference.array()? }
             }
-            length if length as usize <= LARGE => Value::Bytes(from.take(length as usize)?),
+            length if length as usize <= LARGE_VALUE_BYTES => Value::Bytes(from.take(length as usize)?),
             _ => return None,
         });
     }
@@ -102,11 +103,11 @@ pub struct RowDigest([u8; 32]);
 impl RowDigest {
     /// Adds a row, given as [`write_row`] writes it.
     pub fn add(&mut self, row: &[u8]) {
-        self.join(Self(Sha256::digest(row).into()));
+        self.combine(Self(Sha256::digest(row).into()));
     }
 
     /// Adds other rows.
-    pub fn join(&mut self, other: Self) {
+    pub fn combine(&mut self, other: Self) {
         for (own, more) in self.0.iter_mut().zip(other.0) {
             *own ^= more;
         }
@@ -131,7 +132,7 @@ impl TryFrom<String> for RowDigest {
 
 /// What a chunk of rows begins with.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Head {
+pub struct RowsHeader {
     /// The table.
     pub table: String,
     /// Names of columns in the order that values have.
@@ -142,7 +143,7 @@ pub struct Head {
 
 /// How a counting of rows stands.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Count {
+pub struct RowCount {
     /// Rows.
     pub rows: u64,
     /// Their digest.
@@ -153,32 +154,32 @@ pub struct Count {
 
 /// What an answer cost the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Cost {
-    /// Milliseconds.
-    pub ms: u64,
-    /// Bytes of memory that PHP had before the route began.
-    pub idle: u64,
-    /// Bytes that it had at most.
-    pub peak: u64,
+pub struct ResponseCost {
+    /// Milliseconds that the site worked on it.
+    #[serde(alias = "ms")]
+    pub duration_ms: u64,
+    /// Memory that PHP used.
+    #[serde(flatten)]
+    pub memory: PhpMemory,
 }
 
 #[derive(Deserialize)]
 struct End {
     #[serde(flatten)]
-    count: Count,
+    count: RowCount,
     #[serde(flatten)]
-    cost: Cost,
+    cost: ResponseCost,
 }
 
 /// One answer's rows, proven and counted.
 #[derive(Debug)]
 pub struct Rows {
     /// Table and columns.
-    pub head: Head,
+    pub header: RowsHeader,
     /// How many, their digest, and where to go on.
-    pub count: Count,
+    pub count: RowCount,
     /// What it cost the site.
-    pub cost: Cost,
+    pub cost: ResponseCost,
     frames: Frames,
 }
 
@@ -206,13 +207,13 @@ pub enum RowPart<'a> {
 impl Rows {
     pub(crate) fn parse(frames: Frames) -> Result<Self, ClientError> {
         let wrong = || ClientError::Malformed("rows");
-        let head = frames.iter().next().filter(|(kind, _)| *kind == b'H').ok_or_else(wrong)?.1;
-        let head: Head = serde_json::from_slice(head).map_err(|_| wrong())?;
-        if head.columns.is_empty() || head.key.iter().any(|place| *place >= head.columns.len()) {
+        let header = frames.iter().next().filter(|(kind, _)| *kind == b'H').ok_or_else(wrong)?.1;
+        let header: RowsHeader = serde_json::from_slice(header).map_err(|_| wrong())?;
+        if header.columns.is_empty() || header.key.iter().any(|place| *place >= header.columns.len()) {
             return Err(wrong());
         }
         let End { count, cost } = frames.end()?;
-        let rows = Self { head, count, cost, frames };
+        let rows = Self { header, count, cost, frames };
         let (mut seen, mut digest) = (0, RowDigest::default());
         for part in rows.parts() {
             if let RowPart::Row { bytes, .. } = part? {
@@ -232,10 +233,10 @@ impl Rows {
 
     /// Rows and pieces in order. They have been looked through once: none of them is an error.
     pub fn parts(&self) -> impl Iterator<Item = Result<RowPart<'_>, ClientError>> {
-        let columns = self.head.columns.len();
+        let columns = self.header.columns.len();
         self.frames.iter().skip(1).flat_map(move |(kind, payload)| PartsOf {
             kind,
-            rest: Cut::new(payload),
+            rest: ByteReader::new(payload),
             payload,
             columns,
             broken: false,
@@ -246,7 +247,7 @@ impl Rows {
 /// The parts of one frame.
 struct PartsOf<'a> {
     kind: u8,
-    rest: Cut<'a>,
+    rest: ByteReader<'a>,
     payload: &'a [u8],
     columns: usize,
     broken: bool,
@@ -288,7 +289,7 @@ mod tests {
     use super::*;
 
     fn row(columns: usize, bytes: &[u8]) -> Option<Vec<Value<'_>>> {
-        let (mut cut, mut values) = (Cut::new(bytes), Vec::new());
+        let (mut cut, mut values) = (ByteReader::new(bytes), Vec::new());
         read_row(&mut cut, columns, &mut values)?;
         cut.is_empty().then_some(values)
     }
@@ -318,13 +319,13 @@ mod tests {
 
     #[test]
     fn a_large_value_stands_for_itself_by_length_and_hash() {
-        let (just, over) = (vec![7; LARGE], vec![7; LARGE + 1]);
+        let (just, over) = (vec![7; LARGE_VALUE_BYTES], vec![7; LARGE_VALUE_BYTES + 1]);
         assert_eq!(Value::of(&just), Value::Bytes(&just));
         let sha256 = Sha256::digest(&over).into();
         let mut bytes = Vec::new();
         write_row(&mut bytes, &[Value::Bytes(b"1"), Value::of(&over)]);
-        assert_eq!(bytes.len(), 8 + 1 + STAND_IN);
-        let expected = [Value::Bytes(b"1"), Value::Large { size: LARGE as u64 + 1, sha256 }];
+        assert_eq!(bytes.len(), 8 + 1 + LARGE_REFERENCE_BYTES);
+        let expected = [Value::Bytes(b"1"), Value::Large { size: LARGE_VALUE_BYTES as u64 + 1, sha256 }];
         assert_eq!(row(2, &bytes).unwrap(), expected);
     }
 
@@ -335,7 +336,7 @@ mod tests {
         a.add(b"2");
         b.add(b"2");
         c.add(b"1");
-        b.join(c);
+        b.combine(c);
         assert_eq!(a, b);
         let text = String::from(a);
         assert_eq!(RowDigest::try_from(text).unwrap(), a);

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::content::ContentHasher;
+use crate::content_digest::ContentHasher;
 use crate::frames::MAGIC;
 
 /// First line of what is signed: no text of another protocol, or of another version, can be taken for ours.
@@ -106,7 +106,7 @@ impl<'a> Request<'a> {
 
     /// Whether `proof` is that of a JSON answer to this request. Compared in constant time.
     #[must_use]
-    pub fn proves_json(&self, key: &Key, status: u16, body: &[u8], proof: &str) -> bool {
+    pub fn verifies_json(&self, key: &Key, status: u16, body: &[u8], proof: &str) -> bool {
         let Some(Ok(proof)) = proof.strip_prefix("v1=").map(hex::decode) else { return false };
         let hash = hex::encode(Sha256::digest(body));
         let text = format!("{ANSWER}\n{}\n{}\n{status}\n{hash}", self.route, self.nonce);
@@ -115,9 +115,9 @@ impl<'a> Request<'a> {
 
     /// The proof of an answer of frames to this request, before the first frame.
     #[must_use]
-    pub(crate) fn frames_proof(&self, key: &Key) -> FramesProof {
+    pub(crate) fn frames_verifier(&self, key: &Key) -> FramesVerifier {
         let text = format!("{FRAMES}\n{}\n{}\n", self.route, self.nonce);
-        FramesProof(key.mac(&[text.as_bytes(), MAGIC]))
+        FramesVerifier(key.mac(&[text.as_bytes(), MAGIC]))
     }
 
     /// The three headers of a signed request. The signature is marked sensitive.
@@ -138,9 +138,9 @@ impl<'a> Request<'a> {
 }
 
 /// The proof of an answer of frames, as they come.
-pub(crate) struct FramesProof(Hmac<Sha256>);
+pub(crate) struct FramesVerifier(Hmac<Sha256>);
 
-impl FramesProof {
+impl FramesVerifier {
     /// One more frame: its kind and length, and its payload. Of that only the digest counts.
     pub(crate) fn add(&mut self, head: &[u8], payload: &[u8]) {
         self.0.update(head);

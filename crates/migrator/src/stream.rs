@@ -2,15 +2,16 @@
 //! that one answer is all that is ever held.
 
 use crate::ClientError;
+use crate::adaptive_batch::AdaptiveBatch;
 use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::definition::Definition;
-use crate::files::{Files, Index, Root, Wanted};
-use crate::pace::{Pace, patiently};
-use crate::rows::{Count, RowDigest, Rows};
+use crate::files::{FileRequest, Files, Index, Root};
+use crate::retry::with_retries;
+use crate::rows::{RowCount, RowDigest, Rows};
 
 /// The most tables, views and triggers that a site may have: as many as a job takes.
-const MOST_DEFINITIONS: usize = 50_000;
+const MAX_DEFINITIONS: usize = 50_000;
 
 /// The rows of a table.
 #[derive(Debug)]
@@ -18,9 +19,9 @@ pub struct RowStream<'a> {
     client: &'a Client,
     table: &'a str,
     /// Where to go on; `None` when all was given.
-    place: Option<Option<Cursor>>,
+    next: Option<Option<Cursor>>,
     /// How much is asked for at a time.
-    pub pace: Pace,
+    pub batch: AdaptiveBatch,
 }
 
 impl RowStream<'_> {
@@ -30,9 +31,9 @@ impl RowStream<'_> {
     /// # Errors
     /// See [`ClientError`].
     pub async fn next(&mut self) -> Result<Option<Rows>, ClientError> {
-        let Some(cursor) = &self.place else { return Ok(None) };
+        let Some(cursor) = &self.next else { return Ok(None) };
         let (client, table) = (self.client, self.table);
-        let rows = patiently(&mut self.pace, |budget| async move {
+        let rows = with_retries(&mut self.batch, |budget| async move {
             let rows = client.rows(table, cursor.as_ref(), budget).await?;
             let bytes = rows.len();
             Ok((rows, bytes))
@@ -41,7 +42,7 @@ impl RowStream<'_> {
         if rows.count.cursor.is_some() && rows.count.cursor == *cursor {
             return Err(ClientError::Malformed("a cursor that stays where it was"));
         }
-        self.place = rows.count.cursor.clone().map(Some);
+        self.next = rows.count.cursor.clone().map(Some);
         Ok(Some(rows))
     }
 }
@@ -52,9 +53,9 @@ pub struct IndexStream<'a> {
     client: &'a Client,
     root: Root,
     digests: bool,
-    place: Option<Option<Cursor>>,
+    next: Option<Option<Cursor>>,
     /// How much is asked for at a time.
-    pub pace: Pace,
+    pub batch: AdaptiveBatch,
 }
 
 impl IndexStream<'_> {
@@ -63,9 +64,9 @@ impl IndexStream<'_> {
     /// # Errors
     /// See [`ClientError`].
     pub async fn next(&mut self) -> Result<Option<Index>, ClientError> {
-        let Some(cursor) = &self.place else { return Ok(None) };
+        let Some(cursor) = &self.next else { return Ok(None) };
         let (client, root, digests) = (self.client, self.root, self.digests);
-        let index = patiently(&mut self.pace, |budget| async move {
+        let index = with_retries(&mut self.batch, |budget| async move {
             let index = client.index(root, digests, cursor.as_ref(), budget).await?;
             let bytes = index.bytes;
             Ok((index, bytes))
@@ -74,7 +75,7 @@ impl IndexStream<'_> {
         if index.cursor.is_some() && index.cursor == *cursor {
             return Err(ClientError::Malformed("a cursor that stays where it was"));
         }
-        self.place = index.cursor.clone().map(Some);
+        self.next = index.cursor.clone().map(Some);
         Ok(Some(index))
     }
 }
@@ -82,31 +83,42 @@ impl IndexStream<'_> {
 impl Client {
     /// The rows of a table from the cursor on, or from its beginning.
     #[must_use]
-    pub fn all_rows<'a>(&'a self, table: &'a str, from: Option<Cursor>, pace: Pace) -> RowStream<'a> {
-        RowStream { client: self, table, place: Some(from), pace }
+    pub fn row_stream<'a>(
+        &'a self,
+        table: &'a str,
+        from: Option<Cursor>,
+        batch: AdaptiveBatch,
+    ) -> RowStream<'a> {
+        RowStream { client: self, table, next: Some(from), batch }
     }
 
     /// The index of a root from the cursor on, or from its beginning.
     #[must_use]
-    pub fn all_files(&self, root: Root, digests: bool, from: Option<Cursor>, pace: Pace) -> IndexStream<'_> {
-        IndexStream { client: self, root, digests, place: Some(from), pace }
+    pub fn index_stream(
+        &self,
+        root: Root,
+        digests: bool,
+        from: Option<Cursor>,
+        batch: AdaptiveBatch,
+    ) -> IndexStream<'_> {
+        IndexStream { client: self, root, digests, next: Some(from), batch }
     }
 
     /// All tables, views and triggers.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn all_tables(&self, pace: &mut Pace) -> Result<Vec<Definition>, ClientError> {
+    pub async fn all_definitions(&self, batch: &mut AdaptiveBatch) -> Result<Vec<Definition>, ClientError> {
         let (mut all, mut cursor) = (Vec::new(), None::<Cursor>);
         loop {
             let from = cursor.as_ref();
-            let page = patiently(pace, |budget| async move {
+            let page = with_retries(batch, |budget| async move {
                 let page = self.tables(from, budget).await?;
                 Ok((page, 0))
             })
             .await?;
             all.extend(page.found);
-            if all.len() > MOST_DEFINITIONS {
+            if all.len() > MAX_DEFINITIONS {
                 return Err(ClientError::Malformed("too many definitions"));
             }
             if page.cursor.is_none() {
@@ -123,19 +135,23 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn whole_checksum(&self, table: &str, pace: &mut Pace) -> Result<Count, ClientError> {
+    pub async fn full_checksum(
+        &self,
+        table: &str,
+        batch: &mut AdaptiveBatch,
+    ) -> Result<RowCount, ClientError> {
         let (mut rows, mut digest, mut cursor) = (0, RowDigest::default(), None::<Cursor>);
         loop {
             let from = cursor.as_ref();
-            let count = patiently(pace, |budget| async move {
+            let count = with_retries(batch, |budget| async move {
                 let count = self.checksum(table, from, budget.ms).await?;
                 Ok((count, 0))
             })
             .await?;
             rows += count.rows;
-            digest.join(count.digest);
+            digest.combine(count.digest);
             if count.cursor.is_none() {
-                return Ok(Count { rows, digest, cursor: None });
+                return Ok(RowCount { rows, digest, cursor: None });
             }
             if count.cursor == cursor {
                 return Err(ClientError::Malformed("a cursor that stays where it was"));
@@ -148,8 +164,12 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn some_files(&self, wanted: &[Wanted], pace: &mut Pace) -> Result<Files, ClientError> {
-        patiently(pace, |budget| async move {
+    pub async fn fetch_files(
+        &self,
+        wanted: &[FileRequest],
+        batch: &mut AdaptiveBatch,
+    ) -> Result<Files, ClientError> {
+        with_retries(batch, |budget| async move {
             let files = self.files(wanted, budget).await?;
             let bytes = files.len();
             Ok((files, bytes))

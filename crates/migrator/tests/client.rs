@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use wpclone_migrator::{Budget, Client, ClientError, Key, Pace, RowPart, Value};
+use wpclone_migrator::{AdaptiveBatch, Budget, Client, ClientError, Key, RowPart, Value};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const STATUS: &str = r#"{"plugin_version":"0.1.0","wordpress":"6.1.9","php":"7.4.33","import_enabled":true,
@@ -199,12 +199,12 @@ async fn where_the_front_page_is_deaf_rest_is_asked_with_a_signature_of_its_own(
 #[tokio::test]
 async fn a_refusal_is_final_at_either_door() {
     let mut site = Site::new(json("403 Forbidden", "{}"), Answer::Proven("200 OK", STATUS)).await;
-    assert!(matches!(site.failure().await, ClientError::Refused));
+    assert!(matches!(site.failure().await, ClientError::Forbidden));
     site.requests.recv().await.unwrap();
     assert!(site.requests.try_recv().is_err(), "asked again after a refusal");
 
     let site = Site::new(html("200 OK"), json("403 Forbidden", "{}")).await;
-    assert!(matches!(site.failure().await, ClientError::Refused));
+    assert!(matches!(site.failure().await, ClientError::Forbidden));
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn html_is_never_success_whatever_it_calls_itself() {
     for page in [html("200 OK"), answer("200 OK", "application/json", "<html>"), answer("200 OK", "", STATUS)]
     {
         let site = Site::new(page, html("404 Not Found")).await;
-        assert!(matches!(site.failure().await, ClientError::NotOurs { status: 200 }));
+        assert!(matches!(site.failure().await, ClientError::UnexpectedContent { status: 200 }));
     }
 }
 
@@ -221,12 +221,12 @@ async fn json_without_a_proof_is_not_believed_whatever_it_says() {
     for body in [STATUS, "{}", "[]", "null", r#"{"plugin_version":1}"#, r#"{"code":"<b>pw</b>"}"#] {
         let site = Site::new(json("200 OK", body), json("200 OK", body)).await;
         let error = site.failure().await;
-        assert!(matches!(error, ClientError::Unproven { status: 200, code: None }), "{body}: {error:?}");
+        assert!(matches!(error, ClientError::Unverified { status: 200, code: None }), "{body}: {error:?}");
     }
     let missing = json("404 Not Found", r#"{"code":"rest_no_route","message":"x"}"#);
     let site = Site::new(missing.clone(), missing).await;
     match site.failure().await {
-        ClientError::Unproven { status: 404, code: Some(code) } => assert_eq!(code, "rest_no_route"),
+        ClientError::Unverified { status: 404, code: Some(code) } => assert_eq!(code, "rest_no_route"),
         other => panic!("{other:?}"),
     }
 }
@@ -235,7 +235,7 @@ async fn json_without_a_proof_is_not_believed_whatever_it_says() {
 async fn an_answer_to_another_request_is_not_believed() {
     let kept = Answer::Bytes(proven(&"0".repeat(32), "200 OK", STATUS));
     let site = Site::new(kept.clone(), kept).await;
-    assert!(matches!(site.failure().await, ClientError::Unproven { status: 200, .. }));
+    assert!(matches!(site.failure().await, ClientError::Unverified { status: 200, .. }));
 }
 
 #[tokio::test]
@@ -248,7 +248,7 @@ async fn what_is_proven_but_no_status_is_said_to_be_so() {
     let site = Site::new(busy, Answer::HangUp).await;
     let error = site.failure().await;
     assert_eq!(error.to_string(), "the migrator says busy [0011aabb] (HTTP 429)");
-    assert!(error.is_passing() && error.code() == Some("busy"));
+    assert!(error.is_transient() && error.code() == Some("busy"));
 }
 
 /// One row of the columns `a` and `b`.
@@ -293,7 +293,7 @@ async fn frames_that_are_cut_off_anywhere_or_changed_anywhere_are_not_believed()
     for cut in 0..whole.len() - 7 {
         let site = Site::new(Answer::Frames(whole[..cut].to_vec()), Answer::HangUp).await;
         let error = site.client().rows("t", None, BUDGET).await.unwrap_err();
-        assert!(matches!(error, ClientError::CutOff), "cut at {cut}: {error:?}");
+        assert!(matches!(error, ClientError::Truncated), "cut at {cut}: {error:?}");
     }
     // A site that signs what it likes is still parsed within bounds.
     for change in 0..whole.len() - 7 {
@@ -307,7 +307,7 @@ async fn frames_that_are_cut_off_anywhere_or_changed_anywhere_are_not_believed()
     unproven.extend([7; 32]);
     let site = Site::new(Answer::Frames(unproven), Answer::HangUp).await;
     let error = site.client().rows("t", None, BUDGET).await.unwrap_err();
-    assert!(matches!(error, ClientError::Unproven { .. }), "{error:?}");
+    assert!(matches!(error, ClientError::Unverified { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -340,11 +340,11 @@ async fn proven_frames_that_do_not_add_up_are_malformed_and_trouble_in_the_end_i
 #[tokio::test]
 async fn a_stream_asks_for_less_after_a_break_and_goes_on_where_it_was() {
     let whole = rows_answer(&row(), &end_of(&row()));
-    // The front page cuts off; a stream does not take that for a closed door, so that it comes back to it.
+    // The front page cuts off; a stream does not take that for a closed endpoint, so that it comes back to it.
     let mut site = Site::new(Answer::Frames(whole[..20].to_vec()), Answer::HangUp).await;
     let client = site.client();
-    let mut stream = client.all_rows("t", None, Pace::new(1000));
-    assert!(matches!(stream.next().await.unwrap_err(), ClientError::CutOff));
+    let mut stream = client.row_stream("t", None, AdaptiveBatch::new(1000));
+    assert!(matches!(stream.next().await.unwrap_err(), ClientError::Truncated));
     let mut asked = Vec::new();
     while let Ok(request) = site.requests.try_recv() {
         let body: serde_json::Value = serde_json::from_str(request.rsplit("\r\n").next().unwrap()).unwrap();
@@ -369,7 +369,7 @@ async fn a_redirect_is_told_and_not_followed() {
 async fn an_endless_answer_is_left() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"a\":\"";
     let site = Site::new(Answer::Endless(head.into()), html("404 Not Found")).await;
-    assert!(matches!(site.failure().await, ClientError::TooLarge));
+    assert!(matches!(site.failure().await, ClientError::ResponseTooLarge));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::local::dirs::{make_dir, remove_dir, write_whole};
 pub const MU_PLUGIN: &str = include_str!("../php/wpclone-harmless.php");
 
 /// The must-use plugin's file name.
-pub const MU_PLUGIN_FILE: &str = wpclone_migrator::HARMLESS_FILE;
+pub const MU_PLUGIN_FILE: &str = wpclone_migrator::SANDBOX_PLUGIN_FILE;
 
 /// What WordPress has to do for us, each by a request that only we can send.
 pub(crate) const TASKS: &str = include_str!("../php/tasks.php");

@@ -1,6 +1,6 @@
 //! Whether a WordPress has nothing that anybody would miss.
 
-use wpclone_migrator::{Client, EntryKind, Manifest, Pace, Root, RowPart, Value};
+use wpclone_migrator::{AdaptiveBatch, Client, EntryKind, Manifest, Root, RowPart, Value};
 
 use crate::error::TransferError;
 
@@ -126,11 +126,11 @@ async fn rows(
     columns: &[&str],
 ) -> Result<Vec<Vec<Vec<u8>>>, TransferError> {
     let name = format!("{}{table}", manifest.wordpress.prefix);
-    let pace = Pace::new(manifest.limits.budget_ms).at_most(256 << 10);
-    let (mut all, mut stream) = (Vec::new(), client.all_rows(&name, None, pace));
+    let pace = AdaptiveBatch::new(manifest.limits.budget_ms).capped_at(256 << 10);
+    let (mut all, mut stream) = (Vec::new(), client.row_stream(&name, None, pace));
     while let Some(rows) = stream.next().await.map_err(TransferError::Target)? {
         let places: Vec<_> =
-            columns.iter().map(|wanted| rows.head.columns.iter().position(|name| name == wanted)).collect();
+            columns.iter().map(|wanted| rows.header.columns.iter().position(|name| name == wanted)).collect();
         for part in rows.parts() {
             let RowPart::Row { values, .. } = part.map_err(TransferError::Target)? else { continue };
             let value = |place: &Option<usize>| match place.and_then(|at| values.get(at)) {
@@ -148,8 +148,8 @@ async fn rows(
 
 /// How many files have been uploaded, as far as they are counted.
 async fn uploads(client: &Client, manifest: &Manifest) -> Result<usize, TransferError> {
-    let (mut files, pace) = (0, Pace::new(manifest.limits.budget_ms));
-    let mut pages = client.all_files(Root::Uploads, false, None, pace);
+    let (mut files, pace) = (0, AdaptiveBatch::new(manifest.limits.budget_ms));
+    let mut pages = client.index_stream(Root::Uploads, false, None, pace);
     while let Some(page) = pages.next().await.map_err(TransferError::Target)? {
         files += page.entries.iter().filter(|entry| entry.kind == EntryKind::File).count();
         if files >= MOST {

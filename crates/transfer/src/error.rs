@@ -41,9 +41,9 @@ pub enum Obstacle {
 impl TransferError {
     /// Whether the same may succeed at another time.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::Source(error) | Self::Target(error) => error.is_passing(),
+            Self::Source(error) | Self::Target(error) => error.is_transient(),
             Self::Differs(_) => true,
             Self::Impossible(..) | Self::Stopped => false,
         }

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Client, ContentDigest, ContentHasher, Entry, EntryKind, FileState, Files, Import, Pace, Parcel, PartKind,
-    Root, Stored, StoredPart, Wanted,
+    AdaptiveBatch, Client, ContentDigest, ContentHasher, Entry, EntryKind, FileBatch, FileRequest,
+    FileStatus, Files, Import, OutgoingPart, PartKind, Root, StoreResult,
 };
 
 use crate::error::TransferError;
@@ -42,7 +42,11 @@ impl Sum {
     }
 }
 
-async fn store(import: &Import, parcel: Parcel, pace: &mut Pace) -> Result<Option<Stored>, TransferError> {
+async fn store(
+    import: &Import,
+    parcel: FileBatch,
+    pace: &mut AdaptiveBatch,
+) -> Result<Option<StoreResult>, TransferError> {
     if parcel.is_empty() {
         return Ok(None);
     }
@@ -103,8 +107,8 @@ impl Line {
         Some(first)
     }
 
-    fn wanted(&self, root: Root) -> Vec<Wanted> {
-        let wanted = |(n, Asked { entry, .. }): (usize, &Asked)| Wanted {
+    fn wanted(&self, root: Root) -> Vec<FileRequest> {
+        let wanted = |(n, Asked { entry, .. }): (usize, &Asked)| FileRequest {
             id: entry.id(root),
             offset: if n == 0 { self.offset } else { 0 },
             size: entry.size,
@@ -116,14 +120,14 @@ impl Line {
 
 /// What goes to the target at once.
 struct Load {
-    parcel: Parcel,
+    parcel: FileBatch,
     /// Files that are whole with it.
     whole: Vec<WholeFile>,
 }
 
 impl Load {
     fn new(import: &Import) -> Self {
-        Self { parcel: import.parcel(), whole: Vec::new() }
+        Self { parcel: import.file_batch(), whole: Vec::new() }
     }
 }
 
@@ -141,8 +145,8 @@ struct Moving<'a> {
     refused: HashSet<Vec<u8>>,
     sent: Sent,
     /// How much is asked for, and sent, at a time.
-    source_pace: Pace,
-    target_pace: Pace,
+    source_pace: AdaptiveBatch,
+    target_pace: AdaptiveBatch,
 }
 
 impl FileMove<'_> {
@@ -177,8 +181,8 @@ impl FileMove<'_> {
             load: Load::new(self.import),
             refused: HashSet::new(),
             sent: Sent::default(),
-            source_pace: Pace::new(self.budget_ms).at_most(MOST_FILES),
-            target_pace: self.import.pace(),
+            source_pace: AdaptiveBatch::new(self.budget_ms).capped_at(MOST_FILES),
+            target_pace: self.import.adaptive_batch(),
         };
         moving.all().await?;
         let sent = moving.sent;
@@ -207,14 +211,14 @@ impl Moving<'_> {
     async fn all(&mut self) -> Result<(), TransferError> {
         let (source, import) = (self.files.source, self.files.import);
         // What an attempt before has sent need not be sent again where both sides have the same.
-        let resumed = import.begun().resumed;
+        let resumed = import.info().resumed;
         let mut staged =
             if resumed { Staged::all(import, self.root) } else { Staged::none(import, self.root) };
-        let mut index = source.all_files(self.root, resumed, None, self.source_pace.clone());
+        let mut index = source.index_stream(self.root, resumed, None, self.source_pace.clone());
         while let Some(page) = index.next().await.map_err(TransferError::Source)? {
             for entry in page.entries {
                 while let Some(gone) = staged.before(&entry.path).await? {
-                    self.add_small(&gone, PartKind::Gone).await?;
+                    self.add_small(&gone, PartKind::Deleted).await?;
                 }
                 let before = staged.take(&entry.path);
                 if entry.kind == EntryKind::File && staged.is_in(&entry.path) {
@@ -224,7 +228,7 @@ impl Moving<'_> {
                     )));
                 }
                 if let Some(gone) = before.as_ref().filter(|_| entry.kind != EntryKind::File) {
-                    self.add_small(gone, PartKind::Gone).await?;
+                    self.add_small(gone, PartKind::Deleted).await?;
                 }
                 match entry.kind {
                     EntryKind::File => match before.and_then(|before| in_common(&before, &entry)) {
@@ -232,7 +236,7 @@ impl Moving<'_> {
                         None => self.line.push(entry, 1),
                     },
                     EntryKind::Folder => self.add_small(&entry, PartKind::Folder).await?,
-                    EntryKind::LeftOut(reason) => {
+                    EntryKind::Excluded(reason) => {
                         self.note(&entry.path, LeftOut::File, char::from(reason).to_string());
                     }
                 }
@@ -244,7 +248,7 @@ impl Moving<'_> {
         }
         // Before the last ones are sent, which it would else tell of.
         while let Some(gone) = staged.next().await? {
-            self.add_small(&gone, PartKind::Gone).await?;
+            self.add_small(&gone, PartKind::Deleted).await?;
         }
         while !self.line.asked.is_empty() {
             self.step().await?;
@@ -260,8 +264,8 @@ impl Moving<'_> {
     }
 
     /// Adds what has no bytes to what goes next, which goes when it is large.
-    async fn add_small(&mut self, entry: &Entry, what: PartKind) -> Result<(), TransferError> {
-        self.add(entry, what);
+    async fn add_small(&mut self, entry: &Entry, kind: PartKind) -> Result<(), TransferError> {
+        self.add(entry, kind);
         if self.load.parcel.len() >= self.target_pace.budget().bytes as usize {
             self.send().await?;
         }
@@ -287,7 +291,7 @@ impl Moving<'_> {
         }
         let (wanted, Load { parcel, whole }) = (self.line.wanted(self.root), self.next_load());
         let sending = store(self.files.import, parcel, &mut self.target_pace);
-        let asking = self.files.source.some_files(&wanted, &mut self.source_pace);
+        let asking = self.files.source.fetch_files(&wanted, &mut self.source_pace);
         let (stored, files) = tokio::join!(sending, asking);
         self.stored(whole, stored?);
         self.take(&files.map_err(TransferError::Source)?)
@@ -299,14 +303,14 @@ impl Moving<'_> {
             let Some(Asked { entry, readings }) = self.line.asked.front() else { break };
             let (path, readings) = (entry.path.clone(), *readings);
             match part.state {
-                FileState::Good => {
+                FileStatus::Ok => {
                     let came: u64 = part.bytes.iter().map(|bytes| bytes.len() as u64).sum();
                     let last = part.offset + came == entry.size;
                     part.bytes.iter().for_each(|bytes| self.line.hasher.update(bytes));
-                    let stored = StoredPart {
+                    let stored = OutgoingPart {
                         root: self.root,
                         path: &path,
-                        what: if last { PartKind::Last } else { PartKind::Bytes },
+                        kind: if last { PartKind::Final } else { PartKind::Data },
                         mode: entry.mode,
                         size: entry.size,
                         mtime: entry.mtime,
@@ -319,14 +323,14 @@ impl Moving<'_> {
                         self.whole();
                     }
                 }
-                FileState::Changed if readings < READINGS => {
+                FileStatus::Changed if readings < READINGS => {
                     if let Some(Asked { mut entry, .. }) = self.line.pop() {
                         (entry.size, entry.mtime) = (part.size, part.mtime);
                         self.line.push(entry, readings + 1);
                     }
                 }
-                FileState::Changed | FileState::Gone => self.gone(&path, LeftOut::Moving),
-                FileState::Unreadable | FileState::Refused => self.gone(&path, LeftOut::File),
+                FileStatus::Changed | FileStatus::Missing => self.gone(&path, LeftOut::Moving),
+                FileStatus::Unreadable | FileStatus::Rejected => self.gone(&path, LeftOut::File),
             }
         }
         Ok(())
@@ -343,20 +347,20 @@ impl Moving<'_> {
     /// The first file in line will not come, or no more of it.
     fn gone(&mut self, path: &[u8], why: LeftOut) {
         // Also what an attempt before has sent of it.
-        let begun = self.line.offset > 0 || self.files.import.begun().resumed;
+        let begun = self.line.offset > 0 || self.files.import.info().resumed;
         let asked = self.line.pop();
         if let Some(asked) = asked.filter(|asked| begun || asked.readings > 1) {
-            self.add(&asked.entry, PartKind::Gone);
+            self.add(&asked.entry, PartKind::Deleted);
         }
         self.note(path, why, String::new());
     }
 
     /// Adds what has no bytes to what goes next.
-    fn add(&mut self, entry: &Entry, what: PartKind) {
-        let part = StoredPart {
+    fn add(&mut self, entry: &Entry, kind: PartKind) {
+        let part = OutgoingPart {
             root: self.root,
             path: &entry.path,
-            what,
+            kind,
             mode: entry.mode,
             size: 0,
             mtime: entry.mtime,
@@ -366,8 +370,8 @@ impl Moving<'_> {
     }
 
     /// What became of what was sent.
-    fn stored(&mut self, whole: Vec<WholeFile>, stored: Option<Stored>) {
-        for file in stored.into_iter().flat_map(|stored| stored.refused) {
+    fn stored(&mut self, whole: Vec<WholeFile>, stored: Option<StoreResult>) {
+        for file in stored.into_iter().flat_map(|stored| stored.rejected) {
             let path = BASE64.decode(&file.path).unwrap_or_default();
             if self.refused.insert(path.clone()) {
                 self.note(&path, LeftOut::Refused, file.member);

@@ -96,7 +96,7 @@ enum Holds {
 impl<'a> Mender<'a> {
     /// For a table whose name without the prefix is `base`.
     pub(crate) fn new(table: &Table, base: &str, rewriter: &'a Rewriter, prefix: Option<&'a Prefix>) -> Self {
-        let place = |name: &str| table.sent().position(|column| column.name == name);
+        let place = |name: &str| table.transferred_columns().position(|column| column.name == name);
         let named = match base {
             "options" => place("option_name").map(|at| (Named::Option, at)),
             "usermeta" => place("meta_key").map(|at| (Named::UserMeta, at)),
@@ -105,7 +105,8 @@ impl<'a> Mender<'a> {
             _ if place("umeta_id").is_some() => place("meta_key").map(|at| (Named::UserMeta, at)),
             _ => None,
         };
-        let mut columns: Vec<Treat> = table.sent().map(|column| treat(column, table)).collect();
+        let mut columns: Vec<Treat> =
+            table.transferred_columns().map(|column| treat(column, table)).collect();
         if let Some((kind, at)) = named {
             match kind {
                 Named::Option => columns[at] = Treat::OptionName,

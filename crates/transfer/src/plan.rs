@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
-use wpclone_migrator::{Definition, Entry, EntryKind, Manifest, Progress, Root, Table};
+use wpclone_migrator::{Definition, Entry, EntryKind, Manifest, Root, Table, TableProgress};
 use wpclone_rewrite::{Folder, Options, Pair, Prefix, Rewriter};
 
 use crate::error::{Obstacle, TransferError};
@@ -121,7 +121,7 @@ impl Plan {
     }
 
     /// Whether a job has tables that the source has no more.
-    pub(crate) fn misses(&self, all: &[Definition], tables: &[Progress]) -> bool {
+    pub(crate) fn misses(&self, all: &[Definition], tables: &[TableProgress]) -> bool {
         let names: HashSet<String> =
             all.iter().filter_map(|d| Some(self.definition(d)?.name().to_owned())).collect();
         tables.iter().any(|table| !names.contains(&table.name))
@@ -197,7 +197,7 @@ fn php(source: &Manifest, target: &Manifest) -> Result<(), TransferError> {
         let own = version.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
         own.split('.').map_while(|part| part.parse().ok()).chain(std::iter::repeat(0)).take(3).collect()
     };
-    let (needs, has) = (&source.wordpress.needs_php, &target.php.version);
+    let (needs, has) = (&source.wordpress.requires_php, &target.php.version);
     if numbers(has) >= numbers(needs) {
         return Ok(());
     }
@@ -280,7 +280,7 @@ mod tests {
         json!({
             "plugin_version": "1.0.0",
             "wordpress": {
-                "version": "6.8.3", "needs_php": needs, "locale": "en_US", "multisite": false,
+                "version": "6.8.3", "requires_php": needs, "locale": "en_US", "multisite": false,
                 "site_url": format!("https://{host}"), "home_url": format!("https://{host}"), "prefix": "wp_",
                 "charset": "utf8mb4", "collation": "", "plugins": [], "template": "a", "stylesheet": "a",
                 "drop_ins": [], "environment": "production",

@@ -5,7 +5,7 @@ use wpclone_migrator::Definition;
 /// Bytes of all tables, as their database thinks.
 pub(crate) fn size_of_tables(all: &[Definition]) -> u64 {
     let bytes = |definition: &Definition| match definition {
-        Definition::Table(table) => table.bytes(),
+        Definition::Table(table) => table.estimated_bytes(),
         _ => 0,
     };
     all.iter().map(bytes).fold(0, u64::saturating_add)

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use wpclone_migrator::{ClientError, ContentDigest, Cursor, Entry, EntryKind, Import, Pace, Root};
+use wpclone_migrator::{AdaptiveBatch, ClientError, ContentDigest, Cursor, Entry, EntryKind, Import, Root};
 
 use crate::error::TransferError;
 
@@ -11,7 +11,7 @@ use crate::error::TransferError;
 pub(crate) struct Staged<'a> {
     import: &'a Import,
     root: Root,
-    pace: Pace,
+    pace: AdaptiveBatch,
     page: VecDeque<Entry>,
     cursor: Option<Cursor>,
     /// Whether no page follows.
@@ -22,7 +22,7 @@ impl<'a> Staged<'a> {
     /// All of them, with their digests.
     pub(crate) fn all(import: &'a Import, root: Root) -> Self {
         let (page, cursor, ended) = (VecDeque::new(), None, false);
-        Self { import, root, pace: import.pace(), page, cursor, ended }
+        Self { import, root, pace: import.adaptive_batch(), page, cursor, ended }
     }
 
     /// None, where nothing was sent yet.

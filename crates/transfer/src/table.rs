@@ -3,7 +3,8 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Chunk, Client, ClientError, Count, Cursor, Definition, Import, Pace, Progress, Rows, Table,
+    AdaptiveBatch, Client, ClientError, Cursor, Definition, Import, RowChunk, RowCount, Rows, Table,
+    TableProgress,
 };
 use wpclone_rewrite::{Prefix, Report, Rewriter};
 
@@ -72,7 +73,7 @@ impl From<Torn> for Broken {
 
 impl TableMove<'_> {
     /// Moves it; one whose rows moved meanwhile is read again, a few times.
-    pub(crate) async fn run(&self, progress: Option<&Progress>) -> Result<Moved, TransferError> {
+    pub(crate) async fn run(&self, progress: Option<&TableProgress>) -> Result<Moved, TransferError> {
         let mut resumed = progress.cloned();
         for reading in 0..READINGS {
             let last = reading + 1 == READINGS;
@@ -90,11 +91,16 @@ impl TableMove<'_> {
         )))
     }
 
-    async fn reading(&self, resumed: Option<Progress>, reading: u32, last: bool) -> Result<Moved, Broken> {
+    async fn reading(
+        &self,
+        resumed: Option<TableProgress>,
+        reading: u32,
+        last: bool,
+    ) -> Result<Moved, Broken> {
         let place = resumed.as_ref().and_then(|progress| Place::read(progress.cursor.as_ref()?));
         let (place, seq, anew) = match (place, &resumed) {
             (Some(place), Some(progress)) if place.ended == progress.done && place.print == self.print => {
-                (place, progress.seq, false)
+                (place, progress.chunk, false)
             }
             // What was loaded at a place that nobody can tell is not built upon.
             _ => (Place::first(&self.print), 0, true),
@@ -102,15 +108,15 @@ impl TableMove<'_> {
         let taken_up = place.source_rows;
         let defined = self.import.define(&self.definition, anew).await.map_err(TransferError::Target)?;
         let counts = if place.ended {
-            self.meter.keep(self.table.bytes());
+            self.meter.keep(self.table.estimated_bytes());
             // Sent whole by an attempt before; whether it is still the same, counting tells.
             let mut counts = Counts::default();
             place.restore(&mut counts);
             counts
         } else {
-            self.send(defined.n, place, seq).await?
+            self.send(defined.table_id, place, seq).await?
         };
-        let (source, target) = tokio::join!(self.count_source(), self.import.checksum(defined.n));
+        let (source, target) = tokio::join!(self.count_source(), self.import.checksum(defined.table_id));
         let (source, target) = (source?, target.map_err(TransferError::Target)?);
         let settled = (source.rows, source.digest) == (counts.source_rows, counts.source_digest);
         if !settled && !last {
@@ -136,10 +142,10 @@ impl TableMove<'_> {
     fn moved(
         &self,
         counts: Counts,
-        target: &Count,
+        target: &RowCount,
         reading: u32,
         settled: bool,
-        adjusted: &[wpclone_migrator::Adjusted],
+        adjusted: &[wpclone_migrator::Adjustment],
     ) -> Moved {
         let (name, new) = (&self.table.name, self.definition.name());
         let next = |table: &Table| table.auto_increment.unwrap_or_default();
@@ -167,9 +173,9 @@ impl TableMove<'_> {
         Moved { fidelity, report: counts.report, too_large: counts.too_large }
     }
 
-    async fn count_source(&self) -> Result<Count, TransferError> {
-        let mut pace = Pace::new(self.budget_ms);
-        self.source.whole_checksum(&self.table.name, &mut pace).await.map_err(TransferError::Source)
+    async fn count_source(&self) -> Result<RowCount, TransferError> {
+        let mut pace = AdaptiveBatch::new(self.budget_ms);
+        self.source.full_checksum(&self.table.name, &mut pace).await.map_err(TransferError::Source)
     }
 
     /// Sends all rows from a place on.
@@ -184,8 +190,8 @@ impl TableMove<'_> {
 
     /// Reads ahead by one answer: one that has come and was not taken holds the next one up.
     async fn read(&self, from: Option<Cursor>, give: mpsc::Sender<Result<Rows, ClientError>>) {
-        let pace = Pace::new(self.budget_ms).at_most(MOST_ROWS);
-        let mut rows = self.source.all_rows(&self.table.name, from, pace);
+        let pace = AdaptiveBatch::new(self.budget_ms).capped_at(MOST_ROWS);
+        let mut rows = self.source.row_stream(&self.table.name, from, pace);
         while let Ok(place) = give.reserve().await {
             let next = tokio::select! {
                 next = rows.next() => next,
@@ -217,7 +223,7 @@ impl TableMove<'_> {
                 return Err(TransferError::Stopped.into());
             }
             let rows = rows.map_err(source_error)?;
-            if !rows.head.columns.iter().eq(self.table.sent().map(|column| &column.name)) {
+            if !rows.header.columns.iter().eq(self.table.transferred_columns().map(|column| &column.name)) {
                 let detail = format!("The columns of {} changed while it was read.", self.table.name);
                 return Err(TransferError::Differs(detail).into());
             }
@@ -270,24 +276,24 @@ struct Writer<'a> {
     since: u64,
     /// How many of the next ones were sent before a break.
     skip: u64,
-    chunk: Chunk,
+    chunk: RowChunk,
     /// The place before the chunk.
     begin: Place,
     full: Vec<Full>,
-    pace: Pace,
+    pace: AdaptiveBatch,
 }
 
 /// A chunk to be sent, and the places before and after it.
 struct Full {
-    chunk: Chunk,
+    chunk: RowChunk,
     begin: Place,
     end: Place,
 }
 
 impl<'a> Writer<'a> {
     fn new(import: &'a Import, n: u32, seq: u32, place: Place) -> Self {
-        let (skip, pace) = (place.units, import.pace().at_most(MOST_SENT));
-        let (chunk, begin, full) = (import.chunk(), place.clone(), Vec::new());
+        let (skip, pace) = (place.units, import.adaptive_batch().capped_at(MOST_SENT));
+        let (chunk, begin, full) = (import.row_chunk(), place.clone(), Vec::new());
         Self { import, n, seq, place, since: 0, skip, chunk, begin, full, pace }
     }
 
@@ -314,7 +320,11 @@ impl<'a> Writer<'a> {
     fn close(&mut self) {
         let end = Place { units: self.since, ..self.place.clone() };
         let begin = std::mem::replace(&mut self.begin, end.clone());
-        self.full.push(Full { chunk: std::mem::replace(&mut self.chunk, self.import.chunk()), begin, end });
+        self.full.push(Full {
+            chunk: std::mem::replace(&mut self.chunk, self.import.row_chunk()),
+            begin,
+            end,
+        });
     }
 
     /// Sends what is full.
@@ -345,11 +355,11 @@ impl<'a> Writer<'a> {
             let state = end.text()?;
             match self.import.load(self.n, self.seq + 1, &mut chunk, &state, last, &mut self.pace).await {
                 Ok(_) => self.seq += 1,
-                Err(ClientError::TooLong) => {
-                    self.pace.failed(true);
+                Err(ClientError::RequestTooLarge) => {
+                    self.pace.record_failure(true);
                     let (first, second) =
-                        chunk.halves().ok_or(TransferError::Target(ClientError::TooLong))?;
-                    let middle = Place { units: begin.units + first.units(), ..begin.clone() };
+                        chunk.split().ok_or(TransferError::Target(ClientError::RequestTooLarge))?;
+                    let middle = Place { units: begin.units + first.part_count(), ..begin.clone() };
                     parts.push(Full { chunk: second, begin: middle.clone(), end });
                     parts.push(Full { chunk: first, begin, end: middle });
                 }

@@ -3,8 +3,8 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    Allowed, Client, ClientError, Definition, EntryKind, HARMLESS_FILE, Import, JobOptions, Manifest, Pace,
-    PartKind, Root, StoredPart, Table,
+    AdaptiveBatch, AllowedContent, Client, ClientError, Definition, EntryKind, Import, JobOptions, Manifest,
+    OutgoingPart, PartKind, Root, SANDBOX_PLUGIN_FILE, Table,
 };
 use wpclone_rewrite::Report;
 
@@ -64,8 +64,8 @@ impl Transfer<'_> {
         if from.wordpress.version != to.wordpress.version || self.core_differs(&from, &to).await? {
             roots.insert(0, Root::Core);
         }
-        let mut pace = Pace::new(from.limits.budget_ms);
-        let tables = async { self.source.all_tables(&mut pace).await.map_err(TransferError::Source) };
+        let mut pace = AdaptiveBatch::new(from.limits.budget_ms);
+        let tables = async { self.source.all_definitions(&mut pace).await.map_err(TransferError::Source) };
         let (all, files) = tokio::try_join!(tables, self.size_of_files(&roots, &from))?;
         let tables = size_of_tables(&all);
         self.meter.expect(tables.saturating_add(files));
@@ -103,11 +103,11 @@ impl Transfer<'_> {
             return Err(TransferError::Stopped);
         }
         self.put_harmless(import).await?;
-        import.seal().await.map_err(TransferError::Target)?;
+        import.prepare().await.map_err(TransferError::Target)?;
         self.meter.touch();
         routines.extend(import.swap().await.map_err(TransferError::Target)?);
         if matches!(self.into, Receiver::Clone) {
-            import.forget().await.map_err(TransferError::Target)?;
+            import.commit().await.map_err(TransferError::Target)?;
         }
         Ok(self.told(plan, from, to, tables, files, routines))
     }
@@ -154,11 +154,13 @@ impl Transfer<'_> {
     /// Whether WordPress' own files differ: localised and patched ones do.
     async fn core_differs(&self, from: &Manifest, to: &Manifest) -> Result<bool, TransferError> {
         let mut core = Core::default();
-        let mut pages = self.target.all_files(Root::Core, true, None, Pace::new(to.limits.budget_ms));
+        let mut pages =
+            self.target.index_stream(Root::Core, true, None, AdaptiveBatch::new(to.limits.budget_ms));
         while let Some(page) = pages.next().await.map_err(TransferError::Target)? {
             core.of_target(page.entries);
         }
-        let mut pages = self.source.all_files(Root::Core, true, None, Pace::new(from.limits.budget_ms));
+        let mut pages =
+            self.source.index_stream(Root::Core, true, None, AdaptiveBatch::new(from.limits.budget_ms));
         while let Some(page) = pages.next().await.map_err(TransferError::Source)? {
             core.of_source(&page.entries);
         }
@@ -169,7 +171,8 @@ impl Transfer<'_> {
     async fn size_of_files(&self, roots: &[Root], from: &Manifest) -> Result<u64, TransferError> {
         let mut bytes: u64 = 0;
         for root in roots {
-            let mut pages = self.source.all_files(*root, false, None, Pace::new(from.limits.budget_ms));
+            let mut pages =
+                self.source.index_stream(*root, false, None, AdaptiveBatch::new(from.limits.budget_ms));
             while let Some(page) = pages.next().await.map_err(TransferError::Source)? {
                 let files = page.entries.iter().filter(|entry| entry.kind == EntryKind::File);
                 bytes = files.fold(bytes, |sum, file| sum.saturating_add(file.size));
@@ -182,7 +185,7 @@ impl Transfer<'_> {
     /// what it lacks, the target says.
     async fn check_room(&self, import: &Import, need: u64, to: &Manifest) -> Result<(), TransferError> {
         let free = |to: &Manifest| lack(need, to.roots.values().map(|root| root.free_bytes));
-        if import.begun().resumed || free(to).is_none() {
+        if import.info().resumed || free(to).is_none() {
             return Ok(());
         }
         // A job before this one may have ended since the target told.
@@ -202,11 +205,11 @@ impl Transfer<'_> {
         let options = job_options(self.into, roots);
         let begin = || async { self.target.begin(self.job, &options).await.map_err(TransferError::Target) };
         let import = begin().await?;
-        match (import.begun().phase.as_str(), self.into) {
-            ("open", _) if import.begun().roots == roots && !plan.misses(all, &import.begun().tables) => {
+        match (import.info().phase.as_str(), self.into) {
+            ("open", _) if import.info().roots == roots && !plan.misses(all, &import.info().tables) => {
                 return Ok(import);
             }
-            ("swapped", Receiver::Clone) => import.forget().await.map_err(TransferError::Target)?,
+            ("swapped", Receiver::Clone) => import.commit().await.map_err(TransferError::Target)?,
             _ => taken_back(&import).await?,
         }
         begin().await
@@ -230,19 +233,20 @@ impl Transfer<'_> {
 
     async fn put_harmless(&self, import: &Import) -> Result<(), TransferError> {
         let Receiver::Site { harmless } = self.into else { return Ok(()) };
-        let mut parcel = import.parcel();
-        let part = StoredPart {
+        let mut parcel = import.file_batch();
+        let part = OutgoingPart {
             root: Root::MuPlugins,
-            path: HARMLESS_FILE.as_bytes(),
-            what: PartKind::Last,
+            path: SANDBOX_PLUGIN_FILE.as_bytes(),
+            kind: PartKind::Final,
             mode: 0o644,
             size: harmless.len() as u64,
             mtime: 0,
             offset: 0,
         };
         parcel.part(&part, &[harmless.as_bytes()]);
-        let stored = import.store(parcel, &mut import.pace()).await.map_err(TransferError::Target)?;
-        match stored.refused.first() {
+        let stored =
+            import.store(parcel, &mut import.adaptive_batch()).await.map_err(TransferError::Target)?;
+        match stored.rejected.first() {
             None => Ok(()),
             Some(file) => Err(TransferError::Differs(format!(
                 "The target does not take the must-use plugin that keeps it harmless ({}).",
@@ -275,7 +279,7 @@ impl Transfer<'_> {
         definition: Definition,
         from: &Manifest,
     ) -> Result<Moved, TransferError> {
-        let progress = import.begun().tables.iter().find(|progress| progress.name == definition.name());
+        let progress = import.info().tables.iter().find(|progress| progress.name == definition.name());
         let moving = TableMove {
             source: self.source,
             import,
@@ -309,7 +313,7 @@ impl Transfer<'_> {
             match defined {
                 Ok(Some(_)) => {}
                 Ok(None) => left_out.push(definition.name().to_owned()),
-                Err(ClientError::Trouble { status: 422, .. }) => left_out.push(definition.name().to_owned()),
+                Err(ClientError::Migrator { status: 422, .. }) => left_out.push(definition.name().to_owned()),
                 Err(error) => return Err(TransferError::Target(error)),
             }
         }
@@ -318,18 +322,18 @@ impl Transfer<'_> {
 }
 
 fn job_options(into: Receiver<'_>, roots: &[Root]) -> JobOptions {
-    let mut allow = vec![Allowed::Views, Allowed::Triggers, Allowed::PhpInUploads];
+    let mut allow = vec![AllowedContent::Views, AllowedContent::Triggers, AllowedContent::PhpInUploads];
     let is_site = matches!(into, Receiver::Site { .. });
     if is_site {
-        allow.push(Allowed::Harmless);
+        allow.push(AllowedContent::SandboxPlugin);
     }
-    JobOptions { allow, undo: is_site, roots: roots.to_vec(), replace: true }
+    JobOptions { allow, reversible: is_site, roots: roots.to_vec(), replace: true }
 }
 
 /// Brings back what a target had before a job, whatever its phase, and ends the job.
 async fn taken_back(import: &Import) -> Result<(), TransferError> {
-    if matches!(import.begun().phase.as_str(), "swapping" | "swapped" | "undoing") {
-        import.undo().await.map_err(TransferError::Target)?;
+    if matches!(import.info().phase.as_str(), "swapping" | "swapped" | "undoing") {
+        import.rollback().await.map_err(TransferError::Target)?;
     }
     import.abort().await.map_err(TransferError::Target)
 }
@@ -349,8 +353,8 @@ pub async fn take_back(target: &Client, job: &str) -> Result<(), TransferError> 
 /// See [`TransferError`].
 pub async fn settle(target: &Client, job: &str) -> Result<(), TransferError> {
     let import = again(target, job).await?;
-    let ended = match import.begun().phase.as_str() {
-        "swapped" | "ending" => import.forget().await,
+    let ended = match import.info().phase.as_str() {
+        "swapped" | "ending" => import.commit().await,
         // Begun by this very call: it had been settled.
         _ => import.abort().await,
     };
@@ -373,7 +377,7 @@ fn must_use_folder(manifest: &Manifest) -> String {
 fn is_spoilt(error: &TransferError) -> bool {
     match error {
         TransferError::Differs(_) => true,
-        TransferError::Target(ClientError::Trouble { status, .. }) => matches!(status, 400 | 409 | 422),
+        TransferError::Target(ClientError::Migrator { status, .. }) => matches!(status, 400 | 409 | 422),
         _ => false,
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
-use wpclone_migrator::{LARGE, RowDigest, RowPart, Value, write_row};
+use wpclone_migrator::{LARGE_VALUE_BYTES, RowDigest, RowPart, Value, write_row};
 use wpclone_rewrite::Report;
 
 use crate::fidelity::LeftOut;
@@ -90,7 +90,7 @@ impl<'m> Units<'m> {
     /// All parts of an answer were taken: so many rows, with this digest.
     pub(crate) fn answered(&mut self, rows: u64, digest: RowDigest) {
         self.counts.source_rows += rows;
-        self.counts.source_digest.join(digest);
+        self.counts.source_digest.combine(digest);
     }
 
     /// Takes a part, and gives what can go on now.
@@ -165,7 +165,7 @@ impl<'m> Units<'m> {
             };
             // One that would have to travel in pieces now stays: those of the others are on their way.
             let value = self.mender.value(at, bytes, &mut self.counts.report);
-            new.push(Some(value).filter(|value| value.len() <= LARGE));
+            new.push(Some(value).filter(|value| value.len() <= LARGE_VALUE_BYTES));
         }
         let values: Vec<Value<'_>> =
             values.iter().zip(&new).map(|(old, new)| new.as_deref().map_or(*old, Value::Bytes)).collect();
@@ -243,7 +243,7 @@ impl<'m> Units<'m> {
         row.clear();
         write_row(&mut row, &values);
         let large = new.iter().enumerate().filter_map(|(at, new)| Some((at, new.as_deref()?)));
-        let large: Vec<_> = large.filter(|(_, bytes)| bytes.len() > LARGE).collect();
+        let large: Vec<_> = large.filter(|(_, bytes)| bytes.len() > LARGE_VALUE_BYTES).collect();
         self.go(&row, large.is_empty(), give);
         self.row = row;
         for (at, bytes) in large {

@@ -58,8 +58,8 @@ pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
     Ok(Ours {
         whole,
         steps: steps.collect(),
-        export: above_idle(&told["php_memory"]["source"]),
-        import: above_idle(&told["php_memory"]["target"]),
+        export: above_baseline(&told["php_memory"]["source"]),
+        import: above_baseline(&told["php_memory"]["target"]),
         worker,
         rows: number("/rows"),
         files: number("/files"),
@@ -74,7 +74,7 @@ async fn fidelity(client: &Client, task: &TaskView) -> Result<Value> {
     Ok(client.shown(href).await?)
 }
 
-fn above_idle(memory: &Value) -> Option<u64> {
+fn above_baseline(memory: &Value) -> Option<u64> {
     Some(memory["peak"].as_u64()?.saturating_sub(memory["idle"].as_u64()?))
 }
 

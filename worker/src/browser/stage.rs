@@ -301,7 +301,7 @@ impl Tools<'_> {
     async fn take_off(&self, site: &SiteUrl, key: &SecretString) {
         let Ok(key) = key.expose_secret().parse::<Key>() else { return };
         let client = Client::new(self.http.bare().clone(), site.url().clone(), key);
-        if !matches!(timeout(self.step, client.remove()).await, Ok(Ok(removed)) if removed.wholly()) {
+        if !matches!(timeout(self.step, client.remove()).await, Ok(Ok(removed)) if removed.is_complete()) {
             tracing::warn!("something of the migrator is left on the site");
         }
     }

@@ -34,7 +34,7 @@ fn parts(row: &Row, cut: usize) -> (Vec<u8>, Vec<Piece>) {
     let mut bytes = Vec::new();
     write_row(&mut bytes, &values);
     let large = row.iter().enumerate().filter_map(|(at, value)| Some((at, value.as_ref()?)));
-    let large = large.filter(|(_, value)| value.len() > LARGE);
+    let large = large.filter(|(_, value)| value.len() > LARGE_VALUE_BYTES);
     let cut = |(at, value): (usize, &Vec<u8>)| {
         let pieces = value.chunks(cut).enumerate();
         pieces.map(|(n, piece)| (at, (n * cut) as u64, piece.to_vec())).collect::<Vec<_>>()
@@ -109,7 +109,7 @@ fn value() -> impl Strategy<Value = Option<Vec<u8>>> {
     prop_oneof![
         1 => Just(None),
         6 => text.prop_map(|words| Some(words.concat().into_bytes())),
-        1 => (LARGE - 20..LARGE + 300_000).prop_map(|size| {
+        1 => (LARGE_VALUE_BYTES - 20..LARGE_VALUE_BYTES + 300_000).prop_map(|size| {
             Some(b"http://a.example/ and more ".iter().copied().cycle().take(size).collect())
         }),
     ]
@@ -149,13 +149,13 @@ fn a_row_that_is_too_large_to_be_mended_travels_as_it_is_and_is_counted() {
 fn a_row_that_changed_while_it_was_read_is_torn() {
     let (table, rewriter) = (table(), rewriter());
     let mut units = Units::new(Mender::new(&table, "x", &rewriter, None));
-    let old = vec![b'x'; LARGE + 10];
+    let old = vec![b'x'; LARGE_VALUE_BYTES + 10];
     let values = vec![Value::Bytes(b"1"), Value::of(&old), Value::Null, Value::Null];
     let mut bytes = Vec::new();
     write_row(&mut bytes, &values);
     let mut take = |part: RowPart<'_>| units.take(&part, &mut |_| {});
     take(RowPart::Row { bytes: &bytes, values: values.clone() }).unwrap();
-    let new = vec![b'y'; LARGE + 10];
+    let new = vec![b'y'; LARGE_VALUE_BYTES + 10];
     assert_eq!(take(RowPart::Piece { column: 1, offset: 5, bytes: &new }), Err(Torn), "not where it was");
     assert_eq!(take(RowPart::Piece { column: 1, offset: 0, bytes: &new }), Err(Torn), "not what was said");
 }

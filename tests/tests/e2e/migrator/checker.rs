@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
-use wpclone_migrator::{Client, Column, Cursor, LARGE, Pace, RowDigest, RowPart, Rows, Table, Value};
+use wpclone_migrator::{
+    AdaptiveBatch, Client, Column, Cursor, LARGE_VALUE_BYTES, RowDigest, RowPart, Rows, Table, Value,
+};
 use wpclone_tests::{Result, Site};
 
 /// What reading a whole table came to.
@@ -23,8 +25,8 @@ impl Read {
     /// Takes one answer.
     pub(crate) fn take(&mut self, rows: &Rows) {
         self.answers += 1;
-        self.digest.join(rows.count.digest);
-        self.memory = self.memory.max(rows.cost.peak.saturating_sub(rows.cost.idle));
+        self.digest.combine(rows.count.digest);
+        self.memory = self.memory.max(rows.cost.memory.above_baseline());
         if let Some(cursor) = &rows.count.cursor {
             assert!(serde_json::to_string(cursor).unwrap().len() < Cursor::MOST);
         }
@@ -49,7 +51,7 @@ impl Read {
                 Value::Null => "NULL".to_owned(),
                 Value::Bytes(bytes) => hex::encode_upper(bytes),
                 Value::Large { size, sha256 } => {
-                    assert!(*size > LARGE as u64);
+                    assert!(*size > LARGE_VALUE_BYTES as u64);
                     self.open.insert(place, (Sha256::new(), 0, *size, *sha256));
                     format!("{size}:{}", hex::encode(sha256))
                 }
@@ -71,9 +73,9 @@ impl Read {
 }
 
 /// Reads a table through the migrator.
-pub(crate) async fn read(client: &Client, table: &str, pace: Pace) -> Read {
+pub(crate) async fn read(client: &Client, table: &str, pace: AdaptiveBatch) -> Read {
     let mut read = Read::default();
-    let mut stream = client.all_rows(table, None, pace);
+    let mut stream = client.row_stream(table, None, pace);
     while let Some(rows) = stream.next().await.unwrap_or_else(|e| panic!("{table}: {e}")) {
         read.take(&rows);
     }
@@ -87,7 +89,7 @@ pub(crate) fn name(name: &str) -> String {
 
 /// The same rows as the database tells them to its own client, sorted.
 pub(crate) async fn dump(site: &Site, table: &Table) -> Result<Vec<String>> {
-    let columns: Vec<_> = table.sent().map(column).collect();
+    let columns: Vec<_> = table.transferred_columns().map(column).collect();
     let sql = format!("SET time_zone = '+00:00'; SELECT {} FROM {}", columns.join(", "), name(&table.name));
     let mut rows: Vec<_> = site.sql(&sql).await?.lines().map(str::to_owned).collect();
     rows.sort();
@@ -102,7 +104,9 @@ fn column(column: &Column) -> String {
     } else if is(&["float"]) {
         format!("HEX(CONCAT(CAST({name} AS DOUBLE)))")
     } else if is(&["long", "medium"]) {
-        format!("IF(LENGTH({name}) > {LARGE}, CONCAT(LENGTH({name}), ':', SHA2({name}, 256)), HEX({name}))")
+        format!(
+            "IF(LENGTH({name}) > {LARGE_VALUE_BYTES}, CONCAT(LENGTH({name}), ':', SHA2({name}, 256)), HEX({name}))"
+        )
     } else if column.charset.is_some()
         || is(&["binary", "varbinary", "blob", "tinyblob", "point", "geometry"])
     {

@@ -1,6 +1,6 @@
 //! Sites that make it hard to get in.
 
-use wpclone_migrator::{ClientError, Pace, Root};
+use wpclone_migrator::{AdaptiveBatch, ClientError, Root};
 use wpclone_tests::{Result, Version};
 
 use crate::migrator::checker::read;
@@ -8,8 +8,8 @@ use crate::migrator::files::index;
 
 /// Rows and files by whatever way there is.
 async fn reads(client: &wpclone_migrator::Client) {
-    assert!(read(client, "wp_posts", Pace::new(5000)).await.rows.len() > 3);
-    assert!(!index(client, Root::Content, false, Pace::new(5000)).await.is_empty());
+    assert!(read(client, "wp_posts", AdaptiveBatch::new(5000)).await.rows.len() > 3);
+    assert!(!index(client, Root::Content, false, AdaptiveBatch::new(5000)).await.is_empty());
     assert!(client.manifest().await.is_ok());
 }
 
@@ -49,7 +49,7 @@ async fn plugins_that_print_and_buffer_and_change_rest_answers_do_not_harm() -> 
             .start()
             .await?;
         let client = crate::migrator::open(&site, false).await?;
-        assert!(read(&client, "wp_posts", Pace::new(5000)).await.rows.len() > 3);
+        assert!(read(&client, "wp_posts", AdaptiveBatch::new(5000)).await.rows.len() > 3);
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ async fn a_stale_answer_of_a_cache_is_not_believed() -> Result {
     let rest = "if ($arg_rest_route) { return 403 'no'; }";
     let site = crate::migrator::small(Version::Bookworm).nginx(&stale).nginx(rest).start().await?;
     let client = crate::migrator::open(&site, false).await?;
-    assert!(matches!(client.status().await, Err(ClientError::Unproven { status: 200, .. })));
+    assert!(matches!(client.status().await, Err(ClientError::Unverified { status: 200, .. })));
     Ok(())
 }
 
@@ -74,9 +74,10 @@ async fn uploads_elsewhere_are_their_own_root() -> Result {
     let client = crate::migrator::open(&site, false).await?;
     let path = |e: &wpclone_migrator::Entry| String::from_utf8_lossy(&e.path).into_owned();
     let uploads: Vec<_> =
-        index(&client, Root::Uploads, false, Pace::new(5000)).await.iter().map(path).collect();
+        index(&client, Root::Uploads, false, AdaptiveBatch::new(5000)).await.iter().map(path).collect();
     assert!(uploads.iter().any(|p| p.ends_with("picture-1.png")), "{uploads:?}");
-    let core: Vec<_> = index(&client, Root::Core, false, Pace::new(5000)).await.iter().map(path).collect();
+    let core: Vec<_> =
+        index(&client, Root::Core, false, AdaptiveBatch::new(5000)).await.iter().map(path).collect();
     assert!(core.iter().all(|p| !p.starts_with("media") && !p.starts_with("wp-content")), "{core:?}");
     assert!(core.iter().any(|p| p == "wp-admin/index.php"));
     Ok(())

@@ -8,35 +8,39 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use wpclone_migrator::{
-    Client, ContentDigest, ContentHasher, Entry, EntryKind, FileState, Pace, Root, Wanted,
+    AdaptiveBatch, Client, ContentDigest, ContentHasher, Entry, EntryKind, FileRequest, FileStatus, Root,
 };
 use wpclone_tests::{Result, Site, Version};
 
 /// Entries of a root.
-pub(crate) async fn index(client: &Client, root: Root, digests: bool, pace: Pace) -> Vec<Entry> {
-    let (mut all, mut stream) = (Vec::new(), client.all_files(root, digests, None, pace));
+pub(crate) async fn index(client: &Client, root: Root, digests: bool, pace: AdaptiveBatch) -> Vec<Entry> {
+    let (mut all, mut stream) = (Vec::new(), client.index_stream(root, digests, None, pace));
     while let Some(index) = stream.next().await.unwrap_or_else(|e| panic!("{root:?}: {e}")) {
-        assert!(index.cost.peak.saturating_sub(index.cost.idle) < 8 << 20, "{:?}", index.cost);
+        assert!(index.cost.memory.above_baseline() < 8 << 20, "{:?}", index.cost);
         all.extend(index.entries);
     }
     all
 }
 
-fn wanted(root: Root, entry: &Entry) -> Wanted {
-    Wanted { id: entry.id(root), offset: 0, size: entry.size, mtime: entry.mtime }
+fn wanted(root: Root, entry: &Entry) -> FileRequest {
+    FileRequest { id: entry.id(root), offset: 0, size: entry.size, mtime: entry.mtime }
 }
 
 /// The digests of these files, as their bytes come.
-async fn fetch(client: &Client, mut wanted: Vec<Wanted>, mut pace: Pace) -> Vec<(FileState, ContentDigest)> {
+async fn fetch(
+    client: &Client,
+    mut wanted: Vec<FileRequest>,
+    mut pace: AdaptiveBatch,
+) -> Vec<(FileStatus, ContentDigest)> {
     let (mut done, mut hasher) = (Vec::new(), ContentHasher::default());
     while !wanted.is_empty() {
-        let files = client.some_files(&wanted[..wanted.len().min(1000)], &mut pace).await.expect("files");
-        assert!(files.cost.peak.saturating_sub(files.cost.idle) < 8 << 20, "{:?}", files.cost);
+        let files = client.fetch_files(&wanted[..wanted.len().min(1000)], &mut pace).await.expect("files");
+        assert!(files.cost.memory.above_baseline() < 8 << 20, "{:?}", files.cost);
         let parts = files.parts().expect("parts");
         for part in &parts {
             part.bytes.iter().for_each(|b| hasher.update(b));
             let goes_on = files.next.is_some_and(|(file, _)| file == part.index);
-            if !goes_on || part.state != FileState::Good {
+            if !goes_on || part.state != FileStatus::Ok {
                 done.push((part.state, std::mem::take(&mut hasher).finish()));
             }
         }
@@ -125,8 +129,9 @@ async fn every_file_is_read_as_it_is_and_what_stays_says_why() -> Result {
     ];
     let mut left = BTreeMap::new();
     for (root, folder) in folders {
-        let entries = index(&client, root, true, Pace::new(5000)).await;
-        let again = index(&client, root, false, Pace::new(5000).at_most(Pace::LEAST)).await;
+        let entries = index(&client, root, true, AdaptiveBatch::new(5000)).await;
+        let again =
+            index(&client, root, false, AdaptiveBatch::new(5000).capped_at(AdaptiveBatch::MIN_BYTES)).await;
         let paths = |all: &[Entry]| all.iter().map(|e| e.path.clone()).collect::<Vec<_>>();
         assert_eq!(paths(&entries), paths(&again), "{root:?}: the same in pages of another size");
         let mut on_disk = BTreeMap::new();
@@ -142,14 +147,15 @@ async fn every_file_is_read_as_it_is_and_what_stays_says_why() -> Result {
         // Of WordPress' own files a part is enough.
         let step = if root == Root::Core { 10 } else { 1 };
         let files: Vec<_> = files.into_iter().step_by(step).collect();
-        let fetched = fetch(&client, files.iter().map(|e| wanted(root, e)).collect(), Pace::new(5000)).await;
+        let fetched =
+            fetch(&client, files.iter().map(|e| wanted(root, e)).collect(), AdaptiveBatch::new(5000)).await;
         assert_eq!(fetched.len(), files.len());
         for (entry, (state, digest)) in files.iter().zip(fetched) {
             let name = String::from_utf8_lossy(&entry.path).into_owned();
-            assert_eq!((state, Some(digest)), (FileState::Good, entry.digest), "{root:?} {name}");
+            assert_eq!((state, Some(digest)), (FileStatus::Ok, entry.digest), "{root:?} {name}");
         }
         for entry in &entries {
-            if let EntryKind::LeftOut(reason) = entry.kind {
+            if let EntryKind::Excluded(reason) = entry.kind {
                 let path = String::from_utf8_lossy(&entry.path).into_owned();
                 on_disk.retain(|p, _| !p.starts_with(&entry.path));
                 left.insert(format!("{root:?} {path}"), char::from(reason));
@@ -204,18 +210,18 @@ async fn a_file_that_changes_while_it_is_copied_is_noticed() -> Result {
     fs::create_dir_all(file.parent().unwrap())?;
     fs::write(&file, vec![1; 3_000_000])?;
     let client = crate::migrator::open(&site, false).await?;
-    let entries = index(&client, Root::Uploads, false, Pace::new(5000)).await;
+    let entries = index(&client, Root::Uploads, false, AdaptiveBatch::new(5000)).await;
     let entry = entries.iter().find(|e| e.path == b"moving.bin").expect("the file");
     let mut wish = wanted(Root::Uploads, entry);
-    let mut pace = Pace::new(5000).at_most(65536);
-    let first = client.some_files(std::slice::from_ref(&wish), &mut pace).await.expect("a part");
+    let mut pace = AdaptiveBatch::new(5000).capped_at(65536);
+    let first = client.fetch_files(std::slice::from_ref(&wish), &mut pace).await.expect("a part");
     let (_, offset) = first.next.expect("more of it");
     fs::write(&file, vec![2; 3_000_001])?;
     wish.offset = offset;
-    let second = client.some_files(std::slice::from_ref(&wish), &mut pace).await.expect("an answer");
-    assert_eq!(second.parts().unwrap()[0].state, FileState::Changed);
+    let second = client.fetch_files(std::slice::from_ref(&wish), &mut pace).await.expect("an answer");
+    assert_eq!(second.parts().unwrap()[0].state, FileStatus::Changed);
     fs::remove_file(&file)?;
-    let third = client.some_files(std::slice::from_ref(&wish), &mut pace).await.expect("an answer");
-    assert_eq!(third.parts().unwrap()[0].state, FileState::Gone);
+    let third = client.fetch_files(std::slice::from_ref(&wish), &mut pace).await.expect("an answer");
+    assert_eq!(third.parts().unwrap()[0].state, FileStatus::Missing);
     Ok(())
 }

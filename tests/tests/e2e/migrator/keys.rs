@@ -24,7 +24,7 @@ async fn r17_the_key_of_one_site_opens_no_other() -> Result {
     assert_eq!(statuses(&other, &of_other, 1).await?, [200]);
     assert_eq!(statuses(&other, &of_one, 1).await?, [403]);
     let stranger = client(&other, of_one);
-    assert!(matches!(stranger.manifest().await, Err(ClientError::Refused)));
+    assert!(matches!(stranger.manifest().await, Err(ClientError::Forbidden)));
     assert_eq!(statuses(&one, &of_other, 1).await?, [403]);
     Ok(())
 }

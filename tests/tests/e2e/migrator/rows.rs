@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wpclone_migrator::{Definition, Pace, Preset, Table};
+use wpclone_migrator::{AdaptiveBatch, DefaultValue, Definition, Table};
 use wpclone_tests::{Result, Version};
 
 use crate::migrator::checker::{dump, read};
@@ -26,9 +26,9 @@ async fn every_row_of_an_odd_site_is_read_as_its_database_has_it() -> Result {
     let site = source(Version::Trixie).await?;
     let client = crate::migrator::open(&site, false).await?;
     let manifest = client.manifest().await.expect("a manifest");
-    let mut pace = Pace::new(manifest.limits.budget_ms);
+    let mut pace = AdaptiveBatch::new(manifest.limits.budget_ms);
     assert_eq!((manifest.limits.memory_bytes, manifest.limits.budget_ms), (Some(64 << 20), 5000));
-    let all = client.all_tables(&mut pace).await.expect("definitions");
+    let all = client.all_definitions(&mut pace).await.expect("definitions");
     let (mut rows, mut memory, mut seen) = (0, 0, BTreeSet::new());
     for table in tables(&all) {
         let mut read = read(&client, &table.name, pace.clone()).await;
@@ -45,7 +45,7 @@ async fn every_row_of_an_odd_site_is_read_as_its_database_has_it() -> Result {
         for (ours, theirs) in read.rows.iter().zip(&expected) {
             assert_eq!(ours, theirs, "in {}", table.name);
         }
-        let count = client.whole_checksum(&table.name, &mut pace).await.expect("a checksum");
+        let count = client.full_checksum(&table.name, &mut pace).await.expect("a checksum");
         assert_eq!((count.rows, count.digest), (expected.len() as u64, read.digest), "{}", table.name);
     }
     assert!(rows > 30_000, "{rows}");
@@ -61,7 +61,7 @@ async fn every_row_of_an_odd_site_is_read_as_its_database_has_it() -> Result {
         .map(str::to_owned)
         .collect();
     assert_eq!(seen, expected);
-    assert_eq!(manifest.others, [format!("{PREFIX}shop_")]);
+    assert_eq!(manifest.other_prefixes, [format!("{PREFIX}shop_")]);
     Ok(())
 }
 
@@ -69,7 +69,7 @@ async fn every_row_of_an_odd_site_is_read_as_its_database_has_it() -> Result {
 async fn the_smallest_answers_give_the_same_and_go_on_within_a_row() -> Result {
     let site = source(Version::Bookworm).await?;
     let client = crate::migrator::open(&site, false).await?;
-    let all = client.all_tables(&mut Pace::new(5000)).await.expect("definitions");
+    let all = client.all_definitions(&mut AdaptiveBatch::new(5000)).await.expect("definitions");
     for table in tables(&all) {
         let short = table.name.trim_start_matches(PREFIX);
         if !["kinds", "textkey", "latin1_key", "enumkey", "uniquekey", "nullkey", "composite", "nokey_myisam"]
@@ -77,7 +77,8 @@ async fn the_smallest_answers_give_the_same_and_go_on_within_a_row() -> Result {
         {
             continue;
         }
-        let mut read = read(&client, &table.name, Pace::new(5000).at_most(Pace::LEAST)).await;
+        let mut read =
+            read(&client, &table.name, AdaptiveBatch::new(5000).capped_at(AdaptiveBatch::MIN_BYTES)).await;
         assert!(read.answers > 1 || read.rows.len() < 1000, "{short} came at once");
         read.rows.sort();
         assert_eq!(read.rows, dump(&site, table).await?, "{short}");
@@ -89,7 +90,7 @@ async fn the_smallest_answers_give_the_same_and_go_on_within_a_row() -> Result {
 async fn definitions_say_what_the_database_has() -> Result {
     let site = source(Version::Bookworm).await?;
     let client = crate::migrator::open(&site, false).await?;
-    let all = client.all_tables(&mut Pace::new(5000)).await.expect("definitions");
+    let all = client.all_definitions(&mut AdaptiveBatch::new(5000)).await.expect("definitions");
     let table = |name: &str| {
         *tables(&all).iter().find(|t| t.name == format!("{PREFIX}{name}")).unwrap_or_else(|| panic!("{name}"))
     };
@@ -101,14 +102,14 @@ async fn definitions_say_what_the_database_has() -> Result {
 
     let defaults = table("defaults");
     let preset = |name: &str| defaults.columns.iter().find(|c| c.name == name).unwrap().default.clone();
-    let text = |t: &str| Some(Preset::Text(t.to_owned()));
+    let text = |t: &str| Some(DefaultValue::Text(t.to_owned()));
     assert_eq!(preset("a"), text("it's %s \\ x"));
-    assert_eq!(preset("b"), Some(Preset::Now(0)));
-    assert_eq!(preset("c"), Some(Preset::Now(3)));
+    assert_eq!(preset("b"), Some(DefaultValue::Now(0)));
+    assert_eq!(preset("c"), Some(DefaultValue::Now(3)));
     assert_eq!([preset("d"), preset("g"), preset("i")], [text("5"), text("5"), text("")]);
     assert_eq!([preset("e"), preset("id")], [None, None]);
-    assert_eq!(preset("f"), Some(Preset::Null(true)));
-    assert!(matches!(preset("h"), Some(Preset::Expression(_))));
+    assert_eq!(preset("f"), Some(DefaultValue::Null(true)));
+    assert!(matches!(preset("h"), Some(DefaultValue::Expression(_))));
     assert_eq!(defaults.columns.iter().find(|c| c.name == "b").unwrap().on_update, Some(0));
     assert_eq!((defaults.auto_increment, defaults.row_format.as_deref()), (Some(777), Some("Compressed")));
     let index = |name: &str| defaults.indexes.iter().find(|i| i.name == name).unwrap();
@@ -120,7 +121,9 @@ async fn definitions_say_what_the_database_has() -> Result {
     let generated =
         |name: &str| kinds.columns.iter().find(|c| c.name == name).unwrap().generated.clone().unwrap();
     assert!(!generated("virt").stored && generated("sto").stored);
-    assert!(kinds.checks.iter().any(|c| c.name == "zc") && !kinds.sent().any(|c| c.name == "virt"));
+    assert!(
+        kinds.checks.iter().any(|c| c.name == "zc") && !kinds.transferred_columns().any(|c| c.name == "virt")
+    );
     assert_eq!(table("latin1").charset, "latin1");
     assert_eq!(table("many").comment, "it's \"many\" %s");
     let fk = &table("child").foreign_keys[0];
@@ -139,13 +142,13 @@ async fn a_table_that_moved_while_it_was_read_is_noticed() -> Result {
     let client = crate::migrator::open(&site, false).await?;
     let table = format!("{PREFIX}many");
     let mut read = crate::migrator::checker::Read::default();
-    let mut stream = client.all_rows(&table, None, Pace::new(5000).at_most(65536));
+    let mut stream = client.row_stream(&table, None, AdaptiveBatch::new(5000).capped_at(65536));
     read.take(&stream.next().await.expect("rows").expect("the first"));
     site.sql(&format!("UPDATE {table} SET n = 4711 WHERE id = 3")).await?;
     while let Some(rows) = stream.next().await.expect("rows") {
         read.take(&rows);
     }
-    let count = client.whole_checksum(&table, &mut Pace::new(5000)).await.expect("a checksum");
+    let count = client.full_checksum(&table, &mut AdaptiveBatch::new(5000)).await.expect("a checksum");
     assert_eq!(count.rows, 15000);
     assert_ne!(count.digest, read.digest);
     Ok(())
@@ -157,7 +160,7 @@ async fn a_site_that_goes_away_half_way_is_read_on_where_it_was() -> Result {
     let client = crate::migrator::open(&site, false).await?;
     let table = format!("{PREFIX}composite");
     let mut read = crate::migrator::checker::Read::default();
-    let mut stream = client.all_rows(&table, None, Pace::new(5000).at_most(65536));
+    let mut stream = client.row_stream(&table, None, AdaptiveBatch::new(5000).capped_at(65536));
     read.take(&stream.next().await.expect("rows").expect("the first"));
     site.stop_web();
     assert!(stream.next().await.is_err());
@@ -182,7 +185,7 @@ async fn an_answer_costs_the_database_little_more_than_the_rows_that_it_has() ->
         Ok(told.trim().parse().unwrap_or(0))
     };
     let before = sent().await?;
-    let read = read(&client, &format!("{PREFIX}many"), Pace::new(5000).at_most(1 << 18)).await;
+    let read = read(&client, &format!("{PREFIX}many"), AdaptiveBatch::new(5000).capped_at(1 << 18)).await;
     let sent = sent().await? - before;
     assert_eq!(read.rows.len(), 15_000);
     assert!(read.answers > 20, "{} answers", read.answers);

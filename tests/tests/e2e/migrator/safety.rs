@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::json;
 use wpclone_migrator::{
-    Budget, EntryKind, FileState, JobOptions, Pace, PartKind, Request, Root, StoredPart, Wanted,
+    AdaptiveBatch, Budget, EntryKind, FileRequest, FileStatus, JobOptions, OutgoingPart, PartKind, Request,
+    Root,
 };
 use wpclone_tests::{Result, Version};
 
@@ -36,20 +37,21 @@ async fn r1_nothing_of_a_site_that_waits_or_was_read_is_shown_over_the_web() -> 
     let key = crate::migrator::key(&site, true).await?;
     let client = crate::migrator::client(&site, key);
     client.rows("wp_options", None, BUDGET).await.expect("rows");
-    let options = JobOptions { allow: Vec::new(), undo: false, roots: vec![Root::Uploads], replace: false };
+    let options =
+        JobOptions { allow: Vec::new(), reversible: false, roots: vec![Root::Uploads], replace: false };
     let import = client.begin(&"5".repeat(32), &options).await.expect("a job");
-    let mut parcel = import.parcel();
-    let part = StoredPart {
+    let mut parcel = import.file_batch();
+    let part = OutgoingPart {
         root: Root::Uploads,
         path: b"a/secret.txt",
-        what: PartKind::Last,
+        kind: PartKind::Final,
         mode: 0o644,
         size: CANARY.len() as u64,
         mtime: 0,
         offset: 0,
     };
     parcel.part(&part, &[CANARY.as_bytes()]);
-    import.store(parcel, &mut import.pace()).await.expect("it is stored");
+    import.store(parcel, &mut import.adaptive_batch()).await.expect("it is stored");
     let all = below(&tree);
     let waits = |path: &PathBuf| std::fs::read(path).is_ok_and(|bytes| bytes == CANARY.as_bytes());
     assert_eq!(all.iter().filter(|path| waits(path)).count(), 1, "it does not wait below the web");
@@ -77,7 +79,7 @@ async fn r1_nothing_of_a_site_that_waits_or_was_read_is_shown_over_the_web() -> 
 async fn r2_no_path_of_the_clients_choice_is_read() -> Result {
     let site = crate::migrator::small(Version::Bookworm).content(1).start().await?;
     let client = crate::migrator::open(&site, false).await?;
-    let entries = index(&client, Root::Uploads, false, Pace::new(5000)).await;
+    let entries = index(&client, Root::Uploads, false, AdaptiveBatch::new(5000)).await;
     let file = entries.iter().find(|e| e.kind == EntryKind::File).expect("a picture");
     let good = BASE64.decode(file.id(Root::Uploads)).unwrap();
     let tagged = |path: &[u8]| [&good[..17], path].concat();
@@ -99,11 +101,11 @@ async fn r2_no_path_of_the_clients_choice_is_read() -> Result {
         id
     }));
     let wanted: Vec<_> =
-        forged.iter().map(|id| Wanted { id: BASE64.encode(id), offset: 0, size: 0, mtime: 0 }).collect();
+        forged.iter().map(|id| FileRequest { id: BASE64.encode(id), offset: 0, size: 0, mtime: 0 }).collect();
     let (ids, bad): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|w| !w.id.is_empty());
     let files = client.files(&ids, BUDGET).await.expect("an answer");
     for part in files.parts().unwrap() {
-        assert_eq!((part.state, part.bytes.len()), (FileState::Refused, 0), "{}", ids[part.index].id);
+        assert_eq!((part.state, part.bytes.len()), (FileStatus::Rejected, 0), "{}", ids[part.index].id);
     }
     assert_eq!(client.files(&bad, BUDGET).await.unwrap_err().code(), Some("bad_request"));
     Ok(())
@@ -113,15 +115,16 @@ async fn r2_no_path_of_the_clients_choice_is_read() -> Result {
 async fn r2_a_link_put_in_the_way_after_the_index_leads_nowhere() -> Result {
     let site = crate::migrator::small(Version::Bookworm).content(1).start().await?;
     let client = crate::migrator::open(&site, false).await?;
-    let entries = index(&client, Root::Uploads, false, Pace::new(5000)).await;
+    let entries = index(&client, Root::Uploads, false, AdaptiveBatch::new(5000)).await;
     let file = entries.iter().find(|e| e.kind == EntryKind::File).expect("a picture");
     let path = site.tree().join("wp-content/uploads").join(std::str::from_utf8(&file.path).unwrap());
     std::fs::remove_file(&path)?;
     for to in ["/etc/passwd".into(), site.tree().join("wp-config.php")] {
         std::os::unix::fs::symlink(&to, &path)?;
-        let wanted = Wanted { id: file.id(Root::Uploads), offset: 0, size: file.size, mtime: file.mtime };
+        let wanted =
+            FileRequest { id: file.id(Root::Uploads), offset: 0, size: file.size, mtime: file.mtime };
         let files = client.files(&[wanted], BUDGET).await.expect("an answer");
-        assert_eq!(files.parts().unwrap()[0].state, FileState::Refused, "{to:?}");
+        assert_eq!(files.parts().unwrap()[0].state, FileStatus::Rejected, "{to:?}");
         std::fs::remove_file(&path)?;
     }
     Ok(())
@@ -249,7 +252,7 @@ async fn r14_it_removes_itself_and_nothing_of_it_is_left() -> Result {
     let client = crate::migrator::client(&site, key.clone());
     client.status().await.expect("it answers");
     let removed = client.remove().await.expect("it can");
-    assert!(removed.wholly() && removed.seen == Some(false), "{removed:?}");
+    assert!(removed.is_complete() && removed.still_served == Some(false), "{removed:?}");
     assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists());
     assert_eq!(site.sql("SELECT option_name FROM wp_options WHERE option_name LIKE '%wpclone%'").await?, "");
     assert_eq!(site.sql("SELECT 1 FROM wp_options WHERE option_value LIKE '%wpclone%'").await?, "");
@@ -273,8 +276,8 @@ async fn r14_what_it_may_not_delete_it_says() -> Result {
     std::os::unix::fs::chown(&kept, Some(0), Some(0))?;
     std::fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o555))?;
     let removed = client.remove().await.expect("an answer");
-    assert_eq!(removed.left, ["files"]);
-    assert!(!removed.wholly() && !removed.answers, "{removed:?}");
+    assert_eq!(removed.remaining, ["files"]);
+    assert!(!removed.is_complete() && !removed.still_responds, "{removed:?}");
     assert!(!plugin.join("wpclone-migrator.php").exists() && kept.exists());
     Ok(())
 }

@@ -4,29 +4,29 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 
 use crate::ClientError;
+use crate::buffer_pool::Pool;
 use crate::files::Root;
-use crate::frames::{Body, MOST_PAYLOAD};
-use crate::pool::Pool;
+use crate::frames::{FrameBuffer, MAX_PAYLOAD_BYTES};
 
 /// The most bytes of rows in one frame, so that a target holds little at a time.
 const FRAME: usize = 256 * 1024;
 
 /// Rows and pieces on their way to a target.
 #[derive(Debug, Default)]
-pub struct Chunk {
+pub struct RowChunk {
     /// Whole frames.
-    frames: Body,
+    frames: FrameBuffer,
     /// Where each of them ends, and how many rows and pieces there are up to there.
     ends: Vec<(usize, u64)>,
     /// Rows of the frame that is open.
     rows: Vec<u8>,
     /// Rows and pieces.
-    units: u64,
+    part_count: u64,
 }
 
-impl Chunk {
+impl RowChunk {
     pub(crate) fn new(pool: Pool) -> Self {
-        Self { frames: Body::new(pool), ..Self::default() }
+        Self { frames: FrameBuffer::new(pool), ..Self::default() }
     }
 
     /// Bytes so far.
@@ -43,13 +43,13 @@ impl Chunk {
 
     /// Rows and pieces in it.
     #[must_use]
-    pub fn units(&self) -> u64 {
-        self.units
+    pub fn part_count(&self) -> u64 {
+        self.part_count
     }
 
     /// Two chunks of half the length, or about; `None` when it cannot be cut.
     #[must_use]
-    pub fn halves(mut self) -> Option<(Self, Self)> {
+    pub fn split(mut self) -> Option<(Self, Self)> {
         self.close();
         let middle = self.ends.len() / 2;
         let (at, units) = *self.ends.get(middle.checked_sub(1)?)?;
@@ -58,9 +58,9 @@ impl Chunk {
             frames: self.frames.split_off(at),
             ends: later.collect(),
             rows: Vec::new(),
-            units: self.units - units,
+            part_count: self.part_count - units,
         };
-        Some((Self { units, ..self }, second))
+        Some((Self { part_count: units, ..self }, second))
     }
 
     /// Adds a row, as [`write_row`] writes it. `whole`: whether none of its values follows in pieces.
@@ -69,7 +69,7 @@ impl Chunk {
             self.close();
         }
         self.rows.extend_from_slice(bytes);
-        self.units += 1;
+        self.part_count += 1;
         if !whole {
             self.close();
         }
@@ -79,15 +79,15 @@ impl Chunk {
     pub fn piece(&mut self, column: u16, offset: u64, bytes: &[u8]) {
         self.close();
         self.frames.frame(b'P', &[&column.to_be_bytes(), &offset.to_be_bytes(), bytes]);
-        self.units += 1;
-        self.ends.push((self.frames.len(), self.units));
+        self.part_count += 1;
+        self.ends.push((self.frames.len(), self.part_count));
     }
 
     fn close(&mut self) {
         if !self.rows.is_empty() {
             self.frames.frame(b'R', &[&self.rows]);
             self.rows.clear();
-            self.ends.push((self.frames.len(), self.units));
+            self.ends.push((self.frames.len(), self.part_count));
         }
     }
 
@@ -98,8 +98,8 @@ impl Chunk {
     }
 
     /// Brings back what became a body.
-    pub(crate) fn take_back(&mut self, body: &Bytes) {
-        self.frames.take_back(body);
+    pub(crate) fn restore(&mut self, body: &Bytes) {
+        self.frames.restore(body);
     }
 }
 
@@ -109,22 +109,22 @@ pub enum PartKind {
     /// A folder.
     Folder,
     /// Bytes of a file, after which more come.
-    Bytes,
+    Data,
     /// The last bytes of a file.
-    Last,
+    Final,
     /// A file of which nothing more will come: what came of it is to go.
-    Gone,
+    Deleted,
 }
 
 /// A part of a file on its way to a target.
 #[derive(Debug, Clone, Copy)]
-pub struct StoredPart<'a> {
+pub struct OutgoingPart<'a> {
     /// Its root.
     pub root: Root,
     /// Its path below the root.
     pub path: &'a [u8],
     /// What it is a part of.
-    pub what: PartKind,
+    pub kind: PartKind,
     /// Permissions.
     pub mode: u16,
     /// Bytes of the whole file.
@@ -137,14 +137,14 @@ pub struct StoredPart<'a> {
 
 /// Parts of files on their way to a target.
 #[derive(Debug, Default)]
-pub struct Parcel {
-    pub(crate) frames: Body,
+pub struct FileBatch {
+    pub(crate) frames: FrameBuffer,
     parts: u64,
 }
 
-impl Parcel {
+impl FileBatch {
     pub(crate) fn new(pool: Pool) -> Self {
-        Self { frames: Body::new(pool), parts: 0 }
+        Self { frames: FrameBuffer::new(pool), parts: 0 }
     }
 
     /// Bytes so far.
@@ -160,17 +160,17 @@ impl Parcel {
     }
 
     /// Adds a part and its bytes.
-    pub fn part(&mut self, part: &StoredPart<'_>, bytes: &[&[u8]]) {
-        let flags = match part.what {
-            PartKind::Bytes => 0,
+    pub fn part(&mut self, part: &OutgoingPart<'_>, bytes: &[&[u8]]) {
+        let flags = match part.kind {
+            PartKind::Data => 0,
             PartKind::Folder => 3,
-            PartKind::Last => 2,
-            PartKind::Gone => 4,
+            PartKind::Final => 2,
+            PartKind::Deleted => 4,
         };
         let head = [part.root as u8, flags];
         let numbers = [part.size, part.mtime, part.offset].map(u64::to_be_bytes).concat();
         self.frames.frame(b'F', &[&head, &part.mode.to_be_bytes(), &numbers, part.path]);
-        for bytes in bytes.iter().flat_map(|bytes| bytes.chunks(MOST_PAYLOAD)) {
+        for bytes in bytes.iter().flat_map(|bytes| bytes.chunks(MAX_PAYLOAD_BYTES)) {
             self.frames.frame(b'D', &[bytes]);
         }
         self.parts += 1;
@@ -183,26 +183,26 @@ mod tests {
 
     #[test]
     fn a_chunk_is_cut_between_frames_and_nothing_is_lost() {
-        let mut chunk = Chunk::default();
+        let mut chunk = RowChunk::default();
         let row = vec![b'r'; 100_000];
         for n in 0..6 {
             chunk.row(&row, n != 4);
         }
         chunk.piece(1, 0, &[b'p'; 1000]);
         chunk.close();
-        let (units, parameters) = (chunk.units(), serde_json::json!({}));
+        let (units, parameters) = (chunk.part_count(), serde_json::json!({}));
         let whole = chunk.body(&parameters).unwrap();
-        chunk.take_back(&whole);
-        let (mut first, mut second) = chunk.halves().unwrap();
-        assert_eq!(first.units() + second.units(), units);
-        let begin = Chunk::default().body(&parameters).unwrap();
+        chunk.restore(&whole);
+        let (mut first, mut second) = chunk.split().unwrap();
+        assert_eq!(first.part_count() + second.part_count(), units);
+        let begin = RowChunk::default().body(&parameters).unwrap();
         let [one, two] = [&mut first, &mut second].map(|half| half.body(&parameters).unwrap());
         assert_eq!([&one[..], &two[begin.len()..]].concat(), whole);
-        first.take_back(&one);
-        second.take_back(&two);
+        first.restore(&one);
+        second.restore(&two);
         assert!(!first.is_empty() && !second.is_empty());
-        let mut one = Chunk::default();
+        let mut one = RowChunk::default();
         one.row(&row, true);
-        assert!(one.halves().is_none());
+        assert!(one.split().is_none());
     }
 }

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const ROOM: usize = 33 << 20;
 
 /// The most buffers that have such room, and lie ready later; others are what their content takes.
-const ROOMY: usize = 12;
+const MAX_BUFFERS: usize = 12;
 
 /// Buffers of one client and its clones.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Pool(Arc<Mutex<Shelf>>);
+pub(crate) struct Pool(Arc<Mutex<PoolState>>);
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct PoolState {
     ready: Vec<Vec<u8>>,
     /// Buffers that were taken and have not come back.
     out: usize,
@@ -27,18 +27,18 @@ struct Shelf {
 impl Pool {
     /// An empty buffer, which comes back when it is dropped.
     pub(crate) fn take(&self) -> Buffer {
-        let mut shelf = self.shelf();
-        shelf.out += 1;
-        let mut bytes = shelf.ready.pop().unwrap_or_default();
-        if shelf.out <= ROOMY {
+        let mut state = self.state();
+        state.out += 1;
+        let mut bytes = state.ready.pop().unwrap_or_default();
+        if state.out <= MAX_BUFFERS {
             // Where a system promises no more than it has, it grows as it is filled.
             let _ = bytes.try_reserve_exact(ROOM);
         }
-        drop(shelf);
+        drop(state);
         Buffer { bytes, pool: self.clone() }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,10 +54,10 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        let mut shelf = self.pool.shelf();
-        shelf.out -= 1;
-        if shelf.ready.len() < ROOMY && bytes.capacity() >= ROOM {
-            shelf.ready.push(bytes);
+        let mut state = self.pool.state();
+        state.out -= 1;
+        if state.ready.len() < MAX_BUFFERS && bytes.capacity() >= ROOM {
+            state.ready.push(bytes);
         }
     }
 }
@@ -97,11 +97,11 @@ mod tests {
         assert!(again.is_empty());
         assert_eq!(again.as_ptr(), place);
         drop(again);
-        let many: Vec<_> = (0..ROOMY + 3).map(|_| pool.take()).collect();
-        assert_eq!(many.iter().filter(|buffer| buffer.capacity() >= ROOM).count(), ROOMY);
+        let many: Vec<_> = (0..MAX_BUFFERS + 3).map(|_| pool.take()).collect();
+        assert_eq!(many.iter().filter(|buffer| buffer.capacity() >= ROOM).count(), MAX_BUFFERS);
         drop(many);
-        let shelf = pool.shelf();
-        assert_eq!((shelf.ready.len(), shelf.out), (ROOMY, 0));
+        let state = pool.state();
+        assert_eq!((state.ready.len(), state.out), (MAX_BUFFERS, 0));
     }
 
     #[test]
@@ -112,9 +112,9 @@ mod tests {
         let body = bytes::Bytes::from_owner(buffer);
         let reader = body.slice(1..);
         drop(body);
-        assert!(pool.shelf().ready.is_empty());
+        assert!(pool.state().ready.is_empty());
         assert_eq!(&reader[..], b"ody");
         drop(reader);
-        assert_eq!(pool.shelf().ready.len(), 1);
+        assert_eq!(pool.state().ready.len(), 1);
     }
 }
