@@ -58,7 +58,7 @@ impl Redis {
         if self.failed || self.looked_at {
             return;
         }
-        if let Ok(warnings) = app.queue.warnings().await {
+        if let Ok(warnings) = app.queue.redis_warnings().await {
             self.looked_at = true;
             for warning in warnings {
                 tracing::warn!("{warning}");

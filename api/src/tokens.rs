@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use wpclone_queue::Limits;
+use wpclone_queue::OwnerLimits;
 
 /// How often the file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub struct Entry {
     /// What it may do.
     pub scope: Scope,
     /// How much it may ask for.
-    pub limits: Limits,
+    pub limits: OwnerLimits,
     hash: [u8; 32],
 }
 
@@ -195,18 +195,18 @@ fn entry(line: &str) -> Result<Entry, &'static str> {
 }
 
 /// `per_minute`, `per_minute:concurrent` or `:concurrent`.
-fn limits(parts: &[&str]) -> Result<Limits, &'static str> {
+fn limits(parts: &[&str]) -> Result<OwnerLimits, &'static str> {
     let number = |text: &str| {
         let digits = text.bytes().all(|b| b.is_ascii_digit());
         let number = text.parse().ok().filter(|n| digits && *n > 0);
         number.map(Some).ok_or("a limit is a whole number from 1")
     };
     match *parts {
-        [] => Ok(Limits::default()),
-        [per_minute] => Ok(Limits { per_minute: number(per_minute)?, concurrent: None }),
-        ["", concurrent] => Ok(Limits { per_minute: None, concurrent: number(concurrent)? }),
+        [] => Ok(OwnerLimits::default()),
+        [per_minute] => Ok(OwnerLimits { per_minute: number(per_minute)?, concurrent: None }),
+        ["", concurrent] => Ok(OwnerLimits { per_minute: None, concurrent: number(concurrent)? }),
         [per_minute, concurrent] => {
-            Ok(Limits { per_minute: number(per_minute)?, concurrent: number(concurrent)? })
+            Ok(OwnerLimits { per_minute: number(per_minute)?, concurrent: number(concurrent)? })
         }
         _ => Err("has more parts than name:sha256:scope:per_minute:concurrent"),
     }
@@ -252,7 +252,7 @@ mod tests {
             [("", None, None), (":60", Some(60), None), (":60:2", Some(60), Some(2)), ("::5", None, Some(5))]
         {
             let entries = parse(&format!("a:{}:user{behind}", hash("t"))).unwrap();
-            assert_eq!(entries[0].limits, Limits { per_minute, concurrent }, "{behind}");
+            assert_eq!(entries[0].limits, OwnerLimits { per_minute, concurrent }, "{behind}");
         }
     }
 

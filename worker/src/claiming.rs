@@ -22,7 +22,7 @@ pub(crate) async fn claim_until<T>(
 ) {
     let slots = Arc::new(Semaphore::new(slots as usize));
     // Subscribed before the first look, so that no signal falls in between.
-    let mut signals = queue.work();
+    let mut signals = queue.subscribe_ready();
     loop {
         let slot = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -50,7 +50,7 @@ async fn work_may_have_come(signals: &mut broadcast::Receiver<Signal>, stages: &
     let signalled = async {
         loop {
             match signals.recv().await {
-                Ok(Signal::Work(stage)) if stages.contains(&stage) => return,
+                Ok(Signal::StageReady(stage)) if stages.contains(&stage) => return,
                 Ok(Signal::Reconnected) | Err(broadcast::error::RecvError::Lagged(_)) => return,
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,

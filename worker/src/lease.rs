@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
-use wpclone_queue::{Beat, Claim, Queue, QueueError};
+use wpclone_queue::{Claim, HeartbeatReply, Queue, QueueError};
 
 use crate::job::News;
 
@@ -36,7 +36,7 @@ pub(crate) async fn keep(
     draining: CancellationToken,
 ) -> Option<Stop> {
     // A lease lasts three heartbeats; after two without an answer the work stops, and its browser with it.
-    let (beat, patience) = (claim.lease_for / 3, claim.lease_for * 2 / 3);
+    let (beat, patience) = (claim.lease_duration / 3, claim.lease_duration * 2 / 3);
     let (mut renewed, mut next, mut untold) = (Instant::now(), Instant::now() + beat, false);
     let (mut noted, mut end) = (None, None::<Instant>);
     let reason = loop {
@@ -59,7 +59,7 @@ pub(crate) async fn keep(
         let telling = tell(&queue, &claim, told.as_ref(), &mut noted);
         next = asked + beat;
         match timeout_at(renewed + patience, telling).await {
-            Ok(Ok(answer)) if answer.cancel => {
+            Ok(Ok(answer)) if answer.cancel_requested => {
                 let grace = if news.borrow().left_traces { grace } else { Duration::ZERO };
                 let end = *end.get_or_insert(asked + grace);
                 if asked >= end {
@@ -89,9 +89,9 @@ async fn tell(
     claim: &Claim,
     news: Option<&News>,
     noted: &mut Option<bool>,
-) -> Result<Beat, QueueError> {
+) -> Result<HeartbeatReply, QueueError> {
     if let Some(changed) = news.and_then(|news| news.changed).filter(|changed| *noted != Some(*changed)) {
-        queue.changed(&claim.lease, changed).await?;
+        queue.set_target_changed(&claim.lease, changed).await?;
         *noted = Some(changed);
     }
     queue.heartbeat(&claim.lease, news.map(|news| &news.progress)).await

@@ -79,7 +79,7 @@ impl Runner {
         if tokio::time::timeout(Duration::from_secs(30), steps.wait()).await.is_err() {
             tracing::error!(running = steps.len(), "steps did not end; their leases will run out");
         }
-        if let Err(error) = self.queue().retire(&self.id).await {
+        if let Err(error) = self.queue().remove_worker(&self.id).await {
             tracing::warn!(%error, "the queue was not told that this worker goes");
         }
     }
@@ -201,7 +201,7 @@ impl Runner {
                 started_at,
                 browser_memory_bytes,
             };
-            match self.queue().report(&report).await {
+            match self.queue().report_worker(&report).await {
                 Ok(()) => self.known.store(true, Ordering::Relaxed),
                 Err(error) => tracing::debug!(%error, "the queue was not told that this worker lives"),
             }

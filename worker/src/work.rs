@@ -167,7 +167,7 @@ impl Workshop {
     /// Notes what the step did to the target, where a heartbeat may not have come to it.
     async fn note(&self, lease: &Lease, changed: Option<bool>) -> Result<(), QueueError> {
         match changed {
-            Some(changed) => self.queue.changed(lease, changed).await,
+            Some(changed) => self.queue.set_target_changed(lease, changed).await,
             None => Ok(()),
         }
     }
@@ -190,7 +190,7 @@ impl Workshop {
                     self.note(lease, *changed).await?;
                     self.queue.fail(lease, problem).await.map(drop)
                 }
-                Ending::Cancelled => self.queue.cancelled(lease).await,
+                Ending::Cancelled => self.queue.confirm_cancel(lease).await,
                 Ending::Release => self.queue.release(lease).await,
                 Ending::Nothing => Ok(()),
             }

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use wpclone_clones::Entry;
-use wpclone_queue::Cancelled;
+use wpclone_queue::CancelOutcome;
 use wpclone_task::{CloneName, KeptClone, Request};
 
 use crate::clones::{find, is_published};
@@ -52,7 +52,7 @@ pub async fn delete(
     let entry = find(&app, asked.caller(), &name).await?;
     // A task that has ended takes nothing away any more.
     if entry.phase.is_before_publication()
-        && matches!(app.queue.cancel(entry.task).await?, Cancelled::Now | Cancelled::Requested)
+        && matches!(app.queue.cancel(entry.task).await?, CancelOutcome::Cancelled | CancelOutcome::Requested)
     {
         tracing::info!(clone = %entry.name, task.id = %entry.task, "the end of the task that makes the clone was asked for");
         let (caller, prefer) = asked.waiting();

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Response};
-use wpclone_queue::Filter;
+use wpclone_queue::TaskFilter;
 use wpclone_task::{Kind, SealedRequest, State, TaskId, TaskView};
 
 use crate::dashboard::format::{Badge, When, kind, lasted};
@@ -84,7 +84,7 @@ struct Tab {
 }
 
 /// All tasks, those under way, and the failed ones: the dead letter.
-fn tabs(filter: &Filter) -> Vec<Tab> {
+fn tabs(filter: &TaskFilter) -> Vec<Tab> {
     let plain = filter.kind.is_none() && filter.search.is_none();
     let tab = |word, href, state| Tab { word, href, here: plain && filter.state == state };
     vec![

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::State as AppState;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::join_all;
-use wpclone_queue::Found;
+use wpclone_queue::TaskLookup;
 use wpclone_task::{Code, TaskId, WorkerView};
 
 use crate::dashboard::format::{When, kind, size};
@@ -76,7 +76,7 @@ async fn card(app: &App, worker: WorkerView) -> Card {
 
 async fn doing(app: &App, id: TaskId) -> Doing {
     match app.queue.get(id).await {
-        Ok(Found::Task(task)) => Doing {
+        Ok(TaskLookup::Found(task)) => Doing {
             id,
             what: format!("{} · {}", kind(task.kind), site(&task.request)),
             since: task.started_at.map(When),

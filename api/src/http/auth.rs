@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
-use wpclone_queue::{Limits, TaskRecord};
+use wpclone_queue::{OwnerLimits, TaskRecord};
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
@@ -23,7 +23,7 @@ pub struct Caller {
     /// What the token may do.
     pub scope: Scope,
     /// How much they may ask for.
-    pub limits: Limits,
+    pub limits: OwnerLimits,
     /// Whether there are no tokens, so that this machine's user owns everything.
     pub alone: bool,
 }
@@ -75,7 +75,7 @@ const MAX_SESSIONS: usize = 4;
 /// Neither a token nor a session that is valid.
 pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let Some(tokens) = &app.tokens else {
-        let limits = Limits::default();
+        let limits = OwnerLimits::default();
         return Ok(Caller { name: NOBODY.into(), scope: Scope::Operator, limits, alone: true });
     };
     if let Some(value) = headers.get(AUTHORIZATION) {

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use wpclone_artifacts::ArtifactError;
 use wpclone_clones::ClonesError;
-use wpclone_queue::{Limited, QueueError};
+use wpclone_queue::{LimitExceeded, QueueError};
 use wpclone_service::seal::SealError;
 use wpclone_task::{Code, Faults, Problem};
 
@@ -52,8 +52,8 @@ impl ApiError {
 
     /// A limit of the caller's token was met.
     #[must_use]
-    pub fn limited(limited: Limited) -> Self {
-        let Limited::Rate(wait) = limited else {
+    pub fn limited(limited: LimitExceeded) -> Self {
+        let LimitExceeded::Rate(wait) = limited else {
             return Self::new(Code::TooManyTasks, "Its limit of unfinished tasks is reached.");
         };
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tracing::Span;
 use utoipa::IntoResponses;
-use wpclone_queue::{Enqueued, Found, Idempotency, NewTask, QueueError};
+use wpclone_queue::{EnqueueOutcome, Idempotency, NewTask, QueueError, TaskLookup};
 use wpclone_service::holds::Held;
 use wpclone_service::sealed_task::{seal_callback, seal_request};
 use wpclone_service::telemetry::traceparent;
@@ -193,9 +193,9 @@ pub(crate) async fn submit(
     };
     drop(secrets);
     let id = match enqueue(app, &task).await? {
-        Enqueued::New(id) | Enqueued::Same(id) => id,
-        Enqueued::Limited(limited) => return Err(ApiError::limited(limited)),
-        Enqueued::Mismatch => {
+        EnqueueOutcome::Accepted(id) | EnqueueOutcome::Duplicate(id) => id,
+        EnqueueOutcome::Limited(limited) => return Err(ApiError::limited(limited)),
+        EnqueueOutcome::FingerprintMismatch => {
             return Err(ApiError::new(
                 Code::IdempotencyMismatch,
                 "This Idempotency-Key came before with another body.",
@@ -208,10 +208,10 @@ pub(crate) async fn submit(
 }
 
 /// Hands a task in. When Redis took it but its answer was lost, the task is there: its id is ours.
-async fn enqueue(app: &App, task: &NewTask) -> Result<Enqueued, QueueError> {
+async fn enqueue(app: &App, task: &NewTask) -> Result<EnqueueOutcome, QueueError> {
     match app.queue.enqueue(task).await {
         Err(QueueError::Unavailable(error)) => match app.queue.get(task.id).await {
-            Ok(Found::Task(_)) => Ok(Enqueued::New(task.id)),
+            Ok(TaskLookup::Found(_)) => Ok(EnqueueOutcome::Accepted(task.id)),
             _ => Err(QueueError::Unavailable(error)),
         },
         done => done,

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, sleep, timeout_at};
-use wpclone_queue::{Found, QueueError, Signal, StoredEvent, TaskRecord};
+use wpclone_queue::{QueueError, Signal, StoredEvent, TaskLookup, TaskRecord};
 use wpclone_service::holds::Held;
 use wpclone_task::{Code, Event, TaskId};
 
@@ -129,7 +129,7 @@ impl TaskStream {
     /// Reads what is new. The state first: the last event is then among those read.
     async fn look(&mut self) -> Result<(), QueueError> {
         let found = self.app.queue.get(self.id).await?;
-        let ended = !matches!(found, Found::Task(task) if !task.state.is_final());
+        let ended = !matches!(found, TaskLookup::Found(task) if !task.state.is_final());
         let batch = self.app.queue.events(self.id, self.after.as_deref(), BATCH).await?;
         let whole = batch.len() < BATCH as usize;
         if let Some(last) = batch.last() {
@@ -204,7 +204,7 @@ pub struct Change {
 )]
 pub async fn of_all(State(app): State<Shared>, Client(caller): Client) -> Result<Response, ApiError> {
     let _held = place(&app, &caller)?;
-    let changes = Changes { _held, signals: app.queue.changes(), caller, greeted: false };
+    let changes = Changes { _held, signals: app.queue.subscribe_changes(), caller, greeted: false };
     Ok(sse(&app, unfold(changes, Changes::next)))
 }
 
@@ -247,12 +247,14 @@ impl Changes {
     /// `None` when nobody signals any more.
     fn note(&self, change: &mut Change, signal: Result<Signal, RecvError>) -> Option<()> {
         match signal {
-            Ok(Signal::Task(id, owner)) if self.caller.is_operator() || *owner == *self.caller.name => {
+            Ok(Signal::TaskChanged(id, owner))
+                if self.caller.is_operator() || *owner == *self.caller.name =>
+            {
                 change.tasks.insert(id);
             }
             // From a worker of before, which does not name the owner.
-            Ok(Signal::Task(_, owner)) => change.all |= owner.is_empty(),
-            Ok(Signal::Work(_)) => {}
+            Ok(Signal::TaskChanged(_, owner)) => change.all |= owner.is_empty(),
+            Ok(Signal::StageReady(_)) => {}
             Ok(Signal::Reconnected) | Err(RecvError::Lagged(_)) => change.all = true,
             Err(RecvError::Closed) => return None,
         }

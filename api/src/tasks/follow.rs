@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::Instant;
-use wpclone_queue::{Found, Queue, QueueError, Signal, TaskRecord};
+use wpclone_queue::{Queue, QueueError, Signal, TaskLookup, TaskRecord};
 use wpclone_task::TaskId;
 
 use crate::state::App;
@@ -19,7 +19,7 @@ impl Follow {
     /// Begins to listen.
     #[must_use]
     pub fn new(queue: &Queue, task: TaskId) -> Self {
-        Self { signals: queue.changes(), task }
+        Self { signals: queue.subscribe_changes(), task }
     }
 
     /// Returns when the task may have changed, or after this time: signals can be lost.
@@ -27,9 +27,9 @@ impl Follow {
         let heard = async {
             loop {
                 match self.signals.recv().await {
-                    Ok(Signal::Task(id, _)) if id != self.task => {}
-                    Ok(Signal::Work(_)) => {}
-                    Ok(Signal::Task(..) | Signal::Reconnected) | Err(RecvError::Lagged(_)) => return,
+                    Ok(Signal::TaskChanged(id, _)) if id != self.task => {}
+                    Ok(Signal::StageReady(_)) => {}
+                    Ok(Signal::TaskChanged(..) | Signal::Reconnected) | Err(RecvError::Lagged(_)) => return,
                     // Nobody signals any more: looking now and then is all that is left.
                     Err(RecvError::Closed) => std::future::pending().await,
                 }
@@ -51,7 +51,7 @@ pub async fn wait_for_end(
     let mut follow = Follow::new(&app.queue, id);
     let deadline = Instant::now() + longest;
     loop {
-        let Found::Task(task) = app.queue.get(id).await? else {
+        let TaskLookup::Found(task) = app.queue.get(id).await? else {
             return Ok(None);
         };
         let left = deadline.saturating_duration_since(Instant::now());

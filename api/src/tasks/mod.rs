@@ -8,7 +8,7 @@ pub mod read;
 pub mod replay;
 pub mod view;
 
-use wpclone_queue::{Found, TaskRecord};
+use wpclone_queue::{TaskLookup, TaskRecord};
 use wpclone_task::{Code, TaskId};
 
 use crate::http::auth::Caller;
@@ -27,9 +27,10 @@ pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<TaskRecord, Ap
     let id: TaskId = id.parse().map_err(|_| unknown())?;
     tracing::Span::current().record("task.id", tracing::field::display(id));
     match app.queue.get(id).await? {
-        Found::Task(task) if caller.sees(&task) => Ok(*task),
-        Found::Task(_) | Found::Unknown => Err(unknown()),
-        Found::Gone => {
+        TaskLookup::Found(task) if caller.sees(&task) => Ok(*task),
+        TaskLookup::Found(_) | TaskLookup::NotFound => Err(unknown()),
+        TaskLookup::Unreadable => Err(ApiError::internal("the task's record cannot be read by this version")),
+        TaskLookup::Gone => {
             Err(ApiError::new(Code::TaskGone, "The task ended a while ago and is no longer kept."))
         }
     }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::future::try_join_all;
 use http::header::{ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use wpclone_queue::{Cancelled, Filter};
+use wpclone_queue::{CancelOutcome, TaskFilter};
 use wpclone_task::{Code, Kind, Problem, State as TaskState, TaskId, TaskList, TaskView};
 
 use crate::http::auth::{Caller, Client};
@@ -23,7 +23,7 @@ const PAGE: (u32, u32) = (20, 100);
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// Which tasks.
-    pub filter: Filter,
+    pub filter: TaskFilter,
     /// Where the page begins.
     pub cursor: Option<String>,
     /// How many.
@@ -37,7 +37,7 @@ impl Wanted {
     /// All that is wrong with it.
     pub fn read(mut query: Query, caller: &Caller) -> Result<Self, ApiError> {
         let wanted = Self {
-            filter: Filter {
+            filter: TaskFilter {
                 owner: caller.only(),
                 state: query.parsed("state"),
                 kind: query.parsed("kind"),
@@ -191,7 +191,7 @@ pub async fn cancel(
     let task = find(&app, &caller, &id).await?;
     let done = app.queue.cancel(task.id).await?;
     let task = find(&app, &caller, &id).await?;
-    if done == Cancelled::Finished && task.state != TaskState::Cancelled {
+    if done == CancelOutcome::AlreadyFinished && task.state != TaskState::Cancelled {
         return Err(ApiError::new(Code::TaskFinished, format!("The task has {} before.", task.state)));
     }
     tracing::info!(task.id = %task.id, "the task's end was asked for");

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::Value;
-use wpclone_queue::{Found, Limits, QueueError, Replayed, TaskRecord};
+use wpclone_queue::{OwnerLimits, QueueError, ReplayOutcome, TaskLookup, TaskRecord};
 use wpclone_service::sealed_task::seal_request;
 use wpclone_task::{Code, Problem, TaskId};
 
@@ -73,20 +73,20 @@ pub async fn queue_again(
     let secrets = secrets.or_else(|| task.request.secret_fields().is_empty().then(Vec::new));
     let sealed = secrets.map(|secrets| seal_request(&app.sealer, task.id, &secrets)).transpose()?;
     // What an operator does for others is refused for nobody's limits; the queue counts the task as its owner's.
-    let limits = if caller.owns(task) { caller.limits } else { Limits::default() };
+    let limits = if caller.owns(task) { caller.limits } else { OwnerLimits::default() };
     match asked(app, task, sealed.as_deref(), limits).await? {
-        Replayed::Queued => {
+        ReplayOutcome::Queued => {
             tracing::info!(task.id = %task.id, by = caller.name, "the failed task is in the queue again");
             Ok(())
         }
-        Replayed::SecretsGone => {
+        ReplayOutcome::SecretsGone => {
             Err(ApiError::new(Code::CredentialsGone, "The password of this task is no longer kept."))
         }
-        Replayed::NotFailed(state) => {
+        ReplayOutcome::NotFailed(state) => {
             Err(ApiError::new(Code::NotFailed, format!("The task has not failed: it is {state}.")))
         }
-        Replayed::Limited(limited) => Err(ApiError::limited(limited)),
-        Replayed::Gone | Replayed::Unknown => {
+        ReplayOutcome::Limited(limited) => Err(ApiError::limited(limited)),
+        ReplayOutcome::Gone | ReplayOutcome::NotFound => {
             Err(ApiError::new(Code::TaskGone, "The task ended a while ago and is no longer kept."))
         }
     }
@@ -97,11 +97,11 @@ async fn asked(
     app: &App,
     task: &TaskRecord,
     sealed: Option<&str>,
-    limits: Limits,
-) -> Result<Replayed, QueueError> {
+    limits: OwnerLimits,
+) -> Result<ReplayOutcome, QueueError> {
     match app.queue.replay(task.id, sealed, limits).await {
         Err(QueueError::Unavailable(error)) => match app.queue.get(task.id).await {
-            Ok(Found::Task(now)) if now.replays > task.replays => Ok(Replayed::Queued),
+            Ok(TaskLookup::Found(now)) if now.replays > task.replays => Ok(ReplayOutcome::Queued),
             _ => Err(QueueError::Unavailable(error)),
         },
         done => done,

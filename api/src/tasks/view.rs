@@ -96,7 +96,7 @@ pub fn fresh(task: NewTask) -> TaskView {
         secrets_kept: true,
         replays: 0,
         callback: None,
-        version: 0,
+        revision: 0,
     })
 }
 
@@ -166,6 +166,6 @@ fn etag(task: &TaskRecord, artifacts: &[Meta], opened: bool) -> HeaderValue {
         all.update(format!("{name}\n{kind}\n{bytes}\n"));
     }
     let artifacts = hex::encode(&all.finalize()[..8]);
-    let tag = format!("\"{}-{artifacts}-{}\"", task.version, u8::from(opened));
+    let tag = format!("\"{}-{artifacts}-{}\"", task.revision, u8::from(opened));
     HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))
 }

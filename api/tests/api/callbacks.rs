@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use wpclone_queue::Retry;
+use wpclone_queue::RetryPolicy;
 use wpclone_task::{Code, Problem};
 
 use crate::support::{Api, Setup, body, problem};
@@ -90,8 +90,8 @@ async fn the_owner_is_told_how_the_call_stands_and_why_it_was_given_up() {
     assert_eq!(api.json(&path).await["callback"], json!({"state": "queued"}));
 
     let delivery = api.app.queue.claim_delivery("worker-1").await.unwrap().unwrap();
-    let (base, cap, not_before) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let once = Retry { attempts: 1, base, cap, not_before };
+    let (backoff_base, backoff_cap, not_before) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let once = RetryPolicy { max_attempts: 1, backoff_base, backoff_cap, not_before };
     let gone = Problem::new(Code::CallbackRefused, "The callback address answered 410.");
     api.app.queue.fail_with(&delivery.lease, &gone, &once).await.unwrap();
     let told = json!({"state": "failed", "code": "CALLBACK_REFUSED"});

@@ -232,7 +232,7 @@ async fn a_clone_that_is_still_being_made_is_deleted_by_the_end_of_its_task() {
     api.put(&Entry { task: running, phase: ClonePhase::Making, ..api.clone_entry(A, "local") }).await;
     let task = accepted(delete(&api, A).header("Prefer", "wait=0")).await;
     assert_eq!((&task["id"], &task["state"]), (&json!(running), &json!("running")));
-    assert!(api.app.queue.heartbeat(&claim.lease, None).await.unwrap().cancel);
+    assert!(api.app.queue.heartbeat(&claim.lease, None).await.unwrap().cancel_requested);
 }
 
 #[tokio::test]

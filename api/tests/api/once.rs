@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::join_all;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
-use wpclone_queue::{Filter, Found, Queue, QueueOptions};
+use wpclone_queue::{Queue, QueueOptions, TaskFilter, TaskLookup};
 use wpclone_service::seal::Sealer;
 use wpclone_task::{Stage, TaskId};
 use wpclone_test_redis::Redis;
@@ -46,7 +46,7 @@ async fn a_hundred_at_once_over_two_apis_of_which_one_dies_make_one_task() {
         }
     };
     let queue = Queue::new(&redis.url(), QueueOptions::default()).unwrap();
-    let accepted = async || queue.list(&Filter::default(), None, 1).await.unwrap().tasks.len() == 1;
+    let accepted = async || queue.list(&TaskFilter::default(), None, 1).await.unwrap().tasks.len() == 1;
     let dies = async {
         eventually("one was accepted", accepted).await;
         drop(first.process.0.kill());
@@ -66,7 +66,7 @@ async fn a_hundred_at_once_over_two_apis_of_which_one_dies_make_one_task() {
         let (status, refused) = post(&client, api, "https://b.example", "once").await.unwrap();
         assert_eq!((status.as_u16(), &refused["code"]), (422, &"IDEMPOTENCY_MISMATCH".into()));
     }
-    let all = queue.list(&Filter::default(), None, 100).await.unwrap();
+    let all = queue.list(&TaskFilter::default(), None, 100).await.unwrap();
     assert_eq!(all.tasks.len(), 1);
 }
 
@@ -112,6 +112,6 @@ async fn what_was_accepted_is_there_after_redis_died_under_load() {
     let (called, ()) = tokio::join!(callers, dies);
     assert!(called.iter().any(|(_, refused)| *refused > 0), "it was away long enough to be noticed");
     for id in called.into_iter().flat_map(|(accepted, _)| accepted) {
-        assert!(matches!(api.app.queue.get(id).await.unwrap(), Found::Task(_)), "{id} is lost");
+        assert!(matches!(api.app.queue.get(id).await.unwrap(), TaskLookup::Found(_)), "{id} is lost");
     }
 }

@@ -33,7 +33,7 @@ async fn the_queue_and_the_metrics_tell_what_redis_holds() {
     let claim = api.claim().await;
     let mut worker = report("worker-1");
     worker.tasks = vec![claim.lease.task];
-    api.app.queue.report(&worker).await.unwrap();
+    api.app.queue.report_worker(&worker).await.unwrap();
 
     let queue = api.json("/queue").await;
     let browser = &queue["stages"]["browser"];
@@ -81,7 +81,7 @@ async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
     let id = api.ask("https://a.example", None).await;
     // A queue of the same name whose leases last no time.
     let hasty = wpclone_queue::QueueOptions {
-        lease: std::time::Duration::from_millis(50),
+        lease_duration: std::time::Duration::from_millis(50),
         ..wpclone_queue::QueueOptions::default()
     };
     let hasty = wpclone_queue::Queue::new(&api.redis.url(), hasty).unwrap();

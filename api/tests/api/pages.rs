@@ -42,7 +42,7 @@ async fn the_overview_says_in_words_whether_the_queue_keeps_up() {
     assert!(page(&api, "/").await.contains("No worker is running."));
     api.ask("https://a.example", None).await;
     assert!(page(&api, "/").await.contains("No worker serves browser work: 1 task waits."));
-    api.app.queue.report(&report("worker-1")).await.unwrap();
+    api.app.queue.report_worker(&report("worker-1")).await.unwrap();
     let text = page(&api, "/").await;
     assert!(text.contains("All keeping up.") && text.contains("a.example"));
     assert!(!text.contains("stage-webhook"), "nobody starts a worker for callbacks");

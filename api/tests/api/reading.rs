@@ -60,7 +60,7 @@ async fn what_never_was_is_unknown_and_what_is_no_longer_kept_is_gone() {
     let claim = api.claim().await;
     api.complete(&claim.lease, "abcd").await;
     let forgetful = wpclone_queue::QueueOptions {
-        keep_finished: std::time::Duration::ZERO,
+        finished_retention: std::time::Duration::ZERO,
         ..wpclone_queue::QueueOptions::default()
     };
     let forgetful = wpclone_queue::Queue::new(&api.redis.url(), forgetful).unwrap();
@@ -222,8 +222,8 @@ async fn a_task_can_be_ended_and_ending_it_twice_does_no_harm() {
     let claim = api.claim().await;
     let running = api.post(&format!("/tasks/{done}/cancel")).send().await.unwrap();
     assert_eq!(running.status(), StatusCode::ACCEPTED);
-    assert!(api.app.queue.heartbeat(&claim.lease, None).await.unwrap().cancel);
-    api.app.queue.cancelled(&claim.lease).await.unwrap();
+    assert!(api.app.queue.heartbeat(&claim.lease, None).await.unwrap().cancel_requested);
+    api.app.queue.confirm_cancel(&claim.lease).await.unwrap();
     assert_eq!(api.json(&format!("/tasks/{done}")).await["state"], "cancelled");
 }
 

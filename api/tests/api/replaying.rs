@@ -27,7 +27,7 @@ async fn failed(api: &Api, name: Option<&str>) -> String {
 /// A task that failed where secrets are kept for no time.
 async fn failed_long_ago(api: &Api) -> String {
     let id = api.ask("https://long-ago.example", None).await;
-    let options = QueueOptions { keep_secrets: Duration::ZERO, ..QueueOptions::default() };
+    let options = QueueOptions { secrets_retention: Duration::ZERO, ..QueueOptions::default() };
     let queue = Queue::new(&api.redis.url(), options).unwrap();
     let claim = queue.claim("worker-1", &[Stage::Browser]).await.unwrap().unwrap();
     queue.fail(&claim.lease, &Problem::new(Code::NotWordPress, "x")).await.unwrap();
@@ -157,7 +157,7 @@ async fn what_is_not_there_or_not_ones_own_is_not_done_again() {
     for id in [TaskId::new().to_string(), "nonsense".into()] {
         problem(replay(&api, &id, Some("alice"), None).await, 404, "TASK_NOT_FOUND").await;
     }
-    let options = QueueOptions { keep_finished: Duration::ZERO, ..QueueOptions::default() };
+    let options = QueueOptions { finished_retention: Duration::ZERO, ..QueueOptions::default() };
     let forgetful = Queue::new(&api.redis.url(), options).unwrap();
     eventually("the task is forgotten", || async {
         forgetful.sweep().await.unwrap();

@@ -92,7 +92,7 @@ async fn report(api: &Api, id: &str, tasks: Vec<TaskId>) {
         started_at: jiff::Timestamp::now(),
         browser_memory_bytes: 412 << 20,
     };
-    api.app.queue.report(&report).await.unwrap();
+    api.app.queue.report_worker(&report).await.unwrap();
 }
 
 pub(crate) async fn a_failed_task_is_accessible_and_fits_every_screen(browser: Browser) {
@@ -112,7 +112,7 @@ pub(crate) async fn a_failed_task_is_accessible_and_fits_every_screen(browser: B
     looks_well(&browser, &api, "task-failed", &format!("/dashboard/tasks/{id}")).await;
 
     let id = api.ask("https://long-ago.example", None).await;
-    let options = QueueOptions { keep_secrets: Duration::ZERO, ..QueueOptions::default() };
+    let options = QueueOptions { secrets_retention: Duration::ZERO, ..QueueOptions::default() };
     let forgetful = Queue::new(&api.redis.url(), options).unwrap();
     let claim = api.claim().await;
     forgetful

@@ -6,31 +6,31 @@ use std::time::Duration;
 use jiff::Timestamp;
 use wpclone_task::{Code, Problem, Stage};
 
-use crate::produce::unexpected;
+use crate::producer::unexpected;
 use crate::record::{Body, StoredStep, millis, unreadable};
-use crate::{Claim, Completed, Delivery, Lease, Queue, QueueError, Retry, StepOutput, ms};
+use crate::{Claim, CompleteOutcome, Delivery, Lease, Queue, QueueError, RetryPolicy, StepOutput, ms};
 
 /// How many unreadable tasks one claim puts aside before it gives up until the next.
 const PUT_ASIDE: u32 = 20;
 
 impl Queue {
-    /// Takes the first step that is ready in one of these stages. Never blocks; [`Queue::work`] tells when to look
+    /// Takes the first step that is ready in one of these stages. Never blocks; [`Queue::subscribe_ready`] tells when to look
     /// again.
     ///
     /// # Errors
     /// Redis does not answer.
     pub async fn claim(&self, worker: &str, stages: &[Stage]) -> Result<Option<Claim>, QueueError> {
         let stages = of_tasks(stages);
-        self.first(worker, &stages, |taken| taken.claim(self.options().lease)).await
+        self.first(worker, &stages, |taken| taken.claim(self.options().lease_duration)).await
     }
 
-    /// Takes the first delivery that is ready. Never blocks; [`Queue::work`] tells of [`Stage::Webhook`].
+    /// Takes the first delivery that is ready. Never blocks; [`Queue::subscribe_ready`] tells of [`Stage::Webhook`].
     ///
     /// # Errors
     /// Redis does not answer.
     pub async fn claim_delivery(&self, worker: &str) -> Result<Option<Delivery>, QueueError> {
         let stages = [Stage::Webhook.as_str()];
-        self.first(worker, &stages, |taken| taken.delivery(self.options().lease)).await
+        self.first(worker, &stages, |taken| taken.delivery(self.options().lease_duration)).await
     }
 
     /// [`Queue::complete`], and [`Queue::claim`] when that went well, in one call.
@@ -42,7 +42,7 @@ impl Queue {
         lease: &Lease,
         output: &StepOutput,
         stages: &[Stage],
-    ) -> Result<(Completed, Option<Claim>), QueueError> {
+    ) -> Result<(CompleteOutcome, Option<Claim>), QueueError> {
         let stages = of_tasks(stages);
         let mut call = self.completion(lease, output)?;
         call.arg(&stages);
@@ -65,9 +65,9 @@ impl Queue {
         stages: &[&str],
         claimed: &[String],
     ) -> Result<Option<Claim>, QueueError> {
-        let read = |taken: &Taken| taken.claim(self.options().lease);
+        let read = |taken: &RawClaim| taken.claim(self.options().lease_duration);
         if claimed.first().is_some_and(|word| word == "claimed") {
-            let taken = Taken::read(worker, claimed)?;
+            let taken = RawClaim::read(worker, claimed)?;
             if let Some(claim) = read(&taken) {
                 return Ok(Some(claim));
             }
@@ -81,20 +81,20 @@ impl Queue {
         &self,
         worker: &str,
         stages: &[&str],
-        read: impl Fn(&Taken) -> Option<T>,
+        read: impl Fn(&RawClaim) -> Option<T>,
     ) -> Result<Option<T>, QueueError> {
         if stages.is_empty() {
             return Ok(None);
         }
         for _ in 0..PUT_ASIDE {
             let mut call = self.write("claim");
-            call.arg(ms(self.options().lease)).arg(stages);
+            call.arg(ms(self.options().lease_duration)).arg(stages);
             let answer: Vec<String> = self.store().run(&call).await?;
             match answer.first().map(String::as_str) {
                 Some("none") => return Ok(None),
                 Some("again") => {}
                 Some("claimed") => {
-                    let taken = Taken::read(worker, &answer)?;
+                    let taken = RawClaim::read(worker, &answer)?;
                     match read(&taken) {
                         Some(read) => return Ok(Some(read)),
                         None => self.put_aside(&taken.lease).await?,
@@ -110,8 +110,12 @@ impl Queue {
     /// Ends a task that this program cannot read, so that it blocks nobody.
     async fn put_aside(&self, lease: &Lease) -> Result<(), QueueError> {
         tracing::error!(task.id = %lease.task, "task `{}` cannot be read and is ended", lease.task);
-        let once =
-            Retry { attempts: 1, base: Duration::ZERO, cap: Duration::ZERO, not_before: Duration::ZERO };
+        let once = RetryPolicy {
+            max_attempts: 1,
+            backoff_base: Duration::ZERO,
+            backoff_cap: Duration::ZERO,
+            not_before: Duration::ZERO,
+        };
         match self.fail_with(lease, &Self::unreadable_task(), &once).await {
             Ok(_) | Err(QueueError::LeaseLost) => Ok(()),
             Err(e) => Err(e),
@@ -130,16 +134,16 @@ fn of_tasks(stages: &[Stage]) -> Vec<&'static str> {
 }
 
 /// What `complete.lua` says of the step that went well.
-pub(crate) fn completed(answer: &[String]) -> Result<Completed, QueueError> {
+pub(crate) fn completed(answer: &[String]) -> Result<CompleteOutcome, QueueError> {
     match answer.first().map(String::as_str) {
-        Some("advanced") => Ok(Completed::Advanced),
-        Some("finished") => Ok(Completed::Finished),
+        Some("advanced") => Ok(CompleteOutcome::Advanced),
+        Some("finished") => Ok(CompleteOutcome::Finished),
         _ => Err(unexpected(answer)),
     }
 }
 
 /// A claim as `take.lua` answers it.
-struct Taken<'a> {
+struct RawClaim<'a> {
     lease: Lease,
     waited: Duration,
     attempts: &'a str,
@@ -149,7 +153,7 @@ struct Taken<'a> {
     outputs: &'a [String],
 }
 
-impl<'a> Taken<'a> {
+impl<'a> RawClaim<'a> {
     fn read(worker: &str, answer: &'a [String]) -> Result<Self, QueueError> {
         let [_, id, step, token, waited, attempts, crashes, record, replays, outputs @ ..] = answer else {
             return Err(unexpected(answer));
@@ -179,13 +183,13 @@ impl<'a> Taken<'a> {
         Some(outputs)
     }
 
-    fn claim(&self, lease_for: Duration) -> Option<Claim> {
+    fn claim(&self, lease_duration: Duration) -> Option<Claim> {
         let mut body = Body::read(self.record)?;
         let outputs = self.outputs(&body.plan)?;
         let step = body.plan.get_mut(self.lease.step as usize)?;
         Some(Claim {
             lease: self.lease.clone(),
-            lease_for,
+            lease_duration,
             step: std::mem::take(&mut step.name),
             stage: step.stage,
             request: serde_json::from_str(body.request).ok()?,
@@ -202,14 +206,14 @@ impl<'a> Taken<'a> {
     }
 
     /// Its request is `task kind state code accepted finished`, a code of `-` for none (`queue_delivery` in task.lua).
-    fn delivery(&self, lease_for: Duration) -> Option<Delivery> {
+    fn delivery(&self, lease_duration: Duration) -> Option<Delivery> {
         let body = Body::read(self.record)?;
         let words: Vec<&str> = body.request.split(' ').collect();
         let [task, kind, state, code, accepted, finished] = words[..] else { return None };
         let time = |text: &str| -> Option<Timestamp> { millis(text).ok() };
         Some(Delivery {
             lease: self.lease.clone(),
-            lease_for,
+            lease_duration,
             task: task.parse().ok()?,
             kind: kind.parse().ok()?,
             state: state.parse().ok()?,

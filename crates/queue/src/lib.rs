@@ -3,13 +3,15 @@
 mod claim;
 mod error;
 mod functions;
-mod produce;
+mod leased;
+mod maintenance;
+mod options;
+mod outcome;
+mod producer;
+mod pubsub;
 mod record;
-mod signals;
 mod store;
 mod types;
-mod upkeep;
-mod work;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,10 +20,12 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 pub use error::QueueError;
+pub use options::{OwnerLimits, QueueOptions, RetryPolicy};
+pub use outcome::*;
 pub use types::*;
 
 use functions::Call;
-use signals::Channel;
+use pubsub::Channel;
 use store::Store;
 
 /// The queue. Cheap to clone.
@@ -47,14 +51,14 @@ struct Listener {
 
 impl Listener {
     fn new(channel: Channel) -> Self {
-        Self { channel, sender: broadcast::channel(signals::BEHIND).0, task: OnceLock::new() }
+        Self { channel, sender: broadcast::channel(pubsub::BEHIND).0, task: OnceLock::new() }
     }
 
     fn receiver(&self, store: &Store) -> broadcast::Receiver<Signal> {
         let receiver = self.sender.subscribe();
         self.task.get_or_init(|| {
             let (client, name) = (store.redis.client().clone(), store.key(self.channel.name()));
-            tokio::spawn(signals::listen(client, self.channel, name, self.sender.clone())).abort_handle()
+            tokio::spawn(pubsub::listen(client, self.channel, name, self.sender.clone())).abort_handle()
         });
         receiver
     }
@@ -92,15 +96,15 @@ impl Queue {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn work(&self) -> broadcast::Receiver<Signal> {
+    pub fn subscribe_ready(&self) -> broadcast::Receiver<Signal> {
         self.inner.work.receiver(self.store())
     }
 
-    /// Hears which tasks change; otherwise as [`Queue::work`].
+    /// Hears which tasks change; otherwise as [`Queue::subscribe_ready`].
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn changes(&self) -> broadcast::Receiver<Signal> {
+    pub fn subscribe_changes(&self) -> broadcast::Receiver<Signal> {
         self.inner.changed.receiver(self.store())
     }
 
@@ -116,7 +120,7 @@ impl Queue {
     /// Begins a call of a function that writes.
     fn write(&self, function: &'static str) -> Call {
         let mut call = self.store().call(function);
-        call.arg(ms(self.options().keep_secrets));
+        call.arg(ms(self.options().secrets_retention));
         call
     }
 }

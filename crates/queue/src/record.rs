@@ -105,7 +105,7 @@ fn read_plan(text: &str) -> Option<Vec<StoredStep>> {
 pub(crate) struct Fields(pub(crate) HashMap<String, String>);
 
 /// A task as the functions tell it (`told` in prelude.lua).
-pub(crate) struct Told {
+pub(crate) struct TaskSnapshot {
     pub(crate) id: String,
     pub(crate) body: String,
     pub(crate) live: Fields,
@@ -116,7 +116,7 @@ pub(crate) struct Told {
     pub(crate) secrets_kept: bool,
 }
 
-impl Told {
+impl TaskSnapshot {
     pub(crate) fn read(told: Value) -> Result<Self, QueueError> {
         let (id, body, live, out, sealed, kept): (_, _, _, _, _, String) =
             from_redis_value(told).map_err(|_| unreadable("record"))?;
@@ -180,7 +180,7 @@ impl Told {
             callback: live
                 .read("callback")?
                 .map(|state| CallbackView { state, code: live.read("callback_code").ok().flatten() }),
-            version: live.read("version")?.unwrap_or(0) + live.read("events")?.unwrap_or(0),
+            revision: live.read("version")?.unwrap_or(0) + live.read("events")?.unwrap_or(0),
         })
     }
 }

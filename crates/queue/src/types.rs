@@ -1,4 +1,4 @@
-//! What goes into the queue and what comes out of it.
+//! Tasks, claims and events as the queue takes and returns them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,249 +11,150 @@ use wpclone_task::{
     CallbackView, Code, Event, Kind, Problem, Progress, SealedRequest, Stage, State, StepView, TaskId,
 };
 
-/// How a queue behaves. The defaults are `queue.md`'s.
-#[derive(Debug, Clone)]
-pub struct QueueOptions {
-    /// First part of every key, and its hash tag: queues of different names know nothing of each other.
-    pub name: String,
-    /// How long a lease lasts without a heartbeat.
-    pub lease: Duration,
-    /// How often a step is tried when its problem is worth another try.
-    pub max_attempts: u32,
-    /// How many crashes make a task poison.
-    pub max_crashes: u32,
-    /// First delay of a retry (full jitter up to it, doubled each time).
-    pub backoff_base: Duration,
-    /// The longest delay of a retry.
-    pub backoff_cap: Duration,
-    /// How long finished tasks are kept.
-    pub keep_finished: Duration,
-    /// How many bytes of finished tasks are kept at most.
-    pub keep_finished_bytes: u64,
-    /// How long an idempotency key is remembered.
-    pub keep_idempotency: Duration,
-    /// How long a result's secrets, and a dead-lettered task's, are kept.
-    pub keep_secrets: Duration,
-}
+use crate::OwnerLimits;
 
-impl Default for QueueOptions {
-    fn default() -> Self {
-        const DAY: u64 = 24 * 3600;
-        Self {
-            name: "wpclone".into(),
-            lease: Duration::from_secs(30),
-            max_attempts: 3,
-            max_crashes: 3,
-            backoff_base: Duration::from_secs(2),
-            backoff_cap: Duration::from_secs(60),
-            keep_finished: Duration::from_secs(7 * DAY),
-            keep_finished_bytes: 256 << 20,
-            keep_idempotency: Duration::from_secs(DAY),
-            keep_secrets: Duration::from_secs(DAY),
-        }
-    }
-}
-
-/// A task to be accepted.
+/// A task to enqueue.
 #[derive(Debug, Clone)]
 pub struct NewTask {
-    /// Made by the caller, so that the secrets can be sealed for it.
+    /// The id, chosen by the caller because secrets are sealed for it.
     pub id: TaskId,
-    /// What to do, without secrets.
+    /// The request without its secrets.
     pub request: SealedRequest,
-    /// The sealed secrets; opaque here.
+    /// The sealed secrets of the request. Opaque to the queue.
     pub sealed_secrets: String,
-    /// The token's name that it belongs to.
+    /// The owner (token name).
     pub owner: String,
     /// W3C trace context of the request.
     pub traceparent: Option<String>,
     /// Present when the client sent an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
-    /// The sealed address that its end is told to; opaque here.
+    /// The sealed callback address. Opaque to the queue.
     pub sealed_callback: Option<String>,
-    /// How much its owner may ask for.
-    pub limits: Limits,
+    /// The owner's limits.
+    pub limits: OwnerLimits,
 }
 
-/// How much one owner may ask for. Settled by the function that accepts; a repeat by idempotency key costs nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Tasks accepted a minute, replays among them. The whole of it may come at once.
-    pub per_minute: Option<u32>,
-    /// Unfinished tasks at once.
-    pub concurrent: Option<u32>,
-}
-
-/// A limit that was met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limited {
-    /// [`Limits::per_minute`]: another task would be accepted after this time.
-    Rate(Duration),
-    /// [`Limits::concurrent`].
-    Concurrent,
-}
-
-/// What makes a repeated request the same one.
+/// What identifies a repeated request.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
     /// The client's key.
     pub key: String,
-    /// Keyed hashes of the body, one per seal key, newest first. The first is stored; any matches.
+    /// Keyed hashes of the body, one per seal key, newest first. The first is stored; any of them may match.
     pub fingerprints: Vec<String>,
-}
-
-/// What became of a task that was handed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enqueued {
-    /// Accepted.
-    New(TaskId),
-    /// The same request had been accepted before, as this task.
-    Same(TaskId),
-    /// The idempotency key belongs to another body.
-    Mismatch,
-    /// Refused: its owner has asked for too much.
-    Limited(Limited),
-}
-
-/// What became of the wish to do a failed task again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replayed {
-    /// It is queued again, from the phase in which it failed, with its counters at 0.
-    Queued,
-    /// Its secrets are no longer kept: the wish must bring them.
-    SecretsGone,
-    /// Only a failed task is done again; this is its state.
-    NotFailed(State),
-    /// Refused: its owner has asked for too much.
-    Limited(Limited),
-    /// There was such a task, which is no longer kept.
-    Gone,
-    /// No such task.
-    Unknown,
 }
 
 /// A task as it is stored.
 #[derive(Debug, Clone)]
 pub struct TaskRecord {
-    /// Its id.
+    /// The id.
     pub id: TaskId,
-    /// Its kind.
+    /// The kind.
     pub kind: Kind,
-    /// The token's name that it belongs to.
+    /// The owner (token name).
     pub owner: String,
-    /// Where it stands.
+    /// The state.
     pub state: State,
-    /// Whether its owner wants it ended.
+    /// Whether the owner asked to cancel it.
     pub cancel_requested: bool,
-    /// How far it has come.
+    /// The progress.
     pub progress: Progress,
-    /// What to do.
+    /// The request without its secrets.
     pub request: SealedRequest,
-    /// Its steps in order.
+    /// The steps in order.
     pub steps: Vec<StepView>,
-    /// When it was accepted.
+    /// When the task was accepted.
     pub created_at: Timestamp,
-    /// When a worker first took it.
+    /// When a worker first claimed a step.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the task ended.
     pub finished_at: Option<Timestamp>,
-    /// The result's public part.
+    /// The public part of the result.
     pub result: Option<Map<String, Value>>,
-    /// The sealed parts of the result, while they are kept: each with the name of its step, in their order.
+    /// The sealed parts of the result while they are kept, in the order of the steps: step name and seal.
     pub sealed_results: Vec<(String, String)>,
-    /// What it ended with.
+    /// The problem of a failed task.
     pub problem: Option<Problem>,
-    /// Whether its secrets are still kept: a replay needs none then.
+    /// Whether the request's secrets are still kept, so that a replay need not bring them.
     pub secrets_kept: bool,
-    /// How often it was replayed.
+    /// How often the task was replayed.
     pub replays: u32,
-    /// How the call that tells its end stands; `None` when nobody is to be told, or it has not ended.
+    /// The state of the callback; `None` without a callback address and before the task has ended.
     pub callback: Option<CallbackView>,
-    /// Grows with every change: the basis of an ETag.
-    pub version: u64,
+    /// Grows with every change of the record: the basis of an ETag.
+    pub revision: u64,
 }
 
-/// What is known of an id.
+/// What is stored under a task id.
 #[derive(Debug, Clone)]
-pub enum Found {
+pub enum TaskLookup {
     /// The task.
-    Task(Box<TaskRecord>),
-    /// There was one, which is no longer kept.
+    Found(Box<TaskRecord>),
+    /// The task existed; its record was deleted when its retention was over.
     Gone,
-    /// There never was one that we remember.
-    Unknown,
+    /// No task with this id is known.
+    NotFound,
+    /// The task exists, but this version of the program cannot read its record (another record version, an unknown
+    /// field or variant, or corrupt data). Treat it as unfinished: nothing that belongs to it may be deleted.
+    Unreadable,
 }
 
 /// Which tasks to list.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only this token's.
+pub struct TaskFilter {
+    /// Only tasks of this owner.
     pub owner: Option<String>,
-    /// Only in this state.
+    /// Only tasks in this state.
     pub state: Option<State>,
-    /// Only of this kind.
+    /// Only tasks of this kind.
     pub kind: Option<Kind>,
-    /// Only on sites whose key contains this text, or with an id that begins with it.
+    /// Only tasks on a site whose key contains this text, or whose id begins with it.
     pub search: Option<String>,
 }
 
 /// A page of tasks, newest first.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct TaskPage {
     /// The tasks.
     pub tasks: Vec<TaskRecord>,
-    /// Where the next page begins; `None` on the last.
+    /// The cursor of the next page; `None` on the last.
     pub next: Option<String>,
 }
 
-/// What became of the wish to end a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancelled {
-    /// It was waiting and has ended.
-    Now,
-    /// A worker has it and will hear with its next heartbeat.
-    Requested,
-    /// It had ended before.
-    Finished,
-    /// No such task.
-    Unknown,
-}
-
-/// The right to work on a step for a while.
+/// The right to work on a step until the lease expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The task.
     pub task: TaskId,
     /// The step's index in the task's plan, phases flattened.
     pub step: u32,
-    /// The fencing token: higher than that of every claim before.
+    /// The fencing token: higher than that of every earlier claim.
     pub token: u64,
-    /// The worker that holds it.
+    /// The worker that holds the lease.
     pub worker: String,
 }
 
-/// A step to be worked on.
+/// A claimed step.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// The right to do it.
+    /// The lease on the step.
     pub lease: Lease,
     /// How long the lease lasts without a heartbeat.
-    pub lease_for: Duration,
+    pub lease_duration: Duration,
     /// The step's name.
     pub step: String,
     /// The step's stage.
     pub stage: Stage,
-    /// What to do.
+    /// The request without its secrets.
     pub request: SealedRequest,
     /// The sealed secrets of the request.
     pub sealed_secrets: Option<String>,
-    /// The token's name that the task belongs to.
+    /// The task's owner (token name).
     pub owner: String,
-    /// W3C trace context of the request that brought it.
+    /// W3C trace context of the request.
     pub traceparent: Option<String>,
-    /// Attempts at this step that failed before.
+    /// Earlier attempts at this step that failed.
     pub attempts: u32,
-    /// Workers that this step lost before.
+    /// Earlier leases of this step that expired.
     pub crashes: u32,
     /// When the task was accepted.
     pub created_at: Timestamp,
@@ -261,136 +162,81 @@ pub struct Claim {
     pub waited: Duration,
     /// How often the task was replayed.
     pub replays: u32,
-    /// What the steps before left behind, by their names.
+    /// The outputs of earlier steps, by step name.
     pub outputs: BTreeMap<String, StepOutput>,
 }
 
-/// The end of a task, to be told to its owner's callback address. Its lease is kept and ended like that of a step.
+/// A claimed callback: the end of a task, to be reported to its callback address. Its lease is used like that of a step.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// The right to tell it; `lease.task` is the id of the message, the same for every attempt.
+    /// The lease; `lease.task` is the message id, which is the same for every attempt.
     pub lease: Lease,
     /// How long the lease lasts without a heartbeat.
-    pub lease_for: Duration,
+    pub lease_duration: Duration,
     /// The task that ended.
     pub task: TaskId,
-    /// Its kind.
+    /// The task's kind.
     pub kind: Kind,
     /// The state it ended in.
     pub state: State,
     /// The code of its problem.
     pub code: Option<Code>,
-    /// When it was accepted.
+    /// When the task was accepted.
     pub created_at: Timestamp,
-    /// When it ended.
+    /// When the task ended.
     pub finished_at: Timestamp,
-    /// The sealed address; opaque here.
+    /// The sealed callback address. Opaque to the queue.
     pub sealed_callback: String,
-    /// W3C trace context of the request that brought the task.
+    /// W3C trace context of the task's request.
     pub traceparent: Option<String>,
-    /// Attempts at this delivery that failed before.
+    /// Earlier attempts at this delivery that failed.
     pub attempts: u32,
-    /// How long it had been ready before this claim.
+    /// How long the delivery had been ready before this claim.
     pub waited: Duration,
 }
 
-/// How a step that failed is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retry {
-    /// How often in all.
-    pub attempts: u32,
-    /// First delay (full jitter up to it, doubled each time).
-    pub base: Duration,
-    /// The longest delay.
-    pub cap: Duration,
-    /// No sooner than this.
-    pub not_before: Duration,
-}
-
-/// What a heartbeat tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beat {
-    /// Whether the task's owner wants it ended.
-    pub cancel: bool,
-}
-
-/// What a step that went well leaves behind.
+/// The output of a completed step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepOutput {
-    /// The result's public part. Objects of later steps are laid over those of earlier ones ([`wpclone_task::lay_over`]).
+    /// The public part of the result. Later steps' objects are merged over earlier ones ([`wpclone_task::lay_over`]).
     pub result: Map<String, Value>,
-    /// The result's secrets, and what later steps need to know, sealed; opaque here.
+    /// The sealed part: secrets of the result, and data for later steps. Opaque to the queue.
     pub sealed: Option<String>,
 }
 
-/// What became of a task whose step went well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Completed {
-    /// Other steps are under way or have become ready.
-    Advanced,
-    /// That was the last step.
-    Finished,
-}
-
-/// What became of a task whose step failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failed {
-    /// It will be tried again after this time.
-    Retrying(Duration),
-    /// It has ended.
-    Dead,
-    /// Its owner had asked for its end: it is cancelled.
-    Cancelled,
-}
-
-/// What a sweep did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Delayed steps made ready.
-    pub promoted: u32,
-    /// Leases that had run out.
-    pub expired: u32,
-    /// Of these, steps whose task ended as poison.
-    pub poisoned: u32,
-    /// Finished tasks forgotten.
-    pub trimmed: u32,
-    /// Whether a batch was full, so that another sweep should follow at once.
-    pub more: bool,
-}
-
-/// What a worker says of itself.
+/// A worker's report about itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerReport {
-    /// Its name, unique per process.
+    /// The worker's id, unique per process.
     pub id: String,
     /// The stages it serves.
     pub stages: Vec<Stage>,
     /// How many steps it can do at once.
     pub slots: u32,
-    /// What it does.
+    /// The tasks it is working on.
     pub tasks: Vec<TaskId>,
-    /// When it started.
+    /// When it started. Stored in milliseconds.
     pub started_at: Timestamp,
     /// Memory of all its browsers, in bytes.
     pub browser_memory_bytes: u64,
 }
 
-/// An event and its id (`<ms>-<number>`), which is the id of its SSE event.
+/// An event and its id (`<ms>-<number>`), which is also the id of its SSE event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
-/// Something to look at, said by pub/sub. It may be lost: look again now and then without one.
+/// A pub/sub signal. Signals may be lost, so look for changes now and then without one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
-    /// This stage has work.
-    Work(Stage),
-    /// This task, which belongs to this token's name, has changed.
-    Task(TaskId, Arc<str>),
-    /// The connection was away: look at everything.
+    /// A step of this stage has become ready.
+    StageReady(Stage),
+    /// This task of this owner has changed.
+    TaskChanged(TaskId, Arc<str>),
+    /// The connection was lost and is back: signals may have been missed.
     Reconnected,
 }

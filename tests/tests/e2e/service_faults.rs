@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::time::sleep;
-use wpclone_queue::{Filter, Queue, QueueOptions};
+use wpclone_queue::{Queue, QueueOptions, TaskFilter};
 use wpclone_task::{Role, State, TaskId, TaskView};
 use wpclone_test_redis::{Proxy, Way, rounds};
 use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
@@ -105,7 +105,7 @@ fn queue(app: &TestApp) -> Queue {
 async fn all_tasks(queue: &Queue) -> Vec<TaskId> {
     let (mut tasks, mut cursor) = (Vec::new(), None);
     loop {
-        let page = queue.list(&Filter::default(), cursor.as_deref(), 100).await.expect("a page");
+        let page = queue.list(&TaskFilter::default(), cursor.as_deref(), 100).await.expect("a page");
         tasks.extend(page.tasks.iter().map(|task| task.id));
         cursor = page.next;
         if cursor.is_none() {

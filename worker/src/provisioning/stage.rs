@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 use wpclone_clones::{Clones, ClonesError, Entry};
 use wpclone_provision::{Access, CloneInfo, CloneSpec, PhpLimits, ProvisionError, Provisioner, SourceFacts};
-use wpclone_queue::{Found, Queue, TaskRecord};
+use wpclone_queue::{Queue, TaskLookup, TaskRecord};
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_clone::{CloneSecrets, seal_clone};
 use wpclone_task::{
@@ -164,7 +164,7 @@ impl Provisioning {
             // Who cannot be asked about is taken for unfinished: a clone too much is better than one too few.
             let is = match self.task_of(clone).await {
                 Some(task) => !task.state.is_final(),
-                None => self.queue.warnings().await.is_err(),
+                None => self.queue.redis_warnings().await.is_err(),
             };
             unfinished.insert(clone.name.clone(), is);
         }
@@ -240,7 +240,7 @@ impl Provisioning {
     async fn task_of(&self, clone: &CloneInfo) -> Option<TaskRecord> {
         let id: TaskId = clone.task.parse().ok()?;
         match self.queue.get(id).await {
-            Ok(Found::Task(task)) => Some(*task),
+            Ok(TaskLookup::Found(task)) => Some(*task),
             _ => None,
         }
     }

@@ -94,7 +94,7 @@ mod tests {
         let message = "019ac0de-0000-7000-8000-000000000002".parse().unwrap();
         Delivery {
             lease: Lease { task: message, step: 0, token: 1, worker: "w".into() },
-            lease_for: Duration::from_secs(30),
+            lease_duration: Duration::from_secs(30),
             task,
             kind: Kind::Setup,
             state,

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
-use wpclone_queue::{Delivery, Failed, Queue, QueueError, Retry, StepOutput};
+use wpclone_queue::{Delivery, FailOutcome, Queue, QueueError, RetryPolicy, StepOutput};
 use wpclone_service::holds::Holds;
 use wpclone_service::networks::Networks;
 use wpclone_service::seal::Sealer;
@@ -41,8 +41,12 @@ const LIMIT: Duration = Duration::from_secs(15);
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
 /// 5 s, 10 s, 20 s … up to [`LONGEST`], each shortened by chance: about five hours in all, ten at most. With a receiver
 /// that asks for [`LONGEST`] each time it is 52 hours.
-const RETRY: Retry =
-    Retry { attempts: 14, base: Duration::from_secs(5), cap: LONGEST, not_before: Duration::ZERO };
+const RETRY: RetryPolicy = RetryPolicy {
+    max_attempts: 14,
+    backoff_base: Duration::from_secs(5),
+    backoff_cap: LONGEST,
+    not_before: Duration::ZERO,
+};
 
 /// Tells the ends of tasks.
 pub(crate) struct Webhooks {
@@ -61,7 +65,7 @@ pub(crate) struct Webhooks {
 enum Ending {
     Delivered,
     /// Failed; how it is tried again.
-    Failed(Box<Problem>, Retry),
+    Failed(Box<Problem>, RetryPolicy),
     /// Its host has as many calls as it may have.
     Defer,
     Release,
@@ -146,7 +150,7 @@ impl Webhooks {
         }
     }
 
-    async fn tell(&self, delivery: &Delivery, ending: &Ending) -> Result<Option<Failed>, QueueError> {
+    async fn tell(&self, delivery: &Delivery, ending: &Ending) -> Result<Option<FailOutcome>, QueueError> {
         let lease = &delivery.lease;
         match ending {
             Ending::Delivered => self.queue.complete(lease, &StepOutput::default()).await.map(|_| None),
@@ -179,19 +183,25 @@ fn judge(answer: Answer) -> Ending {
 
 /// It is tried again under [`RETRY`].
 fn failed(code: Code, detail: String, not_before: Duration) -> Ending {
-    Ending::Failed(Box::new(Problem::new(code, detail).at(Stage::Webhook)), Retry { not_before, ..RETRY })
+    Ending::Failed(
+        Box::new(Problem::new(code, detail).at(Stage::Webhook)),
+        RetryPolicy { not_before, ..RETRY },
+    )
 }
 
 fn for_good(code: Code, detail: String) -> Ending {
-    Ending::Failed(Box::new(Problem::new(code, detail).at(Stage::Webhook)), Retry { attempts: 1, ..RETRY })
+    Ending::Failed(
+        Box::new(Problem::new(code, detail).at(Stage::Webhook)),
+        RetryPolicy { max_attempts: 1, ..RETRY },
+    )
 }
 
 impl Ending {
     /// What became of it, by what the queue made of it; `told` is `None` when the queue could not be told.
-    fn outcome(&self, told: Option<Option<Failed>>) -> &'static str {
+    fn outcome(&self, told: Option<Option<FailOutcome>>) -> &'static str {
         match (self, told) {
             (_, None) => "lost",
-            (_, Some(Some(Failed::Retrying(_)))) => "retrying",
+            (_, Some(Some(FailOutcome::Retrying(_)))) => "retrying",
             (Self::Delivered, _) => "delivered",
             (Self::Failed(..), _) => "failed",
             (Self::Defer, _) => "deferred",
@@ -211,7 +221,7 @@ impl Ending {
 mod tests {
     use super::*;
 
-    fn failed(answer: Answer) -> (Code, Retry) {
+    fn failed(answer: Answer) -> (Code, RetryPolicy) {
         match judge(answer) {
             Ending::Failed(problem, retry) => (problem.code, retry),
             _ => panic!("it failed"),
@@ -228,9 +238,9 @@ mod tests {
         }
         assert_eq!(failed(Answer::None("silence".into())).1, RETRY);
         let (code, retry) = failed(Answer::Status(410, None));
-        assert_eq!((code, retry.attempts), (Code::CallbackRefused, 1));
+        assert_eq!((code, retry.max_attempts), (Code::CallbackRefused, 1));
         let (code, retry) = failed(Answer::NotAllowed);
-        assert_eq!((code, retry.attempts), (Code::CallbackNotAllowed, 1));
+        assert_eq!((code, retry.max_attempts), (Code::CallbackNotAllowed, 1));
     }
 
     #[test]

@@ -12,7 +12,9 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use wpclone_queue::{Claim, Completed, Enqueued, Limits, NewTask, Queue, QueueOptions, Signal, StepOutput};
+use wpclone_queue::{
+    Claim, CompleteOutcome, EnqueueOutcome, NewTask, OwnerLimits, Queue, QueueOptions, Signal, StepOutput,
+};
 use wpclone_task::{Stage, TaskId};
 
 use crate::protocol::{Answer, IN_FLIGHT, Order};
@@ -27,7 +29,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Does what it is told until stdin ends.
 pub(crate) async fn run(url: &str) -> Result<()> {
     let queue = Queue::new(url, QueueOptions::default())?;
-    let mut signals = queue.work();
+    let mut signals = queue.subscribe_ready();
     timeout(CONNECT, signals.recv()).await.context("no connection for signals")??;
     drop(signals);
     say(&Answer { name: "wpclone".into(), ..Answer::default() })?;
@@ -115,7 +117,7 @@ impl Side {
 
 async fn accept(queue: &Queue, task: &NewTask) -> Result<()> {
     let accepted = queue.enqueue(task).await?;
-    ensure!(matches!(accepted, Enqueued::New(_)), "not accepted: {accepted:?}");
+    ensure!(matches!(accepted, EnqueueOutcome::Accepted(_)), "not accepted: {accepted:?}");
     Ok(())
 }
 
@@ -132,7 +134,7 @@ fn task(site: u64, bytes: usize, secret: &str) -> Result<NewTask> {
         traceparent: None,
         idempotency: None,
         sealed_callback: None,
-        limits: Limits::default(),
+        limits: OwnerLimits::default(),
     })
 }
 
@@ -167,7 +169,7 @@ impl Work {
             under_way: Mutex::default(),
             ended,
         };
-        Begun(Arc::new(work), ends, queue.work())
+        Begun(Arc::new(work), ends, queue.subscribe_ready())
     }
 
     /// Fills slots, as the worker does: a look whenever there may be work, until there is none.
@@ -203,7 +205,7 @@ impl Work {
             } else {
                 (self.queue.complete(lease, &output).await?, None)
             };
-            ensure!(completed == Completed::Finished, "a task of one step did not end");
+            ensure!(completed == CompleteOutcome::Finished, "a task of one step did not end");
             if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
                 let _ = self.ended.send(Ok(()));
             }
@@ -257,7 +259,7 @@ async fn work_may_have_come(signals: &mut Receiver<Signal>) {
     let heard = async {
         loop {
             match signals.recv().await {
-                Ok(Signal::Work(_) | Signal::Reconnected) | Err(RecvError::Lagged(_)) => return,
+                Ok(Signal::StageReady(_) | Signal::Reconnected) | Err(RecvError::Lagged(_)) => return,
                 Ok(_) => {}
                 Err(RecvError::Closed) => return std::future::pending().await,
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
-use wpclone_queue::{Filter, Queue};
+use wpclone_queue::{Queue, TaskFilter};
 use wpclone_task::{Stage, TaskId};
 use wpclone_test_redis::Process;
 
@@ -191,7 +191,7 @@ impl Crew {
             }
         };
         if timeout(PATIENCE, ended).await.is_err() {
-            let left = queue.list(&Filter::default(), None, 5).await;
+            let left = queue.list(&TaskFilter::default(), None, 5).await;
             panic!("tasks do not end: {:#?} {left:#?} {:#?}", queue.stats().await, self.at_work());
         }
         for (name, mut worker) in self.workers.drain(..) {

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use wpclone_queue::{Found, Queue};
+use wpclone_queue::{Queue, TaskLookup};
 use wpclone_task::TaskId;
 use wpclone_test_redis::{Fsync, Options, rounds};
 
@@ -49,7 +49,7 @@ async fn everysec(sync_takes: Duration) -> Redis {
 }
 
 async fn is_there(queue: &Queue, id: TaskId) -> bool {
-    matches!(queue.get(id).await.unwrap(), Found::Task(_))
+    matches!(queue.get(id).await.unwrap(), TaskLookup::Found(_))
 }
 
 #[tokio::test]

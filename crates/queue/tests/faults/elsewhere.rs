@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use wpclone_queue::{
-    Cancelled, Completed, Enqueued, Failed, Filter, Limits, Queue, QueueError, QueueOptions, Replayed,
-    Signal, StepOutput,
+    CancelOutcome, CompleteOutcome, EnqueueOutcome, FailOutcome, OwnerLimits, Queue, QueueError,
+    QueueOptions, ReplayOutcome, Signal, StepOutput, TaskFilter,
 };
 use wpclone_task::{Code, Progress, Stage, State, TaskId};
 use wpclone_test_redis::{Cluster, Options, valkey};
@@ -15,13 +15,13 @@ use crate::support::*;
 /// What a queue is for, once: nothing here looks into Redis.
 async fn main_life(url: &str) {
     let queue = Queue::new(url, calm()).unwrap();
-    let (mut work, mut changes) = (queue.work(), queue.changes());
+    let (mut work, mut changes) = (queue.subscribe_ready(), queue.subscribe_changes());
     for signals in [&mut work, &mut changes] {
         heard(signals, &Signal::Reconnected).await;
     }
     let id = a_task_of_many_steps(&queue).await;
-    heard(&mut work, &Signal::Work(Stage::Transfer)).await;
-    heard(&mut changes, &Signal::Task(id, "alice".into())).await;
+    heard(&mut work, &Signal::StageReady(Stage::Transfer)).await;
+    heard(&mut changes, &Signal::TaskChanged(id, "alice".into())).await;
     a_step_that_fails(&queue).await;
     a_worker_that_is_lost(&queue, url).await;
     the_order_of_a_site(&queue).await;
@@ -44,30 +44,30 @@ async fn a_task_of_many_steps(queue: &Queue) -> TaskId {
     let mut new = idempotent(task("many.example"), "key", &["f"]);
     new.sealed_secrets = "sealed".into();
     let steps = plan("provisioning a, browser b | transfer c");
-    let accept = async |new| queue.enqueue_as(new, &steps, sites(&["many.example"]), 1).await.unwrap();
-    assert_eq!(accept(&new).await, Enqueued::New(new.id));
+    let accept = async |new| queue.enqueue_with_plan(new, &steps, sites(&["many.example"]), 1).await.unwrap();
+    assert_eq!(accept(&new).await, EnqueueOutcome::Accepted(new.id));
     let same = idempotent(task("many.example"), "key", &["f"]);
     let other = idempotent(task("many.example"), "key", &["g"]);
-    assert_eq!(accept(&same).await, Enqueued::Same(new.id));
-    assert_eq!(accept(&other).await, Enqueued::Mismatch);
+    assert_eq!(accept(&same).await, EnqueueOutcome::Duplicate(new.id));
+    assert_eq!(accept(&other).await, EnqueueOutcome::FingerprintMismatch);
     let (one, two) = (queue.take().await, queue.take().await);
     queue.nothing_ready().await;
     assert!(two.lease.token > one.lease.token);
     assert_eq!(one.sealed_secrets.as_deref(), Some("sealed"));
     let progress = Progress { percent: 40, message: "Half of it.".into() };
-    assert!(!queue.heartbeat(&one.lease, Some(&progress)).await.unwrap().cancel);
+    assert!(!queue.heartbeat(&one.lease, Some(&progress)).await.unwrap().cancel_requested);
     let output = |name: &str, secret: Option<&str>| StepOutput {
         result: [(name.to_owned(), true.into())].into_iter().collect(),
         sealed: secret.map(str::to_owned),
     };
     let done = queue.complete(&one.lease, &output("one", None)).await.unwrap();
-    assert_eq!(done, Completed::Advanced);
+    assert_eq!(done, CompleteOutcome::Advanced);
     queue.nothing_ready().await;
     queue.complete(&two.lease, &output("two", None)).await.unwrap();
     let last = queue.take().await;
     assert_eq!((last.stage, last.step.as_str()), (Stage::Transfer, "c"));
     let done = queue.complete(&last.lease, &output("last", Some("sealed too"))).await.unwrap();
-    assert_eq!(done, Completed::Finished);
+    assert_eq!(done, CompleteOutcome::Finished);
     assert!(matches!(queue.complete(&last.lease, &output("last", None)).await, Err(QueueError::LeaseLost)));
     let task = queue.task(new.id).await;
     assert_eq!((task.state, task.result.unwrap().len()), (State::Succeeded, 3));
@@ -85,7 +85,10 @@ async fn a_step_that_fails(queue: &Queue) {
         let claim = queue.take().await;
         assert_eq!(claim.attempts, attempt - 1);
         let failed = queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap();
-        assert_eq!(failed, if attempt < 3 { Failed::Retrying(Duration::ZERO) } else { Failed::Dead });
+        assert_eq!(
+            failed,
+            if attempt < 3 { FailOutcome::Retrying(Duration::ZERO) } else { FailOutcome::DeadLettered }
+        );
         queue.sweep().await.unwrap();
     }
     let task = queue.task(id).await;
@@ -94,7 +97,7 @@ async fn a_step_that_fails(queue: &Queue) {
 }
 
 async fn a_worker_that_is_lost(queue: &Queue, url: &str) {
-    let brief = QueueOptions { lease: Duration::from_millis(50), ..calm() };
+    let brief = QueueOptions { lease_duration: Duration::from_millis(50), ..calm() };
     let id = queue.accept(&task("lost.example")).await;
     let lost = Queue::new(url, brief).unwrap().take().await;
     until(async || queue.sweep().await.unwrap().expired == 1).await;
@@ -110,7 +113,7 @@ async fn a_worker_that_is_lost(queue: &Queue, url: &str) {
 async fn the_order_of_a_site(queue: &Queue) {
     let on = async |names: &[&str]| {
         let new = task("x.example");
-        queue.enqueue_as(&new, &plan("browser b"), sites(names), 0).await.unwrap();
+        queue.enqueue_with_plan(&new, &plan("browser b"), sites(names), 0).await.unwrap();
         new.id
     };
     let order =
@@ -126,15 +129,15 @@ async fn the_order_of_a_site(queue: &Queue) {
 
 async fn what_is_cancelled(queue: &Queue) {
     let waiting = queue.accept(&task("cancelled.example")).await;
-    assert_eq!(queue.cancel(waiting).await.unwrap(), Cancelled::Now);
+    assert_eq!(queue.cancel(waiting).await.unwrap(), CancelOutcome::Cancelled);
     let running = queue.accept(&task("cancelled.example")).await;
     let claim = queue.take().await;
-    assert_eq!(queue.cancel(running).await.unwrap(), Cancelled::Requested);
-    assert!(queue.heartbeat(&claim.lease, None).await.unwrap().cancel);
-    queue.cancelled(&claim.lease).await.unwrap();
+    assert_eq!(queue.cancel(running).await.unwrap(), CancelOutcome::Requested);
+    assert!(queue.heartbeat(&claim.lease, None).await.unwrap().cancel_requested);
+    queue.confirm_cancel(&claim.lease).await.unwrap();
     for id in [waiting, running] {
         assert_eq!(queue.task(id).await.state, State::Cancelled);
-        assert_eq!(queue.cancel(id).await.unwrap(), Cancelled::Finished);
+        assert_eq!(queue.cancel(id).await.unwrap(), CancelOutcome::AlreadyFinished);
     }
 }
 
@@ -150,18 +153,18 @@ async fn what_is_done_again_and_delivered(queue: &Queue) {
     };
     queue.fail(&queue.take().await.lease, &problem(Code::AuthBadCredentials)).await.unwrap();
     delivered(State::Failed).await;
-    let replay = async || queue.replay(id, None, Limits::default()).await.unwrap();
-    assert_eq!(replay().await, Replayed::Queued);
+    let replay = async || queue.replay(id, None, OwnerLimits::default()).await.unwrap();
+    assert_eq!(replay().await, ReplayOutcome::Queued);
     queue.done(&queue.take().await).await;
     delivered(State::Succeeded).await;
-    assert_eq!(replay().await, Replayed::NotFailed(State::Succeeded));
+    assert_eq!(replay().await, ReplayOutcome::NotFailed(State::Succeeded));
     assert!(queue.claim_delivery("w1").await.unwrap().is_none());
 }
 
 async fn what_is_told(queue: &Queue) {
     let (mut told, mut cursor) = (Vec::new(), None);
     loop {
-        let page = queue.list(&Filter::default(), cursor.as_deref(), 3).await.unwrap();
+        let page = queue.list(&TaskFilter::default(), cursor.as_deref(), 3).await.unwrap();
         told.extend(page.tasks.into_iter().map(|t| (t.id, t.state)));
         cursor = page.next;
         if cursor.is_none() {
@@ -172,11 +175,11 @@ async fn what_is_told(queue: &Queue) {
     assert!(told.iter().rev().is_sorted_by_key(|(id, _)| *id));
     for (state, count) in [(State::Succeeded, 6), (State::Failed, 1), (State::Cancelled, 2)] {
         assert_eq!(told.iter().filter(|(_, s)| *s == state).count(), count);
-        let filter = Filter { state: Some(state), owner: Some("alice".into()), ..Filter::default() };
+        let filter = TaskFilter { state: Some(state), owner: Some("alice".into()), ..TaskFilter::default() };
         assert_eq!(queue.list(&filter, None, 100).await.unwrap().tasks.len(), count);
     }
-    queue.warnings().await.unwrap();
-    queue.retire("nobody").await.unwrap();
+    queue.redis_warnings().await.unwrap();
+    queue.remove_worker("nobody").await.unwrap();
     for depth in queue.stats().await.unwrap().stages.values() {
         assert_eq!(depth.outstanding + depth.delayed + depth.waiting_for_site, 0);
     }
@@ -186,7 +189,7 @@ async fn what_is_told(queue: &Queue) {
 async fn it_lives_on_valkey() {
     let valkey = Redis::start_with(Options::default().program(valkey())).await;
     main_life(&valkey.url()).await;
-    assert!(valkey.queue().warnings().await.unwrap().is_empty());
+    assert!(valkey.queue().redis_warnings().await.unwrap().is_empty());
 }
 
 /// The part of its keys that a queue's slot comes from.
@@ -205,7 +208,7 @@ async fn on_a_cluster_it_is_away_while_the_node_that_has_it_is_dead() {
     let owner = cluster.owner(TAG).await;
     let stranger = (owner + 1) % cluster.nodes().len();
     // Each call takes its whole time while it is away.
-    let patient = QueueOptions { lease: Duration::from_secs(600), ..calm() };
+    let patient = QueueOptions { lease_duration: Duration::from_secs(600), ..calm() };
     let queue = Queue::new(&cluster.nodes()[stranger].url(), patient).unwrap();
     let kept = queue.accept(&task("kept.example")).await;
     let claim = queue.take().await;

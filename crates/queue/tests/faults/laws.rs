@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wpclone_queue::{Filter, Found, Queue};
+use wpclone_queue::{Queue, TaskFilter, TaskLookup};
 use wpclone_task::{State, TaskId};
 
 use crate::crew::{Entry, Held};
@@ -25,7 +25,7 @@ pub(crate) fn accepted(book: &[Entry]) -> Vec<TaskId> {
 async fn every_acknowledged_task_is_there_and_done(queue: &Queue, book: &[Entry]) {
     for id in accepted(book) {
         match queue.get(id).await.unwrap() {
-            Found::Task(task) => assert_eq!(task.state, State::Succeeded, "{task:#?}"),
+            TaskLookup::Found(task) => assert_eq!(task.state, State::Succeeded, "{task:#?}"),
             lost => panic!("task {id} was acknowledged and is {lost:?}"),
         }
     }
@@ -33,7 +33,7 @@ async fn every_acknowledged_task_is_there_and_done(queue: &Queue, book: &[Entry]
 
 async fn nothing_is_left(queue: &Queue) {
     for state in [State::Queued, State::Running] {
-        let filter = Filter { state: Some(state), ..Filter::default() };
+        let filter = TaskFilter { state: Some(state), ..TaskFilter::default() };
         let left = queue.list(&filter, None, 100).await.unwrap().tasks;
         assert!(left.is_empty(), "{left:#?}");
     }
@@ -53,7 +53,7 @@ async fn each_step_is_completed_once_and_by_its_last_claim(queue: &Queue, book: 
         }
     }
     for ((task, step), tokens) in claims {
-        let Found::Task(record) = queue.get(task).await.unwrap() else { panic!("no task {task}") };
+        let TaskLookup::Found(record) = queue.get(task).await.unwrap() else { panic!("no task {task}") };
         let result = record.result.unwrap();
         let by: u64 = result[&format!("step{step}")].as_str().unwrap().parse().unwrap();
         // A completion whose answer was lost is in the record alone.

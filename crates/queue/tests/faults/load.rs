@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use wpclone_queue::{Cancelled, Claim, Filter, Queue, QueueOptions};
+use wpclone_queue::{CancelOutcome, Claim, Queue, QueueOptions, TaskFilter};
 use wpclone_task::{Code, Stage, State, TaskId};
 use wpclone_test_redis::{Fsync, Options};
 
@@ -124,10 +124,10 @@ async fn processor(redis: &Redis) -> u64 {
 /// What everything costs among the tasks that wait. Takes fewer of them than it makes.
 async fn costs(redis: &Redis, queue: &Queue) -> BTreeMap<&'static str, Cost> {
     let mut costs = Costs { redis, found: BTreeMap::new() };
-    let newest = queue.list(&Filter::default(), None, 100).await.unwrap().tasks;
+    let newest = queue.list(&TaskFilter::default(), None, 100).await.unwrap().tasks;
     let somewhere = newest[60].id.to_string();
     let mut unwanted = newest.iter().map(|task| task.id);
-    let page = async |filter: Filter, after: Option<&str>| {
+    let page = async |filter: TaskFilter, after: Option<&str>| {
         assert_eq!(queue.list(&filter, after, 10).await.unwrap().tasks.len(), 10);
     };
 
@@ -136,19 +136,21 @@ async fn costs(redis: &Redis, queue: &Queue) -> BTreeMap<&'static str, Cost> {
     costs.of("enqueue on a free site", async || accept(&format!("{}.example", TaskId::new())).await).await;
     costs.of("stats", async || drop(queue.stats().await.unwrap())).await;
     costs.of("get", async || drop(queue.task(newest[0].id).await)).await;
-    costs.of("first page", async || page(Filter::default(), None).await).await;
-    costs.of("a page", async || page(Filter::default(), Some(&somewhere)).await).await;
+    costs.of("first page", async || page(TaskFilter::default(), None).await).await;
+    costs.of("a page", async || page(TaskFilter::default(), Some(&somewhere)).await).await;
     let state = Some(State::Queued);
-    costs.of("page of a state", async || page(Filter { state, ..Filter::default() }, None).await).await;
+    costs
+        .of("page of a state", async || page(TaskFilter { state, ..TaskFilter::default() }, None).await)
+        .await;
     let owner = Some("alice".to_owned());
     costs
         .of("page of an owner", async || {
-            page(Filter { owner: owner.clone(), ..Filter::default() }, None).await
+            page(TaskFilter { owner: owner.clone(), ..TaskFilter::default() }, None).await
         })
         .await;
     costs
         .of("cancel", async || {
-            assert_eq!(queue.cancel(unwanted.next().unwrap()).await.unwrap(), Cancelled::Now);
+            assert_eq!(queue.cancel(unwanted.next().unwrap()).await.unwrap(), CancelOutcome::Cancelled);
         })
         .await;
     costs

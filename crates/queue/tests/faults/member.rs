@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
-use wpclone_queue::{Claim, Enqueued, Lease, Queue, QueueError, QueueOptions, StepOutput};
+use wpclone_queue::{Claim, EnqueueOutcome, Lease, Queue, QueueError, QueueOptions, StepOutput};
 use wpclone_task::{Progress, Stage};
 
 use crate::crew::{Entry, Held};
@@ -75,7 +75,7 @@ async fn a_member_of_the_crew() {
 
 /// Workers that are killed all the time make no task poison here.
 pub(crate) fn options(lease: Duration) -> QueueOptions {
-    QueueOptions { lease, max_crashes: 1_000_000, ..QueueOptions::default() }
+    QueueOptions { lease_duration: lease, max_crashes: 1_000_000, ..QueueOptions::default() }
 }
 
 async fn sweep(queue: Queue) {
@@ -121,8 +121,8 @@ async fn produce(queue: &Queue, book: &Book, enough: &Path) {
         let mut new = task(names[0]);
         new.sealed_secrets = names.join(" ");
         loop {
-            match queue.enqueue_as(&new, &plan, sites(&names), 0).await {
-                Ok(Enqueued::New(id)) => break book.note(&Entry::Accepted(id)),
+            match queue.enqueue_with_plan(&new, &plan, sites(&names), 0).await {
+                Ok(EnqueueOutcome::Accepted(id)) => break book.note(&Entry::Accepted(id)),
                 Ok(other) => panic!("{other:?}"),
                 Err(QueueError::Unavailable(_)) => sleep(Duration::from_millis(20)).await,
                 Err(e) => panic!("{e}"),

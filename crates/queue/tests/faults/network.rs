@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
-use wpclone_queue::{Cancelled, Completed, Enqueued, Failed, Filter, Lease, Queue, QueueError, StepOutput};
+use wpclone_queue::{
+    CancelOutcome, CompleteOutcome, EnqueueOutcome, FailOutcome, Lease, Queue, QueueError, StepOutput,
+    TaskFilter,
+};
 use wpclone_task::{Code, Stage, State, TaskId};
 use wpclone_test_redis::{Proxy, Way, rounds};
 
@@ -76,14 +79,14 @@ async fn a_task_that_is_handed_in_again_after_a_cut_is_one_task() {
         let new = idempotent(task("a.example"), &format!("{cut:?}"), &["f"]);
         place.lose(cut, place.cut.enqueue(&new)).await;
         let found = place.sound.get(new.id).await.unwrap();
-        assert_eq!(matches!(found, wpclone_queue::Found::Task(_)), cut.2);
-        assert_eq!(place.cut.enqueue(&new).await.unwrap(), Enqueued::New(new.id));
+        assert_eq!(matches!(found, wpclone_queue::TaskLookup::Found(_)), cut.2);
+        assert_eq!(place.cut.enqueue(&new).await.unwrap(), EnqueueOutcome::Accepted(new.id));
         let claim = place.sound.take().await;
         assert_eq!(claim.lease.task, new.id);
         place.sound.done(&claim).await;
         place.sound.nothing_ready().await;
     }
-    let all = place.sound.list(&Filter::default(), None, 100).await.unwrap().tasks;
+    let all = place.sound.list(&TaskFilter::default(), None, 100).await.unwrap().tasks;
     assert_eq!(all.len(), 2 + CUTS.len());
 }
 
@@ -111,8 +114,8 @@ async fn a_claim_whose_answer_is_lost_comes_back_when_its_lease_runs_out() {
 /// Makes the task of a lease end, whether the lease lives or not.
 async fn ended(place: &Place, lease: &Lease) {
     until(async || {
-        let _ = place.sound.cancelled(lease).await;
-        place.sound.cancel(lease.task).await.unwrap() == Cancelled::Finished
+        let _ = place.sound.confirm_cancel(lease).await;
+        place.sound.cancel(lease.task).await.unwrap() == CancelOutcome::AlreadyFinished
     })
     .await;
 }
@@ -156,7 +159,7 @@ async fn an_end_that_is_told_again_after_a_cut_counts_once() {
         let output = StepOutput::default();
         place.lose(cut, place.cut.complete(&lease, &output)).await;
         let told = place.cut.complete(&lease, &output).await;
-        assert!(again(told.map(|c| assert_eq!(c, Completed::Finished))));
+        assert!(again(told.map(|c| assert_eq!(c, CompleteOutcome::Finished))));
         let task = place.sound.task(lease.task).await;
         assert_eq!((task.state, task.attempts(), task.crashes()), (State::Succeeded, 0, 0));
         let ends = place.sound.events(lease.task, None, 100).await.unwrap();
@@ -166,13 +169,13 @@ async fn an_end_that_is_told_again_after_a_cut_counts_once() {
         let unreachable = problem(Code::SiteUnreachable);
         place.lose(cut, place.cut.fail(&lease, &unreachable)).await;
         let told = place.cut.fail(&lease, &unreachable).await;
-        assert!(again(told.map(|f| assert!(matches!(f, Failed::Retrying(_))))));
+        assert!(again(told.map(|f| assert!(matches!(f, FailOutcome::Retrying(_))))));
         let task = place.sound.task(lease.task).await;
         assert_eq!((task.state, task.attempts(), task.crashes()), (State::Running, 1, 0));
 
         place.lose(cut, place.cut.cancel(lease.task)).await;
         let told = place.cut.cancel(lease.task).await.unwrap();
-        assert_eq!(told, if cut.2 { Cancelled::Finished } else { Cancelled::Now });
+        assert_eq!(told, if cut.2 { CancelOutcome::AlreadyFinished } else { CancelOutcome::Cancelled });
     }
 }
 

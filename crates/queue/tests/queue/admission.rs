@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use wpclone_queue::{Enqueued, Limited, Limits, NewTask, Queue};
+use wpclone_queue::{EnqueueOutcome, LimitExceeded, NewTask, OwnerLimits, Queue};
 use wpclone_task::Code;
 
 use crate::support::*;
 
 fn limited(mut task: NewTask, per_minute: Option<u32>, concurrent: Option<u32>) -> NewTask {
-    task.limits = Limits { per_minute, concurrent };
+    task.limits = OwnerLimits { per_minute, concurrent };
     task
 }
 
-async fn refused(queue: &Queue, task: &NewTask) -> Limited {
+async fn refused(queue: &Queue, task: &NewTask) -> LimitExceeded {
     match queue.enqueue(task).await.unwrap() {
-        Enqueued::Limited(limit) => limit,
+        EnqueueOutcome::Limited(limit) => limit,
         other => panic!("{other:?}"),
     }
 }
@@ -28,15 +28,19 @@ async fn an_owner_has_so_many_unfinished_tasks_whatever_becomes_of_them() {
         queue.accept(&three(site)).await; // one waits for its site
     }
     let fourth = three("c.example");
-    assert_eq!(refused(&queue, &fourth).await, Limited::Concurrent);
+    assert_eq!(refused(&queue, &fourth).await, LimitExceeded::Concurrency);
     queue.accept(&limited(owned(task("c.example"), "bob"), None, Some(3))).await;
     let claim = queue.take().await;
-    assert_eq!(refused(&queue, &fourth).await, Limited::Concurrent, "one that runs counts");
+    assert_eq!(refused(&queue, &fourth).await, LimitExceeded::Concurrency, "one that runs counts");
     queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap();
-    assert_eq!(refused(&queue, &fourth).await, Limited::Concurrent, "so does one between two attempts");
+    assert_eq!(
+        refused(&queue, &fourth).await,
+        LimitExceeded::Concurrency,
+        "so does one between two attempts"
+    );
     queue.cancel(claim.lease.task).await.unwrap();
     queue.accept(&fourth).await;
-    assert_eq!(refused(&queue, &three("d.example")).await, Limited::Concurrent);
+    assert_eq!(refused(&queue, &three("d.example")).await, LimitExceeded::Concurrency);
 }
 
 #[tokio::test]
@@ -47,17 +51,20 @@ async fn a_minute_has_so_many_tasks_and_tells_when_there_is_room() {
         queue.accept(&limited(task(&format!("s{n}.example")), Some(5), None)).await;
     }
     let sixth = limited(task("x.example"), Some(5), None);
-    let Limited::Rate(wait) = refused(&queue, &sixth).await else { panic!("the rate") };
+    let LimitExceeded::Rate(wait) = refused(&queue, &sixth).await else { panic!("the rate") };
     assert!(wait > Duration::from_secs(5) && wait <= Duration::from_secs(12), "{wait:?}");
     queue.accept(&limited(owned(task("y.example"), "bob"), Some(5), None)).await;
     // As if that time had passed.
     let due: u64 = redis.ask("GET {wpclone}:rate:alice").await;
     redis.ask::<()>(&format!("SET {{wpclone}}:rate:alice {}", due - 12_000)).await;
     queue.accept(&sixth).await;
-    assert!(matches!(refused(&queue, &limited(task("z.example"), Some(5), None)).await, Limited::Rate(_)));
+    assert!(matches!(
+        refused(&queue, &limited(task("z.example"), Some(5), None)).await,
+        LimitExceeded::Rate(_)
+    ));
     // A clock that was set back by a day holds nobody up for a day.
     redis.ask::<()>(&format!("SET {{wpclone}}:rate:alice {}", due + 86_400_000)).await;
-    let Limited::Rate(wait) = refused(&queue, &limited(task("z.example"), Some(5), None)).await else {
+    let LimitExceeded::Rate(wait) = refused(&queue, &limited(task("z.example"), Some(5), None)).await else {
         panic!("the rate")
     };
     assert!(wait <= Duration::from_secs(12), "{wait:?}");
@@ -70,11 +77,15 @@ async fn what_was_accepted_before_costs_nothing() {
     let first = limited(idempotent(task("a.example"), "key", &["f"]), Some(1), Some(1));
     queue.accept(&first).await;
     let again = limited(idempotent(task("a.example"), "key", &["f"]), Some(1), Some(1));
-    assert_eq!(queue.enqueue(&again).await.unwrap(), Enqueued::Same(first.id));
+    assert_eq!(queue.enqueue(&again).await.unwrap(), EnqueueOutcome::Duplicate(first.id));
     let by_id = limited(task("b.example"), Some(1), Some(2));
-    assert!(matches!(refused(&queue, &by_id).await, Limited::Rate(_)));
+    assert!(matches!(refused(&queue, &by_id).await, LimitExceeded::Rate(_)));
     let same_id = NewTask { idempotency: None, ..first.clone() };
-    assert_eq!(queue.enqueue(&same_id).await.unwrap(), Enqueued::New(first.id), "asked again with its id");
+    assert_eq!(
+        queue.enqueue(&same_id).await.unwrap(),
+        EnqueueOutcome::Accepted(first.id),
+        "asked again with its id"
+    );
 }
 
 #[tokio::test]
@@ -86,5 +97,5 @@ async fn a_hundred_at_once_never_exceed_the_limit() {
         async move { queue.enqueue(&limited(task(&format!("s{n}.example")), None, Some(7))).await.unwrap() }
     });
     let answers = futures_util::future::join_all(asked).await;
-    assert_eq!(answers.iter().filter(|a| matches!(a, Enqueued::New(_))).count(), 7);
+    assert_eq!(answers.iter().filter(|a| matches!(a, EnqueueOutcome::Accepted(_))).count(), 7);
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use wpclone_queue::{Delivery, Failed, Limits, NewTask, Queue, QueueError, QueueOptions, Retry, StepOutput};
+use wpclone_queue::{
+    Delivery, FailOutcome, NewTask, OwnerLimits, Queue, QueueError, QueueOptions, RetryPolicy, StepOutput,
+};
 use wpclone_task::{Code, Kind, Stage, State, TaskId};
 
 use crate::support::*;
@@ -30,11 +32,11 @@ async fn every_end_of_a_task_is_told_once_and_only_to_who_asked_for_it() {
         queue.accept(&with_callback(task("c.example"))).await,
     ];
     queue.accept(&task("d.example")).await;
-    let mut work = queue.work();
+    let mut work = queue.subscribe_ready();
     crate::producers::heard(&mut work, wpclone_queue::Signal::Reconnected).await;
     assert!(queue.claim_delivery("w1").await.unwrap().is_none(), "nothing has ended");
     queue.done(&queue.take().await).await;
-    crate::producers::heard(&mut work, wpclone_queue::Signal::Work(Stage::Webhook)).await;
+    crate::producers::heard(&mut work, wpclone_queue::Signal::StageReady(Stage::Webhook)).await;
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     queue.cancel(ids[2]).await.unwrap();
     queue.done(&queue.take().await).await;
@@ -73,7 +75,7 @@ async fn a_delivery_is_tried_again_and_at_last_given_up() {
     let id = queue.accept(&with_callback(task("a.example"))).await;
     queue.done(&queue.take().await).await;
     let hour = Duration::from_secs(3600);
-    let retry = Retry { attempts: 3, base: hour, cap: hour, not_before: hour };
+    let retry = RetryPolicy { max_attempts: 3, backoff_base: hour, backoff_cap: hour, not_before: hour };
     let mut message = None;
     for attempt in 0..3 {
         let told = delivery(&queue).await;
@@ -81,12 +83,12 @@ async fn a_delivery_is_tried_again_and_at_last_given_up() {
         assert_eq!(*message.get_or_insert(told.lease.task), told.lease.task, "the same message");
         let failed = queue.fail_with(&told.lease, &problem(Code::SiteUnreachable), &retry).await.unwrap();
         if attempt < 2 {
-            assert_eq!(failed, Failed::Retrying(hour));
+            assert_eq!(failed, FailOutcome::Retrying(hour));
             assert!(queue.claim_delivery("w1").await.unwrap().is_none());
             redis.ask::<()>(&format!("ZADD {{wpclone}}:delayed:webhook 1 {}:0", told.lease.task)).await;
             queue.sweep().await.unwrap();
         } else {
-            assert_eq!(failed, Failed::Dead);
+            assert_eq!(failed, FailOutcome::DeadLettered);
         }
     }
     assert_eq!(callback(&queue, id).await, Some((State::Failed, Some(Code::SiteUnreachable))));
@@ -120,10 +122,10 @@ async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
     let queue = redis.queue();
     let id = queue.accept(&with_callback(task("a.example"))).await;
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
-    queue.replay(id, None, Limits::default()).await.unwrap();
+    queue.replay(id, None, OwnerLimits::default()).await.unwrap();
     assert_eq!(queue.task(id).await.callback, None);
     queue.done(&queue.take().await).await;
-    redis.queue_with(QueueOptions { keep_finished_bytes: 0, ..Default::default() }).sweep().await.unwrap();
+    redis.queue_with(QueueOptions { finished_max_bytes: 0, ..Default::default() }).sweep().await.unwrap();
     let (mut first, mut second) = (delivery(&queue).await, delivery(&queue).await);
     if first.state == State::Succeeded {
         (first, second) = (second, first); // both became ready in one millisecond
@@ -133,7 +135,7 @@ async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
     for told in [first, second] {
         queue.complete(&told.lease, &StepOutput::default()).await.unwrap();
     }
-    assert!(matches!(queue.get(id).await.unwrap(), wpclone_queue::Found::Gone));
+    assert!(matches!(queue.get(id).await.unwrap(), wpclone_queue::TaskLookup::Gone));
     let left: Vec<String> = redis.ask("KEYS *:task:*").await;
     assert_eq!(left, [""; 0]);
 }
@@ -145,7 +147,7 @@ async fn a_task_tells_of_its_last_message_only() {
     let id = queue.accept(&with_callback(task("a.example"))).await;
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     let old = delivery(&queue).await;
-    queue.replay(id, None, Limits::default()).await.unwrap();
+    queue.replay(id, None, OwnerLimits::default()).await.unwrap();
     queue.done(&queue.take().await).await;
     queue.complete(&old.lease, &StepOutput::default()).await.unwrap();
     assert_eq!(callback(&queue, id).await, Some((State::Queued, None)), "the new one was not told yet");

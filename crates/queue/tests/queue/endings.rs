@@ -1,7 +1,9 @@
 //! How tasks of many steps end: optional steps, and what cleans up.
 
 use serde_json::json;
-use wpclone_queue::{Cancelled, Claim, Completed, Failed, Limits, NewTask, Queue, StepOutput};
+use wpclone_queue::{
+    CancelOutcome, Claim, CompleteOutcome, FailOutcome, NewTask, OwnerLimits, Queue, StepOutput,
+};
 use wpclone_task::{Code, Stage, State};
 
 use crate::support::*;
@@ -11,7 +13,7 @@ const CLONE: &str = "provisioning make, browser prepare | transfer move | browse
 
 async fn accept(queue: &Queue) -> NewTask {
     let new = task("a.example");
-    queue.enqueue_as(&new, &plan(CLONE), sites(&["a.example"]), 0).await.unwrap();
+    queue.enqueue_with_plan(&new, &plan(CLONE), sites(&["a.example"]), 0).await.unwrap();
     new
 }
 
@@ -41,7 +43,7 @@ async fn what_cleans_up_is_neither_done_nor_shown_when_all_went_well() {
     assert_eq!(names(&queue, &new).await.len(), 5);
     done(&queue, &["make", "prepare", "move", "look"]).await;
     let last = take(&queue, "publish").await;
-    assert_eq!(queue.complete(&last.lease, &StepOutput::default()).await.unwrap(), Completed::Finished);
+    assert_eq!(queue.complete(&last.lease, &StepOutput::default()).await.unwrap(), CompleteOutcome::Finished);
     queue.nothing_ready().await;
     assert_eq!(queue.task(new.id).await.state, State::Succeeded);
     assert!(names(&queue, &new).await.iter().all(|(_, state)| *state == State::Succeeded));
@@ -54,18 +56,27 @@ async fn a_task_that_fails_cleans_up_before_its_end_is_final() {
     let new = accept(&queue).await;
     done(&queue, &["make", "prepare"]).await;
     let moving = take(&queue, "move").await;
-    assert_eq!(queue.fail(&moving.lease, &problem(Code::CapMissing)).await.unwrap(), Failed::Dead);
+    assert_eq!(
+        queue.fail(&moving.lease, &problem(Code::CapMissing)).await.unwrap(),
+        FailOutcome::DeadLettered
+    );
     let cleaning = queue.task(new.id).await;
     assert_eq!((cleaning.state, cleaning.progress.message.as_str()), (State::Running, "Cleaning up."));
     let second = task("a.example");
     queue.accept(&second).await;
     let discard = take(&queue, "discard").await;
-    assert_eq!(queue.cancel(new.id).await.unwrap(), Cancelled::Requested);
-    assert!(!queue.heartbeat(&discard.lease, None).await.unwrap().cancel, "it is not to be stopped");
+    assert_eq!(queue.cancel(new.id).await.unwrap(), CancelOutcome::Requested);
+    assert!(
+        !queue.heartbeat(&discard.lease, None).await.unwrap().cancel_requested,
+        "it is not to be stopped"
+    );
     let release = take(&queue, "release").await;
     queue.nothing_ready().await; // the site is still ours
     queue.done(&discard).await;
-    assert_eq!(queue.complete(&release.lease, &StepOutput::default()).await.unwrap(), Completed::Finished);
+    assert_eq!(
+        queue.complete(&release.lease, &StepOutput::default()).await.unwrap(),
+        CompleteOutcome::Finished
+    );
     let failed = queue.task(new.id).await;
     assert_eq!((failed.state, failed.problem.unwrap().code), (State::Failed, Code::CapMissing));
     assert_eq!(queue.take().await.lease.task, second.id);
@@ -90,8 +101,8 @@ async fn a_task_that_is_cancelled_cleans_up_once_its_workers_have_stopped() {
     let queue = redis.queue();
     let new = accept(&queue).await;
     let (make, prepare) = (take(&queue, "make").await, take(&queue, "prepare").await);
-    assert_eq!(queue.cancel(new.id).await.unwrap(), Cancelled::Requested);
-    queue.cancelled(&make.lease).await.unwrap();
+    assert_eq!(queue.cancel(new.id).await.unwrap(), CancelOutcome::Requested);
+    queue.confirm_cancel(&make.lease).await.unwrap();
     queue.nothing_ready().await;
     redis.run_out(&prepare).await;
     queue.sweep().await.unwrap();
@@ -104,7 +115,7 @@ async fn nothing_is_to_be_cleaned_up_of_a_task_that_nobody_began() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
-    assert_eq!(queue.cancel(new.id).await.unwrap(), Cancelled::Now);
+    assert_eq!(queue.cancel(new.id).await.unwrap(), CancelOutcome::Cancelled);
     queue.nothing_ready().await;
     assert_eq!(names(&queue, &new).await.len(), 5);
 }
@@ -119,12 +130,15 @@ async fn cleaning_up_is_tried_again_and_given_up_and_ends_after_ten_minutes() {
     queue.fail(&prepare.lease, &problem(Code::CapMissing)).await.unwrap();
     let discard = take(&queue, "discard").await;
     let failed = queue.fail(&discard.lease, &problem(Code::SiteUnreachable)).await.unwrap();
-    assert!(matches!(failed, Failed::Retrying(_)));
+    assert!(matches!(failed, FailOutcome::Retrying(_)));
     redis.make_due(&discard).await;
     queue.sweep().await.unwrap();
     let discard = take(&queue, "discard").await;
     let release = take(&queue, "release").await;
-    assert_eq!(queue.fail(&release.lease, &problem(Code::CapMissing)).await.unwrap(), Failed::Dead);
+    assert_eq!(
+        queue.fail(&release.lease, &problem(Code::CapMissing)).await.unwrap(),
+        FailOutcome::DeadLettered
+    );
     redis.jump(599_000).await;
     queue.sweep().await.unwrap();
     assert_eq!(queue.task(new.id).await.state, State::Running);
@@ -142,7 +156,7 @@ async fn an_optional_step_that_fails_stops_nothing_and_is_what_the_task_fails_wi
     let new = accept(&queue).await;
     done(&queue, &["make", "prepare", "move"]).await;
     let look = take(&queue, "look").await;
-    assert_eq!(queue.fail(&look.lease, &problem(Code::SiteFatal)).await.unwrap(), Failed::Dead);
+    assert_eq!(queue.fail(&look.lease, &problem(Code::SiteFatal)).await.unwrap(), FailOutcome::DeadLettered);
     assert_eq!(queue.task(new.id).await.state, State::Running);
     done(&queue, &["publish"]).await;
     queue.nothing_ready().await;
@@ -150,7 +164,7 @@ async fn an_optional_step_that_fails_stops_nothing_and_is_what_the_task_fails_wi
     assert_eq!((task.state, task.problem.unwrap().code), (State::Failed, Code::SiteFatal));
 
     // Only what failed is done again.
-    queue.replay(new.id, None, Limits::default()).await.unwrap();
+    queue.replay(new.id, None, OwnerLimits::default()).await.unwrap();
     done(&queue, &["look"]).await;
     assert_eq!(queue.task(new.id).await.state, State::Succeeded);
 }
@@ -167,7 +181,7 @@ async fn a_replay_begins_anew_after_cleaning_up() {
     queue.complete(&take(&queue, "make").await.lease, &leave("one")).await.unwrap();
     queue.fail(&take(&queue, "prepare").await.lease, &problem(Code::CapMissing)).await.unwrap();
     done(&queue, &["discard", "release"]).await;
-    queue.replay(new.id, None, Limits::default()).await.unwrap();
+    queue.replay(new.id, None, OwnerLimits::default()).await.unwrap();
     assert_eq!(names(&queue, &new).await.len(), 5);
     assert!(queue.task(new.id).await.result.is_none());
     let make = take(&queue, "make").await;

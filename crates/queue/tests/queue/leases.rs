@@ -1,7 +1,7 @@
 //! Claims, fencing, steps and joins.
 
 use serde_json::json;
-use wpclone_queue::{Claim, Completed, QueueError, QueueOptions, StepOutput};
+use wpclone_queue::{Claim, CompleteOutcome, QueueError, QueueOptions, StepOutput};
 use wpclone_task::{Progress, Stage, State};
 
 use crate::support::*;
@@ -27,21 +27,21 @@ async fn a_task_goes_from_its_acceptance_to_its_result() {
     assert!(running.started_at.is_some() && running.finished_at.is_none());
 
     let halfway = Progress { percent: 50, message: "Halfway.".into() };
-    assert!(!queue.heartbeat(&claim.lease, Some(&halfway)).await.unwrap().cancel);
+    assert!(!queue.heartbeat(&claim.lease, Some(&halfway)).await.unwrap().cancel_requested);
     assert_eq!(queue.task(id).await.progress, halfway);
 
     let output = StepOutput {
         result: json!({"n": 12345678901234567_u64, "list": [], "s": "ö"}).as_object().unwrap().clone(),
         sealed: Some("sealed result".into()),
     };
-    assert_eq!(queue.complete(&claim.lease, &output).await.unwrap(), Completed::Finished);
+    assert_eq!(queue.complete(&claim.lease, &output).await.unwrap(), CompleteOutcome::Finished);
     let done = queue.task(id).await;
     assert_eq!((done.state, done.progress.percent), (State::Succeeded, 100));
     assert_eq!(
         (done.result, done.sealed_results),
         (Some(output.result), vec![("setup".into(), "sealed result".into())])
     );
-    assert!(done.version > running.version && done.finished_at.is_some());
+    assert!(done.revision > running.revision && done.finished_at.is_some());
     queue.nothing_ready().await;
 }
 
@@ -103,7 +103,7 @@ async fn refused_everywhere(queue: &wpclone_queue::Queue, lease: &wpclone_queue:
     lost(queue.heartbeat(lease, None).await.map(drop));
     lost(queue.complete(lease, &StepOutput::default()).await.map(drop));
     lost(queue.fail(lease, &problem(wpclone_task::Code::SiteUnreachable)).await.map(drop));
-    lost(queue.cancelled(lease).await);
+    lost(queue.confirm_cancel(lease).await);
     lost(queue.release(lease).await);
 }
 
@@ -148,8 +148,8 @@ async fn priority_comes_before_age_within_its_minutes() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let (old, urgent) = (task("a.example"), task("b.example"));
-    queue.enqueue_as(&old, &plan("browser a"), sites(&["a.example"]), 0).await.unwrap();
-    queue.enqueue_as(&urgent, &plan("browser a"), sites(&["b.example"]), 5).await.unwrap();
+    queue.enqueue_with_plan(&old, &plan("browser a"), sites(&["a.example"]), 0).await.unwrap();
+    queue.enqueue_with_plan(&urgent, &plan("browser a"), sites(&["b.example"]), 5).await.unwrap();
     let tasks = [queue.take().await.lease.task, queue.take().await.lease.task];
     assert_eq!(tasks, [urgent.id, old.id]);
 }
@@ -170,20 +170,23 @@ async fn parallel_steps_join_once_before_the_next_phase() {
     let queue = redis.queue();
     let new = task("a.example");
     let steps = plan("provisioning provision, browser prepare | transfer move | browser look");
-    queue.enqueue_as(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
+    queue.enqueue_with_plan(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
     let (a, b) = (queue.take().await, queue.take().await);
     queue.nothing_ready().await;
     let out = |v: serde_json::Value| StepOutput { result: v.as_object().unwrap().clone(), sealed: None };
-    assert_eq!(queue.complete(&b.lease, &out(json!({"a": 1, "b": 1}))).await.unwrap(), Completed::Advanced);
+    assert_eq!(
+        queue.complete(&b.lease, &out(json!({"a": 1, "b": 1}))).await.unwrap(),
+        CompleteOutcome::Advanced
+    );
     queue.nothing_ready().await;
-    assert_eq!(queue.complete(&a.lease, &out(json!({"c": 2}))).await.unwrap(), Completed::Advanced);
+    assert_eq!(queue.complete(&a.lease, &out(json!({"c": 2}))).await.unwrap(), CompleteOutcome::Advanced);
     let moved = queue.take().await;
     queue.nothing_ready().await;
     assert_eq!((moved.step.as_str(), moved.stage, moved.lease.step), ("move", Stage::Transfer, 2));
     assert_eq!(queue.task(new.id).await.state, State::Running);
-    assert_eq!(queue.complete(&moved.lease, &out(json!({"b": 3}))).await.unwrap(), Completed::Advanced);
+    assert_eq!(queue.complete(&moved.lease, &out(json!({"b": 3}))).await.unwrap(), CompleteOutcome::Advanced);
     let look = queue.take().await;
-    assert_eq!(queue.complete(&look.lease, &out(json!({}))).await.unwrap(), Completed::Finished);
+    assert_eq!(queue.complete(&look.lease, &out(json!({}))).await.unwrap(), CompleteOutcome::Finished);
     let task = queue.task(new.id).await;
     assert_eq!(serde_json::to_value(task.result).unwrap(), json!({"a": 1, "b": 3, "c": 2}));
     assert!(task.steps.iter().all(|s| s.state == State::Succeeded));
@@ -196,7 +199,7 @@ async fn progress_is_the_whole_tasks_and_never_goes_back() {
     let new = task("a.example");
     let mut steps = plan("provisioning provision, browser prepare | transfer move ! transfer release");
     steps.phases[1][0].share = 8;
-    queue.enqueue_as(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
+    queue.enqueue_with_plan(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
     let at = async || queue.task(new.id).await.progress;
     let beat = async |claim: &Claim, percent| {
         let progress = Progress { percent, message: format!("{} is at {percent}.", claim.step) };

@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use wpclone_queue::{
-    Cancelled, Claim, Failed, Limits, Queue, QueueError, QueueOptions, Replayed, StepOutput,
+    CancelOutcome, Claim, FailOutcome, OwnerLimits, Queue, QueueError, QueueOptions, ReplayOutcome,
+    StepOutput,
 };
 use wpclone_task::{Code, Progress, Stage, State, StepPlan};
 
@@ -119,7 +120,7 @@ impl World<'_> {
         let on: Vec<&str> = (0..3).filter(|n| chosen & (1 << n) != 0).map(|n| SITES[n]).collect();
         let new = task("x.example");
         let plan = plan(steps);
-        self.queue.enqueue_as(&new, &plan, sites(&on), 0).await.unwrap();
+        self.queue.enqueue_with_plan(&new, &plan, sites(&on), 0).await.unwrap();
         let role = |step: &StepPlan| if step.optional { Role::Optional } else { Role::Needed };
         let phases = plan.phases.iter().enumerate();
         let steps = phases.flat_map(|(n, steps)| steps.iter().map(move |step| Step::new(n, role(step))));
@@ -172,9 +173,9 @@ impl World<'_> {
         };
         let task = &mut self.model.tasks[n];
         let expected = match (task.state.is_final(), &task.ending) {
-            (true, _) => Cancelled::Finished,
-            _ if task.stop(State::Cancelled) => Cancelled::Now,
-            _ => Cancelled::Requested,
+            (true, _) => CancelOutcome::AlreadyFinished,
+            _ if task.stop(State::Cancelled) => CancelOutcome::Cancelled,
+            _ => CancelOutcome::Requested,
         };
         assert_eq!(self.queue.cancel(task.id).await.unwrap(), expected);
     }
@@ -186,12 +187,12 @@ impl World<'_> {
         self.redis.next_millisecond().await;
         let mut task = self.model.tasks.remove(n);
         let expected = match (task.state, task.secrets) {
-            (State::Failed, Some(1..)) => Replayed::Queued,
-            (State::Failed, _) => Replayed::SecretsGone,
-            (state, _) => Replayed::NotFailed(state),
+            (State::Failed, Some(1..)) => ReplayOutcome::Queued,
+            (State::Failed, _) => ReplayOutcome::SecretsGone,
+            (state, _) => ReplayOutcome::NotFailed(state),
         };
-        assert_eq!(self.queue.replay(task.id, None, Limits::default()).await.unwrap(), expected);
-        if expected == Replayed::Queued {
+        assert_eq!(self.queue.replay(task.id, None, OwnerLimits::default()).await.unwrap(), expected);
+        if expected == ReplayOutcome::Queued {
             task.replay();
             task.born = self.model.jumped;
             self.model.tasks.push(task); // its age begins anew
@@ -256,13 +257,13 @@ impl World<'_> {
                     let failed = failed.as_ref().unwrap();
                     match task.failed(claim, *again) {
                         Some(expected) => assert_eq!(*failed, expected),
-                        None => assert!(matches!(failed, Failed::Retrying(_))),
+                        None => assert!(matches!(failed, FailOutcome::Retrying(_))),
                     }
                 }
                 failed.err()
             }
             Turn::Stop { .. } => {
-                let stopped = self.queue.cancelled(&claim.lease).await;
+                let stopped = self.queue.confirm_cancel(&claim.lease).await;
                 if alive {
                     task.step_of(claim).place = Place::Ended(State::Cancelled);
                     task.stop(State::Cancelled);
@@ -361,8 +362,8 @@ fn whatever_happens_the_queue_does_what_its_model_does() {
         runtime.block_on(async {
             redis.ask::<()>("FLUSHALL").await;
             // Days pass here; no task is to be forgotten over them.
-            let keep_finished = std::time::Duration::from_secs(10_000 * 24 * 3600);
-            let queue = redis.queue_with(QueueOptions { keep_finished, ..QueueOptions::default() });
+            let finished_retention = std::time::Duration::from_secs(10_000 * 24 * 3600);
+            let queue = redis.queue_with(QueueOptions { finished_retention, ..QueueOptions::default() });
             let mut world = World { redis: &redis, queue, model: Model::default(), leases: Vec::new() };
             for turn in &turns {
                 world.turn(turn).await;

@@ -1,6 +1,6 @@
 //! The queue as it should be: what `life` holds the real one against.
 
-use wpclone_queue::{Claim, Completed, Failed};
+use wpclone_queue::{Claim, CompleteOutcome, FailOutcome};
 use wpclone_task::{State, TaskId};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -146,13 +146,13 @@ impl Task {
         self.ending.is_some() && self.steps[i].role != Role::CleansUp
     }
 
-    pub(crate) fn completed(&mut self, claim: &Claim) -> Completed {
+    pub(crate) fn completed(&mut self, claim: &Claim) -> CompleteOutcome {
         self.step_of(claim).place = Place::Ended(State::Succeeded);
         self.go_on()
     }
 
     /// A step is over, and nothing about it ends the task.
-    fn go_on(&mut self) -> Completed {
+    fn go_on(&mut self) -> CompleteOutcome {
         let done = |s: &Step| match s.role {
             Role::Needed => s.place == Place::Ended(State::Succeeded),
             Role::Optional => matches!(s.place, Place::Ended(State::Succeeded | State::Failed)),
@@ -160,10 +160,10 @@ impl Task {
         };
         if self.cleaning.is_none() && self.steps.iter().all(done) {
             self.finish(if self.spoilt { State::Failed } else { State::Succeeded });
-            return Completed::Finished;
+            return CompleteOutcome::Finished;
         }
         if self.ending.is_some() {
-            return if self.conclude() { Completed::Finished } else { Completed::Advanced };
+            return if self.conclude() { CompleteOutcome::Finished } else { CompleteOutcome::Advanced };
         }
         while self.steps.iter().filter(|s| s.phase == self.phase).all(done) {
             self.phase += 1;
@@ -171,7 +171,7 @@ impl Task {
                 break;
             }
         }
-        Completed::Advanced
+        CompleteOutcome::Advanced
     }
 
     /// A step has failed for good.
@@ -188,7 +188,7 @@ impl Task {
     }
 
     /// `None` when it is tried again.
-    pub(crate) fn failed(&mut self, claim: &Claim, again: bool) -> Option<Failed> {
+    pub(crate) fn failed(&mut self, claim: &Claim, again: bool) -> Option<FailOutcome> {
         let i = claim.lease.step as usize;
         let ending = self.ending.filter(|_| self.stops(i));
         let step = self.step_of(claim);
@@ -196,14 +196,18 @@ impl Task {
         if let Some(ending) = ending {
             step.place = Place::Ended(ending);
             self.conclude();
-            return Some(if ending == State::Cancelled { Failed::Cancelled } else { Failed::Dead });
+            return Some(if ending == State::Cancelled {
+                FailOutcome::Cancelled
+            } else {
+                FailOutcome::DeadLettered
+            });
         }
         if again && step.attempts < 3 {
             step.place = Place::Delayed { left: RETRY_AFTER };
             return None;
         }
         self.spoil(i);
-        Some(Failed::Dead)
+        Some(FailOutcome::DeadLettered)
     }
 
     pub(crate) fn crashed(&mut self, i: usize) {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use futures_util::future::join_all;
 use tokio::sync::broadcast::Receiver;
-use wpclone_queue::{Enqueued, Filter, Found, QueueError, Signal};
+use wpclone_queue::{EnqueueOutcome, QueueError, Signal, TaskFilter, TaskLookup};
 use wpclone_task::{Code, Kind, Progress, Stage, State, TaskId};
 
 use crate::support::*;
@@ -15,18 +15,22 @@ async fn a_repeated_request_is_the_same_task() {
     let queue = redis.queue();
     let first = idempotent(task("a.example"), "k", &["new", "old"]);
     queue.accept(&first).await;
-    let same = Enqueued::Same(first.id);
+    let same = EnqueueOutcome::Duplicate(first.id);
     assert_eq!(queue.enqueue(&idempotent(task("a.example"), "k", &["new", "old"])).await.unwrap(), same);
     assert_eq!(queue.enqueue(&idempotent(task("a.example"), "k", &["newer", "new"])).await.unwrap(), same);
     assert_eq!(
         queue.enqueue(&idempotent(task("b.example"), "k", &["other", "old"])).await.unwrap(),
-        Enqueued::Mismatch
+        EnqueueOutcome::FingerprintMismatch
     );
     assert!(matches!(
         queue.enqueue(&owned(idempotent(task("b.example"), "k", &["other"]), "bob")).await.unwrap(),
-        Enqueued::New(_)
+        EnqueueOutcome::Accepted(_)
     ));
-    assert_eq!(queue.enqueue(&first).await.unwrap(), Enqueued::New(first.id), "the same call again");
+    assert_eq!(
+        queue.enqueue(&first).await.unwrap(),
+        EnqueueOutcome::Accepted(first.id),
+        "the same call again"
+    );
     queue.done(&queue.take().await).await;
     assert_eq!(queue.enqueue(&idempotent(task("a.example"), "k", &["new"])).await.unwrap(), same);
 }
@@ -38,7 +42,7 @@ async fn a_task_handed_in_twice_is_one_task() {
     let new = task("a.example");
     queue.accept(&new).await;
     let claim = queue.take().await;
-    assert_eq!(queue.enqueue(&new).await.unwrap(), Enqueued::New(new.id));
+    assert_eq!(queue.enqueue(&new).await.unwrap(), EnqueueOutcome::Accepted(new.id));
     queue.done(&claim).await;
     queue.nothing_ready().await;
 }
@@ -53,12 +57,12 @@ async fn fifty_at_once_with_one_key_make_one_task() {
     let ids: HashSet<TaskId> = answers
         .into_iter()
         .map(|a| match a.unwrap() {
-            Enqueued::New(id) => {
+            EnqueueOutcome::Accepted(id) => {
                 new += 1;
                 id
             }
-            Enqueued::Same(id) => id,
-            Enqueued::Mismatch | Enqueued::Limited(_) => panic!("the same request"),
+            EnqueueOutcome::Duplicate(id) => id,
+            EnqueueOutcome::FingerprintMismatch | EnqueueOutcome::Limited(_) => panic!("the same request"),
         })
         .collect();
     assert_eq!((new, ids.len()), (1, 1));
@@ -81,7 +85,7 @@ async fn lists_are_newest_first_filtered_and_paged() {
     ids.reverse();
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
-        let page = queue.list(&Filter::default(), cursor.as_deref(), 5).await.unwrap();
+        let page = queue.list(&TaskFilter::default(), cursor.as_deref(), 5).await.unwrap();
         assert!(page.tasks.len() <= 5);
         seen.extend(page.tasks.iter().map(|t| t.id));
         cursor = page.next;
@@ -90,22 +94,22 @@ async fn lists_are_newest_first_filtered_and_paged() {
         }
     }
     assert_eq!(seen, ids);
-    let count = async |filter: Filter| queue.list(&filter, None, 100).await.unwrap().tasks.len();
-    assert_eq!(count(Filter { owner: Some("bob".into()), ..Default::default() }).await, 4);
-    assert_eq!(count(Filter { owner: Some("carol".into()), ..Default::default() }).await, 0);
-    assert_eq!(count(Filter { owner: Some(String::new()), ..Default::default() }).await, 0);
-    assert_eq!(count(Filter { kind: Some(Kind::CreateAppPassword), ..Default::default() }).await, 0);
-    assert_eq!(count(Filter { search: Some("S1".into()), ..Default::default() }).await, 3);
-    assert_eq!(count(Filter { search: Some("/shop".into()), ..Default::default() }).await, 12);
-    assert_eq!(count(Filter { search: Some(ids[0].to_string()), ..Default::default() }).await, 1);
+    let count = async |filter: TaskFilter| queue.list(&filter, None, 100).await.unwrap().tasks.len();
+    assert_eq!(count(TaskFilter { owner: Some("bob".into()), ..Default::default() }).await, 4);
+    assert_eq!(count(TaskFilter { owner: Some("carol".into()), ..Default::default() }).await, 0);
+    assert_eq!(count(TaskFilter { owner: Some(String::new()), ..Default::default() }).await, 0);
+    assert_eq!(count(TaskFilter { kind: Some(Kind::CreateAppPassword), ..Default::default() }).await, 0);
+    assert_eq!(count(TaskFilter { search: Some("S1".into()), ..Default::default() }).await, 3);
+    assert_eq!(count(TaskFilter { search: Some("/shop".into()), ..Default::default() }).await, 12);
+    assert_eq!(count(TaskFilter { search: Some(ids[0].to_string()), ..Default::default() }).await, 1);
     queue.done(&queue.take().await).await;
     queue.take().await;
-    let in_state = |state| Filter { state: Some(state), owner: None, ..Default::default() };
+    let in_state = |state| TaskFilter { state: Some(state), owner: None, ..Default::default() };
     assert_eq!(count(in_state(State::Succeeded)).await, 1);
     assert_eq!(count(in_state(State::Running)).await, 1);
     assert_eq!(count(in_state(State::Queued)).await, 10);
-    assert_eq!(count(Filter { owner: Some("bob".into()), ..in_state(State::Queued) }).await, 3);
-    assert!(matches!(queue.list(&Filter::default(), Some("x"), 5).await, Err(QueueError::BadCursor)));
+    assert_eq!(count(TaskFilter { owner: Some("bob".into()), ..in_state(State::Queued) }).await, 3);
+    assert!(matches!(queue.list(&TaskFilter::default(), Some("x"), 5).await, Err(QueueError::BadCursor)));
 }
 
 #[tokio::test]
@@ -116,7 +120,7 @@ async fn a_search_looks_at_a_bounded_number_and_goes_on_from_there() {
     for n in 0..600 {
         queue.accept(&task(&format!("s{n}.example"))).await;
     }
-    let filter = Filter { search: Some("needle".into()), ..Default::default() };
+    let filter = TaskFilter { search: Some("needle".into()), ..Default::default() };
     let first = queue.list(&filter, None, 10).await.unwrap();
     assert!(first.tasks.is_empty());
     let second = queue.list(&filter, Some(&first.next.unwrap()), 10).await.unwrap();
@@ -180,21 +184,21 @@ async fn events_are_capped() {
 #[tokio::test]
 async fn an_unknown_task_is_unknown() {
     let redis = Redis::start().await;
-    assert!(matches!(redis.queue().get(TaskId::new()).await.unwrap(), Found::Unknown));
+    assert!(matches!(redis.queue().get(TaskId::new()).await.unwrap(), TaskLookup::NotFound));
 }
 
 #[tokio::test]
 async fn work_and_changes_are_signalled_to_all_who_listen() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    let (mut work, mut also) = (queue.work(), queue.clone().work());
-    let mut changes = queue.changes();
+    let (mut work, mut also) = (queue.subscribe_ready(), queue.clone().subscribe_ready());
+    let mut changes = queue.subscribe_changes();
     heard(&mut work, Signal::Reconnected).await;
     heard(&mut changes, Signal::Reconnected).await;
     let id = redis.queue().accept(&task("a.example")).await;
-    heard(&mut changes, Signal::Task(id, "alice".into())).await;
+    heard(&mut changes, Signal::TaskChanged(id, "alice".into())).await;
     for receiver in [&mut work, &mut also] {
-        heard(receiver, Signal::Work(Stage::Browser)).await;
+        heard(receiver, Signal::StageReady(Stage::Browser)).await;
     }
     drop(queue);
     while work.recv().await.is_ok() {} // ends: nobody listens for a queue that is gone
@@ -221,7 +225,7 @@ async fn a_list_of_all_owners_leaves_nobody_out() {
     queue.take().await;
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
-        let page = queue.list(&Filter::default(), cursor.as_deref(), 7).await.unwrap();
+        let page = queue.list(&TaskFilter::default(), cursor.as_deref(), 7).await.unwrap();
         seen.extend(page.tasks.iter().map(|t| t.id));
         cursor = page.next;
         if cursor.is_none() {

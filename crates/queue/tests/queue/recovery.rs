@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::sleep;
-use wpclone_queue::{Enqueued, Found, QueueError, Signal};
+use wpclone_queue::{EnqueueOutcome, QueueError, Signal, TaskLookup};
 use wpclone_task::{Code, Stage, State, TaskId};
 
 use crate::producers::heard;
@@ -34,7 +34,7 @@ async fn a_flushed_redis_needs_no_operator() {
 async fn a_killed_redis_loses_nothing_that_was_acknowledged() {
     let mut redis = Redis::start().await;
     let queue = redis.queue();
-    let mut signals = queue.work();
+    let mut signals = queue.subscribe_ready();
     heard(&mut signals, Signal::Reconnected).await;
     let stop = Arc::new(AtomicBool::new(false));
     let producers: Vec<_> = (0..4)
@@ -45,7 +45,7 @@ async fn a_killed_redis_loses_nothing_that_was_acknowledged() {
                 while !stop.load(Ordering::Relaxed) && errors == 0 {
                     let new = task(&format!("{}.example", TaskId::new()));
                     match queue.enqueue(&new).await {
-                        Ok(Enqueued::New(id)) => accepted.push(id),
+                        Ok(EnqueueOutcome::Accepted(id)) => accepted.push(id),
                         Ok(other) => panic!("{other:?}"),
                         Err(QueueError::Unavailable(_)) => errors += 1,
                         Err(e) => panic!("{e}"),
@@ -156,14 +156,14 @@ async fn a_redis_that_is_away_is_said_to_be() {
     assert!(matches!(queue.get(id).await, Err(QueueError::Unavailable(_))));
     assert!(matches!(queue.claim("w", Stage::ALL).await, Err(QueueError::Unavailable(_))));
     redis.start_again().await;
-    assert!(matches!(queue.get(id).await.unwrap(), Found::Task(_)));
+    assert!(matches!(queue.get(id).await.unwrap(), TaskLookup::Found(_)));
 }
 
 #[tokio::test]
 async fn a_worker_that_looks_after_it_listens_misses_nothing() {
     let redis = Redis::start().await;
     let (queue, other) = (redis.queue(), redis.queue());
-    let mut signals = queue.work();
+    let mut signals = queue.subscribe_ready();
     let producer = tokio::spawn(async move {
         for n in 0..50 {
             other.accept(&task(&format!("s{n}.example"))).await;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use wpclone_queue::{Filter, Limited, Limits, QueueOptions, Replayed, StepOutput};
+use wpclone_queue::{LimitExceeded, OwnerLimits, QueueOptions, ReplayOutcome, StepOutput, TaskFilter};
 use wpclone_task::{Code, Stage, State, TaskId};
 
 use crate::support::*;
 
-fn failed() -> Filter {
-    Filter { state: Some(State::Failed), ..Filter::default() }
+fn failed() -> TaskFilter {
+    TaskFilter { state: Some(State::Failed), ..TaskFilter::default() }
 }
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn a_failed_task_is_done_again_with_the_secrets_it_had() {
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     let dead = queue.list(&failed(), None, 10).await.unwrap().tasks;
     assert_eq!(dead.iter().map(|t| t.id).collect::<Vec<_>>(), [id]);
-    assert_eq!(queue.replay(id, None, Limits::default()).await.unwrap(), Replayed::Queued);
+    assert_eq!(queue.replay(id, None, OwnerLimits::default()).await.unwrap(), ReplayOutcome::Queued);
 
     let again = queue.task(id).await;
     assert_eq!((again.state, again.replays, again.steps[0].attempts), (State::Queued, 1, 0));
@@ -41,32 +41,32 @@ async fn a_failed_task_is_done_again_with_the_secrets_it_had() {
 async fn only_a_failed_task_is_done_again() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    let replay = async |id| queue.replay(id, None, Limits::default()).await.unwrap();
+    let replay = async |id| queue.replay(id, None, OwnerLimits::default()).await.unwrap();
     let id = queue.accept(&task("a.example")).await;
-    assert_eq!(replay(id).await, Replayed::NotFailed(State::Queued));
+    assert_eq!(replay(id).await, ReplayOutcome::NotFailed(State::Queued));
     let claim = queue.take().await;
-    assert_eq!(replay(id).await, Replayed::NotFailed(State::Running));
+    assert_eq!(replay(id).await, ReplayOutcome::NotFailed(State::Running));
     queue.done(&claim).await;
-    assert_eq!(replay(id).await, Replayed::NotFailed(State::Succeeded));
-    assert_eq!(replay(TaskId::new()).await, Replayed::Unknown);
-    let forgets = redis.queue_with(QueueOptions { keep_finished_bytes: 0, ..Default::default() });
+    assert_eq!(replay(id).await, ReplayOutcome::NotFailed(State::Succeeded));
+    assert_eq!(replay(TaskId::new()).await, ReplayOutcome::NotFound);
+    let forgets = redis.queue_with(QueueOptions { finished_max_bytes: 0, ..Default::default() });
     forgets.sweep().await.unwrap();
-    assert_eq!(replay(id).await, Replayed::Gone);
+    assert_eq!(replay(id).await, ReplayOutcome::Gone);
 }
 
 #[tokio::test]
 async fn after_a_day_the_wish_must_bring_the_secrets() {
     let redis = Redis::start().await;
     let queue =
-        redis.queue_with(QueueOptions { keep_secrets: Duration::from_millis(1), ..Default::default() });
+        redis.queue_with(QueueOptions { secrets_retention: Duration::from_millis(1), ..Default::default() });
     let id = queue.accept(&task("a.example")).await;
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     while queue.task(id).await.secrets_kept {
         tokio::task::yield_now().await;
     }
-    assert_eq!(queue.replay(id, None, Limits::default()).await.unwrap(), Replayed::SecretsGone);
+    assert_eq!(queue.replay(id, None, OwnerLimits::default()).await.unwrap(), ReplayOutcome::SecretsGone);
     assert_eq!(queue.task(id).await.state, State::Failed, "nothing has happened");
-    assert_eq!(queue.replay(id, Some("new"), Limits::default()).await.unwrap(), Replayed::Queued);
+    assert_eq!(queue.replay(id, Some("new"), OwnerLimits::default()).await.unwrap(), ReplayOutcome::Queued);
     assert_eq!(queue.take().await.sealed_secrets.as_deref(), Some("new"));
 }
 
@@ -76,7 +76,7 @@ async fn a_replay_keeps_what_was_achieved_and_waits_for_its_site() {
     let queue = redis.queue();
     let new = task("a.example");
     let steps = plan("browser a | browser b, transfer c | browser d");
-    queue.enqueue_as(&new, &steps, sites(&["a.example"]), 1).await.unwrap();
+    queue.enqueue_with_plan(&new, &steps, sites(&["a.example"]), 1).await.unwrap();
     let mut output = StepOutput::default();
     output.result.insert("of".into(), "a".into());
     queue.complete(&queue.take().await.lease, &output).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_replay_keeps_what_was_achieved_and_waits_for_its_site() {
     assert_eq!(queue.task(new.id).await.state, State::Failed);
 
     let holder = queue.accept(&task("a.example")).await;
-    assert_eq!(queue.replay(new.id, None, Limits::default()).await.unwrap(), Replayed::Queued);
+    assert_eq!(queue.replay(new.id, None, OwnerLimits::default()).await.unwrap(), ReplayOutcome::Queued);
     let waiting = queue.task(new.id).await;
     assert_eq!(waiting.progress.message, "Waiting for another task on the same site.");
     let claim = queue.take().await;
@@ -111,13 +111,13 @@ async fn a_replayed_task_weighs_once_and_overtakes_nobody() {
         queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
         let other = queue.accept(&task("b.example")).await;
         redis.next_millisecond().await;
-        assert_eq!(queue.replay(id, None, Limits::default()).await.unwrap(), Replayed::Queued);
+        assert_eq!(queue.replay(id, None, OwnerLimits::default()).await.unwrap(), ReplayOutcome::Queued);
         let first = queue.take().await;
         assert_eq!(first.lease.task, other);
         queue.done(&first).await;
     }
     queue.done(&queue.take().await).await;
-    let forgets = redis.queue_with(QueueOptions { keep_finished_bytes: 0, ..Default::default() });
+    let forgets = redis.queue_with(QueueOptions { finished_max_bytes: 0, ..Default::default() });
     forgets.sweep().await.unwrap();
     assert_eq!(redis.ask::<i64>("GET {wpclone}:done_bytes").await, 0);
 }
@@ -129,9 +129,9 @@ async fn a_replay_counts_as_a_task_of_its_owner() {
     let id = queue.accept(&task("a.example")).await;
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     queue.accept(&task("b.example")).await;
-    let limits = Limits { per_minute: None, concurrent: Some(1) };
+    let limits = OwnerLimits { per_minute: None, concurrent: Some(1) };
     let limited = queue.replay(id, None, limits).await.unwrap();
-    assert_eq!(limited, Replayed::Limited(Limited::Concurrent));
+    assert_eq!(limited, ReplayOutcome::Limited(LimitExceeded::Concurrency));
     assert_eq!(queue.task(id).await.state, State::Failed);
 }
 
@@ -140,23 +140,23 @@ async fn a_replay_does_again_what_left_a_secret_that_is_gone() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = task("a.example");
-    queue.enqueue_as(&new, &plan("browser a | browser b"), sites(&["a.example"]), 1).await.unwrap();
+    queue.enqueue_with_plan(&new, &plan("browser a | browser b"), sites(&["a.example"]), 1).await.unwrap();
     let output = StepOutput { result: Default::default(), sealed: Some("a key".into()) };
     let fail = async || queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     queue.complete(&queue.take().await.lease, &output).await.unwrap();
     fail().await;
-    queue.replay(new.id, None, Limits::default()).await.unwrap();
+    queue.replay(new.id, None, OwnerLimits::default()).await.unwrap();
     fail().await;
     assert_eq!(queue.task(new.id).await.sealed_results[0].1, "a key", "it was still kept");
     redis.ask::<()>(&format!("DEL {{wpclone}}:rsecret:{}", new.id)).await; // as after a day
-    queue.replay(new.id, None, Limits::default()).await.unwrap();
+    queue.replay(new.id, None, OwnerLimits::default()).await.unwrap();
     assert_eq!(queue.take().await.step, "a");
 }
 
 #[tokio::test]
 async fn what_a_failed_task_keeps_for_its_replay_is_weighed() {
     let redis = Redis::start().await;
-    let queue = redis.queue_with(QueueOptions { keep_finished_bytes: 1 << 20, ..Default::default() });
+    let queue = redis.queue_with(QueueOptions { finished_max_bytes: 1 << 20, ..Default::default() });
     for n in 0..40 {
         let mut new = task(&format!("s{n}.example"));
         new.sealed_secrets = "x".repeat(50_000);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wpclone_queue::{Cancelled, Completed, Failed, QueueOptions, StepOutput};
+use wpclone_queue::{CancelOutcome, CompleteOutcome, FailOutcome, QueueOptions, StepOutput};
 use wpclone_task::{Code, Progress, Stage, State, TaskId};
 
 use crate::support::*;
@@ -17,9 +17,9 @@ async fn what_an_earlier_attempt_altered_is_said_at_the_end() {
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
     let first = queue.take().await;
-    queue.changed(&first.lease, true).await.unwrap();
+    queue.set_target_changed(&first.lease, true).await.unwrap();
     queue.fail(&first.lease, &problem(Code::SiteUnreachable)).await.unwrap();
-    assert!(queue.changed(&first.lease, false).await.is_err(), "an old token notes nothing");
+    assert!(queue.set_target_changed(&first.lease, false).await.is_err(), "an old token notes nothing");
     for _ in 0..2 {
         redis.make_due(&first).await;
         queue.sweep().await.unwrap();
@@ -37,7 +37,7 @@ async fn a_failure_worth_it_is_tried_three_times_with_growing_pauses() {
     for (attempt, longest) in [(0, 2), (1, 4)] {
         let claim = queue.take().await;
         assert_eq!(claim.attempts, attempt);
-        let Failed::Retrying(delay) =
+        let FailOutcome::Retrying(delay) =
             queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap()
         else {
             panic!("it is tried again");
@@ -50,7 +50,10 @@ async fn a_failure_worth_it_is_tried_three_times_with_growing_pauses() {
         assert_eq!(queue.sweep().await.unwrap().promoted, 1);
     }
     let last = queue.take().await;
-    assert_eq!(queue.fail(&last.lease, &problem(Code::SiteUnreachable)).await.unwrap(), Failed::Dead);
+    assert_eq!(
+        queue.fail(&last.lease, &problem(Code::SiteUnreachable)).await.unwrap(),
+        FailOutcome::DeadLettered
+    );
     let task = queue.task(id).await;
     assert_eq!((task.state, task.steps[0].state, task.steps[0].attempts), (State::Failed, State::Failed, 3));
     assert_eq!(task.problem.unwrap().code, Code::SiteUnreachable);
@@ -75,7 +78,10 @@ async fn what_a_site_refused_is_never_tried_again() {
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    assert_eq!(queue.fail(&claim.lease, &problem(Code::AuthBadCredentials)).await.unwrap(), Failed::Dead);
+    assert_eq!(
+        queue.fail(&claim.lease, &problem(Code::AuthBadCredentials)).await.unwrap(),
+        FailOutcome::DeadLettered
+    );
     assert_eq!(queue.task(id).await.state, State::Failed);
 }
 
@@ -87,12 +93,15 @@ async fn a_lost_session_is_tried_once_more() {
     let claim = queue.take().await;
     assert!(matches!(
         queue.fail(&claim.lease, &problem(Code::SessionLost)).await.unwrap(),
-        Failed::Retrying(_)
+        FailOutcome::Retrying(_)
     ));
     redis.make_due(&claim).await;
     queue.sweep().await.unwrap();
     let claim = queue.take().await;
-    assert_eq!(queue.fail(&claim.lease, &problem(Code::SessionLost)).await.unwrap(), Failed::Dead);
+    assert_eq!(
+        queue.fail(&claim.lease, &problem(Code::SessionLost)).await.unwrap(),
+        FailOutcome::DeadLettered
+    );
 }
 
 #[tokio::test]
@@ -104,12 +113,12 @@ async fn a_retry_after_is_honoured_up_to_ten_minutes() {
     let busy = |seconds: u64| problem(Code::SiteUnreachable).with("retry_after", seconds);
     assert_eq!(
         queue.fail(&claim.lease, &busy(600)).await.unwrap(),
-        Failed::Retrying(Duration::from_secs(600))
+        FailOutcome::Retrying(Duration::from_secs(600))
     );
     redis.make_due(&claim).await;
     queue.sweep().await.unwrap();
     let claim = queue.take().await;
-    assert_eq!(queue.fail(&claim.lease, &busy(601)).await.unwrap(), Failed::Dead);
+    assert_eq!(queue.fail(&claim.lease, &busy(601)).await.unwrap(), FailOutcome::DeadLettered);
     assert!(queue.task(id).await.problem.unwrap().retryable, "its owner may try again later");
 }
 
@@ -173,24 +182,24 @@ async fn cancel_ends_what_waits_at_once() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let ready = queue.accept(&task("a.example")).await;
-    assert_eq!(queue.cancel(ready).await.unwrap(), Cancelled::Now);
+    assert_eq!(queue.cancel(ready).await.unwrap(), CancelOutcome::Cancelled);
     let delayed = queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
     queue.fail(&claim.lease, &problem(Code::Deadline)).await.unwrap();
     let behind = queue.accept(&task("a.example")).await;
-    assert_eq!(queue.cancel(behind).await.unwrap(), Cancelled::Now);
-    assert_eq!(queue.cancel(delayed).await.unwrap(), Cancelled::Now);
+    assert_eq!(queue.cancel(behind).await.unwrap(), CancelOutcome::Cancelled);
+    assert_eq!(queue.cancel(delayed).await.unwrap(), CancelOutcome::Cancelled);
     for id in [ready, delayed, behind] {
         let task = queue.task(id).await;
         assert_eq!((task.state, task.steps[0].state), (State::Cancelled, State::Cancelled));
         assert!(task.cancel_requested && task.problem.is_none());
         assert!(!redis.holds(SECRETS).await);
-        assert_eq!(queue.cancel(id).await.unwrap(), Cancelled::Finished);
+        assert_eq!(queue.cancel(id).await.unwrap(), CancelOutcome::AlreadyFinished);
     }
     queue.nothing_ready().await;
     let depth = queue.stats().await.unwrap().stages[&Stage::Browser];
     assert_eq!((depth.ready, depth.running, depth.delayed, depth.waiting_for_site), (0, 0, 0, 0));
-    assert_eq!(queue.cancel(TaskId::new()).await.unwrap(), Cancelled::Unknown);
+    assert_eq!(queue.cancel(TaskId::new()).await.unwrap(), CancelOutcome::NotFound);
 }
 
 #[tokio::test]
@@ -199,10 +208,10 @@ async fn cancel_reaches_running_work_with_its_next_heartbeat() {
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    assert_eq!(queue.cancel(id).await.unwrap(), Cancelled::Requested);
+    assert_eq!(queue.cancel(id).await.unwrap(), CancelOutcome::Requested);
     assert!(queue.task(id).await.cancel_requested);
-    assert!(queue.heartbeat(&claim.lease, None).await.unwrap().cancel);
-    queue.cancelled(&claim.lease).await.unwrap();
+    assert!(queue.heartbeat(&claim.lease, None).await.unwrap().cancel_requested);
+    queue.confirm_cancel(&claim.lease).await.unwrap();
     assert_eq!(queue.task(id).await.state, State::Cancelled);
 }
 
@@ -222,7 +231,7 @@ async fn however_work_ends_that_was_to_be_cancelled_its_task_ends() {
         match way {
             "fails" => {
                 let failed = queue.fail(&claim.lease, &problem(Code::SiteUnreachable)).await.unwrap();
-                assert_eq!(failed, Failed::Cancelled);
+                assert_eq!(failed, FailOutcome::Cancelled);
             }
             "is given back" => queue.release(&claim.lease).await.unwrap(),
             "crashes" => {
@@ -231,7 +240,7 @@ async fn however_work_ends_that_was_to_be_cancelled_its_task_ends() {
             }
             _ => {
                 let done = queue.complete(&claim.lease, &StepOutput::default()).await.unwrap();
-                assert_eq!(done, Completed::Finished);
+                assert_eq!(done, CompleteOutcome::Finished);
             }
         }
         assert_eq!(queue.task(id).await.state, state, "{way}");
@@ -245,15 +254,15 @@ async fn a_step_that_fails_for_good_stops_the_one_beside_it() {
     let queue = redis.queue();
     let (new, next) = (task("a.example"), task("a.example"));
     let steps = plan("provisioning p, browser b, transfer t | browser look");
-    queue.enqueue_as(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
+    queue.enqueue_with_plan(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
     queue.accept(&next).await;
     let a = queue.claim("w1", &[Stage::Provisioning]).await.unwrap().unwrap();
     let b = queue.claim("w2", &[Stage::Browser]).await.unwrap().unwrap();
-    assert_eq!(queue.fail(&b.lease, &problem(Code::CapMissing)).await.unwrap(), Failed::Dead);
+    assert_eq!(queue.fail(&b.lease, &problem(Code::CapMissing)).await.unwrap(), FailOutcome::DeadLettered);
     assert_eq!(queue.task(new.id).await.state, State::Running, "a lease still lives");
     queue.nothing_ready().await;
-    assert!(queue.heartbeat(&a.lease, None).await.unwrap().cancel);
-    queue.cancelled(&a.lease).await.unwrap();
+    assert!(queue.heartbeat(&a.lease, None).await.unwrap().cancel_requested);
+    queue.confirm_cancel(&a.lease).await.unwrap();
     let task = queue.task(new.id).await;
     let states: Vec<State> = task.steps.iter().map(|s| s.state).collect();
     assert_eq!(states, [State::Cancelled, State::Failed, State::Cancelled, State::Cancelled]);
@@ -265,7 +274,7 @@ async fn a_step_that_fails_for_good_stops_the_one_beside_it() {
 async fn a_failed_task_keeps_its_secrets_for_a_while_and_a_finished_one_none() {
     let redis = Redis::start().await;
     let queue =
-        redis.queue_with(QueueOptions { keep_secrets: Duration::from_secs(500), ..Default::default() });
+        redis.queue_with(QueueOptions { secrets_retention: Duration::from_secs(500), ..Default::default() });
     let (good, bad) = (queue.accept(&task("a.example")).await, queue.accept(&task("b.example")).await);
     let ttl = async |key: &str, id: TaskId| redis.ask::<i64>(&format!("TTL {{wpclone}}:{key}:{id}")).await;
     assert_eq!(ttl("task", good).await, -1, "no secret expires before its task");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use wpclone_queue::{Cancelled, Claim};
+use wpclone_queue::{CancelOutcome, Claim};
 use wpclone_task::{Code, Stage, State};
 
 use crate::support::*;
@@ -50,7 +50,7 @@ async fn a_site_is_passed_on_whatever_ended_the_task() {
     let running = queue.take().await;
     queue.cancel(running.lease.task).await.unwrap();
     queue.nothing_ready().await; // its worker has not stopped yet
-    queue.cancelled(&running.lease).await.unwrap();
+    queue.confirm_cancel(&running.lease).await.unwrap();
     for _ in 0..3 {
         redis.run_out(&queue.take().await).await;
         queue.sweep().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_lock_on_two_sites_is_taken_whole() {
     let queue = redis.queue();
     let on = async |names: &[&str]| {
         let new = task("x.example");
-        queue.enqueue_as(&new, &plan("browser b"), sites(names), 0).await.unwrap();
+        queue.enqueue_with_plan(&new, &plan("browser b"), sites(names), 0).await.unwrap();
         new.id
     };
     let a = on(&["a.example"]).await;
@@ -106,10 +106,10 @@ async fn a_cancelled_waiter_passes_its_turn_on() {
     queue.accept(&task("a.example")).await;
     queue.take().await;
     let both = task("x.example");
-    queue.enqueue_as(&both, &plan("browser b"), sites(&["a.example", "b.example"]), 9).await.unwrap();
+    queue.enqueue_with_plan(&both, &plan("browser b"), sites(&["a.example", "b.example"]), 9).await.unwrap();
     let behind = queue.accept(&task("b.example")).await;
     queue.nothing_ready().await;
-    assert_eq!(queue.cancel(both.id).await.unwrap(), Cancelled::Now);
+    assert_eq!(queue.cancel(both.id).await.unwrap(), CancelOutcome::Cancelled);
     assert_eq!(queue.take().await.lease.task, behind);
 }
 

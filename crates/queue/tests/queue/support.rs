@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use wpclone_queue::{
-    Claim, Enqueued, Found, Idempotency, Lease, Limits, NewTask, Queue, QueueOptions, StepOutput, TaskRecord,
+    Claim, EnqueueOutcome, Idempotency, Lease, NewTask, OwnerLimits, Queue, QueueOptions, StepOutput,
+    TaskLookup, TaskRecord,
 };
 use wpclone_task::{Code, Plan, Problem, SiteKey, SiteUrl, Stage, StepPlan, TaskId};
 pub(crate) use wpclone_test_redis::Redis;
@@ -124,7 +125,7 @@ pub(crate) fn task(site: &str) -> NewTask {
         traceparent: None,
         idempotency: None,
         sealed_callback: None,
-        limits: Limits::default(),
+        limits: OwnerLimits::default(),
     }
 }
 
@@ -171,7 +172,7 @@ pub(crate) trait Short {
 
 impl Short for Queue {
     async fn accept(&self, task: &NewTask) -> TaskId {
-        assert_eq!(self.enqueue(task).await.unwrap(), Enqueued::New(task.id));
+        assert_eq!(self.enqueue(task).await.unwrap(), EnqueueOutcome::Accepted(task.id));
         task.id
     }
 
@@ -185,7 +186,7 @@ impl Short for Queue {
 
     async fn task(&self, id: TaskId) -> TaskRecord {
         match self.get(id).await.unwrap() {
-            Found::Task(task) => *task,
+            TaskLookup::Found(task) => *task,
             other => panic!("{id} is {other:?}"),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use wpclone_queue::{Found, QueueOptions, WorkerReport};
+use wpclone_queue::{QueueOptions, TaskLookup, WorkerReport};
 use wpclone_task::{Code, Stage, State, TaskId};
 
 use crate::support::*;
@@ -50,7 +50,7 @@ async fn old_finished_tasks_are_forgotten_and_known_to_be_gone() {
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     redis.ask::<()>(&format!("ZADD {{wpclone}}:done 1 {old}")).await;
     assert_eq!(queue.sweep().await.unwrap().trimmed, 1);
-    assert!(matches!(queue.get(old).await.unwrap(), Found::Gone));
+    assert!(matches!(queue.get(old).await.unwrap(), TaskLookup::Gone));
     assert_eq!(queue.task(young).await.state, State::Failed);
     assert_eq!(queue.task(waiting).await.state, State::Queued);
     let keys: Vec<String> = redis.ask(&format!("KEYS *{old}*")).await;
@@ -63,7 +63,7 @@ async fn old_finished_tasks_are_forgotten_and_known_to_be_gone() {
 #[tokio::test]
 async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
     let redis = Redis::start().await;
-    let queue = redis.queue_with(QueueOptions { keep_finished_bytes: 9_000, ..Default::default() });
+    let queue = redis.queue_with(QueueOptions { finished_max_bytes: 9_000, ..Default::default() });
     let mut ids = Vec::new();
     for n in 0..10 {
         ids.push(queue.accept(&task(&format!("s{n}.example"))).await);
@@ -73,7 +73,11 @@ async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
     let swept = queue.sweep().await.unwrap();
     assert!(swept.trimmed > 0 && swept.trimmed < 10, "{swept:?}");
     for (n, id) in ids.iter().enumerate() {
-        assert_eq!(matches!(queue.get(*id).await.unwrap(), Found::Gone), n < swept.trimmed as usize, "{n}");
+        assert_eq!(
+            matches!(queue.get(*id).await.unwrap(), TaskLookup::Gone),
+            n < swept.trimmed as usize,
+            "{n}"
+        );
     }
     assert!(redis.ask::<u64>("GET {wpclone}:done_bytes").await <= 9_000);
     assert_eq!(queue.task(waiting).await.state, State::Queued);
@@ -83,8 +87,8 @@ async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
 async fn nothing_is_left_of_tasks_that_are_forgotten() {
     let redis = Redis::start().await;
     let queue = redis.queue_with(QueueOptions {
-        keep_finished_bytes: 0,
-        keep_idempotency: Duration::from_millis(1),
+        finished_max_bytes: 0,
+        idempotency_retention: Duration::from_millis(1),
         ..Default::default()
     });
     for n in 0..5 {
@@ -117,9 +121,9 @@ async fn a_silent_worker_is_shown_as_lost_for_an_hour_and_a_retired_one_not_at_a
     let redis = Redis::start().await;
     let queue = redis.queue();
     for id in ["alive", "silent", "forgotten", "retired"] {
-        queue.report(&report(id)).await.unwrap();
+        queue.report_worker(&report(id)).await.unwrap();
     }
-    queue.retire("retired").await.unwrap();
+    queue.remove_worker("retired").await.unwrap();
     let now: Vec<u64> = redis.ask("TIME").await;
     let ago = |seconds: u64| (now[0] - seconds) * 1000;
     redis.ask::<()>(&format!("ZADD {{wpclone}}:workers {} silent {} forgotten", ago(16), ago(3601))).await;
@@ -157,13 +161,13 @@ async fn depths_tell_where_steps_stand() {
 async fn a_redis_that_can_lose_tasks_is_told_of() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    assert_eq!(queue.warnings().await.unwrap(), [""; 0]);
+    assert_eq!(queue.redis_warnings().await.unwrap(), [""; 0]);
     redis.ask::<()>("CONFIG SET appendfsync everysec").await;
     redis.ask::<()>("CONFIG SET maxmemory-policy allkeys-lru").await;
-    let warnings = queue.warnings().await.unwrap();
+    let warnings = queue.redis_warnings().await.unwrap();
     assert!(warnings[0].contains("allkeys-lru") && warnings[1].contains("everysec"), "{warnings:?}");
     // A provider that hides CONFIG still tells what INFO knows.
     redis.ask::<()>("ACL SETUSER default -config").await;
-    let warnings = queue.warnings().await.unwrap();
+    let warnings = queue.redis_warnings().await.unwrap();
     assert!(warnings[0].contains("allkeys-lru") && warnings[1].contains("provider"), "{warnings:?}");
 }

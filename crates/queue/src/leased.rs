@@ -6,9 +6,11 @@ use wpclone_task::{Problem, Progress};
 
 use crate::claim::completed;
 use crate::functions::Call;
-use crate::produce::unexpected;
+use crate::producer::unexpected;
 use crate::record::unreadable;
-use crate::{Beat, Completed, Failed, Lease, Queue, QueueError, Retry, StepOutput, ms};
+use crate::{
+    CompleteOutcome, FailOutcome, HeartbeatReply, Lease, Queue, QueueError, RetryPolicy, StepOutput, ms,
+};
 
 /// The most bytes that a result may have, its sealed part included.
 const RESULT: usize = 32 << 10;
@@ -24,15 +26,19 @@ impl Queue {
     ///
     /// # Errors
     /// The lease is lost, or Redis.
-    pub async fn heartbeat(&self, lease: &Lease, progress: Option<&Progress>) -> Result<Beat, QueueError> {
+    pub async fn heartbeat(
+        &self,
+        lease: &Lease,
+        progress: Option<&Progress>,
+    ) -> Result<HeartbeatReply, QueueError> {
         let mut call = self.under(lease, "heartbeat");
-        call.arg(ms(self.options().lease));
+        call.arg(ms(self.options().lease_duration));
         match progress {
             Some(p) => call.arg(p.percent.min(100)).arg(p.message.chars().take(MESSAGE).collect::<String>()),
             None => call.arg("").arg(""),
         };
         let answer = self.held(&call).await?;
-        Ok(Beat { cancel: answer.get(1).is_some_and(|c| c == "1") })
+        Ok(HeartbeatReply { cancel_requested: answer.get(1).is_some_and(|c| c == "1") })
     }
 
     /// Notes that the task has altered its target, or that it is again as it was. The note outlives the worker and
@@ -40,7 +46,7 @@ impl Queue {
     ///
     /// # Errors
     /// The lease is lost, or Redis.
-    pub async fn changed(&self, lease: &Lease, changed: bool) -> Result<(), QueueError> {
+    pub async fn set_target_changed(&self, lease: &Lease, changed: bool) -> Result<(), QueueError> {
         let mut call = self.under(lease, "changed");
         call.arg(if changed { "1" } else { "0" });
         self.held(&call).await.map(drop)
@@ -50,7 +56,7 @@ impl Queue {
     ///
     /// # Errors
     /// The lease is lost, too large a result, or Redis.
-    pub async fn complete(&self, lease: &Lease, output: &StepOutput) -> Result<Completed, QueueError> {
+    pub async fn complete(&self, lease: &Lease, output: &StepOutput) -> Result<CompleteOutcome, QueueError> {
         let answer = self.held(&self.completion(lease, output)?).await?;
         completed(&answer)
     }
@@ -63,7 +69,7 @@ impl Queue {
             return Err(QueueError::TooLarge("the result"));
         }
         let mut call = self.under(lease, "complete");
-        call.arg(result).arg(sealed).arg(ms(self.options().lease));
+        call.arg(result).arg(sealed).arg(ms(self.options().lease_duration));
         Ok(call)
     }
 
@@ -72,14 +78,14 @@ impl Queue {
     ///
     /// # Errors
     /// The lease is lost, or Redis.
-    pub async fn fail(&self, lease: &Lease, problem: &Problem) -> Result<Failed, QueueError> {
+    pub async fn fail(&self, lease: &Lease, problem: &Problem) -> Result<FailOutcome, QueueError> {
         let asked = retry_after(problem);
-        let attempts =
+        let max_attempts =
             if asked > LONGEST_RETRY_AFTER { 1 } else { problem.code.attempts(self.options().max_attempts) };
-        let retry = Retry {
-            attempts,
-            base: self.options().backoff_base,
-            cap: self.options().backoff_cap,
+        let retry = RetryPolicy {
+            max_attempts,
+            backoff_base: self.options().backoff_base,
+            backoff_cap: self.options().backoff_cap,
             not_before: Duration::from_secs_f64(asked.min(LONGEST_RETRY_AFTER)),
         };
         self.fail_with(lease, problem, &retry).await
@@ -93,19 +99,22 @@ impl Queue {
         &self,
         lease: &Lease,
         problem: &Problem,
-        retry: &Retry,
-    ) -> Result<Failed, QueueError> {
+        retry: &RetryPolicy,
+    ) -> Result<FailOutcome, QueueError> {
         let mut call = self.under(lease, "fail");
         call.arg(bounded(problem)?).arg(problem.code.as_str()).arg(problem.code.title());
-        call.arg(retry.attempts).arg(ms(retry.base)).arg(ms(retry.cap.min(LONGEST_DELAY))).arg(chance()?);
+        call.arg(retry.max_attempts)
+            .arg(ms(retry.backoff_base))
+            .arg(ms(retry.backoff_cap.min(LONGEST_DELAY)))
+            .arg(chance()?);
         call.arg(ms(retry.not_before.min(LONGEST_DELAY)));
         let answer = self.held(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["retrying", ms] => {
-                Ok(Failed::Retrying(Duration::from_millis(ms.parse().map_err(|_| unexpected(&answer))?)))
+                Ok(FailOutcome::Retrying(Duration::from_millis(ms.parse().map_err(|_| unexpected(&answer))?)))
             }
-            ["dead"] => Ok(Failed::Dead),
-            ["cancelled"] => Ok(Failed::Cancelled),
+            ["dead"] => Ok(FailOutcome::DeadLettered),
+            ["cancelled"] => Ok(FailOutcome::Cancelled),
             _ => Err(unexpected(&answer)),
         }
     }
@@ -114,7 +123,7 @@ impl Queue {
     ///
     /// # Errors
     /// The lease is lost, or Redis.
-    pub async fn cancelled(&self, lease: &Lease) -> Result<(), QueueError> {
+    pub async fn confirm_cancel(&self, lease: &Lease) -> Result<(), QueueError> {
         self.held(&self.under(lease, "cancelled")).await.map(drop)
     }
 

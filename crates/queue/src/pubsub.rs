@@ -38,10 +38,10 @@ impl Channel {
 
     fn read(self, text: &str) -> Option<Signal> {
         match self {
-            Self::Work => text.parse().ok().map(Signal::Work),
+            Self::Work => text.parse().ok().map(Signal::StageReady),
             Self::Changed => {
                 let (id, owner) = text.split_once(' ')?;
-                id.parse().ok().map(|id| Signal::Task(id, owner.into()))
+                id.parse().ok().map(|id| Signal::TaskChanged(id, owner.into()))
             }
         }
     }

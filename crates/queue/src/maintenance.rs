@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use redis::{RedisError, Value, from_redis_value};
 use wpclone_task::{Code, Problem, QueueView, Stage, StageDepth, WorkerView};
 
+use crate::leased::LONGEST_DELAY;
 use crate::record::{millis, unreadable};
-use crate::work::LONGEST_DELAY;
-use crate::{Queue, QueueError, Swept, WorkerReport, ms};
+use crate::{Queue, QueueError, SweepReport, WorkerReport, ms};
 
 /// A worker that is silent for this long is shown as lost.
 const SILENT: Duration = Duration::from_secs(15);
@@ -23,28 +23,28 @@ impl Queue {
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn sweep(&self) -> Result<Swept, QueueError> {
+    pub async fn sweep(&self) -> Result<SweepReport, QueueError> {
         let options = self.options();
         let fault = Self::unreadable_task();
         let mut call = self.write("sweep");
-        call.arg(ms(options.keep_finished)).arg(options.keep_finished_bytes).arg(options.max_crashes);
+        call.arg(ms(options.finished_retention)).arg(options.finished_max_bytes).arg(options.max_crashes);
         call.arg(json(&fault)?).arg(fault.code.as_str()).arg(fault.code.title());
         call.arg(Code::Poison.as_str()).arg(Code::Poison.title()).arg(ms(REMEMBERED));
-        call.arg(ms(options.lease)).arg(ms(LONGEST_DELAY));
+        call.arg(ms(options.lease_duration)).arg(ms(LONGEST_DELAY));
         for stage in Stage::ALL {
             let detail = format!("The {stage} stage lost {} workers over this task.", options.max_crashes);
             call.arg(stage.as_str()).arg(json(&Problem::new(Code::Poison, detail).at(*stage))?);
         }
         let (promoted, expired, poisoned, trimmed, more): (u32, u32, u32, u32, u32) =
             self.store().run(&call).await?;
-        Ok(Swept { promoted, expired, poisoned, trimmed, more: more == 1 })
+        Ok(SweepReport { promoted, expired, poisoned, trimmed, more: more == 1 })
     }
 
     /// A worker says that it lives; every few seconds.
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn report(&self, worker: &WorkerReport) -> Result<(), QueueError> {
+    pub async fn report_worker(&self, worker: &WorkerReport) -> Result<(), QueueError> {
         let mut call = self.write("report");
         call.arg(&worker.id).arg(serde_json::to_string(worker).map_err(|_| unreadable("report"))?);
         call.arg(ms(REMEMBERED)).arg(WORKERS);
@@ -55,7 +55,7 @@ impl Queue {
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn retire(&self, worker: &str) -> Result<(), QueueError> {
+    pub async fn remove_worker(&self, worker: &str) -> Result<(), QueueError> {
         let store = self.store();
         redis::pipe()
             .zrem(store.key("workers"), worker)
@@ -128,7 +128,7 @@ impl Queue {
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn warnings(&self) -> Result<Vec<String>, QueueError> {
+    pub async fn redis_warnings(&self) -> Result<Vec<String>, QueueError> {
         let mut connection = self.store().connection().await?;
         let info = shown_to_us(redis::cmd("INFO").query_async(&mut connection).await)?.and_then(one_of);
         let mut setting = async |name: &str| {
@@ -148,7 +148,7 @@ impl Queue {
     }
 }
 
-/// The sentences of [`Queue::warnings`]; `None` stands for what Redis did not tell.
+/// The sentences of [`Queue::redis_warnings`]; `None` stands for what Redis did not tell.
 fn concerns(
     version: Option<&str>,
     policy: Option<&str>,

@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 use wpclone_task::{Event, Plan, Progress, SiteKey, TaskId};
 
 use crate::functions::Call;
-use crate::record::{Told, body, millis, unreadable};
+use crate::record::{TaskSnapshot, body, millis, unreadable};
 use crate::{
-    Cancelled, Enqueued, Filter, Found, Limited, Limits, NewTask, Page, Queue, QueueError, Replayed,
-    StoredEvent, TaskRecord, ms,
+    CancelOutcome, EnqueueOutcome, LimitExceeded, NewTask, OwnerLimits, Queue, QueueError, ReplayOutcome,
+    StoredEvent, TaskFilter, TaskLookup, TaskPage, TaskRecord, ms,
 };
 
 /// The most bytes that a request may have, its sealed secrets included.
@@ -27,20 +27,20 @@ impl Queue {
     ///
     /// # Errors
     /// Too large a request, or Redis: whether it was accepted is then unknown unless it refused.
-    pub async fn enqueue(&self, task: &NewTask) -> Result<Enqueued, QueueError> {
+    pub async fn enqueue(&self, task: &NewTask) -> Result<EnqueueOutcome, QueueError> {
         let NewTask { id, request, .. } = task;
-        self.enqueue_as(task, &request.plan(), request.sites(*id), request.kind().priority()).await
+        self.enqueue_with_plan(task, &request.plan(), request.sites(*id), request.kind().priority()).await
     }
 
     /// [`Queue::enqueue`] with a plan that no kind has yet.
     #[doc(hidden)]
-    pub async fn enqueue_as(
+    pub async fn enqueue_with_plan(
         &self,
         task: &NewTask,
         plan: &Plan,
         mut sites: Vec<SiteKey>,
         priority: u8,
-    ) -> Result<Enqueued, QueueError> {
+    ) -> Result<EnqueueOutcome, QueueError> {
         sites.sort();
         sites.dedup();
         let (body, plan, sites) = body(task, plan, &sites)?;
@@ -53,35 +53,41 @@ impl Queue {
         };
         let mut call = self.write("enqueue");
         call.arg(task.id.to_string()).arg(priority).arg(body).arg(&task.owner).arg(plan).arg(sites);
-        call.arg(key).arg(ms(self.options().keep_idempotency));
+        call.arg(key).arg(ms(self.options().idempotency_retention));
         limits(&mut call, task.limits);
         call.arg(fingerprints);
         let answer: Vec<String> = self.store().run_again(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["new"] => Ok(Enqueued::New(task.id)),
+            ["new"] => Ok(EnqueueOutcome::Accepted(task.id)),
             ["same", id] => {
                 let id = id.parse().map_err(|_| unreadable("id"))?;
-                Ok(if id == task.id { Enqueued::New(id) } else { Enqueued::Same(id) })
+                Ok(if id == task.id { EnqueueOutcome::Accepted(id) } else { EnqueueOutcome::Duplicate(id) })
             }
-            ["mismatch"] => Ok(Enqueued::Mismatch),
-            ["limited", which, ms] => Ok(Enqueued::Limited(limited(which, ms)?)),
+            ["mismatch"] => Ok(EnqueueOutcome::FingerprintMismatch),
+            ["limited", which, ms] => Ok(EnqueueOutcome::Limited(limited(which, ms)?)),
             _ => Err(unexpected(&answer)),
         }
     }
 
-    /// A task.
+    /// Looks up a task.
     ///
     /// # Errors
-    /// Redis does not answer, or the record is not ours to read.
-    pub async fn get(&self, id: TaskId) -> Result<Found, QueueError> {
+    /// Redis does not answer, or its data has another layout.
+    pub async fn get(&self, id: TaskId) -> Result<TaskLookup, QueueError> {
         let mut call = self.read("get");
         call.arg(id.to_string());
         let mut answer: Vec<Value> = self.store().run_again(&call).await?;
         let what = answer.drain(..answer.len().min(1)).next();
         match what.and_then(|what| from_redis_value::<String>(what).ok()).as_deref() {
-            Some("task") => Ok(Found::Task(Box::new(Told::read(Value::Array(answer))?.task()?))),
-            Some("gone") => Ok(Found::Gone),
-            Some("unknown") => Ok(Found::Unknown),
+            Some("task") => Ok(match TaskSnapshot::read(Value::Array(answer)).and_then(TaskSnapshot::task) {
+                Ok(task) => TaskLookup::Found(Box::new(task)),
+                Err(error) => {
+                    tracing::warn!(task.id = %id, %error, "a task's record cannot be read");
+                    TaskLookup::Unreadable
+                }
+            }),
+            Some("gone") => Ok(TaskLookup::Gone),
+            Some("unknown") => Ok(TaskLookup::NotFound),
             _ => Err(unexpected(&[])),
         }
     }
@@ -91,7 +97,12 @@ impl Queue {
     ///
     /// # Errors
     /// A bad cursor, or Redis.
-    pub async fn list(&self, filter: &Filter, cursor: Option<&str>, limit: u32) -> Result<Page, QueueError> {
+    pub async fn list(
+        &self,
+        filter: &TaskFilter,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<TaskPage, QueueError> {
         if cursor.is_some_and(|c| c.parse::<TaskId>().is_err()) {
             return Err(QueueError::BadCursor);
         }
@@ -104,22 +115,22 @@ impl Queue {
         let mut answer: Vec<Value> = self.store().run_again(&call).await?;
         let next: String = from_redis_value(answer.remove(0)).map_err(redis::RedisError::from)?;
         let tasks = answer.into_iter().filter_map(listed).collect();
-        Ok(Page { tasks, next: (!next.is_empty()).then_some(next) })
+        Ok(TaskPage { tasks, next: (!next.is_empty()).then_some(next) })
     }
 
     /// Ends a task for its owner.
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn cancel(&self, id: TaskId) -> Result<Cancelled, QueueError> {
+    pub async fn cancel(&self, id: TaskId) -> Result<CancelOutcome, QueueError> {
         let mut call = self.write("cancel");
         call.arg(id.to_string());
         let answer: Vec<String> = self.store().run_again(&call).await?;
         match answer.first().map(String::as_str) {
-            Some("now") => Ok(Cancelled::Now),
-            Some("requested") => Ok(Cancelled::Requested),
-            Some("finished") => Ok(Cancelled::Finished),
-            Some("unknown") => Ok(Cancelled::Unknown),
+            Some("now") => Ok(CancelOutcome::Cancelled),
+            Some("requested") => Ok(CancelOutcome::Requested),
+            Some("finished") => Ok(CancelOutcome::AlreadyFinished),
+            Some("unknown") => Ok(CancelOutcome::NotFound),
             _ => Err(unexpected(&answer)),
         }
     }
@@ -133,8 +144,8 @@ impl Queue {
         &self,
         id: TaskId,
         sealed_secrets: Option<&str>,
-        limits_of_owner: Limits,
-    ) -> Result<Replayed, QueueError> {
+        limits_of_owner: OwnerLimits,
+    ) -> Result<ReplayOutcome, QueueError> {
         let secrets = sealed_secrets.unwrap_or_default();
         if secrets.len() > REQUEST {
             return Err(QueueError::TooLarge("the secrets"));
@@ -147,12 +158,12 @@ impl Queue {
         limits(&mut call, limits_of_owner);
         let answer: Vec<String> = self.store().run(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["queued"] => Ok(Replayed::Queued),
-            ["secrets_gone"] => Ok(Replayed::SecretsGone),
-            ["state", state] => Ok(Replayed::NotFailed(state.parse().map_err(|_| unreadable("state"))?)),
-            ["limited", which, ms] => Ok(Replayed::Limited(limited(which, ms)?)),
-            ["gone"] => Ok(Replayed::Gone),
-            ["unknown"] => Ok(Replayed::Unknown),
+            ["queued"] => Ok(ReplayOutcome::Queued),
+            ["secrets_gone"] => Ok(ReplayOutcome::SecretsGone),
+            ["state", state] => Ok(ReplayOutcome::NotFailed(state.parse().map_err(|_| unreadable("state"))?)),
+            ["limited", which, ms] => Ok(ReplayOutcome::Limited(limited(which, ms)?)),
+            ["gone"] => Ok(ReplayOutcome::Gone),
+            ["unknown"] => Ok(ReplayOutcome::NotFound),
             _ => Err(unexpected(&answer)),
         }
     }
@@ -179,24 +190,25 @@ impl Queue {
 }
 
 /// The limits as functions take them.
-fn limits(call: &mut Call, limits: Limits) {
+fn limits(call: &mut Call, limits: OwnerLimits) {
     for limit in [limits.per_minute, limits.concurrent] {
         call.arg(limit.map_or(String::new(), |n| n.to_string()));
     }
 }
 
-fn limited(which: &str, ms: &str) -> Result<Limited, QueueError> {
+fn limited(which: &str, ms: &str) -> Result<LimitExceeded, QueueError> {
     match (which, ms.parse()) {
-        ("rate", Ok(ms)) => Ok(Limited::Rate(Duration::from_millis(ms))),
-        ("concurrent", Ok(_)) => Ok(Limited::Concurrent),
+        ("rate", Ok(ms)) => Ok(LimitExceeded::Rate(Duration::from_millis(ms))),
+        ("concurrent", Ok(_)) => Ok(LimitExceeded::Concurrency),
         _ => Err(unreadable("limit")),
     }
 }
 
 /// A task of a page. One that cannot be read is left out, so that it hides no other.
 fn listed(entry: Value) -> Option<TaskRecord> {
-    let told =
-        Told::read(entry).inspect_err(|error| tracing::warn!(%error, "a task is left out of a list")).ok()?;
+    let told = TaskSnapshot::read(entry)
+        .inspect_err(|error| tracing::warn!(%error, "a task is left out of a list"))
+        .ok()?;
     let id = told.id.clone();
     told.task()
         .inspect_err(|error| tracing::warn!(task.id = %id, %error, "a task is left out of a list"))
