@@ -221,7 +221,7 @@ impl World<'_> {
                 let progress = Progress { percent: *percent, message: "On it.".into() };
                 let beat = self.queue.heartbeat(&claim.lease, Some(&progress)).await;
                 if alive {
-                    assert_eq!(beat.as_ref().unwrap().cancel, stops);
+                    assert_eq!(beat.as_ref().unwrap().cancel_requested, stops);
                     let step = task.step_of(claim);
                     step.place = Place::Leased { token: claim.lease.token, left: LEASE };
                     step.percent = step.percent.max(*percent);
