@@ -129,7 +129,7 @@ test_long() {
     step "the queue, longer" cargo test --locked -p wpclone-queue -- --include-ignored
     step "killed apis" cargo test --locked -p wpclone-tests --test e2e an_api
     step "killed clones" env WPCLONE_ROUNDS=50 \
-        cargo test --locked -p wpclone-tests --test e2e -- --nocapture whoever_is_killed
+        cargo test --locked -p wpclone-tests --test e2e -- --nocapture whichever_process
     step "a gigabyte of SQL" cargo test --locked -p wpclone-tests --test e2e -- --ignored a_gigabyte
     step "WordPress 6.5" cargo test --locked -p wpclone-tests --test e2e -- --ignored wordpress_6_5
 }

@@ -1,4 +1,4 @@
-//! Redis, the API and workers, as one.
+//! Redis, the API and workers as one fixture.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ const WEBHOOK_SECRETS: &str = "WPCLONE_WEBHOOK_SECRETS";
 /// A token of the API.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// Whose.
+    /// The token's name.
     pub name: String,
     /// `user`, `operator` or `metrics`.
     pub scope: String,
@@ -27,7 +27,7 @@ pub struct Token {
     pub limits: String,
 }
 
-/// The product: a Redis, an API and workers. Dropping it ends all of it.
+/// The system under test: a Redis, an API and workers. Dropping it stops all of them.
 #[derive(Debug)]
 pub struct TestApp {
     /// The workers. First, so that they are dropped before what they need.
@@ -38,7 +38,7 @@ pub struct TestApp {
     pub redis: Redis,
     tokens: Vec<Token>,
     env: Vec<(String, String)>,
-    /// Last: what is left of the clones is cleared when the workers have ended.
+    /// Last: the clones' state is removed after the workers have ended.
     clones: Option<ClonesState>,
 }
 
@@ -62,8 +62,8 @@ impl ClonesState {
 }
 
 impl ClonesState {
-    /// What PHP said in clones, for a test that failed.
-    fn tell_logs(&self) {
+    /// Prints the PHP logs of clones, for a test that failed.
+    fn print_logs(&self) {
         let clones = fs::read_dir(self.0.join("clones")).into_iter().flatten().flatten();
         let logs = clones.filter_map(|clone| fs::read_dir(clone.path().join("log")).ok()).flatten().flatten();
         for log in logs {
@@ -75,7 +75,7 @@ impl ClonesState {
 impl Drop for ClonesState {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.tell_logs();
+            self.print_logs();
         }
         if let Err(error) = fs::remove_dir_all(&self.0)
             && error.kind() != std::io::ErrorKind::NotFound
@@ -85,7 +85,7 @@ impl Drop for ClonesState {
     }
 }
 
-/// A product that is being described: one worker with two browser slots, an operator's token, and sites on
+/// Builds a [`TestApp`]. Defaults: one worker with two browser slots, an operator's token, and sites on
 /// loopback allowed.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens before `start`"]
@@ -101,7 +101,7 @@ pub struct TestAppBuilder {
 }
 
 impl TestAppBuilder {
-    /// So many workers; none is fine.
+    /// The number of workers; may be 0.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -123,31 +123,31 @@ impl TestAppBuilder {
         self.env("WPCLONE_ALLOW_PRIVATE_SITES", networks)
     }
 
-    /// Clones: workers serve every stage, and make clones from this WordPress. Their state is gone with the product.
+    /// Enables clones: workers serve every stage and make clones from this WordPress. The state is removed with the app.
     pub fn clones(mut self, version: Version) -> Self {
         self.clones = Some(version);
         self
     }
 
-    /// Callbacks: a secret of its own to sign them with, and receivers on loopback allowed.
+    /// Enables webhooks: a signing secret of its own, and receivers on loopback are allowed.
     pub fn callbacks(mut self) -> Self {
         self.callbacks = true;
         self.env("WPCLONE_ALLOW_PRIVATE_CALLBACKS", LOOPBACK)
     }
 
-    /// One more token; `limits` is empty or `:per_minute:concurrent`.
+    /// Adds a token; `limits` is empty or `:per_minute:concurrent`.
     pub fn token(mut self, name: &str, scope: &str, limits: &str) -> Self {
         self.tokens.get_or_insert_default().push((name.into(), scope.into(), limits.into()));
         self
     }
 
-    /// No tokens at all.
+    /// Configures no tokens.
     pub fn without_tokens(mut self) -> Self {
         self.tokens = None;
         self
     }
 
-    /// A setting of API and workers; one that is set already is replaced.
+    /// Sets an environment variable of API and workers, replacing an earlier value.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.retain(|(n, _)| n != name);
         self.env.push((name.into(), value.into()));
@@ -224,7 +224,7 @@ async fn tokens_file(tokens: &[Token]) -> Result<Option<String>> {
 }
 
 impl TestApp {
-    /// Describes one.
+    /// Returns a builder.
     pub fn builder() -> TestAppBuilder {
         let app = TestAppBuilder {
             workers: 1,
@@ -240,7 +240,7 @@ impl TestApp {
         app.token("operator", "operator", "").slots(2).private_sites(LOOPBACK).env("RUST_LOG", &level)
     }
 
-    /// Starts one as it is by default.
+    /// Starts an app with the defaults.
     ///
     /// # Errors
     /// A program is missing or does not become ready.
@@ -256,7 +256,7 @@ impl TestApp {
         Client::new(&self.api.url(), self.tokens.first().map(|t| t.secret.as_str()))
     }
 
-    /// A client with a certain token, by name.
+    /// A client with the token of this name.
     ///
     /// # Errors
     /// There is no such token.
@@ -285,13 +285,13 @@ impl TestApp {
         self.clones.as_ref().map(|state| state.0.as_path())
     }
 
-    /// What callbacks are signed with, if there are any.
+    /// The secret that webhooks are signed with, if they are enabled.
     #[must_use]
     pub fn webhook_secret(&self) -> Option<&str> {
         self.env.iter().find(|(name, _)| name == WEBHOOK_SECRETS).map(|(_, secret)| secret.as_str())
     }
 
-    /// One more worker, with settings that go before the common ones.
+    /// Starts another worker; `more` overrides the common settings.
     ///
     /// # Errors
     /// It does not become ready.

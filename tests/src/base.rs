@@ -1,4 +1,4 @@
-//! The ground everything stands on: a temporary folder, programs, ports, waiting.
+//! Helpers: the temporary folder, programs, ports, waiting.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -18,8 +18,8 @@ use wpclone_guard::{Guarded, Spec, unique_folder};
 
 use crate::{LabError, Result};
 
-/// How often a condition is looked at.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(15);
+/// The interval between two checks of a condition.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(15);
 
 /// How long the keeper waits for the other guards before it removes the folder.
 pub(crate) const KEEPER_LIMIT: Duration = Duration::from_secs(20);
@@ -42,8 +42,8 @@ pub(crate) fn end() {
 }
 
 async fn make_base() -> Result<(PathBuf, Mutex<Option<Guarded>>)> {
-    // A guard removes the folder around its own when that is empty: it gets one that is nobody else's. Services of
-    // other users have to pass it.
+    // A guard removes the parent of its folder when that is empty, so the parent is exclusive to it. Services of
+    // other users must be able to traverse it.
     let around = unique_folder(&env::temp_dir(), "wpclone-lab");
     fs::create_dir(&around).map_err(at(&around))?;
     fs::set_permissions(&around, fs::Permissions::from_mode(0o755)).map_err(at(&around))?;
@@ -65,13 +65,13 @@ async fn make_base() -> Result<(PathBuf, Mutex<Option<Guarded>>)> {
     Ok((path, Mutex::new(Some(keeper))))
 }
 
-/// A name that nobody else in this process has.
+/// A name that is unique in this process.
 pub(crate) fn unique(kind: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     format!("{kind}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Where `./dev` keeps what it fetched, and the lab what costs time to make.
+/// The cache folder: downloads of `./dev`, and what is slow to create.
 pub(crate) fn cache() -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set("WPCLONE_CACHE")
@@ -108,8 +108,8 @@ fn is_version_of(name: &str, stem: &str) -> bool {
     name.strip_prefix(stem).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
-/// A port that nobody listens on and that this process has not handed out. Below those that the kernel gives to
-/// outgoing connections, so that a service can come back to its port.
+/// A free port that this process has not returned before. Below the range that the kernel uses for
+/// outgoing connections, so that a restarted service gets its port again.
 pub fn free_port() -> Result<u16> {
     static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,10 +141,10 @@ pub(crate) fn random_text() -> Result<String> {
     Ok(hex::encode(random::<12>()?))
 }
 
-/// Looks until `condition` holds. `log` is shown the end of when it does not within `limit`.
+/// Waits until `condition` holds. The error shows the end of `log` when it does not hold within `limit`.
 ///
 /// # Errors
-/// It was too late.
+/// The limit passed.
 pub async fn until<C, F>(what: &str, limit: Duration, log: Option<&Path>, condition: C) -> Result<()>
 where
     C: Fn() -> F,
@@ -155,7 +155,7 @@ where
         if Instant::now() >= end {
             return Err(LabError::Late { what: what.into(), limit, log: log.map(tail).unwrap_or_default() });
         }
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use wpclone_task::{QueueView, Role, TaskId, TaskList, TaskView};
 
-use crate::base::LOOK_EVERY;
+use crate::base::POLL_INTERVAL;
 use crate::{LabError, Result, Site, User};
 
 /// How long a task may take in a test before the test gives up on it.
 const TASK_LIMIT: Duration = Duration::from_secs(180);
-/// How long may pass between two looks at a task whose end is waited for.
+/// The longest pause between two polls of a task.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// An HTTP client that follows no redirects, keeps no cookies and takes any certificate.
@@ -52,7 +52,7 @@ impl Client {
         }
     }
 
-    /// What a path shows.
+    /// Sends a GET request.
     ///
     /// # Errors
     /// No answer.
@@ -88,7 +88,7 @@ impl Client {
         self.accepted("/create-app-password", &body).await
     }
 
-    /// Posts what starts work; it has to be accepted.
+    /// Posts a request that starts work, and requires 202.
     ///
     /// # Errors
     /// It is not.
@@ -120,7 +120,7 @@ impl Client {
         self.shown("/queue").await
     }
 
-    /// What a path shows, which has to be JSON of that shape.
+    /// Sends a GET request and parses the JSON of a 200 response.
     ///
     /// # Errors
     /// It is not.
@@ -136,29 +136,29 @@ impl Client {
         self.wait_within(id, TASK_LIMIT).await
     }
 
-    /// The same for a task that may take so long. It is seen at most 2 % late: to ask all the time would take from the
-    /// machine what the task needs.
+    /// The same with another time limit. The end is seen at most 2 % late: polling all the time would take CPU from
+    /// the task.
     ///
     /// # Errors
     /// It has not ended by then.
     pub async fn wait_within(&self, id: TaskId, limit: Duration) -> Result<TaskView> {
-        self.looking(id, "its end", limit, LONGEST_PAUSE, |task| task.state.is_final()).await
+        self.poll(id, "its end", limit, LONGEST_PAUSE, |task| task.state.is_final()).await
     }
 
-    /// The task as soon as it is as wanted.
+    /// Polls the task until `wanted` holds.
     ///
     /// # Errors
-    /// It ended otherwise, or was not so within three minutes.
+    /// The task ended without it, or it did not hold within three minutes.
     pub async fn wait_until(
         &self,
         id: TaskId,
         what: &str,
         wanted: impl Fn(&TaskView) -> bool,
     ) -> Result<TaskView> {
-        self.looking(id, what, TASK_LIMIT, LOOK_EVERY, wanted).await
+        self.poll(id, what, TASK_LIMIT, POLL_INTERVAL, wanted).await
     }
 
-    async fn looking(
+    async fn poll(
         &self,
         id: TaskId,
         what: &str,
@@ -176,7 +176,7 @@ impl Client {
                 let log = serde_json::to_string(&task)?;
                 return Err(LabError::Late { what: format!("{what} of task {id}"), limit, log });
             }
-            sleep((begun.elapsed() / 50).clamp(LOOK_EVERY, longest_pause)).await;
+            sleep((begun.elapsed() / 50).clamp(POLL_INTERVAL, longest_pause)).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that run, say something, and end.
+//! Programs that run to completion and print something.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::{LabError, Result};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A command with the plain environment, which is killed when nobody waits for it any more.
+/// A command with a minimal environment, killed when its future is dropped.
 pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(plain_env()).kill_on_drop(true);
@@ -32,7 +32,7 @@ pub(crate) async fn run(mut command: Command, input: &[u8]) -> Result<String> {
     let mut stdin = child.stdin.take();
     let feed = async {
         if let Some(stdin) = &mut stdin {
-            // A program that does not read all of it says why when it ends.
+            // A program that does not read all of its input reports why when it exits.
             let _ = stdin.write_all(input).await;
         }
         drop(stdin);

@@ -8,7 +8,7 @@ use crate::command::run;
 use crate::mariadb::client;
 use crate::{LabError, Result};
 
-/// Where a schema is, and who may read it.
+/// A schema with its socket and login.
 #[derive(Debug, Clone)]
 pub struct Database {
     pub(crate) socket: PathBuf,
@@ -18,7 +18,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// That of a WordPress, by what its wp-config.php says.
+    /// The database of a WordPress, read from its wp-config.php.
     ///
     /// # Errors
     /// The file cannot be read, or does not name a socket.

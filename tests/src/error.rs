@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why the lab could not do what a test wanted.
+/// Why the lab could not provide what a test asked for.
 #[derive(thiserror::Error)]
 pub enum LabError {
     /// A program is not installed or not built.
@@ -15,22 +15,22 @@ pub enum LabError {
         /// What to do about it.
         help: &'static str,
     },
-    /// A program ended although it should go on, or with a failure.
+    /// A program exited unexpectedly, or with a failure.
     #[error("{program} ended: {log}")]
     Ended {
         /// Its name.
         program: String,
-        /// The end of its log, or what it said.
+        /// The end of its log or its output.
         log: String,
     },
-    /// Something did not happen in time.
+    /// A condition did not hold in time.
     #[error("waited {limit:?} in vain for {what}; the log ends: {log}")]
     Late {
         /// What was awaited.
         what: String,
         /// For how long.
         limit: Duration,
-        /// The end of the log of who should have done it.
+        /// The end of the log of the program concerned.
         log: String,
     },
     /// A file or folder.
@@ -50,7 +50,7 @@ pub enum LabError {
     /// An HTTP request got no answer.
     #[error("no answer: {0:?}")]
     Http(#[from] reqwest::Error),
-    /// The API answered otherwise than a test wanted.
+    /// The API returned an unexpected response.
     #[error("{what} answered {status}: {body}")]
     Answer {
         /// Method and path.

@@ -1,4 +1,4 @@
-//! What all tests of a process share.
+//! Services that all tests of a process share.
 
 use std::path::PathBuf;
 
@@ -33,8 +33,8 @@ impl Lab {
         self.templates[version as usize].get_or_try_init(|| Template::make(version)).await
     }
 
-    /// Ends it all, and blocks until it is gone. For programs: tests have nobody to call it, and need nobody, since
-    /// the guards notice the end of the process. Nothing of the lab can be used afterwards.
+    /// Stops everything, and blocks until it has ended. For programs only: tests need no call, because
+    /// the guards notice the end of the process. The lab cannot be used afterwards.
     pub fn end(&self) {
         if let Some(mariadb) = self.mariadb.get() {
             mariadb.end();

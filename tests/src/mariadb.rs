@@ -11,7 +11,7 @@ use crate::Result;
 use crate::base::{at, base, cache, installed, random_text};
 use crate::command::{command, run, run_args};
 use crate::service::{Launch, Service};
-use crate::user::{OsUser, give, os_user, own_name};
+use crate::user::{OsUser, current_user_name, give, os_user};
 
 /// A MariaDB server that listens on a socket only. Whoever runs the lab is its root.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl MariaDb {
             "--skip-networking".into(),
             "--skip-log-bin".into(),
             "--character-set-server=utf8mb4".into(),
-            // The data dies with the process: no need to reach the disk.
+            // The data is removed with the process, so it need not be synced.
             "--innodb-flush-log-at-trx-commit=0".into(),
             "--innodb-doublewrite=0".into(),
             "--innodb-buffer-pool-size=64M".into(),
@@ -114,7 +114,7 @@ impl Drop for Schema {
     }
 }
 
-/// A data folder as it is after installation. Making one takes seconds, so it is kept.
+/// A freshly installed data folder. Creating one takes seconds, so it is cached.
 async fn pristine(user: &OsUser) -> Result<PathBuf> {
     let version = run_args("mariadbd", ["--no-defaults", "--version"]).await?;
     let version: String = version.chars().filter(char::is_ascii_alphanumeric).take(60).collect();
@@ -122,7 +122,7 @@ async fn pristine(user: &OsUser) -> Result<PathBuf> {
     if kept.join("mysql").is_dir() {
         return Ok(kept);
     }
-    // Made where `mysql` may go, which a cache below a closed home is not.
+    // Created where the user `mysql` has access; the cache may lie below a closed home.
     let fresh = base().await?.join("mariadb-install");
     fs::create_dir(&fresh).map_err(at(&fresh))?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).map_err(at(&fresh))?;
@@ -134,7 +134,7 @@ async fn pristine(user: &OsUser) -> Result<PathBuf> {
             format!("--user={}", user.name),
             format!("--datadir={}", fresh.display()),
             "--auth-root-authentication-method=socket".into(),
-            format!("--auth-root-socket-user={}", own_name()?),
+            format!("--auth-root-socket-user={}", current_user_name()?),
             "--skip-test-db".into(),
             "--skip-name-resolve".into(),
             "--innodb-log-file-size=8M".into(),
@@ -145,7 +145,7 @@ async fn pristine(user: &OsUser) -> Result<PathBuf> {
     Ok(kept)
 }
 
-/// Puts a copy into the cache, whole or not at all; another process may do the same at the same time.
+/// Copies a folder into the cache atomically; other processes may do the same concurrently.
 async fn keep(made: &Path, kept: &Path) -> Result<()> {
     let own = kept.with_extension(random_text()?);
     if let Some(parent) = kept.parent() {

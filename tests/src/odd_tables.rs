@@ -1,4 +1,4 @@
-//! What ever went wrong in a database, on a site that is there.
+//! Tables with edge cases, added to an existing site.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::base::at;
 use crate::{Result, Site};
 
 impl Site {
-    /// Puts another table prefix in the place of `wp_`: in the names of tables, where WordPress looks for it in them, and
+    /// Replaces the table prefix `wp_`: in table names, in the rows where WordPress stores it, and
     /// in wp-config.php.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ impl Site {
         self.edit_config("$table_prefix = 'wp_'", &format!("$table_prefix = '{prefix}'"))
     }
 
-    /// Puts a text in the place of another one in wp-config.php.
+    /// Replaces a text in wp-config.php.
     ///
     /// # Errors
     /// It cannot be read or written.
@@ -35,14 +35,14 @@ impl Site {
         self.put("wp-config.php", &config.replacen(old, new, 1))
     }
 
-    /// Adds odd tables whose names begin with `prefix`: without keys, with every kind of column, with wrong charsets, a
+    /// Adds tables whose names begin with `prefix`: without keys, with every column type, with wrong charsets, a
     /// view, a trigger, foreign keys; and an option of 20 MiB.
     ///
     /// # Errors
     /// MariaDB refuses them.
     pub async fn add_odd_tables(&self, prefix: &str) -> Result<()> {
         let odd = include_str!("odd_tables.sql").replace("wp_", prefix);
-        // The option is put together where packets are long, and read where they are short again.
+        // The option is built while max_allowed_packet is large; the limit is then lowered again.
         self.sql("SET GLOBAL max_allowed_packet = 67108864").await?;
         let result = self.sql(&odd).await;
         self.sql("SET GLOBAL max_allowed_packet = 16777216").await?;

@@ -1,4 +1,4 @@
-//! What else runs on the machine: programs that others started, for those who kill them, and how busy it is.
+//! Processes of the machine, for tests that kill them, and the load average.
 
 use std::fs;
 
@@ -20,19 +20,19 @@ pub fn processes_with(texts: &[&str]) -> Vec<u32> {
     processes().filter(has_all).collect()
 }
 
-/// Ids of those that a process started, and that run.
+/// Ids of the running child processes of a process.
 #[must_use]
 pub fn children(parent: u32) -> Vec<u32> {
     let is = |pid: &u32| state_and_parent(*pid).is_some_and(|(state, p)| p == parent && state != 'Z');
     processes().filter(is).collect()
 }
 
-/// Kills a process; one that is gone already is as good.
+/// Kills a process. One that has already ended is ignored.
 pub fn kill9(pid: u32) {
     signal(pid, Signal::KILL);
 }
 
-/// How busy the machine was in the last minute, as Linux says (proc_loadavg(5)).
+/// The load average of the last minute (proc_loadavg(5)).
 #[must_use]
 pub fn load() -> String {
     let all = fs::read_to_string("/proc/loadavg").unwrap_or_default();

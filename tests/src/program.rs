@@ -11,7 +11,7 @@ use crate::base::{at, base, built, free_port, tail, unique, until};
 use crate::service::{Launch, Service, is_alive, plain_env, processes, signal};
 use crate::{LabError, Result};
 
-/// Issue 3: this long after a worker's death nothing of its work may be left.
+/// The time after a worker's death by which nothing of its work may be left.
 const CLEAN_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a program that was asked to end may take.
@@ -167,8 +167,8 @@ impl Program {
         self.folder.join("tmp")
     }
 
-    /// What works or lies in its temporary folder at this moment. An empty folder at its top, which programs put
-    /// their tasks' folders into, does not count.
+    /// Processes and files in its temporary folder now. An empty top-level folder, which programs create for
+    /// their tasks' folders, does not count.
     #[must_use]
     pub fn leftovers(&self) -> Leftovers {
         let list = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
@@ -183,7 +183,7 @@ impl Program {
     /// Waits until nothing is left.
     ///
     /// # Errors
-    /// Something is, three seconds later.
+    /// Something is left after three seconds.
     pub async fn clean(&self) -> Result<()> {
         let late = until("nothing to be left", CLEAN_LIMIT, None, async || self.leftovers().is_empty()).await;
         late.map_err(|_| LabError::Late {

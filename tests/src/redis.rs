@@ -1,4 +1,4 @@
-//! A Redis of one's own.
+//! A Redis server for one test.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::base::{at, base, free_port, installed, unique};
 use crate::service::{Launch, Service};
 use crate::{LabError, Result};
 
-/// When a write is on disk. The append-only file is always on.
+/// When a write is synced to disk. The append-only file is always on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fsync {
-    /// Before it is answered.
+    /// Before Redis acknowledges it (`appendfsync always`).
     #[default]
     Always,
-    /// Within a second.
+    /// Within a second (`appendfsync everysec`).
     EverySecond,
 }
 
@@ -90,7 +90,7 @@ impl Redis {
         Ok(())
     }
 
-    /// Ends it as an operator would.
+    /// Stops it with SIGTERM.
     pub fn stop(&mut self) {
         self.service = None;
     }

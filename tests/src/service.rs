@@ -101,7 +101,7 @@ impl Service {
                 let what = format!("{} to be ready", self.name);
                 return Err(LabError::Late { what, limit: READY_LIMIT, log: tail(&self.log) });
             }
-            tokio::time::sleep(crate::base::LOOK_EVERY).await;
+            tokio::time::sleep(crate::base::POLL_INTERVAL).await;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Where whatever a site sends to others ends up, and is counted.
+//! Counts what a site sends to other hosts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::Result;
 
-/// A mail server and a web server on loopback that take everything and remember who called. Dropping it ends them.
+/// A mail server and a web server on loopback that accept and record every connection. Dropping it stops them.
 #[derive(Debug)]
 pub struct Sink {
     mail: u16,
@@ -41,7 +41,7 @@ impl Sink {
         self.web
     }
 
-    /// Forgets and tells what came: `mail` and `web` for each connection.
+    /// Returns and clears the record: `mail` or `web` for each connection.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))

@@ -1,4 +1,4 @@
-//! Tiny HTTP servers for what no WordPress does.
+//! Stub HTTP servers for responses that no WordPress sends.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -29,7 +29,7 @@ impl Stub {
         Ok(Self { port, task })
     }
 
-    /// Gives every request the same answer.
+    /// Sends the same response to every request.
     ///
     /// # Errors
     /// No port.
@@ -59,7 +59,7 @@ impl Stub {
         Self::start(Router::new().fallback(answer)).await
     }
 
-    /// A page of HTML for every request.
+    /// Sends an HTML page to every request.
     ///
     /// # Errors
     /// No port.
@@ -67,7 +67,7 @@ impl Stub {
         Self::answering(200, &[("content-type", "text/html; charset=utf-8")], html.to_owned()).await
     }
 
-    /// Sends every request to another address.
+    /// Redirects every request to another address.
     ///
     /// # Errors
     /// No port.
@@ -75,7 +75,7 @@ impl Stub {
         Self::answering(302, &[("location", to)], "").await
     }
 
-    /// Takes requests and never answers.
+    /// Accepts requests and never responds.
     ///
     /// # Errors
     /// No port.

@@ -1,4 +1,4 @@
-//! Whom services run as.
+//! Operating system users that services run as.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +9,11 @@ use crate::{LabError, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct OsUser {
     pub(crate) name: String,
-    /// User and group id, to change to; `None` when that is who we are.
+    /// User and group id to switch to; `None` for the current user.
     pub(crate) change_to: Option<(u32, u32)>,
 }
 
-/// As root: the named user, since daemons refuse to run as root. Otherwise ourselves.
+/// As root: the named user, because daemons refuse to run as root. Otherwise the current user.
 pub(crate) fn os_user(wanted: &str) -> Result<OsUser> {
     let me = rustix::process::getuid().as_raw();
     let passwd = fs::read_to_string("/etc/passwd")?;
@@ -36,12 +36,12 @@ pub(crate) fn os_user(wanted: &str) -> Result<OsUser> {
     Ok(OsUser { name, change_to: None })
 }
 
-/// Who runs the lab, as MariaDB sees it on its socket.
-pub(crate) fn own_name() -> Result<String> {
+/// The name of the current user, as MariaDB's socket authentication sees it.
+pub(crate) fn current_user_name() -> Result<String> {
     if rustix::process::getuid().is_root() { Ok("root".into()) } else { Ok(os_user("")?.name) }
 }
 
-/// Gives a folder and all in it to a user; links are not followed.
+/// Changes the owner of a folder and everything in it; links are not followed.
 pub(crate) fn give(path: &Path, user: &OsUser) -> Result<()> {
     let Some((uid, gid)) = user.change_to else {
         return Ok(());

@@ -22,7 +22,7 @@ const BROWSER: &str = "/usr/bin/chromium";
 const START_LIMIT: Duration = Duration::from_secs(20);
 const PAGE_LIMIT: Duration = Duration::from_secs(20);
 /// As often as our own worker looks, so that no difference comes from it.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Does the job in a browser of its own. Whatever comes of it, nothing of the browser is left.
 pub(crate) async fn run(site: &Site, zip: &Path) -> Result<Run> {
@@ -100,7 +100,7 @@ impl Script<'_> {
     }
 
     async fn find(&self, css: &str) -> Result<Element> {
-        let wait = self.client.wait().at_most(PAGE_LIMIT).every(LOOK_EVERY);
+        let wait = self.client.wait().at_most(PAGE_LIMIT).every(POLL_INTERVAL);
         let found = wait.for_element(Locator::Css(css)).await;
         found.with_context(|| format!("waited for {css}"))
     }

@@ -1,10 +1,10 @@
-//! What kind of site a test wants.
+//! The builder of test sites.
 
 use crate::Result;
 use crate::site::{ADMIN, ADMIN_PASSWORD, Site, User, Version};
 
-/// A site that is being described. It stands at the root, in English, as a `local` environment, and makes no
-/// requests to other machines.
+/// Builds a [`Site`]. Defaults: at the root, in English, environment type `local`, no
+/// requests to other hosts.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens before `start`"]
 pub struct Builder {
@@ -58,19 +58,19 @@ impl Builder {
         self
     }
 
-    /// `127.0.0.1` or `localhost`: what the site takes for its name.
+    /// The site's host name: `127.0.0.1` or `localhost`.
     pub fn host(mut self, host: &str) -> Self {
         self.host = host.into();
         self
     }
 
-    /// A port of one's choice instead of a free one.
+    /// A fixed port instead of a free one.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// https, with a certificate that nobody vouches for.
+    /// https with a self-signed certificate.
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
@@ -113,7 +113,7 @@ impl Builder {
         self
     }
 
-    /// One more user, of a role such as `editor`.
+    /// Adds a user with a role such as `editor`.
     pub fn user(mut self, name: &str, role: &str, password: &str) -> Self {
         self.users.push(User { name: name.into(), role: role.into(), password: password.into() });
         self
@@ -144,7 +144,7 @@ impl Builder {
         self
     }
 
-    /// So many posts and pages, and some pictures.
+    /// Adds this many posts and pages, and some images.
     pub fn content(mut self, amount: u32) -> Self {
         self.content = amount;
         self
@@ -158,8 +158,8 @@ impl Builder {
         Site::start(self).await
     }
 
-    /// Whether WordPress itself has to put something on the new site.
-    pub(crate) fn wants_arranging(&self) -> bool {
+    /// Whether the new site needs changes made through WordPress.
+    pub(crate) fn needs_setup(&self) -> bool {
         self.locale.is_some()
             || self.content > 0
             || self.users.len() > 1
@@ -181,7 +181,7 @@ impl Builder {
             add("WP_DEBUG_DISPLAY", "false".into());
             add("WP_DEBUG_LOG", super::config::php_string(debug_log));
         }
-        // PHP keeps the first of two: what the test says goes before.
+        // PHP keeps the first definition, so the test's constants come first.
         self.constants
             .iter()
             .cloned()

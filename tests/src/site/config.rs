@@ -47,7 +47,7 @@ pub(crate) fn fpm(folder: &Path, ini: &[(String, String)]) -> String {
          php_admin_value[upload_tmp_dir] = {folder}/tmp\nphp_admin_value[opcache.revalidate_freq] = 0\n\
          php_admin_value[error_log] = {folder}/php.log\nphp_admin_flag[log_errors] = on\n"
     );
-    // Of two values for one name the first would hold.
+    // Of two values for one name, PHP-FPM would use the first.
     let usual = [("upload_max_filesize", "64M"), ("post_max_size", "64M")];
     let usual = usual.into_iter().filter(|(name, _)| ini.iter().all(|(wanted, _)| wanted != name));
     for (name, value) in ini.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(usual) {
@@ -56,7 +56,7 @@ pub(crate) fn fpm(folder: &Path, ini: &[(String, String)]) -> String {
     text
 }
 
-/// What nginx has to know.
+/// Parameters of nginx' configuration.
 pub(crate) struct Web<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) port: u16,

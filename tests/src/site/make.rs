@@ -1,4 +1,4 @@
-//! How a site is made and started.
+//! Creating and starting a site.
 
 use std::fs;
 use std::path::Path;
@@ -15,29 +15,29 @@ use crate::service::{Launch, Service};
 use crate::user::give;
 use crate::{LabError, Result};
 
-const ARRANGE_PHP: &str = include_str!("arrange.php");
+const SETUP_PHP: &str = include_str!("setup.php");
 
 impl Site {
-    pub(super) async fn start(wish: Builder) -> Result<Self> {
+    pub(super) async fn start(spec: Builder) -> Result<Self> {
         let lab = Lab::shared();
-        let (mariadb, template) = (lab.mariadb().await?, lab.template(wish.version).await?);
+        let (mariadb, template) = (lab.mariadb().await?, lab.template(spec.version).await?);
         let name = unique("site");
         let mut site = Self {
-            port: wish.port.map_or_else(free_port, Ok)?,
+            port: spec.port.map_or_else(free_port, Ok)?,
             folder: base().await?.join(&name),
             version: template.version.clone(),
             os_user: template.user.clone(),
             nginx: None,
             fpm: None,
             schema: mariadb.schema(&name.replace('-', "_")).await?,
-            wish,
+            spec,
         };
         let database = async { mariadb.sql(&site.schema.name, &site.initial_sql(&template.sql)).await };
         tokio::try_join!(site.files(template), database)?;
-        if site.wish.wants_arranging() {
-            let wish =
-                json!({"locale": site.wish.locale, "users": site.wish.users, "content": site.wish.content});
-            site.php(ARRANGE_PHP.trim_start_matches("<?php"), wish.to_string().as_bytes()).await?;
+        if site.spec.needs_setup() {
+            let spec =
+                json!({"locale": site.spec.locale, "users": site.spec.users, "content": site.spec.content});
+            site.php(SETUP_PHP.trim_start_matches("<?php"), spec.to_string().as_bytes()).await?;
         }
         site.start_php().await?;
         site.start_web().await?;
@@ -54,7 +54,7 @@ impl Site {
         )
     }
 
-    /// Lays its files: WordPress' own code as hard links, since nobody changes it; the rest as copies.
+    /// Creates the files: WordPress core as hard links, because nothing changes it; the rest as copies.
     async fn files(&self, template: &Template) -> Result<()> {
         let tree = self.tree();
         for dir in [self.folder.join("tmp"), tree.join("wp-content/languages")] {
@@ -70,12 +70,12 @@ impl Site {
         );
         run_args("cp", rest).await?;
         self.translations(template)?;
-        for (name, php) in &self.wish.mu_plugins {
+        for (name, php) in &self.spec.mu_plugins {
             self.put_mu_plugin(name, php)?;
         }
-        let constants = self.wish.all_constants(&path(&self.folder.join("debug.log")));
+        let constants = self.spec.all_constants(&path(&self.folder.join("debug.log")));
         self.put("wp-config.php", &config::wp_config(&self.schema, &constants)?)?;
-        if self.wish.tls {
+        if self.spec.tls {
             self.certificate().await?;
         }
         // Not the whole tree: the template's files have their owner already.
@@ -93,7 +93,7 @@ impl Site {
     }
 
     fn translations(&self, template: &Template) -> Result<()> {
-        let Some(locale) = &self.wish.locale else {
+        let Some(locale) = &self.spec.locale else {
             return Ok(());
         };
         let to = self.tree().join("wp-content/languages");
@@ -138,7 +138,7 @@ impl Site {
 
     async fn start_php(&mut self) -> Result<()> {
         let conf = self.folder.join("fpm.conf");
-        fs::write(&conf, config::fpm(&self.folder, &self.wish.ini)).map_err(at(&conf))?;
+        fs::write(&conf, config::fpm(&self.folder, &self.spec.ini)).map_err(at(&conf))?;
         let launch = Launch { run_as: self.os_user.change_to, ..Launch::new("php", installed("php-fpm*")?) };
         let conf = conf.display().to_string();
         let service = Service::start(launch.args(["--nodaemonize", "--fpm-config", &conf])).await?;
@@ -157,10 +157,10 @@ impl Site {
         let web = config::Web {
             folder: &self.folder,
             port: self.port,
-            prefix: &self.wish.prefix,
-            tls: self.wish.tls,
-            max_body: &self.wish.max_body,
-            extra: &self.wish.nginx,
+            prefix: &self.spec.prefix,
+            tls: self.spec.tls,
+            max_body: &self.spec.max_body,
+            extra: &self.spec.nginx,
         };
         fs::write(&conf, config::nginx(&web)).map_err(at(&conf))?;
         let launch = Launch { run_as: self.os_user.change_to, ..Launch::new("nginx", installed("nginx")?) };

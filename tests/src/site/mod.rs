@@ -26,7 +26,7 @@ pub(crate) use version::Template;
 pub use version::Version;
 
 const ADMIN: &str = "admin";
-/// Of every new site. It holds what goes wrong where somebody escapes badly.
+/// The admin password of every new site. It contains characters that break wrong escaping.
 const ADMIN_PASSWORD: &str = "lab pass+word & \"\u{fc}\" 100%";
 
 /// A user of a site.
@@ -40,21 +40,21 @@ pub struct User {
     pub password: String,
 }
 
-/// A request that a site got, as nginx saw it.
+/// A line of nginx' access log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Hit {
     /// Such as `GET`.
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// The answer's status; 499 when the client went away.
+    /// The response's status; 499 when the client disconnected.
     pub status: u16,
 }
 
 /// A running site. Dropping it ends its processes and removes its folder and its schema.
 #[derive(Debug)]
 pub struct Site {
-    wish: Builder,
+    spec: Builder,
     port: u16,
     folder: PathBuf,
     version: String,
@@ -70,7 +70,7 @@ impl Site {
         Builder::new(version)
     }
 
-    /// Ends nginx: the site is down.
+    /// Stops nginx, so that the site is down.
     pub fn stop_web(&mut self) {
         self.nginx = None;
     }
@@ -78,14 +78,14 @@ impl Site {
     /// Its address, without a slash at its end.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.wish.tls { "https" } else { "http" };
-        format!("{scheme}://{}:{}{}", self.wish.host, self.port, self.wish.prefix)
+        let scheme = if self.spec.tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}{}", self.spec.host, self.port, self.spec.prefix)
     }
 
     /// The path it lies below: empty or `/blog`.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        &self.wish.prefix
+        &self.spec.prefix
     }
 
     /// WordPress' version, such as `6.8.3`.
@@ -97,19 +97,19 @@ impl Site {
     /// The administrator.
     #[must_use]
     pub fn admin(&self) -> User {
-        self.wish.users[0].clone()
+        self.spec.users[0].clone()
     }
 
-    /// A user that the builder was told of.
+    /// A user that was added with the builder.
     #[must_use]
     pub fn user(&self, name: &str) -> Option<User> {
-        self.wish.users.iter().find(|u| u.name == name).cloned()
+        self.spec.users.iter().find(|u| u.name == name).cloned()
     }
 
     /// The folder of WordPress itself.
     #[must_use]
     pub fn tree(&self) -> PathBuf {
-        self.folder.join("htdocs").join(self.wish.prefix.trim_start_matches('/'))
+        self.folder.join("htdocs").join(self.spec.prefix.trim_start_matches('/'))
     }
 
     /// Writes a file of the site, `path` being relative to WordPress' folder.
@@ -130,7 +130,7 @@ impl Site {
         fs::rename(&new, &file).map_err(at(&file))
     }
 
-    /// Adds a must-use plugin, or puts it in the place of the one of that name.
+    /// Adds or replaces a must-use plugin.
     ///
     /// # Errors
     /// It cannot be written.
@@ -138,7 +138,7 @@ impl Site {
         self.put(&format!("wp-content/mu-plugins/{name}.php"), &format!("<?php\n{php}\n"))
     }
 
-    /// Takes a must-use plugin away.
+    /// Removes a must-use plugin.
     ///
     /// # Errors
     /// There is none of that name.
@@ -156,8 +156,8 @@ impl Site {
     }
 
     async fn php(&self, code: &str, input: &[u8]) -> Result<String> {
-        let host = config::php_string(&format!("{}:{}", self.wish.host, self.port));
-        let uri = config::php_string(&format!("{}/", self.wish.prefix));
+        let host = config::php_string(&format!("{}:{}", self.spec.host, self.port));
+        let uri = config::php_string(&format!("{}/", self.spec.prefix));
         let begin = format!(
             "$_SERVER['HTTP_HOST'] = {host}; $_SERVER['REQUEST_URI'] = {uri}; $_SERVER['REQUEST_METHOD'] = 'GET'; \
              $_SERVER['SERVER_PROTOCOL'] = 'HTTP/1.1'; require 'wp-load.php';\n"
@@ -200,7 +200,7 @@ impl Site {
         masters.into_iter().flat_map(crate::children).collect()
     }
 
-    /// Every request that it answered until now.
+    /// All requests that it has responded to so far.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -214,10 +214,10 @@ impl Site {
         Ok(hits.into_iter().filter(|h| !h.path.starts_with(config::MARKER)).collect())
     }
 
-    /// nginx writes its log after the answer: a request of our own, once it is there, is after all before it.
+    /// nginx writes its log after the response: once a request of ours is logged, all earlier ones are.
     async fn settle(&self) -> Result<()> {
         let marker = format!("{}?{}", config::MARKER, unique("hit"));
-        let scheme = if self.wish.tls { "https" } else { "http" };
+        let scheme = if self.spec.tls { "https" } else { "http" };
         let address = format!("{scheme}://127.0.0.1:{}{marker}", self.port);
         crate::client::http()?.get(address).send().await?;
         let log = self.folder.join("access.log");
@@ -226,23 +226,23 @@ impl Site {
         until("nginx to write its log", Duration::from_secs(5), Some(&log), written).await
     }
 
-    /// How many logins were tried.
+    /// The number of login attempts.
     ///
     /// # Errors
     /// The log cannot be read.
     pub async fn logins(&self) -> Result<usize> {
-        let login = format!("{}/wp-login.php", self.wish.prefix);
+        let login = format!("{}/wp-login.php", self.spec.prefix);
         let is_login = |h: &&Hit| h.method == "POST" && h.path.split('?').next() == Some(&login);
         Ok(self.hits().await?.iter().filter(is_login).count())
     }
 
-    /// What WordPress and its plugins complained about; empty without [`Builder::debug`].
+    /// The content of WordPress' debug.log; empty without [`Builder::debug`].
     #[must_use]
     pub fn debug_log(&self) -> String {
         fs::read_to_string(self.folder.join("debug.log")).unwrap_or_default()
     }
 
-    /// What PHP itself complained about, the last of it.
+    /// The end of PHP's error log.
     #[must_use]
     pub fn php_log(&self) -> String {
         tail(&self.folder.join("php.log"))

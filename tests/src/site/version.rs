@@ -1,4 +1,4 @@
-//! WordPress versions, and a site of each that new sites are copies of.
+//! WordPress versions, and the template site of each that new sites are copied from.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::{LabError, Result};
 
 const INSTALL_PHP: &str = include_str!("install.php");
 
-/// The address that is in a template's dump, for a site's own to be put in its place.
+/// The address in a template's dump, which is replaced with the new site's address.
 pub(crate) const TEMPLATE_URL: &str = "http://template.invalid";
 
 /// A WordPress, named after the Debian release that packages it, or npm.
@@ -32,7 +32,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// Those that are always there, oldest first.
+    /// The versions that are always installed, oldest first.
     pub const ALL: [Self; 3] = [Self::Bookworm, Self::Trixie, Self::Sid];
     pub(crate) const COUNT: usize = 4;
 
@@ -64,9 +64,9 @@ pub(crate) struct Template {
     pub(crate) languages: PathBuf,
     /// Its database.
     pub(crate) sql: String,
-    /// What it calls itself.
+    /// The version that WordPress reports.
     pub(crate) version: String,
-    /// Whom sites run as.
+    /// The user that sites run as.
     pub(crate) user: OsUser,
 }
 

@@ -1,4 +1,4 @@
-//! The main job: a request enters the API, a worker's browser does it on a real WordPress, and what comes back works.
+//! The main flow: a request enters the API, a worker's browser does it on a real WordPress, and the result works.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use wpclone_task::{Role, State, TaskView};
 use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
 
-/// Plain HTTP, as a customer's own program would use it.
+/// A plain HTTP client, like a customer's own program.
 fn http() -> reqwest::Client {
     reqwest::Client::builder().build().expect("a client")
 }
@@ -26,8 +26,8 @@ async fn done(client: &Client, task: TaskView) -> Result<TaskView> {
     Ok(task)
 }
 
-/// Sets a site up twice, makes two application passwords, and looks at the site for what is really there.
-async fn the_whole_job(site: Site) -> Result {
+/// Sets a site up twice, makes two application passwords, and checks the site itself.
+async fn setup_and_app_passwords(site: Site) -> Result {
     let app = TestApp::start().await?;
     let (client, admin) = (app.client()?, site.admin());
 
@@ -39,7 +39,7 @@ async fn the_whole_job(site: Site) -> Result {
     assert_eq!(artifact_names(&task), ["before.png", "after.png"]);
     assert_eq!(task.progress.percent, 100);
 
-    // The window is open: the same key, nothing to install, and the switch as asked.
+    // The access window is open: the same key, nothing to install, import as requested.
     let task = done(&client, client.setup(&site, &admin, Role::Target).await?).await?;
     assert_eq!(text(&task, "plugin_status"), "unchanged");
     assert_eq!(text(&task, "api_key"), key);
@@ -72,27 +72,30 @@ async fn the_whole_job(site: Site) -> Result {
 
 #[tokio::test]
 async fn at_the_root_of_wordpress_6_1() -> Result {
-    the_whole_job(Site::builder(Version::Bookworm).debug().start().await?).await
+    setup_and_app_passwords(Site::builder(Version::Bookworm).debug().start().await?).await
 }
 
 #[tokio::test]
-async fn below_a_prefix_of_wordpress_6_8_in_arabic() -> Result {
-    the_whole_job(Site::builder(Version::Trixie).prefix("/a/blog").locale("ar").debug().start().await?).await
+async fn below_a_path_of_wordpress_6_8_in_arabic() -> Result {
+    setup_and_app_passwords(
+        Site::builder(Version::Trixie).prefix("/a/blog").locale("ar").debug().start().await?,
+    )
+    .await
 }
 
 #[tokio::test]
 async fn at_the_root_of_the_current_wordpress() -> Result {
-    the_whole_job(Site::builder(Version::Sid).host("localhost").debug().start().await?).await
+    setup_and_app_passwords(Site::builder(Version::Sid).host("localhost").debug().start().await?).await
 }
 
 #[tokio::test]
 #[ignore = "the long form: `./dev test long`"]
-async fn below_a_prefix_of_wordpress_6_5() -> Result {
-    the_whole_job(Site::builder(Version::Npm).prefix("/blog").debug().start().await?).await
+async fn below_a_path_of_wordpress_6_5() -> Result {
+    setup_and_app_passwords(Site::builder(Version::Npm).prefix("/blog").debug().start().await?).await
 }
 
 #[tokio::test]
-async fn an_older_or_inactive_migrator_is_brought_up_to_date() -> Result {
+async fn an_older_or_inactive_migrator_is_updated_and_activated() -> Result {
     let site = Site::builder(Version::Trixie).start().await?;
     let app = TestApp::start().await?;
     let (client, admin) = (app.client()?, site.admin());
@@ -113,7 +116,7 @@ async fn an_older_or_inactive_migrator_is_brought_up_to_date() -> Result {
 }
 
 #[tokio::test]
-async fn an_interstitial_about_the_admins_address_is_passed_without_an_answer() -> Result {
+async fn the_admin_email_interstitial_is_skipped_without_an_answer() -> Result {
     let site = Site::builder(Version::Trixie).start().await?;
     site.eval_php("update_option('admin_email_lifespan', time() - 1);").await?;
     let app = TestApp::start().await?;
@@ -126,7 +129,7 @@ async fn an_interstitial_about_the_admins_address_is_passed_without_an_answer() 
 
 #[tokio::test]
 async fn a_site_that_answers_only_browsers_is_set_up_by_the_browser() -> Result {
-    // Everything but the login wants a header that browsers alone send.
+    // Everything but the login requires a header that only browsers send.
     let site = Site::builder(Version::Trixie)
         .nginx(
             "set $robot \"\"; if ($http_sec_fetch_mode = \"\") { set $robot \"1\"; } \
@@ -143,7 +146,7 @@ async fn a_site_that_answers_only_browsers_is_set_up_by_the_browser() -> Result 
 }
 
 #[tokio::test]
-async fn twenty_tasks_on_four_sites_with_two_browsers_never_meet_on_a_site() -> Result {
+async fn twenty_tasks_on_four_sites_with_two_browsers_never_run_concurrently_on_a_site() -> Result {
     let app = TestApp::builder().slots(2).start().await?;
     let client = app.client()?;
     let mut sites = Vec::new();
@@ -178,18 +181,18 @@ fn same_site(one: &TaskView, other: &TaskView) -> bool {
 }
 
 #[tokio::test]
-async fn a_worker_killed_in_the_middle_leaves_nothing_and_another_finishes() -> Result {
+async fn a_killed_worker_leaves_nothing_and_another_worker_finishes() -> Result {
     let site = Site::builder(Version::Trixie).start().await?;
     let mut app = TestApp::builder().start().await?;
     let client = app.client()?;
-    // Long enough in the login to be killed there.
+    // The login takes long enough for the worker to be killed in it.
     site.put_mu_plugin("slow", "add_action('wp_login', function () { usleep(3000000); });")?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
     client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
     assert!(!app.workers[0].leftovers().is_empty(), "a browser is at work");
 
     app.workers[0].kill9().await?;
-    // The guard's promise, kept without any worker's help.
+    // The guard cleans up without any worker.
     let clean = || async { app.workers[0].leftovers().is_empty() };
     until("no process and no folder is left", Duration::from_secs(3), None, clean).await?;
 
@@ -204,7 +207,7 @@ async fn a_worker_killed_in_the_middle_leaves_nothing_and_another_finishes() -> 
 }
 
 #[tokio::test]
-async fn a_worker_asked_to_end_gives_its_task_back_unspent() -> Result {
+async fn a_terminated_worker_releases_its_task_without_counting_an_attempt() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let mut app = TestApp::builder().env("WPCLONE_DRAIN", "0").start().await?;
     let client = app.client()?;
@@ -237,7 +240,7 @@ async fn a_cancelled_task_stops_its_browser() -> Result {
 }
 
 #[tokio::test]
-async fn the_command_line_does_the_job_and_speaks_plainly_in_a_pipe() -> Result {
+async fn the_command_line_does_the_job_and_prints_plain_text_to_a_pipe() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let app = TestApp::start().await?;
     let admin = site.admin();

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use wpclone_task::{Code, Role, State as TaskState, TaskView};
 use wpclone_tests::{Client, Result, Site, Stub, TestApp, TestAppBuilder, User, Version};
 
-/// Has what passwords have: quotes, a backslash, spaces at its ends, letters of other scripts.
+/// Contains quotes, a backslash, spaces at both ends, and non-ASCII letters.
 const PASSWORD: &str = " canary-7f3a\"'\\&<ü ";
 const WRONG: &str = "canary-wrong'é/&91c4";
 
-/// A site that echoes the password wherever it can: slashed and not, escaped for this and that, to the console, and so
-/// far down that it meets every limit.
+/// A site that echoes the password wherever it can: slashed and not, in several escapings, to the console, and so
+/// far down that it lies at every size limit.
 const ECHO: &str = r#"add_action('login_footer', function () {
     $sent = $_POST['pwd'] ?? ''; if ($sent === '') { return; }
     $plain = wp_unslash($sent);
@@ -28,7 +28,7 @@ const ECHO: &str = r#"add_action('login_footer', function () {
     echo '<p>' . str_repeat('y', (1 << 20) - 20000) . esc_html($plain) . esc_html($plain) . '</p>';
 });"#;
 
-/// Everything that spans were sent as.
+/// The bodies of all trace exports.
 type Spans = Arc<Mutex<Vec<u8>>>;
 
 async fn collector() -> Result<(Stub, Spans)> {
@@ -40,7 +40,7 @@ async fn collector() -> Result<(Stub, Spans)> {
     Ok((stub, spans))
 }
 
-/// The secret as it might be written: as it is, without spaces, escaped for JSON, HTML, URLs and forms, in base64.
+/// The spellings of a secret: plain, without spaces, escaped for JSON, HTML, URLs and forms, in base64.
 fn spellings(secret: &str) -> Vec<String> {
     use base64::Engine as _;
     let json = Value::from(secret).to_string();
@@ -64,7 +64,7 @@ fn assert_free_of(place: &str, written: &[u8], secrets: &[String]) {
     }
 }
 
-async fn everything_of(client: &Client, task: &TaskView) -> Result<Vec<(String, Vec<u8>)>> {
+async fn events_and_artifacts(client: &Client, task: &TaskView) -> Result<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
     for path in [task.links.events.clone()].into_iter().chain(task.artifacts.iter().map(|a| a.href.clone())) {
         let answer = client.get(&path).await?;
@@ -74,7 +74,7 @@ async fn everything_of(client: &Client, task: &TaskView) -> Result<Vec<(String, 
     Ok(found)
 }
 
-/// A product that tells all it can, with an owner and another.
+/// An app that logs and traces as much as possible, with tokens `owner` and `other`.
 fn talkative(builder: TestAppBuilder, collector: &Stub) -> TestAppBuilder {
     let builder = builder.token("owner", "user", "").token("other", "user", "").env("RUST_LOG", "trace");
     builder.env("WPCLONE_LOG_FORMAT", "json").env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
@@ -87,9 +87,9 @@ fn of_the_product(app: &TestApp) -> Vec<String> {
     app.tokens().iter().map(|token| token.secret.clone()).chain(keys).collect()
 }
 
-/// Ends the product, and looks at its logs, at what Redis keeps, and at the spans.
-async fn all_that_lies_about(app: &TestApp, spans: &Spans, secrets: &[String]) -> Result {
-    // Ended in order, so that every span is sent.
+/// Stops the app, and checks its logs, Redis' files and the spans.
+async fn assert_stores_are_clean(app: &TestApp, spans: &Spans, secrets: &[String]) -> Result {
+    // Stopped with SIGTERM, so that every span is exported.
     app.workers[0].terminate().await?;
     app.api.terminate().await?;
     for program in [&app.api, &app.workers[0]] {
@@ -146,14 +146,14 @@ async fn no_credential_is_written_anywhere() -> Result {
     secrets.extend(of_the_product(&app));
 
     for task in [&setup, &made, &failed] {
-        for (place, written) in everything_of(&owner, task).await? {
+        for (place, written) in events_and_artifacts(&owner, task).await? {
             assert_free_of(&place, &written, &secrets);
         }
         assert_eq!(other.get(&task.links.self_).await?.status(), 404, "another's task is no task");
         let seen = operator.get(&task.links.self_).await?.bytes().await?;
         assert_free_of("an operator's view", &seen, &secrets);
     }
-    // What is wrong with a request is told without what was sent.
+    // Validation errors do not repeat the values that were sent.
     let bad = json!({"url": "nonsense", "username": "a", "password": PASSWORD, "extra": WRONG});
     let answer = owner.post("/setup", &bad).await?;
     assert_eq!(answer.status(), 422);
@@ -162,16 +162,16 @@ async fn no_credential_is_written_anywhere() -> Result {
         assert_free_of(path, &operator.get(path).await?.bytes().await?, &secrets);
     }
 
-    all_that_lies_about(&app, &spans, &secrets).await
+    assert_stores_are_clean(&app, &spans, &secrets).await
 }
 
-/// A licence that, once it is bound to an address, lets nobody in anywhere else: a clone's login fails, and its page
+/// A licence plugin that is bound to an address and blocks logins at any other: a clone's login fails, and its page
 /// echoes the clone's own password.
 const LICENCE: &str = "add_filter('authenticate', function ($user) { $bound = get_option('licensed_for'); \
     return !$bound || $bound === md5(home_url()) ? $user : new WP_Error('licence', 'Not licensed here.'); }, 99);";
 
-/// All that a clone of a task is opened with: what its owner is given, and what lies with it.
-async fn keys_of_clone(app: &TestApp, owner: &Client, task: &TaskView) -> Result<(String, Vec<String>)> {
+/// All credentials of a task's clone: those returned to its owner, and those in its secrets file.
+async fn clone_credentials(app: &TestApp, owner: &Client, task: &TaskView) -> Result<(String, Vec<String>)> {
     let result = Value::from(task.result.clone().expect("a result"));
     let name = result["clone"]["name"].as_str().expect("a clone").to_owned();
     let password = result["clone"]["password"].as_str().expect("it is shown to its owner").to_owned();
@@ -217,7 +217,7 @@ async fn no_credential_of_a_clone_or_its_source_is_written_anywhere() -> Result 
     for task in [&made, &broken] {
         let key = task.result.as_ref().and_then(|result| result["source_api_key"].as_str());
         secrets.push(key.expect("the source's key is shown to its owner").to_owned());
-        let (name, keys) = keys_of_clone(&app, &owner, task).await?;
+        let (name, keys) = clone_credentials(&app, &owner, task).await?;
         secrets.extend(keys);
         views.push(format!("/clones/{name}"));
         let logs = app.clones_state().expect("clones").join("clones").join(&name).join("log");
@@ -227,7 +227,7 @@ async fn no_credential_of_a_clone_or_its_source_is_written_anywhere() -> Result 
     }
     secrets.extend(of_the_product(&app));
     for (task, echoed) in [(&made, false), (&refused, true), (&broken, true)] {
-        let all = everything_of(&owner, task).await?;
+        let all = events_and_artifacts(&owner, task).await?;
         for (place, written) in &all {
             assert_free_of(place, written, &secrets);
         }
@@ -244,11 +244,11 @@ async fn no_credential_of_a_clone_or_its_source_is_written_anywhere() -> Result 
     }
     let metrics = reqwest::get(format!("{}/metrics", app.workers[0].url())).await?;
     assert_free_of("a worker's metrics", &metrics.bytes().await?, &secrets);
-    all_that_lies_about(&app, &spans, &secrets).await
+    assert_stores_are_clean(&app, &spans, &secrets).await
 }
 
 #[tokio::test]
-async fn one_trace_goes_from_the_request_to_the_worker() -> Result {
+async fn a_trace_spans_the_request_and_the_worker() -> Result {
     let (collector, spans) = collector().await?;
     let site = Site::builder(Version::Bookworm).start().await?;
     let app = TestApp::builder().env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()).start().await?;

@@ -1,4 +1,4 @@
-//! Programs that are killed, and networks that fail, while real work is done.
+//! Killed programs and failing networks during real work.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Keys that were sent, and the task that a key was answered with.
+/// The idempotency keys that were sent, and the task of each response.
 #[derive(Debug, Clone, Default)]
 struct Answers(Arc<Mutex<BTreeMap<String, Option<TaskId>>>>);
 
@@ -34,13 +34,13 @@ impl Answers {
     }
 }
 
-/// Sends a request under its key; `None` when no answer came.
-async fn hand_in(client: &Client, key: &str) -> Result<Option<TaskId>> {
+/// Sends a request with an idempotency key; `None` without a response.
+async fn submit(client: &Client, key: &str) -> Result<Option<TaskId>> {
     let body = json!({"url": format!("http://127.0.0.1:9/{key}"), "username": "admin", "password": key});
     let request = client.request(Method::POST, "/setup").header("idempotency-key", key).json(&body);
     let Ok(answer) = request.send().await else { return Ok(None) };
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
-    // Also the answer's end may be missing.
+    // The response body may be cut off.
     Ok(answer.json::<TaskView>().await.ok().map(|task| task.id))
 }
 
@@ -55,7 +55,7 @@ async fn an_api_killed_while_it_acknowledges_loses_no_task_and_makes_none_twice(
             for n in 0.. {
                 let key = format!("{name}-{n}");
                 answers.put(key.clone(), None);
-                let task = hand_in(&client, &key).await?;
+                let task = submit(&client, &key).await?;
                 answers.put(key, task);
                 if enough.load(Ordering::Relaxed) {
                     break;
@@ -86,7 +86,7 @@ async fn an_api_killed_while_it_acknowledges_loses_no_task_and_makes_none_twice(
     }
     let mut tasks = Vec::new();
     for (key, answered) in &answers {
-        let again = hand_in(&client, key).await?.expect("an answer");
+        let again = submit(&client, key).await?.expect("an answer");
         assert!(answered.is_none_or(|id| id == again), "{key} was answered with {answered:?}, then {again}");
         tasks.push(again);
     }
@@ -116,8 +116,8 @@ async fn all_tasks(queue: &Queue) -> Vec<TaskId> {
 }
 
 #[tokio::test]
-async fn a_worker_cut_off_from_redis_ends_its_browser_in_time_and_works_on_when_it_is_back() -> Result {
-    // Long enough in the login to be cut off there.
+async fn a_worker_that_loses_redis_ends_its_browser_in_time_and_continues_when_redis_is_back() -> Result {
+    // The login takes long enough for the network to fail in it.
     let site = Site::builder(Version::Bookworm)
         .mu_plugin("slow", "add_action('wp_login', function () { sleep(40); });")
         .start()
@@ -136,7 +136,7 @@ async fn a_worker_cut_off_from_redis_ends_its_browser_in_time_and_works_on_when_
     let log = app.workers[0].log();
     let gone = async || app.workers[0].leftovers().is_empty();
     until("the browser to end", PATIENCE, Some(&log), gone).await?;
-    // Had the lease run out by now, this would have counted a crash and made the step ready.
+    // If the lease had expired by now, this would have counted a crash and made the step ready.
     queue.sweep().await.expect("a sweep");
     let held = client.task(task.id).await?;
     assert_eq!((held.state, held.crashes), (State::Running, 0), "{held:#?}");
@@ -147,7 +147,7 @@ async fn a_worker_cut_off_from_redis_ends_its_browser_in_time_and_works_on_when_
     let done = client.wait(task.id).await?;
     assert_eq!((done.state, done.attempts), (State::Succeeded, 0), "{done:#?}");
 
-    // The first comes back, and works on.
+    // The first worker resumes and continues.
     proxy.heal().await;
     app.workers[1].terminate().await?;
     let next = client.setup(&site, &site.admin(), Role::Source).await?;

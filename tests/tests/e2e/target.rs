@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wpclone_task::{Code, State, TaskId, TaskView};
 use wpclone_tests::{Client, Result, Site, TestApp, Version};
 
-/// What nobody may lose: users, posts, options that name the site, and how many files there are.
+/// The state that must not change: users, posts, options that name the site, and the files.
 const STATE: &str = "global $wpdb; $files = []; \
     foreach (new RecursiveIteratorIterator(new RecursiveDirectoryIterator(WP_CONTENT_DIR, FilesystemIterator::SKIP_DOTS)) as $f) { $files[] = (string) $f; } \
     sort($files); echo json_encode([$wpdb->get_col('SELECT user_login FROM ' . $wpdb->users), \
@@ -16,7 +16,7 @@ async fn state(site: &Site) -> Result<Value> {
     Ok(serde_json::from_str(&site.eval_php(STATE).await?)?)
 }
 
-fn wish(source: &Site, target: &Site) -> Value {
+fn clone_body(source: &Site, target: &Site) -> Value {
     json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())})
 }
 
@@ -25,22 +25,22 @@ async fn ended(client: &Client, body: &Value) -> Result<TaskView> {
     client.wait(task.id).await
 }
 
-/// Waits until a task's content travels.
-async fn transfers(client: &Client, id: TaskId) -> Result {
+/// Waits until a task's transfer has started.
+async fn transfer_started(client: &Client, id: TaskId) -> Result {
     let begun =
         |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
     client.wait_until(id, "its transfer", begun).await.map(drop)
 }
 
 #[tokio::test]
-async fn a_copy_goes_to_an_empty_site_and_is_harmless_there() -> Result {
+async fn an_empty_target_receives_a_copy_that_contacts_nobody() -> Result {
     let source = Site::builder(Version::Trixie)
         .content(20)
         .admin_password("the source has its own")
         .user("editor", "editor", "of the source")
         .start()
         .await?;
-    // A guard that knows its own site, and lets nobody in anywhere else.
+    // A security plugin that is bound to its site and blocks logins anywhere else.
     source
         .eval_php(
             "mkdir(WP_PLUGIN_DIR . '/wordfence'); $own = var_export(home_url(), true); \
@@ -52,7 +52,7 @@ async fn a_copy_goes_to_an_empty_site_and_is_harmless_there() -> Result {
     let target = Site::builder(Version::Bookworm).prefix("/shop").start().await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
-    let task = ended(&client, &wish(&source, &target)).await?;
+    let task = ended(&client, &clone_body(&source, &target)).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
     let result = Value::from(task.result.clone().unwrap());
     assert_eq!(result["clone"], Value::Null, "{result:#}");
@@ -90,7 +90,7 @@ async fn a_copy_goes_to_an_empty_site_and_is_harmless_there() -> Result {
 }
 
 #[tokio::test]
-async fn tables_roles_and_rights_take_the_names_that_a_target_has_for_them() -> Result {
+async fn tables_roles_and_capabilities_take_the_table_prefix_of_the_target() -> Result {
     let source = Site::builder(Version::Bookworm).content(5).user("editor", "editor", "x").start().await?;
     source
         .sql(
@@ -101,7 +101,7 @@ async fn tables_roles_and_rights_take_the_names_that_a_target_has_for_them() -> 
     let target = Site::builder(Version::Bookworm).start().await?;
     target.rename_prefix("zz9_").await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;
-    let task = ended(&app.client()?, &wish(&source, &target)).await?;
+    let task = ended(&app.client()?, &clone_body(&source, &target)).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
     let told = target
         .eval_php(
@@ -113,20 +113,20 @@ async fn tables_roles_and_rights_take_the_names_that_a_target_has_for_them() -> 
         )
         .await?;
     assert_eq!(serde_json::from_str::<Value>(&told)?, json!([true, true, false, "kept", [], 0]), "{told}");
-    // What a view says names tables in text of its own.
+    // A view's definition contains table names.
     let result = Value::from(task.result.clone().unwrap());
     assert_eq!(result["fidelity"]["left_out"]["routine"], 1, "{result:#}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_site_with_content_is_no_target_and_keeps_all_it_has() -> Result {
+async fn a_target_with_content_is_refused_and_unchanged() -> Result {
     let source = Site::builder(Version::Bookworm).start().await?;
     let target = Site::builder(Version::Bookworm).content(7).user("anna", "editor", "x").start().await?;
     let before = state(&target).await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
-    let mut body = wish(&source, &target);
+    let mut body = clone_body(&source, &target);
     for keeps in [true, false] {
         body["remove_migrator"] = (!keeps).into();
         let task = ended(&client, &body).await?;
@@ -141,14 +141,14 @@ async fn a_site_with_content_is_no_target_and_keeps_all_it_has() -> Result {
 }
 
 #[tokio::test]
-async fn a_copy_that_is_cancelled_leaves_its_target_as_it_was() -> Result {
+async fn a_cancelled_copy_leaves_its_target_unchanged() -> Result {
     let source = Site::builder(Version::Bookworm).content(300).start().await?;
     let target = Site::builder(Version::Bookworm).start().await?;
     let before = state(&target).await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
-    let task = client.accepted("/clone", &wish(&source, &target)).await?;
-    transfers(&client, task.id).await?;
+    let task = client.accepted("/clone", &clone_body(&source, &target)).await?;
+    transfer_started(&client, task.id).await?;
     client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Cancelled, "{task:#?}");
@@ -157,15 +157,15 @@ async fn a_copy_that_is_cancelled_leaves_its_target_as_it_was() -> Result {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_killed_while_it_fills_a_target_is_followed_by_another() -> Result {
+async fn another_worker_continues_the_transfer_to_a_target_of_a_killed_one() -> Result {
     let source = Site::builder(Version::Bookworm).content(200).start().await?;
     let target = Site::builder(Version::Bookworm).start().await?;
     let mut app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
-    let mut body = wish(&source, &target);
+    let mut body = clone_body(&source, &target);
     body["remove_migrator"] = false.into();
     let task = client.accepted("/clone", &body).await?;
-    transfers(&client, task.id).await?;
+    transfer_started(&client, task.id).await?;
     app.workers[0].kill9().await?;
     app.add_worker(&[]).await?;
     let task = client.wait(task.id).await?;

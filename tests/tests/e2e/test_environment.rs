@@ -1,4 +1,4 @@
-//! The lab itself: its services are real, apart from each other, and gone afterwards.
+//! The lab itself: its services are real, isolated from each other, and leave nothing behind.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -20,7 +20,7 @@ fn http() -> Client {
         .expect("a client")
 }
 
-/// Whether WordPress takes this login: the one POST that it needs.
+/// Whether WordPress accepts this login, with a single POST.
 async fn logs_in(site: &Site, user: &User) -> Result<bool> {
     let form = [("log", &user.name), ("pwd", &user.password)];
     let answer = http().post(format!("{}/wp-login.php", site.url())).form(&form).send().await?;
@@ -88,7 +88,7 @@ async fn wordpress_6_5_works_below_a_path() -> Result {
 }
 
 #[tokio::test]
-async fn two_sites_side_by_side_have_nothing_in_common() -> Result {
+async fn two_sites_share_nothing() -> Result {
     let build = || Site::builder(Version::Trixie);
     let (one, two) = tokio::try_join!(build().start(), build().start())?;
     one.eval_php("update_option('blogname', 'One');").await?;
@@ -99,7 +99,7 @@ async fn two_sites_side_by_side_have_nothing_in_common() -> Result {
 }
 
 #[tokio::test]
-async fn a_site_is_as_it_was_described() -> Result {
+async fn a_site_is_configured_as_its_builder_says() -> Result {
     let site = Site::builder(Version::Bookworm)
         .prefix("/blog")
         .host("localhost")
@@ -138,7 +138,7 @@ async fn a_site_is_as_it_was_described() -> Result {
 }
 
 #[tokio::test]
-async fn a_site_counts_what_it_is_asked() -> Result {
+async fn a_site_records_its_requests() -> Result {
     let site = Site::builder(Version::Trixie).start().await?;
     assert_eq!(site.hits().await?, []);
     http().get(site.url() + "/nowhere/?a=1").send().await?;
@@ -158,7 +158,7 @@ async fn a_site_goes_down_and_comes_back() -> Result {
 }
 
 #[tokio::test]
-async fn a_site_can_have_a_certificate_that_nobody_trusts() -> Result {
+async fn a_site_can_have_an_untrusted_certificate() -> Result {
     let site = Site::builder(Version::Trixie).tls().environment(None).start().await?;
     assert!(http().get(site.url()).send().await.is_err());
     let trusting = Client::builder().danger_accept_invalid_certs(true).build().unwrap();
@@ -204,7 +204,7 @@ async fn redis_keeps_what_it_acknowledged_when_it_is_killed() -> Result {
 }
 
 #[tokio::test]
-async fn stubs_do_what_no_wordpress_does() -> Result {
+async fn stubs_send_what_no_wordpress_sends() -> Result {
     let big = Stub::answering(200, &[("content-type", "application/json")], vec![b'x'; 10 << 20]).await?;
     assert_eq!(http().get(big.url()).send().await?.bytes().await?.len(), 10 << 20);
     let away = Stub::redirecting("http://example.invalid/x").await?;
@@ -220,7 +220,7 @@ async fn stubs_do_what_no_wordpress_does() -> Result {
 }
 
 #[tokio::test]
-async fn the_product_starts_ends_and_starts_again() -> Result {
+async fn the_app_starts_stops_and_starts_again() -> Result {
     let mut app = TestApp::builder().token("reader", "metrics", "").start().await?;
     assert_eq!(app.client()?.queue().await?.workers.len(), 1);
     assert_eq!(app.client_as("reader")?.get("/tasks").await?.status(), StatusCode::FORBIDDEN);
@@ -238,7 +238,7 @@ async fn the_product_starts_ends_and_starts_again() -> Result {
 }
 
 #[tokio::test]
-async fn what_a_killed_program_leaves_is_seen() -> Result {
+async fn leftovers_of_a_killed_program_are_detected() -> Result {
     let app = TestApp::builder().workers(0).start().await?;
     let sleeper = app.api.tmp().join("folder");
     std::fs::create_dir(&sleeper)?;
@@ -292,7 +292,7 @@ async fn holds_a_site_until_it_is_killed() -> Result {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named() {
+async fn missing_programs_are_named() {
     let missing = wpclone_tests::built("no-such-program").unwrap_err();
     assert!(matches!(missing, LabError::Missing { .. }));
     assert!(format!("{missing:?}").contains("cargo build --workspace --bins"), "{missing:?}");

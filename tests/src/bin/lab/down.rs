@@ -1,4 +1,4 @@
-//! Which `up` runs, and ending it from elsewhere.
+//! Finding a running `up`, and stopping it from another terminal.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use wpclone_tests::{LabError, Result};
 /// How long an `up` may take to end.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A running `up`. Process ids are given again to others: only with its start does one name a process.
+/// A running `up`. Process ids are reused: only together with the start time does one identify a process.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct Running {
     pid: u32,
@@ -26,13 +26,13 @@ impl Running {
         PathBuf::from(".dev/up.json")
     }
 
-    /// The one whose file lies in this checkout, if it is there still.
+    /// The `up` of this checkout, if it still runs.
     pub(crate) fn find() -> Option<Self> {
         let noted: Self = serde_json::from_slice(&fs::read(Self::file()).ok()?).ok()?;
         (start_of(noted.pid) == Some(noted.started)).then_some(noted)
     }
 
-    /// Notes this process.
+    /// Records this process.
     pub(crate) fn note() -> Result<Self> {
         let pid = std::process::id();
         let started = start_of(pid).ok_or_else(|| io::Error::other("/proc is not readable"))?;

@@ -1,4 +1,4 @@
-//! What the lab runs below its guards besides the services themselves.
+//! Helper processes that the lab runs below its guards.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use wpclone_tests::Result;
 
-/// Somewhat less than its guard's patience with it.
+/// Less than the guard's own time limit.
 const OTHERS_LIMIT: Duration = Duration::from_secs(18);
 
 fn run<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

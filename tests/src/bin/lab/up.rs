@@ -1,4 +1,4 @@
-//! `lab up`: the whole product at work on a real WordPress, until Ctrl-C.
+//! `lab up`: the whole system with a real WordPress, until Ctrl-C.
 
 use std::future::pending;
 use std::process::Stdio;
@@ -11,13 +11,13 @@ use wpclone_tests::{Lab, LabError, Result, Site, TestApp, Token, Version, built,
 
 use crate::down::Running;
 
-/// Where people look first.
+/// The default ports.
 const API: u16 = 8080;
 const WORKER: u16 = 8081;
 const WORDPRESS: u16 = 8070;
 const CLONES: u16 = 8090;
 const REDIS: u16 = 6399;
-/// Easy to paste.
+/// Without characters that a shell interprets.
 const PASSWORD: &str = "let-me-in-2026";
 
 pub(crate) fn up() -> Result {
@@ -34,17 +34,17 @@ pub(crate) fn up() -> Result {
             biased;
             _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),
-            ended = stay() => ended,
+            ended = run() => ended,
         }
     });
-    // What `stay` held has been ended by now; this is what the lab shares.
+    // `run` has stopped its own services by now; this stops the shared ones.
     Lab::shared().end();
     eprintln!("everything is down");
     ended
 }
 
-/// Starts everything, shows it at work, and goes on for ever. Dropping it ends everything.
-async fn stay() -> Result {
+/// Starts everything, runs the demonstration, and then waits forever. Dropping the future stops everything.
+async fn run() -> Result {
     let began = Instant::now();
     let said = |what: String| eprintln!("[{:5.1} s] {what}", began.elapsed().as_secs_f32());
     said("starting MariaDB, PHP, nginx and a WordPress with some content".into());

@@ -37,9 +37,9 @@ pub(crate) struct Args {
 /// The end-to-end tests that `--quick` runs: one of each kind of task.
 const QUICK: &[&str] = &[
     "main_job::at_the_root_of_the_current_wordpress",
-    "clone::lifecycle::a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away",
+    "clone::lifecycle::a_site_is_cloned_to_its_own_address_and_can_be_deleted",
     "obstacles::login::",
-    "test_environment::the_product_starts_ends_and_starts_again",
+    "test_environment::the_app_starts_stops_and_starts_again",
 ];
 
 #[tokio::main]

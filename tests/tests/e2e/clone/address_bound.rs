@@ -1,4 +1,4 @@
-//! Sites that are bound to where they are: their pages ask for it, their plugins guard it, their WordPress needs its PHP.
+//! Sites that are bound to their address or PHP: pages request it, plugins check it, WordPress requires a PHP version.
 
 use serde_json::{Value, json};
 use wpclone_task::{Code, TaskView};
@@ -6,22 +6,22 @@ use wpclone_tests::{Database, Result, Site, TestApp, Version};
 
 use crate::clone::{at, cloned, failed, nothing_left, problem};
 
-/// Prints what is kept in an option at the end of each page, as plugins do for those who count visitors.
+/// Prints an option in each page's footer, like analytics plugins.
 const FOOTER: &str = "add_action('wp_footer', function () { echo get_option('footer_code'); });";
 
 fn artifacts(task: &TaskView) -> Vec<&str> {
     task.artifacts.iter().map(|artifact| artifact.name.as_str()).collect()
 }
 
-async fn asked_for(site: &Site, path: &str) -> Result<usize> {
+async fn requests_for(site: &Site, path: &str) -> Result<usize> {
     Ok(site.hits().await?.iter().filter(|hit| hit.path.starts_with(path)).count())
 }
 
 #[tokio::test]
-async fn a_copy_whose_front_page_asks_its_source_is_looked_at_twice_and_handed_out_as_broken() -> Result {
+async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_published_as_broken() -> Result {
     let site = Site::builder(Version::Bookworm).mu_plugin("footer", FOOTER).start().await?;
     let port = site.url().rsplit(':').next().unwrap().to_owned();
-    // Put together where it runs: nobody finds an address in it.
+    // Built at run time, so that no rewriting finds the address.
     let script = format!(
         "<script>new Image().src = ['http:', '', [127, 0, 0, 1].join('.') + ':' + {port}, 'counts-visitors'].join('/');</script>"
     );
@@ -38,8 +38,8 @@ async fn a_copy_whose_front_page_asks_its_source_is_looked_at_twice_and_handed_o
     assert!(problem.detail.contains("connect to its source"), "{problem:#?}");
     let look = task.steps.iter().find(|step| step.name == "look").unwrap();
     assert_eq!(look.attempts, 2, "{look:#?}");
-    assert!(asked_for(&site, "/counts-visitors").await? >= 1, "the page never asked for it");
-    // Who looks for the reason finds the pages and the connection.
+    assert!(requests_for(&site, "/counts-visitors").await? >= 1, "the page never asked for it");
+    // The artifacts show the pages and the connection.
     let names = artifacts(&task);
     for name in ["copy-front.png", "copy-dashboard.png", "network.log"] {
         assert!(names.contains(&name), "{name} in {names:?}");
@@ -53,7 +53,7 @@ async fn a_copy_whose_front_page_asks_its_source_is_looked_at_twice_and_handed_o
     Ok(())
 }
 
-/// Lets nobody in at any other address than its own.
+/// Blocks logins at any other address than its own.
 const GUARD: &str = "<?php\n/* Plugin Name: Guard */\nif (get_option('guarded') !== md5(get_option('home'))) \
     add_filter('authenticate', function () { wp_die('locked out', '', 503); }, 1);\n";
 
@@ -61,7 +61,7 @@ const GUARD: &str = "<?php\n/* Plugin Name: Guard */\nif (get_option('guarded') 
 const ACTIVE: &str = "SELECT option_value FROM wp_options WHERE option_name = 'active_plugins'";
 
 #[tokio::test]
-async fn a_guard_of_the_login_is_off_in_a_clone_which_says_so_and_on_at_its_source() -> Result {
+async fn a_login_guard_plugin_is_disabled_and_reported_in_the_clone_only() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     for plugin in ["wordfence/wordfence.php", "wps-hide-login/wps-hide-login.php"] {
         site.put(&format!("wp-content/plugins/{plugin}"), GUARD)?;
@@ -95,12 +95,11 @@ async fn a_guard_of_the_login_is_off_in_a_clone_which_says_so_and_on_at_its_sour
     Ok(())
 }
 
-/// WordPress of another time: it has looked at its PHP already when this says what it needs.
+/// An unsupported WordPress: it has checked its PHP version before this raises the requirement.
 const NEEDS: &str = "$GLOBALS['required_php_version'] = '99.1';";
 
 #[tokio::test]
-async fn a_source_that_needs_a_newer_php_than_clones_have_is_refused_before_the_first_row_travels() -> Result
-{
+async fn a_source_that_needs_a_newer_php_is_refused_before_the_first_row_is_transferred() -> Result {
     let site = Site::builder(Version::Bookworm).mu_plugin("needs", NEEDS).start().await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;

@@ -1,4 +1,4 @@
-//! Sites that everything is wrong with: a true copy all the same, or a clear problem and nothing left behind.
+//! Sites with edge cases: an exact copy all the same, or a clear problem and nothing left behind.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -9,15 +9,15 @@ use wpclone_task::{Code, State};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{cloned, ended, failed, lived_in, nothing_left, problem};
+use crate::clone::{cloned, ended, failed, nothing_left, problem, start_visited};
 
-/// A table prefix that another installation's begins with.
+/// A table prefix that is the beginning of another installation's.
 const PREFIX: &str = "we_";
 
-/// A cache before the front page knows the migrator's address, and answers for it.
+/// A page cache responds in place of the migrator's front-page endpoint.
 const STALE: &str = "if ($arg_wpclone_migrator) { return 200 'cached'; }";
 
-/// Nobody who is not logged in gets anything of REST; the login form has another field; errors tell nothing.
+/// REST requires a login; the login form has another field; login errors have no text.
 const SECURITY: &str = "<?php\n/* Plugin Name: Secure it all */\n\
     add_filter('rest_authentication_errors', function ($r) { \
         return is_user_logged_in() || strpos((string) ($_GET['rest_route'] ?? ''), 'wpclone-migrator') ? $r \
@@ -25,11 +25,11 @@ const SECURITY: &str = "<?php\n/* Plugin Name: Secure it all */\n\
     add_filter('xmlrpc_enabled', '__return_false'); add_filter('login_errors', '__return_empty_string');\n\
     add_action('send_headers', function () { header('X-Frame-Options: DENY'); header(\"Content-Security-Policy: default-src 'self' 'unsafe-inline' data:\"); });\n";
 
-/// An object cache that keeps everything for one request, as WordPress does itself.
+/// An object-cache drop-in that caches per request, like WordPress itself.
 const OBJECT_CACHE: &str =
     "<?php\n/* Plugin Name: An object cache */\nrequire ABSPATH . 'wp-includes/cache.php';\n";
 
-/// Files as nobody should have them.
+/// Unusual files.
 fn odd_files(site: &Site) -> Result {
     let uploads = site.tree().join("wp-content/uploads");
     for (path, text) in [
@@ -65,8 +65,8 @@ fn odd_files(site: &Site) -> Result {
 }
 
 #[tokio::test]
-async fn a_site_with_everything_that_ever_went_wrong_is_copied_truly() -> Result {
-    let site = lived_in(Site::builder(Version::Trixie).content(20).nginx(STALE)).await?;
+async fn a_site_with_all_edge_cases_is_cloned_exactly() -> Result {
+    let site = start_visited(Site::builder(Version::Trixie).content(20).nginx(STALE)).await?;
     site.rename_prefix(PREFIX).await?;
     site.add_odd_tables(PREFIX).await?;
     odd_files(&site)?;
@@ -80,12 +80,12 @@ async fn a_site_with_everything_that_ever_went_wrong_is_copied_truly() -> Result
     let mut pair = Pair::with(&site, &app, &client, &task, (PREFIX, "wp-content")).await?;
     pair.stays =
         |name| name == "elsewhere" || name.starts_with("we_shop_") || name.starts_with("we_wpclone_");
-    pair.is_true().await
+    pair.assert_equal().await
 }
 
 #[tokio::test]
-async fn a_site_whose_content_lies_elsewhere_is_copied_truly() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm).content(20)).await?;
+async fn a_site_with_a_custom_content_folder_is_cloned_exactly() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm).content(20)).await?;
     fs::rename(site.tree().join("wp-content"), site.tree().join("app"))?;
     let url = site.url();
     let constants = format!(
@@ -97,18 +97,18 @@ async fn a_site_whose_content_lies_elsewhere_is_copied_truly() -> Result {
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
-    Pair::with(&site, &app, &client, &task, ("X9_", "app")).await?.is_true().await
+    Pair::with(&site, &app, &client, &task, ("X9_", "app")).await?.assert_equal().await
 }
 
-/// Between two parts of a file the source loses it.
+/// The source deletes a file between two parts.
 const LOSES: &str = "<?php\nif (($_GET['wpclone_migrator'] ?? '') === 'files') { \
     foreach (json_decode(file_get_contents('php://input'), true)['files'] as $file) { \
         if ($file['offset'] > 0 && substr(base64_decode(strtr($file['id'], '-_', '+/')), 17) === 'goes.bin') { \
             register_shutdown_function(function () { unlink(WP_CONTENT_DIR . '/uploads/goes.bin'); }); } } }\n";
 
 #[tokio::test]
-async fn of_a_file_that_goes_away_while_it_is_read_nothing_is_left_in_the_copy() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm).content(1)).await?;
+async fn a_file_deleted_while_it_is_read_is_absent_from_the_clone() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm).content(1)).await?;
     site.put("wp-content/uploads/goes.bin", &"bytes that go away\n".repeat(1 << 20))?;
     site.put("wp-content/mu-plugins/loses.php", LOSES)?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
@@ -117,11 +117,11 @@ async fn of_a_file_that_goes_away_while_it_is_read_nothing_is_left_in_the_copy()
     assert!(!site.tree().join("wp-content/uploads/goes.bin").exists(), "it never went away");
     let left_out = &task.result.as_ref().expect("a result")["fidelity"]["left_out"];
     assert_eq!(left_out["moving"], 1, "{left_out}");
-    Pair::of(&site, &app, &client, &task).await?.is_true().await
+    Pair::of(&site, &app, &client, &task).await?.assert_equal().await
 }
 
 #[tokio::test]
-async fn a_network_of_sites_is_refused_and_left_as_it_was() -> Result {
+async fn a_multisite_network_is_refused_and_unchanged() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let host = site.url().trim_start_matches("http://").to_owned();
     site.eval_php(&format!(
@@ -150,12 +150,12 @@ async fn a_network_of_sites_is_refused_and_left_as_it_was() -> Result {
 }
 
 #[tokio::test]
-async fn a_source_that_goes_away_half_way_leaves_no_half_clone() -> Result {
+async fn a_source_that_goes_down_during_the_transfer_leaves_no_clone() -> Result {
     let mut site = Site::builder(Version::Bookworm).content(100).start().await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
-    // Rows are on their way.
+    // Rows are being transferred.
     let read = async || {
         site.hits().await.is_ok_and(|hits| hits.iter().any(|hit| hit.path.contains("wpclone_migrator=rows")))
     };
@@ -169,12 +169,12 @@ async fn a_source_that_goes_away_half_way_leaves_no_half_clone() -> Result {
     nothing_left(&app, &client).await
 }
 
-/// A licence that holds for one address lets nobody in anywhere else.
+/// A licence that is bound to an address blocks logins at any other.
 const LICENCE: &str = "add_filter('authenticate', function ($user) { \
     return get_option('licensed_for') === md5(home_url()) ? $user : new WP_Error('licence', 'Not licensed here.'); }, 99);";
 
 #[tokio::test]
-async fn a_copy_that_lets_nobody_in_is_looked_at_twice_and_handed_out_with_what_is_wrong() -> Result {
+async fn a_clone_that_blocks_logins_is_verified_twice_and_published_with_a_problem() -> Result {
     let site = Site::builder(Version::Bookworm).mu_plugin("licence", LICENCE).start().await?;
     site.eval_php("update_option('licensed_for', md5(home_url()));").await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;

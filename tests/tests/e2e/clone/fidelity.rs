@@ -1,4 +1,4 @@
-//! True copies of sites with much on them, that harm nobody.
+//! Large sites are copied exactly, and their clones affect nobody else.
 
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::redirect::Policy;
@@ -7,25 +7,25 @@ use wpclone_task::TaskView;
 use wpclone_tests::{Client, Result, Sink, Site, TestApp, Version};
 
 use crate::clone::checker::Pair;
-use crate::clone::{at, cloned, lived_in};
+use crate::clone::{at, cloned, start_visited};
 
-/// Puts a shop with so many posts and orders on a site.
-async fn stock(site: &Site, posts: u32) -> Result {
+/// Adds a shop with this many posts and orders to a site.
+async fn add_shop(site: &Site, posts: u32) -> Result {
     let php = format!("define('LAB_POSTS', {posts});\n{}", include_str!("content.php"));
     site.eval_php(&php).await.map(drop)
 }
 
 #[tokio::test]
-async fn a_shop_below_a_prefix_is_the_same_on_a_newer_wordpress() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm).prefix("/a/blog")).await?;
-    stock(&site, 2000).await?;
+async fn a_shop_below_a_path_is_cloned_exactly_to_a_newer_wordpress() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm).prefix("/a/blog")).await?;
+    add_shop(&site, 2000).await?;
     let app = TestApp::builder().clones(Version::Sid).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
-    Pair::of(&site, &app, &client, &task).await?.is_true().await
+    Pair::of(&site, &app, &client, &task).await?.assert_equal().await
 }
 
-/// Mails, calls and scheduled work, by WordPress' ways and around them. `?reach-out` tells what came through.
+/// Mail, HTTP calls and cron, through WordPress' API and around it. `?reach-out` prints what succeeded.
 fn talkative(sink: &Sink) -> String {
     let (mail, web) = (sink.mail_port(), sink.web_port());
     format!(
@@ -42,7 +42,7 @@ fn talkative(sink: &Sink) -> String {
     )
 }
 
-/// Asks a site to reach out to others in every way, and then to do what is due.
+/// Makes a site contact others in every way, and then runs its cron.
 async fn reach_out(url: &str) -> Result<Value> {
     let told: Value = reqwest::get(format!("{url}/?reach-out")).await?.json().await?;
     reqwest::get(format!("{url}/wp-cron.php?doing_wp_cron")).await?;
@@ -51,30 +51,31 @@ async fn reach_out(url: &str) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn a_shop_at_the_root_is_the_same_on_an_older_wordpress_and_harms_nobody() -> Result {
+async fn a_shop_at_the_root_is_cloned_exactly_to_an_older_wordpress_and_contacts_nobody() -> Result {
     let sink = Sink::start().await?;
-    let site = lived_in(Site::builder(Version::Trixie).mu_plugin("talkative", &talkative(&sink))).await?;
-    stock(&site, 2000).await?;
+    let site =
+        start_visited(Site::builder(Version::Trixie).mu_plugin("talkative", &talkative(&sink))).await?;
+    add_shop(&site, 2000).await?;
     let told = reach_out(&site.url()).await?;
     assert!(told.as_object().unwrap().values().all(|came| came == true), "{told}");
     let heard = sink.take();
     assert!(heard.iter().filter(|kind| *kind == "web").count() >= 4, "with what was due: {heard:?}");
     assert!(heard.contains(&"mail".to_owned()), "{heard:?}");
-    // What is due stays due.
+    // Due cron events stay due.
     site.eval_php("wp_schedule_single_event(time() - 60, 'lab_due');").await?;
 
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
-    // Its source has reached nobody since, and neither has whoever looked at the clone.
+    // Neither the source nor the clone's verification has contacted anybody since.
     assert_eq!(sink.take(), [""; 0]);
-    Pair::of(&site, &app, &client, &task).await?.is_true().await?;
-    harmless(&task, &sink).await?;
+    Pair::of(&site, &app, &client, &task).await?.assert_equal().await?;
+    assert_contacts_nobody(&task, &sink).await?;
     logins(&site, &client, &task).await
 }
 
-/// A clone reaches nobody, and says how that is made sure.
-async fn harmless(task: &TaskView, sink: &Sink) -> Result {
+/// A clone contacts nobody, and reports how that is ensured.
+async fn assert_contacts_nobody(task: &TaskView, sink: &Sink) -> Result {
     let url = at(task, "/clone/url").as_str().unwrap().trim_end_matches('/');
     let told = reach_out(url).await?;
     assert_eq!((&told["get"], &told["post"]), (&false.into(), &false.into()), "{told}");
@@ -91,7 +92,7 @@ async fn harmless(task: &TaskView, sink: &Sink) -> Result {
 }
 
 /// Whether a login with a password succeeds.
-async fn enters(url: &str, name: &str, password: &str) -> Result<bool> {
+async fn can_log_in(url: &str, name: &str, password: &str) -> Result<bool> {
     let http = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build()?;
     let form = [("log", name), ("pwd", password), ("testcookie", "1")];
     let form: Vec<_> = form.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
@@ -107,13 +108,13 @@ fn percent(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Who could log in to the source can log in to the clone, and so can its own administrator, and who has a link.
+/// The source's users, the clone's own administrator and one-time links can log in to the clone.
 async fn logins(site: &Site, client: &Client, task: &TaskView) -> Result {
     let text = |pointer: &str| at(task, pointer).as_str().unwrap().trim_end_matches('/').to_owned();
     let (url, admin) = (text("/clone/url"), site.admin());
-    assert!(enters(&url, &admin.name, &admin.password).await?, "the source's administrator");
-    assert!(enters(&url, &text("/clone/username"), &text("/clone/password")).await?, "the clone's");
-    assert!(!enters(&url, &admin.name, "another").await?, "anybody else");
+    assert!(can_log_in(&url, &admin.name, &admin.password).await?, "the source's administrator");
+    assert!(can_log_in(&url, &text("/clone/username"), &text("/clone/password")).await?, "the clone's");
+    assert!(!can_log_in(&url, &admin.name, "another").await?, "anybody else");
     let link: Value =
         client.post(&format!("/clones/{}/login", text("/clone/name")), &Value::Null).await?.json().await?;
     let link = link["url"].as_str().unwrap_or_else(|| panic!("{link}"));
@@ -126,11 +127,11 @@ async fn logins(site: &Site, client: &Client, task: &TaskView) -> Result {
 }
 
 #[tokio::test]
-async fn large_tables_are_the_same_with_a_key_and_without() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm)).await?;
+async fn large_tables_with_and_without_a_primary_key_are_cloned_exactly() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm)).await?;
     let url = site.url();
     let address = format!("IF(seq % 100, '', ' {url}/?row=')");
-    // Of a table without a key the checker knows rows by their values alone.
+    // The checker identifies rows of a table without a key by their values.
     for (name, key, more) in [("wp_large", "PRIMARY KEY", address.as_str()), ("wp_large_no_key", "", "'-'")] {
         site.sql(&format!(
             "CREATE TABLE {name} (a INT NOT NULL {key}, b VARCHAR(200) NOT NULL); \
@@ -142,5 +143,5 @@ async fn large_tables_are_the_same_with_a_key_and_without() -> Result {
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     assert!(at(&task, "/fidelity/rows").as_u64().unwrap() > 600_000, "{task:#?}");
-    Pair::of(&site, &app, &client, &task).await?.is_true().await
+    Pair::of(&site, &app, &client, &task).await?.assert_equal().await
 }

@@ -1,5 +1,5 @@
-//! Sources that somebody works on, owners that change their minds and workers that die, each at a moment of a transfer
-//! that is known: the source itself says what it is asked for.
+//! Sources that change, tasks that are cancelled and workers that die, each at a known moment of a transfer:
+//! the source itself records the requests that it receives.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,33 +11,33 @@ use wpclone_task::{State, TaskView};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{cloned, lived_in, nothing_left};
+use crate::clone::{cloned, nothing_left, start_visited};
 
-/// How long a source may take to be asked for something.
+/// How long the test waits for a request to the source.
 const ASKED: Duration = Duration::from_secs(120);
 
-/// A source that says what it is asked for, and that can be held up.
+/// A source that records its requests and can hold them.
 struct Listening {
-    /// The folder around the site's, where it leaves what it says.
+    /// The parent of the site's folder, where the record lies.
     folder: PathBuf,
 }
 
-/// Something that a source was asked for.
+/// A request to the source.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
-    /// A route of the migrator; `file` for each file of `files`, `page` for what a browser asks for, `held` and
-    /// `over` for what is held up, and has ended then.
+    /// A route of the migrator; `file` for each file of `files`, `page` for a browser's request, `held` and
+    /// `over` for the start and the end of a held request.
     kind: String,
-    /// Table, root, path of a file, script.
+    /// The table, root, file path or script.
     what: String,
-    /// How many rows, or bytes of the file, came before.
+    /// The offset: rows of the table or bytes of the file before it.
     from: u64,
 }
 
 impl Listening {
-    /// `change` is the body of a PHP function of what is asked for (`$kind`, `$what`, `$from`), called before the answer.
+    /// `change` is the body of a PHP function of the request (`$kind`, `$what`, `$from`), called before the response.
     fn to(site: &Site, change: &str) -> Result<Self> {
-        // With a slash at its end, as WordPress has it.
+        // With a trailing slash, like WordPress' ABSPATH.
         let tree = site.tree().join("");
         let php = include_str!("interruptions.php")
             .trim_start_matches("<?php")
@@ -47,7 +47,7 @@ impl Listening {
         Ok(Self { folder: tree.parent().unwrap().to_owned() })
     }
 
-    /// All that it was asked for until now.
+    /// All requests so far.
     fn asked(&self) -> Vec<Asked> {
         let text = fs::read_to_string(self.folder.join("asked")).unwrap_or_default();
         let asked = |line: &str| {
@@ -58,13 +58,13 @@ impl Listening {
         text.lines().filter_map(asked).collect()
     }
 
-    /// From where on a table or file was read, each time.
+    /// The offsets of all reads of a table or file.
     fn readings(&self, kind: &str, what: &str) -> Vec<u64> {
         let of = self.asked().into_iter().filter(|asked| (&*asked.kind, &*asked.what) == (kind, what));
         of.map(|asked| asked.from).collect()
     }
 
-    /// Holds up whoever asks for this, from a place on; forgets what was asked for before.
+    /// Holds requests for this, from an offset on; clears the record.
     fn hold(&self, kind: &str, what: &str, from: u64) -> Result {
         let _ = fs::remove_file(self.folder.join("asked"));
         fs::write(self.folder.join("hold.new"), format!("{kind}\t{what}\t{from}"))?;
@@ -77,7 +77,7 @@ impl Listening {
         until("something to be held up", ASKED, Some(&log), held).await
     }
 
-    /// What was held up has come to its end.
+    /// Whether the held request has ended.
     async fn over(&self) -> Result {
         let over = async || self.asked().iter().any(|asked| asked.kind == "over");
         until("what was held up to end", ASKED, None, over).await
@@ -88,7 +88,7 @@ impl Listening {
     }
 }
 
-/// A table of so many rows, some 150 bytes each, with even numbers.
+/// A table with this many rows of some 150 bytes, with even ids.
 async fn add_table(site: &Site, name: &str, key: &str, rows: u32) -> Result {
     let sql = format!(
         "CREATE TABLE {name} (id BIGINT NOT NULL{key}, v VARCHAR(200) NOT NULL) ENGINE=InnoDB; \
@@ -97,16 +97,16 @@ async fn add_table(site: &Site, name: &str, key: &str, rows: u32) -> Result {
     site.sql(&sql).await.map(drop)
 }
 
-/// Each time when a second part of a table is asked for, rows of the first part are other ones: some changed, some gone, one
-/// more. The second time it comes to the same.
+/// Each time a second part of a table is requested, rows of the first part change: some updated, some deleted, one
+/// inserted. The second time, the result is the same.
 const ROWS_CHANGE: &str = "global $wpdb; if ('rows' === $kind && 0 < $from && 0 === strpos($what, 'wp_lab_')) { \
     $wpdb->query(\"UPDATE $what SET v = 'changed' WHERE id IN (2, 4, 6)\"); \
     $wpdb->query(\"DELETE FROM $what WHERE id BETWEEN 8 AND 100\"); \
     $wpdb->query(\"INSERT INTO $what SELECT 101, 'came' FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM $what WHERE id = 101)\"); }";
 
 #[tokio::test]
-async fn tables_whose_rows_move_while_they_are_read_are_read_again() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+async fn tables_whose_rows_change_while_they_are_read_are_read_again() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
     let tables = [("wp_lab_keyed", " PRIMARY KEY"), ("wp_lab_plain", "")];
     for (name, key) in tables {
         add_table(&site, name, key, 15_000).await?;
@@ -116,7 +116,7 @@ async fn tables_whose_rows_move_while_they_are_read_are_read_again() -> Result {
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     let pair = Pair::of(&site, &app, &client, &task).await?;
-    pair.is_true().await?;
+    pair.assert_equal().await?;
     for (name, _) in tables {
         let begun = source.readings("rows", name).iter().filter(|from| **from == 0).count();
         let told = table(&pair.fidelity, name);
@@ -130,17 +130,17 @@ async fn tables_whose_rows_move_while_they_are_read_are_read_again() -> Result {
     Ok(())
 }
 
-/// What the report says of a table.
+/// The report's entry of a table.
 fn table<'a>(fidelity: &'a Value, name: &str) -> &'a Value {
     let tables = fidelity["tables"].as_array().unwrap();
     tables.iter().find(|table| table["name"] == name).unwrap_or_else(|| panic!("{name} in {fidelity:#}"))
 }
 
 const UPLOADS: &str = "wp-content/uploads";
-/// So many small files change.
+/// The number of small files that change.
 const SMALL: usize = 30;
 
-/// A large file becomes another one when its first part has been sent, a small one after it was listed. Each does so once,
+/// A large file is replaced when its first part has been sent, small ones after they were listed. Each is replaced once,
 /// and `twice.txt` twice.
 const FILES_CHANGE: &str = "if ('file' !== $kind) { return; } $file = WP_CONTENT_DIR . '/uploads/' . $what; \
     $begins = fn (string $text) => is_file($file) && $text === file_get_contents($file, false, null, 0, strlen($text)); \
@@ -153,7 +153,7 @@ const FILES_CHANGE: &str = "if ('file' !== $kind) { return; } $file = WP_CONTENT
 
 #[tokio::test]
 async fn files_that_change_while_they_are_copied_are_fetched_again() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+    let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
     let small = (0..SMALL).map(|n| format!("small-{n}.txt"));
     let (part, whole) = ("old ".repeat(1 << 20), "old ".repeat(1 << 18));
     let large =
@@ -163,7 +163,7 @@ async fn files_that_change_while_they_are_copied_are_fetched_again() -> Result {
     for (name, text) in &files {
         let path = format!("{UPLOADS}/{name}");
         site.put(&path, text)?;
-        // Long before anybody changes it: its time tells whole seconds.
+        // Well before the change, because modification times have whole seconds.
         let file = fs::File::options().write(true).open(site.tree().join(path))?;
         file.set_modified(SystemTime::now() - Duration::from_secs(3600))?;
     }
@@ -179,11 +179,11 @@ async fn files_that_change_while_they_are_copied_are_fetched_again() -> Result {
     }
     let pair = Pair::of(&site, &app, &client, &task).await?;
     assert_eq!(pair.fidelity["files"]["left_out"]["moving"], Value::Null, "{:#}", pair.fidelity["files"]);
-    pair.is_true().await
+    pair.assert_equal().await
 }
 
-/// What a source is asked for when its clone is cancelled, from where on: before the migrator is there, at the first rows,
-/// in the middle of a table and of a file, when a table is counted, when the migrator is taken off beside the look.
+/// The request at which a clone is cancelled, and its offset: before the migrator is installed, at the first rows,
+/// in the middle of a table and of a file, when a table is counted, when the migrator is removed beside the verification.
 const MOMENTS: [(&str, &str, u64); 6] = [
     ("page", "POST update.php upload-plugin", 0),
     ("rows", "wp_lab_large", 0),
@@ -195,7 +195,7 @@ const MOMENTS: [(&str, &str, u64); 6] = [
 
 #[tokio::test]
 async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+    let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
     add_table(&site, "wp_lab_large", " PRIMARY KEY", 15_000).await?;
     site.put(&format!("{UPLOADS}/large.bin"), &"large ".repeat(1 << 20))?;
     let source = Listening::to(&site, "")?;
@@ -222,20 +222,20 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
     Ok(())
 }
 
-/// Rows of the table in the middle of which a worker dies, and how many have been read by then.
+/// Rows of the table in which a worker dies, and how many have been read by then.
 const ROWS: u64 = 40_000;
 const READ: u64 = 25_000;
-/// Who is asked for a part of a file from here on, has been told that what comes before the file has arrived: a part of at
-/// most three MiB is on its way while the next one is asked for.
+/// A request for a part of a file from here on means that everything before the file has arrived: a part of at
+/// most three MiB is in flight while the next one is requested.
 const ARRIVED: u64 = 9 << 20;
-/// A file goes when the transfer has begun.
+/// A file is deleted when the transfer has begun.
 const TOO_MUCH_GOES: &str = "if ('rows' === $kind) { @unlink(WP_CONTENT_DIR . '/uploads/too-much.bin'); }";
 
 #[tokio::test]
 async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no_file_twice() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+    let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
     add_table(&site, "wp_lab_large", " PRIMARY KEY", ROWS as u32).await?;
-    // Two tables travel at a time, by name: this one is whole by then.
+    // Two tables are transferred at a time, by name: this one is complete by then.
     add_table(&site, "wp_lab_before", " PRIMARY KEY", 100).await?;
     for (name, times) in [("early.bin", 1 << 16), ("gone.bin", 1 << 16), ("z-last.bin", 5 << 18)] {
         site.put(&format!("{UPLOADS}/{name}"), &name.repeat(times))?;
@@ -247,13 +247,13 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
     source.held(&app).await?;
     let read = source.readings("held", "wp_lab_large")[0];
-    // What was read before has been sent on.
+    // What was read before has been sent to the clone.
     client.wait_until(task.id, "rows to be moved", |task| moved(task) >= read).await?;
     let last = async || source.readings("file", "z-last.bin").iter().any(|from| *from >= ARRIVED);
     until("a later part of the last file to be asked for", ASKED, None, last).await?;
     app.workers[0].kill9().await?;
     fs::remove_file(site.tree().join(UPLOADS).join("gone.bin"))?;
-    // More than any disk has: but some of what comes is there already, so that nobody knows what is needed.
+    // More than any disk has; but part of the content has arrived, so that the space needed is unknown.
     fs::File::create(site.tree().join(UPLOADS).join("too-much.bin"))?.set_len(1 << 42)?;
     source.let_go()?;
     let before = source.readings("rows", "wp_lab_large").len();
@@ -270,7 +270,7 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no
     assert!(told["taken_up"].as_u64().unwrap() >= from, "{told:#}");
     assert_eq!(table(&pair.fidelity, "wp_lab_before")["taken_up"], 100, "a whole table is counted only");
     assert_eq!(source.readings("rows", "wp_lab_before"), [0], "and not read again");
-    // At most what was on its way when the worker died is asked for once more.
+    // Only what was in flight when the worker died is requested again.
     let all = &pair.fidelity["files"];
     let again = source.asked().split_off(asked).into_iter().filter(|asked| asked.kind == "file");
     let again: BTreeSet<_> = again.map(|file| file.what).collect();
@@ -279,12 +279,12 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no
     assert!(again.len() as u64 <= whole - taken_up, "{again:?}, {all:#}");
     let begun = source.readings("file", "early.bin").into_iter().filter(|from| *from == 0).count();
     assert_eq!(begun, 1);
-    pair.is_true().await
+    pair.assert_equal().await
 }
 
 #[tokio::test]
-async fn a_folder_that_is_a_file_for_who_follows_a_dead_worker_is_one_on_the_copy_too() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm).content(5)).await?;
+async fn a_folder_that_becomes_a_file_between_two_attempts_is_a_file_in_the_clone() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
     let uploads = site.tree().join(UPLOADS);
     for name in ["a-folder/in/it.txt", "b-file"] {
         site.put(&format!("{UPLOADS}/{name}"), name)?;
@@ -306,10 +306,10 @@ async fn a_folder_that_is_a_file_for_who_follows_a_dead_worker_is_one_on_the_cop
     app.add_worker(&[]).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
-    Pair::of(&site, &app, &client, &task).await?.is_true().await
+    Pair::of(&site, &app, &client, &task).await?.assert_equal().await
 }
 
-/// How many rows a task says that it has moved.
+/// The number of rows that a task reports as transferred.
 fn moved(task: &TaskView) -> u64 {
     let words = task.progress.message.strip_prefix("Moved ").unwrap_or_default();
     words.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()

@@ -10,13 +10,13 @@ use wpclone_test_redis::rounds;
 use wpclone_tests::{Client, Result, Site, TestApp, Version, children, kill9, processes_with, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{at, ended, lived_in, nothing_left, problem};
+use crate::clone::{at, ended, nothing_left, problem, start_visited};
 
-/// Random numbers that come again with their seed (splitmix64).
+/// Reproducible random numbers (splitmix64).
 struct Chance(u64);
 
 impl Chance {
-    /// By `WPCLONE_SEED`, or by the clock; said either way.
+    /// Seeded by `WPCLONE_SEED`, or by the clock; the seed is printed.
     fn new() -> Self {
         let clock = || std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
         let seed = std::env::var("WPCLONE_SEED").map_or_else(|_| clock(), |seed| seed.parse().unwrap());
@@ -32,16 +32,16 @@ impl Chance {
     }
 }
 
-/// Who is killed.
+/// The processes that are killed.
 #[derive(Debug, Clone, Copy)]
 enum Victim {
-    /// A worker, whatever it does; another one is there.
+    /// A worker; another one is running.
     Worker,
-    /// What answers for the source at that moment.
+    /// The source's PHP worker processes.
     SourcePhp,
-    /// php-fpm of the clone with all that it runs.
+    /// The clone's php-fpm master with its children.
     ClonePhp,
-    /// What answers for the clone at that moment.
+    /// The clone's PHP worker processes.
     CloneRequests,
     /// The clones' MariaDB.
     MariaDb,
@@ -49,7 +49,7 @@ enum Victim {
 
 const VICTIMS: [Victim; 5] =
     [Victim::Worker, Victim::SourcePhp, Victim::ClonePhp, Victim::CloneRequests, Victim::MariaDb];
-/// Steps of a clone in their order, of which one is chosen to strike in. The transfer is the longest.
+/// Steps of a clone in order, one of which is chosen for the kill. The transfer is the longest.
 const STEPS: [&str; 6] = ["prepare", "transfer", "transfer", "transfer", "look", "leave"];
 
 struct Scene {
@@ -60,14 +60,14 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Result<Self> {
-        let site = lived_in(Site::builder(Version::Bookworm).content(150)).await?;
+        let site = start_visited(Site::builder(Version::Bookworm).content(150)).await?;
         let mut app = TestApp::builder().clones(Version::Trixie).start().await?;
         app.add_worker(&[]).await?;
         let client = app.client()?;
         Ok(Self { site, app, client })
     }
 
-    /// Processes of a kind, as far as there are any.
+    /// The running processes of a kind.
     fn pids(&self, victim: Victim) -> Vec<u32> {
         let state = self.app.clones_state().unwrap().display().to_string();
         let masters = || processes_with(&["php-fpm: master", &format!("{state}/clones/")]);
@@ -80,15 +80,15 @@ impl Scene {
         }
     }
 
-    /// Waits for a moment of a task, and strikes; says how many processes died.
-    async fn strike(&mut self, task: TaskId, victim: Victim, chance: &mut Chance) -> Result<usize> {
+    /// Waits for a moment of a task, and kills; returns the number of killed processes.
+    async fn kill_at(&mut self, task: TaskId, victim: Victim, chance: &mut Chance) -> Result<usize> {
         let step = STEPS[chance.below(STEPS.len() as u64) as usize];
         let (pause, worker) = (Duration::from_millis(chance.below(2500)), chance.below(2) as usize);
         let begun = |task: &TaskView| {
             task.state.is_final() || task.steps.iter().any(|one| one.name == step && one.started_at.is_some())
         };
         self.client.wait_until(task, step, begun).await?;
-        // A moment between two that can be awaited.
+        // A random moment after one that can be awaited.
         sleep(pause).await;
         if let Victim::Worker = victim {
             let worker = &self.app.workers[worker];
@@ -113,7 +113,7 @@ impl Scene {
         let begun = Instant::now();
         let body = json!({"source": self.site.login(&self.site.admin())});
         let id = self.client.accepted("/clone", &body).await?.id;
-        self.strike(id, victim, chance).await?;
+        self.kill_at(id, victim, chance).await?;
         for worker in &mut self.app.workers {
             if worker.status().is_some() {
                 worker.restart().await?;
@@ -127,7 +127,7 @@ impl Scene {
             task.attempts,
             task.crashes
         );
-        // One that only could not be looked at is given out as well.
+        // A clone whose verification failed is published as well.
         let given = task.steps.iter().any(|step| step.name == "publish" && step.state == State::Succeeded);
         if task.state == State::Succeeded {
             assert!(given, "{task:#?}");
@@ -139,7 +139,7 @@ impl Scene {
         }
         if given {
             self.is_back(&task).await?;
-            Pair::of(&self.site, &self.app, &self.client, &task).await?.is_true().await?;
+            Pair::of(&self.site, &self.app, &self.client, &task).await?.assert_equal().await?;
             self.delete(&task).await?;
         }
         nothing_left(&self.app, &self.client).await?;
@@ -147,7 +147,7 @@ impl Scene {
         Ok(task.state)
     }
 
-    /// Who struck late met a clone that was ready: it comes back by itself.
+    /// A late kill hits a published clone: it recovers by itself.
     async fn is_back(&self, task: &TaskView) -> Result {
         let front = at(task, "/clone/url").as_str().unwrap();
         let answers =
@@ -155,7 +155,7 @@ impl Scene {
         until("the clone to answer", Duration::from_secs(60), None, answers).await
     }
 
-    /// Whatever became of the clone, its source has nothing of us.
+    /// Whatever became of the clone, nothing of ours is left on its source.
     fn source_is_clean(&self, task: &TaskView) {
         let told = task.result.as_ref().and_then(|result| result.get("migrator_removed"));
         let plugin = self.site.tree().join("wp-content/plugins/wpclone-migrator");
@@ -178,7 +178,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn whoever_is_killed_a_clone_is_true_or_leaves_nothing() -> Result {
+async fn whichever_process_is_killed_a_clone_is_exact_or_leaves_nothing() -> Result {
     let mut chance = Chance::new();
     let mut scene = Scene::set().await?;
     let mut succeeded = 0;
@@ -191,7 +191,7 @@ async fn whoever_is_killed_a_clone_is_true_or_leaves_nothing() -> Result {
         succeeded += usize::from(scene.round(victim, &mut chance).await? == State::Succeeded);
     }
     eprintln!("{succeeded} of {rounds} clones are true copies");
-    // What can be taken up again is: most of them live.
+    // Most of them resume and succeed.
     assert!(succeeded * 2 >= rounds, "{succeeded} of {rounds}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A clone's life, and that of one that never was.
+//! The life cycle of a clone, and failures that leave none.
 
 use std::fs;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use wpclone_task::{Code, State, TaskView};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{at, cloned, lived_in, nothing_left, problem};
+use crate::clone::{at, cloned, nothing_left, problem, start_visited};
 
 #[tokio::test]
-async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Result {
+async fn a_site_is_cloned_to_its_own_address_and_can_be_deleted() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     site.eval_php(
         "wp_insert_post(['post_title' => 'Hello from the source', 'post_status' => 'publish', \
@@ -25,7 +25,7 @@ async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Re
     let task = cloned(&client, &site).await?;
     let url = at(&task, "/clone/url").as_str().unwrap().to_owned();
     assert!(at(&task, "/fidelity/rows").as_u64().unwrap() > 0, "{task:#?}");
-    // Its path is another than the source's: what names no host leads elsewhere, and is told.
+    // Its path differs from the source's, so root-relative addresses lead elsewhere and are reported.
     assert!(at(&task, "/fidelity/left_over/root-relative").as_u64().unwrap() >= 2, "{task:#?}");
     let http = reqwest::Client::builder().build()?;
     let front = http.get(format!("{url}/")).send().await?.text().await?;
@@ -49,7 +49,7 @@ async fn a_site_is_copied_to_an_address_of_its_own_and_can_be_taken_away() -> Re
 }
 
 #[tokio::test]
-async fn a_clone_may_have_a_host_and_a_database_server_of_its_own() -> Result {
+async fn a_clone_can_have_its_own_host_and_database_server() -> Result {
     let site = Site::builder(Version::Bookworm).content(5).start().await?;
     let app =
         TestApp::builder().clones(Version::Bookworm).env("WPCLONE_CLONE_ROUTING", "host").start().await?;
@@ -63,7 +63,7 @@ async fn a_clone_may_have_a_host_and_a_database_server_of_its_own() -> Result {
     assert_eq!((url.host_str().unwrap(), url.path()), (format!("{name}.localhost").as_str(), "/"));
     assert_eq!(at(&task, "/clone/separation/own_database_server"), true);
     assert!(app.clones_state().unwrap().join("mariadb").join(name).is_dir());
-    // Its path is its source's, so that what names no host leads to where it did.
+    // Its path is its source's, so root-relative addresses still work.
     assert_eq!(at(&task, "/fidelity/left_over").get("root-relative"), None);
     let here = ([127, 0, 0, 1], url.port().unwrap()).into();
     let http = reqwest::Client::builder().resolve(url.host_str().unwrap(), here).build()?;
@@ -81,7 +81,7 @@ async fn a_clone_may_have_a_host_and_a_database_server_of_its_own() -> Result {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_clone_whose_source_lets_nobody_in() -> Result {
+async fn nothing_is_left_of_a_clone_whose_source_rejects_the_login() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
@@ -119,7 +119,7 @@ async fn nothing_is_left_of_a_clone_whose_source_has_no_space_for_the_migrator()
 }
 
 #[tokio::test]
-async fn a_clone_runs_and_ends_in_time_also_when_no_wordpress_is_there_for_more() -> Result {
+async fn a_clone_keeps_running_and_expires_while_the_wordpress_template_is_missing() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
@@ -139,7 +139,7 @@ async fn a_clone_runs_and_ends_in_time_also_when_no_wordpress_is_there_for_more(
     until("the missing WordPress to be said", Duration::from_secs(60), None, said).await?;
 
     app.workers[1].terminate().await?;
-    // Its time is over meanwhile.
+    // It expires meanwhile.
     let file = app.clones_state().unwrap().join("clones").join(name).join("clone.json");
     let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap())?;
     assert!(record["info"]["expires_at"].is_string(), "{record}");
@@ -153,8 +153,8 @@ async fn a_clone_runs_and_ends_in_time_also_when_no_wordpress_is_there_for_more(
 }
 
 #[tokio::test]
-async fn a_worker_that_is_killed_while_it_copies_is_followed_by_another() -> Result {
-    let site = lived_in(Site::builder(Version::Bookworm).content(200)).await?;
+async fn another_worker_continues_the_transfer_of_a_killed_one() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm).content(200)).await?;
     let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
     app.add_worker(&[]).await?;
     let client = app.client()?;
@@ -164,9 +164,9 @@ async fn a_worker_that_is_killed_while_it_copies_is_followed_by_another() -> Res
             task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some())
         })
         .await?;
-    // The clones' state belongs to one of them, and the transfer to either.
+    // Only one of them owns the clones' state; either may do the transfer.
     app.workers[0].kill9().await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
-    Pair::of(&site, &app, &client, &task).await?.is_true().await
+    Pair::of(&site, &app, &client, &task).await?.assert_equal().await
 }

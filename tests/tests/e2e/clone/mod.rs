@@ -1,4 +1,4 @@
-//! POST /clone: a live WordPress becomes a true copy at an address of its own, which expires; whatever happens
+//! POST /clone: an exact copy of a live WordPress at an address of its own, which expires; whatever happens
 //! meanwhile, and whatever the site is like.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -18,12 +18,12 @@ use tokio::time::Instant;
 use wpclone_task::{Problem, State, TaskId, TaskView};
 use wpclone_tests::{Builder, Client, Result, Site, TestApp, processes_with, until};
 
-/// How long a clone may take that is held up.
+/// The time limit of a clone that is held.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// A site that has been looked at, so that WordPress has made what it makes with the first visit, and whose posts have
-/// dates of their own, so that each database has them in the same order.
-async fn lived_in(builder: Builder) -> Result<Site> {
+/// Starts a site and visits it, so that WordPress has created what the first visit creates. Its posts have
+/// distinct dates, so that each database sorts them the same way.
+async fn start_visited(builder: Builder) -> Result<Site> {
     let site = builder.start().await?;
     let apart =
         "post_date = post_date - INTERVAL ID MINUTE, post_date_gmt = post_date_gmt - INTERVAL ID MINUTE";
@@ -34,7 +34,7 @@ async fn lived_in(builder: Builder) -> Result<Site> {
     Ok(site)
 }
 
-/// The task of a clone that has to succeed.
+/// Clones a site; the task must succeed.
 async fn cloned(client: &Client, site: &Site) -> Result<TaskView> {
     let body = json!({"source": site.login(&site.admin())});
     let task = client.accepted("/clone", &body).await?;
@@ -43,7 +43,7 @@ async fn cloned(client: &Client, site: &Site) -> Result<TaskView> {
     Ok(task)
 }
 
-/// The task of a clone that has to fail.
+/// Clones a site; the task must fail.
 async fn failed(client: &Client, site: &Site) -> Result<TaskView> {
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
     let task = ended(client, task.id).await?;
@@ -59,11 +59,11 @@ fn at<'a>(task: &'a TaskView, pointer: &str) -> &'a Value {
     parts.fold(first, |value, part| value?.get(part)).unwrap_or_else(|| panic!("{pointer} in {result:#?}"))
 }
 
-/// The task when it has ended, also after a break of some minutes.
+/// Waits for a task's end, longer than [`Client::wait`].
 async fn ended(client: &Client, id: TaskId) -> Result<TaskView> {
     let end = Instant::now() + LONGEST;
     while Instant::now() < end {
-        // An api may be busy.
+        // The api may be busy.
         if let Ok(task) = client.wait(id).await {
             return Ok(task);
         }
@@ -76,7 +76,7 @@ fn problem(task: &TaskView) -> &Problem {
     task.problem.as_ref().unwrap_or_else(|| panic!("no problem: {task:#?}"))
 }
 
-/// Nothing of any clone is there any more: for the API, in the state folder, in the database, among what runs.
+/// Nothing of any clone is left: in the API, the state folder, the database, the processes.
 async fn nothing_left(app: &TestApp, client: &Client) -> Result {
     let list: Value = client.get("/clones").await?.json().await?;
     assert_eq!(list["clones"], json!([]));

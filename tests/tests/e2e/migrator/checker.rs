@@ -1,4 +1,4 @@
-//! Compares what the migrator gave with what the database says itself, in hex, by statements of its own.
+//! Compares the migrator's rows with the database's own output, in hex, by independent statements.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use wpclone_migrator::{
 };
 use wpclone_tests::{Result, Site};
 
-/// What reading a whole table came to.
+/// The result of reading a whole table.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     /// Each row as text: hex of its values, or the hash of large ones.
     pub(crate) rows: Vec<String>,
     pub(crate) digest: RowDigest,
     pub(crate) answers: usize,
-    /// The most memory above idle that PHP said it took.
+    /// The highest memory above idle that PHP reported.
     pub(crate) memory: u64,
-    /// Large values of the last row that miss something: column → (hash, bytes, size).
+    /// Large values of the last row that are incomplete: column → (hash, bytes, size).
     open: BTreeMap<usize, (Sha256, u64, u64, [u8; 32])>,
 }
 
 impl Read {
-    /// Takes one answer.
+    /// Adds one response.
     pub(crate) fn take(&mut self, rows: &Rows) {
         self.answers += 1;
         self.digest.combine(rows.count.digest);
@@ -87,7 +87,7 @@ pub(crate) fn name(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// The same rows as the database tells them to its own client, sorted.
+/// The same rows as the database's own client prints them, sorted.
 pub(crate) async fn dump(site: &Site, table: &Table) -> Result<Vec<String>> {
     let columns: Vec<_> = table.transferred_columns().map(column).collect();
     let sql = format!("SET time_zone = '+00:00'; SELECT {} FROM {}", columns.join(", "), name(&table.name));

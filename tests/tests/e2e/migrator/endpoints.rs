@@ -1,4 +1,4 @@
-//! Sites that make it hard to get in.
+//! Sites on which some endpoints are blocked.
 
 use wpclone_migrator::{AdaptiveBatch, ClientError, Root};
 use wpclone_tests::{Result, Version};
@@ -6,7 +6,7 @@ use wpclone_tests::{Result, Version};
 use crate::migrator::checker::read;
 use crate::migrator::files::index;
 
-/// Rows and files by whatever way there is.
+/// Reads rows and files through whichever endpoint works.
 async fn reads(client: &wpclone_migrator::Client) {
     assert!(read(client, "wp_posts", AdaptiveBatch::new(5000)).await.rows.len() > 3);
     assert!(!index(client, Root::Content, false, AdaptiveBatch::new(5000)).await.is_empty());
@@ -21,7 +21,7 @@ async fn where_a_cache_answers_for_the_front_page_rest_is_the_way() -> Result {
     let client = crate::migrator::open(&site, false).await?;
     reads(&client).await;
     assert_eq!(crate::migrator::complaints(&site), [""; 0]);
-    // Once is enough to know.
+    // One failure is enough to decide.
     let asked = site.hits().await?.iter().filter(|h| h.path.contains("wpclone_migrator=")).count();
     assert_eq!(asked, 1);
     Ok(())
@@ -36,7 +36,7 @@ async fn where_rest_is_closed_the_front_page_is_the_way() -> Result {
 }
 
 #[tokio::test]
-async fn plugins_that_print_and_buffer_and_change_rest_answers_do_not_harm() -> Result {
+async fn plugins_that_print_buffer_or_filter_rest_responses_do_no_harm() -> Result {
     let noisy = "ob_start(); echo 'noise'; ob_start(); echo \"\\u{feff}\"; \
         add_filter('rest_post_dispatch', function ($r) { $r->set_data(['changed' => 1]); return $r; }); \
         add_filter('rest_pre_serve_request', function () { echo 'more'; return false; }); \
@@ -55,7 +55,7 @@ async fn plugins_that_print_and_buffer_and_change_rest_answers_do_not_harm() -> 
 }
 
 #[tokio::test]
-async fn a_stale_answer_of_a_cache_is_not_believed() -> Result {
+async fn a_stale_response_from_a_cache_is_rejected() -> Result {
     let kept = r#"{"plugin_version":"0.1.0","wordpress":"6.1","php":"8","import_enabled":true,"open_until":9999999999,"site_url":"","home_url":"","multisite":false}"#;
     let stale = format!(
         "if ($arg_wpclone_migrator) {{ rewrite ^ /stale last; }} location = /stale {{ default_type application/json; return 200 '{kept}'; }}"
@@ -68,7 +68,7 @@ async fn a_stale_answer_of_a_cache_is_not_believed() -> Result {
 }
 
 #[tokio::test]
-async fn uploads_elsewhere_are_their_own_root() -> Result {
+async fn a_custom_uploads_folder_is_a_root_of_its_own() -> Result {
     let site =
         crate::migrator::small(Version::Bookworm).constant("UPLOADS", "'media'").content(2).start().await?;
     let client = crate::migrator::open(&site, false).await?;

@@ -1,4 +1,4 @@
-//! Every file, and no other.
+//! Export of files: every file that should be exported, and no other.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -26,7 +26,7 @@ fn wanted(root: Root, entry: &Entry) -> FileRequest {
     FileRequest { id: entry.id(root), offset: 0, size: entry.size, mtime: entry.mtime }
 }
 
-/// The digests of these files, as their bytes come.
+/// Fetches these files and returns their digests.
 async fn fetch(
     client: &Client,
     mut wanted: Vec<FileRequest>,
@@ -70,7 +70,7 @@ fn walk(folder: &Path, below: &Path, found: &mut BTreeMap<Vec<u8>, ContentDigest
     }
 }
 
-/// Puts odd things into a site; they belong to whoever runs the test, and PHP may read them.
+/// Adds unusual files to a site; they belong to the test's user and are readable by PHP.
 fn odd_files(site: &Site) -> Result {
     let content = site.tree().join("wp-content");
     let uploads = content.join("uploads");
@@ -115,7 +115,7 @@ fn odd_files(site: &Site) -> Result {
 }
 
 #[tokio::test]
-async fn every_file_is_read_as_it_is_and_what_stays_says_why() -> Result {
+async fn every_file_is_exported_exactly_and_omissions_have_a_reason() -> Result {
     let site = crate::migrator::small(Version::Trixie).content(3).start().await?;
     odd_files(&site)?;
     let client = crate::migrator::open(&site, false).await?;
@@ -144,7 +144,7 @@ async fn every_file_is_read_as_it_is_and_what_stays_says_why() -> Result {
                 None => assert_eq!(name, "2026/inside"),
             }
         }
-        // Of WordPress' own files a part is enough.
+        // A part of WordPress' own files is enough.
         let step = if root == Root::Core { 10 } else { 1 };
         let files: Vec<_> = files.into_iter().step_by(step).collect();
         let fetched =
@@ -161,7 +161,7 @@ async fn every_file_is_read_as_it_is_and_what_stays_says_why() -> Result {
                 left.insert(format!("{root:?} {path}"), char::from(reason));
             }
         }
-        // Roots that lie in this one are told by themselves.
+        // Roots that are nested in this one are listed separately.
         let nested: &[&str] = match root {
             Root::Core => &["wp-content/"],
             Root::Content => &["plugins/", "mu-plugins/", "uploads/"],
@@ -196,7 +196,7 @@ async fn every_file_is_read_as_it_is_and_what_stays_says_why() -> Result {
         ("Uploads 2026/out", 'k'),
         ("Uploads 2026/secret.txt", 'u'),
     ];
-    // What the WordPress of the lab has besides.
+    // Files that the lab's WordPress has in addition.
     left.retain(|path, _| path != "Content upgrade" && path != "Core t2");
     assert_eq!(left, expected.map(|(p, r)| (p.to_owned(), r)).into());
     assert_eq!(crate::migrator::complaints(&site), [""; 0]);
@@ -204,7 +204,7 @@ async fn every_file_is_read_as_it_is_and_what_stays_says_why() -> Result {
 }
 
 #[tokio::test]
-async fn a_file_that_changes_while_it_is_copied_is_noticed() -> Result {
+async fn a_file_that_changes_while_it_is_copied_is_detected() -> Result {
     let site = crate::migrator::small(Version::Bookworm).start().await?;
     let file = site.tree().join("wp-content/uploads/moving.bin");
     fs::create_dir_all(file.parent().unwrap())?;
@@ -212,16 +212,16 @@ async fn a_file_that_changes_while_it_is_copied_is_noticed() -> Result {
     let client = crate::migrator::open(&site, false).await?;
     let entries = index(&client, Root::Uploads, false, AdaptiveBatch::new(5000)).await;
     let entry = entries.iter().find(|e| e.path == b"moving.bin").expect("the file");
-    let mut wish = wanted(Root::Uploads, entry);
+    let mut wanted_file = wanted(Root::Uploads, entry);
     let mut pace = AdaptiveBatch::new(5000).capped_at(65536);
-    let first = client.fetch_files(std::slice::from_ref(&wish), &mut pace).await.expect("a part");
+    let first = client.fetch_files(std::slice::from_ref(&wanted_file), &mut pace).await.expect("a part");
     let (_, offset) = first.next.expect("more of it");
     fs::write(&file, vec![2; 3_000_001])?;
-    wish.offset = offset;
-    let second = client.fetch_files(std::slice::from_ref(&wish), &mut pace).await.expect("an answer");
+    wanted_file.offset = offset;
+    let second = client.fetch_files(std::slice::from_ref(&wanted_file), &mut pace).await.expect("an answer");
     assert_eq!(second.parts().unwrap()[0].state, FileStatus::Changed);
     fs::remove_file(&file)?;
-    let third = client.fetch_files(std::slice::from_ref(&wish), &mut pace).await.expect("an answer");
+    let third = client.fetch_files(std::slice::from_ref(&wanted_file), &mut pace).await.expect("an answer");
     assert_eq!(third.parts().unwrap()[0].state, FileStatus::Missing);
     Ok(())
 }

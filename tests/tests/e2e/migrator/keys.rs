@@ -1,4 +1,4 @@
-//! Keys, tried: whose they are, and where they are never seen.
+//! Keys: who may use them, and where they must never appear.
 
 use serde_json::json;
 use wpclone_migrator::{ClientError, Key, Request};
@@ -6,7 +6,7 @@ use wpclone_tests::{Result, Site, Version};
 
 use crate::migrator::{client, key, sent, small};
 
-/// Sends a signed request, as often as asked, and tells the answers' status.
+/// Sends a signed request `times` times, and returns the statuses.
 async fn statuses(site: &Site, key: &Key, times: usize) -> Result<Vec<u16>> {
     let request = Request::new("manifest", b"{}").expect("random bytes");
     let mut all = Vec::new();
@@ -16,8 +16,9 @@ async fn statuses(site: &Site, key: &Key, times: usize) -> Result<Vec<u16>> {
     Ok(all)
 }
 
+/// Rule R17 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r17_the_key_of_one_site_opens_no_other() -> Result {
+async fn the_key_of_one_site_is_refused_by_another() -> Result {
     let (one, other) = tokio::try_join!(small(Version::Bookworm).start(), small(Version::Bookworm).start())?;
     let (of_one, of_other) = (key(&one, true).await?, key(&other, true).await?);
     assert_eq!(statuses(&one, &of_one, 1).await?, [200]);
@@ -29,16 +30,18 @@ async fn r17_the_key_of_one_site_opens_no_other() -> Result {
     Ok(())
 }
 
+/// Rule R11 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r11_a_request_that_was_overheard_is_worth_nothing() -> Result {
+async fn a_replayed_request_is_refused() -> Result {
     let site = small(Version::Bookworm).start().await?;
     let key = key(&site, false).await?;
     assert_eq!(statuses(&site, &key, 3).await?, [200, 403, 403]);
     Ok(())
 }
 
+/// Rule R5 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r5_a_key_is_in_no_request_and_no_page_and_goes_by_itself() -> Result {
+async fn a_key_is_in_no_request_and_no_page_and_expires() -> Result {
     let site = small(Version::Bookworm).start().await?;
     site.put_mu_plugin(
         "overhears",
@@ -53,7 +56,7 @@ async fn r5_a_key_is_in_no_request_and_no_page_and_goes_by_itself() -> Result {
     let overheard = std::fs::read_to_string(site.tree().join("overheard.txt"))?;
     assert!(overheard.contains("wpclone_migrator"), "{overheard}");
     assert!(!overheard.to_lowercase().contains(&secret), "the key went over the wire");
-    // No page and no REST answer of anybody has it, and it goes away by itself.
+    // No page and no REST response contains it, and it expires by itself.
     for path in ["/", "/?rest_route=/", "/?rest_route=/wp/v2/settings", "/wp-login.php"] {
         let page = reqwest::get(format!("{}{path}", site.url())).await?.text().await?;
         assert!(!page.contains(&secret), "{path}");

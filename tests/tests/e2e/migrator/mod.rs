@@ -1,4 +1,4 @@
-//! The migrator on real sites: everything is read as it is, nothing that must not be read is, and nothing breaks it.
+//! The migrator on real sites: exports are exact, private data is not exported, and hostile input does not break it.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -16,12 +16,12 @@ use reqwest::redirect::Policy;
 use wpclone_migrator::{Client, Key, Request};
 use wpclone_tests::{Builder, Result, Site, Version};
 
-/// What the migrator promises to work with.
+/// The smallest PHP limits that the migrator supports.
 fn small(version: Version) -> Builder {
     Site::builder(version).ini("memory_limit", "64M").ini("max_execution_time", "10").debug()
 }
 
-/// Puts the plugin of this repository on a site, opens it, and gives its key.
+/// Installs this repository's plugin on a site, opens its access window, and returns its key.
 async fn key(site: &Site, import: bool) -> Result<Key> {
     let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrator-plugin/wpclone-migrator");
     put(site, &plugin, "wp-content/plugins/wpclone-migrator")?;
@@ -32,7 +32,7 @@ async fn key(site: &Site, import: bool) -> Result<Key> {
          Wpclone\\Migrator\\State::open(time(), {import}); echo Wpclone\\Migrator\\State::load()->key(time());"
     );
     let printed = site.eval_php(&open).await?;
-    // Plugins of some stories print as well.
+    // Plugins of some tests print as well.
     let mut words = printed.split(|c: char| !c.is_ascii_hexdigit());
     Ok(words.find_map(|word| word.parse().ok()).expect("a key"))
 }
@@ -55,19 +55,19 @@ fn client(site: &Site, key: Key) -> Client {
     Client::new(http, format!("{}/", site.url()).parse().expect("an address"), key)
 }
 
-/// What a site's front door answers to a signed request for its manifest.
+/// The front page's response to a signed manifest request.
 async fn sent(site: &Site, key: &Key, request: &Request<'_>) -> Result<reqwest::Response> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let url = format!("{}/?wpclone_migrator=manifest&_={}", site.url(), request.unique);
     Ok(http.post(url).headers(request.headers(key)).body("{}").send().await?)
 }
 
-/// The migrator of a site, opened.
+/// A client of a site's migrator with an open access window.
 async fn open(site: &Site, import: bool) -> Result<Client> {
     Ok(client(site, key(site, import).await?))
 }
 
-/// What PHP complained about.
+/// PHP's warnings and errors.
 fn complaints(site: &Site) -> Vec<String> {
     let log = site.php_log() + &site.debug_log();
     log.lines().filter(|line| line.contains("PHP ")).map(str::to_owned).collect()

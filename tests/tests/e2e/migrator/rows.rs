@@ -1,4 +1,4 @@
-//! Every row, byte for byte.
+//! Export of rows, byte for byte.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use wpclone_tests::{Result, Version};
 use crate::migrator::checker::{dump, read};
 use crate::migrator::test_site::{PREFIX, source};
 
-/// What PHP may take above its idle.
+/// The limit of PHP's memory above idle.
 const MOST_MEMORY: u64 = 8 * 1024 * 1024;
 
 fn tables(all: &[Definition]) -> Vec<&Table> {
@@ -22,7 +22,7 @@ fn tables(all: &[Definition]) -> Vec<&Table> {
 }
 
 #[tokio::test]
-async fn every_row_of_an_odd_site_is_read_as_its_database_has_it() -> Result {
+async fn every_row_of_a_site_with_edge_cases_is_exported_exactly() -> Result {
     let site = source(Version::Trixie).await?;
     let client = crate::migrator::open(&site, false).await?;
     let manifest = client.manifest().await.expect("a manifest");
@@ -36,7 +36,7 @@ async fn every_row_of_an_odd_site_is_read_as_its_database_has_it() -> Result {
         memory = memory.max(read.memory);
         seen.insert(table.name.clone());
         if table.name == format!("{PREFIX}options") {
-            // What the migrator keeps there changes with each request.
+            // The migrator's own options change with each request.
             continue;
         }
         read.rows.sort();
@@ -51,7 +51,7 @@ async fn every_row_of_an_odd_site_is_read_as_its_database_has_it() -> Result {
     assert!(rows > 30_000, "{rows}");
     assert!(memory < MOST_MEMORY, "{memory} bytes above idle");
     assert_eq!(crate::migrator::complaints(&site), [""; 0]);
-    // All tables but those of others, and ours.
+    // All tables but other installations' and our own.
     let theirs = ["shop_options", "shop_posts", "shop_postmeta", "shop_terms", "wpclone_left"];
     let expected: BTreeSet<String> = site
         .sql("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE <> 'VIEW'")
@@ -66,7 +66,7 @@ async fn every_row_of_an_odd_site_is_read_as_its_database_has_it() -> Result {
 }
 
 #[tokio::test]
-async fn the_smallest_answers_give_the_same_and_go_on_within_a_row() -> Result {
+async fn the_smallest_responses_continue_within_a_row() -> Result {
     let site = source(Version::Bookworm).await?;
     let client = crate::migrator::open(&site, false).await?;
     let all = client.all_definitions(&mut AdaptiveBatch::new(5000)).await.expect("definitions");
@@ -87,7 +87,7 @@ async fn the_smallest_answers_give_the_same_and_go_on_within_a_row() -> Result {
 }
 
 #[tokio::test]
-async fn definitions_say_what_the_database_has() -> Result {
+async fn table_definitions_equal_those_of_the_database() -> Result {
     let site = source(Version::Bookworm).await?;
     let client = crate::migrator::open(&site, false).await?;
     let all = client.all_definitions(&mut AdaptiveBatch::new(5000)).await.expect("definitions");
@@ -137,7 +137,7 @@ async fn definitions_say_what_the_database_has() -> Result {
 }
 
 #[tokio::test]
-async fn a_table_that_moved_while_it_was_read_is_noticed() -> Result {
+async fn a_table_that_changed_while_it_was_read_is_detected() -> Result {
     let site = source(Version::Bookworm).await?;
     let client = crate::migrator::open(&site, false).await?;
     let table = format!("{PREFIX}many");
@@ -155,7 +155,7 @@ async fn a_table_that_moved_while_it_was_read_is_noticed() -> Result {
 }
 
 #[tokio::test]
-async fn a_site_that_goes_away_half_way_is_read_on_where_it_was() -> Result {
+async fn an_export_continues_at_its_cursor_after_the_site_was_down() -> Result {
     let mut site = source(Version::Bookworm).await?;
     let client = crate::migrator::open(&site, false).await?;
     let table = format!("{PREFIX}composite");
@@ -173,10 +173,10 @@ async fn a_site_that_goes_away_half_way_is_read_on_where_it_was() -> Result {
 }
 
 #[tokio::test]
-async fn an_answer_costs_the_database_little_more_than_the_rows_that_it_has() -> Result {
+async fn a_response_reads_few_more_rows_than_it_contains() -> Result {
     let site = source(Version::Bookworm).await?;
     let client = crate::migrator::open(&site, false).await?;
-    // Each site has a user of its own, named like its database.
+    // Each site has its own database user, named like its database.
     site.sql("SET GLOBAL userstat = 1").await?;
     let sent = async || -> Result<u64> {
         let told = site
@@ -189,7 +189,7 @@ async fn an_answer_costs_the_database_little_more_than_the_rows_that_it_has() ->
     let sent = sent().await? - before;
     assert_eq!(read.rows.len(), 15_000);
     assert!(read.answers > 20, "{} answers", read.answers);
-    // WordPress' own start reads some hundreds. If each answer's rest were sent as well, it would be thousands for each.
+    // Starting WordPress reads some hundreds of rows. If the rest of each result set were read as well, it would be thousands per request.
     let most = 30_000 + 500 * read.answers as u64;
     assert!((15_000..most).contains(&sent), "{sent} rows in {} answers", read.answers);
     Ok(())

@@ -1,4 +1,4 @@
-//! What a migrator must not do, tried.
+//! Attacks on the migrator.
 
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -17,21 +17,22 @@ use crate::migrator::sent;
 
 const BUDGET: Budget = Budget { bytes: 65536, ms: 1000 };
 
-/// All files and folders below one.
+/// All files and folders below a folder.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).flat_map(|path| [below(&path), vec![path]].concat()).collect()
 }
 
+/// Rule R1 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r1_nothing_of_a_site_that_waits_or_was_read_is_shown_over_the_web() -> Result {
+async fn staged_and_exported_content_is_not_served_over_http() -> Result {
     const CANARY: &str = "canary-of-somebodys-site";
     let site = crate::migrator::small(Version::Bookworm).content(1).start().await?;
     site.sql(&format!("INSERT INTO wp_options (option_name, option_value) VALUES ('a', '{CANARY}')")).await?;
-    // Nothing may be written above the web: what comes in has to wait where the web server looks.
+    // The folder above the web root is not writable, so staged files lie where the web server can reach them.
     let tree = site.tree();
     let above = tree.parent().expect("a folder above");
-    // Without root PHP runs as we do.
+    // Without root, PHP runs as the test's user.
     let closed = if chown(above, Some(0), Some(0)).is_ok() { 0o755 } else { 0o555 };
     std::fs::set_permissions(above, std::fs::Permissions::from_mode(closed))?;
     let key = crate::migrator::key(&site, true).await?;
@@ -75,8 +76,9 @@ async fn r1_nothing_of_a_site_that_waits_or_was_read_is_shown_over_the_web() -> 
     Ok(())
 }
 
+/// Rule R2 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r2_no_path_of_the_clients_choice_is_read() -> Result {
+async fn a_path_chosen_by_the_client_is_not_read() -> Result {
     let site = crate::migrator::small(Version::Bookworm).content(1).start().await?;
     let client = crate::migrator::open(&site, false).await?;
     let entries = index(&client, Root::Uploads, false, AdaptiveBatch::new(5000)).await;
@@ -94,7 +96,7 @@ async fn r2_no_path_of_the_clients_choice_is_read() -> Result {
         [&[9], &good[1..]].concat(),
         [&[0], &good[1..]].concat(),
     ];
-    // Every single change of a good one.
+    // Every single-field change of a valid request.
     forged.extend((0..good.len()).map(|at| {
         let mut id = good.clone();
         id[at] ^= 1;
@@ -111,8 +113,9 @@ async fn r2_no_path_of_the_clients_choice_is_read() -> Result {
     Ok(())
 }
 
+/// Rule R2 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r2_a_link_put_in_the_way_after_the_index_leads_nowhere() -> Result {
+async fn a_symlink_created_after_the_index_is_not_followed() -> Result {
     let site = crate::migrator::small(Version::Bookworm).content(1).start().await?;
     let client = crate::migrator::open(&site, false).await?;
     let entries = index(&client, Root::Uploads, false, AdaptiveBatch::new(5000)).await;
@@ -130,8 +133,9 @@ async fn r2_a_link_put_in_the_way_after_the_index_leads_nowhere() -> Result {
     Ok(())
 }
 
+/// Rule R8 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r8_no_name_or_cursor_becomes_sql() -> Result {
+async fn names_and_cursors_never_become_sql() -> Result {
     let site = crate::migrator::small(Version::Bookworm).start().await?;
     let key = crate::migrator::key(&site, false).await?;
     let client = crate::migrator::client(&site, key.clone());
@@ -188,11 +192,12 @@ async fn r8_no_name_or_cursor_becomes_sql() -> Result {
     Ok(())
 }
 
+/// Rule R13 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r13_more_than_four_requests_at_a_time_are_told_to_come_back() -> Result {
+async fn more_than_four_concurrent_requests_are_told_to_retry() -> Result {
     let site = crate::migrator::small(Version::Bookworm).ini("memory_limit", "128M").start().await?;
     let client = crate::migrator::open(&site, false).await?;
-    // Four connections hold the places that requests would take.
+    // Four connections occupy the request slots.
     let name = site
         .eval_php(
             "echo 'wpclone_' . substr(hash('sha256', DB_NAME . \"\\0\" . $GLOBALS['wpdb']->prefix), 0, 24);",
@@ -222,8 +227,9 @@ async fn r13_more_than_four_requests_at_a_time_are_told_to_come_back() -> Result
     Ok(())
 }
 
+/// Rule R15 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r15_neither_salts_nor_passwords_are_told() -> Result {
+async fn salts_and_passwords_are_not_exported() -> Result {
     let site = crate::migrator::small(Version::Bookworm).start().await?;
     let key = crate::migrator::key(&site, false).await?;
     let request = Request::new("manifest", b"{}").expect("random bytes");
@@ -242,8 +248,9 @@ async fn r15_neither_salts_nor_passwords_are_told() -> Result {
     Ok(())
 }
 
+/// Rule R14 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r14_it_removes_itself_and_nothing_of_it_is_left() -> Result {
+async fn removal_leaves_nothing_of_the_migrator() -> Result {
     let site = crate::migrator::small(Version::Trixie).content(1).start().await?;
     let before = site
         .sql("SELECT option_name, option_value FROM wp_options WHERE option_name = 'active_plugins'")
@@ -266,12 +273,13 @@ async fn r14_it_removes_itself_and_nothing_of_it_is_left() -> Result {
     Ok(())
 }
 
+/// Rule R14 (docs/TRANSFER.md).
 #[tokio::test]
-async fn r14_what_it_may_not_delete_it_says() -> Result {
+async fn removal_reports_what_it_may_not_delete() -> Result {
     let site = crate::migrator::small(Version::Bookworm).start().await?;
     let client = crate::migrator::open(&site, false).await?;
     let plugin = site.tree().join("wp-content/plugins/wpclone-migrator");
-    // A folder that is not PHP's own to change.
+    // A folder that PHP may not change.
     let kept = plugin.join("assets");
     std::os::unix::fs::chown(&kept, Some(0), Some(0))?;
     std::fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o555))?;

@@ -1,11 +1,11 @@
-//! A site that has everything that ever went wrong.
+//! A site with edge cases in its database.
 
 use wpclone_tests::{Result, Site, Version};
 
-/// Another one than WordPress' own.
+/// A table prefix other than WordPress' default.
 pub(crate) const PREFIX: &str = "we_";
 
-/// The site, with its odd tables below [`PREFIX`].
+/// Starts the site with edge-case tables below [`PREFIX`].
 pub(crate) async fn source(version: Version) -> Result<Site> {
     let site = crate::migrator::small(version).content(40).start().await?;
     site.rename_prefix(PREFIX).await?;

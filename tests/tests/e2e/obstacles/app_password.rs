@@ -11,11 +11,11 @@ async fn application_passwords_are_off_over_http() -> Result {
 }
 
 #[tokio::test]
-async fn a_rest_api_that_is_closed() -> Result {
+async fn a_closed_rest_api() -> Result {
     let php = "add_filter('rest_authentication_errors', function () { return new WP_Error('rest_disabled', 'no', ['status' => 401]); });";
     let site = site().mu_plugin("no-rest", php).start().await?;
     app_password_fails(&site, &site.admin(), Code::RestBlocked).await?;
-    // The migrator needs no REST.
+    // The migrator works without REST.
     let client = client().await?;
     let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
@@ -23,7 +23,7 @@ async fn a_rest_api_that_is_closed() -> Result {
 }
 
 #[tokio::test]
-async fn html_where_json_should_be_is_no_success() -> Result {
+async fn html_in_place_of_json_is_an_error() -> Result {
     let html = "if ($arg_rest_route) { return 200 '<html><body>{\"authentication\":{}}</body></html>'; }";
     let site = site().nginx(html).start().await?;
     let problem = app_password_fails(&site, &site.admin(), Code::RestBlocked).await?;
@@ -32,7 +32,7 @@ async fn html_where_json_should_be_is_no_success() -> Result {
 }
 
 #[tokio::test]
-async fn rest_that_makes_no_application_password_gives_way_to_the_page() -> Result {
+async fn the_profile_page_is_used_where_rest_creates_no_application_password() -> Result {
     let php = "add_filter('rest_pre_dispatch', function ($r, $s, $q) { \
         return $q->get_method() === 'POST' && strpos($q->get_route(), 'application-passwords') ? new WP_Error('no', 'no', ['status' => 403]) : $r; }, 10, 3);";
     for version in [Version::Bookworm, Version::Sid] {
@@ -45,7 +45,7 @@ async fn rest_that_makes_no_application_password_gives_way_to_the_page() -> Resu
 }
 
 #[tokio::test]
-async fn an_authorization_header_that_does_not_arrive_leaves_no_password_behind() -> Result {
+async fn a_stripped_authorization_header_leaves_no_application_password() -> Result {
     let php = "unset($_SERVER['PHP_AUTH_USER'], $_SERVER['PHP_AUTH_PW'], $_SERVER['HTTP_AUTHORIZATION']);";
     let site = site().mu_plugin("stripped", php).start().await?;
     let problem = app_password_fails(&site, &site.admin(), Code::AuthHeaderStripped).await?;

@@ -1,9 +1,9 @@
-//! The login, and the session that comes of it.
+//! The login and its session.
 
 use crate::obstacles::*;
 
 #[tokio::test]
-async fn a_wrong_password_costs_exactly_one_attempt() -> Result {
+async fn a_wrong_password_is_sent_exactly_once() -> Result {
     let site = site().start().await?;
     let (task, problem) = setup_fails(&site, &nobody(), Code::AuthBadCredentials).await?;
     assert_eq!(site.logins().await?, 1);
@@ -16,7 +16,7 @@ async fn a_wrong_password_costs_exactly_one_attempt() -> Result {
 }
 
 #[tokio::test]
-async fn a_login_that_is_never_answered_is_not_sent_again() -> Result {
+async fn a_login_without_a_response_is_not_repeated() -> Result {
     let php = "add_filter('authenticate', function ($u) { if ($_SERVER['REQUEST_METHOD'] === 'POST') sleep(20); return $u; }, 1);";
     let site = site().mu_plugin("slow-login", php).start().await?;
     let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "4").start().await?;
@@ -29,14 +29,14 @@ async fn a_login_that_is_never_answered_is_not_sent_again() -> Result {
 }
 
 #[tokio::test]
-async fn a_login_form_that_leads_to_another_site_gets_no_password() -> Result {
+async fn a_login_form_that_posts_to_another_site_receives_no_password() -> Result {
     let thief = Stub::page("thank you").await?;
     let form = format!(
         "<html><body><form id=loginform method=post action='{}/steal'><input id=user_login name=log>\
          <input type=password name=pwd></form></body></html>",
         thief.url()
     );
-    // Plain HTTP meets a wall, so that the browser is the first to see the form.
+    // Plain HTTP is blocked, so that the browser is the first to see the form.
     let answer = move |headers: HeaderMap| async move {
         if headers.contains_key("sec-fetch-mode") {
             Html(form).into_response()
@@ -60,8 +60,8 @@ async fn an_unknown_user_is_a_bad_credential_in_japanese_too() -> Result {
 }
 
 #[tokio::test]
-async fn a_second_factor_is_asked_for() -> Result {
-    // As the two-factor plugin does it: the password was right, and the session is taken back.
+async fn a_second_factor_is_required() -> Result {
+    // As the Two-Factor plugin does it: the password was right, and the session is destroyed.
     let php = "add_action('wp_login', function () { wp_clear_auth_cookie(); login_header(); \
         echo '<form name=\"validate_2fa_form\" id=\"loginform\" method=\"post\"><input name=\"authcode\"></form>'; \
         login_footer(); exit; });";
@@ -71,7 +71,7 @@ async fn a_second_factor_is_asked_for() -> Result {
 }
 
 #[tokio::test]
-async fn a_captcha_on_the_login_form_costs_no_attempt() -> Result {
+async fn a_captcha_on_the_login_form_ends_the_task_before_a_login_attempt() -> Result {
     let php = "add_action('login_form', function () { echo '<div class=\"h-captcha\" data-sitekey=\"x\"></div>'; });";
     let site = site().mu_plugin("captcha", php).start().await?;
     setup_fails(&site, &site.admin(), Code::AuthCaptcha).await?;
@@ -80,7 +80,7 @@ async fn a_captcha_on_the_login_form_costs_no_attempt() -> Result {
 }
 
 #[tokio::test]
-async fn a_page_after_the_login_that_nobody_knows_is_for_people() -> Result {
+async fn an_unknown_page_after_the_login_is_an_interstitial() -> Result {
     let php = "add_action('wp_login', function () { wp_clear_auth_cookie(); login_header('Terms'); \
         echo '<form id=\"terms\"><input type=\"checkbox\" name=\"agree\"></form>'; login_footer(); exit; });";
     let site = site().mu_plugin("terms", php).start().await?;
@@ -89,7 +89,7 @@ async fn a_page_after_the_login_that_nobody_knows_is_for_people() -> Result {
 }
 
 #[tokio::test]
-async fn a_login_that_is_locked_says_so() -> Result {
+async fn a_locked_out_login() -> Result {
     let php = "add_filter('authenticate', function ($u) { if ($_SERVER['REQUEST_METHOD'] === 'POST') { \
         status_header(429); echo 'Too many'; exit; } return $u; }, 1);";
     let site = site().mu_plugin("limit", php).start().await?;
@@ -99,7 +99,7 @@ async fn a_login_that_is_locked_says_so() -> Result {
 }
 
 #[tokio::test]
-async fn a_web_server_with_a_login_of_its_own() -> Result {
+async fn http_basic_authentication() -> Result {
     let php = "if (empty($_SERVER['PHP_AUTH_USER'])) { header('WWW-Authenticate: Basic realm=x'); http_response_code(401); exit; }";
     let site = site().mu_plugin("basic", php).start().await?;
     setup_fails(&site, &site.admin(), Code::HttpAuthRequired).await?;
@@ -107,7 +107,7 @@ async fn a_web_server_with_a_login_of_its_own() -> Result {
 }
 
 #[tokio::test]
-async fn a_database_that_waits_for_its_upgrade() -> Result {
+async fn a_pending_database_upgrade() -> Result {
     let site = site().start().await?;
     site.sql("UPDATE wp_options SET option_value = '1000' WHERE option_name = 'db_version'").await?;
     setup_fails(&site, &site.admin(), Code::DbUpgradePending).await?;
@@ -117,7 +117,7 @@ async fn a_database_that_waits_for_its_upgrade() -> Result {
 }
 
 #[tokio::test]
-async fn a_session_that_the_site_ends_again_and_again() -> Result {
+async fn a_session_that_is_lost_repeatedly() -> Result {
     let php = "add_action('admin_init', function () { wp_destroy_current_session(); });";
     let site = site().mu_plugin("forgetful", php).start().await?;
     let (task, _) = setup_fails(&site, &site.admin(), Code::SessionLost).await?;
@@ -126,7 +126,7 @@ async fn a_session_that_the_site_ends_again_and_again() -> Result {
 }
 
 #[tokio::test]
-async fn a_session_that_is_lost_once_is_taken_up_again() -> Result {
+async fn a_session_that_is_lost_once_is_restored() -> Result {
     let php = "add_action('admin_init', function () { \
         if (strpos($_SERVER['REQUEST_URI'], 'plugin-install') && !get_option('lost')) { \
         update_option('lost', 1); wp_destroy_all_sessions(); wp_redirect(wp_login_url('', true)); exit; } });";

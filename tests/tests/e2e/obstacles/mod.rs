@@ -1,4 +1,4 @@
-//! What can stand in the way on a site, and the code that says so. Each case is a real WordPress that is made so,
+//! Obstacles on a site, and the problem code for each. Each case is a real WordPress that is configured this way,
 //! except where its name says that it is a stub.
 
 mod app_password;
@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use wpclone_task::{Code, Problem, Role, State, TaskView};
 use wpclone_tests::{Builder, Client, Result, Site, Stub, TestApp, User, Version};
 
-/// One product for all cases: a site's trouble must harm neither worker nor neighbours.
+/// One app for all cases: a failing site must affect neither the worker nor other tasks.
 async fn client() -> Result<Client> {
     static APP: OnceCell<TestApp> = OnceCell::const_new();
     let start = || async { TestApp::builder().env("WPCLONE_DEADLINE_PART", "20").start().await };
@@ -54,7 +54,7 @@ async fn app_password_fails(site: &Site, user: &User, code: Code) -> Result<Prob
     Ok(problem(task, code))
 }
 
-/// A setup of something that is no site of ours.
+/// A setup of a site that is not one of the lab's.
 async fn stranger_fails(url: &str, code: Code) -> Result<Problem> {
     let client = client().await?;
     let body = json!({"url": url, "username": "admin", "password": "canary-password-of-nobody"});

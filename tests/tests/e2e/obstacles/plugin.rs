@@ -20,7 +20,7 @@ async fn files_that_may_not_be_changed() -> Result {
 }
 
 #[tokio::test]
-async fn a_wordpress_that_writes_by_ftp() -> Result {
+async fn a_wordpress_with_fs_method_ftp() -> Result {
     let site = site().constant("FS_METHOD", "'ftpext'").start().await?;
     let (_, problem) = setup_fails(&site, &site.admin(), Code::FsMethodNotDirect).await?;
     assert!(!problem.changed_target);
@@ -28,14 +28,14 @@ async fn a_wordpress_that_writes_by_ftp() -> Result {
 }
 
 #[tokio::test]
-async fn a_web_server_that_takes_small_uploads_only() -> Result {
+async fn a_web_server_with_a_small_body_limit() -> Result {
     let site = site().max_body("4k").start().await?;
     setup_fails(&site, &site.admin(), Code::UploadTooLarge).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_php_that_takes_small_uploads_only() -> Result {
+async fn a_small_upload_max_filesize() -> Result {
     let site = site().ini("upload_max_filesize", "4K").start().await?;
     let (_, problem) = setup_fails(&site, &site.admin(), Code::UploadTooLarge).await?;
     assert_eq!(problem.more["limit"], 4096);
@@ -43,14 +43,14 @@ async fn a_php_that_takes_small_uploads_only() -> Result {
 }
 
 #[tokio::test]
-async fn a_php_that_takes_small_forms_only() -> Result {
+async fn a_small_post_max_size() -> Result {
     let site = site().ini("post_max_size", "8K").start().await?;
     setup_fails(&site, &site.admin(), Code::UploadTooLarge).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_firewall_that_eats_the_upload() -> Result {
+async fn a_firewall_that_blocks_the_upload() -> Result {
     let eats = "set $what \"$request_method$uri\"; if ($what = \"POST/wp-admin/update.php\") { return 406; }";
     let site = site().nginx(eats).start().await?;
     let (_, problem) = setup_fails(&site, &site.admin(), Code::WafBlockedUpload).await?;
@@ -60,7 +60,7 @@ async fn a_firewall_that_eats_the_upload() -> Result {
 
 #[tokio::test]
 async fn a_wordpress_that_is_too_old() -> Result {
-    // Nothing as old runs on a current PHP: the real one says that it is.
+    // No WordPress this old runs on a current PHP, so a current one reports an old version.
     let php = "add_action('admin_init', function () { $GLOBALS['wp_version'] = '5.2'; });";
     let site = site().mu_plugin("old", php).start().await?;
     let (_, problem) = setup_fails(&site, &site.admin(), Code::ReqUnmet).await?;
@@ -87,7 +87,7 @@ async fn a_plugin_that_wordpress_does_not_activate() -> Result {
 }
 
 #[tokio::test]
-async fn a_migrator_that_a_cache_answers_for() -> Result {
+async fn a_cache_that_responds_in_place_of_the_migrator() -> Result {
     let cache = "if ($arg_wpclone_migrator) { return 200 'cached'; } if ($arg_rest_route ~ wpclone) { return 200 'cached'; }";
     let site = site().nginx(cache).start().await?;
     let (_, problem) = setup_fails(&site, &site.admin(), Code::MigratorUnreachable).await?;

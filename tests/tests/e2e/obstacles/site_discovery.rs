@@ -1,9 +1,9 @@
-//! Where the address leads, and how long it takes: sites that are elsewhere, down, slow, broken, or none; networks; deadlines.
+//! Finding the site: redirects, sites that are down, slow, broken or no WordPress; networks; deadlines.
 
 use crate::obstacles::*;
 
 #[tokio::test]
-async fn a_site_that_redirects_elsewhere() -> Result {
+async fn a_site_that_redirects_to_another_host() -> Result {
     let site = site().nginx("return 301 https://elsewhere.example$request_uri;").start().await?;
     let (_, problem) = setup_fails(&site, &site.admin(), Code::Redirected).await?;
     assert_eq!(problem.more["to"], "https://elsewhere.example");
@@ -11,7 +11,7 @@ async fn a_site_that_redirects_elsewhere() -> Result {
 }
 
 #[tokio::test]
-async fn a_wordpress_that_believes_in_another_address() -> Result {
+async fn a_wordpress_with_another_configured_address() -> Result {
     let site = site().start().await?;
     site.sql("UPDATE wp_options SET option_value = 'https://elsewhere.example' WHERE option_name IN ('siteurl', 'home')").await?;
     let (_, problem) = setup_fails(&site, &site.admin(), Code::Redirected).await?;
@@ -38,7 +38,7 @@ async fn a_site_that_is_down() -> Result {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for() -> Result {
+async fn an_untrusted_certificate() -> Result {
     let site = site().tls().start().await?;
     setup_fails(&site, &site.admin(), Code::TlsInvalid).await?;
     Ok(())
@@ -55,7 +55,7 @@ async fn a_site_that_is_broken() -> Result {
 }
 
 #[tokio::test]
-async fn a_wall_in_front_of_a_stub_of_a_site() -> Result {
+async fn a_challenge_page_in_front_of_a_stub() -> Result {
     let wall = "<html><body><form id=\"challenge-form\"></form></body></html>";
     let headers = [("content-type", "text/html"), ("cf-mitigated", "challenge")];
     let stub = Stub::answering(403, &headers, wall).await?;
@@ -64,7 +64,7 @@ async fn a_wall_in_front_of_a_stub_of_a_site() -> Result {
 }
 
 #[tokio::test]
-async fn strangers_that_are_no_wordpress() -> Result {
+async fn sites_that_are_no_wordpress() -> Result {
     let page = Stub::page("<html><body>Hello</body></html>").await?;
     stranger_fails(&page.url(), Code::NotWordPress).await?;
     let json = Stub::answering(200, &[("content-type", "application/json")], "{}").await?;
@@ -78,10 +78,10 @@ async fn strangers_that_are_no_wordpress() -> Result {
 }
 
 #[tokio::test]
-async fn pages_that_are_made_to_be_slow_harm_nobody() -> Result {
+async fn pages_that_are_slow_to_parse_do_not_block_the_worker() -> Result {
     let deep = Stub::page(&format!("<html><body>{}", "<div>".repeat(200_000))).await?;
     stranger_fails(&deep.url(), Code::NotWordPress).await?;
-    // What our script asks the page for comes back 30 MB large.
+    // The response to our script's request is 30 MB large.
     let large = "<html><body><p id=login_error>x</p><script>String.prototype.slice = () => 'x'.repeat(30 << 20)</script>\
                  <form id=loginform method=post><input name=log><input name=pwd></form></body></html>";
     stranger_fails(&Stub::page(large).await?.url(), Code::BrowserCrashed).await?;
@@ -113,7 +113,7 @@ async fn a_stub_that_hangs() -> Result {
 }
 
 #[tokio::test]
-async fn a_page_that_hangs_half_way_ends_at_the_deadline() -> Result {
+async fn a_page_that_stalls_ends_at_the_deadline() -> Result {
     let site = site()
         .mu_plugin("slow", "add_action('load-plugin-install.php', function () { sleep(30); });")
         .start()
@@ -131,7 +131,7 @@ async fn a_browser_that_does_not_start() -> Result {
     let app = TestApp::builder().workers(0).start().await?;
     let mut app = app;
     let site = site().start().await?;
-    // Tells a version and is no browser.
+    // Prints a version but is no browser.
     let fake = tempfile::NamedTempFile::new()?;
     let path = fake.into_temp_path();
     std::fs::write(&path, "#!/bin/sh\n[ \"$1\" = --version ] && echo Fake 156.0 && exit 0\nexit 1\n")?;
@@ -145,7 +145,7 @@ async fn a_browser_that_does_not_start() -> Result {
 }
 
 #[tokio::test]
-async fn private_networks_are_no_place_for_sites() -> Result {
+async fn sites_in_private_networks_are_refused() -> Result {
     let app = TestApp::builder().private_sites("10.99.0.0/16").start().await?;
     let (client, stub) = (app.client()?, Stub::page("secret of the network").await?);
     for url in

@@ -1,4 +1,4 @@
-//! Schemas of the lab's MariaDB, their dumps, and the program.
+//! Schemas of the lab's MariaDB, their dumps, and `wpclone rewrite`.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use wpclone_tests::{Lab, built};
 
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// A schema. It is gone when the lab is.
+/// A schema; it is removed with the lab.
 pub(crate) struct Schema {
     socket: PathBuf,
     pub(crate) name: String,
@@ -68,7 +68,7 @@ impl Schema {
         Ok(self.rows(&sql).await?.into_iter().flatten().collect())
     }
 
-    /// All of a table: its columns, and for each row the bytes of each column in hexadecimal digits.
+    /// A whole table: its columns, and each row's values in hexadecimal digits.
     pub(crate) async fn content(&self, table: &str) -> Result<(Vec<String>, Vec<Vec<String>>)> {
         let sql = format!(
             "SELECT column_name FROM information_schema.columns WHERE table_schema = '{}' AND table_name = '{table}' \
@@ -94,7 +94,7 @@ fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// `wpclone rewrite --sql`; the dump has to be a good one.
+/// Runs `wpclone rewrite --sql`; it must succeed.
 pub(crate) async fn rewrite(args: &[&str], dump: &[u8]) -> Result<Vec<u8>> {
     let mut program = Command::new(built("wpclone")?);
     run(program.args(["rewrite", "--sql"]).args(args), dump).await

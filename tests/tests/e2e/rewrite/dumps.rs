@@ -1,4 +1,4 @@
-//! A dump is made, rewritten and loaded: each row is what its values would have become one by one.
+//! A dump is rewritten and loaded: each row equals its values rewritten one by one.
 
 use anyhow::{Context as _, Result, ensure};
 use wpclone_rewrite::{Options, Pair, Prefix, Report, Rewriter};
@@ -9,7 +9,7 @@ const OLD: &str = "http://example.com";
 const NEW: &str = "https://new.example.org/shop";
 const FROM_TO: [&str; 4] = ["--from", OLD, "--to", NEW];
 
-/// What a WordPress has, and what only plugins have.
+/// Tables of WordPress and of plugins.
 const SITE: &str = r#"
 SET sql_mode = '';
 CREATE TABLE wp_posts (ID bigint unsigned NOT NULL AUTO_INCREMENT, post_date datetime NOT NULL DEFAULT '0000-00-00 00:00:00',
@@ -62,7 +62,7 @@ fn rewriter() -> Result<Rewriter> {
     Ok(Rewriter::new(&[Pair::new(OLD, NEW)?], Options::default())?)
 }
 
-/// What a column's digits become when the value is rewritten by itself.
+/// A column's value rewritten by itself, in hex.
 fn moved(rewriter: &Rewriter, digits: &str) -> String {
     match hex::decode(digits) {
         Ok(bytes) => hex::encode_upper(rewriter.value(&bytes, &mut Report::default())),
@@ -71,7 +71,7 @@ fn moved(rewriter: &Rewriter, digits: &str) -> String {
     }
 }
 
-/// Compares every row of these tables with what its values become one by one.
+/// Compares every row of these tables with its values rewritten one by one.
 async fn compare(
     (old, tables): (&Schema, Vec<String>),
     new: &Schema,
@@ -114,7 +114,7 @@ async fn compare(
 }
 
 #[tokio::test]
-async fn what_mariadb_dumps_is_loaded_with_every_value_moved() -> Result<()> {
+async fn every_value_of_a_mariadb_dump_is_rewritten() -> Result<()> {
     let site = site().await?;
     let sets: [&[&str]; 8] = [
         &[],
@@ -130,7 +130,7 @@ async fn what_mariadb_dumps_is_loaded_with_every_value_moved() -> Result<()> {
         let mut options = options.to_vec();
         let (odd, only) =
             (format!("--ignore-table={}.wp_odd`name", site.name), options.contains(&"--skip-quote-names"));
-        // Without quotes it has no name.
+        // Unquoted, the name is not valid.
         options.extend(only.then_some(odd.as_str()));
         let mut dump = site.dump(&options).await?;
         if options.contains(&"--compact") {
@@ -159,7 +159,7 @@ async fn what_mariadb_dumps_is_loaded_with_every_value_moved() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_dump_is_loaded_under_another_prefix_and_with_its_guids() -> Result<()> {
+async fn a_dump_is_loaded_with_another_prefix_and_with_its_guids() -> Result<()> {
     let site = site().await?;
     let prefix = Prefix::new("wp_", "x7_");
     for options in [
@@ -185,7 +185,7 @@ async fn a_dump_is_loaded_under_another_prefix_and_with_its_guids() -> Result<()
 }
 
 #[tokio::test]
-async fn a_server_without_backslash_escapes_reads_what_was_meant() -> Result<()> {
+async fn no_backslash_escapes_dumps_keep_their_values() -> Result<()> {
     let dump = r#"SET sql_mode = 'NO_BACKSLASH_ESCAPES';
 CREATE TABLE wp_t (id int PRIMARY KEY, v text, w text);
 INSERT INTO wp_t VALUES (1,'C:\','{"u":"http:\/\/example.com"}'),(2,'it''s "http://example.com"\',"http://example.com ""it's"" \");

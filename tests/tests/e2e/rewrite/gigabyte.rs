@@ -1,4 +1,4 @@
-//! A dump that nobody holds in memory.
+//! A dump that is larger than memory should be.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use wpclone_tests::built;
 
 const MIB: usize = 1 << 20;
-/// Of memory, whatever the length of the dump. Its largest value has four.
+/// The memory limit, whatever the dump's length. Its largest value has 4 MiB.
 const MOST: usize = 64 * MIB;
 
 #[test]
@@ -58,7 +58,7 @@ fn goes_through(length: usize) -> Result<()> {
             (written, larges) = (written + large.len(), larges + 1);
         }
     }
-    // It waits for more: what it needed is to be seen.
+    // It waits for input, so that its memory can be read.
     let peak = peak(child.0.id())?;
     drop(stdin);
     let read = reader.join().ok().context("the reader ends")??;
@@ -76,7 +76,7 @@ fn goes_through(length: usize) -> Result<()> {
 
 const ROWS: usize = 64;
 
-/// Rows as a shop has them.
+/// Rows of a shop.
 fn statement() -> String {
     let row = |id: usize| {
         let filler =
@@ -96,7 +96,7 @@ fn large() -> String {
     )
 }
 
-/// The most memory that a process ever had: proc(5), `VmHWM`.
+/// The peak memory of a process: proc(5), `VmHWM`.
 fn peak(pid: u32) -> Result<usize> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;

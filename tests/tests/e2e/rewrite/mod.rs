@@ -1,4 +1,4 @@
-//! `wpclone rewrite --sql` with dumps that MariaDB made, and with one that is larger than memory should be.
+//! `wpclone rewrite --sql` with dumps made by MariaDB, and with one larger than memory should be.
 
 mod database;
 mod dumps;

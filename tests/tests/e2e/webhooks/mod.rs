@@ -1,4 +1,4 @@
-//! The ends of tasks are told to their callback addresses: signed, again for some hours, and never into a private
+//! Webhooks: the ends of tasks are reported to their callback URLs, signed, retried for some hours, and never into a private
 //! network. Receivers are stubs; api, workers and Redis are real.
 
 mod receiver;
@@ -16,7 +16,7 @@ use receiver::{Receiver, Reply};
 const NEW: &str = "whsec_bmV3LW5ldy1uZXctbmV3LW5ldy1uZXctbmV3LW5ldyE=";
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const CANARY: &str = "canary-7f3a91c4";
-/// How long what should happen may take.
+/// The time limit of each wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn app() -> TestAppBuilder {
@@ -29,15 +29,15 @@ fn body(callback: &str) -> Value {
     json!({"url": "http://site.invalid", "username": "admin", "password": CANARY, "callback_url": callback})
 }
 
-/// A task that has ended without a worker: cancelled while it waited.
+/// A task that ended without a worker: cancelled while queued.
 async fn ended(client: &Client, callback: &str) -> Result<TaskId> {
     let id = client.accepted("/setup", &body(callback)).await?.id;
     assert_eq!(client.post(&format!("/tasks/{id}/cancel"), &json!({})).await?.status(), 202);
     Ok(id)
 }
 
-/// Waits until the task says that its call stands so.
-async fn called(client: &Client, id: TaskId, state: TaskState) -> Result<TaskView> {
+/// Waits until the task's callback is in this state.
+async fn callback_in_state(client: &Client, id: TaskId, state: TaskState) -> Result<TaskView> {
     let stands = async || {
         client.task(id).await.is_ok_and(|task| task.callback.is_some_and(|call| call.state == state))
     };
@@ -45,7 +45,7 @@ async fn called(client: &Client, id: TaskId, state: TaskState) -> Result<TaskVie
     client.task(id).await
 }
 
-/// Makes all that is put off for later, or leased, due at this moment.
+/// Makes all delayed or leased deliveries due now.
 async fn make_due(app: &TestApp, what: &str) {
     let client = redis::Client::open(app.redis.url()).expect("a URL");
     let mut redis = client.get_multiplexed_async_connection().await.expect("Redis");
@@ -75,7 +75,7 @@ fn delivery(outcome: &str, code: &str, count: u32) -> String {
 }
 
 #[tokio::test]
-async fn the_end_of_a_task_is_told_once_and_signed_and_its_address_shown_nowhere() -> Result {
+async fn the_end_of_a_task_is_delivered_once_signed_and_the_callback_url_is_never_shown() -> Result {
     let receiver = Receiver::start(|_| Reply::Status(204)).await?;
     let page = Stub::page("<html><body>Hello</body></html>").await?;
     let app = app().env("RUST_LOG", "trace").env("WPCLONE_LOG_FORMAT", "json").start().await?;
@@ -83,7 +83,7 @@ async fn the_end_of_a_task_is_told_once_and_signed_and_its_address_shown_nowhere
     let mut body = body(&receiver.url());
     body["url"] = page.url().into();
     let id = client.accepted("/setup", &body).await?.id;
-    let task = called(&client, id, TaskState::Succeeded).await?;
+    let task = callback_in_state(&client, id, TaskState::Succeeded).await?;
     assert_eq!(
         (task.state, task.problem.as_ref().map(|p| p.code)),
         (TaskState::Failed, Some(Code::NotWordPress))
@@ -133,18 +133,18 @@ async fn the_end_of_a_task_is_told_once_and_signed_and_its_address_shown_nowhere
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_is_told_again_the_same() -> Result {
+async fn a_failed_delivery_is_retried_with_the_same_message() -> Result {
     let receiver = Receiver::start(|before| Reply::Status([500, 503, 200][before])).await?;
     let mut app = app().workers(0).start().await?;
     let client = app.client()?;
     let id = ended(&client, &receiver.url()).await?;
     app.add_worker(&[]).await?;
     for times in 1..=2 {
-        receiver.has_heard(times).await?;
-        called(&client, id, TaskState::Queued).await?;
+        receiver.received(times).await?;
+        callback_in_state(&client, id, TaskState::Queued).await?;
         make_due(&app, "delayed").await;
     }
-    let task = called(&client, id, TaskState::Succeeded).await?;
+    let task = callback_in_state(&client, id, TaskState::Succeeded).await?;
     assert_eq!(task.state, TaskState::Cancelled);
     let heard = receiver.heard();
     assert_eq!(heard.len(), 3);
@@ -159,13 +159,13 @@ async fn a_receiver_that_fails_is_told_again_the_same() -> Result {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_gone_is_told_nothing_more_and_the_owner_why() -> Result {
+async fn a_410_response_ends_the_delivery_and_is_reported_to_the_owner() -> Result {
     let receiver = Receiver::start(|_| Reply::Status(410)).await?;
     let mut app = app().env("RUST_LOG", "info").workers(0).start().await?;
     let client = app.client()?;
     let id = ended(&client, &receiver.url().replace("127.0.0.1", "localhost")).await?;
     app.add_worker(&[]).await?;
-    let task = called(&client, id, TaskState::Failed).await?;
+    let task = callback_in_state(&client, id, TaskState::Failed).await?;
     assert_eq!(task.callback.and_then(|call| call.code), Some(Code::CallbackRefused));
     assert_eq!(receiver.heard().len(), 1);
     let log = std::fs::read_to_string(app.workers[0].log())?;
@@ -178,7 +178,7 @@ async fn a_receiver_that_is_gone_is_told_nothing_more_and_the_owner_why() -> Res
 }
 
 #[tokio::test]
-async fn a_redirect_leads_nowhere() -> Result {
+async fn a_redirect_is_not_followed() -> Result {
     let elsewhere = Receiver::start(|_| Reply::Status(200)).await?;
     let to = elsewhere.url();
     let receiver = Receiver::start(move |_| Reply::To(to.clone())).await?;
@@ -195,7 +195,7 @@ async fn a_redirect_leads_nowhere() -> Result {
 }
 
 #[tokio::test]
-async fn nobody_in_a_private_network_is_connected_to() -> Result {
+async fn callbacks_never_connect_to_private_networks() -> Result {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
     let port = listener.local_addr()?.port();
@@ -208,7 +208,7 @@ async fn nobody_in_a_private_network_is_connected_to() -> Result {
     // Sites on loopback stay allowed: that is another setting.
     app.add_worker(&[("WPCLONE_ALLOW_PRIVATE_CALLBACKS", "10.99.0.0/16")]).await?;
     for id in &ids {
-        let task = called(&client, *id, TaskState::Failed).await?;
+        let task = callback_in_state(&client, *id, TaskState::Failed).await?;
         assert_eq!(task.callback.and_then(|call| call.code), Some(Code::CallbackNotAllowed));
     }
     let metrics = metrics(&app).await?;
@@ -219,20 +219,20 @@ async fn nobody_in_a_private_network_is_connected_to() -> Result {
 }
 
 #[tokio::test]
-async fn a_delivery_outlives_the_worker_that_died_over_it() -> Result {
+async fn a_delivery_survives_the_worker_that_died_during_it() -> Result {
     let never = Arc::new(Semaphore::new(0));
     let reply = move |before| if before == 0 { Reply::When(Arc::clone(&never)) } else { Reply::Status(200) };
     let receiver = Receiver::start(reply).await?;
-    // As `./dev up` has it.
+    // As `./dev up` configures it.
     let mut app = TestApp::builder().callbacks().workers(0).start().await?;
     let client = app.client()?;
     let id = ended(&client, &receiver.url()).await?;
     app.add_worker(&[]).await?;
-    receiver.has_heard(1).await?;
+    receiver.received(1).await?;
     app.workers[0].kill9().await?;
     app.add_worker(&[]).await?;
     make_due(&app, "leases").await;
-    called(&client, id, TaskState::Succeeded).await?;
+    callback_in_state(&client, id, TaskState::Succeeded).await?;
     let heard = receiver.heard();
     assert_eq!(heard.len(), 2);
     assert_eq!((heard[0].id(), &heard[0].body), (heard[1].id(), &heard[1].body));
@@ -241,7 +241,7 @@ async fn a_delivery_outlives_the_worker_that_died_over_it() -> Result {
 }
 
 #[tokio::test]
-async fn a_stalled_receiver_holds_up_nobody_else() -> Result {
+async fn a_stalled_receiver_does_not_delay_others() -> Result {
     let never = Arc::new(Semaphore::new(0));
     let stalled = Receiver::start(move |_| Reply::When(Arc::clone(&never))).await?;
     let quick = Receiver::start(|_| Reply::Status(200)).await?;
@@ -252,10 +252,10 @@ async fn a_stalled_receiver_holds_up_nobody_else() -> Result {
         ids.push(ended(&client, &stalled.url()).await?);
     }
     app.add_worker(&[]).await?;
-    stalled.has_heard(2).await?;
+    stalled.received(2).await?;
     // Another host, to the worker.
     let id = ended(&client, &quick.url().replace("127.0.0.1", "localhost")).await?;
-    called(&client, id, TaskState::Succeeded).await?;
+    callback_in_state(&client, id, TaskState::Succeeded).await?;
     let calls = metrics(&app).await?;
     assert!(!calls.contains("retrying"), "the stalled ones are still being waited for: {calls}");
     assert!(calls.contains(r#"outcome="deferred""#), "{calls}");
@@ -268,7 +268,7 @@ async fn a_stalled_receiver_holds_up_nobody_else() -> Result {
 }
 
 #[tokio::test]
-async fn a_worker_without_the_key_leaves_the_call_for_one_that_has_it() -> Result {
+async fn a_worker_without_the_seal_key_leaves_the_delivery_to_one_that_has_it() -> Result {
     let receiver = Receiver::start(|_| Reply::Status(200)).await?;
     let mut app = app().workers(0).start().await?;
     let client = app.client()?;
@@ -283,39 +283,39 @@ async fn a_worker_without_the_key_leaves_the_call_for_one_that_has_it() -> Resul
     app.workers[0].terminate().await?;
     app.add_worker(&[]).await?;
     make_due(&app, "delayed").await;
-    called(&client, id, TaskState::Succeeded).await?;
+    callback_in_state(&client, id, TaskState::Succeeded).await?;
     assert_eq!(receiver.heard().len(), 1);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_worker_that_ends_finishes_its_call_or_gives_it_back() -> Result {
+async fn a_terminated_worker_finishes_its_delivery_or_releases_it() -> Result {
     let answer = Arc::new(Semaphore::new(0));
     let permits = Arc::clone(&answer);
     let receiver = Receiver::start(move |_| Reply::When(Arc::clone(&permits))).await?;
     let mut app = app().workers(0).start().await?;
     let client = app.client()?;
 
-    // Time enough: the call ends well.
+    // Within the drain time the delivery succeeds.
     let first = ended(&client, &receiver.url()).await?;
     app.add_worker(&[]).await?;
-    receiver.has_heard(1).await?;
+    receiver.received(1).await?;
     app.workers[0].signal(rustix::process::Signal::TERM)?;
     let drains = async || std::fs::read_to_string(app.workers[0].log()).is_ok_and(|l| l.contains("draining"));
     until("the worker to drain", PATIENCE, Some(&app.workers[0].log()), drains).await?;
     answer.add_permits(1);
     until("the worker to end", PATIENCE, None, async || app.workers[0].status().is_some()).await?;
-    called(&client, first, TaskState::Succeeded).await?;
+    callback_in_state(&client, first, TaskState::Succeeded).await?;
 
-    // No time: another worker has it at once, and it counts as no attempt.
+    // Without drain time another worker takes it at once, and it does not count as an attempt.
     let second = ended(&client, &receiver.url()).await?;
     app.add_worker(&[("WPCLONE_DRAIN", "0")]).await?;
-    receiver.has_heard(2).await?;
+    receiver.received(2).await?;
     app.workers[1].terminate().await?;
     app.add_worker(&[]).await?;
-    receiver.has_heard(3).await?;
+    receiver.received(3).await?;
     answer.add_permits(2);
-    called(&client, second, TaskState::Succeeded).await?;
+    callback_in_state(&client, second, TaskState::Succeeded).await?;
     let heard = receiver.heard();
     assert_eq!(heard[1].id(), heard[2].id());
     assert_ne!(heard[0].id(), heard[1].id());

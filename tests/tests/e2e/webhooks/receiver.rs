@@ -1,4 +1,4 @@
-//! A receiver of callbacks, and what the documentation tells it to do.
+//! A webhook receiver, and the verification code of the documentation.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use wpclone_tests::{Result, Stub, until};
 
 use crate::webhooks::{CANARY, PATIENCE};
 
-/// What the documentation tells receivers to do.
+/// The documentation for receivers.
 const GUIDE: &str = include_str!("../../../../docs/WEBHOOKS.md");
 
 /// A request as it arrived.
@@ -32,11 +32,11 @@ impl Heard {
         &self.headers["webhook-id"]
     }
 
-    /// Whether the documentation's own code, run by PHP, finds that it is from us. The names of the headers are spelled
-    /// as php-fpm gives them.
+    /// Whether the documentation's own PHP code accepts the signature. Header names are spelled
+    /// as php-fpm passes them.
     pub(crate) fn is_from_us(&self, secret: &str) -> bool {
         let code = GUIDE.split("```php\n").nth(1).and_then(|rest| rest.split("```").next()).expect("code");
-        // The function. Behind it stands how it is called in a page, which has what the command line has not.
+        // Only the function: the code after it needs a web request.
         let code = &code[..=code.find("\n}\n").expect("a function") + 2];
         let headers: BTreeMap<String, &String> =
             self.headers.iter().map(|(name, value)| (capitalised(name), value)).collect();
@@ -64,7 +64,7 @@ fn capitalised(name: &str) -> String {
     name.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
-/// What a receiver does with its n-th request.
+/// How a receiver responds to its n-th request.
 pub(crate) enum Reply {
     Status(u16),
     To(String),
@@ -75,7 +75,7 @@ pub(crate) enum Reply {
 type Kept = Arc<Mutex<Vec<Heard>>>;
 type Judge = Arc<dyn Fn(usize) -> Reply + Send + Sync>;
 
-/// A receiver of callbacks.
+/// A webhook receiver.
 pub(crate) struct Receiver {
     stub: Stub,
     heard: Kept,
@@ -97,7 +97,7 @@ impl Receiver {
         self.heard.lock().expect("kept").clone()
     }
 
-    pub(crate) async fn has_heard(&self, times: usize) -> Result {
+    pub(crate) async fn received(&self, times: usize) -> Result {
         until(&format!("{times} calls"), PATIENCE, None, async || self.heard().len() >= times).await
     }
 }

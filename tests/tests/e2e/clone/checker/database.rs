@@ -12,41 +12,41 @@ use super::roots::ROOT_RELATIVE;
 use super::tables::{Row, Table, read};
 use crate::clone::at;
 
-/// What the checker explained of a table.
+/// Differences of a table that the checker accepted.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Counted {
     source: u64,
     clone: u64,
     left_out: BTreeMap<String, u64>,
     changed: u64,
-    /// Rows on either side that visits write, and that come and go.
+    /// Rows that visits create or delete, on either side.
     visits: u64,
 }
 
-/// A value that is another one on the clone, and where.
+/// A value that differs on the clone, with its position.
 struct Differing {
     place: String,
     source: String,
     clone: String,
 }
 
-/// What a clone's own life adds to, or changes in, a table, whatever its source has.
+/// Rows that running a clone adds to or changes in a table, whatever its source has.
 struct Own<'a> {
     prefix: &'a str,
     user: &'a str,
     user_id: String,
 }
 
-/// Keys of user metadata that open doors.
+/// User metadata keys that grant access.
 const DOORS: [&str; 2] = ["session_tokens", "_application_passwords"];
-/// Options in which a WordPress without salts in wp-config.php keeps them.
+/// Options that hold the salts of a WordPress without salts in wp-config.php.
 const SALTS: [&str; 3] = ["auth_salt", "logged_in_key", "nonce_key"];
-/// Options that visits write: what is due, what was found out, what is kept for a while, how many users there are.
+/// Options that visits write: cron, transients, caches, user counts.
 const VISITS: [&str; 5] = ["cron", "recently_activated", "_transient_", "_site_transient_", "user_count"];
 
 impl Pair<'_> {
-    /// Every table is there, and equal but for what is explained; the report has the same numbers.
-    pub(super) async fn same_tables(&self) -> Result {
+    /// Every table exists and is equal but for accepted differences; the report has the same numbers.
+    pub(super) async fn assert_same_tables(&self) -> Result {
         let (source, clone) = tokio::join!(read(&self.source.database), read(&self.clone.database));
         let (mut source, clone) = (source?, clone?);
         source.retain(|name, _| !(self.stays)(name));
@@ -73,7 +73,7 @@ impl Pair<'_> {
         }
         self.as_reported(&counted);
         self.left_over(&clone);
-        self.same_routines().await
+        self.assert_same_routines().await
     }
 
     /// The next numbers of the clone are ahead, as the report says.
@@ -89,7 +89,7 @@ impl Pair<'_> {
         }
     }
 
-    /// Compares two tables; values that are not the same to the byte are put with the others that differ.
+    /// Compares two tables; values that are not byte-identical are added to `differing`.
     fn compare(
         &self,
         name: &str,
@@ -108,7 +108,7 @@ impl Pair<'_> {
         });
         there.retain(|key, rows| {
             rows.retain(|row| {
-                // What visits write may be on either side.
+                // Rows written by visits may be on either side.
                 let gone = !here.contains_key(key) && own.visit(name, source, row);
                 counted.source += u64::from(!gone);
                 if let Some(why) = own.left_out(name, source, row) {
@@ -155,7 +155,7 @@ impl Pair<'_> {
         counted
     }
 
-    /// The report says of each table what was counted here.
+    /// The report has the numbers that were counted here, for each table.
     fn as_reported(&self, counted: &BTreeMap<String, Counted>) {
         let reported = self.fidelity["tables"].as_array().unwrap();
         self.equal("tables that the report names", &counted.len(), &reported.len());
@@ -171,7 +171,7 @@ impl Pair<'_> {
             };
             let Some(counted) = counted.get(name) else { continue };
             let mut here = counted.clone();
-            // What came or went after the table was read.
+            // Rows inserted or deleted after the table was read.
             if here.source.abs_diff(told.source) <= std::mem::take(&mut here.visits) {
                 here.clone = (here.clone + told.source).saturating_sub(here.source);
                 here.source = told.source;
@@ -180,7 +180,7 @@ impl Pair<'_> {
         }
     }
 
-    /// Where the old host still is, and where a path has no host, the report names it.
+    /// The report names where the old host remains, and root-relative addresses.
     fn left_over(&self, clone: &BTreeMap<String, Table>) {
         let host = self.source.url.split('/').nth(2).unwrap();
         let forms = [hex(host), hex(&host.replace(':', "%3A")), hex(&host.replace(':', "%3a"))];
@@ -205,7 +205,7 @@ impl Pair<'_> {
         self.equal("left-overs with their context", &(found + relative).min(200), &named.len());
     }
 
-    /// Which of these differ in more than where the site is.
+    /// Those that differ in more than the site's address.
     async fn differ(&self, all: &[Differing]) -> Result<Vec<usize>> {
         let mut forms = vec![[self.source.url.clone(), self.clone.url.clone()]];
         let of = |root: &str, side: &super::Side| side.roots[root].display().to_string();
@@ -228,8 +228,8 @@ impl Pair<'_> {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
-    /// Views and triggers say the same.
-    async fn same_routines(&self) -> Result {
+    /// Views and triggers are the same.
+    async fn assert_same_routines(&self) -> Result {
         let told = self.fidelity["routines_left_out"].as_array().unwrap();
         self.equal("views and triggers that were left out", &told.len(), &0);
         let sql = "SELECT TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, SECURITY_TYPE FROM information_schema.VIEWS \
@@ -266,7 +266,7 @@ impl Own<'_> {
                     || row[table.place("meta_key")] == hex("session_tokens")
             }
             Some("options") => self.option(table, row, &["wpclone_migrator"]) || self.visit(name, table, row),
-            // The dashboard makes one for who looks at it.
+            // The dashboard creates one for its visitor.
             Some("posts") => {
                 row[table.place("post_author")] == self.user_id
                     && row[table.place("post_status")] == hex("auto-draft")
@@ -318,7 +318,7 @@ fn bytes_in(value: &str, wanted: &str) -> usize {
     value.match_indices(wanted).filter(|(at, _)| at % 2 == 0).count()
 }
 
-/// A value as text, or its beginning.
+/// A value as text, shortened.
 fn shown(value: &str) -> String {
     let bytes = hex::decode(value).unwrap_or_else(|_| value.as_bytes().to_vec());
     String::from_utf8_lossy(&bytes).chars().take(1500).collect()

@@ -9,20 +9,20 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Pair, Side};
 
-/// What lies at a place.
+/// An entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Thing {
     Folder,
-    /// With its hash.
+    /// A file with its hash.
     File(String),
-    /// A link that leads to no file, or nothing that could be copied.
+    /// A link to no file, or a special file.
     Other,
 }
 
-/// What never travels and is on both sides: the server's own.
+/// Never transferred, and present on both sides: the server's own files.
 const OWN: [&str; 2] = ["Core/wp-config.php", "Core/.htaccess"];
-/// What else stays behind of the sites that are copied here: caches, backups, logs, drop-ins, secrets, folders of somebody else,
-/// what nobody can read, what went away meanwhile, links that lead to folders, outside or nowhere, and our own.
+/// Also left out of the sites in these tests: caches, backups, logs, drop-ins, secrets, other users' folders,
+/// unreadable files, files deleted meanwhile, links to folders, outside or nowhere, and our own.
 const STAYS: [&str; 15] = [
     "Content/backups-dup-pro",
     "Content/cache",
@@ -40,7 +40,7 @@ const STAYS: [&str; 15] = [
     "Uploads/loop",
     "Uploads/out",
 ];
-/// What only a clone has.
+/// Files that only a clone has.
 const CLONES: [&str; 2] = ["Plugins/wpclone-migrator", "Content/upgrade"];
 
 impl Pair<'_> {
@@ -88,7 +88,7 @@ impl Pair<'_> {
         self.nothing_waits();
     }
 
-    /// No folder is left in which files waited.
+    /// No staging folder is left.
     fn nothing_waits(&self) {
         let tree = &self.clone.roots["Core"];
         for folder in [tree.parent().unwrap(), tree, &self.clone.roots["Content"]] {
@@ -103,12 +103,12 @@ impl Pair<'_> {
     }
 }
 
-/// A path and the folders that it lies in.
+/// A path and its parent folders.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(folder, _)| folder))
 }
 
-/// Everything of a side, by root and path.
+/// All entries of a side, by root and path.
 fn things(side: &Side) -> BTreeMap<String, Thing> {
     let mut found = BTreeMap::new();
     for (root, folder) in &side.roots {

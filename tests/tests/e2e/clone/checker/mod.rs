@@ -1,5 +1,5 @@
 //! Compares a clone with its source, table by table, file by file and page by page. It knows nothing of how clones are
-//! made: it asks both databases itself, hashes both folders itself, and rewrites nothing.
+//! made: it queries both databases, hashes both folders, and rewrites nothing.
 
 mod database;
 mod files;
@@ -18,11 +18,11 @@ use wpclone_tests::{Client, Database, Result, Site, TestApp};
 
 use crate::clone::at;
 
-/// One of the two.
+/// The source or the clone.
 pub(crate) struct Side {
     pub(crate) database: Database,
     pub(crate) url: String,
-    /// Its folders by the names that the report has for them.
+    /// Its folders by their names in the report.
     pub(crate) roots: BTreeMap<&'static str, PathBuf>,
 }
 
@@ -56,12 +56,12 @@ pub(crate) struct Pair<'a> {
     pub(crate) prefix: &'a str,
     /// Whether tables of this name are somebody else's and stay.
     pub(crate) stays: fn(&str) -> bool,
-    /// What is wrong: all of it is told at once.
+    /// All faults, reported at once.
     wrong: RefCell<Vec<String>>,
 }
 
 impl<'a> Pair<'a> {
-    /// A source that keeps its content in `wp-content`, and what a task made of it.
+    /// A source with its content in `wp-content`, and a task's clone of it.
     pub(crate) async fn of(site: &Site, app: &TestApp, client: &Client, task: &'a TaskView) -> Result<Self> {
         Self::with(site, app, client, task, ("wp_", "wp-content")).await
     }
@@ -93,13 +93,13 @@ impl<'a> Pair<'a> {
     }
 
     /// The clone is a true copy: its tables, its files, its pages.
-    pub(crate) async fn is_true(&self) -> Result {
+    pub(crate) async fn assert_equal(&self) -> Result {
         let begun = std::time::Instant::now();
-        self.same_tables().await?;
+        self.assert_same_tables().await?;
         let tables = begun.elapsed();
         self.same_files();
         let files = begun.elapsed();
-        self.same_pages().await?;
+        self.assert_same_pages().await?;
         eprintln!(
             "compared tables in {tables:.1?}, files in {:.1?}, pages in {:.1?}",
             files - tables,
@@ -120,7 +120,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// What was left out of something, by reason, as the report has it.
+    /// The report's counts of what was left out, by reason.
     fn left_out(value: &Value) -> BTreeMap<String, u64> {
         let all = value["left_out"].as_object().into_iter().flatten();
         all.map(|(why, count)| (why.clone(), count.as_u64().unwrap())).collect()

@@ -1,4 +1,4 @@
-//! Pages and REST, as anybody sees them.
+//! Pages and REST responses as a visitor sees them.
 
 use serde_json::Value;
 use wpclone_tests::Result;
@@ -7,14 +7,14 @@ use super::{Pair, Side};
 
 /// Pages that every site has.
 const PAGES: [&str; 5] = ["", "?s=a", "?feed=rss2", "?feed=comments-rss2", "?p=999999"];
-/// Whether it is there says whether a site may be indexed.
+/// It exists only where search engines may index the site.
 const SITEMAP: &str = "wp-sitemap.xml";
 /// What REST lists.
 const LISTS: [&str; 8] = ["posts", "pages", "categories", "tags", "comments", "users", "media", "types"];
 
 impl Pair<'_> {
-    /// Pages and lists say the same, and none of the clone's leads to the source.
-    pub(super) async fn same_pages(&self) -> Result {
+    /// Pages and lists are equal, and none of the clone's links to the source.
+    pub(super) async fn assert_same_pages(&self) -> Result {
         let mut links: Vec<String> = PAGES.map(str::to_owned).to_vec();
         for list in LISTS {
             let all = format!("index.php?rest_route=/wp/v2/{list}&per_page=100&orderby=id");
@@ -36,14 +36,14 @@ impl Pair<'_> {
                 self.wrong(format!("/{page} has {host}"));
             }
         }
-        // What is not to be indexed has no map for those who index.
+        // A site that must not be indexed has no sitemap.
         let (there, gone) = tokio::try_join!(self.source.get(SITEMAP), self.clone.get(SITEMAP))?;
         self.equal("answers for the sitemap", &(there.0, gone.0), &(200, 404));
         eprintln!("{} pages and {} lists are the same", links.len(), LISTS.len());
         Ok(())
     }
 
-    /// Tells the first place where two answers are not the same.
+    /// Reports the first difference of two responses.
     fn same(&self, page: &str, source: &(u16, String), clone: &(u16, String)) {
         if source == clone {
             return;
@@ -65,7 +65,7 @@ impl Pair<'_> {
 }
 
 impl Side {
-    /// What anybody gets, with `SITE` in the place of the side's own address.
+    /// A visitor's response with the side's address replaced by `SITE`.
     async fn get(&self, path: &str) -> Result<(u16, String)> {
         let http =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
@@ -74,7 +74,7 @@ impl Side {
         Ok((status, self.neutral(&text)))
     }
 
-    /// The address becomes `SITE` in each spelling; and what a copy says of itself is taken out: that it is not to be
+    /// Replaces each spelling of the address with `SITE`, and removes what a clone adds: that it must not be
     /// indexed, and which of its paths may be fetched ahead.
     fn neutral(&self, text: &str) -> String {
         let encode = |text: &str| text.replace(':', "%3A").replace('/', "%2F");

@@ -1,4 +1,4 @@
-//! Addresses that name a path and no host.
+//! Root-relative addresses.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use regex::bytes::Regex;
 use super::Pair;
 use super::tables::Table;
 
-/// What the report calls them.
+/// Their name in the report.
 pub(super) const ROOT_RELATIVE: &str = "root-relative";
 
 impl Pair<'_> {
-    /// How many there are in the tables of a clone whose path is not its source's.
+    /// Counts them in the tables of a clone whose path differs from its source's.
     pub(super) fn root_relative(&self, clone: &BTreeMap<String, Table>) -> usize {
         let path = |url: &str| url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
         let (old, new) = (path(&self.source.url), path(&self.clone.url));
@@ -44,7 +44,7 @@ impl Pair<'_> {
     }
 }
 
-/// Whether what follows a first slash is a path of a site at `old`, and no host.
+/// Whether the text after a first slash is a path below `old`, not a host.
 fn of_site(old: &str, rest: &[u8]) -> bool {
     let plain = String::from_utf8_lossy(rest).replace('\\', "");
     let ours = format!("/{plain}");

@@ -1,4 +1,4 @@
-//! What a database says of its tables and their rows.
+//! Tables and rows read from a database.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use wpclone_tests::{Database, Result};
 /// Values in hex, `NULL`, or length and hash of a very large one.
 pub(super) type Row = Vec<String>;
 
-/// A table as its database tells of it.
+/// A table as read from its database.
 pub(super) struct Table {
     pub(super) columns: Vec<String>,
-    /// Places of the primary key.
+    /// Column positions of the primary key.
     pub(super) key: Vec<usize>,
     pub(super) definition: String,
     pub(super) next: Option<u64>,
@@ -23,7 +23,7 @@ impl Table {
     }
 }
 
-/// All tables of a schema, with all that is in them.
+/// All tables of a schema with their rows.
 pub(super) async fn read(database: &Database) -> Result<BTreeMap<String, Table>> {
     let mut tables = BTreeMap::new();
     let sql = "SELECT TABLE_NAME, IFNULL(AUTO_INCREMENT, 'NULL') FROM information_schema.TABLES \
@@ -81,7 +81,7 @@ fn value(name: &str, kind: &str) -> String {
     }
 }
 
-/// A definition without the number that the next row gets, and its indexes by name.
+/// A definition without AUTO_INCREMENT, its indexes sorted by name.
 fn plain(definition: &str) -> String {
     let definition = match definition.split_once(" AUTO_INCREMENT=") {
         Some((before, after)) => {
