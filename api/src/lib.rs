@@ -79,7 +79,7 @@ pub fn routes() -> Router<Shared> {
 /// Routes with everything around them that each request passes: what no route knows, foreign callers, panics, ids.
 pub fn layered(routes: Router<Shared>, app: &Shared) -> Router {
     routes
-        .fallback(|| async { ApiError::new(Code::NotFound, "There is nothing at this address.") })
+        .fallback(|| async { ApiError::new(Code::NotFound, "There is nothing at this path.") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(Code::MethodNotAllowed, "This address exists, but not for this method.")
         })

@@ -55,7 +55,7 @@ pub fn answers_as_page(request: &Request, known: bool) -> bool {
 async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
     let found = ASSETS.iter().find(|(n, ..)| *n == name);
     let (_, kind, text) =
-        found.ok_or_else(|| ApiError::new(Code::NotFound, "There is nothing at this address."))?;
+        found.ok_or_else(|| ApiError::new(Code::NotFound, "There is nothing at this path."))?;
     // Addresses carry the version: see `layout::VERSION`.
     let headers = [(CONTENT_TYPE, *kind), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     Ok((headers, *text).into_response())

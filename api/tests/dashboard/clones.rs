@@ -72,7 +72,7 @@ pub(crate) async fn a_clone_is_kept_longer(browser: Browser) {
     api.app.clones.gone(&A.parse().unwrap()).await.unwrap();
     browser.click("[data-extend]").await;
     let fault = "document.querySelector('#clones-fault').textContent";
-    browser.until("the fault is told", &format!("{fault} === 'The clone is no longer there'")).await;
+    browser.until("the fault is told", &format!("{fault} === 'The clone no longer exists'")).await;
     is_the_same(&browser).await;
 }
 

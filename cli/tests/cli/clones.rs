@@ -30,8 +30,10 @@ fn done() -> Value {
         "tables": 14, "rows": 30211, "files": 812, "left_over": {"root-relative": 3}, "left_out": {},
         "warnings": ["A table was read twice."],
     });
-    let result =
-        json!({"clone": clone, "fidelity": fidelity, "source_api_key": null, "target_api_key": null});
+    let source = json!({"url": "https://example.com/blog", "plugin_status": "installed", "facts": {"prefix": "wp_", "php": "8.2.7"}});
+    let result = json!({
+        "clone": clone, "fidelity": fidelity, "source": source, "source_api_key": null, "target_api_key": null,
+    });
     cloned(request(), result)
 }
 

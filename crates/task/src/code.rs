@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::UnknownName;
 
-/// Whether doing the same again may help.
+/// How often a step is retried that fails with a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    /// The same answer will come: a site refused, or the request is wrong.
+enum Retries {
+    /// Not at all: the site refused or the request is invalid, so a retry fails as well.
     Never,
-    /// One more try is worth it.
+    /// Once.
     Once,
-    /// As often as the queue's limit allows.
+    /// Up to the queue's limit of attempts.
     Limited,
 }
 
@@ -21,18 +21,18 @@ struct Row {
     title: &'static str,
     action: &'static str,
     status: Option<u16>,
-    again: Again,
+    retries: Retries,
     page: &'static str,
 }
 
 macro_rules! codes {
-    ($($variant:ident $name:literal $status:expr, $again:ident, $title:literal, $action:literal;)+) => {
-        /// A stable problem code. Each has a page in `docs/problems/`; without it this does not compile.
+    ($($variant:ident $name:literal $status:expr, $retries:ident, $title:literal, $action:literal;)+) => {
+        /// A stable problem code. Each has a page in `docs/problems/`, which is included at compile time.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $(#[doc = $title] $variant),+ }
 
         impl Code {
-            /// All of them: first those a task can end with, then those of callbacks, then those of the API alone.
+            /// All codes: first those of failed tasks, then those of webhooks, then those of the API alone.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             const fn row(self) -> Row {
@@ -42,7 +42,7 @@ macro_rules! codes {
                         title: $title,
                         action: $action,
                         status: $status,
-                        again: Again::$again,
+                        retries: Retries::$retries,
                         page: include_str!(concat!("../../../docs/problems/", $name, ".md")),
                     }),+
                 }
@@ -52,111 +52,111 @@ macro_rules! codes {
 }
 
 codes! {
-    // What a task can end with: no HTTP status of its own, for the request for it was fine.
-    AuthBadCredentials "AUTH_BAD_CREDENTIALS" None, Never, "The site turned the login down",
-        "Check the user name and the password by logging in with a browser, then send a new request.";
-    AuthUnanswered "AUTH_UNANSWERED" None, Never, "The site did not answer the login",
-        "Look whether the site is slow or down; log in with a browser once, then send a new request.";
+    // Codes of failed tasks. They have no HTTP status, because the request for the task was valid.
+    AuthBadCredentials "AUTH_BAD_CREDENTIALS" None, Never, "The site rejected the login",
+        "Check the user name and the password by logging in with a browser, then run the task again with the right password.";
+    AuthUnanswered "AUTH_UNANSWERED" None, Never, "The site did not respond to the login",
+        "Check whether the site is slow or down and log in once with a browser, then run the task again.";
     AuthLockedOut "AUTH_LOCKED_OUT" None, Never, "The site has locked the login",
-        "Wait until the site's login protection lets the user in again, or allow our address in it.";
-    Auth2faRequired "AUTH_2FA_REQUIRED" None, Never, "The login asks for a second factor",
-        "Use an administrator without a second factor, or switch it off for this user while the task runs.";
-    AuthCaptcha "AUTH_CAPTCHA" None, Never, "The login asks for a captcha",
-        "Switch the captcha off for our address, or for the time of the task.";
+        "Wait until the site's login protection admits the user again, or allow the workers' address in it.";
+    Auth2faRequired "AUTH_2FA_REQUIRED" None, Never, "The login requires a second factor",
+        "Use an administrator without a second factor, or disable it for this user while the task runs.";
+    AuthCaptcha "AUTH_CAPTCHA" None, Never, "The login requires a captcha",
+        "Disable the captcha for the workers' address, or while the task runs.";
     AuthInterstitial "AUTH_INTERSTITIAL" None, Never, "After the login the site shows a page that a person must answer",
-        "Log in with a browser, answer what the site asks, then have the task done again.";
-    HttpAuthRequired "HTTP_AUTH_REQUIRED" None, Never, "The web server asks for a login before WordPress",
-        "Switch the server's password protection off for our address while the task runs.";
-    EdgeChallenge "EDGE_CHALLENGE" None, Never, "A firewall in front of the site wants to see a person",
-        "Allow our address in the site's firewall or bot protection.";
-    CapMissing "CAP_MISSING" None, Never, "The user is not allowed to do this",
+        "Log in with a browser, answer the page, then run the task again.";
+    HttpAuthRequired "HTTP_AUTH_REQUIRED" None, Never, "The web server requires a login before WordPress",
+        "Disable the web server's password protection for the workers' address while the task runs.";
+    EdgeChallenge "EDGE_CHALLENGE" None, Never, "A firewall in front of the site blocks automated browsers",
+        "Allow the workers' address in the site's firewall or bot protection.";
+    CapMissing "CAP_MISSING" None, Never, "The user lacks a required capability",
         "Use the login of an administrator.";
     FileModsDisabled "FILE_MODS_DISABLED" None, Never, "The site forbids installing plugins",
-        "Take DISALLOW_FILE_MODS out of wp-config.php, or install the migrator by the host's own means.";
-    FsMethodNotDirect "FS_METHOD_NOT_DIRECT" None, Never, "WordPress cannot write its own plugin folder",
-        "Let the web server's user write wp-content/plugins, or set FS_METHOD to direct.";
-    UploadTooLarge "UPLOAD_TOO_LARGE" None, Never, "The site takes no upload as large as the migrator",
+        "Remove DISALLOW_FILE_MODS from wp-config.php, or install the migrator by the host's own means.";
+    FsMethodNotDirect "FS_METHOD_NOT_DIRECT" None, Never, "WordPress cannot write to its plugin folder",
+        "Give the web server's user write access to wp-content/plugins, or set FS_METHOD to direct.";
+    UploadTooLarge "UPLOAD_TOO_LARGE" None, Never, "The site's upload limit is too small for the migrator",
         "Raise upload_max_filesize, post_max_size and the web server's body limit to at least 1 MB.";
-    WafBlockedUpload "WAF_BLOCKED_UPLOAD" None, Never, "A firewall refused the plugin's upload",
-        "Allow plugin uploads from our address in the site's firewall.";
+    WafBlockedUpload "WAF_BLOCKED_UPLOAD" None, Never, "A firewall blocked the plugin's upload",
+        "Allow plugin uploads from the workers' address in the site's firewall.";
     ReqUnmet "REQ_UNMET" None, Never, "The site's WordPress or PHP is too old for the migrator",
         "Update to at least WordPress 5.6 and PHP 7.4.";
     PluginInstallFailed "PLUGIN_INSTALL_FAILED" None, Never, "WordPress did not install the migrator",
-        "Look at the screenshot and the page; then try installing any plugin by hand.";
+        "Look at the screenshot and the page, then try to install any plugin by hand.";
     PluginActivationFailed "PLUGIN_ACTIVATION_FAILED" None, Never, "WordPress did not activate the migrator",
         "Look at the screenshot and the site's PHP error log.";
-    MigratorUnreachable "MIGRATOR_UNREACHABLE" None, Limited, "The migrator is active but does not answer",
+    MigratorUnreachable "MIGRATOR_UNREACHABLE" None, Limited, "The migrator is active but does not respond",
         "Exclude requests with wpclone_migrator in the query from caches and firewalls.";
-    AppPwDisabled "APPPW_DISABLED" None, Never, "Application passwords are switched off on the site",
-        "Serve the site over https, and switch application passwords on in its security plugin.";
-    AuthHeaderStripped "AUTH_HEADER_STRIPPED" None, Never, "The new application password is not accepted",
-        "Let the web server pass the Authorization header on to PHP.";
-    RestBlocked "REST_BLOCKED" None, Never, "The site's REST API is closed",
+    AppPwDisabled "APPPW_DISABLED" None, Never, "Application passwords are disabled on the site",
+        "Serve the site over https, and enable application passwords in its security plugin.";
+    AuthHeaderStripped "AUTH_HEADER_STRIPPED" None, Never, "The site does not accept the new application password",
+        "Configure the web server to pass the Authorization header to PHP.";
+    RestBlocked "REST_BLOCKED" None, Never, "The site's REST API is blocked",
         "Allow the REST API for logged-in administrators in the site's security plugin or firewall.";
-    Redirected "REDIRECTED" None, Never, "The site's address leads elsewhere",
-        "Send the request again with the address that the site redirects to.";
+    Redirected "REDIRECTED" None, Never, "The site's URL redirects to another site",
+        "Send a new request with the URL that the site redirects to.";
     LoginUrlNotFound "LOGIN_URL_NOT_FOUND" None, Never, "There is no login form at wp-login.php",
-        "Switch the plugin that hides the login page off while the task runs.";
-    NotWordPress "NOT_WORDPRESS" None, Never, "The address is no WordPress",
-        "Check the address; a WordPress in a folder needs the folder in it.";
-    SiteUnreachable "SITE_UNREACHABLE" None, Limited, "The site does not answer",
-        "Open the address in a browser; check that the site is up and lets our address in.";
+        "Disable the plugin that hides the login page while the task runs.";
+    NotWordPress "NOT_WORDPRESS" None, Never, "There is no WordPress at this URL",
+        "Check the URL; a WordPress in a folder needs the folder in it.";
+    SiteUnreachable "SITE_UNREACHABLE" None, Limited, "The site does not respond",
+        "Open the site in a browser; check that it is up and does not block the workers' address.";
     TlsInvalid "TLS_INVALID" None, Never, "The site's certificate is not valid",
         "Renew the certificate, or serve its whole chain.";
-    SiteNotAllowed "SITE_NOT_ALLOWED" None, Never, "The address is in a network that we do not visit",
-        "Use a public address, or have the operator allow the network in WPCLONE_ALLOW_PRIVATE_SITES.";
+    SiteNotAllowed "SITE_NOT_ALLOWED" None, Never, "The site is in a network that the workers do not connect to",
+        "Use a public address, or ask the operator to allow the network in WPCLONE_ALLOW_PRIVATE_SITES.";
     SiteFatal "SITE_FATAL" None, Never, "The site itself is broken",
-        "Mend the error that WordPress shows (its PHP error log tells more), then try again.";
-    DbUpgradePending "WP_DB_UPGRADE_PENDING" None, Never, "WordPress waits for a database upgrade",
-        "Log in with a browser and run the database upgrade after a backup.";
-    UnexpectedAnswer "UNEXPECTED_ANSWER" None, Never, "The site answered what we do not understand",
-        "Look at the screenshot and the page that the site answered.";
-    SessionLost "SESSION_LOST" None, Once, "The site ended our session",
-        "Try again; if it happens again, look for a plugin that binds sessions to an address or ends them early.";
-    BrowserCrashed "BROWSER_CRASHED" None, Limited, "The browser died",
-        "Try again; if it happens again, give the worker more memory.";
-    Deadline "DEADLINE" None, Limited, "The work took too long",
-        "Try again when the site is quicker.";
-    ProvisionerUnavailable "PROVISIONER_UNAVAILABLE" None, Limited, "No clone can be made at the moment",
-        "Have the operator look at the provisioning worker: its log and /readyz name what is missing.";
-    IsolationUnavailable "ISOLATION_UNAVAILABLE" None, Never, "Clones cannot be isolated in this way here",
-        "Send the request again with `isolation` as `shared`, or have the operator set up what the other needs.";
-    ClonesFull "CLONES_FULL" None, Limited, "There is no place for another clone",
-        "Delete a clone that nobody needs, or have the operator raise WPCLONE_MAX_CLONES.";
-    DiskInsufficient "DISK_INSUFFICIENT" None, Never, "There is not enough space for the content",
+        "Fix the error that WordPress shows (its PHP error log has more), then run the task again.";
+    DbUpgradePending "WP_DB_UPGRADE_PENDING" None, Never, "WordPress requires a database upgrade",
+        "Make a backup, log in with a browser and run the database upgrade.";
+    UnexpectedAnswer "UNEXPECTED_ANSWER" None, Never, "The site sent an unexpected response",
+        "Look at the screenshot and the page that the site returned.";
+    SessionLost "SESSION_LOST" None, Once, "The site ended the session",
+        "Run the task again; if it fails again, look for a plugin that binds sessions to an address or ends them early.";
+    BrowserCrashed "BROWSER_CRASHED" None, Limited, "The browser crashed",
+        "Run the task again; if it fails again, give the worker more memory.";
+    Deadline "DEADLINE" None, Limited, "The work exceeded its deadline",
+        "Run the task again when the site is faster.";
+    ProvisionerUnavailable "PROVISIONER_UNAVAILABLE" None, Limited, "Clones cannot be created at the moment",
+        "Ask the operator to check the provisioning worker: its log and /readyz name what is missing.";
+    IsolationUnavailable "ISOLATION_UNAVAILABLE" None, Never, "The requested isolation is not available",
+        "Send the request again with `isolation` set to `shared`, or ask the operator to set up dedicated clones.";
+    ClonesFull "CLONES_FULL" None, Limited, "The maximum number of clones is reached",
+        "Delete a clone that is no longer needed, or ask the operator to raise WPCLONE_MAX_CLONES.";
+    DiskInsufficient "DISK_INSUFFICIENT" None, Never, "There is not enough free space for the content",
         "Free space where `detail` says, then send a new request.";
-    TargetNotEmpty "TARGET_NOT_EMPTY" None, Never, "The target holds content",
+    TargetNotEmpty "TARGET_NOT_EMPTY" None, Never, "The target is not empty",
         "Use a new WordPress as the target: one user, at most its first post, page and comment, no uploads.";
-    MultisiteUnsupported "MULTISITE_UNSUPPORTED" None, Never, "The site is a network of sites",
-        "Use a WordPress that is one site; networks cannot be cloned.";
-    PhpMismatch "PHP_MISMATCH" None, Never, "The copy's PHP is older than the source's WordPress needs",
-        "Change the PHP of one side to the other's version, or have the operator install what `detail` names.";
-    TransferFailed "TRANSFER_FAILED" None, Limited, "The content could not be moved",
-        "Try again; if it happens again, look at `detail` and into the PHP error log of the side that it names.";
-    VerifyFailed "VERIFY_FAILED" None, Limited, "The copy is not what the source is",
-        "Try again when the site is quieter.";
-    CloneBroken "CLONE_BROKEN" None, Once, "The clone does not work as it should",
-        "Look at the screenshots, then at the copy itself; where it is a clone, `clone` tells its address, user and end, and the result its password.";
-    Poison "POISON" None, Never, "The task crashed its worker again and again",
-        "Report it with the task's id: this is a defect of ours.";
-    WorkerFault "WORKER_FAULT" None, Limited, "Something went wrong in the worker",
-        "Report it with the task's id: this is a defect of ours.";
+    MultisiteUnsupported "MULTISITE_UNSUPPORTED" None, Never, "The site is a multisite network",
+        "Use a WordPress that is a single site; networks cannot be cloned.";
+    PhpMismatch "PHP_MISMATCH" None, Never, "The copy's PHP is too old for the source's WordPress",
+        "Change the PHP of one side to the other's version, or ask the operator to install what `detail` names.";
+    TransferFailed "TRANSFER_FAILED" None, Limited, "The content could not be transferred",
+        "Run the task again; if it fails again, look at `detail` and at the PHP error log of the side that it names.";
+    VerifyFailed "VERIFY_FAILED" None, Limited, "The copy differs from the source",
+        "Run the task again when the site is less busy.";
+    CloneBroken "CLONE_BROKEN" None, Once, "The clone does not work as expected",
+        "Look at the screenshots, then at the copy itself; for a clone, `clone` has its URL, user and expiry, and the result its password.";
+    Poison "POISON" None, Never, "The task crashed its worker repeatedly",
+        "Report it with the task's id: this is a defect of wpclone.";
+    WorkerFault "WORKER_FAULT" None, Limited, "The worker failed",
+        "Report it with the task's id: this is a defect of wpclone.";
 
-    // What telling a task's end to its callback address can fail with: it stands in the task's `callback`, but no task ends with it.
-    CallbackFailed "CALLBACK_FAILED" None, Limited, "The callback address did not take the message",
-        "Ask for the task itself, and look into the receiver's log.";
-    CallbackRefused "CALLBACK_REFUSED" None, Never, "The callback address wants no messages",
-        "Send new requests with an address that takes them.";
-    CallbackNotAllowed "CALLBACK_NOT_ALLOWED" None, Never, "The callback address is in a network that we do not call",
-        "Use a public address, or have the operator allow the network in WPCLONE_ALLOW_PRIVATE_CALLBACKS.";
+    // Codes of failed webhook deliveries. They stand in the task's `callback`; no task fails with them.
+    CallbackFailed "CALLBACK_FAILED" None, Limited, "The webhook could not be delivered",
+        "Read the task itself, and look at the receiver's log.";
+    CallbackRefused "CALLBACK_REFUSED" None, Never, "The webhook's receiver no longer accepts messages",
+        "Send new requests with a callback URL that accepts messages.";
+    CallbackNotAllowed "CALLBACK_NOT_ALLOWED" None, Never, "The callback URL is in a network that the workers do not connect to",
+        "Use a public address, or ask the operator to allow the network in WPCLONE_ALLOW_PRIVATE_CALLBACKS.";
 
-    // What the API answers.
-    InvalidRequest "INVALID_REQUEST" Some(422), Never, "The request has faults",
-        "Mend each field named in `errors`.";
-    MalformedJson "MALFORMED_JSON" Some(400), Never, "The body is not JSON",
+    // Codes of API responses.
+    InvalidRequest "INVALID_REQUEST" Some(422), Never, "The request is invalid",
+        "Correct each field that `errors` names.";
+    MalformedJson "MALFORMED_JSON" Some(400), Never, "The body is not valid JSON",
         "Send a JSON object.";
-    BadParameter "BAD_PARAMETER" Some(400), Never, "A parameter or header has a wrong value",
-        "Mend what `detail` names.";
+    BadParameter "BAD_PARAMETER" Some(400), Never, "A parameter or header is invalid",
+        "Correct what `detail` names.";
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" Some(415), Never, "The body must be application/json",
         "Send the header Content-Type: application/json.";
     BodyTooLarge "BODY_TOO_LARGE" Some(413), Never, "The body is too large",
@@ -165,48 +165,48 @@ codes! {
         "Send it again.";
     Unauthenticated "UNAUTHENTICATED" Some(401), Never, "A valid token is missing",
         "Send Authorization: Bearer with a token that is in the tokens file.";
-    Forbidden "FORBIDDEN" Some(403), Never, "The token may not do this",
-        "Use a token with the scope that the detail names.";
-    OriginRefused "ORIGIN_REFUSED" Some(403), Never, "The request comes from another site",
+    Forbidden "FORBIDDEN" Some(403), Never, "The token's scope does not permit this",
+        "Use a token with the scope that `detail` names.";
+    OriginRefused "ORIGIN_REFUSED" Some(403), Never, "The request comes from another origin",
         "Call the API from its own origin, or without an Origin header.";
-    HostRefused "HOST_REFUSED" Some(403), Never, "The Host is not a loopback name",
+    HostRefused "HOST_REFUSED" Some(403), Never, "The Host header is not a loopback name",
         "Call the API as localhost, or configure tokens to serve other names.";
-    NotFound "NOT_FOUND" Some(404), Never, "There is nothing at this address",
-        "See /docs for what there is.";
+    NotFound "NOT_FOUND" Some(404), Never, "There is nothing at this path",
+        "See /docs for the API's paths.";
     TaskNotFound "TASK_NOT_FOUND" Some(404), Never, "There is no such task",
         "Check the id; a token sees only its own tasks.";
     TaskGone "TASK_GONE" Some(410), Never, "The task is no longer kept",
         "Finished tasks are kept for seven days.";
     CloneNotFound "CLONE_NOT_FOUND" Some(404), Never, "There is no such clone",
         "Check the name; a token sees only its own clones.";
-    CloneGone "CLONE_GONE" Some(410), Never, "The clone is no longer there",
-        "Ask for a new clone.";
+    CloneGone "CLONE_GONE" Some(410), Never, "The clone no longer exists",
+        "Request a new clone.";
     CloneNotReady "CLONE_NOT_READY" Some(409), Limited, "The clone is not ready yet",
-        "Wait for the end of the task that makes it.";
+        "Wait for the end of the task that creates it.";
     ArtifactNotFound "ARTIFACT_NOT_FOUND" Some(404), Never, "The task has no such artifact",
         "Use a name from the task's `artifacts`.";
     ArtifactGone "ARTIFACT_GONE" Some(410), Never, "The artifact is no longer kept",
         "Artifacts are kept for a day while there is room.";
-    MethodNotAllowed "METHOD_NOT_ALLOWED" Some(405), Never, "This address does not know that method",
+    MethodNotAllowed "METHOD_NOT_ALLOWED" Some(405), Never, "This path does not support the method",
         "Use a method from the Allow header.";
-    TaskFinished "TASK_FINISHED" Some(409), Never, "The task has ended",
+    TaskFinished "TASK_FINISHED" Some(409), Never, "The task has already ended",
         "Look at its result or problem.";
-    NotFailed "NOT_FAILED" Some(409), Never, "Only a failed task can be done again",
-        "Look at the task; when it succeeded or was cancelled, send a new request.";
-    CredentialsGone "CREDENTIALS_GONE" Some(422), Never, "The task's secrets are no longer kept",
+    NotFailed "NOT_FAILED" Some(409), Never, "Only a failed task can be run again",
+        "Look at the task; if it succeeded or was cancelled, send a new request.";
+    CredentialsGone "CREDENTIALS_GONE" Some(422), Never, "The task's passwords are no longer kept",
         "Send the replay with the password.";
-    RateLimited "RATE_LIMITED" Some(429), Limited, "The token has asked for too many tasks within a minute",
+    RateLimited "RATE_LIMITED" Some(429), Limited, "The token's rate limit is exceeded",
         "Try again after the seconds in Retry-After.";
     TooManyTasks "TOO_MANY_TASKS" Some(429), Limited, "The token has too many unfinished tasks",
         "Try again when one of its tasks has ended, or cancel one.";
     TooManyStreams "TOO_MANY_STREAMS" Some(429), Limited, "The token has too many event streams open",
-        "Close streams that nobody reads, or ask for the task now and then.";
+        "Close streams that nobody reads, or poll the task.";
     IdempotencyMismatch "IDEMPOTENCY_MISMATCH" Some(422), Never, "The Idempotency-Key belongs to another request",
         "Use a new key for a new request.";
     QueueUnavailable "QUEUE_UNAVAILABLE" Some(503), Limited, "The queue cannot be reached",
         "Try again in a few seconds; nothing was accepted.";
-    Internal "INTERNAL" Some(500), Limited, "Something went wrong here",
-        "Try again; report it with the request id if it stays.";
+    Internal "INTERNAL" Some(500), Limited, "The API failed",
+        "Try again; if it persists, report it with the request id.";
 }
 
 impl Code {
@@ -216,44 +216,44 @@ impl Code {
         self.row().name
     }
 
-    /// What happened, in one short sentence.
+    /// What happened, as a short sentence without a full stop.
     #[must_use]
     pub const fn title(self) -> &'static str {
         self.row().title
     }
 
-    /// What the person should do.
+    /// The recommended action.
     #[must_use]
     pub const fn user_action(self) -> &'static str {
         self.row().action
     }
 
-    /// The HTTP status it is answered with; `None` for what only a task can end with. A task can end with
-    /// [`Code::CloneGone`] too.
+    /// The HTTP status of a response with this code; `None` for codes that only tasks and webhooks have. A task can
+    /// fail with [`Code::CloneGone`] and [`Code::CloneNotFound`] too.
     #[must_use]
     pub const fn status(self) -> Option<u16> {
         self.row().status
     }
 
-    /// The page that explains it (Markdown).
+    /// The page in `docs/problems/` (Markdown).
     #[must_use]
     pub const fn page(self) -> &'static str {
         self.row().page
     }
 
-    /// Whether the same request may succeed at another time without anybody changing anything.
+    /// Whether the same request may succeed later without a change by anybody.
     #[must_use]
     pub const fn retryable(self) -> bool {
-        !matches!(self.row().again, Again::Never)
+        !matches!(self.row().retries, Retries::Never)
     }
 
-    /// How many attempts a step may make that fails with this code, given the queue's limit.
+    /// Maximum number of attempts of a step that fails with this code; `limit` is the queue's.
     #[must_use]
     pub const fn attempts(self, limit: u32) -> u32 {
-        match self.row().again {
-            Again::Never => 1,
-            Again::Once => 2,
-            Again::Limited => limit,
+        match self.row().retries {
+            Retries::Never => 1,
+            Retries::Once => 2,
+            Retries::Limited => limit,
         }
     }
 }
@@ -306,10 +306,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_has_one_name_a_page_and_each_page_a_code() {
+    fn each_code_has_a_page_and_each_page_a_code() {
         for code in Code::ALL {
             assert_eq!(code.as_str().parse::<Code>().unwrap(), *code);
-            assert!(code.page().starts_with(&format!("# {code}\n")), "{code}'s page begins with its name");
+            assert!(
+                code.page().starts_with(&format!("# {code}\n")),
+                "the page of {code} begins with the code"
+            );
         }
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/problems");
         let pages: Vec<_> = std::fs::read_dir(folder)
@@ -318,7 +321,7 @@ mod tests {
             .collect();
         for page in &pages {
             let name = page.strip_suffix(".md").unwrap();
-            assert!(name == "README" || name.parse::<Code>().is_ok(), "{page} explains no code");
+            assert!(name == "README" || name.parse::<Code>().is_ok(), "{page} has no code");
         }
     }
 }

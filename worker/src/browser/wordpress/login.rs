@@ -174,14 +174,14 @@ fn refused(seen: &Seen, site: &SiteUrl) -> Box<Trouble> {
         }
         _ if seen.captcha && seen.error.is_some() => Trouble::new(
             Code::AuthCaptcha,
-            format!("The site turned the login down and shows a captcha.{says}"),
+            format!("The site rejected the login and shows a captcha.{says}"),
         ),
         _ if seen.challenge => {
             Trouble::new(Code::EdgeChallenge, "A firewall stopped the login to look at our browser.")
         }
         _ if seen.error.is_some() => Trouble::new(
             Code::AuthBadCredentials,
-            format!("The site turned the login down; one attempt was made.{says}"),
+            format!("The site rejected the login; one attempt was made.{says}"),
         ),
         403 | 429 | 503 if !seen.form => Trouble::new(
             Code::AuthLockedOut,
