@@ -80,13 +80,13 @@ install_rust() {
 install_cargo_deny() {
     [ "$(cargo-deny --version 2>/dev/null)" = "cargo-deny $CARGO_DENY" ] && return
     say "building cargo-deny $CARGO_DENY into $CACHE/tools (once; some minutes)"
-    cargo install --quiet --locked --root "$CACHE/tools" --version "$CARGO_DENY" cargo-deny
+    cargo install --quiet --debug --locked --root "$CACHE/tools" --version "$CARGO_DENY" cargo-deny
 }
 
 install_cargo_fuzz() {
     [ "$(cargo-fuzz --version 2>/dev/null)" = "cargo-fuzz $CARGO_FUZZ" ] && return
     say "building cargo-fuzz $CARGO_FUZZ into $CACHE/tools (once; a minute)"
-    cargo install --quiet --locked --root "$CACHE/tools" --version "$CARGO_FUZZ" cargo-fuzz
+    cargo install --quiet --debug --locked --root "$CACHE/tools" --version "$CARGO_FUZZ" cargo-fuzz
 }
 
 # Makes requests of the API from its own document. In a folder of its own, pinned with all it needs.
