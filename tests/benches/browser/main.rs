@@ -1,11 +1,11 @@
-//! `./dev bench browser`: how long setting a site up and making an application password takes, by three ways, on real
-//! WordPresses. Prints a table; keeps nothing.
+//! `./dev bench browser`: how long setting a site up and making an application password takes, by three methods, on real
+//! WordPress sites. Prints a table; stores nothing.
 
-mod bare;
-mod ours;
-mod plain;
+mod http_requests;
 mod report;
 mod run;
+mod webdriver_script;
+mod wpclone;
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use run::Run;
 /// A run takes seconds; one that takes this long is stuck.
 const RUN_LIMIT: Duration = Duration::from_secs(150);
 
-/// The site as it was before anybody came. Says `gone` when the migrator is.
+/// Resets the site. Prints `gone` when the migrator is not installed.
 const RESET: &str = "
     require_once ABSPATH . 'wp-admin/includes/plugin.php';
     require_once ABSPATH . 'wp-admin/includes/file.php';
@@ -38,13 +38,13 @@ const RESET: &str = "
 #[derive(Parser)]
 #[command(name = "browser")]
 struct Options {
-    /// How often each way goes on each WordPress, after one time that does not count
+    /// How often each method goes on each WordPress, after one time that does not count
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// On which: bookworm (WordPress 6.1), trixie (6.8), sid (the current one)
+    /// Releases: bookworm (WordPress 6.1), trixie (6.8), sid (the current one)
     #[arg(long, value_delimiter = ',', default_value = "bookworm,trixie,sid", value_parser = version)]
     versions: Vec<Version>,
-    /// What `cargo bench` adds
+    /// Passed by `cargo bench`; ignored
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -58,36 +58,36 @@ fn version(name: &str) -> Result<Version, String> {
     }
 }
 
-/// A way to do the job.
+/// A method of doing the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Plain,
-    Ours,
-    Bare,
+enum Method {
+    WebDriverScript,
+    Wpclone,
+    HttpRequests,
 }
 
-impl Way {
-    const ALL: [Self; 3] = [Self::Plain, Self::Ours, Self::Bare];
+impl Method {
+    const ALL: [Self; 3] = [Self::WebDriverScript, Self::Wpclone, Self::HttpRequests];
 }
 
-/// What the ways work with.
+/// What all methods use.
 struct Bench {
     app: TestApp,
-    /// The migrator's zip as a file, since a person's script uploads a file.
+    /// The migrator's zip as a file, because a WebDriver script uploads a file.
     zip: PathBuf,
 }
 
 impl Bench {
-    /// Does the job once on a site that was reset, and makes sure that it is done.
-    async fn once(&self, way: Way, site: &Site) -> Result<Run> {
+    /// Does the job once on a reset site, and checks the result.
+    async fn once(&self, method: Method, site: &Site) -> Result<Run> {
         let reset = format!("$plugin = '{PLUGIN}.php'; {RESET}");
         let after = site.eval_php(&reset).await?;
         ensure!(after.trim() == "gone", "the site could not be reset: {after}");
         let work = async {
-            match way {
-                Way::Plain => plain::run(site, &self.zip).await,
-                Way::Ours => ours::run(&self.app, site).await,
-                Way::Bare => bare::run(site).await,
+            match method {
+                Method::WebDriverScript => webdriver_script::run(site, &self.zip).await,
+                Method::Wpclone => wpclone::run(&self.app, site).await,
+                Method::HttpRequests => http_requests::run(site).await,
             }
         };
         let run = tokio::time::timeout(RUN_LIMIT, work).await.context("it did not come to an end")??;
@@ -96,7 +96,7 @@ impl Bench {
     }
 }
 
-/// Whether key and password are what they should be; no part of the time.
+/// Checks key and password, outside the measured time.
 async fn check(site: &Site, run: &Run) -> Result<()> {
     let is_key = run.key.len() == 64 && run.key.bytes().all(|b| b.is_ascii_hexdigit());
     ensure!(is_key, "the key is not 64 hex digits");
@@ -121,16 +121,16 @@ async fn measure(options: &Options) -> Result<Vec<Table>> {
     let app = TestApp::builder().slots(1).start().await?;
     let bench = Bench { app, zip };
     let mut tables: Vec<Table> = sites.iter().map(|s| Table::new(s.wordpress())).collect();
-    // The first time fills caches and does not count. Who goes first changes from round to round.
+    // The first round fills caches and is not counted. The order of the methods rotates.
     for round in 0..=options.rounds {
         for (site, table) in sites.iter().zip(&mut tables) {
-            for turn in 0..Way::ALL.len() {
-                let way = Way::ALL[(round as usize + turn) % Way::ALL.len()];
-                let run = bench.once(way, site).await;
+            for turn in 0..Method::ALL.len() {
+                let method = Method::ALL[(round as usize + turn) % Method::ALL.len()];
+                let run = bench.once(method, site).await;
                 if round > 0 {
-                    table.add(way, run);
+                    table.add(method, run);
                 } else {
-                    run.with_context(|| format!("{way:?} on WordPress {}", site.wordpress()))?;
+                    run.with_context(|| format!("{method:?} on WordPress {}", site.wordpress()))?;
                 }
             }
         }

@@ -1,17 +1,17 @@
-//! The figures of one WordPress, for people.
+//! The printed figures of one WordPress.
 
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::Way;
+use crate::Method;
 use crate::run::Run;
 
-/// What every way took on one WordPress.
+/// The runs of all methods on one WordPress.
 pub(crate) struct Table {
     wordpress: String,
-    runs: Vec<(Way, Result<Run>)>,
+    runs: Vec<(Method, Result<Run>)>,
 }
 
 impl Table {
@@ -19,51 +19,51 @@ impl Table {
         Self { wordpress: wordpress.to_owned(), runs: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, way: Way, run: Result<Run>) {
-        self.runs.push((way, run));
+    pub(crate) fn add(&mut self, method: Method, run: Result<Run>) {
+        self.runs.push((method, run));
     }
 
-    /// Fails where the figures are no good: the script may fail now and then, as such scripts do, the others may not.
+    /// Fails when a run failed; of the script, only when all runs failed.
     pub(crate) fn sound(&self) -> Result<()> {
-        for (way, run) in &self.runs {
+        for (method, run) in &self.runs {
             if let Err(error) = run
-                && (*way != Way::Plain || self.good(*way).next().is_none())
+                && (*method != Method::WebDriverScript || self.good(*method).next().is_none())
             {
-                bail!("{way:?} failed on WordPress {}: {error:#}", self.wordpress);
+                bail!("{method:?} failed on WordPress {}: {error:#}", self.wordpress);
             }
         }
         Ok(())
     }
 
-    fn good(&self, way: Way) -> impl Iterator<Item = &Run> {
-        let of_way = self.runs.iter().filter(move |(w, _)| *w == way);
-        of_way.filter_map(|(_, run)| run.as_ref().ok())
+    fn good(&self, method: Method) -> impl Iterator<Item = &Run> {
+        let of_method = self.runs.iter().filter(move |(w, _)| *w == method);
+        of_method.filter_map(|(_, run)| run.as_ref().ok())
     }
 
-    fn whole(&self, way: Way) -> Option<Spread> {
-        Spread::of(self.good(way).map(Run::whole))
+    fn whole(&self, method: Method) -> Option<Spread> {
+        Spread::of(self.good(method).map(Run::whole))
     }
 
-    /// How many times the median of one is that of the other.
-    fn ratio(&self, way: Way, to: Way) -> Option<f64> {
-        let (way, to) = self.whole(way).zip(self.whole(to))?;
-        Some(way.median.as_secs_f64() / to.median.as_secs_f64())
+    /// The ratio of two medians.
+    fn ratio(&self, method: Method, to: Method) -> Option<f64> {
+        let (method, to) = self.whole(method).zip(self.whole(to))?;
+        Some(method.median.as_secs_f64() / to.median.as_secs_f64())
     }
 
-    fn write_way(&self, f: &mut fmt::Formatter<'_>, way: Way, name: &str) -> fmt::Result {
-        if let (Some(whole), Some(ratio)) = (self.whole(way), self.ratio(way, Way::Bare)) {
+    fn write_method(&self, f: &mut fmt::Formatter<'_>, method: Method, name: &str) -> fmt::Result {
+        if let (Some(whole), Some(ratio)) = (self.whole(method), self.ratio(method, Method::HttpRequests)) {
             writeln!(f, "  {name:<38}{whole}{ratio:>8.1}")?;
         }
         for (pick, sign) in [(laps as Pick, ""), (beside, "~ ")] {
-            let first = self.good(way).next();
+            let first = self.good(method).next();
             for (index, (part, _)) in first.map_or(&[][..], pick).iter().enumerate() {
-                let times = self.good(way).filter_map(|run| pick(run).get(index).map(|(_, time)| *time));
+                let times = self.good(method).filter_map(|run| pick(run).get(index).map(|(_, time)| *time));
                 if let Some(spread) = Spread::of(times) {
                     writeln!(f, "      {:<34}{spread}", format!("{sign}{part}"))?;
                 }
             }
         }
-        for (_, run) in self.runs.iter().filter(|(w, _)| *w == way) {
+        for (_, run) in self.runs.iter().filter(|(w, _)| *w == method) {
             if let Err(error) = run {
                 writeln!(f, "      failed: {error:#}")?;
             }
@@ -90,19 +90,19 @@ impl fmt::Display for Table {
             format!("WordPress {}", self.wordpress),
             "median",
             "min\u{2013}max",
-            "x bare"
+            "x HTTP"
         )?;
-        self.write_way(f, Way::Plain, "plain WebDriver script")?;
-        self.write_way(f, Way::Ours, "wpclone, as its client sees it")?;
-        self.write_way(f, Way::Bare, "bare HTTP requests")?;
-        match self.ratio(Way::Plain, Way::Ours) {
+        self.write_method(f, Method::WebDriverScript, "plain WebDriver script")?;
+        self.write_method(f, Method::Wpclone, "wpclone, as its client sees it")?;
+        self.write_method(f, Method::HttpRequests, "bare HTTP requests")?;
+        match self.ratio(Method::WebDriverScript, Method::Wpclone) {
             Some(ratio) => writeln!(f, "  the plain script takes {ratio:.2} times as long as wpclone"),
             None => Ok(()),
         }
     }
 }
 
-/// Many times of the same thing.
+/// The distribution of several times.
 struct Spread {
     least: Duration,
     median: Duration,

@@ -1,15 +1,15 @@
-//! What one run took, and what it brought.
+//! One run: times and results.
 
 use std::time::{Duration, Instant};
 
-/// A named piece of time.
+/// A named duration.
 pub(crate) type Lap = (&'static str, Duration);
 
 /// A finished run.
 pub(crate) struct Run {
-    /// Its parts, one after the other; together they are the whole.
+    /// Its consecutive parts; their sum is the total.
     pub(crate) laps: Vec<Lap>,
-    /// Times of another clock.
+    /// Times measured by others, such as the task itself.
     pub(crate) beside: Vec<Lap>,
     /// The migrator's key.
     pub(crate) key: String,
@@ -18,13 +18,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// From beginning to end.
+    /// The total.
     pub(crate) fn whole(&self) -> Duration {
         self.laps.iter().map(|(_, time)| *time).sum()
     }
 }
 
-/// Takes the time of parts that follow each other.
+/// Measures consecutive parts.
 pub(crate) struct Watch {
     last: Instant,
     laps: Vec<Lap>,
@@ -35,7 +35,7 @@ impl Watch {
         Self { last: Instant::now(), laps: Vec::new() }
     }
 
-    /// A part has ended, and the next begins.
+    /// Ends a part and begins the next.
     pub(crate) fn lap(&mut self, name: &'static str) {
         let now = Instant::now();
         self.laps.push((name, now - self.last));

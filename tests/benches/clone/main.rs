@@ -1,10 +1,10 @@
-//! `./dev bench clone`: how long a clone takes, beside a copy that nobody looks into, and what memory it needs. Prints a
-//! table; keeps nothing.
+//! `./dev bench clone`: the time of a clone compared with an unverified copy, and its memory. Prints a
+//! table; stores nothing.
 
-mod floor;
-mod ours;
+mod lower_bound;
 mod report;
 mod source;
+mod wpclone;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -17,7 +17,7 @@ use source::Size;
 #[derive(Parser)]
 #[command(name = "clone")]
 struct Options {
-    /// How often each is done
+    /// Rounds
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Posts of the large site; 0 for no large site
@@ -38,9 +38,9 @@ async fn measure(options: &Options) -> Result<Figures> {
     let mut figures = Figures::default();
     let small = Site::builder(Version::Bookworm).start().await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
-    // The first has nothing prepared: the worker has just started.
+    // The first run is cold: the worker has just started.
     for round in 0..=options.rounds {
-        let run = ours::run(&app, &small).await.context("the small site")?;
+        let run = wpclone::run(&app, &small).await.context("the small site")?;
         eprintln!("small site, round {round}: {:.2} s; load {}", run.whole.as_secs_f64(), load());
         figures.small.push(run);
     }
@@ -51,22 +51,26 @@ async fn measure(options: &Options) -> Result<Figures> {
     eprintln!("making the large site");
     let large =
         source::make(Size { posts: options.posts, metas: options.metas, files: options.files }).await?;
-    // Once for nothing: caches fill, and the server writes down what was just made.
-    floor::run(&large, 0).await.context("the floor")?;
+    // A warm-up: caches fill, and the server flushes the new tables.
+    lower_bound::run(&large, 0).await.context("the lower bound")?;
     for round in 1..=options.rounds {
         written_down().await?;
-        let floor = floor::run(&large, round).await.context("the floor")?;
+        let lower_bound = lower_bound::run(&large, round).await.context("the lower bound")?;
         written_down().await?;
-        let run = ours::run(&app, &large).await.context("the large site")?;
-        let (floor_s, ours_s) = (floor.whole().as_secs_f64(), run.step("transfer").as_secs_f64());
-        eprintln!("large site, round {round}: floor {floor_s:.2} s, transfer {ours_s:.2} s; load {}", load());
-        figures.floors.push(floor);
+        let run = wpclone::run(&app, &large).await.context("the large site")?;
+        let (lower_bound_s, transfer_s) =
+            (lower_bound.whole().as_secs_f64(), run.step("transfer").as_secs_f64());
+        eprintln!(
+            "large site, round {round}: lower bound {lower_bound_s:.2} s, transfer {transfer_s:.2} s; load {}",
+            load()
+        );
+        figures.lower_bounds.push(lower_bound);
         figures.large.push(run);
     }
     Ok(figures)
 }
 
-/// Waits until the disk has what went before, so that nobody writes for it while the next is measured.
+/// Flushes earlier writes to disk, so that they do not slow the next measurement.
 async fn written_down() -> Result<()> {
     Ok(tokio::task::spawn_blocking(rustix::fs::sync).await?)
 }

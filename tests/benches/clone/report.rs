@@ -1,21 +1,21 @@
-//! The figures, for people.
+//! The printed figures.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::floor::Floor;
-use crate::ours::Ours;
+use crate::lower_bound::LowerBound;
+use crate::wpclone::CloneRun;
 
 /// All runs.
 #[derive(Default)]
 pub(crate) struct Figures {
-    /// Clones of a small site, the first of them with nothing prepared.
-    pub(crate) small: Vec<Ours>,
-    pub(crate) floors: Vec<Floor>,
-    pub(crate) large: Vec<Ours>,
+    /// Clones of a small site, the first of them cold.
+    pub(crate) small: Vec<CloneRun>,
+    pub(crate) lower_bounds: Vec<LowerBound>,
+    pub(crate) large: Vec<CloneRun>,
 }
 
-/// The aims.
+/// The targets.
 const TIMES_THE_FLOOR: f64 = 1.5;
 const EXPORT_MIB: f64 = 8.0;
 const IMPORT_MIB: f64 = 16.0;
@@ -46,15 +46,15 @@ impl fmt::Display for Figures {
             one.file_bytes as f64 / 1e6,
             one.addresses
         )?;
-        line(f, "floor", &times(&self.floors, |floor| floor.whole()))?;
-        line(f, "  mariadb-dump | mariadb", &times(&self.floors, |floor| floor.database))?;
-        line(f, "  cp -a", &times(&self.floors, |floor| floor.files))?;
+        line(f, "lower bound", &times(&self.lower_bounds, |lower_bound| lower_bound.whole()))?;
+        line(f, "  mariadb-dump | mariadb", &times(&self.lower_bounds, |lower_bound| lower_bound.database))?;
+        line(f, "  cp -a", &times(&self.lower_bounds, |lower_bound| lower_bound.files))?;
         line(f, "transfer", &times(&self.large, |run| run.step("transfer")))?;
         line(f, "the whole task", &times(&self.large, |run| run.whole))?;
         steps(f, &self.large)?;
-        let floor = median(&times(&self.floors, |floor| floor.whole()));
+        let lower_bound = median(&times(&self.lower_bounds, |lower_bound| lower_bound.whole()));
         let transfer = median(&times(&self.large, |run| run.step("transfer")));
-        aim(f, "transfer / floor", transfer / floor, TIMES_THE_FLOOR, "x")?;
+        aim(f, "transfer / lower_bound", transfer / lower_bound, TIMES_THE_FLOOR, "x")?;
         let runs = || self.small.iter().chain(&self.large);
         let mib = |bytes: Option<u64>| bytes.map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 20));
         aim(
@@ -81,7 +81,7 @@ fn aim(f: &mut fmt::Formatter<'_>, name: &str, value: f64, most: f64, unit: &str
 }
 
 /// Steps by name, as medians.
-fn steps(f: &mut fmt::Formatter<'_>, runs: &[Ours]) -> fmt::Result {
+fn steps(f: &mut fmt::Formatter<'_>, runs: &[CloneRun]) -> fmt::Result {
     for (name, _) in runs.first().map_or(&[][..], |run| &run.steps) {
         line(f, &format!("  step {name}"), &times(runs, |run| run.step(name)))?;
     }

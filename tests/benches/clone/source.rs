@@ -1,4 +1,4 @@
-//! What is copied: a site with many posts, metadata and files, the same each time.
+//! The source: a site with many posts, metadata and files, always the same.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -16,14 +16,14 @@ pub(crate) struct Size {
     pub(crate) files: u32,
 }
 
-/// Posts, or metadata, that one statement makes.
+/// Posts or metadata rows per statement.
 const AT_ONCE: u32 = 20_000;
 /// Files of a folder.
 const IN_A_FOLDER: u32 = 500;
-/// One file of so many is a long one.
+/// One of this many files is large.
 const LONG: u32 = 400;
 
-/// What texts are made of: plain words, letters of several bytes, and what has to be escaped.
+/// Sentences with ASCII words, multibyte characters, and characters that need escaping.
 const SENTENCES: [&str; 9] = [
     "The quick brown fox jumps over the lazy dog, while the editor looks for a headline that says what it is about.",
     "Every now and then somebody asks whether the old pages are still there; they are, and so are their pictures.",
@@ -36,11 +36,11 @@ const SENTENCES: [&str; 9] = [
     "100% of those asked said that they had been asked; 3 in 10 of them remembered by whom, and 1 in 10 what about.",
 ];
 
-/// A site of this size, on the database's own work: PHP would take minutes for it.
+/// A site of this size, filled by SQL, because PHP would take minutes.
 pub(crate) async fn make(size: Size) -> Result<Site> {
     let site = Site::builder(Version::Bookworm).start().await?;
     let url = site.url();
-    // A lab's server is set up for sites of a few rows. With so little memory it would write every page many times.
+    // The lab's server has a small buffer pool, with which it would write every page many times.
     site.sql("SET GLOBAL innodb_buffer_pool_size = 256 << 20; SET GLOBAL innodb_log_file_size = 128 << 20")
         .await?;
     for from in (0..size.posts).step_by(AT_ONCE as usize) {
@@ -86,7 +86,7 @@ fn quoted_sentences() -> String {
     SENTENCES.map(|sentence| format!("'{sentence}'")).join(", ")
 }
 
-/// Metadata: a third locks, a third numbers, a third serialised arrays, every second of them with an address.
+/// Metadata: one third edit locks, one third numbers, one third serialized arrays, half of them with an address.
 fn metas(url: &str, posts: u32, from: u32, to: u32) -> String {
     let file = "CONCAT('2024/05/picture-', seq, '.jpg')";
     let address = format!("IF(seq % 2, {file}, CONCAT('{url}/wp-content/uploads/', {file}))");
@@ -125,7 +125,7 @@ fn files(folder: &Path, count: u32) -> Result<()> {
     Ok(())
 }
 
-/// Numbers without order, the same each time (xorshift).
+/// Reproducible pseudo-random numbers (xorshift).
 struct Noise(u64);
 
 impl Noise {

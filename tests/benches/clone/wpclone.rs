@@ -11,36 +11,36 @@ use wpclone_tests::{Client, Site, TestApp};
 /// A clone takes seconds or minutes; one that takes this long is stuck.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// What one clone took.
+/// The times and sizes of one clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Ours {
-    /// From the request until its client knows that it is ready.
+pub(crate) struct CloneRun {
+    /// From the request until its client sees the result.
     pub(crate) whole: Duration,
     /// Its steps, by their own times.
     pub(crate) steps: Vec<(String, Duration)>,
-    /// The most that PHP took above its idle, at export and import; `None` where nobody said.
+    /// PHP's peak memory above idle, in export and import, if reported.
     pub(crate) export: Option<u64>,
     pub(crate) import: Option<u64>,
-    /// The most that the worker had.
+    /// The worker's peak memory.
     pub(crate) worker: u64,
-    /// What was moved.
+    /// What was transferred.
     pub(crate) rows: u64,
     pub(crate) files: u64,
     pub(crate) file_bytes: u64,
     pub(crate) addresses: u64,
 }
 
-impl Ours {
+impl CloneRun {
     pub(crate) fn step(&self, name: &str) -> Duration {
         self.steps.iter().find(|(step, _)| step == name).map_or(Duration::ZERO, |(_, took)| *took)
     }
 }
 
-/// Clones the site once. The clone stays until all is measured, for the same reason as the floor's folder.
-pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
+/// Clones the site once. The clone is deleted after all measurements, for the same reason as the folder of the lower bound.
+pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<CloneRun> {
     let (client, admin) = (app.client()?, site.admin());
     let pid = app.workers.first().and_then(|worker| worker.pid()).context("there is no worker")?;
-    // Forgets the most that it had until now (proc(5)).
+    // Resets the peak memory (proc(5), `clear_refs`).
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
     let begun = Instant::now();
     let task = client.accepted("/clone", &json!({ "source": site.login(&admin), "ttl_minutes": 60 })).await?;
@@ -55,7 +55,7 @@ pub(crate) async fn run(app: &TestApp, site: &Site) -> Result<Ours> {
         let (from, to) = step.started_at.zip(step.finished_at)?;
         Some((step.name.to_string(), to.duration_since(from).unsigned_abs()))
     });
-    Ok(Ours {
+    Ok(CloneRun {
         whole,
         steps: steps.collect(),
         export: above_baseline(&told["php_memory"]["source"]),

@@ -1,4 +1,4 @@
-//! The floor: the fewest HTTP requests that do the job, without a browser and without a second look at anything.
+//! The lower bound: the fewest HTTP requests that do the job, without a browser and without checks.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn text(request: RequestBuilder, wanted: u16) -> Result<String> {
     Ok(answer.text().await?)
 }
 
-/// What stands after these marks, each after the one before, up to the next quotation mark.
+/// The text after these markers, in order, up to the next quotation mark.
 fn quoted<'a>(page: &'a str, marks: &[&str]) -> Result<&'a str> {
     let mut rest = page;
     for mark in marks {

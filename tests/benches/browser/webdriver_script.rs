@@ -1,4 +1,4 @@
-//! A WebDriver script as most people would write it: one window, type, click, wait for the next page, as by hand.
+//! A plain WebDriver script: one window, type, click, wait for the next page, as by hand.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -21,24 +21,24 @@ const DRIVER: &str = "/usr/bin/chromedriver";
 const BROWSER: &str = "/usr/bin/chromium";
 const START_LIMIT: Duration = Duration::from_secs(20);
 const PAGE_LIMIT: Duration = Duration::from_secs(20);
-/// As often as our own worker looks, so that no difference comes from it.
+/// The same interval as the worker's, so that polling makes no difference.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Does the job in a browser of its own. Whatever comes of it, nothing of the browser is left.
+/// Does the job in its own browser, which is always removed.
 pub(crate) async fn run(site: &Site, zip: &Path) -> Result<Run> {
     let folder = unique_folder(&Lab::shared().folder().await?, "plain");
     let mut watch = Watch::start();
     let port = free_port()?;
     let driver = start_driver(port, folder).await?;
     let done = drive(port, site, zip, &mut watch).await;
-    // Our own care: a script would leave chromedriver to itself.
+    // Only for the bench: a plain script would leave chromedriver running.
     driver.stop().await;
     let (key, password) = done?;
     let (laps, beside) = (watch.stop(), Vec::new());
     Ok(Run { laps, beside, key, password })
 }
 
-/// chromedriver itself leaves its browsers alone when it is killed; the guard does not.
+/// A killed chromedriver leaves its browsers running; the guard ends them.
 async fn start_driver(port: u16, folder: std::path::PathBuf) -> Result<Guarded> {
     let path = std::env::var("PATH").unwrap_or_default();
     let spec = Spec {

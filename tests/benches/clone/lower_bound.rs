@@ -1,4 +1,4 @@
-//! The floor: what a copy costs that nobody looks into. A dump straight into another schema, and `cp -a` of the folder.
+//! The lower bound: an unverified copy. A dump piped into another schema, and `cp -a` of the folder.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use wpclone_tests::{Lab, Site};
 
-/// What it took.
+/// The times of one copy.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Floor {
+pub(crate) struct LowerBound {
     pub(crate) database: Duration,
     pub(crate) files: Duration,
 }
 
-impl Floor {
+impl LowerBound {
     pub(crate) fn whole(self) -> Duration {
         self.database + self.files
     }
@@ -22,12 +22,12 @@ impl Floor {
 
 const SCHEMA: &str = "bench_floor";
 
-/// Copies once. The folder stays until the lab ends: whoever makes files where others were just removed waits for the file
-/// system, which looks for inodes that have been free for a while.
-pub(crate) async fn run(site: &Site, round: u32) -> Result<Floor> {
+/// Copies once. The folder stays until the lab ends: creating files right after many were deleted is slow on ext4,
+/// which skips recently freed inodes.
+pub(crate) async fn run(site: &Site, round: u32) -> Result<LowerBound> {
     let source = site.sql("SELECT DATABASE()").await?.trim().to_owned();
     let socket = Lab::shared().mariadb_socket().await?;
-    let to = Lab::shared().folder().await?.join(format!("floor-{round}"));
+    let to = Lab::shared().folder().await?.join(format!("lower-bound-{round}"));
     let tree = site.tree();
     site.sql(&format!("CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4")).await?;
     let copied = tokio::task::spawn_blocking(move || {
@@ -38,7 +38,7 @@ pub(crate) async fn run(site: &Site, round: u32) -> Result<Floor> {
         let copied = Command::new("cp").arg("-a").arg(&tree).arg(&to).status()?;
         let files = begun.elapsed();
         ensure!(copied.success(), "cp: {copied}");
-        Ok(Floor { database, files })
+        Ok(LowerBound { database, files })
     })
     .await?;
     site.sql(&format!("DROP DATABASE {SCHEMA}")).await?;
