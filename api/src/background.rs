@@ -5,27 +5,27 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wpclone_queue::QueueError;
 
-use crate::history;
-use crate::state::{App, Shared};
+use crate::queue_history;
+use crate::state::{App, SharedApp};
 
 /// How often the queue is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until the program is to end.
-pub async fn run(app: Shared) {
+pub async fn run(app: SharedApp) {
     let mut ticks = interval(SWEEP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut redis = Redis::default();
     let mut noted: Option<Instant> = None;
     loop {
         tokio::select! {
-            () = app.ending.cancelled() => return,
+            () = app.shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
         redis.saw(&app, sweep(&app).await).await;
-        if !redis.failed && noted.is_none_or(|at| at.elapsed() >= history::EVERY) {
+        if !redis.failed && noted.is_none_or(|at| at.elapsed() >= queue_history::EVERY) {
             if let Ok(queue) = app.queue.stats().await {
-                app.history.note(&queue);
+                app.queue_history.note(&queue);
             }
             noted = Some(Instant::now());
         }
@@ -34,7 +34,7 @@ pub async fn run(app: Shared) {
 
 /// Sweeps until nothing is left for now.
 async fn sweep(app: &App) -> Result<(), QueueError> {
-    while app.queue.sweep().await?.more && !app.ending.is_cancelled() {}
+    while app.queue.sweep().await?.more && !app.shutdown.is_cancelled() {}
     Ok(())
 }
 

@@ -4,13 +4,13 @@ pub mod background;
 pub mod clones;
 pub mod dashboard;
 pub mod docs;
-pub mod history;
 pub mod http;
 pub mod metrics;
 pub mod openapi;
 pub mod operations;
+pub mod queue_history;
 pub mod server;
-pub mod session;
+pub mod sessions;
 pub mod settings;
 pub mod state;
 pub mod tasks;
@@ -28,10 +28,10 @@ use wpclone_service::settings::Common;
 use wpclone_task::{Code, ExposeSecret as _};
 
 use crate::http::error::ApiError;
-use crate::http::{gate, observe};
-use crate::session::Sessions;
+use crate::http::{observe, origin_check};
+use crate::sessions::Sessions;
 use crate::settings::PublicUrl;
-use crate::state::{App, Limits, SetupError, Shared};
+use crate::state::{App, Limits, SetupError, SharedApp};
 use crate::tokens::Tokens;
 use wpclone_service::holds::Holds;
 
@@ -53,37 +53,37 @@ pub fn app(
         sessions: Sessions::new(redis, &queue.options().name)?,
         queue,
         sealer: common.sealer.clone(),
-        callbacks: !common.webhook_secrets.is_empty(),
+        callbacks_enabled: !common.webhook_secrets.is_empty(),
         tokens,
         public_url,
         limits,
-        streams: Holds::default(),
-        waits: Holds::default(),
+        event_streams: Holds::default(),
+        prefer_waits: Holds::default(),
         metrics: metrics::Metrics::default(),
-        history: history::History::default(),
-        ending: tokio_util::sync::CancellationToken::new(),
+        queue_history: queue_history::QueueHistory::default(),
+        shutdown: tokio_util::sync::CancellationToken::new(),
     })
 }
 
 /// The whole service: the API and the dashboard.
-pub fn router(app: &Shared) -> Router {
+pub fn router(app: &SharedApp) -> Router {
     layered(routes(), app)
 }
 
 /// Every route of the service.
-pub fn routes() -> Router<Shared> {
+pub fn routes() -> Router<SharedApp> {
     let (api, _) = openapi::routes().split_for_parts();
     api.merge(dashboard::routes())
 }
 
 /// Routes with everything around them that each request passes: what no route knows, foreign callers, panics, ids.
-pub fn layered(routes: Router<Shared>, app: &Shared) -> Router {
+pub fn layered(routes: Router<SharedApp>, app: &SharedApp) -> Router {
     routes
         .fallback(|| async { ApiError::new(Code::NotFound, "There is nothing at this path.") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(Code::MethodNotAllowed, "This address exists, but not for this method.")
         })
-        .layer(from_fn_with_state(Arc::clone(app), gate::gate))
+        .layer(from_fn_with_state(Arc::clone(app), origin_check::check_origin))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(Arc::clone(app), observe::observe))
         .with_state(Arc::clone(app))

@@ -49,11 +49,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         ),
     }
     let mut app = app(&common, tokens, public_url, Limits::default())?;
-    app.ending = shutdown::on_signal()?;
+    app.shutdown = shutdown::on_signal()?;
     tracing::info!(public_url = app.public_url.origin(), "listening on http://{address}");
     let app = Arc::new(app);
     let background = tokio::spawn(background::run(Arc::clone(&app)));
-    server::serve(listener, router(&app), app.limits.stalled, app.ending.clone()).await;
+    server::serve(listener, router(&app), app.limits.write_timeout, app.shutdown.clone()).await;
     let _ = timeout(END, background).await;
     Ok(())
 }

@@ -17,10 +17,10 @@ use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 use wpclone_task::QueueView;
 
-use crate::http::auth::Watcher;
+use crate::http::auth::MetricsReader;
 use crate::http::error::ApiError;
 use crate::operations::PROBE;
-use crate::state::Shared;
+use crate::state::SharedApp;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -167,7 +167,7 @@ fn gauges(registry: &mut Registry, queue: &QueueView) {
         crate::openapi::TurnedAway,
     )
 )]
-pub async fn metrics(State(app): State<Shared>, _: Watcher) -> Result<Response, ApiError> {
+pub async fn metrics(State(app): State<SharedApp>, _: MetricsReader) -> Result<Response, ApiError> {
     let asked = async { tokio::try_join!(app.queue.stats(), app.queue.counters()) };
     let queue = timeout(PROBE, asked).await.ok().and_then(Result::ok);
     let now = of_queue(queue.as_ref());

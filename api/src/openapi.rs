@@ -4,149 +4,17 @@ use std::sync::LazyLock;
 
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
 use utoipa::openapi::path::Parameter;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr};
-use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use wpclone_task::Problem;
 
-use crate::state::Shared;
-use crate::{clones, docs, metrics, operations, session, tasks};
-
-/// The body of `POST /setup`. Documentation only: `wpclone_task::Request` reads it.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
-pub struct SetupBody {
-    /// The site's address, http or https. Pages of wp-admin are understood too.
-    #[schema(example = "https://example.com", max_length = 2048)]
-    url: String,
-    /// An administrator's login name or e-mail address.
-    #[schema(example = "admin", min_length = 1, max_length = 100)]
-    username: String,
-    /// The administrator's password; kept sealed until the task ends.
-    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
-    password: String,
-    /// `source`: content comes from the site. `target`: content goes to it, so that the migrator's import is on.
-    #[schema(default = "source", pattern = "^(source|target)$")]
-    role: Option<String>,
-    #[schema(schema_with = callback_url)]
-    callback_url: Option<String>,
-}
-
-/// The body of `POST /create-app-password`. Documentation only: `wpclone_task::Request` reads it.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
-pub struct CreateAppPasswordBody {
-    /// The site's address, http or https. Pages of wp-admin are understood too.
-    #[schema(example = "https://example.com", max_length = 2048)]
-    url: String,
-    /// The login name or e-mail address of the user who gets the application password.
-    #[schema(example = "admin", min_length = 1, max_length = 100)]
-    username: String,
-    /// That user's password; kept sealed until the task ends.
-    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
-    password: String,
-    /// The name to list it under; when it is taken, six characters are added.
-    #[schema(default = "wpclone", min_length = 1, max_length = 100)]
-    app_name: Option<String>,
-    #[schema(schema_with = callback_url)]
-    callback_url: Option<String>,
-}
-
-/// The body of `POST /clone`. Documentation only: `wpclone_task::Request` reads it.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
-pub struct CloneBody {
-    /// What is copied.
-    source: LoginBody,
-    /// An empty WordPress of yours that the copy goes to and stays on, instead of a clone that expires: one user, at most
-    /// its first post, page and comment, no uploads. `ttl_minutes` and `isolation` are not for it.
-    target: Option<LoginBody>,
-    /// For how long the clone is kept from when it is ready.
-    #[schema(default = 60, minimum = 5, maximum = 1440)]
-    ttl_minutes: Option<u32>,
-    /// `shared`: a database and a user of its own in a server that clones share. `dedicated`: a server of its own.
-    #[schema(default = "shared", pattern = "^(shared|dedicated)$")]
-    isolation: Option<String>,
-    /// Whether the migrator is taken off the source, and a target, at the end.
-    #[schema(default = true)]
-    remove_migrator: Option<bool>,
-    #[schema(schema_with = callback_url)]
-    callback_url: Option<String>,
-}
-
-/// A site and an administrator's login.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
-pub struct LoginBody {
-    /// The site's address, http or https. Pages of wp-admin are understood too.
-    #[schema(example = "https://example.com", max_length = 2048)]
-    url: String,
-    /// An administrator's login name or e-mail address.
-    #[schema(example = "admin", min_length = 1, max_length = 100)]
-    username: String,
-    /// The administrator's password; kept sealed until the task ends.
-    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
-    password: String,
-}
-
-/// The body of `PATCH /clones/{name}`. Documentation only: `wpclone_task::Request` reads it.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
-pub struct ExtendBody {
-    /// For how long from this request on. It may be shorter than what is left.
-    #[schema(minimum = 5, maximum = 1440)]
-    ttl_minutes: u32,
-    #[schema(schema_with = callback_url)]
-    callback_url: Option<String>,
-}
-
-/// `callback_url`, which stands in every body that asks for work.
-fn callback_url() -> Object {
-    let text = "Where the task's end is told: http or https, a host, no login. The message is small and signed \
-        (Standard Webhooks); it leads to the task. Kept sealed, for it may hold a secret, and never shown again. 422 \
-        where the operator has set no secrets to sign with.";
-    ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-        .format(Some(SchemaFormat::Custom("uri".into())))
-        .description(Some(text))
-        .max_length(Some(2048))
-        .examples(["https://example.com/hooks/wpclone"])
-        .build()
-}
-
-/// The body of `POST /tasks/{id}/replay`. Documentation only: `wpclone_task::Request` reads it.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
-pub struct ReplayBody {
-    /// The password of the site's user, when that of the request is no longer kept, or was wrong.
-    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
-    password: Option<String>,
-    /// That of a clone's source.
-    source: Option<PasswordBody>,
-    /// That of a clone's target.
-    target: Option<PasswordBody>,
-}
-
-/// The password of one of a clone's sites.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what wpclone_task::Request reads")]
-pub struct PasswordBody {
-    /// The password.
-    #[schema(example = "correct horse battery staple", min_length = 1, max_length = 4096, format = Password, pattern = "^[^\\x00\\r\\n]*$")]
-    password: String,
-}
+use crate::state::SharedApp;
+use crate::{clones, docs, metrics, operations, sessions, tasks};
 
 /// The headers that every POST that starts work takes.
 #[derive(IntoParams)]
@@ -249,13 +117,13 @@ impl Modify for Schemes {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("A token from the tokens file. Without one only this machine is served."));
         components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
-        let cookie = ApiKeyValue::with_description(session::COOKIE, "The dashboard's session.");
+        let cookie = ApiKeyValue::with_description(sessions::COOKIE, "The dashboard's session.");
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
 /// Every route of the API, each with its description.
-pub fn routes() -> OpenApiRouter<Shared> {
+pub fn routes() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(tasks::accept::setup))
         .routes(routes!(tasks::accept::create_app_password))

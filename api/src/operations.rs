@@ -10,9 +10,9 @@ use serde::Serialize;
 use tokio::time::timeout;
 use wpclone_task::{Problem, QueueView};
 
-use crate::http::auth::Watcher;
+use crate::http::auth::MetricsReader;
 use crate::http::error::ApiError;
-use crate::state::Shared;
+use crate::state::SharedApp;
 
 /// How long Redis may take to answer a probe.
 pub(crate) const PROBE: Duration = Duration::from_secs(2);
@@ -49,8 +49,8 @@ pub async fn healthz() -> &'static str {
         (status = 503, description = "Not ready", body = Readiness),
     )
 )]
-pub async fn readyz(State(app): State<Shared>) -> Response {
-    let ending = app.ending.is_cancelled();
+pub async fn readyz(State(app): State<SharedApp>) -> Response {
+    let ending = app.shutdown.is_cancelled();
     let redis = matches!(timeout(PROBE, app.queue.ping()).await, Ok(Ok(())));
     let ready = redis && !ending;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -68,6 +68,6 @@ pub async fn readyz(State(app): State<Shared>) -> Response {
         (status = 503, description = "Redis does not answer", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn queue(State(app): State<Shared>, _: Watcher) -> Result<Json<QueueView>, ApiError> {
+pub async fn queue(State(app): State<SharedApp>, _: MetricsReader) -> Result<Json<QueueView>, ApiError> {
     Ok(Json(app.queue.stats().await?))
 }

@@ -9,15 +9,15 @@ use wpclone_clones::Clones;
 use wpclone_queue::Queue;
 use wpclone_service::seal::Sealer;
 
-use crate::history::History;
 use crate::metrics::Metrics;
-use crate::session::Sessions;
+use crate::queue_history::QueueHistory;
+use crate::sessions::Sessions;
 use crate::settings::PublicUrl;
 use crate::tokens::Tokens;
 use wpclone_service::holds::Holds;
 
 /// What every handler works with, shared.
-pub type Shared = Arc<App>;
+pub type SharedApp = Arc<App>;
 
 /// What every handler works with.
 pub struct App {
@@ -32,7 +32,7 @@ pub struct App {
     /// Seals what requests bring, opens what results hold.
     pub sealer: Sealer,
     /// Whether callbacks are possible: there are secrets to sign them with.
-    pub callbacks: bool,
+    pub callbacks_enabled: bool,
     /// Who may call; `None`: everybody on this machine.
     pub tokens: Option<Tokens>,
     /// Our own address.
@@ -40,52 +40,52 @@ pub struct App {
     /// How much, and how long.
     pub limits: Limits,
     /// Event streams that callers hold open.
-    pub streams: Holds,
+    pub event_streams: Holds,
     /// Answers that are held for `Prefer: wait`.
-    pub waits: Holds,
+    pub prefer_waits: Holds,
     /// Counters of this process.
     pub metrics: Metrics,
     /// The queue's depth over the last hour.
-    pub history: History,
+    pub queue_history: QueueHistory,
     /// Cancelled when the program is to end.
-    pub ending: CancellationToken,
+    pub shutdown: CancellationToken,
 }
 
 /// How much, and how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The largest body, in bytes.
-    pub body: usize,
+    pub body_bytes: usize,
     /// How long a body may take to arrive.
-    pub body_time: Duration,
+    pub body_timeout: Duration,
     /// How long a client may take nothing of what is written to it.
-    pub stalled: Duration,
+    pub write_timeout: Duration,
     /// The longest `Prefer: wait`.
-    pub wait: Duration,
+    pub max_wait: Duration,
     /// How many answers of one token are held for `Prefer: wait` at once; a further one is not held.
-    pub waits: usize,
+    pub waits_per_token: usize,
     /// How many event streams one token has at once.
-    pub streams: usize,
+    pub streams_per_token: usize,
     /// After so much silence an event stream says that it lives.
-    pub keep_alive: Duration,
+    pub keep_alive_interval: Duration,
     /// How long an event stream lasts. Clients resume it, and are then looked up in the tokens file again.
-    pub stream: Duration,
+    pub stream_lifetime: Duration,
     /// How often to look again though nothing was signalled: signals may be lost.
-    pub look_again: Duration,
+    pub poll_interval: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body: 64 << 10,
-            body_time: Duration::from_secs(10),
-            stalled: Duration::from_secs(30),
-            wait: Duration::from_secs(60),
-            waits: 100,
-            streams: 50,
-            keep_alive: Duration::from_secs(15),
-            stream: Duration::from_secs(30 * 60),
-            look_again: Duration::from_secs(2),
+            body_bytes: 64 << 10,
+            body_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            max_wait: Duration::from_secs(60),
+            waits_per_token: 100,
+            streams_per_token: 50,
+            keep_alive_interval: Duration::from_secs(15),
+            stream_lifetime: Duration::from_secs(30 * 60),
+            poll_interval: Duration::from_secs(2),
         }
     }
 }
@@ -104,5 +104,5 @@ pub enum SetupError {
     Clones(#[from] wpclone_clones::ClonesError),
     /// The sessions.
     #[error(transparent)]
-    Sessions(#[from] crate::session::SessionError),
+    Sessions(#[from] crate::sessions::SessionError),
 }

@@ -182,7 +182,7 @@ fn entry(line: &str) -> Result<Entry, &'static str> {
     if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
         return Err("a name is 1 to 64 of A-Z a-z 0-9 - _ .");
     }
-    if name == crate::http::auth::NOBODY {
+    if name == crate::http::auth::LOCAL_OWNER {
         return Err("that name is for those who call where no tokens are configured");
     }
     let mut bytes = [0; 32];

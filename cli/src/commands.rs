@@ -8,7 +8,7 @@ use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use wpclone_task::{
-    CallbackUrl, Code, Event, QueueView, SealedRequest, SecretField, SiteUrl, State, TaskId, TaskList,
+    CallbackUrl, Code, Event, QueueView, StoredRequest, SecretField, SiteUrl, State, TaskId, TaskList,
 };
 
 use crate::args::{
@@ -211,7 +211,7 @@ async fn passwords(api: &Api, args: &ReplayArgs) -> Result<Value, Failure> {
         };
         let label =
             request.account_of(*field).map(|a| login_label(a.username.as_str(), &a.url)).unwrap_or_default();
-        field.put_into(&mut body, from.password(&label)?.expose_secret());
+        field.insert_into(&mut body, from.password(&label)?.expose_secret());
     }
     Ok(body.into())
 }
@@ -276,7 +276,7 @@ impl<L: EventListener> EventListener for NewEvents<L> {
 /// Prints a finished task; returns the exit code.
 fn print_outcome(api: &Api, json: bool, task: &Task) -> Result<u8, Failure> {
     let final_name = task.view.result.as_ref().and_then(|result| result.get("app_name")?.as_str());
-    if let (SealedRequest::CreateAppPassword { app_name, .. }, Some(final_name)) =
+    if let (StoredRequest::CreateAppPassword { app_name, .. }, Some(final_name)) =
         (&task.view.request, final_name)
         && final_name != app_name.as_str()
     {

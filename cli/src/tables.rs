@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use wpclone_task::{CloneView, Problem, QueueView, ReadableField, SealedRequest, TaskView, readable};
+use wpclone_task::{CloneView, Problem, QueueView, ReadableField, StoredRequest, TaskView, readable};
 
 use crate::client::{Api, Task};
 use crate::text::{format_bytes, format_duration, format_time, sanitize, table};
@@ -13,7 +13,7 @@ const NOT_KEPT: &str = "(no longer kept)";
 /// The result of a finished task.
 pub(crate) fn result(task: &Task) -> String {
     let mut rows = vec![row("task", task.view.id)];
-    rows.push(row(subject_label(&task.view), task.view.request.about()));
+    rows.push(row(subject_label(&task.view), task.view.request.subject()));
     rows.extend(result_fields(&task.view));
     table(&rows)
 }
@@ -99,7 +99,7 @@ pub(crate) fn tasks(views: &[TaskView]) -> String {
             view.state.to_string(),
             format!("{}%", view.progress.percent),
             format_time(view.created_at),
-            view.request.about().to_owned(),
+            view.request.subject().to_owned(),
             view.problem.as_ref().map(|p| p.code.to_string()).unwrap_or_default(),
         ]
     }));
@@ -164,7 +164,7 @@ fn field_text(field: &ReadableField) -> String {
 /// The fields of a result, without those that are null because they do not apply to the request.
 fn result_fields(view: &TaskView) -> Vec<Vec<String>> {
     let not_applicable: &[&str] = match &view.request {
-        SealedRequest::Clone { remove_migrator, target, .. } => match (remove_migrator, target) {
+        StoredRequest::Clone { remove_migrator, target, .. } => match (remove_migrator, target) {
             (true, None) => &["source_api_key", "target_api_key", "clone.expires_at"],
             (false, None) => &["target_api_key", "clone.expires_at"],
             (true, Some(_)) => &["source_api_key", "target_api_key", "clone"],
@@ -180,8 +180,8 @@ fn result_fields(view: &TaskView) -> Vec<Vec<String>> {
 /// The label of the site or clone that a task works on.
 fn subject_label(view: &TaskView) -> &'static str {
     match view.request {
-        SealedRequest::Clone { .. } => "source",
-        SealedRequest::ExtendClone { .. } | SealedRequest::DeleteClone { .. } => "clone",
+        StoredRequest::Clone { .. } => "source",
+        StoredRequest::ExtendClone { .. } | StoredRequest::DeleteClone { .. } => "clone",
         _ => "site",
     }
 }

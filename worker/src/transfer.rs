@@ -11,8 +11,8 @@ use wpclone_artifacts::Artifacts;
 use wpclone_migrator::{Client, ClientError, Key};
 use wpclone_provision::harness::{MU_PLUGIN, MU_PLUGIN_FILE};
 use wpclone_task::{
-    CloneRequest, Code, Destination, ExposeSecret as _, Filled, Outcome, PluginStatus, Problem, Progress,
-    Request, SecretString, SiteUrl, Stage, Transferred,
+    CloneDestination, CloneRequest, Code, ExposeSecret as _, Filled, Outcome, PluginStatus, Problem,
+    Progress, Request, SecretString, SiteUrl, Stage, Transferred,
 };
 use wpclone_transfer::{Fidelity, Meter, Obstacle, Receiver, Transfer, TransferError, settle, take_back};
 
@@ -88,9 +88,9 @@ impl TransferStage {
         let (target, target_key) =
             target_of(job, request, http).ok_or_else(|| fault("There is nothing to copy to."))?;
         let (meter, id) = (Meter::default(), import_of(job));
-        let into = match request.to {
-            Destination::Clone { .. } => Receiver::Clone,
-            Destination::Target(_) => Receiver::Site { harmless: MU_PLUGIN },
+        let into = match request.destination {
+            CloneDestination::Clone { .. } => Receiver::Clone,
+            CloneDestination::Target(_) => Receiver::Site { harmless: MU_PLUGIN },
         };
         let transfer = Transfer { source: &source, target: &target, into, job: &id, meter: &meter, stop };
         let moving = timeout(LONGEST, transfer.run());
@@ -108,9 +108,9 @@ impl TransferStage {
         Ok(Outcome::Transferred(Transferred {
             fidelity: serde_json::to_value(fidelity.summary()).unwrap_or(Value::Null),
             source_api_key: (!request.remove_migrator).then_some(source_key),
-            target: match &request.to {
-                Destination::Clone { .. } => None,
-                Destination::Target(_) => Some(Filled {
+            target: match &request.destination {
+                CloneDestination::Clone { .. } => None,
+                CloneDestination::Target(_) => Some(Filled {
                     api_key: (!request.remove_migrator).then_some(target_key),
                     username: request.source.username.clone(),
                     harmless: format!("{}/{MU_PLUGIN_FILE}", fidelity.must_use_folder),
@@ -136,9 +136,9 @@ fn import_of(job: &Job) -> String {
 /// Takes the migrator off the sites of a copy that is there, and drops what its target had before; it does not fail for
 /// that.
 async fn leave(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Outcome {
-    let target = match request.to {
-        Destination::Target(_) => target_of(job, request, http),
-        Destination::Clone { .. } => None,
+    let target = match request.destination {
+        CloneDestination::Target(_) => target_of(job, request, http),
+        CloneDestination::Clone { .. } => None,
     };
     let mut wholly = request.remove_migrator;
     let left = |error: Box<Problem>| {
@@ -167,7 +167,7 @@ async fn leave(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Out
 
 /// Takes the migrator off the sites of a copy that will not be. A target has afterwards what it had before.
 async fn release(job: &Job, request: &CloneRequest, http: &reqwest::Client) -> Done<Outcome> {
-    if let Destination::Target(_) = request.to {
+    if let CloneDestination::Target(_) = request.destination {
         release_target(job, request, http).await?;
     }
     if has_left(job) {
@@ -230,9 +230,9 @@ const SOURCE: (&str, &str) = ("prepare", "source");
 
 /// The same of what is copied to.
 fn target(request: &CloneRequest) -> (&'static str, &'static str) {
-    match request.to {
-        Destination::Clone { .. } => ("provision", "clone"),
-        Destination::Target(_) => ("prepare-target", "target"),
+    match request.destination {
+        CloneDestination::Clone { .. } => ("provision", "clone"),
+        CloneDestination::Target(_) => ("prepare-target", "target"),
     }
 }
 
@@ -250,7 +250,7 @@ fn client(job: &Job, of: (&str, &str), http: &reqwest::Client) -> Option<(Client
 fn tell(job: &Job, request: &CloneRequest, meter: &Meter) {
     const MIB: u64 = 1 << 20;
     let now = meter.read();
-    if meter.has_touched() && matches!(request.to, Destination::Target(_)) {
+    if meter.has_touched() && matches!(request.destination, CloneDestination::Target(_)) {
         job.news.send_if_modified(|news| news.changed.replace(true) != Some(true));
     }
     let share = now.bytes.saturating_mul(80).checked_div(now.expected.max(now.bytes)).unwrap_or_default();

@@ -94,7 +94,7 @@ impl Workshop {
                 return Ending::Fail(Problem::new(Code::WorkerFault, detail), None);
             }
         };
-        let Some(request) = claim.request.clone().join(&secrets) else {
+        let Some(request) = claim.request.clone().with_secrets(&secrets) else {
             return Ending::Fail(
                 Problem::new(Code::WorkerFault, "The task's credentials are incomplete."),
                 None,

@@ -4,16 +4,16 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use wpclone_clones::Entry;
 use wpclone_queue::CancelOutcome;
-use wpclone_task::{CloneName, KeptClone, Request};
+use wpclone_task::{CloneName, CloneRef, Request};
 
 use crate::clones::{find, is_published};
 use crate::http::error::ApiError;
-use crate::openapi::ExtendBody;
-use crate::state::Shared;
-use crate::tasks::accept::{Answers, Asked, AskedBare, accept, answer, granted};
+use crate::state::SharedApp;
+use crate::tasks::accept::{Answers, WorkRequest, WorkRequestWithoutBody, accept, answer, apply_prefer_wait};
+use wpclone_task::openapi::ExtendCloneBody;
 
-fn kept(entry: Entry) -> KeptClone {
-    KeptClone { name: entry.name, made_by: entry.task }
+fn kept(entry: Entry) -> CloneRef {
+    CloneRef { name: entry.name, created_by: entry.task }
 }
 
 /// Let a clone live longer, or shorter
@@ -21,18 +21,18 @@ fn kept(entry: Entry) -> KeptClone {
 /// It then expires so many minutes after this request. A clone that is still being made does not expire yet: 409
 /// `CLONE_NOT_READY`.
 #[utoipa::path(
-    patch, path = "/clones/{name}", operation_id = "extend_clone", tag = "clones", request_body = ExtendBody,
+    patch, path = "/clones/{name}", operation_id = "extend_clone", tag = "clones", request_body = ExtendCloneBody,
     params(("name" = CloneName, Path, description = "The clone's name"), crate::openapi::WorkHeaders),
     responses(Answers, crate::openapi::NoClone, crate::openapi::TooMany),
 )]
 pub async fn extend(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     Path(name): Path<String>,
-    asked: Asked,
+    asked: WorkRequest,
 ) -> Result<Response, ApiError> {
     let entry = find(&app, asked.caller(), &name).await?;
     is_published(&entry)?;
-    accept(&app, asked, |body| Request::extend_clone(kept(entry), body)).await
+    accept(&app, asked, |body| Request::parse_extend_clone(kept(entry), body)).await
 }
 
 /// Delete a clone
@@ -45,9 +45,9 @@ pub async fn extend(
     responses(Answers, crate::openapi::NoClone, crate::openapi::TooMany),
 )]
 pub async fn delete(
-    State(app): State<Shared>,
+    State(app): State<SharedApp>,
     Path(name): Path<String>,
-    AskedBare(asked): AskedBare,
+    WorkRequestWithoutBody(asked): WorkRequestWithoutBody,
 ) -> Result<Response, ApiError> {
     let entry = find(&app, asked.caller(), &name).await?;
     // A task that has ended takes nothing away any more.
@@ -56,8 +56,8 @@ pub async fn delete(
     {
         tracing::info!(clone = %entry.name, task.id = %entry.task, "the end of the task that makes the clone was asked for");
         let (caller, prefer) = asked.waiting();
-        let (prefer, _held) = granted(&app, &caller, prefer);
+        let (prefer, _held) = apply_prefer_wait(&app, &caller, prefer);
         return answer(&app, &caller, entry.task, prefer).await;
     }
-    accept(&app, asked, |body| Request::delete_clone(kept(entry), body)).await
+    accept(&app, asked, |body| Request::parse_delete_clone(kept(entry), body)).await
 }

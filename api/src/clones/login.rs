@@ -9,9 +9,9 @@ use wpclone_task::{CloneName, Code, ExposeSecret as _, LoginLink};
 
 use crate::clones::view::opened;
 use crate::clones::{find, is_published};
-use crate::http::auth::Client;
+use crate::http::auth::TaskUser;
 use crate::http::error::ApiError;
-use crate::state::Shared;
+use crate::state::SharedApp;
 
 /// For how long a link logs in.
 const LASTS: Duration = Duration::from_secs(300);
@@ -31,8 +31,8 @@ const LASTS: Duration = Duration::from_secs(300);
     )
 )]
 pub async fn login(
-    State(app): State<Shared>,
-    Client(caller): Client,
+    State(app): State<SharedApp>,
+    TaskUser(caller): TaskUser,
     Path(name): Path<String>,
 ) -> Result<Json<LoginLink>, ApiError> {
     let entry = find(&app, &caller, &name).await?;

@@ -9,10 +9,10 @@ use wpclone_task::{CloneList, CloneName, CloneView};
 
 use crate::clones::find;
 use crate::clones::view::view;
-use crate::http::auth::{Caller, Client};
+use crate::http::auth::{Caller, TaskUser};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
-use crate::state::{App, Shared};
+use crate::state::{App, SharedApp};
 use crate::tasks::view::Secrets;
 
 /// How many clones a page has when nothing else is said, and at most.
@@ -20,14 +20,14 @@ const PAGE: (u32, u32) = (20, 100);
 
 /// What a list of clones was asked for.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct ListQuery {
     /// Where the page begins.
     pub cursor: Option<CloneName>,
     /// How many.
     pub limit: u32,
 }
 
-impl Wanted {
+impl ListQuery {
     /// Reads it from a query string.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Wanted {
 ///
 /// # Errors
 /// Redis.
-pub async fn page(app: &App, caller: &Caller, wanted: &Wanted) -> Result<CloneList, ApiError> {
+pub async fn page(app: &App, caller: &Caller, wanted: &ListQuery) -> Result<CloneList, ApiError> {
     let only = caller.only();
     let page = app.clones.list(only.as_deref(), wanted.cursor.as_ref(), wanted.limit).await?;
     let views = page.clones.into_iter().map(|entry| view(app, caller, entry, Secrets::Hidden));
@@ -76,11 +76,11 @@ pub async fn page(app: &App, caller: &Caller, wanted: &Wanted) -> Result<CloneLi
     )
 )]
 pub async fn list(
-    State(app): State<Shared>,
-    Client(caller): Client,
+    State(app): State<SharedApp>,
+    TaskUser(caller): TaskUser,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted::read(Query::of(query.as_deref()))?;
+    let wanted = ListQuery::read(Query::of(query.as_deref()))?;
     let list = page(&app, &caller, &wanted).await?;
     let link = list.next.as_ref().map(|cursor| format!("</clones?{}>; rel=\"next\"", wanted.at(cursor)));
     let link = link.and_then(|link| HeaderValue::from_str(&link).ok());
@@ -105,8 +105,8 @@ pub async fn list(
     )
 )]
 pub async fn read(
-    State(app): State<Shared>,
-    Client(caller): Client,
+    State(app): State<SharedApp>,
+    TaskUser(caller): TaskUser,
     Path(name): Path<String>,
 ) -> Result<Json<CloneView>, ApiError> {
     let entry = find(&app, &caller, &name).await?;

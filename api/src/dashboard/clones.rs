@@ -8,14 +8,14 @@ use wpclone_artifacts::COPY_FRONT;
 use wpclone_clones::Past;
 use wpclone_task::{CloneName, ClonePhase, CloneView, Isolation, TaskId};
 
-use crate::clones::read::{Wanted, page as list};
+use crate::clones::read::{ListQuery, page as list};
 use crate::dashboard::format::{Left, When};
 use crate::dashboard::layout::Frame;
 use crate::dashboard::{Viewer, html};
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
-use crate::state::{App, Shared};
+use crate::state::{App, SharedApp};
 
 /// How many that went lately are shown.
 const PAST: u32 = 20;
@@ -60,7 +60,7 @@ struct Gone {
 }
 
 pub(crate) async fn page(
-    AppState(app): AppState<Shared>,
+    AppState(app): AppState<SharedApp>,
     Viewer(caller): Viewer,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Response> {
@@ -68,7 +68,7 @@ pub(crate) async fn page(
 }
 
 async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Response, ApiError> {
-    let wanted = Wanted::read(Query::of_form(query))?;
+    let wanted = ListQuery::read(Query::of_form(query))?;
     let list = list(app, caller, &wanted).await?;
     let first_page = wanted.cursor.is_none();
     let past = match first_page {
@@ -81,7 +81,7 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
         past: past.into_iter().map(gone).collect(),
         first_page,
         next: list.next.as_ref().map(|cursor| wanted.at(cursor)),
-        curl: curl(app, caller.alone),
+        curl: curl(app, caller.single_user),
     })
 }
 
@@ -120,8 +120,8 @@ fn bare(url: &str) -> String {
 }
 
 /// A line to copy for who has no clone yet.
-fn curl(app: &App, alone: bool) -> String {
-    let token = if alone { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
+fn curl(app: &App, single_user: bool) -> String {
+    let token = if single_user { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
     format!(
         "curl {token}--json '{{\"source\": {{\"url\": \"https://example.com\", \"username\": \"admin\", \"password\": \"…\"}}}}' {}/clone",
         app.public_url.origin()

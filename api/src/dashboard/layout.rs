@@ -44,7 +44,7 @@ impl Frame {
             viewer: Some(Viewer {
                 name: caller.name.clone(),
                 operator: caller.is_operator(),
-                signed_in: !caller.alone,
+                signed_in: !caller.single_user,
             }),
             ..Self::open(title)
         }

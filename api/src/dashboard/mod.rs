@@ -19,10 +19,10 @@ use http::request::Parts;
 use wpclone_task::{Code, Problem};
 
 use crate::dashboard::layout::Frame;
-use crate::http::auth::{Caller, Client};
+use crate::http::auth::{Caller, TaskUser};
 use crate::http::error::ApiError;
 use crate::http::observe::prefers_html;
-use crate::state::Shared;
+use crate::state::SharedApp;
 
 /// Name, media type and content of everything that pages load.
 const ASSETS: [(&str, &str, &str); 3] = [
@@ -32,7 +32,7 @@ const ASSETS: [(&str, &str, &str); 3] = [
 ];
 
 /// The pages, and what they load. They are for people: the API's document does not list them.
-pub fn routes() -> Router<Shared> {
+pub fn routes() -> Router<SharedApp> {
     Router::new()
         .route("/", get(overview::page))
         .route("/dashboard/tasks", get(tasks::page))
@@ -64,12 +64,12 @@ async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
 /// Somebody who looks at the dashboard. Who is not signed in is led to the form.
 pub struct Viewer(pub Caller);
 
-impl FromRequestParts<Shared> for Viewer {
+impl FromRequestParts<SharedApp> for Viewer {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Response> {
-        match Client::from_request_parts(parts, app).await {
-            Ok(Client(caller)) => Ok(Self(caller)),
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, Response> {
+        match TaskUser::from_request_parts(parts, app).await {
+            Ok(TaskUser(caller)) => Ok(Self(caller)),
             Err(error) if error.problem().code == Code::Unauthenticated => {
                 let here = parts.uri.path_and_query().map_or("/", |p| p.as_str());
                 let next: String = url::form_urlencoded::byte_serialize(here.as_bytes()).collect();

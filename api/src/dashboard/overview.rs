@@ -13,8 +13,8 @@ use crate::dashboard::tasks::{Row, rows};
 use crate::dashboard::{Viewer, html};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
-use crate::state::{App, Shared};
-use crate::tasks::read::{Wanted, page as list};
+use crate::state::{App, SharedApp};
+use crate::tasks::read::{ListQuery, page as list};
 
 /// Longer waits than this, in seconds, are said in the sentence on top.
 const SLOW: u64 = 30;
@@ -53,7 +53,7 @@ struct StageCard {
 }
 
 pub(crate) async fn page(
-    AppState(app): AppState<Shared>,
+    AppState(app): AppState<SharedApp>,
     Viewer(caller): Viewer,
 ) -> Result<Response, Response> {
     overview(&app, &caller).await.map_err(ApiError::into_response)
@@ -64,7 +64,7 @@ async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<
         true => Some(keeping(app, &app.queue.stats().await?)),
         false => None,
     };
-    let mut wanted = Wanted::read(Query::of(None), caller)?;
+    let mut wanted = ListQuery::read(Query::of(None), caller)?;
     wanted.limit = SHOWN;
     let recent = list(app, caller, &wanted).await?;
     wanted.filter.state = Some(State::Running);
@@ -74,13 +74,13 @@ async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<
         queue,
         running: rows(&running.tasks),
         recent: rows(&recent.tasks),
-        curl: curl(app, caller.alone),
+        curl: curl(app, caller.single_user),
     })
 }
 
 /// A line to copy for who has no task yet.
-pub(crate) fn curl(app: &App, alone: bool) -> String {
-    let token = if alone { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
+pub(crate) fn curl(app: &App, single_user: bool) -> String {
+    let token = if single_user { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
     format!(
         "curl {token}--json '{{\"url\": \"https://example.com\", \"username\": \"admin\", \"password\": \"…\"}}' {}/setup",
         app.public_url.origin()
@@ -99,7 +99,7 @@ fn keeping(app: &App, queue: &QueueView) -> Keeping {
             busy: serving.clone().map(|w| w.busy).sum(),
             workers: serving.count(),
             chosen: Stage::OF_TASKS.contains(stage),
-            spark: Spark(app.history.of(*stage)),
+            spark: Spark(app.queue_history.of(*stage)),
         }
     });
     // A stage that nobody serves and that has no work is no news.

@@ -11,8 +11,8 @@ use crate::dashboard::layout::Frame;
 use crate::http::auth::session_cookies;
 use crate::http::body::FormBody;
 use crate::http::error::ApiError;
-use crate::session::{COOKIE, LASTS};
-use crate::state::{App, Shared};
+use crate::sessions::{COOKIE, LASTS};
+use crate::state::{App, SharedApp};
 use crate::tokens::Scope;
 
 #[derive(Template)]
@@ -25,7 +25,7 @@ struct SignIn {
 
 /// The form.
 pub(crate) async fn form(
-    AppState(app): AppState<Shared>,
+    AppState(app): AppState<SharedApp>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = query.unwrap_or_default();
@@ -43,7 +43,7 @@ fn show(next: String, fault: &'static str) -> Result<Response, ApiError> {
 }
 
 /// The token, sent by the form.
-pub(crate) async fn begin(AppState(app): AppState<Shared>, form: FormBody) -> Result<Response, ApiError> {
+pub(crate) async fn begin(AppState(app): AppState<SharedApp>, form: FormBody) -> Result<Response, ApiError> {
     let next = own_path(form.field("next").unwrap_or("/"));
     let Some(tokens) = &app.tokens else {
         return Ok(Redirect::to(&next).into_response());
@@ -66,7 +66,10 @@ pub(crate) async fn begin(AppState(app): AppState<Shared>, form: FormBody) -> Re
 }
 
 /// Ends the session.
-pub(crate) async fn end(AppState(app): AppState<Shared>, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn end(
+    AppState(app): AppState<SharedApp>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     for id in session_cookies(&headers) {
         app.sessions.end(&id).await?;
     }

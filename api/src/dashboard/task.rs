@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use wpclone_queue::TaskRecord;
 use wpclone_task::{
-    Artifact, Code, Kind, Problem, ReadableField, SealedRequest, SecretField, Stage, State, StepView,
+    Artifact, Code, Kind, Problem, ReadableField, SecretField, Stage, State, StepView, StoredRequest,
     TaskView, readable,
 };
 
@@ -18,7 +18,7 @@ use crate::dashboard::{Viewer, html};
 use crate::http::auth::Caller;
 use crate::http::body::FormBody;
 use crate::http::error::ApiError;
-use crate::state::{App, Shared};
+use crate::state::{App, SharedApp};
 use crate::tasks::find;
 use crate::tasks::replay::queue_again;
 use crate::tasks::view::{Secrets, opened, view};
@@ -106,7 +106,7 @@ struct File {
 }
 
 pub(crate) async fn page(
-    AppState(app): AppState<Shared>,
+    AppState(app): AppState<SharedApp>,
     Viewer(caller): Viewer,
     Path(id): Path<String>,
 ) -> Result<Response, Response> {
@@ -158,7 +158,7 @@ fn again(record: &TaskRecord) -> Option<Again> {
 
 /// The button of a failed task.
 pub(crate) async fn try_again(
-    AppState(app): AppState<Shared>,
+    AppState(app): AppState<SharedApp>,
     Viewer(caller): Viewer,
     Path(id): Path<String>,
     form: FormBody,
@@ -167,7 +167,7 @@ pub(crate) async fn try_again(
     let mut body = Map::new();
     for field in record.request.secret_fields() {
         if let Some(password) = form.field(field.as_str()).filter(|p| !p.is_empty()) {
-            field.put_into(&mut body, password);
+            field.insert_into(&mut body, password);
         }
     }
     let body = (!body.is_empty()).then_some(Value::Object(body));
@@ -248,8 +248,8 @@ fn shown(task: &TaskView, field: &ReadableField, secrets: &[String]) -> Option<S
             _ if can_show => Some(Shown::Secret(true)),
             // Null not because it is secret, but because there is none.
             ("clone" | "clone.expires_at", _) => None,
-            ("source_api_key", SealedRequest::Clone { remove_migrator: true, .. })
-            | ("target_api_key", SealedRequest::Clone { target: None, .. }) => None,
+            ("source_api_key", StoredRequest::Clone { remove_migrator: true, .. })
+            | ("target_api_key", StoredRequest::Clone { target: None, .. }) => None,
             _ => Some(Shown::Secret(false)),
         };
     };

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Response};
 use wpclone_queue::TaskFilter;
-use wpclone_task::{Kind, SealedRequest, State, TaskId, TaskView};
+use wpclone_task::{Kind, StoredRequest, State, TaskId, TaskView};
 
 use crate::dashboard::format::{Badge, When, kind, lasted};
 use crate::dashboard::layout::Frame;
@@ -13,8 +13,8 @@ use crate::dashboard::{Viewer, html};
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
-use crate::state::{App, Shared};
-use crate::tasks::read::{Wanted, page as list};
+use crate::state::{App, SharedApp};
+use crate::tasks::read::{ListQuery, page as list};
 
 /// A task in a list.
 pub(crate) struct Row {
@@ -56,8 +56,8 @@ pub(crate) fn took(task: &TaskView) -> String {
 }
 
 /// The site's address without its scheme, or the clone's name.
-pub(crate) fn site(request: &SealedRequest) -> String {
-    let text = request.about();
+pub(crate) fn site(request: &StoredRequest) -> String {
+    let text = request.subject();
     text.split_once("://").map_or(text, |(_, rest)| rest).to_owned()
 }
 
@@ -102,7 +102,7 @@ struct Choice {
 }
 
 pub(crate) async fn page(
-    AppState(app): AppState<Shared>,
+    AppState(app): AppState<SharedApp>,
     Viewer(caller): Viewer,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Response> {
@@ -110,7 +110,7 @@ pub(crate) async fn page(
 }
 
 async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Response, ApiError> {
-    let wanted = Wanted::read(Query::of_form(query), caller)?;
+    let wanted = ListQuery::read(Query::of_form(query), caller)?;
     let list = list(app, caller, &wanted).await?;
     let filter = &wanted.filter;
     let states = State::ALL.iter().map(|s| Choice {
@@ -133,6 +133,6 @@ async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respon
         first_page: wanted.cursor.is_none(),
         next: list.next.as_deref().map(|cursor| wanted.at(cursor)),
         q: filter.search.clone().unwrap_or_default(),
-        curl: curl(app, caller.alone),
+        curl: curl(app, caller.single_user),
     })
 }

@@ -13,7 +13,7 @@ use crate::dashboard::tasks::site;
 use crate::dashboard::{Viewer, html};
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
-use crate::state::{App, Shared};
+use crate::state::{App, SharedApp};
 
 /// How many tasks of one worker are named.
 const NAMED: usize = 20;
@@ -44,7 +44,7 @@ struct Doing {
 }
 
 pub(crate) async fn page(
-    AppState(app): AppState<Shared>,
+    AppState(app): AppState<SharedApp>,
     Viewer(caller): Viewer,
 ) -> Result<Response, Response> {
     workers(&app, &caller).await.map_err(ApiError::into_response)

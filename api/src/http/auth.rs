@@ -8,12 +8,12 @@ use wpclone_queue::{OwnerLimits, TaskRecord};
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
-use crate::session;
-use crate::state::{App, Shared};
+use crate::sessions;
+use crate::state::{App, SharedApp};
 use crate::tokens::{Entry, Scope};
 
 /// The name that owns what is asked for while there are no tokens.
-pub(crate) const NOBODY: &str = "local";
+pub(crate) const LOCAL_OWNER: &str = "local";
 
 /// Somebody who may call.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct Caller {
     /// How much they may ask for.
     pub limits: OwnerLimits,
     /// Whether there are no tokens, so that this machine's user owns everything.
-    pub alone: bool,
+    pub single_user: bool,
 }
 
 impl Caller {
@@ -38,7 +38,7 @@ impl Caller {
     /// Whether what belongs to the token of this name is the caller's own.
     #[must_use]
     pub fn is(&self, owner: &str) -> bool {
-        self.alone || self.name == owner
+        self.single_user || self.name == owner
     }
 
     /// Whether this task exists for the caller.
@@ -62,7 +62,7 @@ impl Caller {
 
 impl From<Entry> for Caller {
     fn from(entry: Entry) -> Self {
-        Self { name: entry.name, scope: entry.scope, limits: entry.limits, alone: false }
+        Self { name: entry.name, scope: entry.scope, limits: entry.limits, single_user: false }
     }
 }
 
@@ -76,7 +76,7 @@ const MAX_SESSIONS: usize = 4;
 pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let Some(tokens) = &app.tokens else {
         let limits = OwnerLimits::default();
-        return Ok(Caller { name: NOBODY.into(), scope: Scope::Operator, limits, alone: true });
+        return Ok(Caller { name: LOCAL_OWNER.into(), scope: Scope::Operator, limits, single_user: true });
     };
     if let Some(value) = headers.get(AUTHORIZATION) {
         let token = value.to_str().ok().and_then(bearer);
@@ -112,7 +112,7 @@ pub fn session_cookies(headers: &HeaderMap) -> Vec<String> {
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, _)| *name == session::COOKIE)
+        .filter(|(name, _)| *name == sessions::COOKIE)
         .map(|(_, id)| id.to_owned())
         .take(MAX_SESSIONS)
         .collect()
@@ -123,12 +123,12 @@ fn forbidden(needed: &str) -> ApiError {
 }
 
 /// A caller who may work with tasks: `user` or `operator`.
-pub struct Client(pub Caller);
+pub struct TaskUser(pub Caller);
 
-impl FromRequestParts<Shared> for Client {
+impl FromRequestParts<SharedApp> for TaskUser {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
         let caller = caller(app, &parts.headers).await?;
         match caller.scope {
             Scope::User | Scope::Operator => Ok(Self(caller)),
@@ -138,12 +138,12 @@ impl FromRequestParts<Shared> for Client {
 }
 
 /// A caller who may look at the whole system: `metrics` or `operator`.
-pub struct Watcher;
+pub struct MetricsReader;
 
-impl FromRequestParts<Shared> for Watcher {
+impl FromRequestParts<SharedApp> for MetricsReader {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
         match caller(app, &parts.headers).await?.scope {
             Scope::Metrics | Scope::Operator => Ok(Self),
             Scope::User => Err(forbidden("metrics or operator")),

@@ -9,7 +9,7 @@ use wpclone_task::Code;
 use zeroize::Zeroizing;
 
 use crate::http::error::ApiError;
-use crate::state::{Limits, Shared};
+use crate::state::{Limits, SharedApp};
 
 /// A body of `application/json`.
 pub struct JsonBody(pub Value);
@@ -28,19 +28,19 @@ impl FormBody {
     }
 }
 
-impl FromRequest<Shared> for JsonBody {
+impl FromRequest<SharedApp> for JsonBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &SharedApp) -> Result<Self, ApiError> {
         expect_type(&request, "application/json")?;
         json(&read(request, &app.limits).await?).map(Self)
     }
 }
 
-impl FromRequest<Shared> for OptionalJson {
+impl FromRequest<SharedApp> for OptionalJson {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &SharedApp) -> Result<Self, ApiError> {
         let typed = expect_type(&request, "application/json");
         let bytes = read(request, &app.limits).await?;
         if bytes.is_empty() {
@@ -59,10 +59,10 @@ fn json(bytes: &[u8]) -> Result<Value, ApiError> {
     })
 }
 
-impl FromRequest<Shared> for FormBody {
+impl FromRequest<SharedApp> for FormBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, app: &SharedApp) -> Result<Self, ApiError> {
         expect_type(&request, "application/x-www-form-urlencoded")?;
         let bytes = read(request, &app.limits).await?;
         let pairs = url::form_urlencoded::parse(&bytes);
@@ -81,22 +81,23 @@ fn expect_type(request: &Request, wanted: &str) -> Result<(), ApiError> {
 
 /// The whole body, in a buffer that is wiped when it is dropped.
 async fn read(request: Request, limits: &Limits) -> Result<Zeroizing<Vec<u8>>, ApiError> {
-    let too_large = || ApiError::new(Code::BodyTooLarge, format!("The limit is {} bytes.", limits.body));
+    let too_large =
+        || ApiError::new(Code::BodyTooLarge, format!("The limit is {} bytes.", limits.body_bytes));
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|n| n > limits.body) {
+    if announced.is_some_and(|n| n > limits.body_bytes) {
         return Err(too_large());
     }
     // As large as it can get, for a buffer that grows leaves copies behind.
-    let mut buffer = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(limits.body)));
+    let mut buffer = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(limits.body_bytes)));
     let mut body: Body = request.into_body();
-    let filled = tokio::time::timeout(limits.body_time, async {
+    let filled = tokio::time::timeout(limits.body_timeout, async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| {
                 ApiError::new(Code::MalformedJson, "The body ended before its announced end.")
             })?;
             let Ok(data) = frame.into_data() else { continue };
-            if buffer.len() + data.len() > limits.body {
+            if buffer.len() + data.len() > limits.body_bytes {
                 return Err(too_large());
             }
             buffer.extend_from_slice(&data);
@@ -107,7 +108,7 @@ async fn read(request: Request, limits: &Limits) -> Result<Zeroizing<Vec<u8>>, A
         Ok(read) => read.map(|()| buffer),
         Err(_) => Err(ApiError::new(
             Code::RequestTimeout,
-            format!("The body must arrive within {} ms.", limits.body_time.as_millis()),
+            format!("The body must arrive within {} ms.", limits.body_timeout.as_millis()),
         )),
     }
 }

@@ -6,9 +6,9 @@ use wpclone_artifacts::ArtifactError;
 use wpclone_clones::ClonesError;
 use wpclone_queue::{LimitExceeded, QueueError};
 use wpclone_service::seal::SealError;
-use wpclone_task::{Code, Faults, Problem};
+use wpclone_task::{Code, FieldErrors, Problem};
 
-use crate::session::SessionError;
+use crate::sessions::SessionError;
 
 /// When to come back, in seconds, to a queue that cannot be reached, and where something else has to end first.
 const COME_BACK: &str = "5";
@@ -40,7 +40,7 @@ impl ApiError {
 
     /// The faults of a request's body.
     #[must_use]
-    pub fn faults(faults: Faults) -> Self {
+    pub fn invalid_fields(faults: FieldErrors) -> Self {
         let detail = match faults.len() {
             1 => "One field has a fault.".to_owned(),
             n => format!("{n} fields have faults."),

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, header::HeaderName, request::Parts};
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
-use crate::state::Shared;
+use crate::state::SharedApp;
 
 /// The longest `Idempotency-Key`, in characters.
 const MAX_KEY: usize = 255;
@@ -59,11 +59,11 @@ fn wait_seconds(preference: &str) -> Option<u64> {
     name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok()).flatten()
 }
 
-impl FromRequestParts<Shared> for Prefer {
+impl FromRequestParts<SharedApp> for Prefer {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Infallible> {
-        Ok(Self::read(&parts.headers, app.limits.wait))
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, Infallible> {
+        Ok(Self::read(&parts.headers, app.limits.max_wait))
     }
 }
 
@@ -71,10 +71,10 @@ impl FromRequestParts<Shared> for Prefer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(pub Option<String>);
 
-impl FromRequestParts<Shared> for IdempotencyKey {
+impl FromRequestParts<SharedApp> for IdempotencyKey {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &SharedApp) -> Result<Self, ApiError> {
         let mut keys = parts.headers.get_all("idempotency-key").into_iter();
         let Some(key) = keys.next() else {
             return Ok(Self(None));

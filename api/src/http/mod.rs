@@ -3,7 +3,7 @@
 pub mod auth;
 pub mod body;
 pub mod error;
-pub mod gate;
 pub mod headers;
 pub mod observe;
+pub mod origin_check;
 pub mod query;

@@ -13,13 +13,13 @@ use wpclone_service::telemetry::continue_trace;
 use wpclone_task::Problem;
 
 use crate::dashboard;
-use crate::state::Shared;
+use crate::state::SharedApp;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken from a client.
 const MAX_ID: usize = 128;
 
-/// Asked every few seconds by machines: no news for the log.
+/// WorkRequest every few seconds by machines: no news for the log.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// What every answer carries unless its handler says otherwise. Scripts, styles and pictures come from here alone.
@@ -38,7 +38,7 @@ const DEFAULTS: [(HeaderName, &str); 6] = [
 ];
 
 /// Gives a request its id and span, counts it, and puts its answer into its last form.
-pub async fn observe(State(app): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn observe(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let method = method(request.method());

@@ -13,32 +13,32 @@ use wpclone_queue::{EnqueueOutcome, Idempotency, NewTask, QueueError, TaskLookup
 use wpclone_service::holds::Held;
 use wpclone_service::sealed_task::{seal_callback, seal_request};
 use wpclone_service::telemetry::traceparent;
-use wpclone_task::{Code, Faults, Problem, Request, TaskId, TaskView};
+use wpclone_task::{Code, FieldErrors, Problem, Request, TaskId, TaskView};
 
-use crate::http::auth::{Caller, Client};
+use crate::http::auth::{Caller, TaskUser};
 use crate::http::body::JsonBody;
 use crate::http::error::ApiError;
 use crate::http::headers::{IdempotencyKey, Prefer};
-use crate::openapi::{CloneBody, CreateAppPasswordBody, SetupBody};
-use crate::state::{App, Shared};
+use crate::state::{App, SharedApp};
 use crate::tasks::ASK_AGAIN;
-use crate::tasks::follow::wait_for_end;
-use crate::tasks::view::{Secrets, fresh, view};
+use crate::tasks::view::{Secrets, newly_accepted, view};
+use crate::tasks::wait::wait_for_end;
+use wpclone_task::openapi::{CloneBody, CreateAppPasswordBody, SetupBody};
 
 /// All that a request for work brings.
-pub struct Asked {
+pub struct WorkRequest {
     caller: Caller,
     prefer: Prefer,
     key: IdempotencyKey,
     body: Value,
 }
 
-impl FromRequest<Shared> for Asked {
+impl FromRequest<SharedApp> for WorkRequest {
     type Rejection = ApiError;
 
-    async fn from_request(request: HttpRequest, app: &Shared) -> Result<Self, ApiError> {
+    async fn from_request(request: HttpRequest, app: &SharedApp) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let Client(caller) = Client::from_request_parts(&mut parts, app).await?;
+        let TaskUser(caller) = TaskUser::from_request_parts(&mut parts, app).await?;
         let Ok(prefer) = Prefer::from_request_parts(&mut parts, app).await;
         let key = IdempotencyKey::from_request_parts(&mut parts, app).await?;
         let JsonBody(body) = JsonBody::from_request(HttpRequest::from_parts(parts, body), app).await?;
@@ -46,7 +46,7 @@ impl FromRequest<Shared> for Asked {
     }
 }
 
-impl Asked {
+impl WorkRequest {
     /// Who asks.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
@@ -59,16 +59,16 @@ impl Asked {
 }
 
 /// The same of a request without a body; one that comes all the same is not looked at.
-pub struct AskedBare(pub(crate) Asked);
+pub struct WorkRequestWithoutBody(pub(crate) WorkRequest);
 
-impl FromRequestParts<Shared> for AskedBare {
+impl FromRequestParts<SharedApp> for WorkRequestWithoutBody {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
-        let Client(caller) = Client::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
+        let TaskUser(caller) = TaskUser::from_request_parts(parts, app).await?;
         let Ok(prefer) = Prefer::from_request_parts(parts, app).await;
         let key = IdempotencyKey::from_request_parts(parts, app).await?;
-        Ok(Self(Asked { caller, prefer, key, body: json!({}) }))
+        Ok(Self(WorkRequest { caller, prefer, key, body: json!({}) }))
     }
 }
 
@@ -108,8 +108,8 @@ pub(crate) enum Answers {
     params(crate::openapi::WorkHeaders),
     responses(Answers, crate::openapi::TooMany),
 )]
-pub async fn setup(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
-    accept(&app, asked, Request::setup).await
+pub async fn setup(State(app): State<SharedApp>, asked: WorkRequest) -> Result<Response, ApiError> {
+    accept(&app, asked, Request::parse_setup).await
 }
 
 /// Make an application password
@@ -121,8 +121,11 @@ pub async fn setup(State(app): State<Shared>, asked: Asked) -> Result<Response, 
     params(crate::openapi::WorkHeaders),
     responses(Answers, crate::openapi::TooMany),
 )]
-pub async fn create_app_password(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
-    accept(&app, asked, Request::create_app_password).await
+pub async fn create_app_password(
+    State(app): State<SharedApp>,
+    asked: WorkRequest,
+) -> Result<Response, ApiError> {
+    accept(&app, asked, Request::parse_create_app_password).await
 }
 
 /// Copy a site
@@ -140,23 +143,23 @@ pub async fn create_app_password(State(app): State<Shared>, asked: Asked) -> Res
     params(crate::openapi::WorkHeaders),
     responses(Answers, crate::openapi::TooMany),
 )]
-pub async fn clone_site(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
-    accept(&app, asked, Request::clone_site).await
+pub async fn clone_site(State(app): State<SharedApp>, asked: WorkRequest) -> Result<Response, ApiError> {
+    accept(&app, asked, Request::parse_clone).await
 }
 
 /// Accepts what `read` makes of the body.
 pub(crate) async fn accept(
     app: &App,
-    asked: Asked,
-    read: impl FnOnce(Value) -> Result<Request, Faults>,
+    asked: WorkRequest,
+    read: impl FnOnce(Value) -> Result<Request, FieldErrors>,
 ) -> Result<Response, ApiError> {
-    let Asked { caller, prefer, key: IdempotencyKey(key), body } = asked;
+    let WorkRequest { caller, prefer, key: IdempotencyKey(key), body } = asked;
     let (id, task) = submit(app, &caller, key, body, read).await?;
-    let (prefer, _held) = granted(app, &caller, prefer);
+    let (prefer, _held) = apply_prefer_wait(app, &caller, prefer);
     match answer(app, &caller, id, prefer).await {
         // It has been accepted, and a 503 would say that it was not.
         Err(error) if id == task.id && error.problem().code == Code::QueueUnavailable => {
-            Ok(respond(fresh(task), prefer))
+            Ok(respond(newly_accepted(task), prefer))
         }
         answered => answered,
     }
@@ -172,15 +175,16 @@ pub(crate) async fn submit(
     caller: &Caller,
     key: Option<String>,
     body: Value,
-    read: impl FnOnce(Value) -> Result<Request, Faults>,
+    read: impl FnOnce(Value) -> Result<Request, FieldErrors>,
 ) -> Result<(TaskId, NewTask), ApiError> {
-    let (request, callback) = Request::with_callback(body, app.callbacks, read).map_err(ApiError::faults)?;
+    let (request, callback) =
+        Request::parse_with_callback(body, app.callbacks_enabled, read).map_err(ApiError::invalid_fields)?;
     let kind = request.kind();
     let idempotency = key.map(|key| {
         let text = request.fingerprint_text(callback.as_ref());
         Idempotency { key, fingerprints: app.sealer.fingerprints(&text) }
     });
-    let (id, (request, secrets)) = (TaskId::new(), request.split());
+    let (id, (request, secrets)) = (TaskId::new(), request.split_secrets());
     let task = NewTask {
         id,
         request,
@@ -218,10 +222,10 @@ async fn enqueue(app: &App, task: &NewTask) -> Result<EnqueueOutcome, QueueError
     }
 }
 
-/// The wait that the caller is granted, and their hold on it. A preference may be left unmet (RFC 7240, section 2): who
+/// The wait that the caller is apply_prefer_wait, and their hold on it. A preference may be left unmet (RFC 7240, section 2): who
 /// has too many answers held is answered at once.
-pub(crate) fn granted(app: &App, caller: &Caller, prefer: Prefer) -> (Prefer, Option<Held>) {
-    let held = prefer.0.and_then(|_| app.waits.take(&caller.name, app.limits.waits));
+pub(crate) fn apply_prefer_wait(app: &App, caller: &Caller, prefer: Prefer) -> (Prefer, Option<Held>) {
+    let held = prefer.0.and_then(|_| app.prefer_waits.take(&caller.name, app.limits.waits_per_token));
     (Prefer(prefer.0.filter(|_| held.is_some())), held)
 }
 

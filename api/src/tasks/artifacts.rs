@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderValue};
 use wpclone_artifacts::{Got, Meta};
 use wpclone_task::{Code, Problem, TaskId};
 
-use crate::http::auth::Client;
+use crate::http::auth::TaskUser;
 use crate::http::error::ApiError;
-use crate::state::Shared;
+use crate::state::SharedApp;
 use crate::tasks::find;
 
 /// Nothing in it may run, load or be framed, and it has no origin.
@@ -37,8 +37,8 @@ const SANDBOX: HeaderValue =
     )
 )]
 pub async fn read(
-    State(app): State<Shared>,
-    Client(caller): Client,
+    State(app): State<SharedApp>,
+    TaskUser(caller): TaskUser,
     Path((id, name)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     let task = find(&app, &caller, &id).await?;

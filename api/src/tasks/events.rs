@@ -17,11 +17,11 @@ use wpclone_queue::{QueueError, Signal, StoredEvent, TaskLookup, TaskRecord};
 use wpclone_service::holds::Held;
 use wpclone_task::{Code, Event, TaskId};
 
-use crate::http::auth::{Caller, Client};
+use crate::http::auth::{Caller, TaskUser};
 use crate::http::error::ApiError;
-use crate::state::{App, Shared};
+use crate::state::{App, SharedApp};
 use crate::tasks::find;
-use crate::tasks::follow::Follow;
+use crate::tasks::wait::TaskChanges;
 
 /// How many events are read from Redis at once.
 const BATCH: u32 = 100;
@@ -54,12 +54,12 @@ const MAX_CHANGED: usize = 50;
     )
 )]
 pub async fn of_task(
-    State(app): State<Shared>,
-    Client(caller): Client,
+    State(app): State<SharedApp>,
+    TaskUser(caller): TaskUser,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let follow = Follow::new(&app.queue, id.parse().unwrap_or_default());
+    let follow = TaskChanges::new(&app.queue, id.parse().unwrap_or_default());
     let task = find(&app, &caller, &id).await?;
     let mut stream = TaskStream {
         _held: place(&app, &caller)?,
@@ -84,8 +84,8 @@ pub async fn of_task(
 
 /// One of the streams that the caller may have open.
 fn place(app: &App, caller: &Caller) -> Result<Held, ApiError> {
-    app.streams.take(&caller.name, app.limits.streams).ok_or_else(|| {
-        let detail = format!("This token has {} event streams open here.", app.limits.streams);
+    app.event_streams.take(&caller.name, app.limits.streams_per_token).ok_or_else(|| {
+        let detail = format!("This token has {} event streams open here.", app.limits.streams_per_token);
         ApiError::new(Code::TooManyStreams, detail)
     })
 }
@@ -116,8 +116,8 @@ fn as_it_is(task: TaskRecord) -> StoredEvent {
 
 struct TaskStream {
     _held: Held,
-    app: Shared,
-    follow: Follow,
+    app: SharedApp,
+    follow: TaskChanges,
     id: TaskId,
     after: Option<String>,
     pending: VecDeque<StoredEvent>,
@@ -150,7 +150,7 @@ impl TaskStream {
             if self.done || self.failures > MAX_FAILURES {
                 return None;
             }
-            self.follow.changed(self.app.limits.look_again).await;
+            self.follow.changed(self.app.limits.poll_interval).await;
             self.failures = match self.look().await {
                 Ok(()) => 0,
                 Err(_) => self.failures + 1,
@@ -202,7 +202,7 @@ pub struct Change {
         crate::openapi::TooMany,
     )
 )]
-pub async fn of_all(State(app): State<Shared>, Client(caller): Client) -> Result<Response, ApiError> {
+pub async fn of_all(State(app): State<SharedApp>, TaskUser(caller): TaskUser) -> Result<Response, ApiError> {
     let _held = place(&app, &caller)?;
     let changes = Changes { _held, signals: app.queue.subscribe_changes(), caller, greeted: false };
     Ok(sse(&app, unfold(changes, Changes::next)))
@@ -263,13 +263,13 @@ impl Changes {
 }
 
 /// An event stream that says now and then that it lives, and ends with the program or when it is old.
-fn sse(app: &Shared, events: impl Stream<Item = SseEvent> + Send + 'static) -> Response {
-    let (ending, longest) = (app.ending.clone(), app.limits.stream);
+fn sse(app: &SharedApp, events: impl Stream<Item = SseEvent> + Send + 'static) -> Response {
+    let (ending, longest) = (app.shutdown.clone(), app.limits.stream_lifetime);
     let over = async move {
         tokio::select! { () = ending.cancelled() => {} () = sleep(longest) => {} }
     };
     let events = events.map(Ok::<_, Infallible>).take_until(Box::pin(over));
-    let keep_alive = KeepAlive::new().interval(app.limits.keep_alive).text("alive");
+    let keep_alive = KeepAlive::new().interval(app.limits.keep_alive_interval).text("alive");
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     // nginx would hold events back to fill its buffer.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -3,10 +3,10 @@
 pub mod accept;
 pub mod artifacts;
 pub mod events;
-pub mod follow;
 pub mod read;
 pub mod replay;
 pub mod view;
+pub mod wait;
 
 use wpclone_queue::{TaskLookup, TaskRecord};
 use wpclone_task::{Code, TaskId};

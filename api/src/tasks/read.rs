@@ -9,10 +9,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use wpclone_queue::{CancelOutcome, TaskFilter};
 use wpclone_task::{Code, Kind, Problem, State as TaskState, TaskId, TaskList, TaskView};
 
-use crate::http::auth::{Caller, Client};
+use crate::http::auth::{Caller, TaskUser};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
-use crate::state::{App, Shared};
+use crate::state::{App, SharedApp};
 use crate::tasks::view::{Secrets, view};
 use crate::tasks::{ASK_AGAIN, find};
 
@@ -21,7 +21,7 @@ const PAGE: (u32, u32) = (20, 100);
 
 /// What a list of tasks was asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct ListQuery {
     /// Which tasks.
     pub filter: TaskFilter,
     /// Where the page begins.
@@ -30,7 +30,7 @@ pub struct Wanted {
     pub limit: u32,
 }
 
-impl Wanted {
+impl ListQuery {
     /// Reads it from a query string.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Wanted {
 ///
 /// # Errors
 /// A bad cursor, or Redis.
-pub async fn page(app: &App, caller: &Caller, wanted: &Wanted) -> Result<TaskList, ApiError> {
+pub async fn page(app: &App, caller: &Caller, wanted: &ListQuery) -> Result<TaskList, ApiError> {
     let page = app.queue.list(&wanted.filter, wanted.cursor.as_deref(), wanted.limit).await?;
     let views = page.tasks.into_iter();
     let views = views.map(|task| view(app, caller, task, Secrets::Hidden));
@@ -103,11 +103,11 @@ pub async fn page(app: &App, caller: &Caller, wanted: &Wanted) -> Result<TaskLis
     )
 )]
 pub async fn list(
-    State(app): State<Shared>,
-    Client(caller): Client,
+    State(app): State<SharedApp>,
+    TaskUser(caller): TaskUser,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted::read(Query::of(query.as_deref()), &caller)?;
+    let wanted = ListQuery::read(Query::of(query.as_deref()), &caller)?;
     let list = page(&app, &caller, &wanted).await?;
     let link = list.next.as_deref();
     let link = link.map(|cursor| format!("</tasks?{}>; rel=\"next\"", wanted.at(cursor)));
@@ -139,8 +139,8 @@ pub async fn list(
     )
 )]
 pub async fn read(
-    State(app): State<Shared>,
-    Client(caller): Client,
+    State(app): State<SharedApp>,
+    TaskUser(caller): TaskUser,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -184,8 +184,8 @@ fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     )
 )]
 pub async fn cancel(
-    State(app): State<Shared>,
-    Client(caller): Client,
+    State(app): State<SharedApp>,
+    TaskUser(caller): TaskUser,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let task = find(&app, &caller, &id).await?;

@@ -7,15 +7,15 @@ use wpclone_queue::{OwnerLimits, QueueError, ReplayOutcome, TaskLookup, TaskReco
 use wpclone_service::sealed_task::seal_request;
 use wpclone_task::{Code, Problem, TaskId};
 
-use crate::http::auth::{Caller, Client};
+use crate::http::auth::{Caller, TaskUser};
 use crate::http::body::OptionalJson;
 use crate::http::error::ApiError;
 use crate::http::headers::Prefer;
-use crate::openapi::ReplayBody;
-use crate::state::{App, Shared};
-use crate::tasks::accept::{Answers, answer, granted, respond};
+use crate::state::{App, SharedApp};
+use crate::tasks::accept::{Answers, answer, apply_prefer_wait, respond};
 use crate::tasks::find;
 use crate::tasks::view::queued_again;
+use wpclone_task::openapi::ReplayBody;
 
 /// Do a failed task again
 ///
@@ -39,15 +39,15 @@ use crate::tasks::view::queued_again;
     )
 )]
 pub async fn replay(
-    State(app): State<Shared>,
-    Client(caller): Client,
+    State(app): State<SharedApp>,
+    TaskUser(caller): TaskUser,
     Path(id): Path<String>,
     prefer: Prefer,
     OptionalJson(body): OptionalJson,
 ) -> Result<Response, ApiError> {
     let task = find(&app, &caller, &id).await?;
     queue_again(&app, &caller, &task, body).await?;
-    let (prefer, _held) = granted(&app, &caller, prefer);
+    let (prefer, _held) = apply_prefer_wait(&app, &caller, prefer);
     match answer(&app, &caller, task.id, prefer).await {
         // It has been queued, and a 503 would say that it was not.
         Err(error) if error.problem().code == Code::QueueUnavailable => {
@@ -67,8 +67,8 @@ pub async fn queue_again(
     task: &TaskRecord,
     body: Option<Value>,
 ) -> Result<(), ApiError> {
-    let secrets = body.map(|body| task.request.read_secrets(body)).transpose();
-    let secrets = secrets.map_err(ApiError::faults)?.flatten();
+    let secrets = body.map(|body| task.request.parse_secrets(body)).transpose();
+    let secrets = secrets.map_err(ApiError::invalid_fields)?.flatten();
     // Of a request that has none, none can be gone.
     let secrets = secrets.or_else(|| task.request.secret_fields().is_empty().then(Vec::new));
     let sealed = secrets.map(|secrets| seal_request(&app.sealer, task.id, &secrets)).transpose()?;

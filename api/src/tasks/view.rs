@@ -67,7 +67,7 @@ pub fn opened(app: &App, caller: &Caller, task: &TaskRecord) -> Option<Vec<(Stri
 
 /// A task as it is at the moment of its acceptance, for when Redis goes away right after it.
 #[must_use]
-pub fn fresh(task: NewTask) -> TaskView {
+pub fn newly_accepted(task: NewTask) -> TaskView {
     let (kind, plan) = (task.request.kind(), task.request.plan());
     let step = |plan: wpclone_task::StepPlan| StepView {
         name: plan.name,

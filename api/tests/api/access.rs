@@ -1,7 +1,7 @@
 //! Who may do what.
 
 use reqwest::{Method, StatusCode};
-use wpclone_api::session::COOKIE;
+use wpclone_api::sessions::COOKIE;
 
 use crate::support::{Api, Setup, body, eventually, problem, token, token_line};
 

@@ -133,7 +133,7 @@ async fn the_end_of_the_program_ends_a_wait() {
         api.json("/queue").await["stages"]["browser"]["ready"] == 1
     })
     .await;
-    api.app.ending.cancel();
+    api.app.shutdown.cancel();
     assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
 }
 

@@ -4,7 +4,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use wpclone_clones::Entry;
 use wpclone_service::sealed_task::open_request;
-use wpclone_task::{ClonePhase, Code, ExposeSecret as _, KeptClone, Problem, SealedRequest, Stage};
+use wpclone_task::{ClonePhase, CloneRef, Code, ExposeSecret as _, Problem, Stage, StoredRequest};
 
 use crate::support::{Api, body, problem, token};
 
@@ -176,8 +176,8 @@ async fn a_clone_is_kept_longer_by_a_task_of_its_own() {
     let other = patch(&api, A, &json!({"ttl_minutes": 5})).header("Idempotency-Key", "once");
     problem(other.send().await.unwrap(), 422, "IDEMPOTENCY_MISMATCH").await;
     let claim = api.claim_of(Stage::Provisioning).await;
-    let clone = KeptClone { name: entry.name, made_by: entry.task };
-    let SealedRequest::ExtendClone { clone: asked, ttl_minutes } = claim.request else { panic!("{claim:?}") };
+    let clone = CloneRef { name: entry.name, created_by: entry.task };
+    let StoredRequest::ExtendClone { clone: asked, ttl_minutes } = claim.request else { panic!("{claim:?}") };
     assert_eq!((asked, ttl_minutes.minutes()), (clone, 240));
 
     for (sent, pointer) in [
@@ -196,7 +196,7 @@ async fn a_clone_is_deleted_by_a_task_of_its_own() {
     let entry = api.clone_entry(A, "alice");
     api.put(&entry).await;
     let task = accepted(delete(&api, A).bearer_auth(token("root")).header("Idempotency-Key", "k")).await;
-    assert_eq!(task["request"]["clone"], json!({"name": A, "made_by": entry.task}));
+    assert_eq!(task["request"]["clone"], json!({"name": A, "created_by": entry.task}));
     let again = accepted(delete(&api, A).bearer_auth(token("root")).header("Idempotency-Key", "k")).await;
     assert_eq!(again["id"], task["id"]);
     // While it goes, it can be deleted once more, but not kept.

@@ -108,19 +108,19 @@ async fn a_stream_that_was_cut_goes_on_after_the_last_event_that_was_seen() {
 
 #[tokio::test]
 async fn a_silent_stream_says_that_it_lives_and_ends_with_the_program() {
-    let limits = Limits { keep_alive: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits { keep_alive_interval: Duration::from_millis(50), ..Limits::default() };
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
     let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;
     stream.event().await.unwrap();
     assert_eq!(stream.block().await.unwrap(), ": alive");
-    api.app.ending.cancel();
+    api.app.shutdown.cancel();
     assert_eq!(stream.rest().await, []);
 }
 
 #[tokio::test]
 async fn a_stream_ends_when_it_is_old_so_that_its_token_is_looked_up_again() {
-    let limits = Limits { stream: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { stream_lifetime: Duration::from_millis(200), ..Limits::default() };
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
     let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;

@@ -46,7 +46,7 @@ async fn a_huge_body_is_refused_whether_its_size_was_announced_or_not() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
-    let limits = Limits { body_time: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { body_timeout: Duration::from_millis(100), ..Limits::default() };
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let host = api.address.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_client_that_never_reads_holds_no_connection() {
             }))
         }
     });
-    let limits = Limits { stalled: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { write_timeout: Duration::from_millis(100), ..Limits::default() };
     let extra = axum::Router::new().route("/endless", endless);
     let api = Api::with(Setup { limits, extra, ..Setup::default() }).await;
     let host = api.address.trim_start_matches("http://");

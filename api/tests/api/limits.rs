@@ -64,7 +64,7 @@ async fn a_limit_that_changes_in_the_file_holds_at_once() {
 
 #[tokio::test]
 async fn a_token_has_so_many_streams_and_one_that_ends_makes_room() {
-    let limits = Limits { streams: 2, ..Limits::default() };
+    let limits = Limits { streams_per_token: 2, ..Limits::default() };
     let tokens = Some(&[("alice", "user"), ("bob", "user")][..]);
     let api = Api::with(Setup { limits, tokens, ..Setup::default() }).await;
     let id = api.ask("https://a.example", Some("alice")).await;
@@ -90,11 +90,11 @@ async fn a_token_has_so_many_streams_and_one_that_ends_makes_room() {
 
 #[tokio::test]
 async fn who_has_too_many_answers_held_is_answered_at_once() {
-    let limits = Limits { waits: 1, ..Limits::default() };
+    let limits = Limits { waits_per_token: 1, ..Limits::default() };
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let wait = |site: &str| api.post("/setup").header("Prefer", "wait=60").json(&body(site)).send();
     let held = tokio::spawn(wait("https://a.example"));
-    eventually("the first one waits", || async { api.app.waits.take("local", 1).is_none() }).await;
+    eventually("the first one waits", || async { api.app.prefer_waits.take("local", 1).is_none() }).await;
     let second = tokio::time::timeout(PATIENCE, wait("https://b.example")).await.unwrap().unwrap();
     assert_eq!(second.status(), StatusCode::ACCEPTED);
     assert!(second.headers().get("preference-applied").is_none(), "it was not granted");

@@ -98,7 +98,7 @@ async fn readiness_says_no_when_the_program_is_about_to_end() {
     let api = Api::start().await;
     assert_eq!(api.json("/readyz").await, json!({"ready": true, "redis": true, "ending": false}));
     // On a connection that is open already: new ones are accepted for a moment only.
-    api.app.ending.cancel();
+    api.app.shutdown.cancel();
     let answer = api.get("/readyz").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
 }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wpclone_api::settings::PublicUrl;
-use wpclone_api::state::{Limits, Shared};
+use wpclone_api::state::{Limits, SharedApp};
 use wpclone_api::tokens::Tokens;
 use wpclone_clones::Entry;
 use wpclone_queue::{Claim, Lease, StepOutput};
@@ -41,7 +41,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: im
 /// An api in this process.
 pub(crate) struct Api {
     pub(crate) redis: Redis,
-    pub(crate) app: Shared,
+    pub(crate) app: SharedApp,
     pub(crate) address: String,
     client: Client,
     ending: CancellationToken,
@@ -54,7 +54,7 @@ pub(crate) struct Setup {
     pub(crate) public_url: Option<&'static str>,
     pub(crate) limits: Limits,
     /// Routes that the service itself does not have.
-    pub(crate) extra: axum::Router<Shared>,
+    pub(crate) extra: axum::Router<SharedApp>,
     pub(crate) background: bool,
     /// Whether there are secrets to sign callbacks with.
     pub(crate) webhooks: bool,
@@ -127,12 +127,17 @@ impl Api {
         let app = wpclone_api::app(&common, tokens, public_url.unwrap(), setup.limits);
         let app = Arc::new(app.unwrap());
         let routes = wpclone_api::routes().merge(setup.extra);
-        let ending = app.ending.clone();
+        let ending = app.shutdown.clone();
         if setup.background {
             tokio::spawn(wpclone_api::background::run(app.clone()));
         }
         let router = wpclone_api::layered(routes, &app);
-        tokio::spawn(wpclone_api::server::serve(listener, router, setup.limits.stalled, ending.clone()));
+        tokio::spawn(wpclone_api::server::serve(
+            listener,
+            router,
+            setup.limits.write_timeout,
+            ending.clone(),
+        ));
         let client =
             Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().unwrap();
         Self { redis, app, address: format!("http://{address}"), client, ending, _tokens: file }

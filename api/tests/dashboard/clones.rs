@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wpclone_artifacts::COPY_FRONT;
 use wpclone_clones::Entry;
-use wpclone_task::{ClonePhase, Isolation, SealedRequest, Stage};
+use wpclone_task::{ClonePhase, Isolation, Stage, StoredRequest};
 
 use crate::browser::Browser;
 use crate::live::{is_the_same, opened};
@@ -66,7 +66,7 @@ pub(crate) async fn a_clone_is_kept_longer(browser: Browser) {
     let said = "document.querySelector('#announce').textContent === 'It will be kept for 4 h from now.'";
     browser.until("it is said", said).await;
     let claim = api.claim_of(Stage::Provisioning).await;
-    let SealedRequest::ExtendClone { ttl_minutes, .. } = claim.request else { panic!("{claim:?}") };
+    let StoredRequest::ExtendClone { ttl_minutes, .. } = claim.request else { panic!("{claim:?}") };
     assert_eq!(ttl_minutes.minutes(), 240);
     // The registry knows more than the page: it went meanwhile.
     api.app.clones.gone(&A.parse().unwrap()).await.unwrap();
@@ -119,7 +119,7 @@ pub(crate) async fn deleting_a_clone_is_asked_once(browser: Browser) {
     browser.click("#ask-delete [data-delete]").await;
     browser.until("it is closed", "!document.querySelector('#ask-delete').open").await;
     let claim = api.claim_of(Stage::Provisioning).await;
-    let SealedRequest::DeleteClone { clone } = claim.request else { panic!("{claim:?}") };
+    let StoredRequest::DeleteClone { clone } = claim.request else { panic!("{claim:?}") };
     assert_eq!(clone.name.as_str(), A);
     api.put(&Entry { phase: ClonePhase::Deleting, ..api.clone_entry(A, "local") }).await;
     api.ask("https://a.example", None).await;

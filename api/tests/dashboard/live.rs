@@ -84,7 +84,7 @@ pub(crate) async fn the_mark_says_when_the_api_is_away_and_when_it_is_back(brows
     opened(&browser, &api, "/").await;
     assert_eq!(browser.text("#mark").await, "live");
     let address = api.address.trim_start_matches("http://").to_owned();
-    api.app.ending.cancel();
+    api.app.shutdown.cancel();
     browser.until("the mark says so", "document.querySelector('#mark.away')").await;
     assert_eq!(browser.text("#mark").await, "reconnecting");
 
@@ -110,12 +110,12 @@ pub(crate) async fn the_mark_says_when_the_api_is_away_and_when_it_is_back(brows
     tokio::spawn(wpclone_api::server::serve(
         listener,
         wpclone_api::router(&fresh),
-        fresh.limits.stalled,
+        fresh.limits.write_timeout,
         ending.clone(),
     ));
     browser.until("the mark says that it is back", LIVE).await;
     is_the_same(&browser).await;
-    fresh.ending.cancel();
+    fresh.shutdown.cancel();
     ending.cancel();
 }
 

@@ -76,7 +76,7 @@ async fn clones(api: &Api, name: &str) {
 async fn keeps_its_word(name: &str) {
     // Streams and held answers that end soon, so that they can be asked for like anything else.
     let (wait, stream) = (Duration::from_millis(50), Duration::from_millis(50));
-    let limits = Limits { wait, stream, ..Limits::default() };
+    let limits = Limits { max_wait: wait, stream_lifetime: stream, ..Limits::default() };
     let tokens = Some(&[("alice", "user"), ("bob", "user"), ("root", "operator")][..]);
     let api = Api::with(Setup { limits, tokens, ..Setup::default() }).await;
     clones(&api, name).await;

@@ -167,7 +167,7 @@ async fn showing_a_clone_prints_its_login() {
 
 #[tokio::test]
 async fn extending_and_deleting_a_clone_follow_their_tasks() {
-    let about = json!({"name": NAME, "made_by": ID});
+    let about = json!({"name": NAME, "created_by": ID});
     let extended = task(json!({"kind": "extend-clone",
         "request": {"kind": "extend-clone", "clone": about, "ttl_minutes": 240},
         "result": {"clone": {"name": NAME, "expires_at": "2026-11-23T14:00:00Z"}}}));

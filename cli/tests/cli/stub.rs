@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use wpclone_task::{Code, Fault, Problem, Stage};
+use wpclone_task::{Code, FieldError, Problem, Stage};
 
 pub(crate) const ID: &str = "019ac0de-0000-7000-8000-000000000001";
 
@@ -218,7 +218,7 @@ pub(crate) fn failed() -> Value {
 pub(crate) fn invalid_request() -> Reply {
     let mut problem = Problem::new(Code::InvalidRequest, "2 fields are wrong.");
     problem.instance = Some("req-1".into());
-    let fault = |pointer: &str, detail: &str| Fault { pointer: pointer.into(), detail: detail.into() };
+    let fault = |pointer: &str, detail: &str| FieldError { pointer: pointer.into(), detail: detail.into() };
     problem.errors = vec![fault("/username", "must not be empty"), fault("/role", "is unknown")];
     Reply::Problem(problem)
 }

@@ -29,7 +29,7 @@ impl Queue {
     /// Too large a request, or Redis: whether it was accepted is then unknown unless it refused.
     pub async fn enqueue(&self, task: &NewTask) -> Result<EnqueueOutcome, QueueError> {
         let NewTask { id, request, .. } = task;
-        self.enqueue_with_plan(task, &request.plan(), request.sites(*id), request.kind().priority()).await
+        self.enqueue_with_plan(task, &request.plan(), request.site_keys(*id), request.kind().priority()).await
     }
 
     /// [`Queue::enqueue`] with a plan that no kind has yet.

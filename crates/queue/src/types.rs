@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wpclone_task::{
-    CallbackView, Code, Event, Kind, Problem, Progress, SealedRequest, Stage, State, StepView, TaskId,
+    CallbackView, Code, Event, Kind, Problem, Progress, Stage, State, StepView, StoredRequest, TaskId,
 };
 
 use crate::OwnerLimits;
@@ -19,7 +19,7 @@ pub struct NewTask {
     /// The id, chosen by the caller because secrets are sealed for it.
     pub id: TaskId,
     /// The request without its secrets.
-    pub request: SealedRequest,
+    pub request: StoredRequest,
     /// The sealed secrets of the request. Opaque to the queue.
     pub sealed_secrets: String,
     /// The owner (token name).
@@ -59,7 +59,7 @@ pub struct TaskRecord {
     /// The progress.
     pub progress: Progress,
     /// The request without its secrets.
-    pub request: SealedRequest,
+    pub request: StoredRequest,
     /// The steps in order.
     pub steps: Vec<StepView>,
     /// When the task was accepted.
@@ -145,7 +145,7 @@ pub struct Claim {
     /// The step's stage.
     pub stage: Stage,
     /// The request without its secrets.
-    pub request: SealedRequest,
+    pub request: StoredRequest,
     /// The sealed secrets of the request.
     pub sealed_secrets: Option<String>,
     /// The task's owner (token name).

@@ -4,10 +4,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
-use crate::Fault;
+use crate::FieldError;
 
 /// The most bytes that such an address may have.
-const MAX_LEN: usize = 2048;
+pub(crate) const MAX_LEN: usize = 2048;
 
 /// Where the end of a task is told: an `http` or `https` URL with a host, without a login and without a fragment. Its
 /// path or query may hold a secret, so it is kept like one: it has no printable form.
@@ -73,8 +73,8 @@ impl CallbackUrl {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn take(body: &mut Value, possible: bool) -> Result<Option<Self>, Fault> {
-        let fault = |detail: String| Fault { pointer: format!("/{}", Self::FIELD), detail };
+    pub fn take(body: &mut Value, possible: bool) -> Result<Option<Self>, FieldError> {
+        let fault = |detail: String| FieldError { pointer: format!("/{}", Self::FIELD), detail };
         match body.as_object_mut().and_then(|fields| fields.remove(Self::FIELD)) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(_)) if !possible => {

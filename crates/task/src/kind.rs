@@ -33,6 +33,9 @@ macro_rules! named {
             /// All of them, in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
+            /// Their names, in the same order.
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
+
             /// Its one name.
             #[must_use]
             pub const fn as_str(self) -> &'static str {

@@ -5,9 +5,9 @@ mod clone_name;
 mod clone_view;
 mod code;
 mod event;
-mod fields;
 mod kind;
 mod names;
+mod object_reader;
 mod problem;
 mod readable;
 mod redact;
@@ -22,15 +22,18 @@ pub use clone_name::{CloneName, CloneNameError};
 pub use clone_view::{CloneLinks, CloneList, ClonePhase, CloneView, LoginLink};
 pub use code::Code;
 pub use event::{Event, Progress};
-pub use fields::{Fault, Faults};
 pub use kind::{Kind, Plan, Stage, State, StepPlan, UnknownName};
 pub use names::{AppName, Username};
+pub use object_reader::{FieldError, FieldErrors};
 pub use problem::Problem;
 pub use readable::{ReadableField, readable};
 pub use redact::Redactor;
+#[cfg(feature = "openapi")]
+pub use request::openapi;
+pub use request::schema;
 pub use request::{
-    Account, CloneRequest, CreateAppPasswordRequest, Destination, Isolation, KeptClone, Login, Request, Role,
-    SealedRequest, SecretField, SecretFields, SetupRequest, Ttl,
+    Account, CloneDestination, CloneRef, CloneRequest, CreateAppPasswordRequest, Isolation, Login, Request,
+    Role, SecretField, SecretFields, SetupRequest, StoredRequest, Ttl,
 };
 pub use result::{
     AppPasswordResult, Filled, Handover, Outcome, PluginStatus, Prepared, Provisioned, SealedParts,

@@ -3,6 +3,11 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+/// The longest user name, and the longest name of an application password, in characters.
+pub(crate) const MAX_CHARS: usize = 100;
+/// The longest password: what wp_check_password() takes.
+pub(crate) const MAX_PASSWORD_BYTES: usize = 4096;
+
 /// A WordPress user's login name or e-mail address: 1 to 100 characters, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -15,7 +20,7 @@ pub struct AppName(String);
 
 impl Username {
     pub(crate) fn read(text: String) -> Result<Self, String> {
-        line(text, 100).map(Self)
+        line(text, MAX_CHARS).map(Self)
     }
 
     /// The name as text.
@@ -35,7 +40,7 @@ impl AppName {
         if text.contains('<') || text.contains('%') {
             return Err("must not contain `<` or `%`, which WordPress takes out".into());
         }
-        line(text, 100).map(Self)
+        line(text, MAX_CHARS).map(Self)
     }
 
     /// The name as text.
@@ -62,10 +67,10 @@ fn line(text: String, max: usize) -> Result<String, String> {
 }
 
 pub(crate) fn password(text: String) -> Result<SecretString, String> {
-    // Not trimmed: WordPress' own form keeps the spaces of a password. 4096 is wp_check_password()'s limit.
+    // Not trimmed: WordPress' own form keeps the spaces of a password.
     match text.len() {
         0 => Err("must not be empty".into()),
-        n if n > 4096 => Err("must have at most 4096 bytes".into()),
+        n if n > MAX_PASSWORD_BYTES => Err(format!("must have at most {MAX_PASSWORD_BYTES} bytes")),
         // A browser's field for passwords holds one line.
         _ if text.contains(['\0', '\r', '\n']) => Err("must not contain NUL or a line break".into()),
         _ => Ok(SecretString::from(text)),

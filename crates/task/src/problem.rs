@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Code, Fault, Stage};
+use crate::{Code, FieldError, Stage};
 
 /// What went wrong, in the form of RFC 9457: embedded in a failed task, or the body of an error answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub struct Problem {
     pub achieved: Vec<String>,
     /// Every fault of the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<Fault>,
+    pub errors: Vec<FieldError>,
     /// More that a program may want to know, such as `to` of `REDIRECTED`.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(additional_properties))]

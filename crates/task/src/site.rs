@@ -8,7 +8,7 @@ use url::{Host, Url};
 use crate::TaskId;
 
 /// The most characters that a site's address may have.
-const MAX_LEN: usize = 2048;
+pub(crate) const MAX_LEN: usize = 2048;
 
 /// The address of a site: `http` or `https`, a host, perhaps a port and a path. No login, query or fragment.
 ///

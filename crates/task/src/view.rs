@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Code, Kind, Problem, Progress, SealedRequest, Stage, State, TaskId};
+use crate::{Code, Kind, Problem, Progress, Stage, State, StoredRequest, TaskId};
 
 /// Where the pages of the problem codes are.
 pub const PROBLEM_TYPE_PREFIX: &str = "/problems/";
@@ -40,7 +40,7 @@ pub struct TaskView {
     pub steps: Vec<StepView>,
     /// The request without its secrets.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
-    pub request: SealedRequest,
+    pub request: StoredRequest,
     /// What it achieved. Secrets in it are null once they are no longer kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]

@@ -177,7 +177,7 @@ async fn twenty_tasks_on_four_sites_with_two_browsers_never_run_concurrently_on_
 }
 
 fn same_site(one: &TaskView, other: &TaskView) -> bool {
-    one.request.about() == other.request.about()
+    one.request.subject() == other.request.subject()
 }
 
 #[tokio::test]

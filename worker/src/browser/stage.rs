@@ -11,8 +11,9 @@ use wpclone_artifacts::Artifacts;
 use wpclone_guard::unique_folder;
 use wpclone_migrator::{Client, Key, VERSION};
 use wpclone_task::{
-    AppPasswordResult, CloneRequest, Code, CreateAppPasswordRequest, Destination, ExposeSecret as _, Login,
-    Outcome, Prepared, Problem, Request, Role, SecretString, SetupRequest, SetupResult, SiteUrl, TaskId,
+    AppPasswordResult, CloneDestination, CloneRequest, Code, CreateAppPasswordRequest, ExposeSecret as _,
+    Login, Outcome, Prepared, Problem, Request, Role, SecretString, SetupRequest, SetupResult, SiteUrl,
+    TaskId,
 };
 
 use super::driver::Driver;
@@ -65,14 +66,18 @@ impl<'a> Work<'a> {
                 Some(Self::Prepare { login: source, role: Role::Source, remove: *remove_migrator })
             }
             (
-                Request::Clone(CloneRequest { to: Destination::Target(target), remove_migrator, .. }),
+                Request::Clone(CloneRequest {
+                    destination: CloneDestination::Target(target),
+                    remove_migrator,
+                    ..
+                }),
                 "prepare-target",
             ) => Some(Self::Prepare { login: target, role: Role::Target, remove: *remove_migrator }),
-            (Request::Clone(CloneRequest { source, to, .. }), "look") => {
-                let login = match to {
-                    Destination::Clone { .. } => job.login_of_clone()?,
+            (Request::Clone(CloneRequest { source, destination, .. }), "look") => {
+                let login = match destination {
+                    CloneDestination::Clone { .. } => job.login_of_clone()?,
                     // It has the source's users now.
-                    Destination::Target(target) => Login { site: target.site.clone(), ..source.clone() },
+                    CloneDestination::Target(target) => Login { site: target.site.clone(), ..source.clone() },
                 };
                 Some(Self::Look { login, source: &source.site })
             }
@@ -129,7 +134,9 @@ impl BrowserStage {
         let (of, part) = match (&job.request, job.step.as_str()) {
             (Request::Clone(_), "prepare") => ("", Part::Source),
             (Request::Clone(_), "prepare-target") => ("target-", Part::Target),
-            (Request::Clone(CloneRequest { to: Destination::Clone { .. }, .. }), "look") => ("", Part::Copy),
+            (Request::Clone(CloneRequest { destination: CloneDestination::Clone { .. }, .. }), "look") => {
+                ("", Part::Copy)
+            }
             _ => ("", Part::Target),
         };
         let evidence = Evidence::new(&self.artifacts, job.task, of, &job.secrets);

@@ -13,8 +13,8 @@ use wpclone_queue::{Queue, TaskLookup, TaskRecord};
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_clone::{CloneSecrets, seal_clone};
 use wpclone_task::{
-    CloneName, CloneRequest, Code, Destination, Outcome, Problem, Provisioned, Request, SealedRequest,
-    SiteUrl, Stage, TaskId, Ttl,
+    CloneDestination, CloneName, CloneRequest, Code, Outcome, Problem, Provisioned, Request, SiteUrl, Stage,
+    StoredRequest, TaskId, Ttl,
 };
 
 use crate::job::{End, Job, News};
@@ -63,7 +63,10 @@ impl Provisioning {
                 self.provisioner.ensure_access(&own).await.map_err(problem)?;
                 Ok(Outcome::Nothing)
             }
-            (Request::Clone(CloneRequest { to: Destination::Clone { ttl, .. }, .. }), "publish") => {
+            (
+                Request::Clone(CloneRequest { destination: CloneDestination::Clone { ttl, .. }, .. }),
+                "publish",
+            ) => {
                 let info = self.provisioner.publish(&own, after(Timestamp::now(), *ttl)).await;
                 self.kept(&own, info).await
             }
@@ -81,7 +84,7 @@ impl Provisioning {
     }
 
     async fn provision(&self, job: &Job, request: &CloneRequest, name: CloneName) -> Done<Outcome> {
-        let Destination::Clone { isolation, .. } = request.to else {
+        let CloneDestination::Clone { isolation, .. } = request.destination else {
             return Err(Box::new(Problem::new(Code::WorkerFault, "The request makes no clone.")));
         };
         say(job, 10, "Making a WordPress to copy into");
@@ -248,7 +251,7 @@ impl Provisioning {
 
 fn source_of(task: &TaskRecord) -> Option<SiteUrl> {
     match &task.request {
-        SealedRequest::Clone { source, .. } => Some(source.url.clone()),
+        StoredRequest::Clone { source, .. } => Some(source.url.clone()),
         _ => None,
     }
 }

@@ -206,7 +206,8 @@ async fn workers_at_once_share_the_work_without_meeting() {
                     tokio::task::yield_now().await;
                     continue;
                 };
-                let site = claim.request.sites(claim.lease.task)[0].as_str()[1..2].parse::<usize>().unwrap();
+                let site =
+                    claim.request.site_keys(claim.lease.task)[0].as_str()[1..2].parse::<usize>().unwrap();
                 let site = &busy[site];
                 assert!(!site.swap(true, Ordering::SeqCst), "two workers on one site");
                 queue.heartbeat(&claim.lease, None).await.unwrap();

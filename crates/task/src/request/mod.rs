@@ -1,4 +1,4 @@
-//! What clients ask for. A value of these types is valid.
+//! The requests of clients. A value of these types is valid.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -6,27 +6,30 @@ use serde_json::Value;
 use crate::kind::named;
 use crate::{AppName, CallbackUrl, CloneName, Kind, SiteUrl, TaskId, Username};
 
-mod read;
-mod sealed;
+#[cfg(feature = "openapi")]
+pub mod openapi;
+mod parse;
+pub mod schema;
+mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use sealed::{Account, SealedRequest, SecretField, SecretFields};
+pub use stored::{Account, SecretField, SecretFields, StoredRequest};
 
 named! {
-    /// What a site will be used for.
+    /// What a site is used for.
     Role {
-        /// Content comes from it.
+        /// Content is copied from it.
         Source = "source",
-        /// Content goes to it: the migrator's import is switched on.
+        /// Content is copied to it: the migrator's import is enabled.
         Target = "target",
     }
 }
 
 named! {
-    /// How much a clone has for itself.
+    /// How far a clone is isolated from other clones.
     Isolation {
-        /// A schema and a user of its own in a database server that clones share.
+        /// A database and a database user of its own in a server that clones share.
         Shared = "shared",
         /// A database server of its own.
         Dedicated = "dedicated",
@@ -44,56 +47,60 @@ pub struct Login {
     pub password: SecretString,
 }
 
-/// `POST /setup`: put the migrator on a site and read its key.
+/// `POST /setup`: install the migrator on a site and read its key.
 #[derive(Debug, Clone)]
 pub struct SetupRequest {
-    /// Where.
+    /// The site and its administrator.
     pub login: Login,
-    /// What for.
+    /// Whether the site is to be a source or a target.
     pub role: Role,
 }
 
-/// `POST /create-app-password`: make an application password.
+/// `POST /create-app-password`: create an application password.
 #[derive(Debug, Clone)]
 pub struct CreateAppPasswordRequest {
-    /// Where.
+    /// The site and the user who gets the application password.
     pub login: Login,
-    /// The name to list it under.
+    /// The application password's name.
     pub app_name: AppName,
 }
 
 /// `POST /clone`: copy a site.
 #[derive(Debug, Clone)]
 pub struct CloneRequest {
-    /// What is copied.
+    /// The site to copy.
     pub source: Login,
     /// Where the copy goes.
-    pub to: Destination,
-    /// Whether the migrator is taken off the source at the end.
+    pub destination: CloneDestination,
+    /// Whether the migrator is removed from the source, and from a target, at the end.
     pub remove_migrator: bool,
 }
 
 /// Where a copy goes.
 #[derive(Debug, Clone)]
-pub enum Destination {
-    /// To a clone that is made for it and expires.
+pub enum CloneDestination {
+    /// To a new clone that expires.
     Clone {
-        /// For so long from when it is ready.
+        /// How long it is kept from when it is ready.
         ttl: Ttl,
-        /// How much it has for itself.
+        /// How far it is isolated from other clones.
         isolation: Isolation,
     },
     /// To an empty WordPress of the caller's.
     Target(Login),
 }
 
-/// For how long a clone is kept: 5 to 1,440 minutes.
+/// How long a clone is kept: 5 to 1,440 minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "u64", into = "u16")]
 pub struct Ttl(u16);
 
 impl Ttl {
-    /// What a request that names none gets.
+    /// The shortest, in minutes.
+    pub const MIN_MINUTES: u16 = 5;
+    /// The longest, in minutes.
+    pub const MAX_MINUTES: u16 = 1440;
+    /// That of a request without one.
     pub const DEFAULT: Self = Self(60);
 
     /// In minutes.
@@ -107,7 +114,8 @@ impl TryFrom<u64> for Ttl {
     type Error = &'static str;
 
     fn try_from(minutes: u64) -> Result<Self, Self::Error> {
-        let fits = u16::try_from(minutes).ok().filter(|minutes| (5..=1440).contains(minutes));
+        let allowed = Self::MIN_MINUTES..=Self::MAX_MINUTES;
+        let fits = u16::try_from(minutes).ok().filter(|minutes| allowed.contains(minutes));
         fits.map(Self).ok_or("must be between 5 and 1440")
     }
 }
@@ -127,19 +135,19 @@ pub enum Request {
     CreateAppPassword(CreateAppPasswordRequest),
     /// `POST /clone`.
     Clone(CloneRequest),
-    /// `PATCH /clones/{name}`: let it live so long from now.
-    ExtendClone(KeptClone, Ttl),
+    /// `PATCH /clones/{name}`: keep the clone so long from now.
+    ExtendClone(CloneRef, Ttl),
     /// `DELETE /clones/{name}`.
-    DeleteClone(KeptClone),
+    DeleteClone(CloneRef),
 }
 
-/// A clone that a request is about.
+/// The clone that a request is about.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct KeptClone {
+pub struct CloneRef {
     /// Its name.
     pub name: CloneName,
-    /// The task that made it.
-    pub made_by: TaskId,
+    /// The task that created it.
+    pub created_by: TaskId,
 }
 
 impl Request {
@@ -155,11 +163,11 @@ impl Request {
         }
     }
 
-    /// The text that two requests have in common exactly when they ask for the same, and for the same callback. It
-    /// contains the passwords: only a keyed hash of it may be stored.
+    /// A text that is equal for two requests exactly when their fields and their callback URLs are. It contains the
+    /// passwords: store only a keyed hash of it.
     #[must_use]
     pub fn fingerprint_text(&self, callback: Option<&CallbackUrl>) -> SecretString {
-        let (sealed, secrets) = self.clone().split();
+        let (sealed, secrets) = self.clone().split_secrets();
         let mut parts = vec![serde_json::to_value(&sealed).unwrap_or_default()];
         parts.extend(secrets.iter().map(|(f, s)| serde_json::json!([f, s.expose_secret()])));
         parts.extend(

@@ -4,21 +4,21 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Fault, Faults, SealedRequest, Stage};
+use crate::{FieldError, FieldErrors, Stage, StoredRequest};
 
-fn told(faults: Faults) -> Vec<String> {
-    faults.into_iter().map(|Fault { pointer, detail }| format!("{pointer} {detail}")).collect()
+fn told(faults: FieldErrors) -> Vec<String> {
+    faults.into_iter().map(|FieldError { pointer, detail }| format!("{pointer} {detail}")).collect()
 }
 
 fn setup(body: Value) -> Request {
-    Request::setup(body).unwrap()
+    Request::parse_setup(body).unwrap()
 }
 
 #[test]
 fn every_fault_is_named_at_once() {
     let body = json!({"url": "ftp://a", "username": 7, "password": "", "role": "boss", "extra/x": 1});
     insta::assert_json_snapshot!(
-        told(Request::setup(body).unwrap_err()),
+        told(Request::parse_setup(body).unwrap_err()),
         @r#"
     [
       "/url must begin with http:// or https://",
@@ -29,17 +29,17 @@ fn every_fault_is_named_at_once() {
     ]
     "#
     );
-    assert_eq!(told(Request::setup(json!([])).unwrap_err()), [" must be a JSON object"]);
+    assert_eq!(told(Request::parse_setup(json!([])).unwrap_err()), [" must be a JSON object"]);
     let body = json!({"url": "http://a", "username": "b", "password": "c", "app_name": "<b>"});
     assert_eq!(
-        told(Request::create_app_password(body).unwrap_err()),
+        told(Request::parse_create_app_password(body).unwrap_err()),
         ["/app_name must not contain `<` or `%`, which WordPress takes out"]
     );
 }
 
 #[test]
 fn every_fault_of_a_clone_is_named_at_once() {
-    let faults = |body| told(Request::clone_site(body).unwrap_err());
+    let faults = |body| told(Request::parse_clone(body).unwrap_err());
     let body = json!({
         "source": {"url": "http://a.example", "password": "", "x": 1}, "ttl_minutes": 4, "isolation": "none",
         "remove_migrator": "no",
@@ -73,8 +73,8 @@ fn every_fault_of_a_clone_is_named_at_once() {
 #[test]
 fn a_clone_is_kept_for_an_hour_and_shares_unless_something_else_is_asked_for() {
     let source = json!({"url": "https://a.example", "username": "b", "password": "c"});
-    let request = Request::clone_site(json!({"source": source, "target": null})).unwrap();
-    let (sealed, secrets) = request.split();
+    let request = Request::parse_clone(json!({"source": source, "target": null})).unwrap();
+    let (sealed, secrets) = request.split_secrets();
     insta::assert_json_snapshot!(sealed, @r#"
     {
       "kind": "clone",
@@ -88,9 +88,10 @@ fn a_clone_is_kept_for_an_hour_and_shares_unless_something_else_is_asked_for() {
     }
     "#);
     let id = TaskId::new();
-    let sites: Vec<_> = sealed.sites(id).iter().map(ToString::to_string).collect();
+    let sites: Vec<_> = sealed.site_keys(id).iter().map(ToString::to_string).collect();
     assert_eq!(sites, ["a.example".to_owned(), format!("clone:{id}")]);
-    let whole = serde_json::from_value::<SealedRequest>(json!(sealed)).unwrap().join(&secrets).unwrap();
+    let whole =
+        serde_json::from_value::<StoredRequest>(json!(sealed)).unwrap().with_secrets(&secrets).unwrap();
     let Request::Clone(CloneRequest { source, .. }) = whole else { panic!("it is a clone") };
     assert_eq!(source.password.expose_secret(), "c");
 }
@@ -98,7 +99,7 @@ fn a_clone_is_kept_for_an_hour_and_shares_unless_something_else_is_asked_for() {
 #[test]
 fn what_cleans_up_comes_after_all_else() {
     let source = json!({"url": "https://a.example", "username": "b", "password": "c"});
-    let plan = Request::clone_site(json!({"source": source})).unwrap().split().0.plan();
+    let plan = Request::parse_clone(json!({"source": source})).unwrap().split_secrets().0.plan();
     let names: Vec<Vec<_>> =
         plan.phases.iter().map(|steps| steps.iter().map(|step| step.name.as_str()).collect()).collect();
     assert_eq!(
@@ -121,12 +122,12 @@ fn a_request_survives_being_split_from_its_secrets() {
     let body = json!({"url": "http://a.example/x", "username": "b", "password": " c ", "role": "target"});
     let request = setup(body);
     assert!(!format!("{request:?}").contains(" c "));
-    let (sealed, secrets) = request.clone().split();
+    let (sealed, secrets) = request.clone().split_secrets();
     let stored = serde_json::to_string(&sealed).unwrap();
     assert_eq!(stored, r#"{"kind":"setup","url":"http://a.example/x","username":"b","role":"target"}"#);
-    let sealed: SealedRequest = serde_json::from_str(&stored).unwrap();
-    assert!(sealed.clone().join(&[]).is_none());
-    let whole = sealed.join(&secrets).unwrap();
+    let sealed: StoredRequest = serde_json::from_str(&stored).unwrap();
+    assert!(sealed.clone().with_secrets(&[]).is_none());
+    let whole = sealed.with_secrets(&secrets).unwrap();
     let text = request.fingerprint_text(None);
     assert_eq!(whole.fingerprint_text(None).expose_secret(), text.expose_secret());
     let Request::Setup(SetupRequest { login, .. }) = whole else { panic!("it is a setup") };
@@ -137,13 +138,14 @@ fn a_request_survives_being_split_from_its_secrets() {
 
 #[test]
 fn a_replay_brings_all_secrets_or_none() {
-    let (sealed, _) = setup(json!({"url": "http://a.example", "username": "b", "password": "c"})).split();
+    let (sealed, _) =
+        setup(json!({"url": "http://a.example", "username": "b", "password": "c"})).split_secrets();
     for none in [json!({}), json!({"password": null})] {
-        assert!(sealed.read_secrets(none).unwrap().is_none());
+        assert!(sealed.parse_secrets(none).unwrap().is_none());
     }
-    let secrets = sealed.read_secrets(json!({"password": " c "})).unwrap().unwrap();
+    let secrets = sealed.parse_secrets(json!({"password": " c "})).unwrap().unwrap();
     assert_eq!((secrets[0].0.as_str(), secrets[0].1.expose_secret()), ("password", " c "));
-    let faults = |body| told(sealed.read_secrets(body).unwrap_err());
+    let faults = |body| told(sealed.parse_secrets(body).unwrap_err());
     assert_eq!(
         faults(json!({"password": "", "username": "b"})),
         ["/password must not be empty", "/username is not a field of this request"]
@@ -151,7 +153,7 @@ fn a_replay_brings_all_secrets_or_none() {
     assert_eq!(faults(json!([])), [" must be a JSON object"]);
 }
 
-fn clone_to_a_target() -> SealedRequest {
+fn clone_to_a_target() -> StoredRequest {
     let account = |url: &str| json!({"url": url, "username": "b"});
     let stored = json!({
         "kind": "clone", "source": account("http://a.example"), "target": account("http://b.example"),
@@ -163,12 +165,12 @@ fn clone_to_a_target() -> SealedRequest {
 #[test]
 fn a_replay_of_a_clone_brings_the_password_of_each_site() {
     let sealed = clone_to_a_target();
-    assert!(sealed.read_secrets(json!({})).unwrap().is_none());
+    assert!(sealed.parse_secrets(json!({})).unwrap().is_none());
     let brought = json!({"source": {"password": "x"}, "target": {"password": "y"}});
-    let secrets = sealed.read_secrets(brought).unwrap().unwrap();
+    let secrets = sealed.parse_secrets(brought).unwrap().unwrap();
     let secrets: Vec<_> = secrets.iter().map(|(f, s)| (f.as_str(), s.expose_secret())).collect();
     assert_eq!(secrets, [("source.password", "x"), ("target.password", "y")]);
-    let faults = |body| told(sealed.read_secrets(body).unwrap_err());
+    let faults = |body| told(sealed.parse_secrets(body).unwrap_err());
     assert_eq!(faults(json!({"source": {"password": "x"}})), ["/target is required"]);
     assert_eq!(
         faults(json!({"source": {}, "target": 7, "password": ""})),
@@ -184,13 +186,13 @@ fn a_replay_of_a_clone_brings_the_password_of_each_site() {
 fn a_callback_is_read_together_with_the_request() {
     let body = |callback: &str| json!({"url": "http://a.example", "username": "b", "password": "c", "callback_url": callback});
     let (request, callback) =
-        Request::with_callback(body("https://b.example/hook"), true, Request::setup).unwrap();
+        Request::parse_with_callback(body("https://b.example/hook"), true, Request::parse_setup).unwrap();
     let Request::Setup(SetupRequest { login, .. }) = request else { panic!("it is a setup") };
     assert_eq!(login.username.as_str(), "b");
     assert_eq!(callback.unwrap().url().path(), "/hook");
     let mut wrong = body("nowhere");
     wrong["url"] = Value::Null;
-    let faults = Request::with_callback(wrong, true, Request::setup).unwrap_err();
+    let faults = Request::parse_with_callback(wrong, true, Request::parse_setup).unwrap_err();
     assert_eq!(faults.iter().map(|f| &f.pointer).collect::<Vec<_>>(), ["/url", "/callback_url"]);
 }
 
@@ -199,10 +201,10 @@ fn a_body_with_the_secrets_of_a_request_is_read_as_these() {
     let request = clone_to_a_target();
     let mut body = serde_json::Map::new();
     for field in request.secret_fields() {
-        field.put_into(&mut body, &format!("{field} again"));
+        field.insert_into(&mut body, &format!("{field} again"));
         assert_eq!(request.account_of(*field).unwrap().username.as_str(), "b");
     }
-    let secrets = request.read_secrets(body.into()).unwrap().unwrap();
+    let secrets = request.parse_secrets(body.into()).unwrap().unwrap();
     let plain: Vec<_> = secrets.iter().map(|(_, secret)| secret.expose_secret()).collect();
     assert_eq!(plain, ["source.password again", "target.password again"]);
     assert!(request.account_of(SecretField::Password).is_none());
@@ -210,8 +212,8 @@ fn a_body_with_the_secrets_of_a_request_is_read_as_these() {
 
 #[test]
 fn a_clone_is_deleted_without_a_word_more() {
-    let clone = KeptClone { name: "clone-20261123-163105-abcdef".parse().unwrap(), made_by: TaskId::new() };
-    assert!(Request::delete_clone(clone.clone(), json!({})).is_ok());
-    let faults = told(Request::delete_clone(clone, json!({"ttl_minutes": 5})).unwrap_err());
+    let clone = CloneRef { name: "clone-20261123-163105-abcdef".parse().unwrap(), created_by: TaskId::new() };
+    assert!(Request::parse_delete_clone(clone.clone(), json!({})).is_ok());
+    let faults = told(Request::parse_delete_clone(clone, json!({"ttl_minutes": 5})).unwrap_err());
     assert_eq!(faults, ["/ttl_minutes is not a field of this request"]);
 }

@@ -1,36 +1,36 @@
-//! Requests without their secrets.
+//! Requests without their secrets, as they are stored.
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    CloneRequest, CreateAppPasswordRequest, Destination, Isolation, KeptClone, Login, Request, Role,
+    CloneDestination, CloneRef, CloneRequest, CreateAppPasswordRequest, Isolation, Login, Request, Role,
     SetupRequest, Ttl,
 };
 use crate::kind::named;
 use crate::{AppName, Kind, Plan, SiteKey, SiteUrl, Stage, StepPlan, TaskId, Username};
 
 named! {
-    /// A secret that a request brings. Its name is part of what it is sealed with.
+    /// A secret field of a request. Its name is part of the associated data when it is sealed.
     SecretField {
         /// The password of the site's user.
         Password = "password",
-        /// That of the source's user.
+        /// The password of the source's user.
         SourcePassword = "source.password",
-        /// That of the target's user.
+        /// The password of the target's user.
         TargetPassword = "target.password",
     }
 }
 
 impl SecretField {
-    /// The object that it is in, unless that is the body, and its name there.
+    /// The object within the body that holds it, if any, and its name there.
     pub(super) fn path(self) -> (Option<&'static str>, &'static str) {
         self.as_str().split_once('.').map_or((None, self.as_str()), |(object, name)| (Some(object), name))
     }
 
-    /// Puts a secret where a body has it: what [`SealedRequest::read_secrets`] reads.
-    pub fn put_into(self, body: &mut Map<String, Value>, secret: &str) {
+    /// Inserts a secret into a replay's body, where [`StoredRequest::parse_secrets`] reads it.
+    pub fn insert_into(self, body: &mut Map<String, Value>, secret: &str) {
         let (object, name) = self.path();
         let place = match object {
             None => body,
@@ -43,7 +43,7 @@ impl SecretField {
     }
 }
 
-/// The secrets of a request, by field.
+/// The secrets of a request by field.
 pub type SecretFields = Vec<(SecretField, SecretString)>;
 
 /// A login without its password.
@@ -55,90 +55,93 @@ pub struct Account {
     pub username: Username,
 }
 
-/// A request without its secrets: what is stored, listed and shown.
+/// A request without its secrets, as it is stored, listed and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum SealedRequest {
+pub enum StoredRequest {
     /// `POST /setup`.
     Setup {
-        /// Where, and as whom.
+        /// The site and the user.
         #[serde(flatten)]
         account: Account,
-        /// What for.
+        /// What the site is used for.
         role: Role,
     },
     /// `POST /create-app-password`.
     CreateAppPassword {
-        /// Where, and as whom.
+        /// The site and the user.
         #[serde(flatten)]
         account: Account,
-        /// The name to list it under.
+        /// The application password's name.
         app_name: AppName,
     },
     /// `POST /clone`.
     Clone {
-        /// What is copied.
+        /// The site to copy.
         source: Account,
-        /// Where the copy goes, when that is no clone of ours.
+        /// The site that the copy goes to; `None` for a clone that expires.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target: Option<Account>,
-        /// For how long the clone is kept.
+        /// How long the clone is kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ttl_minutes: Option<Ttl>,
-        /// How much the clone has for itself.
+        /// How far the clone is isolated from others.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         isolation: Option<Isolation>,
-        /// Whether the migrator is taken off the source at the end.
+        /// Whether the migrator is removed from the source, and from a target, at the end.
         remove_migrator: bool,
     },
     /// `PATCH /clones/{name}`.
     ExtendClone {
-        /// Which.
-        clone: KeptClone,
-        /// For how long from the request on.
+        /// The clone.
+        clone: CloneRef,
+        /// How long it is kept from the request on.
         ttl_minutes: Ttl,
     },
     /// `DELETE /clones/{name}`.
     DeleteClone {
-        /// Which.
-        clone: KeptClone,
+        /// The clone.
+        clone: CloneRef,
     },
 }
 
 impl Request {
     /// The request without its secrets, and the secrets.
     #[must_use]
-    pub fn split(self) -> (SealedRequest, SecretFields) {
+    pub fn split_secrets(self) -> (StoredRequest, SecretFields) {
         let mut secrets = SecretFields::new();
-        let mut part = |login: Login, field| {
+        let mut split_login = |login: Login, field| {
             secrets.push((field, login.password));
             Account { url: login.site, username: login.username }
         };
         let sealed = match self {
             Self::Setup(SetupRequest { login, role }) => {
-                SealedRequest::Setup { account: part(login, SecretField::Password), role }
+                StoredRequest::Setup { account: split_login(login, SecretField::Password), role }
             }
             Self::CreateAppPassword(CreateAppPasswordRequest { login, app_name }) => {
-                SealedRequest::CreateAppPassword { account: part(login, SecretField::Password), app_name }
+                StoredRequest::CreateAppPassword {
+                    account: split_login(login, SecretField::Password),
+                    app_name,
+                }
             }
-            Self::Clone(CloneRequest { source, to, remove_migrator }) => {
-                let source = part(source, SecretField::SourcePassword);
-                let (target, ttl_minutes, isolation) = match to {
-                    Destination::Clone { ttl, isolation } => (None, Some(ttl), Some(isolation)),
-                    Destination::Target(login) => {
-                        (Some(part(login, SecretField::TargetPassword)), None, None)
+            Self::Clone(CloneRequest { source, destination, remove_migrator }) => {
+                let source = split_login(source, SecretField::SourcePassword);
+                let (target, ttl_minutes, isolation) = match destination {
+                    CloneDestination::Clone { ttl, isolation } => (None, Some(ttl), Some(isolation)),
+                    CloneDestination::Target(login) => {
+                        (Some(split_login(login, SecretField::TargetPassword)), None, None)
                     }
                 };
-                SealedRequest::Clone { source, target, ttl_minutes, isolation, remove_migrator }
+                StoredRequest::Clone { source, target, ttl_minutes, isolation, remove_migrator }
             }
-            Self::ExtendClone(clone, ttl_minutes) => SealedRequest::ExtendClone { clone, ttl_minutes },
-            Self::DeleteClone(clone) => SealedRequest::DeleteClone { clone },
+            Self::ExtendClone(clone, ttl_minutes) => StoredRequest::ExtendClone { clone, ttl_minutes },
+            Self::DeleteClone(clone) => StoredRequest::DeleteClone { clone },
         };
         (sealed, secrets)
     }
 }
 
-impl SealedRequest {
+impl StoredRequest {
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -151,7 +154,7 @@ impl SealedRequest {
         }
     }
 
-    /// The secrets that came with it.
+    /// Its secret fields.
     #[must_use]
     pub fn secret_fields(&self) -> &'static [SecretField] {
         match self {
@@ -162,9 +165,9 @@ impl SealedRequest {
         }
     }
 
-    /// What it is about, in the words of a list: a site's address, or a clone's name.
+    /// What it is about, for lists: a site's address or a clone's name.
     #[must_use]
-    pub fn about(&self) -> &str {
+    pub fn subject(&self) -> &str {
         match self {
             Self::Setup { account, .. }
             | Self::CreateAppPassword { account, .. }
@@ -173,7 +176,7 @@ impl SealedRequest {
         }
     }
 
-    /// Who logs in where with a secret that came with it.
+    /// The site and user that a secret belongs to.
     #[must_use]
     pub fn account_of(&self, field: SecretField) -> Option<&Account> {
         match (self, field) {
@@ -187,15 +190,15 @@ impl SealedRequest {
         }
     }
 
-    /// The keys of every site that its task works on: what it locks. `task` is that task.
+    /// The keys of every site that its task works on, and so locks. `task` is that task.
     #[must_use]
-    pub fn sites(&self, task: TaskId) -> Vec<SiteKey> {
+    pub fn site_keys(&self, task: TaskId) -> Vec<SiteKey> {
         match self {
             Self::Setup { account, .. } | Self::CreateAppPassword { account, .. } => vec![account.url.key()],
             Self::Clone { source, target: Some(target), .. } => vec![source.url.key(), target.url.key()],
             Self::Clone { source, .. } => vec![source.url.key(), SiteKey::of_clone(task)],
             Self::ExtendClone { clone, .. } | Self::DeleteClone { clone } => {
-                vec![SiteKey::of_clone(clone.made_by)]
+                vec![SiteKey::of_clone(clone.created_by)]
             }
         }
     }
@@ -244,28 +247,28 @@ impl SealedRequest {
         }
     }
 
-    /// The request whole again; `None` when a secret is missing.
+    /// The request with its secrets; `None` when one is missing.
     #[must_use]
-    pub fn join(self, secrets: &[(SecretField, SecretString)]) -> Option<Request> {
-        let whole = |account: Account, field| {
+    pub fn with_secrets(self, secrets: &[(SecretField, SecretString)]) -> Option<Request> {
+        let login = |account: Account, field| {
             let password = secrets.iter().find(|(f, _)| *f == field).map(|(_, s)| s.clone())?;
             Some(Login { site: account.url, username: account.username, password })
         };
         Some(match self {
             Self::Setup { account, role } => {
-                Request::Setup(SetupRequest { login: whole(account, SecretField::Password)?, role })
+                Request::Setup(SetupRequest { login: login(account, SecretField::Password)?, role })
             }
             Self::CreateAppPassword { account, app_name } => {
-                let login = whole(account, SecretField::Password)?;
+                let login = login(account, SecretField::Password)?;
                 Request::CreateAppPassword(CreateAppPasswordRequest { login, app_name })
             }
             Self::Clone { source, target, ttl_minutes, isolation, remove_migrator } => {
-                let to = match target {
-                    Some(target) => Destination::Target(whole(target, SecretField::TargetPassword)?),
-                    None => Destination::Clone { ttl: ttl_minutes?, isolation: isolation? },
+                let destination = match target {
+                    Some(target) => CloneDestination::Target(login(target, SecretField::TargetPassword)?),
+                    None => CloneDestination::Clone { ttl: ttl_minutes?, isolation: isolation? },
                 };
-                let source = whole(source, SecretField::SourcePassword)?;
-                Request::Clone(CloneRequest { source, to, remove_migrator })
+                let source = login(source, SecretField::SourcePassword)?;
+                Request::Clone(CloneRequest { source, destination, remove_migrator })
             }
             Self::ExtendClone { clone, ttl_minutes } => Request::ExtendClone(clone, ttl_minutes),
             Self::DeleteClone { clone } => Request::DeleteClone(clone),

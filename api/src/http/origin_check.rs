@@ -10,10 +10,10 @@ use http::uri::Authority;
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
-use crate::state::{App, Shared};
+use crate::state::{App, SharedApp};
 
 /// Lets a request through, or answers 403.
-pub async fn gate(State(app): State<Shared>, request: Request, next: Next) -> Response {
+pub async fn check_origin(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
     match check(&app, &request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),

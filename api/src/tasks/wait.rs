@@ -10,12 +10,12 @@ use wpclone_task::TaskId;
 use crate::state::App;
 
 /// Hears of the changes of one task. Make it before looking at the task, so that no change falls between.
-pub struct Follow {
+pub struct TaskChanges {
     signals: broadcast::Receiver<Signal>,
     task: TaskId,
 }
 
-impl Follow {
+impl TaskChanges {
     /// Begins to listen.
     #[must_use]
     pub fn new(queue: &Queue, task: TaskId) -> Self {
@@ -48,19 +48,19 @@ pub async fn wait_for_end(
     id: TaskId,
     longest: Duration,
 ) -> Result<Option<TaskRecord>, QueueError> {
-    let mut follow = Follow::new(&app.queue, id);
+    let mut follow = TaskChanges::new(&app.queue, id);
     let deadline = Instant::now() + longest;
     loop {
         let TaskLookup::Found(task) = app.queue.get(id).await? else {
             return Ok(None);
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        if task.state.is_final() || left.is_zero() || app.ending.is_cancelled() {
+        if task.state.is_final() || left.is_zero() || app.shutdown.is_cancelled() {
             return Ok(Some(*task));
         }
         tokio::select! {
-            () = follow.changed(left.min(app.limits.look_again)) => {}
-            () = app.ending.cancelled() => {}
+            () = follow.changed(left.min(app.limits.poll_interval)) => {}
+            () = app.shutdown.cancelled() => {}
         }
     }
 }

@@ -13,9 +13,9 @@ const KEPT: usize = 60;
 
 /// The last hour's depths.
 #[derive(Debug, Default)]
-pub struct History(Mutex<BTreeMap<Stage, VecDeque<u64>>>);
+pub struct QueueHistory(Mutex<BTreeMap<Stage, VecDeque<u64>>>);
 
-impl History {
+impl QueueHistory {
     /// Notes the depth of each stage.
     pub fn note(&self, queue: &QueueView) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
