@@ -8,7 +8,7 @@ use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use wpclone_task::{
-    CallbackUrl, Code, Event, QueueView, StoredRequest, SecretField, SiteUrl, State, TaskId, TaskList,
+    CallbackUrl, Code, Event, QueueView, SecretField, SiteUrl, State, StoredRequest, TaskId, TaskList,
 };
 
 use crate::args::{
