@@ -6,21 +6,22 @@
 require __DIR__ . '/stand-ins.php';
 require __DIR__ . '/harness.php';
 require __DIR__ . '/../wpclone-migrator/wpclone-migrator.php';
-require_once __DIR__ . '/../wpclone-migrator/includes/all.php';
-require_once __DIR__ . '/../wpclone-migrator/includes/settings-page.php';
+require_once __DIR__ . '/../wpclone-migrator/includes/load.php';
+require_once __DIR__ . '/../wpclone-migrator/includes/admin/class-settings-page.php';
 
-use Wpclone\Migrator\Gate;
+use Wpclone\Migrator\Access_Window;
+use Wpclone\Migrator\Option_Store;
 use Wpclone\Migrator\Request;
-use Wpclone\Migrator\State;
-use Wpclone\Migrator\Store;
+use Wpclone\Migrator\Request_Authenticator;
+use Wpclone\Migrator\Signature;
 
 /** A moment for tests. */
 const NOW = 1795000000;
 
 /** Opens the migrator and gives its key. */
 function opened( int $now = NOW, bool $import = false ): string {
-	check( State::open( $now, $import ), 'opens' );
-	return (string) State::load()->key( $now );
+	check( Access_Window::open( $now, $import ), 'opens' );
+	return (string) Access_Window::load()->key( $now );
 }
 
 /**
@@ -37,20 +38,20 @@ function signed( string $key, array $fields = array() ): array {
 		'nonce'     => bin2hex( random_bytes( 16 ) ),
 		'body'      => '{}',
 	);
-	$text    = Gate::canonical( new Request( $fields ), hash( 'sha256', is_string( $fields['body'] ) ? $fields['body'] : '' ) );
+	$text    = Signature::canonical_request( new Request( $fields ), hash( 'sha256', is_string( $fields['body'] ) ? $fields['body'] : '' ) );
 	$fields += array( 'signature' => 'v1=' . hash_hmac( 'sha256', $text, (string) @hex2bin( $key ) ) );
 	return $fields;
 }
 
 /** Whether the gate lets a request through. */
 function admitted( array $fields, int $now = NOW ): bool {
-	return Gate::admits( new Request( $fields ), State::load(), $now );
+	return Request_Authenticator::authenticate( new Request( $fields ), Access_Window::load(), $now );
 }
 
 /** Puts any text where the state is kept. */
 function store( ?string $state ): void {
-	Store::erase();
+	Option_Store::delete_all();
 	if ( null !== $state ) {
-		check( Store::swap( null, $state ), 'stored' );
+		check( Option_Store::compare_and_swap( null, $state ), 'stored' );
 	}
 }

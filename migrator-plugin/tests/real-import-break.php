@@ -7,8 +7,6 @@
 require __DIR__ . '/harness.php';
 require __DIR__ . '/real/start.php';
 
-use Wpclone\Migrator\Roots;
-
 $site->awake();
 
 foreach ( array( 'InnoDB', 'MyISAM' ) as $engine ) {
@@ -20,11 +18,11 @@ foreach ( array( 'InnoDB', 'MyISAM' ) as $engine ) {
 function a_table( Site $site, string $source, array $more = array() ): array {
 	$job = a_job();
 	$site->good( 'begin', array( 'job' => $job ) + $more );
-	return array( $job, $site->good( 'table', array( 'job' => $job, 'table' => definitions( $site )[ "table $source" ] ) )['n'] );
+	return array( $job, $site->good( 'define', array( 'job' => $job, 'definition' => definitions( $site )[ "table $source" ] ) )['table_id'] );
 }
 
 function digest( Site $site, string $job, int $n ): array {
-	$told = $site->good( 'checksum', array( 'job' => $job, 'n' => $n ) );
+	$told = $site->good( 'checksum', array( 'job' => $job, 'table_id' => $n ) );
 	same( null, $told['cursor'], 'one request is enough' );
 	return array( $told['rows'], $told['digest'] );
 }
@@ -41,7 +39,7 @@ function chunk( string $job, int $n, int $seq, array $rows, array $more = array(
 		}
 		$payload .= $sizes . $bytes;
 	}
-	return Site::frames( $more + array( 'job' => $job, 'n' => $n, 'seq' => $seq, 'cursor' => array( 's' => $seq ), 'last' => false ), array( array( 'R', $payload ) ) );
+	return Site::frames( $more + array( 'job' => $job, 'table_id' => $n, 'chunk' => $seq, 'cursor' => array( 's' => $seq ), 'last' => false ), array( array( 'R', $payload ) ) );
 }
 
 test(
@@ -55,19 +53,19 @@ test(
 			$restarts        = 0;
 			for ( $i = 0; $i < count( $chunks ); ) {
 				$body = Site::frames( chunk_head( $job, $n, $chunks, $i ), $chunks[ $i ]['frames'] );
-				$got  = $site->ask( 'load', $body, $point );
+				$got  = $site->ask( 'load-rows', $body, $point );
 				if ( null === $got ) {
 					$point += 'InnoDB' === $engine ? 1 : 7;
 					continue;
 				}
 				if ( 409 === $got->status ) {
-					same( 'restart', $got->json['error'], 'error' );
-					same( '0', $site->value( "SELECT COUNT(*) FROM wp_wpclone_s$n" ), 'emptied' );
+					same( 'restart_table', $got->json['error'], 'error' );
+					same( '0', $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n" ), 'emptied' );
 					++$restarts;
 					$i = 0;
 					continue;
 				}
-				same( array( 200, $i + 1, $chunks[ $i ]['cursor'] ), array( $got->status, $got->json['seq'], $got->json['cursor'] ), "chunk $i: {$got->body}" );
+				same( array( 200, $i + 1, $chunks[ $i ]['cursor'] ), array( $got->status, $got->json['chunk'], $got->json['cursor'] ), "chunk $i: {$got->body}" );
 				++$i;
 				$point = 'InnoDB' === $engine ? 1 : $point;
 			}
@@ -83,22 +81,22 @@ test(
 	static function () use ( $site ) {
 		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
 		$one             = chunk( $job, $n, 1, array( array( '1', 'a', 'b' ), array( '2', null, '' ) ) );
-		$told            = $site->good( 'load', $one );
-		same( array( 'n' => $n, 'seq' => 1, 'rows' => 2, 'cursor' => array( 's' => 1 ) ), array_diff_key( $told, array( 'warnings' => 0 ) ), 'told' );
-		same( array( 1, 2 ), array( $site->good( 'load', $one )['seq'], $site->good( 'load', $one )['rows'] ), 'again' );
-		$wrong = $site->error( 'load', chunk( $job, $n, 3, array( array( '3', 'a', 'b' ) ) ) );
-		same( array( 'sequence', 409, 1, array( 's' => 1 ) ), array( $wrong['error'], $wrong['status'], $wrong['seq'], $wrong['cursor'] ), 'sequence' );
+		$told            = $site->good( 'load-rows', $one );
+		same( array( 'table_id' => $n, 'chunk' => 1, 'rows' => 2, 'cursor' => array( 's' => 1 ) ), array_diff_key( $told, array( 'warnings' => 0 ) ), 'told' );
+		same( array( 1, 2 ), array( $site->good( 'load-rows', $one )['chunk'], $site->good( 'load-rows', $one )['rows'] ), 'again' );
+		$wrong = $site->error( 'load-rows', chunk( $job, $n, 3, array( array( '3', 'a', 'b' ) ) ) );
+		same( array( 'out_of_sequence', 409, 1, array( 's' => 1 ) ), array( $wrong['error'], $wrong['status'], $wrong['chunk'], $wrong['cursor'] ), 'sequence' );
 		$begun = $site->good( 'begin', array( 'job' => $job ) );
-		same( array( true, array( array( 'n' => $n, 'name' => 'wp_src_InnoDB', 'seq' => 1, 'rows' => 2, 'cursor' => array( 's' => 1 ), 'done' => false ) ) ), array( $begun['resumed'], $begun['tables'] ), 'resumed' );
-		same( array( 'unfinished', array( $n ) ), array( $site->error( 'seal', array( 'job' => $job ) )['error'], $site->error( 'seal', array( 'job' => $job ) )['tables'] ), 'seal' );
-		$site->good( 'load', chunk( $job, $n, 2, array(), array( 'last' => true, 'cursor' => null ) ) );
-		same( 'sequence', $site->error( 'load', chunk( $job, $n, 3, array() ) )['error'], 'after the last' );
-		$again = $site->good( 'table', array( 'job' => $job, 'table' => definitions( $site )['table wp_src_InnoDB'] ) );
-		same( $n, $again['n'], 'the same number' );
-		same( '2', $site->value( "SELECT COUNT(*) FROM wp_wpclone_s$n" ), 'rows stay' );
-		$again = $site->good( 'table', array( 'job' => $job, 'table' => definitions( $site )['table wp_src_InnoDB'], 'anew' => true ) );
-		same( array( $n, '0' ), array( $again['n'], $site->value( "SELECT COUNT(*) FROM wp_wpclone_s$n" ) ), 'from the beginning' );
-		$site->good( 'load', chunk( $job, $n, 1, array(), array( 'last' => true ) ) );
+		same( array( true, array( array( 'table_id' => $n, 'name' => 'wp_src_InnoDB', 'chunk' => 1, 'rows' => 2, 'cursor' => array( 's' => 1 ), 'complete' => false ) ) ), array( $begun['resumed'], $begun['tables'] ), 'resumed' );
+		same( array( 'incomplete', array( $n ) ), array( $site->error( 'prepare', array( 'job' => $job ) )['error'], $site->error( 'prepare', array( 'job' => $job ) )['tables'] ), 'seal' );
+		$site->good( 'load-rows', chunk( $job, $n, 2, array(), array( 'last' => true, 'cursor' => null ) ) );
+		same( 'out_of_sequence', $site->error( 'load-rows', chunk( $job, $n, 3, array() ) )['error'], 'after the last' );
+		$again = $site->good( 'define', array( 'job' => $job, 'definition' => definitions( $site )['table wp_src_InnoDB'] ) );
+		same( $n, $again['table_id'], 'the same number' );
+		same( '2', $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n" ), 'rows stay' );
+		$again = $site->good( 'define', array( 'job' => $job, 'definition' => definitions( $site )['table wp_src_InnoDB'], 'recreate' => true ) );
+		same( array( $n, '0' ), array( $again['table_id'], $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n" ) ), 'from the beginning' );
+		$site->good( 'load-rows', chunk( $job, $n, 1, array(), array( 'last' => true ) ) );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
 );
@@ -114,7 +112,7 @@ test(
 		$body    = chunk( $job, $n, 1, $rows );
 		$started = array();
 		for ( $i = 0; $i < 4; $i++ ) {
-			$started[] = $site->start( 'load', $body );
+			$started[] = $site->start( 'load-rows', $body );
 		}
 		$good = 0;
 		foreach ( $started as $one ) {
@@ -123,7 +121,7 @@ test(
 			$good += 200 === $got->status ? 1 : 0;
 		}
 		check( $good > 0, 'taken' );
-		same( '5000', $site->value( "SELECT COUNT(*) FROM wp_wpclone_s$n" ), 'rows' );
+		same( '5000', $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n" ), 'rows' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
 );
@@ -132,10 +130,10 @@ test(
 	'a row that breaks a rule of the database takes its chunk back, and says a number and no text',
 	static function () use ( $site ) {
 		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
-		$wrong           = $site->error( 'load', chunk( $job, $n, 1, array( array( '1', 'a', 'b' ), array( '1', 'SECRET', 'b' ) ) ) );
-		same( array( 500, 'database', 1062 ), array( $wrong['status'], $wrong['error'], $wrong['errno'] ), 'error' );
+		$wrong           = $site->error( 'load-rows', chunk( $job, $n, 1, array( array( '1', 'a', 'b' ), array( '1', 'SECRET', 'b' ) ) ) );
+		same( array( 500, 'database_error', 1062 ), array( $wrong['status'], $wrong['error'], $wrong['errno'] ), 'error' );
 		check( ! preg_match( '/secret|duplicate|wp_/i', json_encode( $wrong ) ), 'no text' );
-		same( '0', $site->value( "SELECT COUNT(*) FROM wp_wpclone_s$n" ), 'rows' );
+		same( '0', $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n" ), 'rows' );
 		$log = (string) file_get_contents( "{$site->server->folder}/php.log" );
 		check( false !== strpos( $log, $wrong['id'] ) && false === strpos( $log, 'SECRET' ), 'log' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
@@ -146,7 +144,7 @@ test(
 	'frames that are none, or not in order, are refused, and nothing of them stays',
 	static function () use ( $site ) {
 		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
-		$head  = array( 'job' => $job, 'n' => $n, 'seq' => 1, 'last' => false );
+		$head  = array( 'job' => $job, 'table_id' => $n, 'chunk' => 1, 'last' => false );
 		$large = pack( 'NNN', 1, 0xFFFFFFFE, 1 ) . '5' . pack( 'J', 200000 ) . hash( 'sha256', str_repeat( 'a', 200000 ), true ) . 'b';
 		$piece = static function ( int $column, int $offset, int $size ) {
 			return array( 'P', pack( 'nJ', $column, $offset ) . str_repeat( 'a', $size ) );
@@ -166,22 +164,22 @@ test(
 			'the last, broken' => Site::frames( array( 'last' => true ) + $head, array( array( 'R', $large ), $piece( 1, 0, 10 ) ) ),
 			'unknown frame'    => Site::frames( $head, array( array( 'Q', '' ) ) ),
 			'a negative size'  => Site::frames( $head, array( array( 'R', pack( 'NNN', 1, 0xFFFFFFFE, 0xFFFFFFFF ) . '5' . str_repeat( "\xff", 40 ) ) ) ),
-			'no such table'    => Site::frames( array( 'n' => 99 ) + $head, array() ),
-			'seq 0'            => Site::frames( array( 'seq' => 0 ) + $head, array() ),
+			'no such table'    => Site::frames( array( 'table_id' => 99 ) + $head, array() ),
+			'seq 0'            => Site::frames( array( 'chunk' => 0 ) + $head, array() ),
 			'a long cursor'    => Site::frames( array( 'cursor' => str_repeat( 'x', 2048 ) ) + $head, array() ),
 			'too long a frame' => "WPCLONE1J\xff\xff\xff\xff{}",
 		);
 		foreach ( $cases as $what => $body ) {
-			$wrong = $site->error( 'load', $body );
+			$wrong = $site->error( 'load-rows', $body );
 			same( array( 400, 'bad_request' ), array( $wrong['status'], $wrong['error'] ), $what );
 		}
-		same( array( '0', '0' ), array( $site->value( "SELECT COUNT(*) FROM wp_wpclone_s$n" ), $site->value( 'SELECT COUNT(*) FROM wp_wpclone_pieces' ) ), 'rows' );
+		same( array( '0', '0' ), array( $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n" ), $site->value( 'SELECT COUNT(*) FROM wp_wpclone_import_value_parts' ) ), 'rows' );
 		// Pieces that are not what the row said they would be: it changed while it was read.
-		same( 'restart', $site->error( 'load', Site::frames( $head, array( array( 'R', $large ), array( 'P', pack( 'nJ', 1, 0 ) . str_repeat( 'z', 200000 ) ) ) ) )['error'], 'another value' );
-		same( array( '0', '0' ), array( $site->value( "SELECT COUNT(*) FROM wp_wpclone_s$n" ), $site->value( 'SELECT COUNT(*) FROM wp_wpclone_pieces' ) ), 'rows' );
-		$site->good( 'load', Site::frames( $head, array( array( 'R', $large ), $piece( 1, 0, 100000 ) ) ) );
-		$site->good( 'load', Site::frames( array( 'seq' => 2, 'last' => true ) + $head, array( $piece( 1, 100000, 100000 ) ) ) );
-		same( '200000', $site->value( "SELECT LENGTH(a) FROM wp_wpclone_s$n WHERE id = 5 AND b = 'b'" ), 'in two chunks' );
+		same( 'restart_table', $site->error( 'load-rows', Site::frames( $head, array( array( 'R', $large ), array( 'P', pack( 'nJ', 1, 0 ) . str_repeat( 'z', 200000 ) ) ) ) )['error'], 'another value' );
+		same( array( '0', '0' ), array( $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n" ), $site->value( 'SELECT COUNT(*) FROM wp_wpclone_import_value_parts' ) ), 'rows' );
+		$site->good( 'load-rows', Site::frames( $head, array( array( 'R', $large ), $piece( 1, 0, 100000 ) ) ) );
+		$site->good( 'load-rows', Site::frames( array( 'chunk' => 2, 'last' => true ) + $head, array( $piece( 1, 100000, 100000 ) ) ) );
+		same( '200000', $site->value( "SELECT LENGTH(a) FROM wp_wpclone_new_$n WHERE id = 5 AND b = 'b'" ), 'in two chunks' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
 );
@@ -192,8 +190,8 @@ test(
 		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
 		$most            = (int) $site->value( 'SELECT @@max_allowed_packet' );
 		$row             = pack( 'NNN', 1, 0xFFFFFFFE, 1 ) . '5' . pack( 'J', $most ) . str_repeat( 'h', 32 ) . 'b';
-		$wrong           = $site->error( 'load', Site::frames( array( 'job' => $job, 'n' => $n, 'seq' => 1 ), array( array( 'R', $row ) ) ) );
-		same( array( 422, 'packet', $most - 1 ), array( $wrong['status'], $wrong['error'], $wrong['limit'] ), 'error' );
+		$wrong           = $site->error( 'load-rows', Site::frames( array( 'job' => $job, 'table_id' => $n, 'chunk' => 1 ), array( array( 'R', $row ) ) ) );
+		same( array( 422, 'value_too_large', $most - 1 ), array( $wrong['status'], $wrong['error'], $wrong['limit'] ), 'error' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
 );
@@ -206,14 +204,14 @@ test(
 		$wrong       = $site->error( 'begin', array( 'job' => $other ) );
 		same( array( 429, 'busy' ), array( $wrong['status'], $wrong['error'] ), 'busy' );
 		same( 'busy', $site->error( 'begin', array( 'job' => $other, 'replace' => true ) )['error'], 'it is in use' );
-		same( 'no_job', $site->error( 'seal', array( 'job' => $other ) )['error'], 'not its job' );
+		same( 'job_not_found', $site->error( 'prepare', array( 'job' => $other ) )['error'], 'not its job' );
 		$folders = $site->folders();
-		$site->sql( 'UPDATE wp_wpclone_job SET used = used - 901' );
+		$site->sql( 'UPDATE wp_wpclone_import_job SET last_used = last_used - 901' );
 		same( 'busy', $site->error( 'begin', array( 'job' => $other ) )['error'], 'not without being told to' );
 		same( false, $site->good( 'begin', array( 'job' => $other, 'replace' => true, 'roots' => array( 'uploads' ) ) )['resumed'], 'replaced' );
-		same( 'no_job', $site->error( 'seal', array( 'job' => $job ) )['error'], 'the first is gone' );
+		same( 'job_not_found', $site->error( 'prepare', array( 'job' => $job ) )['error'], 'the first is gone' );
 		check( ! array_intersect( $folders, $site->folders() ) && 1 === count( $site->folders() ), 'its folder, too' );
-		same( 'wp_wpclone_job wp_wpclone_moves wp_wpclone_pieces wp_wpclone_tables', implode( ' ', $site->ours() ), 'tables' );
+		same( 'wp_wpclone_import_job wp_wpclone_import_moves wp_wpclone_import_tables wp_wpclone_import_value_parts', implode( ' ', $site->ours() ), 'tables' );
 		$site->until_done( 'abort', array( 'job' => $other ) );
 		same( array(), array_merge( $site->ours(), $site->folders() ), 'nothing is left' );
 	}
@@ -235,14 +233,14 @@ test(
 			throw new RuntimeException( "$route never ends" );
 		};
 		$ask( 'begin', array( 'roots' => array( 'uploads', 'content' ) ) );
-		$n = $ask( 'table', array( 'table' => $definition ) )['n'];
-		$site->good( 'load', chunk( $job, $n, 1, array( array( '1', 'siteurl', 'x', 'yes' ) ), array( 'last' => true ) ) );
-		$ask( 'seal', array() );
-		same( '1', $site->value( "SELECT COUNT(*) FROM wp_wpclone_s$n WHERE option_name = 'wpclone_migrator'" ), 'key' );
+		$n = $ask( 'define', array( 'definition' => $definition ) )['table_id'];
+		$site->good( 'load-rows', chunk( $job, $n, 1, array( array( '1', 'siteurl', 'x', 'yes' ) ), array( 'last' => true ) ) );
+		$ask( 'prepare', array() );
+		same( '1', $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n WHERE option_name = 'wpclone_migrator'" ), 'key' );
 		for ( $point = 1; $point < 300; $point++ ) {
 			$got = $site->ask( 'abort', array( 'job' => $job ), $point );
 			if ( null !== $got ) {
-				check( 200 === $got->status || 'no_job' === $got->json['error'], $got->body );
+				check( 200 === $got->status || 'job_not_found' === $got->json['error'], $got->body );
 				break;
 			}
 		}
@@ -261,7 +259,7 @@ test(
 			return array( 'columns' => array( $more + $column ) ) + $table;
 		};
 		$cases  = array(
-			'name'                           => array( array( 'name' => 'other_x' ) + $table, array( 'name' => 'wp_wpclone_s1' ) + $table, array( 'name' => 'wp_WPclone_job' ) + $table, array( 'name' => 'wp_' . str_repeat( 'x', 62 ) ) + $table, array( 'name' => 'wp_x ' ) + $table, array( 'name' => "wp_\u{1F600}" ) + $table ),
+			'name'                           => array( array( 'name' => 'other_x' ) + $table, array( 'name' => 'wp_wpclone_new_1' ) + $table, array( 'name' => 'wp_WPclone_job' ) + $table, array( 'name' => 'wp_' . str_repeat( 'x', 62 ) ) + $table, array( 'name' => 'wp_x ' ) + $table, array( 'name' => "wp_\u{1F600}" ) + $table ),
 			'columns.0.type'                 => array( $with( array( 'type' => 'int) ENGINE=CSV; --' ) ), $with( array( 'type' => "enum('a') DEFAULT (sleep(9))" ) ), $with( array( 'type' => "enum('a'b')" ) ), $with( array( 'type' => 'varchar(10) CHARACTER SET utf8' ) ), $with( array( 'type' => "set('\\')" ) ), $with( array( 'type' => array() ) ) ),
 			'columns.0.charset'              => array( $with( array( 'type' => 'text', 'charset' => 'klingon', 'collation' => 'klingon_ci' ) ) ),
 			'columns.0.name'                 => array( $with( array( 'name' => '' ) ), $with( array( 'name' => str_repeat( 'x', 65 ) ) ), $with( array( 'name' => "a\0b" ) ) ),
@@ -275,24 +273,24 @@ test(
 			'charset'                        => array( array( 'charset' => 'klingon' ) + $table ),
 			'kind'                           => array( array( 'kind' => 'view', 'name' => 'wp_v', 'select' => 'select 1', 'security' => 'DEFINER', 'check_option' => 'NONE' ), array( 'kind' => 'trigger', 'name' => 't', 'table' => 'wp_posts', 'timing' => 'AFTER', 'event' => 'INSERT', 'body' => 'SET @x = 1' ) ),
 		);
-		foreach ( $cases as $member => $definitions ) {
+		foreach ( $cases as $field => $definitions ) {
 			foreach ( $definitions as $i => $definition ) {
-				$wrong = $site->error( 'table', array( 'job' => $job, 'table' => $definition ) );
-				same( array( 422, 'refused', $member ), array( $wrong['status'], $wrong['error'], $wrong['member'] ?? '' ), "$member $i" );
+				$wrong = $site->error( 'define', array( 'job' => $job, 'definition' => $definition ) );
+				same( array( 422, 'rejected', $field ), array( $wrong['status'], $wrong['error'], $wrong['field'] ?? '' ), "$field $i" );
 			}
 		}
-		same( 0, count( preg_grep( '/_s\d+\z/', $site->ours() ) ), 'no table' );
+		same( 0, count( preg_grep( '/_new_\d+\z/', $site->ours() ) ), 'no table' );
 		// Each knows a collation that the other does not.
 		$near = $site->is_mariadb() ? 'utf8mb4_uca1400_ai_ci' : 'utf8mb4_0900_ai_ci';
 		$far  = $site->is_mariadb() ? 'utf8mb4_0900_ai_ci' : 'utf8mb4_uca1400_ai_ci';
-		$made = $site->good( 'table', array( 'job' => $job, 'table' => array( 'engine' => 'CONNECT', 'collation' => $far, 'partitioned' => true, 'comment' => "'; DROP TABLE wp_posts; -- \\" ) + $with( array( 'name' => '`; DROP TABLE wp_posts; --', 'type' => 'varchar(20)', 'charset' => 'utf8', 'collation' => 'utf8_unicode_ci', 'comment' => "\\'; --", 'default' => array( 'text' => "\\'; --" ) ) ) ) );
-		same( array( 'engine', 'columns.0.collation', 'collation', 'partitioned' ), array_column( $made['adjusted'], 'member' ), 'adjusted' );
-		same( array( 'InnoDB', 'utf8mb3_unicode_ci', $near, false ), array_column( $made['adjusted'], 'to' ), 'to' );
+		$made = $site->good( 'define', array( 'job' => $job, 'definition' => array( 'engine' => 'CONNECT', 'collation' => $far, 'partitioned' => true, 'comment' => "'; DROP TABLE wp_posts; -- \\" ) + $with( array( 'name' => '`; DROP TABLE wp_posts; --', 'type' => 'varchar(20)', 'charset' => 'utf8', 'collation' => 'utf8_unicode_ci', 'comment' => "\\'; --", 'default' => array( 'text' => "\\'; --" ) ) ) ) );
+		same( array( 'engine', 'columns.0.collation', 'collation', 'partitioned' ), array_column( $made['adjustments'], 'field' ), 'adjusted' );
+		same( array( 'InnoDB', 'utf8mb3_unicode_ci', $near, false ), array_column( $made['adjustments'], 'to' ), 'to' );
 		check( null !== $site->value( 'SELECT COUNT(*) FROM wp_posts' ), 'wp_posts is there' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		$site->good( 'begin', array( 'job' => $job, 'allow' => array( 'views', 'triggers' ) ) );
 		foreach ( array( 'delete from wp_posts', 'select 1; drop table wp_posts', 'with x as (select 1) select * from x' ) as $i => $select ) {
-			$answer = $site->ask( 'table', array( 'job' => $job, 'table' => array( 'kind' => 'view', 'name' => "wp_v$i", 'select' => $select, 'security' => 'DEFINER', 'check_option' => 'NONE' ) ) );
+			$answer = $site->ask( 'define', array( 'job' => $job, 'definition' => array( 'kind' => 'view', 'name' => "wp_v$i", 'select' => $select, 'security' => 'DEFINER', 'check_option' => 'NONE' ) ) );
 			same( 1 === $i ? 200 : 422, $answer->status, $select );
 		}
 		$site->until_done( 'abort', array( 'job' => $job ) );
@@ -303,8 +301,8 @@ test(
 	'while import is not switched on, every one of these routes is 403',
 	static function () use ( $site ) {
 		$state = $site->value( "SELECT option_value FROM wp_options WHERE option_name = 'wpclone_migrator'" );
-		$site->sql( "UPDATE wp_options SET option_value = REPLACE(option_value, '\"import\":true', '\"import\":false') WHERE option_name = 'wpclone_migrator'" );
-		foreach ( array( 'begin', 'table', 'load', 'store', 'staged', 'seal', 'swap', 'undo', 'forget', 'abort' ) as $route ) {
+		$site->sql( "UPDATE wp_options SET option_value = REPLACE(option_value, '\"import_enabled\":true', '\"import_enabled\":false') WHERE option_name = 'wpclone_migrator'" );
+		foreach ( array( 'begin', 'define', 'load-rows', 'store-files', 'staged-index', 'prepare', 'swap', 'rollback', 'commit', 'abort' ) as $route ) {
 			$got = $site->ask( $route, array( 'job' => a_job() ) );
 			same( array( 403, '{}' ), array( $got->status, $got->body ), $route );
 		}
@@ -322,25 +320,25 @@ test(
 			$rows[] = array( (string) $i, null, 'b' );
 		}
 		$peaks = array();
-		$got   = $site->ask( 'load', chunk( $job, $n, 1, $rows ) );
+		$got   = $site->ask( 'load-rows', chunk( $job, $n, 1, $rows ) );
 		same( 200, $got->status, 'small rows' );
-		$peaks['small rows'] = $got->peak - $got->idle;
+		$peaks['small rows'] = $got->peak - $got->baseline;
 		$frames              = array();
 		for ( $i = 0; $i < 4; $i++ ) {
 			$frames[] = array( 'R', implode( '', array_map( static function ( $j ) use ( $i ) {
 				return pack( 'NNN', 6, 131072, 1 ) . ( 200000 + 100 * $i + $j ) . str_repeat( "'", 131072 ) . 'b';
 			}, range( 10, 40 ) ) ) );
 		}
-		$got = $site->ask( 'load', Site::frames( array( 'job' => $job, 'n' => $n, 'seq' => 2 ), $frames ) );
+		$got = $site->ask( 'load-rows', Site::frames( array( 'job' => $job, 'table_id' => $n, 'chunk' => 2 ), $frames ) );
 		same( 200, $got->status, "rows of quotes: {$got->body}" );
-		$peaks['rows of quotes'] = $got->peak - $got->idle;
+		$peaks['rows of quotes'] = $got->peak - $got->baseline;
 		$frames                  = array( array( 'R', pack( 'NNN', 1, 0xFFFFFFFE, 1 ) . '0' . pack( 'J', 15000000 ) . hash( 'sha256', str_repeat( "\0", 15000000 ), true ) . 'b' ) );
 		for ( $at = 0; $at < 15000000; $at += 3000000 ) {
 			$frames[] = array( 'P', pack( 'nJ', 1, $at ) . str_repeat( "\0", 3000000 ) );
 		}
-		$got = $site->ask( 'load', Site::frames( array( 'job' => $job, 'n' => $n, 'seq' => 3 ), $frames ) );
+		$got = $site->ask( 'load-rows', Site::frames( array( 'job' => $job, 'table_id' => $n, 'chunk' => 3 ), $frames ) );
 		same( 200, $got->status, "a large value: {$got->body}" );
-		$peaks['a large value'] = $got->peak - $got->idle;
+		$peaks['a large value'] = $got->peak - $got->baseline;
 		foreach ( $peaks as $what => $bytes ) {
 			check( $bytes <= 16 * 1048576, "$what: $bytes bytes" );
 		}
@@ -360,18 +358,18 @@ test(
 		$b   = $all['table wp_b'];
 		$job = a_job();
 		$site->good( 'begin', array( 'job' => $job ) );
-		$n = take_in( $site, $job, $all['table wp_a'] )['n'];
-		$wrong = $site->error( 'seal', array( 'job' => $job ) );
-		same( array( 'refused', 'wp_b' ), array( $wrong['error'], $wrong['table'] ), 'what stays' );
+		$n = take_in( $site, $job, $all['table wp_a'] )['table_id'];
+		$wrong = $site->error( 'prepare', array( 'job' => $job ) );
+		same( array( 'rejected', 'wp_b' ), array( $wrong['error'], $wrong['table'] ), 'what stays' );
 		$b['foreign_keys'][0]['table'] = 'other';
-		$m = $site->good( 'table', array( 'job' => $job, 'table' => $b ) )['n'];
-		$site->good( 'load', chunk( $job, $m, 1, array(), array( 'last' => true ) ) );
-		same( 'foreign_keys.0.table', $site->error( 'seal', array( 'job' => $job ) )['member'], 'out of the site' );
-		$site->good( 'table', array( 'job' => $job, 'table' => $all['table wp_b'], 'anew' => true ) );
-		$site->good( 'load', chunk( $job, $m, 1, array(), array( 'last' => true ) ) );
-		for ( $point = 1; null === $site->ask( 'seal', array( 'job' => $job ), $point ) && $point < 100; $point++ );
-		same( 'sealed', $site->good( 'begin', array( 'job' => $job ) )['phase'], 'sealed' );
-		same( array( array( "wp_wpclone_s$n" ), array( "wp_wpclone_s$n" ) ), $site->rows( "SELECT REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = 'site' AND TABLE_NAME = 'wp_wpclone_s$m'" ), 'foreign keys' );
+		$m = $site->good( 'define', array( 'job' => $job, 'definition' => $b ) )['table_id'];
+		$site->good( 'load-rows', chunk( $job, $m, 1, array(), array( 'last' => true ) ) );
+		same( 'foreign_keys.0.table', $site->error( 'prepare', array( 'job' => $job ) )['field'], 'out of the site' );
+		$site->good( 'define', array( 'job' => $job, 'definition' => $all['table wp_b'], 'recreate' => true ) );
+		$site->good( 'load-rows', chunk( $job, $m, 1, array(), array( 'last' => true ) ) );
+		for ( $point = 1; null === $site->ask( 'prepare', array( 'job' => $job ), $point ) && $point < 100; $point++ );
+		same( 'prepared', $site->good( 'begin', array( 'job' => $job ) )['phase'], 'sealed' );
+		same( array( array( "wp_wpclone_new_$n" ), array( "wp_wpclone_new_$n" ) ), $site->rows( "SELECT REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = 'site' AND TABLE_NAME = 'wp_wpclone_new_$m'" ), 'foreign keys' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		$site->sql( 'DROP TABLE wp_b, wp_a, other' );
 	}

@@ -6,7 +6,7 @@
 require __DIR__ . '/harness.php';
 require __DIR__ . '/real/start.php';
 
-use Wpclone\Migrator\Roots;
+use Wpclone\Migrator\Site_Roots;
 
 $site->awake();
 
@@ -16,13 +16,13 @@ function part( int $root, string $path, int $size, int $flags = 2, int $offset =
 
 /** Stores; what was told. */
 function stored( Site $site, string $job, array $frames ): array {
-	return $site->good( 'store', Site::frames( array( 'job' => $job ), $frames ) );
+	return $site->good( 'store-files', Site::frames( array( 'job' => $job ), $frames ) );
 }
 
 /** Where files of a root wait. */
 function waiting( Site $site, int $root ): string {
-	$places = json_decode( $site->value( 'SELECT settings FROM wp_wpclone_job' ), true )['places'];
-	return $places[ Roots::NAMES[ $root ] ] . '/new/' . Roots::NAMES[ $root ];
+	$places = json_decode( $site->value( 'SELECT settings FROM wp_wpclone_import_job' ), true )['staging_paths'];
+	return $places[ Site_Roots::NAMES[ $root ] ] . '/new/' . Site_Roots::NAMES[ $root ];
 }
 
 const ALL = array( 'core', 'content', 'plugins', 'mu-plugins', 'uploads' );
@@ -34,9 +34,9 @@ test(
 		$site->good( 'begin', array( 'job' => $job, 'roots' => ALL ) );
 		$file = waiting( $site, 4 ) . '/a/b.bin';
 		$told = stored( $site, $job, array( part( 4, 'a/b.bin', 10, 0 ), array( 'D', 'ab' ), array( 'D', 'cd' ) ) );
-		same( array( 'stored' => 1, 'refused' => array() ), $told, 'first' );
-		$gap = $site->error( 'store', Site::frames( array( 'job' => $job ), array( part( 4, 'a/b.bin', 10, 2, 6 ), array( 'D', 'ghij' ) ) ) );
-		same( array( 409, 'gap', 4 ), array( $gap['status'], $gap['error'], $gap['size'] ), 'gap' );
+		same( array( 'stored' => 1, 'rejected' => array() ), $told, 'first' );
+		$gap = $site->error( 'store-files', Site::frames( array( 'job' => $job ), array( part( 4, 'a/b.bin', 10, 2, 6 ), array( 'D', 'ghij' ) ) ) );
+		same( array( 409, 'offset_gap', 4 ), array( $gap['status'], $gap['error'], $gap['size'] ), 'gap' );
 		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 0, 4 ), array( 'D', 'ef' ) ) );
 		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 2, 6, 0604, 1234567890 ), array( 'D', 'ghij' ), part( 4, 'empty', 0 ), part( 4, 'c', 0, 1, 0, 0500 ), part( 4, 'a/wide', 1, 2, 0, 07777 ), array( 'D', 'x' ) ) );
 		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 0 ), array( 'D', 'abcd' ) ) );
@@ -52,11 +52,11 @@ test(
 		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 4 ), part( 4, 'a/never.bin', 10, 4 ) ) );
 		clearstatcache();
 		check( ! file_exists( $file ) && is_dir( dirname( $file ) ), 'the source has it no more' );
-		same( 'bad_request', $site->error( 'store', Site::frames( array( 'job' => $job ), array( part( 4, 'a/b.bin', 10, 4 ), array( 'D', 'x' ) ) ) )['error'], 'bytes of what is gone' );
-		same( 'bad_request', $site->error( 'store', Site::frames( array( 'job' => $job ), array( part( 4, 'long', 3 ), array( 'D', 'too long' ) ) ) )['error'], 'more bytes than it has' );
-		same( 'gap', $site->error( 'store', Site::frames( array( 'job' => $job ), array( part( 4, 'short', 3 ), array( 'D', 'x' ) ) ) )['error'], 'fewer bytes than it has' );
-		same( 'bad_request', $site->error( 'store', Site::frames( array( 'job' => $job ), array( array( 'D', 'x' ) ) ) )['error'], 'bytes of nothing' );
-		same( 'bad_request', $site->error( 'store', Site::frames( array( 'job' => $job ), array( part( 4, 'd', 3, 1 ), array( 'D', 'x' ) ) ) )['error'], 'bytes of a folder' );
+		same( 'bad_request', $site->error( 'store-files', Site::frames( array( 'job' => $job ), array( part( 4, 'a/b.bin', 10, 4 ), array( 'D', 'x' ) ) ) )['error'], 'bytes of what is gone' );
+		same( 'bad_request', $site->error( 'store-files', Site::frames( array( 'job' => $job ), array( part( 4, 'long', 3 ), array( 'D', 'too long' ) ) ) )['error'], 'more bytes than it has' );
+		same( 'offset_gap', $site->error( 'store-files', Site::frames( array( 'job' => $job ), array( part( 4, 'short', 3 ), array( 'D', 'x' ) ) ) )['error'], 'fewer bytes than it has' );
+		same( 'bad_request', $site->error( 'store-files', Site::frames( array( 'job' => $job ), array( array( 'D', 'x' ) ) ) )['error'], 'bytes of nothing' );
+		same( 'bad_request', $site->error( 'store-files', Site::frames( array( 'job' => $job ), array( part( 4, 'd', 3, 1 ), array( 'D', 'x' ) ) ) )['error'], 'bytes of a folder' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		same( array(), $site->folders(), 'folders' );
 	}
@@ -72,7 +72,7 @@ test(
 				array( 4, '../x' ), array( 4, 'a/../../x' ), array( 4, '..' ), array( 4, '.' ), array( 4, 'a/./b' ), array( 4, '/etc/passwd' ), array( 4, 'a//b' ), array( 4, 'a/' ),
 				array( 4, "a\0b.php" ), array( 4, "a\nb" ), array( 4, "a\x7fb" ), array( 4, 'a\\b' ), array( 4, '..\\..\\x' ), array( 4, 'C:\\x' ), array( 4, str_repeat( 'x', 256 ) ), array( 4, str_repeat( 'a/', 41 ) . 'b' ),
 				array( 4, str_repeat( str_repeat( 'x', 99 ) . '/', 8 ) . 'b' ), array( 0, 'wp-config.php' ), array( 0, 'wp-content/x' ), array( 0, 'other/x' ), array( 0, '.htaccess' ), array( 1, 'object-cache.php' ), array( 1, 'plugins/x.php' ),
-				array( 1, 'uploads/x' ), array( 1, 'uploads' ), array( 1, 'mu-plugins/x.php' ), array( 2, 'wpclone-migrator/wpclone-migrator.php' ), array( 3, 'wpclone-harmless.php' ), array( 3, 'WPCLONE-harmless.php' ), array( 1, 'cache/x' ), array( 4, '.git/config' ), array( 2, 'x/.user.ini' ),
+				array( 1, 'uploads/x' ), array( 1, 'uploads' ), array( 1, 'mu-plugins/x.php' ), array( 2, 'wpclone-migrator/wpclone-migrator.php' ), array( 3, 'wpclone-sandbox.php' ), array( 3, 'WPCLONE-sandbox.php' ), array( 1, 'cache/x' ), array( 4, '.git/config' ), array( 2, 'x/.user.ini' ),
 				array( 1, 'wpclone-0123456789abcdef0123456789abcdef/x' ), array( 4, 'wpclone-0123456789abcdef0123456789abcdef/x' ),
 			),
 			'php'  => array( array( 4, 'x.php' ), array( 4, 'a/x.PHP' ), array( 4, 'x.php.jpg' ), array( 4, 'x.phtml' ), array( 4, 'x.pHp5' ), array( 4, 'x.phar' ), array( 4, '.htaccess' ), array( 4, 'a/web.config' ), array( 4, 'x.cgi' ), array( 4, 'x.shtml' ), array( 4, '.php' ), array( 4, 'x.php.' ) ),
@@ -92,13 +92,13 @@ test(
 		}
 		$told = stored( $site, $job, $frames );
 		$got  = array();
-		foreach ( $told['refused'] as $refused ) {
-			$got[] = array( $refused['member'], base64_decode( $refused['path'] ) );
+		foreach ( $told['rejected'] as $refused ) {
+			$got[] = array( $refused['field'], base64_decode( $refused['path'] ) );
 		}
 		$expected = array();
-		foreach ( $cases as $member => $of ) {
+		foreach ( $cases as $field => $of ) {
 			foreach ( $of as list( , $path ) ) {
-				$expected[] = array( $member, $path );
+				$expected[] = array( $field, $path );
 			}
 		}
 		foreach ( $expected as $i => $one ) {
@@ -117,13 +117,13 @@ test(
 	'the plugin that keeps a copy harmless comes where that is allowed, and nothing else by its name',
 	static function () use ( $site ) {
 		$job = a_job();
-		$site->good( 'begin', array( 'job' => $job, 'roots' => ALL, 'allow' => array( 'harmless' ) ) );
-		$frames = array( part( 3, 'wpclone-harmless.php', 1 ), array( 'D', 'x' ) );
-		same( array( 'stored' => 1, 'refused' => array() ), stored( $site, $job, $frames ), 'stored' );
-		foreach ( array( array( 3, 'WPCLONE-harmless.php' ), array( 3, 'wpclone-harmless.php/x' ), array( 3, 'wpclone-other.php' ), array( 1, 'mu-plugins/wpclone-harmless.php' ) ) as list( $root, $path ) ) {
-			same( 1, count( stored( $site, $job, array( part( $root, $path, 1 ), array( 'D', 'x' ) ) )['refused'] ), $path );
+		$site->good( 'begin', array( 'job' => $job, 'roots' => ALL, 'allow' => array( 'sandbox_plugin' ) ) );
+		$frames = array( part( 3, 'wpclone-sandbox.php', 1 ), array( 'D', 'x' ) );
+		same( array( 'stored' => 1, 'rejected' => array() ), stored( $site, $job, $frames ), 'stored' );
+		foreach ( array( array( 3, 'WPCLONE-sandbox.php' ), array( 3, 'wpclone-sandbox.php/x' ), array( 3, 'wpclone-other.php' ), array( 1, 'mu-plugins/wpclone-sandbox.php' ) ) as list( $root, $path ) ) {
+			same( 1, count( stored( $site, $job, array( part( $root, $path, 1 ), array( 'D', 'x' ) ) )['rejected'] ), $path );
 		}
-		same( 1, count( stored( $site, $job, array( part( 3, 'wpclone-harmless.php', 0, 1 ) ) )['refused'] ), 'a folder' );
+		same( 1, count( stored( $site, $job, array( part( 3, 'wpclone-sandbox.php', 0, 1 ) ) )['rejected'] ), 'a folder' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
 );
@@ -139,7 +139,7 @@ test(
 		symlink( "{$site->server->folder}/outside", "$folder/link" );
 		symlink( "{$site->server->folder}/outside/file", "$folder/file" );
 		$told = stored( $site, $job, array( part( 4, 'link/x', 1 ), array( 'D', 'x' ), part( 4, 'file', 1 ), array( 'D', 'x' ), part( 4, 'link', 0, 1 ), part( 2, 'x.php', 1 ), array( 'D', 'x' ), part( 4, 'allowed.php', 1 ), array( 'D', 'x' ), part( 4, 'allowed.php/x', 1 ), array( 'D', 'x' ) ) );
-		same( array( 'path', 'path', 'path', 'root', 'path' ), array_column( $told['refused'], 'member' ), 'refused' );
+		same( array( 'path', 'path', 'path', 'root', 'path' ), array_column( $told['rejected'], 'field' ), 'refused' );
 		same( 1, $told['stored'], 'stored' );
 		same( array( '.', '..' ), scandir( "{$site->server->folder}/outside" ), 'outside' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
@@ -180,7 +180,7 @@ test(
 				for ( $j = 0; $j < 50; $j++ ) {
 					array_push( $frames, part( 4, "$round/$j/$i", 1 ), array( 'D', 'x' ) );
 				}
-				$started[] = $site->start( 'store', Site::frames( array( 'job' => $job ), $frames ) );
+				$started[] = $site->start( 'store-files', Site::frames( array( 'job' => $job ), $frames ) );
 			}
 			foreach ( $started as $one ) {
 				$got = $site->wait( $one );
@@ -208,14 +208,14 @@ test(
 			same( 1, count( glob( "$uploads/wpclone-*" ) ), 'on its own disk' );
 			$bytes  = str_repeat( 'x', 400000 );
 			$frames = array( part( 4, 'one', 400000 ), array( 'D', $bytes ), part( 4, 'two', 400000 ), array( 'D', $bytes ) );
-			$wrong  = $site->error( 'store', Site::frames( array( 'job' => $job ), $frames ) );
+			$wrong  = $site->error( 'store-files', Site::frames( array( 'job' => $job ), $frames ) );
 			same( array( 507, 'no_space' ), array( $wrong['status'], $wrong['error'] ), 'full' );
 			exec( 'mount -o remount,size=2m ' . escapeshellarg( $uploads ) );
 			same( 2, stored( $site, $job, $frames )['stored'], 'stored' );
-			$site->until_done( 'seal', array( 'job' => $job ) );
+			$site->until_done( 'prepare', array( 'job' => $job ) );
 			$site->until_done( 'swap', array( 'job' => $job ) );
 			same( 400000, filesize( "$uploads/two" ), 'swapped' );
-			$site->until_done( 'forget', array( 'job' => $job ) );
+			$site->until_done( 'commit', array( 'job' => $job ) );
 			same( array( '.', '..', 'one', 'two' ), scandir( $uploads ), 'uploads' );
 		} finally {
 			exec( 'umount ' . escapeshellarg( $uploads ) );
@@ -250,7 +250,7 @@ test(
 			$site->good( 'begin', array( 'job' => $job, 'roots' => array( 'plugins' ) ) );
 			same( 1, count( glob( "$plugins/wpclone-????????????????????????????????" ) ), 'in the root itself' );
 			stored( $site, $job, array( part( 2, 'in/deep/a.txt', 3 ), array( 'D', 'new' ), part( 2, 'in/fresh/d.txt', 3 ), array( 'D', 'new' ) ) );
-			$site->until_done( 'seal', array( 'job' => $job ) );
+			$site->until_done( 'prepare', array( 'job' => $job ) );
 			$list = static function () use ( $plugins ) {
 				return explode( "\n", trim( shell_exec( "cd $plugins && find . -path './wpclone-*' -prune -o -type f -printf '%p ' -exec cat {} \\; -printf '\\n' | sort" ) ) );
 			};
@@ -261,12 +261,12 @@ test(
 				$site->until_done( 'swap', array( 'job' => $job ) );
 				same( array( './in/deep/a.txt new', './in/fresh/d.txt new' ), $list(), 'swapped' );
 				check( ! file_exists( "$plugins/only" ), 'a folder that did not come is gone' );
-				$site->ask( 'undo', array( 'job' => $job ), 0 === $round ? 0 : 3 * $round );
-				$site->until_done( 'undo', array( 'job' => $job ) );
+				$site->ask( 'rollback', array( 'job' => $job ), 0 === $round ? 0 : 3 * $round );
+				$site->until_done( 'rollback', array( 'job' => $job ) );
 				same( $old, $list(), 'undone' );
 			}
 			$site->until_done( 'swap', array( 'job' => $job ) );
-			$site->until_done( 'forget', array( 'job' => $job ) );
+			$site->until_done( 'commit', array( 'job' => $job ) );
 			same( array( './in/deep/a.txt new', './in/fresh/d.txt new' ), $list(), 'forgotten' );
 		} finally {
 			exec( "umount $plugins" );

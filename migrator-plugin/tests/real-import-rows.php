@@ -21,12 +21,12 @@ function same_after( Site $site, string $create, array $inserts = array(), array
 		$job = a_job();
 		$site->good( 'begin', array( 'job' => $job ) );
 		$made = take_in( $site, $job, definitions( $site )['table wp_probe'] );
-		same( shape( $site, 'wp_probe' ), shape( $site, "wp_wpclone_s{$made['n']}" ), 'table' );
-		$new = bytes( $site, "wp_wpclone_s{$made['n']}" );
+		same( shape( $site, 'wp_probe' ), shape( $site, "wp_wpclone_new_{$made['table_id']}" ), 'table' );
+		$new = bytes( $site, "wp_wpclone_new_{$made['table_id']}" );
 		foreach ( bytes( $site, 'wp_probe' ) as $i => $row ) {
 			same( $row, $new[ $i ], "row $i" );
 		}
-		same( $adjusted, $made['adjusted'], 'adjusted' );
+		same( $adjusted, $made['adjustments'], 'adjusted' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		same( array(), $site->ours(), 'ours' );
 	} finally {
@@ -123,7 +123,7 @@ test(
 				r VARCHAR(9) AS (CASE WHEN id BETWEEN 1 AND 5 THEN 'a' WHEN name IS NULL OR name IN ('x','y') THEN 'b' ELSE TRIM(BOTH ' ' FROM name) END) VIRTUAL,
 				CONSTRAINT both_ok CHECK (id > 0 XOR name LIKE 'x%' AND NOT id <=> 7), KEY n (n), UNIQUE KEY up (up(10)))",
 				array( "(id, name, doc) VALUES (1,'né','{\"a\": 1}'),(2,NULL,NULL)" ),
-				$is_mariadb ? array() : array( array( 'member' => 'checks.0.name', 'from' => 'both_ok', 'to' => null ) )
+				$is_mariadb ? array() : array( array( 'field' => 'checks.0.name', 'from' => 'both_ok', 'to' => null ) )
 			);
 		}
 	}
@@ -142,17 +142,17 @@ test(
 		$definition['columns'][0]['invisible'] = true;
 		$definition['columns'][1]['srid']      = 4326;
 		$definition['columns'][1]['type']      = 'point';
-		$made = $site->good( 'table', array( 'job' => $job, 'table' => $definition ) );
-		$lost = array( array( 'member' => 'columns.0.invisible', 'from' => true, 'to' => null ), array( 'member' => 'columns.1.srid', 'from' => 4326, 'to' => null ) );
-		same( $is_mariadb ? $lost : array(), $made['adjusted'], 'adjusted' );
+		$made = $site->good( 'define', array( 'job' => $job, 'definition' => $definition ) );
+		$lost = array( array( 'field' => 'columns.0.invisible', 'from' => true, 'to' => null ), array( 'field' => 'columns.1.srid', 'from' => 4326, 'to' => null ) );
+		same( $is_mariadb ? $lost : array(), $made['adjustments'], 'adjusted' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		// One that nobody knows here.
 		$job = a_job();
 		$site->good( 'begin', array( 'job' => $job ) );
 		$definition['columns'][0]['invisible'] = false;
 		$definition['columns'][1]['srid']      = 1000001;
-		$made = $site->good( 'table', array( 'job' => $job, 'table' => $definition ) );
-		same( array( array( 'member' => 'columns.1.srid', 'from' => 1000001, 'to' => null ) ), $made['adjusted'], 'adjusted' );
+		$made = $site->good( 'define', array( 'job' => $job, 'definition' => $definition ) );
+		same( array( array( 'field' => 'columns.1.srid', 'from' => 1000001, 'to' => null ) ), $made['adjustments'], 'adjusted' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		$site->sql( 'DROP TABLE wp_probe' );
 	}
@@ -182,8 +182,8 @@ test(
 			$job = a_job();
 			$site->good( 'begin', array( 'job' => $job ) );
 			$made = take_in( $site, $job, definitions( $site )['table wp_probe'] );
-			same( '4', $site->value( "SELECT COUNT(*) FROM wp_probe o JOIN wp_wpclone_s{$made['n']} n ON n.id = o.id AND n.a <=> o.a AND n.b <=> o.b AND n.c <=> o.c AND n.v <=> o.v" ), 'rows that are the same' );
-			same( '0', $site->value( 'SELECT COUNT(*) FROM wp_wpclone_pieces' ), 'pieces' );
+			same( '4', $site->value( "SELECT COUNT(*) FROM wp_probe o JOIN wp_wpclone_new_{$made['table_id']} n ON n.id = o.id AND n.a <=> o.a AND n.b <=> o.b AND n.c <=> o.c AND n.v <=> o.v" ), 'rows that are the same' );
+			same( '0', $site->value( 'SELECT COUNT(*) FROM wp_wpclone_import_value_parts' ), 'pieces' );
 			$site->until_done( 'abort', array( 'job' => $job ) );
 			$site->sql( 'DROP TABLE wp_probe' );
 		}

@@ -7,14 +7,14 @@
 require __DIR__ . '/harness.php';
 require __DIR__ . '/real/start.php';
 
-use Wpclone\Migrator\Roots;
+use Wpclone\Migrator\Site_Roots;
 
 $content = "{$site->path}/wp-content";
 mkdir( "$content/mu-plugins" );
 mkdir( "$content/uploads/2020", 0755, true );
 mkdir( "$content/cache" );
 mkdir( "$content/mine" );
-file_put_contents( "$content/mu-plugins/wpclone-harmless.php", "<?php\n// ours" );
+file_put_contents( "$content/mu-plugins/wpclone-sandbox.php", "<?php\n// ours" );
 file_put_contents( "$content/mu-plugins/theirs.php", "<?php\n// old" );
 file_put_contents( "$content/uploads/2020/old.txt", 'old' );
 file_put_contents( "$content/cache/kept", 'kept' );
@@ -33,7 +33,7 @@ $site->awake();
 
 /** A frame F. */
 function part( string $root, string $path, int $size, int $flags = 2, int $offset = 0, int $mode = 0644, int $mtime = 1700000000 ): array {
-	return array( 'F', pack( 'CCnJJJ', array_search( $root, Roots::NAMES, true ), $flags, $mode, $size, $mtime, $offset ) . $path );
+	return array( 'F', pack( 'CCnJJJ', array_search( $root, Site_Roots::NAMES, true ), $flags, $mode, $size, $mtime, $offset ) . $path );
 }
 
 /** A whole file as frames. */
@@ -79,19 +79,19 @@ function brought( Site $site, string $job ): void {
 	$site->good( 'begin', array( 'job' => $job, 'roots' => array( 'content', 'plugins', 'mu-plugins', 'uploads' ), 'allow' => array( 'views', 'triggers' ) ) );
 	$all = definitions( $site );
 	foreach ( array( 'wp_options', 'wp_parent', 'wp_child' ) as $name ) {
-		$n[ $name ] = take_in( $site, $job, $all[ "table $name" ] )['n'];
+		$n[ $name ] = take_in( $site, $job, $all[ "table $name" ] )['table_id'];
 	}
-	$site->sql( "UPDATE wp_wpclone_s{$n['wp_options']} SET option_value = 'New' WHERE option_name = 'blogname'" );
-	$site->sql( "UPDATE wp_wpclone_s{$n['wp_options']} SET option_value = 'a:1:{i:0;s:11:\"new/new.php\";}' WHERE option_name = 'active_plugins'" );
-	$site->sql( "UPDATE wp_wpclone_s{$n['wp_options']} SET option_value = 'plain' WHERE option_name IN ('template', 'stylesheet')" );
-	$site->sql( "DELETE FROM wp_wpclone_s{$n['wp_options']} WHERE option_name = 'wpclone_migrator'" );
-	$site->sql( "INSERT INTO wp_wpclone_s{$n['wp_options']} (option_name, option_value) VALUES ('wpclone_migrator', 'the key of another site')" );
-	$site->sql( "INSERT INTO wp_wpclone_s{$n['wp_parent']} VALUES (3)" );
-	$site->good( 'table', array( 'job' => $job, 'table' => array( 'kind' => 'view', 'name' => 'wp_seen', 'select' => 'select max(`id`) AS `m` from `wp_parent`', 'security' => 'INVOKER', 'definer' => 'x@y', 'check_option' => 'NONE' ) ) );
-	$site->good( 'table', array( 'job' => $job, 'table' => array( 'kind' => 'view', 'name' => 'wp_also', 'select' => 'select 1 AS `one`', 'security' => 'DEFINER', 'definer' => 'x@y', 'check_option' => 'NONE' ) ) );
-	$site->good( 'table', array( 'job' => $job, 'table' => array( 'kind' => 'trigger', 'name' => 'watch', 'table' => 'wp_parent', 'timing' => 'AFTER', 'event' => 'INSERT', 'body' => 'SET @x = 1', 'definer' => 'x@y' ) ) );
+	$site->sql( "UPDATE wp_wpclone_new_{$n['wp_options']} SET option_value = 'New' WHERE option_name = 'blogname'" );
+	$site->sql( "UPDATE wp_wpclone_new_{$n['wp_options']} SET option_value = 'a:1:{i:0;s:11:\"new/new.php\";}' WHERE option_name = 'active_plugins'" );
+	$site->sql( "UPDATE wp_wpclone_new_{$n['wp_options']} SET option_value = 'plain' WHERE option_name IN ('template', 'stylesheet')" );
+	$site->sql( "DELETE FROM wp_wpclone_new_{$n['wp_options']} WHERE option_name = 'wpclone_migrator'" );
+	$site->sql( "INSERT INTO wp_wpclone_new_{$n['wp_options']} (option_name, option_value) VALUES ('wpclone_migrator', 'the key of another site')" );
+	$site->sql( "INSERT INTO wp_wpclone_new_{$n['wp_parent']} VALUES (3)" );
+	$site->good( 'define', array( 'job' => $job, 'definition' => array( 'kind' => 'view', 'name' => 'wp_seen', 'select' => 'select max(`id`) AS `m` from `wp_parent`', 'security' => 'INVOKER', 'definer' => 'x@y', 'check_option' => 'NONE' ) ) );
+	$site->good( 'define', array( 'job' => $job, 'definition' => array( 'kind' => 'view', 'name' => 'wp_also', 'select' => 'select 1 AS `one`', 'security' => 'DEFINER', 'definer' => 'x@y', 'check_option' => 'NONE' ) ) );
+	$site->good( 'define', array( 'job' => $job, 'definition' => array( 'kind' => 'trigger', 'name' => 'watch', 'table' => 'wp_parent', 'timing' => 'AFTER', 'event' => 'INSERT', 'body' => 'SET @x = 1', 'definer' => 'x@y' ) ) );
 	$stored = $site->good(
-		'store',
+		'store-files',
 		Site::frames(
 			array( 'job' => $job ),
 			array_merge(
@@ -106,20 +106,20 @@ function brought( Site $site, string $job ): void {
 			)
 		)
 	);
-	same( array( 'stored' => 8, 'refused' => array() ), $stored, 'stored' );
+	same( array( 'stored' => 8, 'rejected' => array() ), $stored, 'stored' );
 }
 
 test(
 	'the plugin that keeps a copy harmless is replaced where that is allowed, and is back after an undo',
 	static function () use ( $site ) {
 		$job = a_job();
-		$ours = "{$site->path}/wp-content/mu-plugins/wpclone-harmless.php";
-		$site->good( 'begin', array( 'job' => $job, 'roots' => array( 'mu-plugins' ), 'allow' => array( 'harmless' ) ) );
-		$site->good( 'store', Site::frames( array( 'job' => $job ), whole( 'mu-plugins', basename( $ours ), "<?php\n// newer" ) ) );
-		$site->until_done( 'seal', array( 'job' => $job ) );
+		$ours = "{$site->path}/wp-content/mu-plugins/wpclone-sandbox.php";
+		$site->good( 'begin', array( 'job' => $job, 'roots' => array( 'mu-plugins' ), 'allow' => array( 'sandbox_plugin' ) ) );
+		$site->good( 'store-files', Site::frames( array( 'job' => $job ), whole( 'mu-plugins', basename( $ours ), "<?php\n// newer" ) ) );
+		$site->until_done( 'prepare', array( 'job' => $job ) );
 		$site->until_done( 'swap', array( 'job' => $job ) );
 		same( "<?php\n// newer", file_get_contents( $ours ), 'swapped' );
-		$site->until_done( 'undo', array( 'job' => $job ) );
+		$site->until_done( 'rollback', array( 'job' => $job ) );
 		same( "<?php\n// ours", file_get_contents( $ours ), 'undone' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
@@ -135,8 +135,8 @@ test(
 	static function () use ( $site, $job, $old ) {
 		brought( $site, $job );
 		same( 'bad_request', $site->error( 'swap', array( 'job' => $job ) )['error'], 'swap before seal' );
-		$site->until_done( 'seal', array( 'job' => $job ) );
-		$site->until_done( 'seal', array( 'job' => $job ) );
+		$site->until_done( 'prepare', array( 'job' => $job ) );
+		$site->until_done( 'prepare', array( 'job' => $job ) );
 		same_state( $old, state( $site ), 'site' );
 		same( array(), glob( "{$site->path}/wp-content/wpclone-*" ), 'no folder of ours below the web' );
 		$folders = $site->folders();
@@ -149,7 +149,7 @@ test(
 test(
 	'what was stored can be asked for',
 	static function () use ( $site, $job ) {
-		$got = $site->ask( 'staged', array( 'job' => $job, 'root' => 'content', 'digests' => true ) );
+		$got = $site->ask( 'staged-index', array( 'job' => $job, 'root' => 'content', 'digests' => true ) );
 		$all = '';
 		foreach ( $got->frames as list( $kind, $payload ) ) {
 			$all .= 'I' === $kind ? $payload : '';
@@ -165,11 +165,11 @@ test(
 test(
 	'swapped, all is new at once, and what is kept is kept; undone, all is as it was',
 	static function () use ( $site, $job, $old, &$new ) {
-		$told = $site->until_done( 'swap', array( 'job' => $job ) );
-		same( array( true, array() ), array( $told['undo'], $told['left'] ), 'told' );
+		$result = $site->until_done( 'swap', array( 'job' => $job ) );
+		same( array( true, array() ), array( $result['reversible'], $result['rejected'] ), 'told' );
 		$new     = state( $site );
 		$content = "{$site->path}/wp-content";
-		foreach ( array( 'object-cache.txt' => 'new', 'fresh/in/deep.txt' => 'new', "uploads/2020/\u{1F600}.txt" => 'new', 'mu-plugins/theirs.php' => "<?php\n// new", 'mu-plugins/wpclone-harmless.php' => "<?php\n// ours", 'cache/kept' => 'kept' ) as $path => $bytes ) {
+		foreach ( array( 'object-cache.txt' => 'new', 'fresh/in/deep.txt' => 'new', "uploads/2020/\u{1F600}.txt" => 'new', 'mu-plugins/theirs.php' => "<?php\n// new", 'mu-plugins/wpclone-sandbox.php' => "<?php\n// ours", 'cache/kept' => 'kept' ) as $path => $bytes ) {
 			same( $bytes, file_get_contents( "$content/$path" ), $path );
 		}
 		foreach ( array( 'mine', 'uploads/2020/old.txt', 'plugins/akismet', 'plugins/hello.php' ) as $path ) {
@@ -185,10 +185,10 @@ test(
 		$keys = $site->rows( "SELECT CONSTRAINT_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = 'site' AND TABLE_NAME = 'wp_child' ORDER BY 1" );
 		same( array( array( 'wp_child_ibfk_1', 'wp_parent' ), array( 'wp_child_ibfk_1000', 'wp_parent' ) ), $keys, 'foreign keys' );
 		same( 'bad_request', $site->error( 'abort', array( 'job' => $job ) )['error'], 'abort after swap' );
-		same( $told, $site->good( 'swap', array( 'job' => $job ) ), 'asked again' );
-		$site->until_done( 'undo', array( 'job' => $job ) );
+		same( $result, $site->good( 'swap', array( 'job' => $job ) ), 'asked again' );
+		$site->until_done( 'rollback', array( 'job' => $job ) );
 		same_state( $old, state( $site ), 'undone' );
-		$site->until_done( 'undo', array( 'job' => $job ) );
+		$site->until_done( 'rollback', array( 'job' => $job ) );
 	}
 );
 
@@ -209,14 +209,14 @@ test(
 	'killed while it swaps, it can be gone on with, or back',
 	static function () use ( $site, $job, $old, &$new ) {
 		$steps = steps( $site, 'swap', $job );
-		$site->until_done( 'undo', array( 'job' => $job ) );
+		$site->until_done( 'rollback', array( 'job' => $job ) );
 		foreach ( points( $steps, 1 ) as $i => $point ) {
 			same( null, $site->ask( 'swap', array( 'job' => $job ), $point ), "killed at $point" );
 			if ( 0 === $i % 2 ) {
 				$site->until_done( 'swap', array( 'job' => $job ) );
 				same_state( $new, state( $site ), "swapped after $point" );
 			}
-			$site->until_done( 'undo', array( 'job' => $job ) );
+			$site->until_done( 'rollback', array( 'job' => $job ) );
 			same_state( $old, state( $site ), "undone after $point" );
 		}
 	}
@@ -226,11 +226,11 @@ test(
 	'killed while it goes back, it can go on to go back',
 	static function () use ( $site, $job, $old ) {
 		$site->until_done( 'swap', array( 'job' => $job ) );
-		$steps = steps( $site, 'undo', $job );
+		$steps = steps( $site, 'rollback', $job );
 		foreach ( points( $steps, 2 ) as $point ) {
 			$site->until_done( 'swap', array( 'job' => $job ) );
-			same( null, $site->ask( 'undo', array( 'job' => $job ), $point ), "killed at $point" );
-			$site->until_done( 'undo', array( 'job' => $job ) );
+			same( null, $site->ask( 'rollback', array( 'job' => $job ), $point ), "killed at $point" );
+			$site->until_done( 'rollback', array( 'job' => $job ) );
 			same_state( $old, state( $site ), "undone after $point" );
 		}
 	}
@@ -246,7 +246,7 @@ test(
 		mysqli_query( $other, 'COMMIT' );
 		$site->until_done( 'swap', array( 'job' => $job ) );
 		same_state( $new, state( $site ), 'swapped' );
-		$site->until_done( 'undo', array( 'job' => $job ) );
+		$site->until_done( 'rollback', array( 'job' => $job ) );
 		same_state( $old, state( $site ), 'undone' );
 	}
 );
@@ -261,7 +261,7 @@ test(
 		rename( "$content/object-cache.txt", "{$site->server->folder}/went" );
 		$site->until_done( 'swap', array( 'job' => $job ) );
 		same_state( $new, state( $site ), 'swapped' );
-		$site->until_done( 'undo', array( 'job' => $job ) );
+		$site->until_done( 'rollback', array( 'job' => $job ) );
 		same( 'x', file_get_contents( "$content/fresh/came" ), 'it is back' );
 		unlink( "$content/fresh/came" );
 		rmdir( "$content/fresh" );
@@ -273,8 +273,8 @@ test(
 /** Statements before the first folder is moved: the request's own, the journal's, and the note that it has begun. */
 function steps_until_moves( Site $site, string $job ): int {
 	$site->until_done( 'swap', array( 'job' => $job ) );
-	$entries = (int) $site->value( 'SELECT COUNT(*) FROM wp_wpclone_moves' );
-	$site->until_done( 'undo', array( 'job' => $job ) );
+	$entries = (int) $site->value( 'SELECT COUNT(*) FROM wp_wpclone_import_moves' );
+	$site->until_done( 'rollback', array( 'job' => $job ) );
 	return 1 + 3 + $entries + 1;
 }
 
@@ -283,16 +283,16 @@ test(
 	static function () use ( $site, $job, &$new ) {
 		$site->until_done( 'swap', array( 'job' => $job ) );
 		for ( $point = 1; $point < 200; $point += 2 ) {
-			$got = $site->ask( 'forget', array( 'job' => $job ), $point );
+			$got = $site->ask( 'commit', array( 'job' => $job ), $point );
 			if ( null !== $got ) {
-				check( ( $got->json['done'] ?? false ) || 'no_job' === $got->json['error'], $got->body );
+				check( ( $got->json['done'] ?? false ) || 'job_not_found' === $got->json['error'], $got->body );
 				break;
 			}
 		}
 		same( array(), $site->ours(), 'tables' );
 		same( array(), $site->folders(), 'folders' );
 		same_state( $new, state( $site ), 'site' );
-		same( 'no_job', $site->error( 'forget', array( 'job' => $job ) )['error'], 'asked again' );
+		same( 'job_not_found', $site->error( 'commit', array( 'job' => $job ) )['error'], 'asked again' );
 	}
 );
 
@@ -311,10 +311,10 @@ test(
 		$job = a_job();
 		$site->good( 'begin', array( 'job' => $job, 'roots' => array( 'uploads' ) ) );
 		take_in( $site, $job, definitions( $site )['table wp_left'] );
-		$site->good( 'store', Site::frames( array( 'job' => $job ), whole( 'uploads', 'x', 'new' ) ) );
-		$site->until_done( 'seal', array( 'job' => $job ) );
+		$site->good( 'store-files', Site::frames( array( 'job' => $job ), whole( 'uploads', 'x', 'new' ) ) );
+		$site->until_done( 'prepare', array( 'job' => $job ) );
 		same( null, $site->ask( 'swap', array( 'job' => $job ), 16 ), 'killed' );
-		same( 'swapping', $site->value( 'SELECT phase FROM wp_wpclone_job' ), 'phase' );
+		same( 'swapping', $site->value( 'SELECT phase FROM wp_wpclone_import_job' ), 'phase' );
 		$site->server->run( array( PHP_BINARY, '-r', '$_SERVER["HTTP_HOST"]="real.invalid";$_SERVER["REQUEST_URI"]="/";$_SERVER["SERVER_PROTOCOL"]="HTTP/1.1";require "wp-load.php";define("WP_UNINSTALL_PLUGIN", "wpclone-migrator/wpclone-migrator.php");require WP_PLUGIN_DIR . "/wpclone-migrator/uninstall.php";' ), $site->path );
 		same( array(), array_merge( $site->ours(), $site->folders() ), 'nothing is left' );
 		same( '0', $site->value( "SELECT COUNT(*) FROM wp_options WHERE option_name LIKE 'wpclone%'" ), 'options' );

@@ -127,19 +127,19 @@ $changed = tree( $uploads );
 test(
 	'sealed, swapped, undone, killed while it swaps and gone on with, the site is one or the other; then nothing is left',
 	static function () use ( $site, $job, $shapes, $tree, $changed, $uploads ) {
-		$site->until_done( 'seal', array( 'job' => $job ) );
+		$site->until_done( 'prepare', array( 'job' => $job ) );
 		same( $changed, tree( $uploads ), 'sealed' );
 		$site->until_done( 'swap', array( 'job' => $job ) );
 		same( $tree, tree( $uploads ), 'swapped' );
 		same_tables( $site, $shapes );
-		$site->until_done( 'undo', array( 'job' => $job ) );
+		$site->until_done( 'rollback', array( 'job' => $job ) );
 		same( $changed, tree( $uploads ), 'undone' );
 		same( '1', $site->value( 'SELECT (SELECT COUNT(*) FROM kept_wp_many) - COUNT(*) FROM wp_many' ), 'undone' );
 		same( null, $site->ask( 'swap', array( 'job' => $job ), 9 ), 'killed' );
 		$site->until_done( 'swap', array( 'job' => $job ) );
 		same( $tree, tree( $uploads ), 'swapped again' );
 		same_tables( $site, $shapes );
-		$site->until_done( 'forget', array( 'job' => $job ) );
+		$site->until_done( 'commit', array( 'job' => $job ) );
 		same( array(), array_merge( $site->ours(), $site->folders() ), 'nothing is left' );
 	}
 );

@@ -5,20 +5,21 @@
 
 require __DIR__ . '/load.php';
 
-use Wpclone\Migrator\Answer;
-use Wpclone\Migrator\Frames;
+use Wpclone\Migrator\Frame_Writer;
+use Wpclone\Migrator\Migrator_Error;
 use Wpclone\Migrator\Request;
-use Wpclone\Migrator\Routes;
-use Wpclone\Migrator\Trouble;
+use Wpclone\Migrator\Response;
+use Wpclone\Migrator\Route_Table;
+use Wpclone\Migrator\Router;
 
 /** Asks a route; status and what was written. */
-function ask( array $fields ): Answer {
-	return Routes::answer( new Request( $fields ), NOW );
+function ask( array $fields ): Response {
+	return Router::respond( new Request( $fields ), NOW );
 }
 
-function written( Answer $answer ): string {
+function written( Response $answer ): string {
 	$all = '';
-	$answer->write(
+	$answer->send(
 		static function ( string $bytes ) use ( &$all ) {
 			$all .= $bytes;
 		}
@@ -36,8 +37,8 @@ test(
 		$answer     = ask( $fields );
 		same( 200, $answer->status, 'status' );
 		same( 'no-store', $answer->headers()['Cache-Control'], 'caching' );
-		$text = "wpclone-migrator-answer-v1\nstatus\n{$fields['nonce']}\n200\n" . hash( 'sha256', $answer->body );
-		same( 'v1=' . hash_hmac( 'sha256', $text, hex2bin( $key ) ), $answer->headers()['X-Wpclone-Proof'], 'proof' );
+		$text = "wpclone-migrator-response-v1\nstatus\n{$fields['nonce']}\n200\n" . hash( 'sha256', $answer->body );
+		same( 'v1=' . hash_hmac( 'sha256', $text, hex2bin( $key ) ), $answer->headers()['X-Wpclone-Response-Signature'], 'proof' );
 		$names = array( 'plugin_version', 'wordpress', 'php', 'import_enabled', 'open_until', 'site_url', 'home_url', 'multisite' );
 		$data  = json_decode( $answer->body, true );
 		same( $names, array_keys( $data ), 'members' );
@@ -45,7 +46,7 @@ test(
 		check( false === strpos( $answer->body, $key ), 'the answer has the key in it' );
 
 		$again = ask( $fields );
-		same( array( 403, '{}', null ), array( $again->status, $again->body, $again->proof ), 'replay' );
+		same( array( 403, '{}', null ), array( $again->status, $again->body, $again->signature ), 'replay' );
 	}
 );
 
@@ -61,7 +62,7 @@ test(
 test(
 	'what takes content in is refused while import is off, as if it were nobody',
 	static function () {
-		foreach ( Routes::ALL as $route => $for_import ) {
+		foreach ( Route_Table::IMPORT_ONLY as $route => $for_import ) {
 			if ( $for_import ) {
 				$answer = ask( signed( opened(), array( 'route' => $route ) ) );
 				same( array( 403, '{}' ), array( $answer->status, $answer->body ), $route );
@@ -76,11 +77,11 @@ test(
 		$key    = opened();
 		$fields = signed( $key, array( 'route' => 'rows' ) );
 		$all    = written(
-			Answer::frames(
+			Response::frames(
 				new Request( $fields ),
 				$key,
-				static function ( Frames $out ) {
-					$out->frame( 'R', 'abc' );
+				static function ( Frame_Writer $out ) {
+					$out->write_frame( 'R', 'abc' );
 					return array( 'cursor' => null );
 				}
 			)
@@ -90,7 +91,7 @@ test(
 		$mac  = hash_hmac( 'sha256', "wpclone-migrator-frames-v1\nrows\n{$fields['nonce']}\n$told", hex2bin( $key ), true );
 		same( bin2hex( $mac ), bin2hex( substr( $all, -32 ) ), 'proof' );
 		$end = json_decode( substr( $all, 21, -32 ), true );
-		same( array( 'cursor', 'ms', 'idle', 'peak' ), array_keys( $end ), 'members of the end' );
+		same( array( 'cursor', 'duration_ms', 'memory' ), array_keys( $end ), 'members of the end' );
 	}
 );
 
@@ -100,9 +101,9 @@ test(
 		$key  = opened();
 		$seen = array();
 		ini_set( 'error_log', '/dev/null' );
-		foreach ( array( new Trouble( 'busy' ), new RuntimeException( 'secret-canary' ), new Error( 'secret-canary' ) ) as $thrown ) {
+		foreach ( array( new Migrator_Error( 'busy' ), new RuntimeException( 'secret-canary' ), new Error( 'secret-canary' ) ) as $thrown ) {
 			$all = written(
-				Answer::frames(
+				Response::frames(
 					new Request( signed( $key ) ),
 					$key,
 					static function () use ( $thrown ) {
@@ -115,7 +116,7 @@ test(
 			$seen[] = $end['error'];
 			check( 1 === preg_match( '/\A[0-9a-f]{8}\z/', $end['id'] ), 'id' );
 		}
-		same( array( 'busy', 'failed', 'failed' ), $seen, 'codes' );
+		same( array( 'busy', 'internal_error', 'internal_error' ), $seen, 'codes' );
 	}
 );
 
@@ -125,8 +126,8 @@ test(
 		foreach ( array( '', 'WPCLONE', 'WPCLONE2', 'WPCLONE1R', "WPCLONE1R\0\0\0", "WPCLONE1R\0\0\0\4abc", "WPCLONE1R\xff\xff\xff\xff", "WPCLONE1R\0\x40\0\1" ) as $body ) {
 			try {
 				iterator_to_array( ( new Request( array( 'body' => $body ) ) )->frames(), false );
-			} catch ( Trouble $e ) {
-				same( 'bad_request', $e->name, bin2hex( $body ) );
+			} catch ( Migrator_Error $e ) {
+				same( 'bad_request', $e->error_code, bin2hex( $body ) );
 				continue;
 			}
 			throw new RuntimeException( 'taken: ' . bin2hex( $body ) );

@@ -6,7 +6,7 @@
 
 require __DIR__ . '/load.php';
 
-use Wpclone\Migrator\Doors;
+use Wpclone\Migrator\Endpoints;
 
 register_shutdown_function(
 	static function () {
@@ -23,7 +23,7 @@ register_shutdown_function(
 			'a request without our parameter is none of its business',
 			static function () {
 				$_GET = array( 'p' => '1' );
-				Doors::answer_if_asked();
+				Endpoints::handle_front_request();
 				same( null, Wordpress_Stand_In::$status, 'status' );
 			}
 		);
@@ -37,5 +37,5 @@ echo 'noise';
 $wpdb                      = new Wpdb_Stand_In();
 $_GET                      = array( 'wpclone_migrator' => 'status' );
 $_SERVER['REQUEST_METHOD'] = 'GET';
-Doors::answer_if_asked();
+Endpoints::handle_front_request();
 echo 'it went on';

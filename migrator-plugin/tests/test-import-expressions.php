@@ -7,19 +7,19 @@
 
 require __DIR__ . '/load.php';
 
-use Wpclone\Migrator\Db;
-use Wpclone\Migrator\Import_Expression;
-use Wpclone\Migrator\Schema;
+use Wpclone\Migrator\Database;
+use Wpclone\Migrator\Expression_Sanitizer;
+use Wpclone\Migrator\Schema_Reader;
 
 /** The expression as it is let through, or null; a table has the columns a, B and "c`d". */
 function let_through( string $text ): ?string {
 	static $expression = null;
 	if ( null === $expression ) {
 		// Without a connection: a text or an introducer would need one.
-		$db         = ( new ReflectionClass( Db::class ) )->newInstanceWithoutConstructor();
-		$expression = new Import_Expression( $db, array( 'a', 'B', 'c`d', 'sleep' ) );
+		$db         = ( new ReflectionClass( Database::class ) )->newInstanceWithoutConstructor();
+		$expression = new Expression_Sanitizer( $db, array( 'a', 'B', 'c`d', 'sleep' ) );
 	}
-	return $expression->checked( $text );
+	return $expression->sanitize( $text );
 }
 
 test(
@@ -78,7 +78,7 @@ test(
 	static function () {
 		$cases = array( "it''s" => "it's", "it\\'s" => "it's", '\\\\' => '\\', '\\n\\r\\t\\0\\Z' => "\n\r\t\0\x1a", '\\x\\%' => 'x%', "''''" => "''", '' => '' );
 		foreach ( $cases as $inside => $expected ) {
-			same( $expected, Schema::unquoted( $inside ), $inside );
+			same( $expected, Schema_Reader::unescape_literal( $inside ), $inside );
 		}
 	}
 );

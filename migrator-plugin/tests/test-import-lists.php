@@ -5,9 +5,9 @@
 
 require __DIR__ . '/load.php';
 
-use Wpclone\Migrator\Import_Definition;
-use Wpclone\Migrator\Import_Files;
-use Wpclone\Migrator\Import_Kept;
+use Wpclone\Migrator\File_Writer;
+use Wpclone\Migrator\Import_Preserve;
+use Wpclone\Migrator\Table_Builder;
 
 test(
 	'this plugin becomes one of the active ones, and the others stay',
@@ -20,10 +20,10 @@ test(
 			array( array( "\u{e9}/\u{1F600}.php" ), array( "\u{e9}/\u{1F600}.php", 'x/x.php' ) ),
 		);
 		foreach ( $cases as list( $before, $after ) ) {
-			same( $after, unserialize( Import_Kept::with( serialize( $before ), 'x/x.php' ) ), serialize( $before ) );
+			same( $after, unserialize( Import_Preserve::with_plugin( serialize( $before ), 'x/x.php' ) ), serialize( $before ) );
 		}
 		$there = serialize( array( 5 => 'x/x.php' ) );
-		same( $there, Import_Kept::with( $there, 'x/x.php' ), 'a list that has it stays as it is' );
+		same( $there, Import_Preserve::with_plugin( $there, 'x/x.php' ), 'a list that has it stays as it is' );
 	}
 );
 
@@ -31,7 +31,7 @@ test(
 	'a value that is no such list ends well',
 	static function () {
 		foreach ( array( '', 'b:0;', 'a:1:{i:0;s:999:"x";}', 'a:1:{', 'O:8:"stdClass":0:{}', 'a:1:{i:0;O:1:"A":0:{}}', 'x/x.php', 's:7:"x/x.php";', 'a:99999999999:{}' ) as $value ) {
-			$list = unserialize( Import_Kept::with( $value, 'x/x.php' ), array( 'allowed_classes' => false ) );
+			$list = unserialize( Import_Preserve::with_plugin( $value, 'x/x.php' ), array( 'allowed_classes' => false ) );
 			check( is_array( $list ) && in_array( 'x/x.php', $list, true ), $value );
 		}
 	}
@@ -41,12 +41,12 @@ test(
 	'names are of 1 to 64 characters of the first plane and end with no space',
 	static function () {
 		foreach ( array( 'a', str_repeat( "\u{e9}", 64 ), 'a b', '`', "'", ';', '0' ) as $name ) {
-			check( Import_Definition::is_name( $name ), $name );
+			check( Table_Builder::is_name( $name ), $name );
 		}
 		foreach ( array( '', str_repeat( 'a', 65 ), 'a ', "a\0", "\u{1F600}", "\xff", "a\xc3" ) as $name ) {
-			check( ! Import_Definition::is_name( $name ), $name );
+			check( ! Table_Builder::is_name( $name ), $name );
 		}
-		same( "\u{e9}\u{e9}", Import_Definition::cut( "\u{e9}\u{e9}\u{e9}", 2 ), 'cut' );
+		same( "\u{e9}\u{e9}", Table_Builder::cut( "\u{e9}\u{e9}\u{e9}", 2 ), 'cut' );
 	}
 );
 
@@ -54,10 +54,10 @@ test(
 	'programs are told by any of their ends, whatever its case',
 	static function () {
 		foreach ( array( 'x.php', 'x.PHP7', 'x.php.jpg', 'x.phtml.', 'a.pHaR', 'x.asp', 'x.jspx', 'x.shtml', '.php' ) as $name ) {
-			same( 1, preg_match( Import_Files::PROGRAMS, $name ), $name );
+			same( 1, preg_match( File_Writer::EXECUTABLE_NAMES, $name ), $name );
 		}
 		foreach ( array( 'php', 'x.jpg', 'phpinfo', 'x.phpx', 'x.php_', 'x.html', 'x.plan', 'x.pys', 'readme.sharp' ) as $name ) {
-			same( 0, preg_match( Import_Files::PROGRAMS, $name ), $name );
+			same( 0, preg_match( File_Writer::EXECUTABLE_NAMES, $name ), $name );
 		}
 	}
 );

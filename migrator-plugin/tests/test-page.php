@@ -5,8 +5,8 @@
 
 require __DIR__ . '/load.php';
 
+use Wpclone\Migrator\Access_Window;
 use Wpclone\Migrator\Settings_Page;
-use Wpclone\Migrator\State;
 
 /** The page as HTML, in which libxml found nothing to complain of. */
 function page(): string {
@@ -49,14 +49,14 @@ test(
 	'opened, the page shows the key in one hidden field, and asleep again it does not',
 	static function () {
 		same( BACK, post( 'open', array( 'import' => '1' ) ), 'answer' );
-		$key  = (string) State::load()->key( time() );
+		$key  = (string) Access_Window::load()->key( time() );
 		$html = page();
 		check( 1 === preg_match( '/data-open="1"\s+data-import="1"/', $html ), $html );
 		check( 1 === preg_match( '/<input id="wpclone-migrator-key" [^>]*type="password" readonly autocomplete="off" value="' . $key . '">/', $html ), $html );
 		same( 1, substr_count( $html, $key ), 'times that the key is in the page' );
 		check( 1 === preg_match( '/<input name="import" type="checkbox" value="1" checked=/', $html ), $html );
 
-		store( (string) json_encode( array( 'key' => $key, 'opened_until' => time() - 1, 'import' => true ) ) );
+		store( (string) json_encode( array( 'key' => $key, 'open_until' => time() - 1, 'import_enabled' => true ) ) );
 		$html = page();
 		check( 1 === preg_match( '/data-open="0"\s+data-import="0"/', $html ), $html );
 		check( false === strpos( $html, $key ), 'the key of an open window is in the page of a closed one' );
@@ -77,10 +77,10 @@ test(
 	static function () {
 		foreach ( array( '1' => true, '0' => false, 'yes' => false, '' => false ) as $value => $import ) {
 			post( 'open', array( 'import' => (string) $value ) );
-			same( $import, State::load()->import(), "import=$value" );
+			same( $import, Access_Window::load()->import_enabled(), "import=$value" );
 		}
 		post( 'open', array( 'import' => array( '1' ) ) );
-		same( false, State::load()->import(), 'an array' );
+		same( false, Access_Window::load()->import_enabled(), 'an array' );
 	}
 );
 
@@ -101,7 +101,7 @@ test(
 		foreach ( array( 'open', 'close' ) as $form ) {
 			Wordpress_Stand_In::reset();
 			post( 'open' );
-			$before = State::load()->key( time() );
+			$before = Access_Window::load()->key( time() );
 
 			same( '403', post( $form, array( 'import' => '1' ), 'GET' ), 'GET' );
 			Wordpress_Stand_In::$nonce_valid = false;
@@ -110,8 +110,8 @@ test(
 			Wordpress_Stand_In::$user_may    = false;
 			same( '403', post( $form, array( 'import' => '1' ) ), 'capability' );
 
-			same( $before, State::load()->key( time() ), 'key' );
-			same( false, State::load()->import(), 'import' );
+			same( $before, Access_Window::load()->key( time() ), 'key' );
+			same( false, Access_Window::load()->import_enabled(), 'import' );
 		}
 	}
 );

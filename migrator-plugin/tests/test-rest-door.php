@@ -5,8 +5,8 @@
 
 require __DIR__ . '/load.php';
 
-use Wpclone\Migrator\Doors;
-use Wpclone\Migrator\Routes;
+use Wpclone\Migrator\Endpoints;
+use Wpclone\Migrator\Route_Table;
 
 register_shutdown_function(
 	static function () {
@@ -22,14 +22,14 @@ register_shutdown_function(
 		test(
 			'each route takes POST, is not listed, and there are no others',
 			static function () {
-				Doors::register_rest();
+				Endpoints::register_rest_routes();
 				$names = array();
 				foreach ( Wordpress_Stand_In::$routes as $path => $route ) {
 					$names[] = substr( $path, strlen( 'wpclone-migrator/v1/' ) );
 					same( 'POST', $route['methods'], 'methods' );
 					same( false, $route['show_in_index'], 'listed' );
 				}
-				same( array_keys( Routes::ALL ), $names, 'routes' );
+				same( array_keys( Route_Table::IMPORT_ONLY ), $names, 'routes' );
 			}
 		);
 	}
@@ -37,7 +37,7 @@ register_shutdown_function(
 
 ob_start( null, 0, PHP_OUTPUT_HANDLER_CLEANABLE | PHP_OUTPUT_HANDLER_FLUSHABLE );
 $wpdb = new Wpdb_Stand_In();
-Doors::register_rest();
+Endpoints::register_rest_routes();
 $_GET                      = array( '_' => str_repeat( 'a', 32 ) );
 $_SERVER['REQUEST_METHOD'] = 'POST';
 ( Wordpress_Stand_In::$routes['wpclone-migrator/v1/status']['callback'] )();

@@ -5,7 +5,7 @@
 
 require __DIR__ . '/load.php';
 
-use Wpclone\Migrator\Sha;
+use Wpclone\Migrator\Digest;
 
 /** A stream that has this text. */
 function stream_of( string $text ) {
@@ -19,8 +19,8 @@ test(
 	'a short text has its SHA-256',
 	static function () {
 		foreach ( array( '', 'abc', "\0", str_repeat( 'a', 100000 ) ) as $text ) {
-			same( hash( 'sha256', $text ), bin2hex( Sha::of( $text ) ), (string) strlen( $text ) );
-			same( hash( 'sha256', $text ), bin2hex( (string) Sha::of_stream( stream_of( $text ), 100000 ) ), 'stream' );
+			same( hash( 'sha256', $text ), bin2hex( Digest::sha256( $text ) ), (string) strlen( $text ) );
+			same( hash( 'sha256', $text ), bin2hex( (string) Digest::of_stream( stream_of( $text ), 100000 ) ), 'stream' );
 		}
 	}
 );
@@ -28,23 +28,23 @@ test(
 test(
 	'a long one has the last of a chain',
 	static function () {
-		$block = str_repeat( 'b', Sha::BLOCK );
-		$most  = 3 * Sha::BLOCK;
+		$block = str_repeat( 'b', Digest::BLOCK_BYTES );
+		$most  = 3 * Digest::BLOCK_BYTES;
 		$link  = hash( 'sha256', hash( 'sha256', $block, true ), true );
-		same( hash( 'sha256', $block ), bin2hex( (string) Sha::of_stream( stream_of( $block ), $most ) ), 'one block' );
+		same( hash( 'sha256', $block ), bin2hex( (string) Digest::of_stream( stream_of( $block ), $most ) ), 'one block' );
 		$two = hash( 'sha256', $link . hash( 'sha256', 'c', true ) );
-		same( $two, bin2hex( (string) Sha::of_stream( stream_of( $block . 'c' ), $most ) ), 'a block and a byte' );
+		same( $two, bin2hex( (string) Digest::of_stream( stream_of( $block . 'c' ), $most ) ), 'a block and a byte' );
 		$three = hash( 'sha256', hash( 'sha256', $link . hash( 'sha256', $block, true ), true ) . hash( 'sha256', $block, true ) );
-		same( $three, bin2hex( (string) Sha::of_stream( stream_of( "$block$block$block" ), $most ) ), 'three blocks' );
+		same( $three, bin2hex( (string) Digest::of_stream( stream_of( "$block$block$block" ), $most ) ), 'three blocks' );
 	}
 );
 
 test(
 	'what is too long has none',
 	static function () {
-		$block = str_repeat( 'b', Sha::BLOCK );
-		foreach ( array( 'ab' => 1, $block => Sha::BLOCK - 1, "$block$block" => 2 * Sha::BLOCK - 1, "$block$block$block$block" => Sha::BLOCK ) as $text => $most ) {
-			same( null, Sha::of_stream( stream_of( $text ), $most ), (string) $most );
+		$block = str_repeat( 'b', Digest::BLOCK_BYTES );
+		foreach ( array( 'ab' => 1, $block => Digest::BLOCK_BYTES - 1, "$block$block" => 2 * Digest::BLOCK_BYTES - 1, "$block$block$block$block" => Digest::BLOCK_BYTES ) as $text => $most ) {
+			same( null, Digest::of_stream( stream_of( $text ), $most ), (string) $most );
 		}
 	}
 );

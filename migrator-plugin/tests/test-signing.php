@@ -5,8 +5,8 @@
 
 require __DIR__ . '/load.php';
 
-use Wpclone\Migrator\Gate;
 use Wpclone\Migrator\Request;
+use Wpclone\Migrator\Signature;
 
 $vectors = json_decode( (string) file_get_contents( __DIR__ . '/../../fixtures/migrator/signing.json' ), true );
 
@@ -24,8 +24,8 @@ foreach ( $vectors as $vector ) {
 				'signature' => $vector['signature'],
 				'body'      => (string) hex2bin( $vector['body_hex'] ),
 			);
-			same( $vector['canonical'], Gate::canonical( new Request( $fields ), hash( 'sha256', $fields['body'] ) ), 'canonical text' );
-			store( (string) json_encode( array( 'key' => $vector['key'], 'opened_until' => $now + 1, 'import' => false ) ) );
+			same( $vector['canonical'], Signature::canonical_request( new Request( $fields ), hash( 'sha256', $fields['body'] ) ), 'canonical text' );
+			store( (string) json_encode( array( 'key' => $vector['key'], 'open_until' => $now + 1, 'import_enabled' => false ) ) );
 			check( admitted( $fields, $now ), 'admitted' );
 		}
 	);
@@ -73,7 +73,7 @@ test(
 			'unique'    => array( '', '0', str_repeat( 'A', 32 ), str_repeat( '0', 33 ), str_repeat( '0', 32 ) . "\n", array( 'a' ) ),
 			'timestamp' => array( '', '0', '-' . NOW, '+' . NOW, NOW . '.0', '1e9', '0' . NOW, ' ' . NOW, NOW . "\n", '99999999999', NOW ),
 			'nonce'     => array( '', 'a', str_repeat( 'G', 32 ), str_repeat( 'F', 32 ), str_repeat( '0', 64 ), str_repeat( '0', 32 ) . "\n", null ),
-			'body'      => array( str_repeat( ' ', Request::MOST_JSON + 1 ) ),
+			'body'      => array( str_repeat( ' ', Request::MAX_JSON_BYTES + 1 ) ),
 		);
 		foreach ( $wrong as $field => $values ) {
 			foreach ( $values as $value ) {
@@ -82,7 +82,7 @@ test(
 			}
 		}
 		same( array( 'wpclone_migrator' ), $wpdb->names(), 'rows after refusals' );
-		check( admitted( signed( $key, array( 'body' => str_repeat( ' ', Request::MOST_JSON ) ) ) ), 'the largest body' );
+		check( admitted( signed( $key, array( 'body' => str_repeat( ' ', Request::MAX_JSON_BYTES ) ) ) ), 'the largest body' );
 	}
 );
 

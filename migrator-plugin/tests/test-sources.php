@@ -22,7 +22,7 @@ function sources(): array {
 	check( function_exists( 'token_get_all' ), "PHP's extension tokenizer is needed" );
 	$folder = __DIR__ . '/../wpclone-migrator';
 	$all    = array();
-	foreach ( array_merge( glob( "$folder/*.php" ), glob( "$folder/includes/*.php" ) ) as $file ) {
+	foreach ( array_merge( glob( "$folder/*.php" ), glob( "$folder/includes/*.php" ), glob( "$folder/includes/*/*.php" ) ) as $file ) {
 		$line = 1;
 		foreach ( token_get_all( file_get_contents( $file ) ) as $token ) {
 			list( $kind, $text, $line ) = is_array( $token ) ? $token : array( $token, $token, $line );

@@ -5,8 +5,8 @@
 
 require __DIR__ . '/load.php';
 
-use Wpclone\Migrator\State;
-use Wpclone\Migrator\Store;
+use Wpclone\Migrator\Access_Window;
+use Wpclone\Migrator\Option_Store;
 
 test(
 	'without a key nobody passes, not even with an empty one',
@@ -23,15 +23,15 @@ test(
 		$until = NOW + 100;
 		$keys  = array( '""', '"00"', '"' . str_repeat( 'a', 63 ) . '"', '"' . str_repeat( 'A', 64 ) . '"', '"' . str_repeat( 'a', 64 ) . '\\n"', 'null', '1', '[]' );
 		foreach ( $keys as $key ) {
-			store( "{\"key\":$key,\"opened_until\":$until}" );
-			check( ! State::load()->is_open( NOW ) && ! State::load()->has_key(), $key );
+			store( "{\"key\":$key,\"open_until\":$until}" );
+			check( ! Access_Window::load()->is_open( NOW ) && ! Access_Window::load()->has_key(), $key );
 			check( ! admitted( signed( trim( $key, '"' ) ) ) && ! admitted( signed( '' ) ), $key );
 		}
 		foreach ( array( '', '0', 'null', '[]', '"x"', '{', 'a:1:{}', '{"key":"' . str_repeat( 'a', 64 ) . '"}' ) as $state ) {
 			store( $state );
-			check( ! State::load()->is_open( NOW ), $state );
+			check( ! Access_Window::load()->is_open( NOW ), $state );
 		}
-		check( State::open( NOW, true ) && State::load()->is_open( NOW ), 'and can be opened again' );
+		check( Access_Window::open( NOW, true ) && Access_Window::load()->is_open( NOW ), 'and can be opened again' );
 	}
 );
 
@@ -41,7 +41,7 @@ test(
 		$first = opened();
 		same( 64, strlen( $first ), 'length' );
 		same( $first, opened( NOW + 3599 ), 'still open' );
-		same( null, State::load()->key( NOW + 3599 + 3600 ), 'asleep' );
+		same( null, Access_Window::load()->key( NOW + 3599 + 3600 ), 'asleep' );
 		$later = opened( NOW + 3599 + 3600 );
 		check( $later !== $first, 'a new key' );
 		$at = array( 'timestamp' => (string) ( NOW + 7199 ) );
@@ -56,7 +56,7 @@ test(
 		$key = opened();
 		foreach ( array( 3599, 7198, 10797 ) as $after ) {
 			check( admitted( signed( $key, array( 'timestamp' => (string) ( NOW + $after ) ) ), NOW + $after ), "after $after s" );
-			same( NOW + $after + 3600, State::load()->opened_until(), 'window' );
+			same( NOW + $after + 3600, Access_Window::load()->open_until(), 'window' );
 		}
 		$asleep = NOW + 10797 + 3600;
 		check( ! admitted( signed( $key, array( 'timestamp' => (string) $asleep ) ), $asleep ), 'asleep' );
@@ -68,7 +68,7 @@ test(
 	static function () {
 		opened();
 		admitted( signed( str_repeat( '0', 64 ), array( 'timestamp' => (string) ( NOW + 100 ) ) ), NOW + 100 );
-		same( NOW + 3600, State::load()->opened_until(), 'window' );
+		same( NOW + 3600, Access_Window::load()->open_until(), 'window' );
 	}
 );
 
@@ -77,7 +77,7 @@ test(
 	static function () {
 		foreach ( array( true, false, true ) as $import ) {
 			opened( NOW, $import );
-			same( $import, State::load()->import(), 'import' );
+			same( $import, Access_Window::load()->import_enabled(), 'import' );
 		}
 	}
 );
@@ -87,17 +87,17 @@ test(
 	static function () {
 		global $wpdb;
 		opened();
-		$slow = State::load();
-		Store::erase();
-		$slow->slide( NOW + 10 );
+		$slow = Access_Window::load();
+		Option_Store::delete_all();
+		$slow->extend( NOW + 10 );
 		same( array(), $wpdb->names(), 'rows' );
 
 		opened();
-		$slow = State::load();
-		Store::erase();
+		$slow = Access_Window::load();
+		Option_Store::delete_all();
 		$key = opened( NOW + 5 );
-		$slow->slide( NOW + 10 );
-		same( $key, State::load()->key( NOW ), 'the new key stays' );
+		$slow->extend( NOW + 10 );
+		same( $key, Access_Window::load()->key( NOW ), 'the new key stays' );
 	}
 );
 
@@ -105,10 +105,10 @@ test(
 	'nonces are forgotten when their time can no longer pass, and not before',
 	static function () {
 		global $wpdb;
-		$bucket = Store::BUCKET;
+		$bucket = Option_Store::BUCKET_SECONDS;
 		for ( $second = 0; $second < $bucket; $second++ ) {
 			Wordpress_Stand_In::reset();
-			Store::erase();
+			Option_Store::delete_all();
 			$sent   = NOW + $second;
 			$key    = opened( $sent );
 			$fields = signed( $key, array( 'timestamp' => (string) $sent ) );
@@ -149,11 +149,11 @@ test(
 	static function () {
 		global $wpdb;
 		$key    = opened();
-		$bucket = Store::NONCE_PREFIX . intdiv( NOW, Store::BUCKET );
-		$wpdb->query( "INSERT INTO wp_options (option_name, option_value) VALUES ('$bucket', '" . str_repeat( 'x', Store::MOST_IN_BUCKET ) . "')" );
+		$bucket = Option_Store::NONCE_PREFIX . intdiv( NOW, Option_Store::BUCKET_SECONDS );
+		$wpdb->query( "INSERT INTO wp_options (option_name, option_value) VALUES ('$bucket', '" . str_repeat( 'x', Option_Store::MAX_BUCKET_BYTES ) . "')" );
 		check( ! admitted( signed( $key ) ), 'full' );
 		same( 2, count( $wpdb->names() ), 'rows' );
-		$later = NOW + Store::BUCKET;
+		$later = NOW + Option_Store::BUCKET_SECONDS;
 		check( admitted( signed( $key, array( 'timestamp' => (string) $later ) ), $later ), 'room again' );
 	}
 );
@@ -164,7 +164,7 @@ test(
 		$key = opened();
 		foreach ( array( 29 => 0, 30 => 30, 59 => 30, 60 => 60 ) as $after => $pushed ) {
 			check( admitted( signed( $key, array( 'timestamp' => (string) ( NOW + $after ) ) ), NOW + $after ), 'admitted' );
-			same( NOW + $pushed + 3600, State::load()->opened_until(), "window after $after s" );
+			same( NOW + $pushed + 3600, Access_Window::load()->open_until(), "window after $after s" );
 		}
 	}
 );
@@ -179,7 +179,7 @@ test(
 		$before = $wpdb->names();
 		$key    = opened();
 		check( admitted( signed( $key ) ), 'admitted' );
-		Store::erase();
+		Option_Store::delete_all();
 		same( $before, $wpdb->names(), 'rows' );
 	}
 );

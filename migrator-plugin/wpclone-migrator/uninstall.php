@@ -1,6 +1,6 @@
 <?php
 /**
- * Takes away all that the plugin stored, on every site of a network.
+ * Deletes everything the plugin stored, on every site of a network.
  */
 
 namespace Wpclone\Migrator;
@@ -9,18 +9,18 @@ if ( ! defined( 'ABSPATH' ) || ! defined( 'WP_UNINSTALL_PLUGIN' ) ) {
 	exit;
 }
 
-require_once __DIR__ . '/includes/all.php';
+require_once __DIR__ . '/includes/load.php';
 
 try {
-	// What a job left: tables, and folders of files. A big one takes more than one go; the folders are closed anyway.
-	$wpclone_migrator_tries = 0;
-	while ( ! Import_End::wipe( new Budget( new Json( array( 'ms' => 60000 ) ) ) ) && $wpclone_migrator_tries < 3 ) {
-		++$wpclone_migrator_tries;
+	// Tables and staging folders of an import job. A large job may need several passes; its folders are not accessible anyway.
+	$wpclone_migrator_passes = 1;
+	while ( ! Import_Cleanup::clean_up_any( new Request_Budget( new Json_Object( array( 'ms' => 60000 ) ) ) ) && $wpclone_migrator_passes <= 3 ) {
+		++$wpclone_migrator_passes;
 	}
 } catch ( \Throwable $wpclone_migrator_thrown ) {
-	// WordPress has to be able to remove the plugin all the same. Where there is no database of ours there was no job.
-	if ( ! $wpclone_migrator_thrown instanceof Trouble || 'no_database' !== $wpclone_migrator_thrown->name ) {
-		Trouble::told( $wpclone_migrator_thrown );
+	// WordPress must be able to delete the plugin all the same. Without a usable database there was no job.
+	if ( ! $wpclone_migrator_thrown instanceof Migrator_Error || 'database_unavailable' !== $wpclone_migrator_thrown->error_code ) {
+		Migrator_Error::describe( $wpclone_migrator_thrown );
 	}
 }
-Store::erase_everywhere();
+Option_Store::delete_all_on_network();

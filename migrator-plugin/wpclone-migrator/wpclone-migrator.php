@@ -1,7 +1,7 @@
 <?php
 /**
  * Plugin Name:       WPClone Migrator
- * Description:       Hands this site's content to wpclone, or takes it in, in small signed requests. Asleep until an administrator opens it, and again an hour after its last use.
+ * Description:       Lets wpclone copy this site, or import a copy into it, with signed requests. Access is off until an administrator enables it, and ends one hour after the last use.
  * Version:           0.1.0
  * Requires at least: 5.6
  * Requires PHP:      7.4
@@ -18,17 +18,23 @@ if ( ! defined( 'ABSPATH' ) ) {
 	exit;
 }
 
-/** This file; its header holds the version, and nothing else does. */
+/** The main file. The version stands in its header and nowhere else. */
 const PLUGIN_FILE = __FILE__;
 
-require_once __DIR__ . '/includes/doors.php';
-require_once __DIR__ . '/includes/routes.php';
+/** The plugin's version. */
+function plugin_version(): string {
+	return get_file_data( PLUGIN_FILE, array( 'version' => 'Version' ) )['version'];
+}
 
-Doors::answer_if_asked();
-add_action( 'rest_api_init', array( Doors::class, 'register_rest' ) );
+// Everything else is loaded by includes/load.php when a request for the migrator comes in.
+require_once __DIR__ . '/includes/protocol/class-route-table.php';
+require_once __DIR__ . '/includes/api/class-endpoints.php';
+
+Endpoints::handle_front_request();
+add_action( 'rest_api_init', array( Endpoints::class, 'register_rest_routes' ) );
 if ( is_admin() ) {
-	require_once __DIR__ . '/includes/store.php';
-	require_once __DIR__ . '/includes/state.php';
-	require_once __DIR__ . '/includes/settings-page.php';
+	require_once __DIR__ . '/includes/access/class-option-store.php';
+	require_once __DIR__ . '/includes/access/class-access-window.php';
+	require_once __DIR__ . '/includes/admin/class-settings-page.php';
 	Settings_Page::register();
 }

@@ -51,7 +51,6 @@ pub struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhpMemory {
     /// Before the route began.
-    #[serde(alias = "idle")]
     pub baseline: u64,
     /// At most.
     pub peak: u64,
@@ -141,6 +140,12 @@ pub struct Definitions {
     pub cursor: Option<Cursor>,
 }
 
+/// The field of a response that says how much memory PHP used.
+#[derive(Deserialize)]
+struct MemoryField {
+    memory: PhpMemory,
+}
+
 #[derive(Deserialize)]
 struct TablesEnd {
     cursor: Option<Cursor>,
@@ -212,8 +217,8 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn tables(&self, cursor: Option<&Cursor>, budget: Budget) -> Result<Definitions, ClientError> {
-        let frames = self.frames("tables", &with(budget, json!({"cursor": cursor}))).await?;
+    pub async fn definitions(&self, cursor: Option<&Cursor>, budget: Budget) -> Result<Definitions, ClientError> {
+        let frames = self.frames("definitions", &with(budget, json!({"cursor": cursor}))).await?;
         let mut found = Vec::new();
         for (kind, payload) in frames.iter() {
             let definition = serde_json::from_slice(payload).ok().filter(|_| kind == b'T');
@@ -289,7 +294,7 @@ impl Client {
     pub(crate) async fn answered<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<T, ClientError> {
         match self.call(call).await? {
             Answer::Json(body) => {
-                if let Ok(memory) = serde_json::from_slice(&body) {
+                if let Ok(MemoryField { memory }) = serde_json::from_slice(&body) {
                     self.note(memory);
                 }
                 serde_json::from_slice(&body).map_err(|_| ClientError::Malformed("an answer's members"))
@@ -304,7 +309,7 @@ impl Client {
         let Answer::Frames(frames) = self.call(&call).await? else {
             return Err(ClientError::Malformed("JSON in the place of frames"));
         };
-        if let Ok(memory) = frames.end() {
+        if let Ok(MemoryField { memory }) = frames.end() {
             self.note(memory);
         }
         match frames.end::<MigratorError>() {
@@ -359,7 +364,7 @@ impl Client {
             return Frames::proven(body, &request, &self.key, status.as_u16()).map(Answer::Frames);
         }
         let proof =
-            response.headers().get("x-wpclone-proof").and_then(|v| v.to_str().ok()).map(str::to_owned);
+            response.headers().get("x-wpclone-response-signature").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let body = read(response, MAX_JSON_BYTES).await?;
         proven(status, body, proof.as_deref(), &request, &self.key).map(Answer::Json)
     }

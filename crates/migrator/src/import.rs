@@ -20,7 +20,6 @@ pub struct JobOptions {
     /// What else is taken in than tables and files.
     pub allow: Vec<AllowedContent>,
     /// Whether `undo` must be possible after the swap.
-    #[serde(rename = "undo")]
     pub reversible: bool,
     /// The roots whose files are replaced.
     pub roots: Vec<Root>,
@@ -39,12 +38,11 @@ pub enum AllowedContent {
     /// Files in `uploads` that a web server may take for programs.
     PhpInUploads,
     /// The must-use plugin that keeps a copy harmless.
-    #[serde(rename = "harmless")]
     SandboxPlugin,
 }
 
 /// That must-use plugin's file name.
-pub const SANDBOX_PLUGIN_FILE: &str = "wpclone-harmless.php";
+pub const SANDBOX_PLUGIN_FILE: &str = "wpclone-sandbox.php";
 
 /// A job as it stands.
 #[derive(Debug, Clone, Deserialize)]
@@ -79,36 +77,33 @@ pub struct JobLimits {
 #[derive(Debug, Clone, Deserialize)]
 pub struct TableProgress {
     /// Its number in the job.
-    #[serde(alias = "n")]
     pub table_id: u32,
     /// Its name.
     pub name: String,
     /// The last chunk that was taken in.
-    #[serde(alias = "seq")]
     pub chunk: u32,
     /// Rows that were taken in.
     pub rows: u64,
     /// What came with that chunk.
     pub cursor: Option<Json>,
     /// Whether no more will come.
-    pub done: bool,
+    pub complete: bool,
 }
 
 /// A definition that was taken.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DefineResult {
     /// Its number in the job.
-    #[serde(alias = "n")]
     pub table_id: u32,
     /// What had to be defined otherwise.
-    pub adjusted: Vec<Adjustment>,
+    pub adjustments: Vec<Adjustment>,
 }
 
 /// What had to be defined otherwise.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Adjustment {
     /// Which part of the definition.
-    pub member: String,
+    pub field: String,
     /// What was asked for.
     pub from: Json,
     /// What it became.
@@ -119,7 +114,6 @@ pub struct Adjustment {
 #[derive(Debug, Clone, Deserialize)]
 pub struct LoadResult {
     /// The chunk.
-    #[serde(alias = "seq")]
     pub chunk: u32,
     /// Rows of the whole table so far.
     pub rows: u64,
@@ -131,7 +125,6 @@ pub struct StoreResult {
     /// How many.
     pub stored: u64,
     /// Those that were not.
-    #[serde(alias = "refused")]
     pub rejected: Vec<RejectedFile>,
 }
 
@@ -143,14 +136,14 @@ pub struct RejectedFile {
     /// Its path, as base64.
     pub path: String,
     /// What of it is refused.
-    pub member: String,
+    pub field: String,
 }
 
 #[derive(Deserialize)]
 struct SwapResponse {
     done: bool,
     #[serde(default)]
-    left: Vec<RejectedRoutine>,
+    rejected: Vec<RejectedRoutine>,
 }
 
 /// A view or trigger.
@@ -214,7 +207,7 @@ impl Import {
     /// # Errors
     /// See [`ClientError`].
     pub async fn define(&self, definition: &Definition, recreate: bool) -> Result<DefineResult, ClientError> {
-        self.ask("table", json!({"table": definition, "anew": recreate})).await
+        self.ask("define", json!({"definition": definition, "recreate": recreate})).await
     }
 
     /// Sends a chunk; it is empty afterwards, unless it was too long. The same chunk sent again is not taken in twice.
@@ -232,9 +225,9 @@ impl Import {
         batch: &mut AdaptiveBatch,
     ) -> Result<LoadResult, ClientError> {
         let parameters =
-            json!({"job": self.job, "n": table_id, "seq": chunk_number, "cursor": state, "last": last});
+            json!({"job": self.job, "table_id": table_id, "chunk": chunk_number, "cursor": state, "last": last});
         let body = chunk.body(&parameters)?;
-        let sent = self.send("load", &body, batch).await;
+        let sent = self.send("load-rows", &body, batch).await;
         if matches!(sent, Err(ClientError::RequestTooLarge)) {
             chunk.restore(&body);
         }
@@ -251,7 +244,7 @@ impl Import {
         batch: &mut AdaptiveBatch,
     ) -> Result<StoreResult, ClientError> {
         let body = parcel.frames.with(&json!({"job": self.job}))?;
-        self.send("store", &body, batch).await
+        self.send("store-files", &body, batch).await
     }
 
     /// The index of what was stored in a root, from the cursor on.
@@ -269,7 +262,7 @@ impl Import {
             let body = json!({
                 "job": self.job, "root": root, "digests": digests, "cursor": cursor, "bytes": bytes, "ms": ms,
             });
-            let index = Index::parse(&self.client.frames("staged", &body).await?)?;
+            let index = Index::parse(&self.client.frames("staged-index", &body).await?)?;
             let size = index.bytes;
             Ok((index, size))
         })
@@ -285,7 +278,7 @@ impl Import {
         loop {
             let ms = self.info.limits.budget_ms;
             let count: RowCount =
-                self.ask("checksum", json!({"n": table_id, "cursor": cursor, "ms": ms})).await?;
+                self.ask("checksum", json!({"table_id": table_id, "cursor": cursor, "ms": ms})).await?;
             rows += count.rows;
             digest.combine(count.digest);
             if count.cursor.is_none() {
@@ -303,7 +296,7 @@ impl Import {
     /// # Errors
     /// See [`ClientError`].
     pub async fn prepare(&self) -> Result<(), ClientError> {
-        self.until_done("seal").await
+        self.until_done("prepare").await
     }
 
     /// Puts what was taken in into the place of what is live. Gives the names of views and triggers that the database
@@ -313,10 +306,10 @@ impl Import {
     /// See [`ClientError`].
     pub async fn swap(&self) -> Result<Vec<String>, ClientError> {
         loop {
-            let SwapResponse { done, left } =
+            let SwapResponse { done, rejected } =
                 self.ask("swap", json!({"ms": self.info.limits.budget_ms})).await?;
             if done {
-                return Ok(left.into_iter().map(|routine| routine.name).collect());
+                return Ok(rejected.into_iter().map(|routine| routine.name).collect());
             }
         }
     }
@@ -326,7 +319,7 @@ impl Import {
     /// # Errors
     /// See [`ClientError`].
     pub async fn rollback(&self) -> Result<(), ClientError> {
-        self.until_done("undo").await
+        self.until_done("rollback").await
     }
 
     /// Drops what `undo` would need; the job has ended.
@@ -334,7 +327,7 @@ impl Import {
     /// # Errors
     /// See [`ClientError`].
     pub async fn commit(&self) -> Result<(), ClientError> {
-        self.until_ended("forget").await
+        self.until_ended("commit").await
     }
 
     /// Drops all that was taken in; the job has ended.
@@ -348,7 +341,7 @@ impl Import {
     /// A job that has ended is known no more: the answer that said so may have been lost.
     async fn until_ended(&self, route: &str) -> Result<(), ClientError> {
         match self.until_done(route).await {
-            Err(error) if error.code() == Some("no_job") => Ok(()),
+            Err(error) if error.code() == Some("job_not_found") => Ok(()),
             done => done,
         }
     }

@@ -18,7 +18,6 @@ pub struct Manifest {
     /// The folders that files lie in.
     pub roots: BTreeMap<String, RootFolder>,
     /// Prefixes of other installations in the same database.
-    #[serde(alias = "others")]
     pub other_prefixes: Vec<String>,
     /// What a request may do.
     pub limits: Limits,
@@ -37,7 +36,6 @@ pub struct WordPress {
     pub version: String,
     /// The oldest PHP that it runs under; empty where it does not say.
     #[serde(default)]
-    #[serde(alias = "needs_php")]
     pub requires_php: String,
     /// Such as `de_DE`.
     pub locale: String,

@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_settings_page_has_what_it_is_read_by() {
-        let php = source("includes/settings-page.php");
+        let php = source("includes/admin/class-settings-page.php");
         for id in [page::ROOT_ID, page::OPEN_FORM_ID, page::KEY_ID, page::CLOSE_FORM_ID] {
             assert_eq!(php.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
         }

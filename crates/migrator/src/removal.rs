@@ -14,8 +14,8 @@ use crate::retry::with_retries;
 struct Removal {
     done: bool,
     #[serde(default)]
-    left: Vec<String>,
-    probe: Option<Url>,
+    remaining: Vec<String>,
+    probe_url: Option<Url>,
 }
 
 /// How it went with the removal of a migrator.
@@ -50,12 +50,12 @@ impl Client {
             })
             .await?;
             if answer.done {
-                let still_served = match answer.probe {
+                let still_served = match answer.probe_url {
                     Some(probe) => self.is_there(&probe).await,
                     None => None,
                 };
                 let still_responds = matches!(self.status().await, Ok(_) | Err(ClientError::Forbidden));
-                return Ok(RemovalReport { remaining: answer.left, still_served, still_responds });
+                return Ok(RemovalReport { remaining: answer.remaining, still_served, still_responds });
             }
         }
     }

@@ -156,10 +156,8 @@ pub struct RowCount {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct ResponseCost {
     /// Milliseconds that the site worked on it.
-    #[serde(alias = "ms")]
     pub duration_ms: u64,
     /// Memory that PHP used.
-    #[serde(flatten)]
     pub memory: PhpMemory,
 }
 

@@ -16,7 +16,7 @@ use crate::frames::MAGIC;
 const PROTOCOL: &str = "wpclone-migrator-v1";
 
 /// The same for the proof of an answer that is JSON, and of one that is frames.
-const ANSWER: &str = "wpclone-migrator-answer-v1";
+const ANSWER: &str = "wpclone-migrator-response-v1";
 const FRAMES: &str = "wpclone-migrator-frames-v1";
 
 /// The key of one migrator: 256 random bits, made on the site. Wiped when dropped, never printed.

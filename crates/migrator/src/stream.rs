@@ -113,7 +113,7 @@ impl Client {
         loop {
             let from = cursor.as_ref();
             let page = with_retries(batch, |budget| async move {
-                let page = self.tables(from, budget).await?;
+                let page = self.definitions(from, budget).await?;
                 Ok((page, 0))
             })
             .await?;

@@ -120,10 +120,10 @@ fn mac(parts: &[&[u8]]) -> Vec<u8> {
 /// What a migrator makes of JSON for the request with this nonce.
 fn proven(nonce: &str, status: &str, body: &str) -> String {
     let (hash, code) = (hex::encode(Sha256::digest(body)), &status[..3]);
-    let text = format!("wpclone-migrator-answer-v1\nstatus\n{nonce}\n{code}\n{hash}");
+    let text = format!("wpclone-migrator-response-v1\nstatus\n{nonce}\n{code}\n{hash}");
     let (proof, length) = (hex::encode(mac(&[text.as_bytes()])), body.len());
     format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json; charset=UTF-8\r\nx-wpclone-proof: v1={proof}\r\n\
+        "HTTP/1.1 {status}\r\ncontent-type: application/json; charset=UTF-8\r\nx-wpclone-response-signature: v1={proof}\r\n\
          content-length: {length}\r\nconnection: close\r\n\r\n{body}"
     )
 }
@@ -272,7 +272,7 @@ fn rows_answer(row: &[u8], end: &str) -> Vec<u8> {
 
 fn end_of(row: &[u8]) -> String {
     let digest = hex::encode(Sha256::digest(row));
-    format!(r#"{{"cursor":null,"rows":1,"digest":"{digest}","ms":1,"idle":2,"peak":3}}"#)
+    format!(r#"{{"cursor":null,"rows":1,"digest":"{digest}","duration_ms":1,"memory":{{"baseline":2,"peak":3}}}}"#)
 }
 
 const BUDGET: Budget = Budget { bytes: 65536, ms: 1000 };
@@ -332,9 +332,9 @@ async fn proven_frames_that_do_not_add_up_are_malformed_and_trouble_in_the_end_i
         let error = site.client().rows("t", None, BUDGET).await.unwrap_err();
         assert!(matches!(error, ClientError::Malformed(_)), "{end}: {error:?}");
     }
-    let end = r#"{"error":"moved","id":"00112233","ms":1,"idle":2,"peak":3}"#;
+    let end = r#"{"error":"gone","id":"00112233","duration_ms":1,"memory":{"baseline":2,"peak":3}}"#;
     let site = Site::new(Answer::Frames(rows_answer(&row(), end)), Answer::HangUp).await;
-    assert_eq!(site.client().rows("t", None, BUDGET).await.unwrap_err().code(), Some("moved"));
+    assert_eq!(site.client().rows("t", None, BUDGET).await.unwrap_err().code(), Some("gone"));
 }
 
 #[tokio::test]

@@ -71,10 +71,10 @@ function wpclone_task_access( $wish ) {
 	// In the form that the migrator stores.
 	$state = (string) json_encode(
 		array(
-			'key'          => $wish['key'],
-			'secret'       => bin2hex( random_bytes( 32 ) ),
-			'opened_until' => (int) $wish['opened_until'],
-			'import'       => true,
+			'key'            => $wish['key'],
+			'index_secret'   => bin2hex( random_bytes( 32 ) ),
+			'open_until'     => (int) $wish['opened_until'],
+			'import_enabled' => true,
 		)
 	);
 	$wpdb->query(

@@ -374,7 +374,7 @@ impl Moving<'_> {
         for file in stored.into_iter().flat_map(|stored| stored.rejected) {
             let path = BASE64.decode(&file.path).unwrap_or_default();
             if self.refused.insert(path.clone()) {
-                self.note(&path, LeftOut::Refused, file.member);
+                self.note(&path, LeftOut::Refused, file.field);
             }
         }
         for (path, size, digest) in whole {

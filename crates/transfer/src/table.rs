@@ -99,7 +99,7 @@ impl TableMove<'_> {
     ) -> Result<Moved, Broken> {
         let place = resumed.as_ref().and_then(|progress| Place::read(progress.cursor.as_ref()?));
         let (place, seq, anew) = match (place, &resumed) {
-            (Some(place), Some(progress)) if place.ended == progress.done && place.print == self.print => {
+            (Some(place), Some(progress)) if place.ended == progress.complete && place.print == self.print => {
                 (place, progress.chunk, false)
             }
             // What was loaded at a place that nobody can tell is not built upon.
@@ -134,7 +134,7 @@ impl TableMove<'_> {
                 counts.target_rows
             ))));
         }
-        let mut moved = self.moved(counts, &target, reading, settled, &defined.adjusted);
+        let mut moved = self.moved(counts, &target, reading, settled, &defined.adjustments);
         moved.fidelity.taken_up = taken_up;
         Ok(moved)
     }
@@ -154,7 +154,7 @@ impl TableMove<'_> {
             _ => 0,
         };
         let adjusted =
-            adjusted.iter().map(|part| format!("{}: {} became {}", part.member, part.from, part.to));
+            adjusted.iter().map(|part| format!("{}: {} became {}", part.field, part.from, part.to));
         let fidelity = TableFidelity {
             name: name.clone(),
             renamed: (new != name).then(|| new.to_owned()),
@@ -251,7 +251,7 @@ impl TableMove<'_> {
 /// What a source says; some of it only means that rows moved meanwhile.
 fn source_error(error: ClientError) -> Broken {
     match error.code() {
-        Some("moved") => Broken::Moved,
+        Some("gone") => Broken::Moved,
         _ => Broken::Failed(TransferError::Source(error)),
     }
 }
@@ -259,7 +259,7 @@ fn source_error(error: ClientError) -> Broken {
 /// What a target says; some of it only means that the table has to be sent anew.
 fn target_error(error: ClientError) -> Broken {
     match error.code() {
-        Some("restart") => Broken::Moved,
+        Some("restart_table") => Broken::Moved,
         _ => Broken::Failed(TransferError::Target(error)),
     }
 }

@@ -250,7 +250,7 @@ impl Transfer<'_> {
             None => Ok(()),
             Some(file) => Err(TransferError::Differs(format!(
                 "The target does not take the must-use plugin that keeps it harmless ({}).",
-                file.member
+                file.field
             ))),
         }
     }
@@ -332,7 +332,7 @@ fn job_options(into: Receiver<'_>, roots: &[Root]) -> JobOptions {
 
 /// Brings back what a target had before a job, whatever its phase, and ends the job.
 async fn taken_back(import: &Import) -> Result<(), TransferError> {
-    if matches!(import.info().phase.as_str(), "swapping" | "swapped" | "undoing") {
+    if matches!(import.info().phase.as_str(), "swapping" | "swapped" | "rolling_back") {
         import.rollback().await.map_err(TransferError::Target)?;
     }
     import.abort().await.map_err(TransferError::Target)
@@ -354,7 +354,7 @@ pub async fn take_back(target: &Client, job: &str) -> Result<(), TransferError> 
 pub async fn settle(target: &Client, job: &str) -> Result<(), TransferError> {
     let import = again(target, job).await?;
     let ended = match import.info().phase.as_str() {
-        "swapped" | "ending" => import.commit().await,
+        "swapped" | "cleaning_up" => import.commit().await,
         // Begun by this very call: it had been settled.
         _ => import.abort().await,
     };

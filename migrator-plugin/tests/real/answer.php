@@ -17,7 +17,7 @@ Wpclone\Migrator\Steps::$end = static function () use ( $asked ) {
 };
 
 require "{$asked['site']}/wp-load.php";
-require_once "{$asked['site']}/wp-content/plugins/wpclone-migrator/includes/all.php";
+require_once "{$asked['site']}/wp-content/plugins/wpclone-migrator/includes/load.php";
 ini_set( 'log_errors', '1' );
 ini_set( 'error_log', $asked['log'] );
 Child::answer( $asked );

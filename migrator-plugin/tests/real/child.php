@@ -3,9 +3,9 @@
  * What answers one request of a test: a child of the test, or another PHP, of any version that the plugin runs on.
  */
 
-use Wpclone\Migrator\Gate;
 use Wpclone\Migrator\Request;
-use Wpclone\Migrator\Routes;
+use Wpclone\Migrator\Router;
+use Wpclone\Migrator\Signature;
 use Wpclone\Migrator\Steps;
 
 require_once __DIR__ . '/steps.php';
@@ -27,7 +27,7 @@ final class Child {
 			'body'      => $asked['body'],
 		);
 		$request      = new Request( $fields );
-		$signed       = Gate::canonical( $request, (string) $request->body_hash( PHP_INT_MAX ) );
+		$signed       = Signature::canonical_request( $request, (string) $request->body_digest( PHP_INT_MAX ) );
 		$fields['signature'] = 'v1=' . hash_hmac( 'sha256', $signed, hex2bin( $asked['key'] ) );
 
 		$errors = array();
@@ -42,15 +42,15 @@ final class Child {
 			}
 		);
 		$out  = fopen( "{$asked['file']}.body", 'wb' );
-		$idle = memory_get_usage();
+		$baseline = memory_get_usage();
 		if ( function_exists( 'memory_reset_peak_usage' ) ) {
 			memory_reset_peak_usage();
 		}
-		$answer = Routes::answer( new Request( $fields ), time() );
-		$answer->write( static function ( string $bytes ) use ( $out ) { fwrite( $out, $bytes ); } );
+		$answer = Router::respond( new Request( $fields ), time() );
+		$answer->send( static function ( string $bytes ) use ( $out ) { fwrite( $out, $bytes ); } );
 		fclose( $out );
 		$peak = memory_get_peak_usage();
-		file_put_contents( $asked['file'], serialize( array( $answer->status, $idle, $peak, Steps::$count, $errors, self::facts() ) ) );
+		file_put_contents( $asked['file'], serialize( array( $answer->status, $baseline, $peak, Steps::$count, $errors, self::facts() ) ) );
 	}
 
 	/** What this PHP is and has. */

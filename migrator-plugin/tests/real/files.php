@@ -3,8 +3,8 @@
  * A root's files as the source hands them out, for tests, by the plugin's own routes.
  */
 
-use Wpclone\Migrator\Json;
-use Wpclone\Migrator\Roots;
+use Wpclone\Migrator\Json_Object;
+use Wpclone\Migrator\Site_Roots;
 
 /** What a folder has: path → kind, mode, size and time, and of a file its SHA-256. */
 function tree( string $folder ): array {
@@ -40,14 +40,14 @@ function index_of( Site $site, string $root ): array {
 
 /** Asks for the files of an index, part after part, and stores each answer by a request. */
 function bring_files( Site $site, string $job, string $root, array $index, int $bytes ): void {
-	$number = array_search( $root, Roots::NAMES, true );
+	$number = array_search( $root, Site_Roots::NAMES, true );
 	$wanted = array();
 	$frames = array();
 	foreach ( $index as $path => list( $kind, $mode, $size, $mtime, , $tag ) ) {
 		if ( 'd' === $kind ) {
 			$frames[] = array( 'F', pack( 'CCnJJJ', $number, 1, $mode, 0, $mtime, 0 ) . $path );
 		} else {
-			$wanted[] = array( 'id' => Json::to64( chr( $number ) . $tag . $path ), 'size' => $size, 'mtime' => $mtime );
+			$wanted[] = array( 'id' => Json_Object::base64url_encode( chr( $number ) . $tag . $path ), 'size' => $size, 'mtime' => $mtime );
 			$paths[]  = array( $path, $mode );
 		}
 	}
@@ -68,8 +68,8 @@ function bring_files( Site $site, string $job, string $root, array $index, int $
 				$frames   = array_merge( $frames, $data );
 			}
 		}
-		$told = $site->good( 'store', Site::frames( array( 'job' => $job ), $frames ) );
-		same( array(), $told['refused'], 'refused' );
+		$told = $site->good( 'store-files', Site::frames( array( 'job' => $job ), $frames ) );
+		same( array(), $told['rejected'], 'refused' );
 		$frames = array();
 		$rest   = $got->json['file'] ?? null;
 		$wanted = null === $rest ? array() : array_slice( $wanted, $rest );

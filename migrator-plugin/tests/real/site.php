@@ -4,9 +4,10 @@
  * be killed at any of its steps.
  */
 
-use Wpclone\Migrator\Frames;
-use Wpclone\Migrator\Json;
-use Wpclone\Migrator\State;
+use Wpclone\Migrator\Access_Window;
+use Wpclone\Migrator\Frame_Reader;
+use Wpclone\Migrator\Frame_Writer;
+use Wpclone\Migrator\Json_Object;
 
 require __DIR__ . '/server.php';
 require __DIR__ . '/php.php';
@@ -19,7 +20,7 @@ final class Got {
 	public $json = array();
 	/** @var array[] Kind and payload. */
 	public $frames = array();
-	public $idle;
+	public $baseline;
 	public $peak;
 	/** @var int Steps that it took. */
 	public $steps;
@@ -64,9 +65,9 @@ final class Site {
 
 	/** Loads WordPress into this process. Called once, by the test file itself: WordPress wants to be global. */
 	public function awake(): void {
-		require_once "{$this->path}/wp-content/plugins/wpclone-migrator/includes/all.php";
-		check( State::open( time(), true ), 'opens' );
-		$this->key = (string) State::load()->key( time() );
+		require_once "{$this->path}/wp-content/plugins/wpclone-migrator/includes/load.php";
+		check( Access_Window::open( time(), true ), 'opens' );
+		$this->key = (string) Access_Window::load()->key( time() );
 	}
 
 	/** Whether the database is a MariaDB. */
@@ -96,7 +97,7 @@ final class Site {
 	/** Begins a request and does not wait: what answers it, and the file that the answer comes into. */
 	public function start( string $route, $body, int $kill = 0 ): array {
 		$file = tempnam( $this->server->folder, 'answer' );
-		file_put_contents( "$file.in", is_array( $body ) ? Json::text( $body ) : $body );
+		file_put_contents( "$file.in", is_array( $body ) ? Json_Object::encode( $body ) : $body );
 		$asked = array(
 			'route'  => $route,
 			'key'    => $this->key,
@@ -121,14 +122,14 @@ final class Site {
 
 	private static function got( string $file ): Got {
 		$got = new Got();
-		list( $got->status, $got->idle, $got->peak, $got->steps, $errors, $got->php ) = unserialize( file_get_contents( $file ) );
+		list( $got->status, $got->baseline, $got->peak, $got->steps, $errors, $got->php ) = unserialize( file_get_contents( $file ) );
 		same( array(), $errors, 'errors in the plugin' );
 		$got->body = file_get_contents( "$file.body" );
-		if ( 0 === strncmp( $got->body, Frames::MAGIC, 8 ) ) {
+		if ( 0 === strncmp( $got->body, Frame_Writer::MAGIC, 8 ) ) {
 			$stream = fopen( 'php://memory', 'w+b' );
 			fwrite( $stream, substr( $got->body, 0, -32 ) );
 			rewind( $stream );
-			foreach ( Frames::read( $stream ) as $kind => $payload ) {
+			foreach ( Frame_Reader::read( $stream ) as $kind => $payload ) {
 				$got->frames[] = array( $kind, $payload );
 			}
 			$got->json = json_decode( end( $got->frames )[1], true );
@@ -148,8 +149,8 @@ final class Site {
 		$got = $this->ask( $route, $body );
 		check( null !== $got && 200 === $got->status && ! isset( $got->json['error'] ), "$route: " . ( null === $got ? 'killed' : "{$got->status} " . substr( json_encode( $got->json ), 0, 300 ) ) . self::tail( "{$this->server->folder}/php.log" ) );
 		// What it took is told with every answer, and is another matter.
-		check( $got->json['idle'] > 0 && $got->json['idle'] <= $got->json['peak'], "$route: memory" );
-		return array_diff_key( $got->json, array( 'idle' => 0, 'peak' => 0 ) );
+		check( $got->json['memory']['baseline'] > 0 && $got->json['memory']['baseline'] <= $got->json['memory']['peak'], "$route: memory" );
+		return array_diff_key( $got->json, array( 'memory' => 0 ) );
 	}
 
 	/** The end of a log, for a failure. */
@@ -177,8 +178,8 @@ final class Site {
 
 	/** Frames of a body: `J`, and the others as kind and payload. */
 	public static function frames( array $head, array $frames ): string {
-		$text = Frames::MAGIC;
-		foreach ( array_merge( array( array( 'J', Json::text( $head ) ) ), $frames ) as list( $kind, $payload ) ) {
+		$text = Frame_Writer::MAGIC;
+		foreach ( array_merge( array( array( 'J', Json_Object::encode( $head ) ) ), $frames ) as list( $kind, $payload ) ) {
 			$text .= $kind . pack( 'N', strlen( $payload ) ) . $payload;
 		}
 		return $text;

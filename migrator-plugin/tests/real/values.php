@@ -29,7 +29,7 @@ function definitions( Site $site ): array {
 	$found  = array();
 	$cursor = null;
 	do {
-		$got    = $site->ask( 'tables', array( 'cursor' => $cursor, 'bytes' => 1048576 ) );
+		$got    = $site->ask( 'definitions', array( 'cursor' => $cursor, 'bytes' => 1048576 ) );
 		$cursor = $got->json['cursor'];
 		foreach ( $got->frames as list( $kind, $payload ) ) {
 			if ( 'T' === $kind ) {
@@ -46,7 +46,7 @@ function send( Site $site, string $job, int $n, array $chunks, int $from = 1 ): 
 	$told = array();
 	foreach ( $chunks as $i => $chunk ) {
 		if ( $i + 1 >= $from ) {
-			$told = $site->good( 'load', Site::frames( chunk_head( $job, $n, $chunks, $i ), $chunk['frames'] ) );
+			$told = $site->good( 'load-rows', Site::frames( chunk_head( $job, $n, $chunks, $i ), $chunk['frames'] ) );
 		}
 	}
 	return $told;
@@ -55,8 +55,8 @@ function send( Site $site, string $job, int $n, array $chunks, int $from = 1 ): 
 function chunk_head( string $job, int $n, array $chunks, int $i ): array {
 	return array(
 		'job'    => $job,
-		'n'      => $n,
-		'seq'    => $i + 1,
+		'table_id' => $n,
+		'chunk' => $i + 1,
 		'cursor' => $chunks[ $i ]['cursor'],
 		'last'   => $i + 1 === count( $chunks ),
 	);
@@ -66,14 +66,14 @@ function chunk_head( string $job, int $n, array $chunks, int $i ): array {
 function take_in( Site $site, string $job, array $definition, ?string $as = null, int $bytes = 262144 ): array {
 	$source             = $definition['name'];
 	$definition['name'] = $as ?? $source;
-	$made               = $site->good( 'table', array( 'job' => $job, 'table' => $definition ) );
+	$made               = $site->good( 'define', array( 'job' => $job, 'definition' => $definition ) );
 	list( $chunks, $rows, $digest ) = chunks_of( $site, $source, $bytes );
-	$told = send( $site, $job, $made['n'], $chunks );
+	$told = send( $site, $job, $made['table_id'], $chunks );
 	same( $rows, $told['rows'], "rows of $source" );
 	$counted = array( 'rows' => 0, 'digest' => str_repeat( "\0", 32 ) );
 	$cursor  = null;
 	do {
-		$part               = $site->good( 'checksum', array( 'job' => $job, 'n' => $made['n'], 'cursor' => $cursor ) );
+		$part               = $site->good( 'checksum', array( 'job' => $job, 'table_id' => $made['table_id'], 'cursor' => $cursor ) );
 		$counted['rows']   += $part['rows'];
 		$counted['digest'] ^= hex2bin( $part['digest'] );
 		$cursor             = $part['cursor'];

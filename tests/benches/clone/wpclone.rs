@@ -75,7 +75,7 @@ async fn fidelity(client: &Client, task: &TaskView) -> Result<Value> {
 }
 
 fn above_baseline(memory: &Value) -> Option<u64> {
-    Some(memory["peak"].as_u64()?.saturating_sub(memory["idle"].as_u64()?))
+    Some(memory["peak"].as_u64()?.saturating_sub(memory["baseline"].as_u64()?))
 }
 
 /// The most memory that a process had, in bytes: `VmHWM` of proc(5).

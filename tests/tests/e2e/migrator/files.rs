@@ -101,7 +101,7 @@ fn odd_files(site: &Site) -> Result {
     }
     for path in [
         "themes/t/.git/config",
-        "mu-plugins/wpclone-harmless.php",
+        "mu-plugins/wpclone-sandbox.php",
         "themes/t/style.css",
         "themes/t/cache/c.php",
     ] {
@@ -188,7 +188,7 @@ async fn every_file_is_exported_exactly_and_omissions_have_a_reason() -> Result 
         ("Core other", 'f'),
         ("Core wp-config.php", 's'),
         ("Core wp-config.php.bak", 's'),
-        ("MuPlugins wpclone-harmless.php", 'o'),
+        ("MuPlugins wpclone-sandbox.php", 'o'),
         ("Plugins wpclone-migrator", 'o'),
         ("Uploads 2026/broken", 'k'),
         ("Uploads 2026/config", 'k'),

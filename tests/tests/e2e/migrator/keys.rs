@@ -49,8 +49,8 @@ async fn a_key_is_in_no_request_and_no_page_and_expires() -> Result {
     )?;
     let key = key(&site, false).await?;
     client(&site, key).manifest().await.unwrap();
-    let known = "require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/all.php'; \
-                 echo Wpclone\\Migrator\\State::load()->key(time());";
+    let known = "require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/load.php'; \
+                 echo Wpclone\\Migrator\\Access_Window::load()->key(time());";
     let secret = site.eval_php(known).await?;
     assert_eq!(secret.len(), 64, "{secret}");
     let overheard = std::fs::read_to_string(site.tree().join("overheard.txt"))?;
@@ -63,8 +63,8 @@ async fn a_key_is_in_no_request_and_no_page_and_expires() -> Result {
     }
     let later = site
         .eval_php(
-            "require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/all.php'; \
-             echo json_encode(Wpclone\\Migrator\\State::load()->key(time() + 3601));",
+            "require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/load.php'; \
+             echo json_encode(Wpclone\\Migrator\\Access_Window::load()->key(time() + 3601));",
         )
         .await?;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&later)?, json!(null));

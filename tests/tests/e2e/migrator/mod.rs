@@ -28,8 +28,8 @@ async fn key(site: &Site, import: bool) -> Result<Key> {
     let open = format!(
         "require_once ABSPATH . 'wp-admin/includes/plugin.php'; \
          activate_plugin('wpclone-migrator/wpclone-migrator.php'); \
-         require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/all.php'; \
-         Wpclone\\Migrator\\State::open(time(), {import}); echo Wpclone\\Migrator\\State::load()->key(time());"
+         require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/load.php'; \
+         Wpclone\\Migrator\\Access_Window::open(time(), {import}); echo Wpclone\\Migrator\\Access_Window::load()->key(time());"
     );
     let printed = site.eval_php(&open).await?;
     // Plugins of some tests print as well.

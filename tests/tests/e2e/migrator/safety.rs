@@ -150,7 +150,7 @@ async fn names_and_cursors_never_become_sql() -> Result {
         "",
     ] {
         let error = client.rows(table, None, BUDGET).await.expect_err(table);
-        assert!(matches!(error.code(), Some("moved" | "bad_request")), "{table}: {error}");
+        assert!(matches!(error.code(), Some("gone" | "bad_request")), "{table}: {error}");
     }
     let attacks = [
         json!({"k": ["1 OR 1=1"], "n": 1}),
@@ -169,7 +169,7 @@ async fn names_and_cursors_never_become_sql() -> Result {
         json!("x"),
     ];
     for cursor in attacks {
-        for route in ["rows", "checksum", "index", "tables"] {
+        for route in ["rows", "checksum", "index", "definitions"] {
             let body = json!({"table": "wp_posts", "root": "uploads", "cursor": cursor}).to_string();
             let request = Request::new(route, body.as_bytes()).expect("random bytes");
             let url = format!("{}/?wpclone_migrator={route}&_={}", site.url(), request.unique);
@@ -205,7 +205,7 @@ async fn more_than_four_concurrent_requests_are_told_to_retry() -> Result {
         .await?;
     let held = format!(
         "$all = []; foreach (range(0, 3) as $i) {{ $all[$i] = new wpdb(DB_USER, DB_PASSWORD, DB_NAME, DB_HOST); \
-         $all[$i]->query(\"SELECT GET_LOCK('{name}_place_$i', 0)\"); }} file_put_contents(ABSPATH . 'held', '1'); \
+         $all[$i]->query(\"SELECT GET_LOCK('{name}_slot_$i', 0)\"); }} file_put_contents(ABSPATH . 'held', '1'); \
          for ($i = 0; $i < 2000 && file_exists(ABSPATH . 'held'); $i++) {{ usleep(20000); clearstatcache(); }}"
     );
     let holding = site.eval_php(&held);

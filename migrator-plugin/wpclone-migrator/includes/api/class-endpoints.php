@@ -1,0 +1,78 @@
+<?php
+/**
+ * The two HTTP endpoints: the front controller, which answers while plugins are loaded, and REST.
+ */
+
+namespace Wpclone\Migrator;
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
+
+final class Endpoints {
+	/** The front controller's query parameter that names the route. */
+	const PARAMETER = 'wpclone_migrator';
+
+	/** The namespace of the REST routes. */
+	const REST_NAMESPACE = 'wpclone-migrator/v1';
+
+	/** Answers a request with our parameter and ends it, before the theme and most plugins run. */
+	public static function handle_front_request(): void {
+		// phpcs:ignore WordPress.Security.NonceVerification -- Request_Authenticator checks the signature.
+		$route = $_GET[ self::PARAMETER ] ?? null;
+		if ( null !== $route ) {
+			self::respond( $route );
+		}
+	}
+
+	/** Registers the REST routes. They are hidden from the REST index. */
+	public static function register_rest_routes(): void {
+		foreach ( array_keys( Route_Table::IMPORT_ONLY ) as $route ) {
+			register_rest_route(
+				self::REST_NAMESPACE,
+				'/' . $route,
+				array(
+					'methods'             => 'POST',
+					'show_in_index'       => false,
+					// The callback authenticates: an error from here would reveal more than 403.
+					'permission_callback' => '__return_true',
+					// Without WP_REST_Response: filters of other plugins would invalidate the signature.
+					'callback'            => static function () use ( $route ) {
+						self::respond( $route );
+					},
+				)
+			);
+		}
+	}
+
+	/**
+	 * Answers and ends the request.
+	 *
+	 * @param mixed $route
+	 */
+	private static function respond( $route ): void {
+		require_once __DIR__ . '/../load.php';
+		global $wpdb;
+		$wpdb->hide_errors();
+		@ini_set( 'display_errors', '0' );
+		@ini_set( 'zlib.output_compression', '0' );
+		$response = Router::respond( Request::from_globals( $route ), time() );
+		// Discards what other plugins printed so far; a buffer that cannot be removed ends the loop.
+		while ( ob_get_level() > 0 && @ob_end_clean() ) {
+			continue;
+		}
+		// If something was printed without a buffer, wpclone sees no signature and uses the other endpoint.
+		if ( ! headers_sent() ) {
+			status_header( $response->status );
+			foreach ( $response->headers() as $name => $value ) {
+				header( "$name: $value" );
+			}
+		}
+		$response->send(
+			static function ( string $bytes ) {
+				echo $bytes;
+			}
+		);
+		exit;
+	}
+}

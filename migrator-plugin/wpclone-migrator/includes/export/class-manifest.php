@@ -1,0 +1,115 @@
+<?php
+/**
+ * What there is to know of a site before anything is done: the route `manifest`.
+ */
+
+namespace Wpclone\Migrator;
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
+
+final class Manifest {
+	/** The answer's members. */
+	public static function build(): array {
+		$db = Database::shared();
+		return array(
+			'plugin_version' => plugin_version(),
+			'wordpress'      => self::wordpress(),
+			'php'            => array(
+				'version'    => PHP_VERSION,
+				'sapi'       => PHP_SAPI,
+				'os'         => PHP_OS_FAMILY,
+				'int_bytes'  => PHP_INT_SIZE,
+				'extensions' => get_loaded_extensions(),
+			),
+			'database'       => self::database( $db ),
+			'roots'          => self::roots(),
+			'other_prefixes' => Site_Tables::other_prefixes( $db ),
+			'limits'         => array(
+				'memory_bytes'    => self::bytes( (string) ini_get( 'memory_limit' ) ),
+				'max_execution_s' => (int) ini_get( 'max_execution_time' ),
+				'max_input_vars'  => (int) ini_get( 'max_input_vars' ),
+				'post_max_bytes'  => self::bytes( (string) ini_get( 'post_max_size' ) ),
+				'budget_ms'       => Request_Budget::max_ms(),
+				'parallel'        => Database::MAX_PARALLEL_REQUESTS,
+			),
+			'content_url'    => content_url(),
+			'uploads_url'    => (string) wp_upload_dir( null, false )['baseurl'],
+			'abspath'        => ABSPATH,
+		);
+	}
+
+	private static function wordpress(): array {
+		global $wp_version, $required_php_version, $wpdb;
+		$plugins = array();
+		foreach ( (array) get_option( 'active_plugins' ) as $file ) {
+			if ( is_string( $file ) && null !== Site_Roots::path_segments( $file ) && is_file( WP_PLUGIN_DIR . '/' . $file ) ) {
+				$plugins[] = array(
+					'file'    => $file,
+					'version' => get_file_data( WP_PLUGIN_DIR . '/' . $file, array( 'version' => 'Version' ) )['version'],
+				);
+			}
+		}
+		return array(
+			'version'     => (string) $wp_version,
+			'requires_php'  => (string) $required_php_version,
+			'locale'      => (string) get_locale(),
+			'multisite'   => is_multisite(),
+			'site_url'    => (string) get_option( 'siteurl' ),
+			'home_url'    => (string) get_option( 'home' ),
+			'prefix'      => (string) $wpdb->base_prefix,
+			'charset'     => defined( 'DB_CHARSET' ) ? (string) DB_CHARSET : '',
+			'collation'   => defined( 'DB_COLLATE' ) ? (string) DB_COLLATE : '',
+			'plugins'     => $plugins,
+			'template'    => (string) get_option( 'template' ),
+			'stylesheet'  => (string) get_option( 'stylesheet' ),
+			'drop_ins'    => array_values( array_filter( array( 'object-cache.php', 'advanced-cache.php', 'db.php' ), array( self::class, 'has_drop_in' ) ) ),
+			'environment' => function_exists( 'wp_get_environment_type' ) ? wp_get_environment_type() : 'production',
+		);
+	}
+
+	/** Whether the content folder has a file of that name. */
+	public static function has_drop_in( string $name ): bool {
+		return is_file( WP_CONTENT_DIR . '/' . $name );
+	}
+
+	private static function database( Database $db ): array {
+		$row = $db->fetch_all( 'SELECT @@version, DATABASE(), @@character_set_database, @@collation_database, @@max_allowed_packet, @@lower_case_table_names, @@global.sql_mode' )[0];
+		return array(
+			'server'                 => $db->is_mariadb() ? 'mariadb' : 'mysql',
+			'version'                => (string) $row[0],
+			'name'                   => (string) $row[1],
+			'charset'                => (string) $row[2],
+			'collation'              => (string) $row[3],
+			'max_allowed_packet'     => (int) $row[4],
+			'lower_case_table_names' => (int) $row[5],
+			'sql_mode'               => (string) $row[6],
+			'collations'             => Collations::available( $db ),
+		);
+	}
+
+	private static function roots(): array {
+		$found = array();
+		foreach ( Site_Roots::folders() as $name => $folder ) {
+			$free           = null !== $folder && function_exists( 'disk_free_space' ) ? @disk_free_space( $folder ) : false;
+			$found[ $name ] = array(
+				'path'       => $folder,
+				'writable'   => null !== $folder && wp_is_writable( $folder ),
+				'free_bytes' => is_float( $free ) ? (int) $free : null,
+			);
+		}
+		return $found;
+	}
+
+	/** A size as php.ini has it; null for none. */
+	private static function bytes( string $size ): ?int {
+		$bytes = (int) $size;
+		foreach ( array( 'k', 'm', 'g' ) as $power => $unit ) {
+			if ( strtolower( substr( $size, -1 ) ) === $unit ) {
+				$bytes *= 1024 ** ( $power + 1 );
+			}
+		}
+		return $bytes > 0 ? $bytes : null;
+	}
+}

@@ -1,0 +1,138 @@
+<?php
+/**
+ * The end of taking in: foreign keys, and what the site must keep.
+ */
+
+namespace Wpclone\Migrator;
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
+
+final class Import_Preparation {
+	const RULES = array( 'RESTRICT', 'CASCADE', 'SET NULL', 'NO ACTION', 'SET DEFAULT' );
+
+	/** The route `seal`. */
+	public static function run( Import_Job $job, Request_Budget $budget ): array {
+		global $wpdb;
+		$tables  = Import_Job::table_rows( "kind = 'table'" );
+		$missing = array();
+		foreach ( $tables as $table ) {
+			if ( '1' !== $table['created'] || '1' !== $table['complete'] || '1' === $table['loading'] ) {
+				$missing[] = $table['id'];
+			}
+		}
+		if ( $missing ) {
+			throw new Migrator_Error( 'incomplete', array( 'tables' => $missing ) );
+		}
+		$db    = Database::shared();
+		$names = array();
+		foreach ( $tables as $table ) {
+			$names[ $table['name'] ] = Staged_Tables::staged_name( $table['id'] );
+		}
+		self::check_others( $db, $names );
+		$db->execute( 'SET SESSION foreign_key_checks = 0' );
+		// MySQL since 8.4 wants a unique key where one leads to; others do not, and do not know the word.
+		$db->try_execute( 'SET SESSION restrict_fk_on_non_standard_key = 0' );
+		foreach ( $tables as $table ) {
+			if ( '0' !== $table['prepared'] ) {
+				continue;
+			}
+			if ( $budget->deadline_passed() ) {
+				return array( 'done' => false );
+			}
+			self::foreign_keys( $db, $table, $names );
+			$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET prepared = 1 WHERE id = {$table['id']}" );
+		}
+		if ( isset( $names[ $wpdb->options ] ) ) {
+			Import_Preserve::copy_options( $db, $wpdb->options, $names[ $wpdb->options ] );
+			Import_Preserve::activate_plugin( $db, $names[ $wpdb->options ] );
+		}
+		if ( 'open' === $job->phase() ) {
+			$job->save_phase( 'prepared' );
+		}
+		return array( 'done' => true );
+	}
+
+	/** A table that stays and refers to one that is replaced would go on referring to the old one. */
+	private static function check_others( Database $db, array $names ): void {
+		$sql = 'SELECT DISTINCT TABLE_NAME, REFERENCED_TABLE_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IS NOT NULL';
+		foreach ( $db->fetch_all( $sql ) as $row ) {
+			if ( isset( $names[ $row[1] ] ) && ! isset( $names[ $row[0] ] ) && ! Site_Tables::starts_with( $row[0], Import_Job::prefixed( '' ) ) ) {
+				throw new Migrator_Error( 'rejected', array( 'field' => 'tables', 'table' => $row[0] ) );
+			}
+		}
+	}
+
+	/** Adds a table's foreign keys, but for those that it has already after a break. */
+	private static function foreign_keys( Database $db, array $table, array $names ): void {
+		$definition = Import_Job::definition( $table['id'] );
+		$shadow     = Staged_Tables::staged_name( $table['id'] );
+		$wanted     = $definition->get_list( 'foreign_keys', 1000, array() );
+		if ( ! $wanted ) {
+			return;
+		}
+		foreach ( $db->fetch_all( 'SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME = ' . Database::utf8_literal( $shadow ) ) as $row ) {
+			$db->execute( 'ALTER TABLE ' . Database::identifier( $shadow ) . ' DROP FOREIGN KEY ' . Database::identifier( $row[0] ) );
+		}
+		$parts = array();
+		foreach ( $wanted as $i => $key ) {
+			if ( ! is_array( $key ) ) {
+				throw Table_Builder::rejected( "foreign_keys.$i" );
+			}
+			$parts[] = 'ADD ' . self::foreign_key( $db, new Json_Object( $key ), $i, $table['name'], $shadow, $names );
+		}
+		$db->execute( 'SET NAMES utf8mb4' );
+		$db->execute( 'ALTER TABLE ' . Database::identifier( $shadow ) . ' ' . implode( ', ', $parts ) );
+		$db->execute( 'SET NAMES binary' );
+	}
+
+	private static function foreign_key( Database $db, Json_Object $key, int $i, string $table, string $shadow, array $names ): string {
+		$columns = self::columns( $key, 'columns', $i );
+		$there   = self::columns( $key, 'references', $i );
+		$refers  = $key->get( 'table' );
+		$name    = $key->get( 'name' );
+		foreach ( array( $refers, $name ) as $text ) {
+			if ( ! is_string( $text ) || ! Table_Builder::is_name( $text ) ) {
+				throw Table_Builder::rejected( "foreign_keys.$i" );
+			}
+		}
+		global $wpdb;
+		// A table of somebody else's would be bound by ours.
+		if ( ! isset( $names[ $refers ] ) && ! Site_Tables::starts_with( $refers, $wpdb->base_prefix ) && ! in_array( $refers, array( $wpdb->users, $wpdb->usermeta ), true ) ) {
+			throw Table_Builder::rejected( "foreign_keys.$i.table" );
+		}
+		$rules = '';
+		foreach ( array( 'on_delete' => 'ON DELETE', 'on_update' => 'ON UPDATE' ) as $field => $words ) {
+			$rule = $key->get( $field ) ?? 'RESTRICT';
+			if ( ! in_array( $rule, self::RULES, true ) ) {
+				throw Table_Builder::rejected( "foreign_keys.$i.$field" );
+			}
+			$rules .= " $words $rule";
+		}
+		return 'CONSTRAINT ' . Database::identifier( self::name( $db, $name, $i, $table, $shadow ) ) . " FOREIGN KEY ($columns) REFERENCES " . Database::identifier( $names[ $refers ] ?? $refers ) . " ($there)$rules";
+	}
+
+	/**
+	 * Names of foreign keys are known once in a schema. Those that a server made from the table's name follow it when
+	 * it is renamed; another one that is taken (by the table that will be replaced) becomes such a name.
+	 */
+	private static function name( Database $db, string $name, int $i, string $table, string $shadow ): string {
+		if ( 1 === preg_match( '/\A' . preg_quote( $table, '/' ) . '_ibfk_(\d{1,9})\z/', $name, $number ) ) {
+			return "{$shadow}_ibfk_{$number[1]}";
+		}
+		$taken = $db->fetch_value( 'SELECT 1 FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = ' . Database::utf8_literal( $name ) );
+		return null === $taken ? $name : "{$shadow}_ibfk_" . ( 1000 + $i );
+	}
+
+	private static function columns( Json_Object $key, string $field, int $i ): string {
+		$names = array();
+		foreach ( $key->get_list( $field, 64 ) as $name ) {
+			if ( ! is_string( $name ) || ! Table_Builder::is_name( $name ) ) {
+				throw Table_Builder::rejected( "foreign_keys.$i.$field" );
+			}
+			$names[] = Database::identifier( $name );
+		}
+		return implode( ', ', $names );
+	}
+}

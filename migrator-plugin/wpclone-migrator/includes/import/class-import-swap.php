@@ -1,0 +1,139 @@
+<?php
+/**
+ * Old becomes new, and back again. First folders, entry by entry, noted beforehand so that what happened can be told
+ * from what is there; then all tables at once; then views and triggers. Backwards it is the other way round.
+ */
+
+namespace Wpclone\Migrator;
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
+
+final class Import_Swap {
+	/** How long renaming waits for those who read the tables, in seconds. */
+	const LOCK_WAIT_SECONDS = 5;
+
+	/** The route `swap`. */
+	public static function forward( Import_Job $job, Request_Budget $budget ): array {
+		$reversible = true === $job->settings['reversible'];
+		$result = array(
+			'done' => true,
+			'reversible' => $reversible,
+			'rejected' => $job->settings['rejected'] ?? array(),
+		);
+		if ( 'swapped' === $job->phase() ) {
+			return $result;
+		}
+		ignore_user_abort( true );
+		$job->staging()->open();
+		if ( 'prepared' === $job->phase() ) {
+			Move_Journal::plan( $job );
+			$job->save_phase( 'swapping' );
+		}
+		if ( ! Move_Journal::forward( $job, $budget ) ) {
+			return array( 'done' => false ) + $result;
+		}
+		self::rename_tables( true );
+		$job->settings['rejected'] = Views_And_Triggers::create();
+		$job->save_phase( 'swapped' );
+		self::flush_caches();
+		$result['rejected'] = $job->settings['rejected'];
+		return $result;
+	}
+
+	/** The route `undo`: says whether all is as it was. */
+	public static function rollback( Import_Job $job, Request_Budget $budget ): bool {
+		if ( 'prepared' === $job->phase() ) {
+			return true;
+		}
+		if ( 'swapped' === $job->phase() && true !== $job->settings['reversible'] ) {
+			throw Migrator_Error::bad_request( 'job' );
+		}
+		ignore_user_abort( true );
+		$job->staging()->open();
+		if ( 'rolling_back' !== $job->phase() ) {
+			$job->save_phase( 'rolling_back' );
+		}
+		Views_And_Triggers::remove();
+		self::rename_tables( false );
+		if ( ! Move_Journal::rollback( $job, $budget ) ) {
+			return false;
+		}
+		unset( $job->settings['rejected'] );
+		$job->save_phase( 'prepared' );
+		self::flush_caches();
+		return true;
+	}
+
+	/**
+	 * Renames all tables in one statement. What was renamed already is told by which tables there are: a server that
+	 * is older than atomic renames may have been ended in the middle.
+	 */
+	private static function rename_tables( bool $forward ): void {
+		global $wpdb;
+		$db      = Database::shared();
+		$renames = array();
+		$options = null;
+		foreach ( Import_Job::table_rows( "kind <> 'trigger'" ) as $table ) {
+			list( $live, $new, $old ) = array( $table['name'], Staged_Tables::staged_name( $table['id'] ), Staged_Tables::previous_name( $table['id'] ) );
+			$is_view                  = 'view' === $table['kind'];
+			$has_new                  = ! $is_view && Import_Job::table_exists( $db, $new );
+			$has_live                 = Import_Job::table_exists( $db, $live );
+			$has_old                  = Import_Job::table_exists( $db, $old );
+			if ( $forward ) {
+				if ( $has_live && ! $has_old && ( $has_new || ( $is_view && '2' !== $table['prepared'] ) ) ) {
+					$renames[] = array( $live, $old );
+				}
+				if ( $has_new ) {
+					$renames[] = array( $new, $live );
+				}
+				$from = $has_new && $has_live ? array( $live, $new, $old, $live ) : null;
+			} else {
+				if ( ! $is_view && ! $has_new && $has_live ) {
+					$renames[] = array( $live, $new );
+				}
+				if ( $has_old ) {
+					$renames[] = array( $old, $live );
+				}
+				$from = ! $has_new && $has_old ? array( $live, $old, $new, $live ) : null;
+			}
+			if ( ! $is_view && $live === $wpdb->options ) {
+				$options = $from;
+			}
+		}
+		// The key, and which requests were seen, are those of this moment.
+		if ( null !== $options ) {
+			Import_Preserve::copy_options( $db, $options[0], $options[1] );
+		}
+		if ( $renames ) {
+			$db->execute( 'SET SESSION lock_wait_timeout = ' . self::LOCK_WAIT_SECONDS );
+			self::rename( $db, $renames );
+		}
+		if ( null !== $options ) {
+			Import_Preserve::copy_missing_options( $db, $options[2], $options[3] );
+		}
+	}
+
+	private static function rename( Database $db, array $renames ): void {
+		$parts = array();
+		foreach ( $renames as list( $from, $to ) ) {
+			$parts[] = Database::identifier( $from ) . ' TO ' . Database::identifier( $to );
+		}
+		if ( $db->try_execute( 'RENAME TABLE ' . implode( ', ', $parts ) ) ) {
+			return;
+		}
+		// Somebody reads one of the tables, and does not end.
+		throw 1205 === $db->last_errno() ? new Migrator_Error( 'busy' ) : $db->last_error();
+	}
+
+	/** What others remember of the site as it was. */
+	private static function flush_caches(): void {
+		if ( function_exists( 'wp_cache_flush' ) ) {
+			wp_cache_flush();
+		}
+		if ( function_exists( 'opcache_reset' ) ) {
+			@opcache_reset();
+		}
+	}
+}

@@ -1,0 +1,249 @@
+<?php
+/**
+ * Rows that come in: chunk after chunk, each wholly or not at all, and none twice.
+ */
+
+namespace Wpclone\Migrator;
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
+
+final class Row_Loader {
+	/** The most bytes of a cursor, as JSON. */
+	const MAX_CURSOR_BYTES = 2048;
+
+	/** @var Database */
+	private $db;
+
+	/** @var array What was noted of the table. */
+	private $table;
+
+	/** @var Row_Inserter */
+	private $inserter;
+
+	/** @var array|null A row of which pieces are missing: `large` (column => length, SHA-256), `col`, `start`. */
+	private $pending;
+
+	/** @var string Its bytes, as they stood in R. */
+	private $row = '';
+
+	private function __construct( array $table ) {
+		$this->db      = Database::shared();
+		$this->table   = $table;
+		$this->inserter  = new Row_Inserter( $this->db, $table['id'], Import_Job::definition( $table['id'] ) );
+		$this->pending = null === $table['pending'] ? null : json_decode( $table['pending'], true );
+	}
+
+	/** The route `load`. */
+	public static function load( Import_Job $job, Json_Object $body, \Generator $frames ): array {
+		$id      = $body->get_int( 'table_id', 1, Staged_Tables::MAX_TABLES );
+		$chunk    = $body->get_int( 'chunk', 1, 4294967295 );
+		$last   = $body->get_bool( 'last', false );
+		$cursor = $body->has( 'cursor' ) ? json_encode( $body->get( 'cursor' ), JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION ) : null;
+		if ( strlen( (string) $cursor ) > self::MAX_CURSOR_BYTES ) {
+			throw Migrator_Error::bad_request( 'cursor' );
+		}
+		// One chunk of a table at a time: the same one may be sent again while the first is still being taken in.
+		if ( ! Database::shared()->acquire_lock( "table_$id", Import_Job::LOCK_WAIT_SECONDS ) ) {
+			throw new Migrator_Error( 'busy' );
+		}
+		$table = $job->table_row( $id );
+		if ( 'table' !== $table['kind'] ) {
+			throw Migrator_Error::bad_request( 'table_id' );
+		}
+		if ( '1' === $table['loading'] ) {
+			self::restart_table( $table );
+		}
+		if ( (int) $table['chunk'] === $chunk ) {
+			return self::result( $table );
+		}
+		if ( (int) $table['chunk'] + 1 !== $chunk || '1' === $table['complete'] ) {
+			$result = self::result( $table );
+			throw new Migrator_Error( 'out_of_sequence', array( 'chunk' => $result['chunk'], 'cursor' => $result['cursor'] ) );
+		}
+		$self = new self( $table );
+		return $self->load_chunk( $chunk, $cursor, $last, $frames );
+	}
+
+	private static function result( array $table ): array {
+		return array(
+			'table_id' => $table['id'],
+			'chunk' => (int) $table['chunk'],
+			'rows'   => (int) $table['row_count'],
+			'cursor' => null === $table['client_cursor'] ? null : json_decode( $table['client_cursor'], true ),
+		);
+	}
+
+	/** Takes the rows of a table out again, so that they can be sent from the first on: then 409 `restart`. */
+	private static function restart_table( array $table ): void {
+		$db = Database::shared();
+		$id  = $table['id'];
+		$db->execute( 'TRUNCATE TABLE ' . Database::identifier( Staged_Tables::staged_name( $id ) ) );
+		$db->execute( 'DELETE FROM ' . Import_Job::table_identifier( 'value_parts' ) . " WHERE table_id = $id" );
+		$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = 0, row_count = 0, client_cursor = NULL, complete = 0, pending = NULL WHERE id = $id" );
+		throw new Migrator_Error( 'restart_table' );
+	}
+
+	private function load_chunk( int $chunk, ?string $cursor, bool $last, \Generator $frames ): array {
+		$db    = $this->db;
+		$whole = '1' === $this->table['transactional'];
+		self::prepare_session( $db );
+		if ( $whole ) {
+			$db->execute( 'START TRANSACTION' );
+		} else {
+			$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 1 WHERE id = {$this->table['id']}" );
+		}
+		try {
+			for ( ; $frames->valid(); $frames->next() ) {
+				$kind    = $frames->key();
+				$payload = $frames->current();
+				if ( 'R' === $kind && null === $this->pending ) {
+					$this->add_rows( $payload );
+				} elseif ( 'P' === $kind && null !== $this->pending ) {
+					$this->add_piece( $payload );
+				} else {
+					throw Migrator_Error::bad_request( 'frames' );
+				}
+			}
+			if ( $last && null !== $this->pending ) {
+				throw Migrator_Error::bad_request( 'last' );
+			}
+			$this->inserter->finish();
+			$this->save_progress( $chunk, $cursor, $last );
+			if ( $whole ) {
+				$db->execute( 'COMMIT' );
+			}
+		} catch ( \Throwable $thrown ) {
+			if ( $whole ) {
+				$db->try_execute( 'ROLLBACK' );
+			}
+			if ( $thrown instanceof Migrator_Error && 'restart_table' === $thrown->error_code ) {
+				self::restart_table( $this->table );
+			}
+			throw $thrown;
+		}
+		return self::result( $this->table ) + array( 'warnings' => $this->inserter->warnings() );
+	}
+
+	/** What a session needs to take in rows that another server let in. */
+	private static function prepare_session( Database $db ): void {
+		$db->execute( 'SET SESSION foreign_key_checks = 0, unique_checks = 1' );
+		// MariaDB: what a row's check says was decided where the row is from.
+		$db->try_execute( 'SET SESSION check_constraint_checks = 0' );
+	}
+
+	/** Rows of a frame; the last may have values that come in pieces. */
+	private function add_rows( string $payload ): void {
+		$at   = 0;
+		$size = strlen( $payload );
+		while ( $at < $size ) {
+			list( $values, $large, $end ) = $this->decode_row( $payload, $at );
+			if ( $large ) {
+				if ( $end !== $size ) {
+					throw Migrator_Error::bad_request( 'frames' );
+				}
+				$this->inserter->check_sizes( $large );
+				$this->row     = substr( $payload, $at );
+				$this->pending = array(
+					'large' => $large,
+					'col'   => key( $large ),
+					'start' => 0,
+				);
+			} else {
+				$this->inserter->add( $values );
+				++$this->table['row_count'];
+			}
+			$at = $end;
+		}
+	}
+
+	/**
+	 * One row: its values, those that come in pieces (column => length and SHA-256), and where it ends.
+	 *
+	 * @return array{0: array<int, string|null>, 1: array<int, array>, 2: int}
+	 */
+	private function decode_row( string $payload, int $at ): array {
+		$count = $this->inserter->count();
+		$most  = strlen( $payload );
+		if ( $at + 4 * $count > $most ) {
+			throw Migrator_Error::bad_request( 'frames' );
+		}
+		$values = array();
+		$large  = array();
+		$from   = $at + 4 * $count;
+		foreach ( unpack( "N$count", $payload, $at ) as $i => $size ) {
+			$column = $i - 1;
+			if ( Row_Reader::NULL_MARKER === $size ) {
+				$values[] = null;
+				continue;
+			}
+			$is_large = Row_Reader::LARGE_MARKER === $size;
+			$size     = $is_large ? 40 : $size;
+			if ( $from + $size > $most ) {
+				throw Migrator_Error::bad_request( 'frames' );
+			}
+			$value = substr( $payload, $from, $size );
+			$from += $size;
+			if ( $is_large ) {
+				$large[ $column ] = array( unpack( 'J', $value )[1], bin2hex( substr( $value, 8 ) ) );
+			}
+			$values[] = $is_large ? null : $value;
+		}
+		return array( $values, $large, $from );
+	}
+
+	/** A piece of a large value: it has to go on exactly where the last one ended. */
+	private function add_piece( string $payload ): void {
+		if ( strlen( $payload ) <= 10 ) {
+			throw Migrator_Error::bad_request( 'frames' );
+		}
+		$head  = unpack( 'ncol/Jstart', $payload );
+		$bytes = strlen( $payload ) - 10;
+		$size  = $this->pending['large'][ $this->pending['col'] ][0];
+		if ( $head['col'] !== $this->pending['col'] || $head['start'] !== $this->pending['start'] || $head['start'] + $bytes > $size ) {
+			throw Migrator_Error::bad_request( 'frames' );
+		}
+		$this->inserter->store_part( $head['col'], $head['start'], $payload, 10 );
+		$this->pending['start'] += $bytes;
+		if ( $this->pending['start'] < $size ) {
+			return;
+		}
+		$columns = array_keys( $this->pending['large'] );
+		$next    = $columns[ 1 + array_search( $head['col'], $columns, true ) ] ?? null;
+		if ( null !== $next ) {
+			$this->pending['col']   = $next;
+			$this->pending['start'] = 0;
+			return;
+		}
+		$this->insert_pending_row();
+	}
+
+	/** Puts in the row of which all pieces are there. */
+	private function insert_pending_row(): void {
+		$row = '' === $this->row ? $this->inserter->stored_row() : $this->row;
+		list( $values, $large ) = $this->decode_row( $row, 0 );
+		$this->inserter->add_large( $values, $large );
+		$this->row     = '';
+		$this->pending = null;
+		++$this->table['row_count'];
+	}
+
+	/** Notes how far the table is; in the same transaction as the rows. */
+	private function save_progress( int $chunk, ?string $cursor, bool $last ): void {
+		if ( null !== $this->pending && '' !== $this->row ) {
+			$this->inserter->store_part( Row_Inserter::ROW_COLUMN, 0, $this->row, 0 );
+		}
+		$this->table['chunk']   = $chunk;
+		$this->table['client_cursor'] = $cursor;
+		$pending              = null === $this->pending ? 'NULL' : $this->db->quote( (string) json_encode( $this->pending ) );
+		$changed              = $this->db->execute(
+			'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = $chunk, row_count = {$this->table['row_count']}, client_cursor = " . ( null === $cursor ? 'NULL' : $this->db->quote( $cursor ) )
+			. ', complete = ' . (int) $last . ", pending = $pending WHERE id = {$this->table['id']}"
+		);
+		// The job was aborted meanwhile.
+		if ( 1 !== $changed ) {
+			throw new Migrator_Error( 'job_not_found' );
+		}
+	}
+}

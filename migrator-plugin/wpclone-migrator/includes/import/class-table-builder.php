@@ -1,0 +1,245 @@
+<?php
+/**
+ * A table's definition that came as data, made into a statement of ours. Nothing of it is executed as it came.
+ */
+
+namespace Wpclone\Migrator;
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
+
+final class Table_Builder {
+	/** What MySQL and MariaDB allow. */
+	const MAX_COLUMNS = 4096;
+	const MAX_INDEXES = 128;
+
+	/** Engines that keep their rows themselves. Others read files or other servers; their tables become InnoDB. */
+	const ENGINES = array( 'InnoDB', 'MyISAM', 'Aria', 'MEMORY' );
+
+	/** @var Database */
+	private $db;
+
+	/** @var Json_Object */
+	private $definition;
+
+	/** @var bool */
+	private $is_mariadb;
+
+	/** @var string */
+	private $engine;
+
+	/** @var string[] Names of all columns. */
+	private $names = array();
+
+	/** @var Expression_Sanitizer */
+	private $expressions;
+
+	/** @var array<string, string> Column in lower case => its check, where MariaDB has it with the column. */
+	private $checks = array();
+
+	/** @var array[] */
+	private $adjustments = array();
+
+	public function __construct( Database $db, Json_Object $definition ) {
+		$this->db         = $db;
+		$this->definition     = $definition;
+		$this->is_mariadb = $db->is_mariadb();
+		$this->engine     = $this->engine();
+	}
+
+	/** What is not as it was wanted. */
+	public function adjustments(): array {
+		return $this->adjustments;
+	}
+
+	/** Whether a chunk of rows is taken in wholly or not at all. */
+	public function is_transactional(): bool {
+		return 'InnoDB' === $this->engine;
+	}
+
+	/** Whether a text may be the name of a table, column, index or constraint. */
+	public static function is_name( string $name ): bool {
+		return 1 === preg_match( '/\A[^\x00\x{10000}-\x{10ffff}]{1,64}\z/u', $name ) && ' ' !== substr( $name, -1 );
+	}
+
+	/** The statement that makes the table under another name. */
+	public function sql( string $as ): string {
+		$columns = $this->list_of( $this->definition, 'columns', self::MAX_COLUMNS );
+		foreach ( $columns as $i => $column ) {
+			$this->names[] = $this->name_in( $column, "columns.$i.name" );
+		}
+		if ( ! $columns || count( array_unique( array_map( 'strtolower', $this->names ) ) ) !== count( $this->names ) ) {
+			throw self::rejected( 'columns' );
+		}
+		$this->expressions = new Expression_Sanitizer( $this->db, $this->names );
+		$checks            = $this->checks();
+		$parts             = array();
+		foreach ( $columns as $i => $column ) {
+			$parts[] = ( new Column_Builder( $this->db, $column, "columns.$i", $this->expressions, (string) $this->definition->get( 'collation' ) ) )->sql( $this->adjustments ) . ( $this->checks[ strtolower( $this->names[ $i ] ) ] ?? '' );
+		}
+		foreach ( $this->list_of( $this->definition, 'indexes', self::MAX_INDEXES ) as $i => $index ) {
+			$parts[] = $this->index( $index, "indexes.$i" );
+		}
+		$parts = array_filter( array_merge( $parts, $checks ) );
+		return 'CREATE TABLE ' . Database::identifier( $as ) . " (\n" . implode( ",\n", $parts ) . "\n)" . $this->options();
+	}
+
+	private function engine(): string {
+		$wanted = $this->definition->get_string( 'engine', '/\A[A-Za-z0-9_]{1,64}\z/' );
+		foreach ( $this->db->fetch_all( "SELECT ENGINE FROM information_schema.ENGINES WHERE SUPPORT IN ('YES', 'DEFAULT')" ) as $row ) {
+			if ( 0 === strcasecmp( $row[0], $wanted ) ) {
+				foreach ( self::ENGINES as $engine ) {
+					if ( 0 === strcasecmp( $engine, $wanted ) ) {
+						return $engine;
+					}
+				}
+			}
+		}
+		$this->adjust( 'engine', $wanted, 'InnoDB' );
+		return 'InnoDB';
+	}
+
+	private function options(): string {
+		$charset   = $this->definition->get_string( 'charset', '/\A[a-z0-9]{1,32}\z/' );
+		$collation = $this->definition->get_string( 'collation', '/\A[a-z0-9_]{1,64}\z/' );
+		$known     = Charset_Mapper::collation( $this->db, $collation, $charset );
+		if ( null === $known ) {
+			throw self::rejected( 'charset' );
+		}
+		if ( $known !== $collation ) {
+			$this->adjust( 'collation', $collation, $known );
+		}
+		$sql    = " ENGINE={$this->engine} DEFAULT CHARACTER SET " . Charset_Mapper::charset( $this->db, $charset ) . " COLLATE $known";
+		$format = strtoupper( (string) $this->definition->get( 'row_format' ) );
+		// Only those that a table does not have by itself.
+		$known  = array(
+			'InnoDB' => array( 'COMPACT', 'REDUNDANT', 'COMPRESSED' ),
+			'Aria'   => array( 'DYNAMIC', 'FIXED' ),
+		);
+		if ( in_array( $format, $known[ $this->engine ] ?? array(), true ) ) {
+			$sql .= " ROW_FORMAT=$format";
+		}
+		if ( true === $this->definition->get( 'partitioned' ) ) {
+			$this->adjust( 'partitioned', true, false );
+		}
+		$next = $this->definition->has( 'auto_increment' ) ? $this->definition->get_int( 'auto_increment', 0, PHP_INT_MAX ) : 0;
+		$sql .= $next > 0 ? " AUTO_INCREMENT=$next" : '';
+		return $sql . $this->comment( $this->definition, 2048 );
+	}
+
+	private function index( Json_Object $index, string $field ): string {
+		$name  = $this->name_in( $index, "$field.name" );
+		$kind  = strtoupper( $this->of( $index, 'kind', '/\A[A-Za-z]{1,16}\z/', $field ) );
+		$parts = array();
+		foreach ( $this->list_of( $index, 'parts', 64, $field ) as $i => $part ) {
+			if ( $part->has( 'expression' ) ) {
+				$sql = $this->is_mariadb ? null : $this->expressions->sanitize( $this->of( $part, 'expression', '/\A.{1,16384}\z/s', "$field.parts.$i" ) );
+				if ( null === $sql && ! $this->is_mariadb ) {
+					throw self::rejected( "$field.parts.$i.expression" );
+				}
+				if ( null === $sql ) {
+					$this->adjust( $field, $name, null );
+					return '';
+				}
+				$sql = "($sql)";
+			} else {
+				$sql = $this->column_of( $part, "$field.parts.$i.column" );
+			}
+			$length  = $part->has( 'length' ) && in_array( $kind, array( 'BTREE', 'HASH' ), true ) ? '(' . $part->get_int( 'length', 1, 65535 ) . ')' : '';
+			$parts[] = $sql . $length . ( true === $part->get( 'descending' ) ? ' DESC' : '' );
+		}
+		$list = ' (' . implode( ', ', $parts ) . ')';
+		if ( ! $parts || ! in_array( $kind, array( 'BTREE', 'HASH', 'FULLTEXT', 'SPATIAL', 'RTREE' ), true ) ) {
+			throw self::rejected( "$field.kind" );
+		}
+		$more = ( 'HASH' === $kind || ( 'BTREE' === $kind && 'MEMORY' === $this->engine ) ? " USING $kind" : '' ) . $this->comment( $index, 1024 );
+		if ( 'PRIMARY' === $name ) {
+			return 'PRIMARY KEY' . $list . $more;
+		}
+		if ( 'FULLTEXT' === $kind || 'SPATIAL' === $kind || 'RTREE' === $kind ) {
+			return ( 'FULLTEXT' === $kind ? 'FULLTEXT' : 'SPATIAL' ) . ' KEY ' . Database::identifier( $name ) . $list . $more;
+		}
+		return ( true === $index->get( 'unique' ) ? 'UNIQUE ' : '' ) . 'KEY ' . Database::identifier( $name ) . $list . $more;
+	}
+
+	/** Checks of the table; those that MariaDB shows under the name of a column belong to it. */
+	private function checks(): array {
+		$parts = array();
+		$lower = array_map( 'strtolower', $this->names );
+		foreach ( $this->list_of( $this->definition, 'checks', 1000 ) as $i => $check ) {
+			$name = $this->name_in( $check, "checks.$i.name" );
+			$sql  = $this->expressions->sanitize( $this->of( $check, 'expression', '/\A.{1,16384}\z/s', "checks.$i" ) );
+			if ( null === $sql ) {
+				throw self::rejected( "checks.$i.expression" );
+			}
+			if ( $this->is_mariadb && in_array( strtolower( $name ), $lower, true ) && ! isset( $this->checks[ strtolower( $name ) ] ) ) {
+				$this->checks[ strtolower( $name ) ] = " CHECK ($sql)";
+				continue;
+			}
+			// MySQL knows a check's name once in a schema; without one it makes its own.
+			$its_own = ! $this->is_mariadb && 1 === preg_match( '/\A' . preg_quote( (string) $this->definition->get( 'name' ), '/' ) . '_chk_\d+\z/', $name );
+			$taken   = ! $this->is_mariadb && ! $its_own && null !== $this->db->fetch_value( 'SELECT 1 FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = ' . Database::utf8_literal( $name ) );
+			$parts[] = ( $taken || $its_own ? '' : 'CONSTRAINT ' . Database::identifier( $name ) . ' ' ) . "CHECK ($sql)";
+			if ( $taken ) {
+				$this->adjust( "checks.$i.name", $name, null );
+			}
+		}
+		return $parts;
+	}
+
+	private function column_of( Json_Object $part, string $field ): string {
+		$name = $part->get( 'column' );
+		if ( ! is_string( $name ) || ! in_array( strtolower( $name ), array_map( 'strtolower', $this->names ), true ) ) {
+			throw self::rejected( $field );
+		}
+		return Database::identifier( $name );
+	}
+
+	private function comment( Json_Object $of, int $most ): string {
+		$text = $of->get_string( 'comment', '/\A.{0,8192}\z/s', '' );
+		return '' === $text ? '' : ' COMMENT ' . $this->db->quote( self::cut( $text, $most ) );
+	}
+
+	/** At most so many characters of a text. */
+	public static function cut( string $text, int $most ): string {
+		return 1 === preg_match( '/\A.{0,' . $most . '}/su', $text, $found ) ? $found[0] : '';
+	}
+
+	private function name_in( Json_Object $of, string $field ): string {
+		$name = $of->get( 'name' );
+		if ( ! is_string( $name ) || ! self::is_name( $name ) ) {
+			throw self::rejected( $field );
+		}
+		return $name;
+	}
+
+	private function of( Json_Object $of, string $name, string $form, string $field ): string {
+		$text = $of->get( $name );
+		if ( ! is_string( $text ) || 1 !== preg_match( $form, $text ) ) {
+			throw self::rejected( "$field.$name" );
+		}
+		return $text;
+	}
+
+	/** @return Json_Object[] */
+	private function list_of( Json_Object $of, string $name, int $most, string $field = '' ): array {
+		$found = array();
+		foreach ( $of->get_list( $name, $most, array() ) as $i => $item ) {
+			if ( ! is_array( $item ) ) {
+				throw self::rejected( ltrim( "$field.$name.$i", '.' ) );
+			}
+			$found[] = new Json_Object( $item );
+		}
+		return $found;
+	}
+
+	private function adjust( string $field, $from, $to ): void {
+		$this->adjustments[] = compact( 'field', 'from', 'to' );
+	}
+
+	/** A part of a definition that is not taken in. */
+	public static function rejected( string $field ): Migrator_Error {
+		return new Migrator_Error( 'rejected', array( 'field' => $field ) );
+	}
+}

@@ -1,0 +1,132 @@
+<?php
+/**
+ * Views and triggers: taken only where the one who sends allowed them, and made last of all.
+ */
+
+namespace Wpclone\Migrator;
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
+
+final class Views_And_Triggers {
+	const MAX_BYTES = 262144;
+
+	/** Refuses what could not be made of a view or trigger. */
+	public static function check( Json_Object $wanted ): void {
+		$is_view = 'view' === $wanted->get( 'kind' );
+		$forms   = $is_view ? array(
+			'select'       => '/\A\s*+\(?select\b[^\x00]*+\z/si',
+			'security'     => '/\A(?:DEFINER|INVOKER)\z/',
+			'check_option' => '/\A(?:NONE|LOCAL|CASCADED)\z/',
+		) : array(
+			'table'  => '/\A.{1,255}\z/s',
+			'timing' => '/\A(?:BEFORE|AFTER)\z/',
+			'event'  => '/\A(?:INSERT|UPDATE|DELETE)\z/',
+			'body'   => '/\A[^\x00]++\z/s',
+		);
+		foreach ( $forms as $field => $form ) {
+			$text = $wanted->get( $field );
+			if ( ! is_string( $text ) || strlen( $text ) > self::MAX_BYTES || 1 !== preg_match( $form, $text ) || 1 !== preg_match( '//u', $text ) ) {
+				throw Table_Builder::rejected( $field );
+			}
+		}
+		global $wpdb;
+		if ( ! $is_view && ! Site_Tables::starts_with( $wanted->get( 'table' ), $wpdb->base_prefix ) ) {
+			throw Table_Builder::rejected( 'table' );
+		}
+	}
+
+	/** Makes those of a job; gives the ones that the database did not take: kind, name, errno. */
+	public static function create(): array {
+		$db   = Database::shared();
+		$rejected = array();
+		$db->execute( 'SET NAMES utf8mb4' );
+		$views = Import_Job::table_rows( "kind = 'view'" );
+		// A view may need another one that comes later by name.
+		do {
+			$failed = array();
+			$rejected  = array();
+			foreach ( $views as $view ) {
+				if ( ! self::create_view( $db, $view ) ) {
+					$failed[] = $view;
+					$rejected[]  = self::rejected( $db, $view );
+				}
+			}
+			$fewer = count( $failed ) < count( $views );
+			$views = $failed;
+		} while ( $views && $fewer );
+		foreach ( Import_Job::table_rows( "kind = 'trigger'" ) as $trigger ) {
+			if ( ! self::create_trigger( $db, $trigger ) ) {
+				$rejected[] = self::rejected( $db, $trigger );
+			}
+		}
+		$db->execute( 'SET NAMES binary' );
+		return $rejected;
+	}
+
+	/** Removes those that were made. */
+	public static function remove(): void {
+		$db = Database::shared();
+		foreach ( Import_Job::table_rows( "kind <> 'table' AND prepared = 2" ) as $made ) {
+			if ( 'view' === $made['kind'] ) {
+				$db->execute( 'DROP VIEW IF EXISTS ' . Database::identifier( $made['name'] ) );
+			} else {
+				self::drop_trigger( $db, $made );
+			}
+			self::set_created( $db, $made['id'], 0 );
+		}
+	}
+
+	private static function rejected( Database $db, array $what ): array {
+		return array(
+			'kind'  => $what['kind'],
+			'name'  => $what['name'],
+			'errno' => $db->last_errno(),
+		);
+	}
+
+	/** Whoever this site is in the database makes it; who did at its source is not known here. */
+	private static function create_view( Database $db, array $view ): bool {
+		$wanted = Import_Job::definition( $view['id'] );
+		$check  = $wanted->get( 'check_option' );
+		// Noted before: after a kill in between it is made once more, and what was there before is not taken for it.
+		self::set_created( $db, $view['id'], 2 );
+		return $db->try_execute( 'CREATE OR REPLACE SQL SECURITY ' . $wanted->get( 'security' ) . ' VIEW ' . Database::identifier( $view['name'] ) . ' AS ' . $wanted->get( 'select' ) . ( 'NONE' === $check ? '' : " WITH $check CHECK OPTION" ) );
+	}
+
+	/** A name that the old table's trigger has, which is kept for the way back, gets a number. */
+	private static function create_trigger( Database $db, array $trigger ): bool {
+		$wanted = Import_Job::definition( $trigger['id'] );
+		self::set_created( $db, $trigger['id'], 2 );
+		self::drop_trigger( $db, $trigger );
+		foreach ( self::trigger_names( $trigger ) as $name ) {
+			if ( $db->try_execute( 'CREATE TRIGGER ' . Database::identifier( $name ) . ' ' . $wanted->get( 'timing' ) . ' ' . $wanted->get( 'event' ) . ' ON ' . Database::identifier( $wanted->get( 'table' ) ) . ' FOR EACH ROW ' . $wanted->get( 'body' ) ) ) {
+				return true;
+			}
+			if ( 1359 !== $db->last_errno() ) {
+				return false;
+			}
+		}
+		return false;
+	}
+
+	private static function drop_trigger( Database $db, array $trigger ): void {
+		$table = (string) Import_Job::definition( $trigger['id'] )->get( 'table' );
+		foreach ( self::trigger_names( $trigger ) as $name ) {
+			$of = $db->fetch_value( 'SELECT EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() AND TRIGGER_NAME = ' . Database::utf8_literal( $name ) );
+			if ( $of === $table ) {
+				$db->execute( 'DROP TRIGGER IF EXISTS ' . Database::identifier( $name ) );
+			}
+		}
+	}
+
+	/** @return string[] */
+	private static function trigger_names( array $trigger ): array {
+		return array( $trigger['name'], Table_Builder::cut( $trigger['name'], 56 ) . "_{$trigger['id']}" );
+	}
+
+	private static function set_created( Database $db, int $id, int $prepared ): void {
+		$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET prepared = $prepared WHERE id = $id" );
+	}
+}

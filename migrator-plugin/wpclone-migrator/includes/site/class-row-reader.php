@@ -1,0 +1,398 @@
+<?php
+/**
+ * The rows of a table: read one after the other by key, never many of them in memory.
+ */
+
+namespace Wpclone\Migrator;
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
+
+final class Row_Reader {
+	/** A value with more bytes comes in pieces. Part of the protocol: digests depend on it. */
+	const LARGE_VALUE_BYTES = 131072;
+
+	/** Bytes of such a piece. */
+	const PIECE_BYTES = 262144;
+
+	/** Rows are put into a frame until it has so many bytes. */
+	const FRAME_BYTES = 65536;
+
+	/** Rows that the first query of a request asks for, and the most that one does. */
+	const FIRST_PAGE_ROWS = 16;
+	const MAX_PAGE_ROWS  = 8192;
+
+	/** Bytes of rows that are asked for at a time where they are only counted. */
+	const CHECKSUM_PAGE_BYTES = 1048576;
+
+	/** The most bytes of a cursor that holds a key; with a longer key rows are counted instead. */
+	const MAX_CURSOR_BYTES = 900;
+
+	const NULL_MARKER    = 0xFFFFFFFF;
+	const LARGE_MARKER = 0xFFFFFFFE;
+
+	/** @var Database */
+	private $db;
+
+	/** @var string */
+	private $table;
+
+	/** @var array[] Columns that have values of their own. */
+	private $columns;
+
+	/** @var int How many these are. */
+	private $count;
+
+	/** @var int[] Places of the key in them; none: rows are counted. */
+	private $key = array();
+
+	/** @var string Name of the index that the key is of. */
+	private $index = '';
+
+	/** @var int[] Places of columns whose values may be large. */
+	private $large_columns = array();
+
+	/** @var int */
+	private $rows = 0;
+
+	/** @var int Bytes of these rows, large values included. */
+	private $bytes_read = 0;
+
+	/** @var string XOR of the rows' SHA-256. */
+	private $digest;
+
+	/** @param array $definition As Schema makes it. */
+	public function __construct( Database $db, array $definition ) {
+		$this->db      = $db;
+		$this->table   = $definition['name'];
+		$this->digest  = str_repeat( "\0", 32 );
+		$this->columns = array();
+		foreach ( $definition['columns'] as $column ) {
+			if ( null === $column['generated'] ) {
+				if ( 1 === preg_match( '/\A(?:medium|long)(?:text|blob)|\A(?:json|geometry|point|linestring|polygon|multi|geom)/i', $column['type'] ) ) {
+					$this->large_columns[] = count( $this->columns );
+				}
+				$this->columns[] = $column;
+			}
+		}
+		$this->count = count( $this->columns );
+		$places      = array_flip( array_column( $this->columns, 'name' ) );
+		foreach ( $definition['key'] as $name ) {
+			$this->key[] = $places[ $name ];
+		}
+		foreach ( $definition['indexes'] as $index ) {
+			if ( $definition['key'] && $index['unique'] && array_column( $index['parts'], 'column' ) === $definition['key'] && '' === $this->index ) {
+				$this->index = $index['name'];
+			}
+		}
+	}
+
+	/** The header of the rows: table, columns, and the key's positions in them. */
+	public function header(): array {
+		return array(
+			'table'   => $this->table,
+			'columns' => array_column( $this->columns, 'name' ),
+			'key'     => $this->key,
+		);
+	}
+
+	/** The rows of one of this site's tables. */
+	public static function for_table( Database $db, string $table ): self {
+		$definition = isset( Site_Tables::own_tables( $db )[ $table ] ) ? ( new Schema_Reader( $db ) )->table_definition( $table ) : null;
+		if ( null === $definition || '' === $definition['engine'] ) {
+			throw new Migrator_Error( 'gone' );
+		}
+		return new self( $db, $definition );
+	}
+
+	/** How many rows there were, and their digest. */
+	public function summary(): array {
+		return array(
+			'rows'   => $this->rows,
+			'digest' => bin2hex( $this->digest ),
+		);
+	}
+
+	/** Goes on from the cursor until the budget is used; gives the next cursor. Without `$out` it only counts. */
+	public function read( ?Json_Object $cursor, Request_Budget $budget, ?Frame_Writer $out ): ?array {
+		list( $where, $seen ) = $this->start_position( $cursor );
+		if ( null !== $out && null !== $cursor && $cursor->has( 'c' ) ) {
+			$stopped = $this->finish_row( $cursor, $budget, $out );
+			if ( null !== $stopped ) {
+				return $stopped;
+			}
+		}
+		$frame = '';
+		foreach ( $this->pages( $where, $seen, $budget, $out ) as $seen => $row ) {
+			list( $bytes, $large ) = $this->count_row( $row );
+			if ( null === $out ) {
+				if ( ( 0 === ( $this->rows & 63 ) || $large ) && $budget->deadline_passed() ) {
+					return $this->cursor_after( $row, $seen );
+				}
+				continue;
+			}
+			$frame .= $bytes;
+			if ( ! $large && strlen( $frame ) < self::FRAME_BYTES && ! $budget->is_exhausted( $out->bytes_written() + strlen( $frame ) ) ) {
+				continue;
+			}
+			$out->write_frame( 'R', $frame );
+			$frame = '';
+			if ( $large ) {
+				$stopped = $this->send_pieces( $this->cursor_after( $row, $seen ), $large, 0, $budget, $out );
+				if ( null !== $stopped ) {
+					return $stopped;
+				}
+			}
+			if ( $budget->is_exhausted( $out->bytes_written() ) || $budget->deadline_passed() ) {
+				return $this->cursor_after( $row, $seen );
+			}
+		}
+		if ( '' !== $frame && null !== $out ) {
+			$out->write_frame( 'R', $frame );
+		}
+		return null;
+	}
+
+	/**
+	 * All rows from a place on, asked for by the page: how many were seen with it => row.
+	 *
+	 * @return \Generator<int, array<int, string|null>>
+	 */
+	private function pages( string $where, int $seen, Request_Budget $budget, ?Frame_Writer $out ): \Generator {
+		do {
+			$asked = $this->page_rows( null === $out ? self::CHECKSUM_PAGE_BYTES : $budget->bytes_left( $out->bytes_written() ) );
+			$found = 0;
+			foreach ( $this->db->stream_rows( $this->select_sql( $where, $seen, $asked ) ) as $row ) {
+				++$found;
+				yield $seen + $found => $row;
+			}
+			if ( $found === $asked ) {
+				list( $where, $seen ) = $this->position_after( $this->cursor_after( $row, $seen + $found ) );
+			}
+		} while ( $found === $asked );
+	}
+
+	/** How many rows to ask for: those that have so many bytes, going by the ones before. */
+	private function page_rows( int $bytes ): int {
+		if ( 0 === $this->rows ) {
+			return self::FIRST_PAGE_ROWS;
+		}
+		return min( self::MAX_PAGE_ROWS, intdiv( $bytes, intdiv( $this->bytes_read, $this->rows ) + 1 ) + 1 );
+	}
+
+	/** Counts a row; gives it as bytes() does. */
+	private function count_row( array $row ): array {
+		list( $bytes, $large ) = $this->encode_row( $row );
+		++$this->rows;
+		$this->bytes_read   += strlen( $bytes ) + array_sum( $large );
+		$this->digest ^= Digest::sha256( $bytes );
+		return array( $bytes, $large );
+	}
+
+	/** A row as it stands in a frame, and where its large values are: place => bytes. */
+	private function encode_row( array $row ): array {
+		$count = $this->count;
+		$large = array();
+		foreach ( $this->large_columns as $i => $place ) {
+			if ( null !== $row[ $count + $i ] ) {
+				list( $size, $sha ) = explode( ':', $row[ $count + $i ] );
+				$large[ $place ]    = (int) $size;
+				// It stands in the place of the value, which is NULL here, and leaves its own.
+				$row[ $place ]      = pack( 'J', (int) $size ) . hex2bin( $sha );
+				$row[ $count + $i ] = null;
+			}
+		}
+		$sizes = array();
+		for ( $place = 0; $place < $count; ++$place ) {
+			$value   = $row[ $place ];
+			// With its backslash this is an instruction of PHP's, not a call: it is done for every value of a site.
+			$sizes[] = null === $value ? self::NULL_MARKER : \strlen( $value );
+		}
+		foreach ( $large as $place => $size ) {
+			$sizes[ $place ] = self::LARGE_MARKER;
+		}
+		return array( \pack( 'N*', ...$sizes ) . \implode( '', $row ), $large );
+	}
+
+	/**
+	 * Sends the large values of the row that the cursor is at, from an offset of the first one on. The connection is
+	 * busy with the rows; a second one reads the pieces.
+	 *
+	 * @param array<int, int> $large
+	 */
+	private function send_pieces( array $cursor, array $large, int $offset, Request_Budget $budget, Frame_Writer $out ): ?array {
+		static $second = null;
+		if ( null === $second ) {
+			$second = Database::connect();
+		}
+		$exactly = $this->row_condition( $cursor );
+		foreach ( $large as $place => $size ) {
+			$name = Database::identifier( $this->columns[ $place ]['name'] );
+			while ( $offset < $size ) {
+				if ( $budget->is_exhausted( $out->bytes_written() ) || $budget->deadline_passed() ) {
+					return $cursor + array(
+						'c' => $place,
+						'o' => $offset,
+					);
+				}
+				$from  = $offset + 1;
+				$piece = $second->fetch_value( "SELECT SUBSTRING(CONVERT($name USING binary), $from, " . self::PIECE_BYTES . ") FROM {$this->from_clause()} $exactly" );
+				if ( null === $piece || '' === $piece ) {
+					throw new Migrator_Error( 'gone' );
+				}
+				$out->write_frame( 'P', pack( 'nJ', $place, $offset ) . $piece );
+				$offset += strlen( $piece );
+			}
+			$offset = 0;
+		}
+		return null;
+	}
+
+	/** Goes on with a row that was begun. */
+	private function finish_row( Json_Object $cursor, Request_Budget $budget, Frame_Writer $out ): ?array {
+		$count  = count( $this->columns );
+		$place  = $cursor->get_int( 'c', 0, $count - 1 );
+		$offset = $cursor->get_int( 'o', 0, PHP_INT_MAX );
+		$clean  = self::validated_cursor( $cursor );
+		$row    = $this->db->fetch_all( "SELECT {$this->select_list()} FROM {$this->from_clause()} " . $this->row_condition( $clean ) )[0] ?? null;
+		if ( null === $row ) {
+			throw new Migrator_Error( 'gone' );
+		}
+		list( , $large ) = $this->encode_row( $row );
+		$rest            = array();
+		foreach ( $large as $at => $size ) {
+			if ( $at >= $place ) {
+				$rest[ $at ] = $size;
+			}
+		}
+		if ( ! isset( $rest[ $place ] ) ) {
+			throw new Migrator_Error( 'gone' );
+		}
+		return $this->send_pieces( $clean, $rest, $offset, $budget, $out );
+	}
+
+	/** What is selected: every value, and behind them length and hash of those that are large. */
+	private function select_list(): string {
+		$parts = array();
+		$after = array();
+		foreach ( $this->columns as $place => $column ) {
+			$name = Database::identifier( $column['name'] );
+			if ( in_array( $place, $this->large_columns, true ) ) {
+				$parts[] = "IF(LENGTH($name) > " . self::LARGE_VALUE_BYTES . ", NULL, $name)";
+				$after[] = "IF(LENGTH($name) > " . self::LARGE_VALUE_BYTES . ", CONCAT(LENGTH($name), ':', SHA2($name, 256)), NULL)";
+			} elseif ( 1 === preg_match( '/\Abit/i', $column['type'] ) ) {
+				$parts[] = "CAST($name AS UNSIGNED)";
+			} elseif ( 1 === preg_match( '/\Afloat/i', $column['type'] ) ) {
+				$parts[] = "$name + 0e0";
+			} elseif ( 1 === preg_match( '/\Avector/i', $column['type'] ) ) {
+				// As MySQL sends it, it is a type that PHP does not know.
+				$parts[] = "CONVERT($name USING binary)";
+			} else {
+				$parts[] = $name;
+			}
+		}
+		return implode( ', ', array_merge( $parts, $after ) );
+	}
+
+	private function from_clause(): string {
+		return Database::identifier( $this->table ) . ( $this->key ? ' FORCE INDEX (' . Database::identifier( $this->index ) . ')' : '' );
+	}
+
+	private function select_sql( string $where, int $skip, int $most ): string {
+		$order = array();
+		foreach ( $this->key as $place ) {
+			$order[] = Database::identifier( $this->columns[ $place ]['name'] );
+		}
+		$limit = '' === $where && $skip > 0 ? "$skip, $most" : $most;
+		$own   = $this->exclude_plugin_options();
+		if ( '' !== $own ) {
+			$where = '' === $where ? "WHERE $own" : 'WHERE (' . substr( $where, strlen( 'WHERE ' ) ) . ") AND $own";
+		}
+		return "SELECT {$this->select_list()} FROM {$this->from_clause()} $where" . ( $order ? ' ORDER BY ' . implode( ', ', $order ) : '' ) . " LIMIT $limit";
+	}
+
+	/** Our own options do not travel, and change with every request. */
+	private function exclude_plugin_options(): string {
+		global $wpdb;
+		return $wpdb->options === $this->table && $this->key ? "option_name NOT LIKE 'wpclone\\_migrator%'" : '';
+	}
+
+	/** Where to go on, as a condition or as the number of rows to pass over. */
+	private function start_position( ?Json_Object $cursor ): array {
+		return null === $cursor ? array( '', 0 ) : $this->position_after( self::validated_cursor( $cursor ) );
+	}
+
+	/** A cursor that came, as cursor() makes it; without a place within its row. */
+	private static function validated_cursor( Json_Object $cursor ): array {
+		$clean = array( 'n' => $cursor->get_int( 'n', 1, PHP_INT_MAX ) );
+		return $cursor->has( 'k' ) ? array( 'k' => $cursor->get_list( 'k', 32 ) ) + $clean : $clean;
+	}
+
+	/** The same, of a cursor that cursor() made. */
+	private function position_after( array $cursor ): array {
+		if ( ! isset( $cursor['k'] ) ) {
+			return array( '', $cursor['n'] );
+		}
+		$either = array();
+		$same   = array();
+		foreach ( $this->quoted_key( $cursor['k'] ) as $name => $value ) {
+			$either[] = '(' . implode( ' AND ', array_merge( $same, array( "$name > $value" ) ) ) . ')';
+			$same[]   = "$name = $value";
+		}
+		return array( 'WHERE ' . implode( ' OR ', $either ), $cursor['n'] );
+	}
+
+	/** A condition for exactly the row that a cursor is at. */
+	private function row_condition( array $cursor ): string {
+		if ( ! isset( $cursor['k'] ) ) {
+			$before = $cursor['n'] - 1;
+			return ( $this->key ? 'ORDER BY ' . implode( ', ', array_map( array( $this, 'key_column' ), $this->key ) ) : '' ) . " LIMIT $before, 1";
+		}
+		$same = array();
+		foreach ( $this->quoted_key( $cursor['k'] ) as $name => $value ) {
+			$same[] = "$name = $value";
+		}
+		return 'WHERE ' . implode( ' AND ', $same );
+	}
+
+	private function key_column( int $place ): string {
+		return Database::identifier( $this->columns[ $place ]['name'] );
+	}
+
+	/** The key's names and values, quoted so that they compare as the index does. */
+	private function quoted_key( array $values ): array {
+		if ( array() === $this->key || count( $values ) !== count( $this->key ) ) {
+			throw new Migrator_Error( 'gone' );
+		}
+		$found = array();
+		foreach ( $this->key as $i => $place ) {
+			if ( ! is_string( $values[ $i ] ) ) {
+				throw Migrator_Error::bad_request( 'cursor' );
+			}
+			$bytes  = Json_Object::base64url_decode( $values[ $i ], 'cursor' );
+			$column = $this->columns[ $place ];
+			if ( null !== $column['charset'] ) {
+				$value = "_{$column['charset']} x'" . bin2hex( $bytes ) . "' COLLATE {$column['collation']}";
+			} elseif ( 1 === preg_match( '/binary|blob/i', $column['type'] ) ) {
+				$value = "x'" . bin2hex( $bytes ) . "'";
+			} else {
+				$is_number = 1 === preg_match( '/\A-?[0-9]{1,65}(?:\.[0-9]{1,30})?\z/', $bytes );
+				$value     = $is_number ? $bytes : $this->db->quote( $bytes );
+			}
+			$found[ $this->key_column( $place ) ] = $value;
+		}
+		return $found;
+	}
+
+	/** The cursor after a row. */
+	private function cursor_after( array $row, int $seen ): array {
+		$values = array();
+		$size   = 0;
+		foreach ( $this->key as $place ) {
+			$values[] = Json_Object::base64url_encode( (string) $row[ $place ] );
+			$size    += strlen( end( $values ) ) + 3;
+		}
+		return ( $values && $size <= self::MAX_CURSOR_BYTES ? array( 'k' => $values ) : array() ) + array( 'n' => $seen );
+	}
+}
