@@ -217,7 +217,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn definitions(&self, cursor: Option<&Cursor>, budget: Budget) -> Result<Definitions, ClientError> {
+    pub async fn definitions(
+        &self,
+        cursor: Option<&Cursor>,
+        budget: Budget,
+    ) -> Result<Definitions, ClientError> {
         let frames = self.frames("definitions", &with(budget, json!({"cursor": cursor}))).await?;
         let mut found = Vec::new();
         for (kind, payload) in frames.iter() {
@@ -363,8 +367,11 @@ impl Client {
             read_into(response, call.wants.most(), &mut body).await?;
             return Frames::proven(body, &request, &self.key, status.as_u16()).map(Answer::Frames);
         }
-        let proof =
-            response.headers().get("x-wpclone-response-signature").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let proof = response
+            .headers()
+            .get("x-wpclone-response-signature")
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned);
         let body = read(response, MAX_JSON_BYTES).await?;
         proven(status, body, proof.as_deref(), &request, &self.key).map(Answer::Json)
     }

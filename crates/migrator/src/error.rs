@@ -105,7 +105,9 @@ impl ClientError {
             Self::UnexpectedContent { status } | Self::Unverified { status, .. } => {
                 *status < 300 || *status == 408 || *status == 413 || *status == 429 || *status >= 500
             }
-            Self::Migrator { error, .. } => matches!(error.code.as_str(), "busy" | "database_error" | "internal_error"),
+            Self::Migrator { error, .. } => {
+                matches!(error.code.as_str(), "busy" | "database_error" | "internal_error")
+            }
             Self::Forbidden
             | Self::Malformed(_)
             | Self::Redirected { .. }

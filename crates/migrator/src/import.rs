@@ -224,8 +224,7 @@ impl Import {
         last: bool,
         batch: &mut AdaptiveBatch,
     ) -> Result<LoadResult, ClientError> {
-        let parameters =
-            json!({"job": self.job, "table_id": table_id, "chunk": chunk_number, "cursor": state, "last": last});
+        let parameters = json!({"job": self.job, "table_id": table_id, "chunk": chunk_number, "cursor": state, "last": last});
         let body = chunk.body(&parameters)?;
         let sent = self.send("load-rows", &body, batch).await;
         if matches!(sent, Err(ClientError::RequestTooLarge)) {

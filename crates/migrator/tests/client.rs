@@ -272,7 +272,9 @@ fn rows_answer(row: &[u8], end: &str) -> Vec<u8> {
 
 fn end_of(row: &[u8]) -> String {
     let digest = hex::encode(Sha256::digest(row));
-    format!(r#"{{"cursor":null,"rows":1,"digest":"{digest}","duration_ms":1,"memory":{{"baseline":2,"peak":3}}}}"#)
+    format!(
+        r#"{{"cursor":null,"rows":1,"digest":"{digest}","duration_ms":1,"memory":{{"baseline":2,"peak":3}}}}"#
+    )
 }
 
 const BUDGET: Budget = Budget { bytes: 65536, ms: 1000 };

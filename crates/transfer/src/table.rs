@@ -99,7 +99,9 @@ impl TableMove<'_> {
     ) -> Result<Moved, Broken> {
         let place = resumed.as_ref().and_then(|progress| Place::read(progress.cursor.as_ref()?));
         let (place, seq, anew) = match (place, &resumed) {
-            (Some(place), Some(progress)) if place.ended == progress.complete && place.print == self.print => {
+            (Some(place), Some(progress))
+                if place.ended == progress.complete && place.print == self.print =>
+            {
                 (place, progress.chunk, false)
             }
             // What was loaded at a place that nobody can tell is not built upon.

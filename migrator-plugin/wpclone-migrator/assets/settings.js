@@ -1,4 +1,4 @@
-// The button that shows the key; WordPress hides it where scripts are off.
+// The button that shows the key. WordPress hides it where scripts are disabled.
 ( function () {
 	var key = document.getElementById( 'wpclone-migrator-key' );
 	var button = document.getElementById( 'wpclone-migrator-show' );

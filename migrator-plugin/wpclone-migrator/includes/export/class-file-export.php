@@ -1,6 +1,6 @@
 <?php
 /**
- * Parts of files, by the ids that the index gave.
+ * The route `files`: parts of files, requested by the ids of the index.
  */
 
 namespace Wpclone\Migrator;
@@ -10,19 +10,19 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class File_Export {
-	/** Bytes of a frame. */
+	/** The length of a frame. */
 	const FRAME_BYTES = 262144;
 
-	/** The most files in one request. */
+	/** The maximum number of files per request. */
 	const MAX_FILES = 4096;
 
-	const OK       = 0;
+	const OK         = 0;
 	const CHANGED    = 1;
-	const MISSING       = 2;
+	const MISSING    = 2;
 	const UNREADABLE = 3;
-	const REJECTED    = 4;
+	const REJECTED   = 4;
 
-	/** The route `files`. */
+	/** Writes the requested files as frames F, D and G. */
 	public static function send( Json_Object $body, Frame_Writer $out, string $index_secret ): array {
 		$budget = new Request_Budget( $body );
 		foreach ( $body->get_list( 'files', self::MAX_FILES ) as $at => $requested ) {
@@ -30,7 +30,7 @@ final class File_Export {
 				throw Migrator_Error::bad_request( 'files' );
 			}
 			$requested = new Json_Object( $requested );
-			$offset = $requested->get_int( 'offset', 0, PHP_INT_MAX, 0 );
+			$offset    = $requested->get_int( 'offset', 0, PHP_INT_MAX, 0 );
 			if ( $at > 0 && ( $budget->is_exhausted( $out->bytes_written() ) || $budget->deadline_passed() ) ) {
 				return array(
 					'cursor' => null,
@@ -50,7 +50,7 @@ final class File_Export {
 		return array( 'cursor' => null );
 	}
 
-	/** Sends what the budget allows of one file; the offset to go on at, or null at its end. */
+	/** Sends as much of a file as the budget allows; returns the offset to continue at, or null at the end. */
 	private static function send_part( int $at, Json_Object $requested, int $offset, Request_Budget $budget, Frame_Writer $out, string $secret ): ?int {
 		$full = self::path_of_id( $requested->get_string( 'id', '/\A.{1,960}\z/' ), $secret );
 		if ( null === $full ) {
@@ -76,7 +76,7 @@ final class File_Export {
 		self::write_header( $out, $at, self::OK, $stat, $offset );
 		fseek( $handle, $offset );
 		$status = self::OK;
-		$first = true;
+		$first  = true;
 		while ( $offset < $stat['size'] && ( $first || ! ( $budget->is_exhausted( $out->bytes_written() ) || $budget->deadline_passed() ) ) ) {
 			$first = false;
 			$bytes = stream_get_contents( $handle, (int) min( self::FRAME_BYTES, $stat['size'] - $offset ) );
@@ -101,7 +101,7 @@ final class File_Export {
 		$out->write_frame( 'F', pack( 'NCJJJ', $at, $status, $stat['size'] ?? 0, $stat['mtime'] ?? 0, $offset ) );
 	}
 
-	/** Where the file of an id is; null if the id is none, or what it names does not travel. */
+	/** The path of an id; null if the id is invalid or the file is excluded. */
 	private static function path_of_id( string $id, string $secret ): ?string {
 		$bytes = Json_Object::base64url_decode( $id, 'id' );
 		$root  = Site_Roots::NAMES[ ord( $bytes[0] ?? "\xff" ) ] ?? null;
@@ -115,7 +115,7 @@ final class File_Export {
 			return null;
 		}
 		$real = realpath( "$folder/$path" );
-		// A link may have been put in the way since: what it leads to has to be one of the files that travel.
+		// A link may have been created since the index was made: its target must be a file that is exported.
 		if ( is_string( $real ) && "$folder/$path" !== $real && ! Site_Roots::is_exportable( $real ) ) {
 			return null;
 		}

@@ -1,6 +1,6 @@
 <?php
 /**
- * What there is to know of a site before anything is done: the route `manifest`.
+ * The route `manifest`: facts about the site.
  */
 
 namespace Wpclone\Migrator;
@@ -10,7 +10,7 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Manifest {
-	/** The answer's members. */
+	/** The fields of the response. */
 	public static function build(): array {
 		$db = Database::shared();
 		return array(
@@ -52,24 +52,24 @@ final class Manifest {
 			}
 		}
 		return array(
-			'version'     => (string) $wp_version,
-			'requires_php'  => (string) $required_php_version,
-			'locale'      => (string) get_locale(),
-			'multisite'   => is_multisite(),
-			'site_url'    => (string) get_option( 'siteurl' ),
-			'home_url'    => (string) get_option( 'home' ),
-			'prefix'      => (string) $wpdb->base_prefix,
-			'charset'     => defined( 'DB_CHARSET' ) ? (string) DB_CHARSET : '',
-			'collation'   => defined( 'DB_COLLATE' ) ? (string) DB_COLLATE : '',
-			'plugins'     => $plugins,
-			'template'    => (string) get_option( 'template' ),
-			'stylesheet'  => (string) get_option( 'stylesheet' ),
-			'drop_ins'    => array_values( array_filter( array( 'object-cache.php', 'advanced-cache.php', 'db.php' ), array( self::class, 'has_drop_in' ) ) ),
-			'environment' => function_exists( 'wp_get_environment_type' ) ? wp_get_environment_type() : 'production',
+			'version'      => (string) $wp_version,
+			'requires_php' => (string) $required_php_version,
+			'locale'       => (string) get_locale(),
+			'multisite'    => is_multisite(),
+			'site_url'     => (string) get_option( 'siteurl' ),
+			'home_url'     => (string) get_option( 'home' ),
+			'prefix'       => (string) $wpdb->base_prefix,
+			'charset'      => defined( 'DB_CHARSET' ) ? (string) DB_CHARSET : '',
+			'collation'    => defined( 'DB_COLLATE' ) ? (string) DB_COLLATE : '',
+			'plugins'      => $plugins,
+			'template'     => (string) get_option( 'template' ),
+			'stylesheet'   => (string) get_option( 'stylesheet' ),
+			'drop_ins'     => array_values( array_filter( array( 'object-cache.php', 'advanced-cache.php', 'db.php' ), array( self::class, 'has_drop_in' ) ) ),
+			'environment'  => function_exists( 'wp_get_environment_type' ) ? wp_get_environment_type() : 'production',
 		);
 	}
 
-	/** Whether the content folder has a file of that name. */
+	/** Whether the content folder has this drop-in. */
 	public static function has_drop_in( string $name ): bool {
 		return is_file( WP_CONTENT_DIR . '/' . $name );
 	}
@@ -102,7 +102,7 @@ final class Manifest {
 		return $found;
 	}
 
-	/** A size as php.ini has it; null for none. */
+	/** A size in php.ini's notation; null for no limit. */
 	private static function bytes( string $size ): ?int {
 		$bytes = (int) $size;
 		foreach ( array( 'k', 'm', 'g' ) as $power => $unit ) {

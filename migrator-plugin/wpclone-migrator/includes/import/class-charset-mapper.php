@@ -1,6 +1,6 @@
 <?php
 /**
- * Charsets and collations as this database knows them.
+ * Maps charsets and collations of the source to those of this database.
  */
 
 namespace Wpclone\Migrator;
@@ -10,7 +10,7 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Charset_Mapper {
-	/** The charset as it is called here, or null. */
+	/** The charset's name on this server, or null. */
 	public static function charset( Database $db, string $name ): ?string {
 		static $known = null;
 		if ( null === $known ) {
@@ -24,7 +24,7 @@ final class Charset_Mapper {
 		return null;
 	}
 
-	/** The nearest collation of a charset (as it is called here) that is known here, or null. */
+	/** The most similar collation of a charset that this server has, or null. */
 	public static function collation( Database $db, string $name, string $charset ): ?string {
 		$charset = self::charset( $db, $charset );
 		if ( null === $charset || 1 !== preg_match( '/\A[a-z0-9_]{1,64}\z/', $name ) ) {
@@ -42,7 +42,7 @@ final class Charset_Mapper {
 		return $db->fetch_value( 'SELECT DEFAULT_COLLATE_NAME FROM information_schema.CHARACTER_SETS WHERE CHARACTER_SET_NAME = ' . $db->quote( $charset ) );
 	}
 
-	/** Collations that order and compare alike, nearest first. */
+	/** Collations that sort and compare alike, the most similar first. */
 	private static function candidates( string $name, string $charset ): array {
 		$tail = (string) preg_replace( '/\A(?:utf8mb3|utf8mb4|utf8|[a-z0-9]+)_/', '', $name );
 		$near = array( $name, "{$charset}_$tail", "{$charset}_" . str_replace( '_nopad', '', $tail ) );

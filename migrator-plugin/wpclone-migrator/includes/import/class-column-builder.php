@@ -1,6 +1,6 @@
 <?php
 /**
- * A column of a definition.
+ * Builds the SQL of a column from its definition.
  */
 
 namespace Wpclone\Migrator;
@@ -10,7 +10,7 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Column_Builder {
-	/** Types that take no charset, as a pattern of the whole. */
+	/** Types without a charset, as a pattern of the whole type. */
 	const PLAIN = '/\A(?:(?:tinyint|smallint|mediumint|int|integer|bigint)(?:\(\d{1,3}\))?(?: unsigned)?(?: zerofill)?'
 		. '|(?:decimal|numeric|float|double|real)(?:\(\d{1,3}(?:,\d{1,2})?\))?(?: unsigned)?(?: zerofill)?'
 		. '|bit(?:\(\d{1,2}\))?|date|year(?:\(\d\))?|(?:datetime|timestamp|time)(?:\([0-6]\))?'
@@ -18,11 +18,11 @@ final class Column_Builder {
 		. '|json|geometry|point|linestring|polygon|multipoint|multilinestring|multipolygon|geometrycollection|geomcollection'
 		. '|inet4|inet6|uuid|vector\(\d{1,5}\))\z/';
 
-	/** Types of text, of which enum and set hold texts themselves. */
+	/** Text types; enum and set contain literals. */
 	const TEXT = '/\A(?:(?:var)?char(?:\(\d{1,5}\))?|(?:tiny|medium|long)?text|text\(\d{1,10}\))\z/';
 	const ENUM = '/\A(enum|set)\(((?:\'(?:[^\'\\\\]++|\\\\.|\'\')*+\'(?:,(?=\'))?)++)\)\z/s';
 
-	/** Types that only MariaDB knows => what holds the same texts. */
+	/** Types that only MariaDB has => types that hold the same text. */
 	const MARIADB = array(
 		'inet4' => 'varchar(15)',
 		'inet6' => 'varchar(39)',
@@ -35,24 +35,24 @@ final class Column_Builder {
 	/** @var Json_Object */
 	private $column;
 
-	/** @var string What the column is called in an error. */
+	/** @var string The path of the column in error messages. */
 	private $field;
 
 	/** @var Expression_Sanitizer */
 	private $expressions;
 
-	/** @var string The table's collation, which a column has by itself. */
+	/** @var string The table's collation, which columns inherit. */
 	private $collation;
 
 	public function __construct( Database $db, Json_Object $column, string $field, Expression_Sanitizer $expressions, string $collation ) {
 		$this->db          = $db;
 		$this->column      = $column;
-		$this->field      = $field;
+		$this->field       = $field;
 		$this->expressions = $expressions;
 		$this->collation   = $collation;
 	}
 
-	/** The column as a statement has it. */
+	/** The SQL of the column. */
 	public function sql( array &$adjustments ): string {
 		$mariadb = $this->db->is_mariadb();
 		$type    = $this->type( $adjustments );
@@ -61,7 +61,7 @@ final class Column_Builder {
 		if ( $this->column->has( 'generated' ) ) {
 			$generated = $this->column->get_object( 'generated' );
 			$sql      .= ' GENERATED ALWAYS AS (' . $this->expression( $generated, 'generated' ) . ') ' . ( true === $generated->get( 'stored' ) ? 'STORED' : 'VIRTUAL' );
-			// MariaDB does not take the words there.
+			// MariaDB does not accept NOT NULL here.
 			return $sql . ( $mariadb || $is_null ? '' : ' NOT NULL' ) . $this->attributes( $adjustments ) . $this->comment();
 		}
 		$sql .= $is_null ? ' NULL' : ' NOT NULL';
@@ -74,7 +74,7 @@ final class Column_Builder {
 		return $sql . ( $counts ? ' AUTO_INCREMENT' : '' ) . $this->attributes( $adjustments, $filled ) . $this->comment();
 	}
 
-	/** What only some servers know. MariaDB hides no column that must be given. */
+	/** Attributes that only some servers have. MariaDB allows INVISIBLE only for columns that have a value by default. */
 	private function attributes( array &$adjustments, bool $filled = true ): string {
 		$sql = '';
 		if ( true === $this->column->get( 'invisible' ) ) {
@@ -98,7 +98,7 @@ final class Column_Builder {
 		return $sql;
 	}
 
-	/** Whether shapes of a column can be held to this reference system. */
+	/** Whether the server has this spatial reference system and can restrict a column to it. */
 	private function knows_system( int $srid ): bool {
 		return $this->db->is_at_least( '8.0.3', null )
 			&& '1' === $this->db->fetch_value( "SELECT COUNT(*) FROM information_schema.ST_SPATIAL_REFERENCE_SYSTEMS WHERE SRS_ID = $srid" );
@@ -107,8 +107,8 @@ final class Column_Builder {
 	private function lost( string $what, $from ): array {
 		return array(
 			'field' => $this->field . '.' . $what,
-			'from'   => $from,
-			'to'     => null,
+			'from'  => $from,
+			'to'    => null,
 		);
 	}
 
@@ -129,8 +129,8 @@ final class Column_Builder {
 		if ( isset( self::MARIADB[ $type ] ) && ! $this->db->is_mariadb() ) {
 			$adjustments[] = array(
 				'field' => $this->field . '.type',
-				'from'   => $type,
-				'to'     => self::MARIADB[ $type ],
+				'from'  => $type,
+				'to'    => self::MARIADB[ $type ],
 			);
 			return self::MARIADB[ $type ];
 		}
@@ -150,8 +150,8 @@ final class Column_Builder {
 		if ( $known !== $wanted ) {
 			$adjustments[] = array(
 				'field' => $this->field . '.collation',
-				'from'   => $wanted,
-				'to'     => $known,
+				'from'  => $wanted,
+				'to'    => $known,
 			);
 		}
 		return $wanted === $this->collation ? '' : " CHARACTER SET $charset COLLATE $known";
@@ -185,7 +185,7 @@ final class Column_Builder {
 			}
 			$value = $bits ? $text : $this->db->quote( $text );
 		}
-		// MySQL takes defaults of long types in brackets only.
+		// MySQL requires parentheses around defaults of long types.
 		$long = ! $this->db->is_mariadb() && 1 === preg_match( '/text|blob|json|geom|point|line|poly/', $type );
 		return ' DEFAULT ' . ( $long && ! Site_Tables::starts_with( $type, 'enum' ) && ! Site_Tables::starts_with( $type, 'set' ) ? "($value)" : $value );
 	}

@@ -1,7 +1,7 @@
 <?php
 /**
- * Expressions of a definition: taken apart, and put together anew from nothing but columns, literals, and words,
- * signs and functions that are known to do no harm.
+ * Parses expressions of a definition and rebuilds them from columns, literals, and an allowlist of keywords, operators and
+ * functions without side effects.
  */
 
 namespace Wpclone\Migrator;
@@ -18,7 +18,7 @@ final class Expression_Sanitizer {
 		minute hour day week month quarter day_hour day_minute day_second hour_minute hour_second minute_second year_month
 		current_timestamp current_date current_time localtime localtimestamp both leading trailing from array character';
 
-	/** Words after which the name of a charset or collation comes. */
+	/** Keywords followed by the name of a charset or collation. */
 	const CHARSET_KEYWORDS = 'using charset set collate';
 
 	const FUNCTIONS = 'abs acos adddate addtime ascii asin atan atan2 avg bin bin_to_uuid bit_count bit_length cast ceil ceiling char
@@ -57,7 +57,7 @@ final class Expression_Sanitizer {
 	/** @var Database */
 	private $db;
 
-	/** @var array<string, string> Names of columns, in lower case => as they are. */
+	/** @var array<string, Column names in lower case => as they are written. */
 	private $columns = array();
 
 	/** @param string[] $columns */
@@ -68,16 +68,16 @@ final class Expression_Sanitizer {
 		}
 	}
 
-	/** The expression as it may stand in a statement, or null. */
+	/** The expression as it may be used in a statement, or null. */
 	public function sanitize( string $text ): ?string {
 		if ( strlen( $text ) > self::MAX_BYTES || 1 !== preg_match( '//u', $text ) ) {
 			return null;
 		}
-		$parts  = array();
-		$depth  = 0;
+		$parts         = array();
+		$depth         = 0;
 		$previous_word = '';
-		$at     = 0;
-		$size   = strlen( $text );
+		$at            = 0;
+		$size          = strlen( $text );
 		while ( $at < $size ) {
 			if ( 1 !== preg_match( self::TOKEN, $text, $token, PREG_UNMATCHED_AS_NULL, $at ) ) {
 				return null;
@@ -87,18 +87,18 @@ final class Expression_Sanitizer {
 				continue;
 			}
 			$before_parenthesis = 1 === preg_match( '/\G[ \t\r\n]*\(/', $text, $bracket, 0, $at );
-			$part  = $this->sanitize_token( $token, $previous_word, $before_parenthesis );
+			$part               = $this->sanitize_token( $token, $previous_word, $before_parenthesis );
 			if ( null === $part ) {
 				return null;
 			}
 			$depth += '(' === $part ? 1 : ( ')' === $part ? -1 : 0 );
-			// Nothing may end the brackets that the expression is put into, or stand beside it there.
+			// The expression must not close the parentheses that surround it, or add a second one beside it.
 			if ( $depth < 0 || ( 0 === $depth && ',' === $part ) ) {
 				return null;
 			}
-			$is_call = '(' === $part && '' !== $previous_word && in_array( $previous_word, self::words( 'FUNCTIONS' ), true );
-			$parts[] = ( $is_call || ! $parts ? '' : ' ' ) . $part;
-			$previous_word  = null !== $token['word'] ? strtolower( $token['word'] ) : '';
+			$is_call       = '(' === $part && '' !== $previous_word && in_array( $previous_word, self::words( 'FUNCTIONS' ), true );
+			$parts[]       = ( $is_call || ! $parts ? '' : ' ' ) . $part;
+			$previous_word = null !== $token['word'] ? strtolower( $token['word'] ) : '';
 		}
 		return 0 === $depth && $parts ? implode( '', $parts ) : null;
 	}
@@ -142,7 +142,7 @@ final class Expression_Sanitizer {
 		return Charset_Mapper::charset( $this->db, $name );
 	}
 
-	/** What says of which charset a literal is. Without it, it is UTF-8 as the whole definition is. */
+	/** The charset introducer of a literal. Without one it is UTF-8, as the whole definition. */
 	private function introducer( ?string $charset ): string {
 		$known = null === $charset ? '' : Charset_Mapper::charset( $this->db, strtolower( $charset ) );
 		return '' === (string) $known ? '' : "_$known ";

@@ -1,6 +1,6 @@
 <?php
 /**
- * Files that come in, into folders of ours. Every path is looked at name by name before anything is made.
+ * The route `store-files`: writes files into the staging folders. Every path is checked name by name first.
  */
 
 namespace Wpclone\Migrator;
@@ -12,50 +12,50 @@ if ( ! defined( 'ABSPATH' ) ) {
 final class File_Writer {
 	const FLAG_FOLDER = 1;
 	const FLAG_LAST   = 2;
-	/** What came of the file before is to go: the source has no more of it. */
-	const FLAG_DELETE   = 4;
+	/** Deletes what was stored of the file: the source no longer has it. */
+	const FLAG_DELETE = 4;
 
-	/** Bytes before the path in a frame F. */
+	/** The length of a frame F without the path. */
 	const HEADER_BYTES = 28;
 
-	/** More refusals than these end the request. */
+	/** More rejected files than this fail the request. */
 	const MAX_REJECTED = 1000;
 
-	/** Ends of names that web servers may be set up to take for programs, wherever they stand in a name. */
+	/** File names that web servers may be configured to execute; the extension counts at any position in the name. */
 	const EXECUTABLE_NAMES = '/\.(?:php\d*|phtml?|pht|phps|phar|hphp|cgi|fcgi|pl|py|rb|sh|aspx?|asa|ashx|asmx|cfm|cfc|jspx?|jspf|shtml?)(?:\.|\z)/i';
 
-	/** Names that change what a web server takes for programs. */
+	/** File names that change which files a web server executes. */
 	const SERVER_CONFIG_NAMES = array( '.htaccess', '.user.ini', 'php.ini', 'web.config' );
 
 	/** @var Import_Job */
 	private $job;
 
-	/** @var resource|null The file that is written to. */
+	/** @var resource|null The file that is being written. */
 	private $handle = null;
 
-	/** @var array What F said of it. */
+	/** @var array The header of the current part. */
 	private $file;
 
-	/** @var bool Whether it was refused, so that its bytes are passed over. */
+	/** @var bool Whether the current part is rejected and its bytes are skipped. */
 	private $skipping = false;
 
-	/** @var int Where the next byte goes. */
+	/** @var int The offset of the next byte. */
 	private $offset = 0;
 
-	/** @var int Parts that were stored. */
+	/** @var int Parts stored so far. */
 	private $stored = 0;
 
 	/** @var array[] */
 	private $rejected = array();
 
-	/** @var array<string, bool> The last folder that was looked at. */
+	/** @var array<string, The last folder that was created or checked. */
 	private $last_folder = array();
 
 	private function __construct( Import_Job $job ) {
 		$this->job = $job;
 	}
 
-	/** The route `store`. */
+	/** Stores parts of files; returns how many, and the rejected ones. */
 	public static function store( Import_Job $job, \Generator $frames ): array {
 		$self = new self( $job );
 		$job->staging()->open();
@@ -75,7 +75,7 @@ final class File_Writer {
 		}
 		$self->finish_part();
 		return array(
-			'stored'  => $self->stored,
+			'stored'   => $self->stored,
 			'rejected' => $self->rejected,
 		);
 	}
@@ -84,12 +84,12 @@ final class File_Writer {
 		if ( strlen( $payload ) <= self::HEADER_BYTES ) {
 			throw Migrator_Error::bad_request( 'frames' );
 		}
-		$file         = unpack( 'Croot/Cflags/nmode/Jsize/Jmtime/Joffset', $payload );
-		$file['path'] = substr( $payload, self::HEADER_BYTES );
-		$file['root'] = Site_Roots::NAMES[ $file['root'] ] ?? '';
-		$this->file   = $file;
-		$this->offset     = $file['offset'];
-		$field       = $this->rejection( $file );
+		$file           = unpack( 'Croot/Cflags/nmode/Jsize/Jmtime/Joffset', $payload );
+		$file['path']   = substr( $payload, self::HEADER_BYTES );
+		$file['root']   = Site_Roots::NAMES[ $file['root'] ] ?? '';
+		$this->file     = $file;
+		$this->offset   = $file['offset'];
+		$field          = $this->rejection( $file );
 		$this->skipping = null !== $field;
 		if ( $this->skipping ) {
 			$this->reject( $field );
@@ -104,7 +104,7 @@ final class File_Writer {
 		}
 	}
 
-	/** What is wrong with a file, before anything is made of it. */
+	/** Which field of a part is not acceptable, or null. */
 	private function rejection( array $file ): ?string {
 		if ( '' === $file['root'] || ! in_array( $file['root'], $this->job->settings['roots'], true ) ) {
 			return 'root';
@@ -118,7 +118,7 @@ final class File_Writer {
 		return self::rejected_path( $file['root'], $file['path'], 0 !== ( $file['flags'] & self::FLAG_FOLDER ), $this->job->allows( 'php_in_uploads' ) );
 	}
 
-	/** What is wrong with a path below a root: a member for the answer, or null. */
+	/** Which field of a path below a root is not acceptable, or null. */
 	public static function rejected_path( string $root, string $path, bool $is_folder, bool $php ): ?string {
 		$names = Site_Roots::path_segments( $path );
 		if ( null === $names || 1 === preg_match( '/[\x00-\x1f\x7f\\\\]/', $path ) || self::is_other_root( $root, $path ) ) {
@@ -133,7 +133,7 @@ final class File_Writer {
 		return null;
 	}
 
-	/** Whether a path leads into, or is, another root that lies within this one. */
+	/** Whether a path is, or leads into, another root that lies within this one. */
 	private static function is_other_root( string $root, string $path ): bool {
 		$roots = Site_Roots::folders();
 		$full  = "{$roots[ $root ]}/$path/";
@@ -145,7 +145,7 @@ final class File_Writer {
 		return false;
 	}
 
-	/** Makes the folders that a path leads through; false where something else is in the way. */
+	/** Creates the folders of a path; false if something else is in the way. */
 	private function make_folders( string $folder, array $names ): bool {
 		$path = $folder . '/' . implode( '/', $names );
 		if ( isset( $this->last_folder[ $path ] ) ) {
@@ -161,7 +161,7 @@ final class File_Writer {
 		return true;
 	}
 
-	/** Makes a folder where there is none. Another request may do the same. */
+	/** Creates a folder if there is none. Another request may do the same. */
 	private function make_folder( string $path ): bool {
 		if ( @mkdir( $path, 0755 ) ) {
 			return true;
@@ -217,7 +217,7 @@ final class File_Writer {
 		$this->offset += strlen( $bytes );
 	}
 
-	/** Ends the part: the last one of a file gives it its size, time and mode. */
+	/** Ends a part. The last part of a file sets its size, time and mode. */
 	private function finish_part(): void {
 		if ( null === $this->file || $this->skipping ) {
 			return;
@@ -252,8 +252,8 @@ final class File_Writer {
 
 	private function reject( string $field ): void {
 		$this->rejected[] = array(
-			'root'   => $this->file['root'],
-			'path'   => base64_encode( $this->file['path'] ),
+			'root'  => $this->file['root'],
+			'path'  => base64_encode( $this->file['path'] ),
 			'field' => $field,
 		);
 		if ( count( $this->rejected ) > self::MAX_REJECTED ) {

@@ -76,7 +76,7 @@ final class Import_Job {
 			'reversible'    => $body->get_bool( 'reversible', true ),
 			'staging_paths' => array(),
 		);
-		$db       = Database::shared();
+		$db = Database::shared();
 		self::acquire_job_lock( $db );
 		$job = self::load( $db );
 		if ( null !== $job && $name !== $job->name ) {

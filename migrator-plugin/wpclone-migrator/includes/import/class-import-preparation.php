@@ -1,6 +1,6 @@
 <?php
 /**
- * The end of taking in: foreign keys, and what the site must keep.
+ * The route `prepare`: adds foreign keys and preserves the plugin's options, so that only the swap is left.
  */
 
 namespace Wpclone\Migrator;
@@ -12,7 +12,7 @@ if ( ! defined( 'ABSPATH' ) ) {
 final class Import_Preparation {
 	const RULES = array( 'RESTRICT', 'CASCADE', 'SET NULL', 'NO ACTION', 'SET DEFAULT' );
 
-	/** The route `seal`. */
+	/** Returns whether it is done. */
 	public static function run( Import_Job $job, Request_Budget $budget ): array {
 		global $wpdb;
 		$tables  = Import_Job::table_rows( "kind = 'table'" );
@@ -32,7 +32,7 @@ final class Import_Preparation {
 		}
 		self::check_others( $db, $names );
 		$db->execute( 'SET SESSION foreign_key_checks = 0' );
-		// MySQL since 8.4 wants a unique key where one leads to; others do not, and do not know the word.
+		// MySQL since 8.4 requires a unique key at the referenced columns by default; other servers do not know the variable.
 		$db->try_execute( 'SET SESSION restrict_fk_on_non_standard_key = 0' );
 		foreach ( $tables as $table ) {
 			if ( '0' !== $table['prepared'] ) {
@@ -54,7 +54,7 @@ final class Import_Preparation {
 		return array( 'done' => true );
 	}
 
-	/** A table that stays and refers to one that is replaced would go on referring to the old one. */
+	/** A table that is not imported but references one that is replaced would keep referencing the previous one. */
 	private static function check_others( Database $db, array $names ): void {
 		$sql = 'SELECT DISTINCT TABLE_NAME, REFERENCED_TABLE_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IS NOT NULL';
 		foreach ( $db->fetch_all( $sql ) as $row ) {
@@ -64,7 +64,7 @@ final class Import_Preparation {
 		}
 	}
 
-	/** Adds a table's foreign keys, but for those that it has already after a break. */
+	/** Adds a table's foreign keys; drops those that an interrupted request has added. */
 	private static function foreign_keys( Database $db, array $table, array $names ): void {
 		$definition = Import_Job::definition( $table['id'] );
 		$shadow     = Staged_Tables::staged_name( $table['id'] );
@@ -98,7 +98,7 @@ final class Import_Preparation {
 			}
 		}
 		global $wpdb;
-		// A table of somebody else's would be bound by ours.
+		// A foreign key to another application's table would restrict that application.
 		if ( ! isset( $names[ $refers ] ) && ! Site_Tables::starts_with( $refers, $wpdb->base_prefix ) && ! in_array( $refers, array( $wpdb->users, $wpdb->usermeta ), true ) ) {
 			throw Table_Builder::rejected( "foreign_keys.$i.table" );
 		}
@@ -114,8 +114,8 @@ final class Import_Preparation {
 	}
 
 	/**
-	 * Names of foreign keys are known once in a schema. Those that a server made from the table's name follow it when
-	 * it is renamed; another one that is taken (by the table that will be replaced) becomes such a name.
+	 * Names of foreign keys are unique in a schema. Generated ones contain the table's name and follow it on a rename; a name
+	 * that is taken (by the table that will be replaced) is replaced by such a generated one.
 	 */
 	private static function name( Database $db, string $name, int $i, string $table, string $shadow ): string {
 		if ( 1 === preg_match( '/\A' . preg_quote( $table, '/' ) . '_ibfk_(\d{1,9})\z/', $name, $number ) ) {

@@ -1,6 +1,6 @@
 <?php
 /**
- * What stays whatever comes: our options, and that this plugin is active.
+ * Preserves the plugin's own options and its activation across an import.
  */
 
 namespace Wpclone\Migrator;
@@ -10,21 +10,21 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Import_Preserve {
-	/** Rows of ours in an options table; their name is compared as bytes. */
+	/** The plugin's rows in an options table; names are compared as bytes. */
 	const PLUGIN_OPTIONS = "option_name LIKE 'wpclone\\_migrator%'";
 
-	/** Puts our options from one options table into another one, in the place of those that it has. */
+	/** Replaces the plugin's options in one options table by those of another one. */
 	public static function copy_options( Database $db, string $from, string $to ): void {
 		$db->execute( 'DELETE FROM ' . Database::identifier( $to ) . ' WHERE ' . self::PLUGIN_OPTIONS );
 		self::copy_missing_options( $db, $from, $to );
 	}
 
-	/** Adds those that are missing: a nonce that was remembered at this very moment. */
+	/** Adds options that are missing: nonces that were remembered in the meantime. */
 	public static function copy_missing_options( Database $db, string $from, string $to ): void {
 		$db->execute( 'INSERT IGNORE INTO ' . Database::identifier( $to ) . ' (option_name, option_value, autoload) SELECT option_name, option_value, autoload FROM ' . Database::identifier( $from ) . ' WHERE ' . self::PLUGIN_OPTIONS );
 	}
 
-	/** Makes this plugin one of the active ones of an options table. */
+	/** Activates this plugin in an options table. */
 	public static function activate_plugin( Database $db, string $table ): void {
 		$ours  = plugin_basename( PLUGIN_FILE );
 		$value = $db->fetch_value( 'SELECT option_value FROM ' . Database::identifier( $table ) . " WHERE option_name = 'active_plugins'" );
@@ -36,7 +36,7 @@ final class Import_Preserve {
 		}
 	}
 
-	/** A serialised list of plugins with one more. A value that is no such list counts as an empty one. */
+	/** A serialized list of plugins with one added. A value that is not such a list counts as an empty one. */
 	public static function with_plugin( string $list, string $plugin ): string {
 		$plugins = self::plugins_in( $list );
 		if ( ! in_array( $plugin, $plugins, true ) ) {
@@ -47,7 +47,7 @@ final class Import_Preserve {
 		return serialize( array_values( $plugins ) );
 	}
 
-	/** @return string[] The texts of a serialised array of texts, read without unserialising. */
+	/** The strings of a serialized array of strings, parsed without unserialize(). */
 	private static function plugins_in( string $list ): array {
 		$at      = self::first_element_offset( $list );
 		$plugins = array();
@@ -60,7 +60,7 @@ final class Import_Preserve {
 		return $plugins;
 	}
 
-	/** Where the first member of a serialised array begins. */
+	/** The offset of the first element of a serialized array. */
 	private static function first_element_offset( string $list ): ?int {
 		return 1 === preg_match( '/\Aa:\d{1,5}:\{/', $list, $found ) ? strlen( $found[0] ) : null;
 	}

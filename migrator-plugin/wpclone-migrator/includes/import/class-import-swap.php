@@ -1,7 +1,7 @@
 <?php
 /**
- * Old becomes new, and back again. First folders, entry by entry, noted beforehand so that what happened can be told
- * from what is there; then all tables at once; then views and triggers. Backwards it is the other way round.
+ * Replaces the live site by the imported one, and rolls back. Forward: files, entry by entry with a journal; then all tables
+ * in one statement; then views and triggers. A rollback does the same in reverse order.
  */
 
 namespace Wpclone\Migrator;
@@ -11,16 +11,16 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Import_Swap {
-	/** How long renaming waits for those who read the tables, in seconds. */
+	/** How long the rename waits for transactions that use the tables, in seconds. */
 	const LOCK_WAIT_SECONDS = 5;
 
 	/** The route `swap`. */
 	public static function forward( Import_Job $job, Request_Budget $budget ): array {
 		$reversible = true === $job->settings['reversible'];
-		$result = array(
-			'done' => true,
+		$result     = array(
+			'done'       => true,
 			'reversible' => $reversible,
-			'rejected' => $job->settings['rejected'] ?? array(),
+			'rejected'   => $job->settings['rejected'] ?? array(),
 		);
 		if ( 'swapped' === $job->phase() ) {
 			return $result;
@@ -42,7 +42,7 @@ final class Import_Swap {
 		return $result;
 	}
 
-	/** The route `undo`: says whether all is as it was. */
+	/** The route `rollback`: returns whether it is done. */
 	public static function rollback( Import_Job $job, Request_Budget $budget ): bool {
 		if ( 'prepared' === $job->phase() ) {
 			return true;
@@ -67,8 +67,8 @@ final class Import_Swap {
 	}
 
 	/**
-	 * Renames all tables in one statement. What was renamed already is told by which tables there are: a server that
-	 * is older than atomic renames may have been ended in the middle.
+	 * Renames all tables in one statement. Which tables exist shows which renames were done: servers without atomic renames may
+	 * have been interrupted between two of them.
 	 */
 	private static function rename_tables( bool $forward ): void {
 		global $wpdb;
@@ -102,7 +102,7 @@ final class Import_Swap {
 				$options = $from;
 			}
 		}
-		// The key, and which requests were seen, are those of this moment.
+		// Keys and nonces are those of this moment.
 		if ( null !== $options ) {
 			Import_Preserve::copy_options( $db, $options[0], $options[1] );
 		}
@@ -123,11 +123,11 @@ final class Import_Swap {
 		if ( $db->try_execute( 'RENAME TABLE ' . implode( ', ', $parts ) ) ) {
 			return;
 		}
-		// Somebody reads one of the tables, and does not end.
+		// A transaction uses one of the tables and does not end.
 		throw 1205 === $db->last_errno() ? new Migrator_Error( 'busy' ) : $db->last_error();
 	}
 
-	/** What others remember of the site as it was. */
+	/** Flushes caches that hold the site as it was. */
 	private static function flush_caches(): void {
 		if ( function_exists( 'wp_cache_flush' ) ) {
 			wp_cache_flush();

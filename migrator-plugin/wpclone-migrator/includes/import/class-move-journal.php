@@ -1,8 +1,8 @@
 <?php
 /**
- * The journal of the folders. Each entry of a root that is replaced has a row: whether the site had it, and whether it
- * gets one. With that, where the entry is now says what was done already, so that a kill between any two steps does no
- * harm: an old entry is moved away before a new one comes, and a new one is moved back before the old one comes.
+ * The journal of moved files. Every entry of a replaced root has a row: whether the site has it (`existed`), and whether the
+ * import brings it (`incoming`). Together with where the entry is now this says what has been done, so that a process may be
+ * killed at any step: the previous entry is moved away before the new one is moved in, and back only after it is moved out.
  */
 
 namespace Wpclone\Migrator;
@@ -12,10 +12,10 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Move_Journal {
-	/** Folders that hold what stays are gone into, at most so deep. */
+	/** How deep to descend into folders that contain another root. */
 	const MAX_DEPTH = 8;
 
-	/** Writes the journal anew: nothing has been moved yet. */
+	/** Writes the journal before anything is moved. */
 	public static function plan( Import_Job $job ): void {
 		$db = Database::shared();
 		$db->execute( 'START TRANSACTION' );
@@ -31,7 +31,7 @@ final class Move_Journal {
 		$db->execute( 'COMMIT' );
 	}
 
-	/** Removes folders that are empty since all that was in them went back. */
+	/** Deletes folders that a rollback has emptied. */
 	private static function remove_empty_folders( string $folder ): void {
 		foreach ( self::names( $folder, '' ) as $name ) {
 			if ( is_dir( "$folder/$name" ) && ! is_link( "$folder/$name" ) ) {
@@ -46,7 +46,7 @@ final class Move_Journal {
 		$live  = Site_Roots::folder( $root );
 		$fresh = $job->staging()->new_files( $root );
 		foreach ( self::names( "$live/$below", "$fresh/$below" ) as $name ) {
-			$path = $below . $name;
+			$path     = $below . $name;
 			$existed  = self::exists( "$live/$path" );
 			$incoming = self::exists( "$fresh/$path" );
 			if ( $existed && self::is_preserved( $root, $live, $path, $incoming ) ) {
@@ -62,7 +62,7 @@ final class Move_Journal {
 		}
 	}
 
-	/** @return string[] The names in either folder. */
+	/** The names in either folder. */
 	private static function names( string $one, string $other ): array {
 		$names = array();
 		foreach ( array( $one, $other ) as $folder ) {
@@ -75,7 +75,7 @@ final class Move_Journal {
 		return array_map( 'strval', array_keys( $names ) );
 	}
 
-	/** Whether an entry of the site is none of what is replaced. */
+	/** Whether an entry of the site is not replaced. */
 	private static function is_preserved( string $root, string $live, string $path, bool $incoming ): bool {
 		$full    = "$live/$path";
 		$real    = (string) realpath( $full );
@@ -86,14 +86,14 @@ final class Move_Journal {
 		if ( $incoming && Site_Roots::is_sandbox_plugin( $root, $path ) ) {
 			return false;
 		}
-		// Links that do not travel stay, unless something of their name comes.
+		// Links that are not exported stay, unless an entry of the same name is imported.
 		if ( $is_link && ! $incoming ) {
 			return is_dir( $full ) || '' === $real || ! Site_Roots::is_exportable( $real );
 		}
 		return null !== Site_Roots::exclusion_reason( $root, explode( '/', $path ), is_dir( $full ) );
 	}
 
-	/** Whether another root lies somewhere in a folder. */
+	/** Whether a folder contains another root. */
 	private static function contains_other_root( string $root, string $full ): bool {
 		$real = is_link( $full ) || ! is_dir( $full ) ? '' : (string) realpath( $full );
 		foreach ( '' === $real ? array() : Site_Roots::folders() as $name => $folder ) {
@@ -104,7 +104,7 @@ final class Move_Journal {
 		return false;
 	}
 
-	/** Moves what is not moved yet; says whether all is. */
+	/** Moves what has not been moved yet; returns whether it is done. */
 	public static function forward( Import_Job $job, Request_Budget $budget ): bool {
 		foreach ( self::journal_rows( 'existed < 2 ORDER BY id' ) as list( $id, $root, $path, $existed, $incoming ) ) {
 			if ( $budget->deadline_passed() ) {
@@ -112,12 +112,12 @@ final class Move_Journal {
 			}
 			list( $live, $new, $old ) = self::paths( $job, $root, $path );
 			if ( ! $existed && $incoming && self::exists( $new ) && self::exists( $live ) ) {
-				// It came after the journal was written.
+				// It was created after the journal was written.
 				self::set_existed( $id, 1 );
 				$existed = 1;
 			}
 			if ( $existed && ! self::exists( $old ) && ! self::exists( $live ) ) {
-				// It went after the journal was written.
+				// It was deleted after the journal was written.
 				self::set_existed( $id, 0 );
 			} elseif ( $existed && ! self::exists( $old ) && ! self::move( $live, $old, true ) ) {
 				self::split( $id, $root, $path, $live, $new );
@@ -133,7 +133,7 @@ final class Move_Journal {
 		return true;
 	}
 
-	/** Moves back what was moved; says whether all is. */
+	/** Moves back what was moved; returns whether it is done. */
 	public static function rollback( Import_Job $job, Request_Budget $budget ): bool {
 		foreach ( self::journal_rows( 'existed = 2 ORDER BY id' ) as list( , $root, $path ) ) {
 			list( $live, , $old ) = self::paths( $job, $root, $path );
@@ -155,8 +155,8 @@ final class Move_Journal {
 	}
 
 	/**
-	 * A folder that cannot be renamed stays (had: 2), and what is in it is moved: so it is with folders that are part
-	 * of a container's image.
+	 * Records that a folder cannot be renamed (`existed`: 2), so that its contents are moved instead. Folders that are part of
+	 * a container image are like that.
 	 */
 	private static function split( int $id, string $root, string $path, string $live, string $new ): void {
 		if ( is_link( $live ) || ! is_dir( $live ) || substr_count( $path, '/' ) > Site_Roots::MAX_DEPTH ) {
@@ -175,7 +175,7 @@ final class Move_Journal {
 
 	/** @return \Generator<int, array{0: int, 1: string, 2: string, 3: int, 4: bool}> */
 	private static function journal_rows( string $where ): \Generator {
-		// Not one by one from the server: other statements come in between.
+		// Not streamed: other statements run in between.
 		foreach ( Database::shared()->fetch_all( 'SELECT id, root, path, existed, incoming FROM ' . Import_Job::table_identifier( 'moves' ) . " WHERE $where" ) as $row ) {
 			yield array( (int) $row[0], $row[1], $row[2], (int) $row[3], '1' === $row[4] );
 		}
@@ -190,19 +190,19 @@ final class Move_Journal {
 		return array( Site_Roots::folder( $root ) . "/$path", $job->staging()->new_files( $root ) . "/$path", $job->staging()->previous_files( $root ) . "/$path" );
 	}
 
-	/** Renames; false where that cannot be. */
+	/** Renames a file or folder; false if that fails. */
 	private static function move( string $from, string $to, bool $make ): bool {
 		if ( $make && ! is_dir( dirname( $to ) ) ) {
 			@mkdir( dirname( $to ), 0755, true );
 		}
 		clearstatcache();
-		// What is there must not be overwritten; it cannot be, but by somebody else at this moment.
+		// Must not overwrite anything; only a concurrent change could make that happen.
 		$moved = ! self::exists( $to ) && @rename( $from, $to );
 		clearstatcache();
 		return $moved;
 	}
 
-	/** Whether there is anything, be it a link that leads nowhere. */
+	/** Whether there is an entry of any kind, even a broken link. */
 	private static function exists( string $path ): bool {
 		return file_exists( $path ) || is_link( $path );
 	}

@@ -1,7 +1,7 @@
 <?php
 /**
- * Statements that put rows into a table. All values are bytes: on a connection without a charset they reach the table
- * as they are.
+ * Inserts rows into a staged table. All values are bytes: on a connection without a charset they reach the table
+ * unchanged.
  */
 
 namespace Wpclone\Migrator;
@@ -11,16 +11,16 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Row_Inserter {
-	/** A statement is sent when it has so many bytes, if the server takes so many. */
+	/** A statement is sent when it has this length, if the server accepts so much. */
 	const STATEMENT_BYTES = 524288;
 
-	/** Bytes of a piece as it is kept and sent. */
+	/** The length of a part of a large value, as it is stored and sent. */
 	const PART_BYTES = 262144;
 
-	/** Values with more bytes are sent apart when the whole row is too long for a statement. */
+	/** If a row is too long for one statement, values longer than this are sent separately. */
 	const SEPARATE_BYTES = 4096;
 
-	/** In the place of a column: the row itself, with its values that are not large. */
+	/** Instead of a column: the row itself without its large values. */
 	const ROW_COLUMN = 4294967295;
 
 	/** @var Database */
@@ -32,10 +32,10 @@ final class Row_Inserter {
 	/** @var string */
 	private $begin;
 
-	/** @var string[] How each column's values are written: `text`, `bits`, `json`. */
+	/** @var string[] How the values of each column are written: `text`, `bits` or `json`. */
 	private $kinds = array();
 
-	/** @var int The longest statement that the server takes, with something to spare. */
+	/** @var int The longest statement that the server accepts. */
 	private $packet;
 
 	/** @var int */
@@ -49,7 +49,7 @@ final class Row_Inserter {
 
 	public function __construct( Database $db, int $id, Json_Object $definition ) {
 		$this->db        = $db;
-		$this->id         = $id;
+		$this->id        = $id;
 		$this->packet    = (int) $db->fetch_value( 'SELECT @@max_allowed_packet' );
 		$this->statement = min( self::STATEMENT_BYTES, intdiv( $this->packet, 2 ) );
 		$names           = array();
@@ -64,17 +64,17 @@ final class Row_Inserter {
 		$this->begin = 'INSERT INTO ' . Database::identifier( Staged_Tables::staged_name( $id ) ) . ' (' . implode( ', ', $names ) . ') VALUES ';
 	}
 
-	/** How many values a row has. */
+	/** The number of values of a row. */
 	public function count(): int {
 		return count( $this->kinds );
 	}
 
-	/** How many warnings there were: values that the database did not take as they are, mostly. */
+	/** The number of warnings, mostly about values that the database changed. */
 	public function warnings(): int {
 		return $this->warnings;
 	}
 
-	/** Puts a row in; sent with those after it. */
+	/** Adds a row; it is sent together with others. */
 	public function add( array $values ): void {
 		$size  = strlen( $this->begin );
 		$parts = array();
@@ -83,7 +83,7 @@ final class Row_Inserter {
 				$parts[] = 'NULL';
 				continue;
 			}
-			// A value of many bytes is not made longer before it is known that the row will do.
+			// Escaping may double the length, so the size is checked first.
 			$size += 2 * strlen( $value ) + 64;
 			if ( $size > $this->packet ) {
 				$this->insert_separately( $values, array() );
@@ -108,7 +108,7 @@ final class Row_Inserter {
 		return 'json' === $kind ? 'CONVERT(' . $this->db->quote( $value ) . ' USING utf8mb4)' : $this->db->quote( $value );
 	}
 
-	/** Sends what was put in; while the server works on it, more can be put in. */
+	/** Sends the rows collected so far; more can be added while the server works on them. */
 	private function flush(): void {
 		if ( '' !== $this->sql ) {
 			$this->db->send_async( $this->sql );
@@ -116,13 +116,13 @@ final class Row_Inserter {
 		}
 	}
 
-	/** Sends what was put in, and waits until all of it is there. */
+	/** Sends the rows collected so far and waits for the result. */
 	public function finish(): void {
 		$this->flush();
 		$this->warnings += $this->db->await_pending();
 	}
 
-	/** Refuses values that this server never takes, before any of their pieces is kept. */
+	/** Rejects values that this server never accepts, before their pieces are stored. */
 	public function check_sizes( array $large ): void {
 		foreach ( $large as $i => list( $size ) ) {
 			if ( 'bits' === $this->kinds[ $i ] || $size <= 0 ) {
@@ -138,7 +138,7 @@ final class Row_Inserter {
 		}
 	}
 
-	/** Keeps bytes of a value, or of a row, whose other parts are still to come. */
+	/** Stores bytes of a value or row whose other parts have not arrived. */
 	public function store_part( int $col, int $start, string $bytes, int $from ): void {
 		$step = min( self::PART_BYTES, intdiv( $this->packet, 4 ) );
 		for ( $size = strlen( $bytes ); $from < $size; $from += $step, $start += $step ) {
@@ -146,26 +146,26 @@ final class Row_Inserter {
 		}
 	}
 
-	/** The row that was kept. */
+	/** The stored row. */
 	public function stored_row(): string {
 		return implode( '', iterator_to_array( $this->stored_parts( self::ROW_COLUMN ), false ) );
 	}
 
-	/** Puts in a row whose large values were kept, and forgets them. */
+	/** Inserts a row whose large values were stored, and deletes the parts. */
 	public function add_large( array $values, array $large ): void {
 		$this->insert_separately( $values, $large );
 		$this->db->execute( 'DELETE FROM ' . Import_Job::table_identifier( 'value_parts' ) . " WHERE table_id = {$this->id}" );
 	}
 
-	/** A row alone, its long values sent one after the other and in pieces. */
+	/** Inserts a single row; its long values are sent one by one, in parts. */
 	private function insert_separately( array $values, array $large ): void {
 		$this->flush();
-		$parts = array();
+		$parts    = array();
 		$separate = array();
 		foreach ( $values as $i => $value ) {
 			if ( isset( $large[ $i ] ) || ( null !== $value && strlen( $value ) > self::SEPARATE_BYTES && 'bits' !== $this->kinds[ $i ] ) ) {
 				$separate[] = $i;
-				$parts[] = 'json' === $this->kinds[ $i ] ? 'CONVERT(? USING utf8mb4)' : '?';
+				$parts[]    = 'json' === $this->kinds[ $i ] ? 'CONVERT(? USING utf8mb4)' : '?';
 			} else {
 				$parts[] = null === $value ? 'NULL' : $this->literal( $this->kinds[ $i ], $value );
 			}
@@ -190,7 +190,7 @@ final class Row_Inserter {
 		$statement->close();
 	}
 
-	/** Sends a large value piece by piece. Where it is not what its row says, the row changed while it was read. */
+	/** Sends a large value part by part. If length or hash are wrong, the row changed at the source while it was read. */
 	private function send_stored( \mysqli_stmt $statement, int $place, int $col, array $what ): void {
 		$hash = hash_init( 'sha256' );
 		$size = 0;

@@ -1,6 +1,6 @@
 <?php
 /**
- * Rows that come in: chunk after chunk, each wholly or not at all, and none twice.
+ * The route `load-rows`: loads chunks of rows. Each chunk is loaded completely or not at all, and only once.
  */
 
 namespace Wpclone\Migrator;
@@ -10,41 +10,41 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Row_Loader {
-	/** The most bytes of a cursor, as JSON. */
+	/** The maximum length of the client's cursor, as JSON. */
 	const MAX_CURSOR_BYTES = 2048;
 
 	/** @var Database */
 	private $db;
 
-	/** @var array What was noted of the table. */
+	/** @var array The table's record in the job. */
 	private $table;
 
 	/** @var Row_Inserter */
 	private $inserter;
 
-	/** @var array|null A row of which pieces are missing: `large` (column => length, SHA-256), `col`, `start`. */
+	/** @var array|null The row whose pieces are incomplete: `large` (column => length, SHA-256), `col`, `start`. */
 	private $pending;
 
-	/** @var string Its bytes, as they stood in R. */
+	/** @var string The bytes of that row in frame R. */
 	private $row = '';
 
 	private function __construct( array $table ) {
-		$this->db      = Database::shared();
-		$this->table   = $table;
-		$this->inserter  = new Row_Inserter( $this->db, $table['id'], Import_Job::definition( $table['id'] ) );
-		$this->pending = null === $table['pending'] ? null : json_decode( $table['pending'], true );
+		$this->db       = Database::shared();
+		$this->table    = $table;
+		$this->inserter = new Row_Inserter( $this->db, $table['id'], Import_Job::definition( $table['id'] ) );
+		$this->pending  = null === $table['pending'] ? null : json_decode( $table['pending'], true );
 	}
 
-	/** The route `load`. */
+	/** Loads one chunk; returns the table's progress. */
 	public static function load( Import_Job $job, Json_Object $body, \Generator $frames ): array {
-		$id      = $body->get_int( 'table_id', 1, Staged_Tables::MAX_TABLES );
-		$chunk    = $body->get_int( 'chunk', 1, 4294967295 );
+		$id     = $body->get_int( 'table_id', 1, Staged_Tables::MAX_TABLES );
+		$chunk  = $body->get_int( 'chunk', 1, 4294967295 );
 		$last   = $body->get_bool( 'last', false );
 		$cursor = $body->has( 'cursor' ) ? json_encode( $body->get( 'cursor' ), JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_PRESERVE_ZERO_FRACTION ) : null;
 		if ( strlen( (string) $cursor ) > self::MAX_CURSOR_BYTES ) {
 			throw Migrator_Error::bad_request( 'cursor' );
 		}
-		// One chunk of a table at a time: the same one may be sent again while the first is still being taken in.
+		// One chunk per table at a time: a client may repeat a chunk while the first request still works on it.
 		if ( ! Database::shared()->acquire_lock( "table_$id", Import_Job::LOCK_WAIT_SECONDS ) ) {
 			throw new Migrator_Error( 'busy' );
 		}
@@ -69,16 +69,16 @@ final class Row_Loader {
 	private static function result( array $table ): array {
 		return array(
 			'table_id' => $table['id'],
-			'chunk' => (int) $table['chunk'],
-			'rows'   => (int) $table['row_count'],
-			'cursor' => null === $table['client_cursor'] ? null : json_decode( $table['client_cursor'], true ),
+			'chunk'    => (int) $table['chunk'],
+			'rows'     => (int) $table['row_count'],
+			'cursor'   => null === $table['client_cursor'] ? null : json_decode( $table['client_cursor'], true ),
 		);
 	}
 
-	/** Takes the rows of a table out again, so that they can be sent from the first on: then 409 `restart`. */
+	/** Empties a table so that it can be loaded from the beginning; always throws restart_table. */
 	private static function restart_table( array $table ): void {
 		$db = Database::shared();
-		$id  = $table['id'];
+		$id = $table['id'];
 		$db->execute( 'TRUNCATE TABLE ' . Database::identifier( Staged_Tables::staged_name( $id ) ) );
 		$db->execute( 'DELETE FROM ' . Import_Job::table_identifier( 'value_parts' ) . " WHERE table_id = $id" );
 		$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = 0, row_count = 0, client_cursor = NULL, complete = 0, pending = NULL WHERE id = $id" );
@@ -126,14 +126,14 @@ final class Row_Loader {
 		return self::result( $this->table ) + array( 'warnings' => $this->inserter->warnings() );
 	}
 
-	/** What a session needs to take in rows that another server let in. */
+	/** Allows rows that were valid at the source but may not be here, at the moment. */
 	private static function prepare_session( Database $db ): void {
 		$db->execute( 'SET SESSION foreign_key_checks = 0, unique_checks = 1' );
-		// MariaDB: what a row's check says was decided where the row is from.
+		// MariaDB: checks were evaluated at the source.
 		$db->try_execute( 'SET SESSION check_constraint_checks = 0' );
 	}
 
-	/** Rows of a frame; the last may have values that come in pieces. */
+	/** Adds the rows of a frame. The last one may have values that follow in pieces. */
 	private function add_rows( string $payload ): void {
 		$at   = 0;
 		$size = strlen( $payload );
@@ -159,7 +159,7 @@ final class Row_Loader {
 	}
 
 	/**
-	 * One row: its values, those that come in pieces (column => length and SHA-256), and where it ends.
+	 * Decodes a row: its values, its large values (column => length and SHA-256), and where it ends.
 	 *
 	 * @return array{0: array<int, string|null>, 1: array<int, array>, 2: int}
 	 */
@@ -193,7 +193,7 @@ final class Row_Loader {
 		return array( $values, $large, $from );
 	}
 
-	/** A piece of a large value: it has to go on exactly where the last one ended. */
+	/** Adds a piece of a large value. It must continue exactly where the last one ended. */
 	private function add_piece( string $payload ): void {
 		if ( strlen( $payload ) <= 10 ) {
 			throw Migrator_Error::bad_request( 'frames' );
@@ -219,9 +219,9 @@ final class Row_Loader {
 		$this->insert_pending_row();
 	}
 
-	/** Puts in the row of which all pieces are there. */
+	/** Inserts the row whose pieces are complete. */
 	private function insert_pending_row(): void {
-		$row = '' === $this->row ? $this->inserter->stored_row() : $this->row;
+		$row                    = '' === $this->row ? $this->inserter->stored_row() : $this->row;
 		list( $values, $large ) = $this->decode_row( $row, 0 );
 		$this->inserter->add_large( $values, $large );
 		$this->row     = '';
@@ -229,19 +229,19 @@ final class Row_Loader {
 		++$this->table['row_count'];
 	}
 
-	/** Notes how far the table is; in the same transaction as the rows. */
+	/** Saves the table's progress, in the same transaction as the rows. */
 	private function save_progress( int $chunk, ?string $cursor, bool $last ): void {
 		if ( null !== $this->pending && '' !== $this->row ) {
 			$this->inserter->store_part( Row_Inserter::ROW_COLUMN, 0, $this->row, 0 );
 		}
-		$this->table['chunk']   = $chunk;
+		$this->table['chunk']         = $chunk;
 		$this->table['client_cursor'] = $cursor;
-		$pending              = null === $this->pending ? 'NULL' : $this->db->quote( (string) json_encode( $this->pending ) );
-		$changed              = $this->db->execute(
+		$pending                      = null === $this->pending ? 'NULL' : $this->db->quote( (string) json_encode( $this->pending ) );
+		$changed                      = $this->db->execute(
 			'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = $chunk, row_count = {$this->table['row_count']}, client_cursor = " . ( null === $cursor ? 'NULL' : $this->db->quote( $cursor ) )
 			. ', complete = ' . (int) $last . ", pending = $pending WHERE id = {$this->table['id']}"
 		);
-		// The job was aborted meanwhile.
+		// The job was aborted in the meantime.
 		if ( 1 !== $changed ) {
 			throw new Migrator_Error( 'job_not_found' );
 		}

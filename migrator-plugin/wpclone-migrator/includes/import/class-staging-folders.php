@@ -1,10 +1,10 @@
 <?php
 /**
- * Folders of ours in which files wait: new ones until they are swapped, old ones until they are forgotten.
+ * The staging folders of a job: new files until the swap, previous files until the commit.
  *
- * Renaming is all or nothing only within a file system, so each root has its folder on its own: above the web's
- * folders where we may write there, else in the content folder, else in the root itself. Its name cannot be guessed,
- * and it is closed (mode 0) while no request is at work.
+ * A rename is atomic only within one file system, so every root has a staging folder on its own: above the web root if that
+ * is writable, else in the content folder, else in the root itself. Its name cannot be guessed, and its mode is 0 while no
+ * request uses it.
  */
 
 namespace Wpclone\Migrator;
@@ -14,16 +14,16 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Staging_Folders {
-	/** What the names of these folders begin with; 32 hex digits follow, and Roots leaves them out. */
+	/** The prefix of their names; 32 hex digits follow. Site_Roots excludes them. */
 	const NAME_PREFIX = 'wpclone-';
 
-	/** For web servers that look at it. */
+	/** For web servers that read .htaccess. */
 	const DENY = "Require all denied\n";
 
 	/** @var Import_Job */
 	private $job;
 
-	/** @var array<string, resource> Folder => its lock, while this request holds it open. */
+	/** @var array<string, Folder => the lock that this request holds. */
 	private $locks = array();
 
 	public function __construct( Import_Job $job ) {
@@ -31,7 +31,7 @@ final class Staging_Folders {
 		register_shutdown_function( array( $this, 'close' ) );
 	}
 
-	/** Chooses the folders and makes them; what is there stays. */
+	/** Chooses the folders and creates them. Existing ones stay as they are. */
 	public function create(): void {
 		self::create_missing_roots( $this->job->settings['roots'] );
 		foreach ( $this->job->settings['roots'] as $root ) {
@@ -44,7 +44,7 @@ final class Staging_Folders {
 			}
 			$this->job->settings['staging_paths'][ $root ] = $this->choose_path( $root, $folder );
 		}
-		// Known before they are made, so that whatever is made can be found.
+		// Recorded before they are created, so that every created folder is known.
 		$this->job->save_phase( $this->job->phase() );
 		foreach ( $this->paths() as $path ) {
 			if ( ! is_dir( $path ) && ! @mkdir( $path, 0700 ) ) {
@@ -64,21 +64,21 @@ final class Staging_Folders {
 		}
 	}
 
-	/** Must-use plugins and uploads have no folder in a WordPress that has none of them. */
+	/** A WordPress without must-use plugins or uploads does not have these folders. */
 	private static function create_missing_roots( array $roots ): void {
 		$paths = array(
 			'mu-plugins' => WPMU_PLUGIN_DIR,
 			'uploads'    => wp_upload_dir( null, false )['basedir'],
 		);
 		foreach ( array_intersect_key( $paths, array_flip( $roots ) ) as $path ) {
-			// A failure is told with the root's name, by whoever finds it missing.
+			// A failure is reported later, when the root is found missing.
 			if ( ! is_dir( $path ) ) {
 				@mkdir( $path, 0755, true );
 			}
 		}
 	}
 
-	/** Why a file or folder could not be made or written. */
+	/** The error for a folder or file that could not be created or written. */
 	public static function io_error(): Migrator_Error {
 		$why = (string) ( error_get_last()['message'] ?? '' );
 		return new Migrator_Error( 1 === preg_match( '/no space left|quota exceeded/i', $why ) ? 'no_space' : 'failed' );
@@ -100,7 +100,7 @@ final class Staging_Folders {
 		throw new Migrator_Error( 'rejected', array( 'field' => "roots.$root" ) );
 	}
 
-	/** The folder above the outermost one that the web server is known to show. */
+	/** The parent of the outermost folder that the web server is known to serve. */
 	private static function above_web_root(): ?string {
 		$site = (string) realpath( ABSPATH );
 		$web  = isset( $_SERVER['DOCUMENT_ROOT'] ) && is_string( $_SERVER['DOCUMENT_ROOT'] ) && '' !== $_SERVER['DOCUMENT_ROOT'] ? (string) @realpath( $_SERVER['DOCUMENT_ROOT'] ) : '';
@@ -108,17 +108,17 @@ final class Staging_Folders {
 		return '/' === $top || '' === $top || '/' === dirname( $top ) ? null : dirname( $top );
 	}
 
-	/** @return string[] All folders of the job. */
+	/** All folders of the job. */
 	public function paths(): array {
 		return array_values( array_unique( $this->job->settings['staging_paths'] ) );
 	}
 
-	/** Where new files of a root wait. */
+	/** The folder with the new files of a root. */
 	public function new_files( string $root ): string {
 		return $this->path( $root ) . "/new/$root";
 	}
 
-	/** Where old files of a root are kept. */
+	/** The folder with the previous files of a root. */
 	public function previous_files( string $root ): string {
 		return $this->path( $root ) . "/old/$root";
 	}
@@ -130,7 +130,7 @@ final class Staging_Folders {
 		return $this->job->settings['staging_paths'][ $root ];
 	}
 
-	/** Opens the folders for this request. Whoever closes them last holds the lock alone, and so knows it. */
+	/** Makes the folders accessible for this request. Each request holds a shared lock; the last one can get it exclusively. */
 	public function open(): void {
 		foreach ( $this->paths() as $path ) {
 			for ( $try = 0; ! isset( $this->locks[ $path ] ); $try++ ) {
@@ -146,7 +146,7 @@ final class Staging_Folders {
 		}
 	}
 
-	/** Closes them, unless another request is at work. */
+	/** Makes the folders inaccessible again, unless another request uses them. */
 	public function close(): void {
 		foreach ( $this->locks as $path => $lock ) {
 			if ( flock( $lock, LOCK_EX | LOCK_NB ) ) {
@@ -157,7 +157,7 @@ final class Staging_Folders {
 		$this->locks = array();
 	}
 
-	/** Removes the folders and all in them, as far as the time allows; says whether they are gone. */
+	/** Deletes the folders as far as the budget allows; returns whether they are gone. */
 	public function remove( Request_Budget $budget ): bool {
 		foreach ( $this->paths() as $path ) {
 			if ( is_dir( $path ) ) {
@@ -171,11 +171,11 @@ final class Staging_Folders {
 		return true;
 	}
 
-	/** Removes a folder and all in it; links are removed and not followed. */
+	/** Deletes a folder and everything in it. Links are deleted, not followed. */
 	private static function remove_folder( string $folder, Request_Budget $budget ): bool {
 		$handle = @opendir( $folder );
 		if ( false === $handle ) {
-			// One that came closed.
+			// The folder may be inaccessible: make it readable and try again.
 			if ( ! @chmod( $folder, 0700 ) ) {
 				throw new Migrator_Error( 'internal_error' );
 			}
@@ -209,7 +209,7 @@ final class Staging_Folders {
 		}
 		closedir( $handle );
 		if ( ! @rmdir( $folder ) ) {
-			// A file that another request stored at this moment.
+			// Another request stored a file in the meantime.
 			return false;
 		}
 		return true;

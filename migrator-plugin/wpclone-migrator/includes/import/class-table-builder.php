@@ -1,6 +1,6 @@
 <?php
 /**
- * A table's definition that came as data, made into a statement of ours. Nothing of it is executed as it came.
+ * Builds CREATE TABLE from a definition. Nothing of the definition is executed as it was received.
  */
 
 namespace Wpclone\Migrator;
@@ -10,11 +10,11 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Table_Builder {
-	/** What MySQL and MariaDB allow. */
+	/** Limits of MySQL and MariaDB. */
 	const MAX_COLUMNS = 4096;
 	const MAX_INDEXES = 128;
 
-	/** Engines that keep their rows themselves. Others read files or other servers; their tables become InnoDB. */
+	/** Engines that store rows themselves. Tables of others, which read files or other servers, become InnoDB. */
 	const ENGINES = array( 'InnoDB', 'MyISAM', 'Aria', 'MEMORY' );
 
 	/** @var Database */
@@ -35,7 +35,7 @@ final class Table_Builder {
 	/** @var Expression_Sanitizer */
 	private $expressions;
 
-	/** @var array<string, string> Column in lower case => its check, where MariaDB has it with the column. */
+	/** @var array<string, Column in lower case => its check, which MariaDB attaches to the column. */
 	private $checks = array();
 
 	/** @var array[] */
@@ -43,27 +43,27 @@ final class Table_Builder {
 
 	public function __construct( Database $db, Json_Object $definition ) {
 		$this->db         = $db;
-		$this->definition     = $definition;
+		$this->definition = $definition;
 		$this->is_mariadb = $db->is_mariadb();
 		$this->engine     = $this->engine();
 	}
 
-	/** What is not as it was wanted. */
+	/** What differs from the definition. */
 	public function adjustments(): array {
 		return $this->adjustments;
 	}
 
-	/** Whether a chunk of rows is taken in wholly or not at all. */
+	/** Whether a chunk of rows can be loaded in a transaction. */
 	public function is_transactional(): bool {
 		return 'InnoDB' === $this->engine;
 	}
 
-	/** Whether a text may be the name of a table, column, index or constraint. */
+	/** Whether a string may be the name of a table, column, index or constraint. */
 	public static function is_name( string $name ): bool {
 		return 1 === preg_match( '/\A[^\x00\x{10000}-\x{10ffff}]{1,64}\z/u', $name ) && ' ' !== substr( $name, -1 );
 	}
 
-	/** The statement that makes the table under another name. */
+	/** The CREATE TABLE statement, under another name. */
 	public function sql( string $as ): string {
 		$columns = $this->list_of( $this->definition, 'columns', self::MAX_COLUMNS );
 		foreach ( $columns as $i => $column ) {
@@ -112,8 +112,8 @@ final class Table_Builder {
 		}
 		$sql    = " ENGINE={$this->engine} DEFAULT CHARACTER SET " . Charset_Mapper::charset( $this->db, $charset ) . " COLLATE $known";
 		$format = strtoupper( (string) $this->definition->get( 'row_format' ) );
-		// Only those that a table does not have by itself.
-		$known  = array(
+		// Only formats that differ from the engine's default.
+		$known = array(
 			'InnoDB' => array( 'COMPACT', 'REDUNDANT', 'COMPRESSED' ),
 			'Aria'   => array( 'DYNAMIC', 'FIXED' ),
 		);
@@ -163,7 +163,7 @@ final class Table_Builder {
 		return ( true === $index->get( 'unique' ) ? 'UNIQUE ' : '' ) . 'KEY ' . Database::identifier( $name ) . $list . $more;
 	}
 
-	/** Checks of the table; those that MariaDB shows under the name of a column belong to it. */
+	/** The checks of the table. MariaDB lists checks of a column under the column's name. */
 	private function checks(): array {
 		$parts = array();
 		$lower = array_map( 'strtolower', $this->names );
@@ -177,7 +177,7 @@ final class Table_Builder {
 				$this->checks[ strtolower( $name ) ] = " CHECK ($sql)";
 				continue;
 			}
-			// MySQL knows a check's name once in a schema; without one it makes its own.
+			// In MySQL names of checks are unique in a schema; without a name it generates one.
 			$its_own = ! $this->is_mariadb && 1 === preg_match( '/\A' . preg_quote( (string) $this->definition->get( 'name' ), '/' ) . '_chk_\d+\z/', $name );
 			$taken   = ! $this->is_mariadb && ! $its_own && null !== $this->db->fetch_value( 'SELECT 1 FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = ' . Database::utf8_literal( $name ) );
 			$parts[] = ( $taken || $its_own ? '' : 'CONSTRAINT ' . Database::identifier( $name ) . ' ' ) . "CHECK ($sql)";
@@ -201,7 +201,7 @@ final class Table_Builder {
 		return '' === $text ? '' : ' COMMENT ' . $this->db->quote( self::cut( $text, $most ) );
 	}
 
-	/** At most so many characters of a text. */
+	/** The first characters of a string, at most `$most`. */
 	public static function cut( string $text, int $most ): string {
 		return 1 === preg_match( '/\A.{0,' . $most . '}/su', $text, $found ) ? $found[0] : '';
 	}
@@ -238,7 +238,7 @@ final class Table_Builder {
 		$this->adjustments[] = compact( 'field', 'from', 'to' );
 	}
 
-	/** A part of a definition that is not taken in. */
+	/** The error for a part of a definition that is not accepted. */
 	public static function rejected( string $field ): Migrator_Error {
 		return new Migrator_Error( 'rejected', array( 'field' => $field ) );
 	}

@@ -1,6 +1,6 @@
 <?php
 /**
- * Views and triggers: taken only where the one who sends allowed them, and made last of all.
+ * Views and triggers: imported only if `begin` allowed them, and created after the swap of tables.
  */
 
 namespace Wpclone\Migrator;
@@ -12,7 +12,7 @@ if ( ! defined( 'ABSPATH' ) ) {
 final class Views_And_Triggers {
 	const MAX_BYTES = 262144;
 
-	/** Refuses what could not be made of a view or trigger. */
+	/** Rejects a view or trigger that could not be created. */
 	public static function check( Json_Object $wanted ): void {
 		$is_view = 'view' === $wanted->get( 'kind' );
 		$forms   = $is_view ? array(
@@ -37,20 +37,20 @@ final class Views_And_Triggers {
 		}
 	}
 
-	/** Makes those of a job; gives the ones that the database did not take: kind, name, errno. */
+	/** Creates those of a job; returns the ones that the database rejected: kind, name, errno. */
 	public static function create(): array {
-		$db   = Database::shared();
+		$db       = Database::shared();
 		$rejected = array();
 		$db->execute( 'SET NAMES utf8mb4' );
 		$views = Import_Job::table_rows( "kind = 'view'" );
-		// A view may need another one that comes later by name.
+		// A view may depend on one that sorts after it.
 		do {
-			$failed = array();
-			$rejected  = array();
+			$failed   = array();
+			$rejected = array();
 			foreach ( $views as $view ) {
 				if ( ! self::create_view( $db, $view ) ) {
-					$failed[] = $view;
-					$rejected[]  = self::rejected( $db, $view );
+					$failed[]   = $view;
+					$rejected[] = self::rejected( $db, $view );
 				}
 			}
 			$fewer = count( $failed ) < count( $views );
@@ -65,7 +65,7 @@ final class Views_And_Triggers {
 		return $rejected;
 	}
 
-	/** Removes those that were made. */
+	/** Drops those that were created. */
 	public static function remove(): void {
 		$db = Database::shared();
 		foreach ( Import_Job::table_rows( "kind <> 'table' AND prepared = 2" ) as $made ) {
@@ -86,16 +86,16 @@ final class Views_And_Triggers {
 		);
 	}
 
-	/** Whoever this site is in the database makes it; who did at its source is not known here. */
+	/** Created as this site's database user; the definer at the source is unknown here. */
 	private static function create_view( Database $db, array $view ): bool {
 		$wanted = Import_Job::definition( $view['id'] );
 		$check  = $wanted->get( 'check_option' );
-		// Noted before: after a kill in between it is made once more, and what was there before is not taken for it.
+		// Recorded first: after a kill it is created once more, and an existing view is not taken for it.
 		self::set_created( $db, $view['id'], 2 );
 		return $db->try_execute( 'CREATE OR REPLACE SQL SECURITY ' . $wanted->get( 'security' ) . ' VIEW ' . Database::identifier( $view['name'] ) . ' AS ' . $wanted->get( 'select' ) . ( 'NONE' === $check ? '' : " WITH $check CHECK OPTION" ) );
 	}
 
-	/** A name that the old table's trigger has, which is kept for the way back, gets a number. */
+	/** If the previous table's trigger, kept for a rollback, has the name, a number is added. */
 	private static function create_trigger( Database $db, array $trigger ): bool {
 		$wanted = Import_Job::definition( $trigger['id'] );
 		self::set_created( $db, $trigger['id'], 2 );

@@ -1,6 +1,6 @@
 <?php
 /**
- * Charsets and collations of this database.
+ * The collations that this database server supports.
  */
 
 namespace Wpclone\Migrator;
@@ -10,11 +10,11 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Collations {
-	/** @return string[] */
+	/** Names, sorted. */
 	public static function available( Database $db ): array {
 		static $known = null;
 		if ( null === $known ) {
-			// Newer MariaDBs have collations that go with several charsets; there the full name is in another table.
+			// Since 10.10 MariaDB has collations for several charsets; their full names are in another table.
 			$names = array_merge(
 				array_column( $db->fetch_all( 'SELECT COLLATION_NAME FROM information_schema.COLLATIONS' ), 0 ),
 				array_column( $db->is_at_least( null, '10.10' ) ? $db->fetch_all( 'SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY' ) : array(), 0 )

@@ -1,7 +1,7 @@
 <?php
 /**
- * A connection of our own to the site's database. WordPress' own knows a charset and converts; here texts are bytes,
- * results need not be held in memory, and what a session is set to is nobody else's.
+ * A separate connection to the site's database. WordPress' own converts between charsets; here strings are bytes, large
+ * results are streamed, and session variables do not affect other plugins.
  */
 
 namespace Wpclone\Migrator;
@@ -11,7 +11,7 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Database {
-	/** How many requests may be at work at a time. */
+	/** How many requests may work at the same time. */
 	const MAX_PARALLEL_REQUESTS = 4;
 
 	/** @var \mysqli */
@@ -20,10 +20,10 @@ final class Database {
 	/** @var self|null */
 	private static $shared;
 
-	/** @var bool Whether a statement was sent of which nothing has come back. */
+	/** @var bool Whether a statement was sent whose result has not been read yet. */
 	private $pending = false;
 
-	/** @var int Warnings of statements that were sent. */
+	/** @var int Warnings of the statements that were sent. */
 	private $warning_count = 0;
 
 	private function __construct( \mysqli $link ) {
@@ -38,14 +38,14 @@ final class Database {
 		return self::$shared;
 	}
 
-	/** A new connection. */
+	/** Opens a new connection. */
 	public static function connect(): self {
 		global $wpdb;
 		if ( ! class_exists( 'mysqli' ) || ! defined( 'DB_HOST' ) || ! defined( 'DB_NAME' ) ) {
 			throw new Migrator_Error( 'database_unavailable' );
 		}
 		mysqli_report( MYSQLI_REPORT_OFF );
-		$place = method_exists( $wpdb, 'parse_db_host' ) ? $wpdb->parse_db_host( DB_HOST ) : false;
+		$place                                  = method_exists( $wpdb, 'parse_db_host' ) ? $wpdb->parse_db_host( DB_HOST ) : false;
 		list( $host, $port, $socket, $is_ipv6 ) = is_array( $place ) ? $place : array( DB_HOST, null, null, false );
 		if ( $is_ipv6 && extension_loaded( 'mysqlnd' ) ) {
 			$host = "[$host]";
@@ -65,7 +65,7 @@ final class Database {
 		return $db;
 	}
 
-	/** Ends the connection, and with it whatever the server was about to send. */
+	/** Closes the connection; a result that has not been read is discarded. */
 	public function close(): void {
 		mysqli_close( $this->link );
 		if ( self::$shared === $this ) {
@@ -73,7 +73,7 @@ final class Database {
 		}
 	}
 
-	/** Sends a statement, and does not wait for its end where PHP can do so: settle() does, or whatever is asked next. */
+	/** Sends a statement without waiting for its result, where PHP can do that. await_pending(), or the next statement, waits for it. */
 	public function send_async( string $sql ): void {
 		$this->finish_pending();
 		if ( ! function_exists( 'mysqli_reap_async_query' ) ) {
@@ -86,7 +86,7 @@ final class Database {
 		}
 	}
 
-	/** Waits for what was sent; says how many warnings there were since this was asked last. */
+	/** Waits for the statement that was sent; returns the number of warnings since the last call. */
 	public function await_pending(): int {
 		if ( $this->pending ) {
 			$this->pending = false;
@@ -100,14 +100,14 @@ final class Database {
 		return $warning_count;
 	}
 
-	/** Before something else is asked: its warnings are for settle() all the same. */
+	/** Completes a pending statement before the next one. Its warnings still count for await_pending(). */
 	private function finish_pending(): void {
 		if ( $this->pending ) {
 			$this->warning_count = $this->await_pending();
 		}
 	}
 
-	/** Runs a statement; says how many rows it was about. */
+	/** Runs a statement; returns the number of affected rows. */
 	public function execute( string $sql ): int {
 		$this->finish_pending();
 		if ( false === mysqli_query( $this->link, $sql ) ) {
@@ -116,12 +116,12 @@ final class Database {
 		return (int) mysqli_affected_rows( $this->link );
 	}
 
-	/** The same; says whether it went well. */
+	/** Runs a statement that may fail; returns whether it succeeded. */
 	public function try_execute( string $sql ): bool {
 		try {
 			$this->finish_pending();
 		} catch ( Migrator_Error $error ) {
-			// Whoever tries a statement has given up the one before, or has none.
+			// The failure of the pending statement does not matter to the caller.
 			unset( $error );
 		}
 		return false !== mysqli_query( $this->link, $sql );
@@ -149,8 +149,8 @@ final class Database {
 	}
 
 	/**
-	 * Row after row, none of them kept. Another statement has to wait for the end, or needs another connection. What is not
-	 * taken is read from the server all the same before the result is free: ask for no more than what is wanted.
+	 * Streams rows without buffering the result. Until the end no other statement can run on this connection. Rows that are not
+	 * consumed are still read from the server when the result is freed, so queries should have a LIMIT.
 	 *
 	 * @return \Generator<int, array<int, string|null>>
 	 */
@@ -173,7 +173,7 @@ final class Database {
 		$result->free();
 	}
 
-	/** A statement whose values are sent apart, in pieces if they are long. */
+	/** A prepared statement; its values are sent separately, long ones in parts. */
 	public function prepare( string $sql ): \mysqli_stmt {
 		$this->finish_pending();
 		$statement = mysqli_prepare( $this->link, $sql );
@@ -188,17 +188,17 @@ final class Database {
 		return (int) mysqli_errno( $this->link );
 	}
 
-	/** How many warnings the last statement had. */
+	/** The number of warnings of the last statement. */
 	public function last_warning_count(): int {
 		return (int) mysqli_warning_count( $this->link );
 	}
 
-	/** What the server calls itself. */
+	/** The version string of the server. */
 	public function server_info(): string {
 		return (string) mysqli_get_server_info( $this->link );
 	}
 
-	/** Its version, without what a MariaDB says before its own; `0` if it tells none. */
+	/** The server's version without MariaDB's compatibility prefix; `0` if it cannot be parsed. */
 	public function version(): string {
 		$forms = array( '/(\d+\.\d+\.\d+)-mariadb/i', '/\A(\d+\.\d+\.\d+)/' );
 		foreach ( $forms as $form ) {
@@ -209,33 +209,33 @@ final class Database {
 		return '0';
 	}
 
-	/** Whether it is a MySQL or a MariaDB of this version or a later one; null stands for none of them. */
+	/** Whether the server is a MySQL or MariaDB of at least this version; null: none of that kind qualifies. */
 	public function is_at_least( ?string $mysql, ?string $mariadb ): bool {
 		$first = $this->is_mariadb() ? $mariadb : $mysql;
 		return null !== $first && version_compare( $this->version(), $first, '>=' );
 	}
 
-	/** Whether it is a MariaDB. */
+	/** Whether the server is a MariaDB. */
 	public function is_mariadb(): bool {
 		return false !== stripos( $this->server_info(), 'mariadb' );
 	}
 
-	/** A name in a statement. */
+	/** Quotes an identifier. */
 	public static function identifier( string $name ): string {
 		return '`' . str_replace( '`', '``', $name ) . '`';
 	}
 
-	/** Bytes in a statement. Never through $wpdb, whose escaping turns every % into something else. */
+	/** Quotes bytes as a string literal. $wpdb is not used, because its escaping replaces every %. */
 	public function quote( string $bytes ): string {
 		return "'" . mysqli_real_escape_string( $this->link, $bytes ) . "'";
 	}
 
-	/** A text in UTF-8, as names in information_schema are. */
+	/** A UTF-8 literal, as names in information_schema are. */
 	public static function utf8_literal( string $text ): string {
 		return "_utf8mb4 x'" . bin2hex( $text ) . "'";
 	}
 
-	/** Takes one of the places for work; 429 if all are taken. They are free again when the connection ends. */
+	/** Acquires one of the slots for parallel requests; 429 if all are taken. The slot is released with the connection. */
 	public function acquire_slot(): void {
 		for ( $i = 0; $i < self::MAX_PARALLEL_REQUESTS; $i++ ) {
 			if ( $this->acquire_lock( "slot_$i", 0 ) ) {
@@ -245,14 +245,14 @@ final class Database {
 		throw new Migrator_Error( 'busy' );
 	}
 
-	/** A lock among the requests to this site. Released when the connection ends. */
+	/** Acquires a named lock among the requests to this site. It is released with the connection. */
 	public function acquire_lock( string $what, int $seconds ): bool {
 		global $wpdb;
 		$name = 'wpclone_' . substr( hash( 'sha256', DB_NAME . "\0" . $wpdb->prefix ), 0, 24 ) . "_$what";
 		return '1' === $this->fetch_value( 'SELECT GET_LOCK(' . $this->quote( $name ) . ", $seconds)" );
 	}
 
-	/** What the last error is in the protocol's words. */
+	/** The last error as an error of the protocol. */
 	public function last_error(): Migrator_Error {
 		$errno = $this->last_errno();
 		switch ( $errno ) {

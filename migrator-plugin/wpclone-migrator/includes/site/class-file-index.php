@@ -1,6 +1,6 @@
 <?php
 /**
- * The index of a root's files, made anew each time in an order that stays, so that nothing has to be kept of it.
+ * The index of a folder's files, in a stable order, so that it can be resumed at a cursor and nothing has to be stored.
  */
 
 namespace Wpclone\Migrator;
@@ -10,10 +10,10 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class File_Index {
-	/** So many names of a folder are held in memory at a time. */
+	/** The maximum number of names of a folder in memory. */
 	const PAGE_NAMES = 4096;
 
-	/** Entries are put into a frame until it has so many bytes. */
+	/** Entries are collected into a frame until it has this length. */
 	const FRAME_BYTES = 65536;
 
 	const NO_DIGEST = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -24,7 +24,7 @@ final class File_Index {
 	/** @var string */
 	private $folder;
 
-	/** @var bool Whether files of ours and others are told apart: not in a folder that we made. */
+	/** @var bool Whether Site_Roots' exclusions apply; they do not in staging folders. */
 	private $applies_exclusions;
 
 	/** @var bool */
@@ -33,7 +33,7 @@ final class File_Index {
 	/** @var Request_Budget */
 	private $budget;
 
-	/** @var Frames */
+	/** The response. */
 	private $out;
 
 	/** @var string */
@@ -45,27 +45,27 @@ final class File_Index {
 	/** @var int */
 	private $entries = 0;
 
-	/** @var array|null Where to go on. */
+	/** @var array|null Where to resume, if the budget is used up. */
 	private $cursor = null;
 
-	/** @var string The last path that was told. */
+	/** @var string The last path that was written. */
 	private $last_path = '';
 
-	/** An index of any folder, as if it were this root. */
+	/** Writes the index of a folder as the one of this root; returns the fields of the last frame. */
 	public static function write( string $root, string $folder, bool $applies_exclusions, Json_Object $body, Frame_Writer $out, string $secret ): array {
-		$self          = new self();
-		$self->root    = $root;
-		$self->folder  = $folder;
-		$self->applies_exclusions   = $applies_exclusions;
-		$self->with_digests = $body->get_bool( 'digests', false );
-		$self->budget  = new Request_Budget( $body );
-		$self->out     = $out;
-		$self->secret  = $secret;
-		$cursor        = $body->get_object( 'cursor' );
-		$names         = array();
+		$self                     = new self();
+		$self->root               = $root;
+		$self->folder             = $folder;
+		$self->applies_exclusions = $applies_exclusions;
+		$self->with_digests       = $body->get_bool( 'digests', false );
+		$self->budget             = new Request_Budget( $body );
+		$self->out                = $out;
+		$self->secret             = $secret;
+		$cursor                   = $body->get_object( 'cursor' );
+		$names                    = array();
 		if ( null !== $cursor ) {
 			$self->last_path = Json_Object::base64url_decode( $cursor->get_string( 'p', '/\A.{1,950}\z/' ), 'cursor' );
-			$names      = Site_Roots::path_segments( $self->last_path );
+			$names           = Site_Roots::path_segments( $self->last_path );
 			if ( null === $names || ! hash_equals( self::tag( $secret, $root, 'cursor ' . $self->last_path ), Json_Object::base64url_decode( $cursor->get_string( 't', '/\A.{22}\z/' ), 'cursor' ) ) ) {
 				throw Migrator_Error::bad_request( 'cursor' );
 			}
@@ -83,7 +83,7 @@ final class File_Index {
 		);
 	}
 
-	/** What proves that a path is from this index. */
+	/** A MAC of a path: proves that the path comes from this index. */
 	public static function tag( string $secret, string $root, string $path ): string {
 		if ( '' === $secret ) {
 			throw new Migrator_Error( 'internal_error' );
@@ -92,7 +92,7 @@ final class File_Index {
 	}
 
 	/**
-	 * Tells what is in a folder, behind the names that were told before. False if it was enough.
+	 * Writes the entries of a folder, after the position to resume at. False when the budget is used up.
 	 *
 	 * @param string[] $parents
 	 * @param string[] $resume_at
@@ -122,7 +122,7 @@ final class File_Index {
 		return true;
 	}
 
-	/** The first names of a folder after a given one, in order, and at most a page of them; null if it cannot be read. */
+	/** The first names of a folder after `$from`, sorted, at most one page; null if it cannot be read. */
 	private function names_in( array $parents, ?string $from, bool $inclusive ): ?array {
 		$handle = @opendir( $this->folder . '/' . implode( '/', $parents ) );
 		if ( false === $handle ) {
@@ -151,13 +151,13 @@ final class File_Index {
 		return array_reverse( $names );
 	}
 
-	/** Whether a folder that was told already is to be gone into. */
+	/** Whether to descend into a folder that was written before. */
 	private function is_folder( array $names ): bool {
 		$full = $this->folder . '/' . implode( '/', $names );
 		return ! is_link( $full ) && is_dir( $full ) && 'd' === $this->classify( $names, $full )[0];
 	}
 
-	/** Tells one file or folder; says whether it is to be gone into. */
+	/** Writes the entry of a file or folder; returns whether to descend into it. */
 	private function visit( array $names ): bool {
 		if ( $this->budget->is_exhausted( $this->out->bytes_written() + strlen( $this->frame ) ) && $this->entries > 0 ) {
 			$this->set_cursor();
@@ -165,11 +165,11 @@ final class File_Index {
 		}
 		$path = implode( '/', $names );
 		if ( strlen( $path ) > Site_Roots::MAX_PATH_BYTES || count( $names ) > Site_Roots::MAX_DEPTH ) {
-			// Told without a way to it: only that it is there.
+			// The entry only says that it exists; the truncated path cannot be used to fetch it.
 			$this->write_entry( 'x', 'p', array(), self::NO_DIGEST, substr( $path, 0, Site_Roots::MAX_PATH_BYTES ) );
 			return false;
 		}
-		$full                = "{$this->folder}/$path";
+		$full                  = "{$this->folder}/$path";
 		list( $kind, $reason ) = $this->classify( $names, $full );
 		if ( null === $kind ) {
 			$this->last_path = $path;
@@ -189,7 +189,7 @@ final class File_Index {
 	}
 
 	/**
-	 * Kind and reason; no kind for what is another root and told there.
+	 * Kind and reason of an entry; null for another root, which has an index of its own.
 	 *
 	 * @return array{0: ?string, 1: string}
 	 */
@@ -235,7 +235,7 @@ final class File_Index {
 		}
 	}
 
-	/** Notes where to go on: after the last entry that was told. */
+	/** Sets the cursor: by default after the last entry that was written. */
 	private function set_cursor( array $more = array() ): void {
 		$path         = $more['path'] ?? $this->last_path;
 		$this->cursor = array(
@@ -247,7 +247,7 @@ final class File_Index {
 		) : array() );
 	}
 
-	/** The digest of a file, from a block on; null if the time is up before its end. */
+	/** The digest of a file, from a block on; null if the deadline passes before its end. */
 	private function file_digest( array $names, string $full, int $size, int $offset, string $chain ): ?string {
 		$handle = @fopen( $full, 'rb' );
 		if ( false === $handle ) {
@@ -275,7 +275,7 @@ final class File_Index {
 		return $chain;
 	}
 
-	/** Goes on within a large file. */
+	/** Continues the digest of a large file. */
 	private function resume_file( array $names, Json_Object $cursor ): void {
 		$full = $this->folder . '/' . implode( '/', $names );
 		$stat = 'f' === $this->classify( $names, $full )[0] ? @stat( $full ) : false;

@@ -1,6 +1,6 @@
 <?php
 /**
- * The rows of a table: read one after the other by key, never many of them in memory.
+ * Reads the rows of a table in the order of a key, streamed.
  */
 
 namespace Wpclone\Migrator;
@@ -10,26 +10,26 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Row_Reader {
-	/** A value with more bytes comes in pieces. Part of the protocol: digests depend on it. */
+	/** Longer values are sent in pieces. Part of the protocol: digests depend on it. */
 	const LARGE_VALUE_BYTES = 131072;
 
-	/** Bytes of such a piece. */
+	/** The length of a piece. */
 	const PIECE_BYTES = 262144;
 
-	/** Rows are put into a frame until it has so many bytes. */
+	/** Rows are collected into a frame until it has this length. */
 	const FRAME_BYTES = 65536;
 
-	/** Rows that the first query of a request asks for, and the most that one does. */
+	/** The number of rows of the first query of a request, and the maximum of any query. */
 	const FIRST_PAGE_ROWS = 16;
-	const MAX_PAGE_ROWS  = 8192;
+	const MAX_PAGE_ROWS   = 8192;
 
-	/** Bytes of rows that are asked for at a time where they are only counted. */
+	/** Bytes of rows per query when rows are only counted. */
 	const CHECKSUM_PAGE_BYTES = 1048576;
 
-	/** The most bytes of a cursor that holds a key; with a longer key rows are counted instead. */
+	/** The maximum length of a cursor with key values; if the key is longer, the cursor is a row number. */
 	const MAX_CURSOR_BYTES = 900;
 
-	const NULL_MARKER    = 0xFFFFFFFF;
+	const NULL_MARKER  = 0xFFFFFFFF;
 	const LARGE_MARKER = 0xFFFFFFFE;
 
 	/** @var Database */
@@ -38,31 +38,31 @@ final class Row_Reader {
 	/** @var string */
 	private $table;
 
-	/** @var array[] Columns that have values of their own. */
+	/** @var array[] Columns that are transferred: all but generated ones. */
 	private $columns;
 
-	/** @var int How many these are. */
+	/** @var int The number of these columns. */
 	private $count;
 
-	/** @var int[] Places of the key in them; none: rows are counted. */
+	/** @var int[] Positions of the key in them; empty: rows are paged by number. */
 	private $key = array();
 
-	/** @var string Name of the index that the key is of. */
+	/** @var string The name of the key's index. */
 	private $index = '';
 
-	/** @var int[] Places of columns whose values may be large. */
+	/** @var int[] Positions of columns that may have large values. */
 	private $large_columns = array();
 
 	/** @var int */
 	private $rows = 0;
 
-	/** @var int Bytes of these rows, large values included. */
+	/** @var int Bytes of the rows so far, large values included. */
 	private $bytes_read = 0;
 
 	/** @var string XOR of the rows' SHA-256. */
 	private $digest;
 
-	/** @param array $definition As Schema makes it. */
+	/** As Schema_Reader::table_definition() returns it. */
 	public function __construct( Database $db, array $definition ) {
 		$this->db      = $db;
 		$this->table   = $definition['name'];
@@ -88,7 +88,7 @@ final class Row_Reader {
 		}
 	}
 
-	/** The header of the rows: table, columns, and the key's positions in them. */
+	/** The fields of frame H: table, columns, and the positions of the key in them. */
 	public function header(): array {
 		return array(
 			'table'   => $this->table,
@@ -97,7 +97,7 @@ final class Row_Reader {
 		);
 	}
 
-	/** The rows of one of this site's tables. */
+	/** A reader for one of the site's tables. */
 	public static function for_table( Database $db, string $table ): self {
 		$definition = isset( Site_Tables::own_tables( $db )[ $table ] ) ? ( new Schema_Reader( $db ) )->table_definition( $table ) : null;
 		if ( null === $definition || '' === $definition['engine'] ) {
@@ -106,7 +106,7 @@ final class Row_Reader {
 		return new self( $db, $definition );
 	}
 
-	/** How many rows there were, and their digest. */
+	/** The number of rows and their digest. */
 	public function summary(): array {
 		return array(
 			'rows'   => $this->rows,
@@ -114,7 +114,7 @@ final class Row_Reader {
 		);
 	}
 
-	/** Goes on from the cursor until the budget is used; gives the next cursor. Without `$out` it only counts. */
+	/** Reads from the cursor on until the budget is used up; returns the next cursor. Without `$out` rows are only counted. */
 	public function read( ?Json_Object $cursor, Request_Budget $budget, ?Frame_Writer $out ): ?array {
 		list( $where, $seen ) = $this->start_position( $cursor );
 		if ( null !== $out && null !== $cursor && $cursor->has( 'c' ) ) {
@@ -155,7 +155,7 @@ final class Row_Reader {
 	}
 
 	/**
-	 * All rows from a place on, asked for by the page: how many were seen with it => row.
+	 * All rows from a position on, queried page by page: number of rows so far => row.
 	 *
 	 * @return \Generator<int, array<int, string|null>>
 	 */
@@ -173,7 +173,7 @@ final class Row_Reader {
 		} while ( $found === $asked );
 	}
 
-	/** How many rows to ask for: those that have so many bytes, going by the ones before. */
+	/** The number of rows to query for so many bytes, estimated from the rows so far. */
 	private function page_rows( int $bytes ): int {
 		if ( 0 === $this->rows ) {
 			return self::FIRST_PAGE_ROWS;
@@ -181,16 +181,16 @@ final class Row_Reader {
 		return min( self::MAX_PAGE_ROWS, intdiv( $bytes, intdiv( $this->bytes_read, $this->rows ) + 1 ) + 1 );
 	}
 
-	/** Counts a row; gives it as bytes() does. */
+	/** Counts a row; returns it as encode_row() does. */
 	private function count_row( array $row ): array {
 		list( $bytes, $large ) = $this->encode_row( $row );
 		++$this->rows;
-		$this->bytes_read   += strlen( $bytes ) + array_sum( $large );
-		$this->digest ^= Digest::sha256( $bytes );
+		$this->bytes_read += strlen( $bytes ) + array_sum( $large );
+		$this->digest     ^= Digest::sha256( $bytes );
 		return array( $bytes, $large );
 	}
 
-	/** A row as it stands in a frame, and where its large values are: place => bytes. */
+	/** A row in the format of a frame, and the sizes of its large values: position => bytes. */
 	private function encode_row( array $row ): array {
 		$count = $this->count;
 		$large = array();
@@ -198,15 +198,15 @@ final class Row_Reader {
 			if ( null !== $row[ $count + $i ] ) {
 				list( $size, $sha ) = explode( ':', $row[ $count + $i ] );
 				$large[ $place ]    = (int) $size;
-				// It stands in the place of the value, which is NULL here, and leaves its own.
-				$row[ $place ]      = pack( 'J', (int) $size ) . hex2bin( $sha );
+				// The reference takes the place of the value, which is NULL here. The extra column is dropped.
+				$row[ $place ] = pack( 'J', (int) $size ) . hex2bin( $sha );
 				$row[ $count + $i ] = null;
 			}
 		}
 		$sizes = array();
 		for ( $place = 0; $place < $count; ++$place ) {
-			$value   = $row[ $place ];
-			// With its backslash this is an instruction of PHP's, not a call: it is done for every value of a site.
+			$value = $row[ $place ];
+			// With the backslash PHP compiles this to an opcode instead of a function call; it runs for every value of a site.
 			$sizes[] = null === $value ? self::NULL_MARKER : \strlen( $value );
 		}
 		foreach ( $large as $place => $size ) {
@@ -216,8 +216,8 @@ final class Row_Reader {
 	}
 
 	/**
-	 * Sends the large values of the row that the cursor is at, from an offset of the first one on. The connection is
-	 * busy with the rows; a second one reads the pieces.
+	 * Sends the large values of the row at the cursor, starting at an offset of the first one. The connection is busy with the
+	 * rows, so the pieces are read through a second one.
 	 *
 	 * @param array<int, int> $large
 	 */
@@ -249,7 +249,7 @@ final class Row_Reader {
 		return null;
 	}
 
-	/** Goes on with a row that was begun. */
+	/** Sends the rest of a row that an earlier request began. */
 	private function finish_row( Json_Object $cursor, Request_Budget $budget, Frame_Writer $out ): ?array {
 		$count  = count( $this->columns );
 		$place  = $cursor->get_int( 'c', 0, $count - 1 );
@@ -272,7 +272,7 @@ final class Row_Reader {
 		return $this->send_pieces( $clean, $rest, $offset, $budget, $out );
 	}
 
-	/** What is selected: every value, and behind them length and hash of those that are large. */
+	/** The SELECT list: all values, followed by length and hash of those that are large. */
 	private function select_list(): string {
 		$parts = array();
 		$after = array();
@@ -286,7 +286,7 @@ final class Row_Reader {
 			} elseif ( 1 === preg_match( '/\Afloat/i', $column['type'] ) ) {
 				$parts[] = "$name + 0e0";
 			} elseif ( 1 === preg_match( '/\Avector/i', $column['type'] ) ) {
-				// As MySQL sends it, it is a type that PHP does not know.
+				// MySQL sends this as a type that PHP's client does not know.
 				$parts[] = "CONVERT($name USING binary)";
 			} else {
 				$parts[] = $name;
@@ -312,24 +312,24 @@ final class Row_Reader {
 		return "SELECT {$this->select_list()} FROM {$this->from_clause()} $where" . ( $order ? ' ORDER BY ' . implode( ', ', $order ) : '' ) . " LIMIT $limit";
 	}
 
-	/** Our own options do not travel, and change with every request. */
+	/** The plugin's own options are not transferred, and change with every request. */
 	private function exclude_plugin_options(): string {
 		global $wpdb;
 		return $wpdb->options === $this->table && $this->key ? "option_name NOT LIKE 'wpclone\\_migrator%'" : '';
 	}
 
-	/** Where to go on, as a condition or as the number of rows to pass over. */
+	/** Where to start: a WHERE clause, or a number of rows to skip. */
 	private function start_position( ?Json_Object $cursor ): array {
 		return null === $cursor ? array( '', 0 ) : $this->position_after( self::validated_cursor( $cursor ) );
 	}
 
-	/** A cursor that came, as cursor() makes it; without a place within its row. */
+	/** The cursor of a request as cursor_after() made it, without the position within its row. */
 	private static function validated_cursor( Json_Object $cursor ): array {
 		$clean = array( 'n' => $cursor->get_int( 'n', 1, PHP_INT_MAX ) );
 		return $cursor->has( 'k' ) ? array( 'k' => $cursor->get_list( 'k', 32 ) ) + $clean : $clean;
 	}
 
-	/** The same, of a cursor that cursor() made. */
+	/** The position after a cursor. */
 	private function position_after( array $cursor ): array {
 		if ( ! isset( $cursor['k'] ) ) {
 			return array( '', $cursor['n'] );
@@ -343,7 +343,7 @@ final class Row_Reader {
 		return array( 'WHERE ' . implode( ' OR ', $either ), $cursor['n'] );
 	}
 
-	/** A condition for exactly the row that a cursor is at. */
+	/** A condition for exactly the row at a cursor. */
 	private function row_condition( array $cursor ): string {
 		if ( ! isset( $cursor['k'] ) ) {
 			$before = $cursor['n'] - 1;
@@ -360,7 +360,7 @@ final class Row_Reader {
 		return Database::identifier( $this->columns[ $place ]['name'] );
 	}
 
-	/** The key's names and values, quoted so that they compare as the index does. */
+	/** The key's columns and values, quoted so that they compare as the index orders them. */
 	private function quoted_key( array $values ): array {
 		if ( array() === $this->key || count( $values ) !== count( $this->key ) ) {
 			throw new Migrator_Error( 'gone' );

@@ -1,6 +1,6 @@
 <?php
 /**
- * Definitions of tables, views and triggers, as data.
+ * Reads the definitions of tables, views and triggers as data.
  */
 
 namespace Wpclone\Migrator;
@@ -13,17 +13,17 @@ final class Schema_Reader {
 	/** @var Database */
 	private $db;
 
-	/** @var bool Whether defaults are written as MariaDB does since 10.2.7: as expressions. */
+	/** @var bool Whether information_schema has defaults as expressions, as MariaDB does since 10.2.7. */
 	private $quoted_defaults;
 
 	public function __construct( Database $db ) {
 		$this->db              = $db;
 		$this->quoted_defaults = $db->is_at_least( null, '10.2.7' );
-		// MySQL 8 keeps sizes and counters for a day unless told otherwise; others do not know the word.
+		// MySQL 8 caches sizes and counters for a day by default; other servers do not know the variable.
 		$db->try_execute( 'SET SESSION information_schema_stats_expiry = 0' );
 	}
 
-	/** Every table, view and trigger with a digit before it that makes tables come first and triggers last. */
+	/** Every table, view and trigger, prefixed with a digit that sorts tables first and triggers last. */
 	public function sorted_names(): array {
 		$names = array();
 		$ours  = Site_Tables::own_tables( $this->db );
@@ -58,11 +58,11 @@ final class Schema_Reader {
 	/** @return array<int, string|null>|null */
 	private function row( string $table, string $schema, string $column, string $name, string $wanted ): ?array {
 		$rows = $this->db->fetch_all( "SELECT $wanted FROM information_schema.$table WHERE $schema = DATABASE() AND $column = " . Database::utf8_literal( $name ) );
-		// Names that differ in case only are found together where the database does not tell them apart.
+		// Where names are case-insensitive, names that differ only in case are found together.
 		return $rows[0] ?? null;
 	}
 
-	/** A table's definition, or null if it is gone. */
+	/** The definition of a table, or null if there is none. */
 	public function table_definition( string $name ): ?array {
 		$row = $this->row( 'TABLES', 'TABLE_SCHEMA', 'TABLE_NAME', $name, 'ENGINE, ROW_FORMAT, TABLE_ROWS, DATA_LENGTH, INDEX_LENGTH, AUTO_INCREMENT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT' );
 		if ( null === $row ) {
@@ -97,7 +97,7 @@ final class Schema_Reader {
 
 	private function columns( string $table ): array {
 		$found = array();
-		// Only MySQL from 8.0.3 on has the last one.
+		// Only MySQL since 8.0.3 has SRS_ID.
 		$rows = $this->db->fetch_all( 'SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, CHARACTER_SET_NAME, COLLATION_NAME, COLUMN_COMMENT, GENERATION_EXPRESSION /*!80003 , SRS_ID */ FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ' . Database::utf8_literal( $table ) . ' ORDER BY ORDINAL_POSITION' );
 		foreach ( $rows as $row ) {
 			$type      = trim( (string) preg_replace( '~/\*.*?\*/~', '', (string) $row[1] ) );
@@ -128,13 +128,13 @@ final class Schema_Reader {
 		return $found;
 	}
 
-	/** An expression without the escapes that MySQL shows it with. */
+	/** An expression without the escapes that MySQL adds. */
 	private function expression( string $text ): string {
 		return $this->db->is_mariadb() ? $text : stripslashes( $text );
 	}
 
 	/**
-	 * The default of a column; its name and that of its table are as a statement has them.
+	 * The default of a column; both names are quoted identifiers.
 	 *
 	 * @return array<string, mixed>|null
 	 */
@@ -166,12 +166,12 @@ final class Schema_Reader {
 		return self::text_or_hex( $value );
 	}
 
-	/** A binary default as hex. What MySQL shows of it ends at the first byte that is zero; its statement has the rest. */
+	/** A binary default as hex. MySQL's information_schema truncates it at the first zero byte; SHOW CREATE TABLE has all of it. */
 	private function binary_default( string $table, string $column, string $shown ): string {
 		$statement = $this->db->fetch_all( "SHOW CREATE TABLE $table" )[0][1] ?? '';
 		$default   = '/^  ' . preg_quote( $column, '/' ) . " (?:var)?binary\\(\\d+\\)(?: NOT NULL)? DEFAULT '((?:[^'\\\\]|\\\\.|'')*)'/ims";
 		$whole     = preg_match( $default, $statement, $found ) ? bin2hex( self::unescape_literal( $found[1] ) ) : '';
-		// Bytes that are no text are shown there otherwise.
+		// There bytes that are not text may be shown differently.
 		return 0 === strncmp( $whole, $shown, strlen( $shown ) ) ? $whole : $shown;
 	}
 
@@ -179,7 +179,7 @@ final class Schema_Reader {
 		return 1 === preg_match( '//u', $value ) ? array( 'text' => $value ) : array( 'hex' => bin2hex( $value ) );
 	}
 
-	/** What a text means that stands between quotes. */
+	/** The value of the inside of a string literal. */
 	public static function unescape_literal( string $text ): string {
 		return (string) preg_replace_callback(
 			"/''|\\\\(.)/s",
@@ -198,7 +198,7 @@ final class Schema_Reader {
 	}
 
 	private function indexes( string $table ): array {
-		// Only MySQL 8 has indexes on expressions, and the column that shows them.
+		// Only MySQL 8 has functional indexes, and this column.
 		$expression = $this->has_column( 'STATISTICS', 'EXPRESSION' ) ? 'EXPRESSION' : 'NULL';
 		$rows       = $this->db->fetch_all( "SELECT INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE, INDEX_COMMENT, $expression FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = " . Database::utf8_literal( $table ) . ' ORDER BY INDEX_NAME, SEQ_IN_INDEX' );
 		$found      = array();
@@ -271,8 +271,8 @@ final class Schema_Reader {
 	}
 
 	/**
-	 * The columns by which rows are paged: of the primary key, else of a unique index, when comparing them is exact
-	 * and gives the order that the index has.
+	 * The columns that rows are paged by: those of the primary key, else of a unique index, if comparing them is exact and
+	 * gives the order of the index.
 	 *
 	 * @return string[]
 	 */

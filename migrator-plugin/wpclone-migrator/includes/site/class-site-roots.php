@@ -1,6 +1,6 @@
 <?php
 /**
- * The folders that a site's files lie in, and which files stay where they are.
+ * The root folders of a site's files, and the rules which files are exported.
  */
 
 namespace Wpclone\Migrator;
@@ -10,40 +10,40 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Site_Roots {
-	/** Their names; the place in this list is what an id holds. Part of the protocol. */
+	/** Names of the roots. File ids hold the position in this list. Part of the protocol. */
 	const NAMES = array( 'core', 'content', 'plugins', 'mu-plugins', 'uploads' );
 
-	/** The most bytes of a path below its root, and the most names in it. */
-	const MAX_PATH_BYTES  = 700;
-	const MAX_DEPTH = 40;
+	/** Limits of a path below its root: length, and number of names. */
+	const MAX_PATH_BYTES = 700;
+	const MAX_DEPTH      = 40;
 
-	/** Folders directly below `content` and `uploads` that others fill: name begins with => reason. */
+	/** Folders directly below `content` and `uploads` that are excluded: name => reason. */
 	const EXCLUDED_FOLDERS = array(
-		'cache'                => 'c',
-		'et-cache'             => 'c',
-		'litespeed'            => 'c',
-		'upgrade'              => 'c',
-		'upgrade-temp-backup'  => 'c',
-		'ai1wm-backups'        => 'b',
-		'updraft'              => 'b',
-		'backup'               => 'b',
-		'backups'              => 'b',
-		'backups-dup-lite'     => 'b',
-		'backups-dup-pro'      => 'b',
-		'backup-db'            => 'b',
-		'backupbuddy_backups'  => 'b',
-		'wp-migrate-db'        => 'b',
-		'wpvividbackups'       => 'b',
-		'wpvivid_staging'      => 'b',
-		'wc-logs'              => 'l',
-		'wflogs'               => 'l',
+		'cache'               => 'c',
+		'et-cache'            => 'c',
+		'litespeed'           => 'c',
+		'upgrade'             => 'c',
+		'upgrade-temp-backup' => 'c',
+		'ai1wm-backups'       => 'b',
+		'updraft'             => 'b',
+		'backup'              => 'b',
+		'backups'             => 'b',
+		'backups-dup-lite'    => 'b',
+		'backups-dup-pro'     => 'b',
+		'backup-db'           => 'b',
+		'backupbuddy_backups' => 'b',
+		'wp-migrate-db'       => 'b',
+		'wpvividbackups'      => 'b',
+		'wpvivid_staging'     => 'b',
+		'wc-logs'             => 'l',
+		'wflogs'              => 'l',
 	);
 
-	/** The must-use plugin that keeps a copy harmless. */
+	/** The must-use plugin that sandboxes a copy. */
 	const SANDBOX_PLUGIN = 'wpclone-sandbox.php';
 
 	/**
-	 * Root → its folder, links resolved, or null where there is none.
+	 * Root => its folder with links resolved, or null if there is none.
 	 *
 	 * @return array<string, string|null>
 	 */
@@ -69,7 +69,7 @@ final class Site_Roots {
 		return $folder;
 	}
 
-	/** The names of a path below a root; null if it is none that may be. */
+	/** The names of a path below a root; null if the path is not acceptable. */
 	public static function path_segments( string $path ): ?array {
 		$names = explode( '/', $path );
 		if ( strlen( $path ) > self::MAX_PATH_BYTES || count( $names ) > self::MAX_DEPTH ) {
@@ -83,7 +83,7 @@ final class Site_Roots {
 		return $names;
 	}
 
-	/** Why a file or folder stays where it is; null if it travels. Only its own name is looked at, not those before. */
+	/** Why a file or folder is excluded, or null. Checks only the last name, not those of its parents. */
 	public static function exclusion_reason( string $root, array $names, bool $is_folder ): ?string {
 		$name = strtolower( (string) end( $names ) );
 		$top  = 1 === count( $names );
@@ -96,14 +96,14 @@ final class Site_Roots {
 		return $is_folder ? self::exclusion_reason_of_folder( $root, $name, $top ) : self::exclusion_reason_of_file( $root, $name, $top );
 	}
 
-	/** The plugin, what is put on clones and targets, and folders in which files wait. */
+	/** The plugin itself, the plugins put on clones and targets, and staging folders. */
 	private static function is_plugin_owned( string $root, string $name ): bool {
 		return ( 'plugins' === $root && 'wpclone-migrator' === $name )
 			|| ( 'mu-plugins' === $root && Site_Tables::starts_with( $name, 'wpclone-' ) )
 			|| 1 === preg_match( '/\Awpclone-[0-9a-f]{32}\z/', $name );
 	}
 
-	/** Whether a path is the must-use plugin that keeps a copy harmless. */
+	/** Whether a path is the must-use plugin that sandboxes a copy. */
 	public static function is_sandbox_plugin( string $root, string $path ): bool {
 		return 'mu-plugins' === $root && self::SANDBOX_PLUGIN === $path;
 	}
@@ -139,7 +139,7 @@ final class Site_Roots {
 		return null;
 	}
 
-	/** Whether a real path is a root, or lies in one that is another than the given: it is read there. */
+	/** Whether a real path is the folder of another root. */
 	public static function is_other_root( string $real, string $root ): bool {
 		foreach ( self::folders() as $name => $folder ) {
 			if ( $name !== $root && $folder === $real && self::folders()[ $root ] !== $real ) {
@@ -149,7 +149,7 @@ final class Site_Roots {
 		return false;
 	}
 
-	/** Whether a real path lies within a root and is nothing that stays where it is. */
+	/** Whether a real path lies within a root and is not excluded. */
 	public static function is_exportable( string $real ): bool {
 		$best = null;
 		foreach ( self::folders() as $root => $folder ) {
@@ -164,7 +164,7 @@ final class Site_Roots {
 		return null !== $names && self::is_exportable_path( $best, $names, false );
 	}
 
-	/** Whether no name of a path is a reason to stay. */
+	/** Whether no name of a path is excluded. */
 	public static function is_exportable_path( string $root, array $names, bool $is_folder ): bool {
 		$count = count( $names );
 		for ( $i = 1; $i <= $count; $i++ ) {

@@ -1,6 +1,6 @@
 <?php
 /**
- * Which tables are this site's.
+ * The tables that belong to this site.
  */
 
 namespace Wpclone\Migrator;
@@ -10,11 +10,11 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Site_Tables {
-	/** What the names of our own tables begin with, after the site's prefix. */
+	/** The prefix of the plugin's own tables, after the site's prefix. */
 	const PLUGIN_TABLE_PREFIX = 'wpclone_';
 
 	/**
-	 * Names of tables and views that belong to this site, sorted: name => whether it is a view.
+	 * Tables and views of this site, sorted: name => whether it is a view.
 	 *
 	 * @return array<string, bool>
 	 */
@@ -23,7 +23,7 @@ final class Site_Tables {
 		return $own;
 	}
 
-	/** Prefixes of other installations in the same database. */
+	/** Prefixes of other WordPress installations in the same database. */
 	public static function other_prefixes( Database $db ): array {
 		list( , $others ) = self::classify( $db );
 		return $others;
@@ -40,7 +40,7 @@ final class Site_Tables {
 		ksort( $all, SORT_STRING );
 		$others = self::foreign_prefixes( array_keys( $all ), $prefix );
 		$named  = array( $wpdb->users, $wpdb->usermeta );
-		$own   = array();
+		$own    = array();
 		foreach ( $all as $name => $is_view ) {
 			$name = (string) $name;
 			if ( in_array( $name, $named, true ) || ( self::starts_with( $name, $prefix ) && ! self::starts_with( $name, $prefix . self::PLUGIN_TABLE_PREFIX ) && ! self::starts_with_any( $name, $others ) ) ) {
@@ -51,7 +51,7 @@ final class Site_Tables {
 	}
 
 	/**
-	 * Prefixes longer than ours that have tables of a whole WordPress. A network's sites (`wp_2_`) are ours.
+	 * Prefixes that begin with ours and have the tables of a whole WordPress. The sites of a network (`wp_2_`) are ours.
 	 *
 	 * @param array<int|string> $names
 	 */
@@ -73,7 +73,7 @@ final class Site_Tables {
 		return $found;
 	}
 
-	/** Whether a text begins with another one. */
+	/** Whether a string starts with another one (str_starts_with() needs PHP 8). */
 	public static function starts_with( string $text, string $prefix ): bool {
 		return 0 === strncmp( $text, $prefix, strlen( $prefix ) );
 	}
