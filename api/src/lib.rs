@@ -22,7 +22,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tower_http::catch_panic::CatchPanicLayer;
 use wpclone_artifacts::Artifacts;
-use wpclone_clones::Clones;
+use wpclone_clones::CloneRegistry;
 use wpclone_queue::{Queue, QueueOptions};
 use wpclone_service::settings::Common;
 use wpclone_task::{Code, ExposeSecret as _};
@@ -33,7 +33,7 @@ use crate::sessions::Sessions;
 use crate::settings::PublicUrl;
 use crate::state::{App, Limits, SetupError, SharedApp};
 use crate::tokens::Tokens;
-use wpclone_service::holds::Holds;
+use wpclone_service::limiter::KeyedLimiter;
 
 /// What handlers work with. Nothing is connected yet: Redis may come later.
 ///
@@ -49,7 +49,7 @@ pub fn app(
     let queue = Queue::new(redis, QueueOptions::default())?;
     Ok(App {
         artifacts: Artifacts::new(redis, common.artifacts_bytes)?,
-        clones: Clones::new(redis)?,
+        clones: CloneRegistry::new(redis)?,
         sessions: Sessions::new(redis, &queue.options().name)?,
         queue,
         sealer: common.sealer.clone(),
@@ -57,8 +57,8 @@ pub fn app(
         tokens,
         public_url,
         limits,
-        event_streams: Holds::default(),
-        prefer_waits: Holds::default(),
+        event_streams: KeyedLimiter::default(),
+        prefer_waits: KeyedLimiter::default(),
         metrics: metrics::Metrics::default(),
         queue_history: queue_history::QueueHistory::default(),
         shutdown: tokio_util::sync::CancellationToken::new(),

@@ -113,7 +113,10 @@ impl Sessions {
     }
 
     async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, SessionError> {
-        Ok(self.redis.again(|mut redis| async move { commands.query_async(&mut redis).await }).await?)
+        Ok(self
+            .redis
+            .retry_on_disconnect(|mut redis| async move { commands.query_async(&mut redis).await })
+            .await?)
     }
 
     fn key(&self, id: &str) -> String {

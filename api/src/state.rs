@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::Artifacts;
-use wpclone_clones::Clones;
+use wpclone_clones::CloneRegistry;
 use wpclone_queue::Queue;
 use wpclone_service::seal::Sealer;
 
@@ -14,7 +14,7 @@ use crate::queue_history::QueueHistory;
 use crate::sessions::Sessions;
 use crate::settings::PublicUrl;
 use crate::tokens::Tokens;
-use wpclone_service::holds::Holds;
+use wpclone_service::limiter::KeyedLimiter;
 
 /// What every handler works with, shared.
 pub type SharedApp = Arc<App>;
@@ -26,7 +26,7 @@ pub struct App {
     /// Pictures and pages that workers kept.
     pub artifacts: Artifacts,
     /// What provisioning workers publish of their clones.
-    pub clones: Clones,
+    pub clones: CloneRegistry,
     /// Sessions of the dashboard.
     pub sessions: Sessions,
     /// Seals what requests bring, opens what results hold.
@@ -40,9 +40,9 @@ pub struct App {
     /// How much, and how long.
     pub limits: Limits,
     /// Event streams that callers hold open.
-    pub event_streams: Holds,
+    pub event_streams: KeyedLimiter,
     /// Answers that are held for `Prefer: wait`.
-    pub prefer_waits: Holds,
+    pub prefer_waits: KeyedLimiter,
     /// Counters of this process.
     pub metrics: Metrics,
     /// The queue's depth over the last hour.
@@ -101,7 +101,7 @@ pub enum SetupError {
     Artifacts(#[from] wpclone_artifacts::ArtifactError),
     /// The registry of clones.
     #[error(transparent)]
-    Clones(#[from] wpclone_clones::ClonesError),
+    Clones(#[from] wpclone_clones::RegistryError),
     /// The sessions.
     #[error(transparent)]
     Sessions(#[from] crate::sessions::SessionError),

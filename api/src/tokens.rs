@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use wpclone_queue::OwnerLimits;
@@ -116,7 +117,7 @@ impl Tokens {
     }
 
     fn entries(&self) -> Arc<[Entry]> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         if loaded.looked_at.elapsed() >= LOOK_EVERY {
             loaded.looked_at = Instant::now();
             let stamp = stamp(&self.path);
@@ -261,7 +262,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         let look_again = |tokens: &Tokens| {
-            let mut loaded = tokens.loaded.lock().unwrap();
+            let mut loaded = tokens.loaded.lock();
             loaded.looked_at = Instant::now().checked_sub(LOOK_EVERY).unwrap();
         };
         std::fs::write(path, format!("a:{}:operator\n", hash("one"))).unwrap();

@@ -7,11 +7,12 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs};
 
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 use wpclone_guard::{Guarded, Spec, unique_folder};
@@ -34,8 +35,7 @@ pub(crate) async fn base() -> Result<&'static Path> {
 
 /// Removes the folder.
 pub(crate) fn end() {
-    let keeper =
-        BASE.get().and_then(|(_, keeper)| keeper.lock().unwrap_or_else(PoisonError::into_inner).take());
+    let keeper = BASE.get().and_then(|(_, keeper)| keeper.lock().take());
     if let Some(keeper) = keeper {
         crate::service::end(keeper, KEEPER_LIMIT);
     }
@@ -112,7 +112,7 @@ fn is_version_of(name: &str, stem: &str) -> bool {
 /// outgoing connections, so that a restarted service gets its port again.
 pub fn free_port() -> Result<u16> {
     static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut given = GIVEN.lock();
     for _ in 0..1000 {
         let port = 12_000 + u16::from_le_bytes(random()?) % 20_000;
         if !given.contains(&port) && is_free(port) {

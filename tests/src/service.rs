@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use wpclone_guard::{Guarded, Spec};
 
@@ -111,7 +111,7 @@ impl Service {
     }
 
     fn guard_pid(&self) -> Option<u32> {
-        self.guarded.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.guard_pid()
+        self.guarded.lock().as_ref()?.guard_pid()
     }
 
     /// Whether its guard is there; the guard ends with the program.
@@ -129,7 +129,7 @@ impl Service {
 
     /// Ends it and waits until it is gone, blocking the thread: also where no runtime is left.
     pub(crate) fn end(&self) {
-        let guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let guarded = self.guarded.lock().take();
         if let Some(guarded) = guarded {
             end(guarded, self.grace);
         }

@@ -1,7 +1,8 @@
 //! Counts what a site sends to other hosts.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -44,7 +45,7 @@ impl Sink {
     /// Returns and clears the record: `mail` or `web` for each connection.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.heard.lock())
     }
 }
 
@@ -60,7 +61,7 @@ async fn listen(mail: bool, heard: Arc<Mutex<Vec<String>>>) -> Result<(u16, Join
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let kind = if mail { "mail" } else { "web" };
-            heard.lock().unwrap_or_else(PoisonError::into_inner).push(kind.to_owned());
+            heard.lock().push(kind.to_owned());
             // Ends with the connection, or with the runtime.
             tokio::spawn(
                 async move { drop(if mail { take_mail(stream).await } else { take_web(stream).await }) },

@@ -5,7 +5,6 @@ mod browser;
 mod claiming;
 mod job;
 mod lease;
-mod lock;
 mod metrics;
 mod net;
 mod provisioning;
@@ -25,9 +24,9 @@ use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::Artifacts;
-use wpclone_clones::Clones;
+use wpclone_clones::CloneRegistry;
 use wpclone_queue::{Queue, QueueOptions};
-use wpclone_service::holds::Holds;
+use wpclone_service::limiter::KeyedLimiter;
 use wpclone_service::settings::{load, parse_args};
 use wpclone_service::shutdown;
 use wpclone_service::telemetry::Telemetry;
@@ -100,10 +99,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         secrets: settings.common.webhook_secrets,
         networks: settings.callback_networks,
         metrics: metrics.clone(),
-        hosts: Holds::default(),
+        hosts: KeyedLimiter::default(),
         hand_back: hand_back.clone(),
     });
-    let clones = Clones::new(redis)?;
+    let clones = CloneRegistry::new(redis)?;
     let serves = |wanted: Stage| settings.stages.iter().any(|(stage, _)| *stage == wanted);
     let running = serves(Stage::Provisioning).then(|| Running::start(&settings.clones));
     let provisioner = running.as_ref().map(|running| Arc::clone(&running.provisioner));

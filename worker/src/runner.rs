@@ -1,13 +1,14 @@
 //! The worker's loops: claiming, sweeping, reporting; calm at the end.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +17,6 @@ use wpclone_queue::{Claim, Lease, Queue, WorkerReport};
 use wpclone_task::{Code, Problem, Stage, TaskId};
 
 use crate::claiming::claim_until;
-use crate::lock::lock;
 use crate::webhook::Webhooks;
 use crate::work::Workshop;
 
@@ -141,10 +141,10 @@ impl Runner {
             while let Some(claim) = next {
                 let (pid, seen) = watch::channel(None);
                 let (task, lease) = (claim.lease.task, claim.lease.clone());
-                lock(&running).insert(task, seen);
+                running.lock().insert(task, seen);
                 let step = workshop.do_step(claim, pid, more);
                 let done = std::panic::AssertUnwindSafe(step).catch_unwind().await;
-                lock(&running).remove(&task);
+                running.lock().remove(&task);
                 next = match done {
                     Ok(next) => next,
                     Err(_) => {
@@ -184,7 +184,7 @@ impl Runner {
         let started_at = Timestamp::now();
         loop {
             let running: Vec<(TaskId, Option<u32>)> =
-                lock(&self.running).iter().map(|(id, pid)| (*id, *pid.borrow())).collect();
+                self.running.lock().iter().map(|(id, pid)| (*id, *pid.borrow())).collect();
             let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
             let memory = tokio::task::spawn_blocking(move || {
                 pids.into_iter().map(wpclone_guard::resident_memory).sum()

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wpclone_service::networks::Networks;
+use crate::net::AllowedNetworks;
 use wpclone_service::settings::{Check, Common, CommonArgs, Shown};
 use wpclone_task::Stage;
 
@@ -76,8 +76,8 @@ pub(crate) struct Settings {
     pub(crate) stages: Vec<(Stage, u32)>,
     pub(crate) clones: ProvisioningSettings,
     pub(crate) programs: Programs,
-    pub(crate) networks: Networks,
-    pub(crate) callback_networks: Networks,
+    pub(crate) networks: AllowedNetworks,
+    pub(crate) callback_networks: AllowedNetworks,
     pub(crate) deadlines: Deadlines,
     pub(crate) drain: Duration,
 }
@@ -129,8 +129,8 @@ impl Args {
     }
 }
 
-fn allowed(name: &str, text: &str, check: &mut Check) -> Option<Networks> {
-    if text.is_empty() { Some(Networks::default()) } else { check.parsed(name, text) }
+fn allowed(name: &str, text: &str, check: &mut Check) -> Option<AllowedNetworks> {
+    if text.is_empty() { Some(AllowedNetworks::default()) } else { check.parsed(name, text) }
 }
 
 fn with_slots(stages: Vec<Stage>, provisioning: u32, browser: u32, transfer: u32) -> Vec<(Stage, u32)> {

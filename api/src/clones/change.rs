@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use wpclone_clones::Entry;
+use wpclone_clones::CloneEntry;
 use wpclone_queue::CancelOutcome;
 use wpclone_task::{CloneName, CloneRef, Request};
 
@@ -12,7 +12,7 @@ use crate::state::SharedApp;
 use crate::tasks::accept::{Answers, WorkRequest, WorkRequestWithoutBody, accept, answer, apply_prefer_wait};
 use wpclone_task::openapi::ExtendCloneBody;
 
-fn kept(entry: Entry) -> CloneRef {
+fn kept(entry: CloneEntry) -> CloneRef {
     CloneRef { name: entry.name, created_by: entry.task }
 }
 

@@ -5,7 +5,7 @@ pub mod login;
 pub mod read;
 pub mod view;
 
-use wpclone_clones::{Entry, Found};
+use wpclone_clones::{CloneEntry, CloneLookup};
 use wpclone_task::{CloneName, Code};
 
 use crate::http::auth::Caller;
@@ -16,17 +16,17 @@ use crate::state::App;
 ///
 /// # Errors
 /// There is none, it is somebody else's (which looks the same), it is gone, or Redis does not answer.
-pub async fn find(app: &App, caller: &Caller, name: &str) -> Result<Entry, ApiError> {
+pub async fn find(app: &App, caller: &Caller, name: &str) -> Result<CloneEntry, ApiError> {
     let unknown = || ApiError::new(Code::CloneNotFound, "No clone of yours has this name.");
     let name: CloneName = name.parse().map_err(|_| unknown())?;
     match app.clones.get(&name).await? {
-        Found::Known(entry) if sees(caller, &entry) => Ok(*entry),
-        Found::Gone(past) if sees(caller, &past.entry) => Err(gone("It has expired or was deleted.")),
-        Found::Known(_) | Found::Gone(_) | Found::Unknown => Err(unknown()),
+        CloneLookup::Found(entry) if sees(caller, &entry) => Ok(*entry),
+        CloneLookup::Gone(past) if sees(caller, &past.entry) => Err(gone("It has expired or was deleted.")),
+        CloneLookup::Found(_) | CloneLookup::Gone(_) | CloneLookup::NotFound => Err(unknown()),
     }
 }
 
-fn sees(caller: &Caller, entry: &Entry) -> bool {
+fn sees(caller: &Caller, entry: &CloneEntry) -> bool {
     caller.is_operator() || caller.is(&entry.owner)
 }
 
@@ -35,7 +35,7 @@ fn gone(detail: &str) -> ApiError {
 }
 
 /// That a clone is neither still being made nor being taken away.
-fn is_published(entry: &Entry) -> Result<(), ApiError> {
+fn is_published(entry: &CloneEntry) -> Result<(), ApiError> {
     use wpclone_task::ClonePhase::{Deleting, Making, Published, Ready};
     match entry.phase {
         Published => Ok(()),

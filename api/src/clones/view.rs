@@ -1,6 +1,6 @@
 //! A clone as the API shows it.
 
-use wpclone_clones::Entry;
+use wpclone_clones::CloneEntry;
 use wpclone_service::sealed_clone::{CloneSecrets, open_clone};
 use wpclone_task::{CloneLinks, ClonePhase, CloneView, ExposeSecret as _};
 
@@ -10,7 +10,7 @@ use crate::tasks::view::Secrets;
 
 /// A clone as the API shows it.
 #[must_use]
-pub fn view(app: &App, caller: &Caller, entry: Entry, secrets: Secrets) -> CloneView {
+pub fn view(app: &App, caller: &Caller, entry: CloneEntry, secrets: Secrets) -> CloneView {
     let opened = match secrets {
         Secrets::ForOwner => opened(app, caller, &entry),
         Secrets::Hidden => None,
@@ -39,7 +39,7 @@ pub fn view(app: &App, caller: &Caller, entry: Entry, secrets: Secrets) -> Clone
 }
 
 /// The secrets of a clone, when it has some that the caller may see and that can be opened.
-pub fn opened(app: &App, caller: &Caller, entry: &Entry) -> Option<CloneSecrets> {
+pub fn opened(app: &App, caller: &Caller, entry: &CloneEntry) -> Option<CloneSecrets> {
     let sealed = entry.sealed.as_deref().filter(|_| caller.is(&entry.owner))?;
     // The rest of the clone is worth showing without them.
     open_clone(&app.sealer, &entry.name, sealed)

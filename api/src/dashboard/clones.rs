@@ -4,8 +4,8 @@ use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::try_join_all;
-use wpclone_artifacts::COPY_FRONT;
-use wpclone_clones::Past;
+use wpclone_artifacts::FRONT_PAGE_SCREENSHOT;
+use wpclone_clones::DeletedClone;
 use wpclone_task::{CloneName, ClonePhase, CloneView, Isolation, TaskId};
 
 use crate::clones::read::{ListQuery, page as list};
@@ -72,7 +72,7 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
     let list = list(app, caller, &wanted).await?;
     let first_page = wanted.cursor.is_none();
     let past = match first_page {
-        true => app.clones.past(caller.only().as_deref(), PAST).await?,
+        true => app.clones.list_deleted(caller.only().as_deref(), PAST).await?,
         false => Vec::new(),
     };
     html(&Clones {
@@ -87,9 +87,9 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
 
 async fn card(app: &App, clone: CloneView) -> Result<Card, ApiError> {
     let pictured = clone.state == ClonePhase::Published
-        && app.artifacts.list(clone.task).await?.iter().any(|kept| kept.name == COPY_FRONT);
+        && app.artifacts.list(clone.task).await?.iter().any(|kept| kept.name == FRONT_PAGE_SCREENSHOT);
     Ok(Card {
-        picture: pictured.then(|| format!("/tasks/{}/artifacts/{COPY_FRONT}", clone.task)),
+        picture: pictured.then(|| format!("/tasks/{}/artifacts/{FRONT_PAGE_SCREENSHOT}", clone.task)),
         address: bare(clone.url.as_str()),
         url: clone.url.as_str().to_owned(),
         source: bare(clone.source.as_str()),
@@ -104,7 +104,7 @@ async fn card(app: &App, clone: CloneView) -> Result<Card, ApiError> {
     })
 }
 
-fn gone(Past { entry, at }: Past) -> Gone {
+fn gone(DeletedClone { entry, deleted_at: at }: DeletedClone) -> Gone {
     Gone {
         source: bare(entry.source.as_str()),
         task: entry.task,

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Response};
 use wpclone_queue::TaskFilter;
-use wpclone_task::{Kind, StoredRequest, State, TaskId, TaskView};
+use wpclone_task::{Kind, State, StoredRequest, TaskId, TaskView};
 
 use crate::dashboard::format::{Badge, When, kind, lasted};
 use crate::dashboard::layout::Frame;

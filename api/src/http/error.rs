@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use wpclone_artifacts::ArtifactError;
-use wpclone_clones::ClonesError;
+use wpclone_clones::RegistryError;
 use wpclone_queue::{LimitExceeded, QueueError};
 use wpclone_service::seal::SealError;
 use wpclone_task::{Code, FieldErrors, Problem};
@@ -121,11 +121,13 @@ impl From<ArtifactError> for ApiError {
     }
 }
 
-impl From<ClonesError> for ApiError {
-    fn from(error: ClonesError) -> Self {
+impl From<RegistryError> for ApiError {
+    fn from(error: RegistryError) -> Self {
         match error {
-            ClonesError::Store(_) => unavailable(&error),
-            ClonesError::TooLarge | ClonesError::Full | ClonesError::BadId => Self::internal(error),
+            RegistryError::Store(_) => unavailable(&error),
+            RegistryError::TooLarge | RegistryError::Full | RegistryError::InvalidProvisionerId => {
+                Self::internal(error)
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tracing::Span;
 use utoipa::IntoResponses;
 use wpclone_queue::{EnqueueOutcome, Idempotency, NewTask, QueueError, TaskLookup};
-use wpclone_service::holds::Held;
+use wpclone_service::limiter::Permit;
 use wpclone_service::sealed_task::{seal_callback, seal_request};
 use wpclone_service::telemetry::traceparent;
 use wpclone_task::{Code, FieldErrors, Problem, Request, TaskId, TaskView};
@@ -224,8 +224,8 @@ async fn enqueue(app: &App, task: &NewTask) -> Result<EnqueueOutcome, QueueError
 
 /// The wait that the caller is apply_prefer_wait, and their hold on it. A preference may be left unmet (RFC 7240, section 2): who
 /// has too many answers held is answered at once.
-pub(crate) fn apply_prefer_wait(app: &App, caller: &Caller, prefer: Prefer) -> (Prefer, Option<Held>) {
-    let held = prefer.0.and_then(|_| app.prefer_waits.take(&caller.name, app.limits.waits_per_token));
+pub(crate) fn apply_prefer_wait(app: &App, caller: &Caller, prefer: Prefer) -> (Prefer, Option<Permit>) {
+    let held = prefer.0.and_then(|_| app.prefer_waits.try_acquire(&caller.name, app.limits.waits_per_token));
     (Prefer(prefer.0.filter(|_| held.is_some())), held)
 }
 

@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
-use wpclone_artifacts::{Got, Meta};
+use wpclone_artifacts::{ArtifactLookup, ArtifactMeta};
 use wpclone_task::{Code, Problem, TaskId};
 
 use crate::http::auth::TaskUser;
@@ -43,13 +43,17 @@ pub async fn read(
 ) -> Result<Response, ApiError> {
     let task = find(&app, &caller, &id).await?;
     match app.artifacts.get(task.id, &name).await? {
-        Got::Found(meta, bytes) => Ok((headers(&meta), bytes).into_response()),
-        Got::Gone => Err(ApiError::new(Code::ArtifactGone, "The artifact has expired, or had to make room.")),
-        Got::Unknown => Err(ApiError::new(Code::ArtifactNotFound, "The task has no artifact of this name.")),
+        ArtifactLookup::Found(meta, bytes) => Ok((headers(&meta), bytes).into_response()),
+        ArtifactLookup::Gone => {
+            Err(ApiError::new(Code::ArtifactGone, "The artifact has expired, or had to make room."))
+        }
+        ArtifactLookup::NotFound => {
+            Err(ApiError::new(Code::ArtifactNotFound, "The task has no artifact of this name."))
+        }
     }
 }
 
-fn headers(meta: &Meta) -> HeaderMap {
+fn headers(meta: &ArtifactMeta) -> HeaderMap {
     let essence = meta.kind.split(';').next().unwrap_or_default().trim();
     let (kind, shown) = match essence {
         "image/png" => ("image/png", true),
@@ -87,7 +91,7 @@ mod tests {
             ("image/svg+xml", "application/octet-stream", "attachment; filename=\"a.b\""),
             ("text/javascript", "application/octet-stream", "attachment; filename=\"a.b\""),
         ] {
-            let meta = Meta { name: "a.b".into(), kind: kind.into(), bytes: 1 };
+            let meta = ArtifactMeta { name: "a.b".into(), kind: kind.into(), bytes: 1 };
             let headers = headers(&meta);
             assert_eq!(headers[CONTENT_TYPE], served);
             assert_eq!(headers[CONTENT_DISPOSITION], disposition);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, sleep, timeout_at};
 use wpclone_queue::{QueueError, Signal, StoredEvent, TaskLookup, TaskRecord};
-use wpclone_service::holds::Held;
+use wpclone_service::limiter::Permit;
 use wpclone_task::{Code, Event, TaskId};
 
 use crate::http::auth::{Caller, TaskUser};
@@ -83,8 +83,8 @@ pub async fn of_task(
 }
 
 /// One of the streams that the caller may have open.
-fn place(app: &App, caller: &Caller) -> Result<Held, ApiError> {
-    app.event_streams.take(&caller.name, app.limits.streams_per_token).ok_or_else(|| {
+fn place(app: &App, caller: &Caller) -> Result<Permit, ApiError> {
+    app.event_streams.try_acquire(&caller.name, app.limits.streams_per_token).ok_or_else(|| {
         let detail = format!("This token has {} event streams open here.", app.limits.streams_per_token);
         ApiError::new(Code::TooManyStreams, detail)
     })
@@ -115,7 +115,7 @@ fn as_it_is(task: TaskRecord) -> StoredEvent {
 }
 
 struct TaskStream {
-    _held: Held,
+    _held: Permit,
     app: SharedApp,
     follow: TaskChanges,
     id: TaskId,
@@ -209,7 +209,7 @@ pub async fn of_all(State(app): State<SharedApp>, TaskUser(caller): TaskUser) ->
 }
 
 struct Changes {
-    _held: Held,
+    _held: Permit,
     caller: Caller,
     signals: broadcast::Receiver<Signal>,
     greeted: bool,

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
-use wpclone_artifacts::Meta;
+use wpclone_artifacts::ArtifactMeta;
 use wpclone_queue::{NewTask, TaskRecord};
 use wpclone_service::sealed_task::open_result;
 use wpclone_task::{Artifact, Links, Progress, Stage, State, StepView, TaskId, TaskView, fill_in};
@@ -150,7 +150,7 @@ fn stage(steps: &[StepView]) -> Stage {
     unfinished.or(steps.last()).map_or(Stage::Browser, |step| step.stage)
 }
 
-fn artifact(task: TaskId, meta: Meta) -> Artifact {
+fn artifact(task: TaskId, meta: ArtifactMeta) -> Artifact {
     Artifact {
         href: format!("/tasks/{task}/artifacts/{}", meta.name),
         name: meta.name,
@@ -160,9 +160,9 @@ fn artifact(task: TaskId, meta: Meta) -> Artifact {
 }
 
 /// Everything that the body depends on.
-fn etag(task: &TaskRecord, artifacts: &[Meta], opened: bool) -> HeaderValue {
+fn etag(task: &TaskRecord, artifacts: &[ArtifactMeta], opened: bool) -> HeaderValue {
     let mut all = Sha256::new();
-    for Meta { name, kind, bytes } in artifacts {
+    for ArtifactMeta { name, kind, bytes } in artifacts {
         all.update(format!("{name}\n{kind}\n{bytes}\n"));
     }
     let artifacts = hex::encode(&all.finalize()[..8]);

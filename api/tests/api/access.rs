@@ -95,7 +95,7 @@ async fn a_session_begins_with_a_token_and_ends_with_signing_out() {
     let api = Api::with_tokens(THREE).await;
     let cookie = sign_in(&api, "alice").await;
     let (_, id) = cookie.split_once('=').unwrap();
-    let held = String::from_utf8_lossy(&api.redis.everything()).into_owned();
+    let held = String::from_utf8_lossy(&api.redis.raw_files()).into_owned();
     assert!(!held.contains(id) && !held.contains(&token("alice")), "Redis has only hashes");
 
     let asked = api.post("/setup").header("Cookie", &cookie).json(&body("https://a.example"));

@@ -67,7 +67,7 @@ async fn a_password_is_in_no_answer_no_log_and_nothing_that_redis_keeps() {
 
     program.process.signal("-TERM");
     assert!(program.ended().await.success());
-    let (log, held, spans) = (program.logged(), redis.everything(), collector.heard());
+    let (log, held, spans) = (program.logged(), redis.raw_files(), collector.heard());
     let held = String::from_utf8_lossy(&held);
     assert!(log.contains("the task is in the queue") && held.contains("a.example"));
     assert!(spans.contains("POST /create-app-password"), "spans are sent before the program ends");

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use wpclone_clones::Entry;
+use wpclone_clones::CloneEntry;
 use wpclone_service::sealed_task::open_request;
 use wpclone_task::{ClonePhase, CloneRef, Code, ExposeSecret as _, Problem, Stage, StoredRequest};
 
@@ -96,7 +96,7 @@ async fn a_clone_is_read_with_its_password_by_its_owner_alone() {
 #[tokio::test]
 async fn a_clone_whose_secrets_cannot_be_opened_is_shown_without_them() {
     let api = Api::start().await;
-    api.put(&Entry { sealed: api.clone_entry(B, "x").sealed, ..api.clone_entry(A, "x") }).await;
+    api.put(&CloneEntry { sealed: api.clone_entry(B, "x").sealed, ..api.clone_entry(A, "x") }).await;
     let clone = api.json(&format!("/clones/{A}")).await;
     assert_eq!((&clone["password"], &clone["username"]), (&Value::Null, &json!("wpclone-abcd")));
     let login = api.post(&format!("/clones/{A}/login")).send().await.unwrap();
@@ -137,7 +137,7 @@ async fn clones_are_listed_page_by_page_newest_first() {
 async fn a_clone_that_went_is_gone_for_who_could_see_it_and_unknown_to_others() {
     let api = Api::with_tokens(&[("alice", "user"), ("bob", "user"), ("root", "operator")]).await;
     api.put(&api.clone_entry(A, "alice")).await;
-    api.app.clones.gone(&A.parse().unwrap()).await.unwrap();
+    api.app.clones.remove(&A.parse().unwrap()).await.unwrap();
     let each = |name: &'static str| {
         let login = api.post(&format!("/clones/{A}/login"));
         let asked = [
@@ -200,7 +200,7 @@ async fn a_clone_is_deleted_by_a_task_of_its_own() {
     let again = accepted(delete(&api, A).bearer_auth(token("root")).header("Idempotency-Key", "k")).await;
     assert_eq!(again["id"], task["id"]);
     // While it goes, it can be deleted once more, but not kept.
-    api.put(&Entry { phase: ClonePhase::Deleting, ..entry }).await;
+    api.put(&CloneEntry { phase: ClonePhase::Deleting, ..entry }).await;
     accepted(delete(&api, A).bearer_auth(token("alice"))).await;
     let extend = patch(&api, A, &json!({"ttl_minutes": 60})).bearer_auth(token("alice"));
     problem(extend.send().await.unwrap(), 410, "CLONE_GONE").await;
@@ -214,7 +214,7 @@ async fn a_clone_that_is_still_being_made_is_deleted_by_the_end_of_its_task() {
     for (name, phase) in [(A, ClonePhase::Making), (B, ClonePhase::Ready)] {
         let id = api.ask_for_clone("https://a.example", None).await;
         let entry =
-            Entry { task: id, phase, expires_at: None, sealed: None, ..api.clone_entry(name, "local") };
+            CloneEntry { task: id, phase, expires_at: None, sealed: None, ..api.clone_entry(name, "local") };
         api.put(&entry).await;
         let extend = patch(&api, name, &json!({"ttl_minutes": 60})).send().await.unwrap();
         problem(extend, 409, "CLONE_NOT_READY").await;
@@ -229,7 +229,7 @@ async fn a_clone_that_is_still_being_made_is_deleted_by_the_end_of_its_task() {
     let running = api.ask_for_clone("https://b.example", None).await;
     let claim = api.claim().await;
     assert_eq!(claim.lease.task, running);
-    api.put(&Entry { task: running, phase: ClonePhase::Making, ..api.clone_entry(A, "local") }).await;
+    api.put(&CloneEntry { task: running, phase: ClonePhase::Making, ..api.clone_entry(A, "local") }).await;
     let task = accepted(delete(&api, A).header("Prefer", "wait=0")).await;
     assert_eq!((&task["id"], &task["state"]), (&json!(running), &json!("running")));
     assert!(api.app.queue.heartbeat(&claim.lease, None).await.unwrap().cancel_requested);
@@ -255,7 +255,7 @@ async fn a_login_link_is_made_for_the_owner_and_for_five_minutes() {
     problem(api.post(&path).bearer_auth(token("root")).send().await.unwrap(), 403, "FORBIDDEN").await;
     problem(api.post(&path).send().await.unwrap(), 401, "UNAUTHENTICATED").await;
     // Its worker has told of it, but not of its secrets.
-    api.put(&Entry { sealed: None, ..api.clone_entry(A, "alice") }).await;
+    api.put(&CloneEntry { sealed: None, ..api.clone_entry(A, "alice") }).await;
     let answer = api.post(&path).bearer_auth(token("alice")).send().await.unwrap();
     problem(answer, 409, "CLONE_NOT_READY").await;
 }

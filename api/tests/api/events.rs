@@ -135,7 +135,7 @@ async fn a_stream_outlives_a_redis_that_was_away() {
     stream.event().await.unwrap();
     api.redis.kill();
     problem(api.get("/tasks").send().await.unwrap(), 503, "QUEUE_UNAVAILABLE").await;
-    api.redis.start_again().await;
+    api.redis.restart().await;
     crate::support::eventually("the queue is back", || async { api.app.queue.ping().await.is_ok() }).await;
     let claim = api.claim().await;
     api.complete(&claim.lease, "x").await;

@@ -166,7 +166,7 @@ async fn without_redis_nothing_is_accepted_and_later_all_goes_on() {
     assert_eq!(metrics.status(), StatusCode::OK);
     assert!(metrics.text().await.unwrap().contains("wpclone_queue_up 0"));
 
-    api.redis.start_again().await;
+    api.redis.restart().await;
     eventually("the api is ready again", || async {
         api.get("/readyz").send().await.unwrap().status() == StatusCode::OK
     })

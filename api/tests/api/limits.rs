@@ -94,7 +94,8 @@ async fn who_has_too_many_answers_held_is_answered_at_once() {
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let wait = |site: &str| api.post("/setup").header("Prefer", "wait=60").json(&body(site)).send();
     let held = tokio::spawn(wait("https://a.example"));
-    eventually("the first one waits", || async { api.app.prefer_waits.take("local", 1).is_none() }).await;
+    eventually("the first one waits", || async { api.app.prefer_waits.try_acquire("local", 1).is_none() })
+        .await;
     let second = tokio::time::timeout(PATIENCE, wait("https://b.example")).await.unwrap().unwrap();
     assert_eq!(second.status(), StatusCode::ACCEPTED);
     assert!(second.headers().get("preference-applied").is_none(), "it was not granted");

@@ -105,7 +105,7 @@ async fn what_was_accepted_is_there_after_redis_died_under_load() {
             eventually("some were accepted", ready).await;
             api.redis.kill();
             eventually("Redis is missed", async || queue.ping().await.is_err()).await;
-            api.redis.start_again().await;
+            api.redis.restart().await;
         }
         back.store(true, Ordering::SeqCst);
     };

@@ -190,7 +190,7 @@ fn check_words(document: &Value, schema: &Value, value: &Value, at: &str, seen: 
 #[tokio::test]
 async fn a_redis_that_hangs_is_told_from_one_that_answers() {
     let api = Api::start().await;
-    let _: () = api.redis.ask("CLIENT PAUSE 60000 ALL").await;
+    let _: () = api.redis.command("CLIENT PAUSE 60000 ALL").await;
     let ready = api.get("/readyz").send().await.unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     let metrics = api.get("/metrics").send().await.unwrap();

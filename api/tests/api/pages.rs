@@ -1,7 +1,7 @@
 //! The dashboard's pages as they are without a browser's help.
 
 use reqwest::StatusCode;
-use wpclone_clones::Entry;
+use wpclone_clones::CloneEntry;
 use wpclone_task::{ClonePhase, Code, Problem};
 
 use crate::operations::report;
@@ -90,10 +90,11 @@ async fn the_clones_page_tells_of_each_and_of_those_that_went() {
     for n in 0..22 {
         api.put(&api.clone_entry(&name(n), "alice")).await;
     }
-    let making = Entry { phase: ClonePhase::Making, expires_at: None, ..api.clone_entry(&name(30), "alice") };
+    let making =
+        CloneEntry { phase: ClonePhase::Making, expires_at: None, ..api.clone_entry(&name(30), "alice") };
     api.put(&making).await;
     api.put(&api.clone_entry(&name(31), "alice")).await;
-    api.app.clones.gone(&name(31).parse().unwrap()).await.unwrap();
+    api.app.clones.remove(&name(31).parse().unwrap()).await.unwrap();
     let page = async |path: &str, who: &str| {
         let request = api.get(path).header("Accept", "text/html").bearer_auth(token(who));
         let answer = request.send().await.unwrap();

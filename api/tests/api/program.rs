@@ -134,7 +134,7 @@ async fn the_program_starts_without_redis_and_serves_when_it_comes() {
         answer.unwrap().status()
     };
     assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
-    redis.start_again().await;
+    redis.restart().await;
     eventually("it is ready", || async { ready().await == StatusCode::OK }).await;
     eventually("it says so", || async { program.logged().contains("Redis answers again") }).await;
 }

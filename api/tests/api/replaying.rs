@@ -84,7 +84,7 @@ async fn a_password_that_was_wrong_is_replaced() {
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     let claim = api.claim().await;
     assert_eq!(password(&api, &claim), "the right one");
-    let held = String::from_utf8_lossy(&api.redis.everything()).into_owned();
+    let held = String::from_utf8_lossy(&api.redis.raw_files()).into_owned();
     assert!(!held.contains("the right one"), "Redis has only the seal");
 }
 
@@ -224,7 +224,7 @@ async fn without_redis_nothing_is_replayed() {
     let answer = replay(&api, &id, None, None).await;
     assert_eq!(answer.headers()["retry-after"], "5");
     problem(answer, 503, "QUEUE_UNAVAILABLE").await;
-    api.redis.start_again().await;
+    api.redis.restart().await;
     eventually("it is replayed", || async {
         replay(&api, &id, None, None).await.status() == StatusCode::ACCEPTED
     })

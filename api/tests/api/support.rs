@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wpclone_api::settings::PublicUrl;
 use wpclone_api::state::{Limits, SharedApp};
 use wpclone_api::tokens::Tokens;
-use wpclone_clones::Entry;
+use wpclone_clones::CloneEntry;
 use wpclone_queue::{Claim, Lease, StepOutput};
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_clone::{CloneSecrets, seal_clone};
@@ -184,11 +184,11 @@ impl Api {
     }
 
     /// A clone of this name as a provisioning worker puts it, published for an hour.
-    pub(crate) fn clone_entry(&self, name: &str, owner: &str) -> Entry {
+    pub(crate) fn clone_entry(&self, name: &str, owner: &str) -> CloneEntry {
         let name: CloneName = name.parse().unwrap();
         let secrets = CloneSecrets { password: "pw-of-it".into(), login_key: "0b".repeat(32).into() };
         let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
-        Entry {
+        CloneEntry {
             url: format!("http://127.0.0.1:8090/{name}").try_into().unwrap(),
             phase: ClonePhase::Published,
             task: TaskId::new(),
@@ -205,7 +205,7 @@ impl Api {
         }
     }
 
-    pub(crate) async fn put(&self, entry: &Entry) {
+    pub(crate) async fn put(&self, entry: &CloneEntry) {
         self.app.clones.put("here", entry).await.unwrap();
     }
 
@@ -279,7 +279,7 @@ pub(crate) async fn problem(answer: Response, status: u16, code: &str) -> Map<St
 pub(crate) async fn cloned(api: &Api) -> TaskId {
     let id = api.ask_for_clone("https://shop.example", None).await;
     let entry = api.clone_entry("clone-20261123-163105-abcdef", "local");
-    api.put(&Entry { task: id, ..entry.clone() }).await;
+    api.put(&CloneEntry { task: id, ..entry.clone() }).await;
     let result = |step: &str| match step {
         "provision" => Outcome::Provisioned(Provisioned {
             name: entry.name.clone(),

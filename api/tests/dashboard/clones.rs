@@ -1,8 +1,8 @@
 //! The Clones page, and the page of a clone's task.
 
 use serde_json::{Value, json};
-use wpclone_artifacts::COPY_FRONT;
-use wpclone_clones::Entry;
+use wpclone_artifacts::FRONT_PAGE_SCREENSHOT;
+use wpclone_clones::CloneEntry;
 use wpclone_task::{ClonePhase, Isolation, Stage, StoredRequest};
 
 use crate::browser::Browser;
@@ -17,7 +17,7 @@ pub(crate) async fn clones_are_accessible_and_fit_every_screen(browser: Browser)
     let api = Api::start().await;
     let id = cloned(&api).await;
     let front = browser.client.screenshot().await.unwrap();
-    api.app.artifacts.put(id, COPY_FRONT, "image/png", &front).await.unwrap();
+    api.app.artifacts.put(id, FRONT_PAGE_SCREENSHOT, "image/png", &front).await.unwrap();
     let long =
         format!("https://{}.example/{}", "a-very-long-name-of-a-site".repeat(2), "with/folders/".repeat(6));
     for (n, phase) in ClonePhase::ALL.iter().enumerate() {
@@ -26,10 +26,10 @@ pub(crate) async fn clones_are_accessible_and_fit_every_screen(browser: Browser)
         let isolation = if n == 2 { Isolation::Dedicated } else { Isolation::Shared };
         let source = source.try_into().unwrap();
         let task = id;
-        api.put(&Entry { phase: *phase, source, isolation, task, ..entry }).await;
+        api.put(&CloneEntry { phase: *phase, source, isolation, task, ..entry }).await;
     }
     api.put(&api.clone_entry(B, "local")).await;
-    api.app.clones.gone(&B.parse().unwrap()).await.unwrap();
+    api.app.clones.remove(&B.parse().unwrap()).await.unwrap();
     looks_well(&browser, &api, "clones", "/dashboard/clones").await;
     // Who is there is pictured, and nobody else.
     let pictured =
@@ -44,12 +44,12 @@ pub(crate) async fn clones_are_accessible_and_fit_every_screen(browser: Browser)
 pub(crate) async fn the_time_left_is_counted_down_and_a_clone_that_went_disappears(browser: Browser) {
     let api = Api::start().await;
     let end = jiff::Timestamp::now() + jiff::ToSpan::minutes(30);
-    api.put(&Entry { expires_at: Some(end), ..api.clone_entry(A, "local") }).await;
+    api.put(&CloneEntry { expires_at: Some(end), ..api.clone_entry(A, "local") }).await;
     opened(&browser, &api, "/dashboard/clones").await;
     let left = "document.querySelector('[data-left]').textContent";
     let first = browser.script(&format!("return {left}")).await;
     browser.until("it is counted down", &format!("{left} !== {first}")).await;
-    api.app.clones.gone(&A.parse().unwrap()).await.unwrap();
+    api.app.clones.remove(&A.parse().unwrap()).await.unwrap();
     // Any task's change has the page look again.
     api.ask("https://a.example", None).await;
     browser.until("it is among those that went", &format!("document.querySelector('#past-{A}')")).await;
@@ -69,7 +69,7 @@ pub(crate) async fn a_clone_is_kept_longer(browser: Browser) {
     let StoredRequest::ExtendClone { ttl_minutes, .. } = claim.request else { panic!("{claim:?}") };
     assert_eq!(ttl_minutes.minutes(), 240);
     // The registry knows more than the page: it went meanwhile.
-    api.app.clones.gone(&A.parse().unwrap()).await.unwrap();
+    api.app.clones.remove(&A.parse().unwrap()).await.unwrap();
     browser.click("[data-extend]").await;
     let fault = "document.querySelector('#clones-fault').textContent";
     browser.until("the fault is told", &format!("{fault} === 'The clone no longer exists'")).await;
@@ -121,7 +121,7 @@ pub(crate) async fn deleting_a_clone_is_asked_once(browser: Browser) {
     let claim = api.claim_of(Stage::Provisioning).await;
     let StoredRequest::DeleteClone { clone } = claim.request else { panic!("{claim:?}") };
     assert_eq!(clone.name.as_str(), A);
-    api.put(&Entry { phase: ClonePhase::Deleting, ..api.clone_entry(A, "local") }).await;
+    api.put(&CloneEntry { phase: ClonePhase::Deleting, ..api.clone_entry(A, "local") }).await;
     api.ask("https://a.example", None).await;
     browser.until("its end is seen", &format!("document.getElementById('{A}').matches('.past')")).await;
     is_the_same(&browser).await;

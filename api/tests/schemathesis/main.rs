@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wpclone_api::state::Limits;
-use wpclone_clones::Entry;
+use wpclone_clones::CloneEntry;
 use wpclone_task::{ClonePhase, Code, Problem};
 use wpclone_test_redis::Process;
 
@@ -66,10 +66,10 @@ async fn clones(api: &Api, name: &str) {
     let clone =
         |second: u32, owner: &str| api.clone_entry(&format!("clone-20261123-16310{second}-abcdef"), owner);
     api.put(&clone(5, name)).await;
-    api.put(&Entry { phase: ClonePhase::Making, expires_at: None, ..clone(6, name) }).await;
+    api.put(&CloneEntry { phase: ClonePhase::Making, expires_at: None, ..clone(6, name) }).await;
     let gone = clone(7, name);
     api.put(&gone).await;
-    api.app.clones.gone(&gone.name).await.unwrap();
+    api.app.clones.remove(&gone.name).await.unwrap();
     api.put(&clone(8, "bob")).await;
 }
 

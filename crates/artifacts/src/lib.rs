@@ -10,7 +10,7 @@ use wpclone_redis::Redis;
 use wpclone_task::TaskId;
 
 /// The name of the picture of a copy's front page.
-pub const COPY_FRONT: &str = "copy-front.png";
+pub const FRONT_PAGE_SCREENSHOT: &str = "clone-front-page.png";
 
 /// The most packed bytes of one artifact.
 const EACH: usize = 2 << 20;
@@ -52,7 +52,7 @@ pub struct Artifacts {
 
 /// An artifact without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meta {
+pub struct ArtifactMeta {
     /// File name, unique in its task: `[a-z0-9.-]`, at most 64 characters, no dot in front.
     pub name: String,
     /// Media type.
@@ -63,13 +63,13 @@ pub struct Meta {
 
 /// What was found under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Got {
+pub enum ArtifactLookup {
     /// The artifact.
-    Found(Meta, Vec<u8>),
+    Found(ArtifactMeta, Vec<u8>),
     /// It was there, and has been dropped or has expired.
     Gone,
     /// Never heard of it.
-    Unknown,
+    NotFound,
 }
 
 /// Why an artifact was not kept or not read.
@@ -123,19 +123,19 @@ impl Artifacts {
     ///
     /// # Errors
     /// Redis.
-    pub async fn list(&self, task: TaskId) -> Result<Vec<Meta>, ArtifactError> {
+    pub async fn list(&self, task: TaskId) -> Result<Vec<ArtifactMeta>, ArtifactError> {
         let mut kept: Vec<(String, String, u64, u64)> = self.look(&begin(&LIST, task)).await?;
         kept.sort_by_key(|(_, _, _, seq)| *seq);
-        Ok(kept.into_iter().map(|(name, kind, bytes, _)| Meta { name, kind, bytes }).collect())
+        Ok(kept.into_iter().map(|(name, kind, bytes, _)| ArtifactMeta { name, kind, bytes }).collect())
     }
 
     /// One artifact.
     ///
     /// # Errors
     /// Redis.
-    pub async fn get(&self, task: TaskId, name: &str) -> Result<Got, ArtifactError> {
+    pub async fn get(&self, task: TaskId, name: &str) -> Result<ArtifactLookup, ArtifactError> {
         if !is_name(name) {
-            return Ok(Got::Unknown);
+            return Ok(ArtifactLookup::NotFound);
         }
         let mut call = begin(&GET, task);
         call.arg(name);
@@ -144,11 +144,11 @@ impl Artifacts {
         match answer.as_slice() {
             [_, kind, bytes, packed] => {
                 let bytes = text(bytes).parse().map_err(|_| unreadable())?;
-                let meta = Meta { name: name.to_owned(), kind: text(kind), bytes };
-                Ok(Got::Found(meta, pack::unpack(packed, bytes).ok_or_else(unreadable)?))
+                let meta = ArtifactMeta { name: name.to_owned(), kind: text(kind), bytes };
+                Ok(ArtifactLookup::Found(meta, pack::unpack(packed, bytes).ok_or_else(unreadable)?))
             }
-            [code] if code == b"gone" => Ok(Got::Gone),
-            _ => Ok(Got::Unknown),
+            [code] if code == b"gone" => Ok(ArtifactLookup::Gone),
+            _ => Ok(ArtifactLookup::NotFound),
         }
     }
 
@@ -158,7 +158,7 @@ impl Artifacts {
 
     /// The same for a call that only reads.
     async fn look<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
-        self.redis.again(|mut redis| async move { call.invoke_async(&mut redis).await }).await
+        self.redis.retry_on_disconnect(|mut redis| async move { call.invoke_async(&mut redis).await }).await
     }
 }
 

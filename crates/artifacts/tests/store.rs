@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use wpclone_artifacts::{ArtifactError, Artifacts, Got, Meta};
+use wpclone_artifacts::{ArtifactError, ArtifactLookup, ArtifactMeta, Artifacts};
 use wpclone_task::TaskId;
 use wpclone_test_redis::Redis;
 
@@ -41,12 +41,12 @@ async fn what_is_put_is_found_and_listed_in_order() {
     store.put(task, "1.png", "image/png", &[]).await.unwrap();
     store.put(task, "0.txt", "text/plain", b"a b\r\n").await.unwrap();
     assert_eq!(names(&store, task).await, ["2.html", "1.png", "0.txt"]);
-    let meta = Meta { name: "2.html".into(), kind: "text/html".into(), bytes: page.len() as u64 };
-    assert_eq!(redis.store(1).get(task, "2.html").await.unwrap(), Got::Found(meta, page));
-    assert!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await < 20_000, "it is packed");
-    assert_eq!(store.get(task, "x").await.unwrap(), Got::Unknown);
-    assert_eq!(store.get(task, "../x").await.unwrap(), Got::Unknown);
-    assert_eq!(store.get(TaskId::new(), "2.html").await.unwrap(), Got::Unknown);
+    let meta = ArtifactMeta { name: "2.html".into(), kind: "text/html".into(), bytes: page.len() as u64 };
+    assert_eq!(redis.store(1).get(task, "2.html").await.unwrap(), ArtifactLookup::Found(meta, page));
+    assert!(redis.command::<u64>("GET {wpclone-artifacts}:total").await < 20_000, "it is packed");
+    assert_eq!(store.get(task, "x").await.unwrap(), ArtifactLookup::NotFound);
+    assert_eq!(store.get(task, "../x").await.unwrap(), ArtifactLookup::NotFound);
+    assert_eq!(store.get(TaskId::new(), "2.html").await.unwrap(), ArtifactLookup::NotFound);
     assert!(matches!(store.put(task, "../x", "text/html", b"").await, Err(ArtifactError::BadName)));
 }
 
@@ -60,9 +60,9 @@ async fn one_of_the_same_name_is_replaced() {
     store.put(task, "a", "text/plain", b"new").await.unwrap();
     assert_eq!(names(&store, task).await, ["b", "a"]);
     assert!(
-        matches!(store.get(task, "a").await.unwrap(), Got::Found(meta, bytes) if bytes == b"new" && meta.bytes == 3)
+        matches!(store.get(task, "a").await.unwrap(), ArtifactLookup::Found(meta, bytes) if bytes == b"new" && meta.bytes == 3)
     );
-    assert_eq!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await, 2048);
+    assert_eq!(redis.command::<u64>("GET {wpclone-artifacts}:total").await, 2048);
 }
 
 #[tokio::test]
@@ -72,13 +72,13 @@ async fn the_oldest_are_dropped_to_make_room_and_are_gone() {
     let tasks = [TaskId::new(), TaskId::new()];
     for n in 0..6 {
         store.put(tasks[n % 2], &format!("{n}.png"), "image/png", &noise(MIB - 1000)).await.unwrap();
-        assert!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await <= 3 * MIB);
+        assert!(redis.command::<u64>("GET {wpclone-artifacts}:total").await <= 3 * MIB);
     }
     assert_eq!(names(&store, tasks[0]).await, ["4.png"]);
     assert_eq!(names(&store, tasks[1]).await, ["3.png", "5.png"]);
-    assert_eq!(store.get(tasks[0], "0.png").await.unwrap(), Got::Gone);
+    assert_eq!(store.get(tasks[0], "0.png").await.unwrap(), ArtifactLookup::Gone);
     store.put(tasks[0], "0.png", "image/png", b"again").await.unwrap();
-    assert!(matches!(store.get(tasks[0], "0.png").await.unwrap(), Got::Found(..)));
+    assert!(matches!(store.get(tasks[0], "0.png").await.unwrap(), ArtifactLookup::Found(..)));
 }
 
 #[tokio::test]
@@ -111,15 +111,15 @@ async fn after_a_day_an_artifact_is_gone() {
     store.put(task, "a", "text/plain", b"a").await.unwrap();
     store.put(task, "b", "text/plain", b"b").await.unwrap();
     let blob = format!("{{wpclone-artifacts}}:blob:{task}/a");
-    let left: u64 = redis.ask(&format!("TTL {blob}")).await;
+    let left: u64 = redis.command(&format!("TTL {blob}")).await;
     assert!((86_000..=86_400).contains(&left), "{left}");
-    redis.ask::<()>(&format!("DEL {blob}")).await; // what its end does
+    redis.command::<()>(&format!("DEL {blob}")).await; // what its end does
     assert_eq!(names(&store, task).await, ["b"]);
-    assert_eq!(store.get(task, "a").await.unwrap(), Got::Gone);
-    redis.ask::<()>(&format!("ZADD {{wpclone-artifacts}}:order 1 {task}/a 1 {task}/b")).await;
+    assert_eq!(store.get(task, "a").await.unwrap(), ArtifactLookup::Gone);
+    redis.command::<()>(&format!("ZADD {{wpclone-artifacts}}:order 1 {task}/a 1 {task}/b")).await;
     store.put(TaskId::new(), "c", "text/plain", b"c").await.unwrap();
-    assert_eq!(store.get(task, "b").await.unwrap(), Got::Gone);
-    assert_eq!(redis.ask::<u64>("GET {wpclone-artifacts}:total").await, 1024);
+    assert_eq!(store.get(task, "b").await.unwrap(), ArtifactLookup::Gone);
+    assert_eq!(redis.command::<u64>("GET {wpclone-artifacts}:total").await, 1024);
 }
 
 #[tokio::test]
@@ -129,13 +129,13 @@ async fn a_redis_that_was_away_or_flushed_needs_no_operator() {
     let task = TaskId::new();
     redis.kill();
     assert!(matches!(store.put(task, "a", "text/plain", b"a").await, Err(ArtifactError::Store(_))));
-    redis.start_again().await;
+    redis.restart().await;
     let since = Instant::now();
     while store.put(task, "a", "text/plain", b"a").await.is_err() {
         assert!(since.elapsed() < Duration::from_secs(20), "the store comes back");
     }
-    redis.ask::<()>("FLUSHALL").await;
-    assert_eq!(store.get(task, "a").await.unwrap(), Got::Unknown);
+    redis.command::<()>("FLUSHALL").await;
+    assert_eq!(store.get(task, "a").await.unwrap(), ArtifactLookup::NotFound);
     store.put(task, "a", "text/plain", b"a").await.unwrap();
     assert_eq!(names(&store, task).await, ["a"]);
 }

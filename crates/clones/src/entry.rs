@@ -7,7 +7,7 @@ use wpclone_task::{CloneName, ClonePhase, Isolation, SiteUrl, TaskId};
 
 /// A clone as its provisioner tells it. Nothing in it is secret but what is sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct CloneEntry {
     /// Its name.
     pub name: CloneName,
     /// Its address.
@@ -40,29 +40,29 @@ pub struct Entry {
 
 /// A clone that is no longer there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
+pub struct DeletedClone {
     /// As it was last; without its seal.
-    pub entry: Entry,
+    pub entry: CloneEntry,
     /// When it went.
-    pub at: Timestamp,
+    pub deleted_at: Timestamp,
 }
 
 /// What was found under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum CloneLookup {
     /// The clone.
-    Known(Box<Entry>),
+    CloneLookup(Box<CloneEntry>),
     /// It went within the last day.
-    Gone(Box<Past>),
+    Gone(Box<DeletedClone>),
     /// Never heard of it, or not for a day.
-    Unknown,
+    NotFound,
 }
 
 /// A page of clones, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub struct ClonePage {
     /// The clones.
-    pub clones: Vec<Entry>,
+    pub clones: Vec<CloneEntry>,
     /// Where the next page begins; `None` on the last.
     pub next: Option<CloneName>,
 }

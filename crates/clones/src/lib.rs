@@ -10,7 +10,7 @@ use redis::{ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
 use wpclone_redis::Redis;
 use wpclone_task::CloneName;
 
-pub use entry::{Entry, Found, Page, Past};
+pub use entry::{CloneEntry, CloneLookup, ClonePage, DeletedClone};
 
 /// The most bytes of a clone's entry, its seal included.
 const ENTRY: usize = 16 << 10;
@@ -50,17 +50,17 @@ script!(PAST, " flags=no-writes", "lua/past.lua");
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
-pub struct Clones {
+pub struct CloneRegistry {
     redis: Redis,
 }
 
 /// A moment of the registry's own clock, before which a provisioner has not been asked for its clones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moment(String);
+pub struct RegistryTime(String);
 
 /// Why something was not kept or not read.
 #[derive(Debug, thiserror::Error)]
-pub enum ClonesError {
+pub enum RegistryError {
     /// More bytes than an entry may have.
     #[error("the entry of a clone is too large to keep")]
     TooLarge,
@@ -69,18 +69,18 @@ pub enum ClonesError {
     Full,
     /// Not an id for a provisioner: empty, or too long.
     #[error("not an id for a provisioner")]
-    BadId,
+    InvalidProvisionerId,
     /// Redis failed.
     #[error("the registry of clones cannot be reached")]
     Store(#[from] RedisError),
 }
 
-impl Clones {
+impl CloneRegistry {
     /// The registry in this Redis. Connects when first used.
     ///
     /// # Errors
     /// A URL that is none.
-    pub fn new(redis_url: &str) -> Result<Self, ClonesError> {
+    pub fn new(redis_url: &str) -> Result<Self, RegistryError> {
         Ok(Self { redis: Redis::new(redis_url, ANSWER)? })
     }
 
@@ -88,7 +88,7 @@ impl Clones {
     ///
     /// # Errors
     /// Too large, no room for one more, a bad id, or Redis.
-    pub async fn put(&self, provisioner: &str, entry: &Entry) -> Result<(), ClonesError> {
+    pub async fn put(&self, provisioner: &str, entry: &CloneEntry) -> Result<(), RegistryError> {
         self.put_all(provisioner, "", std::slice::from_ref(entry)).await
     }
 
@@ -96,8 +96,8 @@ impl Clones {
     ///
     /// # Errors
     /// Redis.
-    pub async fn moment(&self) -> Result<Moment, ClonesError> {
-        Ok(Moment(self.write(&begin(&MOMENT)).await?))
+    pub async fn now(&self) -> Result<RegistryTime, RegistryError> {
+        Ok(RegistryTime(self.write(&begin(&MOMENT)).await?))
     }
 
     /// Publishes all clones of a provisioner: those that it had before and that are not among them are gone. What was
@@ -108,9 +108,9 @@ impl Clones {
     pub async fn publish(
         &self,
         provisioner: &str,
-        moment: &Moment,
-        entries: &[Entry],
-    ) -> Result<(), ClonesError> {
+        moment: &RegistryTime,
+        entries: &[CloneEntry],
+    ) -> Result<(), RegistryError> {
         for some in entries.chunks(BATCH) {
             self.put_all(provisioner, &moment.0, some).await?;
         }
@@ -124,7 +124,7 @@ impl Clones {
     ///
     /// # Errors
     /// Redis.
-    pub async fn gone(&self, name: &CloneName) -> Result<bool, ClonesError> {
+    pub async fn remove(&self, name: &CloneName) -> Result<bool, RegistryError> {
         let mut call = begin(&GONE_NOW);
         call.arg(name.as_str()).arg(GONE);
         Ok(self.write(&call).await?)
@@ -134,16 +134,16 @@ impl Clones {
     ///
     /// # Errors
     /// Redis, or an entry that is not ours to read.
-    pub async fn get(&self, name: &CloneName) -> Result<Found, ClonesError> {
+    pub async fn get(&self, name: &CloneName) -> Result<CloneLookup, RegistryError> {
         let mut call = begin(&GET);
         call.arg(name.as_str());
         let answer: Vec<String> = self.read(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["known", json, sealed] => {
-                Ok(Found::Known(Box::new(entry(json, sealed).ok_or_else(unreadable)?)))
+                Ok(CloneLookup::Found(Box::new(entry(json, sealed).ok_or_else(unreadable)?)))
             }
-            ["gone", json, at] => Ok(Found::Gone(Box::new(past(json, at).ok_or_else(unreadable)?))),
-            _ => Ok(Found::Unknown),
+            ["gone", json, at] => Ok(CloneLookup::Gone(Box::new(past(json, at).ok_or_else(unreadable)?))),
+            _ => Ok(CloneLookup::NotFound),
         }
     }
 
@@ -157,48 +157,57 @@ impl Clones {
         owner: Option<&str>,
         cursor: Option<&CloneName>,
         limit: u32,
-    ) -> Result<Page, ClonesError> {
+    ) -> Result<ClonePage, RegistryError> {
         let mut call = begin(&LIST);
         call.arg(only(owner)).arg(cursor.map_or("", CloneName::as_str)).arg(limit.clamp(1, PAGE));
         let answer: Vec<String> = self.read(&call).await?;
         let (next, rest) = answer.split_first().ok_or_else(unreadable)?;
         // What another version wrote is left out: the rest is worth showing.
         let clones = rest.chunks_exact(2).filter_map(|parts| entry(&parts[0], &parts[1])).collect();
-        Ok(Page { clones, next: next.parse().ok() })
+        Ok(ClonePage { clones, next: next.parse().ok() })
     }
 
-    /// Clones that went within the last day, the last first, at most `limit` (capped at 100). Of one owner's, only
+    /// CloneRegistry that went within the last day, the last first, at most `limit` (capped at 100). Of one owner's, only
     /// those among the last 500 of all are found.
     ///
     /// # Errors
     /// Redis.
-    pub async fn past(&self, owner: Option<&str>, limit: u32) -> Result<Vec<Past>, ClonesError> {
+    pub async fn list_deleted(
+        &self,
+        owner: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<DeletedClone>, RegistryError> {
         let mut call = begin(&PAST);
         call.arg(only(owner)).arg(limit.clamp(1, PAGE)).arg(LOOK);
         let answer: Vec<String> = self.read(&call).await?;
         Ok(answer.chunks_exact(2).filter_map(|parts| past(&parts[0], &parts[1])).collect())
     }
 
-    async fn put_all(&self, provisioner: &str, moment: &str, entries: &[Entry]) -> Result<(), ClonesError> {
+    async fn put_all(
+        &self,
+        provisioner: &str,
+        moment: &str,
+        entries: &[CloneEntry],
+    ) -> Result<(), RegistryError> {
         let mut call = begin(&PUT);
         call.arg(known_as(provisioner)?).arg(moment).arg(CLONES);
         for entry in entries {
-            let json = serde_json::to_string(entry).map_err(|_| ClonesError::TooLarge)?;
+            let json = serde_json::to_string(entry).map_err(|_| RegistryError::TooLarge)?;
             let sealed = entry.sealed.as_deref().unwrap_or_default();
             if json.len() + sealed.len() > ENTRY {
-                return Err(ClonesError::TooLarge);
+                return Err(RegistryError::TooLarge);
             }
             call.arg(entry.name.as_str()).arg(&entry.owner).arg(json).arg(sealed);
         }
         match self.write::<String>(&call).await?.as_str() {
             "ok" => Ok(()),
-            _ => Err(ClonesError::Full),
+            _ => Err(RegistryError::Full),
         }
     }
 
     /// All that is written may be written twice.
     async fn write<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
-        self.redis.again(|mut redis| async move { call.invoke_async(&mut redis).await }).await
+        self.redis.retry_on_disconnect(|mut redis| async move { call.invoke_async(&mut redis).await }).await
     }
 
     async fn read<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
@@ -212,8 +221,12 @@ fn begin(script: &'static Script) -> ScriptInvocation<'static> {
     call
 }
 
-fn known_as(provisioner: &str) -> Result<&str, ClonesError> {
-    if (1..=ID).contains(&provisioner.len()) { Ok(provisioner) } else { Err(ClonesError::BadId) }
+fn known_as(provisioner: &str) -> Result<&str, RegistryError> {
+    if (1..=ID).contains(&provisioner.len()) {
+        Ok(provisioner)
+    } else {
+        Err(RegistryError::InvalidProvisionerId)
+    }
 }
 
 /// An owner without a name is one all the same, and does not see everybody's.
@@ -221,13 +234,16 @@ fn only(owner: Option<&str>) -> String {
     owner.map_or(String::new(), |owner| format!("={owner}"))
 }
 
-fn entry(json: &str, sealed: &str) -> Option<Entry> {
-    let entry: Entry = serde_json::from_str(json).ok()?;
-    Some(Entry { sealed: (!sealed.is_empty()).then(|| sealed.to_owned()), ..entry })
+fn entry(json: &str, sealed: &str) -> Option<CloneEntry> {
+    let entry: CloneEntry = serde_json::from_str(json).ok()?;
+    Some(CloneEntry { sealed: (!sealed.is_empty()).then(|| sealed.to_owned()), ..entry })
 }
 
-fn past(json: &str, at: &str) -> Option<Past> {
-    Some(Past { entry: entry(json, "")?, at: Timestamp::from_microsecond(at.parse().ok()?).ok()? })
+fn past(json: &str, at: &str) -> Option<DeletedClone> {
+    Some(DeletedClone {
+        entry: entry(json, "")?,
+        deleted_at: Timestamp::from_microsecond(at.parse().ok()?).ok()?,
+    })
 }
 
 fn unreadable() -> RedisError {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::json;
-use wpclone_clones::{Clones, ClonesError, Entry, Found};
+use wpclone_clones::{CloneEntry, CloneLookup, CloneRegistry, RegistryError};
 use wpclone_task::{CloneName, ClonePhase, Isolation, TaskId};
 use wpclone_test_redis::{Cluster, Redis};
 
@@ -16,9 +16,9 @@ fn name(n: u32) -> CloneName {
     format!("clone-20261123-{n:06}-abcdef").parse().unwrap()
 }
 
-fn entry(n: u32, owner: &str) -> Entry {
+fn entry(n: u32, owner: &str) -> CloneEntry {
     let name = name(n);
-    Entry {
+    CloneEntry {
         url: format!("http://127.0.0.1:8090/{name}").try_into().unwrap(),
         name,
         phase: ClonePhase::Published,
@@ -35,15 +35,15 @@ fn entry(n: u32, owner: &str) -> Entry {
     }
 }
 
-async fn names(clones: &Clones, owner: Option<&str>) -> Vec<CloneName> {
+async fn names(clones: &CloneRegistry, owner: Option<&str>) -> Vec<CloneName> {
     let page = clones.list(owner, None, 100).await.unwrap();
     assert_eq!(page.next, None);
     page.clones.into_iter().map(|entry| entry.name).collect()
 }
 
-async fn is_gone(clones: &Clones, n: u32) -> bool {
+async fn is_gone(clones: &CloneRegistry, n: u32) -> bool {
     match clones.get(&name(n)).await.unwrap() {
-        Found::Gone(past) => {
+        CloneLookup::Gone(past) => {
             assert_eq!((&past.entry.name, &past.entry.sealed), (&name(n), &None), "its seal went with it");
             true
         }
@@ -54,19 +54,20 @@ async fn is_gone(clones: &Clones, n: u32) -> bool {
 #[tokio::test]
 async fn what_is_put_is_found_whole_and_replaced_whole() {
     let redis = Redis::start().await;
-    let clones = Clones::new(&redis.url()).unwrap();
-    assert_eq!(clones.get(&name(1)).await.unwrap(), Found::Unknown);
-    let making = Entry { phase: ClonePhase::Making, expires_at: None, sealed: None, ..entry(1, "alice") };
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
+    assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::NotFound);
+    let making =
+        CloneEntry { phase: ClonePhase::Making, expires_at: None, sealed: None, ..entry(1, "alice") };
     clones.put(HERE, &making).await.unwrap();
-    assert_eq!(clones.get(&name(1)).await.unwrap(), Found::Known(Box::new(making)));
+    assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::Found(Box::new(making)));
     let published = entry(1, "bob");
     clones.put("state-dir-2", &published).await.unwrap();
-    assert_eq!(clones.get(&name(1)).await.unwrap(), Found::Known(Box::new(published.clone())));
+    assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::Found(Box::new(published.clone())));
     assert_eq!(clones.list(None, None, 10).await.unwrap().clones, [published]);
     assert_eq!(names(&clones, Some("alice")).await, [], "it has another owner now");
     assert_eq!(names(&clones, Some("bob")).await, [name(1)]);
     // Nor is it the first provisioner's any more.
-    let moment = clones.moment().await.unwrap();
+    let moment = clones.now().await.unwrap();
     clones.publish(HERE, &moment, &[]).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(1)]);
 }
@@ -74,41 +75,41 @@ async fn what_is_put_is_found_whole_and_replaced_whole() {
 #[tokio::test]
 async fn what_a_provisioner_no_longer_names_is_gone() {
     let redis = Redis::start().await;
-    let clones = Clones::new(&redis.url()).unwrap();
-    let all: Vec<Entry> = (0..230).map(|n| entry(n, "alice")).collect();
-    let moment = clones.moment().await.unwrap();
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
+    let all: Vec<CloneEntry> = (0..230).map(|n| entry(n, "alice")).collect();
+    let moment = clones.now().await.unwrap();
     clones.publish(HERE, &moment, &all).await.unwrap();
     clones.put("another", &entry(900, "alice")).await.unwrap();
-    let moment = clones.moment().await.unwrap();
+    let moment = clones.now().await.unwrap();
     clones.publish(HERE, &moment, &all[..2]).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(900), name(1), name(0)], "another's are another's");
     assert!(is_gone(&clones, 2).await && is_gone(&clones, 229).await);
-    let past = clones.past(Some("alice"), 100).await.unwrap();
+    let past = clones.list_deleted(Some("alice"), 100).await.unwrap();
     assert_eq!(past.len(), 100);
-    assert!(past.windows(2).all(|two| two[0].at >= two[1].at));
-    assert_eq!(clones.past(Some("bob"), 100).await.unwrap(), []);
+    assert!(past.windows(2).all(|two| two[0].deleted_at >= two[1].deleted_at));
+    assert_eq!(clones.list_deleted(Some("bob"), 100).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_slow_publication_brings_back_nothing_old() {
     let redis = Redis::start().await;
-    let clones = Clones::new(&redis.url()).unwrap();
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
     for n in [1, 2] {
-        clones.put(HERE, &Entry { phase: ClonePhase::Ready, ..entry(n, "alice") }).await.unwrap();
+        clones.put(HERE, &CloneEntry { phase: ClonePhase::Ready, ..entry(n, "alice") }).await.unwrap();
     }
-    let moment = clones.moment().await.unwrap();
-    let seen = [1, 2].map(|n| Entry { phase: ClonePhase::Ready, ..entry(n, "alice") });
+    let moment = clones.now().await.unwrap();
+    let seen = [1, 2].map(|n| CloneEntry { phase: ClonePhase::Ready, ..entry(n, "alice") });
     // Before it is told, one is published, one is deleted, and a new one is made.
     clones.put(HERE, &entry(1, "alice")).await.unwrap();
-    assert!(clones.gone(&name(2)).await.unwrap());
+    assert!(clones.remove(&name(2)).await.unwrap());
     clones.put(HERE, &entry(3, "alice")).await.unwrap();
     clones.publish(HERE, &moment, &seen).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(3), name(1)]);
-    let Found::Known(first) = clones.get(&name(1)).await.unwrap() else { panic!("it is there") };
+    let CloneLookup::Found(first) = clones.get(&name(1)).await.unwrap() else { panic!("it is there") };
     assert_eq!(first.phase, ClonePhase::Published);
     assert!(is_gone(&clones, 2).await);
     // The next one tells how it is.
-    let moment = clones.moment().await.unwrap();
+    let moment = clones.now().await.unwrap();
     clones.publish(HERE, &moment, &[entry(2, "alice")]).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(2)]);
 }
@@ -116,36 +117,36 @@ async fn a_slow_publication_brings_back_nothing_old() {
 #[tokio::test]
 async fn what_is_gone_is_known_for_a_day() {
     let redis = Redis::start().await;
-    let clones = Clones::new(&redis.url()).unwrap();
-    assert!(!clones.gone(&name(1)).await.unwrap(), "nobody knew of it");
-    assert_eq!(clones.get(&name(1)).await.unwrap(), Found::Unknown);
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
+    assert!(!clones.remove(&name(1)).await.unwrap(), "nobody knew of it");
+    assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::NotFound);
     clones.put(HERE, &entry(1, "alice")).await.unwrap();
-    assert!(clones.gone(&name(1)).await.unwrap() && !clones.gone(&name(1)).await.unwrap());
+    assert!(clones.remove(&name(1)).await.unwrap() && !clones.remove(&name(1)).await.unwrap());
     assert!(is_gone(&clones, 1).await);
-    let left: u64 = redis.ask(&format!("TTL {{wpclone-clones}}:gone:{}", name(1))).await;
+    let left: u64 = redis.command(&format!("TTL {{wpclone-clones}}:gone:{}", name(1))).await;
     assert!((86_000..=86_400).contains(&left), "{left}");
-    redis.ask::<()>(&format!("DEL {{wpclone-clones}}:gone:{}", name(1))).await; // what its end does
-    assert_eq!(clones.get(&name(1)).await.unwrap(), Found::Unknown);
-    assert_eq!(clones.past(None, 10).await.unwrap(), []);
+    redis.command::<()>(&format!("DEL {{wpclone-clones}}:gone:{}", name(1))).await; // what its end does
+    assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::NotFound);
+    assert_eq!(clones.list_deleted(None, 10).await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn a_clone_that_nobody_names_for_a_day_is_forgotten() {
     let redis = Redis::start().await;
-    let clones = Clones::new(&redis.url()).unwrap();
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
     clones.put("gone-for-good", &entry(1, "alice")).await.unwrap();
     let long_ago = Timestamp::now().as_microsecond() - 25 * 3600 * 1_000_000;
-    redis.ask::<()>(&format!("ZADD {{wpclone-clones}}:seen {long_ago} {}", name(1))).await;
+    redis.command::<()>(&format!("ZADD {{wpclone-clones}}:seen {long_ago} {}", name(1))).await;
     clones.put(HERE, &entry(2, "alice")).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(2)]);
     assert_eq!(names(&clones, Some("alice")).await, [name(2)]);
-    assert_eq!(clones.get(&name(1)).await.unwrap(), Found::Unknown);
+    assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::NotFound);
 }
 
 #[tokio::test]
 async fn lists_page_newest_first_and_keep_owners_apart() {
     let redis = Redis::start().await;
-    let clones = Clones::new(&redis.url()).unwrap();
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
     for n in 0..7 {
         clones.put(HERE, &entry(n, if n % 2 == 0 { "alice" } else { "" })).await.unwrap();
     }
@@ -168,39 +169,39 @@ async fn lists_page_newest_first_and_keep_owners_apart() {
 #[tokio::test]
 async fn what_is_too_large_or_too_much_is_refused() {
     let redis = Redis::start().await;
-    let clones = Clones::new(&redis.url()).unwrap();
-    let large = Entry { sealed: Some("x".repeat(16 << 10)), ..entry(1, "alice") };
-    assert!(matches!(clones.put(HERE, &large).await, Err(ClonesError::TooLarge)));
-    assert!(matches!(clones.put("", &entry(1, "alice")).await, Err(ClonesError::BadId)));
-    let all: Vec<Entry> = (0..10_000).map(|n| entry(n, "alice")).collect();
-    let moment = clones.moment().await.unwrap();
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
+    let large = CloneEntry { sealed: Some("x".repeat(16 << 10)), ..entry(1, "alice") };
+    assert!(matches!(clones.put(HERE, &large).await, Err(RegistryError::TooLarge)));
+    assert!(matches!(clones.put("", &entry(1, "alice")).await, Err(RegistryError::InvalidProvisionerId)));
+    let all: Vec<CloneEntry> = (0..10_000).map(|n| entry(n, "alice")).collect();
+    let moment = clones.now().await.unwrap();
     clones.publish(HERE, &moment, &all).await.unwrap();
-    assert!(matches!(clones.put(HERE, &entry(10_000, "alice")).await, Err(ClonesError::Full)));
-    assert_eq!(clones.get(&name(10_000)).await.unwrap(), Found::Unknown);
+    assert!(matches!(clones.put(HERE, &entry(10_000, "alice")).await, Err(RegistryError::Full)));
+    assert_eq!(clones.get(&name(10_000)).await.unwrap(), CloneLookup::NotFound);
     clones.put(HERE, &entry(9_999, "bob")).await.unwrap();
-    let moment = clones.moment().await.unwrap();
+    let moment = clones.now().await.unwrap();
     clones.publish(HERE, &moment, &[]).await.unwrap();
     clones.put(HERE, &entry(10_000, "alice")).await.unwrap();
-    clones.gone(&name(10_000)).await.unwrap();
-    assert_eq!(redis.ask::<u64>("ZCARD {wpclone-clones}:gone").await, 10_000, "the oldest are forgotten");
+    clones.remove(&name(10_000)).await.unwrap();
+    assert_eq!(redis.command::<u64>("ZCARD {wpclone-clones}:gone").await, 10_000, "the oldest are forgotten");
 }
 
 #[tokio::test]
 async fn a_redis_that_was_away_or_flushed_is_filled_by_the_next_publication() {
     let mut redis = Redis::start().await;
-    let clones = Clones::new(&redis.url()).unwrap();
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
     let all = [entry(1, "alice"), entry(2, "bob")];
-    let moment = clones.moment().await.unwrap();
+    let moment = clones.now().await.unwrap();
     redis.kill();
-    assert!(matches!(clones.publish(HERE, &moment, &all).await, Err(ClonesError::Store(_))));
-    redis.start_again().await;
+    assert!(matches!(clones.publish(HERE, &moment, &all).await, Err(RegistryError::Store(_))));
+    redis.restart().await;
     let since = Instant::now();
     while clones.publish(HERE, &moment, &all).await.is_err() {
         assert!(since.elapsed() < Duration::from_secs(20), "the registry comes back");
     }
-    redis.ask::<()>("FLUSHALL").await;
+    redis.command::<()>("FLUSHALL").await;
     assert_eq!(names(&clones, None).await, []);
-    let moment = clones.moment().await.unwrap();
+    let moment = clones.now().await.unwrap();
     clones.publish(HERE, &moment, &all).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(2), name(1)]);
 }
@@ -208,10 +209,10 @@ async fn a_redis_that_was_away_or_flushed_is_filled_by_the_next_publication() {
 #[tokio::test]
 async fn a_cluster_is_a_redis_too() {
     let cluster = Cluster::start().await;
-    let clones = Clones::new(&cluster.nodes()[0].url()).unwrap();
-    let moment = clones.moment().await.unwrap();
+    let clones = CloneRegistry::new(&cluster.nodes()[0].url()).unwrap();
+    let moment = clones.now().await.unwrap();
     clones.publish(HERE, &moment, &[entry(1, "alice")]).await.unwrap();
     assert_eq!(names(&clones, Some("alice")).await, [name(1)]);
-    clones.gone(&name(1)).await.unwrap();
+    clones.remove(&name(1)).await.unwrap();
     assert!(is_gone(&clones, 1).await);
 }

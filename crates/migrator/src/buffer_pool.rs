@@ -2,7 +2,9 @@
 //! allocator keeps of what it needed before.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Bytes that a buffer has room for: more than any answer or request has, so that it never grows. Pages that nobody wrote to
 /// cost nothing. Above 32 MiB glibc's allocator takes memory from the system and gives it back as a whole, whatever was
@@ -39,7 +41,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, PoolState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,10 +1,11 @@
 //! Talking to a migrator. Whatever answers is taken for hostile until it has been proven and parsed.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -187,11 +188,11 @@ impl Client {
     /// its clones; `None` as long as none was answered that tells it.
     #[must_use]
     pub fn php_memory(&self) -> Option<PhpMemory> {
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.memory.lock()
     }
 
     fn note(&self, memory: PhpMemory) {
-        let mut most = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut most = self.memory.lock();
         if most.is_none_or(|most| memory.above_baseline() > most.above_baseline()) {
             *most = Some(memory);
         }

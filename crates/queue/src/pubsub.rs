@@ -7,7 +7,7 @@ use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Client, RedisResult};
 use tokio::sync::broadcast;
 use tokio::time::{sleep, timeout};
-use wpclone_redis::CONNECT;
+use wpclone_redis::CONNECT_TIMEOUT;
 
 use crate::Signal;
 
@@ -56,7 +56,7 @@ pub(crate) async fn listen(
 ) {
     let mut pause = PAUSE.0;
     loop {
-        match timeout(CONNECT, subscribe(&client, &name)).await {
+        match timeout(CONNECT_TIMEOUT, subscribe(&client, &name)).await {
             Ok(Ok((sink, stream))) => {
                 pause = PAUSE.0;
                 // Nobody may be listening just now: no reason to stop.
@@ -97,7 +97,7 @@ async fn hear(
             }
             Ok(None) => return,
             Err(_) => {
-                if !matches!(timeout(CONNECT, sink.ping::<redis::Value>()).await, Ok(Ok(_))) {
+                if !matches!(timeout(CONNECT_TIMEOUT, sink.ping::<redis::Value>()).await, Ok(Ok(_))) {
                     return;
                 }
             }

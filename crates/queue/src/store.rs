@@ -49,7 +49,7 @@ impl Store {
 
     /// [`Store::run`], and once more when the connection broke. For calls that may come twice.
     pub(crate) async fn run_again<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
-        Ok(self.redis.again(|mut redis| async move { call.run(&mut redis).await }).await?)
+        Ok(self.redis.retry_on_disconnect(|mut redis| async move { call.run(&mut redis).await }).await?)
     }
 }
 

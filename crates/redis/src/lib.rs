@@ -13,7 +13,7 @@ use redis::{
 use tokio::sync::Mutex;
 
 /// How long a connection may take to be made.
-pub const CONNECT: Duration = Duration::from_secs(2);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A Redis, one server or a cluster. Cheap to clone; clones share the connection.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ struct Inner {
     url: String,
     client: Client,
     /// How long an answer may take.
-    patience: Duration,
+    response_timeout: Duration,
     /// Whether the URL leads to a node of a cluster; asked once.
     cluster: OnceLock<bool>,
     current: Mutex<Current>,
@@ -51,10 +51,10 @@ impl Redis {
     ///
     /// # Errors
     /// A URL that is none. The error may show it: it may hold a password.
-    pub fn new(url: &str, patience: Duration) -> RedisResult<Self> {
+    pub fn new(url: &str, response_timeout: Duration) -> RedisResult<Self> {
         let client = Client::open(url)?;
         let (url, cluster, current) = (url.to_owned(), OnceLock::new(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { url, client, patience, cluster, current }) })
+        Ok(Self { inner: Arc::new(Inner { url, client, response_timeout, cluster, current }) })
     }
 
     /// Opens connections of one's own, to the server that the URL names.
@@ -90,12 +90,12 @@ impl Redis {
     ///
     /// # Errors
     /// The second one's, or the first's when the connection did not break.
-    pub async fn again<T, F>(&self, call: impl Fn(Connection) -> F) -> RedisResult<T>
+    pub async fn retry_on_disconnect<T, F>(&self, call: impl Fn(Connection) -> F) -> RedisResult<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
         match call(self.connection().await?).await {
-            Err(e) if is_broken(&e) => call(self.connection().await?).await,
+            Err(e) if is_disconnect(&e) => call(self.connection().await?).await,
             done => done,
         }
     }
@@ -107,8 +107,8 @@ impl Inner {
             return self.connect_to_cluster().await;
         }
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(self.patience));
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(self.response_timeout));
         let mut one = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         if self.cluster.get().is_none() {
             // A provider that hides this has no cluster that a client would have to know of.
@@ -128,11 +128,11 @@ impl Inner {
 
     async fn connect_to_cluster(&self) -> RedisResult<Link> {
         let client = ClusterClientBuilder::new([self.url.as_str()])
-            .connection_timeout(CONNECT)
-            .response_timeout(self.patience)
+            .connection_timeout(CONNECT_TIMEOUT)
+            .response_timeout(self.response_timeout)
             // What may have been done is not to be asked for twice behind the caller's back.
             .retries(0)
-            .overall_response_timeout(Some(self.patience))
+            .overall_response_timeout(Some(self.response_timeout))
             .build()?;
         Ok(Link::Cluster(client.get_async_connection().await?))
     }
@@ -148,7 +148,7 @@ impl Inner {
 
 /// Whether the connection broke over a call, or in the middle of its answer: then nobody knows whether it was done.
 #[must_use]
-pub fn is_broken(error: &RedisError) -> bool {
+pub fn is_disconnect(error: &RedisError) -> bool {
     let cut_off = error.kind() == ErrorKind::Parse;
     cut_off || error.is_connection_dropped() || (error.is_io_error() && !error.is_timeout())
 }
@@ -171,7 +171,7 @@ impl Connection {
     /// A cluster's connection mends itself. One to a server that became a replica leads to the wrong one.
     async fn look_at(&self, error: Option<&RedisError>) {
         if let (Some(e), Link::One(_)) = (error, &self.link)
-            && (is_broken(e)
+            && (is_disconnect(e)
                 || e.is_timeout()
                 || e.is_unrecoverable_error()
                 || matches!(e.code(), Some("READONLY" | "MOVED")))

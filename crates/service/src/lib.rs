@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-pub mod holds;
-pub mod networks;
+pub mod limiter;
 pub mod seal;
 pub mod sealed_clone;
 pub mod sealed_task;

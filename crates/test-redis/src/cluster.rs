@@ -27,11 +27,11 @@ impl Cluster {
         for n in 0..NODES {
             let node = Redis::start_with(options.clone()).await;
             let (first, last) = (n * SLOTS / NODES, (n + 1) * SLOTS / NODES - 1);
-            node.ask::<()>(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")).await;
+            node.command::<()>(&format!("CLUSTER ADDSLOTSRANGE {first} {last}")).await;
             nodes.push(node);
         }
         for node in &nodes[1..] {
-            nodes[0].ask::<()>(&format!("CLUSTER MEET {}", node.meeting())).await;
+            nodes[0].command::<()>(&format!("CLUSTER MEET {}", node.meeting())).await;
         }
         let cluster = Self { nodes };
         cluster.whole().await;
@@ -46,7 +46,7 @@ impl Cluster {
 
     /// Which of its nodes has this key.
     pub async fn owner(&self, key: &str) -> usize {
-        let slot: u16 = self.nodes[0].ask(&format!("CLUSTER KEYSLOT {key}")).await;
+        let slot: u16 = self.nodes[0].command(&format!("CLUSTER KEYSLOT {key}")).await;
         let ends = |n: u16| (n + 1) * SLOTS / NODES;
         (0..NODES).position(|n| slot < ends(n)).unwrap()
     }
@@ -57,8 +57,8 @@ impl Cluster {
     }
 
     /// Starts a node again on what it had written, and waits until each node knows all of the cluster.
-    pub async fn start_again(&mut self, node: usize) {
-        self.nodes[node].start_again().await;
+    pub async fn restart(&mut self, node: usize) {
+        self.nodes[node].restart().await;
         self.whole().await;
     }
 
@@ -76,11 +76,11 @@ impl Cluster {
 
 /// Whether a node knows all of its cluster, and has its links to all of it.
 async fn knows_all(node: &Redis) -> bool {
-    let info: String = node.ask("CLUSTER INFO").await;
+    let info: String = node.command("CLUSTER INFO").await;
     let says = |line: String| info.lines().any(|l| l == line);
     let knows = says("cluster_state:ok".into())
         && says(format!("cluster_known_nodes:{NODES}"))
         && says(format!("cluster_slots_ok:{SLOTS}"));
     // What is published goes over a link of its own to each other node, and is lost where that is still to be made.
-    knows && !node.ask::<String>("CLUSTER NODES").await.contains("disconnected")
+    knows && !node.command::<String>("CLUSTER NODES").await.contains("disconnected")
 }

@@ -12,7 +12,7 @@ mod redis;
 pub use crate::cluster::Cluster;
 pub use crate::options::{Fsync, Options, valkey};
 pub use crate::process::Process;
-pub use crate::proxy::{Proxy, Way};
+pub use crate::proxy::{Direction, Proxy};
 pub use crate::redis::Redis;
 
 /// How often a fault comes, or a life is lived: `own` times, or as often as `WPCLONE_ROUNDS` says.

@@ -65,7 +65,7 @@ impl Options {
 
     /// Gives it a stub of a disk: a sync of its log takes this long, and what was not synced is forgotten when the
     /// power is cut ([`crate::Redis::cut_power`]).
-    pub fn stub_disk(mut self, sync_takes: Duration) -> Self {
+    pub fn simulated_disk(mut self, sync_takes: Duration) -> Self {
         self.sync_takes = Some(sync_takes);
         self
     }

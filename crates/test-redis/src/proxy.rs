@@ -1,9 +1,10 @@
 //! A network that can be made to fail.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use crate::redis::PATIENCE;
 
 /// A way through a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// Requests.
     ToServer,
     /// Answers.
@@ -43,13 +44,13 @@ enum Order {
 struct Line {
     weather: watch::Sender<Weather>,
     /// How much may still pass this way before all is cut.
-    fuse: Mutex<Option<(Way, usize)>>,
+    fuse: Mutex<Option<(Direction, usize)>>,
     orders: mpsc::UnboundedSender<Order>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Weather {
-    held: Vec<Way>,
+    held: Vec<Direction>,
     delay: Duration,
     cut: bool,
 }
@@ -68,7 +69,7 @@ impl Proxy {
     }
 
     /// One in front of this Redis.
-    pub async fn before(redis: &crate::Redis) -> Self {
+    pub async fn in_front_of(redis: &crate::Redis) -> Self {
         Self::start(([127, 0, 0, 1], redis.port()).into()).await
     }
 
@@ -85,8 +86,8 @@ impl Proxy {
     }
 
     /// Does the same as soon as so many more bytes have passed this way: with few, in the middle of a request, or of
-    /// an answer. See [`Proxy::until_cut`].
-    pub fn cut_after(&self, way: Way, bytes: usize) {
+    /// an answer. See [`Proxy::wait_until_cut`].
+    pub fn cut_after_bytes(&self, way: Direction, bytes: usize) {
         *self.line.fuse() = Some((way, bytes));
     }
 
@@ -94,7 +95,7 @@ impl Proxy {
     ///
     /// # Panics
     /// That takes too long.
-    pub async fn until_cut(&self) {
+    pub async fn wait_until_cut(&self) {
         let mut weather = self.line.weather.subscribe();
         let cut = weather.wait_for(|w| w.cut);
         tokio::time::timeout(PATIENCE, cut).await.expect("the proxy is cut").unwrap();
@@ -102,7 +103,7 @@ impl Proxy {
 
     /// Takes connections, keeps them, and passes nothing more this way. What comes meanwhile, also an end, is passed
     /// when it heals.
-    pub fn hold(&self, ways: &[Way]) {
+    pub fn hold(&self, ways: &[Direction]) {
         self.line.weather.send_modify(|w| w.held = ways.to_vec());
     }
 
@@ -131,18 +132,18 @@ impl Drop for Proxy {
 }
 
 impl Line {
-    fn fuse(&self) -> MutexGuard<'_, Option<(Way, usize)>> {
-        self.fuse.lock().unwrap_or_else(PoisonError::into_inner)
+    fn fuse(&self) -> MutexGuard<'_, Option<(Direction, usize)>> {
+        self.fuse.lock()
     }
 
     /// How many of so many bytes may pass; when it is not all of them, nothing passes any more.
-    fn admit(&self, way: Way, bytes: usize) -> usize {
+    fn admit(&self, way: Direction, bytes: usize) -> usize {
         let mut fuse = self.fuse();
         match &mut *fuse {
             Some((watched, left)) if *watched == way && *left < bytes => {
                 let left = *left;
                 *fuse = None;
-                self.weather.send_modify(|w| w.held = vec![Way::ToServer, Way::ToClient]);
+                self.weather.send_modify(|w| w.held = vec![Direction::ToServer, Direction::ToClient]);
                 left
             }
             Some((watched, left)) if *watched == way => {
@@ -197,12 +198,17 @@ async fn carry(client: TcpStream, server: SocketAddr, line: Arc<Line>) {
     let (from_server, to_server) = server.into_split();
     // An end is passed on like the rest; an error ends both ways.
     let _ = tokio::try_join!(
-        pump(from_client, to_server, Way::ToServer, &line),
-        pump(from_server, to_client, Way::ToClient, &line),
+        pump(from_client, to_server, Direction::ToServer, &line),
+        pump(from_server, to_client, Direction::ToClient, &line),
     );
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, line: &Line) -> std::io::Result<()> {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    way: Direction,
+    line: &Line,
+) -> std::io::Result<()> {
     let mut weather = line.weather.subscribe();
     let mut buffer = vec![0; 16 << 10];
     loop {

@@ -38,7 +38,7 @@ impl Redis {
         let disk = options.sync_takes.map(|time| Disk::new(folder.path(), time));
         let bus = options.cluster.then(Claim::any);
         let mut redis = Self { process: None, options, claim: Claim::any(), bus, disk, folder };
-        redis.start_again().await;
+        redis.restart().await;
         redis
     }
 
@@ -50,14 +50,14 @@ impl Redis {
     /// Kills it as a machine that dies would: what its disk had not synced is lost.
     ///
     /// # Panics
-    /// It was started without [`Options::stub_disk`].
+    /// It was started without [`Options::simulated_disk`].
     pub fn cut_power(&mut self) {
         self.kill();
         self.disk.as_ref().expect("a stub of a disk").forget_what_was_not_synced();
     }
 
     /// Starts it again on what it had written, and waits until it has loaded that.
-    pub async fn start_again(&mut self) {
+    pub async fn restart(&mut self) {
         self.kill();
         let mut process = self.launch();
         let since = Instant::now();
@@ -132,8 +132,8 @@ impl Redis {
         redis::Client::open(self.url())?.get_multiplexed_async_connection().await
     }
 
-    /// Runs a command: `redis.ask("ZADD {wpclone}:x 1 y")`.
-    pub async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+    /// Runs a command: `redis.command("ZADD {wpclone}:x 1 y")`.
+    pub async fn command<T: redis::FromRedisValue>(&self, command: &str) -> T {
         let mut words = command.split(' ');
         let mut cmd = redis::cmd(words.next().unwrap());
         words.for_each(|word| {
@@ -144,7 +144,7 @@ impl Redis {
 
     /// One number of its INFO, as in `("persistence", "aof_pending_bio_fsync")`.
     pub async fn number(&self, section: &str, name: &str) -> u64 {
-        let info: String = self.ask(&format!("INFO {section}")).await;
+        let info: String = self.command(&format!("INFO {section}")).await;
         let mut lines = info.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(n, _)| *n == name).unwrap().1.parse().unwrap()
     }
@@ -153,7 +153,7 @@ impl Redis {
     /// this stays so.
     ///
     /// # Panics
-    /// It was started without [`Options::stub_disk`].
+    /// It was started without [`Options::simulated_disk`].
     pub async fn is_synced(&self) -> bool {
         let disk = self.disk.as_ref().expect("a stub of a disk");
         // In this order: written to the file, noted by the disk, heard by the server.
@@ -164,7 +164,7 @@ impl Redis {
 
     /// Everything it keeps: its log and the append-only file, with keys and values.
     #[must_use]
-    pub fn everything(&self) -> Vec<u8> {
+    pub fn raw_files(&self) -> Vec<u8> {
         let mut all = Vec::new();
         let mut folders = vec![self.folder.path().to_owned()];
         while let Some(folder) = folders.pop() {

@@ -11,46 +11,46 @@ async fn it_is_as_it_was_described() {
     let mut redis = Redis::start_with(options).await;
     for _ in 0..2 {
         for (name, value) in [("appendfsync", "everysec"), ("maxmemory", "104857600"), ("hz", "20")] {
-            assert_eq!(redis.ask::<(String, String)>(&format!("CONFIG GET {name}")).await.1, value);
+            assert_eq!(redis.command::<(String, String)>(&format!("CONFIG GET {name}")).await.1, value);
         }
-        redis.start_again().await;
+        redis.restart().await;
     }
 }
 
 #[tokio::test]
 async fn valkey_is_no_redis_and_keeps_what_it_answered() {
     let mut redis = Redis::start_with(Options::default().program(valkey())).await;
-    assert!(redis.ask::<String>("INFO server").await.contains("server_name:valkey"));
-    redis.ask::<()>("SET a 1").await;
+    assert!(redis.command::<String>("INFO server").await.contains("server_name:valkey"));
+    redis.command::<()>("SET a 1").await;
     redis.kill();
     assert!(redis.connect().await.is_err());
-    redis.start_again().await;
-    assert_eq!(redis.ask::<u8>("GET a").await, 1);
+    redis.restart().await;
+    assert_eq!(redis.command::<u8>("GET a").await, 1);
 }
 
 #[tokio::test]
 async fn a_cluster_has_each_key_in_one_node_and_outlives_that_ones_death() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner("{q}:a").await;
-    cluster.nodes()[owner].ask::<()>("SET {q}:a 1").await;
+    cluster.nodes()[owner].command::<()>("SET {q}:a 1").await;
     for stranger in [(owner + 1) % 3, (owner + 2) % 3] {
         let mut connection = cluster.nodes()[stranger].connect().await.unwrap();
         let refused = redis::cmd("GET").arg("{q}:a").exec_async(&mut connection).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Server(redis::ServerErrorKind::Moved));
     }
     cluster.kill(owner);
-    cluster.start_again(owner).await;
-    assert_eq!(cluster.nodes()[owner].ask::<u8>("GET {q}:a").await, 1);
+    cluster.restart(owner).await;
+    assert_eq!(cluster.nodes()[owner].command::<u8>("GET {q}:a").await, 1);
 }
 
 /// Writes once, cuts the power, and tells whether the write is still there.
 async fn survives_a_power_cut(fsync: Fsync) -> bool {
-    let options = Options::default().fsync(fsync).stub_disk(Duration::from_millis(1));
+    let options = Options::default().fsync(fsync).simulated_disk(Duration::from_millis(1));
     let mut redis = Redis::start_with(options).await;
-    redis.ask::<()>("SET a 1").await;
+    redis.command::<()>("SET a 1").await;
     redis.cut_power();
-    redis.start_again().await;
-    redis.ask::<u8>("EXISTS a").await == 1
+    redis.restart().await;
+    redis.command::<u8>("EXISTS a").await == 1
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisResult};
-use wpclone_test_redis::{Proxy, Redis, Way};
+use wpclone_test_redis::{Direction, Proxy, Redis};
 
 /// A connection that waits for answers as long as the test likes.
 async fn through(proxy: &Proxy) -> RedisResult<MultiplexedConnection> {
@@ -17,13 +17,13 @@ async fn set(mut connection: MultiplexedConnection, key: &str) -> RedisResult<()
 }
 
 async fn exists(redis: &Redis, key: &str) -> bool {
-    redis.ask::<u8>(&format!("EXISTS {key}")).await == 1
+    redis.command::<u8>(&format!("EXISTS {key}")).await == 1
 }
 
 #[tokio::test]
 async fn what_is_cut_is_closed_and_refused_until_it_heals() {
     let redis = Redis::start().await;
-    let proxy = Proxy::before(&redis).await;
+    let proxy = Proxy::in_front_of(&redis).await;
     let before = through(&proxy).await.unwrap();
     set(before.clone(), "a").await.unwrap();
     proxy.cut().await;
@@ -37,9 +37,9 @@ async fn what_is_cut_is_closed_and_refused_until_it_heals() {
 #[tokio::test]
 async fn what_is_held_arrives_when_it_heals() {
     let redis = Redis::start().await;
-    let proxy = Proxy::before(&redis).await;
+    let proxy = Proxy::in_front_of(&redis).await;
     let connection = through(&proxy).await.unwrap();
-    proxy.hold(&[Way::ToClient]);
+    proxy.hold(&[Direction::ToClient]);
     let unanswered = tokio::spawn(set(connection.clone(), "a"));
     while !exists(&redis, "a").await {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -48,7 +48,7 @@ async fn what_is_held_arrives_when_it_heals() {
     proxy.heal().await;
     unanswered.await.unwrap().unwrap();
 
-    proxy.hold(&[Way::ToServer]);
+    proxy.hold(&[Direction::ToServer]);
     let unheard = tokio::spawn(set(connection, "b"));
     tokio::task::yield_now().await;
     assert!(!exists(&redis, "b").await);
@@ -61,14 +61,16 @@ async fn what_is_held_arrives_when_it_heals() {
 #[tokio::test]
 async fn it_can_be_cut_in_the_middle_of_a_request_and_of_an_answer() {
     let redis = Redis::start().await;
-    let proxy = Proxy::before(&redis).await;
-    for (way, bytes, key, done) in
-        [(Way::ToServer, 20, "a", false), (Way::ToClient, 0, "b", true), (Way::ToClient, 2, "c", true)]
-    {
+    let proxy = Proxy::in_front_of(&redis).await;
+    for (way, bytes, key, done) in [
+        (Direction::ToServer, 20, "a", false),
+        (Direction::ToClient, 0, "b", true),
+        (Direction::ToClient, 2, "c", true),
+    ] {
         let connection = through(&proxy).await.unwrap();
-        proxy.cut_after(way, bytes);
+        proxy.cut_after_bytes(way, bytes);
         set(connection, key).await.unwrap_err();
-        proxy.until_cut().await;
+        proxy.wait_until_cut().await;
         assert_eq!(exists(&redis, key).await, done, "{key}");
         proxy.heal().await;
     }
@@ -77,16 +79,16 @@ async fn it_can_be_cut_in_the_middle_of_a_request_and_of_an_answer() {
 #[tokio::test]
 async fn a_slow_one_loses_nothing_and_one_without_a_server_closes() {
     let mut redis = Redis::start().await;
-    let proxy = Proxy::before(&redis).await;
+    let proxy = Proxy::in_front_of(&redis).await;
     proxy.delay(Duration::from_millis(20));
     let connection = through(&proxy).await.unwrap();
     let keys: Vec<String> = (0..50).map(|n| n.to_string()).collect();
     for answer in futures_util::future::join_all(keys.iter().map(|k| set(connection.clone(), k))).await {
         answer.unwrap();
     }
-    assert_eq!(redis.ask::<u8>("DBSIZE").await, 50);
+    assert_eq!(redis.command::<u8>("DBSIZE").await, 50);
     redis.kill();
     assert!(through(&proxy).await.is_err());
-    redis.start_again().await;
+    redis.restart().await;
     set(through(&proxy).await.unwrap(), "a").await.unwrap();
 }

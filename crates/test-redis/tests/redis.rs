@@ -14,9 +14,9 @@ use wpclone_test_redis::Redis;
 const VICTIM: &str = "WPCLONE_TEST_REDIS_VICTIM";
 
 async fn pid_and_folder(redis: &Redis) -> (String, String) {
-    let info: String = redis.ask("INFO server").await;
+    let info: String = redis.command("INFO server").await;
     let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().to_owned();
-    let (_, folder): (String, String) = redis.ask("CONFIG GET dir").await;
+    let (_, folder): (String, String) = redis.command("CONFIG GET dir").await;
     (pid, folder)
 }
 
@@ -24,15 +24,15 @@ async fn pid_and_folder(redis: &Redis) -> (String, String) {
 async fn killed_and_started_again_it_has_its_port_and_what_it_had_answered() {
     let mut redis = Redis::start().await;
     let url = redis.url();
-    redis.ask::<()>("SET a 1").await;
+    redis.command::<()>("SET a 1").await;
     redis.kill();
     assert!(redis.connect().await.is_err());
     let address = url.strip_prefix("redis://").unwrap().parse().unwrap();
     let taken = TcpSocket::new_v4().unwrap().bind(address).unwrap_err();
     assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse, "the port stays ours");
-    redis.start_again().await;
+    redis.restart().await;
     assert_eq!(redis.url(), url);
-    assert_eq!(redis.ask::<u8>("GET a").await, 1);
+    assert_eq!(redis.command::<u8>("GET a").await, 1);
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ pub(crate) struct Mender<'a> {
     /// Plugins that are not to be active.
     off: &'a [String],
     /// What the value of the row at hand is.
-    holds: Holds,
+    holds: KeyedLimiter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ enum Named {
 
 /// What is known of a value by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holds {
+enum KeyedLimiter {
     /// Nothing.
     Anything,
     /// The list of active plugins.
@@ -119,7 +119,7 @@ impl<'a> Mender<'a> {
             Some((Named::PostMeta, _)) => place("meta_value"),
             _ => None,
         };
-        Self { rewriter, prefix, columns, named, named_value, off: &[], holds: Holds::Anything }
+        Self { rewriter, prefix, columns, named, named_value, off: &[], holds: KeyedLimiter::Anything }
     }
 
     /// These plugins are not active in what comes out.
@@ -136,9 +136,9 @@ impl<'a> Mender<'a> {
     pub(crate) fn fate<'v>(&mut self, value: impl Fn(usize) -> Option<&'v [u8]>) -> Fate {
         let name = self.named.and_then(|(kind, at)| Some((kind, value(at)?)));
         self.holds = match name {
-            Some((Named::Option, b"active_plugins")) => Holds::Plugins,
-            Some((Named::PostMeta, b"_menu_item_url")) => Holds::Address,
-            _ => Holds::Anything,
+            Some((Named::Option, b"active_plugins")) => KeyedLimiter::Plugins,
+            Some((Named::PostMeta, b"_menu_item_url")) => KeyedLimiter::Address,
+            _ => KeyedLimiter::Anything,
         };
         match name {
             Some((Named::UserMeta, key)) if DOORS.contains(&key) => Fate::Stays(LeftOut::Session),
@@ -151,10 +151,10 @@ impl<'a> Mender<'a> {
     pub(crate) fn value<'v>(&self, column: usize, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
         let named = |new: Option<Vec<u8>>| new.map_or(Cow::Borrowed(value), Cow::Owned);
         match self.holds {
-            Holds::Plugins if self.named_value == Some(column) => {
+            KeyedLimiter::Plugins if self.named_value == Some(column) => {
                 return named(active::without(value, self.off));
             }
-            Holds::Address if self.named_value == Some(column) => {
+            KeyedLimiter::Address if self.named_value == Some(column) => {
                 self.rewriter.note_address(value, report);
             }
             _ => {}

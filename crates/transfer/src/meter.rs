@@ -1,7 +1,8 @@
 //! How far a transfer is.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 /// How far a transfer is. Readers may look at any time.
 #[derive(Debug, Default)]
@@ -59,7 +60,7 @@ impl Meter {
     }
 
     pub(crate) fn warn(&self, warnings: &[String]) {
-        *self.warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings.to_vec();
+        *self.warnings.lock() = warnings.to_vec();
     }
 
     /// Whether what was live on the target may have been touched.
@@ -71,7 +72,7 @@ impl Meter {
     /// What was noticed before anything was moved, once.
     #[must_use]
     pub fn take_warnings(&self) -> Vec<String> {
-        std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.warnings.lock())
     }
 
     /// How far it is now.

@@ -56,12 +56,12 @@ pub(crate) struct Units<'m> {
 /// A row whose large values have not all come.
 struct Open {
     /// Its values; large ones as far as they came.
-    values: Vec<Held>,
+    values: Vec<Permit>,
     /// What becomes of it.
     way: Way,
 }
 
-enum Held {
+enum Permit {
     Null,
     Bytes(Vec<u8>),
     Large { size: u64, sha256: [u8; 32], came: u64, bytes: Vec<u8> },
@@ -145,10 +145,10 @@ impl<'m> Units<'m> {
             self.through(values, give);
         }
         let held = |value: &Value<'_>| match value {
-            Value::Null => Held::Null,
-            Value::Bytes(bytes) => Held::Bytes(bytes.to_vec()),
+            Value::Null => Permit::Null,
+            Value::Bytes(bytes) => Permit::Bytes(bytes.to_vec()),
             Value::Large { size, sha256 } => {
-                Held::Large { size: *size, sha256: *sha256, came: 0, bytes: Vec::new() }
+                Permit::Large { size: *size, sha256: *sha256, came: 0, bytes: Vec::new() }
             }
         };
         self.open = Some(Open { values: values.iter().map(held).collect(), way });
@@ -187,7 +187,7 @@ impl<'m> Units<'m> {
         let way = open.way;
         // They come in the order of their columns, each from its beginning to its end.
         let next = open.values.iter_mut().enumerate().find_map(|(at, value)| match value {
-            Held::Large { size, came, bytes, .. } if *came < *size => Some((at, *size, came, bytes)),
+            Permit::Large { size, came, bytes, .. } if *came < *size => Some((at, *size, came, bytes)),
             _ => None,
         });
         let (at, size, came, bytes) = next.ok_or(Torn)?;
@@ -203,7 +203,7 @@ impl<'m> Units<'m> {
             }
             Way::Stays => {}
         }
-        let is_open = |value: &Held| matches!(value, Held::Large { size, came, .. } if came < size);
+        let is_open = |value: &Permit| matches!(value, Permit::Large { size, came, .. } if came < size);
         if !open.values.iter().any(is_open) {
             self.whole(give)?;
         }
@@ -214,15 +214,15 @@ impl<'m> Units<'m> {
     fn whole(&mut self, give: &mut impl FnMut(Unit<'_>)) -> Result<(), Torn> {
         let Some(open) = self.open.take().filter(|open| open.way == Way::Mended) else { return Ok(()) };
         for value in &open.values {
-            if let Held::Large { sha256, bytes, .. } = value
+            if let Permit::Large { sha256, bytes, .. } = value
                 && <[u8; 32]>::from(Sha256::digest(bytes)) != *sha256
             {
                 return Err(Torn);
             }
         }
         let bytes = open.values.iter().map(|value| match value {
-            Held::Null => None,
-            Held::Bytes(bytes) | Held::Large { bytes, .. } => Some(bytes.as_slice()),
+            Permit::Null => None,
+            Permit::Bytes(bytes) | Permit::Large { bytes, .. } => Some(bytes.as_slice()),
         });
         self.mended(bytes, give);
         Ok(())

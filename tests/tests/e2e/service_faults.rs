@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::time::sleep;
 use wpclone_queue::{Queue, QueueOptions, TaskFilter};
 use wpclone_task::{Role, State, TaskId, TaskView};
-use wpclone_test_redis::{Proxy, Way, rounds};
+use wpclone_test_redis::{Direction, Proxy, rounds};
 use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,11 +23,11 @@ struct Answers(Arc<Mutex<BTreeMap<String, Option<TaskId>>>>);
 
 impl Answers {
     fn put(&self, key: String, task: Option<TaskId>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, task);
+        self.0.lock().insert(key, task);
     }
 
     fn all(&self) -> BTreeMap<String, Option<TaskId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     fn accepted(&self) -> usize {
@@ -132,7 +133,7 @@ async fn a_worker_that_loses_redis_ends_its_browser_in_time_and_continues_when_r
     client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
     assert!(!app.workers[0].leftovers().is_empty(), "a browser is at work");
 
-    proxy.hold(&[Way::ToServer, Way::ToClient]);
+    proxy.hold(&[Direction::ToServer, Direction::ToClient]);
     let log = app.workers[0].log();
     let gone = async || app.workers[0].leftovers().is_empty();
     until("the browser to end", PATIENCE, Some(&log), gone).await?;

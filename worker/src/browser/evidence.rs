@@ -2,9 +2,9 @@
 //! are cleaned of the task's secrets before they are cut; a page whose words hold one is not pictured. (A site that
 //! means to show a secret in a form that we do not know cannot be stopped from it.)
 
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 use tokio::time::timeout;
 use wpclone_artifacts::Artifacts;
@@ -12,7 +12,6 @@ use wpclone_task::{Redactor, SecretString, TaskId};
 
 use super::wordpress::Trouble;
 use super::{Browser, BrowserError, wait};
-use crate::lock::lock;
 use crate::net::{Gate, Http};
 
 /// A page that is still loading after this is pictured as it is.
@@ -60,7 +59,7 @@ impl<'a> Evidence<'a> {
     }
 
     fn redactor(&self) -> MutexGuard<'_, Redactor> {
-        lock(&self.redactor)
+        self.redactor.lock()
     }
 
     /// One secret more to leave out, as soon as it is known.

@@ -1,13 +1,11 @@
 //! What a step says while it goes on, and what it has done to the site.
 
-use std::sync::{Mutex, MutexGuard};
-
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use wpclone_task::{Code, Problem, Progress, SecretString, Stage};
 
 use super::evidence::Evidence;
 use crate::job::News;
-use crate::lock::lock;
 
 /// The most characters of a problem's detail, which may quote a site.
 const MAX_DETAIL: usize = 600;
@@ -53,7 +51,7 @@ impl<'a> Ledger<'a> {
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        lock(&self.notes)
+        self.notes.lock()
     }
 
     /// Progress; never goes back.

@@ -1,7 +1,7 @@
 //! A copy as its owner will see it: its front page, its REST API, and wp-admin with the login that they get.
 
 use serde_json::{Map, Value, json};
-use wpclone_artifacts::COPY_FRONT;
+use wpclone_artifacts::FRONT_PAGE_SCREENSHOT;
 use wpclone_task::{Code, Login, SiteUrl};
 
 use super::stage::Tools;
@@ -37,7 +37,7 @@ impl Tools<'_> {
         }
         self.enter(site, login, DASHBOARD).await?;
         self.ledger.say(70, "Logged in to the copy");
-        for (page, picture) in [(DASHBOARD, "copy-dashboard.png"), ("", COPY_FRONT)] {
+        for (page, picture) in [(DASHBOARD, "clone-dashboard.png"), ("", FRONT_PAGE_SCREENSHOT)] {
             self.browser.go(&site.at(page)).await?;
             self.ledger.evidence.picture(self.browser, picture, None).await;
         }

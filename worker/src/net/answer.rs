@@ -1,13 +1,13 @@
 //! What a site answered, and what its form says whatever its language.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::Page;
-use crate::lock::lock;
 
 /// What pages show that want to see a person or a browser.
 pub(crate) const CHALLENGE: &str = "#challenge-form, #cf-challenge-running, #challenge-running, #sg-captcha-form, \
@@ -72,7 +72,7 @@ impl Answer {
     pub(crate) fn page<T: Default>(&self, read: impl FnOnce(&Page) -> T) -> T {
         // Parsing takes up to a second: other tasks go on meanwhile.
         tokio::task::block_in_place(|| {
-            let mut parsed = lock(&self.parsed);
+            let mut parsed = self.parsed.lock();
             if matches!(*parsed, Parsed::NotYet) {
                 *parsed = Page::parse(&self.text()).map_or(Parsed::No, Parsed::Page);
             }

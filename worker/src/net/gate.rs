@@ -5,9 +5,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::net::AllowedNetworks;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
@@ -15,9 +17,6 @@ use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
-use wpclone_service::networks::Networks;
-
-use crate::lock::lock;
 
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
@@ -34,7 +33,7 @@ const MAX_LOG: usize = 300;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ways {
     /// Private networks that are allowed.
-    pub(crate) networks: Networks,
+    pub(crate) networks: AllowedNetworks,
     /// Our own clones, which always are.
     pub(crate) clones: Option<OwnClones>,
 }
@@ -73,8 +72,8 @@ impl Ways {
     }
 }
 
-impl From<Networks> for Ways {
-    fn from(networks: Networks) -> Self {
+impl From<AllowedNetworks> for Ways {
+    fn from(networks: AllowedNetworks) -> Self {
         Self { networks, clones: None }
     }
 }
@@ -122,13 +121,13 @@ impl Gate {
     /// The outcome of the latest connection to this host and port.
     pub(crate) fn latest(&self, host: &str, port: u16) -> Option<Outcome> {
         let host = as_visited(host);
-        let visits = lock(&self.visits);
+        let visits = self.visits.lock();
         visits.iter().rev().find(|v| v.host == host && v.port == port).map(|v| v.outcome.clone())
     }
 
     /// All connections, for the network log.
     pub(crate) fn visits(&self) -> Vec<Visit> {
-        lock(&self.visits).iter().cloned().collect()
+        self.visits.lock().iter().cloned().collect()
     }
 }
 
@@ -176,7 +175,7 @@ async fn pass(mut client: TcpStream, ways: &Ways, visits: &Mutex<VecDeque<Visit>
         Err(other) => (4, other.clone()),
     };
     {
-        let mut visits = lock(visits);
+        let mut visits = visits.lock();
         if visits.len() == MAX_LOG {
             visits.pop_front();
         }

@@ -2,10 +2,11 @@
 
 use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use reqwest::cookie::Jar;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::LOCATION;
@@ -16,7 +17,6 @@ use wpclone_task::{Code, Problem};
 
 use super::gate::{CONNECT_LIMIT, Outcome};
 use super::{Answer, Ask, Body, Gate, Ways};
-use crate::lock::lock;
 
 /// The most bytes of an answer that we read. The largest pages of wp-admin have some 500 KB.
 const MAX_BODY: usize = 4 << 20;
@@ -128,7 +128,7 @@ impl Http {
 
     /// What was asked so far, a line each, without queries.
     pub(crate) fn log(&self) -> Vec<String> {
-        lock(&self.log).clone()
+        self.log.lock().clone()
     }
 
     /// Asks; redirects to the same origin are followed (as GET, as browsers do after a POST).
@@ -166,7 +166,7 @@ impl Http {
             origin_and_path(&ask.url),
             started.elapsed().as_millis()
         );
-        let mut log = lock(&self.log);
+        let mut log = self.log.lock();
         if log.len() < MAX_LOG {
             log.push(line);
         }
@@ -262,7 +262,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use wpclone_service::networks::Networks;
+    use crate::net::AllowedNetworks;
 
     use crate::net::OwnClones;
 
@@ -298,7 +298,7 @@ mod tests {
         let url = format!("http://{site}/");
         let name = format!("http://localhost:{}/", site.port());
         let hello = Some("hello".to_owned());
-        let open = Ways::from("127.0.0.0/8".parse::<Networks>().unwrap());
+        let open = Ways::from("127.0.0.0/8".parse::<AllowedNetworks>().unwrap());
         assert_eq!(told(&open, &[&url], &url).await, (hello.clone(), Vec::new()));
         assert_eq!(told(&open, &[&name], &name).await, (hello.clone(), Vec::new()));
         let elsewhere = format!("http://{other}/");

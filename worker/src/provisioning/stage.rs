@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
-use wpclone_clones::{Clones, ClonesError, Entry};
+use wpclone_clones::{CloneEntry, CloneRegistry, RegistryError};
 use wpclone_provision::{Access, CloneInfo, CloneSpec, PhpLimits, ProvisionError, Provisioner, SourceFacts};
 use wpclone_queue::{Queue, TaskLookup, TaskRecord};
 use wpclone_service::seal::Sealer;
@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 #[derive(Clone)]
 pub(crate) struct Provisioning {
     pub(crate) provisioner: Arc<dyn Provisioner>,
-    pub(crate) clones: Clones,
+    pub(crate) clones: CloneRegistry,
     pub(crate) queue: Queue,
     pub(crate) sealer: Sealer,
     /// Who tells of these clones: the same after a restart.
@@ -140,7 +140,7 @@ impl Provisioning {
 
     async fn delete(&self, name: &CloneName) -> Done<Outcome> {
         self.provisioner.delete(name).await.map_err(problem)?;
-        if let Err(error) = self.clones.gone(name).await {
+        if let Err(error) = self.clones.remove(name).await {
             tracing::warn!(%error, clone = %name, "the registry was not told that the clone is gone");
         }
         Ok(Outcome::Kept(name.clone(), None))
@@ -176,7 +176,7 @@ impl Provisioning {
             Ok(swept) => {
                 for name in swept.expired.iter().chain(&swept.abandoned) {
                     tracing::info!(clone = %name, "a clone's time was over");
-                    if let Err(error) = self.clones.gone(name).await {
+                    if let Err(error) = self.clones.remove(name).await {
                         tracing::debug!(%error, clone = %name, "the registry was not told that the clone is gone");
                     }
                 }
@@ -186,8 +186,8 @@ impl Provisioning {
     }
 
     /// Tells of all clones.
-    async fn publish(&self) -> Result<(), ClonesError> {
-        let moment = self.clones.moment().await?;
+    async fn publish(&self) -> Result<(), RegistryError> {
+        let moment = self.clones.now().await?;
         let Ok(clones) = self.provisioner.list().await else { return Ok(()) };
         let mut entries = Vec::new();
         for info in &clones {
@@ -220,10 +220,10 @@ impl Provisioning {
         }
     }
 
-    fn entry(&self, info: &CloneInfo, access: &Access, source: &SiteUrl) -> Option<Entry> {
+    fn entry(&self, info: &CloneInfo, access: &Access, source: &SiteUrl) -> Option<CloneEntry> {
         let secrets = CloneSecrets { password: access.password.clone(), login_key: access.login_key.clone() };
         let separation = serde_json::to_value(info.separation).ok()?;
-        Some(Entry {
+        Some(CloneEntry {
             name: info.name.clone(),
             url: SiteUrl::parse(&info.url).ok()?,
             phase: info.phase,

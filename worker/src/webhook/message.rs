@@ -121,7 +121,9 @@ mod tests {
         let failed = text(&delivery(State::Failed, Some(Code::NotWordPress)));
         assert!(failed.starts_with(r#"{"type":"task.failed","#), "{failed}");
         assert!(
-            failed.contains(r#""problem":{"code":"NOT_WORDPRESS","title":"There is no WordPress at this URL"}"#)
+            failed.contains(
+                r#""problem":{"code":"NOT_WORDPRESS","title":"There is no WordPress at this URL"}"#
+            )
         );
         assert!(text(&delivery(State::Cancelled, None)).starts_with(r#"{"type":"task.cancelled","#));
     }

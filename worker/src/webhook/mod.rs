@@ -9,14 +9,14 @@ mod post;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::net::AllowedNetworks;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 use wpclone_queue::{Delivery, FailOutcome, Queue, QueueError, RetryPolicy, StepOutput};
-use wpclone_service::holds::Holds;
-use wpclone_service::networks::Networks;
+use wpclone_service::limiter::KeyedLimiter;
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_task::open_callback;
 use wpclone_service::telemetry;
@@ -53,10 +53,10 @@ pub(crate) struct Webhooks {
     pub(crate) queue: Queue,
     pub(crate) sealer: Sealer,
     pub(crate) secrets: WebhookSecrets,
-    pub(crate) networks: Networks,
+    pub(crate) networks: AllowedNetworks,
     pub(crate) metrics: Metrics,
     /// Calls that are under way, by host.
-    pub(crate) hosts: Holds,
+    pub(crate) hosts: KeyedLimiter,
     /// Cancelled when what is still being told is to be given back.
     pub(crate) hand_back: CancellationToken,
 }
@@ -137,7 +137,7 @@ impl Webhooks {
             }
         };
         let url = callback.url();
-        let Some(_call) = self.hosts.take(url.host_str().unwrap_or_default(), A_HOST) else {
+        let Some(_call) = self.hosts.try_acquire(url.host_str().unwrap_or_default(), A_HOST) else {
             return Ending::Defer;
         };
         // Not where to: the address is the owner's secret, its host with it.

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::net::AllowedNetworks;
 use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
-use wpclone_service::networks::Networks;
 
 use super::message::Message;
 use crate::net::{Gate, Outcome, certificate_fault, client};
@@ -27,7 +27,7 @@ pub(super) enum Answer {
 }
 
 /// Sends it once, within `limit`.
-pub(super) async fn post(url: Url, message: Message, networks: Networks, limit: Duration) -> Answer {
+pub(super) async fn post(url: Url, message: Message, networks: AllowedNetworks, limit: Duration) -> Answer {
     let end = Instant::now() + limit;
     // A gate of its own, so that it knows what became of this very connection, which ends with it.
     let gate = match Gate::open(networks).await {
@@ -81,9 +81,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    let date = httpdate::parse_http_date(text).ok()?;
     // A date that has passed asks for nothing.
-    SystemTime::from(date).duration_since(SystemTime::now()).ok()
+    date.duration_since(SystemTime::now()).ok()
 }
 
 #[cfg(test)]

@@ -23,11 +23,11 @@ pub(crate) struct Dirs {
 
 /// The lock of a state folder, held as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Permit {
     _lock: File,
 }
 
-impl Held {
+impl Permit {
     /// Runs what blocks. What still writes when nobody waits for it any more keeps the next owner out.
     pub(crate) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
@@ -75,12 +75,12 @@ impl Dirs {
     }
 
     /// Takes the lock, unless another process has it.
-    pub(crate) fn lock(&self) -> io::Result<Option<Held>> {
+    pub(crate) fn lock(&self) -> io::Result<Option<Permit>> {
         let path = self.root.join("lock");
         let lock =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Held { _lock: lock })),
+            Ok(()) => Ok(Some(Permit { _lock: lock })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -31,7 +31,7 @@ pub(crate) struct Entry {
     record: Mutex<Record>,
     /// Whether its WordPress takes requests.
     up: AtomicBool,
-    /// Held by whoever changes what the clone is made of.
+    /// Permit by whoever changes what the clone is made of.
     pub(crate) programs: tokio::sync::Mutex<Programs>,
     /// Places for requests.
     pub(crate) places: Semaphore,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::dirs::{Dirs, Held, make_dir, remove_dir};
+use super::dirs::{Dirs, Permit, make_dir, remove_dir};
 use super::launch::{Launch, Launcher, Service, run};
 use super::programs::Programs;
 use super::record::random_hex;
@@ -31,7 +31,7 @@ pub(crate) struct Servers {
     pub(crate) programs: Programs,
     pub(crate) launcher: Launcher,
     pub(crate) user: Option<Ids>,
-    pub(crate) held: Arc<Held>,
+    pub(crate) held: Arc<Permit>,
 }
 
 /// A running server.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-use super::dirs::{Dirs, Held, Seat, make_dir, remove_dir};
+use super::dirs::{Dirs, Permit, Seat, make_dir, remove_dir};
 use super::launch::{Launcher, can_unshare};
 use super::mariadb::{MariaDb, Servers, Sql};
 use super::programs::Programs;
@@ -35,7 +35,7 @@ pub(crate) struct Prepared {
     dirs: Dirs,
     users: Users,
     programs: Programs,
-    held: Arc<Held>,
+    held: Arc<Permit>,
 }
 
 /// The owner of the state folder.
@@ -50,7 +50,7 @@ pub(crate) struct Owner {
     sql: Mutex<Sql>,
     pub(super) shared: tokio::sync::Mutex<Option<MariaDb>>,
     pub(super) template: Mutex<Result<Template, String>>,
-    pub(super) held: Arc<Held>,
+    pub(super) held: Arc<Permit>,
 }
 
 impl Prepared {

@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::config::{WpConfig, wp_config};
-use super::dirs::{Dirs, Held, RESERVE, Seat, make_dir, remove_dir, room, write_whole};
+use super::dirs::{Dirs, Permit, RESERVE, Seat, make_dir, remove_dir, room, write_whole};
 use super::launch::Launcher;
 use super::mariadb::Sql;
 use super::pack::{pack, unpack};
@@ -54,7 +54,7 @@ pub(crate) struct Template {
 pub(crate) struct Ground<'a> {
     pub(crate) dirs: &'a Dirs,
     pub(crate) user: Option<Ids>,
-    pub(crate) held: &'a Arc<Held>,
+    pub(crate) held: &'a Arc<Permit>,
 }
 
 /// What a template is made with.

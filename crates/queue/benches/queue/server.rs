@@ -39,7 +39,7 @@ impl Server {
     }
 
     async fn info(&self, section: &str) -> BTreeMap<String, String> {
-        let text: String = self.0.ask(&format!("INFO {section}")).await;
+        let text: String = self.0.command(&format!("INFO {section}")).await;
         let pairs = text.lines().filter_map(|line| line.split_once(':'));
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
@@ -55,9 +55,9 @@ impl Server {
 
     /// Makes it as it was at its start, but for the scripts it knows.
     pub(crate) async fn flush(&self) -> Result<()> {
-        self.0.ask::<()>("FLUSHALL ASYNC").await;
+        self.0.command::<()>("FLUSHALL ASYNC").await;
         self.until("memory", "lazyfree_pending_objects").await?;
-        self.0.ask::<()>("BGREWRITEAOF").await;
+        self.0.command::<()>("BGREWRITEAOF").await;
         self.until("persistence", "aof_rewrite_scheduled").await?;
         self.until("persistence", "aof_rewrite_in_progress").await
     }
@@ -98,7 +98,7 @@ impl Server {
 
     /// Begins to count commands anew.
     pub(crate) async fn count_anew(&self) {
-        self.0.ask::<()>("CONFIG RESETSTAT").await;
+        self.0.command::<()>("CONFIG RESETSTAT").await;
     }
 
     /// The commands since then, but for those of who measures.

@@ -2,11 +2,12 @@
 //! `../peer/peer.mjs`.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::{Semaphore, mpsc};
@@ -223,7 +224,7 @@ impl Work {
         let secret = claim.sealed_secrets.as_deref().context("no secret")?;
         if let Ok(made) = secret.trim_end_matches('s').parse::<f64>() {
             let under_way = now_ms()? - made;
-            self.under_way.lock().unwrap_or_else(PoisonError::into_inner).push(under_way);
+            self.under_way.lock().push(under_way);
         }
         Ok(())
     }
@@ -250,7 +251,7 @@ impl Begun {
                 Err(error) = &mut sweeping => return Err(error),
             }
         }
-        let mut under_way = work.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = work.under_way.lock();
         Ok(std::mem::take(&mut under_way))
     }
 }

@@ -25,7 +25,7 @@ const LEASE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn with_always_a_power_cut_loses_nothing_that_was_acknowledged() {
-    let mut redis = Redis::start_with(Options::default().stub_disk(Duration::from_millis(1))).await;
+    let mut redis = Redis::start_with(Options::default().simulated_disk(Duration::from_millis(1))).await;
     let queue = redis.queue_with(options(LEASE));
     let mut crew = Crew::new(LEASE);
     for _ in 0..2 {
@@ -35,7 +35,7 @@ async fn with_always_a_power_cut_loses_nothing_that_was_acknowledged() {
     for _ in 0..rounds(3) {
         crew.until_more_accepted(1 + below(30) as usize).await;
         redis.cut_power();
-        redis.start_again().await;
+        redis.restart().await;
     }
     crew.finish(&queue).await;
     laws::hold(&queue, &crew.entries).await;
@@ -45,7 +45,7 @@ async fn with_always_a_power_cut_loses_nothing_that_was_acknowledged() {
 const SLOW: Duration = Duration::from_secs(4);
 
 async fn everysec(sync_takes: Duration) -> Redis {
-    Redis::start_with(Options::default().fsync(Fsync::EverySecond).stub_disk(sync_takes)).await
+    Redis::start_with(Options::default().fsync(Fsync::EverySecond).simulated_disk(sync_takes)).await
 }
 
 async fn is_there(queue: &Queue, id: TaskId) -> bool {
@@ -63,7 +63,7 @@ async fn with_everysec_a_redis_that_dies_alone_keeps_what_it_has_written() {
     // A disk that keeps up: nothing waits to be written. Whether it was synced does not matter.
     until(async || redis.number("persistence", "aof_buffer_length").await == 0).await;
     redis.kill();
-    redis.start_again().await;
+    redis.restart().await;
     for id in ids {
         assert!(is_there(&queue, id).await);
     }
@@ -80,7 +80,7 @@ async fn with_everysec_and_a_slow_disk_a_redis_that_dies_alone_loses_what_it_put
     until(async || redis.number("persistence", "aof_pending_bio_fsync").await == 1).await;
     let put_off = queue.accept(&task("b.example")).await;
     redis.kill();
-    redis.start_again().await;
+    redis.restart().await;
     assert!(is_there(&queue, first).await, "written before the sync began");
     assert!(!is_there(&queue, put_off).await, "acknowledged, and not written");
 }
@@ -93,7 +93,7 @@ async fn with_everysec_a_power_cut_loses_what_came_after_the_last_sync() {
     until(async || redis.is_synced().await).await;
     let later = queue.accept(&task("b.example")).await;
     redis.cut_power();
-    redis.start_again().await;
+    redis.restart().await;
     assert!(is_there(&queue, synced).await);
     assert!(!is_there(&queue, later).await, "acknowledged, and not synced");
 }

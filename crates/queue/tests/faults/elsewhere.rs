@@ -218,7 +218,7 @@ async fn on_a_cluster_it_is_away_while_the_node_that_has_it_is_dead() {
     assert!(matches!(away, Err(QueueError::Unavailable(_))), "{away:?}");
     let away = queue.heartbeat(&claim.lease, None).await;
     assert!(matches!(away, Err(QueueError::Unavailable(_))), "{away:?}");
-    cluster.start_again(owner).await;
+    cluster.restart(owner).await;
     until(async || queue.enqueue(&refused).await.is_ok()).await;
     queue.heartbeat(&claim.lease, None).await.unwrap();
     queue.done(&claim).await;

@@ -66,7 +66,7 @@ async fn a_redis_killed_again_and_again_under_load_keeps_what_it_acknowledged() 
     for _ in 0..rounds(4) {
         crew.until_more_accepted(1 + below(30) as usize).await;
         redis.kill();
-        redis.start_again().await;
+        redis.restart().await;
     }
     crew.finish(&queue).await;
     laws::hold(&queue, &crew.entries).await;

@@ -103,7 +103,7 @@ impl Costs<'_> {
 }
 
 async fn commands(redis: &Redis) -> BTreeMap<String, u64> {
-    let info: String = redis.ask("INFO commandstats").await;
+    let info: String = redis.command("INFO commandstats").await;
     let count = |line: &str| {
         let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
         Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
@@ -112,7 +112,7 @@ async fn commands(redis: &Redis) -> BTreeMap<String, u64> {
 }
 
 async fn processor(redis: &Redis) -> u64 {
-    let info: String = redis.ask("INFO cpu").await;
+    let info: String = redis.command("INFO cpu").await;
     let micros = |name: &str| {
         let seconds: f64 = info.lines().find_map(|l| l.strip_prefix(name)).unwrap().parse().unwrap();
         Duration::from_secs_f64(seconds).as_micros()

@@ -9,7 +9,7 @@ use wpclone_queue::{
     TaskFilter,
 };
 use wpclone_task::{Code, Stage, State, TaskId};
-use wpclone_test_redis::{Proxy, Way, rounds};
+use wpclone_test_redis::{Direction, Proxy, rounds};
 
 use crate::crew::{Crew, PATIENCE, until};
 use crate::laws;
@@ -17,11 +17,11 @@ use crate::member::{below, options};
 use crate::support::*;
 
 /// Where a call is cut: before its request, in it, before its answer, in it. What Redis then has done of it.
-const CUTS: [(Way, usize, bool); 4] = [
-    (Way::ToServer, 0, false),
-    (Way::ToServer, 40, false),
-    (Way::ToClient, 0, true),
-    (Way::ToClient, 3, true),
+const CUTS: [(Direction, usize, bool); 4] = [
+    (Direction::ToServer, 0, false),
+    (Direction::ToServer, 40, false),
+    (Direction::ToClient, 0, true),
+    (Direction::ToClient, 3, true),
 ];
 
 /// Redis, a queue on it, and the same queue behind a network that fails.
@@ -35,7 +35,7 @@ struct Place {
 impl Place {
     async fn new(options: wpclone_queue::QueueOptions) -> Self {
         let redis = Redis::start().await;
-        let proxy = Proxy::before(&redis).await;
+        let proxy = Proxy::in_front_of(&redis).await;
         let sound = redis.queue_with(options.clone());
         let cut = Queue::new(&proxy.url(), options).unwrap();
         Self { _redis: redis, sound, proxy, cut }
@@ -44,15 +44,15 @@ impl Place {
     /// Makes a call, of which so much passes.
     async fn lose<T: std::fmt::Debug>(
         &self,
-        (way, bytes, _): (Way, usize, bool),
+        (way, bytes, _): (Direction, usize, bool),
         call: impl Future<Output = Result<T, QueueError>>,
     ) {
         // The connection is there, and Redis knows the scripts.
         self.cut.ping().await.unwrap();
-        self.proxy.cut_after(way, bytes);
+        self.proxy.cut_after_bytes(way, bytes);
         let lost = call.await;
         assert!(matches!(lost, Err(QueueError::Unavailable(_))), "{way:?} {bytes}: {lost:?}");
-        self.proxy.until_cut().await;
+        self.proxy.wait_until_cut().await;
         assert!(matches!(self.cut.ping().await, Err(QueueError::Unavailable(_))));
         self.proxy.heal().await;
     }
@@ -121,7 +121,7 @@ async fn ended(place: &Place, lease: &Lease) {
 }
 
 /// Claims a task as soon as that can be.
-async fn comes_back(place: &Place, id: TaskId, cut: (Way, usize, bool)) -> Lease {
+async fn comes_back(place: &Place, id: TaskId, cut: (Direction, usize, bool)) -> Lease {
     let mut claim = None;
     until(async || {
         place.sound.sweep().await.unwrap();
@@ -184,7 +184,7 @@ async fn however_many_ask_a_redis_that_does_not_answer_they_all_hear_of_it_toget
     const ASK: usize = 100;
     let place = Place::new(options(Duration::from_secs(30))).await;
     teach(&place.cut).await;
-    place.proxy.hold(&[Way::ToServer, Way::ToClient]);
+    place.proxy.hold(&[Direction::ToServer, Direction::ToClient]);
     // First on a connection that was sound, then on one that cannot be made. One after another it would take minutes.
     for _ in 0..2 {
         let asked = join_all((0..ASK).map(|_| place.cut.ping()));
@@ -226,15 +226,15 @@ async fn a_network_in_all_weathers_loses_nothing_and_does_nothing_twice() {
         crew.until_more_accepted(5).await;
         until(async || !crew.at_work().is_empty()).await;
         match round % 5 {
-            0 => place.proxy.hold(&[Way::ToServer, Way::ToClient]),
-            1 => place.proxy.cut_after(Way::ToServer, below(2000) as usize),
-            2 => place.proxy.hold(&[Way::ToClient]),
-            3 => place.proxy.cut_after(Way::ToClient, below(2000) as usize),
+            0 => place.proxy.hold(&[Direction::ToServer, Direction::ToClient]),
+            1 => place.proxy.cut_after_bytes(Direction::ToServer, below(2000) as usize),
+            2 => place.proxy.hold(&[Direction::ToClient]),
+            3 => place.proxy.cut_after_bytes(Direction::ToClient, below(2000) as usize),
             _ => place.proxy.delay(Duration::from_millis(30)),
         }
         match round % 5 {
             0 | 2 => until_no_lease_is_left_or_one_has_run_out(&place.sound).await,
-            1 | 3 => place.proxy.until_cut().await,
+            1 | 3 => place.proxy.wait_until_cut().await,
             _ => crew.until_more_accepted(5).await,
         }
         place.proxy.heal().await;

@@ -55,15 +55,15 @@ async fn a_minute_has_so_many_tasks_and_tells_when_there_is_room() {
     assert!(wait > Duration::from_secs(5) && wait <= Duration::from_secs(12), "{wait:?}");
     queue.accept(&limited(owned(task("y.example"), "bob"), Some(5), None)).await;
     // As if that time had passed.
-    let due: u64 = redis.ask("GET {wpclone}:rate:alice").await;
-    redis.ask::<()>(&format!("SET {{wpclone}}:rate:alice {}", due - 12_000)).await;
+    let due: u64 = redis.command("GET {wpclone}:rate:alice").await;
+    redis.command::<()>(&format!("SET {{wpclone}}:rate:alice {}", due - 12_000)).await;
     queue.accept(&sixth).await;
     assert!(matches!(
         refused(&queue, &limited(task("z.example"), Some(5), None)).await,
         LimitExceeded::Rate(_)
     ));
     // A clock that was set back by a day holds nobody up for a day.
-    redis.ask::<()>(&format!("SET {{wpclone}}:rate:alice {}", due + 86_400_000)).await;
+    redis.command::<()>(&format!("SET {{wpclone}}:rate:alice {}", due + 86_400_000)).await;
     let LimitExceeded::Rate(wait) = refused(&queue, &limited(task("z.example"), Some(5), None)).await else {
         panic!("the rate")
     };

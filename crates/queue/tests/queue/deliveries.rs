@@ -64,7 +64,7 @@ async fn every_end_of_a_task_is_told_once_and_only_to_who_asked_for_it() {
     let listed = queue.list(&Default::default(), None, 100).await.unwrap().tasks;
     assert_eq!(listed.len(), 4, "deliveries are no tasks");
     assert!(queue.claim("w1", Stage::ALL).await.unwrap().is_none());
-    let keys: Vec<String> = redis.ask("KEYS *:task:*").await;
+    let keys: Vec<String> = redis.command("KEYS *:task:*").await;
     assert_eq!(keys.len(), 4, "nothing is kept of a delivery");
 }
 
@@ -85,7 +85,7 @@ async fn a_delivery_is_tried_again_and_at_last_given_up() {
         if attempt < 2 {
             assert_eq!(failed, FailOutcome::Retrying(hour));
             assert!(queue.claim_delivery("w1").await.unwrap().is_none());
-            redis.ask::<()>(&format!("ZADD {{wpclone}}:delayed:webhook 1 {}:0", told.lease.task)).await;
+            redis.command::<()>(&format!("ZADD {{wpclone}}:delayed:webhook 1 {}:0", told.lease.task)).await;
             queue.sweep().await.unwrap();
         } else {
             assert_eq!(failed, FailOutcome::DeadLettered);
@@ -103,7 +103,7 @@ async fn a_worker_that_dies_over_a_delivery_does_not_take_it_along() {
     let id = queue.accept(&with_callback(task("a.example"))).await;
     queue.done(&queue.take().await).await;
     let lost = delivery(&queue).await;
-    redis.ask::<()>(&format!("ZADD {{wpclone}}:leases:webhook XX 1 {}:0", lost.lease.task)).await;
+    redis.command::<()>(&format!("ZADD {{wpclone}}:leases:webhook XX 1 {}:0", lost.lease.task)).await;
     queue.sweep().await.unwrap();
     let again = delivery(&queue).await;
     assert_eq!(again.lease.task, lost.lease.task);
@@ -136,7 +136,7 @@ async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
         queue.complete(&told.lease, &StepOutput::default()).await.unwrap();
     }
     assert!(matches!(queue.get(id).await.unwrap(), wpclone_queue::TaskLookup::Gone));
-    let left: Vec<String> = redis.ask("KEYS *:task:*").await;
+    let left: Vec<String> = redis.command("KEYS *:task:*").await;
     assert_eq!(left, [""; 0]);
 }
 
@@ -167,7 +167,7 @@ async fn a_message_that_is_put_off_costs_nothing_and_overtakes_nobody() {
     let first = delivery(&queue).await;
     queue.defer(&first.lease, Duration::from_secs(3600)).await.unwrap();
     assert!(matches!(queue.heartbeat(&first.lease, None).await, Err(QueueError::LeaseLost)));
-    redis.ask::<()>(&format!("ZADD {{wpclone}}:delayed:webhook XX 1 {}:0", first.lease.task)).await;
+    redis.command::<()>(&format!("ZADD {{wpclone}}:delayed:webhook XX 1 {}:0", first.lease.task)).await;
     queue.sweep().await.unwrap();
     assert_ne!(delivery(&queue).await.task, first.task);
     let again = delivery(&queue).await;

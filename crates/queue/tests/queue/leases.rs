@@ -49,10 +49,10 @@ async fn a_task_goes_from_its_acceptance_to_its_result() {
 async fn claims_in_quick_succession_get_rising_tokens() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    let now: Vec<u64> = redis.ask("TIME").await;
+    let now: Vec<u64> = redis.command("TIME").await;
     // The last token is ahead of the clock: what two claims within one microsecond look like, 50 µs on end.
     let last = now[0] * 1_000_000 + now[1] + 60_000_000;
-    redis.ask::<()>(&format!("SET {{wpclone}}:fence {last}")).await;
+    redis.command::<()>(&format!("SET {{wpclone}}:fence {last}")).await;
     let mut tokens = Vec::new();
     for n in 0..20 {
         queue.accept(&task(&format!("s{n}.example"))).await;
@@ -65,7 +65,7 @@ async fn claims_in_quick_succession_get_rising_tokens() {
 async fn a_token_is_never_below_the_clock() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    let before: Vec<u64> = redis.ask("TIME").await;
+    let before: Vec<u64> = redis.command("TIME").await;
     queue.accept(&task("a.example")).await;
     let token = queue.take().await.lease.token;
     assert!(token >= before[0] * 1_000_000 + before[1], "a Redis that lost everything gives no old token");
@@ -114,16 +114,16 @@ async fn a_heartbeat_keeps_a_lease_alive() {
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
     let key = format!("ZSCORE {{wpclone}}:leases:browser {}:0", claim.lease.task);
-    let now: Vec<u64> = redis.ask("TIME").await;
+    let now: Vec<u64> = redis.command("TIME").await;
     redis
-        .ask::<()>(&format!(
+        .command::<()>(&format!(
             "ZADD {{wpclone}}:leases:browser {} {}:0",
             now[0] * 1000 + 9000,
             claim.lease.task
         ))
         .await;
     queue.heartbeat(&claim.lease, None).await.unwrap();
-    let till: u64 = redis.ask(&key).await;
+    let till: u64 = redis.command(&key).await;
     assert!(till >= (now[0] + 30) * 1000);
 }
 
@@ -229,7 +229,7 @@ async fn too_much_is_refused_and_nothing_is_stored() {
     let mut huge = task("a.example");
     huge.sealed_secrets = "x".repeat(64 << 10);
     assert!(matches!(queue.enqueue(&huge).await, Err(QueueError::TooLarge(_))));
-    assert_eq!(redis.ask::<u64>("DBSIZE").await, 0);
+    assert_eq!(redis.command::<u64>("DBSIZE").await, 0);
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
     let output = StepOutput { result: Default::default(), sealed: Some("x".repeat(32 << 10)) };

@@ -343,7 +343,7 @@ impl World<'_> {
         self.compare().await; // no end was changed by anything after it
         let depth = self.queue.stats().await.unwrap().stages[&Stage::Browser];
         assert_eq!(depth, Default::default(), "nothing is left in any queue");
-        assert_eq!(self.redis.ask::<Vec<String>>("KEYS *:site*").await, [""; 0], "no lock is left");
+        assert_eq!(self.redis.command::<Vec<String>>("KEYS *:site*").await, [""; 0], "no lock is left");
     }
 }
 
@@ -351,7 +351,7 @@ impl World<'_> {
 fn whatever_happens_the_queue_does_what_its_model_does() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = runtime.block_on(Redis::start());
-    runtime.block_on(redis.ask::<()>("CONFIG SET appendfsync no"));
+    runtime.block_on(redis.command::<()>("CONFIG SET appendfsync no"));
     let config = Config {
         cases: 30 * u32::try_from(wpclone_test_redis::rounds(2)).unwrap(),
         failure_persistence: None,
@@ -360,7 +360,7 @@ fn whatever_happens_the_queue_does_what_its_model_does() {
     let lives = prop::collection::vec(turn(), 20..80);
     let outcome = TestRunner::new(config).run(&lives, |turns| {
         runtime.block_on(async {
-            redis.ask::<()>("FLUSHALL").await;
+            redis.command::<()>("FLUSHALL").await;
             // Days pass here; no task is to be forgotten over them.
             let finished_retention = std::time::Duration::from_secs(10_000 * 24 * 3600);
             let queue = redis.queue_with(QueueOptions { finished_retention, ..QueueOptions::default() });

@@ -178,7 +178,7 @@ async fn events_are_capped() {
         let progress = Progress { percent: 1, message: format!("Step {n}.") };
         queue.heartbeat(&claim.lease, Some(&progress)).await.unwrap();
     }
-    assert_eq!(redis.ask::<u64>(&format!("LLEN {{wpclone}}:events:{id}")).await, 500);
+    assert_eq!(redis.command::<u64>(&format!("LLEN {{wpclone}}:events:{id}")).await, 500);
 }
 
 #[tokio::test]

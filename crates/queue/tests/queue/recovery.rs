@@ -18,8 +18,8 @@ async fn a_flushed_redis_needs_no_operator() {
     let queue = redis.queue();
     queue.accept(&task("a.example")).await;
     let lost = queue.take().await;
-    redis.ask::<()>("FLUSHALL").await;
-    redis.ask::<()>("FUNCTION FLUSH").await;
+    redis.command::<()>("FLUSHALL").await;
+    redis.command::<()>("FUNCTION FLUSH").await;
     assert!(matches!(queue.heartbeat(&lost.lease, None).await, Err(QueueError::LeaseLost)));
     queue.sweep().await.unwrap();
     queue.stats().await.unwrap();
@@ -70,7 +70,7 @@ async fn a_killed_redis_loses_nothing_that_was_acknowledged() {
     stop.store(true, Ordering::Relaxed);
     assert!(accepted.len() >= done.len());
     assert!(matches!(queue.ping().await, Err(QueueError::Unavailable(_))));
-    redis.start_again().await;
+    redis.restart().await;
     heard(&mut signals, Signal::Reconnected).await;
     for id in &accepted {
         let state = queue.task(*id).await.state;
@@ -89,17 +89,17 @@ async fn a_full_redis_takes_no_new_task_and_finishes_the_old() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
-    redis.ask::<()>("CONFIG SET maxmemory 1").await;
+    redis.command::<()>("CONFIG SET maxmemory 1").await;
     let refused = task("b.example");
     assert!(matches!(queue.enqueue(&refused).await, Err(QueueError::Unavailable(_))));
-    let keys: Vec<String> = redis.ask(&format!("KEYS *{}*", refused.id)).await;
+    let keys: Vec<String> = redis.command(&format!("KEYS *{}*", refused.id)).await;
     assert!(keys.is_empty(), "refused as a whole");
     let claim = queue.take().await;
     queue.heartbeat(&claim.lease, None).await.unwrap();
     queue.done(&claim).await;
     assert_eq!(queue.task(id).await.state, State::Succeeded);
     queue.sweep().await.unwrap();
-    redis.ask::<()>("CONFIG SET maxmemory 0").await;
+    redis.command::<()>("CONFIG SET maxmemory 0").await;
     queue.accept(&refused).await;
 }
 
@@ -123,9 +123,9 @@ async fn a_task_that_cannot_be_read_is_ended_and_blocks_nobody() {
     };
     put(of_another_time, &record("a.example", r#"{"kind":"fly"}"#)).await;
     put(broken, "1 1 1\nsetup").await;
-    redis.ask::<()>(&format!("DEL {{wpclone}}:task:{vanished}")).await;
-    redis.ask::<()>(&format!("DEL {{wpclone}}:task:{of_wrong_type}")).await;
-    redis.ask::<()>(&format!("HSET {{wpclone}}:task:{of_wrong_type} a b")).await;
+    redis.command::<()>(&format!("DEL {{wpclone}}:task:{vanished}")).await;
+    redis.command::<()>(&format!("DEL {{wpclone}}:task:{of_wrong_type}")).await;
+    redis.command::<()>(&format!("HSET {{wpclone}}:task:{of_wrong_type} a b")).await;
     let claim = queue.take().await;
     assert_eq!(claim.lease.task, good);
     queue.done(&claim).await;
@@ -136,8 +136,8 @@ async fn a_task_that_cannot_be_read_is_ended_and_blocks_nobody() {
     queue.sweep().await.unwrap(); // ends them
     queue.sweep().await.unwrap(); // finds the lock that the second had
     for id in [of_another_time, broken, of_wrong_type] {
-        let state: String = redis.ask(&format!("HGET {{wpclone}}:live:{id} state")).await;
-        let problem: String = redis.ask(&format!("HGET {{wpclone}}:out:{id} problem")).await;
+        let state: String = redis.command(&format!("HGET {{wpclone}}:live:{id} state")).await;
+        let problem: String = redis.command(&format!("HGET {{wpclone}}:out:{id} problem")).await;
         assert_eq!(state, "failed");
         assert!(problem.contains(Code::WorkerFault.as_str()));
         assert!(queue.get(id).await.is_err());
@@ -155,7 +155,7 @@ async fn a_redis_that_is_away_is_said_to_be() {
     redis.kill();
     assert!(matches!(queue.get(id).await, Err(QueueError::Unavailable(_))));
     assert!(matches!(queue.claim("w", Stage::ALL).await, Err(QueueError::Unavailable(_))));
-    redis.start_again().await;
+    redis.restart().await;
     assert!(matches!(queue.get(id).await.unwrap(), TaskLookup::Found(_)));
 }
 
@@ -227,8 +227,8 @@ async fn a_full_redis_that_does_not_know_the_functions_lets_work_end() {
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    redis.ask::<()>("CONFIG SET maxmemory 1").await;
-    redis.ask::<()>("FUNCTION FLUSH").await; // as a new version finds it
+    redis.command::<()>("CONFIG SET maxmemory 1").await;
+    redis.command::<()>("FUNCTION FLUSH").await; // as a new version finds it
     queue.heartbeat(&claim.lease, None).await.unwrap();
     queue.sweep().await.unwrap();
     assert_eq!(queue.stats().await.unwrap().stages[&Stage::Browser].running, 1);

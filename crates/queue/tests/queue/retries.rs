@@ -276,7 +276,8 @@ async fn a_failed_task_keeps_its_secrets_for_a_while_and_a_finished_one_none() {
     let queue =
         redis.queue_with(QueueOptions { secrets_retention: Duration::from_secs(500), ..Default::default() });
     let (good, bad) = (queue.accept(&task("a.example")).await, queue.accept(&task("b.example")).await);
-    let ttl = async |key: &str, id: TaskId| redis.ask::<i64>(&format!("TTL {{wpclone}}:{key}:{id}")).await;
+    let ttl =
+        async |key: &str, id: TaskId| redis.command::<i64>(&format!("TTL {{wpclone}}:{key}:{id}")).await;
     assert_eq!(ttl("task", good).await, -1, "no secret expires before its task");
     let (one, two) = (queue.take().await, queue.take().await);
     assert_eq!(one.sealed_secrets.as_deref(), Some(SECRETS));
@@ -287,7 +288,7 @@ async fn a_failed_task_keeps_its_secrets_for_a_while_and_a_finished_one_none() {
     assert!((490..=500).contains(&ttl("secret", bad).await));
     assert!((490..=500).contains(&ttl("rsecret", good).await));
     assert!(queue.task(bad).await.secrets_kept && !queue.task(good).await.secrets_kept);
-    redis.ask::<()>(&format!("DEL {{wpclone}}:secret:{bad}")).await; // as after that time
+    redis.command::<()>(&format!("DEL {{wpclone}}:secret:{bad}")).await; // as after that time
     assert!(!redis.holds(SECRETS).await);
     assert!(!queue.task(bad).await.secrets_kept);
 }

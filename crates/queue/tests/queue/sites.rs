@@ -119,12 +119,12 @@ async fn the_sweep_mends_a_lock_whose_task_is_gone_and_a_lost_turn() {
     let queue = redis.queue();
     let ghost = queue.accept(&task("a.example")).await;
     let waiting = queue.accept(&task("a.example")).await;
-    redis.ask::<()>(&format!("DEL {{wpclone}}:task:{ghost}")).await;
+    redis.command::<()>(&format!("DEL {{wpclone}}:task:{ghost}")).await;
     queue.nothing_ready().await;
     queue.sweep().await.unwrap();
     let claim = queue.take().await;
     assert_eq!(claim.lease.task, waiting);
     queue.done(&claim).await;
-    assert_eq!(redis.ask::<u64>("EXISTS {wpclone}:sites").await, 0, "a free site is not remembered");
+    assert_eq!(redis.command::<u64>("EXISTS {wpclone}:sites").await, 0, "a free site is not remembered");
     assert_eq!(queue.task(waiting).await.state, State::Succeeded);
 }

@@ -40,18 +40,22 @@ impl Queues for Redis {
     }
 
     async fn run_out(&self, claim: &Claim) {
-        self.ask::<()>(&format!("ZADD {{wpclone}}:leases:{} XX 1 {}", claim.stage, member(&claim.lease)))
+        self.command::<()>(&format!("ZADD {{wpclone}}:leases:{} XX 1 {}", claim.stage, member(&claim.lease)))
             .await;
     }
 
     async fn make_due(&self, claim: &Claim) {
-        self.ask::<()>(&format!("ZADD {{wpclone}}:delayed:{} XX 1 {}", claim.stage, member(&claim.lease)))
-            .await;
+        self.command::<()>(&format!(
+            "ZADD {{wpclone}}:delayed:{} XX 1 {}",
+            claim.stage,
+            member(&claim.lease)
+        ))
+        .await;
     }
 
     async fn next_millisecond(&self) {
         let now = async || {
-            let time: Vec<u64> = self.ask("TIME").await;
+            let time: Vec<u64> = self.command("TIME").await;
             time[0] * 1000 + time[1] / 1000
         };
         let before = now().await;
@@ -65,7 +69,7 @@ impl Queues for Redis {
 
     async fn holds(&self, text: &str) -> bool {
         let mut connection = self.connect().await.unwrap();
-        let keys: Vec<String> = self.ask("KEYS *").await;
+        let keys: Vec<String> = self.command("KEYS *").await;
         for key in keys {
             let value: Option<String> = redis::cmd("GET").arg(key).query_async(&mut connection).await.ok();
             if value.is_some_and(|value| value.contains(text)) {

@@ -13,7 +13,7 @@ async fn ten_thousand_steps_due_at_once_become_ready_in_batches() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     // One task's step stands for all: the sweep opens each entry's task, so each needs one.
-    redis.ask::<()>("CONFIG SET appendfsync no").await;
+    redis.command::<()>("CONFIG SET appendfsync no").await;
     let fill = r"
         for n = 1, 10000 do
           local id = string.format('00000000-0000-7000-8000-%012d', n)
@@ -48,12 +48,12 @@ async fn old_finished_tasks_are_forgotten_and_known_to_be_gone() {
     let waiting = queue.accept(&task("c.example")).await;
     queue.done(&queue.take().await).await;
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
-    redis.ask::<()>(&format!("ZADD {{wpclone}}:done 1 {old}")).await;
+    redis.command::<()>(&format!("ZADD {{wpclone}}:done 1 {old}")).await;
     assert_eq!(queue.sweep().await.unwrap().trimmed, 1);
     assert!(matches!(queue.get(old).await.unwrap(), TaskLookup::Gone));
     assert_eq!(queue.task(young).await.state, State::Failed);
     assert_eq!(queue.task(waiting).await.state, State::Queued);
-    let keys: Vec<String> = redis.ask(&format!("KEYS *{old}*")).await;
+    let keys: Vec<String> = redis.command(&format!("KEYS *{old}*")).await;
     let leaf = format!("{{wpclone}}:idx:queued:alice:{old}"); // named after it, and full of others
     assert_eq!(keys, [leaf]);
     assert_eq!(queue.list(&Default::default(), None, 10).await.unwrap().tasks.len(), 2);
@@ -79,7 +79,7 @@ async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
             "{n}"
         );
     }
-    assert!(redis.ask::<u64>("GET {wpclone}:done_bytes").await <= 9_000);
+    assert!(redis.command::<u64>("GET {wpclone}:done_bytes").await <= 9_000);
     assert_eq!(queue.task(waiting).await.state, State::Queued);
 }
 
@@ -98,11 +98,11 @@ async fn nothing_is_left_of_tasks_that_are_forgotten() {
         queue.done(&queue.take().await).await;
     }
     queue.sweep().await.unwrap();
-    let mut keys: Vec<String> = redis.ask("KEYS *").await;
+    let mut keys: Vec<String> = redis.command("KEYS *").await;
     keys.retain(|k| !k.contains(":dedup:")); // expired, perhaps not yet collected
     keys.sort();
     assert_eq!(keys, ["{wpclone}:done_bytes", "{wpclone}:fence", "{wpclone}:gone"]);
-    assert_eq!(redis.ask::<u64>("GET {wpclone}:done_bytes").await, 0);
+    assert_eq!(redis.command::<u64>("GET {wpclone}:done_bytes").await, 0);
 }
 
 fn report(id: &str) -> WorkerReport {
@@ -124,15 +124,17 @@ async fn a_silent_worker_is_shown_as_lost_for_an_hour_and_a_retired_one_not_at_a
         queue.report_worker(&report(id)).await.unwrap();
     }
     queue.remove_worker("retired").await.unwrap();
-    let now: Vec<u64> = redis.ask("TIME").await;
+    let now: Vec<u64> = redis.command("TIME").await;
     let ago = |seconds: u64| (now[0] - seconds) * 1000;
-    redis.ask::<()>(&format!("ZADD {{wpclone}}:workers {} silent {} forgotten", ago(16), ago(3601))).await;
+    redis
+        .command::<()>(&format!("ZADD {{wpclone}}:workers {} silent {} forgotten", ago(16), ago(3601)))
+        .await;
     let workers = queue.stats().await.unwrap().workers;
     let shown: Vec<_> = workers.iter().map(|w| (w.id.as_str(), w.lost.is_some(), w.busy, w.slots)).collect();
     assert_eq!(shown, [("alive", false, 1, 2), ("silent", true, 1, 2)]);
     assert!(workers[1].lost.as_ref().unwrap().starts_with("Silent since 20"));
     queue.sweep().await.unwrap();
-    assert_eq!(redis.ask::<u64>("ZCARD {wpclone}:workers").await, 2);
+    assert_eq!(redis.command::<u64>("ZCARD {wpclone}:workers").await, 2);
 }
 
 #[tokio::test]
@@ -144,10 +146,10 @@ async fn depths_tell_where_steps_stand() {
     }
     queue.fail(&queue.take().await.lease, &problem(Code::Deadline).with("retry_after", 50)).await.unwrap();
     queue.take().await;
-    let ready: Vec<String> = redis.ask("ZRANGE {wpclone}:ready:browser 0 -1").await;
+    let ready: Vec<String> = redis.command("ZRANGE {wpclone}:ready:browser 0 -1").await;
     let id = ready[1].split(':').next().unwrap();
-    let now: Vec<u64> = redis.ask("TIME").await;
-    redis.ask::<()>(&format!("HSET {{wpclone}}:live:{id} 0.ready {}", (now[0] - 100) * 1000)).await;
+    let now: Vec<u64> = redis.command("TIME").await;
+    redis.command::<()>(&format!("HSET {{wpclone}}:live:{id} 0.ready {}", (now[0] - 100) * 1000)).await;
     let stats = queue.stats().await.unwrap();
     let depth = stats.stages[&Stage::Browser];
     assert_eq!((depth.ready, depth.running, depth.delayed, depth.waiting_for_site), (2, 1, 1, 1));
@@ -162,12 +164,12 @@ async fn a_redis_that_can_lose_tasks_is_told_of() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     assert_eq!(queue.redis_warnings().await.unwrap(), [""; 0]);
-    redis.ask::<()>("CONFIG SET appendfsync everysec").await;
-    redis.ask::<()>("CONFIG SET maxmemory-policy allkeys-lru").await;
+    redis.command::<()>("CONFIG SET appendfsync everysec").await;
+    redis.command::<()>("CONFIG SET maxmemory-policy allkeys-lru").await;
     let warnings = queue.redis_warnings().await.unwrap();
     assert!(warnings[0].contains("allkeys-lru") && warnings[1].contains("everysec"), "{warnings:?}");
     // A provider that hides CONFIG still tells what INFO knows.
-    redis.ask::<()>("ACL SETUSER default -config").await;
+    redis.command::<()>("ACL SETUSER default -config").await;
     let warnings = queue.redis_warnings().await.unwrap();
     assert!(warnings[0].contains("allkeys-lru") && warnings[1].contains("provider"), "{warnings:?}");
 }

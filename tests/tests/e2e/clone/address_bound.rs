@@ -41,7 +41,7 @@ async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_publ
     assert!(requests_for(&site, "/counts-visitors").await? >= 1, "the page never asked for it");
     // The artifacts show the pages and the connection.
     let names = artifacts(&task);
-    for name in ["copy-front.png", "copy-dashboard.png", "network.log"] {
+    for name in ["clone-front-page.png", "clone-dashboard.png", "network.log"] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
     let log = task.artifacts.iter().find(|artifact| artifact.name == "network.log").unwrap();
@@ -90,7 +90,7 @@ async fn a_login_guard_plugin_is_disabled_and_reported_in_the_clone_only() -> Re
     assert_eq!(site.sql(ACTIVE).await?, before, "the source's own");
     assert!(before.contains("wordfence/wordfence.php"), "{before}");
     let names = artifacts(&task);
-    assert!(names.contains(&"copy-front.png") && names.contains(&"copy-dashboard.png"), "{names:?}");
+    assert!(names.contains(&"clone-front-page.png") && names.contains(&"clone-dashboard.png"), "{names:?}");
     assert_eq!(at(&task, "/look/connections_to_source"), 0);
     Ok(())
 }

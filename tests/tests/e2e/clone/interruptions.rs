@@ -64,7 +64,7 @@ impl Listening {
         of.map(|asked| asked.from).collect()
     }
 
-    /// Holds requests for this, from an offset on; clears the record.
+    /// KeyedLimiter requests for this, from an offset on; clears the record.
     fn hold(&self, kind: &str, what: &str, from: u64) -> Result {
         let _ = fs::remove_file(self.folder.join("asked"));
         fs::write(self.folder.join("hold.new"), format!("{kind}\t{what}\t{from}"))?;

@@ -32,7 +32,7 @@ async fn a_site_is_cloned_to_its_own_address_and_can_be_deleted() -> Result {
     assert!(front.contains("Hello from the source"), "{front}");
     assert!(front.contains(&format!("{url}/about/")) && !front.contains(&site.url()), "{front}");
     let names: Vec<_> = task.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
-    for name in ["fidelity.json", "copy-front.png", "copy-dashboard.png"] {
+    for name in ["fidelity.json", "clone-front-page.png", "clone-dashboard.png"] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
 

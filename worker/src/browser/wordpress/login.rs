@@ -172,10 +172,9 @@ fn refused(seen: &Seen, site: &SiteUrl) -> Box<Trouble> {
         _ if seen.second_factor => {
             Trouble::new(Code::Auth2faRequired, "After the password the site asks for a second factor.")
         }
-        _ if seen.captcha && seen.error.is_some() => Trouble::new(
-            Code::AuthCaptcha,
-            format!("The site rejected the login and shows a captcha.{says}"),
-        ),
+        _ if seen.captcha && seen.error.is_some() => {
+            Trouble::new(Code::AuthCaptcha, format!("The site rejected the login and shows a captcha.{says}"))
+        }
         _ if seen.challenge => {
             Trouble::new(Code::EdgeChallenge, "A firewall stopped the login to look at our browser.")
         }

@@ -7,9 +7,9 @@ use ipnet::IpNet;
 
 /// The private networks that are allowed all the same; none by default.
 #[derive(Debug, Clone, Default)]
-pub struct Networks(Vec<IpNet>);
+pub(crate) struct AllowedNetworks(Vec<IpNet>);
 
-impl FromStr for Networks {
+impl FromStr for AllowedNetworks {
     type Err = String;
 
     /// Comma-separated networks, such as `10.0.0.0/8,::1/128`; a bare address is a network of one.
@@ -24,7 +24,7 @@ impl FromStr for Networks {
     }
 }
 
-impl std::fmt::Display for Networks {
+impl std::fmt::Display for AllowedNetworks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let nets: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(if nets.is_empty() { "none" } else { "" })?;
@@ -32,10 +32,10 @@ impl std::fmt::Display for Networks {
     }
 }
 
-impl Networks {
+impl AllowedNetworks {
     /// Whether we may connect to this address: it is public, or in a network that is allowed.
     #[must_use]
-    pub fn allow(&self, address: IpAddr) -> bool {
+    pub(crate) fn allow(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         is_public(address) || self.0.iter().any(|net| net.contains(&address))
     }
@@ -43,7 +43,7 @@ impl Networks {
 
 /// Whether an address belongs to the public internet, by IANA's special-purpose registries (RFC 6890 and later).
 #[must_use]
-pub fn is_public(address: IpAddr) -> bool {
+fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => is_public_v6(v6),
@@ -133,11 +133,11 @@ mod tests {
 
     #[test]
     fn a_private_network_can_be_allowed() {
-        let nets: Networks = "127.0.0.0/8, ::1".parse().unwrap();
+        let nets: AllowedNetworks = "127.0.0.0/8, ::1".parse().unwrap();
         assert!(nets.allow("127.0.0.1".parse().unwrap()) && nets.allow("::1".parse().unwrap()));
         assert!(nets.allow("::ffff:127.0.0.1".parse().unwrap()));
         assert!(!nets.allow("10.0.0.1".parse().unwrap()));
         assert_eq!(nets.to_string(), "127.0.0.0/8,::1/128");
-        assert!("10.0.0.0/8,x".parse::<Networks>().unwrap_err().contains("`x`"));
+        assert!("10.0.0.0/8,x".parse::<AllowedNetworks>().unwrap_err().contains("`x`"));
     }
 }
