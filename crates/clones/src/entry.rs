@@ -51,7 +51,7 @@ pub struct DeletedClone {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloneLookup {
     /// The clone.
-    CloneLookup(Box<CloneEntry>),
+    Found(Box<CloneEntry>),
     /// It went within the last day.
     Gone(Box<DeletedClone>),
     /// Never heard of it, or not for a day.
