@@ -217,7 +217,7 @@ pub(crate) fn clone(clone: &CloneView, now: Timestamp) -> String {
     );
     rows.push(row("created", format_time(clone.created_at)));
     rows.push(row("isolation", clone.isolation));
-    rows.extend(fields(Some(&clone.separation)));
+    rows.extend(fields(Some(&clone.effective_isolation)));
     rows.extend(clone.owner.as_ref().map(|owner| row("owner", owner)));
     rows.push(row("task", clone.task));
     table(&rows)

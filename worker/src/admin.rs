@@ -42,21 +42,30 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
     }
     match admin.queue.ping().await {
         Ok(()) if admin.known.load(Ordering::Relaxed) => {
-            (StatusCode::OK, format!("ready\n{}", clones(&admin)))
+            (StatusCode::OK, format!("ready\n{}", clones(&admin).await))
         }
         Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "the queue has not heard of this worker yet\n".into()),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Redis cannot be reached\n".into()),
     }
 }
 
-/// What keeps clones from being made. The worker is ready all the same: it serves its other stages.
-fn clones(admin: &Admin) -> String {
-    match admin.provisioner.as_ref().map(|provisioner| provisioner.health()) {
-        None | Some(Health::Ready) => String::new(),
-        Some(Health::Starting) => "clones: the provisioner is starting\n".into(),
-        Some(Health::Waiting) => "clones: another worker has them\n".into(),
-        Some(Health::Unavailable(why)) => format!("clones: unavailable, {why}\n"),
+/// Why no clones can be created, and what is set aside. The worker is ready all the same: it serves its other stages.
+async fn clones(admin: &Admin) -> String {
+    let Some(provisioner) = &admin.provisioner else { return String::new() };
+    let mut text = match provisioner.health() {
+        Health::Ready => String::new(),
+        Health::Starting => "clones: the provisioner is starting\n".into(),
+        Health::Waiting => "clones: another worker has them\n".into(),
+        Health::Unavailable(why) => format!("clones: unavailable, {why}\n"),
+    };
+    let set_aside = provisioner.set_aside().await;
+    for clone in set_aside.clones {
+        text.push_str(&format!("clones: {} is set aside and kept, {}\n", clone.name, clone.reason));
     }
+    for what in set_aside.unclaimed {
+        text.push_str(&format!("clones: {what} belongs to no known clone and is kept\n"));
+    }
+    text
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {

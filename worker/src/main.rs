@@ -34,7 +34,7 @@ use wpclone_task::Stage;
 
 use crate::browser::BrowserStage;
 use crate::net::Ways;
-use crate::provisioning::{Provisioning, Running};
+use crate::provisioning::{Provisioning, RegistrySync, RunningProvisioner};
 use crate::runner::Runner;
 use crate::settings::{Args, Settings};
 use crate::transfer::TransferStage;
@@ -104,14 +104,16 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     });
     let clones = CloneRegistry::new(redis)?;
     let serves = |wanted: Stage| settings.stages.iter().any(|(stage, _)| *stage == wanted);
-    let running = serves(Stage::Provisioning).then(|| Running::start(&settings.clones));
+    let running = serves(Stage::Provisioning).then(|| RunningProvisioner::start(&settings.clones));
     let provisioner = running.as_ref().map(|running| Arc::clone(&running.provisioner));
     let provisioning = provisioner.clone().map(|provisioner| Provisioning {
+        registry: RegistrySync {
+            provisioner: Arc::clone(&provisioner),
+            clones,
+            queue: queue.clone(),
+            sealer: sealer.clone(),
+        },
         provisioner,
-        clones,
-        queue: queue.clone(),
-        sealer: sealer.clone(),
-        teller: format!("local {}", settings.clones.addresses),
     });
     let (queue_of_steps, metrics_of_steps) = (queue.clone(), metrics.clone());
     let workshop = Arc::new(Workshop {
@@ -144,7 +146,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 
     runner.run(shutdown).await;
     if let Some(running) = running {
-        running.end().await;
+        running.stop().await;
     }
     serving.abort();
     telemetry.shutdown().await;

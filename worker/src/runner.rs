@@ -119,7 +119,7 @@ impl Runner {
     /// What others see of clones is kept true, where this worker makes them.
     async fn keep_clones(&self) {
         match &self.workshop.provisioning {
-            Some(provisioning) => provisioning.upkeep().await,
+            Some(provisioning) => provisioning.registry.run().await,
             None => std::future::pending().await,
         }
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use wpclone_artifacts::Artifacts;
 use wpclone_migrator::{Client, ClientError, Key};
-use wpclone_provision::harness::{MU_PLUGIN, MU_PLUGIN_FILE};
+use wpclone_provision::clone_runtime::{SANDBOX_PLUGIN, SANDBOX_PLUGIN_FILE};
 use wpclone_task::{
     CloneDestination, CloneRequest, Code, ExposeSecret as _, Filled, Outcome, PluginStatus, Problem,
     Progress, Request, SecretString, SiteUrl, Stage, Transferred,
@@ -90,7 +90,7 @@ impl TransferStage {
         let (meter, id) = (Meter::default(), import_of(job));
         let into = match request.destination {
             CloneDestination::Clone { .. } => Receiver::Clone,
-            CloneDestination::Target(_) => Receiver::Site { harmless: MU_PLUGIN },
+            CloneDestination::Target(_) => Receiver::Site { harmless: SANDBOX_PLUGIN },
         };
         let transfer = Transfer { source: &source, target: &target, into, job: &id, meter: &meter, stop };
         let moving = timeout(LONGEST, transfer.run());
@@ -113,7 +113,7 @@ impl TransferStage {
                 CloneDestination::Target(_) => Some(Filled {
                     api_key: (!request.remove_migrator).then_some(target_key),
                     username: request.source.username.clone(),
-                    harmless: format!("{}/{MU_PLUGIN_FILE}", fidelity.must_use_folder),
+                    harmless: format!("{}/{SANDBOX_PLUGIN_FILE}", fidelity.must_use_folder),
                 }),
             },
         }))

@@ -36,11 +36,15 @@ fn gone(detail: &str) -> ApiError {
 
 /// That a clone is neither still being made nor being taken away.
 fn is_published(entry: &CloneEntry) -> Result<(), ApiError> {
-    use wpclone_task::ClonePhase::{Deleting, Making, Published, Ready};
+    use wpclone_task::ClonePhase::{Creating, Deleting, Published, Ready, Unreadable};
     match entry.phase {
         Published => Ok(()),
-        Making | Ready => {
+        Creating | Ready => {
             Err(ApiError::new(Code::CloneNotReady, format!("The task {} still makes it.", entry.task)))
+        }
+        Unreadable => {
+            let detail = "What is stored of it cannot be read; it is kept until its operator has looked.";
+            Err(ApiError::new(Code::CloneNotReady, detail))
         }
         Deleting => Err(gone("It is being deleted.")),
     }

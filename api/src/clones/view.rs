@@ -32,7 +32,7 @@ pub fn view(app: &App, caller: &Caller, entry: CloneEntry, secrets: Secrets) -> 
         created_at: entry.created_at,
         expires_at: entry.expires_at,
         isolation: entry.isolation,
-        separation: entry.separation,
+        effective_isolation: entry.effective_isolation,
         username: entry.username,
         password: opened.map(|secrets| secrets.password.expose_secret().to_owned()),
     }

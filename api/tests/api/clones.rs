@@ -76,7 +76,7 @@ async fn a_clone_is_read_with_its_password_by_its_owner_alone() {
         json!({
             "name": A, "url": format!("http://127.0.0.1:8090/{A}"), "state": "published",
             "source": "https://shop.example", "task": entry.task, "created_at": entry.created_at,
-            "expires_at": entry.expires_at, "isolation": "shared", "separation": {"own_user": true},
+            "expires_at": entry.expires_at, "isolation": "shared", "effective_isolation": {"own_user": true},
             "username": "wpclone-abcd", "password": "pw-of-it",
             "links": {"self": format!("/clones/{A}"), "login": format!("/clones/{A}/login"), "task": format!("/tasks/{}", entry.task)},
         })
@@ -211,7 +211,7 @@ async fn a_clone_is_deleted_by_a_task_of_its_own() {
 #[tokio::test]
 async fn a_clone_that_is_still_being_made_is_deleted_by_the_end_of_its_task() {
     let api = Api::start().await;
-    for (name, phase) in [(A, ClonePhase::Making), (B, ClonePhase::Ready)] {
+    for (name, phase) in [(A, ClonePhase::Creating), (B, ClonePhase::Ready)] {
         let id = api.ask_for_clone("https://a.example", None).await;
         let entry =
             CloneEntry { task: id, phase, expires_at: None, sealed: None, ..api.clone_entry(name, "local") };
@@ -229,7 +229,7 @@ async fn a_clone_that_is_still_being_made_is_deleted_by_the_end_of_its_task() {
     let running = api.ask_for_clone("https://b.example", None).await;
     let claim = api.claim().await;
     assert_eq!(claim.lease.task, running);
-    api.put(&CloneEntry { task: running, phase: ClonePhase::Making, ..api.clone_entry(A, "local") }).await;
+    api.put(&CloneEntry { task: running, phase: ClonePhase::Creating, ..api.clone_entry(A, "local") }).await;
     let task = accepted(delete(&api, A).header("Prefer", "wait=0")).await;
     assert_eq!((&task["id"], &task["state"]), (&json!(running), &json!("running")));
     assert!(api.app.queue.heartbeat(&claim.lease, None).await.unwrap().cancel_requested);

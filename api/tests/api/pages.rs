@@ -91,7 +91,7 @@ async fn the_clones_page_tells_of_each_and_of_those_that_went() {
         api.put(&api.clone_entry(&name(n), "alice")).await;
     }
     let making =
-        CloneEntry { phase: ClonePhase::Making, expires_at: None, ..api.clone_entry(&name(30), "alice") };
+        CloneEntry { phase: ClonePhase::Creating, expires_at: None, ..api.clone_entry(&name(30), "alice") };
     api.put(&making).await;
     api.put(&api.clone_entry(&name(31), "alice")).await;
     api.app.clones.remove(&name(31).parse().unwrap()).await.unwrap();
@@ -103,7 +103,7 @@ async fn the_clones_page_tells_of_each_and_of_those_that_went() {
     };
     let first = page("/dashboard/clones", "alice").await;
     assert_eq!(first.matches("<li class=\"card").count(), 20);
-    assert!(first.contains("shop.example") && first.contains("data-left") && first.contains("making"));
+    assert!(first.contains("shop.example") && first.contains("data-left") && first.contains("creating"));
     assert!(first.contains(&format!("data-login=\"/clones/{}/login\"", name(21))));
     assert!(!first.contains(&format!("data-login=\"/clones/{}/login\"", name(30))), "not yet");
     assert!(first.contains("Gone within the last day") && first.contains(&name(31)));

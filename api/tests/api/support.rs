@@ -199,7 +199,7 @@ impl Api {
             deadline: now + 28.minutes(),
             expires_at: Some(now + 1.hours()),
             isolation: Isolation::Shared,
-            separation: json!({"own_user": true}).as_object().unwrap().clone(),
+            effective_isolation: json!({"own_user": true}).as_object().unwrap().clone(),
             sealed: Some(seal_clone(&self.app.sealer, &name, &secrets).unwrap()),
             name,
         }
@@ -287,7 +287,7 @@ pub(crate) async fn cloned(api: &Api) -> TaskId {
             username: entry.username.clone(),
             password: "pw-of-it".into(),
             migrator_key: "0a".repeat(32).into(),
-            separation: json!({"own_user": true, "own_network": false}),
+            effective_isolation: json!({"own_user": true, "own_network": false}),
         }),
         "transfer" => Outcome::Transferred(Transferred {
             fidelity: json!({

@@ -66,7 +66,7 @@ async fn clones(api: &Api, name: &str) {
     let clone =
         |second: u32, owner: &str| api.clone_entry(&format!("clone-20261123-16310{second}-abcdef"), owner);
     api.put(&clone(5, name)).await;
-    api.put(&CloneEntry { phase: ClonePhase::Making, expires_at: None, ..clone(6, name) }).await;
+    api.put(&CloneEntry { phase: ClonePhase::Creating, expires_at: None, ..clone(6, name) }).await;
     let gone = clone(7, name);
     api.put(&gone).await;
     api.app.clones.remove(&gone.name).await.unwrap();

@@ -24,7 +24,7 @@ fn request() -> Value {
 fn done() -> Value {
     let clone = json!({
         "name": NAME, "url": format!("http://127.0.0.1:8090/{NAME}"), "username": "wpclone-abcd",
-        "password": "pw-of-it", "expires_at": "2026-11-23T11:01:13Z", "separation": {"own_user": true},
+        "password": "pw-of-it", "expires_at": "2026-11-23T11:01:13Z", "effective_isolation": {"own_user": true},
     });
     let fidelity = json!({
         "tables": 14, "rows": 30211, "files": 812, "left_over": {"root-relative": 3}, "left_out": {},
@@ -42,7 +42,7 @@ fn clone(n: u32) -> Value {
     json!({
         "name": name, "url": format!("http://127.0.0.1:8090/{name}"), "state": "published",
         "source": "https://example.com", "task": ID, "created_at": "2020-11-23T10:00:00Z",
-        "expires_at": "2020-11-23T11:00:00Z", "isolation": "shared", "separation": {"own_user": true},
+        "expires_at": "2020-11-23T11:00:00Z", "isolation": "shared", "effective_isolation": {"own_user": true},
         "username": "wpclone-abcd", "password": "pw-of-it",
         "links": {"self": format!("/clones/{name}"), "login": format!("/clones/{name}/login"), "task": format!("/tasks/{ID}")},
     })

@@ -32,7 +32,7 @@ pub struct CloneEntry {
     /// How much it has for itself, as it was asked for.
     pub isolation: Isolation,
     /// What really separates it from others and from the world.
-    pub separation: Map<String, Value>,
+    pub effective_isolation: Map<String, Value>,
     /// The seal of its secrets. It is kept beside the rest, which outlives it.
     #[serde(skip)]
     pub sealed: Option<String>,

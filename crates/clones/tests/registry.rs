@@ -30,7 +30,7 @@ fn entry(n: u32, owner: &str) -> CloneEntry {
         deadline: "2026-11-23T17:01:05Z".parse().unwrap(),
         expires_at: Some("2026-11-23T17:31:05Z".parse().unwrap()),
         isolation: Isolation::Shared,
-        separation: json!({"own_user": true, "own_network": false}).as_object().unwrap().clone(),
+        effective_isolation: json!({"own_user": true, "own_network": false}).as_object().unwrap().clone(),
         sealed: Some("a seal".into()),
     }
 }
@@ -57,7 +57,7 @@ async fn what_is_put_is_found_whole_and_replaced_whole() {
     let clones = CloneRegistry::new(&redis.url()).unwrap();
     assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::NotFound);
     let making =
-        CloneEntry { phase: ClonePhase::Making, expires_at: None, sealed: None, ..entry(1, "alice") };
+        CloneEntry { phase: ClonePhase::Creating, expires_at: None, sealed: None, ..entry(1, "alice") };
     clones.put(HERE, &making).await.unwrap();
     assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::Found(Box::new(making)));
     let published = entry(1, "bob");

@@ -1,55 +1,55 @@
 <?php
 /**
- * What needs WordPress to be done on a clone. Only the provisioner can ask for it, over php-fpm's socket: the proxy
- * knows no file outside of a clone's tree. Input and output are JSON.
+ * Does on a clone what needs WordPress. Only the provisioner can request it, over php-fpm's socket: the proxy serves no
+ * file outside of a clone's WordPress folder. Input and output are JSON.
  */
 
 if ( ! isset( $_SERVER['WPCLONE_TASK'] ) ) {
 	exit;
 }
 
-$wpclone_wish = json_decode( (string) file_get_contents( 'php://input' ), true );
+$wpclone_input = json_decode( (string) file_get_contents( 'php://input' ), true );
 
-// Without plugins and theme: what is wrong with them must not stop us, and must not hear of this.
+// Without plugins and theme: their errors must not stop this, and they must not see it.
 define( 'WP_INSTALLING', true );
-// What others print would spoil the JSON.
+// Other output would break the JSON.
 ob_start();
-require $wpclone_wish['tree'] . '/wp-load.php';
+require $wpclone_input['tree'] . '/wp-load.php';
 require_once ABSPATH . 'wp-admin/includes/admin.php';
 require_once ABSPATH . 'wp-admin/includes/upgrade.php';
 
-/** A new WordPress, whose administrator is to be another one later. */
-function wpclone_task_install( $wish ) {
-	wp_install( 'A clone', $wish['username'], $wish['username'] . '@clone.invalid', false, '', wp_slash( $wish['password'] ) );
+/** Installs WordPress. Each clone renames the administrator later. */
+function wpclone_task_install( $input ) {
+	wp_install( 'A clone', $input['username'], $input['username'] . '@clone.invalid', false, '', wp_slash( $input['password'] ) );
 	update_option( 'permalink_structure', '/%postname%/' );
 	update_option( 'active_plugins', array( 'wpclone-migrator/wpclone-migrator.php' ) );
 	flush_rewrite_rules( false );
 }
 
-/** The administrator is there with this password, and the migrator is open. */
-function wpclone_task_access( $wish ) {
+/** Makes sure that the administrator exists with this password, and opens the migrator. */
+function wpclone_task_access( $input ) {
 	global $wpdb;
-	$name = $wish['username'];
+	$name = $input['username'];
 	$user = get_user_by( 'login', $name );
 	$mail = $name . '@clone.invalid';
 	if ( ! $user ) {
-		$first = get_user_by( 'login', $wish['template'] );
-		if ( $first ) {
+		$template = get_user_by( 'login', $input['template'] );
+		if ( $template ) {
 			$row = array(
 				'user_login'    => $name,
 				'user_nicename' => $name,
 				'display_name'  => $name,
 				'user_email'    => $mail,
 			);
-			$wpdb->update( $wpdb->users, $row, array( 'ID' => $first->ID ) );
-			update_user_meta( $first->ID, 'nickname', $name );
+			$wpdb->update( $wpdb->users, $row, array( 'ID' => $template->ID ) );
+			update_user_meta( $template->ID, 'nickname', $name );
 			update_option( 'admin_email', $mail );
-			clean_user_cache( $first );
+			clean_user_cache( $template );
 		} else {
 			$row = array(
 				'user_login' => $name,
 				'user_email' => $mail,
-				'user_pass'  => wp_slash( $wish['password'] ),
+				'user_pass'  => wp_slash( $input['password'] ),
 				'role'       => 'administrator',
 			);
 			$id  = wp_insert_user( $row );
@@ -65,15 +65,15 @@ function wpclone_task_access( $wish ) {
 	if ( is_multisite() && ! is_super_admin( $user->ID ) ) {
 		grant_super_admin( $user->ID );
 	}
-	if ( ! wp_check_password( wp_slash( $wish['password'] ), $user->user_pass, $user->ID ) ) {
-		wp_set_password( wp_slash( $wish['password'] ), $user->ID );
+	if ( ! wp_check_password( wp_slash( $input['password'] ), $user->user_pass, $user->ID ) ) {
+		wp_set_password( wp_slash( $input['password'] ), $user->ID );
 	}
-	// In the form that the migrator stores.
+	// The form in which the migrator stores it.
 	$state = (string) json_encode(
 		array(
-			'key'            => $wish['key'],
+			'key'            => $input['key'],
 			'index_secret'   => bin2hex( random_bytes( 32 ) ),
-			'open_until'     => (int) $wish['opened_until'],
+			'open_until'     => (int) $input['open_until'],
 			'import_enabled' => true,
 		)
 	);
@@ -86,19 +86,19 @@ function wpclone_task_access( $wish ) {
 	);
 }
 
-$wpclone_told = array( 'done' => false );
+$wpclone_result = array( 'done' => false );
 try {
-	call_user_func( 'wpclone_task_' . $wpclone_wish['task'], $wpclone_wish );
-	$wpclone_told = array(
+	call_user_func( 'wpclone_task_' . $wpclone_input['task'], $wpclone_input );
+	$wpclone_result = array(
 		'done'      => true,
 		'wordpress' => (string) $GLOBALS['wp_version'],
 		'php'       => PHP_VERSION,
 	);
-} catch ( Throwable $wpclone_fault ) {
-	$wpclone_told['why'] = $wpclone_fault->getMessage();
+} catch ( Throwable $wpclone_error ) {
+	$wpclone_result['error'] = $wpclone_error->getMessage();
 }
 while ( ob_get_level() > 0 && @ob_end_clean() ) {
 	continue;
 }
 header( 'Content-Type: application/json' );
-echo json_encode( $wpclone_told );
+echo json_encode( $wpclone_result );

@@ -1,4 +1,4 @@
-//! Where clones are: by a path or by a host of their own, under one base.
+//! The addresses of clones: a path or a host name for each, under one base URL.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use crate::CloneName;
 
-/// How a clone is told from others.
+/// How requests are routed to clones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Routing {
@@ -31,16 +31,16 @@ impl FromStr for Routing {
     }
 }
 
-/// Why clones cannot have such addresses.
+/// Why the base URL or the routing cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// The base is no address that clones could be under.
+    /// The base is not a plain http or https URL.
     #[error("must be an http or https address without login, query and fragment")]
     NotABase,
-    /// Routing by host under an IP address.
-    #[error("must be under a name: an IP address has no names below it, so clones cannot be routed by host")]
+    /// Routing by host below an IP address.
+    #[error("must be a host name: an IP address has no names below it, so clones cannot be routed by host")]
     HostNeedsAName,
-    /// Routing by host under a path.
+    /// Routing by host below a path.
     #[error("must have no path: clones that are routed by host have none in common")]
     HostHasNoPath,
 }
@@ -53,21 +53,23 @@ pub struct Addresses {
     listen: SocketAddr,
 }
 
-/// A clone's address as somebody wrote it.
+/// The clone that a request is for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found<'a> {
-    pub(crate) name: CloneName,
-    pub(crate) by: Routing,
-    /// The path below the clone, with its slash; empty when not even that was written.
-    pub(crate) path: &'a str,
+pub struct Routed<'a> {
+    /// The clone's name; whether there is such a clone is not checked.
+    pub name: CloneName,
+    /// The form of address that the request used.
+    pub routing: Routing,
+    /// The path below the clone with its leading slash; empty when the request had not even that.
+    pub path: &'a str,
 }
 
 impl Addresses {
-    /// Addresses under `base`. Without one they are those of the listener, which is called `localhost` when names are
-    /// needed.
+    /// Addresses under `base`. Without one, under the listener's own address, which is called `localhost` when routing
+    /// needs a name.
     ///
     /// # Errors
-    /// [`AddressError`] tells what is wrong with the base.
+    /// The base cannot be used with this routing.
     pub fn new(listen: SocketAddr, base: Option<&str>, routing: Routing) -> Result<Self, AddressError> {
         let derived = match routing {
             Routing::Host if listen.ip().is_loopback() => format!("http://localhost:{}", listen.port()),
@@ -98,13 +100,13 @@ impl Addresses {
         self.listen
     }
 
-    /// How clones are told apart.
+    /// How requests are routed to clones.
     #[must_use]
     pub fn routing(&self) -> Routing {
         self.routing
     }
 
-    /// The one canonical address of a clone, without a slash at its end.
+    /// The canonical address of a clone, without a slash at the end.
     #[must_use]
     pub fn url(&self, name: &CloneName) -> String {
         let port = self.base.port().map(|p| format!(":{p}")).unwrap_or_default();
@@ -115,8 +117,8 @@ impl Addresses {
         }
     }
 
-    /// Where to connect to for a host, when the name service need not know it: a base of this machine leads to the
-    /// listener.
+    /// Where to connect to for a host that the name service may not know: names below a base of this machine
+    /// (`localhost`) lead to the listener.
     #[must_use]
     pub fn resolve(&self, host: &str) -> Option<SocketAddr> {
         let base = self.base.host_str()?;
@@ -129,19 +131,20 @@ impl Addresses {
         self.base.path().trim_end_matches('/')
     }
 
-    /// The clone that a request is for. `host` is what the Host header says, its port does not matter.
-    pub(crate) fn find<'a>(&self, host: Option<&str>, path: &'a str) -> Option<Found<'a>> {
+    /// The clone that a request is for. `host` is the Host header; its port is ignored.
+    #[must_use]
+    pub fn route<'a>(&self, host: Option<&str>, path: &'a str) -> Option<Routed<'a>> {
         if let (Some(Host::Domain(base)), Some(host)) = (self.base.host(), host) {
             let host = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
             let label = host.strip_suffix(base).and_then(|rest| rest.strip_suffix('.'));
             if let Some(name) = label.and_then(|label| label.parse().ok()) {
-                return Some(Found { name, by: Routing::Host, path });
+                return Some(Routed { name, routing: Routing::Host, path });
             }
         }
         let below = path.strip_prefix(self.prefix())?.strip_prefix('/')?;
         let end = below.find('/').unwrap_or(below.len());
         let name = below[..end].parse().ok()?;
-        Some(Found { name, by: Routing::Path, path: &below[end..] })
+        Some(Routed { name, routing: Routing::Path, path: &below[end..] })
     }
 }
 
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_has_one_address() {
+    fn a_clone_has_one_canonical_address() {
         let name: CloneName = NAME.parse().unwrap();
         for (base, routing, url) in [
             (None, Routing::Path, format!("http://127.0.0.1:8090/{NAME}")),
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_base_is_refused() {
+    fn unusable_base_urls_are_rejected() {
         for (base, routing, why) in [
             ("ftp://c.example", Routing::Path, AddressError::NotABase),
             ("https://me@c.example", Routing::Path, AddressError::NotABase),
@@ -190,9 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_are_found_under_a_name_and_one_under_an_ip() {
+    fn both_forms_are_routed_under_a_name_and_only_paths_under_an_ip() {
         let found = |addresses: &Addresses, host: &str, path: &str| {
-            addresses.find(Some(host), path).map(|f| (f.by, f.path.to_owned()))
+            addresses.route(Some(host), path).map(|to| (to.routing, to.path.to_owned()))
         };
         let (path, slash) = (format!("/{NAME}/a"), format!("/{NAME}"));
         let host = format!("{NAME}.localhost:8090").to_uppercase();

@@ -1,62 +1,80 @@
-//! Why a provisioner did not do what it was asked for.
+//! Why a provisioner did not do what it was asked.
 
-/// Why a provisioner did not do what it was asked for.
+use std::error::Error;
+
+use crate::{CloneName, Isolation};
+
+/// Why a provisioner did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
-    /// It cannot work at all at this moment: something is missing, or another process has the state.
-    #[error("clones cannot be made here: {0}")]
+    /// The provisioner does not work at the moment: something is missing, or another process has the state.
+    #[error("the provisioner is unavailable: {0}")]
     Unavailable(String),
-    /// It has no such isolation.
-    #[error("this isolation is not available: {0}")]
-    IsolationUnavailable(String),
-    /// There are as many clones as there may be.
-    #[error("there are {0} clones already, and no more are allowed")]
-    Full(usize),
-    /// The disk has too little room.
-    #[error("a clone needs {need} bytes of disk, and {have} are free")]
-    NoSpace {
-        /// Bytes.
-        need: u64,
-        /// Bytes.
-        have: u64,
+    /// The provisioner does not offer this isolation.
+    #[error("clones cannot be {0} here")]
+    IsolationUnavailable(Isolation),
+    /// The limit of clones is reached.
+    #[error("there are {limit} clones already, and no more are allowed")]
+    LimitReached {
+        /// The limit.
+        limit: usize,
     },
-    /// The clone was there and is deleted, or is being deleted.
-    #[error("the clone {0} is gone")]
-    Gone(crate::CloneName),
-    /// There is no such clone.
+    /// The disk has too little free space.
+    #[error("a clone needs {needed} bytes of disk, and {free} are free")]
+    InsufficientDisk {
+        /// Bytes, the reserve included.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+    },
+    /// The clone has been deleted, or is being deleted.
+    #[error("the clone {0} is deleted")]
+    Gone(CloneName),
+    /// No clone has this name.
     #[error("there is no clone {0}")]
-    NotFound(crate::CloneName),
-    /// There is one of this name that belongs to another task.
+    NotFound(CloneName),
+    /// The clone of this name belongs to another task.
     #[error("the clone {0} belongs to another task")]
-    Taken(crate::CloneName),
+    NameTaken(CloneName),
+    /// The clone is still being created.
+    #[error("the clone {0} is not ready yet")]
+    NotReady(CloneName),
+    /// The clone is not published, and only a published one can be extended.
+    #[error("the clone {0} is not published yet")]
+    NotPublished(CloneName),
+    /// The clone is published, and a published one is not adapted to its source any more.
+    #[error("the clone {0} is published and cannot be changed")]
+    AlreadyPublished(CloneName),
+    /// What is stored of the clone cannot be read. It is kept as it is until it can be read again.
+    #[error("the clone {name} is set aside, because it cannot be read: {reason}")]
+    Unreadable {
+        /// The clone.
+        name: CloneName,
+        /// What could not be read, and why.
+        reason: String,
+    },
+    /// The source's table prefix is not one that WordPress takes.
+    #[error("the source's table prefix is not valid")]
+    InvalidTablePrefix,
     /// It took too long.
     #[error("{0} took too long")]
-    Late(String),
-    /// Something broke on our side.
-    #[error("{0}")]
-    Failed(String),
+    Timeout(String),
+    /// Something failed on our side.
+    #[error("{operation}: {source}")]
+    Internal {
+        /// What failed.
+        operation: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl ProvisionError {
-    /// The problem code that a task or an answer tells it by.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unavailable(_) => "PROVISIONER_UNAVAILABLE",
-            Self::IsolationUnavailable(_) => "ISOLATION_UNAVAILABLE",
-            Self::Full(_) => "CLONES_FULL",
-            Self::NoSpace { .. } => "DISK_INSUFFICIENT",
-            Self::Gone(_) => "CLONE_GONE",
-            Self::NotFound(_) => "CLONE_NOT_FOUND",
-            Self::Taken(_) | Self::Failed(_) => "WORKER_FAULT",
-            Self::Late(_) => "DEADLINE",
-        }
-    }
-
-    pub(crate) fn failed(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
-        move |error| match error.kind() {
-            std::io::ErrorKind::TimedOut => Self::Late(what.to_string()),
-            _ => Self::Failed(format!("{what}: {error}")),
-        }
+    /// The error of an operation that failed for this reason.
+    pub fn internal(
+        operation: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Internal { operation: operation.into(), source: source.into() }
     }
 }

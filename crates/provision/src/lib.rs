@@ -1,18 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 mod address;
+pub mod clone_runtime;
 mod error;
-mod fastcgi;
-pub mod harness;
-mod local;
 mod provisioner;
-mod proxy;
+mod types;
 
-pub use address::{AddressError, Addresses, Routing};
+pub use address::{AddressError, Addresses, Routed, Routing};
 pub use error::ProvisionError;
-pub use local::{Local, LocalOptions};
-pub use provisioner::{
-    Access, Clock, CloneInfo, CloneSpec, Health, PhpLimits, Provisioner, Separation, SourceFacts, Swept,
-    Unfinished,
+pub use provisioner::{HasUnfinishedTask, Provisioner};
+pub use types::{
+    Access, CloneInfo, CloneSpec, EffectiveIsolation, Health, PhpLimits, SetAside, SourceFacts, Swept,
+    UnreadableClone,
 };
 pub use wpclone_task::{CloneName, CloneNameError, ClonePhase as Phase, Isolation};

@@ -8,24 +8,26 @@ use crate::kind::named;
 use crate::{CloneName, Isolation, SiteUrl, TaskId};
 
 named! {
-    /// How far a clone has come.
+    /// The phase of a clone.
     ClonePhase {
-        /// Being made.
-        Making = "making",
-        /// A WordPress that answers; its content comes.
+        /// It is being created.
+        Creating = "creating",
+        /// Its WordPress responds, and its content is being transferred.
         Ready = "ready",
-        /// Given to its owner; it expires.
+        /// It is complete, and expires.
         Published = "published",
-        /// Being taken away.
+        /// It is being deleted.
         Deleting = "deleting",
+        /// Its record cannot be read. It is kept, and not run until it can be read again.
+        Unreadable = "unreadable",
     }
 }
 
 impl ClonePhase {
-    /// Whether its task still makes it.
+    /// Whether its task is still creating or filling it.
     #[must_use]
     pub const fn is_before_publication(self) -> bool {
-        matches!(self, Self::Making | Self::Ready)
+        matches!(self, Self::Creating | Self::Ready)
     }
 }
 
@@ -55,7 +57,7 @@ pub struct CloneView {
     /// How much it has for itself, as it was asked for.
     pub isolation: Isolation,
     /// What really separates it from others and from the world.
-    pub separation: Map<String, Value>,
+    pub effective_isolation: Map<String, Value>,
     /// Its administrator's login name.
     pub username: String,
     /// The administrator's password: for its owner, where one clone is asked for by its name.

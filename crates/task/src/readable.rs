@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn nested_fields_are_rows_and_counts_and_flags_are_one_row() {
         let result = json!({
-            "clone": {"url": "http://a", "password": null, "separation": {"own_user": true, "own_network": false}},
+            "clone": {"url": "http://a", "password": null, "effective_isolation": {"own_user": true, "own_network": false}},
             "source_api_key": null,
             "source": {"url": "http://b", "facts": {"php": "8.2.7", "max_input_vars": 1000}},
             "fidelity": {"rows": 3, "left_over": {"root-relative": 2, "unreadable": 1}, "left_out": {}, "warnings": ["a", "b"]},
@@ -91,7 +91,7 @@ mod tests {
         [
           "clone.url = http://a",
           "clone.password = ?",
-          "clone.separation = own network: no, own user: yes",
+          "clone.effective_isolation = own network: no, own user: yes",
           "fidelity.left_out = none",
           "fidelity.left_over = 2 root relative, 1 unreadable",
           "fidelity.rows = 3",

@@ -64,7 +64,7 @@ pub struct Provisioned {
     /// The key of its migrator (64 hex digits), which takes content in.
     pub migrator_key: SecretString,
     /// What separates it from others, in words of the provisioner.
-    pub separation: Value,
+    pub effective_isolation: Value,
 }
 
 /// A site that is ready to be read, or to take content in.
@@ -192,7 +192,7 @@ impl Outcome {
                 hand_over_key(r.migrator_key);
                 let clone = json!({
                     "name": r.name, "url": r.url, "username": r.username, "password": null, "expires_at": null,
-                    "separation": r.separation,
+                    "effective_isolation": r.effective_isolation,
                 });
                 (json!({ "clone": clone }), vec![("/clone/password", r.password)])
             }

@@ -8,28 +8,29 @@ use url::Url;
 use wpclone_provision::{AddressError, Addresses, Routing};
 use wpclone_service::settings::{Check, Shown};
 
+use super::provisioners::ProvisionerKind;
 use crate::net::OwnClones;
 
-/// How clones are made.
+/// The settings of the provisioning stage, as given.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProvisioningArgs {
     /// What makes clones: local (processes of this machine)
     #[arg(long, env = "WPCLONE_PROVISIONER", value_name = "KIND", default_value = "local")]
     provisioner: String,
-    /// Where the proxy of local clones listens
+    /// Listen address of the proxy in front of local clones
     #[arg(long, env = "WPCLONE_CLONES_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
     clones_listen: String,
-    /// Base of clones' addresses, such as https://clones.example.com; without it they are the proxy's own
+    /// Base URL of clones, such as https://clones.example.com [default: the proxy's own address]
     #[arg(long, env = "WPCLONE_CLONES_URL", value_name = "URL")]
     clones_url: Option<String>,
-    /// How clones are told apart under that base: path or host
+    /// How requests are routed to clones below the base URL: path or host
     #[arg(long, env = "WPCLONE_CLONE_ROUTING", value_name = "FORM", default_value = "path")]
     clone_routing: String,
-    /// Where local clones live; one worker at a time owns it [default: /var/lib/wpclone as root, else
+    /// Folder of local clones; one worker at a time uses it [default: /var/lib/wpclone as root, otherwise
     /// ~/.local/state/wpclone]
     #[arg(long, env = "WPCLONE_STATE_DIR", value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
-    /// A pristine WordPress that local clones start from
+    /// The pristine WordPress that local clones start from
     #[arg(
         long,
         env = "WPCLONE_WORDPRESS_DIR",
@@ -37,14 +38,15 @@ pub(crate) struct ProvisioningArgs {
         default_value = "/usr/share/wordpress"
     )]
     wordpress_dir: PathBuf,
-    /// How many clones there may be at once
+    /// The most clones at once
     #[arg(long, env = "WPCLONE_MAX_CLONES", value_name = "N", default_value = "20")]
     max_clones: String,
 }
 
-/// The same, checked. Whether programs and folders are there is found out later: they may come.
+/// The same, checked. Whether programs and folders exist is checked by the provisioner: they may be installed later.
 #[derive(Debug)]
 pub(crate) struct ProvisioningSettings {
+    pub(crate) kind: ProvisionerKind,
     pub(crate) addresses: Addresses,
     pub(crate) state_dir: PathBuf,
     pub(crate) wordpress_dir: PathBuf,
@@ -52,7 +54,7 @@ pub(crate) struct ProvisioningSettings {
 }
 
 impl ProvisioningSettings {
-    /// Where our own clones are: these addresses always pass.
+    /// The addresses of our own clones, which the egress proxy always allows.
     pub(crate) fn own(&self) -> Option<OwnClones> {
         let base = Url::parse(&self.addresses.to_string()).ok()?;
         let (host, port) = (base.host_str()?.to_owned(), base.port_or_known_default()?);
@@ -62,18 +64,12 @@ impl ProvisioningSettings {
 
 impl ProvisioningArgs {
     pub(crate) fn check(&self, check: &mut Check) -> Option<ProvisioningSettings> {
-        if self.provisioner != "local" {
-            check.fault(
-                "WPCLONE_PROVISIONER",
-                format!("is `{}`; this version has only local", self.provisioner),
-            );
-        }
-        check.show("WPCLONE_PROVISIONER", &self.provisioner, Shown::Plain);
+        let kind = check.parsed::<ProvisionerKind>("WPCLONE_PROVISIONER", &self.provisioner);
         let listen = check.parsed::<SocketAddr>("WPCLONE_CLONES_LISTEN", &self.clones_listen);
         let routing = check.parsed::<Routing>("WPCLONE_CLONE_ROUTING", &self.clone_routing);
         let max = check.number("WPCLONE_MAX_CLONES", &self.max_clones, 1..=1000);
         let state_dir = self.state_dir.clone().filter(|dir| !dir.as_os_str().is_empty());
-        let Some(state_dir) = state_dir.or_else(usual_state_dir) else {
+        let Some(state_dir) = state_dir.or_else(default_state_dir) else {
             check.fault("WPCLONE_STATE_DIR", "is required, since there is no home folder");
             return None;
         };
@@ -81,6 +77,7 @@ impl ProvisioningArgs {
         check.show("WPCLONE_WORDPRESS_DIR", &self.wordpress_dir.display().to_string(), Shown::Plain);
         let addresses = self.addresses(listen?, routing?, check);
         Some(ProvisioningSettings {
+            kind: kind?,
             addresses: addresses?,
             state_dir,
             wordpress_dir: self.wordpress_dir.clone(),
@@ -93,7 +90,7 @@ impl ProvisioningArgs {
         if url.is_none() && (listen.ip().is_unspecified() || listen.port() == 0) {
             check.fault(
                 "WPCLONE_CLONES_URL",
-                format!("is required, since nobody can call a clone at {listen} (WPCLONE_CLONES_LISTEN)"),
+                format!("is required, because clones cannot be reached at {listen} (WPCLONE_CLONES_LISTEN)"),
             );
             return None;
         }
@@ -114,8 +111,8 @@ impl ProvisioningArgs {
     }
 }
 
-/// Where state usually lies: for a service `/var/lib`, for a person by the XDG Base Directory Specification.
-fn usual_state_dir() -> Option<PathBuf> {
+/// The default state folder: `/var/lib` for root, for others by the XDG Base Directory Specification.
+fn default_state_dir() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some("/var/lib/wpclone".into());
     }
@@ -147,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_from_the_listener_unless_they_are_set() {
+    fn clones_have_the_listeners_address_unless_a_base_url_is_set() {
         assert_eq!(faults(&[]), "http://127.0.0.1:8090");
         assert_eq!(faults(&["--clone-routing", "host"]), "http://localhost:8090");
         assert_eq!(
@@ -157,9 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_named() {
-        for (flags, wanted) in [
-            (&["--provisioner", "docker"][..], "WPCLONE_PROVISIONER is `docker`"),
+    fn every_invalid_setting_is_reported() {
+        for (flags, expected) in [
+            (&["--provisioner", "docker"][..], "WPCLONE_PROVISIONER is wrong: `docker`"),
             (&["--clones-listen", "here"], "WPCLONE_CLONES_LISTEN is wrong"),
             (&["--clones-listen", "0.0.0.0:80"], "WPCLONE_CLONES_URL is required"),
             (&["--clone-routing", "dns"], "WPCLONE_CLONE_ROUTING is wrong"),
@@ -174,7 +171,7 @@ mod tests {
             (&["--clones-url", "ftp://x"], "WPCLONE_CLONES_URL must be an http or https address"),
             (&["--max-clones", "0"], "WPCLONE_MAX_CLONES must be"),
         ] {
-            assert!(faults(flags).contains(wanted), "{flags:?}: {}", faults(flags));
+            assert!(faults(flags).contains(expected), "{flags:?}: {}", faults(flags));
         }
     }
 }

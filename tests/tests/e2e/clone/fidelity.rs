@@ -79,7 +79,7 @@ async fn assert_contacts_nobody(task: &TaskView, sink: &Sink) -> Result {
     let url = at(task, "/clone/url").as_str().unwrap().trim_end_matches('/');
     let told = reach_out(url).await?;
     assert_eq!((&told["get"], &told["post"]), (&false.into(), &false.into()), "{told}");
-    if at(task, "/clone/separation/own_network") == true {
+    if at(task, "/clone/effective_isolation/own_network") == true {
         assert!(told.as_object().unwrap().values().all(|came| came == false), "{told}");
         assert_eq!(sink.take(), [""; 0]);
     } else {

@@ -61,7 +61,7 @@ async fn a_clone_can_have_its_own_host_and_database_server() -> Result {
     let (name, url) = (at(&task, "/clone/name").as_str().unwrap(), at(&task, "/clone/url").as_str().unwrap());
     let url = reqwest::Url::parse(url).unwrap();
     assert_eq!((url.host_str().unwrap(), url.path()), (format!("{name}.localhost").as_str(), "/"));
-    assert_eq!(at(&task, "/clone/separation/own_database_server"), true);
+    assert_eq!(at(&task, "/clone/effective_isolation/own_database_server"), true);
     assert!(app.clones_state().unwrap().join("mariadb").join(name).is_dir());
     // Its path is its source's, so root-relative addresses still work.
     assert_eq!(at(&task, "/fidelity/left_over").get("root-relative"), None);

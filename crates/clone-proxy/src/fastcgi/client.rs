@@ -1,0 +1,250 @@
+//! Sends a request to php-fpm and reads the response.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::record::{self, END_REQUEST, HEADER_BYTES, MAX_CONTENT_BYTES, STDERR, STDIN, STDOUT};
+
+/// The most bytes of a response's head, and the most headers in it.
+const MAX_HEAD_BYTES: usize = 128 << 10;
+const MAX_HEADERS: usize = 256;
+
+/// The parameters of a request: name and value.
+pub type Params = Vec<(String, Vec<u8>)>;
+
+/// How long the parts of an exchange may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// Until php-fpm accepts the connection.
+    pub connect: Duration,
+    /// Until the response's head has arrived, counted from the end of the request's body.
+    pub head: Duration,
+    /// Between two chunks of either body.
+    pub chunk: Duration,
+}
+
+/// PHP's response. The body is streamed.
+pub struct FastCgiResponse {
+    /// From `Status`, or by RFC 3875, 6.2.
+    pub status: StatusCode,
+    /// All headers but `Status`.
+    pub headers: HeaderMap,
+    /// The body. A connection that breaks is an error in it, so that nobody takes half a page for a whole one.
+    pub body: Body,
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub enum FastCgiError {
+    /// php-fpm does not accept connections.
+    #[error("php-fpm does not accept connections: {0}")]
+    Connect(io::Error),
+    /// A timeout.
+    #[error("PHP did not respond in time")]
+    Timeout,
+    /// The response is not valid.
+    #[error("PHP's response is not valid: {0}")]
+    Protocol(&'static str),
+    /// The connection broke.
+    #[error("the connection to php-fpm broke: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Sends a request and waits for the head of the response. `body` must be as long as `CONTENT_LENGTH` says.
+///
+/// # Errors
+/// php-fpm cannot be reached, PHP is too slow, or its response is not valid.
+pub async fn request(
+    socket: &Path,
+    params: &[(String, Vec<u8>)],
+    body: Body,
+    timeouts: Timeouts,
+) -> Result<FastCgiResponse, FastCgiError> {
+    let connected = timeout(timeouts.connect, UnixStream::connect(socket)).await;
+    let stream = connected.map_err(|_| FastCgiError::Timeout)?.map_err(FastCgiError::Connect)?;
+    let (reading, writing) = stream.into_split();
+    let begin = record::begin_request(params).freeze();
+    // Concurrently, because PHP may respond before it has read everything.
+    let sending = AbortOnDropHandle::new(tokio::spawn(send(writing, begin, body, timeouts.chunk)));
+    let mut records = Records { from: reading, buffer: BytesMut::with_capacity(16 << 10), ended: false };
+    let mut head = BytesMut::new();
+    let rest = loop {
+        let part = match timeout(timeouts.head, records.next()).await {
+            Err(_) if !sending.is_finished() => continue,
+            Err(_) => return Err(FastCgiError::Timeout),
+            Ok(part) => part?.ok_or(FastCgiError::Protocol("it has no head"))?,
+        };
+        head.extend_from_slice(&part);
+        if let Some((end, body)) = end_of_head(&head) {
+            let rest = head.split_off(body).freeze();
+            head.truncate(end);
+            break rest;
+        }
+        if head.len() > MAX_HEAD_BYTES {
+            return Err(FastCgiError::Protocol("its head is too long"));
+        }
+    };
+    let (status, headers) = parse_head(&head)?;
+    let chunks = chunks(records, rest, timeouts.chunk, sending);
+    Ok(FastCgiResponse { status, headers, body: Body::from_stream(chunks) })
+}
+
+/// Writes a request. PHP may close before it has read everything; the response tells more, so that is only logged.
+async fn send(mut to: OwnedWriteHalf, begin: Bytes, body: Body, limit: Duration) {
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let sent: io::Result<()> = async {
+        timeout(limit, to.write_all(&begin)).await.map_err(late)??;
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = timeout(limit, chunks.next()).await.map_err(late)? {
+            let chunk = chunk.map_err(io::Error::other)?;
+            for piece in chunk.chunks(MAX_CONTENT_BYTES) {
+                let record = async {
+                    to.write_all(&record::header(STDIN, piece.len())).await?;
+                    to.write_all(piece).await
+                };
+                timeout(limit, record).await.map_err(late)??;
+            }
+        }
+        // Only a complete body is ended: a broken one must not look complete to PHP.
+        to.write_all(&record::header(STDIN, 0)).await?;
+        Ok(())
+    }
+    .await;
+    match sent {
+        // Dropping this half would close the connection for writing, which php-fpm takes for an abort.
+        Ok(()) => to.forget(),
+        Err(error) => tracing::debug!(%error, "a request to PHP was not sent completely"),
+    }
+}
+
+/// The body's chunks, until PHP ends it.
+fn chunks(
+    records: Records,
+    rest: Bytes,
+    limit: Duration,
+    sending: AbortOnDropHandle<()>,
+) -> impl Stream<Item = Result<Bytes, FastCgiError>> {
+    let first = futures_util::stream::iter((!rest.is_empty()).then_some(Ok(rest)));
+    let others = futures_util::stream::unfold(Some((records, sending)), move |state| async move {
+        let (mut records, sending) = state?;
+        match timeout(limit, records.next()).await {
+            Err(_) => Some((Err(FastCgiError::Timeout), None)),
+            Ok(Err(error)) => Some((Err(error), None)),
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(part))) => Some((Ok(part), Some((records, sending)))),
+        }
+    });
+    first.chain(others)
+}
+
+/// The records that php-fpm sends.
+struct Records {
+    from: OwnedReadHalf,
+    buffer: BytesMut,
+    ended: bool,
+}
+
+impl Records {
+    /// The next chunk of PHP's output; `None` at its end. Cancel safe.
+    async fn next(&mut self) -> Result<Option<Bytes>, FastCgiError> {
+        loop {
+            if self.ended {
+                return Ok(None);
+            }
+            let Some((kind, content)) = self.decode()? else {
+                if self.from.read_buf(&mut self.buffer).await? == 0 {
+                    return Err(FastCgiError::Protocol("it breaks off"));
+                }
+                continue;
+            };
+            match kind {
+                STDOUT if !content.is_empty() => return Ok(Some(content)),
+                STDERR if !content.is_empty() => {
+                    let text = String::from_utf8_lossy(&content[..content.len().min(1000)]).into_owned();
+                    tracing::debug!(text, "PHP wrote to standard error");
+                }
+                END_REQUEST => self.ended = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// A complete record from the buffer.
+    fn decode(&mut self) -> Result<Option<(u8, Bytes)>, FastCgiError> {
+        let Some(head) = self.buffer.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+        if head[0] != record::VERSION {
+            return Err(FastCgiError::Protocol("it has another version"));
+        }
+        let kind = head[1];
+        let content = usize::from(u16::from_be_bytes([head[4], head[5]]));
+        let padding = usize::from(head[6]);
+        if self.buffer.len() < HEADER_BYTES + content + padding {
+            return Ok(None);
+        }
+        self.buffer.advance(HEADER_BYTES);
+        let bytes = self.buffer.split_to(content).freeze();
+        self.buffer.advance(padding);
+        Ok(Some((kind, bytes)))
+    }
+}
+
+/// Where the head ends, and where the body begins.
+fn end_of_head(bytes: &[u8]) -> Option<(usize, usize)> {
+    let crlf = bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|at| (at, at + 4));
+    let lf = bytes.windows(2).position(|w| w == b"\n\n").map(|at| (at, at + 2));
+    [crlf, lf].into_iter().flatten().min()
+}
+
+/// Parses a CGI head: headers, perhaps with `Status` among them. Lines that are not headers are skipped.
+fn parse_head(head: &[u8]) -> Result<(StatusCode, HeaderMap), FastCgiError> {
+    let (mut status, mut headers) = (None, HeaderMap::new());
+    for line in head.split(|b| *b == b'\n').map(<[u8]>::trim_ascii) {
+        let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"status") {
+            let code = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            let code = StatusCode::from_bytes(code).ok().filter(|s| !s.is_informational());
+            status = Some(code.ok_or(FastCgiError::Protocol("its status is not a status code"))?);
+        } else if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            if headers.len() >= MAX_HEADERS {
+                return Err(FastCgiError::Protocol("it has too many headers"));
+            }
+            headers.append(name, value);
+        }
+    }
+    // RFC 3875, 6.2.3: a Location without a status is a redirect.
+    let redirect = headers.contains_key(http::header::LOCATION);
+    let status = status.unwrap_or(if redirect { StatusCode::FOUND } else { StatusCode::OK });
+    Ok((status, headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_parsed_with_either_line_ending() {
+        for text in ["Status: 404 Not Found\r\nX-A: b\r\n\r\nbody", "X-A:b\nStatus: 404\n\nbody"] {
+            let (end, body) = end_of_head(text.as_bytes()).unwrap();
+            assert_eq!(&text[body..], "body");
+            let (status, headers) = parse_head(&text.as_bytes()[..end]).unwrap();
+            assert_eq!((status.as_u16(), &headers["x-a"]), (404, &HeaderValue::from_static("b")));
+        }
+        assert_eq!(parse_head(b"Location: /x").unwrap().0, 302);
+        assert_eq!(parse_head(b"not a header\r\nX-A: b").unwrap().1.len(), 1);
+        for wrong in ["Status: 99", "Status: x", "Status: 100 Continue"] {
+            assert!(parse_head(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod cgi_params;
+mod directory;
+pub mod fastcgi;
+mod headers;
+mod htaccess;
+mod pages;
+mod php_handler;
+mod request_path;
+mod resource;
+mod router;
+mod server;
+mod static_file;
+
+pub use cgi_params::server_params;
+pub use directory::{Backend, BackendState, CloneDirectory, NoBackend};
+pub use php_handler::MAX_BODY_BYTES;
+pub use server::serve;

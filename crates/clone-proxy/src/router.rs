@@ -1,0 +1,118 @@
+//! From a request to the clone, and to the file or script in it.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{HOST, LOCATION};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use hyper::body::Incoming;
+use wpclone_provision::Routed;
+
+use crate::directory::{Backend, BackendState, CloneDirectory, NoBackend};
+use crate::resource::{self, Resource};
+use crate::{headers, pages, php_handler, request_path, static_file};
+
+/// Methods that WordPress and its REST API know.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+/// The most bytes of all headers of a request, and of its target. PHP accepts parameters of up to 64 KiB each.
+const MAX_HEADER_BYTES: usize = 60 << 10;
+const MAX_TARGET_BYTES: usize = 32 << 10;
+
+/// Handles a request.
+pub(crate) async fn handle(
+    clones: &dyn CloneDirectory,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response {
+    let mut response = route(clones, request, peer).await.unwrap_or_else(|page| page);
+    headers::clean_response(response.headers_mut());
+    response
+}
+
+/// `Err` is a page of ours instead of the clone's response.
+async fn route(
+    clones: &dyn CloneDirectory,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response, Response> {
+    check_limits(&request)?;
+    let uri = request.uri().clone();
+    // A target in absolute form (RFC 9112, 3.2.2) contains the host.
+    let host = uri.authority().map(http::uri::Authority::as_str);
+    let host = host.or_else(|| request.headers().get(HOST)?.to_str().ok()).map(str::to_owned);
+    let Some(Routed { name, routing, path }) = clones.addresses().route(host.as_deref(), uri.path()) else {
+        return Err(pages::no_such_clone());
+    };
+    let backend = clones.backend(&name).map_err(|why| match why {
+        NoBackend::Gone => pages::gone(),
+        NoBackend::Unreadable => pages::unreadable(),
+        NoBackend::Unknown => pages::no_such_clone(),
+    })?;
+    if routing != backend.routing || path.is_empty() {
+        let path = if path.is_empty() { "/" } else { path };
+        let to = format!("{}{path}{}", backend.url.as_str().trim_end_matches('/'), query(&uri));
+        return Err(redirect(StatusCode::PERMANENT_REDIRECT, &to));
+    }
+    match backend.state {
+        BackendState::Serving => {}
+        BackendState::Starting => return Err(pages::starting()),
+        BackendState::Deleting => return Err(pages::gone()),
+    }
+    headers::clean_request(request.headers_mut());
+    match find_resource(&backend, path).await? {
+        Resource::Script { script, path_info } => {
+            php_handler::run(&backend, peer, request, &script, &path_info).await
+        }
+        Resource::File { file, name } => Ok(static_file::serve(&request, file, &name).await),
+        Resource::Folder => {
+            // Only the path, so that it holds behind any proxy in front of us; it must not begin with two slashes.
+            let to = format!("/{}/{}", uri.path().trim_start_matches('/'), query(&uri));
+            Err(redirect(StatusCode::MOVED_PERMANENTLY, &to))
+        }
+        Resource::Denied => Err(pages::page(StatusCode::FORBIDDEN, "This file is not served.")),
+        Resource::Hidden => Err(pages::page(StatusCode::NOT_FOUND, "There is nothing here.")),
+    }
+}
+
+fn check_limits<B>(request: &Request<B>) -> Result<(), Response> {
+    if !METHODS.contains(request.method()) {
+        return Err(pages::page(StatusCode::METHOD_NOT_ALLOWED, "Clones do not know this method."));
+    }
+    // The server's own limit is on its buffer, which may hold more.
+    let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    if request.headers().iter().map(bytes).sum::<usize>() > MAX_HEADER_BYTES {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(pages::page(status, "The request's headers are larger than a clone accepts."));
+    }
+    if request.uri().path_and_query().map_or(0, |p| p.as_str().len()) > MAX_TARGET_BYTES {
+        return Err(pages::page(StatusCode::URI_TOO_LONG, "This address is too long for a clone."));
+    }
+    Ok(())
+}
+
+async fn find_resource(backend: &Backend, path: &str) -> Result<Resource, Response> {
+    let names = request_path::parse(path).map_err(|error| {
+        pages::page(StatusCode::BAD_REQUEST, &format!("The path is not valid: {error}."))
+    })?;
+    let (tree, uid) = (backend.tree.clone(), backend.uid);
+    let found = tokio::task::spawn_blocking(move || resource::find(&tree, &names, uid)).await;
+    found.map_err(std::io::Error::other).flatten().map_err(|error| {
+        tracing::warn!(clone = %backend.name, %error, "a file of a clone cannot be read");
+        pages::internal_error()
+    })
+}
+
+fn query(uri: &Uri) -> String {
+    uri.query().map(|query| format!("?{query}")).unwrap_or_default()
+}
+
+fn redirect(status: StatusCode, to: &str) -> Response {
+    let Ok(to) = HeaderValue::from_str(to) else { return pages::internal_error() };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(LOCATION, to);
+    response
+}

@@ -1,0 +1,165 @@
+//! The steps that creating and changing a clone consist of.
+
+use std::io;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use wpclone_provision::{Isolation, ProvisionError, SourceFacts};
+
+use crate::clone_entry::{CloneEntry, CloneProcesses};
+use crate::database_server::{DatabaseServer, DatabaseServers};
+use crate::error::failed;
+use crate::host::Host;
+use crate::launcher::Daemon;
+use crate::php_fpm;
+use crate::secrets::Secrets;
+use crate::shared_database::SharedDatabase;
+use crate::stored::ReadError;
+use crate::template::{TEMPLATE_USER, Template};
+use crate::wordpress;
+use crate::wp_config::{self, DEFAULT_TABLE_PREFIX, WpConfig, is_table_prefix};
+
+/// How long the migrator accepts imports, at least.
+const MIGRATOR_OPEN: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+
+/// Sets up and starts what a clone consists of. The caller holds the clone's `processes`.
+pub(crate) struct CloneSetup {
+    pub(crate) host: Arc<Host>,
+    pub(crate) servers: DatabaseServers,
+    pub(crate) shared: Arc<SharedDatabase>,
+}
+
+impl CloneSetup {
+    /// The clone's secrets.
+    pub(crate) fn secrets(&self, entry: &CloneEntry) -> Result<Secrets, ProvisionError> {
+        let unreadable =
+            |error: ReadError| ProvisionError::Unreadable { name: entry.name(), reason: error.to_string() };
+        Secrets::read(&entry.paths).map_err(unreadable)
+    }
+
+    /// Starts the database server of a dedicated clone.
+    pub(crate) async fn start_database(
+        &self,
+        entry: &CloneEntry,
+    ) -> Result<Option<DatabaseServer>, ProvisionError> {
+        match entry.info().isolation {
+            Isolation::Shared => Ok(None),
+            Isolation::Dedicated => {
+                let started = self.servers.start(entry.name().as_str()).await;
+                started.map(Some).map_err(failed("the database server cannot be started"))
+            }
+        }
+    }
+
+    /// Creates the database of a fresh WordPress; an existing one is dropped.
+    pub(crate) async fn create_database(
+        &self,
+        entry: &CloneEntry,
+        processes: &CloneProcesses,
+        template: &Template,
+        secrets: &Secrets,
+    ) -> Result<(), ProvisionError> {
+        let info = entry.info();
+        let admin = match info.isolation {
+            Isolation::Shared => Some(self.shared.admin()),
+            Isolation::Dedicated => processes.database.as_ref().map(DatabaseServer::admin),
+        };
+        let operation = "the database cannot be created";
+        let admin = admin.ok_or_else(|| ProvisionError::internal(operation, "its server does not run"))?;
+        let name = info.name.as_str();
+        let loaded = async {
+            admin.create(name, &secrets.database_password).await?;
+            admin.run(name, &template.sql_for(&info.url, &info.table_prefix)).await
+        };
+        loaded.await.map(drop).map_err(failed(operation))
+    }
+
+    /// Writes wp-config.php.
+    pub(crate) fn write_config(
+        &self,
+        entry: &CloneEntry,
+        processes: &CloneProcesses,
+        secrets: &Secrets,
+    ) -> Result<(), ProvisionError> {
+        let (info, shared) = (entry.info(), self.shared.admin());
+        let own = processes.database.as_ref().map(DatabaseServer::admin);
+        let config = WpConfig {
+            url: &info.url,
+            table_prefix: &info.table_prefix,
+            database: info.name.as_str(),
+            database_socket: own.as_ref().unwrap_or(&shared).socket(),
+            secrets,
+            clone_runtime: &self.host.state_dir.clone_runtime(),
+        };
+        wp_config::write(&entry.paths, &config, self.host.users.of_slot(entry.slot()))
+            .map_err(failed("wp-config.php cannot be written"))
+    }
+
+    /// Starts the clone's programs that do not run.
+    pub(crate) async fn ensure_running(
+        &self,
+        entry: &CloneEntry,
+        processes: &mut CloneProcesses,
+    ) -> Result<(), ProvisionError> {
+        let record = entry.record();
+        if record.info.isolation == Isolation::Dedicated
+            && !processes.database.as_mut().is_some_and(DatabaseServer::is_running)
+        {
+            if let Some(dead) = processes.database.take() {
+                dead.stop().await;
+            }
+            processes.database = self.start_database(entry).await?;
+        }
+        if processes.fpm.as_mut().is_some_and(Daemon::is_running) {
+            return Ok(());
+        }
+        entry.set_serving(false);
+        if let Some(dead) = processes.fpm.take() {
+            dead.stop().await;
+        }
+        let (_, program) = self.host.binaries.fpm_for(Some(&record.info.php));
+        let (user, runtime) = (self.host.users.of_slot(record.slot), self.host.state_dir.clone_runtime());
+        let facts = &record.info.facts;
+        let started = php_fpm::start(&entry.paths, &runtime, program, user, facts, &self.host.launcher).await;
+        processes.fpm = Some(started.map_err(failed("php-fpm cannot be started"))?);
+        Ok(())
+    }
+
+    /// Has WordPress create the administrator and open the migrator.
+    pub(crate) async fn grant_access(
+        &self,
+        entry: &CloneEntry,
+        secrets: &Secrets,
+    ) -> Result<(), ProvisionError> {
+        let info = entry.info();
+        // A task may wait for its other steps before the first request, which extends the time.
+        let until = (self.host.now() + MIGRATOR_OPEN).max(info.deadline);
+        let input = json!({
+            "task": "access",
+            "template": TEMPLATE_USER,
+            "username": secrets.username,
+            "password": secrets.password.expose_secret(),
+            "key": secrets.migrator_key.expose_secret(),
+            "open_until": until.as_second(),
+        });
+        let runtime = self.host.state_dir.clone_runtime();
+        let granted = wordpress::run_task(&entry.paths, &runtime, &info.url, input).await;
+        granted.map(drop).map_err(failed("the administrator cannot be created"))
+    }
+
+    /// Checks that the clone's WordPress responds.
+    pub(crate) async fn check(&self, entry: &CloneEntry) -> Result<(), ProvisionError> {
+        let checked: io::Result<()> = wordpress::check_rest_index(&entry.paths, &entry.info().url).await;
+        checked.map_err(failed("the new clone does not respond"))
+    }
+}
+
+/// The table prefix of a clone.
+pub(crate) fn table_prefix(facts: &SourceFacts) -> Result<String, ProvisionError> {
+    match &facts.table_prefix {
+        None => Ok(DEFAULT_TABLE_PREFIX.to_owned()),
+        Some(prefix) if is_table_prefix(prefix) => Ok(prefix.clone()),
+        Some(_) => Err(ProvisionError::InvalidTablePrefix),
+    }
+}

@@ -1,0 +1,108 @@
+//! Deletes clones.
+
+use std::io;
+use std::sync::Arc;
+
+use wpclone_provision::{CloneName, Phase, ProvisionError};
+
+use crate::clone_entry::{CloneEntry, CloneProcesses};
+use crate::database_server::DatabaseServers;
+use crate::error::{failed, task_failed};
+use crate::files::remove_all;
+use crate::host::Host;
+use crate::record::CloneRecord;
+use crate::registry::CloneRegistry;
+use crate::shared_database::SharedDatabase;
+use crate::stored::ReadError;
+
+/// Deletes clones.
+pub(crate) struct Destroyer {
+    pub(crate) host: Arc<Host>,
+    pub(crate) servers: DatabaseServers,
+    pub(crate) shared: Arc<SharedDatabase>,
+    pub(crate) registry: Arc<CloneRegistry>,
+}
+
+impl Destroyer {
+    /// Deletes a clone and everything that belongs to it, and remembers for a day that it existed. A deletion that is
+    /// interrupted is continued: tombstone and record say so before anything is removed.
+    pub(crate) async fn delete(self: &Arc<Self>, entry: Arc<CloneEntry>) -> Result<(), ProvisionError> {
+        let destroyer = Arc::clone(self);
+        tokio::spawn(async move { destroyer.delete_now(&entry).await }).await.map_err(task_failed)?
+    }
+
+    async fn delete_now(&self, entry: &Arc<CloneEntry>) -> Result<(), ProvisionError> {
+        let (mut processes, name) = (entry.processes.lock().await, entry.name());
+        if !self.registry.is_current(entry) {
+            return Ok(());
+        }
+        entry.set_serving(false);
+        if let Err(error) = self.registry.tombstones.add(&name, self.host.now()) {
+            // On a full disk nothing can be written, and removing is what helps.
+            tracing::warn!(clone = %name, %error, "the tombstone of a clone cannot be written");
+        }
+        let marked = entry.change(|record| {
+            record.info.phase = Phase::Deleting;
+            Ok(true)
+        });
+        if let Err(error) = marked {
+            tracing::warn!(clone = %name, %error, "a clone's record does not say that it is being deleted");
+            entry.mark_deleting();
+        }
+        processes.stop().await;
+        self.remove_parts(&name).await.map_err(failed("the clone cannot be removed completely"))?;
+        self.registry.remove(&name);
+        tracing::info!(clone = %name, "a clone is deleted");
+        Ok(())
+    }
+
+    /// Removes what there is of a clone that could not be created. Nothing is removed unless the record says that the
+    /// clone was being created.
+    pub(crate) async fn remove_unfinished(
+        &self,
+        entry: &CloneEntry,
+        processes: &mut CloneProcesses,
+    ) -> io::Result<()> {
+        processes.stop().await;
+        let info = entry.info();
+        match CloneRecord::read(&entry.paths, &info.name) {
+            Ok(found) if found.info.phase == Phase::Creating && found.info.task == info.task => {
+                self.remove_parts(&info.name).await
+            }
+            Ok(_) => Err(io::Error::other("its folder belongs to another clone")),
+            // Nothing but the folder was created.
+            Err(ReadError::Missing(_)) => self.remove_folder(&info.name).await,
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    /// Removes the folder of a clone if there is nothing in it.
+    pub(crate) async fn remove_folder(&self, name: &CloneName) -> io::Result<()> {
+        let paths = self.host.state_dir.clone_paths(name);
+        let removed = self.host.lock.run_blocking(move || match paths.is_without_content() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(false) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+            Ok(true) => {
+                paths.remove_content()?;
+                paths.remove_record()
+            }
+            Err(error) => Err(error),
+        });
+        removed.await
+    }
+
+    /// Removes schema, data and folder of a clone; its record last, and only when the rest is gone. The caller knows that
+    /// the clone may be removed.
+    pub(crate) async fn remove_parts(&self, name: &CloneName) -> io::Result<()> {
+        let dropped = self.shared.admin().drop(name.as_str()).await;
+        let (data, paths) = (self.servers.folder(name.as_str()), self.host.state_dir.clone_paths(name));
+        // A database server that does not run is no reason to keep the files.
+        let removed = self.host.lock.run_blocking(move || {
+            remove_all(&data)?;
+            paths.remove_content()?;
+            dropped?;
+            paths.remove_record()
+        });
+        removed.await
+    }
+}

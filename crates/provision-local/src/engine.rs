@@ -1,0 +1,236 @@
+//! The process that has the lock of the state folder: its parts, from start to end.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+use wpclone_provision::{Access, CloneName, ProvisionError};
+
+use crate::binaries::Binaries;
+use crate::blocking::run_blocking;
+use crate::clone_entry::CloneEntry;
+use crate::clone_runtime;
+use crate::clone_setup::CloneSetup;
+use crate::create::Creator;
+use crate::database_server::DatabaseServers;
+use crate::destroy::Destroyer;
+use crate::error::task_failed;
+use crate::files::{create_dir, remove_all};
+use crate::host::Host;
+use crate::launcher::{Launcher, can_unshare};
+use crate::match_source::SourceMatcher;
+use crate::options::LocalOptions;
+use crate::recovery::Recovery;
+use crate::registry::CloneRegistry;
+use crate::shared_database::SharedDatabase;
+use crate::state_dir::{StateDir, StateLock};
+use crate::template_store::TemplateStore;
+use crate::tombstones::Tombstones;
+use crate::users::Users;
+
+/// How long the programs of a process that died may take to be gone. Their supervisors promise ten seconds.
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(20);
+/// A file that keeps a folder from being removed as empty.
+const KEEP: &str = "keep";
+/// How long the proxy's port may still be in use by a process that ends.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything that is needed before programs are started.
+pub(crate) struct Prepared {
+    options: LocalOptions,
+    state_dir: StateDir,
+    users: Users,
+    binaries: Binaries,
+    lock: Arc<StateLock>,
+}
+
+/// The owner of the state folder and its parts.
+pub(crate) struct LocalEngine {
+    pub(crate) host: Arc<Host>,
+    pub(crate) registry: Arc<CloneRegistry>,
+    pub(crate) shared: Arc<SharedDatabase>,
+    pub(crate) templates: Arc<TemplateStore>,
+    pub(crate) setup: Arc<CloneSetup>,
+    pub(crate) creator: Arc<Creator>,
+    pub(crate) matcher: Arc<SourceMatcher>,
+    pub(crate) destroyer: Arc<Destroyer>,
+    pub(crate) recovery: Recovery,
+}
+
+impl Prepared {
+    /// Checks that everything is there and takes the lock; `None` when another process has it.
+    pub(crate) fn lock(options: &LocalOptions) -> Result<Option<Self>, String> {
+        let (users, binaries) = (Users::find()?, Binaries::find()?);
+        let state_dir = StateDir::open(&options.state_dir, users.mysql().is_some())?;
+        let options = options.clone();
+        let lock = state_dir.lock()?;
+        Ok(lock.map(|lock| Self { options, state_dir, users, binaries, lock: Arc::new(lock) }))
+    }
+
+    /// Waits until the previous process' programs are gone, starts the database server, and finds the clones.
+    pub(crate) async fn start(self) -> io::Result<LocalEngine> {
+        let Self { options, state_dir, users, binaries, lock } = self;
+        create_folders(&state_dir).await?;
+        until_predecessor_is_gone(state_dir.run()).await?;
+        let staging = state_dir.template_paths().folder;
+        run_blocking(move || remove_all(&staging)).await?;
+        let launcher = launcher(&options, &state_dir, &binaries, users).await;
+        let servers = DatabaseServers {
+            state_dir: state_dir.clone(),
+            binaries: binaries.clone(),
+            launcher: launcher.clone(),
+            user: users.mysql(),
+            lock: Arc::clone(&lock),
+        };
+        let (addresses, clock) = (options.addresses.clone(), options.clock.clone());
+        let host = Arc::new(Host { state_dir, lock, users, binaries, launcher, addresses, clock });
+        let templates = Arc::new(TemplateStore::new(Arc::clone(&host), options.wordpress_dir.clone()));
+        let no_clones = std::fs::read_dir(host.state_dir.clones())?.next().is_none();
+        let stage = async {
+            // Both take a while and are independent. Existing clones come first: they are down.
+            if no_clones {
+                templates.stage().await;
+            }
+        };
+        let (shared, ()) = tokio::join!(SharedDatabase::start(servers.clone()), stage);
+        let engine = LocalEngine::new(host, options.max_clones, templates, servers, Arc::new(shared?));
+        engine.recovery.run().await?;
+        Ok(engine)
+    }
+}
+
+async fn create_folders(state_dir: &StateDir) -> io::Result<()> {
+    let dir = state_dir.clone();
+    run_blocking(move || {
+        for folder in [dir.clones(), dir.mariadb(), dir.template()] {
+            create_dir(&folder, 0o711)?;
+        }
+        create_dir(&dir.deleted(), 0o700)?;
+        // Programs of other users have to enter it. A supervisor removes it when it is empty, so it never is.
+        create_dir(&dir.run(), 0o711)?;
+        std::fs::write(dir.run().join(KEEP), "")?;
+        clone_runtime::write(&dir.clone_runtime())
+    })
+    .await
+}
+
+async fn launcher(
+    options: &LocalOptions,
+    state_dir: &StateDir,
+    binaries: &Binaries,
+    users: Users,
+) -> Launcher {
+    let unshare = match binaries.unshare.clone() {
+        Some(unshare) if can_unshare(&unshare, users.of_slot(0)).await => Some(unshare),
+        _ => {
+            tracing::warn!(
+                "clones cannot have a network of their own: only the sandbox plugin stops outgoing requests"
+            );
+            None
+        }
+    };
+    if users.mysql().is_none() {
+        tracing::warn!("not root: all clones run as this user, with open_basedir");
+    }
+    Launcher { supervisor: options.supervisor.clone(), run: state_dir.run(), unshare }
+}
+
+/// Waits until the supervisors of a dead process are gone, and clears after those that were killed.
+async fn until_predecessor_is_gone(run: PathBuf) -> io::Result<()> {
+    let end = Instant::now() + PREDECESSOR_TIMEOUT;
+    loop {
+        let folders = run.clone();
+        run_blocking(move || wpclone_guard::sweep(&folders)).await?;
+        if std::fs::read_dir(&run)?.flatten().all(|entry| entry.file_name() == KEEP) {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            let message = "programs of the previous process do not end";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+impl LocalEngine {
+    fn new(
+        host: Arc<Host>,
+        max_clones: usize,
+        templates: Arc<TemplateStore>,
+        servers: DatabaseServers,
+        shared: Arc<SharedDatabase>,
+    ) -> Self {
+        let tombstones = Tombstones::new(host.state_dir.deleted());
+        let registry = Arc::new(CloneRegistry::new(max_clones, tombstones));
+        let setup = Arc::new(CloneSetup {
+            host: Arc::clone(&host),
+            servers: servers.clone(),
+            shared: Arc::clone(&shared),
+        });
+        let destroyer = Arc::new(Destroyer {
+            host: Arc::clone(&host),
+            servers,
+            shared: Arc::clone(&shared),
+            registry: Arc::clone(&registry),
+        });
+        let creator = Arc::new(Creator {
+            setup: Arc::clone(&setup),
+            registry: Arc::clone(&registry),
+            templates: Arc::clone(&templates),
+            destroyer: Arc::clone(&destroyer),
+        });
+        let matcher =
+            Arc::new(SourceMatcher { setup: Arc::clone(&setup), templates: Arc::clone(&templates) });
+        let recovery = Recovery {
+            host: Arc::clone(&host),
+            shared: Arc::clone(&shared),
+            registry: Arc::clone(&registry),
+            destroyer: Arc::clone(&destroyer),
+        };
+        Self { host, registry, shared, templates, setup, creator, matcher, destroyer, recovery }
+    }
+
+    /// The proxy's listener. A process that has just ended may still close its connections.
+    pub(crate) async fn listen(&self) -> io::Result<TcpListener> {
+        let end = Instant::now() + LISTEN_TIMEOUT;
+        loop {
+            match TcpListener::bind(self.host.addresses.listen()).await {
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                bound => return bound,
+            }
+        }
+    }
+
+    /// A clone, or why there is none.
+    pub(crate) fn require(&self, name: &CloneName) -> Result<Arc<CloneEntry>, ProvisionError> {
+        self.registry.require(name, self.host.now())
+    }
+
+    /// See [`wpclone_provision::Provisioner::ensure_access`].
+    pub(crate) async fn ensure_access(&self, entry: Arc<CloneEntry>) -> Result<Access, ProvisionError> {
+        let setup = Arc::clone(&self.setup);
+        let ensured = tokio::spawn(async move {
+            let _processes = entry.processes.lock().await;
+            let info = entry.usable()?;
+            let secrets = setup.secrets(&entry)?;
+            setup.grant_access(&entry, &secrets).await?;
+            Ok(secrets.into_access(info.url))
+        });
+        ensured.await.map_err(task_failed)?
+    }
+
+    /// Ends all programs.
+    pub(crate) async fn stop(&self) {
+        let stops = self.registry.all().into_iter().map(|entry| async move {
+            entry.set_serving(false);
+            entry.processes.lock().await.stop().await;
+        });
+        futures_util::future::join_all(stops).await;
+        self.shared.stop().await;
+    }
+}

@@ -1,0 +1,100 @@
+//! The configuration of a clone's php-fpm.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use wpclone_clone_proxy::MAX_BODY_BYTES;
+use wpclone_provision::PhpLimits;
+
+use crate::clone_paths::ClonePaths;
+
+/// PHP's functions that start programs. They are disabled for clones that run as the worker's own user, because
+/// `open_basedir` does not restrict programs.
+const DISABLED_FUNCTIONS: &str =
+    "exec,passthru,shell_exec,system,popen,proc_open,pcntl_exec,pcntl_fork,dl,symlink,link";
+
+/// php-fpm's configuration: one pool, whose workers are started on demand.
+pub(crate) fn fpm_config(paths: &ClonePaths, clone_runtime: &Path, own_user: bool, limits: PhpLimits) -> String {
+    let (tmp, log) = (paths.tmp(), paths.log());
+    let (tmp, log) = (tmp.display(), log.display());
+    let mut text = format!(
+        "[global]\nerror_log = {log}/fpm.log\nlog_level = warning\ndaemonize = no\n\
+         process_control_timeout = 1s\n\
+         [clone]\nlisten = {}\nlisten.mode = 0600\nlisten.backlog = 256\n\
+         pm = ondemand\npm.max_children = 8\npm.process_idle_timeout = 20s\npm.max_requests = 1000\n\
+         clear_env = yes\ncatch_workers_output = yes\nsecurity.limit_extensions = .php\n\
+         request_terminate_timeout = 330s\nchdir = /\n",
+        paths.socket().display(),
+    );
+    let mut admin = |name: &str, value: &str| {
+        let _ = writeln!(text, "php_admin_value[{name}] = {value}");
+    };
+    admin("error_log", &format!("{log}/php.log"));
+    for name in ["sys_temp_dir", "upload_tmp_dir", "session.save_path"] {
+        admin(name, &tmp.to_string());
+    }
+    // Mail that PHP itself sends goes nowhere either.
+    admin("sendmail_path", "/bin/true");
+    admin("log_errors", "1");
+    admin("display_errors", "0");
+    admin("expose_php", "0");
+    // An import replaces PHP files while PHP runs.
+    admin("opcache.revalidate_freq", "0");
+    admin("mysqli.allow_local_infile", "0");
+    if !own_user {
+        let allowed = [paths.www(), paths.tmp(), paths.login(), clone_runtime.to_owned()];
+        let allowed: Vec<String> = allowed.iter().map(|p| format!("{}/", p.display())).collect();
+        admin("open_basedir", &allowed.join(":"));
+        admin("disable_functions", DISABLED_FUNCTIONS);
+    }
+    let FpmLimits { memory, upload, seconds, vars } = FpmLimits::from_source(limits);
+    admin("upload_max_filesize", &upload.to_string());
+    admin("post_max_size", &upload.to_string());
+    // WordPress and plugins can change these, as on the source.
+    for (name, value) in [("memory_limit", memory), ("max_execution_time", seconds), ("max_input_vars", vars)]
+    {
+        let _ = writeln!(text, "php_value[{name}] = {value}");
+    }
+    text
+}
+
+/// PHP's limits of a clone.
+struct FpmLimits {
+    memory: u64,
+    upload: u64,
+    seconds: u64,
+    vars: u64,
+}
+
+impl FpmLimits {
+    /// The source's limits, clamped; defaults where it has none.
+    fn from_source(source: PhpLimits) -> Self {
+        let clamped = |value: Option<u64>, min: u64, max: u64, default: u64| {
+            value.map_or(default, |value| value.clamp(min, max))
+        };
+        Self {
+            memory: clamped(source.memory_limit, 64 << 20, 1 << 30, 256 << 20),
+            // Imports are uploads: never less than the proxy lets through.
+            upload: clamped(source.upload_max_filesize, MAX_BODY_BYTES, MAX_BODY_BYTES, MAX_BODY_BYTES),
+            seconds: clamped(source.max_execution_time, 10, 300, 120),
+            vars: clamped(source.max_input_vars, 1_000, 100_000, 5_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_the_source_are_clamped() {
+        let extreme = PhpLimits {
+            memory_limit: Some(1),
+            upload_max_filesize: Some(u64::MAX),
+            max_execution_time: Some(0),
+            max_input_vars: Some(u64::MAX),
+        };
+        let got = FpmLimits::from_source(extreme);
+        assert_eq!((got.memory, got.upload, got.seconds, got.vars), (64 << 20, MAX_BODY_BYTES, 10, 100_000));
+    }
+}

@@ -1,0 +1,45 @@
+#![doc = include_str!("../README.md")]
+
+mod archive;
+mod binaries;
+mod blocking;
+mod clone_entry;
+mod clone_paths;
+mod clone_runtime;
+mod clone_setup;
+mod command;
+mod create;
+mod database_admin;
+mod database_server;
+mod destroy;
+mod engine;
+mod error;
+mod files;
+mod fpm_config;
+mod host;
+mod launcher;
+mod match_source;
+mod options;
+mod php_fpm;
+mod provisioner_impl;
+mod proxy_directory;
+mod random;
+mod record;
+mod recovery;
+mod registry;
+mod secrets;
+mod shared_database;
+mod state_dir;
+mod stored;
+mod template;
+mod template_builder;
+mod template_store;
+mod tombstones;
+mod tree;
+mod upkeep;
+mod users;
+mod wordpress;
+mod wp_config;
+
+pub use options::{Clock, LocalOptions};
+pub use provisioner_impl::LocalProvisioner;

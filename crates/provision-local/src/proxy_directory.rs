@@ -1,0 +1,40 @@
+//! The clones as the proxy sees them.
+
+use std::sync::Arc;
+
+use url::Url;
+use wpclone_clone_proxy::{Backend, BackendState, CloneDirectory, NoBackend};
+use wpclone_provision::{Addresses, CloneName, Phase, ProvisionError};
+
+use crate::engine::LocalEngine;
+
+impl CloneDirectory for LocalEngine {
+    fn addresses(&self) -> &Addresses {
+        &self.host.addresses
+    }
+
+    fn backend(&self, name: &CloneName) -> Result<Backend, NoBackend> {
+        let entry = self.require(name).map_err(|error| match error {
+            ProvisionError::Gone(_) => NoBackend::Gone,
+            ProvisionError::Unreadable { .. } => NoBackend::Unreadable,
+            _ => NoBackend::Unknown,
+        })?;
+        let record = entry.record();
+        let state = match record.info.phase {
+            Phase::Ready | Phase::Published if entry.is_serving() => BackendState::Serving,
+            Phase::Deleting => BackendState::Deleting,
+            _ => BackendState::Starting,
+        };
+        Ok(Backend {
+            url: Url::parse(&record.info.url).map_err(|_| NoBackend::Unreadable)?,
+            name: record.info.name,
+            routing: record.routing,
+            state,
+            www: entry.paths.www(),
+            tree: entry.paths.tree(),
+            socket: entry.paths.socket(),
+            uid: self.host.users.of_slot(record.slot).map(|ids| ids.uid),
+            requests: Arc::clone(&entry.requests),
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! The clones of the state folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use wpclone_provision::{CloneName, ProvisionError, SetAside, UnreadableClone};
+
+use crate::clone_entry::CloneEntry;
+use crate::tombstones::Tombstones;
+use crate::users::SLOTS;
+
+/// All clones, and what is kept because it cannot be read.
+#[derive(Debug)]
+pub(crate) struct CloneRegistry {
+    max_clones: usize,
+    pub(crate) tombstones: Tombstones,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    clones: BTreeMap<CloneName, Arc<CloneEntry>>,
+    unreadable: BTreeMap<CloneName, Unreadable>,
+    /// Data of no known clone, by the name of the clone that it may belong to.
+    unclaimed: BTreeMap<String, String>,
+}
+
+/// A clone that is set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) reason: String,
+    /// The slots of the users that own something in its folder; `None` when that cannot be known either.
+    pub(crate) slots: Option<BTreeSet<u32>>,
+}
+
+impl CloneRegistry {
+    pub(crate) fn new(max_clones: usize, tombstones: Tombstones) -> Self {
+        Self { max_clones, tombstones, known: Mutex::default() }
+    }
+
+    /// A clone.
+    pub(crate) fn get(&self, name: &CloneName) -> Option<Arc<CloneEntry>> {
+        self.known.lock().clones.get(name).cloned()
+    }
+
+    /// A clone, or why there is none.
+    pub(crate) fn require(&self, name: &CloneName, now: Timestamp) -> Result<Arc<CloneEntry>, ProvisionError> {
+        let known = self.known.lock();
+        if let Some(entry) = known.clones.get(name) {
+            return Ok(Arc::clone(entry));
+        }
+        known.check_readable(name)?;
+        drop(known);
+        Err(match self.tombstones.is_recent(name, now) {
+            true => ProvisionError::Gone(name.clone()),
+            false => ProvisionError::NotFound(name.clone()),
+        })
+    }
+
+    /// All clones, oldest first.
+    pub(crate) fn all(&self) -> Vec<Arc<CloneEntry>> {
+        self.known.lock().clones.values().cloned().collect()
+    }
+
+    /// Whether this entry is still the clone of its name.
+    pub(crate) fn is_current(&self, entry: &Arc<CloneEntry>) -> bool {
+        self.get(&entry.name()).is_some_and(|current| Arc::ptr_eq(&current, entry))
+    }
+
+    /// The clone of this name, or a new one: `create` gets a slot that no other clone has.
+    pub(crate) fn get_or_insert(
+        &self,
+        name: &CloneName,
+        create: impl FnOnce(u32) -> CloneEntry,
+    ) -> Result<Arc<CloneEntry>, ProvisionError> {
+        let mut known = self.known.lock();
+        if let Some(entry) = known.clones.get(name) {
+            return Ok(Arc::clone(entry));
+        }
+        known.check_readable(name)?;
+        let full = ProvisionError::LimitReached { limit: self.max_clones };
+        if known.clones.len() + known.unreadable.len() >= self.max_clones {
+            return Err(full);
+        }
+        let slot = known.free_slot()?.ok_or(full)?;
+        let entry = Arc::new(create(slot));
+        known.clones.insert(name.clone(), Arc::clone(&entry));
+        Ok(entry)
+    }
+
+    /// Adds a clone that was found in the state folder; it is not set aside any more.
+    pub(crate) fn insert(&self, entry: CloneEntry) {
+        let (name, mut known) = (entry.name(), self.known.lock());
+        known.unreadable.remove(&name);
+        known.clones.insert(name, Arc::new(entry));
+    }
+
+    /// Removes a clone of which nothing is left.
+    pub(crate) fn remove(&self, name: &CloneName) {
+        let mut known = self.known.lock();
+        known.clones.remove(name);
+        known.unreadable.remove(name);
+    }
+
+    /// Sets a clone aside; says whether that is new.
+    pub(crate) fn set_aside(&self, name: &CloneName, why: Unreadable) -> bool {
+        let mut known = self.known.lock();
+        known.unreadable.insert(name.clone(), why.clone()).as_ref() != Some(&why)
+    }
+
+    /// Notes data that belongs to no known clone.
+    pub(crate) fn add_unclaimed(&self, name: &str, description: String) {
+        self.known.lock().unclaimed.insert(name.to_owned(), description);
+    }
+
+    /// Whether the clone is known, if only as unreadable.
+    pub(crate) fn knows(&self, name: &CloneName) -> bool {
+        let known = self.known.lock();
+        known.clones.contains_key(name) || known.unreadable.contains_key(name)
+    }
+
+    /// The names of clones that are set aside.
+    pub(crate) fn unreadable(&self) -> Vec<CloneName> {
+        self.known.lock().unreadable.keys().cloned().collect()
+    }
+
+    /// What is set aside.
+    pub(crate) fn all_set_aside(&self) -> SetAside {
+        let known = self.known.lock();
+        let clone = |(name, why): (&CloneName, &Unreadable)| UnreadableClone {
+            name: name.clone(),
+            reason: why.reason.clone(),
+        };
+        SetAside {
+            clones: known.unreadable.iter().map(clone).collect(),
+            unclaimed: known.unclaimed.values().cloned().collect(),
+        }
+    }
+}
+
+impl Known {
+    fn check_readable(&self, name: &CloneName) -> Result<(), ProvisionError> {
+        let unreadable = self.unreadable.get(name).map(|why| &why.reason);
+        match unreadable.or_else(|| self.unclaimed.get(name.as_str())) {
+            Some(reason) => {
+                Err(ProvisionError::Unreadable { name: name.clone(), reason: reason.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A slot whose user owns nothing. Slot 0 is the template's.
+    fn free_slot(&self) -> Result<Option<u32>, ProvisionError> {
+        let mut taken: BTreeSet<u32> = self.clones.values().map(|entry| entry.slot()).collect();
+        for (name, unreadable) in &self.unreadable {
+            let Some(slots) = &unreadable.slots else {
+                return Err(ProvisionError::Unavailable(format!(
+                    "the system user of the clone {name}, which cannot be read, is not known, and no other clone may get it"
+                )));
+            };
+            taken.extend(slots);
+        }
+        Ok((1..SLOTS).find(|slot| !taken.contains(slot)))
+    }
+}

@@ -1,0 +1,58 @@
+//! The database server that clones with shared isolation use.
+
+use std::io;
+
+use parking_lot::Mutex;
+
+use crate::database_admin::DatabaseAdmin;
+use crate::database_server::{DatabaseServer, DatabaseServers};
+
+/// The name of its folder.
+const NAME: &str = "shared";
+
+/// The shared server, which is restarted when it dies.
+pub(crate) struct SharedDatabase {
+    servers: DatabaseServers,
+    admin: Mutex<DatabaseAdmin>,
+    server: tokio::sync::Mutex<Option<DatabaseServer>>,
+}
+
+impl SharedDatabase {
+    /// Starts it.
+    pub(crate) async fn start(servers: DatabaseServers) -> io::Result<Self> {
+        let server = servers.start(NAME).await?;
+        Ok(Self {
+            servers,
+            admin: Mutex::new(server.admin()),
+            server: tokio::sync::Mutex::new(Some(server)),
+        })
+    }
+
+    /// Its administrator; another one after each restart.
+    pub(crate) fn admin(&self) -> DatabaseAdmin {
+        self.admin.lock().clone()
+    }
+
+    /// Restarts it if it has died; returns whether it had.
+    pub(crate) async fn ensure_running(&self) -> io::Result<bool> {
+        let mut server = self.server.lock().await;
+        if server.as_mut().is_some_and(DatabaseServer::is_running) {
+            return Ok(false);
+        }
+        tracing::warn!("the shared database server has died and is restarted");
+        if let Some(dead) = server.take() {
+            dead.stop().await;
+        }
+        let new = self.servers.start(NAME).await?;
+        *self.admin.lock() = new.admin();
+        *server = Some(new);
+        Ok(true)
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(&self) {
+        if let Some(server) = self.server.lock().await.take() {
+            server.stop().await;
+        }
+    }
+}

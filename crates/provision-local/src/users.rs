@@ -1,0 +1,110 @@
+//! The system users that programs run as.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::geteuid;
+
+/// A system user and its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl Ids {
+    /// Us, with this user's group.
+    pub(crate) fn readable_by_group(self) -> Self {
+        Self { uid: geteuid().as_raw(), gid: self.gid }
+    }
+}
+
+/// The first user id of clones: a range that Linux systems do not use (systemd's `UIDS-GIDS` lists those in use), or,
+/// in a container with only 65,536 ids, the range of systemd's dynamic users.
+const FIRST_UIDS: [u32; 2] = [1_900_000_000, 61_200];
+
+/// How many user ids clones have. Slot 0 is the template's.
+pub(crate) const SLOTS: u32 = 3_000;
+
+/// The users on this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Users {
+    /// We are root: the database runs as `mysql`, each clone as a user of its own from `first` on.
+    PerClone { mysql: Ids, first: u32 },
+    /// Everything runs as the worker's user.
+    Shared,
+}
+
+impl Users {
+    /// The users that this process can start programs as.
+    pub(crate) fn find() -> Result<Self, String> {
+        if !geteuid().is_root() {
+            return Ok(Self::Shared);
+        }
+        let read = |file| fs::read_to_string(file).map_err(|e| format!("{file} cannot be read: {e}"));
+        let mysql = named(&read("/etc/passwd")?, "mysql").ok_or("there is no user `mysql`")?;
+        let map = read("/proc/self/uid_map")?;
+        let first = FIRST_UIDS.into_iter().find(|first| is_mapped(&map, *first));
+        Ok(Self::PerClone { mysql, first: first.ok_or("no user ids are free for clones")? })
+    }
+
+    /// The database servers' user.
+    pub(crate) fn mysql(self) -> Option<Ids> {
+        match self {
+            Self::PerClone { mysql, .. } => Some(mysql),
+            Self::Shared => None,
+        }
+    }
+
+    /// The user of the clone with this slot; its group has the same id.
+    pub(crate) fn of_slot(self, slot: u32) -> Option<Ids> {
+        match self {
+            Self::PerClone { first, .. } => Some(Ids { uid: first + slot, gid: first + slot }),
+            Self::Shared => None,
+        }
+    }
+
+    /// The slot whose user this is.
+    pub(crate) fn slot_of(self, uid: u32) -> Option<u32> {
+        match self {
+            Self::PerClone { first, .. } => uid.checked_sub(first).filter(|slot| *slot < SLOTS),
+            Self::Shared => None,
+        }
+    }
+}
+
+fn named(passwd: &str, name: &str) -> Option<Ids> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then_some(())?;
+        Some(Ids { uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+    })
+}
+
+/// Whether all ids of the range that begins with `first` exist in this user namespace: user_namespaces(7).
+fn is_mapped(map: &str, first: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().filter_map(|n| n.parse::<u64>().ok());
+        let (Some(start), Some(_), Some(length)) = (numbers.next(), numbers.next(), numbers.next()) else {
+            return false;
+        };
+        u64::from(first) >= start && u64::from(first) + u64::from(SLOTS) <= start + length
+    })
+}
+
+/// Changes the owner of a file or folder without following a link; nothing is changed without a user.
+pub(crate) fn chown(path: &Path, user: Option<Ids>) -> std::io::Result<()> {
+    user.map_or(Ok(()), |ids| std::os::unix::fs::lchown(path, Some(ids.uid), Some(ids.gid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_ids_are_only_used_where_they_exist() {
+        assert!(is_mapped("         0          0 4294967295", FIRST_UIDS[0]));
+        assert!(!is_mapped("0 100000 65536", FIRST_UIDS[0]) && is_mapped("0 100000 65536", FIRST_UIDS[1]));
+        assert!(!is_mapped("0 1000 1", FIRST_UIDS[1]) && !is_mapped("", FIRST_UIDS[1]));
+    }
+}

@@ -1,0 +1,104 @@
+//! A clone's wp-config.php.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use secrecy::ExposeSecret as _;
+use wpclone_provision::clone_runtime::SANDBOX_PLUGIN_FILE;
+
+use crate::clone_paths::ClonePaths;
+use crate::files::write_atomically;
+use crate::random::random_hex;
+use crate::secrets::Secrets;
+use crate::users::{Ids, chown};
+
+/// WordPress' default table prefix.
+pub(crate) const DEFAULT_TABLE_PREFIX: &str = "wp_";
+
+/// What wp-config.php is made from.
+pub(crate) struct WpConfig<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) table_prefix: &'a str,
+    pub(crate) database: &'a str,
+    pub(crate) database_socket: &'a Path,
+    pub(crate) secrets: &'a Secrets,
+    pub(crate) clone_runtime: &'a Path,
+}
+
+/// Writes wp-config.php into the folder above WordPress, where neither the web nor an import reaches it. WordPress can
+/// read it, but not change it.
+pub(crate) fn write(paths: &ClonePaths, config: &WpConfig<'_>, user: Option<Ids>) -> io::Result<()> {
+    write_atomically(&paths.wp_config(), wp_config(paths, config)?.as_bytes(), 0o640)?;
+    chown(&paths.wp_config(), user.map(Ids::readable_by_group))
+}
+
+fn wp_config(paths: &ClonePaths, config: &WpConfig<'_>) -> io::Result<String> {
+    let mut text = String::from("<?php\n// Written by wpclone for this clone.\n");
+    let mut define = |name: &str, php: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "define( '{name}', {php} );");
+    };
+    define("DB_NAME", &php_string(config.database));
+    define("DB_USER", &php_string(config.database));
+    define("DB_PASSWORD", &php_string(config.secrets.database_password.expose_secret()));
+    define("DB_HOST", &php_string(&format!("localhost:{}", config.database_socket.display())));
+    define("DB_CHARSET", "'utf8mb4'");
+    define("DB_COLLATE", "''");
+    for key in ["AUTH", "SECURE_AUTH", "LOGGED_IN", "NONCE"] {
+        define(&format!("{key}_KEY"), &php_string(&random_hex::<32>()?));
+        define(&format!("{key}_SALT"), &php_string(&random_hex::<32>()?));
+    }
+    // They override the database's.
+    define("WP_HOME", &php_string(config.url));
+    define("WP_SITEURL", &php_string(config.url));
+    define("WP_ENVIRONMENT_TYPE", "'staging'");
+    define("DISABLE_WP_CRON", "true");
+    define("AUTOMATIC_UPDATER_DISABLED", "true");
+    define("WP_HTTP_BLOCK_EXTERNAL", "true");
+    define("FS_METHOD", "'direct'");
+    define("WP_DEBUG", "false");
+    define("WPCLONE_RUNTIME", &php_string(&config.clone_runtime.display().to_string()));
+    define("WPCLONE_NAME", &php_string(config.database));
+    define("WPCLONE_LOGIN", &php_string(&paths.login().display().to_string()));
+    define("WPCLONE_LOGIN_KEY", &php_string(config.secrets.login_key.expose_secret()));
+    define("WPCLONE_LOGIN_USER", &php_string(&config.secrets.username));
+    let tree = php_string(&format!("{}/", paths.tree().display()));
+    let _ = write!(
+        text,
+        "$table_prefix = {};\nif ( ! defined( 'ABSPATH' ) ) {{\n\tdefine( 'ABSPATH', {tree} );\n}}\n\
+         require_once WPCLONE_RUNTIME . '/{SANDBOX_PLUGIN_FILE}';\nrequire_once ABSPATH . 'wp-settings.php';\n",
+        php_string(config.table_prefix),
+    );
+    Ok(text)
+}
+
+/// A PHP string literal.
+fn php_string(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// Whether this can be a table prefix: WordPress' installer accepts it, and the longest table names still fit.
+pub(crate) fn is_table_prefix(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_prefixes_that_could_end_a_string_or_an_identifier_are_rejected() {
+        for good in ["wp_", "a", "WP7_x", "_"] {
+            assert!(is_table_prefix(good), "{good}");
+        }
+        for bad in ["", "wp-", "wp_'; --", "wp`", "w\u{fc}_", &"a".repeat(33)] {
+            assert!(!is_table_prefix(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn strings_are_escaped_for_php() {
+        assert_eq!(php_string("a'b\\c"), r"'a\'b\\c'");
+    }
+}

@@ -1,0 +1,282 @@
+//! What keeps clones from each other and from the world.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+use wpclone_provision::{Isolation, Provisioner as _};
+
+use crate::owner::{Begin, started, started_so};
+use crate::support::{
+    Lab, eval_in, folder, free_address, http, prepared, processes_in, spec, until, wordpress,
+};
+
+/// PHP that tries to get at what is not its own. Each line that it prints is a success.
+fn attack(other: &str, socket: &str, files: &[String]) -> String {
+    let files = files.iter().map(|f| format!("'{f}'")).collect::<Vec<_>>().join(",");
+    format!(
+        r#"
+error_reporting(0); mysqli_report(MYSQLI_REPORT_OFF);
+foreach ([{files}] as $file) {{
+    if (@file_get_contents($file)) echo "read $file\n";
+    if (@scandir($file)) echo "listed $file\n";
+    if (@file_put_contents($file . '/evil', 'x')) echo "wrote $file\n";
+    if (function_exists('shell_exec') && @shell_exec('cat ' . escapeshellarg($file) . ' 2>/dev/null')) echo "cat $file\n";
+}}
+$db = @new mysqli('localhost', DB_USER, DB_PASSWORD, '{other}', 0, '{socket}');
+if (!$db->connect_errno) echo "connected to {other}\n";
+foreach (['root' => '', 'mysql' => '', '' => '', get_current_user() => '', 'root@localhost' => ''] as $user => $password) {{
+    $db = @new mysqli('localhost', $user, $password, '', 0, '{socket}');
+    if (!$db->connect_errno) echo "connected as $user\n";
+}}
+$db = new mysqli('localhost', DB_USER, DB_PASSWORD, '', 0, '{socket}');
+foreach ($db->query('SHOW DATABASES')->fetch_all() as [$name])
+    if ($name !== DB_NAME && $name !== 'information_schema') echo "sees $name\n";
+if ($db->query("SELECT * FROM `{other}`.wp_options")) echo "selected from {other}\n";
+if (($found = $db->query("SELECT LOAD_FILE('/etc/passwd')")) && $found->fetch_row()[0]) echo "loaded a file\n";
+if ($db->query("SELECT 1 INTO OUTFILE '/tmp/wpclone-outfile'")) echo "wrote a file\n";
+if ($db->query("CREATE USER evil")) echo "made a user\n";
+if (getenv('MYSQL_PWD') || getenv('WPCLONE_SEAL_KEYS')) echo "has a secret in its environment\n";
+echo 'done';"#
+    )
+}
+
+pub(crate) async fn a_clone_sees_nothing_of_another() {
+    let lab = Lab::start().await;
+    let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
+    assert!(one.effective_isolation.own_user && one.effective_isolation.own_network, "{:?}", one.effective_isolation);
+    let state = lab.dir.path().join("state");
+    let other = state.join("clones").join(two.name.as_str());
+    lab.put(&two.name, "wp-content/uploads/secret.txt", "secret");
+    let tree = lab.tree(&two.name);
+    let files = [
+        other.join("secrets.json"),
+        other.join("clone.json"),
+        other.join("www"),
+        other.join("www/wp-config.php"),
+        tree.join("wp-content/uploads/secret.txt"),
+        tree,
+        other.join("run/php.sock"),
+        state.clone(),
+        state.join("clones"),
+        state.join("clones").join(one.name.as_str()),
+        state.join("clones").join(one.name.as_str()).join("secrets.json"),
+        state.join("clones").join(one.name.as_str()).join("www"),
+        state.join("mariadb/shared/data"),
+        state.join("mariadb/shared/init.sql"),
+        state.join("run"),
+        "/etc/shadow".into(),
+    ];
+    let files: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+    let socket = state.join("mariadb/shared/run/sock").display().to_string();
+    let told = lab.eval(&one, true, &attack(two.name.as_str(), &socket, &files)).await;
+    // Its own www may be listed by its group; it may not be written.
+    let own_www = state.join("clones").join(one.name.as_str()).join("www").display().to_string();
+    let told = told.replace(&format!("listed {own_www}\n"), "");
+    assert_eq!(told, "done");
+    // Nor may it send signals, or speak to the other's PHP.
+    let told = lab
+        .eval(&one, false, &format!("error_reporting(0); echo posix_getuid(), ' ', implode(',', posix_getgroups()), ' ', fsockopen('unix://{}') ? 'spoke' : 'silent';", other.join("run/php.sock").display()))
+        .await;
+    assert!(told.ends_with(" silent") && !told.starts_with("0 "), "{told}");
+    // What it puts into its tree leads nowhere else, though the proxy may be root.
+    lab.eval(&one, false, &format!("symlink('/etc/shadow', 'link.txt'); symlink('/etc', 'etc'); symlink('{}', 'two'); @link('/etc/passwd', 'hard.txt');", other.join("www").display())).await;
+    for path in ["link.txt", "etc/passwd", "two/wp-config.php", "hard.txt"] {
+        let answer = http().get(format!("{}/{path}", one.url)).send().await.expect("an answer");
+        let (status, text) = (answer.status(), answer.text().await.expect("a page"));
+        assert!(status == 404 && !text.contains("root:"), "{path}: {status}");
+    }
+    lab.end().await;
+}
+
+/// Where calls from clones end up.
+struct Sink {
+    port: u16,
+    callers: Arc<Mutex<Vec<SocketAddr>>>,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+impl Sink {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a sink");
+        let port = listener.local_addr().expect("its address").port();
+        let callers = Arc::<Mutex<Vec<_>>>::default();
+        let called = Arc::clone(&callers);
+        // Whoever calls is hung up on.
+        let accepting = tokio::spawn(async move {
+            while let Ok((_, caller)) = listener.accept().await {
+                called.lock().expect("no panic").push(caller);
+            }
+        });
+        Self { port, callers, _accepting: AbortOnDropHandle::new(accepting) }
+    }
+
+    /// How many have called. They are accepted in their order: once our own call is, all before it are.
+    async fn calls(&self) -> usize {
+        let own = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sink to be there");
+        let own = own.local_addr().expect("our address");
+        let callers = || self.callers.lock().expect("no panic").clone();
+        until("our own call to be heard", async || callers().contains(&own)).await;
+        callers().into_iter().filter(|caller| *caller != own).count()
+    }
+}
+
+pub(crate) async fn a_clone_is_harmless() {
+    let lab = Lab::start().await;
+    let (clone, access) = lab.clone("one").await;
+    let sink = Sink::start().await;
+    let port = sink.port;
+    let told = lab
+        .eval(
+            &clone,
+            true,
+            &format!(
+                r#"
+error_reporting(0);
+$sink = 'http://127.0.0.1:{port}/';
+$told['environment'] = wp_get_environment_type();
+$told['get'] = is_wp_error(wp_remote_get($sink)) ? wp_remote_get($sink)->get_error_code() : 'sent';
+$told['self'] = is_wp_error(wp_remote_get(home_url('/')));
+$told['raw'] = fsockopen('127.0.0.1', {port}, $n, $t, 2) ? 'connected' : 'no';
+$told['stream'] = file_get_contents($sink) === false ? 'no' : 'read';
+if (function_exists('curl_init')) {{ $c = curl_init($sink); curl_setopt($c, CURLOPT_RETURNTRANSFER, 1); $told['curl'] = curl_exec($c) === false ? 'no' : 'read'; }}
+$told['mail'] = wp_mail('somebody@example.com', 'x', 'y');
+$told['php_mail'] = mail('somebody@example.com', 'x', 'y');
+$told['public'] = get_option('blog_public');
+add_action('lab_event', fn() => update_option('lab_ran', 'yes'));
+wp_schedule_single_event(time() - 100, 'lab_event');
+$told['cron'] = wp_cron(); $told['due'] = count(wp_get_ready_cron_jobs()); $told['spawn'] = spawn_cron();
+echo json_encode($told);"#
+            ),
+        )
+        .await;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
+    let wanted = serde_json::json!({
+        "environment": "staging", "get": "http_request_not_executed", "self": true, "raw": "no", "stream": "no",
+        "curl": "no", "mail": true, "php_mail": true, "public": "0", "cron": told["cron"].clone(), "due": 0,
+        "spawn": told["spawn"].clone(),
+    });
+    assert_eq!(told, wanted);
+    lab.put(&clone.name, "wp-content/mu-plugins/lab.php", "<?php add_action('lab_event', fn() => update_option('lab_ran', 'yes')); add_filter('pre_http_request', '__return_false', 1); add_filter('pre_wp_mail', '__return_null', PHP_INT_MAX - 1);");
+    let cron =
+        http().get(format!("{}/wp-cron.php?doing_wp_cron", clone.url)).send().await.expect("an answer");
+    assert_eq!(cron.text().await.expect("a body"), "");
+    assert_eq!(lab.eval(&clone, true, "echo get_option('lab_ran', 'no');").await, "no");
+    let page = crate::support::log_in(&http(), &access).await.text().await.expect("a page");
+    assert!(page.contains("wp-admin"));
+    let robots = http().get(format!("{}/robots.txt", clone.url)).send().await.expect("an answer");
+    assert_eq!(robots.headers()["x-robots-tag"], "noindex, nofollow");
+    assert_eq!(sink.calls().await, 0, "somebody was called");
+    lab.end().await;
+}
+
+/// PHP that makes calls and mails by WordPress' ways.
+fn reach_out(port: u16) -> String {
+    format!(
+        r#"
+error_reporting(0);
+$sink = 'http://127.0.0.1:{port}/';
+$told['get'] = is_wp_error(wp_remote_get($sink)) ? wp_remote_get($sink)->get_error_code() : 'sent';
+$told['post'] = is_wp_error(wp_remote_post($sink, ['blocking' => false])) ? 'no' : 'sent';
+$told['file'] = is_wp_error(download_url($sink)) ? 'no' : 'sent';
+add_action('phpmailer_init', function ($mail) {{ $mail->isSMTP(); $mail->Host = '127.0.0.1'; $mail->Port = {port}; }});
+$told['mail'] = wp_mail('somebody@example.com', 'x', 'y');
+spawn_cron();
+echo json_encode($told);"#
+    )
+}
+
+pub(crate) async fn without_networks_of_their_own_the_must_use_plugin_alone_keeps_clones_in() {
+    let dir = prepared().await;
+    // A stub: it cannot do what it is asked for, as on a machine that allows nobody to make a network.
+    let stub = dir.path().join("stub");
+    fs::create_dir(&stub).expect("a folder");
+    fs::write(stub.join("unshare"), "#!/bin/sh\nexit 1\n").expect("a file");
+    fs::set_permissions(stub.join("unshare"), fs::Permissions::from_mode(0o755)).expect("its mode");
+    let (state, listen) = (dir.path().join("state"), free_address());
+    let begin = Begin { path: Some(&stub), ..Begin::default() };
+    let (mut owner, clones) = started_so(&state, listen, &wordpress(), begin, &["one"]);
+    let clone = &clones[0].0;
+    assert!(!clone.effective_isolation.own_network, "the result says so: {:?}", clone.effective_isolation);
+    let sink = Sink::start().await;
+    let tree = state.join("clones").join(clone.name.as_str()).join("www").join(clone.name.as_str());
+    let load = "require_once ABSPATH . 'wp-admin/includes/file.php';";
+    let told = eval_in(&tree, clone, true, &format!("{load}{}", reach_out(sink.port))).await;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
+    let wanted = serde_json::json!({
+        "get": "http_request_not_executed", "post": "no", "file": "no", "mail": true,
+    });
+    assert_eq!(told, wanted);
+    assert_eq!(sink.calls().await, 0, "somebody was called");
+    // Nothing but the plugin was in their way.
+    let around = format!("echo fsockopen('127.0.0.1', {}) ? 'connected' : 'no';", sink.port);
+    assert_eq!(eval_in(&tree, clone, true, &around).await, "connected");
+    owner.kill().expect("SIGKILL");
+    owner.wait().expect("reaped");
+    until("all programs to be gone", async || processes_in(dir.path()).is_empty()).await;
+}
+
+pub(crate) async fn a_dedicated_clone_has_a_database_server_of_its_own() {
+    let lab = Lab::start().await;
+    let (shared, _) = lab.clone("one").await;
+    let wish = wpclone_provision::CloneSpec { isolation: Isolation::Dedicated, ..spec("two") };
+    let own = lab.local.create(&wish).await.expect("a clone");
+    assert!(own.effective_isolation.own_database_server && !shared.effective_isolation.own_database_server);
+    let told =
+        lab.eval(&own, true, "echo DB_HOST, ' ', implode(',', $wpdb->get_col('SHOW DATABASES'));").await;
+    assert!(told.contains(&format!("mariadb/{}/run/sock", own.name)), "{told}");
+    assert!(!told.contains(shared.name.as_str()), "{told}");
+    assert_eq!(http().get(format!("{}/", own.url)).send().await.expect("an answer").status(), 200);
+    lab.end().await;
+}
+
+pub(crate) async fn without_root_clones_work_behind_open_basedir() {
+    let dir = folder();
+    let (state, listen) = (dir.path().join("state"), free_address());
+    let tree = dir.path().join("wordpress");
+    let copied = Command::new("cp").arg("-rL").arg(wordpress()).arg(&tree).status().expect("cp");
+    assert!(copied.success());
+    fs::create_dir(&state).expect("a folder");
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o711)).expect("its mode");
+    // As root the owner becomes somebody who is nobody else; otherwise it is us.
+    let user = rustix::process::geteuid().is_root().then_some(1_899_999_999);
+    std::os::unix::fs::chown(&state, user, user).expect("chown");
+    let begun = Timestamp::now();
+    let (mut owner, clones) = started(&state, listen, &tree, user, &["one", "two"]);
+    eprintln!("two clones without root: {:#}", Timestamp::now() - begun);
+    let ((one, ..), (two, ..)) = (&clones[0], &clones[1]);
+    assert!(!one.effective_isolation.own_user, "{:?}", one.effective_isolation);
+    for clone in [one, two] {
+        let answer = http().get(format!("{}/wp-json/", clone.url)).send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+    }
+    let other = state.join("clones").join(two.name.as_str());
+    let own = state.join("clones").join(one.name.as_str());
+    let files = [
+        other.join("secrets.json"),
+        other.join("www/wp-config.php"),
+        other.join("www"),
+        own.join("secrets.json"),
+        state.clone(),
+        state.join("mariadb/shared/data"),
+        state.join("mariadb/shared/init.sql"),
+        "/etc/passwd".into(),
+        "/proc/self/environ".into(),
+    ];
+    let files: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+    let socket = state.join("mariadb/shared/run/sock").display().to_string();
+    let code = attack(two.name.as_str(), &socket, &files);
+    let file = own.join("www").join(one.name.as_str()).join("eval.php");
+    fs::write(&file, format!("<?php require __DIR__ . '/wp-load.php'; {code}")).expect("a file");
+    std::os::unix::fs::chown(&file, user, user).expect("chown");
+    let told = http().get(format!("{}/eval.php", one.url)).send().await.expect("an answer");
+    assert_eq!(told.text().await.expect("a body"), "done");
+    owner.kill().expect("SIGKILL");
+    owner.wait().expect("reaped");
+    until("all programs to be gone", async || processes_in(dir.path()).is_empty()).await;
+}

@@ -1,0 +1,215 @@
+//! Owners that die.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::process::{Pid, Signal, kill_process};
+use secrecy::ExposeSecret as _;
+use tokio_util::sync::CancellationToken;
+use wpclone_provision::{
+    Addresses, CloneInfo, Health, Isolation, Phase, ProvisionError, Provisioner as _, Routing,
+};
+use wpclone_provision_local::LocalProvisioner;
+
+use crate::support::{
+    Lab, folder, free_address, http, log_in, name, options, processes_in, spec, until, wordpress,
+};
+
+/// `own STATE LISTEN WORDPRESS TASK…`: owns a state folder, makes a clone for each task, tells them, and goes on.
+pub(crate) async fn own(args: &[String]) {
+    let listen: SocketAddr = args[1].parse().expect("an address");
+    let options = options(Path::new(&args[0]), listen, None, Routing::Path, (&args[2]).into());
+    let local = Arc::new(LocalProvisioner::new(options));
+    let own = Arc::clone(&local);
+    let running = tokio::spawn(async move { own.run(CancellationToken::new()).await });
+    until("the owner to be ready", async || local.health() == Health::Ready).await;
+    for task in &args[3..] {
+        let mut spec = spec(task);
+        if task.starts_with("dedicated") {
+            spec.isolation = Isolation::Dedicated;
+        }
+        let info = local.create(&spec).await.expect("a clone");
+        let access = local.access(&info.name).await.expect("access");
+        let told = serde_json::json!({
+            "info": info, "username": access.username, "password": access.password.expose_secret(),
+        });
+        println!("{told}");
+    }
+    running.await.expect("for ever");
+}
+
+/// An owner as a process, which does not outlive a test that fails.
+pub(crate) struct Running(Child);
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that was reaped already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Such an owner, as a process, and the clones that it has made.
+pub(crate) fn started(
+    state: &Path,
+    listen: SocketAddr,
+    wordpress: &Path,
+    user: Option<u32>,
+    tasks: &[&str],
+) -> (Running, Vec<(CloneInfo, String, String)>) {
+    started_so(state, listen, wordpress, Begin { user, path: None }, tasks)
+}
+
+/// How an owner begins.
+#[derive(Default)]
+pub(crate) struct Begin<'a> {
+    /// As somebody else than we are.
+    pub(crate) user: Option<u32>,
+    /// With programs in here that go before all others.
+    pub(crate) path: Option<&'a Path>,
+}
+
+/// The same for an owner that begins in another way.
+pub(crate) fn started_so(
+    state: &Path,
+    listen: SocketAddr,
+    wordpress: &Path,
+    begin: Begin<'_>,
+    tasks: &[&str],
+) -> (Running, Vec<(CloneInfo, String, String)>) {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("own").arg(state).arg(listen.to_string()).arg(wordpress).args(tasks);
+    command.stdout(Stdio::piped()).stdin(Stdio::null());
+    if let Some(user) = begin.user {
+        command.uid(user).gid(user);
+    }
+    if let Some(first) = begin.path {
+        let path = std::env::var("PATH").expect("a PATH");
+        command.env("PATH", format!("{}:{path}", first.display()));
+    }
+    let mut child = Running(command.spawn().expect("an owner"));
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let told = tasks.iter().map(|_| {
+        let line = lines.next().expect("a clone").expect("a line");
+        let told: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let text = |name: &str| told[name].as_str().expect("a text").to_owned();
+        let info = serde_json::from_value(told["info"].clone()).expect("a clone");
+        (info, text("username"), text("password"))
+    });
+    (child, told.collect())
+}
+
+pub(crate) async fn a_killed_owner_takes_its_programs_along_and_the_next_finds_all_clones() {
+    let dir = folder();
+    let (state, listen) = (dir.path().join("state"), free_address());
+    let (mut owner, clones) = started(&state, listen, &wordpress(), None, &["one", "dedicated-two"]);
+    // It has WordPress and PHP write something, and leaves something half made.
+    for (clone, username, password) in &clones {
+        let url = clone.url.clone();
+        let access = wpclone_provision::Access {
+            url,
+            username: username.clone(),
+            password: password.clone().into(),
+            migrator_key: "".into(),
+            login_key: "".into(),
+        };
+        assert_eq!(log_in(&http(), &access).await.status(), 200);
+    }
+    let half = state.join("clones").join(name("half").as_str());
+    fs::create_dir_all(half.join("www")).expect("a folder");
+    // The next one waits for its turn.
+    let lab = Lab::begun(dir, Routing::Path, |options| {
+        options.addresses = Addresses::new(listen, None, Routing::Path).expect("addresses");
+    });
+    lab.until(&Health::Waiting).await;
+    assert!(matches!(lab.local.list().await, Err(ProvisionError::Unavailable(_))));
+    owner.kill().expect("SIGKILL");
+    owner.wait().expect("reaped");
+    let killed = Timestamp::now();
+    lab.until(&Health::Ready).await;
+    eprintln!("taken over after {:#}", Timestamp::now() - killed);
+    let found = lab.local.list().await.expect("clones");
+    let names: Vec<_> = found.iter().map(|c| &c.name).collect();
+    let mut wanted: Vec<_> = clones.iter().map(|(c, ..)| &c.name).collect();
+    wanted.sort();
+    assert_eq!(names, wanted, "none lost, none doubled, nothing half made");
+    assert!(!half.exists());
+    for (clone, username, password) in &clones {
+        let url = format!("{}/wp-login.php", clone.url);
+        until("the clone to be up", async || {
+            http().get(&url).send().await.is_ok_and(|answer| answer.status() == 200)
+        })
+        .await;
+        let access = lab.local.access(&clone.name).await.expect("access");
+        assert_eq!((&access.username, access.password.expose_secret()), (username, password.as_str()));
+        assert_eq!(log_in(&http(), &access).await.status(), 200);
+        assert_eq!(lab.get(&clone.name).await.expect("it").phase, Phase::Ready);
+    }
+    // A step that is done again finds its own.
+    let again = lab.local.create(&spec("one")).await.expect("the same");
+    assert_eq!(again.created_at, clones[0].0.created_at);
+    let expires = Timestamp::now() + SignedDuration::from_hours(1);
+    lab.local.publish(&again.name, expires).await.expect("published");
+    let dir = lab.end().await;
+    assert_eq!(processes_in(dir.path()), Vec::<String>::new());
+}
+
+pub(crate) async fn what_an_owner_and_its_guards_leave_when_all_are_killed_is_cleared() {
+    let dir = folder();
+    let (state, listen) = (dir.path().join("state"), free_address());
+    let (mut owner, clones) = started(&state, listen, &wordpress(), None, &["one"]);
+    let url = format!("{}/", clones[0].0.url);
+    assert_eq!(http().get(&url).send().await.expect("an answer").status(), 200);
+    let pid = |child: &Child| Pid::from_raw(child.id().try_into().expect("an id")).expect("an id");
+    // Stopped, so that it neither mourns its guards nor starts them again.
+    kill_process(pid(&owner), Signal::STOP).expect("SIGSTOP");
+    let of_owner = format!(" {} ", owner.id());
+    let guards: Vec<i32> = fs::read_dir("/proc")
+        .expect("proc")
+        .flatten()
+        .filter(|e| {
+            let stat = fs::read_to_string(e.path().join("stat")).unwrap_or_default();
+            stat.split(')').next_back().is_some_and(|rest| rest.split(' ').nth(2) == Some(of_owner.trim()))
+        })
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect();
+    assert!(guards.len() >= 2, "guards of the database and of PHP: {guards:?}");
+    for guard in guards.into_iter().filter_map(Pid::from_raw) {
+        kill_process(guard, Signal::KILL).expect("SIGKILL");
+    }
+    kill_process(pid(&owner), Signal::KILL).expect("SIGKILL");
+    owner.wait().expect("reaped");
+    let orphans = processes_in(dir.path());
+    assert!(orphans.iter().any(|line| line.contains("mariadbd")), "{orphans:?}");
+    assert!(orphans.iter().any(|line| line.contains("php-fpm")), "{orphans:?}");
+    let lab = Lab::begun(dir, Routing::Path, |options| {
+        options.addresses = Addresses::new(listen, None, Routing::Path).expect("addresses");
+    });
+    lab.until(&Health::Ready).await;
+    until("the clone to be up", async || {
+        http().get(&url).send().await.is_ok_and(|answer| answer.status() == 200)
+    })
+    .await;
+    lab.end().await;
+}

@@ -1,0 +1,39 @@
+//! The provisioner's own loop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use wpclone_provision::Provisioner;
+
+use super::provisioners::provisioner;
+use super::settings::ProvisioningSettings;
+
+/// How long the programs of clones may take to end. Their supervisors end them in any case.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A provisioner that runs.
+pub(crate) struct RunningProvisioner {
+    pub(crate) provisioner: Arc<dyn Provisioner>,
+    running: AbortOnDropHandle<()>,
+    shutdown: CancellationToken,
+}
+
+impl RunningProvisioner {
+    /// Starts the provisioner of these settings. Its health says whether it works.
+    pub(crate) fn start(settings: &ProvisioningSettings) -> Self {
+        let (provisioner, shutdown) = (provisioner(settings), CancellationToken::new());
+        let (runs, stops) = (Arc::clone(&provisioner), shutdown.clone());
+        let running = AbortOnDropHandle::new(tokio::spawn(async move { runs.run(stops).await }));
+        Self { provisioner, running, shutdown }
+    }
+
+    /// Ends the programs of clones; call it when no step needs them any more. The clones run again under the next process.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.running).await.is_err() {
+            tracing::warn!("the programs of clones did not end in time");
+        }
+    }
+}
