@@ -12,22 +12,25 @@ use tokio_util::sync::CancellationToken;
 use wpclone_provision::{Health, Provisioner};
 use wpclone_queue::Queue;
 
+use crate::browser::BrowserAvailability;
 use crate::metrics::Metrics;
 
-/// What the answers are made from.
+/// What the responses are made from.
 #[derive(Clone)]
 pub(crate) struct Admin {
     pub(crate) queue: Queue,
     pub(crate) metrics: Metrics,
-    /// Whether the queue has heard of this worker.
-    pub(crate) known: Arc<AtomicBool>,
-    /// Makes clones, where the worker serves that stage.
+    /// Whether the queue has accepted a report of this worker.
+    pub(crate) registered: Arc<AtomicBool>,
+    /// Present when this worker serves the provisioning stage.
     pub(crate) provisioner: Option<Arc<dyn Provisioner>>,
-    /// Cancelled when the worker takes no new work.
+    /// Present when this worker serves the browser stage.
+    pub(crate) browser: Option<BrowserAvailability>,
+    /// Cancelled when the worker claims no new work.
     pub(crate) shutdown: CancellationToken,
 }
 
-/// The routes: `/healthz` (the process lives), `/readyz` (it takes work), `/metrics`.
+/// The routes: `/healthz` (the process is alive), `/readyz` (it claims work), `/metrics`.
 pub(crate) fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
@@ -41,10 +44,10 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
     }
     match admin.queue.ping().await {
-        Ok(()) if admin.known.load(Ordering::Relaxed) => {
-            (StatusCode::OK, format!("ready\n{}", clones(&admin).await))
+        Ok(()) if admin.registered.load(Ordering::Relaxed) => {
+            (StatusCode::OK, format!("ready\n{}{}", clones(&admin).await, browser(&admin)))
         }
-        Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "the queue has not heard of this worker yet\n".into()),
+        Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "this worker is not registered with the queue yet\n".into()),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Redis cannot be reached\n".into()),
     }
 }
@@ -55,7 +58,7 @@ async fn clones(admin: &Admin) -> String {
     let mut text = match provisioner.health() {
         Health::Ready => String::new(),
         Health::Starting => "clones: the provisioner is starting\n".into(),
-        Health::Waiting => "clones: another worker has them\n".into(),
+        Health::Waiting => "clones: another worker owns them\n".into(),
         Health::Unavailable(why) => format!("clones: unavailable, {why}\n"),
     };
     let set_aside = provisioner.set_aside().await;
@@ -66,6 +69,14 @@ async fn clones(admin: &Admin) -> String {
         text.push_str(&format!("clones: {what} belongs to no known clone and is kept\n"));
     }
     text
+}
+
+/// The same of the browser stage.
+fn browser(admin: &Admin) -> String {
+    match admin.browser.as_ref().and_then(BrowserAvailability::missing) {
+        None => String::new(),
+        Some(reason) => format!("browser: missing, {reason}\n"),
+    }
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {

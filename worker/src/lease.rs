@@ -1,4 +1,4 @@
-//! Keeping a lease while its step is worked on, and stopping the work before the lease can be somebody else's.
+//! Renews a lease while its step runs, and stops the step before another worker can get the lease.
 
 use std::time::Duration;
 
@@ -7,74 +7,74 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wpclone_queue::{Claim, HeartbeatReply, Queue, QueueError};
 
-use crate::job::News;
+use crate::job::StepUpdate;
 
-/// News wait this long for more of them.
-const TELL: Duration = Duration::from_millis(100);
-/// After a heartbeat that failed, the next one comes this soon.
-const AFTER_FAULT: Duration = Duration::from_secs(1);
+/// Updates are collected for this long before a heartbeat reports them.
+const COLLECT: Duration = Duration::from_millis(100);
+/// The delay before the next heartbeat after one that failed.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Why the work was told to stop.
+/// Why a step has to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// The task's owner wants it.
+pub(crate) enum StopReason {
+    /// The task's owner cancels it.
     Cancelled,
     /// The lease is lost, or could not be renewed in time.
-    Lost,
-    /// The worker goes.
-    Draining,
+    LeaseLost,
+    /// The worker shuts down.
+    Shutdown,
 }
 
-/// Renews the lease until `stop` is cancelled or there is a reason to cancel it; tells the reason. Work that has left traces
-/// on a site may go on for `grace` when its owner wants it to stop, so that it ends with what it takes to put that right.
+/// Renews the lease until `stop` is cancelled, or cancels `stop` and returns the reason. After a cancel by the task's
+/// owner, a step that has left traces on a site may go on for `grace`, so that it ends with what it takes to remove them.
 pub(crate) async fn keep(
     queue: Queue,
     claim: Claim,
     grace: Duration,
-    mut news: watch::Receiver<News>,
+    mut updates: watch::Receiver<StepUpdate>,
     stop: CancellationToken,
-    draining: CancellationToken,
-) -> Option<Stop> {
-    // A lease lasts three heartbeats; after two without an answer the work stops, and its browser with it.
-    let (beat, patience) = (claim.lease_duration / 3, claim.lease_duration * 2 / 3);
-    let (mut renewed, mut next, mut untold) = (Instant::now(), Instant::now() + beat, false);
-    let (mut noted, mut end) = (None, None::<Instant>);
+    shutdown: CancellationToken,
+) -> Option<StopReason> {
+    // A lease lasts three heartbeats; after two without an answer the step stops, and its browser with it.
+    let (interval, limit) = (claim.lease_duration / 3, claim.lease_duration * 2 / 3);
+    let (mut renewed, mut next, mut pending) = (Instant::now(), Instant::now() + interval, false);
+    let (mut recorded, mut grace_end) = (None, None::<Instant>);
     let reason = loop {
         tokio::select! {
             () = stop.cancelled() => return None,
-            () = draining.cancelled() => break Stop::Draining,
-            () = sleep_until(renewed + patience) => {
-                tracing::warn!("the lease could not be renewed in time; the work stops");
-                break Stop::Lost;
+            () = shutdown.cancelled() => break StopReason::Shutdown,
+            () = sleep_until(renewed + limit) => {
+                tracing::warn!("the lease could not be renewed in time; the step stops");
+                break StopReason::LeaseLost;
             }
             () = sleep_until(next) => {}
-            Ok(()) = news.changed(), if !untold => {
-                untold = true;
-                next = next.min(Instant::now() + TELL);
+            Ok(()) = updates.changed(), if !pending => {
+                pending = true;
+                next = next.min(Instant::now() + COLLECT);
                 continue;
             }
         }
-        let asked = Instant::now();
-        let told = untold.then(|| news.borrow_and_update().clone());
-        let telling = tell(&queue, &claim, told.as_ref(), &mut noted);
-        next = asked + beat;
-        match timeout_at(renewed + patience, telling).await {
-            Ok(Ok(answer)) if answer.cancel_requested => {
-                let grace = if news.borrow().left_traces { grace } else { Duration::ZERO };
-                let end = *end.get_or_insert(asked + grace);
-                if asked >= end {
-                    break Stop::Cancelled;
+        let sent = Instant::now();
+        let update = pending.then(|| updates.borrow_and_update().clone());
+        let beat = heartbeat(&queue, &claim, update.as_ref(), &mut recorded);
+        next = sent + interval;
+        match timeout_at(renewed + limit, beat).await {
+            Ok(Ok(reply)) if reply.cancel_requested => {
+                let grace = if updates.borrow().left_traces { grace } else { Duration::ZERO };
+                let end = *grace_end.get_or_insert(sent + grace);
+                if sent >= end {
+                    break StopReason::Cancelled;
                 }
-                (renewed, untold, next) = (asked, false, next.min(end));
+                (renewed, pending, next) = (sent, false, next.min(end));
             }
-            Ok(Ok(_)) => (renewed, untold) = (asked, false),
+            Ok(Ok(_)) => (renewed, pending) = (sent, false),
             Ok(Err(QueueError::LeaseLost)) => {
-                tracing::warn!("the lease is lost; the work stops");
-                break Stop::Lost;
+                tracing::warn!("the lease is lost; the step stops");
+                break StopReason::LeaseLost;
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "a heartbeat failed");
-                next = asked + AFTER_FAULT;
+                next = sent + RETRY_DELAY;
             }
             Err(_) => tracing::warn!("a heartbeat was not answered"),
         }
@@ -83,16 +83,17 @@ pub(crate) async fn keep(
     Some(reason)
 }
 
-/// One heartbeat, with the news if there are any. What was altered goes first: it must not be lost with us.
-async fn tell(
+/// Sends one heartbeat. A change of the target is recorded first: it must not be lost with this worker.
+async fn heartbeat(
     queue: &Queue,
     claim: &Claim,
-    news: Option<&News>,
-    noted: &mut Option<bool>,
+    update: Option<&StepUpdate>,
+    recorded: &mut Option<bool>,
 ) -> Result<HeartbeatReply, QueueError> {
-    if let Some(changed) = news.and_then(|news| news.changed).filter(|changed| *noted != Some(*changed)) {
+    let changed = update.and_then(|update| update.changed);
+    if let Some(changed) = changed.filter(|changed| *recorded != Some(*changed)) {
         queue.set_target_changed(&claim.lease, changed).await?;
-        *noted = Some(changed);
+        *recorded = Some(changed);
     }
-    queue.heartbeat(&claim.lease, news.map(|news| &news.progress)).await
+    queue.heartbeat(&claim.lease, update.map(|update| &update.progress)).await
 }

@@ -1,19 +1,19 @@
-//! wpclone-worker: claims steps of tasks and does them.
+//! wpclone-worker: claims steps of tasks and executes them.
 
 mod admin;
 mod browser;
-mod claiming;
+mod claim_loop;
 mod job;
 mod lease;
 mod metrics;
 mod net;
 mod provisioning;
-mod runner;
 mod settings;
-mod tell;
+mod step_executor;
+mod report;
 mod transfer;
 mod webhook;
-mod work;
+mod worker;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,29 +32,29 @@ use wpclone_service::shutdown;
 use wpclone_service::telemetry::Telemetry;
 use wpclone_task::Stage;
 
-use crate::browser::BrowserStage;
-use crate::net::Ways;
+use crate::browser::{BrowserAvailability, BrowserStage};
+use crate::net::EgressPolicy;
 use crate::provisioning::{Provisioning, RegistrySync, RunningProvisioner};
-use crate::runner::Runner;
 use crate::settings::{Args, Settings};
+use crate::step_executor::StepExecutor;
 use crate::transfer::TransferStage;
 use crate::webhook::Webhooks;
-use crate::work::Workshop;
+use crate::worker::Worker;
 
 fn main() -> ExitCode {
-    // This program is also the guard of its browsers.
+    // This program is also the supervisor of its browsers.
     wpclone_guard::run_if_guard();
     let args: Args = parse_args();
     let settings = load(args.common.check_config, |check| args.check(check));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("no threads: {error}");
+            eprintln!("the runtime cannot be started: {error}");
             return ExitCode::FAILURE;
         }
     };
     let ended = runtime.block_on(run(settings));
-    // What still blocks a thread is not waited for.
+    // Threads that are still blocked are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(2));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,31 +68,30 @@ fn main() -> ExitCode {
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let telemetry = Telemetry::init("wpclone-worker", &settings.common.telemetry)?;
     let shutdown = shutdown::on_signal()?;
-    wpclone_guard::adopt_orphans().context("orphans of killed guards would not come back to us")?;
+    wpclone_guard::adopt_orphans().context("orphans of killed supervisors could not be adopted")?;
 
     let folders = std::env::temp_dir().join(format!("wpclone-worker-{}", rustix::process::getuid().as_raw()));
-    wpclone_guard::sweep(&folders).context("there is no place for the folders of tasks")?;
+    wpclone_guard::sweep(&folders).context("the folders of tasks cannot be created")?;
     if rustix::process::geteuid().is_root() {
         tracing::warn!(
-            "this worker is root: Chromium goes without its sandbox; better give it a user of its own"
+            "this worker runs as root, so Chromium runs without its sandbox; run it as a user of its own"
         );
     }
     let redis = settings.common.redis_url.expose_secret();
     let queue = Queue::new(redis, QueueOptions::default())?;
-    let user_agent = settings.programs.user_agent().await.context("there is no browser to work with")?;
     let artifacts = Artifacts::new(redis, settings.common.artifacts_bytes)?;
-    let ways = Ways { networks: settings.networks, clones: settings.clones.own() };
+    let egress = EgressPolicy { networks: settings.networks, clones: settings.clones.own() };
+    let availability = BrowserAvailability::new(settings.browser);
     let browser = BrowserStage {
-        programs: settings.programs,
-        user_agent: user_agent.clone(),
+        availability: availability.clone(),
         deadlines: settings.deadlines,
-        ways: ways.clone(),
+        egress: egress.clone(),
         artifacts: artifacts.clone(),
         folders,
     };
-    let transfer = TransferStage { ways, user_agent, artifacts };
+    let transfer = TransferStage { egress, browser: availability.clone(), artifacts };
     let metrics = metrics::Metrics::new();
-    let (sealer, hand_back) = (settings.common.sealer, CancellationToken::new());
+    let (sealer, release) = (settings.common.sealer, CancellationToken::new());
     let webhooks = Arc::new(Webhooks {
         queue: queue.clone(),
         sealer: sealer.clone(),
@@ -100,10 +99,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         networks: settings.callback_networks,
         metrics: metrics.clone(),
         hosts: KeyedLimiter::default(),
-        hand_back: hand_back.clone(),
+        release: release.clone(),
     });
     let clones = CloneRegistry::new(redis)?;
     let serves = |wanted: Stage| settings.stages.iter().any(|(stage, _)| *stage == wanted);
+    let served_browser = serves(Stage::Browser).then_some(availability);
     let running = serves(Stage::Provisioning).then(|| RunningProvisioner::start(&settings.clones));
     let provisioner = running.as_ref().map(|running| Arc::clone(&running.provisioner));
     let provisioning = provisioner.clone().map(|provisioner| Provisioning {
@@ -116,16 +116,16 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         provisioner,
     });
     let (queue_of_steps, metrics_of_steps) = (queue.clone(), metrics.clone());
-    let workshop = Arc::new(Workshop {
+    let executor = Arc::new(StepExecutor {
         queue: queue_of_steps,
         sealer,
         browser,
         transfer,
         provisioning,
         metrics: metrics_of_steps,
-        hand_back,
+        release,
     });
-    let runner = Runner::new(name(), settings.stages, settings.drain, workshop, webhooks);
+    let worker = Worker::new(worker_id(), settings.stages, settings.drain, executor, webhooks);
 
     let listener = TcpListener::bind(settings.admin_listen).await;
     let listener = listener.with_context(|| {
@@ -137,14 +137,15 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let admin = admin::Admin {
         queue,
         metrics,
-        known: Arc::clone(&runner.known),
+        registered: Arc::clone(&worker.registered),
         provisioner,
+        browser: served_browser,
         shutdown: shutdown.clone(),
     };
-    tracing::info!(worker = %runner.id, admin = %listener.local_addr()?, stages = ?runner.stages, "working");
+    tracing::info!(worker = %worker.id, admin = %listener.local_addr()?, stages = ?worker.stages, "started");
     let serving = tokio::spawn(async move { axum::serve(listener, admin::routes(admin)).await });
 
-    runner.run(shutdown).await;
+    worker.run(shutdown).await;
     if let Some(running) = running {
         running.stop().await;
     }
@@ -153,8 +154,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Host and process, and when it began: unique among all workers that ever were.
-fn name() -> String {
+/// Host, process and start time: unique among all workers.
+fn worker_id() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}-{}-{:x}", std::process::id(), jiff::Timestamp::now().as_second())
 }

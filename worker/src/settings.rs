@@ -8,7 +8,7 @@ use crate::net::AllowedNetworks;
 use wpclone_service::settings::{Check, Common, CommonArgs, Shown};
 use wpclone_task::Stage;
 
-use crate::browser::{Deadlines, Programs, find_programs};
+use crate::browser::{BrowserSettings, Deadlines};
 use crate::provisioning::{ProvisioningArgs, ProvisioningSettings};
 
 /// wpclone-worker: claims steps of tasks and does them.
@@ -75,7 +75,7 @@ pub(crate) struct Settings {
     /// With how many steps of each are done at once.
     pub(crate) stages: Vec<(Stage, u32)>,
     pub(crate) clones: ProvisioningSettings,
-    pub(crate) programs: Programs,
+    pub(crate) browser: BrowserSettings,
     pub(crate) networks: AllowedNetworks,
     pub(crate) callback_networks: AllowedNetworks,
     pub(crate) deadlines: Deadlines,
@@ -92,9 +92,14 @@ impl Args {
         let provisioning = slots("WPCLONE_SLOTS_PROVISIONING", &self.slots_provisioning);
         let transfer = slots("WPCLONE_SLOTS_TRANSFER", &self.slots_transfer);
         let clones = self.clones.check(check);
-        let programs = find_programs(self.browser_binary.clone(), self.driver_binary.clone());
-        check.show("WPCLONE_BROWSER_BINARY", &programs.browser.display().to_string(), Shown::Plain);
-        check.show("WPCLONE_DRIVER_BINARY", &programs.driver.display().to_string(), Shown::Plain);
+        let programs = BrowserSettings {
+            browser: self.browser_binary.clone(),
+            driver: self.driver_binary.clone(),
+        };
+        if stages.as_ref().is_some_and(|stages| stages.contains(&Stage::Browser)) {
+            check.show("WPCLONE_BROWSER_BINARY", &program(programs.browser()), Shown::Plain);
+            check.show("WPCLONE_DRIVER_BINARY", &program(programs.driver()), Shown::Plain);
+        }
         let networks = allowed("WPCLONE_ALLOW_PRIVATE_SITES", &self.allow_private_sites, check);
         let callback_networks =
             allowed("WPCLONE_ALLOW_PRIVATE_CALLBACKS", &self.allow_private_callbacks, check);
@@ -105,7 +110,7 @@ impl Args {
             admin_listen: admin_listen?,
             stages: with_slots(stages?, provisioning?, browser?, transfer?),
             clones: clones?,
-            programs,
+            browser: programs,
             networks: networks?,
             callback_networks: callback_networks?,
             deadlines: deadlines?,
@@ -115,11 +120,11 @@ impl Args {
 
     fn deadlines(&self, check: &mut Check) -> Option<Deadlines> {
         let mut seconds = |name, raw| check.number(name, raw, 1..=3600).map(Duration::from_secs);
-        let step = seconds("WPCLONE_DEADLINE_PART", &self.deadline_part);
+        let part = seconds("WPCLONE_DEADLINE_PART", &self.deadline_part);
         let soft = seconds("WPCLONE_DEADLINE_SOFT", &self.deadline_soft);
         let hard = seconds("WPCLONE_DEADLINE_HARD", &self.deadline_hard);
-        let deadlines = Deadlines { step: step?, soft: soft?, hard: hard? };
-        if deadlines.step >= deadlines.soft || deadlines.soft >= deadlines.hard {
+        let deadlines = Deadlines { part: part?, soft: soft?, hard: hard? };
+        if deadlines.part >= deadlines.soft || deadlines.soft >= deadlines.hard {
             check.fault(
                 "WPCLONE_DEADLINE_PART",
                 "must be less than WPCLONE_DEADLINE_SOFT, and that less than WPCLONE_DEADLINE_HARD",
@@ -131,6 +136,10 @@ impl Args {
 
 fn allowed(name: &str, text: &str, check: &mut Check) -> Option<AllowedNetworks> {
     if text.is_empty() { Some(AllowedNetworks::default()) } else { check.parsed(name, text) }
+}
+
+fn program(path: Option<PathBuf>) -> String {
+    path.map_or_else(|| "not found".to_owned(), |path| path.display().to_string())
 }
 
 fn with_slots(stages: Vec<Stage>, provisioning: u32, browser: u32, transfer: u32) -> Vec<(Stage, u32)> {

@@ -234,7 +234,7 @@ fn heading(object: &str) -> String {
         "source" => "The source",
         "target" => "The target",
         "fidelity" => "What was copied",
-        "look" => "What a browser saw",
+        "verification" => "Verified in a browser",
         other => other,
     }
     .to_owned()

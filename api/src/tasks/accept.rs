@@ -131,7 +131,7 @@ pub async fn create_app_password(
 /// Copy a site
 ///
 /// Makes a clone that expires, with all that the source has. The task's result is `clone` (name, url, username,
-/// password, `expires_at`, effective_isolation), `source_api_key` (null where the migrator was removed) and `fidelity`, a summary
+/// password, `expires_at`, `effective_isolation`), `source_api_key` (null where the migrator was removed) and `fidelity`, a summary
 /// of the artifact `fidelity.json`. It waits when no worker makes clones at the moment.
 ///
 /// With `target` the copy goes to an empty WordPress of yours. `clone` is null then, and `target` tells its `url`, the

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use wpclone_artifacts::ArtifactMeta;
 use wpclone_queue::{NewTask, TaskRecord};
 use wpclone_service::sealed_task::open_result;
-use wpclone_task::{Artifact, Links, Progress, Stage, State, StepView, TaskId, TaskView, fill_in};
+use wpclone_task::{Artifact, Links, Progress, Stage, State, StepView, TaskId, TaskView, insert_secret};
 
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
@@ -40,7 +40,7 @@ pub async fn view(
     let mut result = task.result.clone();
     if let (Some(secrets), Some(result)) = (opened, &mut result) {
         for (field, secret) in &secrets {
-            fill_in(result, field, secret);
+            insert_secret(result, field, secret);
         }
     }
     let mut view = bare(task);

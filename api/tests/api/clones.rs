@@ -270,7 +270,7 @@ async fn a_failed_clone_is_done_again_with_the_passwords_of_its_sites() {
     api.app.queue.fail(&claim.lease, &refused).await.unwrap();
     let cleaned = api.app.queue.claim("worker-1", &[Stage::Provisioning]).await.unwrap();
     if let Some(claim) = cleaned {
-        let none = wpclone_queue::StepOutput { result: serde_json::Map::new(), sealed: None };
+        let none = wpclone_queue::StoredOutput { result: serde_json::Map::new(), sealed: None };
         api.app.queue.complete(&claim.lease, &none).await.unwrap();
         let release = api.claim_of(Stage::Transfer).await;
         api.app.queue.complete(&release.lease, &none).await.unwrap();

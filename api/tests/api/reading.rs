@@ -186,7 +186,7 @@ async fn a_result_whose_key_is_gone_is_shown_without_its_secrets() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let claim = api.claim().await;
-    let output = wpclone_queue::StepOutput {
+    let output = wpclone_queue::StoredOutput {
         result: json!({"application_password": null, "username": "admin"}).as_object().unwrap().clone(),
         sealed: Some(api.app.sealer.seal(TaskId::new(), "result.x", &SecretString::from("{}")).unwrap()),
     };

@@ -13,15 +13,15 @@ use wpclone_api::settings::PublicUrl;
 use wpclone_api::state::{Limits, SharedApp};
 use wpclone_api::tokens::Tokens;
 use wpclone_clones::CloneEntry;
-use wpclone_queue::{Claim, Lease, StepOutput};
+use wpclone_queue::{Claim, Lease, StoredOutput};
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_clone::{CloneSecrets, seal_clone};
 use wpclone_service::sealed_task::seal_result;
 use wpclone_service::settings::{Check, Common, CommonArgs};
 use wpclone_service::webhook::WebhookSecrets;
 use wpclone_task::{
-    AppPasswordResult, CloneName, ClonePhase, Isolation, Outcome, Progress, Provisioned, SecretString,
-    SplitResult, Stage, TaskId, Transferred,
+    AppPasswordResult, CloneExpiry, CloneName, ClonePhase, Isolation, OutputParts, Progress, Provisioned,
+    SecretString, Stage, StepOutput, TaskId, Transferred,
 };
 use wpclone_test_redis::Redis;
 
@@ -231,19 +231,19 @@ impl Api {
 
     /// Ends a step well; the application password is this one.
     pub(crate) async fn complete(&self, lease: &Lease, password: &str) {
-        let result = Outcome::AppPassword(AppPasswordResult {
+        let result = StepOutput::AppPassword(AppPasswordResult {
             application_password: SecretString::from(password),
             username: "admin".into(),
             uuid: "5e2b".into(),
             app_name: "wpclone".into(),
         })
-        .split();
-        self.achieve(lease, "app-password", &result).await;
+        .into_parts();
+        self.achieve(lease, "create-app-password", &result).await;
     }
 
     /// Ends a step of this name well.
-    pub(crate) async fn achieve(&self, lease: &Lease, step: &str, result: &SplitResult) {
-        let output = StepOutput {
+    pub(crate) async fn achieve(&self, lease: &Lease, step: &str, result: &OutputParts) {
+        let output = StoredOutput {
             sealed: seal_result(&self.app.sealer, lease.task, step, result).unwrap(),
             result: result.public.clone(),
         };
@@ -281,7 +281,7 @@ pub(crate) async fn cloned(api: &Api) -> TaskId {
     let entry = api.clone_entry("clone-20261123-163105-abcdef", "local");
     api.put(&CloneEntry { task: id, ..entry.clone() }).await;
     let result = |step: &str| match step {
-        "provision" => Outcome::Provisioned(Provisioned {
+        "provision" => StepOutput::Provisioned(Provisioned {
             name: entry.name.clone(),
             url: entry.url.as_str().to_owned(),
             username: entry.username.clone(),
@@ -289,7 +289,7 @@ pub(crate) async fn cloned(api: &Api) -> TaskId {
             migrator_key: "0a".repeat(32).into(),
             effective_isolation: json!({"own_user": true, "own_network": false}),
         }),
-        "transfer" => Outcome::Transferred(Transferred {
+        "transfer" => StepOutput::Transferred(Transferred {
             fidelity: json!({
                 "tables": 14, "rows": 30_211, "files": 812, "file_bytes": 9_120_004, "changed_values": 96,
                 "addresses": 204, "left_over": {"root-relative": 3}, "left_out": {"session": 2, "file": 5},
@@ -298,12 +298,15 @@ pub(crate) async fn cloned(api: &Api) -> TaskId {
             source_api_key: None,
             target: None,
         }),
-        "publish" => Outcome::Kept(entry.name.clone(), entry.expires_at),
-        _ => Outcome::Nothing,
+        "publish" => StepOutput::CloneExpiry(CloneExpiry {
+            name: entry.name.clone(),
+            expires_at: entry.expires_at,
+        }),
+        _ => StepOutput::Nothing,
     };
     loop {
         let claim = api.app.queue.claim("worker-1", Stage::OF_TASKS).await.unwrap();
         let Some(claim) = claim else { break id };
-        api.achieve(&claim.lease, &claim.step, &result(&claim.step).split()).await;
+        api.achieve(&claim.lease, &claim.step, &result(&claim.step).into_parts()).await;
     }
 }

@@ -8,7 +8,7 @@ use wpclone_task::{Code, Problem, Stage};
 
 use crate::producer::unexpected;
 use crate::record::{Body, StoredStep, millis, unreadable};
-use crate::{Claim, CompleteOutcome, Delivery, Lease, Queue, QueueError, RetryPolicy, StepOutput, ms};
+use crate::{Claim, CompleteOutcome, Delivery, Lease, Queue, QueueError, RetryPolicy, StoredOutput, ms};
 
 /// How many unreadable tasks one claim puts aside before it gives up until the next.
 const PUT_ASIDE: u32 = 20;
@@ -40,7 +40,7 @@ impl Queue {
     pub async fn complete_and_claim(
         &self,
         lease: &Lease,
-        output: &StepOutput,
+        output: &StoredOutput,
         stages: &[Stage],
     ) -> Result<(CompleteOutcome, Option<Claim>), QueueError> {
         let stages = of_tasks(stages);
@@ -170,8 +170,8 @@ impl<'a> RawClaim<'a> {
     }
 
     /// What the steps before left behind: pairs of `<step>.result` or `<step>.sealed` and the text.
-    fn outputs(&self, plan: &[StoredStep]) -> Option<BTreeMap<String, StepOutput>> {
-        let mut outputs: BTreeMap<String, StepOutput> = BTreeMap::new();
+    fn outputs(&self, plan: &[StoredStep]) -> Option<BTreeMap<String, StoredOutput>> {
+        let mut outputs: BTreeMap<String, StoredOutput> = BTreeMap::new();
         for pair in self.outputs.chunks_exact(2) {
             let (step, part) = pair[0].split_once('.')?;
             let output = outputs.entry(plan.get(step.parse::<usize>().ok()?)?.name.clone()).or_default();

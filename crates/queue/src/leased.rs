@@ -9,7 +9,7 @@ use crate::functions::Call;
 use crate::producer::unexpected;
 use crate::record::unreadable;
 use crate::{
-    CompleteOutcome, FailOutcome, HeartbeatReply, Lease, Queue, QueueError, RetryPolicy, StepOutput, ms,
+    CompleteOutcome, FailOutcome, HeartbeatReply, Lease, Queue, QueueError, RetryPolicy, StoredOutput, ms,
 };
 
 /// The most bytes that a result may have, its sealed part included.
@@ -56,13 +56,13 @@ impl Queue {
     ///
     /// # Errors
     /// The lease is lost, too large a result, or Redis.
-    pub async fn complete(&self, lease: &Lease, output: &StepOutput) -> Result<CompleteOutcome, QueueError> {
+    pub async fn complete(&self, lease: &Lease, output: &StoredOutput) -> Result<CompleteOutcome, QueueError> {
         let answer = self.held(&self.completion(lease, output)?).await?;
         completed(&answer)
     }
 
     /// Begins a call that completes a step; stages to claim from may follow.
-    pub(crate) fn completion(&self, lease: &Lease, output: &StepOutput) -> Result<Call, QueueError> {
+    pub(crate) fn completion(&self, lease: &Lease, output: &StoredOutput) -> Result<Call, QueueError> {
         let result = serde_json::to_string(&output.result).map_err(|_| unreadable("result"))?;
         let sealed = output.sealed.as_deref().unwrap_or_default();
         if result.len() + sealed.len() > RESULT {

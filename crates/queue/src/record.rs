@@ -8,7 +8,7 @@ use redis::{Value, from_redis_value};
 use serde::de::DeserializeOwned;
 use serde_json::Map;
 use wpclone_task::{
-    CallbackView, Plan, Problem, Progress, SiteKey, Stage, State, StepPlan, StepView, lay_over,
+    CallbackView, Plan, Problem, Progress, SiteKey, Stage, State, StepPlan, StepView, merge_output,
 };
 
 use crate::{NewTask, QueueError, TaskRecord};
@@ -140,7 +140,7 @@ impl TaskSnapshot {
         let mut result: Option<Map<_, _>> = None;
         for i in 0..body.plan.len() {
             if let Some(output) = self.out.json::<Map<_, _>>(&format!("{i}.result"))? {
-                lay_over(result.get_or_insert_default(), output);
+                merge_output(result.get_or_insert_default(), output);
             } else if live.text(&format!("{i}.state")) == Some(State::Succeeded.as_str()) {
                 result.get_or_insert_default();
             }

@@ -163,7 +163,7 @@ pub struct Claim {
     /// How often the task was replayed.
     pub replays: u32,
     /// The outputs of earlier steps, by step name.
-    pub outputs: BTreeMap<String, StepOutput>,
+    pub outputs: BTreeMap<String, StoredOutput>,
 }
 
 /// A claimed callback: the end of a task, to be reported to its callback address. Its lease is used like that of a step.
@@ -197,8 +197,8 @@ pub struct Delivery {
 
 /// The output of a completed step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StepOutput {
-    /// The public part of the result. Later steps' objects are merged over earlier ones ([`wpclone_task::lay_over`]).
+pub struct StoredOutput {
+    /// The public part of the result. Later steps' objects are merged over earlier ones ([`wpclone_task::merge_output`]).
     pub result: Map<String, Value>,
     /// The sealed part: secrets of the result, and data for later steps. Opaque to the queue.
     pub sealed: Option<String>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use wpclone_task::{CallbackUrl, Handover, SealedParts, SecretField, SecretFields, SplitResult, TaskId};
+use wpclone_task::{CallbackUrl, Handover, SealedParts, SecretField, SecretFields, OutputParts, TaskId};
 
 use crate::seal::{SealError, Sealer};
 
@@ -68,7 +68,7 @@ pub fn seal_result(
     sealer: &Sealer,
     task: TaskId,
     step: &str,
-    result: &SplitResult,
+    result: &OutputParts,
 ) -> Result<Option<String>, SealError> {
     result.secrets_json().map(|secrets| sealer.seal(task, &result_name(step), &secrets)).transpose()
 }
@@ -103,7 +103,7 @@ fn open_parts(sealer: &Sealer, task: TaskId, step: &str, sealed: &str) -> Result
 
 #[cfg(test)]
 mod tests {
-    use wpclone_task::{Outcome, PluginStatus, SetupResult};
+    use wpclone_task::{PluginStatus, SetupResult, StepOutput};
 
     use super::*;
 
@@ -123,17 +123,17 @@ mod tests {
         assert_eq!(open_callback(&sealer, task, &sealed).unwrap().url(), callback.url());
         assert!(open_callback(&sealer, other, &sealed).is_err());
 
-        let result = Outcome::Setup(SetupResult {
+        let result = StepOutput::Setup(SetupResult {
             api_key: SecretString::from("canary"),
             plugin_status: PluginStatus::Installed,
             plugin_version: "1".into(),
             import_enabled: false,
         })
-        .split();
+        .into_parts();
         let sealed = seal_result(&sealer, task, "setup", &result).unwrap().unwrap();
         let opened = open_result(&sealer, task, "setup", &sealed).unwrap();
         assert_eq!((opened[0].0.as_str(), opened[0].1.expose_secret()), ("/api_key", "canary"));
         assert!(open_result(&sealer, other, "setup", &sealed).is_err());
-        assert!(open_result(&sealer, task, "look", &sealed).is_err());
+        assert!(open_result(&sealer, task, "verify", &sealed).is_err());
     }
 }

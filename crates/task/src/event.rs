@@ -15,6 +15,14 @@ pub struct Progress {
     pub message: String,
 }
 
+impl Progress {
+    /// Sets the message, and the percentage unless it would go back.
+    pub fn advance(&mut self, percent: u8, message: &str) {
+        self.percent = self.percent.max(percent);
+        message.clone_into(&mut self.message);
+    }
+}
+
 /// Something that happened to a task. Its stream id is the id of the SSE event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,7 +1,5 @@
 //! Kinds of tasks, the stages they pass through, and the states they can be in.
 
-use serde::{Deserialize, Serialize};
-
 /// A name that is none of those known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not one of {known}")]
@@ -130,29 +128,6 @@ impl State {
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
-}
-
-/// One step of a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepPlan {
-    /// Name, unique in its task, such as `setup`.
-    pub name: String,
-    /// The stage whose queue it stands in.
-    pub stage: Stage,
-    /// Whether the steps after it are done also when it fails for good. The task then fails at last, with its problem.
-    pub optional: bool,
-    /// How much of the task's progress it is, beside the shares of the other steps.
-    pub share: u8,
-}
-
-/// What a task consists of.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// One phase after another, the steps of a phase side by side.
-    pub phases: Vec<Vec<StepPlan>>,
-    /// Done side by side, once no other step runs, when the task ends in another way than by its last phase and had
-    /// begun. Its end is final only after them, or after ten minutes.
-    pub clean_up: Vec<StepPlan>,
 }
 
 impl Kind {

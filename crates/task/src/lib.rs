@@ -8,12 +8,15 @@ mod event;
 mod kind;
 mod names;
 mod object_reader;
+mod output;
+mod plan;
 mod problem;
 mod readable;
 mod redact;
 mod request;
 mod result;
 mod site;
+mod step;
 mod timestamp;
 mod view;
 
@@ -22,9 +25,14 @@ pub use clone_name::{CloneName, CloneNameError};
 pub use clone_view::{CloneLinks, CloneList, ClonePhase, CloneView, LoginLink};
 pub use code::Code;
 pub use event::{Event, Progress};
-pub use kind::{Kind, Plan, Stage, State, StepPlan, UnknownName};
+pub use kind::{Kind, Stage, State, UnknownName};
 pub use names::{AppName, Username};
 pub use object_reader::{FieldError, FieldErrors};
+pub use output::{
+    AppPasswordResult, CloneExpiry, FilledTarget, Handover, MigratorRemoval, MigratorRemoved, OutputError, OutputParts,
+    PluginStatus, Prepared, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts, StepOutput, Transferred,
+};
+pub use plan::{Plan, StepPlan};
 pub use problem::Problem;
 pub use readable::{ReadableField, readable};
 pub use redact::Redactor;
@@ -35,12 +43,10 @@ pub use request::{
     Account, CloneDestination, CloneRef, CloneRequest, CreateAppPasswordRequest, Isolation, Login, Request,
     Role, SecretField, SecretFields, SetupRequest, StoredRequest, Ttl,
 };
-pub use result::{
-    AppPasswordResult, Filled, Handover, Outcome, PluginStatus, Prepared, Provisioned, SealedParts,
-    SetupResult, SplitResult, Transferred, fill_in, lay_over,
-};
+pub use result::{insert_secret, merge_output};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use site::{SiteKey, SiteUrl, SiteUrlError};
+pub use step::Step;
 pub use timestamp::to_milliseconds;
 pub use uuid::Uuid;
 pub use view::{

@@ -30,6 +30,14 @@ impl Username {
     }
 }
 
+impl TryFrom<String> for Username {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::read(text)
+    }
+}
+
 impl AppName {
     /// What a request that names none gets.
     pub const DEFAULT: &'static str = "wpclone";

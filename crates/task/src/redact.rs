@@ -46,7 +46,7 @@ impl Redactor {
 
     /// The text without any of the secrets.
     #[must_use]
-    pub fn clean(&self, text: &str) -> String {
+    pub fn redact(&self, text: &str) -> String {
         match &self.search {
             Some(search) => search.replace_all(text, &vec![MARK; self.spellings.len()]),
             // Nothing to search for; if the search could not be built, nothing is safe to keep.
@@ -57,7 +57,7 @@ impl Redactor {
 
     /// Whether a text holds one of the secrets.
     #[must_use]
-    pub fn finds(&self, text: &str) -> bool {
+    pub fn finds_secret(&self, text: &str) -> bool {
         self.search.as_ref().map_or(!self.spellings.is_empty(), |search| search.is_match(text))
     }
 }
@@ -123,13 +123,13 @@ mod tests {
             "p%26s%20%22w%2f%c3%b6'x",
             "cCZzICJ3L8O2J3g",
         ] {
-            assert_eq!(redactor.clean(&format!("a{text}b")), format!("a{MARK}b"), "{text}");
+            assert_eq!(redactor.redact(&format!("a{text}b")), format!("a{MARK}b"), "{text}");
         }
         assert!(!format!("{redactor:?}").contains("p&s"));
     }
 
     #[test]
     fn a_very_short_secret_redacts_nothing() {
-        assert_eq!(Redactor::new([&SecretString::from("a")]).clean("banana"), "banana");
+        assert_eq!(Redactor::new([&SecretString::from("a")]).redact("banana"), "banana");
     }
 }

@@ -59,7 +59,7 @@ async fn an_empty_target_receives_a_copy_that_contacts_nobody() -> Result {
     assert_eq!(result["target"]["url"], target.url());
     assert_eq!(result["target"]["username"], "admin");
     assert_eq!((&result["source_api_key"], &result["target_api_key"]), (&Value::Null, &Value::Null));
-    assert_eq!(result["migrator_removed"], true, "{result:#}");
+    assert_eq!(result["migrator"]["source"], "removed", "{result:#}");
     assert_eq!(result["fidelity"]["switched_off"], json!(["wordfence/wordfence.php"]), "{result:#}");
     let harmless = result["target"]["remove_to_go_live"].as_str().unwrap();
     assert!(harmless.ends_with("/wp-content/mu-plugins/wpclone-sandbox.php"), "{harmless}");

@@ -1,4 +1,4 @@
-//! The same requests as over plain HTTP, made by the page itself: for sites that answer nothing but a browser.
+//! Requests that the page in the browser sends: for sites that answer only a browser.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use url::Url;
 use wpclone_task::{Code, Problem};
 
 use super::{Browser, BrowserError};
-use crate::net::{Answer, Ask, Body};
+use crate::net::{Body, SiteRequest, SiteResponse};
 
-/// Takes a request as JSON; answers with what came back, the body cut at 4 MiB (in base64).
-const FETCH: &str = include_str!("fetch.js");
+/// Takes a request as JSON; returns the response, its body truncated at 4 MiB (in base64).
+const FETCH_SCRIPT: &str = include_str!("fetch.js");
 
 #[derive(Deserialize)]
 struct Fetched {
@@ -24,22 +24,22 @@ struct Fetched {
     body: String,
 }
 
-/// Asks by `fetch()` in the page. Works for the origin of the page alone; its redirects are followed.
-pub(crate) async fn fetch(browser: &dyn Browser, ask: &Ask) -> Result<Answer, Problem> {
-    let request = json!({
-        "url": ask.url,
-        "method": ask.method.as_str(),
-        "headers": ask.headers.iter().map(|(k, v)| json!([k, v])).collect::<Vec<_>>(),
-        "body": body(&ask.body),
+/// Sends a request by `fetch()` in the page. Works only for the origin of the page; redirects are followed.
+pub(crate) async fn fetch(browser: &dyn Browser, request: &SiteRequest) -> Result<SiteResponse, Problem> {
+    let script_request = json!({
+        "url": request.url,
+        "method": request.method.as_str(),
+        "headers": request.headers.iter().map(|(k, v)| json!([k, v])).collect::<Vec<_>>(),
+        "body": body(&request.body),
     });
-    let answer = browser.run_async(FETCH, vec![request]).await?;
-    let Ok(fetched) = serde_json::from_value::<Fetched>(answer) else {
-        let host = ask.url.host_str().unwrap_or_default();
-        return Err(Problem::new(Code::SiteUnreachable, format!("{host} gave the browser no answer.")));
+    let response = browser.run_async(FETCH_SCRIPT, vec![script_request]).await?;
+    let Ok(fetched) = serde_json::from_value::<Fetched>(response) else {
+        let host = request.url.host_str().unwrap_or_default();
+        return Err(Problem::new(Code::SiteUnreachable, format!("{host} did not answer the browser.")));
     };
     let body =
-        STANDARD.decode(fetched.body).map_err(|_| BrowserError::Refused("a body that is none".into()))?;
-    Ok(Answer::new(
+        STANDARD.decode(fetched.body).map_err(|_| BrowserError::Refused("a malformed body".into()))?;
+    Ok(SiteResponse::new(
         fetched.url,
         fetched.status,
         fetched.headers.into_iter().collect(),

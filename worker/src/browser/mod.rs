@@ -1,16 +1,22 @@
-//! The browser stage: a real browser that goes through wp-admin as a person would.
+//! The browser stage: logs in to wp-admin with a real browser.
 //!
-//! `Browser` is what a browser can do; [`driver`] owns the processes; [`engine`] speaks WebDriver; [`wordpress`] knows
-//! WordPress and no browser mechanics; [`stage`] does a step from its claim to its evidence.
+//! [`Browser`] is what a browser can do; [`driver`] runs its processes; [`webdriver`] speaks WebDriver; [`wordpress`]
+//! knows WordPress and nothing of browsers; [`stage`] executes a step.
 
-mod bounded;
+mod app_password;
+mod browser_step;
+mod context;
 mod driver;
-mod engine;
 mod evidence;
 mod fetch;
-mod ledger;
-mod look;
+mod installation;
+mod limited_connector;
+mod session;
+mod setup;
 mod stage;
+mod step_reporter;
+mod verify_clone;
+mod webdriver;
 mod wordpress;
 
 use std::time::Duration;
@@ -19,9 +25,9 @@ use serde_json::Value;
 use url::Url;
 use wpclone_task::{Code, Problem};
 
-pub(crate) use driver::{Programs, find_programs};
-pub(crate) use ledger::Ledger;
+pub(crate) use installation::{BrowserAvailability, BrowserInstallation, BrowserSettings};
 pub(crate) use stage::{BrowserStage, Deadlines};
+pub(crate) use step_reporter::StepReporter;
 
 /// How often a page is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(25);

@@ -1,15 +1,23 @@
-//! The way out: gates that know which networks are allowed, for the browser and for our own requests.
+//! Connections to sites and callbacks: an egress proxy that enforces which networks are allowed, and HTTP clients that
+//! use it.
 
-mod answer;
-mod ask;
-mod gate;
-mod http;
+mod direct;
+mod egress_proxy;
+mod html;
 mod networks;
-mod page;
+mod site_client;
+mod site_request;
+mod site_response;
 
-pub(crate) use answer::{Answer, CHALLENGE};
-pub(crate) use ask::{Ask, Body};
-pub(crate) use gate::{Gate, Outcome, OwnClones, Visit, Ways, as_visited};
-pub(crate) use http::{Http, certificate_fault, client, direct_client};
+pub(crate) use direct::direct_client;
+pub(crate) use egress_proxy::{
+    ConnectAttempt, ConnectOutcome, EgressPolicy, EgressProxy, OwnClones, normalize_host,
+};
+pub(crate) use html::HtmlPage;
 pub(crate) use networks::AllowedNetworks;
-pub(crate) use page::Page;
+pub(crate) use site_client::{SiteClient, certificate_fault, proxied_client};
+pub(crate) use site_request::{Body, SiteRequest};
+pub(crate) use site_response::{CHALLENGE, SiteResponse};
+
+/// How this program identifies itself.
+pub(crate) const PRODUCT: &str = concat!("wpclone/", env!("CARGO_PKG_VERSION"));

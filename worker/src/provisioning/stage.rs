@@ -8,11 +8,12 @@ use serde_json::Value;
 use tokio::time::timeout;
 use wpclone_provision::{CloneInfo, CloneSpec, PhpLimits, ProvisionError, Provisioner, SourceFacts};
 use wpclone_task::{
-    CloneDestination, CloneName, CloneRequest, Code, Outcome, Problem, Provisioned, Request, Stage, Ttl,
+    CloneDestination, CloneExpiry, CloneName, CloneRequest, Code, Problem, Provisioned, Request, Role, Stage,
+    Step, StepOutput, Ttl,
 };
 
 use super::registry_sync::RegistrySync;
-use crate::job::{End, Job, News};
+use crate::job::{Job, StepEnd};
 
 /// How long a clone may stay unpublished; postponed while its task is unfinished.
 const PUBLICATION_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);
@@ -30,41 +31,41 @@ type StepResult<T> = Result<T, Box<Problem>>;
 
 impl Provisioning {
     /// Runs a step.
-    pub(crate) async fn run(&self, job: &Job) -> End {
+    pub(crate) async fn run(&self, job: &Job) -> StepEnd {
         let too_slow = |_| Box::new(Problem::new(Code::Deadline, "The clone was not ready within five minutes."));
         let result = tokio::select! {
             result = timeout(STEP_TIMEOUT, self.run_step(job)) => result.map_err(too_slow).flatten(),
-            () = job.stop.cancelled() => return End::Stopped,
+            () = job.stop.cancelled() => return StepEnd::Stopped,
         };
         match result {
-            Ok(outcome) => End::Done(outcome),
-            Err(problem) => End::Failed(problem.at(Stage::Provisioning)),
+            Ok(output) => StepEnd::Done(output),
+            Err(problem) => StepEnd::Failed(problem.at(Stage::Provisioning)),
         }
     }
 
-    async fn run_step(&self, job: &Job) -> StepResult<Outcome> {
+    async fn run_step(&self, job: &Job) -> StepResult<StepOutput> {
         let own = CloneName::derive(job.created_at, job.task, job.replays);
-        match (&job.request, job.step.as_str()) {
-            (Request::Clone(request), "provision") => self.create(job, request, own).await,
-            (Request::Clone(_), "adapt") => self.match_source(job, &own).await,
-            (Request::Clone(_), "open") => {
-                say(job, 50, "Adding an administrator for you");
+        match (&job.request, job.step) {
+            (Request::Clone(request), Step::Provision) => self.create(job, request, own).await,
+            (Request::Clone(_), Step::MatchSource) => self.match_source(job, &own).await,
+            (Request::Clone(_), Step::GrantAccess) => {
+                job.report_progress(50, "Adding an administrator for you");
                 self.provisioner.ensure_access(&own).await.map_err(problem)?;
-                Ok(Outcome::Nothing)
+                Ok(StepOutput::Nothing)
             }
             (
                 Request::Clone(CloneRequest { destination: CloneDestination::Clone { ttl, .. }, .. }),
-                "publish",
+                Step::Publish,
             ) => {
                 let info = self.provisioner.publish(&own, after(Timestamp::now(), *ttl)).await;
                 self.updated(&own, info).await
             }
-            (Request::Clone(_), "discard") => self.delete(&own).await,
-            (Request::ExtendClone(clone, ttl), _) => {
+            (Request::Clone(_), Step::Discard) => self.delete(&own).await,
+            (Request::ExtendClone(clone, ttl), Step::Extend) => {
                 let info = self.provisioner.extend(&clone.name, after(job.created_at, *ttl)).await;
                 self.updated(&clone.name, info).await
             }
-            (Request::DeleteClone(clone), _) => self.delete(&clone.name).await,
+            (Request::DeleteClone(clone), Step::Delete) => self.delete(&clone.name).await,
             (_, step) => {
                 let detail = format!("The provisioning stage has no step `{step}`.");
                 Err(Box::new(Problem::new(Code::WorkerFault, detail)))
@@ -72,11 +73,11 @@ impl Provisioning {
         }
     }
 
-    async fn create(&self, job: &Job, request: &CloneRequest, name: CloneName) -> StepResult<Outcome> {
+    async fn create(&self, job: &Job, request: &CloneRequest, name: CloneName) -> StepResult<StepOutput> {
         let CloneDestination::Clone { isolation, .. } = request.destination else {
             return Err(Box::new(Problem::new(Code::WorkerFault, "The request creates no clone.")));
         };
-        say(job, 10, "Creating a WordPress to copy into");
+        job.report_progress(10, "Creating a WordPress to copy into");
         let spec = CloneSpec {
             name: name.clone(),
             task: job.task.to_string(),
@@ -87,8 +88,8 @@ impl Provisioning {
         let info = self.provisioner.create(&spec).await.map_err(problem)?;
         let access = self.provisioner.access(&name).await.map_err(problem)?;
         self.registry.put(&info, &access, &request.source.site).await;
-        say(job, 90, "The clone is ready to be filled");
-        Ok(Outcome::Provisioned(Provisioned {
+        job.report_progress(90, "The clone is ready to be filled");
+        Ok(StepOutput::Provisioned(Provisioned {
             name,
             url: access.url,
             username: access.username,
@@ -99,53 +100,42 @@ impl Provisioning {
     }
 
     /// Gives the clone its source's table prefix, PHP and limits.
-    async fn match_source(&self, job: &Job, name: &CloneName) -> StepResult<Outcome> {
-        let source =
-            job.before.get("prepare").and_then(|prepared| prepared.result.get("source")?.get("facts"));
-        let text = |field: &str| Some(source?.get(field)?.as_str()?.to_owned());
-        let number = |field: &str| source?.get(field)?.as_u64();
-        let facts = SourceFacts {
-            table_prefix: text("prefix"),
-            php: text("php"),
+    async fn match_source(&self, job: &Job, name: &CloneName) -> StepResult<StepOutput> {
+        let source = job.prior.prepared(Role::Source).map(|prepared| prepared.facts.clone());
+        let facts = source.map_or_else(SourceFacts::default, |source| SourceFacts {
+            table_prefix: Some(source.prefix),
+            php: Some(source.php),
             limits: PhpLimits {
-                memory_limit: number("memory_limit"),
-                max_execution_time: number("max_execution_time"),
-                max_input_vars: number("max_input_vars"),
+                memory_limit: source.memory_limit,
+                max_execution_time: Some(source.max_execution_time),
+                max_input_vars: source.max_input_vars,
                 ..PhpLimits::default()
             },
-        };
-        say(job, 50, "Matching the clone's PHP and table prefix to its source");
+        });
+        job.report_progress(50, "Matching the clone's PHP and table prefix to its source");
         self.provisioner.match_source(name, &facts).await.map_err(problem)?;
-        Ok(Outcome::Nothing)
+        Ok(StepOutput::Nothing)
     }
 
     async fn updated(
         &self,
         name: &CloneName,
         info: Result<CloneInfo, ProvisionError>,
-    ) -> StepResult<Outcome> {
+    ) -> StepResult<StepOutput> {
         let info = info.map_err(problem)?;
         self.registry.refresh(&info).await;
-        Ok(Outcome::Kept(name.clone(), info.expires_at))
+        Ok(StepOutput::CloneExpiry(CloneExpiry { name: name.clone(), expires_at: info.expires_at }))
     }
 
-    async fn delete(&self, name: &CloneName) -> StepResult<Outcome> {
+    async fn delete(&self, name: &CloneName) -> StepResult<StepOutput> {
         self.provisioner.delete(name).await.map_err(problem)?;
         self.registry.remove(name).await;
-        Ok(Outcome::Kept(name.clone(), None))
+        Ok(StepOutput::CloneExpiry(CloneExpiry { name: name.clone(), expires_at: None }))
     }
 }
 
 fn after(from: Timestamp, ttl: Ttl) -> Timestamp {
     from + SignedDuration::from_mins(ttl.minutes().into())
-}
-
-fn say(job: &Job, percent: u8, message: &str) {
-    tracing::info!(percent, "{message}");
-    job.news.send_modify(|news: &mut News| {
-        news.progress.percent = news.progress.percent.max(percent);
-        message.clone_into(&mut news.progress.message);
-    });
 }
 
 fn problem(error: ProvisionError) -> Box<Problem> {

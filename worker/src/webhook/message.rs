@@ -1,4 +1,4 @@
-//! What is told: a small body that is the same for every attempt, and headers that prove whose it is.
+//! The message of a webhook: a small body that is the same for every attempt, and signed headers.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -7,14 +7,14 @@ use wpclone_queue::Delivery;
 use wpclone_service::webhook::WebhookSecrets;
 use wpclone_task::{Code, Kind, State, TaskId};
 
-/// A message, ready to be sent.
+/// A message, ready to send.
 pub(super) struct Message {
     /// Names and values of its headers.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Bytes,
 }
 
-/// The body. The order of the fields is that on the wire, which is what is signed.
+/// The body. Its fields are serialised and signed in this order.
 #[derive(Serialize)]
 struct Body {
     #[serde(rename = "type")]
@@ -31,12 +31,12 @@ struct Data {
     created_at: Timestamp,
     finished_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<Ended>,
+    problem: Option<ProblemSummary>,
     href: String,
 }
 
 #[derive(Serialize)]
-struct Ended {
+struct ProblemSummary {
     code: Code,
     title: &'static str,
 }
@@ -45,7 +45,7 @@ impl Message {
     /// `id`: the same for every attempt. `now`: the time of this one.
     ///
     /// # Errors
-    /// Never in truth: the body is made of what JSON knows.
+    /// Never: every field of the body can be serialised.
     pub(super) fn new(
         id: &str,
         delivery: &Delivery,
@@ -64,7 +64,7 @@ impl Message {
     }
 }
 
-/// Thin: receivers ask for the rest, with their own token. Everything in it is fixed when the task ends.
+/// Small on purpose: receivers request the rest with their own token. Nothing in it changes after the task's end.
 fn body(delivery: &Delivery) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&Body {
         type_: format!("task.{}", delivery.state),
@@ -75,7 +75,7 @@ fn body(delivery: &Delivery) -> serde_json::Result<Vec<u8>> {
             state: delivery.state,
             created_at: delivery.created_at,
             finished_at: delivery.finished_at,
-            problem: delivery.code.map(|code| Ended { code, title: code.title() }),
+            problem: delivery.code.map(|code| ProblemSummary { code, title: code.title() }),
             href: format!("/tasks/{}", delivery.task),
         },
     })
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_thin_and_names_the_task() {
+    fn the_body_is_small_and_names_the_task() {
         assert_eq!(
             text(&delivery(State::Succeeded, None)),
             r#"{"type":"task.succeeded","timestamp":"2026-11-01T10:00:07.25Z","data":{"id":"019ac0de-0000-7000-8000-000000000001","kind":"setup","state":"succeeded","created_at":"2026-11-01T10:00:00.5Z","finished_at":"2026-11-01T10:00:07.25Z","href":"/tasks/019ac0de-0000-7000-8000-000000000001"}}"#
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_differ_in_time_and_signature_alone() {
+    fn attempts_differ_only_in_time_and_signature() {
         let secrets: WebhookSecrets = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap();
         let delivery = delivery(State::Succeeded, None);
         let at = |second| {

@@ -1,7 +1,6 @@
-//! Telling the ends of tasks to their callback addresses: one POST each, signed, through a gate of its own.
+//! Webhooks: reports the end of a task to its callback address, by one signed POST.
 //!
-//! [`message`] is what is told, [`post`] how it gets there. A delivery needs no heartbeat: it has [`LIMIT`], which is half
-//! of its lease.
+//! [`message`] makes the message, [`post`] sends it. A delivery needs no heartbeat: its deadline is half of its lease.
 
 mod message;
 mod post;
@@ -9,70 +8,66 @@ mod post;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::net::AllowedNetworks;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
-use wpclone_queue::{Delivery, FailOutcome, Queue, QueueError, RetryPolicy, StepOutput};
+use wpclone_queue::{Delivery, FailOutcome, Queue, QueueError, RetryPolicy, StoredOutput};
 use wpclone_service::limiter::KeyedLimiter;
+use crate::net::AllowedNetworks;
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_task::open_callback;
 use wpclone_service::telemetry;
 use wpclone_service::webhook::WebhookSecrets;
 use wpclone_task::{Code, Problem, Stage};
 
-use crate::claiming::claim_until;
+use crate::claim_loop::claim_loop;
 use crate::metrics::{DeliveryLabels, Metrics};
-use crate::tell::until_told;
+use crate::report::report_with_retry;
 use message::Message;
-use post::{Answer, post};
+use post::{Response, post};
 
-/// How many are told at once. They cost a connection each.
+/// How many deliveries run at once. Each costs a connection.
 const SLOTS: u32 = 8;
-/// How many calls to one host may be under way: one that stalls holds up its own messages and nobody else's.
-const A_HOST: usize = 2;
-/// How long a message waits whose host has as many calls as it may have.
-const NO_ROOM: Duration = Duration::from_secs(5);
-/// How long one attempt may take, from the name's resolution to the end of the answer.
-const LIMIT: Duration = Duration::from_secs(15);
-/// The longest pause between attempts, also when the receiver asks for a longer one.
-const LONGEST: Duration = Duration::from_secs(4 * 3600);
-/// 5 s, 10 s, 20 s … up to [`LONGEST`], each shortened by chance: about five hours in all, ten at most. With a receiver
-/// that asks for [`LONGEST`] each time it is 52 hours.
-const RETRY: RetryPolicy = RetryPolicy {
-    max_attempts: 14,
-    backoff_base: Duration::from_secs(5),
-    backoff_cap: LONGEST,
-    not_before: Duration::ZERO,
-};
+/// How many requests to one host run at once: a host that stalls delays only its own messages.
+const PER_HOST: usize = 2;
+/// How long a message waits when its host is at that limit.
+const HOST_BUSY_DELAY: Duration = Duration::from_secs(5);
+/// The deadline of one attempt, from resolving the name to the end of the response.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// The longest delay between attempts, even if the receiver asks for a longer one.
+const MAX_DELAY: Duration = Duration::from_secs(4 * 3600);
+/// 5 s, 10 s, 20 s … up to [`MAX_DELAY`], with full jitter: about five hours in all, ten at most. With a receiver that
+/// asks for [`MAX_DELAY`] each time it is 52 hours.
+const RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: 14, backoff_base: Duration::from_secs(5), backoff_cap: MAX_DELAY, not_before: Duration::ZERO };
 
-/// Tells the ends of tasks.
+/// Delivers webhooks.
 pub(crate) struct Webhooks {
     pub(crate) queue: Queue,
     pub(crate) sealer: Sealer,
     pub(crate) secrets: WebhookSecrets,
     pub(crate) networks: AllowedNetworks,
     pub(crate) metrics: Metrics,
-    /// Calls that are under way, by host.
+    /// Requests that run, by host.
     pub(crate) hosts: KeyedLimiter,
-    /// Cancelled when what is still being told is to be given back.
-    pub(crate) hand_back: CancellationToken,
+    /// Cancelled when deliveries that still run are to be released.
+    pub(crate) release: CancellationToken,
 }
 
-/// How a delivery ended, as the queue is told.
-enum Ending {
+/// How a delivery ended, as it is reported to the queue.
+enum Report {
     Delivered,
-    /// Failed; how it is tried again.
+    /// With the rule for retries.
     Failed(Box<Problem>, RetryPolicy),
-    /// Its host has as many calls as it may have.
+    /// Its host is at its limit.
     Defer,
     Release,
 }
 
 impl Webhooks {
-    /// Claims deliveries and starts them until `shutdown`. Without secrets it leaves them to other workers.
+    /// Claims and starts deliveries until `shutdown`. Without secrets it leaves them to other workers.
     pub(crate) async fn claim_all(
         self: &Arc<Self>,
         worker: &str,
@@ -80,7 +75,7 @@ impl Webhooks {
         shutdown: &CancellationToken,
     ) {
         if self.secrets.is_empty() {
-            tracing::info!("there are no WPCLONE_WEBHOOK_SECRETS: this worker calls nobody back");
+            tracing::info!("WPCLONE_WEBHOOK_SECRETS is not set: this worker delivers no webhooks");
             return shutdown.cancelled().await;
         }
         let claim = || self.queue.claim_delivery(worker);
@@ -91,7 +86,7 @@ impl Webhooks {
                 drop(slot);
             });
         };
-        claim_until(shutdown, &self.queue, &[Stage::Webhook], SLOTS, claim, start).await;
+        claim_loop(shutdown, &self.queue, &[Stage::Webhook], SLOTS, claim, start).await;
     }
 
     async fn deliver(&self, delivery: Delivery) {
@@ -103,22 +98,22 @@ impl Webhooks {
         span.record("trace_id", telemetry::trace_id(&span));
         async {
             let timer = Instant::now();
-            let ending = tokio::select! {
+            let report = tokio::select! {
                 biased;
-                () = self.hand_back.cancelled() => Ending::Release,
-                ending = self.attempt(&delivery) => ending,
+                () = self.release.cancelled() => Report::Release,
+                report = self.attempt(&delivery) => report,
             };
-            let told = until_told(|| self.tell(&delivery, &ending)).await;
-            let labels = DeliveryLabels { outcome: ending.outcome(told), code: ending.code() };
+            let reported = report_with_retry(|| self.report(&delivery, &report)).await;
+            let labels = DeliveryLabels { outcome: report.outcome(reported), code: report.code() };
             tracing::Span::current().record("outcome", labels.outcome);
             let took_ms = timer.elapsed().as_millis() as u64;
-            match &ending {
-                Ending::Failed(problem, _) => {
+            match &report {
+                Report::Failed(problem, _) => {
                     let outcome = labels.outcome;
-                    tracing::warn!(outcome, took_ms, code = %problem.code, detail = %problem.detail, "not delivered");
+                    tracing::warn!(outcome, took_ms, code = %problem.code, detail = %problem.detail, "the delivery failed");
                 }
-                // Comes back every few seconds for as long as the host is slow.
-                Ending::Defer => tracing::debug!("the host is being called as often as it may be"),
+                // Repeated every few seconds while the host is slow.
+                Report::Defer => tracing::debug!("the host is at its limit; the delivery is deferred"),
                 _ => tracing::info!(outcome = labels.outcome, took_ms, "the delivery ended"),
             }
             self.metrics.delivery(labels);
@@ -127,8 +122,8 @@ impl Webhooks {
         .await;
     }
 
-    /// One attempt. An address that this worker cannot open may be one for another, which has its key.
-    async fn attempt(&self, delivery: &Delivery) -> Ending {
+    /// One attempt. Another worker may have the key for an address that this one cannot open.
+    async fn attempt(&self, delivery: &Delivery) -> Report {
         let callback = match open_callback(&self.sealer, delivery.task, &delivery.sealed_callback) {
             Ok(callback) => callback,
             Err(error) => {
@@ -137,69 +132,63 @@ impl Webhooks {
             }
         };
         let url = callback.url();
-        let Some(_call) = self.hosts.try_acquire(url.host_str().unwrap_or_default(), A_HOST) else {
-            return Ending::Defer;
+        let Some(_permit) = self.hosts.try_acquire(url.host_str().unwrap_or_default(), PER_HOST) else {
+            return Report::Defer;
         };
-        // Not where to: the address is the owner's secret, its host with it.
-        tracing::info!("calling back");
+        // Without the address: it is a secret of the owner's, and so is its host.
+        tracing::info!("sending the webhook");
         let id = delivery.lease.task.to_string();
         let message = Message::new(&id, delivery, &self.secrets, Timestamp::now());
         match message {
-            Ok(message) => judge(post(url, message, self.networks.clone(), LIMIT).await),
-            Err(error) => for_good(Code::WorkerFault, format!("The message cannot be written: {error}.")),
+            Ok(message) => evaluate(post(url, message, self.networks.clone(), DEADLINE).await),
+            Err(error) => permanent(Code::WorkerFault, format!("The message cannot be serialised: {error}.")),
         }
     }
 
-    async fn tell(&self, delivery: &Delivery, ending: &Ending) -> Result<Option<FailOutcome>, QueueError> {
+    async fn report(&self, delivery: &Delivery, report: &Report) -> Result<Option<FailOutcome>, QueueError> {
         let lease = &delivery.lease;
-        match ending {
-            Ending::Delivered => self.queue.complete(lease, &StepOutput::default()).await.map(|_| None),
-            Ending::Failed(problem, retry) => self.queue.fail_with(lease, problem, retry).await.map(Some),
-            Ending::Defer => self.queue.defer(lease, NO_ROOM).await.map(|()| None),
-            Ending::Release => self.queue.release(lease).await.map(|()| None),
+        match report {
+            Report::Delivered => self.queue.complete(lease, &StoredOutput::default()).await.map(|_| None),
+            Report::Failed(problem, retry) => self.queue.fail_with(lease, problem, retry).await.map(Some),
+            Report::Defer => self.queue.defer(lease, HOST_BUSY_DELAY).await.map(|()| None),
+            Report::Release => self.queue.release(lease).await.map(|()| None),
         }
     }
 }
 
-/// What an answer means: 2xx is delivered, 410 wants no more, everything else may pass.
-fn judge(answer: Answer) -> Ending {
+/// What a response means: 2xx is delivered, 410 rejects the message for good, everything else is retried.
+fn evaluate(response: Response) -> Report {
     let failed = |detail, not_before| failed(Code::CallbackFailed, detail, not_before);
-    match answer {
-        Answer::Status(200..=299, _) => Ending::Delivered,
-        Answer::Status(410, _) => {
-            for_good(Code::CallbackRefused, "The callback address answered 410.".into())
+    match response {
+        Response::Status(200..=299, _) => Report::Delivered,
+        Response::Status(410, _) => {
+            permanent(Code::CallbackRefused, "The callback address answered 410.".into())
         }
-        Answer::Status(status, wait) => {
+        Response::Status(status, wait) => {
             let wait = wait.filter(|_| matches!(status, 429 | 503)).unwrap_or_default();
-            failed(format!("The callback address answered {status}."), wait.min(LONGEST))
+            failed(format!("The callback address answered {status}."), wait.min(MAX_DELAY))
         }
-        Answer::NotAllowed => for_good(
+        Response::NotAllowed => permanent(
             Code::CallbackNotAllowed,
             "The callback address is in a network that callbacks may not be in.".into(),
         ),
-        Answer::None(why) => failed(why, Duration::ZERO),
+        Response::Failed(why) => failed(why, Duration::ZERO),
     }
 }
 
-/// It is tried again under [`RETRY`].
-fn failed(code: Code, detail: String, not_before: Duration) -> Ending {
-    Ending::Failed(
-        Box::new(Problem::new(code, detail).at(Stage::Webhook)),
-        RetryPolicy { not_before, ..RETRY },
-    )
+/// A failure that is retried under [`RETRY`].
+fn failed(code: Code, detail: String, not_before: Duration) -> Report {
+    Report::Failed(Box::new(Problem::new(code, detail).at(Stage::Webhook)), RetryPolicy { not_before, ..RETRY })
 }
 
-fn for_good(code: Code, detail: String) -> Ending {
-    Ending::Failed(
-        Box::new(Problem::new(code, detail).at(Stage::Webhook)),
-        RetryPolicy { max_attempts: 1, ..RETRY },
-    )
+fn permanent(code: Code, detail: String) -> Report {
+    Report::Failed(Box::new(Problem::new(code, detail).at(Stage::Webhook)), RetryPolicy { max_attempts: 1, ..RETRY })
 }
 
-impl Ending {
-    /// What became of it, by what the queue made of it; `told` is `None` when the queue could not be told.
-    fn outcome(&self, told: Option<Option<FailOutcome>>) -> &'static str {
-        match (self, told) {
+impl Report {
+    /// The outcome for log and metrics. `reported`: the queue's answer; `None` when it could not be reported.
+    fn outcome(&self, reported: Option<Option<FailOutcome>>) -> &'static str {
+        match (self, reported) {
             (_, None) => "lost",
             (_, Some(Some(FailOutcome::Retrying(_)))) => "retrying",
             (Self::Delivered, _) => "delivered",
@@ -221,34 +210,34 @@ impl Ending {
 mod tests {
     use super::*;
 
-    fn failed(answer: Answer) -> (Code, RetryPolicy) {
-        match judge(answer) {
-            Ending::Failed(problem, retry) => (problem.code, retry),
+    fn failed(response: Response) -> (Code, RetryPolicy) {
+        match evaluate(response) {
+            Report::Failed(problem, retry) => (problem.code, retry),
             _ => panic!("it failed"),
         }
     }
 
     #[test]
-    fn only_2xx_is_delivered_and_what_says_never_is_tried_once() {
+    fn only_2xx_is_delivered_and_a_permanent_failure_is_not_retried() {
         for status in [200, 202, 204, 299] {
-            assert!(matches!(judge(Answer::Status(status, None)), Ending::Delivered), "{status}");
+            assert!(matches!(evaluate(Response::Status(status, None)), Report::Delivered), "{status}");
         }
         for status in [301, 302, 307, 400, 401, 404, 429, 500, 503] {
-            assert_eq!(failed(Answer::Status(status, None)), (Code::CallbackFailed, RETRY), "{status}");
+            assert_eq!(failed(Response::Status(status, None)), (Code::CallbackFailed, RETRY), "{status}");
         }
-        assert_eq!(failed(Answer::None("silence".into())).1, RETRY);
-        let (code, retry) = failed(Answer::Status(410, None));
+        assert_eq!(failed(Response::Failed("silence".into())).1, RETRY);
+        let (code, retry) = failed(Response::Status(410, None));
         assert_eq!((code, retry.max_attempts), (Code::CallbackRefused, 1));
-        let (code, retry) = failed(Answer::NotAllowed);
+        let (code, retry) = failed(Response::NotAllowed);
         assert_eq!((code, retry.max_attempts), (Code::CallbackNotAllowed, 1));
     }
 
     #[test]
-    fn a_receiver_may_ask_for_a_pause_but_not_for_ever() {
+    fn a_receiver_may_ask_for_a_delay_up_to_the_limit() {
         let wait = |status, seconds| {
-            failed(Answer::Status(status, Some(Duration::from_secs(seconds)))).1.not_before.as_secs()
+            failed(Response::Status(status, Some(Duration::from_secs(seconds)))).1.not_before.as_secs()
         };
         assert_eq!((wait(429, 60), wait(503, 60), wait(500, 60)), (60, 60, 0));
-        assert_eq!(wait(503, u64::MAX), LONGEST.as_secs());
+        assert_eq!(wait(503, u64::MAX), MAX_DELAY.as_secs());
     }
 }

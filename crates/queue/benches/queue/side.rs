@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use wpclone_queue::{
-    Claim, CompleteOutcome, EnqueueOutcome, NewTask, OwnerLimits, Queue, QueueOptions, Signal, StepOutput,
+    Claim, CompleteOutcome, EnqueueOutcome, NewTask, OwnerLimits, Queue, QueueOptions, Signal, StoredOutput,
 };
 use wpclone_task::{Stage, TaskId};
 
@@ -199,7 +199,7 @@ impl Work {
     async fn lane(&self, mut claim: Claim) -> Result<()> {
         loop {
             self.note(&claim)?;
-            let (lease, output) = (&claim.lease, StepOutput::default());
+            let (lease, output) = (&claim.lease, StoredOutput::default());
             let ticket = self.tickets.try_acquire();
             let (completed, next) = if ticket.is_ok() {
                 self.queue.complete_and_claim(lease, &output, STAGES).await?

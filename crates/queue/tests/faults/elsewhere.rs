@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wpclone_queue::{
     CancelOutcome, CompleteOutcome, EnqueueOutcome, FailOutcome, OwnerLimits, Queue, QueueError,
-    QueueOptions, ReplayOutcome, Signal, StepOutput, TaskFilter,
+    QueueOptions, ReplayOutcome, Signal, StoredOutput, TaskFilter,
 };
 use wpclone_task::{Code, Progress, Stage, State, TaskId};
 use wpclone_test_redis::{Cluster, Options, valkey};
@@ -56,7 +56,7 @@ async fn a_task_of_many_steps(queue: &Queue) -> TaskId {
     assert_eq!(one.sealed_secrets.as_deref(), Some("sealed"));
     let progress = Progress { percent: 40, message: "Half of it.".into() };
     assert!(!queue.heartbeat(&one.lease, Some(&progress)).await.unwrap().cancel_requested);
-    let output = |name: &str, secret: Option<&str>| StepOutput {
+    let output = |name: &str, secret: Option<&str>| StoredOutput {
         result: [(name.to_owned(), true.into())].into_iter().collect(),
         sealed: secret.map(str::to_owned),
     };
@@ -148,7 +148,7 @@ async fn what_is_done_again_and_delivered(queue: &Queue) {
     let delivered = async |state| {
         let news = queue.claim_delivery("w1").await.unwrap().expect("a delivery is ready");
         assert_eq!((news.task, news.state, news.sealed_callback.as_str()), (id, state, "sealed address"));
-        queue.complete(&news.lease, &StepOutput::default()).await.unwrap();
+        queue.complete(&news.lease, &StoredOutput::default()).await.unwrap();
         assert_eq!(queue.task(id).await.callback.unwrap().state, State::Succeeded);
     };
     queue.fail(&queue.take().await.lease, &problem(Code::AuthBadCredentials)).await.unwrap();

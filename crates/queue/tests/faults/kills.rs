@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wpclone_queue::{Claim, Queue, StepOutput};
+use wpclone_queue::{Claim, Queue, StoredOutput};
 use wpclone_task::{Stage, State};
 use wpclone_test_redis::rounds;
 
@@ -90,7 +90,7 @@ async fn a_worker_that_wakes_late_finds_its_writes_refused() {
             let (held, claim) = overtaken(&queue, &mut crew).await;
             let before = late_writes(&queue).await;
             let result = [("step0".to_owned(), claim.lease.token.to_string().into())].into_iter().collect();
-            queue.complete(&claim.lease, &StepOutput { result, sealed: None }).await.unwrap();
+            queue.complete(&claim.lease, &StoredOutput { result, sealed: None }).await.unwrap();
             crew.process(held.worker()).signal("-CONT");
             until(async || !crew.still_has(&held)).await;
             let refused = crew.entries.contains(&Entry::Refused(held.clone()));

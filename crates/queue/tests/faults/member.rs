@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
-use wpclone_queue::{Claim, EnqueueOutcome, Lease, Queue, QueueError, QueueOptions, StepOutput};
+use wpclone_queue::{Claim, EnqueueOutcome, Lease, Queue, QueueError, QueueOptions, StoredOutput};
 use wpclone_task::{Progress, Stage};
 
 use crate::crew::{Entry, Held};
@@ -205,7 +205,7 @@ impl Worker {
     async fn complete(&self, lease: &Lease) -> Result<Option<Claim>, QueueError> {
         let token = lease.token.to_string().into();
         let result = [(format!("step{}", lease.step), token)].into_iter().collect();
-        let output = StepOutput { result, sealed: None };
+        let output = StoredOutput { result, sealed: None };
         if below(2) == 0 {
             return self.queue.complete(lease, &output).await.map(|_| None);
         }

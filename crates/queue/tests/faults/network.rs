@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 use wpclone_queue::{
-    CancelOutcome, CompleteOutcome, EnqueueOutcome, FailOutcome, Lease, Queue, QueueError, StepOutput,
+    CancelOutcome, CompleteOutcome, EnqueueOutcome, FailOutcome, Lease, Queue, QueueError, StoredOutput,
     TaskFilter,
 };
 use wpclone_task::{Code, Stage, State, TaskId};
@@ -101,7 +101,7 @@ async fn a_claim_whose_answer_is_lost_comes_back_when_its_lease_runs_out() {
 
         // The same with the end of a step before it, which happens with the claim or not at all.
         let next = place.sound.accept(&task("b.example")).await;
-        let output = StepOutput::default();
+        let output = StoredOutput::default();
         place.lose(cut, place.cut.complete_and_claim(&first, &output, Stage::OF_TASKS)).await;
         let done = place.sound.task(id).await.state;
         assert_eq!(done, if cut.2 { State::Succeeded } else { State::Running });
@@ -156,7 +156,7 @@ async fn an_end_that_is_told_again_after_a_cut_counts_once() {
         assert!(again(place.cut.release(&lease).await));
 
         let lease = place.sound.take().await.lease;
-        let output = StepOutput::default();
+        let output = StoredOutput::default();
         place.lose(cut, place.cut.complete(&lease, &output)).await;
         let told = place.cut.complete(&lease, &output).await;
         assert!(again(told.map(|c| assert_eq!(c, CompleteOutcome::Finished))));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wpclone_queue::{
-    Delivery, FailOutcome, NewTask, OwnerLimits, Queue, QueueError, QueueOptions, RetryPolicy, StepOutput,
+    Delivery, FailOutcome, NewTask, OwnerLimits, Queue, QueueError, QueueOptions, RetryPolicy, StoredOutput,
 };
 use wpclone_task::{Code, Kind, Stage, State, TaskId};
 
@@ -53,10 +53,10 @@ async fn every_end_of_a_task_is_told_once_and_only_to_who_asked_for_it() {
         let task = queue.task(id).await;
         assert_eq!((Some(told.finished_at), told.created_at), (task.finished_at, task.created_at));
         queue.heartbeat(&told.lease, None).await.unwrap();
-        queue.complete(&told.lease, &StepOutput::default()).await.unwrap();
+        queue.complete(&told.lease, &StoredOutput::default()).await.unwrap();
         assert_eq!(callback(&queue, id).await, Some((State::Succeeded, None)));
         assert!(matches!(
-            queue.complete(&told.lease, &StepOutput::default()).await,
+            queue.complete(&told.lease, &StoredOutput::default()).await,
             Err(QueueError::LeaseLost)
         ));
     }
@@ -108,9 +108,9 @@ async fn a_worker_that_dies_over_a_delivery_does_not_take_it_along() {
     let again = delivery(&queue).await;
     assert_eq!(again.lease.task, lost.lease.task);
     assert!(again.lease.token > lost.lease.token);
-    assert!(matches!(queue.complete(&lost.lease, &StepOutput::default()).await, Err(QueueError::LeaseLost)));
+    assert!(matches!(queue.complete(&lost.lease, &StoredOutput::default()).await, Err(QueueError::LeaseLost)));
     queue.release(&again.lease).await.unwrap();
-    queue.complete(&delivery(&queue).await.lease, &StepOutput::default()).await.unwrap();
+    queue.complete(&delivery(&queue).await.lease, &StoredOutput::default()).await.unwrap();
     assert_eq!(callback(&queue, id).await, Some((State::Succeeded, None)));
     let counters = queue.counters().await.unwrap();
     assert_eq!((counters["lease_lost_total"], counters["late_writes_total"]), (1, 1));
@@ -133,7 +133,7 @@ async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
     assert_ne!(first.lease.task, second.lease.task);
     assert_eq!((first.state, second.state), (State::Failed, State::Succeeded));
     for told in [first, second] {
-        queue.complete(&told.lease, &StepOutput::default()).await.unwrap();
+        queue.complete(&told.lease, &StoredOutput::default()).await.unwrap();
     }
     assert!(matches!(queue.get(id).await.unwrap(), wpclone_queue::TaskLookup::Gone));
     let left: Vec<String> = redis.command("KEYS *:task:*").await;
@@ -149,9 +149,9 @@ async fn a_task_tells_of_its_last_message_only() {
     let old = delivery(&queue).await;
     queue.replay(id, None, OwnerLimits::default()).await.unwrap();
     queue.done(&queue.take().await).await;
-    queue.complete(&old.lease, &StepOutput::default()).await.unwrap();
+    queue.complete(&old.lease, &StoredOutput::default()).await.unwrap();
     assert_eq!(callback(&queue, id).await, Some((State::Queued, None)), "the new one was not told yet");
-    queue.complete(&delivery(&queue).await.lease, &StepOutput::default()).await.unwrap();
+    queue.complete(&delivery(&queue).await.lease, &StoredOutput::default()).await.unwrap();
     assert_eq!(callback(&queue, id).await, Some((State::Succeeded, None)));
 }
 

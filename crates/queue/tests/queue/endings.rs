@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wpclone_queue::{
-    CancelOutcome, Claim, CompleteOutcome, FailOutcome, NewTask, OwnerLimits, Queue, StepOutput,
+    CancelOutcome, Claim, CompleteOutcome, FailOutcome, NewTask, OwnerLimits, Queue, StoredOutput,
 };
 use wpclone_task::{Code, Stage, State};
 
@@ -43,7 +43,7 @@ async fn what_cleans_up_is_neither_done_nor_shown_when_all_went_well() {
     assert_eq!(names(&queue, &new).await.len(), 5);
     done(&queue, &["make", "prepare", "move", "look"]).await;
     let last = take(&queue, "publish").await;
-    assert_eq!(queue.complete(&last.lease, &StepOutput::default()).await.unwrap(), CompleteOutcome::Finished);
+    assert_eq!(queue.complete(&last.lease, &StoredOutput::default()).await.unwrap(), CompleteOutcome::Finished);
     queue.nothing_ready().await;
     assert_eq!(queue.task(new.id).await.state, State::Succeeded);
     assert!(names(&queue, &new).await.iter().all(|(_, state)| *state == State::Succeeded));
@@ -74,7 +74,7 @@ async fn a_task_that_fails_cleans_up_before_its_end_is_final() {
     queue.nothing_ready().await; // the site is still ours
     queue.done(&discard).await;
     assert_eq!(
-        queue.complete(&release.lease, &StepOutput::default()).await.unwrap(),
+        queue.complete(&release.lease, &StoredOutput::default()).await.unwrap(),
         CompleteOutcome::Finished
     );
     let failed = queue.task(new.id).await;
@@ -146,7 +146,7 @@ async fn cleaning_up_is_tried_again_and_given_up_and_ends_after_ten_minutes() {
     queue.sweep().await.unwrap();
     let task = queue.task(new.id).await;
     assert_eq!((task.state, task.problem.unwrap().code), (State::Failed, Code::CapMissing));
-    assert!(queue.complete(&discard.lease, &StepOutput::default()).await.is_err(), "too late");
+    assert!(queue.complete(&discard.lease, &StoredOutput::default()).await.is_err(), "too late");
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_replay_begins_anew_after_cleaning_up() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
-    let leave = |text: &str| StepOutput {
+    let leave = |text: &str| StoredOutput {
         result: json!({"clone": {"name": text}}).as_object().unwrap().clone(),
         sealed: Some(format!("sealed {text}")),
     };
@@ -197,7 +197,7 @@ async fn a_step_is_told_what_those_before_left_behind() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
-    let leave = |result: serde_json::Value, sealed: Option<&str>| StepOutput {
+    let leave = |result: serde_json::Value, sealed: Option<&str>| StoredOutput {
         result: result.as_object().unwrap().clone(),
         sealed: sealed.map(str::to_owned),
     };

@@ -1,7 +1,7 @@
 //! Claims, fencing, steps and joins.
 
 use serde_json::json;
-use wpclone_queue::{Claim, CompleteOutcome, QueueError, QueueOptions, StepOutput};
+use wpclone_queue::{Claim, CompleteOutcome, QueueError, QueueOptions, StoredOutput};
 use wpclone_task::{Progress, Stage, State};
 
 use crate::support::*;
@@ -30,7 +30,7 @@ async fn a_task_goes_from_its_acceptance_to_its_result() {
     assert!(!queue.heartbeat(&claim.lease, Some(&halfway)).await.unwrap().cancel_requested);
     assert_eq!(queue.task(id).await.progress, halfway);
 
-    let output = StepOutput {
+    let output = StoredOutput {
         result: json!({"n": 12345678901234567_u64, "list": [], "s": "ö"}).as_object().unwrap().clone(),
         sealed: Some("sealed result".into()),
     };
@@ -101,7 +101,7 @@ async fn a_lease_that_ran_out_is_lost_before_anybody_sweeps() {
 async fn refused_everywhere(queue: &wpclone_queue::Queue, lease: &wpclone_queue::Lease) {
     let lost = |r: Result<(), QueueError>| assert!(matches!(r, Err(QueueError::LeaseLost)), "{r:?}");
     lost(queue.heartbeat(lease, None).await.map(drop));
-    lost(queue.complete(lease, &StepOutput::default()).await.map(drop));
+    lost(queue.complete(lease, &StoredOutput::default()).await.map(drop));
     lost(queue.fail(lease, &problem(wpclone_task::Code::SiteUnreachable)).await.map(drop));
     lost(queue.confirm_cancel(lease).await);
     lost(queue.release(lease).await);
@@ -173,7 +173,7 @@ async fn parallel_steps_join_once_before_the_next_phase() {
     queue.enqueue_with_plan(&new, &steps, sites(&["a.example"]), 0).await.unwrap();
     let (a, b) = (queue.take().await, queue.take().await);
     queue.nothing_ready().await;
-    let out = |v: serde_json::Value| StepOutput { result: v.as_object().unwrap().clone(), sealed: None };
+    let out = |v: serde_json::Value| StoredOutput { result: v.as_object().unwrap().clone(), sealed: None };
     assert_eq!(
         queue.complete(&b.lease, &out(json!({"a": 1, "b": 1}))).await.unwrap(),
         CompleteOutcome::Advanced
@@ -232,7 +232,7 @@ async fn too_much_is_refused_and_nothing_is_stored() {
     assert_eq!(redis.command::<u64>("DBSIZE").await, 0);
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    let output = StepOutput { result: Default::default(), sealed: Some("x".repeat(32 << 10)) };
+    let output = StoredOutput { result: Default::default(), sealed: Some("x".repeat(32 << 10)) };
     assert!(matches!(queue.complete(&claim.lease, &output).await, Err(QueueError::TooLarge(_))));
     queue.done(&claim).await;
 }

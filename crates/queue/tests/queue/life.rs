@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use wpclone_queue::{
     CancelOutcome, Claim, FailOutcome, OwnerLimits, Queue, QueueError, QueueOptions, ReplayOutcome,
-    StepOutput,
+    StoredOutput,
 };
 use wpclone_task::{Code, Progress, Stage, State, StepPlan};
 
@@ -232,7 +232,7 @@ impl World<'_> {
                 beat.err()
             }
             Turn::Complete { and_claim: true, .. } => {
-                let output = StepOutput::default();
+                let output = StoredOutput::default();
                 match self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser]).await {
                     Ok((done, claim_of_next)) => {
                         assert_eq!(done, task.completed(claim));
@@ -243,7 +243,7 @@ impl World<'_> {
                 }
             }
             Turn::Complete { .. } => {
-                let done = self.queue.complete(&claim.lease, &StepOutput::default()).await;
+                let done = self.queue.complete(&claim.lease, &StoredOutput::default()).await;
                 if alive {
                     assert_eq!(*done.as_ref().unwrap(), task.completed(claim));
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wpclone_queue::{LimitExceeded, OwnerLimits, QueueOptions, ReplayOutcome, StepOutput, TaskFilter};
+use wpclone_queue::{LimitExceeded, OwnerLimits, QueueOptions, ReplayOutcome, StoredOutput, TaskFilter};
 use wpclone_task::{Code, Stage, State, TaskId};
 
 use crate::support::*;
@@ -77,7 +77,7 @@ async fn a_replay_keeps_what_was_achieved_and_waits_for_its_site() {
     let new = task("a.example");
     let steps = plan("browser a | browser b, transfer c | browser d");
     queue.enqueue_with_plan(&new, &steps, sites(&["a.example"]), 1).await.unwrap();
-    let mut output = StepOutput::default();
+    let mut output = StoredOutput::default();
     output.result.insert("of".into(), "a".into());
     queue.complete(&queue.take().await.lease, &output).await.unwrap();
     let (b, c) = (queue.take().await, queue.take().await);
@@ -141,7 +141,7 @@ async fn a_replay_does_again_what_left_a_secret_that_is_gone() {
     let queue = redis.queue();
     let new = task("a.example");
     queue.enqueue_with_plan(&new, &plan("browser a | browser b"), sites(&["a.example"]), 1).await.unwrap();
-    let output = StepOutput { result: Default::default(), sealed: Some("a key".into()) };
+    let output = StoredOutput { result: Default::default(), sealed: Some("a key".into()) };
     let fail = async || queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     queue.complete(&queue.take().await.lease, &output).await.unwrap();
     fail().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wpclone_queue::{CancelOutcome, CompleteOutcome, FailOutcome, QueueOptions, StepOutput};
+use wpclone_queue::{CancelOutcome, CompleteOutcome, FailOutcome, QueueOptions, StoredOutput};
 use wpclone_task::{Code, Progress, Stage, State, TaskId};
 
 use crate::support::*;
@@ -239,7 +239,7 @@ async fn however_work_ends_that_was_to_be_cancelled_its_task_ends() {
                 assert_eq!(queue.sweep().await.unwrap().expired, 1);
             }
             _ => {
-                let done = queue.complete(&claim.lease, &StepOutput::default()).await.unwrap();
+                let done = queue.complete(&claim.lease, &StoredOutput::default()).await.unwrap();
                 assert_eq!(done, CompleteOutcome::Finished);
             }
         }
@@ -282,7 +282,7 @@ async fn a_failed_task_keeps_its_secrets_for_a_while_and_a_finished_one_none() {
     let (one, two) = (queue.take().await, queue.take().await);
     assert_eq!(one.sealed_secrets.as_deref(), Some(SECRETS));
     assert!(redis.holds(SECRETS).await);
-    let output = StepOutput { result: Default::default(), sealed: Some("sealed result".into()) };
+    let output = StoredOutput { result: Default::default(), sealed: Some("sealed result".into()) };
     queue.complete(&one.lease, &output).await.unwrap();
     queue.fail(&two.lease, &problem(Code::CapMissing)).await.unwrap();
     assert!((490..=500).contains(&ttl("secret", bad).await));

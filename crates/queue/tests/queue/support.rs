@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wpclone_queue::{
-    Claim, EnqueueOutcome, Idempotency, Lease, NewTask, OwnerLimits, Queue, QueueOptions, StepOutput,
+    Claim, EnqueueOutcome, Idempotency, Lease, NewTask, OwnerLimits, Queue, QueueOptions, StoredOutput,
     TaskLookup, TaskRecord,
 };
 use wpclone_task::{Code, Plan, Problem, SiteKey, SiteUrl, Stage, StepPlan, TaskId};
@@ -196,6 +196,6 @@ impl Short for Queue {
     }
 
     async fn done(&self, claim: &Claim) {
-        self.complete(&claim.lease, &StepOutput::default()).await.unwrap();
+        self.complete(&claim.lease, &StoredOutput::default()).await.unwrap();
     }
 }

@@ -9,7 +9,7 @@ use super::{
     SetupRequest, Ttl,
 };
 use crate::kind::named;
-use crate::{AppName, Kind, Plan, SiteKey, SiteUrl, Stage, StepPlan, TaskId, Username};
+use crate::{AppName, Kind, SiteKey, SiteUrl, TaskId, Username};
 
 named! {
     /// A secret field of a request. Its name is part of the associated data when it is sealed.
@@ -200,50 +200,6 @@ impl StoredRequest {
             Self::ExtendClone { clone, .. } | Self::DeleteClone { clone } => {
                 vec![SiteKey::of_clone(clone.created_by)]
             }
-        }
-    }
-
-    /// The steps that its task takes.
-    #[must_use]
-    pub fn plan(&self) -> Plan {
-        let step = |name: &str, stage| StepPlan { name: name.to_owned(), stage, optional: false, share: 1 };
-        // Where the time goes, and more of it the larger the site is.
-        let transfer = StepPlan { share: 10, ..step("transfer", Stage::Transfer) };
-        let one = |name, stage| Plan { phases: vec![vec![step(name, stage)]], clean_up: Vec::new() };
-        let look = StepPlan { optional: true, share: 2, ..step("look", Stage::Browser) };
-        let prepare = |name| StepPlan { share: 2, ..step(name, Stage::Browser) };
-        match self {
-            Self::Setup { .. } => one("setup", Stage::Browser),
-            Self::CreateAppPassword { .. } => one("app-password", Stage::Browser),
-            Self::Clone { target: None, remove_migrator, .. } => Plan {
-                phases: vec![
-                    vec![step("provision", Stage::Provisioning), prepare("prepare")],
-                    // The clone gets what its source has: table prefix, PHP and its limits.
-                    vec![step("adapt", Stage::Provisioning)],
-                    vec![transfer],
-                    // The source's users have taken the place of the clone's: one is added for its owner.
-                    vec![step("open", Stage::Provisioning)],
-                    // A step of its own: a transfer that was done is never done again for it.
-                    [look]
-                        .into_iter()
-                        .chain(remove_migrator.then(|| step("leave", Stage::Transfer)))
-                        .collect(),
-                    vec![step("publish", Stage::Provisioning)],
-                ],
-                clean_up: vec![step("discard", Stage::Provisioning), step("release", Stage::Transfer)],
-            },
-            Self::Clone { .. } => Plan {
-                phases: vec![
-                    vec![prepare("prepare"), prepare("prepare-target")],
-                    vec![transfer],
-                    vec![look],
-                    // Until then a transfer that is done once more finds what the target had.
-                    vec![step("leave", Stage::Transfer)],
-                ],
-                clean_up: vec![step("release", Stage::Transfer)],
-            },
-            Self::ExtendClone { .. } => one("extend", Stage::Provisioning),
-            Self::DeleteClone { .. } => one("delete", Stage::Provisioning),
         }
     }
 

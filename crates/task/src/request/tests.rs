@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{FieldError, FieldErrors, Stage, StoredRequest};
+use crate::{FieldError, FieldErrors, StoredRequest};
 
 fn told(faults: FieldErrors) -> Vec<String> {
     faults.into_iter().map(|FieldError { pointer, detail }| format!("{pointer} {detail}")).collect()
@@ -94,27 +94,6 @@ fn a_clone_is_kept_for_an_hour_and_shares_unless_something_else_is_asked_for() {
         serde_json::from_value::<StoredRequest>(json!(sealed)).unwrap().with_secrets(&secrets).unwrap();
     let Request::Clone(CloneRequest { source, .. }) = whole else { panic!("it is a clone") };
     assert_eq!(source.password.expose_secret(), "c");
-}
-
-#[test]
-fn what_cleans_up_comes_after_all_else() {
-    let source = json!({"url": "https://a.example", "username": "b", "password": "c"});
-    let plan = Request::parse_clone(json!({"source": source})).unwrap().split_secrets().0.plan();
-    let names: Vec<Vec<_>> =
-        plan.phases.iter().map(|steps| steps.iter().map(|step| step.name.as_str()).collect()).collect();
-    assert_eq!(
-        names,
-        [
-            vec!["provision", "prepare"],
-            vec!["adapt"],
-            vec!["transfer"],
-            vec!["open"],
-            vec!["look", "leave"],
-            vec!["publish"]
-        ]
-    );
-    let last: Vec<_> = plan.clean_up.iter().map(|step| (step.name.as_str(), step.stage)).collect();
-    assert_eq!(last, [("discard", Stage::Provisioning), ("release", Stage::Transfer)]);
 }
 
 #[test]

@@ -36,8 +36,8 @@ async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_publ
     let problem = problem(&task);
     assert_eq!((problem.code, problem.changed_target), (Code::CloneBroken, false), "{problem:#?}");
     assert!(problem.detail.contains("connect to its source"), "{problem:#?}");
-    let look = task.steps.iter().find(|step| step.name == "look").unwrap();
-    assert_eq!(look.attempts, 2, "{look:#?}");
+    let verify = task.steps.iter().find(|step| step.name == "verify").unwrap();
+    assert_eq!(verify.attempts, 2, "{verify:#?}");
     assert!(requests_for(&site, "/counts-visitors").await? >= 1, "the page never asked for it");
     // The artifacts show the pages and the connection.
     let names = artifacts(&task);
@@ -91,7 +91,7 @@ async fn a_login_guard_plugin_is_disabled_and_reported_in_the_clone_only() -> Re
     assert!(before.contains("wordfence/wordfence.php"), "{before}");
     let names = artifacts(&task);
     assert!(names.contains(&"clone-front-page.png") && names.contains(&"clone-dashboard.png"), "{names:?}");
-    assert_eq!(at(&task, "/look/connections_to_source"), 0);
+    assert_eq!(at(&task, "/verification/connections_to_source"), 0);
     Ok(())
 }
 

@@ -183,8 +183,8 @@ async fn a_clone_that_blocks_logins_is_verified_twice_and_published_with_a_probl
     let problem = problem(&task);
     assert_eq!(problem.code, Code::CloneBroken, "{problem:#?}");
     assert!(problem.detail.contains("Not licensed here."), "{problem:#?}");
-    let look = task.steps.iter().find(|step| step.name == "look").unwrap();
-    assert_eq!(look.attempts, 2, "{look:#?}");
+    let verify = task.steps.iter().find(|step| step.name == "verify").unwrap();
+    assert_eq!(verify.attempts, 2, "{verify:#?}");
     let clone = &problem.more["clone"];
     let front = reqwest::get(clone["url"].as_str().unwrap()).await?;
     assert_eq!(front.status(), 200, "{clone:#}");

@@ -210,13 +210,13 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
         source.let_go()?;
         let task = client.wait(task.id).await?;
         assert_eq!(task.state, State::Cancelled, "{task:#?}");
-        for step in ["discard", "release"] {
+        for step in ["discard", "rollback"] {
             let step = task.steps.iter().find(|one| one.name == step).unwrap();
             assert_eq!(step.state, State::Succeeded, "{kind} {what} {from}: {task:#?}");
         }
         nothing_left(&app, &client).await?;
         source.over().await?;
-        assert_eq!(task.result.as_ref().unwrap()["migrator_removed"], true, "{task:#?}");
+        assert_eq!(task.result.as_ref().unwrap()["migrator"]["source"], "removed", "{task:#?}");
         assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "{kind} {what} {from}");
     }
     Ok(())

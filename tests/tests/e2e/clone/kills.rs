@@ -50,7 +50,7 @@ enum Victim {
 const VICTIMS: [Victim; 5] =
     [Victim::Worker, Victim::SourcePhp, Victim::ClonePhp, Victim::CloneRequests, Victim::MariaDb];
 /// Steps of a clone in order, one of which is chosen for the kill. The transfer is the longest.
-const STEPS: [&str; 6] = ["prepare", "transfer", "transfer", "transfer", "look", "leave"];
+const STEPS: [&str; 6] = ["prepare", "transfer", "transfer", "transfer", "verify", "remove-migrator"];
 
 struct Scene {
     site: Site,
@@ -160,7 +160,7 @@ impl Scene {
         let told = task.result.as_ref().and_then(|result| result.get("migrator_removed"));
         let plugin = self.site.tree().join("wp-content/plugins/wpclone-migrator");
         let said = told.is_some_and(|wholly| wholly == false)
-            || task.steps.iter().any(|step| step.name == "release" && step.state != State::Succeeded);
+            || task.steps.iter().any(|step| step.name == "rollback" && step.state != State::Succeeded);
         assert!(
             said || !plugin.exists(),
             "the migrator is left on the source, and nobody says so: {task:#?}"

@@ -1,4 +1,4 @@
-//! Putting the migrator on a site: upload or replace in one request, then activation.
+//! Installs the migrator on a site: upload or replacement in one request, then activation.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -6,26 +6,26 @@ use serde_json::json;
 use wpclone_migrator::{PLUGIN, VERSION, ZIP, ZIP_STORED};
 use wpclone_task::{Code, PluginStatus};
 
-use super::admin::MIN_WORDPRESS;
-use super::rest::{Rest, Said};
-use super::{Admin, Done, Trouble, place, quoted};
-use crate::browser::Ledger;
-use crate::net::{Answer, Ask, Body};
+use super::admin_session::MIN_WORDPRESS;
+use super::rest::{RestSession, RestReply};
+use super::{AdminSession, StepResult, StepError, place, quoted};
+use crate::browser::StepReporter;
+use crate::net::{Body, SiteRequest, SiteResponse};
 
 const UPLOAD_PAGE: &str = "wp-admin/plugin-install.php?tab=upload";
-/// With `overwrite` WordPress replaces what is there, older or newer, and shows no page to compare them
+/// With `overwrite` WordPress replaces any installed version, and shows no page to compare the two
 /// (wp-admin/update.php).
 const UPLOAD: &str = "wp-admin/update.php?action=upload-plugin&overwrite=update-plugin";
-/// Where a person sees which plugins there are.
+/// The list of plugins.
 pub(crate) const PLUGINS_PAGE: &str = "wp-admin/plugins.php";
-/// What the plugin's header asks for besides.
+/// The oldest PHP that the migrator supports.
 const MIN_PHP: &str = "7.4";
 
-/// The migrator as the site knows it.
+/// The migrator as the site reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Installed {
     active: bool,
-    /// Empty where the site does not tell it.
+    /// Empty when the site does not report it.
     version: String,
 }
 
@@ -35,9 +35,9 @@ impl Installed {
     }
 }
 
-/// Makes sure that this version of the migrator is on the site and active.
-pub(crate) async fn install(admin: &Admin<'_>, ledger: &Ledger<'_>) -> Done<PluginStatus> {
-    let rest = Rest::open(admin).await?;
+/// Ensures that this version of the migrator is on the site and active.
+pub(crate) async fn install(admin: &AdminSession<'_>, reporter: &StepReporter<'_>) -> StepResult<PluginStatus> {
+    let rest = RestSession::open(admin).await?;
     let before = installed(admin, &rest).await?;
     let status = match &before {
         Some(i) if i.is_current() && i.active => return Ok(PluginStatus::Unchanged),
@@ -47,28 +47,28 @@ pub(crate) async fn install(admin: &Admin<'_>, ledger: &Ledger<'_>) -> Done<Plug
     };
     let mut now = before;
     if status != PluginStatus::Activated {
-        ledger.say(40, "Uploading the migrator");
-        now = Some(upload(admin, &rest, now.as_ref(), ledger).await?);
-        ledger.achieved(format!("The migrator {VERSION} is on the site."));
+        reporter.progress(40, "Uploading the migrator");
+        now = Some(upload(admin, &rest, now.as_ref(), reporter).await?);
+        reporter.achieved(format!("The migrator {VERSION} is on the site."));
     }
     if !now.is_some_and(|i| i.active) {
-        ledger.say(65, "Activating the migrator");
-        ledger.changed();
+        reporter.progress(65, "Activating the migrator");
+        reporter.site_changed();
         activate(admin, &rest).await?;
     }
-    ledger.achieved("The migrator is active.");
+    reporter.achieved("The migrator is active.");
     Ok(status)
 }
 
-/// Asks REST, and where that is closed, the list of plugins.
-async fn installed(admin: &Admin<'_>, rest: &Rest<'_>) -> Done<Option<Installed>> {
+/// Reads it from REST, and where that is closed, from the list of plugins.
+async fn installed(admin: &AdminSession<'_>, rest: &RestSession<'_>) -> StepResult<Option<Installed>> {
     match rest.call(Method::GET, &plugin_route(), &[], None).await? {
-        Said::Yes(plugin) => Ok(Some(Installed {
+        RestReply::Ok(plugin) => Ok(Some(Installed {
             active: plugin["status"].as_str().is_some_and(|s| s.ends_with("active") && s != "inactive"),
             version: plugin["version"].as_str().unwrap_or_default().to_owned(),
         })),
-        Said::No(refusal) if refusal.code == "rest_plugin_not_found" => Ok(None),
-        Said::No(_) | Said::Closed(_) => installed_by_page(admin).await,
+        RestReply::Error(error) if error.code == "rest_plugin_not_found" => Ok(None),
+        RestReply::Error(_) | RestReply::NotRest(_) => installed_by_page(admin).await,
     }
 }
 
@@ -81,12 +81,12 @@ pub(crate) fn plugin_row(class: &str) -> String {
     format!("tr{class}[data-plugin='{PLUGIN}.php']")
 }
 
-async fn installed_by_page(admin: &Admin<'_>) -> Done<Option<Installed>> {
-    let answer = admin.ask(Ask::get(admin.site.at(PLUGINS_PAGE))).await?;
-    if !answer.is_success() {
-        return Err(forbidden(admin, &answer).await?);
+async fn installed_by_page(admin: &AdminSession<'_>) -> StepResult<Option<Installed>> {
+    let response = admin.send(SiteRequest::get(admin.site.at(PLUGINS_PAGE))).await?;
+    if !response.is_success() {
+        return Err(forbidden(admin, &response).await?);
     }
-    Ok(answer.page(|p| {
+    Ok(response.page(|p| {
         p.has(&plugin_row("")).then(|| Installed {
             active: p.has(&plugin_row(".active")),
             version: p
@@ -97,143 +97,143 @@ async fn installed_by_page(admin: &Admin<'_>) -> Done<Option<Installed>> {
 }
 
 async fn upload(
-    admin: &Admin<'_>,
-    rest: &Rest<'_>,
+    admin: &AdminSession<'_>,
+    rest: &RestSession<'_>,
     before: Option<&Installed>,
-    ledger: &Ledger<'_>,
-) -> Done<Installed> {
+    reporter: &StepReporter<'_>,
+) -> StepResult<Installed> {
     let mut now = None;
-    let page = admin.ask(Ask::get(admin.site.at(UPLOAD_PAGE))).await?;
+    let page = admin.send(SiteRequest::get(admin.site.at(UPLOAD_PAGE))).await?;
     let fields = page.page(|p| p.hidden_fields("form.wp-upload-form"));
     if !page.is_success() || !fields.iter().any(|(name, _)| name == "_wpnonce") {
         return Err(forbidden(admin, &page).await?);
     }
     let mut last = None;
-    // Some firewalls look into compressed files only, some only into others: one try with each.
+    // Some firewalls inspect only compressed files, some only others: one attempt with each.
     for zip in [ZIP, ZIP_STORED] {
-        ledger.changed();
-        let answer = send_zip(admin, &fields, zip).await?;
+        reporter.site_changed();
+        let response = send_zip(admin, &fields, zip).await?;
         now = installed(admin, rest).await?;
         if let Some(now) = now.take_if(|i| i.is_current()) {
             return Ok(now);
         }
-        let by_wordpress = answer.is_error_page() || answer.page(|p| p.has("body.wp-admin"));
-        last = Some(answer);
+        let by_wordpress = response.is_error_page() || response.page(|p| p.has("body.wp-admin"));
+        last = Some(response);
         if by_wordpress {
             break;
         }
     }
     if now.as_ref() == before {
-        ledger.unchanged();
+        reporter.site_restored();
     }
     match last {
-        Some(answer) => Err(not_installed(admin, &answer).await?),
-        None => Err(Trouble::new(Code::PluginInstallFailed, "Nothing was uploaded.").into()),
+        Some(response) => Err(not_installed(admin, &response).await?),
+        None => Err(StepError::new(Code::PluginInstallFailed, "Nothing was uploaded.").into()),
     }
 }
 
-async fn send_zip(admin: &Admin<'_>, fields: &[(String, String)], zip: &'static [u8]) -> Done<Answer> {
+async fn send_zip(admin: &AdminSession<'_>, fields: &[(String, String)], zip: &'static [u8]) -> StepResult<SiteResponse> {
     let body = Body::Upload {
         fields: fields.to_vec(),
         field: "pluginzip",
         file_name: "wpclone-migrator.zip",
         file: Bytes::from_static(zip),
     };
-    // WordPress answers an upload that PHP refused with 500: not what it means elsewhere.
-    admin.exchange(Ask::post(admin.site.at(UPLOAD), body)).await
+    // WordPress answers an upload that PHP rejected with 500, which is no server error here.
+    admin.send_unchecked(SiteRequest::post(admin.site.at(UPLOAD), body)).await
 }
 
-/// Why a page for installing plugins is closed: the user may not, or nobody may.
-async fn forbidden(admin: &Admin<'_>, answer: &Answer) -> Done<Box<Trouble>> {
-    if !answer.is_error_page() {
+/// Why a page for installing plugins is closed: to this user, or to everybody.
+async fn forbidden(admin: &AdminSession<'_>, response: &SiteResponse) -> StepResult<Box<StepError>> {
+    if !response.is_error_page() {
         let detail =
-            format!("A page of wp-admin is not what it should be (the site answers {}).", answer.status);
-        return Ok(Box::new(Trouble::shown(Code::UnexpectedAnswer, detail, answer)));
+            format!("A page of wp-admin is not what it should be (the site answers {}).", response.status);
+        return Ok(Box::new(StepError::shown(Code::UnexpectedAnswer, detail, response)));
     }
-    // An administrator sees the list of plugins also where files may not be changed (DISALLOW_FILE_MODS).
-    let list = admin.ask(Ask::get(admin.site.at(PLUGINS_PAGE))).await?;
+    // An administrator sees the list of plugins even where files must not be changed (DISALLOW_FILE_MODS).
+    let list = admin.send(SiteRequest::get(admin.site.at(PLUGINS_PAGE))).await?;
     Ok(Box::new(if list.is_success() {
-        Trouble::shown(
+        StepError::shown(
             Code::FileModsDisabled,
-            "The user may manage plugins, but nobody may install any here.",
-            answer,
+            "The user may manage plugins, but the site forbids installing any.",
+            response,
         )
     } else {
-        Trouble::shown(Code::CapMissing, "The user may not install plugins.", answer)
+        StepError::shown(Code::CapMissing, "The user may not install plugins.", response)
             .with("cap", "install_plugins")
     }))
 }
 
-/// Why the plugin is not there after its upload.
-async fn not_installed(admin: &Admin<'_>, answer: &Answer) -> Done<Box<Trouble>> {
+/// Why the plugin is missing after its upload.
+async fn not_installed(admin: &AdminSession<'_>, response: &SiteResponse) -> StepResult<Box<StepError>> {
     let size = ZIP.len() as u64;
-    if answer.status == 413 {
-        let detail = format!("The web server takes no upload of {size} bytes.");
-        return Ok(Box::new(Trouble::shown(Code::UploadTooLarge, detail, answer)));
+    if response.status == 413 {
+        let detail = format!("The web server rejects an upload of {size} bytes.");
+        return Ok(Box::new(StepError::shown(Code::UploadTooLarge, detail, response)));
     }
-    if answer.page(|p| p.has("#request-filesystem-credentials-form")) {
+    if response.page(|p| p.has("#request-filesystem-credentials-form")) {
         let detail = "WordPress asks for FTP access, since it cannot write its plugin folder itself.";
-        return Ok(Box::new(Trouble::shown(Code::FsMethodNotDirect, detail, answer)));
+        return Ok(Box::new(StepError::shown(Code::FsMethodNotDirect, detail, response)));
     }
     if let Some(limit) = upload_limit(admin).await?.filter(|limit| *limit < size) {
-        let detail = format!("The site takes uploads of at most {limit} bytes; the migrator has {size}.");
-        return Ok(Box::new(Trouble::shown(Code::UploadTooLarge, detail, answer).with("limit", limit)));
+        let detail = format!("The site accepts uploads of at most {limit} bytes; the migrator has {size}.");
+        return Ok(Box::new(StepError::shown(Code::UploadTooLarge, detail, response).with("limit", limit)));
     }
-    if answer.status >= 500 {
-        return Ok(place::server_error(answer));
+    if response.status >= 500 {
+        return Ok(site_discovery::server_error(response));
     }
-    let says = answer.page(|p| p.evidence("#wpbody-content .wrap"));
-    if answer.page(|p| p.has("body.wp-admin")) {
-        let unmet = says.as_deref().is_some_and(tells_requirement);
+    let says = response.page(|p| p.text("#wpbody-content .wrap"));
+    if response.page(|p| p.has("body.wp-admin")) {
+        let unmet = says.as_deref().is_some_and(names_requirement);
         let code = if unmet { Code::ReqUnmet } else { Code::PluginInstallFailed };
-        let detail = format!("WordPress took the upload and did not install it.{}", quoted(says));
-        return Ok(Box::new(Trouble::shown(code, detail, answer)));
+        let detail = format!("WordPress accepted the upload and did not install it.{}", quoted(says));
+        return Ok(Box::new(StepError::shown(code, detail, response)));
     }
     let detail =
-        format!("Something other than WordPress answered the upload ({}), also a second one.", answer.status);
-    Ok(Box::new(Trouble::shown(Code::WafBlockedUpload, detail, answer)))
+        format!("Something other than WordPress answered the upload ({}), and a second one too.", response.status);
+    Ok(Box::new(StepError::shown(Code::WafBlockedUpload, detail, response)))
 }
 
-/// WordPress says which version a plugin needs in figures, whatever the language.
-fn tells_requirement(text: &str) -> bool {
+/// WordPress writes the version that a plugin requires in digits, whatever the language.
+fn names_requirement(text: &str) -> bool {
     let mut versions = text.split(|c: char| !c.is_ascii_digit() && c != '.').map(|v| v.trim_matches('.'));
     versions.any(|v| v == MIN_PHP || v == MIN_WORDPRESS)
 }
 
-/// The largest upload that WordPress believes in (`wp_max_upload_size()`), as the media page tells its own script.
-async fn upload_limit(admin: &Admin<'_>) -> Done<Option<u64>> {
-    let text = admin.ask(Ask::get(admin.site.at("wp-admin/media-new.php"))).await?.text();
+/// The largest upload that WordPress allows (`wp_max_upload_size()`), from a script of the media page.
+async fn upload_limit(admin: &AdminSession<'_>) -> StepResult<Option<u64>> {
+    let text = admin.send(SiteRequest::get(admin.site.at("wp-admin/media-new.php"))).await?.text();
     let Some((_, rest)) = text.split_once("\"max_file_size\":\"") else {
         return Ok(None);
     };
     Ok(rest.split_once("b\"").and_then(|(bytes, _)| bytes.parse().ok()))
 }
 
-/// By REST, and where that is closed or the plugin fails there, by the link on the list of plugins.
-async fn activate(admin: &Admin<'_>, rest: &Rest<'_>) -> Done<()> {
-    let said = rest.call(Method::POST, &plugin_route(), &[], Some(json!({ "status": "active" }))).await?;
-    if matches!(&said, Said::Yes(plugin) if plugin["status"] != "inactive") {
+/// Activates it by REST, and where that is closed or fails, by the link on the list of plugins.
+async fn activate(admin: &AdminSession<'_>, rest: &RestSession<'_>) -> StepResult<()> {
+    let reply = rest.call(Method::POST, &plugin_route(), &[], Some(json!({ "status": "active" }))).await?;
+    if matches!(&reply, RestReply::Ok(plugin) if plugin["status"] != "inactive") {
         return Ok(());
     }
-    let list = admin.ask(Ask::get(admin.site.at(PLUGINS_PAGE))).await?;
+    let list = admin.send(SiteRequest::get(admin.site.at(PLUGINS_PAGE))).await?;
     let link =
         list.page(|p| p.attr(&format!("{} a[href*='action=activate']", plugin_row(".inactive")), "href"));
-    let answer = match link.and_then(|href| list.url.join(&href).ok()) {
-        // A page is hostile: its link is followed only to where it should lead.
+    let response = match link.and_then(|href| list.url.join(&href).ok()) {
+        // A page may be hostile: its link is followed only to the expected address.
         Some(to) if to.origin() == list.url.origin() && to.path() == list.url.path() => {
-            admin.ask(Ask::get(to)).await?
+            admin.send(SiteRequest::get(to)).await?
         }
         _ => list,
     };
-    if answer.page(|p| p.has(&plugin_row(".active"))) {
+    if response.page(|p| p.has(&plugin_row(".active"))) {
         return Ok(());
     }
-    let says = answer.page(|p| p.evidence("#message"));
+    let says = response.page(|p| p.text("#message"));
     let detail = format!("The migrator is on the site, but WordPress did not activate it.{}", quoted(says));
-    Err(Trouble::shown(Code::PluginActivationFailed, detail, &answer).into())
+    Err(StepError::shown(Code::PluginActivationFailed, detail, &response).into())
 }
 
-/// The first version in a text of any language: figures with points between them.
+/// The first version in a text of any language: digits with dots between them.
 fn first_version(text: &str) -> String {
     let mut words = text.split(|c: char| !c.is_ascii_digit() && c != '.').map(|w| w.trim_matches('.'));
     words.find(|w| w.contains('.')).unwrap_or_default().to_owned()
@@ -252,9 +252,9 @@ mod tests {
 
     #[test]
     fn a_requirement_is_read_in_any_language() {
-        assert!(tells_requirement(
+        assert!(names_requirement(
             "Die PHP-Version auf deinem Server ist 5.6.40, das Plugin erfordert jedoch 7.4."
         ));
-        assert!(!tells_requirement("Keine gültigen Plugins gefunden 7.45"));
+        assert!(!names_requirement("Keine gültigen Plugins gefunden 7.45"));
     }
 }

@@ -1,4 +1,4 @@
-//! The login, in a real browser. One attempt, whatever comes of it.
+//! The login, in a real browser: one attempt, whatever its outcome.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 use url::Url;
 use wpclone_task::{Code, ExposeSecret, Login, SiteUrl};
 
-use super::place::LOGIN_PAGE;
-use super::{Done, Trouble, quoted};
-use crate::browser::{Browser, Ledger, wait};
-use crate::net::{CHALLENGE, Http};
+use super::site_discovery::LOGIN_PAGE;
+use super::{StepError, StepResult, quoted};
+use crate::browser::{Browser, StepReporter, wait};
+use crate::net::{CHALLENGE, SiteClient};
 
-/// Reads the page that is open.
-const LOOK: &str = include_str!("login.js");
+/// Reads the state of the current page.
+const READ_SCRIPT: &str = include_str!("login.js");
 
-/// Fills the form and sends it, if page and form are of the origin that we mean; tells whether it did. Values are set,
-/// not typed: wp-login moves the focus after 200 ms, and typed text lands in the wrong field. `submit` is taken from the
-/// prototype, since a field of that name would hide it.
-const SEND: &str = "
+/// Fills in the form and submits it, if page and form belong to the expected origin; returns whether it did. Values are
+/// set, not typed: wp-login moves the focus after 200 ms, and typed text would land in the wrong field. `submit` is taken
+/// from the prototype, since a field of that name would hide it.
+const SUBMIT_SCRIPT: &str = "
     const [user, password, landing, origin] = arguments, form = document.querySelector('#loginform');
     const action = new URL(form.getAttribute('action') || location.href, location.href);
     if (location.origin !== origin || action.origin !== origin) return false;
@@ -31,17 +31,17 @@ const SEND: &str = "
     HTMLFormElement.prototype.submit.call(form);
     return true;";
 
-/// Scripts of wp-admin: no page of it needs them for what we do, and they take longer than all else.
+/// Scripts of wp-admin: nothing here needs them, and loading them takes longer than all else.
 const ADMIN_SCRIPTS: [&str; 3] = ["*/wp-admin/js/*", "*/wp-includes/js/*", "*/load-scripts.php*"];
 
-/// How long a wall that checks browsers may take to let one in.
-const CHALLENGE_LIMIT: Duration = Duration::from_secs(12);
+/// The deadline of a firewall that checks the browser before it lets it in.
+const CHALLENGE_DEADLINE: Duration = Duration::from_secs(12);
 
-/// What a page shows.
+/// The state of a page.
 #[derive(Debug, Deserialize)]
-struct Seen {
+struct PageState {
     url: Url,
-    /// WordPress' version where the page tells it, as `6-8-7`.
+    /// WordPress' version as `6-8-7`, if the page contains it.
     version: Option<String>,
     status: u16,
     form: bool,
@@ -55,158 +55,159 @@ struct Seen {
     message: Option<String>,
 }
 
-/// Logs in and hands the session's cookies to `http`. `landing`: the page of wp-admin to come out at. Returns WordPress'
-/// version (`6.8.7`) where that page tells it.
+/// Logs in and copies the session's cookies to `http`. `landing`: the page of wp-admin to land on. Returns WordPress'
+/// version (`6.8.7`), if that page contains it.
 pub(crate) async fn log_in(
     browser: &dyn Browser,
-    http: &Http,
+    http: &SiteClient,
     site: &SiteUrl,
     login: &Login,
     landing: &str,
-    ledger: &Ledger<'_>,
-    limit: Duration,
-) -> Done<Option<String>> {
+    reporter: &StepReporter<'_>,
+    deadline: Duration,
+) -> StepResult<Option<String>> {
     browser.go(&site.at(LOGIN_PAGE)).await?;
-    let mut before = look(browser, limit).await?;
+    let mut before = read_page_state(browser, deadline).await?;
     if before.challenge {
         before = pass_challenge(browser).await?;
     }
-    ready_to_send(&before, site)?;
+    check_form(&before, site)?;
     browser.block(&ADMIN_SCRIPTS).await?;
     let landing = site.at(landing);
     let origin = site.url().origin().ascii_serialization();
     let args = [login.username.as_str(), login.password.expose_secret(), landing.as_str(), &origin];
-    ledger.login_sent();
-    if browser.run(SEND, args.map(Value::from).to_vec()).await? != Value::Bool(true) {
-        return Err(Trouble::new(
+    reporter.login_sent();
+    if browser.run(SUBMIT_SCRIPT, args.map(Value::from).to_vec()).await? != Value::Bool(true) {
+        return Err(StepError::new(
             Code::Redirected,
-            "The login form would be sent to another site; nothing was sent.",
+            "The login form submits to another site; nothing was sent.",
         )
         .into());
     }
-    let after = look(browser, limit).await?;
-    if !take_session(browser, http, site).await? && !after.admin {
-        return Err(refused(&after, site));
+    let after = read_page_state(browser, deadline).await?;
+    if !copy_cookies(browser, http, site).await? && !after.admin {
+        return Err(login_error(&after, site));
     }
-    ledger.logged_in();
+    reporter.logged_in();
     if after.admin && !after.confirm_email {
         return Ok(version(after));
     }
-    // The session stands; WordPress only asks in between whether the admin's address is right.
+    // The user is logged in; WordPress only asks to confirm the admin's e-mail address.
     browser.go(&landing).await?;
-    let landed = look(browser, limit).await?;
-    if landed.admin || landed.error_page { Ok(version(landed)) } else { Err(refused(&landed, site)) }
+    let landed = read_page_state(browser, deadline).await?;
+    if landed.admin || landed.error_page { Ok(version(landed)) } else { Err(login_error(&landed, site)) }
 }
 
-fn version(seen: Seen) -> Option<String> {
-    seen.version.map(|version| version.replace('-', "."))
+fn version(state: PageState) -> Option<String> {
+    state.version.map(|version| version.replace('-', "."))
 }
 
-async fn look(browser: &dyn Browser, limit: Duration) -> Done<Seen> {
-    let seen = wait(browser, LOOK, vec![CHALLENGE.into()], limit).await?;
-    let seen = serde_json::from_value(seen);
-    seen.map_err(|_| Trouble::new(Code::UnexpectedAnswer, "The login page cannot be read.").into())
+async fn read_page_state(browser: &dyn Browser, deadline: Duration) -> StepResult<PageState> {
+    let state = wait(browser, READ_SCRIPT, vec![CHALLENGE.into()], deadline).await?;
+    let state = serde_json::from_value(state);
+    state.map_err(|_| StepError::new(Code::UnexpectedAnswer, "The login page cannot be read.").into())
 }
 
-/// Waits for a wall to open by itself, as it does for browsers that people use.
-async fn pass_challenge(browser: &dyn Browser) -> Done<Seen> {
+/// Waits until the firewall lets the browser in by itself, as it does for people's browsers.
+async fn pass_challenge(browser: &dyn Browser) -> StepResult<PageState> {
     let passed = async {
         loop {
-            let seen = look(browser, CHALLENGE_LIMIT).await?;
-            if !seen.challenge {
-                return Done::Ok(seen);
+            let state = read_page_state(browser, CHALLENGE_DEADLINE).await?;
+            if !state.challenge {
+                return StepResult::Ok(state);
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     };
-    let walled =
-        || Trouble::new(Code::EdgeChallenge, "A firewall in front of the site does not let our browser in.");
-    tokio::time::timeout(CHALLENGE_LIMIT, passed).await.map_err(|_| walled())?
+    let blocked =
+        || StepError::new(Code::EdgeChallenge, "A firewall in front of the site blocks our browser.");
+    tokio::time::timeout(CHALLENGE_DEADLINE, passed).await.map_err(|_| blocked())?
 }
 
-/// Whether this is the site's own login form, which may have our one attempt.
-fn ready_to_send(seen: &Seen, site: &SiteUrl) -> Done<()> {
-    if seen.captcha {
+/// Checks that this is the site's own login form, before the one attempt is spent on it.
+fn check_form(state: &PageState, site: &SiteUrl) -> StepResult<()> {
+    if state.captcha {
         return Err(
-            Trouble::new(Code::AuthCaptcha, "The login form has a captcha; no attempt was made.").into()
+            StepError::new(Code::AuthCaptcha, "The login form has a captcha; no attempt was made.").into()
         );
     }
-    if seen.form && seen.url.origin() == site.url().origin() {
+    if state.form && state.url.origin() == site.url().origin() {
         return Ok(());
     }
-    Err(no_form(seen, site))
+    Err(no_form(state, site))
 }
 
-fn no_form(seen: &Seen, site: &SiteUrl) -> Box<Trouble> {
+fn no_form(state: &PageState, site: &SiteUrl) -> Box<StepError> {
     let host = site.url().host_str().unwrap_or_default();
-    let (status, says) = (seen.status, quoted(seen.message.clone()));
+    let (status, says) = (state.status, quoted(state.message.clone()));
     Box::new(match status {
-        _ if seen.url.scheme() == "chrome-error" => {
-            Trouble::new(Code::SiteUnreachable, format!("{host} gave the browser no answer."))
+        _ if state.url.scheme() == "chrome-error" => {
+            StepError::new(Code::SiteUnreachable, format!("{host} did not answer the browser."))
         }
-        _ if seen.url.origin() != site.url().origin() => {
-            let to = seen.url.origin().ascii_serialization();
-            Trouble::new(Code::Redirected, format!("The login page leads to {to}.")).with("to", to)
+        _ if state.url.origin() != site.url().origin() => {
+            let to = state.url.origin().ascii_serialization();
+            StepError::new(Code::Redirected, format!("The login page redirects to {to}.")).with("to", to)
         }
-        401 => Trouble::new(Code::HttpAuthRequired, "The web server asks for a login of its own."),
-        403 | 406 | 429 => Trouble::new(
+        401 => StepError::new(Code::HttpAuthRequired, "The web server asks for a login of its own."),
+        403 | 406 | 429 => StepError::new(
             Code::EdgeChallenge,
-            format!("The login page is closed to us (it answers {status}).{says}"),
+            format!("The login page blocks us (it answers {status}).{says}"),
         ),
-        502..=504 => Trouble::new(Code::SiteUnreachable, format!("The login page answers {status}.{says}")),
+        502..=504 => StepError::new(Code::SiteUnreachable, format!("The login page answers {status}.{says}")),
         500.. => {
-            Trouble::new(Code::SiteFatal, format!("The login page answers with an error ({status}).{says}"))
+            StepError::new(Code::SiteFatal, format!("The login page answers with an error ({status}).{says}"))
         }
-        _ => Trouble::new(
+        _ => StepError::new(
             Code::LoginUrlNotFound,
             format!("wp-login.php shows the browser no login form (it answers {status})."),
         ),
     })
 }
 
-/// What it means that there is no session after the attempt.
-fn refused(seen: &Seen, site: &SiteUrl) -> Box<Trouble> {
-    let says = quoted(seen.error.clone().or_else(|| seen.message.clone()));
-    Box::new(match seen.status {
+/// Why there is no session after the attempt.
+fn login_error(state: &PageState, site: &SiteUrl) -> Box<StepError> {
+    let says = quoted(state.error.clone().or_else(|| state.message.clone()));
+    Box::new(match state.status {
         // A plugin's form for the second factor may call itself #loginform, so this comes first.
-        _ if seen.second_factor => {
-            Trouble::new(Code::Auth2faRequired, "After the password the site asks for a second factor.")
+        _ if state.second_factor => {
+            StepError::new(Code::Auth2faRequired, "After the password the site asks for a second factor.")
         }
-        _ if seen.captcha && seen.error.is_some() => {
-            Trouble::new(Code::AuthCaptcha, format!("The site rejected the login and shows a captcha.{says}"))
+        _ if state.captcha && state.error.is_some() => StepError::new(
+            Code::AuthCaptcha,
+            format!("The site rejected the login and shows a captcha.{says}"),
+        ),
+        _ if state.challenge => {
+            StepError::new(Code::EdgeChallenge, "A firewall stopped the login to check our browser.")
         }
-        _ if seen.challenge => {
-            Trouble::new(Code::EdgeChallenge, "A firewall stopped the login to look at our browser.")
-        }
-        _ if seen.error.is_some() => Trouble::new(
+        _ if state.error.is_some() => StepError::new(
             Code::AuthBadCredentials,
             format!("The site rejected the login; one attempt was made.{says}"),
         ),
-        403 | 429 | 503 if !seen.form => Trouble::new(
+        403 | 429 | 503 if !state.form => StepError::new(
             Code::AuthLockedOut,
             format!(
-                "The site answered the login with {}: it keeps this user or our address out.{says}",
-                seen.status
+                "The site answered the login with {}: it has locked this user or our address out.{says}",
+                state.status
             ),
         ),
         502 | 504 => {
-            Trouble::new(Code::SiteUnreachable, format!("The site answered the login with {}.", seen.status))
+            StepError::new(Code::SiteUnreachable, format!("The site answered the login with {}.", state.status))
         }
-        500.. => return no_form(seen, site),
-        _ if seen.url.path().ends_with("/upgrade.php") => Trouble::new(
+        500.. => return no_form(state, site),
+        _ if state.url.path().ends_with("/upgrade.php") => StepError::new(
             Code::DbUpgradePending,
-            "WordPress wants to upgrade its database before anybody may work.",
+            "WordPress must upgrade its database before wp-admin can be used.",
         ),
-        _ if seen.url.origin() != site.url().origin() => return no_form(seen, site),
-        _ => Trouble::new(
+        _ if state.url.origin() != site.url().origin() => return no_form(state, site),
+        _ => StepError::new(
             Code::AuthInterstitial,
             format!("After the login the site shows a page of its own.{says}"),
         ),
     })
 }
 
-/// Takes the session's cookies over; tells whether there are any.
-async fn take_session(browser: &dyn Browser, http: &Http, site: &SiteUrl) -> Done<bool> {
+/// Copies the site's cookies; returns whether they contain a session.
+async fn copy_cookies(browser: &dyn Browser, http: &SiteClient, site: &SiteUrl) -> StepResult<bool> {
     let host = site.url().host_str().unwrap_or_default();
     let mut session = false;
     for cookie in browser.cookies().await? {
@@ -214,7 +215,7 @@ async fn take_session(browser: &dyn Browser, http: &Http, site: &SiteUrl) -> Don
         if host != domain && !host.ends_with(&format!(".{domain}")) {
             continue;
         }
-        // The names are WordPress' own (wp-includes/default-constants.php), the rest of them a hash of the site.
+        // From wp-includes/default-constants.php; the rest of the name is a hash of the site's address.
         session |= cookie.name.starts_with("wordpress_logged_in_");
         let secure = if cookie.secure { "; Secure" } else { "" };
         http.add_cookie(

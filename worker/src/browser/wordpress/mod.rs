@@ -1,79 +1,79 @@
 //! What WordPress' pages are and how they are used. Structure decides (status, ids, classes, form fields, cookies,
-//! REST codes), never the words of a page, which are in the site's language. Evidence of words is for people.
+//! REST codes), never the text of a page, which is in the site's language. Quoted text is for people to read.
 
-mod admin;
-mod app_password;
+mod admin_session;
+mod application_passwords;
 mod install;
-mod key;
 mod login;
-mod place;
+mod migrator_settings;
 mod rest;
+mod site_discovery;
 
 use wpclone_task::{Code, Problem};
 
 use super::BrowserError;
-use crate::net::Answer;
+use crate::net::SiteResponse;
 
-pub(crate) use admin::Admin;
-pub(crate) use app_password::{
-    PROFILE_PAGE, PROFILE_SECTION, create as create_app_password, forget as forget_app_password,
+pub(crate) use admin_session::AdminSession;
+pub(crate) use application_passwords::{
+    PROFILE_PAGE, PROFILE_SECTION, create as create_app_password, delete_of_task as delete_app_password,
 };
-pub(crate) use install::{PLUGINS_PAGE, install, plugin_row};
-pub(crate) use key::{open as open_migrator, prove as prove_migrator};
+pub(crate) use install::{PLUGINS_PAGE, install as install_migrator, plugin_row};
 pub(crate) use login::log_in;
-pub(crate) use place::{find, is_wordpress};
+pub(crate) use migrator_settings::{open as open_migrator, status as migrator_status};
+pub(crate) use site_discovery::{discover as discover_site, is_wordpress};
 
 /// A problem, and the page that shows it.
-pub(crate) struct Trouble {
+pub(crate) struct StepError {
     pub(crate) problem: Problem,
-    pub(crate) answer: Option<Answer>,
+    pub(crate) response: Option<SiteResponse>,
 }
 
-impl Trouble {
+impl StepError {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Problem::new(code, detail).into()
     }
 
-    /// A problem that this answer shows.
-    pub(crate) fn shown(code: Code, detail: impl Into<String>, answer: &Answer) -> Self {
-        Self { problem: Problem::new(code, detail), answer: Some(answer.clone()) }
+    /// A problem that this response shows.
+    pub(crate) fn shown(code: Code, detail: impl Into<String>, response: &SiteResponse) -> Self {
+        Self { problem: Problem::new(code, detail), response: Some(response.clone()) }
     }
 
-    /// The same with a member more in its problem.
+    /// Adds a member to its problem.
     pub(crate) fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
         self.problem = self.problem.with(name, value);
         self
     }
 }
 
-impl From<Problem> for Trouble {
+impl From<Problem> for StepError {
     fn from(problem: Problem) -> Self {
-        Self { problem, answer: None }
+        Self { problem, response: None }
     }
 }
 
-impl From<BrowserError> for Trouble {
+impl From<BrowserError> for StepError {
     fn from(error: BrowserError) -> Self {
         Problem::from(error).into()
     }
 }
 
-/// What came of a step.
-pub(crate) type Done<T> = Result<T, Box<Trouble>>;
+/// What came of a step, or of a part of one.
+pub(crate) type StepResult<T> = Result<T, Box<StepError>>;
 
-impl From<Problem> for Box<Trouble> {
+impl From<Problem> for Box<StepError> {
     fn from(problem: Problem) -> Self {
         Self::new(problem.into())
     }
 }
 
-impl From<BrowserError> for Box<Trouble> {
+impl From<BrowserError> for Box<StepError> {
     fn from(error: BrowserError) -> Self {
         Self::new(error.into())
     }
 }
 
-/// What the words of a page say, quoted for people.
+/// The text of a page, quoted for people.
 fn quoted(text: Option<String>) -> String {
     text.map(|text| format!(" It says: \u{201c}{text}\u{201d}")).unwrap_or_default()
 }

@@ -6,8 +6,8 @@ use serde_json::Value;
 use url::Url;
 use wpclone_task::{Code, SiteUrl};
 
-use super::{Admin, Done, Trouble};
-use crate::net::{Answer, Ask, Body};
+use super::{AdminSession, StepError, StepResult};
+use crate::net::{Body, SiteRequest, SiteResponse};
 
 /// The address of a route such as `/wp/v2/users/me`.
 pub(super) fn route(site: &SiteUrl, route: &str, query: &[(&str, &str)]) -> Url {
@@ -16,63 +16,62 @@ pub(super) fn route(site: &SiteUrl, route: &str, query: &[(&str, &str)]) -> Url 
     url
 }
 
-/// What the API said.
-pub(super) enum Said {
+/// The reply of the REST API.
+pub(super) enum RestReply {
     /// Success, as JSON.
-    Yes(Value),
-    /// A refusal of WordPress' own.
-    No(Refusal),
-    /// Not the REST API at all: closed by a plugin or firewall.
-    Closed(Answer),
+    Ok(Value),
+    /// WordPress rejected the request.
+    Error(RestError),
+    /// The response is not the REST API's: a plugin or a firewall has closed it.
+    NotRest(SiteResponse),
 }
 
 /// A `WP_Error` as REST shows it.
-pub(super) struct Refusal {
+pub(super) struct RestError {
     pub(super) status: u16,
-    /// `rest_forbidden`, for example.
+    /// Such as `rest_forbidden`.
     pub(super) code: String,
-    pub(super) answer: Answer,
+    pub(super) response: SiteResponse,
 }
 
 #[derive(Deserialize)]
-struct WpError {
+struct ErrorBody {
     code: String,
 }
 
-pub(super) fn read(answer: Answer) -> Said {
-    if answer.is_success() {
-        return match answer.json() {
-            Some(value) => Said::Yes(value),
-            None => Said::Closed(answer),
+pub(super) fn read(response: SiteResponse) -> RestReply {
+    if response.is_success() {
+        return match response.json() {
+            Some(value) => RestReply::Ok(value),
+            None => RestReply::NotRest(response),
         };
     }
-    match answer.json::<WpError>() {
-        Some(error) => Said::No(Refusal { status: answer.status, code: error.code, answer }),
-        None => Said::Closed(answer),
+    match response.json::<ErrorBody>() {
+        Some(error) => {
+            RestReply::Error(RestError { status: response.status, code: error.code, response })
+        }
+        None => RestReply::NotRest(response),
     }
 }
 
-/// A session's right to use REST: the nonce of wp-admin.
-pub(super) struct Rest<'a> {
-    admin: &'a Admin<'a>,
+/// A session that may use REST: with a nonce of wp-admin.
+pub(super) struct RestSession<'a> {
+    admin: &'a AdminSession<'a>,
     nonce: String,
 }
 
-impl<'a> Rest<'a> {
-    /// Fetches the nonce, which also proves that the session holds.
-    pub(super) async fn open(admin: &'a Admin<'a>) -> Done<Self> {
-        let answer = admin.ask(Ask::get(admin.site.at("wp-admin/admin-ajax.php?action=rest-nonce"))).await?;
-        let nonce = answer.text();
-        // wp_create_nonce(): ten characters of a hex digest. Without a session the answer is 400 and "0".
-        if answer.is_success() && nonce.len() == 10 && nonce.bytes().all(|b| b.is_ascii_hexdigit()) {
+impl<'a> RestSession<'a> {
+    /// Gets the nonce, which also proves that the user is logged in.
+    pub(super) async fn open(admin: &'a AdminSession<'a>) -> StepResult<Self> {
+        let nonce_page = admin.site.at("wp-admin/admin-ajax.php?action=rest-nonce");
+        let response = admin.send(SiteRequest::get(nonce_page)).await?;
+        let nonce = response.text();
+        // wp_create_nonce(): ten hexadecimal digits. Without a session the response is 400 and "0".
+        if response.is_success() && nonce.len() == 10 && nonce.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Ok(Self { admin, nonce });
         }
-        Err(Trouble::shown(
-            Code::AuthInterstitial,
-            "After the login, wp-admin shows a page of its own.",
-            &answer,
-        )
-        .into())
+        let detail = "After the login, wp-admin shows a page of its own.";
+        Err(StepError::shown(Code::AuthInterstitial, detail, &response).into())
     }
 
     pub(super) async fn call(
@@ -81,10 +80,11 @@ impl<'a> Rest<'a> {
         path: &str,
         query: &[(&str, &str)],
         body: Option<Value>,
-    ) -> Done<Said> {
+    ) -> StepResult<RestReply> {
         let url = route(self.admin.site, path, query);
         let body = body.map_or(Body::Empty, Body::Json);
-        let ask = Ask::post(url, body).method(method).with("X-WP-Nonce", self.nonce.clone());
-        Ok(read(self.admin.ask(ask).await?))
+        let request =
+            SiteRequest::post(url, body).method(method).header("X-WP-Nonce", self.nonce.clone());
+        Ok(read(self.admin.send(request).await?))
     }
 }

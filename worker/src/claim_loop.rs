@@ -1,4 +1,4 @@
-//! Claiming: as much at once as there are slots, woken by the queue.
+//! Claims as much work as there are slots, woken by signals of the queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use wpclone_queue::{Queue, QueueError, Signal};
 use wpclone_task::Stage;
 
-/// Work is looked for at least this often, should a signal be lost; half of it at random.
-const POLL: Duration = Duration::from_secs(2);
+/// The longest wait between two claims: a signal may be lost. Each wait is between half of it and all of it.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Claims work of these stages and starts it, each with a slot of its own, until `shutdown`.
-pub(crate) async fn claim_until<T>(
+/// Claims work of these stages and starts it, each in a slot of its own, until `shutdown`.
+pub(crate) async fn claim_loop<T>(
     shutdown: &CancellationToken,
     queue: &Queue,
     stages: &[Stage],
@@ -21,7 +21,7 @@ pub(crate) async fn claim_until<T>(
     start: impl Fn(T, OwnedSemaphorePermit),
 ) {
     let slots = Arc::new(Semaphore::new(slots as usize));
-    // Subscribed before the first look, so that no signal falls in between.
+    // Subscribed before the first claim, so that no signal is missed in between.
     let mut signals = queue.subscribe_ready();
     loop {
         let slot = tokio::select! {
@@ -35,18 +35,22 @@ pub(crate) async fn claim_until<T>(
                 drop(slot);
                 tokio::select! {
                     () = shutdown.cancelled() => return,
-                    () = work_may_have_come(&mut signals, stages) => {}
+                    () = work_signal(&mut signals, stages) => {}
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "nothing can be claimed");
-                tokio::select! { () = shutdown.cancelled() => return, () = tokio::time::sleep(jittered(POLL)) => {} }
+                tracing::warn!(%error, "claiming failed");
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = tokio::time::sleep(jittered(POLL_INTERVAL)) => {}
+                }
             }
         }
     }
 }
 
-async fn work_may_have_come(signals: &mut broadcast::Receiver<Signal>, stages: &[Stage]) {
+/// Waits for a signal that one of these stages has work, or for the poll interval.
+async fn work_signal(signals: &mut broadcast::Receiver<Signal>, stages: &[Stage]) {
     let signalled = async {
         loop {
             match signals.recv().await {
@@ -57,10 +61,10 @@ async fn work_may_have_come(signals: &mut broadcast::Receiver<Signal>, stages: &
             }
         }
     };
-    let _ = tokio::time::timeout(jittered(POLL), signalled).await;
+    let _ = tokio::time::timeout(jittered(POLL_INTERVAL), signalled).await;
 }
 
-/// Between half of a time and all of it, so that workers do not knock in step.
+/// Between half of a time and all of it, so that workers do not poll at the same moment.
 fn jittered(time: Duration) -> Duration {
     let mut byte = [0u8];
     let _ = getrandom::fill(&mut byte);

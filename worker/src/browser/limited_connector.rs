@@ -15,15 +15,15 @@ const MAX_ANSWER: usize = 16 << 20;
 
 /// Connects as `HttpConnector` does.
 #[derive(Clone)]
-pub(super) struct Bounded(HttpConnector);
+pub(super) struct LimitedConnector(HttpConnector);
 
-impl Bounded {
+impl LimitedConnector {
     pub(super) fn new() -> Self {
         Self(HttpConnector::new())
     }
 }
 
-impl Service<http::Uri> for Bounded {
+impl Service<http::Uri> for LimitedConnector {
     type Response = TokioIo<Limited>;
     type Error = <HttpConnector as Service<http::Uri>>::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;

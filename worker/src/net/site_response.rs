@@ -1,4 +1,4 @@
-//! What a site answered, and what its form says whatever its language.
+//! A site's response, and what its structure says whatever the site's language is.
 
 use std::sync::Arc;
 
@@ -7,37 +7,37 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::Page;
+use super::HtmlPage;
 
-/// What pages show that want to see a person or a browser.
+/// What pages contain that check for a person or a browser.
 pub(crate) const CHALLENGE: &str = "#challenge-form, #cf-challenge-running, #challenge-running, #sg-captcha-form, \
      script[src*='/cdn-cgi/challenge-platform/'], form[action*='sgcaptcha'], meta[content*='sgcaptcha']";
 
-/// An answer with a bounded body.
+/// A response with a bounded body.
 #[derive(Clone)]
-pub(crate) struct Answer {
-    /// Where it came from, redirects within the site followed.
+pub(crate) struct SiteResponse {
+    /// The address it came from, after redirects within the site.
     pub(crate) url: Url,
     pub(crate) status: u16,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
-    /// Cut at the limit.
+    /// Truncated at the limit.
     pub(crate) body: Bytes,
-    /// A redirect that leads out of the site, or that nobody followed.
+    /// A redirect to another site, or one that was not followed.
     pub(crate) location: Option<Url>,
     parsed: Arc<Mutex<Parsed>>,
 }
 
-/// What is known of the body as a page.
+/// The body as a page.
 #[derive(Default)]
 enum Parsed {
     #[default]
     NotYet,
-    No,
-    Page(Page),
+    Failed,
+    Page(HtmlPage),
 }
 
-impl Answer {
+impl SiteResponse {
     pub(crate) fn new(
         url: Url,
         status: u16,
@@ -60,21 +60,21 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// The body as JSON; HTML is never JSON, whatever it holds.
+    /// The body as JSON. HTML is never read as JSON, whatever it contains.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Option<T> {
         let kind = self.header("content-type").unwrap_or_default();
         let is_json = kind.split(';').next().is_some_and(|k| k.trim().ends_with("json"));
-        // serde_json refuses what is nested deeper than 128.
+        // serde_json rejects what is nested deeper than 128.
         if is_json { serde_json::from_slice(&self.body).ok() } else { None }
     }
 
-    /// Reads the page; the default where the body cannot be parsed within bounds, so that nothing is found in it.
-    pub(crate) fn page<T: Default>(&self, read: impl FnOnce(&Page) -> T) -> T {
-        // Parsing takes up to a second: other tasks go on meanwhile.
+    /// Reads the page. Returns the default when the body cannot be parsed within bounds, as if nothing was found.
+    pub(crate) fn page<T: Default>(&self, read: impl FnOnce(&HtmlPage) -> T) -> T {
+        // Parsing takes up to a second: other tasks must go on meanwhile.
         tokio::task::block_in_place(|| {
             let mut parsed = self.parsed.lock();
             if matches!(*parsed, Parsed::NotYet) {
-                *parsed = Page::parse(&self.text()).map_or(Parsed::No, Parsed::Page);
+                *parsed = HtmlPage::parse(&self.text()).map_or(Parsed::Failed, Parsed::Page);
             }
             match &*parsed {
                 Parsed::Page(page) => read(page),
@@ -83,19 +83,19 @@ impl Answer {
         })
     }
 
-    /// Whether WordPress shows `wp_die()`'s page (`body#error-page`).
+    /// Whether this is the page of `wp_die()` (`body#error-page`).
     pub(crate) fn is_error_page(&self) -> bool {
         self.page(|p| p.has("body#error-page"))
     }
 
-    /// Whether this is what visitors get where we should be logged in: the login form, or admin-ajax.php's "0".
+    /// Whether this is what visitors get who are not logged in: the login form, or the "0" of admin-ajax.php.
     pub(crate) fn is_logged_out(&self) -> bool {
         let path = self.url.path();
         path.ends_with("/wp-login.php") && self.page(|p| p.has("#loginform"))
             || path.ends_with("/admin-ajax.php") && self.status == 400 && &self.body[..] == b"0"
     }
 
-    /// Whether something in front of WordPress wants to see a person or a browser.
+    /// Whether a firewall in front of WordPress checks for a person or a browser.
     pub(crate) fn is_challenge(&self) -> bool {
         self.header("cf-mitigated") == Some("challenge")
             || (self.status >= 400 || self.status == 202) && self.page(|p| p.has(CHALLENGE))

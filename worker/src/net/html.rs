@@ -1,4 +1,4 @@
-//! A page of a site, parsed within bounds of time, depth and size.
+//! An HTML page of a site, parsed within bounds of time, depth and size.
 
 use std::time::{Duration, Instant};
 
@@ -7,22 +7,22 @@ use html5ever::tendril::{StrTendril, TendrilSink as _};
 use scraper::{ElementRef, Html, HtmlTreeSink, Selector};
 
 /// Pages of wp-admin take some 20 ms. HTML can be made to cost the square of its length.
-const PARSE_LIMIT: Duration = Duration::from_secs(1);
-/// Looked at the clock after so many bytes.
+const PARSE_DEADLINE: Duration = Duration::from_secs(1);
+/// The deadline is checked after so many bytes.
 const CHUNK: usize = 4 << 10;
-/// Browsers nest no deeper than 512 elements; nor does a page that was made for them.
+/// Browsers nest at most 512 elements, so no page needs more.
 const MAX_DEPTH: usize = 520;
 const MAX_NODES: usize = 200_000;
-/// What is kept of a page's words. Cut again, after secrets were taken out.
-const MAX_EVIDENCE: usize = 2000;
+/// The most characters of a page's text that are kept. It is cut again after it was redacted.
+const MAX_TEXT: usize = 2000;
 
 /// A parsed page.
-pub(crate) struct Page(Html);
+pub(crate) struct HtmlPage(Html);
 
-impl Page {
-    /// `None` for what takes too long, or is nested deeper than any browser nests.
+impl HtmlPage {
+    /// `None` when it takes too long, or is nested deeper than browsers nest.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let end = Instant::now() + PARSE_LIMIT;
+        let end = Instant::now() + PARSE_DEADLINE;
         let mut parser = driver::parse_document(HtmlTreeSink::new(Html::new_document()), Default::default());
         let mut rest = text;
         while !rest.is_empty() {
@@ -34,11 +34,11 @@ impl Page {
             rest = after;
         }
         let html = parser.finish();
-        is_sane(&html).then_some(Self(html))
+        is_bounded(&html).then_some(Self(html))
     }
 
     fn select(&self, css: &str) -> Option<ElementRef<'_>> {
-        // Selectors are our own constants: one that does not parse finds nothing, and the tests with it.
+        // Selectors are constants of this program: one that does not parse finds nothing, and fails the tests.
         let selector = Selector::parse(css).ok()?;
         self.0.select(&selector).next()
     }
@@ -52,11 +52,11 @@ impl Page {
         self.select(css)?.value().attr(name).map(str::to_owned)
     }
 
-    /// The text of the first match, white space folded: evidence for people.
-    pub(crate) fn evidence(&self, css: &str) -> Option<String> {
-        let text: String = self.select(css)?.text().flat_map(str::chars).take(4 * MAX_EVIDENCE).collect();
+    /// The text of the first match with folded white space, for people to read.
+    pub(crate) fn text(&self, css: &str) -> Option<String> {
+        let text: String = self.select(css)?.text().flat_map(str::chars).take(4 * MAX_TEXT).collect();
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_EVIDENCE).collect();
+        let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect();
         (!text.is_empty()).then_some(text)
     }
 
@@ -72,8 +72,8 @@ impl Page {
     }
 }
 
-/// Whether selecting in it is cheap. Looked at from leaf to root, which stops at the first that is too deep.
-fn is_sane(html: &Html) -> bool {
+/// Whether selecting in it is cheap.
+fn is_bounded(html: &Html) -> bool {
     let nodes = html.tree.nodes();
     nodes.len() <= MAX_NODES && {
         let mut depth = 0_usize;
@@ -95,21 +95,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_to_be_slow_is_no_page() {
+    fn a_page_that_is_built_to_be_slow_is_not_parsed() {
         for unit in ["<div>", "<font a1>", "<b><i>", "<ul><li>"] {
             let text: String = unit.repeat((1 << 20) / unit.len());
-            assert!(Page::parse(&text).is_none(), "{unit}");
+            assert!(HtmlPage::parse(&text).is_none(), "{unit}");
         }
         let numbered: String = (0..20_000).map(|n| format!("<font a{n}>")).collect();
-        assert!(Page::parse(&numbered).is_none());
+        assert!(HtmlPage::parse(&numbered).is_none());
     }
 
     #[test]
-    fn an_ordinary_page_is_read() {
+    fn an_ordinary_page_is_parsed() {
         let row = "<tr class=active data-plugin='a/b.php'><td>\u{fc}ber <b>us</b></td></tr>";
         let page =
-            Page::parse(&format!("<body class='wp-admin'><table>{}</table>", row.repeat(3000))).unwrap();
+            HtmlPage::parse(&format!("<body class='wp-admin'><table>{}</table>", row.repeat(3000))).unwrap();
         assert!(page.has("tr.active[data-plugin='a/b.php']"));
-        assert_eq!(page.evidence("td").unwrap(), "\u{fc}ber us");
+        assert_eq!(page.text("td").unwrap(), "\u{fc}ber us");
     }
 }

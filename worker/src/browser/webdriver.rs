@@ -10,8 +10,8 @@ use fantoccini::{Client, ClientBuilder};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::bounded::Bounded;
-use super::{Browser, BrowserError, Cookie, Programs};
+use super::limited_connector::LimitedConnector;
+use super::{Browser, BrowserError, Cookie, BrowserInstallation};
 
 /// A command of WebDriver takes milliseconds; one that takes this long never ends.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
@@ -24,15 +24,14 @@ pub(crate) struct WebDriver {
 }
 
 impl WebDriver {
-    /// Starts a browser that reaches the world through the SOCKS5 proxy at `gate` and no other way.
+    /// Starts a browser that reaches the world through the SOCKS5 proxy at `proxy` and no other way.
     pub(crate) async fn start(
         driver: &str,
-        programs: &Programs,
-        user_agent: &str,
-        gate: SocketAddr,
+        installation: &BrowserInstallation,
+        proxy: SocketAddr,
     ) -> Result<Self, BrowserError> {
-        let capabilities = capabilities(programs, user_agent, gate);
-        let mut builder = ClientBuilder::new(Bounded::new());
+        let capabilities = capabilities(installation, proxy);
+        let mut builder = ClientBuilder::new(LimitedConnector::new());
         builder.capabilities(capabilities);
         let client = limited(SESSION_LIMIT, builder.connect(driver))
             .await?
@@ -90,18 +89,18 @@ fn session_error(error: &NewSessionError) -> String {
     }
 }
 
-fn capabilities(programs: &Programs, user_agent: &str, gate: SocketAddr) -> Capabilities {
+fn capabilities(installation: &BrowserInstallation, proxy: SocketAddr) -> Capabilities {
     let mut args = vec![
-        format!("--proxy-server=socks5://{gate}"),
+        format!("--proxy-server=socks5://{proxy}"),
         // Chromium would go to loopback addresses past the proxy.
         "--proxy-bypass-list=<-loopback>".to_owned(),
-        // No name is resolved but by the gate (Chromium's own advice for SOCKS).
-        format!("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE {}", gate.ip()),
+        // No name is resolved but by the proxy (Chromium's own advice for SOCKS).
+        format!("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE {}", proxy.ip()),
         // The headless shell knows this by the first name, Chromium by the second.
         "--force-webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
         "--webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
         // For every window, also one that a page opens.
-        format!("--user-agent={user_agent}"),
+        format!("--user-agent={}", installation.user_agent),
         "--window-size=1280,900".to_owned(),
     ];
     args.extend(
@@ -121,7 +120,7 @@ fn capabilities(programs: &Programs, user_agent: &str, gate: SocketAddr) -> Capa
         ]
         .map(str::to_owned),
     );
-    if !programs.is_shell() {
+    if !installation.is_headless_shell() {
         args.push("--headless=new".into());
     }
     // Chromium's sandbox refuses to work for root.
@@ -133,7 +132,7 @@ fn capabilities(programs: &Programs, user_agent: &str, gate: SocketAddr) -> Capa
         // We wait for what we need ourselves.
         "pageLoadStrategy": "none",
         "goog:loggingPrefs": { "browser": "ALL" },
-        "goog:chromeOptions": { "binary": programs.browser, "args": args, "excludeSwitches": ["disable-popup-blocking"] },
+        "goog:chromeOptions": { "binary": installation.browser, "args": args, "excludeSwitches": ["disable-popup-blocking"] },
     });
     match all {
         Value::Object(all) => all,

@@ -1,11 +1,11 @@
-//! A request to a site, whichever way it goes.
+//! A request to a site, whether plain HTTP or a browser sends it.
 
 use bytes::Bytes;
 use reqwest::Method;
 use serde_json::Value;
 use url::Url;
 
-/// What goes with a request.
+/// The body of a request.
 #[derive(Clone)]
 pub(crate) enum Body {
     Empty,
@@ -22,14 +22,14 @@ pub(crate) enum Body {
 
 /// A request.
 #[derive(Clone)]
-pub(crate) struct Ask {
+pub(crate) struct SiteRequest {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Body,
 }
 
-impl Ask {
+impl SiteRequest {
     pub(crate) fn get(url: Url) -> Self {
         Self { method: Method::GET, url, headers: Vec::new(), body: Body::Empty }
     }
@@ -38,7 +38,7 @@ impl Ask {
         Self { method: Method::POST, url, headers: Vec::new(), body }
     }
 
-    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }

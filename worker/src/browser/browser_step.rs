@@ -1,0 +1,93 @@
+//! What a step of the browser stage does, read from its task.
+
+use wpclone_task::{
+    CreateAppPasswordRequest, CloneDestination, Login, Request, Role, SetupRequest, SiteUrl, Step,
+};
+
+use super::step_reporter::SiteRole;
+use crate::job::Job;
+
+/// A step of the browser stage.
+pub(super) enum BrowserStep<'a> {
+    Setup {
+        login: &'a Login,
+        role: Role,
+    },
+    CreateAppPassword(&'a CreateAppPasswordRequest),
+    /// Of a clone: a site is set up to export, or to import.
+    Prepare {
+        login: &'a Login,
+        role: Role,
+        /// Whether the task removes a migrator that it installed.
+        remove_migrator: bool,
+    },
+    /// Of a clone: the copy is opened as its owner will open it.
+    VerifyClone {
+        login: Login,
+        source: &'a SiteUrl,
+        role: SiteRole,
+    },
+}
+
+impl<'a> BrowserStep<'a> {
+    /// `None` for a step of another stage, or when the output of an earlier step is missing.
+    pub(super) fn of(job: &'a Job) -> Option<Self> {
+        match (&job.request, job.step) {
+            (Request::Setup(SetupRequest { login, role }), Step::Setup) => {
+                Some(Self::Setup { login, role: *role })
+            }
+            (Request::CreateAppPassword(request), Step::CreateAppPassword) => {
+                Some(Self::CreateAppPassword(request))
+            }
+            (Request::Clone(request), Step::Prepare) => Some(Self::Prepare {
+                login: &request.source,
+                role: Role::Source,
+                remove_migrator: request.remove_migrator,
+            }),
+            (Request::Clone(request), Step::PrepareTarget) => match &request.destination {
+                CloneDestination::Target(login) => Some(Self::Prepare {
+                    login,
+                    role: Role::Target,
+                    remove_migrator: request.remove_migrator,
+                }),
+                CloneDestination::Clone { .. } => None,
+            },
+            (Request::Clone(request), Step::Verify) => {
+                let (login, role) = match &request.destination {
+                    CloneDestination::Clone { .. } => (job.prior.provisioned()?.login()?, SiteRole::Clone),
+                    CloneDestination::Target(target) => {
+                        // It has the source's users now.
+                        let login = Login { site: target.site.clone(), ..request.source.clone() };
+                        (login, SiteRole::Target)
+                    }
+                };
+                Some(Self::VerifyClone { login, source: &request.source.site, role })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn login(&self) -> &Login {
+        match self {
+            Self::Setup { login, .. } | Self::Prepare { login, .. } => login,
+            Self::VerifyClone { login, .. } => login,
+            Self::CreateAppPassword(request) => &request.login,
+        }
+    }
+
+    pub(super) fn site_role(&self) -> SiteRole {
+        match self {
+            Self::Prepare { role: Role::Source, .. } => SiteRole::Source,
+            Self::VerifyClone { role, .. } => *role,
+            Self::Setup { .. } | Self::CreateAppPassword(_) | Self::Prepare { .. } => SiteRole::Target,
+        }
+    }
+
+    /// The artifacts of a target are told apart from those of the source beside it.
+    pub(super) fn artifact_prefix(&self) -> &'static str {
+        match self {
+            Self::Prepare { role: Role::Target, .. } => "target-",
+            _ => "",
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A browser session: the way to sites, and the browser's processes.
+
+use std::sync::{Arc, OnceLock};
+
+use wpclone_guard::unique_folder;
+use wpclone_task::{Code, Problem};
+
+use super::{Browser, BrowserInstallation};
+use super::driver::Driver;
+use super::stage::BrowserStage;
+use super::webdriver::WebDriver;
+use super::wordpress::StepResult;
+use crate::job::Job;
+use crate::net::{EgressProxy, SiteClient};
+
+/// What one attempt at a step holds open.
+pub(super) struct BrowserSession {
+    pub(super) proxy: Arc<EgressProxy>,
+    pub(super) http: SiteClient,
+    driver: tokio::sync::Mutex<Option<Driver>>,
+    browser: OnceLock<WebDriver>,
+}
+
+impl BrowserSession {
+    /// Opens the way to sites. No browser is started yet.
+    pub(super) async fn open(
+        stage: &BrowserStage,
+        installation: Arc<BrowserInstallation>,
+    ) -> Result<Self, Box<Problem>> {
+        let fault = |e: &dyn std::error::Error| {
+            Box::new(Problem::new(Code::WorkerFault, format!("Sites cannot be reached: {e}.")))
+        };
+        let proxy = Arc::new(EgressProxy::start(stage.egress.clone()).await.map_err(|e| fault(&e))?);
+        let http = SiteClient::new(Arc::clone(&proxy), &installation.user_agent, stage.deadlines.part);
+        let http = http.map_err(|e| fault(&e))?;
+        let (driver, browser) = (tokio::sync::Mutex::default(), OnceLock::new());
+        Ok(Self { proxy, http, installation, driver, browser })
+    }
+
+    /// The browser, once it was started.
+    pub(super) fn browser(&self) -> Option<&dyn Browser> {
+        self.browser.get().map(|browser| browser as &dyn Browser)
+    }
+
+    pub(super) async fn start_browser(&self, stage: &BrowserStage, job: &Job) -> StepResult<&dyn Browser> {
+        let mut slot = self.driver.lock().await;
+        // Stored before it is awaited: `close` must find it if this step is stopped meanwhile.
+        let driver = Driver::spawn(&self.installation, unique_folder(&stage.folders, "task")).await?;
+        let driver = slot.insert(driver);
+        job.browser_pid.send_replace(driver.supervisor_pid());
+        let url = driver.ready().await?;
+        let browser = WebDriver::start(&url, &self.installation, self.proxy.address()).await?;
+        Ok(self.browser.get_or_init(|| browser))
+    }
+
+    /// Ends the browser; returns when none of its processes is left.
+    pub(super) async fn close(self) {
+        if let Some(driver) = self.driver.into_inner() {
+            driver.stop().await;
+        }
+    }
+}

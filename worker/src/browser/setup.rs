@@ -1,0 +1,98 @@
+//! Sets a site up: installs the migrator, opens it and reads its key.
+
+use tokio::time::timeout;
+use wpclone_migrator::{Client, Key, VERSION};
+use wpclone_task::{
+    Code, ExposeSecret as _, Login, PluginStatus, Prepared, Role, SecretString, SetupResult, SiteFacts,
+    SiteUrl,
+};
+
+use super::context::StepContext;
+use super::wordpress::{self, PLUGINS_PAGE, StepError, StepResult, plugin_row};
+
+impl StepContext<'_> {
+    /// The whole of a setup.
+    pub(super) async fn set_up(&self, login: &Login, role: Role, site: &SiteUrl) -> StepResult<SetupResult> {
+        let row = plugin_row("");
+        let admin = self.log_in(site, login, PLUGINS_PAGE).await?;
+        self.reporter.evidence.screenshot(self.browser, "before.png", Some(&row)).await;
+        let install = wordpress::install_migrator(&admin, self.reporter);
+        let plugin_status = self.part("Installing the migrator", install).await?;
+        self.reporter.progress(75, "Opening the migrator and reading its key");
+        let open = wordpress::open_migrator(&admin, role, self.reporter);
+        let key = self.part("Reading the key", open).await?;
+        self.reporter.add_secret(&key);
+        self.reporter.progress(85, "Asking the migrator with its key");
+        let status = wordpress::migrator_status(&admin, &key, self.deadline);
+        let status = self.part("Asking the migrator", status).await?;
+        let imports = role == Role::Target;
+        if status.plugin_version != VERSION || status.import_enabled != imports {
+            let detail = "Another version of the migrator answers, or not the one that was set up: is a cache in between?";
+            return Err(StepError::new(Code::MigratorUnreachable, detail).into());
+        }
+        self.reporter.progress(95, "The migrator answers to its key");
+        self.final_screenshot(&site.at(PLUGINS_PAGE), &row).await;
+        Ok(SetupResult {
+            api_key: key,
+            plugin_status,
+            plugin_version: status.plugin_version,
+            import_enabled: status.import_enabled,
+        })
+    }
+
+    /// Sets a site of a clone up, and asks what it runs on.
+    pub(super) async fn prepare(
+        &self,
+        login: &Login,
+        role: Role,
+        remove_migrator: bool,
+        site: &SiteUrl,
+    ) -> StepResult<Prepared> {
+        let SetupResult { api_key, plugin_status, .. } = self.set_up(login, role, site).await?;
+        match self.site_facts(site, &api_key).await {
+            Ok(facts) => Ok(Prepared { site: site.clone(), plugin_status, facts, api_key }),
+            Err(error) => {
+                // The clean-up of the task would not know its key.
+                if remove_migrator && plugin_status == PluginStatus::Installed {
+                    self.remove_migrator(site, &api_key).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes the migrator; logs what is left.
+    async fn remove_migrator(&self, site: &SiteUrl, key: &SecretString) {
+        let Ok(key) = key.expose_secret().parse::<Key>() else { return };
+        let client = Client::new(self.http.without_cookies().clone(), site.url().clone(), key);
+        let removed = timeout(self.deadline, client.remove()).await;
+        if !matches!(removed, Ok(Ok(removed)) if removed.is_complete()) {
+            tracing::warn!("parts of the migrator are left on the site");
+        }
+    }
+
+    /// Asks the migrator what its site runs on.
+    async fn site_facts(&self, site: &SiteUrl, key: &SecretString) -> StepResult<SiteFacts> {
+        let key = key.expose_secret().parse::<Key>();
+        let key = key.map_err(|_| StepError::new(Code::UnexpectedAnswer, "The migrator's key is malformed."))?;
+        let client = Client::new(self.http.without_cookies().clone(), site.url().clone(), key);
+        let request = async {
+            client.manifest().await.map_err(|error| {
+                let detail = format!("The migrator does not report what the site runs on: {error}.");
+                StepError::new(Code::MigratorUnreachable, detail).into()
+            })
+        };
+        let manifest = self.part("Asking what the site runs on", request).await?;
+        if manifest.wordpress.multisite {
+            return Err(StepError::new(Code::MultisiteUnsupported, "The site is a network of sites.").into());
+        }
+        Ok(SiteFacts {
+            wordpress: manifest.wordpress.version,
+            php: manifest.php.version,
+            prefix: manifest.wordpress.prefix,
+            memory_limit: manifest.limits.memory_bytes,
+            max_execution_time: manifest.limits.max_execution_s.into(),
+            max_input_vars: manifest.limits.max_input_vars,
+        })
+    }
+}

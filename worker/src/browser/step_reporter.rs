@@ -1,0 +1,154 @@
+//! Reports a step's progress and what it has done to the site, and completes its problem.
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+use wpclone_task::{Code, Problem, SecretString, Stage};
+
+use super::evidence::Evidence;
+use crate::job::StepUpdate;
+
+/// The most characters of a problem's detail, which may quote a site.
+const MAX_DETAIL: usize = 600;
+
+/// Reports on one attempt at a step.
+pub(crate) struct StepReporter<'a> {
+    updates: &'a watch::Sender<StepUpdate>,
+    pub(super) evidence: &'a Evidence<'a>,
+    state: Mutex<State>,
+    role: SiteRole,
+}
+
+/// What the site of a step is to its task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SiteRole {
+    /// A clone is made of it.
+    Source,
+    /// The task changes it (`changed_target`): it is set up, gets an application password, or is filled.
+    Target,
+    /// This task made it, and the login that is tried there.
+    Clone,
+}
+
+#[derive(Default)]
+struct State {
+    achieved: Vec<String>,
+    login: LoginState,
+}
+
+/// A site is asked for one login at most.
+#[derive(Default, PartialEq, Eq)]
+enum LoginState {
+    #[default]
+    NotSent,
+    /// Sent, and not answered yet.
+    Sent,
+    LoggedIn,
+}
+
+impl<'a> StepReporter<'a> {
+    pub(super) fn new(
+        updates: &'a watch::Sender<StepUpdate>,
+        evidence: &'a Evidence<'a>,
+        role: SiteRole,
+    ) -> Self {
+        Self { updates, evidence, state: Mutex::default(), role }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Reports progress; the percentage never goes back.
+    pub(crate) fn progress(&self, percent: u8, message: &str) {
+        tracing::info!(percent, "{message}");
+        self.updates.send_modify(|update| update.progress.advance(percent, message));
+    }
+
+    /// Adds a sentence to what the problem lists as achieved, should the step fail later.
+    pub(crate) fn achieved(&self, what: impl Into<String>) {
+        self.state().achieved.push(what.into());
+    }
+
+    /// From here on the site may be changed.
+    pub(crate) fn site_changed(&self) {
+        self.updates.send_modify(|update| {
+            update.left_traces = true;
+            if self.role == SiteRole::Target {
+                update.changed = Some(true);
+            }
+        });
+    }
+
+    /// The site is as it was before the task, earlier attempts included.
+    pub(crate) fn site_restored(&self) {
+        if self.role == SiteRole::Target {
+            self.updates.send_modify(|update| update.changed = Some(false));
+        }
+    }
+
+    /// Whether this attempt may have changed the target and not restored it.
+    pub(crate) fn has_changed_site(&self) -> bool {
+        self.updates.borrow().changed == Some(true)
+    }
+
+    /// The password is about to be sent. Until the site accepts it, it is not sent a second time.
+    pub(crate) fn login_sent(&self) {
+        self.state().login = LoginState::Sent;
+    }
+
+    /// The site accepted the login.
+    pub(crate) fn logged_in(&self) {
+        self.state().login = LoginState::LoggedIn;
+    }
+
+    /// Adds a secret to those that are redacted.
+    pub(crate) fn add_secret(&self, secret: &SecretString) {
+        self.evidence.add_secret(secret);
+    }
+
+    /// Completes a problem: without secrets, with what was achieved and changed, and not retryable where a retry could
+    /// cost the site's user a second login attempt. The login of a clone is nobody's yet.
+    pub(super) fn complete(&self, mut problem: Problem) -> Problem {
+        let state = self.state();
+        if self.role == SiteRole::Clone {
+            problem = problem_of_clone(problem);
+        } else if state.login == LoginState::Sent && problem.code.retryable() {
+            let detail = format!("{} The login had been sent, so it is not sent again.", problem.detail);
+            problem = Problem::new(Code::AuthUnanswered, detail);
+        }
+        problem.achieved.clone_from(&state.achieved);
+        problem.changed_target = self.has_changed_site();
+        problem.detail = shortened(self.evidence.redact(&problem.detail));
+        for value in problem.more.values_mut() {
+            if let Some(text) = value.as_str() {
+                *value = shortened(self.evidence.redact(text)).into();
+            }
+        }
+        problem.at(Stage::Browser)
+    }
+}
+
+/// A defect of a clone gets its own code, whatever the code would be on a customer's site. What may pass, and faults of
+/// the worker, keep theirs.
+fn problem_of_clone(problem: Problem) -> Problem {
+    match problem.code {
+        Code::CloneBroken
+        | Code::SiteUnreachable
+        | Code::SiteNotAllowed
+        | Code::BrowserCrashed
+        | Code::Deadline
+        | Code::WorkerFault => problem,
+        _ => {
+            let detail = format!("In the copy a browser found this: {}", problem.detail);
+            Problem { more: problem.more, ..Problem::new(Code::CloneBroken, detail) }
+        }
+    }
+}
+
+/// Cuts a text, after it was redacted: half a secret would not be found.
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(MAX_DETAIL) {
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,149 @@
+//! A session in wp-admin. Requests go over plain HTTP with the browser's cookies. When a response is not what it should
+//! be, the page in the browser sends them from then on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wpclone_task::{Code, Login, SiteUrl};
+
+use super::{StepError, StepResult, log_in, site_discovery};
+use crate::browser::{Browser, StepReporter, fetch};
+use crate::net::{SiteClient, SiteRequest, SiteResponse};
+
+/// The oldest WordPress that the migrator supports; application passwords came with it.
+pub(super) const MIN_WORDPRESS: &str = "5.6";
+
+/// A logged-in user of a site.
+pub(crate) struct AdminSession<'a> {
+    pub(crate) site: &'a SiteUrl,
+    pub(crate) http: &'a SiteClient,
+    browser: &'a dyn Browser,
+    login: &'a Login,
+    landing: &'static str,
+    reporter: &'a StepReporter<'a>,
+    deadline: Duration,
+    uses_browser: AtomicBool,
+    logged_in_again: AtomicBool,
+}
+
+impl<'a> AdminSession<'a> {
+    /// Logs in, to a WordPress that is not too old for the migrator and for application passwords. `deadline`: of one
+    /// page.
+    pub(crate) async fn start(
+        site: &'a SiteUrl,
+        http: &'a SiteClient,
+        browser: &'a dyn Browser,
+        login: &'a Login,
+        landing: &'static str,
+        reporter: &'a StepReporter<'a>,
+        deadline: Duration,
+    ) -> StepResult<Self> {
+        let (uses_browser, logged_in_again) = (AtomicBool::new(false), AtomicBool::new(false));
+        let admin =
+            Self { site, http, browser, login, landing, reporter, deadline, uses_browser, logged_in_again };
+        if let Some(version) = admin.log_in().await?.filter(|version| is_older(version, MIN_WORDPRESS)) {
+            let detail = format!("The site runs WordPress {version}; at least {MIN_WORDPRESS} is needed.");
+            return Err(StepError::new(Code::ReqUnmet, detail).with("wordpress", version).into());
+        }
+        Ok(admin)
+    }
+
+    async fn log_in(&self) -> StepResult<Option<String>> {
+        let Self { site, http, browser, login, landing, reporter, deadline, .. } = *self;
+        log_in(browser, http, site, login, landing, reporter, deadline).await
+    }
+
+    /// Sends a request as the logged-in user. Obstacles that any page of wp-admin may show are errors.
+    pub(crate) async fn send(&self, request: SiteRequest) -> StepResult<SiteResponse> {
+        checked(self.send_unchecked(request).await?)
+    }
+
+    /// Sends a request as the logged-in user, after a second login if the session was lost. The caller judges the
+    /// response.
+    pub(crate) async fn send_unchecked(&self, request: SiteRequest) -> StepResult<SiteResponse> {
+        loop {
+            let uses_browser = self.uses_browser();
+            let response = if uses_browser {
+                fetch::fetch(self.browser, &request).await?
+            } else {
+                self.http.send(request.clone()).await?
+            };
+            let logged_out = response.is_logged_out();
+            if !logged_out && !is_blocked(&response) {
+                return Ok(response);
+            }
+            if !uses_browser {
+                // It may answer only the very browser that logged in.
+                tracing::info!(
+                    status = response.status,
+                    "plain HTTP does not get the expected response; switching to the browser"
+                );
+                self.uses_browser.store(true, Ordering::Relaxed);
+            } else if logged_out && !self.logged_in_again.swap(true, Ordering::Relaxed) {
+                self.log_in().await?;
+            } else if logged_out {
+                let detail = "The site asked for the login again, twice in one task.";
+                return Err(StepError::shown(Code::SessionLost, detail, &response).into());
+            } else {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Whether the page in the browser sends the requests.
+    pub(crate) fn uses_browser(&self) -> bool {
+        self.uses_browser.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether something other than WordPress rejected the request: WordPress does so in JSON, or on its error page.
+fn is_blocked(response: &SiteResponse) -> bool {
+    let rejected = matches!(response.status, 401 | 403 | 406 | 412 | 418 | 429 | 451 | 501);
+    response.is_challenge()
+        || rejected && response.json::<serde_json::Value>().is_none() && !response.is_error_page()
+}
+
+/// A response without the obstacles that any page may show.
+fn checked(response: SiteResponse) -> StepResult<SiteResponse> {
+    if let Some(to) = &response.location {
+        let to = to.origin().ascii_serialization();
+        let detail = format!("A page of wp-admin redirects to {to}.");
+        return Err(StepError::shown(Code::Redirected, detail, &response).with("to", to).into());
+    }
+    if response.url.path().ends_with("/wp-admin/upgrade.php") {
+        let detail = "WordPress must upgrade its database before wp-admin can be used.";
+        return Err(StepError::shown(Code::DbUpgradePending, detail, &response).into());
+    }
+    if response.is_challenge() {
+        let detail = "A firewall in front of the site blocks wp-admin.";
+        return Err(StepError::shown(Code::EdgeChallenge, detail, &response).into());
+    }
+    if response.status >= 500
+        && response.status != 501
+        && response.json::<serde_json::Value>().is_none()
+    {
+        return Err(site_discovery::server_error(&response));
+    }
+    Ok(response)
+}
+
+/// Whether a version is older than another of two numbers.
+fn is_older(version: &str, than: &str) -> bool {
+    let numbers = |v: &str| -> Vec<u32> { v.split('.').map_while(|n| n.parse().ok()).collect() };
+    numbers(version) < numbers(than)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert!(is_older("5.5.9", MIN_WORDPRESS) && is_older("4.9", MIN_WORDPRESS));
+        assert!(
+            !is_older("5.6", MIN_WORDPRESS)
+                && !is_older("6.1.9", MIN_WORDPRESS)
+                && !is_older("10.0", MIN_WORDPRESS)
+        );
+    }
+}

@@ -1,0 +1,255 @@
+//! Application passwords: created by REST, and where REST does not allow it, by WordPress' authorization page.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wpclone_task::{AppName, AppPasswordResult, Code, ExposeSecret, SecretString, TaskId};
+
+use super::rest::{RestError, RestReply, RestSession, read, route};
+use super::{AdminSession, StepError, StepResult};
+use crate::browser::StepReporter;
+use crate::net::{Body, SiteRequest, SiteResponse};
+
+/// The page that lists them, and the section of it.
+pub(crate) const PROFILE_PAGE: &str = "wp-admin/profile.php";
+pub(crate) const PROFILE_SECTION: &str = "#application-passwords-section";
+const ROUTE: &str = "/wp/v2/users/me/application-passwords";
+const AUTHORIZE: &str = "wp-admin/authorize-application.php";
+/// The address to which the authorization page redirects with the password. It is never requested: the redirect is read.
+const SUCCESS_URL: &str = "https://wpclone.invalid/";
+
+/// WordPress' have 24 characters in six groups; those of plugins may be longer.
+const MAX_PASSWORD: usize = 200;
+/// WordPress' login names have at most 60 characters.
+const MAX_USERNAME: usize = 100;
+
+/// An application password as REST lists it.
+#[derive(Deserialize)]
+struct Listed {
+    uuid: String,
+    #[serde(default)]
+    app_id: String,
+    name: String,
+}
+
+/// A new one.
+struct Created {
+    password: SecretString,
+    uuid: String,
+}
+
+/// Creates an application password for the logged-in user. A repeat for the same task finds its own by `app_id`, deletes
+/// it and creates a new one; one of another origin with the same name stays.
+pub(crate) async fn create(
+    admin: &AdminSession<'_>,
+    task: TaskId,
+    name: &AppName,
+    reporter: &StepReporter<'_>,
+) -> StepResult<AppPasswordResult> {
+    check_available(admin).await?;
+    let rest = RestSession::open(admin).await?;
+    let app_id = app_id(task);
+    let listed = list(&rest).await?;
+    reporter.progress(50, "Creating the application password");
+    reporter.site_changed();
+    delete_own(&rest, &listed, &app_id).await?;
+    // WordPress 6.1 compares names case-insensitively.
+    let taken = listed.iter().any(|l| l.app_id != app_id && l.name.eq_ignore_ascii_case(name.as_str()));
+    let name = if taken { format!("{} ({})", name.as_str(), task.short()) } else { name.as_str().to_owned() };
+    let created = create_password(admin, &rest, &name, &app_id).await?;
+    reporter.add_secret(&created.password);
+    reporter.progress(75, "Trying the application password");
+    let username = verify(admin, &created.password).await?;
+    reporter.achieved(format!("The application password \u{201c}{name}\u{201d} works."));
+    Ok(AppPasswordResult { application_password: created.password, username, uuid: created.uuid, app_name: name })
+}
+
+/// Deletes those that this task has created.
+pub(crate) async fn delete_of_task(admin: &AdminSession<'_>, task: TaskId) -> StepResult<()> {
+    let rest = RestSession::open(admin).await?;
+    delete_own(&rest, &list(&rest).await?, &app_id(task)).await
+}
+
+async fn delete_own(rest: &RestSession<'_>, listed: &[Listed], app_id: &str) -> StepResult<()> {
+    for own in listed.iter().filter(|l| l.app_id == app_id) {
+        delete(rest, &own.uuid).await?;
+    }
+    Ok(())
+}
+
+/// The `app_id` of a task's own password: the same for every attempt.
+fn app_id(task: TaskId) -> String {
+    task.derived("app-password").to_string()
+}
+
+/// The API's index says whether application passwords are enabled (`authentication`: an object, or an empty array).
+async fn check_available(admin: &AdminSession<'_>) -> StepResult<()> {
+    let url = route(admin.site, "/", &[("_fields", "name,url,home,authentication")]);
+    let index = match read(admin.send(SiteRequest::get(url)).await?) {
+        RestReply::Ok(index) if index.get("authentication").is_some() => index,
+        RestReply::Ok(_) => {
+            return Err(StepError::new(Code::RestBlocked, "The REST API's index is not WordPress'.").into());
+        }
+        RestReply::Error(RestError { status, response, .. }) => return Err(rest_closed(status, &response)),
+        RestReply::NotRest(response) => return Err(rest_closed(response.status, &response)),
+    };
+    if index["authentication"].get("application-passwords").is_some() {
+        return Ok(());
+    }
+    let is_http = admin.site.url().scheme() == "http";
+    let reason = if is_http {
+        "The site is served over http, where WordPress disables them."
+    } else {
+        "A plugin or a setting disables them."
+    };
+    Err(StepError::new(Code::AppPwDisabled, format!("Application passwords are not available. {reason}"))
+        .into())
+}
+
+fn rest_closed(status: u16, response: &SiteResponse) -> Box<StepError> {
+    Box::new(StepError::shown(Code::RestBlocked, format!("The REST API answers {status}."), response))
+}
+
+/// What an error of WordPress' REST API means.
+fn rest_error(error: &RestError) -> Box<StepError> {
+    let RestError { status, code, response } = error;
+    let code_text: String = code.chars().filter(|c| c.is_ascii_graphic()).take(60).collect();
+    Box::new(match code.as_str() {
+        "application_passwords_disabled" | "application_passwords_disabled_for_user" => StepError::shown(
+            Code::AppPwDisabled,
+            "Application passwords are disabled for this user.",
+            response,
+        ),
+        _ if code.starts_with("rest_cannot_") || code == "rest_forbidden" => {
+            let detail = format!("The user may not create application passwords ({code_text}).");
+            StepError::shown(Code::CapMissing, detail, response).with("cap", "create_app_password")
+        }
+        _ => StepError::shown(
+            Code::RestBlocked,
+            format!("The REST API rejects the request ({status}, {code_text})."),
+            response,
+        ),
+    })
+}
+
+async fn list(rest: &RestSession<'_>) -> StepResult<Vec<Listed>> {
+    match rest.call(Method::GET, ROUTE, &[("context", "edit")], None).await? {
+        RestReply::Ok(list) => serde_json::from_value(list).map_err(|_| {
+            StepError::new(Code::UnexpectedAnswer, "The list of application passwords cannot be read.").into()
+        }),
+        RestReply::Error(error) => Err(rest_error(&error)),
+        RestReply::NotRest(response) => Err(rest_closed(response.status, &response)),
+    }
+}
+
+async fn delete(rest: &RestSession<'_>, uuid: &str) -> StepResult<()> {
+    if !is_uuid(uuid) {
+        return Err(
+            StepError::new(Code::UnexpectedAnswer, "The id of an application password is malformed.").into()
+        );
+    }
+    match rest.call(Method::DELETE, &format!("{ROUTE}/{uuid}"), &[], None).await? {
+        RestReply::Ok(_) => Ok(()),
+        RestReply::Error(error) if error.status == 404 => Ok(()),
+        RestReply::Error(error) => Err(rest_error(&error)),
+        RestReply::NotRest(response) => Err(rest_closed(response.status, &response)),
+    }
+}
+
+/// Checked because the site's id becomes part of an address.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+async fn create_password(admin: &AdminSession<'_>, rest: &RestSession<'_>, name: &str, app_id: &str) -> StepResult<Created> {
+    let body = json!({ "name": name, "app_id": app_id });
+    let response = match rest.call(Method::POST, ROUTE, &[], Some(body)).await? {
+        RestReply::Ok(created) => return created_by_rest(&created),
+        RestReply::Error(error) if error.code.starts_with("application_passwords_disabled") => {
+            return Err(rest_error(&error));
+        }
+        RestReply::Error(error) => error.response,
+        RestReply::NotRest(response) => answer,
+    };
+    tracing::info!(status = response.status, "REST creates no application password; using the authorization page");
+    let password = create_by_page(admin, name, app_id).await?.ok_or_else(|| rest_closed(response.status, &response))?;
+    let own = list(rest).await?.into_iter().find(|l| l.app_id == app_id);
+    let uuid = own
+        .ok_or_else(|| StepError::new(Code::UnexpectedAnswer, "The new application password is not listed."))?
+        .uuid;
+    Ok(Created { password, uuid })
+}
+
+fn created_by_rest(created: &Value) -> StepResult<Created> {
+    let text = |name: &str| created[name].as_str().filter(|t| t.len() <= MAX_PASSWORD).map(str::to_owned);
+    match (text("password"), text("uuid").filter(|u| is_uuid(u))) {
+        (Some(password), Some(uuid)) => Ok(Created { password: SecretString::from(password), uuid }),
+        _ => Err(StepError::new(Code::UnexpectedAnswer, "The response contains no application password.").into()),
+    }
+}
+
+/// The page's form works without scripts when a `success_url` is given: WordPress then redirects there with the
+/// password, and the redirect is read instead of followed.
+async fn create_by_page(admin: &AdminSession<'_>, name: &str, app_id: &str) -> StepResult<Option<SecretString>> {
+    if admin.uses_browser() {
+        // fetch() hides redirects to other sites.
+        return Ok(None);
+    }
+    let mut page = admin.site.at(AUTHORIZE);
+    page.query_pairs_mut().extend_pairs([("app_name", name), ("app_id", app_id), ("success_url", SUCCESS_URL)]);
+    let shown = admin.send(SiteRequest::get(page)).await?;
+    let mut fields = shown.page(|p| p.hidden_fields(&format!("form[action$='{AUTHORIZE}']")));
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    fields.extend([("app_name", name), ("approve", "1")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let response = admin.http.send(SiteRequest::post(admin.site.at(AUTHORIZE), Body::Form(fields))).await?;
+    let to = response.location.filter(|to| to.as_str().starts_with(SUCCESS_URL));
+    Ok(to.and_then(|to| {
+        to.query_pairs()
+            .find(|(k, _)| k == "password")
+            .filter(|(_, v)| v.len() <= MAX_PASSWORD)
+            .map(|(_, v)| SecretString::from(v.into_owned()))
+    }))
+}
+
+#[derive(Deserialize)]
+struct Me {
+    username: String,
+}
+
+/// Uses the password as its owner will: HTTP Basic, without cookies. Returns its user's login name.
+async fn verify(admin: &AdminSession<'_>, password: &SecretString) -> StepResult<String> {
+    // The login may have been an e-mail address: the session knows the login name.
+    let rest = RestSession::open(admin).await?;
+    let username = match rest
+        .call(Method::GET, "/wp/v2/users/me", &[("context", "edit"), ("_fields", "username")], None)
+        .await?
+    {
+        RestReply::Ok(me) => serde_json::from_value::<Me>(me)
+            .ok()
+            .map(|me| me.username)
+            .filter(|name| name.len() <= MAX_USERNAME),
+        RestReply::Error(_) | RestReply::NotRest(_) => None,
+    };
+    let username = username
+        .ok_or_else(|| StepError::new(Code::RestBlocked, "The REST API does not report who the user is."))?;
+    let basic = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
+    let url = route(admin.site, "/wp/v2/users/me", &[("context", "edit"), ("_fields", "username")]);
+    let request = SiteRequest::get(url).header("Authorization", format!("Basic {basic}"));
+    match read(admin.http.send_without_cookies(request).await?) {
+        RestReply::Ok(me) if me["username"] == username.as_str() => Ok(username),
+        RestReply::Ok(_) => {
+            Err(StepError::new(Code::UnexpectedAnswer, "The application password belongs to somebody else.")
+                .into())
+        }
+        RestReply::Error(error) if error.status == 401 => {
+            let detail = "The site does not see the password that it has just created: the Authorization header does not reach WordPress.";
+            Err(StepError::shown(Code::AuthHeaderStripped, detail, &error.response).into())
+        }
+        RestReply::Error(error) => Err(rest_error(&error)),
+        RestReply::NotRest(response) => Err(rest_closed(response.status, &response)),
+    }
+}

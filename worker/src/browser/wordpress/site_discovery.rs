@@ -1,0 +1,146 @@
+//! Finds the address that a site really has, before the login: no POST must meet a redirect, and no password must go to
+//! another site.
+
+use url::Url;
+use wpclone_task::{Code, SiteUrl};
+
+use super::{StepError, StepResult};
+use crate::net::{SiteClient, SiteRequest, SiteResponse};
+
+pub(super) const LOGIN_PAGE: &str = "wp-login.php";
+/// From http to https, then to or from www.
+const MAX_MOVES: usize = 3;
+
+/// Finds the address of the site's login page. Follows redirects to https and to or from `www.`; any other address is
+/// another site.
+pub(crate) async fn discover(http: &SiteClient, given: &SiteUrl) -> StepResult<SiteUrl> {
+    let mut site = given.clone();
+    for _ in 0..=MAX_MOVES {
+        let response = http.send(SiteRequest::get(site.at(LOGIN_PAGE))).await?;
+        match classify(&response, &site) {
+            LoginPage::Here => return Ok(site),
+            LoginPage::Moved(to) => site = to,
+            LoginPage::Elsewhere(to) => return Err(elsewhere(&to, &response)),
+            LoginPage::Missing => return Err(no_login(http, &site, &response).await?),
+            LoginPage::Broken(error) => return Err(error),
+        }
+    }
+    Err(StepError::new(Code::Redirected, "The site redirects from address to address without end.").into())
+}
+
+/// What a response says of where the login page is.
+enum LoginPage {
+    Here,
+    Moved(SiteUrl),
+    /// On another site.
+    Elsewhere(Url),
+    Missing,
+    Broken(Box<StepError>),
+}
+
+fn classify(response: &SiteResponse, site: &SiteUrl) -> LoginPage {
+    if let Some(to) = &response.location {
+        return follow(to, site);
+    }
+    let form =
+        response.page(|p| p.has("#loginform").then(|| p.attr("#loginform", "action").unwrap_or_default()));
+    if let Some(action) = form {
+        // The form is sent to the address that WordPress is configured with (siteurl).
+        return match response.url.join(&action) {
+            Ok(to) if to.origin() == response.url.origin() && to.path() == site.at(LOGIN_PAGE).path() => {
+                LoginPage::Here
+            }
+            Ok(to) => follow(&to, site),
+            Err(_) => LoginPage::Missing,
+        };
+    }
+    match response.status {
+        // A browser may pass the challenge.
+        _ if response.is_challenge() => LoginPage::Here,
+        401 if response.header("www-authenticate").is_some() => LoginPage::Broken(Box::new(StepError::shown(
+            Code::HttpAuthRequired,
+            "The web server asks for a user and password of its own before it shows the login page.",
+            response,
+        ))),
+        403 | 406 | 429 => LoginPage::Here,
+        500.. => LoginPage::Broken(server_error(response)),
+        _ => LoginPage::Missing,
+    }
+}
+
+/// An address with https, with `www.` or without, is the same site; but never with http instead of https.
+fn follow(to: &Url, site: &SiteUrl) -> LoginPage {
+    let mut base = to.clone();
+    base.set_query(None);
+    base.set_fragment(None);
+    let same = to.path().ends_with(LOGIN_PAGE).then(|| SiteUrl::parse(base.as_str()).ok()).flatten();
+    match same {
+        Some(moved) if moved.key() == site.key() && moved != *site && !is_downgrade(site, &moved) => {
+            LoginPage::Moved(moved)
+        }
+        // A hidden login page redirects visitors to the front page or to a page that does not exist.
+        _ if to.origin() == site.url().origin() && !to.path().ends_with(LOGIN_PAGE) => LoginPage::Missing,
+        _ => LoginPage::Elsewhere(to.clone()),
+    }
+}
+
+fn is_downgrade(from: &SiteUrl, to: &SiteUrl) -> bool {
+    from.url().scheme() == "https" && to.url().scheme() == "http"
+}
+
+fn elsewhere(to: &Url, response: &SiteResponse) -> Box<StepError> {
+    let mut base = to.clone();
+    base.set_query(None);
+    base.set_fragment(None);
+    // The address to use instead is without wp-login.php, which SiteUrl removes.
+    let to = SiteUrl::parse(base.as_str()).map_or_else(|_| base.to_string(), |s| s.to_string());
+    let detail = format!("The login page of this address is at {to}, which is another site to us.");
+    Box::new(StepError::shown(Code::Redirected, detail, response).with("to", to))
+}
+
+/// What an error of the server means.
+pub(super) fn server_error(response: &SiteResponse) -> Box<StepError> {
+    let text = response.page(|p| p.text("body#error-page .wp-die-message"));
+    let status = response.status;
+    Box::new(match status {
+        // WordPress itself answers 503 during an update.
+        502..=504 => StepError::shown(
+            Code::SiteUnreachable,
+            format!(
+                "The site answers with {status}: it is overloaded, or under maintenance.{}",
+                super::quoted(text)
+            ),
+            response,
+        ),
+        _ => StepError::shown(
+            Code::SiteFatal,
+            format!("The site answers with an error ({status}).{}", super::quoted(text)),
+            response,
+        ),
+    })
+}
+
+/// Why there is no login form: it is hidden, or this is no WordPress.
+async fn no_login(http: &SiteClient, site: &SiteUrl, response: &SiteResponse) -> StepResult<Box<StepError>> {
+    let front = http.send(SiteRequest::get(site.at(""))).await?;
+    if let Some(to) = front.location.as_ref().filter(|to| to.host_str() != site.url().host_str()) {
+        return Ok(elsewhere(to, response));
+    }
+    let status = response.status;
+    Ok(Box::new(if is_wordpress(&front) {
+        let detail =
+            format!("The site is a WordPress, but wp-login.php shows no login form (it answers {status}).");
+        StepError::shown(Code::LoginUrlNotFound, detail, response)
+    } else {
+        let detail = format!("Nothing at this address looks like a WordPress (wp-login.php answers {status}).");
+        StepError::shown(Code::NotWordPress, detail, &front)
+    }))
+}
+
+/// Whether a response is a page of a WordPress.
+pub(crate) fn is_wordpress(front: &SiteResponse) -> bool {
+    const MARKS: &str = "link[rel='https://api.w.org/'], meta[name=generator][content^=WordPress], \
+         link[href*='/wp-includes/'], script[src*='/wp-includes/'], link[href*='/wp-content/'], \
+         script[src*='/wp-content/'], img[src*='/wp-content/']";
+    front.header("link").is_some_and(|l| l.contains("api.w.org")) || front.page(|p| p.has(MARKS))
+}

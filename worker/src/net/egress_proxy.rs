@@ -1,0 +1,237 @@
+//! A SOCKS5 proxy (RFC 1928) on loopback, one for each task and each callback. Browser and HTTP client connect through
+//! it alone, so that one place resolves names, denies private networks, and records every connection. Only a transfer
+//! connects directly, to the addresses that the proxy would choose.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::AllowedNetworks;
+
+/// The deadline of resolving a name, and of connecting.
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+/// The delay after an accept that failed (no file descriptors, for example).
+const ACCEPT_DELAY: Duration = Duration::from_millis(100);
+/// Connections that may be open at once through one proxy.
+const MAX_CONNECTIONS: usize = 128;
+/// The buffer of each direction: a transfer's megabytes go through it.
+const BUFFER: usize = 64 << 10;
+/// Connections that are kept for the network log.
+const MAX_ATTEMPTS: usize = 300;
+
+/// Which addresses may be connected to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EgressPolicy {
+    /// Private networks that are allowed.
+    pub(crate) networks: AllowedNetworks,
+    /// Our own clones, which are always allowed.
+    pub(crate) clones: Option<OwnClones>,
+}
+
+/// The addresses of our own clones.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnClones {
+    /// The host of their base address; clones may have subdomains of it.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Where they are served, when that is this machine: their names need not resolve on it.
+    pub(crate) listener: Option<SocketAddr>,
+}
+
+impl EgressPolicy {
+    fn own_clones(&self, host: &str, port: u16) -> Option<&OwnClones> {
+        let is_ours = |own: &&OwnClones| {
+            let below = host.strip_suffix(own.host.as_str());
+            own.port == port && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+        };
+        self.clones.as_ref().filter(is_ours)
+    }
+
+    /// The allowed addresses of a host. Names are resolved only here, so that the connection goes to the very address
+    /// that was checked.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectOutcome> {
+        let own = self.own_clones(host, port);
+        if let Some(listener) = own.and_then(|own| own.listener) {
+            return Ok(vec![listener]);
+        }
+        let found = timeout(CONNECT_DEADLINE, lookup_host((host, port))).await.map_err(timed_out)?.map_err(failed)?;
+        let all: Vec<SocketAddr> = found.take(16).collect();
+        let allowed: Vec<SocketAddr> =
+            all.iter().copied().filter(|a| own.is_some() || self.networks.allow(a.ip())).collect();
+        if allowed.is_empty() && !all.is_empty() { Err(ConnectOutcome::Denied) } else { Ok(allowed) }
+    }
+}
+
+impl From<AllowedNetworks> for EgressPolicy {
+    fn from(networks: AllowedNetworks) -> Self {
+        Self { networks, clones: None }
+    }
+}
+
+/// How an attempt to connect ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ConnectOutcome {
+    /// Connected.
+    Connected,
+    /// The address is in a network that is not allowed.
+    Denied,
+    /// The name does not resolve, or the connection failed; why.
+    Failed(String),
+}
+
+/// An attempt to connect and its outcome.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectAttempt {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) outcome: ConnectOutcome,
+}
+
+/// The proxy of one task or callback; dropping it closes every connection.
+pub(crate) struct EgressProxy {
+    address: SocketAddr,
+    attempts: Arc<Mutex<VecDeque<ConnectAttempt>>>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl EgressProxy {
+    /// Starts a proxy at a free port of loopback.
+    pub(crate) async fn start(policy: impl Into<EgressPolicy>) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let attempts = Arc::new(Mutex::new(VecDeque::new()));
+        let serving = tokio::spawn(serve(listener, Arc::new(policy.into()), Arc::clone(&attempts)));
+        Ok(Self { address, attempts, _serving: AbortOnDropHandle::new(serving) })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The outcome of the last attempt to connect to this host and port.
+    pub(crate) fn last_outcome(&self, host: &str, port: u16) -> Option<ConnectOutcome> {
+        let host = normalize_host(host);
+        let attempts = self.attempts.lock();
+        attempts.iter().rev().find(|v| v.host == host && v.port == port).map(|v| v.outcome.clone())
+    }
+
+    /// The latest attempts, for the network log.
+    pub(crate) fn attempts(&self) -> Vec<ConnectAttempt> {
+        self.attempts.lock().iter().cloned().collect()
+    }
+}
+
+/// The host of a URL as [`ConnectAttempt::host`] has it: without brackets, an IPv6 address in its canonical form.
+pub(crate) fn normalize_host(host: &str) -> String {
+    let host = host.trim_matches(['[', ']']);
+    host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |address| address.to_string())
+}
+
+async fn serve(listener: TcpListener, policy: Arc<EgressPolicy>, attempts: Arc<Mutex<VecDeque<ConnectAttempt>>>) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Dropped with this task, which aborts every connection.
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let client = match listener.accept().await {
+            Ok((client, _)) => client,
+            Err(error) => {
+                tracing::warn!(%error, "the egress proxy cannot accept a connection");
+                tokio::time::sleep(ACCEPT_DELAY).await;
+                continue;
+            }
+        };
+        let (policy, attempts) = (Arc::clone(&policy), Arc::clone(&attempts));
+        connections.spawn(async move {
+            let _slot = slot;
+            if let Err(error) = serve_connection(client, &policy, &attempts).await {
+                tracing::debug!(%error, "a connection through the egress proxy ended");
+            }
+        });
+    }
+}
+
+async fn serve_connection(mut client: TcpStream, policy: &EgressPolicy, attempts: &Mutex<VecDeque<ConnectAttempt>>) -> io::Result<()> {
+    let (host, port) = timeout(HANDSHAKE_DEADLINE, handshake(&mut client)).await??;
+    let reached = connect(&host, port, policy).await;
+    // Reply codes of RFC 1928, section 6: 0 succeeded, 2 not allowed, 4 host unreachable.
+    let (code, outcome) = match &reached {
+        Ok(_) => (0, ConnectOutcome::Connected),
+        Err(ConnectOutcome::Denied) => (2, ConnectOutcome::Denied),
+        Err(other) => (4, other.clone()),
+    };
+    {
+        let mut attempts = attempts.lock();
+        if attempts.len() == MAX_ATTEMPTS {
+            attempts.pop_front();
+        }
+        attempts.push_back(ConnectAttempt { host, port, outcome });
+    }
+    client.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+    if let Ok(mut site) = reached {
+        copy_bidirectional_with_sizes(&mut client, &mut site, BUFFER, BUFFER).await?;
+    }
+    Ok(())
+}
+
+/// The greeting without authentication, then a CONNECT; returns its host and port.
+async fn handshake(client: &mut TcpStream) -> io::Result<(String, u16)> {
+    let wrong = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
+    let [version, methods] = read(client).await?;
+    if version != 5 {
+        return Err(wrong("not SOCKS5"));
+    }
+    client.read_exact(&mut vec![0; usize::from(methods)]).await?;
+    client.write_all(&[5, 0]).await?;
+    let [5, 1, 0, kind] = read(client).await? else {
+        return Err(wrong("not a CONNECT"));
+    };
+    let host = match kind {
+        1 => IpAddr::from(read::<4>(client).await?).to_string(),
+        4 => IpAddr::from(read::<16>(client).await?).to_string(),
+        3 => {
+            let [length] = read(client).await?;
+            let mut name = vec![0; usize::from(length)];
+            client.read_exact(&mut name).await?;
+            String::from_utf8(name).map_err(|_| wrong("a host that is not UTF-8"))?
+        }
+        _ => return Err(wrong("an unknown address type")),
+    };
+    Ok((host, u16::from_be_bytes(read(client).await?)))
+}
+
+async fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    client.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// Connects to the first address of the host that is allowed.
+async fn connect(host: &str, port: u16, policy: &EgressPolicy) -> Result<TcpStream, ConnectOutcome> {
+    let addresses = policy.addresses(host, port).await?;
+    timeout(CONNECT_DEADLINE, TcpStream::connect(addresses.as_slice())).await.map_err(timed_out)?.map_err(failed)
+}
+
+fn failed(error: io::Error) -> ConnectOutcome {
+    ConnectOutcome::Failed(error.to_string())
+}
+
+fn timed_out(_: Elapsed) -> ConnectOutcome {
+    ConnectOutcome::Failed("it did not answer in time".into())
+}

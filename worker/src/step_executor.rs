@@ -1,0 +1,227 @@
+//! Executes one claimed step: opens its secrets, runs it in its stage, and reports how it ended.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
+use wpclone_queue::{Claim, Lease, Queue, QueueError, StoredOutput};
+use wpclone_service::seal::{SealError, Sealer};
+use wpclone_service::sealed_task;
+use wpclone_service::telemetry;
+use wpclone_task::{Code, Problem, SecretFields, Stage, Step, StepOutput};
+
+use crate::browser::BrowserStage;
+use crate::job::{Job, StepEnd, StepUpdate, open_prior_outputs};
+use crate::lease::{self, StopReason};
+use crate::metrics::{Metrics, StepLabels};
+use crate::provisioning::Provisioning;
+use crate::report::report_with_retry;
+use crate::transfer::TransferStage;
+
+/// How long the preparation of a site may go on after its task was cancelled while the migrator was being installed:
+/// only a complete preparation knows the key that removes the migrator again.
+const PREPARE_GRACE: Duration = Duration::from_secs(20);
+
+/// Executes claimed steps.
+pub(crate) struct StepExecutor {
+    pub(crate) queue: Queue,
+    pub(crate) sealer: Sealer,
+    pub(crate) browser: BrowserStage,
+    pub(crate) transfer: TransferStage,
+    /// Present when this worker serves the provisioning stage.
+    pub(crate) provisioning: Option<Provisioning>,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when steps that still run are to be released.
+    pub(crate) release: CancellationToken,
+}
+
+/// How a step ended, as it is reported to the queue.
+enum Report {
+    /// With whether the target was changed, when this attempt touched it.
+    Complete(StoredOutput, Option<bool>),
+    /// The same.
+    Fail(Problem, Option<bool>),
+    Cancelled,
+    Release,
+    /// Nothing is reported: another worker has the step now.
+    LeaseLost,
+}
+
+impl StepExecutor {
+    /// Executes a step and reports its end. `browser_pid` receives the process id of the browser's supervisor. After a
+    /// success it returns the next claim of the stages that `next_stages` names.
+    pub(crate) async fn execute(
+        &self,
+        claim: Claim,
+        browser_pid: watch::Sender<Option<u32>>,
+        next_stages: impl Fn() -> Vec<Stage>,
+    ) -> Option<Claim> {
+        let span = tracing::info_span!(
+            "task", task.id = %claim.lease.task, task.kind = %claim.request.kind(), attempt = claim.attempts + 1,
+            crashes = claim.crashes, trace_id = tracing::field::Empty, outcome = tracing::field::Empty,
+        );
+        telemetry::continue_trace(&span, claim.traceparent.as_deref());
+        span.record("trace_id", telemetry::trace_id(&span));
+        async {
+            let timer = std::time::Instant::now();
+            tracing::info!(waited_ms = claim.waited.as_millis() as u64, "claimed");
+            let stage = tracing::info_span!("stage", stage = %claim.stage, step = %claim.step);
+            let report = self.run(&claim, browser_pid).instrument(stage).await;
+            let outcome = report.outcome();
+            tracing::Span::current().record("outcome", outcome);
+            match &report {
+                Report::Fail(problem, _) => {
+                    tracing::warn!(code = %problem.code, detail = %problem.detail, "the step failed")
+                }
+                _ => tracing::info!(outcome, "the step ended"),
+            }
+            let labels =
+                StepLabels { kind: claim.request.kind().as_str(), stage: claim.stage.as_str(), outcome };
+            self.metrics.step(labels, claim.waited, timer.elapsed());
+            self.report(&claim, report, next_stages).await
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn run(&self, claim: &Claim, browser_pid: watch::Sender<Option<u32>>) -> Report {
+        let (updates, updates_seen) = watch::channel(StepUpdate::default());
+        let job = match self.open(claim, updates, browser_pid) {
+            Ok(job) => job,
+            Err(problem) => return Report::Fail(*problem, None),
+        };
+        let grace = match job.step {
+            Step::Prepare | Step::PrepareTarget => PREPARE_GRACE,
+            _ => Duration::ZERO,
+        };
+        // A task of its own: a page that is slow to parse must not delay the lease's renewal.
+        let keep = lease::keep(
+            self.queue.clone(),
+            claim.clone(),
+            grace,
+            updates_seen,
+            job.stop.clone(),
+            self.release.clone(),
+        );
+        let keep = AbortOnDropHandle::new(tokio::spawn(keep.in_current_span()));
+        let end = match (job.step.stage(), &self.provisioning) {
+            (Stage::Browser, _) => self.browser.run(&job).await,
+            (Stage::Transfer, _) => self.transfer.run(&job).await,
+            (Stage::Provisioning, Some(provisioning)) => provisioning.run(&job).await,
+            (Stage::Provisioning | Stage::Webhook, _) => {
+                StepEnd::Failed(Problem::new(Code::WorkerFault, "This worker does not serve the stage."))
+            }
+        };
+        job.stop.cancel();
+        let stopped = keep.await.unwrap_or(Some(StopReason::LeaseLost));
+        match (end, stopped) {
+            // A finished step counts even if it was to stop at the same moment.
+            (StepEnd::Done(output), _) => self.complete(claim, output, job.updates.borrow().changed),
+            (_, Some(StopReason::LeaseLost)) => Report::LeaseLost,
+            (_, Some(StopReason::Cancelled)) => Report::Cancelled,
+            (_, Some(StopReason::Shutdown)) | (StepEnd::Stopped, None) => Report::Release,
+            (StepEnd::Failed(problem), None) => Report::Fail(problem, job.updates.borrow().changed),
+        }
+    }
+
+    /// Opens the secrets of the request and of earlier steps.
+    fn open(
+        &self,
+        claim: &Claim,
+        updates: watch::Sender<StepUpdate>,
+        browser_pid: watch::Sender<Option<u32>>,
+    ) -> Result<Job, Box<Problem>> {
+        let fault = |detail: String| Box::new(Problem::new(Code::WorkerFault, detail));
+        let step = claim.step.parse();
+        let step = step.map_err(|_| fault(format!("This version has no step `{}`.", claim.step)))?;
+        let sealed =
+            |error: SealError| fault(format!("The task's credentials cannot be opened: {error}."));
+        let secrets = self.open_request(claim).map_err(sealed)?;
+        let prior = open_prior_outputs(claim, &self.sealer).map_err(sealed)?;
+        let request = claim.request.clone().with_secrets(&secrets);
+        let request = request.ok_or_else(|| fault("The task's credentials are incomplete.".into()))?;
+        Ok(Job {
+            task: claim.lease.task,
+            step,
+            owner: claim.owner.clone(),
+            created_at: claim.created_at,
+            replays: claim.replays,
+            request,
+            secrets: secrets.into_iter().map(|(_, secret)| secret).chain(prior.secrets()).collect(),
+            prior,
+            updates,
+            stop: CancellationToken::new(),
+            browser_pid,
+        })
+    }
+
+    fn open_request(&self, claim: &Claim) -> Result<SecretFields, SealError> {
+        let sealed = claim.sealed_secrets.as_deref().unwrap_or("{}");
+        sealed_task::open_request(&self.sealer, claim.lease.task, sealed)
+    }
+
+    fn complete(&self, claim: &Claim, output: StepOutput, changed: Option<bool>) -> Report {
+        let parts = output.into_parts();
+        match sealed_task::seal_result(&self.sealer, claim.lease.task, &claim.step, &parts) {
+            Ok(sealed) => Report::Complete(StoredOutput { result: parts.public, sealed }, changed),
+            Err(e) => Report::Fail(
+                Problem::new(Code::WorkerFault, format!("The result cannot be sealed: {e}.")),
+                Some(true),
+            ),
+        }
+    }
+
+    /// Records whether the target was changed: a heartbeat may not have come to it.
+    async fn record_change(&self, lease: &Lease, changed: Option<bool>) -> Result<(), QueueError> {
+        match changed {
+            Some(changed) => self.queue.set_target_changed(lease, changed).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reports the end of a step, and claims the next one in the same call when it succeeded.
+    async fn report(
+        &self,
+        claim: &Claim,
+        report: Report,
+        next_stages: impl Fn() -> Vec<Stage>,
+    ) -> Option<Claim> {
+        let (lease, is_retry) = (&claim.lease, AtomicBool::new(false));
+        let reported = report_with_retry(|| async {
+            match &report {
+                Report::Complete(output, changed) => {
+                    self.record_change(lease, *changed).await?;
+                    // An unanswered first call may have been executed: then this one is rejected, and must not claim.
+                    let stages =
+                        if is_retry.swap(true, Ordering::Relaxed) { Vec::new() } else { next_stages() };
+                    let done = self.queue.complete_and_claim(lease, output, &stages).await;
+                    return done.map(|(_, next)| next);
+                }
+                Report::Fail(problem, changed) => {
+                    self.record_change(lease, *changed).await?;
+                    self.queue.fail(lease, problem).await.map(drop)
+                }
+                Report::Cancelled => self.queue.confirm_cancel(lease).await,
+                Report::Release => self.queue.release(lease).await,
+                Report::LeaseLost => Ok(()),
+            }
+            .map(|()| None)
+        });
+        reported.await.flatten()
+    }
+}
+
+impl Report {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Complete(..) => "succeeded",
+            Self::Fail(..) => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Release => "released",
+            Self::LeaseLost => "lost",
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The end of a clone on its sites: the import is made final or rolled back, and migrators that this task installed are
+//! removed. One that was there before the task stays.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use wpclone_migrator::Client;
+use wpclone_task::{Code, MigratorRemoval, MigratorRemoved, PluginStatus, Problem};
+use wpclone_transfer::{settle, take_back};
+
+use super::migrators::{Migrator, Migrators};
+use super::{StepResult, problem};
+
+/// The deadline of removing a migrator.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Ends a clone that succeeded. It does not fail: the copy is there.
+pub(super) async fn finish(migrators: &Migrators<'_>) -> MigratorRemoved {
+    let incomplete = |error: Box<Problem>| {
+        tracing::warn!(detail = error.detail, "the migrator is left on a site, where it closes by itself");
+        MigratorRemoval::Incomplete
+    };
+    let mut removed = MigratorRemoved::default();
+    if let Some(target) = migrators.target() {
+        removed.target = Some(if target.is_removed_at_end {
+            // It deletes what the target had before.
+            remove(&target.client).await.unwrap_or_else(incomplete)
+        } else {
+            let committed = settle(&target.client, &migrators.import_id()).await;
+            committed.map_or_else(|error| incomplete(problem(&error)), |()| MigratorRemoval::Kept)
+        });
+    }
+    removed.source = match migrators.source() {
+        Some(source) if source.is_removed_at_end => {
+            Some(remove(&source.client).await.unwrap_or_else(incomplete))
+        }
+        Some(_) => Some(MigratorRemoval::Kept),
+        None => migrators.request.remove_migrator.then_some(MigratorRemoval::Incomplete),
+    };
+    removed
+}
+
+/// Ends a clone that failed or was cancelled. A target has afterwards what it had before.
+pub(super) async fn roll_back(migrators: &Migrators<'_>) -> StepResult<MigratorRemoved> {
+    let mut removed = migrators.job.prior.migrator_removed().unwrap_or_default();
+    if let Some(target) = migrators.target() {
+        removed.target = Some(roll_back_target(migrators, &target).await?);
+    }
+    // Once it is removed, nobody answers there.
+    if removed.source != Some(MigratorRemoval::Removed)
+        && let Some(source) = migrators.source()
+    {
+        let removal =
+            if source.is_removed_at_end { remove(&source.client).await? } else { MigratorRemoval::Kept };
+        removed.source = Some(removal);
+    }
+    Ok(removed)
+}
+
+async fn roll_back_target(migrators: &Migrators<'_>, target: &Migrator) -> StepResult<MigratorRemoval> {
+    take_back(&target.client, &migrators.import_id()).await.map_err(|error| problem(&error))?;
+    let removal = match target.plugin_status {
+        Some(PluginStatus::Installed) => remove(&target.client).await?,
+        _ => MigratorRemoval::Kept,
+    };
+    let is_restored =
+        removal == MigratorRemoval::Removed || target.plugin_status == Some(PluginStatus::Unchanged);
+    if is_restored {
+        migrators.job.updates.send_modify(|update| update.changed = Some(false));
+    }
+    Ok(removal)
+}
+
+async fn remove(migrator: &Client) -> StepResult<MigratorRemoval> {
+    let removed = timeout(DEADLINE, migrator.remove()).await;
+    let late = |_| Box::new(Problem::new(Code::Deadline, "The site did not remove the migrator in time."));
+    let removed = removed.map_err(late)?.map_err(|error| {
+        let detail = format!("The site did not remove the migrator: {error}.");
+        Box::new(Problem::new(Code::MigratorUnreachable, detail))
+    })?;
+    if removed.is_complete() {
+        return Ok(MigratorRemoval::Removed);
+    }
+    tracing::warn!(left = ?removed.remaining, answers = removed.still_responds, "parts of the migrator are left on the site");
+    Ok(MigratorRemoval::Incomplete)
+}

@@ -1,0 +1,256 @@
+//! The worker's loops: claims steps, sweeps the queue, reports on itself, and shuts down gracefully.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wpclone_provision::Health;
+use wpclone_queue::{Claim, Lease, Queue, WorkerReport};
+use wpclone_task::{Code, Problem, Stage, TaskId};
+
+use crate::browser::BrowserAvailability;
+use crate::claim_loop::claim_loop;
+use crate::step_executor::StepExecutor;
+use crate::webhook::Webhooks;
+
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+const FOLDER_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How long released steps may take to end: a browser ends within seconds, and reporting has a deadline of its own.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The running steps, by task: the process id of the browser's supervisor.
+type Running = Arc<Mutex<HashMap<TaskId, watch::Receiver<Option<u32>>>>>;
+
+/// The worker's loops.
+pub(crate) struct Worker {
+    pub(crate) id: String,
+    /// The stages of its settings, and how many steps of each run at once.
+    pub(crate) stages: Vec<(Stage, u32)>,
+    pub(crate) drain: Duration,
+    pub(crate) executor: Arc<StepExecutor>,
+    pub(crate) webhooks: Arc<Webhooks>,
+    /// Whether the queue has accepted a report of this worker: only then it is ready.
+    pub(crate) registered: Arc<AtomicBool>,
+    running: Running,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        id: String,
+        stages: Vec<(Stage, u32)>,
+        drain: Duration,
+        executor: Arc<StepExecutor>,
+        webhooks: Arc<Webhooks>,
+    ) -> Self {
+        let (registered, running) = (Arc::default(), Running::default());
+        Self { id, stages, drain, executor, webhooks, registered, running }
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.executor.queue
+    }
+
+    fn browser(&self) -> &BrowserAvailability {
+        &self.executor.browser.availability
+    }
+
+    /// Works until `shutdown`; then lets running steps end within the drain time, and releases those that still run.
+    pub(crate) async fn run(&self, shutdown: CancellationToken) {
+        let steps = TaskTracker::new();
+        tokio::select! {
+            () = self.claim_all(&steps, &shutdown) => {}
+            () = self.sweep() => {}
+            () = self.sweep_folders() => {}
+            () = self.check_browser() => {}
+            () = self.report() => {}
+            () = self.maintain_clones() => {}
+        }
+        steps.close();
+        tracing::info!(running = steps.len(), grace_seconds = self.drain.as_secs(), "draining");
+        let upkeep = async { tokio::join!(self.sweep(), self.report()) };
+        tokio::select! {
+            () = steps.wait() => {}
+            () = tokio::time::sleep(self.drain) => {}
+            _ = upkeep => {}
+        }
+        self.executor.release.cancel();
+        if tokio::time::timeout(RELEASE_DEADLINE, steps.wait()).await.is_err() {
+            tracing::error!(running = steps.len(), "steps did not end; their leases will expire");
+        }
+        if let Err(error) = self.queue().remove_worker(&self.id).await {
+            tracing::warn!(%error, "this worker could not be deregistered");
+        }
+    }
+
+    /// Claims steps of its stages, and callbacks beside them, until `shutdown`.
+    async fn claim_all(&self, steps: &TaskTracker, shutdown: &CancellationToken) {
+        let of_stage = |(stage, slots): &(Stage, u32)| {
+            let (stage, slots) = ([*stage], *slots);
+            async move {
+                let claim = async || {
+                    tokio::select! {
+                        () = self.ready_for(stage[0]) => {}
+                        () = shutdown.cancelled() => return Ok(None),
+                    }
+                    self.queue().claim(&self.id, &stage).await
+                };
+                let start = |claim, slot| self.start(steps, shutdown, claim, slot);
+                claim_loop(shutdown, self.queue(), &stage, slots, claim, start).await;
+            }
+        };
+        tokio::join!(
+            join_all(self.stages.iter().map(of_stage)),
+            self.webhooks.claim_all(&self.id, steps, shutdown),
+        );
+    }
+
+    /// Waits until steps of a stage can be executed here.
+    async fn ready_for(&self, stage: Stage) {
+        match stage {
+            Stage::Provisioning => self.ready_to_provision().await,
+            Stage::Browser => self.browser().available().await,
+            Stage::Transfer | Stage::Webhook => {}
+        }
+    }
+
+    /// Waits while the provisioner starts, and while another worker owns the clones' state. When something is missing it
+    /// does not wait: the steps are claimed and fail with what is missing.
+    async fn ready_to_provision(&self) {
+        let Some(provisioning) = &self.executor.provisioning else { return std::future::pending().await };
+        let mut health = provisioning.provisioner.watch_health();
+        let is_decided = |health: &Health| matches!(health, Health::Ready | Health::Unavailable(_));
+        if health.wait_for(is_decided).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Looks for the browser, where this worker serves its stage.
+    async fn check_browser(&self) {
+        if self.stages.iter().any(|(stage, _)| *stage == Stage::Browser) {
+            self.browser().keep_checking().await;
+        }
+        std::future::pending().await
+    }
+
+    /// Keeps the registry of clones up to date, where this worker provisions them.
+    async fn maintain_clones(&self) {
+        match &self.executor.provisioning {
+            Some(provisioning) => provisioning.registry.run().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Executes this step in a slot, and then further steps of its stage, until there are none or `shutdown`.
+    fn start(
+        &self,
+        steps: &TaskTracker,
+        shutdown: &CancellationToken,
+        claim: Claim,
+        slot: OwnedSemaphorePermit,
+    ) {
+        let (executor, running) = (Arc::clone(&self.executor), Arc::clone(&self.running));
+        let (stage, shutdown, browser) = (claim.stage, shutdown.clone(), self.browser().clone());
+        steps.spawn(async move {
+            let _slot = slot;
+            let next_stages = || {
+                let can_claim = !shutdown.is_cancelled() && can_execute(stage, &browser);
+                if can_claim { vec![stage] } else { Vec::new() }
+            };
+            let mut next = Some(claim);
+            while let Some(claim) = next {
+                let (pid, pid_seen) = watch::channel(None);
+                let (task, lease) = (claim.lease.task, claim.lease.clone());
+                running.lock().insert(task, pid_seen);
+                let step = executor.execute(claim, pid, next_stages);
+                let done = std::panic::AssertUnwindSafe(step).catch_unwind().await;
+                running.lock().remove(&task);
+                next = match done {
+                    Ok(next) => next,
+                    Err(_) => {
+                        report_panic(&executor.queue, &lease).await;
+                        None
+                    }
+                };
+            }
+        });
+    }
+
+    async fn sweep(&self) {
+        loop {
+            match self.queue().sweep().await {
+                Ok(swept) if swept.more => continue,
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "the queue could not be swept"),
+            }
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+        }
+    }
+
+    /// Removes folders of workers that were killed together with their supervisors.
+    async fn sweep_folders(&self) {
+        loop {
+            let folders = self.executor.browser.folders.clone();
+            match tokio::task::spawn_blocking(move || wpclone_guard::sweep(&folders)).await {
+                Ok(Ok(0)) | Err(_) => {}
+                Ok(Ok(removed)) => tracing::info!(removed, "removed folders of dead tasks"),
+                Ok(Err(error)) => tracing::warn!(%error, "folders of dead tasks cannot be removed"),
+            }
+            tokio::time::sleep(FOLDER_SWEEP_INTERVAL).await;
+        }
+    }
+
+    async fn report(&self) {
+        let started_at = Timestamp::now();
+        loop {
+            match self.queue().report_worker(&self.current_report(started_at).await).await {
+                Ok(()) => self.registered.store(true, Ordering::Relaxed),
+                Err(error) => tracing::debug!(%error, "this worker could not report to the queue"),
+            }
+            tokio::time::sleep(REPORT_INTERVAL).await;
+        }
+    }
+
+    async fn current_report(&self, started_at: Timestamp) -> WorkerReport {
+        let running: Vec<(TaskId, Option<u32>)> =
+            self.running.lock().iter().map(|(id, pid)| (*id, *pid.borrow())).collect();
+        let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
+        let browsers = pids.len();
+        let memory = tokio::task::spawn_blocking(move || {
+            pids.into_iter().map(wpclone_guard::resident_memory).sum()
+        });
+        let browser_memory_bytes = memory.await.unwrap_or_default();
+        self.executor.metrics.browsers(browsers, browser_memory_bytes);
+        // A stage that is not claimed at the moment is not reported as served.
+        let served = || self.stages.iter().filter(|(stage, _)| can_execute(*stage, self.browser()));
+        WorkerReport {
+            id: self.id.clone(),
+            stages: served().map(|(stage, _)| *stage).collect(),
+            slots: served().map(|(_, slots)| slots).sum(),
+            tasks: running.into_iter().map(|(id, _)| id).collect(),
+            started_at,
+            browser_memory_bytes,
+        }
+    }
+}
+
+/// Whether steps of a stage can be executed now.
+fn can_execute(stage: Stage, browser: &BrowserAvailability) -> bool {
+    stage != Stage::Browser || browser.missing().is_none()
+}
+
+async fn report_panic(queue: &Queue, lease: &Lease) {
+    tracing::error!(task.id = %lease.task, "a step panicked");
+    let problem = Problem::new(Code::WorkerFault, "The worker met a defect of its own while it executed this step.");
+    if let Err(error) = queue.fail(lease, &problem).await {
+        tracing::warn!(%error, task.id = %lease.task, "the panic could not be reported to the queue");
+    }
+}
