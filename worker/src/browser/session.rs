@@ -17,6 +17,7 @@ use crate::net::{EgressProxy, SiteClient};
 pub(super) struct BrowserSession {
     pub(super) proxy: Arc<EgressProxy>,
     pub(super) http: SiteClient,
+    installation: Arc<BrowserInstallation>,
     driver: tokio::sync::Mutex<Option<Driver>>,
     browser: OnceLock<WebDriver>,
 }

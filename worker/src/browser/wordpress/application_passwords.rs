@@ -171,7 +171,7 @@ async fn create_password(admin: &AdminSession<'_>, rest: &RestSession<'_>, name:
             return Err(rest_error(&error));
         }
         RestReply::Error(error) => error.response,
-        RestReply::NotRest(response) => answer,
+        RestReply::NotRest(response) => response,
     };
     tracing::info!(status = response.status, "REST creates no application password; using the authorization page");
     let password = create_by_page(admin, name, app_id).await?.ok_or_else(|| rest_closed(response.status, &response))?;

@@ -8,7 +8,7 @@ use wpclone_task::{Code, PluginStatus};
 
 use super::admin_session::MIN_WORDPRESS;
 use super::rest::{RestSession, RestReply};
-use super::{AdminSession, StepResult, StepError, place, quoted};
+use super::{AdminSession, StepError, StepResult, quoted, site_discovery};
 use crate::browser::StepReporter;
 use crate::net::{Body, SiteRequest, SiteResponse};
 
@@ -90,7 +90,7 @@ async fn installed_by_page(admin: &AdminSession<'_>) -> StepResult<Option<Instal
         p.has(&plugin_row("")).then(|| Installed {
             active: p.has(&plugin_row(".active")),
             version: p
-                .evidence(&format!("{} .plugin-version-author-uri", plugin_row("")))
+                .text(&format!("{} .plugin-version-author-uri", plugin_row("")))
                 .map_or(String::new(), |t| first_version(&t)),
         })
     }))
