@@ -157,9 +157,9 @@ impl Scene {
 
     /// Whatever became of the clone, nothing of ours is left on its source.
     fn source_is_clean(&self, task: &TaskView) {
-        let told = task.result.as_ref().and_then(|result| result.get("migrator_removed"));
+        let removal = task.result.as_ref().and_then(|result| result.get("migrator")?.get("source"));
         let plugin = self.site.tree().join("wp-content/plugins/wpclone-migrator");
-        let said = told.is_some_and(|wholly| wholly == false)
+        let said = removal.is_some_and(|removal| removal == "incomplete")
             || task.steps.iter().any(|step| step.name == "rollback" && step.state != State::Succeeded);
         assert!(
             said || !plugin.exists(),
