@@ -47,7 +47,9 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
         Ok(()) if admin.registered.load(Ordering::Relaxed) => {
             (StatusCode::OK, format!("ready\n{}{}", clones(&admin).await, browser(&admin)))
         }
-        Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "this worker is not registered with the queue yet\n".into()),
+        Ok(()) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "this worker is not registered with the queue yet\n".into())
+        }
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Redis cannot be reached\n".into()),
     }
 }

@@ -92,10 +92,8 @@ impl Args {
         let provisioning = slots("WPCLONE_SLOTS_PROVISIONING", &self.slots_provisioning);
         let transfer = slots("WPCLONE_SLOTS_TRANSFER", &self.slots_transfer);
         let clones = self.clones.check(check);
-        let programs = BrowserSettings {
-            browser: self.browser_binary.clone(),
-            driver: self.driver_binary.clone(),
-        };
+        let programs =
+            BrowserSettings { browser: self.browser_binary.clone(), driver: self.driver_binary.clone() };
         if stages.as_ref().is_some_and(|stages| stages.contains(&Stage::Browser)) {
             check.show("WPCLONE_BROWSER_BINARY", &program(programs.browser()), Shown::Plain);
             check.show("WPCLONE_DRIVER_BINARY", &program(programs.driver()), Shown::Plain);

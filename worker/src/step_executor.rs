@@ -137,8 +137,7 @@ impl StepExecutor {
         let fault = |detail: String| Box::new(Problem::new(Code::WorkerFault, detail));
         let step = claim.step.parse();
         let step = step.map_err(|_| fault(format!("This version has no step `{}`.", claim.step)))?;
-        let sealed =
-            |error: SealError| fault(format!("The task's credentials cannot be opened: {error}."));
+        let sealed = |error: SealError| fault(format!("The task's credentials cannot be opened: {error}."));
         let secrets = self.open_request(claim).map_err(sealed)?;
         let prior = open_prior_outputs(claim, &self.sealer).map_err(sealed)?;
         let request = claim.request.clone().with_secrets(&secrets);

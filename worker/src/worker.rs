@@ -224,9 +224,8 @@ impl Worker {
             self.running.lock().iter().map(|(id, pid)| (*id, *pid.borrow())).collect();
         let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
         let browsers = pids.len();
-        let memory = tokio::task::spawn_blocking(move || {
-            pids.into_iter().map(wpclone_guard::resident_memory).sum()
-        });
+        let memory =
+            tokio::task::spawn_blocking(move || pids.into_iter().map(wpclone_guard::resident_memory).sum());
         let browser_memory_bytes = memory.await.unwrap_or_default();
         self.executor.metrics.browsers(browsers, browser_memory_bytes);
         // A stage that is not claimed at the moment is not reported as served.
@@ -249,7 +248,8 @@ fn can_execute(stage: Stage, browser: &BrowserAvailability) -> bool {
 
 async fn report_panic(queue: &Queue, lease: &Lease) {
     tracing::error!(task.id = %lease.task, "a step panicked");
-    let problem = Problem::new(Code::WorkerFault, "The worker met a defect of its own while it executed this step.");
+    let problem =
+        Problem::new(Code::WorkerFault, "The worker met a defect of its own while it executed this step.");
     if let Err(error) = queue.fail(lease, &problem).await {
         tracing::warn!(%error, task.id = %lease.task, "the panic could not be reported to the queue");
     }

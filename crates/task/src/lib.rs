@@ -29,8 +29,9 @@ pub use kind::{Kind, Stage, State, UnknownName};
 pub use names::{AppName, Username};
 pub use object_reader::{FieldError, FieldErrors};
 pub use output::{
-    AppPasswordResult, CloneExpiry, FilledTarget, Handover, MigratorRemoval, MigratorRemoved, OutputError, OutputParts,
-    PluginStatus, Prepared, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts, StepOutput, Transferred,
+    AppPasswordResult, CloneExpiry, FilledTarget, Handover, MigratorRemoval, MigratorRemoved, OutputError,
+    OutputParts, PluginStatus, Prepared, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts,
+    StepOutput, Transferred,
 };
 pub use plan::{Plan, StepPlan};
 pub use problem::Problem;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{StoredRequest, Stage, Step};
+use crate::{Stage, Step, StoredRequest};
 
 /// One step of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

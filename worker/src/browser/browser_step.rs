@@ -1,7 +1,7 @@
 //! What a step of the browser stage does, read from its task.
 
 use wpclone_task::{
-    CreateAppPasswordRequest, CloneDestination, Login, Request, Role, SetupRequest, SiteUrl, Step,
+    CloneDestination, CreateAppPasswordRequest, Login, Request, Role, SetupRequest, SiteUrl, Step,
 };
 
 use super::step_reporter::SiteRole;

@@ -19,7 +19,10 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Starts one in a folder that is created for it and removed after it.
-    pub(crate) async fn spawn(installation: &BrowserInstallation, folder: PathBuf) -> Result<Self, BrowserError> {
+    pub(crate) async fn spawn(
+        installation: &BrowserInstallation,
+        folder: PathBuf,
+    ) -> Result<Self, BrowserError> {
         let home = folder.display().to_string();
         let keep = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
         let mut env = vec![("HOME".to_owned(), home.clone()), ("XDG_CONFIG_HOME".to_owned(), home)];

@@ -37,8 +37,7 @@ pub(crate) async fn fetch(browser: &dyn Browser, request: &SiteRequest) -> Resul
         let host = request.url.host_str().unwrap_or_default();
         return Err(Problem::new(Code::SiteUnreachable, format!("{host} did not answer the browser.")));
     };
-    let body =
-        STANDARD.decode(fetched.body).map_err(|_| BrowserError::Refused("a malformed body".into()))?;
+    let body = STANDARD.decode(fetched.body).map_err(|_| BrowserError::Refused("a malformed body".into()))?;
     Ok(SiteResponse::new(
         fetched.url,
         fetched.status,

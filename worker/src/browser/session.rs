@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use wpclone_guard::unique_folder;
 use wpclone_task::{Code, Problem};
 
-use super::{Browser, BrowserInstallation};
 use super::driver::Driver;
 use super::stage::BrowserStage;
 use super::webdriver::WebDriver;
 use super::wordpress::StepResult;
+use super::{Browser, BrowserInstallation};
 use crate::job::Job;
 use crate::net::{EgressProxy, SiteClient};
 

@@ -74,7 +74,8 @@ impl StepContext<'_> {
     /// Asks the migrator what its site runs on.
     async fn site_facts(&self, site: &SiteUrl, key: &SecretString) -> StepResult<SiteFacts> {
         let key = key.expose_secret().parse::<Key>();
-        let key = key.map_err(|_| StepError::new(Code::UnexpectedAnswer, "The migrator's key is malformed."))?;
+        let key =
+            key.map_err(|_| StepError::new(Code::UnexpectedAnswer, "The migrator's key is malformed."))?;
         let client = Client::new(self.http.without_cookies().clone(), site.url().clone(), key);
         let request = async {
             client.manifest().await.map_err(|error| {

@@ -89,7 +89,8 @@ impl BrowserStage {
         error: &StepError,
         limit: Duration,
     ) {
-        let storing = reporter.evidence.store_failure(session.browser(), &session.http, &session.proxy, error);
+        let storing =
+            reporter.evidence.store_failure(session.browser(), &session.http, &session.proxy, error);
         if timeout(limit, storing).await.is_err() {
             tracing::warn!("not all evidence could be stored in time");
         }

@@ -75,7 +75,8 @@ fn is_to_source(source: &SiteUrl, copy: &SiteUrl, attempt: &ConnectAttempt) -> b
         return false;
     }
     let is_default = |port: u16| DEFAULT_PORTS.contains(&port);
-    let same_port = port.is_some_and(|port| port == attempt.port || is_default(port) && is_default(attempt.port));
+    let same_port =
+        port.is_some_and(|port| port == attempt.port || is_default(port) && is_default(attempt.port));
     same_port && without_www(&host) == without_www(&attempt.host)
 }
 

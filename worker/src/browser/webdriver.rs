@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::limited_connector::LimitedConnector;
-use super::{Browser, BrowserError, Cookie, BrowserInstallation};
+use super::{Browser, BrowserError, BrowserInstallation, Cookie};
 
 /// A command of WebDriver takes milliseconds; one that takes this long never ends.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);

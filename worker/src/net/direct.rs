@@ -69,9 +69,9 @@ impl Resolve for DirectResolver {
 
 #[cfg(test)]
 mod tests {
+    use crate::net::AllowedNetworks;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
-    use crate::net::AllowedNetworks;
 
     use super::*;
     use crate::net::{ConnectOutcome, OwnClones};
@@ -91,7 +91,11 @@ mod tests {
     }
 
     /// What a transfer between `sites` gets from `url`, and the connections through its proxy.
-    async fn fetch(policy: &EgressPolicy, sites: &[&str], url: &str) -> (Option<String>, Vec<ConnectOutcome>) {
+    async fn fetch(
+        policy: &EgressPolicy,
+        sites: &[&str],
+        url: &str,
+    ) -> (Option<String>, Vec<ConnectOutcome>) {
         let proxy = EgressProxy::start(policy.clone()).await.unwrap();
         let sites: Vec<Url> = sites.iter().map(|site| site.parse().unwrap()).collect();
         let client = direct_client(&proxy, policy, "test", &sites).await.unwrap().build().unwrap();
@@ -113,14 +117,23 @@ mod tests {
         assert_eq!(fetch(&open, &[&name], &name).await, (hello.clone(), Vec::new()));
         let elsewhere = format!("http://{other}/");
         assert_eq!(fetch(&open, &[&url], &elsewhere).await, (hello.clone(), vec![ConnectOutcome::Connected]));
-        assert_eq!(fetch(&EgressPolicy::default(), &[&url], &url).await, (None, vec![ConnectOutcome::Denied]));
-        assert_eq!(fetch(&EgressPolicy::default(), &[&name], &name).await, (None, vec![ConnectOutcome::Denied]));
+        assert_eq!(
+            fetch(&EgressPolicy::default(), &[&url], &url).await,
+            (None, vec![ConnectOutcome::Denied])
+        );
+        assert_eq!(
+            fetch(&EgressPolicy::default(), &[&name], &name).await,
+            (None, vec![ConnectOutcome::Denied])
+        );
 
         // Clones whose names only the proxy can resolve, at a port that is not the listener's.
         let own = |port| OwnClones { host: "clones.invalid".into(), port, listener: Some(site) };
         let at = |port: u16| format!("http://a.clones.invalid:{port}/");
         let policy = |port| EgressPolicy { clones: Some(own(port)), ..EgressPolicy::default() };
-        assert_eq!(fetch(&policy(8090), &[&at(8090)], &at(8090)).await, (hello.clone(), vec![ConnectOutcome::Connected]));
+        assert_eq!(
+            fetch(&policy(8090), &[&at(8090)], &at(8090)).await,
+            (hello.clone(), vec![ConnectOutcome::Connected])
+        );
         let same = site.port();
         assert_eq!(fetch(&policy(same), &[&at(same)], &at(same)).await, (hello, Vec::new()));
     }

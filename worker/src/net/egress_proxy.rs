@@ -66,7 +66,8 @@ impl EgressPolicy {
         if let Some(listener) = own.and_then(|own| own.listener) {
             return Ok(vec![listener]);
         }
-        let found = timeout(CONNECT_DEADLINE, lookup_host((host, port))).await.map_err(timed_out)?.map_err(failed)?;
+        let found =
+            timeout(CONNECT_DEADLINE, lookup_host((host, port))).await.map_err(timed_out)?.map_err(failed)?;
         let all: Vec<SocketAddr> = found.take(16).collect();
         let allowed: Vec<SocketAddr> =
             all.iter().copied().filter(|a| own.is_some() || self.networks.allow(a.ip())).collect();
@@ -140,7 +141,11 @@ pub(crate) fn normalize_host(host: &str) -> String {
     host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |address| address.to_string())
 }
 
-async fn serve(listener: TcpListener, policy: Arc<EgressPolicy>, attempts: Arc<Mutex<VecDeque<ConnectAttempt>>>) {
+async fn serve(
+    listener: TcpListener,
+    policy: Arc<EgressPolicy>,
+    attempts: Arc<Mutex<VecDeque<ConnectAttempt>>>,
+) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Dropped with this task, which aborts every connection.
     let mut connections = JoinSet::new();
@@ -167,7 +172,11 @@ async fn serve(listener: TcpListener, policy: Arc<EgressPolicy>, attempts: Arc<M
     }
 }
 
-async fn serve_connection(mut client: TcpStream, policy: &EgressPolicy, attempts: &Mutex<VecDeque<ConnectAttempt>>) -> io::Result<()> {
+async fn serve_connection(
+    mut client: TcpStream,
+    policy: &EgressPolicy,
+    attempts: &Mutex<VecDeque<ConnectAttempt>>,
+) -> io::Result<()> {
     let (host, port) = timeout(HANDSHAKE_DEADLINE, handshake(&mut client)).await??;
     let reached = connect(&host, port, policy).await;
     // Reply codes of RFC 1928, section 6: 0 succeeded, 2 not allowed, 4 host unreachable.
@@ -225,7 +234,10 @@ async fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
 /// Connects to the first address of the host that is allowed.
 async fn connect(host: &str, port: u16, policy: &EgressPolicy) -> Result<TcpStream, ConnectOutcome> {
     let addresses = policy.addresses(host, port).await?;
-    timeout(CONNECT_DEADLINE, TcpStream::connect(addresses.as_slice())).await.map_err(timed_out)?.map_err(failed)
+    timeout(CONNECT_DEADLINE, TcpStream::connect(addresses.as_slice()))
+        .await
+        .map_err(timed_out)?
+        .map_err(failed)
 }
 
 fn failed(error: io::Error) -> ConnectOutcome {

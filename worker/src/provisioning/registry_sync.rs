@@ -11,7 +11,7 @@ use wpclone_provision::{Access, CloneInfo, CloneName, Phase, Provisioner};
 use wpclone_queue::{Queue, TaskLookup, TaskRecord};
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_clone::{CloneSecrets, seal_clone};
-use wpclone_task::{StoredRequest, SiteUrl, TaskId};
+use wpclone_task::{SiteUrl, StoredRequest, TaskId};
 
 /// How often clones are published and swept.
 const INTERVAL: Duration = Duration::from_secs(15);

@@ -32,7 +32,8 @@ type StepResult<T> = Result<T, Box<Problem>>;
 impl Provisioning {
     /// Runs a step.
     pub(crate) async fn run(&self, job: &Job) -> StepEnd {
-        let too_slow = |_| Box::new(Problem::new(Code::Deadline, "The clone was not ready within five minutes."));
+        let too_slow =
+            |_| Box::new(Problem::new(Code::Deadline, "The clone was not ready within five minutes."));
         let result = tokio::select! {
             result = timeout(STEP_TIMEOUT, self.run_step(job)) => result.map_err(too_slow).flatten(),
             () = job.stop.cancelled() => return StepEnd::Stopped,

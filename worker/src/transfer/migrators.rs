@@ -3,7 +3,7 @@
 use url::Url;
 use wpclone_migrator::{Client, Key};
 use wpclone_task::{
-    CloneRequest, CloneDestination, ExposeSecret as _, PluginStatus, Role, SecretString, SiteUrl,
+    CloneDestination, CloneRequest, ExposeSecret as _, PluginStatus, Role, SecretString, SiteUrl,
 };
 
 use crate::job::Job;
@@ -32,7 +32,9 @@ impl Migrators<'_> {
 
     /// The target of the caller's, unless the content goes to a clone of ours.
     pub(super) fn target(&self) -> Option<Migrator> {
-        matches!(self.request.destination, CloneDestination::Target(_)).then(|| self.prepared(Role::Target)).flatten()
+        matches!(self.request.destination, CloneDestination::Target(_))
+            .then(|| self.prepared(Role::Target))
+            .flatten()
     }
 
     /// What the content goes to.

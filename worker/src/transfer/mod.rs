@@ -13,7 +13,8 @@ use wpclone_artifacts::Artifacts;
 use wpclone_migrator::ClientError;
 use wpclone_provision::clone_runtime::{SANDBOX_PLUGIN, SANDBOX_PLUGIN_FILE};
 use wpclone_task::{
-    CloneRequest, Code, CloneDestination, FilledTarget, Problem, Request, Stage, Step, StepOutput, Transferred,
+    CloneDestination, CloneRequest, Code, FilledTarget, Problem, Request, Stage, Step, StepOutput,
+    Transferred,
 };
 use wpclone_transfer::{Fidelity, Meter, Obstacle, Receiver, Transfer, TransferError};
 

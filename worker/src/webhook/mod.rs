@@ -8,6 +8,7 @@ mod post;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::net::AllowedNetworks;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,6 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 use wpclone_queue::{Delivery, FailOutcome, Queue, QueueError, RetryPolicy, StoredOutput};
 use wpclone_service::limiter::KeyedLimiter;
-use crate::net::AllowedNetworks;
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_task::open_callback;
 use wpclone_service::telemetry;
@@ -40,8 +40,12 @@ const DEADLINE: Duration = Duration::from_secs(15);
 const MAX_DELAY: Duration = Duration::from_secs(4 * 3600);
 /// 5 s, 10 s, 20 s … up to [`MAX_DELAY`], with full jitter: about five hours in all, ten at most. With a receiver that
 /// asks for [`MAX_DELAY`] each time it is 52 hours.
-const RETRY: RetryPolicy =
-    RetryPolicy { max_attempts: 14, backoff_base: Duration::from_secs(5), backoff_cap: MAX_DELAY, not_before: Duration::ZERO };
+const RETRY: RetryPolicy = RetryPolicy {
+    max_attempts: 14,
+    backoff_base: Duration::from_secs(5),
+    backoff_cap: MAX_DELAY,
+    not_before: Duration::ZERO,
+};
 
 /// Delivers webhooks.
 pub(crate) struct Webhooks {
@@ -178,11 +182,17 @@ fn evaluate(response: Response) -> Report {
 
 /// A failure that is retried under [`RETRY`].
 fn failed(code: Code, detail: String, not_before: Duration) -> Report {
-    Report::Failed(Box::new(Problem::new(code, detail).at(Stage::Webhook)), RetryPolicy { not_before, ..RETRY })
+    Report::Failed(
+        Box::new(Problem::new(code, detail).at(Stage::Webhook)),
+        RetryPolicy { not_before, ..RETRY },
+    )
 }
 
 fn permanent(code: Code, detail: String) -> Report {
-    Report::Failed(Box::new(Problem::new(code, detail).at(Stage::Webhook)), RetryPolicy { max_attempts: 1, ..RETRY })
+    Report::Failed(
+        Box::new(Problem::new(code, detail).at(Stage::Webhook)),
+        RetryPolicy { max_attempts: 1, ..RETRY },
+    )
 }
 
 impl Report {

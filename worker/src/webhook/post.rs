@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::net::AllowedNetworks;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
-use crate::net::AllowedNetworks;
 
 use super::message::Message;
 use crate::net::{ConnectOutcome, EgressProxy, PRODUCT, certificate_fault, proxied_client};
@@ -41,7 +41,9 @@ pub(super) async fn post(url: Url, message: Message, networks: AllowedNetworks, 
             answered
         }
         Ok(Err(error)) => explain(&error, proxy.last_outcome(&endpoint.0, endpoint.1)),
-        Err(_) => Response::Failed(format!("The callback address did not answer within {} s.", limit.as_secs())),
+        Err(_) => {
+            Response::Failed(format!("The callback address did not answer within {} s.", limit.as_secs()))
+        }
     }
 }
 
@@ -65,7 +67,9 @@ async fn drain(mut response: reqwest::Response) {
 fn explain(error: &reqwest::Error, outcome: Option<ConnectOutcome>) -> Response {
     match outcome {
         Some(ConnectOutcome::Denied) => Response::NotAllowed,
-        Some(ConnectOutcome::Failed(why)) => Response::Failed(format!("The callback address cannot be reached: {why}.")),
+        Some(ConnectOutcome::Failed(why)) => {
+            Response::Failed(format!("The callback address cannot be reached: {why}."))
+        }
         _ => match certificate_fault(error) {
             Some(why) => Response::Failed(format!("The callback address has no valid certificate: {why}.")),
             None => Response::Failed("The callback address closed the connection.".into()),

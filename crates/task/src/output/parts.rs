@@ -321,7 +321,10 @@ mod tests {
             ("canary-prepare".into(), "canary-prepare-target".into())
         );
         let login = prior.provisioned().unwrap().login().unwrap();
-        assert_eq!((login.site.as_str(), login.password.expose_secret()), ("http://127.0.0.1/c", "canary-clone"));
+        assert_eq!(
+            (login.site.as_str(), login.password.expose_secret()),
+            ("http://127.0.0.1/c", "canary-clone")
+        );
         assert_eq!(prior.migrator_removed().unwrap().source, Some(MigratorRemoval::Removed));
         assert_eq!(prior.secrets().count(), 8);
     }

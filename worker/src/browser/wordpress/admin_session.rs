@@ -118,10 +118,7 @@ fn checked(response: SiteResponse) -> StepResult<SiteResponse> {
         let detail = "A firewall in front of the site blocks wp-admin.";
         return Err(StepError::shown(Code::EdgeChallenge, detail, &response).into());
     }
-    if response.status >= 500
-        && response.status != 501
-        && response.json::<serde_json::Value>().is_none()
-    {
+    if response.status >= 500 && response.status != 501 && response.json::<serde_json::Value>().is_none() {
         return Err(site_discovery::server_error(&response));
     }
     Ok(response)

@@ -63,7 +63,12 @@ pub(crate) async fn create(
     reporter.progress(75, "Trying the application password");
     let username = verify(admin, &created.password).await?;
     reporter.achieved(format!("The application password \u{201c}{name}\u{201d} works."));
-    Ok(AppPasswordResult { application_password: created.password, username, uuid: created.uuid, app_name: name })
+    Ok(AppPasswordResult {
+        application_password: created.password,
+        username,
+        uuid: created.uuid,
+        app_name: name,
+    })
 }
 
 /// Deletes those that this task has created.
@@ -146,9 +151,11 @@ async fn list(rest: &RestSession<'_>) -> StepResult<Vec<Listed>> {
 
 async fn delete(rest: &RestSession<'_>, uuid: &str) -> StepResult<()> {
     if !is_uuid(uuid) {
-        return Err(
-            StepError::new(Code::UnexpectedAnswer, "The id of an application password is malformed.").into()
-        );
+        return Err(StepError::new(
+            Code::UnexpectedAnswer,
+            "The id of an application password is malformed.",
+        )
+        .into());
     }
     match rest.call(Method::DELETE, &format!("{ROUTE}/{uuid}"), &[], None).await? {
         RestReply::Ok(_) => Ok(()),
@@ -163,7 +170,12 @@ fn is_uuid(text: &str) -> bool {
     text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
-async fn create_password(admin: &AdminSession<'_>, rest: &RestSession<'_>, name: &str, app_id: &str) -> StepResult<Created> {
+async fn create_password(
+    admin: &AdminSession<'_>,
+    rest: &RestSession<'_>,
+    name: &str,
+    app_id: &str,
+) -> StepResult<Created> {
     let body = json!({ "name": name, "app_id": app_id });
     let response = match rest.call(Method::POST, ROUTE, &[], Some(body)).await? {
         RestReply::Ok(created) => return created_by_rest(&created),
@@ -173,8 +185,12 @@ async fn create_password(admin: &AdminSession<'_>, rest: &RestSession<'_>, name:
         RestReply::Error(error) => error.response,
         RestReply::NotRest(response) => response,
     };
-    tracing::info!(status = response.status, "REST creates no application password; using the authorization page");
-    let password = create_by_page(admin, name, app_id).await?.ok_or_else(|| rest_closed(response.status, &response))?;
+    tracing::info!(
+        status = response.status,
+        "REST creates no application password; using the authorization page"
+    );
+    let password =
+        create_by_page(admin, name, app_id).await?.ok_or_else(|| rest_closed(response.status, &response))?;
     let own = list(rest).await?.into_iter().find(|l| l.app_id == app_id);
     let uuid = own
         .ok_or_else(|| StepError::new(Code::UnexpectedAnswer, "The new application password is not listed."))?
@@ -186,19 +202,30 @@ fn created_by_rest(created: &Value) -> StepResult<Created> {
     let text = |name: &str| created[name].as_str().filter(|t| t.len() <= MAX_PASSWORD).map(str::to_owned);
     match (text("password"), text("uuid").filter(|u| is_uuid(u))) {
         (Some(password), Some(uuid)) => Ok(Created { password: SecretString::from(password), uuid }),
-        _ => Err(StepError::new(Code::UnexpectedAnswer, "The response contains no application password.").into()),
+        _ => {
+            Err(StepError::new(Code::UnexpectedAnswer, "The response contains no application password.")
+                .into())
+        }
     }
 }
 
 /// The page's form works without scripts when a `success_url` is given: WordPress then redirects there with the
 /// password, and the redirect is read instead of followed.
-async fn create_by_page(admin: &AdminSession<'_>, name: &str, app_id: &str) -> StepResult<Option<SecretString>> {
+async fn create_by_page(
+    admin: &AdminSession<'_>,
+    name: &str,
+    app_id: &str,
+) -> StepResult<Option<SecretString>> {
     if admin.uses_browser() {
         // fetch() hides redirects to other sites.
         return Ok(None);
     }
     let mut page = admin.site.at(AUTHORIZE);
-    page.query_pairs_mut().extend_pairs([("app_name", name), ("app_id", app_id), ("success_url", SUCCESS_URL)]);
+    page.query_pairs_mut().extend_pairs([
+        ("app_name", name),
+        ("app_id", app_id),
+        ("success_url", SUCCESS_URL),
+    ]);
     let shown = admin.send(SiteRequest::get(page)).await?;
     let mut fields = shown.page(|p| p.hidden_fields(&format!("form[action$='{AUTHORIZE}']")));
     if fields.is_empty() {

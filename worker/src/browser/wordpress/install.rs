@@ -7,7 +7,7 @@ use wpclone_migrator::{PLUGIN, VERSION, ZIP, ZIP_STORED};
 use wpclone_task::{Code, PluginStatus};
 
 use super::admin_session::MIN_WORDPRESS;
-use super::rest::{RestSession, RestReply};
+use super::rest::{RestReply, RestSession};
 use super::{AdminSession, StepError, StepResult, quoted, site_discovery};
 use crate::browser::StepReporter;
 use crate::net::{Body, SiteRequest, SiteResponse};
@@ -36,7 +36,10 @@ impl Installed {
 }
 
 /// Ensures that this version of the migrator is on the site and active.
-pub(crate) async fn install(admin: &AdminSession<'_>, reporter: &StepReporter<'_>) -> StepResult<PluginStatus> {
+pub(crate) async fn install(
+    admin: &AdminSession<'_>,
+    reporter: &StepReporter<'_>,
+) -> StepResult<PluginStatus> {
     let rest = RestSession::open(admin).await?;
     let before = installed(admin, &rest).await?;
     let status = match &before {
@@ -132,7 +135,11 @@ async fn upload(
     }
 }
 
-async fn send_zip(admin: &AdminSession<'_>, fields: &[(String, String)], zip: &'static [u8]) -> StepResult<SiteResponse> {
+async fn send_zip(
+    admin: &AdminSession<'_>,
+    fields: &[(String, String)],
+    zip: &'static [u8],
+) -> StepResult<SiteResponse> {
     let body = Body::Upload {
         fields: fields.to_vec(),
         field: "pluginzip",
@@ -189,8 +196,10 @@ async fn not_installed(admin: &AdminSession<'_>, response: &SiteResponse) -> Ste
         let detail = format!("WordPress accepted the upload and did not install it.{}", quoted(says));
         return Ok(Box::new(StepError::shown(code, detail, response)));
     }
-    let detail =
-        format!("Something other than WordPress answered the upload ({}), and a second one too.", response.status);
+    let detail = format!(
+        "Something other than WordPress answered the upload ({}), and a second one too.",
+        response.status
+    );
     Ok(Box::new(StepError::shown(Code::WafBlockedUpload, detail, response)))
 }
 

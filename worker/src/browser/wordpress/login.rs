@@ -190,9 +190,10 @@ fn login_error(state: &PageState, site: &SiteUrl) -> Box<StepError> {
                 state.status
             ),
         ),
-        502 | 504 => {
-            StepError::new(Code::SiteUnreachable, format!("The site answered the login with {}.", state.status))
-        }
+        502 | 504 => StepError::new(
+            Code::SiteUnreachable,
+            format!("The site answered the login with {}.", state.status),
+        ),
         500.. => return no_form(state, site),
         _ if state.url.path().ends_with("/upgrade.php") => StepError::new(
             Code::DbUpgradePending,

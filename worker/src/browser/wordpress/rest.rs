@@ -47,9 +47,7 @@ pub(super) fn read(response: SiteResponse) -> RestReply {
         };
     }
     match response.json::<ErrorBody>() {
-        Some(error) => {
-            RestReply::Error(RestError { status: response.status, code: error.code, response })
-        }
+        Some(error) => RestReply::Error(RestError { status: response.status, code: error.code, response }),
         None => RestReply::NotRest(response),
     }
 }
@@ -83,8 +81,7 @@ impl<'a> RestSession<'a> {
     ) -> StepResult<RestReply> {
         let url = route(self.admin.site, path, query);
         let body = body.map_or(Body::Empty, Body::Json);
-        let request =
-            SiteRequest::post(url, body).method(method).header("X-WP-Nonce", self.nonce.clone());
+        let request = SiteRequest::post(url, body).method(method).header("X-WP-Nonce", self.nonce.clone());
         Ok(read(self.admin.send(request).await?))
     }
 }

@@ -57,11 +57,13 @@ fn classify(response: &SiteResponse, site: &SiteUrl) -> LoginPage {
     match response.status {
         // A browser may pass the challenge.
         _ if response.is_challenge() => LoginPage::Here,
-        401 if response.header("www-authenticate").is_some() => LoginPage::Broken(Box::new(StepError::shown(
-            Code::HttpAuthRequired,
-            "The web server asks for a user and password of its own before it shows the login page.",
-            response,
-        ))),
+        401 if response.header("www-authenticate").is_some() => {
+            LoginPage::Broken(Box::new(StepError::shown(
+                Code::HttpAuthRequired,
+                "The web server asks for a user and password of its own before it shows the login page.",
+                response,
+            )))
+        }
         403 | 406 | 429 => LoginPage::Here,
         500.. => LoginPage::Broken(server_error(response)),
         _ => LoginPage::Missing,
@@ -132,7 +134,8 @@ async fn no_login(http: &SiteClient, site: &SiteUrl, response: &SiteResponse) ->
             format!("The site is a WordPress, but wp-login.php shows no login form (it answers {status}).");
         StepError::shown(Code::LoginUrlNotFound, detail, response)
     } else {
-        let detail = format!("Nothing at this address looks like a WordPress (wp-login.php answers {status}).");
+        let detail =
+            format!("Nothing at this address looks like a WordPress (wp-login.php answers {status}).");
         StepError::shown(Code::NotWordPress, detail, &front)
     }))
 }
