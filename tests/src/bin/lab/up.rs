@@ -22,7 +22,7 @@ const PASSWORD: &str = "let-me-in-2026";
 
 pub(crate) fn up() -> Result {
     if let Some(running) = Running::find() {
-        println!("`./dev up` runs already (process {}); end it with `./dev down`", running.pid());
+        println!("`./dev up` runs already (process {}); stop it with `./dev down`", running.pid());
         return Ok(());
     }
     let _note = Running::note()?;
@@ -39,37 +39,37 @@ pub(crate) fn up() -> Result {
     });
     // `run` has stopped its own services by now; this stops the shared ones.
     Lab::shared().end();
-    eprintln!("everything is down");
+    eprintln!("everything has stopped");
     ended
 }
 
 /// Starts everything, runs the demonstration, and then waits forever. Dropping the future stops everything.
 async fn run() -> Result {
     let began = Instant::now();
-    let said = |what: String| eprintln!("[{:5.1} s] {what}", began.elapsed().as_secs_f32());
-    said("starting MariaDB, PHP, nginx and a WordPress with some content".into());
+    let log = |what: String| eprintln!("[{:5.1} s] {what}", began.elapsed().as_secs_f32());
+    log("starting MariaDB, PHP, nginx and a WordPress with some content".into());
     let site = Site::builder(Version::Trixie)
         .port(port(WORDPRESS)?)
         .content(20)
         .admin_password(PASSWORD)
         .start()
         .await?;
-    said(format!("WordPress {} is at {}", site.wordpress(), site.url()));
+    log(format!("WordPress {} is at {}", site.wordpress(), site.url()));
     let clones = format!("127.0.0.1:{}", port(CLONES)?);
     let app = TestApp::builder().callbacks().clones(Version::Trixie).env("WPCLONE_CLONES_LISTEN", &clones);
     let app = app.ports(port(REDIS)?, port(API)?, port(WORKER)?).start().await?;
     let token = app.tokens().first().cloned();
     let token = token.ok_or(LabError::Missing { what: "a token".into(), help: "give the builder one" })?;
-    said(format!(
+    log(format!(
         "Redis is at {}, the API at {}, a worker's health at {}",
         app.redis.url(),
         app.api.url(),
         app.workers[0].url()
     ));
 
-    said("wpclone setup: a browser logs in, installs the migrator and reads its key".into());
+    log("wpclone setup: a browser logs in, installs the migrator and reads its key".into());
     wpclone(&app, &token, &site, &["setup"], Stdio::inherit()).await?;
-    said("wpclone app-password: an application password is made".into());
+    log("wpclone app-password: creates an application password".into());
     let task =
         wpclone(&app, &token, &site, &["app-password", "--name", "dev up", "--json"], Stdio::piped()).await?;
     let result = serde_json::from_str::<Value>(&task)?["result"].take();
@@ -81,15 +81,15 @@ async fn run() -> Result {
     if status != 200 || admin["roles"][0] != "administrator" {
         return Err(LabError::Answer { what: me, status, body });
     }
-    said(format!(
-        "WordPress takes it: users/me is `{}`, {}",
+    log(format!(
+        "WordPress accepts it: users/me is `{}`, {}",
         admin["slug"].as_str().unwrap_or_default(),
         admin["roles"]
     ));
-    said("wpclone clone: the site is copied to an address of its own".into());
+    log("wpclone clone: copies the site to its own address".into());
     let task = wpclone(&app, &token, &site, &["clone", "--json"], Stdio::piped()).await?;
     let clone = serde_json::from_str::<Value>(&task)?["result"]["clone"].take();
-    said(format!("the clone is at {}", text(&clone, "url")?));
+    log(format!("the clone is at {}", text(&clone, "url")?));
     print_results(&app, &token, &site, &user, &password, &me);
     print_clone(&clone)?;
     pending().await
@@ -125,7 +125,7 @@ fn print_clone(clone: &Value) -> Result {
     let [url, user, password] = [text(clone, "url")?, text(clone, "username")?, text(clone, "password")?];
     println!("\n  the clone              {url}/   user {user}   password {password}");
     println!(
-        "    it is gone           {}, or with: wpclone clones delete {}",
+        "    it expires           {}, or with: wpclone clones delete {}",
         text(clone, "expires_at")?,
         text(clone, "name")?
     );
@@ -157,7 +157,7 @@ fn print_results(app: &TestApp, token: &Token, site: &Site, user: &str, password
     println!("  dashboard              {api}/");
     println!("  token                  {secret}");
     println!(
-        "  webhook secret         {}   callback_url may lead to 127.0.0.1",
+        "  webhook secret         {}   callback_url may point to 127.0.0.1",
         app.webhook_secret().unwrap_or_default()
     );
     println!(
@@ -166,7 +166,7 @@ fn print_results(app: &TestApp, token: &Token, site: &Site, user: &str, password
         admin.name,
         admin.password
     );
-    println!("  to go on in another terminal (the programs are in {}):", programs_folder());
+    println!("  to continue in another terminal (the programs are in {}):", programs_folder());
     println!("    export WPCLONE_URL={api} WPCLONE_TOKEN={secret} WPCLONE_SITE_PASSWORD={}", admin.password);
     println!("    wpclone setup {} --username {}", site.url(), admin.name);
     println!("  or:");
@@ -181,5 +181,5 @@ fn print_results(app: &TestApp, token: &Token, site: &Site, user: &str, password
         );
     }
     println!("\n  logs                   {}", app.workers[0].log().display());
-    println!("  Ctrl-C ends it all.");
+    println!("  Ctrl-C stops everything.");
 }
