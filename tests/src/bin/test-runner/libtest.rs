@@ -122,7 +122,8 @@ async fn follow(
         }
     }
     let status = child.wait().await?;
-    if whole && status.success() == report.failed.is_empty() {
+    let shown = report.failed.iter().all(|(_, output)| !output.is_empty());
+    if whole && shown && status.success() == report.failed.is_empty() {
         return Ok(None);
     }
     // A child that outlived its test may keep the pipe open.
@@ -161,6 +162,32 @@ fn take(line: &str, report: &mut ProgramReport, running: &mut BTreeMap<String, I
         _ => return false,
     }
     running.remove(&name);
+    false
+}
+
+/// The same for a program without libtest's harness: `test NAME ... ok (1.5 s)`, and `test result: …` at its end.
+fn take_text(line: &str, report: &mut ProgramReport) -> bool {
+    if line.starts_with("test result: ") {
+        if report.passed.len() + report.failed.len() == 0 {
+            let counted = finished(&report.name, Duration::ZERO, line);
+            (report.passed, report.failed) = (counted.passed, counted.failed);
+        }
+        return true;
+    }
+    let Some((name, end)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) else {
+        return false;
+    };
+    let (word, took) = end.split_once(" (").unwrap_or((end, ""));
+    let took = took.strip_suffix(" s)").and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
+    let took = Duration::try_from_secs_f64(took).unwrap_or_default();
+    match word.trim_end() {
+        "ok" => {
+            report::passed(&report.name, name, took);
+            report.passed.push((name.to_owned(), took));
+        }
+        "FAILED" => report.failed.push((name.to_owned(), String::new())),
+        _ => {}
+    }
     false
 }
 
