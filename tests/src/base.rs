@@ -15,7 +15,7 @@ use std::{env, fs};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
-use wpclone_guard::{Guarded, Spec, unique_folder};
+use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
 
 use crate::{LabError, Result};
 
@@ -25,7 +25,7 @@ pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(15);
 /// How long the keeper waits for the other guards before it removes the folder.
 pub(crate) const KEEPER_LIMIT: Duration = Duration::from_secs(20);
 
-static BASE: OnceCell<(PathBuf, Mutex<Option<Guarded>>)> = OnceCell::const_new();
+static BASE: OnceCell<(PathBuf, Mutex<Option<Supervised>>)> = OnceCell::const_new();
 
 /// The folder of this process, made at first use. Its guard outlives all others' and removes it.
 pub(crate) async fn base() -> Result<&'static Path> {
@@ -41,7 +41,7 @@ pub(crate) fn end() {
     }
 }
 
-async fn make_base() -> Result<(PathBuf, Mutex<Option<Guarded>>)> {
+async fn make_base() -> Result<(PathBuf, Mutex<Option<Supervised>>)> {
     // A guard removes the parent of its folder when that is empty, so the parent is exclusive to it. Services of
     // other users must be able to traverse it.
     let around = unique_folder(&env::temp_dir(), "wpclone-lab");
@@ -49,7 +49,7 @@ async fn make_base() -> Result<(PathBuf, Mutex<Option<Guarded>>)> {
     fs::set_permissions(&around, fs::Permissions::from_mode(0o755)).map_err(at(&around))?;
     let path = around.join("base");
     let lab = built("lab")?;
-    let spec = Spec {
+    let spec = ProcessSpec {
         program: lab.clone(),
         args: vec!["keep".into()],
         env: Vec::new(),
@@ -57,7 +57,7 @@ async fn make_base() -> Result<(PathBuf, Mutex<Option<Guarded>>)> {
         grace: KEEPER_LIMIT,
         run_as: None,
     };
-    let keeper = Guarded::spawn_by(&lab, spec, Stdio::null(), Stdio::inherit()).await?;
+    let keeper = Supervised::spawn_with(&lab, spec, Stdio::null(), Stdio::inherit()).await?;
     until("the lab's folder", Duration::from_secs(10), None, async || path.is_dir()).await?;
     // A guard's folder is for its owner alone, until now.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(at(&path))?;

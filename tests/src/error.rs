@@ -46,7 +46,7 @@ pub enum LabError {
     Io(#[from] std::io::Error),
     /// The guard.
     #[error(transparent)]
-    Guard(#[from] wpclone_guard::GuardError),
+    Guard(#[from] wpclone_supervisor::SupervisorError),
     /// An HTTP request got no answer.
     #[error("no answer: {0:?}")]
     Http(#[from] reqwest::Error),

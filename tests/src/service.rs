@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
-use wpclone_guard::{Guarded, Spec};
+use wpclone_supervisor::{ProcessSpec, Supervised};
 
 use crate::base::{at, base, built, tail, unique, until};
 use crate::processes::children;
@@ -62,7 +62,7 @@ pub(crate) fn plain_env() -> Vec<(String, String)> {
 #[derive(Debug)]
 pub(crate) struct Service {
     name: String,
-    guarded: Mutex<Option<Guarded>>,
+    guarded: Mutex<Option<Supervised>>,
     log: PathBuf,
     grace: Duration,
 }
@@ -74,7 +74,7 @@ impl Service {
         let log = base.join("logs").join(format!("{name}.log"));
         let out = File::create(&log).map_err(at(&log))?;
         let err = out.try_clone()?;
-        let spec = Spec {
+        let spec = ProcessSpec {
             program: launch.program,
             args: launch.args,
             env: launch.env,
@@ -82,7 +82,7 @@ impl Service {
             grace: launch.grace,
             run_as: launch.run_as,
         };
-        let guarded = Guarded::spawn_by(&built("lab")?, spec, Stdio::from(out), Stdio::from(err)).await?;
+        let guarded = Supervised::spawn_with(&built("lab")?, spec, Stdio::from(out), Stdio::from(err)).await?;
         Ok(Self { name, guarded: Mutex::new(Some(guarded)), log, grace: launch.grace })
     }
 
@@ -110,18 +110,18 @@ impl Service {
         &self.log
     }
 
-    fn guard_pid(&self) -> Option<u32> {
-        self.guarded.lock().as_ref()?.guard_pid()
+    fn supervisor_pid(&self) -> Option<u32> {
+        self.guarded.lock().as_ref()?.supervisor_pid()
     }
 
     /// Whether its guard is there; the guard ends with the program.
     fn runs(&self) -> bool {
-        self.guard_pid().is_some_and(is_alive)
+        self.supervisor_pid().is_some_and(is_alive)
     }
 
     /// Kills the program, and with it whatever it started.
     pub(crate) async fn kill9(self) -> Result<()> {
-        if let Some(pid) = self.guard_pid().and_then(child_of) {
+        if let Some(pid) = self.supervisor_pid().and_then(child_of) {
             signal(pid, Signal::KILL);
         }
         until("the killed program's guard to end", GUARD_LIMIT, Some(&self.log), async || !self.runs()).await
@@ -143,8 +143,8 @@ impl Drop for Service {
 }
 
 /// Ends a guard and what it guards, and waits until it is gone.
-pub(crate) fn end(guarded: Guarded, grace: Duration) {
-    let Some(guard) = guarded.guard_pid() else { return };
+pub(crate) fn end(guarded: Supervised, grace: Duration) {
+    let Some(guard) = guarded.supervisor_pid() else { return };
     // Closes the pipe.
     drop(guarded);
     let limit = Instant::now() + grace + GUARD_LIMIT;

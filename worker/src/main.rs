@@ -43,7 +43,7 @@ use crate::worker::Worker;
 
 fn main() -> ExitCode {
     // This program is also the supervisor of its browsers.
-    wpclone_guard::run_if_guard();
+    wpclone_supervisor::run_if_supervisor();
     let args: Args = parse_args();
     let settings = load(args.common.check_config, |check| args.check(check));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -68,10 +68,10 @@ fn main() -> ExitCode {
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let telemetry = Telemetry::init("wpclone-worker", &settings.common.telemetry)?;
     let shutdown = shutdown::on_signal()?;
-    wpclone_guard::adopt_orphans().context("orphans of killed supervisors could not be adopted")?;
+    wpclone_supervisor::adopt_orphans().context("orphans of killed supervisors could not be adopted")?;
 
     let folders = std::env::temp_dir().join(format!("wpclone-worker-{}", rustix::process::getuid().as_raw()));
-    wpclone_guard::sweep(&folders).context("the folders of tasks cannot be created")?;
+    wpclone_supervisor::sweep(&folders).context("the folders of tasks cannot be created")?;
     if rustix::process::geteuid().is_root() {
         tracing::warn!(
             "this worker runs as root, so Chromium runs without its sandbox; run it as a user of its own"

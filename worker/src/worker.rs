@@ -199,7 +199,7 @@ impl Worker {
     async fn sweep_folders(&self) {
         loop {
             let folders = self.executor.browser.folders.clone();
-            match tokio::task::spawn_blocking(move || wpclone_guard::sweep(&folders)).await {
+            match tokio::task::spawn_blocking(move || wpclone_supervisor::sweep(&folders)).await {
                 Ok(Ok(0)) | Err(_) => {}
                 Ok(Ok(removed)) => tracing::info!(removed, "removed folders of dead tasks"),
                 Ok(Err(error)) => tracing::warn!(%error, "folders of dead tasks cannot be removed"),
@@ -225,7 +225,7 @@ impl Worker {
         let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
         let browsers = pids.len();
         let memory =
-            tokio::task::spawn_blocking(move || pids.into_iter().map(wpclone_guard::resident_memory).sum());
+            tokio::task::spawn_blocking(move || pids.into_iter().map(wpclone_supervisor::resident_memory).sum());
         let browser_memory_bytes = memory.await.unwrap_or_default();
         self.executor.metrics.browsers(browsers, browser_memory_bytes);
         // A stage that is not claimed at the moment is not reported as served.

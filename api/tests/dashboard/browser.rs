@@ -9,7 +9,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use wpclone_guard::{Guarded, Spec, unique_folder};
+use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
 
 use crate::support::{PATIENCE, eventually};
 
@@ -22,7 +22,7 @@ const AXE: &str =
 
 /// chromedriver under a guard.
 pub(crate) struct Driver {
-    guarded: Guarded,
+    guarded: Supervised,
     url: String,
     _base: tempfile::TempDir,
 }
@@ -33,7 +33,7 @@ impl Driver {
             assert!(Path::new(file).exists(), "{file} is missing: ./dev install brings it");
         }
         let base = tempfile::TempDir::new().unwrap();
-        let spec = Spec {
+        let spec = ProcessSpec {
             program: PathBuf::from("chromedriver"),
             args: vec!["--port=0".into()],
             env: ["PATH", "HOME"]
@@ -44,7 +44,7 @@ impl Driver {
             grace: Duration::ZERO,
             run_as: None,
         };
-        let mut guarded = Guarded::spawn(spec).await.unwrap();
+        let mut guarded = Supervised::spawn(spec).await.unwrap();
         let mut lines = BufReader::new(guarded.stdout().unwrap()).lines();
         let port = tokio::time::timeout(PATIENCE, async {
             while let Some(line) = lines.next_line().await.unwrap() {

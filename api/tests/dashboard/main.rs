@@ -47,7 +47,7 @@ const STORIES: &[(&str, Story)] = stories![
 ];
 
 fn main() -> ExitCode {
-    wpclone_guard::run_if_guard();
+    wpclone_supervisor::run_if_supervisor();
     let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let wanted = |name: &str| words.is_empty() || words.iter().any(|w| name.contains(w.as_str()));
     let stories: Vec<_> = STORIES.iter().filter(|(name, _)| wanted(name)).collect();

@@ -143,7 +143,7 @@ async fn until_predecessor_is_gone(run: PathBuf) -> io::Result<()> {
     let end = Instant::now() + PREDECESSOR_TIMEOUT;
     loop {
         let folders = run.clone();
-        run_blocking(move || wpclone_guard::sweep(&folders)).await?;
+        run_blocking(move || wpclone_supervisor::sweep(&folders)).await?;
         if std::fs::read_dir(&run)?.flatten().all(|entry| entry.file_name() == KEEP) {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use wpclone_guard::{Guarded, Spec, unique_folder};
+use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
 
 use crate::command::{clean_env, log_tail, run};
 use crate::users::Ids;
@@ -18,7 +18,7 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 /// How daemons are started.
 #[derive(Debug, Clone)]
 pub(crate) struct Launcher {
-    /// The program that becomes the supervisor: it calls `wpclone_guard::run_if_guard`.
+    /// The program that becomes the supervisor: it calls `wpclone_supervisor::run_if_supervisor`.
     pub(crate) supervisor: PathBuf,
     /// The supervisors' folders.
     pub(crate) run: PathBuf,
@@ -42,7 +42,7 @@ pub(crate) struct LaunchSpec<'a> {
 /// A running daemon. Dropping it ends the daemon.
 #[derive(Debug)]
 pub(crate) struct Daemon {
-    guarded: Guarded,
+    supervised: Supervised,
     log: PathBuf,
 }
 
@@ -59,7 +59,7 @@ impl Launcher {
             // The namespace has to be created before root's rights are dropped.
             (program, args, run_as) = (unshare.clone(), wrapped, None);
         }
-        let spec = Spec {
+        let spec = ProcessSpec {
             program,
             args,
             env: clean_env(),
@@ -68,8 +68,8 @@ impl Launcher {
             run_as,
         };
         let stderr = Stdio::from(log.try_clone()?);
-        let guarded = Guarded::spawn_by(&self.supervisor, spec, Stdio::from(log), stderr).await;
-        Ok(Daemon { guarded: guarded.map_err(io::Error::other)?, log: launch.log.to_owned() })
+        let supervised = Supervised::spawn_with(&self.supervisor, spec, Stdio::from(log), stderr).await;
+        Ok(Daemon { supervised: supervised.map_err(io::Error::other)?, log: launch.log.to_owned() })
     }
 }
 
@@ -117,20 +117,20 @@ impl Daemon {
 
     /// Whether it runs.
     pub(crate) fn is_running(&mut self) -> bool {
-        self.guarded.runs()
+        self.supervised.is_running()
     }
 
     /// Waits until it has ended by itself, and ends it after `limit`. Returns whether it ended by itself.
     pub(crate) async fn wait(mut self, limit: Duration) -> bool {
-        let ended = timeout(limit, self.guarded.ended()).await.is_ok();
+        let ended = timeout(limit, self.supervised.wait()).await.is_ok();
         if !ended {
-            self.guarded.stop().await;
+            self.supervised.stop().await;
         }
         ended
     }
 
     /// Ends it and waits until it is gone.
     pub(crate) async fn stop(self) {
-        self.guarded.stop().await;
+        self.supervised.stop().await;
     }
 }

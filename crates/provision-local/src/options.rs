@@ -20,7 +20,7 @@ pub struct LocalOptions {
     pub addresses: Addresses,
     /// The most clones at once.
     pub max_clones: usize,
-    /// The program that becomes the supervisor of ours: one that calls `wpclone_guard::run_if_guard` first of all, such
+    /// The program that becomes the supervisor of ours: one that calls `wpclone_supervisor::run_if_supervisor` first of all, such
     /// as `/proc/self/exe` where this program does.
     pub supervisor: PathBuf,
     /// The current time.

@@ -11,7 +11,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use wpclone_guard::{Guarded, Spec, unique_folder};
+use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
 use wpclone_migrator::{PLUGIN, SETTINGS_PAGE};
 use wpclone_tests::{Lab, Site, built, free_port, until};
 
@@ -39,9 +39,9 @@ pub(crate) async fn run(site: &Site, zip: &Path) -> Result<Run> {
 }
 
 /// A killed chromedriver leaves its browsers running; the guard ends them.
-async fn start_driver(port: u16, folder: std::path::PathBuf) -> Result<Guarded> {
+async fn start_driver(port: u16, folder: std::path::PathBuf) -> Result<Supervised> {
     let path = std::env::var("PATH").unwrap_or_default();
-    let spec = Spec {
+    let spec = ProcessSpec {
         program: DRIVER.into(),
         args: vec![format!("--port={port}")],
         env: vec![("PATH".into(), path), ("HOME".into(), folder.display().to_string())],
@@ -49,7 +49,7 @@ async fn start_driver(port: u16, folder: std::path::PathBuf) -> Result<Guarded> 
         grace: Duration::ZERO,
         run_as: None,
     };
-    Ok(Guarded::spawn_by(&built("lab")?, spec, Stdio::null(), Stdio::null()).await?)
+    Ok(Supervised::spawn_with(&built("lab")?, spec, Stdio::null(), Stdio::null()).await?)
 }
 
 async fn drive(port: u16, site: &Site, zip: &Path, watch: &mut Watch) -> Result<(String, String)> {

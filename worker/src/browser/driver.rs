@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
-use wpclone_guard::{Guarded, Spec};
+use wpclone_supervisor::{ProcessSpec, Supervised};
 
 use super::{BrowserError, BrowserInstallation};
 
@@ -14,7 +14,7 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running chromedriver.
 pub(crate) struct Driver {
-    guarded: Guarded,
+    guarded: Supervised,
 }
 
 impl Driver {
@@ -27,7 +27,7 @@ impl Driver {
         let keep = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
         let mut env = vec![("HOME".to_owned(), home.clone()), ("XDG_CONFIG_HOME".to_owned(), home)];
         env.extend(["PATH", "LANG", "TZ", "FONTCONFIG_PATH"].into_iter().filter_map(keep));
-        let spec = Spec {
+        let spec = ProcessSpec {
             program: installation.driver.clone(),
             // With OFF it would not print its port either.
             args: vec!["--port=0".into(), "--log-level=SEVERE".into()],
@@ -36,7 +36,7 @@ impl Driver {
             grace: Duration::ZERO,
             run_as: None,
         };
-        let guarded = Guarded::spawn(spec).await.map_err(|e| BrowserError::Gone(e.to_string()))?;
+        let guarded = Supervised::spawn(spec).await.map_err(|e| BrowserError::Gone(e.to_string()))?;
         Ok(Self { guarded })
     }
 
@@ -60,7 +60,7 @@ impl Driver {
 
     /// The process that all processes of the browser descend from.
     pub(crate) fn supervisor_pid(&self) -> Option<u32> {
-        self.guarded.guard_pid()
+        self.guarded.supervisor_pid()
     }
 
     /// Ends it and its browsers; returns when no process is left.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use wpclone_guard::unique_folder;
+use wpclone_supervisor::unique_folder;
 use wpclone_task::{Code, Problem};
 
 use super::driver::Driver;

@@ -5,6 +5,7 @@ mod hostile;
 mod isolation;
 mod life;
 mod owner;
+mod recovery;
 mod sites;
 mod support;
 
@@ -27,14 +28,14 @@ macro_rules! tests {
 const LIMIT: Duration = Duration::from_secs(600);
 
 fn main() -> ExitCode {
-    wpclone_guard::run_if_guard();
+    wpclone_supervisor::run_if_supervisor();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     if args.first().is_some_and(|a| a == "own") {
         runtime.block_on(owner::own(&args[1..]));
         return ExitCode::SUCCESS;
     }
-    wpclone_guard::adopt_orphans().expect("a subreaper");
+    wpclone_supervisor::adopt_orphans().expect("a subreaper");
     let all: Vec<Test> = tests![
         sites::two_clones_at_once_answer_at_their_own_paths,
         sites::clones_by_host_have_one_address_and_the_other_form_leads_to_it,
@@ -58,6 +59,9 @@ fn main() -> ExitCode {
         life::another_wordpress_takes_the_place_of_the_one_before,
         life::a_clone_whose_database_dies_while_it_is_made_is_made_by_the_next_attempt,
         life::programs_that_die_are_started_again,
+        recovery::clones_that_cannot_be_read_are_kept_and_reported_and_taken_up_again,
+        recovery::only_what_was_being_created_or_deleted_is_removed,
+        recovery::a_state_folder_of_another_layout_is_refused_and_left_untouched,
         owner::what_an_owner_and_its_guards_leave_when_all_are_killed_is_cleared,
         owner::a_killed_owner_takes_its_programs_along_and_the_next_finds_all_clones,
     ];

@@ -18,6 +18,7 @@ use wpclone_provision::{
 };
 use wpclone_provision_local::LocalProvisioner;
 
+use crate::recovery::write_record;
 use crate::support::{
     Lab, folder, free_address, http, log_in, name, options, processes_in, spec, until, wordpress,
 };
@@ -137,6 +138,7 @@ pub(crate) async fn a_killed_owner_takes_its_programs_along_and_the_next_finds_a
         assert_eq!(log_in(&http(), &access).await.status(), 200);
     }
     let half = state.join("clones").join(name("half").as_str());
+    write_record(dir.path(), &clones[0].0, &name("half"), Phase::Creating);
     fs::create_dir_all(half.join("www")).expect("a folder");
     // The next one waits for its turn.
     let lab = Lab::begun(dir, Routing::Path, |options| {

@@ -7,7 +7,7 @@ mod up;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    wpclone_guard::run_if_guard();
+    wpclone_supervisor::run_if_supervisor();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args[..] {

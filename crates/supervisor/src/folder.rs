@@ -1,4 +1,4 @@
-//! Folders that live as long as their guard.
+//! Folders that exist as long as their supervisor.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
-use crate::process::kill_strays;
+use crate::processes::kill_orphans;
 
-/// A path below `base` that nobody has: `PREFIX-PID-NUMBER`.
+/// A unique path below `base`: `PREFIX-PID-START-NUMBER`.
+#[must_use]
 pub fn unique_folder(base: &Path, prefix: &str) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let start = fs::metadata("/proc/self").map(|m| m.ctime_nsec()).unwrap_or_default();
@@ -22,26 +23,26 @@ fn lock_path(folder: &Path) -> PathBuf {
     folder.with_extension("lock")
 }
 
-/// Whether nobody but us can put anything into the base folder: a real folder of ours (or of root) that others cannot
-/// write. Its path may be guessed, so another user may have made it first.
+/// Checks that only we can write to the base folder: it is a real folder of ours (or of root) that others cannot write. Its
+/// path can be guessed, so another user may have created it first.
 fn check_base(base: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(base)?;
     let ours = found.uid() == rustix::process::geteuid().as_raw() || found.uid() == 0;
     if found.is_dir() && ours && found.mode() & 0o022 == 0 {
         return Ok(());
     }
-    let what = format!("{} is not a folder that only we can write", base.display());
+    let what = format!("{} is not a folder that only this user can write", base.display());
     Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
 }
 
-/// Opens a lock file; never through a link, and never waiting for a pipe.
+/// Opens a lock file; it follows no link and does not block on a named pipe.
 fn open_lock(path: &Path, create: bool) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     File::options().read(true).write(create).create(create).custom_flags(flags).open(path)
 }
 
-/// The folder that a lock file stands for, by the form of [`unique_folder`]'s names: nothing else is ever removed.
+/// The folder of a lock file, if its name has the form of [`unique_folder`]: nothing else is ever removed.
 fn folder_of(lock: &Path) -> Option<PathBuf> {
     let name = lock.file_name()?.to_str()?.strip_suffix(".lock")?;
     let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -55,12 +56,12 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder, readable by us alone. The lock comes first: a folder without one is a left-over.
-    pub(crate) fn make(path: &Path) -> io::Result<Self> {
+    /// Creates the folder, readable by us alone. The lock comes first: a folder without one is left over.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let lock = loop {
             match Self::lock(path) {
                 Ok(Some(lock)) => break lock,
-                // The last guard of the base folder has just removed it, or a sweep the lock file: once more.
+                // The last supervisor of the base folder has just removed it, or a sweep the lock file: try again.
                 Ok(None) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
@@ -70,7 +71,7 @@ impl Folder {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// `None` when a sweep unlinked the file between our two steps: then the lock is on nothing.
+    /// `None` when a sweep unlinked the file between opening and locking.
     fn lock(path: &Path) -> io::Result<Option<File>> {
         if let Some(base) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(base)?;
@@ -89,7 +90,7 @@ impl Folder {
 }
 
 fn remove(folder: &Path) {
-    // A process that was just killed may have left a file being made: a second pass takes it.
+    // A process that is just ending may create a file meanwhile: try again.
     for _ in 0..3 {
         match fs::remove_dir_all(folder) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {}
@@ -98,7 +99,7 @@ fn remove(folder: &Path) {
     }
     if !folder.exists() {
         let _ = fs::remove_file(lock_path(folder));
-        // The base folder goes with the last of its folders; not one that others use too, such as /tmp (sticky).
+        // The base folder is removed with the last of its folders, unless others use it too, such as /tmp (sticky).
         if let Some(base) = folder.parent()
             && fs::metadata(base).is_ok_and(|m| m.mode() & 0o1000 == 0)
         {
@@ -107,28 +108,29 @@ fn remove(folder: &Path) {
     }
 }
 
-/// Clears folders below `base` whose guard is gone, and kills what still runs in them. Returns how many.
+/// Removes folders below `base` whose supervisor is gone, and kills orphans that belong to them. Returns how many folders
+/// were removed; none if `base` does not exist.
 ///
 /// # Errors
-/// `base` cannot be read, or others may write it; that there is none is fine.
+/// `base` cannot be read, or others can write it.
 pub fn sweep(base: &Path) -> io::Result<usize> {
     let entries = match fs::read_dir(base) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
         entries => entries?,
     };
     check_base(base)?;
-    let mut cleared = 0;
+    let mut removed = 0;
     for path in entries.flatten().map(|e| e.path()) {
         let Some(folder) = folder_of(&path) else { continue };
         let Ok(lock) = open_lock(&path, false) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
-        kill_strays(&folder);
+        kill_orphans(&folder);
         remove(&folder);
-        cleared += 1;
+        removed += 1;
     }
-    Ok(cleared)
+    Ok(removed)
 }
 
 #[cfg(test)]
@@ -138,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sweep_stays_in_its_folder() {
+    fn a_sweep_removes_nothing_outside_of_its_folder() {
         let outer = tempfile::tempdir().unwrap();
         let base = outer.path().join("base");
         fs::DirBuilder::new().mode(0o700).create(&base).unwrap();
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_that_others_can_write_is_not_used() {
+    fn a_base_folder_that_others_can_write_is_rejected() {
         let outer = tempfile::tempdir().unwrap();
         let (open, link) = (outer.path().join("open"), outer.path().join("link"));
         fs::create_dir(&open).unwrap();
@@ -160,7 +162,7 @@ mod tests {
         std::os::unix::fs::symlink(&open, &link).unwrap();
         for base in [open, link] {
             assert!(sweep(&base).is_err(), "{}", base.display());
-            assert!(Folder::make(&base.join("task-1")).is_err(), "{}", base.display());
+            assert!(Folder::create(&base.join("task-1")).is_err(), "{}", base.display());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The guard's own side.
+//! The supervisor's own side.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -12,14 +12,14 @@ use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, wait};
 
 use crate::folder::Folder;
-use crate::process::{children, kill, mark};
-use crate::{Spec, WORD};
+use crate::processes::{children, kill, tag_file};
+use crate::spec::{ARGUMENT, ProcessSpec};
 
-/// How long killed processes are waited for before the guard gives up on the one that hangs in the kernel.
-const REAP_LIMIT: Duration = Duration::from_secs(5);
+/// How long the supervisor waits for killed processes; one may hang in the kernel.
+const REAP_TIMEOUT: Duration = Duration::from_secs(5);
 
-enum News {
-    /// The owner has gone or wants the end.
+enum Event {
+    /// The owner has ended or closed the pipe.
     PipeClosed,
     /// A child was reaped.
     Reaped(Pid),
@@ -27,15 +27,15 @@ enum News {
     NoneLeft,
 }
 
-/// Becomes a guard, and does not return, if this program was started as one. Call it first in `main`, before any
-/// thread is started.
-pub fn run_if_guard() {
+/// Becomes a supervisor and does not return, if this program was started as one. Call it first in `main`, before any thread
+/// is started.
+pub fn run_if_supervisor() {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|a| a == WORD) && args.next().is_none() {
-        let code = match guard() {
+    if args.next().is_some_and(|a| a == ARGUMENT) && args.next().is_none() {
+        let code = match supervise() {
             Ok(()) => 0,
             Err(error) => {
-                eprintln!("guard: {error}");
+                eprintln!("supervisor: {error}");
                 70
             }
         };
@@ -43,31 +43,31 @@ pub fn run_if_guard() {
     }
 }
 
-fn guard() -> io::Result<()> {
+fn supervise() -> io::Result<()> {
     let mut pipe = BufReader::new(io::stdin());
     let mut line = String::new();
     pipe.by_ref().take(1 << 20).read_line(&mut line)?;
-    let spec: Spec = serde_json::from_str(&line).map_err(io::Error::other)?;
+    let spec: ProcessSpec = serde_json::from_str(&line).map_err(io::Error::other)?;
 
     set_child_subreaper(Some(getpid()))?;
-    let folder = Folder::make(&spec.folder)?;
+    let folder = Folder::create(&spec.folder)?;
     let started = start(&spec);
     if let Ok(program) = &started {
-        let (news, inbox) = channel();
-        watch_pipe(pipe, news.clone());
-        watch_children(news);
-        // Whichever comes first: the owner goes, or the program ends.
-        while matches!(inbox.recv(), Ok(News::Reaped(pid)) if pid != *program) {}
-        end_all(*program, spec.grace, &inbox);
+        let (sender, events) = channel();
+        watch_pipe(pipe, sender.clone());
+        watch_children(sender);
+        // Until the owner closes the pipe or the program ends.
+        while matches!(events.recv(), Ok(Event::Reaped(pid)) if pid != *program) {}
+        end_all(*program, spec.grace, &events);
     }
     folder.remove();
     started.map(|_| ())
 }
 
-fn start(spec: &Spec) -> io::Result<Pid> {
-    // Inherited by the program and all it starts; opened first, so that nothing runs without it.
-    let mark = File::create(mark(&spec.folder))?;
-    rustix::io::fcntl_setfd(&mark, FdFlags::empty())?;
+fn start(spec: &ProcessSpec) -> io::Result<Pid> {
+    // Inherited by the program and everything it starts; opened first, so that no process is without it.
+    let tag = File::create(tag_file(&spec.folder))?;
+    rustix::io::fcntl_setfd(&tag, FdFlags::empty())?;
     let mut command = Command::new(&spec.program);
     command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(k, v)| (k, v)));
     command.env("TMPDIR", &spec.folder).current_dir(&spec.folder);
@@ -81,55 +81,55 @@ fn start(spec: &Spec) -> io::Result<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no process id"))
 }
 
-fn watch_pipe(mut pipe: BufReader<io::Stdin>, news: Sender<News>) {
+fn watch_pipe(mut pipe: BufReader<io::Stdin>, events: Sender<Event>) {
     thread::spawn(move || {
         let mut rest = [0; 64];
         while matches!(pipe.read(&mut rest), Ok(n) if n > 0) {}
-        let _ = news.send(News::PipeClosed);
+        let _ = events.send(Event::PipeClosed);
     });
 }
 
-fn watch_children(news: Sender<News>) {
+fn watch_children(events: Sender<Event>) {
     thread::spawn(move || {
         loop {
-            let said = match wait(WaitOptions::empty()) {
-                Ok(Some((pid, _))) => news.send(News::Reaped(pid)),
+            let sent = match wait(WaitOptions::empty()) {
+                Ok(Some((pid, _))) => events.send(Event::Reaped(pid)),
                 Ok(None) | Err(rustix::io::Errno::INTR) => continue,
                 Err(_) => {
-                    let _ = news.send(News::NoneLeft);
+                    let _ = events.send(Event::NoneLeft);
                     return;
                 }
             };
-            if said.is_err() {
+            if sent.is_err() {
                 return;
             }
         }
     });
 }
 
-/// Ends the program's group, then every child that came to us, until none is left.
-fn end_all(program: Pid, grace: Duration, inbox: &Receiver<News>) {
+/// Ends the program's group, then every child that was reparented to us, until none is left.
+fn end_all(program: Pid, grace: Duration, events: &Receiver<Event>) {
     if !grace.is_zero() && kill_process_group(program, Signal::TERM).is_ok() {
         let end = Instant::now() + grace;
         loop {
-            match inbox.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(News::NoneLeft) => return,
-                Ok(News::Reaped(pid)) if pid == program => break,
+            match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Event::NoneLeft) => return,
+                Ok(Event::Reaped(pid)) if pid == program => break,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
     }
-    let end = Instant::now() + REAP_LIMIT;
+    let end = Instant::now() + REAP_TIMEOUT;
     while Instant::now() < end {
         let _ = kill_process_group(program, Signal::KILL);
         for child in children(getpid().as_raw_nonzero().get()) {
             kill(child);
         }
-        // Killing a parent hands its children to us: look again after each wave of deaths, and now and then besides.
-        match inbox.recv_timeout(Duration::from_millis(20)) {
-            Ok(News::NoneLeft) | Err(RecvTimeoutError::Disconnected) => return,
-            _ if inbox.try_iter().any(|news| matches!(news, News::NoneLeft)) => return,
+        // Killing a parent reparents its children to us: check again after each exit, and at intervals.
+        match events.recv_timeout(Duration::from_millis(20)) {
+            Ok(Event::NoneLeft) | Err(RecvTimeoutError::Disconnected) => return,
+            _ if events.try_iter().any(|event| matches!(event, Event::NoneLeft)) => return,
             _ => {}
         }
     }

@@ -1,18 +1,18 @@
-//! Looking at processes and ending them.
+//! Finds and kills processes by /proc.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 
-/// All process ids of the machine that we can see.
+/// The ids of all visible processes.
 fn all() -> impl Iterator<Item = i32> {
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok())
 }
 
 /// The parent of a process; `None` when it is gone.
 fn parent(pid: i32) -> Option<i32> {
-    // proc(5): the name stands in brackets and may hold anything, so count from the last bracket.
+    // proc(5): the name is in parentheses and may contain any character, so count from the last one.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat[stat.rfind(')')? + 1..].split_whitespace().nth(1)?.parse().ok()
 }
@@ -40,36 +40,36 @@ fn tree(root: i32) -> Vec<i32> {
     found
 }
 
-/// The file in a guard's folder that everything below the guard holds open.
-pub(crate) fn mark(folder: &Path) -> PathBuf {
-    folder.join(".guarded")
+/// The file in a supervisor's folder that all its descendants inherit as an open file.
+pub(crate) fn tag_file(folder: &Path) -> PathBuf {
+    folder.join(".supervised")
 }
 
 pub(crate) fn kill(pid: i32) {
     if let Some(pid) = Pid::from_raw(pid) {
-        // Gone already is what we want.
+        // It may have ended already.
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
-/// Kills every process that works in this folder, below it, has it as TMPDIR, or holds its [`mark`], and tells which.
-/// For what a killed guard left behind.
-pub(crate) fn kill_strays(folder: &Path) -> Vec<i32> {
+/// Kills the orphans of a killed supervisor: every process whose working folder is this folder or below it, that has it as
+/// TMPDIR, or holds its [`tag_file`] open. Returns their ids.
+pub(crate) fn kill_orphans(folder: &Path) -> Vec<i32> {
     let mut killed = Vec::new();
-    let (tmpdir, mark) = (format!("TMPDIR={}", folder.display()), mark(folder));
+    let (tmpdir, tag) = (format!("TMPDIR={}", folder.display()), tag_file(folder));
     let own = getpid().as_raw_nonzero().get();
     for pid in all().filter(|pid| *pid != own) {
         let inside = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
-        let marked = || {
+        let has_tmpdir = || {
             fs::read(format!("/proc/{pid}/environ"))
                 .is_ok_and(|env| env.split(|b| *b == 0).any(|var| var == tmpdir.as_bytes()))
         };
-        // Daemons change their folder and write over their environment; what they inherited open they keep.
-        let holds = || {
+        // Daemons change their working folder and overwrite their environment, but keep inherited files open.
+        let is_tagged = || {
             let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|to| to == mark))
+            files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|to| to == tag))
         };
-        if inside || marked() || holds() {
+        if inside || has_tmpdir() || is_tagged() {
             kill(pid);
             killed.push(pid);
         }
@@ -77,12 +77,12 @@ pub(crate) fn kill_strays(folder: &Path) -> Vec<i32> {
     killed
 }
 
-/// Whether a process is no child of ours, or has ended and was reaped now.
+/// Reaps a child that has ended. Returns false while it is a running child.
 pub(crate) fn reaped(pid: i32) -> bool {
     Pid::from_raw(pid).is_none_or(|pid| !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)))
 }
 
-/// Resident memory of a process and all its descendants, in bytes, shared pages counted by their share.
+/// Resident memory of a process and all its descendants in bytes; shared pages count proportionally (PSS).
 #[must_use]
 pub fn resident_memory(root: u32) -> u64 {
     let Ok(root) = i32::try_from(root) else { return 0 };

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+mod folder;
+mod processes;
+mod spec;
+mod supervised;
+mod supervisor;
+
+pub use folder::{sweep, unique_folder};
+pub use processes::resident_memory;
+pub use spec::ProcessSpec;
+pub use supervised::{Supervised, SupervisorError, adopt_orphans};
+pub use supervisor::run_if_supervisor;
