@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::base::{at, base, random, random_text, unique};
+use crate::clones_state::ClonesState;
 use crate::{Client, Fsync, Program, Redis, Result, Version};
 
 const LOOPBACK: &str = "127.0.0.0/8,::1";
@@ -42,49 +43,6 @@ pub struct TestApp {
     clones: Option<ClonesState>,
 }
 
-/// The folder of the clones' state.
-#[derive(Debug)]
-struct ClonesState(PathBuf);
-
-impl ClonesState {
-    async fn make(version: Version, env: &mut Vec<(String, String)>) -> Result<Self> {
-        let folder = base().await?.join(unique("clones"));
-        let mut set = |name: &str, value: String| {
-            if env.iter().all(|(n, _)| n != name) {
-                env.push((name.into(), value));
-            }
-        };
-        set("WPCLONE_STATE_DIR", folder.display().to_string());
-        set("WPCLONE_WORDPRESS_DIR", version.tree()?.display().to_string());
-        set("WPCLONE_CLONES_LISTEN", format!("127.0.0.1:{}", crate::free_port()?));
-        Ok(Self(folder))
-    }
-}
-
-impl ClonesState {
-    /// Prints the PHP logs of clones, for a test that failed.
-    fn print_logs(&self) {
-        let clones = fs::read_dir(self.0.join("clones")).into_iter().flatten().flatten();
-        let logs = clones.filter_map(|clone| fs::read_dir(clone.path().join("log")).ok()).flatten().flatten();
-        for log in logs {
-            eprintln!("--- {}\n{}", log.path().display(), crate::base::tail(&log.path()));
-        }
-    }
-}
-
-impl Drop for ClonesState {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.print_logs();
-        }
-        if let Err(error) = fs::remove_dir_all(&self.0)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            eprintln!("{} is left over: {error}", self.0.display());
-        }
-    }
-}
-
 /// Builds a [`TestApp`]. Defaults: one worker with two browser slots, an operator's token, and sites on
 /// loopback allowed.
 #[derive(Debug, Clone)]
@@ -95,7 +53,8 @@ pub struct TestAppBuilder {
     env: Vec<(String, String)>,
     callbacks: bool,
     stages: &'static str,
-    clones: Option<Version>,
+    /// The WordPress, and whether the state is prepared.
+    clones: Option<(Version, bool)>,
     fsync: Fsync,
     ports: [Option<u16>; 3],
 }
@@ -124,8 +83,15 @@ impl TestAppBuilder {
     }
 
     /// Enables clones: workers serve every stage and make clones from this WordPress. The state is removed with the app.
+    /// It begins with what a provisioner makes at its first start, prepared once per process.
     pub fn clones(mut self, version: Version) -> Self {
-        self.clones = Some(version);
+        self.clones = Some((version, true));
+        self
+    }
+
+    /// The same with an empty state folder: a first start.
+    pub fn clones_from_scratch(mut self, version: Version) -> Self {
+        self.clones = Some((version, false));
         self
     }
 
@@ -185,7 +151,7 @@ impl TestAppBuilder {
                 env.push(("WPCLONE_STAGES".into(), self.stages.into()));
                 None
             }
-            Some(version) => Some(ClonesState::make(version, &mut env).await?),
+            Some((version, prepared)) => Some(ClonesState::create(version, prepared, &mut env).await?),
         };
         if let Some(file) = tokens_file(&tokens).await? {
             env.push(("WPCLONE_TOKENS_FILE".into(), file));
@@ -282,7 +248,7 @@ impl TestApp {
     /// Where the state of the clones lies.
     #[must_use]
     pub fn clones_state(&self) -> Option<&Path> {
-        self.clones.as_ref().map(|state| state.0.as_path())
+        self.clones.as_ref().map(ClonesState::folder)
     }
 
     /// The secret that webhooks are signed with, if they are enabled.

@@ -3,6 +3,7 @@
 mod app;
 mod base;
 mod client;
+mod clones_state;
 mod command;
 mod database;
 mod error;

@@ -134,10 +134,8 @@ async fn follow(
 
 /// Takes a line in; says whether it was the program's last event.
 fn take(line: &str, report: &mut ProgramReport, running: &mut BTreeMap<String, Instant>) -> bool {
-    let Some(event) = line.find(EVENT).and_then(|at| serde_json::from_str::<Event>(line[at..].trim()).ok())
-    else {
-        return false;
-    };
+    let event = line.find(EVENT).and_then(|at| serde_json::from_str::<Event>(line[at..].trim()).ok());
+    let Some(event) = event else { return take_text(line, report) };
     if event.r#type == "suite" {
         return event.event != "started";
     }

@@ -20,7 +20,7 @@ async fn a_site_is_cloned_to_its_own_address_and_can_be_deleted() -> Result {
          update_post_meta($item, '_menu_item_url', '/there/');",
     )
     .await?;
-    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let app = TestApp::builder().clones_from_scratch(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     let url = at(&task, "/clone/url").as_str().unwrap().to_owned();
