@@ -1,4 +1,4 @@
-//! Packs the plugin, deflated and stored, and checks that it has this crate's version.
+//! Packs the plugin's zips, deflated and stored, and checks that the plugin has this crate's version.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Makes the plugin's zip, the same bytes each time. Shared by the build script and the tests.
+//! Builds the plugin's zip reproducibly. Shared by the build script and the tests.
 
 use std::fs;
 use std::io::{self, Cursor, Write};
@@ -10,8 +10,8 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 /// The files below a folder as (name with slashes, bytes), sorted by name.
 ///
 /// # Errors
-/// A file that cannot be read, or something that has no business in a plugin: a link, a dot file, a name that is
-/// not plain ASCII.
+/// A file that cannot be read, or an entry that does not belong into a plugin: a link, a dot file, a name that is not
+/// plain ASCII.
 pub(crate) fn files(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
     collect(folder, "", &mut found)?;
@@ -43,10 +43,10 @@ fn collect(folder: &Path, below: &str, found: &mut Vec<(String, Vec<u8>)>) -> io
     Ok(())
 }
 
-/// A zip of these files below `root`, with one time and one mode for all.
+/// A zip of these files below `root`, with a fixed time and mode.
 ///
 /// # Errors
-/// The zip library's.
+/// Errors of the zip library.
 pub(crate) fn zip(root: &str, files: &[(String, Vec<u8>)], method: CompressionMethod) -> io::Result<Vec<u8>> {
     let level = (method == CompressionMethod::Deflated).then_some(9);
     let options = SimpleFileOptions::default()

@@ -1,18 +1,18 @@
-//! Room for long bodies and answers, used again and again: a transfer holds what it needs at a time, and nothing that an
-//! allocator keeps of what it needed before.
+//! A pool of buffers for long bodies: memory use stays at what is in use at a time, independent of what the allocator
+//! retains.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Bytes that a buffer has room for: more than any answer or request has, so that it never grows. Pages that nobody wrote to
-/// cost nothing. Above 32 MiB glibc's allocator takes memory from the system and gives it back as a whole, whatever was
-/// freed before (mallopt(3), `M_MMAP_THRESHOLD`): below, the second transfer's buffers would come from the heaps of its
-/// threads, and stay there.
-const ROOM: usize = 33 << 20;
+/// Capacity of a buffer: more than any response or request has, so that it never grows. Pages that were never written cost
+/// nothing. From 32 MiB on glibc's allocator always uses mmap and returns the memory to the system, whatever was freed before
+/// (mallopt(3), `M_MMAP_THRESHOLD`); below, buffers of a second transfer would come from the arenas of its threads and stay
+/// there.
+const CAPACITY: usize = 33 << 20;
 
-/// The most buffers that have such room, and lie ready later; others are what their content takes.
+/// The maximum number of buffers with this capacity that exist, and that are kept for reuse; others are sized by content.
 const MAX_BUFFERS: usize = 12;
 
 /// Buffers of one client and its clones.
@@ -22,19 +22,19 @@ pub(crate) struct Pool(Arc<Mutex<PoolState>>);
 #[derive(Debug, Default)]
 struct PoolState {
     ready: Vec<Vec<u8>>,
-    /// Buffers that were taken and have not come back.
-    out: usize,
+    /// Buffers in use.
+    in_use: usize,
 }
 
 impl Pool {
-    /// An empty buffer, which comes back when it is dropped.
+    /// An empty buffer; it returns to the pool when it is dropped.
     pub(crate) fn take(&self) -> Buffer {
         let mut state = self.state();
-        state.out += 1;
+        state.in_use += 1;
         let mut bytes = state.ready.pop().unwrap_or_default();
-        if state.out <= MAX_BUFFERS {
-            // Where a system promises no more than it has, it grows as it is filled.
-            let _ = bytes.try_reserve_exact(ROOM);
+        if state.in_use <= MAX_BUFFERS {
+            // Without overcommit the reservation may fail; the buffer then grows as it is filled.
+            let _ = bytes.try_reserve_exact(CAPACITY);
         }
         drop(state);
         Buffer { bytes, pool: self.clone() }
@@ -45,7 +45,7 @@ impl Pool {
     }
 }
 
-/// Bytes in room that is used again.
+/// A buffer of the pool.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
@@ -57,8 +57,8 @@ impl Drop for Buffer {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
         let mut state = self.pool.state();
-        state.out -= 1;
-        if state.ready.len() < MAX_BUFFERS && bytes.capacity() >= ROOM {
+        state.in_use -= 1;
+        if state.ready.len() < MAX_BUFFERS && bytes.capacity() >= CAPACITY {
             state.ready.push(bytes);
         }
     }
@@ -89,25 +89,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_that_was_dropped_is_used_again_and_few_are_kept() {
+    fn dropped_buffers_are_reused_and_few_are_kept() {
         let pool = Pool::default();
         let mut first = pool.take();
         first.extend([7; 100]);
-        let place = first.as_ptr();
+        let address = first.as_ptr();
         drop(first);
         let again = pool.take();
         assert!(again.is_empty());
-        assert_eq!(again.as_ptr(), place);
+        assert_eq!(again.as_ptr(), address);
         drop(again);
         let many: Vec<_> = (0..MAX_BUFFERS + 3).map(|_| pool.take()).collect();
-        assert_eq!(many.iter().filter(|buffer| buffer.capacity() >= ROOM).count(), MAX_BUFFERS);
+        assert_eq!(many.iter().filter(|buffer| buffer.capacity() >= CAPACITY).count(), MAX_BUFFERS);
         drop(many);
         let state = pool.state();
-        assert_eq!((state.ready.len(), state.out), (MAX_BUFFERS, 0));
+        assert_eq!((state.ready.len(), state.in_use), (MAX_BUFFERS, 0));
     }
 
     #[test]
-    fn a_body_gives_its_buffer_back_when_its_last_reader_is_gone() {
+    fn a_buffer_returns_to_the_pool_with_its_last_reader() {
         let pool = Pool::default();
         let mut buffer = pool.take();
         buffer.extend(b"body");

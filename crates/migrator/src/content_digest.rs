@@ -1,15 +1,15 @@
-//! Digests of content: SHA-256, and a chain of those of its blocks where it is long.
+//! Digests of content: SHA-256, or a chain over blocks if the content is long.
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes from which on a digest is a chain.
+/// Content longer than this has a chained digest over blocks of this size.
 const BLOCK: usize = 1024 * 1024;
 
-/// The digest of content: of a file, of a request's body.
+/// The digest of content: of a file, or of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentDigest(pub [u8; 32]);
 
-/// Makes a digest from bytes as they come.
+/// Computes a digest incrementally.
 #[derive(Debug, Clone, Default)]
 pub struct ContentHasher {
     block: Sha256,
@@ -22,7 +22,7 @@ impl ContentHasher {
     /// Adds bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            // A block is only closed when there is more: content of exactly one block is no chain.
+            // A block is closed only when more bytes follow: content of exactly one block has no chain.
             if self.in_block == BLOCK {
                 self.close();
             }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_does_not_depend_on_how_the_bytes_came() {
+    fn a_digest_is_independent_of_the_chunking() {
         for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 7] {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
             let mut whole = ContentHasher::default();

@@ -1,16 +1,16 @@
-//! Where to go on.
+//! Cursors of paged responses.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// A place in what a site gives; only the site knows what it means. May be stored and sent back, later as well.
+/// An opaque position in paged content. May be stored and sent back later.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Cursor(Value);
 
 impl Cursor {
-    /// The most bytes that one has as JSON.
+    /// The maximum length as JSON, in bytes.
     pub const MOST: usize = 1024;
 }
 

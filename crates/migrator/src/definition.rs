@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a database has.
+/// A database object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Definition {
@@ -31,31 +31,31 @@ impl Definition {
 pub struct Table {
     /// Its name.
     pub name: String,
-    /// Such as `InnoDB`.
+    /// Storage engine, such as `InnoDB`.
     pub engine: String,
-    /// Charset of columns that name none.
+    /// Default charset of its columns.
     pub charset: String,
-    /// Collation of columns that name none.
+    /// Default collation of its columns.
     pub collation: String,
     /// Such as `Dynamic`.
     pub row_format: Option<String>,
     /// Its comment.
     pub comment: String,
-    /// The next value of the column that counts by itself.
+    /// The next AUTO_INCREMENT value.
     pub auto_increment: Option<u64>,
     /// Whether it is partitioned; the copy is not.
     #[serde(default)]
     pub partitioned: bool,
-    /// How many rows the database thinks there are.
+    /// Number of rows, as the database estimates.
     #[serde(default)]
     pub rows: u64,
-    /// How many bytes it thinks the rows have.
+    /// Bytes of rows, as the database estimates.
     #[serde(default)]
     pub data_bytes: u64,
-    /// How many bytes it thinks the indexes have.
+    /// Bytes of indexes, as the database estimates.
     #[serde(default)]
     pub index_bytes: u64,
-    /// The columns by which rows are paged; none where they are counted.
+    /// The columns that rows are paged by; empty if they are paged by number.
     #[serde(default)]
     pub key: Vec<String>,
     /// Its columns.
@@ -69,13 +69,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// How many bytes rows and indexes have, as the database thinks.
+    /// Bytes of rows and indexes, as the database estimates.
     #[must_use]
     pub fn estimated_bytes(&self) -> u64 {
         self.data_bytes.saturating_add(self.index_bytes)
     }
 
-    /// The columns whose values travel: all but the generated ones, in order.
+    /// The columns whose values are transferred: all but generated ones, in order.
     pub fn transferred_columns(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|c| c.generated.is_none())
     }
@@ -91,47 +91,47 @@ pub struct Column {
     pub kind: String,
     /// Whether it may be NULL.
     pub nullable: bool,
-    /// What it is where nothing is said.
+    /// Its default value.
     pub default: Option<DefaultValue>,
-    /// Whether it counts by itself.
+    /// Whether it is AUTO_INCREMENT.
     pub auto_increment: bool,
-    /// It becomes the current time at each change, with so many digits of a second.
+    /// ON UPDATE CURRENT_TIMESTAMP with so many fractional digits.
     pub on_update: Option<u8>,
-    /// Its charset, if it is a text.
+    /// Its charset, for text types.
     pub charset: Option<String>,
-    /// Its collation, if it is a text.
+    /// Its collation, for text types.
     pub collation: Option<String>,
     /// Its comment.
     pub comment: String,
-    /// How it is computed, if it is.
+    /// The expression it is generated from.
     pub generated: Option<Generated>,
-    /// Whether `SELECT *` leaves it out.
+    /// Whether `SELECT *` omits it.
     #[serde(default)]
     pub invisible: bool,
-    /// The reference system that its shapes must have, if MySQL asks for one.
+    /// The spatial reference system that MySQL restricts it to.
     pub srid: Option<u32>,
 }
 
-/// A column's default.
+/// The default value of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DefaultValue {
     /// NULL; always true.
     Null(bool),
-    /// This text, or number.
+    /// A string or number.
     Text(String),
-    /// These bytes, as hex.
+    /// Bytes, as hex.
     Hex(String),
-    /// The current time with so many digits of a second.
+    /// CURRENT_TIMESTAMP with so many fractional digits.
     Now(u8),
-    /// What this comes to.
+    /// An expression.
     Expression(String),
 }
 
-/// How a column is computed.
+/// How a column is generated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generated {
-    /// From what.
+    /// The expression.
     pub expression: String,
     /// Whether it is stored.
     pub stored: bool,
@@ -140,9 +140,9 @@ pub struct Generated {
 /// An index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableIndex {
-    /// Its name; `PRIMARY` is the primary key's.
+    /// Its name; that of the primary key is `PRIMARY`.
     pub name: String,
-    /// Whether no two rows may be alike.
+    /// Whether it is a unique index.
     pub unique: bool,
     /// `BTREE`, `HASH`, `FULLTEXT` or `SPATIAL`.
     pub kind: String,
@@ -155,15 +155,15 @@ pub struct TableIndex {
 /// A part of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexPart {
-    /// The column, or else `expression`.
+    /// The column, unless there is an `expression`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// What is computed.
+    /// The expression of a functional index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expression: Option<String>,
-    /// Only so many characters of it.
+    /// Only so many leading characters.
     pub length: Option<u32>,
-    /// Whether in falling order.
+    /// Whether it sorts in descending order.
     pub descending: bool,
 }
 
@@ -172,11 +172,11 @@ pub struct IndexPart {
 pub struct ForeignKey {
     /// Its name.
     pub name: String,
-    /// The columns here.
+    /// The referencing columns.
     pub columns: Vec<String>,
-    /// The other table.
+    /// The referenced table.
     pub table: String,
-    /// The columns there.
+    /// The referenced columns.
     pub references: Vec<String>,
     /// Such as `CASCADE`.
     pub on_delete: String,
@@ -184,12 +184,12 @@ pub struct ForeignKey {
     pub on_update: String,
 }
 
-/// A check.
+/// A CHECK constraint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// Its name.
     pub name: String,
-    /// What has to hold.
+    /// The condition.
     pub expression: String,
 }
 
@@ -198,11 +198,11 @@ pub struct Check {
 pub struct View {
     /// Its name.
     pub name: String,
-    /// What it selects, with the name of the source's database in it.
+    /// Its SELECT, which names the source's database.
     pub select: String,
     /// `DEFINER` or `INVOKER`.
     pub security: String,
-    /// As whom.
+    /// The user that executes it.
     pub definer: String,
     /// `NONE`, `LOCAL` or `CASCADED`.
     pub check_option: String,
@@ -213,14 +213,14 @@ pub struct View {
 pub struct Trigger {
     /// Its name.
     pub name: String,
-    /// The table it is on.
+    /// The table it belongs to.
     pub table: String,
     /// `BEFORE` or `AFTER`.
     pub timing: String,
     /// `INSERT`, `UPDATE` or `DELETE`.
     pub event: String,
-    /// What it does.
+    /// Its statement.
     pub body: String,
-    /// As whom.
+    /// The user that executes it.
     pub definer: String,
 }

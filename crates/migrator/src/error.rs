@@ -1,79 +1,79 @@
-//! What can come of a request, other than an answer.
+//! Errors of requests to a migrator.
 
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
-/// Why a migrator's answer was not to be had. Free of secrets.
+/// Why a request failed. Contains no secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The migrator is there and refuses: another key, asleep, import switched off, or a clock more than 300 s off.
-    #[error("the migrator refuses the request")]
+    /// The migrator rejects the request: another key, access disabled, import not enabled, or a clock more than 300 s off.
+    #[error("the migrator rejects the request")]
     Forbidden,
-    /// The migrator says what is in the way.
-    #[error("the migrator says {error} (HTTP {status})")]
+    /// The migrator reports an error.
+    #[error("the migrator reports {error} (HTTP {status})")]
     Migrator {
         /// HTTP status.
         status: u16,
-        /// What it says.
+        /// The reported error.
         error: MigratorError,
     },
-    /// The answer is neither JSON nor frames: the plugin is not active, or something stands before it.
-    #[error("the answer is not the migrator's (HTTP {status})")]
+    /// The response is neither JSON nor frames: the plugin is not active, or a firewall or cache answered.
+    #[error("the response is not the migrator's (HTTP {status})")]
     UnexpectedContent {
         /// HTTP status.
         status: u16,
     },
-    /// JSON or frames without the proof that they are the migrator's answer to this request, whole and unchanged.
-    #[error("the answer is not proven (HTTP {status})")]
+    /// JSON or frames without a valid signature for this request.
+    #[error("the response has no valid signature (HTTP {status})")]
     Unverified {
         /// HTTP status.
         status: u16,
         /// The error code, if WordPress named one (`rest_no_route`).
         code: Option<String>,
     },
-    /// The answer ended before its end.
-    #[error("the answer was cut off")]
+    /// The response ended too early.
+    #[error("the response was truncated")]
     Truncated,
-    /// Proven, but not what the protocol has: another version of the plugin.
-    #[error("the answer has what the protocol does not: {0}")]
+    /// Signed, but not as the protocol says: another version of the plugin.
+    #[error("the response does not follow the protocol: {0}")]
     Malformed(&'static str),
-    /// The site sends us elsewhere. It is not followed: a redirect turns a POST into a GET.
-    #[error("the site answers with a redirect (HTTP {status})")]
+    /// A redirect. It is not followed, because clients repeat a POST as GET.
+    #[error("the site responds with a redirect (HTTP {status})")]
     Redirected {
         /// HTTP status.
         status: u16,
-        /// Where to, without query and fragment.
+        /// Its target without query and fragment.
         to: Option<Url>,
     },
-    /// A request that is longer than the site takes.
-    #[error("the request is too long for the site")]
+    /// The request is longer than the site accepts.
+    #[error("the request is longer than the site accepts")]
     RequestTooLarge,
-    /// Longer than its kind may be.
-    #[error("the answer is too large")]
+    /// The response is longer than its format allows.
+    #[error("the response is too large")]
     ResponseTooLarge,
-    /// No answer, or not all of it, in time.
-    #[error("the site does not answer in time")]
+    /// No complete response within the deadline.
+    #[error("the site did not respond in time")]
     Timeout,
     /// No connection, or a broken one.
-    #[error("the site cannot be reached")]
+    #[error("cannot connect to the site")]
     Unreachable(#[source] reqwest::Error),
-    /// The system has no random bytes to give.
-    #[error("no random bytes")]
+    /// The system's random number generator failed.
+    #[error("the system has no random bytes")]
     Random(#[from] getrandom::Error),
 }
 
-/// What a migrator says when something is in the way. The README tells what each code means.
+/// An error reported by a migrator. The README explains the codes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct MigratorError {
     /// The code, such as `busy`.
     #[serde(rename = "error")]
     pub code: String,
-    /// By this it is found in the log of the site's PHP.
+    /// The id under which the site's PHP log has details.
     #[serde(default)]
     pub id: String,
-    /// What else the code has.
+    /// Further fields of the code.
     #[serde(flatten)]
     pub members: Map<String, Value>,
 }
@@ -88,7 +88,7 @@ impl std::fmt::Display for MigratorError {
 }
 
 impl ClientError {
-    /// The migrator's own code, if it gave one.
+    /// The migrator's error code, if it reported one.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match self {
@@ -97,7 +97,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the same request may well succeed a little later, or when it asks for less.
+    /// Whether the same request may succeed later, or with a smaller budget.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -116,7 +116,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the other way in may still be open.
+    /// Whether the other endpoint may still work.
     pub(crate) fn may_try_other_endpoint(&self) -> bool {
         matches!(
             self,
@@ -146,7 +146,7 @@ impl From<reqwest::Error> for ClientError {
     }
 }
 
-/// Whether a text looks like one of WordPress' error codes; anything else is not repeated.
+/// Whether a text looks like one of WordPress' error codes; other texts are not repeated.
 fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))

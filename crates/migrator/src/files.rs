@@ -1,4 +1,4 @@
-//! Files as they travel.
+//! File indexes and parts of files.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -10,53 +10,53 @@ use crate::cursor::Cursor;
 use crate::frames::{ByteReader, Frames};
 use crate::rows::ResponseCost;
 
-/// The most bytes of a path.
+/// The maximum length of a path, in bytes.
 const MAX_PATH_BYTES: usize = 700;
 
-/// A folder of a site, as WordPress has it.
+/// A root folder of a site's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Root {
     /// `wp-admin`, `wp-includes` and the files beside them.
     Core,
-    /// `wp-content`, but for what is below.
+    /// `wp-content`, without the roots below.
     Content,
     /// Plugins.
     Plugins,
-    /// Plugins that are always active.
+    /// Must-use plugins.
     MuPlugins,
-    /// What people uploaded.
+    /// Uploads.
     Uploads,
 }
 
 impl Root {
-    /// All of them.
+    /// All roots.
     pub const ALL: [Self; 5] = [Self::Core, Self::Content, Self::Plugins, Self::MuPlugins, Self::Uploads];
 }
 
-/// What an entry of the index is.
+/// The kind of an index entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EntryKind {
     /// A file.
     File,
     /// A folder.
     Folder,
-    /// It stays where it is; the byte says why.
+    /// Excluded from export; the byte is the reason (see the README).
     Excluded(u8),
 }
 
 /// A file or folder of the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is.
+    /// Its kind.
     pub kind: EntryKind,
     /// Permissions.
     pub mode: u16,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Time of change, in Unix seconds.
+    /// Modification time in Unix seconds.
     pub mtime: u64,
-    /// Its digest, if asked for.
+    /// Its digest, if requested.
     pub digest: Option<ContentDigest>,
     /// The path below the root: bytes, with `/` between names.
     pub path: Vec<u8>,
@@ -64,7 +64,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// By this the site gives the file.
+    /// The id to request the file with.
     #[must_use]
     pub fn id(&self, root: Root) -> String {
         let mut bytes = vec![root as u8];
@@ -82,14 +82,14 @@ struct IndexEnd {
     cost: ResponseCost,
 }
 
-/// One answer's entries.
+/// The entries of one response.
 #[derive(Debug)]
 pub struct Index {
-    /// In order.
+    /// Sorted by path.
     pub entries: Vec<Entry>,
-    /// Where to go on; `None` at the end.
+    /// Where to resume; `None` at the end.
     pub cursor: Option<Cursor>,
-    /// What it cost the site.
+    /// What the response cost the site.
     pub cost: ResponseCost,
     pub(crate) bytes: usize,
 }
@@ -131,38 +131,38 @@ fn entry(from: &mut ByteReader<'_>) -> Option<Entry> {
     Some(Entry { kind, mode, size, mtime, digest, path, tag })
 }
 
-/// Whether this stays below the folder it is put into, whatever a site says.
+/// Whether a path stays below the folder it is joined to, whatever the site sent.
 fn is_path(path: &[u8]) -> bool {
     path.len() <= MAX_PATH_BYTES
         && !path.contains(&0)
         && path.split(|b| *b == b'/').all(|name| !matches!(name, b"" | b"." | b".."))
 }
 
-/// A file, or the rest of one, that is asked for.
+/// A request for a file, or the rest of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileRequest {
     /// [`Entry::id`].
     pub id: String,
-    /// From where on.
+    /// The offset to start at.
     pub offset: u64,
-    /// What its size should be.
+    /// The expected size.
     pub size: u64,
-    /// What its time of change should be.
+    /// The expected modification time.
     pub mtime: u64,
 }
 
-/// How it went with a part of a file.
+/// The status of a part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileStatus {
-    /// These are the bytes.
+    /// The bytes are valid.
     Ok,
-    /// Size or time of change are not as they were; or it changed while it was read.
+    /// Size or modification time differ from the expected ones, or the file changed while it was read.
     Changed,
-    /// It is not there any more.
+    /// It no longer exists.
     Missing,
-    /// PHP may not read it.
+    /// PHP cannot read it.
     Unreadable,
-    /// The id is none, or the file does not travel.
+    /// The id is invalid, or the file is excluded.
     Rejected,
 }
 
@@ -177,15 +177,15 @@ impl FileStatus {
 /// A part of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FilePart<'a> {
-    /// Which of those asked for.
+    /// Index of the request it belongs to.
     pub index: usize,
-    /// Only if good do the bytes count.
+    /// The bytes are valid only with [`FileStatus::Ok`].
     pub state: FileStatus,
     /// The file's size.
     pub size: u64,
-    /// Its time of change.
+    /// Its modification time.
     pub mtime: u64,
-    /// Where the part begins.
+    /// Offset of the part.
     pub offset: u64,
     /// Its bytes, in order.
     pub bytes: Vec<&'a [u8]>,
@@ -199,12 +199,12 @@ struct FilesEnd {
     cost: ResponseCost,
 }
 
-/// One answer's parts of files, proven.
+/// The parts of files of one response, verified.
 #[derive(Debug)]
 pub struct Files {
-    /// Which file to go on with and where; `None` when all has been answered.
+    /// The index of the file to continue with, and the offset; `None` when all requests are answered.
     pub next: Option<(usize, u64)>,
-    /// What it cost the site.
+    /// What the response cost the site.
     pub cost: ResponseCost,
     frames: Frames,
 }
@@ -226,7 +226,7 @@ impl Files {
                 part.state != FileStatus::Ok
                     || part.offset == w.offset && part.size == w.size && part.mtime == w.mtime
             });
-            // Only the last one may go on in the next answer.
+            // Only the last part may continue in the next response.
             let came: u64 = part.bytes.iter().map(|bytes| bytes.len() as u64).sum();
             let whole = part.state != FileStatus::Ok || part.offset.checked_add(came) == Some(part.size);
             let goes_on = next.is_some_and(|(file, offset)| {
@@ -237,7 +237,7 @@ impl Files {
             }
             last = Some(part.index);
         }
-        // Whoever goes on where they were would never come to an end.
+        // A response without progress would make the client loop forever.
         let (begun, whole) = (parts.len(), parts.len() == wanted.len());
         match next {
             None if whole => {}
@@ -249,17 +249,17 @@ impl Files {
         Ok(files)
     }
 
-    /// Bytes of the answer.
+    /// Length of the response in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.frames.len()
     }
 
-    /// The parts, in the order that they were asked for.
+    /// The parts, in the order of the requests.
     ///
     /// # Errors
-    /// None, after they have been looked through once.
+    /// None; the parts were validated when the response was parsed.
     pub fn parts(&self) -> Result<Vec<FilePart<'_>>, ClientError> {
         let wrong = || ClientError::Malformed("a file");
         let mut parts: Vec<FilePart<'_>> = Vec::new();
@@ -306,7 +306,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_leads_elsewhere_is_no_entry() {
+    fn paths_that_leave_the_root_are_rejected() {
         for path in ["", "/etc", "a//b", "a/../b", "..", "a/.", "a\0b", "a/"] {
             assert!(!is_path(path.as_bytes()), "{path:?}");
         }

@@ -1,4 +1,4 @@
-//! Frames: parsing those of an answer once it is proven, and writing those of a request.
+//! Frames: parsing those of verified responses, and writing those of requests.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,72 +8,72 @@ use crate::ClientError;
 use crate::buffer_pool::{Buffer, Pool};
 use crate::signing::{Key, Request};
 
-/// What frames begin with.
+/// The first bytes of every sequence of frames.
 pub(crate) const MAGIC: &[u8] = b"WPCLONE1";
 
-/// The most bytes of a frame's payload.
+/// The maximum payload of a frame, in bytes.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 4 * 1024 * 1024;
 
-/// The most frames of an answer.
-const MOST: usize = 65_536;
+/// The maximum number of frames of a response.
+const MAX_FRAMES: usize = 65_536;
 
-/// Bytes of the proof.
-const PROOF: usize = 32;
+/// The length of the HMAC at the end.
+const MAC_BYTES: usize = 32;
 
-/// The frames of an answer that has been proven.
+/// The frames of a verified response.
 #[derive(Debug)]
 pub(crate) struct Frames {
     body: Buffer,
-    /// Kind, and where the payload is.
+    /// Kind, and position of the payload.
     frames: Vec<(u8, std::ops::Range<usize>)>,
     end: std::ops::Range<usize>,
 }
 
 impl Frames {
-    /// Checks that these bytes are a whole answer to `request`, and where its frames are.
+    /// Verifies that these bytes are a complete response to `request`, and locates its frames.
     ///
     /// # Errors
-    /// It is cut off, or not proven.
-    pub(crate) fn proven(
+    /// The response is truncated, or its HMAC is wrong.
+    pub(crate) fn verified(
         body: Buffer,
         request: &Request<'_>,
         key: &Key,
         status: u16,
     ) -> Result<Self, ClientError> {
-        let not_ours = || ClientError::Unverified { status, code: None };
+        let invalid = || ClientError::Unverified { status, code: None };
         let mut rest = ByteReader::new(&body);
         if !MAGIC.starts_with(&body[..body.len().min(MAGIC.len())]) {
-            return Err(not_ours());
+            return Err(invalid());
         }
         rest.take(MAGIC.len()).ok_or(ClientError::Truncated)?;
-        let (mut frames, mut told) = (Vec::new(), request.frames_verifier(key));
+        let (mut frames, mut verifier) = (Vec::new(), request.frames_verifier(key));
         loop {
-            let head = rest.at;
+            let header = rest.at;
             let kind = rest.u8().ok_or(ClientError::Truncated)?;
             let size = rest.u32().ok_or(ClientError::Truncated)? as usize;
             if size > MAX_PAYLOAD_BYTES {
-                return Err(not_ours());
+                return Err(invalid());
             }
             let at = rest.at;
             let payload = rest.take(size).ok_or(ClientError::Truncated)?;
-            told.add(&body[head..at], payload);
+            verifier.add(&body[header..at], payload);
             let place = at..rest.at;
             if kind != b'E' {
-                if frames.len() == MOST {
-                    return Err(not_ours());
+                if frames.len() == MAX_FRAMES {
+                    return Err(invalid());
                 }
                 frames.push((kind, place));
                 continue;
             }
-            let proof = rest.take(PROOF).ok_or(ClientError::Truncated)?;
-            if !told.is(proof) {
-                return Err(not_ours());
+            let mac = rest.take(MAC_BYTES).ok_or(ClientError::Truncated)?;
+            if !verifier.matches(mac) {
+                return Err(invalid());
             }
             return Ok(Self { frames, end: place, body });
         }
     }
 
-    /// What the last frame says.
+    /// Parses the last frame.
     pub(crate) fn end<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         serde_json::from_slice(&self.body[self.end.clone()])
             .map_err(|_| ClientError::Malformed("the last frame"))
@@ -84,43 +84,43 @@ impl Frames {
         self.frames.iter().map(|(kind, place)| (*kind, &self.body[place.clone()]))
     }
 
-    /// Bytes of the whole answer.
+    /// Length of the whole response.
     pub(crate) fn len(&self) -> usize {
         self.body.len()
     }
 }
 
-/// Bytes that are kept free for the parameters of a request. The longest is a cursor, of 2 KB and its escapes.
-const ROOM: usize = 8192;
+/// Bytes reserved for the parameters of a request. The longest is a cursor of 2 KB, escaped.
+const RESERVED_BYTES: usize = 8192;
 
-/// Bytes of a frame's head.
-const HEAD: usize = 5;
+/// The length of a frame's header.
+const HEADER_BYTES: usize = 5;
 
-/// The body of a request, in the making. Its parameters come first and are known last: there is room for them, so that
-/// a body is held once.
+/// The body of a request being built. Its parameters come first but are known last, so room is reserved for them and the
+/// body is never copied.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBuffer {
-    /// Nothing, or the room and frames.
+    /// Nothing, or the reserved room and frames.
     bytes: Option<Buffer>,
     pool: Pool,
 }
 
 impl FrameBuffer {
-    /// An empty one, in a buffer of this pool as soon as there is something in it.
+    /// An empty body; takes a buffer from the pool when the first frame is added.
     pub(crate) fn new(pool: Pool) -> Self {
         Self { bytes: None, pool }
     }
 
-    /// Bytes of frames so far.
+    /// Length of the frames so far.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.as_ref().map_or(0, |bytes| bytes.len() - ROOM)
+        self.bytes.as_ref().map_or(0, |bytes| bytes.len() - RESERVED_BYTES)
     }
 
     fn bytes(&mut self) -> &mut Buffer {
         self.bytes.get_or_insert_with(|| empty_buffer(&self.pool))
     }
 
-    /// One more frame; its payload is given in parts.
+    /// Adds a frame; its payload is given in parts.
     pub(crate) fn frame(&mut self, kind: u8, parts: &[&[u8]]) {
         let size: usize = parts.iter().map(|part| part.len()).sum();
         debug_assert!(size <= MAX_PAYLOAD_BYTES, "callers keep frames small");
@@ -130,33 +130,33 @@ impl FrameBuffer {
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
     }
 
-    /// The frames from there on.
+    /// Splits off the frames from this offset on.
     pub(crate) fn split_off(&mut self, at: usize) -> Self {
         let mut later = Self::new(self.pool.clone());
         let bytes = self.bytes();
-        later.bytes().extend_from_slice(&bytes[ROOM + at..]);
-        bytes.truncate(ROOM + at);
+        later.bytes().extend_from_slice(&bytes[RESERVED_BYTES + at..]);
+        bytes.truncate(RESERVED_BYTES + at);
         later
     }
 
-    /// The body with these parameters; it is gone from here. Blanks behind them, which JSON allows, fill the room.
+    /// Takes the body with these parameters; leaves this one empty. Spaces after the JSON fill the reserved room.
     ///
     /// # Errors
-    /// They do not fit.
+    /// They do not fit into the reserved room.
     pub(crate) fn with(&mut self, parameters: &impl Serialize) -> Result<Bytes, ClientError> {
         let parameters = serde_json::to_vec(parameters).map_err(|_| ClientError::Malformed("parameters"))?;
-        let size = (ROOM - MAGIC.len() - HEAD) as u32;
+        let size = (RESERVED_BYTES - MAGIC.len() - HEADER_BYTES) as u32;
         let mut room = [MAGIC, b"J", &size.to_be_bytes(), &parameters].concat();
-        if room.len() > ROOM {
+        if room.len() > RESERVED_BYTES {
             return Err(ClientError::Malformed("parameters"));
         }
-        room.resize(ROOM, b' ');
+        room.resize(RESERVED_BYTES, b' ');
         let mut bytes = self.bytes.take().unwrap_or_else(|| empty_buffer(&self.pool));
-        bytes[..ROOM].copy_from_slice(&room);
+        bytes[..RESERVED_BYTES].copy_from_slice(&room);
         Ok(Bytes::from_owner(bytes))
     }
 
-    /// Becomes what was this one's body.
+    /// Restores the frames from a body that was taken.
     pub(crate) fn restore(&mut self, body: &Bytes) {
         let mut bytes = self.pool.take();
         bytes.extend_from_slice(body);
@@ -164,14 +164,14 @@ impl FrameBuffer {
     }
 }
 
-/// The room for parameters, and nothing behind it.
+/// Reserved room for parameters, without frames.
 fn empty_buffer(pool: &Pool) -> Buffer {
     let mut bytes = pool.take();
-    bytes.resize(ROOM, b' ');
+    bytes.resize(RESERVED_BYTES, b' ');
     bytes
 }
 
-/// Takes bytes from the front, as long as there are enough.
+/// Reads numbers and bytes from the front of a slice; `None` when there are too few.
 #[derive(Debug, Clone)]
 pub(crate) struct ByteReader<'a> {
     bytes: &'a [u8],

@@ -1,4 +1,4 @@
-//! Taking a site in: a job on a target, and what is sent to it.
+//! Importing into a target: a job, and what is sent to it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -6,28 +6,29 @@ use serde_json::{Value as Json, json};
 
 use crate::ClientError;
 use crate::adaptive_batch::{AdaptiveBatch, Budget};
-use crate::client::{Call, Client, Form, StepResponse};
+use crate::client::{Client, StepResponse};
 use crate::cursor::Cursor;
 use crate::definition::Definition;
 use crate::files::{Index, Root};
 use crate::outgoing::{FileBatch, RowChunk};
 use crate::retry::with_retries;
 use crate::rows::{RowCount, RowDigest};
+use crate::transport::{BodyFormat, RouteCall};
 
-/// What a job may do, and with what.
+/// Options of a job.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobOptions {
-    /// What else is taken in than tables and files.
+    /// What is imported besides tables and ordinary files.
     pub allow: Vec<AllowedContent>,
-    /// Whether `undo` must be possible after the swap.
+    /// Whether a rollback must be possible after the swap.
     pub reversible: bool,
     /// The roots whose files are replaced.
     pub roots: Vec<Root>,
-    /// Whether it takes the place of a job that nobody used for a quarter of an hour.
+    /// Whether to replace a job that has been idle for 15 minutes.
     pub replace: bool,
 }
 
-/// What a target need not take in.
+/// Content that a target imports only if allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AllowedContent {
@@ -35,107 +36,107 @@ pub enum AllowedContent {
     Views,
     /// Triggers.
     Triggers,
-    /// Files in `uploads` that a web server may take for programs.
+    /// Files in `uploads` that a web server may execute.
     PhpInUploads,
-    /// The must-use plugin that keeps a copy harmless.
+    /// The must-use plugin that sandboxes a copy.
     SandboxPlugin,
 }
 
-/// That must-use plugin's file name.
+/// The file name of that must-use plugin.
 pub const SANDBOX_PLUGIN_FILE: &str = "wpclone-sandbox.php";
 
-/// A job as it stands.
+/// The state of a job.
 #[derive(Debug, Clone, Deserialize)]
 pub struct JobInfo {
-    /// Whether it had begun before.
+    /// Whether the job existed before.
     pub resumed: bool,
-    /// How far it is: `open`, `sealed`, `swapping`, `swapped`, `undoing` or `ending`.
+    /// The phase: `open`, `prepared`, `swapping`, `swapped`, `rolling_back` or `cleaning_up`.
     pub phase: String,
-    /// The roots whose files it replaces, as it was begun with.
+    /// The roots whose files it replaces, as it was started with.
     #[serde(default)]
     pub roots: Vec<Root>,
-    /// The tables that it has, and how far each came.
+    /// Its tables and their progress.
     pub tables: Vec<TableProgress>,
-    /// What one request may bring.
+    /// Limits of its requests.
     pub limits: JobLimits,
 }
 
-/// What one request of a job may bring.
+/// Limits of a job's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct JobLimits {
-    /// The most time that a request may ask for, in milliseconds.
+    /// The longest time that a request may ask for, in milliseconds.
     pub budget_ms: u32,
-    /// The most bytes of a request.
+    /// The maximum length of a request, in bytes.
     pub bytes: u64,
-    /// The longest packet of the database.
+    /// The database's `max_allowed_packet`.
     pub max_allowed_packet: u64,
-    /// How many requests may run at a time.
+    /// How many requests may run at the same time.
     pub parallel: u32,
 }
 
-/// How far a table came.
+/// The progress of a table.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TableProgress {
-    /// Its number in the job.
+    /// Its id in the job.
     pub table_id: u32,
     /// Its name.
     pub name: String,
-    /// The last chunk that was taken in.
+    /// The last chunk that was loaded.
     pub chunk: u32,
-    /// Rows that were taken in.
+    /// Number of rows loaded.
     pub rows: u64,
-    /// What came with that chunk.
+    /// The cursor sent with that chunk.
     pub cursor: Option<Json>,
-    /// Whether no more will come.
+    /// Whether the last chunk was loaded.
     pub complete: bool,
 }
 
-/// A definition that was taken.
+/// The result of defining a table, view or trigger.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DefineResult {
-    /// Its number in the job.
+    /// Its id in the job.
     pub table_id: u32,
-    /// What had to be defined otherwise.
+    /// What differs from the definition.
     pub adjustments: Vec<Adjustment>,
 }
 
-/// What had to be defined otherwise.
+/// A difference from a definition.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Adjustment {
-    /// Which part of the definition.
+    /// The path of the field in the definition.
     pub field: String,
-    /// What was asked for.
+    /// The requested value.
     pub from: Json,
-    /// What it became.
+    /// The value used instead.
     pub to: Json,
 }
 
-/// A chunk that was taken in.
+/// The result of loading a chunk.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LoadResult {
-    /// The chunk.
+    /// The chunk's number.
     pub chunk: u32,
-    /// Rows of the whole table so far.
+    /// Number of rows of the whole table so far.
     pub rows: u64,
 }
 
-/// Parts of files that were taken in.
+/// The result of storing parts of files.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StoreResult {
-    /// How many.
+    /// Number of parts stored.
     pub stored: u64,
-    /// Those that were not.
+    /// The rejected ones.
     pub rejected: Vec<RejectedFile>,
 }
 
-/// A file that a target does not take.
+/// A file that a target rejected.
 #[derive(Debug, Clone, Deserialize)]
 pub struct RejectedFile {
     /// Its root.
     pub root: String,
     /// Its path, as base64.
     pub path: String,
-    /// What of it is refused.
+    /// The field that was not acceptable: `root`, `path`, `kind` or `php`.
     pub field: String,
 }
 
@@ -146,13 +147,13 @@ struct SwapResponse {
     rejected: Vec<RejectedRoutine>,
 }
 
-/// A view or trigger.
+/// A view or trigger that the database rejected.
 #[derive(Deserialize)]
 struct RejectedRoutine {
     name: String,
 }
 
-/// A job on a target.
+/// An import job on a target.
 #[derive(Debug, Clone)]
 pub struct Import {
     client: Client,
@@ -161,7 +162,7 @@ pub struct Import {
 }
 
 impl Client {
-    /// Begins a job (32 hex digits), or takes it up again.
+    /// Starts a job (32 hex digits), or resumes it.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -170,39 +171,39 @@ impl Client {
         body["job"] = job.into();
         let mut batch = AdaptiveBatch::new(3000);
         let body = &body;
-        let ask = |_| async move { Ok((self.ask("begin", body, true).await?, 0)) };
-        let info = with_retries(&mut batch, ask).await?;
+        let attempt = |_| async move { Ok((self.post_json("begin", body, true).await?, 0)) };
+        let info = with_retries(&mut batch, attempt).await?;
         Ok(Import { client: self.clone(), job: job.to_owned(), info })
     }
 }
 
 impl Import {
-    /// How the job stood when it was begun, or taken up.
+    /// The state of the job when it was started or resumed.
     #[must_use]
     pub fn info(&self) -> &JobInfo {
         &self.info
     }
 
-    /// A pace for this target.
+    /// An initial batch size for this target.
     #[must_use]
     pub fn adaptive_batch(&self) -> AdaptiveBatch {
         let most = u32::try_from(self.info.limits.bytes / 2).unwrap_or(u32::MAX);
         AdaptiveBatch::new(self.info.limits.budget_ms).capped_at(most.min(AdaptiveBatch::MAX_BYTES))
     }
 
-    /// An empty chunk for this job, in room that is used again.
+    /// An empty chunk with a buffer of the client's pool.
     #[must_use]
     pub fn row_chunk(&self) -> RowChunk {
         RowChunk::new(self.client.pool.clone())
     }
 
-    /// An empty parcel, likewise.
+    /// An empty batch of files with a buffer of the client's pool.
     #[must_use]
     pub fn file_batch(&self) -> FileBatch {
         FileBatch::new(self.client.pool.clone())
     }
 
-    /// Makes a table, view or trigger, or finds that it is there. `recreate`: without what was loaded into it.
+    /// Creates a table, view or trigger, or finds that it exists. `recreate`: drops rows that were loaded before.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -210,8 +211,8 @@ impl Import {
         self.ask("define", json!({"definition": definition, "recreate": recreate})).await
     }
 
-    /// Sends a chunk; it is empty afterwards, unless it was too long. The same chunk sent again is not taken in twice.
-    /// `state` comes back when the job is taken up again.
+    /// Sends a chunk and leaves it empty, unless it was too long. A chunk that is sent again is not loaded twice. `state` is
+    /// returned when the job is resumed.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -233,7 +234,7 @@ impl Import {
         sent
     }
 
-    /// Sends parts of files. A part that is sent again lands where it was.
+    /// Sends parts of files. A part that is sent again is written to the same place.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -246,7 +247,7 @@ impl Import {
         self.send("store-files", &body, batch).await
     }
 
-    /// The index of what was stored in a root, from the cursor on.
+    /// The index of the files stored in a root, from the cursor on.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -261,14 +262,14 @@ impl Import {
             let body = json!({
                 "job": self.job, "root": root, "digests": digests, "cursor": cursor, "bytes": bytes, "ms": ms,
             });
-            let index = Index::parse(&self.client.frames("staged-index", &body).await?)?;
+            let index = Index::parse(&self.client.post_for_frames("staged-index", &body).await?)?;
             let size = index.bytes;
             Ok((index, size))
         })
         .await
     }
 
-    /// Counts all rows of a table that was taken in.
+    /// Counts all rows of a staged table.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -290,7 +291,7 @@ impl Import {
         }
     }
 
-    /// Adds foreign keys, and what the target must keep. Nothing is loaded or stored after it.
+    /// Adds foreign keys and preserves the plugin's options. Afterwards nothing can be loaded or stored.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -298,8 +299,7 @@ impl Import {
         self.until_done("prepare").await
     }
 
-    /// Puts what was taken in into the place of what is live. Gives the names of views and triggers that the database
-    /// did not take.
+    /// Replaces the live content by the staged one. Returns the names of views and triggers that the database rejected.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -313,7 +313,7 @@ impl Import {
         }
     }
 
-    /// Takes the swap back.
+    /// Rolls the swap back.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -321,7 +321,7 @@ impl Import {
         self.until_done("rollback").await
     }
 
-    /// Drops what `undo` would need; the job has ended.
+    /// Commits the swap: deletes the previous content. Ends the job.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -329,7 +329,7 @@ impl Import {
         self.until_ended("commit").await
     }
 
-    /// Drops all that was taken in; the job has ended.
+    /// Deletes everything that was staged. Ends the job.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -337,7 +337,7 @@ impl Import {
         self.until_ended("abort").await
     }
 
-    /// A job that has ended is known no more: the answer that said so may have been lost.
+    /// A job that has ended is unknown; the response that said so may have been lost.
     async fn until_ended(&self, route: &str) -> Result<(), ClientError> {
         match self.until_done(route).await {
             Err(error) if error.code() == Some("job_not_found") => Ok(()),
@@ -362,7 +362,8 @@ impl Import {
         body["job"] = self.job.as_str().into();
         let mut batch = AdaptiveBatch::new(self.info.limits.budget_ms);
         let body = &body;
-        with_retries(&mut batch, |_| async move { Ok((self.client.ask(route, body, true).await?, 0)) }).await
+        with_retries(&mut batch, |_| async move { Ok((self.client.post_json(route, body, true).await?, 0)) })
+            .await
     }
 
     async fn send<T: serde::de::DeserializeOwned>(
@@ -372,14 +373,20 @@ impl Import {
         batch: &mut AdaptiveBatch,
     ) -> Result<T, ClientError> {
         with_retries(batch, |_| async move {
-            let call = Call { route, body: body.clone(), sends: Form::Frames, wants: Form::Json, long: true };
-            match self.client.answered(&call).await {
-                // The same again would be as long.
+            let call = RouteCall {
+                route,
+                body: body.clone(),
+                request_format: BodyFormat::Frames,
+                response_format: BodyFormat::Json,
+                transfers_content: true,
+            };
+            match self.client.send(&call).await {
+                // A retry would be just as long.
                 Err(
                     ClientError::UnexpectedContent { status: 413 }
                     | ClientError::Unverified { status: 413, .. },
                 ) => Err(ClientError::RequestTooLarge),
-                answered => Ok((answered?, body.len())),
+                sent => Ok((sent?, body.len())),
             }
         })
         .await

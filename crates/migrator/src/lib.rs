@@ -21,6 +21,7 @@ mod retry;
 mod rows;
 mod signing;
 mod stream;
+mod transport;
 
 pub use adaptive_batch::{AdaptiveBatch, Budget};
 pub use client::{Client, Definitions, PhpMemory, Status};

@@ -1,10 +1,10 @@
-//! What there is to know of a site before anything is done.
+//! Facts about a site, read before anything is done.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// What the route `manifest` tells. The README says more of each member.
+/// The response of the route `manifest`. The README describes the fields.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Manifest {
     /// The plugin's version.
@@ -15,17 +15,17 @@ pub struct Manifest {
     pub php: Php,
     /// The database.
     pub database: Database,
-    /// The folders that files lie in.
+    /// The root folders of its files.
     pub roots: BTreeMap<String, RootFolder>,
-    /// Prefixes of other installations in the same database.
+    /// Table prefixes of other WordPress installations in the same database.
     pub other_prefixes: Vec<String>,
-    /// What a request may do.
+    /// Limits of requests.
     pub limits: Limits,
     /// Address of the content folder.
     pub content_url: String,
     /// Address of the uploads.
     pub uploads_url: String,
-    /// WordPress' own folder as it is configured, with a slash at its end.
+    /// WordPress' folder as configured, with a trailing slash.
     pub abspath: String,
 }
 
@@ -34,18 +34,18 @@ pub struct Manifest {
 pub struct WordPress {
     /// Its version.
     pub version: String,
-    /// The oldest PHP that it runs under; empty where it does not say.
+    /// The minimum PHP version of this WordPress; empty if unknown.
     #[serde(default)]
     pub requires_php: String,
     /// Such as `de_DE`.
     pub locale: String,
     /// Whether it is a network of sites.
     pub multisite: bool,
-    /// Where WordPress says that its own files are.
+    /// The option `siteurl`: the address of WordPress' own files.
     pub site_url: String,
-    /// Where WordPress says that its front page is.
+    /// The option `home`: the address of the front page.
     pub home_url: String,
-    /// What the names of its tables begin with.
+    /// The prefix of its tables.
     pub prefix: String,
     /// `DB_CHARSET`.
     pub charset: String,
@@ -53,11 +53,11 @@ pub struct WordPress {
     pub collation: String,
     /// Active plugins.
     pub plugins: Vec<Plugin>,
-    /// The theme's parent, or the theme.
+    /// The parent theme, or the theme.
     pub template: String,
     /// The theme.
     pub stylesheet: String,
-    /// Drop-ins that are there, such as `object-cache.php`.
+    /// Drop-ins that exist, such as `object-cache.php`.
     pub drop_ins: Vec<String>,
     /// `WP_ENVIRONMENT_TYPE`.
     pub environment: String,
@@ -81,7 +81,7 @@ pub struct Php {
     pub sapi: String,
     /// Such as `Linux`.
     pub os: String,
-    /// 8, or 4 on old machines.
+    /// 8, or 4 on 32-bit systems.
     pub int_bytes: u8,
     /// Its extensions.
     pub extensions: Vec<String>,
@@ -96,45 +96,45 @@ pub struct Database {
     pub version: String,
     /// Its name.
     pub name: String,
-    /// Charset of new tables.
+    /// Default charset.
     pub charset: String,
-    /// Collation of new tables.
+    /// Default collation.
     pub collation: String,
-    /// The longest packet, and with it the longest value that can be written.
+    /// The longest packet, which also limits the length of values.
     pub max_allowed_packet: u64,
-    /// Whether names of tables are told apart by case (0).
+    /// 0 if table names are case-sensitive.
     pub lower_case_table_names: u8,
-    /// The server's own, which sessions of ours do not have.
+    /// The global sql_mode. The migrator's sessions have another one.
     pub sql_mode: String,
-    /// Collations that it knows.
+    /// Supported collations.
     pub collations: Vec<String>,
 }
 
-/// A folder that files lie in.
+/// A root folder.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RootFolder {
-    /// Where it is, links resolved; `None` where there is none.
+    /// Its path with links resolved; `None` if there is none.
     pub path: Option<String>,
-    /// Whether PHP may write into it.
+    /// Whether PHP can write to it.
     pub writable: bool,
-    /// Room on its disk, if PHP may know.
+    /// Free space on its disk, if PHP can read it.
     pub free_bytes: Option<u64>,
 }
 
-/// What a request may do.
+/// Limits of requests.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Limits {
-    /// PHP's `memory_limit`; `None` for none.
+    /// PHP's `memory_limit` in bytes; `None` for none.
     pub memory_bytes: Option<u64>,
-    /// PHP's `max_execution_time`; 0 for none.
+    /// PHP's `max_execution_time` in seconds; 0 for none.
     pub max_execution_s: u32,
-    /// PHP's `max_input_vars`; migrators of before did not tell.
+    /// PHP's `max_input_vars`; older migrators do not report it.
     #[serde(default)]
     pub max_input_vars: Option<u64>,
-    /// PHP's `post_max_size`; `None` for none.
+    /// PHP's `post_max_size` in bytes; `None` for none.
     pub post_max_bytes: Option<u64>,
-    /// The most time that a request may ask for.
+    /// The longest time that a request may ask for, in milliseconds.
     pub budget_ms: u32,
-    /// How many requests may run at a time.
+    /// How many requests may run at the same time.
     pub parallel: u32,
 }

@@ -1,4 +1,4 @@
-//! What goes to a target: rows in chunks, files in parcels.
+//! Content on its way to a target: chunks of rows, and batches of files.
 
 use bytes::Bytes;
 use serde_json::Value as Json;
@@ -8,19 +8,19 @@ use crate::buffer_pool::Pool;
 use crate::files::Root;
 use crate::frames::{FrameBuffer, MAX_PAYLOAD_BYTES};
 
-/// The most bytes of rows in one frame, so that a target holds little at a time.
-const FRAME: usize = 256 * 1024;
+/// The maximum bytes of rows in one frame; limits the target's memory use.
+const FRAME_BYTES: usize = 256 * 1024;
 
-/// Rows and pieces on their way to a target.
+/// Rows and pieces to send to a target.
 #[derive(Debug, Default)]
 pub struct RowChunk {
-    /// Whole frames.
+    /// Complete frames.
     frames: FrameBuffer,
-    /// Where each of them ends, and how many rows and pieces there are up to there.
+    /// The end of each frame, and the number of rows and pieces up to there.
     ends: Vec<(usize, u64)>,
-    /// Rows of the frame that is open.
+    /// Rows of the current frame.
     rows: Vec<u8>,
-    /// Rows and pieces.
+    /// Number of rows and pieces.
     part_count: u64,
 }
 
@@ -29,25 +29,25 @@ impl RowChunk {
         Self { frames: FrameBuffer::new(pool), ..Self::default() }
     }
 
-    /// Bytes so far.
+    /// Length so far, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.frames.len() + self.rows.len()
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it has no content.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Rows and pieces in it.
+    /// Number of rows and pieces.
     #[must_use]
     pub fn part_count(&self) -> u64 {
         self.part_count
     }
 
-    /// Two chunks of half the length, or about; `None` when it cannot be cut.
+    /// Splits into two chunks of about half the length; `None` if it has only one frame.
     #[must_use]
     pub fn split(mut self) -> Option<(Self, Self)> {
         self.close();
@@ -63,9 +63,9 @@ impl RowChunk {
         Some((Self { part_count: units, ..self }, second))
     }
 
-    /// Adds a row, as [`write_row`] writes it. `whole`: whether none of its values follows in pieces.
+    /// Adds a row as encoded by [`write_row`]. `whole`: none of its values follows in pieces.
     pub fn row(&mut self, bytes: &[u8], whole: bool) {
-        if self.rows.len() + bytes.len() > FRAME {
+        if self.rows.len() + bytes.len() > FRAME_BYTES {
             self.close();
         }
         self.rows.extend_from_slice(bytes);
@@ -91,51 +91,51 @@ impl RowChunk {
         }
     }
 
-    /// All of it as a body that begins with these parameters; what it was made of is gone from here.
+    /// Takes everything as a body that begins with these parameters; leaves the chunk empty.
     pub(crate) fn body(&mut self, parameters: &Json) -> Result<Bytes, ClientError> {
         self.close();
         self.frames.with(parameters)
     }
 
-    /// Brings back what became a body.
+    /// Restores the content from a body that was taken.
     pub(crate) fn restore(&mut self, body: &Bytes) {
         self.frames.restore(body);
     }
 }
 
-/// What a part that goes to a target stands for.
+/// The kind of a part that is sent to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartKind {
     /// A folder.
     Folder,
-    /// Bytes of a file, after which more come.
+    /// Bytes of a file; more follow.
     Data,
     /// The last bytes of a file.
     Final,
-    /// A file of which nothing more will come: what came of it is to go.
+    /// A file that no longer exists: deletes what was stored of it.
     Deleted,
 }
 
-/// A part of a file on its way to a target.
+/// A part of a file to send to a target.
 #[derive(Debug, Clone, Copy)]
 pub struct OutgoingPart<'a> {
     /// Its root.
     pub root: Root,
     /// Its path below the root.
     pub path: &'a [u8],
-    /// What it is a part of.
+    /// Its kind.
     pub kind: PartKind,
     /// Permissions.
     pub mode: u16,
-    /// Bytes of the whole file.
+    /// Size of the whole file in bytes.
     pub size: u64,
-    /// Time of change, in Unix seconds.
+    /// Modification time in Unix seconds.
     pub mtime: u64,
-    /// Where the part begins.
+    /// Offset of the part.
     pub offset: u64,
 }
 
-/// Parts of files on their way to a target.
+/// Parts of files to send to a target in one request.
 #[derive(Debug, Default)]
 pub struct FileBatch {
     pub(crate) frames: FrameBuffer,
@@ -147,13 +147,13 @@ impl FileBatch {
         Self { frames: FrameBuffer::new(pool), parts: 0 }
     }
 
-    /// Bytes so far.
+    /// Length so far, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.frames.len()
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it has no parts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.parts == 0
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chunk_is_cut_between_frames_and_nothing_is_lost() {
+    fn a_chunk_is_split_between_frames_without_loss() {
         let mut chunk = RowChunk::default();
         let row = vec![b'r'; 100_000];
         for n in 0..6 {

@@ -1,37 +1,37 @@
-//! The plugin itself, and by what a page of wp-admin shows it.
+//! The plugin's zip, and the identifiers of its settings page.
 
-/// The plugin's version: that of its header, which the build compares with this crate's.
+/// The plugin's version, from its header; the build checks that it is this crate's.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The zip to upload.
 pub const ZIP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/deflated.zip"));
 
-/// The same files, not compressed: some firewalls let only this one pass.
+/// The same files, uncompressed: some firewalls accept only this one.
 pub const ZIP_STORED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stored.zip"));
 
 /// The plugin's name in REST (`/wp/v2/plugins/…`); with `.php` it is the name in wp-admin (`data-plugin`).
 pub const PLUGIN: &str = "wpclone-migrator/wpclone-migrator";
 
-/// The settings page, below the site's `wp-admin/`.
+/// The settings page, relative to the site's `wp-admin/`.
 pub const SETTINGS_PAGE: &str = "options-general.php?page=wpclone-migrator";
 
-/// What the settings page is read by. The page's words are for people only.
+/// Ids, fields and attributes of the settings page. Its texts are for people only.
 pub mod page {
-    /// Id of the element that holds the page and has the `DATA_…` attributes.
+    /// Id of the element that contains the page and has the `DATA_…` attributes.
     pub const ROOT_ID: &str = "wpclone-migrator";
     /// The plugin's version.
     pub const DATA_VERSION: &str = "data-version";
-    /// `1` while the migrator is open, else `0`.
+    /// `1` while access is enabled, else `0`.
     pub const DATA_OPEN: &str = "data-open";
-    /// `1` while content may be taken in, else `0`.
+    /// `1` while import is enabled, else `0`.
     pub const DATA_IMPORT: &str = "data-import";
-    /// Id of the form that opens the migrator. To be sent as it is, with or without [`IMPORT_FIELD`].
+    /// Id of the form that enables access. Sent as it is, with or without [`IMPORT_FIELD`].
     pub const OPEN_FORM_ID: &str = "wpclone-migrator-open";
-    /// Name of the checkbox (value `1`) that lets content in.
+    /// Name of the checkbox (value `1`) that enables import.
     pub const IMPORT_FIELD: &str = "import";
-    /// Id of the input whose value is the key (64 hex digits); there only while the migrator is open.
+    /// Id of the input with the key (64 hex digits); present only while access is enabled.
     pub const KEY_ID: &str = "wpclone-migrator-key";
-    /// Id of the form that forgets the key; there only while there is one.
+    /// Id of the form that revokes the key; present only if there is one.
     pub const CLOSE_FORM_ID: &str = "wpclone-migrator-close";
 }
 
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn two_builds_make_the_same_bytes() {
+    fn the_zips_are_reproducible() {
         for (embedded, method) in
             [(ZIP, CompressionMethod::Deflated), (ZIP_STORED, CompressionMethod::Stored)]
         {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn both_zips_hold_every_file_below_the_plugins_folder_and_are_small() {
+    fn both_zips_contain_every_file_of_the_plugin_and_are_small() {
         let files = pack::files(folder()).unwrap();
         for (zip, most) in [(ZIP, 96 * 1024), (ZIP_STORED, 384 * 1024)] {
             assert!(zip.len() < most, "{} bytes", zip.len());
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_page_has_what_it_is_read_by() {
+    fn the_settings_page_has_the_ids_and_attributes_it_is_read_by() {
         let php = source("includes/admin/class-settings-page.php");
         for id in [page::ROOT_ID, page::OPEN_FORM_ID, page::KEY_ID, page::CLOSE_FORM_ID] {
             assert_eq!(php.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");

@@ -1,4 +1,4 @@
-//! Rows as they travel.
+//! Rows of tables in the protocol's encoding.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -8,14 +8,14 @@ use crate::client::PhpMemory;
 use crate::cursor::Cursor;
 use crate::frames::{ByteReader, Frames};
 
-/// A value with more bytes than these travels in pieces.
+/// Longer values are transferred in pieces.
 pub const LARGE_VALUE_BYTES: usize = 131_072;
 
-/// Lengths that say something else.
+/// Lengths that are markers.
 const NULL_MARKER: u32 = 0xFFFF_FFFF;
 const LARGE_MARKER: u32 = 0xFFFF_FFFE;
 
-/// Bytes that stand in the place of a large value.
+/// Length of the reference to a large value: its size and SHA-256.
 const LARGE_REFERENCE_BYTES: usize = 40;
 
 /// A value of a row.
@@ -23,13 +23,13 @@ const LARGE_REFERENCE_BYTES: usize = 40;
 pub enum Value<'a> {
     /// NULL.
     Null,
-    /// All of it.
+    /// The whole value.
     Bytes(&'a [u8]),
-    /// It comes in pieces.
+    /// A large value that follows in pieces.
     Large {
-        /// How many bytes in all.
+        /// Its size in bytes.
         size: u64,
-        /// Their SHA-256.
+        /// Its SHA-256.
         sha256: [u8; 32],
     },
 }
@@ -43,7 +43,7 @@ impl Value<'_> {
         }
     }
 
-    /// The value as a row has it: in pieces, if there is too much of it.
+    /// The value as a row contains it: a reference, if it is large.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Value<'_> {
         if bytes.len() > LARGE_VALUE_BYTES {
@@ -54,7 +54,7 @@ impl Value<'_> {
     }
 }
 
-/// Writes a row behind what `to` has.
+/// Appends an encoded row to `to`.
 ///
 /// # Panics
 /// A value of more than [`LARGE_VALUE_BYTES`] bytes is not [`Value::Large`].
@@ -77,7 +77,7 @@ pub fn write_row(to: &mut Vec<u8>, values: &[Value<'_>]) {
     }
 }
 
-/// Takes a row of so many columns apart into `values`; gives its bytes. `None` if there is no whole row.
+/// Decodes a row of so many columns into `values`. `None` if there is no complete row.
 fn read_row<'a>(from: &mut ByteReader<'a>, columns: usize, values: &mut Vec<Value<'a>>) -> Option<()> {
     values.clear();
     let mut lengths = ByteReader::new(from.take(columns.checked_mul(4)?)?);
@@ -95,18 +95,18 @@ fn read_row<'a>(from: &mut ByteReader<'a>, columns: usize, values: &mut Vec<Valu
     Some(())
 }
 
-/// The digest of rows: it does not depend on their order.
+/// The digest of rows, independent of their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct RowDigest([u8; 32]);
 
 impl RowDigest {
-    /// Adds a row, given as [`write_row`] writes it.
+    /// Adds a row as encoded by [`write_row`].
     pub fn add(&mut self, row: &[u8]) {
         self.combine(Self(Sha256::digest(row).into()));
     }
 
-    /// Adds other rows.
+    /// Adds the rows of another digest.
     pub fn combine(&mut self, other: Self) {
         for (own, more) in self.0.iter_mut().zip(other.0) {
             *own ^= more;
@@ -130,32 +130,32 @@ impl TryFrom<String> for RowDigest {
     }
 }
 
-/// What a chunk of rows begins with.
+/// The header of a response with rows.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RowsHeader {
     /// The table.
     pub table: String,
-    /// Names of columns in the order that values have.
+    /// Names of columns in the order of the values.
     pub columns: Vec<String>,
-    /// Places of the key in them.
+    /// Positions of the key's columns.
     pub key: Vec<usize>,
 }
 
-/// How a counting of rows stands.
+/// Counted rows.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct RowCount {
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
     /// Their digest.
     pub digest: RowDigest,
-    /// Where to go on; `None` at the end.
+    /// Where to resume; `None` at the end.
     pub cursor: Option<Cursor>,
 }
 
-/// What an answer cost the site.
+/// What a response cost the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct ResponseCost {
-    /// Milliseconds that the site worked on it.
+    /// Time in milliseconds.
     pub duration_ms: u64,
     /// Memory that PHP used.
     pub memory: PhpMemory,
@@ -169,33 +169,33 @@ struct End {
     cost: ResponseCost,
 }
 
-/// One answer's rows, proven and counted.
+/// The rows of one response, verified and counted.
 #[derive(Debug)]
 pub struct Rows {
     /// Table and columns.
     pub header: RowsHeader,
-    /// How many, their digest, and where to go on.
+    /// Number and digest of the rows, and where to resume.
     pub count: RowCount,
-    /// What it cost the site.
+    /// What the response cost the site.
     pub cost: ResponseCost,
     frames: Frames,
 }
 
-/// What [`Rows`] are made of, in order.
+/// The parts of [`Rows`], in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RowPart<'a> {
-    /// A row. Those of its values that are [`Value::Large`] follow in pieces, here or at the begin of the next answer.
+    /// A row. Its values that are [`Value::Large`] follow in pieces, here or at the beginning of the next response.
     Row {
-        /// As it travelled: what digests are made of.
+        /// The encoded row, which digests are computed from.
         bytes: &'a [u8],
         /// Its values.
         values: Vec<Value<'a>>,
     },
     /// A piece of a large value of the last row.
     Piece {
-        /// The place of the column.
+        /// Position of the column.
         column: usize,
-        /// Where in the value.
+        /// Offset in the value.
         offset: u64,
         /// The bytes.
         bytes: &'a [u8],
@@ -222,14 +222,14 @@ impl Rows {
         if (seen, digest) == (rows.count.rows, rows.count.digest) { Ok(rows) } else { Err(wrong()) }
     }
 
-    /// Bytes of the answer.
+    /// Length of the response in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.frames.len()
     }
 
-    /// Rows and pieces in order. They have been looked through once: none of them is an error.
+    /// Rows and pieces in order. They were validated when the response was parsed: none of them is an error.
     pub fn parts(&self) -> impl Iterator<Item = Result<RowPart<'_>, ClientError>> {
         let columns = self.header.columns.len();
         self.frames.iter().skip(1).flat_map(move |(kind, payload)| PartsOf {
@@ -294,7 +294,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_row_is_read_as_it_was_written(
+        fn decoding_reverses_encoding(
             fields in prop::collection::vec(
                 prop::option::of(prop::collection::vec(any::<u8>(), 0..300)), 1..20),
         ) {
@@ -306,7 +306,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_row_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200), columns in 0_usize..8) {
+        fn arbitrary_bytes_decode_to_a_row_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200), columns in 0_usize..8) {
             if let Some(values) = row(columns, &bytes) {
                 let mut again = Vec::new();
                 write_row(&mut again, &values);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_value_stands_for_itself_by_length_and_hash() {
+    fn a_large_value_is_encoded_as_length_and_hash() {
         let (just, over) = (vec![7; LARGE_VALUE_BYTES], vec![7; LARGE_VALUE_BYTES + 1]);
         assert_eq!(Value::of(&just), Value::Bytes(&just));
         let sha256 = Sha256::digest(&over).into();
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_does_not_depend_on_order() {
+    fn a_digest_is_independent_of_the_order() {
         let (mut a, mut b, mut c) = (RowDigest::default(), RowDigest::default(), RowDigest::default());
         a.add(b"1");
         a.add(b"2");

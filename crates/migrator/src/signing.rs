@@ -1,4 +1,4 @@
-//! Signed requests: what is signed, and with what.
+//! Signatures of requests and responses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,18 +12,18 @@ use zeroize::Zeroizing;
 use crate::content_digest::ContentHasher;
 use crate::frames::MAGIC;
 
-/// First line of what is signed: no text of another protocol, or of another version, can be taken for ours.
-const PROTOCOL: &str = "wpclone-migrator-v1";
+/// First line of a request's signed text; separates it from other protocols and versions.
+const REQUEST: &str = "wpclone-migrator-v1";
 
-/// The same for the proof of an answer that is JSON, and of one that is frames.
-const ANSWER: &str = "wpclone-migrator-response-v1";
-const FRAMES: &str = "wpclone-migrator-frames-v1";
+/// The same for responses: JSON, and frames.
+const JSON_RESPONSE: &str = "wpclone-migrator-response-v1";
+const FRAMES_RESPONSE: &str = "wpclone-migrator-frames-v1";
 
-/// The key of one migrator: 256 random bits, made on the site. Wiped when dropped, never printed.
+/// The key of a migrator: 256 random bits generated on the site. Wiped when dropped, never printed.
 #[derive(Clone)]
 pub struct Key(Zeroizing<[u8; 32]>);
 
-/// A text that is no key. The text is not told.
+/// A text that is not a key. The text is not repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a migrator's key has 64 lower-case hex digits")]
 pub struct KeyError;
@@ -63,10 +63,10 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What is signed of a request.
+/// The signed parts of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// The route's name: `status`.
+    /// The route's name, such as `status`.
     pub route: &'a str,
     /// The query parameter `_`, which makes the address unique: 32 hex digits.
     pub unique: String,
@@ -79,23 +79,23 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A request of this moment with a fresh nonce.
+    /// A request with the current time and a new nonce.
     ///
     /// # Errors
-    /// The system has no random bytes to give.
+    /// The system's random number generator failed.
     pub fn new(route: &'a str, body: &'a [u8]) -> Result<Self, getrandom::Error> {
         let timestamp = jiff::Timestamp::now().as_second();
         Ok(Self { route, unique: random_hex()?, timestamp, nonce: random_hex()?, body })
     }
 
-    /// What is signed, one part a line. The README tells why these parts.
+    /// The signed text, one part per line. The README explains the choice of parts.
     #[must_use]
     pub fn canonical(&self) -> String {
         let Self { route, unique, timestamp, nonce, body } = self;
         let mut hasher = ContentHasher::default();
         hasher.update(body);
         let body = hex::encode(hasher.finish().0);
-        format!("{PROTOCOL}\nPOST\n{route}\n_={unique}\n{timestamp}\n{nonce}\n{body}")
+        format!("{REQUEST}\nPOST\n{route}\n_={unique}\n{timestamp}\n{nonce}\n{body}")
     }
 
     /// `v1=` and the HMAC-SHA256 of the canonical text in hex.
@@ -104,19 +104,19 @@ impl<'a> Request<'a> {
         format!("v1={}", hex::encode(key.mac(&[self.canonical().as_bytes()]).finalize().into_bytes()))
     }
 
-    /// Whether `proof` is that of a JSON answer to this request. Compared in constant time.
+    /// Verifies the signature of a JSON response to this request, in constant time.
     #[must_use]
-    pub fn verifies_json(&self, key: &Key, status: u16, body: &[u8], proof: &str) -> bool {
-        let Some(Ok(proof)) = proof.strip_prefix("v1=").map(hex::decode) else { return false };
+    pub fn verifies_json(&self, key: &Key, status: u16, body: &[u8], signature: &str) -> bool {
+        let Some(Ok(mac)) = signature.strip_prefix("v1=").map(hex::decode) else { return false };
         let hash = hex::encode(Sha256::digest(body));
-        let text = format!("{ANSWER}\n{}\n{}\n{status}\n{hash}", self.route, self.nonce);
-        key.mac(&[text.as_bytes()]).verify_slice(&proof).is_ok()
+        let text = format!("{JSON_RESPONSE}\n{}\n{}\n{status}\n{hash}", self.route, self.nonce);
+        key.mac(&[text.as_bytes()]).verify_slice(&mac).is_ok()
     }
 
-    /// The proof of an answer of frames to this request, before the first frame.
+    /// A verifier for a response of frames to this request.
     #[must_use]
     pub(crate) fn frames_verifier(&self, key: &Key) -> FramesVerifier {
-        let text = format!("{FRAMES}\n{}\n{}\n", self.route, self.nonce);
+        let text = format!("{FRAMES_RESPONSE}\n{}\n{}\n", self.route, self.nonce);
         FramesVerifier(key.mac(&[text.as_bytes(), MAGIC]))
     }
 
@@ -137,19 +137,19 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The proof of an answer of frames, as they come.
+/// Verifies the HMAC of a response of frames.
 pub(crate) struct FramesVerifier(Hmac<Sha256>);
 
 impl FramesVerifier {
-    /// One more frame: its kind and length, and its payload. Of that only the digest counts.
-    pub(crate) fn add(&mut self, head: &[u8], payload: &[u8]) {
-        self.0.update(head);
+    /// Adds a frame: its header (kind and length), and its payload, of which the digest is signed.
+    pub(crate) fn add(&mut self, header: &[u8], payload: &[u8]) {
+        self.0.update(header);
         self.0.update(&Sha256::digest(payload));
     }
 
-    /// Whether that is the proof of all of them. Compared in constant time.
-    pub(crate) fn is(self, proof: &[u8]) -> bool {
-        self.0.verify_slice(proof).is_ok()
+    /// Compares the HMAC of all frames with the received one, in constant time.
+    pub(crate) fn matches(self, mac: &[u8]) -> bool {
+        self.0.verify_slice(mac).is_ok()
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_that_the_plugin_is_tested_with_hold_here_too() {
+    fn the_test_vectors_shared_with_the_plugin_hold() {
         let vectors: Vec<Vector> =
             serde_json::from_str(include_str!("../../../fixtures/migrator/signing.json")).unwrap();
         assert!(vectors.len() >= 6);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_key_is_one() {
+    fn only_64_lower_case_hex_digits_are_a_key() {
         let whole = "0123456789abcdef".repeat(4);
         assert_eq!(whole.parse::<Key>().unwrap().to_secret().expose_secret(), whole);
         for wrong in
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_key_nor_signature_is_in_a_debug_output() {
+    fn debug_output_contains_neither_key_nor_signature() {
         let whole = "0123456789abcdef".repeat(4);
         let key: Key = whole.parse().unwrap();
         let request = Request::new("status", b"{}").unwrap();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_requests_are_alike() {
+    fn requests_never_share_nonce_or_address() {
         let [a, b] = [(); 2].map(|()| Request::new("status", b"{}").unwrap());
         assert!(a.nonce != b.nonce && a.unique != b.unique && a.nonce != a.unique);
         assert!(a.nonce.len() == 32 && a.unique.len() == 32);

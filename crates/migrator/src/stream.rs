@@ -1,5 +1,5 @@
-//! Whole tables and folders, answer after answer. Nothing is asked for before the last answer has been taken, so
-//! that one answer is all that is ever held.
+//! Streams of whole tables and folders, one response at a time. The next request is sent when the previous response has been
+//! consumed, so that only one response is in memory.
 
 use crate::ClientError;
 use crate::adaptive_batch::AdaptiveBatch;
@@ -10,7 +10,7 @@ use crate::files::{FileRequest, Files, Index, Root};
 use crate::retry::with_retries;
 use crate::rows::{RowCount, RowDigest, Rows};
 
-/// The most tables, views and triggers that a site may have: as many as a job takes.
+/// The maximum number of tables, views and triggers of a site: as many as an import job accepts.
 const MAX_DEFINITIONS: usize = 50_000;
 
 /// The rows of a table.
@@ -18,15 +18,15 @@ const MAX_DEFINITIONS: usize = 50_000;
 pub struct RowStream<'a> {
     client: &'a Client,
     table: &'a str,
-    /// Where to go on; `None` when all was given.
+    /// Where to resume; `None` at the end.
     next: Option<Option<Cursor>>,
-    /// How much is asked for at a time.
+    /// The size of the next request.
     pub batch: AdaptiveBatch,
 }
 
 impl RowStream<'_> {
-    /// The next rows; `None` when there are no more. Tries again what may pass. After an error, the same call goes on
-    /// where it was.
+    /// The next rows; `None` at the end. Transient errors are retried. After an error, another call continues at the same
+    /// position.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -54,12 +54,12 @@ pub struct IndexStream<'a> {
     root: Root,
     digests: bool,
     next: Option<Option<Cursor>>,
-    /// How much is asked for at a time.
+    /// The size of the next request.
     pub batch: AdaptiveBatch,
 }
 
 impl IndexStream<'_> {
-    /// The next entries; `None` when there are no more. After an error, the same call goes on where it was.
+    /// The next entries; `None` at the end. After an error, another call continues at the same position.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -160,7 +160,7 @@ impl Client {
         }
     }
 
-    /// As many of these files as one answer has; tries again what may pass. [`Files::next`] says where to go on.
+    /// As many of these files as one response has; transient errors are retried. [`Files::next`] says where to continue.
     ///
     /// # Errors
     /// See [`ClientError`].

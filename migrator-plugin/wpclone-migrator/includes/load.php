@@ -30,11 +30,9 @@ require_once __DIR__ . '/access/class-request-authenticator.php';
 // The site: its database, tables and files, as export and import see them.
 require_once __DIR__ . '/site/class-database.php';
 require_once __DIR__ . '/site/class-site-tables.php';
-require_once __DIR__ . '/site/class-collations.php';
 require_once __DIR__ . '/site/class-schema-reader.php';
 require_once __DIR__ . '/site/class-row-reader.php';
 require_once __DIR__ . '/site/class-site-roots.php';
-require_once __DIR__ . '/site/class-name-heap.php';
 require_once __DIR__ . '/site/class-file-index.php';
 
 // Export: reading the site.

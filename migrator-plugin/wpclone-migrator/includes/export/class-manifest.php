@@ -85,7 +85,7 @@ final class Manifest {
 			'max_allowed_packet'     => (int) $row[4],
 			'lower_case_table_names' => (int) $row[5],
 			'sql_mode'               => (string) $row[6],
-			'collations'             => Collations::available( $db ),
+			'collations'             => $db->collations(),
 		);
 	}
 

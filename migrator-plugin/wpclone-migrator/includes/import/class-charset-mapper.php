@@ -33,7 +33,7 @@ final class Charset_Mapper {
 		if ( 'binary' === $charset ) {
 			return 'binary';
 		}
-		$known = Collations::available( $db );
+		$known = $db->collations();
 		foreach ( self::candidates( $name, $charset ) as $candidate ) {
 			if ( in_array( $candidate, $known, true ) && Site_Tables::starts_with( $candidate, $charset . '_' ) ) {
 				return $candidate;

@@ -220,6 +220,21 @@ final class Database {
 		return false !== stripos( $this->server_info(), 'mariadb' );
 	}
 
+	/** The collations that the server supports, sorted. */
+	public function collations(): array {
+		static $names = null;
+		if ( null === $names ) {
+			// Since 10.10 MariaDB has collations for several charsets; their full names are in another table.
+			$names = array_merge(
+				array_column( $this->fetch_all( 'SELECT COLLATION_NAME FROM information_schema.COLLATIONS' ), 0 ),
+				array_column( $this->is_at_least( null, '10.10' ) ? $this->fetch_all( 'SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY' ) : array(), 0 )
+			);
+			$names = array_values( array_unique( array_map( 'strval', $names ) ) );
+			sort( $names );
+		}
+		return $names;
+	}
+
 	/** Quotes an identifier. */
 	public static function identifier( string $name ): string {
 		return '`' . str_replace( '`', '``', $name ) . '`';

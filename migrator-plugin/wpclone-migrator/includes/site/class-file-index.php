@@ -288,3 +288,14 @@ final class File_Index {
 		}
 	}
 }
+
+/** A heap with the greatest name on top, so that it can be dropped. */
+final class Name_Heap extends \SplHeap {
+	/**
+	 * @param mixed $a
+	 * @param mixed $b
+	 */
+	protected function compare( $a, $b ): int {
+		return strcmp( $a, $b );
+	}
+}

@@ -1,0 +1,57 @@
+<?php
+/**
+ * The bootstrap of unit tests: the plugin with stubs for WordPress, and shared helpers.
+ */
+
+require __DIR__ . '/wordpress-stubs.php';
+require __DIR__ . '/harness.php';
+require __DIR__ . '/../../wpclone-migrator/wpclone-migrator.php';
+require_once __DIR__ . '/../../wpclone-migrator/includes/load.php';
+require_once __DIR__ . '/../../wpclone-migrator/includes/admin/class-settings-page.php';
+
+use Wpclone\Migrator\Access_Window;
+use Wpclone\Migrator\Option_Store;
+use Wpclone\Migrator\Request;
+use Wpclone\Migrator\Request_Authenticator;
+use Wpclone\Migrator\Signature;
+
+/** The current time in tests. */
+const NOW = 1795000000;
+
+/** Opens the access window and returns the key. */
+function opened( int $now = NOW, bool $import = false ): string {
+	check( Access_Window::open( $now, $import ), 'opens' );
+	return (string) Access_Window::load()->key( $now );
+}
+
+/**
+ * A request signed with a key; `$fields` replace parts before signing.
+ *
+ * @return array<string, mixed>
+ */
+function signed( string $key, array $fields = array() ): array {
+	$fields += array(
+		'method'    => 'POST',
+		'route'     => 'status',
+		'unique'    => bin2hex( random_bytes( 16 ) ),
+		'timestamp' => (string) NOW,
+		'nonce'     => bin2hex( random_bytes( 16 ) ),
+		'body'      => '{}',
+	);
+	$text    = Signature::canonical_request( new Request( $fields ), hash( 'sha256', is_string( $fields['body'] ) ? $fields['body'] : '' ) );
+	$fields += array( 'signature' => 'v1=' . hash_hmac( 'sha256', $text, (string) @hex2bin( $key ) ) );
+	return $fields;
+}
+
+/** Whether a request is authenticated. */
+function admitted( array $fields, int $now = NOW ): bool {
+	return Request_Authenticator::authenticate( new Request( $fields ), Access_Window::load(), $now );
+}
+
+/** Stores any text as the plugin's state. */
+function store( ?string $state ): void {
+	Option_Store::delete_all();
+	if ( null !== $state ) {
+		check( Option_Store::compare_and_swap( null, $state ), 'stored' );
+	}
+}

@@ -1,0 +1,44 @@
+<?php
+/**
+ * The REST endpoint.
+ */
+
+require __DIR__ . '/../support/unit-bootstrap.php';
+
+use Wpclone\Migrator\Endpoints;
+use Wpclone\Migrator\Route_Table;
+
+register_shutdown_function(
+	static function () {
+		$answer = (string) ob_get_contents();
+		$status = Wordpress_Stub::$status;
+		ob_clean();
+		test(
+			'an unsigned REST request gets 403 and an empty object, and ends',
+			static function () use ( $answer, $status ) {
+				same( array( 403, '{}' ), array( $status, $answer ), 'answer' );
+			}
+		);
+		test(
+			'every route accepts POST, is hidden from the index, and there are no other routes',
+			static function () {
+				Endpoints::register_rest_routes();
+				$names = array();
+				foreach ( Wordpress_Stub::$routes as $path => $route ) {
+					$names[] = substr( $path, strlen( 'wpclone-migrator/v1/' ) );
+					same( 'POST', $route['methods'], 'methods' );
+					same( false, $route['show_in_index'], 'listed' );
+				}
+				same( array_keys( Route_Table::IMPORT_ONLY ), $names, 'routes' );
+			}
+		);
+	}
+);
+
+ob_start( null, 0, PHP_OUTPUT_HANDLER_CLEANABLE | PHP_OUTPUT_HANDLER_FLUSHABLE );
+$wpdb = new Wpdb_Stub();
+Endpoints::register_rest_routes();
+$_GET                      = array( '_' => str_repeat( 'a', 32 ) );
+$_SERVER['REQUEST_METHOD'] = 'POST';
+( Wordpress_Stub::$routes['wpclone-migrator/v1/status']['callback'] )();
+echo 'not ended';
