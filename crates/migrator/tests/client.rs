@@ -126,9 +126,9 @@ fn mac(parts: &[&[u8]]) -> Vec<u8> {
 fn signed(nonce: &str, status: &str, body: &str) -> String {
     let (hash, code) = (hex::encode(Sha256::digest(body)), &status[..3]);
     let text = format!("wpclone-migrator-response-v1\nstatus\n{nonce}\n{code}\n{hash}");
-    let (proof, length) = (hex::encode(mac(&[text.as_bytes()])), body.len());
+    let (signature, length) = (hex::encode(mac(&[text.as_bytes()])), body.len());
     format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json; charset=UTF-8\r\nx-wpclone-response-signature: v1={mac}\r\n\
+        "HTTP/1.1 {status}\r\ncontent-type: application/json; charset=UTF-8\r\nx-wpclone-response-signature: v1={signature}\r\n\
          content-length: {length}\r\nconnection: close\r\n\r\n{body}"
     )
 }
@@ -137,7 +137,7 @@ fn signed(nonce: &str, status: &str, body: &str) -> String {
 fn frames(nonce: &str, bytes: &[u8]) -> Vec<u8> {
     let mut answer =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\nconnection: close\r\n\r\n".to_vec();
-    let place = bytes.windows(7).position(|w| w == b"{mac}");
+    let place = bytes.windows(5).position(|w| w == b"{mac}");
     let begin = format!("wpclone-migrator-frames-v1\nrows\n{nonce}\n");
     answer.extend(&bytes[..place.unwrap_or(bytes.len())]);
     if let Some(place) = place {
@@ -151,7 +151,7 @@ fn frames(nonce: &str, bytes: &[u8]) -> Vec<u8> {
             rest = later;
         }
         answer.extend(mac(&[begin.as_bytes(), &proven]));
-        answer.extend(&bytes[place + 7..]);
+        answer.extend(&bytes[place + 5..]);
     }
     answer
 }

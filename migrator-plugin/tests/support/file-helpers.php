@@ -7,7 +7,7 @@ use Wpclone\Migrator\Json_Object;
 use Wpclone\Migrator\Site_Roots;
 
 /** The contents of a folder: path => kind, mode, size, time, and the SHA-256 of files. */
-function tree( string $folder ): array {
+function folder_contents( string $folder ): array {
 	clearstatcache();
 	$found = array();
 	$walk  = new RecursiveIteratorIterator( new RecursiveDirectoryIterator( $folder, FilesystemIterator::SKIP_DOTS ), RecursiveIteratorIterator::SELF_FIRST );
@@ -20,7 +20,7 @@ function tree( string $folder ): array {
 }
 
 /** The index of a root: path => as above, with digest and tag. */
-function index_of( Test_Site $site, string $root ): array {
+function export_index( Test_Site $site, string $root ): array {
 	$found  = array();
 	$cursor = null;
 	do {
@@ -39,7 +39,7 @@ function index_of( Test_Site $site, string $root ): array {
 }
 
 /** Requests the files of an index part by part, and stores each response with one request. */
-function bring_files( Test_Site $site, string $job, string $root, array $index, int $bytes ): void {
+function import_files( Test_Site $site, string $job, string $root, array $index, int $bytes ): void {
 	$number = array_search( $root, Site_Roots::NAMES, true );
 	$wanted = array();
 	$frames = array();
@@ -68,8 +68,8 @@ function bring_files( Test_Site $site, string $job, string $root, array $index, 
 				$frames   = array_merge( $frames, $data );
 			}
 		}
-		$told = $site->request_ok( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), $frames ) );
-		same( array(), $told['rejected'], 'refused' );
+		$result = $site->request_ok( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), $frames ) );
+		same( array(), $result['rejected'], 'refused' );
 		$frames = array();
 		$rest   = $got->json['file'] ?? null;
 		$wanted = null === $rest ? array() : array_slice( $wanted, $rest );

@@ -175,9 +175,9 @@ final class Test_Site {
 	/** Repeats a request until it is done. */
 	public function until_done( string $route, array $body ): array {
 		for ( $i = 0; $i < 500; $i++ ) {
-			$told = $this->request_ok( $route, $body );
-			if ( true === $told['done'] ) {
-				return $told;
+			$result = $this->request_ok( $route, $body );
+			if ( true === $result['done'] ) {
+				return $result;
 			}
 		}
 		throw new RuntimeException( "$route is never done" );

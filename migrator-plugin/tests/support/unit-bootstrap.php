@@ -19,7 +19,7 @@ use Wpclone\Migrator\Signature;
 const NOW = 1795000000;
 
 /** Opens the access window and returns the key. */
-function opened( int $now = NOW, bool $import = false ): string {
+function open_window( int $now = NOW, bool $import = false ): string {
 	check( Access_Window::open( $now, $import ), 'opens' );
 	return (string) Access_Window::load()->key( $now );
 }
@@ -29,7 +29,7 @@ function opened( int $now = NOW, bool $import = false ): string {
  *
  * @return array<string, mixed>
  */
-function signed( string $key, array $fields = array() ): array {
+function signed_request( string $key, array $fields = array() ): array {
 	$fields += array(
 		'method'    => 'POST',
 		'route'     => 'status',
@@ -44,12 +44,12 @@ function signed( string $key, array $fields = array() ): array {
 }
 
 /** Whether a request is authenticated. */
-function admitted( array $fields, int $now = NOW ): bool {
+function is_authenticated( array $fields, int $now = NOW ): bool {
 	return Request_Authenticator::authenticate( new Request( $fields ), Access_Window::load(), $now );
 }
 
 /** Stores any text as the plugin's state. */
-function store( ?string $state ): void {
+function store_state( ?string $state ): void {
 	Option_Store::delete_all();
 	if ( null !== $state ) {
 		check( Option_Store::compare_and_swap( null, $state ), 'stored' );

@@ -46,7 +46,7 @@ test(
 		foreach ( array( '', str_repeat( 'a', 65 ), 'a ', "a\0", "\u{1F600}", "\xff", "a\xc3" ) as $name ) {
 			check( ! Table_Builder::is_name( $name ), $name );
 		}
-		same( "\u{e9}\u{e9}", Table_Builder::cut( "\u{e9}\u{e9}\u{e9}", 2 ), 'cut' );
+		same( "\u{e9}\u{e9}", Table_Builder::truncate( "\u{e9}\u{e9}\u{e9}", 2 ), 'cut' );
 	}
 );
 

@@ -25,8 +25,8 @@ foreach ( $vectors as $vector ) {
 				'body'      => (string) hex2bin( $vector['body_hex'] ),
 			);
 			same( $vector['canonical'], Signature::canonical_request( new Request( $fields ), hash( 'sha256', $fields['body'] ) ), 'canonical text' );
-			store( (string) json_encode( array( 'key' => $vector['key'], 'open_until' => $now + 1, 'import_enabled' => false ) ) );
-			check( admitted( $fields, $now ), 'admitted' );
+			store_state( (string) json_encode( array( 'key' => $vector['key'], 'open_until' => $now + 1, 'import_enabled' => false ) ) );
+			check( is_authenticated( $fields, $now ), 'admitted' );
 		}
 	);
 }
@@ -34,30 +34,30 @@ foreach ( $vectors as $vector ) {
 test(
 	'a genuine request is accepted once',
 	static function () {
-		$fields = signed( opened() );
-		check( admitted( $fields ), 'the first time' );
-		check( ! admitted( $fields ), 'replayed at once' );
-		check( ! admitted( $fields, NOW + 299 ), 'replayed later' );
-		check( ! admitted( $fields, NOW + 5000 ), 'replayed when the nonce is forgotten' );
+		$fields = signed_request( open_window() );
+		check( is_authenticated( $fields ), 'the first time' );
+		check( ! is_authenticated( $fields ), 'replayed at once' );
+		check( ! is_authenticated( $fields, NOW + 299 ), 'replayed later' );
+		check( ! is_authenticated( $fields, NOW + 5000 ), 'replayed when the nonce is forgotten' );
 	}
 );
 
 test(
 	'a nonce is not accepted again with another timestamp',
 	static function () {
-		$key   = opened();
+		$key   = open_window();
 		$nonce = str_repeat( 'a', 32 );
-		check( admitted( signed( $key, array( 'nonce' => $nonce ) ) ), 'the first time' );
-		check( ! admitted( signed( $key, array( 'nonce' => $nonce, 'timestamp' => (string) ( NOW + 5 ) ) ) ), 'again' );
+		check( is_authenticated( signed_request( $key, array( 'nonce' => $nonce ) ) ), 'the first time' );
+		check( ! is_authenticated( signed_request( $key, array( 'nonce' => $nonce, 'timestamp' => (string) ( NOW + 5 ) ) ) ), 'again' );
 	}
 );
 
 test(
 	'timestamps may differ by five minutes at most',
 	static function () {
-		$key = opened();
+		$key = open_window();
 		foreach ( array( -301 => false, -300 => true, 300 => true, 301 => false ) as $off => $passes ) {
-			same( $passes, admitted( signed( $key, array( 'timestamp' => (string) ( NOW + $off ) ) ) ), "$off s" );
+			same( $passes, is_authenticated( signed_request( $key, array( 'timestamp' => (string) ( NOW + $off ) ) ) ), "$off s" );
 		}
 	}
 );
@@ -66,7 +66,7 @@ test(
 	'a malformed part is rejected although the signature is correct',
 	static function () {
 		global $wpdb;
-		$key   = opened();
+		$key   = open_window();
 		$wrong = array(
 			'method'    => array( '', 'GET', 'post', 'PUT', "POST\n" ),
 			'route'     => array( '', 'Status', '../status', 'status/', "status\n", str_repeat( 'a', 33 ), array( 'status' ) ),
@@ -78,26 +78,26 @@ test(
 		foreach ( $wrong as $field => $values ) {
 			foreach ( $values as $value ) {
 				$fields = array( $field => $value );
-				check( ! admitted( signed( $key, $fields ) ), "$field " . substr( var_export( $value, true ), 0, 50 ) );
+				check( ! is_authenticated( signed_request( $key, $fields ) ), "$field " . substr( var_export( $value, true ), 0, 50 ) );
 			}
 		}
 		same( array( 'wpclone_migrator' ), $wpdb->names(), 'rows after refusals' );
-		check( admitted( signed( $key, array( 'body' => str_repeat( ' ', Request::MAX_JSON_BYTES ) ) ) ), 'the largest body' );
+		check( is_authenticated( signed_request( $key, array( 'body' => str_repeat( ' ', Request::MAX_JSON_BYTES ) ) ) ), 'the largest body' );
 	}
 );
 
 test(
 	'an empty, truncated, extended or reformatted signature, or one with another key, is rejected',
 	static function () {
-		$key  = opened();
-		$good = signed( $key )['signature'];
+		$key  = open_window();
+		$good = signed_request( $key )['signature'];
 		$hex  = substr( $good, 3 );
 		foreach ( array( '', 'v1=', 'v1', $hex, "v2=$hex", "V1=$hex", substr( $good, 0, -1 ), "{$good}0", "$good\n", strtoupper( $good ), 'v1=' . str_repeat( '0', 64 ), null, array( $good ) ) as $signature ) {
-			$fields = array_merge( signed( $key ), array( 'signature' => $signature ) );
-			check( ! admitted( $fields ), var_export( $signature, true ) );
+			$fields = array_merge( signed_request( $key ), array( 'signature' => $signature ) );
+			check( ! is_authenticated( $fields ), var_export( $signature, true ) );
 		}
 		foreach ( array( '', '00', str_repeat( '0', 64 ), strrev( $key ) ) as $other ) {
-			check( ! admitted( signed( $other ) ), "signed with the key $other" );
+			check( ! is_authenticated( signed_request( $other ) ), "signed with the key $other" );
 		}
 	}
 );
@@ -106,18 +106,18 @@ test(
 	'changing any part of a genuine request makes it invalid (2,000 random changes)',
 	static function () {
 		global $wpdb;
-		$key  = opened();
+		$key  = open_window();
 		$seed = random_int( 0, PHP_INT_MAX >> 33 );
 		mt_srand( $seed );
 		for ( $round = 0; $round < 2000; $round++ ) {
-			$good  = signed( $key, array( 'body' => bin2hex( random_bytes( mt_rand( 1, 20 ) ) ) ) );
+			$good  = signed_request( $key, array( 'body' => bin2hex( random_bytes( mt_rand( 1, 20 ) ) ) ) );
 			$names = array_keys( $good );
 			$name  = $names[ mt_rand( 0, count( $names ) - 1 ) ];
 			$bad   = array_merge( $good, array( $name => changed( $good[ $name ] ) ) );
-			check( ! admitted( $bad ), "seed $seed round $round: $name " . json_encode( $bad[ $name ] ) );
+			check( ! is_authenticated( $bad ), "seed $seed round $round: $name " . json_encode( $bad[ $name ] ) );
 		}
 		same( array( 'wpclone_migrator' ), $wpdb->names(), 'rows after refusals' );
-		check( admitted( $good ), 'the last one as it was' );
+		check( is_authenticated( $good ), 'the last one as it was' );
 	}
 );
 

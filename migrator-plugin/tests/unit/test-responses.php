@@ -13,11 +13,11 @@ use Wpclone\Migrator\Route_Table;
 use Wpclone\Migrator\Router;
 
 /** Sends a request to the router. */
-function ask( array $fields ): Response {
+function respond( array $fields ): Response {
 	return Router::respond( new Request( $fields ), NOW );
 }
 
-function written( Response $answer ): string {
+function body_of( Response $answer ): string {
 	$all = '';
 	$answer->send(
 		static function ( string $bytes ) use ( &$all ) {
@@ -32,9 +32,9 @@ test(
 	static function () {
 		global $wp_version;
 		$wp_version = '6.1.9';
-		$key        = opened( NOW, true );
-		$fields     = signed( $key );
-		$answer     = ask( $fields );
+		$key        = open_window( NOW, true );
+		$fields     = signed_request( $key );
+		$answer     = respond( $fields );
 		same( 200, $answer->status, 'status' );
 		same( 'no-store', $answer->headers()['Cache-Control'], 'caching' );
 		$text = "wpclone-migrator-response-v1\nstatus\n{$fields['nonce']}\n200\n" . hash( 'sha256', $answer->body );
@@ -45,7 +45,7 @@ test(
 		same( array( '6.1.9', PHP_VERSION, true ), array( $data['wordpress'], $data['php'], $data['import_enabled'] ), 'values' );
 		check( false === strpos( $answer->body, $key ), 'the answer has the key in it' );
 
-		$again = ask( $fields );
+		$again = respond( $fields );
 		same( array( 403, '{}', null ), array( $again->status, $again->body, $again->signature ), 'replay' );
 	}
 );
@@ -53,9 +53,9 @@ test(
 test(
 	'a request signed for another route is rejected',
 	static function () {
-		$fields = signed( opened(), array( 'route' => 'other' ) );
-		same( 403, ask( array( 'route' => 'status' ) + $fields )->status, 'status' );
-		same( 404, ask( $fields )->status, 'the route that there is not' );
+		$fields = signed_request( open_window(), array( 'route' => 'other' ) );
+		same( 403, respond( array( 'route' => 'status' ) + $fields )->status, 'status' );
+		same( 404, respond( $fields )->status, 'the route that there is not' );
 	}
 );
 
@@ -64,7 +64,7 @@ test(
 	static function () {
 		foreach ( Route_Table::IMPORT_ONLY as $route => $for_import ) {
 			if ( $for_import ) {
-				$answer = ask( signed( opened(), array( 'route' => $route ) ) );
+				$answer = respond( signed_request( open_window(), array( 'route' => $route ) ) );
 				same( array( 403, '{}' ), array( $answer->status, $answer->body ), $route );
 			}
 		}
@@ -74,9 +74,9 @@ test(
 test(
 	'frames end with an HMAC of all frames',
 	static function () {
-		$key    = opened();
-		$fields = signed( $key, array( 'route' => 'rows' ) );
-		$all    = written(
+		$key    = open_window();
+		$fields = signed_request( $key, array( 'route' => 'rows' ) );
+		$all    = body_of(
 			Response::frames(
 				new Request( $fields ),
 				$key,
@@ -87,8 +87,8 @@ test(
 			)
 		);
 		same( "WPCLONE1R\0\0\0\3abcE", substr( $all, 0, 17 ), 'frames' );
-		$told = "WPCLONE1R\0\0\0\3" . hash( 'sha256', 'abc', true ) . substr( $all, 16, 5 ) . hash( 'sha256', substr( $all, 21, -32 ), true );
-		$mac  = hash_hmac( 'sha256', "wpclone-migrator-frames-v1\nrows\n{$fields['nonce']}\n$told", hex2bin( $key ), true );
+		$result = "WPCLONE1R\0\0\0\3" . hash( 'sha256', 'abc', true ) . substr( $all, 16, 5 ) . hash( 'sha256', substr( $all, 21, -32 ), true );
+		$mac  = hash_hmac( 'sha256', "wpclone-migrator-frames-v1\nrows\n{$fields['nonce']}\n$result", hex2bin( $key ), true );
 		same( bin2hex( $mac ), bin2hex( substr( $all, -32 ) ), 'proof' );
 		$end = json_decode( substr( $all, 21, -32 ), true );
 		same( array( 'cursor', 'duration_ms', 'memory' ), array_keys( $end ), 'members of the end' );
@@ -98,13 +98,13 @@ test(
 test(
 	'errors consist of a code and an id, without a message',
 	static function () {
-		$key  = opened();
+		$key  = open_window();
 		$seen = array();
 		ini_set( 'error_log', '/dev/null' );
 		foreach ( array( new Migrator_Error( 'busy' ), new RuntimeException( 'secret-canary' ), new Error( 'secret-canary' ) ) as $thrown ) {
-			$all = written(
+			$all = body_of(
 				Response::frames(
-					new Request( signed( $key ) ),
+					new Request( signed_request( $key ) ),
 					$key,
 					static function () use ( $thrown ) {
 						throw $thrown;

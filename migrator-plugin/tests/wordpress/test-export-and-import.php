@@ -45,7 +45,7 @@ foreach ( TABLES as $table ) {
 	$site->sql( "CREATE TABLE kept_$table LIKE $table" );
 	$columns = implode( ', ', array_column( array_filter( $site->rows( "SHOW COLUMNS FROM $table" ), static function ( $row ) { return 1 !== preg_match( '/(?:VIRTUAL|STORED) GENERATED/', $row[5] ); } ), 0 ) );
 	$site->sql( "INSERT INTO kept_$table ($columns) SELECT $columns FROM $table" );
-	$shapes[ $table ] = shape( $site, $table );
+	$shapes[ $table ] = create_table_sql( $site, $table );
 }
 
 mkdir( "$uploads/2020/empty", 0755, true );
@@ -62,18 +62,18 @@ for ( $i = 0; $i < 9 * $much; $i++ ) {
 fclose( $long );
 touch( "$uploads/2020/file7.bin", 1234567890 );
 chmod( "$uploads/2020/file8.bin", 0600 );
-$tree = tree( $uploads );
+$tree = folder_contents( $uploads );
 
 /** Checks that all tables are unchanged. */
 function same_tables( Test_Site $site, array $shapes ): void {
 	foreach ( TABLES as $table ) {
-		same( $shapes[ $table ], shape( $site, $table ), "shape of $table" );
+		same( $shapes[ $table ], create_table_sql( $site, $table ), "shape of $table" );
 		if ( in_array( $table, array( 'wp_long', 'wp_many' ), true ) ) {
 			$equal = 'wp_many' === $table ? 'n.v <=> BINARY o.v' : implode( ' AND ', array_map( static function ( $column ) { return "n.$column <=> BINARY o.$column"; }, range( 'a', 'f' ) ) );
 			$rows  = $site->value( "SELECT COUNT(*) FROM kept_$table" );
 			same( array( $rows, $rows ), array( $site->value( "SELECT COUNT(*) FROM $table" ), $site->value( "SELECT COUNT(*) FROM $table n JOIN kept_$table o ON n.id = o.id AND $equal" ) ), "rows of $table" );
 		} else {
-			same( bytes( $site, "kept_$table" ), bytes( $site, $table ), "rows of $table" );
+			same( rows_as_hex( $site, "kept_$table" ), rows_as_hex( $site, $table ), "rows of $table" );
 		}
 	}
 }
@@ -96,7 +96,7 @@ test(
 );
 
 /** The job of all following tests. */
-$job = a_job();
+$job = random_job();
 
 test(
 	'tables and files are exported and imported',
@@ -105,14 +105,14 @@ test(
 		$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'uploads' ) ) );
 		$all = definitions( $site );
 		foreach ( TABLES as $table ) {
-			take_in( $site, $job, $all[ "table $table" ], null, BYTES );
+			import_table( $site, $job, $all[ "table $table" ], null, BYTES );
 		}
-		$index = index_of( $site, 'uploads' );
+		$index = export_index( $site, 'uploads' );
 		same( array_keys( $tree ), array_keys( $index ), 'index' );
 		foreach ( $tree as $path => $entry ) {
 			same( array_slice( $entry, 0, 4 ), array_slice( $index[ $path ], 0, 4 ), $path );
 		}
-		bring_files( $site, $job, 'uploads', $index, BYTES );
+		import_files( $site, $job, 'uploads', $index, BYTES );
 	}
 );
 
@@ -122,22 +122,22 @@ foreach ( TABLES as $table ) {
 }
 file_put_contents( "$uploads/none", 'changed' );
 unlink( "$uploads/long.bin" );
-$changed = tree( $uploads );
+$changed = folder_contents( $uploads );
 
 test(
 	'prepared, swapped, rolled back, killed during a swap and resumed, the site is always one or the other; a commit leaves nothing behind',
 	static function () use ( $site, $job, $shapes, $tree, $changed, $uploads ) {
 		$site->until_done( 'prepare', array( 'job' => $job ) );
-		same( $changed, tree( $uploads ), 'sealed' );
+		same( $changed, folder_contents( $uploads ), 'prepared' );
 		$site->until_done( 'swap', array( 'job' => $job ) );
-		same( $tree, tree( $uploads ), 'swapped' );
+		same( $tree, folder_contents( $uploads ), 'swapped' );
 		same_tables( $site, $shapes );
 		$site->until_done( 'rollback', array( 'job' => $job ) );
-		same( $changed, tree( $uploads ), 'undone' );
-		same( '1', $site->value( 'SELECT (SELECT COUNT(*) FROM kept_wp_many) - COUNT(*) FROM wp_many' ), 'undone' );
+		same( $changed, folder_contents( $uploads ), 'rolled back' );
+		same( '1', $site->value( 'SELECT (SELECT COUNT(*) FROM kept_wp_many) - COUNT(*) FROM wp_many' ), 'rolled back' );
 		same( null, $site->request( 'swap', array( 'job' => $job ), 9 ), 'killed' );
 		$site->until_done( 'swap', array( 'job' => $job ) );
-		same( $tree, tree( $uploads ), 'swapped again' );
+		same( $tree, folder_contents( $uploads ), 'swapped again' );
 		same_tables( $site, $shapes );
 		$site->until_done( 'commit', array( 'job' => $job ) );
 		same( array(), array_merge( $site->plugin_tables(), $site->staging_folders() ), 'nothing is left' );

@@ -10,17 +10,17 @@ use Wpclone\Migrator\Site_Roots;
 
 $site->load_plugin();
 
-function part( int $root, string $path, int $size, int $flags = 2, int $offset = 0, int $mode = 0644, int $mtime = 1700000000 ): array {
+function frame_f( int $root, string $path, int $size, int $flags = 2, int $offset = 0, int $mode = 0644, int $mtime = 1700000000 ): array {
 	return array( 'F', pack( 'CCnJJJ', $root, $flags, $mode, $size, $mtime, $offset ) . $path );
 }
 
 /** Stores parts; returns the response. */
-function stored( Test_Site $site, string $job, array $frames ): array {
+function store_files( Test_Site $site, string $job, array $frames ): array {
 	return $site->request_ok( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), $frames ) );
 }
 
 /** The folder where new files of a root are staged. */
-function waiting( Test_Site $site, int $root ): string {
+function staging_folder( Test_Site $site, int $root ): string {
 	$places = json_decode( $site->value( 'SELECT settings FROM wp_wpclone_import_job' ), true )['staging_paths'];
 	return $places[ Site_Roots::NAMES[ $root ] ] . '/new/' . Site_Roots::NAMES[ $root ];
 }
@@ -30,33 +30,33 @@ const ALL = array( 'core', 'content', 'plugins', 'mu-plugins', 'uploads' );
 test(
 	'parts are written to their offsets, in any number and repeatedly; the last one sets size, time and mode',
 	static function () use ( $site ) {
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job, 'roots' => ALL ) );
-		$file = waiting( $site, 4 ) . '/a/b.bin';
-		$told = stored( $site, $job, array( part( 4, 'a/b.bin', 10, 0 ), array( 'D', 'ab' ), array( 'D', 'cd' ) ) );
-		same( array( 'stored' => 1, 'rejected' => array() ), $told, 'first' );
-		$gap = $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( part( 4, 'a/b.bin', 10, 2, 6 ), array( 'D', 'ghij' ) ) ) );
+		$file = staging_folder( $site, 4 ) . '/a/b.bin';
+		$result = store_files( $site, $job, array( frame_f( 4, 'a/b.bin', 10, 0 ), array( 'D', 'ab' ), array( 'D', 'cd' ) ) );
+		same( array( 'stored' => 1, 'rejected' => array() ), $result, 'first' );
+		$gap = $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( frame_f( 4, 'a/b.bin', 10, 2, 6 ), array( 'D', 'ghij' ) ) ) );
 		same( array( 409, 'offset_gap', 4 ), array( $gap['status'], $gap['error'], $gap['size'] ), 'gap' );
-		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 0, 4 ), array( 'D', 'ef' ) ) );
-		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 2, 6, 0604, 1234567890 ), array( 'D', 'ghij' ), part( 4, 'empty', 0 ), part( 4, 'c', 0, 1, 0, 0500 ), part( 4, 'a/wide', 1, 2, 0, 07777 ), array( 'D', 'x' ) ) );
-		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 0 ), array( 'D', 'abcd' ) ) );
+		store_files( $site, $job, array( frame_f( 4, 'a/b.bin', 10, 0, 4 ), array( 'D', 'ef' ) ) );
+		store_files( $site, $job, array( frame_f( 4, 'a/b.bin', 10, 2, 6, 0604, 1234567890 ), array( 'D', 'ghij' ), frame_f( 4, 'empty', 0 ), frame_f( 4, 'c', 0, 1, 0, 0500 ), frame_f( 4, 'a/wide', 1, 2, 0, 07777 ), array( 'D', 'x' ) ) );
+		store_files( $site, $job, array( frame_f( 4, 'a/b.bin', 10, 0 ), array( 'D', 'abcd' ) ) );
 		clearstatcache();
 		same( 'abcdefghij', file_get_contents( $file ), 'bytes' );
-		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 2, 6, 0604, 1234567890 ), array( 'D', 'ghij' ) ) );
+		store_files( $site, $job, array( frame_f( 4, 'a/b.bin', 10, 2, 6, 0604, 1234567890 ), array( 'D', 'ghij' ) ) );
 		clearstatcache();
 		same( array( 1234567890, 0604 ), array( filemtime( $file ), fileperms( $file ) & 07777 ), 'time and mode' );
 		same( array( 0, 0775, 0700 ), array( filesize( dirname( $file, 2 ) . '/empty' ), fileperms( dirname( $file ) . '/wide' ) & 07777, fileperms( dirname( $file, 2 ) . '/c' ) & 07777 ), 'the others' );
-		stored( $site, $job, array( part( 4, 'a/b.bin', 3 ), array( 'D', 'xyz' ) ) );
+		store_files( $site, $job, array( frame_f( 4, 'a/b.bin', 3 ), array( 'D', 'xyz' ) ) );
 		clearstatcache();
 		same( 'xyz', file_get_contents( $file ), 'a shorter one' );
-		stored( $site, $job, array( part( 4, 'a/b.bin', 10, 4 ), part( 4, 'a/never.bin', 10, 4 ) ) );
+		store_files( $site, $job, array( frame_f( 4, 'a/b.bin', 10, 4 ), frame_f( 4, 'a/never.bin', 10, 4 ) ) );
 		clearstatcache();
 		check( ! file_exists( $file ) && is_dir( dirname( $file ) ), 'the source has it no more' );
-		same( 'bad_request', $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( part( 4, 'a/b.bin', 10, 4 ), array( 'D', 'x' ) ) ) )['error'], 'bytes of what is gone' );
-		same( 'bad_request', $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( part( 4, 'long', 3 ), array( 'D', 'too long' ) ) ) )['error'], 'more bytes than it has' );
-		same( 'offset_gap', $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( part( 4, 'short', 3 ), array( 'D', 'x' ) ) ) )['error'], 'fewer bytes than it has' );
+		same( 'bad_request', $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( frame_f( 4, 'a/b.bin', 10, 4 ), array( 'D', 'x' ) ) ) )['error'], 'bytes of what is gone' );
+		same( 'bad_request', $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( frame_f( 4, 'long', 3 ), array( 'D', 'too long' ) ) ) )['error'], 'more bytes than it has' );
+		same( 'offset_gap', $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( frame_f( 4, 'short', 3 ), array( 'D', 'x' ) ) ) )['error'], 'fewer bytes than it has' );
 		same( 'bad_request', $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( array( 'D', 'x' ) ) ) )['error'], 'bytes of nothing' );
-		same( 'bad_request', $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( part( 4, 'd', 3, 1 ), array( 'D', 'x' ) ) ) )['error'], 'bytes of a folder' );
+		same( 'bad_request', $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), array( frame_f( 4, 'd', 3, 1 ), array( 'D', 'x' ) ) ) )['error'], 'bytes of a folder' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		same( array(), $site->staging_folders(), 'folders' );
 	}
@@ -65,7 +65,7 @@ test(
 test(
 	'malicious paths and special names are rejected one by one, and the other files are stored',
 	static function () use ( $site ) {
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job, 'roots' => ALL ) );
 		$cases = array(
 			'path' => array(
@@ -81,18 +81,18 @@ test(
 		$frames = array();
 		foreach ( $cases as $of ) {
 			foreach ( $of as list( $root, $path ) ) {
-				$frames[] = part( $root, $path, 1 );
+				$frames[] = frame_f( $root, $path, 1 );
 				$frames[] = array( 'D', 'x' );
 			}
 		}
 		$good = array( array( 4, 'x.jpg' ), array( 4, "\u{1F600} \u{e9}\xff.txt" ), array( 4, 'a..b/...' ), array( 4, 'phpinfo.txt' ), array( 2, 'x/x.php' ), array( 0, 'wp-admin/x.php' ), array( 0, 'index.php' ), array( 1, 'themes/x/style.css' ), array( 3, 'x.php' ), array( 4, '-rf' ), array( 4, '~' ), array( 4, str_repeat( 'x', 255 ) ) );
 		foreach ( $good as list( $root, $path ) ) {
-			$frames[] = part( $root, $path, 1 );
+			$frames[] = frame_f( $root, $path, 1 );
 			$frames[] = array( 'D', 'x' );
 		}
-		$told = stored( $site, $job, $frames );
+		$result = store_files( $site, $job, $frames );
 		$got  = array();
-		foreach ( $told['rejected'] as $refused ) {
+		foreach ( $result['rejected'] as $refused ) {
 			$got[] = array( $refused['field'], base64_decode( $refused['path'] ) );
 		}
 		$expected = array();
@@ -104,9 +104,9 @@ test(
 		foreach ( $expected as $i => $one ) {
 			same( $one, $got[ $i ] ?? null, "refusal $i" );
 		}
-		same( array( count( $expected ), count( $good ) ), array( count( $got ), $told['stored'] ), 'refused and stored' );
+		same( array( count( $expected ), count( $good ) ), array( count( $got ), $result['stored'] ), 'refused and stored' );
 		foreach ( $good as list( $root, $path ) ) {
-			same( 'x', file_get_contents( waiting( $site, $root ) . "/$path" ), $path );
+			same( 'x', file_get_contents( staging_folder( $site, $root ) . "/$path" ), $path );
 		}
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		same( array(), $site->staging_folders(), 'folders' );
@@ -116,14 +116,14 @@ test(
 test(
 	'the sandbox plugin is stored if that is allowed, and nothing else with a similar name',
 	static function () use ( $site ) {
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job, 'roots' => ALL, 'allow' => array( 'sandbox_plugin' ) ) );
-		$frames = array( part( 3, 'wpclone-sandbox.php', 1 ), array( 'D', 'x' ) );
-		same( array( 'stored' => 1, 'rejected' => array() ), stored( $site, $job, $frames ), 'stored' );
+		$frames = array( frame_f( 3, 'wpclone-sandbox.php', 1 ), array( 'D', 'x' ) );
+		same( array( 'stored' => 1, 'rejected' => array() ), store_files( $site, $job, $frames ), 'stored' );
 		foreach ( array( array( 3, 'WPCLONE-sandbox.php' ), array( 3, 'wpclone-sandbox.php/x' ), array( 3, 'wpclone-other.php' ), array( 1, 'mu-plugins/wpclone-sandbox.php' ) ) as list( $root, $path ) ) {
-			same( 1, count( stored( $site, $job, array( part( $root, $path, 1 ), array( 'D', 'x' ) ) )['rejected'] ), $path );
+			same( 1, count( store_files( $site, $job, array( frame_f( $root, $path, 1 ), array( 'D', 'x' ) ) )['rejected'] ), $path );
 		}
-		same( 1, count( stored( $site, $job, array( part( 3, 'wpclone-sandbox.php', 0, 1 ) ) )['rejected'] ), 'a folder' );
+		same( 1, count( store_files( $site, $job, array( frame_f( 3, 'wpclone-sandbox.php', 0, 1 ) ) )['rejected'] ), 'a folder' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
 );
@@ -131,16 +131,16 @@ test(
 test(
 	'links placed into the staging folder are not followed; a root that the job does not have is rejected',
 	static function () use ( $site ) {
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'uploads' ), 'allow' => array( 'php_in_uploads' ) ) );
-		$folder = waiting( $site, 4 );
+		$folder = staging_folder( $site, 4 );
 		chmod( dirname( $folder, 2 ), 0700 );
 		mkdir( "{$site->server->folder}/outside" );
 		symlink( "{$site->server->folder}/outside", "$folder/link" );
 		symlink( "{$site->server->folder}/outside/file", "$folder/file" );
-		$told = stored( $site, $job, array( part( 4, 'link/x', 1 ), array( 'D', 'x' ), part( 4, 'file', 1 ), array( 'D', 'x' ), part( 4, 'link', 0, 1 ), part( 2, 'x.php', 1 ), array( 'D', 'x' ), part( 4, 'allowed.php', 1 ), array( 'D', 'x' ), part( 4, 'allowed.php/x', 1 ), array( 'D', 'x' ) ) );
-		same( array( 'path', 'path', 'path', 'root', 'path' ), array_column( $told['rejected'], 'field' ), 'refused' );
-		same( 1, $told['stored'], 'stored' );
+		$result = store_files( $site, $job, array( frame_f( 4, 'link/x', 1 ), array( 'D', 'x' ), frame_f( 4, 'file', 1 ), array( 'D', 'x' ), frame_f( 4, 'link', 0, 1 ), frame_f( 2, 'x.php', 1 ), array( 'D', 'x' ), frame_f( 4, 'allowed.php', 1 ), array( 'D', 'x' ), frame_f( 4, 'allowed.php/x', 1 ), array( 'D', 'x' ) ) );
+		same( array( 'path', 'path', 'path', 'root', 'path' ), array_column( $result['rejected'], 'field' ), 'refused' );
+		same( 1, $result['stored'], 'stored' );
 		same( array( '.', '..' ), scandir( "{$site->server->folder}/outside" ), 'outside' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		check( is_dir( "{$site->server->folder}/outside" ), 'what a link led to is not removed with it' );
@@ -151,11 +151,11 @@ test(
 test(
 	'if nothing can be written above the web root, files are staged below it, inaccessible and denied',
 	static function () use ( $site ) {
-		$job = a_job();
+		$job = random_job();
 		$_SERVER['DOCUMENT_ROOT'] = '/';
 		try {
 			$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'uploads' ) ) );
-			stored( $site, $job, array( part( 4, 'x', 1 ), array( 'D', 'x' ) ) );
+			store_files( $site, $job, array( frame_f( 4, 'x', 1 ), array( 'D', 'x' ) ) );
 			$folders = glob( "{$site->path}/wp-content/wpclone-*" );
 			same( 1, count( $folders ), 'folder' );
 			same( 0, fileperms( $folders[0] ) & 0777, 'closed' );
@@ -171,14 +171,14 @@ test(
 test(
 	'concurrent requests do not close the staging folder on each other',
 	static function () use ( $site ) {
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'uploads' ) ) );
 		for ( $round = 0; $round < 5; $round++ ) {
 			$started = array();
 			for ( $i = 0; $i < 4; $i++ ) {
 				$frames = array();
 				for ( $j = 0; $j < 50; $j++ ) {
-					array_push( $frames, part( 4, "$round/$j/$i", 1 ), array( 'D', 'x' ) );
+					array_push( $frames, frame_f( 4, "$round/$j/$i", 1 ), array( 'D', 'x' ) );
 				}
 				$started[] = $site->send( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), $frames ) );
 			}
@@ -203,15 +203,15 @@ test(
 			return;
 		}
 		try {
-			$job = a_job();
+			$job = random_job();
 			$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'uploads' ) ) );
 			same( 1, count( glob( "$uploads/wpclone-*" ) ), 'on its own disk' );
 			$bytes  = str_repeat( 'x', 400000 );
-			$frames = array( part( 4, 'one', 400000 ), array( 'D', $bytes ), part( 4, 'two', 400000 ), array( 'D', $bytes ) );
+			$frames = array( frame_f( 4, 'one', 400000 ), array( 'D', $bytes ), frame_f( 4, 'two', 400000 ), array( 'D', $bytes ) );
 			$wrong  = $site->request_error( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), $frames ) );
 			same( array( 507, 'no_space' ), array( $wrong['status'], $wrong['error'] ), 'full' );
 			exec( 'mount -o remount,size=2m ' . escapeshellarg( $uploads ) );
-			same( 2, stored( $site, $job, $frames )['stored'], 'stored' );
+			same( 2, store_files( $site, $job, $frames )['stored'], 'stored' );
 			$site->until_done( 'prepare', array( 'job' => $job ) );
 			$site->until_done( 'swap', array( 'job' => $job ) );
 			same( 400000, filesize( "$uploads/two" ), 'swapped' );
@@ -246,10 +246,10 @@ test(
 			return;
 		}
 		try {
-			$job = a_job();
+			$job = random_job();
 			$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'plugins' ) ) );
 			same( 1, count( glob( "$plugins/wpclone-????????????????????????????????" ) ), 'in the root itself' );
-			stored( $site, $job, array( part( 2, 'in/deep/a.txt', 3 ), array( 'D', 'new' ), part( 2, 'in/fresh/d.txt', 3 ), array( 'D', 'new' ) ) );
+			store_files( $site, $job, array( frame_f( 2, 'in/deep/a.txt', 3 ), array( 'D', 'new' ), frame_f( 2, 'in/fresh/d.txt', 3 ), array( 'D', 'new' ) ) );
 			$site->until_done( 'prepare', array( 'job' => $job ) );
 			$list = static function () use ( $plugins ) {
 				return explode( "\n", trim( shell_exec( "cd $plugins && find . -path './wpclone-*' -prune -o -type f -printf '%p ' -exec cat {} \\; -printf '\\n' | sort" ) ) );
@@ -263,7 +263,7 @@ test(
 				check( ! file_exists( "$plugins/only" ), 'a folder that did not come is gone' );
 				$site->request( 'rollback', array( 'job' => $job ), 0 === $round ? 0 : 3 * $round );
 				$site->until_done( 'rollback', array( 'job' => $job ) );
-				same( $old, $list(), 'undone' );
+				same( $old, $list(), 'rolled back' );
 			}
 			$site->until_done( 'swap', array( 'job' => $job ) );
 			$site->until_done( 'commit', array( 'job' => $job ) );

@@ -15,16 +15,16 @@ foreach ( array( 'InnoDB', 'MyISAM' ) as $engine ) {
 }
 
 /** Starts a job with one table. */
-function a_table( Test_Site $site, string $source, array $more = array() ): array {
-	$job = a_job();
+function job_with_table( Test_Site $site, string $source, array $more = array() ): array {
+	$job = random_job();
 	$site->request_ok( 'begin', array( 'job' => $job ) + $more );
 	return array( $job, $site->request_ok( 'define', array( 'job' => $job, 'definition' => definitions( $site )[ "table $source" ] ) )['table_id'] );
 }
 
 function digest( Test_Site $site, string $job, int $n ): array {
-	$told = $site->request_ok( 'checksum', array( 'job' => $job, 'table_id' => $n ) );
-	same( null, $told['cursor'], 'one request is enough' );
-	return array( $told['rows'], $told['digest'] );
+	$result = $site->request_ok( 'checksum', array( 'job' => $job, 'table_id' => $n ) );
+	same( null, $result['cursor'], 'one request is enough' );
+	return array( $result['rows'], $result['digest'] );
 }
 
 /** Frames J and R with rows of strings. */
@@ -46,9 +46,9 @@ test(
 	'a chunk that is killed at any step is loaded completely or not at all, and only once',
 	static function () use ( $site ) {
 		foreach ( array( 'InnoDB', 'MyISAM' ) as $engine ) {
-			list( $chunks, $rows, $digest ) = chunks_of( $site, "wp_src_$engine", 400000 );
+			list( $chunks, $rows, $digest ) = export_chunks( $site, "wp_src_$engine", 400000 );
 			check( count( $chunks ) > 4, 'several chunks, with values that go on in the next one' );
-			list( $job, $n ) = a_table( $site, "wp_src_$engine" );
+			list( $job, $n ) = job_with_table( $site, "wp_src_$engine" );
 			$point           = 1;
 			$restarts        = 0;
 			for ( $i = 0; $i < count( $chunks ); ) {
@@ -79,10 +79,10 @@ test(
 test(
 	'after a lost response the same chunk is acknowledged, and another one is out of sequence',
 	static function () use ( $site ) {
-		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
+		list( $job, $n ) = job_with_table( $site, 'wp_src_InnoDB' );
 		$one             = chunk( $job, $n, 1, array( array( '1', 'a', 'b' ), array( '2', null, '' ) ) );
-		$told            = $site->request_ok( 'load-rows', $one );
-		same( array( 'table_id' => $n, 'chunk' => 1, 'rows' => 2, 'cursor' => array( 's' => 1 ) ), array_diff_key( $told, array( 'warnings' => 0 ) ), 'told' );
+		$result            = $site->request_ok( 'load-rows', $one );
+		same( array( 'table_id' => $n, 'chunk' => 1, 'rows' => 2, 'cursor' => array( 's' => 1 ) ), array_diff_key( $result, array( 'warnings' => 0 ) ), 'result' );
 		same( array( 1, 2 ), array( $site->request_ok( 'load-rows', $one )['chunk'], $site->request_ok( 'load-rows', $one )['rows'] ), 'again' );
 		$wrong = $site->request_error( 'load-rows', chunk( $job, $n, 3, array( array( '3', 'a', 'b' ) ) ) );
 		same( array( 'out_of_sequence', 409, 1, array( 's' => 1 ) ), array( $wrong['error'], $wrong['status'], $wrong['chunk'], $wrong['cursor'] ), 'sequence' );
@@ -104,7 +104,7 @@ test(
 test(
 	'a chunk that is sent four times concurrently is loaded once',
 	static function () use ( $site ) {
-		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
+		list( $job, $n ) = job_with_table( $site, 'wp_src_InnoDB' );
 		$rows            = array();
 		for ( $i = 1; $i <= 5000; $i++ ) {
 			$rows[] = array( (string) $i, str_repeat( 'x', 200 ), 'b' );
@@ -129,7 +129,7 @@ test(
 test(
 	'a row that violates a constraint rolls its chunk back, and the error has a number but no text',
 	static function () use ( $site ) {
-		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
+		list( $job, $n ) = job_with_table( $site, 'wp_src_InnoDB' );
 		$wrong           = $site->request_error( 'load-rows', chunk( $job, $n, 1, array( array( '1', 'a', 'b' ), array( '1', 'SECRET', 'b' ) ) ) );
 		same( array( 500, 'database_error', 1062 ), array( $wrong['status'], $wrong['error'], $wrong['errno'] ), 'error' );
 		check( ! preg_match( '/secret|duplicate|wp_/i', json_encode( $wrong ) ), 'no text' );
@@ -143,7 +143,7 @@ test(
 test(
 	'malformed frames, or frames out of order, are rejected without a trace',
 	static function () use ( $site ) {
-		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
+		list( $job, $n ) = job_with_table( $site, 'wp_src_InnoDB' );
 		$head  = array( 'job' => $job, 'table_id' => $n, 'chunk' => 1, 'last' => false );
 		$large = pack( 'NNN', 1, 0xFFFFFFFE, 1 ) . '5' . pack( 'J', 200000 ) . hash( 'sha256', str_repeat( 'a', 200000 ), true ) . 'b';
 		$piece = static function ( int $column, int $offset, int $size ) {
@@ -187,7 +187,7 @@ test(
 test(
 	'a value that the database does not accept is reported before its pieces are sent',
 	static function () use ( $site ) {
-		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
+		list( $job, $n ) = job_with_table( $site, 'wp_src_InnoDB' );
 		$most            = (int) $site->value( 'SELECT @@max_allowed_packet' );
 		$row             = pack( 'NNN', 1, 0xFFFFFFFE, 1 ) . '5' . pack( 'J', $most ) . str_repeat( 'h', 32 ) . 'b';
 		$wrong           = $site->request_error( 'load-rows', Test_Site::encode_frames( array( 'job' => $job, 'table_id' => $n, 'chunk' => 1 ), array( array( 'R', $row ) ) ) );
@@ -199,8 +199,8 @@ test(
 test(
 	'there is one job at a time; another one can replace it only when it has been idle',
 	static function () use ( $site ) {
-		list( $job ) = a_table( $site, 'wp_src_InnoDB', array( 'roots' => array( 'uploads' ) ) );
-		$other       = a_job();
+		list( $job ) = job_with_table( $site, 'wp_src_InnoDB', array( 'roots' => array( 'uploads' ) ) );
+		$other       = random_job();
 		$wrong       = $site->request_error( 'begin', array( 'job' => $other ) );
 		same( array( 429, 'busy' ), array( $wrong['status'], $wrong['error'] ), 'busy' );
 		same( 'busy', $site->request_error( 'begin', array( 'job' => $other, 'replace' => true ) )['error'], 'it is in use' );
@@ -220,7 +220,7 @@ test(
 test(
 	'a job that was killed while it began, defined, prepared or aborted can be continued',
 	static function () use ( $site ) {
-		$job        = a_job();
+		$job        = random_job();
 		$definition = definitions( $site )['table wp_options'];
 		$ask        = static function ( string $route, array $body ) use ( $site, $job ) {
 			for ( $point = 1; $point < 300; $point++ ) {
@@ -251,7 +251,7 @@ test(
 test(
 	'malicious definitions and names are rejected with the field that is wrong',
 	static function () use ( $site ) {
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job ) );
 		$column = array( 'name' => 'a', 'type' => 'int(11)', 'nullable' => true, 'default' => null, 'auto_increment' => false, 'on_update' => null, 'charset' => null, 'collation' => null, 'comment' => '', 'generated' => null );
 		$table  = array( 'kind' => 'table', 'name' => 'wp_x', 'engine' => 'InnoDB', 'charset' => 'utf8mb4', 'collation' => 'utf8mb4_general_ci', 'row_format' => 'Dynamic', 'comment' => '', 'auto_increment' => null, 'partitioned' => false, 'columns' => array( $column ), 'indexes' => array(), 'foreign_keys' => array(), 'checks' => array() );
@@ -303,7 +303,7 @@ test(
 		$state = $site->value( "SELECT option_value FROM wp_options WHERE option_name = 'wpclone_migrator'" );
 		$site->sql( "UPDATE wp_options SET option_value = REPLACE(option_value, '\"import_enabled\":true', '\"import_enabled\":false') WHERE option_name = 'wpclone_migrator'" );
 		foreach ( array( 'begin', 'define', 'load-rows', 'store-files', 'staged-index', 'prepare', 'swap', 'rollback', 'commit', 'abort' ) as $route ) {
-			$got = $site->request( $route, array( 'job' => a_job() ) );
+			$got = $site->request( $route, array( 'job' => random_job() ) );
 			same( array( 403, '{}' ), array( $got->status, $got->body ), $route );
 		}
 		same( array(), $site->plugin_tables(), 'tables' );
@@ -314,7 +314,7 @@ test(
 test(
 	'a chunk of 16 MB needs less than 16 MB of memory, whatever it contains',
 	static function () use ( $site ) {
-		list( $job, $n ) = a_table( $site, 'wp_src_InnoDB' );
+		list( $job, $n ) = job_with_table( $site, 'wp_src_InnoDB' );
 		$rows            = array();
 		for ( $i = 1; $i <= 150000; $i++ ) {
 			$rows[] = array( (string) $i, null, 'b' );
@@ -356,9 +356,9 @@ test(
 		$site->sql( 'CREATE TABLE other (id INT PRIMARY KEY) ENGINE=InnoDB' );
 		$all = definitions( $site );
 		$b   = $all['table wp_b'];
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job ) );
-		$n = take_in( $site, $job, $all['table wp_a'] )['table_id'];
+		$n = import_table( $site, $job, $all['table wp_a'] )['table_id'];
 		$wrong = $site->request_error( 'prepare', array( 'job' => $job ) );
 		same( array( 'rejected', 'wp_b' ), array( $wrong['error'], $wrong['table'] ), 'what stays' );
 		$b['foreign_keys'][0]['table'] = 'other';
@@ -368,7 +368,7 @@ test(
 		$site->request_ok( 'define', array( 'job' => $job, 'definition' => $all['table wp_b'], 'recreate' => true ) );
 		$site->request_ok( 'load-rows', chunk( $job, $m, 1, array(), array( 'last' => true ) ) );
 		for ( $point = 1; null === $site->request( 'prepare', array( 'job' => $job ), $point ) && $point < 100; $point++ );
-		same( 'prepared', $site->request_ok( 'begin', array( 'job' => $job ) )['phase'], 'sealed' );
+		same( 'prepared', $site->request_ok( 'begin', array( 'job' => $job ) )['phase'], 'prepared' );
 		same( array( array( "wp_wpclone_new_$n" ), array( "wp_wpclone_new_$n" ) ), $site->rows( "SELECT REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = 'site' AND TABLE_NAME = 'wp_wpclone_new_$m'" ), 'foreign keys' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		$site->sql( 'DROP TABLE wp_b, wp_a, other' );

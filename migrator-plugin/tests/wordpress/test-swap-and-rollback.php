@@ -32,17 +32,17 @@ $site->sql( 'INSERT INTO wp_left VALUES (9)' );
 $site->load_plugin();
 
 /** A frame F. */
-function part( string $root, string $path, int $size, int $flags = 2, int $offset = 0, int $mode = 0644, int $mtime = 1700000000 ): array {
+function frame_f( string $root, string $path, int $size, int $flags = 2, int $offset = 0, int $mode = 0644, int $mtime = 1700000000 ): array {
 	return array( 'F', pack( 'CCnJJJ', array_search( $root, Site_Roots::NAMES, true ), $flags, $mode, $size, $mtime, $offset ) . $path );
 }
 
 /** The frames of a complete file. */
-function whole( string $root, string $path, string $bytes ): array {
-	return array( part( $root, $path, strlen( $bytes ) ), array( 'D', $bytes ) );
+function file_frames( string $root, string $path, string $bytes ): array {
+	return array( frame_f( $root, $path, strlen( $bytes ) ), array( 'D', $bytes ) );
 }
 
 /** The state of the site: files except those of WordPress itself, tables and their rows; without the plugin's own. */
-function state( Test_Site $site ): array {
+function site_state( Test_Site $site ): array {
 	$found = array();
 	$walk  = new RecursiveIteratorIterator( new RecursiveDirectoryIterator( "{$site->path}/wp-content", FilesystemIterator::SKIP_DOTS ), RecursiveIteratorIterator::SELF_FIRST );
 	foreach ( $walk as $path => $info ) {
@@ -75,11 +75,11 @@ function same_state( array $expected, array $actual, string $what ): void {
 }
 
 /** Sends the content of a small job, which is open afterwards. */
-function brought( Test_Site $site, string $job ): void {
+function send_content( Test_Site $site, string $job ): void {
 	$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'content', 'plugins', 'mu-plugins', 'uploads' ), 'allow' => array( 'views', 'triggers' ) ) );
 	$all = definitions( $site );
 	foreach ( array( 'wp_options', 'wp_parent', 'wp_child' ) as $name ) {
-		$n[ $name ] = take_in( $site, $job, $all[ "table $name" ] )['table_id'];
+		$n[ $name ] = import_table( $site, $job, $all[ "table $name" ] )['table_id'];
 	}
 	$site->sql( "UPDATE wp_wpclone_new_{$n['wp_options']} SET option_value = 'New' WHERE option_name = 'blogname'" );
 	$site->sql( "UPDATE wp_wpclone_new_{$n['wp_options']} SET option_value = 'a:1:{i:0;s:11:\"new/new.php\";}' WHERE option_name = 'active_plugins'" );
@@ -95,14 +95,14 @@ function brought( Test_Site $site, string $job ): void {
 		Test_Site::encode_frames(
 			array( 'job' => $job ),
 			array_merge(
-				whole( 'content', 'object-cache.txt', 'new' ),
-				whole( 'content', 'fresh/in/deep.txt', 'new' ),
-				whole( 'content', 'themes/plain/style.css', '/* Theme Name: Plain */' ),
-				whole( 'content', 'themes/plain/index.php', '<title><?php bloginfo( "name" ); ?></title>' ),
-				whole( 'plugins', 'new/new.php', "<?php\n/* Plugin Name: New */\n" ),
-				whole( 'mu-plugins', 'theirs.php', "<?php\n// new" ),
-				array( part( 'uploads', '2021', 0, 1, 0, 0755 ) ),
-				whole( 'uploads', "2020/\u{1F600}.txt", 'new' )
+				file_frames( 'content', 'object-cache.txt', 'new' ),
+				file_frames( 'content', 'fresh/in/deep.txt', 'new' ),
+				file_frames( 'content', 'themes/plain/style.css', '/* Theme Name: Plain */' ),
+				file_frames( 'content', 'themes/plain/index.php', '<title><?php bloginfo( "name" ); ?></title>' ),
+				file_frames( 'plugins', 'new/new.php', "<?php\n/* Plugin Name: New */\n" ),
+				file_frames( 'mu-plugins', 'theirs.php', "<?php\n// new" ),
+				array( frame_f( 'uploads', '2021', 0, 1, 0, 0755 ) ),
+				file_frames( 'uploads', "2020/\u{1F600}.txt", 'new' )
 			)
 		)
 	);
@@ -112,32 +112,32 @@ function brought( Test_Site $site, string $job ): void {
 test(
 	'the sandbox plugin is replaced if that is allowed, and restored by a rollback',
 	static function () use ( $site ) {
-		$job = a_job();
+		$job = random_job();
 		$ours = "{$site->path}/wp-content/mu-plugins/wpclone-sandbox.php";
 		$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'mu-plugins' ), 'allow' => array( 'sandbox_plugin' ) ) );
-		$site->request_ok( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), whole( 'mu-plugins', basename( $ours ), "<?php\n// newer" ) ) );
+		$site->request_ok( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), file_frames( 'mu-plugins', basename( $ours ), "<?php\n// newer" ) ) );
 		$site->until_done( 'prepare', array( 'job' => $job ) );
 		$site->until_done( 'swap', array( 'job' => $job ) );
 		same( "<?php\n// newer", file_get_contents( $ours ), 'swapped' );
 		$site->until_done( 'rollback', array( 'job' => $job ) );
-		same( "<?php\n// ours", file_get_contents( $ours ), 'undone' );
+		same( "<?php\n// ours", file_get_contents( $ours ), 'rolled back' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
 );
 
 /** The job of the following tests: prepared. */
-$job = a_job();
-$old = state( $site );
+$job = random_job();
+$old = site_state( $site );
 $new = array();
 
 test(
 	'a prepared job has not changed the site',
 	static function () use ( $site, $job, $old ) {
-		brought( $site, $job );
+		send_content( $site, $job );
 		same( 'bad_request', $site->request_error( 'swap', array( 'job' => $job ) )['error'], 'swap before seal' );
 		$site->until_done( 'prepare', array( 'job' => $job ) );
 		$site->until_done( 'prepare', array( 'job' => $job ) );
-		same_state( $old, state( $site ), 'site' );
+		same_state( $old, site_state( $site ), 'site' );
 		same( array(), glob( "{$site->path}/wp-content/wpclone-*" ), 'no folder of ours below the web' );
 		$folders = $site->staging_folders();
 		same( 1, count( $folders ), 'one folder of ours' );
@@ -166,8 +166,8 @@ test(
 	'a swap replaces everything but what is preserved, and a rollback restores everything',
 	static function () use ( $site, $job, $old, &$new ) {
 		$result = $site->until_done( 'swap', array( 'job' => $job ) );
-		same( array( true, array() ), array( $result['reversible'], $result['rejected'] ), 'told' );
-		$new     = state( $site );
+		same( array( true, array() ), array( $result['reversible'], $result['rejected'] ), 'result' );
+		$new     = site_state( $site );
 		$content = "{$site->path}/wp-content";
 		foreach ( array( 'object-cache.txt' => 'new', 'fresh/in/deep.txt' => 'new', "uploads/2020/\u{1F600}.txt" => 'new', 'mu-plugins/theirs.php' => "<?php\n// new", 'mu-plugins/wpclone-sandbox.php' => "<?php\n// ours", 'cache/kept' => 'kept' ) as $path => $bytes ) {
 			same( $bytes, file_get_contents( "$content/$path" ), $path );
@@ -187,19 +187,19 @@ test(
 		same( 'bad_request', $site->request_error( 'abort', array( 'job' => $job ) )['error'], 'abort after swap' );
 		same( $result, $site->request_ok( 'swap', array( 'job' => $job ) ), 'asked again' );
 		$site->until_done( 'rollback', array( 'job' => $job ) );
-		same_state( $old, state( $site ), 'undone' );
+		same_state( $old, site_state( $site ), 'rolled back' );
 		$site->until_done( 'rollback', array( 'job' => $job ) );
 	}
 );
 
 /** Every point at which a request may be killed, or every third of them. */
-function points( int $steps, int $offset ): array {
+function kill_positions( int $steps, int $offset ): array {
 	$all = range( 1, 2 * $steps );
 	return getenv( 'WPCLONE_ROUNDS' ) ? $all : array_filter( $all, static function ( $i ) use ( $offset ) { return $offset === $i % 3; } );
 }
 
 /** The number of steps of a request that succeeds. */
-function steps( Test_Site $site, string $route, string $job ): int {
+function count_steps( Test_Site $site, string $route, string $job ): int {
 	$got = $site->request( $route, array( 'job' => $job ) );
 	check( 200 === $got->status && true === $got->json['done'], "$route: {$got->body}" );
 	return $got->steps;
@@ -208,16 +208,16 @@ function steps( Test_Site $site, string $route, string $job ): int {
 test(
 	'a swap that was killed can be continued or rolled back',
 	static function () use ( $site, $job, $old, &$new ) {
-		$steps = steps( $site, 'swap', $job );
+		$steps = count_steps( $site, 'swap', $job );
 		$site->until_done( 'rollback', array( 'job' => $job ) );
-		foreach ( points( $steps, 1 ) as $i => $point ) {
+		foreach ( kill_positions( $steps, 1 ) as $i => $point ) {
 			same( null, $site->request( 'swap', array( 'job' => $job ), $point ), "killed at $point" );
 			if ( 0 === $i % 2 ) {
 				$site->until_done( 'swap', array( 'job' => $job ) );
-				same_state( $new, state( $site ), "swapped after $point" );
+				same_state( $new, site_state( $site ), "swapped after $point" );
 			}
 			$site->until_done( 'rollback', array( 'job' => $job ) );
-			same_state( $old, state( $site ), "undone after $point" );
+			same_state( $old, site_state( $site ), "rolled back after $point" );
 		}
 	}
 );
@@ -226,12 +226,12 @@ test(
 	'a rollback that was killed can be continued',
 	static function () use ( $site, $job, $old ) {
 		$site->until_done( 'swap', array( 'job' => $job ) );
-		$steps = steps( $site, 'rollback', $job );
-		foreach ( points( $steps, 2 ) as $point ) {
+		$steps = count_steps( $site, 'rollback', $job );
+		foreach ( kill_positions( $steps, 2 ) as $point ) {
 			$site->until_done( 'swap', array( 'job' => $job ) );
 			same( null, $site->request( 'rollback', array( 'job' => $job ), $point ), "killed at $point" );
 			$site->until_done( 'rollback', array( 'job' => $job ) );
-			same_state( $old, state( $site ), "undone after $point" );
+			same_state( $old, site_state( $site ), "rolled back after $point" );
 		}
 	}
 );
@@ -245,9 +245,9 @@ test(
 		same( 'busy', $site->request_error( 'swap', array( 'job' => $job ) )['error'], 'swap' );
 		mysqli_query( $other, 'COMMIT' );
 		$site->until_done( 'swap', array( 'job' => $job ) );
-		same_state( $new, state( $site ), 'swapped' );
+		same_state( $new, site_state( $site ), 'swapped' );
 		$site->until_done( 'rollback', array( 'job' => $job ) );
-		same_state( $old, state( $site ), 'undone' );
+		same_state( $old, site_state( $site ), 'rolled back' );
 	}
 );
 
@@ -260,13 +260,13 @@ test(
 		file_put_contents( "$content/fresh/came", 'x' );
 		rename( "$content/object-cache.txt", "{$site->server->folder}/went" );
 		$site->until_done( 'swap', array( 'job' => $job ) );
-		same_state( $new, state( $site ), 'swapped' );
+		same_state( $new, site_state( $site ), 'swapped' );
 		$site->until_done( 'rollback', array( 'job' => $job ) );
 		same( 'x', file_get_contents( "$content/fresh/came" ), 'it is back' );
 		unlink( "$content/fresh/came" );
 		rmdir( "$content/fresh" );
 		rename( "{$site->server->folder}/went", "$content/object-cache.txt" );
-		same_state( $old, state( $site ), 'undone' );
+		same_state( $old, site_state( $site ), 'rolled back' );
 	}
 );
 
@@ -291,7 +291,7 @@ test(
 		}
 		same( array(), $site->plugin_tables(), 'tables' );
 		same( array(), $site->staging_folders(), 'folders' );
-		same_state( $new, state( $site ), 'site' );
+		same_state( $new, site_state( $site ), 'site' );
 		same( 'job_not_found', $site->request_error( 'commit', array( 'job' => $job ) )['error'], 'asked again' );
 	}
 );
@@ -307,17 +307,17 @@ test(
 test(
 	'uninstalling the plugin during a swap restores the site and leaves nothing behind',
 	static function () use ( $site ) {
-		$old = state( $site );
-		$job = a_job();
+		$old = site_state( $site );
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'uploads' ) ) );
-		take_in( $site, $job, definitions( $site )['table wp_left'] );
-		$site->request_ok( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), whole( 'uploads', 'x', 'new' ) ) );
+		import_table( $site, $job, definitions( $site )['table wp_left'] );
+		$site->request_ok( 'store-files', Test_Site::encode_frames( array( 'job' => $job ), file_frames( 'uploads', 'x', 'new' ) ) );
 		$site->until_done( 'prepare', array( 'job' => $job ) );
 		same( null, $site->request( 'swap', array( 'job' => $job ), 16 ), 'killed' );
 		same( 'swapping', $site->value( 'SELECT phase FROM wp_wpclone_import_job' ), 'phase' );
 		$site->server->run( array( PHP_BINARY, '-r', '$_SERVER["HTTP_HOST"]="real.invalid";$_SERVER["REQUEST_URI"]="/";$_SERVER["SERVER_PROTOCOL"]="HTTP/1.1";require "wp-load.php";define("WP_UNINSTALL_PLUGIN", "wpclone-migrator/wpclone-migrator.php");require WP_PLUGIN_DIR . "/wpclone-migrator/uninstall.php";' ), $site->path );
 		same( array(), array_merge( $site->plugin_tables(), $site->staging_folders() ), 'nothing is left' );
 		same( '0', $site->value( "SELECT COUNT(*) FROM wp_options WHERE option_name LIKE 'wpclone%'" ), 'options' );
-		same_state( $old, state( $site ), 'site' );
+		same_state( $old, site_state( $site ), 'site' );
 	}
 );

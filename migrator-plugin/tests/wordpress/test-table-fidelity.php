@@ -12,25 +12,25 @@ $is_mariadb = $site->is_mariadb();
 $long = static function ( string $value ) use ( $is_mariadb ) { return $is_mariadb ? $value : "($value)"; };
 
 /** Creates a table, imports it, and checks that both are equal except for the expected adjustments. */
-function same_after( Test_Site $site, string $create, array $inserts = array(), array $adjusted = array() ): void {
+function check_round_trip( Test_Site $site, string $create, array $inserts = array(), array $adjusted = array() ): void {
 	$site->sql( "CREATE TABLE wp_probe $create" );
 	try {
 		foreach ( $inserts as $insert ) {
 			$site->sql( "INSERT INTO wp_probe $insert" );
 		}
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job ) );
-		$made = take_in( $site, $job, definitions( $site )['table wp_probe'] );
-		same( shape( $site, 'wp_probe' ), shape( $site, "wp_wpclone_new_{$made['table_id']}" ), 'table' );
-		$new = bytes( $site, "wp_wpclone_new_{$made['table_id']}" );
-		foreach ( bytes( $site, 'wp_probe' ) as $i => $row ) {
+		$made = import_table( $site, $job, definitions( $site )['table wp_probe'] );
+		same( create_table_sql( $site, 'wp_probe' ), create_table_sql( $site, "wp_wpclone_new_{$made['table_id']}" ), 'table' );
+		$new = rows_as_hex( $site, "wp_wpclone_new_{$made['table_id']}" );
+		foreach ( rows_as_hex( $site, 'wp_probe' ) as $i => $row ) {
 			same( $row, $new[ $i ], "row $i" );
 		}
 		same( $adjusted, $made['adjustments'], 'adjusted' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		same( array(), $site->plugin_tables(), 'ours' );
 	} finally {
-		$site->request( 'abort', array( 'job' => $job ?? a_job() ) );
+		$site->request( 'abort', array( 'job' => $job ?? random_job() ) );
 		$site->sql( 'DROP TABLE wp_probe' );
 	}
 }
@@ -38,7 +38,7 @@ function same_after( Test_Site $site, string $create, array $inserts = array(), 
 test(
 	'numbers are preserved',
 	static function () use ( $site ) {
-		same_after(
+		check_round_trip(
 			$site,
 			'(id BIGINT UNSIGNED NOT NULL PRIMARY KEY, a TINYINT(4), b MEDIUMINT(9) UNSIGNED ZEROFILL, c DECIMAL(65,30), d DOUBLE, e FLOAT, f FLOAT(7,3), g BIT(1), h BIT(64), i YEAR(4), j DOUBLE(10,2) UNSIGNED NOT NULL DEFAULT 1.50, k BIT(5) DEFAULT b\'101\', l INT NOT NULL DEFAULT -7)',
 			array(
@@ -55,7 +55,7 @@ test(
 test(
 	'times are preserved, including zero and impossible dates',
 	static function () use ( $site ) {
-		same_after(
+		check_round_trip(
 			$site,
 			"(id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, a DATE NOT NULL DEFAULT '0000-00-00', b DATETIME(6) NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), c TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, d TIMESTAMP NULL, e TIME(3), f TIMESTAMP NOT NULL DEFAULT '0000-00-00 00:00:00', g DATETIME NOT NULL DEFAULT '1000-01-01 00:00:00')",
 			array(
@@ -69,7 +69,7 @@ test(
 test(
 	'text keeps its bytes, including UTF-8 in latin1 columns',
 	static function () use ( $site, $long ) {
-		same_after(
+		check_round_trip(
 			$site,
 			"(k VARCHAR(40) CHARACTER SET latin1 COLLATE latin1_german1_ci NOT NULL DEFAULT 'é\\'\\\\', u VARCHAR(191) COLLATE utf8mb4_unicode_520_ci, t TEXT CHARACTER SET utf8mb3 COLLATE utf8mb3_bin, s VARCHAR(20) CHARACTER SET sjis, w VARCHAR(20) CHARACTER SET utf16, x CHAR(3) CHARACTER SET ucs2, a CHAR(10) CHARACTER SET ascii, b BINARY(4), v VARBINARY(20) DEFAULT x'0041', n VARBINARY(20) NOT NULL DEFAULT x'610062', l LONGBLOB, z TINYTEXT DEFAULT {$long( "'a\\nb%'" )}, PRIMARY KEY (k, u(10))) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci COMMENT='it''s näive %'",
 			array(
@@ -86,7 +86,7 @@ test(
 	static function () use ( $site, $is_mariadb, $long ) {
 		$types  = $is_mariadb ? 'i6 INET6, i4 INET4, u UUID' : 'o VECTOR(3), q MULTIPOINT, r MULTIPOLYGON, KEY x ((id + 1) DESC)';
 		$values = $is_mariadb ? "'::ffff:1.2.3.4', '10.0.0.1', '123e4567-e89b-12d3-a456-426655440000'" : "TO_VECTOR('[1,-2.5,0]'), ST_GeomFromText('MULTIPOINT((1 1),(2 2))'), NULL";
-		same_after(
+		check_round_trip(
 			$site,
 			"(id INT, e ENUM('a','it''s','ä','b\\\\c',',') CHARACTER SET latin1 DEFAULT 'ä', s SET('x','y z','ü') CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT 'x,ü', j JSON DEFAULT {$long( "'{}'" )}, g GEOMETRY NOT NULL, p POINT, n GEOMETRYCOLLECTION, $types, SPATIAL KEY g (g))",
 			array(
@@ -103,10 +103,10 @@ test(
 	'a table without a key, with duplicate rows, and tables of MyISAM, ' . ( $is_mariadb ? 'Aria and ' : '' ) . 'MEMORY are preserved',
 	static function () use ( $site, $is_mariadb ) {
 		foreach ( $is_mariadb ? array( 'InnoDB', 'MyISAM', 'Aria', 'MEMORY' ) : array( 'InnoDB', 'MyISAM', 'MEMORY' ) as $engine ) {
-			same_after( $site, "(a INT, b VARCHAR(20), KEY (b) USING BTREE) ENGINE=$engine DEFAULT CHARSET=latin1", array( "VALUES (1,'x'),(1,'x'),(NULL,NULL),(1,'x')" ) );
+			check_round_trip( $site, "(a INT, b VARCHAR(20), KEY (b) USING BTREE) ENGINE=$engine DEFAULT CHARSET=latin1", array( "VALUES (1,'x'),(1,'x'),(NULL,NULL),(1,'x')" ) );
 		}
-		same_after( $site, '(a INT, b TEXT, FULLTEXT KEY b (b)) ENGINE=MyISAM ROW_FORMAT=FIXED CHARSET=utf8mb4', array( "VALUES (1,'some words')" ) );
-		same_after( $site, '(a INT) ENGINE=MyISAM', array() );
+		check_round_trip( $site, '(a INT, b TEXT, FULLTEXT KEY b (b)) ENGINE=MyISAM ROW_FORMAT=FIXED CHARSET=utf8mb4', array( "VALUES (1,'some words')" ) );
+		check_round_trip( $site, '(a INT) ENGINE=MyISAM', array() );
 	}
 );
 
@@ -116,7 +116,7 @@ test(
 		// For a literal without a charset MySQL records that of the session that created the table.
 		foreach ( array( 'utf8mb4', 'binary' ) as $names ) {
 			$site->sql( "SET NAMES $names" );
-			same_after(
+			check_round_trip(
 				$site,
 				"(id INT NOT NULL, name VARCHAR(50) COLLATE utf8mb4_bin CHECK (LENGTH(name) < 40), doc LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin CHECK (JSON_VALID(doc)),
 				up VARCHAR(50) AS (UPPER(CONCAT(name, ' it''s \\\\ `x` '))) STORED COMMENT 'c', n INT GENERATED ALWAYS AS (id * 2 - -3 % 5) VIRTUAL, d DATE DEFAULT (CURDATE() + INTERVAL 1 DAY), u VARCHAR(36) DEFAULT (UUID()),
@@ -134,10 +134,10 @@ test(
 	static function () use ( $site, $is_mariadb ) {
 		$table = '(id INT NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY, a INT INVISIBLE, b VARCHAR(9) NOT NULL DEFAULT \'x\' INVISIBLE COMMENT \'b\', c TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP INVISIBLE, d INT AS (a + 1) STORED INVISIBLE COMMENT \'d\', e INT';
 		$rows  = array( "(id, a, b, c, e) VALUES (7,1,'y','2021-02-03 04:05:06',2),(8,NULL,'','2021-02-03 04:05:06',NULL)" );
-		same_after( $site, $table . ( $is_mariadb ? ')' : ', f INT NOT NULL INVISIBLE DEFAULT 3, g POINT NOT NULL SRID 4326 DEFAULT (ST_SRID(POINT(1, 2), 4326)), h GEOMETRY SRID 0 INVISIBLE, SPATIAL KEY g (g))' ), $rows );
+		check_round_trip( $site, $table . ( $is_mariadb ? ')' : ', f INT NOT NULL INVISIBLE DEFAULT 3, g POINT NOT NULL SRID 4326 DEFAULT (ST_SRID(POINT(1, 2), 4326)), h GEOMETRY SRID 0 INVISIBLE, SPATIAL KEY g (g))' ), $rows );
 		$site->sql( 'CREATE TABLE wp_probe (a INT NOT NULL, b INT)' );
 		$definition = definitions( $site )['table wp_probe'];
-		$job        = a_job();
+		$job        = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job ) );
 		$definition['columns'][0]['invisible'] = true;
 		$definition['columns'][1]['srid']      = 4326;
@@ -147,7 +147,7 @@ test(
 		same( $is_mariadb ? $lost : array(), $made['adjustments'], 'adjusted' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		// A spatial reference system that no server has.
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job ) );
 		$definition['columns'][0]['invisible'] = false;
 		$definition['columns'][1]['srid']      = 1000001;
@@ -162,12 +162,12 @@ test(
 	'names of 64 characters, with quotes, spaces, accents and SQL keywords are preserved',
 	static function () use ( $site ) {
 		$long = str_repeat( 'é', 63 ) . 'x';
-		same_after( $site, "(`$long` INT NOT NULL, `a ``b``; --` INT, `select` VARCHAR(9) AS (CONCAT(`a ``b``; --`, 'x')) VIRTUAL, PRIMARY KEY (`$long`), KEY `key ``1``` (`a ``b``; --` DESC))", array( "(`$long`, `a ``b``; --`) VALUES (1,2)" ) );
+		check_round_trip( $site, "(`$long` INT NOT NULL, `a ``b``; --` INT, `select` VARCHAR(9) AS (CONCAT(`a ``b``; --`, 'x')) VIRTUAL, PRIMARY KEY (`$long`), KEY `key ``1``` (`a ``b``; --` DESC))", array( "(`$long`, `a ``b``; --`) VALUES (1,2)" ) );
 		$table = 'wp_' . str_repeat( 't', 61 );
 		$site->sql( "CREATE TABLE $table (id INT PRIMARY KEY)" );
-		$job = a_job();
+		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job ) );
-		take_in( $site, $job, definitions( $site )[ "table $table" ] );
+		import_table( $site, $job, definitions( $site )[ "table $table" ] );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		$site->sql( "DROP TABLE $table" );
 	}
@@ -179,9 +179,9 @@ test(
 		foreach ( array( 'InnoDB', 'MyISAM' ) as $engine ) {
 			$site->sql( "CREATE TABLE wp_probe (id INT PRIMARY KEY, a LONGTEXT, b LONGBLOB, c MEDIUMTEXT, v VARCHAR(60000) CHARACTER SET latin1) ENGINE=$engine CHARSET=utf8mb4" );
 			$site->sql( "INSERT INTO wp_probe VALUES (1, 'x', 'y', 'z', 'a'), (2, REPEAT('é', 6000000), REPEAT(x'00275c', 100000), NULL, REPEAT('\\'', 60000)), (3, REPEAT('a', 131072), REPEAT('b', 131073), REPEAT('c', 131074), ''), (4, NULL, NULL, NULL, NULL)" );
-			$job = a_job();
+			$job = random_job();
 			$site->request_ok( 'begin', array( 'job' => $job ) );
-			$made = take_in( $site, $job, definitions( $site )['table wp_probe'] );
+			$made = import_table( $site, $job, definitions( $site )['table wp_probe'] );
 			same( '4', $site->value( "SELECT COUNT(*) FROM wp_probe o JOIN wp_wpclone_new_{$made['table_id']} n ON n.id = o.id AND n.a <=> o.a AND n.b <=> o.b AND n.c <=> o.c AND n.v <=> o.v" ), 'rows that are the same' );
 			same( '0', $site->value( 'SELECT COUNT(*) FROM wp_wpclone_import_value_parts' ), 'pieces' );
 			$site->until_done( 'abort', array( 'job' => $job ) );

@@ -69,19 +69,19 @@ final class Column_Builder {
 		if ( $this->column->has( 'on_update' ) ) {
 			$sql .= ' ON UPDATE CURRENT_TIMESTAMP' . self::digits( $this->column->get_int( 'on_update', 0, 6 ) );
 		}
-		$counts = true === $this->column->get( 'auto_increment' );
-		$filled = $is_null || $counts || $this->column->has( 'default' );
-		return $sql . ( $counts ? ' AUTO_INCREMENT' : '' ) . $this->attributes( $adjustments, $filled ) . $this->comment();
+		$auto_increment = true === $this->column->get( 'auto_increment' );
+		$has_value      = $is_null || $auto_increment || $this->column->has( 'default' );
+		return $sql . ( $auto_increment ? ' AUTO_INCREMENT' : '' ) . $this->attributes( $adjustments, $has_value ) . $this->comment();
 	}
 
 	/** Attributes that only some servers have. MariaDB allows INVISIBLE only for columns that have a value by default. */
-	private function attributes( array &$adjustments, bool $filled = true ): string {
+	private function attributes( array &$adjustments, bool $has_value = true ): string {
 		$sql = '';
 		if ( true === $this->column->get( 'invisible' ) ) {
-			if ( $this->db->is_at_least( '8.0.23', $filled ? '10.3.3' : null ) ) {
+			if ( $this->db->is_at_least( '8.0.23', $has_value ? '10.3.3' : null ) ) {
 				$sql .= ' INVISIBLE';
 			} else {
-				$adjustments[] = $this->lost( 'invisible', true );
+				$adjustments[] = $this->dropped( 'invisible', true );
 			}
 		}
 		if ( $this->column->has( 'srid' ) ) {
@@ -89,22 +89,22 @@ final class Column_Builder {
 			if ( ! is_int( $srid ) || $srid < 0 || $srid > 4294967295 ) {
 				throw $this->rejected( 'srid' );
 			}
-			if ( $this->knows_system( $srid ) ) {
+			if ( $this->supports_srid( $srid ) ) {
 				$sql .= " SRID $srid";
 			} else {
-				$adjustments[] = $this->lost( 'srid', $srid );
+				$adjustments[] = $this->dropped( 'srid', $srid );
 			}
 		}
 		return $sql;
 	}
 
 	/** Whether the server has this spatial reference system and can restrict a column to it. */
-	private function knows_system( int $srid ): bool {
+	private function supports_srid( int $srid ): bool {
 		return $this->db->is_at_least( '8.0.3', null )
 			&& '1' === $this->db->fetch_value( "SELECT COUNT(*) FROM information_schema.ST_SPATIAL_REFERENCE_SYSTEMS WHERE SRS_ID = $srid" );
 	}
 
-	private function lost( string $what, $from ): array {
+	private function dropped( string $what, $from ): array {
 		return array(
 			'field' => $this->field . '.' . $what,
 			'from'  => $from,
@@ -141,20 +141,20 @@ final class Column_Builder {
 		if ( ! $this->column->has( 'charset' ) || ( 1 !== preg_match( self::TEXT, $type ) && 1 !== preg_match( '/\A(?:enum|set)\(/', $type ) ) ) {
 			return '';
 		}
-		$wanted  = (string) $this->column->get( 'collation' );
-		$charset = Charset_Mapper::charset( $this->db, (string) $this->column->get( 'charset' ) );
-		$known   = null === $charset ? null : Charset_Mapper::collation( $this->db, $wanted, $charset );
+		$requested = (string) $this->column->get( 'collation' );
+		$charset   = Charset_Mapper::charset( $this->db, (string) $this->column->get( 'charset' ) );
+		$known     = null === $charset ? null : Charset_Mapper::collation( $this->db, $requested, $charset );
 		if ( null === $known ) {
 			throw $this->rejected( 'charset' );
 		}
-		if ( $known !== $wanted ) {
+		if ( $known !== $requested ) {
 			$adjustments[] = array(
 				'field' => $this->field . '.collation',
-				'from'  => $wanted,
+				'from'  => $requested,
 				'to'    => $known,
 			);
 		}
-		return $wanted === $this->collation ? '' : " CHARACTER SET $charset COLLATE $known";
+		return $requested === $this->collation ? '' : " CHARACTER SET $charset COLLATE $known";
 	}
 
 	private function default_value( string $type ): string {
@@ -204,7 +204,7 @@ final class Column_Builder {
 		if ( null !== $text && ( ! is_string( $text ) || 1 !== preg_match( '//u', $text ) ) ) {
 			throw $this->rejected( 'comment' );
 		}
-		return '' === (string) $text ? '' : ' COMMENT ' . $this->db->quote( Table_Builder::cut( $text, 1024 ) );
+		return '' === (string) $text ? '' : ' COMMENT ' . $this->db->quote( Table_Builder::truncate( $text, 1024 ) );
 	}
 
 	private static function digits( int $digits ): string {

@@ -119,7 +119,7 @@ final class File_Writer {
 	}
 
 	/** Which field of a path below a root is not acceptable, or null. */
-	public static function rejected_path( string $root, string $path, bool $is_folder, bool $php ): ?string {
+	public static function rejected_path( string $root, string $path, bool $is_folder, bool $allow_php ): ?string {
 		$names = Site_Roots::path_segments( $path );
 		if ( null === $names || 1 === preg_match( '/[\x00-\x1f\x7f\\\\]/', $path ) || self::is_other_root( $root, $path ) ) {
 			return 'path';
@@ -127,7 +127,7 @@ final class File_Writer {
 		if ( ! Site_Roots::is_exportable_path( $root, $names, $is_folder ) ) {
 			return 'path';
 		}
-		if ( 'uploads' === $root && ! $php && ! $is_folder && ( 1 === preg_match( self::EXECUTABLE_NAMES, end( $names ) ) || in_array( strtolower( end( $names ) ), self::SERVER_CONFIG_NAMES, true ) ) ) {
+		if ( 'uploads' === $root && ! $allow_php && ! $is_folder && ( 1 === preg_match( self::EXECUTABLE_NAMES, end( $names ) ) || in_array( strtolower( end( $names ) ), self::SERVER_CONFIG_NAMES, true ) ) ) {
 			return 'php';
 		}
 		return null;

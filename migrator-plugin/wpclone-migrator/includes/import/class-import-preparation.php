@@ -30,7 +30,7 @@ final class Import_Preparation {
 		foreach ( $tables as $table ) {
 			$names[ $table['name'] ] = Staged_Tables::staged_name( $table['id'] );
 		}
-		self::check_others( $db, $names );
+		self::check_other_tables( $db, $names );
 		$db->execute( 'SET SESSION foreign_key_checks = 0' );
 		// MySQL since 8.4 requires a unique key at the referenced columns by default; other servers do not know the variable.
 		$db->try_execute( 'SET SESSION restrict_fk_on_non_standard_key = 0' );
@@ -55,7 +55,7 @@ final class Import_Preparation {
 	}
 
 	/** A table that is not imported but references one that is replaced would keep referencing the previous one. */
-	private static function check_others( Database $db, array $names ): void {
+	private static function check_other_tables( Database $db, array $names ): void {
 		$sql = 'SELECT DISTINCT TABLE_NAME, REFERENCED_TABLE_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IS NOT NULL';
 		foreach ( $db->fetch_all( $sql ) as $row ) {
 			if ( isset( $names[ $row[1] ] ) && ! isset( $names[ $row[0] ] ) && ! Site_Tables::starts_with( $row[0], Import_Job::prefixed( '' ) ) ) {
@@ -67,39 +67,39 @@ final class Import_Preparation {
 	/** Adds a table's foreign keys; drops those that an interrupted request has added. */
 	private static function foreign_keys( Database $db, array $table, array $names ): void {
 		$definition = Import_Job::definition( $table['id'] );
-		$shadow     = Staged_Tables::staged_name( $table['id'] );
-		$wanted     = $definition->get_list( 'foreign_keys', 1000, array() );
-		if ( ! $wanted ) {
+		$staged     = Staged_Tables::staged_name( $table['id'] );
+		$keys       = $definition->get_list( 'foreign_keys', 1000, array() );
+		if ( ! $keys ) {
 			return;
 		}
-		foreach ( $db->fetch_all( 'SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME = ' . Database::utf8_literal( $shadow ) ) as $row ) {
-			$db->execute( 'ALTER TABLE ' . Database::identifier( $shadow ) . ' DROP FOREIGN KEY ' . Database::identifier( $row[0] ) );
+		foreach ( $db->fetch_all( 'SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME = ' . Database::utf8_literal( $staged ) ) as $row ) {
+			$db->execute( 'ALTER TABLE ' . Database::identifier( $staged ) . ' DROP FOREIGN KEY ' . Database::identifier( $row[0] ) );
 		}
 		$parts = array();
-		foreach ( $wanted as $i => $key ) {
+		foreach ( $keys as $i => $key ) {
 			if ( ! is_array( $key ) ) {
 				throw Table_Builder::rejected( "foreign_keys.$i" );
 			}
-			$parts[] = 'ADD ' . self::foreign_key( $db, new Json_Object( $key ), $i, $table['name'], $shadow, $names );
+			$parts[] = 'ADD ' . self::foreign_key( $db, new Json_Object( $key ), $i, $table['name'], $staged, $names );
 		}
 		$db->execute( 'SET NAMES utf8mb4' );
-		$db->execute( 'ALTER TABLE ' . Database::identifier( $shadow ) . ' ' . implode( ', ', $parts ) );
+		$db->execute( 'ALTER TABLE ' . Database::identifier( $staged ) . ' ' . implode( ', ', $parts ) );
 		$db->execute( 'SET NAMES binary' );
 	}
 
-	private static function foreign_key( Database $db, Json_Object $key, int $i, string $table, string $shadow, array $names ): string {
-		$columns = self::columns( $key, 'columns', $i );
-		$there   = self::columns( $key, 'references', $i );
-		$refers  = $key->get( 'table' );
-		$name    = $key->get( 'name' );
-		foreach ( array( $refers, $name ) as $text ) {
+	private static function foreign_key( Database $db, Json_Object $key, int $i, string $table, string $staged, array $names ): string {
+		$columns            = self::column_list( $key, 'columns', $i );
+		$referenced_columns = self::column_list( $key, 'references', $i );
+		$referenced_table   = $key->get( 'table' );
+		$name               = $key->get( 'name' );
+		foreach ( array( $referenced_table, $name ) as $text ) {
 			if ( ! is_string( $text ) || ! Table_Builder::is_name( $text ) ) {
 				throw Table_Builder::rejected( "foreign_keys.$i" );
 			}
 		}
 		global $wpdb;
 		// A foreign key to another application's table would restrict that application.
-		if ( ! isset( $names[ $refers ] ) && ! Site_Tables::starts_with( $refers, $wpdb->base_prefix ) && ! in_array( $refers, array( $wpdb->users, $wpdb->usermeta ), true ) ) {
+		if ( ! isset( $names[ $referenced_table ] ) && ! Site_Tables::starts_with( $referenced_table, $wpdb->base_prefix ) && ! in_array( $referenced_table, array( $wpdb->users, $wpdb->usermeta ), true ) ) {
 			throw Table_Builder::rejected( "foreign_keys.$i.table" );
 		}
 		$rules = '';
@@ -110,22 +110,22 @@ final class Import_Preparation {
 			}
 			$rules .= " $words $rule";
 		}
-		return 'CONSTRAINT ' . Database::identifier( self::name( $db, $name, $i, $table, $shadow ) ) . " FOREIGN KEY ($columns) REFERENCES " . Database::identifier( $names[ $refers ] ?? $refers ) . " ($there)$rules";
+		return 'CONSTRAINT ' . Database::identifier( self::constraint_name( $db, $name, $i, $table, $staged ) ) . " FOREIGN KEY ($columns) REFERENCES " . Database::identifier( $names[ $referenced_table ] ?? $referenced_table ) . " ($referenced_columns)$rules";
 	}
 
 	/**
 	 * Names of foreign keys are unique in a schema. Generated ones contain the table's name and follow it on a rename; a name
 	 * that is taken (by the table that will be replaced) is replaced by such a generated one.
 	 */
-	private static function name( Database $db, string $name, int $i, string $table, string $shadow ): string {
+	private static function constraint_name( Database $db, string $name, int $i, string $table, string $staged ): string {
 		if ( 1 === preg_match( '/\A' . preg_quote( $table, '/' ) . '_ibfk_(\d{1,9})\z/', $name, $number ) ) {
-			return "{$shadow}_ibfk_{$number[1]}";
+			return "{$staged}_ibfk_{$number[1]}";
 		}
 		$taken = $db->fetch_value( 'SELECT 1 FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = ' . Database::utf8_literal( $name ) );
-		return null === $taken ? $name : "{$shadow}_ibfk_" . ( 1000 + $i );
+		return null === $taken ? $name : "{$staged}_ibfk_" . ( 1000 + $i );
 	}
 
-	private static function columns( Json_Object $key, string $field, int $i ): string {
+	private static function column_list( Json_Object $key, string $field, int $i ): string {
 		$names = array();
 		foreach ( $key->get_list( $field, 64 ) as $name ) {
 			if ( ! is_string( $name ) || ! Table_Builder::is_name( $name ) ) {

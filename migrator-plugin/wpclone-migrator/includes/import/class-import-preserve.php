@@ -26,9 +26,9 @@ final class Import_Preserve {
 
 	/** Activates this plugin in an options table. */
 	public static function activate_plugin( Database $db, string $table ): void {
-		$ours  = plugin_basename( PLUGIN_FILE );
-		$value = $db->fetch_value( 'SELECT option_value FROM ' . Database::identifier( $table ) . " WHERE option_name = 'active_plugins'" );
-		$new   = self::with_plugin( (string) $value, $ours );
+		$plugin = plugin_basename( PLUGIN_FILE );
+		$value  = $db->fetch_value( 'SELECT option_value FROM ' . Database::identifier( $table ) . " WHERE option_name = 'active_plugins'" );
+		$new    = self::with_plugin( (string) $value, $plugin );
 		if ( null === $value ) {
 			$db->execute( 'INSERT INTO ' . Database::identifier( $table ) . " (option_name, option_value, autoload) VALUES ('active_plugins', " . $db->quote( $new ) . ", 'yes')" );
 		} elseif ( $new !== $value ) {

@@ -173,13 +173,13 @@ final class Row_Inserter {
 		$statement = $this->db->prepare( $this->begin . '(' . implode( ',', $parts ) . ')' );
 		$none      = array_fill( 0, count( $separate ), null );
 		$statement->bind_param( str_repeat( 'b', count( $separate ) ), ...$none );
-		foreach ( $separate as $place => $i ) {
+		foreach ( $separate as $position => $i ) {
 			if ( isset( $large[ $i ] ) ) {
-				$this->send_stored( $statement, $place, $i, $large[ $i ] );
+				$this->send_stored( $statement, $position, $i, $large[ $i ] );
 			} else {
 				$this->check_packet( strlen( $values[ $i ] ) );
 				foreach ( str_split( $values[ $i ], min( self::PART_BYTES, intdiv( $this->packet, 4 ) ) ) as $bytes ) {
-					$statement->send_long_data( $place, $bytes );
+					$statement->send_long_data( $position, $bytes );
 				}
 			}
 		}
@@ -191,13 +191,13 @@ final class Row_Inserter {
 	}
 
 	/** Sends a large value part by part. If length or hash are wrong, the row changed at the source while it was read. */
-	private function send_stored( \mysqli_stmt $statement, int $place, int $col, array $what ): void {
+	private function send_stored( \mysqli_stmt $statement, int $position, int $col, array $what ): void {
 		$hash = hash_init( 'sha256' );
 		$size = 0;
 		foreach ( $this->stored_parts( $col ) as $bytes ) {
 			hash_update( $hash, $bytes );
 			$size += strlen( $bytes );
-			$statement->send_long_data( $place, $bytes );
+			$statement->send_long_data( $position, $bytes );
 		}
 		if ( $size !== $what[0] || ! hash_equals( $what[1], hash_final( $hash ) ) ) {
 			throw new Migrator_Error( 'restart_table' );

@@ -86,10 +86,10 @@ final class Row_Loader {
 	}
 
 	private function load_chunk( int $chunk, ?string $cursor, bool $last, \Generator $frames ): array {
-		$db    = $this->db;
-		$whole = '1' === $this->table['transactional'];
+		$db            = $this->db;
+		$transactional = '1' === $this->table['transactional'];
 		self::prepare_session( $db );
-		if ( $whole ) {
+		if ( $transactional ) {
 			$db->execute( 'START TRANSACTION' );
 		} else {
 			$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 1 WHERE id = {$this->table['id']}" );
@@ -111,11 +111,11 @@ final class Row_Loader {
 			}
 			$this->inserter->finish();
 			$this->save_progress( $chunk, $cursor, $last );
-			if ( $whole ) {
+			if ( $transactional ) {
 				$db->execute( 'COMMIT' );
 			}
 		} catch ( \Throwable $thrown ) {
-			if ( $whole ) {
+			if ( $transactional ) {
 				$db->try_execute( 'ROLLBACK' );
 			}
 			if ( $thrown instanceof Migrator_Error && 'restart_table' === $thrown->error_code ) {
@@ -165,8 +165,8 @@ final class Row_Loader {
 	 */
 	private function decode_row( string $payload, int $at ): array {
 		$count = $this->inserter->count();
-		$most  = strlen( $payload );
-		if ( $at + 4 * $count > $most ) {
+		$end   = strlen( $payload );
+		if ( $at + 4 * $count > $end ) {
 			throw Migrator_Error::bad_request( 'frames' );
 		}
 		$values = array();
@@ -180,7 +180,7 @@ final class Row_Loader {
 			}
 			$is_large = Row_Reader::LARGE_MARKER === $size;
 			$size     = $is_large ? 40 : $size;
-			if ( $from + $size > $most ) {
+			if ( $from + $size > $end ) {
 				throw Migrator_Error::bad_request( 'frames' );
 			}
 			$value = substr( $payload, $from, $size );

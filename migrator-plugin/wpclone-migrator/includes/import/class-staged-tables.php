@@ -89,10 +89,10 @@ final class Staged_Tables {
 	/** The name of a definition that is acceptable: with this site's prefix, and not one of the plugin's tables. */
 	private static function checked_name( Import_Job $job, string $kind, Json_Object $definition ): string {
 		global $wpdb;
-		$name    = $definition->get_string( 'name', '/\A[^\x00\/]{1,255}\z/s' );
-		$users   = 'table' === $kind && in_array( $name, array( $wpdb->users, $wpdb->usermeta ), true );
-		$is_ours = Site_Tables::starts_with( strtolower( $name ), strtolower( $wpdb->base_prefix . Site_Tables::PLUGIN_TABLE_PREFIX ) );
-		if ( ! Table_Builder::is_name( $name ) || ( 'trigger' !== $kind && ! $users && ! Site_Tables::starts_with( $name, $wpdb->base_prefix ) ) || $is_ours ) {
+		$name        = $definition->get_string( 'name', '/\A[^\x00\/]{1,255}\z/s' );
+		$users       = 'table' === $kind && in_array( $name, array( $wpdb->users, $wpdb->usermeta ), true );
+		$is_reserved = Site_Tables::starts_with( strtolower( $name ), strtolower( $wpdb->base_prefix . Site_Tables::PLUGIN_TABLE_PREFIX ) );
+		if ( ! Table_Builder::is_name( $name ) || ( 'trigger' !== $kind && ! $users && ! Site_Tables::starts_with( $name, $wpdb->base_prefix ) ) || $is_reserved ) {
 			throw new Migrator_Error( 'rejected', array( 'field' => 'name' ) );
 		}
 		if ( 'table' !== $kind && ! $job->allows( $kind . 's' ) ) {

@@ -86,17 +86,17 @@ final class Table_Builder {
 	}
 
 	private function engine(): string {
-		$wanted = $this->definition->get_string( 'engine', '/\A[A-Za-z0-9_]{1,64}\z/' );
+		$requested = $this->definition->get_string( 'engine', '/\A[A-Za-z0-9_]{1,64}\z/' );
 		foreach ( $this->db->fetch_all( "SELECT ENGINE FROM information_schema.ENGINES WHERE SUPPORT IN ('YES', 'DEFAULT')" ) as $row ) {
-			if ( 0 === strcasecmp( $row[0], $wanted ) ) {
+			if ( 0 === strcasecmp( $row[0], $requested ) ) {
 				foreach ( self::ENGINES as $engine ) {
-					if ( 0 === strcasecmp( $engine, $wanted ) ) {
+					if ( 0 === strcasecmp( $engine, $requested ) ) {
 						return $engine;
 					}
 				}
 			}
 		}
-		$this->adjust( 'engine', $wanted, 'InnoDB' );
+		$this->adjust( 'engine', $requested, 'InnoDB' );
 		return 'InnoDB';
 	}
 
@@ -130,11 +130,11 @@ final class Table_Builder {
 
 	private function index( Json_Object $index, string $field ): string {
 		$name  = $this->name_in( $index, "$field.name" );
-		$kind  = strtoupper( $this->of( $index, 'kind', '/\A[A-Za-z]{1,16}\z/', $field ) );
+		$kind  = strtoupper( $this->required_string( $index, 'kind', '/\A[A-Za-z]{1,16}\z/', $field ) );
 		$parts = array();
 		foreach ( $this->list_of( $index, 'parts', 64, $field ) as $i => $part ) {
 			if ( $part->has( 'expression' ) ) {
-				$sql = $this->is_mariadb ? null : $this->expressions->sanitize( $this->of( $part, 'expression', '/\A.{1,16384}\z/s', "$field.parts.$i" ) );
+				$sql = $this->is_mariadb ? null : $this->expressions->sanitize( $this->required_string( $part, 'expression', '/\A.{1,16384}\z/s', "$field.parts.$i" ) );
 				if ( null === $sql && ! $this->is_mariadb ) {
 					throw self::rejected( "$field.parts.$i.expression" );
 				}
@@ -169,7 +169,7 @@ final class Table_Builder {
 		$lower = array_map( 'strtolower', $this->names );
 		foreach ( $this->list_of( $this->definition, 'checks', 1000 ) as $i => $check ) {
 			$name = $this->name_in( $check, "checks.$i.name" );
-			$sql  = $this->expressions->sanitize( $this->of( $check, 'expression', '/\A.{1,16384}\z/s', "checks.$i" ) );
+			$sql  = $this->expressions->sanitize( $this->required_string( $check, 'expression', '/\A.{1,16384}\z/s', "checks.$i" ) );
 			if ( null === $sql ) {
 				throw self::rejected( "checks.$i.expression" );
 			}
@@ -178,9 +178,9 @@ final class Table_Builder {
 				continue;
 			}
 			// In MySQL names of checks are unique in a schema; without a name it generates one.
-			$its_own = ! $this->is_mariadb && 1 === preg_match( '/\A' . preg_quote( (string) $this->definition->get( 'name' ), '/' ) . '_chk_\d+\z/', $name );
-			$taken   = ! $this->is_mariadb && ! $its_own && null !== $this->db->fetch_value( 'SELECT 1 FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = ' . Database::utf8_literal( $name ) );
-			$parts[] = ( $taken || $its_own ? '' : 'CONSTRAINT ' . Database::identifier( $name ) . ' ' ) . "CHECK ($sql)";
+			$is_generated = ! $this->is_mariadb && 1 === preg_match( '/\A' . preg_quote( (string) $this->definition->get( 'name' ), '/' ) . '_chk_\d+\z/', $name );
+			$taken        = ! $this->is_mariadb && ! $is_generated && null !== $this->db->fetch_value( 'SELECT 1 FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = ' . Database::utf8_literal( $name ) );
+			$parts[]      = ( $taken || $is_generated ? '' : 'CONSTRAINT ' . Database::identifier( $name ) . ' ' ) . "CHECK ($sql)";
 			if ( $taken ) {
 				$this->adjust( "checks.$i.name", $name, null );
 			}
@@ -196,14 +196,14 @@ final class Table_Builder {
 		return Database::identifier( $name );
 	}
 
-	private function comment( Json_Object $of, int $most ): string {
+	private function comment( Json_Object $of, int $max ): string {
 		$text = $of->get_string( 'comment', '/\A.{0,8192}\z/s', '' );
-		return '' === $text ? '' : ' COMMENT ' . $this->db->quote( self::cut( $text, $most ) );
+		return '' === $text ? '' : ' COMMENT ' . $this->db->quote( self::truncate( $text, $max ) );
 	}
 
-	/** The first characters of a string, at most `$most`. */
-	public static function cut( string $text, int $most ): string {
-		return 1 === preg_match( '/\A.{0,' . $most . '}/su', $text, $found ) ? $found[0] : '';
+	/** The first characters of a string, at most `$max`. */
+	public static function truncate( string $text, int $max ): string {
+		return 1 === preg_match( '/\A.{0,' . $max . '}/su', $text, $found ) ? $found[0] : '';
 	}
 
 	private function name_in( Json_Object $of, string $field ): string {
@@ -214,18 +214,18 @@ final class Table_Builder {
 		return $name;
 	}
 
-	private function of( Json_Object $of, string $name, string $form, string $field ): string {
+	private function required_string( Json_Object $of, string $name, string $pattern, string $field ): string {
 		$text = $of->get( $name );
-		if ( ! is_string( $text ) || 1 !== preg_match( $form, $text ) ) {
+		if ( ! is_string( $text ) || 1 !== preg_match( $pattern, $text ) ) {
 			throw self::rejected( "$field.$name" );
 		}
 		return $text;
 	}
 
 	/** @return Json_Object[] */
-	private function list_of( Json_Object $of, string $name, int $most, string $field = '' ): array {
+	private function list_of( Json_Object $of, string $name, int $max, string $field = '' ): array {
 		$found = array();
-		foreach ( $of->get_list( $name, $most, array() ) as $i => $item ) {
+		foreach ( $of->get_list( $name, $max, array() ) as $i => $item ) {
 			if ( ! is_array( $item ) ) {
 				throw self::rejected( ltrim( "$field.$name.$i", '.' ) );
 			}

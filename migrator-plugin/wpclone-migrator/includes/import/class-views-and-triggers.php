@@ -13,9 +13,9 @@ final class Views_And_Triggers {
 	const MAX_BYTES = 262144;
 
 	/** Rejects a view or trigger that could not be created. */
-	public static function check( Json_Object $wanted ): void {
-		$is_view = 'view' === $wanted->get( 'kind' );
-		$forms   = $is_view ? array(
+	public static function check( Json_Object $definition ): void {
+		$is_view  = 'view' === $definition->get( 'kind' );
+		$patterns = $is_view ? array(
 			'select'       => '/\A\s*+\(?select\b[^\x00]*+\z/si',
 			'security'     => '/\A(?:DEFINER|INVOKER)\z/',
 			'check_option' => '/\A(?:NONE|LOCAL|CASCADED)\z/',
@@ -25,14 +25,14 @@ final class Views_And_Triggers {
 			'event'  => '/\A(?:INSERT|UPDATE|DELETE)\z/',
 			'body'   => '/\A[^\x00]++\z/s',
 		);
-		foreach ( $forms as $field => $form ) {
-			$text = $wanted->get( $field );
-			if ( ! is_string( $text ) || strlen( $text ) > self::MAX_BYTES || 1 !== preg_match( $form, $text ) || 1 !== preg_match( '//u', $text ) ) {
+		foreach ( $patterns as $field => $pattern ) {
+			$text = $definition->get( $field );
+			if ( ! is_string( $text ) || strlen( $text ) > self::MAX_BYTES || 1 !== preg_match( $pattern, $text ) || 1 !== preg_match( '//u', $text ) ) {
 				throw Table_Builder::rejected( $field );
 			}
 		}
 		global $wpdb;
-		if ( ! $is_view && ! Site_Tables::starts_with( $wanted->get( 'table' ), $wpdb->base_prefix ) ) {
+		if ( ! $is_view && ! Site_Tables::starts_with( $definition->get( 'table' ), $wpdb->base_prefix ) ) {
 			throw Table_Builder::rejected( 'table' );
 		}
 	}
@@ -68,13 +68,13 @@ final class Views_And_Triggers {
 	/** Drops those that were created. */
 	public static function remove(): void {
 		$db = Database::shared();
-		foreach ( Import_Job::table_rows( "kind <> 'table' AND prepared = 2" ) as $made ) {
-			if ( 'view' === $made['kind'] ) {
-				$db->execute( 'DROP VIEW IF EXISTS ' . Database::identifier( $made['name'] ) );
+		foreach ( Import_Job::table_rows( "kind <> 'table' AND prepared = 2" ) as $created ) {
+			if ( 'view' === $created['kind'] ) {
+				$db->execute( 'DROP VIEW IF EXISTS ' . Database::identifier( $created['name'] ) );
 			} else {
-				self::drop_trigger( $db, $made );
+				self::drop_trigger( $db, $created );
 			}
-			self::set_created( $db, $made['id'], 0 );
+			self::set_created( $db, $created['id'], 0 );
 		}
 	}
 
@@ -88,20 +88,20 @@ final class Views_And_Triggers {
 
 	/** Created as this site's database user; the definer at the source is unknown here. */
 	private static function create_view( Database $db, array $view ): bool {
-		$wanted = Import_Job::definition( $view['id'] );
-		$check  = $wanted->get( 'check_option' );
+		$definition = Import_Job::definition( $view['id'] );
+		$check      = $definition->get( 'check_option' );
 		// Recorded first: after a kill it is created once more, and an existing view is not taken for it.
 		self::set_created( $db, $view['id'], 2 );
-		return $db->try_execute( 'CREATE OR REPLACE SQL SECURITY ' . $wanted->get( 'security' ) . ' VIEW ' . Database::identifier( $view['name'] ) . ' AS ' . $wanted->get( 'select' ) . ( 'NONE' === $check ? '' : " WITH $check CHECK OPTION" ) );
+		return $db->try_execute( 'CREATE OR REPLACE SQL SECURITY ' . $definition->get( 'security' ) . ' VIEW ' . Database::identifier( $view['name'] ) . ' AS ' . $definition->get( 'select' ) . ( 'NONE' === $check ? '' : " WITH $check CHECK OPTION" ) );
 	}
 
 	/** If the previous table's trigger, kept for a rollback, has the name, a number is added. */
 	private static function create_trigger( Database $db, array $trigger ): bool {
-		$wanted = Import_Job::definition( $trigger['id'] );
+		$definition = Import_Job::definition( $trigger['id'] );
 		self::set_created( $db, $trigger['id'], 2 );
 		self::drop_trigger( $db, $trigger );
 		foreach ( self::trigger_names( $trigger ) as $name ) {
-			if ( $db->try_execute( 'CREATE TRIGGER ' . Database::identifier( $name ) . ' ' . $wanted->get( 'timing' ) . ' ' . $wanted->get( 'event' ) . ' ON ' . Database::identifier( $wanted->get( 'table' ) ) . ' FOR EACH ROW ' . $wanted->get( 'body' ) ) ) {
+			if ( $db->try_execute( 'CREATE TRIGGER ' . Database::identifier( $name ) . ' ' . $definition->get( 'timing' ) . ' ' . $definition->get( 'event' ) . ' ON ' . Database::identifier( $definition->get( 'table' ) ) . ' FOR EACH ROW ' . $definition->get( 'body' ) ) ) {
 				return true;
 			}
 			if ( 1359 !== $db->last_errno() ) {
@@ -123,7 +123,7 @@ final class Views_And_Triggers {
 
 	/** @return string[] */
 	private static function trigger_names( array $trigger ): array {
-		return array( $trigger['name'], Table_Builder::cut( $trigger['name'], 56 ) . "_{$trigger['id']}" );
+		return array( $trigger['name'], Table_Builder::truncate( $trigger['name'], 56 ) . "_{$trigger['id']}" );
 	}
 
 	private static function set_created( Database $db, int $id, int $prepared ): void {

@@ -45,8 +45,8 @@ final class Database {
 			throw new Migrator_Error( 'database_unavailable' );
 		}
 		mysqli_report( MYSQLI_REPORT_OFF );
-		$place                                  = method_exists( $wpdb, 'parse_db_host' ) ? $wpdb->parse_db_host( DB_HOST ) : false;
-		list( $host, $port, $socket, $is_ipv6 ) = is_array( $place ) ? $place : array( DB_HOST, null, null, false );
+		$parsed                                 = method_exists( $wpdb, 'parse_db_host' ) ? $wpdb->parse_db_host( DB_HOST ) : false;
+		list( $host, $port, $socket, $is_ipv6 ) = is_array( $parsed ) ? $parsed : array( DB_HOST, null, null, false );
 		if ( $is_ipv6 && extension_loaded( 'mysqlnd' ) ) {
 			$host = "[$host]";
 		}
@@ -200,9 +200,9 @@ final class Database {
 
 	/** The server's version without MariaDB's compatibility prefix; `0` if it cannot be parsed. */
 	public function version(): string {
-		$forms = array( '/(\d+\.\d+\.\d+)-mariadb/i', '/\A(\d+\.\d+\.\d+)/' );
-		foreach ( $forms as $form ) {
-			if ( 1 === preg_match( $form, $this->server_info(), $found ) ) {
+		$patterns = array( '/(\d+\.\d+\.\d+)-mariadb/i', '/\A(\d+\.\d+\.\d+)/' );
+		foreach ( $patterns as $pattern ) {
+			if ( 1 === preg_match( $pattern, $this->server_info(), $found ) ) {
 				return $found[1];
 			}
 		}

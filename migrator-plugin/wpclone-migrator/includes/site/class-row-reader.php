@@ -62,7 +62,7 @@ final class Row_Reader {
 	/** @var string XOR of the rows' SHA-256. */
 	private $digest;
 
-	/** As Schema_Reader::table_definition() returns it. */
+	/** @param array $definition As Schema_Reader::table_definition() returns it. */
 	public function __construct( Database $db, array $definition ) {
 		$this->db      = $db;
 		$this->table   = $definition['name'];
@@ -77,9 +77,9 @@ final class Row_Reader {
 			}
 		}
 		$this->count = count( $this->columns );
-		$places      = array_flip( array_column( $this->columns, 'name' ) );
+		$positions   = array_flip( array_column( $this->columns, 'name' ) );
 		foreach ( $definition['key'] as $name ) {
-			$this->key[] = $places[ $name ];
+			$this->key[] = $positions[ $name ];
 		}
 		foreach ( $definition['indexes'] as $index ) {
 			if ( $definition['key'] && $index['unique'] && array_column( $index['parts'], 'column' ) === $definition['key'] && '' === $this->index ) {
@@ -118,9 +118,9 @@ final class Row_Reader {
 	public function read( ?Json_Object $cursor, Request_Budget $budget, ?Frame_Writer $out ): ?array {
 		list( $where, $seen ) = $this->start_position( $cursor );
 		if ( null !== $out && null !== $cursor && $cursor->has( 'c' ) ) {
-			$stopped = $this->finish_row( $cursor, $budget, $out );
-			if ( null !== $stopped ) {
-				return $stopped;
+			$next = $this->finish_row( $cursor, $budget, $out );
+			if ( null !== $next ) {
+				return $next;
 			}
 		}
 		$frame = '';
@@ -139,9 +139,9 @@ final class Row_Reader {
 			$out->write_frame( 'R', $frame );
 			$frame = '';
 			if ( $large ) {
-				$stopped = $this->send_pieces( $this->cursor_after( $row, $seen ), $large, 0, $budget, $out );
-				if ( null !== $stopped ) {
-					return $stopped;
+				$next = $this->send_pieces( $this->cursor_after( $row, $seen ), $large, 0, $budget, $out );
+				if ( null !== $next ) {
+					return $next;
 				}
 			}
 			if ( $budget->is_exhausted( $out->bytes_written() ) || $budget->deadline_passed() ) {
@@ -161,16 +161,16 @@ final class Row_Reader {
 	 */
 	private function pages( string $where, int $seen, Request_Budget $budget, ?Frame_Writer $out ): \Generator {
 		do {
-			$asked = $this->page_rows( null === $out ? self::CHECKSUM_PAGE_BYTES : $budget->bytes_left( $out->bytes_written() ) );
-			$found = 0;
-			foreach ( $this->db->stream_rows( $this->select_sql( $where, $seen, $asked ) ) as $row ) {
+			$limit_rows = $this->page_rows( null === $out ? self::CHECKSUM_PAGE_BYTES : $budget->bytes_left( $out->bytes_written() ) );
+			$found      = 0;
+			foreach ( $this->db->stream_rows( $this->select_sql( $where, $seen, $limit_rows ) ) as $row ) {
 				++$found;
 				yield $seen + $found => $row;
 			}
-			if ( $found === $asked ) {
+			if ( $found === $limit_rows ) {
 				list( $where, $seen ) = $this->position_after( $this->cursor_after( $row, $seen + $found ) );
 			}
-		} while ( $found === $asked );
+		} while ( $found === $limit_rows );
 	}
 
 	/** The number of rows to query for so many bytes, estimated from the rows so far. */
@@ -194,23 +194,23 @@ final class Row_Reader {
 	private function encode_row( array $row ): array {
 		$count = $this->count;
 		$large = array();
-		foreach ( $this->large_columns as $i => $place ) {
+		foreach ( $this->large_columns as $i => $position ) {
 			if ( null !== $row[ $count + $i ] ) {
 				list( $size, $sha ) = explode( ':', $row[ $count + $i ] );
-				$large[ $place ]    = (int) $size;
+				$large[ $position ] = (int) $size;
 				// The reference takes the place of the value, which is NULL here. The extra column is dropped.
-				$row[ $place ] = pack( 'J', (int) $size ) . hex2bin( $sha );
+				$row[ $position ] = pack( 'J', (int) $size ) . hex2bin( $sha );
 				$row[ $count + $i ] = null;
 			}
 		}
 		$sizes = array();
-		for ( $place = 0; $place < $count; ++$place ) {
-			$value = $row[ $place ];
+		for ( $position = 0; $position < $count; ++$position ) {
+			$value = $row[ $position ];
 			// With the backslash PHP compiles this to an opcode instead of a function call; it runs for every value of a site.
 			$sizes[] = null === $value ? self::NULL_MARKER : \strlen( $value );
 		}
-		foreach ( $large as $place => $size ) {
-			$sizes[ $place ] = self::LARGE_MARKER;
+		foreach ( $large as $position => $size ) {
+			$sizes[ $position ] = self::LARGE_MARKER;
 		}
 		return array( \pack( 'N*', ...$sizes ) . \implode( '', $row ), $large );
 	}
@@ -226,22 +226,22 @@ final class Row_Reader {
 		if ( null === $second ) {
 			$second = Database::connect();
 		}
-		$exactly = $this->row_condition( $cursor );
-		foreach ( $large as $place => $size ) {
-			$name = Database::identifier( $this->columns[ $place ]['name'] );
+		$condition = $this->row_condition( $cursor );
+		foreach ( $large as $position => $size ) {
+			$name = Database::identifier( $this->columns[ $position ]['name'] );
 			while ( $offset < $size ) {
 				if ( $budget->is_exhausted( $out->bytes_written() ) || $budget->deadline_passed() ) {
 					return $cursor + array(
-						'c' => $place,
+						'c' => $position,
 						'o' => $offset,
 					);
 				}
 				$from  = $offset + 1;
-				$piece = $second->fetch_value( "SELECT SUBSTRING(CONVERT($name USING binary), $from, " . self::PIECE_BYTES . ") FROM {$this->from_clause()} $exactly" );
+				$piece = $second->fetch_value( "SELECT SUBSTRING(CONVERT($name USING binary), $from, " . self::PIECE_BYTES . ") FROM {$this->from_clause()} $condition" );
 				if ( null === $piece || '' === $piece ) {
 					throw new Migrator_Error( 'gone' );
 				}
-				$out->write_frame( 'P', pack( 'nJ', $place, $offset ) . $piece );
+				$out->write_frame( 'P', pack( 'nJ', $position, $offset ) . $piece );
 				$offset += strlen( $piece );
 			}
 			$offset = 0;
@@ -251,22 +251,22 @@ final class Row_Reader {
 
 	/** Sends the rest of a row that an earlier request began. */
 	private function finish_row( Json_Object $cursor, Request_Budget $budget, Frame_Writer $out ): ?array {
-		$count  = count( $this->columns );
-		$place  = $cursor->get_int( 'c', 0, $count - 1 );
-		$offset = $cursor->get_int( 'o', 0, PHP_INT_MAX );
-		$clean  = self::validated_cursor( $cursor );
-		$row    = $this->db->fetch_all( "SELECT {$this->select_list()} FROM {$this->from_clause()} " . $this->row_condition( $clean ) )[0] ?? null;
+		$count    = count( $this->columns );
+		$position = $cursor->get_int( 'c', 0, $count - 1 );
+		$offset   = $cursor->get_int( 'o', 0, PHP_INT_MAX );
+		$clean    = self::validated_cursor( $cursor );
+		$row      = $this->db->fetch_all( "SELECT {$this->select_list()} FROM {$this->from_clause()} " . $this->row_condition( $clean ) )[0] ?? null;
 		if ( null === $row ) {
 			throw new Migrator_Error( 'gone' );
 		}
 		list( , $large ) = $this->encode_row( $row );
 		$rest            = array();
 		foreach ( $large as $at => $size ) {
-			if ( $at >= $place ) {
+			if ( $at >= $position ) {
 				$rest[ $at ] = $size;
 			}
 		}
-		if ( ! isset( $rest[ $place ] ) ) {
+		if ( ! isset( $rest[ $position ] ) ) {
 			throw new Migrator_Error( 'gone' );
 		}
 		return $this->send_pieces( $clean, $rest, $offset, $budget, $out );
@@ -276,9 +276,9 @@ final class Row_Reader {
 	private function select_list(): string {
 		$parts = array();
 		$after = array();
-		foreach ( $this->columns as $place => $column ) {
+		foreach ( $this->columns as $position => $column ) {
 			$name = Database::identifier( $column['name'] );
-			if ( in_array( $place, $this->large_columns, true ) ) {
+			if ( in_array( $position, $this->large_columns, true ) ) {
 				$parts[] = "IF(LENGTH($name) > " . self::LARGE_VALUE_BYTES . ", NULL, $name)";
 				$after[] = "IF(LENGTH($name) > " . self::LARGE_VALUE_BYTES . ", CONCAT(LENGTH($name), ':', SHA2($name, 256)), NULL)";
 			} elseif ( 1 === preg_match( '/\Abit/i', $column['type'] ) ) {
@@ -299,12 +299,12 @@ final class Row_Reader {
 		return Database::identifier( $this->table ) . ( $this->key ? ' FORCE INDEX (' . Database::identifier( $this->index ) . ')' : '' );
 	}
 
-	private function select_sql( string $where, int $skip, int $most ): string {
+	private function select_sql( string $where, int $skip, int $max_rows ): string {
 		$order = array();
-		foreach ( $this->key as $place ) {
-			$order[] = Database::identifier( $this->columns[ $place ]['name'] );
+		foreach ( $this->key as $position ) {
+			$order[] = Database::identifier( $this->columns[ $position ]['name'] );
 		}
-		$limit = '' === $where && $skip > 0 ? "$skip, $most" : $most;
+		$limit = '' === $where && $skip > 0 ? "$skip, $max_rows" : $max_rows;
 		$own   = $this->exclude_plugin_options();
 		if ( '' !== $own ) {
 			$where = '' === $where ? "WHERE $own" : 'WHERE (' . substr( $where, strlen( 'WHERE ' ) ) . ") AND $own";
@@ -356,8 +356,8 @@ final class Row_Reader {
 		return 'WHERE ' . implode( ' AND ', $same );
 	}
 
-	private function key_column( int $place ): string {
-		return Database::identifier( $this->columns[ $place ]['name'] );
+	private function key_column( int $position ): string {
+		return Database::identifier( $this->columns[ $position ]['name'] );
 	}
 
 	/** The key's columns and values, quoted so that they compare as the index orders them. */
@@ -366,12 +366,12 @@ final class Row_Reader {
 			throw new Migrator_Error( 'gone' );
 		}
 		$found = array();
-		foreach ( $this->key as $i => $place ) {
+		foreach ( $this->key as $i => $position ) {
 			if ( ! is_string( $values[ $i ] ) ) {
 				throw Migrator_Error::bad_request( 'cursor' );
 			}
 			$bytes  = Json_Object::base64url_decode( $values[ $i ], 'cursor' );
-			$column = $this->columns[ $place ];
+			$column = $this->columns[ $position ];
 			if ( null !== $column['charset'] ) {
 				$value = "_{$column['charset']} x'" . bin2hex( $bytes ) . "' COLLATE {$column['collation']}";
 			} elseif ( 1 === preg_match( '/binary|blob/i', $column['type'] ) ) {
@@ -380,7 +380,7 @@ final class Row_Reader {
 				$is_number = 1 === preg_match( '/\A-?[0-9]{1,65}(?:\.[0-9]{1,30})?\z/', $bytes );
 				$value     = $is_number ? $bytes : $this->db->quote( $bytes );
 			}
-			$found[ $this->key_column( $place ) ] = $value;
+			$found[ $this->key_column( $position ) ] = $value;
 		}
 		return $found;
 	}
@@ -389,8 +389,8 @@ final class Row_Reader {
 	private function cursor_after( array $row, int $seen ): array {
 		$values = array();
 		$size   = 0;
-		foreach ( $this->key as $place ) {
-			$values[] = Json_Object::base64url_encode( (string) $row[ $place ] );
+		foreach ( $this->key as $position ) {
+			$values[] = Json_Object::base64url_encode( (string) $row[ $position ] );
 			$size    += strlen( end( $values ) ) + 3;
 		}
 		return ( $values && $size <= self::MAX_CURSOR_BYTES ? array( 'k' => $values ) : array() ) + array( 'n' => $seen );

@@ -26,12 +26,12 @@ final class Schema_Reader {
 	/** Every table, view and trigger, prefixed with a digit that sorts tables first and triggers last. */
 	public function sorted_names(): array {
 		$names = array();
-		$ours  = Site_Tables::own_tables( $this->db );
-		foreach ( $ours as $name => $is_view ) {
+		$own   = Site_Tables::own_tables( $this->db );
+		foreach ( $own as $name => $is_view ) {
 			$names[] = ( $is_view ? '2' : '1' ) . $name;
 		}
 		foreach ( $this->db->fetch_all( 'SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()' ) as $row ) {
-			if ( isset( $ours[ $row[1] ] ) ) {
+			if ( isset( $own[ $row[1] ] ) ) {
 				$names[] = '3' . $row[0];
 			}
 		}
@@ -56,8 +56,8 @@ final class Schema_Reader {
 	}
 
 	/** @return array<int, string|null>|null */
-	private function row( string $table, string $schema, string $column, string $name, string $wanted ): ?array {
-		$rows = $this->db->fetch_all( "SELECT $wanted FROM information_schema.$table WHERE $schema = DATABASE() AND $column = " . Database::utf8_literal( $name ) );
+	private function row( string $table, string $schema, string $column, string $name, string $select ): ?array {
+		$rows = $this->db->fetch_all( "SELECT $select FROM information_schema.$table WHERE $schema = DATABASE() AND $column = " . Database::utf8_literal( $name ) );
 		// Where names are case-insensitive, names that differ only in case are found together.
 		return $rows[0] ?? null;
 	}
