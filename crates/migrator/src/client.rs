@@ -219,9 +219,9 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn files(&self, wanted: &[FileRequest], budget: Budget) -> Result<Files, ClientError> {
-        let body = with_budget(budget, json!({"files": wanted}));
-        Files::parse(self.post_for_frames("files", &body).await?, wanted)
+    pub async fn files(&self, requests: &[FileRequest], budget: Budget) -> Result<Files, ClientError> {
+        let body = with_budget(budget, json!({"files": requests}));
+        Files::parse(self.post_for_frames("files", &body).await?, requests)
     }
 }
 

@@ -210,11 +210,11 @@ pub struct Files {
 }
 
 impl Files {
-    pub(crate) fn parse(frames: Frames, wanted: &[FileRequest]) -> Result<Self, ClientError> {
+    pub(crate) fn parse(frames: Frames, requests: &[FileRequest]) -> Result<Self, ClientError> {
         let wrong = || ClientError::Malformed("files");
         let FilesEnd { file, offset, cost } = frames.end()?;
         let next = file.zip(offset);
-        if file.is_some() != offset.is_some() || next.is_some_and(|(file, _)| file >= wanted.len()) {
+        if file.is_some() != offset.is_some() || next.is_some_and(|(file, _)| file >= requests.len()) {
             return Err(wrong());
         }
         let files = Self { next, cost, frames };
@@ -222,7 +222,7 @@ impl Files {
         let mut last: Option<usize> = None;
         for part in &parts {
             let expected = last.map_or(0, |l| l + 1);
-            let good = wanted.get(part.index).is_some_and(|w| {
+            let good = requests.get(part.index).is_some_and(|w| {
                 part.state != FileStatus::Ok
                     || part.offset == w.offset && part.size == w.size && part.mtime == w.mtime
             });
@@ -238,11 +238,11 @@ impl Files {
             last = Some(part.index);
         }
         // A response without progress would make the client loop forever.
-        let (begun, whole) = (parts.len(), parts.len() == wanted.len());
+        let (started, whole) = (parts.len(), parts.len() == requests.len());
         match next {
             None if whole => {}
-            Some((file, offset)) if file == begun && offset == wanted[file].offset && begun > 0 => {}
-            Some((file, offset)) if begun > 0 && file == begun - 1 && offset > wanted[file].offset => {}
+            Some((file, offset)) if file == started && offset == requests[file].offset && started > 0 => {}
+            Some((file, offset)) if started > 0 && file == started - 1 && offset > requests[file].offset => {}
             _ => return Err(wrong()),
         }
         drop(parts);

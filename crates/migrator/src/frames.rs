@@ -146,13 +146,13 @@ impl FrameBuffer {
     pub(crate) fn with(&mut self, parameters: &impl Serialize) -> Result<Bytes, ClientError> {
         let parameters = serde_json::to_vec(parameters).map_err(|_| ClientError::Malformed("parameters"))?;
         let size = (RESERVED_BYTES - MAGIC.len() - HEADER_BYTES) as u32;
-        let mut room = [MAGIC, b"J", &size.to_be_bytes(), &parameters].concat();
-        if room.len() > RESERVED_BYTES {
+        let mut reserved = [MAGIC, b"J", &size.to_be_bytes(), &parameters].concat();
+        if reserved.len() > RESERVED_BYTES {
             return Err(ClientError::Malformed("parameters"));
         }
-        room.resize(RESERVED_BYTES, b' ');
+        reserved.resize(RESERVED_BYTES, b' ');
         let mut bytes = self.bytes.take().unwrap_or_else(|| empty_buffer(&self.pool));
-        bytes[..RESERVED_BYTES].copy_from_slice(&room);
+        bytes[..RESERVED_BYTES].copy_from_slice(&reserved);
         Ok(Bytes::from_owner(bytes))
     }
 

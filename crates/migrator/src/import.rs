@@ -240,10 +240,10 @@ impl Import {
     /// See [`ClientError`].
     pub async fn store(
         &self,
-        mut parcel: FileBatch,
+        mut files: FileBatch,
         batch: &mut AdaptiveBatch,
     ) -> Result<StoreResult, ClientError> {
-        let body = parcel.frames.with(&json!({"job": self.job}))?;
+        let body = files.frames.with(&json!({"job": self.job}))?;
         self.send("store-files", &body, batch).await
     }
 

@@ -166,11 +166,11 @@ impl Client {
     /// See [`ClientError`].
     pub async fn fetch_files(
         &self,
-        wanted: &[FileRequest],
+        requests: &[FileRequest],
         batch: &mut AdaptiveBatch,
     ) -> Result<Files, ClientError> {
         with_retries(batch, |budget| async move {
-            let files = self.files(wanted, budget).await?;
+            let files = self.files(requests, budget).await?;
             let bytes = files.len();
             Ok((files, bytes))
         })

@@ -96,9 +96,9 @@ impl Client {
                 if let Ok(MemoryField { memory }) = serde_json::from_slice(&body) {
                     self.record_memory(memory);
                 }
-                serde_json::from_slice(&body).map_err(|_| ClientError::Malformed("an answer's members"))
+                serde_json::from_slice(&body).map_err(|_| ClientError::Malformed("the fields of a response"))
             }
-            Response::Frames(_) => Err(ClientError::Malformed("frames in the place of JSON")),
+            Response::Frames(_) => Err(ClientError::Malformed("frames instead of JSON")),
         }
     }
 
@@ -112,7 +112,7 @@ impl Client {
             transfers_content: true,
         };
         let Response::Frames(frames) = self.send_to_endpoints(&call).await? else {
-            return Err(ClientError::Malformed("JSON in the place of frames"));
+            return Err(ClientError::Malformed("JSON instead of frames"));
         };
         if let Ok(MemoryField { memory }) = frames.end() {
             self.record_memory(memory);
@@ -133,9 +133,9 @@ impl Client {
         };
         tracing::debug!(error = %first, route = call.route, "endpoint failed, trying the other one");
         match self.try_endpoint(fallback, call).await {
-            Ok(answer) => {
+            Ok(response) => {
                 self.prefers_rest.store(fallback == Endpoint::Rest, Ordering::Relaxed);
-                Ok(answer)
+                Ok(response)
             }
             Err(second) if matches!(second, ClientError::Forbidden | ClientError::Migrator { .. }) => {
                 Err(second)
@@ -231,7 +231,7 @@ fn verified_json(
     }
     match serde_json::from_value(value) {
         Ok(error) => Err(ClientError::Migrator { status: status.as_u16(), error }),
-        Err(_) => Err(ClientError::Malformed("a route that this version does not have")),
+        Err(_) => Err(ClientError::Malformed("an unknown route")),
     }
 }
 

@@ -85,15 +85,15 @@ async fn serve(
             _ => return,
         }
     }
-    let answer = if request.contains("rest_route=") { rest } else { front };
+    let reply = if request.contains("rest_route=") { rest } else { front };
     let nonce =
         request.lines().find_map(|l| l.strip_prefix("x-wpclone-nonce: ")).unwrap_or_default().to_owned();
-    let answer = match answer {
+    let reply = match reply {
         Reply::Signed(status, body) => Reply::Bytes(signed(&nonce, status, body)),
         other => other,
     };
     let _ = requests_seen.send(request);
-    match answer {
+    match reply {
         Reply::Bytes(bytes) => drop(stream.write_all(bytes.as_bytes()).await),
         Reply::Frames(bytes) => drop(stream.write_all(&frames(&nonce, &bytes)).await),
         Reply::Signed(..) => {}
@@ -109,7 +109,7 @@ async fn serve(
     }
 }
 
-fn answer(status: &str, kind: &str, body: &str) -> Reply {
+fn reply(status: &str, kind: &str, body: &str) -> Reply {
     let length = body.len();
     Reply::Bytes(format!(
         "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
@@ -135,25 +135,25 @@ fn signed(nonce: &str, status: &str, body: &str) -> String {
 
 /// The same with frames of the route `rows`.
 fn frames(nonce: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut answer =
+    let mut reply =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\nconnection: close\r\n\r\n".to_vec();
     let place = bytes.windows(5).position(|w| w == b"{mac}");
     let begin = format!("wpclone-migrator-frames-v1\nrows\n{nonce}\n");
-    answer.extend(&bytes[..place.unwrap_or(bytes.len())]);
+    reply.extend(&bytes[..place.unwrap_or(bytes.len())]);
     if let Some(place) = place {
-        let mut proven = bytes[..8].to_vec();
+        let mut signed = bytes[..8].to_vec();
         let mut rest = &bytes[8..place];
         while let Some((head, later)) = rest.split_at_checked(5) {
             // Some frames declare more bytes than they have.
             let size = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
             let (payload, later) = later.split_at(size.min(later.len()));
-            proven.extend([head, &Sha256::digest(payload)].concat());
+            signed.extend([head, &Sha256::digest(payload)].concat());
             rest = later;
         }
-        answer.extend(mac(&[begin.as_bytes(), &proven]));
-        answer.extend(&bytes[place + 5..]);
+        reply.extend(mac(&[begin.as_bytes(), &signed]));
+        reply.extend(&bytes[place + 5..]);
     }
-    answer
+    reply
 }
 
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
@@ -161,11 +161,11 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn json(status: &str, body: &str) -> Reply {
-    answer(status, "application/json; charset=UTF-8", body)
+    reply(status, "application/json; charset=UTF-8", body)
 }
 
 fn html(status: &str) -> Reply {
-    answer(status, "text/html", "<!doctype html><title>A blog</title>")
+    reply(status, "text/html", "<!doctype html><title>A blog</title>")
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn a_rejection_at_either_endpoint_is_final() {
 
 #[tokio::test]
 async fn html_is_never_success_whatever_its_content_type() {
-    for page in [html("200 OK"), answer("200 OK", "application/json", "<html>"), answer("200 OK", "", STATUS)]
+    for page in [html("200 OK"), reply("200 OK", "application/json", "<html>"), reply("200 OK", "", STATUS)]
     {
         let site = Site::new(page, html("404 Not Found")).await;
         assert!(matches!(site.failure().await, ClientError::UnexpectedContent { status: 200 }));
@@ -286,9 +286,9 @@ const BUDGET: Budget = Budget { bytes: 65536, ms: 1000 };
 
 #[tokio::test]
 async fn verified_rows_are_returned_and_trailing_bytes_ignored() {
-    let mut answer = rows_reply(&row(), &end_of(&row()));
-    answer.extend(b"<!-- cached -->");
-    let site = Site::new(Reply::Frames(answer), Reply::HangUp).await;
+    let mut reply = rows_reply(&row(), &end_of(&row()));
+    reply.extend(b"<!-- cached -->");
+    let site = Site::new(Reply::Frames(reply), Reply::HangUp).await;
     let rows = site.client().rows("t", None, BUDGET).await.unwrap();
     let parts: Vec<_> = rows.parts().map(Result::unwrap).collect();
     assert_eq!(parts, [RowPart::Row { bytes: &row(), values: vec![Value::Bytes(b"1"), Value::Null] }]);
@@ -381,10 +381,10 @@ async fn an_endless_response_is_abandoned() {
 
 #[tokio::test]
 async fn a_response_that_never_starts_or_stalls_times_out() {
-    for begun in ["", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"] {
-        let site = Site::new(Reply::Stall(begun), Reply::HangUp).await;
+    for bytes in ["", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"] {
+        let site = Site::new(Reply::Stall(bytes), Reply::HangUp).await;
         let client = site.client().with_deadline(Duration::from_millis(200));
-        assert!(matches!(client.status().await.unwrap_err(), ClientError::Timeout), "{begun:?}");
+        assert!(matches!(client.status().await.unwrap_err(), ClientError::Timeout), "{bytes:?}");
     }
 }
 

@@ -6,6 +6,11 @@
 use Wpclone\Migrator\Json_Object;
 use Wpclone\Migrator\Site_Roots;
 
+/** A frame F; the root is a name or its position. */
+function frame_f( $root, string $path, int $size, int $flags = 2, int $offset = 0, int $mode = 0644, int $mtime = 1700000000 ): array {
+	return array( 'F', pack( 'CCnJJJ', is_int( $root ) ? $root : array_search( $root, Site_Roots::NAMES, true ), $flags, $mode, $size, $mtime, $offset ) . $path );
+}
+
 /** The contents of a folder: path => kind, mode, size, time, and the SHA-256 of files. */
 function folder_contents( string $folder ): array {
 	clearstatcache();

@@ -3,10 +3,10 @@
  * Answers one request of a test; runs in a forked child or in another PHP of any supported version.
  */
 
+use Wpclone\Migrator\Kill_Points;
 use Wpclone\Migrator\Request;
 use Wpclone\Migrator\Router;
 use Wpclone\Migrator\Signature;
-use Wpclone\Migrator\Kill_Points;
 
 require_once __DIR__ . '/kill-points.php';
 

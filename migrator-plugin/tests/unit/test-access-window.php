@@ -41,7 +41,7 @@ test(
 		$first = open_window();
 		same( 64, strlen( $first ), 'length' );
 		same( $first, open_window( NOW + 3599 ), 'still open' );
-		same( null, Access_Window::load()->key( NOW + 3599 + 3600 ), 'asleep' );
+		same( null, Access_Window::load()->key( NOW + 3599 + 3600 ), 'closed' );
 		$later = open_window( NOW + 3599 + 3600 );
 		check( $later !== $first, 'a new key' );
 		$at = array( 'timestamp' => (string) ( NOW + 7199 ) );
@@ -58,8 +58,8 @@ test(
 			check( is_authenticated( signed_request( $key, array( 'timestamp' => (string) ( NOW + $after ) ) ), NOW + $after ), "after $after s" );
 			same( NOW + $after + 3600, Access_Window::load()->open_until(), 'window' );
 		}
-		$asleep = NOW + 10797 + 3600;
-		check( ! is_authenticated( signed_request( $key, array( 'timestamp' => (string) $asleep ) ), $asleep ), 'asleep' );
+		$closed = NOW + 10797 + 3600;
+		check( ! is_authenticated( signed_request( $key, array( 'timestamp' => (string) $closed ) ), $closed ), 'closed' );
 	}
 );
 

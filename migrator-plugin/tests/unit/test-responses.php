@@ -38,7 +38,7 @@ test(
 		same( 200, $answer->status, 'status' );
 		same( 'no-store', $answer->headers()['Cache-Control'], 'caching' );
 		$text = "wpclone-migrator-response-v1\nstatus\n{$fields['nonce']}\n200\n" . hash( 'sha256', $answer->body );
-		same( 'v1=' . hash_hmac( 'sha256', $text, hex2bin( $key ) ), $answer->headers()['X-Wpclone-Response-Signature'], 'proof' );
+		same( 'v1=' . hash_hmac( 'sha256', $text, hex2bin( $key ) ), $answer->headers()['X-Wpclone-Response-Signature'], 'signature' );
 		$names = array( 'plugin_version', 'wordpress', 'php', 'import_enabled', 'open_until', 'site_url', 'home_url', 'multisite' );
 		$data  = json_decode( $answer->body, true );
 		same( $names, array_keys( $data ), 'members' );
@@ -89,7 +89,7 @@ test(
 		same( "WPCLONE1R\0\0\0\3abcE", substr( $all, 0, 17 ), 'frames' );
 		$result = "WPCLONE1R\0\0\0\3" . hash( 'sha256', 'abc', true ) . substr( $all, 16, 5 ) . hash( 'sha256', substr( $all, 21, -32 ), true );
 		$mac  = hash_hmac( 'sha256', "wpclone-migrator-frames-v1\nrows\n{$fields['nonce']}\n$result", hex2bin( $key ), true );
-		same( bin2hex( $mac ), bin2hex( substr( $all, -32 ) ), 'proof' );
+		same( bin2hex( $mac ), bin2hex( substr( $all, -32 ) ), 'signature' );
 		$end = json_decode( substr( $all, 21, -32 ), true );
 		same( array( 'cursor', 'duration_ms', 'memory' ), array_keys( $end ), 'members of the end' );
 	}

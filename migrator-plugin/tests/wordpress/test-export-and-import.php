@@ -160,7 +160,7 @@ if ( 'small' === $site->php->name ) {
 				check( 200 === $got->status && ! isset( $got->json['error'] ), 'index: ' . json_encode( $got->json ) );
 				$from   = $cursor['o'] ?? 0;
 				$cursor = $got->json['cursor'];
-				check( $cursor['o'] > $from, "goes on behind $from" );
+				check( $cursor['o'] > $from, "continues after $from" );
 			}
 		}
 	);

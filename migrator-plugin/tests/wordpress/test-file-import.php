@@ -5,14 +5,11 @@
 
 require __DIR__ . '/../support/harness.php';
 require __DIR__ . '/../support/site-bootstrap.php';
+require __DIR__ . '/../support/file-helpers.php';
 
 use Wpclone\Migrator\Site_Roots;
 
 $site->load_plugin();
-
-function frame_f( int $root, string $path, int $size, int $flags = 2, int $offset = 0, int $mode = 0644, int $mtime = 1700000000 ): array {
-	return array( 'F', pack( 'CCnJJJ', $root, $flags, $mode, $size, $mtime, $offset ) . $path );
-}
 
 /** Stores parts; returns the response. */
 function store_files( Test_Site $site, string $job, array $frames ): array {

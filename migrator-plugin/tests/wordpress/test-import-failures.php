@@ -47,7 +47,7 @@ test(
 	static function () use ( $site ) {
 		foreach ( array( 'InnoDB', 'MyISAM' ) as $engine ) {
 			list( $chunks, $rows, $digest ) = export_chunks( $site, "wp_src_$engine", 400000 );
-			check( count( $chunks ) > 4, 'several chunks, with values that go on in the next one' );
+			check( count( $chunks ) > 4, 'several chunks, with values that continue in the next one' );
 			list( $job, $n ) = job_with_table( $site, "wp_src_$engine" );
 			$point           = 1;
 			$restarts        = 0;
@@ -88,7 +88,7 @@ test(
 		same( array( 'out_of_sequence', 409, 1, array( 's' => 1 ) ), array( $wrong['error'], $wrong['status'], $wrong['chunk'], $wrong['cursor'] ), 'sequence' );
 		$begun = $site->request_ok( 'begin', array( 'job' => $job ) );
 		same( array( true, array( array( 'table_id' => $n, 'name' => 'wp_src_InnoDB', 'chunk' => 1, 'rows' => 2, 'cursor' => array( 's' => 1 ), 'complete' => false ) ) ), array( $begun['resumed'], $begun['tables'] ), 'resumed' );
-		same( array( 'incomplete', array( $n ) ), array( $site->request_error( 'prepare', array( 'job' => $job ) )['error'], $site->request_error( 'prepare', array( 'job' => $job ) )['tables'] ), 'seal' );
+		same( array( 'incomplete', array( $n ) ), array( $site->request_error( 'prepare', array( 'job' => $job ) )['error'], $site->request_error( 'prepare', array( 'job' => $job ) )['tables'] ), 'prepare' );
 		$site->request_ok( 'load-rows', chunk( $job, $n, 2, array(), array( 'last' => true, 'cursor' => null ) ) );
 		same( 'out_of_sequence', $site->request_error( 'load-rows', chunk( $job, $n, 3, array() ) )['error'], 'after the last' );
 		$again = $site->request_ok( 'define', array( 'job' => $job, 'definition' => definitions( $site )['table wp_src_InnoDB'] ) );
@@ -207,7 +207,7 @@ test(
 		same( 'job_not_found', $site->request_error( 'prepare', array( 'job' => $other ) )['error'], 'not its job' );
 		$folders = $site->staging_folders();
 		$site->sql( 'UPDATE wp_wpclone_import_job SET last_used = last_used - 901' );
-		same( 'busy', $site->request_error( 'begin', array( 'job' => $other ) )['error'], 'not without being told to' );
+		same( 'busy', $site->request_error( 'begin', array( 'job' => $other ) )['error'], 'not without replace' );
 		same( false, $site->request_ok( 'begin', array( 'job' => $other, 'replace' => true, 'roots' => array( 'uploads' ) ) )['resumed'], 'replaced' );
 		same( 'job_not_found', $site->request_error( 'prepare', array( 'job' => $job ) )['error'], 'the first is gone' );
 		check( ! array_intersect( $folders, $site->staging_folders() ) && 1 === count( $site->staging_folders() ), 'its folder, too' );

@@ -6,8 +6,7 @@
 
 require __DIR__ . '/../support/harness.php';
 require __DIR__ . '/../support/site-bootstrap.php';
-
-use Wpclone\Migrator\Site_Roots;
+require __DIR__ . '/../support/file-helpers.php';
 
 $content = "{$site->path}/wp-content";
 mkdir( "$content/mu-plugins" );
@@ -30,11 +29,6 @@ $site->sql( 'CREATE DEFINER=site@localhost TRIGGER watch BEFORE INSERT ON wp_par
 $site->sql( 'CREATE TABLE wp_left (id INT PRIMARY KEY)' );
 $site->sql( 'INSERT INTO wp_left VALUES (9)' );
 $site->load_plugin();
-
-/** A frame F. */
-function frame_f( string $root, string $path, int $size, int $flags = 2, int $offset = 0, int $mode = 0644, int $mtime = 1700000000 ): array {
-	return array( 'F', pack( 'CCnJJJ', array_search( $root, Site_Roots::NAMES, true ), $flags, $mode, $size, $mtime, $offset ) . $path );
-}
 
 /** The frames of a complete file. */
 function file_frames( string $root, string $path, string $bytes ): array {
@@ -134,7 +128,7 @@ test(
 	'a prepared job has not changed the site',
 	static function () use ( $site, $job, $old ) {
 		send_content( $site, $job );
-		same( 'bad_request', $site->request_error( 'swap', array( 'job' => $job ) )['error'], 'swap before seal' );
+		same( 'bad_request', $site->request_error( 'swap', array( 'job' => $job ) )['error'], 'swap before prepare' );
 		$site->until_done( 'prepare', array( 'job' => $job ) );
 		$site->until_done( 'prepare', array( 'job' => $job ) );
 		same_state( $old, site_state( $site ), 'site' );

@@ -46,7 +46,7 @@ final class Response {
 		return self::json( $request, $key, 200, $fields + self::memory( $baseline ) );
 	}
 
-	/** Starts to measure the peak of memory anew, where PHP can do that (8.2); returns the memory in use. */
+	/** Resets the peak of memory, where PHP can do that (8.2); returns the memory in use. */
 	private static function reset_peak(): int {
 		if ( function_exists( 'memory_reset_peak_usage' ) ) {
 			memory_reset_peak_usage();
