@@ -1,65 +1,64 @@
-//! What the api does beside answering: the sweep, the depth's history, and a look at Redis when it first answers.
+//! Background work of the API: sweeping the queue, sampling its depth, and checking Redis' configuration.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wpclone_queue::QueueError;
 
-use crate::queue_history;
+use crate::queue_history::SAMPLE_INTERVAL;
 use crate::state::{App, SharedApp};
 
-/// How often the queue is swept.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs until the program is to end.
+/// Runs until the program shuts down.
 pub async fn run(app: SharedApp) {
-    let mut ticks = interval(SWEEP_EVERY);
+    let mut ticks = interval(SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut redis = Redis::default();
-    let mut noted: Option<Instant> = None;
+    let mut redis = RedisStatus::default();
+    let mut sampled_at: Option<Instant> = None;
     loop {
         tokio::select! {
             () = app.shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        redis.saw(&app, sweep(&app).await).await;
-        if !redis.failed && noted.is_none_or(|at| at.elapsed() >= queue_history::EVERY) {
+        redis.update(&app, sweep(&app).await).await;
+        if !redis.failed && sampled_at.is_none_or(|at| at.elapsed() >= SAMPLE_INTERVAL) {
             if let Ok(queue) = app.queue.stats().await {
-                app.queue_history.note(&queue);
+                app.queue_history.record(&queue);
             }
-            noted = Some(Instant::now());
+            sampled_at = Some(Instant::now());
         }
     }
 }
 
-/// Sweeps until nothing is left for now.
+/// Sweeps until nothing is left to sweep.
 async fn sweep(app: &App) -> Result<(), QueueError> {
     while app.queue.sweep().await?.more && !app.shutdown.is_cancelled() {}
     Ok(())
 }
 
-/// What was last seen of Redis, so that the log tells a change and not each second the same.
+/// The last known status of Redis, so that the log has one line for each change.
 #[derive(Default)]
-struct Redis {
+struct RedisStatus {
     failed: bool,
-    looked_at: bool,
+    configuration_checked: bool,
 }
 
-impl Redis {
-    async fn saw(&mut self, app: &App, swept: Result<(), QueueError>) {
+impl RedisStatus {
+    async fn update(&mut self, app: &App, swept: Result<(), QueueError>) {
         match &swept {
             Ok(()) if self.failed => tracing::info!("Redis answers again"),
             Err(error) if !self.failed => {
-                tracing::error!(%error, "the queue cannot be swept; trying on each second");
+                tracing::error!(%error, "the queue cannot be swept; retrying every second");
             }
             _ => {}
         }
         self.failed = swept.is_err();
-        if self.failed || self.looked_at {
+        if self.failed || self.configuration_checked {
             return;
         }
-        if let Ok(warnings) = app.queue.redis_warnings().await {
-            self.looked_at = true;
+        if let Ok(warnings) = app.queue.warnings().await {
+            self.configuration_checked = true;
             for warning in warnings {
                 tracing::warn!("{warning}");
             }

@@ -1,8 +1,9 @@
 //! Pages that explain the API: its operations, and each problem code.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, OnceLock};
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::Path;
 use axum::response::{Html, IntoResponse as _, Response};
 use serde_json::Value;
@@ -10,15 +11,16 @@ use wpclone_task::{Code, Problem};
 
 use crate::dashboard::layout::Frame;
 use crate::http::error::ApiError;
-use crate::openapi::DOCUMENT;
+use crate::openapi::ApiDocument;
 
 /// The API's documentation as a page
 #[utoipa::path(
     get, path = "/docs", tag = "operations", security(()),
     responses((status = 200, description = "A page", body = String, content_type = "text/html"))
 )]
-pub async fn docs() -> Result<Response, ApiError> {
-    Ok(Html(PAGE.as_str()).into_response())
+pub async fn docs(Extension(document): Extension<Arc<ApiDocument>>) -> Result<Response, ApiError> {
+    let page = PAGE.get_or_init(|| render(&document));
+    Ok(Html(page.as_str()).into_response())
 }
 
 /// What a problem code means
@@ -111,8 +113,11 @@ struct Shape {
     values: String,
 }
 
-static PAGE: LazyLock<String> = LazyLock::new(|| {
-    let document = serde_json::to_value(&*DOCUMENT).unwrap_or_default();
+/// The page; the document does not change while the program runs.
+static PAGE: OnceLock<String> = OnceLock::new();
+
+fn render(document: &ApiDocument) -> String {
+    let document = serde_json::to_value(document.openapi()).unwrap_or_default();
     let page = Docs {
         frame: Frame::open("API"),
         intro: markdown(text(&document["info"]["description"])),
@@ -121,7 +126,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
         codes: Code::ALL,
     };
     page.render().unwrap_or_default()
-});
+}
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()

@@ -8,16 +8,17 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use wpclone_api::settings::{Args, PublicUrl, Settings};
-use wpclone_api::state::Limits;
-use wpclone_api::{app, background, router, server};
+use wpclone_api::router::router;
+use wpclone_api::state::{App, Limits};
+use wpclone_api::{background, server};
 use wpclone_service::settings::{load, parse_args};
 use wpclone_service::shutdown;
 use wpclone_service::telemetry::Telemetry;
 
-/// How long the end may take in all, flushing spans included.
-const END: Duration = Duration::from_secs(20);
+/// How long each part of the shutdown may take, flushing spans included.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
-// Two threads at least: the exporter of spans can wait for one that is itself.
+// At least two threads: the span exporter blocks one while another sends.
 #[tokio::main(worker_threads = 4)]
 async fn main() -> ExitCode {
     let args: Args = parse_args();
@@ -31,9 +32,9 @@ async fn main() -> ExitCode {
     };
     let served = run(settings).await;
     if let Err(error) = &served {
-        tracing::error!(error = format!("{error:#}"), "the api ends");
+        tracing::error!(error = format!("{error:#}"), "the API stops with an error");
     }
-    let _ = timeout(END, telemetry.shutdown()).await;
+    let _ = timeout(SHUTDOWN_TIMEOUT, telemetry.shutdown()).await;
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -45,15 +46,15 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     match &tokens {
         Some(tokens) => tracing::info!(tokens = tokens.count(), "callers need a token"),
         None => tracing::warn!(
-            "no tokens are configured: everybody on this machine is operator, and nobody else is served"
+            "no tokens are configured: everybody on this machine is an operator, and nobody else has access"
         ),
     }
-    let mut app = app(&common, tokens, public_url, Limits::default())?;
+    let mut app = App::new(&common, tokens, public_url, Limits::default())?;
     app.shutdown = shutdown::on_signal()?;
     tracing::info!(public_url = app.public_url.origin(), "listening on http://{address}");
     let app = Arc::new(app);
     let background = tokio::spawn(background::run(Arc::clone(&app)));
     server::serve(listener, router(&app), app.limits.write_timeout, app.shutdown.clone()).await;
-    let _ = timeout(END, background).await;
+    let _ = timeout(SHUTDOWN_TIMEOUT, background).await;
     Ok(())
 }

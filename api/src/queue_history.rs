@@ -6,32 +6,31 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use wpclone_task::{QueueView, Stage};
 
-/// How often the depth is noted.
-pub const EVERY: Duration = Duration::from_secs(60);
-/// How many notes are kept: an hour's.
-const KEPT: usize = 60;
+/// How often the depth is sampled.
+pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(60);
+/// How many samples are kept: an hour's.
+const MAX_SAMPLES: usize = 60;
 
-/// The last hour's depths.
+/// Samples of each stage's waiting steps.
 #[derive(Debug, Default)]
 pub struct QueueHistory(Mutex<BTreeMap<Stage, VecDeque<u64>>>);
 
 impl QueueHistory {
-    /// Notes the depth of each stage.
-    pub fn note(&self, queue: &QueueView) {
-        let mut kept = self.0.lock();
+    /// Adds a sample of each stage.
+    pub fn record(&self, queue: &QueueView) {
+        let mut samples = self.0.lock();
         for (stage, depth) in &queue.stages {
-            let line = kept.entry(*stage).or_default();
-            line.push_back(depth.ready + depth.waiting_for_site + depth.delayed);
-            if line.len() > KEPT {
-                line.pop_front();
+            let stage = samples.entry(*stage).or_default();
+            stage.push_back(depth.ready + depth.waiting_for_site + depth.delayed);
+            if stage.len() > MAX_SAMPLES {
+                stage.pop_front();
             }
         }
     }
 
-    /// A stage's depths, oldest first.
+    /// A stage's samples, oldest first.
     #[must_use]
-    pub fn of(&self, stage: Stage) -> Vec<u64> {
-        let kept = self.0.lock();
-        kept.get(&stage).map(|line| line.iter().copied().collect()).unwrap_or_default()
+    pub fn samples(&self, stage: Stage) -> Vec<u64> {
+        self.0.lock().get(&stage).map(|samples| samples.iter().copied().collect()).unwrap_or_default()
     }
 }

@@ -8,24 +8,24 @@ use sha2::{Digest as _, Sha256};
 use wpclone_redis::Redis;
 use zeroize::Zeroizing;
 
-use crate::tokens::Entry;
+use crate::tokens::Token;
 
 /// The cookie's name.
 pub const COOKIE: &str = "wpclone_session";
 /// How long a session lasts.
-pub const LASTS: Duration = Duration::from_secs(12 * 3600);
-/// How many sessions a token has at most; the oldest ends for a new one.
-const EACH: isize = 20;
-/// How long Redis may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// How many sessions a token may have; a new one ends the oldest.
+const MAX_PER_TOKEN: isize = 20;
+/// The timeout of a Redis command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why there is no session.
+/// Why a session cannot be created, read or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// Redis failed.
-    #[error("sessions cannot be reached: {0}")]
+    #[error("sessions cannot be read or written: {0}")]
     Store(#[from] redis::RedisError),
-    /// The system gives no random bytes.
+    /// The system has no random bytes.
     #[error("no random bytes: {0}")]
     Random(getrandom::Error),
 }
@@ -37,31 +37,31 @@ pub struct Sessions {
     prefix: String,
 }
 
-/// Whose session it is; to be looked up in the tokens file.
+/// The token that a session belongs to. It has to be looked up in the tokens file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
+pub struct SessionToken {
     /// The token's name.
     pub name: String,
-    /// The token's mark.
-    pub mark: String,
+    /// The token's fingerprint ([`Token::fingerprint`]).
+    pub fingerprint: String,
 }
 
 impl Sessions {
-    /// Sessions in this Redis, beside the queue of this name. Connects when first used.
+    /// Sessions in this Redis, with keys beside those of the queue of this name. Connects on first use.
     ///
     /// # Errors
-    /// A URL that is none.
+    /// The URL is invalid.
     pub fn new(redis_url: &str, queue: &str) -> Result<Self, SessionError> {
-        let redis = Redis::new(redis_url, PATIENCE)?;
+        let redis = Redis::new(redis_url, COMMAND_TIMEOUT)?;
         let prefix = format!("{{{queue}}}:session:");
         Ok(Self { redis, prefix })
     }
 
-    /// A new session of this token; gives the cookie's value.
+    /// Creates a session of this token and returns the cookie's value.
     ///
     /// # Errors
-    /// Redis, or no random bytes.
-    pub async fn begin(&self, token: &Entry) -> Result<Zeroizing<String>, SessionError> {
+    /// Redis fails, or there are no random bytes.
+    pub async fn create(&self, token: &Token) -> Result<Zeroizing<String>, SessionError> {
         let mut bytes = Zeroizing::new([0u8; 32]);
         getrandom::fill(bytes.as_mut()).map_err(SessionError::Random)?;
         let id = Zeroizing::new(hex::encode(*bytes));
@@ -69,47 +69,48 @@ impl Sessions {
         let mut write = redis::pipe();
         write
             .atomic()
-            .hset_multiple(&key, &[("name", token.name.as_str()), ("mark", &token.mark())])
+            .hset_multiple(&key, &[("name", token.name.as_str()), ("fingerprint", &token.fingerprint())])
             .ignore()
-            .expire(&key, LASTS.as_secs().cast_signed())
+            .expire(&key, LIFETIME.as_secs().cast_signed())
             .ignore();
         let () = self.run(&write).await?;
-        self.bound(&token.name, &key).await?;
+        self.add_to_index(&token.name, &key).await?;
         Ok(id)
     }
 
-    /// Remembers that this name has this session, and ends the oldest beyond [`EACH`].
-    async fn bound(&self, name: &str, key: &str) -> Result<(), SessionError> {
-        let of_name = self.of_name(name);
-        let newest = -1 - EACH;
-        let mut note = redis::pipe();
-        note.zadd(&of_name, key, jiff::Timestamp::now().as_microsecond()).ignore();
-        note.expire(&of_name, LASTS.as_secs().cast_signed()).ignore();
-        note.zrange(&of_name, 0, newest);
-        let (ended,): (Vec<String>,) = self.run(&note).await?;
-        if ended.is_empty() {
+    /// Adds a session to the index of its token's sessions, and deletes the oldest beyond [`MAX_PER_TOKEN`].
+    async fn add_to_index(&self, name: &str, key: &str) -> Result<(), SessionError> {
+        let index = self.index_key(name);
+        let last_evicted = -1 - MAX_PER_TOKEN;
+        let mut add = redis::pipe();
+        add.zadd(&index, key, jiff::Timestamp::now().as_microsecond()).ignore();
+        add.expire(&index, LIFETIME.as_secs().cast_signed()).ignore();
+        add.zrange(&index, 0, last_evicted);
+        let (evicted,): (Vec<String>,) = self.run(&add).await?;
+        if evicted.is_empty() {
             return Ok(());
         }
-        self.run(redis::pipe().del(&ended).ignore().zremrangebyrank(&of_name, 0, newest).ignore()).await
+        self.run(redis::pipe().del(&evicted).ignore().zremrangebyrank(&index, 0, last_evicted).ignore()).await
     }
 
-    /// Whose session this is; `None` when it has ended.
+    /// The token of a session; `None` when the session has ended.
     ///
     /// # Errors
-    /// Redis.
-    pub async fn holder(&self, id: &str) -> Result<Option<Holder>, SessionError> {
+    /// Redis fails.
+    pub async fn token(&self, id: &str) -> Result<Option<SessionToken>, SessionError> {
         let (mut fields,): (HashMap<String, String>,) = self.run(redis::pipe().hgetall(self.key(id))).await?;
-        Ok(fields.remove("name").zip(fields.remove("mark")).map(|(name, mark)| Holder { name, mark }))
+        let fields = fields.remove("name").zip(fields.remove("fingerprint"));
+        Ok(fields.map(|(name, fingerprint)| SessionToken { name, fingerprint }))
     }
 
-    /// Ends a session.
+    /// Deletes a session.
     ///
     /// # Errors
-    /// Redis.
-    pub async fn end(&self, id: &str) -> Result<(), SessionError> {
-        let Some(holder) = self.holder(id).await? else { return Ok(()) };
+    /// Redis fails.
+    pub async fn delete(&self, id: &str) -> Result<(), SessionError> {
+        let Some(token) = self.token(id).await? else { return Ok(()) };
         let key = self.key(id);
-        self.run(redis::pipe().zrem(self.of_name(&holder.name), &key).ignore().del(&key).ignore()).await
+        self.run(redis::pipe().zrem(self.index_key(&token.name), &key).ignore().del(&key).ignore()).await
     }
 
     async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, SessionError> {
@@ -123,8 +124,8 @@ impl Sessions {
         format!("{}{}", self.prefix, hex::encode(Sha256::digest(id)))
     }
 
-    /// The keys of a name's sessions, by when they began.
-    fn of_name(&self, name: &str) -> String {
-        format!("{}of:{name}", self.prefix)
+    /// The index of a token's sessions: their keys by creation time.
+    fn index_key(&self, name: &str) -> String {
+        format!("{}by-token:{name}", self.prefix)
     }
 }

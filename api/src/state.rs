@@ -1,4 +1,4 @@
-//! What every handler works with.
+//! The state that every handler shares.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,71 +6,105 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::Artifacts;
 use wpclone_clones::CloneRegistry;
-use wpclone_queue::Queue;
+use wpclone_queue::{Queue, QueueOptions};
+use wpclone_service::limiter::KeyedLimiter;
 use wpclone_service::seal::Sealer;
+use wpclone_service::settings::Common;
+use wpclone_task::ExposeSecret as _;
 
-use crate::metrics::Metrics;
 use crate::queue_history::QueueHistory;
+use crate::request_metrics::RequestMetrics;
 use crate::sessions::Sessions;
 use crate::settings::PublicUrl;
 use crate::tokens::Tokens;
-use wpclone_service::limiter::KeyedLimiter;
 
-/// What every handler works with, shared.
+/// The state as handlers get it.
 pub type SharedApp = Arc<App>;
 
-/// What every handler works with.
+/// The state that every handler shares.
 pub struct App {
     /// The queue.
     pub queue: Queue,
-    /// Pictures and pages that workers kept.
+    /// Screenshots and reports that workers stored.
     pub artifacts: Artifacts,
-    /// What provisioning workers publish of their clones.
+    /// The registry of clones that provisioning workers publish.
     pub clones: CloneRegistry,
     /// Sessions of the dashboard.
     pub sessions: Sessions,
-    /// Seals what requests bring, opens what results hold.
+    /// Encrypts the secrets of requests and decrypts those of results.
     pub sealer: Sealer,
-    /// Whether callbacks are possible: there are secrets to sign them with.
+    /// Whether `callback_url` is accepted: webhook secrets are configured.
     pub callbacks_enabled: bool,
-    /// Who may call; `None`: everybody on this machine.
+    /// The tokens; `None`: everybody on this machine has access.
     pub tokens: Option<Tokens>,
-    /// Our own address.
+    /// The API's own address.
     pub public_url: PublicUrl,
-    /// How much, and how long.
+    /// Limits and timeouts.
     pub limits: Limits,
-    /// Event streams that callers hold open.
+    /// Open event streams, by token.
     pub event_streams: KeyedLimiter,
-    /// Answers that are held for `Prefer: wait`.
+    /// Responses held for `Prefer: wait`, by token.
     pub prefer_waits: KeyedLimiter,
     /// Counters of this process.
-    pub metrics: Metrics,
+    pub metrics: RequestMetrics,
     /// The queue's depth over the last hour.
     pub queue_history: QueueHistory,
-    /// Cancelled when the program is to end.
+    /// Cancelled when the program shuts down.
     pub shutdown: CancellationToken,
 }
 
-/// How much, and how long.
+impl App {
+    /// Creates the state. Nothing is connected yet: Redis may come later.
+    ///
+    /// # Errors
+    /// The Redis URL is invalid.
+    pub fn new(
+        common: &Common,
+        tokens: Option<Tokens>,
+        public_url: PublicUrl,
+        limits: Limits,
+    ) -> Result<Self, SetupError> {
+        let redis = common.redis_url.expose_secret();
+        let queue = Queue::new(redis, QueueOptions::default())?;
+        Ok(Self {
+            artifacts: Artifacts::new(redis, common.artifacts_bytes)?,
+            clones: CloneRegistry::new(redis)?,
+            sessions: Sessions::new(redis, &queue.options().name)?,
+            queue,
+            sealer: common.sealer.clone(),
+            callbacks_enabled: !common.webhook_secrets.is_empty(),
+            tokens,
+            public_url,
+            limits,
+            event_streams: KeyedLimiter::default(),
+            prefer_waits: KeyedLimiter::default(),
+            metrics: RequestMetrics::default(),
+            queue_history: QueueHistory::default(),
+            shutdown: CancellationToken::new(),
+        })
+    }
+}
+
+/// Limits and timeouts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The largest body, in bytes.
+    /// The largest request body, in bytes.
     pub body_bytes: usize,
-    /// How long a body may take to arrive.
+    /// The timeout for receiving a body.
     pub body_timeout: Duration,
-    /// How long a client may take nothing of what is written to it.
+    /// The timeout for a client that reads nothing of its response.
     pub write_timeout: Duration,
     /// The longest `Prefer: wait`.
     pub max_wait: Duration,
-    /// How many answers of one token are held for `Prefer: wait` at once; a further one is not held.
+    /// How many responses of one token are held for `Prefer: wait` at once; further ones are sent at once.
     pub waits_per_token: usize,
-    /// How many event streams one token has at once.
+    /// How many event streams one token may have open.
     pub streams_per_token: usize,
-    /// After so much silence an event stream says that it lives.
+    /// After so much silence an event stream sends a comment.
     pub keep_alive_interval: Duration,
-    /// How long an event stream lasts. Clients resume it, and are then looked up in the tokens file again.
+    /// How long an event stream lasts. Clients reconnect, and their token is then checked again.
     pub stream_lifetime: Duration,
-    /// How often to look again though nothing was signalled: signals may be lost.
+    /// How often a followed task is read again without a signal: signals may be lost.
     pub poll_interval: Duration,
 }
 
@@ -90,7 +124,7 @@ impl Default for Limits {
     }
 }
 
-/// Why there is nothing to work with.
+/// Why the state cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The queue.

@@ -1,4 +1,4 @@
-//! Asking for a clone's change: PATCH and DELETE /clones/{name}.
+//! Extending and deleting a clone: PATCH and DELETE /clones/{name}.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -6,58 +6,58 @@ use wpclone_clones::CloneEntry;
 use wpclone_queue::CancelOutcome;
 use wpclone_task::{CloneName, CloneRef, Request};
 
-use crate::clones::{find, is_published};
+use crate::clones::{find, require_published};
 use crate::http::error::ApiError;
 use crate::state::SharedApp;
-use crate::tasks::accept::{Answers, WorkRequest, WorkRequestWithoutBody, accept, answer, apply_prefer_wait};
+use crate::tasks::accept::{accept, apply_prefer_wait, wait_and_respond};
+use crate::tasks::work_request::{WorkRequest, WorkRequestWithoutBody, WorkResponses};
 use wpclone_task::openapi::ExtendCloneBody;
 
-fn kept(entry: CloneEntry) -> CloneRef {
+fn clone_ref(entry: CloneEntry) -> CloneRef {
     CloneRef { name: entry.name, created_by: entry.task }
 }
 
-/// Let a clone live longer, or shorter
+/// Extend or shorten a clone's lifetime
 ///
-/// It then expires so many minutes after this request. A clone that is still being made does not expire yet: 409
-/// `CLONE_NOT_READY`.
+/// The clone expires so many minutes after this request. 409 `CLONE_NOT_READY` while it is being created.
 #[utoipa::path(
     patch, path = "/clones/{name}", operation_id = "extend_clone", tag = "clones", request_body = ExtendCloneBody,
-    params(("name" = CloneName, Path, description = "The clone's name"), crate::openapi::WorkHeaders),
-    responses(Answers, crate::openapi::NoClone, crate::openapi::TooMany),
+    params(("name" = CloneName, Path, description = "The clone's name"), crate::http::headers::WorkHeaders),
+    responses(WorkResponses, crate::http::responses::CloneErrors, crate::http::responses::LimitErrors),
 )]
 pub async fn extend(
     State(app): State<SharedApp>,
     Path(name): Path<String>,
-    asked: WorkRequest,
+    request: WorkRequest,
 ) -> Result<Response, ApiError> {
-    let entry = find(&app, asked.caller(), &name).await?;
-    is_published(&entry)?;
-    accept(&app, asked, |body| Request::parse_extend_clone(kept(entry), body)).await
+    let entry = find(&app, &request.caller, &name).await?;
+    require_published(&entry)?;
+    accept(&app, request, |body| Request::parse_extend_clone(clone_ref(entry), body)).await
 }
 
 /// Delete a clone
 ///
-/// All of it goes. While it is still being made, the task that makes it is cancelled instead, which takes it away too,
-/// and the answer is that task. Nothing of its source is touched.
+/// Deletes the clone and everything that belongs to it. While it is being created, the task that creates it is cancelled
+/// instead, which deletes the clone too, and that task is returned. The source is not changed.
 #[utoipa::path(
     delete, path = "/clones/{name}", operation_id = "delete_clone", tag = "clones",
-    params(("name" = CloneName, Path, description = "The clone's name"), crate::openapi::WorkHeaders),
-    responses(Answers, crate::openapi::NoClone, crate::openapi::TooMany),
+    params(("name" = CloneName, Path, description = "The clone's name"), crate::http::headers::WorkHeaders),
+    responses(WorkResponses, crate::http::responses::CloneErrors, crate::http::responses::LimitErrors),
 )]
 pub async fn delete(
     State(app): State<SharedApp>,
     Path(name): Path<String>,
-    WorkRequestWithoutBody(asked): WorkRequestWithoutBody,
+    WorkRequestWithoutBody(request): WorkRequestWithoutBody,
 ) -> Result<Response, ApiError> {
-    let entry = find(&app, asked.caller(), &name).await?;
-    // A task that has ended takes nothing away any more.
+    let entry = find(&app, &request.caller, &name).await?;
+    // A task that has ended cannot be cancelled and deletes nothing.
     if entry.phase.is_before_publication()
         && matches!(app.queue.cancel(entry.task).await?, CancelOutcome::Cancelled | CancelOutcome::Requested)
     {
-        tracing::info!(clone = %entry.name, task.id = %entry.task, "the end of the task that makes the clone was asked for");
-        let (caller, prefer) = asked.waiting();
+        tracing::info!(clone = %entry.name, task.id = %entry.task, "cancellation of the task that creates the clone was requested");
+        let WorkRequest { caller, prefer, .. } = request;
         let (prefer, _held) = apply_prefer_wait(&app, &caller, prefer);
-        return answer(&app, &caller, entry.task, prefer).await;
+        return wait_and_respond(&app, &caller, entry.task, prefer).await;
     }
-    accept(&app, asked, |body| Request::parse_delete_clone(kept(entry), body)).await
+    accept(&app, request, |body| Request::parse_delete_clone(clone_ref(entry), body)).await
 }

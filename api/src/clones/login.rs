@@ -1,4 +1,4 @@
-//! Logging in to a clone once: POST /clones/{name}/login.
+//! One-time logins to a clone: POST /clones/{name}/login.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use axum::extract::{Path, State};
 use jiff::Timestamp;
 use wpclone_task::{CloneName, Code, ExposeSecret as _, LoginLink};
 
-use crate::clones::view::opened;
-use crate::clones::{find, is_published};
+use crate::clones::view::open_secrets;
+use crate::clones::{find, require_published};
 use crate::http::auth::TaskUser;
 use crate::http::error::ApiError;
 use crate::state::SharedApp;
 
-/// For how long a link logs in.
-const LASTS: Duration = Duration::from_secs(300);
+/// How long a link is valid.
+const LINK_LIFETIME: Duration = Duration::from_secs(300);
 
-/// Make a link that logs in once
+/// Create a one-time login link
 ///
-/// The address logs its visitor in to the clone's wp-admin as its administrator: once, within five minutes, and whoever
-/// that is. Only the token that owns the clone gets one.
+/// The link logs any visitor in to the clone's wp-admin as its administrator, once and within five minutes. Only the
+/// token that owns the clone can create it.
 #[utoipa::path(
     post, path = "/clones/{name}/login", operation_id = "login_to_clone", tag = "clones",
     params(("name" = CloneName, Path, description = "The clone's name")),
     responses(
-        (status = 200, description = "The address", body = LoginLink),
-        crate::openapi::NoClone,
-        crate::openapi::TurnedAway,
-        crate::openapi::Failed,
+        (status = 200, description = "The link", body = LoginLink),
+        crate::http::responses::CloneErrors,
+        crate::http::responses::AccessErrors,
+        crate::http::responses::CommonErrors,
     )
 )]
 pub async fn login(
@@ -36,18 +36,18 @@ pub async fn login(
     Path(name): Path<String>,
 ) -> Result<Json<LoginLink>, ApiError> {
     let entry = find(&app, &caller, &name).await?;
-    if !caller.is(&entry.owner) {
-        return Err(ApiError::new(Code::Forbidden, "Only the token that owns the clone gets a login."));
+    if !caller.is_owner(&entry.owner) {
+        return Err(ApiError::new(Code::Forbidden, "Only the token that owns the clone can log in."));
     }
-    is_published(&entry)?;
+    require_published(&entry)?;
     if entry.sealed.is_none() {
-        return Err(ApiError::new(Code::CloneNotReady, "Its login is not known here yet."));
+        return Err(ApiError::new(Code::CloneNotReady, "The clone's login is not known yet."));
     }
-    let secrets = opened(&app, &caller, &entry)
-        .ok_or_else(|| ApiError::internal("a clone's login key cannot be opened"))?;
-    let end = Timestamp::now().as_second() + LASTS.as_secs().cast_signed();
+    let secrets = open_secrets(&app, &caller, &entry)
+        .ok_or_else(|| ApiError::internal("a clone's login key cannot be decrypted"))?;
+    let end = Timestamp::now().as_second() + LINK_LIFETIME.as_secs().cast_signed();
     let expires_at = Timestamp::from_second(end).map_err(ApiError::internal)?;
     let url = secrets.login_link(&entry.name, entry.url.as_str(), expires_at)?;
-    tracing::info!(clone = %entry.name, by = caller.name, "a login to the clone was made");
+    tracing::info!(clone = %entry.name, by = caller.name, "a login link for the clone was created");
     Ok(Json(LoginLink { url: url.expose_secret().to_owned(), expires_at }))
 }

@@ -1,4 +1,4 @@
-//! A clone as the API shows it.
+//! Clones as the API shows them.
 
 use wpclone_clones::CloneEntry;
 use wpclone_service::sealed_clone::{CloneSecrets, open_clone};
@@ -12,16 +12,16 @@ use crate::tasks::view::Secrets;
 #[must_use]
 pub fn view(app: &App, caller: &Caller, entry: CloneEntry, secrets: Secrets) -> CloneView {
     let opened = match secrets {
-        Secrets::ForOwner => opened(app, caller, &entry),
+        Secrets::ForOwner => open_secrets(app, caller, &entry),
         Secrets::Hidden => None,
     };
-    let here = format!("/clones/{}", entry.name);
-    let login = entry.phase == ClonePhase::Published && entry.sealed.is_some() && caller.is(&entry.owner);
+    let path = format!("/clones/{}", entry.name);
+    let login = entry.phase == ClonePhase::Published && entry.sealed.is_some() && caller.is_owner(&entry.owner);
     CloneView {
         links: CloneLinks {
-            login: login.then(|| format!("{here}/login")),
+            login: login.then(|| format!("{path}/login")),
             task: format!("/tasks/{}", entry.task),
-            self_: here,
+            self_: path,
         },
         name: entry.name,
         url: entry.url,
@@ -38,13 +38,13 @@ pub fn view(app: &App, caller: &Caller, entry: CloneEntry, secrets: Secrets) -> 
     }
 }
 
-/// The secrets of a clone, when it has some that the caller may see and that can be opened.
-pub fn opened(app: &App, caller: &Caller, entry: &CloneEntry) -> Option<CloneSecrets> {
-    let sealed = entry.sealed.as_deref().filter(|_| caller.is(&entry.owner))?;
-    // The rest of the clone is worth showing without them.
+/// The secrets of a clone, when the caller owns it and they can be decrypted.
+pub fn open_secrets(app: &App, caller: &Caller, entry: &CloneEntry) -> Option<CloneSecrets> {
+    let sealed = entry.sealed.as_deref().filter(|_| caller.is_owner(&entry.owner))?;
+    // The rest of the clone is shown without them.
     open_clone(&app.sealer, &entry.name, sealed)
         .inspect_err(|error| {
-            tracing::error!(%error, clone = %entry.name, "the secrets of a clone cannot be opened");
+            tracing::error!(%error, clone = %entry.name, "the secrets of a clone cannot be decrypted");
         })
         .ok()
 }

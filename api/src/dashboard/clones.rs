@@ -8,7 +8,7 @@ use wpclone_artifacts::FRONT_PAGE_SCREENSHOT;
 use wpclone_clones::DeletedClone;
 use wpclone_task::{CloneName, ClonePhase, CloneView, Isolation, TaskId};
 
-use crate::clones::read::{ListQuery, page as list};
+use crate::clones::read::{ListQuery, list_page as list};
 use crate::dashboard::format::{Left, When};
 use crate::dashboard::layout::Frame;
 use crate::dashboard::{Viewer, html};
@@ -68,11 +68,11 @@ pub(crate) async fn page(
 }
 
 async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Response, ApiError> {
-    let wanted = ListQuery::read(Query::of_form(query))?;
+    let wanted = ListQuery::parse(Query::from_form(query))?;
     let list = list(app, caller, &wanted).await?;
     let first_page = wanted.cursor.is_none();
     let past = match first_page {
-        true => app.clones.list_deleted(caller.only().as_deref(), PAST).await?,
+        true => app.clones.list_deleted(caller.owner_filter().as_deref(), PAST).await?,
         false => Vec::new(),
     };
     html(&Clones {
@@ -80,7 +80,7 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
         clones: try_join_all(list.clones.into_iter().map(|clone| card(app, clone))).await?,
         past: past.into_iter().map(gone).collect(),
         first_page,
-        next: list.next.as_ref().map(|cursor| wanted.at(cursor)),
+        next: list.next.as_ref().map(|cursor| wanted.next_page(cursor)),
         curl: curl(app, caller.single_user),
     })
 }

@@ -11,7 +11,8 @@ mod workers;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, Request};
+use axum::extract::{FromRequestParts, MatchedPath, Path, Request};
+use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -20,8 +21,8 @@ use wpclone_task::{Code, Problem};
 
 use crate::dashboard::layout::Frame;
 use crate::http::auth::{Caller, TaskUser};
-use crate::http::error::ApiError;
-use crate::http::observe::prefers_html;
+use crate::http::error::{ApiError, render_problem};
+use crate::http::observe::{RequestId, prefers_html};
 use crate::state::SharedApp;
 
 /// Name, media type and content of everything that pages load.
@@ -44,9 +45,20 @@ pub fn routes() -> Router<SharedApp> {
         .route("/assets/{name}", get(asset))
 }
 
+/// Middleware: errors are pages where a browser asked for one.
+pub async fn problem_pages(request: Request, next: Next) -> Response {
+    let known = request.extensions().get::<MatchedPath>().is_some();
+    let as_page = answers_as_page(&request, known);
+    let id = request.extensions().get::<RequestId>().cloned();
+    let mut response = next.run(request).await;
+    if let (true, Some(RequestId(id))) = (as_page, id) {
+        render_problem(&mut response, &id, "text/html; charset=utf-8", problem_page);
+    }
+    response
+}
+
 /// Whether errors of this request are shown as a page.
-#[must_use]
-pub fn answers_as_page(request: &Request, known: bool) -> bool {
+fn answers_as_page(request: &Request, known: bool) -> bool {
     let path = request.uri().path();
     let page = path == "/" || ["/dashboard", "/sign-", "/problems/"].iter().any(|p| path.starts_with(p));
     prefers_html(request.headers()) && (page || !known)
@@ -92,8 +104,7 @@ struct ProblemPage<'a> {
 }
 
 /// An error as a page.
-#[must_use]
-pub fn problem_page(problem: &Problem) -> String {
+fn problem_page(problem: &Problem) -> String {
     let page = ProblemPage { frame: Frame::open(&problem.title), problem };
     page.render().unwrap_or_else(|_| problem.code.to_string())
 }

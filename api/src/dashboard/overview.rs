@@ -14,7 +14,7 @@ use crate::dashboard::{Viewer, html};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::state::{App, SharedApp};
-use crate::tasks::read::{ListQuery, page as list};
+use crate::tasks::read::{ListQuery, list_page as list};
 
 /// Longer waits than this, in seconds, are said in the sentence on top.
 const SLOW: u64 = 30;
@@ -64,7 +64,7 @@ async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<
         true => Some(keeping(app, &app.queue.stats().await?)),
         false => None,
     };
-    let mut wanted = ListQuery::read(Query::of(None), caller)?;
+    let mut wanted = ListQuery::parse(Query::new(None), caller)?;
     wanted.limit = SHOWN;
     let recent = list(app, caller, &wanted).await?;
     wanted.filter.state = Some(State::Running);
@@ -99,7 +99,7 @@ fn keeping(app: &App, queue: &QueueView) -> Keeping {
             busy: serving.clone().map(|w| w.busy).sum(),
             workers: serving.count(),
             chosen: Stage::OF_TASKS.contains(stage),
-            spark: Spark(app.queue_history.of(*stage)),
+            spark: Spark(app.queue_history.samples(*stage)),
         }
     });
     // A stage that nobody serves and that has no work is no news.

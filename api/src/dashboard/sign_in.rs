@@ -11,7 +11,7 @@ use crate::dashboard::layout::Frame;
 use crate::http::auth::session_cookies;
 use crate::http::body::FormBody;
 use crate::http::error::ApiError;
-use crate::sessions::{COOKIE, LASTS};
+use crate::sessions::{COOKIE, LIFETIME};
 use crate::state::{App, SharedApp};
 use crate::tokens::Scope;
 
@@ -58,9 +58,9 @@ pub(crate) async fn begin(AppState(app): AppState<SharedApp>, form: FormBody) ->
         Some(entry) if entry.scope == Scope::Metrics => refused("This token may only read metrics."),
         None => refused("This token is not known."),
         Some(entry) => {
-            let id = app.sessions.begin(&entry).await?;
+            let id = app.sessions.create(&entry).await?;
             tracing::info!(name = entry.name, "signed in to the dashboard");
-            Ok(with_cookie(&app, Redirect::to(&next), &id, LASTS.as_secs())?)
+            Ok(with_cookie(&app, Redirect::to(&next), &id, LIFETIME.as_secs())?)
         }
     }
 }
@@ -71,7 +71,7 @@ pub(crate) async fn end(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     for id in session_cookies(&headers) {
-        app.sessions.end(&id).await?;
+        app.sessions.delete(&id).await?;
     }
     with_cookie(&app, Redirect::to("/sign-in"), "", 0)
 }

@@ -20,8 +20,8 @@ use crate::http::body::FormBody;
 use crate::http::error::ApiError;
 use crate::state::{App, SharedApp};
 use crate::tasks::find;
-use crate::tasks::replay::queue_again;
-use crate::tasks::view::{Secrets, opened, view};
+use crate::tasks::replay::requeue_failed_task;
+use crate::tasks::view::{Secrets, open_secrets, view};
 
 #[derive(Template)]
 #[template(path = "task.html")]
@@ -115,7 +115,7 @@ pub(crate) async fn page(
 
 async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError> {
     let record = find(app, caller, id).await?;
-    let opened = opened(app, caller, &record).unwrap_or_default();
+    let opened = open_secrets(app, caller, &record).unwrap_or_default();
     let secrets: Vec<String> = opened.into_iter().map(|(pointer, _)| path(&pointer)).collect();
     let again = again(&record);
     let cancelling = record.cancel_requested && !record.state.is_final();
@@ -171,7 +171,7 @@ pub(crate) async fn try_again(
         }
     }
     let body = (!body.is_empty()).then_some(Value::Object(body));
-    match queue_again(&app, &caller, &record, body).await {
+    match requeue_failed_task(&app, &caller, &record, body).await {
         // The page tells how the task stands now, and asks for the password when it is gone.
         Err(error) if ![Code::NotFailed, Code::CredentialsGone].contains(&error.problem().code) => Err(error),
         _ => Ok(Redirect::to(&format!("/dashboard/tasks/{}", record.id)).into_response()),

@@ -14,7 +14,7 @@ use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::state::{App, SharedApp};
-use crate::tasks::read::{ListQuery, page as list};
+use crate::tasks::read::{ListQuery, list_page as list};
 
 /// A task in a list.
 pub(crate) struct Row {
@@ -110,7 +110,7 @@ pub(crate) async fn page(
 }
 
 async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Response, ApiError> {
-    let wanted = ListQuery::read(Query::of_form(query), caller)?;
+    let wanted = ListQuery::parse(Query::from_form(query), caller)?;
     let list = list(app, caller, &wanted).await?;
     let filter = &wanted.filter;
     let states = State::ALL.iter().map(|s| Choice {
@@ -131,7 +131,7 @@ async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respon
         rows: rows(&list.tasks),
         filtered: filter.state.is_some() || filter.kind.is_some() || filter.search.is_some(),
         first_page: wanted.cursor.is_none(),
-        next: list.next.as_deref().map(|cursor| wanted.at(cursor)),
+        next: list.next.as_deref().map(|cursor| wanted.next_page(cursor)),
         q: filter.search.clone().unwrap_or_default(),
         curl: curl(app, caller.single_user),
     })

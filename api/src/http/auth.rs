@@ -1,4 +1,4 @@
-//! Who calls, and what they may do.
+//! Authentication and authorization of callers.
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -10,86 +10,83 @@ use wpclone_task::Code;
 use crate::http::error::ApiError;
 use crate::sessions;
 use crate::state::{App, SharedApp};
-use crate::tokens::{Entry, Scope};
+use crate::tokens::{LOCAL_OWNER, Scope, Token};
 
-/// The name that owns what is asked for while there are no tokens.
-pub(crate) const LOCAL_OWNER: &str = "local";
-
-/// Somebody who may call.
+/// An authenticated caller.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The token's name.
     pub name: String,
     /// What the token may do.
     pub scope: Scope,
-    /// How much they may ask for.
+    /// The token's limits.
     pub limits: OwnerLimits,
-    /// Whether there are no tokens, so that this machine's user owns everything.
+    /// Whether no tokens are configured, so that the caller owns everything.
     pub single_user: bool,
 }
 
 impl Caller {
-    /// Whether this task is the caller's own: only then its secrets are shown.
+    /// Whether the caller owns this task, and so sees its secrets.
     #[must_use]
     pub fn owns(&self, task: &TaskRecord) -> bool {
-        self.is(&task.owner)
+        self.is_owner(&task.owner)
     }
 
-    /// Whether what belongs to the token of this name is the caller's own.
+    /// Whether the caller owns what belongs to the token of this name.
     #[must_use]
-    pub fn is(&self, owner: &str) -> bool {
+    pub fn is_owner(&self, owner: &str) -> bool {
         self.single_user || self.name == owner
     }
 
-    /// Whether this task exists for the caller.
+    /// Whether the caller may see this task.
     #[must_use]
-    pub fn sees(&self, task: &TaskRecord) -> bool {
+    pub fn can_see(&self, task: &TaskRecord) -> bool {
         self.is_operator() || self.owns(task)
     }
 
-    /// Whether the caller sees everything.
+    /// Whether the caller may see everything.
     #[must_use]
     pub fn is_operator(&self) -> bool {
         self.scope == Scope::Operator
     }
 
-    /// The owner that lists are narrowed to.
+    /// The owner that lists are filtered by; `None` for operators.
     #[must_use]
-    pub fn only(&self) -> Option<String> {
+    pub fn owner_filter(&self) -> Option<String> {
         (!self.is_operator()).then(|| self.name.clone())
     }
 }
 
-impl From<Entry> for Caller {
-    fn from(entry: Entry) -> Self {
-        Self { name: entry.name, scope: entry.scope, limits: entry.limits, single_user: false }
+impl From<Token> for Caller {
+    fn from(token: Token) -> Self {
+        Self { name: token.name, scope: token.scope, limits: token.limits, single_user: false }
     }
 }
 
-/// The most cookies of the session's name that are looked at.
-const MAX_SESSIONS: usize = 4;
+/// How many session cookies of a request are checked.
+const MAX_SESSION_COOKIES: usize = 4;
 
-/// Who calls.
+/// Authenticates a request by its bearer token or session cookie.
 ///
 /// # Errors
-/// Neither a token nor a session that is valid.
-pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+/// There is no valid token or session, or Redis does not answer.
+pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let Some(tokens) = &app.tokens else {
         let limits = OwnerLimits::default();
         return Ok(Caller { name: LOCAL_OWNER.into(), scope: Scope::Operator, limits, single_user: true });
     };
     if let Some(value) = headers.get(AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(bearer);
+        let token = value.to_str().ok().and_then(bearer_token);
         return token
             .and_then(|t| tokens.find(t))
             .map(Caller::from)
-            .ok_or_else(|| ApiError::new(Code::Unauthenticated, "The token is not known."));
+            .ok_or_else(|| ApiError::new(Code::Unauthenticated, "The token is unknown."));
     }
     let sessions = session_cookies(headers);
     for id in &sessions {
-        let holder = app.sessions.holder(id).await?;
-        if let Some(entry) = holder.and_then(|h| tokens.named(&h.name, &h.mark)) {
-            return Ok(entry.into());
+        let session = app.sessions.token(id).await?;
+        if let Some(token) = session.and_then(|s| tokens.find_by_fingerprint(&s.name, &s.fingerprint)) {
+            return Ok(token.into());
         }
     }
     if !sessions.is_empty() {
@@ -98,13 +95,13 @@ pub async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> 
     Err(ApiError::new(Code::Unauthenticated, "There is no Authorization header."))
 }
 
-/// The token of `Bearer TOKEN` (RFC 6750; the scheme's case does not matter).
-fn bearer(value: &str) -> Option<&str> {
+/// The token of `Bearer TOKEN` (RFC 6750; the scheme is case-insensitive).
+fn bearer_token(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The ids in cookies of the session's name: another site on this host can set one that covers ours.
+/// The ids in session cookies. There may be several: another site on this host can set a cookie of the same name.
 #[must_use]
 pub fn session_cookies(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all(COOKIE).into_iter();
@@ -114,39 +111,39 @@ pub fn session_cookies(headers: &HeaderMap) -> Vec<String> {
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(name, _)| *name == sessions::COOKIE)
         .map(|(_, id)| id.to_owned())
-        .take(MAX_SESSIONS)
+        .take(MAX_SESSION_COOKIES)
         .collect()
 }
 
-fn forbidden(needed: &str) -> ApiError {
-    ApiError::new(Code::Forbidden, format!("This needs the scope {needed}."))
+fn scope_needed(scopes: &str) -> ApiError {
+    ApiError::new(Code::Forbidden, format!("This needs the scope {scopes}."))
 }
 
-/// A caller who may work with tasks: `user` or `operator`.
+/// A caller who may use tasks and clones: scope `user` or `operator`.
 pub struct TaskUser(pub Caller);
 
 impl FromRequestParts<SharedApp> for TaskUser {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
-        let caller = caller(app, &parts.headers).await?;
+        let caller = authenticate(app, &parts.headers).await?;
         match caller.scope {
             Scope::User | Scope::Operator => Ok(Self(caller)),
-            Scope::Metrics => Err(forbidden("user or operator")),
+            Scope::Metrics => Err(scope_needed("user or operator")),
         }
     }
 }
 
-/// A caller who may look at the whole system: `metrics` or `operator`.
+/// A caller who may read the queue and the metrics: scope `metrics` or `operator`.
 pub struct MetricsReader;
 
 impl FromRequestParts<SharedApp> for MetricsReader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
-        match caller(app, &parts.headers).await?.scope {
+        match authenticate(app, &parts.headers).await?.scope {
             Scope::Metrics | Scope::Operator => Ok(Self),
-            Scope::User => Err(forbidden("metrics or operator")),
+            Scope::User => Err(scope_needed("metrics or operator")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Request bodies, read within bounds.
+//! Request bodies: content type, size limit and timeout.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -14,10 +14,10 @@ use crate::state::{Limits, SharedApp};
 /// A body of `application/json`.
 pub struct JsonBody(pub Value);
 
-/// A body of `application/json`, or none, which `null` is too.
-pub struct OptionalJson(pub Option<Value>);
+/// A body of `application/json`, or none; `null` counts as none.
+pub struct OptionalJsonBody(pub Option<Value>);
 
-/// A body of an HTML form: names and values.
+/// The fields of an HTML form.
 pub struct FormBody(pub Vec<(String, Zeroizing<String>)>);
 
 impl FormBody {
@@ -32,30 +32,30 @@ impl FromRequest<SharedApp> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &SharedApp) -> Result<Self, ApiError> {
-        expect_type(&request, "application/json")?;
-        json(&read(request, &app.limits).await?).map(Self)
+        require_content_type(&request, "application/json")?;
+        parse_json(&read(request, &app.limits).await?).map(Self)
     }
 }
 
-impl FromRequest<SharedApp> for OptionalJson {
+impl FromRequest<SharedApp> for OptionalJsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &SharedApp) -> Result<Self, ApiError> {
-        let typed = expect_type(&request, "application/json");
+        let typed = require_content_type(&request, "application/json");
         let bytes = read(request, &app.limits).await?;
         if bytes.is_empty() {
             return Ok(Self(None));
         }
         typed?;
-        json(&bytes).map(|body| Self((!body.is_null()).then_some(body)))
+        parse_json(&bytes).map(|body| Self((!body.is_null()).then_some(body)))
     }
 }
 
-fn json(bytes: &[u8]) -> Result<Value, ApiError> {
+fn parse_json(bytes: &[u8]) -> Result<Value, ApiError> {
     serde_json::from_slice(bytes).map_err(|error| {
-        // Where, but not what: the text may hold a password.
-        let place = format!("line {}, column {}", error.line(), error.column());
-        ApiError::new(Code::MalformedJson, format!("The body is not JSON: {place}."))
+        // The position only: the text may hold a password.
+        let position = format!("line {}, column {}", error.line(), error.column());
+        ApiError::new(Code::MalformedJson, format!("The body is not JSON: {position}."))
     })
 }
 
@@ -63,38 +63,38 @@ impl FromRequest<SharedApp> for FormBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &SharedApp) -> Result<Self, ApiError> {
-        expect_type(&request, "application/x-www-form-urlencoded")?;
+        require_content_type(&request, "application/x-www-form-urlencoded")?;
         let bytes = read(request, &app.limits).await?;
         let pairs = url::form_urlencoded::parse(&bytes);
         Ok(Self(pairs.map(|(n, v)| (n.into_owned(), Zeroizing::new(v.into_owned()))).collect()))
     }
 }
 
-fn expect_type(request: &Request, wanted: &str) -> Result<(), ApiError> {
+fn require_content_type(request: &Request, required: &str) -> Result<(), ApiError> {
     let sent = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let essence = sent.and_then(|s| s.split(';').next()).map(str::trim).unwrap_or_default();
-    if essence.eq_ignore_ascii_case(wanted) {
+    if essence.eq_ignore_ascii_case(required) {
         return Ok(());
     }
-    Err(ApiError::new(Code::UnsupportedMediaType, format!("Content-Type must be {wanted}.")))
+    Err(ApiError::new(Code::UnsupportedMediaType, format!("Content-Type must be {required}.")))
 }
 
-/// The whole body, in a buffer that is wiped when it is dropped.
+/// The whole body, in a buffer that is zeroed when it is dropped.
 async fn read(request: Request, limits: &Limits) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     let too_large =
         || ApiError::new(Code::BodyTooLarge, format!("The limit is {} bytes.", limits.body_bytes));
-    let announced = request.headers().get(CONTENT_LENGTH);
-    let announced = announced.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|n| n > limits.body_bytes) {
+    let content_length = request.headers().get(CONTENT_LENGTH);
+    let content_length = content_length.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if content_length.is_some_and(|n| n > limits.body_bytes) {
         return Err(too_large());
     }
-    // As large as it can get, for a buffer that grows leaves copies behind.
-    let mut buffer = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(limits.body_bytes)));
+    // Allocated in full: a buffer that grows leaves copies behind.
+    let mut buffer = Zeroizing::new(Vec::with_capacity(content_length.unwrap_or(limits.body_bytes)));
     let mut body: Body = request.into_body();
-    let filled = tokio::time::timeout(limits.body_timeout, async {
+    let read = tokio::time::timeout(limits.body_timeout, async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| {
-                ApiError::new(Code::MalformedJson, "The body ended before its announced end.")
+                ApiError::new(Code::MalformedJson, "The body is shorter than announced.")
             })?;
             let Ok(data) = frame.into_data() else { continue };
             if buffer.len() + data.len() > limits.body_bytes {
@@ -104,8 +104,8 @@ async fn read(request: Request, limits: &Limits) -> Result<Zeroizing<Vec<u8>>, A
         }
         Ok(())
     });
-    match filled.await {
-        Ok(read) => read.map(|()| buffer),
+    match read.await {
+        Ok(result) => result.map(|()| buffer),
         Err(_) => Err(ApiError::new(
             Code::RequestTimeout,
             format!("The body must arrive within {} ms.", limits.body_timeout.as_millis()),

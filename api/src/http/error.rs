@@ -1,5 +1,6 @@
-//! The one form of every error answer.
+//! Error responses.
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use wpclone_artifacts::ArtifactError;
@@ -10,11 +11,11 @@ use wpclone_task::{Code, FieldErrors, Problem};
 
 use crate::sessions::SessionError;
 
-/// When to come back, in seconds, to a queue that cannot be reached, and where something else has to end first.
-const COME_BACK: &str = "5";
+/// `Retry-After` in seconds when Redis does not answer, or something else has to end first.
+const RETRY_AFTER_SECONDS: &str = "5";
 
-/// An error answer. It becomes `application/problem+json`, or a page where a page was asked for, in
-/// [`crate::http::observe`], which knows the request's id.
+/// An error response. Its problem is an extension of the response until [`render_problem`] writes it as
+/// `application/problem+json` or as a page, with the request's id.
 #[derive(Debug, Clone)]
 pub struct ApiError {
     problem: Box<Problem>,
@@ -27,7 +28,7 @@ impl ApiError {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let header = match code {
             Code::QueueUnavailable | Code::TooManyTasks | Code::TooManyStreams => {
-                Some((header::RETRY_AFTER, HeaderValue::from_static(COME_BACK)))
+                Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)))
             }
             Code::Unauthenticated => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wpclone\"")))
@@ -38,43 +39,43 @@ impl ApiError {
         Self { problem: Box::new(Problem::new(code, detail)), header }
     }
 
-    /// The faults of a request's body.
+    /// The request's body has faults.
     #[must_use]
     pub fn invalid_fields(faults: FieldErrors) -> Self {
         let detail = match faults.len() {
-            1 => "One field has a fault.".to_owned(),
-            n => format!("{n} fields have faults."),
+            1 => "One field is invalid.".to_owned(),
+            n => format!("{n} fields are invalid."),
         };
         let mut error = Self::new(Code::InvalidRequest, detail);
         error.problem.errors = faults;
         error
     }
 
-    /// A limit of the caller's token was met.
+    /// A limit of the caller's token is reached.
     #[must_use]
     pub fn limited(limited: LimitExceeded) -> Self {
         let LimitExceeded::Rate(wait) = limited else {
-            return Self::new(Code::TooManyTasks, "Its limit of unfinished tasks is reached.");
+            return Self::new(Code::TooManyTasks, "The token's limit of unfinished tasks is reached.");
         };
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let seconds = seconds.max(1);
-        let detail = format!("The token's next task is accepted in {seconds} s.");
+        let detail = format!("The token's rate limit is reached. Its next task is accepted in {seconds} s.");
         let mut error = Self::new(Code::RateLimited, detail);
         error.header = Some((header::RETRY_AFTER, HeaderValue::from(seconds)));
         error
     }
 
-    /// A defect of ours: what happened goes into the log, not into the answer.
+    /// A defect of the program. The error is logged; the response does not repeat it.
     #[must_use]
     pub fn internal(error: impl std::fmt::Display) -> Self {
-        tracing::error!(%error, "a request failed through a fault of ours");
+        tracing::error!(%error, "internal error");
         Self::new(
             Code::Internal,
-            "The request could not be answered. The log tells more under this request id.",
+            "The request failed through an internal error. The log has the details under this request id.",
         )
     }
 
-    /// What happened.
+    /// The problem.
     #[must_use]
     pub fn problem(&self) -> &Problem {
         &self.problem
@@ -91,9 +92,24 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Writes the problem of an error response as its body. Returns whether there was one.
+pub fn render_problem(
+    response: &mut Response,
+    request_id: &str,
+    content_type: &'static str,
+    render: impl FnOnce(&Problem) -> String,
+) -> bool {
+    let Some(mut problem) = response.extensions_mut().remove::<Box<Problem>>() else { return false };
+    problem.instance = Some(request_id.to_owned());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = Body::from(render(&problem));
+    true
+}
+
 fn unavailable(error: &dyn std::fmt::Display) -> ApiError {
-    tracing::warn!(%error, "the queue cannot be reached");
-    ApiError::new(Code::QueueUnavailable, "Redis does not answer. What was accepted before is not lost.")
+    tracing::warn!(%error, "Redis does not answer");
+    ApiError::new(Code::QueueUnavailable, "Redis does not answer. Tasks that were accepted before are not lost.")
 }
 
 impl From<QueueError> for ApiError {
@@ -101,10 +117,10 @@ impl From<QueueError> for ApiError {
         match error {
             QueueError::Unavailable(_) => unavailable(&error),
             QueueError::BadCursor => {
-                Self::new(Code::BadParameter, "`cursor` or Last-Event-ID is none that this API handed out.")
+                Self::new(Code::BadParameter, "`cursor` or Last-Event-ID was not issued by this API.")
             }
             QueueError::TooLarge(what) => {
-                Self::new(Code::BodyTooLarge, format!("The {what} is larger than the queue takes."))
+                Self::new(Code::BodyTooLarge, format!("The {what} is too large for the queue."))
             }
             QueueError::LeaseLost | QueueError::Unexpected(_) => Self::internal(error),
         }

@@ -1,10 +1,11 @@
-//! The request headers that ask for something special.
+//! The headers `Prefer` and `Idempotency-Key`.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, HeaderValue, header::HeaderName, request::Parts};
+use utoipa::IntoParams;
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
@@ -13,12 +14,26 @@ use crate::state::SharedApp;
 /// The longest `Idempotency-Key`, in characters.
 const MAX_KEY: usize = 255;
 
-/// `Prefer: wait=N` (RFC 7240): how long the client would wait for the task's end.
+/// The headers of every request that starts a task, for the OpenAPI document. [`Prefer`] and [`IdempotencyKey`] read them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes headers")]
+pub struct WorkHeaders {
+    /// Synchronous mode: `wait=N` holds the response up to N (at most 60) seconds; a task that finishes within them is
+    /// returned with 200.
+    #[param(rename = "Prefer", example = "wait=30")]
+    prefer: Option<String>,
+    /// 1 to 255 visible ASCII characters. A repeat with the same key within a day returns the same task.
+    #[param(rename = "Idempotency-Key", pattern = "^[!-~]{1,255}$")]
+    idempotency_key: Option<String>,
+}
+
+/// `Prefer: wait=N` (RFC 7240): how long to wait for the task's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefer(pub Option<Duration>);
 
 impl Prefer {
-    /// What to answer in `Preference-Applied`.
+    /// The header `Preference-Applied`, when a wait is granted.
     #[must_use]
     pub fn applied(self) -> Option<(HeaderName, HeaderValue)> {
         let value = format!("wait={}", self.0?.as_secs());
@@ -26,22 +41,22 @@ impl Prefer {
         Some((HeaderName::from_static("preference-applied"), value))
     }
 
-    fn read(headers: &HeaderMap, longest: Duration) -> Self {
+    fn from_headers(headers: &HeaderMap, longest: Duration) -> Self {
         let lines = headers.get_all("prefer").into_iter();
         let wait = lines
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| split(line, ','))
             .find_map(wait_seconds);
-        // A preference that is not understood is no fault (RFC 7240, section 2).
+        // A preference that is not understood is ignored (RFC 7240, section 2).
         Self(wait.map(|n| Duration::from_secs(n).min(longest)))
     }
 }
 
-/// Splits at a character that stands outside of quotes.
+/// Splits at a character outside of quoted strings.
 fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {
-        let apart = c == at && !quoted;
+        let separator = c == at && !quoted;
         if escaped {
             escaped = false;
         } else if c == '"' {
@@ -49,11 +64,11 @@ fn split(text: &str, at: char) -> impl Iterator<Item = &str> {
         } else {
             escaped = quoted && c == '\\';
         }
-        apart
+        separator
     })
 }
 
-/// The N of `wait=N`: names in any case, the value perhaps quoted, spaces around, parameters of its own left out.
+/// The N of `wait=N`. The name is case-insensitive, the value may be quoted, and its parameters are ignored.
 fn wait_seconds(preference: &str) -> Option<u64> {
     let (name, value) = split(preference, ';').next()?.split_once('=')?;
     name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok()).flatten()
@@ -63,7 +78,7 @@ impl FromRequestParts<SharedApp> for Prefer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, Infallible> {
-        Ok(Self::read(&parts.headers, app.limits.max_wait))
+        Ok(Self::from_headers(&parts.headers, app.limits.max_wait))
     }
 }
 
@@ -85,7 +100,7 @@ impl FromRequestParts<SharedApp> for IdempotencyKey {
             (true, Ok(key), None) => Ok(Self(Some(key.to_owned()))),
             _ => Err(ApiError::new(
                 Code::BadParameter,
-                "Idempotency-Key must stand once, with 1 to 255 visible ASCII characters.",
+                "Idempotency-Key must be sent once, with 1 to 255 visible ASCII characters.",
             )),
         }
     }
@@ -96,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_understood_and_capped() {
+    fn a_wait_is_parsed_and_capped() {
         for (sent, seconds) in [
             ("wait=5", Some(5)),
             ("respond-async, wait=10", Some(10)),
@@ -112,7 +127,7 @@ mod tests {
         ] {
             let headers =
                 HeaderMap::from_iter([(HeaderName::from_static("prefer"), HeaderValue::from_static(sent))]);
-            let prefer = Prefer::read(&headers, Duration::from_secs(60));
+            let prefer = Prefer::from_headers(&headers, Duration::from_secs(60));
             assert_eq!(prefer, Prefer(seconds.map(Duration::from_secs)), "{sent}");
         }
     }

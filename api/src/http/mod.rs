@@ -1,4 +1,4 @@
-//! What every answer and every request has in common.
+//! HTTP: authentication, bodies, headers, errors, and what surrounds every request.
 
 pub mod auth;
 pub mod body;
@@ -7,3 +7,4 @@ pub mod headers;
 pub mod observe;
 pub mod origin_check;
 pub mod query;
+pub mod responses;

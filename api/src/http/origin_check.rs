@@ -1,4 +1,4 @@
-//! What is refused before any handler sees it: foreign origins, and foreign hosts while there are no tokens.
+//! Refuses requests from other origins, and under other hosts than loopback while no tokens are configured.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use wpclone_task::Code;
 use crate::http::error::ApiError;
 use crate::state::{App, SharedApp};
 
-/// Lets a request through, or answers 403.
+/// Middleware: passes a request on or answers 403.
 pub async fn check_origin(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
     match check(&app, &request) {
         Ok(()) => next.run(request).await,
@@ -22,8 +22,8 @@ pub async fn check_origin(State(app): State<SharedApp>, request: Request, next: 
 
 fn check(app: &App, request: &Request) -> Result<(), ApiError> {
     let authority = authority(request);
-    // Without tokens any page that a browser on this machine has open could reach us under a name of its own that
-    // leads to 127.0.0.1 (DNS rebinding); it cannot make the browser send another Host.
+    // DNS rebinding: any page open in a browser on this machine could reach the API under a name of its own that
+    // resolves to 127.0.0.1, but it cannot make the browser send another Host.
     if app.tokens.is_none() && !authority.as_ref().is_some_and(|a| is_loopback(a.host())) {
         return Err(ApiError::new(
             Code::HostRefused,
@@ -36,10 +36,10 @@ fn check(app: &App, request: &Request) -> Result<(), ApiError> {
     let Some(origin) = request.headers().get(ORIGIN) else {
         return Ok(());
     };
-    // Under which name we were called does not matter, as long as the page came from the same one.
-    let here = authority.map(|a| format!("{}://{a}", app.public_url.scheme()));
-    let own = [Some(app.public_url.origin()), here];
-    if own.iter().flatten().any(|o| o.as_bytes() == origin.as_bytes()) {
+    // Any name of the API is fine as long as the page was loaded under the same one.
+    let requested = authority.map(|a| format!("{}://{a}", app.public_url.scheme()));
+    let allowed = [Some(app.public_url.origin()), requested];
+    if allowed.iter().flatten().any(|o| o.as_bytes() == origin.as_bytes()) {
         return Ok(());
     }
     Err(ApiError::new(
@@ -48,7 +48,7 @@ fn check(app: &App, request: &Request) -> Result<(), ApiError> {
     ))
 }
 
-/// Whom the request is addressed to (RFC 9110, section 7.2).
+/// The host and port that the request is addressed to (RFC 9110, section 7.2).
 fn authority(request: &Request) -> Option<Authority> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.clone());
@@ -57,9 +57,9 @@ fn authority(request: &Request) -> Option<Authority> {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+        || address.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_names_are_loopback() {
+    fn only_localhost_and_loopback_addresses_are_loopback() {
         for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
             assert!(is_loopback(host), "{host}");
         }

@@ -1,42 +1,42 @@
-//! Query strings, read strictly: what is not understood is said, all of it at once.
+//! Query strings, parsed strictly: every fault is reported at once.
 
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
 
-/// How many parameters an address may have.
-const MAX_PAIRS: usize = 32;
+/// The most parameters of a query string.
+const MAX_PARAMETERS: usize = 32;
 
-/// A query string being read.
+/// A query string being parsed.
 pub struct Query {
     pairs: Vec<(String, String)>,
     faults: Vec<String>,
 }
 
 impl Query {
-    /// Takes a query string apart.
+    /// Splits a query string.
     #[must_use]
-    pub fn of(query: Option<&str>) -> Self {
+    pub fn new(query: Option<&str>) -> Self {
         let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        let mut query = Self { pairs: pairs.into_owned().take(MAX_PAIRS + 1).collect(), faults: Vec::new() };
-        if query.pairs.len() > MAX_PAIRS {
+        let mut query = Self { pairs: pairs.into_owned().take(MAX_PARAMETERS + 1).collect(), faults: Vec::new() };
+        if query.pairs.len() > MAX_PARAMETERS {
             query.pairs.clear();
-            query.faults.push(format!("There are more than {MAX_PAIRS} parameters."));
+            query.faults.push(format!("There are more than {MAX_PARAMETERS} parameters."));
         }
         query
     }
 
-    /// The same of what a form sends: a field that was left empty is absent.
+    /// Splits the query string of a form: empty fields count as absent.
     #[must_use]
-    pub fn of_form(query: Option<&str>) -> Self {
-        let mut query = Self::of(query);
+    pub fn from_form(query: Option<&str>) -> Self {
+        let mut query = Self::new(query);
         query.pairs.retain(|(_, value)| !value.is_empty());
         query
     }
 
     /// A parameter as text; an empty one counts as absent.
     pub fn text(&mut self, name: &str, max: usize) -> Option<String> {
-        let text = self.sent(name).filter(|t| !t.is_empty())?;
+        let text = self.take(name).filter(|t| !t.is_empty())?;
         if text.chars().count() > max {
             self.faults.push(format!("`{name}` must have at most {max} characters."));
             return None;
@@ -44,25 +44,25 @@ impl Query {
         Some(text)
     }
 
-    /// A parameter as it was sent, once.
-    fn sent(&mut self, name: &str) -> Option<String> {
+    /// Takes a parameter, which may be sent once.
+    fn take(&mut self, name: &str) -> Option<String> {
         let (mut found, mut repeated) = (None, false);
         self.pairs.retain(|(n, value)| {
-            let this = n == name;
-            if this {
+            let found_name = n == name;
+            if found_name {
                 repeated |= found.replace(value.trim().to_owned()).is_some();
             }
-            !this
+            !found_name
         });
         if repeated {
-            self.faults.push(format!("`{name}` must stand once."));
+            self.faults.push(format!("`{name}` must be sent once."));
             return None;
         }
         found
     }
 
-    /// The same; an empty one counts as absent.
-    pub fn parsed_if_any<T: std::str::FromStr>(&mut self, name: &str) -> Option<T>
+    /// A parameter that is parsed; an empty one counts as absent.
+    pub fn parsed_unless_empty<T: std::str::FromStr>(&mut self, name: &str) -> Option<T>
     where
         T::Err: std::fmt::Display,
     {
@@ -75,26 +75,28 @@ impl Query {
     where
         T::Err: std::fmt::Display,
     {
-        let text = self.sent(name)?;
-        text.parse().map_err(|e: T::Err| self.faults.push(format!("`{name}` is wrong: {e}."))).ok()
+        let text = self.take(name)?;
+        text.parse().map_err(|e: T::Err| self.faults.push(format!("`{name}` is invalid: {e}."))).ok()
     }
 
     /// A whole number from 1 to `max`.
     pub fn number(&mut self, name: &str, max: u32) -> Option<u32> {
-        let text = self.sent(name)?;
+        let text = self.take(name)?;
         let number = text.parse().ok().filter(|n| (1..=max).contains(n));
         if number.is_none() {
-            self.faults.push(format!("`{name}` must be from 1 to {max}."));
+            self.faults.push(format!("`{name}` must be between 1 and {max}."));
         }
         number
     }
 
+    /// Ends parsing.
+    ///
     /// # Errors
-    /// All that was wrong.
+    /// Every fault, one for each unknown parameter included.
     pub fn finish(mut self) -> Result<(), ApiError> {
         for (name, _) in self.pairs {
             let name: String = name.chars().take(64).collect();
-            self.faults.push(format!("`{name}` is no parameter of this address."));
+            self.faults.push(format!("`{name}` is not a parameter of this operation."));
         }
         if self.faults.is_empty() {
             return Ok(());

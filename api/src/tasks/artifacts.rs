@@ -1,4 +1,4 @@
-//! Serving what workers kept of their work. All of it comes from strangers' sites.
+//! Serving artifacts: GET /tasks/{id}/artifacts/{name}. Their content comes from strangers' sites.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
@@ -12,13 +12,13 @@ use crate::http::error::ApiError;
 use crate::state::SharedApp;
 use crate::tasks::find;
 
-/// Nothing in it may run, load or be framed, and it has no origin.
+/// The content has no origin, and may not run, load anything or be framed.
 const SANDBOX: HeaderValue =
     HeaderValue::from_static("sandbox; default-src 'none'; style-src 'none'; frame-ancestors 'none'");
 
 /// Read an artifact
 ///
-/// Pictures, text and JSON are shown by a browser, everything else is offered for download.
+/// Browsers show images, text and JSON; everything else is offered as a download.
 #[utoipa::path(
     get, path = "/tasks/{id}/artifacts/{name}", operation_id = "read_artifact", tag = "tasks",
     params(
@@ -31,9 +31,9 @@ const SANDBOX: HeaderValue =
             (String = "text/plain"), (String = "text/html"), (Vec<u8> = "application/octet-stream"),
         )),
         (status = 404, description = "No such task or artifact", body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "No longer kept", body = Problem, content_type = "application/problem+json"),
-        crate::openapi::TurnedAway,
-        crate::openapi::Failed,
+        (status = 410, description = "The artifact is no longer kept", body = Problem, content_type = "application/problem+json"),
+        crate::http::responses::AccessErrors,
+        crate::http::responses::CommonErrors,
     )
 )]
 pub async fn read(
@@ -44,12 +44,8 @@ pub async fn read(
     let task = find(&app, &caller, &id).await?;
     match app.artifacts.get(task.id, &name).await? {
         ArtifactLookup::Found(meta, bytes) => Ok((headers(&meta), bytes).into_response()),
-        ArtifactLookup::Gone => {
-            Err(ApiError::new(Code::ArtifactGone, "The artifact has expired, or had to make room."))
-        }
-        ArtifactLookup::NotFound => {
-            Err(ApiError::new(Code::ArtifactNotFound, "The task has no artifact of this name."))
-        }
+        ArtifactLookup::Gone => Err(ApiError::new(Code::ArtifactGone, "The artifact has expired or was removed to free space.")),
+        ArtifactLookup::NotFound => Err(ApiError::new(Code::ArtifactNotFound, "The task has no artifact of this name.")),
     }
 }
 
@@ -83,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_run_in_a_browser_is_never_shown_in_one() {
+    fn content_that_could_run_in_a_browser_is_a_download() {
         for (kind, served, disposition) in [
             ("image/png", "image/png", "inline"),
             ("text/plain", "text/plain; charset=utf-8", "inline"),

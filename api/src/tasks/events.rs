@@ -1,4 +1,4 @@
-//! What happens, as it happens: server-sent events.
+//! Server-sent events: GET /tasks/{id}/events and GET /events.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
@@ -21,36 +21,36 @@ use crate::http::auth::{Caller, TaskUser};
 use crate::http::error::ApiError;
 use crate::state::{App, SharedApp};
 use crate::tasks::find;
-use crate::tasks::wait::TaskChanges;
+use crate::tasks::wait::TaskSignals;
 
 /// How many events are read from Redis at once.
-const BATCH: u32 = 100;
-/// How often in a row Redis may fail before a stream ends; its client then comes back.
+const BATCH_SIZE: u32 = 100;
+/// Consecutive failures of Redis after which a stream ends; its client reconnects.
 const MAX_FAILURES: u32 = 30;
-/// Changes within this time are told together.
-const GATHER: Duration = Duration::from_millis(250);
-/// More changed tasks than this are told as "everything".
-const MAX_CHANGED: usize = 50;
+/// Changes within this time are sent as one message.
+const COALESCE_WINDOW: Duration = Duration::from_millis(250);
+/// More changed tasks than this are sent as `all`.
+const MAX_CHANGED_TASKS: usize = 50;
 
 /// Follow a task (server-sent events)
 ///
-/// Each message's data is an `Event` in JSON. `Last-Event-ID` resumes after a message. A task that still waits is told
-/// once as it is, without an id. The stream ends at the task's end, and now and then before it: come back with
-/// `Last-Event-ID`. 204 says that the task has ended and nothing more will come. A task that failed and was replayed
-/// tells its earlier ends too.
+/// Each message's data is an `Event` in JSON. `Last-Event-ID` resumes after a message. The first message of a new stream is
+/// the current state, without an id. The stream ends with the task, and after half an hour: reconnect with
+/// `Last-Event-ID`. 204 means that the task has ended and no further event follows. The stream of a replayed task
+/// includes its earlier ends.
 #[utoipa::path(
     get, path = "/tasks/{id}/events", operation_id = "follow_task", tag = "tasks",
     params(
         ("id" = TaskId, Path, description = "The task's id"),
-        ("Last-Event-ID" = Option<String>, Header, pattern = "^((0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,8}))?$", description = "The id of the last message that was seen"),
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^((0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,8}))?$", description = "The id of the last message received"),
     ),
     responses(
-        (status = 200, description = "Messages", body = EventMessage, content_type = "text/event-stream"),
-        (status = 204, description = "The task has ended, and there is nothing after that event"),
-        crate::openapi::NoTask,
-        crate::openapi::TurnedAway,
-        crate::openapi::TooMany,
-        crate::openapi::Failed,
+        (status = 200, description = "A stream of messages", body = EventMessage, content_type = "text/event-stream"),
+        (status = 204, description = "The task has ended, and no event follows that id"),
+        crate::http::responses::TaskErrors,
+        crate::http::responses::AccessErrors,
+        crate::http::responses::LimitErrors,
+        crate::http::responses::CommonErrors,
     )
 )]
 pub async fn of_task(
@@ -59,11 +59,11 @@ pub async fn of_task(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let follow = TaskChanges::new(&app.queue, id.parse().unwrap_or_default());
+    let signals = TaskSignals::subscribe(&app.queue, id.parse().unwrap_or_default());
     let task = find(&app, &caller, &id).await?;
     let mut stream = TaskStream {
-        _held: place(&app, &caller)?,
-        follow,
+        _permit: acquire_stream(&app, &caller)?,
+        signals,
         id: task.id,
         after: last_event_id(&headers)?,
         pending: VecDeque::new(),
@@ -71,21 +71,21 @@ pub async fn of_task(
         failures: 0,
         app: app.clone(),
     };
-    // The first look comes before the answer, so that its errors have a status.
-    stream.look().await?;
+    // Read before responding, so that an error has a status.
+    stream.read_new().await?;
     if stream.done && stream.pending.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     if stream.after.is_none() {
-        stream.pending.push_back(as_it_is(task));
+        stream.pending.push_back(current_state(task));
     }
     Ok(sse(&app, unfold(stream, TaskStream::next)))
 }
 
-/// One of the streams that the caller may have open.
-fn place(app: &App, caller: &Caller) -> Result<Permit, ApiError> {
+/// A permit for one of the streams that a token may have open.
+fn acquire_stream(app: &App, caller: &Caller) -> Result<Permit, ApiError> {
     app.event_streams.try_acquire(&caller.name, app.limits.streams_per_token).ok_or_else(|| {
-        let detail = format!("This token has {} event streams open here.", app.limits.streams_per_token);
+        let detail = format!("This token has {} event streams open.", app.limits.streams_per_token);
         ApiError::new(Code::TooManyStreams, detail)
     })
 }
@@ -96,11 +96,12 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     };
     let id = id.to_str().ok().filter(|id| id.len() <= 64);
     id.map(|id| Some(id.to_owned()).filter(|id| !id.is_empty()))
-        .ok_or_else(|| ApiError::new(Code::BadParameter, "Last-Event-ID is none that this API handed out."))
+        .ok_or_else(|| ApiError::new(Code::BadParameter, "Last-Event-ID was not issued by this API."))
 }
 
-/// A task that waits has no events yet: it is told as it is, without an id, so that resuming begins at the beginning.
-fn as_it_is(task: TaskRecord) -> StoredEvent {
+/// The first message of a stream: a waiting task has no events yet. Without an id, so that a resumed stream starts at
+/// the beginning.
+fn current_state(task: TaskRecord) -> StoredEvent {
     StoredEvent {
         id: String::new(),
         event: Event {
@@ -115,9 +116,9 @@ fn as_it_is(task: TaskRecord) -> StoredEvent {
 }
 
 struct TaskStream {
-    _held: Permit,
+    _permit: Permit,
     app: SharedApp,
-    follow: TaskChanges,
+    signals: TaskSignals,
     id: TaskId,
     after: Option<String>,
     pending: VecDeque<StoredEvent>,
@@ -126,32 +127,32 @@ struct TaskStream {
 }
 
 impl TaskStream {
-    /// Reads what is new. The state first: the last event is then among those read.
-    async fn look(&mut self) -> Result<(), QueueError> {
+    /// Reads new events. The state is read first, so that the last event is among those read after it.
+    async fn read_new(&mut self) -> Result<(), QueueError> {
         let found = self.app.queue.get(self.id).await?;
         let ended = !matches!(found, TaskLookup::Found(task) if !task.state.is_final());
-        let batch = self.app.queue.events(self.id, self.after.as_deref(), BATCH).await?;
-        let whole = batch.len() < BATCH as usize;
+        let batch = self.app.queue.events(self.id, self.after.as_deref(), BATCH_SIZE).await?;
+        let complete = batch.len() < BATCH_SIZE as usize;
         if let Some(last) = batch.last() {
             self.after = Some(last.id.clone());
         }
         self.pending.extend(batch);
-        self.done = ended && whole;
+        self.done = ended && complete;
         Ok(())
     }
 
     async fn next(mut self) -> Option<(SseEvent, Self)> {
         loop {
             if let Some(StoredEvent { id, event }) = self.pending.pop_front() {
-                let told = SseEvent::default().json_data(&event).ok()?;
-                let event = if id.is_empty() { told } else { told.id(id) };
+                let message = SseEvent::default().json_data(&event).ok()?;
+                let event = if id.is_empty() { message } else { message.id(id) };
                 return Some((event, self));
             }
             if self.done || self.failures > MAX_FAILURES {
                 return None;
             }
-            self.follow.changed(self.app.limits.poll_interval).await;
-            self.failures = match self.look().await {
+            self.signals.changed(self.app.limits.poll_interval).await;
+            self.failures = match self.read_new().await {
                 Ok(()) => 0,
                 Err(_) => self.failures + 1,
             };
@@ -159,69 +160,70 @@ impl TaskStream {
     }
 }
 
-/// A message of `GET /tasks/{id}/events`. Documentation only.
+/// A message of `GET /tasks/{id}/events`.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes a server-sent event")]
 pub struct EventMessage {
-    /// What to send as `Last-Event-ID` to go on after it.
+    /// The value of `Last-Event-ID` to resume after this message.
     id: Option<String>,
-    /// An `Event`.
+    /// An `Event` in JSON.
     #[schema(content_media_type = "application/json")]
     data: String,
 }
 
-/// A message of `GET /events`. Documentation only.
+/// A message of `GET /events`.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes a server-sent event")]
 pub struct ChangeMessage {
-    /// `change`.
+    /// Always `change`.
     event: String,
-    /// A `Change`.
+    /// A `ChangeEvent` in JSON.
     #[schema(content_media_type = "application/json")]
     data: String,
 }
 
-/// What `GET /events` tells.
+/// The data of a message of `GET /events`.
 #[derive(Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Change {
-    /// The tasks that changed and that the caller may see.
+pub struct ChangeEvent {
+    /// The ids of changed tasks that the caller may see.
     #[schema(value_type = Vec<String>)]
     pub tasks: BTreeSet<TaskId>,
-    /// Whether more may have changed than is told: look at everything.
+    /// Whether other tasks may have changed too: reload everything.
     pub all: bool,
 }
 
-/// Follow everything (server-sent events)
+/// Follow all tasks (server-sent events)
 ///
-/// Tells which of the caller's tasks changed: each message's data is a `Change` in JSON. It does not resume: after a reconnect look at everything once.
+/// Reports which of the caller's tasks changed: each message's data is a `ChangeEvent` in JSON. The stream cannot be
+/// resumed: after a reconnect reload everything once.
 #[utoipa::path(
     get, path = "/events", operation_id = "follow_all", tag = "tasks",
     responses(
-        (status = 200, description = "Messages", body = ChangeMessage, content_type = "text/event-stream"),
-        crate::openapi::TurnedAway,
-        crate::openapi::TooMany,
+        (status = 200, description = "A stream of messages", body = ChangeMessage, content_type = "text/event-stream"),
+        crate::http::responses::AccessErrors,
+        crate::http::responses::LimitErrors,
     )
 )]
 pub async fn of_all(State(app): State<SharedApp>, TaskUser(caller): TaskUser) -> Result<Response, ApiError> {
-    let _held = place(&app, &caller)?;
-    let changes = Changes { _held, signals: app.queue.subscribe_changes(), caller, greeted: false };
-    Ok(sse(&app, unfold(changes, Changes::next)))
+    let permit = acquire_stream(&app, &caller)?;
+    let changes = ChangeStream { _permit: permit, signals: app.queue.subscribe_changes(), caller, initial_sent: false };
+    Ok(sse(&app, unfold(changes, ChangeStream::next)))
 }
 
-struct Changes {
-    _held: Permit,
+struct ChangeStream {
+    _permit: Permit,
     caller: Caller,
     signals: broadcast::Receiver<Signal>,
-    greeted: bool,
+    initial_sent: bool,
 }
 
-impl Changes {
+impl ChangeStream {
     async fn next(mut self) -> Option<(SseEvent, Self)> {
         loop {
             let change =
-                if self.greeted { self.gather().await? } else { Change { all: true, ..Change::default() } };
-            self.greeted = true;
-            // An operator sees the queue, where every signal is a change.
+                if self.initial_sent { self.collect().await? } else { ChangeEvent { all: true, ..ChangeEvent::default() } };
+            self.initial_sent = true;
+            // An operator also sees the queue, which every signal may have changed.
             if change.all || !change.tasks.is_empty() || self.caller.is_operator() {
                 let event = SseEvent::default().event("change").json_data(&change).ok()?;
                 return Some((event, self));
@@ -229,30 +231,30 @@ impl Changes {
         }
     }
 
-    /// Waits for a signal, and takes those that come right after it along.
-    async fn gather(&mut self) -> Option<Change> {
-        let mut change = Change::default();
+    /// Waits for a signal, and merges those that follow shortly after it.
+    async fn collect(&mut self) -> Option<ChangeEvent> {
+        let mut change = ChangeEvent::default();
         let first = self.signals.recv().await;
-        self.note(&mut change, first)?;
-        let until = Instant::now() + GATHER;
+        self.add(&mut change, first)?;
+        let until = Instant::now() + COALESCE_WINDOW;
         while let Ok(signal) = timeout_at(until, self.signals.recv()).await {
-            self.note(&mut change, signal)?;
+            self.add(&mut change, signal)?;
         }
-        if change.tasks.len() > MAX_CHANGED {
-            change = Change { all: true, ..Change::default() };
+        if change.tasks.len() > MAX_CHANGED_TASKS {
+            change = ChangeEvent { all: true, ..ChangeEvent::default() };
         }
         Some(change)
     }
 
-    /// `None` when nobody signals any more.
-    fn note(&self, change: &mut Change, signal: Result<Signal, RecvError>) -> Option<()> {
+    /// Adds a signal; `None` when no more signals can come.
+    fn add(&self, change: &mut ChangeEvent, signal: Result<Signal, RecvError>) -> Option<()> {
         match signal {
             Ok(Signal::TaskChanged(id, owner))
                 if self.caller.is_operator() || *owner == *self.caller.name =>
             {
                 change.tasks.insert(id);
             }
-            // From a worker of before, which does not name the owner.
+            // A worker of an earlier version sends no owner.
             Ok(Signal::TaskChanged(_, owner)) => change.all |= owner.is_empty(),
             Ok(Signal::StageReady(_)) => {}
             Ok(Signal::Reconnected) | Err(RecvError::Lagged(_)) => change.all = true,
@@ -262,16 +264,16 @@ impl Changes {
     }
 }
 
-/// An event stream that says now and then that it lives, and ends with the program or when it is old.
+/// An event stream with keep-alive comments. It ends with the program or at its maximum age.
 fn sse(app: &SharedApp, events: impl Stream<Item = SseEvent> + Send + 'static) -> Response {
-    let (ending, longest) = (app.shutdown.clone(), app.limits.stream_lifetime);
-    let over = async move {
-        tokio::select! { () = ending.cancelled() => {} () = sleep(longest) => {} }
+    let (shutdown, lifetime) = (app.shutdown.clone(), app.limits.stream_lifetime);
+    let end = async move {
+        tokio::select! { () = shutdown.cancelled() => {} () = sleep(lifetime) => {} }
     };
-    let events = events.map(Ok::<_, Infallible>).take_until(Box::pin(over));
-    let keep_alive = KeepAlive::new().interval(app.limits.keep_alive_interval).text("alive");
+    let events = events.map(Ok::<_, Infallible>).take_until(Box::pin(end));
+    let keep_alive = KeepAlive::new().interval(app.limits.keep_alive_interval).text("keep-alive");
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
-    // nginx would hold events back to fill its buffer.
+    // Otherwise nginx buffers events.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }

@@ -1,12 +1,14 @@
-//! Tasks: accepting, reading, following and ending them.
+//! Tasks: starting, reading, following, cancelling and replaying them.
 
 pub mod accept;
 pub mod artifacts;
+pub mod cancel;
 pub mod events;
 pub mod read;
 pub mod replay;
 pub mod view;
 pub mod wait;
+pub mod work_request;
 
 use wpclone_queue::{TaskLookup, TaskRecord};
 use wpclone_task::{Code, TaskId};
@@ -15,19 +17,19 @@ use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::state::App;
 
-/// When to ask again for an unfinished task, in seconds.
-pub const ASK_AGAIN: &str = "2";
+/// `Retry-After` of an unfinished task, in seconds.
+pub const POLL_AFTER_SECONDS: &str = "2";
 
 /// The task of this id that the caller may see.
 ///
 /// # Errors
-/// There is none, it is somebody else's (which looks the same), it is no longer kept, or Redis does not answer.
+/// There is none or it is another owner's (both are 404), it is no longer kept, or Redis does not answer.
 pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<TaskRecord, ApiError> {
-    let unknown = || ApiError::new(Code::TaskNotFound, "No task of yours has this id.");
+    let unknown = || ApiError::new(Code::TaskNotFound, "You have no task with this id.");
     let id: TaskId = id.parse().map_err(|_| unknown())?;
     tracing::Span::current().record("task.id", tracing::field::display(id));
     match app.queue.get(id).await? {
-        TaskLookup::Found(task) if caller.sees(&task) => Ok(*task),
+        TaskLookup::Found(task) if caller.can_see(&task) => Ok(*task),
         TaskLookup::Found(_) | TaskLookup::NotFound => Err(unknown()),
         TaskLookup::Unreadable => Err(ApiError::internal("the task's record cannot be read by this version")),
         TaskLookup::Gone => {

@@ -1,4 +1,4 @@
-//! Reading tasks, and ending them.
+//! Reading tasks: GET /tasks and GET /tasks/{id}.
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
@@ -6,37 +6,38 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::future::try_join_all;
 use http::header::{ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use wpclone_queue::{CancelOutcome, TaskFilter};
-use wpclone_task::{Code, Kind, Problem, State as TaskState, TaskId, TaskList, TaskView};
+use wpclone_queue::TaskFilter;
+use wpclone_task::{Kind, State as TaskState, TaskId, TaskList, TaskView};
 
 use crate::http::auth::{Caller, TaskUser};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::state::{App, SharedApp};
 use crate::tasks::view::{Secrets, view};
-use crate::tasks::{ASK_AGAIN, find};
+use crate::tasks::{POLL_AFTER_SECONDS, find};
 
-/// How many tasks a page has when nothing else is said, and at most.
-const PAGE: (u32, u32) = (20, 100);
+/// Tasks per page.
+const DEFAULT_LIMIT: u32 = 20;
+const MAX_LIMIT: u32 = 100;
 
-/// What a list of tasks was asked for.
+/// The query of a list of tasks.
 #[derive(Debug, Clone, Default)]
 pub struct ListQuery {
     /// Which tasks.
     pub filter: TaskFilter,
-    /// Where the page begins.
+    /// Where the page begins; `None` for the newest.
     pub cursor: Option<String>,
-    /// How many.
+    /// Tasks per page.
     pub limit: u32,
 }
 
 impl ListQuery {
-    /// Reads it from a query string.
+    /// Parses it.
     ///
     /// # Errors
-    /// All that is wrong with it.
-    pub fn read(mut query: Query, caller: &Caller) -> Result<Self, ApiError> {
-        let wanted = Self {
+    /// Every fault of the query string at once.
+    pub fn parse(mut query: Query, caller: &Caller) -> Result<Self, ApiError> {
+        let list_query = Self {
             filter: TaskFilter {
                 owner: caller.only(),
                 state: query.parsed("state"),
@@ -44,15 +45,15 @@ impl ListQuery {
                 search: query.text("q", 200),
             },
             cursor: query.text("cursor", 200),
-            limit: query.number("limit", PAGE.1).unwrap_or(PAGE.0),
+            limit: query.number("limit", MAX_LIMIT).unwrap_or(DEFAULT_LIMIT),
         };
         query.finish()?;
-        Ok(wanted)
+        Ok(list_query)
     }
 
     /// The query string of the page that begins at this cursor.
     #[must_use]
-    pub fn at(&self, cursor: &str) -> String {
+    pub fn next_page(&self, cursor: &str) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         if let Some(state) = self.filter.state {
             query.append_pair("state", state.as_str());
@@ -63,7 +64,7 @@ impl ListQuery {
         if let Some(search) = &self.filter.search {
             query.append_pair("q", search);
         }
-        if self.limit != PAGE.0 {
+        if self.limit != DEFAULT_LIMIT {
             query.append_pair("limit", &self.limit.to_string());
         }
         query.append_pair("cursor", cursor).finish()
@@ -73,9 +74,9 @@ impl ListQuery {
 /// A page of tasks, without the secrets of results.
 ///
 /// # Errors
-/// A bad cursor, or Redis.
-pub async fn page(app: &App, caller: &Caller, wanted: &ListQuery) -> Result<TaskList, ApiError> {
-    let page = app.queue.list(&wanted.filter, wanted.cursor.as_deref(), wanted.limit).await?;
+/// The cursor is invalid, or Redis does not answer.
+pub async fn list_page(app: &App, caller: &Caller, query: &ListQuery) -> Result<TaskList, ApiError> {
+    let page = app.queue.list(&query.filter, query.cursor.as_deref(), query.limit).await?;
     let views = page.tasks.into_iter();
     let views = views.map(|task| view(app, caller, task, Secrets::Hidden));
     let tasks = try_join_all(views).await?;
@@ -84,22 +85,22 @@ pub async fn page(app: &App, caller: &Caller, wanted: &ListQuery) -> Result<Task
 
 /// List tasks
 ///
-/// Newest first. A token sees its own tasks, an operator's all. Secrets of results are null here.
+/// Newest first. A token sees its own tasks, an operator's token all. Secrets in results are null here.
 #[utoipa::path(
     get, path = "/tasks", operation_id = "list_tasks", tag = "tasks",
     params(
-        ("state" = Option<TaskState>, Query, description = "Only in this state"),
-        ("kind" = Option<Kind>, Query, description = "Only of this kind"),
-        ("q" = Option<String>, Query, max_length = 200, description = "Only on sites whose address contains this, or with an id that begins with it"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "How many a page has; 20 by default"),
-        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$", description = "`next` of the page before"),
+        ("state" = Option<TaskState>, Query, description = "Only tasks in this state"),
+        ("kind" = Option<Kind>, Query, description = "Only tasks of this kind"),
+        ("q" = Option<String>, Query, max_length = 200, description = "Only tasks on sites whose address contains this, or whose id begins with it"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Tasks per page; 20 by default"),
+        ("cursor" = Option<String>, Query, pattern = "^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$", description = "`next` of the previous page"),
     ),
     responses(
-        (status = 200, description = "A page", body = TaskList, headers(
-            ("Link" = Option<String>, description = "The next page, with rel=\"next\" (RFC 8288); absent on the last"),
+        (status = 200, description = "A page of tasks", body = TaskList, headers(
+            ("Link" = Option<String>, description = "The next page with rel=\"next\" (RFC 8288); absent on the last page"),
         )),
-        crate::openapi::TurnedAway,
-        crate::openapi::Failed,
+        crate::http::responses::AccessErrors,
+        crate::http::responses::CommonErrors,
     )
 )]
 pub async fn list(
@@ -107,10 +108,10 @@ pub async fn list(
     TaskUser(caller): TaskUser,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let wanted = ListQuery::read(Query::of(query.as_deref()), &caller)?;
-    let list = page(&app, &caller, &wanted).await?;
+    let query = ListQuery::parse(Query::new(query.as_deref()), &caller)?;
+    let list = list_page(&app, &caller, &query).await?;
     let link = list.next.as_deref();
-    let link = link.map(|cursor| format!("</tasks?{}>; rel=\"next\"", wanted.at(cursor)));
+    let link = link.map(|cursor| format!("</tasks?{}>; rel=\"next\"", query.next_page(cursor)));
     let link = link.and_then(|link| HeaderValue::from_str(&link).ok());
     let mut response = Json(list).into_response();
     response.headers_mut().extend(link.map(|value| (LINK, value)));
@@ -119,23 +120,23 @@ pub async fn list(
 
 /// Read a task
 ///
-/// A failed task is 200 as well: look at `state` and `problem`. Secrets of the result are shown to the token that
-/// owns the task, for a day; then they are null.
+/// A failed task is returned with 200 as well: see `state` and `problem`. Secrets in the result are shown to the token
+/// that owns the task, for a day; then they are null.
 #[utoipa::path(
     get, path = "/tasks/{id}", operation_id = "read_task", tag = "tasks",
     params(
         ("id" = TaskId, Path, description = "The task's id"),
-        ("If-None-Match" = Option<String>, Header, description = "An ETag of before: 304 when nothing has changed"),
+        ("If-None-Match" = Option<String>, Header, description = "An earlier ETag: 304 when the task has not changed"),
     ),
     responses(
         (status = 200, description = "The task", body = TaskView, headers(
             ("ETag" = String, description = "Changes with the task"),
-            ("Retry-After" = Option<u32>, description = "When to ask again, in seconds; absent when it has ended"),
+            ("Retry-After" = Option<u32>, description = "Seconds until the next poll; absent when the task has ended"),
         )),
         (status = 304, description = "Not changed"),
-        crate::openapi::NoTask,
-        crate::openapi::TurnedAway,
-        crate::openapi::Failed,
+        crate::http::responses::TaskErrors,
+        crate::http::responses::AccessErrors,
+        crate::http::responses::CommonErrors,
     )
 )]
 pub async fn read(
@@ -154,12 +155,12 @@ pub async fn read(
     };
     response.headers_mut().insert(ETAG, tag);
     if unfinished {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(POLL_AFTER_SECONDS));
     }
     Ok(response)
 }
 
-/// Weak comparison, as RFC 9110 section 13.1.2 asks for.
+/// Weak comparison (RFC 9110, section 13.1.2).
 fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let sent = headers.get_all(IF_NONE_MATCH).into_iter();
     let mut sent = sent.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
@@ -167,34 +168,4 @@ fn matches(headers: &HeaderMap, tag: &HeaderValue) -> bool {
         let candidate = candidate.trim();
         candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate).as_bytes() == tag.as_bytes()
     })
-}
-
-/// End a task
-///
-/// A waiting task ends at once, a running one with its worker's next heartbeat. Asking twice does no harm.
-#[utoipa::path(
-    post, path = "/tasks/{id}/cancel", operation_id = "cancel_task", tag = "tasks",
-    params(("id" = TaskId, Path, description = "The task's id")),
-    responses(
-        (status = 202, description = "It ends, or has been ended before", body = TaskView),
-        (status = 409, description = "It had ended by itself", body = Problem, content_type = "application/problem+json"),
-        crate::openapi::NoTask,
-        crate::openapi::TurnedAway,
-        crate::openapi::Failed,
-    )
-)]
-pub async fn cancel(
-    State(app): State<SharedApp>,
-    TaskUser(caller): TaskUser,
-    Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let task = find(&app, &caller, &id).await?;
-    let done = app.queue.cancel(task.id).await?;
-    let task = find(&app, &caller, &id).await?;
-    if done == CancelOutcome::AlreadyFinished && task.state != TaskState::Cancelled {
-        return Err(ApiError::new(Code::TaskFinished, format!("The task has {} before.", task.state)));
-    }
-    tracing::info!(task.id = %task.id, "the task's end was asked for");
-    let (view, _) = view(&app, &caller, task, Secrets::ForOwner).await?;
-    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }

@@ -1,4 +1,4 @@
-//! Doing a failed task again: POST /tasks/{id}/replay.
+//! Replaying a failed task: POST /tasks/{id}/replay.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -8,34 +8,34 @@ use wpclone_service::sealed_task::seal_request;
 use wpclone_task::{Code, Problem, TaskId};
 
 use crate::http::auth::{Caller, TaskUser};
-use crate::http::body::OptionalJson;
+use crate::http::body::OptionalJsonBody;
 use crate::http::error::ApiError;
 use crate::http::headers::Prefer;
 use crate::state::{App, SharedApp};
-use crate::tasks::accept::{Answers, answer, apply_prefer_wait, respond};
+use crate::tasks::accept::{apply_prefer_wait, respond, wait_and_respond};
 use crate::tasks::find;
-use crate::tasks::view::queued_again;
+use crate::tasks::view::newly_replayed;
+use crate::tasks::work_request::WorkResponses;
 use wpclone_task::openapi::ReplayBody;
 
-/// Do a failed task again
+/// Replay a failed task
 ///
-/// The same task is queued again and goes on from where it failed, with its attempts counted anew. It needs no body
-/// while the request's secrets are kept, which is a day; then it must bring them (`CREDENTIALS_GONE`). A repeat of a
-/// replay that was accepted is 409 `NOT_FAILED`, for the task has not failed again. It counts against the limits of the
-/// task's owner. An operator's replay of somebody else's task is not refused for them and costs no rate, but the task
-/// counts among its owner's unfinished ones.
+/// Queues the same task again; it continues with the step that failed, with its attempts reset. No body is needed while
+/// the request's secrets are stored, which is a day; later the body must hold them (`CREDENTIALS_GONE`). A repeat of an
+/// accepted replay is 409 `NOT_FAILED`. A replay counts against the limits of the task's owner. An operator may replay
+/// another owner's task regardless of these limits; the task then counts among its owner's unfinished tasks.
 #[utoipa::path(
     post, path = "/tasks/{id}/replay", operation_id = "replay_task", tag = "tasks",
     request_body = Option<ReplayBody>,
     params(
         ("id" = TaskId, Path, description = "The task's id"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the answer up to N (at most 60) seconds, and give 200 with the finished task", example = "wait=30"),
+        ("Prefer" = Option<String>, Header, description = "Synchronous mode: `wait=N` holds the response up to N (at most 60) seconds; a task that finishes within them is returned with 200", example = "wait=30"),
     ),
     responses(
-        Answers,
-        (status = 409, description = "It has not failed", body = Problem, content_type = "application/problem+json"),
-        crate::openapi::NoTask,
-        crate::openapi::TooMany,
+        WorkResponses,
+        (status = 409, description = "The task has not failed", body = Problem, content_type = "application/problem+json"),
+        crate::http::responses::TaskErrors,
+        crate::http::responses::LimitErrors,
     )
 )]
 pub async fn replay(
@@ -43,25 +43,25 @@ pub async fn replay(
     TaskUser(caller): TaskUser,
     Path(id): Path<String>,
     prefer: Prefer,
-    OptionalJson(body): OptionalJson,
+    OptionalJsonBody(body): OptionalJsonBody,
 ) -> Result<Response, ApiError> {
     let task = find(&app, &caller, &id).await?;
-    queue_again(&app, &caller, &task, body).await?;
+    requeue_failed_task(&app, &caller, &task, body).await?;
     let (prefer, _held) = apply_prefer_wait(&app, &caller, prefer);
-    match answer(&app, &caller, task.id, prefer).await {
-        // It has been queued, and a 503 would say that it was not.
+    match wait_and_respond(&app, &caller, task.id, prefer).await {
+        // The task is queued; a 503 would say that it is not.
         Err(error) if error.problem().code == Code::QueueUnavailable => {
-            Ok(respond(queued_again(task), prefer))
+            Ok(respond(newly_replayed(task), prefer))
         }
-        answered => answered,
+        response => response,
     }
 }
 
-/// Queues a failed task again. `body` may bring its secrets.
+/// Queues a failed task again. `body` may hold its secrets.
 ///
 /// # Errors
-/// It has not failed, its secrets are gone, the caller has met a limit, the body has faults, or Redis does not answer.
-pub async fn queue_again(
+/// The task has not failed, its secrets are gone, a limit is reached, the body has faults, or Redis does not answer.
+pub async fn requeue_failed_task(
     app: &App,
     caller: &Caller,
     task: &TaskRecord,
@@ -69,18 +69,18 @@ pub async fn queue_again(
 ) -> Result<(), ApiError> {
     let secrets = body.map(|body| task.request.parse_secrets(body)).transpose();
     let secrets = secrets.map_err(ApiError::invalid_fields)?.flatten();
-    // Of a request that has none, none can be gone.
+    // A request without secrets needs none.
     let secrets = secrets.or_else(|| task.request.secret_fields().is_empty().then(Vec::new));
     let sealed = secrets.map(|secrets| seal_request(&app.sealer, task.id, &secrets)).transpose()?;
-    // What an operator does for others is refused for nobody's limits; the queue counts the task as its owner's.
+    // An operator's replay of another owner's task is not limited; the queue counts the task as its owner's.
     let limits = if caller.owns(task) { caller.limits } else { OwnerLimits::default() };
-    match asked(app, task, sealed.as_deref(), limits).await? {
+    match replay_or_confirm(app, task, sealed.as_deref(), limits).await? {
         ReplayOutcome::Queued => {
-            tracing::info!(task.id = %task.id, by = caller.name, "the failed task is in the queue again");
+            tracing::info!(task.id = %task.id, by = caller.name, "the failed task is queued again");
             Ok(())
         }
         ReplayOutcome::SecretsGone => {
-            Err(ApiError::new(Code::CredentialsGone, "The password of this task is no longer kept."))
+            Err(ApiError::new(Code::CredentialsGone, "The password of this task is no longer stored."))
         }
         ReplayOutcome::NotFailed(state) => {
             Err(ApiError::new(Code::NotFailed, format!("The task has not failed: it is {state}.")))
@@ -92,8 +92,8 @@ pub async fn queue_again(
     }
 }
 
-/// When Redis took the wish but its answer was lost, the task tells: it has been replayed once more.
-async fn asked(
+/// Replays a task. When Redis did it but the reply was lost, the task's number of replays has grown.
+async fn replay_or_confirm(
     app: &App,
     task: &TaskRecord,
     sealed: Option<&str>,
@@ -104,6 +104,6 @@ async fn asked(
             Ok(TaskLookup::Found(now)) if now.replays > task.replays => Ok(ReplayOutcome::Queued),
             _ => Err(QueueError::Unavailable(error)),
         },
-        done => done,
+        outcome => outcome,
     }
 }

@@ -12,12 +12,12 @@ use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::state::App;
 
-/// Whether the secrets of a result may be opened.
+/// Whether the secrets of a result are decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrets {
-    /// To the task's owner: one task was asked for by its id.
+    /// For the owner, in the response for a single task.
     ForOwner,
-    /// To nobody: lists and pages.
+    /// For nobody: lists and pages.
     Hidden,
 }
 
@@ -31,41 +31,41 @@ pub async fn view(
     task: TaskRecord,
     secrets: Secrets,
 ) -> Result<(TaskView, HeaderValue), ApiError> {
-    let kept = app.artifacts.list(task.id).await?;
+    let artifacts = app.artifacts.list(task.id).await?;
     let opened = match secrets {
-        Secrets::ForOwner => opened(app, caller, &task),
+        Secrets::ForOwner => open_secrets(app, caller, &task),
         Secrets::Hidden => None,
     };
-    let tag = etag(&task, &kept, opened.is_some());
+    let tag = etag(&task, &artifacts, opened.is_some());
     let mut result = task.result.clone();
     if let (Some(secrets), Some(result)) = (opened, &mut result) {
         for (field, secret) in &secrets {
             insert_secret(result, field, secret);
         }
     }
-    let mut view = bare(task);
+    let mut view = from_record(task);
     view.result = result;
-    view.artifacts = kept.into_iter().map(|meta| artifact(view.id, meta)).collect();
+    view.artifacts = artifacts.into_iter().map(|meta| artifact(view.id, meta)).collect();
     Ok((view, tag))
 }
 
-/// The secrets of a result, when it has some that the caller may see and that can be opened.
-pub fn opened(app: &App, caller: &Caller, task: &TaskRecord) -> Option<Vec<(String, SecretString)>> {
+/// The secrets of a result, when the caller owns the task and they can be decrypted.
+pub fn open_secrets(app: &App, caller: &Caller, task: &TaskRecord) -> Option<Vec<(String, SecretString)>> {
     if !caller.owns(task) || task.sealed_results.is_empty() {
         return None;
     }
     let open = |(step, sealed): &(String, String)| open_result(&app.sealer, task.id, step, sealed);
     let opened: Result<Vec<_>, _> = task.sealed_results.iter().map(open).collect();
-    // The rest of the task is worth showing without them.
+    // The rest of the task is shown without them.
     opened
         .map(|steps| steps.into_iter().flatten().collect())
         .inspect_err(|error| {
-            tracing::error!(%error, task.id = %task.id, "the secrets of a result cannot be opened");
+            tracing::error!(%error, task.id = %task.id, "the secrets of a result cannot be decrypted");
         })
         .ok()
 }
 
-/// A task as it is at the moment of its acceptance, for when Redis goes away right after it.
+/// A task at the moment of its acceptance, for when Redis fails right after it.
 #[must_use]
 pub fn newly_accepted(task: NewTask) -> TaskView {
     let (kind, plan) = (task.request.kind(), task.request.plan());
@@ -78,7 +78,7 @@ pub fn newly_accepted(task: NewTask) -> TaskView {
         started_at: None,
         finished_at: None,
     };
-    bare(TaskRecord {
+    from_record(TaskRecord {
         id: task.id,
         kind,
         owner: task.owner,
@@ -100,11 +100,11 @@ pub fn newly_accepted(task: NewTask) -> TaskView {
     })
 }
 
-/// A task as it is at the moment of its replay, for when Redis goes away right after it.
+/// A task at the moment of its replay, for when Redis fails right after it.
 #[must_use]
-pub fn queued_again(task: TaskRecord) -> TaskView {
+pub fn newly_replayed(task: TaskRecord) -> TaskView {
     let replays = task.replays + 1;
-    bare(TaskRecord {
+    from_record(TaskRecord {
         state: State::Queued,
         problem: None,
         finished_at: None,
@@ -114,9 +114,9 @@ pub fn queued_again(task: TaskRecord) -> TaskView {
     })
 }
 
-/// The view without what needs more than the record: artifacts and the result.
-fn bare(task: TaskRecord) -> TaskView {
-    let here = format!("/tasks/{}", task.id);
+/// The view of a record, without artifacts and result.
+fn from_record(task: TaskRecord) -> TaskView {
+    let path = format!("/tasks/{}", task.id);
     TaskView {
         id: task.id,
         kind: task.kind,
@@ -136,10 +136,10 @@ fn bare(task: TaskRecord) -> TaskView {
         callback: task.callback,
         artifacts: Vec::new(),
         links: Links {
-            events: format!("{here}/events"),
-            cancel: (!task.state.is_final()).then(|| format!("{here}/cancel")),
-            replay: (task.state == State::Failed).then(|| format!("{here}/replay")),
-            self_: here,
+            events: format!("{path}/events"),
+            cancel: (!task.state.is_final()).then(|| format!("{path}/cancel")),
+            replay: (task.state == State::Failed).then(|| format!("{path}/replay")),
+            self_: path,
         },
     }
 }
@@ -159,13 +159,13 @@ fn artifact(task: TaskId, meta: ArtifactMeta) -> Artifact {
     }
 }
 
-/// Everything that the body depends on.
+/// Changes with everything that the view shows.
 fn etag(task: &TaskRecord, artifacts: &[ArtifactMeta], opened: bool) -> HeaderValue {
-    let mut all = Sha256::new();
+    let mut digest = Sha256::new();
     for ArtifactMeta { name, kind, bytes } in artifacts {
-        all.update(format!("{name}\n{kind}\n{bytes}\n"));
+        digest.update(format!("{name}\n{kind}\n{bytes}\n"));
     }
-    let artifacts = hex::encode(&all.finalize()[..8]);
+    let artifacts = hex::encode(&digest.finalize()[..8]);
     let tag = format!("\"{}-{artifacts}-{}\"", task.revision, u8::from(opened));
     HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))
 }

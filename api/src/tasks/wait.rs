@@ -1,4 +1,4 @@
-//! Waiting for a task to change.
+//! Waiting for a task to change or end.
 
 use std::time::Duration;
 
@@ -9,47 +9,47 @@ use wpclone_task::TaskId;
 
 use crate::state::App;
 
-/// Hears of the changes of one task. Make it before looking at the task, so that no change falls between.
-pub struct TaskChanges {
+/// The change signals of one task. Subscribe before reading the task, so that no change is missed.
+pub struct TaskSignals {
     signals: broadcast::Receiver<Signal>,
     task: TaskId,
 }
 
-impl TaskChanges {
-    /// Begins to listen.
+impl TaskSignals {
+    /// Subscribes.
     #[must_use]
-    pub fn new(queue: &Queue, task: TaskId) -> Self {
+    pub fn subscribe(queue: &Queue, task: TaskId) -> Self {
         Self { signals: queue.subscribe_changes(), task }
     }
 
-    /// Returns when the task may have changed, or after this time: signals can be lost.
-    pub async fn changed(&mut self, within: Duration) {
-        let heard = async {
+    /// Returns when the task may have changed, or after this time, because signals can be lost.
+    pub async fn changed(&mut self, timeout: Duration) {
+        let signal = async {
             loop {
                 match self.signals.recv().await {
                     Ok(Signal::TaskChanged(id, _)) if id != self.task => {}
                     Ok(Signal::StageReady(_)) => {}
                     Ok(Signal::TaskChanged(..) | Signal::Reconnected) | Err(RecvError::Lagged(_)) => return,
-                    // Nobody signals any more: looking now and then is all that is left.
+                    // No more signals: only the timeout is left.
                     Err(RecvError::Closed) => std::future::pending().await,
                 }
             }
         };
-        let _ = tokio::time::timeout(within, heard).await;
+        let _ = tokio::time::timeout(timeout, signal).await;
     }
 }
 
-/// Waits for a task's end, or until the time is over or the program is to end; gives the task as it then is.
+/// Waits for a task's end, the timeout or the program's shutdown, and returns the task as it is then.
 ///
 /// # Errors
 /// Redis does not answer.
 pub async fn wait_for_end(
     app: &App,
     id: TaskId,
-    longest: Duration,
+    timeout: Duration,
 ) -> Result<Option<TaskRecord>, QueueError> {
-    let mut follow = TaskChanges::new(&app.queue, id);
-    let deadline = Instant::now() + longest;
+    let mut signals = TaskSignals::subscribe(&app.queue, id);
+    let deadline = Instant::now() + timeout;
     loop {
         let TaskLookup::Found(task) = app.queue.get(id).await? else {
             return Ok(None);
@@ -59,7 +59,7 @@ pub async fn wait_for_end(
             return Ok(Some(*task));
         }
         tokio::select! {
-            () = follow.changed(left.min(app.limits.poll_interval)) => {}
+            () = signals.changed(left.min(app.limits.poll_interval)) => {}
             () = app.shutdown.cancelled() => {}
         }
     }

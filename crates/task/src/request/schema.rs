@@ -119,11 +119,16 @@ impl Field {
 }
 
 impl ObjectSchema {
-    /// A valid object: its required fields, and those that have a default.
+    /// A valid object: its required fields and those that have a default; its first field when it has neither.
     #[must_use]
     pub fn example(&self) -> Value {
-        let shown = self.fields.iter().filter(|field| field.required || field.default().is_some());
-        shown.map(|field| (field.name.to_owned(), field.example())).collect::<Map<_, _>>().into()
+        let mut shown: Vec<&Field> =
+            self.fields.iter().filter(|field| field.required || field.default().is_some()).collect();
+        if shown.is_empty() {
+            shown.extend(self.fields.first());
+        }
+        let shown = shown.into_iter().map(|field| (field.name.to_owned(), field.example()));
+        Value::Object(shown.collect::<Map<_, _>>())
     }
 
     /// The field of this name.
@@ -132,6 +137,9 @@ impl ObjectSchema {
         self.fields.iter().find(|field| field.name == name)
     }
 }
+
+/// Every request body.
+pub static BODIES: &[&ObjectSchema] = &[&SETUP, &CREATE_APP_PASSWORD, &CLONE, &EXTEND_CLONE, &REPLAY];
 
 /// The body of `POST /setup`.
 pub static SETUP: ObjectSchema = ObjectSchema {

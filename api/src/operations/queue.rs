@@ -1,0 +1,25 @@
+//! GET /queue: the queue's depth and the workers.
+
+use axum::Json;
+use axum::extract::State;
+use wpclone_task::{Problem, QueueView};
+
+use crate::http::auth::MetricsReader;
+use crate::http::error::ApiError;
+use crate::http::responses::AccessErrors;
+use crate::state::SharedApp;
+
+/// Read the queue
+///
+/// Depth by stage, and the workers. Needs the scope `metrics` or `operator`.
+#[utoipa::path(
+    get, path = "/queue", operation_id = "read_queue", tag = "operations",
+    responses(
+        (status = 200, description = "Depth and workers", body = QueueView),
+        AccessErrors,
+        (status = 503, description = "Redis does not answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn queue(State(app): State<SharedApp>, _: MetricsReader) -> Result<Json<QueueView>, ApiError> {
+    Ok(Json(app.queue.stats().await?))
+}
