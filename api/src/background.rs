@@ -57,7 +57,7 @@ impl RedisStatus {
         if self.failed || self.configuration_checked {
             return;
         }
-        if let Ok(warnings) = app.queue.warnings().await {
+        if let Ok(warnings) = app.queue.redis_warnings().await {
             self.configuration_checked = true;
             for warning in warnings {
                 tracing::warn!("{warning}");

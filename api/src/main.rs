@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use wpclone_api::settings::{Args, PublicUrl, Settings};
 use wpclone_api::router::router;
+use wpclone_api::settings::{Args, PublicUrl, Settings};
 use wpclone_api::state::{App, Limits};
 use wpclone_api::{background, server};
 use wpclone_service::settings::{load, parse_args};
@@ -42,7 +42,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let Settings { common, listen, public_url, tokens } = settings;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let public_url = public_url.or_else(|| PublicUrl::of(address)).context("the listener has no address")?;
+    let public_url =
+        public_url.or_else(|| PublicUrl::from_listener(address)).context("the listener has no address")?;
     match &tokens {
         Some(tokens) => tracing::info!(tokens = tokens.count(), "callers need a token"),
         None => tracing::warn!(

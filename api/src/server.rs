@@ -1,4 +1,4 @@
-//! Connections: accepting them within bounds, and letting them end.
+//! The HTTP server: a bounded number of connections, timeouts, and graceful shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,93 +15,99 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-/// How many connections are open at least and at most; the next ones wait to be accepted.
-const CONNECTIONS: (u64, u64) = (64, 2048);
-/// How many file descriptors are left to everything else.
-const OTHER_FILES: u64 = 256;
-/// How long the head of a request may take to arrive, an idle connection's next one included.
-const HEAD_TIME: Duration = Duration::from_secs(30);
-/// The most bytes of a request's head, and the most headers in it.
-const MAX_HEAD: usize = 64 << 10;
+/// Bounds of the connection limit. Further connections wait to be accepted.
+const MIN_CONNECTIONS: u64 = 64;
+const MAX_CONNECTIONS: u64 = 2048;
+/// File descriptors reserved for everything but connections.
+const RESERVED_FILES: u64 = 256;
+/// The timeout for receiving a request's head, also on an idle connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest head of a request, in bytes, and the most headers in it.
+const MAX_HEAD_BYTES: usize = 64 << 10;
 const MAX_HEADERS: usize = 64;
-/// How long new connections are still accepted while readiness says no, so that a balancer can turn away first.
-const TURN_AWAY: Duration = Duration::from_millis(500);
-/// How long open requests then have to end.
-const DRAIN: Duration = Duration::from_secs(10);
-/// How long to wait after an accept that failed (no file descriptors, for example).
-const AFTER_FAULT: Duration = Duration::from_millis(100);
+/// How long new connections are still accepted during shutdown, so that a load balancer sees the failed readiness first.
+const UNREADY_PERIOD: Duration = Duration::from_millis(500);
+/// The timeout for open requests after that.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The delay after a failed accept (no file descriptors, for example).
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves until `ending` is cancelled, then drains. A connection that takes nothing of what is written to it for
-/// `stalled` is closed.
-pub async fn serve(listener: TcpListener, router: Router, stalled: Duration, ending: CancellationToken) {
-    let open = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(places(getrlimit(Resource::Nofile).current)));
-    let last_call = async {
-        ending.cancelled().await;
-        sleep(TURN_AWAY).await;
+/// Serves until `shutdown` is cancelled, then drains. A connection whose client reads nothing for `write_timeout` is
+/// closed.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    write_timeout: Duration,
+    shutdown: CancellationToken,
+) {
+    let connections = GracefulShutdown::new();
+    let permits = Arc::new(Semaphore::new(max_connections(getrlimit(Resource::Nofile).current)));
+    let stop_accepting = async {
+        shutdown.cancelled().await;
+        sleep(UNREADY_PERIOD).await;
     };
-    tokio::pin!(last_call);
+    tokio::pin!(stop_accepting);
     let mut failing = false;
     loop {
-        // The place first: who waits for one has not been accepted yet.
+        // The permit first: a connection that waits for one has not been accepted yet.
         let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
         };
-        let (place, accepted) = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             next = next => next,
-            () = &mut last_call => break,
+            () = &mut stop_accepting => break,
         };
         match accepted {
             Ok((stream, _)) => {
                 failing = false;
-                let served = connection(&open, stream, stalled, router.clone());
+                let served = serve_connection(&connections, stream, write_timeout, router.clone());
                 tokio::spawn(async move {
-                    let _place = place;
+                    let _permit = permit;
                     served.await;
                 });
             }
             Err(error) => {
                 if !failing {
-                    tracing::warn!(%error, "connections cannot be accepted; trying on");
+                    tracing::warn!(%error, "connections cannot be accepted; retrying");
                 }
                 failing = true;
-                sleep(AFTER_FAULT).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
     drop(listener);
-    if timeout(DRAIN, open.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not end in time and are cut off");
+    if timeout(DRAIN_TIMEOUT, connections.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time and are aborted");
     }
 }
 
-/// How many connections so many file descriptors allow; `None`: no limit.
-fn places(files: Option<u64>) -> usize {
-    let places = files.map_or(CONNECTIONS.1, |n| n.saturating_sub(OTHER_FILES));
-    usize::try_from(places.clamp(CONNECTIONS.0, CONNECTIONS.1)).unwrap_or(usize::MAX)
+/// The connection limit for so many file descriptors; `None`: no limit of them.
+fn max_connections(files: Option<u64>) -> usize {
+    let connections = files.map_or(MAX_CONNECTIONS, |n| n.saturating_sub(RESERVED_FILES));
+    usize::try_from(connections.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 
-fn connection(
-    open: &GracefulShutdown,
+fn serve_connection(
+    connections: &GracefulShutdown,
     stream: TcpStream,
-    stalled: Duration,
+    write_timeout: Duration,
     router: Router,
 ) -> impl Future<Output = ()> + use<> {
-    // Small answers and events go out at once.
+    // Small responses and events are sent at once.
     let _ = stream.set_nodelay(true);
-    // Who asks and does not read the answer holds no place for ever.
+    // A client that never reads its response does not keep its connection.
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(stalled));
+    stream.set_write_timeout(Some(write_timeout));
     let served = Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(MAX_HEAD)
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
-    let served = open.watch(served);
+    let served = connections.watch(served);
     async move {
-        // A client that goes away in the middle is no news.
+        // A client may disconnect at any time.
         let _: Result<(), _> = served.await;
     }
 }
@@ -111,11 +117,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_file_descriptors_to_others() {
+    fn file_descriptors_are_reserved_for_other_uses() {
         for (files, connections) in
             [(Some(1024), 768), (Some(100), 64), (Some(1 << 20), 2048), (Some(0), 64), (None, 2048)]
         {
-            assert_eq!(places(files), connections, "{files:?}");
+            assert_eq!(max_connections(files), connections, "{files:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The api's settings.
+//! Settings of the API.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -18,30 +18,30 @@ pub struct Args {
     /// Where to listen: an IP address and a port (0: any free one)
     #[arg(long, env = "WPCLONE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: String,
-    /// The api's own address as its callers see it, such as https://wpclone.example [default: from the listener]
+    /// The API's own URL as clients see it, such as https://wpclone.example [default: from the listener]
     #[arg(long, env = "WPCLONE_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
-    /// Who may call: lines name:sha256:scope[:per_minute[:concurrent]] (scopes: user, operator, metrics; limits: tasks
-    /// a minute, unfinished tasks at once); without it everybody on this machine
+    /// File of access tokens: lines name:sha256:scope[:per_minute[:concurrent]] (scopes: user, operator, metrics; limits:
+    /// tasks per minute, unfinished tasks at once). Without it everybody on this machine has access
     #[arg(long, env = "WPCLONE_TOKENS_FILE", value_name = "FILE")]
     pub tokens_file: Option<PathBuf>,
 }
 
-/// The same, checked.
+/// The checked settings.
 #[derive(Debug)]
 pub struct Settings {
-    /// What the worker has too.
+    /// Settings shared with the worker.
     pub common: Common,
-    /// Where to listen.
+    /// The listener's address.
     pub listen: SocketAddr,
-    /// The api's own address, when it was set.
+    /// The API's own URL, when set.
     pub public_url: Option<PublicUrl>,
-    /// Who may call; `None`: everybody on this machine.
+    /// The tokens; `None`: everybody on this machine has access.
     pub tokens: Option<Tokens>,
 }
 
 impl Args {
-    /// Checks them; faults go to `check`.
+    /// Checks the settings; faults are reported to `check`.
     pub fn check(&self, check: &mut Check) -> Option<Settings> {
         let common = self.common.check(check);
         let listen = check.required("WPCLONE_LISTEN", Some(&self.listen), Shown::Plain, |text| {
@@ -70,15 +70,15 @@ impl Args {
     }
 }
 
-/// The api's own address: scheme, host and port, without path.
+/// The API's own URL: scheme, host and port, without path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(Url);
 
 impl PublicUrl {
-    /// Reads it.
+    /// Parses it.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A text that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|_| "must be a URL such as https://wpclone.example")?;
         let bare = matches!(url.scheme(), "http" | "https")
@@ -88,13 +88,13 @@ impl PublicUrl {
             && url.username().is_empty()
             && url.password().is_none();
         bare.then_some(Self(url)).ok_or_else(|| {
-            "must be http:// or https:// with a host and perhaps a port, nothing more".to_owned()
+            "must be http:// or https:// with a host and optionally a port, nothing else".to_owned()
         })
     }
 
-    /// That of a listener.
+    /// The URL of a listener.
     #[must_use]
-    pub fn of(listener: SocketAddr) -> Option<Self> {
+    pub fn from_listener(listener: SocketAddr) -> Option<Self> {
         let ip = match listener.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -145,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn without_tokens_only_loopback_is_served() {
+    fn without_tokens_the_listener_must_be_a_loopback_address() {
         assert_eq!(faults(&args("127.0.0.1:0", None, None)), "");
         assert_eq!(faults(&args("[::1]:0", Some(""), Some(""))), "");
         assert!(faults(&args("0.0.0.0:80", None, None)).contains("WPCLONE_TOKENS_FILE is required"));
     }
 
     #[test]
-    fn every_fault_is_named() {
+    fn every_fault_is_reported() {
         let all = faults(&args("here", Some("https://a.example/x"), Some("/nowhere/tokens")));
         for name in ["WPCLONE_LISTEN", "WPCLONE_PUBLIC_URL", "WPCLONE_TOKENS_FILE"] {
             assert!(all.contains(name), "{name}: {all}");
@@ -160,8 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_has_an_address_that_can_be_opened() {
-        let of = |listener: &str| PublicUrl::of(listener.parse().unwrap()).unwrap().origin();
+    fn the_url_of_a_listener_can_be_opened() {
+        let of = |listener: &str| PublicUrl::from_listener(listener.parse().unwrap()).unwrap().origin();
         assert_eq!(of("0.0.0.0:8080"), "http://127.0.0.1:8080");
         assert_eq!(of("[::]:81"), "http://[::1]:81");
         assert_eq!(PublicUrl::parse("https://a.example:443").unwrap().origin(), "https://a.example");

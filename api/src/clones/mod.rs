@@ -21,7 +21,9 @@ pub async fn find(app: &App, caller: &Caller, name: &str) -> Result<CloneEntry, 
     let name: CloneName = name.parse().map_err(|_| unknown())?;
     match app.clones.get(&name).await? {
         CloneLookup::Found(entry) if can_see(caller, &entry) => Ok(*entry),
-        CloneLookup::Gone(past) if can_see(caller, &past.entry) => Err(gone("It has expired or was deleted.")),
+        CloneLookup::Gone(past) if can_see(caller, &past.entry) => {
+            Err(gone("It has expired or was deleted."))
+        }
         CloneLookup::Found(_) | CloneLookup::Gone(_) | CloneLookup::NotFound => Err(unknown()),
     }
 }

@@ -43,7 +43,8 @@ impl ListQuery {
     /// The query string of the page that begins at this cursor.
     #[must_use]
     pub fn next_page(&self, cursor: &CloneName) -> String {
-        let limit = if self.limit == DEFAULT_LIMIT { String::new() } else { format!("limit={}&", self.limit) };
+        let limit =
+            if self.limit == DEFAULT_LIMIT { String::new() } else { format!("limit={}&", self.limit) };
         format!("{limit}cursor={cursor}")
     }
 }
@@ -83,7 +84,8 @@ pub async fn list(
 ) -> Result<Response, ApiError> {
     let query = ListQuery::parse(Query::new(query.as_deref()))?;
     let list = list_page(&app, &caller, &query).await?;
-    let link = list.next.as_ref().map(|cursor| format!("</clones?{}>; rel=\"next\"", query.next_page(cursor)));
+    let link =
+        list.next.as_ref().map(|cursor| format!("</clones?{}>; rel=\"next\"", query.next_page(cursor)));
     let link = link.and_then(|link| HeaderValue::from_str(&link).ok());
     let mut response = Json(list).into_response();
     response.headers_mut().extend(link.map(|value| (LINK, value)));

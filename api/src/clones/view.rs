@@ -16,7 +16,8 @@ pub fn view(app: &App, caller: &Caller, entry: CloneEntry, secrets: Secrets) -> 
         Secrets::Hidden => None,
     };
     let path = format!("/clones/{}", entry.name);
-    let login = entry.phase == ClonePhase::Published && entry.sealed.is_some() && caller.is_owner(&entry.owner);
+    let login =
+        entry.phase == ClonePhase::Published && entry.sealed.is_some() && caller.is_owner(&entry.owner);
     CloneView {
         links: CloneLinks {
             login: login.then(|| format!("{path}/login")),

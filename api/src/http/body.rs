@@ -93,9 +93,8 @@ async fn read(request: Request, limits: &Limits) -> Result<Zeroizing<Vec<u8>>, A
     let mut body: Body = request.into_body();
     let read = tokio::time::timeout(limits.body_timeout, async {
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| {
-                ApiError::new(Code::MalformedJson, "The body is shorter than announced.")
-            })?;
+            let frame = frame
+                .map_err(|_| ApiError::new(Code::MalformedJson, "The body is shorter than announced."))?;
             let Ok(data) = frame.into_data() else { continue };
             if buffer.len() + data.len() > limits.body_bytes {
                 return Err(too_large());

@@ -109,7 +109,10 @@ pub fn render_problem(
 
 fn unavailable(error: &dyn std::fmt::Display) -> ApiError {
     tracing::warn!(%error, "Redis does not answer");
-    ApiError::new(Code::QueueUnavailable, "Redis does not answer. Tasks that were accepted before are not lost.")
+    ApiError::new(
+        Code::QueueUnavailable,
+        "Redis does not answer. Tasks that were accepted before are not lost.",
+    )
 }
 
 impl From<QueueError> for ApiError {

@@ -18,7 +18,8 @@ impl Query {
     #[must_use]
     pub fn new(query: Option<&str>) -> Self {
         let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        let mut query = Self { pairs: pairs.into_owned().take(MAX_PARAMETERS + 1).collect(), faults: Vec::new() };
+        let mut query =
+            Self { pairs: pairs.into_owned().take(MAX_PARAMETERS + 1).collect(), faults: Vec::new() };
         if query.pairs.len() > MAX_PARAMETERS {
             query.pairs.clear();
             query.faults.push(format!("There are more than {MAX_PARAMETERS} parameters."));

@@ -47,9 +47,9 @@ impl ApiDocument {
 
 fn add_security_schemes(document: &mut OpenApi) {
     let components = document.components.get_or_insert_default();
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A token from the tokens file. Without a tokens file only this machine has access."));
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+        "A token from the tokens file. Without a tokens file only this machine has access.",
+    ));
     components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
     let cookie = ApiKeyValue::with_description(sessions::COOKIE, "The session of the dashboard.");
     components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
@@ -76,8 +76,9 @@ fn remove_null(parameter: &mut RefOr<Parameter>) {
 }
 
 fn add_request_example(operation: &mut Operation) {
-    let body = operation.request_body.as_mut();
-    for content in body.into_iter().flat_map(|body| body.content.values_mut()) {
+    let Some(RefOr::T(body)) = &mut operation.request_body else { return };
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
         let schema = content.schema.as_ref().and_then(body_schema);
         content.example = schema.map(ObjectSchema::example);
     }
@@ -99,7 +100,7 @@ fn add_response_examples(operation: &mut Operation) {
     let Some(id) = &operation.operation_id else { return };
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else { continue };
-        if let Some(content) = response.content.get_mut("application/json") {
+        if let Some(RefOr::T(content)) = response.content.get_mut("application/json") {
             content.example = examples::response(id, status);
         }
     }

@@ -65,7 +65,11 @@ fn register_counters(registry: &mut Registry, counters: &Counters) {
     registry.register("dead_lettered", "Tasks and webhooks that failed for good, by code", dead_lettered);
     for (name, metric, help) in [
         ("lease_lost_total", "leases_expired", "Leases that expired: a worker died or was cut off"),
-        ("late_writes_total", "late_writes", "Writes of workers after their lease expired, which were refused"),
+        (
+            "late_writes_total",
+            "late_writes",
+            "Writes of workers after their lease expired, which were refused",
+        ),
         ("replayed_total", "replays", "Failed tasks that were replayed"),
     ] {
         let counter: Counter = Counter::default();

@@ -44,8 +44,12 @@ pub async fn read(
     let task = find(&app, &caller, &id).await?;
     match app.artifacts.get(task.id, &name).await? {
         ArtifactLookup::Found(meta, bytes) => Ok((headers(&meta), bytes).into_response()),
-        ArtifactLookup::Gone => Err(ApiError::new(Code::ArtifactGone, "The artifact has expired or was removed to free space.")),
-        ArtifactLookup::NotFound => Err(ApiError::new(Code::ArtifactNotFound, "The task has no artifact of this name.")),
+        ArtifactLookup::Gone => {
+            Err(ApiError::new(Code::ArtifactGone, "The artifact has expired or was removed to free space."))
+        }
+        ArtifactLookup::NotFound => {
+            Err(ApiError::new(Code::ArtifactNotFound, "The task has no artifact of this name."))
+        }
     }
 }
 

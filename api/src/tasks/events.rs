@@ -206,7 +206,8 @@ pub struct ChangeEvent {
 )]
 pub async fn of_all(State(app): State<SharedApp>, TaskUser(caller): TaskUser) -> Result<Response, ApiError> {
     let permit = acquire_stream(&app, &caller)?;
-    let changes = ChangeStream { _permit: permit, signals: app.queue.subscribe_changes(), caller, initial_sent: false };
+    let changes =
+        ChangeStream { _permit: permit, signals: app.queue.subscribe_changes(), caller, initial_sent: false };
     Ok(sse(&app, unfold(changes, ChangeStream::next)))
 }
 
@@ -220,8 +221,11 @@ struct ChangeStream {
 impl ChangeStream {
     async fn next(mut self) -> Option<(SseEvent, Self)> {
         loop {
-            let change =
-                if self.initial_sent { self.collect().await? } else { ChangeEvent { all: true, ..ChangeEvent::default() } };
+            let change = if self.initial_sent {
+                self.collect().await?
+            } else {
+                ChangeEvent { all: true, ..ChangeEvent::default() }
+            };
             self.initial_sent = true;
             // An operator also sees the queue, which every signal may have changed.
             if change.all || !change.tasks.is_empty() || self.caller.is_operator() {

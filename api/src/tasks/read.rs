@@ -39,7 +39,7 @@ impl ListQuery {
     pub fn parse(mut query: Query, caller: &Caller) -> Result<Self, ApiError> {
         let list_query = Self {
             filter: TaskFilter {
-                owner: caller.only(),
+                owner: caller.owner_filter(),
                 state: query.parsed("state"),
                 kind: query.parsed("kind"),
                 search: query.text("q", 200),

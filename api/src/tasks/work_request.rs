@@ -29,7 +29,8 @@ impl FromRequest<SharedApp> for WorkRequest {
 
     async fn from_request(request: HttpRequest, app: &SharedApp) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let WorkRequestWithoutBody(head) = WorkRequestWithoutBody::from_request_parts(&mut parts, app).await?;
+        let WorkRequestWithoutBody(head) =
+            WorkRequestWithoutBody::from_request_parts(&mut parts, app).await?;
         let JsonBody(body) = JsonBody::from_request(HttpRequest::from_parts(parts, body), app).await?;
         Ok(Self { body, ..head })
     }
@@ -51,7 +52,6 @@ impl FromRequestParts<SharedApp> for WorkRequestWithoutBody {
 
 /// The responses to a request that starts a task, for the OpenAPI document.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes responses")]
 pub enum WorkResponses {
     /// Accepted: the task is queued
     #[response(status = 202, headers(

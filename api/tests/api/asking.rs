@@ -43,7 +43,7 @@ async fn every_fault_of_a_body_is_named_at_once() {
     let pointers: Vec<&str> =
         problem["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     assert_eq!(pointers, ["/url", "/username", "/password", "/role", "/callback_url"]);
-    assert_eq!(problem["detail"], "5 fields have faults.");
+    assert_eq!(problem["detail"], "5 fields are invalid.");
     assert_eq!(api.json("/tasks").await["tasks"], json!([]));
 }
 

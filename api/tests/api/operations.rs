@@ -48,10 +48,10 @@ async fn the_queue_and_the_metrics_tell_what_redis_holds() {
     let text = answer.text().await.unwrap();
     for line in [
         "wpclone_queue_up 1",
-        r#"wpclone_dead_total{reason="NOT_WORDPRESS"} 1"#,
-        "wpclone_replayed_total 1",
+        r#"wpclone_dead_lettered_total{code="NOT_WORDPRESS"} 1"#,
+        "wpclone_replays_total 1",
         "wpclone_late_writes_total 1",
-        "wpclone_lease_lost_total 0",
+        "wpclone_leases_expired_total 0",
         r#"wpclone_queue_depth{stage="browser",state="ready"} 2"#,
         r#"wpclone_queue_depth{stage="browser",state="outstanding"} 3"#,
         r#"wpclone_worker_slots{stage="browser",state="all"} 2"#,
@@ -96,7 +96,7 @@ async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
 #[tokio::test]
 async fn readiness_says_no_when_the_program_is_about_to_end() {
     let api = Api::start().await;
-    assert_eq!(api.json("/readyz").await, json!({"ready": true, "redis": true, "ending": false}));
+    assert_eq!(api.json("/readyz").await, json!({"ready": true, "redis": true, "shutting_down": false}));
     // On a connection that is open already: new ones are accepted for a moment only.
     api.app.shutdown.cancel();
     let answer = api.get("/readyz").send().await.unwrap();
@@ -105,7 +105,7 @@ async fn readiness_says_no_when_the_program_is_about_to_end() {
 
 #[test]
 fn the_openapi_document_is_as_it_was() {
-    insta::assert_json_snapshot!(&*wpclone_api::openapi::DOCUMENT);
+    insta::assert_json_snapshot!(wpclone_api::router::document().openapi());
 }
 
 #[tokio::test]

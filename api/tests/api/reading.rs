@@ -113,14 +113,14 @@ async fn every_wrong_parameter_is_named() {
     let api = Api::start().await;
     let answer = api.get("/tasks?state=tired&kind=x&limit=1000&page=2").send().await.unwrap();
     let detail = problem(answer, 400, "BAD_PARAMETER").await["detail"].to_string();
-    for part in ["`state` is wrong", "`kind` is wrong", "`limit` must be", "`page` is no parameter"] {
+    for part in ["`state` is invalid", "`kind` is invalid", "`limit` must be", "`page` is not a parameter"] {
         assert!(detail.contains(part), "{detail}");
     }
     for (sent, said) in [
-        ("q=a&q=b".to_owned(), "`q` must stand once"),
-        ("limit=".to_owned(), "`limit` must be from 1 to 100"),
-        ("state=".to_owned(), "`state` is wrong"),
-        ("state=&state=queued".to_owned(), "`state` must stand once"),
+        ("q=a&q=b".to_owned(), "`q` must be sent once"),
+        ("limit=".to_owned(), "`limit` must be between 1 and 100"),
+        ("state=".to_owned(), "`state` is invalid"),
+        ("state=&state=queued".to_owned(), "`state` must be sent once"),
         ("q=a&".repeat(33), "more than 32 parameters"),
     ] {
         let answer = api.get(&format!("/tasks?{sent}")).send().await.unwrap();

@@ -118,20 +118,21 @@ impl Api {
             file
         });
         let tokens = file.as_ref().map(|f| Tokens::open(f.path().to_str().unwrap()).unwrap());
-        let public_url =
-            setup.public_url.map_or_else(|| PublicUrl::of(address), |url| PublicUrl::parse(url).ok());
+        let public_url = setup
+            .public_url
+            .map_or_else(|| PublicUrl::from_listener(address), |url| PublicUrl::parse(url).ok());
         let mut common = common(&redis.url());
         if !setup.webhooks {
             common.webhook_secrets = WebhookSecrets::default();
         }
-        let app = wpclone_api::app(&common, tokens, public_url.unwrap(), setup.limits);
+        let app = wpclone_api::state::App::new(&common, tokens, public_url.unwrap(), setup.limits);
         let app = Arc::new(app.unwrap());
-        let routes = wpclone_api::routes().merge(setup.extra);
+        let routes = wpclone_api::router::routes().merge(setup.extra);
         let ending = app.shutdown.clone();
         if setup.background {
             tokio::spawn(wpclone_api::background::run(app.clone()));
         }
-        let router = wpclone_api::layered(routes, &app);
+        let router = wpclone_api::router::with_middleware(routes, &app);
         tokio::spawn(wpclone_api::server::serve(
             listener,
             router,

@@ -98,7 +98,7 @@ pub(crate) async fn the_mark_says_when_the_api_is_away_and_when_it_is_back(brows
     .await;
     let listener = listener.unwrap();
     listener.set_nonblocking(true).unwrap();
-    let fresh = wpclone_api::app(
+    let fresh = wpclone_api::state::App::new(
         &crate::support::common(&api.redis.url()),
         None,
         api.app.public_url.clone(),
@@ -109,7 +109,7 @@ pub(crate) async fn the_mark_says_when_the_api_is_away_and_when_it_is_back(brows
     let listener = TcpListener::from_std(listener).unwrap();
     tokio::spawn(wpclone_api::server::serve(
         listener,
-        wpclone_api::router(&fresh),
+        wpclone_api::router::router(&fresh),
         fresh.limits.write_timeout,
         ending.clone(),
     ));

@@ -53,7 +53,7 @@ async fn busy(api: &Api) -> TaskId {
     for hour in 0..40_u64 {
         let mut queue = api.app.queue.stats().await.unwrap();
         queue.stages.entry(Stage::Browser).or_default().ready = (hour * 7 % 13) * (hour % 3);
-        api.app.queue_history.note(&queue);
+        api.app.queue_history.record(&queue);
     }
     for n in 0..30 {
         api.ask(&format!("https://shop-{n}.example/some/folder"), None).await;
