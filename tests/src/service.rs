@@ -82,7 +82,8 @@ impl Service {
             grace: launch.grace,
             run_as: launch.run_as,
         };
-        let guarded = Supervised::spawn_with(&built("lab")?, spec, Stdio::from(out), Stdio::from(err)).await?;
+        let guarded =
+            Supervised::spawn_with(&built("lab")?, spec, Stdio::from(out), Stdio::from(err)).await?;
         Ok(Self { name, guarded: Mutex::new(Some(guarded)), log, grace: launch.grace })
     }
 

@@ -11,8 +11,8 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
 use wpclone_migrator::{PLUGIN, SETTINGS_PAGE};
+use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
 use wpclone_tests::{Lab, Site, built, free_port, until};
 
 use crate::run::{Run, Watch};

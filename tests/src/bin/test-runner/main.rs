@@ -42,6 +42,15 @@ const QUICK: &[&str] = &[
     "test_environment::the_app_starts_stops_and_starts_again",
 ];
 
+/// Programs that take longest; they start first, so that none of them runs alone at the end.
+const LONGEST: &[&str] = &[
+    "wpclone-provision-local local",
+    "wpclone-api dashboard",
+    "wpclone-queue faults",
+    "wpclone-api schemathesis",
+    "wpclone-queue queue",
+];
+
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let args = Args::parse();
@@ -49,8 +58,11 @@ async fn main() -> Result<ExitCode> {
     let programs = programs::build().await?;
     report::say(&format!("{} test programs, built in {} s", programs.len(), began.elapsed().as_secs()));
 
-    let (end_to_end, others): (Vec<TestProgram>, Vec<TestProgram>) =
+    let (end_to_end, mut others): (Vec<TestProgram>, Vec<TestProgram>) =
         programs.into_iter().partition(TestProgram::is_end_to_end);
+    others.sort_by_key(|program| {
+        LONGEST.iter().position(|name| *name == program.name).unwrap_or(LONGEST.len())
+    });
     let filter =
         if args.quick { QUICK.iter().map(|word| (*word).to_owned()).collect() } else { args.words.clone() };
     let began = Instant::now();
