@@ -54,7 +54,7 @@ fn rewrite_dump(
     streams: &mut Streams,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let mut dump = rewriter.dump(options);
+    let mut dump = rewriter.dump_rewriter(options);
     let (mut chunk, mut out) = (vec![0; CHUNK], Vec::new());
     loop {
         let length = streams.read(&mut chunk)?;
@@ -84,7 +84,7 @@ fn rewrite_values(
         while let Some(end) = memchr::memchr(0, rest).filter(|_| nul) {
             held.extend_from_slice(&rest[..end]);
             check_size(held.len())?;
-            out.extend_from_slice(&rewriter.value(&held, report));
+            out.extend_from_slice(&rewriter.rewrite(&held, report));
             out.push(0);
             held.clear();
             rest = &rest[end + 1..];
@@ -93,7 +93,7 @@ fn rewrite_values(
         check_size(held.len())?;
         if length == 0 {
             if !nul || !held.is_empty() {
-                out.extend_from_slice(&rewriter.value(&held, report));
+                out.extend_from_slice(&rewriter.rewrite(&held, report));
             }
             return streams.write(&out);
         }

@@ -127,7 +127,7 @@ async fn the_result_of_a_clone_is_told_readably_and_without_its_secrets() {
         "data-secret=\"clone.password\"",
         "data-left",
         "What was copied</h3>",
-        "<dt>left over</dt><dd>3 root relative",
+        "<dt>unreplaced addresses</dt><dd>3 root relative",
         "<dt>source.username</dt>",
     ] {
         assert!(text.contains(part), "{part}\n{text}");

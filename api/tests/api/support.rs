@@ -293,7 +293,7 @@ pub(crate) async fn cloned(api: &Api) -> TaskId {
         "transfer" => StepOutput::Transferred(Transferred {
             fidelity: json!({
                 "tables": 14, "rows": 30_211, "files": 812, "file_bytes": 9_120_004, "changed_values": 96,
-                "addresses": 204, "left_over": {"root-relative": 3}, "left_out": {"session": 2, "file": 5},
+                "replaced_addresses": 204, "unreplaced_addresses": {"root-relative": 3}, "omitted": {"session": 2, "not-exported": 5},
                 "warnings": ["The table wp_log was read twice."],
             }),
             source_api_key: None,

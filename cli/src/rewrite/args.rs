@@ -1,7 +1,9 @@
 //! Arguments of `wpclone rewrite`.
 
 use clap::{Args, ValueEnum};
-use wpclone_rewrite::{DumpOptions, Folder, Guid, Options, Pair, PairError, Prefix, Rewriter};
+use wpclone_rewrite::{
+    DumpOptions, FolderMapping, GuidPolicy, MappingError, Options, PrefixMapping, Rewriter, SiteMapping,
+};
 
 use crate::failure::Failure;
 
@@ -96,7 +98,7 @@ impl RewriteArgs {
         }
         let mut folders = Vec::new();
         for (number, text) in self.folders.iter().enumerate() {
-            match text.split_once('=').map(|(from, to)| Folder::new(from, to)) {
+            match text.split_once('=').map(|(from, to)| FolderMapping::new(from, to)) {
                 Some(Ok(folder)) => folders.push(folder),
                 _ => faults.push(format!(
                     "--folder, number {}, is not of the form OLD=NEW, both absolute",
@@ -112,13 +114,14 @@ impl RewriteArgs {
         if !faults.is_empty() {
             return Err(Failure::Usage(faults.join("; ")));
         }
-        let options = Options { www: !self.no_www, folders, root_relative: true, ..Options::default() };
+        let options =
+            Options { match_www: !self.no_www, folders, count_root_relative: true, ..Options::default() };
         Rewriter::new(&pairs, options).map_err(|why| {
             Failure::Usage(match why {
-                PairError::Nothing => {
+                MappingError::Empty => {
                     "there is nothing to replace; use --from and --to, --pair or --folder".into()
                 }
-                PairError::Twice(_) => "an old URL has two different new URLs".into(),
+                MappingError::Conflict(_) => "an old URL has two different new URLs".into(),
                 other => other.to_string(),
             })
         })
@@ -128,26 +131,26 @@ impl RewriteArgs {
     pub(super) fn dump_options(&self, longest: usize) -> Option<DumpOptions> {
         self.sql.then(|| DumpOptions {
             backslash_escapes: !self.no_backslash_escapes,
-            guid: if self.guid == GuidArg::Keep { Guid::Keep } else { Guid::Rewrite },
+            guid: if self.guid == GuidArg::Keep { GuidPolicy::Keep } else { GuidPolicy::Rewrite },
             prefix: self.prefix.as_deref().and_then(prefix),
-            longest,
+            max_value_bytes: longest,
         })
     }
 }
 
 /// Parses a pair. Errors do not repeat the URLs, which may contain a password.
-fn pair(from: &str, to: &str, flags: [&str; 2], faults: &mut Vec<String>) -> Option<Pair> {
+fn pair(from: &str, to: &str, flags: [&str; 2], faults: &mut Vec<String>) -> Option<SiteMapping> {
     let mut check = |text: &str, flag: &str| {
-        let Err(why) = Pair::new(text, text) else { return };
+        let Err(why) = SiteMapping::new(text, text) else { return };
         let why = match why {
-            PairError::MoreThanASite(_) => "must not contain credentials, a query or a fragment",
+            MappingError::ExtraUrlParts(_) => "must not contain credentials, a query or a fragment",
             _ => "is not an http or https URL",
         };
         faults.push(format!("{flag} {why}"));
     };
     check(from, flags[0]);
     check(to, flags[1]);
-    Pair::new(from, to).ok()
+    SiteMapping::new(from, to).ok()
 }
 
 /// Splits `http://a=https://b` at the last `=http`, because URLs may contain `=` as well.
@@ -156,11 +159,11 @@ fn split_pair(text: &str) -> Option<(&str, &str)> {
     Some((&text[..at], &text[at + 1..]))
 }
 
-fn prefix(text: &str) -> Option<Prefix> {
+fn prefix(text: &str) -> Option<PrefixMapping> {
     let (from, to) = text.split_once('=')?;
     let is_valid = |name: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
         (1..=64).contains(&name.len()) && name.bytes().all(allowed)
     };
-    (is_valid(from) && is_valid(to)).then(|| Prefix::new(from, to))
+    (is_valid(from) && is_valid(to)).then(|| PrefixMapping::new(from, to))
 }

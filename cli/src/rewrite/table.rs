@@ -2,39 +2,45 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use wpclone_rewrite::{LeftOver, Report};
+use wpclone_rewrite::{Report, UnreplacedAddress};
 
 use crate::text::table;
 
 pub(super) fn report(report: &Report) -> String {
     let mut rows = vec![
         row("values", report.values),
-        row("changed", report.changed),
-        row("addresses", report.addresses),
+        row("changed values", report.changed_values),
+        row("replaced addresses", report.replaced_addresses),
     ];
     rows.extend(
-        report.by_encoding.iter().map(|(encoding, count)| row(&format!("  in {}", name(encoding)), *count)),
+        report
+            .replaced_by_encoding
+            .iter()
+            .map(|(encoding, count)| row(&format!("  in {}", name(encoding)), *count)),
     );
-    if report.names > 0 {
-        rows.push(row("names", report.names));
+    if report.prefix_renames > 0 {
+        rows.push(row("prefix renames", report.prefix_renames));
     }
     rows.extend(
         report.malformed.iter().map(|(why, count)| row(&format!("malformed, {}", name(why)), *count)),
     );
-    rows.extend(report.stayed.iter().map(|(why, count)| row(&format!("left over, {}", name(why)), *count)));
+    rows.extend(
+        report.unreplaced.iter().map(|(why, count)| row(&format!("unreplaced, {}", name(why)), *count)),
+    );
     let mut text = table(&rows);
-    if !report.left_overs.is_empty() {
-        let head = ["WHY", "WITHIN", "AROUND IT"].map(str::to_owned).to_vec();
-        let rows: Vec<_> = std::iter::once(head).chain(report.left_overs.iter().map(left_over)).collect();
+    if !report.unreplaced_samples.is_empty() {
+        let head = ["REASON", "ENCODINGS", "CONTEXT"].map(str::to_owned).to_vec();
+        let rows: Vec<_> =
+            std::iter::once(head).chain(report.unreplaced_samples.iter().map(unreplaced)).collect();
         text.push('\n');
         text.push_str(&table(&rows));
     }
     text
 }
 
-fn left_over(left: &LeftOver) -> Vec<String> {
-    let within: Vec<String> = left.within.iter().map(name).collect();
-    vec![name(&left.why), within.join(","), left.context.clone()]
+fn unreplaced(left: &UnreplacedAddress) -> Vec<String> {
+    let encodings: Vec<String> = left.encodings.iter().map(name).collect();
+    vec![name(&left.reason), encodings.join(","), left.context.clone()]
 }
 
 fn row(name: &str, count: u64) -> Vec<String> {

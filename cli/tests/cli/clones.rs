@@ -27,7 +27,7 @@ fn done() -> Value {
         "password": "pw-of-it", "expires_at": "2026-11-23T11:01:13Z", "effective_isolation": {"own_user": true},
     });
     let fidelity = json!({
-        "tables": 14, "rows": 30211, "files": 812, "left_over": {"root-relative": 3}, "left_out": {},
+        "tables": 14, "rows": 30211, "files": 812, "unreplaced_addresses": {"root-relative": 3}, "omitted": {},
         "warnings": ["A table was read twice."],
     });
     let source = json!({"url": "https://example.com/blog", "plugin_status": "installed", "facts": {"prefix": "wp_", "php": "8.2.7"}});

@@ -33,7 +33,7 @@ async fn with_nul_each_value_is_rewritten_on_its_own() {
     let output = rewrite(&["--nul"], "http://example.com\0\0x\0s:18:\"http://example.com\";").await;
     let expected = "https://new.example.org/shop\0\0x\0s:28:\"https://new.example.org/shop\";";
     assert_eq!((output.code, output.stdout.as_str()), (0, expected), "{output:?}");
-    assert!(output.stderr.starts_with("values      4\nchanged     2\n"), "{}", output.stderr);
+    assert!(output.stderr.starts_with("values              4\nchanged values      2\n"), "{}", output.stderr);
     let output = rewrite(&["--nul"], "a\0").await;
     assert_eq!(output.stdout, "a\0");
 }
@@ -83,7 +83,7 @@ const DUMP_WITH_LEFT_OVERS: &str = "INSERT INTO t VALUES ('http://example.com','
     'bob@example.com \u{9b}','s:3:\\\"http://example.com\\\";'); -- http://example.com\n/* ";
 
 #[tokio::test]
-async fn the_report_lists_replacements_and_left_over_urls() {
+async fn the_report_lists_replacements_and_unreplaced_addresses() {
     let output = rewrite(&["--sql"], DUMP_WITH_LEFT_OVERS).await;
     assert_eq!(output.code, 0, "{output:?}");
     assert_snapshot!(output.stderr);
@@ -91,8 +91,8 @@ async fn the_report_lists_replacements_and_left_over_urls() {
         let output = rewrite(args, DUMP_WITH_LEFT_OVERS).await;
         let report: Value = serde_json::from_str(&output.stderr).unwrap();
         assert_eq!(report["values"], 4, "{report}");
-        assert_eq!(report["stayed"]["no-row"], 1, "{report}");
-        assert_eq!(report["left_overs"][0]["context"], "bob@example.com \u{9b}", "{report}");
+        assert_eq!(report["unreplaced"]["outside-rows"], 1, "{report}");
+        assert_eq!(report["unreplaced_samples"][0]["context"], "bob@example.com \u{9b}", "{report}");
         assert!(!output.stderr.contains('\u{9b}'), "control characters are escaped");
     }
 }

@@ -147,5 +147,5 @@ async fn a_rewrite_shows_its_progress() {
     drop(writer);
     let (code, seen) = terminal.wait_for_output().await;
     assert_eq!(code, 0, "{seen}");
-    assert!(seen.contains("values     0"), "{seen}");
+    assert!(seen.contains("values              0"), "{seen}");
 }

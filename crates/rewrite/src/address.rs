@@ -2,7 +2,7 @@
 
 use crate::codec::Codec;
 use crate::finder::Hit;
-use crate::report::Why;
+use crate::report::UnreplacedReason;
 use crate::sites::{Entry, Sites, Target, is_default};
 use crate::{Rewriter, folders};
 
@@ -13,7 +13,7 @@ pub(crate) enum Look<'s> {
     /// What is around the host is spelled in this encoding, which comes off first.
     Wrapped(Codec),
     /// An old host that stays.
-    Stays(Why),
+    Stays(UnreplacedReason),
     /// A folder of the old machine.
     Folder { start: usize, end: usize, to: &'s [u8] },
     /// Another host, or what is at its new place already.
@@ -76,10 +76,10 @@ pub(crate) fn look<'s>(rewriter: &'s Rewriter, text: &[u8], from: usize, hit: Hi
     };
     let mut entries = entries.iter().filter(on_port).peekable();
     if entries.peek().is_none() {
-        return Look::Stays(Why::Port);
+        return Look::Stays(UnreplacedReason::OtherPort);
     }
     let Some((entry, end)) = entries.find_map(|entry| Some((entry, path_end(text, end, entry)?))) else {
-        return Look::Stays(Why::Path);
+        return Look::Stays(UnreplacedReason::OtherPath);
     };
     let unicode = !text[host..end].is_ascii();
     match &entry.to {
@@ -99,7 +99,7 @@ pub(crate) fn is_old(sites: &Sites, text: &[u8], hit: Hit) -> bool {
 enum Lead {
     Address { start: usize, scheme: usize, user: bool },
     Wrapped(Codec),
-    Stays(Why),
+    Stays(UnreplacedReason),
 }
 
 fn lead(text: &[u8], from: usize, host: usize) -> Lead {
@@ -110,15 +110,15 @@ fn lead(text: &[u8], from: usize, host: usize) -> Lead {
     if let Some(rest) = before.strip_suffix(b"//") {
         return scheme(text, from, from + rest.len());
     }
-    let Some(rest) = before.strip_suffix(b"@") else { return Lead::Stays(Why::Bare) };
+    let Some(rest) = before.strip_suffix(b"@") else { return Lead::Stays(UnreplacedReason::BareHost) };
     let name = rest.iter().rev().take(LONGEST_USER).take_while(|byte| is_user(**byte)).count();
     let (rest, name) = rest.split_at(rest.len() - name);
     let Some(rest) = rest.strip_suffix(b"//").filter(|_| is_login(name)) else {
-        return Lead::Stays(Why::Email);
+        return Lead::Stays(UnreplacedReason::Email);
     };
     match scheme(text, from, from + rest.len()) {
         Lead::Address { start, scheme, .. } if scheme > 0 => Lead::Address { start, scheme, user: true },
-        Lead::Address { .. } => Lead::Stays(Why::Email),
+        Lead::Address { .. } => Lead::Stays(UnreplacedReason::Email),
         other => other,
     }
 }
@@ -143,11 +143,11 @@ fn scheme(text: &[u8], from: usize, slashes: usize) -> Lead {
     let Some(last) = before.last() else { return relative };
     if *last != b':' {
         return match last {
-            b'/' => Lead::Stays(Why::Bare),
+            b'/' => Lead::Stays(UnreplacedReason::BareHost),
             b';' if Codec::Html.last_unit(before).is_some() => Lead::Wrapped(Codec::Html),
             byte if byte.is_ascii_alphanumeric() => match Codec::of_end(before) {
                 Some(codec) => Lead::Wrapped(codec),
-                None => Lead::Stays(Why::Bare),
+                None => Lead::Stays(UnreplacedReason::BareHost),
             },
             _ => relative,
         };
@@ -160,9 +160,11 @@ fn scheme(text: &[u8], from: usize, slashes: usize) -> Lead {
         _ if ends(b"https") => Lead::Address { start: slashes - 6, scheme: 5, user: false },
         _ if ends(b"http") => Lead::Address { start: slashes - 5, scheme: 4, user: false },
         Some(b'\\') => Lead::Wrapped(Codec::Backslash),
-        Some(byte) if byte.is_ascii_alphanumeric() => Lead::Stays(Why::Scheme),
+        Some(byte) if byte.is_ascii_alphanumeric() => Lead::Stays(UnreplacedReason::OtherScheme),
         // What is settled ends with a scheme's letters.
-        None if text[..from].last().is_some_and(u8::is_ascii_alphanumeric) => Lead::Stays(Why::Scheme),
+        None if text[..from].last().is_some_and(u8::is_ascii_alphanumeric) => {
+            Lead::Stays(UnreplacedReason::OtherScheme)
+        }
         // Half an address: the scheme is put before it elsewhere.
         _ => relative,
     }

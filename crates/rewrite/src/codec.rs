@@ -63,7 +63,7 @@ pub(crate) struct Written<'t> {
 impl Codec {
     pub(crate) fn encoding(self) -> Encoding {
         match self {
-            Self::Backslash | Self::Sql { .. } => Encoding::Escaped,
+            Self::Backslash | Self::Sql { .. } => Encoding::Backslash,
             Self::Percent => Encoding::Percent,
             Self::Html => Encoding::Html,
         }

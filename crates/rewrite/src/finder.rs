@@ -8,7 +8,7 @@ use aho_corasick::packed::{Config, MatchKind, Searcher};
 
 use crate::base64;
 use crate::codec::Codec;
-use crate::folders::Folder;
+use crate::folders::FolderMapping;
 use crate::sites::is_same;
 
 /// A place in a text where an old host may be.
@@ -66,7 +66,7 @@ const FEW: usize = 48;
 
 impl Finder {
     /// A finder for hosts: in small letters, without `www.`, in ASCII or not; and for folders. There has to be one of them.
-    pub(crate) fn new(names: &[String], folders: &[Folder]) -> Option<Self> {
+    pub(crate) fn new(names: &[String], folders: &[FolderMapping]) -> Option<Self> {
         let mut needles = Vec::new();
         for literal in literals(names, folders) {
             for (text, offset) in pieces(literal) {
@@ -227,7 +227,7 @@ fn in_order(needles: Vec<Needle>) -> Vec<Needle> {
 // --- hosts as they are written -----------------------------------------------------------------------------------
 
 /// The literals of all names, without those that hold another: where they are, the other is too.
-fn literals<'n>(names: &'n [String], folders: &'n [Folder]) -> Vec<&'n str> {
+fn literals<'n>(names: &'n [String], folders: &'n [FolderMapping]) -> Vec<&'n str> {
     let folders = folders.iter().filter_map(|folder| std::str::from_utf8(folder.literal()).ok());
     let all: Vec<&str> = names.iter().filter_map(|name| literal(name)).chain(folders).collect();
     let mut few: Vec<&str> =

@@ -2,21 +2,21 @@
 
 use crate::codec::Codec;
 use crate::finder::Hit;
-use crate::sites::PairError;
+use crate::sites::MappingError;
 
 /// A folder and its new place.
 #[derive(Debug, Clone)]
-pub struct Folder {
+pub struct FolderMapping {
     from: Vec<u8>,
     to: Vec<u8>,
 }
 
-impl Folder {
+impl FolderMapping {
     /// A folder that moves, both absolute: `/var/www/html`, `C:\xampp\htdocs`. A separator at the end means nothing.
     ///
     /// # Errors
     /// When one of them is no such folder, or the root of all.
-    pub fn new(from: &str, to: &str) -> Result<Self, PairError> {
+    pub fn new(from: &str, to: &str) -> Result<Self, MappingError> {
         Ok(Self { from: folder(from)?, to: folder(to)? })
     }
 
@@ -34,13 +34,13 @@ impl Folder {
     }
 }
 
-fn folder(text: &str) -> Result<Vec<u8>, PairError> {
+fn folder(text: &str) -> Result<Vec<u8>, MappingError> {
     let folder = text.trim().trim_end_matches(['/', '\\']);
     let drive = matches!(folder.as_bytes(), [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
     if folder.len() > 1 && folder.is_ascii() && (folder.starts_with('/') || drive) {
         return Ok(folder.as_bytes().to_vec());
     }
-    Err(PairError::NotAFolder(text.to_owned()))
+    Err(MappingError::InvalidFolder(text.to_owned()))
 }
 
 fn is_separator(byte: u8) -> bool {
@@ -50,7 +50,7 @@ fn is_separator(byte: u8) -> bool {
 /// Where an old folder is around a hit, and what comes there instead. Of several the longest.
 #[inline]
 pub(crate) fn look<'f>(
-    folders: &'f [Folder],
+    folders: &'f [FolderMapping],
     text: &[u8],
     from: usize,
     hit: Hit,
@@ -59,7 +59,7 @@ pub(crate) fn look<'f>(
         return None;
     }
     let name = &text[hit.at..hit.end];
-    let place = |folder: &Folder| {
+    let place = |folder: &FolderMapping| {
         let here = |offset: usize| {
             let start = hit.at.checked_sub(offset).filter(|start| *start >= from)?;
             let end = start + folder.from.len();

@@ -27,31 +27,37 @@ use root::Roots;
 use run::{Room, Run};
 use sites::Sites;
 
-pub use folders::Folder;
-pub use prefix::Prefix;
-pub use report::{Encoding, LeftOver, Malformed, Report, Why};
-pub use sites::{Pair, PairError};
-pub use sql::{Dump, DumpOptions, Guid};
+pub use folders::FolderMapping;
+pub use prefix::PrefixMapping;
+pub use report::{Encoding, Malformed, Report, UnreplacedAddress, UnreplacedReason};
+pub use sites::{MappingError, SiteMapping};
+pub use sql::{DumpOptions, DumpRewriter, GuidPolicy};
 
 /// Bounds and choices.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Whether `www.example.com` and `example.com` are the same site, unless pairs say otherwise.
-    pub www: bool,
+    pub match_www: bool,
     /// Layers of encodings that are taken off, 100 at most; what lies deeper stays. JSON in a serialised string is two.
-    pub depth: usize,
+    pub max_depth: usize,
     /// Folders of the old machine that move too.
-    pub folders: Vec<Folder>,
+    pub folders: Vec<FolderMapping>,
     /// Left-overs that are kept in a report with their context. All are counted.
-    pub left_overs: usize,
-    /// Whether root-relative addresses are counted where a site's path changes ([`Why::RootRelative`]). That is a search of
+    pub max_samples: usize,
+    /// Whether root-relative addresses are counted where a site's path changes ([`UnreplacedReason::RootRelative`]). That is a search of
     /// its own, through values without an old host too.
-    pub root_relative: bool,
+    pub count_root_relative: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { www: true, depth: 32, folders: Vec::new(), left_overs: 100, root_relative: false }
+        Self {
+            match_www: true,
+            max_depth: 32,
+            folders: Vec::new(),
+            max_samples: 100,
+            count_root_relative: false,
+        }
     }
 }
 
@@ -72,19 +78,19 @@ impl Rewriter {
     ///
     /// # Errors
     /// When there is neither a pair nor a folder, or two pairs contradict each other.
-    pub fn new(pairs: &[Pair], options: Options) -> Result<Self, PairError> {
+    pub fn new(pairs: &[SiteMapping], options: Options) -> Result<Self, MappingError> {
         let names = sites::names(pairs);
-        let sites = Sites::new(pairs, options.www)?;
-        let finder = Finder::new(&names, &options.folders).ok_or(PairError::Nothing)?;
-        let roots = if options.root_relative { Roots::new(pairs) } else { None };
-        let options = Options { depth: options.depth.min(100), ..options };
-        let folders = options.folders.iter().map(Folder::new_len);
-        let longest = pairs.iter().map(Pair::new_len).chain(folders).max().unwrap_or(0);
+        let sites = Sites::new(pairs, options.match_www)?;
+        let finder = Finder::new(&names, &options.folders).ok_or(MappingError::Empty)?;
+        let roots = if options.count_root_relative { Roots::new(pairs) } else { None };
+        let options = Options { max_depth: options.max_depth.min(100), ..options };
+        let folders = options.folders.iter().map(FolderMapping::new_len);
+        let longest = pairs.iter().map(SiteMapping::new_len).chain(folders).max().unwrap_or(0);
         Ok(Self { sites, finder, roots, options, longest, rooms: Mutex::default() })
     }
 
     /// A value with its addresses moved; the value itself where there are none.
-    pub fn value<'v>(&self, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
+    pub fn rewrite<'v>(&self, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
         report.values += 1;
         self.note_root_relative(value, report);
         let Some(first) = self.finder.find(value, 0) else { return Cow::Borrowed(value) };
@@ -96,7 +102,7 @@ impl Rewriter {
         match new {
             None => Cow::Borrowed(value),
             Some(new) => {
-                report.changed += 1;
+                report.changed_values += 1;
                 Cow::Owned(new)
             }
         }
@@ -104,7 +110,7 @@ impl Rewriter {
 
     /// Counts a value that is nothing but a root-relative address, such as that of a menu item. Whoever knows what a
     /// value is asks this: a text alone that begins with a slash may be anything.
-    pub fn note_address(&self, value: &[u8], report: &mut Report) {
+    pub fn count_root_relative_value(&self, value: &[u8], report: &mut Report) {
         if self.roots.as_ref().is_some_and(|roots| roots.is_one(value)) {
             self.note_root_relative_at(value, 0..value.len(), report);
         }
@@ -118,6 +124,12 @@ impl Rewriter {
     }
 
     fn note_root_relative_at(&self, value: &[u8], found: Range<usize>, report: &mut Report) {
-        report.stays(Why::RootRelative, value, found, Layers::default(), self.options.left_overs);
+        report.add_unreplaced(
+            UnreplacedReason::RootRelative,
+            value,
+            found,
+            Layers::default(),
+            self.options.max_samples,
+        );
     }
 }

@@ -162,7 +162,7 @@ impl Reader<'_> {
         self.expect(b'{')?;
         // The shortest part is `i:0;N;`.
         if count > (self.text.len() - self.at) / 6 {
-            return self.broken(Malformed::PhpCutOff);
+            return self.broken(Malformed::PhpTruncated);
         }
         Some(count * 2)
     }
@@ -181,7 +181,7 @@ impl Reader<'_> {
         match self.text.get(self.at) {
             Some(b'"') => self.at += 1,
             Some(_) => return self.broken(Malformed::PhpLength),
-            None => return self.broken(Malformed::PhpCutOff),
+            None => return self.broken(Malformed::PhpTruncated),
         }
         Some(())
     }
@@ -189,7 +189,7 @@ impl Reader<'_> {
     fn bytes(&mut self, length: usize) -> Option<Range<usize>> {
         let start = self.at;
         if length > self.text.len() - start {
-            return self.broken(Malformed::PhpCutOff);
+            return self.broken(Malformed::PhpTruncated);
         }
         self.at += length;
         Some(start..self.at)
@@ -209,7 +209,7 @@ impl Reader<'_> {
     }
 
     fn next(&mut self) -> Option<u8> {
-        let Some(byte) = self.text.get(self.at) else { return self.broken(Malformed::PhpCutOff) };
+        let Some(byte) = self.text.get(self.at) else { return self.broken(Malformed::PhpTruncated) };
         self.at += 1;
         Some(*byte)
     }
@@ -218,7 +218,7 @@ impl Reader<'_> {
         match self.text.get(self.at) {
             Some(byte) if *byte == wanted => self.at += 1,
             Some(_) => return None,
-            None => return self.broken(Malformed::PhpCutOff),
+            None => return self.broken(Malformed::PhpTruncated),
         }
         Some(())
     }

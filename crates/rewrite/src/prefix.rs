@@ -3,19 +3,19 @@
 /// A table prefix and the one that takes its place.
 ///
 /// ```
-/// let prefix = wpclone_rewrite::Prefix::new("wp_", "clone7_");
+/// let prefix = wpclone_rewrite::PrefixMapping::new("wp_", "clone7_");
 /// assert_eq!(prefix.table(b"wp_posts").as_deref(), Some(&b"clone7_posts"[..]));
 /// assert_eq!(prefix.option(b"wp_user_roles").as_deref(), Some(&b"clone7_user_roles"[..]));
 /// assert_eq!(prefix.option(b"wp_page_for_privacy_policy"), None);
 /// assert_eq!(prefix.user_meta(b"wp_capabilities").as_deref(), Some(&b"clone7_capabilities"[..]));
 /// ```
 #[derive(Debug, Clone)]
-pub struct Prefix {
+pub struct PrefixMapping {
     from: Vec<u8>,
     to: Vec<u8>,
 }
 
-impl Prefix {
+impl PrefixMapping {
     /// Both prefixes with what they end in, as in `wp_`.
     #[must_use]
     pub fn new(from: &str, to: &str) -> Self {

@@ -5,21 +5,21 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// What an address was wrapped in.
+/// An encoding around a replaced address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
-    /// In nothing: text, HTML, CSS, shortcodes.
+    /// No encoding: text, HTML, CSS, shortcodes.
     Plain,
-    /// Serialised by PHP.
+    /// A string in the output of PHP's `serialize`.
     Php,
     /// A string of a JSON document.
     Json,
     /// A string with backslash escapes outside of JSON: inline script, slashed text.
-    Escaped,
-    /// Percent-encoded.
+    Backslash,
+    /// Percent-encoding.
     Percent,
-    /// HTML's character references.
+    /// HTML character references.
     Html,
     /// Base64.
     Base64,
@@ -27,137 +27,148 @@ pub enum Encoding {
 
 impl Encoding {
     const ALL: [Self; 7] =
-        [Self::Plain, Self::Php, Self::Json, Self::Escaped, Self::Percent, Self::Html, Self::Base64];
+        [Self::Plain, Self::Php, Self::Json, Self::Backslash, Self::Percent, Self::Html, Self::Base64];
 }
 
-/// Why something was passed on as it was although it holds an old address.
+/// Why malformed data that holds an old address was passed through unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Malformed {
-    /// Serialised data that ends too early, or claims more than there is.
-    PhpCutOff,
-    /// A length in serialised data that does not fit what follows.
+    /// Serialised data that ends too early, or announces more than there is.
+    PhpTruncated,
+    /// A length in serialised data that does not match the string behind it.
     PhpLength,
-    /// Serialised data that is wrong in another way.
+    /// Another syntax error in serialised data.
     PhpSyntax,
-    /// What begins as a JSON document and is none.
+    /// Text that begins like a JSON document and is not one.
     Json,
-    /// Base64 that nobody would write: wrong padding, loose bits, broken lines.
+    /// Base64 with wrong padding, non-zero trailing bits or line breaks.
     Base64,
-    /// Nested deeper than [`Options::depth`](crate::Options::depth).
+    /// Nested deeper than [`Options::max_depth`](crate::Options::max_depth).
     TooDeep,
-    /// Spelled so that its new text would be many times as long: one slash behind a thousand backslashes.
-    TooLong,
-    /// A dump that ends in the middle of something.
-    SqlCutOff,
-    /// A value in a dump that is longer than [`DumpOptions::longest`](crate::DumpOptions::longest).
-    SqlTooLong,
-    /// A dump in a charset whose letters may hold quotes and backslashes; from there on it stays.
+    /// Escaped so often that the new text would be many times as long: one slash behind a thousand backslashes.
+    EscapeOverflow,
+    /// A dump that ends inside a statement.
+    SqlTruncated,
+    /// A value in a dump that is longer than [`DumpOptions::max_value_bytes`](crate::DumpOptions::max_value_bytes).
+    SqlValueTooLong,
+    /// A dump in a charset whose characters may contain the bytes of quotes and backslashes. The rest passes unchanged.
     SqlCharset,
 }
 
-/// Why an old address stayed.
+/// Why an old address was not replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Why {
+pub enum UnreplacedReason {
     /// It is the domain of an e-mail address.
     Email,
-    /// Nothing before it says that it is an address: neither `http://` nor `//`.
-    Bare,
-    /// Another scheme than http and https.
-    Scheme,
-    /// A port that is not the site's.
-    Port,
-    /// A path outside of the site's.
-    Path,
-    /// An array key, a property name, a JSON key.
+    /// It is a host name without `http://` or `//` before it.
+    BareHost,
+    /// Its scheme is neither http nor https.
+    OtherScheme,
+    /// Its port is not the site's.
+    OtherPort,
+    /// Its path is outside of the site's.
+    OtherPath,
+    /// It is part of an array key, a property name or a JSON key.
     Key,
-    /// It lies in something malformed.
+    /// It is part of malformed data.
     Malformed,
-    /// The new address would not fit into its column, and be cut off. Who knows the columns counts these.
-    NoRoom,
-    /// It is a post's guid, and these were to be kept. Those are counted only.
+    /// The new address would be truncated by its column. Only a caller that knows the columns counts these.
+    ColumnTooShort,
+    /// It is a post's guid, and guids are kept. Counted, but never sampled.
     Guid,
-    /// It lies in a part of a dump that holds no rows: a comment, a table's definition, a routine.
-    NoRow,
-    /// It names a path without a host, such as `href="/about/"`, and the site's path changes.
+    /// It is in a part of a dump that holds no rows: a comment, a table's definition, a routine.
+    OutsideRows,
+    /// It is a path without a host, such as `href="/about/"`, and the site's path changes.
     RootRelative,
 }
 
-/// An old address that is still there.
+/// An old address that was not replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LeftOver {
-    /// Why it stayed.
-    pub why: Why,
-    /// What it lies in, as far as it was unwrapped.
-    pub within: Vec<Encoding>,
-    /// The host with some bytes on both sides; what is no UTF-8 is replaced.
+pub struct UnreplacedAddress {
+    /// Why it was not replaced.
+    pub reason: UnreplacedReason,
+    /// The encodings around it, as far as they were decoded.
+    pub encodings: Vec<Encoding>,
+    /// The host with up to 40 bytes on each side; invalid UTF-8 is replaced.
     pub context: String,
 }
 
-/// Counts over all values a report was given to.
+/// Counts over all values a report was passed to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Values looked at.
+    /// Values read.
     pub values: u64,
-    /// Values that came out different.
-    pub changed: u64,
-    /// Addresses replaced, and folders.
-    pub addresses: u64,
-    /// Names changed with the table prefix.
-    pub names: u64,
-    /// Addresses replaced by what they were wrapped in; one inside several encodings counts for each of them.
-    pub by_encoding: BTreeMap<Encoding, u64>,
-    /// Places passed on as they were, by reason. Only what holds an old host is ever looked into.
+    /// Values that changed.
+    pub changed_values: u64,
+    /// Addresses and folders replaced.
+    pub replaced_addresses: u64,
+    /// Names changed with the table prefix: tables, options, keys of user metadata.
+    pub prefix_renames: u64,
+    /// Replaced addresses by encoding. An address inside several encodings counts once for each.
+    pub replaced_by_encoding: BTreeMap<Encoding, u64>,
+    /// Malformed data passed through unchanged, by reason. Only data that holds an old host is checked.
     pub malformed: BTreeMap<Malformed, u64>,
-    /// Old addresses that stayed, by reason.
-    pub stayed: BTreeMap<Why, u64>,
-    /// The first of them; [`Options::left_overs`](crate::Options::left_overs) at most.
-    pub left_overs: Vec<LeftOver>,
+    /// Old addresses that were not replaced, by reason.
+    pub unreplaced: BTreeMap<UnreplacedReason, u64>,
+    /// The first of them, at most [`Options::max_samples`](crate::Options::max_samples).
+    pub unreplaced_samples: Vec<UnreplacedAddress>,
 }
 
 /// Bytes of context on each side of a left-over.
 const CONTEXT: usize = 40;
 
 impl Report {
-    /// Old addresses that stayed.
+    /// The number of old addresses that were not replaced.
     #[must_use]
-    pub fn stayed(&self) -> u64 {
-        self.stayed.values().sum()
+    pub fn unreplaced_total(&self) -> u64 {
+        self.unreplaced.values().sum()
     }
 
-    /// Adds what another report counted.
-    pub fn absorb(&mut self, other: Self) {
+    /// Adds the counts of another report.
+    pub fn merge(&mut self, other: Self) {
         self.values += other.values;
-        self.changed += other.changed;
-        self.addresses += other.addresses;
-        self.names += other.names;
-        add(&mut self.by_encoding, other.by_encoding);
+        self.changed_values += other.changed_values;
+        self.replaced_addresses += other.replaced_addresses;
+        self.prefix_renames += other.prefix_renames;
+        add(&mut self.replaced_by_encoding, other.replaced_by_encoding);
         add(&mut self.malformed, other.malformed);
-        add(&mut self.stayed, other.stayed);
-        self.left_overs.extend(other.left_overs);
+        add(&mut self.unreplaced, other.unreplaced);
+        self.unreplaced_samples.extend(other.unreplaced_samples);
     }
 
-    pub(crate) fn replaced(&mut self, replaced: &Replaced) {
-        self.addresses += replaced.all;
+    pub(crate) fn add_replaced(&mut self, replaced: &Replaced) {
+        self.replaced_addresses += replaced.all;
         for encoding in Encoding::ALL {
             let count = replaced.within[encoding as usize];
             if count > 0 {
-                *self.by_encoding.entry(encoding).or_default() += count;
+                *self.replaced_by_encoding.entry(encoding).or_default() += count;
             }
         }
     }
 
-    pub(crate) fn malformed(&mut self, reason: Malformed) {
+    pub(crate) fn add_malformed(&mut self, reason: Malformed) {
         *self.malformed.entry(reason).or_default() += 1;
     }
 
-    pub(crate) fn stays(&mut self, why: Why, text: &[u8], host: Range<usize>, within: Layers, limit: usize) {
-        *self.stayed.entry(why).or_default() += 1;
-        if self.left_overs.len() < limit {
+    pub(crate) fn add_unreplaced(
+        &mut self,
+        reason: UnreplacedReason,
+        text: &[u8],
+        host: Range<usize>,
+        within: Layers,
+        limit: usize,
+    ) {
+        *self.unreplaced.entry(reason).or_default() += 1;
+        if self.unreplaced_samples.len() < limit {
             let around = host.start.saturating_sub(CONTEXT)..(host.end + CONTEXT).min(text.len());
             let context = String::from_utf8_lossy(&text[around]).into_owned();
-            self.left_overs.push(LeftOver { why, within: within.names().collect(), context });
+            self.unreplaced_samples.push(UnreplacedAddress {
+                reason,
+                encodings: within.names().collect(),
+                context,
+            });
         }
     }
 }

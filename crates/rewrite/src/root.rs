@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use memchr::memchr_iter;
 
-use crate::sites::Pair;
+use crate::sites::SiteMapping;
 
 /// Attributes of HTML that hold an address, also behind `data-…-`.
 const ATTRIBUTES: [&[u8]; 12] = [
@@ -38,9 +38,9 @@ pub(crate) struct Roots {
 
 impl Roots {
     /// `None` where no path changes.
-    pub(crate) fn new(pairs: &[Pair]) -> Option<Self> {
+    pub(crate) fn new(pairs: &[SiteMapping]) -> Option<Self> {
         let paths: Vec<_> =
-            pairs.iter().filter_map(Pair::old_path).map(|path| path.as_bytes().to_vec()).collect();
+            pairs.iter().filter_map(SiteMapping::old_path).map(|path| path.as_bytes().to_vec()).collect();
         (!paths.is_empty()).then_some(Self { paths })
     }
 
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn found(from: &str, text: &str) -> usize {
-        let roots = Roots::new(&[Pair::new(from, "https://clones.example/c1").unwrap()]).unwrap();
+        let roots = Roots::new(&[SiteMapping::new(from, "https://clones.example/c1").unwrap()]).unwrap();
         roots.find(text.as_bytes()).count()
     }
 
@@ -187,13 +187,14 @@ mod tests {
         ] {
             assert_eq!(found("http://a.example/blog", text), wanted, "{text}");
         }
-        let pair = Pair::new("http://a.example/x", "http://b.example/x/").unwrap();
+        let pair = SiteMapping::new("http://a.example/x", "http://b.example/x/").unwrap();
         assert!(Roots::new(&[pair]).is_none(), "the path stays");
     }
 
     #[test]
     fn a_whole_value_is_one_when_it_begins_like_one() {
-        let roots = Roots::new(&[Pair::new("http://a.example", "http://a.example/c").unwrap()]).unwrap();
+        let roots =
+            Roots::new(&[SiteMapping::new("http://a.example", "http://a.example/c").unwrap()]).unwrap();
         assert!(roots.is_one(b"/contact/") && roots.is_one(b"/"));
         assert!(!roots.is_one(b"//cdn.example/") && !roots.is_one(b"contact/") && !roots.is_one(b""));
     }

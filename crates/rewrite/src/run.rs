@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::codec::{Codec, Decoded, Written};
 use crate::edits::Edits;
 use crate::finder::{Hit, Kind};
-use crate::report::{Encoding, Layers, Malformed, Replaced, Report, Why};
+use crate::report::{Encoding, Layers, Malformed, Replaced, Report, UnreplacedReason};
 use crate::span::{Form, Found, Span};
 use crate::{Rewriter, address};
 
@@ -107,7 +107,7 @@ impl<'r> Run<'r> {
         let new = (!layer.edits.is_empty()).then(|| apply(&layer.edits));
         layer.clear();
         run.spare.push(layer);
-        run.report.replaced(&run.replaced);
+        run.report.add_replaced(&run.replaced);
         let room = Room { hits: run.hits, found: run.found, spare: run.spare };
         (new, Some(room).filter(Room::is_small))
     }
@@ -124,10 +124,10 @@ impl<'r> Run<'r> {
     pub(crate) fn span(&mut self, frame: &Frame<'_>, span: &Span, encoding: Encoding, out: &mut Edits) {
         let Span { content, hits, .. } = span.clone();
         match &span.form {
-            Form::Name => self.leave(frame, hits, Why::Key),
+            Form::Name => self.leave(frame, hits, UnreplacedReason::Key),
             Form::Foreign(reason) => {
-                self.report.malformed(*reason);
-                self.leave(frame, hits, Why::Malformed);
+                self.report.add_malformed(*reason);
+                self.leave(frame, hits, UnreplacedReason::Malformed);
             }
             Form::Plain => self.part(frame, content, hits, encoding, out),
             Form::Escaped => self.decoded(frame, Codec::Backslash, content, hits, encoding, out),
@@ -195,8 +195,8 @@ impl<'r> Run<'r> {
         if out.since(&before) > MOST_GROWTH * (raw.len() + hits.len() * self.rewriter.longest) {
             out.back_to(before);
             self.replaced = replaced;
-            self.report.malformed(Malformed::TooLong);
-            self.leave(frame, hits, Why::Malformed);
+            self.report.add_malformed(Malformed::EscapeOverflow);
+            self.leave(frame, hits, UnreplacedReason::Malformed);
         }
         layer.clear();
         self.spare.push(layer);
@@ -215,13 +215,13 @@ impl<'r> Run<'r> {
     }
 
     /// Notes an old host that stays.
-    pub(crate) fn stays(&mut self, frame: &Frame<'_>, hit: Hit, why: Why) {
-        let limit = self.rewriter.options.left_overs;
-        self.report.stays(why, frame.text, hit.at..hit.end, frame.within, limit);
+    pub(crate) fn stays(&mut self, frame: &Frame<'_>, hit: Hit, why: UnreplacedReason) {
+        let limit = self.rewriter.options.max_samples;
+        self.report.add_unreplaced(why, frame.text, hit.at..hit.end, frame.within, limit);
     }
 
     /// Notes the old hosts among hits that are not looked into.
-    pub(crate) fn leave(&mut self, frame: &Frame<'_>, hits: Range<usize>, why: Why) {
+    pub(crate) fn leave(&mut self, frame: &Frame<'_>, hits: Range<usize>, why: UnreplacedReason) {
         for index in hits {
             let hit = self.hits[index];
             if hit.kind != Kind::Host || address::is_old(&self.rewriter.sites, frame.text, hit) {

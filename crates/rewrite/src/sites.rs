@@ -5,38 +5,38 @@ use url::{Host, Url};
 
 /// One site that moves: its old address and its new one.
 #[derive(Debug, Clone)]
-pub struct Pair {
+pub struct SiteMapping {
     from: Url,
     to: Url,
 }
 
 /// Why something cannot be a pair.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum PairError {
+pub enum MappingError {
     /// It cannot be read as an absolute http or https address.
     #[error("not an http or https address: {0}")]
-    NotAnAddress(String),
+    InvalidAddress(String),
     /// A site's address has neither credentials, nor a query, nor a fragment.
     #[error("a site's address ends with its path and holds no credentials: {0}")]
-    MoreThanASite(String),
+    ExtraUrlParts(String),
     /// Two pairs begin at the same address and end at different ones.
     #[error("two ways lead from {0}")]
-    Twice(String),
+    Conflict(String),
     /// It is no absolute folder, or the root of all.
     #[error("not an absolute folder: {0}")]
-    NotAFolder(String),
+    InvalidFolder(String),
     /// A rewriter without pairs has nothing to do.
     #[error("no address to move from")]
-    Nothing,
+    Empty,
 }
 
-impl Pair {
+impl SiteMapping {
     /// A site that moves from one address to another, both `http://` or `https://`, a host, perhaps a port and a
     /// path. A slash at the end means nothing.
     ///
     /// # Errors
     /// When one of them is not such an address.
-    pub fn new(from: &str, to: &str) -> Result<Self, PairError> {
+    pub fn new(from: &str, to: &str) -> Result<Self, MappingError> {
         Ok(Self { from: site(from)?, to: site(to)? })
     }
 
@@ -51,14 +51,14 @@ impl Pair {
     }
 }
 
-fn site(text: &str) -> Result<Url, PairError> {
-    let url = Url::parse(text.trim()).map_err(|_| PairError::NotAnAddress(text.to_owned()))?;
+fn site(text: &str) -> Result<Url, MappingError> {
+    let url = Url::parse(text.trim()).map_err(|_| MappingError::InvalidAddress(text.to_owned()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(PairError::NotAnAddress(text.to_owned()));
+        return Err(MappingError::InvalidAddress(text.to_owned()));
     }
     let more = !url.username().is_empty() || url.password().is_some();
     if more || url.query().is_some() || url.fragment().is_some() {
-        return Err(PairError::MoreThanASite(text.to_owned()));
+        return Err(MappingError::ExtraUrlParts(text.to_owned()));
     }
     Ok(url)
 }
@@ -105,7 +105,7 @@ pub(crate) struct Sites {
 }
 
 impl Sites {
-    pub(crate) fn new(pairs: &[Pair], www: bool) -> Result<Self, PairError> {
+    pub(crate) fn new(pairs: &[SiteMapping], www: bool) -> Result<Self, MappingError> {
         let international = pairs.iter().any(|pair| host(&pair.from).contains("xn--"));
         let mut sites = Self { hosts: Vec::new(), international };
         for pair in pairs {
@@ -151,7 +151,7 @@ impl Sites {
         self.hosts.get_mut(place).map(|(_, entries)| entries)
     }
 
-    fn add(&mut self, host: &str, pair: &Pair, explicit: bool) -> Result<(), PairError> {
+    fn add(&mut self, host: &str, pair: &SiteMapping, explicit: bool) -> Result<(), MappingError> {
         let entry = Entry {
             port: port(&pair.from),
             paths: spellings(path(&pair.from)),
@@ -164,7 +164,7 @@ impl Sites {
                 let Some((_, entries)) = self.hosts.get_mut(place) else { return Ok(()) };
                 match entries.iter().find(|old| old.port == entry.port && old.path() == entry.path()) {
                     Some(old) if explicit && old.to != entry.to => {
-                        return Err(PairError::Twice(pair.from.to_string()));
+                        return Err(MappingError::Conflict(pair.from.to_string()));
                     }
                     Some(_) => {}
                     None => entries.push(entry),
@@ -176,7 +176,7 @@ impl Sites {
 
     /// A site that moves deeper into its own host, as from `/` to `/blog`: what is in `/blog` already would else move
     /// again, each time anew.
-    fn keep_what_moved(&mut self, pair: &Pair, www: bool) {
+    fn keep_what_moved(&mut self, pair: &SiteMapping, www: bool) {
         let (port, paths) = (port(&pair.to), spellings(path(&pair.to)));
         let other = other_www(&pair.to).filter(|_| www);
         for host in [Some(host(&pair.to)), other.as_deref()].into_iter().flatten() {
@@ -200,7 +200,7 @@ pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// The names by which the old sites' hosts are searched for: without `www.`, in ASCII, and as people write them.
-pub(crate) fn names(pairs: &[Pair]) -> Vec<String> {
+pub(crate) fn names(pairs: &[SiteMapping]) -> Vec<String> {
     let mut names = Vec::new();
     for pair in pairs {
         let ascii = bare(host(&pair.from));

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use crate::codec::{Codec, Decoded, Written};
 use crate::edits::Edits;
-use crate::report::{Malformed, Report, Why};
+use crate::report::{Malformed, Report, UnreplacedReason};
 use crate::run::Run;
-use crate::{Prefix, Rewriter};
+use crate::{PrefixMapping, Rewriter};
 
 mod ends;
 mod hex;
@@ -26,22 +26,27 @@ pub struct DumpOptions {
     /// `SET sql_mode` changes it.
     pub backslash_escapes: bool,
     /// What becomes of the posts' guids.
-    pub guid: Guid,
+    pub guid: GuidPolicy,
     /// A table prefix that changes.
-    pub prefix: Option<Prefix>,
+    pub prefix: Option<PrefixMapping>,
     /// Values that are longer pass as they are; so many bytes, and some more, may be held at once.
-    pub longest: usize,
+    pub max_value_bytes: usize,
 }
 
 impl Default for DumpOptions {
     fn default() -> Self {
-        Self { backslash_escapes: true, guid: Guid::default(), prefix: None, longest: 256 << 20 }
+        Self {
+            backslash_escapes: true,
+            guid: GuidPolicy::default(),
+            prefix: None,
+            max_value_bytes: 256 << 20,
+        }
     }
 }
 
 /// What becomes of the posts' guids. WordPress writes an address there when a post is made, and never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Guid {
+pub enum GuidPolicy {
     /// They move like all addresses. Feeds show them and some attachments are served from them: a copy of a site that
     /// keeps them points at the original.
     #[default]
@@ -53,20 +58,20 @@ pub enum Guid {
 /// A dump that comes in pieces, of any size, cut anywhere.
 ///
 /// ```
-/// # use wpclone_rewrite::{DumpOptions, Options, Pair, Report, Rewriter};
-/// let pair = Pair::new("http://example.com", "https://example.org")?;
+/// # use wpclone_rewrite::{DumpOptions, Options, SiteMapping, Report, Rewriter};
+/// let pair = SiteMapping::new("http://example.com", "https://example.org")?;
 /// let rewriter = Rewriter::new(&[pair], Options::default())?;
 /// let (mut out, mut report) = (Vec::new(), Report::default());
-/// let mut dump = rewriter.dump(DumpOptions::default());
+/// let mut dump = rewriter.dump_rewriter(DumpOptions::default());
 /// dump.push(br"INSERT INTO `wp_options` VALUES (1,'it\'s http://exam", &mut out, &mut report);
 /// dump.push(br"ple.com','yes');", &mut out, &mut report);
 /// dump.finish(&mut out, &mut report);
 /// assert_eq!(out, br"INSERT INTO `wp_options` VALUES (1,'it\'s https://example.org','yes');");
-/// # Ok::<(), wpclone_rewrite::PairError>(())
+/// # Ok::<(), wpclone_rewrite::MappingError>(())
 /// ```
-pub struct Dump<'r> {
+pub struct DumpRewriter<'r> {
     rewriter: &'r Rewriter,
-    prefix: Option<Prefix>,
+    prefix: Option<PrefixMapping>,
     scanner: Scanner,
     reader: Reader,
     /// What could not be understood without what comes.
@@ -94,12 +99,12 @@ const KEPT: usize = 1 << 20;
 impl Rewriter {
     /// A dump of MySQL or MariaDB, to be pushed through. Values are the literals of statements that write rows.
     #[must_use]
-    pub fn dump(&self, options: DumpOptions) -> Dump<'_> {
+    pub fn dump_rewriter(&self, options: DumpOptions) -> DumpRewriter<'_> {
         let mode = Mode { escapes: options.backslash_escapes, ansi: false };
         let folders = &self.options.folders;
-        Dump {
+        DumpRewriter {
             rewriter: self,
-            scanner: Scanner::new(mode, options.longest),
+            scanner: Scanner::new(mode, options.max_value_bytes),
             reader: Reader::new(&options, mode),
             prefix: options.prefix,
             pending: Vec::new(),
@@ -118,12 +123,12 @@ impl Rewriter {
         if let (Some(room), Ok(mut rooms)) = (room, self.rooms.lock()) {
             rooms.push(room);
         }
-        report.changed += u64::from(made.is_some());
+        report.changed_values += u64::from(made.is_some());
         made
     }
 }
 
-impl Dump<'_> {
+impl DumpRewriter<'_> {
     /// Reads on, and appends what is done with.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>, report: &mut Report) {
         if self.pending.is_empty() {
@@ -148,7 +153,7 @@ impl Dump<'_> {
         out.extend_from_slice(&pending[done..]);
         let in_row = self.reader.in_rows() && matches!(self.last, b',' | b'(');
         if !self.passes && (in_row || !self.scanner.is_idle()) {
-            report.malformed(Malformed::SqlCutOff);
+            report.add_malformed(Malformed::SqlTruncated);
         }
     }
 
@@ -169,7 +174,7 @@ impl Dump<'_> {
                 let Some(mode) = self.reader.end() else {
                     work.end(text.len());
                     work.report.values += std::mem::take(&mut self.scanner.skipped);
-                    work.report.malformed(Malformed::SqlCharset);
+                    work.report.add_malformed(Malformed::SqlCharset);
                     self.passes = true;
                     return text.len();
                 };
@@ -194,17 +199,17 @@ impl Dump<'_> {
     fn piece(&mut self, piece: &Piece, work: &mut Work<'_>) {
         if let Token::Part(reason) = &piece.token {
             if let Some(reason) = reason {
-                work.report.malformed(*reason);
+                work.report.add_malformed(*reason);
             }
-            if *reason == Some(Malformed::SqlCutOff) {
-                work.stay(piece.start..piece.end, Why::Malformed);
+            if *reason == Some(Malformed::SqlTruncated) {
+                work.stay(piece.start..piece.end, UnreplacedReason::Malformed);
             }
             return work.skip(piece.end);
         }
         let role = self.reader.role(piece, work.text);
         match (&piece.token, role) {
             (Token::Text { .. } | Token::Name(_) | Token::Passes, Role::Passes) => {
-                work.stay(piece.start..piece.end, Why::NoRow);
+                work.stay(piece.start..piece.end, UnreplacedReason::OutsideRows);
             }
             (_, Role::Passes) => {}
             (Token::Name(name), Role::Table) => self.table(name.clone(), work),
@@ -226,7 +231,7 @@ impl Dump<'_> {
         let new = self.prefix.as_ref().and_then(|prefix| prefix.table(&work.text[name.clone()]));
         if let Some(new) = new {
             work.replace(name, &new);
-            work.report.names += 1;
+            work.report.prefix_renames += 1;
         }
     }
 
@@ -255,9 +260,9 @@ impl Dump<'_> {
         };
         if let Some(new) = renamed(self.prefix.as_ref(), role, value) {
             written(&new, edits);
-            work.report.names += 1;
+            work.report.prefix_renames += 1;
         } else if role == Role::Guid {
-            work.stay(content.clone(), Why::Guid);
+            work.stay(content.clone(), UnreplacedReason::Guid);
         } else {
             self.rewriter.edited(value, work.report, |new| written(new, edits));
         }
@@ -276,9 +281,10 @@ impl Dump<'_> {
         }
         if let Some(new) = renamed(self.prefix.as_ref(), role, bytes) {
             hex::write(raw, &new, edits);
-            work.report.names += 1;
+            work.report.prefix_renames += 1;
         } else if role == Role::Guid {
-            Work::new(self.rewriter, bytes, &mut Vec::new(), work.report).stay(0..bytes.len(), Why::Guid);
+            Work::new(self.rewriter, bytes, &mut Vec::new(), work.report)
+                .stay(0..bytes.len(), UnreplacedReason::Guid);
         } else {
             self.rewriter.edited(bytes, work.report, |new| hex::write(raw, new, edits));
         }
@@ -288,7 +294,7 @@ impl Dump<'_> {
 }
 
 /// What becomes of a name that holds the table prefix.
-fn renamed(prefix: Option<&Prefix>, role: Role, name: &[u8]) -> Option<Edits> {
+fn renamed(prefix: Option<&PrefixMapping>, role: Role, name: &[u8]) -> Option<Edits> {
     let new = match role {
         Role::Option => prefix?.option(name)?,
         Role::UserMeta => prefix?.user_meta(name)?,

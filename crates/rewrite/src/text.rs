@@ -12,7 +12,7 @@ use crate::base64::{self, Around};
 use crate::codec::Codec;
 use crate::edits::Edits;
 use crate::finder::{Hit, Kind};
-use crate::report::{Encoding, Malformed, Why};
+use crate::report::{Encoding, Malformed, UnreplacedReason};
 use crate::run::{Frame, Run};
 use crate::span::{Broken, Found};
 use crate::{json, php};
@@ -46,9 +46,9 @@ impl Run<'_> {
     /// Rewrites a text whose hits are the last ones, from `first` on.
     pub(crate) fn text(&mut self, frame: Frame<'_>, first: usize, out: &mut Edits) {
         let hits = first..self.hits.len();
-        if frame.depth > self.rewriter.options.depth && !hits.is_empty() {
-            self.report.malformed(Malformed::TooDeep);
-            return self.leave(&frame, hits, Why::Malformed);
+        if frame.depth > self.rewriter.options.max_depth && !hits.is_empty() {
+            self.report.add_malformed(Malformed::TooDeep);
+            return self.leave(&frame, hits, UnreplacedReason::Malformed);
         }
         let mut walk = Walk {
             frame,
@@ -152,7 +152,7 @@ impl Run<'_> {
                 walk.broken_json = broken.at;
                 // Shortcodes begin like a document, and CSS; they do not get far.
                 if is_all && (broken.reason != Malformed::Json || broken.at > start + 8) {
-                    self.report.malformed(broken.reason);
+                    self.report.add_malformed(broken.reason);
                 }
                 false
             }
@@ -163,9 +163,9 @@ impl Run<'_> {
                 let end = if is_all { text.len() } else { broken.at };
                 let holds = end > hit.at;
                 if holds {
-                    self.report.malformed(broken.reason);
+                    self.report.add_malformed(broken.reason);
                     let inside = walk.hits.start..self.hits_before(walk, end);
-                    self.leave(&walk.frame, inside, Why::Malformed);
+                    self.leave(&walk.frame, inside, UnreplacedReason::Malformed);
                     self.settle(walk, end);
                 }
                 holds
@@ -193,8 +193,8 @@ impl Run<'_> {
                 }
                 Look::Address(address) => {
                     if walk.broken_php > 0 && is_counted(text, walk.settled, address.start) {
-                        self.report.malformed(walk.reason);
-                        self.stays(&walk.frame, hit, Why::Malformed);
+                        self.report.add_malformed(walk.reason);
+                        self.stays(&walk.frame, hit, UnreplacedReason::Malformed);
                     } else if has_spelled_quote(text, walk.settled, address.start) {
                         self.wrapped(walk, Codec::Percent, hit, out);
                     } else {
@@ -214,8 +214,8 @@ impl Run<'_> {
             Around::Nothing => {}
             Around::Wrapped(codec) => self.wrapped(walk, codec, hit, out),
             Around::Broken { end } => {
-                self.report.malformed(Malformed::Base64);
-                self.stays(&walk.frame, hit, Why::Malformed);
+                self.report.add_malformed(Malformed::Base64);
+                self.stays(&walk.frame, hit, UnreplacedReason::Malformed);
                 walk.encoded = end;
             }
             Around::Run(run) => {
@@ -238,7 +238,7 @@ impl Run<'_> {
         for index in walk.hits.start..self.hits_before(walk, end) {
             let hit = self.hits[index];
             if hit.kind == Kind::Host && hit.end > end {
-                self.leave(&walk.frame, index..index + 1, Why::Bare);
+                self.leave(&walk.frame, index..index + 1, UnreplacedReason::BareHost);
             }
         }
     }

@@ -82,7 +82,7 @@ mod tests {
             "clone": {"url": "http://a", "password": null, "effective_isolation": {"own_user": true, "own_network": false}},
             "source_api_key": null,
             "source": {"url": "http://b", "facts": {"php": "8.2.7", "max_input_vars": 1000}},
-            "fidelity": {"rows": 3, "left_over": {"root-relative": 2, "unreadable": 1}, "left_out": {}, "warnings": ["a", "b"]},
+            "fidelity": {"rows": 3, "unreplaced_addresses": {"root-relative": 2, "unreadable": 1}, "omitted": {}, "warnings": ["a", "b"]},
         });
         let rows = readable(result.as_object().unwrap());
         let rows: Vec<String> =
@@ -92,9 +92,9 @@ mod tests {
           "clone.url = http://a",
           "clone.password = ?",
           "clone.effective_isolation = own network: no, own user: yes",
-          "fidelity.left_out = none",
-          "fidelity.left_over = 2 root relative, 1 unreadable",
+          "fidelity.omitted = none",
           "fidelity.rows = 3",
+          "fidelity.unreplaced_addresses = 2 root relative, 1 unreadable",
           "fidelity.warnings = a; b",
           "source.facts.max_input_vars = 1000",
           "source.facts.php = 8.2.7",

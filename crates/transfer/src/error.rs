@@ -1,51 +1,39 @@
-//! Why a transfer did not end well.
+//! Errors of a transfer.
 
 use wpclone_migrator::ClientError;
 
-/// Why a transfer did not end well. [`Meter::has_touched`](crate::Meter::has_touched) says whether the target may have
-/// been touched.
+/// Why a transfer failed. [`TransferProgress::may_have_changed_target`](crate::TransferProgress::may_have_changed_target)
+/// says whether live content of the target may have changed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// It is not possible between these two, which shows before anything is moved.
+    /// The transfer is not possible between these sites. Nothing was transferred.
     #[error("{1}")]
-    Impossible(Obstacle, String),
-    /// The source did not give what was asked for.
+    Preflight(PreflightFailure, String),
+    /// A request to the source failed.
     #[error("the source: {0}")]
     Source(#[source] ClientError),
-    /// The target did not take what was sent.
+    /// A request to the target failed.
     #[error("the target: {0}")]
     Target(#[source] ClientError),
-    /// What arrived is not what was sent.
+    /// The target's content is not what was sent, or the source changed too often to be read.
     #[error("{0}")]
-    Differs(String),
-    /// It was told to stop.
-    #[error("it was told to stop")]
-    Stopped,
+    Verification(String),
+    /// The transfer was cancelled.
+    #[error("the transfer was cancelled")]
+    Cancelled,
 }
 
-/// What makes a transfer impossible.
+/// Why a transfer is not possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Obstacle {
-    /// One of the two is a network of sites.
+pub enum PreflightFailure {
+    /// One of the sites is a multisite network.
     Multisite,
-    /// The target's disk has too little room.
-    NoSpace,
-    /// The target has content that nobody said may go.
-    NotEmpty,
-    /// The target's PHP is older than the source's WordPress needs.
-    Php,
-    /// One of the addresses is none that can be moved.
-    Address,
-}
-
-impl TransferError {
-    /// Whether the same may succeed at another time.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Source(error) | Self::Target(error) => error.is_transient(),
-            Self::Differs(_) => true,
-            Self::Impossible(..) | Self::Stopped => false,
-        }
-    }
+    /// The target's disk has too little free space.
+    DiskSpace,
+    /// The target is a site that has content of its own.
+    TargetNotEmpty,
+    /// The target's PHP is older than the source's WordPress requires.
+    PhpVersion,
+    /// The address of a site cannot be rewritten.
+    InvalidAddress,
 }

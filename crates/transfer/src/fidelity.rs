@@ -1,147 +1,148 @@
-//! What was moved, what was changed, what was left out: the proof that a copy is true.
+//! The report of a transfer: what was transferred, changed and omitted, with digests of both sides.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wpclone_migrator::{PhpMemory, RowDigest};
-use wpclone_rewrite::Report;
+use wpclone_rewrite::{Report, UnreplacedReason};
 
-/// Why something is not in the copy.
+/// Why something of the source is not in the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum LeftOut {
-    /// A session or an application password: they would open the copy with the original's keys.
+pub enum OmitReason {
+    /// A session or an application password: it would be valid for the original too.
     Session,
-    /// A salt or key of WordPress: a copy has its own.
+    /// A salt or key that WordPress stores in the options: a copy makes its own.
     Salt,
-    /// A view or trigger, which the target was not allowed to make.
-    Routine,
-    /// A file that the source leaves out itself: caches, backups, logs, drop-ins, secrets of the server.
-    File,
-    /// A file that went away, or changed again and again, while it was read.
-    Moving,
-    /// A file that the target does not take.
-    Refused,
+    /// A view or trigger that the target could not create.
+    ViewOrTrigger,
+    /// A file that the source does not export: caches, backups, logs, drop-ins, secrets of the server, unreadable files.
+    NotExported,
+    /// A file that was deleted, or changed several times, while it was read.
+    ChangedDuringRead,
+    /// A file that the target does not accept.
+    RefusedByTarget,
 }
 
 /// A table on both sides.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TableFidelity {
-    /// Its name on the source.
+    /// The table's name on the source.
     pub name: String,
-    /// Its name on the target, where that differs.
+    /// The table's name on the target, if it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub renamed: Option<String>,
-    /// Rows that the source gave.
+    pub target_name: Option<String>,
+    /// Rows read from the source.
     pub source_rows: u64,
-    /// Of these, rows that an attempt before had read already.
+    /// Of these, rows that an earlier attempt had already transferred.
     #[serde(skip_serializing_if = "is_zero")]
-    pub taken_up: u64,
-    /// Digest of these rows.
+    pub resumed_rows: u64,
+    /// Digest of the rows read from the source.
     pub source_digest: RowDigest,
-    /// Rows that the target has.
+    /// Rows that the target counted.
     pub target_rows: u64,
-    /// Digest of those rows, as the target counted them.
+    /// Digest of the target's rows, computed by the target.
     pub target_digest: RowDigest,
-    /// Rows that stayed behind.
+    /// Rows that were not transferred, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub left_out: BTreeMap<LeftOut, u64>,
+    pub omitted: BTreeMap<OmitReason, u64>,
     /// Values that were changed on the way.
     pub changed_values: u64,
-    /// How far the number of its next row was moved ahead.
+    /// How much was added to the table's `AUTO_INCREMENT`.
     #[serde(skip_serializing_if = "is_zero")]
-    pub moved_ahead: u64,
-    /// How often it was read again because it moved meanwhile.
+    pub auto_increment_offset: u64,
+    /// How often the table was read again because its rows changed during the transfer.
     #[serde(skip_serializing_if = "is_zero")]
-    pub read_again: u32,
-    /// Whether the source had the same rows before and after it was read. It has not when they change all the time.
-    pub settled: bool,
-    /// What the target had to define otherwise, such as a collation that it does not know.
+    pub rereads: u32,
+    /// Whether the source had the same rows when they were read and when they were counted afterwards. False for a table
+    /// that changes all the time.
+    pub consistent: bool,
+    /// What the target had to define differently, such as a collation that it does not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub adjusted: Vec<String>,
+    pub adjustments: Vec<String>,
 }
 
-/// A file that is not in the copy, or differs.
+/// A file that is not in the copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FileNote {
-    /// Its root and path; what is no UTF-8 is replaced.
+pub struct OmittedFile {
+    /// Its root and path; invalid UTF-8 is replaced.
     pub path: String,
-    /// Why.
-    pub why: LeftOut,
-    /// More of it, in a word.
+    /// Why it is not in the copy.
+    pub reason: OmitReason,
+    /// The source's or target's own code for the reason, at most 100 characters.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub note: String,
+    pub detail: String,
 }
 
 /// All files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FilesFidelity {
-    /// Files that the copy has of the source.
+    /// Files of the source that are in the copy.
     pub files: u64,
-    /// Their bytes.
+    /// Their size.
     pub bytes: u64,
-    /// Of these, files that an attempt before had sent already.
+    /// Of these, files that an earlier attempt had already transferred.
     #[serde(skip_serializing_if = "is_zero")]
-    pub taken_up: u64,
-    /// Of these, files of WordPress itself that travelled because they differ from the target's.
-    pub core: u64,
-    /// One digest over the paths and contents of all of them: the same on both sides.
+    pub resumed_files: u64,
+    /// Of these, WordPress core files, which are transferred if they differ from the target's.
+    pub core_files: u64,
+    /// One digest over the paths and contents of all files: the same on both sides.
     pub digest: String,
     /// Files that are not in the copy, by reason.
-    pub left_out: BTreeMap<LeftOut, u64>,
-    /// The first of them by name.
-    pub notes: Vec<FileNote>,
+    pub omitted: BTreeMap<OmitReason, u64>,
+    /// The first 1,000 of them.
+    pub omitted_files: Vec<OmittedFile>,
 }
 
-/// The whole proof.
+/// The whole report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fidelity {
-    /// Versions on both sides: `wordpress`, `php`, `database`.
+    /// The source's versions.
     pub source: Versions,
-    /// Those of the target.
+    /// The target's versions.
     pub target: Versions,
-    /// What was noticed before anything was moved, and did not stand in the way.
+    /// Differences between the sites, and whatever else did not prevent the transfer.
     pub warnings: Vec<String>,
-    /// Every table.
+    /// All tables, by name.
     pub tables: Vec<TableFidelity>,
     /// All files.
     pub files: FilesFidelity,
-    /// What the rewriting did, over all values.
-    pub rewritten: Report,
-    /// Views and triggers that were left out, by name.
-    pub routines_left_out: Vec<String>,
-    /// Plugins that are there, but switched off: they would lock the copy's owner out.
-    pub switched_off: Vec<String>,
-    /// Bytes of rows and files that were moved.
-    pub moved_bytes: u64,
-    /// The target's folder of must-use plugins.
+    /// What the rewriter did to all values.
+    pub rewrite: Report,
+    /// Names of views and triggers that the target could not create.
+    pub omitted_views_and_triggers: Vec<String>,
+    /// Plugins that are installed but not active in the copy, because they would lock its owner out.
+    pub deactivated_plugins: Vec<String>,
+    /// Bytes of rows and files that were transferred.
+    pub transferred_bytes: u64,
+    /// The target's directory of must-use plugins.
     #[serde(skip)]
-    pub must_use_folder: String,
-    /// What it cost the sites.
+    pub mu_plugins_dir: String,
+    /// PHP's memory on both sides.
     pub php_memory: Memory,
 }
 
-/// What PHP had on each side for the request that took most; `None` where it does not tell.
+/// PHP's memory in the request that needed most; `None` where PHP does not report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// Of the source.
+    /// On the source.
     pub source: Option<PhpMemory>,
-    /// Of the target.
+    /// On the target.
     pub target: Option<PhpMemory>,
 }
 
-/// Versions of a side.
+/// The versions of a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Versions {
     /// WordPress.
     pub wordpress: String,
     /// PHP.
     pub php: String,
-    /// Database, kind and version.
+    /// The database's product and version.
     pub database: String,
 }
 
-/// What of the proof stands in a task's result; all of it is an artifact.
+/// The part of the report that is in a task's result. The whole report is an artifact.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Tables.
@@ -150,43 +151,43 @@ pub struct Summary {
     pub rows: u64,
     /// Files.
     pub files: u64,
-    /// Their bytes.
+    /// Size of all files.
     pub file_bytes: u64,
     /// Values that were changed.
     pub changed_values: u64,
     /// Addresses that were replaced.
-    pub addresses: u64,
-    /// Old addresses that stayed, by reason.
-    pub left_over: BTreeMap<wpclone_rewrite::Why, u64>,
-    /// Rows and files that were left out, by reason.
-    pub left_out: BTreeMap<LeftOut, u64>,
-    /// See [`Fidelity::switched_off`].
-    pub switched_off: Vec<String>,
+    pub replaced_addresses: u64,
+    /// Old addresses that were not replaced, by reason.
+    pub unreplaced_addresses: BTreeMap<UnreplacedReason, u64>,
+    /// Rows, files, views and triggers that are not in the copy, by reason.
+    pub omitted: BTreeMap<OmitReason, u64>,
+    /// See [`Fidelity::deactivated_plugins`].
+    pub deactivated_plugins: Vec<String>,
     /// See [`Fidelity::warnings`].
     pub warnings: Vec<String>,
 }
 
 impl Fidelity {
-    /// The summary.
+    /// The summary for a task's result.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let mut left_out = self.files.left_out.clone();
-        for (why, count) in self.tables.iter().flat_map(|table| &table.left_out) {
-            *left_out.entry(*why).or_default() += count;
+        let mut omitted = self.files.omitted.clone();
+        for (reason, count) in self.tables.iter().flat_map(|table| &table.omitted) {
+            *omitted.entry(*reason).or_default() += count;
         }
-        if !self.routines_left_out.is_empty() {
-            left_out.insert(LeftOut::Routine, self.routines_left_out.len() as u64);
+        if !self.omitted_views_and_triggers.is_empty() {
+            omitted.insert(OmitReason::ViewOrTrigger, self.omitted_views_and_triggers.len() as u64);
         }
         Summary {
             tables: self.tables.len(),
             rows: self.tables.iter().map(|table| table.target_rows).sum(),
             files: self.files.files,
             file_bytes: self.files.bytes,
-            changed_values: self.rewritten.changed,
-            addresses: self.rewritten.addresses,
-            left_over: self.rewritten.stayed.clone(),
-            left_out,
-            switched_off: self.switched_off.clone(),
+            changed_values: self.rewrite.changed_values,
+            replaced_addresses: self.rewrite.replaced_addresses,
+            unreplaced_addresses: self.rewrite.unreplaced.clone(),
+            omitted,
+            deactivated_plugins: self.deactivated_plugins.clone(),
             warnings: self.warnings.clone(),
         }
     }

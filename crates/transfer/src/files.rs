@@ -13,9 +13,9 @@ use wpclone_migrator::{
 };
 
 use crate::error::TransferError;
-use crate::fidelity::{FileNote, FilesFidelity, LeftOut};
-use crate::meter::Meter;
-use crate::staged::{Staged, in_common};
+use crate::fidelity::{FilesFidelity, OmitReason, OmittedFile};
+use crate::progress::TransferProgress;
+use crate::staged_files::{StagedFiles, in_common};
 
 /// The most bytes of files that are asked for at a time.
 const MOST_FILES: u32 = 3 << 20;
@@ -58,8 +58,8 @@ pub(crate) struct FileMove<'a> {
     pub(crate) source: &'a Client,
     pub(crate) import: &'a Import,
     pub(crate) budget_ms: u32,
-    pub(crate) meter: &'a Meter,
-    pub(crate) stop: &'a CancellationToken,
+    pub(crate) progress: &'a TransferProgress,
+    pub(crate) cancel: &'a CancellationToken,
 }
 
 /// What was sent of a root.
@@ -158,15 +158,15 @@ impl FileMove<'_> {
             all.sum.join(sum);
             all.fidelity.files += fidelity.files;
             all.fidelity.bytes += fidelity.bytes;
-            all.fidelity.taken_up += fidelity.taken_up;
+            all.fidelity.resumed_files += fidelity.resumed_files;
             if *root == Root::Core {
-                all.fidelity.core = fidelity.files;
+                all.fidelity.core_files = fidelity.files;
             }
-            for (why, count) in fidelity.left_out {
-                *all.fidelity.left_out.entry(why).or_default() += count;
+            for (why, count) in fidelity.omitted {
+                *all.fidelity.omitted.entry(why).or_default() += count;
             }
-            let room = NAMED.saturating_sub(all.fidelity.notes.len());
-            all.fidelity.notes.extend(fidelity.notes.into_iter().take(room));
+            let room = NAMED.saturating_sub(all.fidelity.omitted_files.len());
+            all.fidelity.omitted_files.extend(fidelity.omitted_files.into_iter().take(room));
         }
         all.fidelity.digest = hex::encode(all.sum.0);
         Ok(all.fidelity)
@@ -188,7 +188,7 @@ impl FileMove<'_> {
         let sent = moving.sent;
         let (files, sum) = self.counted(root).await?;
         if (files, sum) != (sent.fidelity.files, sent.sum) {
-            return Err(TransferError::Differs(format!(
+            return Err(TransferError::Verification(format!(
                 "The target has {files} files of {root:?}, and {} were sent; or they are not the same.",
                 sent.fidelity.files
             )));
@@ -198,7 +198,7 @@ impl FileMove<'_> {
 
     /// What the target has of a root.
     async fn counted(&self, root: Root) -> Result<(u64, Sum), TransferError> {
-        let (mut files, mut sum, mut staged) = (0, Sum::default(), Staged::all(self.import, root));
+        let (mut files, mut sum, mut staged) = (0, Sum::default(), StagedFiles::all(self.import, root));
         while let Some(entry) = staged.next().await? {
             files += 1;
             sum.add(root, &entry.path, entry.size, entry.digest.unwrap_or(ContentDigest([0; 32])));
@@ -213,7 +213,7 @@ impl Moving<'_> {
         // What an attempt before has sent need not be sent again where both sides have the same.
         let resumed = import.info().resumed;
         let mut staged =
-            if resumed { Staged::all(import, self.root) } else { Staged::none(import, self.root) };
+            if resumed { StagedFiles::all(import, self.root) } else { StagedFiles::none(import, self.root) };
         let mut index = source.index_stream(self.root, resumed, None, self.source_pace.clone());
         while let Some(page) = index.next().await.map_err(TransferError::Source)? {
             for entry in page.entries {
@@ -223,7 +223,7 @@ impl Moving<'_> {
                 let before = staged.take(&entry.path);
                 if entry.kind == EntryKind::File && staged.is_in(&entry.path) {
                     let path = String::from_utf8_lossy(&entry.path);
-                    return Err(TransferError::Differs(format!(
+                    return Err(TransferError::Verification(format!(
                         "{path} was a folder when it was sent, and is a file."
                     )));
                 }
@@ -237,7 +237,7 @@ impl Moving<'_> {
                     },
                     EntryKind::Folder => self.add_small(&entry, PartKind::Folder).await?,
                     EntryKind::Excluded(reason) => {
-                        self.note(&entry.path, LeftOut::File, char::from(reason).to_string());
+                        self.note(&entry.path, OmitReason::NotExported, char::from(reason).to_string());
                     }
                 }
                 let full = self.line.bytes >= u64::from(self.source_pace.budget().bytes);
@@ -259,8 +259,8 @@ impl Moving<'_> {
     /// Counts a file that was sent by an attempt before.
     fn keep(&mut self, entry: &Entry, digest: ContentDigest) {
         self.sent.count(self.root, &entry.path, entry.size, digest);
-        self.sent.fidelity.taken_up += 1;
-        self.files.meter.keep_file(entry.size);
+        self.sent.fidelity.resumed_files += 1;
+        self.files.progress.skip_file(entry.size);
     }
 
     /// Adds what has no bytes to what goes next, which goes when it is large.
@@ -286,8 +286,8 @@ impl Moving<'_> {
 
     /// Asks for the first files in line while what came before goes to the target.
     async fn step(&mut self) -> Result<(), TransferError> {
-        if self.files.stop.is_cancelled() {
-            return Err(TransferError::Stopped);
+        if self.files.cancel.is_cancelled() {
+            return Err(TransferError::Cancelled);
         }
         let (wanted, Load { parcel, whole }) = (self.line.wanted(self.root), self.next_load());
         let sending = store(self.files.import, parcel, &mut self.target_pace);
@@ -317,7 +317,7 @@ impl Moving<'_> {
                         offset: part.offset,
                     };
                     self.load.parcel.part(&stored, &part.bytes);
-                    self.files.meter.files(u64::from(last), came);
+                    self.files.progress.add_files(u64::from(last), came);
                     self.line.offset += came;
                     if last {
                         self.whole();
@@ -329,8 +329,8 @@ impl Moving<'_> {
                         self.line.push(entry, readings + 1);
                     }
                 }
-                FileStatus::Changed | FileStatus::Missing => self.gone(&path, LeftOut::Moving),
-                FileStatus::Unreadable | FileStatus::Rejected => self.gone(&path, LeftOut::File),
+                FileStatus::Changed | FileStatus::Missing => self.gone(&path, OmitReason::ChangedDuringRead),
+                FileStatus::Unreadable | FileStatus::Rejected => self.gone(&path, OmitReason::NotExported),
             }
         }
         Ok(())
@@ -345,7 +345,7 @@ impl Moving<'_> {
     }
 
     /// The first file in line will not come, or no more of it.
-    fn gone(&mut self, path: &[u8], why: LeftOut) {
+    fn gone(&mut self, path: &[u8], why: OmitReason) {
         // Also what an attempt before has sent of it.
         let begun = self.line.offset > 0 || self.files.import.info().resumed;
         let asked = self.line.pop();
@@ -374,7 +374,7 @@ impl Moving<'_> {
         for file in stored.into_iter().flat_map(|stored| stored.rejected) {
             let path = BASE64.decode(&file.path).unwrap_or_default();
             if self.refused.insert(path.clone()) {
-                self.note(&path, LeftOut::Refused, file.field);
+                self.note(&path, OmitReason::RefusedByTarget, file.field);
             }
         }
         for (path, size, digest) in whole {
@@ -384,12 +384,16 @@ impl Moving<'_> {
         }
     }
 
-    fn note(&mut self, path: &[u8], why: LeftOut, note: String) {
+    fn note(&mut self, path: &[u8], why: OmitReason, note: String) {
         let fidelity = &mut self.sent.fidelity;
-        *fidelity.left_out.entry(why).or_default() += 1;
-        if fidelity.notes.len() < NAMED {
+        *fidelity.omitted.entry(why).or_default() += 1;
+        if fidelity.omitted_files.len() < NAMED {
             let path = format!("{:?}/{}", self.root, String::from_utf8_lossy(path));
-            fidelity.notes.push(FileNote { path, why, note: note.chars().take(100).collect() });
+            fidelity.omitted_files.push(OmittedFile {
+                path,
+                reason: why,
+                detail: note.chars().take(100).collect(),
+            });
         }
     }
 }

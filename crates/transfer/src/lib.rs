@@ -1,30 +1,32 @@
 #![doc = include_str!("../README.md")]
 
-mod active;
-mod empty;
+mod active_plugins;
+mod checkpoint;
 mod error;
+mod existing_content;
 mod fidelity;
 mod files;
-mod mend;
-mod meter;
-mod place;
+mod free_space;
 mod plan;
-mod room;
-mod staged;
+mod progress;
+mod row_stream;
+mod row_transformer;
+mod staged_files;
 mod table;
 mod transfer;
-mod units;
 
-pub use error::{Obstacle, TransferError};
-pub use fidelity::{Fidelity, FileNote, FilesFidelity, LeftOut, Memory, Summary, TableFidelity, Versions};
-pub use meter::{Meter, Reading};
-pub use transfer::{Receiver, Transfer, settle, take_back};
+pub use error::{PreflightFailure, TransferError};
+pub use fidelity::{
+    Fidelity, FilesFidelity, Memory, OmitReason, OmittedFile, Summary, TableFidelity, Versions,
+};
+pub use progress::{ProgressSnapshot, TransferProgress};
+pub use transfer::{TargetKind, Transfer, commit, rollback};
 
 #[cfg(test)]
 mod tests {
     fn is_send<T: Send>(_: T) {}
 
-    /// A worker runs it on any of its threads: it does not compile otherwise.
+    /// Workers run transfers on a multi-threaded runtime, which needs a `Send` future.
     #[expect(dead_code, reason = "only compiled")]
     fn a_transfer_can_move_between_threads(transfer: &crate::Transfer<'_>) {
         is_send(transfer.run());

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 use wpclone_migrator::{Definition, Entry, EntryKind, Manifest, Root, Table, TableProgress};
-use wpclone_rewrite::{Folder, Options, Pair, Prefix, Rewriter};
+use wpclone_rewrite::{FolderMapping, Options, PrefixMapping, Rewriter, SiteMapping};
 
-use crate::error::{Obstacle, TransferError};
+use crate::error::{PreflightFailure, TransferError};
 use crate::fidelity::Versions;
 
 /// How far numbers of new rows are moved ahead, so that what is made on the copy has none that the original gives next.
@@ -41,14 +41,14 @@ const LOCKS_OUT: [&str; 20] = [
 /// What was decided.
 pub(crate) struct Plan {
     pub(crate) rewriter: Rewriter,
-    pub(crate) prefix: Option<Prefix>,
+    pub(crate) prefix: Option<PrefixMapping>,
     from_prefix: String,
     /// Where what leads, in words that change when it does.
     ways: String,
     database: String,
     pub(crate) warnings: Vec<String>,
     /// Plugins of the source that are not active in the copy.
-    pub(crate) switched_off: Vec<String>,
+    pub(crate) deactivated_plugins: Vec<String>,
 }
 
 impl Plan {
@@ -57,26 +57,27 @@ impl Plan {
         for (side, manifest) in [("source", source), ("target", target)] {
             if manifest.wordpress.multisite {
                 let detail = format!("The {side} is a network of sites.");
-                return Err(TransferError::Impossible(Obstacle::Multisite, detail));
+                return Err(TransferError::Preflight(PreflightFailure::Multisite, detail));
             }
         }
         let (from, to) = (&source.wordpress.prefix, &target.wordpress.prefix);
         let mut warnings = Vec::new();
         let folders = folders(source, target, &mut warnings);
-        let options = Options { folders, root_relative: true, ..Options::default() };
+        let options = Options { folders, count_root_relative: true, ..Options::default() };
         let pairs = pairs(source, target);
         // Not all folders: a job makes some that were not there.
         let ways = format!("{pairs:?} {from} {to} {} {}", source.abspath, target.abspath);
         let rewriter = pairs.and_then(|pairs| Rewriter::new(&pairs, options));
-        let rewriter = rewriter.map_err(|e| TransferError::Impossible(Obstacle::Address, format!("{e}.")))?;
+        let rewriter = rewriter
+            .map_err(|e| TransferError::Preflight(PreflightFailure::InvalidAddress, format!("{e}.")))?;
         php(source, target)?;
         versions(source, target, &mut warnings);
         let locks_out = |file: &String| LOCKS_OUT.contains(&file.split('/').next().unwrap_or_default());
         let plugins = source.wordpress.plugins.iter().map(|plugin| plugin.file.clone());
         Ok(Self {
-            switched_off: plugins.filter(locks_out).collect(),
+            deactivated_plugins: plugins.filter(locks_out).collect(),
             rewriter,
-            prefix: (from != to).then(|| Prefix::new(from, to)),
+            prefix: (from != to).then(|| PrefixMapping::new(from, to)),
             from_prefix: from.clone(),
             ways,
             database: source.database.name.clone(),
@@ -111,7 +112,7 @@ impl Plan {
     }
 
     /// What a table was sent as: another definition or other addresses have another print. Not what only counts.
-    pub(crate) fn print(&self, definition: &Definition) -> String {
+    pub(crate) fn fingerprint(&self, definition: &Definition) -> String {
         let mut definition = definition.clone();
         if let Definition::Table(table) = &mut definition {
             (table.auto_increment, table.rows, table.data_bytes, table.index_bytes) = (None, 0, 0, 0);
@@ -153,11 +154,11 @@ fn ahead(table: &Table) -> Option<u64> {
 }
 
 /// Where the site's addresses lead.
-fn pairs(source: &Manifest, target: &Manifest) -> Result<Vec<Pair>, wpclone_rewrite::PairError> {
+fn pairs(source: &Manifest, target: &Manifest) -> Result<Vec<SiteMapping>, wpclone_rewrite::MappingError> {
     let (from, to) = (&source.wordpress, &target.wordpress);
-    let mut pairs = vec![Pair::new(&from.home_url, &to.home_url)?];
+    let mut pairs = vec![SiteMapping::new(&from.home_url, &to.home_url)?];
     if from.site_url != from.home_url {
-        pairs.push(Pair::new(&from.site_url, &to.site_url)?);
+        pairs.push(SiteMapping::new(&from.site_url, &to.site_url)?);
     }
     // Content that has an address of its own.
     for (from_url, to_url) in
@@ -167,14 +168,14 @@ fn pairs(source: &Manifest, target: &Manifest) -> Result<Vec<Pair>, wpclone_rewr
         let moved = below(&from.site_url).or_else(|| below(&from.home_url));
         let same = moved.is_some_and(|rest| to_url.ends_with(&rest));
         if !same && !pairs.is_empty() {
-            pairs.push(Pair::new(from_url, to_url)?);
+            pairs.push(SiteMapping::new(from_url, to_url)?);
         }
     }
     Ok(pairs)
 }
 
 /// Where the folders of the machine are, for those that stand in the database.
-fn folders(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> Vec<Folder> {
+fn folders(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> Vec<FolderMapping> {
     let path = |manifest: &Manifest, root: &str| manifest.roots.get(root).and_then(|root| root.path.clone());
     let mut folders = Vec::new();
     let named =
@@ -182,7 +183,7 @@ fn folders(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> 
     let base = (Some(source.abspath.clone()), Some(target.abspath.clone()));
     for (from, to) in named.into_iter().chain([base]) {
         let (Some(from), Some(to)) = (from, to) else { continue };
-        match Folder::new(&from, &to) {
+        match FolderMapping::new(&from, &to) {
             Ok(folder) => folders.push(folder),
             Err(_) => warnings.push(format!("The folder {from} is not looked for in the database.")),
         }
@@ -203,7 +204,7 @@ fn php(source: &Manifest, target: &Manifest) -> Result<(), TransferError> {
     }
     let version = &source.wordpress.version;
     let detail = format!("WordPress {version} of the source needs PHP {needs}; the target has {has}.");
-    Err(TransferError::Impossible(Obstacle::Php, detail))
+    Err(TransferError::Preflight(PreflightFailure::PhpVersion, detail))
 }
 
 fn versions(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) {
@@ -315,10 +316,10 @@ mod tests {
             ("8.1.3", "8.1.2-1ubuntu2.14"),
         ] {
             let made = plan(&side("a.example", "8.4.1", needs), &side("b.example", has, "7.2"));
-            let Err(TransferError::Impossible(obstacle, detail)) = made else {
+            let Err(TransferError::Preflight(obstacle, detail)) = made else {
                 panic!("{needs} needed, {has} is there")
             };
-            assert_eq!(obstacle, Obstacle::Php);
+            assert_eq!(obstacle, PreflightFailure::PhpVersion);
             assert!(detail.contains(needs) && detail.contains(has), "{detail}");
         }
     }
@@ -353,15 +354,15 @@ mod tests {
         };
         let of = |host: &str| plan(&side("a.example", "8.2.1", "7.2"), &side(host, "8.2.1", "7.2")).unwrap();
         let (here, elsewhere) = (of("b.example"), of("c.example"));
-        let first = here.print(&table(&|_| {}));
+        let first = here.fingerprint(&table(&|_| {}));
         let grown = table(&|table| {
             for field in ["auto_increment", "rows", "data_bytes", "index_bytes"] {
                 table[field] = json!(1000);
             }
         });
-        assert_eq!(here.print(&grown), first);
-        assert_ne!(here.print(&table(&|table| table["comment"] = json!("other"))), first);
-        assert_ne!(elsewhere.print(&table(&|_| {})), first);
+        assert_eq!(here.fingerprint(&grown), first);
+        assert_ne!(here.fingerprint(&table(&|table| table["comment"] = json!("other"))), first);
+        assert_ne!(elsewhere.fingerprint(&table(&|_| {})), first);
     }
 
     #[test]
@@ -376,6 +377,6 @@ mod tests {
             plugin("akismet/two-factor.php"),
         ]);
         let plan = plan(&source, &side("b.example", "8.2.1", "7.2")).unwrap();
-        assert_eq!(plan.switched_off, ["wordfence/wordfence.php", "two-factor/any.php"]);
+        assert_eq!(plan.deactivated_plugins, ["wordfence/wordfence.php", "two-factor/any.php"]);
     }
 }

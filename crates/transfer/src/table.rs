@@ -6,14 +6,14 @@ use wpclone_migrator::{
     AdaptiveBatch, Client, ClientError, Cursor, Definition, Import, RowChunk, RowCount, Rows, Table,
     TableProgress,
 };
-use wpclone_rewrite::{Prefix, Report, Rewriter};
+use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
 
+use crate::checkpoint::Checkpoint;
 use crate::error::TransferError;
 use crate::fidelity::TableFidelity;
-use crate::mend::Mender;
-use crate::meter::Meter;
-use crate::place::Place;
-use crate::units::{Counts, Torn, Unit, Units};
+use crate::progress::TransferProgress;
+use crate::row_stream::{Counts, RowChanged, RowStream, Unit};
+use crate::row_transformer::RowTransformer;
 
 /// The most bytes of rows that are asked for at a time: two answers of each table in flight are held.
 const MOST_ROWS: u32 = 3 << 20;
@@ -33,15 +33,15 @@ pub(crate) struct TableMove<'a> {
     /// Its name without the source's prefix.
     pub(crate) base: &'a str,
     /// Plugins that are not active in the copy.
-    pub(crate) switched_off: &'a [String],
+    pub(crate) deactivated_plugins: &'a [String],
     pub(crate) rewriter: &'a Rewriter,
-    pub(crate) prefix: Option<&'a Prefix>,
+    pub(crate) prefix: Option<&'a PrefixMapping>,
     /// What it is sent as. What was sent as something else is sent anew.
-    pub(crate) print: String,
+    pub(crate) fingerprint: String,
     /// How long a request may take on the source (`limits.budget_ms`).
     pub(crate) budget_ms: u32,
-    pub(crate) meter: &'a Meter,
-    pub(crate) stop: &'a CancellationToken,
+    pub(crate) progress: &'a TransferProgress,
+    pub(crate) cancel: &'a CancellationToken,
 }
 
 /// What came of a table.
@@ -65,8 +65,8 @@ impl From<TransferError> for Broken {
     }
 }
 
-impl From<Torn> for Broken {
-    fn from(_: Torn) -> Self {
+impl From<RowChanged> for Broken {
+    fn from(_: RowChanged) -> Self {
         Self::Moved
     }
 }
@@ -85,7 +85,7 @@ impl TableMove<'_> {
                 }
             }
         }
-        Err(TransferError::Differs(format!(
+        Err(TransferError::Verification(format!(
             "The table {} changed again and again in the middle of a row while it was read.",
             self.table.name
         )))
@@ -97,20 +97,20 @@ impl TableMove<'_> {
         reading: u32,
         last: bool,
     ) -> Result<Moved, Broken> {
-        let place = resumed.as_ref().and_then(|progress| Place::read(progress.cursor.as_ref()?));
+        let place = resumed.as_ref().and_then(|progress| Checkpoint::read(progress.cursor.as_ref()?));
         let (place, seq, anew) = match (place, &resumed) {
             (Some(place), Some(progress))
-                if place.ended == progress.complete && place.print == self.print =>
+                if place.ended == progress.complete && place.fingerprint == self.fingerprint =>
             {
                 (place, progress.chunk, false)
             }
             // What was loaded at a place that nobody can tell is not built upon.
-            _ => (Place::first(&self.print), 0, true),
+            _ => (Checkpoint::first(&self.fingerprint), 0, true),
         };
-        let taken_up = place.source_rows;
+        let resumed_rows = place.source_rows;
         let defined = self.import.define(&self.definition, anew).await.map_err(TransferError::Target)?;
         let counts = if place.ended {
-            self.meter.keep(self.table.estimated_bytes());
+            self.progress.skip_bytes(self.table.estimated_bytes());
             // Sent whole by an attempt before; whether it is still the same, counting tells.
             let mut counts = Counts::default();
             place.restore(&mut counts);
@@ -129,7 +129,7 @@ impl TableMove<'_> {
                 // Rows that were passed over, since they had been sent, may have changed in between.
                 return Err(Broken::Moved);
             }
-            return Err(Broken::Failed(TransferError::Differs(format!(
+            return Err(Broken::Failed(TransferError::Verification(format!(
                 "The target has {} rows in {}, and {} were sent; or they are not the same.",
                 target.rows,
                 self.definition.name(),
@@ -137,7 +137,7 @@ impl TableMove<'_> {
             ))));
         }
         let mut moved = self.moved(counts, &target, reading, settled, &defined.adjustments);
-        moved.fidelity.taken_up = taken_up;
+        moved.fidelity.resumed_rows = resumed_rows;
         Ok(moved)
     }
 
@@ -159,18 +159,18 @@ impl TableMove<'_> {
             adjusted.iter().map(|part| format!("{}: {} became {}", part.field, part.from, part.to));
         let fidelity = TableFidelity {
             name: name.clone(),
-            renamed: (new != name).then(|| new.to_owned()),
+            target_name: (new != name).then(|| new.to_owned()),
             source_rows: counts.source_rows,
-            taken_up: 0,
+            resumed_rows: 0,
             source_digest: counts.source_digest,
             target_rows: target.rows,
             target_digest: target.digest,
-            left_out: counts.left_out,
-            changed_values: counts.report.changed,
-            moved_ahead: ahead,
-            read_again: reading,
-            settled,
-            adjusted: adjusted.collect(),
+            omitted: counts.omitted,
+            changed_values: counts.report.changed_values,
+            auto_increment_offset: ahead,
+            rereads: reading,
+            consistent: settled,
+            adjustments: adjusted.collect(),
         };
         Moved { fidelity, report: counts.report, too_large: counts.too_large }
     }
@@ -181,7 +181,7 @@ impl TableMove<'_> {
     }
 
     /// Sends all rows from a place on.
-    async fn send(&self, n: u32, place: Place, seq: u32) -> Result<Counts, Broken> {
+    async fn send(&self, n: u32, place: Checkpoint, seq: u32) -> Result<Counts, Broken> {
         let (give, take) = mpsc::channel(1);
         let read = self.read(place.cursor.clone(), give);
         let write = self.write(n, place, seq, take);
@@ -211,23 +211,24 @@ impl TableMove<'_> {
     async fn write(
         &self,
         n: u32,
-        place: Place,
+        place: Checkpoint,
         seq: u32,
         mut take: mpsc::Receiver<Result<Rows, ClientError>>,
     ) -> Result<Counts, Broken> {
-        let mut units = Units::new(
-            Mender::new(self.table, self.base, self.rewriter, self.prefix).without(self.switched_off),
+        let mut units = RowStream::new(
+            RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
+                .without(self.deactivated_plugins),
         );
         place.restore(&mut units.counts);
         let mut writer = Writer::new(self.import, n, seq, place);
         while let Some(rows) = take.recv().await {
-            if self.stop.is_cancelled() {
-                return Err(TransferError::Stopped.into());
+            if self.cancel.is_cancelled() {
+                return Err(TransferError::Cancelled.into());
             }
             let rows = rows.map_err(source_error)?;
             if !rows.header.columns.iter().eq(self.table.transferred_columns().map(|column| &column.name)) {
                 let detail = format!("The columns of {} changed while it was read.", self.table.name);
-                return Err(TransferError::Differs(detail).into());
+                return Err(TransferError::Verification(detail).into());
             }
             for part in rows.parts() {
                 let part = part.map_err(TransferError::Source)?;
@@ -235,17 +236,17 @@ impl TableMove<'_> {
                 writer.send().await?;
             }
             units.answered(rows.count.rows, rows.count.digest);
-            self.meter.rows(rows.count.rows, rows.len() as u64);
+            self.progress.add_rows(rows.count.rows, rows.len() as u64);
             if units.is_settled()
                 && let Some(cursor) = &rows.count.cursor
             {
-                writer.at(Place::of(&self.print, Some(cursor.clone()), &units.counts));
+                writer.at(Checkpoint::of(&self.fingerprint, Some(cursor.clone()), &units.counts));
             }
         }
         if !units.is_settled() {
             return Err(Broken::Moved);
         }
-        writer.end(Place::of(&self.print, None, &units.counts)).await?;
+        writer.end(Checkpoint::of(&self.fingerprint, None, &units.counts)).await?;
         Ok(units.counts)
     }
 }
@@ -273,14 +274,14 @@ struct Writer<'a> {
     /// The last chunk that was taken in.
     seq: u32,
     /// The last place between two rows at which the source can go on.
-    place: Place,
-    /// Units since then, those that were sent before a break among them.
+    place: Checkpoint,
+    /// RowStream since then, those that were sent before a break among them.
     since: u64,
     /// How many of the next ones were sent before a break.
     skip: u64,
     chunk: RowChunk,
     /// The place before the chunk.
-    begin: Place,
+    begin: Checkpoint,
     full: Vec<Full>,
     pace: AdaptiveBatch,
 }
@@ -288,12 +289,12 @@ struct Writer<'a> {
 /// A chunk to be sent, and the places before and after it.
 struct Full {
     chunk: RowChunk,
-    begin: Place,
-    end: Place,
+    begin: Checkpoint,
+    end: Checkpoint,
 }
 
 impl<'a> Writer<'a> {
-    fn new(import: &'a Import, n: u32, seq: u32, place: Place) -> Self {
+    fn new(import: &'a Import, n: u32, seq: u32, place: Checkpoint) -> Self {
         let (skip, pace) = (place.units, import.adaptive_batch().capped_at(MOST_SENT));
         let (chunk, begin, full) = (import.row_chunk(), place.clone(), Vec::new());
         Self { import, n, seq, place, since: 0, skip, chunk, begin, full, pace }
@@ -315,12 +316,12 @@ impl<'a> Writer<'a> {
     }
 
     /// All units so far belong to what is before this place.
-    fn at(&mut self, place: Place) {
+    fn at(&mut self, place: Checkpoint) {
         (self.place, self.since) = (place, 0);
     }
 
     fn close(&mut self) {
-        let end = Place { units: self.since, ..self.place.clone() };
+        let end = Checkpoint { units: self.since, ..self.place.clone() };
         let begin = std::mem::replace(&mut self.begin, end.clone());
         self.full.push(Full {
             chunk: std::mem::replace(&mut self.chunk, self.import.row_chunk()),
@@ -338,7 +339,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Sends what is left, and that there is no more.
-    async fn end(&mut self, place: Place) -> Result<(), Broken> {
+    async fn end(&mut self, place: Checkpoint) -> Result<(), Broken> {
         self.at(place);
         self.close();
         let mut full = std::mem::take(&mut self.full).into_iter().peekable();
@@ -361,7 +362,7 @@ impl<'a> Writer<'a> {
                     self.pace.record_failure(true);
                     let (first, second) =
                         chunk.split().ok_or(TransferError::Target(ClientError::RequestTooLarge))?;
-                    let middle = Place { units: begin.units + first.part_count(), ..begin.clone() };
+                    let middle = Checkpoint { units: begin.units + first.part_count(), ..begin.clone() };
                     parts.push(Full { chunk: second, begin: middle.clone(), end });
                     parts.push(Full { chunk: first, begin, end: middle });
                 }

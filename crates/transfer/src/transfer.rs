@@ -8,13 +8,13 @@ use wpclone_migrator::{
 };
 use wpclone_rewrite::Report;
 
-use crate::empty::content_of;
-use crate::error::{Obstacle, TransferError};
+use crate::error::{PreflightFailure, TransferError};
+use crate::existing_content::existing_content;
 use crate::fidelity::{Fidelity, FilesFidelity, Memory, TableFidelity};
 use crate::files::FileMove;
-use crate::meter::Meter;
+use crate::free_space::{required_bytes, size_of_tables, space_shortage};
 use crate::plan::{Core, Plan, ROOTS, versions_of};
-use crate::room::{lack, room_for, size_of_tables};
+use crate::progress::TransferProgress;
 use crate::table::{Moved, TableMove};
 
 /// Tables in flight. With the files that makes less requests at a time than a migrator takes.
@@ -22,16 +22,16 @@ const TABLES: usize = 2;
 /// The most left-overs that are told with their context.
 const LEFT_OVERS: usize = 200;
 
-/// What content goes into.
+/// The kind of site that receives the content.
 #[derive(Debug, Clone, Copy)]
-pub enum Receiver<'a> {
-    /// A clone of ours: whatever is there is replaced.
+pub enum TargetKind<'a> {
+    /// A clone. Its content is replaced, and nothing of it is kept.
     Clone,
-    /// An empty WordPress of somebody's. What it had is kept until [`settle`](crate::settle) drops it, or
-    /// [`take_back`](crate::take_back) brings it back.
-    Site {
-        /// The must-use plugin that keeps the copy harmless.
-        harmless: &'a str,
+    /// An existing WordPress, which has to be empty. Its former content is kept until [`commit`] drops it or [`rollback`]
+    /// restores it.
+    ExistingSite {
+        /// Source of the must-use plugin that keeps the copy from mailing and calling others.
+        sandbox_plugin: &'a str,
     },
 }
 
@@ -42,13 +42,13 @@ pub struct Transfer<'a> {
     /// Where it goes to.
     pub target: &'a Client,
     /// What that is.
-    pub into: Receiver<'a>,
+    pub target_kind: TargetKind<'a>,
     /// What it is called on the target: 32 hex digits, the same when it is taken up again.
-    pub job: &'a str,
+    pub job_id: &'a str,
     /// How far it is.
-    pub meter: &'a Meter,
+    pub progress: &'a TransferProgress,
     /// Cancelled when it is to stop. Nothing of the target that was live has been touched before the swap.
-    pub stop: &'a CancellationToken,
+    pub cancel: &'a CancellationToken,
 }
 
 impl Transfer<'_> {
@@ -68,11 +68,11 @@ impl Transfer<'_> {
         let tables = async { self.source.all_definitions(&mut pace).await.map_err(TransferError::Source) };
         let (all, files) = tokio::try_join!(tables, self.size_of_files(&roots, &from))?;
         let tables = size_of_tables(&all);
-        self.meter.expect(tables.saturating_add(files));
-        self.meter.warn(&plan.warnings);
+        self.progress.expect_bytes(tables.saturating_add(files));
+        self.progress.set_warnings(&plan.warnings);
         let import = self.begin(&roots, &plan, &all).await?;
         self.check_target(&import, &to).await?;
-        self.check_room(&import, room_for(tables, files), &to).await?;
+        self.check_room(&import, required_bytes(tables, files), &to).await?;
         let filled = self.fill(&import, plan, &all, (&from, &to), &roots).await;
         if filled.as_ref().is_err_and(is_spoilt) {
             // What is there cannot be built upon: another attempt begins anew.
@@ -94,19 +94,19 @@ impl Transfer<'_> {
             source: self.source,
             import,
             budget_ms: from.limits.budget_ms,
-            meter: self.meter,
-            stop: self.stop,
+            progress: self.progress,
+            cancel: self.cancel,
         };
         let (tables, files) = tokio::try_join!(self.tables(import, &plan, all, from), files.run(roots))?;
         let mut routines = self.routines(import, &plan, all).await?;
-        if self.stop.is_cancelled() {
-            return Err(TransferError::Stopped);
+        if self.cancel.is_cancelled() {
+            return Err(TransferError::Cancelled);
         }
-        self.put_harmless(import).await?;
+        self.store_sandbox_plugin(import).await?;
         import.prepare().await.map_err(TransferError::Target)?;
-        self.meter.touch();
+        self.progress.mark_target_changed();
         routines.extend(import.swap().await.map_err(TransferError::Target)?);
-        if matches!(self.into, Receiver::Clone) {
+        if matches!(self.target_kind, TargetKind::Clone) {
             import.commit().await.map_err(TransferError::Target)?;
         }
         Ok(self.told(plan, from, to, tables, files, routines))
@@ -119,7 +119,7 @@ impl Transfer<'_> {
         to: &Manifest,
         moved: Vec<Moved>,
         files: FilesFidelity,
-        routines_left_out: Vec<String>,
+        omitted_views_and_triggers: Vec<String>,
     ) -> Fidelity {
         let (mut rewritten, mut warnings) = (Report::default(), plan.warnings);
         let mut tables: Vec<TableFidelity> = Vec::new();
@@ -128,13 +128,13 @@ impl Transfer<'_> {
                 let name = &fidelity.name;
                 warnings.push(format!("{too_large} values in {name} are too large to be looked into."));
             }
-            if !fidelity.settled {
+            if !fidelity.consistent {
                 warnings.push(format!("{} changed all the time while it was read.", fidelity.name));
             }
-            rewritten.absorb(report);
+            rewritten.merge(report);
             tables.push(fidelity);
         }
-        rewritten.left_overs.truncate(LEFT_OVERS);
+        rewritten.unreplaced_samples.truncate(LEFT_OVERS);
         tables.sort_by(|one, other| one.name.cmp(&other.name));
         Fidelity {
             source: versions_of(from),
@@ -142,11 +142,11 @@ impl Transfer<'_> {
             warnings,
             tables,
             files,
-            rewritten,
-            routines_left_out,
-            switched_off: plan.switched_off,
-            moved_bytes: self.meter.read().bytes,
-            must_use_folder: must_use_folder(to),
+            rewrite: rewritten,
+            omitted_views_and_triggers,
+            deactivated_plugins: plan.deactivated_plugins,
+            transferred_bytes: self.progress.snapshot().bytes,
+            mu_plugins_dir: mu_plugins_dir(to),
             php_memory: Memory { source: self.source.php_memory(), target: self.target.php_memory() },
         }
     }
@@ -184,7 +184,7 @@ impl Transfer<'_> {
     /// Whether the target has room, as far as its PHP may know. A job that is taken up again has some of it there already:
     /// what it lacks, the target says.
     async fn check_room(&self, import: &Import, need: u64, to: &Manifest) -> Result<(), TransferError> {
-        let free = |to: &Manifest| lack(need, to.roots.values().map(|root| root.free_bytes));
+        let free = |to: &Manifest| space_shortage(need, to.roots.values().map(|root| root.free_bytes));
         if import.info().resumed || free(to).is_none() {
             return Ok(());
         }
@@ -193,7 +193,7 @@ impl Transfer<'_> {
         match free(&to) {
             Some(detail) => {
                 let _ = import.abort().await;
-                Err(TransferError::Impossible(Obstacle::NoSpace, detail))
+                Err(TransferError::Preflight(PreflightFailure::DiskSpace, detail))
             }
             None => Ok(()),
         }
@@ -202,25 +202,26 @@ impl Transfer<'_> {
     /// Begins the job, or takes it up where rows and files were still coming. One that was further, has tables that the source
     /// has no more, or other roots (a source whose WordPress was updated in between), ends and begins anew.
     async fn begin(&self, roots: &[Root], plan: &Plan, all: &[Definition]) -> Result<Import, TransferError> {
-        let options = job_options(self.into, roots);
-        let begin = || async { self.target.begin(self.job, &options).await.map_err(TransferError::Target) };
+        let options = job_options(self.target_kind, roots);
+        let begin =
+            || async { self.target.begin(self.job_id, &options).await.map_err(TransferError::Target) };
         let import = begin().await?;
-        match (import.info().phase.as_str(), self.into) {
+        match (import.info().phase.as_str(), self.target_kind) {
             ("open", _) if import.info().roots == roots && !plan.misses(all, &import.info().tables) => {
                 return Ok(import);
             }
-            ("swapped", Receiver::Clone) => import.commit().await.map_err(TransferError::Target)?,
-            _ => taken_back(&import).await?,
+            ("swapped", TargetKind::Clone) => import.commit().await.map_err(TransferError::Target)?,
+            _ => restore_and_abort(&import).await?,
         }
         begin().await
     }
 
     /// A site of somebody's must be empty.
     async fn check_target(&self, import: &Import, to: &Manifest) -> Result<(), TransferError> {
-        if matches!(self.into, Receiver::Clone) {
+        if matches!(self.target_kind, TargetKind::Clone) {
             return Ok(());
         }
-        let content = content_of(self.target, to).await?;
+        let content = existing_content(self.target, to).await?;
         if content.is_empty() {
             return Ok(());
         }
@@ -228,27 +229,27 @@ impl Transfer<'_> {
         let _ = import.abort().await;
         let detail =
             format!("The target is not empty: it has {}. Nothing of it was changed.", content.join(", "));
-        Err(TransferError::Impossible(Obstacle::NotEmpty, detail))
+        Err(TransferError::Preflight(PreflightFailure::TargetNotEmpty, detail))
     }
 
-    async fn put_harmless(&self, import: &Import) -> Result<(), TransferError> {
-        let Receiver::Site { harmless } = self.into else { return Ok(()) };
+    async fn store_sandbox_plugin(&self, import: &Import) -> Result<(), TransferError> {
+        let TargetKind::ExistingSite { sandbox_plugin } = self.target_kind else { return Ok(()) };
         let mut parcel = import.file_batch();
         let part = OutgoingPart {
             root: Root::MuPlugins,
             path: SANDBOX_PLUGIN_FILE.as_bytes(),
             kind: PartKind::Final,
             mode: 0o644,
-            size: harmless.len() as u64,
+            size: sandbox_plugin.len() as u64,
             mtime: 0,
             offset: 0,
         };
-        parcel.part(&part, &[harmless.as_bytes()]);
+        parcel.part(&part, &[sandbox_plugin.as_bytes()]);
         let stored =
             import.store(parcel, &mut import.adaptive_batch()).await.map_err(TransferError::Target)?;
         match stored.rejected.first() {
             None => Ok(()),
-            Some(file) => Err(TransferError::Differs(format!(
+            Some(file) => Err(TransferError::Verification(format!(
                 "The target does not take the must-use plugin that keeps it harmless ({}).",
                 file.field
             ))),
@@ -285,14 +286,14 @@ impl Transfer<'_> {
             import,
             table,
             base: plan.base(&table.name),
-            switched_off: &plan.switched_off,
+            deactivated_plugins: &plan.deactivated_plugins,
             rewriter: &plan.rewriter,
             prefix: plan.prefix.as_ref(),
-            print: plan.print(&definition),
+            fingerprint: plan.fingerprint(&definition),
             definition,
             budget_ms: from.limits.budget_ms,
-            meter: self.meter,
-            stop: self.stop,
+            progress: self.progress,
+            cancel: self.cancel,
         };
         moving.run(progress).await
     }
@@ -304,7 +305,7 @@ impl Transfer<'_> {
         plan: &Plan,
         all: &[Definition],
     ) -> Result<Vec<String>, TransferError> {
-        let mut left_out = Vec::new();
+        let mut omitted = Vec::new();
         for definition in all.iter().filter(|definition| !matches!(definition, Definition::Table(_))) {
             let defined = match plan.definition(definition) {
                 Some(definition) => import.define(&definition, false).await.map(Some),
@@ -312,18 +313,18 @@ impl Transfer<'_> {
             };
             match defined {
                 Ok(Some(_)) => {}
-                Ok(None) => left_out.push(definition.name().to_owned()),
-                Err(ClientError::Migrator { status: 422, .. }) => left_out.push(definition.name().to_owned()),
+                Ok(None) => omitted.push(definition.name().to_owned()),
+                Err(ClientError::Migrator { status: 422, .. }) => omitted.push(definition.name().to_owned()),
                 Err(error) => return Err(TransferError::Target(error)),
             }
         }
-        Ok(left_out)
+        Ok(omitted)
     }
 }
 
-fn job_options(into: Receiver<'_>, roots: &[Root]) -> JobOptions {
+fn job_options(into: TargetKind<'_>, roots: &[Root]) -> JobOptions {
     let mut allow = vec![AllowedContent::Views, AllowedContent::Triggers, AllowedContent::PhpInUploads];
-    let is_site = matches!(into, Receiver::Site { .. });
+    let is_site = matches!(into, TargetKind::ExistingSite { .. });
     if is_site {
         allow.push(AllowedContent::SandboxPlugin);
     }
@@ -331,7 +332,7 @@ fn job_options(into: Receiver<'_>, roots: &[Root]) -> JobOptions {
 }
 
 /// Brings back what a target had before a job, whatever its phase, and ends the job.
-async fn taken_back(import: &Import) -> Result<(), TransferError> {
+async fn restore_and_abort(import: &Import) -> Result<(), TransferError> {
     if matches!(import.info().phase.as_str(), "swapping" | "swapped" | "rolling_back") {
         import.rollback().await.map_err(TransferError::Target)?;
     }
@@ -342,17 +343,17 @@ async fn taken_back(import: &Import) -> Result<(), TransferError> {
 ///
 /// # Errors
 /// See [`TransferError`].
-pub async fn take_back(target: &Client, job: &str) -> Result<(), TransferError> {
-    let import = again(target, job).await?;
-    taken_back(&import).await
+pub async fn rollback(target: &Client, job: &str) -> Result<(), TransferError> {
+    let import = resume_job(target, job).await?;
+    restore_and_abort(&import).await
 }
 
 /// Drops what a site had before a transfer into it: the content stays for good.
 ///
 /// # Errors
 /// See [`TransferError`].
-pub async fn settle(target: &Client, job: &str) -> Result<(), TransferError> {
-    let import = again(target, job).await?;
+pub async fn commit(target: &Client, job: &str) -> Result<(), TransferError> {
+    let import = resume_job(target, job).await?;
     let ended = match import.info().phase.as_str() {
         "swapped" | "cleaning_up" => import.commit().await,
         // Begun by this very call: it had been settled.
@@ -361,12 +362,12 @@ pub async fn settle(target: &Client, job: &str) -> Result<(), TransferError> {
     ended.map_err(TransferError::Target)
 }
 
-async fn again(target: &Client, job: &str) -> Result<Import, TransferError> {
-    let options = job_options(Receiver::Site { harmless: "" }, &[]);
+async fn resume_job(target: &Client, job: &str) -> Result<Import, TransferError> {
+    let options = job_options(TargetKind::ExistingSite { sandbox_plugin: "" }, &[]);
     target.begin(job, &options).await.map_err(TransferError::Target)
 }
 
-fn must_use_folder(manifest: &Manifest) -> String {
+fn mu_plugins_dir(manifest: &Manifest) -> String {
     let path = |root: &str| manifest.roots.get(root).and_then(|root| root.path.clone());
     // Where there was none it has been made, beside the plugins as a rule.
     let usual = || path("content").map(|content| format!("{content}/mu-plugins"));
@@ -376,7 +377,7 @@ fn must_use_folder(manifest: &Manifest) -> String {
 /// Whether an attempt ended in a way that the next one would meet again.
 fn is_spoilt(error: &TransferError) -> bool {
     match error {
-        TransferError::Differs(_) => true,
+        TransferError::Verification(_) => true,
         TransferError::Target(ClientError::Migrator { status, .. }) => matches!(status, 400 | 409 | 422),
         _ => false,
     }

@@ -60,7 +60,7 @@ async fn an_empty_target_receives_a_copy_that_contacts_nobody() -> Result {
     assert_eq!(result["target"]["username"], "admin");
     assert_eq!((&result["source_api_key"], &result["target_api_key"]), (&Value::Null, &Value::Null));
     assert_eq!(result["migrator"]["source"], "removed", "{result:#}");
-    assert_eq!(result["fidelity"]["switched_off"], json!(["wordfence/wordfence.php"]), "{result:#}");
+    assert_eq!(result["fidelity"]["deactivated_plugins"], json!(["wordfence/wordfence.php"]), "{result:#}");
     let harmless = result["target"]["remove_to_go_live"].as_str().unwrap();
     assert!(harmless.ends_with("/wp-content/mu-plugins/wpclone-sandbox.php"), "{harmless}");
 
@@ -115,7 +115,7 @@ async fn tables_roles_and_capabilities_take_the_table_prefix_of_the_target() -> 
     assert_eq!(serde_json::from_str::<Value>(&told)?, json!([true, true, false, "kept", [], 0]), "{told}");
     // A view's definition contains table names.
     let result = Value::from(task.result.clone().unwrap());
-    assert_eq!(result["fidelity"]["left_out"]["routine"], 1, "{result:#}");
+    assert_eq!(result["fidelity"]["omitted"]["view-or-trigger"], 1, "{result:#}");
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use wpclone_task::{
     CloneDestination, CloneRequest, Code, FilledTarget, Problem, Request, Stage, Step, StepOutput,
     Transferred,
 };
-use wpclone_transfer::{Fidelity, Meter, Obstacle, Receiver, Transfer, TransferError};
+use wpclone_transfer::{Fidelity, PreflightFailure, TargetKind, Transfer, TransferError, TransferProgress};
 
 use self::migrators::Migrators;
 use crate::browser::BrowserAvailability;
@@ -88,22 +88,22 @@ impl TransferStage {
     ) -> StepResult<StepOutput> {
         let source = migrators.source().ok_or_else(|| fault("The source was not prepared."))?;
         let target = migrators.destination().ok_or_else(|| fault("There is nothing to copy to."))?;
-        let (meter, id) = (Meter::default(), migrators.import_id());
-        let into = match request.destination {
-            CloneDestination::Clone { .. } => Receiver::Clone,
-            CloneDestination::Target(_) => Receiver::Site { harmless: SANDBOX_PLUGIN },
+        let (progress, id) = (TransferProgress::default(), migrators.import_id());
+        let target_kind = match request.destination {
+            CloneDestination::Clone { .. } => TargetKind::Clone,
+            CloneDestination::Target(_) => TargetKind::ExistingSite { sandbox_plugin: SANDBOX_PLUGIN },
         };
         let (from, to) = (&source.client, &target.client);
-        let transfer = Transfer { source: from, target: to, into, job: &id, meter: &meter, stop };
+        let transfer = Transfer { source: from, target: to, target_kind, job_id: &id, progress: &progress, cancel: stop };
         let run = timeout(DEADLINE, transfer.run());
         tokio::pin!(run);
         let transferred = loop {
             tokio::select! {
                 transferred = &mut run => break transferred,
-                () = tokio::time::sleep(PROGRESS_INTERVAL) => report_progress(job, request, &meter),
+                () = tokio::time::sleep(PROGRESS_INTERVAL) => report_progress(job, request, &progress),
             }
         };
-        report_progress(job, request, &meter);
+        report_progress(job, request, &progress);
         let late = |_| Box::new(Problem::new(Code::Deadline, "The transfer took longer than six hours."));
         let fidelity = transferred.map_err(late)?.map_err(|error| problem(&error))?;
         self.store(job, &fidelity).await;
@@ -115,7 +115,7 @@ impl TransferStage {
                 CloneDestination::Target(_) => Some(FilledTarget {
                     api_key: (!target.is_removed_at_end).then_some(target.key),
                     username: request.source.username.clone(),
-                    must_use_plugin: format!("{}/{SANDBOX_PLUGIN_FILE}", fidelity.must_use_folder),
+                    must_use_plugin: format!("{}/{SANDBOX_PLUGIN_FILE}", fidelity.mu_plugins_dir),
                 }),
             },
         }))
@@ -130,14 +130,14 @@ impl TransferStage {
     }
 }
 
-fn report_progress(job: &Job, request: &CloneRequest, meter: &Meter) {
+fn report_progress(job: &Job, request: &CloneRequest, progress: &TransferProgress) {
     const MIB: u64 = 1 << 20;
-    let now = meter.read();
-    if meter.has_touched() && matches!(request.destination, CloneDestination::Target(_)) {
+    let now = progress.snapshot();
+    if progress.may_have_changed_target() && matches!(request.destination, CloneDestination::Target(_)) {
         job.updates.send_if_modified(|update| update.changed.replace(true) != Some(true));
     }
-    let share = now.bytes.saturating_mul(80).checked_div(now.expected.max(now.bytes)).unwrap_or_default();
-    let warnings = meter.take_warnings();
+    let share = now.bytes.saturating_mul(80).checked_div(now.expected_bytes.max(now.bytes)).unwrap_or_default();
+    let warnings = progress.take_warnings();
     let message = if warnings.is_empty() {
         format!("Moved {} rows and {} files, {} MB", now.rows, now.files, now.bytes / MIB)
     } else {
@@ -157,15 +157,15 @@ fn fault(detail: impl Into<String>) -> Box<Problem> {
 
 fn problem(error: &TransferError) -> Box<Problem> {
     let code = match error {
-        TransferError::Impossible(Obstacle::Multisite, _) => Code::MultisiteUnsupported,
-        TransferError::Impossible(Obstacle::NoSpace, _) => Code::DiskInsufficient,
-        TransferError::Impossible(Obstacle::NotEmpty, _) => Code::TargetNotEmpty,
-        TransferError::Impossible(Obstacle::Php, _) => Code::PhpMismatch,
-        TransferError::Impossible(Obstacle::Address, _) => Code::UnexpectedAnswer,
-        TransferError::Differs(_) => Code::VerifyFailed,
+        TransferError::Preflight(PreflightFailure::Multisite, _) => Code::MultisiteUnsupported,
+        TransferError::Preflight(PreflightFailure::DiskSpace, _) => Code::DiskInsufficient,
+        TransferError::Preflight(PreflightFailure::TargetNotEmpty, _) => Code::TargetNotEmpty,
+        TransferError::Preflight(PreflightFailure::PhpVersion, _) => Code::PhpMismatch,
+        TransferError::Preflight(PreflightFailure::InvalidAddress, _) => Code::UnexpectedAnswer,
+        TransferError::Verification(_) => Code::VerifyFailed,
         // The disk filled up during the transfer, or its free space could not be known before.
         TransferError::Target(ClientError::Migrator { status: 507, .. }) => Code::DiskInsufficient,
-        TransferError::Source(_) | TransferError::Target(_) | TransferError::Stopped => Code::TransferFailed,
+        TransferError::Source(_) | TransferError::Target(_) | TransferError::Cancelled => Code::TransferFailed,
     };
     Box::new(Problem::new(code, sentence(&error.to_string())))
 }

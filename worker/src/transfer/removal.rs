@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use wpclone_migrator::Client;
 use wpclone_task::{Code, MigratorRemoval, MigratorRemoved, PluginStatus, Problem};
-use wpclone_transfer::{settle, take_back};
+use wpclone_transfer::{commit, rollback};
 
 use super::migrators::{Migrator, Migrators};
 use super::{StepResult, problem};
@@ -26,7 +26,7 @@ pub(super) async fn finish(migrators: &Migrators<'_>) -> MigratorRemoved {
             // It deletes what the target had before.
             remove(&target.client).await.unwrap_or_else(incomplete)
         } else {
-            let committed = settle(&target.client, &migrators.import_id()).await;
+            let committed = commit(&target.client, &migrators.import_id()).await;
             committed.map_or_else(|error| incomplete(problem(&error)), |()| MigratorRemoval::Kept)
         });
     }
@@ -58,7 +58,7 @@ pub(super) async fn roll_back(migrators: &Migrators<'_>) -> StepResult<MigratorR
 }
 
 async fn roll_back_target(migrators: &Migrators<'_>, target: &Migrator) -> StepResult<MigratorRemoval> {
-    take_back(&target.client, &migrators.import_id()).await.map_err(|error| problem(&error))?;
+    rollback(&target.client, &migrators.import_id()).await.map_err(|error| problem(&error))?;
     let removal = match target.plugin_status {
         Some(PluginStatus::Installed) => remove(&target.client).await?,
         _ => MigratorRemoval::Kept,

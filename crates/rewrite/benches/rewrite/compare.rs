@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use memchr::memmem;
 use rustix::time::{ClockId, clock_gettime};
-use wpclone_rewrite::{Options as Choices, Pair, Report, Rewriter};
+use wpclone_rewrite::{Options as Choices, Report, Rewriter, SiteMapping};
 
 use crate::peer::{Peer, Turn};
 use crate::rows::{self, Kind, Matching};
@@ -24,7 +24,7 @@ struct Rates {
 
 pub(crate) fn measure(options: &Options) -> Result<()> {
     let before = load();
-    let rewriter = Rewriter::new(&[Pair::new(OLD, NEW)?], Choices::default())?;
+    let rewriter = Rewriter::new(&[SiteMapping::new(OLD, NEW)?], Choices::default())?;
     let (rounds, mut php) = (options.rounds(), String::new());
     let head = [
         "",
@@ -49,9 +49,9 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
                 name,
                 rows.len().to_string(),
                 format!("{:.1}", set.megabytes),
-                set.report.changed.to_string(),
+                set.report.changed_values.to_string(),
                 php_changed,
-                set.report.addresses.to_string(),
+                set.report.replaced_addresses.to_string(),
             ]
             .to_vec(),
         );
@@ -131,7 +131,7 @@ impl Set {
             peer => format!("{:.1}×", median(ours) / median(peer)),
         };
         // Where the search finds something it is done with the row.
-        let searched = self.report.changed == 0;
+        let searched = self.report.changed_values == 0;
         vec![
             name.to_owned(),
             spread(ours),
@@ -157,7 +157,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
 fn ours(rewriter: &Rewriter, rows: &[Vec<u8>]) -> Report {
     let mut report = Report::default();
     for row in rows {
-        black_box(rewriter.value(black_box(row), &mut report));
+        black_box(rewriter.rewrite(black_box(row), &mut report));
     }
     report
 }

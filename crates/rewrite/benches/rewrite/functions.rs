@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use criterion::{Criterion, Throughput};
-use wpclone_rewrite::{DumpOptions, Options as Choices, Pair, Report, Rewriter};
+use wpclone_rewrite::{DumpOptions, Options as Choices, Report, Rewriter, SiteMapping};
 
 use crate::rows::{self, Kind, Matching};
 use crate::{NEW, OLD, Options};
@@ -23,7 +23,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         .warm_up_time(Duration::from_millis(warm_up))
         .measurement_time(Duration::from_millis(time))
         .sample_size(samples);
-    let rewriter = Rewriter::new(&[Pair::new(OLD, NEW)?], Choices::default())?;
+    let rewriter = Rewriter::new(&[SiteMapping::new(OLD, NEW)?], Choices::default())?;
     let mut group = criterion.benchmark_group("value");
     for kind in Kind::ALL {
         for own in [false, true] {
@@ -35,7 +35,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
                 bencher.iter(|| {
                     let mut report = Report::default();
                     for row in &rows {
-                        black_box(rewriter.value(black_box(row), &mut report));
+                        black_box(rewriter.rewrite(black_box(row), &mut report));
                     }
                     report
                 });
@@ -52,7 +52,8 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         group.bench_function(name, |bencher| {
             let mut out = Vec::new();
             bencher.iter(|| {
-                let (mut report, mut stream) = (Report::default(), rewriter.dump(DumpOptions::default()));
+                let (mut report, mut stream) =
+                    (Report::default(), rewriter.dump_rewriter(DumpOptions::default()));
                 for chunk in dump.chunks(CHUNK) {
                     out.clear();
                     stream.push(black_box(chunk), &mut out, &mut report);
@@ -65,8 +66,8 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     group.finish();
     let mut group = criterion.benchmark_group("new");
     for count in [1, 10, 100] {
-        let pairs: Result<Vec<Pair>, _> =
-            (0..count).map(|site| Pair::new(&format!("http://site{site}.example.com"), NEW)).collect();
+        let pairs: Result<Vec<SiteMapping>, _> =
+            (0..count).map(|site| SiteMapping::new(&format!("http://site{site}.example.com"), NEW)).collect();
         let pairs = pairs?;
         group.bench_function(format!("{count} pairs"), |bencher| {
             bencher.iter(|| Rewriter::new(black_box(&pairs), Choices::default()).is_ok());

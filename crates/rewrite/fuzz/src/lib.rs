@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
-use wpclone_rewrite::{Folder, Options, Pair, Report, Rewriter};
+use wpclone_rewrite::{FolderMapping, Options, Report, Rewriter, SiteMapping};
 
 /// The address that most values hold.
 pub const OLD: &str = "http://example.com";
@@ -21,8 +21,8 @@ pub const NEW: &str = "https://new.example.org/shop";
 /// When they are none.
 #[must_use]
 pub fn rewriter(pairs: &[(&str, &str)], options: Options) -> Rewriter {
-    let pair = |(from, to): &(&str, &str)| Pair::new(from, to).expect("a pair");
-    let pairs: Vec<Pair> = pairs.iter().map(pair).collect();
+    let pair = |(from, to): &(&str, &str)| SiteMapping::new(from, to).expect("a pair");
+    let pairs: Vec<SiteMapping> = pairs.iter().map(pair).collect();
     Rewriter::new(&pairs, options).expect("pairs that do not contradict each other")
 }
 
@@ -34,8 +34,8 @@ pub const DEEPER: usize = 6;
 
 /// Other ways, so that each kind of pair and option is met.
 pub static WAYS: LazyLock<Vec<Rewriter>> = LazyLock::new(|| {
-    let usual = || Options { root_relative: true, ..Options::default() };
-    let folder = |from, to| Folder::new(from, to).expect("a folder");
+    let usual = || Options { count_root_relative: true, ..Options::default() };
+    let folder = |from, to| FolderMapping::new(from, to).expect("a folder");
     let folders =
         vec![folder("/var/www/html", "/srv/site/htdocs"), folder("C:\\xampp\\htdocs", "/home/u/public_html")];
     let many: Vec<String> = (0..40).map(|host| format!("http://a{host}.example.com")).collect();
@@ -51,7 +51,7 @@ pub static WAYS: LazyLock<Vec<Rewriter>> = LazyLock::new(|| {
             usual(),
         ),
         rewriter(&[("http://münchen.example", "https://zürich.example/ü")], usual()),
-        rewriter(&[(OLD, NEW)], Options { www: false, depth: 2, left_overs: 1, ..usual() }),
+        rewriter(&[(OLD, NEW)], Options { match_www: false, max_depth: 2, max_samples: 1, ..usual() }),
         rewriter(&[(OLD, NEW)], Options { folders, ..usual() }),
         rewriter(&[(OLD, "http://example.com/blog")], usual()),
         rewriter(&[("http://localhost:8080", "https://x.example"), ("http://127.0.0.1", NEW)], usual()),
@@ -67,16 +67,16 @@ pub static WAYS: LazyLock<Vec<Rewriter>> = LazyLock::new(|| {
 /// When one of that does not hold.
 pub fn checked<'v>(rewriter: &Rewriter, value: &'v [u8]) -> (Cow<'v, [u8]>, Report) {
     let mut report = Report::default();
-    let new = rewriter.value(value, &mut report);
+    let new = rewriter.rewrite(value, &mut report);
     assert_eq!(report.values, 1);
-    assert_eq!(report.changed == 1, new != value, "changed is what differs: {report:?}");
-    assert_eq!(report.addresses > 0, new != value, "what differs are addresses: {report:?}");
+    assert_eq!(report.changed_values == 1, new != value, "changed is what differs: {report:?}");
+    assert_eq!(report.replaced_addresses > 0, new != value, "what differs are addresses: {report:?}");
     if let Cow::Borrowed(same) = new {
         assert!(std::ptr::eq(same, value), "what is borrowed is the value");
     } else {
         assert_ne!(new, value, "only what changed is owned");
     }
-    assert!(report.left_overs.len() as u64 <= report.stayed().min(100));
+    assert!(report.unreplaced_samples.len() as u64 <= report.unreplaced_total().min(100));
     assert!(
         new.len() <= most(value, &report),
         "it grows with its addresses only: {} to {}",
@@ -92,7 +92,7 @@ const LONGEST: usize = 40;
 /// How long a text may become: four times its length together with that of new addresses, and what base64 adds to them.
 #[must_use]
 pub fn most(text: &[u8], report: &Report) -> usize {
-    let hosts = (report.addresses + report.stayed()) as usize;
+    let hosts = (report.replaced_addresses + report.unreplaced_total()) as usize;
     8 * (text.len() + hosts * LONGEST).min(4 * text.len())
 }
 

@@ -20,11 +20,11 @@ fuzz_target!(|node: Node| {
     assert!(new == wanted, "of {value}\n  is {new}\nnot {wanted}\n{node:?}\n{report:?}");
 
     let [there, back] = &*BACK;
-    let far = there.value(value.as_bytes(), &mut Report::default());
-    let near = back.value(&far, &mut Report::default());
+    let far = there.rewrite(value.as_bytes(), &mut Report::default());
+    let near = back.rewrite(&far, &mut Report::default());
     let near = String::from_utf8_lossy(&near);
     assert!(near == value, "there and back {value}\nbecomes {near}\n{node:?}");
 
     let (same, report) = checked(&WAYS[1], value.as_bytes());
-    assert_eq!((&*same, report.stayed()), (value.as_bytes(), 0), "to where it is: {report:?}");
+    assert_eq!((&*same, report.unreplaced_total()), (value.as_bytes(), 0), "to where it is: {report:?}");
 });

@@ -13,11 +13,11 @@ fuzz_target!(|insert: Insert| {
     assert_eq!(insert.read(&text).as_ref(), Some(&given), "the target reads what it writes");
     let (mut new, mut report) = (Vec::new(), Report::default());
     let options = DumpOptions { backslash_escapes: insert.escapes, ..DumpOptions::default() };
-    let mut dump = USUAL.dump(options);
+    let mut dump = USUAL.dump_rewriter(options);
     dump.push(&text, &mut new, &mut report);
     dump.finish(&mut new, &mut report);
     let mut alone = Report::default();
-    let wanted: Vec<_> = given.iter().map(|value| USUAL.value(value, &mut alone).into_owned()).collect();
+    let wanted: Vec<_> = given.iter().map(|value| USUAL.rewrite(value, &mut alone).into_owned()).collect();
     let is = insert.read(&new);
     assert!(
         is.as_ref() == Some(&wanted),
@@ -27,10 +27,10 @@ fuzz_target!(|insert: Insert| {
         wanted.iter().map(|value| value.escape_ascii().to_string()).collect::<Vec<_>>()
     );
     assert_eq!(
-        (report.changed, report.addresses),
-        (alone.changed, alone.addresses),
+        (report.changed_values, report.replaced_addresses),
+        (alone.changed_values, alone.replaced_addresses),
         "{}",
         text.escape_ascii()
     );
-    assert_eq!(new != text, alone.changed > 0, "only what changed is written anew");
+    assert_eq!(new != text, alone.changed_values > 0, "only what changed is written anew");
 });

@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use wpclone_rewrite::{DumpOptions, Guid, Prefix, Report};
+use wpclone_rewrite::{DumpOptions, GuidPolicy, PrefixMapping, Report};
 use wpclone_rewrite_fuzz::{USUAL, WORDS, most};
 
-static PREFIX: LazyLock<Prefix> = LazyLock::new(|| Prefix::new("wp_", "new_"));
+static PREFIX: LazyLock<PrefixMapping> = LazyLock::new(|| PrefixMapping::new("wp_", "new_"));
 
 const SQL: [&str; 60] = [
     "INSERT INTO ",
@@ -102,12 +102,12 @@ fuzz_target!(|data: &[u8]| {
 fn pushed(text: &[u8], how: u8, mut step: impl FnMut(usize) -> usize) -> (Vec<u8>, Report) {
     let options = DumpOptions {
         backslash_escapes: how & 2 == 0,
-        guid: if how & 4 == 0 { Guid::Rewrite } else { Guid::Keep },
+        guid: if how & 4 == 0 { GuidPolicy::Rewrite } else { GuidPolicy::Keep },
         prefix: (how & 8 != 0).then(|| PREFIX.clone()),
         longest: if how & 16 == 0 { 1 << 20 } else { 64 },
     };
     let (mut out, mut report) = (Vec::new(), Report::default());
-    let mut dump = USUAL.dump(options);
+    let mut dump = USUAL.dump_rewriter(options);
     let mut at = 0;
     while at < text.len() {
         let end = (at + step(at)).min(text.len());
@@ -116,7 +116,7 @@ fn pushed(text: &[u8], how: u8, mut step: impl FnMut(usize) -> usize) -> (Vec<u8
     }
     dump.finish(&mut out, &mut report);
     // What is around a left-over is not always there any more.
-    report.left_overs.iter_mut().for_each(|left| left.context.clear());
+    report.unreplaced_samples.iter_mut().for_each(|left| left.context.clear());
     (out, report)
 }
 

@@ -327,7 +327,7 @@ impl Scanner {
             Some(Err(Piece { token: Token::Part(reason), start, end }))
         };
         let is_value = matches!(inside, Inside::Quotes { .. } | Inside::Digits);
-        let too_long = is_value.then_some(Malformed::SqlTooLong);
+        let too_long = is_value.then_some(Malformed::SqlValueTooLong);
         match end(inside, text, from.max(start + self.seen), last) {
             End::At(content, _) if content - from > limit => {
                 // As it passes when it comes in pieces.
@@ -339,7 +339,7 @@ impl Scanner {
                 self.inside = Some(inside);
                 part(too_long, from)
             }
-            End::Open(_) if last => part(Some(Malformed::SqlCutOff), text.len()),
+            End::Open(_) if last => part(Some(Malformed::SqlTruncated), text.len()),
             End::Open(seen) => {
                 self.seen = seen - start;
                 None

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::mode::Settings;
 use super::scan::{Mode, Piece, Seek, Token};
-use super::{DumpOptions, Guid};
-use crate::Prefix;
+use super::{DumpOptions, GuidPolicy};
+use crate::PrefixMapping;
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ const MOST: usize = 4096;
 
 pub(super) struct Reader {
     keep_guids: bool,
-    prefix: Option<Prefix>,
+    prefix: Option<PrefixMapping>,
     settings: Settings,
     /// Where the column is that matters, by table; of those where it is not where WordPress has it.
     places: HashMap<Vec<u8>, Option<usize>>,
@@ -91,7 +91,7 @@ struct Special {
 impl Reader {
     pub(super) fn new(options: &DumpOptions, mode: Mode) -> Self {
         Self {
-            keep_guids: options.guid == Guid::Keep,
+            keep_guids: options.guid == GuidPolicy::Keep,
             prefix: options.prefix.clone(),
             settings: Settings::new(mode),
             places: HashMap::new(),

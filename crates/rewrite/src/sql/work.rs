@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::edits::Edits;
 use crate::finder::{Hit, Kind};
-use crate::report::{Layers, Report, Why};
+use crate::report::{Layers, Report, UnreplacedReason};
 use crate::{Rewriter, address};
 
 /// A text that is worked on, and what comes of it.
@@ -76,18 +76,18 @@ impl<'w> Work<'w> {
     }
 
     /// Notes the old hosts in a part: they stay.
-    pub(super) fn stay(&mut self, part: Range<usize>, why: Why) {
+    pub(super) fn stay(&mut self, part: Range<usize>, why: UnreplacedReason) {
         self.skip(part.start);
         while let Some(hit) = self.hit().filter(|hit| hit.at < part.end) {
             self.ahead = Ahead::From(hit.end);
             if hit.kind == Kind::Host && !address::is_old(&self.rewriter.sites, self.text, hit) {
                 continue;
             }
-            if why == Why::Guid {
-                *self.report.stayed.entry(why).or_default() += 1;
+            if why == UnreplacedReason::Guid {
+                *self.report.unreplaced.entry(why).or_default() += 1;
             } else {
-                let limit = self.rewriter.options.left_overs;
-                self.report.stays(why, self.text, hit.at..hit.end, Layers::default(), limit);
+                let limit = self.rewriter.options.max_samples;
+                self.report.add_unreplaced(why, self.text, hit.at..hit.end, Layers::default(), limit);
             }
         }
     }

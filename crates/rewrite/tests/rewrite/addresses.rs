@@ -1,7 +1,7 @@
 //! What an address is: spellings, boundaries, several pairs.
 
 use crate::{NEW, OLD, become_, become_with, rewrite, rewriter, stay, usual};
-use wpclone_rewrite::{Options, Pair, PairError, Report, Rewriter};
+use wpclone_rewrite::{MappingError, Options, Report, Rewriter, SiteMapping};
 
 #[test]
 fn one_site_has_many_spellings() {
@@ -297,7 +297,10 @@ fn what_is_at_its_new_place_already_stays() {
         &[("https://example.com/a http://example.com", "https://example.com/a https://example.com")],
     );
     let (same, report) = rewrite(&secure, "https://example.com/a");
-    assert_eq!((same.as_str(), report.addresses, report.changed), ("https://example.com/a", 0, 0));
+    assert_eq!(
+        (same.as_str(), report.replaced_addresses, report.changed_values),
+        ("https://example.com/a", 0, 0)
+    );
 }
 
 #[test]
@@ -308,8 +311,8 @@ fn sites_can_change_places() {
 
 #[test]
 fn www_can_be_a_site_of_its_own() {
-    let pairs = [Pair::new(OLD, NEW).unwrap()];
-    let rewriter = Rewriter::new(&pairs, Options { www: false, ..Options::default() }).unwrap();
+    let pairs = [SiteMapping::new(OLD, NEW).unwrap()];
+    let rewriter = Rewriter::new(&pairs, Options { match_www: false, ..Options::default() }).unwrap();
     become_with(
         &rewriter,
         &[(
@@ -321,14 +324,14 @@ fn www_can_be_a_site_of_its_own() {
 
 #[test]
 fn a_pair_is_two_sites() {
-    let refused = |from: &str| Pair::new(from, NEW).unwrap_err();
-    assert_eq!(refused("example.com"), PairError::NotAnAddress("example.com".into()));
-    assert_eq!(refused("ftp://example.com"), PairError::NotAnAddress("ftp://example.com".into()));
-    assert_eq!(refused("http://a@example.com"), PairError::MoreThanASite("http://a@example.com".into()));
-    assert_eq!(refused("http://example.com/?a"), PairError::MoreThanASite("http://example.com/?a".into()));
-    let both = [Pair::new(OLD, NEW).unwrap(), Pair::new("https://example.com/", OLD).unwrap()];
-    assert!(matches!(Rewriter::new(&both, Options::default()), Err(PairError::Twice(_))));
-    assert!(matches!(Rewriter::new(&[], Options::default()), Err(PairError::Nothing)));
+    let refused = |from: &str| SiteMapping::new(from, NEW).unwrap_err();
+    assert_eq!(refused("example.com"), MappingError::InvalidAddress("example.com".into()));
+    assert_eq!(refused("ftp://example.com"), MappingError::InvalidAddress("ftp://example.com".into()));
+    assert_eq!(refused("http://a@example.com"), MappingError::ExtraUrlParts("http://a@example.com".into()));
+    assert_eq!(refused("http://example.com/?a"), MappingError::ExtraUrlParts("http://example.com/?a".into()));
+    let both = [SiteMapping::new(OLD, NEW).unwrap(), SiteMapping::new("https://example.com/", OLD).unwrap()];
+    assert!(matches!(Rewriter::new(&both, Options::default()), Err(MappingError::Conflict(_))));
+    assert!(matches!(Rewriter::new(&[], Options::default()), Err(MappingError::Empty)));
 }
 
 #[test]
@@ -354,8 +357,8 @@ fn a_value_without_an_old_host_comes_back_itself() {
     let mut report = Report::default();
     for value in [&b""[..], b"yes", b"a:1:{i:0;s:3:\"abc\";}", b"exam ple.co", b"example.co", &[0, 255, 254]]
     {
-        let same = rewriter.value(value, &mut report);
+        let same = rewriter.rewrite(value, &mut report);
         assert!(std::ptr::eq(&*same, value));
     }
-    assert_eq!((report.values, report.changed, report.addresses), (6, 0, 0));
+    assert_eq!((report.values, report.changed_values, report.replaced_addresses), (6, 0, 0));
 }

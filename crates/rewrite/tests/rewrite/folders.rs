@@ -1,12 +1,12 @@
 //! Folders of the old machine move with the addresses.
 
-use wpclone_rewrite::{Folder, Options, Pair, PairError, Prefix, Rewriter};
+use wpclone_rewrite::{FolderMapping, MappingError, Options, PrefixMapping, Rewriter, SiteMapping};
 
 use crate::{NEW, OLD, become_with};
 
 fn moving(folders: &[(&str, &str)]) -> Rewriter {
-    let folders = folders.iter().map(|(from, to)| Folder::new(from, to).unwrap()).collect();
-    Rewriter::new(&[Pair::new(OLD, NEW).unwrap()], Options { folders, ..Options::default() }).unwrap()
+    let folders = folders.iter().map(|(from, to)| FolderMapping::new(from, to).unwrap()).collect();
+    Rewriter::new(&[SiteMapping::new(OLD, NEW).unwrap()], Options { folders, ..Options::default() }).unwrap()
 }
 
 #[test]
@@ -74,12 +74,12 @@ fn a_folder_may_be_named_like_the_host() {
 #[test]
 fn a_folder_is_absolute() {
     for folder in ["var/www", "/", "", "C:", "./a"] {
-        assert_eq!(Folder::new(folder, "/a").unwrap_err(), PairError::NotAFolder(folder.into()));
+        assert_eq!(FolderMapping::new(folder, "/a").unwrap_err(), MappingError::InvalidFolder(folder.into()));
     }
     assert!(
         Rewriter::new(
             &[],
-            Options { folders: vec![Folder::new("/a/b", "/c").unwrap()], ..Options::default() }
+            Options { folders: vec![FolderMapping::new("/a/b", "/c").unwrap()], ..Options::default() }
         )
         .is_ok()
     );
@@ -87,7 +87,7 @@ fn a_folder_is_absolute() {
 
 #[test]
 fn what_is_named_after_the_prefix_is_renamed() {
-    let prefix = Prefix::new("wp_", "clone7_");
+    let prefix = PrefixMapping::new("wp_", "clone7_");
     let text = |name: Option<Vec<u8>>| name.map(|name| String::from_utf8(name).unwrap());
     assert_eq!(text(prefix.table(b"wp_2_posts")).as_deref(), Some("clone7_2_posts"));
     assert_eq!(text(prefix.table(b"other_posts")), None);

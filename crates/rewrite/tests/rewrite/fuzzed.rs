@@ -1,6 +1,6 @@
 //! What the fuzz targets found.
 
-use wpclone_rewrite::{DumpOptions, Malformed, Report, Why};
+use wpclone_rewrite::{DumpOptions, Malformed, Report, UnreplacedReason};
 
 use crate::{become_, rewrite, rewriter, stay, usual};
 
@@ -19,7 +19,10 @@ fn base64_goes_on_behind_a_character_that_is_spelled_twice() {
 fn a_backslash_before_a_letter_that_it_does_not_escape_is_one() {
     for value in [r"C:\sites\example.com\x", r"\example.com"] {
         stay(&[value]);
-        assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Bare, 1)]);
+        assert_eq!(
+            rewrite(&usual(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
+            [(UnreplacedReason::BareHost, 1)]
+        );
     }
     become_(&[("//example.com\\ü//example.com\\@", "//new.example.org/shop\\ü//new.example.org/shop\\@")]);
 }
@@ -32,9 +35,9 @@ fn what_is_percent_encoded_stays_so_whatever_is_around_it() {
         "<a data-x=\"ISBodHRwOi8vZXhhbXBsZS5jb20vYSEgfn5%2bfg%3d%3d\">",
         "<a data-x=&quot;ISBodHRwOi8vZXhhbXBsZS5jb20vYSEgfn5%2bfg%3d%3d&quot;>",
     ] {
-        let moved = there.value(value.as_bytes(), &mut Report::default()).into_owned();
+        let moved = there.rewrite(value.as_bytes(), &mut Report::default()).into_owned();
         assert_ne!(moved, value.as_bytes());
-        let again = back.value(&moved, &mut Report::default()).into_owned();
+        let again = back.rewrite(&moved, &mut Report::default()).into_owned();
         assert_eq!(String::from_utf8_lossy(&again), value);
     }
 }
@@ -45,7 +48,7 @@ fn what_is_no_hexadecimal_literal_leaves_nothing_behind() {
     let wanted = "INSERT INTO t VALUES (0x123,0x68747470733a2f2f6e65772e6578616d706c652e6f72672f73686f70);";
     let (mut new, mut report) = (Vec::new(), Report::default());
     let rewriter = usual();
-    let mut stream = rewriter.dump(DumpOptions::default());
+    let mut stream = rewriter.dump_rewriter(DumpOptions::default());
     stream.push(dump.as_bytes(), &mut new, &mut report);
     stream.finish(&mut new, &mut report);
     assert_eq!(String::from_utf8_lossy(&new), wanted);
@@ -57,14 +60,14 @@ fn a_delimiter_that_begins_inside_of_a_word_ends_a_statement_wherever_the_dump_i
     let rewriter = usual();
     let whole = |cut: usize| {
         let (mut new, mut report) = (Vec::new(), Report::default());
-        let mut stream = rewriter.dump(DumpOptions::default());
+        let mut stream = rewriter.dump_rewriter(DumpOptions::default());
         stream.push(&dump.as_bytes()[..cut], &mut new, &mut report);
         stream.push(&dump.as_bytes()[cut..], &mut new, &mut report);
         stream.finish(&mut new, &mut report);
         (String::from_utf8(new).unwrap(), report)
     };
     let wanted = whole(0);
-    assert_eq!((wanted.1.changed, wanted.1.malformed.len()), (1, 0), "{wanted:?}");
+    assert_eq!((wanted.1.changed_values, wanted.1.malformed.len()), (1, 0), "{wanted:?}");
     for cut in 0..=dump.len() {
         assert_eq!(whole(cut), wanted, "cut at {cut}");
     }
@@ -75,7 +78,10 @@ fn a_port_behind_a_port_is_nobodys() {
     for value in ["http://example.com:80:80/x", "http://example.com:80:443:80", "http://example.com:80.:80/x"]
     {
         stay(&[value]);
-        assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Port, 1)]);
+        assert_eq!(
+            rewrite(&usual(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
+            [(UnreplacedReason::OtherPort, 1)]
+        );
     }
     become_(&[
         ("http://example.com:80: it works", "https://new.example.org/shop: it works"),
@@ -87,7 +93,10 @@ fn a_port_behind_a_port_is_nobodys() {
 fn what_stands_between_an_address_and_a_mail_address_makes_no_login_of_them() {
     for value in ["http://other.example&quot;bob@example.com", "http://other.example,bob@example.com"] {
         stay(&[value]);
-        assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Email, 1)]);
+        assert_eq!(
+            rewrite(&usual(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
+            [(UnreplacedReason::Email, 1)]
+        );
     }
     become_(&[("http://bob:s,cret@example.com/x", "https://bob:s,cret@new.example.org/shop/x")]);
 }
@@ -96,7 +105,10 @@ fn what_stands_between_an_address_and_a_mail_address_makes_no_login_of_them() {
 fn another_scheme_is_known_where_its_letters_end_something_encoded() {
     for value in ["%2Fexample.community.ftp://example.com/", "%2Fexample.communityhtp://example.com"] {
         stay(&[value]);
-        assert_eq!(rewrite(&usual(), value).1.stayed.into_iter().collect::<Vec<_>>(), [(Why::Scheme, 1)]);
+        assert_eq!(
+            rewrite(&usual(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
+            [(UnreplacedReason::OtherScheme, 1)]
+        );
     }
 }
 
@@ -105,7 +117,7 @@ fn long_base64_whose_characters_are_spelled_is_written_in_one_go() {
     // Work that grows with the square of the length takes minutes for it.
     let value = format!("//example.com aHR0cDovL2V4YW1wbGUuY29t{}", r"\/\/4W".repeat(40_000));
     let (new, report) = rewrite(&usual(), &value);
-    assert_eq!((report.changed, report.stayed()), (1, 0));
+    assert_eq!((report.changed_values, report.unreplaced_total()), (1, 0));
     assert!(new.starts_with("//new.example.org/shop aHR0cHM6"), "{:.80}", new);
 }
 
@@ -113,7 +125,7 @@ fn long_base64_whose_characters_are_spelled_is_written_in_one_go() {
 fn a_host_that_letters_of_base64_run_into_is_told() {
     let value = "YTAuZXhwbXBsZS5jb2s//example.com'";
     stay(&[value]);
-    assert_eq!(rewrite(&usual(), value).1.stayed(), 1);
+    assert_eq!(rewrite(&usual(), value).1.unreplaced_total(), 1);
 }
 
 #[test]
@@ -121,7 +133,7 @@ fn a_host_that_begins_in_base64_which_is_rewritten_is_told() {
     let value = "4WVRveE9udHBvdkwyVjRZVzF3YkdVdVkyOXRJ/example.com/b.png";
     let (new, report) = rewrite(&usual(), value);
     assert!(new.ends_with("/example.com/b.png"), "{new}");
-    assert_eq!((report.addresses, report.stayed()), (1, 1));
+    assert_eq!((report.replaced_addresses, report.unreplaced_total()), (1, 1));
 }
 
 #[test]
@@ -130,7 +142,7 @@ fn base64_whose_hyphens_come_in_pairs_is_spelled_in_one_go() {
     let value =
         format!("//example.com aHR0cDovL2V4YW1wbGUuY29t\\/{}", "--aHR0cDovL2V4YW1wbGUuY29t".repeat(40_000));
     let (new, report) = rewrite(&usual(), &value);
-    assert_eq!((report.values, report.changed), (1, 1));
+    assert_eq!((report.values, report.changed_values), (1, 1));
     assert!(new.len() > value.len());
 }
 
@@ -139,5 +151,5 @@ fn a_slash_behind_a_thousand_backslashes_does_not_make_each_other_one_so() {
     let value = format!("aHR0cDovL2V4YW1wbGUuY29t{}/{}", "\\".repeat(1023), "\\/".repeat(1000));
     let (new, report) = rewrite(&usual(), &value);
     assert!(new.len() < 4 * value.len(), "{} to {}", value.len(), new.len());
-    assert_eq!(report.malformed.into_iter().collect::<Vec<_>>(), [(Malformed::TooLong, 1)]);
+    assert_eq!(report.malformed.into_iter().collect::<Vec<_>>(), [(Malformed::EscapeOverflow, 1)]);
 }

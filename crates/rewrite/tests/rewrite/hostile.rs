@@ -24,7 +24,7 @@ fn what_is_nested_too_deep_stays() {
     assert_eq!(reasons(&deep("O:1:\"A\":1:{i:0;", "}")), (vec![Malformed::TooDeep], true));
     let json = format!("{}\"http:\\/\\/example.com\"{}", "[".repeat(10_000), "]".repeat(10_000));
     let (new, report) = rewrite(&usual(), &json);
-    assert_eq!((report.malformed.get(&Malformed::TooDeep), report.addresses), (Some(&1), 1));
+    assert_eq!((report.malformed.get(&Malformed::TooDeep), report.replaced_addresses), (Some(&1), 1));
     assert!(new.contains("\"https:\\/\\/new.example.org\\/shop\""), "as text it is harmless");
 }
 
@@ -186,14 +186,14 @@ proptest! {
     #[test]
     fn no_bytes_are_too_strange(value in proptest::collection::vec(any::<u8>(), 0..200)) {
         let with = [&value[..], b"http://example.com", &value[..]].concat();
-        usual().value(&with, &mut Report::default());
+        usual().rewrite(&with, &mut Report::default());
     }
 
     #[test]
     fn almost_right_is_no_trap(value in fragments()) {
         let mut report = Report::default();
         let rewriter = usual();
-        let new = rewriter.value(&value, &mut report);
-        prop_assert_eq!(report.changed == 1, new != value);
+        let new = rewriter.rewrite(&value, &mut report);
+        prop_assert_eq!(report.changed_values == 1, new != value);
     }
 }

@@ -1,30 +1,30 @@
 //! What stays is told.
 
-use wpclone_rewrite::{Encoding, Malformed, Report, Why};
+use wpclone_rewrite::{Encoding, Malformed, Report, UnreplacedReason};
 
 use crate::{rewrite, usual};
 
-fn why(value: &str) -> Vec<(Why, u64)> {
+fn why(value: &str) -> Vec<(UnreplacedReason, u64)> {
     let (new, report) = rewrite(&usual(), value);
     assert_eq!(new, value);
-    report.stayed.into_iter().collect()
+    report.unreplaced.into_iter().collect()
 }
 
 #[test]
 fn an_old_host_that_stays_is_counted_with_its_reason() {
     let cases = [
-        ("bob@example.com", Why::Email),
-        ("bob@Example.com.", Why::Email),
-        ("example.com", Why::Bare),
-        ("/srv/www.example.com/", Why::Bare),
-        ("ftp://example.com", Why::Scheme),
-        ("http://example.com:8080/", Why::Port),
-        ("http://example.com:80a/", Why::Port),
-        (r#"a:1:{s:18:"http://example.com";N;}"#, Why::Key),
-        (r#"{"http:\/\/example.com":1}"#, Why::Key),
-        (r#"a:2:{i:0;s:18:"http://example.com";}"#, Why::Malformed),
-        ("cm9vdEBleGFtcGxlLmNvbQ==", Why::Email),
-        ("root%40example.com", Why::Email),
+        ("bob@example.com", UnreplacedReason::Email),
+        ("bob@Example.com.", UnreplacedReason::Email),
+        ("example.com", UnreplacedReason::BareHost),
+        ("/srv/www.example.com/", UnreplacedReason::BareHost),
+        ("ftp://example.com", UnreplacedReason::OtherScheme),
+        ("http://example.com:8080/", UnreplacedReason::OtherPort),
+        ("http://example.com:80a/", UnreplacedReason::OtherPort),
+        (r#"a:1:{s:18:"http://example.com";N;}"#, UnreplacedReason::Key),
+        (r#"{"http:\/\/example.com":1}"#, UnreplacedReason::Key),
+        (r#"a:2:{i:0;s:18:"http://example.com";}"#, UnreplacedReason::Malformed),
+        ("cm9vdEBleGFtcGxlLmNvbQ==", UnreplacedReason::Email),
+        ("root%40example.com", UnreplacedReason::Email),
     ];
     for (value, reason) in cases {
         assert_eq!(why(value), [(reason, 1)], "{value}");
@@ -38,15 +38,18 @@ fn an_old_host_that_stays_is_counted_with_its_reason() {
 fn a_left_over_comes_with_its_surroundings() {
     let value = r#"{"a":"s:30:\"write to bob@example.com, now!\";"}"#;
     let (_, report) = rewrite(&usual(), value);
-    let [left] = report.left_overs.as_slice() else { panic!("{report:?}") };
-    assert_eq!((left.why, left.context.as_str()), (Why::Email, "write to bob@example.com, now!"));
-    assert_eq!(left.within, [Encoding::Php, Encoding::Json]);
+    let [left] = report.unreplaced_samples.as_slice() else { panic!("{report:?}") };
+    assert_eq!(
+        (left.reason, left.context.as_str()),
+        (UnreplacedReason::Email, "write to bob@example.com, now!")
+    );
+    assert_eq!(left.encodings, [Encoding::Php, Encoding::Json]);
 }
 
 #[test]
 fn only_so_many_are_kept_but_all_are_counted() {
     let (_, report) = rewrite(&usual(), &"bob@example.com ".repeat(1000));
-    assert_eq!((report.left_overs.len(), report.stayed()), (100, 1000));
+    assert_eq!((report.unreplaced_samples.len(), report.unreplaced_total()), (100, 1000));
 }
 
 #[test]
@@ -54,10 +57,10 @@ fn what_is_malformed_stays_and_is_counted_with_its_reason() {
     let cases = [
         (r#"s:17:"http://example.com";"#, Malformed::PhpLength),
         (r#"s:19:"http://example.com";"#, Malformed::PhpLength),
-        (r#"s:1000000000:"http://example.com";"#, Malformed::PhpCutOff),
-        (r#"s:99999999999999999:"http://example.com";"#, Malformed::PhpCutOff),
-        (r#"a:1:{i:0;s:18:"http://example.com";"#, Malformed::PhpCutOff),
-        (r#"a:1000000000:{i:0;s:18:"http://example.com";}"#, Malformed::PhpCutOff),
+        (r#"s:1000000000:"http://example.com";"#, Malformed::PhpTruncated),
+        (r#"s:99999999999999999:"http://example.com";"#, Malformed::PhpTruncated),
+        (r#"a:1:{i:0;s:18:"http://example.com";"#, Malformed::PhpTruncated),
+        (r#"a:1000000000:{i:0;s:18:"http://example.com";}"#, Malformed::PhpTruncated),
         (r#"a:2:{i:0;s:18:"http://example.com";}"#, Malformed::PhpSyntax),
         (r#"a:1:{i:0;x:18:"http://example.com";}"#, Malformed::PhpSyntax),
         (r#"a:1:{a:0:{}s:18:"http://example.com";}"#, Malformed::PhpSyntax),
@@ -66,14 +69,14 @@ fn what_is_malformed_stays_and_is_counted_with_its_reason() {
         (r#"S:19:"\68ttp://example.com";"#, Malformed::PhpLength),
         (r#"S:18:"\68ttp://example.com";"#, Malformed::PhpSyntax),
         (r#"text s:17:"http://example.com";"#, Malformed::PhpLength),
-        (r#"text s:99:"see http://example.com";"#, Malformed::PhpCutOff),
+        (r#"text s:99:"see http://example.com";"#, Malformed::PhpTruncated),
     ];
     for (value, reason) in cases {
         let (new, report) = rewrite(&usual(), value);
         assert_eq!(new, value);
         let reasons: Vec<Malformed> = report.malformed.keys().copied().collect();
         assert_eq!(reasons, [reason], "{value}");
-        assert_eq!(report.stayed(), 1, "{value}");
+        assert_eq!(report.unreplaced_total(), 1, "{value}");
     }
 }
 
@@ -94,10 +97,13 @@ fn reports_add_up() {
     let mut whole = Report::default();
     for value in ["http://example.com bob@example.com", "s:1:\"http://example.com\";", "none"] {
         let mut one = Report::default();
-        usual().value(value.as_bytes(), &mut one);
-        usual().value(value.as_bytes(), &mut whole);
-        sum.absorb(one);
+        usual().rewrite(value.as_bytes(), &mut one);
+        usual().rewrite(value.as_bytes(), &mut whole);
+        sum.merge(one);
     }
     assert_eq!(sum, whole);
-    assert_eq!((sum.values, sum.changed, sum.addresses, sum.stayed()), (3, 1, 1, 2));
+    assert_eq!(
+        (sum.values, sum.changed_values, sum.replaced_addresses, sum.unreplaced_total()),
+        (3, 1, 1, 2)
+    );
 }

@@ -14,13 +14,14 @@ mod structures;
 
 use std::borrow::Cow;
 
-use wpclone_rewrite::{Options, Pair, Report, Rewriter};
+use wpclone_rewrite::{Options, Report, Rewriter, SiteMapping};
 
 const OLD: &str = "http://example.com";
 const NEW: &str = "https://new.example.org/shop";
 
 fn rewriter(pairs: &[(&str, &str)]) -> Rewriter {
-    let pairs: Vec<Pair> = pairs.iter().map(|(from, to)| Pair::new(from, to).unwrap()).collect();
+    let pairs: Vec<SiteMapping> =
+        pairs.iter().map(|(from, to)| SiteMapping::new(from, to).unwrap()).collect();
     Rewriter::new(&pairs, Options::default()).unwrap()
 }
 
@@ -30,7 +31,7 @@ fn usual() -> Rewriter {
 
 fn rewrite(rewriter: &Rewriter, value: &str) -> (String, Report) {
     let mut report = Report::default();
-    let new = rewriter.value(value.as_bytes(), &mut report);
+    let new = rewriter.rewrite(value.as_bytes(), &mut report);
     assert_eq!(matches!(new, Cow::Owned(_)), new != value.as_bytes(), "owned only when changed: {value}");
     (String::from_utf8(new.into_owned()).unwrap(), report)
 }

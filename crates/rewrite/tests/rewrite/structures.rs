@@ -154,9 +154,9 @@ fn counts_say_what_an_address_was_wrapped_in() {
     assert_eq!(
         counts,
         serde_json::json!({
-            "values": 1, "changed": 1, "addresses": 2, "names": 0,
-            "by_encoding": {"plain": 1, "php": 1, "json": 1},
-            "malformed": {}, "stayed": {}, "left_overs": [],
+            "values": 1, "changed_values": 1, "replaced_addresses": 2, "prefix_renames": 0,
+            "replaced_by_encoding": {"plain": 1, "php": 1, "json": 1},
+            "malformed": {}, "unreplaced": {}, "unreplaced_samples": [],
         })
     );
 }

@@ -1,6 +1,6 @@
 //! How literals are written, and where the values are.
 
-use wpclone_rewrite::{DumpOptions, Options, Pair, Report, Rewriter, Why};
+use wpclone_rewrite::{DumpOptions, Options, Report, Rewriter, SiteMapping, UnreplacedReason};
 
 use crate::{NEW, OLD, become_with, keeping, plain, rewrite, rows, stay_with, text};
 
@@ -209,8 +209,12 @@ fn what_holds_no_rows_stays_and_is_told() {
         let dump = |url: &str| format!("{part}{}", rows(&format!("('{url}')")));
         let (new, report) = rewrite(&DumpOptions::default(), dump(OLD).as_bytes());
         assert_eq!(text(&new), text(dump(NEW).as_bytes()));
-        assert_eq!((report.stayed.get(&Why::NoRow), report.addresses), (Some(&1), 1), "{part}");
-        assert!(report.left_overs[0].context.contains("http://example.com"));
+        assert_eq!(
+            (report.unreplaced.get(&UnreplacedReason::OutsideRows), report.replaced_addresses),
+            (Some(&1), 1),
+            "{part}"
+        );
+        assert!(report.unreplaced_samples[0].context.contains("http://example.com"));
     }
 }
 
@@ -241,7 +245,8 @@ fn delimiters_and_comments_of_all_kinds_are_followed() {
 #[test]
 fn values_are_counted() {
     let dump = "INSERT INTO t VALUES ('a',1,'http://example.com http://example.com',0x41,x'42');SELECT 'b';";
-    let (_, Report { values, changed, addresses, .. }) = rewrite(&DumpOptions::default(), dump.as_bytes());
+    let (_, Report { values, changed_values: changed, replaced_addresses: addresses, .. }) =
+        rewrite(&DumpOptions::default(), dump.as_bytes());
     assert_eq!((values, changed, addresses), (4, 1, 2));
 }
 
@@ -250,16 +255,16 @@ fn addresses_without_a_host_are_counted_where_the_path_changes() {
     let dump = rows(r#"(1,'<a href=\"/about/\">'),(2,'<a href="/">'),(3,'/about/')"#);
     for (to, wanted) in [("https://b.example/copy", Some(&2)), ("https://b.example", None)] {
         let rewriter = Rewriter::new(
-            &[Pair::new(OLD, to).unwrap()],
-            Options { root_relative: true, ..Options::default() },
+            &[SiteMapping::new(OLD, to).unwrap()],
+            Options { count_root_relative: true, ..Options::default() },
         );
         let rewriter = rewriter.unwrap();
         let (mut out, mut report) = (Vec::new(), Report::default());
-        let mut work = rewriter.dump(DumpOptions::default());
+        let mut work = rewriter.dump_rewriter(DumpOptions::default());
         work.push(dump.as_bytes(), &mut out, &mut report);
         work.finish(&mut out, &mut report);
         assert_eq!(out, dump.as_bytes(), "they stay");
-        assert_eq!(report.stayed.get(&Why::RootRelative), wanted);
+        assert_eq!(report.unreplaced.get(&UnreplacedReason::RootRelative), wanted);
     }
 }
 
@@ -286,5 +291,8 @@ fn guids_move_unless_they_are_to_stay() {
     become_with(&DumpOptions::default(), &[(&dump(OLD, OLD), &dump(NEW, NEW))]);
     let (new, report) = rewrite(&keeping(), dump(OLD, OLD).as_bytes());
     assert_eq!(text(&new), text(dump(OLD, NEW).as_bytes()));
-    assert_eq!((report.stayed.get(&Why::Guid), report.left_overs.len()), (Some(&7), 0));
+    assert_eq!(
+        (report.unreplaced.get(&UnreplacedReason::Guid), report.unreplaced_samples.len()),
+        (Some(&7), 0)
+    );
 }

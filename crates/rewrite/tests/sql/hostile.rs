@@ -1,6 +1,6 @@
 //! Dumps that are none.
 
-use wpclone_rewrite::{DumpOptions, Malformed, Why};
+use wpclone_rewrite::{DumpOptions, Malformed, UnreplacedReason};
 
 use crate::{NEW, OLD, in_pieces, rewrite, rows, text};
 
@@ -23,9 +23,9 @@ fn a_dump_that_ends_too_early_passes_and_is_counted() {
         let dump = |url: &str| format!("{}{end}", rows(&format!("('{url}')")));
         let (new, report) = rewrite(&DumpOptions::default(), dump(OLD).as_bytes());
         assert_eq!(text(&new), text(dump(NEW).as_bytes()));
-        assert_eq!(report.malformed.get(&Malformed::SqlCutOff), Some(&1), "{end}");
+        assert_eq!(report.malformed.get(&Malformed::SqlTruncated), Some(&1), "{end}");
         let held = u64::from(end.contains(OLD));
-        assert_eq!(report.stayed.get(&Why::Malformed).copied().unwrap_or(0), held, "{end}");
+        assert_eq!(report.unreplaced.get(&UnreplacedReason::Malformed).copied().unwrap_or(0), held, "{end}");
     }
     for end in ["", "INSERT INTO t VALUES ('a')", "-- comment", "SELECT 'a'", "/", "-", "*/"] {
         let (new, report) = rewrite(&DumpOptions::default(), end.as_bytes());
@@ -35,19 +35,19 @@ fn a_dump_that_ends_too_early_passes_and_is_counted() {
 
 #[test]
 fn a_value_that_is_too_long_passes_and_the_next_one_is_rewritten() {
-    let options = DumpOptions { longest: 100, ..DumpOptions::default() };
+    let options = DumpOptions { max_value_bytes: 100, ..DumpOptions::default() };
     let long = format!(r"it\'s ''{} {OLD}\\", "x".repeat(100));
     let hex = "41".repeat(100);
     let dump =
         |url: &str| rows(&format!("('{long}'),('{url}','{}'),(0x{hex}),(x'{hex}','{url}')", "y".repeat(100)));
     let (new, report) = rewrite(&options, dump(OLD).as_bytes());
     assert_eq!(text(&new), text(dump(NEW).as_bytes()));
-    assert_eq!(report.malformed.get(&Malformed::SqlTooLong), Some(&3));
+    assert_eq!(report.malformed.get(&Malformed::SqlValueTooLong), Some(&3));
 }
 
 #[test]
 fn memory_stays_bounded_whatever_never_ends() {
-    let options = DumpOptions { longest: 1 << 16, ..DumpOptions::default() };
+    let options = DumpOptions { max_value_bytes: 1 << 16, ..DumpOptions::default() };
     let beginnings = [
         "INSERT INTO t VALUES ('",
         "/*",
@@ -66,7 +66,7 @@ fn memory_stays_bounded_whatever_never_ends() {
     for beginning in beginnings {
         let rewriter = crate::rewriter();
         let (mut out, mut report) = (Vec::new(), wpclone_rewrite::Report::default());
-        let mut dump = rewriter.dump(options.clone());
+        let mut dump = rewriter.dump_rewriter(options.clone());
         dump.push(beginning.as_bytes(), &mut out, &mut report);
         let mut passed = 0;
         for _ in 0..512 {

@@ -188,7 +188,7 @@ proptest! {
         let rewriter = rewriter();
         let mut counted = Report::default();
         let rewritten = |value: &Value, counted: &mut Report| Value {
-            bytes: rewriter.value(&value.bytes, counted).into_owned(),
+            bytes: rewriter.rewrite(&value.bytes, counted).into_owned(),
             ..value.clone()
         };
         let moved: Vec<Vec<Value>> = rows.iter().map(|row| row.iter().map(|value| rewritten(value, &mut counted)).collect()).collect();
@@ -207,21 +207,21 @@ proptest! {
             0 => DumpOptions::default(),
             1 => keeping(),
             2 => renaming(),
-            _ => DumpOptions { longest: 5, ..plain() },
+            _ => DumpOptions { max_value_bytes: 5, ..plain() },
         };
         let (whole, once) = in_pieces(&options, &sql, &[usize::MAX]);
         let (pieces, twice) = in_pieces(&options, &sql, &lengths);
         prop_assert_eq!(pieces.escape_ascii().to_string(), whole.escape_ascii().to_string());
-        prop_assert_eq!((once.values, once.changed, once.names), (twice.values, twice.changed, twice.names));
-        prop_assert_eq!((once.malformed, once.stayed), (twice.malformed, twice.stayed));
+        prop_assert_eq!((once.values, once.changed_values, once.prefix_renames), (twice.values, twice.changed_values, twice.prefix_renames));
+        prop_assert_eq!((once.malformed, once.unreplaced), (twice.malformed, twice.unreplaced));
     }
 
     #[test]
     fn nothing_is_lost_where_nothing_moves(sql in sql()) {
-        let pair = wpclone_rewrite::Pair::new(OLD, OLD).unwrap();
+        let pair = wpclone_rewrite::SiteMapping::new(OLD, OLD).unwrap();
         let rewriter = wpclone_rewrite::Rewriter::new(&[pair], wpclone_rewrite::Options::default()).unwrap();
         let (mut out, mut report) = (Vec::new(), Report::default());
-        let mut dump = rewriter.dump(keeping());
+        let mut dump = rewriter.dump_rewriter(keeping());
         dump.push(&sql, &mut out, &mut report);
         dump.finish(&mut out, &mut report);
         prop_assert_eq!(out, sql);

@@ -7,21 +7,21 @@ mod hostile;
 mod laws;
 mod prefix;
 
-use wpclone_rewrite::{DumpOptions, Guid, Options, Pair, Prefix, Report, Rewriter};
+use wpclone_rewrite::{DumpOptions, GuidPolicy, Options, PrefixMapping, Report, Rewriter, SiteMapping};
 
 const OLD: &str = "http://example.com";
 const NEW: &str = "https://new.example.org/shop";
 
 fn rewriter() -> Rewriter {
-    Rewriter::new(&[Pair::new(OLD, NEW).unwrap()], Options::default()).unwrap()
+    Rewriter::new(&[SiteMapping::new(OLD, NEW).unwrap()], Options::default()).unwrap()
 }
 
 fn keeping() -> DumpOptions {
-    DumpOptions { guid: Guid::Keep, ..DumpOptions::default() }
+    DumpOptions { guid: GuidPolicy::Keep, ..DumpOptions::default() }
 }
 
 fn renaming() -> DumpOptions {
-    DumpOptions { prefix: Some(Prefix::new("wp_", "x7_")), ..DumpOptions::default() }
+    DumpOptions { prefix: Some(PrefixMapping::new("wp_", "x7_")), ..DumpOptions::default() }
 }
 
 fn plain() -> DumpOptions {
@@ -32,7 +32,7 @@ fn plain() -> DumpOptions {
 fn in_pieces(options: &DumpOptions, dump: &[u8], lengths: &[usize]) -> (Vec<u8>, Report) {
     let rewriter = rewriter();
     let (mut out, mut report) = (Vec::new(), Report::default());
-    let mut stream = rewriter.dump(options.clone());
+    let mut stream = rewriter.dump_rewriter(options.clone());
     let mut rest = dump;
     let mut lengths = lengths.iter();
     let mut length = dump.len();
@@ -54,7 +54,7 @@ fn rewrite(options: &DumpOptions, dump: &[u8]) -> (Vec<u8>, Report) {
         let (pieces, counted) = in_pieces(options, dump, &[length]);
         assert_eq!(text(&pieces), text(&whole), "in pieces of {length}");
         let counts = |report: &Report| {
-            (report.values, report.changed, report.malformed.clone(), report.stayed.clone())
+            (report.values, report.changed_values, report.malformed.clone(), report.unreplaced.clone())
         };
         assert_eq!(counts(&counted), counts(&report), "in pieces of {length}");
     }

@@ -1,6 +1,6 @@
 //! Table prefixes in dumps.
 
-use wpclone_rewrite::{DumpOptions, Prefix};
+use wpclone_rewrite::{DumpOptions, PrefixMapping};
 
 use crate::{become_with, renaming, rewrite, stay_with};
 
@@ -93,12 +93,12 @@ fn options_and_the_users_metadata_are_renamed_in_their_columns() {
         ],
     );
     let (_, report) = rewrite(&renaming(), b"INSERT INTO `wp_options` VALUES (1,'wp_user_roles','x','yes');");
-    assert_eq!(report.names, 2);
+    assert_eq!(report.prefix_renames, 2);
 }
 
 #[test]
 fn a_prefix_that_ends_like_the_new_one_is_changed_as_well() {
-    let options = DumpOptions { prefix: Some(Prefix::new("wp_", "a_wp_")), ..DumpOptions::default() };
+    let options = DumpOptions { prefix: Some(PrefixMapping::new("wp_", "a_wp_")), ..DumpOptions::default() };
     become_with(
         &options,
         &[(
@@ -106,7 +106,7 @@ fn a_prefix_that_ends_like_the_new_one_is_changed_as_well() {
             "INSERT INTO a_wp_options VALUES (1,'a_wp_user_roles');",
         )],
     );
-    let options = DumpOptions { prefix: Some(Prefix::new("a_wp_", "wp_")), ..DumpOptions::default() };
+    let options = DumpOptions { prefix: Some(PrefixMapping::new("a_wp_", "wp_")), ..DumpOptions::default() };
     become_with(
         &options,
         &[(

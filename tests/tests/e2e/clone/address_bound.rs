@@ -77,10 +77,10 @@ async fn a_login_guard_plugin_is_disabled_and_reported_in_the_clone_only() -> Re
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     let guards = json!(["wordfence/wordfence.php", "wps-hide-login/wps-hide-login.php"]);
-    assert_eq!(at(&task, "/fidelity/switched_off"), &guards);
+    assert_eq!(at(&task, "/fidelity/deactivated_plugins"), &guards);
     let report = task.artifacts.iter().find(|artifact| artifact.name == "fidelity.json").unwrap();
     let report: Value = client.get(&report.href).await?.json().await?;
-    assert_eq!(report["switched_off"], guards);
+    assert_eq!(report["deactivated_plugins"], guards);
     let name = at(&task, "/clone/name").as_str().unwrap();
     let www = app.clones_state().unwrap().join("clones").join(name).join("www");
     let active = Database::of(&www.join("wp-config.php"))?.sql(ACTIVE).await?;

@@ -115,8 +115,8 @@ async fn a_file_deleted_while_it_is_read_is_absent_from_the_clone() -> Result {
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     assert!(!site.tree().join("wp-content/uploads/goes.bin").exists(), "it never went away");
-    let left_out = &task.result.as_ref().expect("a result")["fidelity"]["left_out"];
-    assert_eq!(left_out["moving"], 1, "{left_out}");
+    let left_out = &task.result.as_ref().expect("a result")["fidelity"]["omitted"];
+    assert_eq!(left_out["changed-during-read"], 1, "{left_out}");
     Pair::of(&site, &app, &client, &task).await?.assert_equal().await
 }
 

@@ -120,13 +120,13 @@ async fn tables_whose_rows_change_while_they_are_read_are_read_again() -> Result
     for (name, _) in tables {
         let begun = source.readings("rows", name).iter().filter(|from| **from == 0).count();
         let told = table(&pair.fidelity, name);
-        assert_eq!((&told["read_again"], &told["settled"]), (&json!(1), &json!(true)), "{told:#}");
+        assert_eq!((&told["rereads"], &told["consistent"]), (&json!(1), &json!(true)), "{told:#}");
         assert!(begun >= 2, "{name} was begun {begun} times");
         let rows =
             site.sql(&format!("SELECT COUNT(*), SUM(v = 'changed'), SUM(v = 'came') FROM {name}")).await?;
         assert_eq!((rows.trim(), &told["target_rows"]), ("14954\t3\t1", &json!(14_954)));
     }
-    assert_eq!(table(&pair.fidelity, "wp_posts")["read_again"], Value::Null);
+    assert_eq!(table(&pair.fidelity, "wp_posts")["rereads"], Value::Null);
     Ok(())
 }
 
@@ -178,7 +178,7 @@ async fn files_that_change_while_they_are_copied_are_fetched_again() -> Result {
         assert!(begun >= if name == "twice.txt" { 3 } else { 2 }, "{name} was begun {begun} times");
     }
     let pair = Pair::of(&site, &app, &client, &task).await?;
-    assert_eq!(pair.fidelity["files"]["left_out"]["moving"], Value::Null, "{:#}", pair.fidelity["files"]);
+    assert_eq!(pair.fidelity["files"]["omitted"]["changed-during-read"], Value::Null, "{:#}", pair.fidelity["files"]);
     pair.assert_equal().await
 }
 
@@ -266,15 +266,15 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no
     assert!(from > ROWS / 5 && from <= read, "of {ROWS} rows {read} had been read; then it began at {from}");
     let pair = Pair::of(&site, &app, &client, &task).await?;
     let told = table(&pair.fidelity, "wp_lab_large");
-    assert_eq!((&told["source_rows"], &told["read_again"]), (&json!(ROWS), &Value::Null), "{told:#}");
-    assert!(told["taken_up"].as_u64().unwrap() >= from, "{told:#}");
-    assert_eq!(table(&pair.fidelity, "wp_lab_before")["taken_up"], 100, "a whole table is counted only");
+    assert_eq!((&told["source_rows"], &told["rereads"]), (&json!(ROWS), &Value::Null), "{told:#}");
+    assert!(told["resumed_rows"].as_u64().unwrap() >= from, "{told:#}");
+    assert_eq!(table(&pair.fidelity, "wp_lab_before")["resumed_rows"], 100, "a whole table is counted only");
     assert_eq!(source.readings("rows", "wp_lab_before"), [0], "and not read again");
     // Only what was in flight when the worker died is requested again.
     let all = &pair.fidelity["files"];
     let again = source.asked().split_off(asked).into_iter().filter(|asked| asked.kind == "file");
     let again: BTreeSet<_> = again.map(|file| file.what).collect();
-    let (taken_up, whole) = (all["taken_up"].as_u64().unwrap(), all["files"].as_u64().unwrap());
+    let (taken_up, whole) = (all["resumed_files"].as_u64().unwrap(), all["files"].as_u64().unwrap());
     assert!(taken_up > whole / 2, "{all:#}");
     assert!(again.len() as u64 <= whole - taken_up, "{again:?}, {all:#}");
     let begun = source.readings("file", "early.bin").into_iter().filter(|from| *from == 0).count();

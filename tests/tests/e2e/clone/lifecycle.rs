@@ -26,7 +26,7 @@ async fn a_site_is_cloned_to_its_own_address_and_can_be_deleted() -> Result {
     let url = at(&task, "/clone/url").as_str().unwrap().to_owned();
     assert!(at(&task, "/fidelity/rows").as_u64().unwrap() > 0, "{task:#?}");
     // Its path differs from the source's, so root-relative addresses lead elsewhere and are reported.
-    assert!(at(&task, "/fidelity/left_over/root-relative").as_u64().unwrap() >= 2, "{task:#?}");
+    assert!(at(&task, "/fidelity/unreplaced_addresses/root-relative").as_u64().unwrap() >= 2, "{task:#?}");
     let http = reqwest::Client::builder().build()?;
     let front = http.get(format!("{url}/")).send().await?.text().await?;
     assert!(front.contains("Hello from the source"), "{front}");
@@ -64,7 +64,7 @@ async fn a_clone_can_have_its_own_host_and_database_server() -> Result {
     assert_eq!(at(&task, "/clone/effective_isolation/own_database_server"), true);
     assert!(app.clones_state().unwrap().join("mariadb").join(name).is_dir());
     // Its path is its source's, so root-relative addresses still work.
-    assert_eq!(at(&task, "/fidelity/left_over").get("root-relative"), None);
+    assert_eq!(at(&task, "/fidelity/unreplaced_addresses").get("root-relative"), None);
     let here = ([127, 0, 0, 1], url.port().unwrap()).into();
     let http = reqwest::Client::builder().resolve(url.host_str().unwrap(), here).build()?;
     for page in ["", "?p=1"] {

@@ -1,7 +1,7 @@
 //! A dump is rewritten and loaded: each row equals its values rewritten one by one.
 
 use anyhow::{Context as _, Result, ensure};
-use wpclone_rewrite::{Options, Pair, Prefix, Report, Rewriter};
+use wpclone_rewrite::{Options, PrefixMapping, Report, Rewriter, SiteMapping};
 
 use crate::rewrite::database::{Schema, rewrite};
 
@@ -59,13 +59,13 @@ async fn site() -> Result<Schema> {
 }
 
 fn rewriter() -> Result<Rewriter> {
-    Ok(Rewriter::new(&[Pair::new(OLD, NEW)?], Options::default())?)
+    Ok(Rewriter::new(&[SiteMapping::new(OLD, NEW)?], Options::default())?)
 }
 
 /// A column's value rewritten by itself, in hex.
 fn moved(rewriter: &Rewriter, digits: &str) -> String {
     match hex::decode(digits) {
-        Ok(bytes) => hex::encode_upper(rewriter.value(&bytes, &mut Report::default())),
+        Ok(bytes) => hex::encode_upper(rewriter.rewrite(&bytes, &mut Report::default())),
         // A number, or nothing.
         Err(_) => digits.to_owned(),
     }
@@ -75,26 +75,26 @@ fn moved(rewriter: &Rewriter, digits: &str) -> String {
 async fn compare(
     (old, tables): (&Schema, Vec<String>),
     new: &Schema,
-    prefix: Option<&Prefix>,
+    prefix: Option<&PrefixMapping>,
     keeps: &[&str],
 ) -> Result<()> {
     let rewriter = rewriter()?;
-    let renamed = |name: &str, by: fn(&Prefix, &[u8]) -> Option<Vec<u8>>| {
+    let renamed = |name: &str, by: fn(&PrefixMapping, &[u8]) -> Option<Vec<u8>>| {
         let new = prefix.and_then(|prefix| by(prefix, name.as_bytes())).unwrap_or_else(|| name.into());
         String::from_utf8(new)
     };
     let mut changed = 0;
     for table in tables {
         let (columns, rows) = old.content(&table).await?;
-        let name = renamed(&table, Prefix::table)?;
+        let name = renamed(&table, PrefixMapping::table)?;
         let (new_columns, new_rows) = new.content(&name).await?;
         ensure!(columns == new_columns && rows.len() == new_rows.len(), "{table} differs in shape");
         for (row, new_row) in rows.iter().zip(&new_rows) {
             for ((column, old), new) in columns.iter().zip(row).zip(new_row) {
                 let text = || Ok::<_, anyhow::Error>(String::from_utf8(hex::decode(old)?)?);
                 let wanted = match column.as_str() {
-                    "option_name" => hex::encode_upper(renamed(&text()?, Prefix::option)?),
-                    "meta_key" => hex::encode_upper(renamed(&text()?, Prefix::user_meta)?),
+                    "option_name" => hex::encode_upper(renamed(&text()?, PrefixMapping::option)?),
+                    "meta_key" => hex::encode_upper(renamed(&text()?, PrefixMapping::user_meta)?),
                     kept if keeps.contains(&kept) => old.clone(),
                     // The server fills it up.
                     "fixed" if *old != "NULL" => {
@@ -161,7 +161,7 @@ async fn every_value_of_a_mariadb_dump_is_rewritten() -> Result<()> {
 #[tokio::test]
 async fn a_dump_is_loaded_with_another_prefix_and_with_its_guids() -> Result<()> {
     let site = site().await?;
-    let prefix = Prefix::new("wp_", "x7_");
+    let prefix = PrefixMapping::new("wp_", "x7_");
     for options in [
         &["--skip-triggers"][..],
         &["--skip-triggers", "--complete-insert", "--hex-blob"],

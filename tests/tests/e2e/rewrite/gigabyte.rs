@@ -67,7 +67,7 @@ fn goes_through(length: usize) -> Result<()> {
     ensure!(child.0.wait()?.success(), "{report}");
     let report: serde_json::Value = serde_json::from_str(&report)?;
     let addresses = statements * ROWS * 2 + larges;
-    ensure!(report["addresses"] == addresses, "{addresses} in {report}");
+    ensure!(report["replaced_addresses"] == addresses, "{addresses} in {report}");
     let growth = "https://example.org".len() - "http://example.com".len();
     ensure!(read == written + addresses * growth, "{read} of {written} bytes");
     ensure!(peak < MOST, "{} MiB of memory", peak / MIB);

@@ -80,7 +80,9 @@ impl Pair<'_> {
     fn ahead(&self, name: &str, source: &Table, clone: &Table) {
         if let (Some(source), Some(clone)) = (source.next, clone.next) {
             let reported = self.fidelity["tables"].as_array().into_iter().flatten();
-            let told = reported.filter(|table| table["name"] == name).find_map(|t| t["moved_ahead"].as_u64());
+            let told = reported
+                .filter(|table| table["name"] == name)
+                .find_map(|t| t["auto_increment_offset"].as_u64());
             if clone < source + 10_000 || told != Some(10_000) {
                 self.wrong(format!(
                     "the next number of {name}: {source}, on the clone {clone}, told {told:?}"
@@ -194,14 +196,14 @@ impl Pair<'_> {
                 found += times;
             }
         }
-        let stayed = self.fidelity["rewritten"]["stayed"].as_object().into_iter().flatten();
+        let stayed = self.fidelity["rewrite"]["unreplaced"].as_object().into_iter().flatten();
         let hosts = stayed.filter(|(why, _)| *why != ROOT_RELATIVE);
         let told: u64 = hosts.filter_map(|(_, count)| count.as_u64()).sum();
         self.equal("old hosts on the clone", &(found as u64), &told);
         let relative = self.root_relative(clone);
-        let told = self.fidelity["rewritten"]["stayed"][ROOT_RELATIVE].as_u64().unwrap_or_default();
+        let told = self.fidelity["rewrite"]["unreplaced"][ROOT_RELATIVE].as_u64().unwrap_or_default();
         self.equal("root-relative addresses", &(relative as u64), &told);
-        let named = self.fidelity["rewritten"]["left_overs"].as_array().unwrap();
+        let named = self.fidelity["rewrite"]["unreplaced_samples"].as_array().unwrap();
         self.equal("left-overs with their context", &(found + relative).min(200), &named.len());
     }
 
@@ -230,7 +232,7 @@ impl Pair<'_> {
 
     /// Views and triggers are the same.
     async fn assert_same_routines(&self) -> Result {
-        let told = self.fidelity["routines_left_out"].as_array().unwrap();
+        let told = self.fidelity["omitted_views_and_triggers"].as_array().unwrap();
         self.equal("views and triggers that were left out", &told.len(), &0);
         let sql = "SELECT TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, SECURITY_TYPE FROM information_schema.VIEWS \
              WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME; \

@@ -48,10 +48,10 @@ impl Pair<'_> {
     pub(super) fn same_files(&self) {
         let (source, clone) = (things(&self.source), things(&self.clone));
         let mut named: BTreeMap<&str, &str> = BTreeMap::new();
-        for note in self.fidelity["files"]["notes"].as_array().unwrap() {
-            let (path, why) = (note["path"].as_str().unwrap(), note["why"].as_str().unwrap());
+        for note in self.fidelity["files"]["omitted_files"].as_array().unwrap() {
+            let (path, why) = (note["path"].as_str().unwrap(), note["reason"].as_str().unwrap());
             let may_stay = OWN.contains(&path) || STAYS.contains(&path);
-            if !may_stay || !["file", "moving"].contains(&why) {
+            if !may_stay || !["not-exported", "changed-during-read"].contains(&why) {
                 self.wrong(format!("{path} was left out, {why}: {note}"));
             }
             named.insert(path, why);
@@ -79,8 +79,8 @@ impl Pair<'_> {
             path.starts_with("Core/") && matches!(thing, Thing::File(_)) && clone.get(*path) == Some(thing)
         });
         let core = core.count() as u64;
-        let travelled = if told("core") == 0 { same - core } else { same };
-        let what = format!("files that travelled, {} of {core} in WordPress' own folder", told("core"));
+        let travelled = if told("core_files") == 0 { same - core } else { same };
+        let what = format!("files that travelled, {} of {core} in WordPress' own folder", told("core_files"));
         self.equal(&what, &travelled, &told("files"));
         let listed = named.len() as u64;
         let left_out: u64 = Self::left_out(&self.fidelity["files"]).values().sum();

@@ -122,7 +122,7 @@ impl<'a> Pair<'a> {
 
     /// The report's counts of what was left out, by reason.
     fn left_out(value: &Value) -> BTreeMap<String, u64> {
-        let all = value["left_out"].as_object().into_iter().flatten();
+        let all = value["omitted"].as_object().into_iter().flatten();
         all.map(|(why, count)| (why.clone(), count.as_u64().unwrap())).collect()
     }
 }

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wpclone_migrator::{ClientError, Cursor, RowDigest};
-use wpclone_rewrite::Why;
+use wpclone_rewrite::UnreplacedReason;
 
 use crate::error::TransferError;
-use crate::fidelity::LeftOut;
-use crate::units::Counts;
+use crate::fidelity::OmitReason;
+use crate::row_stream::Counts;
 
 /// Where a table's transfer is, as it comes back when it is taken up again: all that was counted when the source's cursor
 /// was `cursor`, and how many units were sent since.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct Checkpoint {
     /// What the table was sent as ([`Plan::print`](crate::plan::Plan::print)).
     #[serde(rename = "p", default)]
-    pub(crate) print: String,
+    pub(crate) fingerprint: String,
     #[serde(rename = "c")]
     pub(crate) cursor: Option<Cursor>,
     /// Whether nothing follows.
@@ -34,27 +34,27 @@ pub(crate) struct Place {
     #[serde(rename = "td")]
     pub(crate) target_digest: RowDigest,
     #[serde(rename = "lo", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) left_out: BTreeMap<LeftOut, u64>,
+    pub(crate) omitted: BTreeMap<OmitReason, u64>,
     #[serde(rename = "ch")]
     pub(crate) changed: u64,
     #[serde(rename = "ad")]
     pub(crate) addresses: u64,
     #[serde(rename = "st", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) stayed: BTreeMap<Why, u64>,
+    pub(crate) unreplaced: BTreeMap<UnreplacedReason, u64>,
     #[serde(rename = "tl", default)]
     pub(crate) too_large: u64,
 }
 
-impl Place {
+impl Checkpoint {
     /// Before the first row.
     pub(crate) fn first(print: &str) -> Self {
-        Self { print: print.to_owned(), ..Self::default() }
+        Self { fingerprint: print.to_owned(), ..Self::default() }
     }
 
     /// The place between two rows that the source's cursor says; without one, behind the last row.
     pub(crate) fn of(print: &str, cursor: Option<Cursor>, counts: &Counts) -> Self {
         Self {
-            print: print.to_owned(),
+            fingerprint: print.to_owned(),
             ended: cursor.is_none(),
             cursor,
             units: 0,
@@ -62,10 +62,10 @@ impl Place {
             source_digest: counts.source_digest,
             target_rows: counts.target_rows,
             target_digest: counts.target_digest,
-            left_out: counts.left_out.clone(),
-            changed: counts.report.changed,
-            addresses: counts.report.addresses,
-            stayed: counts.report.stayed.clone(),
+            omitted: counts.omitted.clone(),
+            changed: counts.report.changed_values,
+            addresses: counts.report.replaced_addresses,
+            unreplaced: counts.report.unreplaced.clone(),
             too_large: counts.too_large,
         }
     }
@@ -83,10 +83,10 @@ impl Place {
     pub(crate) fn restore(&self, counts: &mut Counts) {
         (counts.source_rows, counts.source_digest) = (self.source_rows, self.source_digest);
         (counts.target_rows, counts.target_digest) = (self.target_rows, self.target_digest);
-        counts.left_out.clone_from(&self.left_out);
-        counts.report.changed = self.changed;
-        counts.report.addresses = self.addresses;
-        counts.report.stayed.clone_from(&self.stayed);
+        counts.omitted.clone_from(&self.omitted);
+        counts.report.changed_values = self.changed;
+        counts.report.replaced_addresses = self.addresses;
+        counts.report.unreplaced.clone_from(&self.unreplaced);
         counts.too_large = self.too_large;
     }
 }

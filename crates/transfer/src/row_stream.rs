@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use wpclone_migrator::{LARGE_VALUE_BYTES, RowDigest, RowPart, Value, write_row};
 use wpclone_rewrite::Report;
 
-use crate::fidelity::LeftOut;
-use crate::mend::{Fate, Mender};
+use crate::fidelity::OmitReason;
+use crate::row_transformer::{RowAction, RowTransformer};
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +35,7 @@ pub(crate) struct Counts {
     pub(crate) source_digest: RowDigest,
     pub(crate) target_rows: u64,
     pub(crate) target_digest: RowDigest,
-    pub(crate) left_out: BTreeMap<LeftOut, u64>,
+    pub(crate) omitted: BTreeMap<OmitReason, u64>,
     pub(crate) report: Report,
     /// Values that were too large to look into.
     pub(crate) too_large: u64,
@@ -43,11 +43,11 @@ pub(crate) struct Counts {
 
 /// What came is not what was announced: the row changed while it was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Torn;
+pub(crate) struct RowChanged;
 
 /// Turns parts of rows into units.
-pub(crate) struct Units<'m> {
-    mender: Mender<'m>,
+pub(crate) struct RowStream<'m> {
+    transformer: RowTransformer<'m>,
     open: Option<Open>,
     row: Vec<u8>,
     pub(crate) counts: Counts,
@@ -56,12 +56,12 @@ pub(crate) struct Units<'m> {
 /// A row whose large values have not all come.
 struct Open {
     /// Its values; large ones as far as they came.
-    values: Vec<Permit>,
+    values: Vec<BufferedValue>,
     /// What becomes of it.
     way: Way,
 }
 
-enum Permit {
+enum BufferedValue {
     Null,
     Bytes(Vec<u8>),
     Large { size: u64, sha256: [u8; 32], came: u64, bytes: Vec<u8> },
@@ -77,9 +77,9 @@ enum Way {
     Stays,
 }
 
-impl<'m> Units<'m> {
-    pub(crate) fn new(mender: Mender<'m>) -> Self {
-        Self { mender, open: None, row: Vec::new(), counts: Counts::default() }
+impl<'m> RowStream<'m> {
+    pub(crate) fn new(transformer: RowTransformer<'m>) -> Self {
+        Self { transformer, open: None, row: Vec::new(), counts: Counts::default() }
     }
 
     /// Whether nothing of a row is still to come.
@@ -94,7 +94,11 @@ impl<'m> Units<'m> {
     }
 
     /// Takes a part, and gives what can go on now.
-    pub(crate) fn take(&mut self, part: &RowPart<'_>, give: &mut impl FnMut(Unit<'_>)) -> Result<(), Torn> {
+    pub(crate) fn take(
+        &mut self,
+        part: &RowPart<'_>,
+        give: &mut impl FnMut(Unit<'_>),
+    ) -> Result<(), RowChanged> {
         match part {
             RowPart::Row { bytes, values } => self.row(bytes, values, give),
             RowPart::Piece { column, offset, bytes } => self.piece(*column, *offset, bytes, give),
@@ -106,33 +110,33 @@ impl<'m> Units<'m> {
         bytes: &[u8],
         values: &[Value<'_>],
         give: &mut impl FnMut(Unit<'_>),
-    ) -> Result<(), Torn> {
+    ) -> Result<(), RowChanged> {
         if self.open.is_some() {
-            return Err(Torn);
+            return Err(RowChanged);
         }
         let small = |at: usize| match values.get(at) {
             Some(Value::Bytes(bytes)) => Some(*bytes),
             _ => None,
         };
-        let fate = self.mender.fate(small);
-        if let Fate::Stays(why) = fate {
-            *self.counts.left_out.entry(why).or_default() += 1;
+        let fate = self.transformer.fate(small);
+        if let RowAction::Omit(why) = fate {
+            *self.counts.omitted.entry(why).or_default() += 1;
         }
         let large: u64 =
             values.iter().map(|value| if let Value::Large { size, .. } = value { *size } else { 0 }).sum();
         let is_touched = |(at, value): &(usize, &Value<'_>)| {
-            matches!(value, Value::Large { .. }) && self.mender.touches(*at)
+            matches!(value, Value::Large { .. }) && self.transformer.touches(*at)
         };
         let touched = values.iter().enumerate().filter(is_touched).count();
         let way = match fate {
-            Fate::Stays(_) if large == 0 => return Ok(()),
-            Fate::Stays(_) => Way::Stays,
-            Fate::Goes if large == 0 && self.mender.is_idle() => {
+            RowAction::Omit(_) if large == 0 => return Ok(()),
+            RowAction::Omit(_) => Way::Stays,
+            RowAction::Keep if large == 0 && self.transformer.is_idle() => {
                 self.go(bytes, true, give);
                 return Ok(());
             }
-            Fate::Goes if touched == 0 || large > MOST => Way::Through,
-            Fate::Goes => Way::Mended,
+            RowAction::Keep if touched == 0 || large > MOST => Way::Through,
+            RowAction::Keep => Way::Mended,
         };
         if large == 0 {
             let bytes =
@@ -145,10 +149,10 @@ impl<'m> Units<'m> {
             self.through(values, give);
         }
         let held = |value: &Value<'_>| match value {
-            Value::Null => Permit::Null,
-            Value::Bytes(bytes) => Permit::Bytes(bytes.to_vec()),
+            Value::Null => BufferedValue::Null,
+            Value::Bytes(bytes) => BufferedValue::Bytes(bytes.to_vec()),
             Value::Large { size, sha256 } => {
-                Permit::Large { size: *size, sha256: *sha256, came: 0, bytes: Vec::new() }
+                BufferedValue::Large { size: *size, sha256: *sha256, came: 0, bytes: Vec::new() }
             }
         };
         self.open = Some(Open { values: values.iter().map(held).collect(), way });
@@ -164,7 +168,7 @@ impl<'m> Units<'m> {
                 continue;
             };
             // One that would have to travel in pieces now stays: those of the others are on their way.
-            let value = self.mender.value(at, bytes, &mut self.counts.report);
+            let value = self.transformer.value(at, bytes, &mut self.counts.report);
             new.push(Some(value).filter(|value| value.len() <= LARGE_VALUE_BYTES));
         }
         let values: Vec<Value<'_>> =
@@ -182,28 +186,29 @@ impl<'m> Units<'m> {
         offset: u64,
         piece: &[u8],
         give: &mut impl FnMut(Unit<'_>),
-    ) -> Result<(), Torn> {
-        let open = self.open.as_mut().ok_or(Torn)?;
+    ) -> Result<(), RowChanged> {
+        let open = self.open.as_mut().ok_or(RowChanged)?;
         let way = open.way;
         // They come in the order of their columns, each from its beginning to its end.
         let next = open.values.iter_mut().enumerate().find_map(|(at, value)| match value {
-            Permit::Large { size, came, bytes, .. } if *came < *size => Some((at, *size, came, bytes)),
+            BufferedValue::Large { size, came, bytes, .. } if *came < *size => Some((at, *size, came, bytes)),
             _ => None,
         });
-        let (at, size, came, bytes) = next.ok_or(Torn)?;
+        let (at, size, came, bytes) = next.ok_or(RowChanged)?;
         if at != column || *came != offset || size - *came < piece.len() as u64 {
-            return Err(Torn);
+            return Err(RowChanged);
         }
         *came += piece.len() as u64;
         match way {
             Way::Mended => bytes.extend_from_slice(piece),
             Way::Through => {
-                let column = u16::try_from(column).map_err(|_| Torn)?;
+                let column = u16::try_from(column).map_err(|_| RowChanged)?;
                 give(Unit::Piece { column, offset, bytes: piece });
             }
             Way::Stays => {}
         }
-        let is_open = |value: &Permit| matches!(value, Permit::Large { size, came, .. } if came < size);
+        let is_open =
+            |value: &BufferedValue| matches!(value, BufferedValue::Large { size, came, .. } if came < size);
         if !open.values.iter().any(is_open) {
             self.whole(give)?;
         }
@@ -211,18 +216,18 @@ impl<'m> Units<'m> {
     }
 
     /// All pieces of the open row have come.
-    fn whole(&mut self, give: &mut impl FnMut(Unit<'_>)) -> Result<(), Torn> {
+    fn whole(&mut self, give: &mut impl FnMut(Unit<'_>)) -> Result<(), RowChanged> {
         let Some(open) = self.open.take().filter(|open| open.way == Way::Mended) else { return Ok(()) };
         for value in &open.values {
-            if let Permit::Large { sha256, bytes, .. } = value
+            if let BufferedValue::Large { sha256, bytes, .. } = value
                 && <[u8; 32]>::from(Sha256::digest(bytes)) != *sha256
             {
-                return Err(Torn);
+                return Err(RowChanged);
             }
         }
         let bytes = open.values.iter().map(|value| match value {
-            Permit::Null => None,
-            Permit::Bytes(bytes) | Permit::Large { bytes, .. } => Some(bytes.as_slice()),
+            BufferedValue::Null => None,
+            BufferedValue::Bytes(bytes) | BufferedValue::Large { bytes, .. } => Some(bytes.as_slice()),
         });
         self.mended(bytes, give);
         Ok(())
@@ -235,7 +240,7 @@ impl<'m> Units<'m> {
     ) {
         let new: Vec<_> = values
             .enumerate()
-            .map(|(at, value)| Some(self.mender.value(at, value?, &mut self.counts.report)))
+            .map(|(at, value)| Some(self.transformer.value(at, value?, &mut self.counts.report)))
             .collect();
         let values: Vec<Value<'_>> =
             new.iter().map(|new| new.as_deref().map_or(Value::Null, Value::of)).collect();

@@ -81,7 +81,10 @@ impl Comment {
 }
 
 /// What a site has that WordPress did not make when it was installed, in words; nothing where it is empty.
-pub(crate) async fn content_of(client: &Client, manifest: &Manifest) -> Result<Vec<String>, TransferError> {
+pub(crate) async fn existing_content(
+    client: &Client,
+    manifest: &Manifest,
+) -> Result<Vec<String>, TransferError> {
     let users = rows(client, manifest, "users", &["ID"]).await?.len();
     let posts = rows(client, manifest, "posts", &Post::COLUMNS).await?;
     let comments = rows(client, manifest, "comments", &Comment::COLUMNS).await?;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 use wpclone_migrator::Table;
-use wpclone_rewrite::{Options, Pair, Rewriter};
+use wpclone_rewrite::{Options, Rewriter, SiteMapping};
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn table() -> Table {
 }
 
 fn rewriter() -> Rewriter {
-    let pair = Pair::new("http://a.example", "https://a-longer-name.example").unwrap();
+    let pair = SiteMapping::new("http://a.example", "https://a-longer-name.example").unwrap();
     Rewriter::new(&[pair], Options::default()).unwrap()
 }
 
@@ -87,7 +87,7 @@ impl Target {
 
 fn through(rows: &[Row], cut: usize) -> (Target, Counts) {
     let (table, rewriter) = (table(), rewriter());
-    let mut units = Units::new(Mender::new(&table, "x", &rewriter, None));
+    let mut units = RowStream::new(RowTransformer::new(&table, "x", &rewriter, None));
     let mut target = Target { columns: 4, ..Target::default() };
     for row in rows {
         let (bytes, pieces) = parts(row, cut);
@@ -125,7 +125,7 @@ proptest! {
         let rows: Vec<Row> = rows.into_iter().map(|(a, b)| vec![Some(b"1".to_vec()), a, b, Some(b"1".to_vec())]).collect();
         let (target, counts) = through(&rows, cut);
         let rewriter = rewriter();
-        let mend = |value: &Vec<u8>| rewriter.value(value, &mut Report::default()).into_owned();
+        let mend = |value: &Vec<u8>| rewriter.rewrite(value, &mut Report::default()).into_owned();
         let wanted: Vec<Row> =
             rows.iter().map(|row| row.iter().map(|value| value.as_ref().map(mend)).collect()).collect();
         prop_assert!(target.rows == wanted);
@@ -142,13 +142,13 @@ fn a_row_that_is_too_large_to_be_mended_travels_as_it_is_and_is_counted() {
     assert_eq!(target.rows[0][1].as_deref(), Some(b"https://a-longer-name.example".as_slice()));
     assert_eq!(target.rows[0][2].as_ref().map(Vec::len), Some(large.len()));
     assert!(target.rows[0][2].as_deref() == Some(&large));
-    assert_eq!((counts.too_large, counts.report.changed), (1, 1));
+    assert_eq!((counts.too_large, counts.report.changed_values), (1, 1));
 }
 
 #[test]
 fn a_row_that_changed_while_it_was_read_is_torn() {
     let (table, rewriter) = (table(), rewriter());
-    let mut units = Units::new(Mender::new(&table, "x", &rewriter, None));
+    let mut units = RowStream::new(RowTransformer::new(&table, "x", &rewriter, None));
     let old = vec![b'x'; LARGE_VALUE_BYTES + 10];
     let values = vec![Value::Bytes(b"1"), Value::of(&old), Value::Null, Value::Null];
     let mut bytes = Vec::new();
@@ -156,8 +156,16 @@ fn a_row_that_changed_while_it_was_read_is_torn() {
     let mut take = |part: RowPart<'_>| units.take(&part, &mut |_| {});
     take(RowPart::Row { bytes: &bytes, values: values.clone() }).unwrap();
     let new = vec![b'y'; LARGE_VALUE_BYTES + 10];
-    assert_eq!(take(RowPart::Piece { column: 1, offset: 5, bytes: &new }), Err(Torn), "not where it was");
-    assert_eq!(take(RowPart::Piece { column: 1, offset: 0, bytes: &new }), Err(Torn), "not what was said");
+    assert_eq!(
+        take(RowPart::Piece { column: 1, offset: 5, bytes: &new }),
+        Err(RowChanged),
+        "not where it was"
+    );
+    assert_eq!(
+        take(RowPart::Piece { column: 1, offset: 0, bytes: &new }),
+        Err(RowChanged),
+        "not what was said"
+    );
 }
 
 #[test]
@@ -165,7 +173,7 @@ fn what_the_source_had_is_the_same_however_its_rows_came_in_answers() {
     let (table, rewriter) = (table(), rewriter());
     let rows = [b"one".as_slice(), b"two", b"two", b"three"];
     let counted = |answers: &[&[&[u8]]]| {
-        let mut units = Units::new(Mender::new(&table, "x", &rewriter, None));
+        let mut units = RowStream::new(RowTransformer::new(&table, "x", &rewriter, None));
         for answer in answers {
             let mut digest = RowDigest::default();
             answer.iter().for_each(|row| digest.add(row));

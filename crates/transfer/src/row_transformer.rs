@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 
 use wpclone_migrator::{Column, Table};
-use wpclone_rewrite::{Prefix, Report, Rewriter};
+use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
 
-use crate::active;
-use crate::fidelity::LeftOut;
+use crate::active_plugins;
+use crate::fidelity::OmitReason;
 
 /// Keys of user metadata that open doors: sessions and application passwords belong to the original alone.
-const DOORS: [&[u8]; 2] = [b"session_tokens", b"_application_passwords"];
+const CREDENTIAL_META_KEYS: [&[u8]; 2] = [b"session_tokens", b"_application_passwords"];
 
 /// Options that WordPress keeps salts and keys in when wp-config.php has none.
 const SALTS: [&[u8]; 9] = [
@@ -30,16 +30,16 @@ const LEFT_OVERS: usize = 100;
 
 /// What a row becomes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum RowAction {
     /// It goes on; some of its values may be new.
-    Goes,
+    Keep,
     /// It stays behind.
-    Stays(LeftOut),
+    Omit(OmitReason),
 }
 
 /// How a column's values are dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Treat {
+enum ColumnRule {
     /// They hold no text.
     AsIs,
     /// They may hold addresses; with how long one may be.
@@ -61,10 +61,10 @@ enum Room {
 }
 
 /// Mends the rows of one table.
-pub(crate) struct Mender<'a> {
+pub(crate) struct RowTransformer<'a> {
     rewriter: &'a Rewriter,
-    prefix: Option<&'a Prefix>,
-    columns: Vec<Treat>,
+    prefix: Option<&'a PrefixMapping>,
+    columns: Vec<ColumnRule>,
     /// Of this kind of table, where the name of the row's thing stands.
     named: Option<(Named, usize)>,
     /// Where options, and metadata of posts, have their values.
@@ -72,7 +72,7 @@ pub(crate) struct Mender<'a> {
     /// Plugins that are not to be active.
     off: &'a [String],
     /// What the value of the row at hand is.
-    holds: KeyedLimiter,
+    holds: ValueKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ enum Named {
 
 /// What is known of a value by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum KeyedLimiter {
+enum ValueKind {
     /// Nothing.
     Anything,
     /// The list of active plugins.
@@ -93,9 +93,14 @@ enum KeyedLimiter {
     Address,
 }
 
-impl<'a> Mender<'a> {
+impl<'a> RowTransformer<'a> {
     /// For a table whose name without the prefix is `base`.
-    pub(crate) fn new(table: &Table, base: &str, rewriter: &'a Rewriter, prefix: Option<&'a Prefix>) -> Self {
+    pub(crate) fn new(
+        table: &Table,
+        base: &str,
+        rewriter: &'a Rewriter,
+        prefix: Option<&'a PrefixMapping>,
+    ) -> Self {
         let place = |name: &str| table.transferred_columns().position(|column| column.name == name);
         let named = match base {
             "options" => place("option_name").map(|at| (Named::Option, at)),
@@ -105,12 +110,12 @@ impl<'a> Mender<'a> {
             _ if place("umeta_id").is_some() => place("meta_key").map(|at| (Named::UserMeta, at)),
             _ => None,
         };
-        let mut columns: Vec<Treat> =
-            table.transferred_columns().map(|column| treat(column, table)).collect();
+        let mut columns: Vec<ColumnRule> =
+            table.transferred_columns().map(|column| column_rule(column, table)).collect();
         if let Some((kind, at)) = named {
             match kind {
-                Named::Option => columns[at] = Treat::OptionName,
-                Named::UserMeta => columns[at] = Treat::UserMetaKey,
+                Named::Option => columns[at] = ColumnRule::OptionName,
+                Named::UserMeta => columns[at] = ColumnRule::UserMetaKey,
                 Named::PostMeta => {}
             }
         }
@@ -119,7 +124,7 @@ impl<'a> Mender<'a> {
             Some((Named::PostMeta, _)) => place("meta_value"),
             _ => None,
         };
-        Self { rewriter, prefix, columns, named, named_value, off: &[], holds: KeyedLimiter::Anything }
+        Self { rewriter, prefix, columns, named, named_value, off: &[], holds: ValueKind::Anything }
     }
 
     /// These plugins are not active in what comes out.
@@ -129,21 +134,23 @@ impl<'a> Mender<'a> {
 
     /// Whether nothing of the table can change, so that its rows may travel unread.
     pub(crate) fn is_idle(&self) -> bool {
-        self.columns.iter().all(|treat| *treat == Treat::AsIs)
+        self.columns.iter().all(|treat| *treat == ColumnRule::AsIs)
     }
 
     /// Looks at the small values of the next row, and decides whether it goes on. `None` are NULL, and those too large to name anything.
-    pub(crate) fn fate<'v>(&mut self, value: impl Fn(usize) -> Option<&'v [u8]>) -> Fate {
+    pub(crate) fn fate<'v>(&mut self, value: impl Fn(usize) -> Option<&'v [u8]>) -> RowAction {
         let name = self.named.and_then(|(kind, at)| Some((kind, value(at)?)));
         self.holds = match name {
-            Some((Named::Option, b"active_plugins")) => KeyedLimiter::Plugins,
-            Some((Named::PostMeta, b"_menu_item_url")) => KeyedLimiter::Address,
-            _ => KeyedLimiter::Anything,
+            Some((Named::Option, b"active_plugins")) => ValueKind::Plugins,
+            Some((Named::PostMeta, b"_menu_item_url")) => ValueKind::Address,
+            _ => ValueKind::Anything,
         };
         match name {
-            Some((Named::UserMeta, key)) if DOORS.contains(&key) => Fate::Stays(LeftOut::Session),
-            Some((Named::Option, name)) if SALTS.contains(&name) => Fate::Stays(LeftOut::Salt),
-            _ => Fate::Goes,
+            Some((Named::UserMeta, key)) if CREDENTIAL_META_KEYS.contains(&key) => {
+                RowAction::Omit(OmitReason::Session)
+            }
+            Some((Named::Option, name)) if SALTS.contains(&name) => RowAction::Omit(OmitReason::Salt),
+            _ => RowAction::Keep,
         }
     }
 
@@ -151,46 +158,47 @@ impl<'a> Mender<'a> {
     pub(crate) fn value<'v>(&self, column: usize, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
         let named = |new: Option<Vec<u8>>| new.map_or(Cow::Borrowed(value), Cow::Owned);
         match self.holds {
-            KeyedLimiter::Plugins if self.named_value == Some(column) => {
-                return named(active::without(value, self.off));
+            ValueKind::Plugins if self.named_value == Some(column) => {
+                return named(active_plugins::without(value, self.off));
             }
-            KeyedLimiter::Address if self.named_value == Some(column) => {
-                self.rewriter.note_address(value, report);
+            ValueKind::Address if self.named_value == Some(column) => {
+                self.rewriter.count_root_relative_value(value, report);
             }
             _ => {}
         }
         match self.columns.get(column) {
-            Some(Treat::Text(room)) => self.text(value, *room, report),
-            Some(Treat::OptionName) => {
+            Some(ColumnRule::Text(room)) => self.text(value, *room, report),
+            Some(ColumnRule::OptionName) => {
                 let new = named(self.prefix.and_then(|prefix| prefix.option(value)));
-                report.names += u64::from(matches!(new, Cow::Owned(_)));
+                report.prefix_renames += u64::from(matches!(new, Cow::Owned(_)));
                 new
             }
-            Some(Treat::UserMetaKey) => {
+            Some(ColumnRule::UserMetaKey) => {
                 let new = named(self.prefix.and_then(|prefix| prefix.user_meta(value)));
-                report.names += u64::from(matches!(new, Cow::Owned(_)));
+                report.prefix_renames += u64::from(matches!(new, Cow::Owned(_)));
                 new
             }
-            Some(Treat::AsIs) | None => Cow::Borrowed(value),
+            Some(ColumnRule::AsIs) | None => Cow::Borrowed(value),
         }
     }
 
     /// Whether a column's values may change.
     pub(crate) fn touches(&self, column: usize) -> bool {
-        self.columns.get(column).is_some_and(|treat| *treat != Treat::AsIs)
+        self.columns.get(column).is_some_and(|treat| *treat != ColumnRule::AsIs)
     }
 
     fn text<'v>(&self, value: &'v [u8], room: Room, report: &mut Report) -> Cow<'v, [u8]> {
         let mut own = Report::default();
-        let new = self.rewriter.value(value, &mut own);
+        let new = self.rewriter.rewrite(value, &mut own);
         if matches!(new, Cow::Owned(_)) && !room.fits(&new) {
             // It would be cut off: an old address is better than half a new one.
-            *report.stayed.entry(wpclone_rewrite::Why::NoRoom).or_default() += own.addresses;
+            *report.unreplaced.entry(wpclone_rewrite::UnreplacedReason::ColumnTooShort).or_default() +=
+                own.replaced_addresses;
             report.values += 1;
             return Cow::Borrowed(value);
         }
-        own.left_overs.truncate(LEFT_OVERS.saturating_sub(report.left_overs.len()));
-        report.absorb(own);
+        own.unreplaced_samples.truncate(LEFT_OVERS.saturating_sub(report.unreplaced_samples.len()));
+        report.merge(own);
         new
     }
 }
@@ -213,7 +221,7 @@ impl Room {
 }
 
 /// By its type. What is no text has no addresses, but for the `json` of MySQL.
-fn treat(column: &Column, table: &Table) -> Treat {
+fn column_rule(column: &Column, table: &Table) -> ColumnRule {
     let kind = column.kind.to_ascii_lowercase();
     let name = kind.split(['(', ' ']).next().unwrap_or_default();
     let given = kind.split(['(', ')']).nth(1).and_then(|number| number.parse().ok());
@@ -225,15 +233,15 @@ fn treat(column: &Column, table: &Table) -> Treat {
         "text" | "blob" => Room::Bytes((1 << 16) - 1),
         "mediumtext" | "mediumblob" => Room::Bytes((1 << 24) - 1),
         "longtext" | "longblob" | "json" => Room::Bytes((1 << 32) - 1),
-        _ => return Treat::AsIs,
+        _ => return ColumnRule::AsIs,
     };
-    Treat::Text(room)
+    ColumnRule::Text(room)
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wpclone_rewrite::{Options, Pair};
+    use wpclone_rewrite::{Options, SiteMapping};
 
     use super::*;
 
@@ -250,7 +258,7 @@ mod tests {
     }
 
     fn rewriter() -> Rewriter {
-        let pair = Pair::new("http://a.example", "https://a-longer-name.example").unwrap();
+        let pair = SiteMapping::new("http://a.example", "https://a-longer-name.example").unwrap();
         Rewriter::new(&[pair], Options::default()).unwrap()
     }
 
@@ -260,13 +268,13 @@ mod tests {
             ["bigint(20) unsigned", "datetime", "bit(1)", "point", "enum('http://a.example')", "binary(16)"];
         let columns: Vec<_> = kinds.iter().map(|kind| ("c", *kind, "utf8mb4")).collect();
         let rewriter = rewriter();
-        let mender = Mender::new(&table(&columns), "x", &rewriter, None);
-        assert!(mender.is_idle());
+        let transformer = RowTransformer::new(&table(&columns), "x", &rewriter, None);
+        assert!(transformer.is_idle());
         let texts = ["varchar(99)", "LONGTEXT", "json", "mediumblob"];
         let columns: Vec<_> = texts.iter().map(|kind| ("c", *kind, "utf8mb4")).collect();
-        let mender = Mender::new(&table(&columns), "x", &rewriter, None);
+        let transformer = RowTransformer::new(&table(&columns), "x", &rewriter, None);
         for column in 0..texts.len() {
-            let new = mender.value(column, b"http://a.example/x", &mut Report::default());
+            let new = transformer.value(column, b"http://a.example/x", &mut Report::default());
             assert_eq!(&*new, b"https://a-longer-name.example/x");
         }
     }
@@ -276,45 +284,48 @@ mod tests {
         let rewriter = rewriter();
         let columns =
             [("c", "varchar(31)", "utf8mb4"), ("c", "varchar(31)", "latin1"), ("c", "tinytext", "utf8mb4")];
-        let mender = Mender::new(&table(&columns), "x", &rewriter, None);
+        let transformer = RowTransformer::new(&table(&columns), "x", &rewriter, None);
         let mut report = Report::default();
         let umlaut = "http://a.example/\u{fc}".as_bytes();
-        assert_eq!(&*mender.value(0, umlaut, &mut report), "https://a-longer-name.example/\u{fc}".as_bytes());
-        assert_eq!(&*mender.value(1, umlaut, &mut report), umlaut, "32 letters of latin1");
+        assert_eq!(
+            &*transformer.value(0, umlaut, &mut report),
+            "https://a-longer-name.example/\u{fc}".as_bytes()
+        );
+        assert_eq!(&*transformer.value(1, umlaut, &mut report), umlaut, "32 letters of latin1");
         let long = [b"http://a.example/".as_slice(), &[b'x'; 230]].concat();
-        assert_eq!(&*mender.value(2, &long, &mut report), long);
-        assert_eq!((report.addresses, report.stayed()), (1, 2));
+        assert_eq!(&*transformer.value(2, &long, &mut report), long);
+        assert_eq!((report.replaced_addresses, report.unreplaced_total()), (1, 2));
     }
 
     #[test]
     fn sessions_and_salts_stay_behind_and_names_follow_the_prefix() {
-        let (rewriter, prefix) = (rewriter(), Prefix::new("wp_", "x7_"));
+        let (rewriter, prefix) = (rewriter(), PrefixMapping::new("wp_", "x7_"));
         let usermeta =
             table(&[("umeta_id", "bigint(20)", "utf8mb4"), ("meta_key", "varchar(255)", "utf8mb4")]);
-        let mut mender = Mender::new(&usermeta, "usermeta", &rewriter, Some(&prefix));
-        let mut fate = |key: &'static [u8]| mender.fate(|at| (at == 1).then_some(key));
-        assert_eq!(fate(b"session_tokens"), Fate::Stays(LeftOut::Session));
-        assert_eq!(fate(b"_application_passwords"), Fate::Stays(LeftOut::Session));
-        assert_eq!(fate(b"nickname"), Fate::Goes);
+        let mut transformer = RowTransformer::new(&usermeta, "usermeta", &rewriter, Some(&prefix));
+        let mut fate = |key: &'static [u8]| transformer.fate(|at| (at == 1).then_some(key));
+        assert_eq!(fate(b"session_tokens"), RowAction::Omit(OmitReason::Session));
+        assert_eq!(fate(b"_application_passwords"), RowAction::Omit(OmitReason::Session));
+        assert_eq!(fate(b"nickname"), RowAction::Keep);
         let mut report = Report::default();
-        assert_eq!(&*mender.value(1, b"wp_capabilities", &mut report), b"x7_capabilities");
+        assert_eq!(&*transformer.value(1, b"wp_capabilities", &mut report), b"x7_capabilities");
         let options =
             table(&[("option_name", "varchar(191)", "utf8mb4"), ("option_value", "longtext", "utf8mb4")]);
-        let mut mender = Mender::new(&options, "options", &rewriter, Some(&prefix));
-        assert_eq!(mender.fate(|_| Some(b"auth_salt")), Fate::Stays(LeftOut::Salt));
-        assert_eq!(&*mender.value(0, b"wp_user_roles", &mut report), b"x7_user_roles");
-        assert_eq!(&*mender.value(0, b"http://a.example", &mut report), b"http://a.example", "a name");
-        assert_eq!(report.names, 2);
+        let mut transformer = RowTransformer::new(&options, "options", &rewriter, Some(&prefix));
+        assert_eq!(transformer.fate(|_| Some(b"auth_salt")), RowAction::Omit(OmitReason::Salt));
+        assert_eq!(&*transformer.value(0, b"wp_user_roles", &mut report), b"x7_user_roles");
+        assert_eq!(&*transformer.value(0, b"http://a.example", &mut report), b"http://a.example", "a name");
+        assert_eq!(report.prefix_renames, 2);
     }
 
     #[test]
     fn addresses_of_menu_items_without_a_host_are_counted_where_the_path_changes() {
-        let pair = Pair::new("http://a.example", "http://b.example/clone").unwrap();
-        let options = Options { root_relative: true, ..Options::default() };
+        let pair = SiteMapping::new("http://a.example", "http://b.example/clone").unwrap();
+        let options = Options { count_root_relative: true, ..Options::default() };
         let rewriter = Rewriter::new(&[pair], options).unwrap();
         let postmeta =
             table(&[("meta_key", "varchar(255)", "utf8mb4"), ("meta_value", "longtext", "utf8mb4")]);
-        let mut mender = Mender::new(&postmeta, "postmeta", &rewriter, None);
+        let mut transformer = RowTransformer::new(&postmeta, "postmeta", &rewriter, None);
         let mut report = Report::default();
         for (key, value) in [
             ("_menu_item_url", "/contact/"),
@@ -322,10 +333,10 @@ mod tests {
             ("_other", "/contact/"),
             ("_other", "<a href=\"/contact/\">"),
         ] {
-            mender.fate(|at| (at == 0).then_some(key.as_bytes()));
-            mender.value(1, value.as_bytes(), &mut report);
+            transformer.fate(|at| (at == 0).then_some(key.as_bytes()));
+            transformer.value(1, value.as_bytes(), &mut report);
         }
-        assert_eq!(report.stayed.get(&wpclone_rewrite::Why::RootRelative), Some(&2));
-        assert_eq!(report.addresses, 1);
+        assert_eq!(report.unreplaced.get(&wpclone_rewrite::UnreplacedReason::RootRelative), Some(&2));
+        assert_eq!(report.replaced_addresses, 1);
     }
 }

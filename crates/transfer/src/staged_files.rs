@@ -8,7 +8,7 @@ use wpclone_migrator::{AdaptiveBatch, ClientError, ContentDigest, Cursor, Entry,
 use crate::error::TransferError;
 
 /// The files of a root that were stored on the target, one after the other.
-pub(crate) struct Staged<'a> {
+pub(crate) struct StagedFiles<'a> {
     import: &'a Import,
     root: Root,
     pace: AdaptiveBatch,
@@ -18,7 +18,7 @@ pub(crate) struct Staged<'a> {
     ended: bool,
 }
 
-impl<'a> Staged<'a> {
+impl<'a> StagedFiles<'a> {
     /// All of them, with their digests.
     pub(crate) fn all(import: &'a Import, root: Root) -> Self {
         let (page, cursor, ended) = (VecDeque::new(), None, false);
