@@ -94,7 +94,14 @@ impl TransferStage {
             CloneDestination::Target(_) => TargetKind::ExistingSite { sandbox_plugin: SANDBOX_PLUGIN },
         };
         let (from, to) = (&source.client, &target.client);
-        let transfer = Transfer { source: from, target: to, target_kind, job_id: &id, progress: &progress, cancel: stop };
+        let transfer = Transfer {
+            source: from,
+            target: to,
+            target_kind,
+            job_id: &id,
+            progress: &progress,
+            cancel: stop,
+        };
         let run = timeout(DEADLINE, transfer.run());
         tokio::pin!(run);
         let transferred = loop {
@@ -136,7 +143,8 @@ fn report_progress(job: &Job, request: &CloneRequest, progress: &TransferProgres
     if progress.may_have_changed_target() && matches!(request.destination, CloneDestination::Target(_)) {
         job.updates.send_if_modified(|update| update.changed.replace(true) != Some(true));
     }
-    let share = now.bytes.saturating_mul(80).checked_div(now.expected_bytes.max(now.bytes)).unwrap_or_default();
+    let share =
+        now.bytes.saturating_mul(80).checked_div(now.expected_bytes.max(now.bytes)).unwrap_or_default();
     let warnings = progress.take_warnings();
     let message = if warnings.is_empty() {
         format!("Moved {} rows and {} files, {} MB", now.rows, now.files, now.bytes / MIB)
@@ -165,7 +173,9 @@ fn problem(error: &TransferError) -> Box<Problem> {
         TransferError::Verification(_) => Code::VerifyFailed,
         // The disk filled up during the transfer, or its free space could not be known before.
         TransferError::Target(ClientError::Migrator { status: 507, .. }) => Code::DiskInsufficient,
-        TransferError::Source(_) | TransferError::Target(_) | TransferError::Cancelled => Code::TransferFailed,
+        TransferError::Source(_) | TransferError::Target(_) | TransferError::Cancelled => {
+            Code::TransferFailed
+        }
     };
     Box::new(Problem::new(code, sentence(&error.to_string())))
 }
