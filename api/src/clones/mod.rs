@@ -45,7 +45,8 @@ fn require_published(entry: &CloneEntry) -> Result<(), ApiError> {
             Err(ApiError::new(Code::CloneNotReady, format!("The task {} is still creating it.", entry.task)))
         }
         Unreadable => {
-            let detail = "The clone's record cannot be read. The clone is kept until an operator has repaired it.";
+            let detail =
+                "The clone's record cannot be read. The clone is kept until an operator has repaired it.";
             Err(ApiError::new(Code::CloneNotReady, detail))
         }
         Deleting => Err(gone("It is being deleted.")),

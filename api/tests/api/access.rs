@@ -8,7 +8,7 @@ use crate::support::{Api, Setup, body, eventually, problem, token, token_line};
 const THREE: &[(&str, &str)] = &[("alice", "user"), ("root", "operator"), ("prom", "metrics")];
 
 #[tokio::test]
-async fn without_a_valid_token_only_what_is_open_answers() {
+async fn without_a_valid_token_only_open_paths_respond() {
     let api = Api::with_tokens(THREE).await;
     for path in
         ["/tasks", "/queue", "/metrics", "/events", "/tasks/x", "/tasks/x/events", "/tasks/x/artifacts/y"]
@@ -37,7 +37,7 @@ async fn without_a_valid_token_only_what_is_open_answers() {
 }
 
 #[tokio::test]
-async fn each_scope_may_do_its_own() {
+async fn each_scope_has_its_operations() {
     let api = Api::with_tokens(THREE).await;
     for (name, path, status) in [
         ("alice", "/tasks", 200),
@@ -62,7 +62,7 @@ async fn each_scope_may_do_its_own() {
 }
 
 #[tokio::test]
-async fn a_token_that_leaves_the_file_opens_nothing_and_neither_does_its_session() {
+async fn a_token_removed_from_the_file_loses_access_and_so_does_its_session() {
     let api = Api::with_tokens(THREE).await;
     let cookie = sign_in(&api, "alice").await;
     let by_cookie = || api.get("/tasks").header("Cookie", &cookie).send();
@@ -125,7 +125,7 @@ async fn behind_https_the_cookie_is_for_https_alone() {
 }
 
 #[tokio::test]
-async fn the_form_refuses_what_is_no_token_for_people() {
+async fn the_sign_in_form_refuses_unknown_tokens_and_metrics_tokens() {
     let api = Api::with_tokens(THREE).await;
     for (name, why) in [("nobody", "not known"), ("prom", "only read metrics")] {
         let answer = api.post("/sign-in").form(&[("token", token(name))]).send().await.unwrap();
@@ -137,7 +137,7 @@ async fn the_form_refuses_what_is_no_token_for_people() {
 }
 
 #[tokio::test]
-async fn another_sites_page_can_change_nothing() {
+async fn a_request_from_another_origin_changes_nothing() {
     let api = Api::with_tokens(THREE).await;
     let post = |origin: &str| {
         api.post("/setup")
@@ -162,7 +162,7 @@ async fn another_sites_page_can_change_nothing() {
 }
 
 #[tokio::test]
-async fn without_tokens_only_loopback_names_are_served() {
+async fn without_tokens_only_loopback_hosts_are_served() {
     let api = Api::start().await;
     let port = api.address.rsplit(':').next().unwrap();
     for (host, status) in [
@@ -195,7 +195,7 @@ async fn with_tokens_any_host_is_served() {
 }
 
 #[tokio::test]
-async fn another_programs_cookie_of_the_same_name_does_not_lock_anybody_out() {
+async fn another_cookie_of_the_same_name_does_not_end_a_session() {
     let api = Api::with_tokens(THREE).await;
     let own = sign_in(&api, "alice").await;
     let with = |others: usize| {
@@ -207,7 +207,7 @@ async fn another_programs_cookie_of_the_same_name_does_not_lock_anybody_out() {
 }
 
 #[tokio::test]
-async fn a_name_has_twenty_sessions_and_the_oldest_ends_first() {
+async fn a_token_has_twenty_sessions_and_the_oldest_ends_first() {
     let api = Api::with_tokens(THREE).await;
     let other = sign_in(&api, "root").await;
     let mut cookies = Vec::new();

@@ -18,7 +18,7 @@ fn with_callback(callback: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_address_that_cannot_be_called_is_refused_without_repeating_it() {
+async fn an_invalid_callback_url_is_refused_without_quoting_it() {
     let api = Api::start().await;
     for (callback, why) in [
         ("canary-7f3a", "absolute URL"),
@@ -39,20 +39,20 @@ async fn an_address_that_cannot_be_called_is_refused_without_repeating_it() {
 }
 
 #[tokio::test]
-async fn without_secrets_to_sign_with_nothing_can_be_called() {
+async fn without_webhook_secrets_a_callback_url_is_refused() {
     let api = Api::with(Setup { webhooks: false, ..Setup::default() }).await;
     let sent = with_callback("https://b.example/hook");
     let answer = api.post("/setup").json(&sent).send().await.unwrap();
     let problem = problem(answer, 422, "INVALID_REQUEST").await;
     let detail = problem["errors"][0]["detail"].as_str().unwrap();
-    assert_eq!(detail, "is not possible: the API has no WPCLONE_WEBHOOK_SECRETS");
+    assert_eq!(detail, "is not enabled: the API has no WPCLONE_WEBHOOK_SECRETS");
     let none = json!({"url": "https://a.example", "username": "a", "password": "b", "callback_url": null});
     let answer = api.post("/setup").json(&none).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
 }
 
 #[tokio::test]
-async fn a_callback_is_part_of_what_a_repeat_repeats() {
+async fn the_callback_url_is_part_of_the_idempotency_fingerprint() {
     let api = Api::start().await;
     let ask = |sent: Value| api.post("/setup").header("Idempotency-Key", "once").json(&sent).send();
     let first = ask(with_callback("https://b.example/one")).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_callback_is_part_of_what_a_repeat_repeats() {
 }
 
 #[tokio::test]
-async fn a_callback_is_shown_nowhere() {
+async fn a_callback_url_is_never_shown() {
     let api = Api::start().await;
     let callback = format!("https://b.example/{SECRET}?key={SECRET}");
     let answer = api.post("/setup").json(&with_callback(&callback)).send().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_callback_is_shown_nowhere() {
 }
 
 #[tokio::test]
-async fn the_owner_is_told_how_the_call_stands_and_why_it_was_given_up() {
+async fn the_task_shows_the_state_of_its_webhook_and_why_delivery_failed() {
     let api = Api::start().await;
     let asked = api.post("/setup").json(&with_callback("https://b.example/hook")).send().await.unwrap();
     let id = asked.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();

@@ -29,7 +29,7 @@ async fn accepted(request: RequestBuilder) -> Value {
 }
 
 #[tokio::test]
-async fn a_clone_is_asked_for_and_waits_where_no_worker_makes_clones() {
+async fn a_clone_request_waits_while_no_worker_creates_clones() {
     let api = Api::start().await;
     let request = json!({"source": body("https://www.Example.com/wp-admin/"), "ttl_minutes": 90});
     let task = accepted(api.post("/clone").json(&request)).await;
@@ -51,7 +51,7 @@ async fn a_clone_is_asked_for_and_waits_where_no_worker_makes_clones() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_clones_request_is_named_at_once() {
+async fn every_fault_of_a_clone_request_is_reported_at_once() {
     let api = Api::start().await;
     let target = json!({"url": "https://b.example", "username": "b"});
     let sent = json!({"source": {"url": "x", "username": "a", "password": "b"}, "target": target, "ttl_minutes": 5, "x": 1});
@@ -62,7 +62,7 @@ async fn every_fault_of_a_clones_request_is_named_at_once() {
 }
 
 #[tokio::test]
-async fn a_clone_is_read_with_its_password_by_its_owner_alone() {
+async fn only_the_owner_reads_a_clones_password() {
     let api = Api::with_tokens(&[("alice", "user"), ("bob", "user"), ("root", "operator")]).await;
     let entry = api.clone_entry(A, "alice");
     api.put(&entry).await;
@@ -94,7 +94,7 @@ async fn a_clone_is_read_with_its_password_by_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_clone_whose_secrets_cannot_be_opened_is_shown_without_them() {
+async fn a_clone_whose_secrets_cannot_be_decrypted_is_shown_without_them() {
     let api = Api::start().await;
     api.put(&CloneEntry { sealed: api.clone_entry(B, "x").sealed, ..api.clone_entry(A, "x") }).await;
     let clone = api.json(&format!("/clones/{A}")).await;
@@ -134,7 +134,7 @@ async fn clones_are_listed_page_by_page_newest_first() {
 }
 
 #[tokio::test]
-async fn a_clone_that_went_is_gone_for_who_could_see_it_and_unknown_to_others() {
+async fn a_deleted_clone_is_gone_for_its_owner_and_unknown_to_others() {
     let api = Api::with_tokens(&[("alice", "user"), ("bob", "user"), ("root", "operator")]).await;
     api.put(&api.clone_entry(A, "alice")).await;
     api.app.clones.remove(&A.parse().unwrap()).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_clone_that_went_is_gone_for_who_could_see_it_and_unknown_to_others() 
 }
 
 #[tokio::test]
-async fn a_clone_is_kept_longer_by_a_task_of_its_own() {
+async fn extending_a_clone_is_a_task() {
     let api = Api::start().await;
     let entry = api.clone_entry(A, "local");
     api.put(&entry).await;
@@ -191,7 +191,7 @@ async fn a_clone_is_kept_longer_by_a_task_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_clone_is_deleted_by_a_task_of_its_own() {
+async fn deleting_a_clone_is_a_task() {
     let api = Api::with_tokens(&[("alice", "user"), ("root", "operator")]).await;
     let entry = api.clone_entry(A, "alice");
     api.put(&entry).await;
@@ -209,7 +209,7 @@ async fn a_clone_is_deleted_by_a_task_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_clone_that_is_still_being_made_is_deleted_by_the_end_of_its_task() {
+async fn deleting_a_clone_that_is_being_created_cancels_its_task() {
     let api = Api::start().await;
     for (name, phase) in [(A, ClonePhase::Creating), (B, ClonePhase::Ready)] {
         let id = api.ask_for_clone("https://a.example", None).await;
@@ -236,7 +236,7 @@ async fn a_clone_that_is_still_being_made_is_deleted_by_the_end_of_its_task() {
 }
 
 #[tokio::test]
-async fn a_login_link_is_made_for_the_owner_and_for_five_minutes() {
+async fn a_login_link_is_for_the_owner_and_lasts_five_minutes() {
     let api = Api::with_tokens(&[("alice", "user"), ("root", "operator")]).await;
     api.put(&api.clone_entry(A, "alice")).await;
     let path = format!("/clones/{A}/login");
@@ -261,7 +261,7 @@ async fn a_login_link_is_made_for_the_owner_and_for_five_minutes() {
 }
 
 #[tokio::test]
-async fn a_failed_clone_is_done_again_with_the_passwords_of_its_sites() {
+async fn a_failed_clone_is_replayed_with_the_passwords_of_its_sites() {
     let api = Api::start().await;
     let id = api.ask_for_clone("https://a.example", None).await;
     let refused = Problem::new(Code::AuthBadCredentials, "The site shows its login form again.");
@@ -289,7 +289,7 @@ async fn a_failed_clone_is_done_again_with_the_passwords_of_its_sites() {
 }
 
 #[tokio::test]
-async fn without_redis_a_clone_is_neither_there_nor_gone() {
+async fn without_redis_reading_a_clone_is_503() {
     let mut api = Api::start().await;
     api.redis.kill();
     for request in [api.get("/clones"), api.get(&format!("/clones/{A}")), delete(&api, A)] {

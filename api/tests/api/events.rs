@@ -67,7 +67,7 @@ impl Stream {
 }
 
 #[tokio::test]
-async fn a_task_is_told_from_its_beginning_to_its_end() {
+async fn a_stream_has_every_event_of_a_task() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;
@@ -82,7 +82,7 @@ async fn a_task_is_told_from_its_beginning_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_cut_goes_on_after_the_last_event_that_was_seen() {
+async fn a_stream_resumes_after_the_last_event_id() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let path = format!("/tasks/{id}/events");
@@ -107,19 +107,19 @@ async fn a_stream_that_was_cut_goes_on_after_the_last_event_that_was_seen() {
 }
 
 #[tokio::test]
-async fn a_silent_stream_says_that_it_lives_and_ends_with_the_program() {
+async fn an_idle_stream_sends_keep_alives_and_ends_with_the_program() {
     let limits = Limits { keep_alive_interval: Duration::from_millis(50), ..Limits::default() };
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
     let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;
     stream.event().await.unwrap();
-    assert_eq!(stream.block().await.unwrap(), ": alive");
+    assert_eq!(stream.block().await.unwrap(), ": keep-alive");
     api.app.shutdown.cancel();
     assert_eq!(stream.rest().await, []);
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_it_is_old_so_that_its_token_is_looked_up_again() {
+async fn a_stream_ends_at_its_maximum_age_so_that_its_token_is_checked_again() {
     let limits = Limits { stream_lifetime: Duration::from_millis(200), ..Limits::default() };
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
@@ -128,7 +128,7 @@ async fn a_stream_ends_when_it_is_old_so_that_its_token_is_looked_up_again() {
 }
 
 #[tokio::test]
-async fn a_stream_outlives_a_redis_that_was_away() {
+async fn a_stream_survives_an_outage_of_redis() {
     let mut api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;
@@ -143,7 +143,7 @@ async fn a_stream_outlives_a_redis_that_was_away() {
 }
 
 #[tokio::test]
-async fn a_caller_hears_of_all_their_tasks_and_of_no_others() {
+async fn the_stream_of_all_tasks_reports_the_callers_tasks_only() {
     let api = Api::with_tokens(&[("alice", "user"), ("bob", "user")]).await;
     let open = |name: &str| api.get("/events").bearer_auth(token(name)).send();
     let mut alice = Stream::of(open("alice").await.unwrap());

@@ -19,7 +19,7 @@ fn retry_after(answer: &Response) -> u64 {
 }
 
 #[tokio::test]
-async fn a_token_gets_its_tasks_a_minute_and_is_told_when_there_is_another() {
+async fn a_rate_limited_request_says_when_to_retry() {
     let api = Api::with_tokens(&[("alice", "user:2"), ("bob", "user")]).await;
     assert_eq!(ask(&api, "alice", "https://a.example", Some("one")).await.status(), StatusCode::ACCEPTED);
     assert_eq!(ask(&api, "alice", "https://b.example", None).await.status(), StatusCode::ACCEPTED);
@@ -37,7 +37,7 @@ async fn a_token_gets_its_tasks_a_minute_and_is_told_when_there_is_another() {
 }
 
 #[tokio::test]
-async fn a_token_has_so_many_unfinished_tasks_at_once() {
+async fn the_number_of_a_tokens_unfinished_tasks_is_limited() {
     let api = Api::with_tokens(&[("alice", "user::1"), ("bob", "user::1")]).await;
     let first = ask(&api, "alice", "https://a.example", None).await;
     let first = first.headers()["location"].to_str().unwrap().to_owned();
@@ -51,7 +51,7 @@ async fn a_token_has_so_many_unfinished_tasks_at_once() {
 }
 
 #[tokio::test]
-async fn a_limit_that_changes_in_the_file_holds_at_once() {
+async fn a_changed_limit_in_the_file_applies_at_once() {
     let api = Api::with_tokens(&[("alice", "user::1")]).await;
     ask(&api, "alice", "https://a.example", None).await;
     problem(ask(&api, "alice", "https://b.example", None).await, 429, "TOO_MANY_TASKS").await;
@@ -63,7 +63,7 @@ async fn a_limit_that_changes_in_the_file_holds_at_once() {
 }
 
 #[tokio::test]
-async fn a_token_has_so_many_streams_and_one_that_ends_makes_room() {
+async fn the_number_of_a_tokens_streams_is_limited() {
     let limits = Limits { streams_per_token: 2, ..Limits::default() };
     let tokens = Some(&[("alice", "user"), ("bob", "user")][..]);
     let api = Api::with(Setup { limits, tokens, ..Setup::default() }).await;
@@ -89,7 +89,7 @@ async fn a_token_has_so_many_streams_and_one_that_ends_makes_room() {
 }
 
 #[tokio::test]
-async fn who_has_too_many_answers_held_is_answered_at_once() {
+async fn beyond_the_limit_of_waits_a_response_is_sent_at_once() {
     let limits = Limits { waits_per_token: 1, ..Limits::default() };
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let wait = |site: &str| api.post("/setup").header("Prefer", "wait=60").json(&body(site)).send();

@@ -1,19 +1,19 @@
-//! The api as its callers know it, with a real Redis.
+//! The API over HTTP, with a real Redis.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
 mod access;
-mod asking;
 mod callbacks;
-mod canary;
 mod clones;
+mod dashboard_pages;
 mod events;
-mod failing;
+mod failures;
+mod idempotency;
 mod limits;
-mod once;
 mod operations;
-mod pages;
-mod program;
-mod reading;
-mod replaying;
+mod process;
+mod replays;
+mod requests;
+mod secrets;
 mod support;
+mod task_reads;

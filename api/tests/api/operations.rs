@@ -19,7 +19,7 @@ pub(crate) fn report(id: &str) -> WorkerReport {
 }
 
 #[tokio::test]
-async fn the_queue_and_the_metrics_tell_what_redis_holds() {
+async fn the_queue_and_the_metrics_show_what_redis_holds() {
     let api = Api::start().await;
     for n in 0..3 {
         api.ask(&format!("https://site-{n}.example"), None).await;
@@ -94,7 +94,7 @@ async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
 }
 
 #[tokio::test]
-async fn readiness_says_no_when_the_program_is_about_to_end() {
+async fn readiness_is_503_during_shutdown() {
     let api = Api::start().await;
     assert_eq!(api.json("/readyz").await, json!({"ready": true, "redis": true, "shutting_down": false}));
     // On a connection that is open already: new ones are accepted for a moment only.
@@ -150,7 +150,7 @@ async fn every_code_has_a_page_and_the_docs_name_every_operation() {
 }
 
 #[tokio::test]
-async fn a_tasks_words_are_those_of_the_document() {
+async fn the_names_in_a_task_are_those_of_the_document() {
     let api = Api::start().await;
     let document = api.json("/openapi.json").await;
     let waiting = api.ask("https://a.example", None).await;
@@ -188,7 +188,7 @@ fn check_words(document: &Value, schema: &Value, value: &Value, at: &str, seen: 
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_is_told_from_one_that_answers() {
+async fn a_redis_that_hangs_fails_readiness() {
     let api = Api::start().await;
     let _: () = api.redis.command("CLIENT PAUSE 60000 ALL").await;
     let ready = api.get("/readyz").send().await.unwrap();

@@ -1,4 +1,4 @@
-//! Where the end of a task is told.
+//! The URL that receives a webhook when a task ends.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -6,15 +6,15 @@ use url::Url;
 
 use crate::FieldError;
 
-/// The most bytes that such an address may have.
+/// The longest URL, in bytes.
 pub(crate) const MAX_LEN: usize = 2048;
 
-/// Where the end of a task is told: an `http` or `https` URL with a host, without a login and without a fragment. Its
-/// path or query may hold a secret, so it is kept like one: it has no printable form.
+/// The URL that receives a webhook when a task ends: `http` or `https`, with a host, without login and fragment. Its path or
+/// query may hold a secret, so it is stored encrypted and never printed.
 #[derive(Debug, Clone)]
 pub struct CallbackUrl(SecretString);
 
-/// Why a text is no callback address.
+/// Why a text is not a callback URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallbackUrlError {
     /// Not a URL at all.
@@ -38,13 +38,13 @@ pub enum CallbackUrlError {
 }
 
 impl CallbackUrl {
-    /// Its name in a request, and in what it is sealed with.
+    /// The field's name in a request, and in the associated data when it is sealed.
     pub const FIELD: &'static str = "callback_url";
 
-    /// Reads an address.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// [`CallbackUrlError`] tells what is wrong with it.
+    /// [`CallbackUrlError`] says what is wrong.
     pub fn parse(text: &str) -> Result<Self, CallbackUrlError> {
         if text.len() > MAX_LEN {
             return Err(CallbackUrlError::TooLong);
@@ -69,16 +69,16 @@ impl CallbackUrl {
         Ok(Self(SecretString::from(String::from(url))))
     }
 
-    /// Takes the field out of a request's body. `possible`: whether anything can be told at all.
+    /// Takes the field out of a request's body. `enabled`: whether webhooks are configured; otherwise it is refused.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn take(body: &mut Value, possible: bool) -> Result<Option<Self>, FieldError> {
+    /// The field's fault.
+    pub fn take(body: &mut Value, enabled: bool) -> Result<Option<Self>, FieldError> {
         let fault = |detail: String| FieldError { pointer: format!("/{}", Self::FIELD), detail };
         match body.as_object_mut().and_then(|fields| fields.remove(Self::FIELD)) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(_)) if !possible => {
-                Err(fault("is not possible: the API has no WPCLONE_WEBHOOK_SECRETS".into()))
+            Some(Value::String(_)) if !enabled => {
+                Err(fault("is not enabled: the API has no WPCLONE_WEBHOOK_SECRETS".into()))
             }
             Some(Value::String(text)) => Self::parse(SecretString::from(text).expose_secret())
                 .map(Some)
@@ -87,13 +87,13 @@ impl CallbackUrl {
         }
     }
 
-    /// The address as text: to be sealed, or to be sent to.
+    /// The URL as text.
     #[must_use]
     pub fn secret(&self) -> &SecretString {
         &self.0
     }
 
-    /// The address, to be sent to.
+    /// The URL.
     ///
     /// # Panics
     /// Never: it was a URL when it was read.
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_callback_address_is_refused() {
+    fn invalid_urls_are_refused() {
         for (given, why) in [
             ("", CallbackUrlError::NotAUrl),
             ("/hook", CallbackUrlError::NotAUrl),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_kept_whole_and_not_shown() {
+    fn a_url_is_kept_whole_and_not_printed() {
         let callback = CallbackUrl::parse("http://A.example:8080/hook/canary?b=c%20d&e").unwrap();
         assert_eq!(callback.url().as_str(), "http://a.example:8080/hook/canary?b=c%20d&e");
         assert_eq!(callback.secret().expose_secret(), callback.url().as_str());
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_field_is_taken_out_of_a_body() {
-        let detail = |mut body: Value, possible| CallbackUrl::take(&mut body, possible).unwrap_err().detail;
+        let detail = |mut body: Value, enabled| CallbackUrl::take(&mut body, enabled).unwrap_err().detail;
         assert_eq!(detail(json!({"callback_url": {}}), false), "must be a string");
         assert!(
             detail(json!({"callback_url": "https://a.example"}), false).contains("WPCLONE_WEBHOOK_SECRETS")

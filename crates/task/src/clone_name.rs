@@ -27,7 +27,7 @@ pub struct CloneName(String);
 pub struct CloneNameError;
 
 impl CloneName {
-    /// The name of the clone that this run of a task makes; `run` counts replays.
+    /// The name of the clone that this run of a task creates; `run` counts replays.
     #[must_use]
     pub fn derive(created_at: Timestamp, task: TaskId, run: u32) -> Self {
         let hash =

@@ -31,52 +31,52 @@ impl ClonePhase {
     }
 }
 
-/// A clone as the API shows it. It may hold a password: it has no `Debug`.
+/// A clone as the API shows it.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CloneView {
-    /// Its name.
+    /// The clone's name.
     pub name: CloneName,
-    /// Its address.
+    /// The clone's URL.
     pub url: SiteUrl,
-    /// How far it has come.
+    /// The clone's state.
     pub state: ClonePhase,
-    /// The site that it is a copy of.
+    /// The site that it was copied from.
     pub source: SiteUrl,
-    /// The task that made it.
+    /// The task that created it.
     pub task: TaskId,
     /// The name of the token that owns it; only operators see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// When its making began.
+    /// When its creation began.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub created_at: Timestamp,
     /// When it expires; null until it is published.
     #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub expires_at: Option<Timestamp>,
-    /// How much it has for itself, as it was asked for.
+    /// The requested isolation.
     pub isolation: Isolation,
-    /// What really separates it from others and from the world.
+    /// What actually isolates it from other clones and the network.
     pub effective_isolation: Map<String, Value>,
-    /// Its administrator's login name.
+    /// The administrator's login name.
     pub username: String,
-    /// The administrator's password: for its owner, where one clone is asked for by its name.
+    /// The administrator's password, shown to the owner in the response for a single clone.
     pub password: Option<String>,
-    /// Where to go from here.
+    /// Paths of related operations.
     pub links: CloneLinks,
 }
 
-/// Where to go from a clone.
+/// Paths of operations on a clone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CloneLinks {
-    /// The clone: PATCH lets it live longer or shorter, DELETE takes it away.
+    /// The clone: PATCH changes when it expires, DELETE deletes it.
     #[serde(rename = "self")]
     pub self_: String,
-    /// POST here makes a link that logs in once; absent unless it is published and the caller's.
+    /// POST creates a one-time login link; absent unless the clone is published and the caller owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
-    /// The task that made it.
+    /// The task that created it.
     pub task: String,
 }
 
@@ -86,18 +86,18 @@ pub struct CloneLinks {
 pub struct CloneList {
     /// The clones.
     pub clones: Vec<CloneView>,
-    /// `cursor` of the next page; absent on the last.
+    /// `cursor` of the next page; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<CloneName>,
 }
 
-/// An address that logs in to a clone once. It is a secret: it has no `Debug`.
+/// A one-time login link of a clone.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LoginLink {
-    /// The address.
+    /// The link; it is a secret.
     pub url: String,
-    /// Until when it does.
+    /// When the link expires.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub expires_at: Timestamp,
 }

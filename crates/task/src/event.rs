@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Stage, State};
 
-/// How far a task has come.
+/// The progress of a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
-    /// 0 to 100; never goes back within one attempt.
+    /// 0 to 100; never decreases within one attempt.
     pub percent: u8,
-    /// A sentence that a person understands.
+    /// The current activity, as a sentence.
     pub message: String,
 }
 
@@ -23,24 +23,24 @@ impl Progress {
     }
 }
 
-/// Something that happened to a task. Its stream id is the id of the SSE event.
+/// A change of a task. Its stream id is the id of the SSE message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// When, by Redis' clock.
+    /// When it happened, by Redis' clock.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub at: Timestamp,
     /// The task's state after it.
     pub state: State,
-    /// The step it happened to, when it happened to one.
+    /// The step that it belongs to, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// That step's stage.
+    /// The stage of that step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
-    /// How far the task has come.
+    /// The task's progress after it.
     pub progress: Progress,
-    /// The problem's code, when an attempt or the task ended with one.
+    /// The problem code, when an attempt or the task failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
 }

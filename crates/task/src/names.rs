@@ -1,4 +1,4 @@
-//! The texts of a request: names and a password, each as WordPress takes it.
+//! User names, names of application passwords, and passwords, as WordPress accepts them.
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};

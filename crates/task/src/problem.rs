@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{Code, FieldError, Stage};
 
-/// What went wrong, in the form of RFC 9457: embedded in a failed task, or the body of an error answer.
+/// A problem (RFC 9457): part of a failed task, or the body of an error response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
@@ -14,32 +14,32 @@ pub struct Problem {
     pub type_: String,
     /// The code's title.
     pub title: String,
-    /// The answer's HTTP status; absent in a failed task.
+    /// The HTTP status; absent in a failed task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What happened this time. Free of secrets.
+    /// What happened this time, without secrets.
     pub detail: String,
-    /// The request id of the answer; absent in a failed task.
+    /// The request id; absent in a failed task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// The stable code.
     pub code: Code,
-    /// The stage that ran into it; absent when none did.
+    /// The stage that failed, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// Whether the same request may succeed later.
     pub retryable: bool,
-    /// What the person should do.
+    /// The recommended action.
     pub user_action: String,
-    /// Whether anything on the site was altered.
+    /// Whether anything on the target site was changed.
     pub changed_target: bool,
-    /// What had been achieved before, as sentences.
+    /// What was achieved before the failure, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub achieved: Vec<String>,
-    /// Every fault of the request.
+    /// The faults of the request's fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// More that a program may want to know, such as `to` of `REDIRECTED`.
+    /// Further members for programs, such as `to` of `REDIRECTED`.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(additional_properties))]
     pub more: Map<String, Value>,

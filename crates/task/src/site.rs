@@ -7,19 +7,19 @@ use url::{Host, Url};
 
 use crate::TaskId;
 
-/// The most characters that a site's address may have.
+/// The longest address of a site, in bytes.
 pub(crate) const MAX_LEN: usize = 2048;
 
-/// The address of a site: `http` or `https`, a host, perhaps a port and a path. No login, query or fragment.
+/// The address of a site: `http` or `https`, a host, optionally a port and a path. No login, query or fragment.
 ///
-/// What people paste is understood: a trailing slash, `/wp-admin/…` and `/wp-login.php` are taken off.
+/// A trailing slash, `/wp-admin/…` and `/wp-login.php` are removed, because people paste such addresses.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(value_type = String))]
 pub struct SiteUrl(Url);
 
-/// Why a text is no site's address.
+/// Why a text is not a site's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SiteUrlError {
     /// Not a URL at all.
@@ -39,18 +39,18 @@ pub enum SiteUrlError {
     TooLong,
 }
 
-/// What a site is known by in locks and searches: lower-case host without `www.`, with port and path, without
-/// scheme. Two addresses of one WordPress have one key.
+/// The key of a site in locks and searches: lower-case host without `www.`, with port and path, without scheme. Two
+/// addresses of one WordPress have the same key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SiteKey(String);
 
 impl SiteKey {
-    /// What the clone that a task makes is known by, whatever it is called in each of its runs. No site's key has its
-    /// form: what follows a site's colon is a port.
+    /// The key of the clone that a task creates, whatever its name in each replay. It differs from every site's key,
+    /// where a port follows the colon.
     #[must_use]
-    pub fn of_clone(made_by: TaskId) -> Self {
-        Self(format!("clone:{made_by}"))
+    pub fn of_clone(created_by: TaskId) -> Self {
+        Self(format!("clone:{created_by}"))
     }
 
     /// The key as text.
@@ -67,10 +67,10 @@ impl fmt::Display for SiteKey {
 }
 
 impl SiteUrl {
-    /// Reads an address.
+    /// Parses an address.
     ///
     /// # Errors
-    /// [`SiteUrlError`] tells what is wrong with it.
+    /// [`SiteUrlError`] says what is wrong.
     pub fn parse(text: &str) -> Result<Self, SiteUrlError> {
         if text.len() > MAX_LEN {
             return Err(SiteUrlError::TooLong);
@@ -118,7 +118,7 @@ impl SiteUrl {
         &self.0
     }
 
-    /// What the site is known by in locks and searches.
+    /// The site's key in locks and searches.
     #[must_use]
     pub fn key(&self) -> SiteKey {
         let host = match self.0.host() {
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_paste_is_understood() {
+    fn addresses_that_people_paste_are_accepted() {
         for (given, site) in [
             ("https://Example.com/", "https://example.com"),
             ("https://example.com:443", "https://example.com"),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_site_is_refused() {
+    fn invalid_addresses_are_refused() {
         for (given, why) in [
             ("example.com", SiteUrlError::NotAUrl),
             ("", SiteUrlError::NotAUrl),

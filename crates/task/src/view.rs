@@ -1,4 +1,4 @@
-//! What the API shows: one form of a task, for its answers, the dashboard and the command line alike.
+//! Tasks, queue and workers as the API, the dashboard and the command line show them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,67 +6,67 @@ use serde_json::{Map, Value};
 
 use crate::{Code, Kind, Problem, Progress, Stage, State, StoredRequest, TaskId};
 
-/// Where the pages of the problem codes are.
+/// The path prefix of the problem pages.
 pub const PROBLEM_TYPE_PREFIX: &str = "/problems/";
 
 /// A task as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskView {
-    /// Its id.
+    /// The task's id.
     pub id: TaskId,
-    /// What was asked for.
+    /// The kind of task.
     pub kind: Kind,
-    /// The stage of its earliest unfinished step; the last one's when all are finished.
+    /// The stage of the first unfinished step; that of the last step when all have finished.
     pub stage: Stage,
-    /// Where it stands.
+    /// The task's state.
     pub state: State,
-    /// How far it has come.
+    /// The task's progress.
     pub progress: Progress,
-    /// Attempts that failed, over all steps.
+    /// Failed attempts, summed over all steps.
     pub attempts: u32,
-    /// Workers that it lost, over all steps.
+    /// Attempts that ended with the loss of their worker, summed over all steps.
     pub crashes: u32,
-    /// When it was accepted.
+    /// When the task was accepted.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub created_at: Timestamp,
-    /// When a worker first took it.
+    /// When a worker first claimed it.
     #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When it ended, in whatever way.
     #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub finished_at: Option<Timestamp>,
-    /// Its steps in order.
+    /// The steps in order.
     pub steps: Vec<StepView>,
     /// The request without its secrets.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub request: StoredRequest,
-    /// What it achieved. Secrets in it are null once they are no longer kept.
+    /// The result. Secrets in it are null once they are deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub result: Option<Map<String, Value>>,
-    /// What it ended with.
+    /// The problem that the task failed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
-    /// How often it was done again after it had failed; absent when never.
+    /// How often the failed task was replayed; absent when never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub replays: u32,
-    /// How the call to `callback_url` stands; absent when there is none to make, or the task has not ended.
+    /// The state of the webhook to `callback_url`; absent without one and before the task's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<CallbackView>,
-    /// Pictures and pages that were kept.
+    /// Screenshots, pages and reports of the task.
     pub artifacts: Vec<Artifact>,
-    /// Where to go from here.
+    /// Paths of related operations.
     pub links: Links,
 }
 
-/// How the call to `callback_url` stands.
+/// The state of the webhook to `callback_url`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CallbackView {
-    /// Where it stands: the words of a task.
+    /// The webhook's state, with the names of a task's states.
     pub state: State,
-    /// Why it was given up; absent unless it was.
+    /// Why delivery failed for good; absent unless it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
 }
@@ -75,25 +75,25 @@ pub struct CallbackView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StepView {
-    /// Its name.
+    /// The step's name.
     pub name: String,
-    /// The stage that does it.
+    /// The stage whose workers do it.
     pub stage: Stage,
-    /// Where it stands.
+    /// The step's state.
     pub state: State,
-    /// Attempts that failed.
+    /// Failed attempts.
     pub attempts: u32,
-    /// Workers that it lost.
+    /// Attempts that ended with the loss of their worker.
     pub crashes: u32,
-    /// When a worker first took it.
+    /// When a worker first claimed it.
     #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When it ended, in whatever way.
     #[serde(serialize_with = "crate::timestamp::serialize_option")]
     pub finished_at: Option<Timestamp>,
 }
 
-/// Something a worker kept of its work.
+/// A file that a worker stored for a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Artifact {
@@ -103,23 +103,23 @@ pub struct Artifact {
     pub kind: String,
     /// Size in bytes.
     pub bytes: u64,
-    /// Where to get it.
+    /// Path to download it.
     pub href: String,
 }
 
-/// Where to go from a task.
+/// Paths of operations on a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Links {
     /// The task.
     #[serde(rename = "self")]
     pub self_: String,
-    /// Its events (SSE).
+    /// The task's events (SSE).
     pub events: String,
-    /// POST here ends it; absent when it has ended.
+    /// POST cancels the task; absent when it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
-    /// POST here does it again; absent unless it has failed.
+    /// POST replays the task; absent unless it has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<String>,
 }
@@ -135,63 +135,63 @@ fn is_zero(number: &u32) -> bool {
 pub struct TaskList {
     /// The tasks.
     pub tasks: Vec<TaskView>,
-    /// `cursor` of the next page; absent on the last.
+    /// `cursor` of the next page; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// The queue at one moment.
+/// The queue's current state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueueView {
-    /// By stage.
+    /// The depth of each stage.
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, StageDepth>))]
     pub stages: std::collections::BTreeMap<Stage, StageDepth>,
-    /// Workers that were seen lately.
+    /// Workers with a recent heartbeat, and those lost lately.
     pub workers: Vec<WorkerView>,
 }
 
-/// How much work a stage has.
+/// The depth of a stage's queue, in steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StageDepth {
-    /// Steps that a worker could take now.
+    /// Steps that a worker can claim now.
     pub ready: u64,
-    /// Steps that workers have.
+    /// Steps that workers are doing.
     pub running: u64,
-    /// Steps that wait for their time.
+    /// Steps that wait for their next attempt.
     pub delayed: u64,
-    /// Steps that wait for another task on their site.
+    /// Steps that wait until another task on their site has finished.
     pub waiting_for_site: u64,
-    /// How long the oldest ready step has been waiting, in seconds; 0 when none is.
+    /// How long the oldest ready step has waited, in seconds; 0 when none is ready.
     pub oldest_seconds: u64,
-    /// `ready + running`: what an autoscaler reads.
+    /// `ready + running`, for autoscalers.
     pub outstanding: u64,
 }
 
-/// A worker as it last reported itself.
+/// A worker as of its last heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WorkerView {
-    /// Its name.
+    /// The worker's id.
     pub id: String,
     /// The stages it serves.
     pub stages: Vec<Stage>,
     /// How many steps it can do at once.
     pub slots: u32,
-    /// How many it does.
+    /// How many steps it is doing.
     pub busy: u32,
-    /// When it last reported.
+    /// When its last heartbeat was received.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub seen_at: Timestamp,
-    /// When it first reported.
+    /// When its first heartbeat was received.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub started_at: Timestamp,
-    /// What it does.
+    /// The tasks that it is working on.
     pub tasks: Vec<TaskId>,
     /// Memory of all its browsers, in bytes.
     pub browser_memory_bytes: u64,
-    /// When it was found silent, and how it ended; absent while it lives.
+    /// How the lost worker ended; absent while it is alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<String>,
 }

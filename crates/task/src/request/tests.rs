@@ -1,4 +1,4 @@
-//! What requests may say.
+//! Parsing requests, and splitting them from their secrets.
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{FieldError, FieldErrors, StoredRequest};
 
-fn told(faults: FieldErrors) -> Vec<String> {
-    faults.into_iter().map(|FieldError { pointer, detail }| format!("{pointer} {detail}")).collect()
+fn as_text(errors: FieldErrors) -> Vec<String> {
+    errors.into_iter().map(|FieldError { pointer, detail }| format!("{pointer} {detail}")).collect()
 }
 
 fn setup(body: Value) -> Request {
@@ -15,10 +15,10 @@ fn setup(body: Value) -> Request {
 }
 
 #[test]
-fn every_fault_is_named_at_once() {
+fn every_fault_is_reported_at_once() {
     let body = json!({"url": "ftp://a", "username": 7, "password": "", "role": "boss", "extra/x": 1});
     insta::assert_json_snapshot!(
-        told(Request::parse_setup(body).unwrap_err()),
+        as_text(Request::parse_setup(body).unwrap_err()),
         @r#"
     [
       "/url must begin with http:// or https://",
@@ -29,17 +29,17 @@ fn every_fault_is_named_at_once() {
     ]
     "#
     );
-    assert_eq!(told(Request::parse_setup(json!([])).unwrap_err()), [" must be a JSON object"]);
+    assert_eq!(as_text(Request::parse_setup(json!([])).unwrap_err()), [" must be a JSON object"]);
     let body = json!({"url": "http://a", "username": "b", "password": "c", "app_name": "<b>"});
     assert_eq!(
-        told(Request::parse_create_app_password(body).unwrap_err()),
+        as_text(Request::parse_create_app_password(body).unwrap_err()),
         ["/app_name must not contain `<` or `%`, which WordPress takes out"]
     );
 }
 
 #[test]
-fn every_fault_of_a_clone_is_named_at_once() {
-    let faults = |body| told(Request::parse_clone(body).unwrap_err());
+fn every_fault_of_a_clone_request_is_reported_at_once() {
+    let faults = |body| as_text(Request::parse_clone(body).unwrap_err());
     let body = json!({
         "source": {"url": "http://a.example", "password": "", "x": 1}, "ttl_minutes": 4, "isolation": "none",
         "remove_migrator": "no",
@@ -71,7 +71,7 @@ fn every_fault_of_a_clone_is_named_at_once() {
 }
 
 #[test]
-fn a_clone_is_kept_for_an_hour_and_shares_unless_something_else_is_asked_for() {
+fn a_clone_request_has_defaults() {
     let source = json!({"url": "https://a.example", "username": "b", "password": "c"});
     let request = Request::parse_clone(json!({"source": source, "target": null})).unwrap();
     let (sealed, secrets) = request.split_secrets();
@@ -97,7 +97,7 @@ fn a_clone_is_kept_for_an_hour_and_shares_unless_something_else_is_asked_for() {
 }
 
 #[test]
-fn a_request_survives_being_split_from_its_secrets() {
+fn a_request_is_split_from_its_secrets_and_joined_again() {
     let body = json!({"url": "http://a.example/x", "username": "b", "password": " c ", "role": "target"});
     let request = setup(body);
     assert!(!format!("{request:?}").contains(" c "));
@@ -116,7 +116,7 @@ fn a_request_survives_being_split_from_its_secrets() {
 }
 
 #[test]
-fn a_replay_brings_all_secrets_or_none() {
+fn a_replay_has_all_secrets_or_none() {
     let (sealed, _) =
         setup(json!({"url": "http://a.example", "username": "b", "password": "c"})).split_secrets();
     for none in [json!({}), json!({"password": null})] {
@@ -124,7 +124,7 @@ fn a_replay_brings_all_secrets_or_none() {
     }
     let secrets = sealed.parse_secrets(json!({"password": " c "})).unwrap().unwrap();
     assert_eq!((secrets[0].0.as_str(), secrets[0].1.expose_secret()), ("password", " c "));
-    let faults = |body| told(sealed.parse_secrets(body).unwrap_err());
+    let faults = |body| as_text(sealed.parse_secrets(body).unwrap_err());
     assert_eq!(
         faults(json!({"password": "", "username": "b"})),
         ["/password must not be empty", "/username is not a field of this request"]
@@ -142,14 +142,14 @@ fn clone_to_a_target() -> StoredRequest {
 }
 
 #[test]
-fn a_replay_of_a_clone_brings_the_password_of_each_site() {
+fn a_replay_of_a_clone_has_the_password_of_each_site() {
     let sealed = clone_to_a_target();
     assert!(sealed.parse_secrets(json!({})).unwrap().is_none());
     let brought = json!({"source": {"password": "x"}, "target": {"password": "y"}});
     let secrets = sealed.parse_secrets(brought).unwrap().unwrap();
     let secrets: Vec<_> = secrets.iter().map(|(f, s)| (f.as_str(), s.expose_secret())).collect();
     assert_eq!(secrets, [("source.password", "x"), ("target.password", "y")]);
-    let faults = |body| told(sealed.parse_secrets(body).unwrap_err());
+    let faults = |body| as_text(sealed.parse_secrets(body).unwrap_err());
     assert_eq!(faults(json!({"source": {"password": "x"}})), ["/target is required"]);
     assert_eq!(
         faults(json!({"source": {}, "target": 7, "password": ""})),
@@ -162,7 +162,7 @@ fn a_replay_of_a_clone_brings_the_password_of_each_site() {
 }
 
 #[test]
-fn a_callback_is_read_together_with_the_request() {
+fn a_callback_url_is_parsed_with_the_request() {
     let body = |callback: &str| json!({"url": "http://a.example", "username": "b", "password": "c", "callback_url": callback});
     let (request, callback) =
         Request::parse_with_callback(body("https://b.example/hook"), true, Request::parse_setup).unwrap();
@@ -176,7 +176,7 @@ fn a_callback_is_read_together_with_the_request() {
 }
 
 #[test]
-fn a_body_with_the_secrets_of_a_request_is_read_as_these() {
+fn inserted_secrets_are_parsed() {
     let request = clone_to_a_target();
     let mut body = serde_json::Map::new();
     for field in request.secret_fields() {
@@ -190,9 +190,43 @@ fn a_body_with_the_secrets_of_a_request_is_read_as_these() {
 }
 
 #[test]
-fn a_clone_is_deleted_without_a_word_more() {
+fn deleting_a_clone_takes_no_fields() {
     let clone = CloneRef { name: "clone-20261123-163105-abcdef".parse().unwrap(), created_by: TaskId::new() };
     assert!(Request::parse_delete_clone(clone.clone(), json!({})).is_ok());
-    let faults = told(Request::parse_delete_clone(clone, json!({"ttl_minutes": 5})).unwrap_err());
+    let faults = as_text(Request::parse_delete_clone(clone, json!({"ttl_minutes": 5})).unwrap_err());
     assert_eq!(faults, ["/ttl_minutes is not a field of this request"]);
+}
+
+#[test]
+fn each_schema_has_exactly_the_fields_that_are_parsed() {
+    let clone = CloneRef { name: "clone-20261123-163105-abcdef".parse().unwrap(), created_by: TaskId::new() };
+    type Parse = Box<dyn Fn(Value) -> Result<Request, FieldErrors>>;
+    let parsers: [(&schema::ObjectSchema, Parse); 4] = [
+        (&schema::SETUP, Box::new(Request::parse_setup)),
+        (&schema::CREATE_APP_PASSWORD, Box::new(Request::parse_create_app_password)),
+        (&schema::CLONE, Box::new(Request::parse_clone)),
+        (&schema::EXTEND_CLONE, Box::new(move |body| Request::parse_extend_clone(clone.clone(), body))),
+    ];
+    for (schema, parse) in parsers {
+        let parse = |body| Request::parse_with_callback(body, true, &parse);
+        assert!(parse(schema.example()).is_ok(), "{}", schema.name);
+        // No field takes a list, so each known field has exactly that fault, in the schema's order.
+        let lists: serde_json::Map<_, _> =
+            schema.fields.iter().map(|field| (field.name.to_owned(), json!([]))).collect();
+        let errors = parse(lists.into()).unwrap_err();
+        let expected: Vec<_> = schema.fields.iter().map(|field| format!("/{}", field.name)).collect();
+        assert_eq!(errors.iter().map(|error| error.pointer.clone()).collect::<Vec<_>>(), expected);
+        assert!(errors.iter().all(|error| error.detail.starts_with("must be")), "{errors:?}");
+    }
+}
+
+#[test]
+fn secret_fields_are_marked() {
+    let secrets = |object: &schema::ObjectSchema| {
+        let secrets = object.fields.iter().filter(|field| field.is_secret());
+        secrets.map(|field| field.name).collect::<Vec<_>>()
+    };
+    assert_eq!(secrets(&schema::SETUP), ["password", "callback_url"]);
+    assert_eq!(secrets(&schema::LOGIN), ["password"]);
+    assert_eq!(schema::CLONE.field("ttl_minutes").unwrap().default(), Some(json!(60)));
 }

@@ -47,7 +47,7 @@ fn password(api: &Api, claim: &Claim) -> String {
 }
 
 #[tokio::test]
-async fn a_failed_task_is_queued_again_with_the_password_that_is_kept() {
+async fn a_replay_uses_the_stored_password() {
     let api = Api::start().await;
     let id = failed(&api, None).await;
     let path = format!("/tasks/{id}");
@@ -77,7 +77,7 @@ async fn a_failed_task_is_queued_again_with_the_password_that_is_kept() {
 }
 
 #[tokio::test]
-async fn a_password_that_was_wrong_is_replaced() {
+async fn a_replay_replaces_a_wrong_password() {
     let api = Api::start().await;
     let id = failed(&api, None).await;
     let answer = replay(&api, &id, None, Some(json!({"password": "the right one"}))).await;
@@ -89,7 +89,7 @@ async fn a_password_that_was_wrong_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_password_that_is_no_longer_kept_has_to_come_with_the_replay() {
+async fn a_replay_needs_the_password_when_the_stored_one_is_deleted() {
     let api = Api::start().await;
     let id = failed_long_ago(&api).await;
     for body in [None, Some(json!({})), Some(json!({"password": null}))] {
@@ -103,7 +103,7 @@ async fn a_password_that_is_no_longer_kept_has_to_come_with_the_replay() {
 }
 
 #[tokio::test]
-async fn only_a_failed_task_is_done_again_and_a_repeat_is_told_so() {
+async fn only_a_failed_task_is_replayed_and_a_repeat_is_409() {
     let api = Api::start().await;
     let refused = async |id: &str, state: &str| {
         let problem = problem(replay(&api, id, None, None).await, 409, "NOT_FAILED").await;
@@ -128,7 +128,7 @@ async fn only_a_failed_task_is_done_again_and_a_repeat_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_replays_body_is_read_as_strictly_as_any() {
+async fn the_body_of_a_replay_is_validated() {
     let api = Api::start().await;
     let id = failed(&api, None).await;
     let wrong = replay(&api, &id, None, Some(json!({"password": "", "username": "b"}))).await;
@@ -148,7 +148,7 @@ async fn a_replays_body_is_read_as_strictly_as_any() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_or_not_ones_own_is_not_done_again() {
+async fn an_unknown_or_another_owners_task_is_not_replayed() {
     let api = Api::with_tokens(&[("alice", "user"), ("bob", "user"), ("prom", "metrics")]).await;
     let id = failed(&api, Some("alice")).await;
     problem(replay(&api, &id, Some("bob"), None).await, 404, "TASK_NOT_FOUND").await;
@@ -168,7 +168,7 @@ async fn what_is_not_there_or_not_ones_own_is_not_done_again() {
 }
 
 #[tokio::test]
-async fn a_replay_counts_for_its_owner_and_an_operator_does_it_for_anybody() {
+async fn a_replay_counts_against_the_owners_limits_and_an_operator_may_exceed_them() {
     let api = Api::with_tokens(&[("alice", "user:1"), ("root", "operator:1")]).await;
     let id = failed(&api, Some("alice")).await;
     let refused = replay(&api, &id, Some("alice"), None).await;
@@ -186,7 +186,7 @@ async fn a_replay_counts_for_its_owner_and_an_operator_does_it_for_anybody() {
 }
 
 #[tokio::test]
-async fn what_an_operator_replays_is_among_its_owners_unfinished_tasks() {
+async fn an_operators_replay_counts_among_the_owners_unfinished_tasks() {
     let api = Api::with_tokens(&[("alice", "user::1"), ("root", "operator")]).await;
     let id = failed(&api, Some("alice")).await;
     let ask = || api.post("/setup").bearer_auth(token("alice")).json(&body("https://b.example")).send();
@@ -200,7 +200,7 @@ async fn what_an_operator_replays_is_among_its_owners_unfinished_tasks() {
 }
 
 #[tokio::test]
-async fn who_prefers_to_wait_for_a_replay_gets_its_end() {
+async fn prefer_wait_returns_the_replayed_task() {
     let api = Api::start().await;
     let id = failed(&api, None).await;
     let request = api.post(&format!("/tasks/{id}/replay")).header("Prefer", "wait=30");
@@ -232,7 +232,7 @@ async fn without_redis_nothing_is_replayed() {
 }
 
 #[tokio::test]
-async fn the_events_of_a_task_go_on_with_its_replay() {
+async fn a_task_stream_continues_with_the_replay() {
     let api = Api::start().await;
     let id = failed(&api, None).await;
     let events = async |after: &str| {
@@ -249,7 +249,7 @@ async fn the_events_of_a_task_go_on_with_its_replay() {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_after_an_end_that_was_replayed() {
+async fn a_stream_resumes_after_a_replayed_end() {
     let api = Api::start().await;
     let id = failed(&api, None).await;
     replay(&api, &id, None, None).await;
@@ -261,7 +261,7 @@ async fn a_stream_goes_on_after_an_end_that_was_replayed() {
 }
 
 #[tokio::test]
-async fn the_dashboard_offers_a_failed_task_another_try() {
+async fn the_dashboard_offers_to_replay_a_failed_task() {
     let api = Api::start().await;
     let id = failed(&api, None).await;
     let path = format!("/dashboard/tasks/{id}");
@@ -297,7 +297,7 @@ async fn the_dashboard_offers_a_failed_task_another_try() {
 }
 
 #[tokio::test]
-async fn a_setup_can_be_done_again_too() {
+async fn a_setup_can_be_replayed() {
     let api = Api::start().await;
     let task: Value =
         api.post("/setup").json(&body("https://a.example")).send().await.unwrap().json().await.unwrap();

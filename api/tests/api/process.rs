@@ -96,7 +96,7 @@ impl Program {
 }
 
 #[tokio::test]
-async fn sigterm_ends_streams_and_waits_and_then_the_program() {
+async fn sigterm_ends_streams_and_waits_then_the_program() {
     let redis = Redis::start().await;
     let mut program = Program::start(&redis, &[]).await;
     assert!(program.logged().contains("no tokens are configured"));
@@ -124,7 +124,7 @@ async fn sigterm_ends_streams_and_waits_and_then_the_program() {
 }
 
 #[tokio::test]
-async fn the_program_starts_without_redis_and_serves_when_it_comes() {
+async fn the_program_starts_without_redis_and_serves_once_it_answers() {
     let mut redis = Redis::start().await;
     redis.kill();
     let program = Program::start(&redis, &[]).await;
@@ -140,7 +140,7 @@ async fn the_program_starts_without_redis_and_serves_when_it_comes() {
 }
 
 #[tokio::test]
-async fn the_trace_of_a_caller_goes_on_in_the_queue() {
+async fn the_callers_trace_continues_in_the_queue() {
     let redis = Redis::start().await;
     let program = Program::start(&redis, &[]).await;
     let trace = "0af7651916cd43dd8448eb211c80319c";

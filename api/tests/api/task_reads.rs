@@ -7,7 +7,7 @@ use wpclone_task::{Code, Problem, SecretString, TaskId};
 use crate::support::{Api, problem, token};
 
 #[tokio::test]
-async fn a_task_that_has_not_changed_is_not_sent_again() {
+async fn an_unchanged_task_is_304() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let path = format!("/tasks/{id}");
@@ -34,7 +34,7 @@ async fn a_task_that_has_not_changed_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_failed_task_is_an_answer_like_any_other() {
+async fn a_failed_task_is_returned_with_200() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let claim = api.claim().await;
@@ -50,7 +50,7 @@ async fn a_failed_task_is_an_answer_like_any_other() {
 }
 
 #[tokio::test]
-async fn what_never_was_is_unknown_and_what_is_no_longer_kept_is_gone() {
+async fn an_unknown_task_is_404_and_a_deleted_one_410() {
     let api = Api::start().await;
     for id in [TaskId::new().to_string(), "nonsense".into(), "..%2f..".into()] {
         problem(api.get(&format!("/tasks/{id}")).send().await.unwrap(), 404, "TASK_NOT_FOUND").await;
@@ -109,7 +109,7 @@ async fn lists_filter_and_page() {
 }
 
 #[tokio::test]
-async fn every_wrong_parameter_is_named() {
+async fn every_invalid_parameter_is_reported() {
     let api = Api::start().await;
     let answer = api.get("/tasks?state=tired&kind=x&limit=1000&page=2").send().await.unwrap();
     let detail = problem(answer, 400, "BAD_PARAMETER").await["detail"].to_string();
@@ -155,7 +155,7 @@ async fn a_token_sees_its_own_tasks_and_an_operator_all_of_them() {
 }
 
 #[tokio::test]
-async fn the_secrets_of_a_result_are_for_their_owner_alone() {
+async fn only_the_owner_sees_the_secrets_of_a_result() {
     let api = Api::with_tokens(&[("alice", "user"), ("root", "operator")]).await;
     let id = api.ask("https://a.example", Some("alice")).await;
     let claim = api.claim().await;
@@ -182,7 +182,7 @@ async fn the_secrets_of_a_result_are_for_their_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_result_whose_key_is_gone_is_shown_without_its_secrets() {
+async fn a_result_that_cannot_be_decrypted_is_shown_without_its_secrets() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let claim = api.claim().await;
@@ -201,7 +201,7 @@ async fn a_result_whose_key_is_gone_is_shown_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn a_task_can_be_ended_and_ending_it_twice_does_no_harm() {
+async fn cancelling_a_task_twice_does_no_harm() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let path = format!("/tasks/{id}/cancel");
@@ -228,7 +228,7 @@ async fn a_task_can_be_ended_and_ending_it_twice_does_no_harm() {
 }
 
 #[tokio::test]
-async fn a_task_that_has_ended_cannot_be_ended() {
+async fn a_finished_task_cannot_be_cancelled() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let claim = api.claim().await;
@@ -237,7 +237,7 @@ async fn a_task_that_has_ended_cannot_be_ended() {
 }
 
 #[tokio::test]
-async fn artifacts_are_served_so_that_nothing_in_them_can_run() {
+async fn artifacts_are_served_so_that_no_script_runs() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let task: TaskId = id.parse().unwrap();
@@ -271,7 +271,7 @@ async fn artifacts_are_served_so_that_nothing_in_them_can_run() {
 }
 
 #[tokio::test]
-async fn an_artifact_that_had_to_make_room_is_gone() {
+async fn an_evicted_artifact_is_410() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let task: TaskId = id.parse().unwrap();

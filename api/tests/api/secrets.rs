@@ -7,13 +7,13 @@ use reqwest::Client;
 use serde_json::json;
 use wpclone_test_redis::Redis;
 
-use crate::program::Program;
+use crate::process::Program;
 use crate::support::{PATIENCE, token, token_line};
 
 const CANARY: &str = "c4n4ry-p4ssw0rd";
 
 #[tokio::test]
-async fn a_password_is_in_no_answer_no_log_and_nothing_that_redis_keeps() {
+async fn a_password_is_in_no_response_no_log_and_nowhere_in_redis() {
     let redis = Redis::start().await;
     let tokens = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(tokens.path(), token_line("root", "operator")).unwrap();
@@ -69,7 +69,7 @@ async fn a_password_is_in_no_answer_no_log_and_nothing_that_redis_keeps() {
     assert!(program.ended().await.success());
     let (log, held, spans) = (program.logged(), redis.raw_files(), collector.heard());
     let held = String::from_utf8_lossy(&held);
-    assert!(log.contains("the task is in the queue") && held.contains("a.example"));
+    assert!(log.contains("the task is queued") && held.contains("a.example"));
     assert!(spans.contains("POST /create-app-password"), "spans are sent before the program ends");
     for secret in [CANARY.to_owned(), token("root")] {
         assert!(!told.contains(&secret), "an answer holds {secret}");

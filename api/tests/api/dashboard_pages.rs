@@ -24,7 +24,7 @@ async fn page(api: &Api, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_empty_dashboard_says_what_to_do_next() {
+async fn an_empty_dashboard_suggests_what_to_do() {
     let api = Api::start().await;
     for path in ["/", "/dashboard/tasks"] {
         let text = page(&api, path).await;
@@ -49,7 +49,7 @@ async fn the_overview_says_in_words_whether_the_queue_keeps_up() {
 }
 
 #[tokio::test]
-async fn a_tasks_page_tells_what_became_of_it_and_never_holds_a_secret() {
+async fn a_task_page_shows_the_outcome_and_never_a_secret() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let claim = api.claim().await;
@@ -84,7 +84,7 @@ async fn a_failed_task_opens_the_step_that_failed_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_clones_page_tells_of_each_and_of_those_that_went() {
+async fn the_clones_page_lists_clones_and_deleted_clones() {
     let api = Api::with_tokens(&[("alice", "user"), ("root", "operator")]).await;
     let name = |n: u32| format!("clone-20261123-1631{n:02}-abcdef");
     for n in 0..22 {
@@ -117,7 +117,7 @@ async fn the_clones_page_tells_of_each_and_of_those_that_went() {
 }
 
 #[tokio::test]
-async fn the_result_of_a_clone_is_told_readably_and_without_its_secrets() {
+async fn a_clones_result_is_readable_and_without_secrets() {
     let api = Api::start().await;
     let id = cloned(&api).await;
     let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
@@ -153,7 +153,7 @@ async fn long_lists_page_and_keep_their_filters() {
 }
 
 #[tokio::test]
-async fn who_is_not_signed_in_is_led_to_the_form_and_back() {
+async fn a_visitor_without_a_session_signs_in_and_returns_to_the_page() {
     let api = Api::with_tokens(&[("alice", "user"), ("root", "operator")]).await;
     let answer = api.get("/dashboard/tasks?q=a%20b").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);

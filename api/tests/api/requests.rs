@@ -10,7 +10,7 @@ use wpclone_task::ExposeSecret as _;
 use crate::support::{Api, body, problem, token};
 
 #[tokio::test]
-async fn a_request_is_answered_with_its_task_and_its_password_is_sealed() {
+async fn a_request_returns_its_task_and_its_password_is_sealed() {
     let api = Api::start().await;
     let answer = api.post("/setup").json(&body("https://www.Example.com/wp-admin/")).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
@@ -35,7 +35,7 @@ async fn a_request_is_answered_with_its_task_and_its_password_is_sealed() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_body_is_named_at_once() {
+async fn every_fault_of_a_body_is_reported_at_once() {
     let api = Api::start().await;
     let sent = json!({"url": "https://me:pw@a.example", "password": 5, "role": "boss", "callback_url": "x"});
     let answer = api.post("/setup").json(&sent).send().await.unwrap();
@@ -48,7 +48,7 @@ async fn every_fault_of_a_body_is_named_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_site_is_refused_in_words() {
+async fn an_invalid_site_address_is_refused_with_a_reason() {
     let api = Api::start().await;
     for (url, why) in [
         ("example.com", "absolute URL"),
@@ -83,7 +83,7 @@ async fn a_repeat_with_the_same_key_returns_the_same_task_and_another_body_is_re
 }
 
 #[tokio::test]
-async fn an_idempotency_key_must_be_sane() {
+async fn an_invalid_idempotency_key_is_refused() {
     let api = Api::start().await;
     let long = "k".repeat(256);
     for key in ["", "with space", long.as_str()] {
@@ -93,7 +93,7 @@ async fn an_idempotency_key_must_be_sane() {
 }
 
 #[tokio::test]
-async fn who_prefers_to_wait_gets_the_finished_task() {
+async fn prefer_wait_returns_the_finished_task() {
     let api = Api::start().await;
     let request =
         api.post("/create-app-password").header("Prefer", "wait=30").json(&body("https://a.example"));
@@ -114,7 +114,7 @@ async fn who_prefers_to_wait_gets_the_finished_task() {
 }
 
 #[tokio::test]
-async fn a_wait_that_was_too_short_is_answered_as_usual() {
+async fn a_wait_that_is_too_short_returns_202() {
     let api = Api::start().await;
     let request =
         api.post("/setup").header("Prefer", "respond-async, wait=0").json(&body("https://a.example"));
@@ -125,7 +125,7 @@ async fn a_wait_that_was_too_short_is_answered_as_usual() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_program_ends_a_wait() {
+async fn shutdown_ends_a_wait() {
     let api = Api::start().await;
     let request = api.post("/setup").header("Prefer", "wait=60").json(&body("https://a.example"));
     let waiting = tokio::spawn(request.timeout(Duration::from_secs(20)).send());
@@ -138,7 +138,7 @@ async fn the_end_of_the_program_ends_a_wait() {
 }
 
 #[tokio::test]
-async fn the_document_describes_exactly_the_fields_that_are_read() {
+async fn the_document_describes_exactly_the_fields_that_are_parsed() {
     let api = Api::start().await;
     let document = api.json("/openapi.json").await;
     for (path, schema) in

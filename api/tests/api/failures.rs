@@ -12,7 +12,7 @@ use wpclone_api::state::Limits;
 use crate::support::{Api, PATIENCE, Setup, body, eventually, problem};
 
 #[tokio::test]
-async fn a_body_that_is_no_json_is_refused_without_quoting_it() {
+async fn a_body_that_is_not_json_is_refused_without_quoting_it() {
     let api = Api::start().await;
     for sent in ["", "{", "{\"password\": \"canary", "nonsense"] {
         let request = api.post("/setup").header("Content-Type", "application/json; charset=utf-8").body(sent);
@@ -33,7 +33,7 @@ async fn another_media_type_is_refused() {
 }
 
 #[tokio::test]
-async fn a_huge_body_is_refused_whether_its_size_was_announced_or_not() {
+async fn a_too_large_body_is_refused_with_and_without_content_length() {
     let api = Api::start().await;
     let huge = vec![b' '; 65 * 1024];
     let announced = api.post("/setup").header("Content-Type", "application/json").body(huge.clone());
@@ -45,7 +45,7 @@ async fn a_huge_body_is_refused_whether_its_size_was_announced_or_not() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_body_that_does_not_arrive_times_out() {
     let limits = Limits { body_timeout: Duration::from_millis(100), ..Limits::default() };
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let host = api.address.trim_start_matches("http://");
@@ -61,7 +61,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_holds_no_connection() {
+async fn a_client_that_never_reads_loses_its_connection() {
     // Dropped with the answer's body, which only its connection holds.
     let (held, mut closed) = tokio::sync::mpsc::channel::<()>(1);
     let held = std::sync::Mutex::new(Some(held));
@@ -96,7 +96,7 @@ async fn a_head_with_too_many_headers_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_and_what_is_not_for_this_method_is_a_problem_too() {
+async fn unknown_paths_and_methods_return_problems() {
     let api = Api::start().await;
     problem(api.get("/nothing").send().await.unwrap(), 404, "NOT_FOUND").await;
     problem(api.get("/problems/NO_SUCH_CODE").send().await.unwrap(), 404, "NOT_FOUND").await;
@@ -114,7 +114,7 @@ async fn what_is_not_there_and_what_is_not_for_this_method_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_problem_that_says_nothing_of_its_cause() {
+async fn a_panic_returns_a_problem_without_its_message() {
     let route = axum::Router::new().route("/panic", get(|| async { broken() }));
     let api = Api::with(Setup { extra: route, ..Setup::default() }).await;
     let problem = problem(api.get("/panic").send().await.unwrap(), 500, "INTERNAL").await;
@@ -127,7 +127,7 @@ fn broken() -> &'static str {
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_kept_and_another_replaced() {
+async fn a_valid_request_id_is_kept_and_an_invalid_one_replaced() {
     let api = Api::start().await;
     let id = |sent: &'static str| {
         let request = api.get("/nothing").header("X-Request-Id", sent);
@@ -139,7 +139,7 @@ async fn a_sane_request_id_is_kept_and_another_replaced() {
 }
 
 #[tokio::test]
-async fn without_redis_nothing_is_accepted_and_later_all_goes_on() {
+async fn without_redis_nothing_is_accepted_and_the_api_recovers() {
     let mut api = Api::start().await;
     let kept = api.ask("https://a.example", None).await;
     api.redis.kill();

@@ -11,7 +11,7 @@ use wpclone_service::seal::Sealer;
 use wpclone_task::{Stage, TaskId};
 use wpclone_test_redis::Redis;
 
-use crate::program::Program;
+use crate::process::Program;
 use crate::support::{Api, PATIENCE, body, eventually};
 
 /// Two apis that share a Redis and the seal keys.
@@ -31,7 +31,7 @@ async fn post(client: &Client, api: &str, site: &str, key: &str) -> reqwest::Res
 }
 
 #[tokio::test]
-async fn a_hundred_at_once_over_two_apis_of_which_one_dies_make_one_task() {
+async fn a_hundred_requests_to_two_apis_of_which_one_dies_create_one_task() {
     let redis = Redis::start().await;
     let key = Sealer::new_key("shared").unwrap();
     let (mut first, second) = two(&redis, &key).await;
@@ -94,7 +94,7 @@ async fn caller(client: &Client, api: &str, n: u32, back: &AtomicBool) -> (Vec<T
 }
 
 #[tokio::test]
-async fn what_was_accepted_is_there_after_redis_died_under_load() {
+async fn accepted_tasks_survive_a_redis_killed_under_load() {
     let mut api = Api::start().await;
     let (client, address, back) = (client(), api.address.clone(), AtomicBool::new(false));
     let callers = join_all((0..8).map(|n| caller(&client, &address, n, &back)));
