@@ -299,10 +299,9 @@ pub(crate) async fn cloned(api: &Api) -> TaskId {
             source_api_key: None,
             target: None,
         }),
-        "publish" => StepOutput::CloneExpiry(CloneExpiry {
-            name: entry.name.clone(),
-            expires_at: entry.expires_at,
-        }),
+        "publish" => {
+            StepOutput::CloneExpiry(CloneExpiry { name: entry.name.clone(), expires_at: entry.expires_at })
+        }
         _ => StepOutput::Nothing,
     };
     loop {
