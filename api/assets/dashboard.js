@@ -1,4 +1,4 @@
-// Keeps pages fresh, and does what needs a person's click. Pages are whole without it.
+// Keeps pages up to date and handles their buttons. Pages can be read, and their forms sent, without it.
 'use strict';
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
@@ -6,48 +6,48 @@
 
   // Times
 
-  const relative = (seconds) => {
+  const timeAgo = (seconds) => {
     if (seconds < 5) return 'just now';
     if (seconds < 60) return `${seconds} s ago`;
     if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
     if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
     return `${Math.floor(seconds / 86400)} d ago`;
   };
-  const remaining = (seconds) => {
+  const timeLeft = (seconds) => {
     if (seconds <= 0) return 'over';
     if (seconds < 60) return `${seconds} s`;
     if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
     return `${Math.floor(seconds / 3600)} h ${Math.floor(seconds % 3600 / 60)} min`;
   };
-  const tick = () => {
+  const updateTimes = () => {
     for (const time of $$('time[datetime]')) {
       const ago = Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000);
-      const text = time.hasAttribute('data-left') ? remaining(-ago) : relative(Math.max(0, ago));
+      const text = time.hasAttribute('data-countdown') ? timeLeft(-ago) : timeAgo(Math.max(0, ago));
       if (time.textContent !== text) time.textContent = text;
     }
   };
 
-  // Making what is on the page like what the server would show now, without touching what stays the same.
+  // Updates the page to what the server would render now, and leaves alone what has not changed.
 
-  const morph = (have, want) => {
-    if (have.hasAttribute('data-keep') || have.isEqualNode(want)) return;
-    for (const { name, value } of want.attributes) {
-      if (name !== 'open' && name !== 'hidden' && have.getAttribute(name) !== value) have.setAttribute(name, value);
+  const morph = (current, fresh) => {
+    if (current.hasAttribute('data-keep') || current.isEqualNode(fresh)) return;
+    for (const { name, value } of fresh.attributes) {
+      if (name !== 'open' && name !== 'hidden' && current.getAttribute(name) !== value) current.setAttribute(name, value);
     }
-    for (const { name } of [...have.attributes]) {
-      if (name !== 'open' && name !== 'hidden' && !want.hasAttribute(name)) have.removeAttribute(name);
+    for (const { name } of [...current.attributes]) {
+      if (name !== 'open' && name !== 'hidden' && !fresh.hasAttribute(name)) current.removeAttribute(name);
     }
-    const named = new Map([...have.children].filter((child) => child.id).map((child) => [child.id, child]));
-    let at = have.firstChild;
-    for (const child of [...want.childNodes]) {
-      const same = child.id ? named.get(child.id) : at && !at.id ? at : null;
+    const byId = new Map([...current.children].filter((child) => child.id).map((child) => [child.id, child]));
+    let at = current.firstChild;
+    for (const child of [...fresh.childNodes]) {
+      const same = child.id ? byId.get(child.id) : at && !at.id ? at : null;
       if (same && same.nodeName === child.nodeName) {
         if (same === at) at = at.nextSibling;
-        else have.insertBefore(same, at);
+        else current.insertBefore(same, at);
         if (same.nodeType === Node.ELEMENT_NODE) morph(same, child);
         else if (same.data !== child.data) same.data = child.data;
       } else {
-        have.insertBefore(document.importNode(child, true), at);
+        current.insertBefore(document.importNode(child, true), at);
       }
     }
     while (at) {
@@ -57,35 +57,35 @@
     }
   };
 
-  // A list under the pointer keeps its order until the pointer leaves; its rows change in place.
-  const waiting = new Map();
+  // A list under the pointer keeps its order until the pointer leaves; its rows are updated in place.
+  const pendingUpdates = new Map();
   const update = (region, fresh) => {
-    if (region.hasAttribute('data-steady') && region.matches(':hover')) {
+    if (region.hasAttribute('data-hold-on-hover') && region.matches(':hover')) {
       for (const row of $$('tr[id], .cards > li[id]', region)) {
         const same = fresh.querySelector(`#${CSS.escape(row.id)}`);
         if (same) morph(row, same);
       }
-      if (!waiting.has(region)) {
+      if (!pendingUpdates.has(region)) {
         region.addEventListener('mouseleave', () => {
-          const last = waiting.get(region);
-          waiting.delete(region);
+          const last = pendingUpdates.get(region);
+          pendingUpdates.delete(region);
           morph(region, last);
-          enable();
-          tick();
+          showScriptedControls();
+          updateTimes();
         }, { once: true });
       }
-      waiting.set(region, fresh);
+      pendingUpdates.set(region, fresh);
     } else {
-      waiting.delete(region);
+      pendingUpdates.delete(region);
       morph(region, fresh);
     }
   };
 
   const refresh = async () => {
-    const answer = await fetch(location.href, { headers: { Accept: 'text/html' }, signal: AbortSignal.timeout(10000) });
-    if (answer.redirected) location.reload();
-    if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const response = await fetch(location.href, { headers: { Accept: 'text/html' }, signal: AbortSignal.timeout(10000) });
+    if (response.redirected) location.reload();
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    const page = new DOMParser().parseFromString(await response.text(), 'text/html');
     const before = $('[data-task]')?.dataset.state;
     for (const fresh of $$('[data-live]', page)) {
       const region = document.getElementById(fresh.id);
@@ -93,176 +93,176 @@
     }
     const task = $('[data-task]');
     if (task && task.dataset.state !== before && !['queued', 'running'].includes(task.dataset.state)) {
-      $('#announce').textContent = task.dataset.said;
-      $('#ask-cancel')?.close();
+      $('#announcement').textContent = task.dataset.announcement;
+      $('#dialog-cancel')?.close();
     }
-    enable();
-    tick();
+    showScriptedControls();
+    updateTimes();
   };
 
   // Live
 
-  const mark = $('#mark');
-  const show = (live) => {
-    mark.hidden = false;
-    mark.classList.toggle('away', !live);
-    const word = live ? 'live' : 'reconnecting';
-    if ($('.word', mark).textContent !== word) $('.word', mark).textContent = word;
+  const connection = $('#connection');
+  const showConnection = (live) => {
+    connection.hidden = false;
+    connection.classList.toggle('offline', !live);
+    const label = live ? 'live' : 'reconnecting';
+    if ($('.label', connection).textContent !== label) $('.label', connection).textContent = label;
   };
   let timer = null;
-  let busy = false;
-  const soon = (after) => {
+  let refreshing = false;
+  const scheduleRefresh = (after) => {
     timer ??= setTimeout(async () => {
       timer = null;
-      if (busy) return soon(300);
-      busy = true;
+      if (refreshing) return scheduleRefresh(300);
+      refreshing = true;
       try {
         await refresh();
-        show(source?.readyState === EventSource.OPEN);
+        showConnection(source?.readyState === EventSource.OPEN);
       } catch {
-        show(false);
-        soon(3000);
+        showConnection(false);
+        scheduleRefresh(3000);
       }
-      busy = false;
+      refreshing = false;
     }, after);
   };
   let source = null;
-  const listen = () => {
+  const connect = () => {
     source = new EventSource('/events');
-    source.onopen = () => show(true);
+    source.onopen = () => showConnection(true);
     source.onerror = () => {
-      show(false);
-      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
+      showConnection(false);
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
     };
     source.addEventListener('change', ({ data }) => {
       const change = JSON.parse(data);
       const task = $('[data-task]')?.dataset.task;
-      if (!task || change.all || change.tasks.includes(task)) soon(200);
+      if (!task || change.all || change.tasks.includes(task)) scheduleRefresh(200);
     });
   };
 
-  // What needs a click
+  // Buttons
 
-  const enable = () => {
-    const clickable = '[data-ask], [data-secret], [data-copy], [data-login], [data-extend], [data-click]';
-    for (const button of $$(clickable)) button.hidden = false;
+  const showScriptedControls = () => {
+    const scripted = '[data-dialog], [data-secret], [data-copy], [data-login], [data-extend], [data-needs-script]';
+    for (const control of $$(scripted)) control.hidden = false;
   };
 
-  const reveal = async (button) => {
+  const showSecret = async (button) => {
     button.disabled = true;
     try {
-      const answer = await fetch(`/tasks/${$('[data-task]').dataset.task}`, { headers: { Accept: 'application/json' } });
-      const { result } = await answer.json();
+      const response = await fetch(`/tasks/${$('[data-task]').dataset.task}`, { headers: { Accept: 'application/json' } });
+      const { result } = await response.json();
       const secret = button.dataset.secret.split('.').reduce((part, name) => part?.[name], result);
       const output = document.createElement('output');
       output.textContent = secret ?? 'no longer kept';
-      const place = button.parentElement;
-      place.setAttribute('data-keep', '');
-      place.replaceChildren(output);
+      const container = button.parentElement;
+      container.setAttribute('data-keep', '');
+      container.replaceChildren(output);
       if (secret) {
         const copy = document.createElement('button');
         copy.type = 'button';
         copy.className = 'small';
         copy.textContent = 'Copy';
-        copy.addEventListener('click', () => copied(copy, secret));
-        place.append(copy);
+        copy.addEventListener('click', () => copyText(copy, secret));
+        container.append(copy);
         copy.focus();
       }
     } catch {
       button.disabled = false;
-      button.textContent = 'Not reachable. Try again';
+      button.textContent = 'Cannot be loaded. Try again';
     }
   };
 
-  const copied = async (button, text) => {
+  const copyText = async (button, text) => {
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = 'Copied';
     } catch {
-      button.textContent = 'Select and copy it';
+      button.textContent = 'Select the text to copy it';
     }
   };
 
-  // A request that changes something; fails with the problem's own words.
-  const ask = async (method, url, body) => {
+  // Sends a request that changes something. Throws the problem's title on failure.
+  const send = async (method, url, body) => {
     const headers = body ? { 'Content-Type': 'application/json' } : {};
-    const answer = await fetch(url, { method, headers, body: body && JSON.stringify(body) });
-    const said = await answer.json();
-    if (!answer.ok) throw new Error(said.title);
-    return said;
+    const response = await fetch(url, { method, headers, body: body && JSON.stringify(body) });
+    const json = await response.json();
+    if (!response.ok) throw new Error(json.title);
+    return json;
   };
 
-  // Does what a button is for; what goes wrong is said in `fault`.
-  const act = async (button, fault, what) => {
+  // Runs a button's action; its error is shown in `errorElement`.
+  const runAction = async (button, errorElement, action) => {
     button.disabled = true;
-    fault.textContent = '';
+    errorElement.textContent = '';
     try {
-      await what();
+      await action();
     } catch (error) {
-      fault.textContent = error.message;
+      errorElement.textContent = error.message;
     }
     button.disabled = false;
-    soon(0);
+    scheduleRefresh(0);
   };
-  const end = (button, method, url, said) => {
+  const confirmAction = (button, method, url, announcement) => {
     const dialog = button.closest('dialog');
-    return act(button, $('.fault', dialog), async () => {
-      await ask(method, url);
+    return runAction(button, $('.error', dialog), async () => {
+      await send(method, url);
       dialog.close();
-      $('#announce').textContent = said;
+      $('#announcement').textContent = announcement;
     });
   };
-  const extend = (button) => act(button, $('#clones-fault'), async () => {
-    const kept = $('select', button.parentElement);
-    await ask('PATCH', button.dataset.extend, { ttl_minutes: Number(kept.value) });
-    $('#announce').textContent = `It will be kept for ${kept.selectedOptions[0].text} from now.`;
+  const extend = (button) => runAction(button, $('#clones-error'), async () => {
+    const select = $('select', button.parentElement);
+    await send('PATCH', button.dataset.extend, { ttl_minutes: Number(select.value) });
+    $('#announcement').textContent = `The clone is kept for ${select.selectedOptions[0].text} from now.`;
   });
-  const login = (button) => act(button, $('#clones-fault'), async () => {
-    const { url, expires_at } = await ask('POST', button.dataset.login);
-    const place = button.parentElement;
+  const login = (button) => runAction(button, $('#clones-error'), async () => {
+    const { url, expires_at } = await send('POST', button.dataset.login);
+    const container = button.parentElement;
     const link = document.createElement('a');
-    Object.assign(link, { href: url, target: '_blank', rel: 'noopener noreferrer', textContent: 'Open wp-admin, once' });
-    const back = () => {
-      place.removeAttribute('data-keep');
-      place.replaceChildren(button);
+    Object.assign(link, { href: url, target: '_blank', rel: 'noopener noreferrer', textContent: 'Open wp-admin (once)' });
+    const restoreButton = () => {
+      container.removeAttribute('data-keep');
+      container.replaceChildren(button);
     };
-    // The link has done its work, or its time is over. Not at once: the browser has yet to follow it.
-    link.addEventListener('click', () => setTimeout(back));
-    setTimeout(back, Date.parse(expires_at) - Date.now());
-    place.setAttribute('data-keep', '');
-    place.replaceChildren(link);
+    // The link was used, or it has expired. Deferred, because the browser has yet to follow it.
+    link.addEventListener('click', () => setTimeout(restoreButton));
+    setTimeout(restoreButton, Date.parse(expires_at) - Date.now());
+    container.setAttribute('data-keep', '');
+    container.replaceChildren(link);
     link.focus();
   });
-  const question = (button) => {
-    const dialog = document.getElementById(`ask-${button.dataset.ask}`);
-    const { about, called } = button.dataset;
-    if (about) {
-      $('[data-delete]', dialog).dataset.delete = about;
-      $('[data-name]', dialog).textContent = called;
+  const openDialog = (button) => {
+    const dialog = document.getElementById(`dialog-${button.dataset.dialog}`);
+    const { url, name } = button.dataset;
+    if (url) {
+      $('[data-delete]', dialog).dataset.delete = url;
+      $('[data-clone-name]', dialog).textContent = name;
     }
-    $('.fault', dialog).textContent = '';
+    $('.error', dialog).textContent = '';
     dialog.showModal();
   };
 
   document.addEventListener('click', (event) => {
-    const on = (selector) => event.target.closest?.(selector);
-    const [asks, secret, copy, cancel, remove, longer, enter, picture] = [
-      '[data-ask]', '[data-secret]', '[data-copy]', '[data-cancel]', '[data-delete]', '[data-extend]', '[data-login]',
-      '[data-picture]',
-    ].map(on);
-    if (asks) question(asks);
-    else if (secret) reveal(secret);
-    else if (copy) copied(copy, $('code', copy.parentElement).textContent);
-    else if (cancel) end(cancel, 'POST', cancel.dataset.cancel, 'The task is being ended.');
-    else if (remove) end(remove, 'DELETE', remove.dataset.delete, 'The clone is being deleted.');
-    else if (longer) extend(longer);
-    else if (enter) login(enter);
-    else if (picture && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    const clicked = (selector) => event.target.closest?.(selector);
+    const [opens, secret, copy, cancels, deletes, extendsClone, logsIn, screenshot] = [
+      '[data-dialog]', '[data-secret]', '[data-copy]', '[data-cancel]', '[data-delete]', '[data-extend]', '[data-login]',
+      '[data-screenshot]',
+    ].map(clicked);
+    if (opens) openDialog(opens);
+    else if (secret) showSecret(secret);
+    else if (copy) copyText(copy, $('code', copy.parentElement).textContent);
+    else if (cancels) confirmAction(cancels, 'POST', cancels.dataset.cancel, 'The task is being cancelled.');
+    else if (deletes) confirmAction(deletes, 'DELETE', deletes.dataset.delete, 'The clone is being deleted.');
+    else if (extendsClone) extend(extendsClone);
+    else if (logsIn) login(logsIn);
+    else if (screenshot && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       event.preventDefault();
-      const dialog = $('#picture');
+      const dialog = $('#screenshot');
       const image = $('img', dialog);
-      image.src = picture.href;
-      image.alt = $('img', picture).alt;
+      image.src = screenshot.href;
+      image.alt = $('img', screenshot).alt;
       dialog.showModal();
     } else if (event.target.matches('dialog')) event.target.close();
   });
@@ -275,20 +275,46 @@
     } else if (event.key === 'Escape' && event.target.id === 'search') event.target.blur();
   });
 
-  // A link to a part of the page opens it.
-  const open = () => {
-    // Ids are plain; whatever else stands there opens nothing.
+  // Forms that start a task
+
+  const taskForm = $('[data-submit-once]');
+  const submitButton = taskForm && $('[type=submit]', taskForm);
+  const submitLabel = submitButton?.textContent;
+  // The fields of a target are required while they are shown.
+  const requireTarget = () => {
+    for (const input of $$('#target-settings input')) input.required = $('#destination-target').checked;
+  };
+  const allowSubmit = () => {
+    delete taskForm.dataset.sent;
+    submitButton.removeAttribute('aria-disabled');
+    submitButton.textContent = submitLabel;
+    requireTarget();
+  };
+  if (taskForm) {
+    taskForm.addEventListener('change', requireTarget);
+    taskForm.addEventListener('submit', (event) => {
+      if (taskForm.dataset.sent) return event.preventDefault();
+      taskForm.dataset.sent = 'true';
+      submitButton.setAttribute('aria-disabled', 'true');
+      submitButton.textContent = 'Starting…';
+    });
+    addEventListener('pageshow', allowSubmit);
+  }
+
+  // A link to a <details> opens it.
+  const openTarget = () => {
     const part = document.getElementById(location.hash.slice(1));
     if (part?.matches('details')) part.open = true;
   };
-  addEventListener('hashchange', open);
+  addEventListener('hashchange', openTarget);
 
-  open();
-  enable();
-  setInterval(tick, 1000);
-  if (document.body.hasAttribute('data-live-page')) {
-    listen();
-    // Heartbeats of workers signal nothing.
-    setInterval(() => { if (!document.hidden) soon(0); }, 10000);
+  openTarget();
+  showScriptedControls();
+  setInterval(updateTimes, 1000);
+  // A page without live regions, such as a form, is never reloaded.
+  if (document.body.hasAttribute('data-live-updates') && $('[data-live]')) {
+    connect();
+    // Heartbeats of workers cause no event.
+    setInterval(() => { if (!document.hidden) scheduleRefresh(0); }, 10000);
   }
 })();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
 use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -70,6 +71,8 @@ pub fn document() -> ApiDocument {
 /// Every route of the service: the REST interface and the dashboard.
 pub fn routes() -> Router<SharedApp> {
     let (api, document) = api().split_for_parts();
+    // A page for people: the document does not describe it.
+    let api = api.route("/docs/examples/{operation}", get(docs::example_page));
     api.layer(Extension(Arc::new(ApiDocument::new(document)))).merge(dashboard::routes())
 }
 

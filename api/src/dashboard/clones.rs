@@ -1,4 +1,4 @@
-//! Clones: which copies do I have?
+//! The clones page: the user's clones, and those that ended within the last day.
 
 use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
@@ -9,29 +9,29 @@ use wpclone_clones::DeletedClone;
 use wpclone_task::{CloneName, ClonePhase, CloneView, Isolation, TaskId};
 
 use crate::clones::read::{ListQuery, list_page as list};
-use crate::dashboard::format::{Left, When};
-use crate::dashboard::layout::Frame;
-use crate::dashboard::{Viewer, html};
+use crate::dashboard::format::{Countdown, RelativeTime};
+use crate::dashboard::layout::PageLayout;
+use crate::dashboard::{DashboardUser, html};
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::state::{App, SharedApp};
 
-/// How many that went lately are shown.
-const PAST: u32 = 20;
+/// The number of past clones shown.
+const PAST_CLONES: u32 = 20;
 
 #[derive(Template)]
 #[template(path = "clones.html")]
 struct Clones {
-    frame: Frame,
-    clones: Vec<Card>,
-    past: Vec<Gone>,
+    page: PageLayout,
+    clones: Vec<CloneCard>,
+    past: Vec<PastClone>,
     first_page: bool,
     next: Option<String>,
     curl: String,
 }
 
-struct Card {
+struct CloneCard {
     name: CloneName,
     url: String,
     /// The address without its scheme.
@@ -39,29 +39,29 @@ struct Card {
     source: String,
     phase: ClonePhase,
     task: TaskId,
-    /// Whose it is, for who sees everybody's.
+    /// The owner's name; only for operators.
     owner: Option<String>,
-    created: When,
-    left: Option<Left>,
-    /// The word for how much it has for itself, where that is more than usual.
+    created: RelativeTime,
+    expires: Option<Countdown>,
+    /// Whether it has a database server of its own.
     dedicated: bool,
-    /// Whether the viewer can have a login.
-    login: bool,
-    /// Where the picture of its front page is, while that is kept.
-    picture: Option<String>,
+    /// Whether the user may ask for a one-time login link.
+    can_log_in: bool,
+    /// The address of the screenshot of its front page, while that is kept.
+    screenshot: Option<String>,
 }
 
-struct Gone {
+struct PastClone {
     name: CloneName,
     source: String,
     task: TaskId,
     expired: bool,
-    at: When,
+    ended: RelativeTime,
 }
 
 pub(crate) async fn page(
     AppState(app): AppState<SharedApp>,
-    Viewer(caller): Viewer,
+    DashboardUser(caller): DashboardUser,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Response> {
     clones(&app, &caller, query.as_deref()).await.map_err(ApiError::into_response)
@@ -72,54 +72,55 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
     let list = list(app, caller, &wanted).await?;
     let first_page = wanted.cursor.is_none();
     let past = match first_page {
-        true => app.clones.list_deleted(caller.owner_filter().as_deref(), PAST).await?,
+        true => app.clones.list_deleted(caller.owner_filter().as_deref(), PAST_CLONES).await?,
         false => Vec::new(),
     };
     html(&Clones {
-        frame: Frame::new("Clones", "/dashboard/clones", caller),
+        page: PageLayout::new("Clones", "/dashboard/clones", caller),
         clones: try_join_all(list.clones.into_iter().map(|clone| card(app, clone))).await?,
-        past: past.into_iter().map(gone).collect(),
+        past: past.into_iter().map(past_clone).collect(),
         first_page,
         next: list.next.as_ref().map(|cursor| wanted.next_page(cursor)),
         curl: curl(app, caller.single_user),
     })
 }
 
-async fn card(app: &App, clone: CloneView) -> Result<Card, ApiError> {
-    let pictured = clone.state == ClonePhase::Published
+async fn card(app: &App, clone: CloneView) -> Result<CloneCard, ApiError> {
+    let has_screenshot = clone.state == ClonePhase::Published
         && app.artifacts.list(clone.task).await?.iter().any(|kept| kept.name == FRONT_PAGE_SCREENSHOT);
-    Ok(Card {
-        picture: pictured.then(|| format!("/tasks/{}/artifacts/{FRONT_PAGE_SCREENSHOT}", clone.task)),
-        address: bare(clone.url.as_str()),
+    Ok(CloneCard {
+        screenshot: has_screenshot
+            .then(|| format!("/tasks/{}/artifacts/{FRONT_PAGE_SCREENSHOT}", clone.task)),
+        address: without_scheme(clone.url.as_str()),
         url: clone.url.as_str().to_owned(),
-        source: bare(clone.source.as_str()),
+        source: without_scheme(clone.source.as_str()),
         phase: clone.state,
         task: clone.task,
         owner: clone.owner,
-        created: When(clone.created_at),
-        left: clone.expires_at.filter(|_| clone.state == ClonePhase::Published).map(Left),
+        created: RelativeTime(clone.created_at),
+        expires: clone.expires_at.filter(|_| clone.state == ClonePhase::Published).map(Countdown),
         dedicated: clone.isolation == Isolation::Dedicated,
-        login: clone.links.login.is_some(),
+        can_log_in: clone.links.login.is_some(),
         name: clone.name,
     })
 }
 
-fn gone(DeletedClone { entry, deleted_at: at }: DeletedClone) -> Gone {
-    Gone {
-        source: bare(entry.source.as_str()),
+fn past_clone(DeletedClone { entry, deleted_at: at }: DeletedClone) -> PastClone {
+    PastClone {
+        source: without_scheme(entry.source.as_str()),
         task: entry.task,
         expired: entry.expires_at.is_some_and(|end| end <= at),
-        at: When(at),
+        ended: RelativeTime(at),
         name: entry.name,
     }
 }
 
 /// An address without its scheme.
-fn bare(url: &str) -> String {
+fn without_scheme(url: &str) -> String {
     url.split_once("://").map_or(url, |(_, rest)| rest).to_owned()
 }
 
-/// A line to copy for who has no clone yet.
+/// The command shown where there is no clone yet.
 fn curl(app: &App, single_user: bool) -> String {
     let token = if single_user { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
     format!(

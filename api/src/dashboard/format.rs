@@ -6,13 +6,13 @@ use askama::filters::HtmlSafe;
 use jiff::{Timestamp, Unit};
 use wpclone_task::{Kind, State};
 
-/// A moment: relative, with the exact one on hover. The script keeps it fresh.
+/// A past time: relative, with the exact time on hover. The script keeps it up to date.
 #[derive(Debug, Clone, Copy)]
-pub struct When(pub Timestamp);
+pub struct RelativeTime(pub Timestamp);
 
-impl HtmlSafe for When {}
+impl HtmlSafe for RelativeTime {}
 
-impl Display for When {
+impl Display for RelativeTime {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let at = self.0.round(Unit::Second).unwrap_or(self.0);
         let ago = seconds_between(at, Timestamp::now());
@@ -21,24 +21,24 @@ impl Display for When {
     }
 }
 
-/// How long it is until a moment, with the exact one on hover. The script counts it down.
+/// The time left until a moment, with the exact time on hover. The script counts it down.
 #[derive(Debug, Clone, Copy)]
-pub struct Left(pub Timestamp);
+pub struct Countdown(pub Timestamp);
 
-impl HtmlSafe for Left {}
+impl HtmlSafe for Countdown {}
 
-impl Display for Left {
+impl Display for Countdown {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let at = self.0.round(Unit::Second).unwrap_or(self.0);
-        let left = remaining(seconds_between(Timestamp::now(), at));
+        let left = time_left(seconds_between(Timestamp::now(), at));
         let exact = at.strftime("%Y-%m-%d %H:%M:%S UTC");
-        write!(f, r#"<time datetime="{at}" title="{exact}" data-left>{left}</time>"#)
+        write!(f, r#"<time datetime="{at}" title="{exact}" data-countdown>{left}</time>"#)
     }
 }
 
-/// What is left, in its two largest units: `12 s`, `3 min 4 s`, `5 h 6 min`.
+/// A remaining time in its two largest units: `12 s`, `3 min 4 s`, `5 h 6 min`.
 #[must_use]
-pub fn remaining(seconds: u64) -> String {
+pub fn time_left(seconds: u64) -> String {
     match seconds {
         0 => "over".into(),
         1..60 => format!("{seconds} s"),
@@ -47,19 +47,19 @@ pub fn remaining(seconds: u64) -> String {
     }
 }
 
-/// Whole seconds from one moment to another; 0 when they are the other way round.
+/// Whole seconds from one moment to a later one; 0 when it is earlier.
 #[must_use]
 pub fn seconds_between(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.as_second() - from.as_second()).unwrap_or(0)
 }
 
 fn relative(ago: u64) -> String {
-    if ago < 5 { "just now".into() } else { format!("{} ago", rough(ago)) }
+    if ago < 5 { "just now".into() } else { format!("{} ago", approximate_duration(ago)) }
 }
 
-/// A span in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`.
+/// A duration in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`.
 #[must_use]
-pub fn rough(seconds: u64) -> String {
+pub fn approximate_duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),
@@ -68,9 +68,9 @@ pub fn rough(seconds: u64) -> String {
     }
 }
 
-/// How long something took: `0.4 s`, `12.3 s`, `3 min 4 s`.
+/// The time between two moments: `0.4 s`, `12.3 s`, `3 min 4 s`.
 #[must_use]
-pub fn lasted(from: Timestamp, to: Timestamp) -> String {
+pub fn duration_between(from: Timestamp, to: Timestamp) -> String {
     let ms = u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0);
     match ms {
         0..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
@@ -80,7 +80,7 @@ pub fn lasted(from: Timestamp, to: Timestamp) -> String {
 
 /// A size: `812 B`, `14 KiB`, `3.2 MiB`.
 #[must_use]
-pub fn size(bytes: u64) -> String {
+pub fn format_bytes(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{} KiB", bytes / 1024),
@@ -93,13 +93,13 @@ fn tenths(bytes: u64, unit: u64, name: &str) -> String {
     format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
 }
 
-/// A state: colour, shape and word.
+/// A state as colour, shape and word.
 #[derive(Debug, Clone, Copy)]
-pub struct Badge(pub State);
+pub struct StateBadge(pub State);
 
-impl HtmlSafe for Badge {}
+impl HtmlSafe for StateBadge {}
 
-impl Display for Badge {
+impl Display for StateBadge {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let shape = match self.0 {
             State::Queued => r#"<circle cx="8" cy="8" r="5.5" class="line"/>"#,
@@ -120,25 +120,25 @@ impl Display for Badge {
     }
 }
 
-/// A kind as people say it.
+/// The name of a kind of task in headings and lists.
 #[must_use]
-pub fn kind(kind: Kind) -> &'static str {
+pub fn kind_label(kind: Kind) -> &'static str {
     match kind {
         Kind::Setup => "Setup",
-        Kind::CreateAppPassword => "App password",
+        Kind::CreateAppPassword => "Application password",
         Kind::Clone => "Clone",
-        Kind::ExtendClone => "Extend a clone",
-        Kind::DeleteClone => "Delete a clone",
+        Kind::ExtendClone => "Extend clone",
+        Kind::DeleteClone => "Delete clone",
     }
 }
 
-/// The last hour as a small line.
+/// The queue depth of the last hour as a small line chart.
 #[derive(Debug, Clone)]
-pub struct Spark(pub Vec<u64>);
+pub struct Sparkline(pub Vec<u64>);
 
-impl HtmlSafe for Spark {}
+impl HtmlSafe for Sparkline {}
 
-impl Display for Spark {
+impl Display for Sparkline {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (most, count) = (self.0.iter().copied().max().unwrap_or(0), self.0.len());
         let points: Vec<String> = self
@@ -166,33 +166,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_and_sizes_have_units() {
-        assert_eq!(rough(59), "59 s");
-        assert_eq!(rough(61), "1 min");
-        assert_eq!(rough(7300), "2 h");
-        assert_eq!(rough(200_000), "2 d");
-        assert_eq!([0, 9, 184, 7300].map(remaining), ["over", "9 s", "3 min 4 s", "2 h 1 min"]);
-        assert_eq!(size(812), "812 B");
-        assert_eq!(size(14_500), "14 KiB");
-        assert_eq!(size(3_400_000), "3.2 MiB");
+    fn durations_and_sizes_have_units() {
+        assert_eq!(approximate_duration(59), "59 s");
+        assert_eq!(approximate_duration(61), "1 min");
+        assert_eq!(approximate_duration(7300), "2 h");
+        assert_eq!(approximate_duration(200_000), "2 d");
+        assert_eq!([0, 9, 184, 7300].map(time_left), ["over", "9 s", "3 min 4 s", "2 h 1 min"]);
+        assert_eq!(format_bytes(812), "812 B");
+        assert_eq!(format_bytes(14_500), "14 KiB");
+        assert_eq!(format_bytes(3_400_000), "3.2 MiB");
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let after = |ms: i64| start + ms.milliseconds();
-        assert_eq!(lasted(start, after(400)), "0.4 s");
-        assert_eq!(lasted(start, after(12_345)), "12.3 s");
-        assert_eq!(lasted(start, after(184_000)), "3 min 4 s");
-        assert_eq!(lasted(after(5), start), "0.0 s");
+        assert_eq!(duration_between(start, after(400)), "0.4 s");
+        assert_eq!(duration_between(start, after(12_345)), "12.3 s");
+        assert_eq!(duration_between(start, after(184_000)), "3 min 4 s");
+        assert_eq!(duration_between(after(5), start), "0.0 s");
     }
 
     #[test]
-    fn a_moment_is_relative_and_exact() {
-        let text = When("2020-01-02T03:04:05.6Z".parse().unwrap()).to_string();
+    fn a_past_time_is_shown_relative_and_exact() {
+        let text = RelativeTime("2020-01-02T03:04:05.6Z".parse().unwrap()).to_string();
         assert!(text.contains(r#"title="2020-01-02 03:04:06 UTC""#) && text.contains(" d ago"), "{text}");
     }
 
     #[test]
-    fn a_line_ends_at_the_right_edge_and_stays_in_its_box() {
-        let line = Spark(vec![0, 8, 4]).to_string();
+    fn a_sparkline_ends_at_the_right_edge_and_stays_in_its_box() {
+        let line = Sparkline(vec![0, 8, 4]).to_string();
         assert!(line.contains(r#"points="116,26 118,2 120,14""#), "{line}");
-        assert!(Spark(vec![]).to_string().contains(r#"points="""#));
+        assert!(Sparkline(vec![]).to_string().contains(r#"points="""#));
     }
 }

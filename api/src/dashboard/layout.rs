@@ -1,4 +1,4 @@
-//! What all pages have around them.
+//! The page layout that all templates share.
 
 use std::sync::LazyLock;
 
@@ -7,64 +7,64 @@ use sha2::{Digest as _, Sha256};
 use crate::dashboard::ASSETS;
 use crate::http::auth::Caller;
 
-/// Changes with the assets, so that browsers may keep them for ever.
+/// A hash of the assets. It is part of their addresses, so that browsers may cache them for ever.
 pub static VERSION: LazyLock<String> = LazyLock::new(|| {
     let all = ASSETS.iter().fold(Sha256::new(), |hash, (.., text)| hash.chain_update(text));
     hex::encode(&all.finalize()[..6])
 });
 
-/// What all pages have around them.
-pub struct Frame {
+/// The variables of `base.html`.
+pub struct PageLayout {
     /// The page's title and first heading.
     pub title: String,
-    /// The path of the page's entry in the navigation.
-    pub here: &'static str,
-    /// Who looks at it; `None` on pages that are open to all.
+    /// The path of the page's entry in the navigation, which is marked as current.
+    pub current_path: &'static str,
+    /// The signed-in user; `None` on public pages.
     pub viewer: Option<Viewer>,
-    /// The assets' version.
+    /// The assets' version: [`VERSION`].
     pub version: &'static str,
 }
 
-/// Who looks at a page.
+/// The user a page is shown to.
 pub struct Viewer {
     /// The token's name.
     pub name: String,
-    /// Whether they see the whole system.
+    /// Whether the user sees the whole system.
     pub operator: bool,
-    /// Whether there is a session to end.
+    /// Whether there is a session to end: not when no tokens are configured.
     pub signed_in: bool,
 }
 
-impl Frame {
-    /// Around a page of the dashboard.
+impl PageLayout {
+    /// The layout of a page of the dashboard.
     #[must_use]
-    pub fn new(title: &str, here: &'static str, caller: &Caller) -> Self {
+    pub fn new(title: &str, current_path: &'static str, caller: &Caller) -> Self {
         Self {
-            here,
+            current_path,
             viewer: Some(Viewer {
                 name: caller.name.clone(),
                 operator: caller.is_operator(),
                 signed_in: !caller.single_user,
             }),
-            ..Self::open(title)
+            ..Self::public(title)
         }
     }
 
-    /// Around a page that is open to all.
+    /// The layout of a public page.
     #[must_use]
-    pub fn open(title: &str) -> Self {
-        Self { title: title.to_owned(), here: "", viewer: None, version: &VERSION }
+    pub fn public(title: &str) -> Self {
+        Self { title: title.to_owned(), current_path: "", viewer: None, version: &VERSION }
     }
 
-    /// For `aria-current`.
+    /// Whether the navigation entry of this path is the current one, for `aria-current`.
     #[must_use]
-    pub fn is_here(&self, path: &str) -> bool {
-        self.here == path
+    pub fn is_current(&self, path: &str) -> bool {
+        self.current_path == path
     }
 
-    /// Whether the viewer sees the whole system.
+    /// Whether the user sees the whole system.
     #[must_use]
-    pub fn operator(&self) -> bool {
+    pub fn is_operator(&self) -> bool {
         self.viewer.as_ref().is_some_and(|v| v.operator)
     }
 }

@@ -1,8 +1,9 @@
-//! The dashboard: pages for people, made from what the API itself answers with.
+//! The dashboard: HTML pages made of the same data as the API's responses.
 
 mod clones;
 pub mod format;
 pub mod layout;
+mod new_task;
 mod overview;
 mod sign_in;
 mod task;
@@ -19,36 +20,37 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use wpclone_task::{Code, Problem};
 
-use crate::dashboard::layout::Frame;
+use crate::dashboard::layout::PageLayout;
 use crate::http::auth::{Caller, TaskUser};
 use crate::http::error::{ApiError, render_problem};
 use crate::http::observe::{RequestId, prefers_html};
 use crate::state::SharedApp;
 
-/// Name, media type and content of everything that pages load.
+/// Name, media type and content of the style sheet, the script and the icon.
 const ASSETS: [(&str, &str, &str); 3] = [
     ("dashboard.css", "text/css; charset=utf-8", include_str!("../../assets/dashboard.css")),
     ("dashboard.js", "text/javascript; charset=utf-8", include_str!("../../assets/dashboard.js")),
     ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
 ];
 
-/// The pages, and what they load. They are for people: the API's document does not list them.
+/// The routes of the pages and assets. The OpenAPI document does not list them.
 pub fn routes() -> Router<SharedApp> {
     Router::new()
         .route("/", get(overview::page))
         .route("/dashboard/tasks", get(tasks::page))
-        .route("/dashboard/tasks/{id}", get(task::page).post(task::try_again))
+        .route("/dashboard/tasks/{id}", get(task::page).post(task::retry))
         .route("/dashboard/clones", get(clones::page))
         .route("/dashboard/workers", get(workers::page))
-        .route("/sign-in", get(sign_in::form).post(sign_in::begin))
-        .route("/sign-out", post(sign_in::end))
+        .route("/new/{form}", get(new_task::page).post(new_task::start))
+        .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
         .route("/assets/{name}", get(asset))
 }
 
 /// Middleware: errors are pages where a browser asked for one.
 pub async fn problem_pages(request: Request, next: Next) -> Response {
     let known = request.extensions().get::<MatchedPath>().is_some();
-    let as_page = answers_as_page(&request, known);
+    let as_page = errors_are_pages(&request, known);
     let id = request.extensions().get::<RequestId>().cloned();
     let mut response = next.run(request).await;
     if let (true, Some(RequestId(id))) = (as_page, id) {
@@ -57,10 +59,11 @@ pub async fn problem_pages(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether errors of this request are shown as a page.
-fn answers_as_page(request: &Request, known: bool) -> bool {
+/// Whether an error response to this request is a page. `known`: whether a route matches.
+fn errors_are_pages(request: &Request, known: bool) -> bool {
     let path = request.uri().path();
-    let page = path == "/" || ["/dashboard", "/sign-", "/problems/"].iter().any(|p| path.starts_with(p));
+    let page = path == "/"
+        || ["/dashboard", "/new/", "/sign-", "/docs", "/problems/"].iter().any(|p| path.starts_with(p));
     prefers_html(request.headers()) && (page || !known)
 }
 
@@ -73,10 +76,10 @@ async fn asset(Path(name): Path<String>) -> Result<Response, ApiError> {
     Ok((headers, *text).into_response())
 }
 
-/// Somebody who looks at the dashboard. Who is not signed in is led to the form.
-pub struct Viewer(pub Caller);
+/// The user of the dashboard. Without a session the request is redirected to the sign-in form.
+pub struct DashboardUser(pub Caller);
 
-impl FromRequestParts<SharedApp> for Viewer {
+impl FromRequestParts<SharedApp> for DashboardUser {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, Response> {
@@ -99,12 +102,12 @@ fn html(page: &impl Template) -> Result<Response, ApiError> {
 #[derive(Template)]
 #[template(path = "problem.html")]
 struct ProblemPage<'a> {
-    frame: Frame,
+    page: PageLayout,
     problem: &'a Problem,
 }
 
-/// An error as a page.
+/// The page of an error response.
 fn problem_page(problem: &Problem) -> String {
-    let page = ProblemPage { frame: Frame::open(&problem.title), problem };
+    let page = ProblemPage { page: PageLayout::public(&problem.title), problem };
     page.render().unwrap_or_else(|_| problem.code.to_string())
 }

@@ -1,4 +1,4 @@
-//! Overview: is it keeping up, and what is under way?
+//! The overview: whether the queue keeps up, and the newest tasks.
 
 use std::sync::Arc;
 
@@ -7,34 +7,34 @@ use axum::extract::State as AppState;
 use axum::response::{IntoResponse as _, Response};
 use wpclone_task::{QueueView, Stage, StageDepth, State};
 
-use crate::dashboard::format::{Spark, rough};
-use crate::dashboard::layout::Frame;
-use crate::dashboard::tasks::{Row, rows};
-use crate::dashboard::{Viewer, html};
+use crate::dashboard::format::{Sparkline, approximate_duration};
+use crate::dashboard::layout::PageLayout;
+use crate::dashboard::tasks::{TaskRow, rows};
+use crate::dashboard::{DashboardUser, html};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::state::{App, SharedApp};
 use crate::tasks::read::{ListQuery, list_page as list};
 
-/// Longer waits than this, in seconds, are said in the sentence on top.
-const SLOW: u64 = 30;
-/// How many tasks each list of the overview has.
-const SHOWN: u32 = 10;
+/// A stage whose oldest step waits longer than this, in seconds, is named in the summary.
+const LONG_WAIT: u64 = 30;
+/// The number of tasks in each list.
+const LIST_LENGTH: u32 = 10;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Overview {
-    frame: Frame,
-    /// Only an operator sees the whole system.
-    queue: Option<Keeping>,
-    running: Vec<Row>,
-    recent: Vec<Row>,
+    page: PageLayout,
+    /// Only for operators.
+    queue: Option<QueueSummary>,
+    running: Vec<TaskRow>,
+    recent: Vec<TaskRow>,
     curl: String,
 }
 
-/// Whether the queue is keeping up.
-struct Keeping {
-    well: bool,
+/// Whether the queue keeps up.
+struct QueueSummary {
+    healthy: bool,
     sentence: String,
     stages: Vec<StageCard>,
 }
@@ -47,30 +47,30 @@ struct StageCard {
     slots: u32,
     busy: u32,
     workers: usize,
-    /// Whether workers are started for it. Callbacks are served by every worker, beside its slots.
-    chosen: bool,
-    spark: Spark,
+    /// Whether workers have slots for it. Every worker delivers webhooks, without a slot.
+    has_slots: bool,
+    spark: Sparkline,
 }
 
 pub(crate) async fn page(
     AppState(app): AppState<SharedApp>,
-    Viewer(caller): Viewer,
+    DashboardUser(caller): DashboardUser,
 ) -> Result<Response, Response> {
     overview(&app, &caller).await.map_err(ApiError::into_response)
 }
 
 async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<Response, ApiError> {
     let queue = match caller.is_operator() {
-        true => Some(keeping(app, &app.queue.stats().await?)),
+        true => Some(queue_summary(app, &app.queue.stats().await?)),
         false => None,
     };
     let mut wanted = ListQuery::parse(Query::new(None), caller)?;
-    wanted.limit = SHOWN;
+    wanted.limit = LIST_LENGTH;
     let recent = list(app, caller, &wanted).await?;
     wanted.filter.state = Some(State::Running);
     let running = list(app, caller, &wanted).await?;
     html(&Overview {
-        frame: Frame::new("Overview", "/", caller),
+        page: PageLayout::new("Overview", "/", caller),
         queue,
         running: rows(&running.tasks),
         recent: rows(&recent.tasks),
@@ -78,7 +78,7 @@ async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<
     })
 }
 
-/// A line to copy for who has no task yet.
+/// The command shown where there is no task yet.
 pub(crate) fn curl(app: &App, single_user: bool) -> String {
     let token = if single_user { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
     format!(
@@ -87,42 +87,42 @@ pub(crate) fn curl(app: &App, single_user: bool) -> String {
     )
 }
 
-fn keeping(app: &App, queue: &QueueView) -> Keeping {
+fn queue_summary(app: &App, queue: &QueueView) -> QueueSummary {
     let cards = queue.stages.iter().map(|(stage, depth)| {
         let serving = queue.workers.iter().filter(|w| w.lost.is_none() && w.stages.contains(stage));
         StageCard {
             stage: *stage,
             depth: *depth,
             waiting: depth.ready + depth.waiting_for_site + depth.delayed,
-            oldest: rough(depth.oldest_seconds),
+            oldest: approximate_duration(depth.oldest_seconds),
             slots: serving.clone().map(|w| w.slots).sum(),
             busy: serving.clone().map(|w| w.busy).sum(),
             workers: serving.count(),
-            chosen: Stage::OF_TASKS.contains(stage),
-            spark: Spark(app.queue_history.samples(*stage)),
+            has_slots: Stage::OF_TASKS.contains(stage),
+            spark: Sparkline(app.queue_history.samples(*stage)),
         }
     });
-    // A stage that nobody serves and that has no work is no news.
-    let news = |c: &StageCard| c.chosen && c.workers > 0 || c.waiting + c.depth.running > 0;
-    let stages: Vec<StageCard> = cards.filter(news).collect();
-    let slow: Vec<String> = stages.iter().filter_map(slowness).collect();
-    let sentence = match (slow.is_empty(), queue.workers.iter().any(|w| w.lost.is_none())) {
-        (false, _) => slow.join(" "),
+    // A stage without workers and without work is left out.
+    let relevant = |c: &StageCard| c.has_slots && c.workers > 0 || c.waiting + c.depth.running > 0;
+    let stages: Vec<StageCard> = cards.filter(relevant).collect();
+    let warnings: Vec<String> = stages.iter().filter_map(stage_warning).collect();
+    let sentence = match (warnings.is_empty(), queue.workers.iter().any(|w| w.lost.is_none())) {
+        (false, _) => warnings.join(" "),
         (true, true) => "All keeping up.".into(),
-        (true, false) => "No worker is running.".into(),
+        (true, false) => "No worker is running. Start one with wpclone-worker.".into(),
     };
-    Keeping { well: sentence.starts_with("All"), sentence, stages }
+    QueueSummary { healthy: sentence.starts_with("All"), sentence, stages }
 }
 
-/// What is wrong with a stage, as a sentence.
-fn slowness(card: &StageCard) -> Option<String> {
-    let name = capital(card.stage.as_str());
+/// A sentence about a stage that does not keep up.
+fn stage_warning(card: &StageCard) -> Option<String> {
+    let name = capitalized(card.stage.as_str());
     let (ready, wait) = (card.depth.ready, &card.oldest);
     let tasks = if ready == 1 { "1 task".to_owned() } else { format!("{ready} tasks") };
-    if !card.chosen {
+    if !card.has_slots {
         let messages = if ready == 1 { "1 message".to_owned() } else { format!("{ready} messages") };
-        return (card.depth.oldest_seconds > SLOW)
-            .then(|| format!("{messages} to callback addresses: {wait}."));
+        return (card.depth.oldest_seconds > LONG_WAIT)
+            .then(|| format!("{messages} to callback addresses waiting for {wait}."));
     }
     if card.workers == 0 {
         let waiting = if card.waiting == 1 {
@@ -132,11 +132,11 @@ fn slowness(card: &StageCard) -> Option<String> {
         };
         return Some(format!("No worker serves {} work: {waiting}.", card.stage));
     }
-    (card.depth.oldest_seconds > SLOW)
-        .then(|| format!("{name} work waits {wait}: {tasks} for {} slots.", card.slots))
+    (card.depth.oldest_seconds > LONG_WAIT)
+        .then(|| format!("{name} work has waited {wait}: {tasks} for {} slots.", card.slots))
 }
 
-fn capital(word: &str) -> String {
+fn capitalized(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

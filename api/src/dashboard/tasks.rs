@@ -1,4 +1,4 @@
-//! The list of tasks, with its search and filters.
+//! The list of tasks with search and filters.
 
 use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
@@ -6,56 +6,57 @@ use axum::response::{IntoResponse as _, Response};
 use wpclone_queue::TaskFilter;
 use wpclone_task::{Kind, State, StoredRequest, TaskId, TaskView};
 
-use crate::dashboard::format::{Badge, When, kind, lasted};
-use crate::dashboard::layout::Frame;
+use crate::dashboard::format::{RelativeTime, StateBadge, duration_between, kind_label};
+use crate::dashboard::layout::PageLayout;
 use crate::dashboard::overview::curl;
-use crate::dashboard::{Viewer, html};
+use crate::dashboard::{DashboardUser, html};
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::state::{App, SharedApp};
 use crate::tasks::read::{ListQuery, list_page as list};
 
-/// A task in a list.
-pub(crate) struct Row {
+/// A row of a task table.
+pub(crate) struct TaskRow {
     pub(crate) id: TaskId,
     pub(crate) kind: &'static str,
     pub(crate) site: String,
-    pub(crate) badge: Badge,
+    pub(crate) badge: StateBadge,
     pub(crate) percent: Option<u8>,
-    /// Its sentence; the problem's title when it failed.
+    /// The progress message, or the problem's title.
     pub(crate) message: String,
-    pub(crate) created: When,
-    pub(crate) took: String,
+    pub(crate) created: RelativeTime,
+    /// Empty until it has ended.
+    pub(crate) duration: String,
 }
 
-pub(crate) fn rows(tasks: &[TaskView]) -> Vec<Row> {
+pub(crate) fn rows(tasks: &[TaskView]) -> Vec<TaskRow> {
     tasks.iter().map(row).collect()
 }
 
-fn row(task: &TaskView) -> Row {
+fn row(task: &TaskView) -> TaskRow {
     let problem = task.problem.as_ref().map(|p| p.title.clone());
-    Row {
+    TaskRow {
         id: task.id,
-        kind: kind(task.kind),
+        kind: kind_label(task.kind),
         site: site(&task.request),
-        badge: Badge(task.state),
+        badge: StateBadge(task.state),
         percent: (task.state == State::Running).then_some(task.progress.percent),
         message: problem.unwrap_or_else(|| task.progress.message.clone()),
-        created: When(task.created_at),
-        took: took(task),
+        created: RelativeTime(task.created_at),
+        duration: duration(task),
     }
 }
 
-/// How long a task took, without its wait.
-pub(crate) fn took(task: &TaskView) -> String {
+/// The time from a task's first claim to its end.
+pub(crate) fn duration(task: &TaskView) -> String {
     match (task.started_at, task.finished_at) {
-        (Some(from), Some(to)) => lasted(from, to),
+        (Some(from), Some(to)) => duration_between(from, to),
         _ => String::new(),
     }
 }
 
-/// The site's address without its scheme, or the clone's name.
+/// The site's address without its scheme, or the clone's name: the subject of a task.
 pub(crate) fn site(request: &StoredRequest) -> String {
     let text = request.subject();
     text.split_once("://").map_or(text, |(_, rest)| rest).to_owned()
@@ -64,29 +65,29 @@ pub(crate) fn site(request: &StoredRequest) -> String {
 #[derive(Template)]
 #[template(path = "tasks.html")]
 struct Tasks {
-    frame: Frame,
+    page: PageLayout,
     q: String,
     tabs: Vec<Tab>,
-    states: Vec<Choice>,
-    kinds: Vec<Choice>,
-    rows: Vec<Row>,
+    states: Vec<FilterOption>,
+    kinds: Vec<FilterOption>,
+    rows: Vec<TaskRow>,
     filtered: bool,
     first_page: bool,
     next: Option<String>,
     curl: String,
 }
 
-/// A filter that is asked for often.
+/// A link to a common filter.
 struct Tab {
-    word: &'static str,
+    label: &'static str,
     href: &'static str,
-    here: bool,
+    current: bool,
 }
 
-/// All tasks, those under way, and the failed ones: the dead letter.
+/// All tasks, the running ones and the failed ones.
 fn tabs(filter: &TaskFilter) -> Vec<Tab> {
     let plain = filter.kind.is_none() && filter.search.is_none();
-    let tab = |word, href, state| Tab { word, href, here: plain && filter.state == state };
+    let tab = |label, href, state| Tab { label, href, current: plain && filter.state == state };
     vec![
         tab("All", "/dashboard/tasks", None),
         tab("Running", "/dashboard/tasks?state=running", Some(State::Running)),
@@ -94,16 +95,16 @@ fn tabs(filter: &TaskFilter) -> Vec<Tab> {
     ]
 }
 
-/// An entry of a filter.
-struct Choice {
+/// An `<option>` of a filter.
+struct FilterOption {
     value: &'static str,
-    word: &'static str,
-    chosen: bool,
+    label: &'static str,
+    selected: bool,
 }
 
 pub(crate) async fn page(
     AppState(app): AppState<SharedApp>,
-    Viewer(caller): Viewer,
+    DashboardUser(caller): DashboardUser,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Response> {
     tasks(&app, &caller, query.as_deref()).await.map_err(ApiError::into_response)
@@ -113,18 +114,18 @@ async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respon
     let wanted = ListQuery::parse(Query::from_form(query), caller)?;
     let list = list(app, caller, &wanted).await?;
     let filter = &wanted.filter;
-    let states = State::ALL.iter().map(|s| Choice {
+    let states = State::ALL.iter().map(|s| FilterOption {
         value: s.as_str(),
-        word: s.as_str(),
-        chosen: filter.state == Some(*s),
+        label: s.as_str(),
+        selected: filter.state == Some(*s),
     });
-    let kinds = Kind::ALL.iter().map(|k| Choice {
+    let kinds = Kind::ALL.iter().map(|k| FilterOption {
         value: k.as_str(),
-        word: kind(*k),
-        chosen: filter.kind == Some(*k),
+        label: kind_label(*k),
+        selected: filter.kind == Some(*k),
     });
     html(&Tasks {
-        frame: Frame::new("Tasks", "/dashboard/tasks", caller),
+        page: PageLayout::new("Tasks", "/dashboard/tasks", caller),
         tabs: tabs(filter),
         states: states.collect(),
         kinds: kinds.collect(),

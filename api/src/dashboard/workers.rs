@@ -1,4 +1,4 @@
-//! Workers: which does what?
+//! The workers page: what each worker serves and runs.
 
 use askama::Template;
 use axum::extract::State as AppState;
@@ -7,80 +7,80 @@ use futures_util::future::join_all;
 use wpclone_queue::TaskLookup;
 use wpclone_task::{Code, TaskId, WorkerView};
 
-use crate::dashboard::format::{When, kind, size};
-use crate::dashboard::layout::Frame;
+use crate::dashboard::format::{RelativeTime, format_bytes, kind_label};
+use crate::dashboard::layout::PageLayout;
 use crate::dashboard::tasks::site;
-use crate::dashboard::{Viewer, html};
+use crate::dashboard::{DashboardUser, html};
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::state::{App, SharedApp};
 
-/// How many tasks of one worker are named.
-const NAMED: usize = 20;
+/// The most tasks listed for one worker.
+const MAX_TASKS: usize = 20;
 
 #[derive(Template)]
 #[template(path = "workers.html")]
 struct Workers {
-    frame: Frame,
-    workers: Vec<Card>,
+    page: PageLayout,
+    workers: Vec<WorkerCard>,
 }
 
-struct Card {
+struct WorkerCard {
     id: String,
     stages: String,
     slots: u32,
     busy: u32,
     memory: String,
-    seen: When,
-    started: When,
+    seen: RelativeTime,
+    started: RelativeTime,
     lost: Option<String>,
-    tasks: Vec<Doing>,
+    tasks: Vec<RunningTask>,
 }
 
-struct Doing {
+struct RunningTask {
     id: TaskId,
-    what: String,
-    since: Option<When>,
+    title: String,
+    since: Option<RelativeTime>,
 }
 
 pub(crate) async fn page(
     AppState(app): AppState<SharedApp>,
-    Viewer(caller): Viewer,
+    DashboardUser(caller): DashboardUser,
 ) -> Result<Response, Response> {
     workers(&app, &caller).await.map_err(ApiError::into_response)
 }
 
 async fn workers(app: &App, caller: &Caller) -> Result<Response, ApiError> {
     if !caller.is_operator() {
-        return Err(ApiError::new(Code::Forbidden, "This needs the scope operator."));
+        return Err(ApiError::new(Code::Forbidden, "This page needs a token of the scope operator."));
     }
     let queue = app.queue.stats().await?;
     let workers = join_all(queue.workers.into_iter().map(|worker| card(app, worker))).await;
-    html(&Workers { frame: Frame::new("Workers", "/dashboard/workers", caller), workers })
+    html(&Workers { page: PageLayout::new("Workers", "/dashboard/workers", caller), workers })
 }
 
-async fn card(app: &App, worker: WorkerView) -> Card {
-    let tasks = worker.tasks.iter().take(NAMED).map(|id| doing(app, *id));
-    Card {
+async fn card(app: &App, worker: WorkerView) -> WorkerCard {
+    let tasks = worker.tasks.iter().take(MAX_TASKS).map(|id| running_task(app, *id));
+    WorkerCard {
         tasks: join_all(tasks).await,
         stages: worker.stages.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", "),
         slots: worker.slots,
         busy: worker.busy,
-        memory: size(worker.browser_memory_bytes),
-        seen: When(worker.seen_at),
-        started: When(worker.started_at),
+        memory: format_bytes(worker.browser_memory_bytes),
+        seen: RelativeTime(worker.seen_at),
+        started: RelativeTime(worker.started_at),
         lost: worker.lost,
         id: worker.id,
     }
 }
 
-async fn doing(app: &App, id: TaskId) -> Doing {
+async fn running_task(app: &App, id: TaskId) -> RunningTask {
     match app.queue.get(id).await {
-        Ok(TaskLookup::Found(task)) => Doing {
+        Ok(TaskLookup::Found(task)) => RunningTask {
             id,
-            what: format!("{} · {}", kind(task.kind), site(&task.request)),
-            since: task.started_at.map(When),
+            title: format!("{} · {}", kind_label(task.kind), site(&task.request)),
+            since: task.started_at.map(RelativeTime),
         },
-        _ => Doing { id, what: id.to_string(), since: None },
+        _ => RunningTask { id, title: id.to_string(), since: None },
     }
 }

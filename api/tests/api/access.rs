@@ -127,7 +127,7 @@ async fn behind_https_the_cookie_is_for_https_alone() {
 #[tokio::test]
 async fn the_sign_in_form_refuses_unknown_tokens_and_metrics_tokens() {
     let api = Api::with_tokens(THREE).await;
-    for (name, why) in [("nobody", "not known"), ("prom", "only read metrics")] {
+    for (name, why) in [("nobody", "not valid"), ("prom", "the scope metrics")] {
         let answer = api.post("/sign-in").form(&[("token", token(name))]).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         assert!(answer.headers().get("set-cookie").is_none());

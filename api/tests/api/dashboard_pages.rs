@@ -28,12 +28,12 @@ async fn an_empty_dashboard_suggests_what_to_do() {
     let api = Api::start().await;
     for path in ["/", "/dashboard/tasks"] {
         let text = page(&api, path).await;
-        assert!(text.contains("No task yet") && text.contains(&format!("{}/setup", api.address)), "{path}");
+        assert!(text.contains("No tasks yet") && text.contains(&format!("{}/setup", api.address)), "{path}");
     }
     let clones = page(&api, "/dashboard/clones").await;
-    assert!(clones.contains("No clone now") && clones.contains(&format!("{}/clone", api.address)));
+    assert!(clones.contains("No clones.") && clones.contains(&format!("{}/clone", api.address)));
     assert!(page(&api, "/dashboard/workers").await.contains("No worker has reported"));
-    assert!(page(&api, "/dashboard/tasks?q=x").await.contains("No task fits"));
+    assert!(page(&api, "/dashboard/tasks?q=x").await.contains("No task matches"));
 }
 
 #[tokio::test]
@@ -103,10 +103,10 @@ async fn the_clones_page_lists_clones_and_deleted_clones() {
     };
     let first = page("/dashboard/clones", "alice").await;
     assert_eq!(first.matches("<li class=\"card").count(), 20);
-    assert!(first.contains("shop.example") && first.contains("data-left") && first.contains("creating"));
+    assert!(first.contains("shop.example") && first.contains("data-countdown") && first.contains("creating"));
     assert!(first.contains(&format!("data-login=\"/clones/{}/login\"", name(21))));
     assert!(!first.contains(&format!("data-login=\"/clones/{}/login\"", name(30))), "not yet");
-    assert!(first.contains("Gone within the last day") && first.contains(&name(31)));
+    assert!(first.contains("Ended within the last day") && first.contains(&name(31)));
     assert!(!first.contains("pw-of-it") && !first.contains("<dt>Owner"));
     assert!(first.len() < 60 << 10, "{}", first.len());
     let (_, rest) = first.split_once("rel=\"next\" href=\"").unwrap();
@@ -122,11 +122,11 @@ async fn a_clones_result_is_readable_and_without_secrets() {
     let id = cloned(&api).await;
     let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
     for part in [
-        "The clone</h3>",
+        "Clone</h3>",
         "href=\"http://127.0.0.1:8090/clone-20261123-163105-abcdef\"",
         "data-secret=\"clone.password\"",
-        "data-left",
-        "What was copied</h3>",
+        "data-countdown",
+        "Copied content</h3>",
         "<dt>unreplaced addresses</dt><dd>3 root relative",
         "<dt>source.username</dt>",
     ] {

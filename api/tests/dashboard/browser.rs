@@ -1,4 +1,4 @@
-//! A real browser.
+//! A real browser: Chromium, driven by chromedriver.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
 
 use crate::support::{PATIENCE, eventually};
 
-/// How long a story may take.
-pub(crate) const STORY: Duration = Duration::from_secs(180);
-/// Not /usr/bin/chromium-headless-shell: chromedriver would end that script and leave the browser.
+/// How long a test may take.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(180);
+/// Not /usr/bin/chromium-headless-shell: chromedriver would stop that script and leave the browser running.
 const CHROMIUM: &str = "/usr/lib/chromium/chromium-headless-shell";
 const AXE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dashboard/node/node_modules/axe-core/axe.min.js");
 
-/// chromedriver under a guard.
+/// A chromedriver under a guard process.
 pub(crate) struct Driver {
     guarded: Supervised,
     url: String,
@@ -30,7 +30,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) async fn start() -> Self {
         for file in [CHROMIUM, AXE] {
-            assert!(Path::new(file).exists(), "{file} is missing: ./dev install brings it");
+            assert!(Path::new(file).exists(), "{file} is missing: ./dev install installs it");
         }
         let base = tempfile::TempDir::new().unwrap();
         let spec = ProcessSpec {
@@ -54,13 +54,13 @@ impl Driver {
             }
             panic!("chromedriver does not start (is chromium-driver installed?)")
         });
-        let port = port.await.expect("chromedriver says its port");
+        let port = port.await.expect("chromedriver reports its port");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self { guarded, url: format!("http://127.0.0.1:{port}"), _base: base }
     }
 
     pub(crate) async fn browser(&self) -> Browser {
-        let Value::Object(wanted) = json!({
+        let Value::Object(capabilities) = json!({
             "browserName": "chrome",
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {
@@ -72,7 +72,7 @@ impl Driver {
             unreachable!()
         };
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        let client = builder.capabilities(wanted).connect(&self.url).await.unwrap();
+        let client = builder.capabilities(capabilities).connect(&self.url).await.unwrap();
         Browser { client }
     }
 
@@ -87,11 +87,11 @@ pub(crate) struct Browser {
     pub(crate) client: Client,
 }
 
-/// A command of chromedriver that is not W3C's.
+/// A command of chromedriver that is not part of W3C WebDriver.
 #[derive(Debug)]
-struct Extra(&'static str, Value);
+struct VendorCommand(&'static str, Value);
 
-impl WebDriverCompatibleCommand for Extra {
+impl WebDriverCompatibleCommand for VendorCommand {
     fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
         base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.0))
     }
@@ -108,7 +108,7 @@ impl Browser {
 
     pub(crate) async fn cdp(&self, command: &str, params: Value) -> Value {
         let body = json!({"cmd": command, "params": params});
-        self.client.issue_cmd(Extra("goog/cdp/execute", body)).await.unwrap()
+        self.client.issue_cmd(VendorCommand("goog/cdp/execute", body)).await.unwrap()
     }
 
     pub(crate) async fn open(&self, url: &str) {
@@ -119,7 +119,7 @@ impl Browser {
         self.client.execute(script, vec![]).await.unwrap()
     }
 
-    /// Waits until a script gives true.
+    /// Waits until an expression is true.
     pub(crate) async fn until(&self, what: &str, script: &str) {
         eventually(what, || async { self.script(&format!("return !!({script})")).await == true }).await;
     }
@@ -135,7 +135,7 @@ impl Browser {
         found.click().await.unwrap();
     }
 
-    pub(crate) async fn sees(&self, width: u32, dark: bool) {
+    pub(crate) async fn set_screen(&self, width: u32, dark: bool) {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
         let scheme = if dark { "dark" } else { "light" };
@@ -143,25 +143,25 @@ impl Browser {
         self.cdp("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// Fails when axe finds fault with the page.
-    pub(crate) async fn is_accessible(&self, page: &str) {
+    /// Fails when axe reports a violation.
+    pub(crate) async fn assert_accessible(&self, page: &str) {
         let axe = std::fs::read_to_string(AXE).unwrap();
         self.script(&axe).await;
         let run = "const done = arguments[arguments.length - 1];
             axe.run(document, {preload: false, resultTypes: ['violations']}).then(
                 (result) => done(result.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.html + ' ' + n.failureSummary).join('; '))),
                 (error) => done([String(error)]));";
-        let faults = self.client.execute_async(run, vec![]).await.unwrap();
-        assert_eq!(faults, json!([]), "{page}");
+        let violations = self.client.execute_async(run, vec![]).await.unwrap();
+        assert_eq!(violations, json!([]), "{page}");
     }
 
-    /// What the page complained of: scripts that failed, and what its policy kept from loading.
-    pub(crate) async fn complaints(&self) -> Value {
-        self.client.issue_cmd(Extra("se/log", json!({"type": "browser"}))).await.unwrap()
+    /// The browser's console: script errors, and what the Content-Security-Policy blocked.
+    pub(crate) async fn console_errors(&self) -> Value {
+        self.client.issue_cmd(VendorCommand("se/log", json!({"type": "browser"}))).await.unwrap()
     }
 
-    /// Keeps a picture of the whole page, where pictures are wanted.
-    pub(crate) async fn picture(&self, name: &str) {
+    /// Saves a screenshot of the whole page in the folder `WPCLONE_PICTURES`, if that is set.
+    pub(crate) async fn save_screenshot(&self, name: &str) {
         let Ok(folder) = std::env::var("WPCLONE_PICTURES") else {
             return;
         };

@@ -1,4 +1,4 @@
-//! Every page, on every screen, light and dark: accessible, within its width, without a complaint.
+//! Every page at every width, light and dark: accessible, not wider than the screen, without console errors.
 
 use std::time::Duration;
 
@@ -12,44 +12,44 @@ use crate::support::{Api, body};
 const WORKER: &str = "worker-a-7f3c";
 const WIDTHS: [u32; 3] = [1440, 1024, 390];
 
-pub(crate) async fn looks_well(browser: &Browser, api: &Api, name: &str, path: &str) {
+pub(crate) async fn check_page_on_every_screen(browser: &Browser, api: &Api, name: &str, path: &str) {
     for dark in [false, true] {
         for width in WIDTHS {
             let page = format!("{name}-{width}-{}", if dark { "dark" } else { "light" });
-            browser.sees(width, dark).await;
+            browser.set_screen(width, dark).await;
             browser.open(&format!("{}{path}", api.address)).await;
-            browser.until("pictures and styles are there", "document.readyState === 'complete'").await;
+            browser.until("images and styles are loaded", "document.readyState === 'complete'").await;
             let wide = browser.script("return document.documentElement.scrollWidth - innerWidth").await;
             assert!(wide.as_i64().unwrap() <= 0, "{page} is {wide} px too wide");
-            browser.is_accessible(&page).await;
+            browser.assert_accessible(&page).await;
             assert_eq!(browser.script("return document.querySelectorAll('h1').length").await, 1, "{page}");
-            browser.picture(&page).await;
+            browser.save_screenshot(&page).await;
         }
     }
-    let complaints = browser.complaints().await;
-    assert_eq!(complaints, json!([]), "{name}");
+    let console_errors = browser.console_errors().await;
+    assert_eq!(console_errors, json!([]), "{name}");
 }
 
 pub(crate) async fn an_empty_dashboard_is_accessible_and_fits_every_screen(browser: Browser) {
     let api = Api::start().await;
-    looks_well(&browser, &api, "overview-empty", "/").await;
-    looks_well(&browser, &api, "tasks-empty", "/dashboard/tasks").await;
-    looks_well(&browser, &api, "clones-empty", "/dashboard/clones").await;
-    looks_well(&browser, &api, "workers-empty", "/dashboard/workers").await;
+    check_page_on_every_screen(&browser, &api, "overview-empty", "/").await;
+    check_page_on_every_screen(&browser, &api, "tasks-empty", "/dashboard/tasks").await;
+    check_page_on_every_screen(&browser, &api, "clones-empty", "/dashboard/clones").await;
+    check_page_on_every_screen(&browser, &api, "workers-empty", "/dashboard/workers").await;
 }
 
 pub(crate) async fn a_busy_dashboard_is_accessible_and_fits_every_screen(browser: Browser) {
     let api = Api::start().await;
-    let running = busy(&api).await;
-    looks_well(&browser, &api, "overview-busy", "/").await;
-    looks_well(&browser, &api, "tasks-busy", "/dashboard/tasks").await;
+    let running = make_busy(&api).await;
+    check_page_on_every_screen(&browser, &api, "overview-busy", "/").await;
+    check_page_on_every_screen(&browser, &api, "tasks-busy", "/dashboard/tasks").await;
     report(&api, WORKER, vec![running]).await;
-    looks_well(&browser, &api, "workers-busy", "/dashboard/workers").await;
-    looks_well(&browser, &api, "task-running", &format!("/dashboard/tasks/{running}")).await;
+    check_page_on_every_screen(&browser, &api, "workers-busy", "/dashboard/workers").await;
+    check_page_on_every_screen(&browser, &api, "task-running", &format!("/dashboard/tasks/{running}")).await;
 }
 
-/// Tasks of every state and length, and workers; gives one that runs.
-async fn busy(api: &Api) -> TaskId {
+/// Makes tasks of every state and length, and workers; returns a running task.
+async fn make_busy(api: &Api) -> TaskId {
     for hour in 0..40_u64 {
         let mut queue = api.app.queue.stats().await.unwrap();
         queue.stages.entry(Stage::Browser).or_default().ready = (hour * 7 % 13) * (hour % 3);
@@ -109,29 +109,50 @@ pub(crate) async fn a_failed_task_is_accessible_and_fits_every_screen(browser: B
     problem.changed_target = true;
     problem.achieved = vec!["The migrator was uploaded.".into()];
     api.app.queue.fail(&claim.lease, &problem).await.unwrap();
-    looks_well(&browser, &api, "task-failed", &format!("/dashboard/tasks/{id}")).await;
+    check_page_on_every_screen(&browser, &api, "task-failed", &format!("/dashboard/tasks/{id}")).await;
 
     let id = api.ask("https://long-ago.example", None).await;
     let options = QueueOptions { secrets_retention: Duration::ZERO, ..QueueOptions::default() };
-    let forgetful = Queue::new(&api.redis.url(), options).unwrap();
+    let without_secrets = Queue::new(&api.redis.url(), options).unwrap();
     let claim = api.claim().await;
-    forgetful
+    without_secrets
         .fail(&claim.lease, &Problem::new(Code::CapMissing, "An editor is no administrator."))
         .await
         .unwrap();
-    looks_well(&browser, &api, "task-failed-long-ago", &format!("/dashboard/tasks/{id}")).await;
+    check_page_on_every_screen(&browser, &api, "task-failed-long-ago", &format!("/dashboard/tasks/{id}"))
+        .await;
 
     let id = api.ask("https://good.example", None).await;
     let claim = api.claim().await;
     api.complete(&claim.lease, "abcd efgh").await;
-    looks_well(&browser, &api, "task-done", &format!("/dashboard/tasks/{id}")).await;
+    check_page_on_every_screen(&browser, &api, "task-done", &format!("/dashboard/tasks/{id}")).await;
 }
 
-pub(crate) async fn open_pages_are_accessible_and_fit_every_screen(browser: Browser) {
+pub(crate) async fn public_pages_are_accessible_and_fit_every_screen(browser: Browser) {
     let api = Api::with_tokens(&[("root", "operator")]).await;
-    looks_well(&browser, &api, "sign-in", "/").await;
-    looks_well(&browser, &api, "docs", "/docs").await;
+    check_page_on_every_screen(&browser, &api, "sign-in", "/").await;
+    check_page_on_every_screen(&browser, &api, "docs", "/docs").await;
     browser.script("document.querySelectorAll('details').forEach((d) => { d.open = true; })").await;
-    browser.is_accessible("docs, all open").await;
-    looks_well(&browser, &api, "problem-code", "/problems/AUTH_BAD_CREDENTIALS").await;
+    browser.assert_accessible("docs, all open").await;
+    check_page_on_every_screen(&browser, &api, "docs-example", "/docs/examples/clone_site").await;
+    let (docs, document) =
+        (api.get("/docs").send().await.unwrap().text().await.unwrap(), api.json("/openapi.json").await);
+    let methods =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    for id in methods.map(|operation| operation["operationId"].as_str().unwrap()) {
+        let path = format!("/docs/examples/{id}");
+        assert!(docs.contains(&format!("href=\"{path}\"")), "{path}");
+        let example = api.get(&path).send().await.unwrap().text().await.unwrap();
+        assert!(example.contains("curl ") && example.contains("HTTP/1.1 2"), "{example}");
+    }
+    let example = api.get("/docs/examples/clone_site").send().await.unwrap().text().await.unwrap();
+    for part in [
+        "Authorization: Bearer $WPCLONE_TOKEN",
+        "&#34;ttl_minutes&#34;: 60",
+        "HTTP/1.1 202",
+        "Location: /tasks/",
+    ] {
+        assert!(example.contains(part), "{part}\n{example}");
+    }
+    check_page_on_every_screen(&browser, &api, "problem-code", "/problems/AUTH_BAD_CREDENTIALS").await;
 }

@@ -1,17 +1,20 @@
-//! Pages that explain the API: its operations, and each problem code.
+//! The API's documentation as pages, made of the OpenAPI document: its operations, their examples, and the problem codes.
+
+mod example;
 
 use std::sync::{Arc, OnceLock};
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse as _, Response};
 use serde_json::Value;
 use wpclone_task::{Code, Problem};
 
-use crate::dashboard::layout::Frame;
+use crate::dashboard::layout::PageLayout;
 use crate::http::error::ApiError;
 use crate::openapi::ApiDocument;
+use crate::state::SharedApp;
 
 /// The API's documentation as a page
 #[utoipa::path(
@@ -19,13 +22,13 @@ use crate::openapi::ApiDocument;
     responses((status = 200, description = "A page", body = String, content_type = "text/html"))
 )]
 pub async fn docs(Extension(document): Extension<Arc<ApiDocument>>) -> Result<Response, ApiError> {
-    let page = PAGE.get_or_init(|| render(&document));
+    let page = PAGE.get_or_init(|| render(as_json(&document)));
     Ok(Html(page.as_str()).into_response())
 }
 
 /// What a problem code means
 ///
-/// A page that says what happened and what to do. `type` in a problem leads here.
+/// A page that explains the problem and what to do. A problem's `type` is its address.
 #[utoipa::path(
     get, path = "/problems/{code}", tag = "operations", security(()),
     params(("code" = Code, Path, description = "A problem code, such as AUTH_BAD_CREDENTIALS")),
@@ -37,11 +40,11 @@ pub async fn docs(Extension(document): Extension<Arc<ApiDocument>>) -> Result<Re
 pub async fn problem(Path(code): Path<String>) -> Result<Response, ApiError> {
     let code: Code =
         code.parse().map_err(|_| ApiError::new(Code::NotFound, "There is no problem code of this name."))?;
-    let page = ProblemDoc { frame: Frame::open(code.as_str()), code, text: markdown(code.page()) };
+    let page = ProblemDoc { page: PageLayout::public(code.as_str()), code, text: markdown(code.page()) };
     Ok(Html(page.render().map_err(ApiError::internal)?).into_response())
 }
 
-/// Our own Markdown as HTML. The page's first heading becomes the page's.
+/// Renders Markdown that is part of this program. It is not sanitised.
 fn markdown(text: &str) -> String {
     let mut html = String::new();
     pulldown_cmark::html::push_html(&mut html, pulldown_cmark::Parser::new(text));
@@ -51,18 +54,51 @@ fn markdown(text: &str) -> String {
 #[derive(Template)]
 #[template(path = "problem_doc.html")]
 struct ProblemDoc {
-    frame: Frame,
+    page: PageLayout,
     code: Code,
     text: String,
 }
 
 #[derive(Template)]
+#[template(path = "docs_example.html")]
+struct ExamplePage {
+    page: PageLayout,
+    id: String,
+    request: String,
+    response: String,
+}
+
+/// The page with an example of an operation: a request with curl, and its response.
+pub(crate) async fn example_page(
+    State(app): State<SharedApp>,
+    Extension(document): Extension<Arc<ApiDocument>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let operation = example::find(as_json(&document), &id);
+    let operation =
+        operation.ok_or_else(|| ApiError::new(Code::NotFound, "There is no operation of this name."))?;
+    let page = ExamplePage {
+        page: PageLayout::public(&format!("Example: {}", operation.title())),
+        request: operation.request(&app.public_url.origin(), app.tokens.is_some()),
+        response: operation.response(),
+        id,
+    };
+    Ok(Html(page.render().map_err(ApiError::internal)?).into_response())
+}
+
+/// The document as JSON, which is what its readers get.
+fn as_json(document: &ApiDocument) -> &'static Value {
+    static JSON: OnceLock<Value> = OnceLock::new();
+    JSON.get_or_init(|| serde_json::to_value(document.openapi()).unwrap_or_default())
+}
+
+#[derive(Template)]
 #[template(path = "docs.html")]
 struct Docs {
-    frame: Frame,
+    page: PageLayout,
     intro: String,
     groups: Vec<Group>,
-    schemas: Vec<Shape>,
+    schemas: Vec<Schema>,
     codes: &'static [Code],
 }
 
@@ -79,50 +115,52 @@ struct Operation {
     path: String,
     summary: String,
     description: String,
-    open: bool,
+    /// Whether it needs no token.
+    public: bool,
     parameters: Vec<Field>,
     body: Vec<Field>,
-    answers: Vec<Answer>,
+    responses: Vec<ResponseDoc>,
 }
 
-/// A parameter of a request or a field of an object.
+/// A parameter of a request or a property of an object.
 struct Field {
     name: String,
+    /// Where a parameter is: path, query or header; empty for a property.
     place: String,
-    kind: Kind,
+    type_name: TypeName,
     required: bool,
     about: String,
 }
 
-/// A type: its name, and the shape it leads to when it has one.
-struct Kind {
+/// The name of a type, and of its schema when it has one.
+struct TypeName {
     name: String,
-    shape: Option<String>,
+    schema: Option<String>,
 }
 
-struct Answer {
+struct ResponseDoc {
     status: String,
     about: String,
-    kind: Option<Kind>,
+    type_name: Option<TypeName>,
 }
 
-struct Shape {
+struct Schema {
     name: String,
     about: String,
     fields: Vec<Field>,
+    /// The values of an enumeration.
     values: String,
 }
 
 /// The page; the document does not change while the program runs.
 static PAGE: OnceLock<String> = OnceLock::new();
 
-fn render(document: &ApiDocument) -> String {
-    let document = serde_json::to_value(document.openapi()).unwrap_or_default();
+fn render(document: &Value) -> String {
     let page = Docs {
-        frame: Frame::open("API"),
+        page: PageLayout::public("API"),
         intro: markdown(text(&document["info"]["description"])),
-        groups: groups(&document),
-        schemas: shapes(&document),
+        groups: groups(document),
+        schemas: schemas(document),
         codes: Code::ALL,
     };
     page.render().unwrap_or_default()
@@ -162,14 +200,14 @@ fn operation(document: &Value, path: &str, method: &str, op: &Value) -> Operatio
     let parameters = items(&op["parameters"]).map(|p| Field {
         name: text(&p["name"]).to_owned(),
         place: text(&p["in"]).to_owned(),
-        kind: kind(&p["schema"]),
+        type_name: type_name(&p["schema"]),
         required: p["required"] == true,
         about: text(&p["description"]).to_owned(),
     });
-    let answers = entries(&op["responses"]).map(|(status, answer)| Answer {
+    let responses = entries(&op["responses"]).map(|(status, response)| ResponseDoc {
         status: status.clone(),
-        about: text(&answer["description"]).to_owned(),
-        kind: entries(&answer["content"]).next().map(|(_, content)| kind(&content["schema"])),
+        about: text(&response["description"]).to_owned(),
+        type_name: entries(&response["content"]).next().map(|(_, content)| type_name(&content["schema"])),
     });
     Operation {
         id: text(&op["operationId"]).to_owned(),
@@ -177,19 +215,19 @@ fn operation(document: &Value, path: &str, method: &str, op: &Value) -> Operatio
         path: path.to_owned(),
         summary: text(&op["summary"]).to_owned(),
         description: markdown(text(&op["description"])),
-        open: items(&op["security"]).any(|s| s.as_object().is_some_and(serde_json::Map::is_empty)),
+        public: items(&op["security"]).any(|s| s.as_object().is_some_and(serde_json::Map::is_empty)),
         parameters: parameters.collect(),
-        body: kind(body)
-            .shape
+        body: type_name(body)
+            .schema
             .map(|name| fields(&document["components"]["schemas"][name]))
             .unwrap_or_default(),
-        answers: answers.collect(),
+        responses: responses.collect(),
     }
 }
 
-fn shapes(document: &Value) -> Vec<Shape> {
+fn schemas(document: &Value) -> Vec<Schema> {
     entries(&document["components"]["schemas"])
-        .map(|(name, schema)| Shape {
+        .map(|(name, schema)| Schema {
             name: name.clone(),
             about: markdown(text(&schema["description"])),
             fields: fields(schema),
@@ -204,26 +242,26 @@ fn fields(schema: &Value) -> Vec<Field> {
         .map(|(name, field)| Field {
             name: name.clone(),
             place: String::new(),
-            kind: kind(field),
+            type_name: type_name(field),
             required: required.contains(&name.as_str()),
             about: text(&field["description"]).to_owned(),
         })
         .collect()
 }
 
-fn kind(schema: &Value) -> Kind {
+fn type_name(schema: &Value) -> TypeName {
     if let Some(name) = text(&schema["$ref"]).rsplit('/').next().filter(|n| !n.is_empty()) {
-        return Kind { name: name.to_owned(), shape: Some(name.to_owned()) };
+        return TypeName { name: name.to_owned(), schema: Some(name.to_owned()) };
     }
-    for word in ["oneOf", "anyOf", "allOf"] {
-        let mut parts = items(&schema[word]).map(kind);
+    for keyword in ["oneOf", "anyOf", "allOf"] {
+        let mut parts = items(&schema[keyword]).map(type_name);
         if let Some(found) = parts.find(|k| k.name != "null") {
             return found;
         }
     }
     if schema["type"] == "array" {
-        let inner = kind(&schema["items"]);
-        return Kind { name: format!("list of {}", inner.name), shape: inner.shape };
+        let item = type_name(&schema["items"]);
+        return TypeName { name: format!("list of {}", item.name), schema: item.schema };
     }
     let name = match &schema["type"] {
         Value::Array(names) => {
@@ -231,5 +269,5 @@ fn kind(schema: &Value) -> Kind {
         }
         name => text(name).to_owned(),
     };
-    Kind { name, shape: None }
+    TypeName { name, schema: None }
 }
