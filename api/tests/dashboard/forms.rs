@@ -146,7 +146,7 @@ pub(crate) async fn a_site_is_set_up_and_an_application_password_made_with_the_m
         json!({"kind": "setup", "url": "https://a.example", "username": "admin", "role": "target"});
     assert_eq!(json!(claim.request), expected);
 
-    browser.click("nav .new-task").await;
+    browser.click(".new-task").await;
     browser.click(".tabs a[href='/new/app-password']").await;
     fill_in(&browser, &login).await;
     fill_in(&browser, &[("url", "https://b.example"), ("app_name", "shop sync")]).await;
