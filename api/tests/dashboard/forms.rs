@@ -307,7 +307,7 @@ pub(crate) async fn a_finished_task_is_run_again(browser: Browser) {
         .await
         .unwrap();
     while let Some(claim) = api.app.queue.claim("worker-1", Stage::OF_TASKS).await.unwrap() {
-        api.achieve(&claim.lease, &claim.step, &wpclone_task::Outcome::Nothing.split()).await;
+        api.achieve(&claim.lease, &claim.step, &wpclone_task::StepOutput::Nothing.into_parts()).await;
     }
     browser.until("the end is shown", "document.querySelector('#task').dataset.state === 'failed'").await;
     assert_eq!(browser.text(".retry button").await, "Retry");
