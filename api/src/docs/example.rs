@@ -61,7 +61,7 @@ impl Operation<'_> {
         for (name, header) in entries(&response["headers"]).filter(|(name, _)| *name != "Preference-Applied")
         {
             let value = match name.as_str() {
-                "Location" => "/tasks/019ac0de-0000-7000-8000-000000000001".to_owned(),
+                "Location" => "/tasks/0198c5a0-7c1e-7d3a-9f52-3b1d2c4e5f60".to_owned(),
                 _ => plain(&self.value(&header["schema"], Fields::Required)),
             };
             lines.push(format!("{name}: {value}"));
@@ -170,7 +170,7 @@ fn example_of(described: &Value) -> Option<&Value> {
 
 fn string(format: &str) -> &'static str {
     match format {
-        "uuid" => "019ac0de-0000-7000-8000-000000000001",
+        "uuid" => "0198c5a0-7c1e-7d3a-9f52-3b1d2c4e5f60",
         "date-time" => "2026-11-23T16:31:05.123Z",
         "uri" => "https://example.com",
         _ => "string",
