@@ -220,7 +220,7 @@ async fn wait_for(api: &Api, json: bool, id: TaskId, wait: &WaitArgs) -> Result<
     follow_to_end(api, json, id, wait, 0).await
 }
 
-/// Follows a task to its end. Events up to the task's last `failures` ends belong to earlier runs and are skipped.
+/// Follows a task to its end, skipping the events of `failures` earlier runs.
 async fn follow_to_end(
     api: &Api,
     json: bool,
@@ -249,7 +249,7 @@ async fn follow_to_end(
     }
 }
 
-/// Passes on only the events after so many final ones.
+/// Passes on only the events after `failures` final ones.
 struct NewEvents<L> {
     listener: L,
     failures: u32,
