@@ -16,6 +16,8 @@ const DEPTH: usize = 3;
 /// Depth from which an object of counts or flags alone is one row, such as `3 theme, 1 cache`.
 const COMPACT_DEPTH: usize = 2;
 
+/// Prefix of what is known of a site ([`crate::SiteFacts`]). Null is not a secret there.
+const FACTS: &str = ".facts.";
 /// Fields that come first because people need them first.
 const FIRST: [&str; 4] = ["clone.url", "clone.username", "clone.password", "clone.expires_at"];
 
@@ -35,6 +37,9 @@ fn collect(object: &Map<String, Value>, before: &str, depth: usize, fields: &mut
             Value::Object(inner) if depth < DEPTH && !(depth >= COMPACT_DEPTH && is_compact(inner)) => {
                 collect(inner, &format!("{path}."), depth + 1, fields);
             }
+            value if before.ends_with(FACTS) => {
+                fields.push(ReadableField { text: Some(fact(name, value)), path })
+            }
             value => fields.push(ReadableField { text: text(value), path }),
         }
     }
@@ -43,6 +48,17 @@ fn collect(object: &Map<String, Value>, before: &str, depth: usize, fields: &mut
 /// Whether an object is readable as one row: counts or flags alone, or nothing.
 fn is_compact(object: &Map<String, Value>) -> bool {
     object.values().all(Value::is_number) || object.values().all(Value::is_boolean)
+}
+
+/// A fact of a site, with its unit.
+fn fact(name: &str, value: &Value) -> String {
+    match (name, value.as_u64()) {
+        ("memory_limit", Some(bytes)) => format!("{} MiB", bytes >> 20),
+        ("memory_limit", None) if value.is_null() => "no limit".to_owned(),
+        ("max_execution_time", Some(0)) => "no limit".to_owned(),
+        ("max_execution_time", Some(seconds)) => format!("{seconds} s"),
+        _ => text(value).unwrap_or_else(|| "unknown".to_owned()),
+    }
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -81,7 +97,9 @@ mod tests {
         let result = json!({
             "clone": {"url": "http://a", "password": null, "effective_isolation": {"own_user": true, "own_network": false}},
             "source_api_key": null,
-            "source": {"url": "http://b", "facts": {"php": "8.2.7", "max_input_vars": 1000}},
+            "source": {"url": "http://b", "facts": {
+                "php": "8.2.7", "memory_limit": 268_435_456, "max_execution_time": 30, "max_input_vars": null,
+            }},
             "fidelity": {"rows": 3, "unreplaced_addresses": {"root-relative": 2, "unreadable": 1}, "omitted": {}, "warnings": ["a", "b"]},
         });
         let rows = readable(result.as_object().unwrap());
@@ -96,7 +114,9 @@ mod tests {
           "fidelity.rows = 3",
           "fidelity.unreplaced_addresses = 2 root relative, 1 unreadable",
           "fidelity.warnings = a; b",
-          "source.facts.max_input_vars = 1000",
+          "source.facts.max_execution_time = 30 s",
+          "source.facts.max_input_vars = unknown",
+          "source.facts.memory_limit = 256 MiB",
           "source.facts.php = 8.2.7",
           "source.url = http://b",
           "source_api_key = ?"
