@@ -1,6 +1,6 @@
-//! The list of active plugins, as WordPress keeps it: a serialised array of texts.
+//! The option `active_plugins`: a serialised PHP array of strings.
 
-/// The list without some of its plugins, numbered anew; `None` where none of them is in it, or where it is no such list.
+/// The list without some plugins, renumbered; `None` if none of them is in it, or if it is not such a list.
 pub(crate) fn without(list: &[u8], off: &[String]) -> Option<Vec<u8>> {
     let plugins = read(list)?;
     let kept: Vec<_> =
@@ -18,7 +18,7 @@ pub(crate) fn without(list: &[u8], off: &[String]) -> Option<Vec<u8>> {
     Some(new)
 }
 
-/// The texts of a list that is nothing but texts, with numbers for keys.
+/// The strings of an array that has only strings and integer keys.
 fn read(list: &[u8]) -> Option<Vec<&[u8]>> {
     let (count, mut rest) = number(list.strip_prefix(b"a:")?, b":{")?;
     let mut plugins = Vec::new();
@@ -32,7 +32,7 @@ fn read(list: &[u8]) -> Option<Vec<&[u8]>> {
     (rest == b"}" && plugins.len() == count).then_some(plugins)
 }
 
-/// A number, and what follows it and this.
+/// A number, and the text after it and after `then`.
 fn number<'t>(text: &'t [u8], then: &[u8]) -> Option<(usize, &'t [u8])> {
     let digits = text.iter().take(9).take_while(|byte| byte.is_ascii_digit()).count();
     let number = std::str::from_utf8(&text[..digits]).ok()?.parse().ok()?;
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_leaves_the_list_and_the_others_stay_in_their_order() {
+    fn plugins_are_removed_and_the_others_keep_their_order() {
         let list = br#"a:3:{i:0;s:9:"a/one.php";i:4;s:23:"wordfence/wordfence.php";i:7;s:9:"b/two.php";}"#;
         let off = ["wordfence/wordfence.php".to_owned(), "not/there.php".to_owned()];
         let new = without(list, &off).unwrap();
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_list_stays() {
+    fn other_values_are_not_changed() {
         let off = ["x".to_owned()];
         for list in [
             "",

@@ -1,4 +1,4 @@
-//! Where the transfer of a table can be taken up again.
+//! The checkpoint of a table's transfer, stored on the target with each chunk.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use crate::error::TransferError;
 use crate::fidelity::OmitReason;
 use crate::row_stream::Counts;
 
-/// Where a table's transfer is, as it comes back when it is taken up again: all that was counted when the source's cursor
-/// was `cursor`, and how many units were sent since.
+/// The state that a table's transfer resumes from: the counts at the source's cursor, and the units sent since. Member
+/// names are short because a checkpoint is sent with every chunk.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
-    /// What the table was sent as ([`Plan::print`](crate::plan::Plan::print)).
+    /// The table's [fingerprint](crate::plan::Plan::fingerprint). With another one the table is sent again.
     #[serde(rename = "p", default)]
     pub(crate) fingerprint: String,
     #[serde(rename = "c")]
     pub(crate) cursor: Option<Cursor>,
-    /// Whether nothing follows.
+    /// Whether all rows were sent.
     #[serde(rename = "e", default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) ended: bool,
+    pub(crate) complete: bool,
     #[serde(rename = "u")]
     pub(crate) units: u64,
     #[serde(rename = "sr")]
@@ -42,20 +42,20 @@ pub(crate) struct Checkpoint {
     #[serde(rename = "st", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) unreplaced: BTreeMap<UnreplacedReason, u64>,
     #[serde(rename = "tl", default)]
-    pub(crate) too_large: u64,
+    pub(crate) skipped_large_values: u64,
 }
 
 impl Checkpoint {
-    /// Before the first row.
-    pub(crate) fn first(print: &str) -> Self {
+    /// The checkpoint before the first row.
+    pub(crate) fn start(print: &str) -> Self {
         Self { fingerprint: print.to_owned(), ..Self::default() }
     }
 
-    /// The place between two rows that the source's cursor says; without one, behind the last row.
-    pub(crate) fn of(print: &str, cursor: Option<Cursor>, counts: &Counts) -> Self {
+    /// The checkpoint at a cursor of the source; without one, after the last row.
+    pub(crate) fn at(print: &str, cursor: Option<Cursor>, counts: &Counts) -> Self {
         Self {
             fingerprint: print.to_owned(),
-            ended: cursor.is_none(),
+            complete: cursor.is_none(),
             cursor,
             units: 0,
             source_rows: counts.source_rows,
@@ -66,17 +66,17 @@ impl Checkpoint {
             changed: counts.report.changed_values,
             addresses: counts.report.replaced_addresses,
             unreplaced: counts.report.unreplaced.clone(),
-            too_large: counts.too_large,
+            skipped_large_values: counts.skipped_large_values,
         }
     }
 
-    /// As text: what is sent as an object comes back from PHP as a list where it is empty.
-    pub(crate) fn text(&self) -> Result<Value, TransferError> {
-        let text = serde_json::to_string(self).map_err(|_| ClientError::Malformed("a place"));
+    /// As a JSON string: PHP returns an empty object as a list.
+    pub(crate) fn to_json(&self) -> Result<Value, TransferError> {
+        let text = serde_json::to_string(self).map_err(|_| ClientError::Malformed("a checkpoint"));
         text.map(Value::from).map_err(TransferError::Target)
     }
 
-    pub(crate) fn read(state: &Value) -> Option<Self> {
+    pub(crate) fn from_json(state: &Value) -> Option<Self> {
         serde_json::from_str(state.as_str()?).ok()
     }
 
@@ -87,6 +87,6 @@ impl Checkpoint {
         counts.report.changed_values = self.changed;
         counts.report.replaced_addresses = self.addresses;
         counts.report.unreplaced.clone_from(&self.unreplaced);
-        counts.too_large = self.too_large;
+        counts.skipped_large_values = self.skipped_large_values;
     }
 }

@@ -1,28 +1,28 @@
-//! Whether a WordPress has nothing that anybody would miss.
+//! Finds content that a target already has: only an empty WordPress is overwritten.
 
 use wpclone_migrator::{AdaptiveBatch, Client, EntryKind, Manifest, Root, RowPart, Value};
 
 use crate::error::TransferError;
 
-/// The most rows of a table that are looked at: an empty WordPress has fewer.
-const MOST: usize = 100;
+/// The most rows of a table that are read: an empty WordPress has fewer.
+const MAX_ROWS: usize = 100;
 
-/// Kinds of posts that WordPress makes by itself when its pages are looked at.
-const BY_ITSELF: [&[u8]; 3] = [b"wp_navigation", b"wp_global_styles", b"revision"];
+/// Post types that WordPress creates when pages are viewed.
+const AUTOMATIC_POST_TYPES: [&[u8]; 3] = [b"wp_navigation", b"wp_global_styles", b"revision"];
 
-/// How the guid of the first post ends.
+/// The end of the first post's guid.
 const FIRST_POST: &[u8] = b"/?p=1";
 
 /// A row of the table `posts`.
 #[derive(Debug, Clone, Default)]
 struct Post {
     guid: Vec<u8>,
-    kind: Vec<u8>,
+    post_type: Vec<u8>,
     status: Vec<u8>,
-    made: Vec<u8>,
-    made_gmt: Vec<u8>,
-    changed: Vec<u8>,
-    changed_gmt: Vec<u8>,
+    created: Vec<u8>,
+    created_gmt: Vec<u8>,
+    modified: Vec<u8>,
+    modified_gmt: Vec<u8>,
 }
 
 impl Post {
@@ -37,24 +37,26 @@ impl Post {
     ];
 
     fn of(row: Vec<Vec<u8>>) -> Self {
-        let [guid, kind, status, made, made_gmt, changed, changed_gmt] = row.try_into().unwrap_or_default();
-        Self { guid, kind, status, made, made_gmt, changed, changed_gmt }
+        let [guid, post_type, status, created, created_gmt, modified, modified_gmt] =
+            row.try_into().unwrap_or_default();
+        Self { guid, post_type, status, created, created_gmt, modified, modified_gmt }
     }
 
-    /// Whether WordPress made it, and nobody has changed it. `wp_install_defaults()` gives a post, a sample page and the draft
-    /// of a privacy policy these guids, whatever their numbers are (a cluster's database may count in larger steps).
+    /// Whether WordPress created it at installation and nobody edited it. `wp_install_defaults()` gives the first post, the
+    /// sample page and the draft of the privacy policy these guids, whatever their ids are (a cluster's database may use
+    /// another `auto_increment_increment`).
     fn is_as_installed(&self) -> bool {
         let guid = |end: &[u8]| self.guid.ends_with(end);
-        let known = match self.kind.as_slice() {
+        let known = match self.post_type.as_slice() {
             b"post" => guid(FIRST_POST),
             b"page" => guid(b"/?page_id=2") || guid(b"/?page_id=3") && self.status == b"draft",
             _ => false,
         };
-        known && (self.made == self.changed || self.made_gmt == self.changed_gmt)
+        known && (self.created == self.modified || self.created_gmt == self.modified_gmt)
     }
 
-    fn made_itself(&self) -> bool {
-        self.status == b"auto-draft" || BY_ITSELF.contains(&self.kind.as_slice())
+    fn is_automatic(&self) -> bool {
+        self.status == b"auto-draft" || AUTOMATIC_POST_TYPES.contains(&self.post_type.as_slice())
     }
 }
 
@@ -62,25 +64,25 @@ impl Post {
 #[derive(Debug, Clone, Default)]
 struct Comment {
     post: Vec<u8>,
-    made: Vec<u8>,
+    created: Vec<u8>,
 }
 
 impl Comment {
     const COLUMNS: [&'static str; 2] = ["comment_post_ID", "comment_date"];
 
     fn of(row: Vec<Vec<u8>>) -> Self {
-        let [post, made] = row.try_into().unwrap_or_default();
-        Self { post, made }
+        let [post, created] = row.try_into().unwrap_or_default();
+        Self { post, created }
     }
 
-    /// Whether WordPress made it: for post 1, at the second of the first post.
+    /// Whether WordPress created it at installation: on post 1, in the same second as the first post.
     fn is_as_installed(&self, posts: &[Post]) -> bool {
-        let with = |post: &Post| post.guid.ends_with(FIRST_POST) && post.made == self.made;
+        let with = |post: &Post| post.guid.ends_with(FIRST_POST) && post.created == self.created;
         self.post == b"1" && posts.iter().any(with)
     }
 }
 
-/// What a site has that WordPress did not make when it was installed, in words; nothing where it is empty.
+/// Descriptions of the content that was not created by the installation, such as `3 posts`; none if the site is empty.
 pub(crate) async fn existing_content(
     client: &Client,
     manifest: &Manifest,
@@ -93,18 +95,18 @@ pub(crate) async fn existing_content(
     Ok(content(users, &posts, &comments, uploads(client, manifest).await?))
 }
 
-/// The same of what the tables have.
+/// The descriptions for rows and uploads.
 fn content(users: usize, posts: &[Post], comments: &[Comment], uploads: usize) -> Vec<String> {
-    let own = |kind: &str| {
-        let of_kind = |post: &&Post| match kind {
-            "" => post.kind != b"post" && post.kind != b"page",
-            kind => post.kind == kind.as_bytes(),
+    let own = |post_type: &str| {
+        let of_kind = |post: &&Post| match post_type {
+            "" => post.post_type != b"post" && post.post_type != b"page",
+            post_type => post.post_type == post_type.as_bytes(),
         };
-        let posts = posts.iter().filter(|post| !post.made_itself() && !post.is_as_installed());
+        let posts = posts.iter().filter(|post| !post.is_automatic() && !post.is_as_installed());
         posts.filter(of_kind).count()
     };
     let comments = comments.iter().filter(|comment| !comment.is_as_installed(posts)).count();
-    // One has to be there: it is whoever let us in.
+    // One user is expected: the administrator whose login we use.
     let users = if users > 1 { users } else { 0 };
     let found = [
         (users, "users"),
@@ -115,13 +117,13 @@ fn content(users: usize, posts: &[Post], comments: &[Comment], uploads: usize) -
         (uploads, "uploaded files"),
     ];
     let tell = |(count, what): (usize, &str)| {
-        let more = if count >= MOST { "at least " } else { "" };
+        let more = if count >= MAX_ROWS { "at least " } else { "" };
         format!("{more}{count} {what}")
     };
     found.into_iter().filter(|(count, _)| *count > 0).map(tell).collect()
 }
 
-/// The first rows of a table of WordPress: these columns of them. Too large values and NULL are empty.
+/// These columns of the first rows of a WordPress table. Large values and NULL are empty.
 async fn rows(
     client: &Client,
     manifest: &Manifest,
@@ -129,8 +131,8 @@ async fn rows(
     columns: &[&str],
 ) -> Result<Vec<Vec<Vec<u8>>>, TransferError> {
     let name = format!("{}{table}", manifest.wordpress.prefix);
-    let pace = AdaptiveBatch::new(manifest.limits.budget_ms).capped_at(256 << 10);
-    let (mut all, mut stream) = (Vec::new(), client.row_stream(&name, None, pace));
+    let batch_size = AdaptiveBatch::new(manifest.limits.budget_ms).capped_at(256 << 10);
+    let (mut all, mut stream) = (Vec::new(), client.row_stream(&name, None, batch_size));
     while let Some(rows) = stream.next().await.map_err(TransferError::Target)? {
         let places: Vec<_> =
             columns.iter().map(|wanted| rows.header.columns.iter().position(|name| name == wanted)).collect();
@@ -141,7 +143,7 @@ async fn rows(
                 _ => Vec::new(),
             };
             all.push(places.iter().map(value).collect());
-            if all.len() >= MOST {
+            if all.len() >= MAX_ROWS {
                 return Ok(all);
             }
         }
@@ -149,14 +151,14 @@ async fn rows(
     Ok(all)
 }
 
-/// How many files have been uploaded, as far as they are counted.
+/// The number of uploaded files, at most [`MAX_ROWS`].
 async fn uploads(client: &Client, manifest: &Manifest) -> Result<usize, TransferError> {
-    let (mut files, pace) = (0, AdaptiveBatch::new(manifest.limits.budget_ms));
-    let mut pages = client.index_stream(Root::Uploads, false, None, pace);
+    let (mut files, batch_size) = (0, AdaptiveBatch::new(manifest.limits.budget_ms));
+    let mut pages = client.index_stream(Root::Uploads, false, None, batch_size);
     while let Some(page) = pages.next().await.map_err(TransferError::Target)? {
         files += page.entries.iter().filter(|entry| entry.kind == EntryKind::File).count();
-        if files >= MOST {
-            return Ok(MOST);
+        if files >= MAX_ROWS {
+            return Ok(MAX_ROWS);
         }
     }
     Ok(files)
@@ -166,17 +168,18 @@ async fn uploads(client: &Client, manifest: &Manifest) -> Result<usize, Transfer
 mod tests {
     use super::*;
 
-    fn post(id: u64, kind: &str, status: &str, changed: bool) -> Post {
-        let (made, later) = (b"2026-01-01 10:00:00".to_vec(), b"2026-01-02 10:00:00".to_vec());
-        let last = if changed { later } else { made.clone() };
+    fn post(id: u64, post_type: &str, status: &str, modified: bool) -> Post {
+        let (created, later) = (b"2026-01-01 10:00:00".to_vec(), b"2026-01-02 10:00:00".to_vec());
+        let last = if modified { later } else { created.clone() };
         Post {
-            guid: format!("http://a.example/?{}={id}", if kind == "page" { "page_id" } else { "p" }).into(),
-            kind: kind.into(),
+            guid: format!("http://a.example/?{}={id}", if post_type == "page" { "page_id" } else { "p" })
+                .into(),
+            post_type: post_type.into(),
             status: status.into(),
-            made_gmt: made.clone(),
-            made,
-            changed: last.clone(),
-            changed_gmt: last,
+            created_gmt: created.clone(),
+            created,
+            modified: last.clone(),
+            modified_gmt: last,
         }
     }
 
@@ -188,23 +191,23 @@ mod tests {
         ]
     }
 
-    fn comment(post: u64, made: &str) -> Comment {
-        Comment { post: post.to_string().into(), made: made.into() }
+    fn comment(post: u64, created: &str) -> Comment {
+        Comment { post: post.to_string().into(), created: created.into() }
     }
 
     #[test]
-    fn a_new_wordpress_is_empty_also_when_somebody_looked_at_it() {
+    fn a_new_wordpress_is_empty_even_after_its_pages_were_viewed() {
         let mut posts = installed();
         let comments = [comment(1, "2026-01-01 10:00:00")];
         assert_eq!(content(1, &posts, &comments, 0), Vec::<String>::new());
         posts.extend([post(4, "post", "auto-draft", false), post(5, "wp_navigation", "publish", true)]);
         assert_eq!(content(1, &posts, &comments, 0), Vec::<String>::new());
-        // What was taken away is missed by nobody.
+        // Deleted default content does not matter.
         assert_eq!(content(1, &posts[2..], &[], 0), Vec::<String>::new());
     }
 
     #[test]
-    fn what_somebody_made_is_content_however_little() {
+    fn anything_a_user_created_is_content() {
         let comments = [comment(1, "2026-01-01 10:00:00")];
         let with = |post: Post| {
             let mut posts = installed();
@@ -212,7 +215,7 @@ mod tests {
             posts.push(post);
             content(1, &posts, &comments, 0).join(", ")
         };
-        // One post and two pages as in a new one, but somebody's: published once, never edited.
+        // The same counts as in a new WordPress, but created by a user: published once, never edited.
         let own = [post(7, "post", "publish", false), post(8, "page", "publish", false)];
         assert_eq!(content(1, &own, &[], 0), ["1 posts", "1 pages"]);
         assert_eq!(with(post(1, "post", "publish", true)), "1 posts");

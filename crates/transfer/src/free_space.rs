@@ -1,8 +1,8 @@
-//! Whether a target has room for what will come.
+//! The free space that a transfer needs on the target.
 
 use wpclone_migrator::Definition;
 
-/// Bytes of all tables, as their database thinks.
+/// Size of all tables, as estimated by the source's database.
 pub(crate) fn size_of_tables(all: &[Definition]) -> u64 {
     let bytes = |definition: &Definition| match definition {
         Definition::Table(table) => table.estimated_bytes(),
@@ -11,13 +11,13 @@ pub(crate) fn size_of_tables(all: &[Definition]) -> u64 {
     all.iter().map(bytes).fold(0, u64::saturating_add)
 }
 
-/// Twice what the tables have, since loading them takes logs and indexes that are built; files once: they are stored where
-/// they are moved from, not copied.
+/// The bytes needed on the target: twice the tables, for logs and index builds, and once the files, which are renamed into
+/// place.
 pub(crate) fn required_bytes(tables: u64, files: u64) -> u64 {
     tables.saturating_mul(2).saturating_add(files)
 }
 
-/// What is to be said when the disks of some folders have less room than is needed.
+/// An error text if one of the disks has less than `need` bytes free. `None` in `free`: PHP does not report it.
 pub(crate) fn space_shortage(need: u64, free: impl Iterator<Item = Option<u64>>) -> Option<String> {
     let have = free.flatten().min().filter(|have| *have < need)?;
     Some(format!("The source's content needs {need} bytes on the target's disk, and {have} are free."))
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_that_does_not_fit_is_noticed_before_it_travels() {
+    fn too_little_free_space_is_reported() {
         let need = required_bytes(10 << 20, 100 << 20);
         assert_eq!(need, 120 << 20);
         assert_eq!(space_shortage(need, [Some(need), None].into_iter()), None);

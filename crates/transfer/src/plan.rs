@@ -1,5 +1,5 @@
-//! What is decided before anything is moved: whether it is possible, which addresses and folders lead where, and how the
-//! target is to define what the source has.
+//! The plan of a transfer, made from both manifests: whether it is possible, which addresses and folders are replaced, and
+//! how the target defines the source's tables.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,12 +10,12 @@ use wpclone_rewrite::{FolderMapping, Options, PrefixMapping, Rewriter, SiteMappi
 use crate::error::{PreflightFailure, TransferError};
 use crate::fidelity::Versions;
 
-/// How far numbers of new rows are moved ahead, so that what is made on the copy has none that the original gives next.
-const STRIDE: u64 = 10_000;
+/// Added to `AUTO_INCREMENT`, so that rows created on the copy do not get ids that the original uses next.
+const AUTO_INCREMENT_OFFSET: u64 = 10_000;
 
-/// Folders of plugins that guard the login: in a copy they would lock its owner out, for they hide the login page, ask for
-/// a second factor that knows the original only, or count what they see behind a proxy as one visitor.
-const LOCKS_OUT: [&str; 20] = [
+/// Directories of plugins that protect the login. In a copy they would lock its owner out: they hide the login page, ask for
+/// a second factor bound to the original, or count all requests through a proxy as one visitor.
+const LOGIN_PROTECTION_PLUGINS: [&str; 20] = [
     "all-in-one-wp-security-and-firewall",
     "better-wp-security",
     "defender-security",
@@ -38,13 +38,13 @@ const LOCKS_OUT: [&str; 20] = [
     "wps-hide-login",
 ];
 
-/// What was decided.
+/// The plan.
 pub(crate) struct Plan {
     pub(crate) rewriter: Rewriter,
     pub(crate) prefix: Option<PrefixMapping>,
     from_prefix: String,
-    /// Where what leads, in words that change when it does.
-    ways: String,
+    /// Text of all mappings, for the fingerprint.
+    mapping: String,
     database: String,
     pub(crate) warnings: Vec<String>,
     /// Plugins of the source that are not active in the copy.
@@ -52,34 +52,35 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Looks at both sides.
+    /// Makes a plan, or says why the transfer is not possible.
     pub(crate) fn new(source: &Manifest, target: &Manifest) -> Result<Self, TransferError> {
         for (side, manifest) in [("source", source), ("target", target)] {
             if manifest.wordpress.multisite {
-                let detail = format!("The {side} is a network of sites.");
+                let detail = format!("The {side} is a multisite network.");
                 return Err(TransferError::Preflight(PreflightFailure::Multisite, detail));
             }
         }
         let (from, to) = (&source.wordpress.prefix, &target.wordpress.prefix);
         let mut warnings = Vec::new();
-        let folders = folders(source, target, &mut warnings);
+        let folders = folder_mappings(source, target, &mut warnings);
         let options = Options { folders, count_root_relative: true, ..Options::default() };
-        let pairs = pairs(source, target);
-        // Not all folders: a job makes some that were not there.
-        let ways = format!("{pairs:?} {from} {to} {} {}", source.abspath, target.abspath);
+        let pairs = site_mappings(source, target);
+        // Without the folders: the job itself creates some of them.
+        let mapping = format!("{pairs:?} {from} {to} {} {}", source.abspath, target.abspath);
         let rewriter = pairs.and_then(|pairs| Rewriter::new(&pairs, options));
         let rewriter = rewriter
             .map_err(|e| TransferError::Preflight(PreflightFailure::InvalidAddress, format!("{e}.")))?;
-        php(source, target)?;
-        versions(source, target, &mut warnings);
-        let locks_out = |file: &String| LOCKS_OUT.contains(&file.split('/').next().unwrap_or_default());
+        check_php_version(source, target)?;
+        compare_versions(source, target, &mut warnings);
+        let protects_login =
+            |file: &String| LOGIN_PROTECTION_PLUGINS.contains(&file.split('/').next().unwrap_or_default());
         let plugins = source.wordpress.plugins.iter().map(|plugin| plugin.file.clone());
         Ok(Self {
-            deactivated_plugins: plugins.filter(locks_out).collect(),
+            deactivated_plugins: plugins.filter(protects_login).collect(),
             rewriter,
             prefix: (from != to).then(|| PrefixMapping::new(from, to)),
             from_prefix: from.clone(),
-            ways,
+            mapping,
             database: source.database.name.clone(),
             warnings,
         })
@@ -90,7 +91,7 @@ impl Plan {
         name.strip_prefix(self.from_prefix.as_str()).unwrap_or(name)
     }
 
-    /// How the target is to define something; `None` where that cannot be told.
+    /// The definition for the target; `None` if the source's cannot be adapted.
     pub(crate) fn definition(&self, definition: &Definition) -> Option<Definition> {
         let mut definition = definition.clone();
         match &mut definition {
@@ -99,9 +100,9 @@ impl Plan {
                 for key in &mut table.foreign_keys {
                     key.table = self.renamed(&key.table)?;
                 }
-                table.auto_increment = ahead(table);
+                table.auto_increment = offset_auto_increment(table);
             }
-            // What they say names tables in text of its own.
+            // Their SQL contains the old table names.
             Definition::View(_) | Definition::Trigger(_) if self.prefix.is_some() => return None,
             Definition::View(view) => {
                 view.select = view.select.replace(&format!("`{}`.", self.database.replace('`', "``")), "");
@@ -111,18 +112,19 @@ impl Plan {
         Some(definition)
     }
 
-    /// What a table was sent as: another definition or other addresses have another print. Not what only counts.
+    /// Changes with the definition of a table and with the mappings, but not with its row counts and sizes.
     pub(crate) fn fingerprint(&self, definition: &Definition) -> String {
         let mut definition = definition.clone();
         if let Definition::Table(table) = &mut definition {
             (table.auto_increment, table.rows, table.data_bytes, table.index_bytes) = (None, 0, 0, 0);
         }
-        let hash = Sha256::new().chain_update(&self.ways).chain_update(format!("{definition:?}")).finalize();
+        let hash =
+            Sha256::new().chain_update(&self.mapping).chain_update(format!("{definition:?}")).finalize();
         hex::encode(&hash[..8])
     }
 
-    /// Whether a job has tables that the source has no more.
-    pub(crate) fn misses(&self, all: &[Definition], tables: &[TableProgress]) -> bool {
+    /// Whether the source lacks a table that the job has.
+    pub(crate) fn lacks(&self, all: &[Definition], tables: &[TableProgress]) -> bool {
         let names: HashSet<String> =
             all.iter().filter_map(|d| Some(self.definition(d)?.name().to_owned())).collect();
         tables.iter().any(|table| !names.contains(&table.name))
@@ -139,8 +141,8 @@ impl Plan {
     }
 }
 
-/// The next number, moved ahead where the column has room for many more.
-fn ahead(table: &Table) -> Option<u64> {
+/// The new `AUTO_INCREMENT`: with the offset if the column's type has room for many more.
+fn offset_auto_increment(table: &Table) -> Option<u64> {
     let next = table.auto_increment?;
     let counts = table.columns.iter().find(|column| column.auto_increment);
     let kind = counts.map(|column| column.kind.to_ascii_lowercase()).unwrap_or_default();
@@ -150,17 +152,24 @@ fn ahead(table: &Table) -> Option<u64> {
         Some("mediumint") => 8_388_607,
         _ => 0,
     };
-    Some(if next.saturating_mul(2) + STRIDE < most { next + STRIDE } else { next })
+    Some(if next.saturating_mul(2) + AUTO_INCREMENT_OFFSET < most {
+        next + AUTO_INCREMENT_OFFSET
+    } else {
+        next
+    })
 }
 
-/// Where the site's addresses lead.
-fn pairs(source: &Manifest, target: &Manifest) -> Result<Vec<SiteMapping>, wpclone_rewrite::MappingError> {
+/// The addresses to replace.
+fn site_mappings(
+    source: &Manifest,
+    target: &Manifest,
+) -> Result<Vec<SiteMapping>, wpclone_rewrite::MappingError> {
     let (from, to) = (&source.wordpress, &target.wordpress);
     let mut pairs = vec![SiteMapping::new(&from.home_url, &to.home_url)?];
     if from.site_url != from.home_url {
         pairs.push(SiteMapping::new(&from.site_url, &to.site_url)?);
     }
-    // Content that has an address of its own.
+    // Content and uploads may have URLs of their own.
     for (from_url, to_url) in
         [(&source.content_url, &target.content_url), (&source.uploads_url, &target.uploads_url)]
     {
@@ -174,8 +183,8 @@ fn pairs(source: &Manifest, target: &Manifest) -> Result<Vec<SiteMapping>, wpclo
     Ok(pairs)
 }
 
-/// Where the folders of the machine are, for those that stand in the database.
-fn folders(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> Vec<FolderMapping> {
+/// The directories to replace: plugins store absolute paths in the database.
+fn folder_mappings(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> Vec<FolderMapping> {
     let path = |manifest: &Manifest, root: &str| manifest.roots.get(root).and_then(|root| root.path.clone());
     let mut folders = Vec::new();
     let named =
@@ -185,14 +194,14 @@ fn folders(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> 
         let (Some(from), Some(to)) = (from, to) else { continue };
         match FolderMapping::new(&from, &to) {
             Ok(folder) => folders.push(folder),
-            Err(_) => warnings.push(format!("The folder {from} is not looked for in the database.")),
+            Err(_) => warnings.push(format!("The folder {from} is not replaced in the database.")),
         }
     }
     folders
 }
 
-/// WordPress refuses to run under a PHP that is older than it needs.
-fn php(source: &Manifest, target: &Manifest) -> Result<(), TransferError> {
+/// WordPress refuses to run on a PHP older than it requires.
+fn check_php_version(source: &Manifest, target: &Manifest) -> Result<(), TransferError> {
     let numbers = |version: &str| -> Vec<u32> {
         // Distributions add their own: `8.1.2-1ubuntu2.14`.
         let own = version.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
@@ -203,11 +212,11 @@ fn php(source: &Manifest, target: &Manifest) -> Result<(), TransferError> {
         return Ok(());
     }
     let version = &source.wordpress.version;
-    let detail = format!("WordPress {version} of the source needs PHP {needs}; the target has {has}.");
+    let detail = format!("WordPress {version} of the source requires PHP {needs}; the target has {has}.");
     Err(TransferError::Preflight(PreflightFailure::PhpVersion, detail))
 }
 
-fn versions(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) {
+fn compare_versions(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) {
     let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
     let (from, to) = (&source.php.version, &target.php.version);
     if minor(from) != minor(to) {
@@ -216,8 +225,7 @@ fn versions(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) {
     let missing: Vec<_> =
         source.php.extensions.iter().filter(|name| !target.php.extensions.contains(name)).cloned().collect();
     if !missing.is_empty() {
-        warnings
-            .push(format!("The copy's PHP has not all extensions of the source's: {}.", missing.join(", ")));
+        warnings.push(format!("PHP extensions of the source that the copy lacks: {}.", missing.join(", ")));
     }
     let (from, to) = (&source.database, &target.database);
     if from.server != to.server || minor(&from.version) != minor(&to.version) {
@@ -234,7 +242,7 @@ fn versions(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) {
     }
 }
 
-/// A side's versions.
+/// The versions of a site.
 pub(crate) fn versions_of(manifest: &Manifest) -> Versions {
     Versions {
         wordpress: manifest.wordpress.version.clone(),
@@ -243,20 +251,20 @@ pub(crate) fn versions_of(manifest: &Manifest) -> Versions {
     }
 }
 
-/// Whether WordPress' own files are the same on both sides. Both indexes with digests.
+/// Compares the WordPress core files of both sides, from indexes with digests.
 #[derive(Default)]
-pub(crate) struct Core {
+pub(crate) struct CoreComparison {
     target: HashMap<Vec<u8>, (u64, Option<wpclone_migrator::ContentDigest>)>,
     differs: bool,
 }
 
-impl Core {
-    pub(crate) fn of_target(&mut self, entries: Vec<Entry>) {
+impl CoreComparison {
+    pub(crate) fn add_target(&mut self, entries: Vec<Entry>) {
         let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
         self.target.extend(files.map(|entry| (entry.path, (entry.size, entry.digest))));
     }
 
-    pub(crate) fn of_source(&mut self, entries: &[Entry]) {
+    pub(crate) fn add_source(&mut self, entries: &[Entry]) {
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
             self.differs |= self.target.remove(&entry.path) != Some((entry.size, entry.digest));
         }
@@ -267,8 +275,8 @@ impl Core {
     }
 }
 
-/// The roots whose files always travel.
-pub(crate) const ROOTS: [Root; 4] = [Root::Content, Root::Plugins, Root::MuPlugins, Root::Uploads];
+/// The roots whose files are always transferred.
+pub(crate) const CONTENT_ROOTS: [Root; 4] = [Root::Content, Root::Plugins, Root::MuPlugins, Root::Uploads];
 
 #[cfg(test)]
 mod tests {
@@ -276,7 +284,7 @@ mod tests {
 
     use super::*;
 
-    /// A site at an address, that runs under a PHP and needs one.
+    /// The manifest of a site with a PHP version and a required one.
     fn side(host: &str, php: &str, needs: &str) -> Value {
         json!({
             "plugin_version": "1.0.0",
@@ -307,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_php_that_is_older_than_the_sources_wordpress_needs_is_an_obstacle_that_names_both() {
+    fn a_php_older_than_required_is_rejected_with_both_versions() {
         for (needs, has) in [
             ("8.3", "8.2.29"),
             ("7.2.24", "7.2.23"),
@@ -316,16 +324,16 @@ mod tests {
             ("8.1.3", "8.1.2-1ubuntu2.14"),
         ] {
             let made = plan(&side("a.example", "8.4.1", needs), &side("b.example", has, "7.2"));
-            let Err(TransferError::Preflight(obstacle, detail)) = made else {
+            let Err(TransferError::Preflight(failure, detail)) = made else {
                 panic!("{needs} needed, {has} is there")
             };
-            assert_eq!(obstacle, PreflightFailure::PhpVersion);
+            assert_eq!(failure, PreflightFailure::PhpVersion);
             assert!(detail.contains(needs) && detail.contains(has), "{detail}");
         }
     }
 
     #[test]
-    fn another_php_that_is_new_enough_is_no_more_than_a_warning() {
+    fn another_php_that_is_recent_enough_is_a_warning() {
         for (needs, has) in [
             ("7.2.24", "7.4.33"),
             ("8.2", "8.2.0"),
@@ -344,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_another_one_by_now_has_another_print_and_one_that_grew_has_not() {
+    fn a_changed_definition_changes_the_fingerprint_and_more_rows_do_not() {
         let table = |change: &dyn Fn(&mut Value)| -> Definition {
             let mut table = json!({"kind": "table", "name": "wp_x", "engine": "InnoDB", "charset": "utf8mb4",
                 "collation": "c", "row_format": null, "comment": "", "auto_increment": 7, "columns": [], "indexes": [],
@@ -366,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn plugins_that_guard_the_login_are_switched_off_by_their_folder_and_no_others() {
+    fn plugins_that_protect_the_login_are_deactivated_by_their_directory() {
         let mut source = side("a.example", "8.2.1", "7.2");
         let plugin = |file: &str| json!({"file": file, "version": "1"});
         source["wordpress"]["plugins"] = json!([

@@ -1,6 +1,5 @@
-//! Rows as they go on to the target: what comes from the source, put together where it came in pieces, mended, and cut
-//! into units again. The same rows always give the same units, so that a transfer that was broken off knows by their
-//! number how far it was.
+//! Turns the source's rows into units for the target: joins values that come in pieces, transforms them and splits them
+//! again. The same rows always emit the same units, so that a resumed transfer can skip units by their number.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +13,21 @@ use crate::row_transformer::{RowAction, RowTransformer};
 #[cfg(test)]
 mod tests;
 
-/// The most bytes of a row that are put together; what is larger travels as it is.
-const MOST: u64 = 24 << 20;
-/// How long pieces are that we cut.
-const PIECE: usize = 256 << 10;
+/// Large values of a row are joined up to this size. Beyond it, they are passed through unchanged.
+const MAX_BUFFERED_BYTES: u64 = 24 << 20;
+/// Size of the pieces that large values are split into.
+const PIECE_BYTES: usize = 256 << 10;
 
-/// What goes to the target, in order.
+/// A part of a row chunk for the target.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unit<'a> {
-    /// A row; `whole` when none of its values follows in pieces.
+    /// A row; `whole` if no piece of it follows.
     Row { bytes: &'a [u8], whole: bool },
-    /// A piece of a large value of the last row.
+    /// A piece of a large value of the row before.
     Piece { column: u16, offset: u64, bytes: &'a [u8] },
 }
 
-/// What was counted on the way.
+/// Counts and digests of the rows so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
     pub(crate) source_rows: u64,
@@ -37,15 +36,15 @@ pub(crate) struct Counts {
     pub(crate) target_digest: RowDigest,
     pub(crate) omitted: BTreeMap<OmitReason, u64>,
     pub(crate) report: Report,
-    /// Values that were too large to look into.
-    pub(crate) too_large: u64,
+    /// Values that were too large to be transformed.
+    pub(crate) skipped_large_values: u64,
 }
 
-/// What came is not what was announced: the row changed while it was read.
+/// A piece does not match its row: the row changed while it was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RowChanged;
 
-/// Turns parts of rows into units.
+/// Turns parts of the source's rows into units for the target.
 pub(crate) struct RowStream<'m> {
     transformer: RowTransformer<'m>,
     open: Option<Open>,
@@ -53,28 +52,28 @@ pub(crate) struct RowStream<'m> {
     pub(crate) counts: Counts,
 }
 
-/// A row whose large values have not all come.
+/// A row whose large values are not complete yet.
 struct Open {
-    /// Its values; large ones as far as they came.
+    /// Its values; large ones as far as they were received.
     values: Vec<BufferedValue>,
-    /// What becomes of it.
-    way: Way,
+    /// How it is handled.
+    mode: RowMode,
 }
 
 enum BufferedValue {
     Null,
     Bytes(Vec<u8>),
-    Large { size: u64, sha256: [u8; 32], came: u64, bytes: Vec<u8> },
+    Large { size: u64, sha256: [u8; 32], received: u64, bytes: Vec<u8> },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// It is put together, mended, and cut again.
-    Mended,
-    /// It has gone on already, and its pieces follow it as they come.
-    Through,
-    /// It stays behind.
-    Stays,
+enum RowMode {
+    /// Buffer it, transform it, and split it again.
+    Transform,
+    /// It was emitted; its pieces are emitted as they come.
+    PassThrough,
+    /// Drop it.
+    Omit,
 }
 
 impl<'m> RowStream<'m> {
@@ -82,26 +81,26 @@ impl<'m> RowStream<'m> {
         Self { transformer, open: None, row: Vec::new(), counts: Counts::default() }
     }
 
-    /// Whether nothing of a row is still to come.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Whether the last row is complete.
+    pub(crate) fn is_between_rows(&self) -> bool {
         self.open.is_none()
     }
 
-    /// All parts of an answer were taken: so many rows, with this digest.
-    pub(crate) fn answered(&mut self, rows: u64, digest: RowDigest) {
+    /// Adds the number of rows of a response and their digest.
+    pub(crate) fn add_source_counts(&mut self, rows: u64, digest: RowDigest) {
         self.counts.source_rows += rows;
         self.counts.source_digest.combine(digest);
     }
 
-    /// Takes a part, and gives what can go on now.
-    pub(crate) fn take(
+    /// Adds a part of a row, and emits the units that are complete.
+    pub(crate) fn push(
         &mut self,
         part: &RowPart<'_>,
-        give: &mut impl FnMut(Unit<'_>),
+        emit: &mut impl FnMut(Unit<'_>),
     ) -> Result<(), RowChanged> {
         match part {
-            RowPart::Row { bytes, values } => self.row(bytes, values, give),
-            RowPart::Piece { column, offset, bytes } => self.piece(*column, *offset, bytes, give),
+            RowPart::Row { bytes, values } => self.row(bytes, values, emit),
+            RowPart::Piece { column, offset, bytes } => self.piece(*column, *offset, bytes, emit),
         }
     }
 
@@ -109,7 +108,7 @@ impl<'m> RowStream<'m> {
         &mut self,
         bytes: &[u8],
         values: &[Value<'_>],
-        give: &mut impl FnMut(Unit<'_>),
+        emit: &mut impl FnMut(Unit<'_>),
     ) -> Result<(), RowChanged> {
         if self.open.is_some() {
             return Err(RowChanged);
@@ -118,56 +117,56 @@ impl<'m> RowStream<'m> {
             Some(Value::Bytes(bytes)) => Some(*bytes),
             _ => None,
         };
-        let fate = self.transformer.fate(small);
-        if let RowAction::Omit(why) = fate {
+        let action = self.transformer.action(small);
+        if let RowAction::Omit(why) = action {
             *self.counts.omitted.entry(why).or_default() += 1;
         }
         let large: u64 =
             values.iter().map(|value| if let Value::Large { size, .. } = value { *size } else { 0 }).sum();
         let is_touched = |(at, value): &(usize, &Value<'_>)| {
-            matches!(value, Value::Large { .. }) && self.transformer.touches(*at)
+            matches!(value, Value::Large { .. }) && self.transformer.transforms(*at)
         };
         let touched = values.iter().enumerate().filter(is_touched).count();
-        let way = match fate {
+        let mode = match action {
             RowAction::Omit(_) if large == 0 => return Ok(()),
-            RowAction::Omit(_) => Way::Stays,
-            RowAction::Keep if large == 0 && self.transformer.is_idle() => {
-                self.go(bytes, true, give);
+            RowAction::Omit(_) => RowMode::Omit,
+            RowAction::Keep if large == 0 && self.transformer.is_copy() => {
+                self.emit_row(bytes, true, emit);
                 return Ok(());
             }
-            RowAction::Keep if touched == 0 || large > MOST => Way::Through,
-            RowAction::Keep => Way::Mended,
+            RowAction::Keep if touched == 0 || large > MAX_BUFFERED_BYTES => RowMode::PassThrough,
+            RowAction::Keep => RowMode::Transform,
         };
         if large == 0 {
             let bytes =
                 values.iter().map(|value| if let Value::Bytes(bytes) = value { Some(*bytes) } else { None });
-            self.mended(bytes, give);
+            self.transform(bytes, emit);
             return Ok(());
         }
-        if way == Way::Through {
-            self.counts.too_large += touched as u64;
-            self.through(values, give);
+        if mode == RowMode::PassThrough {
+            self.counts.skipped_large_values += touched as u64;
+            self.pass_through(values, emit);
         }
         let held = |value: &Value<'_>| match value {
             Value::Null => BufferedValue::Null,
             Value::Bytes(bytes) => BufferedValue::Bytes(bytes.to_vec()),
             Value::Large { size, sha256 } => {
-                BufferedValue::Large { size: *size, sha256: *sha256, came: 0, bytes: Vec::new() }
+                BufferedValue::Large { size: *size, sha256: *sha256, received: 0, bytes: Vec::new() }
             }
         };
-        self.open = Some(Open { values: values.iter().map(held).collect(), way });
+        self.open = Some(Open { values: values.iter().map(held).collect(), mode });
         Ok(())
     }
 
-    /// A row that is too large goes on, its small values mended.
-    fn through(&mut self, values: &[Value<'_>], give: &mut impl FnMut(Unit<'_>)) {
+    /// Emits a row that is too large to buffer. Only its small values are transformed.
+    fn pass_through(&mut self, values: &[Value<'_>], emit: &mut impl FnMut(Unit<'_>)) {
         let mut new = Vec::with_capacity(values.len());
         for (at, value) in values.iter().enumerate() {
             let Value::Bytes(bytes) = value else {
                 new.push(None);
                 continue;
             };
-            // One that would have to travel in pieces now stays: those of the others are on their way.
+            // A value that would grow into a large one stays unchanged: the order of pieces is fixed already.
             let value = self.transformer.value(at, bytes, &mut self.counts.report);
             new.push(Some(value).filter(|value| value.len() <= LARGE_VALUE_BYTES));
         }
@@ -176,7 +175,7 @@ impl<'m> RowStream<'m> {
         let mut row = std::mem::take(&mut self.row);
         row.clear();
         write_row(&mut row, &values);
-        self.go(&row, false, give);
+        self.emit_row(&row, false, emit);
         self.row = row;
     }
 
@@ -185,39 +184,42 @@ impl<'m> RowStream<'m> {
         column: usize,
         offset: u64,
         piece: &[u8],
-        give: &mut impl FnMut(Unit<'_>),
+        emit: &mut impl FnMut(Unit<'_>),
     ) -> Result<(), RowChanged> {
         let open = self.open.as_mut().ok_or(RowChanged)?;
-        let way = open.way;
-        // They come in the order of their columns, each from its beginning to its end.
+        let mode = open.mode;
+        // Pieces come in the order of the columns, each value from its beginning to its end.
         let next = open.values.iter_mut().enumerate().find_map(|(at, value)| match value {
-            BufferedValue::Large { size, came, bytes, .. } if *came < *size => Some((at, *size, came, bytes)),
+            BufferedValue::Large { size, received, bytes, .. } if *received < *size => {
+                Some((at, *size, received, bytes))
+            }
             _ => None,
         });
-        let (at, size, came, bytes) = next.ok_or(RowChanged)?;
-        if at != column || *came != offset || size - *came < piece.len() as u64 {
+        let (at, size, received, bytes) = next.ok_or(RowChanged)?;
+        if at != column || *received != offset || size - *received < piece.len() as u64 {
             return Err(RowChanged);
         }
-        *came += piece.len() as u64;
-        match way {
-            Way::Mended => bytes.extend_from_slice(piece),
-            Way::Through => {
+        *received += piece.len() as u64;
+        match mode {
+            RowMode::Transform => bytes.extend_from_slice(piece),
+            RowMode::PassThrough => {
                 let column = u16::try_from(column).map_err(|_| RowChanged)?;
-                give(Unit::Piece { column, offset, bytes: piece });
+                emit(Unit::Piece { column, offset, bytes: piece });
             }
-            Way::Stays => {}
+            RowMode::Omit => {}
         }
-        let is_open =
-            |value: &BufferedValue| matches!(value, BufferedValue::Large { size, came, .. } if came < size);
+        let is_open = |value: &BufferedValue| matches!(value, BufferedValue::Large { size, received, .. } if received < size);
         if !open.values.iter().any(is_open) {
-            self.whole(give)?;
+            self.complete_row(emit)?;
         }
         Ok(())
     }
 
-    /// All pieces of the open row have come.
-    fn whole(&mut self, give: &mut impl FnMut(Unit<'_>)) -> Result<(), RowChanged> {
-        let Some(open) = self.open.take().filter(|open| open.way == Way::Mended) else { return Ok(()) };
+    /// Called when all pieces of the open row were received.
+    fn complete_row(&mut self, emit: &mut impl FnMut(Unit<'_>)) -> Result<(), RowChanged> {
+        let Some(open) = self.open.take().filter(|open| open.mode == RowMode::Transform) else {
+            return Ok(());
+        };
         for value in &open.values {
             if let BufferedValue::Large { sha256, bytes, .. } = value
                 && <[u8; 32]>::from(Sha256::digest(bytes)) != *sha256
@@ -229,14 +231,14 @@ impl<'m> RowStream<'m> {
             BufferedValue::Null => None,
             BufferedValue::Bytes(bytes) | BufferedValue::Large { bytes, .. } => Some(bytes.as_slice()),
         });
-        self.mended(bytes, give);
+        self.transform(bytes, emit);
         Ok(())
     }
 
-    fn mended<'v>(
+    fn transform<'v>(
         &mut self,
         values: impl Iterator<Item = Option<&'v [u8]>>,
-        give: &mut impl FnMut(Unit<'_>),
+        emit: &mut impl FnMut(Unit<'_>),
     ) {
         let new: Vec<_> = values
             .enumerate()
@@ -249,19 +251,19 @@ impl<'m> RowStream<'m> {
         write_row(&mut row, &values);
         let large = new.iter().enumerate().filter_map(|(at, new)| Some((at, new.as_deref()?)));
         let large: Vec<_> = large.filter(|(_, bytes)| bytes.len() > LARGE_VALUE_BYTES).collect();
-        self.go(&row, large.is_empty(), give);
+        self.emit_row(&row, large.is_empty(), emit);
         self.row = row;
         for (at, bytes) in large {
-            for (n, piece) in bytes.chunks(PIECE).enumerate() {
+            for (n, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
                 // A table has at most 4,096 columns.
-                give(Unit::Piece { column: at as u16, offset: (n * PIECE) as u64, bytes: piece });
+                emit(Unit::Piece { column: at as u16, offset: (n * PIECE_BYTES) as u64, bytes: piece });
             }
         }
     }
 
-    fn go(&mut self, bytes: &[u8], whole: bool, give: &mut impl FnMut(Unit<'_>)) {
+    fn emit_row(&mut self, bytes: &[u8], whole: bool, emit: &mut impl FnMut(Unit<'_>)) {
         self.counts.target_rows += 1;
         self.counts.target_digest.add(bytes);
-        give(Unit::Row { bytes, whole });
+        emit(Unit::Row { bytes, whole });
     }
 }

@@ -1,4 +1,4 @@
-//! Files that the target has of a root already, in the order of the source's index: the same walk makes both.
+//! The files of a root that the target has stored so far, in the order of the source's index.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -7,25 +7,25 @@ use wpclone_migrator::{AdaptiveBatch, ClientError, ContentDigest, Cursor, Entry,
 
 use crate::error::TransferError;
 
-/// The files of a root that were stored on the target, one after the other.
+/// A stream of the files of a root that the target has stored.
 pub(crate) struct StagedFiles<'a> {
     import: &'a Import,
     root: Root,
-    pace: AdaptiveBatch,
+    batch_size: AdaptiveBatch,
     page: VecDeque<Entry>,
     cursor: Option<Cursor>,
-    /// Whether no page follows.
+    /// Whether the last page was read.
     ended: bool,
 }
 
 impl<'a> StagedFiles<'a> {
-    /// All of them, with their digests.
+    /// All files, with their digests.
     pub(crate) fn all(import: &'a Import, root: Root) -> Self {
         let (page, cursor, ended) = (VecDeque::new(), None, false);
-        Self { import, root, pace: import.adaptive_batch(), page, cursor, ended }
+        Self { import, root, batch_size: import.adaptive_batch(), page, cursor, ended }
     }
 
-    /// None, where nothing was sent yet.
+    /// No files: nothing was sent yet.
     pub(crate) fn none(import: &'a Import, root: Root) -> Self {
         Self { ended: true, ..Self::all(import, root) }
     }
@@ -36,20 +36,20 @@ impl<'a> StagedFiles<'a> {
         Ok(self.page.pop_front())
     }
 
-    /// The next file that comes before this path. It has to be asked for all of them before anything of that path is sent:
-    /// else what was just sent might be taken for what was there.
+    /// The next file if it is ordered before `path`. Call this until it returns `None` before sending `path`: the stream would
+    /// return the file just sent otherwise.
     pub(crate) async fn before(&mut self, path: &[u8]) -> Result<Option<Entry>, TransferError> {
         self.fill().await?;
-        let is_before = |entry: &mut Entry| order(&entry.path, path) == Ordering::Less;
+        let is_before = |entry: &mut Entry| index_order(&entry.path, path) == Ordering::Less;
         Ok(self.page.pop_front_if(is_before))
     }
 
-    /// The file of this path, if it is the next one.
+    /// The next file, if it has this path.
     pub(crate) fn take(&mut self, path: &[u8]) -> Option<Entry> {
         self.page.pop_front_if(|entry| entry.path == path)
     }
 
-    /// Whether what comes next lies in a folder of this name.
+    /// Whether the next file is in the directory `path`.
     pub(crate) fn is_in(&self, path: &[u8]) -> bool {
         let rest = self.page.front().and_then(|entry| entry.path.strip_prefix(path));
         rest.is_some_and(|rest| rest.starts_with(b"/"))
@@ -57,7 +57,7 @@ impl<'a> StagedFiles<'a> {
 
     async fn fill(&mut self) -> Result<(), TransferError> {
         while self.page.is_empty() && !self.ended {
-            let next = self.import.staged(self.root, true, self.cursor.as_ref(), &mut self.pace).await;
+            let next = self.import.staged(self.root, true, self.cursor.as_ref(), &mut self.batch_size).await;
             let next = next.map_err(TransferError::Target)?;
             if next.cursor.is_some() && next.cursor == self.cursor {
                 let stays = ClientError::Malformed("a cursor that stays where it was");
@@ -70,15 +70,15 @@ impl<'a> StagedFiles<'a> {
     }
 }
 
-/// The digest of both files, if they are the same; of one that could not be read there is none. A target gives a file its
-/// time last of all, so that one without it is not ready.
-pub(crate) fn in_common(one: &Entry, other: &Entry) -> Option<ContentDigest> {
+/// The digest of two files, if they are equal; a zero digest means that a file could not be read. A target sets a file's time
+/// when the file is complete, so an incomplete file differs.
+pub(crate) fn same_digest(one: &Entry, other: &Entry) -> Option<ContentDigest> {
     let digest = one.digest.filter(|digest| *digest != ContentDigest([0; 32]))?;
     ((one.size, one.mtime, one.digest) == (other.size, other.mtime, other.digest)).then_some(digest)
 }
 
-/// The order of an index: folder by folder, names by their bytes.
-fn order(one: &[u8], other: &[u8]) -> Ordering {
+/// The order of an index: by path components, compared as bytes.
+fn index_order(one: &[u8], other: &[u8]) -> Ordering {
     let names = |path: &'_ [u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
     names(one).cmp(&names(other))
 }
@@ -88,10 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_come_where_their_name_does() {
+    fn paths_are_ordered_component_by_component() {
         let sorted: [&[u8]; 6] = [b"a", b"a/b", b"a/b/c", b"a/c", b"a.txt", b"b"];
         for pair in sorted.windows(2) {
-            assert_eq!(order(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+            assert_eq!(index_order(pair[0], pair[1]), Ordering::Less, "{pair:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One table, from the source to the target: read, mended, sent on, counted on both sides.
+//! Transfers one table: reads, transforms and sends its rows, then compares counts and digests of both sides.
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,140 +15,144 @@ use crate::progress::TransferProgress;
 use crate::row_stream::{Counts, RowChanged, RowStream, Unit};
 use crate::row_transformer::RowTransformer;
 
-/// The most bytes of rows that are asked for at a time: two answers of each table in flight are held.
-const MOST_ROWS: u32 = 3 << 20;
-/// The most bytes of rows that are sent at a time.
-const MOST_SENT: u32 = 3 << 20;
-/// How often a table that moves is read.
-const READINGS: u32 = 3;
+/// The largest response with rows. Two responses per table are in memory at a time.
+const MAX_READ_BYTES: u32 = 3 << 20;
+/// The largest chunk of rows in one request to the target.
+const MAX_WRITE_BYTES: u32 = 3 << 20;
+/// How often a table is read if its rows change.
+const MAX_READS: u32 = 3;
 
-/// A table that moves.
-pub(crate) struct TableMove<'a> {
+/// The transfer of one table.
+pub(crate) struct TableTransfer<'a> {
     pub(crate) source: &'a Client,
     pub(crate) import: &'a Import,
-    /// As the source defines it.
+    /// The definition on the source.
     pub(crate) table: &'a Table,
-    /// As the target is to define it.
+    /// The definition on the target.
     pub(crate) definition: Definition,
-    /// Its name without the source's prefix.
+    /// The name without the source's prefix.
     pub(crate) base: &'a str,
     /// Plugins that are not active in the copy.
     pub(crate) deactivated_plugins: &'a [String],
     pub(crate) rewriter: &'a Rewriter,
     pub(crate) prefix: Option<&'a PrefixMapping>,
-    /// What it is sent as. What was sent as something else is sent anew.
+    /// What it is sent as. What was sent as something else is sent restarts.
     pub(crate) fingerprint: String,
-    /// How long a request may take on the source (`limits.budget_ms`).
+    /// Time budget of a request to the source in milliseconds (`limits.budget_ms`).
     pub(crate) budget_ms: u32,
     pub(crate) progress: &'a TransferProgress,
     pub(crate) cancel: &'a CancellationToken,
 }
 
-/// What came of a table.
-pub(crate) struct Moved {
+/// A table that was transferred and verified.
+pub(crate) struct TransferredTable {
     pub(crate) fidelity: TableFidelity,
     pub(crate) report: Report,
-    /// Values that were too large to look into.
-    pub(crate) too_large: u64,
+    /// Values that were too large to be rewritten.
+    pub(crate) skipped_large_values: u64,
 }
 
-/// Why a reading has to begin again.
-enum Broken {
-    /// The source's rows moved while they were read.
-    Moved,
+/// Why an attempt to read the table failed.
+enum ReadError {
+    /// The source's rows changed while they were read.
+    Changed,
     Failed(TransferError),
 }
 
-impl From<TransferError> for Broken {
+impl From<TransferError> for ReadError {
     fn from(error: TransferError) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<RowChanged> for Broken {
+impl From<RowChanged> for ReadError {
     fn from(_: RowChanged) -> Self {
-        Self::Moved
+        Self::Changed
     }
 }
 
-impl TableMove<'_> {
-    /// Moves it; one whose rows moved meanwhile is read again, a few times.
-    pub(crate) async fn run(&self, progress: Option<&TableProgress>) -> Result<Moved, TransferError> {
+impl TableTransfer<'_> {
+    /// Transfers the table. If its rows change meanwhile it is read again, [`MAX_READS`] times in all.
+    pub(crate) async fn run(
+        &self,
+        progress: Option<&TableProgress>,
+    ) -> Result<TransferredTable, TransferError> {
         let mut resumed = progress.cloned();
-        for reading in 0..READINGS {
-            let last = reading + 1 == READINGS;
-            match self.reading(resumed.take(), reading, last).await {
-                Ok(moved) => return Ok(moved),
-                Err(Broken::Failed(error)) => return Err(error),
-                Err(Broken::Moved) => {
-                    tracing::info!(table = self.table.name, reading, "the table moved while it was read")
+        for read in 0..MAX_READS {
+            let last = read + 1 == MAX_READS;
+            match self.attempt(resumed.take(), read, last).await {
+                Ok(result) => return Ok(result),
+                Err(ReadError::Failed(error)) => return Err(error),
+                Err(ReadError::Changed) => {
+                    tracing::info!(table = self.table.name, read, "the table changed while it was read")
                 }
             }
         }
         Err(TransferError::Verification(format!(
-            "The table {} changed again and again in the middle of a row while it was read.",
+            "A row of the table {} changed each time it was read.",
             self.table.name
         )))
     }
 
-    async fn reading(
+    async fn attempt(
         &self,
         resumed: Option<TableProgress>,
-        reading: u32,
+        read: u32,
         last: bool,
-    ) -> Result<Moved, Broken> {
-        let place = resumed.as_ref().and_then(|progress| Checkpoint::read(progress.cursor.as_ref()?));
-        let (place, seq, anew) = match (place, &resumed) {
-            (Some(place), Some(progress))
-                if place.ended == progress.complete && place.fingerprint == self.fingerprint =>
+    ) -> Result<TransferredTable, ReadError> {
+        let checkpoint =
+            resumed.as_ref().and_then(|progress| Checkpoint::from_json(progress.cursor.as_ref()?));
+        let (checkpoint, seq, restarts) = match (checkpoint, &resumed) {
+            (Some(checkpoint), Some(progress))
+                if checkpoint.complete == progress.complete && checkpoint.fingerprint == self.fingerprint =>
             {
-                (place, progress.chunk, false)
+                (checkpoint, progress.chunk, false)
             }
-            // What was loaded at a place that nobody can tell is not built upon.
-            _ => (Checkpoint::first(&self.fingerprint), 0, true),
+            // Without a valid checkpoint the target drops what it has.
+            _ => (Checkpoint::start(&self.fingerprint), 0, true),
         };
-        let resumed_rows = place.source_rows;
-        let defined = self.import.define(&self.definition, anew).await.map_err(TransferError::Target)?;
-        let counts = if place.ended {
+        let resumed_rows = checkpoint.source_rows;
+        let defined = self.import.define(&self.definition, restarts).await.map_err(TransferError::Target)?;
+        let counts = if checkpoint.complete {
             self.progress.skip_bytes(self.table.estimated_bytes());
-            // Sent whole by an attempt before; whether it is still the same, counting tells.
+            // An earlier attempt sent all rows. The checksums below tell whether they are still the same.
             let mut counts = Counts::default();
-            place.restore(&mut counts);
+            checkpoint.restore(&mut counts);
             counts
         } else {
-            self.send(defined.table_id, place, seq).await?
+            self.send(defined.table_id, checkpoint, seq).await?
         };
         let (source, target) = tokio::join!(self.count_source(), self.import.checksum(defined.table_id));
         let (source, target) = (source?, target.map_err(TransferError::Target)?);
-        let settled = (source.rows, source.digest) == (counts.source_rows, counts.source_digest);
-        if !settled && !last {
-            return Err(Broken::Moved);
+        let consistent = (source.rows, source.digest) == (counts.source_rows, counts.source_digest);
+        if !consistent && !last {
+            return Err(ReadError::Changed);
         }
         if (target.rows, target.digest) != (counts.target_rows, counts.target_digest) {
-            if !anew && !last {
-                // Rows that were passed over, since they had been sent, may have changed in between.
-                return Err(Broken::Moved);
+            if !restarts && !last {
+                // Rows that an earlier attempt sent may have changed since.
+                return Err(ReadError::Changed);
             }
-            return Err(Broken::Failed(TransferError::Verification(format!(
-                "The target has {} rows in {}, and {} were sent; or they are not the same.",
+            return Err(ReadError::Failed(TransferError::Verification(format!(
+                "The target has {} rows in {} and {} were sent, or their contents differ.",
                 target.rows,
                 self.definition.name(),
                 counts.target_rows
             ))));
         }
-        let mut moved = self.moved(counts, &target, reading, settled, &defined.adjustments);
-        moved.fidelity.resumed_rows = resumed_rows;
-        Ok(moved)
+        let mut result = self.result(counts, &target, read, consistent, &defined.adjustments);
+        result.fidelity.resumed_rows = resumed_rows;
+        Ok(result)
     }
 
-    fn moved(
+    fn result(
         &self,
         counts: Counts,
         target: &RowCount,
-        reading: u32,
-        settled: bool,
+        read: u32,
+        consistent: bool,
         adjusted: &[wpclone_migrator::Adjustment],
-    ) -> Moved {
+    ) -> TransferredTable {
         let (name, new) = (&self.table.name, self.definition.name());
         let next = |table: &Table| table.auto_increment.unwrap_or_default();
         let ahead = match &self.definition {
@@ -168,40 +172,44 @@ impl TableMove<'_> {
             omitted: counts.omitted,
             changed_values: counts.report.changed_values,
             auto_increment_offset: ahead,
-            rereads: reading,
-            consistent: settled,
+            rereads: read,
+            consistent,
             adjustments: adjusted.collect(),
         };
-        Moved { fidelity, report: counts.report, too_large: counts.too_large }
+        TransferredTable {
+            fidelity,
+            report: counts.report,
+            skipped_large_values: counts.skipped_large_values,
+        }
     }
 
     async fn count_source(&self) -> Result<RowCount, TransferError> {
-        let mut pace = AdaptiveBatch::new(self.budget_ms);
-        self.source.full_checksum(&self.table.name, &mut pace).await.map_err(TransferError::Source)
+        let mut batch_size = AdaptiveBatch::new(self.budget_ms);
+        self.source.full_checksum(&self.table.name, &mut batch_size).await.map_err(TransferError::Source)
     }
 
-    /// Sends all rows from a place on.
-    async fn send(&self, n: u32, place: Checkpoint, seq: u32) -> Result<Counts, Broken> {
-        let (give, take) = mpsc::channel(1);
-        let read = self.read(place.cursor.clone(), give);
-        let write = self.write(n, place, seq, take);
-        // Whoever ends first ends the other: the channel closes.
+    /// Sends all rows after a checkpoint.
+    async fn send(&self, n: u32, checkpoint: Checkpoint, seq: u32) -> Result<Counts, ReadError> {
+        let (sender, take) = mpsc::channel(1);
+        let read = self.read(checkpoint.cursor.clone(), sender);
+        let write = self.write(n, checkpoint, seq, take);
+        // Whichever ends first closes the channel and so ends the other.
         let ((), counts) = tokio::join!(read, write);
         counts
     }
 
-    /// Reads ahead by one answer: one that has come and was not taken holds the next one up.
-    async fn read(&self, from: Option<Cursor>, give: mpsc::Sender<Result<Rows, ClientError>>) {
-        let pace = AdaptiveBatch::new(self.budget_ms).capped_at(MOST_ROWS);
-        let mut rows = self.source.row_stream(&self.table.name, from, pace);
-        while let Ok(place) = give.reserve().await {
+    /// Reads one response ahead: the next request waits until the last response was received.
+    async fn read(&self, from: Option<Cursor>, sender: mpsc::Sender<Result<Rows, ClientError>>) {
+        let batch_size = AdaptiveBatch::new(self.budget_ms).capped_at(MAX_READ_BYTES);
+        let mut rows = self.source.row_stream(&self.table.name, from, batch_size);
+        while let Ok(checkpoint) = sender.reserve().await {
             let next = tokio::select! {
                 next = rows.next() => next,
-                () = give.closed() => return,
+                () = sender.closed() => return,
             };
             let ended = next.is_err();
             let Some(next) = next.transpose() else { return };
-            place.send(next);
+            checkpoint.send(next);
             if ended {
                 return;
             }
@@ -211,17 +219,17 @@ impl TableMove<'_> {
     async fn write(
         &self,
         n: u32,
-        place: Checkpoint,
+        checkpoint: Checkpoint,
         seq: u32,
-        mut take: mpsc::Receiver<Result<Rows, ClientError>>,
-    ) -> Result<Counts, Broken> {
+        mut receiver: mpsc::Receiver<Result<Rows, ClientError>>,
+    ) -> Result<Counts, ReadError> {
         let mut units = RowStream::new(
             RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
-                .without(self.deactivated_plugins),
+                .deactivating(self.deactivated_plugins),
         );
-        place.restore(&mut units.counts);
-        let mut writer = Writer::new(self.import, n, seq, place);
-        while let Some(rows) = take.recv().await {
+        checkpoint.restore(&mut units.counts);
+        let mut writer = ChunkWriter::new(self.import, n, seq, checkpoint);
+        while let Some(rows) = receiver.recv().await {
             if self.cancel.is_cancelled() {
                 return Err(TransferError::Cancelled.into());
             }
@@ -232,72 +240,72 @@ impl TableMove<'_> {
             }
             for part in rows.parts() {
                 let part = part.map_err(TransferError::Source)?;
-                units.take(&part, &mut |unit| writer.add(&unit))?;
+                units.push(&part, &mut |unit| writer.add(&unit))?;
                 writer.send().await?;
             }
-            units.answered(rows.count.rows, rows.count.digest);
+            units.add_source_counts(rows.count.rows, rows.count.digest);
             self.progress.add_rows(rows.count.rows, rows.len() as u64);
-            if units.is_settled()
+            if units.is_between_rows()
                 && let Some(cursor) = &rows.count.cursor
             {
-                writer.at(Checkpoint::of(&self.fingerprint, Some(cursor.clone()), &units.counts));
+                writer.set_checkpoint(Checkpoint::at(&self.fingerprint, Some(cursor.clone()), &units.counts));
             }
         }
-        if !units.is_settled() {
-            return Err(Broken::Moved);
+        if !units.is_between_rows() {
+            return Err(ReadError::Changed);
         }
-        writer.end(Checkpoint::of(&self.fingerprint, None, &units.counts)).await?;
+        writer.end(Checkpoint::at(&self.fingerprint, None, &units.counts)).await?;
         Ok(units.counts)
     }
 }
 
-/// What a source says; some of it only means that rows moved meanwhile.
-fn source_error(error: ClientError) -> Broken {
+/// An error of the source. `gone` only means that the rows changed meanwhile.
+fn source_error(error: ClientError) -> ReadError {
     match error.code() {
-        Some("gone") => Broken::Moved,
-        _ => Broken::Failed(TransferError::Source(error)),
+        Some("gone") => ReadError::Changed,
+        _ => ReadError::Failed(TransferError::Source(error)),
     }
 }
 
-/// What a target says; some of it only means that the table has to be sent anew.
-fn target_error(error: ClientError) -> Broken {
+/// An error of the target. `restart_table` only means that the table has to be sent again.
+fn target_error(error: ClientError) -> ReadError {
     match error.code() {
-        Some("restart_table") => Broken::Moved,
-        _ => Broken::Failed(TransferError::Target(error)),
+        Some("restart_table") => ReadError::Changed,
+        _ => ReadError::Failed(TransferError::Target(error)),
     }
 }
 
-/// Sends units in chunks, each with the place that the transfer would be taken up at after it.
-struct Writer<'a> {
+/// Sends units in chunks, each with the checkpoint that the transfer resumes from after it.
+struct ChunkWriter<'a> {
     import: &'a Import,
     n: u32,
-    /// The last chunk that was taken in.
+    /// Number of the last chunk that the target stored.
     seq: u32,
-    /// The last place between two rows at which the source can go on.
-    place: Checkpoint,
+    /// The last checkpoint between two rows.
+    checkpoint: Checkpoint,
     /// RowStream since then, those that were sent before a break among them.
     since: u64,
-    /// How many of the next ones were sent before a break.
+    /// How many of the next units an earlier attempt sent.
     skip: u64,
     chunk: RowChunk,
-    /// The place before the chunk.
+    /// The checkpoint before the current chunk.
     begin: Checkpoint,
-    full: Vec<Full>,
-    pace: AdaptiveBatch,
+    pending: Vec<PendingChunk>,
+    batch_size: AdaptiveBatch,
 }
 
-/// A chunk to be sent, and the places before and after it.
-struct Full {
+/// A complete chunk, and the checkpoints before and after it.
+struct PendingChunk {
     chunk: RowChunk,
     begin: Checkpoint,
     end: Checkpoint,
 }
 
-impl<'a> Writer<'a> {
-    fn new(import: &'a Import, n: u32, seq: u32, place: Checkpoint) -> Self {
-        let (skip, pace) = (place.units, import.adaptive_batch().capped_at(MOST_SENT));
-        let (chunk, begin, full) = (import.row_chunk(), place.clone(), Vec::new());
-        Self { import, n, seq, place, since: 0, skip, chunk, begin, full, pace }
+impl<'a> ChunkWriter<'a> {
+    fn new(import: &'a Import, n: u32, seq: u32, checkpoint: Checkpoint) -> Self {
+        let (skip, batch_size) = (checkpoint.units, import.adaptive_batch().capped_at(MAX_WRITE_BYTES));
+        let (chunk, begin, pending) = (import.row_chunk(), checkpoint.clone(), Vec::new());
+        Self { import, n, seq, checkpoint, since: 0, skip, chunk, begin, pending, batch_size }
     }
 
     fn add(&mut self, unit: &Unit<'_>) {
@@ -310,61 +318,62 @@ impl<'a> Writer<'a> {
             Unit::Row { bytes, whole } => self.chunk.row(bytes, *whole),
             Unit::Piece { column, offset, bytes } => self.chunk.piece(*column, *offset, bytes),
         }
-        if self.chunk.len() >= self.pace.budget().bytes as usize {
+        if self.chunk.len() >= self.batch_size.budget().bytes as usize {
             self.close();
         }
     }
 
-    /// All units so far belong to what is before this place.
-    fn at(&mut self, place: Checkpoint) {
-        (self.place, self.since) = (place, 0);
+    /// Sets the checkpoint after all units so far.
+    fn set_checkpoint(&mut self, checkpoint: Checkpoint) {
+        (self.checkpoint, self.since) = (checkpoint, 0);
     }
 
     fn close(&mut self) {
-        let end = Checkpoint { units: self.since, ..self.place.clone() };
+        let end = Checkpoint { units: self.since, ..self.checkpoint.clone() };
         let begin = std::mem::replace(&mut self.begin, end.clone());
-        self.full.push(Full {
+        self.pending.push(PendingChunk {
             chunk: std::mem::replace(&mut self.chunk, self.import.row_chunk()),
             begin,
             end,
         });
     }
 
-    /// Sends what is full.
-    async fn send(&mut self) -> Result<(), Broken> {
-        for full in std::mem::take(&mut self.full) {
-            self.load(full, false).await?;
+    /// Sends all complete chunks.
+    async fn send(&mut self) -> Result<(), ReadError> {
+        for pending in std::mem::take(&mut self.pending) {
+            self.send_chunk(pending, false).await?;
         }
         Ok(())
     }
 
-    /// Sends what is left, and that there is no more.
-    async fn end(&mut self, place: Checkpoint) -> Result<(), Broken> {
-        self.at(place);
+    /// Sends the rest, and marks the last chunk as the end of the table.
+    async fn end(&mut self, checkpoint: Checkpoint) -> Result<(), ReadError> {
+        self.set_checkpoint(checkpoint);
         self.close();
-        let mut full = std::mem::take(&mut self.full).into_iter().peekable();
-        while let Some(chunk) = full.next() {
-            let last = full.peek().is_none();
-            self.load(chunk, last).await?;
+        let mut pending = std::mem::take(&mut self.pending).into_iter().peekable();
+        while let Some(chunk) = pending.next() {
+            let last = pending.peek().is_none();
+            self.send_chunk(chunk, last).await?;
         }
         Ok(())
     }
 
-    /// Sends a chunk; one that is too long for the target, in parts.
-    async fn load(&mut self, full: Full, last: bool) -> Result<(), Broken> {
-        let mut parts = vec![full];
-        while let Some(Full { mut chunk, begin, end }) = parts.pop() {
+    /// Sends a chunk. If it is too large for the target it is split.
+    async fn send_chunk(&mut self, pending: PendingChunk, last: bool) -> Result<(), ReadError> {
+        let mut parts = vec![pending];
+        while let Some(PendingChunk { mut chunk, begin, end }) = parts.pop() {
             let last = last && parts.is_empty();
-            let state = end.text()?;
-            match self.import.load(self.n, self.seq + 1, &mut chunk, &state, last, &mut self.pace).await {
+            let state = end.to_json()?;
+            match self.import.load(self.n, self.seq + 1, &mut chunk, &state, last, &mut self.batch_size).await
+            {
                 Ok(_) => self.seq += 1,
                 Err(ClientError::RequestTooLarge) => {
-                    self.pace.record_failure(true);
+                    self.batch_size.record_failure(true);
                     let (first, second) =
                         chunk.split().ok_or(TransferError::Target(ClientError::RequestTooLarge))?;
                     let middle = Checkpoint { units: begin.units + first.part_count(), ..begin.clone() };
-                    parts.push(Full { chunk: second, begin: middle.clone(), end });
-                    parts.push(Full { chunk: first, begin, end: middle });
+                    parts.push(PendingChunk { chunk: second, begin: middle.clone(), end });
+                    parts.push(PendingChunk { chunk: first, begin, end: middle });
                 }
                 Err(error) => return Err(target_error(error)),
             }

@@ -1,4 +1,4 @@
-//! A transfer from its first look at both sides to the swap.
+//! A transfer: plan, stage on the target, verify, swap.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
@@ -11,16 +11,16 @@ use wpclone_rewrite::Report;
 use crate::error::{PreflightFailure, TransferError};
 use crate::existing_content::existing_content;
 use crate::fidelity::{Fidelity, FilesFidelity, Memory, TableFidelity};
-use crate::files::FileMove;
+use crate::files::FilesTransfer;
 use crate::free_space::{required_bytes, size_of_tables, space_shortage};
-use crate::plan::{Core, Plan, ROOTS, versions_of};
+use crate::plan::{CONTENT_ROOTS, CoreComparison, Plan, versions_of};
 use crate::progress::TransferProgress;
-use crate::table::{Moved, TableMove};
+use crate::table::{TableTransfer, TransferredTable};
 
-/// Tables in flight. With the files that makes less requests at a time than a migrator takes.
-const TABLES: usize = 2;
-/// The most left-overs that are told with their context.
-const LEFT_OVERS: usize = 200;
+/// Tables transferred at the same time. With the files, this stays below the request limit of a migrator.
+const CONCURRENT_TABLES: usize = 2;
+/// The most unreplaced addresses that are reported with their context.
+const MAX_SAMPLES: usize = 200;
 
 /// The kind of site that receives the content.
 #[derive(Debug, Clone, Copy)]
@@ -35,54 +35,55 @@ pub enum TargetKind<'a> {
     },
 }
 
-/// A transfer of all content of a site.
+/// The transfer of all content of a site.
 pub struct Transfer<'a> {
-    /// Where content comes from.
+    /// The site to read.
     pub source: &'a Client,
-    /// Where it goes to.
+    /// The site to write.
     pub target: &'a Client,
-    /// What that is.
+    /// The kind of site to write.
     pub target_kind: TargetKind<'a>,
-    /// What it is called on the target: 32 hex digits, the same when it is taken up again.
+    /// The job's id on the target: 32 hex digits, the same for each attempt.
     pub job_id: &'a str,
-    /// How far it is.
+    /// Updated during the transfer.
     pub progress: &'a TransferProgress,
-    /// Cancelled when it is to stop. Nothing of the target that was live has been touched before the swap.
+    /// Cancels the transfer. Before the swap, live content of the target is not changed.
     pub cancel: &'a CancellationToken,
 }
 
 impl Transfer<'_> {
-    /// Moves everything, verifies it, and puts it in its place.
+    /// Transfers all content to shadow tables and staging directories, verifies it, and swaps it in.
     ///
     /// # Errors
-    /// See [`TransferError`]. What was loaded stays on the target, to be taken up again or aborted.
+    /// See [`TransferError`]. What was staged stays on the target: another attempt resumes or aborts the job.
     pub async fn run(&self) -> Result<Fidelity, TransferError> {
         let (from, to) = tokio::join!(self.source.manifest(), self.target.manifest());
         let (from, to) = (from.map_err(TransferError::Source)?, to.map_err(TransferError::Target)?);
         let plan = Plan::new(&from, &to)?;
-        let mut roots = ROOTS.to_vec();
+        let mut roots = CONTENT_ROOTS.to_vec();
         if from.wordpress.version != to.wordpress.version || self.core_differs(&from, &to).await? {
             roots.insert(0, Root::Core);
         }
-        let mut pace = AdaptiveBatch::new(from.limits.budget_ms);
-        let tables = async { self.source.all_definitions(&mut pace).await.map_err(TransferError::Source) };
+        let mut batch_size = AdaptiveBatch::new(from.limits.budget_ms);
+        let tables =
+            async { self.source.all_definitions(&mut batch_size).await.map_err(TransferError::Source) };
         let (all, files) = tokio::try_join!(tables, self.size_of_files(&roots, &from))?;
         let tables = size_of_tables(&all);
         self.progress.expect_bytes(tables.saturating_add(files));
         self.progress.set_warnings(&plan.warnings);
-        let import = self.begin(&roots, &plan, &all).await?;
+        let import = self.open_job(&roots, &plan, &all).await?;
         self.check_target(&import, &to).await?;
-        self.check_room(&import, required_bytes(tables, files), &to).await?;
-        let filled = self.fill(&import, plan, &all, (&from, &to), &roots).await;
-        if filled.as_ref().is_err_and(is_spoilt) {
-            // What is there cannot be built upon: another attempt begins anew.
+        self.check_free_space(&import, required_bytes(tables, files), &to).await?;
+        let result = self.stage_and_swap(&import, plan, &all, (&from, &to), &roots).await;
+        if result.as_ref().is_err_and(needs_restart) {
+            // The staged content cannot be resumed: another attempt starts over.
             let _ = import.abort().await;
         }
-        filled
+        result
     }
 
-    /// Sends everything, and swaps it in.
-    async fn fill(
+    /// Stages and verifies everything, and swaps it in.
+    async fn stage_and_swap(
         &self,
         import: &Import,
         plan: Plan,
@@ -90,7 +91,7 @@ impl Transfer<'_> {
         (from, to): (&Manifest, &Manifest),
         roots: &[Root],
     ) -> Result<Fidelity, TransferError> {
-        let files = FileMove {
+        let files = FilesTransfer {
             source: self.source,
             import,
             budget_ms: from.limits.budget_ms,
@@ -98,43 +99,44 @@ impl Transfer<'_> {
             cancel: self.cancel,
         };
         let (tables, files) = tokio::try_join!(self.tables(import, &plan, all, from), files.run(roots))?;
-        let mut routines = self.routines(import, &plan, all).await?;
+        let mut omitted = self.views_and_triggers(import, &plan, all).await?;
         if self.cancel.is_cancelled() {
             return Err(TransferError::Cancelled);
         }
         self.store_sandbox_plugin(import).await?;
         import.prepare().await.map_err(TransferError::Target)?;
         self.progress.mark_target_changed();
-        routines.extend(import.swap().await.map_err(TransferError::Target)?);
+        omitted.extend(import.swap().await.map_err(TransferError::Target)?);
         if matches!(self.target_kind, TargetKind::Clone) {
             import.commit().await.map_err(TransferError::Target)?;
         }
-        Ok(self.told(plan, from, to, tables, files, routines))
+        Ok(self.report(plan, from, to, tables, files, omitted))
     }
 
-    fn told(
+    fn report(
         &self,
         plan: Plan,
         from: &Manifest,
         to: &Manifest,
-        moved: Vec<Moved>,
+        transferred: Vec<TransferredTable>,
         files: FilesFidelity,
         omitted_views_and_triggers: Vec<String>,
     ) -> Fidelity {
         let (mut rewritten, mut warnings) = (Report::default(), plan.warnings);
         let mut tables: Vec<TableFidelity> = Vec::new();
-        for Moved { fidelity, report, too_large } in moved {
-            if too_large > 0 {
+        for TransferredTable { fidelity, report, skipped_large_values } in transferred {
+            if skipped_large_values > 0 {
                 let name = &fidelity.name;
-                warnings.push(format!("{too_large} values in {name} are too large to be looked into."));
+                warnings
+                    .push(format!("{skipped_large_values} values in {name} are too large to be rewritten."));
             }
             if !fidelity.consistent {
-                warnings.push(format!("{} changed all the time while it was read.", fidelity.name));
+                warnings.push(format!("{} changed each time it was read.", fidelity.name));
             }
             rewritten.merge(report);
             tables.push(fidelity);
         }
-        rewritten.unreplaced_samples.truncate(LEFT_OVERS);
+        rewritten.unreplaced_samples.truncate(MAX_SAMPLES);
         tables.sort_by(|one, other| one.name.cmp(&other.name));
         Fidelity {
             source: versions_of(from),
@@ -151,23 +153,23 @@ impl Transfer<'_> {
         }
     }
 
-    /// Whether WordPress' own files differ: localised and patched ones do.
+    /// Whether the WordPress core files differ, as localised and patched ones do.
     async fn core_differs(&self, from: &Manifest, to: &Manifest) -> Result<bool, TransferError> {
-        let mut core = Core::default();
+        let mut core = CoreComparison::default();
         let mut pages =
             self.target.index_stream(Root::Core, true, None, AdaptiveBatch::new(to.limits.budget_ms));
         while let Some(page) = pages.next().await.map_err(TransferError::Target)? {
-            core.of_target(page.entries);
+            core.add_target(page.entries);
         }
         let mut pages =
             self.source.index_stream(Root::Core, true, None, AdaptiveBatch::new(from.limits.budget_ms));
         while let Some(page) = pages.next().await.map_err(TransferError::Source)? {
-            core.of_source(&page.entries);
+            core.add_source(&page.entries);
         }
         Ok(core.differs())
     }
 
-    /// Bytes of all files that will travel.
+    /// Size of all files to transfer.
     async fn size_of_files(&self, roots: &[Root], from: &Manifest) -> Result<u64, TransferError> {
         let mut bytes: u64 = 0;
         for root in roots {
@@ -181,14 +183,14 @@ impl Transfer<'_> {
         Ok(bytes)
     }
 
-    /// Whether the target has room, as far as its PHP may know. A job that is taken up again has some of it there already:
-    /// what it lacks, the target says.
-    async fn check_room(&self, import: &Import, need: u64, to: &Manifest) -> Result<(), TransferError> {
+    /// Fails if the target has too little free space, as far as its PHP reports it. A resumed job is not checked, because a
+    /// part of the content is there already; the target responds with 507 if its disk is full.
+    async fn check_free_space(&self, import: &Import, need: u64, to: &Manifest) -> Result<(), TransferError> {
         let free = |to: &Manifest| space_shortage(need, to.roots.values().map(|root| root.free_bytes));
         if import.info().resumed || free(to).is_none() {
             return Ok(());
         }
-        // A job before this one may have ended since the target told.
+        // An earlier job may have been cleaned up since the manifest was read.
         let to = self.target.manifest().await.map_err(TransferError::Target)?;
         match free(&to) {
             Some(detail) => {
@@ -199,15 +201,20 @@ impl Transfer<'_> {
         }
     }
 
-    /// Begins the job, or takes it up where rows and files were still coming. One that was further, has tables that the source
-    /// has no more, or other roots (a source whose WordPress was updated in between), ends and begins anew.
-    async fn begin(&self, roots: &[Root], plan: &Plan, all: &[Definition]) -> Result<Import, TransferError> {
+    /// Opens a new job, or resumes one that was still receiving rows and files. A job in a later phase, with tables that the
+    /// source no longer has, or with other roots (the source's WordPress was updated) is ended and a new one opened.
+    async fn open_job(
+        &self,
+        roots: &[Root],
+        plan: &Plan,
+        all: &[Definition],
+    ) -> Result<Import, TransferError> {
         let options = job_options(self.target_kind, roots);
         let begin =
             || async { self.target.begin(self.job_id, &options).await.map_err(TransferError::Target) };
         let import = begin().await?;
         match (import.info().phase.as_str(), self.target_kind) {
-            ("open", _) if import.info().roots == roots && !plan.misses(all, &import.info().tables) => {
+            ("open", _) if import.info().roots == roots && !plan.lacks(all, &import.info().tables) => {
                 return Ok(import);
             }
             ("swapped", TargetKind::Clone) => import.commit().await.map_err(TransferError::Target)?,
@@ -216,7 +223,7 @@ impl Transfer<'_> {
         begin().await
     }
 
-    /// A site of somebody's must be empty.
+    /// Fails if an existing site is not empty.
     async fn check_target(&self, import: &Import, to: &Manifest) -> Result<(), TransferError> {
         if matches!(self.target_kind, TargetKind::Clone) {
             return Ok(());
@@ -225,7 +232,7 @@ impl Transfer<'_> {
         if content.is_empty() {
             return Ok(());
         }
-        // It is gone by itself after a while, and with the migrator.
+        // If this fails, the job expires, or is removed with the migrator.
         let _ = import.abort().await;
         let detail =
             format!("The target is not empty: it has {}. Nothing of it was changed.", content.join(", "));
@@ -234,7 +241,7 @@ impl Transfer<'_> {
 
     async fn store_sandbox_plugin(&self, import: &Import) -> Result<(), TransferError> {
         let TargetKind::ExistingSite { sandbox_plugin } = self.target_kind else { return Ok(()) };
-        let mut parcel = import.file_batch();
+        let mut batch = import.file_batch();
         let part = OutgoingPart {
             root: Root::MuPlugins,
             path: SANDBOX_PLUGIN_FILE.as_bytes(),
@@ -244,13 +251,13 @@ impl Transfer<'_> {
             mtime: 0,
             offset: 0,
         };
-        parcel.part(&part, &[sandbox_plugin.as_bytes()]);
+        batch.part(&part, &[sandbox_plugin.as_bytes()]);
         let stored =
-            import.store(parcel, &mut import.adaptive_batch()).await.map_err(TransferError::Target)?;
+            import.store(batch, &mut import.adaptive_batch()).await.map_err(TransferError::Target)?;
         match stored.rejected.first() {
             None => Ok(()),
             Some(file) => Err(TransferError::Verification(format!(
-                "The target does not take the must-use plugin that keeps it harmless ({}).",
+                "The target rejected the must-use sandbox plugin ({}).",
                 file.field
             ))),
         }
@@ -262,14 +269,14 @@ impl Transfer<'_> {
         plan: &Plan,
         all: &[Definition],
         from: &Manifest,
-    ) -> Result<Vec<Moved>, TransferError> {
-        let mut moves = Vec::new();
+    ) -> Result<Vec<TransferredTable>, TransferError> {
+        let mut transfers = Vec::new();
         for definition in all {
             if let (Definition::Table(table), Some(new)) = (definition, plan.definition(definition)) {
-                moves.push(self.table(import, plan, table, new, from));
+                transfers.push(self.table(import, plan, table, new, from));
             }
         }
-        stream::iter(moves).buffer_unordered(TABLES).try_collect().await
+        stream::iter(transfers).buffer_unordered(CONCURRENT_TABLES).try_collect().await
     }
 
     async fn table(
@@ -279,9 +286,9 @@ impl Transfer<'_> {
         table: &Table,
         definition: Definition,
         from: &Manifest,
-    ) -> Result<Moved, TransferError> {
+    ) -> Result<TransferredTable, TransferError> {
         let progress = import.info().tables.iter().find(|progress| progress.name == definition.name());
-        let moving = TableMove {
+        let transfer = TableTransfer {
             source: self.source,
             import,
             table,
@@ -295,11 +302,11 @@ impl Transfer<'_> {
             progress: self.progress,
             cancel: self.cancel,
         };
-        moving.run(progress).await
+        transfer.run(progress).await
     }
 
-    /// Views and triggers; those that the target does not take are left out and named.
-    async fn routines(
+    /// Creates views and triggers, and returns the names of those that the target rejected.
+    async fn views_and_triggers(
         &self,
         import: &Import,
         plan: &Plan,
@@ -322,16 +329,16 @@ impl Transfer<'_> {
     }
 }
 
-fn job_options(into: TargetKind<'_>, roots: &[Root]) -> JobOptions {
+fn job_options(target_kind: TargetKind<'_>, roots: &[Root]) -> JobOptions {
     let mut allow = vec![AllowedContent::Views, AllowedContent::Triggers, AllowedContent::PhpInUploads];
-    let is_site = matches!(into, TargetKind::ExistingSite { .. });
+    let is_site = matches!(target_kind, TargetKind::ExistingSite { .. });
     if is_site {
         allow.push(AllowedContent::SandboxPlugin);
     }
     JobOptions { allow, reversible: is_site, roots: roots.to_vec(), replace: true }
 }
 
-/// Brings back what a target had before a job, whatever its phase, and ends the job.
+/// Restores the target's former content, whatever the phase of the job, and ends the job.
 async fn restore_and_abort(import: &Import) -> Result<(), TransferError> {
     if matches!(import.info().phase.as_str(), "swapping" | "swapped" | "rolling_back") {
         import.rollback().await.map_err(TransferError::Target)?;
@@ -339,7 +346,7 @@ async fn restore_and_abort(import: &Import) -> Result<(), TransferError> {
     import.abort().await.map_err(TransferError::Target)
 }
 
-/// Brings back what a site had before a transfer into it, if there was one.
+/// Restores the former content of an existing site after a transfer into it. Succeeds if there was none.
 ///
 /// # Errors
 /// See [`TransferError`].
@@ -348,7 +355,7 @@ pub async fn rollback(target: &Client, job: &str) -> Result<(), TransferError> {
     restore_and_abort(&import).await
 }
 
-/// Drops what a site had before a transfer into it: the content stays for good.
+/// Drops the former content of an existing site after a transfer into it.
 ///
 /// # Errors
 /// See [`TransferError`].
@@ -356,7 +363,7 @@ pub async fn commit(target: &Client, job: &str) -> Result<(), TransferError> {
     let import = resume_job(target, job).await?;
     let ended = match import.info().phase.as_str() {
         "swapped" | "cleaning_up" => import.commit().await,
-        // Begun by this very call: it had been settled.
+        // Opened by this very call: the job was committed before.
         _ => import.abort().await,
     };
     ended.map_err(TransferError::Target)
@@ -369,13 +376,13 @@ async fn resume_job(target: &Client, job: &str) -> Result<Import, TransferError>
 
 fn mu_plugins_dir(manifest: &Manifest) -> String {
     let path = |root: &str| manifest.roots.get(root).and_then(|root| root.path.clone());
-    // Where there was none it has been made, beside the plugins as a rule.
+    // If there was none it has been created, by default beside the plugins.
     let usual = || path("content").map(|content| format!("{content}/mu-plugins"));
     path("mu-plugins").or_else(usual).unwrap_or_default()
 }
 
-/// Whether an attempt ended in a way that the next one would meet again.
-fn is_spoilt(error: &TransferError) -> bool {
+/// Whether a resumed attempt would fail in the same way.
+fn needs_restart(error: &TransferError) -> bool {
     match error {
         TransferError::Verification(_) => true,
         TransferError::Target(ClientError::Migrator { status, .. }) => matches!(status, 400 | 409 | 422),

@@ -28,7 +28,7 @@ type Row = Vec<Option<Vec<u8>>>;
 /// Column, offset and bytes.
 type Piece = (usize, u64, Vec<u8>);
 
-/// A row as a source gives it: itself, and pieces of so many bytes.
+/// A row as a source sends it: the row, and pieces of at most `cut` bytes.
 fn parts(row: &Row, cut: usize) -> (Vec<u8>, Vec<Piece>) {
     let values: Vec<_> = row.iter().map(|value| value.as_deref().map_or(Value::Null, Value::of)).collect();
     let mut bytes = Vec::new();
@@ -42,7 +42,7 @@ fn parts(row: &Row, cut: usize) -> (Vec<u8>, Vec<Piece>) {
     (bytes, large.flat_map(cut).collect())
 }
 
-/// What a target would put together from the units.
+/// Joins units the way a target does.
 #[derive(Default)]
 struct Target {
     rows: Vec<Row>,
@@ -85,7 +85,7 @@ impl Target {
     }
 }
 
-fn through(rows: &[Row], cut: usize) -> (Target, Counts) {
+fn run(rows: &[Row], cut: usize) -> (Target, Counts) {
     let (table, rewriter) = (table(), rewriter());
     let mut units = RowStream::new(RowTransformer::new(&table, "x", &rewriter, None));
     let mut target = Target { columns: 4, ..Target::default() };
@@ -93,12 +93,12 @@ fn through(rows: &[Row], cut: usize) -> (Target, Counts) {
         let (bytes, pieces) = parts(row, cut);
         let values: Vec<_> =
             row.iter().map(|value| value.as_deref().map_or(Value::Null, Value::of)).collect();
-        units.take(&RowPart::Row { bytes: &bytes, values }, &mut |unit| target.take(unit)).unwrap();
+        units.push(&RowPart::Row { bytes: &bytes, values }, &mut |unit| target.take(unit)).unwrap();
         for (column, offset, bytes) in &pieces {
             let piece = RowPart::Piece { column: *column, offset: *offset, bytes };
-            units.take(&piece, &mut |unit| target.take(unit)).unwrap();
+            units.push(&piece, &mut |unit| target.take(unit)).unwrap();
         }
-        assert!(units.is_settled());
+        assert!(units.is_between_rows());
     }
     (target, units.counts)
 }
@@ -119,57 +119,50 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_row_arrives_mended_however_it_was_cut(
+    fn rows_arrive_transformed_whatever_the_size_of_their_pieces(
         rows in prop::collection::vec((value(), value()), 1..5), cut in 50_000_usize..400_000,
     ) {
         let rows: Vec<Row> = rows.into_iter().map(|(a, b)| vec![Some(b"1".to_vec()), a, b, Some(b"1".to_vec())]).collect();
-        let (target, counts) = through(&rows, cut);
+        let (target, counts) = run(&rows, cut);
         let rewriter = rewriter();
-        let mend = |value: &Vec<u8>| rewriter.rewrite(value, &mut Report::default()).into_owned();
-        let wanted: Vec<Row> =
-            rows.iter().map(|row| row.iter().map(|value| value.as_ref().map(mend)).collect()).collect();
-        prop_assert!(target.rows == wanted);
+        let rewrite = |value: &Vec<u8>| rewriter.rewrite(value, &mut Report::default()).into_owned();
+        let expected: Vec<Row> =
+            rows.iter().map(|row| row.iter().map(|value| value.as_ref().map(rewrite)).collect()).collect();
+        prop_assert!(target.rows == expected);
         prop_assert_eq!(counts.target_digest, target.digest);
         prop_assert_eq!(counts.target_rows, rows.len() as u64);
     }
 }
 
 #[test]
-fn a_row_that_is_too_large_to_be_mended_travels_as_it_is_and_is_counted() {
-    let large: Vec<u8> = b"http://a.example/ ".iter().copied().cycle().take(MOST as usize + 1).collect();
+fn large_values_beyond_the_buffer_are_passed_through_and_counted() {
+    let large: Vec<u8> =
+        b"http://a.example/ ".iter().copied().cycle().take(MAX_BUFFERED_BYTES as usize + 1).collect();
     let row = vec![Some(b"1".to_vec()), Some(b"http://a.example".to_vec()), Some(large.clone()), None];
-    let (target, counts) = through(&[row], 1 << 20);
+    let (target, counts) = run(&[row], 1 << 20);
     assert_eq!(target.rows[0][1].as_deref(), Some(b"https://a-longer-name.example".as_slice()));
     assert_eq!(target.rows[0][2].as_ref().map(Vec::len), Some(large.len()));
     assert!(target.rows[0][2].as_deref() == Some(&large));
-    assert_eq!((counts.too_large, counts.report.changed_values), (1, 1));
+    assert_eq!((counts.skipped_large_values, counts.report.changed_values), (1, 1));
 }
 
 #[test]
-fn a_row_that_changed_while_it_was_read_is_torn() {
+fn pieces_that_do_not_match_their_row_are_rejected() {
     let (table, rewriter) = (table(), rewriter());
     let mut units = RowStream::new(RowTransformer::new(&table, "x", &rewriter, None));
     let old = vec![b'x'; LARGE_VALUE_BYTES + 10];
     let values = vec![Value::Bytes(b"1"), Value::of(&old), Value::Null, Value::Null];
     let mut bytes = Vec::new();
     write_row(&mut bytes, &values);
-    let mut take = |part: RowPart<'_>| units.take(&part, &mut |_| {});
+    let mut take = |part: RowPart<'_>| units.push(&part, &mut |_| {});
     take(RowPart::Row { bytes: &bytes, values: values.clone() }).unwrap();
     let new = vec![b'y'; LARGE_VALUE_BYTES + 10];
-    assert_eq!(
-        take(RowPart::Piece { column: 1, offset: 5, bytes: &new }),
-        Err(RowChanged),
-        "not where it was"
-    );
-    assert_eq!(
-        take(RowPart::Piece { column: 1, offset: 0, bytes: &new }),
-        Err(RowChanged),
-        "not what was said"
-    );
+    assert_eq!(take(RowPart::Piece { column: 1, offset: 5, bytes: &new }), Err(RowChanged), "wrong offset");
+    assert_eq!(take(RowPart::Piece { column: 1, offset: 0, bytes: &new }), Err(RowChanged), "wrong digest");
 }
 
 #[test]
-fn what_the_source_had_is_the_same_however_its_rows_came_in_answers() {
+fn source_counts_do_not_depend_on_the_size_of_responses() {
     let (table, rewriter) = (table(), rewriter());
     let rows = [b"one".as_slice(), b"two", b"two", b"three"];
     let counted = |answers: &[&[&[u8]]]| {
@@ -177,7 +170,7 @@ fn what_the_source_had_is_the_same_however_its_rows_came_in_answers() {
         for answer in answers {
             let mut digest = RowDigest::default();
             answer.iter().for_each(|row| digest.add(row));
-            units.answered(answer.len() as u64, digest);
+            units.add_source_counts(answer.len() as u64, digest);
         }
         (units.counts.source_rows, units.counts.source_digest)
     };
