@@ -61,12 +61,12 @@ async fn an_empty_target_receives_a_copy_that_contacts_nobody() -> Result {
     assert_eq!((&result["source_api_key"], &result["target_api_key"]), (&Value::Null, &Value::Null));
     assert_eq!(result["migrator"]["source"], "removed", "{result:#}");
     assert_eq!(result["fidelity"]["deactivated_plugins"], json!(["wordfence/wordfence.php"]), "{result:#}");
-    let harmless = result["target"]["remove_to_go_live"].as_str().unwrap();
-    assert!(harmless.ends_with("/wp-content/mu-plugins/wpclone-sandbox.php"), "{harmless}");
+    let must_use_plugin = result["target"]["remove_to_go_live"].as_str().unwrap();
+    assert!(must_use_plugin.ends_with("/wp-content/mu-plugins/wpclone-sandbox.php"), "{must_use_plugin}");
 
     let told = target
         .eval_php(
-            "echo json_encode([class_exists('Wpclone_Harmless'), wp_remote_get('http://127.0.0.1:1/')->get_error_code(), \
+            "echo json_encode([class_exists('Wpclone_Sandbox'), wp_remote_get('http://127.0.0.1:1/')->get_error_code(), \
              count_users()['total_users'], (int) wp_count_posts()->publish, get_option('siteurl'), \
              (bool) wp_check_password('the source has its own', get_user_by('login', 'admin')->user_pass), \
              glob(dirname(ABSPATH) . '/wpclone-*'), is_dir(WP_PLUGIN_DIR . '/wpclone-migrator'), \
