@@ -117,6 +117,12 @@ pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
         [vec![stage.to_string()], counts.to_vec(), vec![oldest]].concat()
     }));
     let mut text = table(&rows);
+    if queue.unreadable_tasks > 0 {
+        text.push_str(&format!(
+            "\n{} tasks were written by another version and wait for its workers\n",
+            queue.unreadable_tasks
+        ));
+    }
     if queue.workers.is_empty() {
         text.push_str("\nno workers are running\n");
         return text;
@@ -273,6 +279,7 @@ mod tests {
         };
         let view = QueueView {
             stages: [(Stage::Browser, StageDepth::default())].into(),
+            unreadable_tasks: 0,
             workers: vec![worker("w-1", 1, vec![task], None), worker("w-2\u{1b}", 0, vec![], Some("silent"))],
         };
         insta::assert_snapshot!(queue(&view, now));

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use wpclone_provision::{Health, Provisioner};
-use wpclone_queue::Queue;
+use wpclone_queue::{Queue, QueueError};
 
 use crate::browser::BrowserAvailability;
 use crate::metrics::Metrics;
@@ -50,6 +50,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
         Ok(()) => {
             (StatusCode::SERVICE_UNAVAILABLE, "this worker is not registered with the queue yet\n".into())
         }
+        Err(error @ QueueError::OtherLayout(_)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Redis cannot be reached\n".into()),
     }
 }

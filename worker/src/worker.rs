@@ -224,8 +224,9 @@ impl Worker {
             self.running.lock().iter().map(|(id, pid)| (*id, *pid.borrow())).collect();
         let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
         let browsers = pids.len();
-        let memory =
-            tokio::task::spawn_blocking(move || pids.into_iter().map(wpclone_supervisor::resident_memory).sum());
+        let memory = tokio::task::spawn_blocking(move || {
+            pids.into_iter().map(wpclone_supervisor::resident_memory).sum()
+        });
         let browser_memory_bytes = memory.await.unwrap_or_default();
         self.executor.metrics.browsers(browsers, browser_memory_bytes);
         // A stage that is not claimed at the moment is not reported as served.

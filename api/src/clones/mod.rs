@@ -25,6 +25,9 @@ pub async fn find(app: &App, caller: &Caller, name: &str) -> Result<CloneEntry, 
             Err(gone("It has expired or was deleted."))
         }
         CloneLookup::Found(_) | CloneLookup::Gone(_) | CloneLookup::NotFound => Err(unknown()),
+        CloneLookup::Unreadable => {
+            Err(ApiError::internal("the clone's entry cannot be read by this version"))
+        }
     }
 }
 

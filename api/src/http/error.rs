@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use wpclone_artifacts::ArtifactError;
 use wpclone_clones::RegistryError;
 use wpclone_queue::{LimitExceeded, QueueError};
+use wpclone_redis::OtherLayout;
 use wpclone_service::seal::SealError;
 use wpclone_task::{Code, FieldErrors, Problem};
 
@@ -115,17 +116,25 @@ fn unavailable(error: &dyn std::fmt::Display) -> ApiError {
     )
 }
 
+fn other_layout(error: OtherLayout) -> ApiError {
+    tracing::error!(%error, "Redis cannot be used");
+    ApiError::new(Code::QueueUnavailable, format!("{error}."))
+}
+
 impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> Self {
         match error {
             QueueError::Unavailable(_) => unavailable(&error),
+            QueueError::OtherLayout(layout) => other_layout(layout),
             QueueError::BadCursor => {
                 Self::new(Code::BadParameter, "`cursor` or Last-Event-ID was not issued by this API.")
             }
             QueueError::TooLarge(what) => {
                 Self::new(Code::BodyTooLarge, format!("The {what} is too large for the queue."))
             }
-            QueueError::LeaseLost | QueueError::Unexpected(_) => Self::internal(error),
+            QueueError::LeaseLost | QueueError::Unreadable | QueueError::Unexpected(_) => {
+                Self::internal(error)
+            }
         }
     }
 }
@@ -135,6 +144,7 @@ impl From<ArtifactError> for ApiError {
         match error {
             ArtifactError::BadName => Self::new(Code::ArtifactNotFound, "No artifact can have this name."),
             ArtifactError::Store(_) => unavailable(&error),
+            ArtifactError::OtherLayout(layout) => other_layout(layout),
             ArtifactError::TooLarge => Self::internal(error),
         }
     }
@@ -144,6 +154,7 @@ impl From<RegistryError> for ApiError {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::Store(_) => unavailable(&error),
+            RegistryError::OtherLayout(layout) => other_layout(layout),
             RegistryError::TooLarge | RegistryError::Full | RegistryError::InvalidProvisionerId => {
                 Self::internal(error)
             }

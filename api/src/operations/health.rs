@@ -6,6 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use serde::Serialize;
 use tokio::time::timeout;
+use wpclone_queue::QueueError;
 
 use crate::operations::PROBE_TIMEOUT;
 use crate::state::SharedApp;
@@ -19,6 +20,9 @@ pub struct Readiness {
     pub redis: bool,
     /// Whether the program is shutting down.
     pub shutting_down: bool,
+    /// Why Redis cannot be used, when its data has another layout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Liveness
@@ -44,8 +48,13 @@ pub async fn healthz() -> &'static str {
 )]
 pub async fn readyz(State(app): State<SharedApp>) -> Response {
     let shutting_down = app.shutdown.is_cancelled();
-    let redis = matches!(timeout(PROBE_TIMEOUT, app.queue.ping()).await, Ok(Ok(())));
+    let pinged = timeout(PROBE_TIMEOUT, app.queue.ping()).await;
+    let redis = matches!(pinged, Ok(Ok(())));
+    let problem = match pinged {
+        Ok(Err(QueueError::OtherLayout(error))) => Some(error.to_string()),
+        _ => None,
+    };
     let ready = redis && !shutting_down;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, redis, shutting_down })).into_response()
+    (status, Json(Readiness { ready, redis, shutting_down, problem })).into_response()
 }

@@ -109,6 +109,9 @@ fn register_gauges(registry: &mut Registry, queue: &QueueView) {
     let (workers, memory): (Gauge, Gauge) = (Gauge::default(), Gauge::default());
     workers.set(i64::try_from(alive.clone().count()).unwrap_or(i64::MAX));
     memory.set(alive.map(|w| i64::try_from(w.browser_memory_bytes).unwrap_or(i64::MAX)).sum());
+    let unreadable: Gauge<u64, AtomicU64> = Gauge::default();
+    unreadable.set(queue.unreadable_tasks);
+    registry.register("queue_unreadable_tasks", "Tasks that only another version can read", unreadable);
     registry.register("queue_depth", "Steps by stage and state", depth);
     registry.register("queue_oldest_age_seconds", "Age of the oldest ready step", oldest);
     registry.register("worker_slots", "Slots of the workers that serve a stage", slots);

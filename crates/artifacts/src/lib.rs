@@ -6,51 +6,53 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::{ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
-use wpclone_redis::Redis;
+use wpclone_redis::{OtherLayout, Redis, layout_lua};
 use wpclone_task::TaskId;
 
-/// The name of the picture of a copy's front page.
+/// The name of the screenshot of a clone's front page.
 pub const FRONT_PAGE_SCREENSHOT: &str = "clone-front-page.png";
 
-/// The most packed bytes of one artifact.
-const EACH: usize = 2 << 20;
-/// The most bytes of one artifact before it is packed: what a reader has to hold.
-const UNPACKED: usize = 8 << 20;
-/// The most packed bytes of one task.
-const TASK: u64 = 8 << 20;
+/// The most compressed bytes of one artifact.
+const MAX_PACKED: usize = 2 << 20;
+/// The most bytes of one artifact before compression: a reader holds them in memory.
+const MAX_UNPACKED: usize = 8 << 20;
+/// The most compressed bytes of one task.
+const MAX_OF_TASK: u64 = 8 << 20;
 /// The most artifacts of one task.
-const NAMES: u32 = 200;
-/// The least that an artifact counts for, so that many small ones have an end too.
-const LEAST: u64 = 1 << 10;
-/// How long an answer may take: pictures are large.
-const ANSWER: Duration = Duration::from_secs(10);
+const MAX_NAMES: u32 = 200;
+/// The least bytes that an artifact counts for, so that the number of small ones is bounded.
+const MIN_COUNTED: u64 = 1 << 10;
+/// How long Redis may take to answer: screenshots are large.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an artifact is kept.
-const KEEP: Duration = Duration::from_secs(24 * 3600);
-/// How many dropped artifacts are remembered as gone.
-const REMEMBERED: u32 = 20_000;
+const RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// How many deleted artifacts are remembered as gone.
+const MAX_GONE: u32 = 20_000;
 /// Hash tag of the store's keys.
 const TAG: &str = "{wpclone-artifacts}";
 
 macro_rules! script {
     ($name:ident, $flags:literal, $file:literal) => {
         static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!("#!lua", $flags, "\n", include_str!("lua/prelude.lua"), include_str!($file)))
+            let may_write = !$flags.contains("no-writes");
+            let (layout, shared, body) = (layout_lua(), include_str!("lua/prelude.lua"), include_str!($file));
+            Script::new(&format!("#!lua{}\nlocal MAY_WRITE = {may_write}\n{layout}{shared}{body}", $flags))
         });
     };
 }
-// Without `allow-oom`: a full Redis refuses a picture before anything is changed.
+// Without `allow-oom`: a full Redis refuses the call before anything is changed.
 script!(PUT, "", "lua/put.lua");
 script!(LIST, " flags=no-writes", "lua/list.lua");
 script!(GET, " flags=no-writes", "lua/get.lua");
 
-/// A store of artifacts in Redis, on a connection of its own, so that no heartbeat waits behind a picture.
+/// Artifacts in Redis, on a connection of their own, so that no heartbeat waits behind a screenshot.
 #[derive(Clone)]
 pub struct Artifacts {
     redis: Redis,
     total_bytes: u64,
 }
 
-/// An artifact without its bytes.
+/// An artifact without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactMeta {
     /// File name, unique in its task: `[a-z0-9.-]`, at most 64 characters, no dot in front.
@@ -61,85 +63,100 @@ pub struct ArtifactMeta {
     pub bytes: u64,
 }
 
-/// What was found under a name.
+/// What is stored under a task and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArtifactLookup {
     /// The artifact.
     Found(ArtifactMeta, Vec<u8>),
-    /// It was there, and has been dropped or has expired.
+    /// The artifact existed; it has expired or was evicted.
     Gone,
-    /// Never heard of it.
+    /// No artifact of this name is known.
     NotFound,
 }
 
-/// Why an artifact was not kept or not read.
+/// Why an artifact was not stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// Larger than an artifact, or all of a task's, may be.
-    #[error("the artifact is too large to keep")]
+    #[error("the artifact is too large")]
     TooLarge,
-    /// Not a name for an artifact.
-    #[error("not a name for an artifact")]
+    /// The name is invalid.
+    #[error("invalid artifact name")]
     BadName,
     /// Redis failed.
     #[error("the artifact store cannot be reached")]
-    Store(#[from] RedisError),
+    Store(#[source] RedisError),
+    /// Redis holds data of another layout; nothing was changed.
+    #[error(transparent)]
+    OtherLayout(OtherLayout),
+}
+
+impl From<RedisError> for ArtifactError {
+    fn from(error: RedisError) -> Self {
+        OtherLayout::from_error(&error).map_or(Self::Store(error), Self::OtherLayout)
+    }
 }
 
 impl Artifacts {
-    /// A store that keeps at most `total_bytes` in all. Connects when first used.
+    /// A store of at most `total_bytes` in all. Connects when first used.
     ///
     /// # Errors
-    /// A URL that is none.
+    /// The URL is invalid.
     pub fn new(redis_url: &str, total_bytes: u64) -> Result<Self, ArtifactError> {
-        Ok(Self { redis: Redis::new(redis_url, ANSWER)?, total_bytes })
+        Ok(Self { redis: Redis::new(redis_url, RESPONSE_TIMEOUT)?, total_bytes })
     }
 
-    /// Keeps an artifact for a day, or until room is needed; one of the same name is replaced.
+    /// Stores an artifact for a day, or until space is needed. One of the same name is replaced.
     ///
     /// # Errors
-    /// Too large (2 MiB packed each, 8 MiB a task, 200 names), a bad name, or Redis.
+    /// The artifact is too large (2 MiB compressed, 8 MiB and 200 names of a task), the name is invalid, or Redis failed.
     pub async fn put(&self, task: TaskId, name: &str, kind: &str, bytes: &[u8]) -> Result<(), ArtifactError> {
         if !is_name(name) {
             return Err(ArtifactError::BadName);
         }
-        if bytes.len() > UNPACKED {
+        if bytes.len() > MAX_UNPACKED {
             return Err(ArtifactError::TooLarge);
         }
         let (owned, size) = (bytes.to_vec(), bytes.len());
-        // Packing takes up to a second: not on a thread that others wait for.
-        let packed = tokio::task::spawn_blocking(move || pack::pack(&owned, EACH)).await.ok().flatten();
+        // Compression takes up to a second, so it must not block a runtime thread.
+        let packed = tokio::task::spawn_blocking(move || pack::pack(&owned, MAX_PACKED)).await.ok().flatten();
         let packed = packed.ok_or(ArtifactError::TooLarge)?;
         let mut call = begin(&PUT, task);
-        call.arg(name).arg(media_type(kind)).arg(size).arg(packed).arg(TASK).arg(NAMES).arg(self.total_bytes);
-        call.arg(LEAST).arg(u64::try_from(KEEP.as_millis()).unwrap_or(u64::MAX)).arg(REMEMBERED);
+        call.arg(name)
+            .arg(media_type(kind))
+            .arg(size)
+            .arg(packed)
+            .arg(MAX_OF_TASK)
+            .arg(MAX_NAMES)
+            .arg(self.total_bytes);
+        call.arg(MIN_COUNTED).arg(u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX)).arg(MAX_GONE);
         match self.run::<String>(&call).await?.as_str() {
             "ok" => Ok(()),
             _ => Err(ArtifactError::TooLarge),
         }
     }
 
-    /// All that is kept of a task, in the order it was written.
+    /// The artifacts of a task, in the order of writing.
     ///
     /// # Errors
-    /// Redis.
+    /// Redis failed.
     pub async fn list(&self, task: TaskId) -> Result<Vec<ArtifactMeta>, ArtifactError> {
-        let mut kept: Vec<(String, String, u64, u64)> = self.look(&begin(&LIST, task)).await?;
+        let mut kept: Vec<(String, String, u64, u64)> = self.read(&begin(&LIST, task)).await?;
         kept.sort_by_key(|(_, _, _, seq)| *seq);
         Ok(kept.into_iter().map(|(name, kind, bytes, _)| ArtifactMeta { name, kind, bytes }).collect())
     }
 
-    /// One artifact.
+    /// Looks up an artifact.
     ///
     /// # Errors
-    /// Redis.
+    /// Redis failed.
     pub async fn get(&self, task: TaskId, name: &str) -> Result<ArtifactLookup, ArtifactError> {
         if !is_name(name) {
             return Ok(ArtifactLookup::NotFound);
         }
         let mut call = begin(&GET, task);
         call.arg(name);
-        let answer: Vec<Vec<u8>> = self.look(&call).await?;
+        let answer: Vec<Vec<u8>> = self.read(&call).await?;
         let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
         match answer.as_slice() {
             [_, kind, bytes, packed] => {
@@ -156,8 +173,8 @@ impl Artifacts {
         call.invoke_async(&mut self.redis.connection().await?).await
     }
 
-    /// The same for a call that only reads.
-    async fn look<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+    /// [`Artifacts::run`] for a call that only reads, repeated once when the connection broke.
+    async fn read<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
         self.redis.retry_on_disconnect(|mut redis| async move { call.invoke_async(&mut redis).await }).await
     }
 }
@@ -168,7 +185,7 @@ fn begin(script: &'static Script, task: TaskId) -> ScriptInvocation<'static> {
     call
 }
 
-/// `[a-z0-9.-]`, at most 64 characters, beginning with neither dot nor hyphen.
+/// `[a-z0-9.-]`, at most 64 characters, first a letter or digit.
 fn is_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     name.len() <= 64
@@ -176,7 +193,7 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| allowed(b) || matches!(b, b'.' | b'-'))
 }
 
-/// The media type when it can be one: it becomes a header.
+/// The media type if it is valid in a header, else that of any bytes.
 fn media_type(kind: &str) -> &str {
     let fits =
         !kind.is_empty() && kind.len() <= 100 && kind.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
@@ -192,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_no_path_and_no_header() {
+    fn names_and_media_types_cannot_be_paths_or_headers() {
         for (name, good) in [
             ("page.html", true),
             ("1-after-login.png", true),

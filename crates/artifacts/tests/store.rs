@@ -139,3 +139,19 @@ async fn a_redis_that_was_away_or_flushed_needs_no_operator() {
     store.put(task, "a", "text/plain", b"a").await.unwrap();
     assert_eq!(names(&store, task).await, ["a"]);
 }
+
+#[tokio::test]
+async fn nothing_is_changed_in_a_redis_with_another_layout() {
+    let redis = Redis::start().await;
+    let (store, task) = (redis.store(64 * MIB), TaskId::new());
+    store.put(task, "a", "text/plain", b"kept").await.unwrap();
+    redis.command::<()>("SET {wpclone-artifacts}:layout 7").await;
+    let refused = |error: ArtifactError| matches!(error, ArtifactError::OtherLayout(e) if e.found == Some(7));
+    assert!(refused(store.put(task, "a", "text/plain", b"new").await.unwrap_err()));
+    assert!(refused(store.get(task, "a").await.unwrap_err()));
+    assert!(refused(store.list(task).await.unwrap_err()));
+    redis.command::<()>("SET {wpclone-artifacts}:layout 1").await;
+    assert!(
+        matches!(store.get(task, "a").await.unwrap(), ArtifactLookup::Found(_, bytes) if bytes == b"kept")
+    );
+}

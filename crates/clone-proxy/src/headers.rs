@@ -8,7 +8,8 @@ const SESSION_COOKIE: &str = "wpclone_session";
 
 /// Hop-by-hop headers (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
-const OTHER_HOP_BY_HOP: [&str; 4] = ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"];
+const OTHER_HOP_BY_HOP: [&str; 4] =
+    ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"];
 /// Headers that only a trusted proxy may set: any client can send them, and PHP would believe them.
 const FORWARDING: [&str; 5] = ["forwarded", "x-real-ip", "proxy", "x-original-url", "x-rewrite-url"];
 

@@ -24,7 +24,10 @@ pub(crate) fn starting() -> Response {
 
 /// The clone is kept, but not run.
 pub(crate) fn unreadable() -> Response {
-    page(StatusCode::SERVICE_UNAVAILABLE, "This clone cannot be read at the moment; its operator has to look.")
+    page(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This clone cannot be read at the moment; its operator has to look.",
+    )
 }
 
 /// The clone has been deleted.

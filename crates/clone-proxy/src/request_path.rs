@@ -54,7 +54,8 @@ pub(crate) fn parse(path: &str) -> Result<PathNames, PathError> {
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, PathError> {
-    let is_encoded = |rest: &str| rest.as_bytes().get(..2).is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit));
+    let is_encoded =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit));
     // The decoder leaves a percent sign that encodes nothing as it is.
     if part.split('%').skip(1).all(is_encoded) {
         Ok(percent_decode_str(part).collect())

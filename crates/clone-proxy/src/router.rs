@@ -94,9 +94,8 @@ fn check_limits<B>(request: &Request<B>) -> Result<(), Response> {
 }
 
 async fn find_resource(backend: &Backend, path: &str) -> Result<Resource, Response> {
-    let names = request_path::parse(path).map_err(|error| {
-        pages::page(StatusCode::BAD_REQUEST, &format!("The path is not valid: {error}."))
-    })?;
+    let names = request_path::parse(path)
+        .map_err(|error| pages::page(StatusCode::BAD_REQUEST, &format!("The path is not valid: {error}.")))?;
     let (tree, uid) = (backend.tree.clone(), backend.uid);
     let found = tokio::task::spawn_blocking(move || resource::find(&tree, &names, uid)).await;
     found.map_err(std::io::Error::other).flatten().map_err(|error| {

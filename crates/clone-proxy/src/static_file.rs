@@ -37,9 +37,10 @@ pub(crate) async fn serve<B>(request: &Request<B>, file: File, name: &OsStr) -> 
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let (Ok(etag), Ok(modified)) =
-        (HeaderValue::from_str(&validators.etag), HeaderValue::from_str(&httpdate::fmt_http_date(validators.modified)))
-    {
+    if let (Ok(etag), Ok(modified)) = (
+        HeaderValue::from_str(&validators.etag),
+        HeaderValue::from_str(&httpdate::fmt_http_date(validators.modified)),
+    ) {
         headers.insert(ETAG, etag);
         headers.insert(LAST_MODIFIED, modified);
     }
@@ -155,8 +156,11 @@ mod tests {
 
     #[test]
     fn ranges_and_conditions_are_evaluated() {
-        let validators =
-            Validators { length: 10, etag: "\"e\"".into(), modified: UNIX_EPOCH + Duration::from_secs(1_000_000) };
+        let validators = Validators {
+            length: 10,
+            etag: "\"e\"".into(),
+            modified: UNIX_EPOCH + Duration::from_secs(1_000_000),
+        };
         let (then, later) = ("Mon, 12 Jan 1970 13:46:40 GMT", "Tue, 13 Jan 1970 00:00:00 GMT");
         let status = |code: u16| Part::Nothing(StatusCode::from_u16(code).unwrap());
         for (headers, expected) in [

@@ -1,61 +1,63 @@
-//! What is known of a clone.
+//! What the registry knows of a clone.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wpclone_task::{CloneName, ClonePhase, Isolation, SiteUrl, TaskId};
 
-/// A clone as its provisioner tells it. Nothing in it is secret but what is sealed.
+/// A clone as its provisioner reports it. Only `sealed` is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloneEntry {
-    /// Its name.
+    /// The clone's name.
     pub name: CloneName,
-    /// Its address.
+    /// The clone's address.
     pub url: SiteUrl,
     /// How far it has come.
     pub phase: ClonePhase,
-    /// The task that made it.
+    /// The task that created it.
     pub task: TaskId,
-    /// The name of the token that owns it.
+    /// The clone's owner (token name).
     pub owner: String,
     /// The site that it is a copy of.
     pub source: SiteUrl,
-    /// Its administrator's login name.
+    /// The login name of its administrator.
     pub username: String,
-    /// When its making began.
+    /// When its creation began.
     pub created_at: Timestamp,
-    /// When it is swept unless it was published by then.
+    /// When it is deleted unless it has been published.
     pub deadline: Timestamp,
-    /// When it expires; from its publication on.
+    /// When it expires; set when it is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// How much it has for itself, as it was asked for.
+    /// The isolation that was requested.
     pub isolation: Isolation,
-    /// What really separates it from others and from the world.
+    /// The isolation that it has.
     pub effective_isolation: Map<String, Value>,
-    /// The seal of its secrets. It is kept beside the rest, which outlives it.
+    /// The seal of its secrets. It is stored apart from the rest of the entry, which outlives it.
     #[serde(skip)]
     pub sealed: Option<String>,
 }
 
-/// A clone that is no longer there.
+/// A clone that was deleted within the last day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeletedClone {
-    /// As it was last; without its seal.
+    /// The last entry, without its seal.
     pub entry: CloneEntry,
-    /// When it went.
+    /// When it was deleted.
     pub deleted_at: Timestamp,
 }
 
-/// What was found under a name.
+/// What is stored under a clone's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloneLookup {
     /// The clone.
     Found(Box<CloneEntry>),
-    /// It went within the last day.
+    /// It was deleted within the last day.
     Gone(Box<DeletedClone>),
-    /// Never heard of it, or not for a day.
+    /// No clone of this name is known, or it was deleted more than a day ago.
     NotFound,
+    /// The clone exists, but this version cannot read its entry.
+    Unreadable,
 }
 
 /// A page of clones, newest first.
@@ -63,6 +65,8 @@ pub enum CloneLookup {
 pub struct ClonePage {
     /// The clones.
     pub clones: Vec<CloneEntry>,
-    /// Where the next page begins; `None` on the last.
+    /// How many clones of the page this version cannot read; they are not in `clones`.
+    pub unreadable: usize,
+    /// The cursor of the next page; `None` on the last.
     pub next: Option<CloneName>,
 }

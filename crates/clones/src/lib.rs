@@ -7,46 +7,48 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use redis::{ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
-use wpclone_redis::Redis;
+use wpclone_redis::{OtherLayout, Redis, layout_lua};
 use wpclone_task::CloneName;
 
 pub use entry::{CloneEntry, CloneLookup, ClonePage, DeletedClone};
 
 /// The most bytes of a clone's entry, its seal included.
-const ENTRY: usize = 16 << 10;
-/// How many clones are kept, of all provisioners together.
-const CLONES: u32 = 10_000;
-/// How many that went are remembered.
-const GONE: u32 = 10_000;
+const MAX_ENTRY: usize = 16 << 10;
+/// The most clones, of all provisioners together.
+const MAX_CLONES: u32 = 10_000;
+/// How many deleted clones are remembered.
+const MAX_DELETED: u32 = 10_000;
 /// The most clones of a page.
-const PAGE: u32 = 100;
-/// How many gone ones are looked at for those of one owner.
-const LOOK: u32 = 500;
+const MAX_PAGE: u32 = 100;
+/// How many deleted clones are examined for those of one owner.
+const MAX_EXAMINED: u32 = 500;
 /// How many clones are written by one call.
 const BATCH: usize = 50;
-/// The most characters of a provisioner's id.
-const ID: usize = 128;
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(5);
+/// The most bytes of a provisioner's id.
+const MAX_ID: usize = 128;
+/// How long Redis may take to answer.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Hash tag of the registry's keys.
 const TAG: &str = "{wpclone-clones}";
 
 macro_rules! script {
     ($name:ident, $flags:literal, $file:literal) => {
         static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!("#!lua", $flags, "\n", include_str!("lua/prelude.lua"), include_str!($file)))
+            let may_write = !$flags.contains("no-writes");
+            let (layout, shared, body) = (layout_lua(), include_str!("lua/prelude.lua"), include_str!($file));
+            Script::new(&format!("#!lua{}\nlocal MAY_WRITE = {may_write}\n{layout}{shared}{body}", $flags))
         });
     };
 }
-// Without `allow-oom`: a full Redis refuses before anything is changed.
-script!(MOMENT, "", "lua/moment.lua");
+// Without `allow-oom`: a full Redis refuses the call before anything is changed.
+script!(NOW, "", "lua/now.lua");
 script!(PUT, "", "lua/put.lua");
-// What takes away is done in a full Redis too.
-script!(RETIRE, " flags=allow-oom", "lua/retire.lua");
-script!(GONE_NOW, " flags=allow-oom", "lua/gone.lua");
+// Deleting also works in a full Redis.
+script!(END_PUBLICATION, " flags=allow-oom", "lua/end_publication.lua");
+script!(REMOVE, " flags=allow-oom", "lua/remove.lua");
 script!(GET, " flags=no-writes", "lua/get.lua");
 script!(LIST, " flags=no-writes", "lua/list.lua");
-script!(PAST, " flags=no-writes", "lua/past.lua");
+script!(LIST_DELETED, " flags=no-writes", "lua/list_deleted.lua");
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
@@ -54,104 +56,112 @@ pub struct CloneRegistry {
     redis: Redis,
 }
 
-/// A moment of the registry's own clock, before which a provisioner has not been asked for its clones.
+/// A time of the registry's clock. A publication takes it before the provisioner is asked for its clones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryTime(String);
 
-/// Why something was not kept or not read.
+/// Why a call of the registry failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// More bytes than an entry may have.
-    #[error("the entry of a clone is too large to keep")]
+    /// The entry is larger than 16 KiB.
+    #[error("the entry of a clone is too large")]
     TooLarge,
-    /// More clones than the registry keeps, in all.
-    #[error("the registry holds as many clones as it may")]
+    /// There are 10,000 clones already.
+    #[error("the registry is full")]
     Full,
-    /// Not an id for a provisioner: empty, or too long.
-    #[error("not an id for a provisioner")]
+    /// The provisioner's id is empty or too long.
+    #[error("invalid provisioner id")]
     InvalidProvisionerId,
+    /// Redis holds data of another layout; nothing was changed.
+    #[error(transparent)]
+    OtherLayout(OtherLayout),
     /// Redis failed.
     #[error("the registry of clones cannot be reached")]
-    Store(#[from] RedisError),
+    Store(#[source] RedisError),
+}
+
+impl From<RedisError> for RegistryError {
+    fn from(error: RedisError) -> Self {
+        OtherLayout::from_error(&error).map_or(Self::Store(error), Self::OtherLayout)
+    }
 }
 
 impl CloneRegistry {
     /// The registry in this Redis. Connects when first used.
     ///
     /// # Errors
-    /// A URL that is none.
+    /// The URL is invalid.
     pub fn new(redis_url: &str) -> Result<Self, RegistryError> {
-        Ok(Self { redis: Redis::new(redis_url, ANSWER)? })
+        Ok(Self { redis: Redis::new(redis_url, RESPONSE_TIMEOUT)? })
     }
 
-    /// Puts a clone of this provisioner as it is now; what was known of it is replaced whole.
+    /// Stores the current state of a clone of this provisioner; an older entry is replaced.
     ///
     /// # Errors
-    /// Too large, no room for one more, a bad id, or Redis.
+    /// The entry is too large, the registry is full, the id is invalid, or Redis failed.
     pub async fn put(&self, provisioner: &str, entry: &CloneEntry) -> Result<(), RegistryError> {
         self.put_all(provisioner, "", std::slice::from_ref(entry)).await
     }
 
-    /// The moment of a publication; ask for it before the provisioner is asked for its clones.
+    /// The registry's time. Take it before asking the provisioner for the clones to publish.
     ///
     /// # Errors
-    /// Redis.
+    /// Redis failed.
     pub async fn now(&self) -> Result<RegistryTime, RegistryError> {
-        Ok(RegistryTime(self.write(&begin(&MOMENT)).await?))
+        Ok(RegistryTime(self.write(&begin(&NOW)).await?))
     }
 
-    /// Publishes all clones of a provisioner: those that it had before and that are not among them are gone. What was
-    /// put, or went, after the moment stands as it is.
+    /// Publishes all clones of a provisioner; its other clones are gone. Clones stored or deleted after `time` keep their newer
+    /// state.
     ///
     /// # Errors
-    /// One is too large, there is no room for all, a bad id, or Redis: what was not written the next publication writes.
+    /// An entry is too large, the registry is full, the id is invalid, or Redis failed; the next publication writes the rest.
     pub async fn publish(
         &self,
         provisioner: &str,
-        moment: &RegistryTime,
+        time: &RegistryTime,
         entries: &[CloneEntry],
     ) -> Result<(), RegistryError> {
         for some in entries.chunks(BATCH) {
-            self.put_all(provisioner, &moment.0, some).await?;
+            self.put_all(provisioner, &time.0, some).await?;
         }
-        let mut call = begin(&RETIRE);
-        call.arg(known_as(provisioner)?).arg(&moment.0).arg(GONE);
+        let mut call = begin(&END_PUBLICATION);
+        call.arg(check_id(provisioner)?).arg(&time.0).arg(MAX_DELETED);
         while self.write::<u64>(&call).await? > 0 {}
         Ok(())
     }
 
-    /// A clone is gone; whether it was known.
+    /// Removes a deleted clone. Returns whether it was known.
     ///
     /// # Errors
-    /// Redis.
+    /// Redis failed.
     pub async fn remove(&self, name: &CloneName) -> Result<bool, RegistryError> {
-        let mut call = begin(&GONE_NOW);
-        call.arg(name.as_str()).arg(GONE);
+        let mut call = begin(&REMOVE);
+        call.arg(name.as_str()).arg(MAX_DELETED);
         Ok(self.write(&call).await?)
     }
 
-    /// A clone.
+    /// Looks up a clone.
     ///
     /// # Errors
-    /// Redis, or an entry that is not ours to read.
+    /// Redis failed.
     pub async fn get(&self, name: &CloneName) -> Result<CloneLookup, RegistryError> {
         let mut call = begin(&GET);
         call.arg(name.as_str());
         let answer: Vec<String> = self.read(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["known", json, sealed] => {
-                Ok(CloneLookup::Found(Box::new(entry(json, sealed).ok_or_else(unreadable)?)))
-            }
-            ["gone", json, at] => Ok(CloneLookup::Gone(Box::new(past(json, at).ok_or_else(unreadable)?))),
+            ["known", json, sealed] => Ok(entry(json, sealed)
+                .map_or(CloneLookup::Unreadable, |entry| CloneLookup::Found(Box::new(entry)))),
+            ["gone", json, at] => Ok(deleted(json, at)
+                .map_or(CloneLookup::Unreadable, |deleted| CloneLookup::Gone(Box::new(deleted)))),
             _ => Ok(CloneLookup::NotFound),
         }
     }
 
-    /// A page of at most `limit` (capped at 100) clones, newest first, that begins after `cursor`. `owner`: only this
-    /// one's.
+    /// A page of at most `limit` (capped at 100) clones after `cursor`, newest first; with `owner` only the owner's.
     ///
     /// # Errors
-    /// Redis.
+    /// Redis failed.
     pub async fn list(
         &self,
         owner: Option<&str>,
@@ -159,42 +169,45 @@ impl CloneRegistry {
         limit: u32,
     ) -> Result<ClonePage, RegistryError> {
         let mut call = begin(&LIST);
-        call.arg(only(owner)).arg(cursor.map_or("", CloneName::as_str)).arg(limit.clamp(1, PAGE));
+        call.arg(owner_filter(owner)).arg(cursor.map_or("", CloneName::as_str)).arg(limit.clamp(1, MAX_PAGE));
         let answer: Vec<String> = self.read(&call).await?;
         let (next, rest) = answer.split_first().ok_or_else(unreadable)?;
-        // What another version wrote is left out: the rest is worth showing.
-        let clones = rest.chunks_exact(2).filter_map(|parts| entry(&parts[0], &parts[1])).collect();
-        Ok(ClonePage { clones, next: next.parse().ok() })
+        let clones: Vec<_> = rest.chunks_exact(2).filter_map(|parts| entry(&parts[0], &parts[1])).collect();
+        let unreadable = rest.len() / 2 - clones.len();
+        if unreadable > 0 {
+            tracing::warn!(unreadable, "clones of another version are left out of a list");
+        }
+        Ok(ClonePage { clones, unreadable, next: next.parse().ok() })
     }
 
-    /// CloneRegistry that went within the last day, the last first, at most `limit` (capped at 100). Of one owner's, only
-    /// those among the last 500 of all are found.
+    /// Clones deleted within the last day, the last first, at most `limit` (capped at 100). With `owner`, only those among the
+    /// last 500 of all owners are found.
     ///
     /// # Errors
-    /// Redis.
+    /// Redis failed.
     pub async fn list_deleted(
         &self,
         owner: Option<&str>,
         limit: u32,
     ) -> Result<Vec<DeletedClone>, RegistryError> {
-        let mut call = begin(&PAST);
-        call.arg(only(owner)).arg(limit.clamp(1, PAGE)).arg(LOOK);
+        let mut call = begin(&LIST_DELETED);
+        call.arg(owner_filter(owner)).arg(limit.clamp(1, MAX_PAGE)).arg(MAX_EXAMINED);
         let answer: Vec<String> = self.read(&call).await?;
-        Ok(answer.chunks_exact(2).filter_map(|parts| past(&parts[0], &parts[1])).collect())
+        Ok(answer.chunks_exact(2).filter_map(|parts| deleted(&parts[0], &parts[1])).collect())
     }
 
     async fn put_all(
         &self,
         provisioner: &str,
-        moment: &str,
+        time: &str,
         entries: &[CloneEntry],
     ) -> Result<(), RegistryError> {
         let mut call = begin(&PUT);
-        call.arg(known_as(provisioner)?).arg(moment).arg(CLONES);
+        call.arg(check_id(provisioner)?).arg(time).arg(MAX_CLONES);
         for entry in entries {
-            let json = serde_json::to_string(entry).map_err(|_| RegistryError::TooLarge)?;
+            let json = serde_json::to_string(&in_milliseconds(entry)).map_err(|_| RegistryError::TooLarge)?;
             let sealed = entry.sealed.as_deref().unwrap_or_default();
-            if json.len() + sealed.len() > ENTRY {
+            if json.len() + sealed.len() > MAX_ENTRY {
                 return Err(RegistryError::TooLarge);
             }
             call.arg(entry.name.as_str()).arg(&entry.owner).arg(json).arg(sealed);
@@ -205,12 +218,15 @@ impl CloneRegistry {
         }
     }
 
-    /// All that is written may be written twice.
-    async fn write<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
-        self.redis.retry_on_disconnect(|mut redis| async move { call.invoke_async(&mut redis).await }).await
+    /// Every script may be executed twice.
+    async fn write<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RegistryError> {
+        Ok(self
+            .redis
+            .retry_on_disconnect(|mut redis| async move { call.invoke_async(&mut redis).await })
+            .await?)
     }
 
-    async fn read<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RedisError> {
+    async fn read<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, RegistryError> {
         self.write(call).await
     }
 }
@@ -221,17 +237,28 @@ fn begin(script: &'static Script) -> ScriptInvocation<'static> {
     call
 }
 
-fn known_as(provisioner: &str) -> Result<&str, RegistryError> {
-    if (1..=ID).contains(&provisioner.len()) {
+fn check_id(provisioner: &str) -> Result<&str, RegistryError> {
+    if (1..=MAX_ID).contains(&provisioner.len()) {
         Ok(provisioner)
     } else {
         Err(RegistryError::InvalidProvisionerId)
     }
 }
 
-/// An owner without a name is one all the same, and does not see everybody's.
-fn only(owner: Option<&str>) -> String {
+/// The filter of the scripts. The owner with an empty name is an owner too, and must not see all clones.
+fn owner_filter(owner: Option<&str>) -> String {
     owner.map_or(String::new(), |owner| format!("={owner}"))
+}
+
+/// The entry with its times cut to milliseconds, as they are stored.
+fn in_milliseconds(entry: &CloneEntry) -> CloneEntry {
+    let cut = |time: Timestamp| Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
+    CloneEntry {
+        created_at: cut(entry.created_at),
+        deadline: cut(entry.deadline),
+        expires_at: entry.expires_at.map(cut),
+        ..entry.clone()
+    }
 }
 
 fn entry(json: &str, sealed: &str) -> Option<CloneEntry> {
@@ -239,7 +266,7 @@ fn entry(json: &str, sealed: &str) -> Option<CloneEntry> {
     Some(CloneEntry { sealed: (!sealed.is_empty()).then(|| sealed.to_owned()), ..entry })
 }
 
-fn past(json: &str, at: &str) -> Option<DeletedClone> {
+fn deleted(json: &str, at: &str) -> Option<DeletedClone> {
     Some(DeletedClone {
         entry: entry(json, "")?,
         deleted_at: Timestamp::from_microsecond(at.parse().ok()?).ok()?,
@@ -247,5 +274,5 @@ fn past(json: &str, at: &str) -> Option<DeletedClone> {
 }
 
 fn unreadable() -> RedisError {
-    RedisError::from((ErrorKind::Parse, "a clone's entry cannot be read"))
+    RedisError::from((ErrorKind::Parse, "an answer of the registry cannot be read"))
 }

@@ -216,3 +216,40 @@ async fn a_cluster_is_a_redis_too() {
     clones.remove(&name(1)).await.unwrap();
     assert!(is_gone(&clones, 1).await);
 }
+
+#[tokio::test]
+async fn nothing_is_changed_in_a_redis_with_another_layout() {
+    let redis = Redis::start().await;
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
+    clones.put(HERE, &entry(1, "alice")).await.unwrap();
+    let time = clones.now().await.unwrap();
+    redis.command::<()>("SET {wpclone-clones}:layout 7").await;
+    let refused = |error: RegistryError| matches!(error, RegistryError::OtherLayout(e) if e.found == Some(7));
+    assert!(refused(clones.put(HERE, &entry(2, "alice")).await.unwrap_err()));
+    assert!(refused(clones.publish(HERE, &time, &[]).await.unwrap_err()));
+    assert!(refused(clones.remove(&name(1)).await.unwrap_err()));
+    assert!(refused(clones.get(&name(1)).await.unwrap_err()));
+    assert!(refused(clones.list(None, None, 5).await.unwrap_err()));
+    redis.command::<()>("SET {wpclone-clones}:layout 1").await;
+    assert!(matches!(clones.get(&name(1)).await.unwrap(), CloneLookup::Found(_)));
+    assert_eq!(clones.get(&name(2)).await.unwrap(), CloneLookup::NotFound);
+}
+
+#[tokio::test]
+async fn an_entry_of_another_version_is_kept_and_counted() {
+    let redis = Redis::start().await;
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
+    for n in [1, 2] {
+        clones.put(HERE, &entry(n, "alice")).await.unwrap();
+    }
+    redis
+        .command::<()>(&format!("HSET {{wpclone-clones}}:clone:{} version 2 entry {{\"new\":1}}", name(1)))
+        .await;
+    assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::Unreadable);
+    let page = clones.list(None, None, 5).await.unwrap();
+    assert_eq!((page.clones.len(), page.unreadable), (1, 1));
+    redis.command::<()>(&format!("ZADD {{wpclone-clones}}:seen 1 {} 1 {}", name(1), name(2))).await;
+    clones.put(HERE, &entry(3, "alice")).await.unwrap();
+    assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::Unreadable, "nobody named it for a day");
+    assert_eq!(clones.get(&name(2)).await.unwrap(), CloneLookup::NotFound);
+}

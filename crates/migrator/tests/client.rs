@@ -214,8 +214,7 @@ async fn a_rejection_at_either_endpoint_is_final() {
 
 #[tokio::test]
 async fn html_is_never_success_whatever_its_content_type() {
-    for page in [html("200 OK"), reply("200 OK", "application/json", "<html>"), reply("200 OK", "", STATUS)]
-    {
+    for page in [html("200 OK"), reply("200 OK", "application/json", "<html>"), reply("200 OK", "", STATUS)] {
         let site = Site::new(page, html("404 Not Found")).await;
         assert!(matches!(site.failure().await, ClientError::UnexpectedContent { status: 200 }));
     }

@@ -28,8 +28,10 @@ impl Binaries {
     /// The names of those that are missing.
     pub(crate) fn find() -> Result<Self, String> {
         let path = env::var_os("PATH").unwrap_or_default();
-        let folders: Vec<PathBuf> =
-            env::split_paths(&path).chain(DAEMON_DIRS.map(PathBuf::from)).filter(|f| f.is_absolute()).collect();
+        let folders: Vec<PathBuf> = env::split_paths(&path)
+            .chain(DAEMON_DIRS.map(PathBuf::from))
+            .filter(|f| f.is_absolute())
+            .collect();
         let mut missing = Vec::new();
         let mut find = |name: &'static str| {
             let found = folders.iter().map(|f| f.join(name)).find(|p| is_program(p));

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use wpclone_provision::{CloneInfo, CloneSpec, EffectiveIsolation, Isolation, Phase, ProvisionError, SourceFacts};
+use wpclone_provision::{
+    CloneInfo, CloneSpec, EffectiveIsolation, Isolation, Phase, ProvisionError, SourceFacts,
+};
 
 use crate::clone_entry::{CloneEntry, CloneProcesses};
 use crate::clone_paths::{ClonePaths, create_clone_dirs};

@@ -85,7 +85,8 @@ impl DatabaseAdmin {
         limit: Duration,
     ) -> io::Result<Vec<u8>> {
         let socket = format!("--socket={}", self.socket.display());
-        let mut all = vec!["--no-defaults", socket.as_str(), "--user=root", "--default-character-set=utf8mb4"];
+        let mut all =
+            vec!["--no-defaults", socket.as_str(), "--user=root", "--default-character-set=utf8mb4"];
         if program == self.client {
             all.extend(["--batch", "--skip-column-names"]);
         }

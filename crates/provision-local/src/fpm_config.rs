@@ -14,7 +14,12 @@ const DISABLED_FUNCTIONS: &str =
     "exec,passthru,shell_exec,system,popen,proc_open,pcntl_exec,pcntl_fork,dl,symlink,link";
 
 /// php-fpm's configuration: one pool, whose workers are started on demand.
-pub(crate) fn fpm_config(paths: &ClonePaths, clone_runtime: &Path, own_user: bool, limits: PhpLimits) -> String {
+pub(crate) fn fpm_config(
+    paths: &ClonePaths,
+    clone_runtime: &Path,
+    own_user: bool,
+    limits: PhpLimits,
+) -> String {
     let (tmp, log) = (paths.tmp(), paths.log());
     let (tmp, log) = (tmp.display(), log.display());
     let mut text = format!(

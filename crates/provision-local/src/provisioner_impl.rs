@@ -77,7 +77,9 @@ impl LocalProvisioner {
             ),
             Health::Unavailable(why) => tracing::warn!(why, "clones cannot be created"),
             Health::Waiting => {
-                tracing::info!("another process has locked the state folder of clones; waiting for it to end");
+                tracing::info!(
+                    "another process has locked the state folder of clones; waiting for it to end"
+                );
             }
             Health::Starting => {}
         }

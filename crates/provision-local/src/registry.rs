@@ -46,7 +46,11 @@ impl CloneRegistry {
     }
 
     /// A clone, or why there is none.
-    pub(crate) fn require(&self, name: &CloneName, now: Timestamp) -> Result<Arc<CloneEntry>, ProvisionError> {
+    pub(crate) fn require(
+        &self,
+        name: &CloneName,
+        now: Timestamp,
+    ) -> Result<Arc<CloneEntry>, ProvisionError> {
         let known = self.known.lock();
         if let Some(entry) = known.clones.get(name) {
             return Ok(Arc::clone(entry));
@@ -144,9 +148,7 @@ impl Known {
     fn check_readable(&self, name: &CloneName) -> Result<(), ProvisionError> {
         let unreadable = self.unreadable.get(name).map(|why| &why.reason);
         match unreadable.or_else(|| self.unclaimed.get(name.as_str())) {
-            Some(reason) => {
-                Err(ProvisionError::Unreadable { name: name.clone(), reason: reason.clone() })
-            }
+            Some(reason) => Err(ProvisionError::Unreadable { name: name.clone(), reason: reason.clone() }),
             None => Ok(()),
         }
     }

@@ -21,11 +21,7 @@ impl SharedDatabase {
     /// Starts it.
     pub(crate) async fn start(servers: DatabaseServers) -> io::Result<Self> {
         let server = servers.start(NAME).await?;
-        Ok(Self {
-            servers,
-            admin: Mutex::new(server.admin()),
-            server: tokio::sync::Mutex::new(Some(server)),
-        })
+        Ok(Self { servers, admin: Mutex::new(server.admin()), server: tokio::sync::Mutex::new(Some(server)) })
     }
 
     /// Its administrator; another one after each restart.

@@ -66,7 +66,10 @@ impl StateDir {
             return Err(format!("{} has a path of more than {most} bytes, too long for sockets", name()));
         }
         if root.to_str().is_none_or(|p| p.contains(['"', '\'', '\\', '\n', ':', ';', '$'])) {
-            return Err(format!("{} has a character in its path that configuration files do not allow", name()));
+            return Err(format!(
+                "{} has a character in its path that configuration files do not allow",
+                name()
+            ));
         }
         let dir = Self { root: root.to_owned() };
         dir.check_layout()?;
@@ -100,7 +103,8 @@ impl StateDir {
                 ))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let parts = [self.clones(), self.deleted(), self.mariadb(), self.template(), self.root.join("gone")];
+                let parts =
+                    [self.clones(), self.deleted(), self.mariadb(), self.template(), self.root.join("gone")];
                 match parts.iter().find(|path| fs::symlink_metadata(path).is_ok()) {
                     None => Ok(()),
                     Some(part) => Err(format!(

@@ -154,6 +154,9 @@ mod tests {
         template.prewarm().unwrap();
         assert_eq!(template.prewarmed_copies().count(), 0);
         template.copy_files(&folder.path().join("clone"), None).unwrap();
-        assert!(folder.path().join("clone/wp-content/index.php").is_file(), "a clone does not need the reserve");
+        assert!(
+            folder.path().join("clone/wp-content/index.php").is_file(),
+            "a clone does not need the reserve"
+        );
     }
 }

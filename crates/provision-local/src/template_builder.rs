@@ -133,8 +133,7 @@ impl TemplateBuilder<'_> {
         let facts = SourceFacts::default();
         let fpm = php_fpm::start(paths, &runtime, program, user, &facts, &self.host.launcher).await?;
         // Nobody logs in with this password: each clone gets its own.
-        let input =
-            json!({ "task": "install", "username": TEMPLATE_USER, "password": random_hex::<16>()? });
+        let input = json!({ "task": "install", "username": TEMPLATE_USER, "password": random_hex::<16>()? });
         let installed = wordpress::run_task(paths, &runtime, TEMPLATE_URL, input).await;
         fpm.stop().await;
         Ok(installed?.wordpress)

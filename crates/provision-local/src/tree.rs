@@ -100,7 +100,9 @@ mod tests {
         fs::create_dir_all(from.join("a/b")).unwrap();
         fs::write(base.path().join("outside"), "content").unwrap();
         fs::write(from.join("left-out"), "").unwrap();
-        for (target, link) in [("../outside", "file"), ("nowhere", "broken"), ("..", "a/b/up"), ("self", "self")] {
+        for (target, link) in
+            [("../outside", "file"), ("nowhere", "broken"), ("..", "a/b/up"), ("self", "self")]
+        {
             symlink(target, from.join(link)).unwrap();
         }
         copy(&from, &to, None, &|path| path == Path::new("left-out")).unwrap();

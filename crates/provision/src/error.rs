@@ -71,10 +71,7 @@ pub enum ProvisionError {
 
 impl ProvisionError {
     /// The error of an operation that failed for this reason.
-    pub fn internal(
-        operation: impl Into<String>,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
+    pub fn internal(operation: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Internal { operation: operation.into(), source: source.into() }
     }
 }

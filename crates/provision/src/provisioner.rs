@@ -5,9 +5,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Access, CloneInfo, CloneName, CloneSpec, Health, ProvisionError, SetAside, SourceFacts, Swept,
-};
+use crate::{Access, CloneInfo, CloneName, CloneSpec, Health, ProvisionError, SetAside, SourceFacts, Swept};
 
 /// Whether the task that works with a clone is unfinished, or cannot be known. Such a clone is not deleted.
 pub type HasUnfinishedTask<'a> = &'a (dyn Fn(&CloneInfo) -> bool + Send + Sync);

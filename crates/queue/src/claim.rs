@@ -1,83 +1,87 @@
-//! Claims: taking what is ready, and reading it.
+//! Claiming ready steps and callbacks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use wpclone_task::{Code, Problem, Stage};
 
 use crate::producer::unexpected;
 use crate::record::{Body, StoredStep, millis, unreadable};
 use crate::{Claim, CompleteOutcome, Delivery, Lease, Queue, QueueError, RetryPolicy, StoredOutput, ms};
 
-/// How many unreadable tasks one claim puts aside before it gives up until the next.
-const PUT_ASIDE: u32 = 20;
+/// The kind of records that are callbacks.
+const DELIVERY: &str = "webhook";
+/// How many unreadable records one claim skips before it gives up.
+const MAX_SKIPPED: u32 = 20;
+/// After this time a step that this version cannot read is offered again, also to workers of other versions.
+const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
 
 impl Queue {
-    /// Takes the first step that is ready in one of these stages. Never blocks; [`Queue::subscribe_ready`] tells when to look
-    /// again.
+    /// Claims the first ready step of these stages. Never blocks; [`Queue::subscribe_ready`] signals when to try again.
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis does not answer, or has another layout.
     pub async fn claim(&self, worker: &str, stages: &[Stage]) -> Result<Option<Claim>, QueueError> {
-        let stages = of_tasks(stages);
-        self.first(worker, &stages, |taken| taken.claim(self.options().lease_duration)).await
+        let stages = task_stages(stages);
+        self.claim_first(worker, &stages, |raw| raw.claim(self.options().lease_duration)).await
     }
 
-    /// Takes the first delivery that is ready. Never blocks; [`Queue::subscribe_ready`] tells of [`Stage::Webhook`].
+    /// Claims the first ready callback. Never blocks; [`Queue::subscribe_ready`] signals [`Stage::Webhook`].
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis does not answer, or has another layout.
     pub async fn claim_delivery(&self, worker: &str) -> Result<Option<Delivery>, QueueError> {
         let stages = [Stage::Webhook.as_str()];
-        self.first(worker, &stages, |taken| taken.delivery(self.options().lease_duration)).await
+        self.claim_first(worker, &stages, |raw| raw.delivery(self.options().lease_duration)).await
     }
 
-    /// [`Queue::complete`], and [`Queue::claim`] when that went well, in one call.
+    /// [`Queue::complete`], followed by [`Queue::claim`] when it succeeded, in one call.
     ///
     /// # Errors
-    /// As [`Queue::complete`]; then nothing was claimed.
+    /// Those of [`Queue::complete`]; nothing was claimed then.
     pub async fn complete_and_claim(
         &self,
         lease: &Lease,
         output: &StoredOutput,
         stages: &[Stage],
     ) -> Result<(CompleteOutcome, Option<Claim>), QueueError> {
-        let stages = of_tasks(stages);
-        let mut call = self.completion(lease, output)?;
+        let stages = task_stages(stages);
+        let mut call = self.complete_call(lease, output)?;
         call.arg(&stages);
-        let answer = self.held(&call).await?;
-        let completed = completed(&answer)?;
+        let answer = self.run_leased(&call).await?;
+        let completed = complete_outcome(&answer)?;
         let claimed = answer.get(1..).unwrap_or_default();
         let next = match claimed.first().map(String::as_str) {
             None | Some("none") => Ok(None),
-            Some(_) => self.next_of(&lease.worker, &stages, claimed).await,
+            Some(_) => self.next_claim(&lease.worker, &stages, claimed).await,
         };
-        // The step is complete, whatever became of the next: an error would hide that.
+        // The step is complete whatever happens to the next claim; an error would hide that.
         let next = next.inspect_err(|error| tracing::warn!(%error, "the next step was not claimed"));
         Ok((completed, next.unwrap_or_default()))
     }
 
-    /// The claim that came with a completion, or the next one that can be read.
-    async fn next_of(
+    /// The claim that came with a completion, or the next readable one.
+    async fn next_claim(
         &self,
         worker: &str,
         stages: &[&str],
         claimed: &[String],
     ) -> Result<Option<Claim>, QueueError> {
-        let read = |taken: &RawClaim| taken.claim(self.options().lease_duration);
+        let read = |raw: &RawClaim| raw.claim(self.options().lease_duration);
         if claimed.first().is_some_and(|word| word == "claimed") {
-            let taken = RawClaim::read(worker, claimed)?;
-            if let Some(claim) = read(&taken) {
+            let raw = RawClaim::read(worker, claimed)?;
+            if let Some(claim) = read(&raw) {
                 return Ok(Some(claim));
             }
-            self.put_aside(&taken.lease).await?;
+            self.skip_unreadable(&raw).await?;
         }
-        self.first(worker, stages, read).await
+        self.claim_first(worker, stages, read).await
     }
 
-    /// Claims until something can be read.
-    async fn first<T>(
+    /// Claims until a claim can be read.
+    async fn claim_first<T>(
         &self,
         worker: &str,
         stages: &[&str],
@@ -86,55 +90,65 @@ impl Queue {
         if stages.is_empty() {
             return Ok(None);
         }
-        for _ in 0..PUT_ASIDE {
-            let mut call = self.write("claim");
+        for _ in 0..MAX_SKIPPED {
+            let mut call = self.write_call("claim");
             call.arg(ms(self.options().lease_duration)).arg(stages);
             let answer: Vec<String> = self.store().run(&call).await?;
             match answer.first().map(String::as_str) {
                 Some("none") => return Ok(None),
                 Some("again") => {}
                 Some("claimed") => {
-                    let taken = RawClaim::read(worker, &answer)?;
-                    match read(&taken) {
+                    let raw = RawClaim::read(worker, &answer)?;
+                    match read(&raw) {
                         Some(read) => return Ok(Some(read)),
-                        None => self.put_aside(&taken.lease).await?,
+                        None => self.skip_unreadable(&raw).await?,
                     }
                 }
                 _ => return Err(unexpected(&answer)),
             }
         }
-        // Not `None`: who hears that nothing is ready waits for a signal.
+        // Not `None`: the caller would wait for a signal.
         Err(QueueError::Unexpected("too many tasks cannot be read".into()))
     }
 
-    /// Ends a task that this program cannot read, so that it blocks nobody.
-    async fn put_aside(&self, lease: &Lease) -> Result<(), QueueError> {
-        tracing::error!(task.id = %lease.task, "task `{}` cannot be read and is ended", lease.task);
-        let once = RetryPolicy {
-            max_attempts: 1,
-            backoff_base: Duration::ZERO,
-            backoff_cap: Duration::ZERO,
-            not_before: Duration::ZERO,
+    /// Ends a corrupt task, and puts off a step that a program of another version may be able to read.
+    async fn skip_unreadable(&self, raw: &RawClaim<'_>) -> Result<(), QueueError> {
+        let lease = &raw.lease;
+        let done = if raw.is_corrupt() {
+            tracing::error!(task.id = %lease.task, "the task's record is corrupt: the task fails");
+            let no_retry = RetryPolicy {
+                max_attempts: 1,
+                backoff_base: Duration::ZERO,
+                backoff_cap: Duration::ZERO,
+                not_before: Duration::ZERO,
+            };
+            self.fail_with(lease, &Self::corrupt_record(), &no_retry).await.map(drop)
+        } else {
+            tracing::warn!(
+                task.id = %lease.task, retry_seconds = UNREADABLE_RETRY.as_secs(),
+                "this version cannot read the task, which another version wrote: it is kept for later"
+            );
+            self.release_unreadable(lease, UNREADABLE_RETRY).await
         };
-        match self.fail_with(lease, &Self::unreadable_task(), &once).await {
-            Ok(_) | Err(QueueError::LeaseLost) => Ok(()),
+        match done {
+            Ok(()) | Err(QueueError::LeaseLost) => Ok(()),
             Err(e) => Err(e),
         }
     }
 
-    /// What a task ends with whose record cannot be read.
-    pub(crate) fn unreadable_task() -> Problem {
-        Problem::new(Code::WorkerFault, "The task's record cannot be read by this version of the program.")
+    /// The problem of a task whose record is corrupt.
+    pub(crate) fn corrupt_record() -> Problem {
+        Problem::new(Code::WorkerFault, "The task's record is corrupt.")
     }
 }
 
-/// The ends of tasks are no steps: only [`Queue::claim_delivery`] takes them.
-fn of_tasks(stages: &[Stage]) -> Vec<&'static str> {
+/// Callbacks are claimed only by [`Queue::claim_delivery`].
+fn task_stages(stages: &[Stage]) -> Vec<&'static str> {
     stages.iter().filter(|s| Stage::OF_TASKS.contains(s)).map(|s| s.as_str()).collect()
 }
 
-/// What `complete.lua` says of the step that went well.
-pub(crate) fn completed(answer: &[String]) -> Result<CompleteOutcome, QueueError> {
+/// The first word of an answer of `complete.lua`.
+pub(crate) fn complete_outcome(answer: &[String]) -> Result<CompleteOutcome, QueueError> {
     match answer.first().map(String::as_str) {
         Some("advanced") => Ok(CompleteOutcome::Advanced),
         Some("finished") => Ok(CompleteOutcome::Finished),
@@ -142,7 +156,7 @@ pub(crate) fn completed(answer: &[String]) -> Result<CompleteOutcome, QueueError
     }
 }
 
-/// A claim as `take.lua` answers it.
+/// A claim as `claiming.lua` returns it.
 struct RawClaim<'a> {
     lease: Lease,
     waited: Duration,
@@ -169,7 +183,14 @@ impl<'a> RawClaim<'a> {
         Ok(Self { lease, waited, attempts, crashes, record, replays, outputs })
     }
 
-    /// What the steps before left behind: pairs of `<step>.result` or `<step>.sealed` and the text.
+    /// Whether no version of the program could read it: the request is not even JSON.
+    fn is_corrupt(&self) -> bool {
+        Body::read(self.record).is_some_and(|body| {
+            body.kind != DELIVERY && serde_json::from_str::<IgnoredAny>(body.request).is_err()
+        })
+    }
+
+    /// The outputs of earlier steps: pairs of `<step>.result` or `<step>.sealed` and the text.
     fn outputs(&self, plan: &[StoredStep]) -> Option<BTreeMap<String, StoredOutput>> {
         let mut outputs: BTreeMap<String, StoredOutput> = BTreeMap::new();
         for pair in self.outputs.chunks_exact(2) {
@@ -183,6 +204,7 @@ impl<'a> RawClaim<'a> {
         Some(outputs)
     }
 
+    /// A step; `None` when this version cannot read it.
     fn claim(&self, lease_duration: Duration) -> Option<Claim> {
         let mut body = Body::read(self.record)?;
         let outputs = self.outputs(&body.plan)?;
@@ -193,9 +215,9 @@ impl<'a> RawClaim<'a> {
             step: std::mem::take(&mut step.name),
             stage: step.stage,
             request: serde_json::from_str(body.request).ok()?,
-            sealed_secrets: given(body.secrets),
+            sealed_secrets: non_empty(body.secrets),
             owner: body.owner.to_owned(),
-            traceparent: given(body.trace),
+            traceparent: non_empty(body.trace),
             attempts: self.attempts.parse().ok()?,
             crashes: self.crashes.parse().ok()?,
             created_at: body.created,
@@ -205,7 +227,8 @@ impl<'a> RawClaim<'a> {
         })
     }
 
-    /// Its request is `task kind state code accepted finished`, a code of `-` for none (`queue_delivery` in task.lua).
+    /// A callback. Its request is `task kind state code accepted finished`, with the code `-` for none (`queue_delivery` in
+    /// ending.lua).
     fn delivery(&self, lease_duration: Duration) -> Option<Delivery> {
         let body = Body::read(self.record)?;
         let words: Vec<&str> = body.request.split(' ').collect();
@@ -217,18 +240,18 @@ impl<'a> RawClaim<'a> {
             task: task.parse().ok()?,
             kind: kind.parse().ok()?,
             state: state.parse().ok()?,
-            // A newer program may know codes that this one does not.
+            // A newer version may have other codes.
             code: code.parse().ok(),
             created_at: time(accepted)?,
             finished_at: time(finished)?,
-            sealed_callback: given(body.secrets)?,
-            traceparent: given(body.trace),
+            sealed_callback: non_empty(body.secrets)?,
+            traceparent: non_empty(body.trace),
             attempts: self.attempts.parse().ok()?,
             waited: self.waited,
         })
     }
 }
 
-fn given(text: &str) -> Option<String> {
+fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }

@@ -1,21 +1,29 @@
-//! What can go wrong.
+//! Errors of the queue.
 
-/// Why the queue did not do it.
+use wpclone_redis::OtherLayout;
+
+/// Why a call of the queue failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The lease has ended, or somebody else has the step: stop working on it.
+    /// The lease has expired, or another worker has the step: stop working on it.
     #[error("the lease is lost")]
     LeaseLost,
     /// The request is over 64 KiB or the result over 32 KiB.
-    #[error("{0} is larger than the queue takes")]
+    #[error("{0} is larger than the queue accepts")]
     TooLarge(&'static str),
-    /// A cursor or event id that we did not hand out.
+    /// The cursor or event id is none of this queue.
     #[error("not a cursor of this queue")]
     BadCursor,
     /// Redis cannot be reached, or did not answer in time.
     #[error("Redis cannot be reached: {0}")]
     Unavailable(String),
-    /// Redis answered what no function of ours answers.
-    #[error("Redis answered unexpectedly: {0}")]
+    /// Redis holds data of another layout; nothing was changed.
+    #[error(transparent)]
+    OtherLayout(#[from] OtherLayout),
+    /// The task's record cannot be read by this version; nothing was changed.
+    #[error("the task's record cannot be read by this version")]
+    Unreadable,
+    /// Redis returned something that none of our functions returns.
+    #[error("unexpected answer from Redis: {0}")]
     Unexpected(String),
 }

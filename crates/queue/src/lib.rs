@@ -37,12 +37,12 @@ pub struct Queue {
 struct Inner {
     store: Store,
     options: QueueOptions,
-    work: Listener,
-    changed: Listener,
+    ready: Listener,
+    changes: Listener,
 }
 
-/// Passes the messages of a channel on. The task that does it is started by the first who wants them, and ended with
-/// the last clone of the queue.
+/// Forwards the messages of a channel. Its tokio task is started by the first receiver and aborted with the last clone of the
+/// queue.
 struct Listener {
     channel: Channel,
     sender: broadcast::Sender<Signal>,
@@ -51,7 +51,7 @@ struct Listener {
 
 impl Listener {
     fn new(channel: Channel) -> Self {
-        Self { channel, sender: broadcast::channel(pubsub::BEHIND).0, task: OnceLock::new() }
+        Self { channel, sender: broadcast::channel(pubsub::CAPACITY).0, task: OnceLock::new() }
     }
 
     fn receiver(&self, store: &Store) -> broadcast::Receiver<Signal> {
@@ -76,56 +76,55 @@ impl Queue {
     /// A queue on this Redis. Connects when first used.
     ///
     /// # Errors
-    /// A URL that is none, or a name with braces.
+    /// The URL is invalid, or the name has braces.
     pub fn new(redis_url: &str, options: QueueOptions) -> Result<Self, QueueError> {
         let store = Store::new(redis_url, &options.name)?;
-        let (work, changed) = (Listener::new(Channel::Work), Listener::new(Channel::Changed));
-        Ok(Self { inner: Arc::new(Inner { store, options, work, changed }) })
+        let (ready, changes) = (Listener::new(Channel::StageReady), Listener::new(Channel::TaskChanged));
+        Ok(Self { inner: Arc::new(Inner { store, options, ready, changes }) })
     }
 
-    /// How it behaves.
+    /// Its settings.
     #[must_use]
     pub fn options(&self) -> &QueueOptions {
         &self.inner.options
     }
 
-    /// Hears of stages that have work. The connection behind it is shared by all receivers of this queue's clones.
-    /// Each time it is made, the first included, [`Signal::Reconnected`] is sent: what was looked at before is to be
-    /// looked at again. A receiver that hears `Lagged` does the same. Who has claimed until nothing was left hears of
-    /// the next.
+    /// Receives [`Signal::StageReady`]. All receivers of a queue's clones share one connection. Each time it is made, the first
+    /// included, [`Signal::Reconnected`] is sent: signals may have been missed, as after `Lagged`. A stage is signalled when
+    /// a step becomes ready and none was, so a worker that claims until nothing is left misses nothing.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// It is called outside a tokio runtime.
     pub fn subscribe_ready(&self) -> broadcast::Receiver<Signal> {
-        self.inner.work.receiver(self.store())
+        self.inner.ready.receiver(self.store())
     }
 
-    /// Hears which tasks change; otherwise as [`Queue::subscribe_ready`].
+    /// Receives [`Signal::TaskChanged`]; otherwise as [`Queue::subscribe_ready`].
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// It is called outside a tokio runtime.
     pub fn subscribe_changes(&self) -> broadcast::Receiver<Signal> {
-        self.inner.changed.receiver(self.store())
+        self.inner.changes.receiver(self.store())
     }
 
     fn store(&self) -> &Store {
         &self.inner.store
     }
 
-    /// Begins a call of a function that reads.
-    fn read(&self, function: &'static str) -> Call {
+    /// A call of a function that only reads.
+    fn read_call(&self, function: &'static str) -> Call {
         self.store().call(function)
     }
 
-    /// Begins a call of a function that writes.
-    fn write(&self, function: &'static str) -> Call {
+    /// A call of a function that writes.
+    fn write_call(&self, function: &'static str) -> Call {
         let mut call = self.store().call(function);
         call.arg(ms(self.options().secrets_retention));
         call
     }
 }
 
-/// Milliseconds, as functions take them.
+/// Milliseconds, as functions take durations.
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

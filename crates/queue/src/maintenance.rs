@@ -1,4 +1,4 @@
-//! What keeps the queue well: the sweep, workers' reports, depths, and what an operator should know.
+//! The sweep, workers' reports, and what operators read: depths, counters, warnings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,30 +7,31 @@ use jiff::Timestamp;
 use redis::{RedisError, Value, from_redis_value};
 use wpclone_task::{Code, Problem, QueueView, Stage, StageDepth, WorkerView};
 
-use crate::leased::LONGEST_DELAY;
+use crate::leased::MAX_DELAY;
 use crate::record::{millis, unreadable};
 use crate::{Queue, QueueError, SweepReport, WorkerReport, ms};
 
-/// A worker that is silent for this long is shown as lost.
-const SILENT: Duration = Duration::from_secs(15);
-/// A silent worker is shown for this long.
-const REMEMBERED: Duration = Duration::from_secs(3600);
-/// The most workers that are remembered.
-const WORKERS: u32 = 1000;
+/// A worker that did not report for this long is shown as lost.
+const LOST_AFTER: Duration = Duration::from_secs(15);
+/// How long a worker is shown after its last report.
+const WORKER_RETENTION: Duration = Duration::from_secs(3600);
+/// The most workers that are kept.
+const MAX_WORKERS: u32 = 1000;
 
 impl Queue {
-    /// Does what time has made due. Idempotent and bounded; everyone runs it each second.
+    /// Does what has become due: promotes delayed steps, expires leases, deletes old tasks, repairs locks. Idempotent and
+    /// bounded; every api and worker calls it each second. Records of another version are never deleted.
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis does not answer, or has another layout.
     pub async fn sweep(&self) -> Result<SweepReport, QueueError> {
         let options = self.options();
-        let fault = Self::unreadable_task();
-        let mut call = self.write("sweep");
+        let corrupt = Self::corrupt_record();
+        let mut call = self.write_call("sweep");
         call.arg(ms(options.finished_retention)).arg(options.finished_max_bytes).arg(options.max_crashes);
-        call.arg(json(&fault)?).arg(fault.code.as_str()).arg(fault.code.title());
-        call.arg(Code::Poison.as_str()).arg(Code::Poison.title()).arg(ms(REMEMBERED));
-        call.arg(ms(options.lease_duration)).arg(ms(LONGEST_DELAY));
+        call.arg(json(&corrupt)?).arg(corrupt.code.as_str()).arg(corrupt.code.title());
+        call.arg(Code::Poison.as_str()).arg(Code::Poison.title()).arg(ms(WORKER_RETENTION));
+        call.arg(ms(options.lease_duration)).arg(ms(MAX_DELAY));
         for stage in Stage::ALL {
             let detail = format!("The {stage} stage lost {} workers over this task.", options.max_crashes);
             call.arg(stage.as_str()).arg(json(&Problem::new(Code::Poison, detail).at(*stage))?);
@@ -40,41 +41,41 @@ impl Queue {
         Ok(SweepReport { promoted, expired, poisoned, trimmed, more: more == 1 })
     }
 
-    /// A worker says that it lives; every few seconds.
+    /// Stores a worker's report; called every few seconds.
     ///
     /// # Errors
     /// Redis does not answer.
     pub async fn report_worker(&self, worker: &WorkerReport) -> Result<(), QueueError> {
-        let mut call = self.write("report");
+        let mut call = self.write_call("report_worker");
+        let started_at = worker.started_at.as_millisecond();
+        let started_at = Timestamp::from_millisecond(started_at).map_err(|_| unreadable("time"))?;
+        let worker = &WorkerReport { started_at, ..worker.clone() };
         call.arg(&worker.id).arg(serde_json::to_string(worker).map_err(|_| unreadable("report"))?);
-        call.arg(ms(REMEMBERED)).arg(WORKERS);
+        call.arg(ms(WORKER_RETENTION)).arg(MAX_WORKERS);
         self.store().run::<()>(&call).await
     }
 
-    /// A worker says that it goes.
+    /// Deletes a worker's report, when the worker ends.
     ///
     /// # Errors
     /// Redis does not answer.
     pub async fn remove_worker(&self, worker: &str) -> Result<(), QueueError> {
-        let store = self.store();
-        redis::pipe()
-            .zrem(store.key("workers"), worker)
-            .del(store.key(&format!("worker:{worker}")))
-            .query_async::<()>(&mut store.connection().await?)
-            .await?;
-        Ok(())
+        let mut call = self.write_call("remove_worker");
+        call.arg(worker);
+        self.store().run::<()>(&call).await
     }
 
-    /// Depths, and up to 100 workers, those seen last first.
+    /// Depths, and up to 100 workers, most recently seen first.
     ///
     /// # Errors
     /// Redis does not answer.
     pub async fn stats(&self) -> Result<QueueView, QueueError> {
-        let mut call = self.read("stats");
-        call.arg(ms(REMEMBERED)).arg(Stage::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>());
+        let mut call = self.read_call("stats");
+        call.arg(ms(WORKER_RETENTION)).arg(Stage::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>());
         let mut answer = self.store().run::<Vec<Value>>(&call).await?.into_iter();
         let mut next = || answer.next().ok_or_else(|| QueueError::Unexpected("too short an answer".into()));
         let now = millis(&read::<String>(next()?)?)?;
+        let unreadable_tasks = read::<String>(next()?)?.parse().map_err(|_| unreadable("count"))?;
         let mut stages = BTreeMap::new();
         for stage in Stage::ALL {
             let (ready, running, delayed, waiting_for_site, oldest): (u64, u64, u64, u64, u64) =
@@ -92,12 +93,13 @@ impl Queue {
         let workers: Vec<(String, String)> = read(next()?)?;
         Ok(QueueView {
             stages,
-            workers: workers.iter().filter_map(|(report, seen)| shown(report, seen, now)).collect(),
+            unreadable_tasks,
+            workers: workers.iter().filter_map(|(report, seen)| worker_view(report, seen, now)).collect(),
         })
     }
 
-    /// What has been counted since Redis was empty: `dead_total:CODE` (failed tasks by code) and
-    /// `lease_lost_total` (leases that ran out).
+    /// Counters since Redis was empty, such as `dead_total:CODE` (failed tasks by code) and `lease_lost_total` (expired
+    /// leases).
     ///
     /// # Errors
     /// Redis does not answer.
@@ -109,47 +111,43 @@ impl Queue {
             .await?)
     }
 
-    /// Whether Redis answers.
+    /// Checks that Redis answers and that its data has our layout.
     ///
     /// # Errors
-    /// It does not.
+    /// It does not answer, or has another layout.
     pub async fn ping(&self) -> Result<(), QueueError> {
-        let store = self.store();
-        // A key of ours: of a cluster, only the node that has it matters.
-        redis::cmd("EXISTS")
-            .arg(store.key("fence"))
-            .query_async::<()>(&mut store.connection().await?)
-            .await?;
-        Ok(())
+        self.store().run::<()>(&self.read_call("ping")).await
     }
 
-    /// What an operator should know of this Redis: eviction policy, version, what it can lose. Empty when all is
-    /// well. A provider that hides its settings is no error.
+    /// Warnings about this Redis: eviction policy, version, and what it can lose. Settings that a provider hides are no
+    /// error.
     ///
     /// # Errors
     /// Redis does not answer.
     pub async fn redis_warnings(&self) -> Result<Vec<String>, QueueError> {
         let mut connection = self.store().connection().await?;
-        let info = shown_to_us(redis::cmd("INFO").query_async(&mut connection).await)?.and_then(one_of);
+        let info = if_permitted(redis::cmd("INFO").query_async(&mut connection).await)?.and_then(first_node);
         let mut setting = async |name: &str| {
             let found =
                 redis::cmd("CONFIG").arg("GET").arg(name).query_async::<Vec<String>>(&mut connection).await;
-            Ok::<_, QueueError>(shown_to_us(found)?.and_then(|pair| pair.into_iter().nth(1)))
+            Ok::<_, QueueError>(if_permitted(found)?.and_then(|pair| pair.into_iter().nth(1)))
         };
-        let told = |name: &str| {
+        let info_field = |name: &str| {
             let info = info.as_deref().unwrap_or_default();
             info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
         };
-        let policy = setting("maxmemory-policy").await?.or_else(|| told("maxmemory_policy"));
-        let aof =
-            setting("appendonly").await?.or_else(|| told("aof_enabled")).map(|on| on == "yes" || on == "1");
+        let policy = setting("maxmemory-policy").await?.or_else(|| info_field("maxmemory_policy"));
+        let aof = setting("appendonly")
+            .await?
+            .or_else(|| info_field("aof_enabled"))
+            .map(|on| on == "yes" || on == "1");
         let fsync = setting("appendfsync").await?;
-        Ok(concerns(told("redis_version").as_deref(), policy.as_deref(), aof, fsync.as_deref()))
+        Ok(redis_warnings(info_field("redis_version").as_deref(), policy.as_deref(), aof, fsync.as_deref()))
     }
 }
 
-/// The sentences of [`Queue::redis_warnings`]; `None` stands for what Redis did not tell.
-fn concerns(
+/// The sentences of [`Queue::redis_warnings`]; `None` is a setting that Redis does not reveal.
+fn redis_warnings(
     version: Option<&str>,
     policy: Option<&str>,
     aof: Option<bool>,
@@ -189,16 +187,16 @@ fn concerns(
     found
 }
 
-/// An answer's text; that of one node when a cluster gave one for each.
-fn one_of(answer: Value) -> Option<String> {
+/// The text of an answer; the first of all nodes' answers in a cluster.
+fn first_node(answer: Value) -> Option<String> {
     match answer {
         Value::Map(nodes) => nodes.into_iter().find_map(|(_, node)| from_redis_value(node).ok()),
         answer => from_redis_value(answer).ok(),
     }
 }
 
-/// What Redis tells; `None` when it refuses to.
-fn shown_to_us<T>(answer: Result<T, RedisError>) -> Result<Option<T>, QueueError> {
+/// The answer; `None` when Redis refuses the command.
+fn if_permitted<T>(answer: Result<T, RedisError>) -> Result<Option<T>, QueueError> {
     match answer.map_err(|e| (matches!(e.code(), Some("ERR" | "NOPERM")), e)) {
         Ok(answer) => Ok(Some(answer)),
         Err((true, _)) => Ok(None),
@@ -206,10 +204,10 @@ fn shown_to_us<T>(answer: Result<T, RedisError>) -> Result<Option<T>, QueueError
     }
 }
 
-fn shown(report: &str, seen: &str, now: Timestamp) -> Option<WorkerView> {
+fn worker_view(report: &str, seen: &str, now: Timestamp) -> Option<WorkerView> {
     let report: WorkerReport = serde_json::from_str(report).ok()?;
     let seen_at = millis(seen).ok()?;
-    let silent = now.duration_since(seen_at).unsigned_abs() > SILENT;
+    let silent = now.duration_since(seen_at).unsigned_abs() > LOST_AFTER;
     Some(WorkerView {
         id: report.id,
         stages: report.stages,
@@ -219,8 +217,9 @@ fn shown(report: &str, seen: &str, now: Timestamp) -> Option<WorkerView> {
         started_at: report.started_at,
         tasks: report.tasks,
         browser_memory_bytes: report.browser_memory_bytes,
-        lost: silent
-            .then(|| format!("Silent since {}, without saying that it goes.", seen_at.strftime("%F %T UTC"))),
+        lost: silent.then(|| {
+            format!("No report since {}, and it did not end normally.", seen_at.strftime("%F %T UTC"))
+        }),
     })
 }
 
@@ -237,18 +236,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_redis_that_loses_nothing_raises_no_concern() {
-        assert!(concerns(Some("7.0.15"), Some("noeviction"), Some(true), Some("always")).is_empty());
-        assert!(concerns(Some("10.1"), Some("noeviction"), Some(true), Some("always")).is_empty());
+    fn a_redis_that_loses_nothing_has_no_warning() {
+        assert!(redis_warnings(Some("7.0.15"), Some("noeviction"), Some(true), Some("always")).is_empty());
+        assert!(redis_warnings(Some("10.1"), Some("noeviction"), Some(true), Some("always")).is_empty());
     }
 
     #[test]
-    fn each_way_to_lose_a_task_is_told() {
-        let told = |v, p, a, f| concerns(Some(v), p, a, f).join(" ");
-        assert!(told("6.2.1", Some("noeviction"), Some(true), Some("always")).contains("too old"));
-        assert!(told("8.0", Some("allkeys-lru"), Some(true), Some("always")).contains("allkeys-lru"));
-        assert!(told("8.0", Some("noeviction"), Some(true), Some("everysec")).contains("last seconds"));
-        assert!(told("8.0", Some("noeviction"), Some(false), Some("always")).contains("append-only"));
-        assert_eq!(concerns(None, None, None, None).len(), 2);
+    fn each_way_to_lose_a_task_has_a_warning() {
+        let info_field = |v, p, a, f| redis_warnings(Some(v), p, a, f).join(" ");
+        assert!(info_field("6.2.1", Some("noeviction"), Some(true), Some("always")).contains("too old"));
+        assert!(info_field("8.0", Some("allkeys-lru"), Some(true), Some("always")).contains("allkeys-lru"));
+        assert!(info_field("8.0", Some("noeviction"), Some(true), Some("everysec")).contains("last seconds"));
+        assert!(info_field("8.0", Some("noeviction"), Some(false), Some("always")).contains("append-only"));
+        assert_eq!(redis_warnings(None, None, None, None).len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! The producer's side: accepting tasks, looking at them, ending them.
+//! The calls of a task's owner: enqueue, read, cancel, replay.
 
 use std::time::Duration;
 
@@ -13,26 +13,26 @@ use crate::{
     StoredEvent, TaskFilter, TaskLookup, TaskPage, TaskRecord, ms,
 };
 
-/// The most bytes that a request may have, its sealed secrets included.
-const REQUEST: usize = 64 << 10;
+/// The most bytes of a request, its sealed secrets included.
+const MAX_REQUEST: usize = 64 << 10;
 /// The most tasks or events of one answer.
-const LIMIT: u32 = 100;
-/// How many tasks a page looks at for those that its filter wants.
-const LOOK: u32 = 500;
-/// How many bytes of tasks a page has, after which it ends with the next.
-const PAGE: u32 = 1 << 20;
+const MAX_LIMIT: u32 = 100;
+/// How many tasks are examined for one page.
+const MAX_EXAMINED: u32 = 500;
+/// A page ends with the task that exceeds this many bytes.
+const MAX_PAGE_BYTES: u32 = 1 << 20;
 
 impl Queue {
-    /// Accepts a task. Asking again with the same id does no harm.
+    /// Accepts a task. Repeating the call with the same id has no further effect.
     ///
     /// # Errors
-    /// Too large a request, or Redis: whether it was accepted is then unknown unless it refused.
+    /// The request is too large, or Redis failed; after a lost connection it is unknown whether the task was accepted.
     pub async fn enqueue(&self, task: &NewTask) -> Result<EnqueueOutcome, QueueError> {
         let NewTask { id, request, .. } = task;
         self.enqueue_with_plan(task, &request.plan(), request.site_keys(*id), request.kind().priority()).await
     }
 
-    /// [`Queue::enqueue`] with a plan that no kind has yet.
+    /// [`Queue::enqueue`] with any plan, for tests.
     #[doc(hidden)]
     pub async fn enqueue_with_plan(
         &self,
@@ -44,19 +44,19 @@ impl Queue {
         sites.sort();
         sites.dedup();
         let (body, plan, sites) = body(task, plan, &sites)?;
-        if body.len() > REQUEST {
+        if body.len() > MAX_REQUEST {
             return Err(QueueError::TooLarge("the request"));
         }
         let (key, fingerprints) = match &task.idempotency {
-            Some(i) => (dedup_hash(&task.owner, &i.key), i.fingerprints.as_slice()),
+            Some(i) => (idempotency_hash(&task.owner, &i.key), i.fingerprints.as_slice()),
             None => (String::new(), &[][..]),
         };
-        let mut call = self.write("enqueue");
+        let mut call = self.write_call("enqueue");
         call.arg(task.id.to_string()).arg(priority).arg(body).arg(&task.owner).arg(plan).arg(sites);
         call.arg(key).arg(ms(self.options().idempotency_retention));
         limits(&mut call, task.limits);
         call.arg(fingerprints);
-        let answer: Vec<String> = self.store().run_again(&call).await?;
+        let answer: Vec<String> = self.store().run_idempotent(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["new"] => Ok(EnqueueOutcome::Accepted(task.id)),
             ["same", id] => {
@@ -74,9 +74,9 @@ impl Queue {
     /// # Errors
     /// Redis does not answer, or its data has another layout.
     pub async fn get(&self, id: TaskId) -> Result<TaskLookup, QueueError> {
-        let mut call = self.read("get");
+        let mut call = self.read_call("get");
         call.arg(id.to_string());
-        let mut answer: Vec<Value> = self.store().run_again(&call).await?;
+        let mut answer: Vec<Value> = self.store().run_idempotent(&call).await?;
         let what = answer.drain(..answer.len().min(1)).next();
         match what.and_then(|what| from_redis_value::<String>(what).ok()).as_deref() {
             Some("task") => Ok(match TaskSnapshot::read(Value::Array(answer)).and_then(TaskSnapshot::task) {
@@ -87,16 +87,17 @@ impl Queue {
                 }
             }),
             Some("gone") => Ok(TaskLookup::Gone),
-            Some("unknown") => Ok(TaskLookup::NotFound),
+            Some("not_found") => Ok(TaskLookup::NotFound),
+            Some("unreadable") => Ok(TaskLookup::Unreadable),
             _ => Err(unexpected(&[])),
         }
     }
 
-    /// A page of at most `limit` (capped at 100) tasks, newest first. It may be shorter and have a next one: a
-    /// filter looks at a bounded number of tasks.
+    /// A page of at most `limit` (capped at 100) tasks, newest first. A page that is shorter may have a next one: a bounded
+    /// number of tasks is examined for the filter. Unreadable tasks are left out.
     ///
     /// # Errors
-    /// A bad cursor, or Redis.
+    /// The cursor is invalid, or Redis failed.
     pub async fn list(
         &self,
         filter: &TaskFilter,
@@ -106,40 +107,44 @@ impl Queue {
         if cursor.is_some_and(|c| c.parse::<TaskId>().is_err()) {
             return Err(QueueError::BadCursor);
         }
-        let mut call = self.read("list");
-        // An owner without a name is one all the same, and does not see everybody's.
+        let mut call = self.read_call("list");
+        // The owner with an empty name is an owner too, and must not see all tasks.
         call.arg(filter.owner.as_ref().map_or(String::new(), |owner| format!("={owner}")));
         call.arg(filter.state.map_or("", |s| s.as_str())).arg(filter.kind.map_or("", |k| k.as_str()));
         call.arg(filter.search.as_deref().unwrap_or_default().to_lowercase());
-        call.arg(cursor.unwrap_or_default()).arg(limit.clamp(1, LIMIT)).arg(LOOK).arg(PAGE);
-        let mut answer: Vec<Value> = self.store().run_again(&call).await?;
+        call.arg(cursor.unwrap_or_default())
+            .arg(limit.clamp(1, MAX_LIMIT))
+            .arg(MAX_EXAMINED)
+            .arg(MAX_PAGE_BYTES);
+        let mut answer: Vec<Value> = self.store().run_idempotent(&call).await?;
         let next: String = from_redis_value(answer.remove(0)).map_err(redis::RedisError::from)?;
         let tasks = answer.into_iter().filter_map(listed).collect();
         Ok(TaskPage { tasks, next: (!next.is_empty()).then_some(next) })
     }
 
-    /// Ends a task for its owner.
+    /// Cancels a task.
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis failed, or the task's record cannot be read by this version.
     pub async fn cancel(&self, id: TaskId) -> Result<CancelOutcome, QueueError> {
-        let mut call = self.write("cancel");
+        let mut call = self.write_call("cancel");
         call.arg(id.to_string());
-        let answer: Vec<String> = self.store().run_again(&call).await?;
+        let answer: Vec<String> = self.store().run_idempotent(&call).await?;
         match answer.first().map(String::as_str) {
-            Some("now") => Ok(CancelOutcome::Cancelled),
+            Some("cancelled") => Ok(CancelOutcome::Cancelled),
             Some("requested") => Ok(CancelOutcome::Requested),
             Some("finished") => Ok(CancelOutcome::AlreadyFinished),
-            Some("unknown") => Ok(CancelOutcome::NotFound),
+            Some("unreadable") => Err(QueueError::Unreadable),
+            Some("not_found") => Ok(CancelOutcome::NotFound),
             _ => Err(unexpected(&answer)),
         }
     }
 
-    /// Queues a failed task again, from the phase in which it failed. `sealed_secrets` replace those of its request;
-    /// they may be left out while [`TaskRecord::secrets_kept`].
+    /// Queues a failed task again, from the phase in which it failed. `sealed_secrets` replace those of its request; they may
+    /// be omitted while [`TaskRecord::secrets_kept`].
     ///
     /// # Errors
-    /// Too large secrets, or Redis.
+    /// The secrets are too large, Redis failed, or the task's record cannot be read by this version.
     pub async fn replay(
         &self,
         id: TaskId,
@@ -147,13 +152,13 @@ impl Queue {
         limits_of_owner: OwnerLimits,
     ) -> Result<ReplayOutcome, QueueError> {
         let secrets = sealed_secrets.unwrap_or_default();
-        if secrets.len() > REQUEST {
+        if secrets.len() > MAX_REQUEST {
             return Err(QueueError::TooLarge("the secrets"));
         }
         if secrets.contains('\n') {
-            return Err(QueueError::Unexpected("sealed secrets have no line break".into()));
+            return Err(QueueError::Unexpected("sealed secrets must not contain a line break".into()));
         }
-        let mut call = self.write("replay");
+        let mut call = self.write_call("replay");
         call.arg(id.to_string()).arg(secrets);
         limits(&mut call, limits_of_owner);
         let answer: Vec<String> = self.store().run(&call).await?;
@@ -163,7 +168,8 @@ impl Queue {
             ["state", state] => Ok(ReplayOutcome::NotFailed(state.parse().map_err(|_| unreadable("state"))?)),
             ["limited", which, ms] => Ok(ReplayOutcome::Limited(limited(which, ms)?)),
             ["gone"] => Ok(ReplayOutcome::Gone),
-            ["unknown"] => Ok(ReplayOutcome::NotFound),
+            ["unreadable"] => Err(QueueError::Unreadable),
+            ["not_found"] => Ok(ReplayOutcome::NotFound),
             _ => Err(unexpected(&answer)),
         }
     }
@@ -171,7 +177,7 @@ impl Queue {
     /// A task's events after this id (exclusive), oldest first, at most `limit` (capped at 100).
     ///
     /// # Errors
-    /// A bad id, or Redis.
+    /// The id is invalid, or Redis failed.
     pub async fn events(
         &self,
         id: TaskId,
@@ -182,14 +188,14 @@ impl Queue {
             Some(after) => event_number(after).ok_or(QueueError::BadCursor)?,
             None => 0,
         };
-        let mut call = self.read("events");
-        call.arg(id.to_string()).arg(after).arg(limit.clamp(1, LIMIT));
-        let entries: Vec<String> = self.store().run_again(&call).await?;
+        let mut call = self.read_call("events");
+        call.arg(id.to_string()).arg(after).arg(limit.clamp(1, MAX_LIMIT));
+        let entries: Vec<String> = self.store().run_idempotent(&call).await?;
         entries.iter().map(|entry| event(entry)).collect()
     }
 }
 
-/// The limits as functions take them.
+/// Adds the limits as functions take them.
 fn limits(call: &mut Call, limits: OwnerLimits) {
     for limit in [limits.per_minute, limits.concurrent] {
         call.arg(limit.map_or(String::new(), |n| n.to_string()));
@@ -204,18 +210,19 @@ fn limited(which: &str, ms: &str) -> Result<LimitExceeded, QueueError> {
     }
 }
 
-/// A task of a page. One that cannot be read is left out, so that it hides no other.
+/// A task of a page; `None` when it cannot be read.
 fn listed(entry: Value) -> Option<TaskRecord> {
-    let told = TaskSnapshot::read(entry)
+    let snapshot = TaskSnapshot::read(entry)
         .inspect_err(|error| tracing::warn!(%error, "a task is left out of a list"))
         .ok()?;
-    let id = told.id.clone();
-    told.task()
+    let id = snapshot.id.clone();
+    snapshot
+        .task()
         .inspect_err(|error| tracing::warn!(task.id = %id, %error, "a task is left out of a list"))
         .ok()
 }
 
-/// An event as task.lua writes it: `<ms>-<number> state percent step stage code message`, with tabs.
+/// An event as task.lua writes it: `<ms>-<number> state percent step stage code message`, separated by tabs.
 fn event(entry: &str) -> Result<StoredEvent, QueueError> {
     let mut parts = entry.splitn(7, '\t');
     let mut next = || parts.next().ok_or_else(|| unreadable("event"));
@@ -232,7 +239,7 @@ fn event(entry: &str) -> Result<StoredEvent, QueueError> {
     Ok(StoredEvent { event: Event { at, state, step, stage, progress, code }, id })
 }
 
-/// The number of an event's id (`<ms>-<number>`): a task's first is 1.
+/// The number of an event's id (`<ms>-<number>`). The first of a task is 1.
 fn event_number(text: &str) -> Option<u64> {
     let number = |part: &str| part.parse::<u64>().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()));
     let (ms, n) = text.split_once('-')?;
@@ -240,8 +247,8 @@ fn event_number(text: &str) -> Option<u64> {
     number(n).filter(|n| *n <= u64::from(u32::MAX))
 }
 
-/// What an idempotency key is kept under: callers' keys never meet.
-fn dedup_hash(owner: &str, key: &str) -> String {
+/// The key of an idempotency key: those of different owners never collide.
+fn idempotency_hash(owner: &str, key: &str) -> String {
     let mut hash = Sha256::new();
     hash.update((owner.len() as u64).to_be_bytes());
     hash.update(owner);
@@ -249,7 +256,7 @@ fn dedup_hash(owner: &str, key: &str) -> String {
     hex::encode(hash.finalize())
 }
 
-/// An answer that no function of ours gives.
+/// The error for an answer that none of our functions gives.
 pub(crate) fn unexpected(answer: &[String]) -> QueueError {
     QueueError::Unexpected(answer.first().map_or("nothing", String::as_str).chars().take(64).collect())
 }
@@ -259,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_id_is_two_numbers() {
+    fn an_event_id_consists_of_two_numbers() {
         assert_eq!(event_number("1-7"), Some(7));
         for bad in ["1", "-", "(1-1", "1-1-1", "99999999999999999999-1", "1-99999999999", "1-+1"] {
             assert_eq!(event_number(bad), None, "{bad}");
@@ -268,7 +275,7 @@ mod tests {
 
     #[test]
     fn owners_do_not_share_idempotency_keys() {
-        assert_ne!(dedup_hash("ab", "c"), dedup_hash("a", "bc"));
-        assert_eq!(dedup_hash("a", "b"), dedup_hash("a", "b"));
+        assert_ne!(idempotency_hash("ab", "c"), idempotency_hash("a", "bc"));
+        assert_eq!(idempotency_hash("a", "b"), idempotency_hash("a", "b"));
     }
 }

@@ -1,7 +1,8 @@
-//! Pub/sub, on a connection of its own that comes back by itself.
+//! Pub/sub on a connection of its own, which is made again when it breaks.
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Client, RedisResult};
@@ -11,35 +12,35 @@ use wpclone_redis::CONNECT_TIMEOUT;
 
 use crate::Signal;
 
-/// How many signals a receiver may be behind; then it hears `Lagged`, which means: look at everything.
-pub(crate) const BEHIND: usize = 1024;
-/// A connection that is silent for this long is asked whether it still is one.
-const IDLE: Duration = Duration::from_secs(10);
-/// Pauses between attempts to connect: doubled from the first to the second, with jitter.
+/// How many signals a receiver may lag behind; then it gets `Lagged`, which means that it must look at everything.
+pub(crate) const CAPACITY: usize = 1024;
+/// A connection that is silent for this long is pinged.
+const PING_AFTER: Duration = Duration::from_secs(10);
+/// The shortest and the longest pause between attempts to connect.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// What its messages say.
+/// A channel and the meaning of its messages.
 #[derive(Clone, Copy)]
 pub(crate) enum Channel {
-    /// The name of a stage that has work, after it had none.
-    Work,
+    /// The name of a stage that has a ready step, after it had none.
+    StageReady,
     /// The id of a task that has changed, and its owner.
-    Changed,
+    TaskChanged,
 }
 
 impl Channel {
     /// The last part of its name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Work => "work",
-            Self::Changed => "changed",
+            Self::StageReady => "stage_ready",
+            Self::TaskChanged => "task_changed",
         }
     }
 
     fn read(self, text: &str) -> Option<Signal> {
         match self {
-            Self::Work => text.parse().ok().map(Signal::StageReady),
-            Self::Changed => {
+            Self::StageReady => text.parse().ok().map(Signal::StageReady),
+            Self::TaskChanged => {
                 let (id, owner) = text.split_once(' ')?;
                 id.parse().ok().map(|id| Signal::TaskChanged(id, owner.into()))
             }
@@ -47,29 +48,32 @@ impl Channel {
     }
 }
 
-/// Listens to a channel, whose full name is `name`, until it is aborted.
+/// Listens to a channel, whose full name is `name`, until the tokio task is aborted.
 pub(crate) async fn listen(
     client: Client,
     channel: Channel,
     name: String,
     sender: broadcast::Sender<Signal>,
 ) {
-    let mut pause = PAUSE.0;
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(PAUSE.0)
+        .with_max_delay(PAUSE.1)
+        .without_max_times()
+        .with_jitter();
+    let mut pause = pauses.build();
     loop {
         match timeout(CONNECT_TIMEOUT, subscribe(&client, &name)).await {
             Ok(Ok((sink, stream))) => {
-                pause = PAUSE.0;
-                // Nobody may be listening just now: no reason to stop.
+                pause = pauses.build();
+                // Without a receiver at the moment the message is dropped.
                 let _ = sender.send(Signal::Reconnected);
-                hear(channel, sink, stream, &sender).await;
-                tracing::warn!("the connection that hears of new work is lost");
+                forward(channel, sink, stream, &sender).await;
+                tracing::warn!("the pub/sub connection was lost");
             }
-            Ok(Err(error)) => tracing::debug!(%error, "cannot listen for new work"),
-            Err(_) => tracing::debug!("cannot listen for new work: Redis does not answer"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot subscribe"),
+            Err(_) => tracing::debug!("cannot subscribe: Redis does not answer"),
         }
-        let jitter = getrandom::u32().map_or(1.0, |r| 0.5 + f64::from(r) / f64::from(u32::MAX) / 2.0);
-        sleep(pause.mul_f64(jitter)).await;
-        pause = (pause * 2).min(PAUSE.1);
+        sleep(pause.next().unwrap_or(PAUSE.1)).await;
     }
 }
 
@@ -79,15 +83,15 @@ async fn subscribe(client: &Client, channel: &str) -> RedisResult<(PubSubSink, P
     Ok((sink, stream))
 }
 
-/// Passes signals on until the connection is gone.
-async fn hear(
+/// Forwards signals until the connection is lost.
+async fn forward(
     channel: Channel,
     mut sink: PubSubSink,
     mut stream: PubSubStream,
     sender: &broadcast::Sender<Signal>,
 ) {
     loop {
-        match timeout(IDLE, stream.next()).await {
+        match timeout(PING_AFTER, stream.next()).await {
             Ok(Some(message)) => {
                 if let Some(signal) =
                     message.get_payload::<String>().ok().as_deref().and_then(|text| channel.read(text))

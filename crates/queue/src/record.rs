@@ -1,4 +1,4 @@
-//! Tasks as Redis holds them.
+//! Task records as they are stored. record.lua reads the same records.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -18,16 +18,19 @@ use crate::{NewTask, QueueError, TaskRecord};
 pub(crate) struct StoredStep {
     pub(crate) stage: Stage,
     pub(crate) name: String,
-    /// Only done when its task ends before its time.
-    pub(crate) cleans_up: bool,
+    /// Whether it is a cleanup step: done only when the task ends before its last phase is complete.
+    pub(crate) is_cleanup: bool,
 }
 
-/// The lines of a task's record after the first, which says when it was accepted and its priority; prelude.lua
-/// reads them too.
+/// The version of task records, their first word. Increase it with a change of the lines that older programs of the same
+/// layout must not touch.
+const RECORD_VERSION: &str = "1";
+
+/// The lines of a record after the first, which has the record's version, when the task was accepted (ms), and its
+/// priority.
 const LINES: usize = 8;
 
-/// The record of a task as `enqueue.lua` takes it: without its first line; and two of its lines, the plan and the
-/// sites.
+/// A task's record without its first line, as `enqueue.lua` takes it, and two of its lines: the plan and the sites.
 pub(crate) fn body(
     task: &NewTask,
     plan: &Plan,
@@ -47,12 +50,14 @@ pub(crate) fn body(
         &task.sealed_secrets,
     ];
     if plan.is_empty() || lines.iter().any(|line| line.contains('\n')) {
-        return Err(QueueError::Unexpected("a task has steps, and no part of it a line break".into()));
+        return Err(QueueError::Unexpected(
+            "a task must have steps, and no part of it may contain a line break".into(),
+        ));
     }
     Ok((lines.join("\n"), plan, sites))
 }
 
-/// What a task's record says.
+/// A task's record.
 pub(crate) struct Body<'a> {
     pub(crate) created: Timestamp,
     pub(crate) kind: &'a str,
@@ -66,7 +71,8 @@ pub(crate) struct Body<'a> {
 impl<'a> Body<'a> {
     pub(crate) fn read(text: &'a str) -> Option<Self> {
         let mut lines = text.split('\n');
-        let (created, _priority) = lines.next()?.strip_prefix("1 ")?.split_once(' ')?;
+        let (created, _priority) =
+            lines.next()?.strip_prefix(RECORD_VERSION)?.strip_prefix(' ')?.split_once(' ')?;
         let lines: [&str; LINES] = lines.collect::<Vec<_>>().try_into().ok()?;
         let [kind, owner, plan, _sites, trace, _callback, request, secrets] = lines;
         let (created, plan) = (millis(created).ok()?, read_plan(plan)?);
@@ -74,9 +80,8 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The plan as it is stored: phase, stage and name of each step; empty phases left out. `?` marks a phase's optional
-/// steps, `!` the last phase, which cleans up. Before a colon stands a share of the
-/// progress that is not 1; programs of before pass it over.
+/// The plan as it is stored: phase, stage and name of each step, without empty phases. `?` after the phase marks an optional
+/// step, `!` a cleanup step. A share of the progress other than 1 comes first, followed by a colon.
 fn plan_text(plan: &Plan) -> String {
     let phases = plan.phases.iter().filter(|steps| !steps.is_empty());
     let last = phases.clone().count();
@@ -96,50 +101,50 @@ fn read_plan(text: &str) -> Option<Vec<StoredStep>> {
         let mut words = text.splitn(3, ' ');
         let (phase, stage, name) = (words.next()?, words.next()?, words.next()?);
         let (stage, name) = (stage.parse().ok()?, name.to_owned());
-        Some(StoredStep { stage, name, cleans_up: phase.ends_with('!') })
+        Some(StoredStep { stage, name, is_cleanup: phase.ends_with('!') })
     };
     text.split(',').map(step).collect()
 }
 
-/// What has changed in a task since it was accepted. An empty value stands for none.
+/// The hash of what has changed since the task was accepted. An empty value means none.
 pub(crate) struct Fields(pub(crate) HashMap<String, String>);
 
-/// A task as the functions tell it (`told` in prelude.lua).
+/// A task as functions return it (`snapshot` in record.lua).
 pub(crate) struct TaskSnapshot {
     pub(crate) id: String,
     pub(crate) body: String,
     pub(crate) live: Fields,
-    /// Results of its steps, and its problem.
-    pub(crate) out: Fields,
-    /// What is sealed of them, by step.
+    /// The results of its steps, and its problem.
+    pub(crate) output: Fields,
+    /// The sealed results, by step.
     pub(crate) sealed: HashMap<u32, String>,
     pub(crate) secrets_kept: bool,
 }
 
 impl TaskSnapshot {
-    pub(crate) fn read(told: Value) -> Result<Self, QueueError> {
-        let (id, body, live, out, sealed, kept): (_, _, _, _, _, String) =
-            from_redis_value(told).map_err(|_| unreadable("record"))?;
-        let (live, out) = (Fields(live), Fields(out));
-        Ok(Self { id, body, live, out, sealed, secrets_kept: kept == "1" })
+    pub(crate) fn read(snapshot: Value) -> Result<Self, QueueError> {
+        let (id, body, live, output, sealed, kept): (_, _, _, _, _, String) =
+            from_redis_value(snapshot).map_err(|_| unreadable("record"))?;
+        let (live, output) = (Fields(live), Fields(output));
+        Ok(Self { id, body, live, output, sealed, secrets_kept: kept == "1" })
     }
 
-    /// What the task ended with. Whether its target was altered is a matter of all attempts, not of the last.
+    /// The task's problem. `changed_target` is that of all attempts, not of the last.
     fn problem(&self) -> Result<Option<Problem>, QueueError> {
-        let mut problem: Option<Problem> = self.out.json("problem")?;
-        if let (Some(problem), Some(changed)) = (&mut problem, self.live.text("changed")) {
+        let mut problem: Option<Problem> = self.output.json("problem")?;
+        if let (Some(problem), Some(changed)) = (&mut problem, self.live.text("target_changed")) {
             problem.changed_target = changed == "1";
         }
         Ok(problem)
     }
 
-    /// The task. Results of later steps cover those of earlier ones.
+    /// The task. Results of later steps are merged over those of earlier ones.
     pub(crate) fn task(mut self) -> Result<TaskRecord, QueueError> {
         let body = Body::read(&self.body).ok_or_else(|| unreadable("record"))?;
         let (live, state) = (&self.live, self.live.read("state")?.unwrap_or(State::Queued));
         let mut result: Option<Map<_, _>> = None;
         for i in 0..body.plan.len() {
-            if let Some(output) = self.out.json::<Map<_, _>>(&format!("{i}.result"))? {
+            if let Some(output) = self.output.json::<Map<_, _>>(&format!("{i}.result"))? {
                 merge_output(result.get_or_insert_default(), output);
             } else if live.text(&format!("{i}.state")) == Some(State::Succeeded.as_str()) {
                 result.get_or_insert_default();
@@ -180,7 +185,7 @@ impl TaskSnapshot {
             callback: live
                 .read("callback")?
                 .map(|state| CallbackView { state, code: live.read("callback_code").ok().flatten() }),
-            revision: live.read("version")?.unwrap_or(0) + live.read("events")?.unwrap_or(0),
+            revision: live.read("revision")?.unwrap_or(0) + live.read("events")?.unwrap_or(0),
         })
     }
 }
@@ -202,16 +207,16 @@ impl Fields {
         self.text(name).map(|text| serde_json::from_str(text).map_err(|_| unreadable(name))).transpose()
     }
 
-    /// A step; `None` for one that cleans up and has no reason to.
+    /// A step; `None` for a cleanup step that was not needed.
     fn step(&self, i: usize, step: StoredStep) -> Result<Option<StepView>, QueueError> {
         let started_at = self.time(&format!("{i}.started"))?;
-        if step.cleans_up && self.text(&format!("{i}.ready")).is_none() {
+        if step.is_cleanup && self.text(&format!("{i}.ready")).is_none() {
             return Ok(None);
         }
         Ok(Some(StepView {
             name: step.name,
             stage: step.stage,
-            // Only its end is stored; what has begun runs, or is between two attempts.
+            // Only a final state is stored. A step that has started is running, or between two attempts.
             state: match (self.read(&format!("{i}.state"))?, started_at) {
                 (Some(end), _) => end,
                 (None, Some(_)) => State::Running,
@@ -225,7 +230,7 @@ impl Fields {
     }
 }
 
-/// A moment from Redis' milliseconds.
+/// A time from milliseconds.
 pub(crate) fn millis(text: &str) -> Result<Timestamp, QueueError> {
     let ms = text.parse().map_err(|_| unreadable("time"))?;
     Timestamp::from_millisecond(ms).map_err(|_| unreadable("time"))
@@ -247,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_plan_tells_what_is_optional_what_cleans_up_and_what_takes_longer() {
+    fn a_stored_plan_marks_optional_and_cleanup_steps_and_shares() {
         let step = |name: &str, optional, share| StepPlan {
             name: name.into(),
             stage: Stage::Transfer,
@@ -261,13 +266,13 @@ mod tests {
         let text = plan_text(&plan);
         assert_eq!(text, "10:0 transfer move,2:1? transfer look,2! transfer undo");
         let steps = read_plan(&text).unwrap();
-        let told: Vec<_> = steps.iter().map(|s| (s.stage, s.name.as_str(), s.cleans_up)).collect();
-        let wanted = [("move", false), ("look", false), ("undo", true)];
-        assert_eq!(told, wanted.map(|(name, cleans_up)| (Stage::Transfer, name, cleans_up)));
+        let read: Vec<_> = steps.iter().map(|s| (s.stage, s.name.as_str(), s.is_cleanup)).collect();
+        let expected = [("move", false), ("look", false), ("undo", true)];
+        assert_eq!(read, expected.map(|(name, is_cleanup)| (Stage::Transfer, name, is_cleanup)));
     }
 
     #[test]
-    fn a_record_that_is_cut_off_is_none() {
+    fn an_incomplete_record_is_not_read() {
         let whole = "1 5 1\nsetup\nalice\n0 browser setup\na.example\n\n\n{}\n";
         assert_eq!(Body::read(whole).unwrap().request, "{}");
         for end in 0..whole.len() - 1 {

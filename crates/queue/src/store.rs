@@ -1,17 +1,17 @@
-//! The way to the queue's place in Redis, and errors.
+//! The queue's keys and calls in Redis, and the mapping of errors.
 
 use std::time::Duration;
 
 use redis::{ErrorKind, FromRedisValue, RedisError};
-use wpclone_redis::{Connection, Redis};
+use wpclone_redis::{Connection, OtherLayout, Redis};
 
 use crate::QueueError;
 use crate::functions::Call;
 
-/// How long an answer may take. Redis' own log can hold it back under `appendfsync always`.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long Redis may take to answer. Under `appendfsync always` writing its log can delay it.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Redis, and the queue's place in it.
+/// Redis, and the queue's keys in it.
 pub(crate) struct Store {
     pub(crate) redis: Redis,
     /// `{name}`: the first part of every key, and its hash tag.
@@ -21,15 +21,15 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(url: &str, name: &str) -> Result<Self, QueueError> {
         if name.is_empty() || name.contains(['{', '}']) {
-            return Err(QueueError::Unexpected("a queue's name is not empty and has no braces".into()));
+            return Err(QueueError::Unexpected("a queue's name must not be empty or contain braces".into()));
         }
-        // The URL may hold a password: no error tells it.
-        let redis =
-            Redis::new(url, ANSWER).map_err(|_| QueueError::Unavailable("the Redis URL is none".into()))?;
+        // The URL may contain a password, so no error contains the URL.
+        let redis = Redis::new(url, RESPONSE_TIMEOUT)
+            .map_err(|_| QueueError::Unavailable("the Redis URL is invalid".into()))?;
         Ok(Self { redis, tag: format!("{{{name}}}") })
     }
 
-    /// The full name of one of the queue's keys, or of its channel.
+    /// The full name of a key or channel of the queue.
     pub(crate) fn key(&self, name: &str) -> String {
         format!("{}:{name}", self.tag)
     }
@@ -38,31 +38,37 @@ impl Store {
         Ok(self.redis.connection().await?)
     }
 
-    /// Begins a call of a function; its arguments follow.
+    /// A call of a function, without arguments yet.
     pub(crate) fn call(&self, function: &'static str) -> Call {
         Call::new(function, &self.tag)
     }
 
     pub(crate) async fn run<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
-        Ok(call.run(&mut self.connection().await?).await?)
+        Ok(call.run(&mut self.connection().await?, &self.tag).await?)
     }
 
-    /// [`Store::run`], and once more when the connection broke. For calls that may come twice.
-    pub(crate) async fn run_again<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
-        Ok(self.redis.retry_on_disconnect(|mut redis| async move { call.run(&mut redis).await }).await?)
+    /// [`Store::run`], repeated once when the connection broke. Only for calls that may be executed twice.
+    pub(crate) async fn run_idempotent<T: FromRedisValue>(&self, call: &Call) -> Result<T, QueueError> {
+        Ok(self
+            .redis
+            .retry_on_disconnect(|mut redis| async move { call.run(&mut redis, &self.tag).await })
+            .await?)
     }
 }
 
 impl From<RedisError> for QueueError {
     fn from(e: RedisError) -> Self {
-        // These messages show what was read: whole tasks.
+        if let Some(layout) = OtherLayout::from_error(&e) {
+            return Self::OtherLayout(layout);
+        }
+        // These messages contain what was read: whole tasks.
         if e.kind() == ErrorKind::UnexpectedReturnType {
             return Self::Unexpected(e.category().to_owned());
         }
         if e.kind() == ErrorKind::Parse {
-            return Self::Unavailable("an answer was cut off".to_owned());
+            return Self::Unavailable("an answer was incomplete".to_owned());
         }
-        let away = e.is_io_error()
+        let unavailable = e.is_io_error()
             || e.is_timeout()
             || e.is_unrecoverable_error()
             || e.kind() == ErrorKind::AuthenticationFailed
@@ -81,6 +87,6 @@ impl From<RedisError> for QueueError {
                         | "MISCONF"
                 ) | Some("NOAUTH" | "WRONGPASS" | "NOREPLICAS")
             );
-        if away { Self::Unavailable(e.to_string()) } else { Self::Unexpected(e.to_string()) }
+        if unavailable { Self::Unavailable(e.to_string()) } else { Self::Unexpected(e.to_string()) }
     }
 }

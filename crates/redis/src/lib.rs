@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod layout;
+
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,8 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value,
 };
 use tokio::sync::Mutex;
+
+pub use layout::{LAYOUT, OtherLayout, layout_lua};
 
 /// How long a connection may take to be made.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

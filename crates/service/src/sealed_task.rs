@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use wpclone_task::{CallbackUrl, Handover, SealedParts, SecretField, SecretFields, OutputParts, TaskId};
+use wpclone_task::{CallbackUrl, Handover, OutputParts, SealedParts, SecretField, SecretFields, TaskId};
 
 use crate::seal::{SealError, Sealer};
 

@@ -72,7 +72,13 @@ impl Supervised {
         let failed = |error| SupervisorError::Start { program: spec.program.clone(), error };
         let mut command = Command::new(supervisor);
         // Our environment may contain keys, and the supervisor needs nothing of it.
-        command.env_clear().arg(ARGUMENT).process_group(0).stdin(Stdio::piped()).stdout(stdout).stderr(stderr);
+        command
+            .env_clear()
+            .arg(ARGUMENT)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr);
         let mut child = command.spawn().map_err(failed)?;
         let mut pipe = child.stdin.take().ok_or_else(|| failed(io::Error::other("no pipe")))?;
         let mut line = serde_json::to_vec(&spec).map_err(|e| failed(io::Error::other(e)))?;

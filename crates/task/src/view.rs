@@ -147,6 +147,9 @@ pub struct QueueView {
     /// The depth of each stage.
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, StageDepth>))]
     pub stages: std::collections::BTreeMap<Stage, StageDepth>,
+    /// Tasks that this version cannot read. They are kept for a worker of the version that wrote them.
+    #[serde(default)]
+    pub unreadable_tasks: u64,
     /// Workers with a recent heartbeat, and those lost lately.
     pub workers: Vec<WorkerView>,
 }

@@ -1,7 +1,7 @@
--- Keeps an artifact; drops what is too old, and the oldest of all until there is room.
+-- Stores an artifact. Expired artifacts are deleted, and the oldest of all until there is space.
 -- KEYS  1 hash tag
--- ARGV  1 task, 2 name, 3 kind, 4 bytes, 5 packed bytes themselves, 6 most bytes of a task, 7 most names of a task,
---       8 most bytes in all, 9 least an artifact counts for, 10 how long it is kept (ms), 11 how many dropped ones
+-- ARGV  1 task, 2 name, 3 media type, 4 size, 5 compressed content, 6 the most bytes of a task, 7 the most names of a task,
+--       8 the most bytes in all, 9 the least that an artifact counts for, 10 retention (ms), 11 how many deleted artifacts
 --       are remembered
 -- Returns 'ok' | 'large'
 
@@ -20,7 +20,7 @@ local function remove(entry)
   call('ZREM', P .. 'order', entry)
 end
 
-local function drop(entry)
+local function evict(entry)
   remove(entry)
   call('ZADD', P .. 'gone', int(NOW), entry)
 end
@@ -33,7 +33,7 @@ for file, meta in pairs((function(flat)
 end)(call('HGETALL', P .. 'meta:' .. task))) do
   local _, packed = parse(meta)
   if file ~= name then
-    held = held + packed
+    held = held + (packed or 0)
     names = names + 1
   end
 end
@@ -44,15 +44,15 @@ end
 local entry = task .. '/' .. name
 if call('ZSCORE', P .. 'order', entry) then remove(entry) end
 for _, old in ipairs(call('ZRANGE', P .. 'order', '-inf', int(NOW - keep * 1000), 'BYSCORE', 'LIMIT', 0, 100)) do
-  drop(old)
+  evict(old)
 end
 while (tonumber(call('GET', P .. 'total')) or 0) + counts > tonumber(ARGV[8]) do
   local oldest = call('ZRANGE', P .. 'order', 0, 0)[1]
   if not oldest then
-    call('DEL', P .. 'total') -- nothing is kept: the sum was of what Redis has lost
+    call('DEL', P .. 'total') -- nothing is stored: the total is wrong because Redis has lost data
     break
   end
-  drop(oldest)
+  evict(oldest)
 end
 
 local seq = math.max((tonumber(call('GET', P .. 'last')) or 0) + 1, NOW)

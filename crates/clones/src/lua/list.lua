@@ -1,7 +1,7 @@
 -- A page of clones, newest first.
 -- KEYS  1 hash tag
--- ARGV  1 '=' and the owner, or '' for all, 2 name to begin after or '', 3 how many at most
--- Returns {name to go on after or '', entry, sealed or '', ...}
+-- ARGV  1 '=' and the owner, or '' for all, 2 name to start after or '', 3 the most clones
+-- Returns {name to continue after or '', entry, sealed or '', ...}
 
 local key = ARGV[1] ~= '' and P .. 'of:' .. string.sub(ARGV[1], 2) or P .. 'names'
 local from = ARGV[2] ~= '' and '(' .. ARGV[2] or '+'

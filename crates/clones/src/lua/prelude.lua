@@ -1,13 +1,18 @@
--- Shared by the scripts. KEYS[1] is the registry's hash tag; all other keys are derived from it (README).
--- Moments are µs of Redis' clock, unique and rising.
+-- Shared by the scripts. KEYS[1] is the registry's hash tag; all other keys are derived from it (README). Times are µs of
+-- Redis' clock, unique and rising.
 
 local P = KEYS[1] .. ':'
 local call = redis.call
 local DAY = 24 * 3600 * 1000
 local BATCH = 100
+-- The version of a clone's entry. An entry of another version is not deleted because nobody has named it for a day.
+local ENTRY_VERSION = '1'
+
+local other_layout = check_layout(P .. 'layout', function() return { P .. 'names', P .. 'gone', P .. 'last' } end, MAY_WRITE)
+if other_layout then return other_layout end
 
 local function int(n) return string.format('%.0f', n) end
-local function moment()
+local function registry_time()
   local clock = call('TIME')
   local now = math.max((tonumber(call('GET', P .. 'last')) or 0) + 1, clock[1] * 1000000 + clock[2])
   call('SET', P .. 'last', int(now))
@@ -23,8 +28,8 @@ local function remove(name)
   call('DEL', P .. 'clone:' .. name)
 end
 
--- Whether it was there. Its seal goes with it.
-local function to_gone(name, now, most)
+-- Deletes a clone's entry, and its seal, and remembers it as gone. Returns whether it was there.
+local function mark_gone(name, now, most)
   local entry, owner = unpack(call('HMGET', P .. 'clone:' .. name, 'entry', 'owner'))
   if not entry then return false end
   remove(name)

@@ -49,7 +49,11 @@ echo 'done';"#
 pub(crate) async fn a_clone_sees_nothing_of_another() {
     let lab = Lab::start().await;
     let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
-    assert!(one.effective_isolation.own_user && one.effective_isolation.own_network, "{:?}", one.effective_isolation);
+    assert!(
+        one.effective_isolation.own_user && one.effective_isolation.own_network,
+        "{:?}",
+        one.effective_isolation
+    );
     let state = lab.dir.path().join("state");
     let other = state.join("clones").join(two.name.as_str());
     lab.put(&two.name, "wp-content/uploads/secret.txt", "secret");

@@ -219,9 +219,10 @@ pub(crate) async fn a_state_folder_of_another_layout_is_refused_and_left_untouch
     fs::create_dir(&state).expect("a folder");
     fs::write(state.join("layout"), "2\n").expect("a file");
     let lab = Lab::begun(dir, Routing::Path, |_| {});
-    until("the layout to be reported", async || {
-        matches!(lab.local.health(), Health::Unavailable(why) if why.contains("layout `2`"))
-    })
+    until(
+        "the layout to be reported",
+        async || matches!(lab.local.health(), Health::Unavailable(why) if why.contains("layout `2`")),
+    )
     .await;
     let files: Vec<_> = fs::read_dir(&state).expect("a folder").flatten().map(|e| e.file_name()).collect();
     assert_eq!(files, ["layout"]);

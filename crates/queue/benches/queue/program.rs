@@ -47,13 +47,13 @@ impl Who {
 
 /// The peer's script, if its libraries are there.
 fn peer() -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/baseline");
     ensure!(
         folder.join("node_modules/bullmq").is_dir(),
         "BullMQ is missing: run `npm ci` in {}, or measure with --alone",
         folder.display()
     );
-    Ok(folder.join("peer.mjs"))
+    Ok(folder.join("bullmq.mjs"))
 }
 
 /// A process that does what it is told.

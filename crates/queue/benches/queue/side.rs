@@ -1,5 +1,5 @@
 //! Our side: does what lines on stdin tell it, with one queue, as api and worker use it. The other side is
-//! `../peer/peer.mjs`.
+//! `../baseline/bullmq.mjs`.
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 -- A task's events after one of them, oldest first.
 -- KEYS  1 hash tag
--- ARGV  1 id, 2 number of the event to begin after, 3 how many at most
+-- ARGV  1 id, 2 number of the event to start after, 3 the most events
 -- Returns {entry, ...}
 
-local events = key('events', ARGV[1])
+local events = task_key('events', ARGV[1])
 local first = call('LINDEX', events, 0)
 if not first then return {} end
 local number = tonumber(string.match(first, '^%d+%-(%d+)')) or 1

@@ -1,11 +1,12 @@
 -- One task.
 -- KEYS  1 hash tag
 -- ARGV  1 id
--- Returns {'task', id, body, {field, value, ...}, {name, value, ...}, {step, sealed result, ...}, '1' when secrets are kept}
---       | {'gone'} | {'unknown'}
+-- Returns {'task', id, record, {field, value, ...}, {name, output, ...}, {step, sealed result, ...}, '1' when secrets are kept}
+--       | {'unreadable'} | {'gone'} | {'not_found'}
 
-local t = load(ARGV[1])
-if not t or is_delivery(t) then return { call('ZSCORE', K.gone, ARGV[1]) and 'gone' or 'unknown' } end
-local answer = told(t)
+local t = load_task(ARGV[1])
+if not t or is_delivery(t) then return { call('ZSCORE', KEY.gone, ARGV[1]) and 'gone' or 'not_found' } end
+if not t.readable then return { 'unreadable' } end
+local answer = snapshot(t)
 table.insert(answer, 1, 'task')
 return answer

@@ -1,15 +1,15 @@
--- A page of tasks, newest first. Looks at a bounded number of them: a page may be short and yet not the last.
+-- A page of tasks, newest first. A bounded number of tasks is examined, so a page may be short without being the last.
 -- KEYS  1 hash tag
--- ARGV  1 '=' and the owner, or '' for all, 2 state or '', 3 kind or '', 4 lower-case text to look for or '', 5 id to begin after or '',
---       6 how many at most, 7 how many to look at, 8 how many bytes at most (one task always fits)
--- Returns {id to go on after or '', what get tells of each, ...}
+-- ARGV  1 '=' and the owner, or '' for all, 2 state or '', 3 kind or '', 4 lower-case text to search or '', 5 id to start after or '',
+--       6 the most tasks of a page, 7 the most tasks to examine, 8 the most bytes of a page (one task always fits)
+-- Returns {id to continue after or '', the task as get returns it, ...}
 
 local states = ARGV[2] ~= '' and { ARGV[2] } or STATES
 local kind, text, after = ARGV[3], ARGV[4], ARGV[5]
-local limit, look, room = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local owners = ARGV[1] ~= '' and { string.sub(ARGV[1], 2) } or call('SMEMBERS', K.owners)
+local limit, to_examine, bytes_left = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local owners = ARGV[1] ~= '' and { string.sub(ARGV[1], 2) } or call('SMEMBERS', KEY.owners)
 
--- Every index is sorted; the newest of all is the newest of their heads.
+-- Every index is sorted, so the newest task of all is the newest of their heads.
 local sources = {}
 local chunk = math.max(1, math.floor(BATCH / (#owners * #states)))
 local function refill(source)
@@ -17,7 +17,7 @@ local function refill(source)
   source.last = source.ids[#source.ids]
 end
 
--- A heap of sources, that with the newest head on top.
+-- A heap of sources, the one with the newest head on top.
 local function head_of(n) return sources[n].ids[sources[n].at] end
 local function sink(n)
   while 2 * n <= #sources do
@@ -50,7 +50,7 @@ local function newest()
   return id
 end
 
-local function wanted(t)
+local function matches(t)
   if kind ~= '' and t.kind ~= kind then return false end
   if text == '' or string.sub(t.id, 1, #text) == text then return true end
   for _, site in ipairs(t.sites) do
@@ -61,19 +61,19 @@ end
 
 local page = { '' }
 while true do
-  if look == 0 or #page > limit or room <= 0 then
+  if to_examine == 0 or #page > limit or bytes_left <= 0 then
     page[1] = after
     return page
   end
   local id = newest()
   if not id then return page end
-  look = look - 1
+  to_examine = to_examine - 1
   after = id
-  local t = load(id)
-  if t and wanted(t) then
-    local shown = told(t)
-    page[#page + 1] = shown
-    room = room - #t.body
-    for _, value in ipairs(shown[4]) do room = room - #value end
+  local t = load_task(id)
+  if t and t.readable and matches(t) then
+    local found = snapshot(t)
+    page[#page + 1] = found
+    bytes_left = bytes_left - #t.body
+    for _, value in ipairs(found[4]) do bytes_left = bytes_left - #value end
   end
 end

@@ -1,56 +1,61 @@
 -- Queues a failed task again, from the phase in which it failed.
 -- KEYS  1 hash tag
--- ARGV  1 keep_secrets ms, 2 id, 3 sealed secrets or '', 4 tasks a minute or '', 5 unfinished tasks at once or ''
--- Returns {'queued'} | {'state', state} | {'secrets_gone'} | {'limited', 'rate' | 'concurrent', ms} | {'gone'} | {'unknown'}
+-- ARGV  1 secrets_retention ms, 2 id, 3 sealed secrets or '', 4 tasks a minute or '', 5 unfinished tasks or ''
+-- Returns {'queued'} | {'state', state} | {'secrets_gone'} | {'limited', 'rate' | 'concurrent', ms} | {'gone'}
+--       | {'unreadable'} | {'not_found'}
 
-local t = load(ARGV[2])
-if not t then return { call('ZSCORE', K.gone, ARGV[2]) and 'gone' or 'unknown' } end
-if not t.sound or is_delivery(t) then return { 'unknown' } end
+local t = load_task(ARGV[2])
+if not t then return { call('ZSCORE', KEY.gone, ARGV[2]) and 'gone' or 'not_found' } end
+if is_delivery(t) then return { 'not_found' } end
+if not t.readable then return { t.other_version and 'unreadable' or 'not_found' } end
 if t.state ~= 'failed' then return { 'state', t.state } end
 local secrets = ARGV[3]
-if secrets == '' then secrets = call('GET', key('secret', t.id)) or '' end
-if secrets == '' and (tonumber(t.live.secrets) or 0) > 0 then return { 'secrets_gone' } end
-local no = refused(t.owner, 4)
-if no then return no end
+if secrets == '' then secrets = call('GET', task_key('request_secrets', t.id)) or '' end
+if secrets == '' and (tonumber(t.live.request_secret_bytes) or 0) > 0 then return { 'secrets_gone' } end
+local exceeded = limit_exceeded(t.owner, 4)
+if exceeded then return exceeded end
 
 -- It is no longer a finished task.
-call('ZREM', K.done, t.id)
-call('DECRBY', K.done_bytes, int(weight(t)))
-call('DEL', key('secret', t.id))
--- A step whose sealed result is no longer kept is as good as not done, and so is what was cleaned up.
-local all = t.phase == t.plan.clean_up or (tonumber(t.live.sealed) or 0) > 0 and call('PERSIST', key('rsecret', t.id)) == 0
+call('ZREM', KEY.finished, t.id)
+call('DECRBY', KEY.finished_bytes, int(finished_size(t)))
+call('DEL', task_key('request_secrets', t.id))
+-- When a sealed result is no longer kept, or the task was cleaned up, all steps are done again.
+local all = t.phase == t.plan.cleanup_phase
+  or (tonumber(t.live.result_secret_bytes) or 0) > 0 and call('PERSIST', task_key('result_secrets', t.id)) == 0
 if all then
-  call('DEL', key('out', t.id), key('rsecret', t.id))
-  set(t, 'out', '0')
-  set(t, 'sealed', '0')
+  call('DEL', task_key('output', t.id), task_key('result_secrets', t.id))
+  set(t, 'output_bytes', '0')
+  set(t, 'result_secret_bytes', '0')
 else
-  call('HDEL', key('out', t.id), 'problem')
+  call('HDEL', task_key('output', t.id), 'problem')
 end
-for _, name in ipairs({ 'finished', 'ending', 'ending_code', 'cancel', 'secrets', 'callback', 'callback_code' }) do set(t, name, '') end
+for _, name in ipairs({ 'finished', 'ending', 'ending_code', 'cancel', 'request_secret_bytes', 'callback', 'callback_code' }) do
+  set(t, name, '')
+end
 t.ending = ''
-count('replayed_total')
+increment('replayed_total')
 
--- Its age begins anew: it overtakes nobody.
-t.score = NOW - 60000 * tonumber(string.match(t.body, '^1 %d+ (%d+)'))
+-- Its age starts anew, so that it overtakes no other task.
+t.score = NOW - 60000 * tonumber(string.match(t.body, '^%d+ %d+ (%d+)'))
 set(t, 'score', int(t.score))
 write_secrets(t, secrets)
 t.phase = nil
 for i = 0, #t.plan - 1 do
   if all or t.live[FIELDS[i].state] ~= 'succeeded' then
-    t.phase = math.min(t.phase or step(t, i)[1], step(t, i)[1]) -- those that clean up come last
+    t.phase = math.min(t.phase or step(t, i)[1], step(t, i)[1]) -- cleanup steps come last
     set(t, FIELDS[i].state, '')
     set(t, FIELDS[i].started, '')
     set(t, FIELDS[i].token, '')
     set(t, FIELDS[i].ready, '')
-    for _, name in ipairs({ 'attempts', 'crashes', 'percent', 'best' }) do set(t, FIELDS[i][name], '0') end
+    for _, name in ipairs({ 'attempts', 'crashes', 'percent', 'best_percent' }) do set(t, FIELDS[i][name], '0') end
     set(t, FIELDS[i].finished, '')
   end
 end
 set(t, 'phase', int(t.phase))
 set(t, 'replays', int((tonumber(t.live.replays) or 0) + 1))
 set_state(t, 'queued')
-local at_once = enter(t, NOW)
-say(t, at_once and MESSAGES.queued or 'Waiting for another task on the same site.', 0)
-event(t)
+local started = start_or_wait(t, NOW)
+set_message(t, started and MESSAGES.queued or WAITING_FOR_SITE, 0)
+add_event(t)
 flush(t)
 return { 'queued' }

@@ -1,184 +1,229 @@
--- Does what time has made due. Idempotent; each part does at most a batch.
+-- Does what has become due. Idempotent; each part handles at most a batch. Records of another version are never deleted or
+-- changed: their entries are only put off, for a program that can read them.
 -- KEYS  1 hash tag
--- ARGV  1 keep_secrets ms, 2 keep_finished ms, 3 keep_finished bytes, 4 max crashes,
---       5 problem, 6 code, 7 title for records that cannot be read, 8 code, 9 title for poison,
---       10 worker memory ms, 11 lease ms, 12 the longest delay (ms), 13.. pairs of stage and its poison problem
+-- ARGV  1 secrets_retention ms, 2 finished_retention ms, 3 finished_max_bytes, 4 max_crashes,
+--       5 problem, 6 code, 7 title for corrupt records, 8 code, 9 title for poison, 10 how long workers are kept (ms),
+--       11 lease ms, 12 the longest delay (ms), 13.. pairs of stage and its poison problem
 -- Returns {promoted, expired, poisoned, trimmed, 1 when a batch was full}
 
 local STAGES = 13
 local promoted, expired, poisoned, trimmed, more = 0, 0, 0, 0, 0
-local function due(queue, limit)
+
+local function due_entries(queue, limit)
   local found = call('ZRANGE', queue, '-inf', NOW_TEXT, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
   if #found == 2 * limit then more = 1 end
   return found
 end
 
--- When the clock was set back, what was written before lies too far ahead.
-local function not_beyond(queue, longest)
+-- Corrects entries that lie too far ahead because they were written before the clock was set back.
+local function clamp_scores(queue, longest)
   local far = call('ZRANGE', queue, '(' .. int(NOW + longest), '+inf', 'BYSCORE', 'LIMIT', 0, BATCH)
   for _, m in ipairs(far) do call('ZADD', queue, int(NOW + longest), m) end
 end
-local function open(m)
-  local id, i = of_member(m)
-  local t = i and load(id)
-  if t and not t.sound then set_aside(id) end
-  if t and t.sound and not FINAL[t.state] and step(t, i) then return t, i end
+
+-- The unfinished task and step of an entry, else nil. The second result of nil is true when the record has another version.
+local function load_step(m)
+  local id, i = parse_member(m)
+  local t = i and load_task(id)
+  if t and not t.readable then
+    report_unreadable(t)
+    return nil, t.other_version
+  end
+  if t and not FINAL[t.state] and step(t, i) then return t, i end
 end
 
-local function promote(stage)
-  local delayed = Z.delayed[stage]
-  not_beyond(delayed, tonumber(ARGV[12]))
-  local found = due(delayed, BATCH)
+local function promote_due(stage)
+  local delayed = KEY_OF.delayed[stage]
+  clamp_scores(delayed, tonumber(ARGV[12]))
+  local found = due_entries(delayed, BATCH)
   for n = 1, #found, 2 do
     call('ZREM', delayed, found[n])
-    local t, i = open(found[n])
-    if t and not is_off(t, i) then
-      -- A message that was put off does not overtake those that came since: its receiver may never answer.
+    local t, i = load_step(found[n])
+    if t and not is_abandoned(t, i) then
+      -- A delayed callback does not overtake newer ones: its receiver may never answer.
       make_ready(t, i, tonumber(found[n + 1]), is_delivery(t) and NOW or nil)
       flush(t)
+      promoted = promoted + 1
+    elseif i == true then
+      call('ZADD', KEY_OF.ready[stage], NOW_TEXT, found[n])
+      call('PUBLISH', KEY.stage_ready, stage)
       promoted = promoted + 1
     end
   end
 end
 
-local function crash(t, i, poison)
+local function handle_crash(t, i, poison)
   expired = expired + 1
-  count('lease_lost_total')
+  increment('lease_lost_total')
   local crashes = (tonumber(t.live[FIELDS[i].crashes]) or 0) + 1
   set(t, FIELDS[i].crashes, int(crashes))
-  if is_off(t, i) then
-    unlease(t, i, 'cancelled')
-    conclude(t)
+  if is_abandoned(t, i) then
+    end_lease(t, i, 'cancelled')
+    finish_if_idle(t)
   elseif crashes >= tonumber(ARGV[4]) then
     poisoned = poisoned + 1
-    spoil(t, i, ARGV[9], poison, ARGV[8])
+    fail_step(t, i, ARGV[9], poison, ARGV[8])
   else
-    unlease(t, i)
+    end_lease(t, i)
     make_ready(t, i, NOW)
-    say(t, 'The worker was lost; the step starts again.')
-    event(t, i)
+    set_message(t, 'The worker was lost; the step starts again.')
+    add_event(t, i)
   end
   flush(t)
 end
 
-local function expire(stage, poison)
-  local leases = Z.leases[stage]
-  not_beyond(leases, 2 * tonumber(ARGV[11]))
-  local found = due(leases, BATCH)
+local function expire_leases(stage, poison)
+  local leases = KEY_OF.leases[stage]
+  clamp_scores(leases, 2 * tonumber(ARGV[11]))
+  local found = due_entries(leases, BATCH)
   for n = 1, #found, 2 do
-    call('ZREM', leases, found[n])
-    local t, i = open(found[n])
-    if t then crash(t, i, poison) end
-  end
-end
-
--- Tasks that have cleaned up for too long end as they are.
-local function end_cleaning()
-  not_beyond(K.cleaning, CLEAN_UP)
-  local found = due(K.cleaning, BATCH)
-  for n = 1, #found, 2 do
-    local t = load(found[n])
-    call('ZREM', K.cleaning, found[n])
-    if t and t.sound and not FINAL[t.state] then
-      for i = 0, #t.plan - 1 do
-        if has_lease(t, i) then unlease(t, i, 'cancelled') end
-      end
-      end_as_meant(t)
-      flush(t)
+    local t, i = load_step(found[n])
+    if i == true then
+      -- Nobody else can have claimed the step. A program that can read the task finds the lease when it ends again.
+      call('ZADD', leases, int(NOW + tonumber(ARGV[11])), found[n])
+    else
+      call('ZREM', leases, found[n])
+      if t then handle_crash(t, i, poison) end
     end
   end
 end
 
--- Ends tasks whose record cannot be read; nothing of them can be trusted, so every queue and index is searched.
-local function condemn()
-  local found = call('ZRANGE', K.broken, 0, 9)
+-- Ends tasks whose cleanup takes too long.
+local function end_overdue_cleanups()
+  clamp_scores(KEY.cleanup_deadlines, CLEANUP)
+  local found = due_entries(KEY.cleanup_deadlines, BATCH)
+  for n = 1, #found, 2 do
+    local t = load_task(found[n])
+    if t and t.other_version then
+      note_unreadable(t.id)
+      call('ZADD', KEY.cleanup_deadlines, int(NOW + CLEANUP), found[n])
+    else
+      call('ZREM', KEY.cleanup_deadlines, found[n])
+      if t and t.readable and not FINAL[t.state] then
+        for i = 0, #t.plan - 1 do
+          if has_lease(t, i) then end_lease(t, i, 'cancelled') end
+        end
+        finish_as_recorded(t)
+        flush(t)
+      end
+    end
+  end
+end
+
+-- Removes a task from every queue and index; nothing of its record can be trusted.
+local function remove_everywhere(id)
+  for s = STAGES, #ARGV, 2 do
+    for i = 0, 31 do
+      for _, name in ipairs({ 'ready', 'delayed', 'waiting', 'leases' }) do
+        call('ZREM', KEY_OF[name][ARGV[s]], id .. ':' .. int(i))
+      end
+    end
+  end
+end
+
+-- Ends tasks whose records are corrupt. Records of another version are left alone.
+local function purge_corrupt()
+  local found = call('ZRANGE', KEY.quarantine, 0, 9)
   if #found == 10 then more = 1 end
   for _, id in ipairs(found) do
-    for s = STAGES, #ARGV, 2 do
-      for i = 0, 31 do
-        for _, name in ipairs({ 'ready', 'delayed', 'waiting', 'leases' }) do
-          call('ZREM', Z[name][ARGV[s]], id .. ':' .. int(i))
-        end
-      end
-    end
-    local t = load(id)
-    if t and not t.sound and not FINAL[t.state] then
-      for _, owner in ipairs(call('SMEMBERS', K.owners)) do
+    local t = load_task(id)
+    if not (t and (t.readable or t.other_version)) then remove_everywhere(id) end
+    if t and not t.readable and not t.other_version and not FINAL[t.state] then
+      for _, owner in ipairs(call('SMEMBERS', KEY.owners)) do
         for _, state in ipairs(STATES) do
           if unindex(id, state, owner) then t.owner = owner end
         end
       end
-      -- What is of another kind than ours, and secrets in what cannot be read.
-      for name, look in pairs({ live = 'HLEN', out = 'HLEN', events = 'LLEN' }) do
-        if type(redis.pcall(look, key(name, id))) == 'table' then call('DEL', key(name, id)) end
+      -- Keys of a wrong type, and secrets in a corrupt record, are deleted.
+      for name, size in pairs({ live = 'HLEN', output = 'HLEN', events = 'LLEN' }) do
+        if type(redis.pcall(size, task_key(name, id))) == 'table' then call('DEL', task_key(name, id)) end
       end
-      call('SET', key('task', id), 'unreadable')
-      t.body = 'unreadable'
+      call('SET', task_key('task', id), 'corrupt')
+      t.body = 'corrupt'
       finish(t, 'failed', ARGV[7], ARGV[5], ARGV[6])
       flush(t)
     end
-    call('ZREM', K.broken, id)
+    call('ZREM', KEY.quarantine, id)
   end
 end
 
--- Locks whose task is gone, and turns that nobody took: some sites at a time, all of them in turn.
-local function mend()
-  local found = call('HSCAN', K.sites, call('GET', K.sites_cursor) or '0', 'COUNT', BATCH)
-  if found[1] == '0' then call('DEL', K.sites_cursor) else call('SET', K.sites_cursor, found[1]) end
+-- Forgets tasks that are no longer unreadable, so that their count is true.
+local function refresh_unreadable()
+  for _, id in ipairs(call('ZRANGE', KEY.unreadable, 0, 9)) do
+    local t = load_task(id)
+    local is_unreadable = t and (t.other_version or t.live.unreadable == '1')
+    if is_unreadable then note_unreadable(id) else call('ZREM', KEY.unreadable, id) end
+  end
+end
+
+-- Frees locks whose task is gone, and offers free sites to those in line: a part of all sites in each sweep.
+local function repair_locks()
+  local found = call('HSCAN', KEY.site_locks, call('GET', KEY.site_locks_cursor) or '0', 'COUNT', BATCH)
+  if found[1] == '0' then call('DEL', KEY.site_locks_cursor) else call('SET', KEY.site_locks_cursor, found[1]) end
   for n = 1, #found[2], 2 do
     local h, id = found[2][n], found[2][n + 1]
-    if id ~= '' and (call('EXISTS', key('task', id)) == 0 or FINAL[redis.pcall('HGET', key('live', id), 'state')]) then
-      call('HSET', K.sites, h, '')
+    if id ~= '' and (call('EXISTS', task_key('task', id)) == 0 or FINAL[redis.pcall('HGET', task_key('live', id), 'state')]) then
+      call('HSET', KEY.site_locks, h, '')
       id = ''
     end
-    if id == '' then offer(h) end
+    if id == '' then grant_next(h) end
   end
 end
 
-local function forget(id)
-  local t = load(id)
+-- Deletes a finished task. One of another record version is kept, and looked at again after the retention time.
+local function delete_finished(id)
+  local t = load_task(id)
+  if t and t.other_version then
+    note_unreadable(id)
+    call('ZADD', KEY.finished, NOW_TEXT, id)
+    return
+  end
   if t then
     unindex(id, t.state, t.owner)
-    call('DECRBY', K.done_bytes, int(weight(t)))
+    call('DECRBY', KEY.finished_bytes, int(finished_size(t)))
   end
-  call('DEL', key('task', id), key('live', id), key('out', id), key('events', id), key('secret', id), key('rsecret', id))
-  call('ZREM', K.done, id)
-  call('ZADD', K.gone, NOW_TEXT, id)
+  for _, name in ipairs({ 'task', 'live', 'output', 'events', 'request_secrets', 'result_secrets' }) do
+    call('DEL', task_key(name, id))
+  end
+  call('ZREM', KEY.finished, id)
+  call('ZADD', KEY.gone, NOW_TEXT, id)
   trimmed = trimmed + 1
 end
 
 local function trim()
-  local old = call('ZRANGE', K.done, '-inf', int(NOW - tonumber(ARGV[2])), 'BYSCORE', 'LIMIT', 0, BATCH)
-  for _, id in ipairs(old) do forget(id) end
-  while trimmed < BATCH and (tonumber(call('GET', K.done_bytes)) or 0) > tonumber(ARGV[3]) do
-    local id = call('ZRANGE', K.done, 0, 0)[1]
+  local old = call('ZRANGE', KEY.finished, '-inf', int(NOW - tonumber(ARGV[2])), 'BYSCORE', 'LIMIT', 0, BATCH)
+  for _, id in ipairs(old) do delete_finished(id) end
+  for _ = 1, BATCH do
+    if trimmed >= BATCH or (tonumber(call('GET', KEY.finished_bytes)) or 0) <= tonumber(ARGV[3]) then break end
+    local id = call('ZRANGE', KEY.finished, 0, 0)[1]
     if not id then
-      call('DEL', K.done_bytes)
+      call('DEL', KEY.finished_bytes)
       break
     end
-    forget(id)
+    delete_finished(id)
   end
   if trimmed >= BATCH then more = 1 end
-  if trimmed > 0 then call('ZREMRANGEBYRANK', K.gone, 0, -50001) end
-  call('ZREMRANGEBYSCORE', K.workers, '-inf', int(NOW - tonumber(ARGV[10])))
+  if trimmed > 0 then call('ZREMRANGEBYRANK', KEY.gone, 0, -50001) end
+  call('ZREMRANGEBYSCORE', KEY.workers, '-inf', int(NOW - tonumber(ARGV[10])))
 end
 
--- Owners none of whose tasks is left, a few at a time.
-local function forget_owners()
-  for _, owner in ipairs(call('SRANDMEMBER', K.owners, 3)) do
+-- Forgets owners without tasks, a few at a time.
+local function trim_owners()
+  for _, owner in ipairs(call('SRANDMEMBER', KEY.owners, 3)) do
     local left = 0
     for _, state in ipairs(STATES) do left = left + call('EXISTS', index(state, owner)) end
-    if left == 0 then call('SREM', K.owners, owner) end
+    if left == 0 then call('SREM', KEY.owners, owner) end
   end
 end
 
 for s = STAGES, #ARGV, 2 do
-  promote(ARGV[s])
-  expire(ARGV[s], ARGV[s + 1])
+  promote_due(ARGV[s])
+  expire_leases(ARGV[s], ARGV[s + 1])
 end
-end_cleaning()
-condemn()
-mend()
+end_overdue_cleanups()
+purge_corrupt()
+refresh_unreadable()
+repair_locks()
 trim()
-forget_owners()
+trim_owners()
 return { promoted, expired, poisoned, trimmed, more }

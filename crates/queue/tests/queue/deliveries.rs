@@ -108,7 +108,10 @@ async fn a_worker_that_dies_over_a_delivery_does_not_take_it_along() {
     let again = delivery(&queue).await;
     assert_eq!(again.lease.task, lost.lease.task);
     assert!(again.lease.token > lost.lease.token);
-    assert!(matches!(queue.complete(&lost.lease, &StoredOutput::default()).await, Err(QueueError::LeaseLost)));
+    assert!(matches!(
+        queue.complete(&lost.lease, &StoredOutput::default()).await,
+        Err(QueueError::LeaseLost)
+    ));
     queue.release(&again.lease).await.unwrap();
     queue.complete(&delivery(&queue).await.lease, &StoredOutput::default()).await.unwrap();
     assert_eq!(callback(&queue, id).await, Some((State::Succeeded, None)));

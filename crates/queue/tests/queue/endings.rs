@@ -43,7 +43,10 @@ async fn what_cleans_up_is_neither_done_nor_shown_when_all_went_well() {
     assert_eq!(names(&queue, &new).await.len(), 5);
     done(&queue, &["make", "prepare", "move", "look"]).await;
     let last = take(&queue, "publish").await;
-    assert_eq!(queue.complete(&last.lease, &StoredOutput::default()).await.unwrap(), CompleteOutcome::Finished);
+    assert_eq!(
+        queue.complete(&last.lease, &StoredOutput::default()).await.unwrap(),
+        CompleteOutcome::Finished
+    );
     queue.nothing_ready().await;
     assert_eq!(queue.task(new.id).await.state, State::Succeeded);
     assert!(names(&queue, &new).await.iter().all(|(_, state)| *state == State::Succeeded));

@@ -52,7 +52,7 @@ async fn claims_in_quick_succession_get_rising_tokens() {
     let now: Vec<u64> = redis.command("TIME").await;
     // The last token is ahead of the clock: what two claims within one microsecond look like, 50 µs on end.
     let last = now[0] * 1_000_000 + now[1] + 60_000_000;
-    redis.command::<()>(&format!("SET {{wpclone}}:fence {last}")).await;
+    redis.command::<()>(&format!("SET {{wpclone}}:fencing_token {last}")).await;
     let mut tokens = Vec::new();
     for n in 0..20 {
         queue.accept(&task(&format!("s{n}.example"))).await;

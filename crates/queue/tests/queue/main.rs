@@ -1,4 +1,4 @@
-//! The queue's promises, each told as a story against a real Redis.
+//! The queue's guarantees, tested against a real Redis.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -15,3 +15,4 @@ mod retries;
 mod sites;
 mod support;
 mod upkeep;
+mod versions;

@@ -104,25 +104,17 @@ async fn a_full_redis_takes_no_new_task_and_finishes_the_old() {
 }
 
 #[tokio::test]
-async fn a_task_that_cannot_be_read_is_ended_and_blocks_nobody() {
+async fn a_corrupt_task_fails_and_blocks_no_other() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    let of_another_time = queue.accept(&task("a.example")).await;
-    let broken = queue.accept(&task("b.example")).await;
+    let not_json = queue.accept(&task("a.example")).await;
+    let incomplete = queue.accept(&task("b.example")).await;
     let vanished = queue.accept(&task("c.example")).await;
     let of_wrong_type = queue.accept(&task("d.example")).await;
     let good = queue.accept(&task("e.example")).await;
     let behind = queue.accept(&task("b.example")).await;
-    let record = |site: &str, request: &str| {
-        format!("1 1 1\nsetup\nalice\n0 browser setup\n{site}\n\n\n{request}\nsealed")
-    };
-    let put = async |id: TaskId, record: &str| {
-        let mut set = redis::cmd("SET");
-        set.arg(format!("{{wpclone}}:task:{id}")).arg(record);
-        set.exec_async(&mut redis.connect().await.unwrap()).await.unwrap();
-    };
-    put(of_another_time, &record("a.example", r#"{"kind":"fly"}"#)).await;
-    put(broken, "1 1 1\nsetup").await;
+    put_record(&redis, not_json, &record(1, "a.example", r#"{"kind":"se"#)).await;
+    put_record(&redis, incomplete, "1 1 1\nsetup").await;
     redis.command::<()>(&format!("DEL {{wpclone}}:task:{vanished}")).await;
     redis.command::<()>(&format!("DEL {{wpclone}}:task:{of_wrong_type}")).await;
     redis.command::<()>(&format!("HSET {{wpclone}}:task:{of_wrong_type} a b")).await;
@@ -130,21 +122,22 @@ async fn a_task_that_cannot_be_read_is_ended_and_blocks_nobody() {
     assert_eq!(claim.lease.task, good);
     queue.done(&claim).await;
     let page = queue.list(&Default::default(), None, 10).await.unwrap();
-    assert_eq!(page.tasks.len(), 2, "what cannot be read hides nothing else");
-    assert!(queue.get(of_another_time).await.is_err());
+    assert_eq!(page.tasks.len(), 2, "a corrupt record hides no other task");
+    assert!(matches!(queue.get(not_json).await.unwrap(), TaskLookup::Unreadable));
 
     queue.sweep().await.unwrap(); // ends them
     queue.sweep().await.unwrap(); // finds the lock that the second had
-    for id in [of_another_time, broken, of_wrong_type] {
+    for id in [not_json, incomplete, of_wrong_type] {
         let state: String = redis.command(&format!("HGET {{wpclone}}:live:{id} state")).await;
-        let problem: String = redis.command(&format!("HGET {{wpclone}}:out:{id} problem")).await;
+        let problem: String = redis.command(&format!("HGET {{wpclone}}:output:{id} problem")).await;
         assert_eq!(state, "failed");
         assert!(problem.contains(Code::WorkerFault.as_str()));
-        assert!(queue.get(id).await.is_err());
+        assert!(matches!(queue.get(id).await.unwrap(), TaskLookup::Unreadable));
     }
     let all = queue.list(&Default::default(), None, 10).await.unwrap().tasks;
-    assert_eq!(all.len(), 2, "what has ended so hides nothing either");
+    assert_eq!(all.len(), 2, "a failed corrupt record hides no other task either");
     assert_eq!(queue.take().await.lease.task, behind, "the lock on its site was freed");
+    assert_eq!(queue.stats().await.unwrap().unreadable_tasks, 0);
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn a_replayed_task_weighs_once_and_overtakes_nobody() {
     queue.done(&queue.take().await).await;
     let forgets = redis.queue_with(QueueOptions { finished_max_bytes: 0, ..Default::default() });
     forgets.sweep().await.unwrap();
-    assert_eq!(redis.command::<i64>("GET {wpclone}:done_bytes").await, 0);
+    assert_eq!(redis.command::<i64>("GET {wpclone}:finished_bytes").await, 0);
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_replay_does_again_what_left_a_secret_that_is_gone() {
     queue.replay(new.id, None, OwnerLimits::default()).await.unwrap();
     fail().await;
     assert_eq!(queue.task(new.id).await.sealed_results[0].1, "a key", "it was still kept");
-    redis.command::<()>(&format!("DEL {{wpclone}}:rsecret:{}", new.id)).await; // as after a day
+    redis.command::<()>(&format!("DEL {{wpclone}}:result_secrets:{}", new.id)).await; // as after a day
     queue.replay(new.id, None, OwnerLimits::default()).await.unwrap();
     assert_eq!(queue.take().await.step, "a");
 }
@@ -164,7 +164,7 @@ async fn what_a_failed_task_keeps_for_its_replay_is_weighed() {
         queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
     }
     queue.sweep().await.unwrap();
-    assert!(redis.command::<u64>("GET {wpclone}:done_bytes").await <= 1 << 20);
+    assert!(redis.command::<u64>("GET {wpclone}:finished_bytes").await <= 1 << 20);
     let left = queue.list(&failed(), None, 100).await.unwrap().tasks.len();
     assert!((15..=21).contains(&left), "{left}");
 }

@@ -285,10 +285,10 @@ async fn a_failed_task_keeps_its_secrets_for_a_while_and_a_finished_one_none() {
     let output = StoredOutput { result: Default::default(), sealed: Some("sealed result".into()) };
     queue.complete(&one.lease, &output).await.unwrap();
     queue.fail(&two.lease, &problem(Code::CapMissing)).await.unwrap();
-    assert!((490..=500).contains(&ttl("secret", bad).await));
-    assert!((490..=500).contains(&ttl("rsecret", good).await));
+    assert!((490..=500).contains(&ttl("request_secrets", bad).await));
+    assert!((490..=500).contains(&ttl("result_secrets", good).await));
     assert!(queue.task(bad).await.secrets_kept && !queue.task(good).await.secrets_kept);
-    redis.command::<()>(&format!("DEL {{wpclone}}:secret:{bad}")).await; // as after that time
+    redis.command::<()>(&format!("DEL {{wpclone}}:request_secrets:{bad}")).await; // as after that time
     assert!(!redis.holds(SECRETS).await);
     assert!(!queue.task(bad).await.secrets_kept);
 }

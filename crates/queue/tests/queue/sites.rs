@@ -125,6 +125,6 @@ async fn the_sweep_mends_a_lock_whose_task_is_gone_and_a_lost_turn() {
     let claim = queue.take().await;
     assert_eq!(claim.lease.task, waiting);
     queue.done(&claim).await;
-    assert_eq!(redis.command::<u64>("EXISTS {wpclone}:sites").await, 0, "a free site is not remembered");
+    assert_eq!(redis.command::<u64>("EXISTS {wpclone}:site_locks").await, 0, "a free site is not remembered");
     assert_eq!(queue.task(waiting).await.state, State::Succeeded);
 }

@@ -84,7 +84,7 @@ const JUMP: &str = r"
     local by = tonumber(ARGV[1])
     local function keys(pattern) return redis.call('KEYS', '{wpclone}:' .. pattern) end
     local function int(n) return string.format('%.0f', n) end
-    for _, pattern in ipairs({ 'leases:*', 'delayed:*', 'ready:*', 'waiting:*', 'siteq:*', 'done', 'cleaning' }) do
+    for _, pattern in ipairs({ 'leases:*', 'delayed:*', 'ready:*', 'waiting:*', 'site_queue:*', 'finished', 'cleanup_deadlines' }) do
       for _, key in ipairs(keys(pattern)) do
         local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
         for n = 1, #all, 2 do redis.call('ZADD', key, int(tonumber(all[n + 1]) - by), all[n]) end
@@ -102,13 +102,24 @@ const JUMP: &str = r"
       local body = redis.call('GET', key)
       redis.call('SET', key, (string.gsub(body, '^1 (%d+)', function(at) return '1 ' .. int(tonumber(at) - by) end)))
     end
-    for _, key in ipairs(keys('secret:*')) do
+    for _, key in ipairs(keys('request_secrets:*')) do
       local left = redis.call('PTTL', key) - by
       if left <= 0 then redis.call('DEL', key) else redis.call('PEXPIRE', key, int(left)) end
     end
     -- Tokens are compared with those that workers hold: they stay, and are ahead of a clock that goes back.
-    local fence = redis.call('GET', '{wpclone}:fence')
-    if fence and by < 0 then redis.call('SET', '{wpclone}:fence', int(tonumber(fence) - by * 1000)) end";
+    local fence = redis.call('GET', '{wpclone}:fencing_token')
+    if fence and by < 0 then redis.call('SET', '{wpclone}:fencing_token', int(tonumber(fence) - by * 1000)) end";
+
+/// A record of a /setup task in this version.
+pub(crate) fn record(version: u32, site: &str, request: &str) -> String {
+    format!("{version} 1 1\nsetup\nalice\n0 browser setup\n{site}\n\n\n{request}\nsealed")
+}
+
+pub(crate) async fn put_record(redis: &Redis, id: TaskId, record: &str) {
+    let mut set = redis::cmd("SET");
+    set.arg(format!("{{wpclone}}:task:{id}")).arg(record);
+    set.exec_async(&mut redis.connect().await.unwrap()).await.unwrap();
+}
 
 fn member(lease: &Lease) -> String {
     format!("{}:{}", lease.task, lease.step)

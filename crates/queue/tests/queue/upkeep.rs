@@ -48,13 +48,13 @@ async fn old_finished_tasks_are_forgotten_and_known_to_be_gone() {
     let waiting = queue.accept(&task("c.example")).await;
     queue.done(&queue.take().await).await;
     queue.fail(&queue.take().await.lease, &problem(Code::CapMissing)).await.unwrap();
-    redis.command::<()>(&format!("ZADD {{wpclone}}:done 1 {old}")).await;
+    redis.command::<()>(&format!("ZADD {{wpclone}}:finished 1 {old}")).await;
     assert_eq!(queue.sweep().await.unwrap().trimmed, 1);
     assert!(matches!(queue.get(old).await.unwrap(), TaskLookup::Gone));
     assert_eq!(queue.task(young).await.state, State::Failed);
     assert_eq!(queue.task(waiting).await.state, State::Queued);
     let keys: Vec<String> = redis.command(&format!("KEYS *{old}*")).await;
-    let leaf = format!("{{wpclone}}:idx:queued:alice:{old}"); // named after it, and full of others
+    let leaf = format!("{{wpclone}}:index:queued:alice:{old}"); // named after it, and full of others
     assert_eq!(keys, [leaf]);
     assert_eq!(queue.list(&Default::default(), None, 10).await.unwrap().tasks.len(), 2);
     assert!(queue.events(old, None, 10).await.unwrap().is_empty());
@@ -79,7 +79,7 @@ async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
             "{n}"
         );
     }
-    assert!(redis.command::<u64>("GET {wpclone}:done_bytes").await <= 9_000);
+    assert!(redis.command::<u64>("GET {wpclone}:finished_bytes").await <= 9_000);
     assert_eq!(queue.task(waiting).await.state, State::Queued);
 }
 
@@ -99,10 +99,11 @@ async fn nothing_is_left_of_tasks_that_are_forgotten() {
     }
     queue.sweep().await.unwrap();
     let mut keys: Vec<String> = redis.command("KEYS *").await;
-    keys.retain(|k| !k.contains(":dedup:")); // expired, perhaps not yet collected
+    keys.retain(|k| !k.contains(":idempotency:")); // expired, perhaps not yet collected
     keys.sort();
-    assert_eq!(keys, ["{wpclone}:done_bytes", "{wpclone}:fence", "{wpclone}:gone"]);
-    assert_eq!(redis.command::<u64>("GET {wpclone}:done_bytes").await, 0);
+    let kept = ["fencing_token", "finished_bytes", "gone", "layout"].map(|key| format!("{{wpclone}}:{key}"));
+    assert_eq!(keys, kept);
+    assert_eq!(redis.command::<u64>("GET {wpclone}:finished_bytes").await, 0);
 }
 
 fn report(id: &str) -> WorkerReport {

@@ -178,7 +178,12 @@ async fn files_that_change_while_they_are_copied_are_fetched_again() -> Result {
         assert!(begun >= if name == "twice.txt" { 3 } else { 2 }, "{name} was begun {begun} times");
     }
     let pair = Pair::of(&site, &app, &client, &task).await?;
-    assert_eq!(pair.fidelity["files"]["omitted"]["changed-during-read"], Value::Null, "{:#}", pair.fidelity["files"]);
+    assert_eq!(
+        pair.fidelity["files"]["omitted"]["changed-during-read"],
+        Value::Null,
+        "{:#}",
+        pair.fidelity["files"]
+    );
     pair.assert_equal().await
 }
 

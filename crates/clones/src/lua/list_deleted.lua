@@ -1,6 +1,6 @@
--- Clones that went lately, the last first. Looks at a bounded number.
+-- Clones deleted within the last day, the last first. A bounded number is examined.
 -- KEYS  1 hash tag
--- ARGV  1 '=' and the owner, or '' for all, 2 how many at most, 3 how many to look at
+-- ARGV  1 '=' and the owner, or '' for all, 2 the most clones, 3 how many to examine
 -- Returns {entry, at, ...}
 
 local owner = ARGV[1] ~= '' and string.sub(ARGV[1], 2)

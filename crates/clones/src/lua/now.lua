@@ -1,0 +1,3 @@
+-- The registry's time.
+-- KEYS  1 hash tag
+return int(registry_time())

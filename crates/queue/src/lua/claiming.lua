@@ -1,0 +1,79 @@
+-- Claiming a step; shared by claim and complete.
+
+-- Appends the outputs of earlier steps: pairs of `<step>.result` or `<step>.sealed` and the text.
+local function append_outputs(t, answer)
+  for part, name in pairs({ result = 'output', sealed = 'result_secrets' }) do
+    local flat = call('HGETALL', task_key(name, t.id))
+    for n = 1, #flat, 2 do
+      local i = string.match(flat[n], part == 'result' and '^(%d+)%.result$' or '^%d+$')
+      if i then
+        answer[#answer + 1] = FIELDS[tonumber(i)][part]
+        answer[#answer + 1] = flat[n + 1]
+      end
+    end
+  end
+end
+
+local function claim_step(t, i, lease)
+  local stage = step(t, i)[2]
+  local token = CLOCK[1] .. string.sub('000000' .. CLOCK[2], -6) -- µs
+  local last = call('SET', KEY.fencing_token, token, 'GET')
+  if last and last >= token then -- both have 16 digits
+    token = int(tonumber(last) + 1)
+    call('SET', KEY.fencing_token, token)
+  end
+  local live = t.live
+  local waited = NOW - (tonumber(live[FIELDS[i].ready]) or t.created)
+  local best = math.max(tonumber(live[FIELDS[i].best_percent]) or 0, tonumber(live[FIELDS[i].percent]) or 0)
+  set(t, FIELDS[i].token, token)
+  if best > 0 then
+    set(t, FIELDS[i].best_percent, best)
+    set(t, FIELDS[i].percent, '0')
+  end
+  if (live[FIELDS[i].started] or '') == '' then set(t, FIELDS[i].started, NOW_TEXT) end
+  clear_unreadable(t)
+  call('ZADD', KEY_OF.leases[stage], int(NOW + tonumber(lease)), member(t, i))
+  if t.state == 'queued' then set_state(t, 'running') end
+  set_message(t, MESSAGES.running)
+  add_event(t, i)
+  flush(t)
+  local answer = { 'claimed', t.id, i, token, math.max(0, waited), live[FIELDS[i].attempts] or '0',
+    live[FIELDS[i].crashes] or '0', t.body, live.replays or '0' }
+  if #t.plan > 1 then append_outputs(t, answer) end
+  return answer
+end
+
+-- Removes and returns the first ready step of these stages, and its stage. ARGV[first] and all after it are stages.
+local function pop_first(first)
+  if #ARGV == first then
+    local one = call('ZPOPMIN', KEY_OF.ready[ARGV[first]])
+    return one[1], ARGV[first]
+  end
+  local found, score, stage
+  for n = first, #ARGV do
+    local one = call('ZRANGE', KEY_OF.ready[ARGV[n]], 0, 0, 'WITHSCORES')
+    if one[1] and (not found or tonumber(one[2]) < score) then
+      found, score, stage = one[1], tonumber(one[2]), ARGV[n]
+    end
+  end
+  if found then call('ZREM', KEY_OF.ready[stage], found) end
+  return found, stage
+end
+
+-- Returns {'none'} | {'again'} (a batch of unusable entries was skipped) | {'claimed', ...}
+local function claim(lease, first)
+  for _ = 1, BATCH do
+    local found, stage = pop_first(first)
+    if not found then return { 'none' } end
+    local id, i = parse_member(found)
+    local t = i and load_task(id)
+    if t and not t.readable then
+      report_unreadable(t)
+      -- A program of its version may be running beside this one.
+      if t.other_version then call('ZADD', KEY_OF.delayed[stage], int(NOW + UNREADABLE_RETRY), found) end
+    elseif t and not FINAL[t.state] and step(t, i) and not is_abandoned(t, i) and step(t, i)[2] == stage and not has_lease(t, i) then
+      return claim_step(t, i, lease)
+    end
+  end
+  return { 'again' }
+end

@@ -1,0 +1,5 @@
+-- Only checks the layout.
+-- KEYS  1 hash tag
+-- Returns {'ok'}
+
+return { 'ok' }
