@@ -46,8 +46,12 @@ pub(super) fn response(operation: &str, status: &str) -> Option<Value> {
             url: format!("http://127.0.0.1:8090/{CLONE}/?wpclone_login=1795451765.5d41402abc4b2a76.9f86d081"),
             expires_at: at(FINISHED_AT),
         }),
-        ("readyz", "200") => json(&Readiness { ready: true, redis: true, shutting_down: false }),
-        ("readyz", "503") => json(&Readiness { ready: false, redis: false, shutting_down: false }),
+        ("readyz", "200") => {
+            json(&Readiness { ready: true, redis: true, shutting_down: false, problem: None })
+        }
+        ("readyz", "503") => {
+            json(&Readiness { ready: false, redis: false, shutting_down: false, problem: None })
+        }
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 pub use layout::{LAYOUT, OtherLayout, layout_lua};
 
-/// How long a connection may take to be made.
+/// The timeout for making a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A Redis, one server or a cluster. Cheap to clone; clones share the connection.
@@ -28,19 +28,19 @@ pub struct Redis {
 struct Inner {
     url: String,
     client: Client,
-    /// How long an answer may take.
+    /// The timeout for an answer.
     response_timeout: Duration,
-    /// Whether the URL leads to a node of a cluster; asked once.
+    /// Whether the URL leads to a node of a cluster; determined once.
     cluster: OnceLock<bool>,
     current: Mutex<Current>,
 }
 
-/// The connection that is shared now, and how many were made.
+/// The shared connection, and how many were made so far.
 #[derive(Default)]
 struct Current {
     link: Option<Link>,
     made: u64,
-    /// When and why the last could not be made.
+    /// When and why the last attempt to connect failed.
     failed: Option<(Instant, RedisError)>,
 }
 
@@ -51,23 +51,23 @@ enum Link {
 }
 
 impl Redis {
-    /// The Redis at this URL, whose answers may take so long. Connects when first used.
+    /// The Redis at this URL, with a timeout for answers. Connects when first used.
     ///
     /// # Errors
-    /// A URL that is none. The error may show it: it may hold a password.
+    /// The URL is invalid. The error may contain the URL, and so a password.
     pub fn new(url: &str, response_timeout: Duration) -> RedisResult<Self> {
         let client = Client::open(url)?;
         let (url, cluster, current) = (url.to_owned(), OnceLock::new(), Mutex::default());
         Ok(Self { inner: Arc::new(Inner { url, client, response_timeout, cluster, current }) })
     }
 
-    /// Opens connections of one's own, to the server that the URL names.
+    /// A client for separate connections to the server in the URL.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.inner.client
     }
 
-    /// The shared connection, made if need be.
+    /// The shared connection; it is made when there is none.
     ///
     /// # Errors
     /// Redis cannot be reached.
@@ -76,7 +76,7 @@ impl Redis {
         let mut current = self.inner.current.lock().await;
         let link = match (&current.link, &current.failed) {
             (Some(link), _) => link.clone(),
-            // Who waited for an attempt that failed does not wait for one of its own.
+            // A caller that has waited for a failed attempt does not start another one.
             (None, Some((when, error))) if *when >= asked => return Err(error.clone()),
             (None, _) => {
                 let made = self.inner.connect().await;
@@ -89,11 +89,11 @@ impl Redis {
         Ok(Connection { link, number: current.made, inner: Arc::clone(&self.inner) })
     }
 
-    /// Runs a call, and once more when the connection broke over it, which is noticed only when it is used. Only for what
-    /// may be done twice.
+    /// Runs a call, and repeats it once when the connection broke, which is noticed only on use. Only for calls that may be
+    /// executed twice.
     ///
     /// # Errors
-    /// The second one's, or the first's when the connection did not break.
+    /// That of the repeated call, or of the first when the connection did not break.
     pub async fn retry_on_disconnect<T, F>(&self, call: impl Fn(Connection) -> F) -> RedisResult<T>
     where
         F: Future<Output = RedisResult<T>>,
@@ -115,7 +115,7 @@ impl Inner {
             .set_response_timeout(Some(self.response_timeout));
         let mut one = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         if self.cluster.get().is_none() {
-            // A provider that hides this has no cluster that a client would have to know of.
+            // A provider that hides this has no cluster that a client must know about.
             let info: RedisResult<String> = redis::cmd("INFO").arg("cluster").query_async(&mut one).await;
             let is_cluster = match info {
                 Ok(info) => info.lines().any(|line| line == "cluster_enabled:1"),
@@ -134,15 +134,15 @@ impl Inner {
         let client = ClusterClientBuilder::new([self.url.as_str()])
             .connection_timeout(CONNECT_TIMEOUT)
             .response_timeout(self.response_timeout)
-            // What may have been done is not to be asked for twice behind the caller's back.
+            // A call that may have been executed must not be repeated without the caller's knowledge.
             .retries(0)
             .overall_response_timeout(Some(self.response_timeout))
             .build()?;
         Ok(Link::Cluster(client.get_async_connection().await?))
     }
 
-    /// The next caller gets a new connection instead of this one.
-    async fn forget(&self, number: u64) {
+    /// Drops this connection, so that the next caller gets a new one.
+    async fn drop_connection(&self, number: u64) {
         let mut current = self.current.lock().await;
         if current.made == number {
             current.link = None;
@@ -150,14 +150,14 @@ impl Inner {
     }
 }
 
-/// Whether the connection broke over a call, or in the middle of its answer: then nobody knows whether it was done.
+/// Whether the connection broke during a call or its answer: it is unknown then whether the call was executed.
 #[must_use]
 pub fn is_disconnect(error: &RedisError) -> bool {
     let cut_off = error.kind() == ErrorKind::Parse;
     cut_off || error.is_connection_dropped() || (error.is_io_error() && !error.is_timeout())
 }
 
-/// The shared connection, for a call.
+/// The shared connection, for one call.
 pub struct Connection {
     link: Link,
     number: u64,
@@ -165,23 +165,24 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that broke is of no more use, and one that gives no answer may never give one again.
-    async fn judge(&self, answer: RedisResult<Value>) -> RedisResult<Value> {
+    /// Checks an answer, and drops the connection when it is broken or has timed out.
+    async fn checked(&self, answer: RedisResult<Value>) -> RedisResult<Value> {
         let answer = answer.and_then(Value::extract_error);
-        self.look_at(answer.as_ref().err()).await;
+        self.note_error(answer.as_ref().err()).await;
         answer
     }
 
-    /// A cluster's connection mends itself. One to a server that became a replica leads to the wrong one.
-    async fn look_at(&self, error: Option<&RedisError>) {
+    /// Drops the connection after these errors. A cluster's connection recovers by itself; one to a server that became a
+    /// replica leads to the wrong server.
+    async fn note_error(&self, error: Option<&RedisError>) {
         if let (Some(e), Link::One(_)) = (error, &self.link)
             && (is_disconnect(e)
                 || e.is_timeout()
                 || e.is_unrecoverable_error()
                 || matches!(e.code(), Some("READONLY" | "MOVED")))
         {
-            // Before the caller hears of it, who may ask again at once.
-            self.inner.forget(self.number).await;
+            // Before the caller gets the error, because it may retry at once.
+            self.inner.drop_connection(self.number).await;
         }
     }
 }
@@ -193,7 +194,7 @@ impl ConnectionLike for Connection {
                 Link::One(link) => link.req_packed_command(cmd).await,
                 Link::Cluster(link) => link.req_packed_command(cmd).await,
             };
-            self.judge(answer).await
+            self.checked(answer).await
         }
         .boxed()
     }
@@ -210,7 +211,7 @@ impl ConnectionLike for Connection {
                 Link::Cluster(link) => link.req_packed_commands(pipeline, offset, count).await,
             };
             let error = answer.as_ref().err();
-            self.look_at(error).await;
+            self.note_error(error).await;
             answer
         }
         .boxed()

@@ -1,4 +1,4 @@
-//! Sealing secrets for the time of a task or a clone.
+//! Encrypting secrets for the lifetime of a task or a clone.
 
 use std::str::FromStr;
 
@@ -11,11 +11,11 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 use wpclone_task::{CloneName, TaskId};
 
-/// The form of a seal: version, length of the key id, key id, nonce, ciphertext with tag; all of it base64.
+/// The format of a seal: version, length of the key id, key id, nonce, ciphertext with tag; all of it in base64.
 const VERSION: u8 = 1;
 const NONCE: usize = 24;
 
-/// The keys that secrets are sealed with: sealed with the newest, opened with any.
+/// Seals secrets with the newest key, and opens seals of any key.
 #[derive(Clone)]
 pub struct Sealer(std::sync::Arc<Vec<Key>>);
 
@@ -24,17 +24,17 @@ struct Key {
     bytes: SecretBox<[u8; 32]>,
 }
 
-/// Why a seal could not be made or opened. Says nothing of its content.
+/// Why a seal could not be made or opened. It reveals nothing of the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// Not a seal of ours.
     #[error("not a seal")]
     Malformed,
-    /// Sealed with a key that we no longer have.
+    /// Sealed with a key that is not configured.
     #[error("sealed with key `{0}`, which is not configured")]
     UnknownKey(String),
     /// Altered, or sealed for another task, clone or field.
-    #[error("the seal does not fit")]
+    #[error("the seal does not match")]
     Broken,
 }
 
@@ -52,7 +52,7 @@ impl FromStr for Sealer {
                 return Err("a key's id must be 1 to 32 of A-Z a-z 0-9 - _ .".into());
             }
             if keys.iter().any(|k| k.id == id) {
-                return Err(format!("the key id `{id}` stands twice"));
+                return Err(format!("the key id `{id}` is used twice"));
             }
             let wrong = || format!("key `{id}` must be 32 bytes in standard, padded base64");
             let bytes = zeroize::Zeroizing::new(STANDARD.decode(code).map_err(|_| wrong())?);
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Sealer {
     }
 }
 
-/// What a secret belongs to. No clone's name is a task's id.
+/// The task or clone that a secret belongs to. No clone's name is a task's id.
 #[derive(Debug, Clone, Copy)]
 pub enum Holder<'a> {
     /// A task.
@@ -90,8 +90,8 @@ impl<'a> From<&'a CloneName> for Holder<'a> {
     }
 }
 
-/// What a seal is bound to, so that it cannot be moved to another task, clone or field.
-fn bound_to(holder: Holder<'_>, field: &str) -> String {
+/// The associated data of a seal, so that it cannot be moved to another task, clone or field.
+fn associated_data(holder: Holder<'_>, field: &str) -> String {
     match holder {
         Holder::Task(task) => format!("{task}|{field}"),
         Holder::Clone(name) => format!("{name}|{field}"),
@@ -99,10 +99,10 @@ fn bound_to(holder: Holder<'_>, field: &str) -> String {
 }
 
 impl Sealer {
-    /// A new random key in the form that the setting takes.
+    /// A new random key in the format of the setting.
     ///
     /// # Errors
-    /// The system gives no random bytes.
+    /// The system has no random bytes.
     pub fn new_key(id: &str) -> Result<String, getrandom::Error> {
         let mut bytes = zeroize::Zeroizing::new([0u8; 32]);
         getrandom::fill(bytes.as_mut())?;
@@ -112,7 +112,7 @@ impl Sealer {
     /// Seals a secret for one field of one task or clone.
     ///
     /// # Errors
-    /// The system gives no random bytes.
+    /// The system has no random bytes.
     pub fn seal<'a>(
         &self,
         holder: impl Into<Holder<'a>>,
@@ -122,7 +122,7 @@ impl Sealer {
         let key = &self.0[0];
         let mut nonce = [0u8; NONCE];
         getrandom::fill(&mut nonce).map_err(|_| SealError::Broken)?;
-        let aad = bound_to(holder.into(), field);
+        let aad = associated_data(holder.into(), field);
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: aad.as_bytes() };
         let sealed = cipher(key).encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Broken)?;
         let id_len = u8::try_from(key.id.len()).map_err(|_| SealError::Malformed)?;
@@ -130,10 +130,10 @@ impl Sealer {
         Ok(STANDARD.encode(parts.concat()))
     }
 
-    /// Opens what [`Self::seal`] made for the same task or clone, and field.
+    /// Opens a seal that [`Self::seal`] made for the same task or clone, and field.
     ///
     /// # Errors
-    /// It is not such a seal, was altered, or its key is gone.
+    /// It is no such seal, was altered, or its key is not configured.
     pub fn open<'a>(
         &self,
         holder: impl Into<Holder<'a>>,
@@ -149,15 +149,15 @@ impl Sealer {
         let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| SealError::Malformed)?;
         let id = std::str::from_utf8(id).map_err(|_| SealError::Malformed)?;
         let key = self.0.iter().find(|k| k.id == id).ok_or_else(|| SealError::UnknownKey(id.to_owned()))?;
-        let aad = bound_to(holder.into(), field);
+        let aad = associated_data(holder.into(), field);
         let plain = cipher(key)
             .decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: aad.as_bytes() })
             .map_err(|_| SealError::Broken)?;
         String::from_utf8(plain).map(SecretString::from).map_err(|_| SealError::Broken)
     }
 
-    /// Keyed hashes of a text, one per key, newest first: equal texts have an equal hash under the same key, and
-    /// without the key nobody can try out passwords.
+    /// HMACs of a text, one per key, newest first. Equal texts have equal hashes under the same key; without the key passwords
+    /// cannot be guessed from them.
     #[must_use]
     pub fn fingerprints(&self, text: &SecretString) -> Vec<String> {
         self.0.iter().map(|key| format!("{}:{}", key.id, fingerprint(key, text))).collect()
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_no_seal_and_never_panics() {
+    fn an_invalid_seal_is_an_error_and_never_panics() {
         let sealer = sealer(&["a"]);
         for garbage in
             ["", "AQ==", "AQE=", "AQFh", "AQ////8=", "not base64", &STANDARD.encode([1, 1, b'a', 0, 0])]
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_checked_and_not_shown() {
+    fn keys_are_validated_and_not_shown() {
         for (given, why) in
             [("", "at least one"), ("abc", "id:base64"), ("a:AAAA", "32 bytes"), ("a b:AAAA", "key's id")]
         {

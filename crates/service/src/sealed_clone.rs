@@ -1,5 +1,5 @@
-//! What of a clone is sealed, in one place for the worker that seals it and the api that opens it; and the link that
-//! logs in to a clone once.
+//! The sealed secrets of a clone, shared by the worker that seals them and the api that opens them; and the one-time login
+//! link of a clone.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
@@ -11,25 +11,25 @@ use zeroize::Zeroizing;
 
 use crate::seal::{SealError, Sealer};
 
-/// What the secrets of a clone are sealed for, beside its name.
+/// The field that the secrets of a clone are sealed for.
 const FIELD: &str = "clone";
 
-/// The query parameter of a clone's front page that holds a login.
+/// The query parameter of a clone's front page for a one-time login.
 const LOGIN: &str = "wpclone_login";
 
-/// First line of what is signed: no text of another protocol, or of another version, can be taken for ours.
+/// First line of the signed text, so that no text of another protocol or version has a valid signature.
 const PROTOCOL: &str = "wpclone-login-v1";
 
-/// How to get into a clone.
+/// The secrets for logging in to a clone.
 #[derive(Clone)]
 pub struct CloneSecrets {
-    /// Its administrator's password.
+    /// The administrator's password.
     pub password: SecretString,
-    /// What its one-time logins are signed with: 32 random bytes as 64 lower-case hex digits.
+    /// The key that signs one-time logins: 32 random bytes as 64 lower-case hex digits.
     pub login_key: SecretString,
 }
 
-/// The secrets as the JSON object that gets sealed.
+/// The JSON object that is sealed.
 #[derive(Serialize, Deserialize)]
 struct Plain<'a> {
     #[serde(borrow)]
@@ -41,7 +41,7 @@ struct Plain<'a> {
 /// Seals the secrets of a clone.
 ///
 /// # Errors
-/// The system gives no random bytes.
+/// The system has no random bytes.
 pub fn seal_clone(sealer: &Sealer, name: &CloneName, secrets: &CloneSecrets) -> Result<String, SealError> {
     let plain = Plain {
         password: secrets.password.expose_secret().into(),
@@ -51,10 +51,10 @@ pub fn seal_clone(sealer: &Sealer, name: &CloneName, secrets: &CloneSecrets) -> 
     sealer.seal(name, FIELD, &SecretString::from(json))
 }
 
-/// Opens what [`seal_clone`] made. Show them to the clone's owner only.
+/// Opens a seal of [`seal_clone`]. Only the clone's owner may see the secrets.
 ///
 /// # Errors
-/// It was altered, is another clone's, or its key is gone.
+/// The seal was altered, belongs to another clone, or its key is not configured.
 pub fn open_clone(sealer: &Sealer, name: &CloneName, sealed: &str) -> Result<CloneSecrets, SealError> {
     let json = sealer.open(name, FIELD, sealed)?;
     let plain: Plain<'_> = serde_json::from_str(json.expose_secret()).map_err(|_| SealError::Malformed)?;
@@ -68,7 +68,7 @@ impl CloneSecrets {
     /// The address that logs in to the clone at `url` as its administrator, once, before `expires_at`.
     ///
     /// # Errors
-    /// The login key is none, or the system gives no random bytes.
+    /// The login key is invalid, or the system has no random bytes.
     pub fn login_link(
         &self,
         name: &CloneName,
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_for_a_clone_opens_for_it_alone() {
+    fn a_seal_opens_only_for_its_clone() {
         let sealer: Sealer = Sealer::new_key("a").unwrap().parse().unwrap();
         let clone = name("clone-20261123-163105-abcdef");
         let sealed = seal_clone(&sealer, &clone, &secrets()).unwrap();

@@ -1,5 +1,5 @@
-//! What of a task is sealed, in one place for the api that seals requests and opens results, and the worker that does
-//! the reverse.
+//! The sealed parts of a task, shared by the api, which seals requests and opens results, and the worker, which does the
+//! reverse.
 
 use std::collections::BTreeMap;
 
@@ -9,74 +9,74 @@ use wpclone_task::{CallbackUrl, Handover, OutputParts, SealedParts, SecretField,
 
 use crate::seal::{SealError, Sealer};
 
-/// What the secrets of a step's result are sealed for.
-fn result_name(step: &str) -> String {
+/// The field that the secrets of a step's result are sealed for.
+fn result_field(step: &str) -> String {
     format!("result.{step}")
 }
 
-fn field_name(field: SecretField) -> String {
+fn request_field(field: SecretField) -> String {
     format!("request.{field}")
 }
 
 /// Seals the secrets of a request: a JSON object of seals by field.
 ///
 /// # Errors
-/// The system gives no random bytes.
+/// The system has no random bytes.
 pub fn seal_request(sealer: &Sealer, task: TaskId, secrets: &SecretFields) -> Result<String, SealError> {
     let mut seals = Map::new();
     for (field, secret) in secrets {
-        seals.insert(field.to_string(), sealer.seal(task, &field_name(*field), secret)?.into());
+        seals.insert(field.to_string(), sealer.seal(task, &request_field(*field), secret)?.into());
     }
     Ok(Value::Object(seals).to_string())
 }
 
-/// Opens what [`seal_request`] made.
+/// Opens the seals of [`seal_request`].
 ///
 /// # Errors
-/// It is not such an object, was altered, or its key is gone.
+/// It is no such object, was altered, or its key is not configured.
 pub fn open_request(sealer: &Sealer, task: TaskId, sealed: &str) -> Result<SecretFields, SealError> {
     let seals: BTreeMap<SecretField, String> =
         serde_json::from_str(sealed).map_err(|_| SealError::Malformed)?;
     seals
         .into_iter()
-        .map(|(field, seal)| Ok((field, sealer.open(task, &field_name(field), &seal)?)))
+        .map(|(field, seal)| Ok((field, sealer.open(task, &request_field(field), &seal)?)))
         .collect()
 }
 
-/// Seals the address that a task's end is told to: its path or query may hold a secret.
+/// Seals a callback address: its path or query may contain a secret.
 ///
 /// # Errors
-/// The system gives no random bytes.
+/// The system has no random bytes.
 pub fn seal_callback(sealer: &Sealer, task: TaskId, callback: &CallbackUrl) -> Result<String, SealError> {
     sealer.seal(task, CallbackUrl::FIELD, callback.secret())
 }
 
-/// Opens what [`seal_callback`] made.
+/// Opens a seal of [`seal_callback`].
 ///
 /// # Errors
-/// It was altered, its key is gone, or it holds no such address.
+/// It was altered, its key is not configured, or it contains no callback address.
 pub fn open_callback(sealer: &Sealer, task: TaskId, sealed: &str) -> Result<CallbackUrl, SealError> {
     let text = sealer.open(task, CallbackUrl::FIELD, sealed)?;
     CallbackUrl::parse(text.expose_secret()).map_err(|_| SealError::Malformed)
 }
 
-/// Seals the secrets of what a step achieved; `None` when it has none.
+/// Seals the secrets of a step's result; `None` when it has none.
 ///
 /// # Errors
-/// The system gives no random bytes.
+/// The system has no random bytes.
 pub fn seal_result(
     sealer: &Sealer,
     task: TaskId,
     step: &str,
     result: &OutputParts,
 ) -> Result<Option<String>, SealError> {
-    result.secrets_json().map(|secrets| sealer.seal(task, &result_name(step), &secrets)).transpose()
+    result.secrets_json().map(|secrets| sealer.seal(task, &result_field(step), &secrets)).transpose()
 }
 
 /// The secrets that [`seal_result`] sealed, each with the JSON pointer of its field. Show them to the task's owner only.
 ///
 /// # Errors
-/// It was altered, or its key is gone.
+/// It was altered, or its key is not configured.
 pub fn open_result(
     sealer: &Sealer,
     task: TaskId,
@@ -90,14 +90,14 @@ pub fn open_result(
 /// What a step left for later ones.
 ///
 /// # Errors
-/// It was altered, or its key is gone.
+/// It was altered, or its key is not configured.
 pub fn open_handover(sealer: &Sealer, task: TaskId, step: &str, sealed: &str) -> Result<Handover, SealError> {
     let SealedParts { handover, .. } = open_parts(sealer, task, step, sealed)?;
     Ok(handover.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
 }
 
 fn open_parts(sealer: &Sealer, task: TaskId, step: &str, sealed: &str) -> Result<SealedParts, SealError> {
-    let json = sealer.open(task, &result_name(step), sealed)?;
+    let json = sealer.open(task, &result_field(step), sealed)?;
     serde_json::from_str(json.expose_secret()).map_err(|_| SealError::Malformed)
 }
 
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_for_a_task_opens_for_it_alone() {
+    fn seals_open_only_for_their_task() {
         let sealer: Sealer = Sealer::new_key("a").unwrap().parse().unwrap();
         let (task, other) = (TaskId::new(), TaskId::new());
         let secrets = vec![(SecretField::Password, SecretString::from("canary"))];

@@ -1,4 +1,4 @@
-//! Reading settings: flags and environment variables, all faults named at once.
+//! Settings from flags and environment variables. All errors are reported at once.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use crate::webhook::WebhookSecrets;
 /// The exit code of a program whose settings are wrong (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
-/// Settings that the api and the worker share.
+/// Arguments that the api and the worker share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CommonArgs {
     /// Redis, such as redis://127.0.0.1:6379/0 (rediss:// for TLS)
@@ -17,41 +17,41 @@ pub struct CommonArgs {
     /// Keys that secrets are sealed with: id:base64[,id:base64…], 32 bytes each, newest first
     #[arg(long, env = "WPCLONE_SEAL_KEYS", value_name = "KEYS", hide_env_values = true)]
     pub seal_keys: Option<String>,
-    /// Secrets that callbacks are signed with: whsec_base64, 24 to 64 bytes each, separated by spaces, newest first;
-    /// without them nothing is called back
+    /// Secrets that sign callbacks: whsec_base64, 24 to 64 bytes each, separated by spaces, newest first; without them
+    /// `callback_url` is rejected
     #[arg(long, env = "WPCLONE_WEBHOOK_SECRETS", value_name = "SECRETS", hide_env_values = true)]
     pub webhook_secrets: Option<String>,
-    /// Room for all artifacts together in Redis, in MiB
+    /// The most MiB of Redis' memory for all artifacts together
     #[arg(long, env = "WPCLONE_ARTIFACTS_MIB", value_name = "MIB", default_value = "256")]
     pub artifacts_mib: String,
-    /// How to log: auto (pretty on a terminal, else json), pretty or json
+    /// Log format: auto (pretty on a terminal, else json), pretty or json
     #[arg(long, env = "WPCLONE_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
     pub log_format: String,
-    /// Where to send spans (OTLP over HTTP), such as http://127.0.0.1:4318; none: nowhere
+    /// OTLP endpoint for spans (HTTP), such as http://127.0.0.1:4318; without it no spans are sent
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
-    /// Check the settings, print them without secrets, and end
+    /// Check the settings, print them without secrets, and exit
     #[arg(long)]
     pub check_config: bool,
 }
 
-/// The same, checked.
+/// The shared settings after validation.
 #[derive(Debug, Clone)]
 pub struct Common {
-    /// Redis' URL; may hold a password.
+    /// The URL of Redis; it may contain a password.
     pub redis_url: secrecy::SecretString,
     /// Seals secrets.
     pub sealer: crate::seal::Sealer,
-    /// Signs what is called back.
+    /// Signs callbacks.
     pub webhook_secrets: WebhookSecrets,
-    /// Room for artifacts in bytes.
+    /// The most bytes of all artifacts.
     pub artifacts_bytes: u64,
-    /// How to log, and where spans go.
+    /// Logs and spans.
     pub telemetry: crate::telemetry::Settings,
 }
 
 impl CommonArgs {
-    /// Checks them; faults go to `check`.
+    /// Validates the arguments; errors are added to `check`.
     pub fn check(&self, check: &mut Check) -> Option<Common> {
         let redis_url =
             check.required("WPCLONE_REDIS_URL", self.redis_url.as_deref(), Shown::Url, |url: &str| {
@@ -85,10 +85,10 @@ impl CommonArgs {
     }
 }
 
-/// How a value is shown by `--check-config`.
+/// How `--check-config` shows a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// As it is.
+    /// Unchanged.
     Plain,
     /// A URL without its login.
     Url,
@@ -96,7 +96,7 @@ pub enum Shown {
     Secret,
 }
 
-/// Collects what is wrong with the settings, and what to show of them.
+/// Collects the errors of the settings, and what `--check-config` shows.
 #[derive(Debug, Default)]
 pub struct Check {
     faults: Vec<String>,
@@ -104,12 +104,12 @@ pub struct Check {
 }
 
 impl Check {
-    /// Names a fault.
+    /// Adds an error.
     pub fn fault(&mut self, name: &str, what: impl std::fmt::Display) {
         self.faults.push(format!("{name} {what}"));
     }
 
-    /// Shows a value in the dump.
+    /// Adds a value to the dump.
     pub fn show(&mut self, name: &str, value: &str, shown: Shown) {
         let value = match shown {
             Shown::Plain => value.to_owned(),
@@ -119,7 +119,7 @@ impl Check {
         self.shown.push((name.to_owned(), value));
     }
 
-    /// A setting that has to be there.
+    /// A required setting.
     pub fn required<T>(
         &mut self,
         name: &str,
@@ -135,7 +135,7 @@ impl Check {
         read(raw).map_err(|what| self.fault(name, what)).ok()
     }
 
-    /// A setting whose text can be parsed.
+    /// A setting that is parsed.
     pub fn parsed<T: FromStr>(&mut self, name: &str, raw: &str) -> Option<T>
     where
         T::Err: std::fmt::Display,
@@ -145,7 +145,7 @@ impl Check {
         })
     }
 
-    /// A whole number within bounds.
+    /// An integer within bounds.
     pub fn number(&mut self, name: &str, raw: &str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let wrong = format!("must be a whole number from {} to {}", bounds.start(), bounds.end());
         self.required(name, Some(raw), Shown::Plain, |r| {
@@ -153,7 +153,7 @@ impl Check {
         })
     }
 
-    /// What to print for `--check-config`.
+    /// The text for `--check-config`.
     #[must_use]
     pub fn dump(&self) -> String {
         self.shown.iter().fold(String::new(), |mut text, (name, value)| {
@@ -162,13 +162,15 @@ impl Check {
         })
     }
 
+    /// Succeeds when there are no errors.
+    ///
     /// # Errors
-    /// The faults, as text to print, when there are any.
+    /// All errors, as text to print.
     pub fn finish(&self) -> Result<(), String> {
         if self.faults.is_empty() {
             Ok(())
         } else {
-            Err(format!("the settings have faults:\n  {}", self.faults.join("\n  ")))
+            Err(format!("the settings have errors:\n  {}", self.faults.join("\n  ")))
         }
     }
 }
@@ -182,8 +184,8 @@ fn without_login(url: &str) -> String {
     }
 }
 
-/// Reads the command line of a service. Help and version are printed and end the program with 0, a wrong flag ends it
-/// with [`EXIT_USAGE`].
+/// Parses the command line of a service. Exits with 0 after printing help or version, and with [`EXIT_USAGE`] on a wrong
+/// flag.
 pub fn parse_args<A: clap::Parser>() -> A {
     A::try_parse().unwrap_or_else(|error| {
         let _ = error.print();
@@ -191,8 +193,7 @@ pub fn parse_args<A: clap::Parser>() -> A {
     })
 }
 
-/// Checks a service's settings, and ends the program when they have faults (exit 64) or were only to be checked
-/// (exit 0).
+/// Validates a service's settings. Exits with 64 when they have errors, and with 0 when they were only to be checked.
 pub fn load<T>(check_only: bool, check: impl FnOnce(&mut Check) -> Option<T>) -> T {
     let mut faults = Check::default();
     let settings = check(&mut faults);
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_named_at_once() {
+    fn all_errors_are_reported_at_once() {
         let mut check = Check::default();
         let secrets = Some("whsec_canary canary".to_owned());
         let args = CommonArgs { webhook_secrets: secrets, ..args(Some("http://x"), None, "lots") };

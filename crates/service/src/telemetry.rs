@@ -19,16 +19,16 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 const TRACEPARENT: &str = "traceparent";
 
-/// How to log, and where spans go.
+/// Settings of logs and spans.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The form of log lines.
+    /// The format of log lines.
     pub format: Format,
     /// An OTLP endpoint (HTTP).
     pub otlp_endpoint: Option<String>,
 }
 
-/// The form of log lines.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Pretty on a terminal, else JSON.
@@ -63,12 +63,12 @@ pub enum TelemetryError {
     Logging(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Flushes spans at the end; keep it until then.
+/// Flushes spans on shutdown; keep it until then.
 #[derive(Debug)]
 pub struct Telemetry(SdkTracerProvider);
 
 impl Telemetry {
-    /// Sets up logs on standard error (what `RUST_LOG` says, `info` by default) and spans.
+    /// Sets up logs on standard error (filter `RUST_LOG`, by default `info`) and spans.
     ///
     /// # Errors
     /// The OTLP endpoint is no URL, or this was called before.
@@ -82,7 +82,7 @@ impl Telemetry {
             provider = provider.with_batch_exporter(exporter);
         }
         let provider = provider.build();
-        // What is logged is the operator's to say; spans are ours, and go on also when few lines are wanted.
+        // RUST_LOG filters only log lines, not spans.
         let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
         let spans = spans.with_filter(Targets::new().with_target("wpclone", LevelFilter::INFO));
         let pretty = match settings.format {
@@ -100,13 +100,13 @@ impl Telemetry {
         Ok(Self(provider))
     }
 
-    /// Sends what is left. Blocks for a few seconds at most, on a thread that may block.
+    /// Sends the remaining spans. Takes a few seconds at most.
     pub async fn shutdown(self) {
         let _ = tokio::task::spawn_blocking(move || self.0.shutdown()).await;
     }
 }
 
-/// The W3C trace context of a span, to be carried to another program; `None` when spans are off.
+/// The W3C trace context of a span, for another program; `None` when spans are off.
 #[must_use]
 pub fn traceparent(span: &Span) -> Option<String> {
     let mut carrier = HashMap::new();
@@ -114,7 +114,7 @@ pub fn traceparent(span: &Span) -> Option<String> {
     carrier.remove(TRACEPARENT)
 }
 
-/// Makes a span part of the trace that a `traceparent` names. One that is malformed changes nothing.
+/// Makes a span part of the trace of a `traceparent`. An invalid one is ignored.
 pub fn continue_trace(span: &Span, traceparent: Option<&str>) {
     let Some(traceparent) = traceparent else { return };
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
@@ -124,7 +124,7 @@ pub fn continue_trace(span: &Span, traceparent: Option<&str>) {
     }
 }
 
-/// The id of the trace that a span belongs to, as 32 hex digits; to be shown in logs and answers.
+/// The trace id of a span as 32 hex digits, for logs and answers.
 #[must_use]
 pub fn trace_id(span: &Span) -> Option<String> {
     let context = span.context();

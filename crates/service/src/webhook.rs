@@ -1,4 +1,4 @@
-//! Signing what is told to callback addresses, as [Standard Webhooks](https://www.standardwebhooks.com) wants it.
+//! Signatures of callbacks, as [Standard Webhooks](https://www.standardwebhooks.com) defines them.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,36 +10,36 @@ use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// What every secret begins with.
+/// The prefix of every secret.
 const PREFIX: &str = "whsec_";
-/// How many bytes a secret may have.
+/// The length of a secret in bytes.
 const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-/// How many secrets there may be: each makes the header longer.
-const MOST: usize = 10;
+/// The most secrets: each makes the header longer.
+const MAX_SECRETS: usize = 10;
 
-/// The secrets that messages are signed with, newest first; none when nothing is to be told. A message carries a
-/// signature of each, so that receivers can change from one to the next.
+/// The secrets that sign callbacks, newest first; none when callbacks are not configured. A callback has a signature of each,
+/// so that receivers can rotate secrets.
 #[derive(Clone, Default)]
 pub struct WebhookSecrets(Arc<[SecretSlice<u8>]>);
 
 impl FromStr for WebhookSecrets {
     type Err = String;
 
-    /// `whsec_base64 …`, separated by spaces; each 24 to 64 bytes in standard, padded base64. The faults name secrets
-    /// by their place.
+    /// `whsec_base64 …`, separated by spaces; each 24 to 64 bytes in standard, padded base64. Errors name secrets by their
+    /// position.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (mut secrets, mut faults) = (Vec::<SecretSlice<u8>>::new(), Vec::new());
         for (place, part) in text.split_whitespace().enumerate() {
             match secret(part) {
                 Ok(secret) if secrets.iter().any(|s| s.expose_secret() == secret.expose_secret()) => {
-                    faults.push(format!("secret {} stands twice", place + 1));
+                    faults.push(format!("secret {} is given twice", place + 1));
                 }
                 Ok(secret) => secrets.push(secret),
                 Err(what) => faults.push(format!("secret {} {what}", place + 1)),
             }
         }
-        if secrets.len() > MOST {
-            faults.push(format!("there may be at most {MOST}"));
+        if secrets.len() > MAX_SECRETS {
+            faults.push(format!("there may be at most {MAX_SECRETS}"));
         }
         if faults.is_empty() { Ok(Self(secrets.into())) } else { Err(faults.join("; ")) }
     }
@@ -62,14 +62,14 @@ impl std::fmt::Debug for WebhookSecrets {
 }
 
 impl WebhookSecrets {
-    /// Whether there is none.
+    /// Whether there are no secrets.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The value of `webhook-signature` for a message: a signature by each secret, separated by spaces. `timestamp`:
-    /// that of `webhook-timestamp`, in seconds since 1970.
+    /// The value of the header `webhook-signature`: a signature of each secret, separated by spaces. `timestamp` is that of
+    /// `webhook-timestamp`, in seconds since 1970.
     #[must_use]
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let one = |secret| format!("v1,{}", STANDARD.encode(signature(secret, id, timestamp, body)));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_and_no_secret_shown() {
+    fn every_error_is_reported_and_no_secret_is_shown() {
         let short = format!("{PREFIX}{}", STANDARD.encode([1; 23]));
         let long = format!("{PREFIX}{}", STANDARD.encode([1; 65]));
         let text = format!("canary {EXAMPLE} {short} {long} {PREFIX}can#ary {EXAMPLE}");
@@ -118,7 +118,7 @@ mod tests {
             text.parse::<WebhookSecrets>().unwrap_err(),
             "secret 1 must begin with whsec_; secret 3 must have 24 to 64 bytes; \
              secret 4 must have 24 to 64 bytes; secret 5 must be standard, padded base64 after its beginning; \
-             secret 6 stands twice"
+             secret 6 is given twice"
         );
         assert!(!format!("{:?}", EXAMPLE.parse::<WebhookSecrets>().unwrap()).contains("MfKQ"));
         assert!(" ".parse::<WebhookSecrets>().unwrap().is_empty());
@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_secret_is_taken_exactly_when_it_has_the_right_length(
+        fn a_secret_is_accepted_exactly_when_it_has_a_valid_length(
             bytes in proptest::collection::vec(any::<u8>(), 0..80),
         ) {
             let text = format!("{PREFIX}{}", STANDARD.encode(&bytes));
@@ -136,7 +136,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_refused_without_repeating_it(text in "\\PC{0,60}") {
+        fn invalid_text_is_rejected_without_repeating_it(text in "\\PC{0,60}") {
             match text.parse::<WebhookSecrets>() {
                 Ok(secrets) => prop_assert!(secrets.is_empty() == text.trim().is_empty()),
                 Err(why) => prop_assert!(text.trim().len() < 12 || !why.contains(text.trim())),

@@ -168,7 +168,7 @@ impl RegistrySync {
         Ok(match self.clones.get(name).await? {
             CloneLookup::Found(entry) => Some(*entry),
             CloneLookup::Gone(deleted) => Some(deleted.entry),
-            CloneLookup::NotFound => None,
+            CloneLookup::NotFound | CloneLookup::Unreadable => None,
         })
     }
 
