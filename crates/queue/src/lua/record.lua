@@ -76,8 +76,7 @@ local function unreadable(id, body, other_version)
     body = type(body) == 'string' and body or '' }
 end
 
-local KNOWN_STATE = {}
-for _, state in ipairs(STATES) do KNOWN_STATE[state] = true end
+local KNOWN_STATE = { queued = true, running = true, succeeded = true, failed = true, cancelled = true }
 
 -- The task; nil when there is none. `readable` is false when its record cannot be read. `t.live` is the hash of what has
 -- changed since the task was accepted; Redis has none as long as nothing has.
