@@ -32,7 +32,7 @@ async fn names(store: &Artifacts, task: TaskId) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_put_is_found_and_listed_in_order() {
+async fn artifacts_are_found_and_listed_in_order() {
     let redis = Redis::start().await;
     let store = redis.store(64 * MIB);
     let task = TaskId::new();
@@ -51,7 +51,7 @@ async fn what_is_put_is_found_and_listed_in_order() {
 }
 
 #[tokio::test]
-async fn one_of_the_same_name_is_replaced() {
+async fn an_artifact_of_the_same_name_is_replaced() {
     let redis = Redis::start().await;
     let store = redis.store(64 * MIB);
     let task = TaskId::new();
@@ -66,7 +66,7 @@ async fn one_of_the_same_name_is_replaced() {
 }
 
 #[tokio::test]
-async fn the_oldest_are_dropped_to_make_room_and_are_gone() {
+async fn the_oldest_artifacts_are_evicted_and_gone() {
     let redis = Redis::start().await;
     let store = redis.store(3 * MIB);
     let tasks = [TaskId::new(), TaskId::new()];
@@ -82,7 +82,7 @@ async fn the_oldest_are_dropped_to_make_room_and_are_gone() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_and_drops_nothing() {
+async fn a_too_large_artifact_is_rejected_and_evicts_nothing() {
     let redis = Redis::start().await;
     let store = redis.store(64 * MIB);
     let task = TaskId::new();
@@ -123,7 +123,7 @@ async fn after_a_day_an_artifact_is_gone() {
 }
 
 #[tokio::test]
-async fn a_redis_that_was_away_or_flushed_needs_no_operator() {
+async fn the_store_continues_after_a_restart_or_flush() {
     let mut redis = Redis::start().await;
     let store = redis.store(64 * MIB);
     let task = TaskId::new();

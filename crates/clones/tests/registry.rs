@@ -52,7 +52,7 @@ async fn is_gone(clones: &CloneRegistry, n: u32) -> bool {
 }
 
 #[tokio::test]
-async fn what_is_put_is_found_whole_and_replaced_whole() {
+async fn an_entry_is_stored_and_replaced_as_a_whole() {
     let redis = Redis::start().await;
     let clones = CloneRegistry::new(&redis.url()).unwrap();
     assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::NotFound);
@@ -73,7 +73,7 @@ async fn what_is_put_is_found_whole_and_replaced_whole() {
 }
 
 #[tokio::test]
-async fn what_a_provisioner_no_longer_names_is_gone() {
+async fn clones_that_a_provisioner_no_longer_names_are_gone() {
     let redis = Redis::start().await;
     let clones = CloneRegistry::new(&redis.url()).unwrap();
     let all: Vec<CloneEntry> = (0..230).map(|n| entry(n, "alice")).collect();
@@ -115,7 +115,7 @@ async fn a_slow_publication_brings_back_nothing_old() {
 }
 
 #[tokio::test]
-async fn what_is_gone_is_known_for_a_day() {
+async fn a_deleted_clone_is_known_for_a_day() {
     let redis = Redis::start().await;
     let clones = CloneRegistry::new(&redis.url()).unwrap();
     assert!(!clones.remove(&name(1)).await.unwrap(), "nobody knew of it");
@@ -131,7 +131,7 @@ async fn what_is_gone_is_known_for_a_day() {
 }
 
 #[tokio::test]
-async fn a_clone_that_nobody_names_for_a_day_is_forgotten() {
+async fn a_clone_that_nobody_names_for_a_day_is_deleted() {
     let redis = Redis::start().await;
     let clones = CloneRegistry::new(&redis.url()).unwrap();
     clones.put("gone-for-good", &entry(1, "alice")).await.unwrap();
@@ -167,7 +167,7 @@ async fn lists_page_newest_first_and_keep_owners_apart() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_too_much_is_refused() {
+async fn too_large_entries_and_too_many_clones_are_rejected() {
     let redis = Redis::start().await;
     let clones = CloneRegistry::new(&redis.url()).unwrap();
     let large = CloneEntry { sealed: Some("x".repeat(16 << 10)), ..entry(1, "alice") };
@@ -207,7 +207,7 @@ async fn a_redis_that_was_away_or_flushed_is_filled_by_the_next_publication() {
 }
 
 #[tokio::test]
-async fn a_cluster_is_a_redis_too() {
+async fn the_registry_works_on_a_cluster() {
     let cluster = Cluster::start().await;
     let clones = CloneRegistry::new(&cluster.nodes()[0].url()).unwrap();
     let moment = clones.now().await.unwrap();

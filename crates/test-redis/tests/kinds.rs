@@ -6,7 +6,7 @@ use redis::ErrorKind;
 use wpclone_test_redis::{Cluster, Fsync, Options, Redis, valkey};
 
 #[tokio::test]
-async fn it_is_as_it_was_described() {
+async fn a_server_has_its_options() {
     let options = Options::default().fsync(Fsync::EverySecond).maxmemory(100 << 20).arg("--hz", "20");
     let mut redis = Redis::start_with(options).await;
     for _ in 0..2 {
@@ -18,7 +18,7 @@ async fn it_is_as_it_was_described() {
 }
 
 #[tokio::test]
-async fn valkey_is_no_redis_and_keeps_what_it_answered() {
+async fn valkey_keeps_what_it_has_acknowledged() {
     let mut redis = Redis::start_with(Options::default().program(valkey())).await;
     assert!(redis.command::<String>("INFO server").await.contains("server_name:valkey"));
     redis.command::<()>("SET a 1").await;
@@ -29,7 +29,7 @@ async fn valkey_is_no_redis_and_keeps_what_it_answered() {
 }
 
 #[tokio::test]
-async fn a_cluster_has_each_key_in_one_node_and_outlives_that_ones_death() {
+async fn a_cluster_has_each_key_on_one_node_and_survives_its_restart() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner("{q}:a").await;
     cluster.nodes()[owner].command::<()>("SET {q}:a 1").await;
@@ -54,7 +54,7 @@ async fn survives_a_power_cut(fsync: Fsync) -> bool {
 }
 
 #[tokio::test]
-async fn a_power_cut_takes_what_was_not_synced() {
+async fn a_power_cut_loses_what_was_not_synced() {
     assert!(survives_a_power_cut(Fsync::Always).await);
     assert!(!survives_a_power_cut(Fsync::Never).await);
 }

@@ -21,7 +21,7 @@ async fn exists(redis: &Redis, key: &str) -> bool {
 }
 
 #[tokio::test]
-async fn what_is_cut_is_closed_and_refused_until_it_heals() {
+async fn a_cut_proxy_closes_and_refuses_connections_until_it_heals() {
     let redis = Redis::start().await;
     let proxy = Proxy::in_front_of(&redis).await;
     let before = through(&proxy).await.unwrap();
@@ -35,7 +35,7 @@ async fn what_is_cut_is_closed_and_refused_until_it_heals() {
 }
 
 #[tokio::test]
-async fn what_is_held_arrives_when_it_heals() {
+async fn held_data_arrives_after_healing() {
     let redis = Redis::start().await;
     let proxy = Proxy::in_front_of(&redis).await;
     let connection = through(&proxy).await.unwrap();
@@ -59,7 +59,7 @@ async fn what_is_held_arrives_when_it_heals() {
 }
 
 #[tokio::test]
-async fn it_can_be_cut_in_the_middle_of_a_request_and_of_an_answer() {
+async fn a_proxy_can_be_cut_in_the_middle_of_a_request_and_an_answer() {
     let redis = Redis::start().await;
     let proxy = Proxy::in_front_of(&redis).await;
     for (way, bytes, key, done) in [
@@ -77,7 +77,7 @@ async fn it_can_be_cut_in_the_middle_of_a_request_and_of_an_answer() {
 }
 
 #[tokio::test]
-async fn a_slow_one_loses_nothing_and_one_without_a_server_closes() {
+async fn a_slow_proxy_loses_nothing_and_one_without_a_server_closes() {
     let mut redis = Redis::start().await;
     let proxy = Proxy::in_front_of(&redis).await;
     proxy.delay(Duration::from_millis(20));

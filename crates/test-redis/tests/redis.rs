@@ -21,7 +21,7 @@ async fn pid_and_folder(redis: &Redis) -> (String, String) {
 }
 
 #[tokio::test]
-async fn killed_and_started_again_it_has_its_port_and_what_it_had_answered() {
+async fn after_a_kill_and_restart_it_has_its_port_and_its_data() {
     let mut redis = Redis::start().await;
     let url = redis.url();
     redis.command::<()>("SET a 1").await;
@@ -36,7 +36,7 @@ async fn killed_and_started_again_it_has_its_port_and_what_it_had_answered() {
 }
 
 #[tokio::test]
-async fn dropped_it_leaves_nothing() {
+async fn nothing_is_left_after_a_drop() {
     let redis = Redis::start().await;
     let (pid, folder) = pid_and_folder(&redis).await;
     assert!(Path::new("/proc").join(&pid).exists() && Path::new(&folder).exists());
@@ -45,8 +45,8 @@ async fn dropped_it_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn it_dies_with_a_test_that_is_killed() {
-    let story = "it_dies_with_a_test_that_is_killed";
+async fn a_server_dies_with_its_killed_test() {
+    let story = "a_server_dies_with_its_killed_test";
     if std::env::var_os(VICTIM).is_some() {
         let redis = Redis::start().await;
         let (pid, folder) = pid_and_folder(&redis).await;

@@ -16,10 +16,10 @@ use wpclone_queue::{Queue, TaskLookup};
 use wpclone_task::TaskId;
 use wpclone_test_redis::{Fsync, Options, rounds};
 
-use crate::crew::{Crew, until};
-use crate::laws;
-use crate::member::{below, options};
+use crate::pool_process::{below, options};
+use crate::properties;
 use crate::support::*;
+use crate::worker_pool::{WorkerPool, until};
 
 const LEASE: Duration = Duration::from_secs(2);
 
@@ -27,18 +27,18 @@ const LEASE: Duration = Duration::from_secs(2);
 async fn with_always_a_power_cut_loses_nothing_that_was_acknowledged() {
     let mut redis = Redis::start_with(Options::default().simulated_disk(Duration::from_millis(1))).await;
     let queue = redis.queue_with(options(LEASE));
-    let mut crew = Crew::new(LEASE);
+    let mut pool = WorkerPool::new(LEASE);
     for _ in 0..2 {
-        crew.producer(&redis.url());
-        crew.worker(&redis.url(), 3);
+        pool.producer(&redis.url());
+        pool.worker(&redis.url(), 3);
     }
     for _ in 0..rounds(3) {
-        crew.until_more_accepted(1 + below(30) as usize).await;
+        pool.until_more_accepted(1 + below(30) as usize).await;
         redis.cut_power();
         redis.restart().await;
     }
-    crew.finish(&queue).await;
-    laws::hold(&queue, &crew.entries).await;
+    pool.finish(&queue).await;
+    properties::hold(&queue, &pool.entries).await;
 }
 
 /// Longer than a story needs between two of its lines.
@@ -70,7 +70,7 @@ async fn with_everysec_a_redis_that_dies_alone_keeps_what_it_has_written() {
 }
 
 #[tokio::test]
-async fn with_everysec_and_a_slow_disk_a_redis_that_dies_alone_loses_what_it_put_off() {
+async fn with_everysec_and_a_slow_disk_a_redis_that_dies_alone_loses_delayed_writes() {
     let mut redis = everysec(SLOW).await;
     let queue = redis.queue();
     // Redis is told the functions, which it writes too: the sync below is not to be of them.

@@ -30,7 +30,7 @@ async fn fill(queue: &Queue, tasks: usize, site: impl Fn(usize) -> String) {
 }
 
 #[tokio::test]
-async fn ten_thousand_delayed_that_are_due_at_one_moment_are_done_once_each_in_bounded_sweeps() {
+async fn ten_thousand_delayed_steps_due_at_once_are_each_done_once_in_bounded_sweeps() {
     const TASKS: usize = 10_000;
     let redis = fast_redis().await;
     let now = Duration::ZERO;
@@ -196,12 +196,12 @@ async fn costs_no_more_among(many: usize) {
 }
 
 #[tokio::test]
-async fn fifty_thousand_waiting_make_nothing_dearer() {
+async fn fifty_thousand_waiting_tasks_make_no_call_slower() {
     costs_no_more_among(50_000).await;
 }
 
 #[tokio::test]
 #[ignore = "the long form: `./dev test long`"]
-async fn long_a_million_waiting_make_nothing_dearer() {
+async fn long_a_million_waiting_tasks_make_no_call_slower() {
     costs_no_more_among(1_000_000).await;
 }

@@ -3,14 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod crew;
 mod disk;
-mod elsewhere;
 mod kills;
-mod laws;
 mod load;
-mod member;
 mod network;
+mod other_servers;
+mod pool_process;
+mod properties;
 #[path = "../queue/support.rs"]
 #[expect(dead_code, reason = "the other stories use all of it")]
 mod support;
+mod worker_pool;

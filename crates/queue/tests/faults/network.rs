@@ -11,10 +11,10 @@ use wpclone_queue::{
 use wpclone_task::{Code, Stage, State, TaskId};
 use wpclone_test_redis::{Direction, Proxy, rounds};
 
-use crate::crew::{Crew, PATIENCE, until};
-use crate::laws;
-use crate::member::{below, options};
+use crate::pool_process::{below, options};
+use crate::properties;
 use crate::support::*;
+use crate::worker_pool::{PATIENCE, WorkerPool, until};
 
 /// Where a call is cut: before its request, in it, before its answer, in it. What Redis then has done of it.
 const CUTS: [(Direction, usize, bool); 4] = [
@@ -72,7 +72,7 @@ async fn teach(queue: &Queue) {
 }
 
 #[tokio::test]
-async fn a_task_that_is_handed_in_again_after_a_cut_is_one_task() {
+async fn a_task_enqueued_again_after_a_cut_is_one_task() {
     let place = Place::new(options(Duration::from_secs(30))).await;
     teach(&place.cut).await;
     for cut in CUTS {
@@ -91,7 +91,7 @@ async fn a_task_that_is_handed_in_again_after_a_cut_is_one_task() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_answer_is_lost_comes_back_when_its_lease_runs_out() {
+async fn a_claim_whose_answer_is_lost_comes_back_when_its_lease_expires() {
     let place = Place::new(options(Duration::from_millis(1500))).await;
     teach(&place.cut).await;
     for cut in CUTS {
@@ -135,7 +135,7 @@ async fn comes_back(place: &Place, id: TaskId, cut: (Direction, usize, bool)) ->
 }
 
 #[tokio::test]
-async fn an_end_that_is_told_again_after_a_cut_counts_once() {
+async fn an_end_reported_again_after_a_cut_counts_once() {
     let place = Place::new(options(Duration::from_secs(30))).await;
     teach(&place.cut).await;
     for cut in CUTS {
@@ -180,7 +180,7 @@ async fn an_end_that_is_told_again_after_a_cut_counts_once() {
 }
 
 #[tokio::test]
-async fn however_many_ask_a_redis_that_does_not_answer_they_all_hear_of_it_together() {
+async fn all_callers_of_a_redis_that_does_not_answer_fail_together() {
     const ASK: usize = 100;
     let place = Place::new(options(Duration::from_secs(30))).await;
     teach(&place.cut).await;
@@ -213,18 +213,18 @@ impl Counts for wpclone_queue::TaskRecord {
 }
 
 #[tokio::test]
-async fn a_network_in_all_weathers_loses_nothing_and_does_nothing_twice() {
+async fn an_unreliable_network_loses_no_task_and_completes_none_twice() {
     const LEASE: Duration = Duration::from_secs(1);
     let place = Place::new(options(LEASE)).await;
-    let mut crew = Crew::new(LEASE);
-    crew.producer(&place.proxy.url());
-    crew.stubborn_worker(&place.proxy.url());
+    let mut pool = WorkerPool::new(LEASE);
+    pool.producer(&place.proxy.url());
+    pool.stubborn_worker(&place.proxy.url());
     for _ in 0..2 {
-        crew.worker(&place.proxy.url(), 3);
+        pool.worker(&place.proxy.url(), 3);
     }
     for round in 0..rounds(5) {
-        crew.until_more_accepted(5).await;
-        until(async || !crew.at_work().is_empty()).await;
+        pool.until_more_accepted(5).await;
+        until(async || !pool.at_work().is_empty()).await;
         match round % 5 {
             0 => place.proxy.hold(&[Direction::ToServer, Direction::ToClient]),
             1 => place.proxy.cut_after_bytes(Direction::ToServer, below(2000) as usize),
@@ -235,12 +235,12 @@ async fn a_network_in_all_weathers_loses_nothing_and_does_nothing_twice() {
         match round % 5 {
             0 | 2 => until_no_lease_is_left_or_one_has_run_out(&place.sound).await,
             1 | 3 => place.proxy.wait_until_cut().await,
-            _ => crew.until_more_accepted(5).await,
+            _ => pool.until_more_accepted(5).await,
         }
         place.proxy.heal().await;
     }
-    crew.finish(&place.sound).await;
-    laws::hold(&place.sound, &crew.entries).await;
+    pool.finish(&place.sound).await;
+    properties::hold(&place.sound, &pool.entries).await;
 }
 
 /// What was under way when the network was held may have ended just before: then no lease is left to run out.

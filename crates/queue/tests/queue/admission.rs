@@ -20,7 +20,7 @@ async fn refused(queue: &Queue, task: &NewTask) -> LimitExceeded {
 }
 
 #[tokio::test]
-async fn an_owner_has_so_many_unfinished_tasks_whatever_becomes_of_them() {
+async fn unfinished_tasks_of_an_owner_are_limited_in_every_state() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let three = |site: &str| limited(task(site), None, Some(3));
@@ -44,7 +44,7 @@ async fn an_owner_has_so_many_unfinished_tasks_whatever_becomes_of_them() {
 }
 
 #[tokio::test]
-async fn a_minute_has_so_many_tasks_and_tells_when_there_is_room() {
+async fn tasks_a_minute_are_limited_and_the_wait_is_returned() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     for n in 0..5 {
@@ -71,7 +71,7 @@ async fn a_minute_has_so_many_tasks_and_tells_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn what_was_accepted_before_costs_nothing() {
+async fn a_repeated_request_does_not_count() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let first = limited(idempotent(task("a.example"), "key", &["f"]), Some(1), Some(1));
@@ -89,7 +89,7 @@ async fn what_was_accepted_before_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_hundred_at_once_never_exceed_the_limit() {
+async fn a_hundred_requests_at_once_never_exceed_the_limit() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let asked = (0..100).map(|n| {

@@ -23,7 +23,7 @@ async fn callback(queue: &Queue, id: TaskId) -> Option<(State, Option<Code>)> {
 }
 
 #[tokio::test]
-async fn every_end_of_a_task_is_told_once_and_only_to_who_asked_for_it() {
+async fn every_end_of_a_task_with_a_callback_is_delivered_once() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let ids = [
@@ -69,7 +69,7 @@ async fn every_end_of_a_task_is_told_once_and_only_to_who_asked_for_it() {
 }
 
 #[tokio::test]
-async fn a_delivery_is_tried_again_and_at_last_given_up() {
+async fn a_delivery_is_retried_and_fails_in_the_end() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&with_callback(task("a.example"))).await;
@@ -97,7 +97,7 @@ async fn a_delivery_is_tried_again_and_at_last_given_up() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_over_a_delivery_does_not_take_it_along() {
+async fn a_delivery_outlives_its_worker() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&with_callback(task("a.example"))).await;
@@ -120,7 +120,7 @@ async fn a_worker_that_dies_over_a_delivery_does_not_take_it_along() {
 }
 
 #[tokio::test]
-async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
+async fn a_delivery_outlives_its_task_and_a_replay_has_its_own() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&with_callback(task("a.example"))).await;
@@ -144,7 +144,7 @@ async fn a_delivery_outlives_its_task_and_a_replay_has_one_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_task_tells_of_its_last_message_only() {
+async fn a_task_shows_only_its_last_delivery() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&with_callback(task("a.example"))).await;
@@ -159,7 +159,7 @@ async fn a_task_tells_of_its_last_message_only() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_put_off_costs_nothing_and_overtakes_nobody() {
+async fn a_deferred_delivery_costs_no_attempt_and_overtakes_no_other() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     for site in ["a.example", "b.example"] {

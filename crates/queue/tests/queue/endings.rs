@@ -36,7 +36,7 @@ async fn names(queue: &Queue, new: &NewTask) -> Vec<(String, State)> {
 }
 
 #[tokio::test]
-async fn what_cleans_up_is_neither_done_nor_shown_when_all_went_well() {
+async fn cleanup_steps_are_neither_run_nor_shown_after_success() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
@@ -53,7 +53,7 @@ async fn what_cleans_up_is_neither_done_nor_shown_when_all_went_well() {
 }
 
 #[tokio::test]
-async fn a_task_that_fails_cleans_up_before_its_end_is_final() {
+async fn a_failed_task_cleans_up_before_it_ends() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
@@ -99,7 +99,7 @@ async fn a_task_that_fails_cleans_up_before_its_end_is_final() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_cancelled_cleans_up_once_its_workers_have_stopped() {
+async fn a_cancelled_task_cleans_up_once_its_workers_have_stopped() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
@@ -114,7 +114,7 @@ async fn a_task_that_is_cancelled_cleans_up_once_its_workers_have_stopped() {
 }
 
 #[tokio::test]
-async fn nothing_is_to_be_cleaned_up_of_a_task_that_nobody_began() {
+async fn a_task_that_never_started_has_no_cleanup() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
@@ -124,7 +124,7 @@ async fn nothing_is_to_be_cleaned_up_of_a_task_that_nobody_began() {
 }
 
 #[tokio::test]
-async fn cleaning_up_is_tried_again_and_given_up_and_ends_after_ten_minutes() {
+async fn cleanup_is_retried_and_ends_after_ten_minutes() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
@@ -153,7 +153,7 @@ async fn cleaning_up_is_tried_again_and_given_up_and_ends_after_ten_minutes() {
 }
 
 #[tokio::test]
-async fn an_optional_step_that_fails_stops_nothing_and_is_what_the_task_fails_with() {
+async fn a_failed_optional_step_stops_nothing_and_its_problem_is_the_tasks() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
@@ -173,7 +173,7 @@ async fn an_optional_step_that_fails_stops_nothing_and_is_what_the_task_fails_wi
 }
 
 #[tokio::test]
-async fn a_replay_begins_anew_after_cleaning_up() {
+async fn a_replay_after_cleanup_starts_with_the_first_step() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
@@ -196,7 +196,7 @@ async fn a_replay_begins_anew_after_cleaning_up() {
 }
 
 #[tokio::test]
-async fn a_step_is_told_what_those_before_left_behind() {
+async fn a_step_gets_the_outputs_of_earlier_steps() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;

@@ -62,7 +62,7 @@ async fn claims_in_quick_succession_get_rising_tokens() {
 }
 
 #[tokio::test]
-async fn a_token_is_never_below_the_clock() {
+async fn a_token_is_never_less_than_the_clock() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let before: Vec<u64> = redis.command("TIME").await;
@@ -89,7 +89,7 @@ async fn an_old_token_is_refused_by_every_write() {
 }
 
 #[tokio::test]
-async fn a_lease_that_ran_out_is_lost_before_anybody_sweeps() {
+async fn an_expired_lease_is_lost_before_a_sweep() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     queue.accept(&task("a.example")).await;
@@ -128,7 +128,7 @@ async fn a_heartbeat_keeps_a_lease_alive() {
 }
 
 #[tokio::test]
-async fn a_step_given_back_comes_first_and_costs_nothing() {
+async fn a_released_step_comes_first_and_costs_no_attempt() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let first = queue.accept(&task("a.example")).await;
@@ -193,7 +193,7 @@ async fn parallel_steps_join_once_before_the_next_phase() {
 }
 
 #[tokio::test]
-async fn progress_is_the_whole_tasks_and_never_goes_back() {
+async fn progress_is_that_of_the_whole_task_and_never_goes_back() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = task("a.example");
@@ -223,7 +223,7 @@ async fn progress_is_the_whole_tasks_and_never_goes_back() {
 }
 
 #[tokio::test]
-async fn too_much_is_refused_and_nothing_is_stored() {
+async fn too_large_data_is_rejected_and_nothing_is_stored() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let mut huge = task("a.example");
@@ -238,7 +238,7 @@ async fn too_much_is_refused_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn queues_of_different_names_know_nothing_of_each_other() {
+async fn queues_of_different_names_are_independent() {
     let redis = Redis::start().await;
     let (one, two) =
         (redis.queue(), redis.queue_with(QueueOptions { name: "other".into(), ..Default::default() }));

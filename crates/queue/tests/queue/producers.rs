@@ -36,7 +36,7 @@ async fn a_repeated_request_is_the_same_task() {
 }
 
 #[tokio::test]
-async fn a_task_handed_in_twice_is_one_task() {
+async fn a_task_enqueued_twice_is_one_task() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = task("a.example");
@@ -48,7 +48,7 @@ async fn a_task_handed_in_twice_is_one_task() {
 }
 
 #[tokio::test]
-async fn fifty_at_once_with_one_key_make_one_task() {
+async fn fifty_requests_at_once_with_one_key_make_one_task() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let tasks: Vec<_> = (0..50).map(|_| idempotent(task("a.example"), "k", &["f"])).collect();
@@ -113,7 +113,7 @@ async fn lists_are_newest_first_filtered_and_paged() {
 }
 
 #[tokio::test]
-async fn a_search_looks_at_a_bounded_number_and_goes_on_from_there() {
+async fn a_search_examines_a_bounded_number_and_continues_on_the_next_page() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let needle = queue.accept(&task("needle.example")).await;
@@ -129,7 +129,7 @@ async fn a_search_looks_at_a_bounded_number_and_goes_on_from_there() {
 }
 
 #[tokio::test]
-async fn every_turn_of_a_task_is_an_event() {
+async fn every_change_of_a_task_is_an_event() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -182,13 +182,13 @@ async fn events_are_capped() {
 }
 
 #[tokio::test]
-async fn an_unknown_task_is_unknown() {
+async fn an_unknown_task_is_not_found() {
     let redis = Redis::start().await;
     assert!(matches!(redis.queue().get(TaskId::new()).await.unwrap(), TaskLookup::NotFound));
 }
 
 #[tokio::test]
-async fn work_and_changes_are_signalled_to_all_who_listen() {
+async fn ready_stages_and_changes_are_signalled_to_all_receivers() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let (mut work, mut also) = (queue.subscribe_ready(), queue.clone().subscribe_ready());
@@ -210,7 +210,7 @@ pub(crate) async fn heard(receiver: &mut Receiver<Signal>, wanted: Signal) {
 }
 
 #[tokio::test]
-async fn a_list_of_all_owners_leaves_nobody_out() {
+async fn a_list_of_all_owners_is_complete() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let mut ids = Vec::new();

@@ -1,4 +1,4 @@
-//! What the queue outlives.
+//! Restarts, flushes, and full or stopped servers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::producers::heard;
 use crate::support::*;
 
 #[tokio::test]
-async fn a_flushed_redis_needs_no_operator() {
+async fn the_queue_continues_after_a_flush() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     queue.accept(&task("a.example")).await;
@@ -85,7 +85,7 @@ async fn a_killed_redis_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_full_redis_takes_no_new_task_and_finishes_the_old() {
+async fn a_full_redis_refuses_new_tasks_and_finishes_old_ones() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -141,7 +141,7 @@ async fn a_corrupt_task_fails_and_blocks_no_other() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_away_is_said_to_be() {
+async fn a_stopped_redis_is_reported_as_unavailable() {
     let mut redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -153,7 +153,7 @@ async fn a_redis_that_is_away_is_said_to_be() {
 }
 
 #[tokio::test]
-async fn a_worker_that_looks_after_it_listens_misses_nothing() {
+async fn a_worker_that_subscribes_before_it_claims_misses_nothing() {
     let redis = Redis::start().await;
     let (queue, other) = (redis.queue(), redis.queue());
     let mut signals = queue.subscribe_ready();
@@ -179,7 +179,7 @@ async fn a_worker_that_looks_after_it_listens_misses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_at_once_share_the_work_without_meeting() {
+async fn workers_share_the_work_without_meeting_on_a_site() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     for n in 0..40 {
@@ -215,7 +215,7 @@ async fn workers_at_once_share_the_work_without_meeting() {
 }
 
 #[tokio::test]
-async fn a_full_redis_that_does_not_know_the_functions_lets_work_end() {
+async fn work_ends_in_a_full_redis_without_functions() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;

@@ -12,7 +12,7 @@ fn failed() -> TaskFilter {
 }
 
 #[tokio::test]
-async fn a_failed_task_is_done_again_with_the_secrets_it_had() {
+async fn a_failed_task_is_replayed_with_its_secrets() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -38,7 +38,7 @@ async fn a_failed_task_is_done_again_with_the_secrets_it_had() {
 }
 
 #[tokio::test]
-async fn only_a_failed_task_is_done_again() {
+async fn only_a_failed_task_can_be_replayed() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let replay = async |id| queue.replay(id, None, OwnerLimits::default()).await.unwrap();
@@ -55,7 +55,7 @@ async fn only_a_failed_task_is_done_again() {
 }
 
 #[tokio::test]
-async fn after_a_day_the_wish_must_bring_the_secrets() {
+async fn after_their_retention_a_replay_must_bring_the_secrets() {
     let redis = Redis::start().await;
     let queue =
         redis.queue_with(QueueOptions { secrets_retention: Duration::from_millis(1), ..Default::default() });
@@ -71,7 +71,7 @@ async fn after_a_day_the_wish_must_bring_the_secrets() {
 }
 
 #[tokio::test]
-async fn a_replay_keeps_what_was_achieved_and_waits_for_its_site() {
+async fn a_replay_keeps_results_and_waits_for_its_site() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = task("a.example");
@@ -103,7 +103,7 @@ async fn a_replay_keeps_what_was_achieved_and_waits_for_its_site() {
 }
 
 #[tokio::test]
-async fn a_replayed_task_weighs_once_and_overtakes_nobody() {
+async fn a_replayed_task_is_counted_once_and_overtakes_no_other() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -136,7 +136,7 @@ async fn a_replay_counts_as_a_task_of_its_owner() {
 }
 
 #[tokio::test]
-async fn a_replay_does_again_what_left_a_secret_that_is_gone() {
+async fn a_replay_repeats_steps_whose_sealed_result_has_expired() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = task("a.example");
@@ -154,7 +154,7 @@ async fn a_replay_does_again_what_left_a_secret_that_is_gone() {
 }
 
 #[tokio::test]
-async fn what_a_failed_task_keeps_for_its_replay_is_weighed() {
+async fn the_secrets_of_a_failed_task_count_in_its_size() {
     let redis = Redis::start().await;
     let queue = redis.queue_with(QueueOptions { finished_max_bytes: 1 << 20, ..Default::default() });
     for n in 0..40 {

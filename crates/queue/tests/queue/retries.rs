@@ -12,7 +12,7 @@ fn percent(percent: u8) -> Progress {
 }
 
 #[tokio::test]
-async fn what_an_earlier_attempt_altered_is_said_at_the_end() {
+async fn the_change_of_a_target_by_an_earlier_attempt_is_reported() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -30,7 +30,7 @@ async fn what_an_earlier_attempt_altered_is_said_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_failure_worth_it_is_tried_three_times_with_growing_pauses() {
+async fn a_retryable_failure_is_attempted_three_times_with_growing_delays() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -73,7 +73,7 @@ async fn a_delayed_step_is_not_promoted_before_its_time() {
 }
 
 #[tokio::test]
-async fn what_a_site_refused_is_never_tried_again() {
+async fn a_refusal_of_the_site_is_not_retried() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -86,7 +86,7 @@ async fn what_a_site_refused_is_never_tried_again() {
 }
 
 #[tokio::test]
-async fn a_lost_session_is_tried_once_more() {
+async fn a_lost_session_is_retried_once() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     queue.accept(&task("a.example")).await;
@@ -105,7 +105,7 @@ async fn a_lost_session_is_tried_once_more() {
 }
 
 #[tokio::test]
-async fn a_retry_after_is_honoured_up_to_ten_minutes() {
+async fn a_retry_after_is_respected_up_to_ten_minutes() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -146,7 +146,7 @@ async fn the_third_crash_in_a_row_is_poison() {
 }
 
 #[tokio::test]
-async fn a_claim_that_got_further_forgives_earlier_crashes() {
+async fn a_claim_with_more_progress_resets_the_crashes() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -178,7 +178,7 @@ async fn progress_never_goes_back_within_an_attempt() {
 }
 
 #[tokio::test]
-async fn cancel_ends_what_waits_at_once() {
+async fn cancel_ends_waiting_tasks_at_once() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let ready = queue.accept(&task("a.example")).await;
@@ -203,7 +203,7 @@ async fn cancel_ends_what_waits_at_once() {
 }
 
 #[tokio::test]
-async fn cancel_reaches_running_work_with_its_next_heartbeat() {
+async fn cancel_reaches_running_steps_with_their_next_heartbeat() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
@@ -216,7 +216,7 @@ async fn cancel_reaches_running_work_with_its_next_heartbeat() {
 }
 
 #[tokio::test]
-async fn however_work_ends_that_was_to_be_cancelled_its_task_ends() {
+async fn a_cancelled_task_ends_however_its_step_ends() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     for (way, state) in [
@@ -249,7 +249,7 @@ async fn however_work_ends_that_was_to_be_cancelled_its_task_ends() {
 }
 
 #[tokio::test]
-async fn a_step_that_fails_for_good_stops_the_one_beside_it() {
+async fn a_step_that_fails_for_good_stops_parallel_steps() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let (new, next) = (task("a.example"), task("a.example"));
@@ -271,7 +271,7 @@ async fn a_step_that_fails_for_good_stops_the_one_beside_it() {
 }
 
 #[tokio::test]
-async fn a_failed_task_keeps_its_secrets_for_a_while_and_a_finished_one_none() {
+async fn a_failed_task_keeps_its_secrets_for_their_retention_and_others_none() {
     let redis = Redis::start().await;
     let queue =
         redis.queue_with(QueueOptions { secrets_retention: Duration::from_secs(500), ..Default::default() });

@@ -8,7 +8,7 @@ use wpclone_task::{Code, Stage, State};
 use crate::support::*;
 
 #[tokio::test]
-async fn twenty_tasks_on_four_sites_never_meet_and_all_finish() {
+async fn twenty_tasks_on_four_sites_never_overlap_and_all_finish() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let mut site_of = HashMap::new();
@@ -38,7 +38,7 @@ async fn twenty_tasks_on_four_sites_never_meet_and_all_finish() {
 }
 
 #[tokio::test]
-async fn a_site_is_passed_on_whatever_ended_the_task() {
+async fn a_site_is_passed_on_however_its_task_ended() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let tasks: Vec<_> = (0..5).map(|_| task("a.example")).collect();
@@ -75,7 +75,7 @@ async fn a_task_between_two_attempts_keeps_its_site() {
 }
 
 #[tokio::test]
-async fn a_lock_on_two_sites_is_taken_whole() {
+async fn locks_on_two_sites_are_taken_together() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let on = async |names: &[&str]| {
@@ -114,7 +114,7 @@ async fn a_cancelled_waiter_passes_its_turn_on() {
 }
 
 #[tokio::test]
-async fn the_sweep_mends_a_lock_whose_task_is_gone_and_a_lost_turn() {
+async fn the_sweep_repairs_locks_of_missing_tasks_and_lost_turns() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let ghost = queue.accept(&task("a.example")).await;

@@ -1,4 +1,4 @@
-//! A crew of workers and producers, which are processes of their own, and the book that tells what they did.
+//! A pool of workers and producers, which are processes of their own, and the book that tells what they did.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -13,8 +13,8 @@ use wpclone_queue::{Queue, TaskFilter};
 use wpclone_task::{Stage, TaskId};
 use wpclone_test_redis::Process;
 
-use crate::laws::accepted;
-use crate::member::{JOB, Job, Role, waiting};
+use crate::pool_process::{JOB, Job, Role, waiting};
+use crate::properties::accepted;
 
 /// How long a story waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,22 +26,22 @@ pub(crate) enum Entry {
     /// Is about to claim.
     Asks(String),
     /// Has a step.
-    Claimed(Held),
+    Claimed(HeldStep),
     /// Is about to write under its lease.
-    Writes(Held),
+    Writes(HeldStep),
     /// The write just announced was taken.
-    Wrote(Held),
+    Wrote(HeldStep),
     /// The step is completed, and the queue has acknowledged that.
-    Done(Held),
+    Done(HeldStep),
     /// A write was refused.
-    Refused(Held),
+    Refused(HeldStep),
     /// Stopped by itself, since the lease could not be renewed.
-    GaveUp(Held),
+    GaveUp(HeldStep),
 }
 
 /// A claimed step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Held {
+pub(crate) struct HeldStep {
     pub(crate) who: String,
     pub(crate) task: TaskId,
     pub(crate) step: u32,
@@ -50,8 +50,8 @@ pub(crate) struct Held {
     pub(crate) sites: Vec<String>,
 }
 
-/// A crew on one queue, with its book.
-pub(crate) struct Crew {
+/// A pool on one queue, with its book.
+pub(crate) struct WorkerPool {
     lease: Duration,
     hired: u32,
     workers: Vec<(String, Process)>,
@@ -59,11 +59,11 @@ pub(crate) struct Crew {
     /// What of the book was read, how far that is, and who held what then.
     pub(crate) entries: Vec<Entry>,
     read: u64,
-    held: Vec<Held>,
+    held: Vec<HeldStep>,
     folder: TempDir,
 }
 
-impl Crew {
+impl WorkerPool {
     /// Nobody, until somebody is hired.
     pub(crate) fn new(lease: Duration) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Crew {
         self.workers.push((name, process));
     }
 
-    /// One that hands in tasks until the crew is to finish.
+    /// One that hands in tasks until the pool is to finish.
     pub(crate) fn producer(&mut self, url: &str) {
         let (_, process) = self.hire(url, Role::Producer);
         self.producers.push(process);
@@ -105,7 +105,13 @@ impl Crew {
         let (book, enough) = (self.book(), self.enough());
         let job = Job { name: name.clone(), url: url.into(), book, enough, lease: self.lease, role };
         let process = Process::start(std::env::current_exe().unwrap(), |command| {
-            command.args(["member::a_member_of_the_crew", "--exact", "--ignored", "--nocapture", "-q"]);
+            command.args([
+                "pool_process::a_process_of_the_pool",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+                "-q",
+            ]);
             command.env(JOB, serde_json::to_string(&job).unwrap()).stdout(std::process::Stdio::null());
         });
         (name, process)
@@ -155,14 +161,14 @@ impl Crew {
     }
 
     /// What living workers hold, as far as the book tells by now.
-    pub(crate) fn at_work(&mut self) -> Vec<Held> {
+    pub(crate) fn at_work(&mut self) -> Vec<HeldStep> {
         self.read();
-        let lives = |h: &&Held| self.workers.iter().any(|(name, _)| name == h.worker());
+        let lives = |h: &&HeldStep| self.workers.iter().any(|(name, _)| name == h.worker());
         self.held.iter().filter(lives).cloned().collect()
     }
 
     /// Whether this slot still has this step.
-    pub(crate) fn still_has(&mut self, held: &Held) -> bool {
+    pub(crate) fn still_has(&mut self, held: &HeldStep) -> bool {
         self.read();
         self.held.contains(held)
     }
@@ -201,7 +207,7 @@ impl Crew {
     }
 }
 
-impl Held {
+impl HeldStep {
     /// The worker whose slot has it.
     pub(crate) fn worker(&self) -> &str {
         self.who.split('.').next().unwrap()

@@ -41,7 +41,7 @@ async fn ten_thousand_steps_due_at_once_become_ready_in_batches() {
 }
 
 #[tokio::test]
-async fn old_finished_tasks_are_forgotten_and_known_to_be_gone() {
+async fn old_finished_tasks_are_deleted_and_known_as_gone() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let (old, young) = (queue.accept(&task("a.example")).await, queue.accept(&task("b.example")).await);
@@ -61,7 +61,7 @@ async fn old_finished_tasks_are_forgotten_and_known_to_be_gone() {
 }
 
 #[tokio::test]
-async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
+async fn the_bytes_of_finished_tasks_are_bounded_and_the_oldest_are_deleted_first() {
     let redis = Redis::start().await;
     let queue = redis.queue_with(QueueOptions { finished_max_bytes: 9_000, ..Default::default() });
     let mut ids = Vec::new();
@@ -84,7 +84,7 @@ async fn finished_tasks_have_only_so_many_bytes_oldest_go_first() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_tasks_that_are_forgotten() {
+async fn nothing_is_left_of_deleted_tasks() {
     let redis = Redis::start().await;
     let queue = redis.queue_with(QueueOptions {
         finished_max_bytes: 0,
@@ -118,7 +118,7 @@ fn report(id: &str) -> WorkerReport {
 }
 
 #[tokio::test]
-async fn a_silent_worker_is_shown_as_lost_for_an_hour_and_a_retired_one_not_at_all() {
+async fn a_silent_worker_is_shown_as_lost_for_an_hour_and_a_removed_one_is_not() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     for id in ["alive", "silent", "forgotten", "retired"] {
@@ -139,7 +139,7 @@ async fn a_silent_worker_is_shown_as_lost_for_an_hour_and_a_retired_one_not_at_a
 }
 
 #[tokio::test]
-async fn depths_tell_where_steps_stand() {
+async fn depths_count_steps_by_state() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     for site in ["a.example", "a.example", "b.example", "c.example", "d.example"] {
@@ -161,7 +161,7 @@ async fn depths_tell_where_steps_stand() {
 }
 
 #[tokio::test]
-async fn a_redis_that_can_lose_tasks_is_told_of() {
+async fn a_redis_that_can_lose_tasks_has_warnings() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     assert_eq!(queue.redis_warnings().await.unwrap(), [""; 0]);

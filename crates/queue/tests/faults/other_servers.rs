@@ -9,8 +9,8 @@ use wpclone_queue::{
 use wpclone_task::{Code, Progress, Stage, State, TaskId};
 use wpclone_test_redis::{Cluster, Options, valkey};
 
-use crate::crew::until;
 use crate::support::*;
+use crate::worker_pool::until;
 
 /// What a queue is for, once: nothing here looks into Redis.
 async fn main_life(url: &str) {
@@ -37,7 +37,7 @@ fn calm() -> QueueOptions {
 
 async fn heard(signals: &mut tokio::sync::broadcast::Receiver<Signal>, wanted: &Signal) {
     let listening = async { while signals.recv().await.unwrap() != *wanted {} };
-    tokio::time::timeout(crate::crew::PATIENCE, listening).await.expect("the signal comes");
+    tokio::time::timeout(crate::worker_pool::PATIENCE, listening).await.expect("the signal comes");
 }
 
 async fn a_task_of_many_steps(queue: &Queue) -> TaskId {
@@ -186,7 +186,7 @@ async fn what_is_told(queue: &Queue) {
 }
 
 #[tokio::test]
-async fn it_lives_on_valkey() {
+async fn the_queue_works_on_valkey() {
     let valkey = Redis::start_with(Options::default().program(valkey())).await;
     main_life(&valkey.url()).await;
     assert!(valkey.queue().redis_warnings().await.unwrap().is_empty());
@@ -196,14 +196,14 @@ async fn it_lives_on_valkey() {
 const TAG: &str = "{wpclone}";
 
 #[tokio::test]
-async fn it_lives_on_a_cluster_through_a_node_that_has_none_of_it() {
+async fn the_queue_works_on_a_cluster_through_a_node_without_its_keys() {
     let cluster = Cluster::start().await;
     let stranger = (cluster.owner(TAG).await + 1) % cluster.nodes().len();
     main_life(&cluster.nodes()[stranger].url()).await;
 }
 
 #[tokio::test]
-async fn on_a_cluster_it_is_away_while_the_node_that_has_it_is_dead() {
+async fn on_a_cluster_the_queue_is_unavailable_while_its_node_is_down() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner(TAG).await;
     let stranger = (owner + 1) % cluster.nodes().len();

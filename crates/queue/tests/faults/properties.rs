@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use wpclone_queue::{Queue, TaskFilter, TaskLookup};
 use wpclone_task::{State, TaskId};
 
-use crate::crew::{Entry, Held};
+use crate::worker_pool::{Entry, HeldStep};
 
 /// All of them.
 pub(crate) async fn hold(queue: &Queue, book: &[Entry]) {
@@ -110,7 +110,7 @@ fn one_task_a_site(book: &[Entry]) {
 }
 
 /// What was asked for on this line and granted came before the turn of any later task.
-fn its_turn(turns: &HashMap<&str, Vec<(TaskId, usize)>>, held: &Held, asked: usize) {
+fn its_turn(turns: &HashMap<&str, Vec<(TaskId, usize)>>, held: &HeldStep, asked: usize) {
     for site in &held.sites {
         let later = turns[site.as_str()].iter().skip_while(|(task, _)| *task != held.task).nth(1);
         let late = later.filter(|(_, begun)| *begun < asked);

@@ -348,7 +348,7 @@ impl World<'_> {
 }
 
 #[test]
-fn whatever_happens_the_queue_does_what_its_model_does() {
+fn the_queue_behaves_like_its_model() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let redis = runtime.block_on(Redis::start());
     runtime.block_on(redis.command::<()>("CONFIG SET appendfsync no"));

@@ -1,4 +1,4 @@
-//! The program of a crew: a worker or a producer, which writes what it does into the crew's book.
+//! The program of a pool: a worker or a producer, which writes what it does into the pool's book.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -10,10 +10,10 @@ use tokio::time::sleep;
 use wpclone_queue::{Claim, EnqueueOutcome, Lease, Queue, QueueError, QueueOptions, StoredOutput};
 use wpclone_task::{Progress, Stage};
 
-use crate::crew::{Entry, Held};
 use crate::support::{plan, sites, task};
+use crate::worker_pool::{Entry, HeldStep};
 
-/// What a process of the crew is to do.
+/// What a process of the pool is to do.
 pub(crate) const JOB: &str = "WPCLONE_TEST_JOB";
 /// Sites that producers choose from: few, so that tasks wait for each other.
 const SITES: u32 = 12;
@@ -55,7 +55,7 @@ impl Book {
 /// No story: the program that the others start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a program that the stories start"]
-async fn a_member_of_the_crew() {
+async fn a_process_of_the_pool() {
     let Ok(job) = std::env::var(JOB) else { return };
     let job: Job = serde_json::from_str(&job).unwrap();
     let queue = Queue::new(&job.url, options(job.lease)).unwrap();
@@ -213,10 +213,10 @@ impl Worker {
         Ok(self.queue.complete_and_claim(lease, &output, Stage::OF_TASKS).await?.1)
     }
 
-    fn held(&self, claim: &Claim) -> Held {
+    fn held(&self, claim: &Claim) -> HeldStep {
         let Lease { task, step, token, .. } = claim.lease;
         let sites =
             claim.sealed_secrets.as_deref().unwrap_or_default().split(' ').map(str::to_owned).collect();
-        Held { who: self.who.clone(), task, step, token, stage: claim.stage, sites }
+        HeldStep { who: self.who.clone(), task, step, token, stage: claim.stage, sites }
     }
 }
