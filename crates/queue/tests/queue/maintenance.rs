@@ -133,7 +133,7 @@ async fn a_silent_worker_is_shown_as_lost_for_an_hour_and_a_removed_one_is_not()
     let workers = queue.stats().await.unwrap().workers;
     let shown: Vec<_> = workers.iter().map(|w| (w.id.as_str(), w.lost.is_some(), w.busy, w.slots)).collect();
     assert_eq!(shown, [("alive", false, 1, 2), ("silent", true, 1, 2)]);
-    assert!(workers[1].lost.as_ref().unwrap().starts_with("Silent since 20"));
+    assert!(workers[1].lost.as_ref().unwrap().starts_with("No report since 20"));
     queue.sweep().await.unwrap();
     assert_eq!(redis.command::<u64>("ZCARD {wpclone}:workers").await, 2);
 }
