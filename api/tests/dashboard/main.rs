@@ -8,6 +8,7 @@ mod clones;
 mod forms;
 mod layout;
 mod live_updates;
+mod readme_pictures;
 #[expect(dead_code, reason = "shared with the tests that need no browser")]
 #[path = "../api/support.rs"]
 mod support;
@@ -54,6 +55,7 @@ const TESTS: &[(&str, TestFn)] = tests![
     clones::a_login_link_is_used_once,
     clones::deleting_a_clone_asks_for_confirmation,
     clones::a_clones_password_is_shown_once_on_demand,
+    readme_pictures::the_pages_that_readme_shows_are_rendered,
 ];
 
 fn main() -> ExitCode {
