@@ -61,6 +61,7 @@ impl Operation<'_> {
         for (name, header) in entries(&response["headers"]).filter(|(name, _)| *name != "Preference-Applied")
         {
             let value = match name.as_str() {
+                "Retry-After" => "2".to_owned(),
                 "Location" => "/tasks/0198c5a0-7c1e-7d3a-9f52-3b1d2c4e5f60".to_owned(),
                 _ => plain(&self.value(&header["schema"], Fields::Required)),
             };

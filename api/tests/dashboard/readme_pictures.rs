@@ -67,5 +67,5 @@ async fn report(api: &Api, running: TaskId) {
         started_at: jiff::Timestamp::now(),
         browser_memory_bytes: 412 << 20,
     };
-    api.app.queue.report(&report).await.unwrap();
+    api.app.queue.report_worker(&report).await.unwrap();
 }

@@ -231,10 +231,16 @@ fn place_errors(problem: &Problem, groups: &mut [Group]) -> Vec<FormError> {
     for fault in &problem.errors {
         // RFC 6901; no name of a field has a character that would be escaped.
         let name = fault.pointer.trim_start_matches('/').replace('/', ".");
-        let field = groups.iter_mut().flat_map(|group| &mut group.fields).find(|field| field.name == name);
-        if let Some(field) = field {
+        let mut titled = groups.iter_mut().flat_map(|group| {
+            let title = group.title;
+            group.fields.iter_mut().map(move |field| (title, field))
+        });
+        let found = titled.find(|(_, field)| field.name == name);
+        if let Some((title, field)) = found {
             field.error = format!("{} {}.", field.label, fault.detail);
-            errors.push(FormError { field_id: field.id.clone(), text: field.error.clone() });
+            // Two sites have fields of the same labels.
+            let site = if field.name.contains('.') { format!("{title}: ") } else { String::new() };
+            errors.push(FormError { field_id: field.id.clone(), text: format!("{site}{}", field.error) });
             continue;
         }
         let prefix = format!("{name}.");
