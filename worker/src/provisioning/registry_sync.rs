@@ -185,3 +185,165 @@ impl RegistrySync {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use jiff::Timestamp;
+    use parking_lot::Mutex;
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+    use wpclone_provision::{
+        CloneSpec, EffectiveIsolation, HasUnfinishedTask, Health, Isolation, ProvisionError, SetAside,
+        SourceFacts, Swept, UnreadableClone,
+    };
+    use wpclone_queue::QueueOptions;
+    use wpclone_test_redis::Redis;
+
+    use super::*;
+
+    /// Lists what it is given, and notes what a sweep would keep.
+    #[derive(Default)]
+    struct FakeProvisioner {
+        clones: Mutex<Vec<CloneInfo>>,
+        set_aside: Mutex<SetAside>,
+        kept: Mutex<Vec<(CloneName, bool)>>,
+    }
+
+    #[async_trait]
+    impl Provisioner for FakeProvisioner {
+        fn id(&self) -> String {
+            "fake".into()
+        }
+
+        async fn run(&self, _: CancellationToken) {
+            unreachable!()
+        }
+
+        fn watch_health(&self) -> watch::Receiver<Health> {
+            unreachable!()
+        }
+
+        async fn create(&self, _: &CloneSpec) -> Result<CloneInfo, ProvisionError> {
+            unreachable!()
+        }
+
+        async fn match_source(&self, _: &CloneName, _: &SourceFacts) -> Result<CloneInfo, ProvisionError> {
+            unreachable!()
+        }
+
+        async fn list(&self) -> Result<Vec<CloneInfo>, ProvisionError> {
+            Ok(self.clones.lock().clone())
+        }
+
+        async fn set_aside(&self) -> SetAside {
+            self.set_aside.lock().clone()
+        }
+
+        async fn access(&self, _: &CloneName) -> Result<Access, ProvisionError> {
+            Ok(access())
+        }
+
+        async fn ensure_access(&self, _: &CloneName) -> Result<Access, ProvisionError> {
+            unreachable!()
+        }
+
+        async fn publish(&self, _: &CloneName, _: Timestamp) -> Result<CloneInfo, ProvisionError> {
+            unreachable!()
+        }
+
+        async fn extend(&self, _: &CloneName, _: Timestamp) -> Result<CloneInfo, ProvisionError> {
+            unreachable!()
+        }
+
+        async fn delete(&self, _: &CloneName) -> Result<(), ProvisionError> {
+            unreachable!()
+        }
+
+        async fn sweep(&self, has_unfinished_task: HasUnfinishedTask<'_>) -> Result<Swept, ProvisionError> {
+            let decide = |clone: &CloneInfo| (clone.name.clone(), has_unfinished_task(clone));
+            *self.kept.lock() = self.clones.lock().iter().map(decide).collect();
+            Ok(Swept::default())
+        }
+    }
+
+    fn access() -> Access {
+        Access {
+            url: "http://127.0.0.1:8090/x".into(),
+            username: "wpclone-x".into(),
+            password: "password".into(),
+            migrator_key: "key".into(),
+            login_key: "0".repeat(64).into(),
+        }
+    }
+
+    fn clone(n: u32, task: &str) -> CloneInfo {
+        let any: TaskId = format!("01890000-0000-7000-8000-00000000000{n}").parse().unwrap();
+        let name = CloneName::derive(Timestamp::UNIX_EPOCH, any, 0);
+        CloneInfo {
+            url: format!("http://127.0.0.1:8090/{name}"),
+            name,
+            task: task.into(),
+            owner: "alice".into(),
+            phase: Phase::Published,
+            created_at: Timestamp::UNIX_EPOCH,
+            deadline: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+            isolation: Isolation::Shared,
+            effective_isolation: EffectiveIsolation {
+                own_user: true,
+                own_network: true,
+                own_database_server: false,
+            },
+            facts: SourceFacts::default(),
+            table_prefix: "wp_".into(),
+            wordpress: "6.8".into(),
+            php: "8.2".into(),
+        }
+    }
+
+    fn sync(redis: &Redis, provisioner: &Arc<FakeProvisioner>) -> RegistrySync {
+        RegistrySync {
+            provisioner: Arc::clone(provisioner) as _,
+            clones: CloneRegistry::new(&redis.url()).unwrap(),
+            queue: Queue::new(&redis.url(), QueueOptions::default()).unwrap(),
+            sealer: Sealer::new_key("a").unwrap().parse().unwrap(),
+        }
+    }
+
+    const TASK: &str = "01890000-0000-7000-8000-0000000000aa";
+
+    #[tokio::test]
+    async fn a_clone_whose_task_cannot_be_read_is_kept() {
+        let (redis, provisioner) = (Redis::start().await, Arc::<FakeProvisioner>::default());
+        // As another version may have written it.
+        redis.command::<()>(&format!("SET {{wpclone}}:task:{TASK} 9-of-another-version")).await;
+        let missing = TASK.replace("aa", "bb");
+        let clones = [clone(1, TASK), clone(2, "not an id"), clone(3, &missing)];
+        *provisioner.clones.lock() = clones.to_vec();
+        sync(&redis, &provisioner).sweep().await;
+        let kept: Vec<bool> = provisioner.kept.lock().iter().map(|(_, kept)| *kept).collect();
+        assert_eq!(kept, [true, true, false], "only of the last it is known that there is no task");
+    }
+
+    #[tokio::test]
+    async fn a_clone_that_cannot_be_read_stays_listed_as_unreadable() {
+        let (redis, provisioner) = (Redis::start().await, Arc::<FakeProvisioner>::default());
+        let (sync, info) = (sync(&redis, &provisioner), clone(1, TASK));
+        sync.put(&info, &access(), &"https://source.example".parse().unwrap()).await;
+        let unreadable = UnreadableClone { name: info.name.clone(), reason: "clone.json is not valid".into() };
+        provisioner.set_aside.lock().clones.push(unreadable);
+        for _ in 0..2 {
+            sync.publish().await.unwrap();
+            let listed = sync.listed(&info.name).await.unwrap().unwrap();
+            assert_eq!((listed.phase, listed.owner.as_str()), (Phase::Unreadable, "alice"));
+            assert_eq!(sync.clones.list(None, None, 10).await.unwrap().clones.len(), 1);
+        }
+        // Its task is not kept any more; what it is a copy of is still known.
+        *provisioner.set_aside.lock() = SetAside::default();
+        provisioner.clones.lock().push(info.clone());
+        sync.publish().await.unwrap();
+        let listed = sync.listed(&info.name).await.unwrap().unwrap();
+        assert_eq!((listed.phase, listed.source.to_string()), (Phase::Published, "https://source.example".into()));
+    }
+}
