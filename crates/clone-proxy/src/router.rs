@@ -38,7 +38,9 @@ async fn route(
     mut request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Response, Response> {
-    check_limits(&request)?;
+    if let Some(page) = rejection(&request) {
+        return Err(page);
+    }
     let uri = request.uri().clone();
     // A target in absolute form (RFC 9112, 3.2.2) contains the host.
     let host = uri.authority().map(http::uri::Authority::as_str);
@@ -77,20 +79,23 @@ async fn route(
     }
 }
 
-fn check_limits<B>(request: &Request<B>) -> Result<(), Response> {
-    if !METHODS.contains(request.method()) {
-        return Err(pages::page(StatusCode::METHOD_NOT_ALLOWED, "Clones do not know this method."));
-    }
+/// The page for a request whose method or size is not accepted.
+fn rejection<B>(request: &Request<B>) -> Option<Response> {
     // The server's own limit is on its buffer, which may hold more.
     let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    if request.headers().iter().map(bytes).sum::<usize>() > MAX_HEADER_BYTES {
+    let headers = request.headers().iter().map(bytes).sum::<usize>();
+    let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
+    let (status, text) = if !METHODS.contains(request.method()) {
+        (StatusCode::METHOD_NOT_ALLOWED, "Clones do not know this method.")
+    } else if headers > MAX_HEADER_BYTES {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Err(pages::page(status, "The request's headers are larger than a clone accepts."));
-    }
-    if request.uri().path_and_query().map_or(0, |p| p.as_str().len()) > MAX_TARGET_BYTES {
-        return Err(pages::page(StatusCode::URI_TOO_LONG, "This address is too long for a clone."));
-    }
-    Ok(())
+        (status, "The request's headers are larger than a clone accepts.")
+    } else if target > MAX_TARGET_BYTES {
+        (StatusCode::URI_TOO_LONG, "This address is too long for a clone.")
+    } else {
+        return None;
+    };
+    Some(pages::page(status, text))
 }
 
 async fn find_resource(backend: &Backend, path: &str) -> Result<Resource, Response> {

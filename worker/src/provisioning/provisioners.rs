@@ -1,31 +1,12 @@
-//! Which provisioner makes clones. Another one is a variant and an arm here, and a crate.
+//! Which provisioner creates clones. A second one is a crate, a variant of [`ProvisionerKind`] and an arm here.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use wpclone_provision::Provisioner;
 use wpclone_provision_local::{LocalOptions, LocalProvisioner};
 
-use super::settings::ProvisioningSettings;
-
-/// The provisioners that there are: the values of `WPCLONE_PROVISIONER`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProvisionerKind {
-    /// Processes of this machine.
-    Local,
-}
-
-impl FromStr for ProvisionerKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "local" => Ok(Self::Local),
-            _ => Err(format!("`{text}` is not a provisioner; this version has only local")),
-        }
-    }
-}
+use super::settings::{ProvisionerKind, ProvisioningSettings};
 
 /// The provisioner of these settings.
 pub(crate) fn provisioner(settings: &ProvisioningSettings) -> Arc<dyn Provisioner> {

@@ -331,7 +331,8 @@ mod tests {
         let (redis, provisioner) = (Redis::start().await, Arc::<FakeProvisioner>::default());
         let (sync, info) = (sync(&redis, &provisioner), clone(1, TASK));
         sync.put(&info, &access(), &"https://source.example".parse().unwrap()).await;
-        let unreadable = UnreadableClone { name: info.name.clone(), reason: "clone.json is not valid".into() };
+        let unreadable =
+            UnreadableClone { name: info.name.clone(), reason: "clone.json is not valid".into() };
         provisioner.set_aside.lock().clones.push(unreadable);
         for _ in 0..2 {
             sync.publish().await.unwrap();
@@ -344,6 +345,9 @@ mod tests {
         provisioner.clones.lock().push(info.clone());
         sync.publish().await.unwrap();
         let listed = sync.listed(&info.name).await.unwrap().unwrap();
-        assert_eq!((listed.phase, listed.source.to_string()), (Phase::Published, "https://source.example".into()));
+        assert_eq!(
+            (listed.phase, listed.source.to_string()),
+            (Phase::Published, "https://source.example".into())
+        );
     }
 }

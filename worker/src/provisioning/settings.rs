@@ -3,13 +3,31 @@
 use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use url::Url;
 use wpclone_provision::{AddressError, Addresses, Routing};
 use wpclone_service::settings::{Check, Shown};
 
-use super::provisioners::ProvisionerKind;
 use crate::net::OwnClones;
+
+/// The provisioners that there are: the values of `WPCLONE_PROVISIONER`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProvisionerKind {
+    /// Processes of this machine.
+    Local,
+}
+
+impl FromStr for ProvisionerKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "local" => Ok(Self::Local),
+            _ => Err(format!("`{text}` is not a provisioner; this version has only local")),
+        }
+    }
+}
 
 /// The settings of the provisioning stage, as given.
 #[derive(Debug, clap::Args)]

@@ -1,14 +1,14 @@
-//! Requests that want what is not for them.
+//! Requests for what the proxy must not serve.
 
 use crate::support::{Lab, http};
 
-/// Status and body of a raw answer.
+/// Status and body of a raw response.
 fn read(answer: &str) -> (u16, &str) {
     let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or_default();
     (status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body))
 }
 
-pub(crate) async fn hostile_requests_get_nothing() {
+pub(crate) async fn hostile_requests_reach_nothing() {
     let lab = Lab::start().await;
     let (clone, _) = lab.clone("one").await;
     for (file, content) in [
@@ -73,7 +73,7 @@ pub(crate) async fn hostile_requests_get_nothing() {
             "{path}: {answer}"
         );
     }
-    // Uploads with PHP in them are pictures.
+    // Uploads that contain PHP are sent as pictures.
     for path in ["/wp-content/uploads/x.php.jpg", "/wp-content/uploads/x.jpg"] {
         let answer = get(&format!("{base}{path}")).await;
         assert!(answer.contains("content-type: image/jpeg") && answer.contains("nosniff"), "{answer}");
@@ -81,7 +81,7 @@ pub(crate) async fn hostile_requests_get_nothing() {
     }
     let answer = get(&format!("{base}/index.php/wp-json/")).await;
     assert_eq!(read(&answer).0, 200, "path info is WordPress' own: {answer:.300}");
-    // A form that no server should take.
+    // Targets that are not valid.
     for target in ["", "*", "x", "/\u{7f}", "//", "http://", "/clone-20261123-163105-zzzzzz/"] {
         let (status, _) = (read(&get(target).await).0, ());
         assert!((400..500).contains(&status), "{target:?} {status}");
@@ -94,7 +94,7 @@ pub(crate) async fn hostile_requests_get_nothing() {
         )
         .await;
     assert_eq!(read(&big).0, 431, "{big:.100}");
-    // As much as is taken reaches PHP whole, though it needs more than one record.
+    // Large headers and targets reach PHP complete, though they need more than one record.
     let large: String = (0..5).map(|n| format!("X-Large-{n}: {}\r\n", "y".repeat(9_000))).collect();
     let path = format!("{base}/show.php?{}", "z".repeat(30_000));
     let large = lab
@@ -113,7 +113,7 @@ pub(crate) async fn hostile_requests_get_nothing() {
         assert!([400, 404, 405].contains(&read(&answer).0), "{method}: {answer:.100}");
     }
 
-    // What PHP is told.
+    // The parameters that PHP gets.
     let answer = http()
         .get(format!("{}/show.php/a%20b?x=1", clone.url))
         .header("cookie", "a=1; wpclone_session=SECRET; b=2")
@@ -125,13 +125,13 @@ pub(crate) async fn hostile_requests_get_nothing() {
         .header("authorization", "Basic eDp5")
         .send()
         .await
-        .expect("an answer");
+        .expect("a response");
     assert!(answer.headers().get("x-hop").is_none() && answer.headers().get("set-cookie").is_none());
     let text = answer.text().await.expect("a body");
     assert!(!text.contains("SECRET") && !text.contains("evil") && !text.contains("8.8.8.8"), "{text}");
-    let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let server = |name: &str| told[0][name].as_str().unwrap_or_default().to_owned();
-    assert_eq!(told[1], serde_json::json!({ "a": "1", "b": "2" }));
+    let output: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let server = |name: &str| output[0][name].as_str().unwrap_or_default().to_owned();
+    assert_eq!(output[1], serde_json::json!({ "a": "1", "b": "2" }));
     assert_eq!(server("HTTP_HOST"), lab.listen.to_string());
     assert_eq!(server("REQUEST_URI"), format!("{base}/show.php/a%20b?x=1"));
     assert_eq!(server("SCRIPT_NAME"), format!("{base}/show.php"));

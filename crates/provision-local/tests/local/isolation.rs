@@ -1,4 +1,4 @@
-//! What keeps clones from each other and from the world.
+//! What isolates clones from each other and from the network.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::support::{
     Lab, eval_in, folder, free_address, http, prepared, processes_in, spec, until, wordpress,
 };
 
-/// PHP that tries to get at what is not its own. Each line that it prints is a success.
+/// PHP that tries to access what is not the clone's. Each line that it prints is a success.
 fn attack(other: &str, socket: &str, files: &[String]) -> String {
     let files = files.iter().map(|f| format!("'{f}'")).collect::<Vec<_>>().join(",");
     format!(
@@ -46,7 +46,7 @@ echo 'done';"#
     )
 }
 
-pub(crate) async fn a_clone_sees_nothing_of_another() {
+pub(crate) async fn a_clone_cannot_access_another() {
     let lab = Lab::start().await;
     let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
     assert!(
@@ -78,27 +78,27 @@ pub(crate) async fn a_clone_sees_nothing_of_another() {
     ];
     let files: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
     let socket = state.join("mariadb/shared/run/sock").display().to_string();
-    let told = lab.eval(&one, true, &attack(two.name.as_str(), &socket, &files)).await;
+    let output = lab.eval(&one, true, &attack(two.name.as_str(), &socket, &files)).await;
     // Its own www may be listed by its group; it may not be written.
     let own_www = state.join("clones").join(one.name.as_str()).join("www").display().to_string();
-    let told = told.replace(&format!("listed {own_www}\n"), "");
-    assert_eq!(told, "done");
-    // Nor may it send signals, or speak to the other's PHP.
-    let told = lab
+    let output = output.replace(&format!("listed {own_www}\n"), "");
+    assert_eq!(output, "done");
+    // It can neither send signals nor connect to the other's PHP.
+    let output = lab
         .eval(&one, false, &format!("error_reporting(0); echo posix_getuid(), ' ', implode(',', posix_getgroups()), ' ', fsockopen('unix://{}') ? 'spoke' : 'silent';", other.join("run/php.sock").display()))
         .await;
-    assert!(told.ends_with(" silent") && !told.starts_with("0 "), "{told}");
-    // What it puts into its tree leads nowhere else, though the proxy may be root.
+    assert!(output.ends_with(" silent") && !output.starts_with("0 "), "{output}");
+    // Links in its folder are not followed, though the proxy may be root.
     lab.eval(&one, false, &format!("symlink('/etc/shadow', 'link.txt'); symlink('/etc', 'etc'); symlink('{}', 'two'); @link('/etc/passwd', 'hard.txt');", other.join("www").display())).await;
     for path in ["link.txt", "etc/passwd", "two/wp-config.php", "hard.txt"] {
-        let answer = http().get(format!("{}/{path}", one.url)).send().await.expect("an answer");
+        let answer = http().get(format!("{}/{path}", one.url)).send().await.expect("a response");
         let (status, text) = (answer.status(), answer.text().await.expect("a page"));
         assert!(status == 404 && !text.contains("root:"), "{path}: {status}");
     }
     lab.end().await;
 }
 
-/// Where calls from clones end up.
+/// A listener that records who connects.
 struct Sink {
     port: u16,
     callers: Arc<Mutex<Vec<SocketAddr>>>,
@@ -111,7 +111,7 @@ impl Sink {
         let port = listener.local_addr().expect("its address").port();
         let callers = Arc::<Mutex<Vec<_>>>::default();
         let called = Arc::clone(&callers);
-        // Whoever calls is hung up on.
+        // The connection is closed at once.
         let accepting = tokio::spawn(async move {
             while let Ok((_, caller)) = listener.accept().await {
                 called.lock().expect("no panic").push(caller);
@@ -120,7 +120,7 @@ impl Sink {
         Self { port, callers, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
-    /// How many have called. They are accepted in their order: once our own call is, all before it are.
+    /// How many have connected. Connections are accepted in order: when our own is, all before it are.
     async fn calls(&self) -> usize {
         let own = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sink to be there");
         let own = own.local_addr().expect("our address");
@@ -130,12 +130,12 @@ impl Sink {
     }
 }
 
-pub(crate) async fn a_clone_is_harmless() {
+pub(crate) async fn a_clone_sends_no_mail_and_no_requests() {
     let lab = Lab::start().await;
     let (clone, access) = lab.clone("one").await;
     let sink = Sink::start().await;
     let port = sink.port;
-    let told = lab
+    let output = lab
         .eval(
             &clone,
             true,
@@ -143,61 +143,61 @@ pub(crate) async fn a_clone_is_harmless() {
                 r#"
 error_reporting(0);
 $sink = 'http://127.0.0.1:{port}/';
-$told['environment'] = wp_get_environment_type();
-$told['get'] = is_wp_error(wp_remote_get($sink)) ? wp_remote_get($sink)->get_error_code() : 'sent';
-$told['self'] = is_wp_error(wp_remote_get(home_url('/')));
-$told['raw'] = fsockopen('127.0.0.1', {port}, $n, $t, 2) ? 'connected' : 'no';
-$told['stream'] = file_get_contents($sink) === false ? 'no' : 'read';
-if (function_exists('curl_init')) {{ $c = curl_init($sink); curl_setopt($c, CURLOPT_RETURNTRANSFER, 1); $told['curl'] = curl_exec($c) === false ? 'no' : 'read'; }}
-$told['mail'] = wp_mail('somebody@example.com', 'x', 'y');
-$told['php_mail'] = mail('somebody@example.com', 'x', 'y');
-$told['public'] = get_option('blog_public');
+$output['environment'] = wp_get_environment_type();
+$output['get'] = is_wp_error(wp_remote_get($sink)) ? wp_remote_get($sink)->get_error_code() : 'sent';
+$output['self'] = is_wp_error(wp_remote_get(home_url('/')));
+$output['raw'] = fsockopen('127.0.0.1', {port}, $n, $t, 2) ? 'connected' : 'no';
+$output['stream'] = file_get_contents($sink) === false ? 'no' : 'read';
+if (function_exists('curl_init')) {{ $c = curl_init($sink); curl_setopt($c, CURLOPT_RETURNTRANSFER, 1); $output['curl'] = curl_exec($c) === false ? 'no' : 'read'; }}
+$output['mail'] = wp_mail('somebody@example.com', 'x', 'y');
+$output['php_mail'] = mail('somebody@example.com', 'x', 'y');
+$output['public'] = get_option('blog_public');
 add_action('lab_event', fn() => update_option('lab_ran', 'yes'));
 wp_schedule_single_event(time() - 100, 'lab_event');
-$told['cron'] = wp_cron(); $told['due'] = count(wp_get_ready_cron_jobs()); $told['spawn'] = spawn_cron();
-echo json_encode($told);"#
+$output['cron'] = wp_cron(); $output['due'] = count(wp_get_ready_cron_jobs()); $output['spawn'] = spawn_cron();
+echo json_encode($output);"#
             ),
         )
         .await;
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
-    let wanted = serde_json::json!({
+    let output: serde_json::Value = serde_json::from_str(&output).unwrap_or_else(|e| panic!("{e}: {output}"));
+    let expected = serde_json::json!({
         "environment": "staging", "get": "http_request_not_executed", "self": true, "raw": "no", "stream": "no",
-        "curl": "no", "mail": true, "php_mail": true, "public": "0", "cron": told["cron"].clone(), "due": 0,
-        "spawn": told["spawn"].clone(),
+        "curl": "no", "mail": true, "php_mail": true, "public": "0", "cron": output["cron"].clone(), "due": 0,
+        "spawn": output["spawn"].clone(),
     });
-    assert_eq!(told, wanted);
+    assert_eq!(output, expected);
     lab.put(&clone.name, "wp-content/mu-plugins/lab.php", "<?php add_action('lab_event', fn() => update_option('lab_ran', 'yes')); add_filter('pre_http_request', '__return_false', 1); add_filter('pre_wp_mail', '__return_null', PHP_INT_MAX - 1);");
     let cron =
-        http().get(format!("{}/wp-cron.php?doing_wp_cron", clone.url)).send().await.expect("an answer");
+        http().get(format!("{}/wp-cron.php?doing_wp_cron", clone.url)).send().await.expect("a response");
     assert_eq!(cron.text().await.expect("a body"), "");
     assert_eq!(lab.eval(&clone, true, "echo get_option('lab_ran', 'no');").await, "no");
     let page = crate::support::log_in(&http(), &access).await.text().await.expect("a page");
     assert!(page.contains("wp-admin"));
-    let robots = http().get(format!("{}/robots.txt", clone.url)).send().await.expect("an answer");
+    let robots = http().get(format!("{}/robots.txt", clone.url)).send().await.expect("a response");
     assert_eq!(robots.headers()["x-robots-tag"], "noindex, nofollow");
-    assert_eq!(sink.calls().await, 0, "somebody was called");
+    assert_eq!(sink.calls().await, 0, "a request was sent");
     lab.end().await;
 }
 
-/// PHP that makes calls and mails by WordPress' ways.
+/// PHP that sends requests and mail with WordPress' functions.
 fn reach_out(port: u16) -> String {
     format!(
         r#"
 error_reporting(0);
 $sink = 'http://127.0.0.1:{port}/';
-$told['get'] = is_wp_error(wp_remote_get($sink)) ? wp_remote_get($sink)->get_error_code() : 'sent';
-$told['post'] = is_wp_error(wp_remote_post($sink, ['blocking' => false])) ? 'no' : 'sent';
-$told['file'] = is_wp_error(download_url($sink)) ? 'no' : 'sent';
+$output['get'] = is_wp_error(wp_remote_get($sink)) ? wp_remote_get($sink)->get_error_code() : 'sent';
+$output['post'] = is_wp_error(wp_remote_post($sink, ['blocking' => false])) ? 'no' : 'sent';
+$output['file'] = is_wp_error(download_url($sink)) ? 'no' : 'sent';
 add_action('phpmailer_init', function ($mail) {{ $mail->isSMTP(); $mail->Host = '127.0.0.1'; $mail->Port = {port}; }});
-$told['mail'] = wp_mail('somebody@example.com', 'x', 'y');
+$output['mail'] = wp_mail('somebody@example.com', 'x', 'y');
 spawn_cron();
-echo json_encode($told);"#
+echo json_encode($output);"#
     )
 }
 
-pub(crate) async fn without_networks_of_their_own_the_must_use_plugin_alone_keeps_clones_in() {
+pub(crate) async fn without_network_namespaces_the_sandbox_plugin_stops_requests() {
     let dir = prepared().await;
-    // A stub: it cannot do what it is asked for, as on a machine that allows nobody to make a network.
+    // A stub that fails as on a machine that does not allow network namespaces.
     let stub = dir.path().join("stub");
     fs::create_dir(&stub).expect("a folder");
     fs::write(stub.join("unshare"), "#!/bin/sh\nexit 1\n").expect("a file");
@@ -210,14 +210,14 @@ pub(crate) async fn without_networks_of_their_own_the_must_use_plugin_alone_keep
     let sink = Sink::start().await;
     let tree = state.join("clones").join(clone.name.as_str()).join("www").join(clone.name.as_str());
     let load = "require_once ABSPATH . 'wp-admin/includes/file.php';";
-    let told = eval_in(&tree, clone, true, &format!("{load}{}", reach_out(sink.port))).await;
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap_or_else(|e| panic!("{e}: {told}"));
-    let wanted = serde_json::json!({
+    let output = eval_in(&tree, clone, true, &format!("{load}{}", reach_out(sink.port))).await;
+    let output: serde_json::Value = serde_json::from_str(&output).unwrap_or_else(|e| panic!("{e}: {output}"));
+    let expected = serde_json::json!({
         "get": "http_request_not_executed", "post": "no", "file": "no", "mail": true,
     });
-    assert_eq!(told, wanted);
-    assert_eq!(sink.calls().await, 0, "somebody was called");
-    // Nothing but the plugin was in their way.
+    assert_eq!(output, expected);
+    assert_eq!(sink.calls().await, 0, "a request was sent");
+    // Nothing but the plugin stopped them.
     let around = format!("echo fsockopen('127.0.0.1', {}) ? 'connected' : 'no';", sink.port);
     assert_eq!(eval_in(&tree, clone, true, &around).await, "connected");
     owner.kill().expect("SIGKILL");
@@ -228,18 +228,18 @@ pub(crate) async fn without_networks_of_their_own_the_must_use_plugin_alone_keep
 pub(crate) async fn a_dedicated_clone_has_a_database_server_of_its_own() {
     let lab = Lab::start().await;
     let (shared, _) = lab.clone("one").await;
-    let wish = wpclone_provision::CloneSpec { isolation: Isolation::Dedicated, ..spec("two") };
-    let own = lab.local.create(&wish).await.expect("a clone");
+    let spec = wpclone_provision::CloneSpec { isolation: Isolation::Dedicated, ..spec("two") };
+    let own = lab.local.create(&spec).await.expect("a clone");
     assert!(own.effective_isolation.own_database_server && !shared.effective_isolation.own_database_server);
-    let told =
+    let output =
         lab.eval(&own, true, "echo DB_HOST, ' ', implode(',', $wpdb->get_col('SHOW DATABASES'));").await;
-    assert!(told.contains(&format!("mariadb/{}/run/sock", own.name)), "{told}");
-    assert!(!told.contains(shared.name.as_str()), "{told}");
-    assert_eq!(http().get(format!("{}/", own.url)).send().await.expect("an answer").status(), 200);
+    assert!(output.contains(&format!("mariadb/{}/run/sock", own.name)), "{output}");
+    assert!(!output.contains(shared.name.as_str()), "{output}");
+    assert_eq!(http().get(format!("{}/", own.url)).send().await.expect("a response").status(), 200);
     lab.end().await;
 }
 
-pub(crate) async fn without_root_clones_work_behind_open_basedir() {
+pub(crate) async fn without_root_clones_are_isolated_by_open_basedir() {
     let dir = folder();
     let (state, listen) = (dir.path().join("state"), free_address());
     let tree = dir.path().join("wordpress");
@@ -247,7 +247,7 @@ pub(crate) async fn without_root_clones_work_behind_open_basedir() {
     assert!(copied.success());
     fs::create_dir(&state).expect("a folder");
     fs::set_permissions(&state, fs::Permissions::from_mode(0o711)).expect("its mode");
-    // As root the owner becomes somebody who is nobody else; otherwise it is us.
+    // As root the owner runs as an unused user; otherwise as ours.
     let user = rustix::process::geteuid().is_root().then_some(1_899_999_999);
     std::os::unix::fs::chown(&state, user, user).expect("chown");
     let begun = Timestamp::now();
@@ -256,7 +256,7 @@ pub(crate) async fn without_root_clones_work_behind_open_basedir() {
     let ((one, ..), (two, ..)) = (&clones[0], &clones[1]);
     assert!(!one.effective_isolation.own_user, "{:?}", one.effective_isolation);
     for clone in [one, two] {
-        let answer = http().get(format!("{}/wp-json/", clone.url)).send().await.expect("an answer");
+        let answer = http().get(format!("{}/wp-json/", clone.url)).send().await.expect("a response");
         assert_eq!(answer.status(), 200);
     }
     let other = state.join("clones").join(two.name.as_str());
@@ -278,8 +278,8 @@ pub(crate) async fn without_root_clones_work_behind_open_basedir() {
     let file = own.join("www").join(one.name.as_str()).join("eval.php");
     fs::write(&file, format!("<?php require __DIR__ . '/wp-load.php'; {code}")).expect("a file");
     std::os::unix::fs::chown(&file, user, user).expect("chown");
-    let told = http().get(format!("{}/eval.php", one.url)).send().await.expect("an answer");
-    assert_eq!(told.text().await.expect("a body"), "done");
+    let output = http().get(format!("{}/eval.php", one.url)).send().await.expect("a response");
+    assert_eq!(output.text().await.expect("a body"), "done");
     owner.kill().expect("SIGKILL");
     owner.wait().expect("reaped");
     until("all programs to be gone", async || processes_in(dir.path()).is_empty()).await;

@@ -1,4 +1,4 @@
-//! How clones begin and end.
+//! How clones are created and deleted.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,7 +12,7 @@ use wpclone_provision::{Health, Isolation, Phase, ProvisionError, Provisioner as
 
 use crate::support::{Lab, folder, http, name, processes_in, spec, until};
 
-pub(crate) async fn what_is_asked_twice_is_done_once() {
+pub(crate) async fn repeated_calls_have_one_effect() {
     let lab = Lab::with(Routing::Path, |options| options.max_clones = 2).await;
     let (first, second) = (spec("one"), spec("one"));
     let (a, b) = tokio::join!(lab.local.create(&first), lab.local.create(&second));
@@ -39,7 +39,7 @@ pub(crate) async fn what_is_asked_twice_is_done_once() {
     for _ in 0..2 {
         lab.local.delete(&a.name).await.expect("deleted");
     }
-    // Neither a late step nor a replay brings it back.
+    // Neither a late step nor a replay creates it again.
     for error in [
         lab.local.create(&first).await.expect_err("gone"),
         lab.local.publish(&a.name, at(1)).await.expect_err("gone"),
@@ -52,7 +52,7 @@ pub(crate) async fn what_is_asked_twice_is_done_once() {
     lab.end().await;
 }
 
-pub(crate) async fn clones_end_when_their_time_is_over() {
+pub(crate) async fn a_sweep_deletes_expired_and_abandoned_clones() {
     let lab = Lab::start().await;
     let now = Timestamp::now();
     let (published, _) = lab.clone("published").await;
@@ -61,24 +61,24 @@ pub(crate) async fn clones_end_when_their_time_is_over() {
     lab.local.publish(&published.name, now + SignedDuration::from_hours(2)).await.expect("published");
     let none = |_: &wpclone_provision::CloneInfo| false;
     assert_eq!(lab.local.sweep(&none).await.expect("a sweep"), Default::default());
-    // After an hour the deadline of those that nobody published is over.
+    // After an hour the deadline of unpublished clones has passed.
     lab.ahead.store(3_600, Ordering::SeqCst);
     let swept = lab.local.sweep(&|clone| clone.task == "busy").await.expect("a sweep");
     assert_eq!((swept.abandoned, swept.expired), (vec![left.name.clone()], vec![]));
     let pushed = lab.get(&busy.name).await.expect("still there").deadline;
     assert!(pushed > now + SignedDuration::from_mins(80), "{pushed}");
-    // After two it is the published one's turn, but not while a task works with it.
+    // After two the published one has expired, but stays while a task works with it.
     lab.ahead.store(7_300, Ordering::SeqCst);
     let kept = lab.local.sweep(&|_| true).await.expect("a sweep");
     assert_eq!(kept, Default::default());
     let swept = lab.local.sweep(&none).await.expect("a sweep");
     assert_eq!((swept.abandoned, swept.expired), (vec![], vec![published.name.clone()]));
-    let gone = http().get(format!("{}/", published.url)).send().await.expect("an answer");
+    let gone = http().get(format!("{}/", published.url)).send().await.expect("a response");
     assert_eq!(gone.status(), 410);
     assert!(lab.local.publish(&published.name, now).await.is_err());
-    // A day later nobody remembers it.
+    // A day later it is forgotten.
     lab.ahead.store(7_300 + 25 * 3_600, Ordering::SeqCst);
-    let gone = http().get(format!("{}/", published.url)).send().await.expect("an answer");
+    let gone = http().get(format!("{}/", published.url)).send().await.expect("a response");
     assert_eq!(gone.status(), 404);
     lab.end().await;
 }
@@ -90,7 +90,7 @@ pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
     let dedicated = lab.local.create(&dedicated).await.expect("a clone");
     let state = lab.dir.path().join("state");
     let database = lab.eval(&clone, true, "echo json_encode([DB_HOST, DB_USER, DB_PASSWORD]);").await;
-    // What strangers' PHP may leave: folders that it cannot leave itself, links, pipes.
+    // What a clone's PHP may leave: unreadable folders, links, pipes.
     lab.eval(&clone, false, "mkdir('a'); mkdir('a/b', 0); symlink('/', 'a/root'); if (function_exists('posix_mkfifo')) posix_mkfifo('a/pipe', 0600); chmod('a', 0555);").await;
     for name in [&clone.name, &dedicated.name] {
         lab.local.delete(name).await.expect("deleted");
@@ -103,10 +103,10 @@ pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
     let schemas: Vec<_> =
         data.map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with("clone")).collect();
     assert!(schemas.is_empty(), "{schemas:?}");
-    // Its user is free for the next one, which is a new clone.
+    // The next clone may get its system user.
     let (next, _) = lab.clone("three").await;
-    assert_eq!(http().get(format!("{}/", next.url)).send().await.expect("an answer").status(), 200);
-    // Nor has the database its user any more, whose password was right.
+    assert_eq!(http().get(format!("{}/", next.url)).send().await.expect("a response").status(), 200);
+    // Its database user is dropped.
     let enters = format!(
         "error_reporting(0); mysqli_report(MYSQLI_REPORT_OFF); [$host, $user, $password] = json_decode('{database}'); \
          foreach ([[$user, $password], [DB_USER, DB_PASSWORD]] as [$user, $password]) \
@@ -116,7 +116,7 @@ pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
     lab.end().await;
 }
 
-pub(crate) async fn what_is_missing_is_said() {
+pub(crate) async fn missing_programs_and_folders_are_reported() {
     let lab = Lab::begun(folder(), Routing::Path, |options| options.wordpress_dir = "/nonexistent".into());
     until(
         "the missing WordPress to be said",
@@ -137,9 +137,9 @@ pub(crate) async fn what_is_missing_is_said() {
     lab.end().await;
 }
 
-/// Kills programs of a lab; says how many.
+/// Kills programs of a lab; returns how many.
 fn kill(lab: &Lab, which: &str) -> usize {
-    // Guards keep the command line of the worker; what they guard has its own.
+    // Supervisors have the command line of this program; what they supervise has its own.
     let pids = fs::read_dir("/proc").expect("proc").flatten().filter_map(|e| {
         let line = fs::read_to_string(e.path().join("cmdline")).unwrap_or_default();
         let of_it = fs::read_dir(e.path().join("fd"))
@@ -156,10 +156,10 @@ fn kill(lab: &Lab, which: &str) -> usize {
     pids.len()
 }
 
-pub(crate) async fn an_installation_that_is_killed_is_not_taken_for_a_database() {
+pub(crate) async fn a_killed_database_installation_is_repeated() {
     let lab = Lab::begun(folder(), Routing::Path, |_| {});
     let new = lab.dir.path().join("state/mariadb/pristine-new");
-    // By then there is all that a look at the files would ask for.
+    // By then all files exist that a check would look for.
     let far = async || new.join("mysql").is_dir() && new.join("ibdata1").is_file();
     until("the database to be half installed", far).await;
     assert!(kill(&lab, "mariadbd") > 0, "it was killed while it was installed");
@@ -168,7 +168,7 @@ pub(crate) async fn an_installation_that_is_killed_is_not_taken_for_a_database()
     lab.end().await;
 }
 
-pub(crate) async fn the_first_clone_takes_files_that_are_ready() {
+pub(crate) async fn the_first_clone_takes_the_prewarmed_files() {
     let lab = Lab::begun(folder(), Routing::Path, |_| {});
     lab.until(&Health::Ready).await;
     let inside = |folder: &Path| -> Vec<PathBuf> {
@@ -182,7 +182,7 @@ pub(crate) async fn the_first_clone_takes_files_that_are_ready() {
     let (first, _) = lab.clone("one").await;
     let first = lab.tree(&first.name);
     assert_eq!(inode(&first), prepared, "the files were copied, not taken");
-    // What WordPress was installed with is as good as a copy.
+    // The files that WordPress was installed with are the same as a copy.
     let (second, _) = lab.clone("two").await;
     let diff = Command::new("diff").arg("--recursive").args([&first, &lab.tree(&second.name)]).output();
     let diff = diff.expect("diff");
@@ -190,7 +190,7 @@ pub(crate) async fn the_first_clone_takes_files_that_are_ready() {
     lab.end().await;
 }
 
-pub(crate) async fn another_wordpress_takes_the_place_of_the_one_before() {
+pub(crate) async fn another_wordpress_replaces_the_template() {
     let lab = Lab::start().await;
     let (before, _) = lab.clone("one").await;
     let dir = lab.end().await;
@@ -207,14 +207,14 @@ pub(crate) async fn another_wordpress_takes_the_place_of_the_one_before() {
     assert_ne!(before.wordpress, after.wordpress);
     let version = "global $wp_version; echo $wp_version;";
     assert_eq!(lab.eval(&after, true, version).await, after.wordpress);
-    assert_eq!(lab.eval(&before, true, version).await, before.wordpress, "what was made stays what it is");
+    assert_eq!(lab.eval(&before, true, version).await, before.wordpress, "existing clones do not change");
     lab.end().await;
 }
 
-pub(crate) async fn a_clone_whose_database_dies_while_it_is_made_is_made_by_the_next_attempt() {
+pub(crate) async fn a_clone_whose_database_dies_during_its_creation_is_created_by_the_next_attempt() {
     let lab = Lab::start().await;
-    let wanted = spec("one");
-    // As often as it is started again.
+    let spec = spec("one");
+    // As often as it is restarted.
     let killing = async {
         loop {
             kill(&lab, "mariadbd");
@@ -222,7 +222,7 @@ pub(crate) async fn a_clone_whose_database_dies_while_it_is_made_is_made_by_the_
         }
     };
     let made = tokio::select! {
-        made = lab.local.create(&wanted) => made,
+        made = lab.local.create(&spec) => made,
         () = killing => unreachable!("it goes on"),
     };
     made.expect_err("there is no database");
@@ -230,11 +230,11 @@ pub(crate) async fn a_clone_whose_database_dies_while_it_is_made_is_made_by_the_
     assert!(!folder.join("www").exists(), "its files are kept");
     until("the clone to be made", async || lab.local.create(&spec("one")).await.is_ok()).await;
     let (clone, _) = lab.clone("one").await;
-    assert_eq!(http().get(format!("{}/", clone.url)).send().await.expect("an answer").status(), 200);
+    assert_eq!(http().get(format!("{}/", clone.url)).send().await.expect("a response").status(), 200);
     lab.end().await;
 }
 
-pub(crate) async fn programs_that_die_are_started_again() {
+pub(crate) async fn programs_that_die_are_restarted() {
     let lab = Lab::start().await;
     let (clone, _) = lab.clone("one").await;
     lab.eval(&clone, true, "update_option('kept', 'yes');").await;

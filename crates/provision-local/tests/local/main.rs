@@ -1,5 +1,5 @@
-//! Real clones: WordPress, php-fpm, MariaDB. No libtest harness: this program is its own guard, and the owner that is
-//! killed. Words on the command line choose tests by their names.
+//! Real clones: WordPress, php-fpm, MariaDB. No libtest harness: this program is also the supervisor, and the owner that is
+//! killed. Words on the command line select tests by name.
 
 mod hostile;
 mod isolation;
@@ -17,7 +17,6 @@ use futures_util::future::LocalBoxFuture;
 
 type Test = (&'static str, fn() -> LocalBoxFuture<'static, ()>);
 
-/// Names are sentences.
 macro_rules! tests {
     ($($module:ident :: $name:ident),+ $(,)?) => {
         vec![$((stringify!($name), || $module::$name().boxed_local())),+]
@@ -37,33 +36,33 @@ fn main() -> ExitCode {
     }
     wpclone_supervisor::adopt_orphans().expect("a subreaper");
     let all: Vec<Test> = tests![
-        sites::two_clones_at_once_answer_at_their_own_paths,
-        sites::clones_by_host_have_one_address_and_the_other_form_leads_to_it,
-        sites::behind_tls_a_clone_is_a_site_with_tls,
-        sites::a_clone_takes_over_its_sources_prefix_and_limits,
-        sites::a_link_logs_in_once,
-        sites::files_are_sent_in_parts_and_uploads_stream,
-        sites::an_import_that_replaces_all_users_does_not_lock_us_out,
-        isolation::a_clone_sees_nothing_of_another,
-        isolation::a_clone_is_harmless,
+        sites::two_clones_created_at_once_respond_at_their_own_paths,
+        sites::with_host_routing_the_path_form_redirects_to_the_canonical_address,
+        sites::behind_tls_a_clone_uses_https_addresses,
+        sites::a_clone_gets_its_sources_table_prefix_and_limits,
+        sites::a_login_link_works_once,
+        sites::files_support_ranges_and_uploads_are_streamed,
+        sites::access_is_restored_after_an_import_that_replaces_all_users,
+        isolation::a_clone_cannot_access_another,
+        isolation::a_clone_sends_no_mail_and_no_requests,
         isolation::a_dedicated_clone_has_a_database_server_of_its_own,
-        isolation::without_networks_of_their_own_the_must_use_plugin_alone_keeps_clones_in,
-        isolation::without_root_clones_work_behind_open_basedir,
-        hostile::hostile_requests_get_nothing,
-        life::what_is_asked_twice_is_done_once,
-        life::clones_end_when_their_time_is_over,
+        isolation::without_network_namespaces_the_sandbox_plugin_stops_requests,
+        isolation::without_root_clones_are_isolated_by_open_basedir,
+        hostile::hostile_requests_reach_nothing,
+        life::repeated_calls_have_one_effect,
+        life::a_sweep_deletes_expired_and_abandoned_clones,
         life::nothing_is_left_of_a_deleted_clone,
-        life::what_is_missing_is_said,
-        life::an_installation_that_is_killed_is_not_taken_for_a_database,
-        life::the_first_clone_takes_files_that_are_ready,
-        life::another_wordpress_takes_the_place_of_the_one_before,
-        life::a_clone_whose_database_dies_while_it_is_made_is_made_by_the_next_attempt,
-        life::programs_that_die_are_started_again,
+        life::missing_programs_and_folders_are_reported,
+        life::a_killed_database_installation_is_repeated,
+        life::the_first_clone_takes_the_prewarmed_files,
+        life::another_wordpress_replaces_the_template,
+        life::a_clone_whose_database_dies_during_its_creation_is_created_by_the_next_attempt,
+        life::programs_that_die_are_restarted,
         recovery::clones_that_cannot_be_read_are_kept_and_reported_and_taken_up_again,
         recovery::only_what_was_being_created_or_deleted_is_removed,
         recovery::a_state_folder_of_another_layout_is_refused_and_left_untouched,
-        owner::what_an_owner_and_its_guards_leave_when_all_are_killed_is_cleared,
-        owner::a_killed_owner_takes_its_programs_along_and_the_next_finds_all_clones,
+        owner::orphans_of_a_killed_owner_and_killed_supervisors_are_killed,
+        owner::programs_end_with_a_killed_owner_and_the_next_one_finds_all_clones,
     ];
     let words: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
     if args.iter().any(|a| a == "--list") {

@@ -1,4 +1,4 @@
-//! Owners that die.
+//! Owners that are killed.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -23,7 +23,7 @@ use crate::support::{
     Lab, folder, free_address, http, log_in, name, options, processes_in, spec, until, wordpress,
 };
 
-/// `own STATE LISTEN WORDPRESS TASK…`: owns a state folder, makes a clone for each task, tells them, and goes on.
+/// `own STATE LISTEN WORDPRESS TASK…`: owns a state folder, creates a clone for each task, prints them, and runs on.
 pub(crate) async fn own(args: &[String]) {
     let listen: SocketAddr = args[1].parse().expect("an address");
     let options = options(Path::new(&args[0]), listen, None, Routing::Path, (&args[2]).into());
@@ -38,15 +38,15 @@ pub(crate) async fn own(args: &[String]) {
         }
         let info = local.create(&spec).await.expect("a clone");
         let access = local.access(&info.name).await.expect("access");
-        let told = serde_json::json!({
+        let output = serde_json::json!({
             "info": info, "username": access.username, "password": access.password.expose_secret(),
         });
-        println!("{told}");
+        println!("{output}");
     }
     running.await.expect("for ever");
 }
 
-/// An owner as a process, which does not outlive a test that fails.
+/// An owner process; it ends with a test that fails.
 pub(crate) struct Running(Child);
 
 impl Deref for Running {
@@ -65,13 +65,13 @@ impl DerefMut for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that was reaped already is as good.
+        // It may have been reaped already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Such an owner, as a process, and the clones that it has made.
+/// Starts an owner process; returns it and the clones that it has created.
 pub(crate) fn started(
     state: &Path,
     listen: SocketAddr,
@@ -82,16 +82,16 @@ pub(crate) fn started(
     started_so(state, listen, wordpress, Begin { user, path: None }, tasks)
 }
 
-/// How an owner begins.
+/// How an owner is started.
 #[derive(Default)]
 pub(crate) struct Begin<'a> {
-    /// As somebody else than we are.
+    /// As another user.
     pub(crate) user: Option<u32>,
-    /// With programs in here that go before all others.
+    /// With this folder first in PATH.
     pub(crate) path: Option<&'a Path>,
 }
 
-/// The same for an owner that begins in another way.
+/// The same with these options.
 pub(crate) fn started_so(
     state: &Path,
     listen: SocketAddr,
@@ -111,21 +111,21 @@ pub(crate) fn started_so(
     }
     let mut child = Running(command.spawn().expect("an owner"));
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-    let told = tasks.iter().map(|_| {
+    let output = tasks.iter().map(|_| {
         let line = lines.next().expect("a clone").expect("a line");
-        let told: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        let text = |name: &str| told[name].as_str().expect("a text").to_owned();
-        let info = serde_json::from_value(told["info"].clone()).expect("a clone");
+        let output: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let text = |name: &str| output[name].as_str().expect("a text").to_owned();
+        let info = serde_json::from_value(output["info"].clone()).expect("a clone");
         (info, text("username"), text("password"))
     });
-    (child, told.collect())
+    (child, output.collect())
 }
 
-pub(crate) async fn a_killed_owner_takes_its_programs_along_and_the_next_finds_all_clones() {
+pub(crate) async fn programs_end_with_a_killed_owner_and_the_next_one_finds_all_clones() {
     let dir = folder();
     let (state, listen) = (dir.path().join("state"), free_address());
     let (mut owner, clones) = started(&state, listen, &wordpress(), None, &["one", "dedicated-two"]);
-    // It has WordPress and PHP write something, and leaves something half made.
+    // Something is written by WordPress and PHP, and a creation is interrupted.
     for (clone, username, password) in &clones {
         let url = clone.url.clone();
         let access = wpclone_provision::Access {
@@ -140,7 +140,7 @@ pub(crate) async fn a_killed_owner_takes_its_programs_along_and_the_next_finds_a
     let half = state.join("clones").join(name("half").as_str());
     write_record(dir.path(), &clones[0].0, &name("half"), Phase::Creating);
     fs::create_dir_all(half.join("www")).expect("a folder");
-    // The next one waits for its turn.
+    // The next owner waits.
     let lab = Lab::begun(dir, Routing::Path, |options| {
         options.addresses = Addresses::new(listen, None, Routing::Path).expect("addresses");
     });
@@ -153,9 +153,9 @@ pub(crate) async fn a_killed_owner_takes_its_programs_along_and_the_next_finds_a
     eprintln!("taken over after {:#}", Timestamp::now() - killed);
     let found = lab.local.list().await.expect("clones");
     let names: Vec<_> = found.iter().map(|c| &c.name).collect();
-    let mut wanted: Vec<_> = clones.iter().map(|(c, ..)| &c.name).collect();
-    wanted.sort();
-    assert_eq!(names, wanted, "none lost, none doubled, nothing half made");
+    let mut expected: Vec<_> = clones.iter().map(|(c, ..)| &c.name).collect();
+    expected.sort();
+    assert_eq!(names, expected, "none lost, none doubled, nothing half made");
     assert!(!half.exists());
     for (clone, username, password) in &clones {
         let url = format!("{}/wp-login.php", clone.url);
@@ -168,7 +168,7 @@ pub(crate) async fn a_killed_owner_takes_its_programs_along_and_the_next_finds_a
         assert_eq!(log_in(&http(), &access).await.status(), 200);
         assert_eq!(lab.get(&clone.name).await.expect("it").phase, Phase::Ready);
     }
-    // A step that is done again finds its own.
+    // A repeated step finds its clone.
     let again = lab.local.create(&spec("one")).await.expect("the same");
     assert_eq!(again.created_at, clones[0].0.created_at);
     let expires = Timestamp::now() + SignedDuration::from_hours(1);
@@ -177,17 +177,17 @@ pub(crate) async fn a_killed_owner_takes_its_programs_along_and_the_next_finds_a
     assert_eq!(processes_in(dir.path()), Vec::<String>::new());
 }
 
-pub(crate) async fn what_an_owner_and_its_guards_leave_when_all_are_killed_is_cleared() {
+pub(crate) async fn orphans_of_a_killed_owner_and_killed_supervisors_are_killed() {
     let dir = folder();
     let (state, listen) = (dir.path().join("state"), free_address());
     let (mut owner, clones) = started(&state, listen, &wordpress(), None, &["one"]);
     let url = format!("{}/", clones[0].0.url);
-    assert_eq!(http().get(&url).send().await.expect("an answer").status(), 200);
+    assert_eq!(http().get(&url).send().await.expect("a response").status(), 200);
     let pid = |child: &Child| Pid::from_raw(child.id().try_into().expect("an id")).expect("an id");
-    // Stopped, so that it neither mourns its guards nor starts them again.
+    // Stopped, so that it neither reaps its supervisors nor restarts their programs.
     kill_process(pid(&owner), Signal::STOP).expect("SIGSTOP");
     let of_owner = format!(" {} ", owner.id());
-    let guards: Vec<i32> = fs::read_dir("/proc")
+    let supervisors: Vec<i32> = fs::read_dir("/proc")
         .expect("proc")
         .flatten()
         .filter(|e| {
@@ -196,9 +196,9 @@ pub(crate) async fn what_an_owner_and_its_guards_leave_when_all_are_killed_is_cl
         })
         .filter_map(|e| e.file_name().to_str()?.parse().ok())
         .collect();
-    assert!(guards.len() >= 2, "guards of the database and of PHP: {guards:?}");
-    for guard in guards.into_iter().filter_map(Pid::from_raw) {
-        kill_process(guard, Signal::KILL).expect("SIGKILL");
+    assert!(supervisors.len() >= 2, "supervisors of the database and of PHP: {supervisors:?}");
+    for supervisor in supervisors.into_iter().filter_map(Pid::from_raw) {
+        kill_process(supervisor, Signal::KILL).expect("SIGKILL");
     }
     kill_process(pid(&owner), Signal::KILL).expect("SIGKILL");
     owner.wait().expect("reaped");

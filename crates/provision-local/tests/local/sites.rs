@@ -12,13 +12,13 @@ use wpclone_service::sealed_clone::CloneSecrets;
 use crate::support::{Lab, client, http, log_in, spec};
 
 async fn rest(http: &reqwest::Client, url: &str) -> Value {
-    let answer = http.get(format!("{url}/wp-json/")).send().await.expect("an answer");
+    let answer = http.get(format!("{url}/wp-json/")).send().await.expect("a response");
     assert_eq!(answer.status(), 200, "{url}");
     answer.json().await.expect("JSON")
 }
 
 async fn answers(http: &reqwest::Client, clone: &CloneInfo, lab: &Lab) {
-    let front = http.get(format!("{}/", clone.url)).send().await.expect("an answer");
+    let front = http.get(format!("{}/", clone.url)).send().await.expect("a response");
     assert_eq!(front.status(), 200);
     assert_eq!(front.headers()["x-robots-tag"], "noindex, nofollow");
     let front = front.text().await.expect("a page");
@@ -31,7 +31,7 @@ async fn answers(http: &reqwest::Client, clone: &CloneInfo, lab: &Lab) {
     let page = log_in(http, &access).await;
     assert_eq!(page.status(), 200);
     assert!(page.text().await.expect("a page").contains("id=\"wpadminbar\""));
-    // The migrator answers, and takes content in.
+    // The migrator responds and accepts imports.
     let key = access.migrator_key.expose_secret().parse().expect("a key");
     let site = clone.url.parse().expect("a URL");
     let status = wpclone_migrator::Client::new(http.clone(), site, key).status().await.expect("a status");
@@ -39,7 +39,7 @@ async fn answers(http: &reqwest::Client, clone: &CloneInfo, lab: &Lab) {
     assert_eq!(status.site_url, clone.url);
 }
 
-pub(crate) async fn two_clones_at_once_answer_at_their_own_paths() {
+pub(crate) async fn two_clones_created_at_once_respond_at_their_own_paths() {
     let lab = Lab::start().await;
     let specs = [spec("one"), spec("two")];
     let begun = SystemTime::now();
@@ -55,15 +55,15 @@ pub(crate) async fn two_clones_at_once_answer_at_their_own_paths() {
         (lab.local.access(&one.name).await.expect("a"), lab.local.access(&two.name).await.expect("b"));
     assert_ne!(a.password.expose_secret(), b.password.expose_secret());
     assert_ne!(a.migrator_key.expose_secret(), b.migrator_key.expose_secret());
-    // Salts too, and what links are signed with: a cookie of one is nothing to the other.
+    // Salts and the key of login links differ, too: a cookie of one is not valid for the other.
     let config = |c: &CloneInfo| fs::read_to_string(lab.tree(&c.name).with_file_name("wp-config.php"));
     let salts = |text: &str| -> Vec<String> {
         text.lines().filter(|l| l.contains("_KEY") || l.contains("_SALT")).map(Into::into).collect()
     };
     let (first, second) = (salts(&config(&one).expect("a file")), salts(&config(&two).expect("a file")));
     assert!(first.len() == 9 && first.iter().all(|line| !second.contains(line)));
-    // The address without a slash leads to the one with it.
-    let bare = http().get(&one.url).send().await.expect("an answer");
+    // The address without the slash redirects to the one with it.
+    let bare = http().get(&one.url).send().await.expect("a response");
     assert_eq!(
         (bare.status().as_u16(), &bare.headers()["location"]),
         (308, &format!("{}/", one.url).parse().expect(""))
@@ -71,7 +71,7 @@ pub(crate) async fn two_clones_at_once_answer_at_their_own_paths() {
     lab.end().await;
 }
 
-pub(crate) async fn clones_by_host_have_one_address_and_the_other_form_leads_to_it() {
+pub(crate) async fn with_host_routing_the_path_form_redirects_to_the_canonical_address() {
     let lab = Lab::with(Routing::Host, |_| {}).await;
     let (clone, _) = lab.clone("one").await;
     let port = lab.listen.port();
@@ -83,15 +83,15 @@ pub(crate) async fn clones_by_host_have_one_address_and_the_other_form_leads_to_
         .expect("a client");
     answers(&http, &clone, &lab).await;
     let path = format!("http://localhost:{port}/{}/wp-admin/a%20b.php?x=1&y=%2F", clone.name);
-    let moved = http.get(path).send().await.expect("an answer");
+    let moved = http.get(path).send().await.expect("a response");
     assert_eq!(moved.status(), 308);
     assert_eq!(moved.headers()["location"], format!("{}/wp-admin/a%20b.php?x=1&y=%2F", clone.url));
-    let nobody = http.get(format!("http://localhost:{port}/")).send().await.expect("an answer");
+    let nobody = http.get(format!("http://localhost:{port}/")).send().await.expect("a response");
     assert_eq!(nobody.status(), 404);
     lab.end().await;
 }
 
-pub(crate) async fn behind_tls_a_clone_is_a_site_with_tls() {
+pub(crate) async fn behind_tls_a_clone_uses_https_addresses() {
     let lab = Lab::with(Routing::Path, |options| {
         let (listen, base) = (options.addresses.listen(), Some("https://clones.example/at/"));
         options.addresses =
@@ -106,7 +106,7 @@ pub(crate) async fn behind_tls_a_clone_is_a_site_with_tls() {
         let kind = "Content-Type: application/x-www-form-urlencoded";
         lab.raw(format!("{head}{kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await
     };
-    // Whatever name the proxy in front of us calls it by: no redirect in a circle.
+    // Whatever Host the proxy in front of us sends: no redirect loop.
     for host in ["clones.example", "127.0.0.1:8090"] {
         let front = send("GET", host, &format!("{base}/"), "").await;
         assert!(front.starts_with("HTTP/1.1 200 "), "{front:.300}");
@@ -128,7 +128,7 @@ pub(crate) async fn behind_tls_a_clone_is_a_site_with_tls() {
     lab.end().await;
 }
 
-pub(crate) async fn a_clone_takes_over_its_sources_prefix_and_limits() {
+pub(crate) async fn a_clone_gets_its_sources_table_prefix_and_limits() {
     let lab = Lab::start().await;
     let (clone, before) = lab.clone("one").await;
     let facts = SourceFacts {
@@ -156,7 +156,7 @@ pub(crate) async fn a_clone_takes_over_its_sources_prefix_and_limits() {
     lab.end().await;
 }
 
-pub(crate) async fn a_link_logs_in_once() {
+pub(crate) async fn a_login_link_works_once() {
     let lab = Lab::start().await;
     let (clone, access) = lab.clone("one").await;
     let secrets = CloneSecrets { password: access.password.clone(), login_key: access.login_key.clone() };
@@ -166,49 +166,49 @@ pub(crate) async fn a_link_logs_in_once() {
     };
     let (late, link) = (link(-1), link(5));
     let browser = http();
-    let first = browser.get(link.expose_secret()).send().await.expect("an answer");
+    let first = browser.get(link.expose_secret()).send().await.expect("a response");
     assert_eq!(
         (first.status().as_u16(), &first.headers()["location"]),
         (302, &format!("{}/wp-admin/", access.url).parse().expect(""))
     );
-    let admin = browser.get(format!("{}/wp-admin/profile.php", access.url)).send().await.expect("an answer");
+    let admin = browser.get(format!("{}/wp-admin/profile.php", access.url)).send().await.expect("a response");
     assert_eq!(admin.status(), 200);
-    let again = http().get(link.expose_secret()).send().await.expect("an answer");
+    let again = http().get(link.expose_secret()).send().await.expect("a response");
     assert_eq!((again.status().as_u16(), again.headers().get("set-cookie")), (403, None));
-    assert_eq!(http().get(late.expose_secret()).send().await.expect("an answer").status(), 403);
+    assert_eq!(http().get(late.expose_secret()).send().await.expect("a response").status(), 403);
     lab.end().await;
 }
 
-pub(crate) async fn files_are_sent_in_parts_and_uploads_stream() {
+pub(crate) async fn files_support_ranges_and_uploads_are_streamed() {
     let lab = Lab::start().await;
     let (clone, _) = lab.clone("one").await;
     let http = http();
     lab.put(&clone.name, "wp-content/uploads/a b.txt", "0123456789");
     let url = format!("{}/wp-content/uploads/a%20b.txt", clone.url);
-    let whole = http.get(&url).send().await.expect("an answer");
+    let whole = http.get(&url).send().await.expect("a response");
     assert_eq!(whole.headers()["content-type"], "text/plain");
     let etag = whole.headers()["etag"].clone();
     assert_eq!(whole.text().await.expect("a body"), "0123456789");
-    let part = http.get(&url).header("range", "bytes=2-4").send().await.expect("an answer");
+    let part = http.get(&url).header("range", "bytes=2-4").send().await.expect("a response");
     assert_eq!(
         (part.status().as_u16(), &part.headers()["content-range"]),
         (206, &"bytes 2-4/10".parse().expect(""))
     );
     assert_eq!(part.text().await.expect("a body"), "234");
-    let same = http.get(&url).header("if-none-match", etag).send().await.expect("an answer");
+    let same = http.get(&url).header("if-none-match", etag).send().await.expect("a response");
     assert_eq!(same.status(), 304);
-    let head = http.head(&url).send().await.expect("an answer");
+    let head = http.head(&url).send().await.expect("a response");
     assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().expect("")), (200, "10"));
     let css =
-        http.get(format!("{}/wp-includes/css/dashicons.css", clone.url)).send().await.expect("an answer");
+        http.get(format!("{}/wp-includes/css/dashicons.css", clone.url)).send().await.expect("a response");
     assert_eq!((css.status().as_u16(), css.headers()["content-type"].to_str().expect("")), (200, "text/css"));
 
-    // As much as a clone takes, and a byte more.
+    // The largest body that is accepted, and one byte more.
     lab.put(&clone.name, "size.php", "<?php $n = 0; $in = fopen('php://input', 'r'); while (!feof($in)) $n += strlen(fread($in, 1 << 20)); echo $n, ' ', memory_get_peak_usage() >> 20;");
     let (url, most) = (format!("{}/size.php", clone.url), 128usize << 20);
-    let taken = http.post(&url).body(vec![b'x'; most]).send().await.expect("an answer");
-    let told = taken.text().await.expect("a body");
-    assert!(told.starts_with(&format!("{most} ")), "{told}");
+    let taken = http.post(&url).body(vec![b'x'; most]).send().await.expect("a response");
+    let output = taken.text().await.expect("a body");
+    assert!(output.starts_with(&format!("{most} ")), "{output}");
     let refused = lab
         .raw(
             format!(
@@ -224,7 +224,7 @@ pub(crate) async fn files_are_sent_in_parts_and_uploads_stream() {
         .raw(format!("POST /{}/size.php HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", clone.name).as_bytes())
         .await;
     assert!(chunked.contains("\r\n\r\n") && chunked.contains("5 "), "{chunked}");
-    // An answer that PHP breaks off does not look whole.
+    // A response that PHP aborts does not look complete.
     lab.put(
         &clone.name,
         "die.php",
@@ -235,7 +235,7 @@ pub(crate) async fn files_are_sent_in_parts_and_uploads_stream() {
     lab.end().await;
 }
 
-pub(crate) async fn an_import_that_replaces_all_users_does_not_lock_us_out() {
+pub(crate) async fn access_is_restored_after_an_import_that_replaces_all_users() {
     let lab = Lab::start().await;
     let (clone, _) = lab.clone("one").await;
     lab.eval(&clone, true, "$wpdb->query(\"DELETE FROM $wpdb->users\"); $wpdb->query(\"DELETE FROM $wpdb->usermeta\"); $wpdb->query(\"DELETE FROM $wpdb->options WHERE option_name IN ('wpclone_migrator','active_plugins')\"); $wpdb->insert($wpdb->users, ['user_login' => 'boss', 'user_pass' => 'x', 'user_email' => 'boss@site.invalid']);").await;

@@ -1,4 +1,4 @@
-//! A provisioner with a folder of its own.
+//! A provisioner with a state folder of its own.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -25,10 +25,10 @@ use wpclone_provision::{
 use wpclone_provision_local::{LocalOptions, LocalProvisioner};
 use wpclone_task::TaskId;
 
-/// How long anything may take; two cores may be busy with a build.
+/// How long anything may take; the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// A provisioner at work. Dropping it without [`Lab::end`] leaves its programs to their guards.
+/// A running provisioner. When it is dropped without [`Lab::end`], its programs are ended by their supervisors.
 pub(crate) struct Lab {
     pub(crate) local: Arc<LocalProvisioner>,
     pub(crate) listen: SocketAddr,
@@ -39,7 +39,7 @@ pub(crate) struct Lab {
     running: Option<JoinHandle<()>>,
 }
 
-/// A folder that users of clones can pass.
+/// A folder that the users of clones can enter.
 pub(crate) fn folder() -> TempDir {
     let dir = tempfile::Builder::new().prefix("wpc-").tempdir().expect("a folder");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -53,7 +53,7 @@ pub(crate) fn forget_prepared() {
     drop(FIRST.get().and_then(|made| made.lock().expect("no panic").take()));
 }
 
-/// A folder with what a provisioner makes at its first start, so that only one test waits for it.
+/// A folder with what a provisioner creates at its first start, so that only one test waits for it.
 pub(crate) async fn prepared() -> TempDir {
     let first = async || {
         let lab = Lab::begun(folder(), Routing::Path, |_| {});
@@ -76,7 +76,7 @@ pub(crate) async fn prepared() -> TempDir {
     dir
 }
 
-/// A WordPress that `./dev install` has fetched.
+/// A WordPress that `./dev install` has downloaded.
 pub(crate) fn wordpress() -> PathBuf {
     let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let cache = set("WPCLONE_CACHE")
@@ -89,7 +89,7 @@ pub(crate) fn wordpress() -> PathBuf {
 }
 
 pub(crate) fn free_address() -> SocketAddr {
-    // Below the ports that the kernel gives to outgoing connections, so that an owner can come back to it.
+    // Below the ports that the kernel uses for outgoing connections, so that another owner can listen on it again.
     (0..1000)
         .map(|n| 12_000 + (std::process::id() as u16).wrapping_mul(31).wrapping_add(n * 7) % 20_000)
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
@@ -160,7 +160,7 @@ impl Lab {
         .await;
     }
 
-    /// Ends it in order; nothing of it is left.
+    /// Ends it; asserts that no process is left.
     pub(crate) async fn end(mut self) -> TempDir {
         self.ending.cancel();
         self.running.take().expect("running").await.expect("an orderly end");
@@ -189,7 +189,7 @@ impl Lab {
         seat.join("www").join(name.as_str())
     }
 
-    /// Puts a file into a clone, as if its own PHP had done it.
+    /// Writes a file into a clone, as its own PHP would.
     pub(crate) fn put(&self, name: &CloneName, file: &str, content: &str) {
         put_in(&self.tree(name), file, content);
     }
@@ -199,7 +199,7 @@ impl Lab {
         eval_in(&self.tree(&clone.name), clone, load, code).await
     }
 
-    /// Sends bytes and returns all that comes.
+    /// Sends bytes and returns the whole response.
     pub(crate) async fn raw(&self, request: &[u8]) -> String {
         raw(self.listen, request).await
     }
@@ -219,7 +219,7 @@ fn put_in(tree: &Path, file: &str, content: &str) {
 pub(crate) async fn eval_in(tree: &Path, clone: &CloneInfo, load: bool, code: &str) -> String {
     let load = if load { "require __DIR__ . '/wp-load.php';" } else { "" };
     put_in(tree, "eval.php", &format!("<?php {load}\n{code}"));
-    let answer = http().get(format!("{}/eval.php", clone.url)).send().await.expect("an answer");
+    let answer = http().get(format!("{}/eval.php", clone.url)).send().await.expect("a response");
     let (status, text) = (answer.status(), answer.text().await.expect("a body"));
     assert!(status.is_success(), "{status}: {text}");
     text
@@ -227,10 +227,11 @@ pub(crate) async fn eval_in(tree: &Path, clone: &CloneInfo, load: bool, code: &s
 
 pub(crate) async fn raw(to: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(to).await.expect("a connection");
-    // Who answers before he has read everything may reset the connection.
+    // The server may respond and reset the connection before it has read everything.
     let _ = stream.write_all(request).await;
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await.expect("an end of the answer");
+    let _ =
+        tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await.expect("the end of the response");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -263,15 +264,15 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
 pub(crate) async fn log_in(http: &Client, access: &Access) -> Response {
     let form = [("log", access.username.as_str()), ("pwd", access.password.expose_secret())];
     let login =
-        http.post(format!("{}/wp-login.php", access.url)).form(&form).send().await.expect("an answer");
+        http.post(format!("{}/wp-login.php", access.url)).form(&form).send().await.expect("a response");
     assert_eq!(login.status(), 302, "the login of {}", access.url);
-    http.get(format!("{}/wp-admin/profile.php", access.url)).send().await.expect("an answer")
+    http.get(format!("{}/wp-admin/profile.php", access.url)).send().await.expect("a response")
 }
 
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
     let end = Instant::now() + LIMIT;
     while !condition().await {
-        assert!(Instant::now() < end, "waited in vain for {what}");
+        assert!(Instant::now() < end, "timed out waiting for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
