@@ -138,7 +138,7 @@ impl CloneRegistry {
     pub async fn remove(&self, name: &CloneName) -> Result<bool, RegistryError> {
         let mut call = begin(&REMOVE);
         call.arg(name.as_str()).arg(MAX_DELETED);
-        Ok(self.write(&call).await?)
+        self.write(&call).await
     }
 
     /// Looks up a clone.

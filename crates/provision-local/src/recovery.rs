@@ -37,7 +37,7 @@ pub(crate) struct Recovery {
 #[derive(Debug)]
 enum Found {
     /// A clone, perhaps one whose deletion was interrupted.
-    Clone(CloneRecord),
+    Clone(Box<CloneRecord>),
     /// A clone whose creation was interrupted, or the remains of a deleted one.
     Removable,
     /// A folder that was created just before the process died; nothing else is created before its record.
@@ -80,7 +80,7 @@ impl Recovery {
                 if self.registry.knows(name) {
                     tracing::info!(clone = %name, "a clone that was set aside can be read again");
                 }
-                self.registry.insert(CloneEntry::new(paths, record));
+                self.registry.insert(CloneEntry::new(paths, *record));
                 return Ok(());
             }
             Found::Unreadable(why) => {
@@ -169,11 +169,11 @@ fn look(paths: &ClonePaths, name: &CloneName, tombstones: &Tombstones, users: Us
         Ok(record) if record.info.phase == Phase::Creating => Found::Removable,
         Ok(mut record) if is_deleted => {
             record.info.phase = Phase::Deleting;
-            Found::Clone(record)
+            Found::Clone(Box::new(record))
         }
-        Ok(record) if record.info.phase == Phase::Deleting => Found::Clone(record),
+        Ok(record) if record.info.phase == Phase::Deleting => Found::Clone(Box::new(record)),
         Ok(record) => match Secrets::read(paths) {
-            Ok(_) => Found::Clone(record),
+            Ok(_) => Found::Clone(Box::new(record)),
             Err(error) => unreadable(error, Some(record.slot)),
         },
         Err(_) if is_deleted => Found::Removable,

@@ -330,7 +330,7 @@ mod tests {
     async fn a_clone_that_cannot_be_read_stays_listed_as_unreadable() {
         let (redis, provisioner) = (Redis::start().await, Arc::<FakeProvisioner>::default());
         let (sync, info) = (sync(&redis, &provisioner), clone(1, TASK));
-        sync.put(&info, &access(), &"https://source.example".parse().unwrap()).await;
+        sync.put(&info, &access(), &SiteUrl::parse("https://source.example").unwrap()).await;
         let unreadable =
             UnreadableClone { name: info.name.clone(), reason: "clone.json is not valid".into() };
         provisioner.set_aside.lock().clones.push(unreadable);

@@ -213,7 +213,7 @@ pub(crate) async fn another_wordpress_replaces_the_template() {
 
 pub(crate) async fn a_clone_whose_database_dies_during_its_creation_is_created_by_the_next_attempt() {
     let lab = Lab::start().await;
-    let spec = spec("one");
+    let one = spec("one");
     // As often as it is restarted.
     let killing = async {
         loop {
@@ -222,7 +222,7 @@ pub(crate) async fn a_clone_whose_database_dies_during_its_creation_is_created_b
         }
     };
     let made = tokio::select! {
-        made = lab.local.create(&spec) => made,
+        made = lab.local.create(&one) => made,
         () = killing => unreachable!("it goes on"),
     };
     made.expect_err("there is no database");
