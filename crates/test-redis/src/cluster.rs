@@ -8,19 +8,19 @@ use crate::{Options, Redis};
 const SLOTS: u16 = 16_384;
 const NODES: u16 = 3;
 
-/// Three servers, each with a third of the slots and without a replica: gone when dropped.
+/// Three servers, each with a third of the slots and without a replica. Removed on drop.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Redis>,
 }
 
 impl Cluster {
-    /// Starts one, and waits until each of its nodes knows all of it.
+    /// Starts a cluster, and waits until every node knows all of it.
     pub async fn start() -> Self {
         Self::start_with(Options::default()).await
     }
 
-    /// Starts one whose nodes are of one's own description.
+    /// [`Cluster::start`] with options for the nodes.
     pub async fn start_with(mut options: Options) -> Self {
         options.cluster = true;
         let mut nodes = Vec::new();
@@ -31,20 +31,20 @@ impl Cluster {
             nodes.push(node);
         }
         for node in &nodes[1..] {
-            nodes[0].command::<()>(&format!("CLUSTER MEET {}", node.meeting())).await;
+            nodes[0].command::<()>(&format!("CLUSTER MEET {}", node.cluster_address())).await;
         }
         let cluster = Self { nodes };
-        cluster.whole().await;
+        cluster.wait_until_connected().await;
         cluster
     }
 
-    /// Its nodes.
+    /// The nodes.
     #[must_use]
     pub fn nodes(&self) -> &[Redis] {
         &self.nodes
     }
 
-    /// Which of its nodes has this key.
+    /// The index of the node that has this key.
     pub async fn owner(&self, key: &str) -> usize {
         let slot: u16 = self.nodes[0].command(&format!("CLUSTER KEYSLOT {key}")).await;
         let ends = |n: u16| (n + 1) * SLOTS / NODES;
@@ -56,13 +56,13 @@ impl Cluster {
         self.nodes[node].kill();
     }
 
-    /// Starts a node again on what it had written, and waits until each node knows all of the cluster.
+    /// Restarts a node with its data, and waits until every node knows the whole cluster.
     pub async fn restart(&mut self, node: usize) {
         self.nodes[node].restart().await;
-        self.whole().await;
+        self.wait_until_connected().await;
     }
 
-    async fn whole(&self) {
+    async fn wait_until_connected(&self) {
         let whole = async {
             for node in &self.nodes {
                 while !knows_all(node).await {
@@ -74,13 +74,13 @@ impl Cluster {
     }
 }
 
-/// Whether a node knows all of its cluster, and has its links to all of it.
+/// Whether a node knows the whole cluster, and is connected to every other node.
 async fn knows_all(node: &Redis) -> bool {
     let info: String = node.command("CLUSTER INFO").await;
     let says = |line: String| info.lines().any(|l| l == line);
     let knows = says("cluster_state:ok".into())
         && says(format!("cluster_known_nodes:{NODES}"))
         && says(format!("cluster_slots_ok:{SLOTS}"));
-    // What is published goes over a link of its own to each other node, and is lost where that is still to be made.
+    // Published messages go over a link to each other node, and are lost before that is made.
     knows && !node.command::<String>("CLUSTER NODES").await.contains("disconnected")
 }

@@ -1,4 +1,4 @@
-//! A stub of a disk: how a machine that dies, or a disk that is slow, looks to a server.
+//! A simulated disk: what a server sees of a machine that dies, or of a slow disk.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const SOURCE: &str = include_str!("disk.c");
 
-/// Stands between one server and its disk.
+/// A library that intercepts the writes and syncs of one server.
 #[derive(Debug)]
 pub(crate) struct Disk {
     folder: PathBuf,
@@ -25,7 +25,7 @@ impl Disk {
             .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
             .args([disk.library(), source])
             .status();
-        assert!(made.expect("cc (gcc) is needed for the stub of a disk").success());
+        assert!(made.expect("cc (gcc) is needed for the simulated disk").success());
         disk
     }
 
@@ -34,25 +34,25 @@ impl Disk {
         [("LD_PRELOAD", self.library()), ("WPCLONE_DISK_MS", ms.into()), ("WPCLONE_DISK_NOTES", self.notes())]
     }
 
-    /// Cuts the append-only files back to what was synced.
-    pub(crate) fn forget_what_was_not_synced(&self) {
+    /// Truncates the append-only files to what was synced.
+    pub(crate) fn drop_unsynced(&self) {
         for (path, _, synced) in self.logs() {
             OpenOptions::new().write(true).open(&path).unwrap().set_len(synced).unwrap();
         }
     }
 
-    /// Whether all that was written to the append-only files is synced.
+    /// Whether everything written to the append-only files is synced.
     pub(crate) fn has_all(&self) -> bool {
         self.logs().into_iter().all(|(_, length, synced)| length == synced)
     }
 
-    /// The append-only files, how long each is, and how much of it was synced.
+    /// The append-only files, with the length and the synced length of each.
     fn logs(&self) -> Vec<(PathBuf, u64, u64)> {
         let notes = fs::read_to_string(self.notes()).unwrap_or_default();
         let synced: HashMap<u64, u64> = notes.lines().map(note).collect();
         let paths =
             fs::read_dir(self.folder.join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
-        // The others are written and synced whole when the server starts.
+        // The other files are written and synced when the server starts.
         paths
             .filter(|path| path.to_str().unwrap().ends_with(".incr.aof"))
             .map(|path| {
@@ -71,7 +71,7 @@ impl Disk {
     }
 }
 
-/// The file of a note, and how many bytes of it are safe.
+/// The file of a note (inode), and how many bytes of it are synced.
 fn note(line: &str) -> (u64, u64) {
     let (file, bytes) = line.split_once(' ').unwrap();
     (file.parse().unwrap(), bytes.parse().unwrap())

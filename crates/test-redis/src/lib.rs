@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
+#![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 mod cluster;
 mod disk;
@@ -15,11 +15,12 @@ pub use crate::process::Process;
 pub use crate::proxy::{Direction, Proxy};
 pub use crate::redis::Redis;
 
-/// How often a fault comes, or a life is lived: `own` times, or as often as `WPCLONE_ROUNDS` says.
+/// How often a fault or scenario is repeated: `WPCLONE_ROUNDS`, or `default` times.
 ///
 /// # Panics
-/// It says no number.
+/// `WPCLONE_ROUNDS` is no number.
 #[must_use]
-pub fn rounds(own: usize) -> usize {
-    std::env::var("WPCLONE_ROUNDS").map_or(own, |rounds| rounds.parse().expect("WPCLONE_ROUNDS is a number"))
+pub fn rounds(default: usize) -> usize {
+    std::env::var("WPCLONE_ROUNDS")
+        .map_or(default, |rounds| rounds.parse().expect("WPCLONE_ROUNDS is a number"))
 }

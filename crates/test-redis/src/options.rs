@@ -1,23 +1,23 @@
-//! How a Redis of a test is to be.
+//! Options of a test's Redis.
 
 use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// When what Redis has answered is on disk. The append-only file is always on.
+/// `appendfsync`: when acknowledged writes are on disk. The append-only file is always on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fsync {
-    /// Before it is answered.
+    /// Before the acknowledgement.
     #[default]
     Always,
-    /// Some second later.
+    /// About a second later.
     EverySecond,
-    /// When the kernel likes.
+    /// When the kernel decides.
     Never,
 }
 
 impl Fsync {
-    /// As the configuration calls it.
+    /// The value in Redis' configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl Fsync {
     }
 }
 
-/// What [`crate::Redis::start_with`] starts. By default Debian's redis-server, which writes to disk before it answers.
+/// What [`crate::Redis::start_with`] starts. By default Debian's redis-server, which syncs to disk before it answers.
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing is started yet"]
 pub struct Options {
@@ -46,25 +46,25 @@ impl Options {
         self
     }
 
-    /// When what it has answered is on disk.
+    /// When acknowledged writes are on disk.
     pub fn fsync(mut self, fsync: Fsync) -> Self {
         self.fsync = fsync;
         self
     }
 
-    /// How many bytes of memory it may use.
+    /// The most bytes of memory.
     pub fn maxmemory(self, bytes: u64) -> Self {
         self.arg("--maxmemory", &bytes.to_string())
     }
 
-    /// A setting of one's own, as in `("--maxmemory-policy", "allkeys-lru")`.
+    /// Any other setting, as in `("--maxmemory-policy", "allkeys-lru")`.
     pub fn arg(mut self, name: &str, value: &str) -> Self {
         self.args.extend([name.into(), value.into()]);
         self
     }
 
-    /// Gives it a stub of a disk: a sync of its log takes this long, and what was not synced is forgotten when the
-    /// power is cut ([`crate::Redis::cut_power`]).
+    /// Simulates a disk: a sync of the append-only file takes this long, and what was not synced is lost when the power is cut
+    /// ([`crate::Redis::cut_power`]).
     pub fn simulated_disk(mut self, sync_takes: Duration) -> Self {
         self.sync_takes = Some(sync_takes);
         self

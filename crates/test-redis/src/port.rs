@@ -2,8 +2,8 @@ use std::net::Ipv4Addr;
 
 use tokio::net::TcpSocket;
 
-/// A port of loopback that stays ours: bound, and never listening. Who sets `SO_REUSEADDR` may listen on it all the
-/// same (socket(7)), as Redis does.
+/// A reserved port of loopback: bound, and never listening. A program that sets `SO_REUSEADDR` can listen on it all the same
+/// (socket(7)), as Redis does.
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) port: u16,
@@ -17,7 +17,7 @@ impl Claim {
     }
 }
 
-/// A socket on this port, which others may share.
+/// A socket on this port that others can share.
 pub(crate) fn reusable(port: u16) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();

@@ -2,12 +2,12 @@ use std::ffi::OsStr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A child that is killed and reaped with its owner, and dies with the thread that started it, whatever ends that.
+/// A child process that is killed and reaped on drop, and dies with the thread that started it.
 #[derive(Debug)]
 pub struct Process(pub Child);
 
 impl Process {
-    /// Starts a program, which `configure` gives its arguments and environment.
+    /// Starts a program; `configure` sets its arguments and environment.
     pub fn start(program: impl AsRef<OsStr>, configure: impl FnOnce(&mut Command)) -> Self {
         let program = program.as_ref();
         let mut command = Command::new("setpriv");
@@ -21,13 +21,13 @@ impl Process {
         )
     }
 
-    /// Sends it a signal of this name, as in `-TERM`.
+    /// Sends it a signal, as in `-TERM`.
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill").args([name, &self.0.id().to_string()]).status();
         assert!(done.unwrap().success());
     }
 
-    /// Stops it with SIGSTOP, and blocks until none of its threads goes on.
+    /// Stops it with SIGSTOP, and blocks until all of its threads are stopped.
     ///
     /// # Panics
     /// It does not stop.
@@ -40,7 +40,7 @@ impl Process {
         }
     }
 
-    /// Whether all of its threads are stopped: proc(5), the state is the first field behind the name.
+    /// Whether all of its threads are stopped: the state is the first field after the name (proc(5)).
     fn is_frozen(&self) -> bool {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
         let stat = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat"));

@@ -1,4 +1,4 @@
-//! A network that can be made to fail.
+//! A network that can fail.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::port::{Claim, reusable};
 use crate::redis::PATIENCE;
 
-/// A way through a proxy.
+/// A direction through a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// Requests.
@@ -23,12 +23,11 @@ pub enum Direction {
     ToClient,
 }
 
-/// Passes what comes to a port of loopback on to a server, until it is told otherwise. Gone, with all its
-/// connections, when dropped.
+/// Forwards connections on a port of loopback to a server. It is removed with its connections on drop.
 #[derive(Debug)]
 pub struct Proxy {
     claim: Claim,
-    line: Arc<Line>,
+    shared: Arc<Shared>,
     orders: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
 }
@@ -39,111 +38,111 @@ enum Order {
     Heal(oneshot::Sender<()>),
 }
 
-/// What all connections have in common.
+/// The state shared by all connections.
 #[derive(Debug)]
-struct Line {
-    weather: watch::Sender<Weather>,
-    /// How much may still pass this way before all is cut.
-    fuse: Mutex<Option<(Direction, usize)>>,
+struct Shared {
+    conditions: watch::Sender<Conditions>,
+    /// How many bytes may still pass in a direction before everything is cut.
+    byte_limit: Mutex<Option<(Direction, usize)>>,
     orders: mpsc::UnboundedSender<Order>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Weather {
+struct Conditions {
     held: Vec<Direction>,
     delay: Duration,
     cut: bool,
 }
 
 impl Proxy {
-    /// One in front of this server.
+    /// Starts a proxy in front of this server.
     pub async fn start(server: SocketAddr) -> Self {
-        let (orders, heard) = mpsc::unbounded_channel();
-        let weather = watch::Sender::new(Weather::default());
-        let line = Arc::new(Line { weather, fuse: Mutex::default(), orders: orders.clone() });
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let conditions = watch::Sender::new(Conditions::default());
+        let shared = Arc::new(Shared { conditions, byte_limit: Mutex::default(), orders: orders.clone() });
         let claim = Claim::any();
-        let task = tokio::spawn(serve(claim.port, server, Arc::clone(&line), heard));
-        let proxy = Self { claim, line, orders, task };
+        let task = tokio::spawn(serve(claim.port, server, Arc::clone(&shared), receiver));
+        let proxy = Self { claim, shared, orders, task };
         proxy.heal().await;
         proxy
     }
 
-    /// One in front of this Redis.
+    /// Starts a proxy in front of this Redis.
     pub async fn in_front_of(redis: &crate::Redis) -> Self {
         Self::start(([127, 0, 0, 1], redis.port()).into()).await
     }
 
-    /// Where a Redis behind it is.
+    /// The URL of the Redis behind it.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.claim.port)
     }
 
-    /// Closes all connections, and refuses new ones. What was under way is lost.
+    /// Closes all connections and refuses new ones. Data in transit is lost.
     pub async fn cut(&self) {
-        let (done, heard) = oneshot::channel();
-        self.order(Order::Cut(Some(done)), heard).await;
+        let (done, receiver) = oneshot::channel();
+        self.order(Order::Cut(Some(done)), receiver).await;
     }
 
-    /// Does the same as soon as so many more bytes have passed this way: with few, in the middle of a request, or of
-    /// an answer. See [`Proxy::wait_until_cut`].
+    /// Cuts once this many more bytes have passed in a direction: with few, in the middle of a request or an answer. See
+    /// [`Proxy::wait_until_cut`].
     pub fn cut_after_bytes(&self, way: Direction, bytes: usize) {
-        *self.line.fuse() = Some((way, bytes));
+        *self.shared.byte_limit() = Some((way, bytes));
     }
 
     /// Waits until it is cut.
     ///
     /// # Panics
-    /// That takes too long.
+    /// It takes too long.
     pub async fn wait_until_cut(&self) {
-        let mut weather = self.line.weather.subscribe();
-        let cut = weather.wait_for(|w| w.cut);
+        let mut conditions = self.shared.conditions.subscribe();
+        let cut = conditions.wait_for(|w| w.cut);
         tokio::time::timeout(PATIENCE, cut).await.expect("the proxy is cut").unwrap();
     }
 
-    /// Takes connections, keeps them, and passes nothing more this way. What comes meanwhile, also an end, is passed
-    /// when it heals.
+    /// Accepts and keeps connections, but forwards nothing in these directions. Data, and the end of a connection, are forwarded
+    /// after `heal`.
     pub fn hold(&self, ways: &[Direction]) {
-        self.line.weather.send_modify(|w| w.held = ways.to_vec());
+        self.shared.conditions.send_modify(|w| w.held = ways.to_vec());
     }
 
-    /// Passes everything by this much later.
+    /// Delays everything by this much.
     pub fn delay(&self, delay: Duration) {
-        self.line.weather.send_modify(|w| w.delay = delay);
+        self.shared.conditions.send_modify(|w| w.delay = delay);
     }
 
-    /// Passes everything at once again, and takes connections.
+    /// Forwards everything without delay again, and accepts connections.
     pub async fn heal(&self) {
-        let (done, heard) = oneshot::channel();
-        self.order(Order::Heal(done), heard).await;
+        let (done, receiver) = oneshot::channel();
+        self.order(Order::Heal(done), receiver).await;
     }
 
-    async fn order(&self, order: Order, heard: oneshot::Receiver<()>) {
+    async fn order(&self, order: Order, receiver: oneshot::Receiver<()>) {
         self.orders.send(order).unwrap();
-        tokio::time::timeout(PATIENCE, heard).await.expect("the proxy obeys").unwrap();
+        tokio::time::timeout(PATIENCE, receiver).await.expect("the proxy obeys").unwrap();
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Its connections are its children's, and end with it.
+        // The connections belong to the task and end with it.
         self.task.abort();
     }
 }
 
-impl Line {
-    fn fuse(&self) -> MutexGuard<'_, Option<(Direction, usize)>> {
-        self.fuse.lock()
+impl Shared {
+    fn byte_limit(&self) -> MutexGuard<'_, Option<(Direction, usize)>> {
+        self.byte_limit.lock()
     }
 
-    /// How many of so many bytes may pass; when it is not all of them, nothing passes any more.
+    /// How many of these bytes may pass. If not all may, nothing passes after them.
     fn admit(&self, way: Direction, bytes: usize) -> usize {
-        let mut fuse = self.fuse();
-        match &mut *fuse {
+        let mut byte_limit = self.byte_limit();
+        match &mut *byte_limit {
             Some((watched, left)) if *watched == way && *left < bytes => {
                 let left = *left;
-                *fuse = None;
-                self.weather.send_modify(|w| w.held = vec![Direction::ToServer, Direction::ToClient]);
+                *byte_limit = None;
+                self.conditions.send_modify(|w| w.held = vec![Direction::ToServer, Direction::ToClient]);
                 left
             }
             Some((watched, left)) if *watched == way => {
@@ -155,26 +154,31 @@ impl Line {
     }
 }
 
-async fn serve(port: u16, server: SocketAddr, line: Arc<Line>, mut orders: mpsc::UnboundedReceiver<Order>) {
+async fn serve(
+    port: u16,
+    server: SocketAddr,
+    shared: Arc<Shared>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
     let mut listener = None;
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             client = accept(&listener) => {
-                connections.spawn(carry(client, server, Arc::clone(&line)));
+                connections.spawn(carry(client, server, Arc::clone(&shared)));
             }
             Some(_) = connections.join_next() => {}
             Some(order) = orders.recv() => match order {
                 Order::Cut(done) => {
                     listener = None;
                     connections.shutdown().await;
-                    line.weather.send_modify(|w| w.cut = true);
+                    shared.conditions.send_modify(|w| w.cut = true);
                     done.map(|done| done.send(()));
                 }
                 Order::Heal(done) => {
                     listener.get_or_insert_with(|| reusable(port).listen(128).unwrap());
-                    *line.fuse() = None;
-                    line.weather.send_replace(Weather::default());
+                    *shared.byte_limit() = None;
+                    shared.conditions.send_replace(Conditions::default());
                     let _ = done.send(());
                 }
             },
@@ -189,17 +193,17 @@ async fn accept(listener: &Option<TcpListener>) -> TcpStream {
     }
 }
 
-async fn carry(client: TcpStream, server: SocketAddr, line: Arc<Line>) {
+async fn carry(client: TcpStream, server: SocketAddr, shared: Arc<Shared>) {
     let Ok(server) = TcpStream::connect(server).await else { return };
     for stream in [&client, &server] {
         stream.set_nodelay(true).unwrap();
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // An end is passed on like the rest; an error ends both ways.
+    // The end of one direction is forwarded; an error ends both directions.
     let _ = tokio::try_join!(
-        pump(from_client, to_server, Direction::ToServer, &line),
-        pump(from_server, to_client, Direction::ToClient, &line),
+        pump(from_client, to_server, Direction::ToServer, &shared),
+        pump(from_server, to_client, Direction::ToClient, &shared),
     );
 }
 
@@ -207,25 +211,25 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     way: Direction,
-    line: &Line,
+    shared: &Shared,
 ) -> std::io::Result<()> {
-    let mut weather = line.weather.subscribe();
+    let mut conditions = shared.conditions.subscribe();
     let mut buffer = vec![0; 16 << 10];
     loop {
         let read = from.read(&mut buffer).await?;
-        let delay = weather.borrow().delay;
+        let delay = conditions.borrow().delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let _ = weather.wait_for(|w| !w.held.contains(&way)).await;
+        let _ = conditions.wait_for(|w| !w.held.contains(&way)).await;
         if read == 0 {
             return to.shutdown().await;
         }
-        let admitted = line.admit(way, read);
+        let admitted = shared.admit(way, read);
         to.write_all(&buffer[..admitted]).await?;
         if admitted < read {
-            let _ = line.orders.send(Order::Cut(None));
-            // Closed with the others.
+            let _ = shared.orders.send(Order::Cut(None));
+            // It is closed with the others.
             return std::future::pending().await;
         }
     }

@@ -1,4 +1,4 @@
-//! One server.
+//! One redis-server.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,28 +11,28 @@ use crate::disk::Disk;
 use crate::port::Claim;
 use crate::{Options, Process};
 
-/// How long a start may take.
+/// The timeout for a start.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A redis-server of one test: gone, with its folder, when dropped.
+/// A redis-server of one test. The process and its folder are removed on drop.
 #[derive(Debug)]
 pub struct Redis {
     process: Option<Process>,
     options: Options,
     claim: Claim,
-    /// Where it talks to the other nodes of its cluster.
+    /// The port for the other nodes of its cluster.
     bus: Option<Claim>,
     disk: Option<Disk>,
     folder: TempDir,
 }
 
 impl Redis {
-    /// Starts one that writes to disk before it answers.
+    /// Starts a server that syncs to disk before it answers.
     pub async fn start() -> Self {
         Self::start_with(Options::default()).await
     }
 
-    /// Starts one of one's own description.
+    /// Starts a server with options.
     pub async fn start_with(options: Options) -> Self {
         let folder = TempDir::new().unwrap();
         let disk = options.sync_takes.map(|time| Disk::new(folder.path(), time));
@@ -47,16 +47,16 @@ impl Redis {
         self.process = None;
     }
 
-    /// Kills it as a machine that dies would: what its disk had not synced is lost.
+    /// Kills it as a power cut would: what its disk had not synced is lost.
     ///
     /// # Panics
     /// It was started without [`Options::simulated_disk`].
     pub fn cut_power(&mut self) {
         self.kill();
-        self.disk.as_ref().expect("a stub of a disk").forget_what_was_not_synced();
+        self.disk.as_ref().expect("a simulated disk").drop_unsynced();
     }
 
-    /// Starts it again on what it had written, and waits until it has loaded that.
+    /// Restarts it with its data, and waits until it has loaded it.
     pub async fn restart(&mut self) {
         self.kill();
         let mut process = self.launch();
@@ -95,19 +95,19 @@ impl Redis {
         let Ok(mut connection) = self.connect().await else {
             return false;
         };
-        // While it loads, it answers with an error.
+        // It answers with an error while it is loading.
         redis::cmd("PING").exec_async(&mut connection).await.is_ok()
     }
 
-    /// Sends it a signal of this name, as in `-STOP`.
+    /// Sends it a signal, as in `-STOP`.
     ///
     /// # Panics
-    /// It does not run.
+    /// It is not running.
     pub fn signal(&self, name: &str) {
         self.process.as_ref().expect("a running Redis").signal(name);
     }
 
-    /// Where it is, also while it is away.
+    /// Its URL, also while it is stopped.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port())
@@ -119,15 +119,15 @@ impl Redis {
         self.claim.port
     }
 
-    /// Where the other nodes of a cluster meet it: port and bus port.
-    pub(crate) fn meeting(&self) -> String {
+    /// Its address for `CLUSTER MEET`: host, port and bus port.
+    pub(crate) fn cluster_address(&self) -> String {
         format!("127.0.0.1 {} {}", self.port(), self.bus.as_ref().unwrap().port)
     }
 
-    /// A connection of one's own.
+    /// A new connection.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Redis is stopped.
     pub async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
         redis::Client::open(self.url())?.get_multiplexed_async_connection().await
     }
@@ -142,27 +142,26 @@ impl Redis {
         cmd.query_async(&mut self.connect().await.unwrap()).await.unwrap()
     }
 
-    /// One number of its INFO, as in `("persistence", "aof_pending_bio_fsync")`.
+    /// A number of its INFO, as in `("persistence", "aof_pending_bio_fsync")`.
     pub async fn number(&self, section: &str, name: &str) -> u64 {
         let info: String = self.command(&format!("INFO {section}")).await;
         let mut lines = info.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(n, _)| *n == name).unwrap().1.parse().unwrap()
     }
 
-    /// Whether all that it has answered so far is on its disk, and no sync is under way. With nothing written meanwhile
-    /// this stays so.
+    /// Whether everything it has acknowledged is on its disk, and no sync is running. Without further writes this stays so.
     ///
     /// # Panics
     /// It was started without [`Options::simulated_disk`].
     pub async fn is_synced(&self) -> bool {
-        let disk = self.disk.as_ref().expect("a stub of a disk");
-        // In this order: written to the file, noted by the disk, heard by the server.
+        let disk = self.disk.as_ref().expect("a simulated disk");
+        // In this order: written to the file, synced by the disk, acknowledged to the server.
         self.number("persistence", "aof_buffer_length").await == 0
             && disk.has_all()
             && self.number("persistence", "aof_pending_bio_fsync").await == 0
     }
 
-    /// Everything it keeps: its log and the append-only file, with keys and values.
+    /// The contents of all its files: its log and the append-only file, with keys and values.
     #[must_use]
     pub fn raw_files(&self) -> Vec<u8> {
         let mut all = Vec::new();
