@@ -1,4 +1,4 @@
-//! Both sides by turns.
+//! Measurements of both sides, in turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,26 +10,26 @@ use crate::report::{Better, Table, median, number, quantile};
 use crate::server::{Calls, Server};
 use crate::{Bench, Side};
 
-/// The task that comes every so many ms.
+/// Interval between paced tasks (ms).
 const EVERY: u64 = 20;
-/// So many of the first such tasks do not count.
+/// How many of the first paced tasks do not count.
 const FIRST: usize = 25;
 
-/// What many calls took.
+/// The cost of many calls.
 struct Phase {
-    /// A second.
+    /// Calls per second.
     rate: f64,
-    /// µs of CPU of a call: Redis', the caller's.
+    /// CPU time per call in µs: of Redis, and of the caller.
     redis: f64,
     caller: f64,
-    /// Redis' commands of a call.
+    /// Redis commands per call.
     commands: BTreeMap<String, Calls>,
 }
 
-/// Adding, and claiming to done.
+/// The costs of adding, and of claim to completion.
 type Turn = [Phase; 2];
 
-/// What one side took, round by round.
+/// The measurements of one side, per round.
 #[derive(Default)]
 struct Rounds(Vec<Turn>);
 
@@ -40,7 +40,7 @@ impl Rounds {
 }
 
 impl Bench<'_> {
-    /// Both by turns, who begins changes; the first round fills caches, compiles what is compiled late, and does not
+    /// Measures both sides in turn; the side that starts alternates. The first round warms caches and compilers, and does not
     /// count.
     async fn by_turns<T>(
         &mut self,
@@ -64,7 +64,7 @@ impl Bench<'_> {
         Ok(Both { ours, peer: self.peer.is_some().then_some(peers) })
     }
 
-    /// Adding, and claiming to done, as fast as it goes.
+    /// Adds, claims and completes tasks at full speed.
     pub(crate) async fn rates(&mut self) -> Result<Vec<Table>> {
         let count = self.scale.turn;
         let both = self
@@ -83,7 +83,7 @@ impl Bench<'_> {
         Ok(vec![table, commands(&ours, peer.as_ref())])
     }
 
-    /// From just before a task is added to its claim by an idle worker.
+    /// Latency from just before a task is added to its claim by an idle worker.
     pub(crate) async fn latency(&mut self) -> Result<Table> {
         let count = self.scale.seconds * 1000 / EVERY;
         let both = self
@@ -103,7 +103,7 @@ impl Bench<'_> {
         Ok(table)
     }
 
-    /// Redis' memory for a task that waits. It hardly differs from time to time: once is enough.
+    /// Redis' memory for a waiting task. It hardly varies, so it is measured once.
     pub(crate) async fn memory(&mut self) -> Result<Table> {
         let peer = match &mut self.peer {
             Some(peer) => Some(vec![waiting(&self.server, peer, self.scale.waiting, None).await?]),
@@ -137,7 +137,7 @@ const ROWS: [Row; 6] = [
     ("caller's CPU: claimed to done, µs", Better::Less, 1, |phase| phase.caller),
 ];
 
-/// Has something done `count` times, and looks at what that takes.
+/// Measures an order that is executed `count` times.
 async fn phase(server: &Server, program: &mut Program, order: Order, count: u64) -> Result<Phase> {
     let each = per(count);
     server.count_anew().await;
@@ -170,10 +170,10 @@ pub(crate) fn per(count: u64) -> impl Fn(f64) -> f64 {
     move |all| all / count
 }
 
-/// How scripts are called.
+/// The commands that call scripts and functions.
 const SCRIPTS: [&str; 4] = ["eval", "evalsha", "fcall", "fcall_ro"];
 
-/// Which commands a task costs Redis, and how long scripts run for it.
+/// The Redis commands per task, and the time of scripts and functions.
 fn commands(ours: &Rounds, peer: Option<&Rounds>) -> Table {
     let head = ["", "wpclone: add", "claim to done", "BullMQ: add", "claim to done"];
     let mut table = Table::new("Redis' commands of a task, those inside of scripts among them", &head);

@@ -1,5 +1,5 @@
-//! `./dev bench queue`: this queue beside BullMQ, on one Redis in one run; and this queue by itself, at growing depths
-//! and on few sites. Prints tables; keeps nothing. docs/QUEUE.md says what is measured and how.
+//! `./dev bench queue`: this queue and BullMQ on one Redis in one run, and this queue alone at growing depths and on few
+//! sites. It prints tables and stores nothing. docs/QUEUE.md describes what is measured and how.
 
 mod compare;
 mod program;
@@ -19,50 +19,50 @@ use program::{Program, Who};
 use report::Table;
 use server::Server;
 
-/// Measures the queue beside BullMQ, on one Redis in one run, and at growing depths.
+/// Compares the queue with BullMQ on one Redis in one run, and measures it at growing depths.
 #[derive(Parser)]
 #[command(name = "queue")]
 struct Options {
     /// What to measure
     #[arg(long, value_delimiter = ',', default_value = "rates,latency,memory,depth,sites")]
     parts: Vec<Part>,
-    /// How often both take their turn, after one time that does not count
+    /// Rounds, after one that does not count
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// When Redis writes its log to disk; one run for each
+    /// appendfsync of Redis; one run for each
     #[arg(long, value_delimiter = ',', default_value = "everysec", value_parser = fsync)]
     fsync: Vec<Fsync>,
-    /// Seconds of each turn at 50 tasks a second
+    /// Seconds at 50 tasks a second in each round
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Small numbers and three rounds: whether it works, not how fast it is
+    /// Small counts and three rounds: checks that it works, not how fast it is
     #[arg(long)]
     quick: bool,
     /// Without BullMQ
     #[arg(long)]
     alone: bool,
-    /// Tables in Markdown
+    /// Print tables in Markdown
     #[arg(long)]
     markdown: bool,
-    /// Be our side, on the Redis of this URL
+    /// Run as our side, on the Redis of this URL
     #[arg(long, hide = true)]
     side: Option<String>,
-    /// What `cargo bench` adds
+    /// Added by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Adding, and claiming to done, with 50 under way
+    /// Add, and claim to completion, with 50 in flight
     Rates,
-    /// From adding to the claim, at 50 tasks a second
+    /// Latency from adding to the claim, at 50 tasks a second
     Latency,
     /// Redis' memory for a waiting task
     Memory,
-    /// Ours with 10, 10,000 and 1,000,000 waiting
+    /// Our queue with 10, 10,000 and 1,000,000 waiting tasks
     Depth,
-    /// Ours with all tasks on 1, 10 and 1,000 sites
+    /// Our queue with all tasks on 1, 10 and 1,000 sites
     Sites,
 }
 
@@ -74,19 +74,19 @@ fn fsync(name: &str) -> Result<Fsync, String> {
         .ok_or_else(|| "it is one of always, everysec and no".into())
 }
 
-/// How much of everything.
+/// The counts of everything.
 struct Scale {
     rounds: u32,
-    /// Tasks of a turn.
+    /// Tasks per round.
     turn: u64,
-    /// Seconds of a turn at 50 tasks a second.
+    /// Seconds per round at 50 tasks a second.
     seconds: u64,
-    /// Tasks that wait when memory is looked at.
+    /// Waiting tasks when memory is measured.
     waiting: u64,
     depths: [u64; 3],
     /// Bursts at each depth.
     bursts: u32,
-    /// Tasks of a turn on few sites.
+    /// Tasks per round on few sites.
     on_sites: u64,
 }
 
@@ -145,7 +145,7 @@ async fn measure(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What is measured. The server ends last.
+/// The processes of a benchmark. The server is dropped last.
 struct Bench<'a> {
     ours: Side,
     peer: Option<Side>,
@@ -153,7 +153,7 @@ struct Bench<'a> {
     scale: &'a Scale,
 }
 
-/// A queue: a process that adds, one that works.
+/// One side: a process that adds tasks, and one that works.
 struct Side {
     name: String,
     producer: Program,
@@ -176,7 +176,7 @@ impl Bench<'_> {
     }
 }
 
-/// How busy the machine was in the last minute, as Linux says (proc_loadavg(5)).
+/// The load average of the last minute (proc_loadavg(5)).
 fn load() -> String {
     let all = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     all.split(' ').next().unwrap_or("unknown").to_owned()

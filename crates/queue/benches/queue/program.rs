@@ -1,4 +1,4 @@
-//! The processes of both sides, as who measures sees them.
+//! The processes of both sides, as the driver sees them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,12 +15,12 @@ use crate::Side;
 use crate::protocol::{Answer, Order};
 use crate::server::Server;
 
-/// An order takes seconds to minutes; one that takes this long is stuck.
+/// Timeout of an order, which takes seconds to minutes.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// Ticks of a second in proc_pid_stat(5); Linux has no other value.
+/// Clock ticks per second in proc_pid_stat(5).
 const TICKS: f64 = 100.0;
 
-/// Whose queue.
+/// The queue of a side.
 #[derive(Clone, Copy)]
 pub(crate) enum Who {
     Ours,
@@ -45,7 +45,7 @@ impl Who {
     }
 }
 
-/// The peer's script, if its libraries are there.
+/// BullMQ's script, if its libraries are installed.
 fn peer() -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/baseline");
     ensure!(
@@ -56,7 +56,7 @@ fn peer() -> Result<PathBuf> {
     Ok(folder.join("bullmq.mjs"))
 }
 
-/// A process that does what it is told.
+/// A process that executes orders.
 pub(crate) struct Program {
     process: Process,
     orders: ChildStdin,
@@ -64,7 +64,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it. Answers with its name as well.
+    /// Starts it. Returns its name and version as well.
     async fn start(program: &Path, script: Option<&Path>, server: &Server) -> Result<(Self, String)> {
         let mut process = Process::start(program, |command| {
             match script {
@@ -100,7 +100,7 @@ impl Program {
         self.answer().await
     }
 
-    /// CPU time that it has used, in seconds: the 14th and 15th field of its `stat`, counted from behind its name.
+    /// CPU time used so far, in seconds: fields 14 and 15 of its `stat` (proc_pid_stat(5)).
     pub(crate) fn cpu(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;
         let (_, rest) = stat.rsplit_once(") ").context("no stat")?;

@@ -1,15 +1,15 @@
-//! The figures, for people.
+//! Printing of the figures.
 
 use std::fmt::Write;
 
-/// What is better.
+/// Which direction is better.
 #[derive(Clone, Copy)]
 pub(crate) enum Better {
     More,
     Less,
 }
 
-/// Words and figures in rows.
+/// A table of text and figures.
 pub(crate) struct Table {
     title: String,
     head: Vec<String>,
@@ -41,7 +41,7 @@ impl Table {
         self.row(vec![name.into(), spread(ours), peer.as_deref().map_or(String::new(), spread), ahead]);
     }
 
-    /// For a terminal.
+    /// The table for a terminal.
     pub(crate) fn plain(&self) -> String {
         let lines = || std::iter::once(&self.head).chain(&self.rows);
         let width = |column| lines().map(|line| cell(line, column).chars().count()).max().unwrap_or(0);
@@ -58,7 +58,7 @@ impl Table {
         text
     }
 
-    /// For a document.
+    /// The table in Markdown.
     pub(crate) fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = format!("|---|{}\n", "---:|".repeat(self.head.len() - 1));
@@ -71,7 +71,7 @@ fn cell(line: &[String], column: usize) -> &str {
     line.get(column).map_or("", String::as_str)
 }
 
-/// Puts tables of the same title together.
+/// Joins tables of the same title.
 pub(crate) fn joined(tables: Vec<Table>) -> Vec<Table> {
     let mut all: Vec<Table> = Vec::new();
     for table in tables {
@@ -83,7 +83,7 @@ pub(crate) fn joined(tables: Vec<Table>) -> Vec<Table> {
     all
 }
 
-/// The value below which this part of all values lies.
+/// A quantile.
 pub(crate) fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -97,7 +97,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The median, and between what it lies.
+/// The median with minimum and maximum.
 pub(crate) fn spread(values: &[f64]) -> String {
     match values {
         [value] => number(*value),
@@ -110,7 +110,7 @@ pub(crate) fn spread(values: &[f64]) -> String {
     }
 }
 
-/// Three or more digits, thousands apart.
+/// A number with at least three digits, in groups of three.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),

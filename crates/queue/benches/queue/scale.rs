@@ -1,4 +1,4 @@
-//! This queue by itself: at growing depths, and on few sites.
+//! This queue alone: at growing depths, and on few sites.
 
 use anyhow::Result;
 
@@ -7,13 +7,13 @@ use crate::compare::per;
 use crate::protocol::{BYTES, Order};
 use crate::report::{Table, number, quantile, spread, thousands};
 
-/// Tasks of a burst: so many more wait at its end.
+/// Tasks of a burst.
 const BURST: u64 = 500;
-/// Looks at the depths.
+/// How often the depths are read.
 const LOOKS: u64 = 200;
 
 impl Bench<'_> {
-    /// The same at any depth? Bursts of tasks are added to those that wait, and as many taken away.
+    /// Bursts of tasks are added to the waiting ones, and as many claimed and completed, at each depth.
     pub(crate) async fn depth(&mut self) -> Result<Table> {
         let bursts = self.scale.bursts;
         let title = format!(
@@ -44,7 +44,7 @@ impl Bench<'_> {
         Ok(table)
     }
 
-    /// On few sites most tasks wait for their site; on one they are done one after the other.
+    /// On few sites most tasks wait for their site; on one site they are done in sequence.
     pub(crate) async fn sites(&mut self) -> Result<Table> {
         let (count, rounds) = (self.scale.on_sites, self.scale.rounds);
         let title = format!(

@@ -1,4 +1,4 @@
-//! The Redis of a run, and what it says of itself.
+//! The Redis of a run, and its statistics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use tokio::time::{sleep, timeout};
 use wpclone_test_redis::{Fsync, Options, Redis};
 
-/// Flushing and settling take seconds.
+/// Timeout of a flush and of settling, which take seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long between two looks.
+/// Interval between two measurements.
 const LOOK: Duration = Duration::from_millis(20);
-/// Memory that differs by no more than this from one look to the next, all of them some seconds apart, stands still.
+/// Memory is settled when it differs by no more than this between measurements some seconds apart.
 const STILL: f64 = 4096.0;
 
 pub(crate) struct Server(Redis);
@@ -24,7 +24,7 @@ pub(crate) struct Calls {
 }
 
 impl Server {
-    /// It does not rewrite its log by itself: that would fall into one turn and not into another.
+    /// Starts it without automatic rewrites of the append-only file, which would disturb single rounds.
     pub(crate) async fn start(fsync: Fsync) -> Result<Self> {
         let options = Options::default().fsync(fsync).arg("--auto-aof-rewrite-percentage", "0");
         Ok(Self(Redis::start_with(options).await))
@@ -53,7 +53,7 @@ impl Server {
         Ok(numbers)
     }
 
-    /// Makes it as it was at its start, but for the scripts it knows.
+    /// Empties it; it keeps its scripts and functions.
     pub(crate) async fn flush(&self) -> Result<()> {
         self.0.command::<()>("FLUSHALL ASYNC").await;
         self.until("memory", "lazyfree_pending_objects").await?;
@@ -73,12 +73,12 @@ impl Server {
         timeout(PATIENCE, zero).await.with_context(|| format!("{name} does not end"))?
     }
 
-    /// CPU time that it has used, in seconds, all its threads together.
+    /// CPU time used by all its threads, in seconds.
     pub(crate) async fn cpu(&self) -> Result<f64> {
         Ok(self.numbers("cpu", ["used_cpu_user", "used_cpu_sys"]).await?.iter().sum())
     }
 
-    /// Bytes that it holds, without what it holds for its connections and its log, once that stands still.
+    /// Used memory without buffers of clients and of the append-only file, once it is settled.
     pub(crate) async fn memory(&self) -> Result<f64> {
         let mut last = f64::MAX;
         let mut still = 0;
@@ -96,12 +96,12 @@ impl Server {
         timeout(PATIENCE, settled).await.context("memory does not stand still")?
     }
 
-    /// Begins to count commands anew.
+    /// Resets the command statistics.
     pub(crate) async fn count_anew(&self) {
         self.0.command::<()>("CONFIG RESETSTAT").await;
     }
 
-    /// The commands since then, but for those of who measures.
+    /// The commands since then, without those of the driver.
     pub(crate) async fn commands(&self) -> Result<BTreeMap<String, Calls>> {
         let mut commands = BTreeMap::new();
         for (name, values) in self.info("commandstats").await {

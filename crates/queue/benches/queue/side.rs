@@ -1,4 +1,4 @@
-//! Our side: does what lines on stdin tell it, with one queue, as api and worker use it. The other side is
+//! Our side: executes the orders on stdin with one queue, as api and worker use it. The other side is
 //! `../baseline/bullmq.mjs`.
 
 use std::pin::pin;
@@ -20,14 +20,14 @@ use wpclone_task::{Stage, TaskId};
 
 use crate::protocol::{Answer, IN_FLIGHT, Order};
 
-/// The worker's own: which stages it serves by default; how often it looks without a signal, and sweeps.
+/// As in the worker: its default stages, the interval of claims without a signal, and that of sweeps.
 const STAGES: &[Stage] = &[Stage::Browser];
 const POLL: Duration = Duration::from_secs(2);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// How long the first connection may take.
+/// Timeout of the first connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Does what it is told until stdin ends.
+/// Executes orders until stdin ends.
 pub(crate) async fn run(url: &str) -> Result<()> {
     let queue = Queue::new(url, QueueOptions::default())?;
     let mut signals = queue.subscribe_ready();
@@ -50,7 +50,7 @@ fn say(answer: &Answer) -> Result<()> {
 
 struct Side {
     queue: Queue,
-    /// The next site that no task was on.
+    /// The next unused site.
     site: u64,
 }
 
@@ -122,7 +122,7 @@ async fn accept(queue: &Queue, task: &NewTask) -> Result<()> {
     Ok(())
 }
 
-/// A task whose request and secret have so many bytes together.
+/// A task whose request and secret have this many bytes together.
 fn task(site: u64, bytes: usize, secret: &str) -> Result<NewTask> {
     let url = format!("https://site-{site:07}.example");
     let request = json!({"kind": "setup", "url": url, "username": "admin", "role": "source"});
@@ -139,24 +139,24 @@ fn task(site: u64, bytes: usize, secret: &str) -> Result<NewTask> {
     })
 }
 
-/// By the machine's clock, which both processes read.
+/// The time of the machine's clock, which both processes read.
 fn now_ms() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1000.0)
 }
 
-/// A worker with [`IN_FLIGHT`] slots that does a number of tasks.
+/// A worker with [`IN_FLIGHT`] slots for a number of tasks.
 struct Work {
     queue: Queue,
     slots: Arc<Semaphore>,
-    /// One for each task that is still to be claimed or done.
+    /// A permit for each task that is still to be claimed.
     tickets: Semaphore,
     left: AtomicU64,
-    /// When each task was claimed, in ms after it said it was made; only where it said so.
+    /// Latency of each task in ms, for tasks with a time in them.
     under_way: Mutex<Vec<f64>>,
     ended: mpsc::UnboundedSender<Result<()>>,
 }
 
-/// The work, who hears of its end, and what was there to be heard when it began.
+/// The work, the receiver of its end, and the signals since it began.
 struct Begun(Arc<Work>, mpsc::UnboundedReceiver<Result<()>>, Receiver<Signal>);
 
 impl Work {
@@ -173,7 +173,7 @@ impl Work {
         Begun(Arc::new(work), ends, queue.subscribe_ready())
     }
 
-    /// Fills slots, as the worker does: a look whenever there may be work, until there is none.
+    /// Fills slots as the worker does: claims whenever there may be work, until there is none.
     async fn claim_all(self: Arc<Self>, mut signals: Receiver<Signal>) -> Result<()> {
         let mut lanes = JoinSet::new();
         loop {
@@ -239,7 +239,7 @@ impl Work {
 }
 
 impl Begun {
-    /// How long each task was under way.
+    /// The latency of each task.
     async fn end(self) -> Result<Vec<f64>> {
         let Self(work, mut ends, signals) = self;
         {
