@@ -146,7 +146,7 @@ async fn every_code_has_a_page_and_the_docs_name_every_operation() {
     for operation in ["/setup", "/create-app-password", "/tasks/{id}/events", "/queue"] {
         assert!(docs.contains(operation), "{operation}");
     }
-    assert!(docs.contains("id=\"shape-TaskView\"") && docs.contains("AUTH_BAD_CREDENTIALS"));
+    assert!(docs.contains("id=\"schema-TaskView\"") && docs.contains("AUTH_BAD_CREDENTIALS"));
 }
 
 #[tokio::test]

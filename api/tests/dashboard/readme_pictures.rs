@@ -14,8 +14,8 @@ use crate::support::{Api, body, cloned};
 const SHOP: &str = "data:text/html,<style>body{margin:0;font:18px sans-serif;color:%23222}\
     header{background:%23234;color:white;padding:18px 40px}main{padding:30px 40px;display:grid;\
     grid-template-columns:repeat(3,1fr);gap:24px}div{background:%23eee;height:150px;border-radius:8px}\
-    </style><header>Shop of the Three Oaks</header><main><p><div></div>Oak table, 340</p><p><div></div>\
-    Oak chair, 120</p><p><div></div>Bookshelf, 210</p></main>";
+    </style><header>Shop of the Three Oaks</header><main><section><div></div>Oak table, 340</section><section><div></div>\
+    Oak chair, 120</section><section><div></div>Bookshelf, 210</section></main>";
 
 pub(crate) async fn the_pages_that_readme_shows_are_rendered(browser: Browser) {
     let api = Api::start().await;
