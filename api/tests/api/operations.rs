@@ -197,3 +197,18 @@ async fn a_redis_that_hangs_fails_readiness() {
     assert_eq!(metrics.status(), StatusCode::OK);
     assert!(metrics.text().await.unwrap().contains("wpclone_queue_up 0"));
 }
+
+#[tokio::test]
+async fn another_layout_in_redis_fails_readiness_and_requests_with_both_numbers() {
+    let api = Api::start().await;
+    let _: () = api.redis.command("SET {wpclone}:layout 7").await;
+    let ready = api.get("/readyz").send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let ready: Value = ready.json().await.unwrap();
+    let problem = ready["problem"].as_str().unwrap();
+    assert!(problem.contains("layout 7") && problem.contains("needs layout 1"), "{problem}");
+    let tasks = api.get("/tasks").send().await.unwrap();
+    assert_eq!(tasks.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(tasks.text().await.unwrap().contains("layout 7"));
+    let _: () = api.redis.command("DEL {wpclone}:layout").await;
+}
