@@ -4,7 +4,7 @@ use crate::codec::Codec;
 use crate::finder::Hit;
 use crate::sites::MappingError;
 
-/// A folder and its new place.
+/// An old and a new directory.
 #[derive(Debug, Clone)]
 pub struct FolderMapping {
     from: Vec<u8>,

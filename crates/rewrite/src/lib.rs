@@ -10,7 +10,7 @@ mod json;
 mod php;
 mod prefix;
 mod report;
-mod root;
+mod root_relative;
 mod run;
 mod sites;
 mod span;
@@ -23,8 +23,8 @@ use std::sync::Mutex;
 
 use finder::Finder;
 use report::Layers;
-use root::Roots;
-use run::{Room, Run};
+use root_relative::RootRelativeFinder;
+use run::{Run, Scratch};
 use sites::Sites;
 
 pub use folders::FolderMapping;
@@ -33,19 +33,19 @@ pub use report::{Encoding, Malformed, Report, UnreplacedAddress, UnreplacedReaso
 pub use sites::{MappingError, SiteMapping};
 pub use sql::{DumpOptions, DumpRewriter, GuidPolicy};
 
-/// Bounds and choices.
+/// Options of a [`Rewriter`].
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Whether `www.example.com` and `example.com` are the same site, unless pairs say otherwise.
+    /// Whether `www.example.com` and `example.com` are the same site, unless both are mapped.
     pub match_www: bool,
-    /// Layers of encodings that are taken off, 100 at most; what lies deeper stays. JSON in a serialised string is two.
+    /// How many nested encodings are decoded, at most 100. JSON in a serialised string counts as two.
     pub max_depth: usize,
-    /// Folders of the old machine that move too.
+    /// Directories to replace.
     pub folders: Vec<FolderMapping>,
-    /// Left-overs that are kept in a report with their context. All are counted.
+    /// The most unreplaced addresses that a report keeps with their context. All are counted.
     pub max_samples: usize,
-    /// Whether root-relative addresses are counted where a site's path changes ([`UnreplacedReason::RootRelative`]). That is a search of
-    /// its own, through values without an old host too.
+    /// Whether to count root-relative addresses if a site's path changes ([`UnreplacedReason::RootRelative`]). This is an
+    /// additional search through every value.
     pub count_root_relative: bool,
 }
 
@@ -61,43 +61,44 @@ impl Default for Options {
     }
 }
 
-/// Moves addresses. Made once, used for any number of values, by any number of threads.
+/// Replaces addresses. Build it once and share it between threads.
 pub struct Rewriter {
     sites: Sites,
     finder: Finder,
-    roots: Option<Roots>,
+    roots: Option<RootRelativeFinder>,
     options: Options,
     /// Bytes of the longest new address or folder.
     longest: usize,
-    /// Room for the work on values, for as many as were ever worked on at once.
-    rooms: Mutex<Vec<Room>>,
+    /// Reusable buffers, one set per concurrent call.
+    scratch_pool: Mutex<Vec<Scratch>>,
 }
 
 impl Rewriter {
-    /// A rewriter for these sites. Of pairs on one host the one with the longest path that fits decides.
+    /// A rewriter for these sites. Of several sites on one host, the longest matching path wins.
     ///
     /// # Errors
-    /// When there is neither a pair nor a folder, or two pairs contradict each other.
+    /// If there is neither a site nor a folder, or two sites contradict each other.
     pub fn new(pairs: &[SiteMapping], options: Options) -> Result<Self, MappingError> {
         let names = sites::names(pairs);
         let sites = Sites::new(pairs, options.match_www)?;
         let finder = Finder::new(&names, &options.folders).ok_or(MappingError::Empty)?;
-        let roots = if options.count_root_relative { Roots::new(pairs) } else { None };
+        let roots = if options.count_root_relative { RootRelativeFinder::new(pairs) } else { None };
         let options = Options { max_depth: options.max_depth.min(100), ..options };
         let folders = options.folders.iter().map(FolderMapping::new_len);
         let longest = pairs.iter().map(SiteMapping::new_len).chain(folders).max().unwrap_or(0);
-        Ok(Self { sites, finder, roots, options, longest, rooms: Mutex::default() })
+        Ok(Self { sites, finder, roots, options, longest, scratch_pool: Mutex::default() })
     }
 
-    /// A value with its addresses moved; the value itself where there are none.
+    /// Returns the value with its addresses replaced; borrowed if nothing changed.
     pub fn rewrite<'v>(&self, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
         report.values += 1;
         self.note_root_relative(value, report);
         let Some(first) = self.finder.find(value, 0) else { return Cow::Borrowed(value) };
-        let room = self.rooms.lock().ok().and_then(|mut rooms| rooms.pop()).unwrap_or_default();
-        let (new, room) = Run::value(self, report, value, first, room);
-        if let (Some(room), Ok(mut rooms)) = (room, self.rooms.lock()) {
-            rooms.push(room);
+        let scratch =
+            self.scratch_pool.lock().ok().and_then(|mut scratch_pool| scratch_pool.pop()).unwrap_or_default();
+        let (new, scratch) = Run::value(self, report, value, first, scratch);
+        if let (Some(scratch), Ok(mut scratch_pool)) = (scratch, self.scratch_pool.lock()) {
+            scratch_pool.push(scratch);
         }
         match new {
             None => Cow::Borrowed(value),

@@ -1,6 +1,6 @@
 //! Table prefixes: what else is named after them.
 
-/// A table prefix and the one that takes its place.
+/// An old and a new table prefix.
 ///
 /// ```
 /// let prefix = wpclone_rewrite::PrefixMapping::new("wp_", "clone7_");

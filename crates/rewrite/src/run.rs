@@ -19,10 +19,10 @@ pub(crate) struct Run<'r> {
     replaced: Replaced,
 }
 
-/// Room for the work on a value, kept for the next one. The vectors are stacks: a layer puts its own on top and takes it
+/// Scratch for the work on a value, kept for the next one. The vectors are stacks: a layer puts its own on top and takes it
 /// away again.
 #[derive(Default)]
-pub(crate) struct Room {
+pub(crate) struct Scratch {
     /// Hits, in order and counted from the beginning of their text.
     hits: Vec<Hit>,
     found: Found,
@@ -30,13 +30,13 @@ pub(crate) struct Room {
     spare: Vec<Layer>,
 }
 
-/// What is larger is not kept.
+/// Larger buffers are dropped.
 const KEPT: usize = 1 << 20;
 
 /// What is spelled may become so many times as long as it was together with its new addresses.
-const MOST_GROWTH: usize = 4;
+const MAX_GROWTH: usize = 4;
 
-impl Room {
+impl Scratch {
     fn is_small(&self) -> bool {
         let layer = |layer: &Layer| layer.decoded.room() + layer.edits.room();
         self.hits.capacity() + self.found.spans.capacity() + self.spare.iter().map(layer).sum::<usize>()
@@ -85,9 +85,9 @@ impl<'r> Run<'r> {
         report: &'r mut Report,
         value: &[u8],
         first: Hit,
-        room: Room,
-    ) -> (Option<Vec<u8>>, Option<Room>) {
-        Self::edited(rewriter, report, value, first, room, |edits| edits.apply(value, 0))
+        scratch: Scratch,
+    ) -> (Option<Vec<u8>>, Option<Scratch>) {
+        Self::edited(rewriter, report, value, first, scratch, |edits| edits.apply(value, 0))
     }
 
     /// What `apply` makes of a value's edits; `None` when there are none.
@@ -96,10 +96,10 @@ impl<'r> Run<'r> {
         report: &'r mut Report,
         value: &[u8],
         first: Hit,
-        room: Room,
+        scratch: Scratch,
         apply: impl FnOnce(&Edits) -> T,
-    ) -> (Option<T>, Option<Room>) {
-        let Room { hits, found, spare } = room;
+    ) -> (Option<T>, Option<Scratch>) {
+        let Scratch { hits, found, spare } = scratch;
         let mut run = Self { rewriter, report, hits, found, spare, replaced: Replaced::default() };
         let mut layer = run.spare.pop().unwrap_or_default();
         let frame = Frame { text: value, base: 0, depth: 0, within: Layers::default() };
@@ -108,8 +108,8 @@ impl<'r> Run<'r> {
         layer.clear();
         run.spare.push(layer);
         run.report.add_replaced(&run.replaced);
-        let room = Room { hits: run.hits, found: run.found, spare: run.spare };
-        (new, Some(room).filter(Room::is_small))
+        let scratch = Scratch { hits: run.hits, found: run.found, spare: run.spare };
+        (new, Some(scratch).filter(Scratch::is_small))
     }
 
     /// Finds the hits of a text, the first of which may be known, and rewrites it.
@@ -192,7 +192,7 @@ impl<'r> Run<'r> {
         let written = Written { whole: frame.text, range: part, base: frame.base };
         codec.write(written, &layer.decoded, &layer.edits, out);
         // A character takes the spelling of the one before it, in each layer: together they can multiply the length.
-        if out.since(&before) > MOST_GROWTH * (raw.len() + hits.len() * self.rewriter.longest) {
+        if out.since(&before) > MAX_GROWTH * (raw.len() + hits.len() * self.rewriter.longest) {
             out.back_to(before);
             self.replaced = replaced;
             self.report.add_malformed(Malformed::EscapeOverflow);

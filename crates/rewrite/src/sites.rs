@@ -3,30 +3,30 @@
 use thiserror::Error;
 use url::{Host, Url};
 
-/// One site that moves: its old address and its new one.
+/// The old and the new address of a site.
 #[derive(Debug, Clone)]
 pub struct SiteMapping {
     from: Url,
     to: Url,
 }
 
-/// Why something cannot be a pair.
+/// Why a mapping is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MappingError {
-    /// It cannot be read as an absolute http or https address.
+    /// Not an absolute http or https URL.
     #[error("not an http or https address: {0}")]
     InvalidAddress(String),
-    /// A site's address has neither credentials, nor a query, nor a fragment.
+    /// A site's address must not have credentials, a query or a fragment.
     #[error("a site's address ends with its path and holds no credentials: {0}")]
     ExtraUrlParts(String),
-    /// Two pairs begin at the same address and end at different ones.
-    #[error("two ways lead from {0}")]
+    /// One old address is mapped to two new ones.
+    #[error("{0} is mapped to two addresses")]
     Conflict(String),
-    /// It is no absolute folder, or the root of all.
+    /// Not an absolute folder, or the root directory.
     #[error("not an absolute folder: {0}")]
     InvalidFolder(String),
-    /// A rewriter without pairs has nothing to do.
-    #[error("no address to move from")]
+    /// There is nothing to replace.
+    #[error("no address to replace")]
     Empty,
 }
 

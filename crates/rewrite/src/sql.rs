@@ -8,28 +8,28 @@ use crate::report::{Malformed, Report, UnreplacedReason};
 use crate::run::Run;
 use crate::{PrefixMapping, Rewriter};
 
-mod ends;
 mod hex;
-mod mode;
-mod scan;
+mod output;
+mod scanner;
+mod session;
 mod statement;
-mod work;
+mod token_end;
 
-use scan::{Mode, Piece, Scanner, Token};
+use output::Output;
+use scanner::{Mode, Piece, Scanner, Token};
 use statement::{Reader, Role};
-use work::Work;
 
-/// What is to be known of a dump, and done with it.
+/// Options of a [`DumpRewriter`].
 #[derive(Debug, Clone)]
 pub struct DumpOptions {
     /// Whether a backslash escapes, as it does unless the server ran with `NO_BACKSLASH_ESCAPES`. The dump's own
     /// `SET sql_mode` changes it.
     pub backslash_escapes: bool,
-    /// What becomes of the posts' guids.
+    /// Whether the guids of posts are rewritten.
     pub guid: GuidPolicy,
     /// A table prefix that changes.
     pub prefix: Option<PrefixMapping>,
-    /// Values that are longer pass as they are; so many bytes, and some more, may be held at once.
+    /// Longer values are passed through. About this many bytes may be in memory.
     pub max_value_bytes: usize,
 }
 
@@ -44,7 +44,7 @@ impl Default for DumpOptions {
     }
 }
 
-/// What becomes of the posts' guids. WordPress writes an address there when a post is made, and never again.
+/// Whether the guids of posts are rewritten. WordPress sets them when a post is created and never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GuidPolicy {
     /// They move like all addresses. Feeds show them and some attachments are served from them: a copy of a site that
@@ -55,7 +55,7 @@ pub enum GuidPolicy {
     Keep,
 }
 
-/// A dump that comes in pieces, of any size, cut anywhere.
+/// Rewrites a dump that is pushed in chunks of any size.
 ///
 /// ```
 /// # use wpclone_rewrite::{DumpOptions, Options, SiteMapping, Report, Rewriter};
@@ -85,7 +85,7 @@ pub struct DumpRewriter<'r> {
     spare: Spare,
 }
 
-/// Room for the work on literals.
+/// Scratch for the work on literals.
 #[derive(Default)]
 struct Spare {
     decoded: Decoded,
@@ -93,7 +93,7 @@ struct Spare {
     bytes: Vec<u8>,
 }
 
-/// What is larger is not kept.
+/// Larger buffers are dropped.
 const KEPT: usize = 1 << 20;
 
 impl Rewriter {
@@ -118,10 +118,11 @@ impl Rewriter {
     /// What `apply` makes of a value's edits, if there are any. Counts as a value that was looked at already.
     fn edited<T>(&self, value: &[u8], report: &mut Report, apply: impl FnOnce(&Edits) -> T) -> Option<T> {
         let first = self.finder.find(value, 0)?;
-        let room = self.rooms.lock().ok().and_then(|mut rooms| rooms.pop()).unwrap_or_default();
+        let room =
+            self.scratch_pool.lock().ok().and_then(|mut scratch_pool| scratch_pool.pop()).unwrap_or_default();
         let (made, room) = Run::edited(self, report, value, first, room, apply);
-        if let (Some(room), Ok(mut rooms)) = (room, self.rooms.lock()) {
-            rooms.push(room);
+        if let (Some(room), Ok(mut scratch_pool)) = (room, self.scratch_pool.lock()) {
+            scratch_pool.push(room);
         }
         report.changed_values += u64::from(made.is_some());
         made
@@ -129,7 +130,7 @@ impl Rewriter {
 }
 
 impl DumpRewriter<'_> {
-    /// Reads on, and appends what is done with.
+    /// Processes a chunk, and appends the output that is complete.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>, report: &mut Report) {
         if self.pending.is_empty() {
             let done = self.run(chunk, false, out, report);
@@ -146,7 +147,7 @@ impl DumpRewriter<'_> {
         self.pending = pending;
     }
 
-    /// Appends the rest. What ends too early passes as it is, and is counted.
+    /// Appends the rest. A truncated statement is passed through and counted.
     pub fn finish(mut self, out: &mut Vec<u8>, report: &mut Report) {
         let pending = std::mem::take(&mut self.pending);
         let done = self.run(&pending, true, out, report);
@@ -163,7 +164,7 @@ impl DumpRewriter<'_> {
             out.extend_from_slice(text);
             return text.len();
         }
-        let mut work = Work::new(self.rewriter, text, out, report);
+        let mut work = Output::new(self.rewriter, text, out, report);
         let mut at = 0;
         loop {
             let quiet = if self.always { 0 } else { work.quiet() };
@@ -196,7 +197,7 @@ impl DumpRewriter<'_> {
         at
     }
 
-    fn piece(&mut self, piece: &Piece, work: &mut Work<'_>) {
+    fn piece(&mut self, piece: &Piece, work: &mut Output<'_>) {
         if let Token::Part(reason) = &piece.token {
             if let Some(reason) = reason {
                 work.report.add_malformed(*reason);
@@ -227,7 +228,7 @@ impl DumpRewriter<'_> {
     }
 
     /// The name of a table.
-    fn table(&mut self, name: Range<usize>, work: &mut Work<'_>) {
+    fn table(&mut self, name: Range<usize>, work: &mut Output<'_>) {
         let new = self.prefix.as_ref().and_then(|prefix| prefix.table(&work.text[name.clone()]));
         if let Some(new) = new {
             work.replace(name, &new);
@@ -236,7 +237,7 @@ impl DumpRewriter<'_> {
     }
 
     /// A literal, by what is between its quotes.
-    fn text(&mut self, quote: u8, content: Range<usize>, role: Role, work: &mut Work<'_>) {
+    fn text(&mut self, quote: u8, content: Range<usize>, role: Role, work: &mut Output<'_>) {
         let raw = &work.text[content.clone()];
         let escapes = self.scanner.mode.escapes;
         let codec = Codec::Sql { quote, escapes };
@@ -272,7 +273,7 @@ impl DumpRewriter<'_> {
     }
 
     /// A literal in hexadecimal digits.
-    fn hex(&mut self, digits: Range<usize>, role: Role, work: &mut Work<'_>) {
+    fn hex(&mut self, digits: Range<usize>, role: Role, work: &mut Output<'_>) {
         let raw = &work.text[digits.clone()];
         let Spare { edits, bytes, .. } = &mut self.spare;
         if !hex::decode(raw, bytes) {
@@ -283,7 +284,7 @@ impl DumpRewriter<'_> {
             hex::write(raw, &new, edits);
             work.report.prefix_renames += 1;
         } else if role == Role::Guid {
-            Work::new(self.rewriter, bytes, &mut Vec::new(), work.report)
+            Output::new(self.rewriter, bytes, &mut Vec::new(), work.report)
                 .stay(0..bytes.len(), UnreplacedReason::Guid);
         } else {
             self.rewriter.edited(bytes, work.report, |new| hex::write(raw, new, edits));

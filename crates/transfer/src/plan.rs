@@ -300,7 +300,7 @@ mod tests {
                 "collation": "utf8mb4_general_ci", "max_allowed_packet": 1 << 24, "lower_case_table_names": 0,
                 "sql_mode": "", "collations": [],
             },
-            "roots": {}, "others": [], "abspath": format!("/srv/{host}/"),
+            "roots": {}, "other_prefixes": [], "abspath": format!("/srv/{host}/"),
             "limits": {
                 "memory_bytes": null, "max_execution_s": 0, "post_max_bytes": null, "budget_ms": 1000, "parallel": 2,
             },

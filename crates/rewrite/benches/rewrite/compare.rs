@@ -8,7 +8,7 @@ use memchr::memmem;
 use rustix::time::{ClockId, clock_gettime};
 use wpclone_rewrite::{Options as Choices, Report, Rewriter, SiteMapping};
 
-use crate::peer::{Peer, Turn};
+use crate::baseline::{Baseline, Turn};
 use crate::rows::{self, Kind, Matching};
 use crate::table::{Table, median, spread};
 use crate::{NEW, OLD, Options, load};
@@ -40,10 +40,10 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     let head = ["", "rows", "MB", "changed by wpclone", "by PHP", "addresses"];
     let mut sets = vec![head.map(str::to_owned).to_vec()];
     for (name, rows) in sets_of(options) {
-        let mut peer = if options.alone { None } else { Some(Peer::start(&rows)?) };
-        let set = Set::measure(&rewriter, &rows, peer.as_mut(), rounds)?;
+        let mut baseline = if options.alone { None } else { Some(Baseline::start(&rows)?) };
+        let set = Set::measure(&rewriter, &rows, baseline.as_mut(), rounds)?;
         rates.push(set.rates(&name));
-        let php_changed = if peer.is_some() { set.php_changed.to_string() } else { String::new() };
+        let php_changed = if baseline.is_some() { set.php_changed.to_string() } else { String::new() };
         sets.push(
             [
                 name,
@@ -55,7 +55,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
             ]
             .to_vec(),
         );
-        php = peer.map_or(php, |peer| format!(" beside PHP {}", peer.version));
+        php = baseline.map_or(php, |baseline| format!(" beside PHP {}", baseline.version));
     }
     println!(
         "\nwpclone (optimised: profile bench){php}; one core each; load before {before}, after {}",
@@ -99,7 +99,7 @@ impl Set {
     fn measure(
         rewriter: &Rewriter,
         rows: &[Vec<u8>],
-        mut peer: Option<&mut Peer>,
+        mut baseline: Option<&mut Baseline>,
         rounds: u32,
     ) -> Result<Self> {
         #[expect(clippy::cast_precision_loss, reason = "far from 2^53")]
@@ -107,9 +107,9 @@ impl Set {
         let mut set = Self { megabytes, rates: Rates::default(), report: Report::default(), php_changed: 0 };
         for round in 0..=rounds {
             let (ours, report) = timed(|| ours(rewriter, rows));
-            let php = peer.as_mut().map(|peer| peer.turn(false)).transpose()?;
+            let php = baseline.as_mut().map(|baseline| baseline.turn(false)).transpose()?;
             let (search, _) = timed(|| search(rows));
-            let matching = peer.as_mut().map(|peer| peer.turn(true)).transpose()?;
+            let matching = baseline.as_mut().map(|baseline| baseline.turn(true)).transpose()?;
             set.report = report;
             if round > 0 {
                 set.rates.ours.push(megabytes / ours);
@@ -126,9 +126,9 @@ impl Set {
     fn rates(&self, name: &str) -> Vec<String> {
         let Rates { ours, php, matching, search } = &self.rates;
         let shown = |rates: &[f64]| if rates.is_empty() { String::new() } else { spread(rates) };
-        let ahead = |peer: &[f64]| match peer {
+        let ahead = |baseline: &[f64]| match baseline {
             [] => String::new(),
-            peer => format!("{:.1}×", median(ours) / median(peer)),
+            baseline => format!("{:.1}×", median(ours) / median(baseline)),
         };
         // Where the search finds something it is done with the row.
         let searched = self.report.changed_values == 0;

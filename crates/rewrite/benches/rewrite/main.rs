@@ -1,9 +1,9 @@
 //! `./dev bench rewrite`: the crate's functions by themselves; and on rows as a WordPress has them beside PHP doing what
 //! WP-CLI does, and beside a bare search. docs/REWRITE.md says what is measured and how.
 
+mod baseline;
 mod compare;
 mod functions;
-mod peer;
 mod rows;
 mod table;
 

@@ -1,4 +1,4 @@
-//! Values that hold each other, and how each is written. As in the crate's tests of its laws, but for more encodings.
+//! Values that hold each other, and how each is written. Like the crate's property tests, with more encodings.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};

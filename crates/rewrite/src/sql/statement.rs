@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::mode::Settings;
-use super::scan::{Mode, Piece, Seek, Token};
+use super::scanner::{Mode, Piece, Seek, Token};
+use super::session::Settings;
 use super::{DumpOptions, GuidPolicy};
 use crate::PrefixMapping;
 

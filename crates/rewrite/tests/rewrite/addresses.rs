@@ -4,7 +4,7 @@ use crate::{NEW, OLD, become_, become_with, rewrite, rewriter, stay, usual};
 use wpclone_rewrite::{MappingError, Options, Report, Rewriter, SiteMapping};
 
 #[test]
-fn one_site_has_many_spellings() {
+fn all_spellings_of_a_site_are_replaced() {
     become_(&[
         ("http://example.com", "https://new.example.org/shop"),
         ("https://example.com/", "https://new.example.org/shop/"),
@@ -23,7 +23,7 @@ fn one_site_has_many_spellings() {
 }
 
 #[test]
-fn an_address_may_stand_anywhere_in_a_text() {
+fn addresses_are_found_anywhere_in_a_text() {
     become_(&[
         (
             "See http://example.com. Or http://example.com, or",
@@ -58,7 +58,7 @@ fn an_address_may_stand_anywhere_in_a_text() {
 }
 
 #[test]
-fn text_of_html_css_and_shortcodes_needs_no_more() {
+fn addresses_in_html_css_and_shortcodes_are_replaced() {
     become_(&[
         (
             r#"<a href="http://example.com/a">http://example.com</a>"#,
@@ -93,7 +93,7 @@ fn text_of_html_css_and_shortcodes_needs_no_more() {
 }
 
 #[test]
-fn another_host_stays() {
+fn other_hosts_are_kept() {
     stay(&[
         "http://example.com.au/",
         "http://example.community/",
@@ -116,7 +116,7 @@ fn another_host_stays() {
 }
 
 #[test]
-fn what_is_no_address_of_the_site_stays() {
+fn other_text_with_the_host_is_kept() {
     stay(&[
         "bob@example.com",
         "mailto:bob@example.com",
@@ -134,7 +134,7 @@ fn what_is_no_address_of_the_site_stays() {
 }
 
 #[test]
-fn international_hosts_are_found_in_every_spelling() {
+fn international_hosts_are_found_in_unicode_and_punycode() {
     let rewriter = rewriter(&[("https://münchen.example", "https://bücher.test")]);
     become_with(
         &rewriter,
@@ -157,7 +157,7 @@ fn international_hosts_are_found_in_every_spelling() {
 }
 
 #[test]
-fn hosts_without_a_plain_letter_are_found_too() {
+fn hosts_without_ascii_letters_are_found() {
     let rewriter = rewriter(&[("https://例え.jp", "https://new.test")]);
     become_with(
         &rewriter,
@@ -173,7 +173,7 @@ fn hosts_without_a_plain_letter_are_found_too() {
 }
 
 #[test]
-fn numbers_names_and_ports_can_be_hosts() {
+fn ip_addresses_and_local_names_with_ports_can_be_hosts() {
     let cases = [
         ("http://localhost:8080", "a http://localhost:8080/x", "a https://n.test/x"),
         ("http://localhost", "a http://localhost/x", "a https://n.test/x"),
@@ -198,7 +198,7 @@ fn numbers_names_and_ports_can_be_hosts() {
 }
 
 #[test]
-fn a_path_is_part_of_the_site() {
+fn the_path_is_part_of_the_site() {
     let rewriter = rewriter(&[("https://example.com/blog/", "http://new.test:8080/")]);
     become_with(
         &rewriter,
@@ -222,7 +222,7 @@ fn a_path_is_part_of_the_site() {
 }
 
 #[test]
-fn paths_have_spellings_too() {
+fn paths_are_matched_in_every_encoding() {
     let rewriter = rewriter(&[("https://example.com/bücher", "https://example.com/b")]);
     become_with(
         &rewriter,
@@ -235,7 +235,7 @@ fn paths_have_spellings_too() {
 }
 
 #[test]
-fn of_several_pairs_the_longest_decides() {
+fn the_longest_matching_site_wins() {
     let rewriter = rewriter(&[
         ("https://example.com", "https://a.test"),
         ("https://example.com/blog", "https://b.test"),
@@ -261,7 +261,7 @@ fn of_several_pairs_the_longest_decides() {
 }
 
 #[test]
-fn many_pairs_are_as_good_as_one() {
+fn many_sites_are_replaced_in_one_pass() {
     let pairs: Vec<(String, String)> =
         (0..300).map(|n| (format!("https://site{n}.old{n}.test"), format!("https://new{n}.test"))).collect();
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
@@ -276,7 +276,7 @@ fn many_pairs_are_as_good_as_one() {
 }
 
 #[test]
-fn what_is_at_its_new_place_already_stays() {
+fn addresses_that_are_already_new_are_kept() {
     let deeper = rewriter(&[(OLD, "http://example.com/wp")]);
     become_with(
         &deeper,
@@ -304,13 +304,13 @@ fn what_is_at_its_new_place_already_stays() {
 }
 
 #[test]
-fn sites_can_change_places() {
+fn two_sites_can_be_swapped() {
     let rewriter = rewriter(&[("http://a.test", "http://b.test"), ("http://b.test", "http://a.test")]);
     become_with(&rewriter, &[("http://a.test/1 http://b.test/2", "http://b.test/1 http://a.test/2")]);
 }
 
 #[test]
-fn www_can_be_a_site_of_its_own() {
+fn www_can_be_a_separate_site() {
     let pairs = [SiteMapping::new(OLD, NEW).unwrap()];
     let rewriter = Rewriter::new(&pairs, Options { match_www: false, ..Options::default() }).unwrap();
     become_with(
@@ -323,7 +323,7 @@ fn www_can_be_a_site_of_its_own() {
 }
 
 #[test]
-fn a_pair_is_two_sites() {
+fn a_mapping_needs_two_site_addresses() {
     let refused = |from: &str| SiteMapping::new(from, NEW).unwrap_err();
     assert_eq!(refused("example.com"), MappingError::InvalidAddress("example.com".into()));
     assert_eq!(refused("ftp://example.com"), MappingError::InvalidAddress("ftp://example.com".into()));
@@ -352,7 +352,7 @@ fn one_rewriter_serves_many_threads() {
 }
 
 #[test]
-fn a_value_without_an_old_host_comes_back_itself() {
+fn a_value_without_an_old_host_is_borrowed() {
     let rewriter = usual();
     let mut report = Report::default();
     for value in [&b""[..], b"yes", b"a:1:{i:0;s:3:\"abc\";}", b"exam ple.co", b"example.co", &[0, 255, 254]]

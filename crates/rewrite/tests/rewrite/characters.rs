@@ -6,7 +6,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, 
 use crate::{NEW, OLD, become_, rewrite, usual};
 
 #[test]
-fn percent_encoding_stays_as_written() {
+fn percent_encoding_is_kept() {
     become_(&[
         (
             "https://t.test/?u=http%3A%2F%2Fexample.com%2Fa%20b",
@@ -45,7 +45,7 @@ fn percent_encoded_structures_keep_their_lengths() {
 }
 
 #[test]
-fn character_references_stay_as_written() {
+fn character_references_are_kept() {
     become_(&[
         (
             "<p>http:&#x2F;&#x2F;example.com&#x2F;a</p>",
@@ -68,7 +68,7 @@ fn character_references_stay_as_written() {
 }
 
 #[test]
-fn attributes_hold_structures() {
+fn structures_in_attributes_are_rewritten() {
     become_(&[
         (
             r#"<i data-x="{&quot;u&quot;:&quot;http:\/\/example.com\/a&quot;,&quot;n&quot;:1}" id=a>"#,
@@ -102,7 +102,7 @@ fn attributes_hold_structures() {
 }
 
 #[test]
-fn backslash_escapes_stay_as_written() {
+fn backslash_escapes_are_kept() {
     become_(&[
         (r#"var u = "http:\/\/example.com\/a";"#, r#"var u = "https:\/\/new.example.org\/shop\/a";"#),
         (r"var u = 'http:\x2f\x2fexample.com';", r"var u = 'https:\x2f\x2fnew.example.org\x2fshop';"),

@@ -10,7 +10,7 @@ fn moving(folders: &[(&str, &str)]) -> Rewriter {
 }
 
 #[test]
-fn a_folder_moves_whatever_it_is_wrapped_in() {
+fn a_folder_is_replaced_in_every_encoding() {
     become_with(
         &moving(&[("/var/www/html/", "/srv/clones/7")]),
         &[
@@ -32,7 +32,7 @@ fn a_folder_moves_whatever_it_is_wrapped_in() {
 }
 
 #[test]
-fn another_folder_stays() {
+fn other_folders_are_kept() {
     let stays = [
         "/var/www/html2/a",
         "/var/www/html.old/a",
@@ -48,7 +48,7 @@ fn another_folder_stays() {
 }
 
 #[test]
-fn of_several_folders_the_longest_decides() {
+fn the_longest_matching_folder_wins() {
     let rewriter =
         moving(&[("/var/www/html", "/a"), ("/var/www/html/shop", "/b"), (r"C:\xampp\htdocs", "/c")]);
     become_with(
@@ -63,7 +63,7 @@ fn of_several_folders_the_longest_decides() {
 }
 
 #[test]
-fn a_folder_may_be_named_like_the_host() {
+fn a_folder_may_have_the_name_of_the_host() {
     let rewriter = moving(&[("/home/me/example.com", "/srv/x")]);
     become_with(
         &rewriter,
@@ -72,7 +72,7 @@ fn a_folder_may_be_named_like_the_host() {
 }
 
 #[test]
-fn a_folder_is_absolute() {
+fn only_absolute_folders_are_accepted() {
     for folder in ["var/www", "/", "", "C:", "./a"] {
         assert_eq!(FolderMapping::new(folder, "/a").unwrap_err(), MappingError::InvalidFolder(folder.into()));
     }
@@ -86,7 +86,7 @@ fn a_folder_is_absolute() {
 }
 
 #[test]
-fn what_is_named_after_the_prefix_is_renamed() {
+fn names_with_the_table_prefix_are_renamed() {
     let prefix = PrefixMapping::new("wp_", "clone7_");
     let text = |name: Option<Vec<u8>>| name.map(|name| String::from_utf8(name).unwrap());
     assert_eq!(text(prefix.table(b"wp_2_posts")).as_deref(), Some("clone7_2_posts"));

@@ -1,16 +1,16 @@
-//! The rewriter from outside: values in, values out.
+//! Tests of the public API with single values.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod addresses;
 mod characters;
 mod folders;
-mod fuzzed;
-mod hostile;
-mod judge;
-mod laws;
-mod left_over;
+mod fuzz_findings;
+mod malformed;
+mod oracle;
+mod properties;
 mod structures;
+mod unreplaced;
 
 use std::borrow::Cow;
 
@@ -36,7 +36,7 @@ fn rewrite(rewriter: &Rewriter, value: &str) -> (String, Report) {
     (String::from_utf8(new.into_owned()).unwrap(), report)
 }
 
-/// Checks each value against what it has to become.
+/// Checks that each value becomes the expected one.
 #[track_caller]
 fn become_with(rewriter: &Rewriter, cases: &[(&str, &str)]) {
     for (value, wanted) in cases {
@@ -50,7 +50,7 @@ fn become_(cases: &[(&str, &str)]) {
     become_with(&usual(), cases);
 }
 
-/// Checks values that have to stay.
+/// Checks that values do not change.
 #[track_caller]
 fn stay(values: &[&str]) {
     for value in values {

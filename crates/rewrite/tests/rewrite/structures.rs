@@ -23,7 +23,7 @@ fn serialised_strings_keep_their_lengths() {
 }
 
 #[test]
-fn every_type_of_serialised_data_is_passed() {
+fn every_type_of_serialised_data_is_parsed() {
     become_(&[(
         concat!(
             "a:11:{i:-1;N;i:0;b:1;i:1;i:-42;i:2;d:0.1;i:3;d:-1.0E+25;i:4;d:-INF;i:5;d:NAN;",
@@ -43,7 +43,7 @@ fn every_type_of_serialised_data_is_passed() {
 }
 
 #[test]
-fn what_a_class_wrote_itself_is_read_as_far_as_it_can_be() {
+fn custom_serialised_classes_are_parsed_as_text() {
     become_(&[(
         r#"C:11:"ArrayObject":55:{x:i:0;a:1:{s:1:"u";s:18:"http://example.com";};m:a:0:{}}"#,
         r#"C:11:"ArrayObject":65:{x:i:0;a:1:{s:1:"u";s:28:"https://new.example.org/shop";};m:a:0:{}}"#,
@@ -51,7 +51,7 @@ fn what_a_class_wrote_itself_is_read_as_far_as_it_can_be() {
 }
 
 #[test]
-fn names_stay() {
+fn names_are_kept() {
     stay(&[
         r#"a:1:{s:18:"http://example.com";i:1;}"#,
         r#"O:8:"stdClass":1:{s:18:"http://example.com";i:1;}"#,
@@ -63,7 +63,7 @@ fn names_stay() {
 }
 
 #[test]
-fn json_stays_as_written() {
+fn json_keeps_its_escapes() {
     become_(&[
         (
             "{ \"b\" : \"http:\\/\\/example.com\\/\\u00fc\",\n\t\"a\":1.50e+3, \"a\": [ ] }\n",
@@ -83,7 +83,7 @@ fn json_stays_as_written() {
 }
 
 #[test]
-fn structures_hold_each_other() {
+fn structures_can_be_nested_in_each_other() {
     become_(&[
         (
             r#"a:1:{s:1:"j";s:28:"{"u":"http:\/\/example.com"}";}"#,
@@ -125,7 +125,7 @@ fn structures_hold_each_other() {
 }
 
 #[test]
-fn structures_stand_in_texts() {
+fn structures_are_found_inside_text() {
     become_(&[
         (
             r#"before a:1:{i:0;s:18:"http://example.com";} after http://example.com"#,
@@ -147,7 +147,7 @@ fn structures_stand_in_texts() {
 }
 
 #[test]
-fn counts_say_what_an_address_was_wrapped_in() {
+fn replacements_are_counted_by_encoding() {
     let value = r#"a:1:{s:1:"j";s:28:"{"u":"http:\/\/example.com"}";} http://example.com"#;
     let (_, report) = rewrite(&usual(), value);
     let counts = serde_json::to_value(&report).unwrap();

@@ -39,7 +39,7 @@ fn a_literal_keeps_the_escapes_it_has() {
 }
 
 #[test]
-fn what_values_are_wrapped_in_is_seen_through_the_escapes() {
+fn encodings_inside_escaped_literals_are_decoded() {
     values(
         &DumpOptions::default(),
         &[
@@ -67,7 +67,7 @@ fn what_values_are_wrapped_in_is_seen_through_the_escapes() {
 }
 
 #[test]
-fn without_backslash_escapes_a_backslash_is_one() {
+fn without_backslash_escapes_a_backslash_is_a_plain_character() {
     values(
         &plain(),
         &[
@@ -83,7 +83,7 @@ fn without_backslash_escapes_a_backslash_is_one() {
 }
 
 #[test]
-fn the_dump_says_whether_a_backslash_escapes() {
+fn the_dumps_sql_mode_decides_whether_a_backslash_escapes() {
     let row = |end: &str| format!("{}\n{}", end, rows(r"('\'),('http://example.com','\')"));
     let on = [
         "SET sql_mode = 'NO_BACKSLASH_ESCAPES';",
@@ -120,7 +120,7 @@ fn the_dump_says_whether_a_backslash_escapes() {
 }
 
 #[test]
-fn in_ansi_mode_double_quotes_are_around_names() {
+fn in_ansi_mode_double_quotes_delimit_names() {
     let dump = |url: &str| {
         format!("SET sql_mode='ANSI_QUOTES';INSERT INTO \"a'b\" (\"http://example.com\") VALUES ('{url}');")
     };
@@ -128,7 +128,7 @@ fn in_ansi_mode_double_quotes_are_around_names() {
 }
 
 #[test]
-fn hexadecimal_digits_are_read_and_written_in_their_case() {
+fn hexadecimal_literals_keep_the_case_of_their_digits() {
     let hex = |text: &str, large: bool| -> String {
         text.bytes().map(|byte| if large { format!("{byte:02X}") } else { format!("{byte:02x}") }).collect()
     };
@@ -165,7 +165,7 @@ fn hexadecimal_digits_are_read_and_written_in_their_case() {
 }
 
 #[test]
-fn binary_data_passes_untouched_around_an_address() {
+fn binary_data_around_an_address_is_not_changed() {
     let row = |url: &str| {
         let mut row = b"INSERT INTO t VALUES (_binary '".to_vec();
         row.extend((0..=255_u8).filter(|byte| !matches!(byte, b'\'' | b'\\')));
@@ -179,7 +179,7 @@ fn binary_data_passes_untouched_around_an_address() {
 }
 
 #[test]
-fn every_statement_that_writes_rows_has_values() {
+fn values_of_every_statement_that_writes_rows_are_rewritten() {
     let statements = |url: &str| {
         format!(
             "INSERT INTO a VALUES ('{url}');REPLACE INTO `a` (`b`,`c`) VALUES (1,'{url}'),(2,'{url}');\n\
@@ -194,7 +194,7 @@ fn every_statement_that_writes_rows_has_values() {
 }
 
 #[test]
-fn what_holds_no_rows_stays_and_is_told() {
+fn parts_without_rows_are_kept_and_reported() {
     let elsewhere = [
         "-- http://example.com it's\n",
         "# http://example.com it's \" `\n",
@@ -219,7 +219,7 @@ fn what_holds_no_rows_stays_and_is_told() {
 }
 
 #[test]
-fn delimiters_and_comments_of_all_kinds_are_followed() {
+fn delimiters_and_comments_are_parsed() {
     let parts = [
         "/*!50001 SET a=1 /* it's */ */;",
         "/*M!999999\\- enable the sandbox mode */ \n",
@@ -251,7 +251,7 @@ fn values_are_counted() {
 }
 
 #[test]
-fn addresses_without_a_host_are_counted_where_the_path_changes() {
+fn root_relative_addresses_are_counted_where_the_path_changes() {
     let dump = rows(r#"(1,'<a href=\"/about/\">'),(2,'<a href="/">'),(3,'/about/')"#);
     for (to, wanted) in [("https://b.example/copy", Some(&2)), ("https://b.example", None)] {
         let rewriter = Rewriter::new(
@@ -269,7 +269,7 @@ fn addresses_without_a_host_are_counted_where_the_path_changes() {
 }
 
 #[test]
-fn guids_move_unless_they_are_to_stay() {
+fn guids_are_rewritten_unless_they_are_kept() {
     let row = |guid: &str, url: &str| {
         let values: Vec<String> = (0..23).map(|at| if at == 18 { guid.into() } else { url.into() }).collect();
         format!("('{}')", values.join("','"))

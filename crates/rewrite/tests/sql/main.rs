@@ -1,11 +1,11 @@
-//! Dumps from outside: SQL in, SQL out.
+//! Tests of the public API with SQL dumps.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod dialects;
-mod hostile;
-mod laws;
+mod malformed;
 mod prefix;
+mod properties;
 
 use wpclone_rewrite::{DumpOptions, GuidPolicy, Options, PrefixMapping, Report, Rewriter, SiteMapping};
 
@@ -80,7 +80,7 @@ fn stay_with(options: &DumpOptions, dumps: &[&str]) {
     }
 }
 
-/// Rows of a table that has nothing special.
+/// An `INSERT` into a table without special columns.
 fn rows(values: &str) -> String {
     format!("INSERT INTO `t` VALUES {values};\n")
 }

@@ -5,7 +5,7 @@ use wpclone_rewrite::{DumpOptions, PrefixMapping};
 use crate::{become_with, renaming, rewrite, stay_with};
 
 #[test]
-fn tables_are_renamed_wherever_they_are_named() {
+fn tables_are_renamed_in_every_statement() {
     become_with(
         &renaming(),
         &[
@@ -48,7 +48,7 @@ fn tables_are_renamed_wherever_they_are_named() {
 }
 
 #[test]
-fn what_is_no_table_of_the_site_keeps_its_name() {
+fn other_tables_keep_their_names() {
     stay_with(
         &renaming(),
         &[
@@ -97,7 +97,7 @@ fn options_and_the_users_metadata_are_renamed_in_their_columns() {
 }
 
 #[test]
-fn a_prefix_that_ends_like_the_new_one_is_changed_as_well() {
+fn prefixes_with_a_common_ending_are_changed() {
     let options = DumpOptions { prefix: Some(PrefixMapping::new("wp_", "a_wp_")), ..DumpOptions::default() };
     become_with(
         &options,

@@ -31,12 +31,12 @@ const MOST_SPACE: usize = 16;
 
 /// The old paths of sites whose path changes.
 #[derive(Debug)]
-pub(crate) struct Roots {
+pub(crate) struct RootRelativeFinder {
     /// Each with a slash before it and none behind it; empty for the root.
     paths: Vec<Vec<u8>>,
 }
 
-impl Roots {
+impl RootRelativeFinder {
     /// `None` where no path changes.
     pub(crate) fn new(pairs: &[SiteMapping]) -> Option<Self> {
         let paths: Vec<_> =
@@ -130,7 +130,8 @@ mod tests {
     use super::*;
 
     fn found(from: &str, text: &str) -> usize {
-        let roots = Roots::new(&[SiteMapping::new(from, "https://clones.example/c1").unwrap()]).unwrap();
+        let roots =
+            RootRelativeFinder::new(&[SiteMapping::new(from, "https://clones.example/c1").unwrap()]).unwrap();
         roots.find(text.as_bytes()).count()
     }
 
@@ -188,13 +189,14 @@ mod tests {
             assert_eq!(found("http://a.example/blog", text), wanted, "{text}");
         }
         let pair = SiteMapping::new("http://a.example/x", "http://b.example/x/").unwrap();
-        assert!(Roots::new(&[pair]).is_none(), "the path stays");
+        assert!(RootRelativeFinder::new(&[pair]).is_none(), "the path stays");
     }
 
     #[test]
     fn a_whole_value_is_one_when_it_begins_like_one() {
         let roots =
-            Roots::new(&[SiteMapping::new("http://a.example", "http://a.example/c").unwrap()]).unwrap();
+            RootRelativeFinder::new(&[SiteMapping::new("http://a.example", "http://a.example/c").unwrap()])
+                .unwrap();
         assert!(roots.is_one(b"/contact/") && roots.is_one(b"/"));
         assert!(!roots.is_one(b"//cdn.example/") && !roots.is_one(b"contact/") && !roots.is_one(b""));
     }

@@ -1,6 +1,6 @@
 //! What a dump's `SET` statements change in how the rest of it is written.
 
-use super::scan::{Mode, Piece, Token};
+use super::scanner::{Mode, Piece, Token};
 
 /// Variables that are remembered.
 const MOST: usize = 32;

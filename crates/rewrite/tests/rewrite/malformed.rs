@@ -16,7 +16,7 @@ fn reasons(value: &str) -> (Vec<Malformed>, bool) {
 }
 
 #[test]
-fn what_is_nested_too_deep_stays() {
+fn data_nested_too_deep_is_kept() {
     let deep = |open: &str, close: &str| {
         format!("{}s:18:\"http://example.com\";{}", open.repeat(10_000), close.repeat(10_000))
     };
@@ -29,7 +29,7 @@ fn what_is_nested_too_deep_stays() {
 }
 
 #[test]
-fn strings_in_strings_end_at_a_depth() {
+fn nested_encodings_are_decoded_up_to_a_depth() {
     let mut value = "http://example.com".to_owned();
     for _ in 0..2_000 {
         value = format!("s:{}:\"{value}\";", value.len());
@@ -41,7 +41,7 @@ fn strings_in_strings_end_at_a_depth() {
 }
 
 #[test]
-fn much_of_anything_ends_soon() {
+fn long_repetitions_are_fast() {
     let address = "http://example.com";
     let open = [
         "a:1:{i:0;",
@@ -184,13 +184,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_bytes_are_too_strange(value in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_never_panic(value in proptest::collection::vec(any::<u8>(), 0..200)) {
         let with = [&value[..], b"http://example.com", &value[..]].concat();
         usual().rewrite(&with, &mut Report::default());
     }
 
     #[test]
-    fn almost_right_is_no_trap(value in fragments()) {
+    fn almost_valid_data_never_panics(value in fragments()) {
         let mut report = Report::default();
         let rewriter = usual();
         let new = rewriter.rewrite(&value, &mut report);

@@ -5,7 +5,7 @@ use wpclone_rewrite::{DumpOptions, Malformed, UnreplacedReason};
 use crate::{NEW, OLD, in_pieces, rewrite, rows, text};
 
 #[test]
-fn a_dump_that_ends_too_early_passes_and_is_counted() {
+fn a_truncated_dump_is_passed_through_and_counted() {
     let ends = [
         "INSERT INTO t VALUES ('http://example.com",
         r"INSERT INTO t VALUES ('http://example.com\",
@@ -34,7 +34,7 @@ fn a_dump_that_ends_too_early_passes_and_is_counted() {
 }
 
 #[test]
-fn a_value_that_is_too_long_passes_and_the_next_one_is_rewritten() {
+fn a_value_that_is_too_long_is_passed_through_and_the_next_one_rewritten() {
     let options = DumpOptions { max_value_bytes: 100, ..DumpOptions::default() };
     let long = format!(r"it\'s ''{} {OLD}\\", "x".repeat(100));
     let hex = "41".repeat(100);
@@ -46,7 +46,7 @@ fn a_value_that_is_too_long_passes_and_the_next_one_is_rewritten() {
 }
 
 #[test]
-fn memory_stays_bounded_whatever_never_ends() {
+fn memory_is_bounded_for_tokens_that_never_end() {
     let options = DumpOptions { max_value_bytes: 1 << 16, ..DumpOptions::default() };
     let beginnings = [
         "INSERT INTO t VALUES ('",
@@ -91,7 +91,7 @@ fn filling(beginning: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_charset_with_quotes_in_its_letters_is_left_alone() {
+fn a_charset_with_quote_bytes_in_its_characters_is_passed_through() {
     for charset in ["gbk", "SJIS", "big5", "cp932", "'gb18030'"] {
         for set in [
             format!("SET NAMES {charset};"),
@@ -110,7 +110,7 @@ fn a_charset_with_quotes_in_its_letters_is_left_alone() {
 }
 
 #[test]
-fn odd_things_pass() {
+fn unusual_syntax_is_passed_through() {
     let odd: [&[u8]; 12] = [
         b"/*! /*! */ */ ';'",
         b"DELIMITER \\\nSELECT 1\\\n",

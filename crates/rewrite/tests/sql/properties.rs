@@ -182,7 +182,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_rewritten_dump_is_the_dump_of_rewritten_values(rows in rows(), escapes in any::<bool>()) {
+    fn rewriting_a_dump_equals_dumping_rewritten_values(rows in rows(), escapes in any::<bool>()) {
         let options = if escapes { DumpOptions::default() } else { plain() };
         let (is, report) = in_pieces(&options, &dump(&rows, escapes), &[64]);
         let rewriter = rewriter();
@@ -198,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn it_does_not_matter_where_a_dump_is_cut(
+    fn the_result_does_not_depend_on_chunk_boundaries(
         sql in sql(),
         lengths in proptest::collection::vec(1_usize..20, 1..30),
         which in 0..4,
@@ -217,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_lost_where_nothing_moves(sql in sql()) {
+    fn a_mapping_to_the_same_address_changes_nothing(sql in sql()) {
         let pair = wpclone_rewrite::SiteMapping::new(OLD, OLD).unwrap();
         let rewriter = wpclone_rewrite::Rewriter::new(&[pair], wpclone_rewrite::Options::default()).unwrap();
         let (mut out, mut report) = (Vec::new(), Report::default());

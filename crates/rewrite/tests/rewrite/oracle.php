@@ -1,6 +1,6 @@
 <?php
 // Writes pairs of lines: a value with the old address in it, and the same value as PHP writes it with the new one.
-// php judge.php OLD NEW COUNT SEED
+// php oracle.php OLD NEW COUNT SEED
 
 enum Suit: string { case Hearts = 'h'; }
 

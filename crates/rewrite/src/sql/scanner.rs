@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::ends::{End, Inside, end};
+use super::token_end::{End, Inside, end};
 use crate::report::Malformed;
 
 /// A piece of a dump, as it was found.

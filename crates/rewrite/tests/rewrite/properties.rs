@@ -148,7 +148,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn rewriting_what_is_encoded_is_encoding_what_is_rewritten(node in node()) {
+    fn rewriting_and_encoding_commute(node in node()) {
         let mut report = Report::default();
         let is = usual().rewrite(node.encode(crate::OLD).as_bytes(), &mut report).into_owned();
         let wanted = node.encode(crate::NEW);
@@ -156,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn there_is_a_way_back(node in node()) {
+    fn rewriting_there_and_back_is_the_identity(node in node()) {
         let there = rewriter(&[("http://example.com", "https://a-much-longer.example.net:8443")]);
         let back = rewriter(&[("https://a-much-longer.example.net:8443", "http://example.com")]);
         let value = node.encode("http://example.com");
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn an_address_that_moves_nowhere_changes_nothing(node in node()) {
+    fn an_address_mapped_to_itself_changes_nothing(node in node()) {
         let pair = SiteMapping::new("http://example.com", "http://example.com").unwrap();
         let rewriter = Rewriter::new(&[pair], Options::default()).unwrap();
         let value = node.encode("http://example.com");

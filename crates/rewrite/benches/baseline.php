@@ -1,8 +1,8 @@
 <?php
-// Does with rows what WP-CLI's search-replace does: what is serialised is unserialised, replaced in and serialised again,
-// as deep as it goes; in all else one string is replaced by the other.
-// php peer.php FILE OLD NEW: reads the rows, then does them once for each line of standard input, `all` or `matching`;
-// answers with the seconds of CPU that took and how many rows changed.
+// Replaces addresses the way WP-CLI's search-replace does: serialised values are unserialised, replaced recursively and
+// serialised again; all others are replaced as one string.
+// php baseline.php FILE OLD NEW: reads the rows, then makes one pass for each line of standard input, `all` or `matching`,
+// and prints the CPU seconds and the number of changed rows.
 
 error_reporting(E_ALL & ~E_NOTICE & ~E_WARNING);
 

@@ -1,4 +1,5 @@
-//! PHP writes the same value with the old address and with the new one; the rewriter makes the one into the other.
+//! PHP as the oracle: it serialises each value with the old address and with the new one, and the rewriter has to turn the
+//! first into the second.
 
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use crate::rewriter;
 
 #[track_caller]
 fn agree(old: &str, new: &str, count: usize, seed: usize) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rewrite/judge.php");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rewrite/oracle.php");
     let output =
         Command::new("php").arg(script).args([old, new, &count.to_string(), &seed.to_string()]).output();
     let output = output.expect("these tests need PHP: php-cli");
@@ -40,18 +41,18 @@ fn agree(old: &str, new: &str, count: usize, seed: usize) {
 }
 
 #[test]
-fn php_reads_the_same_with_only_the_addresses_changed() {
+fn php_reads_the_same_data_with_new_addresses() {
     agree("http://example.com", "https://new.example.org/shop", 4_000, 1);
 }
 
 #[test]
-fn php_agrees_about_shorter_addresses() {
+fn php_agrees_for_shorter_addresses() {
     agree("http://example.com", "http://a.io", 4_000, 100_000);
 }
 
 #[test]
 #[ignore = "the long form: `./dev test long`"]
-fn php_agrees_for_long() {
+fn php_agrees_in_a_long_run() {
     for round in 1..=20 {
         agree("http://example.com", "https://new.example.org/shop", 10_000, round * 1_000_000);
         agree("http://example.com/blog", "http://a.io", 10_000, round * 1_000_000 + 500_000);
@@ -59,6 +60,6 @@ fn php_agrees_for_long() {
 }
 
 #[test]
-fn php_agrees_about_sites_in_folders() {
+fn php_agrees_for_sites_below_a_path() {
     agree("http://example.com/blog", "http://example.net:8080/b", 4_000, 200_000);
 }

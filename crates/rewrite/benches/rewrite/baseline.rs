@@ -1,4 +1,4 @@
-//! PHP, as who measures sees it.
+//! The baseline: a PHP process that replaces addresses the way WP-CLI does.
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -10,26 +10,26 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
 
-/// A turn takes a second or so; one that takes this long is stuck.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// A pass takes about a second.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A PHP that holds the rows of a set.
-pub(crate) struct Peer {
+/// A PHP process with the rows in memory.
+pub(crate) struct Baseline {
     program: Child,
     orders: ChildStdin,
     answers: Receiver<String>,
     pub(crate) version: String,
 }
 
-/// What a turn took and did.
+/// The result of one pass over all rows.
 pub(crate) struct Turn {
-    /// Of CPU.
+    /// CPU time.
     pub(crate) seconds: f64,
     pub(crate) changed: u64,
 }
 
-impl Peer {
-    /// Starts PHP and has it read the rows.
+impl Baseline {
+    /// Starts PHP and waits until it has read the rows.
     pub(crate) fn start(rows: &[Vec<u8>]) -> Result<Self> {
         let mut file = BufWriter::new(NamedTempFile::new()?);
         for row in rows {
@@ -37,7 +37,7 @@ impl Peer {
             file.write_all(row)?;
         }
         let file = file.into_inner()?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peer.php");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/baseline.php");
         let mut program = Command::new("php")
             .args(["-d", "memory_limit=-1"])
             .arg(script)
@@ -55,13 +55,13 @@ impl Peer {
             let mut lines = BufReader::new(output).lines().map_while(Result::ok);
             lines.try_for_each(|line| send.send(line)).is_ok()
         });
-        let mut peer = Self { program, orders, answers, version: String::new() };
-        // With this the rows are read, and the file may go.
-        peer.version = peer.answer()?;
-        Ok(peer)
+        let mut baseline = Self { program, orders, answers, version: String::new() };
+        // PHP has read the rows now, so the file can be deleted.
+        baseline.version = baseline.answer()?;
+        Ok(baseline)
     }
 
-    /// Has all rows done: each, or only those that hold the old host.
+    /// Rewrites all rows, or only those that contain the old host.
     pub(crate) fn turn(&mut self, only_matching: bool) -> Result<Turn> {
         writeln!(self.orders, "{}", if only_matching { "matching" } else { "all" })?;
         let answer = self.answer()?;
@@ -70,11 +70,11 @@ impl Peer {
     }
 
     fn answer(&mut self) -> Result<String> {
-        self.answers.recv_timeout(PATIENCE).context("php does not answer")
+        self.answers.recv_timeout(TIMEOUT).context("php does not answer")
     }
 }
 
-impl Drop for Peer {
+impl Drop for Baseline {
     fn drop(&mut self) {
         let _ = self.program.kill();
         let _ = self.program.wait();

@@ -8,7 +8,7 @@ use crate::report::{Layers, Report, UnreplacedReason};
 use crate::{Rewriter, address};
 
 /// A text that is worked on, and what comes of it.
-pub(super) struct Work<'w> {
+pub(super) struct Output<'w> {
     rewriter: &'w Rewriter,
     pub(super) text: &'w [u8],
     out: &'w mut Vec<u8>,
@@ -27,7 +27,7 @@ enum Ahead {
     Nowhere,
 }
 
-impl<'w> Work<'w> {
+impl<'w> Output<'w> {
     pub(super) fn new(
         rewriter: &'w Rewriter,
         text: &'w [u8],

@@ -11,7 +11,7 @@ fn why(value: &str) -> Vec<(UnreplacedReason, u64)> {
 }
 
 #[test]
-fn an_old_host_that_stays_is_counted_with_its_reason() {
+fn an_unreplaced_host_is_counted_with_its_reason() {
     let cases = [
         ("bob@example.com", UnreplacedReason::Email),
         ("bob@Example.com.", UnreplacedReason::Email),
@@ -35,7 +35,7 @@ fn an_old_host_that_stays_is_counted_with_its_reason() {
 }
 
 #[test]
-fn a_left_over_comes_with_its_surroundings() {
+fn an_unreplaced_address_is_reported_with_context() {
     let value = r#"{"a":"s:30:\"write to bob@example.com, now!\";"}"#;
     let (_, report) = rewrite(&usual(), value);
     let [left] = report.unreplaced_samples.as_slice() else { panic!("{report:?}") };
@@ -47,13 +47,13 @@ fn a_left_over_comes_with_its_surroundings() {
 }
 
 #[test]
-fn only_so_many_are_kept_but_all_are_counted() {
+fn samples_are_limited_and_counts_are_not() {
     let (_, report) = rewrite(&usual(), &"bob@example.com ".repeat(1000));
     assert_eq!((report.unreplaced_samples.len(), report.unreplaced_total()), (100, 1000));
 }
 
 #[test]
-fn what_is_malformed_stays_and_is_counted_with_its_reason() {
+fn malformed_data_is_kept_and_counted_with_its_reason() {
     let cases = [
         (r#"s:17:"http://example.com";"#, Malformed::PhpLength),
         (r#"s:19:"http://example.com";"#, Malformed::PhpLength),
@@ -81,7 +81,7 @@ fn what_is_malformed_stays_and_is_counted_with_its_reason() {
 }
 
 #[test]
-fn what_is_broken_does_not_spoil_what_is_around_it() {
+fn malformed_data_does_not_affect_its_surroundings() {
     let value = r#"<code>s:9:"http://example.com";</code> http://example.com"#;
     let (new, _) = rewrite(&usual(), value);
     assert_eq!(new, r#"<code>s:9:"http://example.com";</code> https://new.example.org/shop"#);
@@ -92,7 +92,7 @@ fn what_is_broken_does_not_spoil_what_is_around_it() {
 }
 
 #[test]
-fn reports_add_up() {
+fn reports_are_merged_by_addition() {
     let mut sum = Report::default();
     let mut whole = Report::default();
     for value in ["http://example.com bob@example.com", "s:1:\"http://example.com\";", "none"] {

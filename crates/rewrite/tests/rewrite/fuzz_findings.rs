@@ -16,7 +16,7 @@ fn base64_goes_on_behind_a_character_that_is_spelled_twice() {
 }
 
 #[test]
-fn a_backslash_before_a_letter_that_it_does_not_escape_is_one() {
+fn a_backslash_that_escapes_nothing_is_a_plain_character() {
     for value in [r"C:\sites\example.com\x", r"\example.com"] {
         stay(&[value]);
         assert_eq!(
@@ -28,7 +28,7 @@ fn a_backslash_before_a_letter_that_it_does_not_escape_is_one() {
 }
 
 #[test]
-fn what_is_percent_encoded_stays_so_whatever_is_around_it() {
+fn percent_encoding_is_kept_whatever_surrounds_it() {
     let there = rewriter(&[("http://example.com", "https://a-much-longer.example.net:8443")]);
     let back = rewriter(&[("https://a-much-longer.example.net:8443", "http://example.com")]);
     for value in [
@@ -43,7 +43,7 @@ fn what_is_percent_encoded_stays_so_whatever_is_around_it() {
 }
 
 #[test]
-fn what_is_no_hexadecimal_literal_leaves_nothing_behind() {
+fn an_invalid_hexadecimal_literal_leaves_no_state() {
     let dump = "INSERT INTO t VALUES (0x123,0x687474703a2f2f6578616d706c652e636f6d);";
     let wanted = "INSERT INTO t VALUES (0x123,0x68747470733a2f2f6e65772e6578616d706c652e6f72672f73686f70);";
     let (mut new, mut report) = (Vec::new(), Report::default());
@@ -55,7 +55,7 @@ fn what_is_no_hexadecimal_literal_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_delimiter_that_begins_inside_of_a_word_ends_a_statement_wherever_the_dump_is_cut() {
+fn a_delimiter_inside_a_word_ends_the_statement_at_any_chunk_boundary() {
     let dump = "DELIMITER 5a'b\nx5a'b\nINSERT INTO t VALUES ('http://example.com')5a'b\n";
     let rewriter = usual();
     let whole = |cut: usize| {
@@ -74,7 +74,7 @@ fn a_delimiter_that_begins_inside_of_a_word_ends_a_statement_wherever_the_dump_i
 }
 
 #[test]
-fn a_port_behind_a_port_is_nobodys() {
+fn an_address_with_two_ports_is_not_replaced() {
     for value in ["http://example.com:80:80/x", "http://example.com:80:443:80", "http://example.com:80.:80/x"]
     {
         stay(&[value]);
@@ -90,7 +90,7 @@ fn a_port_behind_a_port_is_nobodys() {
 }
 
 #[test]
-fn what_stands_between_an_address_and_a_mail_address_makes_no_login_of_them() {
+fn an_address_before_a_mail_address_is_not_a_user_name() {
     for value in ["http://other.example&quot;bob@example.com", "http://other.example,bob@example.com"] {
         stay(&[value]);
         assert_eq!(
@@ -102,7 +102,7 @@ fn what_stands_between_an_address_and_a_mail_address_makes_no_login_of_them() {
 }
 
 #[test]
-fn another_scheme_is_known_where_its_letters_end_something_encoded() {
+fn another_scheme_is_recognised_after_an_encoded_part() {
     for value in ["%2Fexample.community.ftp://example.com/", "%2Fexample.communityhtp://example.com"] {
         stay(&[value]);
         assert_eq!(
@@ -147,7 +147,7 @@ fn base64_whose_hyphens_come_in_pairs_is_spelled_in_one_go() {
 }
 
 #[test]
-fn a_slash_behind_a_thousand_backslashes_does_not_make_each_other_one_so() {
+fn one_slash_with_many_backslashes_does_not_change_the_others() {
     let value = format!("aHR0cDovL2V4YW1wbGUuY29t{}/{}", "\\".repeat(1023), "\\/".repeat(1000));
     let (new, report) = rewrite(&usual(), &value);
     assert!(new.len() < 4 * value.len(), "{} to {}", value.len(), new.len());
