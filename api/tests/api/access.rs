@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Authentication, scopes, sessions and the origin check.
 
 use reqwest::{Method, StatusCode};
 use wpclone_api::sessions::COOKIE;
@@ -178,7 +178,7 @@ async fn without_tokens_only_loopback_hosts_are_served() {
             problem(answer, 403, "HOST_REFUSED").await;
         }
     }
-    // Under another loopback name, a page of that name may ask.
+    // A page loaded under another loopback name may send requests to that name.
     let asked = api
         .post("/setup")
         .header("Host", format!("localhost:{port}"))
@@ -218,7 +218,7 @@ async fn a_token_has_twenty_sessions_and_the_oldest_ends_first() {
         let request = api.get("/tasks").header("Cookie", cookie);
         async move { request.send().await.unwrap().status() }
     };
-    // One that was ended makes room.
+    // A session that was ended does not count.
     api.post("/sign-out").header("Cookie", &cookies[5]).send().await.unwrap();
     cookies.push(sign_in(&api, "alice").await);
     assert_eq!(status(&cookies[0]).await, StatusCode::OK);

@@ -1,4 +1,4 @@
-//! `callback_url`: what is taken, what is refused, and that it is shown nowhere.
+//! `callback_url`: validation, and that it is never shown.
 
 use std::time::Duration;
 

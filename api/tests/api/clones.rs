@@ -1,4 +1,4 @@
-//! Clones, as provisioning workers tell of them.
+//! Creating, reading, extending and deleting clones.
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -199,7 +199,7 @@ async fn deleting_a_clone_is_a_task() {
     assert_eq!(task["request"]["clone"], json!({"name": A, "created_by": entry.task}));
     let again = accepted(delete(&api, A).bearer_auth(token("root")).header("Idempotency-Key", "k")).await;
     assert_eq!(again["id"], task["id"]);
-    // While it goes, it can be deleted once more, but not kept.
+    // While it is being deleted, it can be deleted again, but not extended.
     api.put(&CloneEntry { phase: ClonePhase::Deleting, ..entry }).await;
     accepted(delete(&api, A).bearer_auth(token("alice"))).await;
     let extend = patch(&api, A, &json!({"ttl_minutes": 60})).bearer_auth(token("alice"));
@@ -222,7 +222,7 @@ async fn deleting_a_clone_that_is_being_created_cancels_its_task() {
         problem(login, 409, "CLONE_NOT_READY").await;
         let task = accepted(delete(&api, name)).await;
         assert_eq!((&task["id"], &task["state"]), (&json!(id), &json!("cancelled")));
-        // What a task that has ended left behind is deleted like any other.
+        // A clone left behind by a task that has ended is deleted like any other.
         let task = accepted(delete(&api, name)).await;
         assert_eq!(task["kind"], "delete-clone");
     }
@@ -254,7 +254,7 @@ async fn a_login_link_is_for_the_owner_and_lasts_five_minutes() {
     assert!((295..=300 + 20).contains(&(expires.as_second() - before.as_second())));
     problem(api.post(&path).bearer_auth(token("root")).send().await.unwrap(), 403, "FORBIDDEN").await;
     problem(api.post(&path).send().await.unwrap(), 401, "UNAUTHENTICATED").await;
-    // Its worker has told of it, but not of its secrets.
+    // The worker has published the clone without its secrets.
     api.put(&CloneEntry { sealed: None, ..api.clone_entry(A, "alice") }).await;
     let answer = api.post(&path).bearer_auth(token("alice")).send().await.unwrap();
     problem(answer, 409, "CLONE_NOT_READY").await;
@@ -265,7 +265,7 @@ async fn a_failed_clone_is_replayed_with_the_passwords_of_its_sites() {
     let api = Api::start().await;
     let id = api.ask_for_clone("https://a.example", None).await;
     let refused = Problem::new(Code::AuthBadCredentials, "The site shows its login form again.");
-    // Only the login is tried; the clone's making has not begun.
+    // Only the login was attempted; provisioning has not begun.
     let claim = api.claim().await;
     api.app.queue.fail(&claim.lease, &refused).await.unwrap();
     let cleaned = api.app.queue.claim("worker-1", &[Stage::Provisioning]).await.unwrap();

@@ -1,4 +1,4 @@
-//! The dashboard's pages as they are without a browser's help.
+//! The dashboard's pages as HTML, without a browser.
 
 use reqwest::StatusCode;
 use wpclone_clones::CloneEntry;

@@ -1,4 +1,4 @@
-//! Following tasks.
+//! Server-sent events.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use wpclone_api::state::Limits;
 
 use crate::support::{Api, PATIENCE, Setup, problem, token};
 
-/// An event stream being read.
+/// A client of an event stream.
 pub(crate) struct Stream {
     answer: Response,
     text: String,

@@ -1,4 +1,4 @@
-//! Whatever goes wrong is told in one form.
+//! Error responses, timeouts, and outages of Redis.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ async fn a_body_that_does_not_arrive_times_out() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_loses_its_connection() {
-    // Dropped with the answer's body, which only its connection holds.
+    // Dropped together with the response's body, which only the connection holds.
     let (held, mut closed) = tokio::sync::mpsc::channel::<()>(1);
     let held = std::sync::Mutex::new(Some(held));
     let held = std::sync::Arc::new(held);

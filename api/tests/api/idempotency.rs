@@ -1,4 +1,4 @@
-//! A request that is sent often is done once, and what was accepted stays so, whatever dies on the way.
+//! Repeated requests create one task, and accepted tasks survive the death of an API or of Redis.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use wpclone_test_redis::Redis;
 use crate::process::Program;
 use crate::support::{Api, PATIENCE, body, eventually};
 
-/// Two apis that share a Redis and the seal keys.
+/// Two API processes that share a Redis and the seal keys.
 async fn two(redis: &Redis, key: &str) -> (Program, Program) {
     let env = [("WPCLONE_SEAL_KEYS", key)];
     (Program::start(redis, &env).await, Program::start(redis, &env).await)
@@ -37,7 +37,7 @@ async fn a_hundred_requests_to_two_apis_of_which_one_dies_create_one_task() {
     let (mut first, second) = two(&redis, &key).await;
     let client = client();
     let apis = [first.address.clone(), second.address.clone()];
-    // Who gets no answer asks the other one, as a client behind a balancer would.
+    // Without a response, the other API is tried, as a client behind a load balancer would.
     let ask = async |n: usize| {
         let asked = post(&client, &apis[n % 2], "https://a.example", "once").await;
         match asked {
@@ -70,7 +70,7 @@ async fn a_hundred_requests_to_two_apis_of_which_one_dies_create_one_task() {
     assert_eq!(all.tasks.len(), 1);
 }
 
-/// A caller who asks again and again until something was accepted after `back`: what was accepted, and how often not.
+/// Sends requests until one is accepted after `back` is set. Returns the accepted tasks and the number of refusals.
 async fn caller(client: &Client, api: &str, n: u32, back: &AtomicBool) -> (Vec<TaskId>, u32) {
     let (mut accepted, mut refused) = (Vec::new(), 0);
     for round in 0.. {

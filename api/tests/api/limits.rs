@@ -1,4 +1,4 @@
-//! How much a token may ask for, and hold open.
+//! Limits of a token: rate, unfinished tasks, streams and waits.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn a_rate_limited_request_says_when_to_retry() {
     assert!((1..=30).contains(&wait), "{wait}");
     let refused = problem(refused, 429, "RATE_LIMITED").await;
     assert_eq!(refused["retryable"], true);
-    // A repeat costs nothing, a wrong one is told as ever, and nobody else pays.
+    // A repeat does not count, a mismatch is reported as usual, and other tokens are not affected.
     assert_eq!(ask(&api, "alice", "https://a.example", Some("one")).await.status(), StatusCode::ACCEPTED);
     problem(ask(&api, "alice", "https://b.example", Some("one")).await, 422, "IDEMPOTENCY_MISMATCH").await;
     assert_eq!(ask(&api, "bob", "https://c.example", None).await.status(), StatusCode::ACCEPTED);
@@ -82,7 +82,7 @@ async fn the_number_of_a_tokens_streams_is_limited() {
         open("alice", "/events").await.status() == StatusCode::OK
     })
     .await;
-    // What is told at once takes no place.
+    // A stream that is answered at once takes no permit.
     api.post(&format!("/tasks/{id}/cancel")).bearer_auth(token("alice")).send().await.unwrap();
     let all = open("alice", &of_task).await.text().await.unwrap();
     assert!(all.contains("cancelled"), "{all}");

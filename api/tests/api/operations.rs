@@ -1,4 +1,4 @@
-//! What operators and programs look at.
+//! Health, queue, metrics and the OpenAPI document.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ async fn the_queue_and_the_metrics_show_what_redis_holds() {
     for n in 0..3 {
         api.ask(&format!("https://site-{n}.example"), None).await;
     }
-    // One fails and is done again; its worker writes once more, too late.
+    // One fails and is replayed; its worker writes once more, too late.
     let failing = api.claim().await.lease;
     let problem = Problem::new(Code::NotWordPress, "x");
     api.app.queue.fail(&failing, &problem).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_path_from_a_client_never_becomes_a_label() {
 async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
     let api = Api::with(Setup { background: true, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
-    // A queue of the same name whose leases last no time.
+    // A queue of the same name whose leases expire at once.
     let hasty = wpclone_queue::QueueOptions {
         lease_duration: std::time::Duration::from_millis(50),
         ..wpclone_queue::QueueOptions::default()
@@ -97,7 +97,7 @@ async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
 async fn readiness_is_503_during_shutdown() {
     let api = Api::start().await;
     assert_eq!(api.json("/readyz").await, json!({"ready": true, "redis": true, "shutting_down": false}));
-    // On a connection that is open already: new ones are accepted for a moment only.
+    // On an open connection: new ones are accepted for a moment only.
     api.app.shutdown.cancel();
     let answer = api.get("/readyz").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -113,7 +113,7 @@ async fn the_document_is_openapi_3_1_and_names_every_route_of_the_api() {
     let api = Api::start().await;
     let document = api.json("/openapi.json").await;
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
-    // What the document lists is what `openapi::routes` routes. All other routes are pages for people.
+    // The document lists the routes of `router::api`. All other routes are pages of the dashboard.
     for page in ["/", "/dashboard/tasks", "/dashboard/clones", "/dashboard/workers", "/assets/icon.svg"] {
         assert_eq!(api.get(page).send().await.unwrap().status(), StatusCode::OK, "{page}");
         assert!(document["paths"].get(page).is_none());
@@ -167,7 +167,7 @@ async fn the_names_in_a_task_are_those_of_the_document() {
     }
 }
 
-/// Follows a schema along a value; every word must be among those that the schema lists.
+/// Walks a value along its schema: every string must be among the values that the schema lists.
 fn check_words(document: &Value, schema: &Value, value: &Value, at: &str, seen: &mut Vec<String>) {
     if let Some(target) = schema["$ref"].as_str() {
         let schema = document.pointer(target.trim_start_matches('#')).unwrap();

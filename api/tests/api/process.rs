@@ -1,4 +1,4 @@
-//! The program itself: its settings and its end.
+//! The program: startup, shutdown and tracing.
 
 use std::process::{Command, Output, Stdio};
 
@@ -49,7 +49,7 @@ fn the_settings_can_be_checked_without_showing_secrets() {
     assert!(!text.contains("canary") && !text.contains(&key[2..]));
 }
 
-/// A running program and what it logs.
+/// A running program and its log.
 pub(crate) struct Program {
     pub(crate) process: Process,
     pub(crate) address: String,

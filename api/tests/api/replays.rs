@@ -1,4 +1,4 @@
-//! Doing a failed task again.
+//! Replaying failed tasks.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use wpclone_task::{Code, ExposeSecret as _, Problem, Stage, TaskId};
 use crate::events::Stream;
 use crate::support::{Api, body, eventually, problem, token};
 
-/// Fails the task that is ready, as a worker would.
+/// Fails the ready task, as a worker would.
 async fn fail(api: &Api) {
     let claim = api.claim().await;
     let failed = Problem::new(Code::AuthBadCredentials, "The site shows its login form again.");
@@ -24,7 +24,7 @@ async fn failed(api: &Api, name: Option<&str>) -> String {
     id
 }
 
-/// A task that failed where secrets are kept for no time.
+/// A failed task whose secrets are deleted at once.
 async fn failed_long_ago(api: &Api) -> String {
     let id = api.ask("https://long-ago.example", None).await;
     let options = QueueOptions { secrets_retention: Duration::ZERO, ..QueueOptions::default() };
@@ -140,7 +140,7 @@ async fn the_body_of_a_replay_is_validated() {
     };
     problem(send("application/json", "{").await.unwrap(), 400, "MALFORMED_JSON").await;
     problem(send("text/plain", "{}").await.unwrap(), 415, "UNSUPPORTED_MEDIA_TYPE").await;
-    // These are none.
+    // No replay was accepted.
     for none in ["", "null"] {
         assert_eq!(send("application/json", none).await.unwrap().status(), StatusCode::ACCEPTED);
         fail(&api).await;
@@ -178,7 +178,7 @@ async fn a_replay_counts_against_the_owners_limits_and_an_operator_may_exceed_th
         assert_eq!(replay(&api, &id, Some("root"), None).await.status(), StatusCode::ACCEPTED);
         fail(&api).await;
     }
-    // What the operator did for her is still hers alone.
+    // The operator does not own the replayed task.
     replay(&api, &id, Some("root"), None).await;
     api.complete(&api.claim().await.lease, "abcd").await;
     let seen = api.get(&format!("/tasks/{id}")).bearer_auth(token("root")).send().await.unwrap();
@@ -282,7 +282,7 @@ async fn the_dashboard_offers_to_replay_a_failed_task() {
     let text = page().await;
     assert!(text.contains("Back in the queue") && text.contains("retried once"), "{text}");
     assert!(!text.contains("Retry"));
-    // Pressing it twice does no harm.
+    // Submitting the form twice does no harm.
     assert_eq!(press(&path, &[]).await.0, StatusCode::SEE_OTHER);
     assert_eq!(password(&api, &api.claim().await), "correct horse");
 

@@ -1,4 +1,4 @@
-//! Asking for work.
+//! Starting tasks: validation, idempotency keys and `Prefer: wait`.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn a_repeat_with_the_same_key_returns_the_same_task_and_another_body_is_re
     assert_eq!(again.status(), StatusCode::ACCEPTED);
     assert_eq!(again.headers()["location"], format!("/tasks/{}", first["id"].as_str().unwrap()));
     problem(ask("alice", "https://b.example").await.unwrap(), 422, "IDEMPOTENCY_MISMATCH").await;
-    // Keys are the caller's own.
+    // Idempotency keys are per token.
     let other: Value = ask("bob", "https://b.example").await.unwrap().json().await.unwrap();
     assert_ne!(other["id"], first["id"]);
 }
@@ -152,7 +152,7 @@ async fn the_document_describes_exactly_the_fields_that_are_parsed() {
             .into();
         let answer = api.post(path).json(&sent).send().await.unwrap();
         let errors = problem(answer, 422, "INVALID_REQUEST").await["errors"].clone();
-        // A list is no field's value, so each known field has exactly that fault, and none is unknown.
+        // No field takes a list, so each known field has exactly that fault, and none is unknown.
         assert_eq!(errors.as_array().unwrap().len(), fields.len(), "{errors}");
         for error in errors.as_array().unwrap() {
             assert!(error["detail"].as_str().unwrap().starts_with("must be"), "{error}");

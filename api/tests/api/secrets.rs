@@ -1,4 +1,4 @@
-//! A password goes in, and comes out nowhere.
+//! A password sent to the API appears nowhere else.
 
 use std::sync::{Arc, Mutex};
 
@@ -79,7 +79,7 @@ async fn a_password_is_in_no_response_no_log_and_nowhere_in_redis() {
     }
 }
 
-/// Takes spans in, as an OTLP collector does, and keeps their bytes.
+/// An OTLP collector that keeps the bytes of received spans.
 struct Collector {
     address: String,
     heard: Arc<Mutex<Vec<u8>>>,

@@ -1,4 +1,4 @@
-//! A Redis of its own and an api of its own for each test.
+//! Each test has its own Redis and its own API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +25,10 @@ use wpclone_task::{
 };
 use wpclone_test_redis::Redis;
 
-/// How long anything here may take before a test fails.
+/// The timeout of every wait in the tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks until the answer is yes.
+/// Polls until the condition holds.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     let asking = async {
         while !ask().await {
@@ -38,7 +38,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: im
     tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }
 
-/// An api in this process.
+/// An API in this process.
 pub(crate) struct Api {
     pub(crate) redis: Redis,
     pub(crate) app: SharedApp,
@@ -48,15 +48,15 @@ pub(crate) struct Api {
     _tokens: Option<tempfile::NamedTempFile>,
 }
 
-/// How to start one.
+/// How to start an [`Api`].
 pub(crate) struct Setup {
     pub(crate) tokens: Option<&'static [(&'static str, &'static str)]>,
     pub(crate) public_url: Option<&'static str>,
     pub(crate) limits: Limits,
-    /// Routes that the service itself does not have.
+    /// Additional routes.
     pub(crate) extra: axum::Router<SharedApp>,
     pub(crate) background: bool,
-    /// Whether there are secrets to sign callbacks with.
+    /// Whether webhook secrets are configured.
     pub(crate) webhooks: bool,
 }
 
@@ -73,7 +73,7 @@ impl Default for Setup {
     }
 }
 
-/// The token of a name in tests.
+/// The secret of the token with this name.
 pub(crate) fn token(name: &str) -> String {
     format!("token-of-{name}")
 }
@@ -97,12 +97,12 @@ pub(crate) fn common(redis_url: &str) -> Common {
 }
 
 impl Api {
-    /// Without tokens.
+    /// Starts without tokens.
     pub(crate) async fn start() -> Self {
         Self::with(Setup::default()).await
     }
 
-    /// With tokens of these names and scopes.
+    /// Starts with tokens of these names and scopes.
     pub(crate) async fn with_tokens(tokens: &'static [(&'static str, &'static str)]) -> Self {
         Self::with(Setup { tokens: Some(tokens), ..Setup::default() }).await
     }
@@ -160,7 +160,7 @@ impl Api {
         self.request(Method::POST, path)
     }
 
-    /// Asks for an application password on this site, and gives the task's id.
+    /// Requests an application password on this site and returns the task's id.
     pub(crate) async fn ask(&self, site: &str, name: Option<&str>) -> String {
         let mut request = self.post("/create-app-password").json(&body(site));
         if let Some(name) = name {
@@ -172,7 +172,7 @@ impl Api {
         task["id"].as_str().unwrap().to_owned()
     }
 
-    /// Asks for a clone of this site, and gives its task.
+    /// Requests a clone of this site and returns the task's id.
     pub(crate) async fn ask_for_clone(&self, site: &str, name: Option<&str>) -> TaskId {
         let mut request = self.post("/clone").json(&json!({ "source": body(site) }));
         if let Some(name) = name {
@@ -184,7 +184,7 @@ impl Api {
         task["id"].as_str().unwrap().parse().unwrap()
     }
 
-    /// A clone of this name as a provisioning worker puts it, published for an hour.
+    /// A clone of this name as a provisioning worker publishes it, for an hour.
     pub(crate) fn clone_entry(&self, name: &str, owner: &str) -> CloneEntry {
         let name: CloneName = name.parse().unwrap();
         let secrets = CloneSecrets { password: "pw-of-it".into(), login_key: "0b".repeat(32).into() };
@@ -214,12 +214,12 @@ impl Api {
         self.get(path).send().await.unwrap().json().await.unwrap()
     }
 
-    /// Does what a worker would do first.
+    /// Claims a browser step, as a worker would.
     pub(crate) async fn claim(&self) -> Claim {
         self.claim_of(Stage::Browser).await
     }
 
-    /// The same of a worker that serves this stage.
+    /// Claims a step of this stage.
     pub(crate) async fn claim_of(&self, stage: Stage) -> Claim {
         let claim = self.app.queue.claim("worker-1", &[stage]).await;
         claim.unwrap().expect("a step is ready")
@@ -230,7 +230,7 @@ impl Api {
         self.app.queue.heartbeat(lease, Some(&progress)).await.unwrap();
     }
 
-    /// Ends a step well; the application password is this one.
+    /// Completes a step with this application password.
     pub(crate) async fn complete(&self, lease: &Lease, password: &str) {
         let result = StepOutput::AppPassword(AppPasswordResult {
             application_password: SecretString::from(password),
@@ -242,7 +242,7 @@ impl Api {
         self.achieve(lease, "create-app-password", &result).await;
     }
 
-    /// Ends a step of this name well.
+    /// Completes a step of this name.
     pub(crate) async fn achieve(&self, lease: &Lease, step: &str, result: &OutputParts) {
         let output = StoredOutput {
             sealed: seal_result(&self.app.sealer, lease.task, step, result).unwrap(),
@@ -262,7 +262,7 @@ pub(crate) fn body(site: &str) -> Value {
     json!({"url": site, "username": "admin", "password": "correct horse"})
 }
 
-/// Checks that an answer is a problem of this code in its one form, and gives its body.
+/// Checks that a response is a problem of this code, and returns its body.
 pub(crate) async fn problem(answer: Response, status: u16, code: &str) -> Map<String, Value> {
     assert_eq!(answer.status().as_u16(), status, "{}", answer.url());
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
@@ -276,7 +276,7 @@ pub(crate) async fn problem(answer: Response, status: u16, code: &str) -> Map<St
     problem
 }
 
-/// A clone's task that has succeeded, as far as its result goes.
+/// A clone task that has succeeded, with its result.
 pub(crate) async fn cloned(api: &Api) -> TaskId {
     let id = api.ask_for_clone("https://shop.example", None).await;
     let entry = api.clone_entry("clone-20261123-163105-abcdef", "local");

@@ -1,4 +1,4 @@
-//! Reading tasks and artifacts, and ending tasks.
+//! Reading tasks and artifacts, and cancelling tasks.
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn an_unknown_task_is_404_and_a_deleted_one_410() {
     for id in [TaskId::new().to_string(), "nonsense".into(), "..%2f..".into()] {
         problem(api.get(&format!("/tasks/{id}")).send().await.unwrap(), 404, "TASK_NOT_FOUND").await;
     }
-    // A queue that keeps finished tasks for no time forgets one with its next sweep.
+    // A queue with no retention of finished tasks deletes one at its next sweep.
     let id = api.ask("https://a.example", None).await;
     let claim = api.claim().await;
     api.complete(&claim.lease, "abcd").await;
@@ -276,7 +276,7 @@ async fn an_evicted_artifact_is_410() {
     let id = api.ask("https://a.example", None).await;
     let task: TaskId = id.parse().unwrap();
     api.app.artifacts.put(task, "old.bin", "application/octet-stream", b"x").await.unwrap();
-    // A store with the smallest room drops the oldest when something larger than the rest comes.
+    // The smallest store evicts the oldest artifact for a large one.
     let small = wpclone_artifacts::Artifacts::new(&api.redis.url(), 64 << 10).unwrap();
     let mut noise = vec![0; 60 << 10];
     getrandom::fill(&mut noise).unwrap();

@@ -1,5 +1,5 @@
-//! The API against its own document: schemathesis makes requests of it, sane and insane ones, and holds the answers
-//! against what the document promises. `WPCLONE_EXAMPLES` says how many requests an operation gets.
+//! The API against its OpenAPI document: schemathesis generates valid and invalid requests and checks the responses against
+//! the document. `WPCLONE_EXAMPLES` sets the number of requests per operation.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
@@ -19,7 +19,7 @@ use wpclone_test_redis::Process;
 
 use support::{Api, Setup, token};
 
-/// How long a run may take before it has failed; far more than it does.
+/// The timeout of a run; it usually takes far less.
 const RUN: Duration = Duration::from_secs(600);
 
 fn schemathesis() -> PathBuf {
@@ -32,7 +32,7 @@ fn schemathesis() -> PathBuf {
     program
 }
 
-/// A task of this caller in each state, and one of another, all with artifacts.
+/// A task of this caller in each state, and one of another owner, all with artifacts.
 async fn tasks(api: &Api, name: &str) -> Vec<String> {
     let succeeded = api.ask("https://succeeded.example", Some(name)).await;
     api.complete(&api.claim().await.lease, "abcd efgh").await;
@@ -60,8 +60,8 @@ async fn tasks(api: &Api, name: &str) -> Vec<String> {
     tasks
 }
 
-/// A published clone of this caller, one that is being made, one that went, and one of another: those in the
-/// dictionary of the configuration.
+/// The clones in the configuration's dictionary: a published one of this caller, one that is being created, a deleted one,
+/// and one of another owner.
 async fn clones(api: &Api, name: &str) {
     let clone =
         |second: u32, owner: &str| api.clone_entry(&format!("clone-20261123-16310{second}-abcdef"), owner);
@@ -74,7 +74,7 @@ async fn clones(api: &Api, name: &str) {
 }
 
 async fn keeps_its_word(name: &str) {
-    // Streams and held answers that end soon, so that they can be asked for like anything else.
+    // Streams and waits end soon, so that they can be requested like any other operation.
     let (wait, stream) = (Duration::from_millis(50), Duration::from_millis(50));
     let limits = Limits { max_wait: wait, stream_lifetime: stream, ..Limits::default() };
     let tokens = Some(&[("alice", "user"), ("bob", "user"), ("root", "operator")][..]);
@@ -85,7 +85,7 @@ async fn keeps_its_word(name: &str) {
     std::fs::write(folder.path().join("schemathesis.toml"), include_str!("schemathesis.toml")).unwrap();
     let dictionary: String = tasks(&api, name).await.iter().map(|id| format!("\"{id}\"\n")).collect();
     std::fs::write(folder.path().join("tasks.dict"), dictionary).unwrap();
-    // The same requests each time, unless more are wanted.
+    // The same requests each time, unless the number is set.
     let amount = match env::var("WPCLONE_EXAMPLES") {
         Ok(examples) => vec![format!("--max-examples={examples}")],
         Err(_) => vec!["--max-examples=15".to_owned(), "--seed=1".to_owned()],
@@ -97,7 +97,7 @@ async fn keeps_its_word(name: &str) {
             .args(amount)
             .arg(format!("--header=Authorization: Bearer {}", token(name)))
             .arg(format!("{}/openapi.json", api.address))
-            // It keeps what it found where it runs.
+            // schemathesis stores its findings in the working directory.
             .current_dir(folder.path())
             .stdout(File::create(&log).unwrap())
             .stderr(File::options().append(true).open(&log).unwrap());
