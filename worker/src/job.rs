@@ -7,8 +7,10 @@ use wpclone_queue::Claim;
 use wpclone_service::seal::{SealError, Sealer};
 use wpclone_service::sealed_task::{open_handover, open_result};
 use wpclone_task::{
-    OutputParts, PriorOutputs, Problem, Progress, Request, SecretString, Step, StepOutput, TaskId,
+    OutputParts, PriorOutputs, Problem, Progress, Request, Role, SecretString, Step, StepOutput, TaskId,
 };
+
+use crate::checkpoint::MigratorCheckpoint;
 
 /// What is reported to the queue while a step runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub(crate) struct Job {
     pub(crate) request: Request,
     /// The outputs of earlier steps.
     pub(crate) prior: PriorOutputs,
+    /// Whether the task has installed the migrator on its source.
+    pub(crate) source_checkpoint: MigratorCheckpoint,
+    /// The same of its target.
+    pub(crate) target_checkpoint: MigratorCheckpoint,
     /// Every secret of the task: redacted in all that is kept.
     pub(crate) secrets: Vec<SecretString>,
     pub(crate) updates: watch::Sender<StepUpdate>,
@@ -41,6 +47,14 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Whether the task has installed the migrator on its source or its target.
+    pub(crate) fn migrator_checkpoint(&self, role: Role) -> &MigratorCheckpoint {
+        match role {
+            Role::Source => &self.source_checkpoint,
+            Role::Target => &self.target_checkpoint,
+        }
+    }
+
     /// Reports progress; the percentage never goes back.
     pub(crate) fn report_progress(&self, percent: u8, message: &str) {
         tracing::info!(percent, "{message}");

@@ -2,6 +2,7 @@
 
 mod admin;
 mod browser;
+mod checkpoint;
 mod claim_loop;
 mod job;
 mod lease;

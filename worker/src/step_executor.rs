@@ -11,9 +11,10 @@ use wpclone_queue::{Claim, Lease, Queue, QueueError, StoredOutput};
 use wpclone_service::seal::{SealError, Sealer};
 use wpclone_service::sealed_task;
 use wpclone_service::telemetry;
-use wpclone_task::{Code, Problem, SecretFields, Stage, Step, StepOutput};
+use wpclone_task::{Code, Problem, Role, SecretFields, Stage, Step, StepOutput};
 
 use crate::browser::BrowserStage;
+use crate::checkpoint::MigratorCheckpoint;
 use crate::job::{Job, StepEnd, StepUpdate, open_prior_outputs};
 use crate::lease::{self, StopReason};
 use crate::metrics::{Metrics, StepLabels};
@@ -151,6 +152,8 @@ impl StepExecutor {
             request,
             secrets: secrets.into_iter().map(|(_, secret)| secret).chain(prior.secrets()).collect(),
             prior,
+            source_checkpoint: MigratorCheckpoint::of(&self.queue, claim, Role::Source),
+            target_checkpoint: MigratorCheckpoint::of(&self.queue, claim, Role::Target),
             updates,
             stop: CancellationToken::new(),
             browser_pid,

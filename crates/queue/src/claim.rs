@@ -18,6 +18,9 @@ const MAX_SKIPPED: u32 = 20;
 /// After this time a step that this version cannot read is offered again, also to workers of other versions.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
 
+/// The prefix of checkpoints' names.
+const CHECKPOINT: &str = "checkpoint";
+
 impl Queue {
     /// Claims the first ready step of these stages. Never blocks; [`Queue::subscribe_ready`] signals when to try again.
     ///
@@ -195,6 +198,9 @@ impl<'a> RawClaim<'a> {
         let mut outputs: BTreeMap<String, StoredOutput> = BTreeMap::new();
         for pair in self.outputs.chunks_exact(2) {
             let (step, part) = pair[0].split_once('.')?;
+            if step == CHECKPOINT {
+                continue;
+            }
             let output = outputs.entry(plan.get(step.parse::<usize>().ok()?)?.name.clone()).or_default();
             match part {
                 "result" => output.result = serde_json::from_str(&pair[1]).ok()?,
@@ -202,6 +208,15 @@ impl<'a> RawClaim<'a> {
             }
         }
         Some(outputs)
+    }
+
+    /// Checkpoints: pairs of `checkpoint.<name>` and the value.
+    fn checkpoints(&self) -> BTreeMap<String, String> {
+        let checkpoint = |pair: &[String]| {
+            let (kind, name) = pair[0].split_once('.')?;
+            (kind == CHECKPOINT).then(|| (name.to_owned(), pair[1].clone()))
+        };
+        self.outputs.chunks_exact(2).filter_map(checkpoint).collect()
     }
 
     /// A step; `None` when this version cannot read it.
@@ -224,6 +239,7 @@ impl<'a> RawClaim<'a> {
             waited: self.waited,
             replays: self.replays.parse().ok()?,
             outputs,
+            checkpoints: self.checkpoints(),
         })
     }
 

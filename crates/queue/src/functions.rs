@@ -26,6 +26,7 @@ const FUNCTIONS: &[(&str, &str, &str)] = &[
     ("claim", "allow-oom", include_str!("lua/claim.lua")),
     ("heartbeat", "allow-oom", include_str!("lua/heartbeat.lua")),
     ("set_target_changed", "allow-oom", include_str!("lua/set_target_changed.lua")),
+    ("set_checkpoint", "allow-oom", include_str!("lua/set_checkpoint.lua")),
     ("complete", "allow-oom", include_str!("lua/complete.lua")),
     ("fail", "allow-oom", include_str!("lua/fail.lua")),
     ("confirm_cancel", "allow-oom", include_str!("lua/confirm_cancel.lua")),

@@ -16,6 +16,8 @@ use crate::{
 const MAX_RESULT: usize = 32 << 10;
 /// The most characters of a progress message.
 const MAX_MESSAGE: usize = 500;
+/// The most bytes of a checkpoint, its name included.
+const MAX_CHECKPOINT: usize = 256;
 /// A longer `retry_after` (seconds) ends the task, because its lock would block others meanwhile.
 const MAX_RETRY_AFTER: f64 = 600.0;
 /// The longest delay. An entry further ahead was written before the clock was set back.
@@ -51,6 +53,26 @@ impl Queue {
     pub async fn set_target_changed(&self, lease: &Lease, changed: bool) -> Result<(), QueueError> {
         let mut call = self.leased_call(lease, "set_target_changed");
         call.arg(if changed { "1" } else { "0" });
+        self.run_leased(&call).await.map(drop)
+    }
+
+    /// Stores a value under a name for later claims of the task's steps, also by other workers and after a replay. `None`
+    /// deletes it. It is stored openly.
+    ///
+    /// # Errors
+    /// The lease is lost, the value is too large, or Redis failed.
+    pub async fn set_checkpoint(
+        &self,
+        lease: &Lease,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), QueueError> {
+        let value = value.unwrap_or_default();
+        if name.len() + value.len() > MAX_CHECKPOINT {
+            return Err(QueueError::TooLarge("the checkpoint"));
+        }
+        let mut call = self.leased_call(lease, "set_checkpoint");
+        call.arg(name).arg(value);
         self.run_leased(&call).await.map(drop)
     }
 

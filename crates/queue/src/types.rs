@@ -164,6 +164,8 @@ pub struct Claim {
     pub replays: u32,
     /// The outputs of earlier steps, by step name.
     pub outputs: BTreeMap<String, StoredOutput>,
+    /// What earlier attempts and runs of the task remember ([`Queue::set_checkpoint`]). A task with one step has none.
+    pub checkpoints: BTreeMap<String, String>,
 }
 
 /// A claimed callback: the end of a task, to be reported to its callback address. Its lease is used like that of a step.

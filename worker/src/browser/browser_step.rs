@@ -5,6 +5,7 @@ use wpclone_task::{
 };
 
 use super::step_reporter::SiteRole;
+use crate::checkpoint::MigratorCheckpoint;
 use crate::job::Job;
 
 /// A step of the browser stage.
@@ -20,6 +21,7 @@ pub(super) enum BrowserStep<'a> {
         role: Role,
         /// Whether the task removes a migrator that it installed.
         remove_migrator: bool,
+        checkpoint: &'a MigratorCheckpoint,
     },
     /// Of a clone: the copy is opened as its owner will open it.
     VerifyClone {
@@ -43,12 +45,14 @@ impl<'a> BrowserStep<'a> {
                 login: &request.source,
                 role: Role::Source,
                 remove_migrator: request.remove_migrator,
+                checkpoint: job.migrator_checkpoint(Role::Source),
             }),
             (Request::Clone(request), Step::PrepareTarget) => match &request.destination {
                 CloneDestination::Target(login) => Some(Self::Prepare {
                     login,
                     role: Role::Target,
                     remove_migrator: request.remove_migrator,
+                    checkpoint: job.migrator_checkpoint(Role::Target),
                 }),
                 CloneDestination::Clone { .. } => None,
             },

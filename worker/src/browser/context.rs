@@ -38,13 +38,13 @@ impl StepContext<'_> {
     ) -> StepResult<StepOutput> {
         match step {
             BrowserStep::Setup { login, role } => {
-                self.set_up(login, *role, site).await.map(StepOutput::Setup)
+                self.set_up(login, *role, None, site).await.map(StepOutput::Setup)
             }
             BrowserStep::CreateAppPassword(request) => {
                 self.create_app_password(task, request, site).await.map(StepOutput::AppPassword)
             }
-            BrowserStep::Prepare { login, role, remove_migrator } => {
-                let prepared = self.prepare(login, *role, *remove_migrator, site).await?;
+            BrowserStep::Prepare { login, role, remove_migrator, checkpoint } => {
+                let prepared = self.prepare(login, *role, *remove_migrator, checkpoint, site).await?;
                 Ok(StepOutput::Prepared(*role, prepared))
             }
             BrowserStep::VerifyClone { login, source, .. } => {

@@ -19,6 +19,7 @@ pub(super) struct Migrators<'a> {
 pub(super) struct Migrator {
     pub(super) client: Client,
     pub(super) key: SecretString,
+    pub(super) role: Role,
     /// How it came to be on the site; `None` on a clone of ours, which brings its own.
     pub(super) plugin_status: Option<PluginStatus>,
     /// Whether the task removes it at the end: the request says so, and this task installed it.
@@ -42,7 +43,7 @@ impl Migrators<'_> {
         match self.request.destination {
             CloneDestination::Clone { .. } => {
                 let clone = self.job.prior.provisioned()?;
-                self.migrator(&clone.url, &clone.migrator_key, None)
+                self.migrator(Role::Target, &clone.url, &clone.migrator_key, None)
             }
             CloneDestination::Target(_) => self.target(),
         }
@@ -55,15 +56,22 @@ impl Migrators<'_> {
 
     fn prepared(&self, role: Role) -> Option<Migrator> {
         let site = self.job.prior.prepared(role)?;
-        self.migrator(site.site.as_str(), &site.api_key, Some(site.plugin_status))
+        self.migrator(role, site.site.as_str(), &site.api_key, Some(site.plugin_status))
     }
 
-    fn migrator(&self, url: &str, key: &SecretString, status: Option<PluginStatus>) -> Option<Migrator> {
+    fn migrator(
+        &self,
+        role: Role,
+        url: &str,
+        key: &SecretString,
+        status: Option<PluginStatus>,
+    ) -> Option<Migrator> {
         let url = SiteUrl::parse(url).ok()?.url().clone();
         let parsed: Key = key.expose_secret().parse().ok()?;
         Some(Migrator {
             client: Client::new(self.http.clone(), url, parsed),
             key: key.clone(),
+            role,
             plugin_status: status,
             is_removed_at_end: self.request.remove_migrator && status == Some(PluginStatus::Installed),
         })

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use wpclone_migrator::Client;
 use wpclone_task::{Code, MigratorRemoval, MigratorRemoved, PluginStatus, Problem};
 use wpclone_transfer::{commit, rollback};
 
@@ -24,7 +23,7 @@ pub(super) async fn finish(migrators: &Migrators<'_>) -> MigratorRemoved {
     if let Some(target) = migrators.target() {
         removed.target = Some(if target.is_removed_at_end {
             // It deletes what the target had before.
-            remove(&target.client).await.unwrap_or_else(incomplete)
+            remove(migrators, &target).await.unwrap_or_else(incomplete)
         } else {
             let committed = commit(&target.client, &migrators.import_id()).await;
             committed.map_or_else(|error| incomplete(problem(&error)), |()| MigratorRemoval::Kept)
@@ -32,7 +31,7 @@ pub(super) async fn finish(migrators: &Migrators<'_>) -> MigratorRemoved {
     }
     removed.source = match migrators.source() {
         Some(source) if source.is_removed_at_end => {
-            Some(remove(&source.client).await.unwrap_or_else(incomplete))
+            Some(remove(migrators, &source).await.unwrap_or_else(incomplete))
         }
         Some(_) => Some(MigratorRemoval::Kept),
         None => migrators.request.remove_migrator.then_some(MigratorRemoval::Incomplete),
@@ -51,7 +50,7 @@ pub(super) async fn roll_back(migrators: &Migrators<'_>) -> StepResult<MigratorR
         && let Some(source) = migrators.source()
     {
         let removal =
-            if source.is_removed_at_end { remove(&source.client).await? } else { MigratorRemoval::Kept };
+            if source.is_removed_at_end { remove(migrators, &source).await? } else { MigratorRemoval::Kept };
         removed.source = Some(removal);
     }
     Ok(removed)
@@ -60,7 +59,7 @@ pub(super) async fn roll_back(migrators: &Migrators<'_>) -> StepResult<MigratorR
 async fn roll_back_target(migrators: &Migrators<'_>, target: &Migrator) -> StepResult<MigratorRemoval> {
     rollback(&target.client, &migrators.import_id()).await.map_err(|error| problem(&error))?;
     let removal = match target.plugin_status {
-        Some(PluginStatus::Installed) => remove(&target.client).await?,
+        Some(PluginStatus::Installed) => remove(migrators, target).await?,
         _ => MigratorRemoval::Kept,
     };
     let is_restored =
@@ -71,14 +70,15 @@ async fn roll_back_target(migrators: &Migrators<'_>, target: &Migrator) -> StepR
     Ok(removal)
 }
 
-async fn remove(migrator: &Client) -> StepResult<MigratorRemoval> {
-    let removed = timeout(DEADLINE, migrator.remove()).await;
+async fn remove(migrators: &Migrators<'_>, migrator: &Migrator) -> StepResult<MigratorRemoval> {
+    let removed = timeout(DEADLINE, migrator.client.remove()).await;
     let late = |_| Box::new(Problem::new(Code::Deadline, "The site did not remove the migrator in time."));
     let removed = removed.map_err(late)?.map_err(|error| {
         let detail = format!("The site did not remove the migrator: {error}.");
         Box::new(Problem::new(Code::MigratorUnreachable, detail))
     })?;
     if removed.is_complete() {
+        migrators.job.migrator_checkpoint(migrator.role).set_removed().await;
         return Ok(MigratorRemoval::Removed);
     }
     tracing::warn!(left = ?removed.remaining, answers = removed.still_responds, "parts of the migrator are left on the site");

@@ -1,6 +1,7 @@
 -- Claiming a step; shared by claim and complete.
 
--- Appends the outputs of earlier steps: pairs of `<step>.result` or `<step>.sealed` and the text.
+-- Appends the outputs of earlier steps, and checkpoints: pairs of `<step>.result`, `<step>.sealed` or
+-- `checkpoint.<name>` and the text.
 local function append_outputs(t, answer)
   for part, name in pairs({ result = 'output', sealed = 'result_secrets' }) do
     local flat = call('HGETALL', task_key(name, t.id))
@@ -10,6 +11,12 @@ local function append_outputs(t, answer)
         answer[#answer + 1] = FIELDS[tonumber(i)][part]
         answer[#answer + 1] = flat[n + 1]
       end
+    end
+  end
+  for name, value in pairs(t.live) do
+    if value ~= '' and string.find(name, '^checkpoint%.') then
+      answer[#answer + 1] = name
+      answer[#answer + 1] = value
     end
   end
 end

@@ -168,3 +168,30 @@ async fn the_secrets_of_a_failed_task_count_in_its_size() {
     let left = queue.list(&failed(), None, 100).await.unwrap().tasks.len();
     assert!((15..=21).contains(&left), "{left}");
 }
+
+#[tokio::test]
+async fn a_checkpoint_outlives_attempts_workers_and_replays_until_it_is_deleted() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let new = task("a.example");
+    queue.enqueue_with_plan(&new, &plan("browser a | browser b"), sites(&["a.example"]), 1).await.unwrap();
+    let first = queue.take().await;
+    assert!(first.checkpoints.is_empty());
+    queue.set_checkpoint(&first.lease, "site", Some("found")).await.unwrap();
+    queue.release(&first.lease).await.unwrap();
+    assert!(queue.set_checkpoint(&first.lease, "site", None).await.is_err(), "its lease is over");
+
+    let again = queue.take().await;
+    assert_eq!(again.checkpoints["site"], "found");
+    queue.complete(&again.lease, &StoredOutput::default()).await.unwrap();
+    let next = queue.take().await;
+    assert_eq!((next.step.as_str(), next.checkpoints["site"].as_str()), ("b", "found"));
+    queue.fail(&next.lease, &problem(Code::CapMissing)).await.unwrap();
+    queue.replay(new.id, None, OwnerLimits::default()).await.unwrap();
+
+    let replayed = queue.take().await;
+    assert_eq!(replayed.checkpoints["site"], "found");
+    queue.set_checkpoint(&replayed.lease, "site", None).await.unwrap();
+    queue.release(&replayed.lease).await.unwrap();
+    assert!(queue.take().await.checkpoints.is_empty());
+}

@@ -10,6 +10,7 @@ use super::admin_session::MIN_WORDPRESS;
 use super::rest::{RestReply, RestSession};
 use super::{AdminSession, StepError, StepResult, quoted, site_discovery};
 use crate::browser::StepReporter;
+use crate::checkpoint::MigratorCheckpoint;
 use crate::net::{Body, SiteRequest, SiteResponse};
 
 const UPLOAD_PAGE: &str = "wp-admin/plugin-install.php?tab=upload";
@@ -35,23 +36,34 @@ impl Installed {
     }
 }
 
-/// Ensures that this version of the migrator is on the site and active.
+/// Ensures that this version of the migrator is on the site and active. `checkpoint`: remembers whether this task
+/// installed it; what an earlier attempt installed counts as installed by this one.
 pub(crate) async fn install(
     admin: &AdminSession<'_>,
+    checkpoint: Option<&MigratorCheckpoint>,
     reporter: &StepReporter<'_>,
 ) -> StepResult<PluginStatus> {
     let rest = RestSession::open(admin).await?;
     let before = installed(admin, &rest).await?;
-    let status = match &before {
-        Some(i) if i.is_current() && i.active => return Ok(PluginStatus::Unchanged),
+    let found = match &before {
+        Some(i) if i.is_current() && i.active => PluginStatus::Unchanged,
         Some(i) if i.is_current() => PluginStatus::Activated,
         Some(_) => PluginStatus::Updated,
         None => PluginStatus::Installed,
     };
+    let by_this_task = checkpoint.is_some_and(|checkpoint| checkpoint.was_installed);
+    let status = if by_this_task { PluginStatus::Installed } else { found };
+    if found == PluginStatus::Unchanged {
+        return Ok(status);
+    }
     let mut now = before;
-    if status != PluginStatus::Activated {
+    if found != PluginStatus::Activated {
+        let checkpoint = checkpoint.filter(|_| found == PluginStatus::Installed);
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.set_installed().await?;
+        }
         reporter.progress(40, "Uploading the migrator");
-        now = Some(upload(admin, &rest, now.as_ref(), reporter).await?);
+        now = Some(upload(admin, &rest, now.as_ref(), checkpoint, reporter).await?);
         reporter.achieved(format!("The migrator {VERSION} is on the site."));
     }
     if !now.is_some_and(|i| i.active) {
@@ -103,6 +115,7 @@ async fn upload(
     admin: &AdminSession<'_>,
     rest: &RestSession<'_>,
     before: Option<&Installed>,
+    checkpoint: Option<&MigratorCheckpoint>,
     reporter: &StepReporter<'_>,
 ) -> StepResult<Installed> {
     let mut now = None;
@@ -128,6 +141,9 @@ async fn upload(
     }
     if now.as_ref() == before {
         reporter.site_restored();
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.set_removed().await;
+        }
     }
     match last {
         Some(response) => Err(not_installed(admin, &response).await?),
