@@ -56,8 +56,9 @@ pub async fn create_app_password(
 /// Clone a site
 ///
 /// Creates a clone that expires, with all content of the source. The task's result is `clone` (name, url, username,
-/// password, `expires_at`, `effective_isolation`), `source_api_key` (null when the migrator was removed) and `fidelity`,
-/// a summary of the artifact `fidelity.json`. The task waits while no worker creates clones.
+/// password, `expires_at`, `effective_isolation`), `source_api_key` (null when the migrator is removed), `migrator` and
+/// `fidelity`, a summary of the artifact `fidelity.json`. `migrator` says for each site whether the task `removed` the
+/// migrator that it had installed, or `kept` one that was there before. The task waits while no worker creates clones.
 ///
 /// With `target` the content is copied to an empty WordPress of yours. `clone` is then null, and `target` holds its
 /// `url`, the `username` to log in with (the source's, with the source's password) and `remove_to_go_live`: the must-use

@@ -72,7 +72,7 @@ pub struct CloneRequest {
     pub source: Login,
     /// Where the copy goes.
     pub destination: CloneDestination,
-    /// Whether the migrator is removed from the source, and from a target, at the end.
+    /// Whether the migrator is removed at the end from the source, and from a target, where this task installed it.
     pub remove_migrator: bool,
 }
 

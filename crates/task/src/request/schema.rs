@@ -300,7 +300,8 @@ pub(super) const REMOVE_MIGRATOR: Field = Field {
     name: "remove_migrator",
     kind: FieldKind::Boolean { default: true },
     required: false,
-    description: "Whether the migrator is removed from the source, and from a target, at the end.",
+    description: "Whether the migrator is removed at the end from the source, and from a target, where this task \
+        installed it. One that was there before stays.",
 };
 
 const CALLBACK_URL: Field = Field {

@@ -88,7 +88,7 @@ pub enum StoredRequest {
         /// How far the clone is isolated from others.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         isolation: Option<Isolation>,
-        /// Whether the migrator is removed from the source, and from a target, at the end.
+        /// Whether the migrator is removed at the end from the source, and from a target, where this task installed it.
         remove_migrator: bool,
     },
     /// `PATCH /clones/{name}`.
