@@ -6,6 +6,7 @@
 mod clone;
 mod main_job;
 mod migrator;
+mod missing_browser;
 mod obstacles;
 mod rewrite;
 mod secrets;

@@ -10,6 +10,7 @@ mod fidelity;
 mod interruptions;
 mod kills;
 mod lifecycle;
+mod migrator_removal;
 
 use std::time::Duration;
 
