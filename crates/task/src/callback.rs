@@ -26,7 +26,7 @@ pub enum CallbackUrlError {
     /// A user name or password in the URL.
     #[error("must not contain a user name or password")]
     Credentials,
-    /// A fragment, which is never sent.
+    /// A fragment, which HTTP does not send.
     #[error("must not contain a fragment")]
     Fragment,
     /// A control character.
@@ -49,7 +49,7 @@ impl CallbackUrl {
         if text.len() > MAX_LEN {
             return Err(CallbackUrlError::TooLong);
         }
-        // The URL parser drops some of them silently.
+        // The URL parser silently drops some of them.
         if text.chars().any(char::is_control) {
             return Err(CallbackUrlError::Control);
         }

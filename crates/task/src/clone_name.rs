@@ -1,4 +1,4 @@
-//! What a clone is called.
+//! The names of clones.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::TaskId;
 
-/// RFC 4648's base32 alphabet in lower case: a name is also the label of a host.
+/// The base32 alphabet of RFC 4648 in lower case: a name is also a DNS label.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// `clone-YYYYMMDD-HHMMSS-xxxxxx`: when its task was created (UTC), and six characters of a hash of the task and its
@@ -21,7 +21,7 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^clone-[0-9]{8}-[0-9]{6}-[a-z2-7]{6}$"))]
 pub struct CloneName(String);
 
-/// A text that is no clone's name.
+/// A text that is not the name of a clone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a clone's name has the form clone-YYYYMMDD-HHMMSS-xxxxxx")]
 pub struct CloneNameError;
@@ -34,9 +34,9 @@ impl CloneName {
             Sha256::new().chain_update(task.to_string()).chain_update(b"\0").chain_update(run.to_be_bytes());
         let hash = hash.finalize();
         let bits = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
-        let mark = (0..6).map(|i| char::from(ALPHABET[((bits >> (27 - 5 * i)) & 31) as usize]));
+        let suffix = (0..6).map(|i| char::from(ALPHABET[((bits >> (27 - 5 * i)) & 31) as usize]));
         let time = created_at.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S");
-        Self(format!("clone-{time}-{}", mark.collect::<String>()))
+        Self(format!("clone-{time}-{}", suffix.collect::<String>()))
     }
 
     /// The name as text.

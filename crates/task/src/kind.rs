@@ -1,16 +1,16 @@
 //! Kinds of tasks, the stages they pass through, and the states they can be in.
 
-/// A name that is none of those known.
+/// A name that is not one of those known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not one of {known}")]
 pub struct UnknownName {
-    /// What was given.
+    /// The name that was given.
     pub given: String,
-    /// What would have been understood, comma-separated.
+    /// The known names, comma-separated.
     pub known: String,
 }
 
-/// An enum whose every variant has one name, used in JSON, Redis, metrics and on the command line alike.
+/// An enum whose variants have one name each, used in JSON, Redis, metrics and on the command line.
 macro_rules! named {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$meta])*
@@ -28,13 +28,13 @@ macro_rules! named {
         impl utoipa::ToSchema for $name {}
 
         impl $name {
-            /// All of them, in the order of their declaration.
+            /// All variants, in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// Their names, in the same order.
             pub const NAMES: &'static [&'static str] = &[$($text),+];
 
-            /// Its one name.
+            /// Its name.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
@@ -61,7 +61,7 @@ macro_rules! named {
 }
 pub(crate) use named;
 
-/// A string that is one of these. (utoipa's derive does not see a `rename` that comes from a macro.)
+/// The schema of a string that is one of these. (utoipa's derive ignores a `rename` that comes from a macro.)
 #[cfg(feature = "openapi")]
 pub(crate) fn names_schema(
     names: impl Iterator<Item = &'static str>,
@@ -71,59 +71,58 @@ pub(crate) fn names_schema(
 }
 
 named! {
-    /// What a client can ask for.
+    /// The kind of a task.
     Kind {
-        /// Put the migrator on a site and read its key.
+        /// Installs the migrator on a site and reads its key.
         Setup = "setup",
-        /// Make an application password on a site.
+        /// Creates an application password on a site.
         CreateAppPassword = "create-app-password",
-        /// Copy a site.
+        /// Copies a site.
         Clone = "clone",
-        /// Let a clone live longer, or shorter.
+        /// Sets another expiry for a clone.
         ExtendClone = "extend-clone",
-        /// Take a clone away.
+        /// Deletes a clone.
         DeleteClone = "delete-clone",
     }
 }
 
 named! {
-    /// A part of a task with a queue of its own, because the stages cost differently and scale by themselves.
+    /// A part of a task that has its own queue, because stages need different resources and scale separately.
     Stage {
-        /// Makes and unmakes clones.
+        /// Creates and deletes clones.
         Provisioning = "provisioning",
-        /// Drives a browser through wp-admin.
+        /// Uses wp-admin with a browser.
         Browser = "browser",
-        /// Moves content.
+        /// Copies content.
         Transfer = "transfer",
-        /// Tells the ends of tasks to their owners' callback addresses. Internal: no step of a task is of it, and
-        /// every worker serves it.
+        /// Delivers webhooks. Internal: tasks have no steps of it, and every worker serves it.
         Webhook = "webhook",
     }
 }
 
 impl Stage {
-    /// Those that steps of tasks can be of, and a worker can be told to serve.
+    /// The stages of tasks, which a worker can be configured to serve.
     pub const OF_TASKS: &'static [Self] = &[Self::Provisioning, Self::Browser, Self::Transfer];
 }
 
 named! {
-    /// Where a task, or one of its steps, stands.
+    /// The state of a task, or of one of its steps.
     State {
-        /// Waiting for its first worker.
+        /// It waits for its first worker.
         Queued = "queued",
-        /// A worker has it, or it is between two steps or two attempts.
+        /// A worker executes it, or it is between two steps or two attempts.
         Running = "running",
-        /// Done.
+        /// It ended with success.
         Succeeded = "succeeded",
-        /// Ended with a problem.
+        /// It ended with a problem.
         Failed = "failed",
-        /// Ended by its owner.
+        /// Its owner cancelled it.
         Cancelled = "cancelled",
     }
 }
 
 impl State {
-    /// Whether nothing more will happen to it.
+    /// Whether it has ended.
     #[must_use]
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
@@ -131,12 +130,11 @@ impl State {
 }
 
 impl Kind {
-    /// How much earlier than its age it is served: a task of priority `n` overtakes those that came up to
-    /// `n` minutes before it (`queue.md`, promise 4).
+    /// Its priority in the queue: a task of priority `n` overtakes tasks that were accepted up to `n` minutes before it.
     #[must_use]
     pub const fn priority(self) -> u8 {
         match self {
-            // Somebody waits for them at a screen, and they are short.
+            // Short, and a person waits for them.
             Self::Setup | Self::CreateAppPassword | Self::ExtendClone | Self::DeleteClone => 1,
             Self::Clone => 0,
         }

@@ -39,14 +39,14 @@ impl TryFrom<String> for Username {
 }
 
 impl AppName {
-    /// What a request that names none gets.
+    /// The name in a request without one.
     pub const DEFAULT: &'static str = "wpclone";
 
     pub(crate) fn read(text: String) -> Result<Self, String> {
-        // WordPress runs the name through sanitize_text_field(), which cuts tags and folds spaces: it would come back changed.
+        // sanitize_text_field() removes tags and folds spaces: WordPress would store another name.
         let text = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
         if text.contains('<') || text.contains('%') {
-            return Err("must not contain `<` or `%`, which WordPress takes out".into());
+            return Err("must not contain `<` or `%`, which WordPress removes".into());
         }
         line(text, MAX_CHARS).map(Self)
     }

@@ -1,4 +1,4 @@
-//! Problems in the form of RFC 9457.
+//! Problem details (RFC 9457).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -46,7 +46,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of this code; `detail` must be free of secrets.
+    /// A problem with this code; `detail` must not contain secrets.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
@@ -66,20 +66,20 @@ impl Problem {
         }
     }
 
-    /// The same with one member more.
+    /// Adds a member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same with `clone` (`name`, `url`, `username`, `expires_at`), if by its result the task handed one out all the
-    /// same. Its password stays in the result, which only its owner sees whole.
+    /// Adds `clone` (`name`, `url`, `username`, `expires_at`) if the task published a clone although it failed. The clone's
+    /// password is only in the result, which only the owner sees in full.
     #[must_use]
     pub fn with_clone_of(self, result: Option<&Map<String, Value>>) -> Self {
-        let told = ["name", "url", "username", "expires_at"];
+        let shown = ["name", "url", "username", "expires_at"];
         let field = |name| result?.get("clone")?.get(name).cloned();
-        let clone = told.map(|name| (name.to_owned(), field(name).unwrap_or_default()));
+        let clone = shown.map(|name| (name.to_owned(), field(name).unwrap_or_default()));
         if clone.iter().all(|(_, value)| value.is_string()) {
             self.with("clone", Map::from_iter(clone))
         } else {
@@ -87,7 +87,7 @@ impl Problem {
         }
     }
 
-    /// The same with the stage that ran into it: a task's end, which is no answer and has no status.
+    /// Sets the stage that failed. It is then the end of a task, which has no HTTP status.
     #[must_use]
     pub fn at(mut self, stage: Stage) -> Self {
         self.stage = Some(stage);
@@ -109,13 +109,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_stage_ran_into_has_no_status() {
+    fn a_problem_of_a_stage_has_no_status() {
         assert_eq!(Problem::new(Code::CloneGone, "It was deleted.").status, Some(410));
         assert_eq!(Problem::new(Code::CloneGone, "It was deleted.").at(Stage::Provisioning).status, None);
     }
 
     #[test]
-    fn a_clone_that_was_handed_out_all_the_same_is_told_without_its_password() {
+    fn a_published_clone_is_shown_without_its_password() {
         let problem = |clone: Value| {
             let result = Map::from_iter([("clone".to_owned(), clone)]);
             Problem::new(Code::CloneBroken, "x").with_clone_of(Some(&result)).more

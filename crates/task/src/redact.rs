@@ -1,4 +1,4 @@
-//! Taking known secrets out of texts before they are kept.
+//! Removes known secrets from texts before they are stored.
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
@@ -6,10 +6,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-/// What stands where a secret was.
+/// What replaces a secret.
 const MARK: &str = "[redacted]";
 
-/// Knows the secrets of a task in every spelling in which a site might echo them: as they are, with slashes,
+/// Finds the secrets of a task in every spelling in which a site may echo them: as they are, with slashes,
 /// percent-encoded, form-encoded, HTML-escaped, JSON-escaped, in base64; in any case of letters.
 #[derive(Default)]
 pub struct Redactor {
@@ -28,11 +28,11 @@ impl Redactor {
         redactor
     }
 
-    /// One secret more. Shorter than 4 bytes they are left out: they would redact half of every text.
+    /// Adds a secret. Secrets of less than 4 bytes are ignored: they would redact half of every text.
     pub fn add(&mut self, secret: &SecretString) {
         let plain = secret.expose_secret();
         let folded = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-        // WordPress puts slashes before quotes and backslashes of all that was posted to it.
+        // WordPress adds slashes before quotes and backslashes in everything that is posted.
         let slashed = plain.replace('\\', "\\\\").replace('\'', "\\'").replace('"', "\\\"");
         for text in [plain, plain.trim(), &plain.replace(' ', ""), &folded, &slashed] {
             self.spellings.extend(spellings(text).into_iter().filter(|s| s.len() >= 4).map(Zeroizing::new));
@@ -44,25 +44,25 @@ impl Redactor {
         self.search = search.build(self.spellings.iter().map(|s| s.as_bytes())).ok();
     }
 
-    /// The text without any of the secrets.
+    /// Replaces every secret in a text.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         match &self.search {
             Some(search) => search.replace_all(text, &vec![MARK; self.spellings.len()]),
-            // Nothing to search for; if the search could not be built, nothing is safe to keep.
+            // Without secrets the text stays; if the search could not be built, no text is safe.
             None if self.spellings.is_empty() => text.to_owned(),
             None => MARK.to_owned(),
         }
     }
 
-    /// Whether a text holds one of the secrets.
+    /// Whether a text contains one of the secrets.
     #[must_use]
     pub fn finds_secret(&self, text: &str) -> bool {
         self.search.as_ref().map_or(!self.spellings.is_empty(), |search| search.is_match(text))
     }
 }
 
-/// How one text may be written.
+/// The spellings of one text.
 fn spellings(text: &str) -> Vec<String> {
     let json = serde_json::to_string(text).unwrap_or_default();
     let json = json.trim_matches('"').to_owned();
@@ -70,7 +70,7 @@ fn spellings(text: &str) -> Vec<String> {
     let ascii: String = json.chars().map(|c| if c.is_ascii() { c.to_string() } else { utf16(c) }).collect();
     let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
     let percent = form.replace('+', "%20");
-    // encodeURIComponent() leaves these as they are, and keeps `~`.
+    // encodeURIComponent() does not encode these.
     let component = [("%21", "!"), ("%27", "'"), ("%28", "("), ("%29", ")"), ("%2A", "*"), ("%7E", "~")];
     let component = component.iter().fold(percent.clone(), |text, (code, plain)| text.replace(code, plain));
     let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");

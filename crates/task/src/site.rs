@@ -1,4 +1,4 @@
-//! A site: a WordPress at an origin and a path.
+//! Addresses of sites.
 
 use std::fmt;
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn one_site_has_one_key_whatever_its_spelling() {
+    fn all_spellings_of_an_address_have_one_key() {
         for given in
             ["https://www.Example.com/shop/", "http://example.com/shop", "https://example.com./shop/wp-admin"]
         {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_prefix_stays_in_the_pages_of_a_site() {
+    fn pages_of_a_site_keep_its_path_prefix() {
         let site = SiteUrl::parse("https://example.com/blog/").unwrap();
         assert_eq!(
             site.at("/wp-admin/profile.php?a=b").as_str(),
