@@ -104,7 +104,7 @@ fn pushed(text: &[u8], how: u8, mut step: impl FnMut(usize) -> usize) -> (Vec<u8
         backslash_escapes: how & 2 == 0,
         guid: if how & 4 == 0 { GuidPolicy::Rewrite } else { GuidPolicy::Keep },
         prefix: (how & 8 != 0).then(|| PREFIX.clone()),
-        longest: if how & 16 == 0 { 1 << 20 } else { 64 },
+        max_value_bytes: if how & 16 == 0 { 1 << 20 } else { 64 },
     };
     let (mut out, mut report) = (Vec::new(), Report::default());
     let mut dump = USUAL.dump_rewriter(options);
