@@ -33,7 +33,7 @@ fn every_fault_is_reported_at_once() {
     let body = json!({"url": "http://a", "username": "b", "password": "c", "app_name": "<b>"});
     assert_eq!(
         as_text(Request::parse_create_app_password(body).unwrap_err()),
-        ["/app_name must not contain `<` or `%`, which WordPress takes out"]
+        ["/app_name must not contain `<` or `%`, which WordPress removes"]
     );
 }
 
