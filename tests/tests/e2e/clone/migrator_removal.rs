@@ -1,11 +1,13 @@
 //! What becomes of the migrator on the source: a clone removes the one that it installed, and no other.
 
+use std::time::Duration;
+
 use serde_json::json;
 use wpclone_migrator::{Client as Migrator, Key};
-use wpclone_task::Role;
-use wpclone_tests::{Result, Site, TestApp, Version};
+use wpclone_task::{Role, State};
+use wpclone_tests::{Result, Site, TestApp, Version, until};
 
-use crate::clone::{at, cloned};
+use crate::clone::{at, cloned, ended};
 
 const PLUGIN: &str = "wp-content/plugins/wpclone-migrator";
 
@@ -25,5 +27,31 @@ async fn a_clone_keeps_the_migrator_of_an_earlier_setup_with_its_key() -> Result
     let migrator =
         Migrator::new(reqwest::Client::new(), site.url().parse().unwrap(), key.parse::<Key>().unwrap());
     assert!(!migrator.status().await.unwrap().import_enabled);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_after_the_upload_still_removes_the_migrator_at_the_end() -> Result {
+    let site = Site::builder(Version::Bookworm)
+        .mu_plugin(
+            "slow",
+            "add_action('activate_plugin', function () { touch(WP_CONTENT_DIR . '/begun'); sleep(20); });",
+        )
+        .start()
+        .await?;
+    let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    let activating = async || site.tree().join("wp-content/begun").is_file();
+    until("the activation", Duration::from_secs(120), Some(&app.workers[0].log()), activating).await?;
+    app.workers[0].kill9().await?;
+    site.remove_mu_plugin("slow")?;
+    app.workers[0].restart().await?;
+
+    let task = ended(&client, task.id).await?;
+    assert_eq!((task.state, task.crashes >= 1), (State::Succeeded, true), "{task:#?}");
+    assert_eq!(at(&task, "/source/plugin_status"), "installed");
+    assert_eq!(at(&task, "/migrator/source"), "removed", "{task:#?}");
+    assert!(!site.tree().join(PLUGIN).exists());
     Ok(())
 }
