@@ -109,7 +109,6 @@ test_all() {
     in_background "downloads" fetch_for_tests
     install_cargo_deny
     install_cargo_fuzz
-    step "format" cargo fmt --all --check
     step "programs" cargo build --quiet --locked --workspace --bins
     await_background "downloads"
     [ $FAILED -eq 0 ] || return 0
