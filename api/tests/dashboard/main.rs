@@ -69,7 +69,8 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let failed = runtime.block_on(run(&tests));
-    println!("{} tests, {failed} failed", tests.len());
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {word}. {} passed; {failed} failed", tests.len() - failed);
     ExitCode::from(u8::from(failed > 0))
 }
 
@@ -81,11 +82,13 @@ async fn run(tests: &[&(&str, TestFn)]) -> usize {
     let driver = Driver::start().await;
     let mut failed = 0;
     for (name, test) in tests {
+        let began = std::time::Instant::now();
         let browser = driver.browser().await;
         let result = tokio::spawn(tokio::time::timeout(browser::TEST_TIMEOUT, test(browser.clone()))).await;
         browser.close().await;
         let passed = matches!(result, Ok(Ok(())));
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+        let word = if passed { "ok" } else { "FAILED" };
+        println!("test {name} ... {word} ({:.1} s)", began.elapsed().as_secs_f32());
         failed += usize::from(!passed);
     }
     driver.stop().await;
