@@ -11,7 +11,7 @@ pub enum QueueError {
     /// The request is over 64 KiB or the result over 32 KiB.
     #[error("{0} is larger than the queue accepts")]
     TooLarge(&'static str),
-    /// The cursor or event id is none of this queue.
+    /// The cursor or event id was not returned by this queue.
     #[error("not a cursor of this queue")]
     BadCursor,
     /// Redis cannot be reached, or did not answer in time.

@@ -77,7 +77,7 @@ static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
         let may_write = *flag != NO_WRITES;
         text += &format!(
             "do\nlocal function run()\n{body}end\nredis.register_function{{ function_name = '{name}_{function}', \
-             callback = function(keys, args) return begin(keys, args, {may_write}) or run() end, flags = {{ {flags} }} }}\nend\n"
+             callback = function(keys, args) return init_call(keys, args, {may_write}) or run() end, flags = {{ {flags} }} }}\nend\n"
         );
     }
     Library { name, text }
@@ -132,7 +132,7 @@ impl Call {
         let mut cmd = redis::cmd("EVAL");
         cmd.arg(format!(
             "#!lua flags={flag}\nlocal args = ARGV\n{}local function run()\n{body}end\n\
-             return begin(KEYS, args, {may_write}) or run()\n",
+             return init_call(KEYS, args, {may_write}) or run()\n",
             *SHARED
         ));
         for arg in self.cmd.args_iter().skip(2) {

@@ -13,7 +13,7 @@ pub const LAYOUT: u32 = 1;
 /// The code of the error reply.
 const CODE: &str = "LAYOUT";
 
-/// Lua code that functions and scripts begin with: it defines `check_layout(key, witnesses, may_write)`.
+/// Lua code that functions and scripts begin with: it defines `check_layout(key, sentinels, may_write)`.
 #[must_use]
 pub fn layout_lua() -> String {
     format!("local LAYOUT = '{LAYOUT}'\n{}", include_str!("layout.lua"))

@@ -1,5 +1,5 @@
-// BullMQ as a side of the queue's benchmark. It is told what to do by lines of JSON on stdin, and answers each with a
-// line of JSON on stdout. The other side, which is told the same, is ../queue/side.rs.
+// BullMQ as a side of the queue's benchmark. It reads commands as lines of JSON on stdin, and answers each with a line
+// of JSON on stdout. The other side, with the same commands, is ../queue/side.rs.
 
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';

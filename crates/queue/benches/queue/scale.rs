@@ -19,8 +19,7 @@ impl Bench<'_> {
         let title = format!(
             "wpclone at growing depths: medians of {bursts} bursts of {BURST} added and {BURST} claimed (least to most)"
         );
-        let head =
-            ["waiting", "added, tasks/s", "claimed to done, tasks/s", "depths looked at, p50 ms", "p99 ms"];
+        let head = ["waiting", "added, tasks/s", "claimed to done, tasks/s", "depths read, p50 ms", "p99 ms"];
         let mut table = Table::new(&title, &head);
         let add = |count| Order::Add { count, bytes: BYTES, sites: None };
         let rate = |seconds: f64| 1.0 / per(BURST)(seconds);

@@ -23,7 +23,7 @@ end
 
 local function claim_step(t, i, lease)
   local stage = step(t, i)[2]
-  local token = CLOCK[1] .. string.sub('000000' .. CLOCK[2], -6) -- µs
+  local token = REDIS_TIME[1] .. string.sub('000000' .. REDIS_TIME[2], -6) -- µs
   local last = call('SET', KEY.fencing_token, token, 'GET')
   if last and last >= token then -- both have 16 digits
     token = int(tonumber(last) + 1)

@@ -3,7 +3,7 @@
 -- is making strings: recurring ones are cached between calls, and numbers become text by `int`, which is exact (tostring
 -- keeps only 14 digits) and cheap.
 
-local PREFIX, ARGV, call, CLOCK, NOW, NOW_TEXT
+local PREFIX, ARGV, call, REDIS_TIME, NOW, NOW_TEXT
 local KEY    -- KEY.name is the key `name`; cached
 local KEY_OF -- KEY_OF.name[of] is the key `name:of`; cached
 local FIELDS -- FIELDS[i].name is a field of step i, as in `0.name`; cached
@@ -28,15 +28,15 @@ local function key_tables(prefix)
 end
 
 -- Keys of which one exists as soon as the queue has stored anything.
-local function witness_keys()
+local function sentinel_keys()
   return { KEY.fencing_token, KEY.owners, KEY.finished, KEY.gone, KEY.site_locks, KEY.workers, KEY.counters }
 end
 
--- Begins a call. Returns an error reply when Redis has another layout; then nothing was changed.
-local function begin(keys, args, may_write)
+-- Initializes a call. Returns an error reply when Redis has another layout; then nothing was changed.
+local function init_call(keys, args, may_write)
   PREFIX, ARGV, call = keys[1] .. ':', args, redis.call
-  CLOCK = call('TIME')
-  NOW_TEXT = CLOCK[1] .. string.sub('000000' .. CLOCK[2], -6, -4)
+  REDIS_TIME = call('TIME')
+  NOW_TEXT = REDIS_TIME[1] .. string.sub('000000' .. REDIS_TIME[2], -6, -4)
   NOW = tonumber(NOW_TEXT) -- ms
   if not CACHE or cached > 5000 then
     CACHE, cached = memoize(key_tables), 0
@@ -46,7 +46,7 @@ local function begin(keys, args, may_write)
     end)
   end
   KEY, KEY_OF = CACHE[PREFIX].plain, CACHE[PREFIX].groups
-  return check_layout(KEY.layout, witness_keys, may_write)
+  return check_layout(KEY.layout, sentinel_keys, may_write)
 end
 
 local BATCH = 100 -- the most entries of any kind that one call handles

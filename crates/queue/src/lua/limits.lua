@@ -6,10 +6,10 @@
 local function limit_exceeded(owner, first)
   local per_minute, concurrent = tonumber(ARGV[first]), tonumber(ARGV[first + 1])
   if concurrent then
-    local has, leaves = call('ZCARD', index('running', owner)), index('queued', owner)
-    for _, leaf in ipairs(call('ZRANGE', leaves, 0, concurrent - 1)) do
+    local has, buckets = call('ZCARD', index('running', owner)), index('queued', owner)
+    for _, bucket in ipairs(call('ZRANGE', buckets, 0, concurrent - 1)) do
       if has >= concurrent then break end
-      has = has + call('ZCARD', leaves .. ':' .. leaf)
+      has = has + call('ZCARD', buckets .. ':' .. bucket)
     end
     if has >= concurrent then return { 'limited', 'concurrent', '0' } end
   end

@@ -18,9 +18,9 @@ local function has_line(t, n) return t.ends[n] - t.ends[n - 1] > 1 end
 local function step(t, i) return t.plan[i + 1] end
 
 -- A step's entry in the queues, `<id>:<step>`, and back. An id has 36 characters.
-local NUMBERS = {}
-for i = 0, 99 do NUMBERS[i] = ':' .. i end
-local function member(t, i) return t.id .. NUMBERS[i] end
+local STEP_SUFFIX = {}
+for i = 0, 99 do STEP_SUFFIX[i] = ':' .. i end
+local function member(t, i) return t.id .. STEP_SUFFIX[i] end
 local function parse_member(m) return string.sub(m, 1, 36), tonumber(string.sub(m, 38)) end
 
 local function read_plan(text)
@@ -121,23 +121,23 @@ local function snapshot(t)
 end
 
 -- The index of an owner's tasks in one state, ordered by id, which is by age. Queued tasks may be a million: they are kept
--- in leaves, which Redis stores compactly while they are small; the index has the first id of each leaf.
+-- in buckets, which Redis stores compactly while they are small; the index has the first id of each bucket.
 local INDEX = { queued = 'index:queued', running = 'index:running', succeeded = 'index:succeeded', failed = 'index:failed', cancelled = 'index:cancelled' }
 local function index(state, owner) return KEY_OF[INDEX[state]][owner] end
-local LEAF = 64 -- ids of a leaf
+local BUCKET_SIZE = 64 -- most ids of a bucket
 
-local function leaf_of(leaves, id)
-  return call('ZRANGE', leaves, '[' .. id, '-', 'BYLEX', 'REV', 'LIMIT', 0, 1)[1]
+local function bucket_of(buckets, id)
+  return call('ZRANGE', buckets, '[' .. id, '-', 'BYLEX', 'REV', 'LIMIT', 0, 1)[1]
 end
 
 -- The newest ids of an index before `past` (exclusive; nil for all), newest first, about `n` of them.
 local function newest_of(state, owner, past, n)
-  local leaves, found = index(state, owner), {}
+  local buckets, found = index(state, owner), {}
   local from = past and '(' .. past or '+'
-  if state ~= 'queued' then return call('ZRANGE', leaves, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n) end
-  -- The first leaf may begin before `past` and have nothing older.
-  for _, leaf in ipairs(call('ZRANGE', leaves, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n + 1)) do
-    for _, id in ipairs(call('ZRANGE', leaves .. ':' .. leaf, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n - #found)) do
+  if state ~= 'queued' then return call('ZRANGE', buckets, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n) end
+  -- The first bucket may begin before `past` and have nothing older.
+  for _, bucket in ipairs(call('ZRANGE', buckets, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n + 1)) do
+    for _, id in ipairs(call('ZRANGE', buckets .. ':' .. bucket, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, n - #found)) do
       found[#found + 1] = id
     end
     if #found >= n then break end

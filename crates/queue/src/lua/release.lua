@@ -13,7 +13,7 @@ if is_abandoned(t, i) then
 else
   end_lease(t, i)
   if ARGV[5] == '' then
-    make_ready(t, i, NOW, t.score - FRONT)
+    make_ready(t, i, NOW, t.score - FRONT_OFFSET_MS)
   else
     delay_step(t, i, tonumber(ARGV[5]))
   end

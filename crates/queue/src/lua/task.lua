@@ -3,7 +3,7 @@
 
 local EVENTS = 500          -- the most events of one task
 local CLEANUP = 600000      -- ms that cleaning up may take
-local FRONT = 1000000000000 -- ms by which a released step is put before all others
+local FRONT_OFFSET_MS = 1000000000000 -- puts a released step before all others
 local UNREADABLE_RETRY = 60000 -- ms after which a step that could not be read is offered again
 
 -- The lock of a site is named after the site, or after a hash of a long name.
@@ -19,7 +19,7 @@ local function increment(counter) call('HINCRBY', KEY.counters, counter, 1) end
 -- Remembers a corrupt record, for the sweep to end its task.
 local function quarantine(id) call('ZADD', KEY.quarantine, NOW_TEXT, id) end
 
--- Remembers a task that this version of the program cannot read and leaves as it is.
+-- Remembers a task that this version of the program cannot read and buckets as it is.
 local function note_unreadable(id) call('ZADD', KEY.unreadable, NOW_TEXT, id) end
 
 -- Remembers a task that was loaded and is not readable.
@@ -73,19 +73,19 @@ local function add_event(t, i, code)
 end
 
 local function index_queued(t)
-  local leaves = index('queued', t.owner)
-  local leaf = leaf_of(leaves, t.id)
-  local old = leaf and leaves .. ':' .. leaf
-  if leaf and call('ZCARD', old) < LEAF then
+  local buckets = index('queued', t.owner)
+  local bucket = bucket_of(buckets, t.id)
+  local old = bucket and buckets .. ':' .. bucket
+  if bucket and call('ZCARD', old) < BUCKET_SIZE then
     call('ZADD', old, '0', t.id)
     return
   end
-  if not leaf then call('SADD', KEY.owners, t.owner) end
-  local new = leaves .. ':' .. t.id
-  call('ZADD', leaves, '0', t.id)
+  if not bucket then call('SADD', KEY.owners, t.owner) end
+  local new = buckets .. ':' .. t.id
+  call('ZADD', buckets, '0', t.id)
   call('ZADD', new, '0', t.id)
-  if not leaf then return end
-  -- Ids after the first of the new leaf are looked up in it.
+  if not bucket then return end
+  -- Ids after the first of the new bucket are looked up in it.
   for _, id in ipairs(call('ZRANGE', old, '(' .. t.id, '+', 'BYLEX')) do
     call('ZREM', old, id)
     call('ZADD', new, '0', id)
@@ -94,13 +94,13 @@ end
 
 -- Returns whether the id was in the index.
 local function unindex(id, state, owner)
-  local leaves = index(state, owner)
-  if state ~= 'queued' then return call('ZREM', leaves, id) == 1 end
-  local name = leaf_of(leaves, id)
+  local buckets = index(state, owner)
+  if state ~= 'queued' then return call('ZREM', buckets, id) == 1 end
+  local name = bucket_of(buckets, id)
   if not name then return false end
-  local leaf = leaves .. ':' .. name
-  if call('ZREM', leaf, id) == 0 then return false end
-  if call('EXISTS', leaf) == 0 then call('ZREM', leaves, name) end
+  local bucket = buckets .. ':' .. name
+  if call('ZREM', bucket, id) == 0 then return false end
+  if call('EXISTS', bucket) == 0 then call('ZREM', buckets, name) end
   return true
 end
 

@@ -1,14 +1,15 @@
-//! What a Redis that dies can lose, by how it syncs. The disk is a stub, so that it is slow, or loses what was not
-//! synced, when a story wants it.
+//! What a killed Redis can lose, by `appendfsync`. The disk is a stub that a test makes slow, or makes lose what was
+//! not synced.
 //!
-//! What holds of Redis 7.0, and is shown here:
-//! - `always`: Redis answers when what it answers is synced. Neither its own death nor the machine's takes anything.
-//! - `everysec`, Redis dies alone: it writes to the file before it answers, and what is written is the kernel's. Nothing
-//!   is lost as long as the disk keeps up. While a sync is under way that was begun earlier, Redis puts off its writes
-//!   for up to two seconds, and answers all the same: what it acknowledged meanwhile is lost.
-//! - `everysec`, the machine dies: everything since the last sync that was finished is lost. A sync begins each second,
-//!   and not while another is under way: that is a second and the time that two syncs take, the one that did not finish
-//!   and the one before it. Only writes that were put off for two seconds make Redis wait for its disk.
+//! The behaviour of Redis 7.0 that these tests show:
+//! - `always`: Redis responds after the sync. Nothing is lost, whether its process is killed or the machine loses
+//!   power.
+//! - `everysec`, only the process is killed: Redis writes to the file before it responds, and the kernel keeps what is
+//!   written. Nothing is lost as long as the disk keeps up. While an earlier sync is running, Redis delays its writes
+//!   for up to two seconds but still responds: what it acknowledges in that time is lost.
+//! - `everysec`, the machine loses power: everything since the start of the last finished sync is lost. A sync begins
+//!   each second unless another is running: that is a second and the duration of two syncs, the unfinished one and the
+//!   one before it. Redis waits for its disk only when writes have been delayed for two seconds.
 
 use std::time::Duration;
 
@@ -29,11 +30,11 @@ async fn with_always_a_power_cut_loses_nothing_that_was_acknowledged() {
     let queue = redis.queue_with(options(LEASE));
     let mut pool = WorkerPool::new(LEASE);
     for _ in 0..2 {
-        pool.producer(&redis.url());
-        pool.worker(&redis.url(), 3);
+        pool.spawn_producer(&redis.url());
+        pool.spawn_worker(&redis.url(), 3);
     }
     for _ in 0..rounds(3) {
-        pool.until_more_accepted(1 + below(30) as usize).await;
+        pool.wait_until_more_accepted(1 + below(30) as usize).await;
         redis.cut_power();
         redis.restart().await;
     }
@@ -41,48 +42,48 @@ async fn with_always_a_power_cut_loses_nothing_that_was_acknowledged() {
     properties::hold(&queue, &pool.entries).await;
 }
 
-/// Longer than a story needs between two of its lines.
+/// Longer than a test needs between two of its steps.
 const SLOW: Duration = Duration::from_secs(4);
 
 async fn everysec(sync_takes: Duration) -> Redis {
     Redis::start_with(Options::default().fsync(Fsync::EverySecond).simulated_disk(sync_takes)).await
 }
 
-async fn is_there(queue: &Queue, id: TaskId) -> bool {
+async fn task_exists(queue: &Queue, id: TaskId) -> bool {
     matches!(queue.get(id).await.unwrap(), TaskLookup::Found(_))
 }
 
 #[tokio::test]
-async fn with_everysec_a_redis_that_dies_alone_keeps_what_it_has_written() {
+async fn with_everysec_a_killed_redis_keeps_what_it_has_written() {
     let mut redis = everysec(Duration::ZERO).await;
     let queue = redis.queue();
     let mut ids = Vec::new();
     for n in 0..50 {
         ids.push(queue.accept(&task(&format!("s{n}.example"))).await);
     }
-    // A disk that keeps up: nothing waits to be written. Whether it was synced does not matter.
+    // Everything is written to the file, synced or not.
     until(async || redis.number("persistence", "aof_buffer_length").await == 0).await;
     redis.kill();
     redis.restart().await;
     for id in ids {
-        assert!(is_there(&queue, id).await);
+        assert!(task_exists(&queue, id).await);
     }
 }
 
 #[tokio::test]
-async fn with_everysec_and_a_slow_disk_a_redis_that_dies_alone_loses_delayed_writes() {
+async fn with_everysec_and_a_slow_disk_a_killed_redis_loses_delayed_writes() {
     let mut redis = everysec(SLOW).await;
     let queue = redis.queue();
-    // Redis is told the functions, which it writes too: the sync below is not to be of them.
-    assert!(!is_there(&queue, TaskId::new()).await);
+    // Loads the functions first: Redis writes them too, and the sync below must not be theirs.
+    assert!(!task_exists(&queue, TaskId::new()).await);
     until(async || redis.is_synced().await).await;
     let first = queue.accept(&task("a.example")).await;
     until(async || redis.number("persistence", "aof_pending_bio_fsync").await == 1).await;
-    let put_off = queue.accept(&task("b.example")).await;
+    let delayed = queue.accept(&task("b.example")).await;
     redis.kill();
     redis.restart().await;
-    assert!(is_there(&queue, first).await, "written before the sync began");
-    assert!(!is_there(&queue, put_off).await, "acknowledged, and not written");
+    assert!(task_exists(&queue, first).await, "written before the sync began");
+    assert!(!task_exists(&queue, delayed).await, "acknowledged, and not written");
 }
 
 #[tokio::test]
@@ -94,6 +95,6 @@ async fn with_everysec_a_power_cut_loses_what_came_after_the_last_sync() {
     let later = queue.accept(&task("b.example")).await;
     redis.cut_power();
     redis.restart().await;
-    assert!(is_there(&queue, synced).await);
-    assert!(!is_there(&queue, later).await, "acknowledged, and not synced");
+    assert!(task_exists(&queue, synced).await);
+    assert!(!task_exists(&queue, later).await, "acknowledged, and not synced");
 }

@@ -1,5 +1,5 @@
-//! The queue's promises under faults: processes that are killed and frozen, servers and networks that fail, and
-//! numbers that are too large to look at. `WPCLONE_ROUNDS` says how often each fault comes; a handful by default.
+//! The queue's guarantees under faults: processes that are killed and frozen, servers and networks that fail, and large
+//! numbers of tasks. `WPCLONE_ROUNDS` sets how often each fault occurs; a handful by default.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -11,6 +11,6 @@ mod other_servers;
 mod pool_process;
 mod properties;
 #[path = "../queue/support.rs"]
-#[expect(dead_code, reason = "the other stories use all of it")]
+#[expect(dead_code, reason = "the tests in `queue` use all of it")]
 mod support;
 mod worker_pool;

@@ -14,9 +14,9 @@ use wpclone_test_redis::{Direction, Proxy, rounds};
 use crate::pool_process::{below, options};
 use crate::properties;
 use crate::support::*;
-use crate::worker_pool::{PATIENCE, WorkerPool, until};
+use crate::worker_pool::{TIMEOUT, WorkerPool, until};
 
-/// Where a call is cut: before its request, in it, before its answer, in it. What Redis then has done of it.
+/// Where a call is cut: before or within its request, before or within its response; and whether Redis has executed it.
 const CUTS: [(Direction, usize, bool); 4] = [
     (Direction::ToServer, 0, false),
     (Direction::ToServer, 40, false),
@@ -24,108 +24,108 @@ const CUTS: [(Direction, usize, bool); 4] = [
     (Direction::ToClient, 3, true),
 ];
 
-/// Redis, a queue on it, and the same queue behind a network that fails.
-struct Place {
+/// Redis, a queue on it, and the same queue behind a proxy that interrupts connections.
+struct Setup {
     _redis: Redis,
-    sound: Queue,
+    direct: Queue,
     proxy: Proxy,
-    cut: Queue,
+    proxied: Queue,
 }
 
-impl Place {
+impl Setup {
     async fn new(options: wpclone_queue::QueueOptions) -> Self {
         let redis = Redis::start().await;
         let proxy = Proxy::in_front_of(&redis).await;
-        let sound = redis.queue_with(options.clone());
-        let cut = Queue::new(&proxy.url(), options).unwrap();
-        Self { _redis: redis, sound, proxy, cut }
+        let direct = redis.queue_with(options.clone());
+        let proxied = Queue::new(&proxy.url(), options).unwrap();
+        Self { _redis: redis, direct, proxy, proxied }
     }
 
-    /// Makes a call, of which so much passes.
-    async fn lose<T: std::fmt::Debug>(
+    /// Makes a call whose connection is cut after that many bytes in that direction.
+    async fn call_and_cut<T: std::fmt::Debug>(
         &self,
-        (way, bytes, _): (Direction, usize, bool),
+        (direction, bytes, _): (Direction, usize, bool),
         call: impl Future<Output = Result<T, QueueError>>,
     ) {
-        // The connection is there, and Redis knows the scripts.
-        self.cut.ping().await.unwrap();
-        self.proxy.cut_after_bytes(way, bytes);
+        // The connection exists, and Redis has the functions.
+        self.proxied.ping().await.unwrap();
+        self.proxy.cut_after_bytes(direction, bytes);
         let lost = call.await;
-        assert!(matches!(lost, Err(QueueError::Unavailable(_))), "{way:?} {bytes}: {lost:?}");
+        assert!(matches!(lost, Err(QueueError::Unavailable(_))), "{direction:?} {bytes}: {lost:?}");
         self.proxy.wait_until_cut().await;
-        assert!(matches!(self.cut.ping().await, Err(QueueError::Unavailable(_))));
+        assert!(matches!(self.proxied.ping().await, Err(QueueError::Unavailable(_))));
         self.proxy.heal().await;
     }
 }
 
-/// Makes Redis know every script, so that a call is one request and one answer.
-async fn teach(queue: &Queue) {
-    queue.accept(&task("taught.example")).await;
+/// Loads the functions into Redis, so that a call is one request and one response.
+async fn load_functions(queue: &Queue) {
+    queue.accept(&task("loaded.example")).await;
     let claim = queue.take().await;
     queue.heartbeat(&claim.lease, None).await.unwrap();
     queue.release(&claim.lease).await.unwrap();
     queue.fail(&queue.take().await.lease, &problem(Code::SiteUnreachable)).await.unwrap();
     queue.cancel(claim.lease.task).await.unwrap();
-    queue.accept(&task("taught.example")).await;
+    queue.accept(&task("loaded.example")).await;
     queue.done(&queue.take().await).await;
     queue.sweep().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_task_enqueued_again_after_a_cut_is_one_task() {
-    let place = Place::new(options(Duration::from_secs(30))).await;
-    teach(&place.cut).await;
+    let setup = Setup::new(options(Duration::from_secs(30))).await;
+    load_functions(&setup.proxied).await;
     for cut in CUTS {
         let new = idempotent(task("a.example"), &format!("{cut:?}"), &["f"]);
-        place.lose(cut, place.cut.enqueue(&new)).await;
-        let found = place.sound.get(new.id).await.unwrap();
+        setup.call_and_cut(cut, setup.proxied.enqueue(&new)).await;
+        let found = setup.direct.get(new.id).await.unwrap();
         assert_eq!(matches!(found, wpclone_queue::TaskLookup::Found(_)), cut.2);
-        assert_eq!(place.cut.enqueue(&new).await.unwrap(), EnqueueOutcome::Accepted(new.id));
-        let claim = place.sound.take().await;
+        assert_eq!(setup.proxied.enqueue(&new).await.unwrap(), EnqueueOutcome::Accepted(new.id));
+        let claim = setup.direct.take().await;
         assert_eq!(claim.lease.task, new.id);
-        place.sound.done(&claim).await;
-        place.sound.nothing_ready().await;
+        setup.direct.done(&claim).await;
+        setup.direct.nothing_ready().await;
     }
-    let all = place.sound.list(&TaskFilter::default(), None, 100).await.unwrap().tasks;
+    let all = setup.direct.list(&TaskFilter::default(), None, 100).await.unwrap().tasks;
     assert_eq!(all.len(), 2 + CUTS.len());
 }
 
 #[tokio::test]
-async fn a_claim_whose_answer_is_lost_comes_back_when_its_lease_expires() {
-    let place = Place::new(options(Duration::from_millis(1500))).await;
-    teach(&place.cut).await;
+async fn a_claim_whose_response_is_lost_is_ready_again_when_its_lease_expires() {
+    let setup = Setup::new(options(Duration::from_millis(1500))).await;
+    load_functions(&setup.proxied).await;
     for cut in CUTS {
-        let id = place.sound.accept(&task("a.example")).await;
-        place.lose(cut, place.cut.claim("w", Stage::OF_TASKS)).await;
-        let first = comes_back(&place, id, cut).await;
+        let id = setup.direct.accept(&task("a.example")).await;
+        setup.call_and_cut(cut, setup.proxied.claim("w", Stage::OF_TASKS)).await;
+        let first = claim_again(&setup, id, cut).await;
 
-        // The same with the end of a step before it, which happens with the claim or not at all.
-        let next = place.sound.accept(&task("b.example")).await;
+        // The same with the completion of the step before, which is executed together with the claim or not at all.
+        let next = setup.direct.accept(&task("b.example")).await;
         let output = StoredOutput::default();
-        place.lose(cut, place.cut.complete_and_claim(&first, &output, Stage::OF_TASKS)).await;
-        let done = place.sound.task(id).await.state;
+        setup.call_and_cut(cut, setup.proxied.complete_and_claim(&first, &output, Stage::OF_TASKS)).await;
+        let done = setup.direct.task(id).await.state;
         assert_eq!(done, if cut.2 { State::Succeeded } else { State::Running });
-        ended(&place, &first).await;
-        let lease = comes_back(&place, next, cut).await;
-        ended(&place, &lease).await;
+        finish_task(&setup, &first).await;
+        let lease = claim_again(&setup, next, cut).await;
+        finish_task(&setup, &lease).await;
     }
 }
 
-/// Makes the task of a lease end, whether the lease lives or not.
-async fn ended(place: &Place, lease: &Lease) {
+/// Ends the task of a lease, whether the lease is valid or not.
+async fn finish_task(setup: &Setup, lease: &Lease) {
     until(async || {
-        let _ = place.sound.confirm_cancel(lease).await;
-        place.sound.cancel(lease.task).await.unwrap() == CancelOutcome::AlreadyFinished
+        let _ = setup.direct.confirm_cancel(lease).await;
+        setup.direct.cancel(lease.task).await.unwrap() == CancelOutcome::AlreadyFinished
     })
     .await;
 }
 
-/// Claims a task as soon as that can be.
-async fn comes_back(place: &Place, id: TaskId, cut: (Direction, usize, bool)) -> Lease {
+/// Claims a task as soon as it is ready.
+async fn claim_again(setup: &Setup, id: TaskId, cut: (Direction, usize, bool)) -> Lease {
     let mut claim = None;
     until(async || {
-        place.sound.sweep().await.unwrap();
-        claim = place.cut.claim("w", Stage::OF_TASKS).await.unwrap();
+        setup.direct.sweep().await.unwrap();
+        claim = setup.proxied.claim("w", Stage::OF_TASKS).await.unwrap();
         claim.is_some()
     })
     .await;
@@ -136,67 +136,67 @@ async fn comes_back(place: &Place, id: TaskId, cut: (Direction, usize, bool)) ->
 
 #[tokio::test]
 async fn an_end_reported_again_after_a_cut_counts_once() {
-    let place = Place::new(options(Duration::from_secs(30))).await;
-    teach(&place.cut).await;
+    let setup = Setup::new(options(Duration::from_secs(30))).await;
+    load_functions(&setup.proxied).await;
     for cut in CUTS {
-        let again = |told: Result<(), QueueError>| match told {
+        let is_first = |result: Result<(), QueueError>| match result {
             Ok(()) => !cut.2,
             Err(QueueError::LeaseLost) => cut.2,
             Err(e) => panic!("{e}"),
         };
-        let begin = async || {
-            place.sound.accept(&task("a.example")).await;
-            place.sound.take().await.lease
+        let start = async || {
+            setup.direct.accept(&task("a.example")).await;
+            setup.direct.take().await.lease
         };
 
-        let lease: Lease = begin().await;
-        place.lose(cut, place.cut.heartbeat(&lease, None)).await;
-        place.cut.heartbeat(&lease, None).await.unwrap();
-        place.lose(cut, place.cut.release(&lease)).await;
-        assert!(again(place.cut.release(&lease).await));
+        let lease: Lease = start().await;
+        setup.call_and_cut(cut, setup.proxied.heartbeat(&lease, None)).await;
+        setup.proxied.heartbeat(&lease, None).await.unwrap();
+        setup.call_and_cut(cut, setup.proxied.release(&lease)).await;
+        assert!(is_first(setup.proxied.release(&lease).await));
 
-        let lease = place.sound.take().await.lease;
+        let lease = setup.direct.take().await.lease;
         let output = StoredOutput::default();
-        place.lose(cut, place.cut.complete(&lease, &output)).await;
-        let told = place.cut.complete(&lease, &output).await;
-        assert!(again(told.map(|c| assert_eq!(c, CompleteOutcome::Finished))));
-        let task = place.sound.task(lease.task).await;
+        setup.call_and_cut(cut, setup.proxied.complete(&lease, &output)).await;
+        let result = setup.proxied.complete(&lease, &output).await;
+        assert!(is_first(result.map(|c| assert_eq!(c, CompleteOutcome::Finished))));
+        let task = setup.direct.task(lease.task).await;
         assert_eq!((task.state, task.attempts(), task.crashes()), (State::Succeeded, 0, 0));
-        let ends = place.sound.events(lease.task, None, 100).await.unwrap();
+        let ends = setup.direct.events(lease.task, None, 100).await.unwrap();
         assert_eq!(ends.iter().filter(|e| e.event.state == State::Succeeded).count(), 1);
 
-        let lease = begin().await;
+        let lease = start().await;
         let unreachable = problem(Code::SiteUnreachable);
-        place.lose(cut, place.cut.fail(&lease, &unreachable)).await;
-        let told = place.cut.fail(&lease, &unreachable).await;
-        assert!(again(told.map(|f| assert!(matches!(f, FailOutcome::Retrying(_))))));
-        let task = place.sound.task(lease.task).await;
+        setup.call_and_cut(cut, setup.proxied.fail(&lease, &unreachable)).await;
+        let result = setup.proxied.fail(&lease, &unreachable).await;
+        assert!(is_first(result.map(|f| assert!(matches!(f, FailOutcome::Retrying(_))))));
+        let task = setup.direct.task(lease.task).await;
         assert_eq!((task.state, task.attempts(), task.crashes()), (State::Running, 1, 0));
 
-        place.lose(cut, place.cut.cancel(lease.task)).await;
-        let told = place.cut.cancel(lease.task).await.unwrap();
-        assert_eq!(told, if cut.2 { CancelOutcome::AlreadyFinished } else { CancelOutcome::Cancelled });
+        setup.call_and_cut(cut, setup.proxied.cancel(lease.task)).await;
+        let result = setup.proxied.cancel(lease.task).await.unwrap();
+        assert_eq!(result, if cut.2 { CancelOutcome::AlreadyFinished } else { CancelOutcome::Cancelled });
     }
 }
 
 #[tokio::test]
 async fn all_callers_of_a_redis_that_does_not_answer_fail_together() {
-    const ASK: usize = 100;
-    let place = Place::new(options(Duration::from_secs(30))).await;
-    teach(&place.cut).await;
-    place.proxy.hold(&[Direction::ToServer, Direction::ToClient]);
-    // First on a connection that was sound, then on one that cannot be made. One after another it would take minutes.
+    const CALLS: usize = 100;
+    let setup = Setup::new(options(Duration::from_secs(30))).await;
+    load_functions(&setup.proxied).await;
+    setup.proxy.hold(&[Direction::ToServer, Direction::ToClient]);
+    // First on an open connection, then on one that cannot be opened. One after another they would take minutes.
     for _ in 0..2 {
-        let asked = join_all((0..ASK).map(|_| place.cut.ping()));
-        for answer in timeout(PATIENCE, asked).await.expect("nobody waits for the others") {
+        let calls = join_all((0..CALLS).map(|_| setup.proxied.ping()));
+        for answer in timeout(TIMEOUT, calls).await.expect("no call waits for the others") {
             assert!(matches!(answer, Err(QueueError::Unavailable(_))), "{answer:?}");
         }
     }
-    place.proxy.heal().await;
-    place.cut.ping().await.unwrap();
+    setup.proxy.heal().await;
+    setup.proxied.ping().await.unwrap();
 }
 
-/// Counts of a task as people see them.
+/// Sums over a task's steps.
 trait Counts {
     fn attempts(&self) -> u32;
     fn crashes(&self) -> u32;
@@ -215,38 +215,38 @@ impl Counts for wpclone_queue::TaskRecord {
 #[tokio::test]
 async fn an_unreliable_network_loses_no_task_and_completes_none_twice() {
     const LEASE: Duration = Duration::from_secs(1);
-    let place = Place::new(options(LEASE)).await;
+    let setup = Setup::new(options(LEASE)).await;
     let mut pool = WorkerPool::new(LEASE);
-    pool.producer(&place.proxy.url());
-    pool.stubborn_worker(&place.proxy.url());
+    pool.spawn_producer(&setup.proxy.url());
+    pool.spawn_worker_without_lease_checks(&setup.proxy.url());
     for _ in 0..2 {
-        pool.worker(&place.proxy.url(), 3);
+        pool.spawn_worker(&setup.proxy.url(), 3);
     }
     for round in 0..rounds(5) {
-        pool.until_more_accepted(5).await;
-        until(async || !pool.at_work().is_empty()).await;
+        pool.wait_until_more_accepted(5).await;
+        until(async || !pool.active_steps().is_empty()).await;
         match round % 5 {
-            0 => place.proxy.hold(&[Direction::ToServer, Direction::ToClient]),
-            1 => place.proxy.cut_after_bytes(Direction::ToServer, below(2000) as usize),
-            2 => place.proxy.hold(&[Direction::ToClient]),
-            3 => place.proxy.cut_after_bytes(Direction::ToClient, below(2000) as usize),
-            _ => place.proxy.delay(Duration::from_millis(30)),
+            0 => setup.proxy.hold(&[Direction::ToServer, Direction::ToClient]),
+            1 => setup.proxy.cut_after_bytes(Direction::ToServer, below(2000) as usize),
+            2 => setup.proxy.hold(&[Direction::ToClient]),
+            3 => setup.proxy.cut_after_bytes(Direction::ToClient, below(2000) as usize),
+            _ => setup.proxy.delay(Duration::from_millis(30)),
         }
         match round % 5 {
-            0 | 2 => until_no_lease_is_left_or_one_has_run_out(&place.sound).await,
-            1 | 3 => place.proxy.wait_until_cut().await,
-            _ => pool.until_more_accepted(5).await,
+            0 | 2 => until_no_lease_is_left_or_one_has_expired(&setup.direct).await,
+            1 | 3 => setup.proxy.wait_until_cut().await,
+            _ => pool.wait_until_more_accepted(5).await,
         }
-        place.proxy.heal().await;
+        setup.proxy.heal().await;
     }
-    pool.finish(&place.sound).await;
-    properties::hold(&place.sound, &pool.entries).await;
+    pool.finish(&setup.direct).await;
+    properties::hold(&setup.direct, &pool.entries).await;
 }
 
-/// What was under way when the network was held may have ended just before: then no lease is left to run out.
-async fn until_no_lease_is_left_or_one_has_run_out(queue: &Queue) {
+/// A step may have ended just before the network was held: then no lease is left to expire.
+async fn until_no_lease_is_left_or_one_has_expired(queue: &Queue) {
     until(async || {
-        // The workers' sweeps do not arrive.
+        // The workers' own sweeps cannot reach Redis.
         let swept = queue.sweep().await.unwrap();
         swept.expired > 0 || queue.stats().await.unwrap().stages.values().all(|depth| depth.running == 0)
     })

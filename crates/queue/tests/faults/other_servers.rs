@@ -1,4 +1,4 @@
-//! The queue's main life on other servers than Debian's Redis: on Valkey, and on a cluster.
+//! All operations of the queue on other servers than Debian's Redis: on Valkey, and on a cluster.
 
 use std::time::Duration;
 
@@ -12,35 +12,35 @@ use wpclone_test_redis::{Cluster, Options, valkey};
 use crate::support::*;
 use crate::worker_pool::until;
 
-/// What a queue is for, once: nothing here looks into Redis.
-async fn main_life(url: &str) {
-    let queue = Queue::new(url, calm()).unwrap();
+/// Runs every operation of the queue once, and checks it through the queue's own API only.
+async fn run_all_operations(url: &str) {
+    let queue = Queue::new(url, no_backoff_options()).unwrap();
     let (mut work, mut changes) = (queue.subscribe_ready(), queue.subscribe_changes());
     for signals in [&mut work, &mut changes] {
-        heard(signals, &Signal::Reconnected).await;
+        wait_for_signal(signals, &Signal::Reconnected).await;
     }
-    let id = a_task_of_many_steps(&queue).await;
-    heard(&mut work, &Signal::StageReady(Stage::Transfer)).await;
-    heard(&mut changes, &Signal::TaskChanged(id, "alice".into())).await;
+    let id = a_task_with_several_steps(&queue).await;
+    wait_for_signal(&mut work, &Signal::StageReady(Stage::Transfer)).await;
+    wait_for_signal(&mut changes, &Signal::TaskChanged(id, "alice".into())).await;
     a_step_that_fails(&queue).await;
-    a_worker_that_is_lost(&queue, url).await;
-    the_order_of_a_site(&queue).await;
-    what_is_cancelled(&queue).await;
-    what_is_done_again_and_delivered(&queue).await;
-    what_is_told(&queue).await;
+    a_lease_that_expires(&queue, url).await;
+    tasks_of_one_site_run_in_order(&queue).await;
+    cancellation(&queue).await;
+    replay_and_delivery(&queue).await;
+    all_tasks_are_listed(&queue).await;
 }
 
-/// What fails may be tried again at once.
-fn calm() -> QueueOptions {
+/// Options with which a failed step is ready again at once.
+fn no_backoff_options() -> QueueOptions {
     QueueOptions { backoff_base: Duration::ZERO, ..QueueOptions::default() }
 }
 
-async fn heard(signals: &mut tokio::sync::broadcast::Receiver<Signal>, wanted: &Signal) {
-    let listening = async { while signals.recv().await.unwrap() != *wanted {} };
-    tokio::time::timeout(crate::worker_pool::PATIENCE, listening).await.expect("the signal comes");
+async fn wait_for_signal(signals: &mut tokio::sync::broadcast::Receiver<Signal>, expected: &Signal) {
+    let receiving = async { while signals.recv().await.unwrap() != *expected {} };
+    tokio::time::timeout(crate::worker_pool::TIMEOUT, receiving).await.expect("the signal arrives");
 }
 
-async fn a_task_of_many_steps(queue: &Queue) -> TaskId {
+async fn a_task_with_several_steps(queue: &Queue) -> TaskId {
     let mut new = idempotent(task("many.example"), "key", &["f"]);
     new.sealed_secrets = "sealed".into();
     let steps = plan("provisioning a, browser b | transfer c");
@@ -96,10 +96,10 @@ async fn a_step_that_fails(queue: &Queue) {
     assert_eq!(queue.counters().await.unwrap()["dead_total:SITE_UNREACHABLE"], 1);
 }
 
-async fn a_worker_that_is_lost(queue: &Queue, url: &str) {
-    let brief = QueueOptions { lease_duration: Duration::from_millis(50), ..calm() };
+async fn a_lease_that_expires(queue: &Queue, url: &str) {
+    let short = QueueOptions { lease_duration: Duration::from_millis(50), ..no_backoff_options() };
     let id = queue.accept(&task("lost.example")).await;
-    let lost = Queue::new(url, brief).unwrap().take().await;
+    let lost = Queue::new(url, short).unwrap().take().await;
     until(async || queue.sweep().await.unwrap().expired == 1).await;
     let claim = queue.take().await;
     assert_eq!((claim.lease.task, claim.crashes), (id, 1));
@@ -110,7 +110,7 @@ async fn a_worker_that_is_lost(queue: &Queue, url: &str) {
     assert_eq!(queue.counters().await.unwrap()["lease_lost_total"], 1);
 }
 
-async fn the_order_of_a_site(queue: &Queue) {
+async fn tasks_of_one_site_run_in_order(queue: &Queue) {
     let on = async |names: &[&str]| {
         let new = task("x.example");
         queue.enqueue_with_plan(&new, &plan("browser b"), sites(names), 0).await.unwrap();
@@ -127,7 +127,7 @@ async fn the_order_of_a_site(queue: &Queue) {
     }
 }
 
-async fn what_is_cancelled(queue: &Queue) {
+async fn cancellation(queue: &Queue) {
     let waiting = queue.accept(&task("cancelled.example")).await;
     assert_eq!(queue.cancel(waiting).await.unwrap(), CancelOutcome::Cancelled);
     let running = queue.accept(&task("cancelled.example")).await;
@@ -141,14 +141,17 @@ async fn what_is_cancelled(queue: &Queue) {
     }
 }
 
-async fn what_is_done_again_and_delivered(queue: &Queue) {
+async fn replay_and_delivery(queue: &Queue) {
     let mut new = task("again.example");
     new.sealed_callback = Some("sealed address".into());
     let id = queue.accept(&new).await;
     let delivered = async |state| {
-        let news = queue.claim_delivery("w1").await.unwrap().expect("a delivery is ready");
-        assert_eq!((news.task, news.state, news.sealed_callback.as_str()), (id, state, "sealed address"));
-        queue.complete(&news.lease, &StoredOutput::default()).await.unwrap();
+        let delivery = queue.claim_delivery("w1").await.unwrap().expect("a delivery is ready");
+        assert_eq!(
+            (delivery.task, delivery.state, delivery.sealed_callback.as_str()),
+            (id, state, "sealed address")
+        );
+        queue.complete(&delivery.lease, &StoredOutput::default()).await.unwrap();
         assert_eq!(queue.task(id).await.callback.unwrap().state, State::Succeeded);
     };
     queue.fail(&queue.take().await.lease, &problem(Code::AuthBadCredentials)).await.unwrap();
@@ -161,20 +164,20 @@ async fn what_is_done_again_and_delivered(queue: &Queue) {
     assert!(queue.claim_delivery("w1").await.unwrap().is_none());
 }
 
-async fn what_is_told(queue: &Queue) {
-    let (mut told, mut cursor) = (Vec::new(), None);
+async fn all_tasks_are_listed(queue: &Queue) {
+    let (mut listed, mut cursor) = (Vec::new(), None);
     loop {
         let page = queue.list(&TaskFilter::default(), cursor.as_deref(), 3).await.unwrap();
-        told.extend(page.tasks.into_iter().map(|t| (t.id, t.state)));
+        listed.extend(page.tasks.into_iter().map(|t| (t.id, t.state)));
         cursor = page.next;
         if cursor.is_none() {
             break;
         }
     }
-    assert_eq!(told.len(), 9);
-    assert!(told.iter().rev().is_sorted_by_key(|(id, _)| *id));
+    assert_eq!(listed.len(), 9);
+    assert!(listed.iter().rev().is_sorted_by_key(|(id, _)| *id));
     for (state, count) in [(State::Succeeded, 6), (State::Failed, 1), (State::Cancelled, 2)] {
-        assert_eq!(told.iter().filter(|(_, s)| *s == state).count(), count);
+        assert_eq!(listed.iter().filter(|(_, s)| *s == state).count(), count);
         let filter = TaskFilter { state: Some(state), owner: Some("alice".into()), ..TaskFilter::default() };
         assert_eq!(queue.list(&filter, None, 100).await.unwrap().tasks.len(), count);
     }
@@ -188,36 +191,36 @@ async fn what_is_told(queue: &Queue) {
 #[tokio::test]
 async fn the_queue_works_on_valkey() {
     let valkey = Redis::start_with(Options::default().program(valkey())).await;
-    main_life(&valkey.url()).await;
+    run_all_operations(&valkey.url()).await;
     assert!(valkey.queue().redis_warnings().await.unwrap().is_empty());
 }
 
-/// The part of its keys that a queue's slot comes from.
+/// The hash tag of the queue's keys, which determines their slot.
 const TAG: &str = "{wpclone}";
 
 #[tokio::test]
 async fn the_queue_works_on_a_cluster_through_a_node_without_its_keys() {
     let cluster = Cluster::start().await;
-    let stranger = (cluster.owner(TAG).await + 1) % cluster.nodes().len();
-    main_life(&cluster.nodes()[stranger].url()).await;
+    let other = (cluster.owner(TAG).await + 1) % cluster.nodes().len();
+    run_all_operations(&cluster.nodes()[other].url()).await;
 }
 
 #[tokio::test]
 async fn on_a_cluster_the_queue_is_unavailable_while_its_node_is_down() {
     let mut cluster = Cluster::start().await;
     let owner = cluster.owner(TAG).await;
-    let stranger = (owner + 1) % cluster.nodes().len();
-    // Each call takes its whole time while it is away.
-    let patient = QueueOptions { lease_duration: Duration::from_secs(600), ..calm() };
-    let queue = Queue::new(&cluster.nodes()[stranger].url(), patient).unwrap();
+    let other = (owner + 1) % cluster.nodes().len();
+    // Each call takes its whole timeout while the node is down.
+    let long_lease = QueueOptions { lease_duration: Duration::from_secs(600), ..no_backoff_options() };
+    let queue = Queue::new(&cluster.nodes()[other].url(), long_lease).unwrap();
     let kept = queue.accept(&task("kept.example")).await;
     let claim = queue.take().await;
     cluster.kill(owner);
     let refused = task("refused.example");
-    let away = queue.enqueue(&refused).await;
-    assert!(matches!(away, Err(QueueError::Unavailable(_))), "{away:?}");
-    let away = queue.heartbeat(&claim.lease, None).await;
-    assert!(matches!(away, Err(QueueError::Unavailable(_))), "{away:?}");
+    let result = queue.enqueue(&refused).await;
+    assert!(matches!(result, Err(QueueError::Unavailable(_))), "{result:?}");
+    let result = queue.heartbeat(&claim.lease, None).await;
+    assert!(matches!(result, Err(QueueError::Unavailable(_))), "{result:?}");
     cluster.restart(owner).await;
     until(async || queue.enqueue(&refused).await.is_ok()).await;
     queue.heartbeat(&claim.lease, None).await.unwrap();

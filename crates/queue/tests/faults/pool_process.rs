@@ -1,4 +1,4 @@
-//! The program of a pool: a worker or a producer, which writes what it does into the pool's book.
+//! The process of a pool: a worker or a producer, which appends what it does to the pool's event log.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use wpclone_task::{Progress, Stage};
 use crate::support::{plan, sites, task};
 use crate::worker_pool::{Entry, HeldStep};
 
-/// What a process of the pool is to do.
+/// The environment variable with a process's [`Job`].
 pub(crate) const JOB: &str = "WPCLONE_TEST_JOB";
 /// Sites that producers choose from: few, so that tasks wait for each other.
 const SITES: u32 = 12;
@@ -24,56 +24,58 @@ const BACKLOG: u64 = 40;
 pub(crate) struct Job {
     pub(crate) name: String,
     pub(crate) url: String,
-    pub(crate) book: PathBuf,
-    pub(crate) enough: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) stop_producers: PathBuf,
     pub(crate) lease: Duration,
     pub(crate) role: Role,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Role {
-    /// With so many steps at once. A stubborn one goes on without looking at the clock.
-    Worker { slots: u32, stubborn: bool },
-    /// Of tasks, until there are enough.
+    /// Does this many steps at once. One that ignores its lease continues without checking the clock.
+    Worker { slots: u32, ignores_lease: bool },
+    /// Enqueues tasks until the file `stop_producers` exists.
     Producer,
 }
 
-/// A file to which each line is added by one write, and on a line of its own whatever was left before it.
-pub(crate) struct Book(File);
+/// The event log: each event is appended with one write, on a line of its own even after an incomplete line.
+pub(crate) struct EventLog(File);
 
-impl Book {
+impl EventLog {
     fn open(path: &Path) -> Self {
         Self(OpenOptions::new().create(true).append(true).open(path).unwrap())
     }
 
-    fn note(&self, entry: &Entry) {
+    fn append(&self, entry: &Entry) {
         let line = format!("\n{}\n", serde_json::to_string(entry).unwrap());
         (&self.0).write_all(line.as_bytes()).unwrap();
     }
 }
 
-/// No story: the program that the others start.
+/// Not a test: the program that the other tests start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a program that the stories start"]
+#[ignore = "a program that other tests start"]
 async fn a_process_of_the_pool() {
     let Ok(job) = std::env::var(JOB) else { return };
     let job: Job = serde_json::from_str(&job).unwrap();
     let queue = Queue::new(&job.url, options(job.lease)).unwrap();
     match job.role {
-        Role::Producer => produce(&queue, &Book::open(&job.book), &job.enough).await,
-        Role::Worker { slots, stubborn } => {
+        Role::Producer => produce(&queue, &EventLog::open(&job.log), &job.stop_producers).await,
+        Role::Worker { slots, ignores_lease } => {
             let slots = (0..slots).map(|n| {
-                let (who, book) = (format!("{}.{n}", job.name), Book::open(&job.book));
-                tokio::spawn(Worker { who, queue: queue.clone(), book, lease: job.lease, stubborn }.work())
+                let (who, log) = (format!("{}.{n}", job.name), EventLog::open(&job.log));
+                tokio::spawn(
+                    Worker { who, queue: queue.clone(), log, lease: job.lease, ignores_lease }.work(),
+                )
             });
             let slots: Vec<_> = slots.chain([tokio::spawn(sweep(queue.clone()))]).collect();
-            // None of them ever ends but by a panic, which is to end the process.
+            // They end only by a panic, which must end the process.
             futures_util::future::select_all(slots).await.0.unwrap();
         }
     }
 }
 
-/// Workers that are killed all the time make no task poison here.
+/// Options under which killed workers never make a task fail.
 pub(crate) fn options(lease: Duration) -> QueueOptions {
     QueueOptions { lease_duration: lease, max_crashes: 1_000_000, ..QueueOptions::default() }
 }
@@ -94,18 +96,18 @@ pub(crate) fn below(n: u32) -> u32 {
     getrandom::u32().unwrap() % n
 }
 
-/// How many steps wait or run, when Redis tells.
+/// The number of steps that wait or run; `None` when Redis is unavailable.
 pub(crate) async fn waiting(queue: &Queue) -> Option<u64> {
     let stats = queue.stats().await.ok()?;
     Some(stats.stages.values().map(|s| s.outstanding + s.delayed + s.waiting_for_site).sum())
 }
 
-async fn produce(queue: &Queue, book: &Book, enough: &Path) {
+async fn produce(queue: &Queue, log: &EventLog, stop: &Path) {
     let plans =
         ["browser a", "provisioning a, browser b | transfer c | browser d | provisioning e", "transfer a"];
     let mut n = 0;
-    while !enough.exists() {
-        // The workers' pace.
+    while !stop.exists() {
+        // No faster than the workers.
         if waiting(queue).await.is_none_or(|steps| steps > BACKLOG) {
             sleep(Duration::from_millis(20)).await;
             continue;
@@ -117,12 +119,12 @@ async fn produce(queue: &Queue, book: &Book, enough: &Path) {
             names.push(format!("s{}.example", below(SITES)));
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        // What is sealed is opaque to the queue and told with each claim: the sites, for the book.
+        // Sealed secrets are opaque to the queue and come with each claim: here they carry the sites for the log.
         let mut new = task(names[0]);
         new.sealed_secrets = names.join(" ");
         loop {
             match queue.enqueue_with_plan(&new, &plan, sites(&names), 0).await {
-                Ok(EnqueueOutcome::Accepted(id)) => break book.note(&Entry::Accepted(id)),
+                Ok(EnqueueOutcome::Accepted(id)) => break log.append(&Entry::Accepted(id)),
                 Ok(other) => panic!("{other:?}"),
                 Err(QueueError::Unavailable(_)) => sleep(Duration::from_millis(20)).await,
                 Err(e) => panic!("{e}"),
@@ -134,15 +136,15 @@ async fn produce(queue: &Queue, book: &Book, enough: &Path) {
 struct Worker {
     who: String,
     queue: Queue,
-    book: Book,
+    log: EventLog,
     lease: Duration,
-    stubborn: bool,
+    ignores_lease: bool,
 }
 
 impl Worker {
     async fn work(self) {
         loop {
-            self.book.note(&Entry::Asks(self.who.clone()));
+            self.log.append(&Entry::Asks(self.who.clone()));
             let asked = Instant::now();
             match self.queue.claim(&self.who, Stage::OF_TASKS).await {
                 Ok(Some(claim)) => self.do_steps(claim, asked).await,
@@ -153,41 +155,41 @@ impl Worker {
         }
     }
 
-    /// Does a step, and those that are claimed with the end of the one before.
+    /// Does a step, and the steps that are claimed together with the completion of the one before.
     async fn do_steps(&self, mut claim: Claim, mut asked: Instant) {
         while let Some(next) = self.do_step(&claim, &mut asked).await {
             claim = next;
         }
     }
 
-    /// Does a step; `renewed` is when its claim was asked for, and in the end when the next one's was.
+    /// Does a step. `renewed` is when its claim was requested, and on return when the next step's claim was.
     async fn do_step(&self, claim: &Claim, renewed: &mut Instant) -> Option<Claim> {
         let held = self.held(claim);
-        self.book.note(&Entry::Claimed(held.clone()));
+        self.log.append(&Entry::Claimed(held.clone()));
         let mut beats = below(4);
         loop {
             sleep(Duration::from_millis(below(40).into())).await;
-            // As a real worker: it stops its work long enough before somebody else can begin.
-            if !self.stubborn && renewed.elapsed() > self.lease * 2 / 3 {
-                self.book.note(&Entry::GaveUp(held));
+            // Like a real worker it stops well before another worker can begin.
+            if !self.ignores_lease && renewed.elapsed() > self.lease * 2 / 3 {
+                self.log.append(&Entry::GaveUp(held));
                 return None;
             }
             let asked = Instant::now();
-            self.book.note(&Entry::Writes(held.clone()));
+            self.log.append(&Entry::Writes(held.clone()));
             let written =
                 if beats > 0 { self.beat(&claim.lease).await } else { self.complete(&claim.lease).await };
             match written {
                 Ok(next) => {
                     *renewed = asked;
                     if beats == 0 {
-                        self.book.note(&Entry::Done(held));
+                        self.log.append(&Entry::Done(held));
                         return next;
                     }
-                    self.book.note(&Entry::Wrote(held.clone()));
+                    self.log.append(&Entry::Wrote(held.clone()));
                     beats -= 1;
                 }
                 Err(QueueError::LeaseLost) => {
-                    self.book.note(&Entry::Refused(held));
+                    self.log.append(&Entry::Refused(held));
                     return None;
                 }
                 Err(QueueError::Unavailable(_)) => {}
@@ -201,7 +203,7 @@ impl Worker {
         self.queue.heartbeat(lease, Some(&progress)).await.map(|_| None)
     }
 
-    /// The result tells whose completion counts.
+    /// Completes the step; the result names the token whose completion counts.
     async fn complete(&self, lease: &Lease) -> Result<Option<Claim>, QueueError> {
         let token = lease.token.to_string().into();
         let result = [(format!("step{}", lease.step), token)].into_iter().collect();
@@ -209,7 +211,7 @@ impl Worker {
         if below(2) == 0 {
             return self.queue.complete(lease, &output).await.map(|_| None);
         }
-        self.book.note(&Entry::Asks(self.who.clone()));
+        self.log.append(&Entry::Asks(self.who.clone()));
         Ok(self.queue.complete_and_claim(lease, &output, Stage::OF_TASKS).await?.1)
     }
 

@@ -1,5 +1,5 @@
-//! What must hold of a book, whatever happened while it was written. Nothing here depends on time: only on what was
-//! noted before what, and on what the queue tells in the end.
+//! Properties that must hold for an event log, whatever faults occurred. They depend on the order of the events and on
+//! the final state of the queue, not on time.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,22 +8,22 @@ use wpclone_task::{State, TaskId};
 
 use crate::worker_pool::{Entry, HeldStep};
 
-/// All of them.
-pub(crate) async fn hold(queue: &Queue, book: &[Entry]) {
-    every_acknowledged_task_is_there_and_done(queue, book).await;
+/// Asserts all properties.
+pub(crate) async fn hold(queue: &Queue, log: &[Entry]) {
+    every_acknowledged_task_is_there_and_done(queue, log).await;
     nothing_is_left(queue).await;
-    each_step_is_completed_once_and_by_its_last_claim(queue, book).await;
-    tokens_rise(book);
-    one_task_a_site(book);
+    each_step_is_completed_once_and_by_its_last_claim(queue, log).await;
+    tokens_rise(log);
+    one_task_a_site(log);
 }
 
-pub(crate) fn accepted(book: &[Entry]) -> Vec<TaskId> {
+pub(crate) fn accepted(log: &[Entry]) -> Vec<TaskId> {
     let accepted = |entry: &Entry| if let Entry::Accepted(id) = entry { Some(*id) } else { None };
-    book.iter().filter_map(accepted).collect()
+    log.iter().filter_map(accepted).collect()
 }
 
-async fn every_acknowledged_task_is_there_and_done(queue: &Queue, book: &[Entry]) {
-    for id in accepted(book) {
+async fn every_acknowledged_task_is_there_and_done(queue: &Queue, log: &[Entry]) {
+    for id in accepted(log) {
         match queue.get(id).await.unwrap() {
             TaskLookup::Found(task) => assert_eq!(task.state, State::Succeeded, "{task:#?}"),
             lost => panic!("task {id} was acknowledged and is {lost:?}"),
@@ -39,10 +39,10 @@ async fn nothing_is_left(queue: &Queue) {
     }
 }
 
-async fn each_step_is_completed_once_and_by_its_last_claim(queue: &Queue, book: &[Entry]) {
+async fn each_step_is_completed_once_and_by_its_last_claim(queue: &Queue, log: &[Entry]) {
     let mut claims: HashMap<(TaskId, u32), Vec<u64>> = HashMap::new();
     let mut done: HashMap<(TaskId, u32), u64> = HashMap::new();
-    for entry in book {
+    for entry in log {
         match entry {
             Entry::Claimed(h) => claims.entry((h.task, h.step)).or_default().push(h.token),
             Entry::Done(h) => {
@@ -57,18 +57,21 @@ async fn each_step_is_completed_once_and_by_its_last_claim(queue: &Queue, book: 
         let result = record.result.unwrap();
         let by: u64 = result[&format!("step{step}")].as_str().unwrap().parse().unwrap();
         // A completion whose answer was lost is in the record alone.
-        let told = done.get(&(task, step));
-        assert!(told.is_none_or(|told| *told == by), "{task} {step}: {told:?} was told, {by} counts");
+        let recorded = done.get(&(task, step));
+        assert!(
+            recorded.is_none_or(|token| *token == by),
+            "{task} {step}: {recorded:?} was recorded, {by} counts"
+        );
         // So is a claim; then its token is higher.
         assert!(tokens.iter().all(|t| *t <= by), "{task} {step}: {by} counts, of {tokens:?}");
     }
 }
 
-/// A claim that was asked for after another was told has a higher token.
-fn tokens_rise(book: &[Entry]) {
+/// A claim that was requested after another was recorded has a higher token.
+fn tokens_rise(log: &[Entry]) {
     let (mut highest, mut seen) = (0, HashSet::new());
     let mut asked: HashMap<&str, u64> = HashMap::new();
-    for entry in book {
+    for entry in log {
         match entry {
             Entry::Asks(who) => {
                 asked.insert(who, highest);
@@ -83,14 +86,14 @@ fn tokens_rise(book: &[Entry]) {
     }
 }
 
-/// As soon as a task has been given out, no write is taken any more for another that had its site before, and no step
-/// of that one is given out.
-fn one_task_a_site(book: &[Entry]) {
-    // The tasks of each site, by when one was first given out.
+/// Once a task has been claimed, no write is accepted for a task that had its site before, and no step of that task is
+/// claimed.
+fn one_task_a_site(log: &[Entry]) {
+    // The tasks of each site, by when one was first claimed.
     let mut turns: HashMap<&str, Vec<(TaskId, usize)>> = HashMap::new();
     let mut asked: HashMap<&str, usize> = HashMap::new();
     let mut announced: HashMap<&str, usize> = HashMap::new();
-    for (line, entry) in book.iter().enumerate() {
+    for (line, entry) in log.iter().enumerate() {
         match entry {
             Entry::Asks(who) => drop(asked.insert(who, line)),
             Entry::Writes(h) => drop(announced.insert(&h.who, line)),
@@ -109,7 +112,7 @@ fn one_task_a_site(book: &[Entry]) {
     }
 }
 
-/// What was asked for on this line and granted came before the turn of any later task.
+/// A call that was announced on line `asked` and accepted came before the turn of any later task.
 fn its_turn(turns: &HashMap<&str, Vec<(TaskId, usize)>>, held: &HeldStep, asked: usize) {
     for site in &held.sites {
         let later = turns[site.as_str()].iter().skip_while(|(task, _)| *task != held.task).nth(1);

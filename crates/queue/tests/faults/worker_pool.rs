@@ -1,4 +1,4 @@
-//! A pool of workers and producers, which are processes of their own, and the book that tells what they did.
+//! A pool of workers and producers, each a process of its own, and the event log that records what they did.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -16,26 +16,27 @@ use wpclone_test_redis::Process;
 use crate::pool_process::{JOB, Job, Role, waiting};
 use crate::properties::accepted;
 
-/// How long a story waits for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// What somebody has done, or is about to do. The order of the book is that of its writes.
+/// The limit of every wait.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An event of a worker or producer. The order of the log is that of its writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Entry {
     /// The queue has acknowledged a task.
     Accepted(TaskId),
-    /// Is about to claim.
+    /// A worker's slot is about to claim.
     Asks(String),
-    /// Has a step.
+    /// A slot has claimed a step.
     Claimed(HeldStep),
-    /// Is about to write under its lease.
+    /// A slot is about to write under its lease.
     Writes(HeldStep),
-    /// The write just announced was taken.
+    /// The write announced before was accepted.
     Wrote(HeldStep),
     /// The step is completed, and the queue has acknowledged that.
     Done(HeldStep),
-    /// A write was refused.
+    /// A write was rejected.
     Refused(HeldStep),
-    /// Stopped by itself, since the lease could not be renewed.
+    /// The slot stopped its work because it could not renew the lease.
     GaveUp(HeldStep),
 }
 
@@ -50,25 +51,27 @@ pub(crate) struct HeldStep {
     pub(crate) sites: Vec<String>,
 }
 
-/// A pool on one queue, with its book.
+/// A pool on one queue, with its event log.
 pub(crate) struct WorkerPool {
     lease: Duration,
-    hired: u32,
+    spawned: u32,
     workers: Vec<(String, Process)>,
     producers: Vec<Process>,
-    /// What of the book was read, how far that is, and who held what then.
+    /// The events read so far.
     pub(crate) entries: Vec<Entry>,
+    /// How far the log has been read, in bytes.
     read: u64,
+    /// The steps that are held according to these events.
     held: Vec<HeldStep>,
     folder: TempDir,
 }
 
 impl WorkerPool {
-    /// Nobody, until somebody is hired.
+    /// A pool without processes.
     pub(crate) fn new(lease: Duration) -> Self {
         Self {
             lease,
-            hired: 0,
+            spawned: 0,
             workers: Vec::new(),
             producers: Vec::new(),
             entries: Vec::new(),
@@ -78,32 +81,32 @@ impl WorkerPool {
         }
     }
 
-    /// One that does so many steps at once, and stops as a real one does when it cannot renew a lease.
-    pub(crate) fn worker(&mut self, url: &str, slots: u32) {
-        self.hire_worker(url, slots, false);
+    /// Starts a worker with this many slots. Like a real one it stops a step whose lease it cannot renew.
+    pub(crate) fn spawn_worker(&mut self, url: &str, slots: u32) {
+        self.spawn_worker_with(url, slots, false);
     }
 
-    /// One that trusts its lease blindly.
-    pub(crate) fn stubborn_worker(&mut self, url: &str) {
-        self.hire_worker(url, 1, true);
+    /// Starts a worker with one slot that never checks whether its lease has expired.
+    pub(crate) fn spawn_worker_without_lease_checks(&mut self, url: &str) {
+        self.spawn_worker_with(url, 1, true);
     }
 
-    fn hire_worker(&mut self, url: &str, slots: u32, stubborn: bool) {
-        let (name, process) = self.hire(url, Role::Worker { slots, stubborn });
+    fn spawn_worker_with(&mut self, url: &str, slots: u32, ignores_lease: bool) {
+        let (name, process) = self.spawn(url, Role::Worker { slots, ignores_lease });
         self.workers.push((name, process));
     }
 
-    /// One that hands in tasks until the pool is to finish.
-    pub(crate) fn producer(&mut self, url: &str) {
-        let (_, process) = self.hire(url, Role::Producer);
+    /// Starts a producer, which enqueues tasks until the pool finishes.
+    pub(crate) fn spawn_producer(&mut self, url: &str) {
+        let (_, process) = self.spawn(url, Role::Producer);
         self.producers.push(process);
     }
 
-    fn hire(&mut self, url: &str, role: Role) -> (String, Process) {
-        self.hired += 1;
-        let name = format!("m{}", self.hired);
-        let (book, enough) = (self.book(), self.enough());
-        let job = Job { name: name.clone(), url: url.into(), book, enough, lease: self.lease, role };
+    fn spawn(&mut self, url: &str, role: Role) -> (String, Process) {
+        self.spawned += 1;
+        let name = format!("m{}", self.spawned);
+        let (log, stop_producers) = (self.log_path(), self.stop_producers_path());
+        let job = Job { name: name.clone(), url: url.into(), log, stop_producers, lease: self.lease, role };
         let process = Process::start(std::env::current_exe().unwrap(), |command| {
             command.args([
                 "pool_process::a_process_of_the_pool",
@@ -129,27 +132,32 @@ impl WorkerPool {
         assert!(process.0.try_wait().unwrap().is_none(), "{name} has ended by itself");
     }
 
-    fn book(&self) -> PathBuf {
-        self.folder.path().join("book")
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("events")
     }
 
-    /// There when producers are to stop.
-    fn enough(&self) -> PathBuf {
-        self.folder.path().join("enough")
+    /// A file that makes the producers stop.
+    fn stop_producers_path(&self) -> PathBuf {
+        self.folder.path().join("stop-producers")
     }
 
-    /// Reads on in the book.
+    /// Reads the events since the last call.
     pub(crate) fn read(&mut self) {
-        let mut book =
-            File::options().read(true).write(true).create(true).truncate(false).open(self.book()).unwrap();
-        book.seek(SeekFrom::Start(self.read)).unwrap();
+        let mut log = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.log_path())
+            .unwrap();
+        log.seek(SeekFrom::Start(self.read)).unwrap();
         let mut text = String::new();
-        book.read_to_string(&mut text).unwrap();
-        // The last line may be one that is being written.
+        log.read_to_string(&mut text).unwrap();
+        // The last line may be incomplete.
         let text = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
         self.read += text.len() as u64;
         for line in text.lines() {
-            // Who is killed while it writes may leave half a line: what it was about to do, or to tell.
+            // A process that is killed while it writes may leave half a line.
             let Ok(entry) = serde_json::from_str::<Entry>(line) else { continue };
             match &entry {
                 Entry::Claimed(h) => self.held.push(h.clone()),
@@ -160,11 +168,11 @@ impl WorkerPool {
         }
     }
 
-    /// What living workers hold, as far as the book tells by now.
-    pub(crate) fn at_work(&mut self) -> Vec<HeldStep> {
+    /// The steps that running workers hold, by the log.
+    pub(crate) fn active_steps(&mut self) -> Vec<HeldStep> {
         self.read();
-        let lives = |h: &&HeldStep| self.workers.iter().any(|(name, _)| name == h.worker());
-        self.held.iter().filter(lives).cloned().collect()
+        let is_running = |h: &&HeldStep| self.workers.iter().any(|(name, _)| name == h.worker());
+        self.held.iter().filter(is_running).cloned().collect()
     }
 
     /// Whether this slot still has this step.
@@ -173,32 +181,32 @@ impl WorkerPool {
         self.held.contains(held)
     }
 
-    /// Waits until so many more tasks have been acknowledged.
-    pub(crate) async fn until_more_accepted(&mut self, tasks: usize) {
+    /// Waits until this many more tasks have been acknowledged.
+    pub(crate) async fn wait_until_more_accepted(&mut self, tasks: usize) {
         self.read();
-        let wanted = accepted(&self.entries).len() + tasks;
+        let expected = accepted(&self.entries).len() + tasks;
         until(async || {
             self.read();
-            accepted(&self.entries).len() >= wanted
+            accepted(&self.entries).len() >= expected
         })
         .await;
     }
 
-    /// Lets the producers end, waits until every task has ended, and dismisses the workers.
+    /// Stops the producers, waits until every task has ended, and kills the workers.
     pub(crate) async fn finish(&mut self, queue: &Queue) {
-        File::create(self.enough()).unwrap();
+        File::create(self.stop_producers_path()).unwrap();
         for producer in &mut self.producers {
             until(async || producer.0.try_wait().unwrap().is_some()).await;
             assert!(producer.0.wait().unwrap().success(), "a producer has failed");
         }
-        let ended = async {
+        let all_tasks_end = async {
             while waiting(queue).await != Some(0) {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        if timeout(PATIENCE, ended).await.is_err() {
+        if timeout(TIMEOUT, all_tasks_end).await.is_err() {
             let left = queue.list(&TaskFilter::default(), None, 5).await;
-            panic!("tasks do not end: {:#?} {left:#?} {:#?}", queue.stats().await, self.at_work());
+            panic!("tasks do not end: {:#?} {left:#?} {:#?}", queue.stats().await, self.active_steps());
         }
         for (name, mut worker) in self.workers.drain(..) {
             assert!(worker.0.try_wait().unwrap().is_none(), "{name} has ended by itself");
@@ -208,22 +216,22 @@ impl WorkerPool {
 }
 
 impl HeldStep {
-    /// The worker whose slot has it.
+    /// The name of the worker whose slot holds the step.
     pub(crate) fn worker(&self) -> &str {
         self.who.split('.').next().unwrap()
     }
 }
 
-/// Looks until it holds.
+/// Waits until the condition holds.
 #[track_caller]
-pub(crate) fn until(mut holds: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+pub(crate) fn until(mut condition: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
     let here = Location::caller();
     async move {
-        let looking = async {
-            while !holds().await {
+        let polling = async {
+            while !condition().await {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        assert!(timeout(PATIENCE, looking).await.is_ok(), "waited in vain at {here}");
+        assert!(timeout(TIMEOUT, polling).await.is_ok(), "the condition did not hold in time at {here}");
     }
 }

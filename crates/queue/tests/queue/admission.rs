@@ -62,7 +62,7 @@ async fn tasks_a_minute_are_limited_and_the_wait_is_returned() {
         refused(&queue, &limited(task("z.example"), Some(5), None)).await,
         LimitExceeded::Rate(_)
     ));
-    // A clock that was set back by a day holds nobody up for a day.
+    // A clock that was set back by a day does not block an owner for a day.
     redis.command::<()>(&format!("SET {{wpclone}}:rate:alice {}", due + 86_400_000)).await;
     let LimitExceeded::Rate(wait) = refused(&queue, &limited(task("z.example"), Some(5), None)).await else {
         panic!("the rate")

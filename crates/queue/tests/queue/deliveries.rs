@@ -45,18 +45,18 @@ async fn every_end_of_a_task_with_a_callback_is_delivered_once() {
     let ends = [(State::Succeeded, None), (State::Failed, Some(Code::CapMissing)), (State::Cancelled, None)];
     let mut left: Vec<_> = ids.into_iter().zip(ends).collect();
     while !left.is_empty() {
-        let told = delivery(&queue).await;
-        let n = left.iter().position(|(id, _)| *id == told.task).expect("each is told once");
+        let claimed = delivery(&queue).await;
+        let n = left.iter().position(|(id, _)| *id == claimed.task).expect("each is delivered once");
         let (id, (state, code)) = left.remove(n);
-        assert_eq!((told.kind, told.state, told.code), (Kind::Setup, state, code));
-        assert_eq!((told.sealed_callback.as_str(), told.attempts), ("sealed-address", 0));
+        assert_eq!((claimed.kind, claimed.state, claimed.code), (Kind::Setup, state, code));
+        assert_eq!((claimed.sealed_callback.as_str(), claimed.attempts), ("sealed-address", 0));
         let task = queue.task(id).await;
-        assert_eq!((Some(told.finished_at), told.created_at), (task.finished_at, task.created_at));
-        queue.heartbeat(&told.lease, None).await.unwrap();
-        queue.complete(&told.lease, &StoredOutput::default()).await.unwrap();
+        assert_eq!((Some(claimed.finished_at), claimed.created_at), (task.finished_at, task.created_at));
+        queue.heartbeat(&claimed.lease, None).await.unwrap();
+        queue.complete(&claimed.lease, &StoredOutput::default()).await.unwrap();
         assert_eq!(callback(&queue, id).await, Some((State::Succeeded, None)));
         assert!(matches!(
-            queue.complete(&told.lease, &StoredOutput::default()).await,
+            queue.complete(&claimed.lease, &StoredOutput::default()).await,
             Err(QueueError::LeaseLost)
         ));
     }
@@ -78,14 +78,16 @@ async fn a_delivery_is_retried_and_fails_in_the_end() {
     let retry = RetryPolicy { max_attempts: 3, backoff_base: hour, backoff_cap: hour, not_before: hour };
     let mut message = None;
     for attempt in 0..3 {
-        let told = delivery(&queue).await;
-        assert_eq!(told.attempts, attempt);
-        assert_eq!(*message.get_or_insert(told.lease.task), told.lease.task, "the same message");
-        let failed = queue.fail_with(&told.lease, &problem(Code::SiteUnreachable), &retry).await.unwrap();
+        let claimed = delivery(&queue).await;
+        assert_eq!(claimed.attempts, attempt);
+        assert_eq!(*message.get_or_insert(claimed.lease.task), claimed.lease.task, "the same message");
+        let failed = queue.fail_with(&claimed.lease, &problem(Code::SiteUnreachable), &retry).await.unwrap();
         if attempt < 2 {
             assert_eq!(failed, FailOutcome::Retrying(hour));
             assert!(queue.claim_delivery("w1").await.unwrap().is_none());
-            redis.command::<()>(&format!("ZADD {{wpclone}}:delayed:webhook 1 {}:0", told.lease.task)).await;
+            redis
+                .command::<()>(&format!("ZADD {{wpclone}}:delayed:webhook 1 {}:0", claimed.lease.task))
+                .await;
             queue.sweep().await.unwrap();
         } else {
             assert_eq!(failed, FailOutcome::DeadLettered);
@@ -135,8 +137,8 @@ async fn a_delivery_outlives_its_task_and_a_replay_has_its_own() {
     }
     assert_ne!(first.lease.task, second.lease.task);
     assert_eq!((first.state, second.state), (State::Failed, State::Succeeded));
-    for told in [first, second] {
-        queue.complete(&told.lease, &StoredOutput::default()).await.unwrap();
+    for claimed in [first, second] {
+        queue.complete(&claimed.lease, &StoredOutput::default()).await.unwrap();
     }
     assert!(matches!(queue.get(id).await.unwrap(), wpclone_queue::TaskLookup::Gone));
     let left: Vec<String> = redis.command("KEYS *:task:*").await;
@@ -153,7 +155,7 @@ async fn a_task_shows_only_its_last_delivery() {
     queue.replay(id, None, OwnerLimits::default()).await.unwrap();
     queue.done(&queue.take().await).await;
     queue.complete(&old.lease, &StoredOutput::default()).await.unwrap();
-    assert_eq!(callback(&queue, id).await, Some((State::Queued, None)), "the new one was not told yet");
+    assert_eq!(callback(&queue, id).await, Some((State::Queued, None)), "the new one is not delivered yet");
     queue.complete(&delivery(&queue).await.lease, &StoredOutput::default()).await.unwrap();
     assert_eq!(callback(&queue, id).await, Some((State::Succeeded, None)));
 }

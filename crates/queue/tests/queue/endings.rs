@@ -107,7 +107,7 @@ async fn a_cancelled_task_cleans_up_once_its_workers_have_stopped() {
     assert_eq!(queue.cancel(new.id).await.unwrap(), CancelOutcome::Requested);
     queue.confirm_cancel(&make.lease).await.unwrap();
     queue.nothing_ready().await;
-    redis.run_out(&prepare).await;
+    redis.expire_lease(&prepare).await;
     queue.sweep().await.unwrap();
     done(&queue, &["discard", "release"]).await;
     assert_eq!(queue.task(new.id).await.state, State::Cancelled);
@@ -142,10 +142,10 @@ async fn cleanup_is_retried_and_ends_after_ten_minutes() {
         queue.fail(&release.lease, &problem(Code::CapMissing)).await.unwrap(),
         FailOutcome::DeadLettered
     );
-    redis.jump(599_000).await;
+    redis.advance_clock(599_000).await;
     queue.sweep().await.unwrap();
     assert_eq!(queue.task(new.id).await.state, State::Running);
-    redis.jump(2_000).await;
+    redis.advance_clock(2_000).await;
     queue.sweep().await.unwrap();
     let task = queue.task(new.id).await;
     assert_eq!((task.state, task.problem.unwrap().code), (State::Failed, Code::CapMissing));

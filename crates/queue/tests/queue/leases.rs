@@ -78,7 +78,7 @@ async fn an_old_token_is_refused_by_every_write() {
     let queue = redis.queue();
     let id = queue.accept(&task("a.example")).await;
     let old = queue.take().await;
-    redis.run_out(&old).await;
+    redis.expire_lease(&old).await;
     assert_eq!(queue.sweep().await.unwrap().expired, 1);
     let new = queue.take().await;
     assert!(new.lease.token > old.lease.token);
@@ -95,7 +95,7 @@ async fn an_expired_lease_is_lost_before_a_sweep() {
     let queue = redis.queue();
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
-    redis.run_out(&claim).await;
+    redis.expire_lease(&claim).await;
     refused_everywhere(&queue, &claim.lease).await;
 }
 
@@ -136,7 +136,7 @@ async fn a_released_step_comes_first_and_costs_no_attempt() {
     let second = queue.accept(&task("b.example")).await;
     let (one, two) = (queue.take().await, queue.take().await);
     assert_eq!((one.lease.task, two.lease.task), (first, second));
-    redis.run_out(&one).await;
+    redis.expire_lease(&one).await;
     queue.sweep().await.unwrap(); // the older one is ready again
     queue.release(&two.lease).await.unwrap();
     let again = queue.take().await;
@@ -215,7 +215,7 @@ async fn progress_is_that_of_the_whole_task_and_never_goes_back() {
     let moving = queue.take().await;
     assert_eq!((at().await.percent, beat(&moving, 50).await), (20, 60));
     // Another worker begins it anew.
-    redis.run_out(&moving).await;
+    redis.expire_lease(&moving).await;
     queue.sweep().await.unwrap();
     let again = queue.take().await;
     assert_eq!((beat(&again, 10).await, beat(&again, 75).await), (60, 80));

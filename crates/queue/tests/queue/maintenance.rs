@@ -54,8 +54,8 @@ async fn old_finished_tasks_are_deleted_and_known_as_gone() {
     assert_eq!(queue.task(young).await.state, State::Failed);
     assert_eq!(queue.task(waiting).await.state, State::Queued);
     let keys: Vec<String> = redis.command(&format!("KEYS *{old}*")).await;
-    let leaf = format!("{{wpclone}}:index:queued:alice:{old}"); // named after it, and full of others
-    assert_eq!(keys, [leaf]);
+    let bucket = format!("{{wpclone}}:index:queued:alice:{old}"); // named after it, and full of others
+    assert_eq!(keys, [bucket]);
     assert_eq!(queue.list(&Default::default(), None, 10).await.unwrap().tasks.len(), 2);
     assert!(queue.events(old, None, 10).await.unwrap().is_empty());
 }

@@ -1,4 +1,4 @@
-//! The queue as it should be: what `life` holds the real one against.
+//! A model of the queue, which `state_machine` compares with the real one.
 
 use wpclone_queue::{Claim, CompleteOutcome, FailOutcome};
 use wpclone_task::{State, TaskId};
@@ -9,11 +9,11 @@ pub(crate) enum Place {
     Ready {
         front: bool,
     },
-    /// For so long (ms); due when nothing is left.
+    /// Time left (ms); due at 0.
     Delayed {
         left: i64,
     },
-    /// With so much left (ms); over when nothing is.
+    /// Time left (ms); expired at 0.
     Leased {
         token: u64,
         left: i64,
@@ -21,7 +21,7 @@ pub(crate) enum Place {
     Ended(State),
 }
 
-/// What a step is for.
+/// What a step is in its plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Role {
     Needed,
@@ -47,35 +47,35 @@ pub(crate) struct Task {
     pub(crate) sites: Vec<&'static str>,
     pub(crate) steps: Vec<Step>,
     pub(crate) phase: usize,
-    /// What the clock had jumped in all (ms) when its age began.
+    /// The model's `clock_offset` when it was accepted or replayed (ms).
     pub(crate) born: i64,
-    /// How long its secrets are kept (ms), once it has failed.
+    /// How long its secrets are kept yet (ms), once it has failed.
     pub(crate) secrets: Option<i64>,
     pub(crate) replays: u32,
     /// Holds the locks on its sites.
     pub(crate) started: bool,
     pub(crate) ending: Option<State>,
     /// An optional step has failed.
-    pub(crate) spoilt: bool,
-    /// It cleans up, for so long at most (ms).
+    pub(crate) optional_failed: bool,
+    /// Time left for its cleanup (ms), once that has started.
     pub(crate) cleaning: Option<i64>,
     pub(crate) state: State,
-    /// Its end has been compared with the real one.
+    /// Its final state has been compared with the real one.
     pub(crate) compared: bool,
 }
 
-/// The queue as it should be. Between two jumps of the clock tasks stand in the order of their age.
+/// The model. Tasks with the same clock offset are in the order of their age.
 #[derive(Default)]
 pub(crate) struct Model {
     pub(crate) tasks: Vec<Task>,
-    /// What the clock has jumped in all (ms).
-    pub(crate) jumped: i64,
+    /// The sum of all changes to the clock (ms).
+    pub(crate) clock_offset: i64,
 }
 
-/// How long a lease lasts, and the longest that one may (ms).
+/// The duration of a lease, and the longest possible one (ms).
 pub(crate) const LEASE: i64 = 30_000;
 const LONGEST_LEASE: i64 = 2 * LEASE;
-/// What the site asks for when a step is tried again (ms).
+/// The site's Retry-After (ms).
 const RETRY_AFTER: i64 = 300_000;
 const LONGEST_DELAY: i64 = 6 * 3600 * 1000;
 const LONGEST_CLEAN_UP: i64 = 600_000;
@@ -86,7 +86,7 @@ impl Task {
         &mut self.steps[claim.lease.step as usize]
     }
 
-    /// True when there was something to begin.
+    /// Makes the phase's unfinished steps ready; returns whether there was one.
     pub(crate) fn begin_phase(&mut self) -> bool {
         let done = Place::Ended(State::Succeeded);
         let mut any = false;
@@ -109,8 +109,8 @@ impl Task {
         }
     }
 
-    /// True when it has ended.
-    pub(crate) fn conclude(&mut self) -> bool {
+    /// Starts the cleanup, or ends the task when nothing is left to do; returns whether it has ended.
+    pub(crate) fn finish_if_done(&mut self) -> bool {
         if self.steps.iter().any(|s| matches!(s.place, Place::Leased { .. })) {
             return false;
         }
@@ -138,32 +138,32 @@ impl Task {
                 step.place = Place::Idle;
             }
         }
-        self.conclude()
+        self.finish_if_done()
     }
 
-    /// Whether a step is to be stopped.
-    pub(crate) fn stops(&self, i: usize) -> bool {
+    /// Whether a step must stop because its task is ending.
+    pub(crate) fn must_stop(&self, i: usize) -> bool {
         self.ending.is_some() && self.steps[i].role != Role::CleansUp
     }
 
     pub(crate) fn completed(&mut self, claim: &Claim) -> CompleteOutcome {
         self.step_of(claim).place = Place::Ended(State::Succeeded);
-        self.go_on()
+        self.advance()
     }
 
-    /// A step is over, and nothing about it ends the task.
-    fn go_on(&mut self) -> CompleteOutcome {
+    /// Starts the next phase, or ends the task, after a step that does not make it fail.
+    fn advance(&mut self) -> CompleteOutcome {
         let done = |s: &Step| match s.role {
             Role::Needed => s.place == Place::Ended(State::Succeeded),
             Role::Optional => matches!(s.place, Place::Ended(State::Succeeded | State::Failed)),
             Role::CleansUp => true,
         };
         if self.cleaning.is_none() && self.steps.iter().all(done) {
-            self.finish(if self.spoilt { State::Failed } else { State::Succeeded });
+            self.finish(if self.optional_failed { State::Failed } else { State::Succeeded });
             return CompleteOutcome::Finished;
         }
         if self.ending.is_some() {
-            return if self.conclude() { CompleteOutcome::Finished } else { CompleteOutcome::Advanced };
+            return if self.finish_if_done() { CompleteOutcome::Finished } else { CompleteOutcome::Advanced };
         }
         while self.steps.iter().filter(|s| s.phase == self.phase).all(done) {
             self.phase += 1;
@@ -175,27 +175,27 @@ impl Task {
     }
 
     /// A step has failed for good.
-    fn spoil(&mut self, i: usize) {
+    fn fail_for_good(&mut self, i: usize) {
         self.steps[i].place = Place::Ended(State::Failed);
         match self.steps[i].role {
             Role::Needed => drop(self.stop(State::Failed)),
             Role::Optional => {
-                self.spoilt = true;
-                self.go_on();
+                self.optional_failed = true;
+                self.advance();
             }
-            Role::CleansUp => drop(self.conclude()),
+            Role::CleansUp => drop(self.finish_if_done()),
         }
     }
 
-    /// `None` when it is tried again.
+    /// `None` when the step is retried.
     pub(crate) fn failed(&mut self, claim: &Claim, again: bool) -> Option<FailOutcome> {
         let i = claim.lease.step as usize;
-        let ending = self.ending.filter(|_| self.stops(i));
+        let ending = self.ending.filter(|_| self.must_stop(i));
         let step = self.step_of(claim);
         step.attempts += 1;
         if let Some(ending) = ending {
             step.place = Place::Ended(ending);
-            self.conclude();
+            self.finish_if_done();
             return Some(if ending == State::Cancelled {
                 FailOutcome::Cancelled
             } else {
@@ -206,31 +206,31 @@ impl Task {
             step.place = Place::Delayed { left: RETRY_AFTER };
             return None;
         }
-        self.spoil(i);
+        self.fail_for_good(i);
         Some(FailOutcome::DeadLettered)
     }
 
     pub(crate) fn crashed(&mut self, i: usize) {
-        let stops = self.stops(i);
+        let must_stop = self.must_stop(i);
         let step = &mut self.steps[i];
         step.crashes += 1;
-        match (stops, step.crashes) {
+        match (must_stop, step.crashes) {
             (true, _) => {
                 step.place = Place::Ended(State::Cancelled);
-                self.conclude();
+                self.finish_if_done();
             }
-            (false, 3..) => self.spoil(i),
+            (false, 3..) => self.fail_for_good(i),
             _ => step.place = Place::Ready { front: false },
         }
     }
 }
 
 impl Task {
-    /// A failed task is queued again; the caller sees to its age.
+    /// Queues a failed task again; the caller sets its age.
     pub(crate) fn replay(&mut self) {
         self.replays += 1;
         (self.started, self.ending, self.state, self.compared) = (false, None, State::Queued, false);
-        self.spoilt = false;
+        self.optional_failed = false;
         let cleaned = self.steps.iter().any(|s| s.role == Role::CleansUp && s.place != Place::Idle);
         let undone = |s: &&mut Step| cleaned || s.place != Place::Ended(State::Succeeded);
         let mut first = usize::MAX;
@@ -251,8 +251,8 @@ impl Step {
 }
 
 impl Model {
-    /// Starts every waiter whose turn it is: first on all of its sites, and all of them free.
-    pub(crate) fn settle(&mut self) {
+    /// Starts every waiting task that is first in line at all its sites, when all of them are free.
+    pub(crate) fn start_ready_tasks(&mut self) {
         let mut order: Vec<usize> = (0..self.tasks.len()).collect();
         order.sort_by_key(|n| (self.tasks[*n].born, *n));
         for (at, n) in order.iter().copied().enumerate() {
@@ -269,9 +269,9 @@ impl Model {
         }
     }
 
-    /// The clock goes on, or back, by so much (ms).
-    pub(crate) fn jump(&mut self, by: i64) {
-        self.jumped += by;
+    /// Moves the clock forward or back (ms).
+    pub(crate) fn advance_clock(&mut self, by: i64) {
+        self.clock_offset += by;
         for task in &mut self.tasks {
             task.secrets = task.secrets.map(|left| if left > 0 { left - by } else { left });
             task.cleaning = task.cleaning.map(|left| left.saturating_sub(by));
@@ -306,7 +306,7 @@ impl Model {
         }
     }
 
-    /// The step that the next claim gets: given back first, then by age.
+    /// The step that the next claim gets: released ones first, then by age.
     pub(crate) fn next(&self) -> Option<(usize, usize)> {
         let places = self
             .tasks
@@ -324,7 +324,7 @@ impl Model {
         self.tasks.iter_mut().find(|t| t.id == claim.lease.task).unwrap()
     }
 
-    /// Whether a write by this lease is to be accepted.
+    /// Whether a write under this lease must be accepted.
     pub(crate) fn alive(&mut self, claim: &Claim) -> bool {
         let token = claim.lease.token;
         let place = self.task_of(claim).step_of(claim).place;

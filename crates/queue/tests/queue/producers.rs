@@ -142,10 +142,10 @@ async fn every_change_of_a_task_is_an_event() {
     queue.done(&queue.take().await).await;
 
     let events = queue.events(id, None, 100).await.unwrap();
-    let told: Vec<_> =
+    let listed: Vec<_> =
         events.iter().map(|e| (e.event.state, e.event.progress.percent, e.event.code.as_deref())).collect();
     assert_eq!(
-        told,
+        listed,
         [
             (State::Running, 0, None),
             (State::Running, 10, None),
@@ -201,7 +201,7 @@ async fn ready_stages_and_changes_are_signalled_to_all_receivers() {
         heard(receiver, Signal::StageReady(Stage::Browser)).await;
     }
     drop(queue);
-    while work.recv().await.is_ok() {} // ends: nobody listens for a queue that is gone
+    while work.recv().await.is_ok() {} // ends when the queue is dropped
 }
 
 pub(crate) async fn heard(receiver: &mut Receiver<Signal>, wanted: Signal) {

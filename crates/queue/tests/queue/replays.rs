@@ -31,9 +31,10 @@ async fn a_failed_task_is_replayed_with_its_secrets() {
     let done = queue.task(id).await;
     assert_eq!((done.state, done.replays), (State::Succeeded, 1));
     assert!(!redis.holds(SECRETS).await);
-    let told: Vec<State> = queue.events(id, None, 50).await.unwrap().iter().map(|e| e.event.state).collect();
+    let states: Vec<State> =
+        queue.events(id, None, 50).await.unwrap().iter().map(|e| e.event.state).collect();
     use State::{Failed, Queued, Running, Succeeded};
-    assert_eq!(told, [Running, Failed, Queued, Running, Succeeded], "its events go on");
+    assert_eq!(states, [Running, Failed, Queued, Running, Succeeded], "its events continue");
     assert_eq!(queue.counters().await.unwrap()["replayed_total"], 1);
 }
 

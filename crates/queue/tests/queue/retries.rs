@@ -130,7 +130,7 @@ async fn the_third_crash_in_a_row_is_poison() {
     for crashes in 0..3 {
         let claim = queue.take().await;
         assert_eq!((claim.crashes, claim.attempts), (crashes, 0));
-        redis.run_out(&claim).await;
+        redis.expire_lease(&claim).await;
         let swept = queue.sweep().await.unwrap();
         assert_eq!((swept.expired, swept.poisoned), (1, u32::from(crashes == 2)));
     }
@@ -153,7 +153,7 @@ async fn a_claim_with_more_progress_resets_the_crashes() {
     for reached in [30, 30, 31] {
         let claim = queue.take().await;
         queue.heartbeat(&claim.lease, Some(&percent(reached))).await.unwrap();
-        redis.run_out(&claim).await;
+        redis.expire_lease(&claim).await;
         assert_eq!(queue.sweep().await.unwrap().poisoned, 0);
     }
     assert_eq!(queue.task(id).await.steps[0].crashes, 1);
@@ -161,7 +161,7 @@ async fn a_claim_with_more_progress_resets_the_crashes() {
     for poisoned in [0, 1] {
         let claim = queue.take().await;
         queue.heartbeat(&claim.lease, Some(&percent(31))).await.unwrap();
-        redis.run_out(&claim).await;
+        redis.expire_lease(&claim).await;
         assert_eq!(queue.sweep().await.unwrap().poisoned, poisoned);
     }
 }
@@ -235,7 +235,7 @@ async fn a_cancelled_task_ends_however_its_step_ends() {
             }
             "is given back" => queue.release(&claim.lease).await.unwrap(),
             "crashes" => {
-                redis.run_out(&claim).await;
+                redis.expire_lease(&claim).await;
                 assert_eq!(queue.sweep().await.unwrap().expired, 1);
             }
             _ => {
@@ -259,7 +259,7 @@ async fn a_step_that_fails_for_good_stops_parallel_steps() {
     let a = queue.claim("w1", &[Stage::Provisioning]).await.unwrap().unwrap();
     let b = queue.claim("w2", &[Stage::Browser]).await.unwrap().unwrap();
     assert_eq!(queue.fail(&b.lease, &problem(Code::CapMissing)).await.unwrap(), FailOutcome::DeadLettered);
-    assert_eq!(queue.task(new.id).await.state, State::Running, "a lease still lives");
+    assert_eq!(queue.task(new.id).await.state, State::Running, "a lease is still valid");
     queue.nothing_ready().await;
     assert!(queue.heartbeat(&a.lease, None).await.unwrap().cancel_requested);
     queue.confirm_cancel(&a.lease).await.unwrap();

@@ -27,7 +27,7 @@ async fn twenty_tasks_on_four_sites_never_overlap_and_all_finish() {
             order.entry(site).or_default().push(claim.lease.task);
             assert!(held.insert(site, claim).is_none(), "two tasks on site {site}");
         }
-        let (_, claim) = held.pop_last().expect("work goes on");
+        let (_, claim) = held.pop_last().expect("a step is ready");
         queue.done(&claim).await;
     }
     for (site, tasks) in order {
@@ -52,7 +52,7 @@ async fn a_site_is_passed_on_however_its_task_ended() {
     queue.nothing_ready().await; // its worker has not stopped yet
     queue.confirm_cancel(&running.lease).await.unwrap();
     for _ in 0..3 {
-        redis.run_out(&queue.take().await).await;
+        redis.expire_lease(&queue.take().await).await;
         queue.sweep().await.unwrap();
     }
     let last = queue.take().await;

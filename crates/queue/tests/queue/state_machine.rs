@@ -1,5 +1,5 @@
-//! A random life of the queue beside its model: workers that stall, die, wake late and come back with old tokens;
-//! owners that cancel and replay; a clock that jumps; parallel steps; several sites a task. Each answer must be the
+//! Random operations on the queue and its model: workers that stall, are killed, and write under expired leases; owners
+//! that cancel and replay; a clock that changes; parallel steps; tasks on several sites. Each result must be the
 //! model's.
 
 use proptest::prelude::*;
@@ -22,9 +22,9 @@ const PLANS: [&str; 5] = [
     "browser x, browser y? | browser z ! browser v, browser w",
 ];
 
-/// What happens next; the numbers choose among the tasks or leases there are, dead ones included.
+/// An operation. Its numbers choose one of the tasks or leases so far, ended and expired ones included.
 #[derive(Debug, Clone)]
-enum Turn {
+enum Operation {
     Enqueue { sites: usize, plan: usize },
     Claim,
     Heartbeat { lease: usize, percent: u8 },
@@ -33,37 +33,37 @@ enum Turn {
     Stop { lease: usize },
     Release { lease: usize },
     Cancel { task: usize },
-    RunOut { lease: usize },
+    ExpireLease { lease: usize },
     MakeDue { lease: usize },
     Replay { task: usize },
-    Jump { by: i64 },
+    AdvanceClock { by: i64 },
     Sweep,
 }
 
-/// How far the clock jumps, on and back (ms): farther than a whole life takes.
-const JUMPS: [i64; 4] = [40_000, -40_000, 24 * 3600 * 1000, -24 * 3600 * 1000];
+/// Changes of the clock (ms), larger than a whole run takes.
+const CLOCK_CHANGES: [i64; 4] = [40_000, -40_000, 24 * 3600 * 1000, -24 * 3600 * 1000];
 
-fn turn() -> impl Strategy<Value = Turn> {
+fn operation() -> impl Strategy<Value = Operation> {
     let which = 0..64_usize;
     prop_oneof![
-        4 => (0..8_usize, 0..PLANS.len()).prop_map(|(sites, plan)| Turn::Enqueue { sites, plan }),
-        8 => Just(Turn::Claim),
-        2 => (which.clone(), 0..5_u8).prop_map(|(lease, p)| Turn::Heartbeat { lease, percent: p * 25 }),
+        4 => (0..8_usize, 0..PLANS.len()).prop_map(|(sites, plan)| Operation::Enqueue { sites, plan }),
+        8 => Just(Operation::Claim),
+        2 => (which.clone(), 0..5_u8).prop_map(|(lease, p)| Operation::Heartbeat { lease, percent: p * 25 }),
         4 => (which.clone(), any::<bool>())
-            .prop_map(|(lease, and_claim)| Turn::Complete { lease, and_claim }),
-        3 => (which.clone(), any::<bool>()).prop_map(|(lease, again)| Turn::Fail { lease, again }),
-        1 => which.clone().prop_map(|lease| Turn::Stop { lease }),
-        1 => which.clone().prop_map(|lease| Turn::Release { lease }),
-        1 => which.clone().prop_map(|task| Turn::Cancel { task }),
-        3 => which.clone().prop_map(|lease| Turn::RunOut { lease }),
-        2 => which.clone().prop_map(|lease| Turn::MakeDue { lease }),
-        2 => which.prop_map(|task| Turn::Replay { task }),
-        1 => (0..JUMPS.len()).prop_map(|n| Turn::Jump { by: JUMPS[n] }),
-        3 => Just(Turn::Sweep),
+            .prop_map(|(lease, and_claim)| Operation::Complete { lease, and_claim }),
+        3 => (which.clone(), any::<bool>()).prop_map(|(lease, again)| Operation::Fail { lease, again }),
+        1 => which.clone().prop_map(|lease| Operation::Stop { lease }),
+        1 => which.clone().prop_map(|lease| Operation::Release { lease }),
+        1 => which.clone().prop_map(|task| Operation::Cancel { task }),
+        3 => which.clone().prop_map(|lease| Operation::ExpireLease { lease }),
+        2 => which.clone().prop_map(|lease| Operation::MakeDue { lease }),
+        2 => which.prop_map(|task| Operation::Replay { task }),
+        1 => (0..CLOCK_CHANGES.len()).prop_map(|n| Operation::AdvanceClock { by: CLOCK_CHANGES[n] }),
+        3 => Just(Operation::Sweep),
     ]
 }
 
-/// The model, the real queue, and all leases there ever were.
+/// The model, the real queue, and all leases so far.
 struct World<'a> {
     redis: &'a Redis,
     queue: Queue,
@@ -72,47 +72,47 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    async fn turn(&mut self, turn: &Turn) {
+    async fn run(&mut self, operation: &Operation) {
         let lease = |n: usize| self.leases.get(n.checked_rem(self.leases.len())?).cloned();
-        match turn {
-            Turn::Enqueue { sites, plan } => self.enqueue(*sites, PLANS[*plan]).await,
-            Turn::Claim => {
+        match operation {
+            Operation::Enqueue { sites, plan } => self.enqueue(*sites, PLANS[*plan]).await,
+            Operation::Claim => {
                 self.claim().await;
             }
-            Turn::Sweep => {
+            Operation::Sweep => {
                 self.queue.sweep().await.unwrap();
                 self.model.sweep();
             }
-            Turn::Cancel { task } => self.cancel(*task).await,
-            Turn::RunOut { lease: n } => {
+            Operation::Cancel { task } => self.cancel(*task).await,
+            Operation::ExpireLease { lease: n } => {
                 if let Some(claim) = lease(*n).filter(|c| self.model.alive(c)) {
-                    self.redis.run_out(&claim).await;
+                    self.redis.expire_lease(&claim).await;
                     let token = claim.lease.token;
                     self.model.task_of(&claim).step_of(&claim).place =
                         Place::Leased { token, left: i64::MIN };
                 }
             }
-            Turn::MakeDue { lease: n } => {
+            Operation::MakeDue { lease: n } => {
                 if let Some(claim) = lease(*n) {
                     self.make_due(&claim).await;
                 }
             }
-            Turn::Replay { task } => self.replay(*task).await,
-            Turn::Jump { by } => {
-                self.redis.jump(*by).await;
-                self.model.jump(*by);
+            Operation::Replay { task } => self.replay(*task).await,
+            Operation::AdvanceClock { by } => {
+                self.redis.advance_clock(*by).await;
+                self.model.advance_clock(*by);
             }
-            Turn::Heartbeat { lease: n, .. }
-            | Turn::Complete { lease: n, .. }
-            | Turn::Fail { lease: n, .. }
-            | Turn::Stop { lease: n }
-            | Turn::Release { lease: n } => {
+            Operation::Heartbeat { lease: n, .. }
+            | Operation::Complete { lease: n, .. }
+            | Operation::Fail { lease: n, .. }
+            | Operation::Stop { lease: n }
+            | Operation::Release { lease: n } => {
                 if let Some(claim) = lease(*n) {
-                    self.write(turn, &claim).await;
+                    self.write(operation, &claim).await;
                 }
             }
         }
-        self.model.settle();
+        self.model.start_ready_tasks();
         self.compare().await;
     }
 
@@ -130,12 +130,12 @@ impl World<'_> {
             sites: on,
             steps: steps.chain(last).collect(),
             phase: 0,
-            born: self.model.jumped,
+            born: self.model.clock_offset,
             secrets: None,
             replays: 0,
             started: false,
             ending: None,
-            spoilt: false,
+            optional_failed: false,
             cleaning: None,
             state: State::Queued,
             compared: false,
@@ -147,7 +147,7 @@ impl World<'_> {
         self.claimed(claim)
     }
 
-    /// Holds a claim against the model.
+    /// Compares a claim with the model's.
     fn claimed(&mut self, claim: Option<Claim>) -> Option<Claim> {
         let got = claim.as_ref().map(|c| {
             let n = self.model.tasks.iter().position(|t| t.id == c.lease.task).unwrap();
@@ -194,7 +194,7 @@ impl World<'_> {
         assert_eq!(self.queue.replay(task.id, None, OwnerLimits::default()).await.unwrap(), expected);
         if expected == ReplayOutcome::Queued {
             task.replay();
-            task.born = self.model.jumped;
+            task.born = self.model.clock_offset;
             self.model.tasks.push(task); // its age begins anew
         } else {
             self.model.tasks.insert(n, task);
@@ -210,18 +210,18 @@ impl World<'_> {
         }
     }
 
-    /// A write under a lease: accepted exactly when the lease lives.
-    async fn write(&mut self, turn: &Turn, claim: &Claim) {
+    /// Writes under a lease: accepted exactly when the lease is valid.
+    async fn write(&mut self, operation: &Operation, claim: &Claim) {
         let alive = self.model.alive(claim);
         let task = self.model.task_of(claim);
-        let stops = task.stops(claim.lease.step as usize);
+        let must_stop = task.must_stop(claim.lease.step as usize);
         let mut next = None;
-        let lost = match turn {
-            Turn::Heartbeat { percent, .. } => {
+        let lost = match operation {
+            Operation::Heartbeat { percent, .. } => {
                 let progress = Progress { percent: *percent, message: "On it.".into() };
                 let beat = self.queue.heartbeat(&claim.lease, Some(&progress)).await;
                 if alive {
-                    assert_eq!(beat.as_ref().unwrap().cancel_requested, stops);
+                    assert_eq!(beat.as_ref().unwrap().cancel_requested, must_stop);
                     let step = task.step_of(claim);
                     step.place = Place::Leased { token: claim.lease.token, left: LEASE };
                     step.percent = step.percent.max(*percent);
@@ -231,7 +231,7 @@ impl World<'_> {
                 }
                 beat.err()
             }
-            Turn::Complete { and_claim: true, .. } => {
+            Operation::Complete { and_claim: true, .. } => {
                 let output = StoredOutput::default();
                 match self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser]).await {
                     Ok((done, claim_of_next)) => {
@@ -242,14 +242,14 @@ impl World<'_> {
                     Err(e) => Some(e),
                 }
             }
-            Turn::Complete { .. } => {
+            Operation::Complete { .. } => {
                 let done = self.queue.complete(&claim.lease, &StoredOutput::default()).await;
                 if alive {
                     assert_eq!(*done.as_ref().unwrap(), task.completed(claim));
                 }
                 done.err()
             }
-            Turn::Fail { again, .. } => {
+            Operation::Fail { again, .. } => {
                 let code = if *again { Code::SiteUnreachable } else { Code::CapMissing };
                 // An hour's wait ends the task; this one keeps the step delayed until the model makes it due.
                 let failed = self.queue.fail(&claim.lease, &problem(code).with("retry_after", 300)).await;
@@ -262,7 +262,7 @@ impl World<'_> {
                 }
                 failed.err()
             }
-            Turn::Stop { .. } => {
+            Operation::Stop { .. } => {
                 let stopped = self.queue.confirm_cancel(&claim.lease).await;
                 if alive {
                     task.step_of(claim).place = Place::Ended(State::Cancelled);
@@ -272,9 +272,9 @@ impl World<'_> {
             }
             _ => {
                 let released = self.queue.release(&claim.lease).await;
-                if alive && stops {
+                if alive && must_stop {
                     task.step_of(claim).place = Place::Ended(State::Cancelled);
-                    task.conclude();
+                    task.finish_if_done();
                 } else if alive {
                     task.step_of(claim).place = Place::Ready { front: true };
                 }
@@ -282,17 +282,17 @@ impl World<'_> {
             }
         };
         match lost {
-            None => assert!(alive, "a dead lease was accepted: {turn:?}"),
-            Some(QueueError::LeaseLost) => assert!(!alive, "a living lease was refused: {turn:?}"),
+            None => assert!(alive, "an expired lease was accepted: {operation:?}"),
+            Some(QueueError::LeaseLost) => assert!(!alive, "a valid lease was rejected: {operation:?}"),
             Some(e) => panic!("{e}"),
         }
         if let Some(claim) = next {
-            self.model.settle();
+            self.model.start_ready_tasks();
             self.claimed(claim);
         }
     }
 
-    /// Every task stands where the model has it, and no site has two.
+    /// Asserts that every task is in the model's state, and that no site has two running tasks.
     async fn compare(&mut self) {
         for expected in self.model.tasks.iter_mut().filter(|t| !t.compared) {
             expected.compared = expected.state.is_final();
@@ -318,11 +318,11 @@ impl World<'_> {
         assert!(busy.windows(2).all(|pair| pair[0] != pair[1]), "two tasks on one site: {busy:?}");
     }
 
-    /// Everybody works well from now on: every task comes to its end, each of them as the model says.
+    /// Completes everything without faults: every task ends as in the model.
     async fn drain(&mut self) {
         for claim in self.leases.clone() {
             if self.model.alive(&claim) {
-                self.turn(&Turn::RunOut {
+                self.run(&Operation::ExpireLease {
                     lease: self.leases.iter().position(|c| c.lease == claim.lease).unwrap(),
                 })
                 .await;
@@ -332,10 +332,10 @@ impl World<'_> {
             for claim in self.leases.clone() {
                 self.make_due(&claim).await;
             }
-            self.turn(&Turn::Sweep).await;
+            self.run(&Operation::Sweep).await;
             while let Some(claim) = self.claim().await {
-                self.write(&Turn::Complete { lease: 0, and_claim: false }, &claim).await;
-                self.model.settle();
+                self.write(&Operation::Complete { lease: 0, and_claim: false }, &claim).await;
+                self.model.start_ready_tasks();
             }
             self.compare().await;
         }
@@ -357,16 +357,16 @@ fn the_queue_behaves_like_its_model() {
         failure_persistence: None,
         ..Config::default()
     };
-    let lives = prop::collection::vec(turn(), 20..80);
-    let outcome = TestRunner::new(config).run(&lives, |turns| {
+    let runs = prop::collection::vec(operation(), 20..80);
+    let outcome = TestRunner::new(config).run(&runs, |operations| {
         runtime.block_on(async {
             redis.command::<()>("FLUSHALL").await;
-            // Days pass here; no task is to be forgotten over them.
+            // The clock moves by days; no task may be deleted because of that.
             let finished_retention = std::time::Duration::from_secs(10_000 * 24 * 3600);
             let queue = redis.queue_with(QueueOptions { finished_retention, ..QueueOptions::default() });
             let mut world = World { redis: &redis, queue, model: Model::default(), leases: Vec::new() };
-            for turn in &turns {
-                world.turn(turn).await;
+            for operation in &operations {
+                world.run(operation).await;
             }
             world.drain().await;
         });

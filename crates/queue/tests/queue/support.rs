@@ -18,19 +18,19 @@ pub(crate) trait Queues {
     fn queue_with(&self, options: QueueOptions) -> Queue;
 
     /// Makes a lease run out.
-    async fn run_out(&self, claim: &Claim);
+    async fn expire_lease(&self, claim: &Claim);
 
     /// Makes a delayed step due.
     async fn make_due(&self, claim: &Claim);
 
-    /// Waits until its clock has gone on, so that what comes is younger than what was.
+    /// Waits until Redis' clock has advanced by 1 ms, so that later entries are younger than earlier ones.
     async fn next_millisecond(&self);
 
-    /// The clock goes on, or back, by so much (ms). Redis' own cannot be set: every time that it keeps goes the other
-    /// way, which the queue cannot tell from it.
-    async fn jump(&self, by: i64);
+    /// Moves the clock forward or back (ms). Redis' own clock cannot be set, so every stored time is shifted the other
+    /// way, which is the same for the queue.
+    async fn advance_clock(&self, by: i64);
 
-    /// Whether this text is in any string that it keeps.
+    /// Whether any stored string contains this text.
     async fn holds(&self, text: &str) -> bool;
 }
 
@@ -39,7 +39,7 @@ impl Queues for Redis {
         Queue::new(&self.url(), options).unwrap()
     }
 
-    async fn run_out(&self, claim: &Claim) {
+    async fn expire_lease(&self, claim: &Claim) {
         self.command::<()>(&format!("ZADD {{wpclone}}:leases:{} XX 1 {}", claim.stage, member(&claim.lease)))
             .await;
     }
@@ -62,9 +62,9 @@ impl Queues for Redis {
         while now().await == before {}
     }
 
-    async fn jump(&self, by: i64) {
+    async fn advance_clock(&self, by: i64) {
         let mut connection = self.connect().await.unwrap();
-        redis::Script::new(JUMP).arg(by).invoke_async::<()>(&mut connection).await.unwrap();
+        redis::Script::new(SHIFT_TIMES).arg(by).invoke_async::<()>(&mut connection).await.unwrap();
     }
 
     async fn holds(&self, text: &str) -> bool {
@@ -80,7 +80,7 @@ impl Queues for Redis {
     }
 }
 
-const JUMP: &str = r"
+const SHIFT_TIMES: &str = r"
     local by = tonumber(ARGV[1])
     local function keys(pattern) return redis.call('KEYS', '{wpclone}:' .. pattern) end
     local function int(n) return string.format('%.0f', n) end

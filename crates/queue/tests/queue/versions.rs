@@ -50,7 +50,7 @@ async fn nothing_is_changed_in_a_redis_with_another_layout() {
     queue.fail(&queue.take().await.lease, &problem(Code::AuthBadCredentials)).await.unwrap();
     let waiting = queue.accept(&task("b.example")).await;
     let claim = queue.take().await;
-    redis.run_out(&claim).await;
+    redis.expire_lease(&claim).await;
     for (number, found) in [(Some("2"), Some(2)), (None, None)] {
         match number {
             Some(number) => redis.command::<()>(&format!("SET {{wpclone}}:layout {number}")).await,
@@ -112,7 +112,7 @@ async fn tasks_of_another_record_version_are_kept_and_taken_up_later() {
         put_record(&redis, id, &original.replacen('1', "2", 1)).await;
         originals.push((id, original));
     }
-    redis.run_out(&claim).await;
+    redis.expire_lease(&claim).await;
     redis.command::<()>(&format!("ZADD {{wpclone}}:finished 1 {}", finished.id)).await;
     for _ in 0..3 {
         queue.sweep().await.unwrap();
