@@ -5,18 +5,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::adaptive_batch::Budget;
 use crate::buffer_pool::Pool;
+use crate::cost::{PhpMemory, ResponseCost};
 use crate::cursor::Cursor;
 use crate::definition::Definition;
 use crate::error::ClientError;
 use crate::files::{FileRequest, Files, Index, Root};
 use crate::manifest::Manifest;
-use crate::rows::{ResponseCost, RowCount, Rows};
+use crate::rows::{RowCount, Rows};
 use crate::signing::Key;
 
 /// The deadline of one request including its response's body; and of one that transfers content.
@@ -37,23 +38,6 @@ pub struct Client {
     memory: Arc<Mutex<Option<PhpMemory>>>,
     /// Buffers for request and response bodies; shared by clones.
     pub(crate) pool: Pool,
-}
-
-/// Memory that PHP used for one request, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PhpMemory {
-    /// Before the route began.
-    pub baseline: u64,
-    /// The maximum.
-    pub peak: u64,
-}
-
-impl PhpMemory {
-    /// The memory used by the route itself.
-    #[must_use]
-    pub fn above_baseline(self) -> u64 {
-        self.peak.saturating_sub(self.baseline)
-    }
 }
 
 /// The response of the route `status`.

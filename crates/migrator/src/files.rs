@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ClientError;
 use crate::content_digest::ContentDigest;
+use crate::cost::ResponseCost;
 use crate::cursor::Cursor;
 use crate::frames::{ByteReader, Frames};
-use crate::rows::ResponseCost;
 
 /// The maximum length of a path, in bytes.
 const MAX_PATH_BYTES: usize = 700;

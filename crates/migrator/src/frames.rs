@@ -6,10 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::ClientError;
 use crate::buffer_pool::{Buffer, Pool};
-use crate::signing::{Key, Request};
-
-/// The first bytes of every sequence of frames.
-pub(crate) const MAGIC: &[u8] = b"WPCLONE1";
+use crate::signing::{Key, MAGIC, Request};
 
 /// The maximum payload of a frame, in bytes.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 4 * 1024 * 1024;

@@ -4,6 +4,7 @@ mod adaptive_batch;
 mod buffer_pool;
 mod client;
 mod content_digest;
+mod cost;
 mod cursor;
 mod definition;
 mod error;
@@ -24,8 +25,9 @@ mod stream;
 mod transport;
 
 pub use adaptive_batch::{AdaptiveBatch, Budget};
-pub use client::{Client, Definitions, PhpMemory, Status};
+pub use client::{Client, Definitions, Status};
 pub use content_digest::{ContentDigest, ContentHasher};
+pub use cost::{PhpMemory, ResponseCost};
 pub use cursor::Cursor;
 pub use definition::{
     Check, Column, DefaultValue, Definition, ForeignKey, Generated, IndexPart, Table, TableIndex, Trigger,
@@ -41,8 +43,6 @@ pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, WordPres
 pub use outgoing::{FileBatch, OutgoingPart, PartKind, RowChunk};
 pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
 pub use removal::RemovalReport;
-pub use rows::{
-    LARGE_VALUE_BYTES, ResponseCost, RowCount, RowDigest, RowPart, Rows, RowsHeader, Value, write_row,
-};
+pub use rows::{LARGE_VALUE_BYTES, RowCount, RowDigest, RowPart, Rows, RowsHeader, Value, write_row};
 pub use signing::{Key, KeyError, Request};
 pub use stream::{IndexStream, RowStream};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::ClientError;
-use crate::client::PhpMemory;
+use crate::cost::ResponseCost;
 use crate::cursor::Cursor;
 use crate::frames::{ByteReader, Frames};
 
@@ -150,15 +150,6 @@ pub struct RowCount {
     pub digest: RowDigest,
     /// Where to resume; `None` at the end.
     pub cursor: Option<Cursor>,
-}
-
-/// What a response cost the site.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct ResponseCost {
-    /// Time in milliseconds.
-    pub duration_ms: u64,
-    /// Memory that PHP used.
-    pub memory: PhpMemory,
 }
 
 #[derive(Deserialize)]

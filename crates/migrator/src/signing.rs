@@ -10,7 +10,9 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::content_digest::ContentHasher;
-use crate::frames::MAGIC;
+
+/// The first bytes of every sequence of frames, which the signature includes.
+pub(crate) const MAGIC: &[u8] = b"WPCLONE1";
 
 /// First line of a request's signed text; separates it from other protocols and versions.
 const REQUEST: &str = "wpclone-migrator-v1";

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use crate::client::{Client, PhpMemory};
+use crate::client::Client;
+use crate::cost::PhpMemory;
 use crate::error::{ClientError, MigratorError};
 use crate::frames::Frames;
 use crate::signing::{Key, Request};

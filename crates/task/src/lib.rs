@@ -7,7 +7,6 @@ mod code;
 mod event;
 mod kind;
 mod names;
-mod object_reader;
 mod output;
 mod plan;
 mod problem;
@@ -27,7 +26,6 @@ pub use code::Code;
 pub use event::{Event, Progress};
 pub use kind::{Kind, Stage, State, UnknownName};
 pub use names::{AppName, Username};
-pub use object_reader::{FieldError, FieldErrors};
 pub use output::{
     AppPasswordResult, CloneExpiry, FilledTarget, Handover, MigratorRemoval, MigratorRemoved, OutputError,
     OutputParts, PluginStatus, Prepared, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts,
@@ -41,8 +39,8 @@ pub use redact::Redactor;
 pub use request::openapi;
 pub use request::schema;
 pub use request::{
-    Account, CloneDestination, CloneRef, CloneRequest, CreateAppPasswordRequest, Isolation, Login, Request,
-    Role, SecretField, SecretFields, SetupRequest, StoredRequest, Ttl,
+    Account, CloneDestination, CloneRef, CloneRequest, CreateAppPasswordRequest, FieldError, FieldErrors,
+    Isolation, Login, Request, Role, SecretField, SecretFields, SetupRequest, StoredRequest, Ttl,
 };
 pub use result::{insert_secret, merge_output};
 pub use secrecy::{ExposeSecret, SecretString};

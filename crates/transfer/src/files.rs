@@ -1,46 +1,29 @@
 //! Transfers the files, root by root: fetches them in batches in the order of the source's index, hashes and stores them,
 //! then compares digests with the target.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    AdaptiveBatch, Client, ContentDigest, ContentHasher, Entry, EntryKind, FileBatch, FileRequest,
-    FileStatus, Files, Import, OutgoingPart, PartKind, Root, StoreResult,
+    AdaptiveBatch, Client, ContentDigest, Entry, EntryKind, FileBatch, FileStatus, Files, Import,
+    OutgoingPart, PartKind, Root, StoreResult,
 };
 
 use crate::error::TransferError;
+use crate::fetch_queue::{FetchQueue, MAX_FETCH_FILES, QueuedFile};
 use crate::fidelity::{FilesFidelity, OmitReason, OmittedFile};
+use crate::files_digest::FilesDigest;
 use crate::progress::TransferProgress;
 use crate::staged_files::{StagedFiles, same_digest};
 
 /// The largest response with files.
 const MAX_FETCH_BYTES: u32 = 3 << 20;
-/// The most files in one request.
-const MAX_FETCH_FILES: usize = 200;
 /// How often a file is read if it changes.
 const MAX_READS: u32 = 3;
 /// The most omitted files that are reported by name.
 const MAX_OMITTED_FILES: usize = 1000;
-
-/// A digest over paths and contents of files that does not depend on their order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct FilesDigest([u8; 32]);
-
-impl FilesDigest {
-    fn add(&mut self, root: Root, path: &[u8], size: u64, digest: ContentDigest) {
-        let all = Sha256::new().chain_update([root as u8]).chain_update(path).chain_update([0]);
-        let one = all.chain_update(size.to_be_bytes()).chain_update(digest.0).finalize();
-        self.0.iter_mut().zip(one).for_each(|(sum, byte)| *sum ^= byte);
-    }
-
-    fn combine(&mut self, other: Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(sum, byte)| *sum ^= byte);
-    }
-}
 
 async fn store(
     import: &Import,
@@ -74,47 +57,6 @@ impl Sent {
         self.sum.add(root, path, size, digest);
         self.fidelity.files += 1;
         self.fidelity.bytes += size;
-    }
-}
-
-/// A file to fetch.
-struct QueuedFile {
-    entry: Entry,
-    /// How often it has been read from its beginning.
-    reads: u32,
-}
-
-/// Files to fetch, and how much of the first one was received.
-#[derive(Default)]
-struct FetchQueue {
-    files: VecDeque<QueuedFile>,
-    offset: u64,
-    hasher: ContentHasher,
-    /// Size of all files in the queue.
-    bytes: u64,
-}
-
-impl FetchQueue {
-    fn push(&mut self, entry: Entry, reads: u32) {
-        self.bytes += entry.size;
-        self.files.push_back(QueuedFile { entry, reads });
-    }
-
-    fn pop(&mut self) -> Option<QueuedFile> {
-        let first = self.files.pop_front()?;
-        self.bytes -= first.entry.size;
-        (self.offset, self.hasher) = (0, ContentHasher::default());
-        Some(first)
-    }
-
-    fn requests(&self, root: Root) -> Vec<FileRequest> {
-        let requests = |(n, QueuedFile { entry, .. }): (usize, &QueuedFile)| FileRequest {
-            id: entry.id(root),
-            offset: if n == 0 { self.offset } else { 0 },
-            size: entry.size,
-            mtime: entry.mtime,
-        };
-        self.files.iter().take(MAX_FETCH_FILES).enumerate().map(requests).collect()
     }
 }
 
@@ -168,7 +110,7 @@ impl FilesTransfer<'_> {
             let room = MAX_OMITTED_FILES.saturating_sub(all.fidelity.omitted_files.len());
             all.fidelity.omitted_files.extend(fidelity.omitted_files.into_iter().take(room));
         }
-        all.fidelity.digest = hex::encode(all.sum.0);
+        all.fidelity.digest = all.sum.to_hex();
         Ok(all.fidelity)
     }
 

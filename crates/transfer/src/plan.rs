@@ -348,7 +348,7 @@ mod tests {
         }
         let same =
             plan(&side("a.example", "8.2.29", "7.2.24"), &side("b.example", "8.2.1", "7.2.24")).unwrap();
-        assert_eq!(same.warnings, [""; 0], "a release of the same PHP is none");
+        assert_eq!(same.warnings, [""; 0], "a release of the same PHP is no difference");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::kind::named;
 use crate::{AppName, CallbackUrl, CloneName, Kind, SiteUrl, TaskId, Username};
 
+mod object_reader;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 mod parse;
@@ -14,6 +15,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub use object_reader::{FieldError, FieldErrors};
 pub use stored::{Account, SecretField, SecretFields, StoredRequest};
 
 named! {

@@ -3,13 +3,13 @@
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::object_reader::{FieldErrors, ObjectReader};
 use super::schema;
 use super::{
     CloneDestination, CloneRef, CloneRequest, CreateAppPasswordRequest, Login, Request, SecretFields,
     SetupRequest, StoredRequest, Ttl,
 };
 use crate::names::password;
-use crate::object_reader::{FieldErrors, ObjectReader};
 use crate::{AppName, CallbackUrl, SiteUrl, Username};
 
 impl Request {

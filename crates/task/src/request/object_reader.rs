@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::schema::Field;
 use crate::UnknownName;
-use crate::request::schema::Field;
 
 /// A fault of a request's body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
