@@ -17,6 +17,10 @@ use crate::failure::Failure;
 use crate::retry::{RetryPolicy, retry_after, short_outage};
 use crate::sse::{SseEvent, SseReader};
 
+/// Largest page of tasks or clones that the API returns.
+pub(crate) const PAGE_SIZE: u32 = 100;
+/// Maximum number of pages. A filter that matches little makes the API return pages that are not full.
+pub(crate) const MAX_PAGES: u32 = 200;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Deadline of a response. The API responds at once, because this client never sends `Prefer: wait`.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);

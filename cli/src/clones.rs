@@ -6,12 +6,10 @@ use serde_json::{Map, Value, json};
 use wpclone_task::{CloneList, CloneName, CloneView};
 
 use crate::args::{BareStartArgs, CloneArgs, ClonesArgs, ClonesCommand, StartArgs};
-use crate::client::Api;
-use crate::commands::{
-    MAX_PAGES, PAGE_SIZE, account, login_label, parse_callback, parse_site, start_task, with_callback,
-};
+use crate::client::{Api, MAX_PAGES, PAGE_SIZE};
 use crate::failure::Failure;
 use crate::secret::PasswordSource;
+use crate::start::{self, account, login_label, parse_callback, parse_site, with_callback};
 use crate::tables;
 use crate::text::{print, print_json};
 
@@ -41,7 +39,7 @@ pub(crate) async fn create(api: &Api, json: bool, args: CloneArgs) -> Result<u8,
     if let Some(isolation) = args.isolation {
         body["isolation"] = isolation.as_str().into();
     }
-    start_task(api, json, Method::POST, "/clone", with_callback(body, callback), args.start).await
+    start::task(api, json, Method::POST, "/clone", with_callback(body, callback), args.start).await
 }
 
 /// Lists clones, or shows or changes one.
@@ -54,11 +52,11 @@ pub(crate) async fn run(api: &Api, json: bool, args: ClonesArgs) -> Result<u8, F
         }
         Some(ClonesCommand::Extend { name, ttl, start }) => {
             let body = with_callback(json!({"ttl_minutes": ttl}), parse_callback(&start)?);
-            return start_task(api, json, Method::PATCH, &address(&name), body, start).await;
+            return start::task(api, json, Method::PATCH, &address(&name), body, start).await;
         }
         Some(ClonesCommand::Delete { name, start: BareStartArgs { no_wait, wait } }) => {
             let start = StartArgs { no_wait, wait, idempotency_key: None, callback_url: None };
-            return start_task(api, json, Method::DELETE, &address(&name), Value::Null, start).await;
+            return start::task(api, json, Method::DELETE, &address(&name), Value::Null, start).await;
         }
         Some(ClonesCommand::Login { name }) => {
             let (link, raw) = api.login(&name).await?;

@@ -6,15 +6,19 @@ mod clones;
 mod commands;
 mod failure;
 mod follow;
-mod keys;
+mod generate;
 mod progress;
 mod prompt;
+mod replay;
 mod retry;
 mod rewrite;
 mod secret;
 mod sse;
+mod start;
 mod tables;
+mod tasks;
 mod text;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Creates API tokens, seal keys, webhook secrets and idempotency keys.
+//! Generates API tokens, seal keys, webhook secrets and idempotency keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -22,7 +22,7 @@ pub(crate) struct Token {
 ///
 /// # Errors
 /// The name is not valid in the tokens file, or limits were given for the scope `metrics`.
-pub(crate) fn new_token(name: &str, scope: Scope, limits: &LimitArgs) -> Result<Token, Failure> {
+pub(crate) fn token(name: &str, scope: Scope, limits: &LimitArgs) -> Result<Token, Failure> {
     check_name(name, 64, "the token's name")?;
     if scope == Scope::Metrics && (limits.per_minute, limits.concurrent) != (None, None) {
         return Err(Failure::Usage("a token of scope metrics starts no tasks and takes no limits".into()));
@@ -43,19 +43,19 @@ pub(crate) fn new_token(name: &str, scope: Scope, limits: &LimitArgs) -> Result<
 ///
 /// # Errors
 /// The id is not valid in the setting.
-pub(crate) fn new_seal_key(id: Option<String>) -> Result<String, Failure> {
+pub(crate) fn seal_key(id: Option<String>) -> Result<String, Failure> {
     let id = id.unwrap_or_else(|| jiff::Timestamp::now().strftime("%Y-%m-%d").to_string());
     check_name(&id, 32, "the key's id")?;
     Ok(format!("{id}:{}", STANDARD.encode(random_bytes()?)))
 }
 
 /// Creates a secret in the form of `WPCLONE_WEBHOOK_SECRETS`.
-pub(crate) fn new_webhook_secret() -> Result<String, Failure> {
+pub(crate) fn webhook_secret() -> Result<String, Failure> {
     Ok(format!("whsec_{}", STANDARD.encode(random_bytes()?)))
 }
 
 /// Creates a random `Idempotency-Key`.
-pub(crate) fn new_idempotency_key() -> Result<String, Failure> {
+pub(crate) fn idempotency_key() -> Result<String, Failure> {
     Ok(format!("cli-{}", hex::encode(&random_bytes()?[..16])))
 }
 
@@ -80,26 +80,26 @@ mod tests {
 
     #[test]
     fn the_services_accept_new_seal_keys_and_webhook_secrets() {
-        let key = new_seal_key(None).unwrap();
+        let key = seal_key(None).unwrap();
         key.parse::<wpclone_service::seal::Sealer>().unwrap();
-        new_webhook_secret().unwrap().parse::<wpclone_service::webhook::WebhookSecrets>().unwrap();
-        assert!(new_seal_key(Some("a:b".into())).is_err());
-        assert!(new_seal_key(Some("x".repeat(33))).is_err());
+        webhook_secret().unwrap().parse::<wpclone_service::webhook::WebhookSecrets>().unwrap();
+        assert!(seal_key(Some("a:b".into())).is_err());
+        assert!(seal_key(Some("x".repeat(33))).is_err());
     }
 
     #[test]
     fn the_tokens_file_line_holds_only_the_tokens_hash() {
         let none = LimitArgs::default();
-        let made = new_token("ci.1", Scope::Operator, &none).unwrap();
+        let made = token("ci.1", Scope::Operator, &none).unwrap();
         let random = made.token.strip_prefix(TOKEN_PREFIX).unwrap();
         assert_eq!(URL_SAFE_NO_PAD.decode(random).unwrap().len(), 32);
         let parts: Vec<&str> = made.line.split(':').collect();
         assert_eq!((parts[0], parts[2]), ("ci.1", "operator"));
         assert_eq!(hex::decode(parts[1]).unwrap(), Sha256::digest(made.token.as_bytes()).as_slice());
         assert!(!made.line.contains(random));
-        assert_ne!(made.token, new_token("ci.1", Scope::Operator, &none).unwrap().token);
+        assert_ne!(made.token, token("ci.1", Scope::Operator, &none).unwrap().token);
         for name in ["", "a b", "a:b", "a\nb"] {
-            assert!(new_token(name, Scope::User, &none).is_err(), "{name:?}");
+            assert!(token(name, Scope::User, &none).is_err(), "{name:?}");
         }
     }
 
@@ -111,9 +111,9 @@ mod tests {
             (Some(60), Some(2), ":user:60:2"),
             (None, Some(5), ":user::5"),
         ] {
-            let made = new_token("ci", Scope::User, &LimitArgs { per_minute, concurrent }).unwrap();
+            let made = token("ci", Scope::User, &LimitArgs { per_minute, concurrent }).unwrap();
             assert!(made.line.ends_with(end), "{}", made.line);
-            let metrics = new_token("ci", Scope::Metrics, &LimitArgs { per_minute, concurrent });
+            let metrics = token("ci", Scope::Metrics, &LimitArgs { per_minute, concurrent });
             assert_eq!(metrics.is_ok(), end == ":user", "metrics tokens take no limits");
         }
     }
