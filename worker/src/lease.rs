@@ -76,7 +76,7 @@ pub(crate) async fn keep(
                 tracing::warn!(%error, "a heartbeat failed");
                 next = sent + RETRY_DELAY;
             }
-            Err(_) => tracing::warn!("a heartbeat was not answered"),
+            Err(_) => tracing::warn!("a heartbeat got no response"),
         }
     };
     stop.cancel();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{ConstantBuilder, Retryable as _};
 use wpclone_queue::QueueError;
 
-/// How long a report is retried while Redis does not answer. By then the lease has expired.
+/// How long a report is retried while Redis does not respond. By then the lease has expired.
 const LIMIT: Duration = Duration::from_secs(20);
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
@@ -23,7 +23,9 @@ where
     match tokio::time::timeout(LIMIT, reported).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(QueueError::LeaseLost)) => {
-            tracing::warn!("the lease expired before the end was reported, or the report's answer was lost");
+            tracing::warn!(
+                "the lease expired before the end was reported, or the response to the report was lost"
+            );
             None
         }
         Ok(Err(error)) => {

@@ -35,7 +35,7 @@ pub(crate) async fn fetch(browser: &dyn Browser, request: &SiteRequest) -> Resul
     let response = browser.run_async(FETCH_SCRIPT, vec![script_request]).await?;
     let Ok(fetched) = serde_json::from_value::<Fetched>(response) else {
         let host = request.url.host_str().unwrap_or_default();
-        return Err(Problem::new(Code::SiteUnreachable, format!("{host} did not answer the browser.")));
+        return Err(Problem::new(Code::SiteUnreachable, format!("{host} did not respond to the browser.")));
     };
     let body = STANDARD.decode(fetched.body).map_err(|_| BrowserError::Refused("a malformed body".into()))?;
     Ok(SiteResponse::new(

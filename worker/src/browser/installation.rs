@@ -91,7 +91,7 @@ impl BrowserSettings {
 impl BrowserAvailability {
     /// Nothing is looked for until [`BrowserAvailability::keep_checking`].
     pub(crate) fn new(settings: BrowserSettings) -> Self {
-        Self { settings, found: watch::Sender::new(Err("it was not looked for yet".into())) }
+        Self { settings, found: watch::Sender::new(Err("it was not checked yet".into())) }
     }
 
     /// Looks for the programs again and again, for as long as it is awaited.

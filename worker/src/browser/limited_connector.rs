@@ -62,7 +62,7 @@ impl AsyncRead for Limited {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         match self.left.checked_sub(buf.filled().len() - before) {
             Some(left) => self.left = left,
-            None => return Poll::Ready(Err(io::Error::other("an answer of the driver is too large"))),
+            None => return Poll::Ready(Err(io::Error::other("a response of the driver is too large"))),
         }
         read
     }

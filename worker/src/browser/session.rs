@@ -1,17 +1,18 @@
 //! A browser session: the way to sites, and the browser's processes.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use wpclone_supervisor::unique_folder;
 use wpclone_task::{Code, Problem};
 
 use super::driver::Driver;
-use super::stage::BrowserStage;
 use super::webdriver::WebDriver;
 use super::wordpress::StepResult;
 use super::{Browser, BrowserInstallation};
 use crate::job::Job;
-use crate::net::{EgressProxy, SiteClient};
+use crate::net::{EgressPolicy, EgressProxy, SiteClient};
 
 /// What one attempt at a step holds open.
 pub(super) struct BrowserSession {
@@ -23,16 +24,17 @@ pub(super) struct BrowserSession {
 }
 
 impl BrowserSession {
-    /// Opens the way to sites. No browser is started yet.
+    /// Starts the egress proxy and an HTTP client with this deadline per request. No browser is started yet.
     pub(super) async fn open(
-        stage: &BrowserStage,
+        egress: EgressPolicy,
+        deadline: Duration,
         installation: Arc<BrowserInstallation>,
     ) -> Result<Self, Box<Problem>> {
         let fault = |e: &dyn std::error::Error| {
             Box::new(Problem::new(Code::WorkerFault, format!("Sites cannot be reached: {e}.")))
         };
-        let proxy = Arc::new(EgressProxy::start(stage.egress.clone()).await.map_err(|e| fault(&e))?);
-        let http = SiteClient::new(Arc::clone(&proxy), &installation.user_agent, stage.deadlines.part);
+        let proxy = Arc::new(EgressProxy::start(egress).await.map_err(|e| fault(&e))?);
+        let http = SiteClient::new(Arc::clone(&proxy), &installation.user_agent, deadline);
         let http = http.map_err(|e| fault(&e))?;
         let (driver, browser) = (tokio::sync::Mutex::default(), OnceLock::new());
         Ok(Self { proxy, http, installation, driver, browser })
@@ -43,10 +45,11 @@ impl BrowserSession {
         self.browser.get().map(|browser| browser as &dyn Browser)
     }
 
-    pub(super) async fn start_browser(&self, stage: &BrowserStage, job: &Job) -> StepResult<&dyn Browser> {
+    /// Starts the browser in a new folder below `folders`.
+    pub(super) async fn start_browser(&self, folders: &Path, job: &Job) -> StepResult<&dyn Browser> {
         let mut slot = self.driver.lock().await;
         // Stored before it is awaited: `close` must find it if this step is stopped meanwhile.
-        let driver = Driver::spawn(&self.installation, unique_folder(&stage.folders, "task")).await?;
+        let driver = Driver::spawn(&self.installation, unique_folder(folders, "task")).await?;
         let driver = slot.insert(driver);
         job.browser_pid.send_replace(driver.supervisor_pid());
         let url = driver.ready().await?;

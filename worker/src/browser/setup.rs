@@ -34,10 +34,10 @@ impl StepContext<'_> {
         let status = self.part("Asking the migrator", status).await?;
         let imports = role == Role::Target;
         if status.plugin_version != VERSION || status.import_enabled != imports {
-            let detail = "Another version of the migrator answers, or not the one that was set up: is a cache in between?";
+            let detail = "Another version of the migrator responds, or not the one that was set up: is a cache in between?";
             return Err(StepError::new(Code::MigratorUnreachable, detail).into());
         }
-        self.reporter.progress(95, "The migrator answers to its key");
+        self.reporter.progress(95, "The migrator accepts its key");
         self.final_screenshot(&site.at(PLUGINS_PAGE), &row).await;
         Ok(SetupResult {
             api_key: key,

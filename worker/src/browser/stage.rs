@@ -49,7 +49,8 @@ impl BrowserStage {
         let Some(installation) = self.availability.installation() else { return StepEnd::Stopped };
         let evidence = Evidence::new(&self.artifacts, job.task, step.artifact_prefix(), &job.secrets);
         let reporter = StepReporter::new(&job.updates, &evidence, step.site_role());
-        let session = match BrowserSession::open(self, installation).await {
+        let session = match BrowserSession::open(self.egress.clone(), self.deadlines.part, installation).await
+        {
             Ok(session) => session,
             Err(problem) => return StepEnd::Failed(reporter.complete(*problem)),
         };
@@ -103,11 +104,11 @@ impl BrowserStage {
         reporter: &StepReporter<'_>,
         session: &BrowserSession,
     ) -> StepResult<StepOutput> {
-        reporter.progress(2, "Looking at the site and starting a browser");
+        reporter.progress(2, "Checking the site and starting a browser");
         let given = &step.login().site;
         // Starting the browser takes as long as the site takes to answer.
         let discovery = wordpress::discover_site(&session.http, given);
-        let (site, browser) = tokio::join!(discovery, session.start_browser(self, job));
+        let (site, browser) = tokio::join!(discovery, session.start_browser(&self.folders, job));
         let site = site?;
         let context = StepContext {
             browser: browser?,

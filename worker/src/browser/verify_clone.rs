@@ -23,16 +23,16 @@ impl StepContext<'_> {
         let front = self.get_as_visitor(site, "").await?;
         if !front.is_success() || !wordpress::is_wordpress(&front) {
             let detail =
-                format!("The copy's front page is not a WordPress page (it answers {}).", front.status);
+                format!("The copy's front page is not a WordPress page (it returned {}).", front.status);
             return Err(broken(detail, &front));
         }
-        self.reporter.progress(40, "The front page answers");
+        self.reporter.progress(40, "The front page responds");
         let rest = self.get_as_visitor(site, "index.php?rest_route=/").await?;
         let reported = rest.json::<Value>().and_then(|index| Some(index.get("url")?.as_str()?.to_owned()));
         let site_url = reported.as_deref().and_then(|url| SiteUrl::parse(url).ok());
         if !rest.is_success() || site_url.as_ref() != Some(site) {
             let fault = reported
-                .map_or("does not answer".to_owned(), |url| format!("reports that the site is at {url}"));
+                .map_or("does not respond".to_owned(), |url| format!("reports that the site is at {url}"));
             return Err(broken(format!("The copy's REST API {fault}."), &rest));
         }
         self.log_in(site, login, DASHBOARD).await?;

@@ -64,9 +64,9 @@ impl WebDriver {
             // The message may quote the page: only the kind is told.
             CmdError::Standard(e) => BrowserError::Refused(e.error().to_owned()),
             CmdError::NotJson(_) | CmdError::Json(_) | CmdError::NotW3C(_) => {
-                BrowserError::Refused("an answer that is not WebDriver".into())
+                BrowserError::Refused("a response that is not WebDriver".into())
             }
-            _ => BrowserError::Gone("the driver does not answer".into()),
+            _ => BrowserError::Gone("the driver does not respond".into()),
         })
     }
 }

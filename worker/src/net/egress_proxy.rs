@@ -245,5 +245,5 @@ fn failed(error: io::Error) -> ConnectOutcome {
 }
 
 fn timed_out(_: Elapsed) -> ConnectOutcome {
-    ConnectOutcome::Failed("it did not answer in time".into())
+    ConnectOutcome::Failed("it did not respond in time".into())
 }

@@ -129,7 +129,7 @@ impl SiteClient {
                 let seconds = self.limit.as_secs();
                 Problem::new(
                     Code::SiteUnreachable,
-                    format!("{host} did not answer within {seconds} seconds."),
+                    format!("{host} did not respond within {seconds} seconds."),
                 )
             }
             _ => match certificate_fault(error) {

@@ -166,11 +166,11 @@ fn evaluate(response: Response) -> Report {
     match response {
         Response::Status(200..=299, _) => Report::Delivered,
         Response::Status(410, _) => {
-            permanent(Code::CallbackRefused, "The callback address answered 410.".into())
+            permanent(Code::CallbackRefused, "The callback address returned 410.".into())
         }
         Response::Status(status, wait) => {
             let wait = wait.filter(|_| matches!(status, 429 | 503)).unwrap_or_default();
-            failed(format!("The callback address answered {status}."), wait.min(MAX_DELAY))
+            failed(format!("The callback address returned {status}."), wait.min(MAX_DELAY))
         }
         Response::NotAllowed => permanent(
             Code::CallbackNotAllowed,

@@ -42,7 +42,7 @@ pub(super) async fn post(url: Url, message: Message, networks: AllowedNetworks, 
         }
         Ok(Err(error)) => explain(&error, proxy.last_outcome(&endpoint.0, endpoint.1)),
         Err(_) => {
-            Response::Failed(format!("The callback address did not answer within {} s.", limit.as_secs()))
+            Response::Failed(format!("The callback address did not respond within {} s.", limit.as_secs()))
         }
     }
 }

@@ -114,7 +114,7 @@ async fn check_available(admin: &AdminSession<'_>) -> StepResult<()> {
 }
 
 fn rest_closed(status: u16, response: &SiteResponse) -> Box<StepError> {
-    Box::new(StepError::shown(Code::RestBlocked, format!("The REST API answers {status}."), response))
+    Box::new(StepError::shown(Code::RestBlocked, format!("The REST API returned {status}."), response))
 }
 
 /// What an error of WordPress' REST API means.

@@ -170,7 +170,7 @@ async fn send_zip(
 async fn forbidden(admin: &AdminSession<'_>, response: &SiteResponse) -> StepResult<Box<StepError>> {
     if !response.is_error_page() {
         let detail =
-            format!("A page of wp-admin is not what it should be (the site answers {}).", response.status);
+            format!("A page of wp-admin is not what it should be (the site returned {}).", response.status);
         return Ok(Box::new(StepError::shown(Code::UnexpectedAnswer, detail, response)));
     }
     // An administrator sees the list of plugins even where files must not be changed (DISALLOW_FILE_MODS).
@@ -213,7 +213,7 @@ async fn not_installed(admin: &AdminSession<'_>, response: &SiteResponse) -> Ste
         return Ok(Box::new(StepError::shown(code, detail, response)));
     }
     let detail = format!(
-        "Something other than WordPress answered the upload ({}), and a second one too.",
+        "Something other than WordPress responded to the upload ({}), and to a second one too.",
         response.status
     );
     Ok(Box::new(StepError::shown(Code::WafBlockedUpload, detail, response)))

@@ -142,7 +142,7 @@ fn no_form(state: &PageState, site: &SiteUrl) -> Box<StepError> {
     let (status, says) = (state.status, quoted(state.message.clone()));
     Box::new(match status {
         _ if state.url.scheme() == "chrome-error" => {
-            StepError::new(Code::SiteUnreachable, format!("{host} did not answer the browser."))
+            StepError::new(Code::SiteUnreachable, format!("{host} did not respond to the browser."))
         }
         _ if state.url.origin() != site.url().origin() => {
             let to = state.url.origin().ascii_serialization();
@@ -151,15 +151,17 @@ fn no_form(state: &PageState, site: &SiteUrl) -> Box<StepError> {
         401 => StepError::new(Code::HttpAuthRequired, "The web server asks for a login of its own."),
         403 | 406 | 429 => StepError::new(
             Code::EdgeChallenge,
-            format!("The login page blocks us (it answers {status}).{says}"),
+            format!("The login page blocks us (it returned {status}).{says}"),
         ),
-        502..=504 => StepError::new(Code::SiteUnreachable, format!("The login page answers {status}.{says}")),
+        502..=504 => {
+            StepError::new(Code::SiteUnreachable, format!("The login page returned {status}.{says}"))
+        }
         500.. => {
-            StepError::new(Code::SiteFatal, format!("The login page answers with an error ({status}).{says}"))
+            StepError::new(Code::SiteFatal, format!("The login page returned an error ({status}).{says}"))
         }
         _ => StepError::new(
             Code::LoginUrlNotFound,
-            format!("wp-login.php shows the browser no login form (it answers {status})."),
+            format!("wp-login.php shows the browser no login form (it returned {status})."),
         ),
     })
 }
@@ -186,14 +188,13 @@ fn login_error(state: &PageState, site: &SiteUrl) -> Box<StepError> {
         403 | 429 | 503 if !state.form => StepError::new(
             Code::AuthLockedOut,
             format!(
-                "The site answered the login with {}: it has locked this user or our address out.{says}",
+                "The site returned {} to the login: it has locked this user or our address out.{says}",
                 state.status
             ),
         ),
-        502 | 504 => StepError::new(
-            Code::SiteUnreachable,
-            format!("The site answered the login with {}.", state.status),
-        ),
+        502 | 504 => {
+            StepError::new(Code::SiteUnreachable, format!("The site returned {} to the login.", state.status))
+        }
         500.. => return no_form(state, site),
         _ if state.url.path().ends_with("/upgrade.php") => StepError::new(
             Code::DbUpgradePending,

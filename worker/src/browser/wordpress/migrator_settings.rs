@@ -42,7 +42,7 @@ fn read_key(response: &SiteResponse) -> Option<SecretString> {
 }
 
 fn unexpected(what: &str, response: &SiteResponse) -> Box<StepError> {
-    let detail = format!("{what} (The site answers {}.)", response.status);
+    let detail = format!("{what} (The site returned {}.)", response.status);
     Box::new(StepError::shown(Code::UnexpectedAnswer, detail, response))
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn status(
     let http = admin.http.without_cookies().clone();
     let client = Client::new(http, admin.site.at(""), key).with_deadline(deadline);
     client.status().await.map_err(|error| {
-        let detail = format!("The migrator is active but does not answer as it should: {error}.");
+        let detail = format!("The migrator is active but does not respond as expected: {error}.");
         StepError::new(Code::MigratorUnreachable, detail).into()
     })
 }

@@ -109,14 +109,14 @@ pub(super) fn server_error(response: &SiteResponse) -> Box<StepError> {
         502..=504 => StepError::shown(
             Code::SiteUnreachable,
             format!(
-                "The site answers with {status}: it is overloaded, or under maintenance.{}",
+                "The site returned {status}: it is overloaded, or under maintenance.{}",
                 super::quoted(text)
             ),
             response,
         ),
         _ => StepError::shown(
             Code::SiteFatal,
-            format!("The site answers with an error ({status}).{}", super::quoted(text)),
+            format!("The site returned an error ({status}).{}", super::quoted(text)),
             response,
         ),
     })
@@ -131,11 +131,10 @@ async fn no_login(http: &SiteClient, site: &SiteUrl, response: &SiteResponse) ->
     let status = response.status;
     Ok(Box::new(if is_wordpress(&front) {
         let detail =
-            format!("The site is a WordPress, but wp-login.php shows no login form (it answers {status}).");
+            format!("The site is a WordPress, but wp-login.php shows no login form (it returned {status}).");
         StepError::shown(Code::LoginUrlNotFound, detail, response)
     } else {
-        let detail =
-            format!("Nothing at this address looks like a WordPress (wp-login.php answers {status}).");
+        let detail = format!("There is no WordPress at this address (wp-login.php returned {status}).");
         StepError::shown(Code::NotWordPress, detail, &front)
     }))
 }
