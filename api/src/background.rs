@@ -47,7 +47,7 @@ struct RedisStatus {
 impl RedisStatus {
     async fn update(&mut self, app: &App, swept: Result<(), QueueError>) {
         match &swept {
-            Ok(()) if self.failed => tracing::info!("Redis answers again"),
+            Ok(()) if self.failed => tracing::info!("Redis responds again"),
             Err(error) if !self.failed => {
                 tracing::error!(%error, "the queue cannot be swept; retrying every second");
             }

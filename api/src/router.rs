@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
-use crate::http::{observe, origin_check};
+use crate::http::{origin_check, request_context};
 use crate::openapi::ApiDocument;
 use crate::state::SharedApp;
 use crate::{clones, dashboard, docs, openapi, operations, tasks};
@@ -23,7 +23,7 @@ use crate::{clones, dashboard, docs, openapi, operations, tasks};
     info(
         title = "wpclone",
         description = "Clones live WordPress sites and works on them with an address and a wp-admin login. Work is a \
-            *task*: a POST answers 202 with the task, which is followed by polling, by server-sent events or by \
+            *task*: a POST returns 202 with the task, which is followed by polling, by server-sent events or by \
             waiting synchronously (`Prefer: wait`). Errors are `application/problem+json` (RFC 9457) with a stable `code`."
     ),
     tags(
@@ -40,9 +40,9 @@ struct DocumentHead;
 /// The routes of the REST interface with their descriptions.
 fn api() -> OpenApiRouter<SharedApp> {
     OpenApiRouter::with_openapi(DocumentHead::openapi())
-        .routes(routes!(tasks::accept::setup))
-        .routes(routes!(tasks::accept::create_app_password))
-        .routes(routes!(tasks::accept::clone_site))
+        .routes(routes!(tasks::submit::setup))
+        .routes(routes!(tasks::submit::create_app_password))
+        .routes(routes!(tasks::submit::clone_site))
         .routes(routes!(tasks::read::list))
         .routes(routes!(tasks::read::read))
         .routes(routes!(tasks::events::of_task))
@@ -51,7 +51,7 @@ fn api() -> OpenApiRouter<SharedApp> {
         .routes(routes!(tasks::replay::replay))
         .routes(routes!(tasks::artifacts::read))
         .routes(routes!(clones::read::list))
-        .routes(routes!(clones::read::read, clones::change::extend, clones::change::delete))
+        .routes(routes!(clones::read::read, clones::extend::extend, clones::delete::delete))
         .routes(routes!(clones::login::login))
         .routes(routes!(operations::queue::queue))
         .routes(routes!(operations::metrics::metrics))
@@ -85,9 +85,9 @@ pub fn with_middleware(routes: Router<SharedApp>, app: &SharedApp) -> Router {
             ApiError::new(Code::MethodNotAllowed, "The path does not support this method.")
         })
         .layer(from_fn_with_state(Arc::clone(app), origin_check::check_origin))
-        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(CatchPanicLayer::custom(request_context::panic_response))
         .layer(from_fn(dashboard::problem_pages))
-        .layer(from_fn_with_state(Arc::clone(app), observe::observe))
+        .layer(from_fn_with_state(Arc::clone(app), request_context::with_request_context))
         .with_state(Arc::clone(app))
 }
 

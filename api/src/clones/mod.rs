@@ -1,12 +1,13 @@
 //! Clones: listing, extending, deleting, and logging in to them. Provisioning workers publish them in Redis.
 
-pub mod change;
+pub mod delete;
+pub mod extend;
 pub mod login;
 pub mod read;
 pub mod view;
 
 use wpclone_clones::{CloneEntry, CloneLookup};
-use wpclone_task::{CloneName, Code};
+use wpclone_task::{CloneName, CloneRef, Code};
 
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
@@ -15,7 +16,7 @@ use crate::state::App;
 /// The clone of this name that the caller may see.
 ///
 /// # Errors
-/// There is none or it is another owner's (both are 404), it is gone, or Redis does not answer.
+/// There is none or it is another owner's (both are 404), it is gone, or Redis does not respond.
 pub async fn find(app: &App, caller: &Caller, name: &str) -> Result<CloneEntry, ApiError> {
     let unknown = || ApiError::new(Code::CloneNotFound, "You have no clone with this name.");
     let name: CloneName = name.parse().map_err(|_| unknown())?;
@@ -29,6 +30,11 @@ pub async fn find(app: &App, caller: &Caller, name: &str) -> Result<CloneEntry, 
             Err(ApiError::internal("the clone's entry cannot be read by this version"))
         }
     }
+}
+
+/// The clone as the tasks that change it name it.
+fn clone_ref(entry: CloneEntry) -> CloneRef {
+    CloneRef { name: entry.name, created_by: entry.task }
 }
 
 fn can_see(caller: &Caller, entry: &CloneEntry) -> bool {

@@ -52,7 +52,7 @@ impl ListQuery {
 /// A page of clones, without their secrets.
 ///
 /// # Errors
-/// Redis does not answer.
+/// Redis does not respond.
 pub async fn list_page(app: &App, caller: &Caller, query: &ListQuery) -> Result<CloneList, ApiError> {
     let owner = caller.owner_filter();
     let page = app.clones.list(owner.as_deref(), query.cursor.as_ref(), query.limit).await?;

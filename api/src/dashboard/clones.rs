@@ -11,7 +11,7 @@ use wpclone_task::{CloneName, ClonePhase, CloneView, Isolation, TaskId};
 use crate::clones::read::{ListQuery, list_page as list};
 use crate::dashboard::format::{Countdown, RelativeTime};
 use crate::dashboard::layout::PageLayout;
-use crate::dashboard::{DashboardUser, html};
+use crate::dashboard::{DashboardUser, curl_command, html};
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
@@ -81,7 +81,7 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
         past: past.into_iter().map(past_clone).collect(),
         first_page,
         next: list.next.as_ref().map(|cursor| wanted.next_page(cursor)),
-        curl: curl(app, caller.single_user),
+        curl: curl_command::clone(app, caller),
     })
 }
 
@@ -118,13 +118,4 @@ fn past_clone(DeletedClone { entry, deleted_at: at }: DeletedClone) -> PastClone
 /// An address without its scheme.
 fn without_scheme(url: &str) -> String {
     url.split_once("://").map_or(url, |(_, rest)| rest).to_owned()
-}
-
-/// The command shown where there is no clone yet.
-fn curl(app: &App, single_user: bool) -> String {
-    let token = if single_user { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
-    format!(
-        "curl {token}--json '{{\"source\": {{\"url\": \"https://example.com\", \"username\": \"admin\", \"password\": \"…\"}}}}' {}/clone",
-        app.public_url.origin()
-    )
 }

@@ -1,6 +1,7 @@
 //! The dashboard: HTML pages made of the same data as the API's responses.
 
 mod clones;
+mod curl_command;
 pub mod format;
 pub mod layout;
 mod new_task;
@@ -23,7 +24,8 @@ use wpclone_task::{Code, Problem};
 use crate::dashboard::layout::PageLayout;
 use crate::http::auth::{Caller, TaskUser};
 use crate::http::error::{ApiError, render_problem};
-use crate::http::observe::{RequestId, prefers_html};
+use crate::http::headers::prefers_html;
+use crate::http::request_context::RequestId;
 use crate::state::SharedApp;
 
 /// Name, media type and content of the style sheet, the script and the icon.

@@ -10,7 +10,7 @@ use wpclone_task::{QueueView, Stage, StageDepth, State};
 use crate::dashboard::format::{Sparkline, approximate_duration};
 use crate::dashboard::layout::PageLayout;
 use crate::dashboard::tasks::{TaskRow, rows};
-use crate::dashboard::{DashboardUser, html};
+use crate::dashboard::{DashboardUser, curl_command, html};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::state::{App, SharedApp};
@@ -74,17 +74,8 @@ async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<
         queue,
         running: rows(&running.tasks),
         recent: rows(&recent.tasks),
-        curl: curl(app, caller.single_user),
+        curl: curl_command::setup(app, caller),
     })
-}
-
-/// The command shown where there is no task yet.
-pub(crate) fn curl(app: &App, single_user: bool) -> String {
-    let token = if single_user { "" } else { "-H \"Authorization: Bearer $WPCLONE_TOKEN\" " };
-    format!(
-        "curl {token}--json '{{\"url\": \"https://example.com\", \"username\": \"admin\", \"password\": \"…\"}}' {}/setup",
-        app.public_url.origin()
-    )
 }
 
 fn queue_summary(app: &App, queue: &QueueView) -> QueueSummary {

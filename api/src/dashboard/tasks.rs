@@ -8,8 +8,7 @@ use wpclone_task::{Kind, State, StoredRequest, TaskId, TaskView};
 
 use crate::dashboard::format::{RelativeTime, StateBadge, duration_between, kind_label};
 use crate::dashboard::layout::PageLayout;
-use crate::dashboard::overview::curl;
-use crate::dashboard::{DashboardUser, html};
+use crate::dashboard::{DashboardUser, curl_command, html};
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
@@ -134,6 +133,6 @@ async fn tasks(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respon
         first_page: wanted.cursor.is_none(),
         next: list.next.as_deref().map(|cursor| wanted.next_page(cursor)),
         q: filter.search.clone().unwrap_or_default(),
-        curl: curl(app, caller.single_user),
+        curl: curl_command::setup(app, caller),
     })
 }

@@ -69,7 +69,7 @@ const MAX_SESSION_COOKIES: usize = 4;
 /// Authenticates a request by its bearer token or session cookie.
 ///
 /// # Errors
-/// There is no valid token or session, or Redis does not answer.
+/// There is no valid token or session, or Redis does not respond.
 pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let Some(tokens) = &app.tokens else {
         let limits = OwnerLimits::default();

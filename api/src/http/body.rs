@@ -21,6 +21,11 @@ pub struct OptionalJsonBody(pub Option<Value>);
 pub struct FormBody(pub Vec<(String, Zeroizing<String>)>);
 
 impl FormBody {
+    #[cfg(test)]
+    pub(crate) fn of(fields: &[(&str, &str)]) -> Self {
+        Self(fields.iter().map(|(n, v)| ((*n).to_owned(), Zeroizing::new((*v).to_owned()))).collect())
+    }
+
     /// The first value of this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {

@@ -12,7 +12,7 @@ use wpclone_task::{Code, FieldErrors, Problem};
 
 use crate::sessions::SessionError;
 
-/// `Retry-After` in seconds when Redis does not answer, or something else has to end first.
+/// `Retry-After` in seconds when Redis does not respond, or something else has to end first.
 const RETRY_AFTER_SECONDS: &str = "5";
 
 /// An error response. Its problem is an extension of the response until [`render_problem`] writes it as
@@ -109,10 +109,10 @@ pub fn render_problem(
 }
 
 fn unavailable(error: &dyn std::fmt::Display) -> ApiError {
-    tracing::warn!(%error, "Redis does not answer");
+    tracing::warn!(%error, "Redis does not respond");
     ApiError::new(
         Code::QueueUnavailable,
-        "Redis does not answer. Tasks that were accepted before are not lost.",
+        "Redis does not respond. Tasks that were accepted before are not lost.",
     )
 }
 

@@ -18,7 +18,7 @@ const MAX_KEY: usize = 255;
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes headers")]
-pub struct WorkHeaders {
+pub struct SubmitHeaders {
     /// Synchronous mode: `wait=N` holds the response up to N (at most 60) seconds; a task that finishes within them is
     /// returned with 200.
     #[param(rename = "Prefer", example = "wait=30")]
@@ -104,6 +104,13 @@ impl FromRequestParts<SharedApp> for IdempotencyKey {
             )),
         }
     }
+}
+
+/// Whether the client prefers HTML to JSON.
+#[must_use]
+pub fn prefers_html(headers: &HeaderMap) -> bool {
+    let accept = headers.get(http::header::ACCEPT).and_then(|v| v.to_str().ok());
+    accept.is_some_and(|a| a.split(',').next().is_some_and(|t| t.trim().starts_with("text/html")))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ pub mod auth;
 pub mod body;
 pub mod error;
 pub mod headers;
-pub mod observe;
 pub mod origin_check;
 pub mod query;
+pub mod request_context;
 pub mod responses;

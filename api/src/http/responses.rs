@@ -55,7 +55,7 @@ pub enum CommonErrors {
     /// A parameter or header is invalid
     #[response(status = 400, content_type = "application/problem+json")]
     BadParameter(Problem),
-    /// Redis does not answer
+    /// Redis does not respond
     #[response(status = 503, content_type = "application/problem+json", headers(
         ("Retry-After" = u32, description = "Seconds until a retry makes sense"),
     ))]

@@ -16,7 +16,7 @@ use crate::state::SharedApp;
 pub struct Readiness {
     /// Whether it is ready: Redis answers and it is not shutting down.
     pub ready: bool,
-    /// Whether Redis answers.
+    /// Whether Redis responds.
     pub redis: bool,
     /// Whether the program is shutting down.
     pub shutting_down: bool,

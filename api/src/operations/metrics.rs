@@ -41,12 +41,12 @@ struct CodeLabel {
 /// The queue's counters by name.
 type Counters = BTreeMap<String, u64>;
 
-/// The queue's metrics; only `queue_up` while Redis does not answer.
+/// The queue's metrics; only `queue_up` while Redis does not respond.
 fn queue_registry(queue: Option<&(QueueView, Counters)>) -> Registry {
     let mut registry = Registry::with_prefix("wpclone");
     let up: Gauge = Gauge::default();
     up.set(i64::from(queue.is_some()));
-    registry.register("queue_up", "Whether Redis answers", up);
+    registry.register("queue_up", "Whether Redis responds", up);
     if let Some((queue, counters)) = queue {
         register_counters(&mut registry, counters);
         register_gauges(&mut registry, queue);

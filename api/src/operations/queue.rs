@@ -17,7 +17,7 @@ use crate::state::SharedApp;
     responses(
         (status = 200, description = "Depth and workers", body = QueueView),
         AccessErrors,
-        (status = 503, description = "Redis does not answer", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Redis does not respond", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn queue(State(app): State<SharedApp>, _: MetricsReader) -> Result<Json<QueueView>, ApiError> {

@@ -1,14 +1,14 @@
 //! Tasks: starting, reading, following, cancelling and replaying them.
 
-pub mod accept;
 pub mod artifacts;
 pub mod cancel;
 pub mod events;
 pub mod read;
 pub mod replay;
+pub mod submit;
+pub mod submit_request;
 pub mod view;
 pub mod wait;
-pub mod work_request;
 
 use wpclone_queue::{TaskLookup, TaskRecord};
 use wpclone_task::{Code, TaskId};
@@ -23,7 +23,7 @@ pub const POLL_AFTER_SECONDS: &str = "2";
 /// The task of this id that the caller may see.
 ///
 /// # Errors
-/// There is none or it is another owner's (both are 404), it is no longer kept, or Redis does not answer.
+/// There is none or it is another owner's (both are 404), it is no longer kept, or Redis does not respond.
 pub async fn find(app: &App, caller: &Caller, id: &str) -> Result<TaskRecord, ApiError> {
     let unknown = || ApiError::new(Code::TaskNotFound, "You have no task with this id.");
     let id: TaskId = id.parse().map_err(|_| unknown())?;

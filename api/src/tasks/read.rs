@@ -74,7 +74,7 @@ impl ListQuery {
 /// A page of tasks, without the secrets of results.
 ///
 /// # Errors
-/// The cursor is invalid, or Redis does not answer.
+/// The cursor is invalid, or Redis does not respond.
 pub async fn list_page(app: &App, caller: &Caller, query: &ListQuery) -> Result<TaskList, ApiError> {
     let page = app.queue.list(&query.filter, query.cursor.as_deref(), query.limit).await?;
     let views = page.tasks.into_iter();

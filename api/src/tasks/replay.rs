@@ -12,10 +12,10 @@ use crate::http::body::OptionalJsonBody;
 use crate::http::error::ApiError;
 use crate::http::headers::Prefer;
 use crate::state::{App, SharedApp};
-use crate::tasks::accept::{apply_prefer_wait, respond, wait_and_respond};
 use crate::tasks::find;
+use crate::tasks::submit::{apply_prefer_wait, respond, wait_and_respond};
+use crate::tasks::submit_request::SubmitResponses;
 use crate::tasks::view::newly_replayed;
-use crate::tasks::work_request::WorkResponses;
 use wpclone_task::openapi::ReplayBody;
 
 /// Replay a failed task
@@ -32,7 +32,7 @@ use wpclone_task::openapi::ReplayBody;
         ("Prefer" = Option<String>, Header, description = "Synchronous mode: `wait=N` holds the response up to N (at most 60) seconds; a task that finishes within them is returned with 200", example = "wait=30"),
     ),
     responses(
-        WorkResponses,
+        SubmitResponses,
         (status = 409, description = "The task has not failed", body = Problem, content_type = "application/problem+json"),
         crate::http::responses::TaskErrors,
         crate::http::responses::LimitErrors,
@@ -60,7 +60,7 @@ pub async fn replay(
 /// Queues a failed task again. `body` may hold its secrets.
 ///
 /// # Errors
-/// The task has not failed, its secrets are gone, a limit is reached, the body has faults, or Redis does not answer.
+/// The task has not failed, its secrets are gone, a limit is reached, the body has faults, or Redis does not respond.
 pub async fn requeue_failed_task(
     app: &App,
     caller: &Caller,

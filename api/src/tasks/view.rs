@@ -24,7 +24,7 @@ pub enum Secrets {
 /// A task as the API shows it, and its ETag.
 ///
 /// # Errors
-/// Redis does not answer.
+/// Redis does not respond.
 pub async fn view(
     app: &App,
     caller: &Caller,

@@ -42,7 +42,7 @@ impl TaskSignals {
 /// Waits for a task's end, the timeout or the program's shutdown, and returns the task as it is then.
 ///
 /// # Errors
-/// Redis does not answer.
+/// Redis does not respond.
 pub async fn wait_for_end(
     app: &App,
     id: TaskId,

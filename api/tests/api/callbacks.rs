@@ -92,7 +92,7 @@ async fn the_task_shows_the_state_of_its_webhook_and_why_delivery_failed() {
     let delivery = api.app.queue.claim_delivery("worker-1").await.unwrap().unwrap();
     let (backoff_base, backoff_cap, not_before) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let once = RetryPolicy { max_attempts: 1, backoff_base, backoff_cap, not_before };
-    let gone = Problem::new(Code::CallbackRefused, "The callback address answered 410.");
+    let gone = Problem::new(Code::CallbackRefused, "The callback address returned 410.");
     api.app.queue.fail_with(&delivery.lease, &gone, &once).await.unwrap();
     let told = json!({"state": "failed", "code": "CALLBACK_REFUSED"});
     assert_eq!(api.json(&path).await["callback"], told);

@@ -136,7 +136,7 @@ async fn the_program_starts_without_redis_and_serves_once_it_answers() {
     assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
     redis.restart().await;
     eventually("it is ready", || async { ready().await == StatusCode::OK }).await;
-    eventually("it says so", || async { program.logged().contains("Redis answers again") }).await;
+    eventually("it says so", || async { program.logged().contains("Redis responds again") }).await;
 }
 
 #[tokio::test]

@@ -1,22 +1,16 @@
-//! The fields of the forms, their values, and the request body that they make. Kinds, bounds, defaults and most help texts
-//! are those of the request's declaration ([`wpclone_task::schema`]).
+//! The fields of the forms and their texts. Kinds, bounds, defaults and most help texts are those of the request's
+//! declaration ([`wpclone_task::schema`]).
 
-use std::collections::BTreeMap;
-
-use serde_json::{Map, Value, json};
-use url::Url;
-use wpclone_queue::TaskRecord;
 use wpclone_task::CallbackUrl;
 use wpclone_task::schema::{self, FieldKind, ObjectSchema};
 
 use crate::dashboard::new_task::Form;
-use crate::http::body::FormBody;
 
 /// The form field that says where a copy goes. It is not a field of the request.
 pub(super) const DESTINATION: &str = "destination";
 /// The values of [`DESTINATION`].
-const TO_CLONE: &str = "clone";
-const TO_TARGET: &str = "target";
+pub(super) const TO_CLONE: &str = "clone";
+pub(super) const TO_TARGET: &str = "target";
 
 static DESTINATION_FIELD: schema::Field = schema::Field {
     name: DESTINATION,
@@ -195,7 +189,7 @@ impl Form {
             .filter_map(move |label| Some(Field { label, declared: self.declaration(label.name)? }))
     }
 
-    fn fields(self) -> impl Iterator<Item = Field> {
+    pub(super) fn fields(self) -> impl Iterator<Item = Field> {
         self.groups().iter().flat_map(move |group| self.fields_of(group))
     }
 
@@ -226,177 +220,9 @@ impl Field {
     }
 }
 
-/// The values of a form's fields by name. Secrets are never among them.
-#[derive(Default)]
-pub(super) struct Values {
-    values: BTreeMap<String, String>,
-    /// Whether a callback URL was given that has to be entered again.
-    pub(super) callback_hidden: bool,
-}
-
-impl Values {
-    /// The values that were sent.
-    pub(super) fn of_form(form: Form, body: &FormBody) -> Self {
-        let value = |field: Field| {
-            let sent = body.field(field.name());
-            let value = match field.declared.kind {
-                FieldKind::Boolean { .. } => sent.is_some().to_string(),
-                _ if field.declared.is_secret() => return None,
-                FieldKind::Url { .. } if has_login(sent?) => return None,
-                _ => sent?.to_owned(),
-            };
-            Some((field.name().to_owned(), value))
-        };
-        let callback = body.field(CallbackUrl::FIELD).unwrap_or_default();
-        Self { values: form.fields().filter_map(value).collect(), callback_hidden: !callback.is_empty() }
-    }
-
-    /// The values of a task's request.
-    pub(super) fn of_task(task: &TaskRecord) -> Self {
-        let mut values = BTreeMap::new();
-        let request = serde_json::to_value(&task.request).unwrap_or_default();
-        flatten("", &request, &mut values);
-        let to_target = request["target"].is_object();
-        values.insert(DESTINATION.to_owned(), if to_target { TO_TARGET } else { TO_CLONE }.to_owned());
-        Self { values, callback_hidden: task.callback.is_some() }
-    }
-
-    /// The value of a field: its default where there is none.
-    pub(super) fn get(&self, field: Field) -> String {
-        let value = self.values.get(field.name()).cloned();
-        value.or_else(|| field.declared.default().map(text_of)).unwrap_or_default()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-}
-
-/// Whether a URL holds a username or password.
-fn has_login(url: &str) -> bool {
-    let parsed = Url::parse(url.trim());
-    // What cannot be parsed may hold one all the same.
-    parsed.map_or(url.contains('@'), |url| !url.username().is_empty() || url.password().is_some())
-}
-
-fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, String>) {
-    match value {
-        Value::Object(object) => {
-            for (name, value) in object {
-                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-                flatten(&path, value, into);
-            }
-        }
-        Value::Null => {}
-        value => drop(into.insert(prefix.to_owned(), text_of(value.clone()))),
-    }
-}
-
-fn text_of(value: Value) -> String {
-    match value {
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
-}
-
-/// The request body that a form stands for: what a client of the API would send.
-pub(super) fn request_body(form: Form, body: &FormBody) -> Value {
-    let to_target = body.field(DESTINATION) == Some(TO_TARGET);
-    let destination = if to_target { TO_TARGET } else { TO_CLONE };
-    let mut request = Map::new();
-    let groups = form.groups().iter();
-    let groups = groups.filter(|group| group.destination.is_empty() || group.destination == destination);
-    let fields = groups.flat_map(|group| form.fields_of(group));
-    for field in fields.filter(|field| field.name() != DESTINATION) {
-        let value = field_value(field, body.field(field.name()));
-        match (field.name().split_once('.'), value) {
-            (None, Some(value)) => drop(request.insert(field.name().to_owned(), value)),
-            (Some((object, name)), value) => {
-                // The object is there even when it is empty, so that its missing fields are reported.
-                let object = request.entry(object).or_insert_with(|| json!({}));
-                object
-                    .as_object_mut()
-                    .zip(value)
-                    .map(|(object, value)| object.insert(name.to_owned(), value));
-            }
-            (None, None) => {}
-        }
-    }
-    Value::Object(request)
-}
-
-/// A field's value in the request; `None` for one that was left empty.
-fn field_value(field: Field, sent: Option<&str>) -> Option<Value> {
-    match field.declared.kind {
-        FieldKind::Boolean { .. } => Some(sent.is_some().into()),
-        FieldKind::Integer { .. } => {
-            let text = sent.map(str::trim).filter(|text| !text.is_empty())?;
-            // The parser reports what is not a number.
-            Some(text.parse::<u64>().map_or_else(|_| text.into(), Value::from))
-        }
-        _ => sent.filter(|text| !text.is_empty()).map(Value::from),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use zeroize::Zeroizing;
-
     use super::*;
-
-    fn sent(fields: &[(&str, &str)]) -> FormBody {
-        FormBody(fields.iter().map(|(n, v)| ((*n).to_owned(), Zeroizing::new((*v).to_owned()))).collect())
-    }
-
-    #[test]
-    fn only_the_fields_of_the_chosen_destination_are_sent() {
-        let mut fields = vec![
-            ("source.url", "https://a.example"),
-            ("source.username", "admin"),
-            ("source.password", " p "),
-            ("ttl_minutes", " 30 "),
-            ("isolation", "dedicated"),
-            ("target.url", "https://b.example"),
-            ("target.username", ""),
-            ("remove_migrator", "true"),
-            ("callback_url", ""),
-        ];
-        let source = json!({"url": "https://a.example", "username": "admin", "password": " p "});
-        assert_eq!(
-            request_body(Form::Clone, &sent(&fields)),
-            json!({"source": source, "ttl_minutes": 30, "isolation": "dedicated", "remove_migrator": true})
-        );
-        fields.push((DESTINATION, TO_TARGET));
-        fields.retain(|(name, _)| *name != "remove_migrator");
-        assert_eq!(
-            request_body(Form::Clone, &sent(&fields)),
-            json!({"source": source, "target": {"url": "https://b.example"}, "remove_migrator": false})
-        );
-    }
-
-    #[test]
-    fn an_empty_form_makes_a_request_that_names_every_missing_field() {
-        let faults = Form::Clone.read(request_body(Form::Clone, &sent(&[(DESTINATION, TO_TARGET)])));
-        let pointers: Vec<_> = faults.unwrap_err().into_iter().map(|fault| fault.pointer).collect();
-        let logins = ["source", "target"];
-        let expected =
-            logins.map(|site| ["url", "username", "password"].map(|name| format!("/{site}/{name}")));
-        assert_eq!(pointers, expected.concat());
-    }
-
-    #[test]
-    fn what_may_be_secret_is_not_kept() {
-        let fields = [
-            ("url", "https://admin:hunter2@a.example"),
-            ("username", "admin"),
-            ("password", "hunter3"),
-            ("callback_url", "https://b.example/?token=hunter4"),
-        ];
-        let values = Values::of_form(Form::Setup, &sent(&fields));
-        assert!(!format!("{:?}", values.values).contains("hunter"), "{:?}", values.values);
-        assert!(values.callback_hidden);
-        assert_eq!(values.values["username"], "admin");
-    }
 
     #[test]
     fn the_forms_have_every_field_and_option_of_the_requests() {

@@ -6,7 +6,8 @@ use wpclone_task::schema::FieldKind;
 use wpclone_task::{CallbackUrl, Problem};
 
 use crate::dashboard::layout::PageLayout;
-use crate::dashboard::new_task::fields::{self, DESTINATION, Values};
+use crate::dashboard::new_task::fields::{self, DESTINATION};
+use crate::dashboard::new_task::values::Values;
 use crate::dashboard::new_task::{Form, IDEMPOTENCY_KEY};
 use crate::http::auth::Caller;
 use crate::state::App;

@@ -2,6 +2,8 @@
 
 mod fields;
 mod form;
+mod request_body;
+mod values;
 
 use axum::extract::{Path, RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -10,16 +12,17 @@ use uuid::Uuid;
 use wpclone_queue::TaskRecord;
 use wpclone_task::{Code, FieldErrors, Kind, Problem, Request};
 
-use crate::dashboard::new_task::fields::Values;
 use crate::dashboard::new_task::form::FormPage;
+use crate::dashboard::new_task::request_body::request_body;
+use crate::dashboard::new_task::values::Values;
 use crate::dashboard::{DashboardUser, html};
 use crate::http::auth::Caller;
 use crate::http::body::FormBody;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::state::{App, SharedApp};
-use crate::tasks::accept::submit;
 use crate::tasks::find;
+use crate::tasks::submit::submit;
 
 /// The longest task id in a query.
 const MAX_ID: usize = 64;
@@ -117,7 +120,7 @@ pub(crate) async fn start(
     let form = Form::find(&path)?;
     let sent_key: Option<Uuid> = body.field(IDEMPOTENCY_KEY).and_then(|key| key.parse().ok());
     let key = sent_key.map(|key| format!("dashboard-{key}"));
-    let request = fields::request_body(form, &body);
+    let request = request_body(form, &body);
     let error = match submit(&app, &caller, key, request, |body| form.read(body)).await {
         Ok((id, _)) => return Ok(Redirect::to(&format!("/dashboard/tasks/{id}")).into_response()),
         Err(error) => error,

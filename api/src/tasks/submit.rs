@@ -16,13 +16,13 @@ use wpclone_task::{Code, FieldErrors, Request, TaskId, TaskView};
 
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
-use crate::http::headers::{IdempotencyKey, Prefer, WorkHeaders};
+use crate::http::headers::{IdempotencyKey, Prefer, SubmitHeaders};
 use crate::http::responses::LimitErrors;
 use crate::state::{App, SharedApp};
 use crate::tasks::POLL_AFTER_SECONDS;
+use crate::tasks::submit_request::{SubmitRequest, SubmitResponses};
 use crate::tasks::view::{Secrets, newly_accepted, view};
 use crate::tasks::wait::wait_for_end;
-use crate::tasks::work_request::{WorkRequest, WorkResponses};
 
 /// Install the migrator on a site
 ///
@@ -30,11 +30,11 @@ use crate::tasks::work_request::{WorkRequest, WorkResponses};
 /// `api_key`, `plugin_status` (installed, updated, activated or unchanged), `plugin_version` and `import_enabled`.
 #[utoipa::path(
     post, path = "/setup", tag = "work", request_body = SetupBody,
-    params(WorkHeaders),
-    responses(WorkResponses, LimitErrors),
+    params(SubmitHeaders),
+    responses(SubmitResponses, LimitErrors),
 )]
-pub async fn setup(State(app): State<SharedApp>, request: WorkRequest) -> Result<Response, ApiError> {
-    accept(&app, request, Request::parse_setup).await
+pub async fn setup(State(app): State<SharedApp>, request: SubmitRequest) -> Result<Response, ApiError> {
+    submit_and_respond(&app, request, Request::parse_setup).await
 }
 
 /// Create an application password
@@ -43,14 +43,14 @@ pub async fn setup(State(app): State<SharedApp>, request: WorkRequest) -> Result
 /// `application_password`, `username`, `uuid` and `app_name`.
 #[utoipa::path(
     post, path = "/create-app-password", tag = "work", request_body = CreateAppPasswordBody,
-    params(WorkHeaders),
-    responses(WorkResponses, LimitErrors),
+    params(SubmitHeaders),
+    responses(SubmitResponses, LimitErrors),
 )]
 pub async fn create_app_password(
     State(app): State<SharedApp>,
-    request: WorkRequest,
+    request: SubmitRequest,
 ) -> Result<Response, ApiError> {
-    accept(&app, request, Request::parse_create_app_password).await
+    submit_and_respond(&app, request, Request::parse_create_app_password).await
 }
 
 /// Clone a site
@@ -66,20 +66,20 @@ pub async fn create_app_password(
 /// copy has been verified, and restored when the task ends in any other way.
 #[utoipa::path(
     post, path = "/clone", operation_id = "clone_site", tag = "work", request_body = CloneBody,
-    params(WorkHeaders),
-    responses(WorkResponses, LimitErrors),
+    params(SubmitHeaders),
+    responses(SubmitResponses, LimitErrors),
 )]
-pub async fn clone_site(State(app): State<SharedApp>, request: WorkRequest) -> Result<Response, ApiError> {
-    accept(&app, request, Request::parse_clone).await
+pub async fn clone_site(State(app): State<SharedApp>, request: SubmitRequest) -> Result<Response, ApiError> {
+    submit_and_respond(&app, request, Request::parse_clone).await
 }
 
 /// Queues the request that `parse` reads from the body, and responds with its task.
-pub(crate) async fn accept(
+pub(crate) async fn submit_and_respond(
     app: &App,
-    request: WorkRequest,
+    request: SubmitRequest,
     parse: impl FnOnce(Value) -> Result<Request, FieldErrors>,
 ) -> Result<Response, ApiError> {
-    let WorkRequest { caller, prefer, key: IdempotencyKey(key), body } = request;
+    let SubmitRequest { caller, prefer, key: IdempotencyKey(key), body } = request;
     let (id, task) = submit(app, &caller, key, body, parse).await?;
     let (prefer, _held) = apply_prefer_wait(app, &caller, prefer);
     match wait_and_respond(app, &caller, id, prefer).await {
@@ -95,7 +95,7 @@ pub(crate) async fn accept(
 /// idempotency key created that one, and the new task.
 ///
 /// # Errors
-/// The body has faults, a limit of the caller is reached, the key came with another body, or Redis does not answer.
+/// The body has faults, a limit of the caller is reached, the key came with another body, or Redis does not respond.
 pub(crate) async fn submit(
     app: &App,
     caller: &Caller,

@@ -13,7 +13,7 @@ use crate::http::headers::{IdempotencyKey, Prefer};
 use crate::state::SharedApp;
 
 /// A request that starts a task.
-pub struct WorkRequest {
+pub struct SubmitRequest {
     /// The authenticated caller.
     pub caller: Caller,
     /// How long the caller waits for the task's end.
@@ -24,35 +24,35 @@ pub struct WorkRequest {
     pub body: Value,
 }
 
-impl FromRequest<SharedApp> for WorkRequest {
+impl FromRequest<SharedApp> for SubmitRequest {
     type Rejection = ApiError;
 
     async fn from_request(request: HttpRequest, app: &SharedApp) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
-        let WorkRequestWithoutBody(head) =
-            WorkRequestWithoutBody::from_request_parts(&mut parts, app).await?;
+        let SubmitRequestWithoutBody(head) =
+            SubmitRequestWithoutBody::from_request_parts(&mut parts, app).await?;
         let JsonBody(body) = JsonBody::from_request(HttpRequest::from_parts(parts, body), app).await?;
         Ok(Self { body, ..head })
     }
 }
 
-/// A [`WorkRequest`] whose body is ignored.
-pub struct WorkRequestWithoutBody(pub WorkRequest);
+/// A [`SubmitRequest`] whose body is ignored.
+pub struct SubmitRequestWithoutBody(pub SubmitRequest);
 
-impl FromRequestParts<SharedApp> for WorkRequestWithoutBody {
+impl FromRequestParts<SharedApp> for SubmitRequestWithoutBody {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
         let TaskUser(caller) = TaskUser::from_request_parts(parts, app).await?;
         let Ok(prefer) = Prefer::from_request_parts(parts, app).await;
         let key = IdempotencyKey::from_request_parts(parts, app).await?;
-        Ok(Self(WorkRequest { caller, prefer, key, body: json!({}) }))
+        Ok(Self(SubmitRequest { caller, prefer, key, body: json!({}) }))
     }
 }
 
 /// The responses to a request that starts a task, for the OpenAPI document.
 #[derive(IntoResponses)]
-pub enum WorkResponses {
+pub enum SubmitResponses {
     /// Accepted: the task is queued
     #[response(status = 202, headers(
         ("Location" = String, description = "The task's path"),
@@ -69,7 +69,7 @@ pub enum WorkResponses {
     /// The request is refused
     #[response(status = "4XX", content_type = "application/problem+json")]
     Refused(Problem),
-    /// Redis does not answer
+    /// Redis does not respond
     #[response(status = 503, content_type = "application/problem+json", headers(
         ("Retry-After" = u32, description = "Seconds until a retry makes sense"),
     ))]

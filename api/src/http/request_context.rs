@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{self, ACCEPT, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use tracing::{Instrument as _, Span, field};
 use wpclone_service::telemetry::continue_trace;
@@ -40,7 +40,11 @@ const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 /// Middleware: gives a request its id and span, counts it, and completes its response.
-pub async fn observe(State(app): State<SharedApp>, mut request: Request, next: Next) -> Response {
+pub async fn with_request_context(
+    State(app): State<SharedApp>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
     let method = method(request.method());
@@ -118,14 +122,7 @@ fn complete(response: &mut Response, id: &str) {
 
 /// The response to a panic in a handler.
 #[must_use]
-pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+pub fn panic_response(_: Box<dyn std::any::Any + Send>) -> Response {
     // The panic's message went to standard error. It may hold anything, so it is not repeated.
     ApiError::internal("a handler panicked").into_response()
-}
-
-/// Whether the client prefers HTML to JSON.
-#[must_use]
-pub fn prefers_html(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
-    accept.is_some_and(|a| a.split(',').next().is_some_and(|t| t.trim().starts_with("text/html")))
 }
