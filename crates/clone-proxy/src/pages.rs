@@ -26,7 +26,7 @@ pub(crate) fn starting() -> Response {
 pub(crate) fn unreadable() -> Response {
     page(
         StatusCode::SERVICE_UNAVAILABLE,
-        "This clone cannot be read at the moment; its operator has to look.",
+        "This clone cannot be read at the moment; its operator has to check it.",
     )
 }
 

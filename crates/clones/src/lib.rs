@@ -274,5 +274,5 @@ fn deleted(json: &str, at: &str) -> Option<DeletedClone> {
 }
 
 fn unreadable() -> RedisError {
-    RedisError::from((ErrorKind::Parse, "an answer of the registry cannot be read"))
+    RedisError::from((ErrorKind::Parse, "a response of the registry cannot be read"))
 }

@@ -65,7 +65,7 @@ impl Recovery {
     pub(crate) async fn retry(&self) {
         for name in self.registry.unreadable() {
             if let Err(error) = self.take_up(&name).await {
-                tracing::warn!(clone = %name, %error, "a clone that is set aside cannot be looked at");
+                tracing::warn!(clone = %name, %error, "a clone that is set aside cannot be checked");
             }
         }
     }

@@ -25,7 +25,7 @@ impl Queue {
     /// Claims the first ready step of these stages. Never blocks; [`Queue::subscribe_ready`] signals when to try again.
     ///
     /// # Errors
-    /// Redis does not answer, or has another layout.
+    /// Redis does not respond, or has another layout.
     pub async fn claim(&self, worker: &str, stages: &[Stage]) -> Result<Option<Claim>, QueueError> {
         let stages = task_stages(stages);
         self.claim_first(worker, &stages, |raw| raw.claim(self.options().lease_duration)).await
@@ -34,7 +34,7 @@ impl Queue {
     /// Claims the first ready callback. Never blocks; [`Queue::subscribe_ready`] signals [`Stage::Webhook`].
     ///
     /// # Errors
-    /// Redis does not answer, or has another layout.
+    /// Redis does not respond, or has another layout.
     pub async fn claim_delivery(&self, worker: &str) -> Result<Option<Delivery>, QueueError> {
         let stages = [Stage::Webhook.as_str()];
         self.claim_first(worker, &stages, |raw| raw.delivery(self.options().lease_duration)).await

@@ -24,6 +24,6 @@ pub enum QueueError {
     #[error("the task's record cannot be read by this version")]
     Unreadable,
     /// Redis returned something that none of our functions returns.
-    #[error("unexpected answer from Redis: {0}")]
+    #[error("unexpected response from Redis: {0}")]
     Unexpected(String),
 }

@@ -23,7 +23,7 @@ impl Queue {
     /// bounded; every api and worker calls it each second. Records of another version are never deleted.
     ///
     /// # Errors
-    /// Redis does not answer, or has another layout.
+    /// Redis does not respond, or has another layout.
     pub async fn sweep(&self) -> Result<SweepReport, QueueError> {
         let options = self.options();
         let corrupt = Self::corrupt_record();
@@ -44,7 +44,7 @@ impl Queue {
     /// Stores a worker's report; called every few seconds.
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis does not respond.
     pub async fn report_worker(&self, worker: &WorkerReport) -> Result<(), QueueError> {
         let mut call = self.write_call("report_worker");
         let started_at = worker.started_at.as_millisecond();
@@ -58,7 +58,7 @@ impl Queue {
     /// Deletes a worker's report, when the worker ends.
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis does not respond.
     pub async fn remove_worker(&self, worker: &str) -> Result<(), QueueError> {
         let mut call = self.write_call("remove_worker");
         call.arg(worker);
@@ -68,12 +68,13 @@ impl Queue {
     /// Depths, and up to 100 workers, most recently seen first.
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis does not respond.
     pub async fn stats(&self) -> Result<QueueView, QueueError> {
         let mut call = self.read_call("stats");
         call.arg(ms(WORKER_RETENTION)).arg(Stage::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>());
         let mut answer = self.store().run::<Vec<Value>>(&call).await?.into_iter();
-        let mut next = || answer.next().ok_or_else(|| QueueError::Unexpected("too short an answer".into()));
+        let mut next =
+            || answer.next().ok_or_else(|| QueueError::Unexpected("the response is too short".into()));
         let now = millis(&read::<String>(next()?)?)?;
         let unreadable_tasks = read::<String>(next()?)?.parse().map_err(|_| unreadable("count"))?;
         let mut stages = BTreeMap::new();
@@ -102,7 +103,7 @@ impl Queue {
     /// leases).
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis does not respond.
     pub async fn counters(&self) -> Result<BTreeMap<String, u64>, QueueError> {
         let store = self.store();
         Ok(redis::cmd("HGETALL")
@@ -123,7 +124,7 @@ impl Queue {
     /// error.
     ///
     /// # Errors
-    /// Redis does not answer.
+    /// Redis does not respond.
     pub async fn redis_warnings(&self) -> Result<Vec<String>, QueueError> {
         let mut connection = self.store().connection().await?;
         let info = if_permitted(redis::cmd("INFO").query_async(&mut connection).await)?.and_then(first_node);

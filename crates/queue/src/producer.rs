@@ -72,7 +72,7 @@ impl Queue {
     /// Looks up a task.
     ///
     /// # Errors
-    /// Redis does not answer, or its data has another layout.
+    /// Redis does not respond, or its data has another layout.
     pub async fn get(&self, id: TaskId) -> Result<TaskLookup, QueueError> {
         let mut call = self.read_call("get");
         call.arg(id.to_string());

@@ -71,7 +71,7 @@ pub(crate) async fn listen(
                 tracing::warn!("the pub/sub connection was lost");
             }
             Ok(Err(error)) => tracing::debug!(%error, "cannot subscribe"),
-            Err(_) => tracing::debug!("cannot subscribe: Redis does not answer"),
+            Err(_) => tracing::debug!("cannot subscribe: Redis does not respond"),
         }
         sleep(pause.next().unwrap_or(PAUSE.1)).await;
     }

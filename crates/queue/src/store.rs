@@ -66,7 +66,7 @@ impl From<RedisError> for QueueError {
             return Self::Unexpected(e.category().to_owned());
         }
         if e.kind() == ErrorKind::Parse {
-            return Self::Unavailable("an answer was incomplete".to_owned());
+            return Self::Unavailable("a response was incomplete".to_owned());
         }
         let unavailable = e.is_io_error()
             || e.is_timeout()

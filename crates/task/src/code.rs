@@ -82,9 +82,9 @@ codes! {
     ReqUnmet "REQ_UNMET" None, Never, "The site's WordPress or PHP is too old for the migrator",
         "Update to at least WordPress 5.6 and PHP 7.4.";
     PluginInstallFailed "PLUGIN_INSTALL_FAILED" None, Never, "WordPress did not install the migrator",
-        "Look at the screenshot and the page, then try to install any plugin by hand.";
+        "Check the screenshot and the page, then try to install any plugin by hand.";
     PluginActivationFailed "PLUGIN_ACTIVATION_FAILED" None, Never, "WordPress did not activate the migrator",
-        "Look at the screenshot and the site's PHP error log.";
+        "Check the screenshot and the site's PHP error log.";
     MigratorUnreachable "MIGRATOR_UNREACHABLE" None, Limited, "The migrator is active but does not respond",
         "Exclude requests with wpclone_migrator in the query from caches and firewalls.";
     AppPwDisabled "APPPW_DISABLED" None, Never, "Application passwords are disabled on the site",
@@ -110,7 +110,7 @@ codes! {
     DbUpgradePending "WP_DB_UPGRADE_PENDING" None, Never, "WordPress requires a database upgrade",
         "Make a backup, log in with a browser and run the database upgrade.";
     UnexpectedAnswer "UNEXPECTED_ANSWER" None, Never, "The site sent an unexpected response",
-        "Look at the screenshot and the page that the site returned.";
+        "Check the screenshot and the page that the site returned.";
     SessionLost "SESSION_LOST" None, Once, "The site ended the session",
         "Run the task again; if it fails again, look for a plugin that binds sessions to an address or ends them early.";
     BrowserCrashed "BROWSER_CRASHED" None, Limited, "The browser crashed",
@@ -132,11 +132,11 @@ codes! {
     PhpMismatch "PHP_MISMATCH" None, Never, "The copy's PHP is too old for the source's WordPress",
         "Change the PHP of one side to the other's version, or ask the operator to install what `detail` names.";
     TransferFailed "TRANSFER_FAILED" None, Limited, "The content could not be transferred",
-        "Run the task again; if it fails again, look at `detail` and at the PHP error log of the side that it names.";
+        "Run the task again; if it fails again, check `detail` and the PHP error log of the side that it names.";
     VerifyFailed "VERIFY_FAILED" None, Limited, "The copy differs from the source",
         "Run the task again when the site is less busy.";
     CloneBroken "CLONE_BROKEN" None, Once, "The clone does not work as expected",
-        "Look at the screenshots, then at the copy itself; for a clone, `clone` has its URL, user and expiry, and the result its password.";
+        "Check the screenshots, then the copy itself; for a clone, `clone` has its URL, user and expiry, and the result its password.";
     Poison "POISON" None, Never, "The task crashed its worker repeatedly",
         "Report it with the task's id: this is a defect of wpclone.";
     WorkerFault "WORKER_FAULT" None, Limited, "The worker failed",
@@ -144,7 +144,7 @@ codes! {
 
     // Codes of failed webhook deliveries. They stand in the task's `callback`; no task fails with them.
     CallbackFailed "CALLBACK_FAILED" None, Limited, "The webhook could not be delivered",
-        "Read the task itself, and look at the receiver's log.";
+        "Read the task itself, and check the receiver's log.";
     CallbackRefused "CALLBACK_REFUSED" None, Never, "The webhook's receiver no longer accepts messages",
         "Send new requests with a callback URL that accepts messages.";
     CallbackNotAllowed "CALLBACK_NOT_ALLOWED" None, Never, "The callback URL is in a network that the workers do not connect to",
@@ -190,9 +190,9 @@ codes! {
     MethodNotAllowed "METHOD_NOT_ALLOWED" Some(405), Never, "This path does not support the method",
         "Use a method from the Allow header.";
     TaskFinished "TASK_FINISHED" Some(409), Never, "The task has already ended",
-        "Look at its result or problem.";
+        "Check its result or problem.";
     NotFailed "NOT_FAILED" Some(409), Never, "Only a failed task can be run again",
-        "Look at the task; if it succeeded or was cancelled, send a new request.";
+        "Check the task; if it succeeded or was cancelled, send a new request.";
     CredentialsGone "CREDENTIALS_GONE" Some(422), Never, "The task's passwords are no longer kept",
         "Send the replay with the password.";
     RateLimited "RATE_LIMITED" Some(429), Limited, "The token's rate limit is exceeded",

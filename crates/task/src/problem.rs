@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_problem_reads_as_rfc_9457() {
-        let problem = Problem::new(Code::Redirected, "The site answers with a redirect.")
+        let problem = Problem::new(Code::Redirected, "The site responds with a redirect.")
             .with("to", "https://b.example")
             .at(Stage::Browser);
         let json = serde_json::to_value(&problem).unwrap();
