@@ -19,7 +19,7 @@ local function increment(counter) call('HINCRBY', KEY.counters, counter, 1) end
 -- Remembers a corrupt record, for the sweep to end its task.
 local function quarantine(id) call('ZADD', KEY.quarantine, NOW_TEXT, id) end
 
--- Remembers a task that this version of the program cannot read and buckets as it is.
+-- Remembers a task that this version of the program cannot read and leaves as it is.
 local function note_unreadable(id) call('ZADD', KEY.unreadable, NOW_TEXT, id) end
 
 -- Remembers a task that was loaded and is not readable.
