@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use crate::base::{at, base, random, random_text, unique};
 use crate::clones_state::ClonesState;
+use crate::util::{at, base_folder, random, random_text, unique};
 use crate::{Client, Fsync, Program, Redis, Result, Version};
 
 const LOOPBACK: &str = "127.0.0.0/8,::1";
@@ -183,7 +183,7 @@ async fn tokens_file(tokens: &[Token]) -> Result<Option<String>> {
         let hash = hex::encode(Sha256::digest(&t.secret));
         format!("{}:{hash}:{}{}\n", t.name, t.scope, t.limits)
     };
-    let file = base().await?.join(unique("tokens"));
+    let file = base_folder().await?.join(unique("tokens"));
     fs::write(&file, tokens.iter().map(line).collect::<String>()).map_err(at(&file))?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(at(&file))?;
     Ok(Some(file.display().to_string()))

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use wpclone_task::{QueueView, Role, TaskId, TaskList, TaskView};
 
-use crate::base::POLL_INTERVAL;
+use crate::util::POLL_INTERVAL;
 use crate::{LabError, Result, Site, User};
 
 /// How long a task may take in a test before the test gives up on it.

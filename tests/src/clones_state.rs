@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::base::{at, base, tail, unique, until};
 use crate::mariadb::copy;
+use crate::util::{at, base_folder, tail, unique, until};
 use crate::{Result, TestApp, Version};
 
 /// How long a provisioner may take to prepare itself.
@@ -31,7 +31,7 @@ impl ClonesState {
         prepared: bool,
         env: &mut Vec<(String, String)>,
     ) -> Result<Self> {
-        let folder = base().await?.join(unique("clones"));
+        let folder = base_folder().await?.join(unique("clones"));
         let state = Self(folder.clone());
         let mut set = |name: &str, value: String| {
             if env.iter().all(|(n, _)| n != name) {
@@ -81,7 +81,7 @@ async fn prepare(version: Version) -> Result<PathBuf> {
     };
     until("the provisioner to be ready", PREPARE_LIMIT, Some(&log), ready).await?;
     app.workers[0].terminate().await?;
-    let kept = base().await?.join(unique("prepared"));
+    let kept = base_folder().await?.join(unique("prepared"));
     fs::create_dir_all(kept.join("mariadb")).map_err(at(&kept))?;
     if let Some(state) = app.clones_state() {
         for part in PREPARED {

@@ -53,7 +53,7 @@ pub(crate) async fn run_args<S: AsRef<OsStr>>(
     program: &str,
     args: impl IntoIterator<Item = S>,
 ) -> Result<String> {
-    let mut command = command(&crate::base::installed(program)?);
+    let mut command = command(&crate::util::installed(program)?);
     command.args(args);
     run(command, b"").await
 }

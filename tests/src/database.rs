@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::base::at;
 use crate::command::run;
 use crate::mariadb::client;
+use crate::util::at;
 use crate::{LabError, Result};
 
 /// A schema with its socket and login.

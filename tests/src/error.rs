@@ -44,9 +44,9 @@ pub enum LabError {
     /// Input and output other than files.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The guard.
+    /// The supervisor.
     #[error(transparent)]
-    Guard(#[from] wpclone_supervisor::SupervisorError),
+    Supervisor(#[from] wpclone_supervisor::SupervisorError),
     /// An HTTP request got no answer.
     #[error("no answer: {0:?}")]
     Http(#[from] reqwest::Error),

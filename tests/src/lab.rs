@@ -34,12 +34,12 @@ impl Lab {
     }
 
     /// Stops everything, and blocks until it has ended. For programs only: tests need no call, because
-    /// the guards notice the end of the process. The lab cannot be used afterwards.
+    /// the supervisors notice the end of the process. The lab cannot be used afterwards.
     pub fn end(&self) {
         if let Some(mariadb) = self.mariadb.get() {
             mariadb.end();
         }
-        crate::base::end();
+        crate::util::end();
     }
 
     /// The database schemas that sites have at this moment.
@@ -63,6 +63,6 @@ impl Lab {
     /// # Errors
     /// It could not be made.
     pub async fn folder(&self) -> Result<PathBuf> {
-        Ok(crate::base::base().await?.to_owned())
+        Ok(crate::util::base_folder().await?.to_owned())
     }
 }

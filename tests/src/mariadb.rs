@@ -8,10 +8,10 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 
 use crate::Result;
-use crate::base::{at, base, cache, installed, random_text};
 use crate::command::{command, run, run_args};
 use crate::service::{Launch, Service};
 use crate::user::{OsUser, current_user_name, give, os_user};
+use crate::util::{at, base_folder, cache, installed, random_text};
 
 /// A MariaDB server that listens on a socket only. Whoever runs the lab is its root.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct MariaDb {
 impl MariaDb {
     pub(crate) async fn start() -> Result<Self> {
         let user = os_user("mysql")?;
-        let folder = base().await?.join("mariadb");
+        let folder = base_folder().await?.join("mariadb");
         fs::create_dir(&folder).map_err(at(&folder))?;
         let (data, socket) = (folder.join("data"), folder.join("sock"));
         copy(&pristine(&user).await?, &data).await?;
@@ -123,7 +123,7 @@ async fn pristine(user: &OsUser) -> Result<PathBuf> {
         return Ok(kept);
     }
     // Created where the user `mysql` has access; the cache may lie below a closed home.
-    let fresh = base().await?.join("mariadb-install");
+    let fresh = base_folder().await?.join("mariadb-install");
     fs::create_dir(&fresh).map_err(at(&fresh))?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).map_err(at(&fresh))?;
     give(&fresh, user)?;

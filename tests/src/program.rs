@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::base::{at, base, built, free_port, tail, unique, until};
 use crate::service::{Launch, Service, is_alive, plain_env, processes, signal};
+use crate::util::{at, base_folder, built, free_port, tail, unique, until};
 use crate::{LabError, Result};
 
 /// The time after a worker's death by which nothing of its work may be left.
@@ -17,8 +17,8 @@ const CLEAN_LIMIT: Duration = Duration::from_secs(3);
 /// How long a program that was asked to end may take.
 const TERMINATE_LIMIT: Duration = Duration::from_secs(90);
 
-/// A `wpclone-api` or `wpclone-worker`. It runs below a `lab hold`, which stays when the program is killed, so that
-/// what it leaves behind can be seen. Dropping it kills the program and panics if anything of it is left.
+/// A `wpclone-api` or `wpclone-worker`. It runs below `lab run-program`, which stays when the program is killed, so
+/// that leftovers can be detected. Dropping it kills the program and panics if anything of it is left.
 #[derive(Debug)]
 pub struct Program {
     name: String,
@@ -63,7 +63,7 @@ impl Program {
     }
 
     async fn start(name: &str, listen: &str, port: Option<u16>, env: Vec<(String, String)>) -> Result<Self> {
-        let folder = base().await?.join(unique(name));
+        let folder = base_folder().await?.join(unique(name));
         fs::create_dir_all(folder.join("tmp")).map_err(at(&folder))?;
         let port = port.map_or_else(free_port, Ok)?;
         let mut program = Self { name: name.into(), env, port, folder, service: None };
@@ -84,8 +84,9 @@ impl Program {
         let mut env = plain_env();
         env.extend(self.env.iter().cloned());
         let args = [self.folder.display().to_string(), built(&self.name)?.display().to_string()];
-        let launch =
-            Launch { env, ..Launch::new(&self.name, built("lab")?) }.args(["hold".to_owned()]).args(args);
+        let launch = Launch { env, ..Launch::new(&self.name, built("lab")?) }
+            .args(["run-program".to_owned()])
+            .args(args);
         let service = Service::start(launch).await?;
         let url = format!("{}/readyz", self.url());
         let http = crate::client::http()?;

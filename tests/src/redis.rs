@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::base::{at, base, free_port, installed, unique};
 use crate::service::{Launch, Service};
+use crate::util::{at, base_folder, free_port, installed, unique};
 use crate::{LabError, Result};
 
 /// When a write is synced to disk. The append-only file is always on.
@@ -44,7 +44,7 @@ impl Redis {
     /// # Errors
     /// It did not start.
     pub async fn start_on(port: u16, fsync: Fsync) -> Result<Self> {
-        let data = base().await?.join(unique("redis-data"));
+        let data = base_folder().await?.join(unique("redis-data"));
         std::fs::create_dir(&data).map_err(at(&data))?;
         let mut redis = Self { port, data, fsync, service: None };
         redis.start_again().await?;

@@ -1,4 +1,4 @@
-//! A program that runs under a guard of the lab.
+//! A program that runs under a supervisor of the lab.
 
 use std::fs::{self, File};
 use std::future::Future;
@@ -11,15 +11,15 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use wpclone_supervisor::{ProcessSpec, Supervised};
 
-use crate::base::{at, base, built, tail, unique, until};
 use crate::processes::children;
+use crate::util::{at, base_folder, built, tail, unique, until};
 use crate::{LabError, Result};
 
-/// How long a service may take until it answers; two cores may be busy with a build.
+/// How long a service may take until it is ready; two cores may be busy with a build.
 pub(crate) const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// The guard's own limit for ending what does not want to end.
-const GUARD_LIMIT: Duration = Duration::from_secs(8);
+/// The supervisor's own limit for killing a program that ignores SIGTERM.
+const SUPERVISOR_LIMIT: Duration = Duration::from_secs(8);
 
 /// What to start.
 pub(crate) struct Launch<'a> {
@@ -50,7 +50,7 @@ impl<'a> Launch<'a> {
     }
 }
 
-/// What every program may have of our environment.
+/// The environment of every program.
 pub(crate) fn plain_env() -> Vec<(String, String)> {
     let path = std::env::var("PATH").unwrap_or_default();
     [("PATH", path.as_str()), ("LANG", "C.UTF-8"), ("TZ", "UTC"), ("HOME", "/nonexistent")]
@@ -62,7 +62,7 @@ pub(crate) fn plain_env() -> Vec<(String, String)> {
 #[derive(Debug)]
 pub(crate) struct Service {
     name: String,
-    guarded: Mutex<Option<Supervised>>,
+    supervised: Mutex<Option<Supervised>>,
     log: PathBuf,
     grace: Duration,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) async fn start(launch: Launch<'_>) -> Result<Self> {
         let name = unique(launch.name);
-        let base = base().await?;
+        let base = base_folder().await?;
         let log = base.join("logs").join(format!("{name}.log"));
         let out = File::create(&log).map_err(at(&log))?;
         let err = out.try_clone()?;
@@ -82,9 +82,9 @@ impl Service {
             grace: launch.grace,
             run_as: launch.run_as,
         };
-        let guarded =
+        let supervised =
             Supervised::spawn_with(&built("lab")?, spec, Stdio::from(out), Stdio::from(err)).await?;
-        Ok(Self { name, guarded: Mutex::new(Some(guarded)), log, grace: launch.grace })
+        Ok(Self { name, supervised: Mutex::new(Some(supervised)), log, grace: launch.grace })
     }
 
     /// Waits until `probe` holds; notices when the program ends instead.
@@ -102,7 +102,7 @@ impl Service {
                 let what = format!("{} to be ready", self.name);
                 return Err(LabError::Late { what, limit: READY_LIMIT, log: tail(&self.log) });
             }
-            tokio::time::sleep(crate::base::POLL_INTERVAL).await;
+            tokio::time::sleep(crate::util::POLL_INTERVAL).await;
         }
         Ok(())
     }
@@ -112,10 +112,10 @@ impl Service {
     }
 
     fn supervisor_pid(&self) -> Option<u32> {
-        self.guarded.lock().as_ref()?.supervisor_pid()
+        self.supervised.lock().as_ref()?.supervisor_pid()
     }
 
-    /// Whether its guard is there; the guard ends with the program.
+    /// Whether its supervisor runs; it ends with the program.
     fn runs(&self) -> bool {
         self.supervisor_pid().is_some_and(is_alive)
     }
@@ -125,14 +125,17 @@ impl Service {
         if let Some(pid) = self.supervisor_pid().and_then(child_of) {
             signal(pid, Signal::KILL);
         }
-        until("the killed program's guard to end", GUARD_LIMIT, Some(&self.log), async || !self.runs()).await
+        until("the killed program's supervisor to end", SUPERVISOR_LIMIT, Some(&self.log), async || {
+            !self.runs()
+        })
+        .await
     }
 
-    /// Ends it and waits until it is gone, blocking the thread: also where no runtime is left.
+    /// Ends it and waits until it is gone. Blocks the thread, so that it works without a runtime.
     pub(crate) fn end(&self) {
-        let guarded = self.guarded.lock().take();
-        if let Some(guarded) = guarded {
-            end(guarded, self.grace);
+        let supervised = self.supervised.lock().take();
+        if let Some(supervised) = supervised {
+            end(supervised, self.grace);
         }
     }
 }
@@ -143,20 +146,20 @@ impl Drop for Service {
     }
 }
 
-/// Ends a guard and what it guards, and waits until it is gone.
-pub(crate) fn end(guarded: Supervised, grace: Duration) {
-    let Some(guard) = guarded.supervisor_pid() else { return };
+/// Ends a supervisor and its program, and waits until both are gone.
+pub(crate) fn end(supervised: Supervised, grace: Duration) {
+    let Some(supervisor) = supervised.supervisor_pid() else { return };
     // Closes the pipe.
-    drop(guarded);
-    let limit = Instant::now() + grace + GUARD_LIMIT;
-    while is_alive(guard) && Instant::now() < limit {
+    drop(supervised);
+    let limit = Instant::now() + grace + SUPERVISOR_LIMIT;
+    while is_alive(supervisor) && Instant::now() < limit {
         thread::sleep(Duration::from_millis(5));
     }
 }
 
 pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // Gone already is as good.
+        // The process may have ended already.
         let _ = kill_process(pid, signal);
     }
 }
@@ -180,6 +183,6 @@ pub(crate) fn processes() -> impl Iterator<Item = u32> {
 }
 
 fn child_of(parent: u32) -> Option<u32> {
-    // A guard starts its program first; what it adopts later has a later id, but ids wrap: the oldest by id will do.
+    // A supervisor starts its program first; what it adopts later has a later id, but ids wrap: the oldest by id will do.
     children(parent).into_iter().min()
 }

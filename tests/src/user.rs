@@ -46,7 +46,7 @@ pub(crate) fn give(path: &Path, user: &OsUser) -> Result<()> {
     let Some((uid, gid)) = user.change_to else {
         return Ok(());
     };
-    let failed = crate::base::at(path);
+    let failed = crate::util::at(path);
     std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(&failed)?;
     if fs::symlink_metadata(path).map_err(&failed)?.is_dir() {
         for entry in fs::read_dir(path).map_err(&failed)? {

@@ -20,9 +20,9 @@ const CHROMIUM: &str = "/usr/lib/chromium/chromium-headless-shell";
 const AXE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dashboard/node/node_modules/axe-core/axe.min.js");
 
-/// A chromedriver under a guard process.
+/// A chromedriver under a supervisor process.
 pub(crate) struct Driver {
-    guarded: Supervised,
+    supervised: Supervised,
     url: String,
     _base: tempfile::TempDir,
 }
@@ -44,8 +44,8 @@ impl Driver {
             grace: Duration::ZERO,
             run_as: None,
         };
-        let mut guarded = Supervised::spawn(spec).await.unwrap();
-        let mut lines = BufReader::new(guarded.stdout().unwrap()).lines();
+        let mut supervised = Supervised::spawn(spec).await.unwrap();
+        let mut lines = BufReader::new(supervised.stdout().unwrap()).lines();
         let port = tokio::time::timeout(PATIENCE, async {
             while let Some(line) = lines.next_line().await.unwrap() {
                 if let Some((_, port)) = line.split_once("successfully on port ") {
@@ -56,7 +56,7 @@ impl Driver {
         });
         let port = port.await.expect("chromedriver reports its port");
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { guarded, url: format!("http://127.0.0.1:{port}"), _base: base }
+        Self { supervised, url: format!("http://127.0.0.1:{port}"), _base: base }
     }
 
     pub(crate) async fn browser(&self) -> Browser {
@@ -77,7 +77,7 @@ impl Driver {
     }
 
     pub(crate) async fn stop(self) {
-        self.guarded.stop().await;
+        self.supervised.stop().await;
     }
 }
 

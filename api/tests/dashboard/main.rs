@@ -1,4 +1,4 @@
-//! The dashboard in a real browser. The test harness is its own, because the program is also the guard process of the
+//! The dashboard in a real browser. The test harness is its own, because the program is also the supervisor process of the
 //! chromedriver that it starts. With `WPCLONE_PICTURES=folder` a screenshot of every page is saved there.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]

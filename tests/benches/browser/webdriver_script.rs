@@ -38,7 +38,7 @@ pub(crate) async fn run(site: &Site, zip: &Path) -> Result<Run> {
     Ok(Run { laps, beside, key, password })
 }
 
-/// A killed chromedriver leaves its browsers running; the guard ends them.
+/// A killed chromedriver leaves its browsers running; the supervisor ends them.
 async fn start_driver(port: u16, folder: std::path::PathBuf) -> Result<Supervised> {
     let path = std::env::var("PATH").unwrap_or_default();
     let spec = ProcessSpec {

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::Result;
-use crate::base::random_text;
 use crate::mariadb::Schema;
+use crate::util::random_text;
 
 /// wp-config.php; `constants` are names and PHP expressions.
 pub(crate) fn wp_config(schema: &Schema, constants: &[(String, String)]) -> Result<String> {

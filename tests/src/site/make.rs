@@ -8,11 +8,11 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::version::{TEMPLATE_URL, Template};
 use super::{Builder, Site, config};
-use crate::base::{at, base, free_port, installed, unique};
 use crate::command::run_args;
 use crate::lab::Lab;
 use crate::service::{Launch, Service};
 use crate::user::give;
+use crate::util::{at, base_folder, free_port, installed, unique};
 use crate::{LabError, Result};
 
 const SETUP_PHP: &str = include_str!("setup.php");
@@ -24,7 +24,7 @@ impl Site {
         let name = unique("site");
         let mut site = Self {
             port: spec.port.map_or_else(free_port, Ok)?,
-            folder: base().await?.join(&name),
+            folder: base_folder().await?.join(&name),
             version: template.version.clone(),
             os_user: template.user.clone(),
             nginx: None,

@@ -13,12 +13,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::base::{at, installed, tail, unique, until};
 use crate::command::{command, run};
 use crate::lab::Lab;
 use crate::mariadb::Schema;
 use crate::service::Service;
 use crate::user::OsUser;
+use crate::util::{at, installed, tail, unique, until};
 use crate::{Database, Result};
 
 pub use builder::Builder;

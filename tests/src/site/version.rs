@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::base::{at, base, cache, random_text};
 use crate::command::{command, run};
 use crate::lab::Lab;
 use crate::mariadb::copy;
 use crate::site::config;
 use crate::user::{OsUser, give, os_user};
+use crate::util::{at, base_folder, cache, random_text};
 use crate::{LabError, Result};
 
 const INSTALL_PHP: &str = include_str!("install.php");
@@ -75,7 +75,7 @@ impl Template {
         let name = version.name();
         let source = version.tree()?;
         let user = os_user("www-data")?;
-        let base = base().await?;
+        let base = base_folder().await?;
         let (tree, languages) =
             (base.join(format!("template-{name}")), base.join(format!("languages-{name}")));
         copy(&source, &tree).await?;
@@ -108,7 +108,7 @@ async fn installed_database(name: &str, version: &str, tree: &Path) -> Result<St
     let schema = mariadb.schema(&format!("template_{}", name.replace('.', "_"))).await?;
     let file = tree.join("wp-config.php");
     fs::write(&file, config::wp_config(&schema, &[])?).map_err(at(&file))?;
-    let mut php = command(&crate::base::installed("php")?);
+    let mut php = command(&crate::util::installed("php")?);
     php.current_dir(tree).args([
         "-r",
         INSTALL_PHP.trim_start_matches("<?php"),

@@ -4,13 +4,13 @@
 //! run at once: most of a test's time is waiting.
 
 mod clone;
-mod main_job;
 mod migrator;
 mod missing_browser;
 mod obstacles;
 mod rewrite;
 mod secrets;
 mod service_faults;
+mod setup_and_app_passwords;
 mod target;
 mod test_environment;
 mod webhooks;

@@ -75,13 +75,13 @@ async fn events_and_artifacts(client: &Client, task: &TaskView) -> Result<Vec<(S
 }
 
 /// An app that logs and traces as much as possible, with tokens `owner` and `other`.
-fn talkative(builder: TestAppBuilder, collector: &Stub) -> TestAppBuilder {
+fn verbose_app(builder: TestAppBuilder, collector: &Stub) -> TestAppBuilder {
     let builder = builder.token("owner", "user", "").token("other", "user", "").env("RUST_LOG", "trace");
     builder.env("WPCLONE_LOG_FORMAT", "json").env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
 }
 
 /// Tokens and seal keys.
-fn of_the_product(app: &TestApp) -> Vec<String> {
+fn app_secrets(app: &TestApp) -> Vec<String> {
     let keys = app.env().iter().filter(|(name, _)| name == "WPCLONE_SEAL_KEYS");
     let keys = keys.map(|(_, keys)| keys["lab:".len()..].to_owned());
     app.tokens().iter().map(|token| token.secret.clone()).chain(keys).collect()
@@ -122,7 +122,7 @@ async fn no_credential_is_written_anywhere() -> Result {
     let (collector, spans) = collector().await?;
     let site =
         Site::builder(Version::Trixie).admin_password(PASSWORD).mu_plugin("echo", ECHO).start().await?;
-    let app = talkative(TestApp::builder(), &collector).start().await?;
+    let app = verbose_app(TestApp::builder(), &collector).start().await?;
     let (owner, other, operator) = (app.client_as("owner")?, app.client_as("other")?, app.client()?);
     let wrong = User { password: WRONG.into(), ..site.admin() };
     let setup = owner.wait(owner.setup(&site, &site.admin(), Role::Target).await?.id).await?;
@@ -143,7 +143,7 @@ async fn no_credential_is_written_anywhere() -> Result {
         secret(&setup, "api_key"),
         secret(&made, "application_password"),
     ];
-    secrets.extend(of_the_product(&app));
+    secrets.extend(app_secrets(&app));
 
     for task in [&setup, &made, &failed] {
         for (place, written) in events_and_artifacts(&owner, task).await? {
@@ -198,7 +198,7 @@ async fn no_credential_of_a_clone_or_its_source_is_written_anywhere() -> Result 
     let (collector, spans) = collector().await?;
     let site = Site::builder(Version::Bookworm).admin_password(PASSWORD).mu_plugin("echo", ECHO);
     let site = site.mu_plugin("licence", LICENCE).start().await?;
-    let app = talkative(TestApp::builder().clones(Version::Bookworm), &collector).start().await?;
+    let app = verbose_app(TestApp::builder().clones(Version::Bookworm), &collector).start().await?;
     let (owner, other, operator) = (app.client_as("owner")?, app.client_as("other")?, app.client()?);
     let clone = async |user: &User| -> Result<TaskView> {
         let body = json!({"source": site.login(user), "remove_migrator": false});
@@ -225,7 +225,7 @@ async fn no_credential_of_a_clone_or_its_source_is_written_anywhere() -> Result 
             assert_free_of("a clone's log", &std::fs::read(log.path())?, &secrets);
         }
     }
-    secrets.extend(of_the_product(&app));
+    secrets.extend(app_secrets(&app));
     for (task, echoed) in [(&made, false), (&refused, true), (&broken, true)] {
         let all = events_and_artifacts(&owner, task).await?;
         for (place, written) in &all {

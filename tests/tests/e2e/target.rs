@@ -45,7 +45,7 @@ async fn an_empty_target_receives_a_copy_that_contacts_nobody() -> Result {
         .eval_php(
             "mkdir(WP_PLUGIN_DIR . '/wordfence'); $own = var_export(home_url(), true); \
              file_put_contents(WP_PLUGIN_DIR . '/wordfence/wordfence.php', \
-             \"<?php\\n/* Plugin Name: Guard */\\nif (\" . $own . \" !== get_option('home')) add_filter('authenticate', function () { wp_die('locked out', '', 503); }, 1);\"); \
+             \"<?php\\n/* Plugin Name: Host bound */\\nif (\" . $own . \" !== get_option('home')) add_filter('authenticate', function () { wp_die('locked out', '', 503); }, 1);\"); \
              update_option('active_plugins', ['wordfence/wordfence.php']);",
         )
         .await?;
@@ -64,7 +64,7 @@ async fn an_empty_target_receives_a_copy_that_contacts_nobody() -> Result {
     let must_use_plugin = result["target"]["remove_to_go_live"].as_str().unwrap();
     assert!(must_use_plugin.ends_with("/wp-content/mu-plugins/wpclone-sandbox.php"), "{must_use_plugin}");
 
-    let told = target
+    let output = target
         .eval_php(
             "echo json_encode([class_exists('Wpclone_Sandbox'), wp_remote_get('http://127.0.0.1:1/')->get_error_code(), \
              count_users()['total_users'], (int) wp_count_posts()->publish, get_option('siteurl'), \
@@ -73,12 +73,12 @@ async fn an_empty_target_receives_a_copy_that_contacts_nobody() -> Result {
              $GLOBALS['wpdb']->get_col(\"SHOW TABLES LIKE '%wpclone%'\")]);",
         )
         .await?;
-    let told: Value = serde_json::from_str(&told)?;
+    let output: Value = serde_json::from_str(&output)?;
     let posts = source.eval_php("echo wp_count_posts()->publish;").await?.parse::<u64>().unwrap();
     assert_eq!(
-        told,
+        output,
         json!([true, "http_request_not_executed", 2, posts, target.url(), true, [], false, []]),
-        "{told:#}"
+        "{output:#}"
     );
     let front = reqwest::get(format!("{}/", target.url())).await?.text().await?;
     assert!(
@@ -103,7 +103,7 @@ async fn tables_roles_and_capabilities_take_the_table_prefix_of_the_target() -> 
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let task = ended(&app.client()?, &clone_body(&source, &target)).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
-    let told = target
+    let output = target
         .eval_php(
             "global $wpdb; echo json_encode([user_can(get_user_by('login', 'admin'), 'manage_options'), \
              user_can(get_user_by('login', 'editor'), 'edit_others_posts'), \
@@ -112,7 +112,11 @@ async fn tables_roles_and_capabilities_take_the_table_prefix_of_the_target() -> 
              (int) $wpdb->get_var(\"SELECT COUNT(*) FROM zz9_usermeta WHERE meta_key LIKE 'wp\\\\_%capabilities'\")]);",
         )
         .await?;
-    assert_eq!(serde_json::from_str::<Value>(&told)?, json!([true, true, false, "kept", [], 0]), "{told}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&output)?,
+        json!([true, true, false, "kept", [], 0]),
+        "{output}"
+    );
     // A view's definition contains table names.
     let result = Value::from(task.result.clone().unwrap());
     assert_eq!(result["fidelity"]["omitted"]["view-or-trigger"], 1, "{result:#}");

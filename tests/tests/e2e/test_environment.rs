@@ -214,8 +214,8 @@ async fn stubs_send_what_no_wordpress_sends() -> Result {
         (StatusCode::FOUND, &"http://example.invalid/x".parse().unwrap())
     );
     let silent = Stub::hanging().await?;
-    let asked = http().get(silent.url()).timeout(Duration::from_millis(200)).send().await;
-    assert!(asked.unwrap_err().is_timeout());
+    let response = http().get(silent.url()).timeout(Duration::from_millis(200)).send().await;
+    assert!(response.unwrap_err().is_timeout());
     Ok(())
 }
 
@@ -271,7 +271,7 @@ async fn a_killed_test_process_leaves_nothing() -> Result {
             break folder.to_owned();
         }
     };
-    assert!(processes_about(folder.as_ref()).len() > 4, "MariaDB, Redis, PHP, nginx and their guards");
+    assert!(processes_about(folder.as_ref()).len() > 4, "MariaDB, Redis, PHP, nginx and their supervisors");
     child.kill().await?;
     let gone = async || !Path::new(&folder).exists() && processes_about(folder.as_ref()).is_empty();
     until("all of it to be gone", Duration::from_secs(25), None, gone).await?;

@@ -14,7 +14,7 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running chromedriver.
 pub(crate) struct Driver {
-    guarded: Supervised,
+    supervised: Supervised,
 }
 
 impl Driver {
@@ -36,14 +36,14 @@ impl Driver {
             grace: Duration::ZERO,
             run_as: None,
         };
-        let guarded = Supervised::spawn(spec).await.map_err(|e| BrowserError::Gone(e.to_string()))?;
-        Ok(Self { guarded })
+        let supervised = Supervised::spawn(spec).await.map_err(|e| BrowserError::Gone(e.to_string()))?;
+        Ok(Self { supervised })
     }
 
     /// Waits until it is ready; returns its WebDriver address.
     pub(crate) async fn ready(&mut self) -> Result<String, BrowserError> {
         let gone = || BrowserError::Gone("the driver did not start".into());
-        let mut lines = BufReader::new(self.guarded.stdout().ok_or_else(gone)?).lines();
+        let mut lines = BufReader::new(self.supervised.stdout().ok_or_else(gone)?).lines();
         let announced = async {
             loop {
                 let line = lines.next_line().await.ok().flatten()?;
@@ -60,12 +60,12 @@ impl Driver {
 
     /// The process that all processes of the browser descend from.
     pub(crate) fn supervisor_pid(&self) -> Option<u32> {
-        self.guarded.supervisor_pid()
+        self.supervised.supervisor_pid()
     }
 
     /// Ends it and its browsers; returns when no process is left.
     pub(crate) async fn stop(self) {
-        self.guarded.stop().await;
+        self.supervised.stop().await;
     }
 }
 

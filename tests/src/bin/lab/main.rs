@@ -1,7 +1,7 @@
-//! `lab`: guards what the lab starts, and is what `./dev up` runs.
+//! `lab`: the supervisor of the programs that the lab starts, and what `./dev up` runs.
 
+mod child_process;
 mod down;
-mod hold;
 mod up;
 
 use std::process::ExitCode;
@@ -13,8 +13,8 @@ fn main() -> ExitCode {
     let done = match args[..] {
         ["up"] => up::up(),
         ["down"] => down::down(),
-        ["keep"] => hold::keep(),
-        ["hold", folder, program] => hold::hold(folder.as_ref(), program.as_ref()),
+        ["keep-folder"] => child_process::keep_folder(),
+        ["run-program", folder, program] => child_process::run_program(folder.as_ref(), program.as_ref()),
         _ => {
             eprintln!("usage: lab up | lab down");
             return ExitCode::from(2);

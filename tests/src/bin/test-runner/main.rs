@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 /// The end-to-end tests that `--quick` runs: one of each kind of task.
 const QUICK: &[&str] = &[
-    "main_job::at_the_root_of_the_current_wordpress",
+    "setup_and_app_passwords::at_the_root_of_the_current_wordpress",
     "clone::lifecycle::a_site_is_cloned_to_its_own_address_and_can_be_deleted",
     "obstacles::login::",
     "test_environment::the_app_starts_stops_and_starts_again",

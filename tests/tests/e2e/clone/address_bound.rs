@@ -38,7 +38,7 @@ async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_publ
     assert!(problem.detail.contains("connect to its source"), "{problem:#?}");
     let verify = task.steps.iter().find(|step| step.name == "verify").unwrap();
     assert_eq!(verify.attempts, 2, "{verify:#?}");
-    assert!(requests_for(&site, "/counts-visitors").await? >= 1, "the page never asked for it");
+    assert!(requests_for(&site, "/counts-visitors").await? >= 1, "the page never requested it");
     // The artifacts show the pages and the connection.
     let names = artifacts(&task);
     for name in ["clone-front-page.png", "clone-dashboard.png", "network.log"] {
@@ -54,21 +54,21 @@ async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_publ
 }
 
 /// Blocks logins at any other address than its own.
-const GUARD: &str = "<?php\n/* Plugin Name: Guard */\nif (get_option('guarded') !== md5(get_option('home'))) \
+const HOST_BOUND_PLUGIN: &str = "<?php\n/* Plugin Name: Host bound */\nif (get_option('bound_to') !== md5(get_option('home'))) \
     add_filter('authenticate', function () { wp_die('locked out', '', 503); }, 1);\n";
 
 /// Plugins that are active, as WordPress keeps them.
 const ACTIVE: &str = "SELECT option_value FROM wp_options WHERE option_name = 'active_plugins'";
 
 #[tokio::test]
-async fn a_login_guard_plugin_is_disabled_and_reported_in_the_clone_only() -> Result {
+async fn a_plugin_that_blocks_logins_is_disabled_and_reported_in_the_clone_only() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     for plugin in ["wordfence/wordfence.php", "wps-hide-login/wps-hide-login.php"] {
-        site.put(&format!("wp-content/plugins/{plugin}"), GUARD)?;
+        site.put(&format!("wp-content/plugins/{plugin}"), HOST_BOUND_PLUGIN)?;
     }
     site.put("wp-content/plugins/harmless/harmless.php", "<?php\n/* Plugin Name: Harmless */\n")?;
     site.eval_php(
-        "update_option('guarded', md5(get_option('home'))); update_option('active_plugins', \
+        "update_option('bound_to', md5(get_option('home'))); update_option('active_plugins', \
          ['harmless/harmless.php', 'wordfence/wordfence.php', 'wps-hide-login/wps-hide-login.php']);",
     )
     .await?;
@@ -76,11 +76,11 @@ async fn a_login_guard_plugin_is_disabled_and_reported_in_the_clone_only() -> Re
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
-    let guards = json!(["wordfence/wordfence.php", "wps-hide-login/wps-hide-login.php"]);
-    assert_eq!(at(&task, "/fidelity/deactivated_plugins"), &guards);
+    let bound = json!(["wordfence/wordfence.php", "wps-hide-login/wps-hide-login.php"]);
+    assert_eq!(at(&task, "/fidelity/deactivated_plugins"), &bound);
     let report = task.artifacts.iter().find(|artifact| artifact.name == "fidelity.json").unwrap();
     let report: Value = client.get(&report.href).await?.json().await?;
-    assert_eq!(report["deactivated_plugins"], guards);
+    assert_eq!(report["deactivated_plugins"], bound);
     let name = at(&task, "/clone/name").as_str().unwrap();
     let www = app.clones_state().unwrap().join("clones").join(name).join("www");
     let active = Database::of(&www.join("wp-config.php"))?.sql(ACTIVE).await?;
@@ -108,11 +108,11 @@ async fn a_source_that_needs_a_newer_php_is_refused_before_the_first_row_is_tran
     assert_eq!((problem.code, problem.changed_target), (Code::PhpMismatch, false), "{problem:#?}");
     assert!(problem.detail.contains("needs PHP 99.1"), "{problem:#?}");
     let transfer = task.steps.iter().find(|step| step.name == "transfer").unwrap();
-    assert_eq!(transfer.attempts, 1, "the same answer would come: {transfer:#?}");
+    assert_eq!(transfer.attempts, 1, "a retry would have the same result: {transfer:#?}");
     let hits = site.hits().await?;
     let rows = hits.iter().filter(|hit| hit.path.contains("wpclone_migrator=rows")).count();
     assert_eq!(rows, 0, "{hits:#?}");
-    assert!(hits.iter().any(|hit| hit.path.contains("wpclone_migrator=")), "asked otherwise: {hits:#?}");
+    assert!(hits.iter().any(|hit| hit.path.contains("wpclone_migrator=")), "no other request: {hits:#?}");
     nothing_left(&app, &client).await?;
     assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "the migrator is left");
     Ok(())

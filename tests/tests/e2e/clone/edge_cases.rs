@@ -1,4 +1,4 @@
-//! Sites with edge cases: an exact copy all the same, or a clear problem and nothing left behind.
+//! Sites with edge cases: they are cloned exactly, or the task fails with a clear problem and leaves nothing.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -29,8 +29,8 @@ const SECURITY: &str = "<?php\n/* Plugin Name: Secure it all */\n\
 const OBJECT_CACHE: &str =
     "<?php\n/* Plugin Name: An object cache */\nrequire ABSPATH . 'wp-includes/cache.php';\n";
 
-/// Unusual files.
-fn odd_files(site: &Site) -> Result {
+/// Adds unusual files.
+fn add_edge_case_files(site: &Site) -> Result {
     let uploads = site.tree().join("wp-content/uploads");
     for (path, text) in [
         ("wp-content/object-cache.php", OBJECT_CACHE),
@@ -39,14 +39,14 @@ fn odd_files(site: &Site) -> Result {
         ("wp-content/uploads/😀 ünï/日本/deep/er/still.txt", "deep"),
         ("wp-content/uploads/.hidden", "dot"),
         ("wp-content/uploads/program.php", "<?php // Silence is golden."),
-        ("wp-content/uploads/closed.txt", "nobody reads this"),
+        ("wp-content/uploads/closed.txt", "unreadable"),
         ("wp-content/uploads/error.log", "a log"),
         ("wp-content/debug.log", "a log"),
         ("wp-content/cache/page.html", "a cache"),
         ("wp-content/backups-dup-pro/all.txt", "a backup"),
         ("backup.sql", "a dump"),
         ("google1234.html", "beside WordPress"),
-        ("old/wp-load.php", "somebody else's"),
+        ("old/wp-load.php", "another site"),
     ] {
         site.put(path, text)?;
     }
@@ -68,8 +68,8 @@ fn odd_files(site: &Site) -> Result {
 async fn a_site_with_all_edge_cases_is_cloned_exactly() -> Result {
     let site = start_visited(Site::builder(Version::Trixie).content(20).nginx(STALE)).await?;
     site.rename_prefix(PREFIX).await?;
-    site.add_odd_tables(PREFIX).await?;
-    odd_files(&site)?;
+    site.add_edge_case_tables(PREFIX).await?;
+    add_edge_case_files(&site)?;
     site.eval_php(
         "require_once ABSPATH . 'wp-admin/includes/plugin.php'; activate_plugin('secure/secure.php');",
     )
@@ -78,7 +78,7 @@ async fn a_site_with_all_edge_cases_is_cloned_exactly() -> Result {
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     let mut pair = Pair::with(&site, &app, &client, &task, (PREFIX, "wp-content")).await?;
-    pair.stays =
+    pair.is_foreign_table =
         |name| name == "elsewhere" || name.starts_with("we_shop_") || name.starts_with("we_wpclone_");
     pair.assert_equal().await
 }
@@ -100,8 +100,8 @@ async fn a_site_with_a_custom_content_folder_is_cloned_exactly() -> Result {
     Pair::with(&site, &app, &client, &task, ("X9_", "app")).await?.assert_equal().await
 }
 
-/// The source deletes a file between two parts.
-const LOSES: &str = "<?php\nif (($_GET['wpclone_migrator'] ?? '') === 'files') { \
+/// Deletes a file of the source after its first part was read.
+const DELETE_FILE_WHILE_READ: &str = "<?php\nif (($_GET['wpclone_migrator'] ?? '') === 'files') { \
     foreach (json_decode(file_get_contents('php://input'), true)['files'] as $file) { \
         if ($file['offset'] > 0 && substr(base64_decode(strtr($file['id'], '-_', '+/')), 17) === 'goes.bin') { \
             register_shutdown_function(function () { unlink(WP_CONTENT_DIR . '/uploads/goes.bin'); }); } } }\n";
@@ -110,13 +110,13 @@ const LOSES: &str = "<?php\nif (($_GET['wpclone_migrator'] ?? '') === 'files') {
 async fn a_file_deleted_while_it_is_read_is_absent_from_the_clone() -> Result {
     let site = start_visited(Site::builder(Version::Bookworm).content(1)).await?;
     site.put("wp-content/uploads/goes.bin", &"bytes that go away\n".repeat(1 << 20))?;
-    site.put("wp-content/mu-plugins/loses.php", LOSES)?;
+    site.put("wp-content/mu-plugins/delete-while-read.php", DELETE_FILE_WHILE_READ)?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
-    assert!(!site.tree().join("wp-content/uploads/goes.bin").exists(), "it never went away");
-    let left_out = &task.result.as_ref().expect("a result")["fidelity"]["omitted"];
-    assert_eq!(left_out["changed-during-read"], 1, "{left_out}");
+    assert!(!site.tree().join("wp-content/uploads/goes.bin").exists(), "the source never deleted it");
+    let omitted = &task.result.as_ref().expect("a result")["fidelity"]["omitted"];
+    assert_eq!(omitted["changed-during-read"], 1, "{omitted}");
     Pair::of(&site, &app, &client, &task).await?.assert_equal().await
 }
 

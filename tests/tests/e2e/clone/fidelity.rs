@@ -1,10 +1,10 @@
-//! Large sites are copied exactly, and their clones affect nobody else.
+//! Large sites are copied exactly, and their clones contact no other host.
 
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::redirect::Policy;
 use serde_json::Value;
 use wpclone_task::TaskView;
-use wpclone_tests::{Client, Result, Sink, Site, TestApp, Version};
+use wpclone_tests::{Client, RequestRecorder, Result, Site, TestApp, Version};
 
 use crate::clone::checker::Pair;
 use crate::clone::{at, cloned, start_visited};
@@ -25,42 +25,46 @@ async fn a_shop_below_a_path_is_cloned_exactly_to_a_newer_wordpress() -> Result 
     Pair::of(&site, &app, &client, &task).await?.assert_equal().await
 }
 
-/// Mail, HTTP calls and cron, through WordPress' API and around it. `?reach-out` prints what succeeded.
-fn talkative(sink: &Sink) -> String {
-    let (mail, web) = (sink.mail_port(), sink.web_port());
+/// A plugin that sends mail and HTTP requests and schedules cron, through WordPress' API and directly. `?send-requests`
+/// prints what succeeded.
+fn sending_plugin(recorder: &RequestRecorder) -> String {
+    let (mail, web) = (recorder.mail_port(), recorder.web_port());
     format!(
         "add_action('phpmailer_init', function ($m) {{ $m->isSMTP(); $m->Host = '127.0.0.1'; $m->Port = {mail}; $m->SMTPAutoTLS = false; }}); \
          add_action('lab_due', function () {{ wp_remote_get('http://127.0.0.1:{web}/cron'); }}); \
-         add_action('init', function () {{ if (!isset($_GET['reach-out'])) return; $web = 'http://127.0.0.1:{web}/'; \
+         add_action('init', function () {{ if (!isset($_GET['send-requests'])) return; $web = 'http://127.0.0.1:{web}/'; \
              if (!wp_next_scheduled('lab_due')) wp_schedule_single_event(time() - 60, 'lab_due'); \
              wp_mail('somebody@example.com', 'subject', 'body'); \
-             $told = ['get' => !is_wp_error(wp_remote_get($web)), 'post' => !is_wp_error(wp_remote_post($web, ['body' => 'x']))]; \
-             $told['file'] = false !== @file_get_contents($web, false, stream_context_create(['http' => ['timeout' => 3]])); \
-             $told['socket'] = false !== @fsockopen('127.0.0.1', {mail}, $code, $text, 3); \
-             if (function_exists('curl_init')) {{ $c = curl_init($web); curl_setopt_array($c, [CURLOPT_RETURNTRANSFER => true, CURLOPT_TIMEOUT => 3]); $told['curl'] = false !== curl_exec($c); }} \
-             echo json_encode($told); exit; }});"
+             $sent = ['get' => !is_wp_error(wp_remote_get($web)), 'post' => !is_wp_error(wp_remote_post($web, ['body' => 'x']))]; \
+             $sent['file'] = false !== @file_get_contents($web, false, stream_context_create(['http' => ['timeout' => 3]])); \
+             $sent['socket'] = false !== @fsockopen('127.0.0.1', {mail}, $code, $text, 3); \
+             if (function_exists('curl_init')) {{ $c = curl_init($web); curl_setopt_array($c, [CURLOPT_RETURNTRANSFER => true, CURLOPT_TIMEOUT => 3]); $sent['curl'] = false !== curl_exec($c); }} \
+             echo json_encode($sent); exit; }});"
     )
 }
 
-/// Makes a site contact others in every way, and then runs its cron.
-async fn reach_out(url: &str) -> Result<Value> {
-    let told: Value = reqwest::get(format!("{url}/?reach-out")).await?.json().await?;
+/// Makes a site send every kind of request, and then runs its cron.
+async fn send_outgoing_requests(url: &str) -> Result<Value> {
+    let sent: Value = reqwest::get(format!("{url}/?send-requests")).await?.json().await?;
     reqwest::get(format!("{url}/wp-cron.php?doing_wp_cron")).await?;
     reqwest::get(format!("{url}/")).await?;
-    Ok(told)
+    Ok(sent)
 }
 
 #[tokio::test]
 async fn a_shop_at_the_root_is_cloned_exactly_to_an_older_wordpress_and_contacts_nobody() -> Result {
-    let sink = Sink::start().await?;
-    let site =
-        start_visited(Site::builder(Version::Trixie).mu_plugin("talkative", &talkative(&sink))).await?;
+    let recorder = RequestRecorder::start().await?;
+    let site = start_visited(Site::builder(Version::Trixie).mu_plugin("sending", &sending_plugin(&recorder)))
+        .await?;
     add_shop(&site, 2000).await?;
-    let told = reach_out(&site.url()).await?;
-    assert!(told.as_object().unwrap().values().all(|came| came == true), "{told}");
-    let heard = sink.take();
-    assert!(heard.iter().filter(|kind| *kind == "web").count() >= 4, "with what was due: {heard:?}");
-    assert!(heard.contains(&"mail".to_owned()), "{heard:?}");
+    let sent = send_outgoing_requests(&site.url()).await?;
+    assert!(sent.as_object().unwrap().values().all(|succeeded| succeeded == true), "{sent}");
+    let received = recorder.take();
+    assert!(
+        received.iter().filter(|kind| *kind == "web").count() >= 4,
+        "including the due cron event: {received:?}"
+    );
+    assert!(received.contains(&"mail".to_owned()), "{received:?}");
     // Due cron events stay due.
     site.eval_php("wp_schedule_single_event(time() - 60, 'lab_due');").await?;
 
@@ -68,23 +72,25 @@ async fn a_shop_at_the_root_is_cloned_exactly_to_an_older_wordpress_and_contacts
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     // Neither the source nor the clone's verification has contacted anybody since.
-    assert_eq!(sink.take(), [""; 0]);
+    assert_eq!(recorder.take(), [""; 0]);
     Pair::of(&site, &app, &client, &task).await?.assert_equal().await?;
-    assert_contacts_nobody(&task, &sink).await?;
+    assert_contacts_nobody(&task, &recorder).await?;
     logins(&site, &client, &task).await
 }
 
 /// A clone contacts nobody, and reports how that is ensured.
-async fn assert_contacts_nobody(task: &TaskView, sink: &Sink) -> Result {
+async fn assert_contacts_nobody(task: &TaskView, recorder: &RequestRecorder) -> Result {
     let url = at(task, "/clone/url").as_str().unwrap().trim_end_matches('/');
-    let told = reach_out(url).await?;
-    assert_eq!((&told["get"], &told["post"]), (&false.into(), &false.into()), "{told}");
+    let sent = send_outgoing_requests(url).await?;
+    assert_eq!((&sent["get"], &sent["post"]), (&false.into(), &false.into()), "{sent}");
     if at(task, "/clone/effective_isolation/own_network") == true {
-        assert!(told.as_object().unwrap().values().all(|came| came == false), "{told}");
-        assert_eq!(sink.take(), [""; 0]);
+        assert!(sent.as_object().unwrap().values().all(|succeeded| succeeded == false), "{sent}");
+        assert_eq!(recorder.take(), [""; 0]);
     } else {
-        eprintln!("SKIPPED: whoever goes round WordPress, since clones have no networks of their own here");
-        assert!(sink.take().len() <= 3);
+        eprintln!(
+            "SKIPPED: requests that bypass WordPress, because clones have no network of their own here"
+        );
+        assert!(recorder.take().len() <= 3);
     }
     let front = reqwest::get(format!("{url}/")).await?;
     assert_eq!(front.headers()["x-robots-tag"], "noindex, nofollow");

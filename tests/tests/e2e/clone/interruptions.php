@@ -1,26 +1,26 @@
 <?php
-// A must-use plugin of a source. It notes what the site is asked for, before it answers; holds up what a test wants held
-// up; and changes the site in between as others do who work on it. It goes along to the copy, and does nothing there.
+// A must-use plugin of a source. It records each request before it is answered, holds the requests that a test names, and
+// changes the site in between like its users. The clone has it too, where it does nothing.
 ( function ( callable $change ) {
 	$folder = dirname( ABSPATH );
 	if ( ABSPATH !== LAB_TREE || PHP_SAPI === 'cli' ) {
 		return;
 	}
 	$route  = $_GET['wpclone_migrator'] ?? '';
-	$asked  = '' === $route ? array() : (array) json_decode( file_get_contents( 'php://input' ), true );
+	$body   = '' === $route ? array() : (array) json_decode( file_get_contents( 'php://input' ), true );
 	$script = "{$_SERVER['REQUEST_METHOD']} " . basename( $_SERVER['SCRIPT_NAME'] ) . ' ' . ( $_GET['action'] ?? $_GET['rest_route'] ?? '' );
-	// A cursor is the migrator's own business, but for `n`: how many rows came before.
-	$places = array( array( '' === $route ? 'page' : $route, $asked['table'] ?? $asked['root'] ?? $script, $asked['cursor']['n'] ?? 0 ) );
-	foreach ( $asked['files'] ?? array() as $file ) {
+	// A cursor is opaque except for `n`, the number of rows before it.
+	$requests = array( array( '' === $route ? 'page' : $route, $body['table'] ?? $body['root'] ?? $script, $body['cursor']['n'] ?? 0 ) );
+	foreach ( $body['files'] ?? array() as $file ) {
 		$path     = substr( base64_decode( strtr( $file['id'], '-_', '+/' ) ), 17 );
-		$places[] = array( 'file', $path, $file['offset'] );
+		$requests[] = array( 'file', $path, $file['offset'] );
 	}
-	$note = function ( string $line ) use ( $folder ) {
-		file_put_contents( "$folder/asked", "$line\n", FILE_APPEND | LOCK_EX );
+	$append = function ( string $line ) use ( $folder ) {
+		file_put_contents( "$folder/requests", "$line\n", FILE_APPEND | LOCK_EX );
 	};
-	foreach ( $places as $place ) {
-		list( $kind, $what, $from ) = $place;
-		$note( "$kind\t$what\t$from" );
+	foreach ( $requests as $request ) {
+		list( $kind, $what, $from ) = $request;
+		$append( "$kind\t$what\t$from" );
 		$change( $kind, $what, $from );
 		$held = 0;
 		while ( $held < 6000 && is_file( "$folder/hold" ) ) {
@@ -29,8 +29,8 @@
 				break;
 			}
 			if ( 0 === $held ) {
-				register_shutdown_function( $note, "over\t$what\t$from" );
-				$note( "held\t$what\t$from" );
+				register_shutdown_function( $append, "done\t$what\t$from" );
+				$append( "held\t$what\t$from" );
 			}
 			++$held;
 			usleep( 10000 );

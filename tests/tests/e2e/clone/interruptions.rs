@@ -1,5 +1,5 @@
-//! Sources that change, tasks that are cancelled and workers that die, each at a known moment of a transfer:
-//! the source itself records the requests that it receives.
+//! Sources that change, tasks that are cancelled and workers that are killed, each at a known moment of a transfer: the
+//! source itself records the requests that it receives.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,19 +14,19 @@ use crate::clone::checker::Pair;
 use crate::clone::{cloned, nothing_left, start_visited};
 
 /// How long the test waits for a request to the source.
-const ASKED: Duration = Duration::from_secs(120);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A source that records its requests and can hold them.
-struct Listening {
-    /// The parent of the site's folder, where the record lies.
+struct RecordingSource {
+    /// The parent of the site's folder, which has the record.
     folder: PathBuf,
 }
 
 /// A request to the source.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
+struct SourceRequest {
     /// A route of the migrator; `file` for each file of `files`, `page` for a browser's request, `held` and
-    /// `over` for the start and the end of a held request.
+    /// `done` for the start and the end of a held request.
     kind: String,
     /// The table, root, file path or script.
     what: String,
@@ -34,7 +34,7 @@ struct Asked {
     from: u64,
 }
 
-impl Listening {
+impl RecordingSource {
     /// `change` is the body of a PHP function of the request (`$kind`, `$what`, `$from`), called before the response.
     fn to(site: &Site, change: &str) -> Result<Self> {
         // With a trailing slash, like WordPress' ABSPATH.
@@ -43,47 +43,48 @@ impl Listening {
             .trim_start_matches("<?php")
             .replace("LAB_TREE", &format!("'{}'", tree.display()))
             .replace("LAB_CHANGE", &format!("function ($kind, $what, $from) {{ {change} }}"));
-        site.put_mu_plugin("listening", &php)?;
+        site.put_mu_plugin("recording", &php)?;
         Ok(Self { folder: tree.parent().unwrap().to_owned() })
     }
 
     /// All requests so far.
-    fn asked(&self) -> Vec<Asked> {
-        let text = fs::read_to_string(self.folder.join("asked")).unwrap_or_default();
-        let asked = |line: &str| {
+    fn requests(&self) -> Vec<SourceRequest> {
+        let text = fs::read_to_string(self.folder.join("requests")).unwrap_or_default();
+        let request = |line: &str| {
             let mut parts = line.split('\t').map(str::to_owned);
             let (kind, what) = (parts.next()?, parts.next()?);
-            Some(Asked { kind, what, from: parts.next()?.parse().ok()? })
+            Some(SourceRequest { kind, what, from: parts.next()?.parse().ok()? })
         };
-        text.lines().filter_map(asked).collect()
+        text.lines().filter_map(request).collect()
     }
 
     /// The offsets of all reads of a table or file.
-    fn readings(&self, kind: &str, what: &str) -> Vec<u64> {
-        let of = self.asked().into_iter().filter(|asked| (&*asked.kind, &*asked.what) == (kind, what));
-        of.map(|asked| asked.from).collect()
+    fn request_offsets(&self, kind: &str, what: &str) -> Vec<u64> {
+        let of =
+            self.requests().into_iter().filter(|request| (&*request.kind, &*request.what) == (kind, what));
+        of.map(|request| request.from).collect()
     }
 
-    /// KeyedLimiter requests for this, from an offset on; clears the record.
+    /// Makes the source hold requests for this, from an offset on; clears the record.
     fn hold(&self, kind: &str, what: &str, from: u64) -> Result {
-        let _ = fs::remove_file(self.folder.join("asked"));
+        let _ = fs::remove_file(self.folder.join("requests"));
         fs::write(self.folder.join("hold.new"), format!("{kind}\t{what}\t{from}"))?;
         Ok(fs::rename(self.folder.join("hold.new"), self.folder.join("hold"))?)
     }
 
-    async fn held(&self, app: &TestApp) -> Result {
+    async fn wait_until_held(&self, app: &TestApp) -> Result {
         let log = app.workers[0].log();
-        let held = async || self.asked().iter().any(|asked| asked.kind == "held");
-        until("something to be held up", ASKED, Some(&log), held).await
+        let held = async || self.requests().iter().any(|request| request.kind == "held");
+        until("a request to be held", REQUEST_TIMEOUT, Some(&log), held).await
     }
 
-    /// Whether the held request has ended.
-    async fn over(&self) -> Result {
-        let over = async || self.asked().iter().any(|asked| asked.kind == "over");
-        until("what was held up to end", ASKED, None, over).await
+    /// Waits until the held request has ended.
+    async fn wait_until_done(&self) -> Result {
+        let done = async || self.requests().iter().any(|request| request.kind == "done");
+        until("the held request to end", REQUEST_TIMEOUT, None, done).await
     }
 
-    fn let_go(&self) -> Result {
+    fn release(&self) -> Result {
         Ok(fs::remove_file(self.folder.join("hold"))?)
     }
 }
@@ -99,7 +100,7 @@ async fn add_table(site: &Site, name: &str, key: &str, rows: u32) -> Result {
 
 /// Each time a second part of a table is requested, rows of the first part change: some updated, some deleted, one
 /// inserted. The second time, the result is the same.
-const ROWS_CHANGE: &str = "global $wpdb; if ('rows' === $kind && 0 < $from && 0 === strpos($what, 'wp_lab_')) { \
+const CHANGE_ROWS: &str = "global $wpdb; if ('rows' === $kind && 0 < $from && 0 === strpos($what, 'wp_lab_')) { \
     $wpdb->query(\"UPDATE $what SET v = 'changed' WHERE id IN (2, 4, 6)\"); \
     $wpdb->query(\"DELETE FROM $what WHERE id BETWEEN 8 AND 100\"); \
     $wpdb->query(\"INSERT INTO $what SELECT 101, 'came' FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM $what WHERE id = 101)\"); }";
@@ -111,20 +112,20 @@ async fn tables_whose_rows_change_while_they_are_read_are_read_again() -> Result
     for (name, key) in tables {
         add_table(&site, name, key, 15_000).await?;
     }
-    let source = Listening::to(&site, ROWS_CHANGE)?;
+    let source = RecordingSource::to(&site, CHANGE_ROWS)?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     let pair = Pair::of(&site, &app, &client, &task).await?;
     pair.assert_equal().await?;
     for (name, _) in tables {
-        let begun = source.readings("rows", name).iter().filter(|from| **from == 0).count();
-        let told = table(&pair.fidelity, name);
-        assert_eq!((&told["rereads"], &told["consistent"]), (&json!(1), &json!(true)), "{told:#}");
+        let begun = source.request_offsets("rows", name).iter().filter(|from| **from == 0).count();
+        let entry = table(&pair.fidelity, name);
+        assert_eq!((&entry["rereads"], &entry["consistent"]), (&json!(1), &json!(true)), "{entry:#}");
         assert!(begun >= 2, "{name} was begun {begun} times");
         let rows =
             site.sql(&format!("SELECT COUNT(*), SUM(v = 'changed'), SUM(v = 'came') FROM {name}")).await?;
-        assert_eq!((rows.trim(), &told["target_rows"]), ("14954\t3\t1", &json!(14_954)));
+        assert_eq!((rows.trim(), &entry["target_rows"]), ("14954\t3\t1", &json!(14_954)));
     }
     assert_eq!(table(&pair.fidelity, "wp_posts")["rereads"], Value::Null);
     Ok(())
@@ -142,7 +143,7 @@ const SMALL: usize = 30;
 
 /// A large file is replaced when its first part has been sent, small ones after they were listed. Each is replaced once,
 /// and `twice.txt` twice.
-const FILES_CHANGE: &str = "if ('file' !== $kind) { return; } $file = WP_CONTENT_DIR . '/uploads/' . $what; \
+const CHANGE_FILES: &str = "if ('file' !== $kind) { return; } $file = WP_CONTENT_DIR . '/uploads/' . $what; \
     $begins = fn (string $text) => is_file($file) && $text === file_get_contents($file, false, null, 0, strlen($text)); \
     if ($from > 0 && 'grows.bin' === $what && $begins('old')) { file_put_contents($file, str_repeat('new, and longer ', 300000)); } \
     if ($from > 0 && 'shrinks.bin' === $what && $begins('old')) { file_put_contents($file, str_repeat('new ', 1000)); } \
@@ -167,14 +168,14 @@ async fn files_that_change_while_they_are_copied_are_fetched_again() -> Result {
         let file = fs::File::options().write(true).open(site.tree().join(path))?;
         file.set_modified(SystemTime::now() - Duration::from_secs(3600))?;
     }
-    let source = Listening::to(&site, FILES_CHANGE)?;
+    let source = RecordingSource::to(&site, CHANGE_FILES)?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     for (name, old) in &files {
-        let begun = source.readings("file", name).iter().filter(|from| **from == 0).count();
+        let begun = source.request_offsets("file", name).iter().filter(|from| **from == 0).count();
         let now = fs::read(site.tree().join(UPLOADS).join(name))?;
-        assert!(now.starts_with(b"new") && now != old.as_bytes(), "{name} is what it was");
+        assert!(now.starts_with(b"new") && now != old.as_bytes(), "{name} has not changed");
         assert!(begun >= if name == "twice.txt" { 3 } else { 2 }, "{name} was begun {begun} times");
     }
     let pair = Pair::of(&site, &app, &client, &task).await?;
@@ -203,16 +204,16 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
     let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
     add_table(&site, "wp_lab_large", " PRIMARY KEY", 15_000).await?;
     site.put(&format!("{UPLOADS}/large.bin"), &"large ".repeat(1 << 20))?;
-    let source = Listening::to(&site, "")?;
+    let source = RecordingSource::to(&site, "")?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     for (kind, what, from) in MOMENTS {
         source.hold(kind, what, from)?;
         let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
-        source.held(&app).await?;
+        source.wait_until_held(&app).await?;
         let answer = client.post(&format!("/tasks/{}/cancel", task.id), &Value::Null).await?;
         assert_eq!(answer.status(), 202);
-        source.let_go()?;
+        source.release()?;
         let task = client.wait(task.id).await?;
         assert_eq!(task.state, State::Cancelled, "{task:#?}");
         for step in ["discard", "rollback"] {
@@ -220,24 +221,24 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
             assert_eq!(step.state, State::Succeeded, "{kind} {what} {from}: {task:#?}");
         }
         nothing_left(&app, &client).await?;
-        source.over().await?;
+        source.wait_until_done().await?;
         assert_eq!(task.result.as_ref().unwrap()["migrator"]["source"], "removed", "{task:#?}");
         assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "{kind} {what} {from}");
     }
     Ok(())
 }
 
-/// Rows of the table in which a worker dies, and how many have been read by then.
+/// Rows of the table, and how many have been read when the worker is killed.
 const ROWS: u64 = 40_000;
 const READ: u64 = 25_000;
 /// A request for a part of a file from here on means that everything before the file has arrived: a part of at
 /// most three MiB is in flight while the next one is requested.
 const ARRIVED: u64 = 9 << 20;
-/// A file is deleted when the transfer has begun.
-const TOO_MUCH_GOES: &str = "if ('rows' === $kind) { @unlink(WP_CONTENT_DIR . '/uploads/too-much.bin'); }";
+/// Deletes a file at the first request for rows.
+const DELETE_HUGE_FILE: &str = "if ('rows' === $kind) { @unlink(WP_CONTENT_DIR . '/uploads/huge.bin'); }";
 
 #[tokio::test]
-async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no_file_twice() -> Result {
+async fn a_new_worker_resumes_within_a_table_without_resending_files() -> Result {
     let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
     add_table(&site, "wp_lab_large", " PRIMARY KEY", ROWS as u32).await?;
     // Two tables are transferred at a time, by name: this one is complete by then.
@@ -245,44 +246,44 @@ async fn who_follows_a_dead_worker_goes_on_in_the_middle_of_a_table_and_sends_no
     for (name, times) in [("early.bin", 1 << 16), ("gone.bin", 1 << 16), ("z-last.bin", 5 << 18)] {
         site.put(&format!("{UPLOADS}/{name}"), &name.repeat(times))?;
     }
-    let source = Listening::to(&site, TOO_MUCH_GOES)?;
+    let source = RecordingSource::to(&site, DELETE_HUGE_FILE)?;
     let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     source.hold("rows", "wp_lab_large", READ)?;
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
-    source.held(&app).await?;
-    let read = source.readings("held", "wp_lab_large")[0];
-    // What was read before has been sent to the clone.
+    source.wait_until_held(&app).await?;
+    let read = source.request_offsets("held", "wp_lab_large")[0];
+    // The rows read before have been sent to the clone.
     client.wait_until(task.id, "rows to be moved", |task| moved(task) >= read).await?;
-    let last = async || source.readings("file", "z-last.bin").iter().any(|from| *from >= ARRIVED);
-    until("a later part of the last file to be asked for", ASKED, None, last).await?;
+    let last = async || source.request_offsets("file", "z-last.bin").iter().any(|from| *from >= ARRIVED);
+    until("a later part of the last file to be requested", REQUEST_TIMEOUT, None, last).await?;
     app.workers[0].kill9().await?;
     fs::remove_file(site.tree().join(UPLOADS).join("gone.bin"))?;
-    // More than any disk has; but part of the content has arrived, so that the space needed is unknown.
-    fs::File::create(site.tree().join(UPLOADS).join("too-much.bin"))?.set_len(1 << 42)?;
-    source.let_go()?;
-    let before = source.readings("rows", "wp_lab_large").len();
-    let asked = source.asked().len();
+    // Larger than any disk; but as part of the content has arrived, the space needed is unknown.
+    fs::File::create(site.tree().join(UPLOADS).join("huge.bin"))?.set_len(1 << 42)?;
+    source.release()?;
+    let before = source.request_offsets("rows", "wp_lab_large").len();
+    let recorded = source.requests().len();
     app.add_worker(&[]).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
-    let again = source.readings("rows", "wp_lab_large").split_off(before);
+    let again = source.request_offsets("rows", "wp_lab_large").split_off(before);
     let from = *again.iter().min().expect("the table was read to its end");
     assert!(from > ROWS / 5 && from <= read, "of {ROWS} rows {read} had been read; then it began at {from}");
     let pair = Pair::of(&site, &app, &client, &task).await?;
-    let told = table(&pair.fidelity, "wp_lab_large");
-    assert_eq!((&told["source_rows"], &told["rereads"]), (&json!(ROWS), &Value::Null), "{told:#}");
-    assert!(told["resumed_rows"].as_u64().unwrap() >= from, "{told:#}");
+    let entry = table(&pair.fidelity, "wp_lab_large");
+    assert_eq!((&entry["source_rows"], &entry["rereads"]), (&json!(ROWS), &Value::Null), "{entry:#}");
+    assert!(entry["resumed_rows"].as_u64().unwrap() >= from, "{entry:#}");
     assert_eq!(table(&pair.fidelity, "wp_lab_before")["resumed_rows"], 100, "a whole table is counted only");
-    assert_eq!(source.readings("rows", "wp_lab_before"), [0], "and not read again");
+    assert_eq!(source.request_offsets("rows", "wp_lab_before"), [0], "and not read again");
     // Only what was in flight when the worker died is requested again.
     let all = &pair.fidelity["files"];
-    let again = source.asked().split_off(asked).into_iter().filter(|asked| asked.kind == "file");
+    let again = source.requests().split_off(recorded).into_iter().filter(|request| request.kind == "file");
     let again: BTreeSet<_> = again.map(|file| file.what).collect();
-    let (taken_up, whole) = (all["resumed_files"].as_u64().unwrap(), all["files"].as_u64().unwrap());
-    assert!(taken_up > whole / 2, "{all:#}");
-    assert!(again.len() as u64 <= whole - taken_up, "{again:?}, {all:#}");
-    let begun = source.readings("file", "early.bin").into_iter().filter(|from| *from == 0).count();
+    let (resumed, whole) = (all["resumed_files"].as_u64().unwrap(), all["files"].as_u64().unwrap());
+    assert!(resumed > whole / 2, "{all:#}");
+    assert!(again.len() as u64 <= whole - resumed, "{again:?}, {all:#}");
+    let begun = source.request_offsets("file", "early.bin").into_iter().filter(|from| *from == 0).count();
     assert_eq!(begun, 1);
     pair.assert_equal().await
 }
@@ -295,19 +296,19 @@ async fn a_folder_that_becomes_a_file_between_two_attempts_is_a_file_in_the_clon
         site.put(&format!("{UPLOADS}/{name}"), name)?;
     }
     site.put(&format!("{UPLOADS}/c-large.bin"), &"large ".repeat(2 << 20))?;
-    let source = Listening::to(&site, "")?;
+    let source = RecordingSource::to(&site, "")?;
     let mut app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     source.hold("file", "c-large.bin", ARRIVED)?;
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
-    source.held(&app).await?;
+    source.wait_until_held(&app).await?;
     app.workers[0].kill9().await?;
     fs::remove_dir_all(uploads.join("a-folder"))?;
     fs::remove_file(uploads.join("b-file"))?;
     for name in ["a-folder", "b-file/in/it.txt"] {
         site.put(&format!("{UPLOADS}/{name}"), name)?;
     }
-    source.let_go()?;
+    source.release()?;
     app.add_worker(&[]).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");

@@ -1,5 +1,5 @@
-//! Programs that are killed at random moments of a clone: each clone becomes a true copy, or ends as a clear failure with
-//! nothing left over.
+//! Programs that are killed at random moments of a clone: the clone is exact, or its task fails with a clear problem and
+//! leaves nothing.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::clone::checker::Pair;
 use crate::clone::{at, ended, nothing_left, problem, start_visited};
 
 /// Reproducible random numbers (splitmix64).
-struct Chance(u64);
+struct Rng(u64);
 
-impl Chance {
+impl Rng {
     /// Seeded by `WPCLONE_SEED`, or by the clock; the seed is printed.
     fn new() -> Self {
         let clock = || std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
@@ -34,7 +34,7 @@ impl Chance {
 
 /// The processes that are killed.
 #[derive(Debug, Clone, Copy)]
-enum Victim {
+enum KilledProcess {
     /// A worker; another one is running.
     Worker,
     /// The source's PHP worker processes.
@@ -47,19 +47,25 @@ enum Victim {
     MariaDb,
 }
 
-const VICTIMS: [Victim; 5] =
-    [Victim::Worker, Victim::SourcePhp, Victim::ClonePhp, Victim::CloneRequests, Victim::MariaDb];
+const KILLED_PROCESSES: [KilledProcess; 5] = [
+    KilledProcess::Worker,
+    KilledProcess::SourcePhp,
+    KilledProcess::ClonePhp,
+    KilledProcess::CloneRequests,
+    KilledProcess::MariaDb,
+];
 /// Steps of a clone in order, one of which is chosen for the kill. The transfer is the longest.
 const STEPS: [&str; 6] = ["prepare", "transfer", "transfer", "transfer", "verify", "remove-migrator"];
 
-struct Scene {
+/// A source, and an app with two workers.
+struct Setup {
     site: Site,
     app: TestApp,
     client: Client,
 }
 
-impl Scene {
-    async fn set() -> Result<Self> {
+impl Setup {
+    async fn start() -> Result<Self> {
         let site = start_visited(Site::builder(Version::Bookworm).content(150)).await?;
         let mut app = TestApp::builder().clones(Version::Trixie).start().await?;
         app.add_worker(&[]).await?;
@@ -68,52 +74,52 @@ impl Scene {
     }
 
     /// The running processes of a kind.
-    fn pids(&self, victim: Victim) -> Vec<u32> {
+    fn pids(&self, process: KilledProcess) -> Vec<u32> {
         let state = self.app.clones_state().unwrap().display().to_string();
         let masters = || processes_with(&["php-fpm: master", &format!("{state}/clones/")]);
-        match victim {
-            Victim::Worker => Vec::new(),
-            Victim::SourcePhp => self.site.php_workers(),
-            Victim::ClonePhp => masters(),
-            Victim::CloneRequests => masters().into_iter().flat_map(children).collect(),
-            Victim::MariaDb => processes_with(&["mariadbd", &format!("--datadir={state}/mariadb/")]),
+        match process {
+            KilledProcess::Worker => Vec::new(),
+            KilledProcess::SourcePhp => self.site.php_workers(),
+            KilledProcess::ClonePhp => masters(),
+            KilledProcess::CloneRequests => masters().into_iter().flat_map(children).collect(),
+            KilledProcess::MariaDb => processes_with(&["mariadbd", &format!("--datadir={state}/mariadb/")]),
         }
     }
 
-    /// Waits for a moment of a task, and kills; returns the number of killed processes.
-    async fn kill_at(&mut self, task: TaskId, victim: Victim, chance: &mut Chance) -> Result<usize> {
-        let step = STEPS[chance.below(STEPS.len() as u64) as usize];
-        let (pause, worker) = (Duration::from_millis(chance.below(2500)), chance.below(2) as usize);
+    /// Kills a process at a random moment of a task; returns the number of killed processes.
+    async fn kill_at(&mut self, task: TaskId, process: KilledProcess, rng: &mut Rng) -> Result<usize> {
+        let step = STEPS[rng.below(STEPS.len() as u64) as usize];
+        let (pause, worker) = (Duration::from_millis(rng.below(2500)), rng.below(2) as usize);
         let begun = |task: &TaskView| {
             task.state.is_final() || task.steps.iter().any(|one| one.name == step && one.started_at.is_some())
         };
         self.client.wait_until(task, step, begun).await?;
         // A random moment after one that can be awaited.
         sleep(pause).await;
-        if let Victim::Worker = victim {
+        if let KilledProcess::Worker = process {
             let worker = &self.app.workers[worker];
             worker.kill9().await?;
-            eprintln!("  {victim:?} in {step} after {pause:?}");
+            eprintln!("  {process:?} in {step} after {pause:?}");
             return Ok(1);
         }
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            let pids = self.pids(victim);
+            let pids = self.pids(process);
             pids.iter().copied().for_each(kill9);
             if !pids.is_empty() || Instant::now() >= end || self.client.task(task).await?.state.is_final() {
-                eprintln!("  {victim:?} in {step} after {pause:?}: {} processes", pids.len());
+                eprintln!("  {process:?} in {step} after {pause:?}: {} processes", pids.len());
                 return Ok(pids.len());
             }
             sleep(Duration::from_millis(15)).await;
         }
     }
 
-    /// One clone, one fault.
-    async fn round(&mut self, victim: Victim, chance: &mut Chance) -> Result<State> {
+    /// Makes one clone with one fault.
+    async fn round(&mut self, process: KilledProcess, rng: &mut Rng) -> Result<State> {
         let begun = Instant::now();
         let body = json!({"source": self.site.login(&self.site.admin())});
         let id = self.client.accepted("/clone", &body).await?.id;
-        self.kill_at(id, victim, chance).await?;
+        self.kill_at(id, process, rng).await?;
         for worker in &mut self.app.workers {
             if worker.status().is_some() {
                 worker.restart().await?;
@@ -128,17 +134,18 @@ impl Scene {
             task.crashes
         );
         // A clone whose verification failed is published as well.
-        let given = task.steps.iter().any(|step| step.name == "publish" && step.state == State::Succeeded);
+        let published =
+            task.steps.iter().any(|step| step.name == "publish" && step.state == State::Succeeded);
         if task.state == State::Succeeded {
-            assert!(given, "{task:#?}");
+            assert!(published, "{task:#?}");
         } else {
             let problem = problem(&task);
             assert!(!problem.changed_target, "{task:#?}");
-            assert_eq!(problem.more.contains_key("clone"), given, "{task:#?}");
+            assert_eq!(problem.more.contains_key("clone"), published, "{task:#?}");
             eprintln!("  {}: {}", problem.code, problem.detail);
         }
-        if given {
-            self.is_back(&task).await?;
+        if published {
+            self.wait_until_clone_answers(&task).await?;
             Pair::of(&self.site, &self.app, &self.client, &task).await?.assert_equal().await?;
             self.delete(&task).await?;
         }
@@ -148,22 +155,22 @@ impl Scene {
     }
 
     /// A late kill hits a published clone: it recovers by itself.
-    async fn is_back(&self, task: &TaskView) -> Result {
+    async fn wait_until_clone_answers(&self, task: &TaskView) -> Result {
         let front = at(task, "/clone/url").as_str().unwrap();
         let answers =
             || async { reqwest::get(format!("{front}/")).await.is_ok_and(|answer| answer.status() == 200) };
         until("the clone to answer", Duration::from_secs(60), None, answers).await
     }
 
-    /// Whatever became of the clone, nothing of ours is left on its source.
+    /// Nothing of wpclone is left on the source, or a step reports it.
     fn source_is_clean(&self, task: &TaskView) {
         let removal = task.result.as_ref().and_then(|result| result.get("migrator")?.get("source"));
         let plugin = self.site.tree().join("wp-content/plugins/wpclone-migrator");
-        let said = removal.is_some_and(|removal| removal == "incomplete")
+        let reported = removal.is_some_and(|removal| removal == "incomplete")
             || task.steps.iter().any(|step| step.name == "rollback" && step.state != State::Succeeded);
         assert!(
-            said || !plugin.exists(),
-            "the migrator is left on the source, and nobody says so: {task:#?}"
+            reported || !plugin.exists(),
+            "the migrator is left on the source, and no step reports it: {task:#?}"
         );
     }
 
@@ -179,18 +186,18 @@ impl Scene {
 
 #[tokio::test]
 async fn whichever_process_is_killed_a_clone_is_exact_or_leaves_nothing() -> Result {
-    let mut chance = Chance::new();
-    let mut scene = Scene::set().await?;
+    let mut rng = Rng::new();
+    let mut setup = Setup::start().await?;
     let mut succeeded = 0;
-    let rounds = rounds(VICTIMS.len());
-    // Each of them in turn, from a random one on.
-    let first = chance.below(VICTIMS.len() as u64) as usize;
+    let rounds = rounds(KILLED_PROCESSES.len());
+    // In turn, starting with a random one.
+    let first = rng.below(KILLED_PROCESSES.len() as u64) as usize;
     for round in 0..rounds {
-        let victim = VICTIMS[(first + round) % VICTIMS.len()];
-        eprintln!("round {round}: {victim:?}");
-        succeeded += usize::from(scene.round(victim, &mut chance).await? == State::Succeeded);
+        let process = KILLED_PROCESSES[(first + round) % KILLED_PROCESSES.len()];
+        eprintln!("round {round}: {process:?}");
+        succeeded += usize::from(setup.round(process, &mut rng).await? == State::Succeeded);
     }
-    eprintln!("{succeeded} of {rounds} clones are true copies");
+    eprintln!("{succeeded} of {rounds} clones are exact");
     // Most of them resume and succeed.
     assert!(succeeded * 2 >= rounds, "{succeeded} of {rounds}");
     Ok(())

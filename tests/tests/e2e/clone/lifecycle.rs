@@ -85,9 +85,9 @@ async fn nothing_is_left_of_a_clone_whose_source_rejects_the_login() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
-    let mut nobody = site.admin();
-    nobody.password = "not this one".into();
-    let task = client.accepted("/clone", &json!({"source": site.login(&nobody)})).await?;
+    let mut wrong = site.admin();
+    wrong.password = "not this one".into();
+    let task = client.accepted("/clone", &json!({"source": site.login(&wrong)})).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(
         task.problem.as_ref().map(|problem| problem.code),
@@ -127,7 +127,7 @@ async fn a_clone_keeps_running_and_expires_while_the_wordpress_template_is_missi
     let front = format!("{}/", at(&task, "/clone/url").as_str().unwrap());
     let name = at(&task, "/clone/name").as_str().unwrap();
     let answers =
-        async |wanted: u16| reqwest::get(&front).await.is_ok_and(|answer| answer.status() == wanted);
+        async |expected: u16| reqwest::get(&front).await.is_ok_and(|answer| answer.status() == expected);
     app.workers[0].terminate().await?;
     app.add_worker(&[("WPCLONE_WORDPRESS_DIR", "/nonexistent")]).await?;
     until("the clone to be back", Duration::from_secs(60), None, async || answers(200).await).await?;

@@ -22,8 +22,8 @@ async fn where_a_cache_answers_for_the_front_page_rest_is_the_way() -> Result {
     reads(&client).await;
     assert_eq!(crate::migrator::complaints(&site), [""; 0]);
     // One failure is enough to decide.
-    let asked = site.hits().await?.iter().filter(|h| h.path.contains("wpclone_migrator=")).count();
-    assert_eq!(asked, 1);
+    let requests = site.hits().await?.iter().filter(|h| h.path.contains("wpclone_migrator=")).count();
+    assert_eq!(requests, 1);
     Ok(())
 }
 

@@ -179,10 +179,10 @@ async fn a_response_reads_few_more_rows_than_it_contains() -> Result {
     // Each site has its own database user, named like its database.
     site.sql("SET GLOBAL userstat = 1").await?;
     let sent = async || -> Result<u64> {
-        let told = site
+        let count = site
             .sql("SELECT rows_sent FROM information_schema.user_statistics WHERE user = DATABASE()")
             .await?;
-        Ok(told.trim().parse().unwrap_or(0))
+        Ok(count.trim().parse().unwrap_or(0))
     };
     let before = sent().await?;
     let read = read(&client, &format!("{PREFIX}many"), AdaptiveBatch::new(5000).capped_at(1 << 18)).await;

@@ -209,21 +209,21 @@ async fn more_than_four_concurrent_requests_are_told_to_retry() -> Result {
          for ($i = 0; $i < 2000 && file_exists(ABSPATH . 'held'); $i++) {{ usleep(20000); clearstatcache(); }}"
     );
     let holding = site.eval_php(&held);
-    let asking = async {
+    let requesting = async {
         let file = site.tree().join("held");
         let there = async || file.is_file();
-        wpclone_tests::until("the places to be taken", std::time::Duration::from_secs(20), None, there)
+        wpclone_tests::until("the slots to be taken", std::time::Duration::from_secs(20), None, there)
             .await?;
         let error = client.manifest().await.expect_err("a fifth request");
         assert_eq!(error.code(), Some("busy"));
-        assert!(client.status().await.is_ok(), "its status is told all the same");
+        assert!(client.status().await.is_ok(), "its status is still reported");
         std::fs::remove_file(&file)?;
         Result::<()>::Ok(())
     };
-    let (held, asked) = tokio::join!(holding, asking);
-    asked?;
+    let (held, requested) = tokio::join!(holding, requesting);
+    requested?;
     held?;
-    assert!(client.manifest().await.is_ok(), "the places are free again");
+    assert!(client.manifest().await.is_ok(), "the slots are free again");
     Ok(())
 }
 

@@ -9,6 +9,6 @@ pub(crate) const PREFIX: &str = "we_";
 pub(crate) async fn source(version: Version) -> Result<Site> {
     let site = crate::migrator::small(version).content(40).start().await?;
     site.rename_prefix(PREFIX).await?;
-    site.add_odd_tables(PREFIX).await?;
+    site.add_edge_case_tables(PREFIX).await?;
     Ok(site)
 }

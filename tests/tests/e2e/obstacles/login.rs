@@ -5,7 +5,7 @@ use crate::obstacles::*;
 #[tokio::test]
 async fn a_wrong_password_is_sent_exactly_once() -> Result {
     let site = site().start().await?;
-    let (task, problem) = setup_fails(&site, &nobody(), Code::AuthBadCredentials).await?;
+    let (task, problem) = setup_fails(&site, &unknown_user(), Code::AuthBadCredentials).await?;
     assert_eq!(site.logins().await?, 1);
     assert!(!problem.changed_target && !problem.retryable);
     let names: Vec<_> = task.artifacts.iter().map(|a| a.name.as_str()).collect();
@@ -21,7 +21,7 @@ async fn a_login_without_a_response_is_not_repeated() -> Result {
     let site = site().mu_plugin("slow-login", php).start().await?;
     let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "4").start().await?;
     let client = app.client()?;
-    let task = client.wait(client.setup(&site, &nobody(), Role::Source).await?.id).await?;
+    let task = client.wait(client.setup(&site, &unknown_user(), Role::Source).await?.id).await?;
     assert_eq!(task.attempts, 1);
     problem(task, Code::AuthUnanswered);
     assert_eq!(site.logins().await?, 1);
@@ -45,7 +45,7 @@ async fn a_login_form_that_posts_to_another_site_receives_no_password() -> Resul
         }
     };
     let stub = Stub::start(Router::new().fallback(answer)).await?;
-    let problem = stranger_fails(&stub.url(), Code::Redirected).await?;
+    let problem = stub_setup_fails(&stub.url(), Code::Redirected).await?;
     assert!(problem.detail.contains("nothing was sent"), "{}", problem.detail);
     Ok(())
 }
@@ -53,7 +53,7 @@ async fn a_login_form_that_posts_to_another_site_receives_no_password() -> Resul
 #[tokio::test]
 async fn an_unknown_user_is_a_bad_credential_in_japanese_too() -> Result {
     let site = Site::builder(Version::Sid).locale("ja").start().await?;
-    let user = User { name: "nobody".into(), ..nobody() };
+    let user = User { name: "nobody".into(), ..unknown_user() };
     setup_fails(&site, &user, Code::AuthBadCredentials).await?;
     assert_eq!(site.logins().await?, 1);
     Ok(())

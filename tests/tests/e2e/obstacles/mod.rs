@@ -25,7 +25,7 @@ fn site() -> Builder {
     Site::builder(Version::Trixie)
 }
 
-fn nobody() -> User {
+fn unknown_user() -> User {
     User { name: "admin".into(), role: "administrator".into(), password: "canary-password-of-nobody".into() }
 }
 
@@ -43,7 +43,7 @@ async fn setup_fails(site: &Site, user: &User, code: Code) -> Result<(TaskView, 
     let task = client.wait(client.setup(site, user, Role::Source).await?.id).await?;
     let problem = problem(task.clone(), code);
     if !code.retryable() {
-        assert_eq!(task.attempts, 1, "what a site refused is not tried again");
+        assert_eq!(task.attempts, 1, "an error that is not retryable is not retried");
     }
     Ok((task, problem))
 }
@@ -54,8 +54,8 @@ async fn app_password_fails(site: &Site, user: &User, code: Code) -> Result<Prob
     Ok(problem(task, code))
 }
 
-/// A setup of a site that is not one of the lab's.
-async fn stranger_fails(url: &str, code: Code) -> Result<Problem> {
+/// Sets up a stub in place of a site; the task must fail.
+async fn stub_setup_fails(url: &str, code: Code) -> Result<Problem> {
     let client = client().await?;
     let body = json!({"url": url, "username": "admin", "password": "canary-password-of-nobody"});
     let task = client.accepted("/setup", &body).await?;

@@ -59,32 +59,32 @@ async fn a_challenge_page_in_front_of_a_stub() -> Result {
     let wall = "<html><body><form id=\"challenge-form\"></form></body></html>";
     let headers = [("content-type", "text/html"), ("cf-mitigated", "challenge")];
     let stub = Stub::answering(403, &headers, wall).await?;
-    stranger_fails(&stub.url(), Code::EdgeChallenge).await?;
+    stub_setup_fails(&stub.url(), Code::EdgeChallenge).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn sites_that_are_no_wordpress() -> Result {
     let page = Stub::page("<html><body>Hello</body></html>").await?;
-    stranger_fails(&page.url(), Code::NotWordPress).await?;
+    stub_setup_fails(&page.url(), Code::NotWordPress).await?;
     let json = Stub::answering(200, &[("content-type", "application/json")], "{}").await?;
-    stranger_fails(&json.url(), Code::NotWordPress).await?;
+    stub_setup_fails(&json.url(), Code::NotWordPress).await?;
     let garbage: Vec<u8> = (0..10 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let garbage = Stub::answering(200, &[("content-type", "text/html")], garbage).await?;
-    stranger_fails(&garbage.url(), Code::NotWordPress).await?;
+    stub_setup_fails(&garbage.url(), Code::NotWordPress).await?;
     let circle = Stub::redirecting("/wp-login.php").await?;
-    stranger_fails(&circle.url(), Code::Redirected).await?;
+    stub_setup_fails(&circle.url(), Code::Redirected).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn pages_that_are_slow_to_parse_do_not_block_the_worker() -> Result {
     let deep = Stub::page(&format!("<html><body>{}", "<div>".repeat(200_000))).await?;
-    stranger_fails(&deep.url(), Code::NotWordPress).await?;
+    stub_setup_fails(&deep.url(), Code::NotWordPress).await?;
     // The response to our script's request is 30 MB large.
     let large = "<html><body><p id=login_error>x</p><script>String.prototype.slice = () => 'x'.repeat(30 << 20)</script>\
                  <form id=loginform method=post><input name=log><input name=pwd></form></body></html>";
-    stranger_fails(&Stub::page(large).await?.url(), Code::BrowserCrashed).await?;
+    stub_setup_fails(&Stub::page(large).await?.url(), Code::BrowserCrashed).await?;
     let endless = "<html><body><form id=loginform method=post><input name=log><input name=pwd></form>\
                    <script>for (;;);</script></body></html>";
     let app = TestApp::builder()

@@ -14,20 +14,20 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use wpclone_tests::{Result, Stub, until};
 
-use crate::webhooks::{CANARY, PATIENCE};
+use crate::webhooks::{CANARY, TIMEOUT};
 
 /// The documentation for receivers.
 const GUIDE: &str = include_str!("../../../../docs/WEBHOOKS.md");
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub(crate) struct Heard {
+pub(crate) struct ReceivedRequest {
     pub(crate) line: String,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Bytes,
 }
 
-impl Heard {
+impl ReceivedRequest {
     pub(crate) fn id(&self) -> &str {
         &self.headers["webhook-id"]
     }
@@ -72,38 +72,38 @@ pub(crate) enum Reply {
     When(Arc<Semaphore>),
 }
 
-type Kept = Arc<Mutex<Vec<Heard>>>;
-type Judge = Arc<dyn Fn(usize) -> Reply + Send + Sync>;
+type Requests = Arc<Mutex<Vec<ReceivedRequest>>>;
+type ReplyFor = Arc<dyn Fn(usize) -> Reply + Send + Sync>;
 
 /// A webhook receiver.
 pub(crate) struct Receiver {
     stub: Stub,
-    heard: Kept,
+    requests: Requests,
 }
 
 impl Receiver {
     pub(crate) async fn start(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Result<Self> {
-        let heard = Kept::default();
-        let state = (Arc::clone(&heard), Arc::new(reply) as Judge);
+        let requests = Requests::default();
+        let state = (Arc::clone(&requests), Arc::new(reply) as ReplyFor);
         let stub = Stub::start(Router::new().fallback(take).with_state(state)).await?;
-        Ok(Self { stub, heard })
+        Ok(Self { stub, requests })
     }
 
     pub(crate) fn url(&self) -> String {
         format!("{}/hook/{CANARY}?key={CANARY}", self.stub.url())
     }
 
-    pub(crate) fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().expect("kept").clone()
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
+        self.requests.lock().expect("kept").clone()
     }
 
-    pub(crate) async fn received(&self, times: usize) -> Result {
-        until(&format!("{times} calls"), PATIENCE, None, async || self.heard().len() >= times).await
+    pub(crate) async fn wait_for_requests(&self, times: usize) -> Result {
+        until(&format!("{times} calls"), TIMEOUT, None, async || self.requests().len() >= times).await
     }
 }
 
 async fn take(
-    State((heard, reply)): State<(Kept, Judge)>,
+    State((requests, reply)): State<(Requests, ReplyFor)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -112,9 +112,9 @@ async fn take(
     let text = |v: &axum::http::HeaderValue| v.to_str().expect("text").to_owned();
     let headers = headers.iter().map(|(n, v)| (n.to_string(), text(v))).collect();
     let before = {
-        let mut heard = heard.lock().expect("kept");
-        heard.push(Heard { line: format!("{method} {uri}"), headers, body });
-        heard.len() - 1
+        let mut requests = requests.lock().expect("kept");
+        requests.push(ReceivedRequest { line: format!("{method} {uri}"), headers, body });
+        requests.len() - 1
     };
     match reply(before) {
         Reply::Status(status) => StatusCode::from_u16(status).expect("a status").into_response(),

@@ -1,5 +1,5 @@
-//! Compares a clone with its source, table by table, file by file and page by page. It knows nothing of how clones are
-//! made: it queries both databases, hashes both folders, and rewrites nothing.
+//! Compares a clone with its source, table by table, file by file and page by page. It is independent of the code that
+//! makes clones: it queries both databases, hashes both folders, and rewrites nothing.
 
 mod database;
 mod files;
@@ -54,10 +54,10 @@ pub(crate) struct Pair<'a> {
     /// Its `fidelity.json`.
     pub(crate) fidelity: Value,
     pub(crate) prefix: &'a str,
-    /// Whether tables of this name are somebody else's and stay.
-    pub(crate) stays: fn(&str) -> bool,
+    /// Whether a table of this name belongs to another installation and is not cloned.
+    pub(crate) is_foreign_table: fn(&str) -> bool,
     /// All faults, reported at once.
-    wrong: RefCell<Vec<String>>,
+    faults: RefCell<Vec<String>>,
 }
 
 impl<'a> Pair<'a> {
@@ -87,8 +87,8 @@ impl<'a> Pair<'a> {
             task,
             fidelity,
             prefix,
-            stays: |_| false,
-            wrong: RefCell::default(),
+            is_foreign_table: |_| false,
+            faults: RefCell::default(),
         })
     }
 
@@ -97,7 +97,7 @@ impl<'a> Pair<'a> {
         let begun = std::time::Instant::now();
         self.assert_same_tables().await?;
         let tables = begun.elapsed();
-        self.same_files();
+        self.assert_same_files();
         let files = begun.elapsed();
         self.assert_same_pages().await?;
         eprintln!(
@@ -105,18 +105,18 @@ impl<'a> Pair<'a> {
             files - tables,
             begun.elapsed() - files
         );
-        let wrong = self.wrong.borrow();
-        assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
+        let faults = self.faults.borrow();
+        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
         Ok(())
     }
 
-    fn wrong(&self, what: impl Into<String>) {
-        self.wrong.borrow_mut().push(what.into());
+    fn fault(&self, what: impl Into<String>) {
+        self.faults.borrow_mut().push(what.into());
     }
 
     fn equal<T: PartialEq + Debug>(&self, what: &str, source: &T, clone: &T) {
         if source != clone {
-            self.wrong(format!("{what}: {source:?}\n    and on the clone, or in the report: {clone:?}"));
+            self.fault(format!("{what}: {source:?}\n    and on the clone, or in the report: {clone:?}"));
         }
     }
 

@@ -7,7 +7,7 @@ use super::{Pair, Side};
 
 /// Pages that every site has.
 const PAGES: [&str; 5] = ["", "?s=a", "?feed=rss2", "?feed=comments-rss2", "?p=999999"];
-/// It exists only where search engines may index the site.
+/// Exists only where search engines may index the site.
 const SITEMAP: &str = "wp-sitemap.xml";
 /// What REST lists.
 const LISTS: [&str; 8] = ["posts", "pages", "categories", "tags", "comments", "users", "media", "types"];
@@ -21,30 +21,30 @@ impl Pair<'_> {
             let all = if list == "types" { "index.php?rest_route=/wp/v2/types".into() } else { all };
             let (source, clone) = tokio::try_join!(self.source.get(&all), self.clone.get(&all))?;
             assert_eq!(source.0, 200, "{all}: {}", source.1);
-            let told: Value = serde_json::from_str(&source.1)?;
-            self.same(&all, &source, &clone);
-            links.extend(told.as_array().into_iter().flatten().take(2).filter_map(|one| {
+            let listed: Value = serde_json::from_str(&source.1)?;
+            self.expect_same_response(&all, &source, &clone);
+            links.extend(listed.as_array().into_iter().flatten().take(2).filter_map(|one| {
                 let link = one["link"].as_str()?.strip_prefix("SITE/")?;
                 Some(link.to_owned())
             }));
         }
         for page in &links {
             let (source, clone) = tokio::try_join!(self.source.get(page), self.clone.get(page))?;
-            self.same(page, &source, &clone);
+            self.expect_same_response(page, &source, &clone);
             let host = self.source.url.split('/').nth(2).unwrap();
             if clone.1.contains(host) {
-                self.wrong(format!("/{page} has {host}"));
+                self.fault(format!("/{page} has {host}"));
             }
         }
         // A site that must not be indexed has no sitemap.
-        let (there, gone) = tokio::try_join!(self.source.get(SITEMAP), self.clone.get(SITEMAP))?;
-        self.equal("answers for the sitemap", &(there.0, gone.0), &(200, 404));
+        let (on_source, on_clone) = tokio::try_join!(self.source.get(SITEMAP), self.clone.get(SITEMAP))?;
+        self.equal("answers for the sitemap", &(on_source.0, on_clone.0), &(200, 404));
         eprintln!("{} pages and {} lists are the same", links.len(), LISTS.len());
         Ok(())
     }
 
     /// Reports the first difference of two responses.
-    fn same(&self, page: &str, source: &(u16, String), clone: &(u16, String)) {
+    fn expect_same_response(&self, page: &str, source: &(u16, String), clone: &(u16, String)) {
         if source == clone {
             return;
         }
@@ -54,8 +54,8 @@ impl Pair<'_> {
             let bytes = &text.as_bytes()[at.saturating_sub(200).min(text.len())..];
             String::from_utf8_lossy(&bytes[..bytes.len().min(500)]).into_owned()
         };
-        self.wrong(format!(
-            "/{page} is {} and says\n{}\nand on the clone it is {} and says\n{}",
+        self.fault(format!(
+            "/{page} is {}:\n{}\nOn the clone it is {}:\n{}",
             source.0,
             from(&source.1),
             clone.0,
@@ -71,12 +71,12 @@ impl Side {
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let answer = http.get(format!("{}/{path}", self.url)).send().await?;
         let (status, text) = (answer.status().as_u16(), answer.text().await?);
-        Ok((status, self.neutral(&text)))
+        Ok((status, self.normalize(&text)))
     }
 
-    /// Replaces each spelling of the address with `SITE`, and removes what a clone adds: that it must not be
-    /// indexed, and which of its paths may be fetched ahead.
-    fn neutral(&self, text: &str) -> String {
+    /// Replaces each spelling of the address with `SITE`, and removes what a clone adds: the robots tag and the
+    /// speculation rules.
+    fn normalize(&self, text: &str) -> String {
         let encode = |text: &str| text.replace(':', "%3A").replace('/', "%2F");
         let bare = self.url.trim_start_matches("http:");
         let mut text = text.to_owned();
@@ -85,7 +85,7 @@ impl Side {
                 text = text.replace(&form, "SITE");
             }
         }
-        // Some write no port, and some no host.
+        // Some addresses have no port, and some no host.
         let (host, path) = bare.trim_start_matches('/').split_once('/').unwrap_or((bare, ""));
         let path = if path.is_empty() { String::new() } else { format!("/{path}") };
         let host = host.trim_start_matches('/').split(':').next().unwrap_or_default();
@@ -95,18 +95,18 @@ impl Side {
             // The end of a tag.
             text = text.replace(&format!("{quote}PATH/>"), &format!("{quote}/>"));
         }
-        // The clone's content is where WordPress has it.
+        // The clone has its content in the standard folder.
         let content = self.content();
         text = text.replace(&format!("/{content}/"), "/CONTENT/");
         text = text.replace(&format!("\\/{content}\\/"), "\\/CONTENT\\/");
-        let text = without(&text, "<meta name='robots'", "/>");
-        let text = without(&text, "<meta name=\"robots\"", "/>");
-        without(&text, "<script type=\"speculationrules\">", "</script>")
+        let text = cut_out(&text, "<meta name='robots'", "/>");
+        let text = cut_out(&text, "<meta name=\"robots\"", "/>");
+        cut_out(&text, "<script type=\"speculationrules\">", "</script>")
     }
 }
 
-/// Without what stands between these two.
-fn without(text: &str, begin: &str, end: &str) -> String {
+/// Removes the text between `begin` and `end`, and both.
+fn cut_out(text: &str, begin: &str, end: &str) -> String {
     let Some((before, rest)) = text.split_once(begin) else { return text.to_owned() };
     let after = rest.split_once(end).map_or("", |(_, after)| after);
     format!("{before}{after}")

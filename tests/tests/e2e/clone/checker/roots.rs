@@ -34,7 +34,7 @@ impl Pair<'_> {
                 found += hex::decode(cell).map_or(0, |text| counted(&text));
             }
             if name == &format!("{}postmeta", self.prefix) {
-                let (key, value) = (table.place("meta_key"), table.place("meta_value"));
+                let (key, value) = (table.column_index("meta_key"), table.column_index("meta_value"));
                 let items = table.rows.iter().filter(|row| row[key] == hex::encode_upper("_menu_item_url"));
                 let items = items.filter_map(|row| hex::decode(&row[value]).ok());
                 found += items.filter(|url| url.first() == Some(&b'/') && of_site(&old, &url[1..])).count();

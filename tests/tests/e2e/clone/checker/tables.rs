@@ -18,7 +18,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn place(&self, column: &str) -> usize {
+    pub(super) fn column_index(&self, column: &str) -> usize {
         self.columns.iter().position(|name| name == column).unwrap_or_else(|| panic!("no column {column}"))
     }
 }
@@ -38,13 +38,13 @@ pub(super) async fn read(database: &Database) -> Result<BTreeMap<String, Table>>
 async fn table(database: &Database, name: &str, next: Option<u64>) -> Result<Table> {
     let (quoted, text) =
         (format!("`{}`", name.replace('`', "``")), format!("'{}'", name.replace('\'', "''")));
-    let told = database
+    let listed = database
         .sql(&format!(
             "SELECT COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS \
              WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {text} ORDER BY ORDINAL_POSITION"
         ))
         .await?;
-    let columns: Vec<(String, String)> = told
+    let columns: Vec<(String, String)> = listed
         .lines()
         .map(|line| line.rsplit_once('\t').map(|(name, kind)| (name.to_owned(), kind.to_owned())).unwrap())
         .collect();

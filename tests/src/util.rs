@@ -22,14 +22,14 @@ use crate::{LabError, Result};
 /// The interval between two checks of a condition.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(15);
 
-/// How long the keeper waits for the other guards before it removes the folder.
+/// How long the keeper of the folder waits for the other supervisors before it removes the folder.
 pub(crate) const KEEPER_LIMIT: Duration = Duration::from_secs(20);
 
 static BASE: OnceCell<(PathBuf, Mutex<Option<Supervised>>)> = OnceCell::const_new();
 
-/// The folder of this process, made at first use. Its guard outlives all others' and removes it.
-pub(crate) async fn base() -> Result<&'static Path> {
-    let (path, _) = BASE.get_or_try_init(make_base).await?;
+/// The folder of this process, created at first use. Its supervisor outlives all others and removes it.
+pub(crate) async fn base_folder() -> Result<&'static Path> {
+    let (path, _) = BASE.get_or_try_init(create_base_folder).await?;
     Ok(path)
 }
 
@@ -41,8 +41,8 @@ pub(crate) fn end() {
     }
 }
 
-async fn make_base() -> Result<(PathBuf, Mutex<Option<Supervised>>)> {
-    // A guard removes the parent of its folder when that is empty, so the parent is exclusive to it. Services of
+async fn create_base_folder() -> Result<(PathBuf, Mutex<Option<Supervised>>)> {
+    // A supervisor removes the parent of its folder when that is empty, so the parent is exclusive to it. Services of
     // other users must be able to traverse it.
     let around = unique_folder(&env::temp_dir(), "wpclone-lab");
     fs::create_dir(&around).map_err(at(&around))?;
@@ -51,7 +51,7 @@ async fn make_base() -> Result<(PathBuf, Mutex<Option<Supervised>>)> {
     let lab = built("lab")?;
     let spec = ProcessSpec {
         program: lab.clone(),
-        args: vec!["keep".into()],
+        args: vec!["keep-folder".into()],
         env: Vec::new(),
         folder: path.clone(),
         grace: KEEPER_LIMIT,
@@ -59,7 +59,7 @@ async fn make_base() -> Result<(PathBuf, Mutex<Option<Supervised>>)> {
     };
     let keeper = Supervised::spawn_with(&lab, spec, Stdio::null(), Stdio::inherit()).await?;
     until("the lab's folder", Duration::from_secs(10), None, async || path.is_dir()).await?;
-    // A guard's folder is for its owner alone, until now.
+    // So far only its owner may enter a supervisor's folder.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(at(&path))?;
     fs::create_dir(path.join("logs")).map_err(at(&path))?;
     Ok((path, Mutex::new(Some(keeper))))
@@ -166,7 +166,7 @@ pub(crate) fn tail(log: &Path) -> String {
     String::from_utf8_lossy(&text[text.len().saturating_sub(3000)..]).into_owned()
 }
 
-/// Says which file an error is about.
+/// Adds the path to an error.
 pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> LabError {
     move |error| LabError::File { path: path.to_owned(), error }
 }

@@ -1,4 +1,4 @@
-//! Counts what a site sends to other hosts.
+//! Records the mail and HTTP requests that a site sends to other hosts.
 
 use std::sync::Arc;
 
@@ -11,23 +11,23 @@ use crate::Result;
 
 /// A mail server and a web server on loopback that accept and record every connection. Dropping it stops them.
 #[derive(Debug)]
-pub struct Sink {
+pub struct RequestRecorder {
     mail: u16,
     web: u16,
-    heard: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<String>>>,
     tasks: [JoinHandle<()>; 2],
 }
 
-impl Sink {
+impl RequestRecorder {
     /// Starts both.
     ///
     /// # Errors
     /// No port.
     pub async fn start() -> Result<Self> {
-        let heard = Arc::default();
-        let (mail, mails) = listen(true, Arc::clone(&heard)).await?;
-        let (web, webs) = listen(false, Arc::clone(&heard)).await?;
-        Ok(Self { mail, web, heard, tasks: [mails, webs] })
+        let received = Arc::default();
+        let (mail, mails) = listen(true, Arc::clone(&received)).await?;
+        let (web, webs) = listen(false, Arc::clone(&received)).await?;
+        Ok(Self { mail, web, received, tasks: [mails, webs] })
     }
 
     /// The mail server's port.
@@ -45,44 +45,44 @@ impl Sink {
     /// Returns and clears the record: `mail` or `web` for each connection.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.heard.lock())
+        std::mem::take(&mut self.received.lock())
     }
 }
 
-impl Drop for Sink {
+impl Drop for RequestRecorder {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-async fn listen(mail: bool, heard: Arc<Mutex<Vec<String>>>) -> Result<(u16, JoinHandle<()>)> {
+async fn listen(mail: bool, received: Arc<Mutex<Vec<String>>>) -> Result<(u16, JoinHandle<()>)> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let kind = if mail { "mail" } else { "web" };
-            heard.lock().push(kind.to_owned());
+            received.lock().push(kind.to_owned());
             // Ends with the connection, or with the runtime.
-            tokio::spawn(
-                async move { drop(if mail { take_mail(stream).await } else { take_web(stream).await }) },
-            );
+            tokio::spawn(async move {
+                drop(if mail { serve_mail(stream).await } else { serve_web(stream).await })
+            });
         }
     });
     Ok((port, task))
 }
 
-async fn take_mail(stream: TcpStream) -> std::io::Result<()> {
+async fn serve_mail(stream: TcpStream) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    stream.write_all(b"220 sink\r\n").await?;
+    stream.write_all(b"220 recorder\r\n").await?;
     let (mut line, mut data) = (String::new(), false);
     while stream.read_line(&mut line).await? > 0 {
         let word = line.trim_end().to_ascii_uppercase();
         let answer = match (data, word.as_str()) {
-            (true, ".") => "250 taken\r\n",
+            (true, ".") => "250 accepted\r\n",
             (true, _) => "",
             (false, "DATA") => "354 go on\r\n",
             (false, "QUIT") => "221 bye\r\n",
-            _ => "250 sink\r\n",
+            _ => "250 recorder\r\n",
         };
         data = (data && word != ".") || (!data && word == "DATA");
         stream.write_all(answer.as_bytes()).await?;
@@ -91,7 +91,7 @@ async fn take_mail(stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn take_web(stream: TcpStream) -> std::io::Result<()> {
+async fn serve_web(stream: TcpStream) -> std::io::Result<()> {
     let (mut stream, mut line) = (BufReader::new(stream), String::new());
     while stream.read_line(&mut line).await? > 2 {
         line.clear();

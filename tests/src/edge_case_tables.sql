@@ -56,6 +56,6 @@ CREATE TABLE wp_defaults (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, a VARCHAR(
 CREATE VIEW wp_view AS SELECT n, t FROM wp_nokey WHERE n > 3;
 CREATE TRIGGER wp_trigger BEFORE INSERT ON wp_empty FOR EACH ROW SET NEW.id = NEW.id + 1;
 
--- Somebody else's, in the same database.
+-- Tables of another installation in the same database.
 CREATE TABLE wp_shop_options (id INT); CREATE TABLE wp_shop_posts (id INT); CREATE TABLE wp_shop_postmeta (id INT); CREATE TABLE wp_shop_terms (id INT);
 CREATE TABLE elsewhere (id INT); CREATE TABLE wp_wpclone_left (id INT);

@@ -1,4 +1,4 @@
-//! Helper processes that the lab runs below its guards.
+//! Child processes that the lab runs below its supervisors.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use wpclone_tests::Result;
 
-/// Less than the guard's own time limit.
+/// Less than the supervisor's own time limit.
 const OTHERS_LIMIT: Duration = Duration::from_secs(18);
 
 fn run<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -24,9 +24,9 @@ fn terminate() -> io::Result<Signal> {
     signal(SignalKind::terminate())
 }
 
-/// Stays until it is told to end, and until the guards of all other folders beside its own have ended: they hold a
-/// lock file each. Its own guard then removes the folder that they are all in.
-pub(crate) fn keep() -> Result {
+/// Waits for SIGTERM, and then until the supervisors of all other folders beside its own have ended: each holds a lock
+/// file. Its own supervisor then removes their common parent.
+pub(crate) fn keep_folder() -> Result {
     run(async {
         terminate()?.recv().await;
         let end = Instant::now() + OTHERS_LIMIT;
@@ -41,36 +41,36 @@ pub(crate) fn keep() -> Result {
     })
 }
 
-/// Runs a program in `folder`, with `folder/tmp` as its TMPDIR, and notes its process id and how it ended in files
-/// there. Stays when the program ends, until it is told to end itself; the program is then told as well.
-pub(crate) fn hold(folder: &Path, program: &Path) -> Result {
+/// Runs a program in `folder`, with `folder/tmp` as its TMPDIR, and writes its process id and exit status to files there.
+/// Waits for SIGTERM even after the program has ended, and forwards it to the program.
+pub(crate) fn run_program(folder: &Path, program: &Path) -> Result {
     run(async {
-        let mut told = terminate()?;
+        let mut sigterm = terminate()?;
         let mut command = Command::new(program);
         command.env("TMPDIR", folder.join("tmp")).current_dir(folder).process_group(0);
         let mut child = tokio::process::Command::from(command).spawn()?;
         let pid = child.id();
-        note(folder, "pid", &pid.map(|p| p.to_string()).unwrap_or_default())?;
+        write_file(folder, "pid", &pid.map(|p| p.to_string()).unwrap_or_default())?;
         tokio::select! {
             status = child.wait() => {
-                note(folder, "status", &status?.to_string())?;
-                told.recv().await;
+                write_file(folder, "status", &status?.to_string())?;
+                sigterm.recv().await;
             }
-            _ = told.recv() => {
+            _ = sigterm.recv() => {
                 if let Some(pid) = pid.and_then(|p| rustix::process::Pid::from_raw(p.cast_signed())) {
                     // It may have ended by itself.
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
                 }
-                // For as long as our guard lets us.
-                note(folder, "status", &child.wait().await?.to_string())?;
+                // The supervisor limits this wait.
+                write_file(folder, "status", &child.wait().await?.to_string())?;
             }
         }
         Ok(())
     })
 }
 
-/// Whole or not at all: others read it.
-fn note(folder: &Path, name: &str, text: &str) -> Result {
+/// Writes a file atomically, because other processes read it.
+fn write_file(folder: &Path, name: &str, text: &str) -> Result {
     let new = folder.join(format!("{name}.new"));
     fs::write(&new, text)?;
     Ok(fs::rename(new, folder.join(name))?)

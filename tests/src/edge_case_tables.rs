@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::base::at;
+use crate::util::at;
 use crate::{Result, Site};
 
 impl Site {
@@ -40,11 +40,11 @@ impl Site {
     ///
     /// # Errors
     /// MariaDB refuses them.
-    pub async fn add_odd_tables(&self, prefix: &str) -> Result<()> {
-        let odd = include_str!("odd_tables.sql").replace("wp_", prefix);
+    pub async fn add_edge_case_tables(&self, prefix: &str) -> Result<()> {
+        let sql = include_str!("edge_case_tables.sql").replace("wp_", prefix);
         // The option is built while max_allowed_packet is large; the limit is then lowered again.
         self.sql("SET GLOBAL max_allowed_packet = 67108864").await?;
-        let result = self.sql(&odd).await;
+        let result = self.sql(&sql).await;
         self.sql("SET GLOBAL max_allowed_packet = 16777216").await?;
         result.map(drop)
     }

@@ -1,4 +1,4 @@
-//! The main flow: a request enters the API, a worker's browser does it on a real WordPress, and the result works.
+//! Setup and application passwords, from the API through a worker's browser to a real WordPress.
 
 use std::process::Command;
 use std::time::Duration;
@@ -192,7 +192,7 @@ async fn a_killed_worker_leaves_nothing_and_another_worker_finishes() -> Result 
     assert!(!app.workers[0].leftovers().is_empty(), "a browser is at work");
 
     app.workers[0].kill9().await?;
-    // The guard cleans up without any worker.
+    // The supervisor cleans up without any worker.
     let clean = || async { app.workers[0].leftovers().is_empty() };
     until("no process and no folder is left", Duration::from_secs(3), None, clean).await?;
 
