@@ -46,7 +46,7 @@ async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_publ
     }
     let log = task.artifacts.iter().find(|artifact| artifact.name == "network.log").unwrap();
     let log = client.get(&log.href).await?.text().await?;
-    assert!(log.contains(&format!("connect 127.0.0.1:{port} Open")), "{log}");
+    assert!(log.contains(&format!("connect 127.0.0.1:{port} Connected")), "{log}");
     let clone = &problem.more["clone"];
     assert_eq!(reqwest::get(clone["url"].as_str().unwrap()).await?.status(), 200, "{clone:#}");
     assert!(clone["expires_at"].is_string() && clone["username"].is_string(), "{clone:#}");
@@ -106,7 +106,7 @@ async fn a_source_that_needs_a_newer_php_is_refused_before_the_first_row_is_tran
     let task = failed(&client, &site).await?;
     let problem = problem(&task);
     assert_eq!((problem.code, problem.changed_target), (Code::PhpMismatch, false), "{problem:#?}");
-    assert!(problem.detail.contains("needs PHP 99.1"), "{problem:#?}");
+    assert!(problem.detail.contains("requires PHP 99.1"), "{problem:#?}");
     let transfer = task.steps.iter().find(|step| step.name == "transfer").unwrap();
     assert_eq!(transfer.attempts, 1, "a retry would have the same result: {transfer:#?}");
     let hits = site.hits().await?;
