@@ -49,7 +49,9 @@ async fn a_worker_that_is_killed_after_the_upload_still_removes_the_migrator_at_
     app.workers[0].restart().await?;
 
     let task = ended(&client, task.id).await?;
-    assert_eq!((task.state, task.crashes >= 1), (State::Succeeded, true), "{task:#?}");
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    // A crash is forgotten when the step gets further than before, so the site tells that it was done twice.
+    assert!(site.logins().await? >= 2, "the preparation was not repeated: {task:#?}");
     assert_eq!(at(&task, "/source/plugin_status"), "installed");
     assert_eq!(at(&task, "/migrator/source"), "removed", "{task:#?}");
     assert!(!site.tree().join(PLUGIN).exists());
