@@ -1,12 +1,12 @@
-//! What is to be replaced in a text: ranges with their new bytes, in order and apart from each other.
+//! The replacements in a text: ordered, non-overlapping ranges with their new bytes.
 
 use std::ops::Range;
 
-/// The replacements of one text, from left to right.
+/// The replacements of one text, in ascending order.
 #[derive(Default)]
 pub(crate) struct Edits {
     list: Vec<Edit>,
-    /// The new bytes of all of them, one after the other.
+    /// The new bytes of all edits, concatenated.
     text: Vec<u8>,
 }
 
@@ -16,14 +16,14 @@ struct Edit {
     new: Range<usize>,
 }
 
-/// An edit whose place in the order is taken, while its text is not known yet.
+/// An edit whose range is reserved and whose text is not yet known.
 #[must_use]
-pub(crate) struct Slot(usize);
+pub(crate) struct Placeholder(usize);
 
-/// A place in the order of edits, all before which are complete.
-pub(crate) struct Mark {
+/// The number of edits and bytes at one time, to truncate to later. Contains no unset placeholder.
+pub(crate) struct EditsLen {
     edits: usize,
-    text: usize,
+    bytes: usize,
 }
 
 impl Edits {
@@ -31,7 +31,7 @@ impl Edits {
         self.list.is_empty()
     }
 
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.text.capacity() + self.list.capacity() * size_of::<Edit>()
     }
 
@@ -40,7 +40,7 @@ impl Edits {
         self.text.clear();
     }
 
-    /// Replaces a range by what `write` appends.
+    /// Replaces a range with the bytes that `write` appends.
     pub(crate) fn push(&mut self, old: Range<usize>, write: impl FnOnce(&mut Vec<u8>)) {
         debug_assert!(self.list.last().is_none_or(|last| last.end <= old.start), "edits come in order");
         let from = self.text.len();
@@ -48,15 +48,15 @@ impl Edits {
         self.list.push(Edit { start: old.start, end: old.end, new: from..self.text.len() });
     }
 
-    /// Takes the place of an edit that depends on those that come after it: a length before its string.
-    pub(crate) fn reserve(&mut self, old: Range<usize>) -> Slot {
+    /// Reserves an edit that depends on later ones, such as a length before its string.
+    pub(crate) fn reserve(&mut self, old: Range<usize>) -> Placeholder {
         self.push(old, |_| {});
-        Slot(self.list.len() - 1)
+        Placeholder(self.list.len() - 1)
     }
 
-    /// How many bytes the edits after the slot add to the text; `None` when there are none.
-    pub(crate) fn growth_after(&self, slot: &Slot) -> Option<isize> {
-        let after = self.list.get(slot.0 + 1..).filter(|after| !after.is_empty())?;
+    /// How many bytes the edits after the placeholder add to the text; `None` if there are none.
+    pub(crate) fn growth_after(&self, placeholder: &Placeholder) -> Option<isize> {
+        let after = self.list.get(placeholder.0 + 1..).filter(|after| !after.is_empty())?;
         Some(
             after
                 .iter()
@@ -65,8 +65,8 @@ impl Edits {
         )
     }
 
-    /// Gives the slot a number.
-    pub(crate) fn fill(&mut self, slot: Slot, number: usize) {
+    /// Sets the placeholder's text to a decimal number.
+    pub(crate) fn set(&mut self, placeholder: Placeholder, number: usize) {
         let mut digits = [0; 20];
         let (mut rest, mut first) = (number, digits.len());
         while first == digits.len() || rest > 0 {
@@ -76,39 +76,39 @@ impl Edits {
         }
         let from = self.text.len();
         self.text.extend_from_slice(&digits[first..]);
-        if let Some(edit) = self.list.get_mut(slot.0) {
+        if let Some(edit) = self.list.get_mut(placeholder.0) {
             edit.new = from..self.text.len();
         }
     }
 
-    /// Gives a slot back after which nothing came.
-    pub(crate) fn withdraw(&mut self, slot: Slot) {
-        debug_assert_eq!(slot.0 + 1, self.list.len(), "only the last slot is withdrawn");
-        self.list.truncate(slot.0);
+    /// Removes a placeholder that no edit follows.
+    pub(crate) fn cancel(&mut self, placeholder: Placeholder) {
+        debug_assert_eq!(placeholder.0 + 1, self.list.len(), "only the last placeholder is cancelled");
+        self.list.truncate(placeholder.0);
     }
 
-    /// How many edits there are, to go back to.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark { edits: self.list.len(), text: self.text.len() }
+    /// The current number of edits and bytes.
+    pub(crate) fn len(&self) -> EditsLen {
+        EditsLen { edits: self.list.len(), bytes: self.text.len() }
     }
 
-    /// The bytes that were written since.
-    pub(crate) fn since(&self, mark: &Mark) -> usize {
-        self.text.len() - mark.text
+    /// New bytes added since then.
+    pub(crate) fn bytes_added_since(&self, len: &EditsLen) -> usize {
+        self.text.len() - len.bytes
     }
 
-    /// Forgets the edits since.
-    pub(crate) fn back_to(&mut self, mark: Mark) {
-        self.list.truncate(mark.edits);
-        self.text.truncate(mark.text);
+    /// Removes the edits added since then.
+    pub(crate) fn truncate_to(&mut self, len: EditsLen) {
+        self.list.truncate(len.edits);
+        self.text.truncate(len.bytes);
     }
 
-    /// The edits: what is replaced, and by what.
+    /// Iterates over the replaced ranges and their new bytes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Range<usize>, &[u8])> {
         self.list.iter().map(|edit| (edit.start..edit.end, &self.text[edit.new.clone()]))
     }
 
-    /// The text with its edits, from an offset on, before which none lies.
+    /// Applies the edits and returns the new text from an offset on. No edit lies before it.
     pub(crate) fn apply(&self, old: &[u8], from: usize) -> Vec<u8> {
         let mut new = Vec::with_capacity(old.len() - from + self.text.len());
         let mut at = from;

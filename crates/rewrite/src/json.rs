@@ -1,10 +1,10 @@
-//! Reads JSON documents without building them.
+//! Parses JSON documents without building values.
 
+use crate::found_strings::{MAX_NESTING, ParseError, StringCollector, StringForm};
 use crate::report::Malformed;
-use crate::span::{Broken, Form, LEVELS, Strings};
 
-/// Whether a document may begin with the bracket at this offset. What looks so and is none costs little.
-pub(crate) fn may_begin(text: &[u8], at: usize) -> bool {
+/// Whether the bracket at this offset may start a document. A cheap check that rejects most other brackets.
+pub(crate) fn may_start(text: &[u8], at: usize) -> bool {
     let next = text[at + 1..].iter().find(|byte| !is_space(**byte)).copied().unwrap_or(0);
     match text.get(at) {
         Some(b'{') => matches!(next, b'"' | b'\\' | b'&'),
@@ -15,33 +15,33 @@ pub(crate) fn may_begin(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Reads the object or array that begins at an offset, and says where it ends. Control characters in strings are let
-/// pass, and numbers are not checked: nothing here depends on them.
-pub(crate) fn read(text: &[u8], start: usize, strings: Strings<'_>) -> Result<usize, Broken> {
-    let mut reader = Reader { text, at: start, reason: Malformed::Json, strings };
-    let end = reader.value().map(|()| reader.at);
-    end.ok_or(Broken { at: reader.at, reason: reader.reason })
+/// Parses the object or array at an offset and returns where it ends. Control characters in strings are accepted and
+/// numbers are not checked: nothing here depends on them.
+pub(crate) fn parse(text: &[u8], start: usize, strings: StringCollector<'_>) -> Result<usize, ParseError> {
+    let mut parser = Parser { text, at: start, reason: Malformed::Json, strings };
+    let end = parser.value().map(|()| parser.at);
+    end.ok_or(ParseError { at: parser.at, reason: parser.reason })
 }
 
-/// Gives up where it is, for a reason that is mostly the same.
-struct Reader<'t> {
+/// On an error, the parser stops at `at`; `reason` is set before.
+struct Parser<'t> {
     text: &'t [u8],
     at: usize,
     reason: Malformed,
-    strings: Strings<'t>,
+    strings: StringCollector<'t>,
 }
 
-// What a reader is in.
-const NOTHING: usize = 0;
+// The kinds of containers around a value.
+const TOP_LEVEL: usize = 0;
 const ARRAY: usize = 1;
 const OBJECT: usize = 2;
 
-impl Reader<'_> {
+impl Parser<'_> {
     fn value(&mut self) -> Option<()> {
-        // The brackets around this one are in `open`.
-        let mut inside = NOTHING;
+        // The containers around this one are in `open`.
+        let mut container = TOP_LEVEL;
         loop {
-            if inside == OBJECT {
+            if container == OBJECT {
                 self.key()?;
             }
             let first = self.peek();
@@ -51,25 +51,25 @@ impl Reader<'_> {
                     self.at += 1;
                     let (kind, end) = if first == b'{' { (OBJECT, b'}') } else { (ARRAY, b']') };
                     if self.peek() != end {
-                        self.open(inside)?;
-                        inside = kind;
+                        self.open(container)?;
+                        container = kind;
                         continue;
                     }
                     self.at += 1;
                 }
                 _ => self.scalar()?,
             }
-            // What comes after a value.
+            // After a value.
             loop {
-                if inside == NOTHING {
+                if container == TOP_LEVEL {
                     return Some(());
                 }
                 let next = self.peek();
                 self.at += 1;
                 match next {
                     b',' => break,
-                    b'}' if inside == OBJECT => inside = self.strings.open.pop()?,
-                    b']' if inside == ARRAY => inside = self.strings.open.pop()?,
+                    b'}' if container == OBJECT => container = self.strings.open.pop()?,
+                    b']' if container == ARRAY => container = self.strings.open.pop()?,
                     _ => {
                         self.at -= 1;
                         return None;
@@ -79,12 +79,12 @@ impl Reader<'_> {
         }
     }
 
-    fn open(&mut self, inside: usize) -> Option<()> {
-        if self.strings.open.len() == LEVELS {
+    fn open(&mut self, container: usize) -> Option<()> {
+        if self.strings.open.len() == MAX_NESTING {
             self.reason = Malformed::TooDeep;
             return None;
         }
-        self.strings.open.push(inside);
+        self.strings.open.push(container);
         Some(())
     }
 
@@ -104,12 +104,12 @@ impl Reader<'_> {
     #[inline(always)]
     fn string(&mut self, is_name: bool) -> Option<()> {
         let start = self.at + 1;
-        // Most are short.
-        let near = self.text.get(start..).and_then(|rest| rest.first_chunk()).and_then(special);
-        let Some((end, b'"')) = near.map(|(place, byte)| (start + place, byte)) else {
+        // Most strings are short.
+        let near = self.text.get(start..).and_then(|rest| rest.first_chunk()).and_then(find_special);
+        let Some((end, b'"')) = near.map(|(offset, byte)| (start + offset, byte)) else {
             return self.long_string(start, is_name);
         };
-        self.strings.add(start..end, || if is_name { Form::Name } else { Form::Plain });
+        self.strings.add(start..end, || if is_name { StringForm::Name } else { StringForm::Plain });
         self.at = end + 1;
         Some(())
     }
@@ -118,26 +118,26 @@ impl Reader<'_> {
     fn long_string(&mut self, start: usize, is_name: bool) -> Option<()> {
         self.at = start;
         let mut escaped = false;
-        while self.special()? != b'"' {
+        while self.find_special()? != b'"' {
             escaped = true;
             self.at += escape(&self.text[self.at..])?;
         }
         self.strings.add(start..self.at, || match (is_name, escaped) {
-            (true, _) => Form::Name,
-            (_, true) => Form::Escaped,
-            _ => Form::Plain,
+            (true, _) => StringForm::Name,
+            (_, true) => StringForm::Escaped,
+            _ => StringForm::Plain,
         });
         self.at += 1;
         Some(())
     }
 
-    /// Goes to the next quote or backslash. At first it is looked for eight by eight bytes, without the preparations of a
-    /// search made for long texts.
-    fn special(&mut self) -> Option<u8> {
+    /// Moves to the next quote or backslash. The first bytes are searched in words of eight, without the set-up cost
+    /// of a search for long texts.
+    fn find_special(&mut self) -> Option<u8> {
         let (near, _) = self.text.get(self.at..)?.as_chunks();
-        for chunk in near.iter().take(NEAR) {
-            if let Some((place, byte)) = special(chunk) {
-                self.at += place;
+        for chunk in near.iter().take(SHORT_STRING_WORDS) {
+            if let Some((offset, byte)) = find_special(chunk) {
+                self.at += offset;
                 return Some(byte);
             }
             self.at += chunk.len();
@@ -160,7 +160,7 @@ impl Reader<'_> {
         (length > 0).then_some(())
     }
 
-    /// The next byte that is no space; a NUL where there is none.
+    /// Skips white space and returns the next byte; 0 at the end.
     fn peek(&mut self) -> u8 {
         while let Some(&byte) = self.text.get(self.at) {
             if !is_space(byte) {
@@ -172,7 +172,7 @@ impl Reader<'_> {
     }
 }
 
-/// The length of an escape of JSON.
+/// The length of a JSON escape sequence.
 fn escape(text: &[u8]) -> Option<usize> {
     match text.get(1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
@@ -181,20 +181,20 @@ fn escape(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// So many times eight bytes most strings are long.
-const NEAR: usize = 4;
+/// Most strings are at most this many words of eight bytes long.
+const SHORT_STRING_WORDS: usize = 4;
 
-/// The first quote or backslash of eight bytes, and which of them.
+/// The offset of the first quote or backslash in eight bytes, and which of them it is.
 #[inline]
-fn special(chunk: &[u8; 8]) -> Option<(usize, u8)> {
+fn find_special(chunk: &[u8; 8]) -> Option<(usize, u8)> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const TOPS: u64 = u64::from_ne_bytes([128; 8]);
     let word = u64::from_le_bytes(*chunk);
-    // A byte's top bit is set where it is zero; above the first one perhaps in others.
+    // The top bit of each zero byte is set; the bits above the first one may be wrong.
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
     let found = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
-    let place = found.trailing_zeros() as usize / 8;
-    chunk.get(place).map(|byte| (place, *byte))
+    let offset = found.trailing_zeros() as usize / 8;
+    chunk.get(offset).map(|byte| (offset, *byte))
 }
 
 pub(crate) fn is_space(byte: u8) -> bool {

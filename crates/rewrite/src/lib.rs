@@ -6,16 +6,17 @@ mod codec;
 mod edits;
 mod finder;
 mod folders;
+mod found_strings;
+mod hit;
 mod json;
 mod php;
 mod prefix;
 mod report;
 mod root_relative;
-mod run;
 mod sites;
-mod span;
 mod sql;
 mod text;
+mod value_rewriter;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -24,8 +25,8 @@ use std::sync::Mutex;
 use finder::Finder;
 use report::Layers;
 use root_relative::RootRelativeFinder;
-use run::{Run, Scratch};
-use sites::Sites;
+use sites::MappingTable;
+use value_rewriter::{Scratch, ValueRewriter};
 
 pub use folders::FolderMapping;
 pub use prefix::PrefixMapping;
@@ -63,12 +64,12 @@ impl Default for Options {
 
 /// Replaces addresses. Build it once and share it between threads.
 pub struct Rewriter {
-    sites: Sites,
+    mappings: MappingTable,
     finder: Finder,
-    roots: Option<RootRelativeFinder>,
+    root_relative: Option<RootRelativeFinder>,
     options: Options,
     /// Bytes of the longest new address or folder.
-    longest: usize,
+    max_new_len: usize,
     /// Reusable buffers, one set per concurrent call.
     scratch_pool: Mutex<Vec<Scratch>>,
 }
@@ -79,24 +80,24 @@ impl Rewriter {
     /// # Errors
     /// If there is neither a site nor a folder, or two sites contradict each other.
     pub fn new(pairs: &[SiteMapping], options: Options) -> Result<Self, MappingError> {
-        let names = sites::names(pairs);
-        let sites = Sites::new(pairs, options.match_www)?;
+        let names = sites::host_names(pairs);
+        let mappings = MappingTable::new(pairs, options.match_www)?;
         let finder = Finder::new(&names, &options.folders).ok_or(MappingError::Empty)?;
-        let roots = if options.count_root_relative { RootRelativeFinder::new(pairs) } else { None };
+        let root_relative = if options.count_root_relative { RootRelativeFinder::new(pairs) } else { None };
         let options = Options { max_depth: options.max_depth.min(100), ..options };
         let folders = options.folders.iter().map(FolderMapping::new_len);
-        let longest = pairs.iter().map(SiteMapping::new_len).chain(folders).max().unwrap_or(0);
-        Ok(Self { sites, finder, roots, options, longest, scratch_pool: Mutex::default() })
+        let max_new_len = pairs.iter().map(SiteMapping::new_len).chain(folders).max().unwrap_or(0);
+        Ok(Self { mappings, finder, root_relative, options, max_new_len, scratch_pool: Mutex::default() })
     }
 
     /// Returns the value with its addresses replaced; borrowed if nothing changed.
     pub fn rewrite<'v>(&self, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
         report.values += 1;
-        self.note_root_relative(value, report);
+        self.report_root_relative(value, report);
         let Some(first) = self.finder.find(value, 0) else { return Cow::Borrowed(value) };
         let scratch =
             self.scratch_pool.lock().ok().and_then(|mut scratch_pool| scratch_pool.pop()).unwrap_or_default();
-        let (new, scratch) = Run::value(self, report, value, first, scratch);
+        let (new, scratch) = ValueRewriter::rewrite(self, report, value, first, scratch);
         if let (Some(scratch), Ok(mut scratch_pool)) = (scratch, self.scratch_pool.lock()) {
             scratch_pool.push(scratch);
         }
@@ -109,22 +110,22 @@ impl Rewriter {
         }
     }
 
-    /// Counts a value that is nothing but a root-relative address, such as that of a menu item. Whoever knows what a
-    /// value is asks this: a text alone that begins with a slash may be anything.
+    /// Counts a value that is a root-relative address as a whole, such as that of a menu item. Call it only for
+    /// values known to be addresses: any text may start with a slash.
     pub fn count_root_relative_value(&self, value: &[u8], report: &mut Report) {
-        if self.roots.as_ref().is_some_and(|roots| roots.is_one(value)) {
-            self.note_root_relative_at(value, 0..value.len(), report);
+        if self.root_relative.as_ref().is_some_and(|roots| roots.is_root_relative(value)) {
+            self.report_root_relative_at(value, 0..value.len(), report);
         }
     }
 
-    /// Counts the root-relative addresses in a value. They are searched for in the value as it is, with its escapes.
-    fn note_root_relative(&self, value: &[u8], report: &mut Report) {
-        for found in self.roots.iter().flat_map(|roots| roots.find(value)) {
-            self.note_root_relative_at(value, found, report);
+    /// Counts the root-relative addresses in a value. The value is searched as written, with its escapes.
+    fn report_root_relative(&self, value: &[u8], report: &mut Report) {
+        for found in self.root_relative.iter().flat_map(|roots| roots.find(value)) {
+            self.report_root_relative_at(value, found, report);
         }
     }
 
-    fn note_root_relative_at(&self, value: &[u8], found: Range<usize>, report: &mut Report) {
+    fn report_root_relative_at(&self, value: &[u8], found: Range<usize>, report: &mut Report) {
         report.add_unreplaced(
             UnreplacedReason::RootRelative,
             value,

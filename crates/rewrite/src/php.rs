@@ -1,66 +1,68 @@
-//! Reads what PHP's `serialize` writes: every type, without building any of it.
+//! Parses the output of PHP's `serialize`: every type, without building values.
 
 use std::ops::Range;
 
 use crate::codec::Codec;
+use crate::found_strings::{MAX_NESTING, ParseError, StringCollector, StringForm};
 use crate::report::Malformed;
-use crate::span::{Broken, Form, LEVELS, Strings};
 
-/// Whether something serialised that has parts may begin here: a letter, a colon, a number, a colon.
-pub(crate) fn may_begin(text: &[u8], at: usize) -> bool {
+/// Whether serialised data may start here: a letter, a colon, a number, a colon.
+pub(crate) fn may_start(text: &[u8], at: usize) -> bool {
     let letter = matches!(text.get(at), Some(b'a' | b'O' | b'C' | b'E' | b's' | b'S'));
     let digits = || text[at + 2..].iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
-    let apart = || match at.checked_sub(1).and_then(|before| text.get(before)) {
-        Some(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => Codec::of_end(&text[..at]).is_some(),
+    let is_separate = || match at.checked_sub(1).and_then(|before| text.get(before)) {
+        Some(byte) if byte.is_ascii_alphanumeric() || *byte == b'_' => {
+            Codec::of_last_char(&text[..at]).is_some()
+        }
         _ => true,
     };
     letter
         && text.get(at + 1) == Some(&b':')
-        && apart()
+        && is_separate()
         && matches!(digits(), 1..20)
         && text.get(at + 2 + digits()) == Some(&b':')
         && matches!(text.get(at + 3 + digits()), Some(b'"' | b'{' | b'\\' | b'&'))
 }
 
-/// Reads the value that begins at an offset, and says where it ends.
-pub(crate) fn read(text: &[u8], start: usize, strings: Strings<'_>) -> Result<usize, Broken> {
-    let mut reader = Reader { text, at: start, reason: Malformed::PhpSyntax, strings };
-    let end = reader.value().map(|()| reader.at);
-    end.ok_or(Broken { at: reader.at.min(text.len()), reason: reader.reason })
+/// Parses the value at an offset and returns where it ends.
+pub(crate) fn parse(text: &[u8], start: usize, strings: StringCollector<'_>) -> Result<usize, ParseError> {
+    let mut parser = Parser { text, at: start, reason: Malformed::PhpSyntax, strings };
+    let end = parser.value().map(|()| parser.at);
+    end.ok_or(ParseError { at: parser.at.min(text.len()), reason: parser.reason })
 }
 
-/// Gives up where it is, for a reason that is mostly the same.
-struct Reader<'t> {
+/// On an error, the parser stops at `at`; `reason` is set before.
+struct Parser<'t> {
     text: &'t [u8],
     at: usize,
     reason: Malformed,
-    strings: Strings<'t>,
+    strings: StringCollector<'t>,
 }
 
-impl Reader<'_> {
+impl Parser<'_> {
     fn value(&mut self) -> Option<()> {
-        // How many keys and values of an array or object are still to come; of those around it that is in `open`.
-        let mut left = 1;
+        // How many keys and values of the current array or object remain; the counts of the outer ones are in `open`.
+        let mut remaining = 1;
         loop {
-            let is_key = left % 2 == 0;
-            if let Some(parts) = self.token(is_key)? {
-                if self.strings.open.len() == LEVELS {
-                    return self.broken(Malformed::TooDeep);
+            let is_key = remaining % 2 == 0;
+            if let Some(count) = self.token(is_key)? {
+                if self.strings.open.len() == MAX_NESTING {
+                    return self.fail(Malformed::TooDeep);
                 }
-                self.strings.open.push(left);
-                left = parts;
+                self.strings.open.push(remaining);
+                remaining = count;
             } else {
-                left -= 1;
+                remaining -= 1;
             }
-            while left == 0 {
-                let Some(around) = self.strings.open.pop() else { return Some(()) };
+            while remaining == 0 {
+                let Some(outer) = self.strings.open.pop() else { return Some(()) };
                 self.expect(b'}')?;
-                left = around - 1;
+                remaining = outer - 1;
             }
         }
     }
 
-    /// Reads one token. Of an array or object only its head: how many keys and values come.
+    /// Parses one token. Of an array or object it parses only the head and returns how many keys and values follow.
     fn token(&mut self, is_key: bool) -> Option<Option<usize>> {
         let letter = self.next()?;
         if is_key && !matches!(letter, b'i' | b's' | b'S') {
@@ -77,13 +79,13 @@ impl Reader<'_> {
             b'b' => self.scalar(|byte| matches!(byte, b'0' | b'1')),
             b'd' => self.scalar(|byte| byte.is_ascii_digit() || b"-+.eEINFA".contains(&byte)),
             b'S' => self.escaped_string(is_key),
-            b'a' => return self.parts().map(Some),
+            b'a' => return self.key_and_value_count().map(Some),
             b'O' => {
                 self.name()?;
                 self.expect(b':')?;
-                return self.parts().map(Some);
+                return self.key_and_value_count().map(Some);
             }
-            b'C' => self.custom(),
+            b'C' => self.custom_class(),
             b'E' => {
                 self.name()?;
                 self.expect(b';')
@@ -96,8 +98,8 @@ impl Reader<'_> {
         Some(None)
     }
 
-    fn scalar(&mut self, holds: impl Fn(u8) -> bool) -> Option<()> {
-        let length = self.text[self.at..].iter().take_while(|byte| holds(**byte)).count();
+    fn scalar(&mut self, accepts: impl Fn(u8) -> bool) -> Option<()> {
+        let length = self.text[self.at..].iter().take_while(|byte| accepts(**byte)).count();
         self.at += length;
         if length == 0 { None } else { self.expect(b';') }
     }
@@ -105,11 +107,11 @@ impl Reader<'_> {
     /// `18:"http://example.com";`
     fn string(&mut self, is_key: bool) -> Option<()> {
         let (length, content) = self.counted()?;
-        self.strings.add(content, || if is_key { Form::Name } else { Form::Counted(length) });
+        self.strings.add(content, || if is_key { StringForm::Name } else { StringForm::Counted(length) });
         self.expect(b';')
     }
 
-    /// The same with some bytes written as `\2f`. PHP reads it and has never written it.
+    /// The same with some bytes written as `\2f`. `unserialize` accepts this form; `serialize` does not write it.
     fn escaped_string(&mut self, is_key: bool) -> Option<()> {
         let (digits, length) = self.number()?;
         self.expect(b':')?;
@@ -124,50 +126,51 @@ impl Reader<'_> {
         }
         let content = start..self.at.min(self.text.len());
         self.strings.add(content, || match (is_key, escapes) {
-            (true, _) => Form::Name,
-            (_, true) => Form::Foreign(Malformed::PhpSyntax),
-            _ => Form::Counted(digits),
+            (true, _) => StringForm::Name,
+            (_, true) => StringForm::Unwritable(Malformed::PhpSyntax),
+            _ => StringForm::Counted(digits),
         });
         self.close_quote()?;
         self.expect(b';')
     }
 
-    /// `11:"ArrayObject":37:{x:i:0;…}`: a class that wrote itself. Only its length is known.
-    fn custom(&mut self) -> Option<()> {
+    /// `11:"ArrayObject":37:{x:i:0;…}`: a class with its own `serialize` method. Only the length of its data is
+    /// known.
+    fn custom_class(&mut self) -> Option<()> {
         self.name()?;
         self.expect(b':')?;
         let (digits, length) = self.number()?;
         self.expect(b':')?;
         self.expect(b'{')?;
         let content = self.bytes(length)?;
-        self.strings.add(content, || Form::Counted(digits));
+        self.strings.add(content, || StringForm::Counted(digits));
         if self.text.get(self.at) != Some(&b'}') {
-            return self.broken(Malformed::PhpLength);
+            return self.fail(Malformed::PhpLength);
         }
         self.at += 1;
         Some(())
     }
 
-    /// A class's name.
+    /// A class name.
     fn name(&mut self) -> Option<()> {
         let (_, content) = self.counted()?;
-        self.strings.add(content, || Form::Name);
+        self.strings.add(content, || StringForm::Name);
         Some(())
     }
 
-    /// The number of parts of an array or object: keys and values.
-    fn parts(&mut self) -> Option<usize> {
+    /// The number of keys and values of an array or object.
+    fn key_and_value_count(&mut self) -> Option<usize> {
         let (_, count) = self.number()?;
         self.expect(b':')?;
         self.expect(b'{')?;
         // The shortest part is `i:0;N;`.
         if count > (self.text.len() - self.at) / 6 {
-            return self.broken(Malformed::PhpTruncated);
+            return self.fail(Malformed::PhpTruncated);
         }
         Some(count * 2)
     }
 
-    /// `3:"url"`: where the number is, and the string.
+    /// `3:"url"`: the ranges of the number and of the string.
     fn counted(&mut self) -> Option<(Range<usize>, Range<usize>)> {
         let (digits, length) = self.number()?;
         self.expect(b':')?;
@@ -180,8 +183,8 @@ impl Reader<'_> {
     fn close_quote(&mut self) -> Option<()> {
         match self.text.get(self.at) {
             Some(b'"') => self.at += 1,
-            Some(_) => return self.broken(Malformed::PhpLength),
-            None => return self.broken(Malformed::PhpTruncated),
+            Some(_) => return self.fail(Malformed::PhpLength),
+            None => return self.fail(Malformed::PhpTruncated),
         }
         Some(())
     }
@@ -189,7 +192,7 @@ impl Reader<'_> {
     fn bytes(&mut self, length: usize) -> Option<Range<usize>> {
         let start = self.at;
         if length > self.text.len() - start {
-            return self.broken(Malformed::PhpTruncated);
+            return self.fail(Malformed::PhpTruncated);
         }
         self.at += length;
         Some(start..self.at)
@@ -201,7 +204,7 @@ impl Reader<'_> {
         for digit in
             self.text[start..].iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10)
         {
-            // What is longer than any text is as long as any other.
+            // Saturates: a length beyond the text is an error anyway.
             number = number.saturating_mul(10).saturating_add(usize::from(digit));
             self.at += 1;
         }
@@ -209,7 +212,7 @@ impl Reader<'_> {
     }
 
     fn next(&mut self) -> Option<u8> {
-        let Some(byte) = self.text.get(self.at) else { return self.broken(Malformed::PhpTruncated) };
+        let Some(byte) = self.text.get(self.at) else { return self.fail(Malformed::PhpTruncated) };
         self.at += 1;
         Some(*byte)
     }
@@ -218,14 +221,14 @@ impl Reader<'_> {
         match self.text.get(self.at) {
             Some(byte) if *byte == wanted => self.at += 1,
             Some(_) => return None,
-            None => return self.broken(Malformed::PhpTruncated),
+            None => return self.fail(Malformed::PhpTruncated),
         }
         Some(())
     }
 
-    /// Gives up for another reason.
+    /// Fails with another reason.
     #[cold]
-    fn broken<T>(&mut self, reason: Malformed) -> Option<T> {
+    fn fail<T>(&mut self, reason: Malformed) -> Option<T> {
         self.reason = reason;
         None
     }

@@ -1,4 +1,4 @@
-//! Table prefixes: what else is named after them.
+//! Table prefixes, and the options and user metadata named after them.
 
 /// An old and a new table prefix.
 ///
@@ -16,7 +16,7 @@ pub struct PrefixMapping {
 }
 
 impl PrefixMapping {
-    /// Both prefixes with what they end in, as in `wp_`.
+    /// Both prefixes include their final underscore, as in `wp_`.
     #[must_use]
     pub fn new(from: &str, to: &str) -> Self {
         Self { from: from.as_bytes().to_vec(), to: to.as_bytes().to_vec() }
@@ -26,14 +26,14 @@ impl PrefixMapping {
         &self.from
     }
 
-    /// The new name of a table; `None` for one that is not the site's.
+    /// The new name of a table; `None` if the table does not have the old prefix.
     #[must_use]
     pub fn table(&self, name: &[u8]) -> Option<Vec<u8>> {
         self.renamed(name)
     }
 
-    /// The new name of an option; `None` where it stays. Only the roles are named after the prefix, on a network with a
-    /// site's number between: `wp_user_roles`, `wp_2_user_roles`.
+    /// The new name of an option; `None` if it is not renamed. Only the roles are named after the prefix, in a
+    /// network with the site's number: `wp_user_roles`, `wp_2_user_roles`.
     #[must_use]
     pub fn option(&self, name: &[u8]) -> Option<Vec<u8>> {
         let rest = name.strip_prefix(self.from.as_slice())?;
@@ -42,8 +42,8 @@ impl PrefixMapping {
         (rest == b"user_roles" || site == Some(b"user_roles")).then(|| self.renamed(name))?
     }
 
-    /// The new name of a key in the users' metadata; `None` where it stays. WordPress puts the prefix before whatever a
-    /// user may have on one site and not on another: capabilities, the level, settings of the screen, plugins' own.
+    /// The new name of a key of user metadata; `None` if it is not renamed. WordPress puts the prefix before what a
+    /// user may have on one site and not on another: capabilities, level, screen settings, plugins' own keys.
     #[must_use]
     pub fn user_meta(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.renamed(key)

@@ -1,4 +1,4 @@
-//! What was seen, what was done, and what stayed.
+//! The report: values read, addresses replaced and addresses not replaced.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -89,7 +89,7 @@ pub enum UnreplacedReason {
 pub struct UnreplacedAddress {
     /// Why it was not replaced.
     pub reason: UnreplacedReason,
-    /// The encodings around it, as far as they were decoded.
+    /// The encodings around it that were decoded.
     pub encodings: Vec<Encoding>,
     /// The host with up to 40 bytes on each side; invalid UTF-8 is replaced.
     pub context: String,
@@ -116,8 +116,8 @@ pub struct Report {
     pub unreplaced_samples: Vec<UnreplacedAddress>,
 }
 
-/// Bytes of context on each side of a left-over.
-const CONTEXT: usize = 40;
+/// Bytes of context on each side of an unreplaced address.
+const CONTEXT_BYTES: usize = 40;
 
 impl Report {
     /// The number of old addresses that were not replaced.
@@ -162,7 +162,7 @@ impl Report {
     ) {
         *self.unreplaced.entry(reason).or_default() += 1;
         if self.unreplaced_samples.len() < limit {
-            let around = host.start.saturating_sub(CONTEXT)..(host.end + CONTEXT).min(text.len());
+            let around = host.start.saturating_sub(CONTEXT_BYTES)..(host.end + CONTEXT_BYTES).min(text.len());
             let context = String::from_utf8_lossy(&text[around]).into_owned();
             self.unreplaced_samples.push(UnreplacedAddress {
                 reason,

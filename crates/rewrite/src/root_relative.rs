@@ -1,5 +1,5 @@
-//! Root-relative addresses, such as `href="/about/"`. They name a path of whatever host they are on, so that they lead
-//! elsewhere where a site's path changes. Nothing in them tells that they mean the site: they are counted, and stay.
+//! Finds root-relative addresses, such as `href="/about/"`. They are relative to the host of the page, so they break
+//! if the site's path changes. Nothing shows that such a path belongs to the site: they are counted, not replaced.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use memchr::memchr_iter;
 
 use crate::sites::SiteMapping;
 
-/// Attributes of HTML that hold an address, also behind `data-…-`.
+/// HTML attributes that hold an address, also as the end of `data-…-`.
 const ATTRIBUTES: [&[u8]; 12] = [
     b"href",
     b"src",
@@ -22,48 +22,50 @@ const ATTRIBUTES: [&[u8]; 12] = [
     b"link",
     b"url",
 ];
-/// Members of JSON that hold one, as in the attributes of blocks.
-const MEMBERS: [&[u8]; 4] = [b"url", b"href", b"src", b"link"];
+/// JSON keys that hold an address, as in the attributes of blocks.
+const JSON_KEYS: [&[u8]; 4] = [b"url", b"href", b"src", b"link"];
 /// A quote as a character reference.
-const REFERENCES: [&[u8]; 7] = [b"&quot;", b"&#34;", b"&#034;", b"&#x22;", b"&#39;", b"&#039;", b"&apos;"];
-/// White space that is passed over.
-const MOST_SPACE: usize = 16;
+const QUOTE_REFERENCES: [&[u8]; 7] =
+    [b"&quot;", b"&#34;", b"&#034;", b"&#x22;", b"&#39;", b"&#039;", b"&apos;"];
+/// Most white space that is skipped.
+const MAX_WHITE_SPACE: usize = 16;
 
 /// The old paths of sites whose path changes.
 #[derive(Debug)]
 pub(crate) struct RootRelativeFinder {
-    /// Each with a slash before it and none behind it; empty for the root.
+    /// Each starts with a slash and does not end with one; empty for the root.
     paths: Vec<Vec<u8>>,
 }
 
 impl RootRelativeFinder {
-    /// `None` where no path changes.
+    /// Returns `None` if no path changes.
     pub(crate) fn new(pairs: &[SiteMapping]) -> Option<Self> {
         let paths: Vec<_> =
             pairs.iter().filter_map(SiteMapping::old_path).map(|path| path.as_bytes().to_vec()).collect();
         (!paths.is_empty()).then_some(Self { paths })
     }
 
-    /// Where in a text, be it HTML, CSS or JSON, plain or escaped, a root-relative address begins and its path ends.
+    /// The ranges of root-relative addresses, each up to the end of the site's path, in HTML, CSS or JSON, plain or
+    /// escaped.
     pub(crate) fn find<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = Range<usize>> + 't {
-        let begins = |at: &usize| {
-            // Most slashes are inside of something.
+        let may_start = |at: &usize| {
+            // A cheap check first: most slashes do not follow one of these.
             let before = at.checked_sub(1).and_then(|before| text.get(before));
             before.is_some_and(|byte| b"\"'(=;\\ ".contains(byte)) && leads_to_address(&text[..*at])
         };
-        memchr_iter(b'/', text).filter(begins).filter_map(|at| self.path(text, at))
+        memchr_iter(b'/', text).filter(may_start).filter_map(|at| self.path_at(text, at))
     }
 
-    /// Whether a text is such an address as a whole.
-    pub(crate) fn is_one(&self, text: &[u8]) -> bool {
-        text.first() == Some(&b'/') && self.path(text, 0).is_some()
+    /// Whether the whole text is a root-relative address.
+    pub(crate) fn is_root_relative(&self, text: &[u8]) -> bool {
+        text.first() == Some(&b'/') && self.path_at(text, 0).is_some()
     }
 
-    /// The path of a site that begins here.
-    fn path(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
+    /// The range of the site's path at an offset.
+    fn path_at(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
         let unescaped =
             |from: usize| text[from..].iter().position(|byte| *byte != b'\\').map(|skipped| from + skipped);
-        // Two slashes are followed by a host.
+        // Two slashes start a host.
         if unescaped(at + 1).is_some_and(|next| text[next] == b'/') {
             return None;
         }
@@ -76,52 +78,53 @@ impl RootRelativeFinder {
                 }
                 end += 1;
             }
-            let ends = path.is_empty() || text.get(end).is_none_or(|byte| b"/?#\"'\\&)< ,".contains(byte));
-            ends.then_some(at..end.max(at + 1))
+            let is_whole =
+                path.is_empty() || text.get(end).is_none_or(|byte| b"/?#\"'\\&)< ,".contains(byte));
+            is_whole.then_some(at..end.max(at + 1))
         })
     }
 }
 
-/// Whether what comes next is an address: behind `href="`, `url(`, `"url":"` and the like.
+/// Whether an address follows: after `href="`, `url(`, `"url":"` and the like.
 fn leads_to_address(before: &[u8]) -> bool {
-    let unescaped = without_end(before, |byte| byte == b'\\', usize::MAX);
-    let open = without_quote(unescaped);
+    let unescaped = trim_end(before, |byte| byte == b'\\', usize::MAX);
+    let open = trim_end_quote(unescaped);
     let quoted = open.len() < unescaped.len();
-    let bare = without_end(open, |byte| byte == b'\\', usize::MAX);
-    let Some((sign, rest)) = without_end(bare, |byte| byte.is_ascii_whitespace(), MOST_SPACE).split_last()
+    let bare = trim_end(open, |byte| byte == b'\\', usize::MAX);
+    let Some((sign, rest)) = trim_end(bare, |byte| byte.is_ascii_whitespace(), MAX_WHITE_SPACE).split_last()
     else {
         return false;
     };
-    let rest = without_end(rest, |byte| byte.is_ascii_whitespace(), MOST_SPACE);
+    let rest = trim_end(rest, |byte| byte.is_ascii_whitespace(), MAX_WHITE_SPACE);
     match sign {
-        b'(' => is_one_of(&[b"url"], rest),
-        b'=' => is_one_of(&ATTRIBUTES, rest),
+        b'(' => ends_with_name(&[b"url"], rest),
+        b'=' => ends_with_name(&ATTRIBUTES, rest),
         b':' if quoted => {
-            let name = without_quote(rest);
+            let name = trim_end_quote(rest);
             name.len() < rest.len()
-                && is_one_of(&MEMBERS, without_end(name, |byte| byte == b'\\', usize::MAX))
+                && ends_with_name(&JSON_KEYS, trim_end(name, |byte| byte == b'\\', usize::MAX))
         }
         _ => false,
     }
 }
 
-fn without_end(text: &[u8], of: impl Fn(u8) -> bool, most: usize) -> &[u8] {
-    let count = text.iter().rev().take(most).take_while(|byte| of(**byte)).count();
+fn trim_end(text: &[u8], of: impl Fn(u8) -> bool, limit: usize) -> &[u8] {
+    let count = text.iter().rev().take(limit).take_while(|byte| of(**byte)).count();
     &text[..text.len() - count]
 }
 
-fn without_quote(text: &[u8]) -> &[u8] {
+fn trim_end_quote(text: &[u8]) -> &[u8] {
     match text.last() {
         Some(b'"' | b'\'') => &text[..text.len() - 1],
-        Some(b';') => REFERENCES.iter().find_map(|quote| text.strip_suffix(*quote)).unwrap_or(text),
+        Some(b';') => QUOTE_REFERENCES.iter().find_map(|quote| text.strip_suffix(*quote)).unwrap_or(text),
         _ => text,
     }
 }
 
 /// Whether a text ends with one of these names, also as the last part of `data-…`.
-fn is_one_of(names: &[&[u8]], text: &[u8]) -> bool {
+fn ends_with_name(names: &[&[u8]], text: &[u8]) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let name = &text[without_end(text, is_letter, 16).len()..];
+    let name = &text[trim_end(text, is_letter, 16).len()..];
     names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_without_a_host_are_found_where_addresses_stand() {
+    fn root_relative_addresses_are_found_where_an_address_is_expected() {
         let at_root = [
             r#"<a href="/">"#,
             r#"<a href='/about/'>"#,
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_not_counted() {
+    fn other_paths_are_not_counted() {
         let texts = [
             r#"<a href="//a.example/">"#,
             r#"<a href="\/\/a.example\/">"#,
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_site_below_a_path_only_its_own_are() {
+    fn for_a_site_with_a_path_only_addresses_below_it_are_counted() {
         for (text, wanted) in [
             (r#"<a href="/blog/about">"#, 1),
             (r#"<a href="/blog">"#, 1),
@@ -189,15 +192,19 @@ mod tests {
             assert_eq!(found("http://a.example/blog", text), wanted, "{text}");
         }
         let pair = SiteMapping::new("http://a.example/x", "http://b.example/x/").unwrap();
-        assert!(RootRelativeFinder::new(&[pair]).is_none(), "the path stays");
+        assert!(RootRelativeFinder::new(&[pair]).is_none(), "the path does not change");
     }
 
     #[test]
-    fn a_whole_value_is_one_when_it_begins_like_one() {
+    fn a_whole_value_is_recognised_by_its_start() {
         let roots =
             RootRelativeFinder::new(&[SiteMapping::new("http://a.example", "http://a.example/c").unwrap()])
                 .unwrap();
-        assert!(roots.is_one(b"/contact/") && roots.is_one(b"/"));
-        assert!(!roots.is_one(b"//cdn.example/") && !roots.is_one(b"contact/") && !roots.is_one(b""));
+        assert!(roots.is_root_relative(b"/contact/") && roots.is_root_relative(b"/"));
+        assert!(
+            !roots.is_root_relative(b"//cdn.example/")
+                && !roots.is_root_relative(b"contact/")
+                && !roots.is_root_relative(b"")
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The old sites: what their hosts, ports and paths may be called, and where each goes.
+//! The mappings of sites: the forms of an old site's host, port and path, and its new address.
 
 use thiserror::Error;
 use url::{Host, Url};
@@ -31,137 +31,137 @@ pub enum MappingError {
 }
 
 impl SiteMapping {
-    /// A site that moves from one address to another, both `http://` or `https://`, a host, perhaps a port and a
-    /// path. A slash at the end means nothing.
+    /// A site that moves from one address to another. Both consist of `http://` or `https://`, a host, an optional
+    /// port and an optional path. A slash at the end is ignored.
     ///
     /// # Errors
-    /// When one of them is not such an address.
+    /// If one of them is not such an address.
     pub fn new(from: &str, to: &str) -> Result<Self, MappingError> {
-        Ok(Self { from: site(from)?, to: site(to)? })
+        Ok(Self { from: parse_site(from)?, to: parse_site(to)? })
     }
 
     pub(crate) fn new_len(&self) -> usize {
         self.to.as_str().len()
     }
 
-    /// The old path, without a slash at its end, if the new one is another.
+    /// The old path without a slash at its end, if it differs from the new one.
     pub(crate) fn old_path(&self) -> Option<&str> {
         let (old, new) = (path(&self.from), path(&self.to));
         (old != new).then_some(old)
     }
 }
 
-fn site(text: &str) -> Result<Url, MappingError> {
+fn parse_site(text: &str) -> Result<Url, MappingError> {
     let url = Url::parse(text.trim()).map_err(|_| MappingError::InvalidAddress(text.to_owned()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(MappingError::InvalidAddress(text.to_owned()));
     }
-    let more = !url.username().is_empty() || url.password().is_some();
-    if more || url.query().is_some() || url.fragment().is_some() {
+    let has_credentials = !url.username().is_empty() || url.password().is_some();
+    if has_credentials || url.query().is_some() || url.fragment().is_some() {
         return Err(MappingError::ExtraUrlParts(text.to_owned()));
     }
     Ok(url)
 }
 
-/// Where an address goes.
+/// The new address of a site.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct NewAddress {
     pub(crate) scheme: String,
     /// Host, port and path.
-    pub(crate) rest: String,
-    /// The same with the host as people write it, where that differs.
-    pub(crate) unicode: Option<String>,
+    pub(crate) host_port_path: String,
+    /// The same with the host in Unicode, if it is an IDN.
+    pub(crate) unicode_host_port_path: Option<String>,
 }
 
-/// A site on a host.
+/// An old site on a host.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    /// `None`: the schemes' own.
+pub(crate) struct MappedSite {
+    /// `None`: the default ports of both schemes.
     pub(crate) port: Option<u16>,
-    /// The path without a slash at its end, in every spelling; the first is as long as any.
+    /// The path without a slash at its end, in each of its encoded forms. The first one is the longest.
     pub(crate) paths: Vec<Vec<u8>>,
-    /// `None`: what is at its new place already stays there.
-    pub(crate) to: Option<Target>,
-    /// Written in a pair, not only another spelling of one.
+    /// `None`: the address is already the new one and is not replaced.
+    pub(crate) to: Option<NewAddress>,
+    /// Whether it comes from a mapping itself and not from its `www.` variant.
     explicit: bool,
 }
 
-impl Entry {
+impl MappedSite {
     fn path(&self) -> &[u8] {
         self.paths.first().map_or(b"", Vec::as_slice)
     }
 }
 
-/// So many hosts are compared one by one.
-const FEW: usize = 8;
+/// With at most this many hosts, they are compared one by one.
+const MAX_LINEAR_HOSTS: usize = 8;
 
-/// All old sites by host.
+/// All old sites, by host.
 #[derive(Debug)]
-pub(crate) struct Sites {
-    /// Sorted by host, in ASCII and small letters; the entries with the longest path first.
-    hosts: Vec<(String, Vec<Entry>)>,
-    /// Whether one of them may be written in letters outside of ASCII.
+pub(crate) struct MappingTable {
+    /// Sorted by host, in lower-case ASCII. The sites of a host are sorted by descending path length.
+    hosts: Vec<(String, Vec<MappedSite>)>,
+    /// Whether one of the hosts is an IDN.
     international: bool,
 }
 
-impl Sites {
+impl MappingTable {
     pub(crate) fn new(pairs: &[SiteMapping], www: bool) -> Result<Self, MappingError> {
         let international = pairs.iter().any(|pair| host(&pair.from).contains("xn--"));
-        let mut sites = Self { hosts: Vec::new(), international };
+        let mut table = Self { hosts: Vec::new(), international };
         for pair in pairs {
-            sites.add(host(&pair.from), pair, true)?;
+            table.add(host(&pair.from), pair, true)?;
         }
         for pair in pairs {
-            if let Some(other) = other_www(&pair.from).filter(|_| www) {
-                sites.add(&other, pair, false)?;
+            if let Some(other) = www_counterpart(&pair.from).filter(|_| www) {
+                table.add(&other, pair, false)?;
             }
         }
         for pair in pairs {
-            sites.keep_what_moved(pair, www);
+            table.add_already_moved_entries(pair, www);
         }
-        for (_, entries) in &mut sites.hosts {
-            // Stable: of equally long paths the first one added wins.
+        for (_, entries) in &mut table.hosts {
+            // The sort is stable: among paths of the same length, the first one added wins.
             entries.sort_by_key(|entry| std::cmp::Reverse(entry.path().len()));
         }
-        Ok(sites)
+        Ok(table)
     }
 
-    /// The sites of a host as it is written somewhere: any case, IDN or punycode.
-    pub(crate) fn find(&self, host: &[u8]) -> Option<&[Entry]> {
+    /// The sites of a host in any form: upper or lower case, IDN or punycode.
+    pub(crate) fn find(&self, host: &[u8]) -> Option<&[MappedSite]> {
         if !host.is_ascii() {
             let host = std::str::from_utf8(host).ok().filter(|_| self.international)?;
             let ascii = idna::domain_to_ascii(host).ok()?;
-            return self.named(ascii.as_bytes());
+            return self.by_ascii_name(ascii.as_bytes());
         }
-        if self.hosts.len() <= FEW {
+        if self.hosts.len() <= MAX_LINEAR_HOSTS {
             let mut hosts = self.hosts.iter();
-            let found = hosts.find(|(name, _)| is_same(host, name.as_bytes()));
+            let found = hosts.find(|(name, _)| eq_ignore_case(host, name.as_bytes()));
             return found.map(|(_, entries)| entries.as_slice());
         }
-        self.named(&host.to_ascii_lowercase())
+        self.by_ascii_name(&host.to_ascii_lowercase())
     }
 
-    fn named(&self, host: &[u8]) -> Option<&[Entry]> {
-        let place = self.hosts.binary_search_by(|(name, _)| name.as_bytes().cmp(host)).ok()?;
-        self.hosts.get(place).map(|(_, entries)| entries.as_slice())
+    fn by_ascii_name(&self, host: &[u8]) -> Option<&[MappedSite]> {
+        let index = self.hosts.binary_search_by(|(name, _)| name.as_bytes().cmp(host)).ok()?;
+        self.hosts.get(index).map(|(_, entries)| entries.as_slice())
     }
 
-    fn entries(&mut self, host: &str) -> Option<&mut Vec<Entry>> {
-        let place = self.hosts.binary_search_by(|(name, _)| name.as_str().cmp(host)).ok()?;
-        self.hosts.get_mut(place).map(|(_, entries)| entries)
+    fn entries(&mut self, host: &str) -> Option<&mut Vec<MappedSite>> {
+        let index = self.hosts.binary_search_by(|(name, _)| name.as_str().cmp(host)).ok()?;
+        self.hosts.get_mut(index).map(|(_, entries)| entries)
     }
 
     fn add(&mut self, host: &str, pair: &SiteMapping, explicit: bool) -> Result<(), MappingError> {
-        let entry = Entry {
+        let entry = MappedSite {
             port: port(&pair.from),
-            paths: spellings(path(&pair.from)),
-            to: Some(target(&pair.to)),
+            paths: path_forms(path(&pair.from)),
+            to: Some(new_address(&pair.to)),
             explicit,
         };
         match self.hosts.binary_search_by(|(name, _)| name.as_str().cmp(host)) {
-            Err(place) => self.hosts.insert(place, (host.to_owned(), vec![entry])),
-            Ok(place) => {
-                let Some((_, entries)) = self.hosts.get_mut(place) else { return Ok(()) };
+            Err(index) => self.hosts.insert(index, (host.to_owned(), vec![entry])),
+            Ok(index) => {
+                let Some((_, entries)) = self.hosts.get_mut(index) else { return Ok(()) };
                 match entries.iter().find(|old| old.port == entry.port && old.path() == entry.path()) {
                     Some(old) if explicit && old.to != entry.to => {
                         return Err(MappingError::Conflict(pair.from.to_string()));
@@ -174,36 +174,36 @@ impl Sites {
         Ok(())
     }
 
-    /// A site that moves deeper into its own host, as from `/` to `/blog`: what is in `/blog` already would else move
-    /// again, each time anew.
-    fn keep_what_moved(&mut self, pair: &SiteMapping, www: bool) {
-        let (port, paths) = (port(&pair.to), spellings(path(&pair.to)));
-        let other = other_www(&pair.to).filter(|_| www);
+    /// If a site moves deeper into its own host, as from `/` to `/blog`, adds its new address as already moved.
+    /// Without it, each further run would move the addresses below `/blog` once more.
+    fn add_already_moved_entries(&mut self, pair: &SiteMapping, www: bool) {
+        let (port, paths) = (port(&pair.to), path_forms(path(&pair.to)));
+        let other = www_counterpart(&pair.to).filter(|_| www);
         for host in [Some(host(&pair.to)), other.as_deref()].into_iter().flatten() {
             let Some(entries) = self.entries(host) else { continue };
-            let own = |entry: &Entry| entry.explicit && entry.port == port && entry.paths == paths;
-            let below = |entry: &Entry| {
+            let own = |entry: &MappedSite| entry.explicit && entry.port == port && entry.paths == paths;
+            let below = |entry: &MappedSite| {
                 let rest = paths.first().and_then(|path| path.strip_prefix(entry.path()));
                 entry.port == port && rest.is_some_and(|rest| rest.starts_with(b"/"))
             };
             if entries.iter().any(below) && !entries.iter().any(own) {
-                entries.push(Entry { port, paths: paths.clone(), to: None, explicit: false });
+                entries.push(MappedSite { port, paths: paths.clone(), to: None, explicit: false });
             }
         }
     }
 }
 
-/// Whether texts are the same but for the case of their letters, which mostly is the same too.
-pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+/// Compares two texts, ignoring ASCII case. Most letters are expected to be equal.
+pub(crate) fn eq_ignore_case(one: &[u8], other: &[u8]) -> bool {
     let same = |(one, other): (&u8, &u8)| one == other || one.eq_ignore_ascii_case(other);
     one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
-/// The names by which the old sites' hosts are searched for: without `www.`, in ASCII, and as people write them.
-pub(crate) fn names(pairs: &[SiteMapping]) -> Vec<String> {
+/// The host names to search for: without `www.`, in ASCII and in Unicode.
+pub(crate) fn host_names(pairs: &[SiteMapping]) -> Vec<String> {
     let mut names = Vec::new();
     for pair in pairs {
-        let ascii = bare(host(&pair.from));
+        let ascii = without_www(host(&pair.from));
         let (unicode, _) = idna::domain_to_unicode(ascii);
         names.extend([ascii.to_owned(), unicode]);
     }
@@ -212,14 +212,14 @@ pub(crate) fn names(pairs: &[SiteMapping]) -> Vec<String> {
     names
 }
 
-/// The host without `www.`, where what is left is still a domain.
-fn bare(host: &str) -> &str {
+/// The host without `www.`, if the rest is still a domain.
+fn without_www(host: &str) -> &str {
     host.strip_prefix("www.").filter(|rest| rest.contains('.')).unwrap_or(host)
 }
 
-fn other_www(url: &Url) -> Option<String> {
+fn www_counterpart(url: &Url) -> Option<String> {
     let Some(Host::Domain(host)) = url.host() else { return None };
-    let bare = bare(host);
+    let bare = without_www(host);
     if bare != host { Some(bare.to_owned()) } else { host.contains('.').then(|| format!("www.{host}")) }
 }
 
@@ -227,12 +227,12 @@ fn host(url: &Url) -> &str {
     url.host_str().unwrap_or_default()
 }
 
-/// The port, unless it is one that http or https have anyway.
+/// The port, unless it is a default port of http or https.
 fn port(url: &Url) -> Option<u16> {
     url.port().filter(|port| !is_default(*port))
 }
 
-/// Sites behind a proxy also write the other scheme's.
+/// Includes the default port of the other scheme: sites behind a proxy write it as well.
 pub(crate) fn is_default(port: u16) -> bool {
     matches!(port, 80 | 443)
 }
@@ -241,38 +241,38 @@ fn path(url: &Url) -> &str {
     url.path().trim_end_matches('/')
 }
 
-/// A path with its special characters encoded in large and in small letters, and as they are.
-fn spellings(path: &str) -> Vec<Vec<u8>> {
-    let (mut small, mut plain) = (Vec::new(), Vec::new());
+/// The forms of a path: percent-encoded in upper case, in lower case, and decoded.
+fn path_forms(path: &str) -> Vec<Vec<u8>> {
+    let (mut lower, mut plain) = (Vec::new(), Vec::new());
     let bytes = path.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let code =
             bytes.get(at + 1..at + 3).filter(|_| byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
         if let Some((hex, value)) = code.and_then(|hex| Some((hex, u8::from_str_radix(hex, 16).ok()?))) {
-            small.push(b'%');
-            small.extend(hex.bytes().map(|digit| digit.to_ascii_lowercase()));
+            lower.push(b'%');
+            lower.extend(hex.bytes().map(|digit| digit.to_ascii_lowercase()));
             plain.push(value);
             at += 3;
         } else {
-            small.push(byte);
+            lower.push(byte);
             plain.push(byte);
             at += 1;
         }
     }
     let mut all = vec![bytes.to_vec()];
-    all.extend([small, plain].into_iter().filter(|other| other != bytes));
+    all.extend([lower, plain].into_iter().filter(|other| other != bytes));
     all
 }
 
-fn target(url: &Url) -> Target {
+fn new_address(url: &Url) -> NewAddress {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let rest = |host: &str| format!("{host}{port}{}", path(url));
+    let host_port_path = |host: &str| format!("{host}{port}{}", path(url));
     let ascii = host(url);
     let (unicode, _) = idna::domain_to_unicode(ascii);
-    Target {
+    NewAddress {
         scheme: url.scheme().to_owned(),
-        rest: rest(ascii),
-        unicode: (unicode != ascii).then(|| rest(&unicode)),
+        host_port_path: host_port_path(ascii),
+        unicode_host_port_path: (unicode != ascii).then(|| host_port_path(&unicode)),
     }
 }

@@ -1,11 +1,11 @@
-//! Dumps: the values in their rows, taken off SQL's spelling, rewritten and put back.
+//! Rewrites SQL dumps: values are unescaped, rewritten and escaped again.
 
 use std::ops::Range;
 
 use crate::codec::{Codec, Decoded, Written};
 use crate::edits::Edits;
 use crate::report::{Malformed, Report, UnreplacedReason};
-use crate::run::Run;
+use crate::value_rewriter::ValueRewriter;
 use crate::{PrefixMapping, Rewriter};
 
 mod hex;
@@ -16,20 +16,20 @@ mod statement;
 mod token_end;
 
 use output::Output;
-use scanner::{Mode, Piece, Scanner, Token};
-use statement::{Reader, Role};
+use scanner::{Mode, Scanner, SpannedToken, Token};
+use statement::{Role, StatementReader};
 
 /// Options of a [`DumpRewriter`].
 #[derive(Debug, Clone)]
 pub struct DumpOptions {
-    /// Whether a backslash escapes, as it does unless the server ran with `NO_BACKSLASH_ESCAPES`. The dump's own
-    /// `SET sql_mode` changes it.
+    /// Whether a backslash escapes, which is the default unless the server ran with `NO_BACKSLASH_ESCAPES`. `SET
+    /// sql_mode` in the dump overrides it.
     pub backslash_escapes: bool,
     /// Whether the guids of posts are rewritten.
     pub guid: GuidPolicy,
-    /// A table prefix that changes.
+    /// The table prefix to change.
     pub prefix: Option<PrefixMapping>,
-    /// Longer values are passed through. About this many bytes may be in memory.
+    /// Longer values are passed through. This is also about the most memory used.
     pub max_value_bytes: usize,
 }
 
@@ -47,11 +47,11 @@ impl Default for DumpOptions {
 /// Whether the guids of posts are rewritten. WordPress sets them when a post is created and never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GuidPolicy {
-    /// They move like all addresses. Feeds show them and some attachments are served from them: a copy of a site that
-    /// keeps them points at the original.
+    /// Guids are rewritten like all addresses. Feeds show them and some attachments are served from them: a copy of a
+    /// site that keeps them points to the original.
     #[default]
     Rewrite,
-    /// They stay. For a site that moves for good: to feed readers a new guid is a new post.
+    /// Guids are kept. For a site that moves for good: to feed readers, a new guid is a new post.
     Keep,
 }
 
@@ -73,31 +73,31 @@ pub struct DumpRewriter<'r> {
     rewriter: &'r Rewriter,
     prefix: Option<PrefixMapping>,
     scanner: Scanner,
-    reader: Reader,
-    /// What could not be understood without what comes.
+    statement: StatementReader,
+    /// Input that cannot be processed without the next chunk.
     pending: Vec<u8>,
-    /// The last byte that was no space.
-    last: u8,
-    /// Whether the rest passes as it is.
-    passes: bool,
-    /// Whether even a value without a hit has to be decoded, since a folder is named like nothing in SQL.
-    always: bool,
-    spare: Spare,
+    /// The last byte that was not white space.
+    last_byte: u8,
+    /// Whether the rest of the dump is passed through.
+    pass_through: bool,
+    /// Whether values without a hit are decoded as well, because a folder's name contains a quote.
+    decode_all: bool,
+    scratch: LiteralScratch,
 }
 
-/// Scratch for the work on literals.
+/// Reusable buffers for literals.
 #[derive(Default)]
-struct Spare {
+struct LiteralScratch {
     decoded: Decoded,
     edits: Edits,
     bytes: Vec<u8>,
 }
 
-/// Larger buffers are dropped.
-const KEPT: usize = 1 << 20;
+/// Buffers larger than this are dropped instead of reused.
+const MAX_KEPT_BYTES: usize = 1 << 20;
 
 impl Rewriter {
-    /// A dump of MySQL or MariaDB, to be pushed through. Values are the literals of statements that write rows.
+    /// A rewriter for a dump of MySQL or MariaDB. Values are the literals of statements that write rows.
     #[must_use]
     pub fn dump_rewriter(&self, options: DumpOptions) -> DumpRewriter<'_> {
         let mode = Mode { escapes: options.backslash_escapes, ansi: false };
@@ -105,27 +105,34 @@ impl Rewriter {
         DumpRewriter {
             rewriter: self,
             scanner: Scanner::new(mode, options.max_value_bytes),
-            reader: Reader::new(&options, mode),
+            statement: StatementReader::new(&options, mode),
             prefix: options.prefix,
             pending: Vec::new(),
-            last: b';',
-            passes: false,
-            always: folders.iter().any(|folder| folder.literal().iter().any(|b| matches!(b, b'\'' | b'"'))),
-            spare: Spare::default(),
+            last_byte: b';',
+            pass_through: false,
+            decode_all: folders
+                .iter()
+                .any(|folder| folder.literal().iter().any(|b| matches!(b, b'\'' | b'"'))),
+            scratch: LiteralScratch::default(),
         }
     }
 
-    /// What `apply` makes of a value's edits, if there are any. Counts as a value that was looked at already.
-    fn edited<T>(&self, value: &[u8], report: &mut Report, apply: impl FnOnce(&Edits) -> T) -> Option<T> {
+    /// Rewrites a value that is already counted and passes its edits to `apply`; `None` if there are none.
+    fn rewrite_literal<T>(
+        &self,
+        value: &[u8],
+        report: &mut Report,
+        apply: impl FnOnce(&Edits) -> T,
+    ) -> Option<T> {
         let first = self.finder.find(value, 0)?;
-        let room =
+        let scratch =
             self.scratch_pool.lock().ok().and_then(|mut scratch_pool| scratch_pool.pop()).unwrap_or_default();
-        let (made, room) = Run::edited(self, report, value, first, room, apply);
-        if let (Some(room), Ok(mut scratch_pool)) = (room, self.scratch_pool.lock()) {
-            scratch_pool.push(room);
+        let (result, scratch) = ValueRewriter::rewrite_with(self, report, value, first, scratch, apply);
+        if let (Some(scratch), Ok(mut scratch_pool)) = (scratch, self.scratch_pool.lock()) {
+            scratch_pool.push(scratch);
         }
-        report.changed_values += u64::from(made.is_some());
-        made
+        report.changed_values += u64::from(result.is_some());
+        result
     }
 }
 
@@ -133,16 +140,16 @@ impl DumpRewriter<'_> {
     /// Processes a chunk, and appends the output that is complete.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>, report: &mut Report) {
         if self.pending.is_empty() {
-            let done = self.run(chunk, false, out, report);
+            let done = self.process(chunk, false, out, report);
             self.pending.extend_from_slice(&chunk[done..]);
             return;
         }
         let mut pending = std::mem::take(&mut self.pending);
         pending.extend_from_slice(chunk);
-        let done = self.run(&pending, false, out, report);
+        let done = self.process(&pending, false, out, report);
         pending.drain(..done);
-        if pending.len() < KEPT && pending.capacity() > 4 * KEPT {
-            pending.shrink_to(KEPT);
+        if pending.len() < MAX_KEPT_BYTES && pending.capacity() > 4 * MAX_KEPT_BYTES {
+            pending.shrink_to(MAX_KEPT_BYTES);
         }
         self.pending = pending;
     }
@@ -150,85 +157,87 @@ impl DumpRewriter<'_> {
     /// Appends the rest. A truncated statement is passed through and counted.
     pub fn finish(mut self, out: &mut Vec<u8>, report: &mut Report) {
         let pending = std::mem::take(&mut self.pending);
-        let done = self.run(&pending, true, out, report);
+        let done = self.process(&pending, true, out, report);
         out.extend_from_slice(&pending[done..]);
-        let in_row = self.reader.in_rows() && matches!(self.last, b',' | b'(');
-        if !self.passes && (in_row || !self.scanner.is_idle()) {
+        let in_row = self.statement.in_rows() && matches!(self.last_byte, b',' | b'(');
+        if !self.pass_through && (in_row || !self.scanner.is_complete()) {
             report.add_malformed(Malformed::SqlTruncated);
         }
     }
 
-    /// Reads as far as it goes; says how far it is done with.
-    fn run(&mut self, text: &[u8], last: bool, out: &mut Vec<u8>, report: &mut Report) -> usize {
-        if self.passes {
+    /// Processes as much as possible and returns how many bytes are done. `is_last`: no more input follows.
+    fn process(&mut self, text: &[u8], is_last: bool, out: &mut Vec<u8>, report: &mut Report) -> usize {
+        if self.pass_through {
             out.extend_from_slice(text);
             return text.len();
         }
         let mut work = Output::new(self.rewriter, text, out, report);
         let mut at = 0;
         loop {
-            let quiet = if self.always { 0 } else { work.quiet() };
-            let Some(piece) = self.scanner.next(text, &mut at, last, self.reader.seek(), quiet) else {
+            let next_hit_start = if self.decode_all { 0 } else { work.next_hit_start() };
+            let Some(token) =
+                self.scanner.next(text, &mut at, is_last, self.statement.token_filter(), next_hit_start)
+            else {
                 break;
             };
-            if piece.token == Token::End {
-                let Some(mode) = self.reader.end() else {
-                    work.end(text.len());
-                    work.report.values += std::mem::take(&mut self.scanner.skipped);
+            if token.token == Token::StatementEnd {
+                let Some(mode) = self.statement.end_statement() else {
+                    work.copy_until(text.len());
+                    work.report.values += std::mem::take(&mut self.scanner.skipped_literals);
                     work.report.add_malformed(Malformed::SqlCharset);
-                    self.passes = true;
+                    self.pass_through = true;
                     return text.len();
                 };
                 self.scanner.mode = mode;
             } else {
-                self.piece(&piece, &mut work);
+                self.handle_token(&token, &mut work);
             }
         }
-        work.end(at);
-        work.report.values += std::mem::take(&mut self.scanner.skipped);
-        // As it is written: literals without a hit are not taken out one by one.
-        self.rewriter.note_root_relative(&text[..at], work.report);
+        work.copy_until(at);
+        work.report.values += std::mem::take(&mut self.scanner.skipped_literals);
+        // Searched in the escaped form: literals without a hit are not extracted.
+        self.rewriter.report_root_relative(&text[..at], work.report);
         if let Some(byte) = text[..at].iter().rfind(|byte| !byte.is_ascii_whitespace()) {
-            self.last = *byte;
+            self.last_byte = *byte;
         }
         if let Some(byte) = text[..at].last() {
-            self.scanner.before = *byte;
+            self.scanner.last_byte = *byte;
         }
         at
     }
 
-    fn piece(&mut self, piece: &Piece, work: &mut Output<'_>) {
-        if let Token::Part(reason) = &piece.token {
+    fn handle_token(&mut self, token: &SpannedToken, work: &mut Output<'_>) {
+        if let Token::Partial(reason) = &token.token {
             if let Some(reason) = reason {
                 work.report.add_malformed(*reason);
             }
             if *reason == Some(Malformed::SqlTruncated) {
-                work.stay(piece.start..piece.end, UnreplacedReason::Malformed);
+                work.report_unreplaced(token.start..token.end, UnreplacedReason::Malformed);
             }
-            return work.skip(piece.end);
+            return work.skip_hits_before(token.end);
         }
-        let role = self.reader.role(piece, work.text);
-        match (&piece.token, role) {
-            (Token::Text { .. } | Token::Name(_) | Token::Passes, Role::Passes) => {
-                work.stay(piece.start..piece.end, UnreplacedReason::OutsideRows);
+        let role = self.statement.role(token, work.text);
+        match (&token.token, role) {
+            (Token::Text { .. } | Token::Name(_) | Token::PassedThrough, Role::Unchanged) => {
+                work.report_unreplaced(token.start..token.end, UnreplacedReason::OutsideRows);
             }
-            (_, Role::Passes) => {}
-            (Token::Name(name), Role::Table) => self.table(name.clone(), work),
-            (Token::Word, Role::Table) => self.table(piece.start..piece.end, work),
+            (_, Role::Unchanged) => {}
+            (Token::Name(name), Role::Table) => self.rename_table(name.clone(), work),
+            (Token::Word, Role::Table) => self.rename_table(token.start..token.end, work),
             (Token::Text { quote, content }, role) => {
                 work.report.values += 1;
-                self.text(*quote, content.clone(), role, work);
+                self.rewrite_text(*quote, content.clone(), role, work);
             }
             (Token::Hex(digits), role) => {
                 work.report.values += 1;
-                self.hex(digits.clone(), role, work);
+                self.rewrite_hex(digits.clone(), role, work);
             }
             _ => {}
         }
     }
 
-    /// The name of a table.
-    fn table(&mut self, name: Range<usize>, work: &mut Output<'_>) {
+    /// Renames a table.
+    fn rename_table(&mut self, name: Range<usize>, work: &mut Output<'_>) {
         let new = self.prefix.as_ref().and_then(|prefix| prefix.table(&work.text[name.clone()]));
         if let Some(new) = new {
             work.replace(name, &new);
@@ -236,66 +245,66 @@ impl DumpRewriter<'_> {
         }
     }
 
-    /// A literal, by what is between its quotes.
-    fn text(&mut self, quote: u8, content: Range<usize>, role: Role, work: &mut Output<'_>) {
+    /// Rewrites a string literal; `content` is the range between its quotes.
+    fn rewrite_text(&mut self, quote: u8, content: Range<usize>, role: Role, work: &mut Output<'_>) {
         let raw = &work.text[content.clone()];
         let escapes = self.scanner.mode.escapes;
         let codec = Codec::Sql { quote, escapes };
-        let spelled = || {
+        let is_escaped = || {
             let escaped = escapes && memchr::memchr(b'\\', raw).is_some();
             escaped || memchr::memchr(quote, raw).is_some()
         };
-        let named = matches!(role, Role::Option | Role::UserMeta);
-        let holds = work.holds(&content);
-        let looks = holds || named || (self.always && spelled());
-        if !looks {
+        let may_be_renamed = matches!(role, Role::Option | Role::UserMeta);
+        let contains_hit = work.contains_hit(&content);
+        let is_relevant = contains_hit || may_be_renamed || (self.decode_all && is_escaped());
+        if !is_relevant {
             return;
         }
-        let Spare { decoded, edits, .. } = &mut self.spare;
-        if spelled() {
+        let LiteralScratch { decoded, edits, .. } = &mut self.scratch;
+        if is_escaped() {
             codec.decode(raw, decoded);
         }
         let value = if decoded.bytes.is_empty() { raw } else { &decoded.bytes };
-        let written = |edits: &Edits, to: &mut Edits| {
-            codec.write(Written { whole: raw, range: 0..raw.len(), base: 0 }, decoded, edits, to);
+        let write_edits = |edits: &Edits, to: &mut Edits| {
+            codec.write_edits(Written { text: raw, range: 0..raw.len(), base: 0 }, decoded, edits, to);
         };
-        if let Some(new) = renamed(self.prefix.as_ref(), role, value) {
-            written(&new, edits);
+        if let Some(new) = renaming(self.prefix.as_ref(), role, value) {
+            write_edits(&new, edits);
             work.report.prefix_renames += 1;
         } else if role == Role::Guid {
-            work.stay(content.clone(), UnreplacedReason::Guid);
+            work.report_unreplaced(content.clone(), UnreplacedReason::Guid);
         } else {
-            self.rewriter.edited(value, work.report, |new| written(new, edits));
+            self.rewriter.rewrite_literal(value, work.report, |new| write_edits(new, edits));
         }
         work.apply(&content, edits);
-        work.skip(content.end);
-        self.spare.clear();
+        work.skip_hits_before(content.end);
+        self.scratch.clear();
     }
 
-    /// A literal in hexadecimal digits.
-    fn hex(&mut self, digits: Range<usize>, role: Role, work: &mut Output<'_>) {
+    /// Rewrites a hexadecimal literal.
+    fn rewrite_hex(&mut self, digits: Range<usize>, role: Role, work: &mut Output<'_>) {
         let raw = &work.text[digits.clone()];
-        let Spare { edits, bytes, .. } = &mut self.spare;
+        let LiteralScratch { edits, bytes, .. } = &mut self.scratch;
         if !hex::decode(raw, bytes) {
             bytes.clear();
             return;
         }
-        if let Some(new) = renamed(self.prefix.as_ref(), role, bytes) {
-            hex::write(raw, &new, edits);
+        if let Some(new) = renaming(self.prefix.as_ref(), role, bytes) {
+            hex::write_edits(raw, &new, edits);
             work.report.prefix_renames += 1;
         } else if role == Role::Guid {
             Output::new(self.rewriter, bytes, &mut Vec::new(), work.report)
-                .stay(0..bytes.len(), UnreplacedReason::Guid);
+                .report_unreplaced(0..bytes.len(), UnreplacedReason::Guid);
         } else {
-            self.rewriter.edited(bytes, work.report, |new| hex::write(raw, new, edits));
+            self.rewriter.rewrite_literal(bytes, work.report, |new| hex::write_edits(raw, new, edits));
         }
         work.apply(&digits, edits);
-        self.spare.clear();
+        self.scratch.clear();
     }
 }
 
-/// What becomes of a name that holds the table prefix.
-fn renamed(prefix: Option<&PrefixMapping>, role: Role, name: &[u8]) -> Option<Edits> {
+/// The edits of a name with the table prefix; `None` if it is not renamed.
+fn renaming(prefix: Option<&PrefixMapping>, role: Role, name: &[u8]) -> Option<Edits> {
     let new = match role {
         Role::Option => prefix?.option(name)?,
         Role::UserMeta => prefix?.user_meta(name)?,
@@ -310,12 +319,12 @@ fn renamed(prefix: Option<&PrefixMapping>, role: Role, name: &[u8]) -> Option<Ed
     Some(edits)
 }
 
-impl Spare {
+impl LiteralScratch {
     fn clear(&mut self) {
         self.decoded.clear();
         self.edits.clear();
         self.bytes.clear();
-        if self.decoded.room() + self.edits.room() + self.bytes.capacity() > KEPT {
+        if self.decoded.capacity() + self.edits.capacity() + self.bytes.capacity() > MAX_KEPT_BYTES {
             *self = Self::default();
         }
     }

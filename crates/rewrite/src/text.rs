@@ -1,277 +1,297 @@
-//! The descent: goes from hit to hit through a text, takes off whatever a hit is wrapped in, and writes down what is to
-//! be replaced.
+//! Scans a text from hit to hit, decodes whatever surrounds each hit, and records the edits.
 //!
-//! Every stretch of a text is handled once, by the outermost structure that holds a hit, and then settled; and layers end
-//! at [`Options::depth`](crate::Options::depth). So the work is linear in a value's length, however it is nested.
+//! Each part of a text is handled once, by the outermost structure that contains a hit; and the nesting is limited by
+//! [`Options::max_depth`](crate::Options::max_depth). So the work is linear in the length of a value, however it is
+//! nested.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::address::{self, Address, Look};
-use crate::base64::{self, Around};
+use crate::address::{self, Address, HitClass};
+use crate::base64::{self, Base64Match};
 use crate::codec::Codec;
 use crate::edits::Edits;
-use crate::finder::{Hit, Kind};
+use crate::found_strings::{FoundStrings, ParseError};
+use crate::hit::{Hit, HitKind};
 use crate::report::{Encoding, Malformed, UnreplacedReason};
-use crate::run::{Frame, Run};
-use crate::span::{Broken, Found};
+use crate::value_rewriter::{Frame, ValueRewriter};
 use crate::{json, php};
 
-/// How far a text is.
-struct Walk<'t> {
+/// How far a text has been scanned.
+struct ScanState<'t> {
     frame: Frame<'t>,
-    /// Where it begins, but for spaces.
-    begins: usize,
-    /// Its hits that were not looked at.
+    /// Offset of the first byte that is not white space.
+    content_start: usize,
+    /// The hits that were not examined yet.
     hits: Range<usize>,
-    /// Everything before is done with; edits come after it.
-    settled: usize,
-    /// Everything before was looked at.
-    handled: usize,
-    /// Up to here structures were looked for.
-    searched: usize,
-    /// What begins before these was read once, and is broken.
-    broken_php: usize,
-    broken_json: usize,
-    /// What looks like base64 before this was decoded, or could not be.
-    encoded: usize,
-    /// Why the last one is.
-    reason: Malformed,
+    /// Everything before this offset is finished. Edits come after it.
+    done_until: usize,
+    /// Everything before this offset has been examined.
+    examined_until: usize,
+    /// Up to this offset, starts of structures have been searched for.
+    structures_searched_until: usize,
+    /// Structures that start before these offsets have been parsed once and are malformed.
+    broken_php_until: usize,
+    broken_json_until: usize,
+    /// Base64 before this offset has been decoded, or could not be.
+    base64_until: usize,
+    /// Why the last serialised data is malformed.
+    broken_php_reason: Malformed,
 }
 
-/// How far before a hit it is looked for something that forbids to change it.
-const BACK: usize = 4096;
+/// How many bytes before a hit are searched for something that forbids changing it.
+const MAX_LOOKBEHIND_BYTES: usize = 4096;
 
-impl Run<'_> {
-    /// Rewrites a text whose hits are the last ones, from `first` on.
-    pub(crate) fn text(&mut self, frame: Frame<'_>, first: usize, out: &mut Edits) {
+impl ValueRewriter<'_> {
+    /// Rewrites a text. Its hits are those in `self.hits` from `first` on.
+    pub(crate) fn rewrite_text(&mut self, frame: Frame<'_>, first: usize, out: &mut Edits) {
         let hits = first..self.hits.len();
         if frame.depth > self.rewriter.options.max_depth && !hits.is_empty() {
             self.report.add_malformed(Malformed::TooDeep);
-            return self.leave(&frame, hits, UnreplacedReason::Malformed);
+            return self.report_unreplaced_hits(&frame, hits, UnreplacedReason::Malformed);
         }
-        let mut walk = Walk {
+        let mut state = ScanState {
             frame,
-            begins: frame.text.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0),
+            content_start: frame.text.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0),
             hits,
-            settled: 0,
-            handled: 0,
-            searched: 0,
-            broken_php: 0,
-            broken_json: 0,
-            encoded: 0,
-            reason: Malformed::PhpSyntax,
+            done_until: 0,
+            examined_until: 0,
+            structures_searched_until: 0,
+            broken_php_until: 0,
+            broken_json_until: 0,
+            base64_until: 0,
+            broken_php_reason: Malformed::PhpSyntax,
         };
-        while !walk.hits.is_empty() {
-            let hit = self.hits[walk.hits.start];
-            if !self.structure(&mut walk, hit, out) {
-                walk.hits.start += 1;
-                self.hit(&mut walk, hit, out);
-                walk.handled = walk.handled.max(hit.end);
+        while !state.hits.is_empty() {
+            let hit = self.hits[state.hits.start];
+            if !self.rewrite_structure(&mut state, hit, out) {
+                state.hits.start += 1;
+                self.rewrite_hit(&mut state, hit, out);
+                state.examined_until = state.examined_until.max(hit.end);
             }
         }
     }
 
-    fn settle(&self, walk: &mut Walk<'_>, end: usize) {
-        walk.settled = end;
-        walk.handled = end;
-        walk.searched = walk.searched.max(end);
-        walk.hits.start = self.hits_before(walk, end);
+    fn finish_until(&self, state: &mut ScanState<'_>, end: usize) {
+        state.done_until = end;
+        state.examined_until = end;
+        state.structures_searched_until = state.structures_searched_until.max(end);
+        state.hits.start = self.first_hit_from(state, end);
     }
 
-    /// The first of the hits ahead that is not before an offset.
-    fn hits_before(&self, walk: &Walk<'_>, end: usize) -> usize {
-        let ahead = &self.hits[walk.hits.clone()];
-        walk.hits.start + ahead.iter().take_while(|hit| hit.at < end).count()
+    /// The index of the first remaining hit at or after an offset.
+    fn first_hit_from(&self, state: &ScanState<'_>, end: usize) -> usize {
+        let ahead = &self.hits[state.hits.clone()];
+        state.hits.start + ahead.iter().take_while(|hit| hit.at < end).count()
     }
 
     // --- structures with lengths and names ---------------------------------------------------------------------------
 
-    /// Looks for something serialised or JSON that begins before a hit and holds it, and rewrites it as a whole.
-    fn structure(&mut self, walk: &mut Walk<'_>, hit: Hit, out: &mut Edits) -> bool {
-        let text = walk.frame.text;
-        while walk.searched < hit.at {
-            let Some(next) = memchr::memchr3(b'{', b'[', b':', &text[walk.searched..hit.at]) else { break };
-            let at = walk.searched + next;
-            walk.searched = at + 1;
+    /// Looks for serialised data or JSON that starts before a hit and contains it, and rewrites it as a whole.
+    /// Returns whether it did.
+    fn rewrite_structure(&mut self, state: &mut ScanState<'_>, hit: Hit, out: &mut Edits) -> bool {
+        let text = state.frame.text;
+        while state.structures_searched_until < hit.at {
+            let Some(next) =
+                memchr::memchr3(b'{', b'[', b':', &text[state.structures_searched_until..hit.at])
+            else {
+                break;
+            };
+            let at = state.structures_searched_until + next;
+            state.structures_searched_until = at + 1;
             let (start, kind) = match text[at] {
                 b':' => (at.wrapping_sub(1), Structure::Php),
                 _ => (at, Structure::Json),
             };
-            if start < kind.broken(walk) || start < walk.settled || !kind.may_begin(text, start) {
+            if start < kind.broken_until(state) || start < state.done_until || !kind.may_start(text, start) {
                 continue;
             }
-            let mark = self.found.spans.len();
-            match kind.read(text, start, &self.hits, walk.hits.clone(), &mut self.found) {
-                Ok(end) if end <= hit.at => walk.searched = end,
+            let first_string = self.found.strings.len();
+            match kind.parse(text, start, &self.hits, state.hits.clone(), &mut self.found) {
+                Ok(end) if end <= hit.at => state.structures_searched_until = end,
                 Ok(end) => {
-                    for index in mark..self.found.spans.len() {
-                        let span = self.found.spans[index].clone();
-                        self.span(&walk.frame, &span, kind.encoding(), out);
+                    for index in first_string..self.found.strings.len() {
+                        let string = self.found.strings[index].clone();
+                        self.rewrite_string(&state.frame, &string, kind.encoding(), out);
                     }
-                    self.found.spans.truncate(mark);
-                    self.settle(walk, end);
+                    self.found.strings.truncate(first_string);
+                    self.finish_until(state, end);
                     return true;
                 }
-                Err(broken) => {
-                    self.found.spans.truncate(mark);
-                    if self.broken(walk, kind, start, broken, hit, out) {
+                Err(error) => {
+                    self.found.strings.truncate(first_string);
+                    if self.handle_parse_error(state, kind, start, error, hit, out) {
                         return true;
                     }
                 }
             }
         }
-        walk.searched = walk.searched.max(hit.at);
+        state.structures_searched_until = state.structures_searched_until.max(hit.at);
         false
     }
 
-    /// What looked like a structure is not one as it stands: its quotes are spelled in an encoding, or it is broken. Says
-    /// whether that settled the hit.
-    fn broken(
+    /// Handles a structure that could not be parsed: its quotes are encoded, or it is malformed. Returns whether the
+    /// hit is done with it.
+    fn handle_parse_error(
         &mut self,
-        walk: &mut Walk<'_>,
+        state: &mut ScanState<'_>,
         kind: Structure,
         start: usize,
-        broken: Broken,
+        error: ParseError,
         hit: Hit,
         out: &mut Edits,
     ) -> bool {
-        let text = walk.frame.text;
-        if let Some(codec) = Codec::of_quote(text, start, broken.at) {
-            let (codec, range) = codec.around(text, walk.handled, start);
-            walk.searched = range.end;
-            let holds = range.end > hit.at;
-            if holds {
-                self.through(walk, codec, range, out);
+        let text = state.frame.text;
+        if let Some(codec) = Codec::of_quote(text, start, error.at) {
+            let (codec, range) = codec.enclosing_range(text, state.examined_until, start);
+            state.structures_searched_until = range.end;
+            let contains_hit = range.end > hit.at;
+            if contains_hit {
+                self.rewrite_decoded(state, codec, range, out);
             }
-            return holds;
+            return contains_hit;
         }
-        let is_all = start == walk.begins;
+        let is_whole_value = start == state.content_start;
         match kind {
             Structure::Json => {
-                walk.broken_json = broken.at;
-                // Shortcodes begin like a document, and CSS; they do not get far.
-                if is_all && (broken.reason != Malformed::Json || broken.at > start + 8) {
-                    self.report.add_malformed(broken.reason);
+                state.broken_json_until = error.at;
+                // Shortcodes and CSS start like a document, but parsing them fails within a few bytes.
+                if is_whole_value && (error.reason != Malformed::Json || error.at > start + 8) {
+                    self.report.add_malformed(error.reason);
                 }
                 false
             }
             Structure::Php => {
-                walk.broken_php = broken.at.max(start + 1);
-                walk.reason = broken.reason;
-                // A value that is broken stays as a whole. In the midst of a text, what was read of it does.
-                let end = if is_all { text.len() } else { broken.at };
-                let holds = end > hit.at;
-                if holds {
-                    self.report.add_malformed(broken.reason);
-                    let inside = walk.hits.start..self.hits_before(walk, end);
-                    self.leave(&walk.frame, inside, UnreplacedReason::Malformed);
-                    self.settle(walk, end);
+                state.broken_php_until = error.at.max(start + 1);
+                state.broken_php_reason = error.reason;
+                // A malformed value is kept as a whole; inside other text only what was parsed is kept.
+                let end = if is_whole_value { text.len() } else { error.at };
+                let contains_hit = end > hit.at;
+                if contains_hit {
+                    self.report.add_malformed(error.reason);
+                    let inside = state.hits.start..self.first_hit_from(state, end);
+                    self.report_unreplaced_hits(&state.frame, inside, UnreplacedReason::Malformed);
+                    self.finish_until(state, end);
                 }
-                holds
+                contains_hit
             }
         }
     }
 
     // --- single hits -------------------------------------------------------------------------------------------------
 
-    fn hit(&mut self, walk: &mut Walk<'_>, hit: Hit, out: &mut Edits) {
-        let text = walk.frame.text;
+    fn rewrite_hit(&mut self, state: &mut ScanState<'_>, hit: Hit, out: &mut Edits) {
+        let text = state.frame.text;
         match hit.kind {
-            Kind::Base64 { .. } if hit.at < walk.encoded => {}
-            Kind::Base64 { back } => self.base64(walk, hit, back, out),
-            Kind::Wrapped(codec) => self.wrapped(walk, codec, hit, out),
-            Kind::Host => match address::look(self.rewriter, text, walk.settled, hit) {
-                Look::Wrapped(codec) => self.wrapped(walk, codec, hit, out),
-                Look::Stays(why) => self.stays(&walk.frame, hit, why),
-                Look::Other => {}
-                Look::Folder { start, end, to } => {
-                    let base = walk.frame.base;
+            HitKind::Base64 { .. } if hit.at < state.base64_until => {}
+            HitKind::Base64 { group_offset } => self.rewrite_base64_hit(state, hit, group_offset, out),
+            HitKind::Encoded(codec) => self.rewrite_encoded_hit(state, codec, hit, out),
+            HitKind::Host => match address::classify_hit(self.rewriter, text, state.done_until, hit) {
+                HitClass::Encoded(codec) => self.rewrite_encoded_hit(state, codec, hit, out),
+                HitClass::Unreplaced(reason) => self.report_unreplaced(&state.frame, hit, reason),
+                HitClass::Other => {}
+                HitClass::Folder { start, end, to } => {
+                    let base = state.frame.base;
                     out.push(base + start..base + end, |new| new.extend_from_slice(to));
-                    self.replaced(&walk.frame);
-                    self.settle(walk, end);
+                    self.count_replaced(&state.frame);
+                    self.finish_until(state, end);
                 }
-                Look::Address(address) => {
-                    if walk.broken_php > 0 && is_counted(text, walk.settled, address.start) {
-                        self.report.add_malformed(walk.reason);
-                        self.stays(&walk.frame, hit, UnreplacedReason::Malformed);
-                    } else if has_spelled_quote(text, walk.settled, address.start) {
-                        self.wrapped(walk, Codec::Percent, hit, out);
+                HitClass::Address(address) => {
+                    if state.broken_php_until > 0 && is_length_prefixed(text, state.done_until, address.start)
+                    {
+                        self.report.add_malformed(state.broken_php_reason);
+                        self.report_unreplaced(&state.frame, hit, UnreplacedReason::Malformed);
+                    } else if has_encoded_quote(text, state.done_until, address.start) {
+                        self.rewrite_encoded_hit(state, Codec::Percent, hit, out);
                     } else {
-                        if write(&walk.frame, &address, out) {
-                            self.replaced(&walk.frame);
+                        if write_address(&state.frame, &address, out) {
+                            self.count_replaced(&state.frame);
                         }
-                        self.settle(walk, address.end);
+                        self.finish_until(state, address.end);
                     }
                 }
             },
         }
     }
 
-    fn base64(&mut self, walk: &mut Walk<'_>, hit: Hit, back: usize, out: &mut Edits) {
-        let text = walk.frame.text;
-        match base64::around(text, walk.settled, hit, back) {
-            Around::Nothing => {}
-            Around::Wrapped(codec) => self.wrapped(walk, codec, hit, out),
-            Around::Broken { end } => {
+    fn rewrite_base64_hit(
+        &mut self,
+        state: &mut ScanState<'_>,
+        hit: Hit,
+        group_offset: usize,
+        out: &mut Edits,
+    ) {
+        let text = state.frame.text;
+        match base64::find_base64_around(text, state.done_until, hit, group_offset) {
+            Base64Match::None => {}
+            Base64Match::Encoded(codec) => self.rewrite_encoded_hit(state, codec, hit, out),
+            Base64Match::Malformed { end } => {
                 self.report.add_malformed(Malformed::Base64);
-                self.stays(&walk.frame, hit, UnreplacedReason::Malformed);
-                walk.encoded = end;
+                self.report_unreplaced(&state.frame, hit, UnreplacedReason::Malformed);
+                state.base64_until = end;
             }
-            Around::Run(run) => {
-                let bytes = base64::decode(&text[run.data.clone()]);
-                let inner = self.bytes(&walk.frame, &bytes);
+            Base64Match::Span(span) => {
+                let bytes = base64::decode(&text[span.data.clone()]);
+                let inner = self.rewrite_base64(&state.frame, &bytes);
                 if inner.is_empty() {
-                    // What only looks like base64 may end with a host: `…b2s//example.com`.
-                    walk.encoded = run.end;
+                    // Text that only looks like base64 may end with a host: `…b2s//example.com`.
+                    state.base64_until = span.end;
                 } else {
-                    run.write(text, walk.frame.base, &bytes, &inner, out);
-                    self.begun_in(walk, run.end);
-                    self.settle(walk, run.end);
+                    span.write_edits(text, state.frame.base, &bytes, &inner, out);
+                    self.report_hosts_started_in_base64(state, span.end);
+                    self.finish_until(state, span.end);
                 }
             }
         }
     }
 
-    /// Tells of the hosts that begin in base64 which was rewritten, and end behind it: `…b2s/example.com`.
-    fn begun_in(&mut self, walk: &Walk<'_>, end: usize) {
-        for index in walk.hits.start..self.hits_before(walk, end) {
+    /// Reports the hosts that start inside rewritten base64 and end after it: `…b2s/example.com`.
+    fn report_hosts_started_in_base64(&mut self, state: &ScanState<'_>, end: usize) {
+        for index in state.hits.start..self.first_hit_from(state, end) {
             let hit = self.hits[index];
-            if hit.kind == Kind::Host && hit.end > end {
-                self.leave(&walk.frame, index..index + 1, UnreplacedReason::BareHost);
+            if hit.kind == HitKind::Host && hit.end > end {
+                self.report_unreplaced_hits(&state.frame, index..index + 1, UnreplacedReason::BareHost);
             }
         }
     }
 
-    /// Decodes what is around a hit, which was the next one.
-    fn wrapped(&mut self, walk: &mut Walk<'_>, codec: Codec, hit: Hit, out: &mut Edits) {
-        let extent = codec.extent(walk.frame.text, walk.handled.min(hit.at), hit.at..hit.end);
-        walk.hits.start -= 1;
-        self.through(walk, codec, extent, out);
+    /// Decodes and rewrites the text around a hit, which was the next one.
+    fn rewrite_encoded_hit(&mut self, state: &mut ScanState<'_>, codec: Codec, hit: Hit, out: &mut Edits) {
+        let part =
+            codec.range_around_hit(state.frame.text, state.examined_until.min(hit.at), hit.at..hit.end);
+        state.hits.start -= 1;
+        self.rewrite_decoded(state, codec, part, out);
     }
 
-    /// Decodes a part that begins before the next hit, and settles it.
-    fn through(&mut self, walk: &mut Walk<'_>, codec: Codec, part: Range<usize>, out: &mut Edits) {
-        let hits = walk.hits.start..self.hits_before(walk, part.end);
-        self.decoded(&walk.frame, codec, part.clone(), hits, codec.encoding(), out);
-        self.settle(walk, part.end);
+    /// Decodes and rewrites a part that starts before the next hit, and marks it as done.
+    fn rewrite_decoded(
+        &mut self,
+        state: &mut ScanState<'_>,
+        codec: Codec,
+        part: Range<usize>,
+        out: &mut Edits,
+    ) {
+        let hits = state.hits.start..self.first_hit_from(state, part.end);
+        self.decode_and_rewrite(&state.frame, codec, part.clone(), hits, codec.encoding(), out);
+        self.finish_until(state, part.end);
     }
 }
 
-/// Writes an address's new form; says whether it differs.
-fn write(frame: &Frame<'_>, address: &Address<'_>, out: &mut Edits) -> bool {
-    let Address { to, start, host, end, .. } = *address;
+/// Records the new form of an address. Returns whether it differs.
+fn write_address(frame: &Frame<'_>, address: &Address<'_>, out: &mut Edits) -> bool {
+    let Address { to, start, host_start: host, end, .. } = *address;
     let (text, base) = (frame.text, frame.base);
-    let scheme = start..start + address.scheme;
-    let new_scheme = if address.scheme == 0 { "" } else { &to.scheme };
-    let rest = to.unicode.as_ref().filter(|_| address.unicode).unwrap_or(&to.rest);
-    let rest = if address.root { rooted(rest) } else { Cow::Borrowed(rest.as_str()) };
+    let scheme = start..start + address.scheme_len;
+    let new_scheme = if address.scheme_len == 0 { "" } else { &to.scheme };
+    let rest =
+        to.unicode_host_port_path.as_ref().filter(|_| address.is_unicode).unwrap_or(&to.host_port_path);
+    let rest = if address.has_trailing_dot { with_trailing_dot(rest) } else { Cow::Borrowed(rest.as_str()) };
     let same_scheme = text[scheme.clone()].eq_ignore_ascii_case(new_scheme.as_bytes());
     let same_rest = &text[host..end] == rest.as_bytes();
     if same_scheme && same_rest {
         return false;
     }
-    if address.user {
+    if address.has_user {
         if !same_scheme {
             out.push(base + scheme.start..base + scheme.end, |new| {
                 new.extend_from_slice(new_scheme.as_bytes())
@@ -282,7 +302,7 @@ fn write(frame: &Frame<'_>, address: &Address<'_>, out: &mut Edits) -> bool {
         }
         return true;
     }
-    // As one, so that what its slashes are written like is seen by every encoding around it.
+    // One edit for all of it: each surrounding encoding then sees how the old slashes were encoded.
     out.push(base + start..base + end, |new| {
         new.extend_from_slice(if same_scheme { &text[scheme.clone()] } else { new_scheme.as_bytes() });
         new.extend_from_slice(&text[scheme.end..host]);
@@ -291,8 +311,8 @@ fn write(frame: &Frame<'_>, address: &Address<'_>, out: &mut Edits) -> bool {
     true
 }
 
-/// A host, its port and path with the root's dot behind the host.
-fn rooted(rest: &str) -> Cow<'_, str> {
+/// Adds a trailing dot to the host of `host:port/path`.
+fn with_trailing_dot(rest: &str) -> Cow<'_, str> {
     if rest.starts_with('[') {
         return rest.into();
     }
@@ -307,33 +327,33 @@ enum Structure {
 }
 
 impl Structure {
-    fn broken(self, walk: &Walk<'_>) -> usize {
+    fn broken_until(self, state: &ScanState<'_>) -> usize {
         match self {
-            Self::Php => walk.broken_php,
-            Self::Json => walk.broken_json,
+            Self::Php => state.broken_php_until,
+            Self::Json => state.broken_json_until,
         }
     }
 
-    fn may_begin(self, text: &[u8], at: usize) -> bool {
+    fn may_start(self, text: &[u8], at: usize) -> bool {
         match self {
-            Self::Php => php::may_begin(text, at),
-            Self::Json => json::may_begin(text, at),
+            Self::Php => php::may_start(text, at),
+            Self::Json => json::may_start(text, at),
         }
     }
 
-    /// Reads a structure to its end; of its strings those with a hit are added to what was found.
-    fn read(
+    /// Parses a structure and returns its end. Its strings with hits are added to `found`.
+    fn parse(
         self,
         text: &[u8],
         start: usize,
         hits: &[Hit],
         ahead: Range<usize>,
-        found: &mut Found,
-    ) -> Result<usize, Broken> {
-        let strings = found.strings(hits, ahead, start);
+        found: &mut FoundStrings,
+    ) -> Result<usize, ParseError> {
+        let collector = found.collector(hits, ahead, start);
         match self {
-            Self::Php => php::read(text, start, strings),
-            Self::Json => json::read(text, start, strings),
+            Self::Php => php::parse(text, start, collector),
+            Self::Json => json::parse(text, start, collector),
         }
     }
 
@@ -345,9 +365,9 @@ impl Structure {
     }
 }
 
-/// Whether a string that holds an offset has its length written before it, as in what is left of something serialised.
-fn is_counted(text: &[u8], from: usize, at: usize) -> bool {
-    let before = &text[from.max(at.saturating_sub(BACK))..at];
+/// Whether the string around an offset has a length before it, as in the rest of malformed serialised data.
+fn is_length_prefixed(text: &[u8], from: usize, at: usize) -> bool {
+    let before = &text[from.max(at.saturating_sub(MAX_LOOKBEHIND_BYTES))..at];
     let Some(quote) = memchr::memrchr(b'"', before) else { return false };
     let before = &before[..quote];
     let slashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
@@ -356,10 +376,10 @@ fn is_counted(text: &[u8], from: usize, at: usize) -> bool {
     digits > 0 && count[..count.len() - digits].ends_with(b"s:")
 }
 
-/// Whether a percent-encoded quote is before an address whose own characters are not encoded: what `encodeURI` makes of
-/// a structure.
-fn has_spelled_quote(text: &[u8], from: usize, at: usize) -> bool {
-    let near = &text[from.max(at.saturating_sub(BACK))..at];
-    let token = near.iter().rev().take_while(|byte| !Codec::Percent.ends(**byte)).count();
+/// Whether a percent-encoded quote precedes an address that is not percent-encoded itself, as in the output of
+/// JavaScript's `encodeURI`.
+fn has_encoded_quote(text: &[u8], from: usize, at: usize) -> bool {
+    let near = &text[from.max(at.saturating_sub(MAX_LOOKBEHIND_BYTES))..at];
+    let token = near.iter().rev().take_while(|byte| !Codec::Percent.is_terminator(**byte)).count();
     near[near.len() - token..].windows(3).any(|code| code == b"%22")
 }

@@ -1,4 +1,4 @@
-//! The baseline: a PHP process that replaces addresses the way WP-CLI does.
+//! The baseline: a PHP process that replaces addresses like WP-CLI.
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
@@ -10,19 +10,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
 
-/// A pass takes about a second.
+/// Limit for one pass, which takes about a second.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A PHP process with the rows in memory.
 pub(crate) struct Baseline {
     program: Child,
-    orders: ChildStdin,
+    commands: ChildStdin,
     answers: Receiver<String>,
     pub(crate) version: String,
 }
 
 /// The result of one pass over all rows.
-pub(crate) struct Turn {
+pub(crate) struct Pass {
     /// CPU time.
     pub(crate) seconds: f64,
     pub(crate) changed: u64,
@@ -47,7 +47,7 @@ impl Baseline {
             .stdout(Stdio::piped())
             .spawn()
             .context("php does not start; measure without it: --alone")?;
-        let (Some(orders), Some(output)) = (program.stdin.take(), program.stdout.take()) else {
+        let (Some(commands), Some(output)) = (program.stdin.take(), program.stdout.take()) else {
             bail!("php has no pipes")
         };
         let (send, answers) = channel();
@@ -55,18 +55,18 @@ impl Baseline {
             let mut lines = BufReader::new(output).lines().map_while(Result::ok);
             lines.try_for_each(|line| send.send(line)).is_ok()
         });
-        let mut baseline = Self { program, orders, answers, version: String::new() };
+        let mut baseline = Self { program, commands, answers, version: String::new() };
         // PHP has read the rows now, so the file can be deleted.
         baseline.version = baseline.answer()?;
         Ok(baseline)
     }
 
     /// Rewrites all rows, or only those that contain the old host.
-    pub(crate) fn turn(&mut self, only_matching: bool) -> Result<Turn> {
-        writeln!(self.orders, "{}", if only_matching { "matching" } else { "all" })?;
+    pub(crate) fn pass(&mut self, only_matching: bool) -> Result<Pass> {
+        writeln!(self.commands, "{}", if only_matching { "matching" } else { "all" })?;
         let answer = self.answer()?;
         let (seconds, changed) = answer.split_once(' ').context("two numbers")?;
-        Ok(Turn { seconds: seconds.parse()?, changed: changed.parse()? })
+        Ok(Pass { seconds: seconds.parse()?, changed: changed.parse()? })
     }
 
     fn answer(&mut self) -> Result<String> {

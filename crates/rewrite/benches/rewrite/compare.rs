@@ -1,4 +1,4 @@
-//! Mixed rows: by us, by PHP, and what the search for the host alone takes, by turns.
+//! Compares the rewriter with PHP and with a bare search for the host, on generated rows, in alternation.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use anyhow::Result;
 use memchr::memmem;
 use rustix::time::{ClockId, clock_gettime};
-use wpclone_rewrite::{Options as Choices, Report, Rewriter, SiteMapping};
+use wpclone_rewrite::{Options as RewriteOptions, Report, Rewriter, SiteMapping};
 
-use crate::baseline::{Baseline, Turn};
+use crate::baseline::{Baseline, Pass};
 use crate::rows::{self, Kind, Matching};
 use crate::table::{Table, median, spread};
 use crate::{NEW, OLD, Options, load};
 
-/// What each side took, in MB/s, round by round.
+/// The rates in MB/s, one per round.
 #[derive(Default)]
 struct Rates {
     ours: Vec<f64>,
@@ -24,7 +24,7 @@ struct Rates {
 
 pub(crate) fn measure(options: &Options) -> Result<()> {
     let before = load();
-    let rewriter = Rewriter::new(&[SiteMapping::new(OLD, NEW)?], Choices::default())?;
+    let rewriter = Rewriter::new(&[SiteMapping::new(OLD, NEW)?], RewriteOptions::default())?;
     let (rounds, mut php) = (options.rounds(), String::new());
     let head = [
         "",
@@ -39,7 +39,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     let mut rates = vec![head.map(str::to_owned).to_vec()];
     let head = ["", "rows", "MB", "changed by wpclone", "by PHP", "addresses"];
     let mut sets = vec![head.map(str::to_owned).to_vec()];
-    for (name, rows) in sets_of(options) {
+    for (name, rows) in row_sets(options) {
         let mut baseline = if options.alone { None } else { Some(Baseline::start(&rows)?) };
         let set = Set::measure(&rewriter, &rows, baseline.as_mut(), rounds)?;
         rates.push(set.rates(&name));
@@ -71,8 +71,8 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Mixed rows as often as they match, then each kind by itself.
-fn sets_of(options: &Options) -> Vec<(String, Vec<Vec<u8>>)> {
+/// The sets of rows: mixed rows with different shares of matches, then each kind of row.
+fn row_sets(options: &Options) -> Vec<(String, Vec<Vec<u8>>)> {
     let mixed = [
         (Matching::Nothing, "nothing matches"),
         (Matching::Third, "a third of the rows matches"),
@@ -86,7 +86,7 @@ fn sets_of(options: &Options) -> Vec<(String, Vec<Vec<u8>>)> {
     mixed.into_iter().chain(kinds).collect()
 }
 
-/// What one set of rows took.
+/// The measurements of one set of rows.
 struct Set {
     megabytes: f64,
     rates: Rates,
@@ -95,7 +95,7 @@ struct Set {
 }
 
 impl Set {
-    /// All by turns; the first round does not count.
+    /// Measures all sides in turn. The first round is a warm-up and is not counted.
     fn measure(
         rewriter: &Rewriter,
         rows: &[Vec<u8>],
@@ -106,19 +106,19 @@ impl Set {
         let megabytes = rows.iter().map(Vec::len).sum::<usize>() as f64 / 1e6;
         let mut set = Self { megabytes, rates: Rates::default(), report: Report::default(), php_changed: 0 };
         for round in 0..=rounds {
-            let (ours, report) = timed(|| ours(rewriter, rows));
-            let php = baseline.as_mut().map(|baseline| baseline.turn(false)).transpose()?;
-            let (search, _) = timed(|| search(rows));
-            let matching = baseline.as_mut().map(|baseline| baseline.turn(true)).transpose()?;
+            let (ours, report) = cpu_seconds(|| ours(rewriter, rows));
+            let php = baseline.as_mut().map(|baseline| baseline.pass(false)).transpose()?;
+            let (search, _) = cpu_seconds(|| search(rows));
+            let matching = baseline.as_mut().map(|baseline| baseline.pass(true)).transpose()?;
             set.report = report;
             if round > 0 {
                 set.rates.ours.push(megabytes / ours);
                 set.rates.search.push(megabytes / search);
-                let rate = |turn: &Turn| megabytes / turn.seconds;
+                let rate = |pass: &Pass| megabytes / pass.seconds;
                 set.rates.php.extend(php.as_ref().map(rate));
                 set.rates.matching.extend(matching.as_ref().map(rate));
             }
-            set.php_changed = php.map_or(0, |turn| turn.changed);
+            set.php_changed = php.map_or(0, |pass| pass.changed);
         }
         Ok(set)
     }
@@ -126,28 +126,28 @@ impl Set {
     fn rates(&self, name: &str) -> Vec<String> {
         let Rates { ours, php, matching, search } = &self.rates;
         let shown = |rates: &[f64]| if rates.is_empty() { String::new() } else { spread(rates) };
-        let ahead = |baseline: &[f64]| match baseline {
+        let ratio = |baseline: &[f64]| match baseline {
             [] => String::new(),
             baseline => format!("{:.1}×", median(ours) / median(baseline)),
         };
-        // Where the search finds something it is done with the row.
+        // The bare search stops at the first match of a row, so it is comparable only without matches.
         let searched = self.report.changed_values == 0;
         vec![
             name.to_owned(),
             spread(ours),
             shown(php),
-            ahead(php),
+            ratio(php),
             shown(matching),
-            ahead(matching),
+            ratio(matching),
             if searched { spread(search) } else { String::new() },
             if searched { format!("{:.0} %", 100.0 * median(ours) / median(search)) } else { String::new() },
         ]
     }
 }
 
-/// The seconds of CPU that something takes. Nothing here waits, so that on an idle machine it is all the time there is; on
-/// another one, what others take is not counted.
-fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+/// The CPU seconds of a call. The work never waits, so on an idle machine this is the elapsed time; on a busy one,
+/// the time of other processes is excluded.
+fn cpu_seconds<T>(work: impl FnOnce() -> T) -> (f64, T) {
     let cpu = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
     let began = cpu();
     let done = work();
@@ -162,7 +162,7 @@ fn ours(rewriter: &Rewriter, rows: &[Vec<u8>]) -> Report {
     report
 }
 
-/// How many rows hold the old host.
+/// Counts the rows that contain the old host.
 fn search(rows: &[Vec<u8>]) -> usize {
     let host = OLD.trim_start_matches("http://");
     let finder = memmem::Finder::new(host);

@@ -1,5 +1,5 @@
-//! `./dev bench rewrite`: the crate's functions by themselves; and on rows as a WordPress has them beside PHP doing what
-//! WP-CLI does, and beside a bare search. docs/REWRITE.md says what is measured and how.
+//! `./dev bench rewrite`: benchmarks of the crate's functions, and a comparison with PHP and a bare search on rows
+//! like those of a WordPress site. docs/REWRITE.md describes the measurements.
 
 mod baseline;
 mod compare;
@@ -12,28 +12,28 @@ use std::fs;
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
-/// The address that moves.
+/// The old address.
 const OLD: &str = "http://example.com";
-/// Where it moves.
+/// The new address.
 const NEW: &str = "https://new.example.org/shop";
 
-/// Measures the rewriter: its functions, and rows of a WordPress beside PHP and a bare search.
+/// Measures the rewriter: its functions, and its throughput on WordPress rows compared with PHP and a bare search.
 #[derive(Parser)]
 #[command(name = "rewrite")]
 struct Options {
     /// What to measure
     #[arg(long, value_delimiter = ',', default_value = "functions,rows")]
     parts: Vec<Part>,
-    /// How often all take their turn, after one time that does not count
+    /// Number of rounds, not counting one warm-up round
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Megabytes of rows in each set
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
     megabytes: u32,
-    /// What the rows are made from
+    /// Seed of the generated rows
     #[arg(long, default_value_t = 5)]
     seed: u64,
-    /// Little of everything: whether it works, not how fast it is
+    /// A quick run that checks that everything works; its figures mean nothing
     #[arg(long)]
     quick: bool,
     /// Without PHP
@@ -42,7 +42,7 @@ struct Options {
     /// Tables in Markdown
     #[arg(long)]
     markdown: bool,
-    /// What `cargo bench` adds
+    /// Added by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -51,7 +51,7 @@ struct Options {
 enum Part {
     /// Each function on each kind of value, by criterion
     Functions,
-    /// Mixed rows, beside PHP and a bare search
+    /// Mixed rows, compared with PHP and a bare search
     Rows,
 }
 
@@ -66,7 +66,7 @@ impl Options {
     }
 }
 
-/// How busy the machine was in the last minute, as Linux says (proc_loadavg(5)).
+/// The load average of the last minute, from Linux' /proc/loadavg (proc_loadavg(5)).
 fn load() -> String {
     let all = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     all.split(' ').next().unwrap_or("unknown").to_owned()

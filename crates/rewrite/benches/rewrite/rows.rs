@@ -1,9 +1,9 @@
-//! Rows as the database of a WordPress has them, made from a seed: the same ones each time.
+//! Generates rows like those of a WordPress database. The same seed gives the same rows.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-/// In which rows the site's own address is, rather than another one.
+/// Which rows contain the site's own address instead of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Matching {
     Nothing,
@@ -11,18 +11,18 @@ pub(crate) enum Matching {
     Every,
 }
 
-/// What a row is.
+/// The kind of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Numbers, words, an address by itself.
+    /// Numbers, words, single addresses.
     Short,
-    /// What WordPress knows of a picture, serialised. Its files have no addresses, some plugins add them.
+    /// The serialised metadata of an image. Its files have no addresses; some plugins add them.
     Picture,
     /// A post: block comments, HTML, `srcset`.
     Post,
-    /// Settings of a plugin or theme, serialised.
+    /// The serialised settings of a plugin or theme.
     Settings,
-    /// A page as Elementor keeps it: JSON with escaped slashes.
+    /// A page of the Elementor builder: JSON with escaped slashes.
     Builder,
 }
 
@@ -40,7 +40,7 @@ impl Kind {
     }
 }
 
-/// Rows of all kinds, as often as a site has them, with so many bytes in all.
+/// Rows of all kinds in proportions as on a site, of at least this many bytes in total.
 pub(crate) fn mixed(seed: u64, bytes: usize, matching: Matching) -> Vec<Vec<u8>> {
     let mut random = Random(seed);
     let (mut rows, mut sum) = (Vec::new(), 0);
@@ -91,9 +91,9 @@ fn row(random: &mut Random, kind: Kind, own: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-// --- chance ------------------------------------------------------------------------------------------------------
+// --- random numbers ----------------------------------------------------------------------------------------------
 
-/// SplitMix64, by Steele, Lea and Flood: the same everywhere.
+/// SplitMix64, by Steele, Lea and Flood: the same sequence on every platform.
 struct Random(u64);
 
 impl Random {
@@ -114,7 +114,7 @@ impl Random {
         of.get(index).copied().unwrap_or_default()
     }
 
-    /// Mostly few, sometimes very many: each doubling half as often, up to `most` times `least`.
+    /// A skewed distribution: each doubling is half as likely, up to `most` times `least`.
     fn skewed(&mut self, least: u64, most: u64) -> u64 {
         let mut end = 2;
         while end < most && self.below(2) == 0 {
@@ -132,7 +132,7 @@ const WORDS: &str = "the of and to in a is that for it was on are as with at fro
 struct Row<'r> {
     random: &'r mut Random,
     words: &'r [&'static str],
-    /// Where its addresses lead.
+    /// The site that its addresses point to.
     site: &'static str,
 }
 
@@ -324,7 +324,7 @@ impl Row<'_> {
         text
     }
 
-    /// What a widget is, and its own settings.
+    /// The type of a widget and its own settings.
     fn widget(&mut self) -> (&'static str, String) {
         let site = self.site.replace('/', "\\/");
         match self.random.below(5) {
@@ -348,7 +348,7 @@ impl Row<'_> {
         }
     }
 
-    /// Settings that every element has.
+    /// The settings common to all elements.
     fn style(&mut self) -> String {
         let (top, size) = (self.random.below(120), 12 + self.random.below(40));
         format!(
@@ -366,7 +366,7 @@ impl Row<'_> {
     }
 }
 
-/// Serialises as PHP does.
+/// Writes PHP's serialised format.
 #[derive(Default)]
 struct Php {
     count: usize,

@@ -1,15 +1,15 @@
-//! The figures, for people.
+//! Prints the measurements as tables.
 
 use std::fmt::Write;
 
-/// Words and figures in rows.
+/// A table with a title.
 pub(crate) struct Table {
     pub(crate) title: String,
     pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// For a terminal.
+    /// Aligned text for a terminal.
     pub(crate) fn plain(&self) -> String {
         let cell = |row: &[String], column: usize| row.get(column).cloned().unwrap_or_default();
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -25,7 +25,7 @@ impl Table {
         text
     }
 
-    /// For a document.
+    /// A Markdown table.
     pub(crate) fn markdown(&self) -> String {
         let line = |row: &Vec<String>| format!("| {} |\n", row.join(" | "));
         let Some((head, rows)) = self.rows.split_first() else { return self.title.clone() };
@@ -42,7 +42,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The median, and between what it lies.
+/// The median with the smallest and largest value.
 pub(crate) fn spread(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);

@@ -1,4 +1,4 @@
-//! What the targets share: the ways that addresses go, what values are put together from, and what holds for each.
+//! Shared by all targets: mappings, words to build values from, and the invariants of every rewrite.
 
 pub mod node;
 pub mod php;
@@ -10,93 +10,102 @@ use std::sync::LazyLock;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use wpclone_rewrite::{FolderMapping, Options, Report, Rewriter, SiteMapping};
 
-/// The address that most values hold.
+/// The old address in most values.
 pub const OLD: &str = "http://example.com";
-/// Where it moves.
+/// The new address of [`OLD`].
 pub const NEW: &str = "https://new.example.org/shop";
 
-/// A rewriter for these pairs.
+/// A rewriter for these mappings.
 ///
 /// # Panics
-/// When they are none.
+/// If they are invalid.
 #[must_use]
 pub fn rewriter(pairs: &[(&str, &str)], options: Options) -> Rewriter {
-    let pair = |(from, to): &(&str, &str)| SiteMapping::new(from, to).expect("a pair");
+    let pair = |(from, to): &(&str, &str)| SiteMapping::new(from, to).expect("a valid mapping");
     let pairs: Vec<SiteMapping> = pairs.iter().map(pair).collect();
-    Rewriter::new(&pairs, options).expect("pairs that do not contradict each other")
+    Rewriter::new(&pairs, options).expect("mappings without conflicts")
 }
 
-/// From [`OLD`] to [`NEW`].
-pub static USUAL: LazyLock<Rewriter> = LazyLock::new(|| rewriter(&[(OLD, NEW)], Options::default()));
+/// Maps [`OLD`] to [`NEW`].
+pub static REWRITER: LazyLock<Rewriter> = LazyLock::new(|| rewriter(&[(OLD, NEW)], Options::default()));
 
-/// Which of [`WAYS`] leads deeper into its own host.
-pub const DEEPER: usize = 6;
+/// Index of the rewriter in [`MAPPINGS`] whose new address is below the old one.
+pub const NESTED_MAPPING: usize = 6;
 
-/// Other ways, so that each kind of pair and option is met.
-pub static WAYS: LazyLock<Vec<Rewriter>> = LazyLock::new(|| {
-    let usual = || Options { count_root_relative: true, ..Options::default() };
-    let folder = |from, to| FolderMapping::new(from, to).expect("a folder");
+/// Rewriters with each kind of mapping and option.
+pub static MAPPINGS: LazyLock<Vec<Rewriter>> = LazyLock::new(|| {
+    let options = || Options { count_root_relative: true, ..Options::default() };
+    let folder = |from, to| FolderMapping::new(from, to).expect("a valid folder");
     let folders =
         vec![folder("/var/www/html", "/srv/site/htdocs"), folder("C:\\xampp\\htdocs", "/home/u/public_html")];
     let many: Vec<String> = (0..40).map(|host| format!("http://a{host}.example.com")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|from| (from.as_str(), NEW)).collect();
     vec![
-        rewriter(&[(OLD, NEW)], usual()),
-        rewriter(&[(OLD, OLD)], usual()),
+        rewriter(&[(OLD, NEW)], options()),
+        rewriter(&[(OLD, OLD)], options()),
         rewriter(
             &[
                 ("http://example.com/blog", "http://other.example.net:8080/a/b"),
                 ("http://example.com", "http://b.test"),
             ],
-            usual(),
+            options(),
         ),
-        rewriter(&[("http://münchen.example", "https://zürich.example/ü")], usual()),
-        rewriter(&[(OLD, NEW)], Options { match_www: false, max_depth: 2, max_samples: 1, ..usual() }),
-        rewriter(&[(OLD, NEW)], Options { folders, ..usual() }),
-        rewriter(&[(OLD, "http://example.com/blog")], usual()),
-        rewriter(&[("http://localhost:8080", "https://x.example"), ("http://127.0.0.1", NEW)], usual()),
-        rewriter(&[("http://a.b", "http://a--b.example/a--b")], usual()),
-        rewriter(&many, usual()),
+        rewriter(&[("http://münchen.example", "https://zürich.example/ü")], options()),
+        rewriter(&[(OLD, NEW)], Options { match_www: false, max_depth: 2, max_samples: 1, ..options() }),
+        rewriter(&[(OLD, NEW)], Options { folders, ..options() }),
+        rewriter(&[(OLD, "http://example.com/blog")], options()),
+        rewriter(&[("http://localhost:8080", "https://x.example"), ("http://127.0.0.1", NEW)], options()),
+        rewriter(&[("http://a.b", "http://a--b.example/a--b")], options()),
+        rewriter(&many, options()),
     ]
 });
 
-/// Rewrites a value and checks what holds for any: it comes back borrowed unless something changed, the report says so,
-/// and it does not grow beyond what its addresses do.
+/// Rewrites a value and checks the invariants: an unchanged value is returned borrowed, the report agrees with the
+/// result, and the value grows only with its addresses.
 ///
 /// # Panics
-/// When one of that does not hold.
-pub fn checked<'v>(rewriter: &Rewriter, value: &'v [u8]) -> (Cow<'v, [u8]>, Report) {
+/// If an invariant does not hold.
+pub fn check_invariants<'v>(rewriter: &Rewriter, value: &'v [u8]) -> (Cow<'v, [u8]>, Report) {
     let mut report = Report::default();
     let new = rewriter.rewrite(value, &mut report);
     assert_eq!(report.values, 1);
-    assert_eq!(report.changed_values == 1, new != value, "changed is what differs: {report:?}");
-    assert_eq!(report.replaced_addresses > 0, new != value, "what differs are addresses: {report:?}");
+    assert_eq!(
+        report.changed_values == 1,
+        new != value,
+        "changed_values disagrees with the result: {report:?}"
+    );
+    assert_eq!(
+        report.replaced_addresses > 0,
+        new != value,
+        "replaced_addresses disagrees with the result: {report:?}"
+    );
     if let Cow::Borrowed(same) = new {
-        assert!(std::ptr::eq(same, value), "what is borrowed is the value");
+        assert!(std::ptr::eq(same, value), "a borrowed result is the value itself");
     } else {
-        assert_ne!(new, value, "only what changed is owned");
+        assert_ne!(new, value, "an owned result differs from the value");
     }
     assert!(report.unreplaced_samples.len() as u64 <= report.unreplaced_total().min(100));
     assert!(
-        new.len() <= most(value, &report),
-        "it grows with its addresses only: {} to {}",
+        new.len() <= max_len(value, &report),
+        "grows by more than its addresses: {} to {}",
         value.len(),
         new.len()
     );
     (new, report)
 }
 
-/// No new address of [`WAYS`] has more bytes.
-const LONGEST: usize = 40;
+/// Longest new address in [`MAPPINGS`], in bytes.
+const MAX_NEW_ADDRESS_BYTES: usize = 40;
 
-/// How long a text may become: four times its length together with that of new addresses, and what base64 adds to them.
+/// The longest result for a text: a generous bound of four times its length including its new addresses, and the
+/// overhead of base64.
 #[must_use]
-pub fn most(text: &[u8], report: &Report) -> usize {
+pub fn max_len(text: &[u8], report: &Report) -> usize {
     let hosts = (report.replaced_addresses + report.unreplaced_total()) as usize;
-    8 * (text.len() + hosts * LONGEST).min(4 * text.len())
+    8 * (text.len() + hosts * MAX_NEW_ADDRESS_BYTES).min(4 * text.len())
 }
 
-/// What values are put together from: each means something to the rewriter, so that a few of them are almost right.
+/// Words to build values from. Each has a meaning for the rewriter, so that combinations of them are nearly valid.
 pub const WORDS: [&str; 84] = [
     "http://example.com",
     "https://www.example.com",
@@ -184,13 +193,13 @@ pub const WORDS: [&str; 84] = [
     "127.0.0.1",
 ];
 
-/// A text of any words and bytes.
+/// A text of arbitrary words and bytes.
 ///
 /// # Errors
-/// When nothing is left to make it from.
-pub fn words(u: &mut Unstructured<'_>, most: usize) -> Result<Vec<u8>> {
+/// If the input is exhausted.
+pub fn words(u: &mut Unstructured<'_>, max_words: usize) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    for _ in 0..u.int_in_range(0..=most)? {
+    for _ in 0..u.int_in_range(0..=max_words)? {
         if u.is_empty() {
             break;
         }

@@ -1,4 +1,4 @@
-//! Values that hold each other, and how each is written. Like the crate's property tests, with more encodings.
+//! Nested values in various encodings. Like the crate's property tests, with more encodings.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -7,45 +7,45 @@ use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 /// A value with places for an address.
 #[derive(Debug, Clone)]
 pub enum Node {
-    /// Text, an address, its path and text again.
+    /// Text, an address with a path, and text.
     Text(String, String),
-    /// PHP's array.
+    /// A PHP array.
     Array(Vec<(String, Node)>),
     /// An object with properties.
     Object(Vec<(String, Node)>),
-    /// A class that wrote itself.
+    /// A class with its own `serialize` method.
     Custom(Box<Node>),
-    /// An array and an object, with slashes escaped or not, on one line or many.
+    /// JSON, compact or pretty-printed, with escaped or plain slashes.
     Json(Vec<(String, Node)>, Json),
-    /// URL-safe without padding, or standard with it.
+    /// Base64: standard with padding if the flag is set, else URL-safe without padding.
     Base64(Box<Node>, bool),
-    /// With digits in small letters or large ones.
+    /// Percent-encoding, with lower-case digits if the flag is set.
     Percent(Box<Node>, bool),
-    /// Character references.
+    /// HTML character references.
     Html(Box<Node>),
-    /// An attribute.
+    /// An HTML attribute.
     Attribute(Box<Node>),
     /// A block comment.
     Block(Vec<(String, Node)>),
-    /// What `addslashes` makes of it.
+    /// The result of `addslashes`.
     Slashes(Box<Node>),
 }
 
-/// How JSON is written.
+/// The style of JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct Json {
-    slashes: bool,
-    letters: bool,
-    lines: bool,
+    escape_slashes: bool,
+    escape_non_ascii: bool,
+    pretty: bool,
 }
 
-/// Nodes of a value and how deep they lie, at most.
-const MOST: usize = 24;
-const DEPTH: usize = 6;
+/// Most nodes of a value, and its greatest depth.
+const MAX_NODES: usize = 24;
+const MAX_DEPTH: usize = 6;
 
 impl<'a> Arbitrary<'a> for Node {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        node(u, DEPTH, &mut { MOST })
+        node(u, MAX_DEPTH, &mut { MAX_NODES })
     }
 }
 
@@ -57,8 +57,12 @@ fn node(u: &mut Unstructured<'_>, depth: usize, left: &mut usize) -> Result<Node
         1 | 2 => Node::Array(parts(u, depth, left)?),
         3 => Node::Object(parts(u, depth, left)?),
         4 | 5 => {
-            let how = Json { slashes: u.arbitrary()?, letters: u.arbitrary()?, lines: u.arbitrary()? };
-            Node::Json(parts(u, depth, left)?, how)
+            let style = Json {
+                escape_slashes: u.arbitrary()?,
+                escape_non_ascii: u.arbitrary()?,
+                pretty: u.arbitrary()?,
+            };
+            Node::Json(parts(u, depth, left)?, style)
         }
         6 => Node::Custom(one(u, depth, left)?),
         7 => Node::Base64(one(u, depth, left)?, u.arbitrary()?),
@@ -84,7 +88,7 @@ fn key(u: &mut Unstructured<'_>) -> Result<String> {
     u.choose(&keys).map(|key| (*key).to_owned())
 }
 
-/// Text that is nothing but text.
+/// Text without encodings and addresses.
 fn text(u: &mut Unstructured<'_>) -> Result<String> {
     let words = [
         "a",
@@ -118,24 +122,25 @@ fn text(u: &mut Unstructured<'_>) -> Result<String> {
     (0..count).map(|_| u.choose(&words).copied()).collect()
 }
 
-/// What a value is inside of.
+/// The encodings around a value.
 #[derive(Clone, Copy, Default)]
-struct Inside {
+struct Context {
     /// Layers of base64.
     base64: usize,
-    /// JSON that escapes slashes. Base64 that had none before has them as they are afterwards.
-    slashes: bool,
+    /// Whether JSON around it escapes slashes. Base64 without slashes gets the escaping of its surroundings when it
+    /// is rewritten.
+    slashes_escaped: bool,
 }
 
 impl Node {
     /// The value with this address.
     #[must_use]
     pub fn encode(&self, url: &str) -> String {
-        self.within(url, Inside::default())
+        self.within(url, Context::default())
     }
 
-    fn within(&self, url: &str, inside: Inside) -> String {
-        let inner = |node: &Self| node.within(url, inside);
+    fn within(&self, url: &str, context: Context) -> String {
+        let inner = |node: &Self| node.within(url, context);
         match self {
             Self::Text(before, after) => format!("{before}{url}/a{after}"),
             Self::Array(parts) => format!("a:{}:{{{}}}", parts.len(), serialised(parts, inner)),
@@ -144,33 +149,34 @@ impl Node {
                 let text = inner(node);
                 format!("C:3:\"Foo\":{}:{{{text}}}", text.len())
             }
-            Self::Json(parts, how) => {
-                let inside = Inside { slashes: inside.slashes || how.slashes, ..inside };
-                json(parts, *how, |node| node.within(url, inside))
+            Self::Json(parts, style) => {
+                let context =
+                    Context { slashes_escaped: context.slashes_escaped || style.escape_slashes, ..context };
+                json(parts, *style, |node| node.within(url, context))
             }
-            // More than two layers of it are not looked for.
-            Self::Base64(node, _) if inside.base64 == 2 => inner(node),
-            // With something in it that tells the alphabet: what was not there cannot be kept as it was.
+            // Base64 nested more than twice is not searched.
+            Self::Base64(node, _) if context.base64 == 2 => inner(node),
+            // Includes characters that show the alphabet: without them, the rewriter has to choose one.
             Self::Base64(node, standard) => {
-                let text = node.within(url, Inside { base64: inside.base64 + 1, ..inside });
-                match *standard && !inside.slashes {
+                let text = node.within(url, Context { base64: context.base64 + 1, ..context });
+                match *standard && !context.slashes_escaped {
                     true => BASE64_STANDARD.encode(text + "~~~~"),
                     false => BASE64_URL_SAFE_NO_PAD.encode(text + "????"),
                 }
             }
-            Self::Percent(node, small) => percent(&inner(node), *small),
+            Self::Percent(node, lowercase) => percent(&inner(node), *lowercase),
             Self::Html(node) => html(&inner(node)),
             Self::Attribute(node) => format!("<a data-x=\"{}\" href='{url}/'>It's</a>", html(&inner(node))),
             Self::Block(parts) => {
-                let how = Json { slashes: false, letters: false, lines: false };
-                let json = json(&parts[..1], how, inner);
+                let style = Json { escape_slashes: false, escape_non_ascii: false, pretty: false };
+                let json = json(&parts[..1], style, inner);
                 let json =
                     json.replace("--", "\\u002d\\u002d").replace('<', "\\u003c").replace('>', "\\u003e");
                 format!("<!-- wp:x {json} -->{url}<!-- /wp:x -->")
             }
             Self::Slashes(node) => {
                 let text = inner(node);
-                // Where no quote has one, nothing tells doubled backslashes from such as are meant.
+                // Without a quote, doubled backslashes cannot be told from literal ones.
                 if text.contains(['"', '\'']) { slashed(&text) } else { text }
             }
         }
@@ -185,15 +191,15 @@ fn serialised(parts: &[(String, Node)], encode: impl Fn(&Node) -> String) -> Str
     parts.iter().map(part).collect()
 }
 
-fn json(parts: &[(String, Node)], how: Json, encode: impl Fn(&Node) -> String) -> String {
+fn json(parts: &[(String, Node)], style: Json, encode: impl Fn(&Node) -> String) -> String {
     let list: Vec<_> = parts.iter().map(|(key, node)| serde_json::json!({ key: encode(node) })).collect();
     let all = serde_json::json!({ "list": list, "n": [1.5, null, true, {}, []] });
-    let text = if how.lines { serde_json::to_string_pretty(&all) } else { serde_json::to_string(&all) };
+    let text = if style.pretty { serde_json::to_string_pretty(&all) } else { serde_json::to_string(&all) };
     let mut text = text.unwrap_or_default();
-    if how.slashes {
+    if style.escape_slashes {
         text = text.replace('/', "\\/");
     }
-    if how.letters {
+    if style.escape_non_ascii {
         let unit = |unit: &mut u16| format!("\\u{unit:04x}");
         let one = |letter: char| match letter.is_ascii() {
             true => letter.to_string(),
@@ -204,8 +210,8 @@ fn json(parts: &[(String, Node)], how: Json, encode: impl Fn(&Node) -> String) -
     text
 }
 
-fn percent(text: &str, small: bool) -> String {
-    let code = |byte: u8| if small { format!("%{byte:02x}") } else { format!("%{byte:02X}") };
+fn percent(text: &str, lowercase: bool) -> String {
+    let code = |byte: u8| if lowercase { format!("%{byte:02x}") } else { format!("%{byte:02X}") };
     let one = |byte: u8| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             char::from(byte).into()

@@ -1,21 +1,21 @@
-//! What PHP serialises, and a strict reader of it, as `unserialize` is.
+//! PHP values: a generator, and a strict parser like `unserialize`.
 
 use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 
 use crate::words;
 
-/// A value of PHP's.
+/// A PHP value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Php {
-    /// What has no parts, as it is written with its semicolon.
+    /// A scalar in serialised form, with its semicolon.
     Scalar(String),
     /// Any bytes.
     String(Vec<u8>),
     /// Keys and values.
     Array(Vec<(Php, Php)>),
-    /// A class, its properties.
+    /// A class name and properties.
     Object(Vec<u8>, Vec<(Php, Php)>),
-    /// A class and what it wrote.
+    /// A class name and the output of its `serialize` method.
     Custom(Vec<u8>, Vec<u8>),
 }
 
@@ -34,7 +34,7 @@ fn value(u: &mut Unstructured<'_>, depth: usize) -> Result<Php> {
         1 | 2 if depth > 0 => Php::Array(parts(u, depth)?),
         3 if depth > 0 => Php::Object(name(u)?, parts(u, depth)?),
         4 => Php::Custom(name(u)?, words(u, 12)?),
-        // Serialised again, in a string.
+        // Serialised data in a string.
         5 if depth > 0 => Php::String(value(u, depth - 1)?.encode()),
         _ => Php::String(words(u, 12)?),
     })
@@ -55,7 +55,7 @@ fn name(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 }
 
 impl Php {
-    /// As PHP writes it.
+    /// The value in serialised form.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut text = Vec::new();
@@ -84,7 +84,7 @@ impl Php {
         }
     }
 
-    /// The same with each string that is no name changed, those of classes that wrote themselves too.
+    /// Applies a function to each string except names, including the data of custom classes.
     #[must_use]
     pub fn map(&self, change: &impl Fn(&[u8]) -> Vec<u8>) -> Self {
         let all = |parts: &[(Self, Self)]| {
@@ -99,7 +99,7 @@ impl Php {
         }
     }
 
-    /// Reads a text that is serialised as a whole; `None` if it is not.
+    /// Parses serialised data; `None` if the whole text is not valid.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut rest = text;

@@ -1,22 +1,22 @@
-//! Rows of a dump, as a server writes them, and a strict reader of them.
+//! Rows of a dump: a generator, and a strict parser.
 
 use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 
 use crate::words;
 
-/// A statement that writes rows.
+/// An `INSERT` statement.
 #[derive(Debug, Clone)]
 pub struct Insert {
     /// Whether a backslash escapes.
     pub escapes: bool,
-    /// As many values in each.
+    /// Rows with equal numbers of values.
     pub rows: Vec<Vec<Value>>,
 }
 
 /// A value and how it is written.
 #[derive(Debug, Clone)]
 pub struct Value {
-    /// What it is.
+    /// Its bytes.
     pub bytes: Vec<u8>,
     /// How it is written.
     pub style: Style,
@@ -27,7 +27,7 @@ pub struct Value {
 pub enum Style {
     /// Not a string.
     Number,
-    /// `'it\'s'`, or doubled where no backslash escapes.
+    /// `'it\'s'`, or `'it''s'` without backslash escapes.
     Quoted,
     /// `'it''s'`
     Doubled,
@@ -53,13 +53,13 @@ fn value(u: &mut Unstructured<'_>) -> Result<Value> {
     use Style::{Binary, Doubled, Hex, Number, Quoted, QuotedHex};
     let style = *u.choose(&[Number, Quoted, Quoted, Doubled, Binary, Hex, QuotedHex])?;
     let bytes = if style == Number { b"-1.5e3".to_vec() } else { words(u, 10)? };
-    // `0x` alone is none.
+    // `0x` without digits is not a literal.
     let style = if style == Hex && bytes.is_empty() { QuotedHex } else { style };
     Ok(Value { bytes, style })
 }
 
 impl Insert {
-    /// As a server writes it.
+    /// The statement as the server writes it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut to = b"INSERT INTO `wp_x` VALUES ".to_vec();
@@ -75,7 +75,7 @@ impl Insert {
         to
     }
 
-    /// The values of a text that is the same but for what they hold; `None` if it is another.
+    /// Parses a statement that differs only in its values; `None` if anything else differs.
     #[must_use]
     pub fn read(&self, text: &[u8]) -> Option<Vec<Vec<u8>>> {
         let rest = &mut &*text;

@@ -1,4 +1,5 @@
-//! Values in each other: rewriting what is encoded is encoding what is rewritten, and there is a way back.
+//! Nested encodings: rewriting an encoded value equals encoding the rewritten value, and the inverse mapping restores
+//! it.
 
 #![no_main]
 
@@ -7,24 +8,37 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use wpclone_rewrite::{Options, Report, Rewriter};
 use wpclone_rewrite_fuzz::node::Node;
-use wpclone_rewrite_fuzz::{NEW, OLD, USUAL, WAYS, checked, rewriter};
+use wpclone_rewrite_fuzz::{MAPPINGS, NEW, OLD, REWRITER, check_invariants, rewriter};
 
-const FAR: &str = "https://a-much-longer.example.net:8443";
-static BACK: LazyLock<[Rewriter; 2]> =
-    LazyLock::new(|| [(OLD, FAR), (FAR, OLD)].map(|pair| rewriter(&[pair], Options::default())));
+const LONGER: &str = "https://a-much-longer.example.net:8443";
+static THERE_AND_BACK: LazyLock<[Rewriter; 2]> =
+    LazyLock::new(|| [(OLD, LONGER), (LONGER, OLD)].map(|pair| rewriter(&[pair], Options::default())));
 
 fuzz_target!(|node: Node| {
     let value = node.encode(OLD);
-    let (new, report) = checked(&USUAL, value.as_bytes());
-    let (new, wanted) = (String::from_utf8_lossy(&new), node.encode(NEW));
-    assert!(new == wanted, "of {value}\n  is {new}\nnot {wanted}\n{node:?}\n{report:?}");
+    let (new, report) = check_invariants(&REWRITER, value.as_bytes());
+    let (new, expected) = (String::from_utf8_lossy(&new), node.encode(NEW));
+    assert!(
+        new == expected,
+        "value    {value}
+result   {new}
+expected {expected}\n{node:?}\n{report:?}"
+    );
 
-    let [there, back] = &*BACK;
-    let far = there.rewrite(value.as_bytes(), &mut Report::default());
-    let near = back.rewrite(&far, &mut Report::default());
-    let near = String::from_utf8_lossy(&near);
-    assert!(near == value, "there and back {value}\nbecomes {near}\n{node:?}");
+    let [there, back] = &*THERE_AND_BACK;
+    let longer = there.rewrite(value.as_bytes(), &mut Report::default());
+    let restored = back.rewrite(&longer, &mut Report::default());
+    let restored = String::from_utf8_lossy(&restored);
+    assert!(
+        restored == value,
+        "value    {value}
+restored {restored}\n{node:?}"
+    );
 
-    let (same, report) = checked(&WAYS[1], value.as_bytes());
-    assert_eq!((&*same, report.unreplaced_total()), (value.as_bytes(), 0), "to where it is: {report:?}");
+    let (same, report) = check_invariants(&MAPPINGS[1], value.as_bytes());
+    assert_eq!(
+        (&*same, report.unreplaced_total()),
+        (value.as_bytes(), 0),
+        "a mapping to the same address changes nothing: {report:?}"
+    );
 });

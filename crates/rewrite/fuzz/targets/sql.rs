@@ -1,5 +1,5 @@
-//! Any bytes as a dump: no panic; and where it is cut makes no difference. The first two bytes choose how it is read and
-//! cut; the rest is the dump, or what chooses words to make one from.
+//! Arbitrary bytes as a dump: no panic, and the result does not depend on chunk boundaries. The first two bytes
+//! choose the options and the boundaries; the rest is the dump, or chooses the words of one.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use wpclone_rewrite::{DumpOptions, GuidPolicy, PrefixMapping, Report};
-use wpclone_rewrite_fuzz::{USUAL, WORDS, most};
+use wpclone_rewrite_fuzz::{REWRITER, WORDS, max_len};
 
 static PREFIX: LazyLock<PrefixMapping> = LazyLock::new(|| PrefixMapping::new("wp_", "new_"));
 
@@ -76,17 +76,17 @@ const SQL: [&str; 60] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let [how, cut, rest @ ..] = data else { return };
-    let made = if how & 1 == 0 { None } else { words(rest).ok() };
-    let text = made.as_deref().unwrap_or(rest);
-    let (whole, report) = pushed(text, *how, |_| text.len().max(1));
-    // From a few bytes at a time to many.
+    let [options, cut, rest @ ..] = data else { return };
+    let generated = if options & 1 == 0 { None } else { words(rest).ok() };
+    let text = generated.as_deref().unwrap_or(rest);
+    let (whole, report) = rewrite_in_chunks(text, *options, |_| text.len().max(1));
+    // Chunks of up to 5 or up to 200 bytes.
     let mut state = u32::from(*cut);
     let step = move |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         1 + (state >> 16) as usize % if *cut < 128 { 5 } else { 200 }
     };
-    let (cut, cut_report) = pushed(text, *how, step);
+    let (cut, cut_report) = rewrite_in_chunks(text, *options, step);
     assert!(
         whole == cut,
         "{}\nas a whole {}\nand cut    {}",
@@ -95,19 +95,19 @@ fuzz_target!(|data: &[u8]| {
         cut.escape_ascii()
     );
     assert_eq!(report, cut_report, "of {}", text.escape_ascii());
-    assert!(whole.len() <= most(text, &report));
+    assert!(whole.len() <= max_len(text, &report));
 });
 
-/// Pushes a dump through in pieces of these lengths.
-fn pushed(text: &[u8], how: u8, mut step: impl FnMut(usize) -> usize) -> (Vec<u8>, Report) {
-    let options = DumpOptions {
-        backslash_escapes: how & 2 == 0,
-        guid: if how & 4 == 0 { GuidPolicy::Rewrite } else { GuidPolicy::Keep },
-        prefix: (how & 8 != 0).then(|| PREFIX.clone()),
-        max_value_bytes: if how & 16 == 0 { 1 << 20 } else { 64 },
+/// Rewrites a dump in chunks of these lengths.
+fn rewrite_in_chunks(text: &[u8], options: u8, mut step: impl FnMut(usize) -> usize) -> (Vec<u8>, Report) {
+    let dump_options = DumpOptions {
+        backslash_escapes: options & 2 == 0,
+        guid: if options & 4 == 0 { GuidPolicy::Rewrite } else { GuidPolicy::Keep },
+        prefix: (options & 8 != 0).then(|| PREFIX.clone()),
+        max_value_bytes: if options & 16 == 0 { 1 << 20 } else { 64 },
     };
     let (mut out, mut report) = (Vec::new(), Report::default());
-    let mut dump = USUAL.dump_rewriter(options);
+    let mut dump = REWRITER.dump_rewriter(dump_options);
     let mut at = 0;
     while at < text.len() {
         let end = (at + step(at)).min(text.len());
@@ -115,8 +115,8 @@ fn pushed(text: &[u8], how: u8, mut step: impl FnMut(usize) -> usize) -> (Vec<u8
         at = end;
     }
     dump.finish(&mut out, &mut report);
-    // What is around a left-over is not always there any more.
-    report.unreplaced_samples.iter_mut().for_each(|left| left.context.clear());
+    // The context of an unreplaced address depends on the chunk boundaries.
+    report.unreplaced_samples.iter_mut().for_each(|sample| sample.context.clear());
     (out, report)
 }
 

@@ -1,30 +1,30 @@
-//! A piece of a dump on its way from input to output.
+//! Copies a part of a dump from input to output, with replacements.
 
 use std::ops::Range;
 
 use crate::edits::Edits;
-use crate::finder::{Hit, Kind};
+use crate::hit::{Hit, HitKind};
 use crate::report::{Layers, Report, UnreplacedReason};
 use crate::{Rewriter, address};
 
-/// A text that is worked on, and what comes of it.
+/// An input text and its output.
 pub(super) struct Output<'w> {
     rewriter: &'w Rewriter,
     pub(super) text: &'w [u8],
     out: &'w mut Vec<u8>,
     pub(super) report: &'w mut Report,
-    /// How far it was written.
+    /// How much of the text is written.
     written: usize,
-    ahead: Ahead,
+    next_hit: NextHit,
 }
 
 /// The next hit.
 #[derive(Clone, Copy)]
-enum Ahead {
-    /// It has to be looked for from here.
-    From(usize),
+enum NextHit {
+    /// To be searched for from this offset on.
+    SearchFrom(usize),
     At(Hit),
-    Nowhere,
+    None,
 }
 
 impl<'w> Output<'w> {
@@ -34,75 +34,75 @@ impl<'w> Output<'w> {
         out: &'w mut Vec<u8>,
         report: &'w mut Report,
     ) -> Self {
-        Self { rewriter, text, out, report, written: 0, ahead: Ahead::From(0) }
+        Self { rewriter, text, out, report, written: 0, next_hit: NextHit::SearchFrom(0) }
     }
 
-    /// Writes a text instead of another one.
+    /// Replaces a range.
     pub(super) fn replace(&mut self, old: Range<usize>, new: &[u8]) {
         self.out.extend_from_slice(&self.text[self.written..old.start]);
         self.out.extend_from_slice(new);
         self.written = old.end;
     }
 
-    /// Makes edits of a part.
+    /// Applies the edits of a part of the text.
     pub(super) fn apply(&mut self, part: &Range<usize>, edits: &Edits) {
         for (range, new) in edits.iter() {
             self.replace(part.start + range.start..part.start + range.end, new);
         }
     }
 
-    /// Writes what is not written yet.
-    pub(super) fn end(&mut self, to: usize) {
+    /// Copies the text up to an offset.
+    pub(super) fn copy_until(&mut self, to: usize) {
         self.out.extend_from_slice(&self.text[self.written..to]);
         self.written = to;
     }
 
     // --- hits --------------------------------------------------------------------------------------------------------
 
-    fn hit(&mut self) -> Option<Hit> {
-        if let Ahead::From(from) = self.ahead {
+    fn next_hit(&mut self) -> Option<Hit> {
+        if let NextHit::SearchFrom(from) = self.next_hit {
             let hit = self.rewriter.finder.find(self.text, from);
-            self.ahead = hit.map_or(Ahead::Nowhere, Ahead::At);
+            self.next_hit = hit.map_or(NextHit::None, NextHit::At);
         }
-        match self.ahead {
-            Ahead::At(hit) => Some(hit),
+        match self.next_hit {
+            NextHit::At(hit) => Some(hit),
             _ => None,
         }
     }
 
-    /// Where the next hit is.
-    pub(super) fn quiet(&mut self) -> usize {
-        self.hit().map_or(usize::MAX, |hit| hit.at)
+    /// The start of the next hit; `usize::MAX` without one.
+    pub(super) fn next_hit_start(&mut self) -> usize {
+        self.next_hit().map_or(usize::MAX, |hit| hit.at)
     }
 
-    /// Notes the old hosts in a part: they stay.
-    pub(super) fn stay(&mut self, part: Range<usize>, why: UnreplacedReason) {
-        self.skip(part.start);
-        while let Some(hit) = self.hit().filter(|hit| hit.at < part.end) {
-            self.ahead = Ahead::From(hit.end);
-            if hit.kind == Kind::Host && !address::is_old(&self.rewriter.sites, self.text, hit) {
+    /// Reports the old hosts in a part that is not rewritten.
+    pub(super) fn report_unreplaced(&mut self, part: Range<usize>, reason: UnreplacedReason) {
+        self.skip_hits_before(part.start);
+        while let Some(hit) = self.next_hit().filter(|hit| hit.at < part.end) {
+            self.next_hit = NextHit::SearchFrom(hit.end);
+            if hit.kind == HitKind::Host && !address::is_old_host(&self.rewriter.mappings, self.text, hit) {
                 continue;
             }
-            if why == UnreplacedReason::Guid {
-                *self.report.unreplaced.entry(why).or_default() += 1;
+            if reason == UnreplacedReason::Guid {
+                *self.report.unreplaced.entry(reason).or_default() += 1;
             } else {
                 let limit = self.rewriter.options.max_samples;
-                self.report.add_unreplaced(why, self.text, hit.at..hit.end, Layers::default(), limit);
+                self.report.add_unreplaced(reason, self.text, hit.at..hit.end, Layers::default(), limit);
             }
         }
     }
 
-    /// Whether a part holds a hit. Those before it are not asked for any more.
-    pub(super) fn holds(&mut self, part: &Range<usize>) -> bool {
-        self.skip(part.start);
-        self.hit().is_some_and(|hit| hit.at < part.end)
+    /// Whether a part contains a hit. Hits before it are skipped.
+    pub(super) fn contains_hit(&mut self, part: &Range<usize>) -> bool {
+        self.skip_hits_before(part.start);
+        self.next_hit().is_some_and(|hit| hit.at < part.end)
     }
 
-    /// Leaves out the hits up to an offset, which were seen to.
-    pub(super) fn skip(&mut self, to: usize) {
-        match self.ahead {
-            Ahead::At(hit) if hit.at < to => self.ahead = Ahead::From(to),
-            Ahead::From(from) => self.ahead = Ahead::From(from.max(to)),
+    /// Skips the hits before an offset: they are already handled.
+    pub(super) fn skip_hits_before(&mut self, to: usize) {
+        match self.next_hit {
+            NextHit::At(hit) if hit.at < to => self.next_hit = NextHit::SearchFrom(to),
+            NextHit::SearchFrom(from) => self.next_hit = NextHit::SearchFrom(from.max(to)),
             _ => {}
         }
     }

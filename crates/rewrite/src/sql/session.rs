@@ -1,141 +1,149 @@
-//! What a dump's `SET` statements change in how the rest of it is written.
+//! Follows the `SET` statements of a dump that affect how the rest of it is parsed.
 
-use super::scanner::{Mode, Piece, Token};
+use super::scanner::{Mode, SpannedToken, Token};
 
-/// Variables that are remembered.
-const MOST: usize = 32;
+/// The most user variables that are remembered.
+const MAX_VARIABLES: usize = 32;
 
-/// The session's settings that matter, as far as a dump sets them.
-pub(super) struct Settings {
-    /// What the session began with: `DEFAULT`.
-    first: Mode,
+/// The session's SQL mode and charset, as far as the dump sets them.
+pub(super) struct SessionSettings {
+    /// The mode at the start of the session: `DEFAULT`.
+    initial: Mode,
     mode: Mode,
-    /// User variables that hold a mode.
-    kept: Vec<(Vec<u8>, Mode)>,
-    /// Whether letters may hold quotes and backslashes.
-    foreign: bool,
-    reading: Reading,
+    /// User variables with a mode as their value.
+    variables: Vec<(Vec<u8>, Mode)>,
+    /// Whether the charset has characters that contain the bytes of quotes or backslashes.
+    unsafe_charset: bool,
+    set: SetStatement,
 }
 
-/// How far a `SET` statement was read.
+/// The state within a `SET` statement.
 #[derive(Default)]
-struct Reading {
-    /// `@` before the last name.
-    ats: usize,
+struct SetStatement {
+    /// Number of `@` before the last name.
+    at_signs: usize,
     global: bool,
     name: Vec<u8>,
-    /// What is assigned to, once the sign was there.
-    target: Option<Target>,
-    /// Whether its value has begun.
-    begun: bool,
-    /// Whether that is made by a function that takes away.
-    replaces: bool,
-    /// Open brackets.
+    /// The target of the assignment, once `=` was read.
+    target: Option<AssignmentTarget>,
+    /// Whether its value has started.
+    value_started: bool,
+    /// Whether the value is a call of `REPLACE`, which removes modes.
+    is_replace_call: bool,
+    /// Open parentheses.
     depth: usize,
 }
 
-enum Target {
+enum AssignmentTarget {
     Mode,
     Charset,
     Variable(Vec<u8>),
     Other,
 }
 
-impl Settings {
+impl SessionSettings {
     pub(super) fn new(mode: Mode) -> Self {
-        Self { first: mode, mode, kept: Vec::new(), foreign: false, reading: Reading::default() }
+        Self {
+            initial: mode,
+            mode,
+            variables: Vec::new(),
+            unsafe_charset: false,
+            set: SetStatement::default(),
+        }
     }
 
-    /// The mode from the end of the statement on; `None` where the charset is one whose letters may hold quotes and
-    /// backslashes: big5, cp932, gbk, gb18030, sjis.
-    pub(super) fn ended(&mut self) -> Option<Mode> {
-        self.reading = Reading::default();
-        (!self.foreign).then_some(self.mode)
+    /// The mode after the end of the statement; `None` if the charset is one whose characters may contain the bytes
+    /// of quotes and backslashes: big5, cp932, gbk, gb18030, sjis.
+    pub(super) fn end_statement(&mut self) -> Option<Mode> {
+        self.set = SetStatement::default();
+        (!self.unsafe_charset).then_some(self.mode)
     }
 
-    /// Reads on in a `SET` statement.
-    pub(super) fn token(&mut self, piece: &Piece, text: &[u8]) {
-        let reading = &mut self.reading;
-        let word = &text[piece.start..piece.end];
-        match &piece.token {
-            Token::Sign(b',') if reading.depth == 0 => *reading = Reading::default(),
-            Token::Sign(b'(') => reading.depth += 1,
-            Token::Sign(b')') => reading.depth = reading.depth.saturating_sub(1),
-            Token::Sign(b'@') => {
-                reading.ats += 1;
-                reading.name.clear();
+    /// Processes a token of a `SET` statement.
+    pub(super) fn token(&mut self, token: &SpannedToken, text: &[u8]) {
+        let set = &mut self.set;
+        let word = &text[token.start..token.end];
+        match &token.token {
+            Token::Punctuation(b',') if set.depth == 0 => *set = SetStatement::default(),
+            Token::Punctuation(b'(') => set.depth += 1,
+            Token::Punctuation(b')') => set.depth = set.depth.saturating_sub(1),
+            Token::Punctuation(b'@') => {
+                set.at_signs += 1;
+                set.name.clear();
             }
-            Token::Sign(b'=') if reading.target.is_none() => {
-                reading.target = Some(reading.target());
-                (reading.ats, reading.name) = (0, Vec::new());
+            Token::Punctuation(b'=') if set.target.is_none() => {
+                set.target = Some(set.target());
+                (set.at_signs, set.name) = (0, Vec::new());
             }
-            Token::Word if reading.target.is_none() => self.word(word),
-            Token::Name(name) if reading.target.is_none() => self.word(&text[name.clone()]),
-            Token::Word => self.value(word),
-            Token::Text { content, .. } if reading.target.is_some() => {
-                self.listed(&text[content.clone()]);
+            Token::Word if set.target.is_none() => self.word_before_equals(word),
+            Token::Name(name) if set.target.is_none() => self.word_before_equals(&text[name.clone()]),
+            Token::Word => self.word_after_equals(word),
+            Token::Text { content, .. } if set.target.is_some() => {
+                self.assign_list(&text[content.clone()]);
             }
-            Token::Text { content, .. } if reading.names_charset() => self.charset(&text[content.clone()]),
+            Token::Text { content, .. } if set.expects_charset() => self.charset(&text[content.clone()]),
             _ => {}
         }
     }
 
-    /// A word before the sign.
-    fn word(&mut self, word: &[u8]) {
+    /// A word before `=`.
+    fn word_before_equals(&mut self, word: &[u8]) {
         let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-        let reading = &mut self.reading;
-        if reading.ats != 1 && (is("global") || is("persist") || is("persist_only")) {
-            reading.global = true;
+        let set = &mut self.set;
+        if set.at_signs != 1 && (is("global") || is("persist") || is("persist_only")) {
+            set.global = true;
         }
-        if reading.names_charset() {
+        if set.expects_charset() {
             self.charset(word);
         } else {
-            reading.name = word.to_vec();
+            set.name = word.to_vec();
         }
     }
 
-    /// A word behind it.
-    fn value(&mut self, word: &[u8]) {
-        let reading = &mut self.reading;
-        let first = !std::mem::replace(&mut reading.begun, true);
-        let mode = match reading.ats {
-            0 if word.eq_ignore_ascii_case(b"default") => Some(self.first),
+    /// A word after `=`.
+    fn word_after_equals(&mut self, word: &[u8]) {
+        let set = &mut self.set;
+        let first = !std::mem::replace(&mut set.value_started, true);
+        let mode = match set.at_signs {
+            0 if word.eq_ignore_ascii_case(b"default") => Some(self.initial),
             0 if word.eq_ignore_ascii_case(b"replace") => {
-                reading.replaces = true;
+                set.is_replace_call = true;
                 None
             }
             0 if first && !word.eq_ignore_ascii_case(b"concat") && !is_call(word) => {
-                self.listed(word);
+                self.assign_list(word);
                 return;
             }
-            1 => self.kept.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, mode)| *mode),
+            1 => {
+                self.variables.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, mode)| *mode)
+            }
             2 if word.eq_ignore_ascii_case(b"sql_mode") => Some(self.mode),
             2 => {
                 // `@@session.sql_mode`
-                reading.begun = false;
+                set.value_started = false;
                 return;
             }
             _ => None,
         };
-        reading.ats = 0;
+        set.at_signs = 0;
         if let Some(mode) = mode {
             self.assign(mode);
         }
     }
 
     /// A list of modes, or a charset.
-    fn listed(&mut self, list: &[u8]) {
-        let first = !std::mem::replace(&mut self.reading.begun, true);
-        if matches!(self.reading.target, Some(Target::Charset)) {
+    fn assign_list(&mut self, list: &[u8]) {
+        let first = !std::mem::replace(&mut self.set.value_started, true);
+        if matches!(self.set.target, Some(AssignmentTarget::Charset)) {
             return self.charset(list);
         }
-        let mode = parse(list);
+        let mode = parse_mode(list);
         if first {
             return self.assign(mode);
         }
         // Part of an expression.
         let Mode { escapes, ansi } = self.mode;
-        let changed = if self.reading.replaces {
+        let changed = if self.set.is_replace_call {
             Mode { escapes: escapes || !mode.escapes, ansi: ansi && !mode.ansi }
         } else {
             Mode { escapes: escapes && mode.escapes, ansi: ansi || mode.ansi }
@@ -144,52 +152,52 @@ impl Settings {
     }
 
     fn assign(&mut self, mode: Mode) {
-        match &self.reading.target {
-            Some(Target::Mode) => self.mode = mode,
-            Some(Target::Variable(name)) => {
-                self.kept.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
-                if self.kept.len() == MOST {
-                    self.kept.remove(0);
+        match &self.set.target {
+            Some(AssignmentTarget::Mode) => self.mode = mode,
+            Some(AssignmentTarget::Variable(name)) => {
+                self.variables.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+                if self.variables.len() == MAX_VARIABLES {
+                    self.variables.remove(0);
                 }
-                self.kept.push((name.clone(), mode));
+                self.variables.push((name.clone(), mode));
             }
             _ => {}
         }
     }
 
     fn charset(&mut self, name: &[u8]) {
-        const FOREIGN: [&[u8]; 5] = [b"big5", b"cp932", b"gbk", b"gb18030", b"sjis"];
-        self.foreign |= FOREIGN.iter().any(|foreign| name.eq_ignore_ascii_case(foreign));
+        const UNSAFE: [&[u8]; 5] = [b"big5", b"cp932", b"gbk", b"gb18030", b"sjis"];
+        self.unsafe_charset |= UNSAFE.iter().any(|known| name.eq_ignore_ascii_case(known));
     }
 }
 
-impl Reading {
-    /// `SET NAMES`, `SET CHARACTER SET`: a charset's name comes.
-    fn names_charset(&self) -> bool {
+impl SetStatement {
+    /// `SET NAMES`, `SET CHARACTER SET`: the name of a charset follows.
+    fn expects_charset(&self) -> bool {
         let last = |name: &str| self.name.eq_ignore_ascii_case(name.as_bytes());
-        self.ats == 0 && (last("names") || last("charset") || last("set"))
+        self.at_signs == 0 && (last("names") || last("charset") || last("set"))
     }
 
-    fn target(&self) -> Target {
+    fn target(&self) -> AssignmentTarget {
         let is = |name: &str| self.name.eq_ignore_ascii_case(name.as_bytes());
-        match self.ats {
-            1 => Target::Variable(self.name.clone()),
-            _ if self.global => Target::Other,
-            _ if is("sql_mode") => Target::Mode,
-            _ if is("character_set_client") => Target::Charset,
-            _ => Target::Other,
+        match self.at_signs {
+            1 => AssignmentTarget::Variable(self.name.clone()),
+            _ if self.global => AssignmentTarget::Other,
+            _ if is("sql_mode") => AssignmentTarget::Mode,
+            _ if is("character_set_client") => AssignmentTarget::Charset,
+            _ => AssignmentTarget::Other,
         }
     }
 }
 
-/// Whether a word that begins a value is not itself one.
+/// Whether a word at the start of a value is a function or keyword and not a mode.
 fn is_call(word: &[u8]) -> bool {
     [&b"select"[..], b"concat_ws", b"if", b"ifnull", b"trim", b"upper"]
         .iter()
         .any(|call| word.eq_ignore_ascii_case(call))
 }
 
-fn parse(list: &[u8]) -> Mode {
+fn parse_mode(list: &[u8]) -> Mode {
     let has = |names: &[&str]| {
         let is = |mode: &[u8]| names.iter().any(|name| mode.eq_ignore_ascii_case(name.as_bytes()));
         list.split(|byte| *byte == b',').any(|mode| is(mode.trim_ascii()))

@@ -1,178 +1,183 @@
-//! What a statement is about: which of its literals are values, which of its names are tables.
+//! Tracks the current statement: which of its literals are values, and which of its names are tables.
 
 use std::collections::HashMap;
 
-use super::scanner::{Mode, Piece, Seek, Token};
-use super::session::Settings;
+use super::scanner::{Mode, SpannedToken, Token, TokenFilter};
+use super::session::SessionSettings;
 use super::{DumpOptions, GuidPolicy};
 use crate::PrefixMapping;
 
-/// What a token is.
+/// The role of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Nothing that changes.
-    Passes,
+    /// Not changed.
+    Unchanged,
     /// A value.
     Value,
-    /// A value that stays.
+    /// A post's guid, which is kept.
     Guid,
     /// The name of an option.
     Option,
-    /// A key of the users' metadata.
+    /// A key of user metadata.
     UserMeta,
     /// The name of a table.
     Table,
 }
 
-/// Tables whose columns are remembered.
-const MOST: usize = 4096;
+/// The most tables whose column positions are remembered.
+const MAX_REMEMBERED_TABLES: usize = 4096;
 
-pub(super) struct Reader {
+pub(super) struct StatementReader {
     keep_guids: bool,
     prefix: Option<PrefixMapping>,
-    settings: Settings,
-    /// Where the column is that matters, by table; of those where it is not where WordPress has it.
-    places: HashMap<Vec<u8>, Option<usize>>,
+    settings: SessionSettings,
+    /// The position of the special column by table, for tables where it differs from WordPress' own.
+    column_positions: HashMap<Vec<u8>, Option<usize>>,
     statement: Statement,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Kind {
-    /// Not begun.
+enum StatementKind {
+    /// Before its first keyword.
     #[default]
-    Fresh,
-    /// `CREATE` of something.
-    Begun,
-    /// Writes rows.
+    Start,
+    /// After `CREATE`.
+    Create,
+    /// `INSERT`, `REPLACE` or `UPDATE`.
     Rows,
-    /// Makes a table.
-    Table,
-    View,
-    /// Changes a table.
+    /// `CREATE TABLE`.
+    CreateTable,
+    CreateView,
+    /// `ALTER`.
     Alter,
-    /// Names tables, one after the other.
-    Tables,
+    /// A list of tables, as in `DROP` or `LOCK`.
+    TableList,
     Other,
     Set,
 }
 
-/// How far a statement was read.
+/// The state within a statement.
 #[derive(Default)]
 struct Statement {
-    kind: Kind,
-    /// Whether the next name is a table's.
-    expects: bool,
-    /// Whether one is behind the next comma.
-    list: bool,
-    /// Whether a dot was before.
-    dot: bool,
-    /// Whether rows follow that have no names.
-    values: bool,
-    /// Open brackets.
+    kind: StatementKind,
+    /// Whether the next name is a table.
+    expects_table: bool,
+    /// Whether a table follows the next comma.
+    expects_table_after_comma: bool,
+    /// Whether the last token was a dot.
+    after_dot: bool,
+    /// Whether the rows after `VALUES` were reached, which contain no names.
+    in_values: bool,
+    /// Open parentheses.
     depth: usize,
-    /// The column that matters.
-    special: Option<Special>,
-    /// The column at hand, and whether its name was read.
+    /// The special column of the table.
+    special: Option<SpecialColumn>,
+    /// The current column, and whether its name was read.
     column: usize,
-    named: bool,
+    column_named: bool,
 }
 
-/// The column of a table that is not like the others.
-struct Special {
+/// A column whose values are not plain values.
+struct SpecialColumn {
     table: Vec<u8>,
     name: &'static str,
     role: Role,
-    /// Where it is.
-    place: Option<usize>,
-    /// Whether that was read where it is used.
-    listed: bool,
+    /// Its position.
+    position: Option<usize>,
+    /// Whether the statement itself lists the columns.
+    has_column_list: bool,
 }
 
-impl Reader {
+impl StatementReader {
     pub(super) fn new(options: &DumpOptions, mode: Mode) -> Self {
         Self {
             keep_guids: options.guid == GuidPolicy::Keep,
             prefix: options.prefix.clone(),
-            settings: Settings::new(mode),
-            places: HashMap::new(),
+            settings: SessionSettings::new(mode),
+            column_positions: HashMap::new(),
             statement: Statement::default(),
         }
     }
 
-    /// What has to be found for it.
-    pub(super) fn seek(&self) -> Seek {
+    /// The tokens that the rest of the statement needs.
+    pub(super) fn token_filter(&self) -> TokenFilter {
         match &self.statement {
-            Statement { values: true, special: None, .. } => Seek::Literals,
-            Statement { values: true, .. } => Seek::Columns,
-            _ => Seek::All,
+            Statement { in_values: true, special: None, .. } => TokenFilter::Literals,
+            Statement { in_values: true, .. } => TokenFilter::Columns,
+            _ => TokenFilter::All,
         }
     }
 
-    /// Whether a statement that writes rows is being read.
+    /// Whether the current statement writes rows.
     pub(super) fn in_rows(&self) -> bool {
-        self.statement.kind == Kind::Rows
+        self.statement.kind == StatementKind::Rows
     }
 
-    /// Ends a statement. What follows is written so; `None`: in a charset that cannot be read.
-    pub(super) fn end(&mut self) -> Option<Mode> {
+    /// Ends a statement and returns the mode of what follows; `None` if its charset cannot be parsed.
+    pub(super) fn end_statement(&mut self) -> Option<Mode> {
         let statement = std::mem::take(&mut self.statement);
-        if let (Kind::Table, Some(special)) = (statement.kind, statement.special) {
-            let Special { table, role, place, .. } = special;
-            if place == Some(usual(role)) {
-                self.places.remove(&table);
-            } else if self.places.len() < MOST || self.places.contains_key(&table) {
-                self.places.insert(table, place);
+        if let (StatementKind::CreateTable, Some(special)) = (statement.kind, statement.special) {
+            let SpecialColumn { table, role, position, .. } = special;
+            if position == Some(default_position(role)) {
+                self.column_positions.remove(&table);
+            } else if self.column_positions.len() < MAX_REMEMBERED_TABLES
+                || self.column_positions.contains_key(&table)
+            {
+                self.column_positions.insert(table, position);
             }
         }
-        self.settings.ended()
+        self.settings.end_statement()
     }
 
-    /// Reads on. `next` is the byte behind the token.
-    pub(super) fn role(&mut self, piece: &Piece, text: &[u8]) -> Role {
-        if self.statement.kind == Kind::Set {
-            self.settings.token(piece, text);
-            return Role::Passes;
+    /// Processes a token and returns its role.
+    pub(super) fn role(&mut self, token: &SpannedToken, text: &[u8]) -> Role {
+        if self.statement.kind == StatementKind::Set {
+            self.settings.token(token, text);
+            return Role::Unchanged;
         }
-        let dot = std::mem::replace(&mut self.statement.dot, piece.token == Token::Sign(b'.'));
-        match &piece.token {
+        let after_dot =
+            std::mem::replace(&mut self.statement.after_dot, token.token == Token::Punctuation(b'.'));
+        match &token.token {
             Token::Text { .. } | Token::Hex(_) => self.literal(),
-            Token::Name(name) => self.name(&text[name.clone()], text.get(piece.end), dot),
-            Token::Word if self.statement.values => Role::Passes,
-            Token::Word => self.word(&text[piece.start..piece.end], text.get(piece.end), dot),
-            Token::Sign(sign) => {
-                self.sign(*sign);
-                Role::Passes
+            Token::Name(name) => self.name(&text[name.clone()], text.get(token.end), after_dot),
+            Token::Word if self.statement.in_values => Role::Unchanged,
+            Token::Word => self.word(&text[token.start..token.end], text.get(token.end), after_dot),
+            Token::Punctuation(byte) => {
+                self.punctuation(*byte);
+                Role::Unchanged
             }
-            _ => Role::Passes,
+            _ => Role::Unchanged,
         }
     }
 
     fn literal(&self) -> Role {
         let statement = &self.statement;
-        if statement.kind != Kind::Rows {
-            return Role::Passes;
+        if statement.kind != StatementKind::Rows {
+            return Role::Unchanged;
         }
         match &statement.special {
-            Some(special) if statement.depth == 1 && special.place == Some(statement.column) => special.role,
+            Some(special) if statement.depth == 1 && special.position == Some(statement.column) => {
+                special.role
+            }
             _ => Role::Value,
         }
     }
 
-    fn sign(&mut self, sign: u8) {
+    fn punctuation(&mut self, byte: u8) {
         let statement = &mut self.statement;
-        match sign {
+        match byte {
             b'(' => {
                 statement.depth += 1;
                 if statement.depth == 1 {
-                    (statement.column, statement.named) = (0, false);
+                    (statement.column, statement.column_named) = (0, false);
                 }
             }
             b')' => statement.depth = statement.depth.saturating_sub(1),
             b',' => {
-                statement.expects |= statement.list;
+                statement.expects_table |= statement.expects_table_after_comma;
                 if statement.depth == 1 {
                     statement.column += 1;
-                    statement.named = false;
+                    statement.column_named = false;
                 }
             }
             _ => {}
@@ -181,48 +186,51 @@ impl Reader {
 
     // --- names -------------------------------------------------------------------------------------------------------
 
-    fn name(&mut self, name: &[u8], next: Option<&u8>, dot: bool) -> Role {
+    fn name(&mut self, name: &[u8], next: Option<&u8>, after_dot: bool) -> Role {
         let statement = &mut self.statement;
-        if statement.values {
-            return Role::Passes;
+        if statement.in_values {
+            return Role::Unchanged;
         }
         let qualifies = next == Some(&b'.');
-        if statement.expects {
+        if statement.expects_table {
             if qualifies {
-                // A schema.
-                return Role::Passes;
+                // The name of a schema.
+                return Role::Unchanged;
             }
-            statement.expects = false;
+            statement.expects_table = false;
             let is_first = statement.depth == 0 && statement.special.is_none();
-            if is_first && matches!(statement.kind, Kind::Rows | Kind::Table) {
+            if is_first && matches!(statement.kind, StatementKind::Rows | StatementKind::CreateTable) {
                 self.statement.special = self.special(name);
             }
             return Role::Table;
         }
-        if statement.depth == 1 && !std::mem::replace(&mut statement.named, true) {
+        if statement.depth == 1 && !std::mem::replace(&mut statement.column_named, true) {
             self.column(name);
         }
         let statement = &self.statement;
-        if qualifies && !dot && matches!(statement.kind, Kind::View | Kind::Rows) {
+        if qualifies
+            && !after_dot
+            && matches!(statement.kind, StatementKind::CreateView | StatementKind::Rows)
+        {
             return Role::Table;
         }
-        Role::Passes
+        Role::Unchanged
     }
 
-    /// Notes the column that matters, in a list of columns or a table's definition.
+    /// Checks a column name in a list of columns or a table definition.
     fn column(&mut self, name: &[u8]) {
         let Statement { special, column, .. } = &mut self.statement;
         let Some(special) = special else { return };
-        if !std::mem::replace(&mut special.listed, true) {
-            special.place = None;
+        if !std::mem::replace(&mut special.has_column_list, true) {
+            special.position = None;
         }
         if name.eq_ignore_ascii_case(special.name.as_bytes()) {
-            special.place = Some(*column);
+            special.position = Some(*column);
         }
     }
 
-    /// The column of a table that is not like the others: of the site's posts, options and users' metadata.
-    fn special(&self, table: &[u8]) -> Option<Special> {
+    /// The special column of a table, if it is one of the site's posts, options or user metadata.
+    fn special(&self, table: &[u8]) -> Option<SpecialColumn> {
         let (prefix, name) = split(table)?;
         let own = |network: bool| {
             let Some(known) = &self.prefix else { return prefix.is_empty() || prefix.ends_with(b"_") };
@@ -236,100 +244,110 @@ impl Reader {
             b"usermeta" if self.prefix.is_some() && own(false) => ("meta_key", Role::UserMeta),
             _ => return None,
         };
-        let place = self.places.get(table).copied().unwrap_or(Some(usual(role)));
-        Some(Special { table: table.to_vec(), name: column, role, place, listed: false })
+        let position = self.column_positions.get(table).copied().unwrap_or(Some(default_position(role)));
+        Some(SpecialColumn { table: table.to_vec(), name: column, role, position, has_column_list: false })
     }
 
     // --- words -------------------------------------------------------------------------------------------------------
 
-    fn word(&mut self, word: &[u8], next: Option<&u8>, dot: bool) -> Role {
-        let Some(keyword) = Keyword::of(word).filter(|_| !dot && next != Some(&b'.')) else {
-            if self.statement.kind == Kind::Fresh {
-                self.statement.kind = Kind::Other;
+    fn word(&mut self, word: &[u8], next: Option<&u8>, after_dot: bool) -> Role {
+        let Some(keyword) = Keyword::of(word).filter(|_| !after_dot && next != Some(&b'.')) else {
+            if self.statement.kind == StatementKind::Start {
+                self.statement.kind = StatementKind::Other;
             }
-            return self.name(word, next, dot);
+            return self.name(word, next, after_dot);
         };
         let statement = &mut self.statement;
         let kind = statement.kind;
-        if keyword == Keyword::Between {
-            return Role::Passes;
+        if keyword == Keyword::Modifier {
+            return Role::Unchanged;
         }
-        statement.expects = false;
-        statement.list = kind == Kind::Tables;
+        statement.expects_table = false;
+        statement.expects_table_after_comma = kind == StatementKind::TableList;
         match (kind, keyword) {
-            (Kind::Fresh, _) => statement.begin(keyword),
-            (Kind::Begun | Kind::Tables, Keyword::Routine) => statement.kind = Kind::Other,
-            (Kind::Begun, Keyword::Table) => (statement.kind, statement.expects) = (Kind::Table, true),
-            (Kind::Begun, Keyword::View) => (statement.kind, statement.expects) = (Kind::View, true),
-            (Kind::Rows, Keyword::Values) => (statement.values, statement.depth) = (true, 0),
-            (Kind::Begun | Kind::Other, _) => {}
-            (_, Keyword::Table | Keyword::View | Keyword::Into) => statement.expects = true,
-            (Kind::Table, Keyword::Like) => statement.expects = statement.depth == 0,
-            (Kind::View, Keyword::From) => (statement.expects, statement.list) = (true, true),
-            (Kind::Rows, Keyword::From) => statement.expects = true,
-            (Kind::Table, Keyword::Key) if statement.depth == 1 => statement.named = true,
+            (StatementKind::Start, _) => statement.begin(keyword),
+            (StatementKind::Create | StatementKind::TableList, Keyword::Routine) => {
+                statement.kind = StatementKind::Other
+            }
+            (StatementKind::Create, Keyword::Table) => {
+                (statement.kind, statement.expects_table) = (StatementKind::CreateTable, true)
+            }
+            (StatementKind::Create, Keyword::View) => {
+                (statement.kind, statement.expects_table) = (StatementKind::CreateView, true)
+            }
+            (StatementKind::Rows, Keyword::Values) => (statement.in_values, statement.depth) = (true, 0),
+            (StatementKind::Create | StatementKind::Other, _) => {}
+            (_, Keyword::Table | Keyword::View | Keyword::Into) => statement.expects_table = true,
+            (StatementKind::CreateTable, Keyword::Like) => statement.expects_table = statement.depth == 0,
+            (StatementKind::CreateView, Keyword::From) => {
+                (statement.expects_table, statement.expects_table_after_comma) = (true, true)
+            }
+            (StatementKind::Rows, Keyword::From) => statement.expects_table = true,
+            (StatementKind::CreateTable, Keyword::Key) if statement.depth == 1 => {
+                statement.column_named = true
+            }
             _ => {}
         }
         if keyword == Keyword::Into && statement.depth == 1 {
-            // `CONSTRAINT`, which begins no column.
-            statement.named = true;
+            // `CONSTRAINT` does not start a column.
+            statement.column_named = true;
         }
-        Role::Passes
+        Role::Unchanged
     }
 }
 
 impl Statement {
     fn begin(&mut self, keyword: Keyword) {
-        (self.kind, self.expects) = match keyword {
-            Keyword::Write => (Kind::Rows, true),
-            Keyword::Make => (Kind::Begun, false),
-            Keyword::Alter => (Kind::Alter, false),
-            Keyword::Name => (Kind::Tables, false),
-            Keyword::Empty => (Kind::Tables, true),
-            Keyword::Set => (Kind::Set, false),
-            _ => (Kind::Other, false),
+        (self.kind, self.expects_table) = match keyword {
+            Keyword::WriteRows => (StatementKind::Rows, true),
+            Keyword::Create => (StatementKind::Create, false),
+            Keyword::Alter => (StatementKind::Alter, false),
+            Keyword::TableList => (StatementKind::TableList, false),
+            Keyword::Truncate => (StatementKind::TableList, true),
+            Keyword::Set => (StatementKind::Set, false),
+            _ => (StatementKind::Other, false),
         };
-        self.list = self.kind == Kind::Tables;
+        self.expects_table_after_comma = self.kind == StatementKind::TableList;
     }
 }
 
-/// Words that say what comes.
+/// The keywords that matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keyword {
-    Write,
-    Make,
+    WriteRows,
+    Create,
     Alter,
-    Name,
-    Empty,
+    TableList,
+    Truncate,
     Set,
     Table,
     View,
     Routine,
     Values,
-    /// A name comes.
+    /// A table name follows.
     Into,
     From,
     Like,
-    /// It begins a line of a table's definition that is no column.
+    /// Starts a line of a table definition that is not a column.
     Key,
-    /// It ends a list of tables.
+    /// Ends a list of tables.
     Clause,
-    /// It may be before a name.
-    Between,
+    /// May precede a name.
+    Modifier,
 }
 
 impl Keyword {
     fn of(word: &[u8]) -> Option<Self> {
-        let mut room = [0; 13];
-        let small = room.get_mut(..word.len())?;
-        small.copy_from_slice(word);
-        small.make_ascii_lowercase();
-        Some(match &*small {
-            b"insert" | b"replace" | b"update" => Self::Write,
-            b"create" => Self::Make,
+        let mut buffer = [0; 13];
+        let lower = buffer.get_mut(..word.len())?;
+        lower.copy_from_slice(word);
+        lower.make_ascii_lowercase();
+        Some(match &*lower {
+            b"insert" | b"replace" | b"update" => Self::WriteRows,
+            b"create" => Self::Create,
             b"alter" => Self::Alter,
-            b"drop" | b"lock" | b"rename" => Self::Name,
-            b"truncate" => Self::Empty,
+            b"drop" | b"lock" | b"rename" => Self::TableList,
+            b"truncate" => Self::Truncate,
             b"set" => Self::Set,
             b"table" | b"tables" => Self::Table,
             b"view" => Self::View,
@@ -344,14 +362,14 @@ impl Keyword {
             b"select" | b"where" | b"on" | b"using" | b"group" | b"order" | b"having" | b"union"
             | b"limit" => Self::Clause,
             b"if" | b"not" | b"exists" | b"ignore" | b"low_priority" | b"delayed" | b"high_priority"
-            | b"temporary" | b"only" | b"or" => Self::Between,
+            | b"temporary" | b"only" | b"or" => Self::Modifier,
             _ => return None,
         })
     }
 }
 
-/// Where WordPress has these columns.
-fn usual(role: Role) -> usize {
+/// The position of these columns in WordPress' own tables.
+fn default_position(role: Role) -> usize {
     match role {
         Role::Guid => 18,
         Role::UserMeta => 2,
@@ -359,7 +377,7 @@ fn usual(role: Role) -> usize {
     }
 }
 
-/// A table's prefix and its name.
+/// Splits a table name into prefix and name.
 fn split(table: &[u8]) -> Option<(&[u8], &'static [u8])> {
     const NAMES: [&[u8]; 3] = [b"posts", b"options", b"usermeta"];
     NAMES.iter().find_map(|name| Some((table.strip_suffix(*name)?, *name)))

@@ -1,11 +1,13 @@
-//! What an address is: spellings, boundaries, several pairs.
+//! What is recognised as an address: forms, boundaries, several mappings.
 
-use crate::{NEW, OLD, become_, become_with, rewrite, rewriter, stay, usual};
+use crate::{
+    NEW, OLD, assert_rewritten, assert_rewritten_with, assert_unchanged, default_rewriter, rewrite, rewriter,
+};
 use wpclone_rewrite::{MappingError, Options, Report, Rewriter, SiteMapping};
 
 #[test]
 fn all_spellings_of_a_site_are_replaced() {
-    become_(&[
+    assert_rewritten(&[
         ("http://example.com", "https://new.example.org/shop"),
         ("https://example.com/", "https://new.example.org/shop/"),
         ("//example.com/a.png", "//new.example.org/shop/a.png"),
@@ -24,7 +26,7 @@ fn all_spellings_of_a_site_are_replaced() {
 
 #[test]
 fn addresses_are_found_anywhere_in_a_text() {
-    become_(&[
+    assert_rewritten(&[
         (
             "See http://example.com. Or http://example.com, or",
             "See https://new.example.org/shop. Or https://new.example.org/shop, or",
@@ -59,7 +61,7 @@ fn addresses_are_found_anywhere_in_a_text() {
 
 #[test]
 fn addresses_in_html_css_and_shortcodes_are_replaced() {
-    become_(&[
+    assert_rewritten(&[
         (
             r#"<a href="http://example.com/a">http://example.com</a>"#,
             r#"<a href="https://new.example.org/shop/a">https://new.example.org/shop</a>"#,
@@ -94,7 +96,7 @@ fn addresses_in_html_css_and_shortcodes_are_replaced() {
 
 #[test]
 fn other_hosts_are_kept() {
-    stay(&[
+    assert_unchanged(&[
         "http://example.com.au/",
         "http://example.community/",
         "http://example.com-shop.test/",
@@ -117,7 +119,7 @@ fn other_hosts_are_kept() {
 
 #[test]
 fn other_text_with_the_host_is_kept() {
-    stay(&[
+    assert_unchanged(&[
         "bob@example.com",
         "mailto:bob@example.com",
         "//bob@example.com",
@@ -136,7 +138,7 @@ fn other_text_with_the_host_is_kept() {
 #[test]
 fn international_hosts_are_found_in_unicode_and_punycode() {
     let rewriter = rewriter(&[("https://münchen.example", "https://bücher.test")]);
-    become_with(
+    assert_rewritten_with(
         &rewriter,
         &[
             ("http://münchen.example/a", "https://bücher.test/a"),
@@ -159,7 +161,7 @@ fn international_hosts_are_found_in_unicode_and_punycode() {
 #[test]
 fn hosts_without_ascii_letters_are_found() {
     let rewriter = rewriter(&[("https://例え.jp", "https://new.test")]);
-    become_with(
+    assert_rewritten_with(
         &rewriter,
         &[
             ("http://例え.jp/a", "https://new.test/a"),
@@ -193,14 +195,14 @@ fn ip_addresses_and_local_names_with_ports_can_be_hosts() {
         ),
     ];
     for (from, value, wanted) in cases {
-        become_with(&rewriter(&[(from, "https://n.test")]), &[(value, wanted)]);
+        assert_rewritten_with(&rewriter(&[(from, "https://n.test")]), &[(value, wanted)]);
     }
 }
 
 #[test]
 fn the_path_is_part_of_the_site() {
     let rewriter = rewriter(&[("https://example.com/blog/", "http://new.test:8080/")]);
-    become_with(
+    assert_rewritten_with(
         &rewriter,
         &[
             ("https://example.com/blog", "http://new.test:8080"),
@@ -224,7 +226,7 @@ fn the_path_is_part_of_the_site() {
 #[test]
 fn paths_are_matched_in_every_encoding() {
     let rewriter = rewriter(&[("https://example.com/bücher", "https://example.com/b")]);
-    become_with(
+    assert_rewritten_with(
         &rewriter,
         &[
             ("https://example.com/b%C3%BCcher/", "https://example.com/b/"),
@@ -244,7 +246,7 @@ fn the_longest_matching_site_wins() {
         ("https://www.example.com", "https://e.test"),
         ("https://other.test", "https://example.com"),
     ]);
-    become_with(
+    assert_rewritten_with(
         &rewriter,
         &[
             ("https://example.com/x", "https://a.test/x"),
@@ -266,7 +268,7 @@ fn many_sites_are_replaced_in_one_pass() {
         (0..300).map(|n| (format!("https://site{n}.old{n}.test"), format!("https://new{n}.test"))).collect();
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     let rewriter = rewriter(&pairs);
-    become_with(
+    assert_rewritten_with(
         &rewriter,
         &[
             ("https://site299.old299.test/ http://SITE7.old7.test", "https://new299.test/ https://new7.test"),
@@ -278,7 +280,7 @@ fn many_sites_are_replaced_in_one_pass() {
 #[test]
 fn addresses_that_are_already_new_are_kept() {
     let deeper = rewriter(&[(OLD, "http://example.com/wp")]);
-    become_with(
+    assert_rewritten_with(
         &deeper,
         &[
             (
@@ -292,7 +294,7 @@ fn addresses_that_are_already_new_are_kept() {
         ],
     );
     let secure = rewriter(&[(OLD, "https://example.com")]);
-    become_with(
+    assert_rewritten_with(
         &secure,
         &[("https://example.com/a http://example.com", "https://example.com/a https://example.com")],
     );
@@ -306,14 +308,17 @@ fn addresses_that_are_already_new_are_kept() {
 #[test]
 fn two_sites_can_be_swapped() {
     let rewriter = rewriter(&[("http://a.test", "http://b.test"), ("http://b.test", "http://a.test")]);
-    become_with(&rewriter, &[("http://a.test/1 http://b.test/2", "http://b.test/1 http://a.test/2")]);
+    assert_rewritten_with(
+        &rewriter,
+        &[("http://a.test/1 http://b.test/2", "http://b.test/1 http://a.test/2")],
+    );
 }
 
 #[test]
 fn www_can_be_a_separate_site() {
     let pairs = [SiteMapping::new(OLD, NEW).unwrap()];
     let rewriter = Rewriter::new(&pairs, Options { match_www: false, ..Options::default() }).unwrap();
-    become_with(
+    assert_rewritten_with(
         &rewriter,
         &[(
             "http://www.example.com http://example.com",
@@ -336,12 +341,12 @@ fn a_mapping_needs_two_site_addresses() {
 
 #[test]
 fn one_rewriter_serves_many_threads() {
-    let rewriter = usual();
+    let rewriter = default_rewriter();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..1000 {
-                    become_with(
+                    assert_rewritten_with(
                         &rewriter,
                         &[(r#"["http:\/\/example.com"]"#, r#"["https:\/\/new.example.org\/shop"]"#)],
                     );
@@ -353,7 +358,7 @@ fn one_rewriter_serves_many_threads() {
 
 #[test]
 fn a_value_without_an_old_host_is_borrowed() {
-    let rewriter = usual();
+    let rewriter = default_rewriter();
     let mut report = Report::default();
     for value in [&b""[..], b"yes", b"a:1:{i:0;s:3:\"abc\";}", b"exam ple.co", b"example.co", &[0, 255, 254]]
     {

@@ -3,11 +3,11 @@
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
 
-use crate::{NEW, OLD, become_, rewrite, usual};
+use crate::{NEW, OLD, assert_rewritten, default_rewriter, rewrite};
 
 #[test]
 fn percent_encoding_is_kept() {
-    become_(&[
+    assert_rewritten(&[
         (
             "https://t.test/?u=http%3A%2F%2Fexample.com%2Fa%20b",
             "https://t.test/?u=https%3A%2F%2Fnew.example.org%2Fshop%2Fa%20b",
@@ -27,12 +27,12 @@ fn percent_encoding_is_kept() {
 
 #[test]
 fn percent_encoded_structures_keep_their_lengths() {
-    become_(&[
+    assert_rewritten(&[
         (
             "a%3A1%3A%7Bs%3A1%3A%22u%22%3Bs%3A18%3A%22http%3A%2F%2Fexample.com%22%3B%7D",
             "a%3A1%3A%7Bs%3A1%3A%22u%22%3Bs%3A28%3A%22https%3A%2F%2Fnew.example.org%2Fshop%22%3B%7D",
         ),
-        // What encodeURI makes of it.
+        // The output of JavaScript's `encodeURI`.
         (
             "a:1:%7Bs:1:%22u%22;s:18:%22http://example.com%22;%7D",
             "a:1:%7Bs:1:%22u%22;s:28:%22https://new.example.org/shop%22;%7D",
@@ -46,7 +46,7 @@ fn percent_encoded_structures_keep_their_lengths() {
 
 #[test]
 fn character_references_are_kept() {
-    become_(&[
+    assert_rewritten(&[
         (
             "<p>http:&#x2F;&#x2F;example.com&#x2F;a</p>",
             "<p>https:&#x2F;&#x2F;new.example.org&#x2F;shop&#x2F;a</p>",
@@ -69,7 +69,7 @@ fn character_references_are_kept() {
 
 #[test]
 fn structures_in_attributes_are_rewritten() {
-    become_(&[
+    assert_rewritten(&[
         (
             r#"<i data-x="{&quot;u&quot;:&quot;http:\/\/example.com\/a&quot;,&quot;n&quot;:1}" id=a>"#,
             r#"<i data-x="{&quot;u&quot;:&quot;https:\/\/new.example.org\/shop\/a&quot;,&quot;n&quot;:1}" id=a>"#,
@@ -103,7 +103,7 @@ fn structures_in_attributes_are_rewritten() {
 
 #[test]
 fn backslash_escapes_are_kept() {
-    become_(&[
+    assert_rewritten(&[
         (r#"var u = "http:\/\/example.com\/a";"#, r#"var u = "https:\/\/new.example.org\/shop\/a";"#),
         (r"var u = 'http:\x2f\x2fexample.com';", r"var u = 'https:\x2f\x2fnew.example.org\x2fshop';"),
         (
@@ -128,20 +128,21 @@ fn backslash_escapes_are_kept() {
 }
 
 #[test]
-fn base64_stays_as_written() {
+fn base64_keeps_its_alphabet_and_padding() {
     let engines = [&BASE64_STANDARD, &BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE, &BASE64_URL_SAFE_NO_PAD];
     let texts = ["", "?", "??", "???>>>", "~~~", "a b", "\u{fe}\u{ff}"];
     for engine in engines {
         for (before, after) in texts.iter().flat_map(|one| texts.iter().map(move |two| (one, two))) {
             let encode = |url: &str| engine.encode(format!("{before}{url}/{after}"));
             let (old, new) = (encode(OLD), encode(NEW));
-            // Where nothing in the old text says which alphabet it is, or whether it is padded, the usual one it is.
+            // If nothing in the old text shows its alphabet or padding, the standard alphabet with padding is
+            // written.
             let same = old.bytes().zip(new.bytes()).take_while(|(one, two)| one == two).count() / 4 * 4;
             let says = |text: &str| {
                 text[same..].contains(['-', '_', '+', '/'])
                     && (!text.len().is_multiple_of(4) || text.contains('='))
             };
-            let (is, _) = rewrite(&usual(), &format!("[raw]{old}[/raw]"));
+            let (is, _) = rewrite(&default_rewriter(), &format!("[raw]{old}[/raw]"));
             if says(&old) {
                 assert_eq!(is, format!("[raw]{new}[/raw]"), "{before} {after}");
             }
@@ -164,7 +165,7 @@ fn base64_stays_as_written() {
 }
 
 #[test]
-fn base64_is_found_wherever_it_stands() {
+fn base64_is_found_anywhere_in_a_text() {
     let encode = |text: &str| BASE64_STANDARD.encode(text);
     type Around = fn(&str) -> String;
     let cases: [(&str, Around); 9] = [
@@ -181,26 +182,26 @@ fn base64_is_found_wherever_it_stands() {
     for text in ["URL/", "???>>> URL", "<a href=\"URL/a\">ÿÿÿ???</a>", "~~~~ // ÿ ???  URL ???>>>~~~"] {
         let (old, new) = (encode(&text.replace("URL", OLD)), encode(&text.replace("URL", NEW)));
         for (name, around) in cases {
-            let (is, report) = rewrite(&usual(), &around(&old));
+            let (is, report) = rewrite(&default_rewriter(), &around(&old));
             assert_eq!(is, around(&new), "{name}: {text}: {report:?}");
         }
     }
 }
 
 #[test]
-fn base64_keeps_the_case_of_a_host_from_hiding() {
+fn hosts_with_upper_case_letters_are_found_in_base64() {
     for host in ["http://EXAMPLE.COM/", "http://Example.com/", "http://www.Example.com/"] {
-        let (is, _) = rewrite(&usual(), &BASE64_STANDARD.encode(host));
+        let (is, _) = rewrite(&default_rewriter(), &BASE64_STANDARD.encode(host));
         assert_eq!(is, BASE64_STANDARD.encode(format!("{NEW}/")));
     }
 }
 
 #[test]
-fn base64_that_cannot_be_written_again_stays() {
+fn base64_that_cannot_be_re_encoded_is_kept() {
     let line = BASE64_STANDARD.encode(format!("{} {OLD} {}", "a".repeat(35), "b".repeat(60)));
     let broken = format!("{}\n{}", &line[..76], &line[76..]);
     for value in [broken, "aHR0cDovL2V4YW1wbGUuY29t/x==".into(), "aHR0cDovL2V4YW1wbGUuY29tYR==".into()] {
-        let (is, report) = rewrite(&usual(), &value);
+        let (is, report) = rewrite(&default_rewriter(), &value);
         assert_eq!(is, value);
         assert_eq!(report.malformed.values().sum::<u64>(), 1, "{value}");
     }

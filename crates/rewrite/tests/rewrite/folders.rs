@@ -1,8 +1,8 @@
-//! Folders of the old machine move with the addresses.
+//! Folders of the old server are replaced with the addresses.
 
 use wpclone_rewrite::{FolderMapping, MappingError, Options, PrefixMapping, Rewriter, SiteMapping};
 
-use crate::{NEW, OLD, become_with};
+use crate::{NEW, OLD, assert_rewritten_with};
 
 fn moving(folders: &[(&str, &str)]) -> Rewriter {
     let folders = folders.iter().map(|(from, to)| FolderMapping::new(from, to).unwrap()).collect();
@@ -11,7 +11,7 @@ fn moving(folders: &[(&str, &str)]) -> Rewriter {
 
 #[test]
 fn a_folder_is_replaced_in_every_encoding() {
-    become_with(
+    assert_rewritten_with(
         &moving(&[("/var/www/html/", "/srv/clones/7")]),
         &[
             ("/var/www/html", "/srv/clones/7"),
@@ -44,14 +44,14 @@ fn other_folders_are_kept() {
         "var/www/html",
         "/var/www",
     ];
-    become_with(&moving(&[("/var/www/html", "/srv/clones/7")]), &stays.map(|stays| (stays, stays)));
+    assert_rewritten_with(&moving(&[("/var/www/html", "/srv/clones/7")]), &stays.map(|stays| (stays, stays)));
 }
 
 #[test]
 fn the_longest_matching_folder_wins() {
     let rewriter =
         moving(&[("/var/www/html", "/a"), ("/var/www/html/shop", "/b"), (r"C:\xampp\htdocs", "/c")]);
-    become_with(
+    assert_rewritten_with(
         &rewriter,
         &[
             ("/var/www/html/shop/x", "/b/x"),
@@ -65,7 +65,7 @@ fn the_longest_matching_folder_wins() {
 #[test]
 fn a_folder_may_have_the_name_of_the_host() {
     let rewriter = moving(&[("/home/me/example.com", "/srv/x")]);
-    become_with(
+    assert_rewritten_with(
         &rewriter,
         &[("/home/me/example.com/a http://example.com/a", "/srv/x/a https://new.example.org/shop/a")],
     );

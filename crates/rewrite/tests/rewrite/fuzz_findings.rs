@@ -1,12 +1,12 @@
-//! What the fuzz targets found.
+//! Regression tests for findings of the fuzz targets.
 
 use wpclone_rewrite::{DumpOptions, Malformed, Report, UnreplacedReason};
 
-use crate::{become_, rewrite, rewriter, stay, usual};
+use crate::{assert_rewritten, assert_unchanged, default_rewriter, rewrite, rewriter};
 
 #[test]
-fn base64_goes_on_behind_a_character_that_is_spelled_twice() {
-    become_(&[
+fn base64_continues_after_a_doubly_encoded_character() {
+    assert_rewritten(&[
         (
             "aHR0cDovL2V4YW1wbGUuY29tL2Eo%252bfn5%253d",
             "aHR0cHM6Ly9uZXcuZXhhbXBsZS5vcmcvc2hvcC9hKPn5%252bQ%253d%253d%253d",
@@ -18,13 +18,16 @@ fn base64_goes_on_behind_a_character_that_is_spelled_twice() {
 #[test]
 fn a_backslash_that_escapes_nothing_is_a_plain_character() {
     for value in [r"C:\sites\example.com\x", r"\example.com"] {
-        stay(&[value]);
+        assert_unchanged(&[value]);
         assert_eq!(
-            rewrite(&usual(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
+            rewrite(&default_rewriter(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
             [(UnreplacedReason::BareHost, 1)]
         );
     }
-    become_(&[("//example.com\\ü//example.com\\@", "//new.example.org/shop\\ü//new.example.org/shop\\@")]);
+    assert_rewritten(&[(
+        "//example.com\\ü//example.com\\@",
+        "//new.example.org/shop\\ü//new.example.org/shop\\@",
+    )]);
 }
 
 #[test]
@@ -47,7 +50,7 @@ fn an_invalid_hexadecimal_literal_leaves_no_state() {
     let dump = "INSERT INTO t VALUES (0x123,0x687474703a2f2f6578616d706c652e636f6d);";
     let wanted = "INSERT INTO t VALUES (0x123,0x68747470733a2f2f6e65772e6578616d706c652e6f72672f73686f70);";
     let (mut new, mut report) = (Vec::new(), Report::default());
-    let rewriter = usual();
+    let rewriter = default_rewriter();
     let mut stream = rewriter.dump_rewriter(DumpOptions::default());
     stream.push(dump.as_bytes(), &mut new, &mut report);
     stream.finish(&mut new, &mut report);
@@ -57,7 +60,7 @@ fn an_invalid_hexadecimal_literal_leaves_no_state() {
 #[test]
 fn a_delimiter_inside_a_word_ends_the_statement_at_any_chunk_boundary() {
     let dump = "DELIMITER 5a'b\nx5a'b\nINSERT INTO t VALUES ('http://example.com')5a'b\n";
-    let rewriter = usual();
+    let rewriter = default_rewriter();
     let whole = |cut: usize| {
         let (mut new, mut report) = (Vec::new(), Report::default());
         let mut stream = rewriter.dump_rewriter(DumpOptions::default());
@@ -77,13 +80,13 @@ fn a_delimiter_inside_a_word_ends_the_statement_at_any_chunk_boundary() {
 fn an_address_with_two_ports_is_not_replaced() {
     for value in ["http://example.com:80:80/x", "http://example.com:80:443:80", "http://example.com:80.:80/x"]
     {
-        stay(&[value]);
+        assert_unchanged(&[value]);
         assert_eq!(
-            rewrite(&usual(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
+            rewrite(&default_rewriter(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
             [(UnreplacedReason::OtherPort, 1)]
         );
     }
-    become_(&[
+    assert_rewritten(&[
         ("http://example.com:80: it works", "https://new.example.org/shop: it works"),
         ("http://example.com:80.: it works", "https://new.example.org/shop.: it works"),
     ]);
@@ -92,56 +95,56 @@ fn an_address_with_two_ports_is_not_replaced() {
 #[test]
 fn an_address_before_a_mail_address_is_not_a_user_name() {
     for value in ["http://other.example&quot;bob@example.com", "http://other.example,bob@example.com"] {
-        stay(&[value]);
+        assert_unchanged(&[value]);
         assert_eq!(
-            rewrite(&usual(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
+            rewrite(&default_rewriter(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
             [(UnreplacedReason::Email, 1)]
         );
     }
-    become_(&[("http://bob:s,cret@example.com/x", "https://bob:s,cret@new.example.org/shop/x")]);
+    assert_rewritten(&[("http://bob:s,cret@example.com/x", "https://bob:s,cret@new.example.org/shop/x")]);
 }
 
 #[test]
 fn another_scheme_is_recognised_after_an_encoded_part() {
     for value in ["%2Fexample.community.ftp://example.com/", "%2Fexample.communityhtp://example.com"] {
-        stay(&[value]);
+        assert_unchanged(&[value]);
         assert_eq!(
-            rewrite(&usual(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
+            rewrite(&default_rewriter(), value).1.unreplaced.into_iter().collect::<Vec<_>>(),
             [(UnreplacedReason::OtherScheme, 1)]
         );
     }
 }
 
 #[test]
-fn long_base64_whose_characters_are_spelled_is_written_in_one_go() {
-    // Work that grows with the square of the length takes minutes for it.
+fn long_base64_with_encoded_characters_takes_linear_time() {
+    // Quadratic work takes minutes for it.
     let value = format!("//example.com aHR0cDovL2V4YW1wbGUuY29t{}", r"\/\/4W".repeat(40_000));
-    let (new, report) = rewrite(&usual(), &value);
+    let (new, report) = rewrite(&default_rewriter(), &value);
     assert_eq!((report.changed_values, report.unreplaced_total()), (1, 0));
     assert!(new.starts_with("//new.example.org/shop aHR0cHM6"), "{:.80}", new);
 }
 
 #[test]
-fn a_host_that_letters_of_base64_run_into_is_told() {
+fn a_host_directly_after_base64_is_reported() {
     let value = "YTAuZXhwbXBsZS5jb2s//example.com'";
-    stay(&[value]);
-    assert_eq!(rewrite(&usual(), value).1.unreplaced_total(), 1);
+    assert_unchanged(&[value]);
+    assert_eq!(rewrite(&default_rewriter(), value).1.unreplaced_total(), 1);
 }
 
 #[test]
-fn a_host_that_begins_in_base64_which_is_rewritten_is_told() {
+fn a_host_that_starts_inside_rewritten_base64_is_reported() {
     let value = "4WVRveE9udHBvdkwyVjRZVzF3YkdVdVkyOXRJ/example.com/b.png";
-    let (new, report) = rewrite(&usual(), value);
+    let (new, report) = rewrite(&default_rewriter(), value);
     assert!(new.ends_with("/example.com/b.png"), "{new}");
     assert_eq!((report.replaced_addresses, report.unreplaced_total()), (1, 1));
 }
 
 #[test]
-fn base64_whose_hyphens_come_in_pairs_is_spelled_in_one_go() {
-    // Of `--`, which block comments spell, each was looked for to the text's end.
+fn base64_with_many_double_hyphens_takes_linear_time() {
+    // Once, each `--`, which block comments escape, was searched for up to the end of the text.
     let value =
         format!("//example.com aHR0cDovL2V4YW1wbGUuY29t\\/{}", "--aHR0cDovL2V4YW1wbGUuY29t".repeat(40_000));
-    let (new, report) = rewrite(&usual(), &value);
+    let (new, report) = rewrite(&default_rewriter(), &value);
     assert_eq!((report.values, report.changed_values), (1, 1));
     assert!(new.len() > value.len());
 }
@@ -149,7 +152,7 @@ fn base64_whose_hyphens_come_in_pairs_is_spelled_in_one_go() {
 #[test]
 fn one_slash_with_many_backslashes_does_not_change_the_others() {
     let value = format!("aHR0cDovL2V4YW1wbGUuY29t{}/{}", "\\".repeat(1023), "\\/".repeat(1000));
-    let (new, report) = rewrite(&usual(), &value);
+    let (new, report) = rewrite(&default_rewriter(), &value);
     assert!(new.len() < 4 * value.len(), "{} to {}", value.len(), new.len());
     assert_eq!(report.malformed.into_iter().collect::<Vec<_>>(), [(Malformed::EscapeOverflow, 1)]);
 }

@@ -25,7 +25,7 @@ fn rewriter(pairs: &[(&str, &str)]) -> Rewriter {
     Rewriter::new(&pairs, Options::default()).unwrap()
 }
 
-fn usual() -> Rewriter {
+fn default_rewriter() -> Rewriter {
     rewriter(&[(OLD, NEW)])
 }
 
@@ -38,7 +38,7 @@ fn rewrite(rewriter: &Rewriter, value: &str) -> (String, Report) {
 
 /// Checks that each value becomes the expected one.
 #[track_caller]
-fn become_with(rewriter: &Rewriter, cases: &[(&str, &str)]) {
+fn assert_rewritten_with(rewriter: &Rewriter, cases: &[(&str, &str)]) {
     for (value, wanted) in cases {
         let (new, report) = rewrite(rewriter, value);
         assert_eq!(&new, wanted, "of {value}: {report:?}");
@@ -46,15 +46,15 @@ fn become_with(rewriter: &Rewriter, cases: &[(&str, &str)]) {
 }
 
 #[track_caller]
-fn become_(cases: &[(&str, &str)]) {
-    become_with(&usual(), cases);
+fn assert_rewritten(cases: &[(&str, &str)]) {
+    assert_rewritten_with(&default_rewriter(), cases);
 }
 
 /// Checks that values do not change.
 #[track_caller]
-fn stay(values: &[&str]) {
+fn assert_unchanged(values: &[&str]) {
     for value in values {
-        let (new, report) = rewrite(&usual(), value);
+        let (new, report) = rewrite(&default_rewriter(), value);
         assert_eq!(&new, value, "{report:?}");
     }
 }

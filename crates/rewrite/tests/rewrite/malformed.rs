@@ -6,12 +6,12 @@ use std::fmt::Write;
 use proptest::prelude::*;
 use wpclone_rewrite::{Malformed, Report};
 
-use crate::{rewrite, usual};
+use crate::{default_rewriter, rewrite};
 
 const MANY: usize = 60_000;
 
 fn reasons(value: &str) -> (Vec<Malformed>, bool) {
-    let (new, report) = rewrite(&usual(), value);
+    let (new, report) = rewrite(&default_rewriter(), value);
     (report.malformed.into_keys().collect(), new == value)
 }
 
@@ -23,7 +23,7 @@ fn data_nested_too_deep_is_kept() {
     assert_eq!(reasons(&deep("a:1:{i:0;", "}")), (vec![Malformed::TooDeep], true));
     assert_eq!(reasons(&deep("O:1:\"A\":1:{i:0;", "}")), (vec![Malformed::TooDeep], true));
     let json = format!("{}\"http:\\/\\/example.com\"{}", "[".repeat(10_000), "]".repeat(10_000));
-    let (new, report) = rewrite(&usual(), &json);
+    let (new, report) = rewrite(&default_rewriter(), &json);
     assert_eq!((report.malformed.get(&Malformed::TooDeep), report.replaced_addresses), (Some(&1), 1));
     assert!(new.contains("\"https:\\/\\/new.example.org\\/shop\""), "as text it is harmless");
 }
@@ -115,7 +115,7 @@ fn long_repetitions_are_fast() {
                 write!(value, "{open}{between}").unwrap();
             }
             value.push_str(address);
-            let (new, _) = rewrite(&usual(), &value);
+            let (new, _) = rewrite(&default_rewriter(), &value);
             assert!(new.len() < value.len() * 3, "{open} {before} {between}");
         }
     }
@@ -186,13 +186,13 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(value in proptest::collection::vec(any::<u8>(), 0..200)) {
         let with = [&value[..], b"http://example.com", &value[..]].concat();
-        usual().rewrite(&with, &mut Report::default());
+        default_rewriter().rewrite(&with, &mut Report::default());
     }
 
     #[test]
     fn almost_valid_data_never_panics(value in fragments()) {
         let mut report = Report::default();
-        let rewriter = usual();
+        let rewriter = default_rewriter();
         let new = rewriter.rewrite(&value, &mut report);
         prop_assert_eq!(report.changed_values == 1, new != value);
     }

@@ -1,4 +1,4 @@
-//! PHP as the oracle: it serialises each value with the old address and with the new one, and the rewriter has to turn the
+//! Compares with PHP, which serialises each value with the old and with the new address: the rewriter has to turn the
 //! first into the second.
 
 use std::process::Command;

@@ -1,10 +1,10 @@
-//! PHP's serialised data and JSON, in each other and in everything else.
+//! Serialised PHP data and JSON, nested in each other and in other text.
 
-use crate::{become_, rewrite, stay, usual};
+use crate::{assert_rewritten, assert_unchanged, default_rewriter, rewrite};
 
 #[test]
 fn serialised_strings_keep_their_lengths() {
-    become_(&[
+    assert_rewritten(&[
         (r#"s:18:"http://example.com";"#, r#"s:28:"https://new.example.org/shop";"#),
         (
             r#"a:2:{s:4:"http";s:18:"http://example.com";i:7;s:20:"ü http://example.co";}"#,
@@ -24,7 +24,7 @@ fn serialised_strings_keep_their_lengths() {
 
 #[test]
 fn every_type_of_serialised_data_is_parsed() {
-    become_(&[(
+    assert_rewritten(&[(
         concat!(
             "a:11:{i:-1;N;i:0;b:1;i:1;i:-42;i:2;d:0.1;i:3;d:-1.0E+25;i:4;d:-INF;i:5;d:NAN;",
             "i:6;O:3:\"Foo\":3:{s:1:\"a\";R:2;s:6:\"\0Foo\0b\";r:1;s:4:\"\0*\0c\";s:18:\"http://example.com\";}",
@@ -44,7 +44,7 @@ fn every_type_of_serialised_data_is_parsed() {
 
 #[test]
 fn custom_serialised_classes_are_parsed_as_text() {
-    become_(&[(
+    assert_rewritten(&[(
         r#"C:11:"ArrayObject":55:{x:i:0;a:1:{s:1:"u";s:18:"http://example.com";};m:a:0:{}}"#,
         r#"C:11:"ArrayObject":65:{x:i:0;a:1:{s:1:"u";s:28:"https://new.example.org/shop";};m:a:0:{}}"#,
     )]);
@@ -52,7 +52,7 @@ fn custom_serialised_classes_are_parsed_as_text() {
 
 #[test]
 fn names_are_kept() {
-    stay(&[
+    assert_unchanged(&[
         r#"a:1:{s:18:"http://example.com";i:1;}"#,
         r#"O:8:"stdClass":1:{s:18:"http://example.com";i:1;}"#,
         r#"{"http://example.com":1,"a":{"http:\/\/example.com\/" : "b"}}"#,
@@ -64,7 +64,7 @@ fn names_are_kept() {
 
 #[test]
 fn json_keeps_its_escapes() {
-    become_(&[
+    assert_rewritten(&[
         (
             "{ \"b\" : \"http:\\/\\/example.com\\/\\u00fc\",\n\t\"a\":1.50e+3, \"a\": [ ] }\n",
             "{ \"b\" : \"https:\\/\\/new.example.org\\/shop\\/\\u00fc\",\n\t\"a\":1.50e+3, \"a\": [ ] }\n",
@@ -84,7 +84,7 @@ fn json_keeps_its_escapes() {
 
 #[test]
 fn structures_can_be_nested_in_each_other() {
-    become_(&[
+    assert_rewritten(&[
         (
             r#"a:1:{s:1:"j";s:28:"{"u":"http:\/\/example.com"}";}"#,
             r#"a:1:{s:1:"j";s:39:"{"u":"https:\/\/new.example.org\/shop"}";}"#,
@@ -126,7 +126,7 @@ fn structures_can_be_nested_in_each_other() {
 
 #[test]
 fn structures_are_found_inside_text() {
-    become_(&[
+    assert_rewritten(&[
         (
             r#"before a:1:{i:0;s:18:"http://example.com";} after http://example.com"#,
             r#"before a:1:{i:0;s:28:"https://new.example.org/shop";} after https://new.example.org/shop"#,
@@ -149,7 +149,7 @@ fn structures_are_found_inside_text() {
 #[test]
 fn replacements_are_counted_by_encoding() {
     let value = r#"a:1:{s:1:"j";s:28:"{"u":"http:\/\/example.com"}";} http://example.com"#;
-    let (_, report) = rewrite(&usual(), value);
+    let (_, report) = rewrite(&default_rewriter(), value);
     let counts = serde_json::to_value(&report).unwrap();
     assert_eq!(
         counts,

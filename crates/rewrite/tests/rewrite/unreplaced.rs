@@ -1,11 +1,11 @@
-//! What stays is told.
+//! Unreplaced addresses are reported.
 
 use wpclone_rewrite::{Encoding, Malformed, Report, UnreplacedReason};
 
-use crate::{rewrite, usual};
+use crate::{default_rewriter, rewrite};
 
-fn why(value: &str) -> Vec<(UnreplacedReason, u64)> {
-    let (new, report) = rewrite(&usual(), value);
+fn reasons(value: &str) -> Vec<(UnreplacedReason, u64)> {
+    let (new, report) = rewrite(&default_rewriter(), value);
     assert_eq!(new, value);
     report.unreplaced.into_iter().collect()
 }
@@ -27,17 +27,17 @@ fn an_unreplaced_host_is_counted_with_its_reason() {
         ("root%40example.com", UnreplacedReason::Email),
     ];
     for (value, reason) in cases {
-        assert_eq!(why(value), [(reason, 1)], "{value}");
+        assert_eq!(reasons(value), [(reason, 1)], "{value}");
     }
     for other in ["http://example.com.au", "notexample.com", "shop.example.com"] {
-        assert_eq!(why(other), []);
+        assert_eq!(reasons(other), []);
     }
 }
 
 #[test]
 fn an_unreplaced_address_is_reported_with_context() {
     let value = r#"{"a":"s:30:\"write to bob@example.com, now!\";"}"#;
-    let (_, report) = rewrite(&usual(), value);
+    let (_, report) = rewrite(&default_rewriter(), value);
     let [left] = report.unreplaced_samples.as_slice() else { panic!("{report:?}") };
     assert_eq!(
         (left.reason, left.context.as_str()),
@@ -48,7 +48,7 @@ fn an_unreplaced_address_is_reported_with_context() {
 
 #[test]
 fn samples_are_limited_and_counts_are_not() {
-    let (_, report) = rewrite(&usual(), &"bob@example.com ".repeat(1000));
+    let (_, report) = rewrite(&default_rewriter(), &"bob@example.com ".repeat(1000));
     assert_eq!((report.unreplaced_samples.len(), report.unreplaced_total()), (100, 1000));
 }
 
@@ -72,7 +72,7 @@ fn malformed_data_is_kept_and_counted_with_its_reason() {
         (r#"text s:99:"see http://example.com";"#, Malformed::PhpTruncated),
     ];
     for (value, reason) in cases {
-        let (new, report) = rewrite(&usual(), value);
+        let (new, report) = rewrite(&default_rewriter(), value);
         assert_eq!(new, value);
         let reasons: Vec<Malformed> = report.malformed.keys().copied().collect();
         assert_eq!(reasons, [reason], "{value}");
@@ -83,10 +83,10 @@ fn malformed_data_is_kept_and_counted_with_its_reason() {
 #[test]
 fn malformed_data_does_not_affect_its_surroundings() {
     let value = r#"<code>s:9:"http://example.com";</code> http://example.com"#;
-    let (new, _) = rewrite(&usual(), value);
+    let (new, _) = rewrite(&default_rewriter(), value);
     assert_eq!(new, r#"<code>s:9:"http://example.com";</code> https://new.example.org/shop"#);
     let value = r#"{"a":"http:\/\/example.com","b":"s:9:\"http:\/\/example.com\";","c"#;
-    let (new, report) = rewrite(&usual(), value);
+    let (new, report) = rewrite(&default_rewriter(), value);
     assert_eq!(new, r#"{"a":"https:\/\/new.example.org\/shop","b":"s:9:\"http:\/\/example.com\";","c"#);
     assert_eq!(report.malformed.get(&Malformed::Json), Some(&1));
 }
@@ -97,8 +97,8 @@ fn reports_are_merged_by_addition() {
     let mut whole = Report::default();
     for value in ["http://example.com bob@example.com", "s:1:\"http://example.com\";", "none"] {
         let mut one = Report::default();
-        usual().rewrite(value.as_bytes(), &mut one);
-        usual().rewrite(value.as_bytes(), &mut whole);
+        default_rewriter().rewrite(value.as_bytes(), &mut one);
+        default_rewriter().rewrite(value.as_bytes(), &mut whole);
         sum.merge(one);
     }
     assert_eq!(sum, whole);

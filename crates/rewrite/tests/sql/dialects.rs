@@ -1,13 +1,13 @@
-//! How literals are written, and where the values are.
+//! The forms of literals, and where values are.
 
 use wpclone_rewrite::{DumpOptions, Options, Report, Rewriter, SiteMapping, UnreplacedReason};
 
-use crate::{NEW, OLD, become_with, keeping, plain, rewrite, rows, stay_with, text};
+use crate::{NEW, OLD, assert_rewritten_with, assert_unchanged_with, keeping, plain, rewrite, rows, text};
 
 #[track_caller]
 fn values(options: &DumpOptions, cases: &[(&str, &str)]) {
     for (old, new) in cases {
-        become_with(options, &[(&rows(old), &rows(new))]);
+        assert_rewritten_with(options, &[(&rows(old), &rows(new))]);
     }
 }
 
@@ -96,7 +96,7 @@ fn the_dumps_sql_mode_decides_whether_a_backslash_escapes() {
     ];
     for set in on {
         let (old, new) = (row(set), row(set).replace(OLD, NEW));
-        become_with(&DumpOptions::default(), &[(&old, &new)]);
+        assert_rewritten_with(&DumpOptions::default(), &[(&old, &new)]);
     }
     let off = [
         "SET GLOBAL sql_mode='NO_BACKSLASH_ESCAPES';",
@@ -108,9 +108,9 @@ fn the_dumps_sql_mode_decides_whether_a_backslash_escapes() {
     ];
     for set in off {
         let row = |url: &str| format!("{set}\n{}", rows(&format!(r"('\'','{url}')")));
-        become_with(&DumpOptions::default(), &[(&row(OLD), &row(NEW))]);
+        assert_rewritten_with(&DumpOptions::default(), &[(&row(OLD), &row(NEW))]);
     }
-    become_with(
+    assert_rewritten_with(
         &plain(),
         &[(
             &format!("SET sql_mode='';{}", rows(r"('\'','http://example.com')")),
@@ -124,7 +124,7 @@ fn in_ansi_mode_double_quotes_delimit_names() {
     let dump = |url: &str| {
         format!("SET sql_mode='ANSI_QUOTES';INSERT INTO \"a'b\" (\"http://example.com\") VALUES ('{url}');")
     };
-    become_with(&DumpOptions::default(), &[(&dump(OLD), &dump(NEW))]);
+    assert_rewritten_with(&DumpOptions::default(), &[(&dump(OLD), &dump(NEW))]);
 }
 
 #[test]
@@ -148,9 +148,9 @@ fn hexadecimal_literals_keep_the_case_of_their_digits() {
             values(&DumpOptions::default(), &[(&format!("({old})"), &format!("({new})"))]);
         }
     }
-    let stays = ["(0x,'x')", "(0x1,0xABC,x'',x'4',x'zz',0xZZ,1x2,10x41)", "(b'0101',0b01,B'1',N'x',n'x')"];
-    for stay in stays {
-        stay_with(&DumpOptions::default(), &[&rows(stay)]);
+    let kept = ["(0x,'x')", "(0x1,0xABC,x'',x'4',x'zz',0xZZ,1x2,10x41)", "(b'0101',0b01,B'1',N'x',n'x')"];
+    for literal in kept {
+        assert_unchanged_with(&DumpOptions::default(), &[&rows(literal)]);
     }
     values(
         &DumpOptions::default(),
@@ -190,7 +190,7 @@ fn values_of_every_statement_that_writes_rows_are_rewritten() {
              INSERT INTO a VALUES -- it's\n# it's\n/* it's */('{url}'); INSERT INTO a VALUES (1-2/3*4,'{url}')"
         )
     };
-    become_with(&DumpOptions::default(), &[(&statements(OLD), &statements(NEW))]);
+    assert_rewritten_with(&DumpOptions::default(), &[(&statements(OLD), &statements(NEW))]);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn delimiters_and_comments_are_parsed() {
     ];
     for part in parts {
         let dump = |url: &str| format!("{part}\n{}", rows(&format!("('{url}')")));
-        become_with(&DumpOptions::default(), &[(&dump(OLD), &dump(NEW))]);
+        assert_rewritten_with(&DumpOptions::default(), &[(&dump(OLD), &dump(NEW))]);
     }
 }
 
@@ -263,7 +263,7 @@ fn root_relative_addresses_are_counted_where_the_path_changes() {
         let mut work = rewriter.dump_rewriter(DumpOptions::default());
         work.push(dump.as_bytes(), &mut out, &mut report);
         work.finish(&mut out, &mut report);
-        assert_eq!(out, dump.as_bytes(), "they stay");
+        assert_eq!(out, dump.as_bytes(), "they are not changed");
         assert_eq!(report.unreplaced.get(&UnreplacedReason::RootRelative), wanted);
     }
 }
@@ -275,20 +275,20 @@ fn guids_are_rewritten_unless_they_are_kept() {
         format!("('{}')", values.join("','"))
     };
     let dump = |guid: &str, url: &str| {
-        let (usual, other) = (row(guid, url), format!("('{guid}','{url}',(2,'{guid}'))"));
+        let (standard, other) = (row(guid, url), format!("('{guid}','{url}',(2,'{guid}'))"));
         format!(
-            "INSERT INTO `wp_posts` VALUES {usual},\n{usual};\
+            "INSERT INTO `wp_posts` VALUES {standard},\n{standard};\
              INSERT INTO `db`.`wp_2_posts` (`guid`,`x`) VALUES ('{guid}','{url}');\
              insert into wp_posts (x, guid) values ('{url}','{guid}'),(now(1,2,3),'{guid}');\
              CREATE TABLE `wp_3_posts` (\n  `guid` varchar(255) DEFAULT ',',\n  `ID` decimal(10,2),\n KEY `guid` (`guid`,`ID`)\n);\
              INSERT INTO `wp_3_posts` VALUES ('{guid}','{url}');\
              CREATE TABLE `wp_4_posts` (a int, b int);INSERT INTO `wp_4_posts` VALUES {0};\
-             INSERT INTO `posts` VALUES {usual};INSERT INTO `wp_other` VALUES {0};INSERT INTO `wp_postmeta` VALUES {other};",
+             INSERT INTO `posts` VALUES {standard};INSERT INTO `wp_other` VALUES {0};INSERT INTO `wp_postmeta` VALUES {other};",
             row(url, url),
             other = other.replace(guid, url),
         )
     };
-    become_with(&DumpOptions::default(), &[(&dump(OLD, OLD), &dump(NEW, NEW))]);
+    assert_rewritten_with(&DumpOptions::default(), &[(&dump(OLD, OLD), &dump(NEW, NEW))]);
     let (new, report) = rewrite(&keeping(), dump(OLD, OLD).as_bytes());
     assert_eq!(text(&new), text(dump(OLD, NEW).as_bytes()));
     assert_eq!(

@@ -28,8 +28,8 @@ fn plain() -> DumpOptions {
     DumpOptions { backslash_escapes: false, ..DumpOptions::default() }
 }
 
-/// A dump rewritten in pieces of these lengths, the last one of which is repeated.
-fn in_pieces(options: &DumpOptions, dump: &[u8], lengths: &[usize]) -> (Vec<u8>, Report) {
+/// Rewrites a dump in chunks of these lengths; the last length is repeated.
+fn in_chunks(options: &DumpOptions, dump: &[u8], lengths: &[usize]) -> (Vec<u8>, Report) {
     let rewriter = rewriter();
     let (mut out, mut report) = (Vec::new(), Report::default());
     let mut stream = rewriter.dump_rewriter(options.clone());
@@ -46,17 +46,17 @@ fn in_pieces(options: &DumpOptions, dump: &[u8], lengths: &[usize]) -> (Vec<u8>,
     (out, report)
 }
 
-/// Rewrites a dump, byte by byte and at once.
+/// Rewrites a dump at once and in chunks of several lengths, and compares the results.
 #[track_caller]
 fn rewrite(options: &DumpOptions, dump: &[u8]) -> (Vec<u8>, Report) {
-    let (whole, report) = in_pieces(options, dump, &[dump.len()]);
+    let (whole, report) = in_chunks(options, dump, &[dump.len()]);
     for length in [1, 2, 3, 7, 64] {
-        let (pieces, counted) = in_pieces(options, dump, &[length]);
-        assert_eq!(text(&pieces), text(&whole), "in pieces of {length}");
+        let (pieces, counted) = in_chunks(options, dump, &[length]);
+        assert_eq!(text(&pieces), text(&whole), "in chunks of {length}");
         let counts = |report: &Report| {
             (report.values, report.changed_values, report.malformed.clone(), report.unreplaced.clone())
         };
-        assert_eq!(counts(&counted), counts(&report), "in pieces of {length}");
+        assert_eq!(counts(&counted), counts(&report), "in chunks of {length}");
     }
     (whole, report)
 }
@@ -66,7 +66,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn become_with(options: &DumpOptions, cases: &[(&str, &str)]) {
+fn assert_rewritten_with(options: &DumpOptions, cases: &[(&str, &str)]) {
     for (dump, wanted) in cases {
         let (new, report) = rewrite(options, dump.as_bytes());
         assert_eq!(String::from_utf8(new).unwrap(), *wanted, "of {dump}: {report:?}");
@@ -74,9 +74,9 @@ fn become_with(options: &DumpOptions, cases: &[(&str, &str)]) {
 }
 
 #[track_caller]
-fn stay_with(options: &DumpOptions, dumps: &[&str]) {
+fn assert_unchanged_with(options: &DumpOptions, dumps: &[&str]) {
     for dump in dumps {
-        become_with(options, &[(dump, dump)]);
+        assert_rewritten_with(options, &[(dump, dump)]);
     }
 }
 

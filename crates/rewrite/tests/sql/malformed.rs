@@ -1,8 +1,8 @@
-//! Dumps that are none.
+//! Malformed and truncated dumps.
 
 use wpclone_rewrite::{DumpOptions, Malformed, UnreplacedReason};
 
-use crate::{NEW, OLD, in_pieces, rewrite, rows, text};
+use crate::{NEW, OLD, in_chunks, rewrite, rows, text};
 
 #[test]
 fn a_truncated_dump_is_passed_through_and_counted() {
@@ -80,7 +80,7 @@ fn memory_is_bounded_for_tokens_that_never_end() {
     }
 }
 
-/// What does not end what was begun.
+/// Text that does not end the current token.
 fn filling(beginning: &str) -> Vec<u8> {
     let byte = match beginning.as_bytes() {
         [.., b'x'] => b'4',
@@ -130,6 +130,6 @@ fn unusual_syntax_is_passed_through() {
         assert_eq!(new, text);
     }
     let delimiter = format!("DELIMITER {}\n{}", "x".repeat(300), rows("('http://example.com')"));
-    let (new, _) = in_pieces(&DumpOptions::default(), delimiter.as_bytes(), &[50]);
-    assert!(text(&new).contains(NEW), "a delimiter that is too long is none");
+    let (new, _) = in_chunks(&DumpOptions::default(), delimiter.as_bytes(), &[50]);
+    assert!(text(&new).contains(NEW), "a delimiter that is too long is ignored");
 }

@@ -2,11 +2,11 @@
 
 use wpclone_rewrite::{DumpOptions, PrefixMapping};
 
-use crate::{become_with, renaming, rewrite, stay_with};
+use crate::{assert_rewritten_with, assert_unchanged_with, renaming, rewrite};
 
 #[test]
 fn tables_are_renamed_in_every_statement() {
-    become_with(
+    assert_rewritten_with(
         &renaming(),
         &[
             ("DROP TABLE IF EXISTS `wp_posts`;", "DROP TABLE IF EXISTS `x7_posts`;"),
@@ -49,7 +49,7 @@ fn tables_are_renamed_in_every_statement() {
 
 #[test]
 fn other_tables_keep_their_names() {
-    stay_with(
+    assert_unchanged_with(
         &renaming(),
         &[
             "CREATE TRIGGER wp_t BEFORE INSERT ON wp_a FOR EACH ROW INSERT INTO wp_b VALUES (1);",
@@ -62,8 +62,8 @@ fn other_tables_keep_their_names() {
 }
 
 #[test]
-fn options_and_the_users_metadata_are_renamed_in_their_columns() {
-    become_with(
+fn options_and_user_metadata_are_renamed_in_their_columns() {
+    assert_rewritten_with(
         &renaming(),
         &[
             (
@@ -99,7 +99,7 @@ fn options_and_the_users_metadata_are_renamed_in_their_columns() {
 #[test]
 fn prefixes_with_a_common_ending_are_changed() {
     let options = DumpOptions { prefix: Some(PrefixMapping::new("wp_", "a_wp_")), ..DumpOptions::default() };
-    become_with(
+    assert_rewritten_with(
         &options,
         &[(
             "INSERT INTO wp_options VALUES (1,'wp_user_roles');",
@@ -107,7 +107,7 @@ fn prefixes_with_a_common_ending_are_changed() {
         )],
     );
     let options = DumpOptions { prefix: Some(PrefixMapping::new("a_wp_", "wp_")), ..DumpOptions::default() };
-    become_with(
+    assert_rewritten_with(
         &options,
         &[(
             "INSERT INTO a_wp_options VALUES (1,'a_wp_user_roles');",

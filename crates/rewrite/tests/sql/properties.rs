@@ -1,40 +1,40 @@
-//! What holds for every dump.
+//! Property tests of dumps.
 
 use proptest::prelude::*;
 use wpclone_rewrite::{DumpOptions, Report};
 
-use crate::{OLD, in_pieces, keeping, plain, renaming, rewriter};
+use crate::{OLD, in_chunks, keeping, plain, renaming, rewriter};
 
 /// A value and how it is written.
 #[derive(Debug, Clone)]
 struct Value {
     bytes: Vec<u8>,
-    way: Way,
+    style: Style,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Way {
-    /// As `mysql_real_escape_string` does.
+enum Style {
+    /// The escapes of `mysql_real_escape_string`.
     Escaped,
-    /// Only quotes are escaped, by being doubled, and backslashes.
+    /// Doubled quotes and escaped backslashes only.
     Doubled,
     DoubleQuotes,
-    LargeHex,
-    SmallHex,
+    UpperHex,
+    LowerHex,
 }
 
 impl Value {
     fn write(&self, escapes: bool) -> Vec<u8> {
-        let hex = |prefix: &str, large: bool, end: &str| {
-            let digit = |byte: &u8| if large { format!("{byte:02X}") } else { format!("{byte:02x}") };
+        let hex = |prefix: &str, upper: bool, end: &str| {
+            let digit = |byte: &u8| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") };
             let digits: String = self.bytes.iter().map(digit).collect();
             format!("{prefix}{digits}{end}").into_bytes()
         };
-        match self.way {
-            Way::LargeHex if !self.bytes.is_empty() => hex("0x", true, ""),
-            Way::SmallHex => hex("x'", false, "'"),
-            Way::DoubleQuotes => self.quoted(b'"', escapes, false),
-            Way::Doubled => self.quoted(b'\'', escapes, false),
+        match self.style {
+            Style::UpperHex if !self.bytes.is_empty() => hex("0x", true, ""),
+            Style::LowerHex => hex("x'", false, "'"),
+            Style::DoubleQuotes => self.quoted(b'"', escapes, false),
+            Style::Doubled => self.quoted(b'\'', escapes, false),
             _ => self.quoted(b'\'', escapes, true),
         }
     }
@@ -116,15 +116,22 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn value() -> impl Strategy<Value = Value> {
-    let ways = [Way::Escaped, Way::Escaped, Way::Doubled, Way::DoubleQuotes, Way::LargeHex, Way::SmallHex];
-    (bytes(), proptest::sample::select(ways.to_vec())).prop_map(|(bytes, way)| Value { bytes, way })
+    let styles = [
+        Style::Escaped,
+        Style::Escaped,
+        Style::Doubled,
+        Style::DoubleQuotes,
+        Style::UpperHex,
+        Style::LowerHex,
+    ];
+    (bytes(), proptest::sample::select(styles.to_vec())).prop_map(|(bytes, style)| Value { bytes, style })
 }
 
 fn rows() -> impl Strategy<Value = Vec<Vec<Value>>> {
     proptest::collection::vec(proptest::collection::vec(value(), 1..4), 1..4)
 }
 
-/// SQL, more or less.
+/// Almost valid SQL.
 fn sql() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&[u8]> = vec![
         b"INSERT INTO ",
@@ -184,7 +191,7 @@ proptest! {
     #[test]
     fn rewriting_a_dump_equals_dumping_rewritten_values(rows in rows(), escapes in any::<bool>()) {
         let options = if escapes { DumpOptions::default() } else { plain() };
-        let (is, report) = in_pieces(&options, &dump(&rows, escapes), &[64]);
+        let (is, report) = in_chunks(&options, &dump(&rows, escapes), &[64]);
         let rewriter = rewriter();
         let mut counted = Report::default();
         let rewritten = |value: &Value, counted: &mut Report| Value {
@@ -209,8 +216,8 @@ proptest! {
             2 => renaming(),
             _ => DumpOptions { max_value_bytes: 5, ..plain() },
         };
-        let (whole, once) = in_pieces(&options, &sql, &[usize::MAX]);
-        let (pieces, twice) = in_pieces(&options, &sql, &lengths);
+        let (whole, once) = in_chunks(&options, &sql, &[usize::MAX]);
+        let (pieces, twice) = in_chunks(&options, &sql, &lengths);
         prop_assert_eq!(pieces.escape_ascii().to_string(), whole.escape_ascii().to_string());
         prop_assert_eq!((once.values, once.changed_values, once.prefix_renames), (twice.values, twice.changed_values, twice.prefix_renames));
         prop_assert_eq!((once.malformed, once.unreplaced), (twice.malformed, twice.unreplaced));
