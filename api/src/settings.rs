@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use url::Url;
-use wpclone_service::settings::{Check, Common, CommonArgs, Shown};
+use wpclone_service::settings::{Check, Common, CommonArgs, Redaction};
 
 use crate::tokens::Tokens;
 
@@ -44,21 +44,21 @@ impl Args {
     /// Checks the settings; faults are reported to `check`.
     pub fn check(&self, check: &mut Check) -> Option<Settings> {
         let common = self.common.check(check);
-        let listen = check.required("WPCLONE_LISTEN", Some(&self.listen), Shown::Plain, |text| {
+        let listen = check.required("WPCLONE_LISTEN", Some(&self.listen), Redaction::None, |text| {
             text.parse::<SocketAddr>()
                 .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8080".to_owned())
         });
         let public_url = match self.public_url.as_deref().filter(|u| !u.is_empty()) {
             None => Some(None),
-            Some(url) => {
-                check.required("WPCLONE_PUBLIC_URL", Some(url), Shown::Url, PublicUrl::parse).map(Some)
-            }
+            Some(url) => check
+                .required("WPCLONE_PUBLIC_URL", Some(url), Redaction::UrlLogin, PublicUrl::parse)
+                .map(Some),
         };
         let tokens = match self.tokens_file.as_ref().filter(|f| !f.as_os_str().is_empty()) {
             None => Some(None),
             Some(path) => {
                 let path = path.display().to_string();
-                check.required("WPCLONE_TOKENS_FILE", Some(&path), Shown::Plain, Tokens::open).map(Some)
+                check.required("WPCLONE_TOKENS_FILE", Some(&path), Redaction::None, Tokens::open).map(Some)
             }
         };
         if let (Some(listen), Some(None)) = (&listen, &tokens)

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wpclone_queue::Claim;
 use wpclone_service::seal::{SealError, Sealer};
-use wpclone_service::sealed_task::{open_handover, open_result};
+use wpclone_service::sealed_task::{open_result, open_step_secrets};
 use wpclone_task::{
     OutputParts, PriorOutputs, Problem, Progress, Request, Role, SecretString, Step, StepOutput, TaskId,
 };
@@ -80,7 +80,7 @@ pub(crate) fn open_prior_outputs(claim: &Claim, sealer: &Sealer) -> Result<Prior
         let mut parts = OutputParts { public: stored.result.clone(), ..OutputParts::default() };
         if let Some(sealed) = &stored.sealed {
             parts.secrets = open_result(sealer, claim.lease.task, name, sealed)?;
-            parts.handover = open_handover(sealer, claim.lease.task, name, sealed)?;
+            parts.step_secrets = open_step_secrets(sealer, claim.lease.task, name, sealed)?;
         }
         match StepOutput::from_parts(step, parts) {
             Ok(output) => prior.push((step, output)),

@@ -9,7 +9,7 @@ mod lease;
 mod metrics;
 mod net;
 mod provisioning;
-mod report;
+mod report_outcome;
 mod settings;
 mod step_executor;
 mod transfer;

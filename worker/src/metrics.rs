@@ -1,4 +1,4 @@
-//! What the worker counts of itself. Depths are the queue's, and the api's to show.
+//! The worker's own metrics. Queue depths are in the api's metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// What steps are told apart by. All of it is ours: no site, no task.
+/// Labels of a step. Neither sites nor tasks, so that the number of series is bounded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct StepLabels {
     pub(crate) kind: &'static str,
@@ -20,7 +20,7 @@ pub(crate) struct StepLabels {
     pub(crate) outcome: &'static str,
 }
 
-/// What deliveries of callbacks are told apart by.
+/// Labels of a webhook delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct DeliveryLabels {
     /// `delivered`, `retrying`, `failed` (for good), `deferred`, `released` or `lost`.
@@ -59,8 +59,8 @@ impl Metrics {
             Unit::Seconds,
             waits.clone(),
         );
-        registry.register("deliveries", "Attempts to call back, by what became of them", deliveries.clone());
-        registry.register("browsers", "Browsers that run", browsers.clone());
+        registry.register("deliveries", "Webhook delivery attempts by outcome", deliveries.clone());
+        registry.register("browsers", "Running browsers", browsers.clone());
         registry.register_with_unit(
             "browser_memory",
             "Memory of all browsers",
@@ -85,7 +85,7 @@ impl Metrics {
         self.browser_memory.set(memory);
     }
 
-    /// In OpenMetrics' text form.
+    /// The metrics in OpenMetrics text format.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let _ = encode(&mut text, &self.registry);

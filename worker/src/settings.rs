@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::net::AllowedNetworks;
-use wpclone_service::settings::{Check, Common, CommonArgs, Shown};
+use wpclone_service::settings::{Check, Common, CommonArgs, Redaction};
 use wpclone_task::Stage;
 
 use crate::browser::{BrowserSettings, Deadlines};
@@ -95,8 +95,8 @@ impl Args {
         let programs =
             BrowserSettings { browser: self.browser_binary.clone(), driver: self.driver_binary.clone() };
         if stages.as_ref().is_some_and(|stages| stages.contains(&Stage::Browser)) {
-            check.show("WPCLONE_BROWSER_BINARY", &program(programs.browser()), Shown::Plain);
-            check.show("WPCLONE_DRIVER_BINARY", &program(programs.driver()), Shown::Plain);
+            check.show("WPCLONE_BROWSER_BINARY", &program(programs.browser()), Redaction::None);
+            check.show("WPCLONE_DRIVER_BINARY", &program(programs.driver()), Redaction::None);
         }
         let networks = allowed("WPCLONE_ALLOW_PRIVATE_SITES", &self.allow_private_sites, check);
         let callback_networks =
@@ -165,6 +165,6 @@ fn stages(text: &str, check: &mut Check) -> Option<Vec<Stage>> {
     if stages.is_empty() {
         check.fault(NAME, "names no stage");
     }
-    check.show(NAME, text, Shown::Plain);
+    check.show(NAME, text, Redaction::None);
     Some(stages)
 }

@@ -19,7 +19,7 @@ use crate::job::{Job, StepEnd, StepUpdate, open_prior_outputs};
 use crate::lease::{self, StopReason};
 use crate::metrics::{Metrics, StepLabels};
 use crate::provisioning::Provisioning;
-use crate::report::report_with_retry;
+use crate::report_outcome::report_with_retry;
 use crate::transfer::TransferStage;
 
 /// How long the preparation of a site may go on after its task was cancelled while the migrator was being installed:

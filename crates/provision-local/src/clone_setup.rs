@@ -7,11 +7,11 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use wpclone_provision::{Isolation, ProvisionError, SourceFacts};
 
-use crate::clone_entry::{CloneEntry, CloneProcesses};
 use crate::database_server::{DatabaseServer, DatabaseServers};
 use crate::error::failed;
 use crate::host::Host;
 use crate::launcher::Daemon;
+use crate::local_clone::{CloneProcesses, LocalClone};
 use crate::php_fpm;
 use crate::secrets::Secrets;
 use crate::shared_database::SharedDatabase;
@@ -32,7 +32,7 @@ pub(crate) struct CloneSetup {
 
 impl CloneSetup {
     /// The clone's secrets.
-    pub(crate) fn secrets(&self, entry: &CloneEntry) -> Result<Secrets, ProvisionError> {
+    pub(crate) fn secrets(&self, entry: &LocalClone) -> Result<Secrets, ProvisionError> {
         let unreadable =
             |error: ReadError| ProvisionError::Unreadable { name: entry.name(), reason: error.to_string() };
         Secrets::read(&entry.paths).map_err(unreadable)
@@ -41,7 +41,7 @@ impl CloneSetup {
     /// Starts the database server of a dedicated clone.
     pub(crate) async fn start_database(
         &self,
-        entry: &CloneEntry,
+        entry: &LocalClone,
     ) -> Result<Option<DatabaseServer>, ProvisionError> {
         match entry.info().isolation {
             Isolation::Shared => Ok(None),
@@ -55,7 +55,7 @@ impl CloneSetup {
     /// Creates the database of a fresh WordPress; an existing one is dropped.
     pub(crate) async fn create_database(
         &self,
-        entry: &CloneEntry,
+        entry: &LocalClone,
         processes: &CloneProcesses,
         template: &Template,
         secrets: &Secrets,
@@ -78,7 +78,7 @@ impl CloneSetup {
     /// Writes wp-config.php.
     pub(crate) fn write_config(
         &self,
-        entry: &CloneEntry,
+        entry: &LocalClone,
         processes: &CloneProcesses,
         secrets: &Secrets,
     ) -> Result<(), ProvisionError> {
@@ -99,7 +99,7 @@ impl CloneSetup {
     /// Starts the clone's programs that do not run.
     pub(crate) async fn ensure_running(
         &self,
-        entry: &CloneEntry,
+        entry: &LocalClone,
         processes: &mut CloneProcesses,
     ) -> Result<(), ProvisionError> {
         let record = entry.record();
@@ -129,7 +129,7 @@ impl CloneSetup {
     /// Has WordPress create the administrator and open the migrator.
     pub(crate) async fn grant_access(
         &self,
-        entry: &CloneEntry,
+        entry: &LocalClone,
         secrets: &Secrets,
     ) -> Result<(), ProvisionError> {
         let info = entry.info();
@@ -149,7 +149,7 @@ impl CloneSetup {
     }
 
     /// Checks that the clone's WordPress responds.
-    pub(crate) async fn check(&self, entry: &CloneEntry) -> Result<(), ProvisionError> {
+    pub(crate) async fn check(&self, entry: &LocalClone) -> Result<(), ProvisionError> {
         let checked: io::Result<()> = wordpress::check_rest_index(&entry.paths, &entry.info().url).await;
         checked.map_err(failed("the new clone does not respond"))
     }

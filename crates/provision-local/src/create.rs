@@ -11,14 +11,14 @@ use wpclone_provision::{
     CloneInfo, CloneSpec, EffectiveIsolation, Isolation, Phase, ProvisionError, SourceFacts,
 };
 
-use crate::clone_entry::{CloneEntry, CloneProcesses};
 use crate::clone_paths::{ClonePaths, create_clone_dirs};
 use crate::clone_setup::{CloneSetup, table_prefix};
 use crate::destroy::Destroyer;
 use crate::error::{failed, task_failed};
 use crate::files::sync_dir;
+use crate::local_clone::{CloneProcesses, LocalClone};
+use crate::local_clones::LocalClones;
 use crate::record::CloneRecord;
-use crate::registry::CloneRegistry;
 use crate::secrets::Secrets;
 use crate::stored::ReadError;
 use crate::template::Template;
@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 /// Creates clones.
 pub(crate) struct Creator {
     pub(crate) setup: Arc<CloneSetup>,
-    pub(crate) registry: Arc<CloneRegistry>,
+    pub(crate) clones: Arc<LocalClones>,
     pub(crate) templates: Arc<TemplateStore>,
     pub(crate) destroyer: Arc<Destroyer>,
 }
@@ -38,14 +38,14 @@ pub(crate) struct Creator {
 impl Creator {
     /// Creates a clone, or returns the existing one. When the caller stops waiting, it is still finished, or removed.
     pub(crate) async fn create(self: &Arc<Self>, spec: &CloneSpec) -> Result<CloneInfo, ProvisionError> {
-        let deleted = self.registry.tombstones.contains(&spec.name);
+        let deleted = self.clones.tombstones.contains(&spec.name);
         if deleted.map_err(failed("it cannot be determined whether the clone was deleted"))? {
             return Err(ProvisionError::Gone(spec.name.clone()));
         }
         let template = self.templates.current()?;
         let paths = self.setup.host.state_dir.clone_paths(&spec.name);
-        let new = |slot| CloneEntry::new(paths, self.record(spec, &template, slot));
-        let entry = self.registry.get_or_insert(&spec.name, new)?;
+        let new = |slot| LocalClone::new(paths, self.record(spec, &template, slot));
+        let entry = self.clones.get_or_insert(&spec.name, new)?;
         if entry.info().task != spec.task {
             return Err(ProvisionError::NameTaken(spec.name.clone()));
         }
@@ -56,7 +56,7 @@ impl Creator {
 
     async fn create_or_remove(
         &self,
-        entry: &Arc<CloneEntry>,
+        entry: &Arc<LocalClone>,
         template: &Template,
     ) -> Result<CloneInfo, ProvisionError> {
         let (mut processes, name) = (entry.processes.lock().await, entry.name());
@@ -64,7 +64,7 @@ impl Creator {
             return entry.usable();
         }
         // Another call may have failed while this one waited; then the entry is not the clone's any more.
-        if !self.registry.is_current(entry) {
+        if !self.clones.is_current(entry) {
             return Err(ProvisionError::internal("the clone cannot be created", "another attempt failed"));
         }
         let too_slow = |_| ProvisionError::Timeout("creating the clone".into());
@@ -72,7 +72,7 @@ impl Creator {
         let created = created.map_err(too_slow).flatten();
         if created.is_err() {
             match self.destroyer.remove_unfinished(entry, &mut processes).await {
-                Ok(()) => self.registry.remove(&name),
+                Ok(()) => self.clones.remove(&name),
                 // It stays known as unfinished: the next attempt or whoever discards it removes the rest.
                 Err(error) => {
                     tracing::warn!(clone = %name, %error, "a clone that could not be created is not removed completely");
@@ -110,7 +110,7 @@ impl Creator {
 
     async fn build(
         &self,
-        entry: &Arc<CloneEntry>,
+        entry: &Arc<LocalClone>,
         processes: &mut CloneProcesses,
         template: &Template,
     ) -> Result<CloneInfo, ProvisionError> {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use wpclone_provision::{CloneName, Phase, ProvisionError};
 
-use crate::clone_entry::{CloneEntry, CloneProcesses};
 use crate::database_server::DatabaseServers;
 use crate::error::{failed, task_failed};
 use crate::files::remove_all;
 use crate::host::Host;
+use crate::local_clone::{CloneProcesses, LocalClone};
+use crate::local_clones::LocalClones;
 use crate::record::CloneRecord;
-use crate::registry::CloneRegistry;
 use crate::shared_database::SharedDatabase;
 use crate::stored::ReadError;
 
@@ -20,24 +20,24 @@ pub(crate) struct Destroyer {
     pub(crate) host: Arc<Host>,
     pub(crate) servers: DatabaseServers,
     pub(crate) shared: Arc<SharedDatabase>,
-    pub(crate) registry: Arc<CloneRegistry>,
+    pub(crate) clones: Arc<LocalClones>,
 }
 
 impl Destroyer {
     /// Deletes a clone and everything that belongs to it, and remembers for a day that it existed. A deletion that is
     /// interrupted is continued: tombstone and record say so before anything is removed.
-    pub(crate) async fn delete(self: &Arc<Self>, entry: Arc<CloneEntry>) -> Result<(), ProvisionError> {
+    pub(crate) async fn delete(self: &Arc<Self>, entry: Arc<LocalClone>) -> Result<(), ProvisionError> {
         let destroyer = Arc::clone(self);
         tokio::spawn(async move { destroyer.delete_now(&entry).await }).await.map_err(task_failed)?
     }
 
-    async fn delete_now(&self, entry: &Arc<CloneEntry>) -> Result<(), ProvisionError> {
+    async fn delete_now(&self, entry: &Arc<LocalClone>) -> Result<(), ProvisionError> {
         let (mut processes, name) = (entry.processes.lock().await, entry.name());
-        if !self.registry.is_current(entry) {
+        if !self.clones.is_current(entry) {
             return Ok(());
         }
         entry.set_serving(false);
-        if let Err(error) = self.registry.tombstones.add(&name, self.host.now()) {
+        if let Err(error) = self.clones.tombstones.add(&name, self.host.now()) {
             // On a full disk nothing can be written, and removing is what helps.
             tracing::warn!(clone = %name, %error, "the tombstone of a clone cannot be written");
         }
@@ -51,7 +51,7 @@ impl Destroyer {
         }
         processes.stop().await;
         self.remove_parts(&name).await.map_err(failed("the clone cannot be removed completely"))?;
-        self.registry.remove(&name);
+        self.clones.remove(&name);
         tracing::info!(clone = %name, "a clone is deleted");
         Ok(())
     }
@@ -60,7 +60,7 @@ impl Destroyer {
     /// clone was being created.
     pub(crate) async fn remove_unfinished(
         &self,
-        entry: &CloneEntry,
+        entry: &LocalClone,
         processes: &mut CloneProcesses,
     ) -> io::Result<()> {
         processes.stop().await;

@@ -11,7 +11,6 @@ use wpclone_provision::{Access, CloneName, ProvisionError};
 
 use crate::binaries::Binaries;
 use crate::blocking::run_blocking;
-use crate::clone_entry::CloneEntry;
 use crate::clone_runtime;
 use crate::clone_setup::CloneSetup;
 use crate::create::Creator;
@@ -21,25 +20,26 @@ use crate::error::task_failed;
 use crate::files::{create_dir, remove_all};
 use crate::host::Host;
 use crate::launcher::{Launcher, can_unshare};
+use crate::local_clone::LocalClone;
+use crate::local_clones::LocalClones;
 use crate::match_source::SourceMatcher;
 use crate::options::LocalOptions;
 use crate::recovery::Recovery;
-use crate::registry::CloneRegistry;
 use crate::shared_database::SharedDatabase;
 use crate::state_dir::{StateDir, StateLock};
 use crate::template_store::TemplateStore;
 use crate::tombstones::Tombstones;
 use crate::users::Users;
 
-/// How long the programs of a process that died may take to be gone. Their supervisors promise ten seconds.
+/// How long the programs of the previous process may take to end. Their supervisors end them within ten seconds.
 const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(20);
 /// A file that keeps a folder from being removed as empty.
 const KEEP: &str = "keep";
 /// How long the proxy's port may still be in use by a process that ends.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Everything that is needed before programs are started.
-pub(crate) struct Prepared {
+/// The locked state folder with everything that an engine is started from.
+pub(crate) struct LockedHost {
     options: LocalOptions,
     state_dir: StateDir,
     users: Users,
@@ -50,7 +50,7 @@ pub(crate) struct Prepared {
 /// The owner of the state folder and its parts.
 pub(crate) struct LocalEngine {
     pub(crate) host: Arc<Host>,
-    pub(crate) registry: Arc<CloneRegistry>,
+    pub(crate) clones: Arc<LocalClones>,
     pub(crate) shared: Arc<SharedDatabase>,
     pub(crate) templates: Arc<TemplateStore>,
     pub(crate) setup: Arc<CloneSetup>,
@@ -60,7 +60,7 @@ pub(crate) struct LocalEngine {
     pub(crate) recovery: Recovery,
 }
 
-impl Prepared {
+impl LockedHost {
     /// Checks that everything is there and takes the lock; `None` when another process has it.
     pub(crate) fn lock(options: &LocalOptions) -> Result<Option<Self>, String> {
         let (users, binaries) = (Users::find()?, Binaries::find()?);
@@ -74,7 +74,7 @@ impl Prepared {
     pub(crate) async fn start(self) -> io::Result<LocalEngine> {
         let Self { options, state_dir, users, binaries, lock } = self;
         create_folders(&state_dir).await?;
-        until_predecessor_is_gone(state_dir.run()).await?;
+        wait_until_predecessor_is_gone(state_dir.run()).await?;
         let staging = state_dir.template_paths().folder;
         run_blocking(move || remove_all(&staging)).await?;
         let launcher = launcher(&options, &state_dir, &binaries, users).await;
@@ -138,8 +138,8 @@ async fn launcher(
     Launcher { supervisor: options.supervisor.clone(), run: state_dir.run(), unshare }
 }
 
-/// Waits until the supervisors of a dead process are gone, and clears after those that were killed.
-async fn until_predecessor_is_gone(run: PathBuf) -> io::Result<()> {
+/// Waits until the supervisors of the previous process have ended, and removes the folders of killed ones.
+async fn wait_until_predecessor_is_gone(run: PathBuf) -> io::Result<()> {
     let end = Instant::now() + PREDECESSOR_TIMEOUT;
     loop {
         let folders = run.clone();
@@ -164,7 +164,7 @@ impl LocalEngine {
         shared: Arc<SharedDatabase>,
     ) -> Self {
         let tombstones = Tombstones::new(host.state_dir.deleted());
-        let registry = Arc::new(CloneRegistry::new(max_clones, tombstones));
+        let clones = Arc::new(LocalClones::new(max_clones, tombstones));
         let setup = Arc::new(CloneSetup {
             host: Arc::clone(&host),
             servers: servers.clone(),
@@ -174,11 +174,11 @@ impl LocalEngine {
             host: Arc::clone(&host),
             servers,
             shared: Arc::clone(&shared),
-            registry: Arc::clone(&registry),
+            clones: Arc::clone(&clones),
         });
         let creator = Arc::new(Creator {
             setup: Arc::clone(&setup),
-            registry: Arc::clone(&registry),
+            clones: Arc::clone(&clones),
             templates: Arc::clone(&templates),
             destroyer: Arc::clone(&destroyer),
         });
@@ -187,10 +187,10 @@ impl LocalEngine {
         let recovery = Recovery {
             host: Arc::clone(&host),
             shared: Arc::clone(&shared),
-            registry: Arc::clone(&registry),
+            clones: Arc::clone(&clones),
             destroyer: Arc::clone(&destroyer),
         };
-        Self { host, registry, shared, templates, setup, creator, matcher, destroyer, recovery }
+        Self { host, clones, shared, templates, setup, creator, matcher, destroyer, recovery }
     }
 
     /// The proxy's listener. A process that has just ended may still close its connections.
@@ -207,12 +207,12 @@ impl LocalEngine {
     }
 
     /// A clone, or why there is none.
-    pub(crate) fn require(&self, name: &CloneName) -> Result<Arc<CloneEntry>, ProvisionError> {
-        self.registry.require(name, self.host.now())
+    pub(crate) fn require(&self, name: &CloneName) -> Result<Arc<LocalClone>, ProvisionError> {
+        self.clones.require(name, self.host.now())
     }
 
     /// See [`wpclone_provision::Provisioner::ensure_access`].
-    pub(crate) async fn ensure_access(&self, entry: Arc<CloneEntry>) -> Result<Access, ProvisionError> {
+    pub(crate) async fn ensure_access(&self, entry: Arc<LocalClone>) -> Result<Access, ProvisionError> {
         let setup = Arc::clone(&self.setup);
         let ensured = tokio::spawn(async move {
             let _processes = entry.processes.lock().await;
@@ -226,7 +226,7 @@ impl LocalEngine {
 
     /// Ends all programs.
     pub(crate) async fn stop(&self) {
-        let stops = self.registry.all().into_iter().map(|entry| async move {
+        let stops = self.clones.all().into_iter().map(|entry| async move {
             entry.set_serving(false);
             entry.processes.lock().await.stop().await;
         });

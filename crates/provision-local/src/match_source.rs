@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use wpclone_provision::{CloneInfo, Phase, ProvisionError, SourceFacts};
 
-use crate::clone_entry::CloneEntry;
 use crate::clone_setup::{CloneSetup, table_prefix};
 use crate::error::task_failed;
+use crate::local_clone::LocalClone;
 use crate::template_store::TemplateStore;
 
 /// Changes clones that have no content yet.
@@ -19,14 +19,14 @@ impl SourceMatcher {
     /// See [`wpclone_provision::Provisioner::match_source`]. When the caller stops waiting, the change is still finished.
     pub(crate) async fn match_source(
         self: &Arc<Self>,
-        entry: Arc<CloneEntry>,
+        entry: Arc<LocalClone>,
         facts: SourceFacts,
     ) -> Result<CloneInfo, ProvisionError> {
         let matcher = Arc::clone(self);
         tokio::spawn(async move { matcher.change(&entry, facts).await }).await.map_err(task_failed)?
     }
 
-    async fn change(&self, entry: &CloneEntry, facts: SourceFacts) -> Result<CloneInfo, ProvisionError> {
+    async fn change(&self, entry: &LocalClone, facts: SourceFacts) -> Result<CloneInfo, ProvisionError> {
         let prefix = table_prefix(&facts)?;
         let mut processes = entry.processes.lock().await;
         let before = entry.usable()?;

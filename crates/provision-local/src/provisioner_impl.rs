@@ -11,12 +11,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use wpclone_provision::{
     Access, CloneInfo, CloneName, CloneSpec, HasUnfinishedTask, Health, Phase, ProvisionError, Provisioner,
-    SetAside, SourceFacts, Swept,
+    SetAside, SourceFacts, SweepReport,
 };
 
-use crate::engine::{LocalEngine, Prepared};
+use crate::engine::{LocalEngine, LockedHost};
+use crate::maintenance;
 use crate::options::LocalOptions;
-use crate::upkeep;
 
 /// How often a state folder that another process has locked is tried again.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -39,9 +39,9 @@ impl LocalProvisioner {
 
     /// Serves clones until `shutdown`; `false` when another process has the state folder.
     async fn serve(&self, shutdown: &CancellationToken) -> Result<bool, String> {
-        let Some(prepared) = Prepared::lock(&self.options)? else { return Ok(false) };
+        let Some(locked) = LockedHost::lock(&self.options)? else { return Ok(false) };
         self.report(Health::Starting);
-        let engine = prepared.start().await.map_err(|e| format!("the provisioner cannot be started: {e}"))?;
+        let engine = locked.start().await.map_err(|e| format!("the provisioner cannot be started: {e}"))?;
         let engine = Arc::new(engine);
         let listener = match engine.listen().await {
             Ok(listener) => listener,
@@ -57,7 +57,7 @@ impl LocalProvisioner {
         *self.engine.lock() = Some(Arc::clone(&engine));
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = upkeep::run(&engine, |health| self.report(health)) => {}
+            () = maintenance::run(&engine, |health| self.report(health)) => {}
         }
         *self.engine.lock() = None;
         self.report(Health::Starting);
@@ -136,11 +136,11 @@ impl Provisioner for LocalProvisioner {
     }
 
     async fn list(&self) -> Result<Vec<CloneInfo>, ProvisionError> {
-        Ok(self.engine()?.registry.all().iter().map(|entry| entry.info()).collect())
+        Ok(self.engine()?.clones.all().iter().map(|entry| entry.info()).collect())
     }
 
     async fn set_aside(&self) -> SetAside {
-        self.engine().map(|engine| engine.registry.all_set_aside()).unwrap_or_default()
+        self.engine().map(|engine| engine.clones.all_set_aside()).unwrap_or_default()
     }
 
     async fn access(&self, name: &CloneName) -> Result<Access, ProvisionError> {
@@ -193,7 +193,7 @@ impl Provisioner for LocalProvisioner {
         }
     }
 
-    async fn sweep(&self, has_unfinished_task: HasUnfinishedTask<'_>) -> Result<Swept, ProvisionError> {
-        Ok(upkeep::sweep(&*self.engine()?, has_unfinished_task).await)
+    async fn sweep(&self, has_unfinished_task: HasUnfinishedTask<'_>) -> Result<SweepReport, ProvisionError> {
+        Ok(maintenance::sweep(&*self.engine()?, has_unfinished_task).await)
     }
 }

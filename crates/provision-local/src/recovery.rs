@@ -1,7 +1,7 @@
-//! Finds the clones of the state folder at the start, and takes up those that were set aside.
+//! Finds the clones of the state folder at the start, and later loads those that were set aside.
 //!
-//! Only what says of itself that it was being created, or what has a tombstone, is removed. Everything else that cannot be
-//! read is set aside: kept, reported, and looked at again.
+//! Only a clone whose record says that it was being created, or that has a tombstone, is removed. Everything else that
+//! cannot be read is set aside: kept, reported, and checked again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use wpclone_provision::{CloneName, Phase};
 
-use crate::clone_entry::CloneEntry;
 use crate::clone_paths::ClonePaths;
 use crate::destroy::Destroyer;
 use crate::files::remove_all;
 use crate::host::Host;
+use crate::local_clone::LocalClone;
+use crate::local_clones::{LocalClones, Unreadable};
 use crate::record::CloneRecord;
-use crate::registry::{CloneRegistry, Unreadable};
 use crate::secrets::Secrets;
 use crate::shared_database::SharedDatabase;
 use crate::stored::ReadError;
@@ -29,13 +29,13 @@ use crate::users::Users;
 pub(crate) struct Recovery {
     pub(crate) host: Arc<Host>,
     pub(crate) shared: Arc<SharedDatabase>,
-    pub(crate) registry: Arc<CloneRegistry>,
+    pub(crate) clones: Arc<LocalClones>,
     pub(crate) destroyer: Arc<Destroyer>,
 }
 
-/// What a clone's folder holds.
+/// The content of a clone's folder.
 #[derive(Debug)]
-enum Found {
+enum CloneOnDisk {
     /// A clone, perhaps one whose deletion was interrupted.
     Clone(Box<CloneRecord>),
     /// A clone whose creation was interrupted, or the remains of a deleted one.
@@ -54,46 +54,46 @@ impl Recovery {
     pub(crate) async fn run(&self) -> io::Result<()> {
         for entry in fs::read_dir(self.host.state_dir.clones())? {
             if let Some(name) = entry?.file_name().to_str().and_then(|n| n.parse().ok()) {
-                self.take_up(&name).await?;
+                self.load(&name).await?;
             }
         }
         self.check_schemas().await?;
         self.check_data().await
     }
 
-    /// Looks again at clones that were set aside.
+    /// Checks clones that were set aside again.
     pub(crate) async fn retry(&self) {
-        for name in self.registry.unreadable() {
-            if let Err(error) = self.take_up(&name).await {
+        for name in self.clones.unreadable() {
+            if let Err(error) = self.load(&name).await {
                 tracing::warn!(clone = %name, %error, "a clone that is set aside cannot be checked");
             }
         }
     }
 
-    async fn take_up(&self, name: &CloneName) -> io::Result<()> {
+    async fn load(&self, name: &CloneName) -> io::Result<()> {
         let paths = self.host.state_dir.clone_paths(name);
-        let (look_at, tombstones, users) = (paths.clone(), self.registry.tombstones.clone(), self.host.users);
+        let (inspected, tombstones, users) = (paths.clone(), self.clones.tombstones.clone(), self.host.users);
         let of = name.clone();
-        let found = self.host.lock.run_blocking(move || look(&look_at, &of, &tombstones, users)).await?;
+        let found = self.host.lock.run_blocking(move || inspect(&inspected, &of, &tombstones, users)).await?;
         let removed = match found {
-            Found::Clone(record) => {
-                if self.registry.knows(name) {
+            CloneOnDisk::Clone(record) => {
+                if self.clones.knows(name) {
                     tracing::info!(clone = %name, "a clone that was set aside can be read again");
                 }
-                self.registry.insert(CloneEntry::new(paths, *record));
+                self.clones.insert(LocalClone::new(paths, *record));
                 return Ok(());
             }
-            Found::Unreadable(why) => {
+            CloneOnDisk::Unreadable(why) => {
                 self.set_aside(name, why);
                 return Ok(());
             }
-            Found::Removable => self.destroyer.remove_parts(name).await,
-            Found::Empty => self.destroyer.remove_folder(name).await,
+            CloneOnDisk::Removable => self.destroyer.remove_parts(name).await,
+            CloneOnDisk::Empty => self.destroyer.remove_folder(name).await,
         };
         match removed {
             Ok(()) => {
                 tracing::info!(clone = %name, "removed the remains of a clone");
-                self.registry.remove(name);
+                self.clones.remove(name);
             }
             Err(error) => {
                 let reason = format!("its remains cannot be removed: {error}");
@@ -105,7 +105,7 @@ impl Recovery {
 
     fn set_aside(&self, name: &CloneName, why: Unreadable) {
         let reason = why.reason.clone();
-        if self.registry.set_aside(name, why) {
+        if self.clones.set_aside(name, why) {
             tracing::error!(clone = %name, reason, "a clone cannot be read; it is set aside and kept");
         }
     }
@@ -139,45 +139,50 @@ impl Recovery {
     }
 
     fn is_known(&self, name: &str) -> bool {
-        name.parse().is_ok_and(|name: CloneName| self.registry.knows(&name))
+        name.parse().is_ok_and(|name: CloneName| self.clones.knows(&name))
     }
 
     /// Whether a clone of this name was deleted, and nothing of it is known any more.
     fn is_deleted(&self, name: &str) -> io::Result<bool> {
         match name.parse::<CloneName>() {
-            Ok(name) if !self.registry.knows(&name) => self.registry.tombstones.contains(&name),
+            Ok(name) if !self.clones.knows(&name) => self.clones.tombstones.contains(&name),
             _ => Ok(false),
         }
     }
 
     fn report_unclaimed(&self, name: &str, what: String) {
         tracing::error!("{what} belongs to no known clone; it is kept");
-        self.registry.add_unclaimed(name, what);
+        self.clones.add_unclaimed(name, what);
     }
 }
 
-fn look(paths: &ClonePaths, name: &CloneName, tombstones: &Tombstones, users: Users) -> io::Result<Found> {
+fn inspect(
+    paths: &ClonePaths,
+    name: &CloneName,
+    tombstones: &Tombstones,
+    users: Users,
+) -> io::Result<CloneOnDisk> {
     let is_deleted = tombstones.contains(name)?;
     let unreadable = |error: ReadError, slot: Option<u32>| {
         let slots = slots(paths, users).map(|mut slots| {
             slots.extend(slot);
             slots
         });
-        Found::Unreadable(Unreadable { reason: error.to_string(), slots })
+        CloneOnDisk::Unreadable(Unreadable { reason: error.to_string(), slots })
     };
     Ok(match CloneRecord::read(paths, name) {
-        Ok(record) if record.info.phase == Phase::Creating => Found::Removable,
+        Ok(record) if record.info.phase == Phase::Creating => CloneOnDisk::Removable,
         Ok(mut record) if is_deleted => {
             record.info.phase = Phase::Deleting;
-            Found::Clone(Box::new(record))
+            CloneOnDisk::Clone(Box::new(record))
         }
-        Ok(record) if record.info.phase == Phase::Deleting => Found::Clone(Box::new(record)),
+        Ok(record) if record.info.phase == Phase::Deleting => CloneOnDisk::Clone(Box::new(record)),
         Ok(record) => match Secrets::read(paths) {
-            Ok(_) => Found::Clone(Box::new(record)),
+            Ok(_) => CloneOnDisk::Clone(Box::new(record)),
             Err(error) => unreadable(error, Some(record.slot)),
         },
-        Err(_) if is_deleted => Found::Removable,
-        Err(ReadError::Missing(_)) if paths.is_without_content().unwrap_or(false) => Found::Empty,
+        Err(_) if is_deleted => CloneOnDisk::Removable,
+        Err(ReadError::Missing(_)) if paths.is_without_content().unwrap_or(false) => CloneOnDisk::Empty,
         Err(error) => unreadable(error, None),
     })
 }

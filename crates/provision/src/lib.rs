@@ -10,7 +10,7 @@ pub use address::{AddressError, Addresses, Routed, Routing};
 pub use error::ProvisionError;
 pub use provisioner::{HasUnfinishedTask, Provisioner};
 pub use types::{
-    Access, CloneInfo, CloneSpec, EffectiveIsolation, Health, PhpLimits, SetAside, SourceFacts, Swept,
+    Access, CloneInfo, CloneSpec, EffectiveIsolation, Health, PhpLimits, SetAside, SourceFacts, SweepReport,
     UnreadableClone,
 };
 pub use wpclone_task::{CloneName, CloneNameError, ClonePhase as Phase, Isolation};

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Access, CloneInfo, CloneName, CloneSpec, Health, ProvisionError, SetAside, SourceFacts, Swept};
+use crate::{
+    Access, CloneInfo, CloneName, CloneSpec, Health, ProvisionError, SetAside, SourceFacts, SweepReport,
+};
 
 /// Whether the task that works with a clone is unfinished, or cannot be known. Such a clone is not deleted.
 pub type HasUnfinishedTask<'a> = &'a (dyn Fn(&CloneInfo) -> bool + Send + Sync);
@@ -88,5 +90,5 @@ pub trait Provisioner: Send + Sync {
     ///
     /// # Errors
     /// The provisioner is unavailable; a clone that cannot be deleted is left to the next sweep.
-    async fn sweep(&self, has_unfinished_task: HasUnfinishedTask<'_>) -> Result<Swept, ProvisionError>;
+    async fn sweep(&self, has_unfinished_task: HasUnfinishedTask<'_>) -> Result<SweepReport, ProvisionError>;
 }

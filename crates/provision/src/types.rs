@@ -125,9 +125,9 @@ pub enum Health {
     Unavailable(String),
 }
 
-/// What a sweep deleted.
+/// The clones that a sweep deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepReport {
     /// Clones that had expired.
     pub expired: Vec<CloneName>,
     /// Clones that were not published before their deadline.

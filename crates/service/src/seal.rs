@@ -71,30 +71,30 @@ impl std::fmt::Debug for Sealer {
 
 /// The task or clone that a secret belongs to. No clone's name is a task's id.
 #[derive(Debug, Clone, Copy)]
-pub enum Holder<'a> {
+pub enum SealSubject<'a> {
     /// A task.
     Task(TaskId),
     /// A clone.
     Clone(&'a CloneName),
 }
 
-impl From<TaskId> for Holder<'_> {
+impl From<TaskId> for SealSubject<'_> {
     fn from(task: TaskId) -> Self {
         Self::Task(task)
     }
 }
 
-impl<'a> From<&'a CloneName> for Holder<'a> {
+impl<'a> From<&'a CloneName> for SealSubject<'a> {
     fn from(name: &'a CloneName) -> Self {
         Self::Clone(name)
     }
 }
 
 /// The associated data of a seal, so that it cannot be moved to another task, clone or field.
-fn associated_data(holder: Holder<'_>, field: &str) -> String {
-    match holder {
-        Holder::Task(task) => format!("{task}|{field}"),
-        Holder::Clone(name) => format!("{name}|{field}"),
+fn associated_data(subject: SealSubject<'_>, field: &str) -> String {
+    match subject {
+        SealSubject::Task(task) => format!("{task}|{field}"),
+        SealSubject::Clone(name) => format!("{name}|{field}"),
     }
 }
 
@@ -115,14 +115,14 @@ impl Sealer {
     /// The system has no random bytes.
     pub fn seal<'a>(
         &self,
-        holder: impl Into<Holder<'a>>,
+        subject: impl Into<SealSubject<'a>>,
         field: &str,
         secret: &SecretString,
     ) -> Result<String, SealError> {
         let key = &self.0[0];
         let mut nonce = [0u8; NONCE];
         getrandom::fill(&mut nonce).map_err(|_| SealError::Broken)?;
-        let aad = associated_data(holder.into(), field);
+        let aad = associated_data(subject.into(), field);
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: aad.as_bytes() };
         let sealed = cipher(key).encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Broken)?;
         let id_len = u8::try_from(key.id.len()).map_err(|_| SealError::Malformed)?;
@@ -136,7 +136,7 @@ impl Sealer {
     /// It is no such seal, was altered, or its key is not configured.
     pub fn open<'a>(
         &self,
-        holder: impl Into<Holder<'a>>,
+        subject: impl Into<SealSubject<'a>>,
         field: &str,
         seal: &str,
     ) -> Result<SecretString, SealError> {
@@ -149,7 +149,7 @@ impl Sealer {
         let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| SealError::Malformed)?;
         let id = std::str::from_utf8(id).map_err(|_| SealError::Malformed)?;
         let key = self.0.iter().find(|k| k.id == id).ok_or_else(|| SealError::UnknownKey(id.to_owned()))?;
-        let aad = associated_data(holder.into(), field);
+        let aad = associated_data(subject.into(), field);
         let plain = cipher(key)
             .decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: aad.as_bytes() })
             .map_err(|_| SealError::Broken)?;

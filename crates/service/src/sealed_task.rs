@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use wpclone_task::{CallbackUrl, Handover, OutputParts, SealedParts, SecretField, SecretFields, TaskId};
+use wpclone_task::{CallbackUrl, OutputParts, SealedParts, SecretField, SecretFields, StepSecrets, TaskId};
 
 use crate::seal::{SealError, Sealer};
 
@@ -83,17 +83,22 @@ pub fn open_result(
     step: &str,
     sealed: &str,
 ) -> Result<Vec<(String, SecretString)>, SealError> {
-    let SealedParts { shown, .. } = open_parts(sealer, task, step, sealed)?;
-    Ok(shown.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
+    let SealedParts { result_secrets, .. } = open_parts(sealer, task, step, sealed)?;
+    Ok(result_secrets.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
 }
 
-/// What a step left for later ones.
+/// Opens a step's secrets for later steps.
 ///
 /// # Errors
 /// It was altered, or its key is not configured.
-pub fn open_handover(sealer: &Sealer, task: TaskId, step: &str, sealed: &str) -> Result<Handover, SealError> {
-    let SealedParts { handover, .. } = open_parts(sealer, task, step, sealed)?;
-    Ok(handover.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
+pub fn open_step_secrets(
+    sealer: &Sealer,
+    task: TaskId,
+    step: &str,
+    sealed: &str,
+) -> Result<StepSecrets, SealError> {
+    let SealedParts { step_secrets, .. } = open_parts(sealer, task, step, sealed)?;
+    Ok(step_secrets.into_iter().map(|(name, secret)| (name, SecretString::from(secret))).collect())
 }
 
 fn open_parts(sealer: &Sealer, task: TaskId, step: &str, sealed: &str) -> Result<SealedParts, SealError> {

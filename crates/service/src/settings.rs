@@ -53,25 +53,29 @@ pub struct Common {
 impl CommonArgs {
     /// Validates the arguments; errors are added to `check`.
     pub fn check(&self, check: &mut Check) -> Option<Common> {
-        let redis_url =
-            check.required("WPCLONE_REDIS_URL", self.redis_url.as_deref(), Shown::Url, |url: &str| {
+        let redis_url = check.required(
+            "WPCLONE_REDIS_URL",
+            self.redis_url.as_deref(),
+            Redaction::UrlLogin,
+            |url: &str| {
                 let known = ["redis://", "rediss://", "unix://", "redis+unix://", "valkey://", "valkeys://"];
                 let fits = known.iter().any(|scheme| url.starts_with(scheme));
                 fits.then(|| secrecy::SecretString::from(url))
                     .ok_or("must begin with redis://, rediss:// or unix://".to_owned())
-            });
+            },
+        );
         let sealer =
-            check.required("WPCLONE_SEAL_KEYS", self.seal_keys.as_deref(), Shown::Secret, str::parse);
+            check.required("WPCLONE_SEAL_KEYS", self.seal_keys.as_deref(), Redaction::Full, str::parse);
         let webhook_secrets = match self.webhook_secrets.as_deref().filter(|s| !s.trim().is_empty()) {
             None => Some(WebhookSecrets::default()),
-            text => check.required("WPCLONE_WEBHOOK_SECRETS", text, Shown::Secret, |text| {
+            text => check.required("WPCLONE_WEBHOOK_SECRETS", text, Redaction::Full, |text| {
                 text.parse().map_err(|what: String| format!("is wrong: {what}"))
             }),
         };
         let artifacts = check.number("WPCLONE_ARTIFACTS_MIB", &self.artifacts_mib, 1..=65_536);
         let format = check.parsed("WPCLONE_LOG_FORMAT", &self.log_format);
         if let Some(endpoint) = &self.otlp_endpoint {
-            check.show("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, Shown::Url);
+            check.show("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, Redaction::UrlLogin);
         }
         let telemetry =
             crate::telemetry::Settings { format: format?, otlp_endpoint: self.otlp_endpoint.clone() };
@@ -85,15 +89,15 @@ impl CommonArgs {
     }
 }
 
-/// How `--check-config` shows a value.
+/// What `--check-config` hides of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
-    /// Unchanged.
-    Plain,
-    /// A URL without its login.
-    Url,
-    /// Not at all.
-    Secret,
+pub enum Redaction {
+    /// Nothing.
+    None,
+    /// The login of a URL.
+    UrlLogin,
+    /// Everything.
+    Full,
 }
 
 /// Collects the errors of the settings, and what `--check-config` shows.
@@ -110,11 +114,11 @@ impl Check {
     }
 
     /// Adds a value to the dump.
-    pub fn show(&mut self, name: &str, value: &str, shown: Shown) {
-        let value = match shown {
-            Shown::Plain => value.to_owned(),
-            Shown::Url => without_login(value),
-            Shown::Secret => "[redacted]".to_owned(),
+    pub fn show(&mut self, name: &str, value: &str, redaction: Redaction) {
+        let value = match redaction {
+            Redaction::None => value.to_owned(),
+            Redaction::UrlLogin => without_login(value),
+            Redaction::Full => "[redacted]".to_owned(),
         };
         self.shown.push((name.to_owned(), value));
     }
@@ -124,14 +128,14 @@ impl Check {
         &mut self,
         name: &str,
         raw: Option<&str>,
-        shown: Shown,
+        redaction: Redaction,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let Some(raw) = raw.filter(|r| !r.is_empty()) else {
             self.fault(name, "is required");
             return None;
         };
-        self.show(name, raw, shown);
+        self.show(name, raw, redaction);
         read(raw).map_err(|what| self.fault(name, what)).ok()
     }
 
@@ -140,7 +144,7 @@ impl Check {
     where
         T::Err: std::fmt::Display,
     {
-        self.required(name, Some(raw), Shown::Plain, |r| {
+        self.required(name, Some(raw), Redaction::None, |r| {
             r.parse().map_err(|e: T::Err| format!("is wrong: {e}"))
         })
     }
@@ -148,7 +152,7 @@ impl Check {
     /// An integer within bounds.
     pub fn number(&mut self, name: &str, raw: &str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let wrong = format!("must be a whole number from {} to {}", bounds.start(), bounds.end());
-        self.required(name, Some(raw), Shown::Plain, |r| {
+        self.required(name, Some(raw), Redaction::None, |r| {
             r.parse().ok().filter(|n| bounds.contains(n)).ok_or(wrong)
         })
     }

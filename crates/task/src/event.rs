@@ -1,4 +1,4 @@
-//! What is told while a task is under way.
+//! Progress and events of a task.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -27,9 +27,9 @@ pub use event::{Event, Progress};
 pub use kind::{Kind, Stage, State, UnknownName};
 pub use names::{AppName, Username};
 pub use output::{
-    AppPasswordResult, CloneExpiry, FilledTarget, Handover, MigratorRemoval, MigratorRemoved, OutputError,
-    OutputParts, PluginStatus, Prepared, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts,
-    StepOutput, Transferred,
+    AppPasswordResult, CloneExpiry, FilledTarget, MigratorRemoval, MigratorRemoved, OutputError, OutputParts,
+    PluginStatus, PreparedSite, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts, StepOutput,
+    StepSecrets, Transferred,
 };
 pub use plan::{Plan, StepPlan};
 pub use problem::Problem;
@@ -53,7 +53,7 @@ pub use view::{
     WorkerView,
 };
 
-/// What a task is called: a UUIDv7, so that ids sort by age.
+/// A task's id: a UUIDv7, so that ids sort by age.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(value_type = String, format = Uuid))]
@@ -67,14 +67,14 @@ impl TaskId {
         Self(Uuid::now_v7())
     }
 
-    /// The UUIDv5 that everything this task makes on a site is known by (`app_id` of an application
-    /// password, for example): the same for every attempt, so that a repeat finds its own.
+    /// A UUIDv5 for something that this task creates on a site (for example the `app_id` of an application password): the
+    /// same for every attempt, so that a retry finds what an earlier one created.
     #[must_use]
     pub fn derived(self, what: &str) -> Uuid {
         Uuid::new_v5(&self.0, what.as_bytes())
     }
 
-    /// Six lower-case hex characters, to tell two names apart that would else be the same.
+    /// Six lower-case hex characters that make a name unique.
     #[must_use]
     pub fn short(self) -> String {
         let hex = self.0.simple().to_string();

@@ -15,7 +15,7 @@ impl StepContext<'_> {
         site: &SiteUrl,
     ) -> StepResult<AppPasswordResult> {
         let admin = self.log_in(site, &request.login, PROFILE_PAGE).await?;
-        self.reporter.evidence.screenshot(self.browser, "before.png", Some(PROFILE_SECTION)).await;
+        self.reporter.artifacts.screenshot(self.browser, "before.png", Some(PROFILE_SECTION)).await;
         let create = wordpress::create_app_password(&admin, task, &request.app_name, self.reporter);
         let created = self.part("Creating the application password", create).await;
         if created.is_err() && self.reporter.has_changed_site() {

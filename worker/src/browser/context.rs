@@ -83,7 +83,7 @@ impl StepContext<'_> {
     pub(super) async fn final_screenshot(&self, page: &Url, scroll_to: &str) {
         let screenshot = async {
             self.browser.go(page).await?;
-            self.reporter.evidence.screenshot(self.browser, "after.png", Some(scroll_to)).await;
+            self.reporter.artifacts.screenshot(self.browser, "after.png", Some(scroll_to)).await;
             Ok::<_, BrowserError>(())
         };
         match timeout(SCREENSHOT_DEADLINE, screenshot).await {

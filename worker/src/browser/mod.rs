@@ -4,10 +4,10 @@
 //! knows WordPress and nothing of browsers; [`stage`] executes a step.
 
 mod app_password;
+mod artifact_recorder;
 mod browser_step;
 mod context;
 mod driver;
-mod evidence;
 mod fetch;
 mod installation;
 mod limited_connector;
@@ -32,17 +32,17 @@ pub(crate) use step_reporter::StepReporter;
 /// How often a page is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(25);
 
-/// What a browser did not do.
+/// Errors of a browser.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BrowserError {
-    /// It, or its driver, is gone.
+    /// The browser or its driver has ended.
     #[error("the browser is gone: {0}")]
     Gone(String),
-    /// It did not answer, or a page did not become ready, in time.
+    /// It did not respond, or a page did not become ready, in time.
     #[error("the page did not become ready in time")]
     Slow,
-    /// It answered that it will not.
-    #[error("the browser refused: {0}")]
+    /// It returned an error.
+    #[error("the browser returned an error: {0}")]
     Refused(String),
 }
 

@@ -3,7 +3,7 @@
 use tokio::time::timeout;
 use wpclone_migrator::{Client, Key, VERSION};
 use wpclone_task::{
-    Code, ExposeSecret as _, Login, PluginStatus, Prepared, Role, SecretString, SetupResult, SiteFacts,
+    Code, ExposeSecret as _, Login, PluginStatus, PreparedSite, Role, SecretString, SetupResult, SiteFacts,
     SiteUrl,
 };
 
@@ -22,14 +22,14 @@ impl StepContext<'_> {
     ) -> StepResult<SetupResult> {
         let row = plugin_row("");
         let admin = self.log_in(site, login, PLUGINS_PAGE).await?;
-        self.reporter.evidence.screenshot(self.browser, "before.png", Some(&row)).await;
+        self.reporter.artifacts.screenshot(self.browser, "before.png", Some(&row)).await;
         let install = wordpress::install_migrator(&admin, checkpoint, self.reporter);
         let plugin_status = self.part("Installing the migrator", install).await?;
         self.reporter.progress(75, "Opening the migrator and reading its key");
         let open = wordpress::open_migrator(&admin, role, self.reporter);
         let key = self.part("Reading the key", open).await?;
         self.reporter.add_secret(&key);
-        self.reporter.progress(85, "Asking the migrator with its key");
+        self.reporter.progress(85, "Checking the migrator's key");
         let status = wordpress::migrator_status(&admin, &key, self.deadline);
         let status = self.part("Asking the migrator", status).await?;
         let imports = role == Role::Target;
@@ -55,11 +55,11 @@ impl StepContext<'_> {
         remove_migrator: bool,
         checkpoint: &MigratorCheckpoint,
         site: &SiteUrl,
-    ) -> StepResult<Prepared> {
+    ) -> StepResult<PreparedSite> {
         let setup = self.set_up(login, role, Some(checkpoint), site).await?;
         let SetupResult { api_key, plugin_status, .. } = setup;
         match self.site_facts(site, &api_key).await {
-            Ok(facts) => Ok(Prepared { site: site.clone(), plugin_status, facts, api_key }),
+            Ok(facts) => Ok(PreparedSite { site: site.clone(), plugin_status, facts, api_key }),
             Err(error) => {
                 // The clean-up of the task would not know its key.
                 if remove_migrator && plugin_status == PluginStatus::Installed {

@@ -1,4 +1,4 @@
-//! Executes a step of the browser stage, from its claim to its evidence.
+//! Executes a step of the browser stage, from its claim to its artifacts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use tokio::time::timeout;
 use wpclone_artifacts::Artifacts;
 use wpclone_task::{Code, Problem, StepOutput};
 
+use super::artifact_recorder::ArtifactRecorder;
 use super::browser_step::BrowserStep;
 use super::context::{StepContext, deadline_exceeded};
-use super::evidence::Evidence;
 use super::installation::BrowserAvailability;
 use super::session::BrowserSession;
 use super::step_reporter::StepReporter;
@@ -24,7 +24,7 @@ pub(crate) struct Deadlines {
     pub(crate) part: Duration,
     /// Of the step's work.
     pub(crate) soft: Duration,
-    /// Of the step with its evidence.
+    /// Of the step with its artifacts.
     pub(crate) hard: Duration,
 }
 
@@ -47,8 +47,8 @@ impl BrowserStage {
         };
         // It vanished after the claim: the step is released.
         let Some(installation) = self.availability.installation() else { return StepEnd::Stopped };
-        let evidence = Evidence::new(&self.artifacts, job.task, step.artifact_prefix(), &job.secrets);
-        let reporter = StepReporter::new(&job.updates, &evidence, step.site_role());
+        let recorder = ArtifactRecorder::new(&self.artifacts, job.task, step.artifact_prefix(), &job.secrets);
+        let reporter = StepReporter::new(&job.updates, &recorder, step.site_role());
         let session = match BrowserSession::open(self.egress.clone(), self.deadlines.part, installation).await
         {
             Ok(session) => session,
@@ -64,7 +64,7 @@ impl BrowserStage {
         end
     }
 
-    /// Works until the soft deadline. The time from there to the hard one is for evidence, which never hides the error
+    /// Works until the soft deadline. The time from there to the hard one is for artifacts, which never hide the error
     /// that it is about.
     async fn attempt(
         &self,
@@ -79,11 +79,11 @@ impl BrowserStage {
             Ok(output) => return StepEnd::Done(output),
             Err(error) => error,
         };
-        self.store_evidence(reporter, session, &error, hard - soft).await;
+        self.store_failure_artifacts(reporter, session, &error, hard - soft).await;
         StepEnd::Failed(reporter.complete(error.problem))
     }
 
-    async fn store_evidence(
+    async fn store_failure_artifacts(
         &self,
         reporter: &StepReporter<'_>,
         session: &BrowserSession,
@@ -91,9 +91,9 @@ impl BrowserStage {
         limit: Duration,
     ) {
         let storing =
-            reporter.evidence.store_failure(session.browser(), &session.http, &session.proxy, error);
+            reporter.artifacts.store_failure(session.browser(), &session.http, &session.proxy, error);
         if timeout(limit, storing).await.is_err() {
-            tracing::warn!("not all evidence could be stored in time");
+            tracing::warn!("not all artifacts could be stored in time");
         }
     }
 

@@ -4,7 +4,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use wpclone_task::{Code, Problem, SecretString, Stage};
 
-use super::evidence::Evidence;
+use super::artifact_recorder::ArtifactRecorder;
 use crate::job::StepUpdate;
 
 /// The most characters of a problem's detail, which may quote a site.
@@ -13,7 +13,7 @@ const MAX_DETAIL: usize = 600;
 /// Reports on one attempt at a step.
 pub(crate) struct StepReporter<'a> {
     updates: &'a watch::Sender<StepUpdate>,
-    pub(super) evidence: &'a Evidence<'a>,
+    pub(super) artifacts: &'a ArtifactRecorder<'a>,
     state: Mutex<State>,
     role: SiteRole,
 }
@@ -48,10 +48,10 @@ enum LoginState {
 impl<'a> StepReporter<'a> {
     pub(super) fn new(
         updates: &'a watch::Sender<StepUpdate>,
-        evidence: &'a Evidence<'a>,
+        artifacts: &'a ArtifactRecorder<'a>,
         role: SiteRole,
     ) -> Self {
-        Self { updates, evidence, state: Mutex::default(), role }
+        Self { updates, artifacts, state: Mutex::default(), role }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -103,7 +103,7 @@ impl<'a> StepReporter<'a> {
 
     /// Adds a secret to those that are redacted.
     pub(crate) fn add_secret(&self, secret: &SecretString) {
-        self.evidence.add_secret(secret);
+        self.artifacts.add_secret(secret);
     }
 
     /// Completes a problem: without secrets, with what was achieved and changed, and not retryable where a retry could
@@ -118,10 +118,10 @@ impl<'a> StepReporter<'a> {
         }
         problem.achieved.clone_from(&state.achieved);
         problem.changed_target = self.has_changed_site();
-        problem.detail = shortened(self.evidence.redact(&problem.detail));
+        problem.detail = shortened(self.artifacts.redact(&problem.detail));
         for value in problem.more.values_mut() {
             if let Some(text) = value.as_str() {
-                *value = shortened(self.evidence.redact(text)).into();
+                *value = shortened(self.artifacts.redact(text)).into();
             }
         }
         problem.at(Stage::Browser)

@@ -39,7 +39,7 @@ impl StepContext<'_> {
         self.reporter.progress(70, "Logged in to the copy");
         for (page, screenshot) in [(DASHBOARD, "clone-dashboard.png"), ("", FRONT_PAGE_SCREENSHOT)] {
             self.browser.go(&site.at(page)).await?;
-            self.reporter.evidence.screenshot(self.browser, screenshot, None).await;
+            self.reporter.artifacts.screenshot(self.browser, screenshot, None).await;
         }
         let attempts = self.proxy.attempts();
         let to_source = attempts.iter().filter(|attempt| is_to_source(source, site, attempt)).count();

@@ -195,7 +195,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
     use wpclone_provision::{
         CloneSpec, EffectiveIsolation, HasUnfinishedTask, Health, Isolation, ProvisionError, SetAside,
-        SourceFacts, Swept, UnreadableClone,
+        SourceFacts, SweepReport, UnreadableClone,
     };
     use wpclone_queue::QueueOptions;
     use wpclone_test_redis::Redis;
@@ -260,10 +260,13 @@ mod tests {
             unreachable!()
         }
 
-        async fn sweep(&self, has_unfinished_task: HasUnfinishedTask<'_>) -> Result<Swept, ProvisionError> {
+        async fn sweep(
+            &self,
+            has_unfinished_task: HasUnfinishedTask<'_>,
+        ) -> Result<SweepReport, ProvisionError> {
             let decide = |clone: &CloneInfo| (clone.name.clone(), has_unfinished_task(clone));
             *self.kept.lock() = self.clones.lock().iter().map(decide).collect();
-            Ok(Swept::default())
+            Ok(SweepReport::default())
         }
     }
 

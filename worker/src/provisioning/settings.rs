@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use url::Url;
 use wpclone_provision::{AddressError, Addresses, Routing};
-use wpclone_service::settings::{Check, Shown};
+use wpclone_service::settings::{Check, Redaction};
 
 use crate::net::OwnClones;
 
@@ -91,8 +91,8 @@ impl ProvisioningArgs {
             check.fault("WPCLONE_STATE_DIR", "is required, since there is no home folder");
             return None;
         };
-        check.show("WPCLONE_STATE_DIR", &state_dir.display().to_string(), Shown::Plain);
-        check.show("WPCLONE_WORDPRESS_DIR", &self.wordpress_dir.display().to_string(), Shown::Plain);
+        check.show("WPCLONE_STATE_DIR", &state_dir.display().to_string(), Redaction::None);
+        check.show("WPCLONE_WORDPRESS_DIR", &self.wordpress_dir.display().to_string(), Redaction::None);
         let addresses = self.addresses(listen?, routing?, check);
         Some(ProvisioningSettings {
             kind: kind?,
@@ -114,7 +114,7 @@ impl ProvisioningArgs {
         }
         match Addresses::new(listen, url, routing) {
             Ok(addresses) => {
-                check.show("WPCLONE_CLONES_URL", &addresses.to_string(), Shown::Url);
+                check.show("WPCLONE_CLONES_URL", &addresses.to_string(), Redaction::UrlLogin);
                 Some(addresses)
             }
             Err(why @ AddressError::NotABase) => {

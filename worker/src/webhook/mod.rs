@@ -24,7 +24,7 @@ use wpclone_task::{Code, Problem, Stage};
 
 use crate::claim_loop::claim_loop;
 use crate::metrics::{DeliveryLabels, Metrics};
-use crate::report::report_with_retry;
+use crate::report_outcome::report_with_retry;
 use message::Message;
 use post::{Response, post};
 

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-pub use parts::{Handover, OutputError, OutputParts, SealedParts};
+pub use parts::{OutputError, OutputParts, SealedParts, StepSecrets};
 
 use crate::kind::named;
 use crate::{CloneName, Login, Role, SiteUrl, Step, Username};
@@ -89,7 +89,7 @@ pub struct Provisioned {
 
 /// A site whose migrator is ready to export, or to import.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Prepared {
+pub struct PreparedSite {
     /// The site's own address, as it reported it.
     #[serde(rename = "url")]
     pub site: SiteUrl,
@@ -176,7 +176,7 @@ pub enum StepOutput {
     /// Of [`Step::Provision`].
     Provisioned(Provisioned),
     /// Of [`Step::Prepare`] and [`Step::PrepareTarget`].
-    Prepared(Role, Prepared),
+    Prepared(Role, PreparedSite),
     /// Of [`Step::Transfer`].
     Transferred(Transferred),
     /// Of [`Step::Verify`]: what was checked, by name.
@@ -211,7 +211,7 @@ impl PriorOutputs {
 
     /// The source or the target that this task prepared.
     #[must_use]
-    pub fn prepared(&self, role: Role) -> Option<&Prepared> {
+    pub fn prepared(&self, role: Role) -> Option<&PreparedSite> {
         let step = match role {
             Role::Source => Step::Prepare,
             Role::Target => Step::PrepareTarget,
@@ -235,7 +235,7 @@ impl PriorOutputs {
     pub fn secrets(&self) -> impl Iterator<Item = SecretString> {
         let secrets = |output: &StepOutput| {
             let parts = output.clone().into_parts();
-            parts.secrets.into_iter().map(|(_, secret)| secret).chain(parts.handover.into_values())
+            parts.secrets.into_iter().map(|(_, secret)| secret).chain(parts.step_secrets.into_values())
         };
         self.0.values().flat_map(secrets)
     }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{AppPasswordResult, Prepared, Provisioned, SetupResult, StepOutput, Transferred};
+use super::{AppPasswordResult, PreparedSite, Provisioned, SetupResult, StepOutput, Transferred};
 use crate::{Role, Step};
 
 const API_KEY: &str = "/api_key";
@@ -28,11 +28,11 @@ pub struct OutputParts {
     /// Each secret of the result and the JSON pointer (RFC 6901) of its field.
     pub secrets: Vec<(String, SecretString)>,
     /// Secrets that only later steps see.
-    pub handover: Handover,
+    pub step_secrets: StepSecrets,
 }
 
-/// Secrets that a step leaves for later ones, by name.
-pub type Handover = BTreeMap<String, SecretString>;
+/// Secrets of a step for later steps, by name.
+pub type StepSecrets = BTreeMap<String, SecretString>;
 
 /// Why stored parts are no output of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,23 +49,23 @@ pub enum OutputError {
 #[derive(Serialize, Deserialize)]
 pub struct SealedParts {
     /// Secrets of the result, by the JSON pointer of their fields.
-    pub shown: BTreeMap<String, String>,
+    pub result_secrets: BTreeMap<String, String>,
     /// Secrets for later steps, by name.
     #[serde(default)]
-    pub handover: BTreeMap<String, String>,
+    pub step_secrets: BTreeMap<String, String>,
 }
 
 impl OutputParts {
     /// The secrets as the JSON object that is sealed; `None` when there are none.
     #[must_use]
     pub fn secrets_json(&self) -> Option<SecretString> {
-        if self.secrets.is_empty() && self.handover.is_empty() {
+        if self.secrets.is_empty() && self.step_secrets.is_empty() {
             return None;
         }
         let plain = |name: &str, secret: &SecretString| (name.to_owned(), secret.expose_secret().to_owned());
         let parts = SealedParts {
-            shown: self.secrets.iter().map(|(name, secret)| plain(name, secret)).collect(),
-            handover: self.handover.iter().map(|(name, secret)| plain(name, secret)).collect(),
+            result_secrets: self.secrets.iter().map(|(name, secret)| plain(name, secret)).collect(),
+            step_secrets: self.step_secrets.iter().map(|(name, secret)| plain(name, secret)).collect(),
         };
         serde_json::to_string(&parts).ok().map(SecretString::from)
     }
@@ -83,7 +83,7 @@ impl OutputParts {
     }
 
     fn with_migrator_key(mut self, key: SecretString) -> Self {
-        self.handover.insert(MIGRATOR_KEY.to_owned(), key);
+        self.step_secrets.insert(MIGRATOR_KEY.to_owned(), key);
         self
     }
 }
@@ -190,12 +190,15 @@ impl Stored {
     }
 
     fn migrator_key(&mut self) -> Result<SecretString, OutputError> {
-        self.parts.handover.remove(MIGRATOR_KEY).ok_or(OutputError::SecretMissing(self.step, MIGRATOR_KEY))
+        self.parts
+            .step_secrets
+            .remove(MIGRATOR_KEY)
+            .ok_or(OutputError::SecretMissing(self.step, MIGRATOR_KEY))
     }
 
-    fn prepared(&mut self, role: Role) -> Result<Prepared, OutputError> {
+    fn prepared(&mut self, role: Role) -> Result<PreparedSite, OutputError> {
         let api_key = self.migrator_key()?;
-        Ok(Prepared { api_key, ..self.field(role.as_str())? })
+        Ok(PreparedSite { api_key, ..self.field(role.as_str())? })
     }
 }
 
@@ -222,7 +225,7 @@ mod tests {
         let name: crate::CloneName = "clone-20261123-163105-abcdef".parse().unwrap();
         let prepared = |role, key: &str| {
             let site = crate::SiteUrl::parse("https://a.example").unwrap();
-            let prepared = Prepared {
+            let prepared = PreparedSite {
                 site,
                 plugin_status: PluginStatus::Installed,
                 facts: facts(),

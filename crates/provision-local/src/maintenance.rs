@@ -8,10 +8,10 @@ use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use wpclone_provision::{HasUnfinishedTask, Health, Phase, Swept};
+use wpclone_provision::{HasUnfinishedTask, Health, Phase, SweepReport};
 
-use crate::clone_entry::CloneEntry;
 use crate::engine::LocalEngine;
+use crate::local_clone::LocalClone;
 
 /// How often programs are checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,8 +42,8 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
                 continue;
             }
         }
-        stream::iter(engine.registry.all())
-            .for_each_concurrent(CONCURRENT_STARTS, |entry| async move { keep(engine, &entry).await })
+        stream::iter(engine.clones.all())
+            .for_each_concurrent(CONCURRENT_STARTS, |entry| async move { keep_running(engine, &entry).await })
             .await;
         if last_retry.is_none_or(|at: Instant| at.elapsed() >= RETRY_INTERVAL) {
             last_retry = Some(Instant::now());
@@ -56,7 +56,7 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
             Err(why) => Health::Unavailable(why),
         });
         sleep(CHECK_INTERVAL).await;
-        if engine.registry.all().iter().any(|entry| entry.phase().is_before_publication()) {
+        if engine.clones.all().iter().any(|entry| entry.phase().is_before_publication()) {
             busy_at = Instant::now();
         }
         if !prewarm(engine, &mut prewarming, busy_at.elapsed() >= IDLE_BEFORE_PREWARMING).await {
@@ -69,9 +69,9 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
 async fn retry(engine: &LocalEngine) -> bool {
     engine.recovery.retry().await;
     let dir = &engine.host.state_dir;
-    engine.registry.tombstones.forget_old(engine.host.now(), |name| {
+    engine.clones.tombstones.forget_old(engine.host.now(), |name| {
         let data = dir.mariadb().join(name.as_str());
-        engine.registry.knows(name) || data.exists() || dir.clone_paths(name).folder.exists()
+        engine.clones.knows(name) || data.exists() || dir.clone_paths(name).folder.exists()
     });
     let is_missing = engine.templates.status().is_err();
     if is_missing {
@@ -103,8 +103,8 @@ async fn prewarm(
 }
 
 /// Starts a clone's programs if they do not run; continues a deletion that was interrupted.
-async fn keep(engine: &LocalEngine, entry: &Arc<CloneEntry>) {
-    // Whoever holds the processes looks after the clone.
+async fn keep_running(engine: &LocalEngine, entry: &Arc<LocalClone>) {
+    // Another task that holds the lock takes care of the clone.
     let Ok(mut processes) = entry.processes.try_lock() else { return };
     if matches!(entry.phase(), Phase::Ready | Phase::Published) {
         match engine.setup.ensure_running(entry, &mut processes).await {
@@ -119,7 +119,7 @@ async fn keep(engine: &LocalEngine, entry: &Arc<CloneEntry>) {
     }
 }
 
-async fn delete(engine: &LocalEngine, entry: &Arc<CloneEntry>) -> bool {
+async fn delete(engine: &LocalEngine, entry: &Arc<LocalClone>) -> bool {
     let deleted = engine.destroyer.delete(Arc::clone(entry)).await;
     if let Err(error) = &deleted {
         tracing::warn!(clone = %entry.name(), %error, "a clone cannot be deleted");
@@ -128,9 +128,9 @@ async fn delete(engine: &LocalEngine, entry: &Arc<CloneEntry>) -> bool {
 }
 
 /// See [`wpclone_provision::Provisioner::sweep`].
-pub(crate) async fn sweep(engine: &LocalEngine, has_unfinished_task: HasUnfinishedTask<'_>) -> Swept {
-    let (mut swept, now) = (Swept::default(), engine.host.now());
-    for entry in engine.registry.all() {
+pub(crate) async fn sweep(engine: &LocalEngine, has_unfinished_task: HasUnfinishedTask<'_>) -> SweepReport {
+    let (mut swept, now) = (SweepReport::default(), engine.host.now());
+    for entry in engine.clones.all() {
         let info = entry.info();
         let is_over = match info.phase {
             Phase::Published => info.expires_at.is_some_and(|at| at <= now),
@@ -153,7 +153,7 @@ pub(crate) async fn sweep(engine: &LocalEngine, has_unfinished_task: HasUnfinish
     swept
 }
 
-fn postpone_deadline(entry: &CloneEntry, now: Timestamp) {
+fn postpone_deadline(entry: &LocalClone, now: Timestamp) {
     let postponed = entry.change(|record| {
         // The record of a clone that is being created is written by its creation.
         let is_ready = record.info.phase == Phase::Ready;

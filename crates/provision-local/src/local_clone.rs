@@ -38,7 +38,7 @@ impl CloneProcesses {
 
 /// A clone.
 #[derive(Debug)]
-pub(crate) struct CloneEntry {
+pub(crate) struct LocalClone {
     pub(crate) paths: ClonePaths,
     record: Mutex<CloneRecord>,
     /// Whether its WordPress takes requests.
@@ -49,7 +49,7 @@ pub(crate) struct CloneEntry {
     pub(crate) requests: Arc<Semaphore>,
 }
 
-impl CloneEntry {
+impl LocalClone {
     pub(crate) fn new(paths: ClonePaths, record: CloneRecord) -> Self {
         Self {
             paths,

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use wpclone_provision::{CloneName, ProvisionError, SetAside, UnreadableClone};
 
-use crate::clone_entry::CloneEntry;
+use crate::local_clone::LocalClone;
 use crate::tombstones::Tombstones;
 use crate::users::SLOTS;
 
 /// All clones, and what is kept because it cannot be read.
 #[derive(Debug)]
-pub(crate) struct CloneRegistry {
+pub(crate) struct LocalClones {
     max_clones: usize,
     pub(crate) tombstones: Tombstones,
     known: Mutex<Known>,
@@ -21,7 +21,7 @@ pub(crate) struct CloneRegistry {
 
 #[derive(Debug, Default)]
 struct Known {
-    clones: BTreeMap<CloneName, Arc<CloneEntry>>,
+    clones: BTreeMap<CloneName, Arc<LocalClone>>,
     unreadable: BTreeMap<CloneName, Unreadable>,
     /// Data of no known clone, by the name of the clone that it may belong to.
     unclaimed: BTreeMap<String, String>,
@@ -35,13 +35,13 @@ pub(crate) struct Unreadable {
     pub(crate) slots: Option<BTreeSet<u32>>,
 }
 
-impl CloneRegistry {
+impl LocalClones {
     pub(crate) fn new(max_clones: usize, tombstones: Tombstones) -> Self {
         Self { max_clones, tombstones, known: Mutex::default() }
     }
 
     /// A clone.
-    pub(crate) fn get(&self, name: &CloneName) -> Option<Arc<CloneEntry>> {
+    pub(crate) fn get(&self, name: &CloneName) -> Option<Arc<LocalClone>> {
         self.known.lock().clones.get(name).cloned()
     }
 
@@ -50,7 +50,7 @@ impl CloneRegistry {
         &self,
         name: &CloneName,
         now: Timestamp,
-    ) -> Result<Arc<CloneEntry>, ProvisionError> {
+    ) -> Result<Arc<LocalClone>, ProvisionError> {
         let known = self.known.lock();
         if let Some(entry) = known.clones.get(name) {
             return Ok(Arc::clone(entry));
@@ -64,12 +64,12 @@ impl CloneRegistry {
     }
 
     /// All clones, oldest first.
-    pub(crate) fn all(&self) -> Vec<Arc<CloneEntry>> {
+    pub(crate) fn all(&self) -> Vec<Arc<LocalClone>> {
         self.known.lock().clones.values().cloned().collect()
     }
 
     /// Whether this entry is still the clone of its name.
-    pub(crate) fn is_current(&self, entry: &Arc<CloneEntry>) -> bool {
+    pub(crate) fn is_current(&self, entry: &Arc<LocalClone>) -> bool {
         self.get(&entry.name()).is_some_and(|current| Arc::ptr_eq(&current, entry))
     }
 
@@ -77,8 +77,8 @@ impl CloneRegistry {
     pub(crate) fn get_or_insert(
         &self,
         name: &CloneName,
-        create: impl FnOnce(u32) -> CloneEntry,
-    ) -> Result<Arc<CloneEntry>, ProvisionError> {
+        create: impl FnOnce(u32) -> LocalClone,
+    ) -> Result<Arc<LocalClone>, ProvisionError> {
         let mut known = self.known.lock();
         if let Some(entry) = known.clones.get(name) {
             return Ok(Arc::clone(entry));
@@ -95,7 +95,7 @@ impl CloneRegistry {
     }
 
     /// Adds a clone that was found in the state folder; it is not set aside any more.
-    pub(crate) fn insert(&self, entry: CloneEntry) {
+    pub(crate) fn insert(&self, entry: LocalClone) {
         let (name, mut known) = (entry.name(), self.known.lock());
         known.unreadable.remove(&name);
         known.clones.insert(name, Arc::new(entry));

@@ -1,4 +1,4 @@
-//! The provisioner's own loop.
+//! The task that runs the provisioner.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use wpclone_provision::Provisioner;
 use super::provisioners::provisioner;
 use super::settings::ProvisioningSettings;
 
-/// How long the programs of clones may take to end. Their supervisors end them in any case.
+/// How long the programs of clones may take to end; after that their supervisors kill them.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A provisioner that runs.
 pub(crate) struct RunningProvisioner {
     pub(crate) provisioner: Arc<dyn Provisioner>,
-    running: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
     shutdown: CancellationToken,
 }
 
@@ -25,14 +25,14 @@ impl RunningProvisioner {
     pub(crate) fn start(settings: &ProvisioningSettings) -> Self {
         let (provisioner, shutdown) = (provisioner(settings), CancellationToken::new());
         let (runs, stops) = (Arc::clone(&provisioner), shutdown.clone());
-        let running = AbortOnDropHandle::new(tokio::spawn(async move { runs.run(stops).await }));
-        Self { provisioner, running, shutdown }
+        let task = AbortOnDropHandle::new(tokio::spawn(async move { runs.run(stops).await }));
+        Self { provisioner, task, shutdown }
     }
 
     /// Ends the programs of clones; call it when no step needs them any more. The clones run again under the next process.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.running).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.task).await.is_err() {
             tracing::warn!("the programs of clones did not end in time");
         }
     }

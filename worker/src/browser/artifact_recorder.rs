@@ -1,6 +1,6 @@
-//! The artifacts of a browser step: screenshots before and after, and of a failure everything that was seen. Texts are
-//! redacted before they are cut; of a page that shows a secret no screenshot is taken. (A site that deliberately shows a
-//! secret in an unknown form cannot be stopped from it.)
+//! The artifacts of a browser step: screenshots before and after, and the page and logs of a failure. Texts are redacted
+//! before they are cut; no screenshot is taken of a page that shows a secret. (A secret that a site deliberately shows in
+//! an unknown form is not recognized.)
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::wordpress::StepError;
 use super::{Browser, BrowserError, wait};
 use crate::net::{EgressProxy, SiteClient};
 
-/// A page that is still loading after this is photographed as it is.
+/// A page that is still loading after this is captured as it is.
 const LOAD_DEADLINE: Duration = Duration::from_secs(5);
 /// The deadline of reading the console.
 const CONSOLE_DEADLINE: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Stores the artifacts of one step.
-pub(crate) struct Evidence<'a> {
+pub(crate) struct ArtifactRecorder<'a> {
     artifacts: &'a Artifacts,
     task: TaskId,
     /// What the names of its artifacts begin with.
@@ -48,7 +48,7 @@ pub(crate) struct Evidence<'a> {
     redactor: Mutex<Redactor>,
 }
 
-impl<'a> Evidence<'a> {
+impl<'a> ArtifactRecorder<'a> {
     pub(crate) fn new(
         artifacts: &'a Artifacts,
         task: TaskId,
