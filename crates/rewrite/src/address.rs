@@ -105,7 +105,7 @@ pub(crate) fn is_old_host(mappings: &MappingTable, text: &[u8], hit: Hit) -> boo
     find_host(mappings, text, hit.at - before, hit).is_some()
 }
 
-// --- before the host ---------------------------------------------------------------------------------------------
+// --- before the host ------------------------------------------------------------------------------------------------
 
 enum AddressStart {
     Address { start: usize, scheme_len: usize, has_user: bool },
@@ -196,7 +196,7 @@ fn is_user_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&()*+,;=:%".contains(&byte)
 }
 
-// --- the host, its port and its path -------------------------------------------------------------------------------
+// --- the host, its port and its path --------------------------------------------------------------------------------
 
 fn is_host_byte(byte: u8) -> bool {
     is_ascii_host_byte(byte) || !byte.is_ascii()

@@ -209,6 +209,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// Converts decoded to written offsets, from left to right.
 struct OffsetMap<'d> {
     steps: &'d [(usize, usize)],
     next: usize,

@@ -11,7 +11,7 @@ use crate::folders::FolderMapping;
 use crate::hit::{Hit, HitKind};
 use crate::sites::eq_ignore_case;
 
-/// What it means that a needle was found.
+/// The meaning of a needle that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum NeedleKind {
     /// It is the part of this literal at `offset`. The rest of the literal has to be compared, ignoring case.
@@ -198,8 +198,7 @@ fn add_needle(needles: &mut Vec<Needle>, text: Vec<u8>, kind: NeedleKind) {
     }
 }
 
-// --- how the matcher works best
-// ---------------------------------------------------------------------------------------
+// --- how the matcher works best -------------------------------------------------------------------------------------
 
 /// Orders the needles for the packed searcher. It distributes them over eight buckets in turn and tells buckets apart
 /// by a few bits of a needle's first bytes. A bucket with both fragments of hosts and base64 would match most words.
@@ -215,18 +214,18 @@ fn order_for_matcher(needles: Vec<Needle>) -> Vec<Needle> {
     all
 }
 
-// --- hosts as they are written -----------------------------------------------------------------------------------
+// --- hosts as they are written --------------------------------------------------------------------------------------
 
 /// The literals of all names and folders, without those that contain another one: a search for the shorter one finds
 /// both.
 fn search_literals<'n>(names: &'n [String], folders: &'n [FolderMapping]) -> Vec<&'n str> {
     let folders = folders.iter().filter_map(|folder| std::str::from_utf8(folder.literal()).ok());
     let all: Vec<&str> = names.iter().filter_map(|name| literal_of(name)).chain(folders).collect();
-    let mut few: Vec<&str> =
+    let mut shortest: Vec<&str> =
         all.iter().filter(|one| !all.iter().any(|two| two != *one && one.contains(two))).copied().collect();
-    few.sort_unstable();
-    few.dedup();
-    few
+    shortest.sort_unstable();
+    shortest.dedup();
+    shortest
 }
 
 /// The longest part of a host that no encoding changes: ASCII, and without the `--` that block comments escape.
@@ -284,14 +283,14 @@ fn first_letter_forms(name: &str) -> Vec<(Vec<u8>, HitKind)> {
     let mut units = [0; 2];
     let escaped: String =
         letter.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect();
-    let large = escaped.to_ascii_uppercase().replace("\\U", "\\u");
+    let upper = escaped.to_ascii_uppercase().replace("\\U", "\\u");
     let number = u32::from(letter);
     let mut all = vec![
         (bytes.to_vec(), HitKind::Host),
         (percent.to_ascii_lowercase().into_bytes(), HitKind::Encoded(Codec::Percent)),
         (percent.into_bytes(), HitKind::Encoded(Codec::Percent)),
         (escaped.into_bytes(), HitKind::Encoded(Codec::Backslash)),
-        (large.into_bytes(), HitKind::Encoded(Codec::Backslash)),
+        (upper.into_bytes(), HitKind::Encoded(Codec::Backslash)),
         (format!("&#{number};").into_bytes(), HitKind::Encoded(Codec::Html)),
         (format!("&#x{number:x};").into_bytes(), HitKind::Encoded(Codec::Html)),
         (format!("&#x{number:X};").into_bytes(), HitKind::Encoded(Codec::Html)),
@@ -301,7 +300,7 @@ fn first_letter_forms(name: &str) -> Vec<(Vec<u8>, HitKind)> {
     all
 }
 
-// --- hosts in base64 ---------------------------------------------------------------------------------------------
+// --- hosts in base64 ------------------------------------------------------------------------------------------------
 
 /// Adds hosts in base64 and in base64 of base64, in the usual cases; with many needles in lower case only.
 fn add_base64_hosts(needles: &mut Vec<Needle>, names: &[String]) {

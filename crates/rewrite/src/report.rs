@@ -36,17 +36,17 @@ impl Encoding {
 pub enum Malformed {
     /// Serialised data that ends too early, or announces more than there is.
     PhpTruncated,
-    /// A length in serialised data that does not match the string behind it.
+    /// A length in serialised data that does not match its string.
     PhpLength,
     /// Another syntax error in serialised data.
     PhpSyntax,
-    /// Text that begins like a JSON document and is not one.
+    /// Text that starts like a JSON document and is not one.
     Json,
     /// Base64 with wrong padding, non-zero trailing bits or line breaks.
     Base64,
     /// Nested deeper than [`Options::max_depth`](crate::Options::max_depth).
     TooDeep,
-    /// Escaped so often that the new text would be many times as long: one slash behind a thousand backslashes.
+    /// Escaped so often that the new text would be many times as long: one slash after a thousand backslashes.
     EscapeOverflow,
     /// A dump that ends inside a statement.
     SqlTruncated,

@@ -85,7 +85,7 @@ impl ValueRewriter<'_> {
         state.hits.start + ahead.iter().take_while(|hit| hit.at < end).count()
     }
 
-    // --- structures with lengths and names ---------------------------------------------------------------------------
+    // --- structures with lengths and names --------------------------------------------------------------------------
 
     /// Looks for serialised data or JSON that starts before a hit and contains it, and rewrites it as a whole.
     /// Returns whether it did.
@@ -178,7 +178,7 @@ impl ValueRewriter<'_> {
         }
     }
 
-    // --- single hits -------------------------------------------------------------------------------------------------
+    // --- single hits ------------------------------------------------------------------------------------------------
 
     fn rewrite_hit(&mut self, state: &mut ScanState<'_>, hit: Hit, out: &mut Edits) {
         let text = state.frame.text;

@@ -91,7 +91,7 @@ fn row(random: &mut Random, kind: Kind, own: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-// --- random numbers ----------------------------------------------------------------------------------------------
+// --- random numbers -------------------------------------------------------------------------------------------------
 
 /// SplitMix64, by Steele, Lea and Flood: the same sequence on every platform.
 struct Random(u64);
@@ -160,7 +160,7 @@ impl Row<'_> {
         format!("{year}/{month:02}/{}", self.slug())
     }
 
-    // --- kinds ---------------------------------------------------------------------------------------------------
+    // --- kinds ------------------------------------------------------------------------------------------------------
 
     fn short(&mut self, own: bool) -> String {
         let site = self.site;

@@ -18,22 +18,13 @@ fuzz_target!(|node: Node| {
     let value = node.encode(OLD);
     let (new, report) = check_invariants(&REWRITER, value.as_bytes());
     let (new, expected) = (String::from_utf8_lossy(&new), node.encode(NEW));
-    assert!(
-        new == expected,
-        "value    {value}
-result   {new}
-expected {expected}\n{node:?}\n{report:?}"
-    );
+    assert!(new == expected, "value    {value}\nresult   {new}\nexpected {expected}\n{node:?}\n{report:?}");
 
     let [there, back] = &*THERE_AND_BACK;
     let longer = there.rewrite(value.as_bytes(), &mut Report::default());
     let restored = back.rewrite(&longer, &mut Report::default());
     let restored = String::from_utf8_lossy(&restored);
-    assert!(
-        restored == value,
-        "value    {value}
-restored {restored}\n{node:?}"
-    );
+    assert!(restored == value, "value    {value}\nrestored {restored}\n{node:?}");
 
     let (same, report) = check_invariants(&MAPPINGS[1], value.as_bytes());
     assert_eq!(

@@ -346,7 +346,7 @@ impl Scanner {
         Some(spanned)
     }
 
-    // --- ends --------------------------------------------------------------------------------------------------------
+    // --- ends -------------------------------------------------------------------------------------------------------
 
     /// Finds the end of a token that starts at `start` and continues at `from`: the end of its content, and of the
     /// token. Returns a partial token if it is too long or truncated.
@@ -405,7 +405,7 @@ impl Scanner {
     }
 }
 
-// --- kinds of bytes ------------------------------------------------------------------------------------------------
+// --- classes of bytes -----------------------------------------------------------------------------------------------
 
 /// Whether a byte may be part of an unquoted name.
 pub(super) fn is_word_byte(byte: u8) -> bool {

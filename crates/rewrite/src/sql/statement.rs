@@ -184,7 +184,7 @@ impl StatementReader {
         }
     }
 
-    // --- names -------------------------------------------------------------------------------------------------------
+    // --- names ------------------------------------------------------------------------------------------------------
 
     fn name(&mut self, name: &[u8], next: Option<&u8>, after_dot: bool) -> Role {
         let statement = &mut self.statement;
@@ -248,7 +248,7 @@ impl StatementReader {
         Some(SpecialColumn { table: table.to_vec(), name: column, role, position, has_column_list: false })
     }
 
-    // --- words -------------------------------------------------------------------------------------------------------
+    // --- words ------------------------------------------------------------------------------------------------------
 
     fn word(&mut self, word: &[u8], next: Option<&u8>, after_dot: bool) -> Role {
         let Some(keyword) = Keyword::of(word).filter(|_| !after_dot && next != Some(&b'.')) else {
