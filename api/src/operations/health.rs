@@ -14,7 +14,7 @@ use crate::state::SharedApp;
 /// Whether this program is ready for requests.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
-    /// Whether it is ready: Redis answers and it is not shutting down.
+    /// Whether it is ready: Redis responds and it is not shutting down.
     pub ready: bool,
     /// Whether Redis responds.
     pub redis: bool,
@@ -38,7 +38,7 @@ pub async fn healthz() -> &'static str {
 
 /// Readiness
 ///
-/// Whether the program is ready for requests: Redis answers, and it is not shutting down. Needs no token.
+/// Whether the program is ready for requests: Redis responds, and it is not shutting down. Needs no token.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", security(()),
     responses(

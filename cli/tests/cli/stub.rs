@@ -208,7 +208,7 @@ pub(crate) fn failed() -> Value {
         "WordPress showed its login form again:\n\u{1b}[31mwrong\u{1b}[0m password",
     )
     .at(Stage::Browser);
-    problem.achieved = vec!["The site answers as a WordPress".into()];
+    problem.achieved = vec!["The site responds as a WordPress".into()];
     task(json!({"state": "failed", "problem": problem, "attempts": 1, "artifacts": [
         {"name": "login-after.png", "kind": "image/png", "bytes": 34_567,
             "href": format!("/tasks/{ID}/artifacts/login-after.png")},
