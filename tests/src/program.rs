@@ -139,7 +139,7 @@ impl Program {
     /// Asks it to end (SIGTERM), and waits. Says how it ended.
     ///
     /// # Errors
-    /// It does not run, or goes on for another 90 seconds.
+    /// It does not run, or does not end within 90 seconds.
     pub async fn terminate(&self) -> Result<String> {
         self.end_by(Signal::TERM).await
     }

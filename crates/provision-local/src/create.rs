@@ -73,7 +73,7 @@ impl Creator {
         if created.is_err() {
             match self.destroyer.remove_unfinished(entry, &mut processes).await {
                 Ok(()) => self.clones.remove(&name),
-                // It stays known as unfinished: the next attempt or whoever discards it removes the rest.
+                // It stays listed as unfinished: the next attempt, or its deletion, removes the rest.
                 Err(error) => {
                     tracing::warn!(clone = %name, %error, "a clone that could not be created is not removed completely");
                 }

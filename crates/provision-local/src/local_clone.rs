@@ -43,7 +43,7 @@ pub(crate) struct LocalClone {
     record: Mutex<CloneRecord>,
     /// Whether its WordPress takes requests.
     serving: AtomicBool,
-    /// Locked by whoever starts, changes or deletes the clone.
+    /// Locked while the clone is started, changed or deleted.
     pub(crate) processes: tokio::sync::Mutex<CloneProcesses>,
     /// Permits for requests.
     pub(crate) requests: Arc<Semaphore>,

@@ -67,8 +67,8 @@ impl TaskId {
         Self(Uuid::now_v7())
     }
 
-    /// A UUIDv5 for something that this task creates on a site (for example the `app_id` of an application password): the
-    /// same for every attempt, so that a retry finds what an earlier one created.
+    /// A UUIDv5 for something that this task creates on a site (for example the `app_id` of an application
+    /// password): the same for every attempt, so that a retry finds what an earlier one created.
     #[must_use]
     pub fn derived(self, what: &str) -> Uuid {
         Uuid::new_v5(&self.0, what.as_bytes())

@@ -125,10 +125,10 @@ mod tests {
         });
         assert!(problem(clone.clone()).is_empty() && problem(Value::Null).is_empty());
         clone["expires_at"] = "2026-11-28T00:00:00Z".into();
-        let told = serde_json::json!({
+        let expected = serde_json::json!({
             "name": "n", "url": "http://a", "username": "u", "expires_at": "2026-11-28T00:00:00Z",
         });
-        assert_eq!(problem(clone)["clone"], told);
+        assert_eq!(problem(clone)["clone"], expected);
     }
 
     #[test]

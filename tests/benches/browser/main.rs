@@ -38,7 +38,7 @@ const RESET: &str = "
 #[derive(Parser)]
 #[command(name = "browser")]
 struct Options {
-    /// How often each method goes on each WordPress, after one time that does not count
+    /// Runs of each method on each WordPress, after one that does not count
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Releases: bookworm (WordPress 6.1), trixie (6.8), sid (the current one)

@@ -1,6 +1,6 @@
-//! The artifacts of a browser step: screenshots before and after, and the page and logs of a failure. Texts are redacted
-//! before they are cut; no screenshot is taken of a page that shows a secret. (A secret that a site deliberately shows in
-//! an unknown form is not recognized.)
+//! The artifacts of a browser step: screenshots before and after, and the page and logs of a failure. Texts are
+//! redacted before they are cut; no screenshot is taken of a page that shows a secret. (A secret that a site deliberately
+//! shows in an unknown form is not recognized.)
 
 use std::time::Duration;
 

@@ -87,7 +87,7 @@ impl<'a> BrowserStep<'a> {
         }
     }
 
-    /// The artifacts of a target are told apart from those of the source beside it.
+    /// A prefix that distinguishes the artifacts of a target from those of its source.
     pub(super) fn artifact_prefix(&self) -> &'static str {
         match self {
             Self::Prepare { role: Role::Target, .. } => "target-",

@@ -61,7 +61,7 @@ impl WebDriver {
             CmdError::Standard(e) if e.error() == "timeout" || e.error() == "script timeout" => {
                 BrowserError::Slow
             }
-            // The message may quote the page: only the kind is told.
+            // The message may quote the page, so only the kind is reported.
             CmdError::Standard(e) => BrowserError::Refused(e.error().to_owned()),
             CmdError::NotJson(_) | CmdError::Json(_) | CmdError::NotW3C(_) => {
                 BrowserError::Refused("a response that is not WebDriver".into())

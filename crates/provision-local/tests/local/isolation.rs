@@ -99,15 +99,15 @@ pub(crate) async fn a_clone_cannot_access_another() {
 }
 
 /// A listener that records who connects.
-struct Sink {
+struct ConnectionRecorder {
     port: u16,
     callers: Arc<Mutex<Vec<SocketAddr>>>,
     _accepting: AbortOnDropHandle<()>,
 }
 
-impl Sink {
+impl ConnectionRecorder {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a sink");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let port = listener.local_addr().expect("its address").port();
         let callers = Arc::<Mutex<Vec<_>>>::default();
         let called = Arc::clone(&callers);
@@ -122,10 +122,10 @@ impl Sink {
 
     /// How many have connected. Connections are accepted in order: when our own is, all before it are.
     async fn calls(&self) -> usize {
-        let own = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the sink to be there");
+        let own = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the recorder to accept");
         let own = own.local_addr().expect("our address");
         let callers = || self.callers.lock().expect("no panic").clone();
-        until("our own call to be heard", async || callers().contains(&own)).await;
+        until("our own call to be recorded", async || callers().contains(&own)).await;
         callers().into_iter().filter(|caller| *caller != own).count()
     }
 }
@@ -133,8 +133,8 @@ impl Sink {
 pub(crate) async fn a_clone_sends_no_mail_and_no_requests() {
     let lab = Lab::start().await;
     let (clone, access) = lab.clone("one").await;
-    let sink = Sink::start().await;
-    let port = sink.port;
+    let recorder = ConnectionRecorder::start().await;
+    let port = recorder.port;
     let output = lab
         .eval(
             &clone,
@@ -142,13 +142,13 @@ pub(crate) async fn a_clone_sends_no_mail_and_no_requests() {
             &format!(
                 r#"
 error_reporting(0);
-$sink = 'http://127.0.0.1:{port}/';
+$url = 'http://127.0.0.1:{port}/';
 $output['environment'] = wp_get_environment_type();
-$output['get'] = is_wp_error(wp_remote_get($sink)) ? wp_remote_get($sink)->get_error_code() : 'sent';
+$output['get'] = is_wp_error(wp_remote_get($url)) ? wp_remote_get($url)->get_error_code() : 'sent';
 $output['self'] = is_wp_error(wp_remote_get(home_url('/')));
 $output['raw'] = fsockopen('127.0.0.1', {port}, $n, $t, 2) ? 'connected' : 'no';
-$output['stream'] = file_get_contents($sink) === false ? 'no' : 'read';
-if (function_exists('curl_init')) {{ $c = curl_init($sink); curl_setopt($c, CURLOPT_RETURNTRANSFER, 1); $output['curl'] = curl_exec($c) === false ? 'no' : 'read'; }}
+$output['stream'] = file_get_contents($url) === false ? 'no' : 'read';
+if (function_exists('curl_init')) {{ $c = curl_init($url); curl_setopt($c, CURLOPT_RETURNTRANSFER, 1); $output['curl'] = curl_exec($c) === false ? 'no' : 'read'; }}
 $output['mail'] = wp_mail('somebody@example.com', 'x', 'y');
 $output['php_mail'] = mail('somebody@example.com', 'x', 'y');
 $output['public'] = get_option('blog_public');
@@ -175,19 +175,19 @@ echo json_encode($output);"#
     assert!(page.contains("wp-admin"));
     let robots = http().get(format!("{}/robots.txt", clone.url)).send().await.expect("a response");
     assert_eq!(robots.headers()["x-robots-tag"], "noindex, nofollow");
-    assert_eq!(sink.calls().await, 0, "a request was sent");
+    assert_eq!(recorder.calls().await, 0, "a request was sent");
     lab.end().await;
 }
 
 /// PHP that sends requests and mail with WordPress' functions.
-fn reach_out(port: u16) -> String {
+fn send_outgoing_requests(port: u16) -> String {
     format!(
         r#"
 error_reporting(0);
-$sink = 'http://127.0.0.1:{port}/';
-$output['get'] = is_wp_error(wp_remote_get($sink)) ? wp_remote_get($sink)->get_error_code() : 'sent';
-$output['post'] = is_wp_error(wp_remote_post($sink, ['blocking' => false])) ? 'no' : 'sent';
-$output['file'] = is_wp_error(download_url($sink)) ? 'no' : 'sent';
+$url = 'http://127.0.0.1:{port}/';
+$output['get'] = is_wp_error(wp_remote_get($url)) ? wp_remote_get($url)->get_error_code() : 'sent';
+$output['post'] = is_wp_error(wp_remote_post($url, ['blocking' => false])) ? 'no' : 'sent';
+$output['file'] = is_wp_error(download_url($url)) ? 'no' : 'sent';
 add_action('phpmailer_init', function ($mail) {{ $mail->isSMTP(); $mail->Host = '127.0.0.1'; $mail->Port = {port}; }});
 $output['mail'] = wp_mail('somebody@example.com', 'x', 'y');
 spawn_cron();
@@ -207,18 +207,19 @@ pub(crate) async fn without_network_namespaces_the_sandbox_plugin_stops_requests
     let (mut owner, clones) = started_so(&state, listen, &wordpress(), begin, &["one"]);
     let clone = &clones[0].0;
     assert!(!clone.effective_isolation.own_network, "the result says so: {:?}", clone.effective_isolation);
-    let sink = Sink::start().await;
+    let recorder = ConnectionRecorder::start().await;
     let tree = state.join("clones").join(clone.name.as_str()).join("www").join(clone.name.as_str());
     let load = "require_once ABSPATH . 'wp-admin/includes/file.php';";
-    let output = eval_in(&tree, clone, true, &format!("{load}{}", reach_out(sink.port))).await;
+    let output =
+        eval_in(&tree, clone, true, &format!("{load}{}", send_outgoing_requests(recorder.port))).await;
     let output: serde_json::Value = serde_json::from_str(&output).unwrap_or_else(|e| panic!("{e}: {output}"));
     let expected = serde_json::json!({
         "get": "http_request_not_executed", "post": "no", "file": "no", "mail": true,
     });
     assert_eq!(output, expected);
-    assert_eq!(sink.calls().await, 0, "a request was sent");
+    assert_eq!(recorder.calls().await, 0, "a request was sent");
     // Nothing but the plugin stopped them.
-    let around = format!("echo fsockopen('127.0.0.1', {}) ? 'connected' : 'no';", sink.port);
+    let around = format!("echo fsockopen('127.0.0.1', {}) ? 'connected' : 'no';", recorder.port);
     assert_eq!(eval_in(&tree, clone, true, &around).await, "connected");
     owner.kill().expect("SIGKILL");
     owner.wait().expect("reaped");

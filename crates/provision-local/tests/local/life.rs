@@ -223,7 +223,7 @@ pub(crate) async fn a_clone_whose_database_dies_during_its_creation_is_created_b
     };
     let made = tokio::select! {
         made = lab.local.create(&one) => made,
-        () = killing => unreachable!("it goes on"),
+        () = killing => unreachable!("it does not end"),
     };
     made.expect_err("there is no database");
     let folder = lab.dir.path().join("state/clones").join(name("one").as_str());

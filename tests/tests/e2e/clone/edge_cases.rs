@@ -9,7 +9,7 @@ use wpclone_task::{Code, State};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{cloned, ended, failed, nothing_left, problem, start_visited};
+use crate::clone::{assert_nothing_left, cloned, ended, failed, problem, start_visited};
 
 /// A table prefix that is the beginning of another installation's.
 const PREFIX: &str = "we_";
@@ -144,7 +144,7 @@ async fn a_multisite_network_is_refused_and_unchanged() -> Result {
     let task = ended(&client, task.id).await?;
     let problem = problem(&task);
     assert_eq!((problem.code, problem.changed_target), (Code::MultisiteUnsupported, false), "{task:#?}");
-    nothing_left(&app, &client).await?;
+    assert_nothing_left(&app, &client).await?;
     assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "the migrator is left");
     Ok(())
 }
@@ -166,7 +166,7 @@ async fn a_source_that_goes_down_during_the_transfer_leaves_no_clone() -> Result
     let problem = problem(&task);
     assert!(matches!(problem.code, Code::TransferFailed | Code::SiteUnreachable), "{problem:#?}");
     assert!(!problem.changed_target, "{problem:#?}");
-    nothing_left(&app, &client).await
+    assert_nothing_left(&app, &client).await
 }
 
 /// A licence that is bound to an address blocks logins at any other.

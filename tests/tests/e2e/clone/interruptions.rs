@@ -11,7 +11,7 @@ use wpclone_task::{State, TaskView};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{cloned, nothing_left, start_visited};
+use crate::clone::{assert_nothing_left, cloned, start_visited};
 
 /// How long the test waits for a request to the source.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -220,7 +220,7 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
             let step = task.steps.iter().find(|one| one.name == step).unwrap();
             assert_eq!(step.state, State::Succeeded, "{kind} {what} {from}: {task:#?}");
         }
-        nothing_left(&app, &client).await?;
+        assert_nothing_left(&app, &client).await?;
         source.wait_until_done().await?;
         assert_eq!(task.result.as_ref().unwrap()["migrator"]["source"], "removed", "{task:#?}");
         assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "{kind} {what} {from}");

@@ -10,7 +10,7 @@ use wpclone_test_redis::rounds;
 use wpclone_tests::{Client, Result, Site, TestApp, Version, children, kill9, processes_with, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{at, ended, nothing_left, problem, start_visited};
+use crate::clone::{assert_nothing_left, at, ended, problem, start_visited};
 
 /// Reproducible random numbers (splitmix64).
 struct Rng(u64);
@@ -149,7 +149,7 @@ impl Setup {
             Pair::of(&self.site, &self.app, &self.client, &task).await?.assert_equal().await?;
             self.delete(&task).await?;
         }
-        nothing_left(&self.app, &self.client).await?;
+        assert_nothing_left(&self.app, &self.client).await?;
         self.source_is_clean(&task);
         Ok(task.state)
     }

@@ -8,7 +8,7 @@ use wpclone_task::{Code, State, TaskView};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{at, cloned, nothing_left, problem, start_visited};
+use crate::clone::{assert_nothing_left, at, cloned, problem, start_visited};
 
 #[tokio::test]
 async fn a_site_is_cloned_to_its_own_address_and_can_be_deleted() -> Result {
@@ -77,7 +77,7 @@ async fn a_clone_can_have_its_own_host_and_database_server() -> Result {
         client.request(reqwest::Method::DELETE, &format!("/clones/{name}")).send().await?.json().await?;
     assert_eq!(client.wait(deleting.id).await?.state, State::Succeeded);
     assert!(!app.clones_state().unwrap().join("mariadb").join(name).exists());
-    nothing_left(&app, &client).await
+    assert_nothing_left(&app, &client).await
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn nothing_is_left_of_a_clone_whose_source_has_no_space_for_the_migrator()
     assert_eq!((problem.code, problem.changed_target), (Code::SiteFatal, false), "{task:#?}");
     assert!(problem.detail.contains("Failed to write file to disk"), "{}", problem.detail);
     assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists());
-    nothing_left(&app, &client).await
+    assert_nothing_left(&app, &client).await
 }
 
 #[tokio::test]
@@ -130,13 +130,13 @@ async fn a_clone_keeps_running_and_expires_while_the_wordpress_template_is_missi
         async |expected: u16| reqwest::get(&front).await.is_ok_and(|answer| answer.status() == expected);
     app.workers[0].terminate().await?;
     app.add_worker(&[("WPCLONE_WORDPRESS_DIR", "/nonexistent")]).await?;
-    until("the clone to be back", Duration::from_secs(60), None, async || answers(200).await).await?;
+    until("the clone to respond", Duration::from_secs(60), None, async || answers(200).await).await?;
     let url = format!("{}/readyz", app.workers[1].url());
-    let said = async || {
+    let reported = async || {
         let text = async { reqwest::get(&url).await.ok()?.text().await.ok() }.await.unwrap_or_default();
         text.contains("clones: unavailable") && text.contains("/nonexistent")
     };
-    until("the missing WordPress to be said", Duration::from_secs(60), None, said).await?;
+    until("the missing WordPress to be reported", Duration::from_secs(60), None, reported).await?;
 
     app.workers[1].terminate().await?;
     // It expires meanwhile.
@@ -148,8 +148,8 @@ async fn a_clone_keeps_running_and_expires_while_the_wordpress_template_is_missi
     app.workers[1].restart().await?;
     until("the clone to be gone", Duration::from_secs(60), None, async || answers(410).await).await?;
     let gone = async || client.get(&format!("/clones/{name}")).await.is_ok_and(|a| a.status() == 410);
-    until("the API to say so", Duration::from_secs(30), None, gone).await?;
-    nothing_left(&app, &client).await
+    until("the API to report it", Duration::from_secs(30), None, gone).await?;
+    assert_nothing_left(&app, &client).await
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! POST /clone: an exact copy of a live WordPress at an address of its own, which expires; whatever happens
-//! meanwhile, and whatever the site is like.
+//! POST /clone: an exact copy of a live WordPress at an address of its own, which expires; under faults, and of sites
+//! with edge cases.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use wpclone_task::{Problem, State, TaskId, TaskView};
 use wpclone_tests::{Builder, Client, Result, Site, TestApp, processes_with, until};
 
-/// The time limit of a clone that is held.
-const LONGEST: Duration = Duration::from_secs(600);
+/// The time limit of a clone whose requests are held.
+const CLONE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Starts a site and visits it, so that WordPress has created what the first visit creates. Its posts have
 /// distinct dates, so that each database sorts them the same way.
@@ -62,9 +62,9 @@ fn at<'a>(task: &'a TaskView, pointer: &str) -> &'a Value {
 
 /// Waits for a task's end, longer than [`Client::wait`].
 async fn ended(client: &Client, id: TaskId) -> Result<TaskView> {
-    let end = Instant::now() + LONGEST;
+    let end = Instant::now() + CLONE_TIMEOUT;
     while Instant::now() < end {
-        // The api may be busy.
+        // The API may be overloaded.
         if let Ok(task) = client.wait(id).await {
             return Ok(task);
         }
@@ -78,7 +78,7 @@ fn problem(task: &TaskView) -> &Problem {
 }
 
 /// Nothing of any clone is left: in the API, the state folder, the database, the processes.
-async fn nothing_left(app: &TestApp, client: &Client) -> Result {
+async fn assert_nothing_left(app: &TestApp, client: &Client) -> Result {
     let list: Value = client.get("/clones").await?.json().await?;
     assert_eq!(list["clones"], json!([]));
     let state = app.clones_state().unwrap();

@@ -71,7 +71,7 @@ fn walk(folder: &Path, below: &Path, found: &mut BTreeMap<Vec<u8>, ContentDigest
 }
 
 /// Adds unusual files to a site; they belong to the test's user and are readable by PHP.
-fn odd_files(site: &Site) -> Result {
+fn add_edge_case_files(site: &Site) -> Result {
     let content = site.tree().join("wp-content");
     let uploads = content.join("uploads");
     let write = |path: &Path, bytes: &[u8]| {
@@ -89,7 +89,7 @@ fn odd_files(site: &Site) -> Result {
         write(&uploads.join(format!("many/{i}")), i.to_string().as_bytes());
     }
     write(&uploads.join("2026/.htaccess"), b"deny from all");
-    write(&uploads.join("2026/secret.txt"), b"nobody may read it");
+    write(&uploads.join("2026/secret.txt"), b"unreadable");
     fs::set_permissions(uploads.join("2026/secret.txt"), fs::Permissions::from_mode(0o000))?;
     symlink(&uploads, uploads.join("2026/loop"))?;
     symlink("/etc/passwd", uploads.join("2026/out"))?;
@@ -117,7 +117,7 @@ fn odd_files(site: &Site) -> Result {
 #[tokio::test]
 async fn every_file_is_exported_exactly_and_omissions_have_a_reason() -> Result {
     let site = crate::migrator::small(Version::Trixie).content(3).start().await?;
-    odd_files(&site)?;
+    add_edge_case_files(&site)?;
     let client = crate::migrator::open(&site, false).await?;
     let content = site.tree().join("wp-content");
     let folders = [

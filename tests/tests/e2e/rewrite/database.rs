@@ -107,12 +107,12 @@ async fn run(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
     let mut child = command.spawn().with_context(|| format!("{name}: run `./dev install`"))?;
     let mut stdin = child.stdin.take().context("a pipe")?;
     let feed = async move {
-        // Who does not read all of it says why.
+        // A program that does not read all of it reports why.
         let _ = stdin.write_all(input).await;
     };
     let both = async { tokio::join!(feed, child.wait_with_output()).1 };
     let output =
-        tokio::time::timeout(LIMIT, both).await.with_context(|| format!("{name} goes on and on"))??;
+        tokio::time::timeout(LIMIT, both).await.with_context(|| format!("{name} does not end in time"))??;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{name}: {said}");
     ensure!(!said.contains("malformed, sql"), "{name}: {said}");

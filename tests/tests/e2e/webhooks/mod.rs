@@ -169,7 +169,10 @@ async fn a_410_response_ends_the_delivery_and_is_reported_to_the_owner() -> Resu
     assert_eq!(task.callback.and_then(|call| call.code), Some(Code::CallbackRefused));
     assert_eq!(receiver.requests().len(), 1);
     let log = std::fs::read_to_string(app.workers[0].log())?;
-    assert!(log.contains("sending the webhook") && !log.contains("localhost"), "the host must not be logged: {log}");
+    assert!(
+        log.contains("sending the webhook") && !log.contains("localhost"),
+        "the host must not be logged: {log}"
+    );
     assert!(metrics(&app).await?.contains(&delivery("failed", "CALLBACK_REFUSED", 1)));
     Ok(())
 }
