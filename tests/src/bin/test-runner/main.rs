@@ -22,7 +22,7 @@ use crate::report::Report;
 #[command(name = "test-runner")]
 pub(crate) struct Args {
     /// Tests of the end-to-end program that run at once.
-    #[arg(long, default_value_t = 5, value_name = "N")]
+    #[arg(long, default_value_t = 4, value_name = "N")]
     threads: usize,
     /// Other test programs that run at once, each with two threads.
     #[arg(long, default_value_t = 2, value_name = "N")]
