@@ -95,7 +95,7 @@ named! {
         Browser = "browser",
         /// Copies content.
         Transfer = "transfer",
-        /// Delivers webhooks. Internal: tasks have no steps of it, and every worker serves it.
+        /// Delivers webhooks. Internal: tasks have no steps of it; every worker with a signing secret serves it.
         Webhook = "webhook",
     }
 }
