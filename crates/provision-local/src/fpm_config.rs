@@ -38,8 +38,9 @@ pub(crate) fn fpm_config(
     for name in ["sys_temp_dir", "upload_tmp_dir", "session.save_path"] {
         admin(name, &tmp.to_string());
     }
-    // Mail that PHP itself sends goes nowhere either.
-    admin("sendmail_path", "/bin/true");
+    // Mail that PHP itself sends is discarded. The program reads all of it: PHP's mail() fails when the pipe closes
+    // before it has written. What PHP adds (such as `-f SENDER`) become arguments that the command does not use.
+    admin("sendmail_path", "\"/bin/sh -c 'cat >/dev/null'\"");
     admin("log_errors", "1");
     admin("display_errors", "0");
     admin("expose_php", "0");
