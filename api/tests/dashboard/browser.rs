@@ -119,9 +119,18 @@ impl Browser {
         self.client.execute(script, vec![]).await.unwrap()
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. A navigation aborts the commands that run meanwhile: they are repeated.
     pub(crate) async fn until(&self, what: &str, script: &str) {
-        eventually(what, || async { self.script(&format!("return !!({script})")).await == true }).await;
+        let script = format!("return !!({script})");
+        eventually(what, || async {
+            self.client.execute(&script, vec![]).await.is_ok_and(|value| value == true)
+        })
+        .await;
+    }
+
+    /// Waits for an element, also where scripts are disabled.
+    pub(crate) async fn until_found(&self, selector: &str) {
+        eventually(selector, || async { self.client.find(Locator::Css(selector)).await.is_ok() }).await;
     }
 
     pub(crate) async fn text(&self, selector: &str) -> String {

@@ -347,13 +347,13 @@ pub(crate) async fn forms_work_without_scripts(browser: Browser) {
     };
     assert!(displayed("#target-url").await && !displayed("#ttl-minutes").await);
     submit(&browser).await;
-    browser.client.wait().for_element(Locator::Css("#target-url-error")).await.unwrap();
+    browser.until_found("#target-url-error").await;
     assert!(!browser.client.source().await.unwrap().contains("hunter2"));
     browser.click("#destination-clone").await;
     assert!(!displayed("#target-url").await && displayed("#ttl-minutes").await);
     fill_in(&browser, &[("source.password", PASSWORD)]).await;
     submit(&browser).await;
-    browser.client.wait().for_element(Locator::Css("#task")).await.unwrap();
+    browser.until_found("#task").await;
     assert_eq!(task_count(&api).await, 1);
     browser.cdp("Emulation.setScriptExecutionDisabled", json!({"value": false})).await;
 }
