@@ -10,7 +10,7 @@ use wpclone_task::{
     OutputParts, PriorOutputs, Problem, Progress, Request, Role, SecretString, Step, StepOutput, TaskId,
 };
 
-use crate::checkpoint::MigratorCheckpoint;
+use crate::migrator_install_marker::MigratorInstallMarker;
 
 /// What is reported to the queue while a step runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,9 +34,9 @@ pub(crate) struct Job {
     /// The outputs of earlier steps.
     pub(crate) prior: PriorOutputs,
     /// Whether the task has installed the migrator on its source.
-    pub(crate) source_checkpoint: MigratorCheckpoint,
+    pub(crate) source_marker: MigratorInstallMarker,
     /// The same of its target.
-    pub(crate) target_checkpoint: MigratorCheckpoint,
+    pub(crate) target_marker: MigratorInstallMarker,
     /// Every secret of the task: redacted in all that is kept.
     pub(crate) secrets: Vec<SecretString>,
     pub(crate) updates: watch::Sender<StepUpdate>,
@@ -48,10 +48,10 @@ pub(crate) struct Job {
 
 impl Job {
     /// Whether the task has installed the migrator on its source or its target.
-    pub(crate) fn migrator_checkpoint(&self, role: Role) -> &MigratorCheckpoint {
+    pub(crate) fn migrator_install_marker(&self, role: Role) -> &MigratorInstallMarker {
         match role {
-            Role::Source => &self.source_checkpoint,
-            Role::Target => &self.target_checkpoint,
+            Role::Source => &self.source_marker,
+            Role::Target => &self.target_marker,
         }
     }
 

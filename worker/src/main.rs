@@ -2,11 +2,11 @@
 
 mod admin;
 mod browser;
-mod checkpoint;
 mod claim_loop;
 mod job;
 mod lease;
 mod metrics;
+mod migrator_install_marker;
 mod net;
 mod provisioning;
 mod report_outcome;

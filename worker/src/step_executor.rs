@@ -14,10 +14,10 @@ use wpclone_service::telemetry;
 use wpclone_task::{Code, Problem, Role, SecretFields, Stage, Step, StepOutput};
 
 use crate::browser::BrowserStage;
-use crate::checkpoint::MigratorCheckpoint;
 use crate::job::{Job, StepEnd, StepUpdate, open_prior_outputs};
 use crate::lease::{self, StopReason};
 use crate::metrics::{Metrics, StepLabels};
+use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::provisioning::Provisioning;
 use crate::report_outcome::report_with_retry;
 use crate::transfer::TransferStage;
@@ -152,8 +152,8 @@ impl StepExecutor {
             request,
             secrets: secrets.into_iter().map(|(_, secret)| secret).chain(prior.secrets()).collect(),
             prior,
-            source_checkpoint: MigratorCheckpoint::of(&self.queue, claim, Role::Source),
-            target_checkpoint: MigratorCheckpoint::of(&self.queue, claim, Role::Target),
+            source_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Source),
+            target_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Target),
             updates,
             stop: CancellationToken::new(),
             browser_pid,

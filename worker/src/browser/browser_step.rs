@@ -5,8 +5,8 @@ use wpclone_task::{
 };
 
 use super::step_reporter::SiteRole;
-use crate::checkpoint::MigratorCheckpoint;
 use crate::job::Job;
+use crate::migrator_install_marker::MigratorInstallMarker;
 
 /// A step of the browser stage.
 pub(super) enum BrowserStep<'a> {
@@ -21,7 +21,7 @@ pub(super) enum BrowserStep<'a> {
         role: Role,
         /// Whether the task removes a migrator that it installed.
         remove_migrator: bool,
-        checkpoint: &'a MigratorCheckpoint,
+        marker: &'a MigratorInstallMarker,
     },
     /// Of a clone: the copy is opened as its owner will open it.
     VerifyClone {
@@ -45,14 +45,14 @@ impl<'a> BrowserStep<'a> {
                 login: &request.source,
                 role: Role::Source,
                 remove_migrator: request.remove_migrator,
-                checkpoint: job.migrator_checkpoint(Role::Source),
+                marker: job.migrator_install_marker(Role::Source),
             }),
             (Request::Clone(request), Step::PrepareTarget) => match &request.destination {
                 CloneDestination::Target(login) => Some(Self::Prepare {
                     login,
                     role: Role::Target,
                     remove_migrator: request.remove_migrator,
-                    checkpoint: job.migrator_checkpoint(Role::Target),
+                    marker: job.migrator_install_marker(Role::Target),
                 }),
                 CloneDestination::Clone { .. } => None,
             },

@@ -43,8 +43,8 @@ impl StepContext<'_> {
             BrowserStep::CreateAppPassword(request) => {
                 self.create_app_password(task, request, site).await.map(StepOutput::AppPassword)
             }
-            BrowserStep::Prepare { login, role, remove_migrator, checkpoint } => {
-                let prepared = self.prepare(login, *role, *remove_migrator, checkpoint, site).await?;
+            BrowserStep::Prepare { login, role, remove_migrator, marker } => {
+                let prepared = self.prepare(login, *role, *remove_migrator, marker, site).await?;
                 Ok(StepOutput::Prepared(*role, prepared))
             }
             BrowserStep::VerifyClone { login, source, .. } => {

@@ -9,21 +9,21 @@ use wpclone_task::{
 
 use super::context::StepContext;
 use super::wordpress::{self, PLUGINS_PAGE, StepError, StepResult, plugin_row};
-use crate::checkpoint::MigratorCheckpoint;
+use crate::migrator_install_marker::MigratorInstallMarker;
 
 impl StepContext<'_> {
-    /// The whole of a setup. `checkpoint`: remembers whether this task installed the migrator.
+    /// The whole of a setup. `marker`: remembers whether this task installed the migrator.
     pub(super) async fn set_up(
         &self,
         login: &Login,
         role: Role,
-        checkpoint: Option<&MigratorCheckpoint>,
+        marker: Option<&MigratorInstallMarker>,
         site: &SiteUrl,
     ) -> StepResult<SetupResult> {
         let row = plugin_row("");
         let admin = self.log_in(site, login, PLUGINS_PAGE).await?;
         self.reporter.artifacts.screenshot(self.browser, "before.png", Some(&row)).await;
-        let install = wordpress::install_migrator(&admin, checkpoint, self.reporter);
+        let install = wordpress::install_migrator(&admin, marker, self.reporter);
         let plugin_status = self.part("Installing the migrator", install).await?;
         self.reporter.progress(75, "Opening the migrator and reading its key");
         let open = wordpress::open_migrator(&admin, role, self.reporter);
@@ -53,17 +53,17 @@ impl StepContext<'_> {
         login: &Login,
         role: Role,
         remove_migrator: bool,
-        checkpoint: &MigratorCheckpoint,
+        marker: &MigratorInstallMarker,
         site: &SiteUrl,
     ) -> StepResult<PreparedSite> {
-        let setup = self.set_up(login, role, Some(checkpoint), site).await?;
+        let setup = self.set_up(login, role, Some(marker), site).await?;
         let SetupResult { api_key, plugin_status, .. } = setup;
         match self.site_facts(site, &api_key).await {
             Ok(facts) => Ok(PreparedSite { site: site.clone(), plugin_status, facts, api_key }),
             Err(error) => {
                 // The clean-up of the task would not know its key.
                 if remove_migrator && plugin_status == PluginStatus::Installed {
-                    self.remove_migrator(site, &api_key, checkpoint).await;
+                    self.remove_migrator(site, &api_key, marker).await;
                 }
                 Err(error)
             }
@@ -71,12 +71,12 @@ impl StepContext<'_> {
     }
 
     /// Removes the migrator; logs what is left.
-    async fn remove_migrator(&self, site: &SiteUrl, key: &SecretString, checkpoint: &MigratorCheckpoint) {
+    async fn remove_migrator(&self, site: &SiteUrl, key: &SecretString, marker: &MigratorInstallMarker) {
         let Ok(key) = key.expose_secret().parse::<Key>() else { return };
         let client = Client::new(self.http.without_cookies().clone(), site.url().clone(), key);
         let removed = timeout(self.deadline, client.remove()).await;
         if matches!(removed, Ok(Ok(removed)) if removed.is_complete()) {
-            checkpoint.set_removed().await;
+            marker.set_removed().await;
         } else {
             tracing::warn!("parts of the migrator are left on the site");
         }

@@ -78,7 +78,7 @@ async fn remove(migrators: &Migrators<'_>, migrator: &Migrator) -> StepResult<Mi
         Box::new(Problem::new(Code::MigratorUnreachable, detail))
     })?;
     if removed.is_complete() {
-        migrators.job.migrator_checkpoint(migrator.role).set_removed().await;
+        migrators.job.migrator_install_marker(migrator.role).set_removed().await;
         return Ok(MigratorRemoval::Removed);
     }
     tracing::warn!(left = ?removed.remaining, answers = removed.still_responds, "parts of the migrator are left on the site");

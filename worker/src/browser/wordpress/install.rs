@@ -10,7 +10,7 @@ use super::admin_session::MIN_WORDPRESS;
 use super::rest::{RestReply, RestSession};
 use super::{AdminSession, StepError, StepResult, quoted, site_discovery};
 use crate::browser::StepReporter;
-use crate::checkpoint::MigratorCheckpoint;
+use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::net::{Body, SiteRequest, SiteResponse};
 
 const UPLOAD_PAGE: &str = "wp-admin/plugin-install.php?tab=upload";
@@ -36,11 +36,11 @@ impl Installed {
     }
 }
 
-/// Ensures that this version of the migrator is on the site and active. `checkpoint`: remembers whether this task
+/// Ensures that this version of the migrator is on the site and active. `marker`: remembers whether this task
 /// installed it; what an earlier attempt installed counts as installed by this one.
 pub(crate) async fn install(
     admin: &AdminSession<'_>,
-    checkpoint: Option<&MigratorCheckpoint>,
+    marker: Option<&MigratorInstallMarker>,
     reporter: &StepReporter<'_>,
 ) -> StepResult<PluginStatus> {
     let rest = RestSession::open(admin).await?;
@@ -51,19 +51,19 @@ pub(crate) async fn install(
         Some(_) => PluginStatus::Updated,
         None => PluginStatus::Installed,
     };
-    let by_this_task = checkpoint.is_some_and(|checkpoint| checkpoint.was_installed);
+    let by_this_task = marker.is_some_and(|marker| marker.was_installed);
     let status = if by_this_task { PluginStatus::Installed } else { found };
     if found == PluginStatus::Unchanged {
         return Ok(status);
     }
     let mut now = before;
     if found != PluginStatus::Activated {
-        let checkpoint = checkpoint.filter(|_| found == PluginStatus::Installed);
-        if let Some(checkpoint) = checkpoint {
-            checkpoint.set_installed().await?;
+        let marker = marker.filter(|_| found == PluginStatus::Installed);
+        if let Some(marker) = marker {
+            marker.set_installed().await?;
         }
         reporter.progress(40, "Uploading the migrator");
-        now = Some(upload(admin, &rest, now.as_ref(), checkpoint, reporter).await?);
+        now = Some(upload(admin, &rest, now.as_ref(), marker, reporter).await?);
         reporter.achieved(format!("The migrator {VERSION} is on the site."));
     }
     if !now.is_some_and(|i| i.active) {
@@ -115,7 +115,7 @@ async fn upload(
     admin: &AdminSession<'_>,
     rest: &RestSession<'_>,
     before: Option<&Installed>,
-    checkpoint: Option<&MigratorCheckpoint>,
+    marker: Option<&MigratorInstallMarker>,
     reporter: &StepReporter<'_>,
 ) -> StepResult<Installed> {
     let mut now = None;
@@ -141,8 +141,8 @@ async fn upload(
     }
     if now.as_ref() == before {
         reporter.site_restored();
-        if let Some(checkpoint) = checkpoint {
-            checkpoint.set_removed().await;
+        if let Some(marker) = marker {
+            marker.set_removed().await;
         }
     }
     match last {

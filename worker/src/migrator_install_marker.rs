@@ -1,5 +1,6 @@
-//! What a clone must remember of its sites across attempts, workers and replays: where it has installed the migrator. It
-//! is stored before the upload, so that a repeat does not take its own upload for an earlier one's.
+//! Whether a clone task has installed the migrator on a site, remembered across attempts, workers and replays as a
+//! checkpoint of the task. It is stored before the upload, so that a repeat does not take its own upload for an earlier
+//! one's.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// Whether this task has installed the migrator on one of its sites.
 #[derive(Clone)]
-pub(crate) struct MigratorCheckpoint {
+pub(crate) struct MigratorInstallMarker {
     queue: Queue,
     lease: Lease,
     role: Role,
@@ -22,7 +23,7 @@ pub(crate) struct MigratorCheckpoint {
     pub(crate) was_installed: bool,
 }
 
-impl MigratorCheckpoint {
+impl MigratorInstallMarker {
     pub(crate) fn of(queue: &Queue, claim: &wpclone_queue::Claim, role: Role) -> Self {
         Self {
             queue: queue.clone(),
