@@ -262,9 +262,20 @@ final class Database {
 
 	/** Acquires a named lock among the requests to this site. It is released with the connection. */
 	public function acquire_lock( string $what, int $seconds ): bool {
+		return '1' === $this->fetch_value( 'SELECT GET_LOCK(' . $this->quote( self::lock_name( $what ) ) . ", $seconds)" );
+	}
+
+	/**
+	 * The name of a lock of this site. Locks are shared by all users of a database server, so that a name that another
+	 * user can compute could be held by that user. The secrets are those of wp-config.php: an import replaces the options.
+	 */
+	public static function lock_name( string $what ): string {
 		global $wpdb;
-		$name = 'wpclone_' . substr( hash( 'sha256', DB_NAME . "\0" . $wpdb->prefix ), 0, 24 ) . "_$what";
-		return '1' === $this->fetch_value( 'SELECT GET_LOCK(' . $this->quote( $name ) . ", $seconds)" );
+		$secrets = array();
+		foreach ( array( 'DB_PASSWORD', 'AUTH_KEY', 'SECURE_AUTH_KEY', 'LOGGED_IN_KEY', 'NONCE_KEY' ) as $name ) {
+			$secrets[] = defined( $name ) ? (string) constant( $name ) : '';
+		}
+		return 'wpclone_' . substr( hash_hmac( 'sha256', DB_NAME . "\0" . $wpdb->prefix, implode( "\0", $secrets ) ), 0, 24 ) . "_$what";
 	}
 
 	/** The last error as an error of the protocol. */

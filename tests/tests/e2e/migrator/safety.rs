@@ -192,20 +192,24 @@ async fn names_and_cursors_never_become_sql() -> Result {
     Ok(())
 }
 
+/// PHP that prints the name of a lock of the migrator.
+fn print_lock_name(what: &str) -> String {
+    format!(
+        "require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/site/class-database.php'; \
+         echo \\Wpclone\\Migrator\\Database::lock_name('{what}');"
+    )
+}
+
 /// Rule R13 (docs/TRANSFER.md).
 #[tokio::test]
 async fn more_than_four_concurrent_requests_are_told_to_retry() -> Result {
     let site = crate::migrator::small(Version::Bookworm).ini("memory_limit", "128M").start().await?;
     let client = crate::migrator::open(&site, false).await?;
     // Four connections occupy the request slots.
-    let name = site
-        .eval_php(
-            "echo 'wpclone_' . substr(hash('sha256', DB_NAME . \"\\0\" . $GLOBALS['wpdb']->prefix), 0, 24);",
-        )
-        .await?;
+    let name = site.eval_php(&print_lock_name("slot")).await?;
     let held = format!(
         "$all = []; foreach (range(0, 3) as $i) {{ $all[$i] = new wpdb(DB_USER, DB_PASSWORD, DB_NAME, DB_HOST); \
-         $all[$i]->query(\"SELECT GET_LOCK('{name}_slot_$i', 0)\"); }} file_put_contents(ABSPATH . 'held', '1'); \
+         $all[$i]->query(\"SELECT GET_LOCK('{name}_$i', 0)\"); }} file_put_contents(ABSPATH . 'held', '1'); \
          for ($i = 0; $i < 2000 && file_exists(ABSPATH . 'held'); $i++) {{ usleep(20000); clearstatcache(); }}"
     );
     let holding = site.eval_php(&held);
@@ -224,6 +228,40 @@ async fn more_than_four_concurrent_requests_are_told_to_retry() -> Result {
     requested?;
     held?;
     assert!(client.manifest().await.is_ok(), "the slots are free again");
+    Ok(())
+}
+
+/// Locks are shared by all users of a database server. What another user knows of a site (the names of its database and
+/// tables) must not be enough to hold them.
+#[tokio::test]
+async fn locks_with_names_that_another_user_can_compute_do_not_stop_the_migrator() -> Result {
+    let site = crate::migrator::small(Version::Bookworm).ini("memory_limit", "128M").start().await?;
+    let client = crate::migrator::open(&site, false).await?;
+    let facts = site.eval_php("echo DB_NAME, \"\\n\", $GLOBALS['wpdb']->prefix;").await?;
+    let (database, prefix) = facts.split_once('\n').expect("two lines");
+    let other = crate::migrator::small(Version::Bookworm).start().await?;
+    let hold = format!(
+        "$guesses = [hash('sha256', \"{database}\\0{prefix}\"), hash('sha256', '{database}{prefix}'), \
+         hash_hmac('sha256', \"{database}\\0{prefix}\", ''), hash_hmac('sha256', \"{database}\\0{prefix}\", \"\\0\\0\\0\\0\"), \
+         '{database}', '{database}_{prefix}']; \
+         $db = new wpdb(DB_USER, DB_PASSWORD, DB_NAME, DB_HOST); \
+         foreach ($guesses as $guess) foreach (['job', 'table_1', 'slot_0', 'slot_1', 'slot_2', 'slot_3'] as $what) \
+         if ('1' !== $db->get_var(\"SELECT GET_LOCK('wpclone_\" . substr($guess, 0, 24) . \"_$what', 0)\")) {{ echo 'not held'; }} \
+         file_put_contents(ABSPATH . 'held', '1'); \
+         for ($i = 0; $i < 2000 && file_exists(ABSPATH . 'held'); $i++) {{ usleep(20000); clearstatcache(); }}"
+    );
+    let requesting = async {
+        let file = other.tree().join("held");
+        let there = async || file.is_file();
+        wpclone_tests::until("the locks to be held", std::time::Duration::from_secs(20), None, there).await?;
+        let manifest = client.manifest().await;
+        std::fs::remove_file(&file)?;
+        assert!(manifest.is_ok(), "{:?}", manifest.err());
+        Result::<()>::Ok(())
+    };
+    let (held, requested) = tokio::join!(other.eval_php(&hold), requesting);
+    requested?;
+    assert_eq!(held?, "", "all guessed names were held");
     Ok(())
 }
 
