@@ -199,7 +199,10 @@ pub(crate) fn clones(clones: &[CloneView], now: Timestamp) -> String {
     rows.extend(clones.iter().map(|clone| {
         vec![
             clone.name.to_string(),
-            clone.state.to_string(),
+            clone
+                .problem
+                .as_ref()
+                .map_or(clone.state.to_string(), |it| format!("{}, {}", clone.state, it.kind)),
             clone.expires_at.map(|at| time_left(now, at)).unwrap_or_default(),
             clone.source.to_string(),
             clone.url.to_string(),
@@ -216,8 +219,9 @@ pub(crate) fn clone(clone: &CloneView, now: Timestamp) -> String {
         row("username", &clone.username),
         row("password", clone.password.as_deref().unwrap_or("(not shown to you)")),
         row("state", clone.state),
-        row("source", &clone.source),
     ];
+    rows.extend(clone.problem.as_ref().map(|it| row("problem", format!("{}: {}", it.kind, it.detail))));
+    rows.push(row("source", &clone.source));
     rows.extend(
         clone.expires_at.map(|at| row("expires", format!("{} ({})", format_time(at), time_left(now, at)))),
     );

@@ -27,6 +27,7 @@ pub fn view(app: &App, caller: &Caller, entry: CloneEntry, secrets: Secrets) -> 
         name: entry.name,
         url: entry.url,
         state: entry.phase,
+        problem: entry.problem,
         source: entry.source,
         task: entry.task,
         owner: caller.is_operator().then_some(entry.owner),

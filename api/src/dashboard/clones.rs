@@ -38,6 +38,8 @@ struct CloneCard {
     address: String,
     source: String,
     phase: ClonePhase,
+    /// What is wrong with it, in words.
+    problem: Option<String>,
     task: TaskId,
     /// The owner's name; only for operators.
     owner: Option<String>,
@@ -95,6 +97,7 @@ async fn card(app: &App, clone: CloneView) -> Result<CloneCard, ApiError> {
         url: clone.url.as_str().to_owned(),
         source: without_scheme(clone.source.as_str()),
         phase: clone.state,
+        problem: clone.problem.map(|problem| problem.detail),
         task: clone.task,
         owner: clone.owner,
         created: RelativeTime(clone.created_at),

@@ -192,6 +192,7 @@ impl Api {
         CloneEntry {
             url: format!("http://127.0.0.1:8090/{name}").try_into().unwrap(),
             phase: ClonePhase::Published,
+            problem: None,
             task: TaskId::new(),
             owner: owner.into(),
             source: "https://shop.example".to_owned().try_into().unwrap(),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use wpclone_task::{CloneName, ClonePhase, Isolation, SiteUrl, TaskId};
+use wpclone_task::{CloneName, ClonePhase, CloneProblem, Isolation, SiteUrl, TaskId};
 
 /// A clone as its provisioner reports it. Only `sealed` is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct CloneEntry {
     pub url: SiteUrl,
     /// How far it has come.
     pub phase: ClonePhase,
+    /// What is wrong with it, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<CloneProblem>,
     /// The task that created it.
     pub task: TaskId,
     /// The clone's owner (token name).

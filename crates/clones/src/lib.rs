@@ -43,6 +43,7 @@ macro_rules! script {
 // Without `allow-oom`: a full Redis refuses the call before anything is changed.
 script!(NOW, "", "lua/now.lua");
 script!(PUT, "", "lua/put.lua");
+script!(KEEP, "", "lua/keep.lua");
 // Deleting also works in a full Redis.
 script!(END_PUBLICATION, " flags=allow-oom", "lua/end_publication.lua");
 script!(REMOVE, " flags=allow-oom", "lua/remove.lua");
@@ -100,7 +101,7 @@ impl CloneRegistry {
     /// # Errors
     /// The entry is too large, the registry is full, the id is invalid, or Redis failed.
     pub async fn put(&self, provisioner: &str, entry: &CloneEntry) -> Result<(), RegistryError> {
-        self.put_all(provisioner, "", std::slice::from_ref(entry)).await
+        self.put_all(provisioner, "", &[entry]).await
     }
 
     /// The registry's time. Take it before asking the provisioner for the clones to publish.
@@ -112,18 +113,34 @@ impl CloneRegistry {
     }
 
     /// Publishes all clones of a provisioner; its other clones are gone. Clones stored or deleted after `time` keep their newer
-    /// state.
+    /// state. What is stored of the clones in `kept` stays as it is: they exist, but the provisioner cannot describe them. The
+    /// same is done with an entry that is too large.
     ///
     /// # Errors
-    /// An entry is too large, the registry is full, the id is invalid, or Redis failed; the next publication writes the rest.
+    /// The registry is full, the id is invalid, or Redis failed; the next publication writes the rest.
     pub async fn publish(
         &self,
         provisioner: &str,
         time: &RegistryTime,
         entries: &[CloneEntry],
+        kept: &[CloneName],
     ) -> Result<(), RegistryError> {
-        for some in entries.chunks(BATCH) {
+        let (fitting, too_large): (Vec<&CloneEntry>, Vec<&CloneEntry>) =
+            entries.iter().partition(|entry| to_json(entry).is_ok());
+        for entry in &too_large {
+            tracing::warn!(clone = %entry.name, "the entry of a clone is too large; the registry keeps its older one");
+        }
+        for some in fitting.chunks(BATCH) {
             self.put_all(provisioner, &time.0, some).await?;
+        }
+        let kept: Vec<&CloneName> = too_large.iter().map(|entry| &entry.name).chain(kept).collect();
+        for some in kept.chunks(BATCH) {
+            let mut call = begin(&KEEP);
+            call.arg(check_id(provisioner)?);
+            for name in some {
+                call.arg(name.as_str());
+            }
+            self.write::<String>(&call).await?;
         }
         let mut call = begin(&END_PUBLICATION);
         call.arg(check_id(provisioner)?).arg(&time.0).arg(MAX_DELETED);
@@ -200,17 +217,13 @@ impl CloneRegistry {
         &self,
         provisioner: &str,
         time: &str,
-        entries: &[CloneEntry],
+        entries: &[&CloneEntry],
     ) -> Result<(), RegistryError> {
         let mut call = begin(&PUT);
         call.arg(check_id(provisioner)?).arg(time).arg(MAX_CLONES);
         for entry in entries {
-            let json = serde_json::to_string(&in_milliseconds(entry)).map_err(|_| RegistryError::TooLarge)?;
             let sealed = entry.sealed.as_deref().unwrap_or_default();
-            if json.len() + sealed.len() > MAX_ENTRY {
-                return Err(RegistryError::TooLarge);
-            }
-            call.arg(entry.name.as_str()).arg(&entry.owner).arg(json).arg(sealed);
+            call.arg(entry.name.as_str()).arg(&entry.owner).arg(to_json(entry)?).arg(sealed);
         }
         match self.write::<String>(&call).await?.as_str() {
             "ok" => Ok(()),
@@ -248,6 +261,16 @@ fn check_id(provisioner: &str) -> Result<&str, RegistryError> {
 /// The filter of the scripts. The owner with an empty name is an owner too, and must not see all clones.
 fn owner_filter(owner: Option<&str>) -> String {
     owner.map_or(String::new(), |owner| format!("={owner}"))
+}
+
+/// The entry as it is stored, without its seal.
+///
+/// # Errors
+/// It is too large with its seal.
+fn to_json(entry: &CloneEntry) -> Result<String, RegistryError> {
+    let json = serde_json::to_string(&in_milliseconds(entry)).map_err(|_| RegistryError::TooLarge)?;
+    let sealed = entry.sealed.as_deref().unwrap_or_default();
+    if json.len() + sealed.len() > MAX_ENTRY { Err(RegistryError::TooLarge) } else { Ok(json) }
 }
 
 /// The entry with its times cut to milliseconds, as they are stored.

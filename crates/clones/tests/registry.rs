@@ -22,6 +22,7 @@ fn entry(n: u32, owner: &str) -> CloneEntry {
         url: format!("http://127.0.0.1:8090/{name}").try_into().unwrap(),
         name,
         phase: ClonePhase::Published,
+        problem: None,
         task: TaskId::new(),
         owner: owner.into(),
         source: "https://shop.example".to_owned().try_into().unwrap(),
@@ -68,7 +69,7 @@ async fn an_entry_is_stored_and_replaced_as_a_whole() {
     assert_eq!(names(&clones, Some("bob")).await, [name(1)]);
     // Nor is it the first provisioner's any more.
     let moment = clones.now().await.unwrap();
-    clones.publish(HERE, &moment, &[]).await.unwrap();
+    clones.publish(HERE, &moment, &[], &[]).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(1)]);
 }
 
@@ -78,16 +79,40 @@ async fn clones_that_a_provisioner_no_longer_names_are_gone() {
     let clones = CloneRegistry::new(&redis.url()).unwrap();
     let all: Vec<CloneEntry> = (0..230).map(|n| entry(n, "alice")).collect();
     let moment = clones.now().await.unwrap();
-    clones.publish(HERE, &moment, &all).await.unwrap();
+    clones.publish(HERE, &moment, &all, &[]).await.unwrap();
     clones.put("another", &entry(900, "alice")).await.unwrap();
     let moment = clones.now().await.unwrap();
-    clones.publish(HERE, &moment, &all[..2]).await.unwrap();
+    clones.publish(HERE, &moment, &all[..2], &[]).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(900), name(1), name(0)], "another's are another's");
     assert!(is_gone(&clones, 2).await && is_gone(&clones, 229).await);
     let past = clones.list_deleted(Some("alice"), 100).await.unwrap();
     assert_eq!(past.len(), 100);
     assert!(past.windows(2).all(|two| two[0].deleted_at >= two[1].deleted_at));
     assert_eq!(clones.list_deleted(Some("bob"), 100).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn one_clone_that_cannot_be_described_does_not_stop_the_publication_of_the_others() {
+    let redis = Redis::start().await;
+    let clones = CloneRegistry::new(&redis.url()).unwrap();
+    let all: Vec<CloneEntry> = (0..4).map(|n| entry(n, "alice")).collect();
+    let moment = clones.now().await.unwrap();
+    clones.publish(HERE, &moment, &all, &[]).await.unwrap();
+    clones.put("another", &entry(9, "alice")).await.unwrap();
+    // The first is known by its name only, the second has grown too large, the third is gone; the fourth has changed.
+    let large = CloneEntry { sealed: Some("x".repeat(16 << 10)), ..entry(1, "alice") };
+    let changed = CloneEntry { phase: ClonePhase::Deleting, ..all[3].clone() };
+    let moment = clones.now().await.unwrap();
+    clones.publish(HERE, &moment, &[large, changed.clone()], &[name(0), name(7), name(9)]).await.unwrap();
+    assert_eq!(names(&clones, None).await, [9, 3, 1, 0].map(name));
+    assert_eq!(clones.get(&name(0)).await.unwrap(), CloneLookup::Found(Box::new(all[0].clone())));
+    assert_eq!(clones.get(&name(1)).await.unwrap(), CloneLookup::Found(Box::new(all[1].clone())));
+    assert!(is_gone(&clones, 2).await);
+    assert_eq!(clones.get(&name(3)).await.unwrap(), CloneLookup::Found(Box::new(changed)));
+    // The clone of another provisioner is still that one's.
+    let moment = clones.now().await.unwrap();
+    clones.publish("another", &moment, &[], &[]).await.unwrap();
+    assert_eq!(names(&clones, None).await, [3, 1, 0].map(name));
 }
 
 #[tokio::test]
@@ -103,14 +128,14 @@ async fn a_slow_publication_brings_back_nothing_old() {
     clones.put(HERE, &entry(1, "alice")).await.unwrap();
     assert!(clones.remove(&name(2)).await.unwrap());
     clones.put(HERE, &entry(3, "alice")).await.unwrap();
-    clones.publish(HERE, &moment, &seen).await.unwrap();
+    clones.publish(HERE, &moment, &seen, &[]).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(3), name(1)]);
     let CloneLookup::Found(first) = clones.get(&name(1)).await.unwrap() else { panic!("it is there") };
     assert_eq!(first.phase, ClonePhase::Published);
     assert!(is_gone(&clones, 2).await);
     // The next one tells how it is.
     let moment = clones.now().await.unwrap();
-    clones.publish(HERE, &moment, &[entry(2, "alice")]).await.unwrap();
+    clones.publish(HERE, &moment, &[entry(2, "alice")], &[]).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(2)]);
 }
 
@@ -175,12 +200,12 @@ async fn too_large_entries_and_too_many_clones_are_rejected() {
     assert!(matches!(clones.put("", &entry(1, "alice")).await, Err(RegistryError::InvalidProvisionerId)));
     let all: Vec<CloneEntry> = (0..10_000).map(|n| entry(n, "alice")).collect();
     let moment = clones.now().await.unwrap();
-    clones.publish(HERE, &moment, &all).await.unwrap();
+    clones.publish(HERE, &moment, &all, &[]).await.unwrap();
     assert!(matches!(clones.put(HERE, &entry(10_000, "alice")).await, Err(RegistryError::Full)));
     assert_eq!(clones.get(&name(10_000)).await.unwrap(), CloneLookup::NotFound);
     clones.put(HERE, &entry(9_999, "bob")).await.unwrap();
     let moment = clones.now().await.unwrap();
-    clones.publish(HERE, &moment, &[]).await.unwrap();
+    clones.publish(HERE, &moment, &[], &[]).await.unwrap();
     clones.put(HERE, &entry(10_000, "alice")).await.unwrap();
     clones.remove(&name(10_000)).await.unwrap();
     assert_eq!(redis.command::<u64>("ZCARD {wpclone-clones}:gone").await, 10_000, "the oldest are forgotten");
@@ -193,16 +218,16 @@ async fn a_redis_that_was_away_or_flushed_is_filled_by_the_next_publication() {
     let all = [entry(1, "alice"), entry(2, "bob")];
     let moment = clones.now().await.unwrap();
     redis.kill();
-    assert!(matches!(clones.publish(HERE, &moment, &all).await, Err(RegistryError::Store(_))));
+    assert!(matches!(clones.publish(HERE, &moment, &all, &[]).await, Err(RegistryError::Store(_))));
     redis.restart().await;
     let since = Instant::now();
-    while clones.publish(HERE, &moment, &all).await.is_err() {
+    while clones.publish(HERE, &moment, &all, &[]).await.is_err() {
         assert!(since.elapsed() < Duration::from_secs(20), "the registry comes back");
     }
     redis.command::<()>("FLUSHALL").await;
     assert_eq!(names(&clones, None).await, []);
     let moment = clones.now().await.unwrap();
-    clones.publish(HERE, &moment, &all).await.unwrap();
+    clones.publish(HERE, &moment, &all, &[]).await.unwrap();
     assert_eq!(names(&clones, None).await, [name(2), name(1)]);
 }
 
@@ -211,7 +236,7 @@ async fn the_registry_works_on_a_cluster() {
     let cluster = Cluster::start().await;
     let clones = CloneRegistry::new(&cluster.nodes()[0].url()).unwrap();
     let moment = clones.now().await.unwrap();
-    clones.publish(HERE, &moment, &[entry(1, "alice")]).await.unwrap();
+    clones.publish(HERE, &moment, &[entry(1, "alice")], &[]).await.unwrap();
     assert_eq!(names(&clones, Some("alice")).await, [name(1)]);
     clones.remove(&name(1)).await.unwrap();
     assert!(is_gone(&clones, 1).await);
@@ -226,7 +251,7 @@ async fn nothing_is_changed_in_a_redis_with_another_layout() {
     redis.command::<()>("SET {wpclone-clones}:layout 7").await;
     let refused = |error: RegistryError| matches!(error, RegistryError::OtherLayout(e) if e.found == Some(7));
     assert!(refused(clones.put(HERE, &entry(2, "alice")).await.unwrap_err()));
-    assert!(refused(clones.publish(HERE, &time, &[]).await.unwrap_err()));
+    assert!(refused(clones.publish(HERE, &time, &[], &[]).await.unwrap_err()));
     assert!(refused(clones.remove(&name(1)).await.unwrap_err()));
     assert!(refused(clones.get(&name(1)).await.unwrap_err()));
     assert!(refused(clones.list(None, None, 5).await.unwrap_err()));

@@ -87,6 +87,7 @@ impl CloneSetup {
         let config = WpConfig {
             url: &info.url,
             table_prefix: &info.table_prefix,
+            username: &info.username,
             database: info.name.as_str(),
             database_socket: own.as_ref().unwrap_or(&shared).socket(),
             secrets,
@@ -138,7 +139,7 @@ impl CloneSetup {
         let input = json!({
             "task": "access",
             "template": TEMPLATE_USER,
-            "username": secrets.username,
+            "username": info.username,
             "password": secrets.password.expose_secret(),
             "key": secrets.migrator_key.expose_secret(),
             "open_until": until.as_second(),

@@ -18,6 +18,7 @@ use crate::error::{failed, task_failed};
 use crate::files::sync_dir;
 use crate::local_clone::{CloneProcesses, LocalClone};
 use crate::local_clones::LocalClones;
+use crate::random::random_hex;
 use crate::record::CloneRecord;
 use crate::secrets::Secrets;
 use crate::stored::ReadError;
@@ -44,7 +45,9 @@ impl Creator {
         }
         let template = self.templates.current()?;
         let paths = self.setup.host.state_dir.clone_paths(&spec.name);
-        let new = |slot| LocalClone::new(paths, self.record(spec, &template, slot));
+        let username =
+            format!("wpclone-{}", random_hex::<4>().map_err(failed("there are no random numbers"))?);
+        let new = |slot| LocalClone::new(paths, self.record(spec, username, &template, slot));
         let entry = self.clones.get_or_insert(&spec.name, new)?;
         if entry.info().task != spec.task {
             return Err(ProvisionError::NameTaken(spec.name.clone()));
@@ -82,15 +85,18 @@ impl Creator {
         created
     }
 
-    fn record(&self, spec: &CloneSpec, template: &Template, slot: u32) -> CloneRecord {
+    fn record(&self, spec: &CloneSpec, username: String, template: &Template, slot: u32) -> CloneRecord {
         let host = &self.setup.host;
         let (facts, addresses) = (SourceFacts::default(), &host.addresses);
         let info = CloneInfo {
             url: addresses.url(&spec.name),
             name: spec.name.clone(),
-            task: spec.task.clone(),
+            task: spec.task,
             owner: spec.owner.clone(),
+            source: spec.source.clone(),
+            username,
             phase: Phase::Creating,
+            problem: None,
             created_at: host.now(),
             deadline: spec.deadline,
             expires_at: None,

@@ -219,7 +219,7 @@ impl LocalEngine {
             let info = entry.usable()?;
             let secrets = setup.secrets(&entry)?;
             setup.grant_access(&entry, &secrets).await?;
-            Ok(secrets.into_access(info.url))
+            Ok(secrets.into_access(info))
         });
         ensured.await.map_err(task_failed)?
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use wpclone_provision::{CloneName, ProvisionError, SetAside, UnreadableClone};
+use wpclone_provision::{CloneInfo, CloneName, ProvisionError, SetAside, UnreadableClone};
 
 use crate::local_clone::LocalClone;
 use crate::tombstones::Tombstones;
@@ -33,6 +33,8 @@ pub(crate) struct Unreadable {
     pub(crate) reason: String,
     /// The slots of the users that own something in its folder; `None` when that cannot be known either.
     pub(crate) slots: Option<BTreeSet<u32>>,
+    /// What its record says, when that can be read.
+    pub(crate) info: Option<Box<CloneInfo>>,
 }
 
 impl LocalClones {
@@ -136,6 +138,7 @@ impl LocalClones {
         let clone = |(name, why): (&CloneName, &Unreadable)| UnreadableClone {
             name: name.clone(),
             reason: why.reason.clone(),
+            info: why.info.clone(),
         };
         SetAside {
             clones: known.unreadable.iter().map(clone).collect(),

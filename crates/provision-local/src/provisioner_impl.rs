@@ -147,7 +147,7 @@ impl Provisioner for LocalProvisioner {
         let engine = self.engine()?;
         let entry = engine.require(name)?;
         let info = entry.usable()?;
-        Ok(engine.setup.secrets(&entry)?.into_access(info.url))
+        Ok(engine.setup.secrets(&entry)?.into_access(info))
     }
 
     async fn ensure_access(&self, name: &CloneName) -> Result<Access, ProvisionError> {

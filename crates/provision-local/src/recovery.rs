@@ -97,7 +97,7 @@ impl Recovery {
             }
             Err(error) => {
                 let reason = format!("its remains cannot be removed: {error}");
-                self.set_aside(name, Unreadable { reason, slots: None });
+                self.set_aside(name, Unreadable { reason, slots: None, info: None });
             }
         }
         Ok(())
@@ -163,12 +163,13 @@ fn inspect(
     users: Users,
 ) -> io::Result<CloneOnDisk> {
     let is_deleted = tombstones.contains(name)?;
-    let unreadable = |error: ReadError, slot: Option<u32>| {
+    let unreadable = |error: ReadError, record: Option<CloneRecord>| {
         let slots = slots(paths, users).map(|mut slots| {
-            slots.extend(slot);
+            slots.extend(record.as_ref().map(|record| record.slot));
             slots
         });
-        CloneOnDisk::Unreadable(Unreadable { reason: error.to_string(), slots })
+        let info = record.map(|record| Box::new(record.info));
+        CloneOnDisk::Unreadable(Unreadable { reason: error.to_string(), slots, info })
     };
     Ok(match CloneRecord::read(paths, name) {
         Ok(record) if record.info.phase == Phase::Creating => CloneOnDisk::Removable,
@@ -179,7 +180,7 @@ fn inspect(
         Ok(record) if record.info.phase == Phase::Deleting => CloneOnDisk::Clone(Box::new(record)),
         Ok(record) => match Secrets::read(paths) {
             Ok(_) => CloneOnDisk::Clone(Box::new(record)),
-            Err(error) => unreadable(error, Some(record.slot)),
+            Err(error) => unreadable(error, Some(record)),
         },
         Err(_) if is_deleted => CloneOnDisk::Removable,
         Err(ReadError::Missing(_)) if paths.is_without_content().unwrap_or(false) => CloneOnDisk::Empty,

@@ -4,7 +4,7 @@ use std::io;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use wpclone_provision::Access;
+use wpclone_provision::{Access, CloneInfo};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::clone_paths::ClonePaths;
@@ -13,11 +13,10 @@ use crate::random::random_hex;
 use crate::stored::{self, ReadError};
 
 /// The version of `secrets.json`.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The secrets of a clone. They are in a file of their own, so that the record can be shown.
 pub(crate) struct Secrets {
-    pub(crate) username: String,
     pub(crate) password: SecretString,
     pub(crate) migrator_key: SecretString,
     pub(crate) login_key: SecretString,
@@ -29,7 +28,6 @@ pub(crate) struct Secrets {
 #[serde(deny_unknown_fields)]
 struct StoredSecrets {
     version: u32,
-    username: String,
     password: String,
     migrator_key: String,
     login_key: String,
@@ -49,7 +47,6 @@ impl Secrets {
     /// New random ones.
     pub(crate) fn generate() -> io::Result<Self> {
         Ok(Self {
-            username: format!("wpclone-{}", random_hex::<4>()?),
             password: random_hex::<16>()?.into(),
             migrator_key: random_hex::<32>()?.into(),
             login_key: random_hex::<32>()?.into(),
@@ -60,7 +57,6 @@ impl Secrets {
     pub(crate) fn write(&self, paths: &ClonePaths) -> io::Result<()> {
         let stored = StoredSecrets {
             version: VERSION,
-            username: self.username.clone(),
             password: self.password.expose_secret().to_owned(),
             migrator_key: self.migrator_key.expose_secret().to_owned(),
             login_key: self.login_key.expose_secret().to_owned(),
@@ -73,7 +69,6 @@ impl Secrets {
     pub(crate) fn read(paths: &ClonePaths) -> Result<Self, ReadError> {
         let stored: StoredSecrets = stored::read(&paths.secrets(), VERSION)?;
         Ok(Self {
-            username: stored.username.clone(),
             password: stored.password.as_str().into(),
             migrator_key: stored.migrator_key.as_str().into(),
             login_key: stored.login_key.as_str().into(),
@@ -81,8 +76,8 @@ impl Secrets {
         })
     }
 
-    pub(crate) fn into_access(self, url: String) -> Access {
-        let Self { username, password, migrator_key, login_key, .. } = self;
-        Access { url, username, password, migrator_key, login_key }
+    pub(crate) fn into_access(self, info: CloneInfo) -> Access {
+        let Self { password, migrator_key, login_key, .. } = self;
+        Access { url: info.url, username: info.username, password, migrator_key, login_key }
     }
 }

@@ -123,6 +123,7 @@ impl TemplateBuilder<'_> {
         let config = WpConfig {
             url: TEMPLATE_URL,
             table_prefix: TEMPLATE_PREFIX,
+            username: TEMPLATE_USER,
             database: TEMPLATE_SCHEMA,
             database_socket: self.database.socket(),
             secrets,

@@ -20,6 +20,8 @@ pub(crate) const DEFAULT_TABLE_PREFIX: &str = "wp_";
 pub(crate) struct WpConfig<'a> {
     pub(crate) url: &'a str,
     pub(crate) table_prefix: &'a str,
+    /// The administrator's login name.
+    pub(crate) username: &'a str,
     pub(crate) database: &'a str,
     pub(crate) database_socket: &'a Path,
     pub(crate) secrets: &'a Secrets,
@@ -62,7 +64,7 @@ fn wp_config(paths: &ClonePaths, config: &WpConfig<'_>) -> io::Result<String> {
     define("WPCLONE_NAME", &php_string(config.database));
     define("WPCLONE_LOGIN", &php_string(&paths.login().display().to_string()));
     define("WPCLONE_LOGIN_KEY", &php_string(config.secrets.login_key.expose_secret()));
-    define("WPCLONE_LOGIN_USER", &php_string(&config.secrets.username));
+    define("WPCLONE_LOGIN_USER", &php_string(config.username));
     let tree = php_string(&format!("{}/", paths.tree().display()));
     let _ = write!(
         text,

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::{CloneName, Isolation};
+use crate::{CloneName, CloneProblem, Isolation};
 
 /// Why a provisioner did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,14 @@ pub enum ProvisionError {
     /// The clone is published, and a published one is not adapted to its source any more.
     #[error("the clone {0} is published and cannot be changed")]
     AlreadyPublished(CloneName),
+    /// The clone was stopped and is not started again.
+    #[error("the clone {name} is stopped: {}", problem.detail)]
+    Stopped {
+        /// The clone.
+        name: CloneName,
+        /// Why.
+        problem: CloneProblem,
+    },
     /// What is stored of the clone cannot be read. It is kept as it is until it can be read again.
     #[error("the clone {name} is set aside, because it cannot be read: {reason}")]
     Unreadable {

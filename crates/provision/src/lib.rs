@@ -13,4 +13,7 @@ pub use types::{
     Access, CloneInfo, CloneSpec, EffectiveIsolation, Health, PhpLimits, SetAside, SourceFacts, SweepReport,
     UnreadableClone,
 };
-pub use wpclone_task::{CloneName, CloneNameError, ClonePhase as Phase, Isolation};
+pub use wpclone_task::{
+    CloneName, CloneNameError, ClonePhase as Phase, CloneProblem, CloneProblemKind, Isolation, SiteUrl,
+    TaskId,
+};

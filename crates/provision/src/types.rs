@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::{CloneName, Isolation, Phase};
+use crate::{CloneName, CloneProblem, Isolation, Phase, SiteUrl, TaskId};
 
 // Implementations store these, so an unknown field is an error: it comes from another version, and writing the record
 // again would lose it.
@@ -41,9 +41,11 @@ pub struct CloneSpec {
     /// The clone's name.
     pub name: CloneName,
     /// The task that it is created for.
-    pub task: String,
+    pub task: TaskId,
     /// The clone's owner (token name).
     pub owner: String,
+    /// The site that it becomes a copy of.
+    pub source: SiteUrl,
     /// When it is deleted unless it is published by then, or its task is unfinished.
     pub deadline: Timestamp,
     /// The requested isolation.
@@ -68,14 +70,21 @@ pub struct EffectiveIsolation {
 pub struct CloneInfo {
     /// The clone's name.
     pub name: CloneName,
-    /// The task that it was created for.
-    pub task: String,
+    /// The task that it was created for. The task is kept for a shorter time than a clone may be.
+    pub task: TaskId,
     /// The clone's owner (token name).
     pub owner: String,
+    /// The site that it is a copy of.
+    pub source: SiteUrl,
     /// Its canonical address, without a slash at the end.
     pub url: String,
+    /// The login name of its administrator: `wpclone-…`.
+    pub username: String,
     /// Its phase.
     pub phase: Phase,
+    /// What is wrong with it, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<CloneProblem>,
     /// When its creation began.
     pub created_at: Timestamp,
     /// When it is deleted unless it is published by then.
@@ -101,7 +110,7 @@ pub struct CloneInfo {
 pub struct Access {
     /// The clone's address.
     pub url: String,
-    /// The administrator's login name: `wpclone-…`.
+    /// The administrator's login name.
     pub username: String,
     /// The administrator's password.
     pub password: SecretString,
@@ -159,4 +168,6 @@ pub struct UnreadableClone {
     pub name: CloneName,
     /// What cannot be read, and why.
     pub reason: String,
+    /// The clone, when only something else of it cannot be read than its record.
+    pub info: Option<Box<CloneInfo>>,
 }

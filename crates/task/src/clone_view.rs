@@ -23,6 +23,56 @@ named! {
     }
 }
 
+named! {
+    /// What is wrong with a clone.
+    CloneProblemKind {
+        /// Its programs do not start. They are started again and again, with growing pauses.
+        NotStarting = "not_starting",
+        /// It was stopped because it needs more disk than a clone may have. It is not started again.
+        DiskLimitExceeded = "disk_limit_exceeded",
+        /// What is stored of it cannot be read. It is kept, and not run until it can be read again.
+        Unreadable = "unreadable",
+        /// It is being deleted, but something of it cannot be removed. It is tried again and again, with growing pauses.
+        NotRemovable = "not_removable",
+    }
+}
+
+impl CloneProblemKind {
+    /// Whether a clone with this problem is not run, also after a restart of its provisioner.
+    #[must_use]
+    pub const fn stops_clone(self) -> bool {
+        matches!(self, Self::DiskLimitExceeded)
+    }
+}
+
+/// What is wrong with a clone, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CloneProblem {
+    /// What is wrong.
+    pub kind: CloneProblemKind,
+    /// Why, in words: one line of at most 300 characters, without control characters and marks that change the direction
+    /// of text.
+    pub detail: String,
+}
+
+/// The most characters of a [`CloneProblem`]'s detail.
+const MAX_PROBLEM_DETAIL: usize = 300;
+
+impl CloneProblem {
+    /// A problem. `detail` may contain what a clone's own programs wrote.
+    #[must_use]
+    pub fn new(kind: CloneProblemKind, detail: &str) -> Self {
+        let is_shown = |c: &char| {
+            // Unicode's Bidi_Control.
+            !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        let spaced = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).filter(is_shown);
+        Self { kind, detail: spaced.take(MAX_PROBLEM_DETAIL).collect::<String>().trim().to_owned() }
+    }
+}
+
 impl ClonePhase {
     /// Whether its task is still creating or filling it.
     #[must_use]
@@ -41,6 +91,9 @@ pub struct CloneView {
     pub url: SiteUrl,
     /// The clone's state.
     pub state: ClonePhase,
+    /// What is wrong with it; absent while it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<CloneProblem>,
     /// The site that it was copied from.
     pub source: SiteUrl,
     /// The task that created it.
@@ -100,4 +153,17 @@ pub struct LoginLink {
     /// When the link expires.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub expires_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problems_detail_is_one_short_line_without_marks() {
+        let hostile = format!("it ended:\u{1b}[2J\n\u{202e}lanif{}", "x".repeat(1000));
+        let problem = CloneProblem::new(CloneProblemKind::NotStarting, &hostile);
+        assert!(problem.detail.starts_with("it ended: [2J lanifxx"), "{}", problem.detail);
+        assert_eq!(problem.detail.chars().count(), MAX_PROBLEM_DETAIL);
+    }
 }

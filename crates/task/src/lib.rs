@@ -21,7 +21,9 @@ mod view;
 
 pub use callback::{CallbackUrl, CallbackUrlError};
 pub use clone_name::{CloneName, CloneNameError};
-pub use clone_view::{CloneLinks, CloneList, ClonePhase, CloneView, LoginLink};
+pub use clone_view::{
+    CloneLinks, CloneList, ClonePhase, CloneProblem, CloneProblemKind, CloneView, LoginLink,
+};
 pub use code::Code;
 pub use event::{Event, Progress};
 pub use kind::{Kind, Stage, State, UnknownName};

@@ -1,20 +1,27 @@
 //! Keeps the registry of clones, which the API shows, up to date with the provisioner, and deletes clones whose time is
-//! over.
+//! over. What is shown of a clone comes from the provisioner's record alone: tasks are kept for a shorter time than clones
+//! may be.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::Map;
 use wpclone_clones::{CloneEntry, CloneLookup, CloneRegistry, RegistryError};
-use wpclone_provision::{Access, CloneInfo, CloneName, Phase, Provisioner};
-use wpclone_queue::{Queue, TaskLookup, TaskRecord};
+use wpclone_provision::{
+    CloneInfo, CloneName, CloneProblem, CloneProblemKind, Phase, Provisioner, UnreadableClone,
+};
+use wpclone_queue::{Queue, TaskLookup};
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_clone::{CloneSecrets, seal_clone};
-use wpclone_task::{SiteUrl, StoredRequest, TaskId};
+use wpclone_task::SiteUrl;
 
 /// How often clones are published and swept.
 const INTERVAL: Duration = Duration::from_secs(15);
+/// How many tasks are looked up at once, and how long all of a sweep may take.
+const CONCURRENT_LOOKUPS: usize = 8;
+const LOOKUP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Publishes the provisioner's clones to the registry.
 #[derive(Clone)]
@@ -25,51 +32,51 @@ pub(crate) struct RegistrySync {
     pub(crate) sealer: Sealer,
 }
 
-/// The task that a clone was created for.
-enum CloneTask {
-    Found(Box<TaskRecord>),
-    /// The queue does not know it, or not any more.
-    Missing,
-    /// Whether there is one cannot be known: the queue cannot be reached, or the record cannot be read.
-    Unreadable(String),
-}
-
-impl CloneTask {
-    /// Whether the clone has to stay because of its task.
-    fn is_unfinished(&self) -> bool {
-        match self {
-            Self::Found(task) => !task.state.is_final(),
-            Self::Missing => false,
-            Self::Unreadable(_) => true,
-        }
-    }
+/// What is known of the tasks of clones.
+#[derive(Debug, Default)]
+struct CloneTasks {
+    /// Whether the task of a clone is unfinished; without an entry it is not known.
+    unfinished: HashMap<CloneName, bool>,
+    /// Why that is not known of some clones: of one that stands for all of them.
+    unknown: Option<(CloneName, String)>,
 }
 
 impl RegistrySync {
     /// Publishes and sweeps now and then; never returns.
     pub(crate) async fn run(&self) {
+        // A deletion that takes long does not delay what is shown.
+        tokio::join!(self.publish_regularly(), self.sweep_regularly());
+    }
+
+    async fn publish_regularly(&self) {
         loop {
             // Also while no clone can be created, because WordPress is missing: existing clones run and expire.
             if let Err(error) = self.publish().await {
                 tracing::debug!(%error, "the clones could not be published");
             }
-            self.sweep().await;
             tokio::time::sleep(INTERVAL).await;
         }
     }
 
-    /// Deletes clones whose time is over. A clone whose task cannot be read is kept.
-    async fn sweep(&self) {
-        let Ok(clones) = self.provisioner.list().await else { return };
-        let mut unfinished = HashMap::new();
-        for clone in &clones {
-            let task = self.task_of(clone).await;
-            if let CloneTask::Unreadable(error) = &task {
-                tracing::warn!(clone = %clone.name, task.id = clone.task, error, "a clone's task cannot be read; the clone is kept");
+    async fn sweep_regularly(&self) {
+        let mut reported = None;
+        loop {
+            let unknown = self.sweep().await;
+            // Said once, not with every sweep.
+            if let Some((clone, error)) = unknown.as_ref().filter(|_| unknown != reported) {
+                tracing::warn!(%clone, error, "a clone's task cannot be read; such clones are kept");
             }
-            unfinished.insert(clone.name.clone(), task.is_unfinished());
+            reported = unknown;
+            tokio::time::sleep(INTERVAL).await;
         }
-        let has_unfinished_task = |clone: &CloneInfo| unfinished.get(&clone.name).copied().unwrap_or(true);
+    }
+
+    /// Deletes clones whose time is over. A clone whose task cannot be read is kept; returns one of them and the reason.
+    async fn sweep(&self) -> Option<(CloneName, String)> {
+        let Ok(clones) = self.provisioner.list().await else { return None };
+        let tasks = self.tasks_of(&clones).await;
+        let has_unfinished_task =
+            |clone: &CloneInfo| tasks.unfinished.get(&clone.name).copied().unwrap_or(true);
         match self.provisioner.sweep(&has_unfinished_task).await {
             Ok(swept) => {
                 for name in swept.expired.iter().chain(&swept.abandoned) {
@@ -79,48 +86,35 @@ impl RegistrySync {
             }
             Err(error) => tracing::warn!(%error, "clones could not be swept"),
         }
+        tasks.unknown
     }
 
     /// Publishes all clones.
     async fn publish(&self) -> Result<(), RegistryError> {
         let time = self.clones.now().await?;
-        let Ok(clones) = self.provisioner.list().await else { return Ok(()) };
+        // In this order: a clone that can be read again meanwhile is in both.
         let unreadable = self.provisioner.set_aside().await.clones;
-        let mut entries = Vec::new();
+        let Ok(clones) = self.provisioner.list().await else { return Ok(()) };
+        let (mut entries, mut kept) = (Vec::new(), Vec::new());
         for info in &clones {
-            if let (Ok(access), Some(source)) =
-                (self.provisioner.access(&info.name).await, self.source_of(info).await)
-            {
-                entries.extend(self.entry(info, &access, &source));
+            match self.entry(info).await {
+                Some(entry) => entries.push(entry),
+                None => kept.push(info.name.clone()),
             }
         }
-        for clone in &unreadable {
-            let listed = self.listed(&clone.name).await?;
-            entries.extend(listed.map(|entry| CloneEntry { phase: Phase::Unreadable, ..entry }));
+        let is_set_aside = |clone: &&UnreadableClone| clones.iter().all(|info| info.name != clone.name);
+        for clone in unreadable.iter().filter(is_set_aside) {
+            match self.unreadable_entry(clone).await? {
+                Some(entry) => entries.push(entry),
+                None => kept.push(clone.name.clone()),
+            }
         }
-        let id = self.provisioner.id();
-        if entries.len() == clones.len() + unreadable.len() {
-            return self.clones.publish(&id, &time, &entries).await;
-        }
-        // A publication removes what it does not name, and a clone of which not everything is known exists all the same.
-        for entry in &entries {
-            self.clones.put(&id, entry).await?;
-        }
-        Ok(())
+        self.clones.publish(&self.provisioner.id(), &time, &entries, &kept).await
     }
 
-    /// Publishes a clone that has changed.
-    pub(crate) async fn refresh(&self, info: &CloneInfo) {
-        if let (Ok(access), Some(source)) =
-            (self.provisioner.access(&info.name).await, self.source_of(info).await)
-        {
-            self.put(info, &access, &source).await;
-        }
-    }
-
-    /// Publishes a clone. An error is logged only: the next publication repeats it.
-    pub(crate) async fn put(&self, info: &CloneInfo, access: &Access, source: &SiteUrl) {
-        let Some(entry) = self.entry(info, access, source) else { return };
+    /// Publishes a clone that is new or has changed. An error is logged only: the next publication repeats it.
+    pub(crate) async fn put(&self, info: &CloneInfo) {
+        let Some(entry) = self.entry(info).await else { return };
         if let Err(error) = self.clones.put(&self.provisioner.id(), &entry).await {
             tracing::warn!(%error, clone = %info.name, "the clone could not be put into the registry");
         }
@@ -133,57 +127,80 @@ impl RegistrySync {
         }
     }
 
-    fn entry(&self, info: &CloneInfo, access: &Access, source: &SiteUrl) -> Option<CloneEntry> {
-        let secrets = CloneSecrets { password: access.password.clone(), login_key: access.login_key.clone() };
-        let effective_isolation = serde_json::to_value(info.effective_isolation).ok()?;
-        Some(CloneEntry {
-            name: info.name.clone(),
-            url: SiteUrl::parse(&info.url).ok()?,
-            phase: info.phase,
-            task: info.task.parse().ok()?,
-            owner: info.owner.clone(),
-            source: source.clone(),
-            username: access.username.clone(),
-            created_at: info.created_at,
-            deadline: info.deadline,
-            expires_at: info.expires_at,
-            isolation: info.isolation,
-            effective_isolation: effective_isolation.as_object().cloned().unwrap_or_else(Map::new),
-            sealed: seal_clone(&self.sealer, &info.name, &secrets).ok(),
-        })
-    }
-
-    /// The site that a clone is a copy of: its task says so, or, when the task is not kept any more, the registry.
-    async fn source_of(&self, info: &CloneInfo) -> Option<SiteUrl> {
-        if let CloneTask::Found(task) = self.task_of(info).await
-            && let StoredRequest::Clone { source, .. } = &task.request
-        {
-            return Some(source.url.clone());
-        }
-        self.listed(&info.name).await.ok().flatten().map(|entry| entry.source)
-    }
-
-    /// The clone as the registry last had it.
-    async fn listed(&self, name: &CloneName) -> Result<Option<CloneEntry>, RegistryError> {
-        Ok(match self.clones.get(name).await? {
-            CloneLookup::Found(entry) => Some(*entry),
-            CloneLookup::Gone(deleted) => Some(deleted.entry),
-            CloneLookup::NotFound | CloneLookup::Unreadable => None,
-        })
-    }
-
-    async fn task_of(&self, clone: &CloneInfo) -> CloneTask {
-        let id: TaskId = match clone.task.parse() {
-            Ok(id) => id,
-            Err(_) => return CloneTask::Unreadable("its id is not valid".into()),
+    /// A clone's entry, with its secrets while it can be used; `None` when the provisioner does not tell them now.
+    async fn entry(&self, info: &CloneInfo) -> Option<CloneEntry> {
+        let sealed = match info.phase {
+            Phase::Creating | Phase::Deleting | Phase::Unreadable => None,
+            Phase::Ready | Phase::Published => {
+                let access = self.provisioner.access(&info.name).await.ok()?;
+                let secrets = CloneSecrets { password: access.password, login_key: access.login_key };
+                seal_clone(&self.sealer, &info.name, &secrets).ok()
+            }
         };
-        match self.queue.get(id).await {
-            Ok(TaskLookup::Found(task)) => CloneTask::Found(task),
-            Ok(TaskLookup::Gone | TaskLookup::NotFound) => CloneTask::Missing,
-            Ok(TaskLookup::Unreadable) => CloneTask::Unreadable("another version wrote its record".into()),
-            Err(error) => CloneTask::Unreadable(error.to_string()),
-        }
+        Some(CloneEntry { sealed, ..entry_without_secrets(info)? })
     }
+
+    /// The entry of a clone that is set aside: as its record says, or, when that cannot be read, as the registry last had
+    /// it. `None` when neither is known.
+    async fn unreadable_entry(&self, clone: &UnreadableClone) -> Result<Option<CloneEntry>, RegistryError> {
+        let entry = match &clone.info {
+            Some(info) => entry_without_secrets(info),
+            None => match self.clones.get(&clone.name).await? {
+                CloneLookup::Found(entry) => Some(*entry),
+                CloneLookup::Gone(deleted) => Some(deleted.entry),
+                CloneLookup::NotFound | CloneLookup::Unreadable => None,
+            },
+        };
+        let problem = CloneProblem::new(CloneProblemKind::Unreadable, &clone.reason);
+        Ok(entry.map(|entry| CloneEntry { phase: Phase::Unreadable, problem: Some(problem), ..entry }))
+    }
+
+    async fn tasks_of(&self, clones: &[CloneInfo]) -> CloneTasks {
+        let mut tasks = CloneTasks::default();
+        let ask = |clone: &CloneInfo| {
+            let (name, asked) = (clone.name.clone(), self.queue.get(clone.task));
+            async move { (name, asked.await) }
+        };
+        let answers = stream::iter(clones.iter().map(ask)).buffered(CONCURRENT_LOOKUPS);
+        // Of clones that are not asked about in time nothing is known, and they are kept.
+        let mut answers = std::pin::pin!(answers.take_until(tokio::time::sleep(LOOKUP_LIMIT)));
+        while let Some((name, answer)) = answers.next().await {
+            let is_unfinished = match answer {
+                Ok(TaskLookup::Found(task)) => Ok(!task.state.is_final()),
+                Ok(TaskLookup::Gone | TaskLookup::NotFound) => Ok(false),
+                Ok(TaskLookup::Unreadable) => Err("another version wrote its record".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            match is_unfinished {
+                Ok(is_unfinished) => {
+                    tasks.unfinished.insert(name, is_unfinished);
+                }
+                Err(why) => tasks.unknown = tasks.unknown.take().or(Some((name, why))),
+            }
+        }
+        tasks
+    }
+}
+
+/// A clone as its record describes it; `None` when its address is not one.
+fn entry_without_secrets(info: &CloneInfo) -> Option<CloneEntry> {
+    let effective_isolation = serde_json::to_value(info.effective_isolation).ok()?;
+    Some(CloneEntry {
+        name: info.name.clone(),
+        url: SiteUrl::parse(&info.url).ok()?,
+        phase: info.phase,
+        problem: info.problem.clone(),
+        task: info.task,
+        owner: info.owner.clone(),
+        source: info.source.clone(),
+        username: info.username.clone(),
+        created_at: info.created_at,
+        deadline: info.deadline,
+        expires_at: info.expires_at,
+        isolation: info.isolation,
+        effective_isolation: effective_isolation.as_object().cloned().unwrap_or_else(Map::new),
+        sealed: None,
+    })
 }
 
 #[cfg(test)]
@@ -194,10 +211,12 @@ mod tests {
     use tokio::sync::watch;
     use tokio_util::sync::CancellationToken;
     use wpclone_provision::{
-        CloneSpec, EffectiveIsolation, HasUnfinishedTask, Health, Isolation, ProvisionError, SetAside,
-        SourceFacts, SweepReport, UnreadableClone,
+        Access, CloneSpec, EffectiveIsolation, HasUnfinishedTask, Health, Isolation, ProvisionError,
+        SetAside, SourceFacts, SweepReport,
     };
     use wpclone_queue::QueueOptions;
+    use wpclone_service::sealed_clone::open_clone;
+    use wpclone_task::{ExposeSecret as _, TaskId};
     use wpclone_test_redis::Redis;
 
     use super::*;
@@ -208,6 +227,8 @@ mod tests {
         clones: Mutex<Vec<CloneInfo>>,
         set_aside: Mutex<SetAside>,
         kept: Mutex<Vec<(CloneName, bool)>>,
+        /// The clone whose secrets it cannot tell.
+        without_access: Mutex<Option<CloneName>>,
     }
 
     #[async_trait]
@@ -240,7 +261,13 @@ mod tests {
             self.set_aside.lock().clone()
         }
 
-        async fn access(&self, _: &CloneName) -> Result<Access, ProvisionError> {
+        async fn access(&self, name: &CloneName) -> Result<Access, ProvisionError> {
+            if *self.without_access.lock() == Some(name.clone()) {
+                return Err(ProvisionError::Unreadable {
+                    name: name.clone(),
+                    reason: "a broken disk".into(),
+                });
+            }
             Ok(access())
         }
 
@@ -280,15 +307,19 @@ mod tests {
         }
     }
 
-    fn clone(n: u32, task: &str) -> CloneInfo {
-        let any: TaskId = format!("01890000-0000-7000-8000-00000000000{n}").parse().unwrap();
-        let name = CloneName::derive(Timestamp::UNIX_EPOCH, any, 0);
+    /// The clone of this task.
+    fn clone(n: u32) -> CloneInfo {
+        let task: TaskId = format!("01890000-0000-7000-8000-00000000000{n}").parse().unwrap();
+        let name = CloneName::derive(Timestamp::UNIX_EPOCH, task, 0);
         CloneInfo {
             url: format!("http://127.0.0.1:8090/{name}"),
             name,
-            task: task.into(),
+            task,
             owner: "alice".into(),
+            source: SiteUrl::parse("https://source.example").unwrap(),
+            username: "wpclone-x".into(),
             phase: Phase::Published,
+            problem: None,
             created_at: Timestamp::UNIX_EPOCH,
             deadline: Timestamp::UNIX_EPOCH,
             expires_at: None,
@@ -314,43 +345,104 @@ mod tests {
         }
     }
 
-    const TASK: &str = "01890000-0000-7000-8000-0000000000aa";
+    async fn listed(sync: &RegistrySync) -> Vec<CloneEntry> {
+        sync.clones.list(None, None, 10).await.unwrap().clones
+    }
 
     #[tokio::test]
     async fn a_clone_whose_task_cannot_be_read_is_kept() {
         let (redis, provisioner) = (Redis::start().await, Arc::<FakeProvisioner>::default());
-        // As another version may have written it.
-        redis.command::<()>(&format!("SET {{wpclone}}:task:{TASK} 9-of-another-version")).await;
-        let missing = TASK.replace("aa", "bb");
-        let clones = [clone(1, TASK), clone(2, "not an id"), clone(3, &missing)];
+        let clones = [clone(1), clone(2), clone(3)];
         *provisioner.clones.lock() = clones.to_vec();
-        sync(&redis, &provisioner).sweep().await;
+        let sync = sync(&redis, &provisioner);
+        // As another version may have written it.
+        let key = format!("{{wpclone}}:task:{}", clones[1].task);
+        redis.command::<()>(&format!("SET {key} 9-of-another-version")).await;
+        let unknown = sync.sweep().await.unwrap();
+        assert_eq!(unknown.0, clones[1].name);
         let kept: Vec<bool> = provisioner.kept.lock().iter().map(|(_, kept)| *kept).collect();
-        assert_eq!(kept, [true, true, false], "only of the last it is known that there is no task");
+        assert_eq!(kept, [false, true, false], "of the others it is known that there is no task");
     }
 
     #[tokio::test]
-    async fn a_clone_that_cannot_be_read_stays_listed_as_unreadable() {
+    async fn while_the_queue_cannot_be_reached_all_clones_are_kept() {
+        let (mut redis, provisioner) = (Redis::start().await, Arc::<FakeProvisioner>::default());
+        *provisioner.clones.lock() = vec![clone(1), clone(2)];
+        let sync = sync(&redis, &provisioner);
+        redis.kill();
+        assert!(sync.sweep().await.is_some());
+        assert!(provisioner.kept.lock().iter().all(|(_, kept)| *kept));
+    }
+
+    #[tokio::test]
+    async fn a_clone_that_is_kept_longer_than_its_task_is_listed_also_in_an_empty_registry() {
         let (redis, provisioner) = (Redis::start().await, Arc::<FakeProvisioner>::default());
-        let (sync, info) = (sync(&redis, &provisioner), clone(1, TASK));
-        sync.put(&info, &access(), &SiteUrl::parse("https://source.example").unwrap()).await;
+        let sync = sync(&redis, &provisioner);
+        *provisioner.clones.lock() = vec![clone(1), clone(2)];
+        for _ in 0..2 {
+            sync.publish().await.unwrap();
+            let found = listed(&sync).await;
+            assert_eq!(found.len(), 2);
+            for entry in found {
+                assert_eq!(entry.source.to_string(), "https://source.example");
+                let secrets =
+                    open_clone(&sync.sealer, &entry.name, entry.sealed.as_deref().unwrap()).unwrap();
+                assert_eq!(secrets.password.expose_secret(), "password");
+            }
+            redis.command::<()>("FLUSHALL").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn clones_that_cannot_be_logged_in_to_do_not_stop_the_publication_of_the_others() {
+        let (redis, provisioner) = (Redis::start().await, Arc::<FakeProvisioner>::default());
+        let sync = sync(&redis, &provisioner);
+        *provisioner.clones.lock() = vec![clone(1), clone(2), clone(3), clone(4)];
+        sync.publish().await.unwrap();
+        // One is being deleted, of one the secrets are unreadable, one is gone; the last one does not start.
+        let mut changed = vec![clone(1), clone(2), clone(4)];
+        changed[0].phase = Phase::Deleting;
+        *provisioner.without_access.lock() = Some(clone(2).name);
+        let problem = CloneProblem::new(CloneProblemKind::NotStarting, "php-fpm ended");
+        changed[2].problem = Some(problem.clone());
+        *provisioner.clones.lock() = changed;
+        sync.publish().await.unwrap();
+        let found = listed(&sync).await;
+        let of = |n: u32| found.iter().find(|entry| entry.name == clone(n).name);
+        assert_eq!((of(1).unwrap().phase, of(1).unwrap().sealed.is_some()), (Phase::Deleting, false));
+        assert!(of(2).unwrap().sealed.is_some(), "its older entry stays");
+        assert!(of(3).is_none(), "it is gone");
+        assert_eq!(of(4).unwrap().problem, Some(problem));
+    }
+
+    #[tokio::test]
+    async fn a_clone_that_cannot_be_read_is_listed_with_the_reason() {
+        let (redis, provisioner) = (Redis::start().await, Arc::<FakeProvisioner>::default());
+        let (sync, info) = (sync(&redis, &provisioner), clone(1));
+        sync.put(&info).await;
         let unreadable =
-            UnreadableClone { name: info.name.clone(), reason: "clone.json is not valid".into() };
+            UnreadableClone { name: info.name.clone(), reason: "clone.json is not valid".into(), info: None };
         provisioner.set_aside.lock().clones.push(unreadable);
         for _ in 0..2 {
             sync.publish().await.unwrap();
-            let listed = sync.listed(&info.name).await.unwrap().unwrap();
-            assert_eq!((listed.phase, listed.owner.as_str()), (Phase::Unreadable, "alice"));
-            assert_eq!(sync.clones.list(None, None, 10).await.unwrap().clones.len(), 1);
+            let found = listed(&sync).await;
+            assert_eq!(found.len(), 1);
+            let problem = found[0].problem.as_ref().unwrap();
+            assert_eq!((found[0].phase, found[0].owner.as_str()), (Phase::Unreadable, "alice"));
+            assert_eq!(
+                (problem.kind, problem.detail.as_str()),
+                (CloneProblemKind::Unreadable, "clone.json is not valid")
+            );
         }
-        // Its task is not kept any more; what it is a copy of is still known.
-        *provisioner.set_aside.lock() = SetAside::default();
-        provisioner.clones.lock().push(info.clone());
+        // Its record can be read, but not its secrets: what it is is known without the registry.
+        redis.command::<()>("FLUSHALL").await;
+        provisioner.set_aside.lock().clones[0].info = Some(Box::new(info.clone()));
         sync.publish().await.unwrap();
-        let listed = sync.listed(&info.name).await.unwrap().unwrap();
-        assert_eq!(
-            (listed.phase, listed.source.to_string()),
-            (Phase::Published, "https://source.example".into())
-        );
+        assert_eq!(listed(&sync).await[0].phase, Phase::Unreadable);
+        *provisioner.set_aside.lock() = SetAside::default();
+        provisioner.clones.lock().push(info);
+        sync.publish().await.unwrap();
+        let found = &listed(&sync).await[0];
+        assert_eq!((found.phase, &found.problem), (Phase::Published, &None));
     }
 }

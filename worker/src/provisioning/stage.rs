@@ -81,14 +81,15 @@ impl Provisioning {
         job.report_progress(10, "Creating a WordPress to copy into");
         let spec = CloneSpec {
             name: name.clone(),
-            task: job.task.to_string(),
+            task: job.task,
             owner: job.owner.clone(),
+            source: request.source.site.clone(),
             deadline: Timestamp::now() + PUBLICATION_TIMEOUT,
             isolation,
         };
         let info = self.provisioner.create(&spec).await.map_err(problem)?;
         let access = self.provisioner.access(&name).await.map_err(problem)?;
-        self.registry.put(&info, &access, &request.source.site).await;
+        self.registry.put(&info).await;
         job.report_progress(90, "The clone is ready to be filled");
         Ok(StepOutput::Provisioned(Provisioned {
             name,
@@ -124,7 +125,7 @@ impl Provisioning {
         info: Result<CloneInfo, ProvisionError>,
     ) -> StepResult<StepOutput> {
         let info = info.map_err(problem)?;
-        self.registry.refresh(&info).await;
+        self.registry.put(&info).await;
         Ok(StepOutput::CloneExpiry(CloneExpiry { name: name.clone(), expires_at: info.expires_at }))
     }
 
@@ -144,7 +145,7 @@ fn problem(error: ProvisionError) -> Box<Problem> {
         ProvisionError::Unavailable(_) | ProvisionError::Unreadable { .. } => Code::ProvisionerUnavailable,
         ProvisionError::IsolationUnavailable(_) => Code::IsolationUnavailable,
         ProvisionError::LimitReached { .. } => Code::ClonesFull,
-        ProvisionError::InsufficientDisk { .. } => Code::DiskInsufficient,
+        ProvisionError::InsufficientDisk { .. } | ProvisionError::Stopped { .. } => Code::DiskInsufficient,
         ProvisionError::Gone(_) => Code::CloneGone,
         ProvisionError::NotFound(_) => Code::CloneNotFound,
         ProvisionError::NotPublished(_) => Code::CloneNotReady,

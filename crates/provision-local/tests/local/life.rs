@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 use wpclone_provision::{Health, Isolation, Phase, ProvisionError, Provisioner as _, Routing};
 
-use crate::support::{Lab, folder, http, name, processes_in, spec, until};
+use crate::support::{Lab, folder, http, id, name, processes_in, spec, until};
 
 pub(crate) async fn repeated_calls_have_one_effect() {
     let lab = Lab::with(Routing::Path, |options| options.max_clones = 2).await;
@@ -19,7 +19,7 @@ pub(crate) async fn repeated_calls_have_one_effect() {
     let (a, b) = (a.expect("a clone"), b.expect("the same"));
     assert_eq!(a, b);
     let mut other = spec("one");
-    other.task = "another".into();
+    other.task = id("another");
     assert!(matches!(lab.local.create(&other).await, Err(ProvisionError::NameTaken(_))));
     lab.clone("two").await;
     let full = lab.local.create(&spec("three")).await.expect_err("no place");
@@ -63,7 +63,7 @@ pub(crate) async fn a_sweep_deletes_expired_and_abandoned_clones() {
     assert_eq!(lab.local.sweep(&none).await.expect("a sweep"), Default::default());
     // After an hour the deadline of unpublished clones has passed.
     lab.ahead.store(3_600, Ordering::SeqCst);
-    let swept = lab.local.sweep(&|clone| clone.task == "busy").await.expect("a sweep");
+    let swept = lab.local.sweep(&|clone| clone.name == name("busy")).await.expect("a sweep");
     assert_eq!((swept.abandoned, swept.expired), (vec![left.name.clone()], vec![]));
     let pushed = lab.get(&busy.name).await.expect("still there").deadline;
     assert!(pushed > now + SignedDuration::from_mins(80), "{pushed}");

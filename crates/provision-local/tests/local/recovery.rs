@@ -62,9 +62,9 @@ pub(crate) async fn clones_that_cannot_be_read_are_kept_and_reported_and_taken_u
         let mut content = stored(&file);
         saved.push((file.clone(), content.clone()));
         match kind {
-            "json" => fs::write(&file, "{\"version\":1,").expect("a file"),
+            "json" => fs::write(&file, "{\"version\":2,").expect("a file"),
             "version" => {
-                content["version"] = json!(2);
+                content["version"] = json!(99);
                 store(&file, &content);
             }
             "field" => {
@@ -91,12 +91,14 @@ pub(crate) async fn clones_that_cannot_be_read_are_kept_and_reported_and_taken_u
         let clone = set_aside.clones.iter().find(|clone| clone.name == name(kind));
         clone.expect("it is reported").reason.clone()
     };
-    assert!(reason("version").contains("version 2"), "{}", reason("version"));
+    assert!(reason("version").contains("version 99"), "{}", reason("version"));
     assert!(reason("secrets").contains("secrets.json"), "{}", reason("secrets"));
-    for clone in &clones {
+    let of_record = set_aside.clones.iter().filter_map(|clone| clone.info.as_deref());
+    assert_eq!(of_record.collect::<Vec<_>>(), [clones.last().expect("a clone")], "its record can be read");
+    for (clone, kind) in clones.iter().zip(KINDS) {
         let refused = [
             lab.local.delete(&clone.name).await.expect_err("it is kept"),
-            lab.local.create(&spec(&clone.task)).await.expect_err("the name is in use"),
+            lab.local.create(&spec(kind)).await.expect_err("the name is in use"),
             lab.local.access(&clone.name).await.expect_err("it cannot be read"),
         ];
         for error in refused {

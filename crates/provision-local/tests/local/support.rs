@@ -235,17 +235,22 @@ pub(crate) async fn raw(to: SocketAddr, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-pub(crate) fn name(task: &str) -> CloneName {
+/// The id of a task that has this word as its name here.
+pub(crate) fn id(task: &str) -> TaskId {
     let any: TaskId = "00000000-0000-7000-8000-000000000000".parse().expect("an id");
-    let task = any.derived(task).to_string().parse().expect("an id");
-    CloneName::derive("2026-11-23T16:31:05Z".parse().expect("a time"), task, 0)
+    any.derived(task).to_string().parse().expect("an id")
+}
+
+pub(crate) fn name(task: &str) -> CloneName {
+    CloneName::derive("2026-11-23T16:31:05Z".parse().expect("a time"), id(task), 0)
 }
 
 pub(crate) fn spec(task: &str) -> CloneSpec {
     CloneSpec {
         name: name(task),
-        task: task.into(),
+        task: id(task),
         owner: "somebody".into(),
+        source: "https://source.example".to_owned().try_into().expect("an address"),
         deadline: Timestamp::now() + SignedDuration::from_mins(30),
         isolation: Isolation::Shared,
     }
