@@ -15,6 +15,9 @@ use wpclone_queue::{Queue, QueueError};
 use crate::browser::BrowserAvailability;
 use crate::metrics::Metrics;
 
+/// The most lines on single clones in the text of `/readyz`.
+const MAX_LINES: usize = 50;
+
 /// What the responses are made from.
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -55,7 +58,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
     }
 }
 
-/// Why no clones can be created, and what is set aside. The worker is ready all the same: it serves its other stages.
+/// Why no clones can be created, what is set aside, and which clones do not work. The worker is ready all the same: it serves its other stages.
 async fn clones(admin: &Admin) -> String {
     let Some(provisioner) = &admin.provisioner else { return String::new() };
     let mut text = match provisioner.health() {
@@ -65,11 +68,20 @@ async fn clones(admin: &Admin) -> String {
         Health::Unavailable(why) => format!("clones: unavailable, {why}\n"),
     };
     let set_aside = provisioner.set_aside().await;
-    for clone in set_aside.clones {
-        text.push_str(&format!("clones: {} is set aside and kept, {}\n", clone.name, clone.reason));
+    let kept =
+        set_aside.clones.into_iter().map(|it| format!("{} is set aside and kept, {}", it.name, it.reason));
+    let unclaimed =
+        set_aside.unclaimed.into_iter().map(|what| format!("{what} belongs to no known clone and is kept"));
+    let failing = provisioner.list().await.unwrap_or_default().into_iter().filter_map(|clone| {
+        let problem = clone.problem?;
+        Some(format!("{} is {}, {}", clone.name, problem.kind.as_str().replace('_', " "), problem.detail))
+    });
+    let lines: Vec<String> = kept.chain(unclaimed).chain(failing).collect();
+    for line in lines.iter().take(MAX_LINES) {
+        text.push_str(&format!("clones: {line}\n"));
     }
-    for what in set_aside.unclaimed {
-        text.push_str(&format!("clones: {what} belongs to no known clone and is kept\n"));
+    if lines.len() > MAX_LINES {
+        text.push_str(&format!("clones: {} more\n", lines.len() - MAX_LINES));
     }
     text
 }

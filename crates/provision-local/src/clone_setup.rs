@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use wpclone_provision::{Isolation, ProvisionError, SourceFacts};
 
+use crate::blocking::run_blocking;
 use crate::database_server::{DatabaseServer, DatabaseServers};
 use crate::error::failed;
 use crate::host::Host;
@@ -32,10 +33,12 @@ pub(crate) struct CloneSetup {
 
 impl CloneSetup {
     /// The clone's secrets.
-    pub(crate) fn secrets(&self, entry: &LocalClone) -> Result<Secrets, ProvisionError> {
+    pub(crate) async fn secrets(&self, entry: &LocalClone) -> Result<Secrets, ProvisionError> {
         let unreadable =
             |error: ReadError| ProvisionError::Unreadable { name: entry.name(), reason: error.to_string() };
-        Secrets::read(&entry.paths).map_err(unreadable)
+        let paths = entry.paths.clone();
+        let read = run_blocking(move || Ok(Secrets::read(&paths))).await;
+        read.map_err(failed("the clone's secrets cannot be read"))?.map_err(unreadable)
     }
 
     /// Starts the database server of a dedicated clone.
@@ -76,7 +79,7 @@ impl CloneSetup {
     }
 
     /// Writes wp-config.php.
-    pub(crate) fn write_config(
+    pub(crate) async fn write_config(
         &self,
         entry: &LocalClone,
         processes: &CloneProcesses,
@@ -93,8 +96,18 @@ impl CloneSetup {
             secrets,
             clone_runtime: &self.host.state_dir.clone_runtime(),
         };
-        wp_config::write(&entry.paths, &config, self.host.users.of_slot(entry.slot()))
-            .map_err(failed("wp-config.php cannot be written"))
+        let user = self.host.users.of_slot(entry.slot());
+        let written = wp_config::write(&entry.paths, &config, user, &self.host.lock).await;
+        written.map_err(failed("wp-config.php cannot be written"))
+    }
+
+    /// Whether all programs of the clone run.
+    pub(crate) fn is_running(&self, entry: &LocalClone, processes: &mut CloneProcesses) -> bool {
+        let has_database = match entry.info().isolation {
+            Isolation::Shared => true,
+            Isolation::Dedicated => processes.database.as_mut().is_some_and(DatabaseServer::is_running),
+        };
+        has_database && processes.fpm.as_mut().is_some_and(Daemon::is_running)
     }
 
     /// Starts the clone's programs that do not run.

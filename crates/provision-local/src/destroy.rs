@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use wpclone_provision::{CloneName, Phase, ProvisionError};
+use wpclone_provision::{CloneName, CloneProblemKind, Phase, ProvisionError};
 
+use crate::blocking::run_blocking;
 use crate::database_server::DatabaseServers;
 use crate::error::{failed, task_failed};
 use crate::files::remove_all;
@@ -28,7 +29,39 @@ impl Destroyer {
     /// interrupted is continued: tombstone and record say so before anything is removed.
     pub(crate) async fn delete(self: &Arc<Self>, entry: Arc<LocalClone>) -> Result<(), ProvisionError> {
         let destroyer = Arc::clone(self);
-        tokio::spawn(async move { destroyer.delete_now(&entry).await }).await.map_err(task_failed)?
+        let deleting = async move {
+            let deleted = destroyer.delete_now(&entry).await;
+            if let Err(error) = &deleted {
+                note_failure(&entry, error);
+            }
+            deleted
+        };
+        tokio::spawn(deleting).await.map_err(task_failed)?
+    }
+
+    /// Removes what a failed or interrupted creation left, unless the clone is being created again.
+    pub(crate) async fn delete_unfinished(
+        self: &Arc<Self>,
+        entry: Arc<LocalClone>,
+    ) -> Result<(), ProvisionError> {
+        let destroyer = Arc::clone(self);
+        let deleting = async move {
+            let (mut processes, name) = (entry.processes.lock().await, entry.name());
+            if !entry.is_unfinished() || !destroyer.clones.is_current(&entry) {
+                return Ok(());
+            }
+            let removed = destroyer.remove_unfinished(&entry, &mut processes).await;
+            let removed = removed.map_err(failed("what is left of it cannot be removed"));
+            match &removed {
+                Ok(()) => {
+                    destroyer.clones.remove(&name);
+                    tracing::info!(clone = %name, "removed what was left of a clone that was not created completely");
+                }
+                Err(error) => note_failure(&entry, error),
+            }
+            removed
+        };
+        tokio::spawn(deleting).await.map_err(task_failed)?
     }
 
     async fn delete_now(&self, entry: &Arc<LocalClone>) -> Result<(), ProvisionError> {
@@ -37,17 +70,19 @@ impl Destroyer {
             return Ok(());
         }
         entry.set_serving(false);
-        if let Err(error) = self.clones.tombstones.add(&name, self.host.now()) {
+        let (tombstones, deleted, now) = (self.clones.tombstones.clone(), name.clone(), self.host.now());
+        if let Err(error) = self.host.lock.run_blocking(move || tombstones.add(&deleted, now)).await {
             // On a full disk nothing can be written, and removing is what helps.
             tracing::warn!(clone = %name, %error, "the tombstone of a clone cannot be written");
         }
-        let marked = entry.change(|record| {
+        let marked = entry.change(&self.host.lock, |record| {
+            let is_new = record.info.phase != Phase::Deleting;
             record.info.phase = Phase::Deleting;
-            Ok(true)
+            Ok(is_new)
         });
-        if let Err(error) = marked {
+        if let Err(error) = marked.await {
             tracing::warn!(clone = %name, %error, "a clone's record does not say that it is being deleted");
-            entry.mark_deleting();
+            entry.mark_deleting().await;
         }
         processes.stop().await;
         self.remove_parts(&name).await.map_err(failed("the clone cannot be removed completely"))?;
@@ -64,8 +99,9 @@ impl Destroyer {
         processes: &mut CloneProcesses,
     ) -> io::Result<()> {
         processes.stop().await;
-        let info = entry.info();
-        match CloneRecord::read(&entry.paths, &info.name) {
+        let (info, paths) = (entry.info(), entry.paths.clone());
+        let name = info.name.clone();
+        match run_blocking(move || Ok(CloneRecord::read(&paths, &name))).await? {
             Ok(found) if found.info.phase == Phase::Creating && found.info.task == info.task => {
                 self.remove_parts(&info.name).await
             }
@@ -104,5 +140,12 @@ impl Destroyer {
             paths.remove_record()
         });
         removed.await
+    }
+}
+
+/// Notes that a clone could not be removed, and logs it now and then.
+fn note_failure(entry: &LocalClone, error: &ProvisionError) {
+    if entry.note_failure(CloneProblemKind::NotRemovable, &error.to_string()) {
+        tracing::warn!(clone = %entry.name(), %error, "a clone cannot be removed; it is tried again with growing pauses");
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use wpclone_provision::{Access, CloneName, ProvisionError};
@@ -26,6 +27,7 @@ use crate::match_source::SourceMatcher;
 use crate::options::LocalOptions;
 use crate::recovery::Recovery;
 use crate::shared_database::SharedDatabase;
+use crate::slots::SlotAllocator;
 use crate::state_dir::{StateDir, StateLock};
 use crate::template_store::TemplateStore;
 use crate::tombstones::Tombstones;
@@ -57,7 +59,7 @@ pub(crate) struct LocalEngine {
     pub(crate) creator: Arc<Creator>,
     pub(crate) matcher: Arc<SourceMatcher>,
     pub(crate) destroyer: Arc<Destroyer>,
-    pub(crate) recovery: Recovery,
+    pub(crate) recovery: Arc<Recovery>,
 }
 
 impl LockedHost {
@@ -88,7 +90,8 @@ impl LockedHost {
         let (addresses, clock) = (options.addresses.clone(), options.clock.clone());
         let host = Arc::new(Host { state_dir, lock, users, binaries, launcher, addresses, clock });
         let templates = Arc::new(TemplateStore::new(Arc::clone(&host), options.wordpress_dir.clone()));
-        let no_clones = std::fs::read_dir(host.state_dir.clones())?.next().is_none();
+        let folder = host.state_dir.clones();
+        let no_clones = run_blocking(move || Ok(std::fs::read_dir(folder)?.next().is_none())).await?;
         let stage = async {
             // Both take a while and are independent. Existing clones come first: they are down.
             if no_clones {
@@ -143,8 +146,11 @@ async fn wait_until_predecessor_is_gone(run: PathBuf) -> io::Result<()> {
     let end = Instant::now() + PREDECESSOR_TIMEOUT;
     loop {
         let folders = run.clone();
-        run_blocking(move || wpclone_supervisor::sweep(&folders)).await?;
-        if std::fs::read_dir(&run)?.flatten().all(|entry| entry.file_name() == KEEP) {
+        let swept = move || {
+            wpclone_supervisor::sweep(&folders)?;
+            Ok(std::fs::read_dir(&folders)?.flatten().all(|entry| entry.file_name() == KEEP))
+        };
+        if run_blocking(swept).await? {
             return Ok(());
         }
         if Instant::now() >= end {
@@ -181,15 +187,17 @@ impl LocalEngine {
             clones: Arc::clone(&clones),
             templates: Arc::clone(&templates),
             destroyer: Arc::clone(&destroyer),
+            slots: SlotAllocator::new(host.state_dir.last_slot(), host.users, Arc::clone(&host.lock)),
         });
         let matcher =
             Arc::new(SourceMatcher { setup: Arc::clone(&setup), templates: Arc::clone(&templates) });
-        let recovery = Recovery {
+        let recovery = Arc::new(Recovery {
             host: Arc::clone(&host),
             shared: Arc::clone(&shared),
             clones: Arc::clone(&clones),
             destroyer: Arc::clone(&destroyer),
-        };
+            removals: Mutex::default(),
+        });
         Self { host, clones, shared, templates, setup, creator, matcher, destroyer, recovery }
     }
 
@@ -216,8 +224,8 @@ impl LocalEngine {
         let setup = Arc::clone(&self.setup);
         let ensured = tokio::spawn(async move {
             let _processes = entry.processes.lock().await;
-            let info = entry.usable()?;
-            let secrets = setup.secrets(&entry)?;
+            let info = entry.runnable()?;
+            let secrets = setup.secrets(&entry).await?;
             setup.grant_access(&entry, &secrets).await?;
             Ok(secrets.into_access(info))
         });

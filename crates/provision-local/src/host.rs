@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use wpclone_provision::{Addresses, ProvisionError};
 
 use crate::binaries::Binaries;
+use crate::blocking::run_blocking;
 use crate::error::failed;
 use crate::files::free_space;
 use crate::launcher::Launcher;
@@ -35,10 +36,10 @@ impl Host {
     }
 
     /// Checks that this many bytes fit on the disk, with its reserve.
-    pub(crate) fn check_free_space(&self, bytes: u64) -> Result<(), ProvisionError> {
-        let free = free_space(self.state_dir.root())
-            .map_err(failed("the free space of the disk cannot be determined"))?;
-        enough_space(bytes, free)
+    pub(crate) async fn check_free_space(&self, bytes: u64) -> Result<(), ProvisionError> {
+        let root = self.state_dir.root().to_owned();
+        let free = run_blocking(move || free_space(&root)).await;
+        enough_space(bytes, free.map_err(failed("the free space of the disk cannot be determined"))?)
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod archive;
+mod backoff;
 mod binaries;
 mod blocking;
 mod clone_paths;
@@ -13,9 +14,11 @@ mod database_server;
 mod destroy;
 mod engine;
 mod error;
+mod fair_limit;
 mod files;
 mod fpm_config;
 mod host;
+mod keep_running;
 mod launcher;
 mod local_clone;
 mod local_clones;
@@ -30,6 +33,7 @@ mod record;
 mod recovery;
 mod secrets;
 mod shared_database;
+mod slots;
 mod state_dir;
 mod stored;
 mod template;

@@ -1,20 +1,25 @@
-//! A clone in memory: its record, and the programs that run it.
+//! A clone in memory: its record, the programs that run it, and what fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use wpclone_provision::{CloneInfo, CloneName, Phase, ProvisionError};
+use wpclone_provision::{CloneInfo, CloneName, CloneProblem, CloneProblemKind, Phase, ProvisionError};
 
+use crate::backoff::Backoff;
 use crate::clone_paths::ClonePaths;
 use crate::database_server::DatabaseServer;
 use crate::error::failed;
 use crate::launcher::Daemon;
 use crate::record::CloneRecord;
+use crate::state_dir::StateLock;
 
 /// How many requests of a clone may be in PHP or wait for it.
 const MAX_REQUESTS: usize = 48;
+/// How long a clone's programs run until they count as started: those that end earlier have failed.
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// The programs of a clone.
 #[derive(Debug, Default)]
@@ -25,6 +30,11 @@ pub(crate) struct CloneProcesses {
 }
 
 impl CloneProcesses {
+    /// Whether there are programs that run or have ended by themselves.
+    pub(crate) fn is_any_left(&self) -> bool {
+        self.fpm.is_some() || self.database.is_some()
+    }
+
     /// Ends the programs.
     pub(crate) async fn stop(&mut self) {
         if let Some(fpm) = self.fpm.take() {
@@ -36,13 +46,27 @@ impl CloneProcesses {
     }
 }
 
+/// What fails of a clone again and again: its start, or its removal.
+#[derive(Debug, Default)]
+struct Upkeep {
+    backoff: Backoff,
+    problem: Option<CloneProblem>,
+    /// When its programs were started last.
+    started_at: Option<Instant>,
+}
+
 /// A clone.
 #[derive(Debug)]
 pub(crate) struct LocalClone {
     pub(crate) paths: ClonePaths,
     record: Mutex<CloneRecord>,
+    /// Held while the record is changed: on the disk first, which may take long. The proxy takes only the record's mutex.
+    changes: Arc<tokio::sync::Mutex<()>>,
+    upkeep: Mutex<Upkeep>,
     /// Whether its WordPress takes requests.
     serving: AtomicBool,
+    /// Whether its creation has ended without a clone, and what is left of it is to be removed.
+    unfinished: AtomicBool,
     /// Locked while the clone is started, changed or deleted.
     pub(crate) processes: tokio::sync::Mutex<CloneProcesses>,
     /// Permits for requests.
@@ -54,7 +78,10 @@ impl LocalClone {
         Self {
             paths,
             record: Mutex::new(record),
+            changes: Arc::default(),
+            upkeep: Mutex::default(),
             serving: AtomicBool::new(false),
+            unfinished: AtomicBool::new(false),
             processes: tokio::sync::Mutex::default(),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
         }
@@ -64,8 +91,11 @@ impl LocalClone {
         self.record.lock().clone()
     }
 
+    /// The clone as it is now. A problem that its record does not have, because it may pass, is in it too.
     pub(crate) fn info(&self) -> CloneInfo {
-        self.record.lock().info.clone()
+        let info = self.record.lock().info.clone();
+        let problem = info.problem.or_else(|| self.upkeep.lock().problem.clone());
+        CloneInfo { problem, ..info }
     }
 
     pub(crate) fn name(&self) -> CloneName {
@@ -88,6 +118,22 @@ impl LocalClone {
         self.serving.store(serving, Ordering::Release);
     }
 
+    /// Whether what is left of its creation is to be removed.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_unfinished(&self, unfinished: bool) {
+        self.unfinished.store(unfinished, Ordering::Release);
+    }
+
+    /// Begins a creation anew, with this record.
+    pub(crate) fn begin_creation(&self, record: CloneRecord) {
+        *self.record.lock() = record;
+        *self.upkeep.lock() = Upkeep::default();
+        self.set_unfinished(false);
+    }
+
     /// The clone, if it is complete.
     ///
     /// # Errors
@@ -101,23 +147,85 @@ impl LocalClone {
         }
     }
 
-    /// Changes the record, first on the disk, when `change` returns true: a compare-and-swap under one lock. It blocks for
-    /// the length of a write.
-    pub(crate) fn change(
-        &self,
-        change: impl FnOnce(&mut CloneRecord) -> Result<bool, ProvisionError>,
-    ) -> Result<CloneInfo, ProvisionError> {
-        let mut record = self.record.lock();
-        let mut new = record.clone();
-        if change(&mut new)? {
-            new.write(&self.paths).map_err(failed("the clone's record cannot be written"))?;
-            *record = new;
+    /// The clone, if it is complete and may run.
+    ///
+    /// # Errors
+    /// It is still being created, is being deleted, or is stopped.
+    pub(crate) fn runnable(&self) -> Result<CloneInfo, ProvisionError> {
+        let info = self.usable()?;
+        match info.problem {
+            Some(problem) if problem.kind.stops_clone() => {
+                Err(ProvisionError::Stopped { name: info.name, problem })
+            }
+            _ => Ok(info),
         }
-        Ok(record.info.clone())
+    }
+
+    /// Changes the record, first on the disk, when `change` returns true: a compare-and-swap. The change is completed even
+    /// when nobody waits for it any more.
+    pub(crate) async fn change(
+        self: &Arc<Self>,
+        lock: &Arc<StateLock>,
+        change: impl FnOnce(&mut CloneRecord) -> Result<bool, ProvisionError> + Send + 'static,
+    ) -> Result<CloneInfo, ProvisionError> {
+        let (clone, changing) = (Arc::clone(self), Arc::clone(&self.changes).lock_owned().await);
+        let work = move || {
+            let _changing = changing;
+            let mut new = clone.record();
+            let changed = change(&mut new);
+            if matches!(changed, Ok(true)) {
+                new.write(&clone.paths)?;
+                *clone.record.lock() = new;
+            }
+            Ok(changed.map(|_| clone.info()))
+        };
+        lock.run_blocking(work).await.map_err(failed("the clone's record cannot be written")).flatten()
     }
 
     /// Marks the clone as being deleted in memory, for when the disk takes no record.
-    pub(crate) fn mark_deleting(&self) {
+    pub(crate) async fn mark_deleting(&self) {
+        let _changing = self.changes.lock().await;
         self.record.lock().info.phase = Phase::Deleting;
+    }
+
+    /// Whether what failed may be tried again.
+    pub(crate) fn is_due(&self) -> bool {
+        self.upkeep.lock().backoff.is_due(Instant::now())
+    }
+
+    /// Notes that something failed, which is then tried again after a pause. Returns whether it is to be logged.
+    pub(crate) fn note_failure(&self, kind: CloneProblemKind, why: &str) -> bool {
+        let mut upkeep = self.upkeep.lock();
+        if upkeep.problem.as_ref().is_some_and(|problem| problem.kind != kind) {
+            upkeep.backoff.reset();
+        }
+        upkeep.problem = Some(CloneProblem::new(kind, why));
+        upkeep.started_at = None;
+        upkeep.backoff.fail(Instant::now())
+    }
+
+    /// Notes that the clone's programs run. Returns whether they had failed to.
+    pub(crate) fn note_start(&self) -> bool {
+        let mut upkeep = self.upkeep.lock();
+        upkeep.started_at = Some(Instant::now());
+        upkeep.problem.take().is_some()
+    }
+
+    /// Notes that the clone's programs have ended. When that was soon after their start, it counts as a failure; returns
+    /// whether that is to be logged.
+    pub(crate) fn note_end(&self) -> bool {
+        let mut upkeep = self.upkeep.lock();
+        match upkeep.started_at.take() {
+            Some(at) if at.elapsed() < STABLE_AFTER => {
+                let why = "its programs end soon after they were started";
+                upkeep.problem = Some(CloneProblem::new(CloneProblemKind::NotStarting, why));
+                upkeep.backoff.fail(Instant::now())
+            }
+            Some(_) => {
+                upkeep.backoff.reset();
+                false
+            }
+            None => false,
+        }
     }
 }

@@ -9,13 +9,14 @@ use wpclone_provision::{CloneInfo, CloneName, ProvisionError, SetAside, Unreadab
 
 use crate::local_clone::LocalClone;
 use crate::tombstones::Tombstones;
-use crate::users::SLOTS;
 
 /// All clones, and what is kept because it cannot be read.
 #[derive(Debug)]
 pub(crate) struct LocalClones {
     max_clones: usize,
     pub(crate) tombstones: Tombstones,
+    /// Held while a clone gets its slot.
+    pub(crate) allocation: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
 }
 
@@ -39,7 +40,7 @@ pub(crate) struct Unreadable {
 
 impl LocalClones {
     pub(crate) fn new(max_clones: usize, tombstones: Tombstones) -> Self {
-        Self { max_clones, tombstones, known: Mutex::default() }
+        Self { max_clones, tombstones, allocation: tokio::sync::Mutex::default(), known: Mutex::default() }
     }
 
     /// A clone.
@@ -75,32 +76,22 @@ impl LocalClones {
         self.get(&entry.name()).is_some_and(|current| Arc::ptr_eq(&current, entry))
     }
 
-    /// The clone of this name, or a new one: `create` gets a slot that no other clone has.
-    pub(crate) fn get_or_insert(
-        &self,
-        name: &CloneName,
-        create: impl FnOnce(u32) -> LocalClone,
-    ) -> Result<Arc<LocalClone>, ProvisionError> {
-        let mut known = self.known.lock();
-        if let Some(entry) = known.clones.get(name) {
-            return Ok(Arc::clone(entry));
-        }
+    /// Checks that one more clone, of this name, may be created. Returns the slots that are in use.
+    pub(crate) fn check_new(&self, name: &CloneName) -> Result<BTreeSet<u32>, ProvisionError> {
+        let known = self.known.lock();
         known.check_readable(name)?;
-        let full = ProvisionError::LimitReached { limit: self.max_clones };
         if known.clones.len() + known.unreadable.len() >= self.max_clones {
-            return Err(full);
+            return Err(ProvisionError::LimitReached { limit: self.max_clones });
         }
-        let slot = known.free_slot()?.ok_or(full)?;
-        let entry = Arc::new(create(slot));
-        known.clones.insert(name.clone(), Arc::clone(&entry));
-        Ok(entry)
+        known.slots()
     }
 
-    /// Adds a clone that was found in the state folder; it is not set aside any more.
-    pub(crate) fn insert(&self, entry: LocalClone) {
-        let (name, mut known) = (entry.name(), self.known.lock());
+    /// Adds a clone; it is not set aside any more.
+    pub(crate) fn insert(&self, entry: LocalClone) -> Arc<LocalClone> {
+        let (name, entry, mut known) = (entry.name(), Arc::new(entry), self.known.lock());
         known.unreadable.remove(&name);
-        known.clones.insert(name, Arc::new(entry));
+        known.clones.insert(name, Arc::clone(&entry));
+        entry
     }
 
     /// Removes a clone of which nothing is left.
@@ -156,8 +147,8 @@ impl Known {
         }
     }
 
-    /// A slot whose user owns nothing. Slot 0 is the template's.
-    fn free_slot(&self) -> Result<Option<u32>, ProvisionError> {
+    /// The slots whose users own something.
+    fn slots(&self) -> Result<BTreeSet<u32>, ProvisionError> {
         let mut taken: BTreeSet<u32> = self.clones.values().map(|entry| entry.slot()).collect();
         for (name, unreadable) in &self.unreadable {
             let Some(slots) = &unreadable.slots else {
@@ -167,6 +158,6 @@ impl Known {
             };
             taken.extend(slots);
         }
-        Ok((1..SLOTS).find(|slot| !taken.contains(slot)))
+        Ok(taken)
     }
 }

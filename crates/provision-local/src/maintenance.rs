@@ -1,135 +1,154 @@
-//! What is looked after while the engine runs.
+//! What is looked after while the engine runs. Each part has a loop of its own, so that what fails in one, or takes long,
+//! delays no other; [`crate::keep_running`] looks after the clones.
 
-use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
-use wpclone_provision::{HasUnfinishedTask, Health, Phase, SweepReport};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use wpclone_provision::{CloneInfo, HasUnfinishedTask, Health, Phase, SweepReport};
 
+use crate::backoff::Backoff;
 use crate::engine::LocalEngine;
+use crate::keep_running::{CHECK_INTERVAL, keep_clones};
 use crate::local_clone::LocalClone;
+use crate::record::CloneRecord;
 
-/// How often programs are checked.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long to wait after the database server could not be started.
-const DATABASE_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts to start the database server.
+const DATABASE_RETRY_LIMIT: Duration = Duration::from_secs(30);
 /// How often clones that are set aside are looked at, the template is tried again, and tombstones are forgotten.
 const RETRY_INTERVAL: Duration = Duration::from_secs(15);
-/// How many clones are started at once.
-const CONCURRENT_STARTS: usize = 3;
 /// How long no clone was being created before copies are prewarmed.
 const IDLE_BEFORE_PREWARMING: Duration = Duration::from_secs(10);
-/// How long a prewarmed copy may delay the next check of programs.
-const PREWARMING_TIMEOUT: Duration = Duration::from_secs(5);
 /// By how much the deadline of a clone with an unfinished task is postponed.
 const POSTPONEMENT: SignedDuration = SignedDuration::from_mins(30);
+/// How many clones a sweep deletes at once, and how long it waits for each. Deletions that take longer go on without it.
+const CONCURRENT_DELETIONS: usize = 3;
+const DELETION_WAIT: Duration = Duration::from_secs(20);
+
+/// What the health consists of.
+#[derive(Default)]
+struct Status {
+    /// Why the database server does not run.
+    database: Mutex<Option<String>>,
+    /// Whether it is known if there is a template.
+    template_checked: AtomicBool,
+    changed: Notify,
+    /// What failed because of the old database server need not wait.
+    database_restarted: Notify,
+}
 
 /// Starts what should run, again and again; never returns.
 pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
-    let (mut last_retry, mut prewarming, mut busy_at) = (None, None, Instant::now());
+    let status = Status::default();
+    tokio::join!(
+        keep_database(engine, &status),
+        keep_template(engine, &status),
+        keep_clones(engine),
+        check_set_aside(engine),
+        prewarm(engine),
+        report_health(engine, &status, report),
+    );
+}
+
+async fn report_health(engine: &LocalEngine, status: &Status, report: impl Fn(Health)) {
     loop {
-        match engine.shared.ensure_running().await {
-            Ok(false) => {}
-            // What failed because of the old server need not wait.
-            Ok(true) => last_retry = None,
-            Err(error) => {
-                report(Health::Unavailable(format!("the database server cannot be started: {error}")));
-                sleep(DATABASE_RETRY_DELAY).await;
-                continue;
+        if status.template_checked.load(Ordering::Acquire) {
+            let database = status.database.lock().clone();
+            report(match (database, engine.templates.status()) {
+                (None, Ok(_)) => Health::Ready,
+                (Some(why), _) | (None, Err(why)) => Health::Unavailable(why),
+            });
+        }
+        status.changed.notified().await;
+    }
+}
+
+/// Restarts the shared database server when it dies.
+async fn keep_database(engine: &LocalEngine, status: &Status) {
+    let mut backoff = Backoff::up_to(DATABASE_RETRY_LIMIT);
+    loop {
+        let started = engine.shared.ensure_running().await;
+        let why =
+            started.as_ref().err().map(|error| format!("the database server cannot be started: {error}"));
+        if *status.database.lock() != why {
+            *status.database.lock() = why;
+            status.changed.notify_one();
+        }
+        match started {
+            Ok(is_new) => {
+                backoff.reset();
+                if is_new {
+                    status.database_restarted.notify_one();
+                }
+                sleep(CHECK_INTERVAL).await;
+            }
+            Err(_) => {
+                backoff.fail(std::time::Instant::now());
+                if let Some(at) = backoff.retry_at() {
+                    sleep_until(Instant::from_std(at)).await;
+                }
             }
         }
-        stream::iter(engine.clones.all())
-            .for_each_concurrent(CONCURRENT_STARTS, |entry| async move { keep_running(engine, &entry).await })
-            .await;
-        if last_retry.is_none_or(|at: Instant| at.elapsed() >= RETRY_INTERVAL) {
-            last_retry = Some(Instant::now());
-            if retry(engine).await {
-                busy_at = Instant::now();
-            }
+    }
+}
+
+/// Prepares the template while there is none.
+async fn keep_template(engine: &LocalEngine, status: &Status) {
+    loop {
+        if engine.templates.status().is_err() {
+            engine.templates.prepare(engine.shared.admin()).await;
         }
-        report(match engine.templates.status() {
-            Ok(_) => Health::Ready,
-            Err(why) => Health::Unavailable(why),
-        });
+        status.template_checked.store(true, Ordering::Release);
+        status.changed.notify_one();
+        let _ = timeout(RETRY_INTERVAL, status.database_restarted.notified()).await;
+    }
+}
+
+/// Looks at clones that are set aside, and forgets old tombstones.
+async fn check_set_aside(engine: &LocalEngine) {
+    loop {
+        sleep(RETRY_INTERVAL).await;
+        engine.recovery.retry().await;
+        engine.recovery.refresh_tombstones().await;
+    }
+}
+
+/// Prewarms one copy after the other while there is nothing else to do.
+async fn prewarm(engine: &LocalEngine) {
+    let (mut busy_at, mut backoff) = (Instant::now(), Backoff::default());
+    loop {
         sleep(CHECK_INTERVAL).await;
-        if engine.clones.all().iter().any(|entry| entry.phase().is_before_publication()) {
+        let is_busy = engine.templates.status().is_err()
+            || engine.clones.all().iter().any(|entry| entry.phase().is_before_publication());
+        if is_busy {
             busy_at = Instant::now();
         }
-        if !prewarm(engine, &mut prewarming, busy_at.elapsed() >= IDLE_BEFORE_PREWARMING).await {
-            busy_at = Instant::now();
+        let now = std::time::Instant::now();
+        if busy_at.elapsed() < IDLE_BEFORE_PREWARMING || !backoff.is_due(now) {
+            continue;
+        }
+        match engine.templates.prewarm().await {
+            Ok(()) => drop(backoff.reset()),
+            Err(error) => {
+                if backoff.fail(now) {
+                    tracing::warn!(%error, "WordPress cannot be copied in advance");
+                }
+            }
         }
     }
-}
-
-/// Tries again what failed; returns whether the template was prepared.
-async fn retry(engine: &LocalEngine) -> bool {
-    engine.recovery.retry().await;
-    let dir = &engine.host.state_dir;
-    engine.clones.tombstones.forget_old(engine.host.now(), |name| {
-        let data = dir.mariadb().join(name.as_str());
-        engine.clones.knows(name) || data.exists() || dir.clone_paths(name).folder.exists()
-    });
-    let is_missing = engine.templates.status().is_err();
-    if is_missing {
-        engine.templates.prepare(engine.shared.admin()).await;
-    }
-    is_missing
-}
-
-/// Prewarms one copy after the other while there is nothing else to do; returns whether that works.
-async fn prewarm(
-    engine: &LocalEngine,
-    running: &mut Option<JoinHandle<io::Result<()>>>,
-    is_idle: bool,
-) -> bool {
-    if running.is_none() && is_idle {
-        let templates = Arc::clone(&engine.templates);
-        *running = Some(tokio::spawn(async move { templates.prewarm().await }));
-    }
-    if let Some(copying) = running
-        && let Ok(copied) = timeout(PREWARMING_TIMEOUT, copying).await
-    {
-        *running = None;
-        if let Ok(Err(error)) = copied {
-            tracing::warn!(%error, "WordPress cannot be copied in advance");
-            return false;
-        }
-    }
-    true
-}
-
-/// Starts a clone's programs if they do not run; continues a deletion that was interrupted.
-async fn keep_running(engine: &LocalEngine, entry: &Arc<LocalClone>) {
-    // Another task that holds the lock takes care of the clone.
-    let Ok(mut processes) = entry.processes.try_lock() else { return };
-    if matches!(entry.phase(), Phase::Ready | Phase::Published) {
-        match engine.setup.ensure_running(entry, &mut processes).await {
-            Ok(()) => entry.set_serving(true),
-            Err(error) => tracing::warn!(clone = %entry.name(), %error, "a clone cannot be started"),
-        }
-        return;
-    }
-    drop(processes);
-    if entry.phase() == Phase::Deleting {
-        delete(engine, entry).await;
-    }
-}
-
-async fn delete(engine: &LocalEngine, entry: &Arc<LocalClone>) -> bool {
-    let deleted = engine.destroyer.delete(Arc::clone(entry)).await;
-    if let Err(error) = &deleted {
-        tracing::warn!(clone = %entry.name(), %error, "a clone cannot be deleted");
-    }
-    deleted.is_ok()
 }
 
 /// See [`wpclone_provision::Provisioner::sweep`].
-pub(crate) async fn sweep(engine: &LocalEngine, has_unfinished_task: HasUnfinishedTask<'_>) -> SweepReport {
-    let (mut swept, now) = (SweepReport::default(), engine.host.now());
+pub(crate) async fn sweep(
+    engine: &Arc<LocalEngine>,
+    has_unfinished_task: HasUnfinishedTask<'_>,
+) -> SweepReport {
+    let (now, mut over) = (engine.host.now(), Vec::new());
     for entry in engine.clones.all() {
         let info = entry.info();
         let is_over = match info.phase {
@@ -137,30 +156,36 @@ pub(crate) async fn sweep(engine: &LocalEngine, has_unfinished_task: HasUnfinish
             Phase::Ready | Phase::Creating => info.deadline <= now,
             Phase::Deleting | Phase::Unreadable => false,
         };
-        if !is_over {
-            continue;
+        if is_over && has_unfinished_task(&info) {
+            postpone_deadline(engine, &entry, now).await;
+        } else if is_over {
+            over.push((entry, info));
         }
-        if has_unfinished_task(&info) {
-            postpone_deadline(&entry, now);
-        } else if delete(engine, &entry).await {
-            let list = match info.phase {
-                Phase::Published => &mut swept.expired,
-                _ => &mut swept.abandoned,
-            };
-            list.push(info.name);
-        }
+    }
+    let delete = |(entry, info): (Arc<LocalClone>, CloneInfo)| async move {
+        let deleted = timeout(DELETION_WAIT, engine.destroyer.delete(entry)).await;
+        (info, matches!(deleted, Ok(Ok(()))))
+    };
+    let mut swept = SweepReport::default();
+    let mut deletions = std::pin::pin!(stream::iter(over).map(delete).buffer_unordered(CONCURRENT_DELETIONS));
+    while let Some((info, is_deleted)) = deletions.next().await {
+        let list = match info.phase {
+            Phase::Published => &mut swept.expired,
+            _ => &mut swept.abandoned,
+        };
+        list.extend(is_deleted.then_some(info.name));
     }
     swept
 }
 
-fn postpone_deadline(entry: &LocalClone, now: Timestamp) {
-    let postponed = entry.change(|record| {
+async fn postpone_deadline(engine: &LocalEngine, entry: &Arc<LocalClone>, now: Timestamp) {
+    let postpone = move |record: &mut CloneRecord| {
         // The record of a clone that is being created is written by its creation.
         let is_ready = record.info.phase == Phase::Ready;
         record.info.deadline = now + POSTPONEMENT;
         Ok(is_ready)
-    });
-    if let Err(error) = postponed {
+    };
+    if let Err(error) = entry.change(&engine.host.lock, postpone).await {
         tracing::warn!(clone = %entry.name(), %error, "a clone's deadline cannot be postponed");
     }
 }

@@ -7,6 +7,7 @@ use wpclone_provision::{CloneInfo, Phase, ProvisionError, SourceFacts};
 use crate::clone_setup::{CloneSetup, table_prefix};
 use crate::error::task_failed;
 use crate::local_clone::LocalClone;
+use crate::record::CloneRecord;
 use crate::template_store::TemplateStore;
 
 /// Changes clones that have no content yet.
@@ -26,10 +27,10 @@ impl SourceMatcher {
         tokio::spawn(async move { matcher.change(&entry, facts).await }).await.map_err(task_failed)?
     }
 
-    async fn change(&self, entry: &LocalClone, facts: SourceFacts) -> Result<CloneInfo, ProvisionError> {
+    async fn change(&self, entry: &Arc<LocalClone>, facts: SourceFacts) -> Result<CloneInfo, ProvisionError> {
         let prefix = table_prefix(&facts)?;
         let mut processes = entry.processes.lock().await;
-        let before = entry.usable()?;
+        let before = entry.runnable()?;
         let template = self.templates.current()?;
         let new_database = prefix != before.table_prefix;
         if facts == before.facts && !new_database {
@@ -38,20 +39,21 @@ impl SourceMatcher {
         if before.phase == Phase::Published {
             return Err(ProvisionError::AlreadyPublished(before.name));
         }
-        let secrets = self.setup.secrets(entry)?;
+        let secrets = self.setup.secrets(entry).await?;
         entry.set_serving(false);
         let php = self.setup.host.binaries.fpm_for(facts.php.as_deref()).0.clone();
-        entry.change(|record| {
+        let matched = |record: &mut CloneRecord| {
             record.info.table_prefix = prefix;
             (record.info.facts, record.info.php) = (facts, php);
             Ok(true)
-        })?;
+        };
+        entry.change(&self.setup.host.lock, matched).await?;
         if let Some(fpm) = processes.fpm.take() {
             fpm.stop().await;
         }
         if new_database {
             self.setup.create_database(entry, &processes, &template, &secrets).await?;
-            self.setup.write_config(entry, &processes, &secrets)?;
+            self.setup.write_config(entry, &processes, &secrets).await?;
         }
         self.setup.ensure_running(entry, &mut processes).await?;
         self.setup.grant_access(entry, &secrets).await?;

@@ -1,7 +1,7 @@
 //! [`Provisioner`] with processes of this machine.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -14,12 +14,16 @@ use wpclone_provision::{
     SetAside, SourceFacts, SweepReport,
 };
 
+use crate::blocking::run_blocking;
 use crate::engine::{LocalEngine, LockedHost};
 use crate::maintenance;
 use crate::options::LocalOptions;
+use crate::record::CloneRecord;
 
 /// How often a state folder that another process has locked is tried again.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is logged that clones cannot be created.
+const WARNING_INTERVAL: Duration = Duration::from_secs(3600);
 /// How often what was missing is looked for again.
 const UNAVAILABLE_RETRY_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -28,18 +32,27 @@ pub struct LocalProvisioner {
     options: LocalOptions,
     health: watch::Sender<Health>,
     engine: Mutex<Option<Arc<LocalEngine>>>,
+    /// When it was logged last that no clones can be created.
+    warned_at: Mutex<Option<Instant>>,
 }
 
 impl LocalProvisioner {
     /// A provisioner that works as soon as [`Provisioner::run`] runs.
     #[must_use]
     pub fn new(options: LocalOptions) -> Self {
-        Self { options, health: watch::Sender::new(Health::Starting), engine: Mutex::default() }
+        Self {
+            options,
+            health: watch::Sender::new(Health::Starting),
+            engine: Mutex::default(),
+            warned_at: Mutex::default(),
+        }
     }
 
     /// Serves clones until `shutdown`; `false` when another process has the state folder.
     async fn serve(&self, shutdown: &CancellationToken) -> Result<bool, String> {
-        let Some(locked) = LockedHost::lock(&self.options)? else { return Ok(false) };
+        let options = self.options.clone();
+        let locked = run_blocking(move || Ok(LockedHost::lock(&options))).await;
+        let Some(locked) = locked.map_err(|error| error.to_string())?? else { return Ok(false) };
         self.report(Health::Starting);
         let engine = locked.start().await.map_err(|e| format!("the provisioner cannot be started: {e}"))?;
         let engine = Arc::new(engine);
@@ -75,7 +88,7 @@ impl LocalProvisioner {
             Health::Ready => tracing::info!(
                 clones = %self.options.addresses, state = %self.options.state_dir.display(), "clones can be created"
             ),
-            Health::Unavailable(why) => tracing::warn!(why, "clones cannot be created"),
+            Health::Unavailable(why) => self.warn_unavailable(why),
             Health::Waiting => {
                 tracing::info!(
                     "another process has locked the state folder of clones; waiting for it to end"
@@ -84,6 +97,17 @@ impl LocalProvisioner {
             Health::Starting => {}
         }
         self.health.send_replace(health);
+    }
+
+    /// Logs why no clones can be created: when they could before, and once an hour. The reason may differ each time.
+    fn warn_unavailable(&self, why: &str) {
+        let mut warned = self.warned_at.lock();
+        let was_unavailable = matches!(&*self.health.borrow(), Health::Unavailable(_) | Health::Starting);
+        if was_unavailable && warned.is_some_and(|at| at.elapsed() < WARNING_INTERVAL) {
+            return;
+        }
+        *warned = Some(Instant::now());
+        tracing::warn!(why, "clones cannot be created");
     }
 
     fn engine(&self) -> Result<Arc<LocalEngine>, ProvisionError> {
@@ -147,7 +171,7 @@ impl Provisioner for LocalProvisioner {
         let engine = self.engine()?;
         let entry = engine.require(name)?;
         let info = entry.usable()?;
-        Ok(engine.setup.secrets(&entry)?.into_access(info))
+        Ok(engine.setup.secrets(&entry).await?.into_access(info))
     }
 
     async fn ensure_access(&self, name: &CloneName) -> Result<Access, ProvisionError> {
@@ -157,31 +181,33 @@ impl Provisioner for LocalProvisioner {
     }
 
     async fn publish(&self, name: &CloneName, expires_at: Timestamp) -> Result<CloneInfo, ProvisionError> {
-        let entry = self.engine()?.require(name)?;
-        entry.change(|record| match record.info.phase {
+        let engine = self.engine()?;
+        let (entry, name) = (engine.require(name)?, name.clone());
+        let publish = move |record: &mut CloneRecord| match record.info.phase {
             Phase::Published => Ok(false),
             Phase::Ready => {
                 record.info.phase = Phase::Published;
                 record.info.expires_at = Some(expires_at);
                 Ok(true)
             }
-            Phase::Creating | Phase::Unreadable => Err(ProvisionError::NotReady(name.clone())),
-            Phase::Deleting => Err(ProvisionError::Gone(name.clone())),
-        })
+            Phase::Creating | Phase::Unreadable => Err(ProvisionError::NotReady(name)),
+            Phase::Deleting => Err(ProvisionError::Gone(name)),
+        };
+        entry.change(&engine.host.lock, publish).await
     }
 
     async fn extend(&self, name: &CloneName, expires_at: Timestamp) -> Result<CloneInfo, ProvisionError> {
-        let entry = self.engine()?.require(name)?;
-        entry.change(|record| match record.info.phase {
+        let engine = self.engine()?;
+        let (entry, name) = (engine.require(name)?, name.clone());
+        let extend = move |record: &mut CloneRecord| match record.info.phase {
             Phase::Published => {
                 record.info.expires_at = Some(expires_at);
                 Ok(true)
             }
-            Phase::Ready | Phase::Creating | Phase::Unreadable => {
-                Err(ProvisionError::NotPublished(name.clone()))
-            }
-            Phase::Deleting => Err(ProvisionError::Gone(name.clone())),
-        })
+            Phase::Ready | Phase::Creating | Phase::Unreadable => Err(ProvisionError::NotPublished(name)),
+            Phase::Deleting => Err(ProvisionError::Gone(name)),
+        };
+        entry.change(&engine.host.lock, extend).await
     }
 
     async fn delete(&self, name: &CloneName) -> Result<(), ProvisionError> {
@@ -194,6 +220,6 @@ impl Provisioner for LocalProvisioner {
     }
 
     async fn sweep(&self, has_unfinished_task: HasUnfinishedTask<'_>) -> Result<SweepReport, ProvisionError> {
-        Ok(maintenance::sweep(&*self.engine()?, has_unfinished_task).await)
+        Ok(maintenance::sweep(&self.engine()?, has_unfinished_task).await)
     }
 }

@@ -35,8 +35,8 @@ impl SharedDatabase {
         if server.as_mut().is_some_and(DatabaseServer::is_running) {
             return Ok(false);
         }
-        tracing::warn!("the shared database server has died and is restarted");
         if let Some(dead) = server.take() {
+            tracing::warn!("the shared database server has died and is restarted");
             dead.stop().await;
         }
         let new = self.servers.start(NAME).await?;

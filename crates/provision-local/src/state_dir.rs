@@ -166,6 +166,11 @@ impl StateDir {
         self.root.join("deleted")
     }
 
+    /// Which of the clones' users was given out last.
+    pub(crate) fn last_slot(&self) -> PathBuf {
+        self.root.join("last-slot")
+    }
+
     pub(crate) fn mariadb(&self) -> PathBuf {
         self.root.join("mariadb")
     }

@@ -10,6 +10,7 @@ use wpclone_provision::SourceFacts;
 use wpclone_provision::clone_runtime::TASKS_SCRIPT;
 
 use crate::archive::pack;
+use crate::blocking::run_blocking;
 use crate::clone_paths::{ClonePaths, create_clone_dirs};
 use crate::database_admin::DatabaseAdmin;
 use crate::files::{create_dir, remove_all, write_atomically};
@@ -31,13 +32,13 @@ const STAGED_MARKER: &str = "staged";
 /// Copies the files of this WordPress to where the template is built, unless they are staged or the template exists;
 /// returns the template's folder. It needs no database.
 pub(crate) async fn stage_files(wordpress_dir: &Path, host: &Host) -> io::Result<PathBuf> {
-    let has = |file: &str| wordpress_dir.join(file).is_file();
-    if !has("wp-load.php") || !has("wp-includes/version.php") {
-        let missing = "wp-load.php or wp-includes/version.php is missing";
-        return Err(io::Error::new(io::ErrorKind::NotFound, missing));
-    }
     let (from, dir, user) = (wordpress_dir.to_owned(), host.state_dir.clone(), host.template_user());
     let work = move || {
+        let has = |file: &str| from.join(file).is_file();
+        if !has("wp-load.php") || !has("wp-includes/version.php") {
+            let missing = "wp-load.php or wp-includes/version.php is missing";
+            return Err(io::Error::new(io::ErrorKind::NotFound, missing));
+        }
         let key = key(&from)?;
         let (made, paths) = (dir.template().join(&key), dir.template_paths());
         let is_staged =
@@ -76,7 +77,8 @@ impl TemplateBuilder<'_> {
     /// The template of this WordPress: the existing one, or a new one.
     pub(crate) async fn get_or_build(&self, wordpress_dir: &Path) -> io::Result<Template> {
         let folder = stage_files(wordpress_dir, self.host).await?;
-        if !template::exists(&folder) {
+        let made = folder.clone();
+        if !run_blocking(move || Ok(template::exists(&made))).await? {
             self.build(&folder).await?;
         }
         self.host.lock.run_blocking(move || Template::open(&folder)).await
@@ -86,7 +88,8 @@ impl TemplateBuilder<'_> {
     async fn build(&self, folder: &Path) -> io::Result<()> {
         let paths = self.host.state_dir.template_paths();
         // Nothing of an installation that fails is used again.
-        fs::remove_file(paths.folder.join(STAGED_MARKER))?;
+        let staged = paths.folder.join(STAGED_MARKER);
+        self.host.lock.run_blocking(move || fs::remove_file(staged)).await?;
         let (version, sql) = self.installed(&paths).await?;
         let (folder, new) = (folder.to_owned(), folder.with_extension("new"));
         let work = move || {
@@ -129,7 +132,7 @@ impl TemplateBuilder<'_> {
             secrets,
             clone_runtime: &runtime,
         };
-        wp_config::write(paths, &config, user)?;
+        wp_config::write(paths, &config, user, &self.host.lock).await?;
         let (_, program) = self.host.binaries.fpm_for(None);
         let facts = SourceFacts::default();
         let fpm = php_fpm::start(paths, &runtime, program, user, &facts, &self.host.launcher).await?;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use wpclone_provision::clone_runtime::SANDBOX_PLUGIN_FILE;
@@ -11,6 +12,7 @@ use crate::clone_paths::ClonePaths;
 use crate::files::write_atomically;
 use crate::random::random_hex;
 use crate::secrets::Secrets;
+use crate::state_dir::StateLock;
 use crate::users::{Ids, chown};
 
 /// WordPress' default table prefix.
@@ -30,9 +32,18 @@ pub(crate) struct WpConfig<'a> {
 
 /// Writes wp-config.php into the folder above WordPress, where neither the web nor an import reaches it. WordPress can
 /// read it, but not change it.
-pub(crate) fn write(paths: &ClonePaths, config: &WpConfig<'_>, user: Option<Ids>) -> io::Result<()> {
-    write_atomically(&paths.wp_config(), wp_config(paths, config)?.as_bytes(), 0o640)?;
-    chown(&paths.wp_config(), user.map(Ids::readable_by_group))
+pub(crate) async fn write(
+    paths: &ClonePaths,
+    config: &WpConfig<'_>,
+    user: Option<Ids>,
+    lock: &Arc<StateLock>,
+) -> io::Result<()> {
+    let (text, file) = (wp_config(paths, config)?, paths.wp_config());
+    let work = move || {
+        write_atomically(&file, text.as_bytes(), 0o640)?;
+        chown(&file, user.map(Ids::readable_by_group))
+    };
+    lock.run_blocking(work).await
 }
 
 fn wp_config(paths: &ClonePaths, config: &WpConfig<'_>) -> io::Result<String> {
