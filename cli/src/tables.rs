@@ -57,8 +57,8 @@ pub(crate) fn task(api: &Api, task: &Task) -> String {
 pub(crate) fn problem(api: &Api, problem: &Problem, task: Option<&TaskView>) -> String {
     let mut text = format!("{} ({})\n", sanitize(&problem.title), problem.code);
     let mut rows = Vec::new();
-    if problem.detail != problem.title {
-        rows.push(row("detail", &problem.detail));
+    if problem.detail != problem.title.as_str() {
+        rows.push(row("detail", problem.detail.as_str()));
     }
     rows.extend(problem.errors.iter().map(|fault| {
         let field = if fault.pointer.is_empty() { "the body" } else { &fault.pointer };
@@ -67,7 +67,7 @@ pub(crate) fn problem(api: &Api, problem: &Problem, task: Option<&TaskView>) -> 
     rows.push(row("action", &problem.user_action));
     if problem.stage.is_some() {
         rows.push(row("site changed", if problem.changed_target { "yes" } else { "no" }));
-        rows.extend(problem.achieved.iter().map(|done| row("achieved", done)));
+        rows.extend(problem.achieved.iter().map(|done| row("achieved", done.as_str())));
         let outcome = if problem.retryable { "may succeed later" } else { "will fail again" };
         rows.push(row("retry", format!("the same request {outcome}")));
     }

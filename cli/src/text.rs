@@ -3,23 +3,18 @@
 use std::io::Write as _;
 
 use jiff::Timestamp;
+use wpclone_task::{escaped, is_interpreted};
 
 use crate::failure::Failure;
 
 /// Maximum number of characters of an untrusted text.
 const MAX_CHARS: usize = 2000;
 
-/// Whether a terminal interprets the character: control characters, line separators, changes of the writing direction.
-fn is_control(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// Makes an untrusted text (it may come from a site) safe to print: one line, no control characters, limited length.
 pub(crate) fn sanitize(text: &str) -> String {
     let one_line = text.split(['\n', '\r', '\t']).collect::<Vec<_>>().join(" ");
     let mut sanitized: String =
-        one_line.chars().take(MAX_CHARS).map(|c| if is_control(c) { '\u{fffd}' } else { c }).collect();
+        one_line.chars().take(MAX_CHARS).map(|c| if is_interpreted(c) { '\u{fffd}' } else { c }).collect();
     if one_line.chars().nth(MAX_CHARS).is_some() {
         sanitized.push('\u{2026}');
     }
@@ -81,7 +76,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 pub(crate) fn json(value: &serde_json::Value) -> String {
     let escaped = |c: char| match c {
         '\n' => c.to_string(),
-        c if is_control(c) => format!("\\u{:04x}", u32::from(c)),
+        c if is_interpreted(c) => escaped(c),
         c => c.to_string(),
     };
     format!("{value:#}").chars().map(escaped).chain(["\n".to_owned()]).collect()

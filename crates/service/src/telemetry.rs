@@ -17,6 +17,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+use crate::log_writer::EscapedStderr;
+
 const TRACEPARENT: &str = "traceparent";
 
 /// Settings of logs and spans.
@@ -89,7 +91,7 @@ impl Telemetry {
             Format::Auto => std::io::stderr().is_terminal(),
             format => format == Format::Pretty,
         };
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = tracing_subscriber::fmt::layer().with_writer(EscapedStderr);
         let lines = if pretty {
             lines.compact().boxed()
         } else {

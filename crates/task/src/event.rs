@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Stage, State};
+use crate::{SiteText, Stage, State};
 
 /// The progress of a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,10 +16,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Sets the message, and the percentage unless it would go back.
+    /// Sets the message, which may quote a site, and the percentage unless it would go back.
     pub fn advance(&mut self, percent: u8, message: &str) {
         self.percent = self.percent.max(percent);
-        message.clone_into(&mut self.message);
+        self.message = SiteText::new(message).into();
     }
 }
 
@@ -43,4 +43,16 @@ pub struct Event {
     /// The problem code, when an attempt or the task failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_quotes_a_site_does_not_control_a_terminal() {
+        let mut progress = Progress::default();
+        progress.advance(10, "The source runs PHP 8\u{1b}[2J.\u{202e}1");
+        assert_eq!(progress, Progress { percent: 10, message: "The source runs PHP 8.1".into() });
+    }
 }

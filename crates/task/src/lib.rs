@@ -15,6 +15,7 @@ mod redact;
 mod request;
 mod result;
 mod site;
+mod site_text;
 mod step;
 mod timestamp;
 mod view;
@@ -47,6 +48,7 @@ pub use request::{
 pub use result::{insert_secret, merge_output};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use site::{SiteKey, SiteUrl, SiteUrlError};
+pub use site_text::{SiteText, escaped, is_interpreted};
 pub use step::Step;
 pub use timestamp::to_milliseconds;
 pub use uuid::Uuid;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Code, FieldError, Stage};
+use crate::{Code, FieldError, SiteText, Stage};
 
 /// A problem (RFC 9457): part of a failed task, or the body of an error response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,8 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// What happened this time, without secrets.
-    pub detail: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub detail: SiteText,
     /// The request id; absent in a failed task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
@@ -35,7 +36,8 @@ pub struct Problem {
     pub changed_target: bool,
     /// What was achieved before the failure, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub achieved: Vec<String>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub achieved: Vec<SiteText>,
     /// The faults of the request's fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
@@ -46,14 +48,14 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with this code; `detail` must not contain secrets.
+    /// A problem with this code; `detail` must not contain secrets. It may quote a site.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
             type_: format!("{}{}", crate::PROBLEM_TYPE_PREFIX, code.as_str()),
             title: code.title().to_owned(),
             status: code.status(),
-            detail: detail.into(),
+            detail: SiteText::from(detail.into()),
             instance: None,
             code,
             stage: None,
@@ -66,10 +68,10 @@ impl Problem {
         }
     }
 
-    /// Adds a member.
+    /// Adds a member. Texts in it are cleaned.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.to_owned(), value.into());
+        self.more.insert(name.to_owned(), SiteText::clean_json(value.into()));
         self
     }
 
@@ -129,6 +131,21 @@ mod tests {
             "name": "n", "url": "http://a", "username": "u", "expires_at": "2026-11-28T00:00:00Z",
         });
         assert_eq!(problem(clone)["clone"], expected);
+    }
+
+    #[test]
+    fn no_text_of_a_site_in_a_problem_controls_a_terminal() {
+        let problem = Problem::new(Code::SiteFatal, "It said \u{1b}[2J\u{202e}boo\n.")
+            .with("to", "https://a.example/\u{1b}]0;x\u{7}\u{200b}");
+        assert_eq!(
+            (problem.detail.as_str(), &problem.more["to"]),
+            ("It said boo .", &"https://a.example/".into())
+        );
+        let mut stored = serde_json::to_value(&problem).unwrap();
+        stored["detail"] = "a\u{9b}31m\u{2067}b".into();
+        stored["achieved"] = serde_json::json!(["c\u{1b}[1m"]);
+        let read: Problem = serde_json::from_value(stored).unwrap();
+        assert_eq!((read.detail.as_str(), read.achieved[0].as_str()), ("ab", "c"));
     }
 
     #[test]

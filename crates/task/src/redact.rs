@@ -6,6 +6,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use crate::{SiteText, escaped};
+
 /// What replaces a secret.
 const MARK: &str = "[redacted]";
 
@@ -34,7 +36,9 @@ impl Redactor {
         let folded = plain.split_whitespace().collect::<Vec<_>>().join(" ");
         // WordPress adds slashes before quotes and backslashes in everything that is posted.
         let slashed = plain.replace('\\', "\\\\").replace('\'', "\\'").replace('"', "\\\"");
-        for text in [plain, plain.trim(), &plain.replace(' ', ""), &folded, &slashed] {
+        // Texts are cleaned before they are redacted.
+        let clean = SiteText::new(plain);
+        for text in [plain, plain.trim(), &plain.replace(' ', ""), &folded, &slashed, &clean] {
             self.spellings.extend(spellings(text).into_iter().filter(|s| s.len() >= 4).map(Zeroizing::new));
         }
         self.spellings.sort_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -67,7 +71,7 @@ fn spellings(text: &str) -> Vec<String> {
     let json = serde_json::to_string(text).unwrap_or_default();
     let json = json.trim_matches('"').to_owned();
     // PHP's json_encode() writes what is not ASCII as UTF-16 units.
-    let ascii: String = json.chars().map(|c| if c.is_ascii() { c.to_string() } else { utf16(c) }).collect();
+    let ascii: String = json.chars().map(|c| if c.is_ascii() { c.to_string() } else { escaped(c) }).collect();
     let form: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
     let percent = form.replace('+', "%20");
     // encodeURIComponent() does not encode these.
@@ -91,10 +95,6 @@ fn spellings(text: &str) -> Vec<String> {
         STANDARD.encode(text).trim_end_matches('=').to_owned(),
         URL_SAFE_NO_PAD.encode(text),
     ]
-}
-
-fn utf16(c: char) -> String {
-    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
 }
 
 impl std::fmt::Debug for Redactor {
@@ -126,6 +126,15 @@ mod tests {
             assert_eq!(redactor.redact(&format!("a{text}b")), format!("a{MARK}b"), "{text}");
         }
         assert!(!format!("{redactor:?}").contains("p&s"));
+    }
+
+    #[test]
+    fn a_secret_is_found_in_a_text_that_was_cleaned() {
+        let redactor = Redactor::new([&SecretString::from("pa\u{200d}ss\u{a0}wo\u{202e}rd")]);
+        let echoed = SiteText::new("It said: pa\u{200d}ss\u{a0}wo\u{202e}rd.");
+        assert_eq!(redactor.redact(&echoed), format!("It said: {MARK}."));
+        let hidden = SiteText::new("c\u{200b}anary-\u{feff}password");
+        assert_eq!(Redactor::new([&SecretString::from("canary-password")]).redact(&hidden), MARK);
     }
 
     #[test]

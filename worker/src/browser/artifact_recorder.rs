@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::timeout;
 use wpclone_artifacts::Artifacts;
-use wpclone_task::{Redactor, SecretString, TaskId};
+use wpclone_task::{Redactor, SecretString, SiteText, TaskId};
 
 use super::wordpress::StepError;
 use super::{Browser, BrowserError, wait};
@@ -102,8 +102,7 @@ impl<'a> ArtifactRecorder<'a> {
     ) {
         let attempts =
             proxy.attempts().into_iter().map(|v| format!("connect {}:{} {:?}", v.host, v.port, v.outcome));
-        let lines: Vec<String> = http.log().into_iter().chain(attempts).collect();
-        self.store_text("network.log", TEXT, &lines.join("\n")).await;
+        self.store_lines("network.log", http.log().into_iter().chain(attempts)).await;
         let page_of_error = error.response.as_ref().map(|response| self.redact(&response.text()));
         if let Some(page) = &page_of_error {
             self.store_text("failure.html", HTML, page).await;
@@ -122,8 +121,14 @@ impl<'a> ArtifactRecorder<'a> {
         if let Ok(Ok(lines)) = timeout(CONSOLE_DEADLINE, browser.console()).await
             && !lines.is_empty()
         {
-            self.store_text("console.log", TEXT, &lines.join("\n")).await;
+            self.store_lines("console.log", lines).await;
         }
+    }
+
+    /// Stores lines that may quote a site.
+    async fn store_lines(&self, name: &str, lines: impl IntoIterator<Item = String>) {
+        let lines: Vec<String> = lines.into_iter().map(|line| SiteText::from(line).into()).collect();
+        self.store_text(name, TEXT, &lines.join("\n")).await;
     }
 
     async fn store_text(&self, name: &str, kind: &str, text: &str) {

@@ -2,7 +2,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
-use wpclone_task::{Code, Problem, SecretString, Stage};
+use wpclone_task::{Code, Problem, SecretString, SiteText, Stage};
 
 use super::artifact_recorder::ArtifactRecorder;
 use crate::job::StepUpdate;
@@ -31,7 +31,7 @@ pub(super) enum SiteRole {
 
 #[derive(Default)]
 struct State {
-    achieved: Vec<String>,
+    achieved: Vec<SiteText>,
     login: LoginState,
 }
 
@@ -65,7 +65,7 @@ impl<'a> StepReporter<'a> {
     }
 
     /// Adds a sentence to what the problem lists as achieved, should the step fail later.
-    pub(crate) fn achieved(&self, what: impl Into<String>) {
+    pub(crate) fn achieved(&self, what: impl Into<SiteText>) {
         self.state().achieved.push(what.into());
     }
 
@@ -118,13 +118,18 @@ impl<'a> StepReporter<'a> {
         }
         problem.achieved.clone_from(&state.achieved);
         problem.changed_target = self.has_changed_site();
-        problem.detail = shortened(self.artifacts.redact(&problem.detail));
+        problem.detail = self.shown(&problem.detail);
         for value in problem.more.values_mut() {
             if let Some(text) = value.as_str() {
-                *value = shortened(self.artifacts.redact(text)).into();
+                *value = String::from(self.shown(text)).into();
             }
         }
         problem.at(Stage::Browser)
+    }
+
+    /// A text without secrets, cut after it was redacted: half a secret would not be found.
+    fn shown(&self, text: &str) -> SiteText {
+        SiteText::with_limit(&self.artifacts.redact(text), MAX_DETAIL)
     }
 }
 
@@ -142,13 +147,5 @@ fn problem_of_clone(problem: Problem) -> Problem {
             let detail = format!("In the copy a browser found this: {}", problem.detail);
             Problem { more: problem.more, ..Problem::new(Code::CloneBroken, detail) }
         }
-    }
-}
-
-/// Cuts a text, after it was redacted: half a secret would not be found.
-fn shortened(text: String) -> String {
-    match text.char_indices().nth(MAX_DETAIL) {
-        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
-        None => text,
     }
 }

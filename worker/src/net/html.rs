@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use html5ever::driver;
 use html5ever::tendril::{StrTendril, TendrilSink as _};
 use scraper::{ElementRef, Html, HtmlTreeSink, Selector};
+use wpclone_task::SiteText;
 
 /// Pages of wp-admin take some 20 ms. HTML can be made to cost the square of its length.
 const PARSE_DEADLINE: Duration = Duration::from_secs(1);
@@ -52,11 +53,10 @@ impl HtmlPage {
         self.select(css)?.value().attr(name).map(str::to_owned)
     }
 
-    /// The text of the first match with folded white space, for people to read.
-    pub(crate) fn text(&self, css: &str) -> Option<String> {
+    /// The text of the first match, for people to read.
+    pub(crate) fn text(&self, css: &str) -> Option<SiteText> {
         let text: String = self.select(css)?.text().flat_map(str::chars).take(4 * MAX_TEXT).collect();
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect();
+        let text = SiteText::with_limit(&text, MAX_TEXT);
         (!text.is_empty()).then_some(text)
     }
 
@@ -111,5 +111,11 @@ mod tests {
             HtmlPage::parse(&format!("<body class='wp-admin'><table>{}</table>", row.repeat(3000))).unwrap();
         assert!(page.has("tr.active[data-plugin='a/b.php']"));
         assert_eq!(page.text("td").unwrap(), "\u{fc}ber us");
+    }
+
+    #[test]
+    fn the_text_of_a_page_does_not_control_a_terminal() {
+        let page = HtmlPage::parse("<p>a&#27;[2J\u{9b}31mb\u{202e}c&#x200b;d&#8232;e</p>").unwrap();
+        assert_eq!(page.text("p").unwrap(), "abcd e");
     }
 }

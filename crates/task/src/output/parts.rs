@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{AppPasswordResult, PreparedSite, Provisioned, SetupResult, StepOutput, Transferred};
-use crate::{Role, Step};
+use crate::{Role, SiteText, Step};
 
 const API_KEY: &str = "/api_key";
 const APPLICATION_PASSWORD: &str = "/application_password";
@@ -70,8 +70,9 @@ impl OutputParts {
         serde_json::to_string(&parts).ok().map(SecretString::from)
     }
 
+    /// Texts in `fields` may come from a site.
     fn public(fields: impl Serialize) -> Self {
-        match serde_json::to_value(fields) {
+        match serde_json::to_value(fields).map(SiteText::clean_json) {
             Ok(Value::Object(public)) => Self { public, ..Self::default() },
             _ => Self::default(),
         }

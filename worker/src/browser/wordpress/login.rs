@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
-use wpclone_task::{Code, ExposeSecret, Login, SiteUrl};
+use wpclone_task::{Code, ExposeSecret, Login, SiteText, SiteUrl};
 
 use super::site_discovery::LOGIN_PAGE;
 use super::{StepError, StepResult, quoted};
@@ -45,14 +45,14 @@ struct PageState {
     version: Option<String>,
     status: u16,
     form: bool,
-    error: Option<String>,
+    error: Option<SiteText>,
     admin: bool,
     confirm_email: bool,
     second_factor: bool,
     captcha: bool,
     challenge: bool,
     error_page: bool,
-    message: Option<String>,
+    message: Option<SiteText>,
 }
 
 /// Logs in and copies the session's cookies to `http`. `landing`: the page of wp-admin to land on. Returns WordPress'

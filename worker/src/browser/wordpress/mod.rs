@@ -9,7 +9,7 @@ mod migrator_settings;
 mod rest;
 mod site_discovery;
 
-use wpclone_task::{Code, Problem};
+use wpclone_task::{Code, Problem, SiteText};
 
 use super::BrowserError;
 use crate::net::SiteResponse;
@@ -74,6 +74,6 @@ impl From<BrowserError> for Box<StepError> {
 }
 
 /// The text of a page, quoted for people.
-fn quoted(text: Option<String>) -> String {
+fn quoted(text: Option<SiteText>) -> String {
     text.map(|text| format!(" It says: \u{201c}{text}\u{201d}")).unwrap_or_default()
 }
