@@ -19,6 +19,8 @@ use super::{Body, ConnectOutcome, EgressProxy, SiteRequest, SiteResponse};
 const MAX_BODY: usize = 4 << 20;
 /// Redirects within the site that are followed.
 const MAX_REDIRECTS: usize = 5;
+/// The status codes that redirect a request (RFC 9110, section 15.4). 300 offers a choice, and 304 is about caches.
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 /// Requests that are kept for the network log.
 const MAX_LOG: usize = 300;
 /// Headers that are read later.
@@ -71,7 +73,8 @@ impl SiteClient {
         self.log.lock().clone()
     }
 
-    /// Sends a request. Redirects to the same origin are followed (as GET, as browsers do after a POST).
+    /// Sends a request. Redirects to the same origin are followed as [`SiteRequest::redirected`] says; any other one is the
+    /// response: neither credentials nor a body go to another origin, and none from https to http.
     pub(crate) async fn send(&self, request: SiteRequest) -> Result<SiteResponse, Problem> {
         self.send_by(&self.client, request).await
     }
@@ -85,7 +88,9 @@ impl SiteClient {
         for _ in 0..MAX_REDIRECTS {
             let response = self.send_once(client, &request).await?;
             match &response.location {
-                Some(to) if to.origin() == request.url.origin() => request = SiteRequest::get(to.clone()),
+                Some(to) if to.origin() == request.url.origin() => {
+                    request = request.redirected(response.status, to.clone());
+                }
                 _ => return Ok(response),
             }
         }
@@ -142,6 +147,14 @@ impl SiteClient {
     }
 }
 
+/// The target of a redirect, without a user and password: the site chooses none for us.
+fn redirect_target(from: &Url, to: &str) -> Option<Url> {
+    let mut to = from.join(to).ok()?;
+    let _ = to.set_username("");
+    let _ = to.set_password(None);
+    Some(to)
+}
+
 fn origin_and_path(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
@@ -167,8 +180,8 @@ async fn read(mut response: Response) -> reqwest::Result<SiteResponse> {
     let (url, status) = (response.url().clone(), response.status().as_u16());
     let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let headers = KEPT_HEADERS.iter().filter_map(|name| Some(((*name).to_owned(), header(name)?))).collect();
-    let is_redirect = response.status().is_redirection();
-    let location = header(LOCATION.as_str()).filter(|_| is_redirect).and_then(|to| url.join(&to).ok());
+    let location = header(LOCATION.as_str()).filter(|_| REDIRECTS.contains(&status));
+    let location = location.and_then(|to| redirect_target(&url, &to));
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await? {
         let room = MAX_BODY - body.len();
@@ -194,4 +207,128 @@ pub(crate) fn certificate_fault(error: &reqwest::Error) -> Option<String> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::net::AllowedNetworks;
+
+    /// A site that redirects `/301`, `/302`, … with that status to `/end`, and `/away` with 307 to another origin. It records
+    /// requests.
+    struct RedirectingSite {
+        url: Url,
+        requests: Arc<Mutex<Vec<String>>>,
+        _serving: tokio_util::task::AbortOnDropHandle<()>,
+    }
+
+    impl RedirectingSite {
+        async fn new(away: &str) -> Self {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+            let requests = Arc::new(Mutex::new(Vec::new()));
+            let (seen, away) = (Arc::clone(&requests), away.to_owned());
+            let serving = tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let mut request = String::new();
+                    let mut buffer = [0; 4096];
+                    while !is_complete(&request) {
+                        match stream.read(&mut buffer).await {
+                            Ok(n) if n > 0 => request.push_str(&String::from_utf8_lossy(&buffer[..n])),
+                            _ => break,
+                        }
+                    }
+                    let answer = match request.split(' ').nth(1).unwrap_or_default() {
+                        "/away" => format!("307 Moved\r\nlocation: {away}"),
+                        "/loop" => "308 Moved\r\nlocation: /loop".to_owned(),
+                        "/user" => "307 Moved\r\nlocation: //u:p@".to_owned() + &url_host(&request) + "/end",
+                        "/end" => "200 OK".to_owned(),
+                        status => format!("{} Moved\r\nlocation: /end#x", &status[1..]),
+                    };
+                    seen.lock().push(request);
+                    let answer =
+                        format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+            Self { url, requests, _serving: tokio_util::task::AbortOnDropHandle::new(serving) }
+        }
+
+        async fn post(&self, path: &str) -> Result<SiteResponse, Problem> {
+            let networks: AllowedNetworks = "127.0.0.0/8".parse().unwrap();
+            let proxy = Arc::new(EgressProxy::start(networks).await.unwrap());
+            let client = SiteClient::new(proxy, "test", Duration::from_secs(10)).unwrap();
+            client.add_cookie("session=canary", &self.url);
+            let body = Body::Form(vec![("pwd".into(), "canary-password".into())]);
+            let request = SiteRequest::post(self.url.join(path).unwrap(), body);
+            client.send(request.header("Authorization", "Basic canary")).await
+        }
+
+        /// The first line and the body of every request.
+        fn requests(&self) -> Vec<(String, String)> {
+            let parts = |request: &String| {
+                let (head, body) = request.split_once("\r\n\r\n").unwrap();
+                let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
+                (line, body.to_owned())
+            };
+            self.requests.lock().iter().map(parts).collect()
+        }
+    }
+
+    fn is_complete(request: &str) -> bool {
+        let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        length.is_none_or(|length| length.parse().is_ok_and(|length: usize| body.len() >= length))
+    }
+
+    fn url_host(request: &str) -> String {
+        request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_redirected_post_keeps_its_body_with_307_and_308_and_becomes_a_get_with_the_others() {
+        let pair = |line: &str, body: &str| (line.to_owned(), body.to_owned());
+        let form = "pwd=canary-password";
+        for status in [307, 308] {
+            let site = RedirectingSite::new("/").await;
+            let response = site.post(&format!("/{status}")).await.unwrap();
+            assert_eq!((response.status, response.url.path()), (200, "/end"));
+            assert_eq!(site.requests(), [pair(&format!("POST /{status}"), form), pair("POST /end", form)]);
+        }
+        for status in [301, 302, 303] {
+            let site = RedirectingSite::new("/").await;
+            assert_eq!(site.post(&format!("/{status}")).await.unwrap().status, 200);
+            assert_eq!(site.requests(), [pair(&format!("POST /{status}"), form), pair("GET /end", "")]);
+        }
+        // 300 and 304 are no redirects.
+        let site = RedirectingSite::new("/").await;
+        let response = site.post("/300").await.unwrap();
+        assert_eq!((response.status, response.location), (300, None));
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_another_origin_gets_neither_a_request_nor_credentials() {
+        let other = RedirectingSite::new("/").await;
+        let site = RedirectingSite::new(other.url.as_str()).await;
+        let response = site.post("/away").await.unwrap();
+        assert_eq!((response.status, response.location), (307, Some(other.url.clone())));
+        assert_eq!((site.requests().len(), other.requests().len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn redirects_in_a_circle_end_and_a_site_chooses_no_user_for_us() {
+        let site = RedirectingSite::new("/").await;
+        let problem = site.post("/loop").await.map(|response| response.status).unwrap_err();
+        assert_eq!(problem.code, Code::Redirected);
+        assert_eq!(site.requests().len(), MAX_REDIRECTS);
+
+        let site = RedirectingSite::new("/").await;
+        assert_eq!(site.post("/user").await.unwrap().status, 200);
+        let last = site.requests.lock().last().unwrap().to_lowercase();
+        assert_eq!(last.matches("authorization:").count(), 1);
+        assert!(last.contains("authorization: basic canary"), "{last}");
+    }
 }

@@ -47,4 +47,47 @@ impl SiteRequest {
         self.method = method;
         self
     }
+
+    /// The request that follows a redirect within the site (RFC 9110, section 15.4): 303 asks for a GET, 301 and 302 turn a
+    /// POST into one, as browsers do, and 307 and 308 repeat the request with its body.
+    pub(crate) fn redirected(self, status: u16, to: Url) -> Self {
+        let method = match status {
+            303 if self.method != Method::HEAD => Method::GET,
+            301 | 302 if self.method == Method::POST => Method::GET,
+            _ => self.method.clone(),
+        };
+        let body = if method == self.method { self.body } else { Body::Empty };
+        Self { method, url: to, headers: self.headers, body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_keeps_or_changes_method_and_body_as_rfc_9110_says() {
+        let (post, get, head, delete) = (Method::POST, Method::GET, Method::HEAD, Method::DELETE);
+        for (status, method, expected, keeps_body) in [
+            (301, &post, &get, false),
+            (302, &post, &get, false),
+            (303, &post, &get, false),
+            (307, &post, &post, true),
+            (308, &post, &post, true),
+            (301, &delete, &delete, true),
+            (303, &delete, &get, false),
+            (308, &delete, &delete, true),
+            (302, &get, &get, true),
+            (303, &head, &head, true),
+        ] {
+            let url: Url = "https://a.example/b".parse().unwrap();
+            let body = Body::Form(vec![("a".into(), "b".into())]);
+            let request =
+                SiteRequest::post(url.clone(), body).method(method.clone()).header("x-wp-nonce", "n");
+            let next = request.redirected(status, url.join("c").unwrap());
+            assert_eq!((&next.method, next.url.path()), (expected, "/c"), "{status} {method}");
+            assert_eq!(matches!(next.body, Body::Form(_)), keeps_body, "{status} {method}");
+            assert_eq!(next.headers, [("x-wp-nonce", "n".to_owned())]);
+        }
+    }
 }
