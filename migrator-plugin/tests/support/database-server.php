@@ -13,15 +13,13 @@ final class Database_Server {
 	private $process;
 	private $pid;
 
-	/** Whether all programs are installed; prints what is missing. WPCLONE_SOCKET names a server that is running already. */
-	public static function is_available(): bool {
+	/** Fails if a program is not installed. WPCLONE_SOCKET names a server that is running already. */
+	public static function require_programs(): void {
 		foreach ( self::is_external() ? array() : ( self::is_mysql() ? array( 'mysqld' ) : array( 'mariadb-install-db', 'mariadbd' ) ) as $tool ) {
 			if ( null === self::tool( $tool ) ) {
-				echo 'SKIPPED: these tests need ', self::is_mysql() ? self::cache() . '/mysql/' : '', "$tool\n";
-				return false;
+				throw new RuntimeException( 'these tests need ' . ( self::is_mysql() ? self::cache() . '/mysql/' : '' ) . $tool );
 			}
 		}
-		return true;
 	}
 
 	/** Starts a server with a copy of a data folder, or with a new empty one. */

@@ -37,14 +37,14 @@ final class Test_Site {
 	/** @var Php_Runner The PHP that answers requests. */
 	public $php;
 
-	/** A site with its server; null if something is not installed, which is printed. */
-	public static function make(): ?self {
+	/** A site with its server. Fails if something is not installed. */
+	public static function make(): self {
 		$wordpress = Database_Server::cache() . '/wordpress/bookworm';
 		if ( ! is_file( "$wordpress/wp-load.php" ) || ! extension_loaded( 'mysqli' ) || ! function_exists( 'pcntl_fork' ) ) {
-			echo "SKIPPED: these tests need a WordPress in $wordpress, and PHP's mysqli and pcntl\n";
-			return null;
+			throw new RuntimeException( "these tests need a WordPress in $wordpress, and PHP's mysqli and pcntl" );
 		}
-		return Database_Server::is_available() ? new self( $wordpress ) : null;
+		Database_Server::require_programs();
+		return new self( $wordpress );
 	}
 
 	private function __construct( string $wordpress ) {

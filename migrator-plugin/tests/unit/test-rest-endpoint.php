@@ -22,6 +22,7 @@ register_shutdown_function(
 		test(
 			'every route accepts POST, is hidden from the index, and there are no other routes',
 			static function () {
+				$_GET = array( 'rest_route' => '/wpclone-migrator/v1/status' );
 				Endpoints::register_rest_routes();
 				$names = array();
 				foreach ( Wordpress_Stub::$routes as $path => $route ) {
@@ -32,13 +33,34 @@ register_shutdown_function(
 				same( array_keys( Route_Table::IMPORT_ONLY ), $names, 'routes' );
 			}
 		);
+		test(
+			'for any other request than a POST to one of our routes, none is registered',
+			static function () {
+				$others = array( null, '/', '/wp/v2/posts', '/wpclone-migrator', '/wpclone-migrator/v1', '/wpclone-migrator/v10/status', '/batch/v1', array( '/wpclone-migrator/v1/status' ) );
+				foreach ( $others as $route ) {
+					$_GET = array( 'rest_route' => $route );
+					Endpoints::register_rest_routes();
+					same( array(), Wordpress_Stub::$routes, (string) json_encode( $route ) );
+				}
+				$_GET = array( 'rest_route' => '/wpclone-migrator/v1/status' );
+				foreach ( array( 'GET', 'OPTIONS', 'HEAD', 'PUT' ) as $method ) {
+					$_SERVER['REQUEST_METHOD'] = $method;
+					Endpoints::register_rest_routes();
+					same( array(), Wordpress_Stub::$routes, $method );
+				}
+				$_SERVER['REQUEST_METHOD'] = 'POST';
+			}
+		);
 	}
 );
 
 ob_start( null, 0, PHP_OUTPUT_HANDLER_CLEANABLE | PHP_OUTPUT_HANDLER_FLUSHABLE );
-$wpdb = new Wpdb_Stub();
-Endpoints::register_rest_routes();
-$_GET                      = array( '_' => str_repeat( 'a', 32 ) );
+$wpdb                      = new Wpdb_Stub();
+$_GET                      = array(
+	'rest_route' => '/wpclone-migrator/v1/status',
+	'_'          => str_repeat( 'a', 32 ),
+);
 $_SERVER['REQUEST_METHOD'] = 'POST';
+Endpoints::register_rest_routes();
 ( Wordpress_Stub::$routes['wpclone-migrator/v1/status']['callback'] )();
 echo 'not ended';

@@ -71,8 +71,11 @@ final class Settings_Page {
 		exit;
 	}
 
-	/** Prints the page. */
+	/** Prints the page. WordPress has checked the capability; the page has the key, so it is checked again. */
 	public static function render(): void {
+		if ( ! current_user_can( self::capability() ) ) {
+			return;
+		}
 		$now    = time();
 		$window = Access_Window::load();
 		$open   = $window->is_open( $now );

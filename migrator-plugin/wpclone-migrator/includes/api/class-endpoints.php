@@ -25,8 +25,14 @@ final class Endpoints {
 		}
 	}
 
-	/** Registers the REST routes. They are hidden from the REST index. */
+	/**
+	 * Registers the REST routes for a request to one of them. Any other request finds nothing of ours in REST: WordPress
+	 * lists the namespace of every registered route in its index, also of hidden ones, to everybody.
+	 */
 	public static function register_rest_routes(): void {
+		if ( ! self::is_rest_request() ) {
+			return;
+		}
 		foreach ( array_keys( Route_Table::IMPORT_ONLY ) as $route ) {
 			register_rest_route(
 				self::REST_NAMESPACE,
@@ -43,6 +49,15 @@ final class Endpoints {
 				)
 			);
 		}
+	}
+
+	/** Whether PHP is processing a POST to one of our REST routes, in the only form that wpclone sends. */
+	private static function is_rest_request(): bool {
+		// phpcs:ignore WordPress.Security.NonceVerification -- Request_Authenticator checks the signature.
+		$route = $_GET['rest_route'] ?? null;
+		// phpcs:ignore WordPress.Security.ValidatedSanitizedInput -- It is only compared.
+		return is_string( $route ) && 'POST' === ( $_SERVER['REQUEST_METHOD'] ?? '' )
+			&& 0 === strpos( $route, '/' . self::REST_NAMESPACE . '/' );
 	}
 
 	/**

@@ -1,0 +1,8 @@
+<?php
+/**
+ * Keeps web servers from listing this folder.
+ */
+
+if ( ! defined( 'ABSPATH' ) ) {
+	exit;
+}
