@@ -1,7 +1,7 @@
 //! The client of a migrator. Responses are not trusted until they are verified and parsed.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use crate::cursor::Cursor;
 use crate::definition::Definition;
 use crate::error::ClientError;
 use crate::files::{FileRequest, Files, Index, Root};
-use crate::manifest::Manifest;
+use crate::manifest::{MAX_ADDRESS_BYTES, MAX_NAME_BYTES, Manifest, are_short};
 use crate::rows::{RowCount, Rows};
 use crate::signing::Key;
 
@@ -34,6 +34,8 @@ pub struct Client {
     pub(crate) transfer_deadline: Duration,
     /// Whether REST was the endpoint that worked last; shared by clones.
     pub(crate) prefers_rest: Arc<AtomicBool>,
+    /// Shared by clones.
+    progress: Arc<AtomicU64>,
     /// Of the request that needed most; shared by clones.
     memory: Arc<Mutex<Option<PhpMemory>>>,
     /// Buffers for request and response bodies; shared by clones.
@@ -61,6 +63,13 @@ pub struct Status {
     pub multisite: bool,
 }
 
+impl Status {
+    fn is_bounded(&self) -> bool {
+        are_short([&self.plugin_version, &self.wordpress, &self.php], MAX_NAME_BYTES)
+            && are_short([&self.site_url, &self.home_url], MAX_ADDRESS_BYTES)
+    }
+}
+
 /// Definitions of a site's database objects.
 #[derive(Debug)]
 pub struct Definitions {
@@ -68,6 +77,8 @@ pub struct Definitions {
     pub found: Vec<Definition>,
     /// Where to resume; `None` at the end.
     pub cursor: Option<Cursor>,
+    /// The length of the response.
+    pub(crate) bytes: usize,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +105,7 @@ impl Client {
             deadline: DEADLINE,
             transfer_deadline: TRANSFER_DEADLINE,
             prefers_rest: Arc::default(),
+            progress: Arc::default(),
             memory: Arc::default(),
             pool: Pool::default(),
         }
@@ -114,6 +126,18 @@ impl Client {
         *self.memory.lock()
     }
 
+    /// How much of anything this client and its clones have received or sent so far: rows, entries of indexes, definitions,
+    /// parts of files, steps. While it does not grow, the site makes no progress, whatever it answers.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn record_progress(&self, items: u64) {
+        // Wraps at most: only changes matter.
+        self.progress.fetch_add(items, Ordering::Relaxed);
+    }
+
     pub(crate) fn record_memory(&self, memory: PhpMemory) {
         let mut max = self.memory.lock();
         if max.is_none_or(|max| memory.above_baseline() > max.above_baseline()) {
@@ -126,7 +150,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]. When both ways in fail it is the first way's error, unless the second was refused.
     pub async fn status(&self) -> Result<Status, ClientError> {
-        self.post_json("status", &json!({}), false).await
+        let status: Status = self.post_json("status", &json!({}), false).await?;
+        if status.is_bounded() { Ok(status) } else { Err(ClientError::Malformed("a status")) }
     }
 
     /// Facts about the site: versions, settings, limits.
@@ -134,7 +159,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn manifest(&self) -> Result<Manifest, ClientError> {
-        self.post_json("manifest", &json!({}), true).await
+        let manifest: Manifest = self.post_json("manifest", &json!({}), true).await?;
+        if manifest.is_bounded() { Ok(manifest) } else { Err(ClientError::Malformed("a manifest")) }
     }
 
     /// Definitions of tables, views and triggers.
@@ -150,11 +176,12 @@ impl Client {
             self.post_for_frames("definitions", &with_budget(budget, json!({"cursor": cursor}))).await?;
         let mut found = Vec::new();
         for (kind, payload) in frames.iter() {
-            let definition = serde_json::from_slice(payload).ok().filter(|_| kind == b'T');
+            let definition = serde_json::from_slice(payload).ok();
+            let definition = definition.filter(|read: &Definition| kind == b'T' && read.is_bounded());
             found.push(definition.ok_or(ClientError::Malformed("a definition"))?);
         }
         let DefinitionsEnd { cursor, .. } = frames.end()?;
-        Ok(Definitions { found, cursor })
+        Ok(Definitions { found, cursor, bytes: frames.len() })
     }
 
     /// Rows of a table, from the cursor on.

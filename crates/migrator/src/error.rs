@@ -1,8 +1,8 @@
 //! Errors of requests to a migrator.
 
 use reqwest::StatusCode;
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use url::Url;
 
 /// Why a request failed. Contains no secrets.
@@ -39,6 +39,9 @@ pub enum ClientError {
     /// Signed, but not as the protocol says: another version of the plugin.
     #[error("the response does not follow the protocol: {0}")]
     Malformed(&'static str),
+    /// Signed, but without an end or of a size that no site has.
+    #[error("the site's answers have no end: {0}")]
+    Endless(&'static str),
     /// A redirect. It is not followed, because clients repeat a POST as GET.
     #[error("the site responds with a redirect (HTTP {status})")]
     Redirected {
@@ -67,23 +70,22 @@ pub enum ClientError {
 /// An error reported by a migrator. The README explains the codes.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct MigratorError {
-    /// The code, such as `busy`.
-    #[serde(rename = "error")]
+    /// The code, such as `busy`: at most 32 letters, digits and `_`; other characters are dropped.
+    #[serde(rename = "error", deserialize_with = "plain")]
     pub code: String,
-    /// The id under which the site's PHP log has details.
-    #[serde(default)]
+    /// The id under which the site's PHP log has details, of the same characters.
+    #[serde(default, deserialize_with = "plain")]
     pub id: String,
-    /// Further fields of the code.
-    #[serde(flatten)]
-    pub members: Map<String, Value>,
+}
+
+fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(32).collect())
 }
 
 impl std::fmt::Display for MigratorError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let plain =
-            |text: &str| text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(32).collect();
-        let (code, id): (String, String) = (plain(&self.code), plain(&self.id));
-        write!(f, "{code} [{id}]")
+        write!(f, "{} [{}]", self.code, self.id)
     }
 }
 
@@ -110,6 +112,7 @@ impl ClientError {
             }
             Self::Forbidden
             | Self::Malformed(_)
+            | Self::Endless(_)
             | Self::Redirected { .. }
             | Self::Random(_)
             | Self::RequestTooLarge => false,

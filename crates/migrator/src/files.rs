@@ -1,5 +1,7 @@
 //! File indexes and parts of files.
 
+use std::cmp::Ordering;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use crate::frames::{ByteReader, Frames};
 
 /// The maximum length of a path, in bytes.
 const MAX_PATH_BYTES: usize = 700;
+/// The maximum size of a file, in bytes (256 TiB).
+const MAX_FILE_BYTES: u64 = 1 << 48;
 
 /// A root folder of a site's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -95,6 +99,9 @@ pub struct Index {
 }
 
 impl Index {
+    /// The maximum number of entries of a root.
+    pub const MAX_ENTRIES: u64 = 5_000_000;
+
     pub(crate) fn parse(frames: &Frames) -> Result<Self, ClientError> {
         let wrong = ClientError::Malformed("an index");
         let mut entries = Vec::new();
@@ -126,6 +133,9 @@ fn entry(from: &mut ByteReader<'_>) -> Option<Entry> {
     let (mode, size, mtime, digest, tag) =
         (from.u16()?, from.u64()?, from.u64()?, from.array()?, from.array()?);
     let length = usize::from(from.u16()?);
+    if size > MAX_FILE_BYTES {
+        return None;
+    }
     let path = from.take(length).filter(|path| is_path(path))?.to_vec();
     let digest = (digest != [0; 32]).then_some(ContentDigest(digest));
     Some(Entry { kind, mode, size, mtime, digest, path, tag })
@@ -136,6 +146,22 @@ fn is_path(path: &[u8]) -> bool {
     path.len() <= MAX_PATH_BYTES
         && !path.contains(&0)
         && path.split(|b| *b == b'/').all(|name| !matches!(name, b"" | b"." | b".."))
+}
+
+/// The order of an index: by path components, compared as bytes.
+#[must_use]
+pub fn index_order(one: &[u8], other: &[u8]) -> Ordering {
+    one.split(|byte| *byte == b'/').cmp(other.split(|byte| *byte == b'/'))
+}
+
+/// Whether the entries follow `last` in the order of an index, each path once. So a site can list nothing twice.
+pub(crate) fn is_in_order(last: &[u8], entries: &[Entry]) -> bool {
+    entries
+        .iter()
+        .try_fold(last, |last, entry| {
+            (index_order(last, &entry.path) == Ordering::Less).then_some(&entry.path[..])
+        })
+        .is_some()
 }
 
 /// A request for a file, or the rest of one.
@@ -292,7 +318,14 @@ fn begin<'a>(payload: &[u8]) -> Option<FilePart<'a>> {
     let mut rest = ByteReader::new(payload);
     let (index, state) = (rest.u32()? as usize, FileStatus::of(rest.u8()?)?);
     let (size, mtime, offset) = (rest.u64()?, rest.u64()?, rest.u64()?);
-    rest.is_empty().then_some(FilePart { index, state, size, mtime, offset, bytes: Vec::new() })
+    (rest.is_empty() && size <= MAX_FILE_BYTES).then_some(FilePart {
+        index,
+        state,
+        size,
+        mtime,
+        offset,
+        bytes: Vec::new(),
+    })
 }
 
 fn end(payload: &[u8]) -> Option<(usize, FileStatus)> {
@@ -304,6 +337,14 @@ fn end(payload: &[u8]) -> Option<(usize, FileStatus)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_ordered_component_by_component() {
+        let sorted: [&[u8]; 6] = [b"a", b"a/b", b"a/b/c", b"a/c", b"a.txt", b"b"];
+        for pair in sorted.windows(2) {
+            assert_eq!(index_order(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+        }
+    }
 
     #[test]
     fn paths_that_leave_the_root_are_rejected() {

@@ -5,15 +5,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::ClientError;
-use crate::adaptive_batch::{AdaptiveBatch, Budget};
+use crate::adaptive_batch::AdaptiveBatch;
 use crate::client::{Client, StepResponse};
 use crate::cursor::Cursor;
 use crate::definition::Definition;
-use crate::files::{Index, Root};
+use crate::files::Root;
 use crate::outgoing::{FileBatch, RowChunk};
+use crate::paging::{Paging, Steps};
 use crate::retry::with_retries;
 use crate::rows::{RowCount, RowDigest};
 use crate::transport::{BodyFormat, RouteCall};
+
+/// The maximum number of chunks of a table, so that the next number always exists.
+const MAX_CHUNKS: u32 = u32::MAX / 2;
+/// What a target may report for one request: adjustments of a definition; each is cut when it is shown.
+const MAX_ADJUSTMENTS: usize = 100;
 
 /// Options of a job.
 #[derive(Debug, Clone, Serialize)]
@@ -156,8 +162,8 @@ struct RejectedRoutine {
 /// An import job on a target.
 #[derive(Debug, Clone)]
 pub struct Import {
-    client: Client,
-    job: String,
+    pub(crate) client: Client,
+    pub(crate) job: String,
     info: JobInfo,
 }
 
@@ -172,7 +178,10 @@ impl Client {
         let mut batch = AdaptiveBatch::new(3000);
         let body = &body;
         let attempt = |_| async move { Ok((self.post_json("begin", body, true).await?, 0)) };
-        let info = with_retries(&mut batch, attempt).await?;
+        let info: JobInfo = with_retries(&mut batch, attempt).await?;
+        if info.tables.iter().any(|table| table.chunk > MAX_CHUNKS) {
+            return Err(ClientError::Malformed("the progress of a job"));
+        }
         Ok(Import { client: self.clone(), job: job.to_owned(), info })
     }
 }
@@ -208,7 +217,11 @@ impl Import {
     /// # Errors
     /// See [`ClientError`].
     pub async fn define(&self, definition: &Definition, recreate: bool) -> Result<DefineResult, ClientError> {
-        self.ask("define", json!({"definition": definition, "recreate": recreate})).await
+        let mut defined: DefineResult =
+            self.ask("define", json!({"definition": definition, "recreate": recreate})).await?;
+        defined.adjustments.truncate(MAX_ADJUSTMENTS);
+        self.client.record_progress(1);
+        Ok(defined)
     }
 
     /// Sends a chunk and leaves it empty, unless it was too long. A chunk that is sent again is not loaded twice. `state` is
@@ -226,8 +239,12 @@ impl Import {
         batch: &mut AdaptiveBatch,
     ) -> Result<LoadResult, ClientError> {
         let parameters = json!({"job": self.job, "table_id": table_id, "chunk": chunk_number, "cursor": state, "last": last});
+        let parts = chunk.part_count();
         let body = chunk.body(&parameters)?;
         let sent = self.send("load-rows", &body, batch).await;
+        if sent.is_ok() {
+            self.client.record_progress(parts);
+        }
         if matches!(sent, Err(ClientError::RequestTooLarge)) {
             chunk.restore(&body);
         }
@@ -244,48 +261,31 @@ impl Import {
         batch: &mut AdaptiveBatch,
     ) -> Result<StoreResult, ClientError> {
         let body = files.frames.with(&json!({"job": self.job}))?;
-        self.send("store-files", &body, batch).await
+        let stored: StoreResult = self.send("store-files", &body, batch).await?;
+        if stored.rejected.len() as u64 > files.parts {
+            return Err(ClientError::Malformed("rejections of files that were not sent"));
+        }
+        self.client.record_progress(files.parts);
+        Ok(stored)
     }
 
-    /// The index of the files stored in a root, from the cursor on.
+    /// Counts all rows of a staged table, of which there should be at most `max_rows`.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn staged(
-        &self,
-        root: Root,
-        digests: bool,
-        cursor: Option<&Cursor>,
-        batch: &mut AdaptiveBatch,
-    ) -> Result<Index, ClientError> {
-        with_retries(batch, |Budget { bytes, ms }| async move {
-            let body = json!({
-                "job": self.job, "root": root, "digests": digests, "cursor": cursor, "bytes": bytes, "ms": ms,
-            });
-            let index = Index::parse(&self.client.post_for_frames("staged-index", &body).await?)?;
-            let size = index.bytes;
-            Ok((index, size))
-        })
-        .await
-    }
-
-    /// Counts all rows of a staged table.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn checksum(&self, table_id: u32) -> Result<RowCount, ClientError> {
-        let (mut rows, mut digest, mut cursor) = (0, RowDigest::default(), None::<Cursor>);
+    pub async fn checksum(&self, table_id: u32, max_rows: u64) -> Result<RowCount, ClientError> {
+        let (mut rows, mut digest, mut cursor) = (0_u64, RowDigest::default(), None::<Cursor>);
+        let mut paging = Paging::new("a checksum", max_rows);
         loop {
             let ms = self.info.limits.budget_ms;
             let count: RowCount =
                 self.ask("checksum", json!({"table_id": table_id, "cursor": cursor, "ms": ms})).await?;
-            rows += count.rows;
+            paging.page(count.rows, cursor.as_ref(), count.cursor.as_ref())?;
+            self.client.record_progress(count.rows);
+            rows = rows.saturating_add(count.rows);
             digest.combine(count.digest);
             if count.cursor.is_none() {
                 return Ok(RowCount { rows, digest, cursor: None });
-            }
-            if count.cursor == cursor {
-                return Err(ClientError::Malformed("a cursor that stays where it was"));
             }
             cursor = count.cursor;
         }
@@ -304,12 +304,15 @@ impl Import {
     /// # Errors
     /// See [`ClientError`].
     pub async fn swap(&self) -> Result<Vec<String>, ClientError> {
+        let mut steps = Steps::new("swap");
         loop {
             let SwapResponse { done, rejected } =
                 self.ask("swap", json!({"ms": self.info.limits.budget_ms})).await?;
+            self.client.record_progress(1);
             if done {
                 return Ok(rejected.into_iter().map(|routine| routine.name).collect());
             }
+            steps.not_done()?;
         }
     }
 
@@ -338,19 +341,22 @@ impl Import {
     }
 
     /// A job that has ended is unknown; the response that said so may have been lost.
-    async fn until_ended(&self, route: &str) -> Result<(), ClientError> {
+    async fn until_ended(&self, route: &'static str) -> Result<(), ClientError> {
         match self.until_done(route).await {
             Err(error) if error.code() == Some("job_not_found") => Ok(()),
             done => done,
         }
     }
 
-    async fn until_done(&self, route: &str) -> Result<(), ClientError> {
+    async fn until_done(&self, route: &'static str) -> Result<(), ClientError> {
+        let mut steps = Steps::new(route);
         loop {
             let StepResponse { done } = self.ask(route, json!({"ms": self.info.limits.budget_ms})).await?;
+            self.client.record_progress(1);
             if done {
                 return Ok(());
             }
+            steps.not_done()?;
         }
     }
 

@@ -16,6 +16,7 @@ mod outgoing;
 #[cfg(test)]
 #[path = "../build/pack.rs"]
 mod pack;
+mod paging;
 mod plugin;
 mod removal;
 mod retry;
@@ -34,7 +35,7 @@ pub use definition::{
     View,
 };
 pub use error::{ClientError, MigratorError};
-pub use files::{Entry, EntryKind, FilePart, FileRequest, FileStatus, Files, Index, Root};
+pub use files::{Entry, EntryKind, FilePart, FileRequest, FileStatus, Files, Index, Root, index_order};
 pub use import::{
     Adjustment, AllowedContent, DefineResult, Import, JobInfo, JobLimits, JobOptions, LoadResult,
     RejectedFile, SANDBOX_PLUGIN_FILE, StoreResult, TableProgress,
@@ -45,4 +46,4 @@ pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
 pub use removal::RemovalReport;
 pub use rows::{LARGE_VALUE_BYTES, RowCount, RowDigest, RowPart, Rows, RowsHeader, Value, write_row};
 pub use signing::{Key, KeyError, Request};
-pub use stream::{IndexStream, RowStream};
+pub use stream::{IndexStream, RowStream, StagedIndex};

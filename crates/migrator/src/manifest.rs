@@ -4,6 +4,19 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+/// The maximum length of a version, a name or a setting, in bytes.
+pub(crate) const MAX_NAME_BYTES: usize = 255;
+/// The maximum length of an address.
+pub(crate) const MAX_ADDRESS_BYTES: usize = 2048;
+/// The maximum length of a path: Linux' `PATH_MAX`.
+const MAX_PATH_BYTES: usize = 4096;
+/// The maximum length of a table prefix: that of a table's name.
+const MAX_PREFIX_BYTES: usize = 64;
+/// The maximum number of plugins, extensions, collations, drop-ins and prefixes, each.
+const MAX_LISTED: usize = 10_000;
+/// The maximum number of roots; there are five.
+const MAX_ROOTS: usize = 16;
+
 /// The response of the route `manifest`. The README describes the fields.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Manifest {
@@ -137,4 +150,66 @@ pub struct Limits {
     pub budget_ms: u32,
     /// How many requests may run at the same time.
     pub parallel: u32,
+}
+
+impl Manifest {
+    /// Whether every text and list has a length that sites have. A response has at most 1 MiB, but parts of the manifest
+    /// go into results, problems and logs.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let Self { plugin_version, wordpress, php, database, roots, other_prefixes, limits: _, .. } = self;
+        let roots_are_short = roots.len() <= MAX_ROOTS
+            && roots.iter().all(|(name, root)| {
+                name.len() <= MAX_NAME_BYTES
+                    && root.path.as_ref().is_none_or(|path| path.len() <= MAX_PATH_BYTES)
+            });
+        are_short([plugin_version], MAX_NAME_BYTES)
+            && are_short([&self.content_url, &self.uploads_url], MAX_ADDRESS_BYTES)
+            && are_short([&self.abspath], MAX_PATH_BYTES)
+            && is_short_list(other_prefixes, MAX_NAME_BYTES)
+            && roots_are_short
+            && wordpress.is_bounded()
+            && are_short([&php.version, &php.sapi, &php.os], MAX_NAME_BYTES)
+            && is_short_list(&php.extensions, MAX_NAME_BYTES)
+            && database.is_bounded()
+    }
+}
+
+impl WordPress {
+    fn is_bounded(&self) -> bool {
+        let Self {
+            version, requires_php, locale, charset, collation, template, stylesheet, environment, ..
+        } = self;
+        let texts = [version, requires_php, locale, charset, collation, template, stylesheet, environment];
+        are_short(texts, MAX_NAME_BYTES)
+            && are_short([&self.site_url, &self.home_url], MAX_ADDRESS_BYTES)
+            && is_prefix(&self.prefix)
+            && self.plugins.len() <= MAX_LISTED
+            && self.plugins.iter().all(|plugin| {
+                are_short([&plugin.file], MAX_PATH_BYTES) && are_short([&plugin.version], MAX_NAME_BYTES)
+            })
+            && is_short_list(&self.drop_ins, MAX_NAME_BYTES)
+    }
+}
+
+impl Database {
+    fn is_bounded(&self) -> bool {
+        let Self { server, version, name, charset, collation, .. } = self;
+        are_short([server, version, name, charset, collation], MAX_NAME_BYTES)
+            && are_short([&self.sql_mode], MAX_ADDRESS_BYTES)
+            && is_short_list(&self.collations, MAX_NAME_BYTES)
+    }
+}
+
+/// Whether a text is a prefix that WordPress accepts (`wpdb::set_prefix()`).
+fn is_prefix(text: &str) -> bool {
+    text.len() <= MAX_PREFIX_BYTES && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether every text has at most so many bytes.
+pub(crate) fn are_short<'t>(texts: impl IntoIterator<Item = &'t String>, max_bytes: usize) -> bool {
+    texts.into_iter().all(|text| text.len() <= max_bytes)
+}
+
+fn is_short_list(list: &[String], max_bytes: usize) -> bool {
+    list.len() <= MAX_LISTED && are_short(list, max_bytes)
 }

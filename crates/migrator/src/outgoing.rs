@@ -139,7 +139,7 @@ pub struct OutgoingPart<'a> {
 #[derive(Debug, Default)]
 pub struct FileBatch {
     pub(crate) frames: FrameBuffer,
-    parts: u64,
+    pub(crate) parts: u64,
 }
 
 impl FileBatch {

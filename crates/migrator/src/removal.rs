@@ -8,8 +8,13 @@ use url::Url;
 use crate::adaptive_batch::AdaptiveBatch;
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::paging::Steps;
 use crate::retry::with_retries;
 use crate::transport::{MAX_JSON_BYTES, read};
+
+/// What a site may report as left: kinds of things, of which there is one.
+const MAX_REMAINING: usize = 10;
+const MAX_REMAINING_CHARS: usize = 100;
 
 #[derive(Deserialize)]
 struct RemovalResponse {
@@ -44,7 +49,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn remove(&self) -> Result<RemovalReport, ClientError> {
-        let mut batch = AdaptiveBatch::new(5000);
+        let (mut batch, mut steps) = (AdaptiveBatch::new(5000), Steps::new("remove"));
         loop {
             let response: RemovalResponse = with_retries(&mut batch, |budget| async move {
                 Ok((self.post_json("remove", &json!({"ms": budget.ms}), true).await?, 0))
@@ -56,8 +61,12 @@ impl Client {
                     None => None,
                 };
                 let still_responds = matches!(self.status().await, Ok(_) | Err(ClientError::Forbidden));
-                return Ok(RemovalReport { remaining: response.remaining, still_served, still_responds });
+                let remaining = response.remaining.into_iter().take(MAX_REMAINING);
+                let remaining =
+                    remaining.map(|name| name.chars().take(MAX_REMAINING_CHARS).collect()).collect();
+                return Ok(RemovalReport { remaining, still_served, still_responds });
             }
+            steps.not_done()?;
         }
     }
 

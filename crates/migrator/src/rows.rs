@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::ClientError;
 use crate::cost::ResponseCost;
 use crate::cursor::Cursor;
+use crate::definition::{MAX_COLUMNS, MAX_NAME_BYTES};
 use crate::frames::{ByteReader, Frames};
 
 /// Longer values are transferred in pieces.
@@ -14,6 +15,9 @@ pub const LARGE_VALUE_BYTES: usize = 131_072;
 /// Lengths that are markers.
 const NULL_MARKER: u32 = 0xFFFF_FFFF;
 const LARGE_MARKER: u32 = 0xFFFF_FFFE;
+
+/// The maximum size of a value, in bytes: that of LONGBLOB.
+const MAX_VALUE_BYTES: u64 = 0xFFFF_FFFF;
 
 /// Length of the reference to a large value: its size and SHA-256.
 const LARGE_REFERENCE_BYTES: usize = 40;
@@ -86,7 +90,8 @@ fn read_row<'a>(from: &mut ByteReader<'a>, columns: usize, values: &mut Vec<Valu
             NULL_MARKER => Value::Null,
             LARGE_MARKER => {
                 let mut reference = ByteReader::new(from.take(LARGE_REFERENCE_BYTES)?);
-                Value::Large { size: reference.u64()?, sha256: reference.array()? }
+                let size = reference.u64().filter(|size| *size <= MAX_VALUE_BYTES)?;
+                Value::Large { size, sha256: reference.array()? }
             }
             length if length as usize <= LARGE_VALUE_BYTES => Value::Bytes(from.take(length as usize)?),
             _ => return None,
@@ -169,6 +174,8 @@ pub struct Rows {
     pub count: RowCount,
     /// What the response cost the site.
     pub cost: ResponseCost,
+    /// Number of rows and pieces.
+    pub(crate) part_count: u64,
     frames: Frames,
 }
 
@@ -198,18 +205,25 @@ impl Rows {
         let wrong = || ClientError::Malformed("rows");
         let header = frames.iter().next().filter(|(kind, _)| *kind == b'H').ok_or_else(wrong)?.1;
         let header: RowsHeader = serde_json::from_slice(header).map_err(|_| wrong())?;
-        if header.columns.is_empty() || header.key.iter().any(|place| *place >= header.columns.len()) {
+        let columns = header.columns.len();
+        let are_names = header.columns.iter().all(|name| name.len() <= MAX_NAME_BYTES);
+        if !(1..=MAX_COLUMNS).contains(&columns) || !are_names || header.key.len() > columns {
+            return Err(wrong());
+        }
+        if header.key.iter().any(|place| *place >= header.columns.len()) {
             return Err(wrong());
         }
         let End { count, cost } = frames.end()?;
-        let rows = Self { header, count, cost, frames };
-        let (mut seen, mut digest) = (0, RowDigest::default());
+        let mut rows = Self { header, count, cost, part_count: 0, frames };
+        let (mut seen, mut parts, mut digest) = (0, 0, RowDigest::default());
         for part in rows.parts() {
+            parts += 1;
             if let RowPart::Row { bytes, .. } = part? {
                 seen += 1;
                 digest.add(bytes);
             }
         }
+        rows.part_count = parts;
         if (seen, digest) == (rows.count.rows, rows.count.digest) { Ok(rows) } else { Err(wrong()) }
     }
 

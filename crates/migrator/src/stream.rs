@@ -1,17 +1,27 @@
 //! Streams of whole tables and folders, one response at a time. The next request is sent when the previous response has been
 //! consumed, so that only one response is in memory.
 
+use std::collections::HashSet;
+
 use crate::ClientError;
-use crate::adaptive_batch::AdaptiveBatch;
+use serde_json::json;
+
+use crate::adaptive_batch::{AdaptiveBatch, Budget};
 use crate::client::Client;
 use crate::cursor::Cursor;
 use crate::definition::Definition;
-use crate::files::{FileRequest, Files, Index, Root};
+use crate::files::{FileRequest, Files, Index, Root, is_in_order};
+use crate::import::Import;
+use crate::paging::Paging;
 use crate::retry::with_retries;
 use crate::rows::{RowCount, RowDigest, Rows};
 
 /// The maximum number of tables, views and triggers of a site: as many as an import job accepts.
-const MAX_DEFINITIONS: usize = 50_000;
+const MAX_DEFINITIONS: u64 = 50_000;
+/// The maximum length of all definitions of a site as JSON, in bytes. A table of WordPress has some 3 KB.
+const MAX_DEFINITIONS_BYTES: usize = 64 << 20;
+/// The maximum number of rows and pieces of a table.
+const MAX_ROW_PARTS: u64 = 1 << 40;
 
 /// The rows of a table.
 #[derive(Debug)]
@@ -20,6 +30,7 @@ pub struct RowStream<'a> {
     table: &'a str,
     /// Where to resume; `None` at the end.
     next: Option<Option<Cursor>>,
+    paging: Paging,
     /// The size of the next request.
     pub batch: AdaptiveBatch,
 }
@@ -39,9 +50,11 @@ impl RowStream<'_> {
             Ok((rows, bytes))
         })
         .await?;
-        if rows.count.cursor.is_some() && rows.count.cursor == *cursor {
-            return Err(ClientError::Malformed("a cursor that stays where it was"));
+        if rows.header.table != table {
+            return Err(ClientError::Malformed("rows of another table"));
         }
+        self.paging.page(rows.part_count, cursor.as_ref(), rows.count.cursor.as_ref())?;
+        client.record_progress(rows.part_count);
         self.next = rows.count.cursor.clone().map(Some);
         Ok(Some(rows))
     }
@@ -53,18 +66,51 @@ pub struct IndexStream<'a> {
     client: &'a Client,
     root: Root,
     digests: bool,
-    next: Option<Option<Cursor>>,
+    position: IndexPosition,
     /// The size of the next request.
     pub batch: AdaptiveBatch,
 }
 
+/// How far an index was read.
+#[derive(Debug)]
+pub(crate) struct IndexPosition {
+    /// Where to resume; `None` at the end.
+    pub(crate) next: Option<Option<Cursor>>,
+    paging: Paging,
+    /// The last path so far.
+    last: Vec<u8>,
+}
+
+impl IndexPosition {
+    pub(crate) fn new(from: Option<Cursor>) -> Self {
+        Self { next: Some(from), paging: Paging::new("an index", Index::MAX_ENTRIES), last: Vec::new() }
+    }
+
+    /// Moves on to what follows a page.
+    ///
+    /// # Errors
+    /// The page does not continue this index, or the index has no end.
+    pub(crate) fn accept(&mut self, page: &Index) -> Result<(), ClientError> {
+        if !is_in_order(&self.last, &page.entries) {
+            return Err(ClientError::Malformed("an index that is not in order"));
+        }
+        let before = self.next.as_ref().and_then(Option::as_ref);
+        self.paging.page(page.entries.len() as u64, before, page.cursor.as_ref())?;
+        if let Some(entry) = page.entries.last() {
+            self.last.clone_from(&entry.path);
+        }
+        self.next = page.cursor.clone().map(Some);
+        Ok(())
+    }
+}
+
 impl IndexStream<'_> {
-    /// The next entries; `None` at the end. After an error, another call continues at the same position.
+    /// The next entries, in order; `None` at the end. After an error, another call continues at the same position.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn next(&mut self) -> Result<Option<Index>, ClientError> {
-        let Some(cursor) = &self.next else { return Ok(None) };
+        let Some(cursor) = &self.position.next else { return Ok(None) };
         let (client, root, digests) = (self.client, self.root, self.digests);
         let index = with_retries(&mut self.batch, |budget| async move {
             let index = client.index(root, digests, cursor.as_ref(), budget).await?;
@@ -72,11 +118,49 @@ impl IndexStream<'_> {
             Ok((index, bytes))
         })
         .await?;
-        if index.cursor.is_some() && index.cursor == *cursor {
-            return Err(ClientError::Malformed("a cursor that stays where it was"));
-        }
-        self.next = index.cursor.clone().map(Some);
+        self.position.accept(&index)?;
+        client.record_progress(index.entries.len() as u64);
         Ok(Some(index))
+    }
+}
+
+/// The index of the files that a job has stored in a root.
+#[derive(Debug)]
+pub struct StagedIndex<'a> {
+    import: &'a Import,
+    root: Root,
+    position: IndexPosition,
+    batch: AdaptiveBatch,
+}
+
+impl StagedIndex<'_> {
+    /// The next entries, in order; `None` at the end.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn next(&mut self) -> Result<Option<Index>, ClientError> {
+        let Some(cursor) = &self.position.next else { return Ok(None) };
+        let (import, root) = (self.import, self.root);
+        let index = with_retries(&mut self.batch, |Budget { bytes, ms }| async move {
+            let body = json!({
+                "job": import.job, "root": root, "digests": true, "cursor": cursor, "bytes": bytes, "ms": ms,
+            });
+            let index = Index::parse(&import.client.post_for_frames("staged-index", &body).await?)?;
+            let size = index.bytes;
+            Ok((index, size))
+        })
+        .await?;
+        self.position.accept(&index)?;
+        import.client.record_progress(index.entries.len() as u64);
+        Ok(Some(index))
+    }
+}
+
+impl Import {
+    /// The index of the files stored in a root, with their digests.
+    #[must_use]
+    pub fn staged_index(&self, root: Root) -> StagedIndex<'_> {
+        StagedIndex { import: self, root, position: IndexPosition::new(None), batch: self.adaptive_batch() }
     }
 }
 
@@ -89,7 +173,8 @@ impl Client {
         from: Option<Cursor>,
         batch: AdaptiveBatch,
     ) -> RowStream<'a> {
-        RowStream { client: self, table, next: Some(from), batch }
+        let paging = Paging::new("rows", MAX_ROW_PARTS);
+        RowStream { client: self, table, next: Some(from), paging, batch }
     }
 
     /// The index of a root from the cursor on, or from its beginning.
@@ -101,7 +186,7 @@ impl Client {
         from: Option<Cursor>,
         batch: AdaptiveBatch,
     ) -> IndexStream<'_> {
-        IndexStream { client: self, root, digests, next: Some(from), batch }
+        IndexStream { client: self, root, digests, position: IndexPosition::new(from), batch }
     }
 
     /// All tables, views and triggers.
@@ -109,7 +194,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn all_definitions(&self, batch: &mut AdaptiveBatch) -> Result<Vec<Definition>, ClientError> {
-        let (mut all, mut cursor) = (Vec::new(), None::<Cursor>);
+        let (mut all, mut cursor, mut bytes) = (Vec::new(), None::<Cursor>, 0_usize);
+        let mut paging = Paging::new("definitions", MAX_DEFINITIONS);
         loop {
             let from = cursor.as_ref();
             let page = with_retries(batch, |budget| async move {
@@ -117,30 +203,36 @@ impl Client {
                 Ok((page, 0))
             })
             .await?;
+            paging.page(page.found.len() as u64, from, page.cursor.as_ref())?;
+            self.record_progress(page.found.len() as u64);
+            bytes = bytes.saturating_add(page.bytes);
+            if bytes > MAX_DEFINITIONS_BYTES {
+                return Err(ClientError::Endless("definitions"));
+            }
             all.extend(page.found);
-            if all.len() > MAX_DEFINITIONS {
-                return Err(ClientError::Malformed("too many definitions"));
-            }
             if page.cursor.is_none() {
-                return Ok(all);
-            }
-            if page.cursor == cursor {
-                return Err(ClientError::Malformed("a cursor that stays where it was"));
+                return if has_unique_names(&all) {
+                    Ok(all)
+                } else {
+                    Err(ClientError::Malformed("two tables of one name"))
+                };
             }
             cursor = page.cursor;
         }
     }
 
-    /// Counts all rows of a table.
+    /// Counts all rows of a table, of which there should be at most `max_rows`.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn full_checksum(
         &self,
         table: &str,
+        max_rows: u64,
         batch: &mut AdaptiveBatch,
     ) -> Result<RowCount, ClientError> {
-        let (mut rows, mut digest, mut cursor) = (0, RowDigest::default(), None::<Cursor>);
+        let (mut rows, mut digest, mut cursor) = (0_u64, RowDigest::default(), None::<Cursor>);
+        let mut paging = Paging::new("a checksum", max_rows);
         loop {
             let from = cursor.as_ref();
             let count = with_retries(batch, |budget| async move {
@@ -148,13 +240,12 @@ impl Client {
                 Ok((count, 0))
             })
             .await?;
-            rows += count.rows;
+            paging.page(count.rows, from, count.cursor.as_ref())?;
+            self.record_progress(count.rows);
+            rows = rows.saturating_add(count.rows);
             digest.combine(count.digest);
             if count.cursor.is_none() {
                 return Ok(RowCount { rows, digest, cursor: None });
-            }
-            if count.cursor == cursor {
-                return Err(ClientError::Malformed("a cursor that stays where it was"));
             }
             cursor = count.cursor;
         }
@@ -176,4 +267,10 @@ impl Client {
         })
         .await
     }
+}
+
+/// Whether no two tables, views or triggers have the same name. Triggers have a namespace of their own.
+fn has_unique_names(all: &[Definition]) -> bool {
+    let mut names = HashSet::new();
+    all.iter().all(|one| names.insert((matches!(one, Definition::Trigger(_)), one.name())))
 }

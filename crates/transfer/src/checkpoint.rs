@@ -11,6 +11,9 @@ use crate::error::TransferError;
 use crate::fidelity::OmitReason;
 use crate::row_stream::Counts;
 
+/// The largest number of a checkpoint: no site has so much of anything.
+const MAX_COUNT: u64 = 1 << 53;
+
 /// The state that a table's transfer resumes from: the counts at the source's cursor, and the units sent since. Member
 /// names are short because a checkpoint is sent with every chunk.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -76,8 +79,17 @@ impl Checkpoint {
         text.map(Value::from).map_err(TransferError::Target)
     }
 
+    /// `None` if the target returned something else than a checkpoint.
     pub(crate) fn from_json(state: &Value) -> Option<Self> {
-        serde_json::from_str(state.as_str()?).ok()
+        serde_json::from_str(state.as_str()?).ok().filter(Self::is_plausible)
+    }
+
+    /// Whether its numbers can be counted on from.
+    fn is_plausible(&self) -> bool {
+        let counted = [self.units, self.source_rows, self.target_rows, self.changed, self.addresses];
+        let reasons =
+            self.omitted.values().chain(self.unreplaced.values()).chain([&self.skipped_large_values]);
+        counted.iter().chain(reasons).all(|number| *number <= MAX_COUNT)
     }
 
     pub(crate) fn restore(&self, counts: &mut Counts) {
@@ -88,5 +100,20 @@ impl Checkpoint {
         counts.report.replaced_addresses = self.addresses;
         counts.report.unreplaced.clone_from(&self.unreplaced);
         counts.skipped_large_values = self.skipped_large_values;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_with_numbers_that_no_site_has_is_not_resumed_from() {
+        let of = |rows| Checkpoint { source_rows: rows, ..Checkpoint::start("print") }.to_json().unwrap();
+        assert_eq!(Checkpoint::from_json(&of(MAX_COUNT)).unwrap().source_rows, MAX_COUNT);
+        assert!(Checkpoint::from_json(&of(u64::MAX)).is_none());
+        assert!(
+            Checkpoint::from_json(&"{}".into()).is_none() && Checkpoint::from_json(&Value::Null).is_none()
+        );
     }
 }

@@ -18,6 +18,9 @@ pub enum TransferError {
     /// The target's content is not what was sent, or the source changed too often to be read.
     #[error("{0}")]
     Verification(String),
+    /// Neither side has brought anything new for ten minutes.
+    #[error("nothing was transferred for ten minutes")]
+    Stalled,
     /// The transfer was cancelled.
     #[error("the transfer was cancelled")]
     Cancelled,

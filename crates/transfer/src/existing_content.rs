@@ -7,6 +7,9 @@ use crate::error::TransferError;
 /// The most rows of a table that are read: an empty WordPress has fewer.
 const MAX_ROWS: usize = 100;
 
+/// The most responses with rows that are read: an empty WordPress has one.
+const MAX_PAGES: usize = 200;
+
 /// Post types that WordPress creates when pages are viewed.
 const AUTOMATIC_POST_TYPES: [&[u8]; 3] = [b"wp_navigation", b"wp_global_styles", b"revision"];
 
@@ -133,7 +136,8 @@ async fn rows(
     let name = format!("{}{table}", manifest.wordpress.prefix);
     let batch_size = AdaptiveBatch::new(manifest.limits.budget_ms).capped_at(256 << 10);
     let (mut all, mut stream) = (Vec::new(), client.row_stream(&name, None, batch_size));
-    while let Some(rows) = stream.next().await.map_err(TransferError::Target)? {
+    for _ in 0..MAX_PAGES {
+        let Some(rows) = stream.next().await.map_err(TransferError::Target)? else { break };
         let places: Vec<_> =
             columns.iter().map(|wanted| rows.header.columns.iter().position(|name| name == wanted)).collect();
         for part in rows.parts() {

@@ -26,13 +26,13 @@ pub(crate) struct FetchQueue {
 
 impl FetchQueue {
     pub(crate) fn push(&mut self, entry: Entry, reads: u32) {
-        self.bytes += entry.size;
+        self.bytes = self.bytes.saturating_add(entry.size);
         self.files.push_back(QueuedFile { entry, reads });
     }
 
     pub(crate) fn pop(&mut self) -> Option<QueuedFile> {
         let first = self.files.pop_front()?;
-        self.bytes -= first.entry.size;
+        self.bytes = self.bytes.saturating_sub(first.entry.size);
         (self.offset, self.hasher) = (0, ContentHasher::default());
         Some(first)
     }

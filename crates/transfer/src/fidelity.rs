@@ -120,6 +120,9 @@ pub struct Fidelity {
     pub mu_plugins_dir: String,
     /// PHP's memory on both sides.
     pub php_memory: Memory,
+    /// Whether the report was too large, and lists were cut.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub truncated: bool,
 }
 
 /// PHP's memory in the request that needed most; `None` where PHP does not report it.
@@ -161,11 +164,18 @@ pub struct Summary {
     pub unreplaced_addresses: BTreeMap<UnreplacedReason, u64>,
     /// Rows, files, views and triggers that are not in the copy, by reason.
     pub omitted: BTreeMap<OmitReason, u64>,
-    /// See [`Fidelity::deactivated_plugins`].
+    /// The first of [`Fidelity::deactivated_plugins`].
     pub deactivated_plugins: Vec<String>,
-    /// See [`Fidelity::warnings`].
+    /// The first of [`Fidelity::warnings`].
     pub warnings: Vec<String>,
 }
+
+/// How many plugins and warnings a summary has, and how long each is: a task's result is small, and the sites choose these
+/// texts.
+const MAX_SUMMARY_ITEMS: usize = 15;
+const MAX_SUMMARY_CHARS: usize = 200;
+/// How many entries of each list a cut report keeps.
+const MAX_TRUNCATED_ITEMS: usize = 500;
 
 impl Fidelity {
     /// The summary for a task's result.
@@ -173,24 +183,54 @@ impl Fidelity {
     pub fn summary(&self) -> Summary {
         let mut omitted = self.files.omitted.clone();
         for (reason, count) in self.tables.iter().flat_map(|table| &table.omitted) {
-            *omitted.entry(*reason).or_default() += count;
+            let all: &mut u64 = omitted.entry(*reason).or_default();
+            *all = all.saturating_add(*count);
         }
         if !self.omitted_views_and_triggers.is_empty() {
             omitted.insert(OmitReason::ViewOrTrigger, self.omitted_views_and_triggers.len() as u64);
         }
         Summary {
             tables: self.tables.len(),
-            rows: self.tables.iter().map(|table| table.target_rows).sum(),
+            rows: self.tables.iter().fold(0, |rows, table| rows.saturating_add(table.target_rows)),
             files: self.files.files,
             file_bytes: self.files.bytes,
             changed_values: self.rewrite.changed_values,
             replaced_addresses: self.rewrite.replaced_addresses,
             unreplaced_addresses: self.rewrite.unreplaced.clone(),
             omitted,
-            deactivated_plugins: self.deactivated_plugins.clone(),
-            warnings: self.warnings.clone(),
+            deactivated_plugins: summarized(&self.deactivated_plugins),
+            warnings: summarized(&self.warnings),
         }
     }
+
+    /// The report with shorter lists, for one that is too large to be kept. Tables whose copy differs from the source, or is
+    /// defined differently, come first.
+    #[must_use]
+    pub fn truncated(mut self) -> Self {
+        self.tables
+            .sort_by_key(|table| (table.consistent && table.adjustments.is_empty(), table.name.clone()));
+        self.tables.truncate(MAX_TRUNCATED_ITEMS);
+        self.files.omitted_files.truncate(MAX_TRUNCATED_ITEMS);
+        self.rewrite.unreplaced_samples.truncate(MAX_SUMMARY_ITEMS);
+        for list in [&mut self.warnings, &mut self.omitted_views_and_triggers, &mut self.deactivated_plugins]
+        {
+            list.truncate(MAX_TRUNCATED_ITEMS);
+        }
+        Self { truncated: true, ..self }
+    }
+}
+
+/// The first entries of a list, each cut, and how many more there are.
+fn summarized(list: &[String]) -> Vec<String> {
+    let cut = |text: &String| match text.char_indices().nth(MAX_SUMMARY_CHARS) {
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+        None => text.clone(),
+    };
+    let mut first: Vec<String> = list.iter().take(MAX_SUMMARY_ITEMS).map(cut).collect();
+    if let Some(more) = list.len().checked_sub(MAX_SUMMARY_ITEMS).filter(|more| *more > 0) {
+        first.push(format!("{more} more in the artifact fidelity.json"));
+    }
+    first
 }
 
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {

@@ -56,7 +56,7 @@ impl Sent {
     fn count(&mut self, root: Root, path: &[u8], size: u64, digest: ContentDigest) {
         self.sum.add(root, path, size, digest);
         self.fidelity.files += 1;
-        self.fidelity.bytes += size;
+        self.fidelity.bytes = self.fidelity.bytes.saturating_add(size);
     }
 }
 
@@ -99,7 +99,7 @@ impl FilesTransfer<'_> {
             let Sent { fidelity, sum } = self.root(*root).await?;
             all.sum.combine(sum);
             all.fidelity.files += fidelity.files;
-            all.fidelity.bytes += fidelity.bytes;
+            all.fidelity.bytes = all.fidelity.bytes.saturating_add(fidelity.bytes);
             all.fidelity.resumed_files += fidelity.resumed_files;
             if *root == Root::Core {
                 all.fidelity.core_files = fidelity.files;
@@ -155,8 +155,7 @@ impl RootTransfer<'_> {
         let (source, import) = (self.files.source, self.files.import);
         // Files that an earlier attempt sent are skipped if both sides have the same content.
         let resumed = import.info().resumed;
-        let mut staged =
-            if resumed { StagedFiles::all(import, self.root) } else { StagedFiles::none(import, self.root) };
+        let mut staged = if resumed { StagedFiles::all(import, self.root) } else { StagedFiles::none() };
         let mut index = source.index_stream(self.root, resumed, None, self.source_batch_size.clone());
         while let Some(page) = index.next().await.map_err(TransferError::Source)? {
             for entry in page.entries {

@@ -13,6 +13,11 @@ use crate::fidelity::Versions;
 /// Added to `AUTO_INCREMENT`, so that rows created on the copy do not get ids that the original uses next.
 const AUTO_INCREMENT_OFFSET: u64 = 10_000;
 
+/// The most PHP extensions that one warning names.
+const MAX_NAMED_EXTENSIONS: usize = 20;
+/// The most core files of a site that are compared. WordPress has some 3,500.
+const MAX_CORE_FILES: usize = 50_000;
+
 /// Directories of plugins that protect the login. In a copy they would lock its owner out: they hide the login page, ask for
 /// a second factor bound to the original, or count all requests through a proxy as one visitor.
 const LOGIN_PROTECTION_PLUGINS: [&str; 20] = [
@@ -152,7 +157,7 @@ fn offset_auto_increment(table: &Table) -> Option<u64> {
         Some("mediumint") => 8_388_607,
         _ => 0,
     };
-    Some(if next.saturating_mul(2) + AUTO_INCREMENT_OFFSET < most {
+    Some(if next.saturating_mul(2).saturating_add(AUTO_INCREMENT_OFFSET) < most {
         next + AUTO_INCREMENT_OFFSET
     } else {
         next
@@ -225,7 +230,10 @@ fn compare_versions(source: &Manifest, target: &Manifest, warnings: &mut Vec<Str
     let missing: Vec<_> =
         source.php.extensions.iter().filter(|name| !target.php.extensions.contains(name)).cloned().collect();
     if !missing.is_empty() {
-        warnings.push(format!("PHP extensions of the source that the copy lacks: {}.", missing.join(", ")));
+        let more = missing.len().saturating_sub(MAX_NAMED_EXTENSIONS);
+        let named = missing.into_iter().take(MAX_NAMED_EXTENSIONS).collect::<Vec<_>>().join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        warnings.push(format!("PHP extensions of the source that the copy lacks: {named}{more}."));
     }
     let (from, to) = (&source.database, &target.database);
     if from.server != to.server || minor(&from.version) != minor(&to.version) {
@@ -256,22 +264,31 @@ pub(crate) fn versions_of(manifest: &Manifest) -> Versions {
 pub(crate) struct CoreComparison {
     target: HashMap<Vec<u8>, (u64, Option<wpclone_migrator::ContentDigest>)>,
     differs: bool,
+    /// Entries of both sides.
+    entries: usize,
 }
 
 impl CoreComparison {
+    /// Whether there are more entries than a WordPress has: then the sides count as different.
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries > 2 * MAX_CORE_FILES
+    }
+
     pub(crate) fn add_target(&mut self, entries: Vec<Entry>) {
+        self.entries += entries.len();
         let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
         self.target.extend(files.map(|entry| (entry.path, (entry.size, entry.digest))));
     }
 
     pub(crate) fn add_source(&mut self, entries: &[Entry]) {
+        self.entries += entries.len();
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
             self.differs |= self.target.remove(&entry.path) != Some((entry.size, entry.digest));
         }
     }
 
     pub(crate) fn differs(&self) -> bool {
-        self.differs || !self.target.is_empty()
+        self.differs || !self.target.is_empty() || self.is_full()
     }
 }
 

@@ -88,7 +88,7 @@ impl<'m> RowStream<'m> {
 
     /// Adds the number of rows of a response and their digest.
     pub(crate) fn add_source_counts(&mut self, rows: u64, digest: RowDigest) {
-        self.counts.source_rows += rows;
+        self.counts.source_rows = self.counts.source_rows.saturating_add(rows);
         self.counts.source_digest.combine(digest);
     }
 

@@ -3,31 +3,26 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-use wpclone_migrator::{AdaptiveBatch, ClientError, ContentDigest, Cursor, Entry, EntryKind, Import, Root};
+use wpclone_migrator::{ContentDigest, Entry, EntryKind, Import, Root, StagedIndex, index_order};
 
 use crate::error::TransferError;
 
 /// A stream of the files of a root that the target has stored.
 pub(crate) struct StagedFiles<'a> {
-    import: &'a Import,
-    root: Root,
-    batch_size: AdaptiveBatch,
+    /// `None` at the end.
+    index: Option<StagedIndex<'a>>,
     page: VecDeque<Entry>,
-    cursor: Option<Cursor>,
-    /// Whether the last page was read.
-    ended: bool,
 }
 
 impl<'a> StagedFiles<'a> {
     /// All files, with their digests.
     pub(crate) fn all(import: &'a Import, root: Root) -> Self {
-        let (page, cursor, ended) = (VecDeque::new(), None, false);
-        Self { import, root, batch_size: import.adaptive_batch(), page, cursor, ended }
+        Self { index: Some(import.staged_index(root)), page: VecDeque::new() }
     }
 
     /// No files: nothing was sent yet.
-    pub(crate) fn none(import: &'a Import, root: Root) -> Self {
-        Self { ended: true, ..Self::all(import, root) }
+    pub(crate) fn none() -> Self {
+        Self { index: None, page: VecDeque::new() }
     }
 
     /// The next file.
@@ -56,15 +51,15 @@ impl<'a> StagedFiles<'a> {
     }
 
     async fn fill(&mut self) -> Result<(), TransferError> {
-        while self.page.is_empty() && !self.ended {
-            let next = self.import.staged(self.root, true, self.cursor.as_ref(), &mut self.batch_size).await;
-            let next = next.map_err(TransferError::Target)?;
-            if next.cursor.is_some() && next.cursor == self.cursor {
-                let stays = ClientError::Malformed("a cursor that stays where it was");
-                return Err(TransferError::Target(stays));
+        while self.page.is_empty()
+            && let Some(index) = &mut self.index
+        {
+            match index.next().await.map_err(TransferError::Target)? {
+                Some(next) => {
+                    self.page.extend(next.entries.into_iter().filter(|entry| entry.kind == EntryKind::File));
+                }
+                None => self.index = None,
             }
-            self.page.extend(next.entries.into_iter().filter(|entry| entry.kind == EntryKind::File));
-            (self.ended, self.cursor) = (next.cursor.is_none(), next.cursor);
         }
         Ok(())
     }
@@ -75,23 +70,4 @@ impl<'a> StagedFiles<'a> {
 pub(crate) fn same_digest(one: &Entry, other: &Entry) -> Option<ContentDigest> {
     let digest = one.digest.filter(|digest| *digest != ContentDigest([0; 32]))?;
     ((one.size, one.mtime, one.digest) == (other.size, other.mtime, other.digest)).then_some(digest)
-}
-
-/// The order of an index: by path components, compared as bytes.
-fn index_order(one: &[u8], other: &[u8]) -> Ordering {
-    let names = |path: &'_ [u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
-    names(one).cmp(&names(other))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_ordered_component_by_component() {
-        let sorted: [&[u8]; 6] = [b"a", b"a/b", b"a/b/c", b"a/c", b"a.txt", b"b"];
-        for pair in sorted.windows(2) {
-            assert_eq!(index_order(pair[0], pair[1]), Ordering::Less, "{pair:?}");
-        }
-    }
 }

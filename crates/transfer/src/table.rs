@@ -19,6 +19,15 @@ use crate::row_transformer::RowTransformer;
 const MAX_READ_BYTES: u32 = 3 << 20;
 /// The largest chunk of rows in one request to the target.
 const MAX_WRITE_BYTES: u32 = 3 << 20;
+/// A table has at most so many times the bytes that its database estimates (a compressed one has more than are stored), and
+/// some more: a source that sends rows without end does not fill the target's disk.
+const MAX_ESTIMATE_FACTOR: u64 = 16;
+const MAX_UNESTIMATED_BYTES: u64 = 4 << 30;
+/// A table may have so many more rows when they are counted than when they were read.
+const MAX_NEW_ROWS: u64 = 10_000_000;
+/// What is reported of the adjustments of a table: so many, of so many characters.
+const MAX_ADJUSTMENTS: usize = 20;
+const MAX_ADJUSTMENT_CHARS: usize = 200;
 /// How often a table is read if its rows change.
 const MAX_READS: u32 = 3;
 
@@ -122,7 +131,10 @@ impl TableTransfer<'_> {
         } else {
             self.send(defined.table_id, checkpoint, seq).await?
         };
-        let (source, target) = tokio::join!(self.count_source(), self.import.checksum(defined.table_id));
+        let (source, target) = tokio::join!(
+            self.count_source(counts.source_rows),
+            self.import.checksum(defined.table_id, counts.target_rows.saturating_add(MAX_NEW_ROWS))
+        );
         let (source, target) = (source?, target.map_err(TransferError::Target)?);
         let consistent = (source.rows, source.digest) == (counts.source_rows, counts.source_digest);
         if !consistent && !last {
@@ -159,8 +171,10 @@ impl TableTransfer<'_> {
             Definition::Table(defined) => next(defined).saturating_sub(next(self.table)),
             _ => 0,
         };
-        let adjusted =
-            adjusted.iter().map(|part| format!("{}: {} became {}", part.field, part.from, part.to));
+        let adjusted = adjusted.iter().take(MAX_ADJUSTMENTS).map(|part| {
+            let text = format!("{}: {} became {}", part.field, part.from, part.to);
+            text.chars().take(MAX_ADJUSTMENT_CHARS).collect()
+        });
         let fidelity = TableFidelity {
             name: name.clone(),
             target_name: (new != name).then(|| new.to_owned()),
@@ -183,9 +197,19 @@ impl TableTransfer<'_> {
         }
     }
 
-    async fn count_source(&self) -> Result<RowCount, TransferError> {
+    async fn count_source(&self, read_rows: u64) -> Result<RowCount, TransferError> {
         let mut batch_size = AdaptiveBatch::new(self.budget_ms);
-        self.source.full_checksum(&self.table.name, &mut batch_size).await.map_err(TransferError::Source)
+        let most = read_rows.saturating_mul(2).saturating_add(MAX_NEW_ROWS);
+        self.source
+            .full_checksum(&self.table.name, most, &mut batch_size)
+            .await
+            .map_err(TransferError::Source)
+    }
+
+    /// How many bytes of rows are read at most.
+    fn max_bytes(&self) -> u64 {
+        let estimated = self.table.estimated_bytes().saturating_mul(MAX_ESTIMATE_FACTOR);
+        estimated.saturating_add(MAX_UNESTIMATED_BYTES)
     }
 
     /// Sends all rows after a checkpoint.
@@ -229,6 +253,7 @@ impl TableTransfer<'_> {
         );
         checkpoint.restore(&mut units.counts);
         let mut writer = ChunkWriter::new(self.import, n, seq, checkpoint);
+        let mut bytes_left = self.max_bytes();
         while let Some(rows) = receiver.recv().await {
             if self.cancel.is_cancelled() {
                 return Err(TransferError::Cancelled.into());
@@ -238,6 +263,9 @@ impl TableTransfer<'_> {
                 let detail = format!("The columns of {} changed while it was read.", self.table.name);
                 return Err(TransferError::Verification(detail).into());
             }
+            bytes_left = bytes_left
+                .checked_sub(rows.len() as u64)
+                .ok_or(TransferError::Source(ClientError::Endless("rows")))?;
             for part in rows.parts() {
                 let part = part.map_err(TransferError::Source)?;
                 units.push(&part, &mut |unit| writer.add(&unit))?;

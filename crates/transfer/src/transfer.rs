@@ -1,6 +1,10 @@
 //! A transfer: plan, stage on the target, verify, swap.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
     AdaptiveBatch, AllowedContent, Client, ClientError, Definition, EntryKind, Import, JobOptions, Manifest,
@@ -17,6 +21,10 @@ use crate::plan::{CONTENT_ROOTS, CoreComparison, Plan, versions_of};
 use crate::progress::TransferProgress;
 use crate::table::{TableTransfer, TransferredTable};
 
+/// The longest time in which neither side brings anything new.
+const MAX_IDLE: Duration = Duration::from_secs(600);
+/// How often that is checked.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Tables transferred at the same time. With the files, this stays below the request limit of a migrator.
 const CONCURRENT_TABLES: usize = 2;
 /// The most unreplaced addresses that are reported with their context.
@@ -57,6 +65,26 @@ impl Transfer<'_> {
     /// # Errors
     /// See [`TransferError`]. What was staged stays on the target: another attempt resumes or aborts the job.
     pub async fn run(&self) -> Result<Fidelity, TransferError> {
+        tokio::select! {
+            transferred = self.transfer() => transferred,
+            () = self.stalled() => Err(TransferError::Stalled),
+        }
+    }
+
+    /// Returns when neither side has brought anything new for [`MAX_IDLE`].
+    async fn stalled(&self) {
+        let progress = || (self.source.progress(), self.target.progress());
+        let (mut last, mut since) = (progress(), Instant::now());
+        while since.elapsed() < MAX_IDLE {
+            tokio::time::sleep(IDLE_CHECK_INTERVAL).await;
+            let now = progress();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    async fn transfer(&self) -> Result<Fidelity, TransferError> {
         let (from, to) = tokio::join!(self.source.manifest(), self.target.manifest());
         let (from, to) = (from.map_err(TransferError::Source)?, to.map_err(TransferError::Target)?);
         let plan = Plan::new(&from, &to)?;
@@ -106,7 +134,13 @@ impl Transfer<'_> {
         self.store_sandbox_plugin(import).await?;
         import.prepare().await.map_err(TransferError::Target)?;
         self.progress.mark_target_changed();
-        omitted.extend(import.swap().await.map_err(TransferError::Target)?);
+        let rejected: HashSet<String> =
+            import.swap().await.map_err(TransferError::Target)?.into_iter().collect();
+        // A target cannot reject what was not sent to it.
+        let sent = all.iter().filter(|definition| !matches!(definition, Definition::Table(_)));
+        omitted.extend(
+            sent.map(|definition| definition.name().to_owned()).filter(|name| rejected.contains(name)),
+        );
         if matches!(self.target_kind, TargetKind::Clone) {
             import.commit().await.map_err(TransferError::Target)?;
         }
@@ -150,6 +184,7 @@ impl Transfer<'_> {
             transferred_bytes: self.progress.snapshot().bytes,
             mu_plugins_dir: mu_plugins_dir(to),
             php_memory: Memory { source: self.source.php_memory(), target: self.target.php_memory() },
+            truncated: false,
         }
     }
 
@@ -160,11 +195,17 @@ impl Transfer<'_> {
             self.target.index_stream(Root::Core, true, None, AdaptiveBatch::new(to.limits.budget_ms));
         while let Some(page) = pages.next().await.map_err(TransferError::Target)? {
             core.add_target(page.entries);
+            if core.is_full() {
+                return Ok(true);
+            }
         }
         let mut pages =
             self.source.index_stream(Root::Core, true, None, AdaptiveBatch::new(from.limits.budget_ms));
         while let Some(page) = pages.next().await.map_err(TransferError::Source)? {
             core.add_source(&page.entries);
+            if core.is_full() {
+                return Ok(true);
+            }
         }
         Ok(core.differs())
     }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use wpclone_artifacts::Artifacts;
+use wpclone_artifacts::{ArtifactError, Artifacts};
 use wpclone_migrator::ClientError;
 use wpclone_provision::clone_runtime::{SANDBOX_PLUGIN, SANDBOX_PLUGIN_FILE};
 use wpclone_task::{
-    CloneDestination, CloneRequest, Code, FilledTarget, Problem, Request, Stage, Step, StepOutput,
+    CloneDestination, CloneRequest, Code, FilledTarget, Problem, Request, SiteText, Stage, Step, StepOutput,
     Transferred,
 };
 use wpclone_transfer::{Fidelity, PreflightFailure, TargetKind, Transfer, TransferError, TransferProgress};
@@ -113,28 +113,41 @@ impl TransferStage {
         report_progress(job, request, &progress);
         let late = |_| Box::new(Problem::new(Code::Deadline, "The transfer took longer than six hours."));
         let fidelity = transferred.map_err(late)?.map_err(|error| problem(&error))?;
-        self.store(job, &fidelity).await;
+        let summary = serde_json::to_value(fidelity.summary()).unwrap_or(Value::Null);
+        let must_use_plugin = format!("{}/{SANDBOX_PLUGIN_FILE}", fidelity.mu_plugins_dir);
+        self.store(job, fidelity).await;
         Ok(StepOutput::Transferred(Transferred {
-            fidelity: serde_json::to_value(fidelity.summary()).unwrap_or(Value::Null),
+            fidelity: summary,
             source_api_key: (!source.is_removed_at_end).then_some(source.key),
             target: match &request.destination {
                 CloneDestination::Clone { .. } => None,
                 CloneDestination::Target(_) => Some(FilledTarget {
                     api_key: (!target.is_removed_at_end).then_some(target.key),
                     username: request.source.username.clone(),
-                    must_use_plugin: format!("{}/{SANDBOX_PLUGIN_FILE}", fidelity.mu_plugins_dir),
+                    must_use_plugin,
                 }),
             },
         }))
     }
 
-    /// Stores the whole fidelity report as an artifact.
-    async fn store(&self, job: &Job, fidelity: &Fidelity) {
-        let bytes = serde_json::to_vec_pretty(fidelity).unwrap_or_default();
-        if let Err(error) = self.artifacts.put(job.task, FIDELITY, "application/json", &bytes).await {
+    /// Stores the whole fidelity report as an artifact. One that is too large is cut.
+    async fn store(&self, job: &Job, fidelity: Fidelity) {
+        let put =
+            async |bytes: &[u8]| self.artifacts.put(job.task, FIDELITY, "application/json", bytes).await;
+        let mut stored = put(&report_bytes(&fidelity)).await;
+        if matches!(stored, Err(ArtifactError::TooLarge)) {
+            stored = put(&report_bytes(&fidelity.truncated())).await;
+        }
+        if let Err(error) = stored {
             tracing::warn!(%error, "the fidelity report was not stored");
         }
     }
+}
+
+/// The report as JSON. It quotes names, versions and values of the sites.
+fn report_bytes(fidelity: &Fidelity) -> Vec<u8> {
+    let report = serde_json::to_value(fidelity).map(SiteText::clean_json);
+    report.and_then(|report| serde_json::to_vec_pretty(&report)).unwrap_or_default()
 }
 
 fn report_progress(job: &Job, request: &CloneRequest, progress: &TransferProgress) {
@@ -173,6 +186,7 @@ fn problem(error: &TransferError) -> Box<Problem> {
         TransferError::Verification(_) => Code::VerifyFailed,
         // The disk filled up during the transfer, or its free space could not be known before.
         TransferError::Target(ClientError::Migrator { status: 507, .. }) => Code::DiskInsufficient,
+        TransferError::Stalled => Code::Deadline,
         TransferError::Source(_) | TransferError::Target(_) | TransferError::Cancelled => {
             Code::TransferFailed
         }

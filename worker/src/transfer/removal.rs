@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Ends a clone that succeeded. It does not fail: the copy is there.
 pub(super) async fn finish(migrators: &Migrators<'_>) -> MigratorRemoved {
     let incomplete = |error: Box<Problem>| {
-        tracing::warn!(detail = error.detail, "the migrator is left on a site, where it closes by itself");
+        tracing::warn!(detail = %error.detail, "the migrator is left on a site, where it closes by itself");
         MigratorRemoval::Incomplete
     };
     let mut removed = MigratorRemoved::default();
