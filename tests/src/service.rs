@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
-use wpclone_supervisor::{ProcessSpec, Supervised};
+use wpclone_supervisor::{Confinement, ProcessSpec, Supervised};
 
 use crate::processes::children;
 use crate::util::{at, base_folder, built, tail, unique, until};
@@ -81,6 +81,7 @@ impl Service {
             folder: base.join(&name),
             grace: launch.grace,
             run_as: launch.run_as,
+            confinement: Confinement::default(),
         };
         let supervised =
             Supervised::spawn_with(&built("lab")?, spec, Stdio::from(out), Stdio::from(err)).await?;

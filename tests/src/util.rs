@@ -15,7 +15,7 @@ use std::{env, fs};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
-use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
+use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, unique_folder};
 
 use crate::{LabError, Result};
 
@@ -56,6 +56,7 @@ async fn create_base_folder() -> Result<(PathBuf, Mutex<Option<Supervised>>)> {
         folder: path.clone(),
         grace: KEEPER_LIMIT,
         run_as: None,
+        confinement: Confinement::default(),
     };
     let keeper = Supervised::spawn_with(&lab, spec, Stdio::null(), Stdio::inherit()).await?;
     until("the lab's folder", Duration::from_secs(10), None, async || path.is_dir()).await?;

@@ -9,7 +9,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
+use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, unique_folder};
 
 use crate::support::{PATIENCE, eventually};
 
@@ -43,6 +43,7 @@ impl Driver {
             folder: unique_folder(base.path(), "browser"),
             grace: Duration::ZERO,
             run_as: None,
+            confinement: Confinement::default(),
         };
         let mut supervised = Supervised::spawn(spec).await.unwrap();
         let mut lines = BufReader::new(supervised.stdout().unwrap()).lines();

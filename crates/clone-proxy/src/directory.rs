@@ -7,6 +7,8 @@ use tokio::sync::Semaphore;
 use url::Url;
 use wpclone_provision::{Addresses, CloneName, Routing};
 
+use crate::fastcgi::PhpSocket;
+
 /// The clones that the proxy routes to.
 pub trait CloneDirectory: Send + Sync {
     /// The addresses of clones.
@@ -35,7 +37,7 @@ pub struct Backend {
     /// WordPress itself.
     pub tree: PathBuf,
     /// The socket of its php-fpm.
-    pub socket: PathBuf,
+    pub socket: PhpSocket,
     /// The only system user whose files are served, where clones have users of their own.
     pub uid: Option<u32>,
     /// A permit for each request that PHP may handle or have waiting.

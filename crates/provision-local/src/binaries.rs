@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::sandbox::SandboxPrograms;
+
 /// Folders of daemons that may not be on PATH.
 const DAEMON_DIRS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
@@ -17,8 +19,8 @@ pub(crate) struct Binaries {
     pub(crate) dump: PathBuf,
     /// Each php-fpm with its version (`8.2`), newest first; never empty.
     pub(crate) fpm: Vec<(String, PathBuf)>,
-    /// Starts programs in a network namespace of their own, where it is installed.
-    pub(crate) unshare: Option<PathBuf>,
+    /// What builds sandboxes, or why it cannot be found.
+    pub(crate) sandbox: Result<SandboxPrograms, String>,
 }
 
 impl Binaries {
@@ -49,8 +51,7 @@ impl Binaries {
         if !missing.is_empty() {
             return Err(format!("{} cannot be found on PATH or in /usr/sbin", missing.join(", ")));
         }
-        let unshare = folders.iter().map(|f| f.join("unshare")).find(|p| is_program(p));
-        Ok(Self { mariadbd, install_db, client, dump, fpm, unshare })
+        Ok(Self { mariadbd, install_db, client, dump, fpm, sandbox: find_sandbox(&folders) })
     }
 
     /// The php-fpm for a version such as `8.2.7`: the same minor version, or else the newest installed.
@@ -60,6 +61,14 @@ impl Binaries {
         };
         self.fpm.iter().find(matches).unwrap_or(&self.fpm[0])
     }
+}
+
+fn find_sandbox(folders: &[PathBuf]) -> Result<SandboxPrograms, String> {
+    let find = |name: &str, package: &str| {
+        let found = folders.iter().map(|f| f.join(name)).find(|p| is_program(p));
+        found.ok_or_else(|| format!("{name} (of {package}) cannot be found on PATH"))
+    };
+    Ok(SandboxPrograms { bwrap: find("bwrap", "bubblewrap")?, prlimit: find("prlimit", "util-linux")? })
 }
 
 fn is_program(path: &Path) -> bool {

@@ -4,8 +4,13 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use wpclone_clone_proxy::fastcgi::PhpSocket;
+
 use crate::files::{create_dir, remove_all, sync_dir, temporary};
-use crate::users::{Ids, chown};
+use crate::users::{Ids, chown, uid_of};
+
+/// PHP's error log, in a clone's `log`.
+pub(crate) const PHP_LOG: &str = "php.log";
 
 /// The paths in a clone's folder.
 #[derive(Debug, Clone)]
@@ -51,11 +56,6 @@ impl ClonePaths {
         self.folder.join("log")
     }
 
-    /// PHP's error log.
-    pub(crate) fn php_log(&self) -> PathBuf {
-        self.log().join("php.log")
-    }
-
     /// Nonces of login links that were used, until the links expire.
     pub(crate) fn login(&self) -> PathBuf {
         self.folder.join("login")
@@ -67,6 +67,11 @@ impl ClonePaths {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.run().join("php.sock")
+    }
+
+    /// The same, to connect to.
+    pub(crate) fn php_socket(&self, user: Option<Ids>) -> PhpSocket {
+        PhpSocket { path: self.socket(), uid: uid_of(user) }
     }
 
     /// The output of php-fpm itself. Not in `log`, which belongs to the clone's user: root would write through its links.

@@ -135,7 +135,12 @@ impl CloneSetup {
         let (_, program) = self.host.binaries.fpm_for(Some(&record.info.php));
         let (user, runtime) = (self.host.users.of_slot(record.slot), self.host.state_dir.clone_runtime());
         let facts = &record.info.facts;
-        let started = php_fpm::start(&entry.paths, &runtime, program, user, facts, &self.host.launcher).await;
+        let shared = self.shared.admin();
+        let own = processes.database.as_ref().map(DatabaseServer::admin);
+        let database = own.as_ref().unwrap_or(&shared).socket_folder();
+        let start =
+            php_fpm::start(&entry.paths, &runtime, program, user, facts, database, &self.host.launcher);
+        let started = start.await;
         processes.fpm = Some(started.map_err(failed("php-fpm cannot be started"))?);
         Ok(())
     }
@@ -157,14 +162,16 @@ impl CloneSetup {
             "key": secrets.migrator_key.expose_secret(),
             "open_until": until.as_second(),
         });
-        let runtime = self.host.state_dir.clone_runtime();
-        let granted = wordpress::run_task(&entry.paths, &runtime, &info.url, input).await;
+        let (user, runtime) = (self.host.users.of_slot(entry.slot()), self.host.state_dir.clone_runtime());
+        let granted = wordpress::run_task(&entry.paths, user, &runtime, &info.url, input).await;
         granted.map(drop).map_err(failed("the administrator cannot be created"))
     }
 
     /// Checks that the clone's WordPress responds.
     pub(crate) async fn check(&self, entry: &LocalClone) -> Result<(), ProvisionError> {
-        let checked: io::Result<()> = wordpress::check_rest_index(&entry.paths, &entry.info().url).await;
+        let user = self.host.users.of_slot(entry.slot());
+        let checked: io::Result<()> =
+            wordpress::check_rest_index(&entry.paths, user, &entry.info().url).await;
         checked.map_err(failed("the new clone does not respond"))
     }
 }

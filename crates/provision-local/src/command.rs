@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
+use wpclone_beneath::{Dir, Owner};
 
 /// The most bytes of a log that an error quotes.
 const LOG_TAIL_BYTES: u64 = 600;
@@ -59,16 +60,24 @@ pub(crate) async fn run<S: AsRef<OsStr>>(
     Err(io::Error::other(format!("{name}: {} {message}", output.status)))
 }
 
-/// The last part of a log, for an error message.
+/// The last part of a log of ours, for an error message.
 pub(crate) fn log_tail(log: &Path) -> String {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let read = || {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-        let mut text = Vec::new();
-        file.take(LOG_TAIL_BYTES).read_to_end(&mut text)?;
-        io::Result::Ok(String::from_utf8_lossy(&text).trim().to_owned())
-    };
-    read().unwrap_or_default()
+    File::open(log).and_then(read_tail).unwrap_or_default()
+}
+
+/// The same of a log in a clone's folder, where anything may have its name.
+pub(crate) fn untrusted_log_tail(folder: &Path, log: &str, owner: Owner) -> io::Result<String> {
+    Dir::open(folder)?.read_tail(log, owner, LOG_TAIL_BYTES).map(to_text)
+}
+
+fn read_tail(mut file: File) -> io::Result<String> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
+    let mut text = Vec::new();
+    file.take(LOG_TAIL_BYTES).read_to_end(&mut text)?;
+    Ok(to_text(text))
+}
+
+fn to_text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).trim().to_owned()
 }

@@ -143,7 +143,7 @@ impl Creator {
             isolation: spec.isolation,
             effective_isolation: EffectiveIsolation {
                 own_user: host.users.of_slot(slot).is_some(),
-                own_network: host.launcher.unshare.is_some(),
+                own_network: host.launcher.sandbox.is_some(),
                 own_database_server: spec.isolation == Isolation::Dedicated,
             },
             table_prefix: table_prefix(&facts).unwrap_or_default(),

@@ -33,6 +33,11 @@ impl DatabaseAdmin {
         &self.socket
     }
 
+    /// The folder with the server's socket.
+    pub(crate) fn socket_folder(&self) -> &Path {
+        self.socket.parent().unwrap_or(&self.socket)
+    }
+
     /// Whether the server answers.
     pub(crate) async fn ping(&self) -> bool {
         self.call(&self.client, &["--execute", "SELECT 1"], b"", PING_TIMEOUT).await.is_ok()

@@ -15,6 +15,7 @@ use crate::database_admin::DatabaseAdmin;
 use crate::files::{create_dir, remove_all, write_atomically};
 use crate::launcher::{Daemon, LaunchSpec, Launcher};
 use crate::random::random_hex;
+use crate::sandbox::{ResourceLimits, SandboxSpec};
 use crate::state_dir::{StateDir, StateLock};
 use crate::tree;
 use crate::users::{Ids, chown};
@@ -25,6 +26,10 @@ const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for a clean shutdown. With the supervisor's own time, the server is gone ten seconds after the worker's death.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// What a server uses at most: it has a thread for each connection.
+const LIMITS: ResourceLimits =
+    ResourceLimits { processes: 600, memory_bytes: 2 << 30, cpu_weight: 100, open_files: 32_768 };
 
 /// Starts database servers.
 #[derive(Debug, Clone)]
@@ -89,8 +94,12 @@ impl DatabaseServers {
                 args: arguments(&folder, &socket, &init),
                 log: &log,
                 user: self.user,
-                own_network: true,
                 grace: GRACE,
+                sandbox: SandboxSpec {
+                    read_only: vec![init.clone()],
+                    read_write: vec![folder.join("data"), folder.join("tmp"), folder.join("run")],
+                    limits: LIMITS,
+                },
             })
             .await?;
         let admin = DatabaseAdmin::new(socket, root_password, &self.binaries);
@@ -136,8 +145,8 @@ impl DatabaseServers {
             args: args.to_vec(),
             log: &log,
             user: self.user,
-            own_network: false,
             grace: Duration::ZERO,
+            sandbox: SandboxSpec { read_only: Vec::new(), read_write: vec![new.clone()], limits: LIMITS },
         };
         let ended = self.launcher.start(launch).await?.wait(INSTALL_TIMEOUT).await;
         if !ended || !installed.is_file() || !new.join("mysql").is_dir() || !new.join("ibdata1").is_file() {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use wpclone_provision::{Access, CloneName, ProvisionError};
 
 use crate::binaries::Binaries;
 use crate::blocking::run_blocking;
+use crate::cgroup::Cgroups;
 use crate::clone_runtime;
 use crate::clone_setup::CloneSetup;
 use crate::create::Creator;
@@ -20,12 +22,13 @@ use crate::destroy::Destroyer;
 use crate::error::task_failed;
 use crate::files::{create_dir, remove_all};
 use crate::host::Host;
-use crate::launcher::{Launcher, can_unshare};
+use crate::launcher::Launcher;
 use crate::local_clone::LocalClone;
 use crate::local_clones::LocalClones;
 use crate::match_source::SourceMatcher;
 use crate::options::LocalOptions;
 use crate::recovery::Recovery;
+use crate::sandbox::Sandbox;
 use crate::shared_database::SharedDatabase;
 use crate::slots::SlotAllocator;
 use crate::state_dir::{StateDir, StateLock};
@@ -35,6 +38,9 @@ use crate::users::Users;
 
 /// How long the programs of the previous process may take to end. Their supervisors end them within ten seconds.
 const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(20);
+/// Why no clones can be created on a machine without sandboxes.
+const NO_SANDBOX: &str = "this machine allows no sandbox for clones, and without one the PHP of a cloned site can attack it \
+     (install bubblewrap 0.8 or newer and allow user namespaces)";
 /// A file that keeps a folder from being removed as empty.
 const KEEP: &str = "keep";
 /// How long the proxy's port may still be in use by a process that ends.
@@ -66,7 +72,7 @@ impl LockedHost {
     /// Checks that everything is there and takes the lock; `None` when another process has it.
     pub(crate) fn lock(options: &LocalOptions) -> Result<Option<Self>, String> {
         let (users, binaries) = (Users::find()?, Binaries::find()?);
-        let state_dir = StateDir::open(&options.state_dir, users.mysql().is_some())?;
+        let state_dir = StateDir::open(&options.state_dir, users.are_separate())?;
         let options = options.clone();
         let lock = state_dir.lock()?;
         Ok(lock.map(|lock| Self { options, state_dir, users, binaries, lock: Arc::new(lock) }))
@@ -79,12 +85,12 @@ impl LockedHost {
         wait_until_predecessor_is_gone(state_dir.run()).await?;
         let staging = state_dir.template_paths().folder;
         run_blocking(move || remove_all(&staging)).await?;
-        let launcher = launcher(&options, &state_dir, &binaries, users).await;
+        let launcher = launcher(&options, &state_dir, &binaries, users).await?;
         let servers = DatabaseServers {
             state_dir: state_dir.clone(),
             binaries: binaries.clone(),
             launcher: launcher.clone(),
-            user: users.mysql(),
+            user: users.of_database(0),
             lock: Arc::clone(&lock),
         };
         let (addresses, clock) = (options.addresses.clone(), options.clock.clone());
@@ -120,25 +126,61 @@ async fn create_folders(state_dir: &StateDir) -> io::Result<()> {
     .await
 }
 
+/// The launcher, whose sandboxes work.
+///
+/// # Errors
+/// This machine allows no sandboxes, and the operator has not allowed clones without.
 async fn launcher(
     options: &LocalOptions,
     state_dir: &StateDir,
     binaries: &Binaries,
     users: Users,
-) -> Launcher {
-    let unshare = match binaries.unshare.clone() {
-        Some(unshare) if can_unshare(&unshare, users.of_slot(0)).await => Some(unshare),
-        _ => {
-            tracing::warn!(
-                "clones cannot have a network of their own: only the sandbox plugin stops outgoing requests"
-            );
-            None
-        }
-    };
-    if users.mysql().is_none() {
-        tracing::warn!("not root: all clones run as this user, with open_basedir");
+) -> io::Result<Launcher> {
+    let (prefix, dir, programs) = (cgroup_prefix(state_dir), state_dir.clone(), binaries.sandbox.clone());
+    let (cgroups, sandbox) = run_blocking(move || {
+        let sandbox = match programs {
+            Ok(programs) => Ok(Sandbox::new(programs, &dir)?),
+            Err(missing) => Err(missing),
+        };
+        Ok((Cgroups::find(&prefix), sandbox))
+    })
+    .await?;
+    if !cgroups.missing().is_empty() {
+        let missing = cgroups.missing().join(", ");
+        tracing::warn!(
+            missing,
+            "control groups cannot be used: each process of a clone has limits of its own only"
+        );
     }
-    Launcher { supervisor: options.supervisor.clone(), run: state_dir.run(), unshare }
+    if !users.are_separate() {
+        tracing::info!("not root: the programs of all clones run as this user");
+    }
+    if options.unsafe_no_sandbox {
+        tracing::warn!("WPCLONE_UNSAFE_NO_SANDBOX is set: if sandboxes do not work, clones run without");
+    }
+    let (supervisor, run) = (options.supervisor.clone(), state_dir.run());
+    let mut launcher = Launcher { supervisor, run, sandbox: None, cgroups };
+    let checked = match sandbox {
+        Ok(sandbox) => {
+            launcher.sandbox = Some(sandbox);
+            launcher.check_sandbox(users.of_slot(0)).await
+        }
+        Err(missing) => Err(io::Error::other(missing)),
+    };
+    if let Err(error) = checked {
+        if !options.unsafe_no_sandbox {
+            return Err(io::Error::other(format!("{NO_SANDBOX}: {error}")));
+        }
+        tracing::warn!(%error, "clones run without a sandbox: their PHP can attack this machine");
+        launcher.sandbox = None;
+    }
+    Ok(launcher)
+}
+
+/// What the names of the control groups of a state folder begin with.
+fn cgroup_prefix(state_dir: &StateDir) -> String {
+    let hash = Sha256::digest(state_dir.root().as_os_str().as_encoded_bytes());
+    format!("wpclone-{}-", hex::encode(&hash[..4]))
 }
 
 /// Waits until the supervisors of the previous process have ended, and removes the folders of killed ones.

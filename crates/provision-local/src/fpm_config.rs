@@ -6,7 +6,7 @@ use std::path::Path;
 use wpclone_clone_proxy::MAX_BODY_BYTES;
 use wpclone_provision::PhpLimits;
 
-use crate::clone_paths::ClonePaths;
+use crate::clone_paths::{ClonePaths, PHP_LOG};
 
 /// PHP's functions that start programs. They are disabled for clones that run as the worker's own user, because
 /// `open_basedir` does not restrict programs.
@@ -34,7 +34,7 @@ pub(crate) fn fpm_config(
     let mut admin = |name: &str, value: &str| {
         let _ = writeln!(text, "php_admin_value[{name}] = {value}");
     };
-    admin("error_log", &format!("{log}/php.log"));
+    admin("error_log", &format!("{log}/{PHP_LOG}"));
     for name in ["sys_temp_dir", "upload_tmp_dir", "session.save_path"] {
         admin(name, &tmp.to_string());
     }

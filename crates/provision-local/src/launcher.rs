@@ -1,4 +1,4 @@
-//! Starts daemons, each under a supervisor.
+//! Starts daemons, each under a supervisor and in a sandbox.
 
 use std::fs::File;
 use std::io;
@@ -7,13 +7,22 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
+use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, unique_folder};
 
-use crate::command::{clean_env, log_tail, run};
+use crate::cgroup::{self, Cgroups};
+use crate::command::{clean_env, log_tail};
+use crate::sandbox::{ResourceLimits, Sandbox, SandboxSpec};
 use crate::users::Ids;
 
 /// How often a daemon's readiness is probed.
 const PROBE_INTERVAL: Duration = Duration::from_millis(10);
+/// How long the program may take that shows whether sandboxes work.
+const SANDBOX_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
+/// The limits of that program.
+const SANDBOX_CHECK_LIMITS: ResourceLimits =
+    ResourceLimits { processes: 16, memory_bytes: 256 << 20, cpu_weight: 100, open_files: 64 };
+/// What it prints.
+const SANDBOX_WORKS: &str = "the sandbox works";
 
 /// How daemons are started.
 #[derive(Debug, Clone)]
@@ -22,8 +31,9 @@ pub(crate) struct Launcher {
     pub(crate) supervisor: PathBuf,
     /// The supervisors' folders.
     pub(crate) run: PathBuf,
-    /// `unshare`, where it can start programs in a network namespace of their own.
-    pub(crate) unshare: Option<PathBuf>,
+    /// What builds sandboxes; `None` where programs run without.
+    pub(crate) sandbox: Option<Sandbox>,
+    pub(crate) cgroups: Cgroups,
 }
 
 /// A daemon to be started.
@@ -33,10 +43,10 @@ pub(crate) struct LaunchSpec<'a> {
     /// The file for its output; it is truncated.
     pub(crate) log: &'a Path,
     pub(crate) user: Option<Ids>,
-    /// Whether it is started in an empty network namespace, where that is possible.
-    pub(crate) own_network: bool,
     /// Time between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
+    /// What it may see and use.
+    pub(crate) sandbox: SandboxSpec,
 }
 
 /// A running daemon. Dropping it ends the daemon.
@@ -50,46 +60,67 @@ impl Launcher {
     /// Starts a daemon.
     pub(crate) async fn start(&self, launch: LaunchSpec<'_>) -> io::Result<Daemon> {
         let log = File::create(launch.log)?;
-        let mut run_as = launch.user.map(|ids| (ids.uid, ids.gid));
-        let (mut program, mut args) = (launch.program.to_owned(), launch.args);
-        if let (true, Some(unshare)) = (launch.own_network, &self.unshare) {
-            let mut wrapped = unshare_args(launch.user);
-            wrapped.push(program.display().to_string());
-            wrapped.append(&mut args);
-            // The namespace has to be created before root's rights are dropped.
-            (program, args, run_as) = (unshare.clone(), wrapped, None);
-        }
+        let folder = unique_folder(&self.run, "program");
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let cgroups = self.cgroups.create(&name, &launch.sandbox.limits)?;
+        let confinement = Confinement {
+            is_bubblewrap: self.sandbox.is_some(),
+            inherited_files: self.sandbox.iter().map(|sandbox| sandbox.filter.clone()).collect(),
+            cgroups: cgroups.clone(),
+        };
+        let (program, args) = match &self.sandbox {
+            None => (launch.program.to_owned(), launch.args),
+            Some(sandbox) => {
+                let limit_memory = !self.cgroups.limit_memory();
+                sandbox.command(&launch.sandbox, &folder, limit_memory, launch.program, launch.args)
+            }
+        };
         let spec = ProcessSpec {
             program,
             args,
             env: clean_env(),
-            folder: unique_folder(&self.run, "program"),
+            folder,
             grace: launch.grace,
-            run_as,
+            run_as: launch.user.map(|ids| (ids.uid, ids.gid)),
+            confinement,
         };
         let stderr = Stdio::from(log.try_clone()?);
         let supervised = Supervised::spawn_with(&self.supervisor, spec, Stdio::from(log), stderr).await;
-        Ok(Daemon { supervised: supervised.map_err(io::Error::other)?, log: launch.log.to_owned() })
+        let supervised = supervised.map_err(|error| {
+            cgroup::discard(&cgroups);
+            io::Error::other(error)
+        })?;
+        Ok(Daemon { supervised, log: launch.log.to_owned() })
     }
-}
 
-/// The arguments of `unshare` for an empty network namespace and for the user to run as in it.
-fn unshare_args(user: Option<Ids>) -> Vec<String> {
-    let mut args = vec!["--net".to_owned()];
-    match user {
-        Some(ids) => args.extend([format!("--setgid={}", ids.gid), format!("--setuid={}", ids.uid)]),
-        None if rustix::process::geteuid().is_root() => {}
-        // Without root a network namespace needs a user namespace around it.
-        None => args.extend(["--user".to_owned(), "--map-current-user".to_owned()]),
+    /// Checks that sandboxes work on this machine: starts a program in one.
+    ///
+    /// # Errors
+    /// What bubblewrap reports.
+    pub(crate) async fn check_sandbox(&self, user: Option<Ids>) -> io::Result<()> {
+        let log = self.run.with_file_name("sandbox-check.log");
+        let launch = LaunchSpec {
+            program: Path::new("/bin/echo"),
+            args: vec![SANDBOX_WORKS.to_owned()],
+            log: &log,
+            user,
+            grace: Duration::ZERO,
+            sandbox: SandboxSpec {
+                read_only: Vec::new(),
+                read_write: Vec::new(),
+                limits: SANDBOX_CHECK_LIMITS,
+            },
+        };
+        let ended = self.start(launch).await?.wait(SANDBOX_CHECK_TIMEOUT).await;
+        let output = log_tail(&log);
+        // A leftover is overwritten by the next check.
+        let _ = std::fs::remove_file(&log);
+        match output {
+            text if text == SANDBOX_WORKS => Ok(()),
+            text if text.is_empty() && !ended => Err(io::ErrorKind::TimedOut.into()),
+            text => Err(io::Error::other(text)),
+        }
     }
-    args.push("--".to_owned());
-    args
-}
-
-/// Whether programs can have a network namespace of their own here.
-pub(crate) async fn can_unshare(unshare: &Path, user: Option<Ids>) -> bool {
-    let args = unshare_args(user).into_iter().chain(["/bin/true".to_owned()]);
-    run(unshare, args, &[], b"", Duration::from_secs(10)).await.is_ok()
 }
 
 impl Daemon {

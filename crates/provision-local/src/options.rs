@@ -20,6 +20,9 @@ pub struct LocalOptions {
     pub addresses: Addresses,
     /// The most clones at once.
     pub max_clones: usize,
+    /// Whether clones may run without a sandbox where the machine allows none: a clone is then separated from the machine by
+    /// its user and by PHP's own settings at most.
+    pub unsafe_no_sandbox: bool,
     /// The program that becomes the supervisor of ours: one that calls `wpclone_supervisor::run_if_supervisor` first of all, such
     /// as `/proc/self/exe` where this program does.
     pub supervisor: PathBuf,

@@ -4,17 +4,20 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::UnixStream;
 use wpclone_provision::SourceFacts;
 
 use crate::clone_paths::ClonePaths;
 use crate::files::write_atomically;
 use crate::fpm_config::fpm_config;
 use crate::launcher::{Daemon, LaunchSpec, Launcher};
+use crate::sandbox::{ResourceLimits, SandboxSpec};
 use crate::users::Ids;
 
 /// Starting takes 50 ms on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a clone's PHP uses at most: eight workers of at most 1 GiB each do not all need it at once.
+const LIMITS: ResourceLimits =
+    ResourceLimits { processes: 256, memory_bytes: 2 << 30, cpu_weight: 50, open_files: 4096 };
 
 /// Starts php-fpm and waits until it accepts connections.
 pub(crate) async fn start(
@@ -23,6 +26,7 @@ pub(crate) async fn start(
     program: &Path,
     user: Option<Ids>,
     facts: &SourceFacts,
+    database_run: &Path,
     launcher: &Launcher,
 ) -> io::Result<Daemon> {
     let conf = fpm_config(paths, clone_runtime, user.is_some(), facts.limits);
@@ -34,11 +38,20 @@ pub(crate) async fn start(
             args: args.to_vec(),
             log: &paths.fpm_output(),
             user,
-            own_network: true,
             grace: Duration::from_secs(1),
+            sandbox: sandbox(paths, clone_runtime, database_run),
         })
         .await?;
-    let socket = paths.socket();
-    daemon.until_ready(START_TIMEOUT, async || UnixStream::connect(&socket).await.is_ok()).await?;
+    let socket = paths.php_socket(user);
+    daemon.until_ready(START_TIMEOUT, async || socket.connect().await.is_ok()).await?;
     Ok(daemon)
+}
+
+/// What a clone's PHP sees: its own folders, the clone runtime, and the folder with the database server's socket.
+fn sandbox(paths: &ClonePaths, clone_runtime: &Path, database_run: &Path) -> SandboxSpec {
+    SandboxSpec {
+        read_only: vec![paths.fpm_conf(), paths.www(), clone_runtime.to_owned(), database_run.to_owned()],
+        read_write: vec![paths.tree(), paths.tmp(), paths.log(), paths.login(), paths.run()],
+        limits: LIMITS,
+    }
 }

@@ -25,6 +25,7 @@ impl CloneDirectory for LocalEngine {
             Phase::Deleting => BackendState::Deleting,
             _ => BackendState::Starting,
         };
+        let user = self.host.users.of_slot(record.slot);
         Ok(Backend {
             url: Url::parse(&record.info.url).map_err(|_| NoBackend::Unreadable)?,
             name: record.info.name,
@@ -32,8 +33,8 @@ impl CloneDirectory for LocalEngine {
             state,
             www: entry.paths.www(),
             tree: entry.paths.tree(),
-            socket: entry.paths.socket(),
-            uid: self.host.users.of_slot(record.slot).map(|ids| ids.uid),
+            socket: entry.paths.php_socket(user),
+            uid: user.map(|ids| ids.uid),
             requests: Arc::clone(&entry.requests),
         })
     }

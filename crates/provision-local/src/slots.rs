@@ -1,6 +1,6 @@
 //! Which of the clones' system users a new clone gets.
 //!
-//! Users are given out in turn, and the last one is stored: a user is given out again only after all others, some 3,000
+//! Users are given out in turn, and the last one is stored: a user is given out again only after all others, some 2,000
 //! clones later, and only when nothing of its previous clone is left.
 
 use std::collections::BTreeSet;
@@ -27,15 +27,15 @@ impl SlotAllocator {
         Self { file, users, lock }
     }
 
-    /// The next slot that is not in `in_use` and whose user has no process; `None` when there is none. Calls must not
+    /// The next slot that is not in `in_use` and whose users have no process; `None` when there is none. Calls must not
     /// overlap.
     pub(crate) async fn allocate(&self, in_use: BTreeSet<u32>) -> io::Result<Option<u32>> {
         let (file, users) = (self.file.clone(), self.users);
         let work = move || {
             let busy = uids_of_processes(users)?;
             let is_free = |slot: &u32| {
-                let uid = users.of_slot(*slot).map(|ids| ids.uid);
-                !in_use.contains(slot) && !uid.is_some_and(|uid| busy.contains(&uid))
+                let mut users = [users.of_slot(*slot), users.of_database(*slot)].into_iter().flatten();
+                !in_use.contains(slot) && !users.any(|ids| busy.contains(&ids.uid))
             };
             let slot = following(last(&file)?).find(is_free);
             if let Some(slot) = slot {

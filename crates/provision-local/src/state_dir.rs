@@ -184,6 +184,16 @@ impl StateDir {
         self.root.join("clone-runtime")
     }
 
+    /// The filter of system calls for programs in sandboxes.
+    pub(crate) fn seccomp_filter(&self) -> PathBuf {
+        self.root.join("seccomp.bpf")
+    }
+
+    /// The /etc/hosts of programs in sandboxes.
+    pub(crate) fn sandbox_hosts(&self) -> PathBuf {
+        self.root.join("hosts")
+    }
+
     /// The supervisors' folders.
     pub(crate) fn run(&self) -> PathBuf {
         self.root.join("run")

@@ -135,10 +135,11 @@ impl TemplateBuilder<'_> {
         wp_config::write(paths, &config, user, &self.host.lock).await?;
         let (_, program) = self.host.binaries.fpm_for(None);
         let facts = SourceFacts::default();
-        let fpm = php_fpm::start(paths, &runtime, program, user, &facts, &self.host.launcher).await?;
+        let (database, launcher) = (self.database.socket_folder(), &self.host.launcher);
+        let fpm = php_fpm::start(paths, &runtime, program, user, &facts, database, launcher).await?;
         // Nobody logs in with this password: each clone gets its own.
         let input = json!({ "task": "install", "username": TEMPLATE_USER, "password": random_hex::<16>()? });
-        let installed = wordpress::run_task(paths, &runtime, TEMPLATE_URL, input).await;
+        let installed = wordpress::run_task(paths, user, &runtime, TEMPLATE_URL, input).await;
         fpm.stop().await;
         Ok(installed?.wordpress)
     }

@@ -19,18 +19,20 @@ impl Ids {
     }
 }
 
-/// The first user id of clones: a range that Linux systems do not use (systemd's `UIDS-GIDS` lists those in use), or,
-/// in a container with only 65,536 ids, the range of systemd's dynamic users.
+/// The first of our user ids: a range that Linux systems do not use (systemd's `UIDS-GIDS` lists those in use), or, in a
+/// container with only 65,536 ids, the range of systemd's dynamic users.
 const FIRST_UIDS: [u32; 2] = [1_900_000_000, 61_200];
 
-/// How many user ids clones have. Slot 0 is the template's.
-pub(crate) const SLOTS: u32 = 3_000;
+/// How many clones can have a user of their own. Slot 0 is the template's.
+pub(crate) const SLOTS: u32 = 2_000;
+/// How many user ids there are: one for each clone and one for its database server.
+const UIDS: u32 = 2 * SLOTS;
 
-/// The users on this machine.
+/// The users on this machine. None of them is in /etc/passwd.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Users {
-    /// We are root: the database runs as `mysql`, each clone as a user of its own from `first` on.
-    PerClone { mysql: Ids, first: u32 },
+    /// We are root: each clone and each database server runs as a user of its own, from `first` on.
+    PerClone { first: u32 },
     /// Everything runs as the worker's user.
     Shared,
 }
@@ -41,44 +43,42 @@ impl Users {
         if !geteuid().is_root() {
             return Ok(Self::Shared);
         }
-        let read = |file| fs::read_to_string(file).map_err(|e| format!("{file} cannot be read: {e}"));
-        let mysql = named(&read("/etc/passwd")?, "mysql").ok_or("there is no user `mysql`")?;
-        let map = read("/proc/self/uid_map")?;
+        const MAP: &str = "/proc/self/uid_map";
+        let map = fs::read_to_string(MAP).map_err(|e| format!("{MAP} cannot be read: {e}"))?;
         let first = FIRST_UIDS.into_iter().find(|first| is_mapped(&map, *first));
-        Ok(Self::PerClone { mysql, first: first.ok_or("no user ids are free for clones")? })
+        Ok(Self::PerClone { first: first.ok_or("no user ids are free for clones")? })
     }
 
-    /// The database servers' user.
-    pub(crate) fn mysql(self) -> Option<Ids> {
-        match self {
-            Self::PerClone { mysql, .. } => Some(mysql),
-            Self::Shared => None,
-        }
+    /// Whether programs run as other users.
+    pub(crate) fn are_separate(self) -> bool {
+        matches!(self, Self::PerClone { .. })
     }
 
     /// The user of the clone with this slot; its group has the same id.
     pub(crate) fn of_slot(self, slot: u32) -> Option<Ids> {
         match self {
-            Self::PerClone { first, .. } => Some(Ids { uid: first + slot, gid: first + slot }),
+            Self::PerClone { first } => Some(Ids { uid: first + slot, gid: first + slot }),
             Self::Shared => None,
         }
+    }
+
+    /// The user of the database server of the clone with this slot; that of slot 0 runs the shared server.
+    pub(crate) fn of_database(self, slot: u32) -> Option<Ids> {
+        self.of_slot(SLOTS + slot)
     }
 
     /// The slot whose user this is.
     pub(crate) fn slot_of(self, uid: u32) -> Option<u32> {
         match self {
-            Self::PerClone { first, .. } => uid.checked_sub(first).filter(|slot| *slot < SLOTS),
+            Self::PerClone { first } => uid.checked_sub(first).filter(|slot| *slot < SLOTS),
             Self::Shared => None,
         }
     }
 }
 
-fn named(passwd: &str, name: &str) -> Option<Ids> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next()? == name).then_some(())?;
-        Some(Ids { uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()? })
-    })
+/// The user id of a program that runs as this user, or as ours.
+pub(crate) fn uid_of(user: Option<Ids>) -> u32 {
+    user.map_or_else(|| geteuid().as_raw(), |ids| ids.uid)
 }
 
 /// Whether all ids of the range that begins with `first` exist in this user namespace: user_namespaces(7).
@@ -88,7 +88,7 @@ fn is_mapped(map: &str, first: u32) -> bool {
         let (Some(start), Some(_), Some(length)) = (numbers.next(), numbers.next(), numbers.next()) else {
             return false;
         };
-        u64::from(first) >= start && u64::from(first) + u64::from(SLOTS) <= start + length
+        u64::from(first) >= start && u64::from(first) + u64::from(UIDS) <= start + length
     })
 }
 

@@ -9,11 +9,14 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
-use wpclone_clone_proxy::fastcgi::{self, Params, Timeouts};
+use wpclone_beneath::Owner;
+use wpclone_clone_proxy::fastcgi::{self, Params, PhpSocket, Timeouts};
 use wpclone_clone_proxy::server_params;
 
-use crate::clone_paths::ClonePaths;
-use crate::command::log_tail;
+use crate::blocking::run_blocking;
+use crate::clone_paths::{ClonePaths, PHP_LOG};
+use crate::command::untrusted_log_tail;
+use crate::users::{Ids, uid_of};
 
 /// How long a request may take; an installation takes a second or two.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,6 +39,7 @@ pub(crate) struct TaskResult {
 /// Runs a task of `tasks.php`. `input` holds the task's name and what it needs.
 pub(crate) async fn run_task(
     paths: &ClonePaths,
+    user: Option<Ids>,
     clone_runtime: &Path,
     url: &str,
     mut input: Value,
@@ -49,39 +53,42 @@ pub(crate) async fn run_task(
     set("REQUEST_METHOD", "POST".into());
     set("CONTENT_TYPE", "application/json".into());
     set("CONTENT_LENGTH", body.len().to_string());
-    let (status, response) = request(paths, &params, body.into()).await?;
+    let (status, response) = request(&paths.php_socket(user), &params, body.into()).await?;
     let result: Option<TaskResult> = serde_json::from_slice(&response).ok();
     match result {
         Some(result) if result.done => Ok(result),
         Some(result) => Err(io::Error::other(format!("WordPress: {}", result.error))),
-        None => Err(no_valid_response(paths, status)),
+        None => Err(no_valid_response(paths, user, status).await),
     }
 }
 
 /// Checks that WordPress responds with its REST index: its plugins and its database work.
-pub(crate) async fn check_rest_index(paths: &ClonePaths, url: &str) -> io::Result<()> {
+pub(crate) async fn check_rest_index(paths: &ClonePaths, user: Option<Ids>, url: &str) -> io::Result<()> {
     let mut params = base_params(url)?;
     let mut set = |name: &str, value: String| params.push((name.to_owned(), value.into_bytes()));
     set("SCRIPT_FILENAME", paths.tree().join("index.php").display().to_string());
     set("REQUEST_METHOD", "GET".into());
     set("QUERY_STRING", "rest_route=/".into());
-    let (status, response) = request(paths, &params, Body::empty()).await?;
+    let (status, response) = request(&paths.php_socket(user), &params, Body::empty()).await?;
     let index: Option<Value> = serde_json::from_slice(&response).ok();
     if status == 200 && index.is_some_and(|i| i.get("namespaces").is_some()) {
         Ok(())
     } else {
-        Err(no_valid_response(paths, status))
+        Err(no_valid_response(paths, user, status).await)
     }
 }
 
-fn no_valid_response(paths: &ClonePaths, status: u16) -> io::Error {
-    let log = log_tail(&paths.php_log());
-    io::Error::other(format!("WordPress responded with status {status}; PHP's log ends with: {log}"))
+/// The error of a response that is not valid, with PHP's last message: it tells the site's owner what fails.
+async fn no_valid_response(paths: &ClonePaths, user: Option<Ids>, status: u16) -> io::Error {
+    let (folder, owner) = (paths.log(), Owner::Uid(uid_of(user)));
+    let tail = run_blocking(move || untrusted_log_tail(&folder, PHP_LOG, owner)).await;
+    let tail = tail.unwrap_or_else(|error| format!("(it cannot be read: {error})"));
+    io::Error::other(format!("WordPress responded with status {status}; PHP's log ends with: {tail}"))
 }
 
-async fn request(paths: &ClonePaths, params: &Params, body: Body) -> io::Result<(u16, Vec<u8>)> {
+async fn request(socket: &PhpSocket, params: &Params, body: Body) -> io::Result<(u16, Vec<u8>)> {
     let exchange = async {
-        let response = fastcgi::request(&paths.socket(), params, body, TIMEOUTS).await;
+        let response = fastcgi::request(socket, params, body, TIMEOUTS).await;
         let response = response.map_err(io::Error::other)?;
         let body = http_body_util::Limited::new(response.body, MAX_RESPONSE_BYTES).collect().await;
         let body = body.map_err(io::Error::other)?.to_bytes();

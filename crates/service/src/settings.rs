@@ -105,12 +105,18 @@ pub enum Redaction {
 pub struct Check {
     faults: Vec<String>,
     shown: Vec<(String, String)>,
+    warnings: Vec<String>,
 }
 
 impl Check {
     /// Adds an error.
     pub fn fault(&mut self, name: &str, what: impl std::fmt::Display) {
         self.faults.push(format!("{name} {what}"));
+    }
+
+    /// Adds a warning to the dump: the value of a setting is dangerous.
+    pub fn warn(&mut self, name: &str, what: impl std::fmt::Display) {
+        self.warnings.push(format!("{name} {what}"));
     }
 
     /// Adds a value to the dump.
@@ -160,10 +166,14 @@ impl Check {
     /// The text for `--check-config`.
     #[must_use]
     pub fn dump(&self) -> String {
-        self.shown.iter().fold(String::new(), |mut text, (name, value)| {
+        let mut text = String::new();
+        for (name, value) in &self.shown {
             let _ = writeln!(text, "{name}={value}");
-            text
-        })
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "# {warning}");
+        }
+        text
     }
 
     /// Succeeds when there are no errors.

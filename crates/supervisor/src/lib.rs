@@ -1,13 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+mod cgroup;
 mod folder;
 mod processes;
 mod spec;
 mod supervised;
 mod supervisor;
 
+pub use cgroup::{Cgroup, remove_cgroup};
 pub use folder::{sweep, unique_folder};
 pub use processes::resident_memory;
-pub use spec::ProcessSpec;
+pub use spec::{Confinement, FIRST_INHERITED_FD, ProcessSpec};
 pub use supervised::{Supervised, SupervisorError, adopt_orphans};
 pub use supervisor::run_if_supervisor;

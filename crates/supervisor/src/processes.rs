@@ -52,8 +52,16 @@ pub(crate) fn kill(pid: i32) {
     }
 }
 
+/// Whether the mount namespace of a process has a mount of this folder, as that of a sandbox has.
+fn has_mount(pid: i32, folder: &Path) -> bool {
+    // proc(5): the fifth field is the mount point.
+    let folder = folder.to_string_lossy();
+    fs::read_to_string(format!("/proc/{pid}/mountinfo"))
+        .is_ok_and(|mounts| mounts.lines().any(|mount| mount.split(' ').nth(4) == Some(&folder)))
+}
+
 /// Kills the orphans of a killed supervisor: every process whose working folder is this folder or below it, that has it as
-/// TMPDIR, or holds its [`tag_file`] open. Returns their ids.
+/// TMPDIR, that holds its [`tag_file`] open, or whose sandbox has it as a mount. Returns their ids.
 pub(crate) fn kill_orphans(folder: &Path) -> Vec<i32> {
     let mut killed = Vec::new();
     let (tmpdir, tag) = (format!("TMPDIR={}", folder.display()), tag_file(folder));
@@ -69,7 +77,7 @@ pub(crate) fn kill_orphans(folder: &Path) -> Vec<i32> {
             let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
             files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|to| to == tag))
         };
-        if inside || has_tmpdir() || is_tagged() {
+        if inside || has_tmpdir() || is_tagged() || has_mount(pid, folder) {
             kill(pid);
             killed.push(pid);
         }

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Cgroup;
+
 /// The argument that makes a program the supervisor of another.
 pub(crate) const ARGUMENT: &str = "supervise";
+
+/// The file descriptor of the first of [`Confinement::inherited_files`]; the others follow it.
+pub const FIRST_INHERITED_FD: i32 = 64;
 
 /// A program to be supervised.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,4 +29,18 @@ pub struct ProcessSpec {
     pub grace: Duration,
     /// The user and group to run it as; the owner's if absent.
     pub run_as: Option<(u32, u32)>,
+    /// What confines it; nothing by default.
+    pub confinement: Confinement,
+}
+
+/// What confines a program beyond its user.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Whether the program is bubblewrap, with a PID namespace of its own and with [`ProcessSpec::folder`] among its mounts.
+    /// SIGTERM goes to what runs in the sandbox. Orphans are recognized by that mount instead of by an open file.
+    pub is_bubblewrap: bool,
+    /// Files that the program inherits, open for reading, from [`FIRST_INHERITED_FD`] on.
+    pub inherited_files: Vec<PathBuf>,
+    /// The control groups that it runs in.
+    pub cgroups: Vec<Cgroup>,
 }

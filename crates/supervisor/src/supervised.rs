@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
 
+use crate::cgroup::remove_cgroup;
 use crate::folder::sweep;
 use crate::processes::{kill_orphans, reaped};
 use crate::spec::{ARGUMENT, ProcessSpec};
@@ -138,6 +139,11 @@ impl Supervised {
             tokio::time::sleep(CHECK_INTERVAL).await;
             // A child may have been started while its parent was killed.
             killed.extend(kill_orphans(&self.spec.folder));
+        }
+        for cgroup in &self.spec.confinement.cgroups {
+            if let Err(error) = remove_cgroup(&cgroup.folder, CHECK_INTERVAL) {
+                tracing::warn!(%error, cgroup = %cgroup.folder.display(), "a control group cannot be removed");
+            }
         }
         if let Some(base) = self.spec.folder.parent()
             && let Err(error) = sweep(base)

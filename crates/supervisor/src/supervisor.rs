@@ -2,21 +2,28 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
+};
 
+use crate::cgroup;
 use crate::folder::Folder;
 use crate::processes::{children, kill, tag_file};
-use crate::spec::{ARGUMENT, ProcessSpec};
+use crate::spec::{ARGUMENT, FIRST_INHERITED_FD, ProcessSpec};
 
 /// How long the supervisor waits for killed processes; one may hang in the kernel.
 const REAP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it tries to remove control groups. They are empty by then.
+const CGROUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 enum Event {
     /// The owner has ended or closed the pipe.
@@ -58,27 +65,65 @@ fn supervise() -> io::Result<()> {
         watch_children(sender);
         // Until the owner closes the pipe or the program ends.
         while matches!(events.recv(), Ok(Event::Reaped(pid)) if pid != *program) {}
-        end_all(*program, spec.grace, &events);
+        end_all(*program, &spec, &events);
+    }
+    for cgroup in &spec.confinement.cgroups {
+        if let Err(error) = cgroup::remove_cgroup(&cgroup.folder, CGROUP_TIMEOUT) {
+            eprintln!("supervisor: the control group {} cannot be removed: {error}", cgroup.folder.display());
+        }
     }
     folder.remove();
     started.map(|_| ())
 }
 
 fn start(spec: &ProcessSpec) -> io::Result<Pid> {
-    // Inherited by the program and everything it starts; opened first, so that no process is without it.
-    let tag = File::create(tag_file(&spec.folder))?;
-    rustix::io::fcntl_setfd(&tag, FdFlags::empty())?;
     let mut command = Command::new(&spec.program);
     command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(k, v)| (k, v)));
     command.env("TMPDIR", &spec.folder).current_dir(&spec.folder);
     command.stdin(Stdio::null()).process_group(0);
+    // Closed when the program has them.
+    let _tag = if spec.confinement.is_bubblewrap { None } else { Some(inheritable_tag(spec)?) };
+    let _files = inheritable(&spec.confinement.inherited_files)?;
     if let Some((uid, gid)) = spec.run_as {
         std::os::unix::fs::chown(&spec.folder, Some(uid), Some(gid))?;
         command.uid(uid).gid(gid);
     }
-    let child = command.spawn()?;
+    let spawned = cgroup::enter(&spec.confinement.cgroups).and_then(|()| command.spawn());
+    let left = cgroup::leave(&spec.confinement.cgroups);
+    let mut child = spawned?;
+    if let Err(error) = left {
+        // The program's limits would apply to us.
+        child.kill()?;
+        child.wait()?;
+        return Err(error);
+    }
     // Reaped by `watch_children`, not through this handle.
     i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no process id"))
+}
+
+/// The tag, which the program and everything it starts inherit. It is opened before the program is started, so that no
+/// process is without it, and for reading only.
+fn inheritable_tag(spec: &ProcessSpec) -> io::Result<File> {
+    let path = tag_file(&spec.folder);
+    File::create(&path)?;
+    let tag = File::open(path)?;
+    rustix::io::fcntl_setfd(&tag, FdFlags::empty())?;
+    Ok(tag)
+}
+
+/// Opens files for the program, with known descriptors.
+fn inheritable(files: &[PathBuf]) -> io::Result<Vec<OwnedFd>> {
+    let open = |(path, expected): (&PathBuf, i32)| {
+        let file = File::open(path)
+            .map_err(|e| io::Error::new(e.kind(), format!("{} cannot be opened: {e}", path.display())))?;
+        let inherited = rustix::io::fcntl_dupfd_cloexec(file, expected)?;
+        if inherited.as_raw_fd() != expected {
+            return Err(io::Error::other(format!("the descriptor {expected} is in use")));
+        }
+        rustix::io::fcntl_setfd(&inherited, FdFlags::empty())?;
+        Ok(inherited)
+    };
+    files.iter().zip(FIRST_INHERITED_FD..).map(open).collect()
 }
 
 fn watch_pipe(mut pipe: BufReader<io::Stdin>, events: Sender<Event>) {
@@ -107,10 +152,21 @@ fn watch_children(events: Sender<Event>) {
     });
 }
 
-/// Ends the program's group, then every child that was reparented to us, until none is left.
-fn end_all(program: Pid, grace: Duration, events: &Receiver<Event>) {
-    if !grace.is_zero() && kill_process_group(program, Signal::TERM).is_ok() {
-        let end = Instant::now() + grace;
+/// Sends SIGTERM to the program, or to what runs in its sandbox: bubblewrap itself does not pass it on. Returns whether
+/// anything got it.
+fn terminate(program: Pid, is_bubblewrap: bool) -> bool {
+    if !is_bubblewrap {
+        return kill_process_group(program, Signal::TERM).is_ok();
+    }
+    let inits = children(program.as_raw_nonzero().get());
+    let programs: Vec<Pid> = inits.into_iter().flat_map(children).filter_map(Pid::from_raw).collect();
+    programs.into_iter().fold(false, |any, pid| kill_process(pid, Signal::TERM).is_ok() || any)
+}
+
+/// Ends the program, then its group and every child that was reparented to us, until none is left.
+fn end_all(program: Pid, spec: &ProcessSpec, events: &Receiver<Event>) {
+    if !spec.grace.is_zero() && terminate(program, spec.confinement.is_bubblewrap) {
+        let end = Instant::now() + spec.grace;
         loop {
             match events.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(Event::NoneLeft) => return,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use wpclone_supervisor::{ProcessSpec, Supervised, run_if_supervisor, sweep, unique_folder};
+use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, run_if_supervisor, sweep, unique_folder};
 
 /// A program with a child in its group, one that left the group and its parent, one that left its folder and its
 /// environment as well, and one that ignores SIGTERM.
@@ -19,6 +19,7 @@ fn spec(base: &Path, grace: Duration) -> ProcessSpec {
         folder: unique_folder(base, "task"),
         grace,
         run_as: None,
+        confinement: Confinement::default(),
     }
 }
 

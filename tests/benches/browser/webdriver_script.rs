@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use wpclone_migrator::{PLUGIN, SETTINGS_PAGE};
-use wpclone_supervisor::{ProcessSpec, Supervised, unique_folder};
+use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, unique_folder};
 use wpclone_tests::{Lab, Site, built, free_port, until};
 
 use crate::run::{Run, Watch};
@@ -48,6 +48,7 @@ async fn start_driver(port: u16, folder: std::path::PathBuf) -> Result<Supervise
         folder,
         grace: Duration::ZERO,
         run_as: None,
+        confinement: Confinement::default(),
     };
     Ok(Supervised::spawn_with(&built("lab")?, spec, Stdio::null(), Stdio::null()).await?)
 }

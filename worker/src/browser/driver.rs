@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
-use wpclone_supervisor::{ProcessSpec, Supervised};
+use wpclone_supervisor::{Confinement, ProcessSpec, Supervised};
 
 use super::{BrowserError, BrowserInstallation};
 
@@ -35,6 +35,7 @@ impl Driver {
             folder,
             grace: Duration::ZERO,
             run_as: None,
+            confinement: Confinement::default(),
         };
         let supervised = Supervised::spawn(spec).await.map_err(|e| BrowserError::Gone(e.to_string()))?;
         Ok(Self { supervised })

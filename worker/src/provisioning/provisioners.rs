@@ -16,6 +16,7 @@ pub(crate) fn provisioner(settings: &ProvisioningSettings) -> Arc<dyn Provisione
             wordpress_dir: settings.wordpress_dir.clone(),
             addresses: settings.addresses.clone(),
             max_clones: settings.max_clones,
+            unsafe_no_sandbox: settings.unsafe_no_sandbox,
             // This program is also the supervisor of its programs.
             supervisor: "/proc/self/exe".into(),
             clock: Arc::new(Timestamp::now),

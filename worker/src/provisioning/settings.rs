@@ -59,6 +59,16 @@ pub(crate) struct ProvisioningArgs {
     /// The most clones at once
     #[arg(long, env = "WPCLONE_MAX_CLONES", value_name = "N", default_value = "20")]
     max_clones: String,
+    /// Unsafe: whether clones may run where the machine allows no sandbox for them; their PHP can then attack the machine
+    #[arg(
+        long,
+        env = "WPCLONE_UNSAFE_NO_SANDBOX",
+        value_name = "BOOL",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1
+    )]
+    unsafe_no_sandbox: String,
 }
 
 /// The same, checked. Whether programs and folders exist is checked by the provisioner: they may be installed later.
@@ -69,6 +79,7 @@ pub(crate) struct ProvisioningSettings {
     pub(crate) state_dir: PathBuf,
     pub(crate) wordpress_dir: PathBuf,
     pub(crate) max_clones: usize,
+    pub(crate) unsafe_no_sandbox: bool,
 }
 
 impl ProvisioningSettings {
@@ -86,6 +97,13 @@ impl ProvisioningArgs {
         let listen = check.parsed::<SocketAddr>("WPCLONE_CLONES_LISTEN", &self.clones_listen);
         let routing = check.parsed::<Routing>("WPCLONE_CLONE_ROUTING", &self.clone_routing);
         let max = check.number("WPCLONE_MAX_CLONES", &self.max_clones, 1..=1000);
+        let unsafe_no_sandbox = check.parsed::<bool>("WPCLONE_UNSAFE_NO_SANDBOX", &self.unsafe_no_sandbox);
+        if unsafe_no_sandbox == Some(true) {
+            check.warn(
+                "WPCLONE_UNSAFE_NO_SANDBOX",
+                "lets the PHP of cloned sites run without a sandbox where the machine allows none",
+            );
+        }
         let state_dir = self.state_dir.clone().filter(|dir| !dir.as_os_str().is_empty());
         let Some(state_dir) = state_dir.or_else(default_state_dir) else {
             check.fault("WPCLONE_STATE_DIR", "is required, since there is no home folder");
@@ -100,6 +118,7 @@ impl ProvisioningArgs {
             state_dir,
             wordpress_dir: self.wordpress_dir.clone(),
             max_clones: usize::try_from(max?).ok()?,
+            unsafe_no_sandbox: unsafe_no_sandbox?,
         })
     }
 
@@ -172,6 +191,18 @@ mod tests {
     }
 
     #[test]
+    fn clones_without_a_sandbox_have_to_be_allowed_and_are_warned_about() {
+        let allowed = |flags: &[&str]| {
+            let mut check = Check::default();
+            let cli = Cli::try_parse_from(["worker"].iter().chain(flags)).unwrap();
+            let settings = cli.args.check(&mut check).unwrap();
+            (settings.unsafe_no_sandbox, check.dump().contains("# WPCLONE_UNSAFE_NO_SANDBOX lets"))
+        };
+        assert_eq!(allowed(&[]), (false, false));
+        assert_eq!(allowed(&["--unsafe-no-sandbox"]), (true, true));
+    }
+
+    #[test]
     fn every_invalid_setting_is_reported() {
         for (flags, expected) in [
             (&["--provisioner", "docker"][..], "WPCLONE_PROVISIONER is wrong: `docker`"),
@@ -188,6 +219,7 @@ mod tests {
             ),
             (&["--clones-url", "ftp://x"], "WPCLONE_CLONES_URL must be an http or https address"),
             (&["--max-clones", "0"], "WPCLONE_MAX_CLONES must be"),
+            (&["--unsafe-no-sandbox", "yes"], "WPCLONE_UNSAFE_NO_SANDBOX is wrong"),
         ] {
             assert!(faults(flags).contains(expected), "{flags:?}: {}", faults(flags));
         }

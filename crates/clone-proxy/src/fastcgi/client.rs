@@ -1,7 +1,6 @@
 //! Sends a request to php-fpm and reads the response.
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,11 +8,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::PhpSocket;
 use super::record::{self, END_REQUEST, HEADER_BYTES, MAX_CONTENT_BYTES, STDERR, STDIN, STDOUT};
 
 /// The most bytes of a response's head, and the most headers in it.
@@ -66,12 +65,12 @@ pub enum FastCgiError {
 /// # Errors
 /// php-fpm cannot be reached, PHP is too slow, or its response is not valid.
 pub async fn request(
-    socket: &Path,
+    socket: &PhpSocket,
     params: &[(String, Vec<u8>)],
     body: Body,
     timeouts: Timeouts,
 ) -> Result<FastCgiResponse, FastCgiError> {
-    let connected = timeout(timeouts.connect, UnixStream::connect(socket)).await;
+    let connected = timeout(timeouts.connect, socket.connect()).await;
     let stream = connected.map_err(|_| FastCgiError::Timeout)?.map_err(FastCgiError::Connect)?;
     let (reading, writing) = stream.into_split();
     let begin = record::begin_request(params).freeze();

@@ -2,5 +2,7 @@
 
 mod client;
 mod record;
+mod socket;
 
 pub use client::{FastCgiError, FastCgiResponse, Params, Timeouts, request};
+pub use socket::PhpSocket;

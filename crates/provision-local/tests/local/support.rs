@@ -109,6 +109,7 @@ pub(crate) fn options(
         wordpress_dir: wordpress,
         addresses: Addresses::new(listen, base, routing).expect("addresses"),
         max_clones: 4,
+        unsafe_no_sandbox: false,
         supervisor: "/proc/self/exe".into(),
         clock: Arc::new(Timestamp::now),
     }

@@ -1,0 +1,205 @@
+//! The sandbox of strangers' programs: bubblewrap's namespaces, in which a program sees little more than its own folders.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Resource, getrlimit};
+use wpclone_supervisor::FIRST_INHERITED_FD;
+
+use crate::files::write_atomically;
+use crate::seccomp;
+use crate::state_dir::StateDir;
+
+/// The folders that Linux distributions have beside /usr, or as links into it.
+const SYSTEM_FOLDERS: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+/// What of /etc programs need to start and PHP's extensions need to work. What begins with `php` is added.
+const SYSTEM_SETTINGS: [&str; 18] = [
+    "ImageMagick-6",
+    "ImageMagick-7",
+    "alternatives",
+    "fonts",
+    "gai.conf",
+    "host.conf",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "magic",
+    "mime.types",
+    "nsswitch.conf",
+    "pki/tls/certs",
+    "protocols",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+];
+/// The host name in sandboxes, and their /etc/hosts.
+const HOSTNAME: &str = "clone";
+const HOSTS: &str = "127.0.0.1 localhost clone\n::1 localhost\n";
+/// The most bytes in a sandbox's own /tmp and /dev/shm, which are memory.
+const TMP_BYTES: u64 = 256 << 20;
+const SHM_BYTES: u64 = 64 << 20;
+/// The most bytes of a file that a program writes.
+const MAX_FILE_BYTES: u64 = 16 << 30;
+
+/// What a program of strangers may see and use. It also sees the machine's programs (/usr), a private /tmp, and no other
+/// process, network or device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SandboxSpec {
+    /// Files and folders that it may read, at their own paths.
+    pub(crate) read_only: Vec<PathBuf>,
+    /// Files and folders that it may also write, at their own paths. They may lie in folders that it may only read.
+    pub(crate) read_write: Vec<PathBuf>,
+    pub(crate) limits: ResourceLimits,
+}
+
+/// The most that all processes of a program together use. Control groups enforce it where there are any; otherwise limits of
+/// single processes do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ResourceLimits {
+    /// Processes and threads.
+    pub(crate) processes: u32,
+    /// Bytes of memory. The page cache of its files counts too, but is freed when it is needed.
+    pub(crate) memory_bytes: u64,
+    /// Its share of the processors when they are busy, from 1 to 10,000; 100 is that of an ordinary process.
+    pub(crate) cpu_weight: u32,
+    /// Open files of each process.
+    pub(crate) open_files: u64,
+}
+
+/// The programs that build sandboxes: bubblewrap, and util-linux' prlimit.
+#[derive(Debug, Clone)]
+pub(crate) struct SandboxPrograms {
+    pub(crate) bwrap: PathBuf,
+    pub(crate) prlimit: PathBuf,
+}
+
+/// What sandboxes are built with.
+#[derive(Debug, Clone)]
+pub(crate) struct Sandbox {
+    pub(crate) programs: SandboxPrograms,
+    /// The file with the system call filter.
+    pub(crate) filter: PathBuf,
+    /// The file that is /etc/hosts in sandboxes.
+    pub(crate) hosts: PathBuf,
+}
+
+impl Sandbox {
+    /// Writes the files.
+    pub(crate) fn new(programs: SandboxPrograms, state_dir: &StateDir) -> io::Result<Self> {
+        let (filter, hosts) = (state_dir.seccomp_filter(), state_dir.sandbox_hosts());
+        write_atomically(&filter, &seccomp::filter()?, 0o600)?;
+        write_atomically(&hosts, HOSTS.as_bytes(), 0o644)?;
+        Ok(Self { programs, filter, hosts })
+    }
+
+    /// The command that starts a program in a sandbox and with its limits. `folder` is the supervisor's; its mount marks the
+    /// sandbox. The supervisor passes the filter as the first inherited file. `limit_memory`: that of each process.
+    pub(crate) fn command(
+        &self,
+        spec: &SandboxSpec,
+        folder: &Path,
+        limit_memory: bool,
+        program: &Path,
+        mut args: Vec<String>,
+    ) -> (PathBuf, Vec<String>) {
+        let mut wrapped = self.bwrap_args(spec, folder, program);
+        wrapped.push(self.programs.prlimit.display().to_string());
+        wrapped.extend(prlimit_args(&spec.limits, limit_memory));
+        wrapped.push(program.display().to_string());
+        wrapped.append(&mut args);
+        (self.programs.bwrap.clone(), wrapped)
+    }
+
+    fn bwrap_args(&self, spec: &SandboxSpec, folder: &Path, program: &Path) -> Vec<String> {
+        let mut args: Vec<String> = [
+            "--unshare-user",
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--unshare-uts",
+            "--unshare-net",
+            "--unshare-cgroup",
+            // No further user namespaces, by bubblewrap as by the filter.
+            "--disable-userns",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+            "--hostname",
+            HOSTNAME,
+            "--chdir",
+            "/",
+            "--setenv",
+            "TMPDIR",
+            "/tmp",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        args.extend(["--seccomp".to_owned(), FIRST_INHERITED_FD.to_string()]);
+        add_system(&mut args);
+        args.extend(["--ro-bind".to_owned(), self.hosts.display().to_string(), "/etc/hosts".into()]);
+        for (size, mount) in [(SHM_BYTES, "/dev/shm"), (TMP_BYTES, "/tmp")] {
+            args.extend(["--size".to_owned(), size.to_string(), "--perms".into(), "1777".into()]);
+            args.extend(["--tmpfs".to_owned(), mount.into()]);
+        }
+        let is_visible = program.starts_with("/usr") || SYSTEM_FOLDERS.iter().any(|f| program.starts_with(f));
+        let read_only = spec.read_only.iter().map(PathBuf::as_path).chain([folder]);
+        for path in read_only.chain((!is_visible).then_some(program)) {
+            bind(&mut args, "--ro-bind", path);
+        }
+        for path in &spec.read_write {
+            bind(&mut args, "--bind", path);
+        }
+        // What is left writable would be memory without a limit.
+        args.extend(["--remount-ro", "/dev", "--remount-ro", "/", "--"].map(str::to_owned));
+        args
+    }
+}
+
+/// The arguments of prlimit before a program's own. Processes are counted in the sandbox's user namespace.
+fn prlimit_args(limits: &ResourceLimits, limit_memory: bool) -> Vec<String> {
+    let mut args = vec![
+        format!("--nproc={}", allowed(Resource::Nproc, limits.processes.into())),
+        format!("--nofile={}", allowed(Resource::Nofile, limits.open_files)),
+        format!("--fsize={}", allowed(Resource::Fsize, MAX_FILE_BYTES)),
+        "--core=0".to_owned(),
+    ];
+    args.extend(limit_memory.then(|| format!("--as={}", allowed(Resource::As, limits.memory_bytes))));
+    args.push("--".to_owned());
+    args
+}
+
+/// The limit, or our own, which others than root cannot raise.
+fn allowed(resource: Resource, limit: u64) -> u64 {
+    getrlimit(resource).maximum.map_or(limit, |own| own.min(limit))
+}
+
+/// Adds the machine's programs, the settings that they need, and the special file systems.
+fn add_system(args: &mut Vec<String>) {
+    bind(args, "--ro-bind", Path::new("/usr"));
+    for folder in SYSTEM_FOLDERS {
+        match fs::read_link(folder) {
+            Ok(to) => {
+                args.extend(["--symlink".to_owned(), to.display().to_string(), folder.to_owned()]);
+            }
+            Err(_) if Path::new(folder).is_dir() => bind(args, "--ro-bind", Path::new(folder)),
+            Err(_) => {}
+        }
+    }
+    for name in SYSTEM_SETTINGS {
+        bind(args, "--ro-bind-try", &Path::new("/etc").join(name));
+    }
+    for entry in fs::read_dir("/etc").into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with("php")) {
+            bind(args, "--ro-bind", &entry.path());
+        }
+    }
+    args.extend(["--proc", "/proc", "--dev", "/dev"].map(str::to_owned));
+}
+
+/// Shows a path in the sandbox at the same path.
+fn bind(args: &mut Vec<String>, how: &str, path: &Path) {
+    let path = path.display().to_string();
+    args.extend([how.to_owned(), path.clone(), path]);
+}
