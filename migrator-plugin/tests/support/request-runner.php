@@ -12,13 +12,13 @@ require_once __DIR__ . '/kill-points.php';
 
 final class Request_Runner {
 	/**
-	 * Answers a request. `$asked` has the route, the key, a stream with the body, the step to be killed at, and the file for the
-	 * response; the response's body is written beside it.
+	 * Answers a request. `$asked` has the route, the key, a stream with the body, the step to be killed at, the file for the
+	 * response, beside which its body is written, and perhaps signed fields that are not the usual ones.
 	 */
 	public static function answer( array $asked ): void {
 		Kill_Points::$count = 0;
 		Kill_Points::$kill  = $asked['kill'];
-		$fields       = array(
+		$fields       = ( $asked['fields'] ?? array() ) + array(
 			'method'    => 'POST',
 			'route'     => $asked['route'],
 			'unique'    => bin2hex( random_bytes( 16 ) ),

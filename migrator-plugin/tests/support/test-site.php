@@ -108,14 +108,15 @@ final class Test_Site {
 		check( false !== mysqli_query( $this->link, $sql ), 'database: ' . mysqli_error( $this->link ) . " in $sql" );
 	}
 
-	/** Sends a request without waiting; returns its process and the file of the response. */
-	public function send( string $route, $body, int $kill = 0 ): array {
+	/** Sends a request without waiting; returns its process and the file of the response. `$fields` replace signed fields. */
+	public function send( string $route, $body, int $kill = 0, array $fields = array() ): array {
 		$file = tempnam( $this->server->folder, 'answer' );
 		file_put_contents( "$file.in", is_array( $body ) ? Json_Object::encode( $body ) : $body );
 		$asked = array(
 			'route'  => $route,
 			'key'    => $this->key,
 			'kill'   => $kill,
+			'fields' => $fields,
 			'file'   => $file,
 			'log'    => "{$this->server->folder}/php.log",
 			'site'   => $this->path,

@@ -1,8 +1,0 @@
-<?php
-/**
- * Keeps web servers from listing this folder.
- */
-
-if ( ! defined( 'ABSPATH' ) ) {
-	exit;
-}
