@@ -1,12 +1,33 @@
 //! Writes log lines so that a text of a site in them changes neither the terminal nor the line structure.
 
+use std::fmt::Debug;
 use std::io::{self, Write};
 
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{FormatFields, Writer, debug_fn};
 use wpclone_task::{escaped, is_interpreted};
 
+/// Formats the fields of events and spans for people, as `message name=value …`, and escapes what displays interpret.
+pub(crate) fn escaped_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    let format = |to: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
+        let value: String = format!("{value:?}").chars().map(shown).collect();
+        match field.name() {
+            "message" => to.write_str(&value),
+            name => write!(to, "{}={value}", name.trim_start_matches("r#")),
+        }
+    };
+    debug_fn(format).delimited(" ")
+}
+
+/// A character, escaped if displays interpret it.
+fn shown(c: char) -> String {
+    if is_interpreted(c) { escaped(c) } else { c.to_string() }
+}
+
 /// Makes writers to standard error that escape what displays interpret, as JSON does. The formatter writes each event with
-/// one call, and has escaped ESC in the texts of the event; the colors that it adds itself pass.
+/// one call. Its colors pass; sequences in fields were escaped by [`escaped_fields`], or by JSON.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EscapedStderr;
 
@@ -41,8 +62,8 @@ fn escaped_event(event: &str) -> String {
     while let Some(c) = rest.chars().next() {
         let length = if c == '\u{1b}' { color_length(rest) } else { 0 };
         let (taken, after) = rest.split_at(length.max(c.len_utf8()));
-        if length == 0 && is_interpreted(c) {
-            safe.push_str(&escaped(c));
+        if length == 0 {
+            safe.push_str(&shown(c));
         } else {
             safe.push_str(taken);
         }
@@ -92,7 +113,11 @@ mod tests {
             move || Escaped(lines.clone())
         };
         let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi);
-        let layer = if json { layer.json().flatten_event(true).boxed() } else { layer.compact().boxed() };
+        let layer = if json {
+            layer.json().flatten_event(true).boxed()
+        } else {
+            layer.compact().fmt_fields(escaped_fields()).boxed()
+        };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let _span = tracing::info_span!("step", site = %HOSTILE).entered();
             tracing::warn!(detail = %HOSTILE, debug = ?HOSTILE, plain = HOSTILE, "it said {HOSTILE}");

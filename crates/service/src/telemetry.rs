@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::log_writer::EscapedStderr;
+use crate::log_writer::{EscapedStderr, escaped_fields};
 
 const TRACEPARENT: &str = "traceparent";
 
@@ -93,7 +93,7 @@ impl Telemetry {
         };
         let lines = tracing_subscriber::fmt::layer().with_writer(EscapedStderr);
         let lines = if pretty {
-            lines.compact().boxed()
+            lines.compact().fmt_fields(escaped_fields()).boxed()
         } else {
             lines.json().flatten_event(true).with_current_span(false).boxed()
         };

@@ -30,6 +30,38 @@ async fn the_key_of_one_site_is_refused_by_another() -> Result {
     Ok(())
 }
 
+/// Rule R21 (docs/TRANSFER.md).
+#[tokio::test]
+async fn strangers_see_nothing_of_the_plugin() -> Result {
+    let site = small(Version::Bookworm).start().await?;
+    let migrator = client(&site, key(&site, false).await?);
+    migrator.manifest().await.expect("it is awake");
+    let asleep = "require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/load.php'; \
+                  Wpclone\\Migrator\\Option_Store::delete_all(); echo 'asleep';";
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    for state in ["awake", "asleep"] {
+        if state == "asleep" {
+            assert_eq!(site.eval_php(asleep).await?, "asleep");
+        }
+        for path in ["/", "/?rest_route=/", "/?rest_route=/wp/v2", "/wp-login.php", "/?feed=rss2"] {
+            for method in [reqwest::Method::GET, reqwest::Method::POST, reqwest::Method::OPTIONS] {
+                let url = format!("{}{path}", site.url());
+                let answer = http.request(method.clone(), url).send().await?;
+                let headers = format!("{:?}", answer.headers());
+                let shown = headers + &answer.text().await?;
+                assert!(!shown.contains("wpclone"), "{state}: {method} {path}: {shown}");
+            }
+        }
+        // The namespace and its routes are unknown to those who ask for them with a GET.
+        for route in ["/wpclone-migrator/v1", "/wpclone-migrator/v1/status"] {
+            let answer = http.get(format!("{}/?rest_route={route}", site.url())).send().await?;
+            let (status, text) = (answer.status().as_u16(), answer.text().await?);
+            assert!(status == 404 && text.contains("rest_no_route"), "{state}: {route}: {status} {text}");
+        }
+    }
+    Ok(())
+}
+
 /// Rule R11 (docs/TRANSFER.md).
 #[tokio::test]
 async fn a_replayed_request_is_refused() -> Result {
