@@ -103,7 +103,6 @@ pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
     let schemas: Vec<_> =
         data.map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with("clone")).collect();
     assert!(schemas.is_empty(), "{schemas:?}");
-    // The next clone may get its system user.
     let (next, _) = lab.clone("three").await;
     assert_eq!(http().get(format!("{}/", next.url)).send().await.expect("a response").status(), 200);
     // Its database user is dropped.
@@ -138,7 +137,7 @@ pub(crate) async fn missing_programs_and_folders_are_reported() {
 }
 
 /// Kills programs of a lab; returns how many.
-fn kill(lab: &Lab, which: &str) -> usize {
+pub(crate) fn kill(lab: &Lab, which: &str) -> usize {
     // Supervisors have the command line of this program; what they supervise has its own.
     let pids = fs::read_dir("/proc").expect("proc").flatten().filter_map(|e| {
         let line = fs::read_to_string(e.path().join("cmdline")).unwrap_or_default();

@@ -3,11 +3,14 @@
 
 mod hostile;
 mod isolation;
+mod kills;
 mod life;
 mod owner;
 mod recovery;
 mod sites;
+mod slow_disk;
 mod support;
+mod upkeep;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,6 +32,10 @@ const LIMIT: Duration = Duration::from_secs(600);
 fn main() -> ExitCode {
     wpclone_supervisor::run_if_supervisor();
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|a| a == "slow-disk") {
+        slow_disk::run(&args[1..]);
+        return ExitCode::SUCCESS;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     if args.first().is_some_and(|a| a == "own") {
         runtime.block_on(owner::own(&args[1..]));
@@ -61,6 +68,14 @@ fn main() -> ExitCode {
         recovery::clones_that_cannot_be_read_are_kept_and_reported_and_taken_up_again,
         recovery::only_what_was_being_created_or_deleted_is_removed,
         recovery::a_state_folder_of_another_layout_is_refused_and_left_untouched,
+        upkeep::clones_that_never_start_delay_neither_readiness_nor_other_clones,
+        upkeep::a_clone_that_fails_to_start_is_tried_with_growing_pauses,
+        upkeep::a_clone_that_cannot_be_removed_is_shown_tried_again_and_stops_nobody,
+        upkeep::clones_are_restarted_while_the_shared_database_is_down,
+        upkeep::a_system_user_is_not_given_to_the_next_clones,
+        slow_disk::a_slow_disk_delays_neither_other_clones_nor_heartbeats,
+        kills::a_kill_at_any_moment_of_a_creation_leaves_nothing_and_the_next_attempt_succeeds,
+        kills::a_kill_at_any_moment_of_a_deletion_leaves_nothing,
         owner::orphans_of_a_killed_owner_and_killed_supervisors_are_killed,
         owner::programs_end_with_a_killed_owner_and_the_next_one_finds_all_clones,
     ];

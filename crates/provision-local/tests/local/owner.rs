@@ -23,7 +23,8 @@ use crate::support::{
     Lab, folder, free_address, http, log_in, name, options, processes_in, spec, until, wordpress,
 };
 
-/// `own STATE LISTEN WORDPRESS TASK…`: owns a state folder, creates a clone for each task, prints them, and runs on.
+/// `own STATE LISTEN WORDPRESS TASK…`: owns a state folder, creates a clone for each task, prints it, deletes it if the task
+/// says so, and runs on.
 pub(crate) async fn own(args: &[String]) {
     let listen: SocketAddr = args[1].parse().expect("an address");
     let options = options(Path::new(&args[0]), listen, None, Routing::Path, (&args[2]).into());
@@ -42,12 +43,15 @@ pub(crate) async fn own(args: &[String]) {
             "info": info, "username": access.username, "password": access.password.expose_secret(),
         });
         println!("{output}");
+        if task.starts_with("deleted") {
+            local.delete(&info.name).await.expect("deleted");
+        }
     }
     running.await.expect("for ever");
 }
 
 /// An owner process; it ends with a test that fails.
-pub(crate) struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Deref for Running {
     type Target = Child;
@@ -91,14 +95,14 @@ pub(crate) struct Begin<'a> {
     pub(crate) path: Option<&'a Path>,
 }
 
-/// The same with these options.
-pub(crate) fn started_so(
+/// Starts an owner process with these options.
+pub(crate) fn owner(
     state: &Path,
     listen: SocketAddr,
     wordpress: &Path,
     begin: Begin<'_>,
     tasks: &[&str],
-) -> (Running, Vec<(CloneInfo, String, String)>) {
+) -> Running {
     let mut command = Command::new("/proc/self/exe");
     command.arg("own").arg(state).arg(listen.to_string()).arg(wordpress).args(tasks);
     command.stdout(Stdio::piped()).stdin(Stdio::null());
@@ -109,7 +113,18 @@ pub(crate) fn started_so(
         let path = std::env::var("PATH").expect("a PATH");
         command.env("PATH", format!("{}:{path}", first.display()));
     }
-    let mut child = Running(command.spawn().expect("an owner"));
+    Running(command.spawn().expect("an owner"))
+}
+
+/// Starts an owner process with these options; returns it and the clones that it has created.
+pub(crate) fn started_so(
+    state: &Path,
+    listen: SocketAddr,
+    wordpress: &Path,
+    begin: Begin<'_>,
+    tasks: &[&str],
+) -> (Running, Vec<(CloneInfo, String, String)>) {
+    let mut child = owner(state, listen, wordpress, begin, tasks);
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     let output = tasks.iter().map(|_| {
         let line = lines.next().expect("a clone").expect("a line");
