@@ -12,6 +12,7 @@ PACKAGES=(
     fonts-dejavu-core fonts-noto-core                                   # so that screenshots have letters
     mariadb-server nginx php-fpm php-cli                                # what a WordPress runs on
     bubblewrap                                                          # what a clone is confined in
+    strace                                                              # delays of a disk, in tests
     php-curl php-gd php-intl php-mbstring php-mysql php-sqlite3 php-xml php-zip
     python3-venv                                                        # what schemathesis runs on
 )

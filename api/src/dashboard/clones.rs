@@ -97,7 +97,7 @@ async fn card(app: &App, clone: CloneView) -> Result<CloneCard, ApiError> {
         url: clone.url.as_str().to_owned(),
         source: without_scheme(clone.source.as_str()),
         phase: clone.state,
-        problem: clone.problem.map(|problem| problem.detail),
+        problem: clone.problem.map(|problem| problem.detail.to_string()),
         task: clone.task,
         owner: clone.owner,
         created: RelativeTime(clone.created_at),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::kind::named;
-use crate::{CloneName, Isolation, SiteUrl, TaskId};
+use crate::{CloneName, Isolation, SiteText, SiteUrl, TaskId};
 
 named! {
     /// The phase of a clone.
@@ -52,9 +52,8 @@ impl CloneProblemKind {
 pub struct CloneProblem {
     /// What is wrong.
     pub kind: CloneProblemKind,
-    /// Why, in words: one line of at most 300 characters, without control characters and marks that change the direction
-    /// of text.
-    pub detail: String,
+    /// Why, in words; at most 300 characters.
+    pub detail: SiteText,
 }
 
 /// The most characters of a [`CloneProblem`]'s detail.
@@ -64,12 +63,7 @@ impl CloneProblem {
     /// A problem. `detail` may contain what a clone's own programs wrote.
     #[must_use]
     pub fn new(kind: CloneProblemKind, detail: &str) -> Self {
-        let is_shown = |c: &char| {
-            // Unicode's Bidi_Control.
-            !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
-        let spaced = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).filter(is_shown);
-        Self { kind, detail: spaced.take(MAX_PROBLEM_DETAIL).collect::<String>().trim().to_owned() }
+        Self { kind, detail: SiteText::with_limit(detail, MAX_PROBLEM_DETAIL) }
     }
 }
 
@@ -153,17 +147,4 @@ pub struct LoginLink {
     /// When the link expires.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub expires_at: Timestamp,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_problems_detail_is_one_short_line_without_marks() {
-        let hostile = format!("it ended:\u{1b}[2J\n\u{202e}lanif{}", "x".repeat(1000));
-        let problem = CloneProblem::new(CloneProblemKind::NotStarting, &hostile);
-        assert!(problem.detail.starts_with("it ended: [2J lanifxx"), "{}", problem.detail);
-        assert_eq!(problem.detail.chars().count(), MAX_PROBLEM_DETAIL);
-    }
 }

@@ -13,7 +13,7 @@ use wpclone_provision::{
 };
 
 use crate::life::kill;
-use crate::support::{Lab, http, name, processes_in, spec, until};
+use crate::support::{Lab, http, processes_in, spec, until};
 
 fn clone_folder(lab: &Lab, name: &CloneName) -> PathBuf {
     lab.dir.path().join("state/clones").join(name.as_str())
@@ -205,7 +205,7 @@ pub(crate) async fn a_system_user_is_not_given_to_the_next_clones() {
     let (next, _) = lab.clone("next").await;
     let expected = if survivor.is_some() { 6 } else { 5 };
     assert_eq!(slot(&lab, &next.name), expected);
-    for mut process in survivor {
+    if let Some(mut process) = survivor {
         process.kill().expect("SIGKILL");
         process.wait().expect("reaped");
     }
