@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
 
 use crate::binaries::Binaries;
 use crate::blocking::run_blocking;
@@ -84,8 +85,12 @@ impl DatabaseServers {
         // New at each start: no file contains it for long, and no system user can log in without it.
         let root_password = SecretString::from(random_hex::<16>()?);
         let (init, socket) = (folder.join("init.sql"), folder.join("run/sock"));
-        write_atomically(&init, init_sql(&root_password).as_bytes(), 0o600)?;
-        chown(&init, self.user)?;
+        let (sql, file, user) = (Zeroizing::new(init_sql(&root_password)), init.clone(), self.user);
+        let written = move || {
+            write_atomically(&file, sql.as_bytes(), 0o600)?;
+            chown(&file, user)
+        };
+        run_blocking(written).await?;
         let log = folder.join("log");
         let mut daemon = self
             .launcher
@@ -104,7 +109,7 @@ impl DatabaseServers {
             .await?;
         let admin = DatabaseAdmin::new(socket, root_password, &self.binaries);
         let ready = daemon.until_ready(START_TIMEOUT, async || admin.ping().await).await;
-        let _ = fs::remove_file(&init);
+        let _ = run_blocking(move || fs::remove_file(&init)).await;
         ready?;
         Ok(DatabaseServer { admin, daemon })
     }
@@ -152,9 +157,12 @@ impl DatabaseServers {
         if !ended || !installed.is_file() || !new.join("mysql").is_dir() || !new.join("ibdata1").is_file() {
             return Err(io::Error::other(format!("mariadb-install-db: {}", log_tail(&log))));
         }
-        fs::remove_file(&installed)?;
-        fs::rename(&new, &data)?;
-        Ok(data)
+        let moved = move || {
+            fs::remove_file(&installed)?;
+            fs::rename(&new, &data)?;
+            Ok(data)
+        };
+        run_blocking(moved).await
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wpclone_provision::SourceFacts;
 
+use crate::blocking::run_blocking;
 use crate::clone_paths::ClonePaths;
 use crate::files::write_atomically;
 use crate::fpm_config::fpm_config;
@@ -30,7 +31,8 @@ pub(crate) async fn start(
     launcher: &Launcher,
 ) -> io::Result<Daemon> {
     let conf = fpm_config(paths, clone_runtime, user.is_some(), facts.limits);
-    write_atomically(&paths.fpm_conf(), conf.as_bytes(), 0o644)?;
+    let file = paths.fpm_conf();
+    run_blocking(move || write_atomically(&file, conf.as_bytes(), 0o644)).await?;
     let args = ["--nodaemonize".to_owned(), "--fpm-config".into(), paths.fpm_conf().display().to_string()];
     let mut daemon = launcher
         .start(LaunchSpec {
