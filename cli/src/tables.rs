@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use wpclone_task::{CloneView, Problem, QueueView, ReadableField, StoredRequest, TaskView, readable};
+use wpclone_task::{
+    CloneProblemKind, CloneView, Problem, QueueView, ReadableField, StoredRequest, TaskView, readable,
+};
 
 use crate::client::{Api, Task};
 use crate::text::{format_bytes, format_duration, format_time, sanitize, table};
@@ -202,13 +204,18 @@ pub(crate) fn clones(clones: &[CloneView], now: Timestamp) -> String {
             clone
                 .problem
                 .as_ref()
-                .map_or(clone.state.to_string(), |it| format!("{}, {}", clone.state, it.kind)),
+                .map_or(clone.state.to_string(), |it| format!("{}, {}", clone.state, in_words(it.kind))),
             clone.expires_at.map(|at| time_left(now, at)).unwrap_or_default(),
             clone.source.to_string(),
             clone.url.to_string(),
         ]
     }));
     table(&rows)
+}
+
+/// What is wrong with a clone, such as `not starting`.
+fn in_words(kind: CloneProblemKind) -> String {
+    kind.as_str().replace('_', " ")
 }
 
 /// All fields of a clone.
@@ -220,7 +227,9 @@ pub(crate) fn clone(clone: &CloneView, now: Timestamp) -> String {
         row("password", clone.password.as_deref().unwrap_or("(not shown to you)")),
         row("state", clone.state),
     ];
-    rows.extend(clone.problem.as_ref().map(|it| row("problem", format!("{}: {}", it.kind, it.detail))));
+    rows.extend(
+        clone.problem.as_ref().map(|it| row("problem", format!("{}: {}", in_words(it.kind), it.detail))),
+    );
     rows.push(row("source", &clone.source));
     rows.extend(
         clone.expires_at.map(|at| row("expires", format!("{} ({})", format_time(at), time_left(now, at)))),

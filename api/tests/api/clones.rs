@@ -4,7 +4,10 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use wpclone_clones::CloneEntry;
 use wpclone_service::sealed_task::open_request;
-use wpclone_task::{ClonePhase, CloneRef, Code, ExposeSecret as _, Problem, Stage, StoredRequest};
+use wpclone_task::{
+    ClonePhase, CloneProblem, CloneProblemKind, CloneRef, Code, ExposeSecret as _, Problem, Stage,
+    StoredRequest,
+};
 
 use crate::support::{Api, body, problem, token};
 
@@ -101,6 +104,22 @@ async fn a_clone_whose_secrets_cannot_be_decrypted_is_shown_without_them() {
     assert_eq!((&clone["password"], &clone["username"]), (&Value::Null, &json!("wpclone-abcd")));
     let login = api.post(&format!("/clones/{A}/login")).send().await.unwrap();
     problem(login, 500, "INTERNAL").await;
+}
+
+#[tokio::test]
+async fn a_clone_that_does_not_work_is_shown_with_the_reason() {
+    let api = Api::start().await;
+    let problem = CloneProblem::new(CloneProblemKind::NotStarting, "php-fpm <ended>");
+    api.put(&CloneEntry { problem: Some(problem), ..api.clone_entry(A, "local") }).await;
+    api.put(&api.clone_entry(B, "local")).await;
+    let shown = json!({"kind": "not_starting", "detail": "php-fpm <ended>"});
+    assert_eq!(api.json(&format!("/clones/{A}")).await["problem"], shown);
+    let list = api.json("/clones").await;
+    let of =
+        |name: &str| list["clones"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone();
+    assert_eq!((&of(A)["problem"], of(B).get("problem")), (&shown, None));
+    let page = api.get("/dashboard/clones").send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("php-fpm &#60;ended&#62;"), "{page}");
 }
 
 #[tokio::test]

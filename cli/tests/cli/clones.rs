@@ -159,6 +159,13 @@ async fn showing_a_clone_prints_its_login() {
     let output = wpclone(&stub.url, &["clones", "show", NAME, "--json"]).await;
     assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), clone(1));
 
+    let mut failing = clone(1);
+    failing["problem"] = json!({"kind": "not_starting", "detail": "php-fpm ended"});
+    let stub = Stub::start(move |_| Reply::Json(200, failing.clone())).await;
+    let output = wpclone(&stub.url, &["clones", "show", NAME]).await;
+    let line = output.stdout.lines().find(|line| line.starts_with("problem")).unwrap();
+    assert!(line.ends_with("not starting: php-fpm ended"), "{line}");
+
     let gone = Stub::start(|_| Reply::Problem(Problem::new(Code::CloneGone, "It has expired."))).await;
     let output = wpclone(&gone.url, &["clones", "show", NAME]).await;
     assert_eq!(output.code, 2, "{output:?}");

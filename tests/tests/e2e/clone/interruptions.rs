@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use wpclone_task::{State, TaskView};
+use wpclone_migrator::{Client as Migrator, Key};
+use wpclone_task::{Role, State, TaskView};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{assert_nothing_left, cloned, start_visited};
+use crate::clone::{assert_nothing_left, at, cloned, failed, start_visited};
 
 /// How long the test waits for a request to the source.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -226,6 +227,39 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
         assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "{kind} {what} {from}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_clone_that_is_cancelled_or_fails_keeps_the_migrator_of_an_earlier_setup() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
+    add_table(&site, "wp_lab_large", " PRIMARY KEY", 500).await?;
+    // While there is such a file, rows are refused.
+    let refuse =
+        "if ('rows' === $kind && is_file(WP_CONTENT_DIR . '/refuse')) { http_response_code(404); exit; }";
+    let source = RecordingSource::to(&site, refuse)?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let setup = client.setup(&site, &site.admin(), Role::Source).await?;
+    let setup = client.wait(setup.id).await?;
+    let key: Key = at(&setup, "/api_key").as_str().unwrap().parse().unwrap();
+    let migrator = Migrator::new(reqwest::Client::new(), site.url().parse().unwrap(), key);
+    let check_kept = async |task: &TaskView| {
+        assert_eq!(task.result.as_ref().unwrap()["migrator"]["source"], "kept", "{task:#?}");
+        assert!(!migrator.status().await.unwrap().import_enabled, "its key still opens it");
+        assert_nothing_left(&app, &client).await
+    };
+
+    source.hold("rows", "wp_lab_large", 0)?;
+    let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
+    source.wait_until_held(&app).await?;
+    assert_eq!(client.post(&format!("/tasks/{}/cancel", task.id), &Value::Null).await?.status(), 202);
+    source.release()?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Cancelled, "{task:#?}");
+    check_kept(&task).await?;
+
+    site.put("wp-content/refuse", "")?;
+    check_kept(&failed(&client, &site).await?).await
 }
 
 /// Rows of the table, and how many have been read when the worker is killed.
