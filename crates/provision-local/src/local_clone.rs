@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use wpclone_provision::{CloneInfo, CloneName, CloneProblem, CloneProblemKind, Phase, ProvisionError};
@@ -186,6 +187,12 @@ impl LocalClone {
     pub(crate) async fn mark_deleting(&self) {
         let _changing = self.changes.lock().await;
         self.record.lock().info.phase = Phase::Deleting;
+    }
+
+    /// Postpones the deadline in memory, for when the disk takes no record.
+    pub(crate) async fn postpone(&self, deadline: Timestamp) {
+        let _changing = self.changes.lock().await;
+        self.record.lock().info.deadline = deadline;
     }
 
     /// Whether what failed may be tried again.

@@ -186,6 +186,7 @@ async fn postpone_deadline(engine: &LocalEngine, entry: &Arc<LocalClone>, now: T
         Ok(is_ready)
     };
     if let Err(error) = entry.change(&engine.host.lock, postpone).await {
-        tracing::warn!(clone = %entry.name(), %error, "a clone's deadline cannot be postponed");
+        tracing::warn!(clone = %entry.name(), %error, "a clone's deadline cannot be postponed on the disk");
+        entry.postpone(now + POSTPONEMENT).await;
     }
 }

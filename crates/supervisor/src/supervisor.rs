@@ -160,7 +160,7 @@ fn terminate(program: Pid, is_bubblewrap: bool) -> bool {
     }
     let inits = children(program.as_raw_nonzero().get());
     let programs: Vec<Pid> = inits.into_iter().flat_map(children).filter_map(Pid::from_raw).collect();
-    programs.into_iter().fold(false, |any, pid| kill_process(pid, Signal::TERM).is_ok() || any)
+    programs.into_iter().filter(|pid| kill_process(*pid, Signal::TERM).is_ok()).count() > 0
 }
 
 /// Ends the program, then its group and every child that was reparented to us, until none is left.

@@ -48,7 +48,6 @@ impl CloneProblemKind {
 /// What is wrong with a clone, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
 pub struct CloneProblem {
     /// What is wrong.
     pub kind: CloneProblemKind,
