@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use wpclone_task::{
-    CloneProblemKind, CloneView, Problem, QueueView, ReadableField, StoredRequest, TaskView, readable,
+    CloneProblemKind, CloneView, Problem, QueueView, ReadableField, Stage, StageSlots, StoredRequest, TaskView,
+    readable,
 };
 
 use crate::client::{Api, Task};
@@ -110,13 +111,16 @@ pub(crate) fn tasks(views: &[TaskView]) -> String {
 
 /// The queue's depth per stage, and the workers.
 pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
-    let head = ["STAGE", "READY", "RUNNING", "DELAYED", "WAITING FOR SITE", "OLDEST"];
+    let head = ["STAGE", "READY", "RUNNING", "DELAYED", "WAITING FOR SITE", "OLDEST", "BUSY SLOTS"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(queue.stages.iter().map(|(stage, depth)| {
         let oldest = format_duration(i64::try_from(depth.oldest_seconds).unwrap_or(i64::MAX));
         let counts =
             [depth.ready, depth.running, depth.delayed, depth.waiting_for_site].map(|n| n.to_string());
-        [vec![stage.to_string()], counts.to_vec(), vec![oldest]].concat()
+        // Webhooks are delivered beside the slots.
+        let slots =
+            if Stage::OF_TASKS.contains(stage) { busy_of(depth.busy, depth.slots) } else { "-".into() };
+        [vec![stage.to_string()], counts.to_vec(), vec![oldest, slots]].concat()
     }));
     let mut text = table(&rows);
     if queue.unreadable_tasks > 0 {
@@ -129,16 +133,18 @@ pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
         text.push_str("\nno workers are running\n");
         return text;
     }
-    let head = ["WORKER", "STAGES", "BUSY", "SEEN", "TASKS"];
+    let head = ["WORKER", "BUSY SLOTS", "SEEN", "TASKS"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(queue.workers.iter().map(|worker| {
         let seen = format!("{} ago", format_duration(seconds_between(worker.seen_at, now)));
-        let stages: Vec<&str> = worker.stages.iter().map(|s| s.as_str()).collect();
+        let slots = |(stage, of_stage): (&Stage, &StageSlots)| {
+            format!("{stage} {}", busy_of(of_stage.busy.into(), of_stage.slots.into()))
+        };
+        let stages: Vec<String> = worker.stages.iter().map(slots).collect();
         let tasks: Vec<String> = worker.tasks.iter().map(ToString::to_string).collect();
         vec![
             worker.id.clone(),
-            stages.join(","),
-            format!("{} of {}", worker.busy, worker.slots),
+            stages.join(", "),
             worker.lost.clone().map_or(seen, |lost| format!("lost: {lost}")),
             tasks.join(" "),
         ]
@@ -146,6 +152,10 @@ pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
     text.push('\n');
     text.push_str(&table(&rows));
     text
+}
+
+fn busy_of(busy: u64, slots: u64) -> String {
+    format!("{busy} of {slots}")
 }
 
 fn row(name: &str, value: impl ToString) -> Vec<String> {
@@ -263,7 +273,7 @@ fn seconds_between(from: Timestamp, to: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use wpclone_task::{Stage, StageDepth, TaskId, WorkerView};
+    use wpclone_task::{StageDepth, TaskId, WorkerView};
 
     use super::*;
 
@@ -281,9 +291,11 @@ mod tests {
         let task: TaskId = "019ac0de-0000-7000-8000-000000000001".parse().unwrap();
         let worker = |id: &str, busy, tasks: Vec<TaskId>, lost: Option<&str>| WorkerView {
             id: id.into(),
-            stages: vec![Stage::Browser, Stage::Transfer],
-            slots: 2,
-            busy,
+            stages: [
+                (Stage::Browser, StageSlots { slots: 2, busy }),
+                (Stage::Transfer, StageSlots { slots: 4, busy: 0 }),
+            ]
+            .into(),
             seen_at: "2026-11-23T09:59:57Z".parse().unwrap(),
             started_at: now,
             tasks,
@@ -291,7 +303,11 @@ mod tests {
             lost: lost.map(Into::into),
         };
         let view = QueueView {
-            stages: [(Stage::Browser, StageDepth::default())].into(),
+            stages: [
+                (Stage::Browser, StageDepth { slots: 2, busy: 1, workers: 1, ..StageDepth::default() }),
+                (Stage::Webhook, StageDepth::default()),
+            ]
+            .into(),
             unreadable_tasks: 0,
             workers: vec![worker("w-1", 1, vec![task], None), worker("w-2\u{1b}", 0, vec![], Some("silent"))],
         };

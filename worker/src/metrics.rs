@@ -1,5 +1,6 @@
 //! The worker's own metrics. Queue depths are in the api's metrics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use wpclone_task::{Stage, StageSlots};
 
 /// Labels of a step. Neither sites nor tasks, so that the number of series is bounded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,6 +31,14 @@ pub(crate) struct DeliveryLabels {
     pub(crate) code: &'static str,
 }
 
+/// Labels of a stage's slots.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SlotLabels {
+    stage: &'static str,
+    /// `busy` or `free`.
+    state: &'static str,
+}
+
 fn buckets() -> Histogram {
     // 0.25 s to 128 s.
     Histogram::new(exponential_buckets(0.25, 2.0, 10))
@@ -41,6 +51,7 @@ pub(crate) struct Metrics {
     steps: Family<StepLabels, Histogram>,
     waits: Family<StepLabels, Histogram>,
     deliveries: Family<DeliveryLabels, Counter>,
+    slots: Family<SlotLabels, Gauge>,
     browsers: Gauge,
     browser_memory: Gauge<u64, AtomicU64>,
 }
@@ -50,7 +61,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("wpclone_worker");
         let steps = Family::new_with_constructor(buckets as fn() -> Histogram);
         let waits = Family::new_with_constructor(buckets as fn() -> Histogram);
-        let deliveries = Family::default();
+        let (deliveries, slots) = (Family::default(), Family::<SlotLabels, Gauge>::default());
         let (browsers, browser_memory) = (Gauge::default(), Gauge::default());
         registry.register_with_unit("step_duration", "How long steps took", Unit::Seconds, steps.clone());
         registry.register_with_unit(
@@ -60,6 +71,7 @@ impl Metrics {
             waits.clone(),
         );
         registry.register("deliveries", "Webhook delivery attempts by outcome", deliveries.clone());
+        registry.register("slots", "Slots for a stage, by whether a step runs in them", slots.clone());
         registry.register("browsers", "Running browsers", browsers.clone());
         registry.register_with_unit(
             "browser_memory",
@@ -67,7 +79,7 @@ impl Metrics {
             Unit::Bytes,
             browser_memory.clone(),
         );
-        Self { registry: Arc::new(registry), steps, waits, deliveries, browsers, browser_memory }
+        Self { registry: Arc::new(registry), steps, waits, deliveries, slots, browsers, browser_memory }
     }
 
     /// A step that ended: how long it had waited, and how long it took.
@@ -78,6 +90,18 @@ impl Metrics {
 
     pub(crate) fn delivery(&self, labels: DeliveryLabels) {
         self.deliveries.get_or_create(&labels).inc();
+    }
+
+    /// The slots for each stage that is served now; other stages are not shown.
+    pub(crate) fn slots(&self, stages: &BTreeMap<Stage, StageSlots>) {
+        self.slots.clear();
+        for (stage, of_stage) in stages {
+            let free = of_stage.slots.saturating_sub(of_stage.busy);
+            for (state, number) in [("busy", of_stage.busy), ("free", free)] {
+                let labels = SlotLabels { stage: stage.as_str(), state };
+                self.slots.get_or_create(&labels).set(number.into());
+            }
+        }
     }
 
     pub(crate) fn browsers(&self, count: usize, memory: u64) {

@@ -1,6 +1,6 @@
 //! The worker's loops: claims steps, sweeps the queue, reports on itself, and shuts down gracefully.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,16 +8,17 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wpclone_provision::Health;
-use wpclone_queue::{Claim, Lease, Queue, WorkerReport};
-use wpclone_task::{Code, Problem, Stage, TaskId};
+use wpclone_queue::{Claim, Queue, WorkerReport};
+use wpclone_task::{Stage, StageSlots};
 
 use crate::browser::BrowserAvailability;
 use crate::claim_loop::claim_loop;
+use crate::running_steps::RunningSteps;
 use crate::step_executor::StepExecutor;
 use crate::webhook::Webhooks;
 
@@ -26,9 +27,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const FOLDER_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long released steps may take to end: a browser ends within seconds, and reporting has a deadline of its own.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(30);
-
-/// The running steps, by task: the process id of the browser's supervisor.
-type Running = Arc<Mutex<HashMap<TaskId, watch::Receiver<Option<u32>>>>>;
 
 /// The worker's loops.
 pub(crate) struct Worker {
@@ -40,7 +38,7 @@ pub(crate) struct Worker {
     pub(crate) webhooks: Arc<Webhooks>,
     /// Whether the queue has accepted a report of this worker: only then it is ready.
     pub(crate) registered: Arc<AtomicBool>,
-    running: Running,
+    running: RunningSteps,
 }
 
 impl Worker {
@@ -51,7 +49,7 @@ impl Worker {
         executor: Arc<StepExecutor>,
         webhooks: Arc<Webhooks>,
     ) -> Self {
-        let (registered, running) = (Arc::default(), Running::default());
+        let (registered, running) = (Arc::default(), RunningSteps::default());
         Self { id, stages, drain, executor, webhooks, registered, running }
     }
 
@@ -66,11 +64,11 @@ impl Worker {
     /// Works until `shutdown`; then lets running steps end within the drain time, and releases those that still run.
     pub(crate) async fn run(&self, shutdown: CancellationToken) {
         let steps = TaskTracker::new();
+        let checking = self.check_browser(&shutdown);
         tokio::select! {
             () = self.claim_all(&steps, &shutdown) => {}
             () = self.sweep() => {}
             () = self.sweep_folders() => {}
-            () = self.check_browser() => {}
             () = self.report() => {}
             () = self.maintain_clones() => {}
         }
@@ -85,6 +83,11 @@ impl Worker {
         self.executor.release.cancel();
         if tokio::time::timeout(RELEASE_DEADLINE, steps.wait()).await.is_err() {
             tracing::error!(running = steps.len(), "steps did not end; their leases will expire");
+        }
+        if let Some(checking) = checking
+            && tokio::time::timeout(RELEASE_DEADLINE, checking).await.is_err()
+        {
+            tracing::error!("a browser that was being tried did not end");
         }
         if let Err(error) = self.queue().remove_worker(&self.id).await {
             tracing::warn!(%error, "this worker could not be deregistered");
@@ -133,12 +136,10 @@ impl Worker {
         }
     }
 
-    /// Looks for the browser, where this worker serves its stage.
-    async fn check_browser(&self) {
-        if self.stages.iter().any(|(stage, _)| *stage == Stage::Browser) {
-            self.browser().keep_checking().await;
-        }
-        std::future::pending().await
+    /// Looks for the browser until `shutdown`, where this worker serves its stage.
+    fn check_browser(&self, shutdown: &CancellationToken) -> Option<JoinHandle<()>> {
+        let serves_it = self.stages.iter().any(|(stage, _)| *stage == Stage::Browser);
+        serves_it.then(|| tokio::spawn(self.browser().clone().keep_checking(shutdown.clone())))
     }
 
     /// Keeps the registry of clones up to date, where this worker provisions them.
@@ -157,7 +158,7 @@ impl Worker {
         claim: Claim,
         slot: OwnedSemaphorePermit,
     ) {
-        let (executor, running) = (Arc::clone(&self.executor), Arc::clone(&self.running));
+        let (executor, running) = (Arc::clone(&self.executor), self.running.clone());
         let (stage, shutdown, browser) = (claim.stage, shutdown.clone(), self.browser().clone());
         steps.spawn(async move {
             let _slot = slot;
@@ -168,15 +169,15 @@ impl Worker {
             let mut next = Some(claim);
             while let Some(claim) = next {
                 let (pid, pid_seen) = watch::channel(None);
-                let (task, lease) = (claim.lease.task, claim.lease.clone());
-                running.lock().insert(task, pid_seen);
+                let lease = claim.lease.clone();
+                let running = running.insert(lease.task, claim.stage, pid_seen);
                 let step = executor.execute(claim, pid, next_stages);
                 let done = std::panic::AssertUnwindSafe(step).catch_unwind().await;
-                running.lock().remove(&task);
+                drop(running);
                 next = match done {
                     Ok(next) => next,
                     Err(_) => {
-                        report_panic(&executor.queue, &lease).await;
+                        executor.report_panic(&lease).await;
                         None
                     }
                 };
@@ -198,7 +199,7 @@ impl Worker {
     /// Removes folders of workers that were killed together with their supervisors.
     async fn sweep_folders(&self) {
         loop {
-            let folders = self.executor.browser.folders.clone();
+            let folders = self.browser().folders().to_owned();
             match tokio::task::spawn_blocking(move || wpclone_supervisor::sweep(&folders)).await {
                 Ok(Ok(0)) | Err(_) => {}
                 Ok(Ok(removed)) => tracing::info!(removed, "removed folders of dead tasks"),
@@ -220,9 +221,7 @@ impl Worker {
     }
 
     async fn current_report(&self, started_at: Timestamp) -> WorkerReport {
-        let running: Vec<(TaskId, Option<u32>)> =
-            self.running.lock().iter().map(|(id, pid)| (*id, *pid.borrow())).collect();
-        let pids: Vec<u32> = running.iter().filter_map(|(_, pid)| *pid).collect();
+        let pids = self.running.browsers();
         let browsers = pids.len();
         let memory = tokio::task::spawn_blocking(move || {
             pids.into_iter().map(wpclone_supervisor::resident_memory).sum()
@@ -230,12 +229,15 @@ impl Worker {
         let browser_memory_bytes = memory.await.unwrap_or_default();
         self.executor.metrics.browsers(browsers, browser_memory_bytes);
         // A stage that is not claimed at the moment is not reported as served.
-        let served = || self.stages.iter().filter(|(stage, _)| can_execute(*stage, self.browser()));
+        let served = self.stages.iter().filter(|(stage, _)| can_execute(*stage, self.browser()));
+        let stages: BTreeMap<Stage, StageSlots> = served
+            .map(|(stage, slots)| (*stage, StageSlots { slots: *slots, busy: self.running.busy(*stage) }))
+            .collect();
+        self.executor.metrics.slots(&stages);
         WorkerReport {
             id: self.id.clone(),
-            stages: served().map(|(stage, _)| *stage).collect(),
-            slots: served().map(|(_, slots)| slots).sum(),
-            tasks: running.into_iter().map(|(id, _)| id).collect(),
+            stages,
+            tasks: self.running.tasks(),
             started_at,
             browser_memory_bytes,
         }
@@ -245,13 +247,4 @@ impl Worker {
 /// Whether steps of a stage can be executed now.
 fn can_execute(stage: Stage, browser: &BrowserAvailability) -> bool {
     stage != Stage::Browser || browser.missing().is_none()
-}
-
-async fn report_panic(queue: &Queue, lease: &Lease) {
-    tracing::error!(task.id = %lease.task, "a step panicked");
-    let problem =
-        Problem::new(Code::WorkerFault, "The worker met a defect of its own while it executed this step.");
-    if let Err(error) = queue.fail(lease, &problem).await {
-        tracing::warn!(%error, task.id = %lease.task, "the panic could not be reported to the queue");
-    }
 }

@@ -44,9 +44,7 @@ struct StageCard {
     depth: StageDepth,
     waiting: u64,
     oldest: String,
-    slots: u32,
-    busy: u32,
-    workers: usize,
+    free_slots: u64,
     /// Whether workers have slots for it. Every worker delivers webhooks, without a slot.
     has_slots: bool,
     spark: Sparkline,
@@ -79,22 +77,17 @@ async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<
 }
 
 fn queue_summary(app: &App, queue: &QueueView) -> QueueSummary {
-    let cards = queue.stages.iter().map(|(stage, depth)| {
-        let serving = queue.workers.iter().filter(|w| w.lost.is_none() && w.stages.contains(stage));
-        StageCard {
-            stage: *stage,
-            depth: *depth,
-            waiting: depth.ready + depth.waiting_for_site + depth.delayed,
-            oldest: approximate_duration(depth.oldest_seconds),
-            slots: serving.clone().map(|w| w.slots).sum(),
-            busy: serving.clone().map(|w| w.busy).sum(),
-            workers: serving.count(),
-            has_slots: Stage::OF_TASKS.contains(stage),
-            spark: Sparkline(app.queue_history.samples(*stage)),
-        }
+    let cards = queue.stages.iter().map(|(stage, depth)| StageCard {
+        stage: *stage,
+        depth: *depth,
+        waiting: depth.ready + depth.waiting_for_site + depth.delayed,
+        oldest: approximate_duration(depth.oldest_seconds),
+        free_slots: depth.slots.saturating_sub(depth.busy),
+        has_slots: Stage::OF_TASKS.contains(stage),
+        spark: Sparkline(app.queue_history.samples(*stage)),
     });
     // A stage without workers and without work is left out.
-    let relevant = |c: &StageCard| c.has_slots && c.workers > 0 || c.waiting + c.depth.running > 0;
+    let relevant = |c: &StageCard| c.has_slots && c.depth.workers > 0 || c.waiting + c.depth.running > 0;
     let stages: Vec<StageCard> = cards.filter(relevant).collect();
     let warnings: Vec<String> = stages.iter().filter_map(stage_warning).collect();
     let sentence = match (warnings.is_empty(), queue.workers.iter().any(|w| w.lost.is_none())) {
@@ -115,7 +108,7 @@ fn stage_warning(card: &StageCard) -> Option<String> {
         return (card.depth.oldest_seconds > LONG_WAIT)
             .then(|| format!("{messages} to callback addresses waiting for {wait}."));
     }
-    if card.workers == 0 {
+    if card.depth.workers == 0 {
         let waiting = if card.waiting == 1 {
             "1 task waits".to_owned()
         } else {
@@ -124,7 +117,7 @@ fn stage_warning(card: &StageCard) -> Option<String> {
         return Some(format!("No worker serves {} work: {waiting}.", card.stage));
     }
     (card.depth.oldest_seconds > LONG_WAIT)
-        .then(|| format!("{name} work has waited {wait}: {tasks} for {} slots.", card.slots))
+        .then(|| format!("{name} work has waited {wait}: {tasks} for {} slots.", card.depth.slots))
 }
 
 fn capitalized(word: &str) -> String {

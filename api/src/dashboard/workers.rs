@@ -5,7 +5,7 @@ use axum::extract::State as AppState;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::join_all;
 use wpclone_queue::TaskLookup;
-use wpclone_task::{Code, TaskId, WorkerView};
+use wpclone_task::{Code, Stage, StageSlots, TaskId, WorkerView};
 
 use crate::dashboard::format::{RelativeTime, format_bytes, kind_label};
 use crate::dashboard::layout::PageLayout;
@@ -27,9 +27,7 @@ struct Workers {
 
 struct WorkerCard {
     id: String,
-    stages: String,
-    slots: u32,
-    busy: u32,
+    stages: Vec<(Stage, StageSlots)>,
     memory: String,
     seen: RelativeTime,
     started: RelativeTime,
@@ -63,9 +61,7 @@ async fn card(app: &App, worker: WorkerView) -> WorkerCard {
     let tasks = worker.tasks.iter().take(MAX_TASKS).map(|id| running_task(app, *id));
     WorkerCard {
         tasks: join_all(tasks).await,
-        stages: worker.stages.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", "),
-        slots: worker.slots,
-        busy: worker.busy,
+        stages: worker.stages.into_iter().collect(),
         memory: format_bytes(worker.browser_memory_bytes),
         seen: RelativeTime(worker.seen_at),
         started: RelativeTime(worker.started_at),

@@ -95,17 +95,13 @@ fn register_gauges(registry: &mut Registry, queue: &QueueView) {
             depth.get_or_create(&StageStateLabels { stage, state }).set(number);
         }
         oldest.get_or_create(&StageLabel { stage }).set(d.oldest_seconds);
-    }
-    let alive = queue.workers.iter().filter(|w| w.lost.is_none());
-    for worker in alive.clone() {
-        for stage in &worker.stages {
-            let stage = stage.as_str();
-            let numbers = [("all", worker.slots), ("busy", worker.busy)];
-            for (state, number) in numbers {
-                slots.get_or_create(&StageStateLabels { stage, state }).inc_by(number.into());
+        if d.workers > 0 {
+            for (state, number) in [("busy", d.busy), ("free", d.slots.saturating_sub(d.busy))] {
+                slots.get_or_create(&StageStateLabels { stage, state }).set(number);
             }
         }
     }
+    let alive = queue.workers.iter().filter(|w| w.lost.is_none());
     let (workers, memory): (Gauge, Gauge) = (Gauge::default(), Gauge::default());
     workers.set(i64::try_from(alive.clone().count()).unwrap_or(i64::MAX));
     memory.set(alive.map(|w| i64::try_from(w.browser_memory_bytes).unwrap_or(i64::MAX)).sum());
@@ -114,9 +110,13 @@ fn register_gauges(registry: &mut Registry, queue: &QueueView) {
     registry.register("queue_unreadable_tasks", "Tasks that only another version can read", unreadable);
     registry.register("queue_depth", "Steps by stage and state", depth);
     registry.register("queue_oldest_age_seconds", "Age of the oldest ready step", oldest);
-    registry.register("worker_slots", "Slots of the workers that serve a stage", slots);
+    registry.register(
+        "stage_slots",
+        "Slots that workers have for a stage, by whether a step runs in them",
+        slots,
+    );
     registry.register("workers", "Workers with a recent heartbeat", workers);
-    registry.register("browser_memory_bytes", "Memory of all workers' browsers", memory);
+    registry.register("workers_browser_memory_bytes", "Memory of all workers' browsers", memory);
 }
 
 /// Metrics for Prometheus

@@ -3,15 +3,18 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use wpclone_queue::WorkerReport;
-use wpclone_task::{Code, Problem, Stage};
+use wpclone_task::{Code, Problem, Stage, StageSlots};
 
 use crate::support::{Api, Setup, eventually};
 
 pub(crate) fn report(id: &str) -> WorkerReport {
     WorkerReport {
         id: id.into(),
-        stages: vec![Stage::Browser],
-        slots: 2,
+        stages: [
+            (Stage::Browser, StageSlots { slots: 2, busy: 1 }),
+            (Stage::Transfer, StageSlots { slots: 5, busy: 0 }),
+        ]
+        .into(),
         tasks: vec![],
         started_at: jiff::Timestamp::now(),
         browser_memory_bytes: 300 << 20,
@@ -41,7 +44,14 @@ async fn the_queue_and_the_metrics_show_what_redis_holds() {
         (&browser["ready"], &browser["running"], &browser["outstanding"]),
         (&json!(2), &json!(1), &json!(3))
     );
-    assert_eq!((&queue["workers"][0]["id"], &queue["workers"][0]["busy"]), (&json!("worker-1"), &json!(1)));
+    let slots = |of: &Value| (of["slots"].clone(), of["busy"].clone());
+    assert_eq!(slots(browser), (json!(2), json!(1)));
+    assert_eq!(slots(&queue["stages"]["transfer"]), (json!(5), json!(0)));
+    let worker = &queue["workers"][0];
+    assert_eq!(
+        (&worker["id"], slots(&worker["stages"]["browser"])),
+        (&json!("worker-1"), (json!(2), json!(1)))
+    );
 
     let answer = api.get("/metrics").send().await.unwrap();
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
@@ -54,9 +64,11 @@ async fn the_queue_and_the_metrics_show_what_redis_holds() {
         "wpclone_leases_expired_total 0",
         r#"wpclone_queue_depth{stage="browser",state="ready"} 2"#,
         r#"wpclone_queue_depth{stage="browser",state="outstanding"} 3"#,
-        r#"wpclone_worker_slots{stage="browser",state="all"} 2"#,
-        r#"wpclone_worker_slots{stage="browser",state="busy"} 1"#,
-        "wpclone_browser_memory_bytes 314572800",
+        r#"wpclone_stage_slots{stage="browser",state="busy"} 1"#,
+        r#"wpclone_stage_slots{stage="browser",state="free"} 1"#,
+        r#"wpclone_stage_slots{stage="transfer",state="busy"} 0"#,
+        r#"wpclone_stage_slots{stage="transfer",state="free"} 5"#,
+        "wpclone_workers_browser_memory_bytes 314572800",
         r#"wpclone_api_requests_total{method="POST",route="/create-app-password",status="202"} 3"#,
         "# EOF",
     ] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use wpclone_queue::{Queue, QueueOptions, WorkerReport};
-use wpclone_task::{Code, Problem, Stage, TaskId};
+use wpclone_task::{Code, Problem, Stage, StageSlots, TaskId};
 
 use crate::browser::Browser;
 use crate::support::{Api, body};
@@ -86,8 +86,7 @@ async fn make_busy(api: &Api) -> TaskId {
 async fn report(api: &Api, id: &str, tasks: Vec<TaskId>) {
     let report = WorkerReport {
         id: id.into(),
-        stages: vec![Stage::Browser],
-        slots: 2,
+        stages: [(Stage::Browser, StageSlots { slots: 2, busy: tasks.len() as u32 })].into(),
         tasks,
         started_at: jiff::Timestamp::now(),
         browser_memory_bytes: 412 << 20,

@@ -4,7 +4,7 @@
 use serde_json::json;
 use wpclone_artifacts::FRONT_PAGE_SCREENSHOT;
 use wpclone_queue::WorkerReport;
-use wpclone_task::{Stage, TaskId};
+use wpclone_task::{Stage, StageSlots, TaskId};
 
 use crate::browser::Browser;
 use crate::live_updates::open_live_page;
@@ -61,8 +61,12 @@ pub(crate) async fn the_pages_that_readme_shows_are_rendered(browser: Browser) {
 async fn report(api: &Api, running: TaskId) {
     let report = WorkerReport {
         id: "worker-a-7f3c".into(),
-        stages: Stage::OF_TASKS.to_vec(),
-        slots: 8,
+        stages: [
+            (Stage::Provisioning, StageSlots { slots: 4, busy: 0 }),
+            (Stage::Browser, StageSlots { slots: 2, busy: 1 }),
+            (Stage::Transfer, StageSlots { slots: 2, busy: 0 }),
+        ]
+        .into(),
         tasks: vec![running],
         started_at: jiff::Timestamp::now(),
         browser_memory_bytes: 412 << 20,

@@ -17,6 +17,8 @@ const LOST_AFTER: Duration = Duration::from_secs(15);
 const WORKER_RETENTION: Duration = Duration::from_secs(3600);
 /// The most workers that are kept.
 const MAX_WORKERS: u32 = 1000;
+/// The most workers that [`Queue::stats`] returns. The slots of all are summed up.
+const MAX_SHOWN_WORKERS: usize = 100;
 
 impl Queue {
     /// Does what has become due: promotes delayed steps, expires leases, deletes old tasks, repairs locks. Idempotent and
@@ -71,7 +73,9 @@ impl Queue {
     /// Redis does not respond.
     pub async fn stats(&self) -> Result<QueueView, QueueError> {
         let mut call = self.read_call("stats");
-        call.arg(ms(WORKER_RETENTION)).arg(Stage::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>());
+        call.arg(ms(WORKER_RETENTION))
+            .arg(MAX_WORKERS)
+            .arg(Stage::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>());
         let mut answer = self.store().run::<Vec<Value>>(&call).await?.into_iter();
         let mut next =
             || answer.next().ok_or_else(|| QueueError::Unexpected("the response is too short".into()));
@@ -88,15 +92,16 @@ impl Queue {
                 waiting_for_site,
                 oldest_seconds: oldest / 1000,
                 outstanding: ready + running,
+                ..StageDepth::default()
             };
             stages.insert(*stage, depth);
         }
         let workers: Vec<(String, String)> = read(next()?)?;
-        Ok(QueueView {
-            stages,
-            unreadable_tasks,
-            workers: workers.iter().filter_map(|(report, seen)| worker_view(report, seen, now)).collect(),
-        })
+        let mut workers: Vec<WorkerView> =
+            workers.iter().filter_map(|(report, seen)| worker_view(report, seen, now)).collect();
+        add_slots(&mut stages, &workers);
+        workers.truncate(MAX_SHOWN_WORKERS);
+        Ok(QueueView { stages, unreadable_tasks, workers })
     }
 
     /// Counters since Redis was empty, such as `dead_total:CODE` (failed tasks by code) and `lease_lost_total` (expired
@@ -205,6 +210,18 @@ fn if_permitted<T>(answer: Result<T, RedisError>) -> Result<Option<T>, QueueErro
     }
 }
 
+/// Sums up the slots that workers with a recent report have for each stage.
+fn add_slots(stages: &mut BTreeMap<Stage, StageDepth>, workers: &[WorkerView]) {
+    for worker in workers.iter().filter(|worker| worker.lost.is_none()) {
+        for (stage, of_worker) in &worker.stages {
+            let depth = stages.entry(*stage).or_default();
+            depth.slots += u64::from(of_worker.slots);
+            depth.busy += u64::from(of_worker.busy);
+            depth.workers += 1;
+        }
+    }
+}
+
 fn worker_view(report: &str, seen: &str, now: Timestamp) -> Option<WorkerView> {
     let report: WorkerReport = serde_json::from_str(report).ok()?;
     let seen_at = millis(seen).ok()?;
@@ -212,8 +229,6 @@ fn worker_view(report: &str, seen: &str, now: Timestamp) -> Option<WorkerView> {
     Some(WorkerView {
         id: report.id,
         stages: report.stages,
-        slots: report.slots,
-        busy: u32::try_from(report.tasks.len()).unwrap_or(u32::MAX),
         seen_at,
         started_at: report.started_at,
         tasks: report.tasks,

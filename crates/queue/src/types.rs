@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wpclone_task::{
-    CallbackView, Code, Event, Kind, Problem, Progress, Stage, State, StepView, StoredRequest, TaskId,
+    CallbackView, Code, Event, Kind, Problem, Progress, Stage, StageSlots, State, StepView, StoredRequest,
+    TaskId,
 };
 
 use crate::OwnerLimits;
@@ -211,11 +212,9 @@ pub struct StoredOutput {
 pub struct WorkerReport {
     /// The worker's id, unique per process.
     pub id: String,
-    /// The stages it serves.
-    pub stages: Vec<Stage>,
-    /// How many steps it can do at once.
-    pub slots: u32,
-    /// The tasks it is working on.
+    /// The stages it serves, with its slots for each.
+    pub stages: BTreeMap<Stage, StageSlots>,
+    /// The tasks it is working on, each once.
     pub tasks: Vec<TaskId>,
     /// When it started. Stored in milliseconds.
     pub started_at: Timestamp,

@@ -170,6 +170,22 @@ pub struct StageDepth {
     pub oldest_seconds: u64,
     /// `ready + running`, for autoscalers.
     pub outstanding: u64,
+    /// The slots that workers with a recent heartbeat have for this stage.
+    pub slots: u64,
+    /// How many of these slots are busy.
+    pub busy: u64,
+    /// Workers with a recent heartbeat that serve this stage.
+    pub workers: u64,
+}
+
+/// A worker's slots for one stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StageSlots {
+    /// How many steps of the stage it can do at once.
+    pub slots: u32,
+    /// How many it is doing.
+    pub busy: u32,
 }
 
 /// A worker as of its last heartbeat.
@@ -178,19 +194,16 @@ pub struct StageDepth {
 pub struct WorkerView {
     /// The worker's id.
     pub id: String,
-    /// The stages it serves.
-    pub stages: Vec<Stage>,
-    /// How many steps it can do at once.
-    pub slots: u32,
-    /// How many steps it is doing.
-    pub busy: u32,
+    /// The stages it serves, with its slots for each.
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, StageSlots>))]
+    pub stages: std::collections::BTreeMap<Stage, StageSlots>,
     /// When its last heartbeat was received.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub seen_at: Timestamp,
     /// When its first heartbeat was received.
     #[serde(serialize_with = "crate::timestamp::serialize")]
     pub started_at: Timestamp,
-    /// The tasks that it is working on.
+    /// The tasks that it is working on. A task of which it does two steps at once is listed once.
     pub tasks: Vec<TaskId>,
     /// Memory of all its browsers, in bytes.
     pub browser_memory_bytes: u64,

@@ -1,10 +1,10 @@
 -- Depths and workers.
 -- KEYS  1 hash tag
--- ARGV  1 how long a silent worker is shown (ms), 2.. stages
+-- ARGV  1 how long a silent worker is shown (ms), 2 the most workers, 3.. stages
 -- Returns {now ms, unreadable tasks, {ready, running, delayed, waiting, oldest ms} for each stage.., {report, seen ms, ...}}
 
 local stats = { NOW_TEXT, int(call('ZCARD', KEY.unreadable)) }
-for n = 2, #ARGV do
+for n = 3, #ARGV do
   local stage = ARGV[n]
   -- The first by score are nearly the oldest; released and promoted steps may come before them.
   local oldest = 0
@@ -25,7 +25,7 @@ for n = 2, #ARGV do
 end
 local workers = {}
 local seen = call('ZRANGE', KEY.workers, '+inf', int(NOW - tonumber(ARGV[1])), 'BYSCORE', 'REV', 'LIMIT', 0,
-  BATCH, 'WITHSCORES')
+  ARGV[2], 'WITHSCORES')
 for n = 1, #seen, 2 do
   local report = call('GET', KEY_OF.worker[seen[n]])
   if report then

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use wpclone_queue::{QueueOptions, TaskLookup, WorkerReport};
-use wpclone_task::{Code, Stage, State, TaskId};
+use wpclone_task::{Code, Stage, StageSlots, State, TaskId};
 
 use crate::support::*;
 
@@ -109,8 +109,7 @@ async fn nothing_is_left_of_deleted_tasks() {
 fn report(id: &str) -> WorkerReport {
     WorkerReport {
         id: id.into(),
-        stages: vec![Stage::Browser],
-        slots: 2,
+        stages: [(Stage::Browser, StageSlots { slots: 2, busy: 1 })].into(),
         tasks: vec![TaskId::new()],
         started_at: Timestamp::UNIX_EPOCH,
         browser_memory_bytes: 7,
@@ -130,12 +129,48 @@ async fn a_silent_worker_is_shown_as_lost_for_an_hour_and_a_removed_one_is_not()
     redis
         .command::<()>(&format!("ZADD {{wpclone}}:workers {} silent {} forgotten", ago(16), ago(3601)))
         .await;
-    let workers = queue.stats().await.unwrap().workers;
-    let shown: Vec<_> = workers.iter().map(|w| (w.id.as_str(), w.lost.is_some(), w.busy, w.slots)).collect();
-    assert_eq!(shown, [("alive", false, 1, 2), ("silent", true, 1, 2)]);
+    let stats = queue.stats().await.unwrap();
+    let workers = &stats.workers;
+    let shown: Vec<_> =
+        workers.iter().map(|w| (w.id.as_str(), w.lost.is_some(), w.stages[&Stage::Browser])).collect();
+    let slots = StageSlots { slots: 2, busy: 1 };
+    assert_eq!(shown, [("alive", false, slots), ("silent", true, slots)]);
+    // Only workers that are alive have slots.
+    let browser = stats.stages[&Stage::Browser];
+    assert_eq!((browser.slots, browser.busy, browser.workers), (2, 1, 1));
     assert!(workers[1].lost.as_ref().unwrap().starts_with("No report since 20"));
     queue.sweep().await.unwrap();
     assert_eq!(redis.command::<u64>("ZCARD {wpclone}:workers").await, 2);
+}
+
+#[tokio::test]
+async fn each_stage_has_the_slots_that_workers_have_for_it_however_many_workers_there_are() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let slots = |slots, busy| StageSlots { slots, busy };
+    for n in 0..120 {
+        let mut worker = report(&format!("worker-{n}"));
+        worker.stages = [
+            (Stage::Browser, slots(2, 1)),
+            (Stage::Transfer, slots(1, 1)),
+            (Stage::Provisioning, slots(4, 0)),
+        ]
+        .into();
+        queue.report_worker(&worker).await.unwrap();
+    }
+    let mut transfers_only = report("transfers-only");
+    transfers_only.stages = [(Stage::Transfer, slots(3, 2))].into();
+    queue.report_worker(&transfers_only).await.unwrap();
+    let stats = queue.stats().await.unwrap();
+    let of = |stage| {
+        let depth = stats.stages[&stage];
+        (depth.slots, depth.busy, depth.workers)
+    };
+    assert_eq!(of(Stage::Browser), (240, 120, 120));
+    assert_eq!(of(Stage::Transfer), (123, 122, 121));
+    assert_eq!(of(Stage::Provisioning), (480, 0, 120));
+    assert_eq!(of(Stage::Webhook), (0, 0, 0));
+    assert_eq!(stats.workers.len(), 100);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use wpclone_queue::{QueueError, QueueOptions, ReplayOutcome, TaskLookup, WorkerReport};
-use wpclone_task::{Code, Stage, State, TaskId};
+use wpclone_task::{Code, Stage, StageSlots, State, TaskId};
 
 use crate::support::*;
 
@@ -65,8 +65,7 @@ async fn nothing_is_changed_in_a_redis_with_another_layout() {
             let started_at = jiff::Timestamp::now();
             let report = WorkerReport {
                 id: "w".into(),
-                stages: Stage::ALL.to_vec(),
-                slots: 1,
+                stages: [(Stage::Browser, StageSlots { slots: 1, busy: 0 })].into(),
                 tasks: vec![],
                 started_at,
                 browser_memory_bytes: 0,
