@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
-use wpclone_queue::{Claim, Lease, Queue, QueueError, StoredOutput};
+use wpclone_queue::{Claim, Lease, MAX_RESULT_BYTES, Queue, QueueError, StoredOutput};
 use wpclone_service::seal::{SealError, Sealer};
 use wpclone_service::sealed_task;
 use wpclone_service::telemetry;
-use wpclone_task::{Code, Problem, Role, SecretFields, Stage, Step, StepOutput};
+use wpclone_task::{Code, Problem, Role, SecretFields, Stage, Step, StepOutput, truncate_result};
 
 use crate::browser::BrowserStage;
 use crate::job::{Job, StepEnd, StepUpdate, open_prior_outputs};
@@ -19,7 +19,7 @@ use crate::lease::{self, StopReason};
 use crate::metrics::{Metrics, StepLabels};
 use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::provisioning::Provisioning;
-use crate::report_outcome::report_with_retry;
+use crate::report_outcome::{ReportError, report_with_retry};
 use crate::transfer::TransferStage;
 
 /// How long the preparation of a site may go on after its task was cancelled while the migrator was being installed:
@@ -165,15 +165,23 @@ impl StepExecutor {
         sealed_task::open_request(&self.sealer, claim.lease.task, sealed)
     }
 
+    /// The report of a success. A result that is larger than the queue accepts is shortened, and says so.
     fn complete(&self, claim: &Claim, output: StepOutput, changed: Option<bool>) -> Report {
         let parts = output.into_parts();
-        match sealed_task::seal_result(&self.sealer, claim.lease.task, &claim.step, &parts) {
-            Ok(sealed) => Report::Complete(StoredOutput { result: parts.public, sealed }, changed),
-            Err(e) => Report::Fail(
-                Problem::new(Code::WorkerFault, format!("The result cannot be sealed: {e}.")),
-                Some(true),
-            ),
+        let sealed = match sealed_task::seal_result(&self.sealer, claim.lease.task, &claim.step, &parts) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                let detail = format!("The result cannot be sealed: {error}.");
+                return Report::Fail(Problem::new(Code::WorkerFault, detail), changed);
+            }
+        };
+        let mut result = parts.public;
+        let room = MAX_RESULT_BYTES.saturating_sub(sealed.as_ref().map_or(0, String::len));
+        if !truncate_result(&mut result, room) {
+            let detail = "The step's result is larger than 32 KiB and cannot be shortened.";
+            return Report::Fail(Problem::new(Code::ResultTooLarge, detail).at(claim.stage), changed);
         }
+        Report::Complete(StoredOutput { result, sealed }, changed)
     }
 
     /// Records whether the target was changed: a heartbeat may not have come to it.
@@ -184,16 +192,36 @@ impl StepExecutor {
         }
     }
 
-    /// Reports the end of a step, and claims the next one in the same call when it succeeded.
+    /// Reports the end of a step, and claims the next one when it succeeded. A step whose end the queue rejects fails:
+    /// it would be repeated if its lease expired.
     async fn report(
         &self,
         claim: &Claim,
         report: Report,
         next_stages: impl Fn() -> Vec<Stage>,
     ) -> Option<Claim> {
-        let (lease, is_retry) = (&claim.lease, AtomicBool::new(false));
-        let reported = report_with_retry(|| async {
-            match &report {
+        let error = match self.send_report(&claim.lease, &report, next_stages).await {
+            Ok(next) => return next,
+            Err(error) => error,
+        };
+        tracing::error!(%error, "the end of the step was not stored");
+        let failure = Report::Fail(error.problem()?.at(claim.stage), report.changed());
+        if let Err(error) = self.send_report(&claim.lease, &failure, Vec::new).await {
+            tracing::error!(%error, "nor was its failure; the lease will expire");
+        }
+        None
+    }
+
+    /// Sends a report, and claims the next step in the same call after a success.
+    async fn send_report(
+        &self,
+        lease: &Lease,
+        report: &Report,
+        next_stages: impl Fn() -> Vec<Stage>,
+    ) -> Result<Option<Claim>, ReportError> {
+        let is_retry = AtomicBool::new(false);
+        report_with_retry(|| async {
+            match report {
                 Report::Complete(output, changed) => {
                     self.record_change(lease, *changed).await?;
                     // An unanswered first call may have been executed: then this one is rejected, and must not claim.
@@ -211,12 +239,30 @@ impl StepExecutor {
                 Report::LeaseLost => Ok(()),
             }
             .map(|()| None)
-        });
-        reported.await.flatten()
+        })
+        .await
+    }
+
+    /// Reports that the worker met a defect of its own while it executed a step.
+    pub(crate) async fn report_panic(&self, lease: &Lease) {
+        tracing::error!(task.id = %lease.task, "a step panicked");
+        let detail = "The worker met a defect of its own while it executed this step.";
+        let failure = Report::Fail(Problem::new(Code::WorkerFault, detail), None);
+        if let Err(error) = self.send_report(lease, &failure, Vec::new).await {
+            tracing::error!(%error, task.id = %lease.task, "the panic could not be reported to the queue");
+        }
     }
 }
 
 impl Report {
+    /// Whether the target was changed, when this attempt touched it.
+    fn changed(&self) -> Option<bool> {
+        match self {
+            Self::Complete(_, changed) | Self::Fail(_, changed) => *changed,
+            Self::Cancelled | Self::Release | Self::LeaseLost => None,
+        }
+    }
+
     fn outcome(&self) -> &'static str {
         match self {
             Self::Complete(..) => "succeeded",
@@ -227,3 +273,6 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

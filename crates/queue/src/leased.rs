@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The most bytes of a result, its sealed part included.
-const MAX_RESULT: usize = 32 << 10;
+pub const MAX_RESULT_BYTES: usize = 32 << 10;
 /// The most characters of a progress message.
 const MAX_MESSAGE: usize = 500;
 /// The most bytes of a checkpoint, its name included.
@@ -93,7 +93,7 @@ impl Queue {
     pub(crate) fn complete_call(&self, lease: &Lease, output: &StoredOutput) -> Result<Call, QueueError> {
         let result = serde_json::to_string(&output.result).map_err(|_| unreadable("result"))?;
         let sealed = output.sealed.as_deref().unwrap_or_default();
-        if result.len() + sealed.len() > MAX_RESULT {
+        if result.len() + sealed.len() > MAX_RESULT_BYTES {
             return Err(QueueError::TooLarge("the result"));
         }
         let mut call = self.leased_call(lease, "complete");
@@ -202,7 +202,7 @@ impl Queue {
 /// The problem as JSON. One that is too large loses what is not essential, so that a failure can always be stored.
 fn bounded_json(problem: &Problem) -> Result<String, QueueError> {
     let json = serde_json::to_string(problem).map_err(|_| unreadable("problem"))?;
-    if json.len() <= MAX_RESULT {
+    if json.len() <= MAX_RESULT_BYTES {
         return Ok(json);
     }
     let detail: String = problem.detail.chars().take(MAX_MESSAGE).collect();
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_problem_that_is_too_large_is_shortened() {
-        let problem = Problem::new(Code::SiteFatal, "x".repeat(MAX_RESULT)).with("page", "y");
+        let problem = Problem::new(Code::SiteFatal, "x".repeat(MAX_RESULT_BYTES)).with("page", "y");
         let stored: Problem = serde_json::from_str(&bounded_json(&problem).unwrap()).unwrap();
         assert_eq!((stored.code, stored.detail.len(), stored.more.len()), (Code::SiteFatal, MAX_MESSAGE, 0));
     }

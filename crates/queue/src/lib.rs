@@ -20,6 +20,7 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 pub use error::QueueError;
+pub use leased::MAX_RESULT_BYTES;
 pub use options::{OwnerLimits, QueueOptions, RetryPolicy};
 pub use outcome::*;
 pub use types::*;

@@ -137,6 +137,8 @@ codes! {
         "Run the task again when the site is less busy.";
     CloneBroken "CLONE_BROKEN" None, Once, "The clone does not work as expected",
         "Check the screenshots, then the copy itself; for a clone, `clone` has its URL, user and expiry, and the result its password.";
+    ResultTooLarge "RESULT_TOO_LARGE" None, Never, "The result is too large to be stored",
+        "Report it with the task's id: the site sent unusually large values.";
     Poison "POISON" None, Never, "The task crashed its worker repeatedly",
         "Report it with the task's id: this is a defect of wpclone.";
     WorkerFault "WORKER_FAULT" None, Limited, "The worker failed",

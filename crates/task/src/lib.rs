@@ -32,7 +32,7 @@ pub use names::{AppName, Username};
 pub use output::{
     AppPasswordResult, CloneExpiry, FilledTarget, MigratorRemoval, MigratorRemoved, OutputError, OutputParts,
     PluginStatus, PreparedSite, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts, StepOutput,
-    StepSecrets, Transferred,
+    StepSecrets, TRUNCATED, Transferred, truncate_result,
 };
 pub use plan::{Plan, StepPlan};
 pub use problem::Problem;
@@ -53,8 +53,8 @@ pub use step::Step;
 pub use timestamp::to_milliseconds;
 pub use uuid::Uuid;
 pub use view::{
-    Artifact, CallbackView, Links, PROBLEM_TYPE_PREFIX, QueueView, StageDepth, StepView, TaskList, TaskView,
-    WorkerView,
+    Artifact, CallbackView, Links, PROBLEM_TYPE_PREFIX, QueueView, StageDepth, StageSlots, StepView,
+    TaskList, TaskView, WorkerView,
 };
 
 /// A task's id: a UUIDv7, so that ids sort by age.

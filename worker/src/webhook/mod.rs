@@ -8,7 +8,7 @@ mod post;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::net::AllowedNetworks;
+use crate::net::EgressRules;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ pub(crate) struct Webhooks {
     pub(crate) queue: Queue,
     pub(crate) sealer: Sealer,
     pub(crate) secrets: WebhookSecrets,
-    pub(crate) networks: AllowedNetworks,
+    pub(crate) egress: EgressRules,
     pub(crate) metrics: Metrics,
     /// Requests that run, by host.
     pub(crate) hosts: KeyedLimiter,
@@ -107,7 +107,7 @@ impl Webhooks {
                 () = self.release.cancelled() => Report::Release,
                 report = self.attempt(&delivery) => report,
             };
-            let reported = report_with_retry(|| self.report(&delivery, &report)).await;
+            let reported = self.report_with_retry(&delivery, &report).await;
             let labels = DeliveryLabels { outcome: report.outcome(reported), code: report.code() };
             tracing::Span::current().record("outcome", labels.outcome);
             let took_ms = timer.elapsed().as_millis() as u64;
@@ -144,9 +144,20 @@ impl Webhooks {
         let id = delivery.lease.task.to_string();
         let message = Message::new(&id, delivery, &self.secrets, Timestamp::now());
         match message {
-            Ok(message) => evaluate(post(url, message, self.networks.clone(), DEADLINE).await),
+            Ok(message) => evaluate(post(url, message, self.egress.clone(), DEADLINE).await),
             Err(error) => permanent(Code::WorkerFault, format!("The message cannot be serialised: {error}.")),
         }
+    }
+
+    /// Reports the end of an attempt. A delivery whose report the queue rejects fails, and is retried by its rule.
+    async fn report_with_retry(&self, delivery: &Delivery, report: &Report) -> Option<Option<FailOutcome>> {
+        let error = match report_with_retry(|| self.report(delivery, report)).await {
+            Ok(outcome) => return Some(outcome),
+            Err(error) => error,
+        };
+        tracing::error!(%error, "the end of the delivery was not stored");
+        let failure = Report::Failed(Box::new(error.problem()?.at(Stage::Webhook)), RETRY);
+        report_with_retry(|| self.report(delivery, &failure)).await.ok()
     }
 
     async fn report(&self, delivery: &Delivery, report: &Report) -> Result<Option<FailOutcome>, QueueError> {

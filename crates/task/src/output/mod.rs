@@ -1,6 +1,7 @@
 //! What the steps of a task leave behind: parts of the task's result, and what later steps need.
 
 mod parts;
+mod truncate;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 pub use parts::{OutputError, OutputParts, SealedParts, StepSecrets};
+pub use truncate::{TRUNCATED, truncate_result};
 
 use crate::kind::named;
 use crate::{CloneName, Login, Role, SiteUrl, Step, Username};
