@@ -2,13 +2,19 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use wpclone_beneath::remove_tree;
+
 use crate::processes::kill_orphans;
+
+/// How long the removal of a folder may take at a time. A program may have filled it on purpose.
+const REMOVE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A unique path below `base`: `PREFIX-PID-START-NUMBER`.
 #[must_use]
@@ -39,7 +45,8 @@ fn check_base(base: &Path) -> io::Result<()> {
 fn open_lock(path: &Path, create: bool) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    File::options().read(true).write(create).create(create).custom_flags(flags).open(path)
+    // Who can open the file can hold its lock.
+    File::options().read(true).write(create).create(create).mode(0o600).custom_flags(flags).open(path)
 }
 
 /// The folder of a lock file, if its name has the form of [`unique_folder`]: nothing else is ever removed.
@@ -56,10 +63,11 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Creates the folder, readable by us alone. The lock comes first: a folder without one is left over.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    /// Creates the folder, readable by us alone. When it will be given to another user, that user can pass through the
+    /// base folder, but not list it. The lock comes first: a folder without one is left over.
+    pub(crate) fn create(path: &Path, is_for_other_user: bool) -> io::Result<Self> {
         let lock = loop {
-            match Self::lock(path) {
+            match Self::lock(path, is_for_other_user) {
                 Ok(Some(lock)) => break lock,
                 // The last supervisor of the base folder has just removed it, or a sweep the lock file: try again.
                 Ok(None) => {}
@@ -72,10 +80,13 @@ impl Folder {
     }
 
     /// `None` when a sweep unlinked the file between opening and locking.
-    fn lock(path: &Path) -> io::Result<Option<File>> {
+    fn lock(path: &Path, is_for_other_user: bool) -> io::Result<Option<File>> {
         if let Some(base) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(base)?;
             check_base(base)?;
+            if is_for_other_user && fs::metadata(base)?.mode() & 0o001 == 0 {
+                fs::set_permissions(base, fs::Permissions::from_mode(0o711))?;
+            }
         }
         let lock = open_lock(&lock_path(path), true)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
@@ -92,9 +103,8 @@ impl Folder {
 fn remove(folder: &Path) {
     // A process that is just ending may create a file meanwhile: try again.
     for _ in 0..3 {
-        match fs::remove_dir_all(folder) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {}
-            _ => break,
+        if remove_tree(folder, Instant::now() + REMOVE_DEADLINE).is_ok() {
+            break;
         }
     }
     if !folder.exists() {
@@ -135,8 +145,6 @@ pub fn sweep(base: &Path) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -154,6 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_is_nested_deeper_than_a_path_can_be_long_is_removed() {
+        let outer = tempfile::tempdir().unwrap();
+        let base = outer.path().join("base");
+        let path = base.join("task-1");
+        let folder = Folder::create(&path, false).unwrap();
+        let script = "for n in $(seq 3000); do mkdir d && cd d || exit 1; done";
+        let made = std::process::Command::new("bash").args(["-c", script]).current_dir(&path).status();
+        assert!(made.unwrap().success());
+        // On a stack that a recursion would exceed.
+        let remove = std::thread::Builder::new().stack_size(256 << 10).spawn(|| folder.remove()).unwrap();
+        remove.join().unwrap();
+        assert!(!base.exists());
+    }
+
+    #[test]
     fn a_base_folder_that_others_can_write_is_rejected() {
         let outer = tempfile::tempdir().unwrap();
         let (open, link) = (outer.path().join("open"), outer.path().join("link"));
@@ -162,7 +185,7 @@ mod tests {
         std::os::unix::fs::symlink(&open, &link).unwrap();
         for base in [open, link] {
             assert!(sweep(&base).is_err(), "{}", base.display());
-            assert!(Folder::create(&base.join("task-1")).is_err(), "{}", base.display());
+            assert!(Folder::create(&base.join("task-1"), false).is_err(), "{}", base.display());
         }
     }
 }

@@ -6,10 +6,12 @@ mod processes;
 mod spec;
 mod supervised;
 mod supervisor;
+mod user_ids;
 
 pub use cgroup::{Cgroup, remove_cgroup};
 pub use folder::{sweep, unique_folder};
-pub use processes::resident_memory;
+pub use processes::{descendants, has_processes_of, kill_processes_of, resident_memory};
 pub use spec::{Confinement, FIRST_INHERITED_FD, ProcessSpec};
 pub use supervised::{Supervised, SupervisorError, adopt_orphans};
 pub use supervisor::run_if_supervisor;
+pub use user_ids::{BROWSER_USERS, UserRange};

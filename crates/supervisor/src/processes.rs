@@ -40,6 +40,34 @@ fn tree(root: i32) -> Vec<i32> {
     found
 }
 
+/// All descendants of a process.
+#[must_use]
+pub fn descendants(root: u32) -> Vec<u32> {
+    let Ok(root) = i32::try_from(root) else { return Vec::new() };
+    tree(root).into_iter().skip(1).filter_map(|pid| u32::try_from(pid).ok()).collect()
+}
+
+/// The processes whose real, effective, saved or file system user is this one.
+fn processes_of(uid: u32) -> impl Iterator<Item = i32> {
+    all().filter(move |pid| {
+        // The owner of /proc/PID is root for processes that may not be dumped, so the ids are read from the file.
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+        ids.split_whitespace().any(|id| id.parse() == Ok(uid))
+    })
+}
+
+/// Whether any process runs as this user.
+#[must_use]
+pub fn has_processes_of(uid: u32) -> bool {
+    processes_of(uid).next().is_some()
+}
+
+/// Kills all processes of a user.
+pub fn kill_processes_of(uid: u32) {
+    processes_of(uid).for_each(kill);
+}
+
 /// The file in a supervisor's folder that all its descendants inherit as an open file.
 pub(crate) fn tag_file(folder: &Path) -> PathBuf {
     folder.join(".supervised")

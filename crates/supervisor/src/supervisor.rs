@@ -57,7 +57,7 @@ fn supervise() -> io::Result<()> {
     let spec: ProcessSpec = serde_json::from_str(&line).map_err(io::Error::other)?;
 
     set_child_subreaper(Some(getpid()))?;
-    let folder = Folder::create(&spec.folder)?;
+    let folder = Folder::create(&spec.folder, spec.run_as.is_some())?;
     let started = start(&spec);
     if let Ok(program) = &started {
         let (sender, events) = channel();
