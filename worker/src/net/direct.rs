@@ -74,7 +74,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::net::{ConnectOutcome, OwnClones};
+    use crate::net::{ConnectOutcome, EgressRules, OwnClones};
 
     /// A site that answers `hello`.
     async fn site() -> SocketAddr {
@@ -129,7 +129,8 @@ mod tests {
         // Clones whose names only the proxy can resolve, at a port that is not the listener's.
         let own = |port| OwnClones { host: "clones.invalid".into(), port, listener: Some(site) };
         let at = |port: u16| format!("http://a.clones.invalid:{port}/");
-        let policy = |port| EgressPolicy { clones: Some(own(port)), ..EgressPolicy::default() };
+        let rules = |port| EgressRules { clones: Some(own(port)), ..EgressRules::default() };
+        let policy = |port| rules(port).for_task([], Some(&at(port).parse().unwrap()));
         assert_eq!(
             fetch(&policy(8090), &[&at(8090)], &at(8090)).await,
             (hello.clone(), vec![ConnectOutcome::Connected])

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::AllowedNetworks;
+use super::EgressPolicy;
 
 /// The deadline of resolving a name, and of connecting.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -30,56 +30,6 @@ const MAX_CONNECTIONS: usize = 128;
 const BUFFER: usize = 64 << 10;
 /// Connections that are kept for the network log.
 const MAX_ATTEMPTS: usize = 300;
-
-/// Which addresses may be connected to.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct EgressPolicy {
-    /// Private networks that are allowed.
-    pub(crate) networks: AllowedNetworks,
-    /// Our own clones, which are always allowed.
-    pub(crate) clones: Option<OwnClones>,
-}
-
-/// The addresses of our own clones.
-#[derive(Debug, Clone)]
-pub(crate) struct OwnClones {
-    /// The host of their base address; clones may have subdomains of it.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// Where they are served, when that is this machine: their names need not resolve on it.
-    pub(crate) listener: Option<SocketAddr>,
-}
-
-impl EgressPolicy {
-    fn own_clones(&self, host: &str, port: u16) -> Option<&OwnClones> {
-        let is_ours = |own: &&OwnClones| {
-            let below = host.strip_suffix(own.host.as_str());
-            own.port == port && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
-        };
-        self.clones.as_ref().filter(is_ours)
-    }
-
-    /// The allowed addresses of a host. Names are resolved only here, so that the connection goes to the very address
-    /// that was checked.
-    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectOutcome> {
-        let own = self.own_clones(host, port);
-        if let Some(listener) = own.and_then(|own| own.listener) {
-            return Ok(vec![listener]);
-        }
-        let found =
-            timeout(CONNECT_DEADLINE, lookup_host((host, port))).await.map_err(timed_out)?.map_err(failed)?;
-        let all: Vec<SocketAddr> = found.take(16).collect();
-        let allowed: Vec<SocketAddr> =
-            all.iter().copied().filter(|a| own.is_some() || self.networks.allow(a.ip())).collect();
-        if allowed.is_empty() && !all.is_empty() { Err(ConnectOutcome::Denied) } else { Ok(allowed) }
-    }
-}
-
-impl From<AllowedNetworks> for EgressPolicy {
-    fn from(networks: AllowedNetworks) -> Self {
-        Self { networks, clones: None }
-    }
-}
 
 /// How an attempt to connect ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +53,16 @@ pub(crate) struct ConnectAttempt {
 /// The proxy of one task or callback; dropping it closes every connection.
 pub(crate) struct EgressProxy {
     address: SocketAddr,
-    attempts: Arc<Mutex<VecDeque<ConnectAttempt>>>,
-    _serving: AbortOnDropHandle<()>,
+    state: Arc<State>,
+    serving: Mutex<Vec<AbortOnDropHandle<()>>>,
+}
+
+/// What all connections through one proxy share.
+struct State {
+    policy: EgressPolicy,
+    attempts: Mutex<VecDeque<ConnectAttempt>>,
+    /// Places of connections.
+    slots: Arc<Semaphore>,
 }
 
 impl EgressProxy {
@@ -112,9 +70,16 @@ impl EgressProxy {
     pub(crate) async fn start(policy: impl Into<EgressPolicy>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let attempts = Arc::new(Mutex::new(VecDeque::new()));
-        let serving = tokio::spawn(serve(listener, Arc::new(policy.into()), Arc::clone(&attempts)));
-        Ok(Self { address, attempts, _serving: AbortOnDropHandle::new(serving) })
+        let (attempts, slots) = (Mutex::default(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+        let state = Arc::new(State { policy: policy.into(), attempts, slots });
+        let serving = tokio::spawn(serve(Listener::Tcp(listener), Arc::clone(&state)));
+        Ok(Self { address, state, serving: Mutex::new(vec![AbortOnDropHandle::new(serving)]) })
+    }
+
+    /// Also accepts connections here: from a browser that has no network of its own.
+    pub(crate) fn listen_at(&self, listener: UnixListener) {
+        let serving = tokio::spawn(serve(Listener::Unix(listener), Arc::clone(&self.state)));
+        self.serving.lock().push(AbortOnDropHandle::new(serving));
     }
 
     /// Where it listens.
@@ -125,13 +90,13 @@ impl EgressProxy {
     /// The outcome of the last attempt to connect to this host and port.
     pub(crate) fn last_outcome(&self, host: &str, port: u16) -> Option<ConnectOutcome> {
         let host = normalize_host(host);
-        let attempts = self.attempts.lock();
+        let attempts = self.state.attempts.lock();
         attempts.iter().rev().find(|v| v.host == host && v.port == port).map(|v| v.outcome.clone())
     }
 
     /// The latest attempts, for the network log.
     pub(crate) fn attempts(&self) -> Vec<ConnectAttempt> {
-        self.attempts.lock().iter().cloned().collect()
+        self.state.attempts.lock().iter().cloned().collect()
     }
 }
 
@@ -141,44 +106,53 @@ pub(crate) fn normalize_host(host: &str) -> String {
     host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |address| address.to_string())
 }
 
-async fn serve(
-    listener: TcpListener,
-    policy: Arc<EgressPolicy>,
-    attempts: Arc<Mutex<VecDeque<ConnectAttempt>>>,
-) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// Where connections come from.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+trait ClientStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ClientStream for T {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Box<dyn ClientStream>> {
+        Ok(match self {
+            Self::Tcp(listener) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+}
+
+async fn serve(listener: Listener, state: Arc<State>) {
     // Dropped with this task, which aborts every connection.
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+        let Ok(slot) = Arc::clone(&state.slots).acquire_owned().await else {
             return;
         };
         let client = match listener.accept().await {
-            Ok((client, _)) => client,
+            Ok(client) => client,
             Err(error) => {
                 tracing::warn!(%error, "the egress proxy cannot accept a connection");
                 tokio::time::sleep(ACCEPT_DELAY).await;
                 continue;
             }
         };
-        let (policy, attempts) = (Arc::clone(&policy), Arc::clone(&attempts));
+        let state = Arc::clone(&state);
         connections.spawn(async move {
             let _slot = slot;
-            if let Err(error) = serve_connection(client, &policy, &attempts).await {
+            if let Err(error) = serve_connection(client, &state).await {
                 tracing::debug!(%error, "a connection through the egress proxy ended");
             }
         });
     }
 }
 
-async fn serve_connection(
-    mut client: TcpStream,
-    policy: &EgressPolicy,
-    attempts: &Mutex<VecDeque<ConnectAttempt>>,
-) -> io::Result<()> {
+async fn serve_connection(mut client: Box<dyn ClientStream>, state: &State) -> io::Result<()> {
     let (host, port) = timeout(HANDSHAKE_DEADLINE, handshake(&mut client)).await??;
-    let reached = connect(&host, port, policy).await;
+    let reached = connect(&host, port, &state.policy).await;
     // Reply codes of RFC 1928, section 6: 0 succeeded, 2 not allowed, 4 host unreachable.
     let (code, outcome) = match &reached {
         Ok(_) => (0, ConnectOutcome::Connected),
@@ -186,7 +160,7 @@ async fn serve_connection(
         Err(other) => (4, other.clone()),
     };
     {
-        let mut attempts = attempts.lock();
+        let mut attempts = state.attempts.lock();
         if attempts.len() == MAX_ATTEMPTS {
             attempts.pop_front();
         }
@@ -200,7 +174,7 @@ async fn serve_connection(
 }
 
 /// The greeting without authentication, then a CONNECT; returns its host and port.
-async fn handshake(client: &mut TcpStream) -> io::Result<(String, u16)> {
+async fn handshake(client: &mut Box<dyn ClientStream>) -> io::Result<(String, u16)> {
     let wrong = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
     let [version, methods] = read(client).await?;
     if version != 5 {
@@ -225,7 +199,7 @@ async fn handshake(client: &mut TcpStream) -> io::Result<(String, u16)> {
     Ok((host, u16::from_be_bytes(read(client).await?)))
 }
 
-async fn read<const N: usize>(client: &mut TcpStream) -> io::Result<[u8; N]> {
+async fn read<const N: usize>(client: &mut Box<dyn ClientStream>) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     client.read_exact(&mut bytes).await?;
     Ok(bytes)
@@ -240,10 +214,10 @@ async fn connect(host: &str, port: u16, policy: &EgressPolicy) -> Result<TcpStre
         .map_err(failed)
 }
 
-fn failed(error: io::Error) -> ConnectOutcome {
+pub(super) fn failed(error: io::Error) -> ConnectOutcome {
     ConnectOutcome::Failed(error.to_string())
 }
 
-fn timed_out(_: Elapsed) -> ConnectOutcome {
+pub(super) fn timed_out(_: Elapsed) -> ConnectOutcome {
     ConnectOutcome::Failed("it did not respond in time".into())
 }

@@ -2,6 +2,7 @@
 //! use it.
 
 mod direct;
+mod egress_policy;
 mod egress_proxy;
 mod html;
 mod networks;
@@ -10,9 +11,8 @@ mod site_request;
 mod site_response;
 
 pub(crate) use direct::direct_client;
-pub(crate) use egress_proxy::{
-    ConnectAttempt, ConnectOutcome, EgressPolicy, EgressProxy, OwnClones, normalize_host,
-};
+pub(crate) use egress_policy::{EgressPolicy, EgressRules, OwnClones};
+pub(crate) use egress_proxy::{ConnectAttempt, ConnectOutcome, EgressProxy, normalize_host};
 pub(crate) use html::HtmlPage;
 pub(crate) use networks::AllowedNetworks;
 pub(crate) use site_client::{SiteClient, certificate_fault, proxied_client};

@@ -36,8 +36,14 @@ impl AllowedNetworks {
     /// Whether we may connect to this address: it is public, or in a network that is allowed.
     #[must_use]
     pub(crate) fn allow(&self, address: IpAddr) -> bool {
+        is_public(address) || self.contain(address)
+    }
+
+    /// Whether a network that is allowed contains this address.
+    #[must_use]
+    pub(crate) fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        is_public(address) || self.0.iter().any(|net| net.contains(&address))
+        self.0.iter().any(|net| net.contains(&address))
     }
 }
 
@@ -50,6 +56,9 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Azure's virtual machines get their configuration here, at an address that is public by its number.
+const AZURE_PLATFORM: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 fn is_public_v4(a: Ipv4Addr) -> bool {
     let [first, second, third, _] = a.octets();
     let special = a.is_private()
@@ -60,6 +69,7 @@ fn is_public_v4(a: Ipv4Addr) -> bool {
         || a.is_multicast()
         || first == 0
         || first >= 240
+        || a == AZURE_PLATFORM
         || (first == 100 && (64..128).contains(&second)) // carrier-grade NAT, RFC 6598
         || (first == 192 && second == 0 && third == 0) // IETF protocol assignments
         || (first == 192 && second == 88 && third == 99) // 6to4 relays
@@ -115,6 +125,9 @@ mod tests {
             "255.255.255.255",
             "198.18.0.1",
             "192.0.0.8",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "64:ff9b:1::a9fe:a9fe",
             "::1",
             "::",
             "fe80::1",

@@ -81,11 +81,19 @@ impl Migrators<'_> {
 /// The addresses of the sites between which content is copied, as far as they are known.
 pub(super) fn addresses(job: &Job, request: &CloneRequest) -> Vec<Url> {
     let source = job.prior.prepared(Role::Source).map(|source| source.site.clone());
-    let destination = match request.destination {
+    let target = job.prior.prepared(Role::Target).map(|target| target.site.clone());
+    let target = target.filter(|_| matches!(request.destination, CloneDestination::Target(_)));
+    let sites = source.into_iter().chain(target).map(|site| site.url().clone());
+    sites.chain(clone_address(job, request)).collect()
+}
+
+/// The address of the clone that the task makes, once it is known.
+pub(super) fn clone_address(job: &Job, request: &CloneRequest) -> Option<Url> {
+    match request.destination {
         CloneDestination::Clone { .. } => {
-            job.prior.provisioned().and_then(|clone| SiteUrl::parse(&clone.url).ok())
+            let clone = SiteUrl::parse(&job.prior.provisioned()?.url).ok()?;
+            Some(clone.url().clone())
         }
-        CloneDestination::Target(_) => job.prior.prepared(Role::Target).map(|target| target.site.clone()),
-    };
-    source.into_iter().chain(destination).map(|site| site.url().clone()).collect()
+        CloneDestination::Target(_) => None,
+    }
 }

@@ -21,7 +21,7 @@ use wpclone_transfer::{Fidelity, PreflightFailure, TargetKind, Transfer, Transfe
 use self::migrators::Migrators;
 use crate::browser::BrowserAvailability;
 use crate::job::{Job, StepEnd, StepUpdate};
-use crate::net::{self, EgressPolicy, EgressProxy};
+use crate::net::{self, EgressProxy, EgressRules};
 
 /// How often progress is reported.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ const FIDELITY: &str = "fidelity.json";
 
 /// Executes steps of the transfer stage.
 pub(crate) struct TransferStage {
-    pub(crate) egress: EgressPolicy,
+    pub(crate) egress: EgressRules,
     pub(crate) browser: BrowserAvailability,
     pub(crate) artifacts: Artifacts,
 }
@@ -64,9 +64,10 @@ impl TransferStage {
             return Err(fault("The transfer stage does not know this kind of request."));
         };
         let no_egress = |error: &dyn std::fmt::Display| fault(format!("Sites cannot be reached: {error}."));
-        let proxy = Arc::new(EgressProxy::start(self.egress.clone()).await.map_err(|e| no_egress(&e))?);
         let sites = migrators::addresses(job, request);
-        let http = net::direct_client(&proxy, &self.egress, &self.browser.user_agent(), &sites).await;
+        let egress = self.egress.for_task(&sites, migrators::clone_address(job, request).as_ref());
+        let proxy = Arc::new(EgressProxy::start(egress.clone()).await.map_err(|e| no_egress(&e))?);
+        let http = net::direct_client(&proxy, &egress, &self.browser.user_agent(), &sites).await;
         let http = http.and_then(reqwest::ClientBuilder::build).map_err(|e| no_egress(&e))?;
         let migrators = Migrators { job, request, http: &http };
         match job.step {

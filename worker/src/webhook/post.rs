@@ -2,13 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::net::AllowedNetworks;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::message::Message;
-use crate::net::{ConnectOutcome, EgressProxy, PRODUCT, certificate_fault, proxied_client};
+use crate::net::{ConnectOutcome, EgressProxy, EgressRules, PRODUCT, certificate_fault, proxied_client};
 
 /// The most bytes that are read of a response's body, so that its sender is not cut off. They are discarded.
 const MAX_BODY: usize = 64 << 10;
@@ -25,10 +24,10 @@ pub(super) enum Response {
 }
 
 /// Sends it once, within `limit`.
-pub(super) async fn post(url: Url, message: Message, networks: AllowedNetworks, limit: Duration) -> Response {
+pub(super) async fn post(url: Url, message: Message, egress: EgressRules, limit: Duration) -> Response {
     let end = Instant::now() + limit;
     // A proxy of its own, which records this very connection only.
-    let proxy = match EgressProxy::start(networks).await {
+    let proxy = match EgressProxy::start(egress).await {
         Ok(proxy) => proxy,
         Err(error) => return Response::Failed(format!("Callbacks cannot be sent: {error}.")),
     };
@@ -89,7 +88,76 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A receiver that sends this once and then a part again and again, `pause` apart, as long as it is read. Returns its
+    /// address and how many bytes it has sent.
+    async fn endless(once: &'static str, again: Bytes, pause: Duration) -> (SocketAddr, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&sent);
+        tokio::spawn(async move {
+            while let Ok((mut visitor, _)) = listener.accept().await {
+                let _ = visitor.read(&mut [0; 4096]).await;
+                let _ = visitor.write_all(once.as_bytes()).await;
+                while visitor.write_all(&again).await.is_ok() {
+                    counter.fetch_add(again.len(), Ordering::SeqCst);
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        });
+        (address, sent)
+    }
+
+    /// Posts to a receiver on loopback, and returns the outcome and how long it took.
+    async fn post_to(address: SocketAddr, limit: Duration) -> (Response, Duration) {
+        let networks: crate::net::AllowedNetworks = "127.0.0.1".parse().unwrap();
+        let egress = EgressRules { networks, ..EgressRules::default() };
+        let message = Message { headers: Vec::new(), body: Bytes::from_static(b"{}") };
+        let started = Instant::now();
+        let response = post(format!("http://{address}/").parse().unwrap(), message, egress, limit).await;
+        (response, started.elapsed())
+    }
+
+    #[tokio::test]
+    async fn of_an_endless_response_only_the_beginning_is_read() {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunk = Bytes::from(format!("10000\r\n{}\r\n", "x".repeat(0x10000)));
+        let (address, sent) = endless(head, chunk, Duration::ZERO).await;
+        let (response, took) = post_to(address, Duration::from_secs(30)).await;
+        assert_eq!(response, Response::Status(200, None));
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        // What was not read is in the buffers of sockets and of the proxy.
+        let sent = sent.load(Ordering::SeqCst);
+        assert!(sent < 64 << 20, "{sent}");
+    }
+
+    #[tokio::test]
+    async fn endless_headers_end_the_request() {
+        let header = Bytes::from(format!("X-Header: {}\r\n", "x".repeat(8000)));
+        let (address, sent) = endless("HTTP/1.1 200 OK\r\n", header, Duration::ZERO).await;
+        let (response, took) = post_to(address, Duration::from_secs(30)).await;
+        assert!(matches!(response, Response::Failed(_)), "{response:?}");
+        assert!(took < Duration::from_secs(20) && sent.load(Ordering::SeqCst) < 64 << 20, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn a_response_that_trickles_in_ends_at_the_deadline() {
+        let byte = Bytes::from_static(b"x");
+        let (address, _) = endless("HTTP/1.1 200 OK\r\nX: ", byte, Duration::from_millis(50)).await;
+        let (response, took) = post_to(address, Duration::from_secs(2)).await;
+        assert!(matches!(&response, Response::Failed(why) if why.contains("within 2 s")), "{response:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
 
     fn delay(value: &str) -> Option<Duration> {
         retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]))

@@ -202,7 +202,25 @@ async fn callbacks_never_connect_to_private_networks() -> Result {
     let mut app = app().workers(0).start().await?;
     let client = app.client()?;
     let mut ids = Vec::new();
-    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "169.254.169.254", "[::1]"] {
+    let hosts = [
+        "127.0.0.1",
+        "localhost",
+        "localhost.",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0.0.0.0",
+        "169.254.169.254",
+        "168.63.129.16",
+        "[::]",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[fd00:ec2::254]",
+    ];
+    for host in hosts {
         ids.push(ended(&client, &format!("http://{host}:{port}/")).await?);
     }
     // Sites on loopback stay allowed: that is another setting.
@@ -212,9 +230,40 @@ async fn callbacks_never_connect_to_private_networks() -> Result {
         assert_eq!(task.callback.and_then(|call| call.code), Some(Code::CallbackNotAllowed));
     }
     let metrics = metrics(&app).await?;
-    assert!(metrics.contains(&delivery("failed", "CALLBACK_NOT_ALLOWED", 6)), "{metrics}");
+    assert!(metrics.contains(&delivery("failed", "CALLBACK_NOT_ALLOWED", 16)), "{metrics}");
     let come = listener.accept();
     assert!(come.is_err(), "a worker connected: {come:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn callbacks_never_reach_what_the_worker_itself_uses_even_in_an_allowed_network() -> Result {
+    let receiver = Receiver::start(|_| Reply::Status(200)).await?;
+    let mut app = app().workers(0).start().await?;
+    let client = app.client()?;
+    let redis = app.redis.url();
+    let redis_port = redis.rsplit(':').next().and_then(|rest| rest.split('/').next()).expect("a port");
+    let at_redis = ended(&client, &format!("http://127.0.0.1:{redis_port}/")).await?;
+    let allowed = ended(&client, &receiver.url()).await?;
+    app.add_worker(&[]).await?;
+    let task = callback_in_state(&client, at_redis, TaskState::Failed).await?;
+    assert_eq!(task.callback.and_then(|call| call.code), Some(Code::CallbackNotAllowed));
+    callback_in_state(&client, allowed, TaskState::Succeeded).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_callback_url_with_a_login_is_rejected() -> Result {
+    let app = app().workers(0).start().await?;
+    let client = app.client()?;
+    for url in
+        ["http://user@example.com/", "http://user:password@example.com/", "http://example.com@127.0.0.1/"]
+    {
+        let answer = client.post("/setup", &body(url)).await?;
+        assert_eq!(answer.status(), 422, "{url}");
+        let text = answer.text().await?;
+        assert!(text.contains("must not contain a user name or password"), "{text}");
+    }
     Ok(())
 }
 

@@ -1,0 +1,154 @@
+//! Which addresses may be connected to.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+use url::Url;
+
+use super::egress_proxy::{CONNECT_DEADLINE, ConnectOutcome, failed, timed_out};
+use super::{AllowedNetworks, normalize_host};
+
+/// How many addresses of a name are tried.
+const MAX_ADDRESSES: usize = 16;
+/// The ports of web servers, which everybody can reach at a public address.
+const WEB_PORTS: [u16; 2] = [80, 443];
+/// An address of TEST-NET-1 (RFC 5737), which no machine has.
+const NOBODYS_ADDRESS: &str = "192.0.2.1";
+
+/// What holds for all connections of this worker, whatever the task.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EgressRules {
+    /// Private networks that are allowed.
+    pub(crate) networks: AllowedNetworks,
+    /// Our own clones, which only the task of a clone may connect to.
+    pub(crate) clones: Option<OwnClones>,
+    /// Listeners of this worker and its Redis, which are denied even when their network is allowed.
+    pub(crate) own_endpoints: Arc<[SocketAddr]>,
+}
+
+/// The addresses of our own clones.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnClones {
+    /// The host of their base address; clones may have subdomains of it.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Where they are served, when that is this machine: their names need not resolve on it.
+    pub(crate) listener: Option<SocketAddr>,
+}
+
+/// Which addresses one task, or one callback, may connect to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EgressPolicy {
+    rules: EgressRules,
+    /// The sites that the task's owner named.
+    named: Vec<Endpoint>,
+    /// The clone that the task made.
+    clone: Option<Endpoint>,
+}
+
+/// A host without a final dot, and a port.
+type Endpoint = (String, u16);
+
+impl EgressRules {
+    /// The policy of a task that works with these sites, and with a clone of ours that it made.
+    pub(crate) fn for_task<'a>(
+        &self,
+        named: impl IntoIterator<Item = &'a Url>,
+        clone: Option<&Url>,
+    ) -> EgressPolicy {
+        EgressPolicy {
+            rules: self.clone(),
+            named: named.into_iter().filter_map(endpoint).collect(),
+            clone: clone.and_then(endpoint),
+        }
+    }
+}
+
+impl From<EgressRules> for EgressPolicy {
+    fn from(rules: EgressRules) -> Self {
+        Self { rules, ..Self::default() }
+    }
+}
+
+impl From<AllowedNetworks> for EgressPolicy {
+    fn from(networks: AllowedNetworks) -> Self {
+        EgressRules { networks, ..EgressRules::default() }.into()
+    }
+}
+
+impl OwnClones {
+    fn is_at(&self, (host, port): &Endpoint) -> bool {
+        let below = host.strip_suffix(self.host.trim_matches(['[', ']']));
+        self.port == *port && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    }
+}
+
+impl EgressPolicy {
+    /// The allowed addresses of a host. Names are resolved only here, so that the connection goes to the very address
+    /// that was checked.
+    pub(super) async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectOutcome> {
+        let endpoint = (without_final_dot(&normalize_host(host)), port);
+        let clones = self.rules.clones.as_ref().filter(|clones| clones.is_at(&endpoint));
+        let is_own_clone = clones.is_some() && self.clone.as_ref() == Some(&endpoint);
+        let is_named = self.named.contains(&endpoint);
+        if clones.is_some() && !is_own_clone && !is_named {
+            return Err(ConnectOutcome::Denied);
+        }
+        let all = match clones.and_then(|clones| clones.listener) {
+            Some(listener) => vec![listener],
+            None => resolve(host, port).await?,
+        };
+        // A clone that the owner named has to be in a network that sites may be in, as any site.
+        let is_allowed = |address: &SocketAddr| {
+            is_own_clone
+                || self.allows(*address) && (clones.is_some() || !self.rules.is_own_endpoint(*address))
+        };
+        let allowed: Vec<SocketAddr> = all.iter().copied().filter(is_allowed).collect();
+        if allowed.is_empty() && !all.is_empty() { Err(ConnectOutcome::Denied) } else { Ok(allowed) }
+    }
+
+    fn allows(&self, address: SocketAddr) -> bool {
+        let networks = &self.rules.networks;
+        // At its own public addresses this machine may serve to itself what a firewall keeps from others.
+        networks.contain(address.ip())
+            || networks.allow(address.ip())
+                && (WEB_PORTS.contains(&address.port()) || !is_address_of_this_machine(address.ip()))
+    }
+}
+
+impl EgressRules {
+    fn is_own_endpoint(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        self.own_endpoints.iter().any(|own| {
+            let is_here = |ip: IpAddr| ip.is_unspecified() || is_address_of_this_machine(ip);
+            own.port() == address.port() && (own.ip() == ip || is_here(own.ip()) && is_here(ip))
+        })
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectOutcome> {
+    let found =
+        timeout(CONNECT_DEADLINE, lookup_host((host, port))).await.map_err(timed_out)?.map_err(failed)?;
+    Ok(found.take(MAX_ADDRESSES).collect())
+}
+
+fn endpoint(url: &Url) -> Option<Endpoint> {
+    Some((without_final_dot(&normalize_host(url.host_str()?)), url.port_or_known_default()?))
+}
+
+fn without_final_dot(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_owned()
+}
+
+/// Whether an interface of this machine has the address: only then a socket can be bound to it.
+fn is_address_of_this_machine(ip: IpAddr) -> bool {
+    let can_bind = |ip: IpAddr| UdpSocket::bind((ip, 0)).is_ok();
+    // With the sysctl ip_nonlocal_bind any address can be bound, and nothing can be said.
+    let is_told = || NOBODYS_ADDRESS.parse().is_ok_and(|nobodys| !can_bind(nobodys));
+    ip.is_loopback() || can_bind(ip) && is_told()
+}
+
+#[cfg(test)]
+mod tests;
