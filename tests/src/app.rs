@@ -262,11 +262,30 @@ impl TestApp {
     /// # Errors
     /// It does not become ready.
     pub async fn add_worker(&mut self, more: &[(&str, &str)]) -> Result<&mut Program> {
+        let last = self.workers.len();
+        self.workers.push(Program::worker(None, self.env_with(more)).await?);
+        Ok(&mut self.workers[last])
+    }
+
+    /// The same with another program, which becomes a worker.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn add_worker_program(
+        &mut self,
+        program: &Path,
+        more: &[(&str, &str)],
+    ) -> Result<&mut Program> {
+        let last = self.workers.len();
+        self.workers.push(Program::worker_program(program, self.env_with(more)).await?);
+        Ok(&mut self.workers[last])
+    }
+
+    /// The common settings, with others in their place.
+    fn env_with(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
         let mut env = self.env.clone();
         env.retain(|(n, _)| more.iter().all(|(m, _)| m != n));
         env.extend(more.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
-        let last = self.workers.len();
-        self.workers.push(Program::worker(None, env).await?);
-        Ok(&mut self.workers[last])
+        env
     }
 }

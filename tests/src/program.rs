@@ -22,6 +22,8 @@ const TERMINATE_LIMIT: Duration = Duration::from_secs(90);
 #[derive(Debug)]
 pub struct Program {
     name: String,
+    /// Instead of the program of this name.
+    program: Option<PathBuf>,
     env: Vec<(String, String)>,
     port: u16,
     folder: PathBuf,
@@ -62,13 +64,34 @@ impl Program {
         Self::start("wpclone-worker", "WPCLONE_ADMIN_LISTEN", port, env).await
     }
 
+    /// The same with another program, which becomes a worker.
+    ///
+    /// # Errors
+    /// It is not ready.
+    pub async fn worker_program(program: &Path, env: Vec<(String, String)>) -> Result<Self> {
+        let mut worker = Self::prepare("wpclone-worker", "WPCLONE_ADMIN_LISTEN", None, env).await?;
+        worker.program = Some(program.to_owned());
+        worker.restart().await?;
+        Ok(worker)
+    }
+
     async fn start(name: &str, listen: &str, port: Option<u16>, env: Vec<(String, String)>) -> Result<Self> {
+        let mut program = Self::prepare(name, listen, port, env).await?;
+        program.restart().await?;
+        Ok(program)
+    }
+
+    async fn prepare(
+        name: &str,
+        listen: &str,
+        port: Option<u16>,
+        env: Vec<(String, String)>,
+    ) -> Result<Self> {
         let folder = base_folder().await?.join(unique(name));
         fs::create_dir_all(folder.join("tmp")).map_err(at(&folder))?;
         let port = port.map_or_else(free_port, Ok)?;
-        let mut program = Self { name: name.into(), env, port, folder, service: None };
+        let mut program = Self { name: name.into(), program: None, env, port, folder, service: None };
         program.env.push((listen.into(), format!("127.0.0.1:{port}")));
-        program.restart().await?;
         Ok(program)
     }
 
@@ -83,7 +106,8 @@ impl Program {
         }
         let mut env = plain_env();
         env.extend(self.env.iter().cloned());
-        let args = [self.folder.display().to_string(), built(&self.name)?.display().to_string()];
+        let program = self.program.clone().map_or_else(|| built(&self.name), Ok)?;
+        let args = [self.folder.display().to_string(), program.display().to_string()];
         let launch = Launch { env, ..Launch::new(&self.name, built("lab")?) }
             .args(["run-program".to_owned()])
             .args(args);

@@ -86,11 +86,11 @@ async fn clones(admin: &Admin) -> String {
     text
 }
 
-/// The same of the browser stage.
+/// Why the browser stage is not served; the same holds for it.
 fn browser(admin: &Admin) -> String {
     match admin.browser.as_ref().and_then(BrowserAvailability::missing) {
         None => String::new(),
-        Some(reason) => format!("browser: missing, {reason}\n"),
+        Some(reason) => format!("browser: not served, {reason}\n"),
     }
 }
 

@@ -10,12 +10,14 @@ mod migrator_install_marker;
 mod net;
 mod provisioning;
 mod report_outcome;
+mod running_steps;
 mod settings;
 mod step_executor;
 mod transfer;
 mod webhook;
 mod worker;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +36,7 @@ use wpclone_service::telemetry::Telemetry;
 use wpclone_task::Stage;
 
 use crate::browser::{BrowserAvailability, BrowserStage};
-use crate::net::EgressPolicy;
+use crate::net::EgressRules;
 use crate::provisioning::{Provisioning, RegistrySync, RunningProvisioner};
 use crate::settings::{Args, Settings};
 use crate::step_executor::StepExecutor;
@@ -45,6 +47,8 @@ use crate::worker::Worker;
 fn main() -> ExitCode {
     // This program is also the supervisor of its browsers.
     wpclone_supervisor::run_if_supervisor();
+    // And what runs beside a browser that has no network.
+    browser::run_if_relay();
     let args: Args = parse_args();
     let settings = load(args.common.check_config, |check| args.check(check));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -73,22 +77,22 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let folders = std::env::temp_dir().join(format!("wpclone-worker-{}", rustix::process::getuid().as_raw()));
     wpclone_supervisor::sweep(&folders).context("the folders of tasks cannot be created")?;
-    if rustix::process::geteuid().is_root() {
-        tracing::warn!(
-            "this worker runs as root, so Chromium runs without its sandbox; run it as a user of its own"
-        );
-    }
     let redis = settings.common.redis_url.expose_secret();
     let queue = Queue::new(redis, QueueOptions::default())?;
     let artifacts = Artifacts::new(redis, settings.common.artifacts_bytes)?;
-    let egress = EgressPolicy { networks: settings.networks, clones: settings.clones.own() };
-    let availability = BrowserAvailability::new(settings.browser);
+    let own_endpoints = own_endpoints(&settings, redis).await;
+    let rules = |networks| EgressRules {
+        networks,
+        clones: settings.clones.own(),
+        own_endpoints: Arc::clone(&own_endpoints),
+    };
+    let (egress, callback_egress) = (rules(settings.networks), rules(settings.callback_networks));
+    let availability = BrowserAvailability::new(settings.browser, folders);
     let browser = BrowserStage {
         availability: availability.clone(),
         deadlines: settings.deadlines,
         egress: egress.clone(),
         artifacts: artifacts.clone(),
-        folders,
     };
     let transfer = TransferStage { egress, browser: availability.clone(), artifacts };
     let metrics = metrics::Metrics::new();
@@ -97,7 +101,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         queue: queue.clone(),
         sealer: sealer.clone(),
         secrets: settings.common.webhook_secrets,
-        networks: settings.callback_networks,
+        egress: callback_egress,
         metrics: metrics.clone(),
         hosts: KeyedLimiter::default(),
         release: release.clone(),
@@ -153,6 +157,25 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     serving.abort();
     telemetry.shutdown().await;
     Ok(())
+}
+
+/// Where this worker and its Redis listen: sites and callbacks are never there.
+async fn own_endpoints(settings: &Settings, redis_url: &str) -> Arc<[SocketAddr]> {
+    let mut own = vec![settings.admin_listen, settings.clones.addresses.listen()];
+    // Where Redis cannot be resolved now, nothing works.
+    if let Some((host, port)) = redis_endpoint(redis_url)
+        && let Ok(found) = tokio::net::lookup_host((host.as_str(), port)).await
+    {
+        own.extend(found);
+    }
+    own.into()
+}
+
+/// The host and port of a Redis URL; `None` when it is a local socket.
+fn redis_endpoint(url: &str) -> Option<(String, u16)> {
+    let url = url::Url::parse(url).ok()?;
+    let host = url.host_str().filter(|host| !host.is_empty())?;
+    Some((host.trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(6379)))
 }
 
 /// Host, process and start time: unique among all workers.

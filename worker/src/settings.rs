@@ -11,6 +11,9 @@ use wpclone_task::Stage;
 use crate::browser::{BrowserSettings, Deadlines};
 use crate::provisioning::{ProvisioningArgs, ProvisioningSettings};
 
+/// The setting that lets browsers run without Chromium's sandbox.
+pub(crate) const NO_BROWSER_SANDBOX: &str = "WPCLONE_UNSAFE_NO_BROWSER_SANDBOX";
+
 /// wpclone-worker: claims steps of tasks and does them.
 ///
 /// Every setting is a flag and an environment variable. Faults are named all at once (exit code 64).
@@ -47,6 +50,9 @@ pub(crate) struct Args {
     /// chromedriver of the same version; found in the usual places
     #[arg(long, env = "WPCLONE_DRIVER_BINARY", value_name = "FILE")]
     driver_binary: Option<PathBuf>,
+    /// Run browsers without Chromium's sandbox, for machines where it does not work: a page can then take over its browser
+    #[arg(long, env = NO_BROWSER_SANDBOX, value_name = "BOOL", default_value = "false")]
+    unsafe_no_browser_sandbox: String,
     /// Private networks that sites may be in, such as 10.0.0.0/8,127.0.0.1
     #[arg(long, env = "WPCLONE_ALLOW_PRIVATE_SITES", value_name = "NETWORKS", default_value = "")]
     allow_private_sites: String,
@@ -92,8 +98,15 @@ impl Args {
         let provisioning = slots("WPCLONE_SLOTS_PROVISIONING", &self.slots_provisioning);
         let transfer = slots("WPCLONE_SLOTS_TRANSFER", &self.slots_transfer);
         let clones = self.clones.check(check);
-        let programs =
-            BrowserSettings { browser: self.browser_binary.clone(), driver: self.driver_binary.clone() };
+        let no_sandbox = check.parsed::<bool>(NO_BROWSER_SANDBOX, &self.unsafe_no_browser_sandbox);
+        if no_sandbox == Some(true) {
+            check.warn(NO_BROWSER_SANDBOX, "is set: a page can take over the browser that shows it");
+        }
+        let programs = BrowserSettings {
+            browser: self.browser_binary.clone(),
+            driver: self.driver_binary.clone(),
+            has_sandbox: no_sandbox != Some(true),
+        };
         if stages.as_ref().is_some_and(|stages| stages.contains(&Stage::Browser)) {
             check.show("WPCLONE_BROWSER_BINARY", &program(programs.browser()), Redaction::None);
             check.show("WPCLONE_DRIVER_BINARY", &program(programs.driver()), Redaction::None);

@@ -14,7 +14,7 @@ pub struct UserRange {
     pub length: u32,
 }
 
-/// The users of browsers. Those of clones begin at 1,900,000,000, or at 61,200.
+/// The users of browsers. The 4,000 from 1,900,000,000, or from 61,200, on are those of clones.
 pub const BROWSER_USERS: UserRange = UserRange { first: 1_900_100_000, first_of_16_bit: 65_200, length: 256 };
 
 impl UserRange {

@@ -3,6 +3,7 @@
 //! All of them are one program, so that they share one MariaDB and one template per WordPress release, and so that many
 //! run at once: most of a test's time is waiting.
 
+mod browser_confinement;
 mod clone;
 mod migrator;
 mod missing_browser;

@@ -18,14 +18,14 @@ async fn a_worker_without_a_browser_serves_its_other_stages_until_the_browser_is
     let ready = reqwest::get(format!("{}/readyz", app.workers[0].url())).await?;
     assert_eq!(ready.status(), 200);
     let text = ready.text().await?;
-    assert!(text.contains(&format!("browser: missing, Chromium is missing at {named}")), "{text}");
+    assert!(text.contains(&format!("browser: not served, Chromium is missing at {named}")), "{text}");
 
     let client = app.client()?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
     let log = app.workers[0].log();
     let reported = async || {
         let queue = client.queue().await.expect("the queue");
-        queue.workers.first().is_some_and(|worker| worker.stages == [Stage::Transfer])
+        queue.workers.first().is_some_and(|worker| worker.stages.keys().eq([&Stage::Transfer]))
     };
     until("the worker's report", Duration::from_secs(20), Some(&log), reported).await?;
     // Longer than the longest wait between two claims.

@@ -1,20 +1,27 @@
-//! The browser that this machine has: looked for at start, and again while there is none.
+//! The browser that this machine has: looked for and tried at start, and again while there is none.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::process::Command;
+use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use url::Url;
 
+use super::confinement::{BrowserConfinement, proxy_address};
+use super::driver::{Driver, DriverSpec};
+use super::sandbox_check::check_renderers;
+use super::users::BrowserUsers;
+use super::webdriver::{BrowserOptions, WebDriver};
+use super::{Browser as _, BrowserError};
 use crate::net::PRODUCT;
+use crate::settings::NO_BROWSER_SANDBOX;
 
 /// How often the programs are looked for while they are missing, and whether they still exist once they were found.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// The deadline of `chromium --version`.
-const VERSION_DEADLINE: Duration = Duration::from_secs(20);
+/// The longest interval between two starts of a browser that does not work.
+const MAX_TRY_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Where Debian and others install Chromium. The headless shell comes first: it starts faster and needs less memory.
 /// Debian's /usr/bin/chromium-headless-shell is a shell script that survives its browser, so it is not in the list.
@@ -28,42 +35,84 @@ const BROWSERS: [&str; 5] = [
 const DRIVERS: [&str; 3] =
     ["/usr/bin/chromedriver", "/usr/lib/chromium/chromedriver", "/usr/local/bin/chromedriver"];
 
-/// Which programs to use.
-#[derive(Debug, Clone, Default)]
+/// A page that needs no network, with something for its process to do.
+const PAGE: &str = "data:text/html,<p>wpclone";
+
+/// Which programs to use, and whether with Chromium's sandbox.
+#[derive(Debug, Clone)]
 pub(crate) struct BrowserSettings {
     /// `None`: one of the usual places.
     pub(crate) browser: Option<PathBuf>,
     /// The same of chromedriver.
     pub(crate) driver: Option<PathBuf>,
+    /// Whether Chromium's sandbox is on. Without it any page can take over the browser.
+    pub(crate) has_sandbox: bool,
 }
 
-/// A browser and its driver.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A browser and its driver, which were tried.
+#[derive(Debug)]
 pub(crate) struct BrowserInstallation {
-    pub(crate) browser: PathBuf,
-    pub(crate) driver: PathBuf,
+    programs: Programs,
+    confinement: BrowserConfinement,
+    users: Arc<BrowserUsers>,
+    folders: PathBuf,
     /// How the browser identifies itself to sites.
     pub(crate) user_agent: String,
 }
 
+/// Where the programs are: as they were found, and without links in their paths.
+#[derive(Debug, Clone)]
+struct Programs {
+    found: [PathBuf; 2],
+    browser: PathBuf,
+    driver: PathBuf,
+}
+
+/// Why there is no browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Missing {
+    /// It was not looked for yet, or a program is not there.
+    Program(String),
+    /// It is there, and does not work.
+    DoesNotWork(String),
+}
+
 /// The browser installation, or why there is none.
-type Found = Result<Arc<BrowserInstallation>, String>;
+type Found = Result<Arc<BrowserInstallation>, Missing>;
 
 /// The browser installation as the last check found it.
 #[derive(Clone)]
 pub(crate) struct BrowserAvailability {
     settings: BrowserSettings,
+    /// Where each browser gets a folder.
+    folders: PathBuf,
+    users: Arc<Result<Arc<BrowserUsers>, String>>,
     found: watch::Sender<Found>,
 }
 
 impl BrowserInstallation {
-    /// Whether the browser can only run headless.
-    pub(super) fn is_headless_shell(&self) -> bool {
-        self.browser.file_name().is_some_and(|name| name.to_string_lossy().contains("headless-shell"))
+    /// How its processes are started.
+    pub(super) fn driver_spec(&self) -> DriverSpec<'_> {
+        DriverSpec {
+            browser: &self.programs.browser,
+            driver: &self.programs.driver,
+            confinement: &self.confinement,
+            users: &self.users,
+            folders: &self.folders,
+        }
+    }
+
+    /// How a browser is started.
+    pub(super) fn browser_options(&self) -> BrowserOptions<'_> {
+        BrowserOptions {
+            browser: &self.programs.browser,
+            has_sandbox: self.confinement.has_chromium_sandbox,
+            user_agent: Some(&self.user_agent),
+        }
     }
 
     fn exists(&self) -> bool {
-        self.browser.is_file() && self.driver.is_file()
+        self.programs.found.iter().all(|program| program.is_file())
     }
 }
 
@@ -78,44 +127,105 @@ impl BrowserSettings {
         self.driver.clone().or_else(|| first_file(&DRIVERS))
     }
 
-    async fn find(&self) -> Found {
+    fn find(&self) -> Result<Programs, String> {
         let driver = self.driver().filter(|driver| driver.is_file());
         let driver = driver.ok_or_else(|| missing("chromedriver", self.driver.as_deref()))?;
         let browser = self.browser().filter(|browser| browser.is_file());
         let browser = browser.ok_or_else(|| missing("Chromium", self.browser.as_deref()))?;
-        let user_agent = user_agent(&browser).await?;
-        Ok(Arc::new(BrowserInstallation { browser, driver, user_agent }))
+        let real =
+            |path: &PathBuf| path.canonicalize().map_err(|error| format!("{}: {error}", path.display()));
+        let (real_browser, real_driver) = (real(&browser)?, real(&driver)?);
+        Ok(Programs { found: [browser, driver], browser: real_browser, driver: real_driver })
     }
 }
 
 impl BrowserAvailability {
-    /// Nothing is looked for until [`BrowserAvailability::keep_checking`].
-    pub(crate) fn new(settings: BrowserSettings) -> Self {
-        Self { settings, found: watch::Sender::new(Err("it was not checked yet".into())) }
+    /// Nothing is looked for until [`BrowserAvailability::keep_checking`]. `folders`: where each browser gets a folder.
+    pub(crate) fn new(settings: BrowserSettings, folders: PathBuf) -> Self {
+        let users = Arc::new(BrowserUsers::find().map(Arc::new));
+        let found = watch::Sender::new(Err(Missing::Program("it was not checked yet".into())));
+        Self { settings, folders, users, found }
     }
 
-    /// Looks for the programs again and again, for as long as it is awaited.
-    pub(crate) async fn keep_checking(&self) {
+    /// Where each browser gets a folder.
+    pub(crate) fn folders(&self) -> &Path {
+        &self.folders
+    }
+
+    /// Looks for the programs again and again until `shutdown`, after which no process of it is left. One that does not
+    /// work is tried less and less often.
+    pub(crate) async fn keep_checking(self, shutdown: CancellationToken) {
+        if !self.settings.has_sandbox {
+            tracing::warn!(
+                "{NO_BROWSER_SANDBOX} is set: browsers run without Chromium's sandbox, so a page can take over its browser"
+            );
+        }
+        let mut interval = CHECK_INTERVAL;
         loop {
-            self.check().await;
-            tokio::time::sleep(CHECK_INTERVAL).await;
+            self.check(&shutdown).await;
+            let does_not_work = matches!(*self.found.borrow(), Err(Missing::DoesNotWork(_)));
+            interval = if does_not_work { (interval * 2).min(MAX_TRY_INTERVAL) } else { CHECK_INTERVAL };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(interval) => {}
+            }
         }
     }
 
-    async fn check(&self) {
+    async fn check(&self, shutdown: &CancellationToken) {
         if !self.installation().is_some_and(|found| found.exists()) {
-            self.set(self.settings.find().await);
+            self.set(self.find(shutdown).await);
         }
+    }
+
+    async fn find(&self, shutdown: &CancellationToken) -> Found {
+        let programs = self.settings.find().map_err(Missing::Program)?;
+        let users = self.users.as_ref().clone().map_err(Missing::DoesNotWork)?;
+        let mut reasons = Vec::new();
+        for confinement in BrowserConfinement::candidates(self.settings.has_sandbox) {
+            let mut installation = BrowserInstallation {
+                programs: programs.clone(),
+                confinement,
+                users: Arc::clone(&users),
+                folders: self.folders.clone(),
+                user_agent: String::new(),
+            };
+            match try_browser(&installation, shutdown).await {
+                Ok(major_version) => {
+                    if installation.confinement.bubblewrap.is_none() {
+                        tracing::warn!(
+                            reason = reasons.pop().unwrap_or_else(|| "it is not installed".into()),
+                            "browsers run without bubblewrap: other users of this machine can reach the port of a \
+                             browser's driver, and with it start programs as the browser's user"
+                        );
+                    }
+                    installation.user_agent = user_agent(major_version);
+                    return Ok(Arc::new(installation));
+                }
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        // The last candidate is the one that demands least of the machine.
+        let reason = reasons.pop().unwrap_or_default();
+        Err(Missing::DoesNotWork(if self.settings.has_sandbox {
+            format!(
+                "Chromium does not work with its sandbox here: {reason}. Allow user namespaces or install chromium-sandbox \
+                 (or set {NO_BROWSER_SANDBOX}=true, which gives every page a way to take over its browser)"
+            )
+        } else {
+            format!("Chromium does not work here: {reason}")
+        }))
     }
 
     fn set(&self, found: Found) {
         self.found.send_if_modified(|last| {
-            if *last == found {
-                return false;
-            }
-            match &found {
-                Ok(found) => tracing::info!(browser = %found.browser.display(), "the browser was found"),
-                Err(reason) => {
+            match (&*last, &found) {
+                (Err(last), Err(now)) if last == now => return false,
+                (_, Ok(found)) => tracing::info!(
+                    browser = %found.programs.browser.display(), bubblewrap = found.confinement.bubblewrap.is_some(),
+                    sandbox = found.confinement.has_chromium_sandbox, "the browser was found and tried"
+                ),
+                (_, Err(Missing::Program(reason) | Missing::DoesNotWork(reason))) => {
                     tracing::warn!(reason, "there is no browser; steps of the browser stage are not claimed")
                 }
             }
@@ -131,7 +241,10 @@ impl BrowserAvailability {
 
     /// Why there is no browser; `None` when there is one.
     pub(crate) fn missing(&self) -> Option<String> {
-        self.found.borrow().as_ref().err().cloned()
+        match &*self.found.borrow() {
+            Ok(_) => None,
+            Err(Missing::Program(reason) | Missing::DoesNotWork(reason)) => Some(reason.clone()),
+        }
     }
 
     /// How requests identify themselves to sites: as the browser does, when there is one.
@@ -149,6 +262,38 @@ impl BrowserAvailability {
     }
 }
 
+/// Opens a page in a browser, and checks that its sandbox is on if it has to be. Returns the browser's major version.
+async fn try_browser(
+    installation: &BrowserInstallation,
+    shutdown: &CancellationToken,
+) -> Result<u32, String> {
+    let mut driver = Driver::spawn(&installation.driver_spec()).await.map_err(|error| error.to_string())?;
+    let tried = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Err("the worker ends".to_owned()),
+        tried = try_driver(&mut driver, installation) => tried,
+    };
+    driver.stop().await;
+    tried
+}
+
+async fn try_driver(driver: &mut Driver, installation: &BrowserInstallation) -> Result<u32, String> {
+    let failed = |error: BrowserError| error.to_string();
+    let endpoint = driver.ready().await.map_err(failed)?;
+    let options = BrowserOptions { user_agent: None, ..installation.browser_options() };
+    // There is no proxy here: the page needs none.
+    let browser = WebDriver::start(endpoint, &options, proxy_address()).await.map_err(failed)?;
+    let page = Url::parse(PAGE).map_err(|error| error.to_string())?;
+    browser.go(&page).await.map_err(failed)?;
+    let user_agent = browser.run("return navigator.userAgent", Vec::<Value>::new()).await.map_err(failed)?;
+    if installation.confinement.has_chromium_sandbox {
+        let supervisor = driver.supervisor_pid().ok_or("it has ended")?;
+        check_renderers(supervisor, &installation.programs.browser).await?;
+    }
+    major_version(user_agent.as_str().unwrap_or_default())
+        .ok_or_else(|| "it does not report its version".to_owned())
+}
+
 fn first_file(paths: &[&str]) -> Option<PathBuf> {
     paths.iter().map(Path::new).find(|path| path.is_file()).map(Path::to_owned)
 }
@@ -160,58 +305,46 @@ fn missing(program: &str, named: Option<&Path>) -> String {
     }
 }
 
-/// Asks the browser for its version. It identifies itself as a Chrome of that version, as Chromium does, and by our
-/// name, so that a site's owner can recognise and allow us.
-async fn user_agent(browser: &Path) -> Result<String, String> {
-    let mut command = Command::new(browser);
-    command.args(["--version", "--no-sandbox"]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let path = browser.display();
-    let output = timeout(VERSION_DEADLINE, command.output()).await;
-    let output = output.map_err(|_| format!("{path} does not report its version in time"))?;
-    let output = output.map_err(|error| format!("{path} cannot be run: {error}"))?;
-    let major = major_version(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| format!("{path} does not report its version"))?;
-    Ok(format!(
-        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36 {PRODUCT}"
-    ))
+/// The browser identifies itself as a Chrome of its version, as Chromium does, and by our name, so that a site's owner can
+/// recognise and allow us.
+fn user_agent(major_version: u32) -> String {
+    format!(
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major_version}.0.0.0 Safari/537.36 {PRODUCT}"
+    )
 }
 
-/// `Chromium 156.0.8078.79 built on Debian …`
-fn major_version(output: &str) -> Option<u32> {
-    output.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
+/// `… HeadlessChrome/156.0.0.0 Safari/537.36`
+fn major_version(user_agent: &str) -> Option<u32> {
+    user_agent.split_once("Chrome/")?.1.split_once('.')?.0.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
     #[test]
-    fn the_version_is_read_from_the_browsers_output() {
-        assert_eq!(major_version("Chromium 156.0.8078.79 built on Debian GNU/Linux 12"), Some(156));
-        assert_eq!(major_version("segmentation fault"), None);
+    fn the_version_is_read_from_the_browsers_user_agent() {
+        let given = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/156.0.0.0 Safari/537.36";
+        assert_eq!(major_version(given), Some(156));
+        assert_eq!(major_version("Mozilla/5.0"), None);
+        assert!(user_agent(156).contains("Chrome/156.0.0.0"));
     }
 
-    #[tokio::test]
-    async fn a_browser_that_is_installed_later_is_found_and_one_that_is_removed_is_missed() {
+    #[test]
+    fn a_missing_program_is_named_with_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let (browser, driver) = (folder.path().join("chromium"), folder.path().join("chromedriver"));
-        let settings = BrowserSettings { browser: Some(browser.clone()), driver: Some(driver.clone()) };
-        let availability = BrowserAvailability::new(settings);
-        availability.check().await;
-        assert!(availability.missing().unwrap().contains("chromedriver is missing at"));
-
+        let settings = BrowserSettings {
+            browser: Some(browser.clone()),
+            driver: Some(driver.clone()),
+            has_sandbox: true,
+        };
+        assert!(settings.find().unwrap_err().contains("chromedriver is missing at"));
         fs::write(&driver, "").unwrap();
-        fs::write(&browser, "#!/bin/sh\necho Chromium 156.0.1.2\n").unwrap();
-        fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
-        availability.check().await;
-        availability.available().await;
-        assert!(availability.installation().unwrap().user_agent.contains("Chrome/156.0.0.0"));
-
-        fs::remove_file(&browser).unwrap();
-        availability.check().await;
-        assert!(availability.missing().unwrap().contains("Chromium is missing at"));
+        assert!(settings.find().unwrap_err().contains("Chromium is missing at"));
+        fs::write(&browser, "").unwrap();
+        assert_eq!(settings.find().unwrap().found, [browser, driver]);
     }
 }

@@ -1,51 +1,97 @@
 //! Connections to the driver whose answers are bounded: what a page's scripts return comes through them.
 
 use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
 /// The most bytes of one answer. Pictures have some 300 KB, pages that we ask for at most 4 MiB in base64.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// Connects as `HttpConnector` does.
+/// Where a driver listens.
+#[derive(Debug, Clone)]
+pub(super) enum DriverEndpoint {
+    /// At a port of loopback.
+    Tcp { port: u16 },
+    /// At a port of its own network namespace, behind a socket of this user.
+    Unix { socket: PathBuf, port: u16, uid: u32 },
+}
+
+impl DriverEndpoint {
+    /// The address of its WebDriver server, as the server knows itself.
+    pub(super) fn url(&self) -> String {
+        let (Self::Tcp { port } | Self::Unix { port, .. }) = self;
+        format!("http://127.0.0.1:{port}")
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn DriverStream>> {
+        Ok(match self {
+            Self::Tcp { port } => Box::new(TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await?),
+            Self::Unix { socket, uid, .. } => Box::new(connect_to_user(socket, *uid).await?),
+        })
+    }
+}
+
+/// Connects to a socket in a folder that a browser can write: follows no link, and sends nothing to another user.
+async fn connect_to_user(socket: &Path, uid: u32) -> io::Result<UnixStream> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, socket, flags, Mode::empty())?;
+    let found = rustix::fs::fstat(&file)?;
+    let is_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
+    let stream = match is_socket && found.st_uid == uid {
+        true => UnixStream::connect(format!("/proc/self/fd/{}", file.as_raw_fd())).await?,
+        false => return Err(io::Error::other("the driver's socket is not the browser's")),
+    };
+    if stream.peer_cred()?.uid() != uid {
+        return Err(io::Error::other("the driver's socket belongs to another user's program"));
+    }
+    Ok(stream)
+}
+
+pub(super) trait DriverStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> DriverStream for T {}
+
+/// Connects to one driver, whatever the address of a request is.
 #[derive(Clone)]
-pub(super) struct LimitedConnector(HttpConnector);
+pub(super) struct LimitedConnector(DriverEndpoint);
 
 impl LimitedConnector {
-    pub(super) fn new() -> Self {
-        Self(HttpConnector::new())
+    pub(super) fn new(driver: DriverEndpoint) -> Self {
+        Self(driver)
     }
 }
 
 impl Service<http::Uri> for LimitedConnector {
     type Response = TokioIo<Limited>;
-    type Error = <HttpConnector as Service<http::Uri>>::Error;
+    type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, to: http::Uri) -> Self::Future {
-        let connecting = self.0.call(to);
-        Box::pin(async {
-            Ok(TokioIo::new(Limited { stream: connecting.await?.into_inner(), left: MAX_ANSWER }))
-        })
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let driver = self.0.clone();
+        Box::pin(
+            async move { Ok(TokioIo::new(Limited { stream: driver.connect().await?, left: MAX_ANSWER })) },
+        )
     }
 }
 
 /// A connection that breaks when more than [`MAX_ANSWER`] bytes come after the last that went.
 pub(super) struct Limited {
-    stream: TcpStream,
+    stream: Box<dyn DriverStream>,
     left: usize,
 }
-
 impl Connection for Limited {
     fn connected(&self) -> Connected {
         Connected::new()

@@ -1,20 +1,24 @@
 //! The browser stage: logs in to wp-admin with a real browser.
 //!
-//! [`Browser`] is what a browser can do; [`driver`] runs its processes; [`webdriver`] speaks WebDriver; [`wordpress`]
+//! [`Browser`] is what a browser can do; [`driver`] runs its processes, confined as [`confinement`] says; [`webdriver`] speaks WebDriver; [`wordpress`]
 //! knows WordPress and nothing of browsers; [`stage`] executes a step.
 
 mod app_password;
 mod artifact_recorder;
 mod browser_step;
+mod confinement;
 mod context;
 mod driver;
 mod fetch;
 mod installation;
 mod limited_connector;
+mod relay;
+mod sandbox_check;
 mod session;
 mod setup;
 mod stage;
 mod step_reporter;
+mod users;
 mod verify_clone;
 mod webdriver;
 mod wordpress;
@@ -25,7 +29,8 @@ use serde_json::Value;
 use url::Url;
 use wpclone_task::{Code, Problem};
 
-pub(crate) use installation::{BrowserAvailability, BrowserInstallation, BrowserSettings};
+pub(crate) use installation::{BrowserAvailability, BrowserSettings};
+pub(crate) use relay::run_if_relay;
 pub(crate) use stage::{BrowserStage, Deadlines};
 pub(crate) use step_reporter::StepReporter;
 

@@ -1,16 +1,15 @@
 //! A browser session: the way to sites, and the browser's processes.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use wpclone_supervisor::unique_folder;
 use wpclone_task::{Code, Problem};
 
+use super::Browser;
 use super::driver::Driver;
+use super::installation::BrowserInstallation;
 use super::webdriver::WebDriver;
 use super::wordpress::StepResult;
-use super::{Browser, BrowserInstallation};
 use crate::job::Job;
 use crate::net::{EgressPolicy, EgressProxy, SiteClient};
 
@@ -45,15 +44,15 @@ impl BrowserSession {
         self.browser.get().map(|browser| browser as &dyn Browser)
     }
 
-    /// Starts the browser in a new folder below `folders`.
-    pub(super) async fn start_browser(&self, folders: &Path, job: &Job) -> StepResult<&dyn Browser> {
+    /// Starts the browser.
+    pub(super) async fn start_browser(&self, job: &Job) -> StepResult<&dyn Browser> {
         let mut slot = self.driver.lock().await;
         // Stored before it is awaited: `close` must find it if this step is stopped meanwhile.
-        let driver = Driver::spawn(&self.installation, unique_folder(folders, "task")).await?;
-        let driver = slot.insert(driver);
+        let driver = slot.insert(Driver::spawn(&self.installation.driver_spec()).await?);
         job.browser_pid.send_replace(driver.supervisor_pid());
-        let url = driver.ready().await?;
-        let browser = WebDriver::start(&url, &self.installation, self.proxy.address()).await?;
+        let endpoint = driver.ready().await?;
+        let proxy = driver.connect_proxy(&self.proxy)?;
+        let browser = WebDriver::start(endpoint, &self.installation.browser_options(), proxy).await?;
         Ok(self.browser.get_or_init(|| browser))
     }
 

@@ -1,6 +1,5 @@
 //! Executes a step of the browser stage, from its claim to its artifacts.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -12,10 +11,10 @@ use super::browser_step::BrowserStep;
 use super::context::{StepContext, deadline_exceeded};
 use super::installation::BrowserAvailability;
 use super::session::BrowserSession;
-use super::step_reporter::StepReporter;
+use super::step_reporter::{SiteRole, StepReporter};
 use super::wordpress::{self, StepError, StepResult};
 use crate::job::{Job, StepEnd};
-use crate::net::EgressPolicy;
+use crate::net::EgressRules;
 
 /// The deadlines of a step.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +31,8 @@ pub(crate) struct Deadlines {
 pub(crate) struct BrowserStage {
     pub(crate) availability: BrowserAvailability,
     pub(crate) deadlines: Deadlines,
-    pub(crate) egress: EgressPolicy,
+    pub(crate) egress: EgressRules,
     pub(crate) artifacts: Artifacts,
-    /// Where each task gets a folder.
-    pub(crate) folders: PathBuf,
 }
 
 impl BrowserStage {
@@ -49,8 +46,12 @@ impl BrowserStage {
         let Some(installation) = self.availability.installation() else { return StepEnd::Stopped };
         let recorder = ArtifactRecorder::new(&self.artifacts, job.task, step.artifact_prefix(), &job.secrets);
         let reporter = StepReporter::new(&job.updates, &recorder, step.site_role());
-        let session = match BrowserSession::open(self.egress.clone(), self.deadlines.part, installation).await
-        {
+        let site = step.login().site.url();
+        let egress = match step.site_role() {
+            SiteRole::Clone => self.egress.for_task([], Some(site)),
+            SiteRole::Source | SiteRole::Target => self.egress.for_task([site], None),
+        };
+        let session = match BrowserSession::open(egress, self.deadlines.part, installation).await {
             Ok(session) => session,
             Err(problem) => return StepEnd::Failed(reporter.complete(*problem)),
         };
@@ -108,7 +109,7 @@ impl BrowserStage {
         let given = &step.login().site;
         // Starting the browser takes as long as the site takes to answer.
         let discovery = wordpress::discover_site(&session.http, given);
-        let (site, browser) = tokio::join!(discovery, session.start_browser(&self.folders, job));
+        let (site, browser) = tokio::join!(discovery, session.start_browser(job));
         let site = site?;
         let context = StepContext {
             browser: browser?,

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use fantoccini::error::{CmdError, NewSessionError};
@@ -10,13 +11,23 @@ use fantoccini::{Client, ClientBuilder};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::limited_connector::LimitedConnector;
-use super::{Browser, BrowserError, BrowserInstallation, Cookie};
+use super::limited_connector::{DriverEndpoint, LimitedConnector};
+use super::{Browser, BrowserError, Cookie};
 
 /// A command of WebDriver takes milliseconds; one that takes this long never ends.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 /// A cold start on a busy machine.
 const SESSION_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a browser is started.
+pub(super) struct BrowserOptions<'a> {
+    /// Its path, without links.
+    pub(super) browser: &'a Path,
+    /// Whether its own sandbox is on.
+    pub(super) has_sandbox: bool,
+    /// How it identifies itself to sites; `None` for its own way.
+    pub(super) user_agent: Option<&'a str>,
+}
 
 /// A Chromium behind chromedriver.
 pub(crate) struct WebDriver {
@@ -26,14 +37,14 @@ pub(crate) struct WebDriver {
 impl WebDriver {
     /// Starts a browser that reaches the world through the SOCKS5 proxy at `proxy` and no other way.
     pub(crate) async fn start(
-        driver: &str,
-        installation: &BrowserInstallation,
+        driver: DriverEndpoint,
+        options: &BrowserOptions<'_>,
         proxy: SocketAddr,
     ) -> Result<Self, BrowserError> {
-        let capabilities = capabilities(installation, proxy);
-        let mut builder = ClientBuilder::new(LimitedConnector::new());
-        builder.capabilities(capabilities);
-        let client = limited(SESSION_LIMIT, builder.connect(driver))
+        let url = driver.url();
+        let mut builder = ClientBuilder::new(LimitedConnector::new(driver));
+        builder.capabilities(capabilities(options, proxy));
+        let client = limited(SESSION_LIMIT, builder.connect(&url))
             .await?
             .map_err(|e| BrowserError::Gone(session_error(&e)))?;
         let browser = Self { client };
@@ -89,7 +100,7 @@ fn session_error(error: &NewSessionError) -> String {
     }
 }
 
-fn capabilities(installation: &BrowserInstallation, proxy: SocketAddr) -> Capabilities {
+fn capabilities(options: &BrowserOptions<'_>, proxy: SocketAddr) -> Capabilities {
     let mut args = vec![
         format!("--proxy-server=socks5://{proxy}"),
         // Chromium would go to loopback addresses past the proxy.
@@ -99,10 +110,12 @@ fn capabilities(installation: &BrowserInstallation, proxy: SocketAddr) -> Capabi
         // The headless shell knows this by the first name, Chromium by the second.
         "--force-webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
         "--webrtc-ip-handling-policy=disable_non_proxied_udp".to_owned(),
-        // For every window, also one that a page opens.
-        format!("--user-agent={}", installation.user_agent),
+        // No port for the driver: whoever reached it could control the browser.
+        "--remote-debugging-pipe".to_owned(),
         "--window-size=1280,900".to_owned(),
     ];
+    // For every window, also one that a page opens.
+    args.extend(options.user_agent.map(|user_agent| format!("--user-agent={user_agent}")));
     args.extend(
         [
             "--disable-background-networking",
@@ -120,11 +133,11 @@ fn capabilities(installation: &BrowserInstallation, proxy: SocketAddr) -> Capabi
         ]
         .map(str::to_owned),
     );
-    if !installation.is_headless_shell() {
+    // The headless shell runs only so.
+    if !options.browser.file_name().is_some_and(|name| name.to_string_lossy().contains("headless-shell")) {
         args.push("--headless=new".into());
     }
-    // Chromium's sandbox refuses to work for root.
-    if rustix::process::geteuid().is_root() {
+    if !options.has_sandbox {
         args.push("--no-sandbox".into());
     }
     let all = json!({
@@ -132,7 +145,7 @@ fn capabilities(installation: &BrowserInstallation, proxy: SocketAddr) -> Capabi
         // We wait for what we need ourselves.
         "pageLoadStrategy": "none",
         "goog:loggingPrefs": { "browser": "ALL" },
-        "goog:chromeOptions": { "binary": installation.browser, "args": args, "excludeSwitches": ["disable-popup-blocking"] },
+        "goog:chromeOptions": { "binary": options.browser, "args": args, "excludeSwitches": ["disable-popup-blocking"] },
     });
     match all {
         Value::Object(all) => all,

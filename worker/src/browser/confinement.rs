@@ -1,0 +1,112 @@
+//! How a browser is confined: by Chromium's own sandbox, and by bubblewrap around the browser and its driver.
+//!
+//! In bubblewrap a browser has no network. A relay beside it connects its proxy port to the worker's egress proxy, and
+//! the worker to the driver, whose port nobody else can reach: whoever reaches it can start programs.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use wpclone_supervisor::FIRST_INHERITED_FD;
+
+use super::relay;
+
+/// This program, which the relay is too. It is passed as an open file: the browser's user may not reach its path.
+pub(super) const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
+/// Where distributions install bubblewrap.
+const BUBBLEWRAP: [&str; 2] = ["/usr/bin/bwrap", "/usr/local/bin/bwrap"];
+
+/// Folders of programs and libraries outside of /usr: links into it on most systems.
+const SYSTEM_FOLDERS: [&str; 5] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64"];
+
+/// What else a browser reads: fonts, the time zone, policies of the operator's.
+const READ_ONLY: [&str; 8] = [
+    "/etc/alternatives",
+    "/etc/chromium",
+    "/etc/chromium.d",
+    "/etc/fonts",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/opt",
+    "/var/cache/fontconfig",
+];
+
+/// How browsers are confined on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BrowserConfinement {
+    /// bubblewrap; `None` where it does not work.
+    pub(super) bubblewrap: Option<PathBuf>,
+    /// Whether the browser has a PID namespace of its own, where bubblewrap works. Where parts of /proc are covered, as in
+    /// containers, no /proc can be mounted for one.
+    pub(super) has_own_processes: bool,
+    /// Whether Chromium's own sandbox is on.
+    pub(super) has_chromium_sandbox: bool,
+}
+
+impl BrowserConfinement {
+    /// Those to try, the best first.
+    pub(super) fn candidates(has_chromium_sandbox: bool) -> Vec<Self> {
+        let bubblewrap = BUBBLEWRAP.iter().map(PathBuf::from).find(|path| path.is_file());
+        let with = |bubblewrap: Option<PathBuf>, has_own_processes| Self {
+            bubblewrap,
+            has_own_processes,
+            has_chromium_sandbox,
+        };
+        let confined = [true, false].into_iter().filter_map(|own| Some(with(Some(bubblewrap.clone()?), own)));
+        confined.chain([with(None, false)]).collect()
+    }
+}
+
+/// Where the egress proxy is in a browser's network namespace.
+pub(super) fn proxy_address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, relay::PROXY_PORT).into()
+}
+
+/// The arguments of bubblewrap that start the relay and `driver` in `folder`, which is all that they can write. `browser`
+/// is what the driver starts. Further user namespaces are allowed: Chromium's sandbox is made of them.
+pub(super) fn bubblewrap_args(
+    folder: &Path,
+    driver: &Path,
+    browser: &Path,
+    has_own_processes: bool,
+) -> Vec<String> {
+    let mut args: Vec<String> = [
+        "--unshare-user",
+        "--unshare-net",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--unshare-cgroup",
+        "--die-with-parent",
+        "--new-session",
+        "--cap-drop",
+        "ALL",
+        "--dev",
+        "/dev",
+        "--tmpfs",
+        "/tmp",
+        "--ro-bind",
+        "/usr",
+        "/usr",
+    ]
+    .map(str::to_owned)
+    .into();
+    let processes: &[&str] =
+        if has_own_processes { &["--unshare-pid", "--proc", "/proc"] } else { &["--bind", "/proc", "/proc"] };
+    args.extend(processes.iter().map(|word| (*word).to_owned()));
+    for path in SYSTEM_FOLDERS {
+        match std::fs::read_link(path) {
+            Ok(target) => args.extend(["--symlink".into(), target.display().to_string(), path.into()]),
+            Err(_) => args.extend(["--ro-bind-try".into(), path.into(), path.into()]),
+        }
+    }
+    let installed = [driver, browser].into_iter().filter_map(Path::parent);
+    let installed =
+        installed.filter(|parent| !parent.starts_with("/usr")).map(|path| path.display().to_string());
+    for path in READ_ONLY.map(str::to_owned).into_iter().chain(installed) {
+        args.extend(["--ro-bind-try".into(), path.clone(), path]);
+    }
+    let folder = folder.display().to_string();
+    args.extend(["--bind".into(), folder.clone(), folder.clone(), "--chdir".into(), folder, "--".into()]);
+    args.extend([format!("/proc/self/fd/{FIRST_INHERITED_FD}"), relay::ARGUMENT.into(), driver.display().to_string()]);
+    args
+}
