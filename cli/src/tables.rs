@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use wpclone_task::{
-    CloneProblemKind, CloneView, Problem, QueueView, ReadableField, Stage, StageSlots, StoredRequest, TaskView,
-    readable,
+    CloneProblemKind, CloneView, Problem, QueueView, ReadableField, Stage, StageSlots, StoredRequest,
+    TaskView, readable,
 };
 
 use crate::client::{Api, Task};

@@ -107,6 +107,10 @@ pub(super) fn bubblewrap_args(
     }
     let folder = folder.display().to_string();
     args.extend(["--bind".into(), folder.clone(), folder.clone(), "--chdir".into(), folder, "--".into()]);
-    args.extend([format!("/proc/self/fd/{FIRST_INHERITED_FD}"), relay::ARGUMENT.into(), driver.display().to_string()]);
+    args.extend([
+        format!("/proc/self/fd/{FIRST_INHERITED_FD}"),
+        relay::ARGUMENT.into(),
+        driver.display().to_string(),
+    ]);
     args
 }
