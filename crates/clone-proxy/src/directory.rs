@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use url::Url;
+use wpclone_beneath::Owner;
 use wpclone_provision::{Addresses, CloneName, Routing};
 
 use crate::fastcgi::PhpSocket;
@@ -38,8 +39,8 @@ pub struct Backend {
     pub tree: PathBuf,
     /// The socket of its php-fpm.
     pub socket: PhpSocket,
-    /// The only system user whose files are served, where clones have users of their own.
-    pub uid: Option<u32>,
+    /// The only system user whose files are served.
+    pub owner: Owner,
     /// A permit for each request that PHP may handle or have waiting.
     pub requests: Arc<Semaphore>,
 }
@@ -51,6 +52,8 @@ pub enum BackendState {
     Serving,
     /// Its programs are being started.
     Starting,
+    /// It was stopped because of what it takes of the disk.
+    Stopped,
     /// It is being deleted.
     Deleting,
 }

@@ -30,6 +30,14 @@ pub(crate) fn unreadable() -> Response {
     )
 }
 
+/// The clone is kept, but not run any more.
+pub(crate) fn stopped() -> Response {
+    page(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "This clone was stopped, because it takes more of the disk than it may. It is kept until it expires or is deleted.",
+    )
+}
+
 /// The clone has been deleted.
 pub(crate) fn gone() -> Response {
     page(StatusCode::GONE, "This clone has expired or was deleted.")

@@ -1,18 +1,16 @@
 //! Which file of a clone a path means.
 //!
-//! The folder belongs to PHP of strangers, which can create links and pipes in it, while the proxy may be root: each
-//! name is opened relative to an open folder, no link is followed, and only regular files are opened.
+//! The folder belongs to PHP of strangers, which can create links and pipes in it, while the proxy may be root: everything
+//! is opened by `wpclone_beneath`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use wpclone_beneath::{Dir, Owner};
 
 use crate::htaccess::{self, Rule};
 use crate::request_path::PathNames;
@@ -35,11 +33,11 @@ pub(crate) enum Resource {
     Hidden,
 }
 
-/// Finds it. A path that does not exist goes to `index.php`, WordPress' front controller. `uid` is the only user whose
-/// files are served, where clones have users of their own.
-pub(crate) fn find(tree: &Path, path: &PathNames, uid: Option<u32>) -> io::Result<Resource> {
+/// Finds it. A path that does not exist goes to `index.php`, WordPress' front controller. `owner` is the only user whose
+/// files are served. The folder that `tree` is in is ours.
+pub(crate) fn find(tree: &Path, path: &PathNames, owner: Owner) -> io::Result<Resource> {
     let front_controller = || Ok(Resource::Script { script: "index.php".into(), path_info: Vec::new() });
-    let mut walk = Walk { folder: open_folder(CWD, tree.as_os_str())?, rules: Vec::new(), uid };
+    let mut walk = Walk { folder: Dir::open(tree)?, rules: Vec::new(), owner };
     walk.read_rules()?;
     let mut at = PathBuf::new();
     for (index, name) in path.names.iter().enumerate() {
@@ -90,45 +88,36 @@ enum Step {
 }
 
 struct Walk {
-    folder: OwnedFd,
+    folder: Dir,
     rules: Vec<Rule>,
-    uid: Option<u32>,
+    owner: Owner,
 }
 
 impl Walk {
     /// Enters a folder or opens a file.
     fn step(&mut self, name: &OsStr) -> io::Result<Step> {
-        match open_folder(&self.folder, name) {
+        match self.folder.open_dir(name) {
             Ok(folder) => {
                 self.folder = folder;
                 self.read_rules()?;
                 return Ok(Step::Folder);
             }
-            Err(Errno::NOTDIR) => {}
-            Err(error) => return missing_or(error),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+            Err(error) if is_absent(&error) => return Ok(Step::Missing),
+            Err(error) => return Err(error),
         }
-        match self.open(name) {
-            Ok(Some(file)) => Ok(Step::File(file)),
-            Ok(None) => Ok(Step::Missing),
-            Err(error) => missing_or(error),
+        match self.folder.open_file(name, self.owner) {
+            Ok(file) => Ok(Step::File(file)),
+            Err(error) if is_absent(&error) => Ok(Step::Missing),
+            Err(error) => Err(error),
         }
-    }
-
-    /// Opens a regular file of the clone's own user in this folder.
-    fn open(&self, name: &OsStr) -> Result<Option<File>, Errno> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(openat(&self.folder, name, flags, Mode::empty())?);
-        let Ok(found) = file.metadata() else { return Ok(None) };
-        // A hard link may point to a file of another user.
-        let own = self.uid.is_none_or(|uid| found.uid() == uid);
-        Ok((found.is_file() && own).then_some(file))
     }
 
     fn read_rules(&mut self) -> io::Result<()> {
-        let file = match self.open(OsStr::new(".htaccess")) {
-            Ok(Some(file)) => file,
-            Ok(None) | Err(Errno::NOENT | Errno::LOOP | Errno::ACCESS | Errno::NOTDIR) => return Ok(()),
-            Err(error) => return Err(error.into()),
+        let file = match self.folder.open_file(".htaccess", self.owner) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => return Err(error),
         };
         let mut text = Vec::new();
         file.take(MAX_HTACCESS_BYTES).read_to_end(&mut text)?;
@@ -151,18 +140,17 @@ impl Walk {
     }
 }
 
-fn open_folder<F: std::os::fd::AsFd>(at: F, name: &OsStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(at, name, flags, Mode::empty())
-}
-
-fn missing_or(error: Errno) -> io::Result<Step> {
-    match error {
-        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG | Errno::NXIO => {
-            Ok(Step::Missing)
-        }
-        error => Err(error.into()),
-    }
+/// Whether there is nothing that is served: no such file, or one that is not the clone's own regular file.
+fn is_absent(error: &io::Error) -> bool {
+    let absent = [
+        io::ErrorKind::NotFound,
+        io::ErrorKind::NotADirectory,
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::CrossesDevices,
+        io::ErrorKind::InvalidFilename,
+    ];
+    // Links are not followed, and a socket is no device or address that can be opened.
+    absent.contains(&error.kind()) || matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::NXIO))
 }
 
 /// Dot files and everything in dot folders, except `/.well-known/` (RFC 8615).
@@ -201,7 +189,7 @@ mod tests {
     use crate::request_path;
 
     fn found(tree: &Path, path: &str) -> String {
-        match find(tree, &request_path::parse(path).unwrap(), None).unwrap() {
+        match find(tree, &request_path::parse(path).unwrap(), Owner::Any).unwrap() {
             Resource::Script { script, path_info } => {
                 format!("run {} {}", script.display(), String::from_utf8_lossy(&path_info)).trim().to_owned()
             }
@@ -281,5 +269,25 @@ mod tests {
         ] {
             assert_eq!(found(&tree, path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn what_a_hostile_clone_puts_into_its_folder_is_neither_opened_nor_waited_for() {
+        let base = tempfile::tempdir().unwrap();
+        let tree = base.path().join("tree");
+        fs::create_dir_all(tree.join("up")).unwrap();
+        fs::write(base.path().join("secret.txt"), "secret").unwrap();
+        symlink("../../secret.txt", tree.join("up/link.txt")).unwrap();
+        symlink("/proc/self/environ", tree.join("up/environ.txt")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, tree.join("up/pipe.txt"), rustix::fs::Mode::RUSR).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, tree.join(".htaccess"), rustix::fs::Mode::RUSR).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(tree.join("up/socket.txt")).unwrap();
+        for path in ["/up/link.txt", "/up/environ.txt", "/up/pipe.txt", "/up/socket.txt"] {
+            assert_eq!(found(&tree, path), "run index.php", "{path}");
+        }
+        fs::write(tree.join("up/foreign.txt"), "").unwrap();
+        let other = Owner::Uid(rustix::process::geteuid().as_raw() + 1);
+        let found = find(&tree, &request_path::parse("/up/foreign.txt").unwrap(), other).unwrap();
+        assert!(matches!(found, Resource::Script { .. }), "{found:?}");
     }
 }

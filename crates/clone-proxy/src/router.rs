@@ -61,6 +61,7 @@ async fn route(
     match backend.state {
         BackendState::Serving => {}
         BackendState::Starting => return Err(pages::starting()),
+        BackendState::Stopped => return Err(pages::stopped()),
         BackendState::Deleting => return Err(pages::gone()),
     }
     headers::clean_request(request.headers_mut());
@@ -101,8 +102,8 @@ fn rejection<B>(request: &Request<B>) -> Option<Response> {
 async fn find_resource(backend: &Backend, path: &str) -> Result<Resource, Response> {
     let names = request_path::parse(path)
         .map_err(|error| pages::page(StatusCode::BAD_REQUEST, &format!("The path is not valid: {error}.")))?;
-    let (tree, uid) = (backend.tree.clone(), backend.uid);
-    let found = tokio::task::spawn_blocking(move || resource::find(&tree, &names, uid)).await;
+    let (tree, owner) = (backend.tree.clone(), backend.owner);
+    let found = tokio::task::spawn_blocking(move || resource::find(&tree, &names, owner)).await;
     found.map_err(std::io::Error::other).flatten().map_err(|error| {
         tracing::warn!(clone = %backend.name, %error, "a file of a clone cannot be read");
         pages::internal_error()

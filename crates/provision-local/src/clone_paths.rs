@@ -4,13 +4,22 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use wpclone_beneath::{Dir, NewFile};
 use wpclone_clone_proxy::fastcgi::PhpSocket;
 
 use crate::files::{create_dir, remove_all, sync_dir, temporary};
-use crate::users::{Ids, chown, uid_of};
+use crate::users::{Ids, uid_of};
 
 /// PHP's error log, in a clone's `log`.
 pub(crate) const PHP_LOG: &str = "php.log";
+
+// The folders in a clone's folder. The clone's PHP writes all of them but the first, in which it writes its WordPress:
+// whatever is opened below them is opened by `wpclone_beneath`.
+const WWW: &str = "www";
+const TMP: &str = "tmp";
+const LOG: &str = "log";
+const LOGIN: &str = "login";
+const RUN: &str = "run";
 
 /// The paths in a clone's folder.
 #[derive(Debug, Clone)]
@@ -36,7 +45,7 @@ impl ClonePaths {
 
     /// The parent of WordPress' folder (of ABSPATH), where wp-config.php is.
     pub(crate) fn www(&self) -> PathBuf {
-        self.folder.join("www")
+        self.folder.join(WWW)
     }
 
     /// WordPress itself.
@@ -44,25 +53,21 @@ impl ClonePaths {
         self.www().join(&self.name)
     }
 
-    pub(crate) fn wp_config(&self) -> PathBuf {
-        self.www().join("wp-config.php")
-    }
-
     pub(crate) fn tmp(&self) -> PathBuf {
-        self.folder.join("tmp")
+        self.folder.join(TMP)
     }
 
     pub(crate) fn log(&self) -> PathBuf {
-        self.folder.join("log")
+        self.folder.join(LOG)
     }
 
     /// Nonces of login links that were used, until the links expire.
     pub(crate) fn login(&self) -> PathBuf {
-        self.folder.join("login")
+        self.folder.join(LOGIN)
     }
 
     pub(crate) fn run(&self) -> PathBuf {
-        self.folder.join("run")
+        self.folder.join(RUN)
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -94,19 +99,21 @@ impl ClonePaths {
         Ok(true)
     }
 
-    /// Removes everything but the record, so that it is still known what the rest was.
+    /// Removes everything but the record, so that it is still known what the rest was. What cannot be removed does not
+    /// keep the rest.
     pub(crate) fn remove_content(&self) -> io::Result<()> {
         let entries = match fs::read_dir(&self.folder) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
         };
-        let record = self.record();
+        let (record, mut removed) = (self.record(), Ok(()));
         for entry in entries {
             let path = entry?.path();
             if path != record {
-                remove_all(&path)?;
+                removed = removed.and(remove_all(&path));
             }
         }
+        removed?;
         // The record must not be gone from the disk before the rest is.
         sync_dir(&self.folder)
     }
@@ -125,12 +132,16 @@ impl ClonePaths {
 /// Creates the folders in a clone's folder: `www` is ours, those that PHP writes belong to the clone's user.
 pub(crate) fn create_clone_dirs(paths: &ClonePaths, user: Option<Ids>) -> io::Result<()> {
     create_dir(&paths.folder, 0o711)?;
-    create_dir(&paths.www(), 0o750)?;
+    let folder = Dir::open(&paths.folder)?;
     // The user's group may enter it, but not replace wp-config.php.
-    chown(&paths.www(), user.map(Ids::readable_by_group))?;
-    for folder in [paths.tmp(), paths.log(), paths.login(), paths.run()] {
-        create_dir(&folder, 0o700)?;
-        chown(&folder, user)?;
+    folder.create_dir(WWW, new_file(0o750, user.map(Ids::readable_by_group)))?;
+    for name in [TMP, LOG, LOGIN, RUN] {
+        folder.create_dir(name, new_file(0o700, user))?;
     }
     Ok(())
+}
+
+/// A new file or folder of a user; ours without one.
+pub(crate) fn new_file(mode: u32, user: Option<Ids>) -> NewFile {
+    NewFile { mode, owner: user.map(|ids| (ids.uid, ids.gid)) }
 }

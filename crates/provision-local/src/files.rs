@@ -4,14 +4,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::fs::statvfs;
-
-/// Free bytes of the disk that a folder is on, for users other than root.
-pub(crate) fn free_space(folder: &Path) -> io::Result<u64> {
-    let disk = statvfs(folder)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
+/// How long one removal may take; removing a million files takes some twenty seconds.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Creates a folder with this mode, whatever the umask. An existing one gets the mode.
 pub(crate) fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
@@ -44,24 +40,8 @@ pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes a file or a folder with everything in it. Removing a missing one succeeds.
+/// Removes a file or a folder with everything in it. Removing a missing one succeeds. It ends after [`REMOVAL_TIMEOUT`];
+/// the next call goes on.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
-    let is_dir = match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found?.is_dir(),
-    };
-    if !is_dir {
-        return fs::remove_file(path);
-    }
-    // A process that is just ending may have created a file meanwhile.
-    let mut last = Ok(());
-    for _ in 0..5 {
-        last = fs::remove_dir_all(path);
-        match &last {
-            Ok(()) => return Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(_) => std::thread::sleep(std::time::Duration::from_millis(20)),
-        }
-    }
-    last
+    wpclone_beneath::remove_tree(path, Instant::now() + REMOVAL_TIMEOUT)
 }

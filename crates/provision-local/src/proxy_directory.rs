@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use url::Url;
+use wpclone_beneath::Owner;
 use wpclone_clone_proxy::{Backend, BackendState, CloneDirectory, NoBackend};
 use wpclone_provision::{Addresses, CloneName, Phase, ProvisionError};
 
 use crate::engine::LocalEngine;
+use crate::users::uid_of;
 
 impl CloneDirectory for LocalEngine {
     fn addresses(&self) -> &Addresses {
@@ -21,8 +23,9 @@ impl CloneDirectory for LocalEngine {
         })?;
         let record = entry.record();
         let state = match record.info.phase {
-            Phase::Ready | Phase::Published if entry.is_serving() => BackendState::Serving,
             Phase::Deleting => BackendState::Deleting,
+            _ if entry.stopping_problem().is_some() => BackendState::Stopped,
+            Phase::Ready | Phase::Published if entry.is_serving() => BackendState::Serving,
             _ => BackendState::Starting,
         };
         let user = self.host.users.of_slot(record.slot);
@@ -34,7 +37,7 @@ impl CloneDirectory for LocalEngine {
             www: entry.paths.www(),
             tree: entry.paths.tree(),
             socket: entry.paths.php_socket(user),
-            uid: user.map(|ids| ids.uid),
+            owner: Owner::Uid(uid_of(user)),
             requests: Arc::clone(&entry.requests),
         })
     }

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
+use wpclone_beneath::Dir;
 use wpclone_provision::clone_runtime::SANDBOX_PLUGIN_FILE;
 
-use crate::clone_paths::ClonePaths;
-use crate::files::write_atomically;
+use crate::clone_paths::{ClonePaths, new_file};
 use crate::random::random_hex;
 use crate::secrets::Secrets;
 use crate::state_dir::StateLock;
-use crate::users::{Ids, chown};
+use crate::users::Ids;
 
 /// WordPress' default table prefix.
 pub(crate) const DEFAULT_TABLE_PREFIX: &str = "wp_";
@@ -38,12 +38,9 @@ pub(crate) async fn write(
     user: Option<Ids>,
     lock: &Arc<StateLock>,
 ) -> io::Result<()> {
-    let (text, file) = (wp_config(paths, config)?, paths.wp_config());
-    let work = move || {
-        write_atomically(&file, text.as_bytes(), 0o640)?;
-        chown(&file, user.map(Ids::readable_by_group))
-    };
-    lock.run_blocking(work).await
+    let (text, www) = (wp_config(paths, config)?, paths.www());
+    let new = new_file(0o640, user.map(Ids::readable_by_group));
+    lock.run_blocking(move || Dir::open(&www)?.replace_file("wp-config.php", text.as_bytes(), new)).await
 }
 
 fn wp_config(paths: &ClonePaths, config: &WpConfig<'_>) -> io::Result<String> {
