@@ -25,6 +25,7 @@ use crate::webhook::Webhooks;
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const FOLDER_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+const MAX_FOLDER_SWEEP_INTERVAL: Duration = Duration::from_secs(960);
 /// How long released steps may take to end: a browser ends within seconds, and reporting has a deadline of its own.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -196,16 +197,28 @@ impl Worker {
         }
     }
 
-    /// Removes folders of workers that were killed together with their supervisors.
+    /// Removes folders of workers that were killed together with their supervisors. The pauses grow while something cannot
+    /// be removed.
     async fn sweep_folders(&self) {
+        let mut pause = FOLDER_SWEEP_INTERVAL;
         loop {
             let folders = self.browser().folders().to_owned();
-            match tokio::task::spawn_blocking(move || wpclone_supervisor::sweep(&folders)).await {
-                Ok(Ok(0)) | Err(_) => {}
-                Ok(Ok(removed)) => tracing::info!(removed, "removed folders of dead tasks"),
-                Ok(Err(error)) => tracing::warn!(%error, "folders of dead tasks cannot be removed"),
-            }
-            tokio::time::sleep(FOLDER_SWEEP_INTERVAL).await;
+            let swept = tokio::task::spawn_blocking(move || wpclone_supervisor::sweep(&folders)).await;
+            let is_left = match swept {
+                Ok(Ok(swept)) => {
+                    if swept.removed > 0 {
+                        tracing::info!(removed = swept.removed, "removed folders of dead tasks");
+                    }
+                    swept.left > 0
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "folders of dead tasks cannot be removed");
+                    false
+                }
+                Err(_) => false,
+            };
+            pause = if is_left { (pause * 2).min(MAX_FOLDER_SWEEP_INTERVAL) } else { FOLDER_SWEEP_INTERVAL };
+            tokio::time::sleep(pause).await;
         }
     }
 

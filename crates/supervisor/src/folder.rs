@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
-
 use wpclone_beneath::remove_tree;
 
 use crate::processes::kill_orphans;
 
-/// How long the removal of a folder may take at a time. A program may have filled it on purpose.
-const REMOVE_DEADLINE: Duration = Duration::from_secs(20);
+/// How long removing one folder may take: a supervisor has to end soon.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long removing folders may take in one sweep.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A unique path below `base`: `PREFIX-PID-START-NUMBER`.
 #[must_use]
@@ -95,19 +96,18 @@ impl Folder {
     }
 
     /// Removes the folder, then its lock file.
-    pub(crate) fn remove(self) {
-        remove(&self.path);
+    ///
+    /// # Errors
+    /// Something is left of the folder; a sweep goes on.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        remove(&self.path, Instant::now() + REMOVAL_TIMEOUT)
     }
 }
 
-fn remove(folder: &Path) {
-    // A process that is just ending may create a file meanwhile: try again.
-    for _ in 0..3 {
-        if remove_tree(folder, Instant::now() + REMOVE_DEADLINE).is_ok() {
-            break;
-        }
-    }
-    if !folder.exists() {
+/// The program wrote what is in the folder, and it may be anything.
+fn remove(folder: &Path, deadline: Instant) -> io::Result<()> {
+    let removed = remove_tree(folder, deadline);
+    if removed.is_ok() {
         let _ = fs::remove_file(lock_path(folder));
         // The base folder is removed with the last of its folders, unless others use it too, such as /tmp (sticky).
         if let Some(base) = folder.parent()
@@ -116,31 +116,50 @@ fn remove(folder: &Path) {
             let _ = fs::remove_dir(base);
         }
     }
+    removed
 }
 
-/// Removes folders below `base` whose supervisor is gone, and kills orphans that belong to them. Returns how many folders
-/// were removed; none if `base` does not exist.
+/// What a sweep found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Folders that it removed.
+    pub removed: usize,
+    /// Folders of supervisors that run.
+    pub running: usize,
+    /// Folders that cannot be removed, or not within the time of one sweep. The next sweep goes on.
+    pub left: usize,
+}
+
+/// Removes folders below `base` whose supervisor is gone, and kills orphans that belong to them. There are none if `base`
+/// does not exist. A folder that cannot be removed keeps no other one.
 ///
 /// # Errors
 /// `base` cannot be read, or others can write it.
-pub fn sweep(base: &Path) -> io::Result<usize> {
+pub fn sweep(base: &Path) -> io::Result<Swept> {
+    let mut swept = Swept::default();
     let entries = match fs::read_dir(base) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(swept),
         entries => entries?,
     };
     check_base(base)?;
-    let mut removed = 0;
+    let end = Instant::now() + SWEEP_TIMEOUT;
     for path in entries.flatten().map(|e| e.path()) {
         let Some(folder) = folder_of(&path) else { continue };
         let Ok(lock) = open_lock(&path, false) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            swept.running += 1;
             continue;
         }
         kill_orphans(&folder);
-        remove(&folder);
-        removed += 1;
+        match remove(&folder, end.min(Instant::now() + REMOVAL_TIMEOUT)) {
+            Ok(()) => swept.removed += 1,
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "the folder of a program that ended cannot be removed");
+                swept.left += 1;
+            }
+        }
     }
-    Ok(removed)
+    Ok(swept)
 }
 
 #[cfg(test)]
@@ -159,7 +178,7 @@ mod tests {
             fs::write(base.join(name), "").unwrap();
         }
         std::os::unix::fs::symlink(outer.path().join("precious"), base.join("link.lock")).unwrap();
-        assert_eq!(sweep(&base).unwrap(), 0);
+        assert_eq!(sweep(&base).unwrap(), Swept::default());
         assert!(outer.path().join("precious").exists() && base.join("...lock").exists());
     }
 
@@ -177,7 +196,12 @@ mod tests {
         drop(inner);
         // On a stack that a recursion would exceed.
         let remove = std::thread::Builder::new().stack_size(256 << 10).spawn(|| folder.remove()).unwrap();
-        remove.join().unwrap();
+        // What the time of one removal does not suffice for, sweeps remove.
+        let _ = remove.join().unwrap();
+        let end = Instant::now() + Duration::from_secs(120);
+        while base.exists() && Instant::now() < end {
+            sweep(&base).unwrap();
+        }
         assert!(!base.exists());
     }
 

@@ -9,8 +9,11 @@ mod supervisor;
 mod user_ids;
 
 pub use cgroup::{Cgroup, remove_cgroup};
-pub use folder::{sweep, unique_folder};
-pub use processes::{descendants, has_processes_of, kill_processes_of, resident_memory};
+pub use folder::{Swept, sweep, unique_folder};
+pub use processes::{
+    ProcessTable, StorageUse, descendants, has_processes_of, kill_descendants, kill_processes_of,
+    resident_memory,
+};
 pub use spec::{Confinement, FIRST_INHERITED_FD, ProcessSpec};
 pub use supervised::{Supervised, SupervisorError, adopt_orphans};
 pub use supervisor::run_if_supervisor;

@@ -145,9 +145,10 @@ impl Supervised {
                 tracing::warn!(%error, cgroup = %cgroup.folder.display(), "a control group cannot be removed");
             }
         }
-        if let Some(base) = self.spec.folder.parent()
-            && let Err(error) = sweep(base)
-        {
+        let Some(base) = self.spec.folder.parent().map(Path::to_owned) else { return };
+        let swept =
+            tokio::task::spawn_blocking(move || sweep(&base)).await.map_err(io::Error::other).flatten();
+        if let Err(error) = swept {
             tracing::warn!(%error, "folders of dead supervisors could not be removed");
         }
     }

@@ -72,8 +72,8 @@ fn supervise() -> io::Result<()> {
             eprintln!("supervisor: the control group {} cannot be removed: {error}", cgroup.folder.display());
         }
     }
-    folder.remove();
-    started.map(|_| ())
+    let removed = folder.remove();
+    started.and(removed)
 }
 
 fn start(spec: &ProcessSpec) -> io::Result<Pid> {
