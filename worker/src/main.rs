@@ -94,7 +94,12 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         egress: egress.clone(),
         artifacts: artifacts.clone(),
     };
-    let transfer = TransferStage { egress, browser: availability.clone(), artifacts };
+    let transfer = TransferStage {
+        egress,
+        browser: availability.clone(),
+        artifacts,
+        clone_max_bytes: settings.clones.disk.clone_bytes,
+    };
     let metrics = metrics::Metrics::new();
     let (sealer, release) = (settings.common.sealer, CancellationToken::new());
     let webhooks = Arc::new(Webhooks {
@@ -117,6 +122,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             clones,
             queue: queue.clone(),
             sealer: sealer.clone(),
+            metrics: metrics.clone(),
         },
         provisioner,
     });

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use wpclone_provision::CloneProblemKind;
 use wpclone_task::{Stage, StageSlots};
 
 /// Labels of a step. Neither sites nor tasks, so that the number of series is bounded.
@@ -39,6 +40,12 @@ struct SlotLabels {
     state: &'static str,
 }
 
+/// Labels of clones with a problem.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CloneProblemLabels {
+    kind: &'static str,
+}
+
 fn buckets() -> Histogram {
     // 0.25 s to 128 s.
     Histogram::new(exponential_buckets(0.25, 2.0, 10))
@@ -54,6 +61,7 @@ pub(crate) struct Metrics {
     slots: Family<SlotLabels, Gauge>,
     browsers: Gauge,
     browser_memory: Gauge<u64, AtomicU64>,
+    clone_problems: Family<CloneProblemLabels, Gauge>,
 }
 
 impl Metrics {
@@ -79,7 +87,18 @@ impl Metrics {
             Unit::Bytes,
             browser_memory.clone(),
         );
-        Self { registry: Arc::new(registry), steps, waits, deliveries, slots, browsers, browser_memory }
+        let clone_problems = Family::default();
+        registry.register("clone_problems", "Clones with a problem by its kind", clone_problems.clone());
+        Self {
+            clone_problems,
+            registry: Arc::new(registry),
+            steps,
+            waits,
+            deliveries,
+            slots,
+            browsers,
+            browser_memory,
+        }
     }
 
     /// A step that ended: how long it had waited, and how long it took.
@@ -107,6 +126,16 @@ impl Metrics {
     pub(crate) fn browsers(&self, count: usize, memory: u64) {
         self.browsers.set(i64::try_from(count).unwrap_or(i64::MAX));
         self.browser_memory.set(memory);
+    }
+
+    /// What is wrong with clones; those without a problem are left out.
+    pub(crate) fn clone_problems(&self, of_clones: impl Iterator<Item = CloneProblemKind>) {
+        let of_clones: Vec<_> = of_clones.collect();
+        for kind in CloneProblemKind::ALL {
+            let count = of_clones.iter().filter(|found| *found == kind).count();
+            let labels = CloneProblemLabels { kind: kind.as_str() };
+            self.clone_problems.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// The metrics in OpenMetrics text format.

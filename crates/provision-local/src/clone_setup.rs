@@ -116,6 +116,9 @@ impl CloneSetup {
         entry: &LocalClone,
         processes: &mut CloneProcesses,
     ) -> Result<(), ProvisionError> {
+        if let Some(problem) = entry.stopping_problem() {
+            return Err(ProvisionError::Stopped { name: entry.name(), problem });
+        }
         let record = entry.record();
         if record.info.isolation == Isolation::Dedicated
             && !processes.database.as_mut().is_some_and(DatabaseServer::is_running)
@@ -124,6 +127,7 @@ impl CloneSetup {
                 dead.stop().await;
             }
             processes.database = self.start_database(entry).await?;
+            entry.note_supervisors(processes);
         }
         if processes.fpm.as_mut().is_some_and(Daemon::is_running) {
             return Ok(());
@@ -142,6 +146,7 @@ impl CloneSetup {
             php_fpm::start(&entry.paths, &runtime, program, user, facts, database, &self.host.launcher);
         let started = start.await;
         processes.fpm = Some(started.map_err(failed("php-fpm cannot be started"))?);
+        entry.note_supervisors(processes);
         Ok(())
     }
 

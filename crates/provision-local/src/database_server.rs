@@ -226,6 +226,11 @@ impl DatabaseServer {
         self.daemon.is_running()
     }
 
+    /// The process id of its supervisor, while that runs.
+    pub(crate) fn supervisor_pid(&self) -> Option<u32> {
+        self.daemon.supervisor_pid()
+    }
+
     /// Ends it.
     pub(crate) async fn stop(self) {
         self.daemon.stop().await;

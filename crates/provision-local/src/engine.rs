@@ -93,8 +93,8 @@ impl LockedHost {
             user: users.of_database(0),
             lock: Arc::clone(&lock),
         };
-        let (addresses, clock) = (options.addresses.clone(), options.clock.clone());
-        let host = Arc::new(Host { state_dir, lock, users, binaries, launcher, addresses, clock });
+        let (addresses, clock, disk) = (options.addresses.clone(), options.clock.clone(), options.disk);
+        let host = Arc::new(Host { state_dir, lock, users, binaries, launcher, addresses, disk, clock });
         let templates = Arc::new(TemplateStore::new(Arc::clone(&host), options.wordpress_dir.clone()));
         let folder = host.state_dir.clones();
         let no_clones = run_blocking(move || Ok(std::fs::read_dir(folder)?.next().is_none())).await?;
@@ -183,16 +183,14 @@ fn cgroup_prefix(state_dir: &StateDir) -> String {
     format!("wpclone-{}-", hex::encode(&hash[..4]))
 }
 
-/// Waits until the supervisors of the previous process have ended, and removes the folders of killed ones.
+/// Waits until the supervisors of the previous process have ended, and removes the folders of killed ones. What cannot be
+/// removed of those keeps nobody from starting.
 async fn wait_until_predecessor_is_gone(run: PathBuf) -> io::Result<()> {
     let end = Instant::now() + PREDECESSOR_TIMEOUT;
     loop {
         let folders = run.clone();
-        let swept = move || {
-            wpclone_supervisor::sweep(&folders)?;
-            Ok(std::fs::read_dir(&folders)?.flatten().all(|entry| entry.file_name() == KEEP))
-        };
-        if run_blocking(swept).await? {
+        let swept = run_blocking(move || wpclone_supervisor::sweep(&folders)).await?;
+        if swept.running == 0 {
             return Ok(());
         }
         if Instant::now() >= end {

@@ -7,11 +7,11 @@ use wpclone_provision::{Addresses, ProvisionError};
 
 use crate::binaries::Binaries;
 use crate::blocking::run_blocking;
+use crate::disk_usage::FreeSpace;
 use crate::error::failed;
-use crate::files::free_space;
 use crate::launcher::Launcher;
-use crate::options::Clock;
-use crate::state_dir::{DISK_RESERVE, StateDir, StateLock};
+use crate::options::{Clock, DiskLimits};
+use crate::state_dir::{StateDir, StateLock};
 use crate::users::{Ids, Users};
 
 /// What clones run on.
@@ -22,6 +22,7 @@ pub(crate) struct Host {
     pub(crate) binaries: Binaries,
     pub(crate) launcher: Launcher,
     pub(crate) addresses: Addresses,
+    pub(crate) disk: DiskLimits,
     pub(crate) clock: Clock,
 }
 
@@ -35,16 +36,17 @@ impl Host {
         self.users.of_slot(0)
     }
 
-    /// Checks that this many bytes fit on the disk, with its reserve.
+    /// Checks that this many bytes fit on the disk beside what has to be free for something new.
     pub(crate) async fn check_free_space(&self, bytes: u64) -> Result<(), ProvisionError> {
         let root = self.state_dir.root().to_owned();
-        let free = run_blocking(move || free_space(&root)).await;
-        enough_space(bytes, free.map_err(failed("the free space of the disk cannot be determined"))?)
+        let free = run_blocking(move || FreeSpace::of(&root)).await;
+        let free = free.map_err(failed("the free space of the disk cannot be determined"))?;
+        enough_space(bytes, free.bytes, self.disk)
     }
 }
 
-fn enough_space(bytes: u64, free: u64) -> Result<(), ProvisionError> {
-    let needed = bytes.saturating_add(DISK_RESERVE);
+fn enough_space(bytes: u64, free: u64, disk: DiskLimits) -> Result<(), ProvisionError> {
+    let needed = bytes.saturating_add(disk.free_for_new());
     if free < needed { Err(ProvisionError::InsufficientDisk { needed, free }) } else { Ok(()) }
 }
 
@@ -54,9 +56,11 @@ mod tests {
 
     #[test]
     fn a_clone_leaves_the_disk_its_reserve() {
-        assert!(enough_space(10, DISK_RESERVE + 10).is_ok());
-        for (bytes, free) in [(10, DISK_RESERVE + 9), (u64::MAX / 2, u64::MAX / 4), (u64::MAX, 0)] {
-            let refused = enough_space(bytes, free).unwrap_err();
+        let disk = DiskLimits::default();
+        let reserve = 2 * disk.reserve_bytes;
+        assert!(enough_space(10, reserve + 10, disk).is_ok());
+        for (bytes, free) in [(10, reserve + 9), (u64::MAX / 2, u64::MAX / 4), (u64::MAX, 0)] {
+            let refused = enough_space(bytes, free, disk).unwrap_err();
             assert!(matches!(refused, ProvisionError::InsufficientDisk { .. }), "{refused}");
         }
     }

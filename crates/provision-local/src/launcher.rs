@@ -146,6 +146,11 @@ impl Daemon {
         Ok(())
     }
 
+    /// The process id of its supervisor, while that runs.
+    pub(crate) fn supervisor_pid(&self) -> Option<u32> {
+        self.supervised.supervisor_pid()
+    }
+
     /// Whether it runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.supervised.is_running()

@@ -1,7 +1,7 @@
 //! A clone in memory: its record, the programs that run it, and what fails.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -68,6 +68,10 @@ pub(crate) struct LocalClone {
     serving: AtomicBool,
     /// Whether its creation has ended without a clone, and what is left of it is to be removed.
     unfinished: AtomicBool,
+    /// Why it was stopped for good, before its record says so.
+    stopped: OnceLock<CloneProblem>,
+    /// The supervisors of its programs, which can be ended by them without the lock of `processes`.
+    supervisors: Mutex<Vec<u32>>,
     /// Locked while the clone is started, changed or deleted.
     pub(crate) processes: tokio::sync::Mutex<CloneProcesses>,
     /// Permits for requests.
@@ -83,6 +87,8 @@ impl LocalClone {
             upkeep: Mutex::default(),
             serving: AtomicBool::new(false),
             unfinished: AtomicBool::new(false),
+            stopped: OnceLock::new(),
+            supervisors: Mutex::default(),
             processes: tokio::sync::Mutex::default(),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
         }
@@ -95,7 +101,8 @@ impl LocalClone {
     /// The clone as it is now. A problem that its record does not have, because it may pass, is in it too.
     pub(crate) fn info(&self) -> CloneInfo {
         let info = self.record.lock().info.clone();
-        let problem = info.problem.or_else(|| self.upkeep.lock().problem.clone());
+        let problem = info.problem.or_else(|| self.stopped.get().cloned());
+        let problem = problem.or_else(|| self.upkeep.lock().problem.clone());
         CloneInfo { problem, ..info }
     }
 
@@ -133,6 +140,46 @@ impl LocalClone {
         *self.record.lock() = record;
         *self.upkeep.lock() = Upkeep::default();
         self.set_unfinished(false);
+    }
+
+    /// The process ids of the supervisors of its programs.
+    pub(crate) fn supervisors(&self) -> Vec<u32> {
+        self.supervisors.lock().clone()
+    }
+
+    /// Notes which programs run.
+    pub(crate) fn note_supervisors(&self, processes: &CloneProcesses) {
+        let fpm = processes.fpm.as_ref().and_then(Daemon::supervisor_pid);
+        let database = processes.database.as_ref().and_then(DatabaseServer::supervisor_pid);
+        *self.supervisors.lock() = fpm.into_iter().chain(database).collect();
+    }
+
+    /// Kills its programs. It blocks until they are dead, for a second at most.
+    pub(crate) fn kill_programs(&self) {
+        self.supervisors().into_iter().for_each(wpclone_supervisor::kill_descendants);
+    }
+
+    /// Why it was stopped for good, if it was.
+    pub(crate) fn stopping_problem(&self) -> Option<CloneProblem> {
+        let recorded = self.record.lock().info.problem.clone().filter(|problem| problem.kind.stops_clone());
+        recorded.or_else(|| self.stopped.get().cloned())
+    }
+
+    /// Marks it as stopped for good, in memory: the disk may take no record.
+    pub(crate) fn mark_stopped(&self, problem: CloneProblem) {
+        // The first reason stays.
+        let _ = self.stopped.set(problem);
+        self.set_serving(false);
+    }
+
+    /// Writes into the record why the clone was stopped, unless it is being deleted.
+    pub(crate) async fn record_stop(self: &Arc<Self>, lock: &Arc<StateLock>) -> Result<(), ProvisionError> {
+        let problem = self.stopping_problem();
+        let stop = move |record: &mut CloneRecord| {
+            record.info.problem = problem;
+            Ok(record.info.phase != Phase::Deleting)
+        };
+        self.change(lock, stop).await.map(drop)
     }
 
     /// The clone, if it is complete.

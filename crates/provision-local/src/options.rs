@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use wpclone_beneath::Usage;
 use wpclone_provision::Addresses;
 
 /// Returns the current time. Tests bring their own.
@@ -26,6 +27,36 @@ pub struct LocalOptions {
     /// The program that becomes the supervisor of ours: one that calls `wpclone_supervisor::run_if_supervisor` first of all, such
     /// as `/proc/self/exe` where this program does.
     pub supervisor: PathBuf,
+    /// What clones may take of the disk.
+    pub disk: DiskLimits,
     /// The current time.
     pub clock: Clock,
+}
+
+/// What clones may take of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskLimits {
+    /// The most bytes of one clone: its files, its logs and its tables.
+    pub clone_bytes: u64,
+    /// The most files of one clone, folders included.
+    pub clone_files: u64,
+    /// Bytes of the disk that clones leave free.
+    pub reserve_bytes: u64,
+}
+
+impl Default for DiskLimits {
+    fn default() -> Self {
+        Self { clone_bytes: 20 << 30, clone_files: 2_000_000, reserve_bytes: 1 << 30 }
+    }
+}
+
+impl DiskLimits {
+    pub(crate) fn clone_limit(self) -> Usage {
+        Usage { bytes: self.clone_bytes, files: self.clone_files }
+    }
+
+    /// The bytes that must be free when something is created: clones are stopped before they use more than half of this.
+    pub(crate) fn free_for_new(self) -> u64 {
+        self.reserve_bytes.saturating_mul(2)
+    }
 }

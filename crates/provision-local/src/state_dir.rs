@@ -18,8 +18,6 @@ use crate::files::write_atomically;
 const LAYOUT: u32 = 1;
 /// A socket's path has at most 107 bytes (unix(7)), and ours need this many below the state folder.
 const SOCKET_SUFFIX_BYTES: usize = 52;
-/// Bytes of the disk that are left free by everything that is created.
-pub(crate) const DISK_RESERVE: u64 = 512 << 20;
 
 /// The paths in the state folder.
 #[derive(Debug, Clone)]

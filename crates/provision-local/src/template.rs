@@ -9,9 +9,9 @@ use memchr::memmem;
 use rustix::fs::syncfs;
 
 use crate::archive::unpack;
-use crate::files::{create_dir, free_space, remove_all};
+use crate::disk_usage::FreeSpace;
+use crate::files::{create_dir, remove_all};
 use crate::random::random_hex;
-use crate::state_dir::DISK_RESERVE;
 use crate::tree;
 use crate::users::Ids;
 
@@ -74,10 +74,10 @@ impl Template {
         if taken { tree::chown_all(to, user) } else { unpack(&self.files, to, user) }
     }
 
-    /// Makes one more prewarmed copy if there are too few and the disk has space.
-    pub(crate) fn prewarm(&self) -> io::Result<()> {
+    /// Makes one more prewarmed copy if there are too few and this many bytes stay free.
+    pub(crate) fn prewarm(&self, reserve: u64) -> io::Result<()> {
         if self.prewarmed_copies().count() >= PREWARMED_COPIES
-            || free_space(&self.prewarmed)? < self.size.saturating_add(DISK_RESERVE)
+            || FreeSpace::of(&self.prewarmed)?.bytes < self.size.saturating_add(reserve)
         {
             return Ok(());
         }
@@ -137,7 +137,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let template = template(folder.path(), 5);
         for _ in 0..PREWARMED_COPIES + 2 {
-            template.prewarm().unwrap();
+            template.prewarm(0).unwrap();
         }
         assert_eq!(template.prewarmed_copies().count(), PREWARMED_COPIES);
         template.copy_files(&folder.path().join("clone"), None).unwrap();
@@ -148,10 +148,10 @@ mod tests {
     #[test]
     fn prewarmed_copies_leave_the_disk_its_reserve() {
         let folder = tempfile::tempdir().unwrap();
-        let all = free_space(folder.path()).unwrap();
+        let (all, reserve) = (FreeSpace::of(folder.path()).unwrap().bytes, 1 << 30);
         // Half the reserve is more than others write to this disk meanwhile.
-        let template = template(folder.path(), all - DISK_RESERVE / 2);
-        template.prewarm().unwrap();
+        let template = template(folder.path(), all - reserve / 2);
+        template.prewarm(reserve).unwrap();
         assert_eq!(template.prewarmed_copies().count(), 0);
         template.copy_files(&folder.path().join("clone"), None).unwrap();
         assert!(

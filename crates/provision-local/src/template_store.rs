@@ -53,6 +53,7 @@ impl TemplateStore {
     /// Makes one more prewarmed copy, if there are too few.
     pub(crate) async fn prewarm(&self) -> io::Result<()> {
         let Ok(template) = self.status() else { return Ok(()) };
-        self.host.lock.run_blocking(move || template.prewarm()).await
+        let reserve = self.host.disk.free_for_new();
+        self.host.lock.run_blocking(move || template.prewarm(reserve)).await
     }
 }

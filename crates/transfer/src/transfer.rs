@@ -34,7 +34,10 @@ const MAX_SAMPLES: usize = 200;
 #[derive(Debug, Clone, Copy)]
 pub enum TargetKind<'a> {
     /// A clone. Its content is replaced, and nothing of it is kept.
-    Clone,
+    Clone {
+        /// The most bytes of the disk that it may take.
+        max_bytes: u64,
+    },
     /// An existing WordPress, which has to be empty. Its former content is kept until [`commit`] drops it or [`rollback`]
     /// restores it.
     ExistingSite {
@@ -141,7 +144,7 @@ impl Transfer<'_> {
         omitted.extend(
             sent.map(|definition| definition.name().to_owned()).filter(|name| rejected.contains(name)),
         );
-        if matches!(self.target_kind, TargetKind::Clone) {
+        if matches!(self.target_kind, TargetKind::Clone { .. }) {
             import.commit().await.map_err(TransferError::Target)?;
         }
         Ok(self.report(plan, from, to, tables, files, omitted))
@@ -228,7 +231,18 @@ impl Transfer<'_> {
     /// part of the content is there already; the target responds with 507 if its disk is full.
     async fn check_free_space(&self, import: &Import, need: u64, to: &Manifest) -> Result<(), TransferError> {
         let free = |to: &Manifest| space_shortage(need, to.roots.values().map(|root| root.free_bytes));
-        if import.info().resumed || free(to).is_none() {
+        if import.info().resumed {
+            return Ok(());
+        }
+        if let TargetKind::Clone { max_bytes } = self.target_kind
+            && need > max_bytes
+        {
+            let _ = import.abort().await;
+            let detail =
+                format!("The source's content needs {need} bytes, and a clone may take {max_bytes}.");
+            return Err(TransferError::Preflight(PreflightFailure::DiskSpace, detail));
+        }
+        if free(to).is_none() {
             return Ok(());
         }
         // An earlier job may have been cleaned up since the manifest was read.
@@ -258,7 +272,7 @@ impl Transfer<'_> {
             ("open", _) if import.info().roots == roots && !plan.lacks(all, &import.info().tables) => {
                 return Ok(import);
             }
-            ("swapped", TargetKind::Clone) => import.commit().await.map_err(TransferError::Target)?,
+            ("swapped", TargetKind::Clone { .. }) => import.commit().await.map_err(TransferError::Target)?,
             _ => restore_and_abort(&import).await?,
         }
         begin().await
@@ -266,7 +280,7 @@ impl Transfer<'_> {
 
     /// Fails if an existing site is not empty.
     async fn check_target(&self, import: &Import, to: &Manifest) -> Result<(), TransferError> {
-        if matches!(self.target_kind, TargetKind::Clone) {
+        if matches!(self.target_kind, TargetKind::Clone { .. }) {
             return Ok(());
         }
         let content = existing_content(self.target, to).await?;

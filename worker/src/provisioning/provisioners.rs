@@ -17,6 +17,7 @@ pub(crate) fn provisioner(settings: &ProvisioningSettings) -> Arc<dyn Provisione
             addresses: settings.addresses.clone(),
             max_clones: settings.max_clones,
             unsafe_no_sandbox: settings.unsafe_no_sandbox,
+            disk: settings.disk,
             // This program is also the supervisor of its programs.
             supervisor: "/proc/self/exe".into(),
             clock: Arc::new(Timestamp::now),

@@ -17,6 +17,8 @@ use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_clone::{CloneSecrets, seal_clone};
 use wpclone_task::SiteUrl;
 
+use crate::metrics::Metrics;
+
 /// How often clones are published and swept.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// How many tasks are looked up at once, and how long all of a sweep may take.
@@ -30,6 +32,7 @@ pub(crate) struct RegistrySync {
     pub(crate) clones: CloneRegistry,
     pub(crate) queue: Queue,
     pub(crate) sealer: Sealer,
+    pub(crate) metrics: Metrics,
 }
 
 /// What is known of the tasks of clones.
@@ -74,6 +77,7 @@ impl RegistrySync {
     /// Deletes clones whose time is over. A clone whose task cannot be read is kept; returns one of them and the reason.
     async fn sweep(&self) -> Option<(CloneName, String)> {
         let Ok(clones) = self.provisioner.list().await else { return None };
+        self.metrics.clone_problems(clones.iter().filter_map(|clone| Some(clone.problem.as_ref()?.kind)));
         let tasks = self.tasks_of(&clones).await;
         let has_unfinished_task =
             |clone: &CloneInfo| tasks.unfinished.get(&clone.name).copied().unwrap_or(true);
@@ -342,6 +346,7 @@ mod tests {
             clones: CloneRegistry::new(&redis.url()).unwrap(),
             queue: Queue::new(&redis.url(), QueueOptions::default()).unwrap(),
             sealer: Sealer::new_key("a").unwrap().parse().unwrap(),
+            metrics: Metrics::new(),
         }
     }
 

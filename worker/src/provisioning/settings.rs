@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use url::Url;
 use wpclone_provision::{AddressError, Addresses, Routing};
+use wpclone_provision_local::DiskLimits;
 use wpclone_service::settings::{Check, Redaction};
 
 use crate::net::OwnClones;
@@ -69,6 +70,16 @@ pub(crate) struct ProvisioningArgs {
         num_args = 0..=1
     )]
     unsafe_no_sandbox: String,
+    /// MiB of the disk that one clone may take: its files, logs and tables. A clone that takes more is stopped
+    #[arg(long, env = "WPCLONE_CLONE_DISK_MIB", value_name = "MIB", default_value = "20480")]
+    clone_disk_mib: String,
+    /// Files, folders included, that one clone may have. A clone that has more is stopped
+    #[arg(long, env = "WPCLONE_CLONE_FILES", value_name = "N", default_value = "2000000")]
+    clone_files: String,
+    /// MiB of the disk that clones leave free. The clone that fills the disk is stopped before; twice as much has to be free
+    /// for a new one
+    #[arg(long, env = "WPCLONE_DISK_RESERVE_MIB", value_name = "MIB", default_value = "1024")]
+    disk_reserve_mib: String,
 }
 
 /// The same, checked. Whether programs and folders exist is checked by the provisioner: they may be installed later.
@@ -80,6 +91,7 @@ pub(crate) struct ProvisioningSettings {
     pub(crate) wordpress_dir: PathBuf,
     pub(crate) max_clones: usize,
     pub(crate) unsafe_no_sandbox: bool,
+    pub(crate) disk: DiskLimits,
 }
 
 impl ProvisioningSettings {
@@ -104,6 +116,7 @@ impl ProvisioningArgs {
                 "lets the PHP of cloned sites run without a sandbox where the machine allows none",
             );
         }
+        let disk = self.disk(check);
         let state_dir = self.state_dir.clone().filter(|dir| !dir.as_os_str().is_empty());
         let Some(state_dir) = state_dir.or_else(default_state_dir) else {
             check.fault("WPCLONE_STATE_DIR", "is required, since there is no home folder");
@@ -119,6 +132,20 @@ impl ProvisioningArgs {
             wordpress_dir: self.wordpress_dir.clone(),
             max_clones: usize::try_from(max?).ok()?,
             unsafe_no_sandbox: unsafe_no_sandbox?,
+            disk: disk?,
+        })
+    }
+
+    fn disk(&self, check: &mut Check) -> Option<DiskLimits> {
+        // Up to an exbibyte.
+        let mut mib = |name, raw, min| check.number(name, raw, min..=1 << 40).map(|mib| mib << 20);
+        let clone_bytes = mib("WPCLONE_CLONE_DISK_MIB", &self.clone_disk_mib, 256);
+        let reserve_bytes = mib("WPCLONE_DISK_RESERVE_MIB", &self.disk_reserve_mib, 64);
+        let clone_files = check.number("WPCLONE_CLONE_FILES", &self.clone_files, 10_000..=1 << 40);
+        Some(DiskLimits {
+            clone_bytes: clone_bytes?,
+            clone_files: clone_files?,
+            reserve_bytes: reserve_bytes?,
         })
     }
 
@@ -220,6 +247,9 @@ mod tests {
             (&["--clones-url", "ftp://x"], "WPCLONE_CLONES_URL must be an http or https address"),
             (&["--max-clones", "0"], "WPCLONE_MAX_CLONES must be"),
             (&["--unsafe-no-sandbox", "yes"], "WPCLONE_UNSAFE_NO_SANDBOX is wrong"),
+            (&["--clone-disk-mib", "255"], "WPCLONE_CLONE_DISK_MIB must be"),
+            (&["--clone-files", "all"], "WPCLONE_CLONE_FILES must be"),
+            (&["--disk-reserve-mib", "0"], "WPCLONE_DISK_RESERVE_MIB must be"),
         ] {
             assert!(faults(flags).contains(expected), "{flags:?}: {}", faults(flags));
         }

@@ -35,6 +35,8 @@ pub(crate) struct TransferStage {
     pub(crate) egress: EgressRules,
     pub(crate) browser: BrowserAvailability,
     pub(crate) artifacts: Artifacts,
+    /// The most bytes of the disk that a clone may take.
+    pub(crate) clone_max_bytes: u64,
 }
 
 /// What came of a step, or of a part of one.
@@ -91,7 +93,7 @@ impl TransferStage {
         let target = migrators.destination().ok_or_else(|| fault("There is nothing to copy to."))?;
         let (progress, id) = (TransferProgress::default(), migrators.import_id());
         let target_kind = match request.destination {
-            CloneDestination::Clone { .. } => TargetKind::Clone,
+            CloneDestination::Clone { .. } => TargetKind::Clone { max_bytes: self.clone_max_bytes },
             CloneDestination::Target(_) => TargetKind::ExistingSite { sandbox_plugin: SANDBOX_PLUGIN },
         };
         let (from, to) = (&source.client, &target.client);

@@ -1,6 +1,7 @@
 //! Real clones: WordPress, php-fpm, MariaDB. No libtest harness: this program is also the supervisor, and the owner that is
 //! killed. Words on the command line select tests by name.
 
+mod disk;
 mod hostile;
 mod isolation;
 mod kills;
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
         isolation::without_network_namespaces_the_sandbox_plugin_stops_requests,
         isolation::without_root_clones_are_isolated_by_open_basedir,
         hostile::hostile_requests_reach_nothing,
+        disk::a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_the_reserve_is_gone,
+        disk::a_clone_that_takes_more_than_it_may_is_stopped_and_not_started_again,
+        disk::clones_with_very_deep_folders_are_deleted_and_keep_nobody_from_starting,
         life::repeated_calls_have_one_effect,
         life::a_sweep_deletes_expired_and_abandoned_clones,
         life::nothing_is_left_of_a_deleted_clone,

@@ -1,0 +1,53 @@
+//! Stops clones for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use wpclone_provision::{CloneName, CloneProblem};
+
+use crate::blocking::run_blocking;
+use crate::engine::LocalEngine;
+use crate::local_clone::LocalClone;
+
+/// How often the record of a stopped clone is written again, and how many times: the disk may be full.
+const WRITE_INTERVAL: Duration = Duration::from_secs(10);
+const WRITE_ATTEMPTS: u32 = 360;
+
+impl LocalEngine {
+    /// Stops a clone at once, whatever is being done with it. It is not started again, also not by the next process; it still
+    /// expires and can be deleted.
+    pub(crate) async fn stop_clone(&self, entry: &Arc<LocalClone>, problem: CloneProblem) {
+        entry.mark_stopped(problem);
+        let killed = Arc::clone(entry);
+        // Who holds the clone's lock may wait for its PHP, so this does not wait for the lock.
+        let _ = run_blocking(move || {
+            killed.kill_programs();
+            Ok(())
+        })
+        .await;
+        let (name, admin, entry) = (entry.name(), self.shared.admin(), Arc::clone(entry));
+        let lock = Arc::downgrade(&self.host.lock);
+        tokio::spawn(async move {
+            // A statement goes on without the program that sent it.
+            if let Err(error) = admin.run("", kill_user_sql(&name).as_bytes()).await {
+                tracing::warn!(clone = %name, %error, "the database connections of a stopped clone cannot be ended");
+            }
+            entry.processes.lock().await.stop().await;
+            for _ in 0..WRITE_ATTEMPTS {
+                // This must not keep the next process from the state folder.
+                let Some(lock) = lock.upgrade() else { return };
+                if entry.record_stop(&lock).await.is_ok() {
+                    return;
+                }
+                drop(lock);
+                sleep(WRITE_INTERVAL).await;
+            }
+            tracing::error!(clone = %name, "the record of a stopped clone cannot be written");
+        });
+    }
+}
+
+fn kill_user_sql(name: &CloneName) -> String {
+    format!("KILL USER '{name}'@'localhost'")
+}

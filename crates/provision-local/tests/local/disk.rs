@@ -1,0 +1,227 @@
+//! Clones that fill the disk, and what they leave behind.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::fs::statvfs;
+use wpclone_provision::{
+    CloneInfo, CloneName, CloneProblemKind, Health, ProvisionError, Provisioner as _, Routing,
+};
+use wpclone_provision_local::DiskLimits;
+
+use crate::support::{LIMIT, Lab, folder, http, prepared, until};
+
+/// Writes as fast as it can, in files of 512 MiB.
+const BYTES: &str = "$block = str_repeat(\"\\0\", 1 << 20);
+for ($n = 0; ; $n++) {
+    $file = fopen(\"filler-$n\", 'w');
+    for ($i = 0; $i < 512; $i++) if (!fwrite($file, $block)) exit;
+}";
+/// The same in files that have no name any more.
+const REMOVED: &str = "$block = str_repeat(\"\\0\", 1 << 20);
+for ($n = 0; ; $n++) {
+    $files[$n] = fopen('filler', 'w');
+    unlink('filler');
+    for ($i = 0; $i < 512; $i++) if (!fwrite($files[$n], $block)) exit;
+}";
+/// Creates empty files as fast as it can.
+const FILES: &str = "for ($n = 0; ; $n++) {
+    if ($n % 5000 === 0) mkdir($folder = \"filler-$n\");
+    if (!touch(\"$folder/$n\")) exit;
+}";
+
+/// A file system of its own.
+struct Disk {
+    folder: PathBuf,
+    image: tempfile::NamedTempFile,
+}
+
+impl Disk {
+    fn mount(folder: &Path, bytes: u64) -> Self {
+        let image = tempfile::NamedTempFile::new().expect("an image");
+        image.as_file().set_len(bytes).expect("its size");
+        let disk = Self { folder: folder.to_owned(), image };
+        let image = disk.image.path().display().to_string();
+        let folder = folder.display().to_string();
+        for command in [vec!["mkfs.ext4", "-q", "-F", &image], vec!["mount", "-o", "loop", &image, &folder]] {
+            let done = Command::new(command[0]).args(&command[1..]).output().expect(command[0]);
+            assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        disk
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
+    }
+}
+
+/// The least free bytes and inodes that a disk has had.
+struct LeastFree {
+    bytes: Arc<AtomicU64>,
+    files: Arc<AtomicU64>,
+    ended: Arc<AtomicBool>,
+}
+
+impl LeastFree {
+    fn watch(folder: &Path) -> Self {
+        let least = || Arc::new(AtomicU64::new(u64::MAX));
+        let watch = Self { bytes: least(), files: least(), ended: Arc::default() };
+        let (bytes, files, ended) =
+            (Arc::clone(&watch.bytes), Arc::clone(&watch.files), Arc::clone(&watch.ended));
+        let folder = folder.to_owned();
+        std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                let Ok(disk) = statvfs(&folder) else { return };
+                bytes.fetch_min(disk.f_bavail * disk.f_frsize, Ordering::Relaxed);
+                files.fetch_min(disk.f_favail, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        watch
+    }
+}
+
+impl Drop for LeastFree {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Has a clone's PHP run this until it is ended.
+fn start_filler(lab: &Lab, clone: &CloneInfo, code: &str) -> tokio::task::JoinHandle<()> {
+    lab.put(&clone.name, "fill.php", &format!("<?php ignore_user_abort(true); set_time_limit(0); {code}"));
+    let url = format!("{}/fill.php", clone.url);
+    tokio::spawn(async move {
+        // It ends when the clone is stopped.
+        let _ = http().get(url).send().await;
+    })
+}
+
+/// The status of a clone's front page. Another provisioner may have another port than that of the clone's address.
+async fn status(lab: &Lab, clone: &CloneInfo) -> u16 {
+    let url = format!("http://{}/{}/", lab.listen, clone.name);
+    http().get(url).send().await.expect("a response").status().as_u16()
+}
+
+async fn until_stopped(lab: &Lab, name: &CloneName) {
+    until("the clone to be stopped", async || {
+        let problem = lab.get(name).await.expect("the clone").problem;
+        problem.is_some_and(|problem| problem.kind == CloneProblemKind::DiskLimitExceeded)
+    })
+    .await;
+}
+
+pub(crate) async fn a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_the_reserve_is_gone() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    const RESERVE: u64 = 512 << 20;
+    let dir = folder();
+    let mounted = dir.path().join("state");
+    std::fs::create_dir(&mounted).expect("a folder");
+    let _disk = Disk::mount(&mounted, 8 << 30);
+    // What the disk contains is unmounted before the folder is removed.
+    std::fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
+    let lab = Lab::begun(dir, Routing::Path, |options| {
+        options.disk = DiskLimits { reserve_bytes: RESERVE, ..DiskLimits::default() };
+    });
+    lab.until(&Health::Ready).await;
+    let (neighbour, _) = lab.clone("neighbour").await;
+    for (task, code) in [("bytes", BYTES), ("removed", REMOVED), ("files", FILES)] {
+        let (clone, _) = lab.clone(task).await;
+        let least = LeastFree::watch(&mounted);
+        let filler = start_filler(&lab, &clone, code);
+        let begun = Instant::now();
+        until_stopped(&lab, &clone.name).await;
+        filler.await.expect("the filler's request");
+        let all_files = statvfs(&mounted).expect("the disk").f_files;
+        let (bytes, files) = (least.bytes.load(Ordering::Relaxed), least.files.load(Ordering::Relaxed));
+        println!(
+            "{task}: stopped after {:?}, at least {bytes} bytes and {files} inodes free",
+            begun.elapsed()
+        );
+        assert!(bytes >= RESERVE, "{task}: only {bytes} bytes were free");
+        assert!(files >= all_files / 20, "{task}: only {files} of {all_files} inodes were free");
+        assert_eq!((status(&lab, &clone).await, status(&lab, &neighbour).await), (507, 200), "{task}");
+        assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{task}");
+        let refused = lab.local.ensure_access(&clone.name).await.expect_err("stopped");
+        assert!(matches!(refused, ProvisionError::Stopped { .. }), "{refused}");
+        if task != "removed" {
+            let left = std::fs::read_dir(lab.tree(&clone.name)).expect("its files").flatten();
+            assert!(
+                left.into_iter().any(|e| e.file_name().to_string_lossy().starts_with("filler")),
+                "nothing is deleted"
+            );
+        }
+        lab.local.delete(&clone.name).await.expect("deleted");
+    }
+    assert_eq!(status(&lab, &neighbour).await, 200);
+    lab.end().await;
+}
+
+pub(crate) async fn a_clone_that_takes_more_than_it_may_is_stopped_and_not_started_again() {
+    let limited = |options: &mut wpclone_provision_local::LocalOptions| {
+        options.disk = DiskLimits { clone_files: 20_000, ..DiskLimits::default() };
+    };
+    let lab = Lab::begun(prepared().await, Routing::Path, limited);
+    lab.until(&Health::Ready).await;
+    let ((clone, _), (neighbour, _)) = (lab.clone("filler").await, lab.clone("neighbour").await);
+    let filler = start_filler(&lab, &clone, FILES);
+    until_stopped(&lab, &clone.name).await;
+    filler.await.expect("the filler's request");
+    assert_eq!((status(&lab, &clone).await, status(&lab, &neighbour).await), (507, 200));
+    until("its record to be written", async || {
+        let record = lab.dir.path().join("state/clones").join(clone.name.as_str()).join("clone.json");
+        std::fs::read_to_string(record).is_ok_and(|text| text.contains("disk_limit_exceeded"))
+    })
+    .await;
+    // The next process does not start it either, and it can be deleted.
+    let lab = Lab::begun(lab.end().await, Routing::Path, limited);
+    lab.until(&Health::Ready).await;
+    until("the neighbour to run", async || status(&lab, &neighbour).await == 200).await;
+    let stopped = lab.get(&clone.name).await.expect("the clone");
+    assert_eq!(
+        stopped.problem.as_ref().map(|problem| problem.kind),
+        Some(CloneProblemKind::DiskLimitExceeded)
+    );
+    let answer =
+        http().get(format!("http://{}/{}/", lab.listen, clone.name)).send().await.expect("a response");
+    assert_eq!(answer.status(), 507);
+    assert!(answer.text().await.expect("a page").contains("more of the disk than it may"));
+    lab.local.delete(&clone.name).await.expect("deleted");
+    assert!(!lab.tree(&clone.name).exists());
+    lab.end().await;
+}
+
+/// Creates folders in each other until the time is over, and says how many.
+const NESTED: &str = "chdir(__DIR__ . '/wp-content/uploads');
+for ($n = 0; $n < 15000 && mkdir('a') && chdir('a'); $n++);
+touch('bottom'); echo $n;";
+
+pub(crate) async fn clones_with_very_deep_folders_are_deleted_and_keep_nobody_from_starting() {
+    let lab = Lab::start().await;
+    let ((one, _), (two, _), (neighbour, _)) =
+        (lab.clone("one").await, lab.clone("two").await, lab.clone("neighbour").await);
+    for clone in [&one, &two] {
+        assert_eq!(lab.eval(clone, false, NESTED).await, "15000");
+    }
+    let begun = Instant::now();
+    lab.local.delete(&one.name).await.expect("deleted");
+    assert!(begun.elapsed() < LIMIT && !lab.tree(&one.name).exists());
+    assert_eq!(status(&lab, &neighbour).await, 200);
+    // The process ends between the tombstone and the removal.
+    let dir = lab.end().await;
+    let tombstone = dir.path().join("state/deleted").join(two.name.as_str());
+    std::fs::write(tombstone, "").expect("a tombstone");
+    let lab = Lab::begun(dir, Routing::Path, |_| {});
+    lab.until(&Health::Ready).await;
+    let seat = lab.dir.path().join("state/clones").join(two.name.as_str());
+    until("the folder to be removed", async || !seat.exists()).await;
+    until("the neighbour to run", async || status(&lab, &neighbour).await == 200).await;
+    lab.end().await;
+}
