@@ -3,11 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use wpclone_beneath::{Dir, NewFile};
+use wpclone_beneath::{Dir, NewFile, remove_tree};
 use wpclone_clone_proxy::fastcgi::PhpSocket;
 
-use crate::files::{create_dir, remove_all, sync_dir, temporary};
+use crate::files::{REMOVAL_TIMEOUT, create_dir, sync_dir, temporary};
 use crate::users::{Ids, uid_of};
 
 /// PHP's error log, in a clone's `log`.
@@ -100,17 +101,17 @@ impl ClonePaths {
     }
 
     /// Removes everything but the record, so that it is still known what the rest was. What cannot be removed does not
-    /// keep the rest.
+    /// keep the rest. It ends after [`REMOVAL_TIMEOUT`]; the next call goes on.
     pub(crate) fn remove_content(&self) -> io::Result<()> {
         let entries = match fs::read_dir(&self.folder) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
         };
-        let (record, mut removed) = (self.record(), Ok(()));
+        let (record, deadline, mut removed) = (self.record(), Instant::now() + REMOVAL_TIMEOUT, Ok(()));
         for entry in entries {
             let path = entry?.path();
             if path != record {
-                removed = removed.and(remove_all(&path));
+                removed = removed.and(remove_tree(&path, deadline));
             }
         }
         removed?;

@@ -134,8 +134,9 @@ impl Destroyer {
         let (data, paths) = (self.servers.folder(name.as_str()), self.host.state_dir.clone_paths(name));
         // A database server that does not run is no reason to keep the files.
         let removed = self.host.lock.run_blocking(move || {
-            remove_all(&data)?;
+            let data_removed = remove_all(&data);
             paths.remove_content()?;
+            data_removed?;
             dropped?;
             paths.remove_record()
         });

@@ -63,6 +63,7 @@ struct Measurement {
     at: Option<Instant>,
     clones: BTreeMap<CloneName, CloneUse>,
     left: Usage,
+    free: Usage,
 }
 
 impl Measurement {
@@ -91,8 +92,9 @@ impl<'a> DiskWatch<'a> {
         let root = self.engine.host.state_dir.root().to_owned();
         let free = run_blocking(move || FreeSpace::of(&root)).await?;
         let pressure = self.pressure.observe(std::time::Instant::now(), free);
+        let free = Usage { bytes: free.bytes, files: free.files.map_or(0, |(files, _)| files) };
         if self.is_measurement_due(pressure) {
-            self.measure(pressure).await;
+            self.measure(pressure, free).await;
             self.stop_clones_over_limit().await;
         }
         if let Some(scarce) = pressure.scarce {
@@ -119,12 +121,12 @@ impl<'a> DiskWatch<'a> {
             || has_fallen(before.files, left.files, limit.files, MIN_FALL.files)
     }
 
-    async fn measure(&mut self, pressure: Pressure) {
+    async fn measure(&mut self, pressure: Pressure, free: Usage) {
         let host = &self.engine.host;
         let is_quiet = pressure.scarce.is_none() && self.last.is_older_than(QUIET_MEASUREMENT_INTERVAL);
         let running = self.running();
         let clones = measure(&host.state_dir, &host.lock, running, self.limit(), !is_quiet).await;
-        self.last = Measurement { at: Some(Instant::now()), clones, left: pressure.left };
+        self.last = Measurement { at: Some(Instant::now()), clones, left: pressure.left, free };
         if self.baseline.at.is_none()
             || pressure.scarce.is_none() && self.baseline.is_older_than(BASELINE_AGE)
             || self.baseline.is_older_than(QUIET_MEASUREMENT_INTERVAL)
@@ -184,15 +186,27 @@ impl<'a> DiskWatch<'a> {
         }
     }
 
+    /// The least growth of a clone that fills the disk: half of what each would have grown if all had filled it alike.
+    fn min_growth(&self, scarce: Scarce) -> u64 {
+        let share = 2 * self.last.clones.len().max(1) as u64;
+        let fallen = |before: u64, now: u64| before.saturating_sub(now) / share;
+        let (before, now) = (self.baseline.free, self.last.free);
+        match scarce {
+            Scarce::Bytes => fallen(before.bytes, now.bytes).max(MIN_GROWTH.bytes),
+            Scarce::Files => fallen(before.files, now.files).max(MIN_GROWTH.files),
+        }
+    }
+
     fn grown_most(&self, scarce: Scarce, is_falling: bool) -> Option<Arc<LocalClone>> {
+        let min = self.min_growth(scarce);
         let growth = |clone: &Arc<LocalClone>| {
             let name = clone.name();
             let now = self.last.clones.get(&name)?.usage?;
             let before =
                 self.baseline.clones.get(&name).map_or(Some(Usage::default()), |before| before.usage)?;
             Some(match scarce {
-                Scarce::Bytes => (now.bytes.saturating_sub(before.bytes), MIN_GROWTH.bytes),
-                Scarce::Files => (now.files.saturating_sub(before.files), MIN_GROWTH.files),
+                Scarce::Bytes => (now.bytes.saturating_sub(before.bytes), min),
+                Scarce::Files => (now.files.saturating_sub(before.files), min),
             })
         };
         // What is written without growing may lie where it is not seen.

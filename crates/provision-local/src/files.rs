@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long one removal may take; removing a million files takes some twenty seconds.
-const REMOVAL_TIMEOUT: Duration = Duration::from_secs(45);
+pub(crate) const REMOVAL_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Creates a folder with this mode, whatever the umask. An existing one gets the mode.
 pub(crate) fn create_dir(path: &Path, mode: u32) -> io::Result<()> {

@@ -50,6 +50,7 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
         keep_template(engine, &status),
         keep_clones(engine),
         check_set_aside(engine),
+        sweep_programs(engine),
         prewarm(engine),
         report_health(engine, &status, report),
     );
@@ -115,6 +116,32 @@ async fn check_set_aside(engine: &LocalEngine) {
         sleep(RETRY_INTERVAL).await;
         engine.recovery.retry().await;
         engine.recovery.refresh_tombstones().await;
+    }
+}
+
+/// Removes what killed supervisors left, and the first removal could not remove. The pauses grow while that fails.
+async fn sweep_programs(engine: &LocalEngine) {
+    let mut backoff = Backoff::default();
+    loop {
+        sleep(RETRY_INTERVAL).await;
+        let now = std::time::Instant::now();
+        if !backoff.is_due(now) {
+            continue;
+        }
+        let run = engine.host.state_dir.run();
+        match engine.host.lock.run_blocking(move || wpclone_supervisor::sweep(&run)).await {
+            Ok(swept) if swept.left == 0 => drop(backoff.reset()),
+            Ok(swept) => {
+                if backoff.fail(now) {
+                    tracing::warn!(left = swept.left, "folders of killed programs cannot be removed");
+                }
+            }
+            Err(error) => {
+                if backoff.fail(now) {
+                    tracing::warn!(%error, "folders of killed programs cannot be removed");
+                }
+            }
+        }
     }
 }
 

@@ -160,6 +160,7 @@ fn terminate(program: Pid, is_bubblewrap: bool) -> bool {
     }
     let inits = children(program.as_raw_nonzero().get());
     let programs: Vec<Pid> = inits.into_iter().flat_map(children).filter_map(Pid::from_raw).collect();
+    // All of them get it, not only the first.
     programs.into_iter().filter(|pid| kill_process(*pid, Signal::TERM).is_ok()).count() > 0
 }
 
