@@ -161,22 +161,20 @@ impl<'a> DiskWatch<'a> {
 
     /// Stops the clone that has grown most, if one has.
     async fn relieve(&mut self, pressure: Pressure, scarce: Scarce) {
-        if pressure.is_falling || pressure.is_critical {
-            if let Some(clone) = self.grown_most(scarce, pressure.is_falling) {
-                let detail = match scarce {
-                    Scarce::Bytes => "The machine's disk was nearly full, and this clone was filling it.",
-                    Scarce::Files => {
-                        "The machine's disk had nearly no inodes left, and this clone was using them up."
-                    }
-                };
-                self.stop(&clone, detail).await;
-                // Growth of the others counts from now on.
-                self.baseline = self.last.clone();
-                self.pressure.reset();
-                return;
-            }
-        }
-        if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+        if (pressure.is_falling || pressure.is_critical)
+            && let Some(clone) = self.grown_most(scarce, pressure.is_falling)
+        {
+            let detail = match scarce {
+                Scarce::Bytes => "The machine's disk was nearly full, and this clone was filling it.",
+                Scarce::Files => {
+                    "The machine's disk had nearly no inodes left, and this clone was using them up."
+                }
+            };
+            self.stop(&clone, detail).await;
+            // Growth of the others counts from now on.
+            self.baseline = self.last.clone();
+            self.pressure.reset();
+        } else if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             self.logged_at = Some(Instant::now());
             tracing::error!(
                 ?scarce,
@@ -198,40 +196,35 @@ impl<'a> DiskWatch<'a> {
     }
 
     fn grown_most(&self, scarce: Scarce, is_falling: bool) -> Option<Arc<LocalClone>> {
-        let min = self.min_growth(scarce);
-        let growth = |clone: &Arc<LocalClone>| {
-            let name = clone.name();
-            let now = self.last.clones.get(&name)?.usage?;
+        let growth = |name: &CloneName| {
+            let now = self.last.clones.get(name)?.usage?;
             let before =
-                self.baseline.clones.get(&name).map_or(Some(Usage::default()), |before| before.usage)?;
+                self.baseline.clones.get(name).map_or(Some(Usage::default()), |before| before.usage)?;
             Some(match scarce {
-                Scarce::Bytes => (now.bytes.saturating_sub(before.bytes), min),
-                Scarce::Files => (now.files.saturating_sub(before.files), min),
+                Scarce::Bytes => now.bytes.saturating_sub(before.bytes),
+                Scarce::Files => now.files.saturating_sub(before.files),
             })
         };
         // What is written without growing may lie where it is not seen.
-        let written = |clone: &Arc<LocalClone>| {
-            let name = clone.name();
-            let (now, before) = (self.last.clones.get(&name)?, self.baseline.clones.get(&name));
-            Some((
-                now.written.saturating_sub(before.map_or(0, |before| before.written)),
-                MIN_GROWTH.bytes * 4,
-            ))
+        let written = |name: &CloneName| {
+            let before = self.baseline.clones.get(name).map_or(0, |before| before.written);
+            Some(self.last.clones.get(name)?.written.saturating_sub(before))
         };
-        let unmeasurable = |clone: &Arc<LocalClone>| {
-            let found = self.last.clones.get(&clone.name())?;
-            Some((u64::from(found.usage.is_none()), 1))
+        let unmeasurable = |name: &CloneName| Some(u64::from(self.last.clones.get(name)?.usage.is_none()));
+        let hidden = || {
+            let most = self.most(MIN_GROWTH.bytes * 4, written);
+            most.or_else(|| self.most(1, unmeasurable)).filter(|_| is_falling)
         };
-        let most = |amount: &dyn Fn(&Arc<LocalClone>) -> Option<(u64, u64)>| {
-            let running = self.running().into_iter().filter(|clone| clone.phase() != Phase::Creating);
-            let grown = running.filter_map(|clone| {
-                let (amount, min) = amount(&clone)?;
-                (amount >= min).then_some((amount, clone))
-            });
-            grown.max_by_key(|(amount, _)| *amount).map(|(_, clone)| clone)
-        };
-        let hidden = || most(&written).or_else(|| most(&unmeasurable));
-        most(&growth).or_else(|| if is_falling { hidden() } else { None })
+        self.most(self.min_growth(scarce), growth).or_else(hidden)
+    }
+
+    /// The running clone with the largest amount, if that is large enough.
+    fn most(&self, min: u64, amount: impl Fn(&CloneName) -> Option<u64>) -> Option<Arc<LocalClone>> {
+        // One that is being created holds only what we put into it.
+        let running = self.running().into_iter().filter(|clone| clone.phase() != Phase::Creating);
+        let amounts = running.filter_map(|clone| Some((amount(&clone.name())?, clone)));
+        let most = amounts.filter(|(amount, _)| *amount >= min).max_by_key(|(amount, _)| *amount);
+        most.map(|(_, clone)| clone)
     }
 
     async fn stop(&self, clone: &Arc<LocalClone>, detail: &str) {
