@@ -30,13 +30,15 @@ fn is_root() -> bool {
 
 /// Creates folders in each other, by descriptors: a path to the last one would be too long.
 fn nested(base: &Path, levels: usize, name: &str) {
-    let mut folder = openat(CWD, base, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let mut folder =
+        openat(CWD, base, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).expect("a nested folder");
     for _ in 0..levels {
-        mkdirat(&folder, name, Mode::RWXU).unwrap();
-        folder = openat(&folder, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        mkdirat(&folder, name, Mode::RWXU).expect("a nested folder");
+        folder = openat(&folder, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
+            .expect("a nested folder");
     }
     let flags = OFlags::WRONLY | OFlags::CREATE;
-    openat(&folder, "file", flags, Mode::RUSR | Mode::WUSR).unwrap();
+    openat(&folder, "file", flags, Mode::RUSR | Mode::WUSR).expect("a nested folder");
 }
 
 #[test]
@@ -247,8 +249,8 @@ fn any_name_is_removed_and_nothing_outside() {
     }
     // What its owner may not read or change.
     fs::create_dir_all(tree.join("closed/in it")).unwrap();
-    fs::set_permissions(tree.join("closed/in it"), Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(tree.join("closed"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(tree.join("closed/in it"), Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(tree.join("closed"), Permissions::from_mode(0o0)).unwrap();
     assert!(Dir::open(&tree).unwrap().measure(UNLIMITED, deadline()).unwrap().files > 25);
     remove_tree(&tree, deadline()).unwrap();
     assert!(!tree.exists());
