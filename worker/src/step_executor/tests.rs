@@ -29,7 +29,12 @@ impl Fixture {
             egress: EgressRules::default(),
             artifacts: artifacts.clone(),
         };
-        let transfer = TransferStage { egress: EgressRules::default(), browser: availability, artifacts };
+        let transfer = TransferStage {
+            egress: EgressRules::default(),
+            browser: availability,
+            artifacts,
+            clone_max_bytes: u64::MAX,
+        };
         let executor = StepExecutor {
             queue,
             sealer: Sealer::new_key("test").unwrap().parse().unwrap(),
