@@ -53,7 +53,7 @@ async fn a_task_is_shown_with_all_its_fields() {
 #[tokio::test]
 async fn the_queue_is_shown_per_stage() {
     let queue = json!({"stages": {"browser": {"ready": 12, "running": 2, "delayed": 0, "waiting_for_site": 1,
-        "oldest_seconds": 185, "outstanding": 14}}, "workers": []});
+        "oldest_seconds": 185, "outstanding": 14, "slots": 4, "busy": 2, "workers": 2}}, "workers": []});
     let kept = queue.clone();
     let stub = Stub::start(move |_| Reply::Json(200, queue.clone())).await;
     let output = wpclone(&stub.url, &["queue"]).await;

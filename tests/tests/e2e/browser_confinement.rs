@@ -78,8 +78,12 @@ async fn a_browser_runs_in_chromiums_sandbox_as_a_user_of_its_own_and_reaches_no
         let body = json!({"url": site.url(), "username": "admin", "password": "secret"});
         client.accepted("/setup", &body).await?;
     }
-    let both_have_pages = async || chromiums(worker, "--type=renderer").len() == 2;
-    until("two browsers with a page", LIMIT, Some(&app.workers[0].log()), both_have_pages).await?;
+    // The filter is installed shortly after such a process was started.
+    let both_have_pages = async || {
+        let renderers = chromiums(worker, "--type=renderer");
+        renderers.len() >= 2 && renderers.iter().all(|renderer| renderer.field("Seccomp:") == ["2"])
+    };
+    until("two browsers with confined pages", LIMIT, Some(&app.workers[0].log()), both_have_pages).await?;
     let mains: Vec<Process> = chromiums(worker, "--remote-debugging-pipe")
         .into_iter()
         .filter(|p| !p.command.contains("--type="))
