@@ -1,5 +1,6 @@
 //! The sandbox of strangers' programs: bubblewrap's namespaces, in which a program sees little more than its own folders.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -144,6 +145,9 @@ impl Sandbox {
             args.extend(["--tmpfs".to_owned(), mount.into()]);
         }
         let is_visible = program.starts_with("/usr") || SYSTEM_FOLDERS.iter().any(|f| program.starts_with(f));
+        for folder in hidden_folders(spec, folder) {
+            args.extend(["--perms".to_owned(), "0111".into(), "--dir".into(), folder.display().to_string()]);
+        }
         let read_only = spec.read_only.iter().map(PathBuf::as_path).chain([folder]);
         for path in read_only.chain((!is_visible).then_some(program)) {
             bind(&mut args, "--ro-bind", path);
@@ -196,6 +200,15 @@ fn add_system(args: &mut Vec<String>) {
         }
     }
     args.extend(["--proc", "/proc", "--dev", "/dev"].map(str::to_owned));
+}
+
+/// The folders that lead to those of a sandbox: they can be passed and not listed.
+fn hidden_folders<'a>(spec: &'a SandboxSpec, folder: &'a Path) -> BTreeSet<&'a Path> {
+    let shown: Vec<&Path> =
+        spec.read_only.iter().chain(&spec.read_write).map(PathBuf::as_path).chain([folder]).collect();
+    let is_shown = |folder: &Path| shown.iter().any(|shown| folder.starts_with(shown));
+    let above = shown.iter().flat_map(|path| path.ancestors().skip(1));
+    above.filter(|folder| folder.parent().is_some() && !is_shown(folder)).collect()
 }
 
 /// Shows a path in the sandbox at the same path.

@@ -58,7 +58,7 @@ pub struct CloneSpec {
 pub struct EffectiveIsolation {
     /// It runs as a system user of its own; otherwise all clones run as the worker's user, with `open_basedir`.
     pub own_user: bool,
-    /// It has an empty network namespace of its own; otherwise only the sandbox plugin stops outgoing requests.
+    /// It has a sandbox with an empty network of its own; otherwise only the sandbox plugin stops outgoing requests.
     pub own_network: bool,
     /// It has a database server of its own.
     pub own_database_server: bool,

@@ -107,6 +107,55 @@ async fn a_killed_supervisor_is_cleaned_up_by_its_owner_and_by_a_sweep(base: Pat
     }
 }
 
+/// A sandbox whose programs keep no file open, change folder and environment, and do not end with bubblewrap.
+fn sandboxed(base: &Path, grace: Duration, script: &str) -> ProcessSpec {
+    let folder = unique_folder(base, "task");
+    let (name, out) = (folder.display().to_string(), base.join("output").display().to_string());
+    let mut args: Vec<String> =
+        ["--unshare-user", "--unshare-pid", "--clearenv", "--chdir", "/", "--ro-bind", "/", "/"]
+            .map(str::to_owned)
+            .to_vec();
+    args.extend(
+        ["--proc", "/proc", "--ro-bind", &name, &name, "--bind", &out, &out, "--"].map(str::to_owned),
+    );
+    args.extend(["/bin/sh", "-c", script, "sh", &out].map(str::to_owned));
+    let confinement = Confinement { is_bubblewrap: true, ..Confinement::default() };
+    ProcessSpec { program: "/usr/bin/bwrap".into(), args, folder, grace, confinement, ..spec(base, grace) }
+}
+
+/// The processes that see this folder as a mount.
+fn processes_with_mount(folder: &Path) -> usize {
+    let folder = folder.display().to_string();
+    let sees = |e: &fs::DirEntry| {
+        let mounts = fs::read_to_string(e.path().join("mountinfo")).unwrap_or_default();
+        mounts.lines().any(|mount| mount.split(' ').nth(4) == Some(&folder))
+    };
+    fs::read_dir("/proc").expect("proc").flatten().filter(sees).count()
+}
+
+async fn the_orphans_of_a_sandbox_are_found_by_its_mount(base: PathBuf) {
+    fs::create_dir_all(base.join("output")).expect("a folder");
+    let spec = sandboxed(&base, Duration::ZERO, "(setsid sleep 1005 &); touch $1/ready; exec sleep 1006");
+    let folder = spec.folder.clone();
+    let mut supervised = Supervised::spawn(spec).await.expect("a supervisor");
+    until("the sandbox runs", || base.join("output/ready").exists()).await;
+    assert!(processes_with_mount(&folder) >= 3, "its init, and two programs");
+    let pid = supervised.supervisor_pid().expect("a supervisor").to_string();
+    assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
+    supervised.wait().await;
+    until("everything is gone", || processes_with_mount(&folder) == 0 && !folder.exists()).await;
+}
+
+async fn a_program_in_a_sandbox_gets_sigterm(base: PathBuf) {
+    fs::create_dir_all(base.join("output")).expect("a folder");
+    let script = "trap 'touch $1/terminated; exit' TERM; touch $1/ready; while :; do sleep 0.05; done";
+    let supervised =
+        Supervised::spawn(sandboxed(&base, Duration::from_secs(10), script)).await.expect("a supervisor");
+    until("the sandbox runs", || base.join("output/ready").exists()).await;
+    supervised.stop().await;
+    assert!(base.join("output/terminated").exists());
+}
+
 #[tokio::main]
 async fn main() {
     run_if_supervisor();
@@ -122,5 +171,7 @@ async fn main() {
     the_end_of_a_program_ends_its_children(at("b")).await;
     a_killed_owner_leaves_nothing(at("c")).await;
     a_killed_supervisor_is_cleaned_up_by_its_owner_and_by_a_sweep(at("d")).await;
-    println!("test result: ok. 4 passed; 0 failed");
+    the_orphans_of_a_sandbox_are_found_by_its_mount(at("e")).await;
+    a_program_in_a_sandbox_gets_sigterm(at("f")).await;
+    println!("test result: ok. 6 passed; 0 failed");
 }

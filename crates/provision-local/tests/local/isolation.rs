@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wpclone_provision::{Isolation, Provisioner as _};
 
 use crate::owner::{Begin, started, started_so};
+use crate::sandbox::failing_bubblewrap;
 use crate::support::{
     Lab, eval_in, folder, free_address, http, prepared, processes_in, spec, until, wordpress,
 };
@@ -195,15 +196,11 @@ echo json_encode($output);"#
     )
 }
 
-pub(crate) async fn without_network_namespaces_the_sandbox_plugin_stops_requests() {
+pub(crate) async fn without_a_sandbox_the_sandbox_plugin_stops_requests() {
     let dir = prepared().await;
-    // A stub that fails as on a machine that does not allow network namespaces.
-    let stub = dir.path().join("stub");
-    fs::create_dir(&stub).expect("a folder");
-    fs::write(stub.join("unshare"), "#!/bin/sh\nexit 1\n").expect("a file");
-    fs::set_permissions(stub.join("unshare"), fs::Permissions::from_mode(0o755)).expect("its mode");
+    let stub = failing_bubblewrap(dir.path());
     let (state, listen) = (dir.path().join("state"), free_address());
-    let begin = Begin { path: Some(&stub), ..Begin::default() };
+    let begin = Begin { path: Some(&stub), unsafe_no_sandbox: true, ..Begin::default() };
     let (mut owner, clones) = started_so(&state, listen, &wordpress(), begin, &["one"]);
     let clone = &clones[0].0;
     assert!(!clone.effective_isolation.own_network, "the result says so: {:?}", clone.effective_isolation);

@@ -8,6 +8,7 @@ mod kills;
 mod life;
 mod owner;
 mod recovery;
+mod sandbox;
 mod sites;
 mod slow_disk;
 mod support;
@@ -54,8 +55,18 @@ fn main() -> ExitCode {
         isolation::a_clone_cannot_access_another,
         isolation::a_clone_sends_no_mail_and_no_requests,
         isolation::a_dedicated_clone_has_a_database_server_of_its_own,
-        isolation::without_network_namespaces_the_sandbox_plugin_stops_requests,
+        isolation::without_a_sandbox_the_sandbox_plugin_stops_requests,
         isolation::without_root_clones_are_isolated_by_open_basedir,
+        sandbox::programs_of_a_clone_see_nothing_of_the_machine,
+        sandbox::system_calls_that_attack_the_kernel_are_denied,
+        sandbox::nothing_of_a_clone_outlives_it,
+        sandbox::a_clone_ends_with_its_killed_supervisor,
+        sandbox::a_fork_bomb_is_bounded_and_others_go_on,
+        sandbox::memory_and_memory_files_of_a_clone_are_bounded,
+        sandbox::phps_log_reaches_the_caller_and_nothing_in_its_place_does,
+        sandbox::a_planted_socket_gets_nothing,
+        sandbox::without_sandboxes_clones_are_refused_unless_that_is_allowed,
+        sandbox::without_root_code_that_leaves_phps_restrictions_reaches_nothing,
         hostile::hostile_requests_reach_nothing,
         disk::a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_the_reserve_is_gone,
         disk::a_clone_that_takes_more_than_it_may_is_stopped_and_not_started_again,
