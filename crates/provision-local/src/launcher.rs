@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use tokio::time::{Instant, sleep, timeout};
 use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, unique_folder};
 
@@ -59,6 +60,9 @@ pub(crate) struct Daemon {
 impl Launcher {
     /// Starts a daemon.
     pub(crate) async fn start(&self, launch: LaunchSpec<'_>) -> io::Result<Daemon> {
+        if launch.user.is_none() && geteuid().is_root() {
+            return Err(io::Error::other("programs of clones never run as root"));
+        }
         let log = File::create(launch.log)?;
         let folder = unique_folder(&self.run, "program");
         let name = folder.file_name().unwrap_or_default().to_string_lossy();

@@ -17,11 +17,19 @@ fn all() -> impl Iterator<Item = i32> {
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok())
 }
 
+/// The parent of a process and its name, which has at most 15 bytes; `None` when it is gone.
+fn parent_and_name(pid: i32) -> Option<(i32, String)> {
+    // proc(5): the name is in parentheses and may contain any character, so count from the last one.
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    let (start, end) = (stat.find('(')?, stat.rfind(')')?);
+    let parent = stat[end + 1..].split_whitespace().nth(1)?.parse().ok()?;
+    Some((parent, stat.get(start + 1..end)?.to_owned()))
+}
+
 /// The parent of a process; `None` when it is gone.
 fn parent(pid: i32) -> Option<i32> {
-    // proc(5): the name is in parentheses and may contain any character, so count from the last one.
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat[stat.rfind(')')? + 1..].split_whitespace().nth(1)?.parse().ok()
+    parent_and_name(pid).map(|(parent, _)| parent)
 }
 
 /// The children of a process.
@@ -123,6 +131,25 @@ pub(crate) fn kill_orphans(folder: &Path) -> Vec<i32> {
 /// Reaps a child that has ended. Returns false while it is a running child.
 pub(crate) fn reaped(pid: i32) -> bool {
     Pid::from_raw(pid).is_none_or(|pid| !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)))
+}
+
+/// Reaps orphans of a killed supervisor that the kernel has killed with it and that were reparented to us: children of ours
+/// with the program's name or its user, if that is not ours. Returns how many there are that have not ended yet.
+pub(crate) fn reap_orphans(program: &Path, user: Option<u32>) -> usize {
+    let (own, our_user) = (getpid().as_raw_nonzero().get(), rustix::process::geteuid().as_raw());
+    let program = program.file_name().unwrap_or_default().to_string_lossy();
+    let user = user.filter(|uid| *uid != our_user);
+    let is_orphan = |pid: &i32| {
+        let found = parent_and_name(*pid).filter(|(parent, _)| *parent == own);
+        found.is_some_and(|(_, name)| name == program || user.is_some_and(|uid| real_user(*pid) == Some(uid)))
+    };
+    all().filter(is_orphan).filter(|pid| !reaped(*pid)).count()
+}
+
+/// The real user id of a process, also of one that has ended and is not reaped.
+fn real_user(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
 }
 
 /// Resident memory of a process and all its descendants in bytes; shared pages count proportionally (PSS).

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::cgroup::remove_cgroup;
 use crate::folder::sweep;
-use crate::processes::{kill_orphans, reaped};
+use crate::processes::{kill_orphans, reap_orphans, reaped};
 use crate::spec::{ARGUMENT, ProcessSpec};
 
 /// How long a supervisor may take to end everything, beyond the program's grace.
@@ -126,6 +126,14 @@ impl Supervised {
         self.clean_up().await;
     }
 
+    /// Reaps what of a sandbox has ended with its supervisor; returns how many processes have not ended yet.
+    fn reap_sandbox(&self) -> usize {
+        if !self.spec.confinement.is_bubblewrap {
+            return 0;
+        }
+        reap_orphans(&self.spec.program, self.spec.run_as.map(|(uid, _)| uid))
+    }
+
     /// Cleans up after a supervisor that was killed itself. Its descendants were reparented to us (see [`adopt_orphans`]), so
     /// we have to reap them.
     async fn clean_up(&self) {
@@ -134,7 +142,7 @@ impl Supervised {
         }
         let end = Instant::now() + STOP_TIMEOUT;
         let mut killed = kill_orphans(&self.spec.folder);
-        while !killed.is_empty() && Instant::now() < end {
+        while (self.reap_sandbox() > 0 || !killed.is_empty()) && Instant::now() < end {
             killed.retain(|pid| !reaped(*pid));
             tokio::time::sleep(CHECK_INTERVAL).await;
             // A child may have been started while its parent was killed.
