@@ -1,9 +1,9 @@
 //! The system users that programs run as.
 
-use std::fs;
 use std::path::Path;
 
 use rustix::process::geteuid;
+use wpclone_supervisor::UserRange;
 
 /// A system user and its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +19,10 @@ impl Ids {
     }
 }
 
-/// The first of our user ids: a range that Linux systems do not use (systemd's `UIDS-GIDS` lists those in use), or, in a
-/// container with only 65,536 ids, the range of systemd's dynamic users.
-const FIRST_UIDS: [u32; 2] = [1_900_000_000, 61_200];
-
 /// How many clones can have a user of their own. Slot 0 is the template's.
 pub(crate) const SLOTS: u32 = 2_000;
-/// How many user ids there are: one for each clone and one for its database server.
-const UIDS: u32 = 2 * SLOTS;
+/// The users of clones, and then those of their database servers.
+const CLONE_USERS: UserRange = UserRange { first: 1_900_000_000, first_of_16_bit: 61_200, length: 2 * SLOTS };
 
 /// The users on this machine. None of them is in /etc/passwd.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +39,7 @@ impl Users {
         if !geteuid().is_root() {
             return Ok(Self::Shared);
         }
-        const MAP: &str = "/proc/self/uid_map";
-        let map = fs::read_to_string(MAP).map_err(|e| format!("{MAP} cannot be read: {e}"))?;
-        let first = FIRST_UIDS.into_iter().find(|first| is_mapped(&map, *first));
+        let first = CLONE_USERS.first_usable().map_err(|e| format!("the user ids cannot be read: {e}"))?;
         Ok(Self::PerClone { first: first.ok_or("no user ids are free for clones")? })
     }
 
@@ -81,30 +75,7 @@ pub(crate) fn uid_of(user: Option<Ids>) -> u32 {
     user.map_or_else(|| geteuid().as_raw(), |ids| ids.uid)
 }
 
-/// Whether all ids of the range that begins with `first` exist in this user namespace: user_namespaces(7).
-fn is_mapped(map: &str, first: u32) -> bool {
-    map.lines().any(|line| {
-        let mut numbers = line.split_whitespace().filter_map(|n| n.parse::<u64>().ok());
-        let (Some(start), Some(_), Some(length)) = (numbers.next(), numbers.next(), numbers.next()) else {
-            return false;
-        };
-        u64::from(first) >= start && u64::from(first) + u64::from(UIDS) <= start + length
-    })
-}
-
 /// Changes the owner of a file or folder without following a link; nothing is changed without a user.
 pub(crate) fn chown(path: &Path, user: Option<Ids>) -> std::io::Result<()> {
     user.map_or(Ok(()), |ids| std::os::unix::fs::lchown(path, Some(ids.uid), Some(ids.gid)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn user_ids_are_only_used_where_they_exist() {
-        assert!(is_mapped("         0          0 4294967295", FIRST_UIDS[0]));
-        assert!(!is_mapped("0 100000 65536", FIRST_UIDS[0]) && is_mapped("0 100000 65536", FIRST_UIDS[1]));
-        assert!(!is_mapped("0 1000 1", FIRST_UIDS[1]) && !is_mapped("", FIRST_UIDS[1]));
-    }
 }

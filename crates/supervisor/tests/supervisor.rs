@@ -116,7 +116,8 @@ fn sandboxed(base: &Path, grace: Duration, script: &str) -> ProcessSpec {
             .map(str::to_owned)
             .to_vec();
     args.extend(
-        ["--proc", "/proc", "--ro-bind", &name, &name, "--bind", &out, &out, "--"].map(str::to_owned),
+        ["--proc", "/proc", "--dev", "/dev", "--ro-bind", &name, &name, "--bind", &out, &out, "--"]
+            .map(str::to_owned),
     );
     args.extend(["/bin/sh", "-c", script, "sh", &out].map(str::to_owned));
     let confinement = Confinement { is_bubblewrap: true, ..Confinement::default() };
