@@ -187,28 +187,3 @@ test(
 		check( false === stripos( (string) ob_get_clean(), 'wpclone' ), 'head and footer' );
 	}
 );
-
-// The last test: a constant cannot be taken back.
-test(
-	'on a network an administrator of a site without rights on the network opens nothing and sees no key',
-	static function () use ( $site ) {
-		define( 'MULTISITE', true );
-		$state = stored_state( $site );
-		$key   = (string) Access_Window::load()->key( time() );
-		$page  = static function () {
-			ob_start();
-			Settings_Page::render();
-			return (string) ob_get_clean();
-		};
-		$administrator = get_user_by( 'login', 'is-administrator' );
-		wp_set_current_user( $administrator->ID );
-		check( current_user_can( 'manage_options' ) && ! is_super_admin(), 'an administrator of this site only' );
-		same( '', $page(), 'page' );
-		foreach ( array( Settings_Page::OPEN, Settings_Page::CLOSE ) as $action ) {
-			same( '403', submit( $action, wp_create_nonce( $action ), 'POST', array( 'import' => '1' ) ), $action );
-		}
-		same( $state, stored_state( $site ), 'access window' );
-		wp_set_current_user( get_user_by( 'login', 'admin' )->ID );
-		check( is_super_admin() && false !== strpos( $page(), $key ), 'an administrator of the network' );
-	}
-);
