@@ -103,26 +103,6 @@ impl Dir {
         Ok(created)
     }
 
-    /// Changes the owner of a folder or a regular file that belongs to `from`.
-    ///
-    /// # Errors
-    /// It is something else, or belongs to somebody else.
-    pub fn change_owner(&self, relative: impl AsRef<Path>, from: Owner, to: (u32, u32)) -> io::Result<()> {
-        let relative = relative.as_ref();
-        match self.open_dir(relative) {
-            Ok(folder) => change_owner(&folder, Some(to)),
-            Err(_) => change_owner(&self.open_file(relative, from)?, Some(to)),
-        }
-    }
-
-    /// Syncs the names in the folder.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn sync(&self) -> io::Result<()> {
-        Ok(fsync(self)?)
-    }
-
     /// The folder that a path's last part is in, `None` for this one, and that part.
     pub(crate) fn parent<'a>(&self, relative: &'a Path) -> io::Result<(Option<Self>, &'a OsStr)> {
         let Some(Component::Normal(name)) = relative.components().next_back() else {

@@ -97,6 +97,9 @@ impl<'a> DiskWatch<'a> {
             self.measure(pressure, free).await;
             self.stop_clones_over_limit().await;
         }
+        // A fall counts from the most that was free.
+        self.last.left.bytes = self.last.left.bytes.max(pressure.left.bytes);
+        self.last.left.files = self.last.left.files.max(pressure.left.files);
         if let Some(scarce) = pressure.scarce {
             self.relieve(pressure, scarce).await;
         }
