@@ -9,6 +9,9 @@ use crate::fake_site::{
 };
 use crate::{transfer, transferred};
 
+/// The type of a frame, and its content.
+type Frame = (u8, Vec<u8>);
+
 /// The error of the source.
 async fn failure(source: FakeSite) -> ClientError {
     match transfer(source, FakeSite::new()).await {
@@ -144,7 +147,7 @@ async fn rows_that_are_not_what_they_claim_to_be_are_malformed() {
     };
     let honest: Row<'_> = &[Some(b"1"), Some(b"one")];
     let two = json!(["id", "name"]);
-    let cases: Vec<(Vec<(u8, Vec<u8>)>, Value)> = vec![
+    let cases: Vec<(Vec<Frame>, Value)> = vec![
         // The count or the digest is another one.
         (vec![head(two.clone()), row(honest)], count_of(&[honest, honest])),
         (vec![head(two.clone()), row(honest)], json!({ "rows": u64::MAX, "digest": "00", "cursor": null })),
