@@ -17,6 +17,9 @@ use crate::spec::{ARGUMENT, ProcessSpec};
 /// How long a supervisor may take to end everything, beyond the program's grace.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// How long removing a control group may take. Nothing runs in it any more.
+const CGROUP_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How often killed processes are checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -134,9 +137,33 @@ impl Supervised {
         reap_orphans(&self.spec.program, self.spec.run_as.map(|(uid, _)| uid))
     }
 
-    /// Cleans up after a supervisor that was killed itself. Its descendants were reparented to us (see [`adopt_orphans`]), so
-    /// we have to reap them.
+    /// Cleans up after a supervisor that was killed itself.
     async fn clean_up(&self) {
+        self.end_orphans().await;
+        self.remove_cgroups().await;
+    }
+
+    /// Removes control groups that the supervisor has left.
+    async fn remove_cgroups(&self) {
+        let folders = self.spec.confinement.cgroups.iter().map(|cgroup| cgroup.folder.clone());
+        let left: Vec<PathBuf> = folders.filter(|folder| folder.exists()).collect();
+        if left.is_empty() {
+            return;
+        }
+        let remove = move || {
+            for folder in left {
+                if let Err(error) = remove_cgroup(&folder, CGROUP_TIMEOUT) {
+                    tracing::warn!(%error, cgroup = %folder.display(), "a control group cannot be removed");
+                }
+            }
+        };
+        // It blocks.
+        let _ = tokio::task::spawn_blocking(remove).await;
+    }
+
+    /// Ends the descendants of a killed supervisor. They were reparented to us (see [`adopt_orphans`]), so we have to reap
+    /// them.
+    async fn end_orphans(&self) {
         if !self.spec.folder.exists() {
             return;
         }
@@ -147,11 +174,6 @@ impl Supervised {
             tokio::time::sleep(CHECK_INTERVAL).await;
             // A child may have been started while its parent was killed.
             killed.extend(kill_orphans(&self.spec.folder));
-        }
-        for cgroup in &self.spec.confinement.cgroups {
-            if let Err(error) = remove_cgroup(&cgroup.folder, CHECK_INTERVAL) {
-                tracing::warn!(%error, cgroup = %cgroup.folder.display(), "a control group cannot be removed");
-            }
         }
         let Some(base) = self.spec.folder.parent().map(Path::to_owned) else { return };
         let swept =

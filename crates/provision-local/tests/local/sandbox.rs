@@ -214,6 +214,9 @@ pub(crate) async fn a_clone_ends_with_its_killed_supervisor() {
     })
     .await;
     lab.end().await;
+    let groups = format!("wpclone-*-program-{}-*", std::process::id());
+    let found = Command::new("find").args(["/sys/fs/cgroup", "-name", &groups]).output().expect("find");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "control groups are left");
 }
 
 /// The parent of a process, if that is a supervisor.
