@@ -8,6 +8,10 @@ use crate::webhook::WebhookSecrets;
 /// The exit code of a program whose settings are wrong (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
+/// What is wrong with a clones' address on the API's own origin.
+pub const CLONES_ON_API_ORIGIN: &str = "is on the API's own origin (WPCLONE_PUBLIC_URL): clones run PHP of strangers, and \
+    need a host or port of their own";
+
 /// Arguments that the api and the worker share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CommonArgs {
@@ -33,6 +37,22 @@ pub struct CommonArgs {
     /// Check the settings, print them without secrets, and exit
     #[arg(long)]
     pub check_config: bool,
+}
+
+/// Arguments of the api and of workers that serve clones.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConnectionArgs {
+    /// The most connections of one address; further ones replace idle ones or are refused. A proxy in front is one address
+    #[arg(long, env = "WPCLONE_CONNECTIONS_PER_PEER", value_name = "N", default_value = "256")]
+    pub connections_per_peer: String,
+}
+
+impl ConnectionArgs {
+    /// Validates the arguments; errors are added to `check`.
+    pub fn check(&self, check: &mut Check) -> Option<usize> {
+        let number = check.number("WPCLONE_CONNECTIONS_PER_PEER", &self.connections_per_peer, 8..=65_536);
+        number.and_then(|n| usize::try_from(n).ok())
+    }
 }
 
 /// The shared settings after validation.

@@ -173,6 +173,8 @@ codes! {
         "Call the API from its own origin, or without an Origin header.";
     HostRefused "HOST_REFUSED" Some(403), Never, "The Host header is not a loopback name",
         "Call the API as localhost, or configure tokens to serve other names.";
+    ForwardedRefused "FORWARDED_REFUSED" Some(403), Never, "The request was forwarded by a proxy",
+        "Call the API directly on its machine, or configure tokens to serve others.";
     NotFound "NOT_FOUND" Some(404), Never, "There is nothing at this path",
         "See /docs for the API's paths.";
     TaskNotFound "TASK_NOT_FOUND" Some(404), Never, "There is no such task",

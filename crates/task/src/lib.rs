@@ -14,6 +14,7 @@ mod readable;
 mod redact;
 mod request;
 mod result;
+mod session_cookie;
 mod site;
 mod site_text;
 mod step;
@@ -47,6 +48,7 @@ pub use request::{
 };
 pub use result::{insert_secret, merge_output};
 pub use secrecy::{ExposeSecret, SecretString};
+pub use session_cookie::{HOST_SESSION_COOKIE, SESSION_COOKIE, SESSION_COOKIES};
 pub use site::{SiteKey, SiteUrl, SiteUrlError};
 pub use site_text::{SiteText, escaped, is_interpreted};
 pub use step::Step;

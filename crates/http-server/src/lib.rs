@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod authority;
+mod connection_table;
+mod open_files;
+mod server;
+mod tracked;
+
+pub use authority::{AuthorityError, request_authority};
+pub use connection_table::ConnectionLimits;
+pub use open_files::{connections_within_open_files, raise_open_files_limit};
+pub use server::{ServerOptions, serve};
