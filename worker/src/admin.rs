@@ -1,14 +1,19 @@
 //! Health, readiness and metrics, on a listener of their own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wpclone_http_server::{ConnectionLimits, ServerOptions};
 use wpclone_provision::{Health, Provisioner};
 use wpclone_queue::{Queue, QueueError};
 
@@ -17,6 +22,17 @@ use crate::metrics::Metrics;
 
 /// The most lines on single clones in the text of `/readyz`.
 const MAX_LINES: usize = 50;
+
+/// The limits of the listener: few clients, small requests.
+const OPTIONS: ServerOptions = ServerOptions {
+    connections: ConnectionLimits { total: 64, per_peer: 32 },
+    head_timeout: Duration::from_secs(30),
+    write_timeout: Duration::from_secs(30),
+    max_head_bytes: 16 << 10,
+    max_headers: 64,
+    unready_period: Duration::ZERO,
+    drain_timeout: Duration::from_secs(1),
+};
 
 /// What the responses are made from.
 #[derive(Clone)]
@@ -33,8 +49,15 @@ pub(crate) struct Admin {
     pub(crate) shutdown: CancellationToken,
 }
 
+/// Serves until `stop` is cancelled, which is later than the worker's shutdown.
+pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+    let routes = routes(admin);
+    let service = |_: SocketAddr| TowerToHyperService::new(routes.clone());
+    wpclone_http_server::serve(listener, service, OPTIONS, stop).await;
+}
+
 /// The routes: `/healthz` (the process is alive), `/readyz` (it claims work), `/metrics`.
-pub(crate) fn routes(admin: Admin) -> Router {
+fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))

@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::Artifacts;
 use wpclone_clones::CloneRegistry;
+use wpclone_http_server::raise_open_files_limit;
 use wpclone_queue::{Queue, QueueOptions};
 use wpclone_service::limiter::KeyedLimiter;
 use wpclone_service::settings::{load, parse_args};
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
     // And what runs beside a browser that has no network.
     browser::run_if_relay();
     let args: Args = parse_args();
+    raise_open_files_limit();
     let settings = load(args.common.check_config, |check| args.check(check));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -154,7 +156,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
     };
     tracing::info!(worker = %worker.id, admin = %listener.local_addr()?, stages = ?worker.stages, "started");
-    let serving = tokio::spawn(async move { axum::serve(listener, admin::routes(admin)).await });
+    let serving = tokio::spawn(admin::serve(listener, admin, CancellationToken::new()));
 
     worker.run(shutdown).await;
     if let Some(running) = running {

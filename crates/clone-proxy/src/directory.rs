@@ -43,6 +43,8 @@ pub struct Backend {
     pub owner: Owner,
     /// A permit for each request that PHP may handle or have waiting.
     pub requests: Arc<Semaphore>,
+    /// A permit for each body that is being received and is not small.
+    pub uploads: Arc<Semaphore>,
 }
 
 /// Whether a clone takes requests.

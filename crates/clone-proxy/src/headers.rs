@@ -2,9 +2,7 @@
 
 use http::header::{CONNECTION, COOKIE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-
-/// The dashboard's session cookie: cookies ignore ports, and clones run PHP of strangers.
-const SESSION_COOKIE: &str = "wpclone_session";
+use wpclone_task::SESSION_COOKIES;
 
 /// Hop-by-hop headers (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
@@ -12,6 +10,22 @@ const OTHER_HOP_BY_HOP: [&str; 4] =
     ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"];
 /// Headers that only a trusted proxy may set: any client can send them, and PHP would believe them.
 const FORWARDING: [&str; 5] = ["forwarded", "x-real-ip", "proxy", "x-original-url", "x-rewrite-url"];
+/// Response headers that are not the clone's to send. They rule its whole origin or domain, which it may share with other
+/// clones and the dashboard, or they are meant for a server in front of us.
+const NOT_THE_CLONES: [&str; 11] = [
+    // The scope of a service worker is the folder of its script, and so within the clone.
+    "service-worker-allowed",
+    "clear-site-data",
+    "strict-transport-security",
+    "public-key-pins",
+    "alt-svc",
+    "nel",
+    "report-to",
+    "set-cookie2",
+    "x-accel-redirect",
+    "x-sendfile",
+    "x-lighttpd-send-file",
+];
 
 /// Removes from a request what the clone must not see.
 pub(crate) fn clean_request(headers: &mut HeaderMap) {
@@ -33,7 +47,9 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
         .iter()
         .flat_map(|value| value.as_bytes().split(|b| *b == b';'))
         .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && !is_session_cookie(pair))
+        .filter(|pair| {
+            !pair.is_empty() && !is_session_cookie(split_pair(pair).map_or(pair, |(name, _)| name))
+        })
         .collect();
     let cookies = cookies.join(&b"; "[..]);
     headers.remove(COOKIE);
@@ -42,28 +58,61 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes from a response what a clone must not set, and adds the headers that all responses have.
-pub(crate) fn clean_response(headers: &mut HeaderMap) {
+/// Removes from a clone's response what it must not set. `clone_path` is the path of the clone's address.
+pub(crate) fn clean_response(headers: &mut HeaderMap, clone_path: &str) {
     remove_hop_by_hop(headers);
-    headers.remove("x-accel-redirect");
-    headers.remove("x-sendfile");
-    let kept: Vec<HeaderValue> = headers
-        .get_all(SET_COOKIE)
-        .iter()
-        .filter(|v| !is_session_cookie(v.as_bytes().trim_ascii()))
-        .cloned()
-        .collect();
-    headers.remove(SET_COOKIE);
-    for value in kept {
-        headers.append(SET_COOKIE, value);
+    for name in NOT_THE_CLONES {
+        headers.remove(name);
     }
+    let cookies: Vec<HeaderValue> =
+        headers.get_all(SET_COOKIE).iter().filter_map(|cookie| confine_cookie(cookie, clone_path)).collect();
+    headers.remove(SET_COOKIE);
+    for cookie in cookies {
+        headers.append(SET_COOKIE, cookie);
+    }
+}
+
+/// Adds the headers that all responses have.
+pub(crate) fn add_defaults(headers: &mut HeaderMap) {
     headers.insert("x-robots-tag", HeaderValue::from_static("noindex, nofollow"));
     headers.entry("x-content-type-options").or_insert(HeaderValue::from_static("nosniff"));
 }
 
-fn is_session_cookie(pair: &[u8]) -> bool {
-    let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
-    name.trim_ascii().eq_ignore_ascii_case(SESSION_COOKIE.as_bytes())
+/// A clone's cookie (RFC 6265), for its own host and its own path; `None`: it is named like the dashboard's session, or has
+/// no name, so that its value would be sent as if it were a name and a value.
+fn confine_cookie(cookie: &HeaderValue, clone_path: &str) -> Option<HeaderValue> {
+    let mut parts = cookie.as_bytes().split(|b| *b == b';').map(<[u8]>::trim_ascii);
+    let pair = parts.next()?;
+    let (name, _) = split_pair(pair)?;
+    if name.is_empty() || is_session_cookie(name) {
+        return None;
+    }
+    let (mut kept, mut path) = (vec![pair.to_vec()], None);
+    for attribute in parts {
+        let (name, value) = split_pair(attribute).unwrap_or((attribute, b""));
+        if name.eq_ignore_ascii_case(b"path") {
+            path = Some(value);
+        } else if !name.eq_ignore_ascii_case(b"domain") {
+            kept.push(attribute.to_vec());
+        }
+    }
+    // Browsers replace any other path by that of the request, which is the clone's.
+    if let Some(path) = path.filter(|path| path.starts_with(b"/")) {
+        let own = clone_path.trim_end_matches('/').as_bytes();
+        let below = path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+        let path = if below { path.to_vec() } else { [own, b"/"].concat() };
+        kept.push([b"Path=", path.as_slice()].concat());
+    }
+    HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok()
+}
+
+fn split_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = pair.iter().position(|b| *b == b'=')?;
+    Some((pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()))
+}
+
+fn is_session_cookie(name: &[u8]) -> bool {
+    SESSION_COOKIES.iter().any(|session| name.eq_ignore_ascii_case(session.as_bytes()))
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -103,11 +152,53 @@ mod tests {
         clean_request(&mut only);
         assert!(only.is_empty());
         let mut response = HeaderMap::new();
-        for value in ["wpclone_session=forged; Path=/", "a=1"] {
+        for value in [
+            "wpclone_session=forged; Path=/",
+            "__Host-wpclone_session=forged; Path=/; Secure",
+            " WPClone_Session = forged",
+            "=wpclone_session=forged",
+            "wpclone_session",
+            "a=1",
+        ] {
             response.append(SET_COOKIE, HeaderValue::from_static(value));
         }
-        clean_response(&mut response);
+        clean_response(&mut response, "/");
         assert_eq!(response.get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["a=1"]);
+    }
+
+    #[test]
+    fn a_clones_cookies_are_for_its_own_host_and_path() {
+        let confined = |cookie: &'static str, path: &str| {
+            let cookie = confine_cookie(&HeaderValue::from_static(cookie), path).unwrap();
+            cookie.to_str().unwrap().to_owned()
+        };
+        for (cookie, expected) in [
+            ("a=1; path=/", "a=1; Path=/at/c/"),
+            ("a=1;Path=/; HttpOnly; Path=/at/c/x", "a=1; HttpOnly; Path=/at/c/x"),
+            ("a=1; Path=/at/c/x; Path=/dashboard", "a=1; Path=/at/c/"),
+            ("a=1; path=/at/c", "a=1; Path=/at/c"),
+            ("a=1; path=/at/cc/", "a=1; Path=/at/c/"),
+            ("a=b=c; domain=.example; Secure; SameSite=Lax", "a=b=c; Secure; SameSite=Lax"),
+            ("a=1; Domain; DOMAIN = localhost; PATH = / ", "a=1; Path=/at/c/"),
+            ("a=1; path=", "a=1"),
+            ("a=1", "a=1"),
+        ] {
+            assert_eq!(confined(cookie, "/at/c"), expected, "{cookie}");
+        }
+        assert_eq!(confined("a=1; path=/wp-admin; domain=c.example", "/"), "a=1; Path=/wp-admin");
+    }
+
+    #[test]
+    fn a_clone_sends_no_headers_for_its_whole_origin() {
+        let mut headers = map(&[
+            ("service-worker-allowed", "/"),
+            ("clear-site-data", "\"cookies\""),
+            ("strict-transport-security", "max-age=1"),
+            ("alt-svc", "h2=\"evil.example:443\""),
+            ("link", "<https://api.w.org/>"),
+        ]);
+        clean_response(&mut headers, "/");
+        assert_eq!(headers, map(&[("link", "<https://api.w.org/>")]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod headers;
 mod htaccess;
 mod pages;
 mod php_handler;
+mod request_body;
 mod request_path;
 mod resource;
 mod router;
@@ -15,5 +16,5 @@ mod static_file;
 
 pub use cgi_params::server_params;
 pub use directory::{Backend, BackendState, CloneDirectory, NoBackend};
-pub use php_handler::MAX_BODY_BYTES;
-pub use server::serve;
+pub use request_body::MAX_BODY_BYTES;
+pub use server::{ProxyOptions, serve};

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{HOST, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
-use wpclone_provision::Routed;
+use wpclone_http_server::request_authority;
+use wpclone_provision::{RouteError, Routed};
 
 use crate::directory::{Backend, BackendState, CloneDirectory, NoBackend};
+use crate::request_body::SpoolSpace;
 use crate::resource::{self, Resource};
 use crate::{headers, pages, php_handler, request_path, static_file};
 
@@ -24,17 +26,19 @@ const MAX_TARGET_BYTES: usize = 32 << 10;
 /// Handles a request.
 pub(crate) async fn handle(
     clones: &dyn CloneDirectory,
+    space: &SpoolSpace,
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Response {
-    let mut response = route(clones, request, peer).await.unwrap_or_else(|page| page);
-    headers::clean_response(response.headers_mut());
+    let mut response = route(clones, space, request, peer).await.unwrap_or_else(|page| page);
+    headers::add_defaults(response.headers_mut());
     response
 }
 
 /// `Err` is a page of ours instead of the clone's response.
 async fn route(
     clones: &dyn CloneDirectory,
+    space: &SpoolSpace,
     mut request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Response, Response> {
@@ -42,16 +46,17 @@ async fn route(
         return Err(page);
     }
     let uri = request.uri().clone();
-    // A target in absolute form (RFC 9112, 3.2.2) contains the host.
-    let host = uri.authority().map(http::uri::Authority::as_str);
-    let host = host.or_else(|| request.headers().get(HOST)?.to_str().ok()).map(str::to_owned);
-    let Some(Routed { name, routing, path }) = clones.addresses().route(host.as_deref(), uri.path()) else {
-        return Err(pages::no_such_clone());
-    };
+    let host = request_authority(&uri, request.headers()).map_err(|error| bad_host(&error.to_string()))?;
+    let host = host.ok_or_else(|| bad_host("there is no Host header"))?;
+    let routed = clones.addresses().route(host.host(), uri.path());
+    let Routed { name, routing, path } = routed.map_err(|error| match error {
+        RouteError::OtherHost => pages::other_host(),
+        RouteError::NoClone => pages::no_such_clone(),
+    })?;
     let backend = clones.backend(&name).map_err(|why| match why {
-        NoBackend::Gone => pages::gone(),
+        NoBackend::Gone => pages::without_storage(pages::gone(), request.headers()),
         NoBackend::Unreadable => pages::unreadable(),
-        NoBackend::Unknown => pages::no_such_clone(),
+        NoBackend::Unknown => pages::without_storage(pages::no_such_clone(), request.headers()),
     })?;
     if routing != backend.routing || path.is_empty() {
         let path = if path.is_empty() { "/" } else { path };
@@ -62,12 +67,14 @@ async fn route(
         BackendState::Serving => {}
         BackendState::Starting => return Err(pages::starting()),
         BackendState::Stopped => return Err(pages::stopped()),
-        BackendState::Deleting => return Err(pages::gone()),
+        BackendState::Deleting => return Err(pages::without_storage(pages::gone(), request.headers())),
     }
     headers::clean_request(request.headers_mut());
     match find_resource(&backend, path).await? {
         Resource::Script { script, path_info } => {
-            php_handler::run(&backend, peer, request, &script, &path_info).await
+            let mut response = php_handler::run(&backend, space, peer, request, &script, &path_info).await?;
+            headers::clean_response(response.headers_mut(), backend.url.path());
+            Ok(response)
         }
         Resource::File { file, name } => Ok(static_file::serve(&request, file, &name).await),
         Resource::Folder => {
@@ -78,6 +85,10 @@ async fn route(
         Resource::Denied => Err(pages::page(StatusCode::FORBIDDEN, "This file is not served.")),
         Resource::Hidden => Err(pages::page(StatusCode::NOT_FOUND, "There is nothing here.")),
     }
+}
+
+fn bad_host(why: &str) -> Response {
+    pages::closing(StatusCode::BAD_REQUEST, &format!("The request's host is not valid: {why}."))
 }
 
 /// The page for a request whose method or size is not accepted.

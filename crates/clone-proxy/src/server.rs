@@ -1,93 +1,68 @@
-//! Accepts connections, within limits.
+//! The HTTP server in front of clones.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1::Builder;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
-use tokio_io_timeout::TimeoutStream;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wpclone_http_server::{ConnectionLimits, ServerOptions, connections_within_open_files};
 
 use crate::directory::CloneDirectory;
+use crate::request_body::SpoolSpace;
 use crate::router;
 
-/// How many connections are open at most; the next ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 1024;
+/// The most connections.
+const MAX_CONNECTIONS: u64 = 1024;
+/// Open files of a connection: its own, and the one to PHP or the file that is sent.
+const FILES_PER_CONNECTION: u64 = 2;
+/// Open files that are reserved for the rest of the worker: its steps, their browsers and databases.
+const RESERVED_FILES: u64 = 512;
 /// How long the head of a request may take to arrive; also how long a connection may be idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of a request's head, and the most headers in it.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
 /// How long a client may read nothing of a response.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long open requests may take to end at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The wait after an accept that failed (no file descriptors, for example).
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves clones until `shutdown`, then waits a few seconds for open requests.
-pub async fn serve(listener: TcpListener, clones: Arc<dyn CloneDirectory>, shutdown: CancellationToken) {
-    let open = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        // The permit first: a connection that waits for one is not accepted yet.
-        let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            next = next => next,
-            () = shutdown.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let served = connection(&open, stream, peer, Arc::clone(&clones));
-                tokio::spawn(async move {
-                    let _permit = permit;
-                    served.await;
-                });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a connection cannot be accepted");
-                sleep(ACCEPT_RETRY_DELAY).await;
-            }
-        }
-    }
-    drop(listener);
-    if timeout(DRAIN_TIMEOUT, open.shutdown()).await.is_err() {
-        tracing::debug!("open requests to clones did not end in time and are aborted");
-    }
+/// What an operator sets of the proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct ProxyOptions {
+    /// How many connections one address may have.
+    pub connections_per_peer: usize,
 }
 
-fn connection(
-    open: &GracefulShutdown,
-    stream: TcpStream,
-    peer: SocketAddr,
+/// Serves clones until `shutdown`, then waits a few seconds for open requests.
+pub async fn serve(
+    listener: TcpListener,
     clones: Arc<dyn CloneDirectory>,
-) -> impl Future<Output = ()> + use<> {
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let service = service_fn(move |request| {
-        let clones = Arc::clone(&clones);
-        async move { Ok::<_, Infallible>(router::handle(clones.as_ref(), request, peer).await) }
-    });
-    let served = Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let served = open.watch(served);
-    async move {
-        // A client may disconnect at any time.
-        let _: Result<(), _> = served.await;
-    }
+    options: ProxyOptions,
+    shutdown: CancellationToken,
+) {
+    let total = connections_within_open_files(RESERVED_FILES, FILES_PER_CONNECTION, MAX_CONNECTIONS);
+    let space = SpoolSpace::default();
+    let service = |peer: SocketAddr| {
+        let (clones, space) = (Arc::clone(&clones), space.clone());
+        service_fn(move |request: Request<Incoming>| {
+            let (clones, space) = (Arc::clone(&clones), space.clone());
+            async move { Ok::<_, Infallible>(router::handle(clones.as_ref(), &space, request, peer).await) }
+        })
+    };
+    let options = ServerOptions {
+        connections: ConnectionLimits { total, per_peer: options.connections_per_peer.min(total) },
+        head_timeout: HEAD_TIMEOUT,
+        write_timeout: WRITE_TIMEOUT,
+        max_head_bytes: MAX_HEAD_BYTES,
+        max_headers: MAX_HEADERS,
+        unready_period: Duration::ZERO,
+        drain_timeout: DRAIN_TIMEOUT,
+    };
+    wpclone_http_server::serve(listener, service, options, shutdown).await;
 }

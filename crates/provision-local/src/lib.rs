@@ -54,3 +54,4 @@ mod wp_config;
 
 pub use options::{Clock, DiskLimits, LocalOptions};
 pub use provisioner_impl::LocalProvisioner;
+pub use wpclone_clone_proxy::ProxyOptions;

@@ -21,6 +21,8 @@ use crate::state_dir::StateLock;
 const MAX_REQUESTS: usize = 48;
 /// How long a clone's programs run until they count as started: those that end earlier have failed.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
+/// How many bodies of a clone's requests, of those that are not small, may be received at once.
+const MAX_UPLOADS: usize = 32;
 
 /// The programs of a clone.
 #[derive(Debug, Default)]
@@ -76,6 +78,8 @@ pub(crate) struct LocalClone {
     pub(crate) processes: tokio::sync::Mutex<CloneProcesses>,
     /// Permits for requests.
     pub(crate) requests: Arc<Semaphore>,
+    /// Permits for bodies that are not small.
+    pub(crate) uploads: Arc<Semaphore>,
 }
 
 impl LocalClone {
@@ -91,6 +95,7 @@ impl LocalClone {
             supervisors: Mutex::default(),
             processes: tokio::sync::Mutex::default(),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use wpclone_beneath::Usage;
+use wpclone_clone_proxy::ProxyOptions;
 use wpclone_provision::Addresses;
 
 /// Returns the current time. Tests bring their own.
@@ -24,6 +25,8 @@ pub struct LocalOptions {
     /// Whether clones may run without a sandbox where the machine allows none: a clone is then separated from the machine by
     /// its user and by PHP's own settings at most.
     pub unsafe_no_sandbox: bool,
+    /// The proxy in front of clones.
+    pub proxy: ProxyOptions,
     /// The program that becomes the supervisor of ours: one that calls `wpclone_supervisor::run_if_supervisor` first of all, such
     /// as `/proc/self/exe` where this program does.
     pub supervisor: PathBuf,

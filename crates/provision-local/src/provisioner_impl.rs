@@ -66,8 +66,12 @@ impl LocalProvisioner {
             }
         };
         let stop_proxy = CancellationToken::new();
-        let proxy =
-            tokio::spawn(wpclone_clone_proxy::serve(listener, Arc::clone(&engine) as _, stop_proxy.clone()));
+        let proxy = tokio::spawn(wpclone_clone_proxy::serve(
+            listener,
+            Arc::clone(&engine) as _,
+            self.options.proxy,
+            stop_proxy.clone(),
+        ));
         *self.engine.lock() = Some(Arc::clone(&engine));
         tokio::select! {
             () = shutdown.cancelled() => {}

@@ -1,7 +1,7 @@
 //! The addresses of clones: a path or a host name for each, under one base URL.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,17 @@ pub struct Addresses {
     base: Url,
     routing: Routing,
     listen: SocketAddr,
+}
+
+/// Why a request is for no clone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// It is addressed to a host that is not the clones'.
+    #[error("clones are not served under this host")]
+    OtherHost,
+    /// The path is not that of a clone.
+    #[error("there is no clone at this path")]
+    NoClone,
 }
 
 /// The clone that a request is for.
@@ -131,20 +142,40 @@ impl Addresses {
         self.base.path().trim_end_matches('/')
     }
 
-    /// The clone that a request is for. `host` is the Host header; its port is ignored.
-    #[must_use]
-    pub fn route<'a>(&self, host: Option<&str>, path: &'a str) -> Option<Routed<'a>> {
-        if let (Some(Host::Domain(base)), Some(host)) = (self.base.host(), host) {
-            let host = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+    /// The clone that a request is for. `host` is what the request is addressed to, without a port.
+    ///
+    /// # Errors
+    /// The host is not the clones', or the path is no clone's.
+    pub fn route<'a>(&self, host: &str, path: &'a str) -> Result<Routed<'a>, RouteError> {
+        let host = host.to_ascii_lowercase();
+        if let Some(Host::Domain(base)) = self.base.host() {
             let label = host.strip_suffix(base).and_then(|rest| rest.strip_suffix('.'));
             if let Some(name) = label.and_then(|label| label.parse().ok()) {
-                return Some(Routed { name, routing: Routing::Host, path });
+                return Ok(Routed { name, routing: Routing::Host, path });
             }
         }
-        let below = path.strip_prefix(self.prefix())?.strip_prefix('/')?;
+        if !self.is_own_host(&host) {
+            return Err(RouteError::OtherHost);
+        }
+        let below = path.strip_prefix(self.prefix()).and_then(|rest| rest.strip_prefix('/'));
+        let below = below.ok_or(RouteError::NoClone)?;
         let end = below.find('/').unwrap_or(below.len());
-        let name = below[..end].parse().ok()?;
-        Some(Routed { name, routing: Routing::Path, path: &below[end..] })
+        let name = below[..end].parse().map_err(|_| RouteError::NoClone)?;
+        Ok(Routed { name, routing: Routing::Path, path: &below[end..] })
+    }
+
+    /// Whether a request may be addressed to this host: that of the base, or the listener's own address. Any other name
+    /// may be a stranger's that leads to the listener (DNS rebinding): pages of that name could then read the clones.
+    fn is_own_host(&self, host: &str) -> bool {
+        let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let listener = self.listen.ip().to_canonical();
+        let is_listener = match ip.map(|ip| ip.to_canonical()) {
+            Ok(ip) => {
+                ip == listener || listener.is_unspecified() || (ip.is_loopback() && listener.is_loopback())
+            }
+            Err(_) => host == "localhost" && (listener.is_loopback() || listener.is_unspecified()),
+        };
+        is_listener || self.base.host_str() == Some(host)
     }
 }
 
@@ -195,23 +226,68 @@ mod tests {
     #[test]
     fn both_forms_are_routed_under_a_name_and_only_paths_under_an_ip() {
         let found = |addresses: &Addresses, host: &str, path: &str| {
-            addresses.route(Some(host), path).map(|to| (to.routing, to.path.to_owned()))
+            addresses.route(host, path).map(|to| (to.routing, to.path.to_owned()))
         };
         let (path, slash) = (format!("/{NAME}/a"), format!("/{NAME}"));
-        let host = format!("{NAME}.localhost:8090").to_uppercase();
+        let host = format!("{NAME}.localhost").to_uppercase();
         let named = addresses(None, Routing::Host).unwrap();
-        assert_eq!(found(&named, &host, "/a"), Some((Routing::Host, "/a".into())));
-        assert_eq!(found(&named, "localhost:8090", &path), Some((Routing::Path, "/a".into())));
-        assert_eq!(found(&named, "elsewhere.example", &slash), Some((Routing::Path, String::new())));
-        assert_eq!(found(&named, &format!("x{NAME}.localhost"), "/a"), None);
+        assert_eq!(found(&named, &host, "/a"), Ok((Routing::Host, "/a".into())));
+        assert_eq!(found(&named, "localhost", &path), Ok((Routing::Path, "/a".into())));
+        assert_eq!(found(&named, "localhost", &slash), Ok((Routing::Path, String::new())));
+        assert_eq!(found(&named, &format!("x{NAME}.localhost"), "/a"), Err(RouteError::OtherHost));
         let numbered = addresses(None, Routing::Path).unwrap();
-        assert_eq!(found(&numbered, &format!("{NAME}.127.0.0.1"), "/a"), None);
-        assert_eq!(found(&numbered, "127.0.0.1:8090", &path), Some((Routing::Path, "/a".into())));
+        assert_eq!(found(&numbered, &format!("{NAME}.127.0.0.1"), "/a"), Err(RouteError::OtherHost));
+        assert_eq!(found(&numbered, "127.0.0.1", &path), Ok((Routing::Path, "/a".into())));
         let below = addresses(Some("http://c.example/at"), Routing::Path).unwrap();
-        assert_eq!(found(&below, "c.example", &path), None);
-        assert_eq!(found(&below, "c.example", &format!("/at{path}")), Some((Routing::Path, "/a".into())));
+        assert_eq!(found(&below, "c.example", &path), Err(RouteError::NoClone));
+        assert_eq!(found(&below, "c.example", &format!("/at{path}")), Ok((Routing::Path, "/a".into())));
         assert_eq!(named.resolve(&format!("{NAME}.localhost")), Some("127.0.0.1:8090".parse().unwrap()));
         assert_eq!(named.resolve("notlocalhost"), None);
         assert_eq!(below.resolve("c.example"), None);
+    }
+
+    #[test]
+    fn only_the_bases_host_and_the_listeners_address_are_served() {
+        let path = format!("/{NAME}/");
+        let serves = |listen: &str, base: Option<&str>, host: &str| {
+            let addresses = Addresses::new(listen.parse().unwrap(), base, Routing::Path).unwrap();
+            addresses.route(host, &path).is_ok()
+        };
+        for (listen, base, own, others) in [
+            (
+                "127.0.0.1:8090",
+                None,
+                &["127.0.0.1", "127.0.0.9", "localhost", "LocalHost", "[::1]"][..],
+                &[
+                    "evil.example",
+                    "localhost.evil.example",
+                    "127.0.0.1.evil.example",
+                    "10.0.0.1",
+                    "localhost.",
+                    "",
+                ][..],
+            ),
+            (
+                "127.0.0.1:8090",
+                Some("https://c.example"),
+                &["c.example", "C.EXAMPLE", "127.0.0.1"],
+                &["c.example.", "evil.c.example", "xc.example", "evil.example"],
+            ),
+            (
+                "0.0.0.0:80",
+                Some("https://c.example"),
+                &["c.example", "10.0.0.1", "localhost"],
+                &["evil.example"],
+            ),
+            ("10.0.0.1:80", None, &["10.0.0.1"], &["10.0.0.2", "localhost", "127.0.0.1", "evil.example"]),
+            ("[::1]:80", None, &["[::1]", "localhost"], &["evil.example", "[2001:db8::1]"]),
+        ] {
+            for host in own {
+                assert!(serves(listen, base, host), "{listen} {base:?} {host:?}");
+            }
+            for host in others {
+                assert!(!serves(listen, base, host), "{listen} {base:?} {host:?}");
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ mod error;
 mod provisioner;
 mod types;
 
-pub use address::{AddressError, Addresses, Routed, Routing};
+pub use address::{AddressError, Addresses, RouteError, Routed, Routing};
 pub use error::ProvisionError;
 pub use provisioner::{HasUnfinishedTask, Provisioner};
 pub use types::{

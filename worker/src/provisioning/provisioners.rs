@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use wpclone_provision::Provisioner;
-use wpclone_provision_local::{LocalOptions, LocalProvisioner};
+use wpclone_provision_local::{LocalOptions, LocalProvisioner, ProxyOptions};
 
 use super::settings::{ProvisionerKind, ProvisioningSettings};
 
@@ -18,6 +18,7 @@ pub(crate) fn provisioner(settings: &ProvisioningSettings) -> Arc<dyn Provisione
             max_clones: settings.max_clones,
             unsafe_no_sandbox: settings.unsafe_no_sandbox,
             disk: settings.disk,
+            proxy: ProxyOptions { connections_per_peer: settings.connections_per_peer },
             // This program is also the supervisor of its programs.
             supervisor: "/proc/self/exe".into(),
             clock: Arc::new(Timestamp::now),

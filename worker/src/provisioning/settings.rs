@@ -8,7 +8,7 @@ use std::str::FromStr;
 use url::Url;
 use wpclone_provision::{AddressError, Addresses, Routing};
 use wpclone_provision_local::DiskLimits;
-use wpclone_service::settings::{Check, Redaction};
+use wpclone_service::settings::{CLONES_ON_API_ORIGIN, Check, ConnectionArgs, Redaction};
 
 use crate::net::OwnClones;
 
@@ -42,6 +42,11 @@ pub(crate) struct ProvisioningArgs {
     /// Base URL of clones, such as https://clones.example.com [default: the proxy's own address]
     #[arg(long, env = "WPCLONE_CLONES_URL", value_name = "URL")]
     clones_url: Option<String>,
+    /// The API's own URL, as the API has it. Clones may not share its origin
+    #[arg(long, env = "WPCLONE_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    #[command(flatten)]
+    connections: ConnectionArgs,
     /// How requests are routed to clones below the base URL: path or host
     #[arg(long, env = "WPCLONE_CLONE_ROUTING", value_name = "FORM", default_value = "path")]
     clone_routing: String,
@@ -92,6 +97,7 @@ pub(crate) struct ProvisioningSettings {
     pub(crate) max_clones: usize,
     pub(crate) unsafe_no_sandbox: bool,
     pub(crate) disk: DiskLimits,
+    pub(crate) connections_per_peer: usize,
 }
 
 impl ProvisioningSettings {
@@ -124,6 +130,10 @@ impl ProvisioningArgs {
         };
         check.show("WPCLONE_STATE_DIR", &state_dir.display().to_string(), Redaction::None);
         check.show("WPCLONE_WORDPRESS_DIR", &self.wordpress_dir.display().to_string(), Redaction::None);
+        let connections_per_peer = self.connections.check(check);
+        if routing == Some(Routing::Path) {
+            check.warn("WPCLONE_CLONE_ROUTING", SHARED_ORIGIN);
+        }
         let addresses = self.addresses(listen?, routing?, check);
         Some(ProvisioningSettings {
             kind: kind?,
@@ -133,6 +143,7 @@ impl ProvisioningArgs {
             max_clones: usize::try_from(max?).ok()?,
             unsafe_no_sandbox: unsafe_no_sandbox?,
             disk: disk?,
+            connections_per_peer: connections_per_peer?,
         })
     }
 
@@ -149,6 +160,12 @@ impl ProvisioningArgs {
         })
     }
 
+    fn is_api_origin(&self, addresses: &Addresses) -> bool {
+        let api = self.public_url.as_deref().and_then(|url| Url::parse(url).ok());
+        let clones = Url::parse(&addresses.to_string()).ok();
+        api.zip(clones).is_some_and(|(api, clones)| api.origin() == clones.origin())
+    }
+
     fn addresses(&self, listen: SocketAddr, routing: Routing, check: &mut Check) -> Option<Addresses> {
         let url = self.clones_url.as_deref().filter(|url| !url.is_empty());
         if url.is_none() && (listen.ip().is_unspecified() || listen.port() == 0) {
@@ -159,6 +176,10 @@ impl ProvisioningArgs {
             return None;
         }
         match Addresses::new(listen, url, routing) {
+            Ok(addresses) if self.is_api_origin(&addresses) => {
+                check.fault("WPCLONE_CLONES_URL", CLONES_ON_API_ORIGIN);
+                None
+            }
             Ok(addresses) => {
                 check.show("WPCLONE_CLONES_URL", &addresses.to_string(), Redaction::UrlLogin);
                 Some(addresses)
@@ -174,6 +195,10 @@ impl ProvisioningArgs {
         }
     }
 }
+
+/// What clones share under path routing.
+const SHARED_ORIGIN: &str = "is path, so all clones share one origin: a page of one clone can read and change every other clone in a \
+    browser that is logged in there. For clones of several owners set it to host.";
 
 /// The default state folder: `/var/lib` for root, for others by the XDG Base Directory Specification.
 fn default_state_dir() -> Option<PathBuf> {
@@ -250,6 +275,11 @@ mod tests {
             (&["--clone-disk-mib", "255"], "WPCLONE_CLONE_DISK_MIB must be"),
             (&["--clone-files", "all"], "WPCLONE_CLONE_FILES must be"),
             (&["--disk-reserve-mib", "0"], "WPCLONE_DISK_RESERVE_MIB must be"),
+            (
+                &["--clones-url", "https://a.example/clones", "--public-url", "https://a.example"],
+                "WPCLONE_CLONES_URL is on the API's own origin",
+            ),
+            (&["--connections-per-peer", "1"], "WPCLONE_CONNECTIONS_PER_PEER must be"),
         ] {
             assert!(faults(flags).contains(expected), "{flags:?}: {}", faults(flags));
         }

@@ -212,7 +212,7 @@ pub(crate) async fn files_support_ranges_and_uploads_are_streamed() {
     let refused = lab
         .raw(
             format!(
-                "POST /{}/size.php HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                "POST /{}/size.php HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
                 clone.name,
                 most + 1
             )
@@ -221,7 +221,7 @@ pub(crate) async fn files_support_ranges_and_uploads_are_streamed() {
         .await;
     assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");
     let chunked = lab
-        .raw(format!("POST /{}/size.php HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", clone.name).as_bytes())
+        .raw(format!("POST /{}/size.php HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", clone.name).as_bytes())
         .await;
     assert!(chunked.contains("\r\n\r\n") && chunked.contains("5 "), "{chunked}");
     // A response that PHP aborts does not look complete.

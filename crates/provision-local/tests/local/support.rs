@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use wpclone_provision::{
     Access, Addresses, CloneInfo, CloneName, CloneSpec, Health, Isolation, Provisioner as _, Routing,
 };
-use wpclone_provision_local::{DiskLimits, LocalOptions, LocalProvisioner};
+use wpclone_provision_local::{DiskLimits, LocalOptions, LocalProvisioner, ProxyOptions};
 use wpclone_task::TaskId;
 
 /// How long anything may take; the machine may be busy.
@@ -110,6 +110,7 @@ pub(crate) fn options(
         addresses: Addresses::new(listen, base, routing).expect("addresses"),
         max_clones: 4,
         unsafe_no_sandbox: false,
+        proxy: ProxyOptions { connections_per_peer: 256 },
         supervisor: "/proc/self/exe".into(),
         disk: DiskLimits::default(),
         clock: Arc::new(Timestamp::now),
