@@ -11,6 +11,7 @@ use wpclone_api::router::router;
 use wpclone_api::settings::{Args, PublicUrl, Settings};
 use wpclone_api::state::{App, Limits};
 use wpclone_api::{background, server};
+use wpclone_http_server::raise_open_files_limit;
 use wpclone_service::settings::{load, parse_args};
 use wpclone_service::shutdown;
 use wpclone_service::telemetry::Telemetry;
@@ -22,6 +23,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 #[tokio::main(worker_threads = 4)]
 async fn main() -> ExitCode {
     let args: Args = parse_args();
+    raise_open_files_limit();
     let settings = load(args.common.check_config, |check| args.check(check));
     let telemetry = match Telemetry::init("wpclone-api", &settings.common.telemetry) {
         Ok(telemetry) => telemetry,
@@ -39,7 +41,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let Settings { common, listen, public_url, tokens } = settings;
+    let Settings { common, listen, public_url, tokens, connections_per_peer } = settings;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let public_url =
@@ -55,7 +57,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(public_url = app.public_url.origin(), "listening on http://{address}");
     let app = Arc::new(app);
     let background = tokio::spawn(background::run(Arc::clone(&app)));
-    server::serve(listener, router(&app), app.limits.write_timeout, app.shutdown.clone()).await;
+    let (write_timeout, shutdown) = (app.limits.write_timeout, app.shutdown.clone());
+    server::serve(listener, router(&app), write_timeout, connections_per_peer, shutdown).await;
     let _ = timeout(SHUTDOWN_TIMEOUT, background).await;
     Ok(())
 }

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
-use crate::http::{origin_check, request_context};
+use crate::http::{origin_check, request_context, session_cookie};
 use crate::openapi::ApiDocument;
 use crate::state::SharedApp;
 use crate::{clones, dashboard, docs, openapi, operations, tasks};
@@ -87,6 +87,7 @@ pub fn with_middleware(routes: Router<SharedApp>, app: &SharedApp) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), origin_check::check_origin))
         .layer(CatchPanicLayer::custom(request_context::panic_response))
         .layer(from_fn(dashboard::problem_pages))
+        .layer(from_fn_with_state(Arc::clone(app), session_cookie::remove_ambiguous))
         .layer(from_fn_with_state(Arc::clone(app), request_context::with_request_context))
         .with_state(Arc::clone(app))
 }

@@ -1,40 +1,62 @@
 //! Sessions of the dashboard: a random id in a cookie, its hash in Redis.
 
-use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::{FromRedisValue, Pipeline};
+use redis::{FromRedisValue, RedisError, Script, ScriptInvocation};
 use sha2::{Digest as _, Sha256};
-use wpclone_redis::Redis;
+use wpclone_redis::{Connection, OtherLayout, Redis, layout_lua};
 use zeroize::Zeroizing;
 
 use crate::tokens::Token;
 
-/// The cookie's name.
-pub const COOKIE: &str = "wpclone_session";
 /// How long a session lasts.
 pub const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// How many sessions a token may have; a new one ends the oldest.
-const MAX_PER_TOKEN: isize = 20;
+const MAX_PER_TOKEN: u32 = 20;
 /// The timeout of a Redis command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+
+macro_rules! script {
+    ($name:ident, $flags:literal, $file:literal) => {
+        static $name: LazyLock<Script> = LazyLock::new(|| {
+            let (layout, shared, body) =
+                (layout_lua(), include_str!("sessions/prelude.lua"), include_str!($file));
+            Script::new(&format!("#!lua{}\n{layout}{shared}{body}", $flags))
+        });
+    };
+}
+script!(CREATE, "", "sessions/create.lua");
+script!(READ, " flags=no-writes", "sessions/read.lua");
+// Signing out also works in a full Redis.
+script!(DELETE, " flags=allow-oom", "sessions/delete.lua");
 
 /// Why a session cannot be created, read or deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// Redis failed.
     #[error("sessions cannot be read or written: {0}")]
-    Store(#[from] redis::RedisError),
+    Store(#[source] RedisError),
+    /// Redis holds data of another layout; nothing was changed.
+    #[error(transparent)]
+    OtherLayout(OtherLayout),
     /// The system has no random bytes.
     #[error("no random bytes: {0}")]
     Random(getrandom::Error),
+}
+
+impl From<RedisError> for SessionError {
+    fn from(error: RedisError) -> Self {
+        OtherLayout::from_error(&error).map_or(Self::Store(error), Self::OtherLayout)
+    }
 }
 
 /// The sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
     redis: Redis,
-    prefix: String,
+    /// The hash tag of the queue's keys.
+    tag: String,
 }
 
 /// The token that a session belongs to. It has to be looked up in the tokens file.
@@ -53,11 +75,10 @@ impl Sessions {
     /// The URL is invalid.
     pub fn new(redis_url: &str, queue: &str) -> Result<Self, SessionError> {
         let redis = Redis::new(redis_url, COMMAND_TIMEOUT)?;
-        let prefix = format!("{{{queue}}}:session:");
-        Ok(Self { redis, prefix })
+        Ok(Self { redis, tag: format!("{{{queue}}}") })
     }
 
-    /// Creates a session of this token and returns the cookie's value.
+    /// Creates a session of this token and returns the cookie's value. Beyond [`MAX_PER_TOKEN`] the oldest is deleted.
     ///
     /// # Errors
     /// Redis fails, or there are no random bytes.
@@ -65,32 +86,10 @@ impl Sessions {
         let mut bytes = Zeroizing::new([0u8; 32]);
         getrandom::fill(bytes.as_mut()).map_err(SessionError::Random)?;
         let id = Zeroizing::new(hex::encode(*bytes));
-        let key = self.key(&id);
-        let mut write = redis::pipe();
-        write
-            .atomic()
-            .hset_multiple(&key, &[("name", token.name.as_str()), ("fingerprint", &token.fingerprint())])
-            .ignore()
-            .expire(&key, LIFETIME.as_secs().cast_signed())
-            .ignore();
-        let () = self.run(&write).await?;
-        self.add_to_index(&token.name, &key).await?;
+        let mut call = self.begin(&CREATE, &id);
+        call.arg(&token.name).arg(token.fingerprint()).arg(LIFETIME.as_secs()).arg(MAX_PER_TOKEN);
+        self.run::<()>(&call).await?;
         Ok(id)
-    }
-
-    /// Adds a session to the index of its token's sessions, and deletes the oldest beyond [`MAX_PER_TOKEN`].
-    async fn add_to_index(&self, name: &str, key: &str) -> Result<(), SessionError> {
-        let index = self.index_key(name);
-        let last_evicted = -1 - MAX_PER_TOKEN;
-        let mut add = redis::pipe();
-        add.zadd(&index, key, jiff::Timestamp::now().as_microsecond()).ignore();
-        add.expire(&index, LIFETIME.as_secs().cast_signed()).ignore();
-        add.zrange(&index, 0, last_evicted);
-        let (evicted,): (Vec<String>,) = self.run(&add).await?;
-        if evicted.is_empty() {
-            return Ok(());
-        }
-        self.run(redis::pipe().del(&evicted).ignore().zremrangebyrank(&index, 0, last_evicted).ignore()).await
     }
 
     /// The token of a session; `None` when the session has ended.
@@ -98,9 +97,8 @@ impl Sessions {
     /// # Errors
     /// Redis fails.
     pub async fn token(&self, id: &str) -> Result<Option<SessionToken>, SessionError> {
-        let (mut fields,): (HashMap<String, String>,) = self.run(redis::pipe().hgetall(self.key(id))).await?;
-        let fields = fields.remove("name").zip(fields.remove("fingerprint"));
-        Ok(fields.map(|(name, fingerprint)| SessionToken { name, fingerprint }))
+        let found: Option<(String, String)> = self.run(&self.begin(&READ, id)).await?;
+        Ok(found.map(|(name, fingerprint)| SessionToken { name, fingerprint }))
     }
 
     /// Deletes a session.
@@ -108,24 +106,18 @@ impl Sessions {
     /// # Errors
     /// Redis fails.
     pub async fn delete(&self, id: &str) -> Result<(), SessionError> {
-        let Some(token) = self.token(id).await? else { return Ok(()) };
-        let key = self.key(id);
-        self.run(redis::pipe().zrem(self.index_key(&token.name), &key).ignore().del(&key).ignore()).await
+        self.run(&self.begin(&DELETE, id)).await
     }
 
-    async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, SessionError> {
-        Ok(self
-            .redis
-            .retry_on_disconnect(|mut redis| async move { commands.query_async(&mut redis).await })
-            .await?)
+    /// Every script may be executed twice.
+    async fn run<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, SessionError> {
+        let call = |mut redis: Connection| async move { call.invoke_async(&mut redis).await };
+        Ok(self.redis.retry_on_disconnect(call).await?)
     }
 
-    fn key(&self, id: &str) -> String {
-        format!("{}{}", self.prefix, hex::encode(Sha256::digest(id)))
-    }
-
-    /// The index of a token's sessions: their keys by creation time.
-    fn index_key(&self, name: &str) -> String {
-        format!("{}by-token:{name}", self.prefix)
+    fn begin(&self, script: &'static Script, id: &str) -> ScriptInvocation<'static> {
+        let mut call = script.prepare_invoke();
+        call.key(self.tag.as_str()).arg(hex::encode(Sha256::digest(id)));
+        call
     }
 }

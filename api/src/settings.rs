@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use url::Url;
-use wpclone_service::settings::{Check, Common, CommonArgs, Redaction};
+use wpclone_service::settings::{CLONES_ON_API_ORIGIN, Check, Common, CommonArgs, ConnectionArgs, Redaction};
 
 use crate::tokens::Tokens;
 
@@ -25,6 +25,15 @@ pub struct Args {
     /// tasks per minute, unfinished tasks at once). Without it everybody on this machine has access
     #[arg(long, env = "WPCLONE_TOKENS_FILE", value_name = "FILE")]
     pub tokens_file: Option<PathBuf>,
+    /// Base URL of clones, as the workers have it [default: from WPCLONE_CLONES_LISTEN]. Clones may not share the API's origin
+    #[arg(long, env = "WPCLONE_CLONES_URL", value_name = "URL")]
+    pub clones_url: Option<String>,
+    /// Listen address of the proxy in front of clones, as the workers have it
+    #[arg(long, env = "WPCLONE_CLONES_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
+    pub clones_listen: String,
+    /// Limits of connections
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
 }
 
 /// The checked settings.
@@ -38,6 +47,8 @@ pub struct Settings {
     pub public_url: Option<PublicUrl>,
     /// The tokens; `None`: everybody on this machine has access.
     pub tokens: Option<Tokens>,
+    /// The most connections of one address.
+    pub connections_per_peer: usize,
 }
 
 impl Args {
@@ -66,7 +77,34 @@ impl Args {
         {
             check.fault("WPCLONE_TOKENS_FILE", "is required when WPCLONE_LISTEN is not a loopback address");
         }
-        Some(Settings { common: common?, listen: listen?, public_url: public_url?, tokens: tokens? })
+        let connections_per_peer = self.connections.check(check);
+        let (listen, public_url) = (listen?, public_url?);
+        self.check_clones_url(public_url.clone().or_else(|| PublicUrl::from_listener(listen)), check);
+        Some(Settings {
+            common: common?,
+            listen,
+            public_url,
+            tokens: tokens?,
+            connections_per_peer: connections_per_peer?,
+        })
+    }
+
+    /// Clones run PHP of strangers. On the API's own origin their pages could do everything that the dashboard's user can;
+    /// on its host they can set cookies for it. Whether the URL is valid is for the workers to say.
+    fn check_clones_url(&self, own: Option<PublicUrl>, check: &mut Check) {
+        let url = self.clones_url.clone().filter(|url| !url.is_empty());
+        let url = url.unwrap_or_else(|| format!("http://{}", self.clones_listen));
+        let (Some(own), Ok(clones)) = (own, Url::parse(&url)) else { return };
+        if clones.origin() == own.0.origin() {
+            check.fault("WPCLONE_CLONES_URL", CLONES_ON_API_ORIGIN);
+        } else if clones.host() == own.0.host() && !own.is_https() {
+            check.warn(
+                "WPCLONE_CLONES_URL",
+                "has the host name of the API, and cookies know no ports: a page of a clone can \
+                 end the dashboard's session, or sign its user in as somebody else. Reach the API by https, or under \
+                 another host name.",
+            );
+        }
     }
 }
 
@@ -104,6 +142,12 @@ impl PublicUrl {
         Url::parse(&format!("http://{address}")).ok().map(Self)
     }
 
+    /// Whether the API is reached by https.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.scheme() == "https"
+    }
+
     /// `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &str {
@@ -135,6 +179,9 @@ mod tests {
             listen: listen.into(),
             public_url: public.map(Into::into),
             tokens_file: tokens.map(Into::into),
+            clones_url: None,
+            clones_listen: "127.0.0.1:8090".into(),
+            connections: ConnectionArgs { connections_per_peer: "256".into() },
         }
     }
 
@@ -156,6 +203,41 @@ mod tests {
         let all = faults(&args("here", Some("https://a.example/x"), Some("/nowhere/tokens")));
         for name in ["WPCLONE_LISTEN", "WPCLONE_PUBLIC_URL", "WPCLONE_TOKENS_FILE"] {
             assert!(all.contains(name), "{name}: {all}");
+        }
+    }
+
+    #[test]
+    fn clones_may_not_share_the_apis_origin() {
+        let checked = |listen: &str, public: Option<&str>, clones: Option<&str>| {
+            let args = Args { clones_url: clones.map(Into::into), ..args(listen, public, None) };
+            let mut check = Check::default();
+            let _ = args.check(&mut check);
+            (check.finish().err().unwrap_or_default(), check.dump())
+        };
+        for (listen, public, clones) in [
+            ("127.0.0.1:8090", None, None),
+            ("127.0.0.1:0", Some("https://a.example"), Some("https://a.example:443/clones")),
+            ("127.0.0.1:80", None, Some("http://127.0.0.1/")),
+            ("127.0.0.1:0", Some("https://a.example"), Some("https://A.example")),
+        ] {
+            let (faults, _) = checked(listen, public, clones);
+            assert!(
+                faults.contains("WPCLONE_CLONES_URL is on the API's own origin"),
+                "{public:?} {clones:?}: {faults}"
+            );
+        }
+        for (public, clones, advised) in [
+            (None, None, true),
+            (Some("http://a.example"), Some("http://a.example:81"), true),
+            (Some("https://a.example"), Some("https://a.example:81"), false),
+            (Some("http://a.example"), Some("http://b.example"), false),
+        ] {
+            let (faults, dump) = checked("127.0.0.1:8080", public, clones);
+            assert_eq!(
+                (faults.as_str(), dump.contains("# WPCLONE_CLONES_URL has the host name of the API")),
+                ("", advised),
+                "{clones:?}"
+            );
         }
     }
 

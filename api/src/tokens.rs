@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
 use wpclone_queue::OwnerLimits;
 
 /// The owner of tasks and clones while no tokens are configured. No token may have this name.
@@ -16,6 +17,8 @@ pub const LOCAL_OWNER: &str = "local";
 
 /// How often the file is checked for changes, at most.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a request waits for a check of the file, which may lie on a disk that does not respond.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest tokens file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -66,11 +69,11 @@ impl Token {
     }
 }
 
-/// The tokens of a file, which is reloaded when it changes.
-#[derive(Debug)]
+/// The tokens of a file, which is reloaded when it changes. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Tokens {
-    path: PathBuf,
-    loaded: Mutex<Loaded>,
+    path: Arc<Path>,
+    loaded: Arc<Mutex<Loaded>>,
 }
 
 #[derive(Debug)]
@@ -80,6 +83,7 @@ struct Loaded {
     /// The faults found by the last reload, so that they are logged once.
     faults: Option<String>,
     checked_at: Instant,
+    checking: bool,
 }
 
 /// Modification time, length and inode: changes with the file.
@@ -94,54 +98,72 @@ impl Tokens {
         let path = PathBuf::from(path);
         let version = file_version(&path);
         let tokens = read(&path)?;
-        let loaded = Loaded { tokens, version, faults: None, checked_at: Instant::now() };
-        Ok(Self { path, loaded: Mutex::new(loaded) })
+        let loaded = Loaded { tokens, version, faults: None, checked_at: Instant::now(), checking: false };
+        Ok(Self { path: path.into(), loaded: Arc::new(Mutex::new(loaded)) })
     }
 
     /// The token with this secret. Every token is compared, in constant time.
-    #[must_use]
-    pub fn find(&self, secret: &str) -> Option<Token> {
+    pub async fn find(&self, secret: &str) -> Option<Token> {
         let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
-        self.current().iter().fold(None, |found, token| {
+        self.current().await.iter().fold(None, |found, token| {
             if bool::from(token.hash.ct_eq(&hash)) { Some(token.clone()) } else { found }
         })
     }
 
     /// The token of this name and fingerprint, when it is still in the file.
-    #[must_use]
-    pub fn find_by_fingerprint(&self, name: &str, fingerprint: &str) -> Option<Token> {
-        self.current().iter().find(|token| token.name == name && token.fingerprint() == fingerprint).cloned()
+    pub async fn find_by_fingerprint(&self, name: &str, fingerprint: &str) -> Option<Token> {
+        self.current()
+            .await
+            .iter()
+            .find(|token| token.name == name && token.fingerprint() == fingerprint)
+            .cloned()
     }
 
     /// The number of tokens.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.current().len()
+        self.loaded.lock().tokens.len()
     }
 
-    /// The tokens, after a reload when the file has changed.
-    fn current(&self) -> Arc<[Token]> {
-        let mut loaded = self.loaded.lock();
-        if loaded.checked_at.elapsed() >= CHECK_INTERVAL {
-            loaded.checked_at = Instant::now();
-            let version = file_version(&self.path);
-            if version != loaded.version {
-                // A file with faults, perhaps half written, changes nothing. It is read again at each check, so that a
-                // token that was removed loses its access also when the first reload fails.
-                match read(&self.path) {
-                    Ok(tokens) => {
-                        tracing::info!(tokens = tokens.len(), "the tokens file was reloaded");
-                        (loaded.tokens, loaded.version, loaded.faults) = (tokens, version, None);
-                    }
-                    Err(faults) if loaded.faults.as_ref() != Some(&faults) => {
-                        tracing::error!(%faults, "the tokens file has faults; the previous tokens stay valid");
-                        loaded.faults = Some(faults);
-                    }
-                    Err(_) => {}
-                }
+    /// The tokens, after a reload when the file has changed. One caller at a time checks the file; the others go on with
+    /// the tokens of the last check.
+    async fn current(&self) -> Arc<[Token]> {
+        {
+            let mut loaded = self.loaded.lock();
+            if loaded.checking || loaded.checked_at.elapsed() < CHECK_INTERVAL {
+                return Arc::clone(&loaded.tokens);
             }
+            loaded.checking = true;
         }
-        Arc::clone(&loaded.tokens)
+        let tokens = self.clone();
+        // The check ends also when the caller does not wait for it.
+        let checked = tokio::task::spawn_blocking(move || tokens.reload_if_changed());
+        let _ = timeout(CHECK_TIMEOUT, checked).await;
+        Arc::clone(&self.loaded.lock().tokens)
+    }
+
+    /// Blocks while the file is read.
+    fn reload_if_changed(&self) {
+        let version = file_version(&self.path);
+        let known = self.loaded.lock().version;
+        let read = (version != known).then(|| read(&self.path));
+        let mut loaded = self.loaded.lock();
+        loaded.checked_at = Instant::now();
+        loaded.checking = false;
+        // A file with faults, perhaps half written, changes nothing. It is read again at each check, so that a token that
+        // was removed loses its access also when the first reload fails.
+        match read {
+            None => {}
+            Some(Ok(tokens)) => {
+                tracing::info!(tokens = tokens.len(), "the tokens file was reloaded");
+                (loaded.tokens, loaded.version, loaded.faults) = (tokens, version, None);
+            }
+            Some(Err(faults)) if loaded.faults.as_ref() != Some(&faults) => {
+                tracing::error!(%faults, "the tokens file has faults; the previous tokens stay valid");
+                loaded.faults = Some(faults);
+            }
+            Some(Err(_)) => {}
+        }
     }
 }
 
@@ -261,8 +283,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_changed_file_is_reloaded_and_a_broken_one_changes_nothing() {
+    #[tokio::test]
+    async fn a_changed_file_is_reloaded_and_a_broken_one_changes_nothing() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
         let expire_check = |tokens: &Tokens| {
@@ -271,19 +293,47 @@ mod tests {
         };
         std::fs::write(path, format!("a:{}:operator\n", hash("one"))).unwrap();
         let tokens = Tokens::open(path).unwrap();
-        assert_eq!(tokens.find("one").unwrap().scope, Scope::Operator);
-        assert!(tokens.find("two").is_none());
-        let fingerprint = tokens.find("one").unwrap().fingerprint();
+        assert_eq!(tokens.find("one").await.unwrap().scope, Scope::Operator);
+        assert!(tokens.find("two").await.is_none());
+        let fingerprint = tokens.find("one").await.unwrap().fingerprint();
 
         std::fs::write(path, "half a li").unwrap();
         expire_check(&tokens);
-        assert!(tokens.find("one").is_some());
+        assert!(tokens.find("one").await.is_some());
 
         std::fs::write(path, format!("a:{}:metrics\nb:{}:user", hash("two"), hash("three"))).unwrap();
         expire_check(&tokens);
-        assert!(tokens.find("one").is_none());
-        assert_eq!(tokens.find("two").unwrap().scope, Scope::Metrics);
+        assert!(tokens.find("one").await.is_none());
+        assert_eq!(tokens.find("two").await.unwrap().scope, Scope::Metrics);
         assert_eq!(tokens.count(), 2);
-        assert!(tokens.find_by_fingerprint("a", &fingerprint).is_none(), "the name has another token now");
+        assert!(
+            tokens.find_by_fingerprint("a", &fingerprint).await.is_none(),
+            "the name has another token now"
+        );
+    }
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_keeps_no_request_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        std::fs::write(&path, format!("a:{}:operator\n", hash("one"))).unwrap();
+        let tokens = Tokens::open(path.to_str().unwrap()).unwrap();
+        // Opening a pipe that nobody writes to blocks, like a disk that does not respond.
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        tokens.loaded.lock().checked_at = Instant::now().checked_sub(CHECK_INTERVAL).unwrap();
+        let checking = tokio::spawn({
+            let tokens = tokens.clone();
+            async move { tokens.find("one").await }
+        });
+        let begun = Instant::now();
+        while !tokens.loaded.lock().checking {
+            assert!(begun.elapsed() < CHECK_TIMEOUT, "the file is checked");
+            tokio::task::yield_now().await;
+        }
+        assert!(tokens.find("one").await.is_some() && begun.elapsed() < CHECK_TIMEOUT);
+        assert!(checking.await.unwrap().is_some(), "the previous tokens stay valid");
+        // Ends the blocked thread.
+        drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
     }
 }

@@ -4,14 +4,14 @@ use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use crate::dashboard::html;
 use crate::dashboard::layout::PageLayout;
-use crate::http::auth::session_cookies;
 use crate::http::body::FormBody;
 use crate::http::error::ApiError;
-use crate::sessions::{COOKIE, LIFETIME};
+use crate::http::session_cookie::{self, SentSession};
+use crate::sessions::LIFETIME;
 use crate::state::{App, SharedApp};
 use crate::tokens::Scope;
 
@@ -42,9 +42,10 @@ fn form(next: String, error: &'static str) -> Result<Response, ApiError> {
     html(&SignIn { page: PageLayout::public("Sign in"), next, error })
 }
 
-/// Starts a session when the token that the form sent is valid.
+/// Starts a session, always a new one, when the token that the form sent is valid. A session that the browser had ends.
 pub(crate) async fn sign_in(
     AppState(app): AppState<SharedApp>,
+    headers: HeaderMap,
     body: FormBody,
 ) -> Result<Response, ApiError> {
     let next = local_path(body.field("next").unwrap_or("/"));
@@ -57,13 +58,14 @@ pub(crate) async fn sign_in(
         Ok(response)
     };
     let token = body.field("token").unwrap_or_default().trim();
-    match tokens.find(token) {
+    match tokens.find(token).await {
         Some(entry) if entry.scope == Scope::Metrics => {
             rejected("This token has the scope metrics, which may not use the dashboard.")
         }
         None => rejected("This token is not valid."),
         Some(entry) => {
             let id = app.sessions.create(&entry).await?;
+            end_session(&app, &headers).await?;
             tracing::info!(name = entry.name, "signed in to the dashboard");
             Ok(redirect_with_cookie(&app, Redirect::to(&next), &id, LIFETIME.as_secs())?)
         }
@@ -75,17 +77,21 @@ pub(crate) async fn sign_out(
     AppState(app): AppState<SharedApp>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    for id in session_cookies(&headers) {
-        app.sessions.delete(&id).await?;
-    }
+    end_session(&app, &headers).await?;
     redirect_with_cookie(&app, Redirect::to("/sign-in"), "", 0)
 }
 
+/// Ends the session of a request. Of several none is known to be the user's own.
+async fn end_session(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+    if let SentSession::One(id) = session_cookie::read(&app.public_url, headers) {
+        app.sessions.delete(&id).await?;
+    }
+    Ok(())
+}
+
 fn redirect_with_cookie(app: &App, to: Redirect, id: &str, seconds: u64) -> Result<Response, ApiError> {
-    let secure = if app.public_url.scheme() == "https" { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-    let mut cookie = HeaderValue::from_str(&cookie).map_err(ApiError::internal)?;
-    cookie.set_sensitive(true);
+    let cookie = session_cookie::set(&app.public_url, id, seconds);
+    let cookie = cookie.ok_or_else(|| ApiError::internal("the session's cookie is not a header"))?;
     let mut response = to.into_response();
     response.headers_mut().insert(SET_COOKIE, cookie);
     Ok(response)

@@ -2,13 +2,13 @@
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use wpclone_queue::{OwnerLimits, TaskRecord};
 use wpclone_task::Code;
 
 use crate::http::error::ApiError;
-use crate::sessions;
+use crate::http::session_cookie::{self, SentSession};
 use crate::state::{App, SharedApp};
 use crate::tokens::{LOCAL_OWNER, Scope, Token};
 
@@ -63,9 +63,6 @@ impl From<Token> for Caller {
     }
 }
 
-/// How many session cookies of a request are checked.
-const MAX_SESSION_COOKIES: usize = 4;
-
 /// Authenticates a request by its bearer token or session cookie.
 ///
 /// # Errors
@@ -76,43 +73,30 @@ pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiE
         return Ok(Caller { name: LOCAL_OWNER.into(), scope: Scope::Operator, limits, single_user: true });
     };
     if let Some(value) = headers.get(AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(bearer_token);
-        return token
-            .and_then(|t| tokens.find(t))
-            .map(Caller::from)
-            .ok_or_else(|| ApiError::new(Code::Unauthenticated, "The token is unknown."));
+        let unknown = || ApiError::new(Code::Unauthenticated, "The token is unknown.");
+        let token = value.to_str().ok().and_then(bearer_token).ok_or_else(unknown)?;
+        return tokens.find(token).await.map(Caller::from).ok_or_else(unknown);
     }
-    let sessions = session_cookies(headers);
-    for id in &sessions {
-        let session = app.sessions.token(id).await?;
-        if let Some(token) = session.and_then(|s| tokens.find_by_fingerprint(&s.name, &s.fingerprint)) {
-            return Ok(token.into());
-        }
+    let unauthenticated = |detail: &str| Err(ApiError::new(Code::Unauthenticated, detail));
+    match session_cookie::read(&app.public_url, headers) {
+        SentSession::None => unauthenticated("There is no Authorization header."),
+        SentSession::Several => unauthenticated(
+            "The request has two session cookies: another page of this host name has set one. Both are removed; sign in again.",
+        ),
+        SentSession::One(id) => match app.sessions.token(&id).await? {
+            Some(session) => {
+                let token = tokens.find_by_fingerprint(&session.name, &session.fingerprint).await;
+                token.map_or_else(|| unauthenticated("The session has ended."), |token| Ok(token.into()))
+            }
+            None => unauthenticated("The session has ended."),
+        },
     }
-    if !sessions.is_empty() {
-        return Err(ApiError::new(Code::Unauthenticated, "The session has ended."));
-    }
-    Err(ApiError::new(Code::Unauthenticated, "There is no Authorization header."))
 }
 
 /// The token of `Bearer TOKEN` (RFC 6750; the scheme is case-insensitive).
 fn bearer_token(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// The ids in session cookies. There may be several: another site on this host can set a cookie of the same name.
-#[must_use]
-pub fn session_cookies(headers: &HeaderMap) -> Vec<String> {
-    let lines = headers.get_all(COOKIE).into_iter();
-    lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, _)| *name == sessions::COOKIE)
-        .map(|(_, id)| id.to_owned())
-        .take(MAX_SESSION_COOKIES)
-        .collect()
 }
 
 fn scope_needed(scopes: &str) -> ApiError {

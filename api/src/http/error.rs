@@ -166,6 +166,7 @@ impl From<SessionError> for ApiError {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Store(_) => unavailable(&error),
+            SessionError::OtherLayout(layout) => other_layout(layout),
             SessionError::Random(_) => Self::internal(error),
         }
     }

@@ -8,3 +8,4 @@ pub mod origin_check;
 pub mod query;
 pub mod request_context;
 pub mod responses;
+pub mod session_cookie;

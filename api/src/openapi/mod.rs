@@ -11,9 +11,8 @@ use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr};
+use wpclone_task::SESSION_COOKIE;
 use wpclone_task::schema::ObjectSchema;
-
-use crate::sessions;
 
 /// The document, complete and as JSON.
 pub struct ApiDocument {
@@ -51,7 +50,10 @@ fn add_security_schemes(document: &mut OpenApi) {
         "A token from the tokens file. Without a tokens file only this machine has access.",
     ));
     components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
-    let cookie = ApiKeyValue::with_description(sessions::COOKIE, "The session of the dashboard.");
+    let cookie = ApiKeyValue::with_description(
+        SESSION_COOKIE,
+        "The session of the dashboard. Where the API is reached by https its name is `__Host-wpclone_session`.",
+    );
     components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
 }
 

@@ -1,9 +1,12 @@
-//! Authentication, scopes, sessions and the origin check.
+//! Authentication, scopes and the origin check.
 
 use reqwest::{Method, StatusCode};
-use wpclone_api::sessions::COOKIE;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use wpclone_task::SESSION_COOKIE;
 
-use crate::support::{Api, Setup, body, eventually, problem, token, token_line};
+use crate::sessions::sign_in;
+use crate::support::{Api, PATIENCE, body, problem, token};
 
 const THREE: &[(&str, &str)] = &[("alice", "user"), ("root", "operator"), ("prom", "metrics")];
 
@@ -21,7 +24,8 @@ async fn without_a_valid_token_only_open_paths_respond() {
         let answer = api.get("/tasks").header("Authorization", wrong).send().await.unwrap();
         problem(answer, 401, "UNAUTHENTICATED").await;
     }
-    let cookie = api.get("/tasks").header("Cookie", format!("{COOKIE}=nonsense")).send().await.unwrap();
+    let cookie =
+        api.get("/tasks").header("Cookie", format!("{SESSION_COOKIE}=nonsense")).send().await.unwrap();
     problem(cookie, 401, "UNAUTHENTICATED").await;
     problem(
         api.post("/setup").json(&body("https://a.example")).send().await.unwrap(),
@@ -59,81 +63,6 @@ async fn each_scope_has_its_operations() {
     }
     let asked = api.post("/setup").bearer_auth(token("prom")).json(&body("https://a.example"));
     problem(asked.send().await.unwrap(), 403, "FORBIDDEN").await;
-}
-
-#[tokio::test]
-async fn a_token_removed_from_the_file_loses_access_and_so_does_its_session() {
-    let api = Api::with_tokens(THREE).await;
-    let cookie = sign_in(&api, "alice").await;
-    let by_cookie = || api.get("/tasks").header("Cookie", &cookie).send();
-    assert_eq!(by_cookie().await.unwrap().status(), StatusCode::OK);
-    api.rewrite_tokens(&token_line("root", "operator"));
-    eventually("alice is refused", || async {
-        by_cookie().await.unwrap().status() == StatusCode::UNAUTHORIZED
-    })
-    .await;
-    problem(api.get("/tasks").bearer_auth(token("alice")).send().await.unwrap(), 401, "UNAUTHENTICATED")
-        .await;
-    assert_eq!(api.get("/tasks").bearer_auth(token("root")).send().await.unwrap().status(), StatusCode::OK);
-}
-
-async fn sign_in(api: &Api, name: &str) -> String {
-    let form = [("token", token(name)), ("next", "/dashboard/tasks".into())];
-    let answer = api.post("/sign-in").form(&form).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
-    assert_eq!(answer.headers()["location"], "/dashboard/tasks");
-    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
-    for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"] {
-        assert!(cookie.contains(part), "{part}");
-    }
-    assert!(!cookie.contains("Secure"));
-    cookie.split(';').next().unwrap().to_owned()
-}
-
-#[tokio::test]
-async fn a_session_begins_with_a_token_and_ends_with_signing_out() {
-    let api = Api::with_tokens(THREE).await;
-    let cookie = sign_in(&api, "alice").await;
-    let (_, id) = cookie.split_once('=').unwrap();
-    let held = String::from_utf8_lossy(&api.redis.raw_files()).into_owned();
-    assert!(!held.contains(id) && !held.contains(&token("alice")), "Redis has only hashes");
-
-    let asked = api.post("/setup").header("Cookie", &cookie).json(&body("https://a.example"));
-    assert_eq!(asked.send().await.unwrap().status(), StatusCode::ACCEPTED);
-    let out = api.post("/sign-out").header("Cookie", &cookie).send().await.unwrap();
-    assert_eq!(out.status(), StatusCode::SEE_OTHER);
-    assert!(out.headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
-    problem(api.get("/tasks").header("Cookie", &cookie).send().await.unwrap(), 401, "UNAUTHENTICATED").await;
-}
-
-#[tokio::test]
-async fn behind_https_the_cookie_is_for_https_alone() {
-    let api = Api::with(Setup {
-        tokens: Some(THREE),
-        public_url: Some("https://wpclone.example"),
-        ..Setup::default()
-    })
-    .await;
-    let answer = api
-        .post("/sign-in")
-        .header("Origin", "https://wpclone.example")
-        .form(&[("token", token("root"))])
-        .send()
-        .await
-        .unwrap();
-    assert!(answer.headers()["set-cookie"].to_str().unwrap().ends_with("; Secure"));
-}
-
-#[tokio::test]
-async fn the_sign_in_form_refuses_unknown_tokens_and_metrics_tokens() {
-    let api = Api::with_tokens(THREE).await;
-    for (name, why) in [("nobody", "not valid"), ("prom", "the scope metrics")] {
-        let answer = api.post("/sign-in").form(&[("token", token(name))]).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-        assert!(answer.headers().get("set-cookie").is_none());
-        let page = answer.text().await.unwrap();
-        assert!(page.contains(why) && !page.contains(&token(name)));
-    }
 }
 
 #[tokio::test]
@@ -195,36 +124,105 @@ async fn with_tokens_any_host_is_served() {
 }
 
 #[tokio::test]
-async fn another_cookie_of_the_same_name_does_not_end_a_session() {
+async fn pages_of_other_origins_may_link_to_the_api_and_nothing_else() {
     let api = Api::with_tokens(THREE).await;
-    let own = sign_in(&api, "alice").await;
-    let with = |others: usize| {
-        let others = format!("{COOKIE}=other; ").repeat(others);
-        api.get("/tasks").header("Cookie", format!("{others}{own}")).send()
+    let cookie = sign_in(&api, "alice").await;
+    let send = |method: Method, path: &str, metadata: [&str; 3]| {
+        let [site, mode, dest] = metadata;
+        api.request(method, path)
+            .header("Cookie", &cookie)
+            .header("Sec-Fetch-Site", site)
+            .header("Sec-Fetch-Mode", mode)
+            .header("Sec-Fetch-Dest", dest)
+            .send()
     };
-    assert_eq!(with(3).await.unwrap().status(), StatusCode::OK);
-    problem(with(4).await.unwrap(), 401, "UNAUTHENTICATED").await;
+    for (method, path, metadata, allowed) in [
+        (Method::GET, "/tasks", ["same-origin", "cors", "empty"], true),
+        (Method::GET, "/tasks", ["none", "navigate", "document"], true),
+        (Method::GET, "/tasks", ["same-site", "navigate", "document"], true),
+        (Method::GET, "/tasks", ["cross-site", "navigate", "document"], true),
+        (Method::GET, "/tasks", ["cross-site", "navigate", "iframe"], false),
+        (Method::GET, "/tasks", ["same-site", "no-cors", "image"], false),
+        (Method::GET, "/events", ["same-site", "cors", "empty"], false),
+        (Method::POST, "/sign-out", ["same-site", "navigate", "document"], false),
+        (Method::POST, "/sign-out", ["cross-site", "navigate", "document"], false),
+        (Method::POST, "/sign-out", ["same-origin", "navigate", "document"], true),
+    ] {
+        let answer = send(method.clone(), path, metadata).await.unwrap();
+        match allowed {
+            true => assert!(
+                answer.status().is_success() || answer.status().is_redirection(),
+                "{path} {metadata:?}"
+            ),
+            false => drop(problem(answer, 403, "ORIGIN_REFUSED").await),
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_token_has_twenty_sessions_and_the_oldest_ends_first() {
-    let api = Api::with_tokens(THREE).await;
-    let other = sign_in(&api, "root").await;
-    let mut cookies = Vec::new();
-    for _ in 0..20 {
-        cookies.push(sign_in(&api, "alice").await);
+async fn without_tokens_a_request_that_a_proxy_forwards_is_refused() {
+    let api = Api::start().await;
+    for header in [
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "x-forwarded",
+        "Forwarded",
+        "Via",
+        "X-Real-IP",
+        "True-Client-IP",
+        "X-Cluster-Client-IP",
+        "CF-Connecting-IP",
+        "X-Envoy-External-Address",
+        "X-Original-Host",
+    ] {
+        // The proxy has put its own address of the API into Host.
+        for (method, path) in [(Method::GET, "/tasks"), (Method::POST, "/setup"), (Method::GET, "/")] {
+            let answer = api.request(method, path).header(header, "203.0.113.7").send().await.unwrap();
+            problem(answer, 403, "FORWARDED_REFUSED").await;
+        }
     }
-    let status = |cookie: &str| {
-        let request = api.get("/tasks").header("Cookie", cookie);
-        async move { request.send().await.unwrap().status() }
-    };
-    // A session that was ended does not count.
-    api.post("/sign-out").header("Cookie", &cookies[5]).send().await.unwrap();
-    cookies.push(sign_in(&api, "alice").await);
-    assert_eq!(status(&cookies[0]).await, StatusCode::OK);
-    cookies.push(sign_in(&api, "alice").await);
-    assert_eq!(status(&cookies[0]).await, StatusCode::UNAUTHORIZED);
-    for cookie in [&cookies[1], &cookies[21], &other] {
-        assert_eq!(status(cookie).await, StatusCode::OK);
+    // nginx as it is installed.
+    let answer = raw(&api, "GET /tasks HTTP/1.0\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.contains(" 403 ") && answer.contains("FORWARDED_REFUSED"), "{answer}");
+    // With tokens they are served, whoever forwards them.
+    let api = Api::with_tokens(THREE).await;
+    let answer = api.get("/tasks").bearer_auth(token("alice")).header("X-Forwarded-For", "203.0.113.7");
+    assert_eq!(answer.send().await.unwrap().status(), StatusCode::OK);
+}
+
+/// Sends bytes and returns everything until the API closes.
+async fn raw(api: &Api, request: &str) -> String {
+    let mut stream = TcpStream::connect(api.address.strip_prefix("http://").unwrap()).await.unwrap();
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the API closes");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_request_whose_host_is_not_definite_is_refused() {
+    let api = Api::start().await;
+    for (target, hosts) in [
+        ("/tasks", "Host: localhost\r\nHost: evil.example\r\n"),
+        ("/tasks", "Host: evil.example\r\nHost: localhost\r\n"),
+        ("/tasks", "Host: evil.example@localhost\r\n"),
+        ("/tasks", "Host: localhost:evil\r\n"),
+        ("/tasks", "Host: localhost, evil.example\r\n"),
+        ("http://localhost/tasks", "Host: evil.example\r\n"),
+        ("http://evil@localhost/tasks", "Host: localhost\r\n"),
+    ] {
+        let answer = raw(&api, &format!("GET {target} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{target} {hosts}: {answer}");
+    }
+    for (target, host) in [("/tasks", "localhost."), ("http://evil.example/tasks", "evil.example")] {
+        let answer =
+            raw(&api, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.contains("HOST_REFUSED"), "{target} {host}: {answer}");
+    }
+    for (target, host) in [("/tasks", "LOCALHOST"), ("http://localhost/tasks", "LocalHost")] {
+        let answer =
+            raw(&api, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{target} {host}: {answer}");
     }
 }

@@ -15,5 +15,6 @@ mod process;
 mod replays;
 mod requests;
 mod secrets;
+mod sessions;
 mod support;
 mod task_reads;

@@ -58,11 +58,17 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) async fn start(redis: &Redis, env: &[(&str, &str)]) -> Self {
+        Self::start_under(redis, env, "").await
+    }
+
+    /// Starts it after this command of a shell.
+    pub(crate) async fn start_under(redis: &Redis, env: &[(&str, &str)], before: &str) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
         let output = log.reopen().unwrap();
         let key = Sealer::new_key("test").unwrap();
-        let process = Process::start(API, |command| {
+        let process = Process::start("/bin/sh", |command| {
             command
+                .args(["-c", &format!("{before}\nexec \"$0\""), API])
                 .env_clear()
                 .env("WPCLONE_REDIS_URL", redis.url())
                 .env("WPCLONE_SEAL_KEYS", key)
@@ -156,4 +162,41 @@ async fn the_callers_trace_continues_in_the_queue() {
         carried.starts_with(&format!("00-{trace}-")) && !carried.contains("b7ad6b7169203331"),
         "{carried}"
     );
+}
+
+/// The soft limit of open files of a process.
+fn open_files_limit(process: u32) -> u64 {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    line.split_whitespace().nth(3).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    let redis = Redis::start().await;
+    let program = Program::start_under(&redis, &[], "ulimit -Sn 256; ulimit -Hn 3000").await;
+    assert_eq!(open_files_limit(program.process.0.id()), 3000);
+}
+
+#[tokio::test]
+async fn idle_connections_keep_no_caller_waiting() {
+    let redis = Redis::start().await;
+    let program = Program::start_under(&redis, &[], "ulimit -n 1024").await;
+    let address: std::net::SocketAddr = program.address.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut idle = Vec::new();
+    for n in 0..1_200_u32 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        // Half from one address, the others each from its own.
+        let from =
+            if n % 2 == 0 { "127.0.0.2".to_owned() } else { format!("127.1.{}.{}", n / 250, n % 250 + 1) };
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        idle.push(tokio::time::timeout(PATIENCE, socket.connect(address)).await.unwrap().unwrap());
+    }
+    let began = std::time::Instant::now();
+    let client = Client::builder().timeout(PATIENCE).build().unwrap();
+    let ready = client.get(format!("{}/readyz", program.address)).send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::OK);
+    let task = client.post(format!("{}/setup", program.address)).json(&body("https://a.example"));
+    assert_eq!(task.send().await.unwrap().status(), StatusCode::ACCEPTED);
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
 }

@@ -137,6 +137,7 @@ impl Api {
             listener,
             router,
             setup.limits.write_timeout,
+            256,
             ending.clone(),
         ));
         let client =

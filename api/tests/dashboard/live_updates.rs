@@ -114,6 +114,7 @@ pub(crate) async fn the_connection_status_says_when_the_api_is_away_and_when_it_
         listener,
         wpclone_api::router::router(&fresh),
         fresh.limits.write_timeout,
+        256,
         ending.clone(),
     ));
     browser.until("the status says that it is back", LIVE).await;

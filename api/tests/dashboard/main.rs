@@ -6,6 +6,7 @@
 mod browser;
 mod clones;
 mod forms;
+mod hostile_pages;
 mod layout;
 mod live_updates;
 mod readme_pictures;
@@ -55,6 +56,9 @@ const TESTS: &[(&str, TestFn)] = tests![
     clones::a_login_link_is_used_once,
     clones::deleting_a_clone_asks_for_confirmation,
     clones::a_clones_password_is_shown_once_on_demand,
+    hostile_pages::a_page_of_another_port_puts_nobody_into_its_session,
+    hostile_pages::a_page_of_another_port_starts_and_reads_nothing,
+    hostile_pages::a_clones_service_worker_stays_within_the_clone_and_ends_with_it,
     readme_pictures::the_pages_that_readme_shows_are_rendered,
 ];
 
