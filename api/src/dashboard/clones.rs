@@ -3,8 +3,7 @@
 use askama::Template;
 use axum::extract::{RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::future::try_join_all;
-use wpclone_artifacts::FRONT_PAGE_SCREENSHOT;
+use wpclone_artifacts::{ArtifactMeta, FRONT_PAGE_SCREENSHOT};
 use wpclone_clones::DeletedClone;
 use wpclone_task::{CloneName, ClonePhase, CloneView, Isolation, TaskId};
 
@@ -77,9 +76,12 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
         true => app.clones.list_deleted(caller.owner_filter().as_deref(), PAST_CLONES).await?,
         false => Vec::new(),
     };
+    let tasks: Vec<TaskId> = list.clones.iter().map(|clone| clone.task).collect();
+    let artifacts = app.artifacts.list_all(&tasks).await?;
+    let clones = list.clones.into_iter().zip(artifacts);
     html(&Clones {
         page: PageLayout::new("Clones", "/dashboard/clones", caller),
-        clones: try_join_all(list.clones.into_iter().map(|clone| card(app, clone))).await?,
+        clones: clones.map(|(clone, artifacts)| card(clone, &artifacts)).collect(),
         past: past.into_iter().map(past_clone).collect(),
         first_page,
         next: list.next.as_ref().map(|cursor| wanted.next_page(cursor)),
@@ -87,10 +89,11 @@ async fn clones(app: &App, caller: &Caller, query: Option<&str>) -> Result<Respo
     })
 }
 
-async fn card(app: &App, clone: CloneView) -> Result<CloneCard, ApiError> {
+/// `artifacts`: those of the clone's task.
+fn card(clone: CloneView, artifacts: &[ArtifactMeta]) -> CloneCard {
     let has_screenshot = clone.state == ClonePhase::Published
-        && app.artifacts.list(clone.task).await?.iter().any(|kept| kept.name == FRONT_PAGE_SCREENSHOT);
-    Ok(CloneCard {
+        && artifacts.iter().any(|kept| kept.name == FRONT_PAGE_SCREENSHOT);
+    CloneCard {
         screenshot: has_screenshot
             .then(|| format!("/tasks/{}/artifacts/{FRONT_PAGE_SCREENSHOT}", clone.task)),
         address: without_scheme(clone.url.as_str()),
@@ -105,7 +108,7 @@ async fn card(app: &App, clone: CloneView) -> Result<CloneCard, ApiError> {
         dedicated: clone.isolation == Isolation::Dedicated,
         can_log_in: clone.links.login.is_some(),
         name: clone.name,
-    })
+    }
 }
 
 fn past_clone(DeletedClone { entry, deleted_at: at }: DeletedClone) -> PastClone {

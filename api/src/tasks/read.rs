@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::future::try_join_all;
 use http::header::{ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use wpclone_queue::TaskFilter;
@@ -13,7 +12,7 @@ use crate::http::auth::{Caller, TaskUser};
 use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::state::{App, SharedApp};
-use crate::tasks::view::{Secrets, view};
+use crate::tasks::view::{Secrets, view, views};
 use crate::tasks::{POLL_AFTER_SECONDS, find};
 
 /// Tasks per page.
@@ -77,10 +76,7 @@ impl ListQuery {
 /// The cursor is invalid, or Redis does not respond.
 pub async fn list_page(app: &App, caller: &Caller, query: &ListQuery) -> Result<TaskList, ApiError> {
     let page = app.queue.list(&query.filter, query.cursor.as_deref(), query.limit).await?;
-    let views = page.tasks.into_iter();
-    let views = views.map(|task| view(app, caller, task, Secrets::Hidden));
-    let tasks = try_join_all(views).await?;
-    Ok(TaskList { tasks: tasks.into_iter().map(|(view, _)| view).collect(), next: page.next })
+    Ok(TaskList { tasks: views(app, caller, page.tasks).await?, next: page.next })
 }
 
 /// List tasks

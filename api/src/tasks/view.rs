@@ -32,6 +32,28 @@ pub async fn view(
     secrets: Secrets,
 ) -> Result<(TaskView, HeaderValue), ApiError> {
     let artifacts = app.artifacts.list(task.id).await?;
+    Ok(view_with(app, caller, task, artifacts, secrets))
+}
+
+/// A page of tasks as the API shows it, without the secrets of results. What Redis holds beside the records is read in one
+/// call.
+///
+/// # Errors
+/// Redis does not respond.
+pub async fn views(app: &App, caller: &Caller, tasks: Vec<TaskRecord>) -> Result<Vec<TaskView>, ApiError> {
+    let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+    let artifacts = app.artifacts.list_all(&ids).await?;
+    let views = tasks.into_iter().zip(artifacts);
+    Ok(views.map(|(task, artifacts)| view_with(app, caller, task, artifacts, Secrets::Hidden).0).collect())
+}
+
+fn view_with(
+    app: &App,
+    caller: &Caller,
+    task: TaskRecord,
+    artifacts: Vec<ArtifactMeta>,
+    secrets: Secrets,
+) -> (TaskView, HeaderValue) {
     let opened = match secrets {
         Secrets::ForOwner => open_secrets(app, caller, &task),
         Secrets::Hidden => None,
@@ -46,7 +68,7 @@ pub async fn view(
     let mut view = from_record(task);
     view.result = result;
     view.artifacts = artifacts.into_iter().map(|meta| artifact(view.id, meta)).collect();
-    Ok((view, tag))
+    (view, tag)
 }
 
 /// The secrets of a result, when the caller owns the task and they can be decrypted.

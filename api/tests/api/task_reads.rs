@@ -74,6 +74,27 @@ async fn an_unknown_task_is_404_and_a_deleted_one_410() {
 }
 
 #[tokio::test]
+async fn a_list_asks_redis_as_often_for_many_tasks_as_for_one() {
+    let api = Api::start().await;
+    for n in 0..25 {
+        api.ask(&format!("https://a{n}.example"), None).await;
+    }
+    for path in ["/tasks?limit=100", "/tasks?limit=1", "/dashboard/tasks", "/dashboard/clones"] {
+        let read = async || api.get(path).send().await.unwrap().error_for_status().unwrap();
+        read().await; // loads what Redis does not have yet
+        api.redis.command::<()>("CONFIG RESETSTAT").await;
+        read().await;
+        let stats: String = api.redis.command("INFO commandstats").await;
+        let calls = |command: &str| {
+            let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+            line.map_or(0, |line| line.split(',').next().unwrap().parse::<u32>().unwrap())
+        };
+        let calls = calls("fcall") + calls("evalsha");
+        assert!((1..=4).contains(&calls), "{path}: {calls}");
+    }
+}
+
+#[tokio::test]
 async fn lists_filter_and_page() {
     let api = Api::start().await;
     let mut ids = Vec::new();

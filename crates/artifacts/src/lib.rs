@@ -141,9 +141,28 @@ impl Artifacts {
     /// # Errors
     /// Redis failed.
     pub async fn list(&self, task: TaskId) -> Result<Vec<ArtifactMeta>, ArtifactError> {
-        let mut kept: Vec<(String, String, u64, u64)> = self.read(&begin(&LIST, task)).await?;
-        kept.sort_by_key(|(_, _, _, seq)| *seq);
-        Ok(kept.into_iter().map(|(name, kind, bytes, _)| ArtifactMeta { name, kind, bytes }).collect())
+        Ok(self.list_all(&[task]).await?.pop().unwrap_or_default())
+    }
+
+    /// The artifacts of each of these tasks, in one call: [`Artifacts::list`] for a page of tasks.
+    ///
+    /// # Errors
+    /// Redis failed.
+    pub async fn list_all(&self, tasks: &[TaskId]) -> Result<Vec<Vec<ArtifactMeta>>, ArtifactError> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut call = LIST.prepare_invoke();
+        call.key(TAG);
+        for task in tasks {
+            call.arg(task.to_string());
+        }
+        let kept: Vec<Vec<(String, String, u64, u64)>> = self.read(&call).await?;
+        let in_order = |mut kept: Vec<(String, String, u64, u64)>| {
+            kept.sort_by_key(|(_, _, _, seq)| *seq);
+            kept.into_iter().map(|(name, kind, bytes, _)| ArtifactMeta { name, kind, bytes }).collect()
+        };
+        Ok(kept.into_iter().map(in_order).collect())
     }
 
     /// Looks up an artifact.

@@ -51,6 +51,31 @@ async fn artifacts_are_found_and_listed_in_order() {
 }
 
 #[tokio::test]
+async fn the_artifacts_of_many_tasks_are_listed_in_one_call() {
+    let redis = Redis::start().await;
+    let store = redis.store(64 * MIB);
+    let tasks: Vec<TaskId> = (0..100).map(|_| TaskId::new()).collect();
+    for (n, task) in tasks.iter().enumerate().filter(|(n, _)| n % 3 > 0) {
+        for name in ["b", "a"].into_iter().take(n % 3) {
+            store.put(*task, name, "text/plain", &[b'x'; 7][..n % 7]).await.unwrap();
+        }
+    }
+    store.list_all(&tasks).await.unwrap();
+    redis.command::<()>("CONFIG RESETSTAT").await;
+    let listed = store.list_all(&tasks).await.unwrap();
+    let stats: String = redis.command("INFO commandstats").await;
+    assert!(stats.contains("cmdstat_evalsha:calls=1,"), "{stats}");
+    assert_eq!(listed.len(), tasks.len());
+    for (n, (task, kept)) in tasks.iter().zip(&listed).enumerate() {
+        assert_eq!(kept, &store.list(*task).await.unwrap());
+        let names: Vec<&str> = kept.iter().map(|meta| meta.name.as_str()).collect();
+        assert_eq!(names, &["b", "a"][..n % 3], "in the order of writing");
+        assert!(kept.iter().all(|meta| meta.bytes == n as u64 % 7));
+    }
+    assert!(store.list_all(&[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn an_artifact_of_the_same_name_is_replaced() {
     let redis = Redis::start().await;
     let store = redis.store(64 * MIB);
