@@ -5,31 +5,37 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
-use wpclone_queue::{Queue, QueueError, Signal};
+use wpclone_queue::{ClaimAttempt, Queue, QueueError, Signal};
 use wpclone_task::Stage;
 
 /// The longest wait between two claims: a signal may be lost. Each wait is between half of it and all of it.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Claims work of these stages and starts it, each in a slot of its own, until `shutdown`.
+/// Claims work of these stages and starts it, each in a slot of its own, until `shutdown`. A claim that Redis did not answer
+/// is made again as the same attempt: it may have been executed.
 pub(crate) async fn claim_loop<T>(
     shutdown: &CancellationToken,
     queue: &Queue,
     stages: &[Stage],
     slots: u32,
-    claim: impl AsyncFn() -> Result<Option<T>, QueueError>,
+    claim: impl AsyncFn(&ClaimAttempt) -> Result<Option<T>, QueueError>,
     start: impl Fn(T, OwnedSemaphorePermit),
 ) {
     let slots = Arc::new(Semaphore::new(slots as usize));
     // Subscribed before the first claim, so that no signal is missed in between.
     let mut signals = queue.subscribe_ready();
+    let mut attempt = ClaimAttempt::new();
     loop {
         let slot = tokio::select! {
             () = shutdown.cancelled() => return,
             slot = Arc::clone(&slots).acquire_owned() => slot,
         };
         let Ok(slot) = slot else { return };
-        match claim().await {
+        let claimed = claim(&attempt).await;
+        if !matches!(claimed, Err(QueueError::Unavailable(_))) {
+            attempt = ClaimAttempt::new();
+        }
+        match claimed {
             Ok(Some(claimed)) => start(claimed, slot),
             Ok(None) => {
                 drop(slot);

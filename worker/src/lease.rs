@@ -1,11 +1,12 @@
-//! Renews a lease while its step runs, and stops the step before another worker can get the lease.
+//! Confirms a claim, renews its lease while the step runs, and stops the step before another worker can get the lease.
 
 use std::time::Duration;
 
+use backon::{ConstantBuilder, Retryable as _};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use wpclone_queue::{Claim, HeartbeatReply, Queue, QueueError};
+use wpclone_queue::{Claim, HeartbeatReply, Lease, Queue, QueueError};
 
 use crate::job::StepUpdate;
 
@@ -23,6 +24,23 @@ pub(crate) enum StopReason {
     LeaseLost,
     /// The worker shuts down.
     Shutdown,
+}
+
+/// Confirms a claim, before anything is done for it: from now on the loss of this worker is a crash of the step. Retries
+/// until the lease is about to expire.
+///
+/// # Errors
+/// The lease is lost, or Redis does not respond; nothing may be begun then.
+pub(crate) async fn confirm(
+    queue: &Queue,
+    lease: &Lease,
+    lease_duration: Duration,
+) -> Result<HeartbeatReply, QueueError> {
+    let retry = ConstantBuilder::default().with_delay(RETRY_DELAY).without_max_times();
+    let confirmed = || queue.heartbeat(lease, None);
+    let confirmed = confirmed.retry(retry).when(|error| matches!(error, QueueError::Unavailable(_)));
+    let late = |_| QueueError::Unavailable("the claim was not confirmed in time".to_owned());
+    timeout(lease_duration * 2 / 3, confirmed).await.map_err(late).flatten()
 }
 
 /// Renews the lease until `stop` is cancelled, or cancels `stop` and returns the reason. After a cancel by the task's

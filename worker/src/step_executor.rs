@@ -1,13 +1,12 @@
 //! Executes one claimed step: opens its secrets, runs it in its stage, and reports how it ended.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
-use wpclone_queue::{Claim, Lease, MAX_RESULT_BYTES, Queue, QueueError, StoredOutput};
+use wpclone_queue::{Claim, ClaimAttempt, Lease, MAX_RESULT_BYTES, Queue, QueueError, StoredOutput};
 use wpclone_service::seal::{SealError, Sealer};
 use wpclone_service::sealed_task;
 use wpclone_service::telemetry;
@@ -89,6 +88,15 @@ impl StepExecutor {
     }
 
     async fn run(&self, claim: &Claim, browser_pid: watch::Sender<Option<u32>>) -> Report {
+        match lease::confirm(&self.queue, &claim.lease, claim.lease_duration).await {
+            Ok(reply) if reply.cancel_requested => return Report::Cancelled,
+            Ok(_) => {}
+            Err(QueueError::LeaseLost) => return Report::LeaseLost,
+            Err(error) => {
+                tracing::warn!(%error, "the claim could not be confirmed; the step is not begun");
+                return Report::Release;
+            }
+        }
         let (updates, updates_seen) = watch::channel(StepUpdate::default());
         let job = match self.open(claim, updates, browser_pid) {
             Ok(job) => job,
@@ -219,15 +227,12 @@ impl StepExecutor {
         report: &Report,
         next_stages: impl Fn() -> Vec<Stage>,
     ) -> Result<Option<Claim>, ReportError> {
-        let is_retry = AtomicBool::new(false);
+        let attempt = ClaimAttempt::new();
         report_with_retry(|| async {
             match report {
                 Report::Complete(output, changed) => {
                     self.record_change(lease, *changed).await?;
-                    // An unanswered first call may have been executed: then this one is rejected, and must not claim.
-                    let stages =
-                        if is_retry.swap(true, Ordering::Relaxed) { Vec::new() } else { next_stages() };
-                    let done = self.queue.complete_and_claim(lease, output, &stages).await;
+                    let done = self.queue.complete_and_claim(lease, output, &next_stages(), &attempt).await;
                     return done.map(|(_, next)| next);
                 }
                 Report::Fail(problem, changed) => {

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wpclone_provision::Health;
-use wpclone_queue::{Claim, Queue, WorkerReport};
+use wpclone_queue::{Claim, ClaimAttempt, Queue, WorkerReport};
 use wpclone_task::{Stage, StageSlots};
 
 use crate::browser::BrowserAvailability;
@@ -100,12 +100,12 @@ impl Worker {
         let of_stage = |(stage, slots): &(Stage, u32)| {
             let (stage, slots) = ([*stage], *slots);
             async move {
-                let claim = async || {
+                let claim = async |attempt: &ClaimAttempt| {
                     tokio::select! {
                         () = self.ready_for(stage[0]) => {}
                         () = shutdown.cancelled() => return Ok(None),
                     }
-                    self.queue().claim(&self.id, &stage).await
+                    self.queue().claim_with(&self.id, &stage, attempt).await
                 };
                 let start = |claim, slot| self.start(steps, shutdown, claim, slot);
                 claim_loop(shutdown, self.queue(), &stage, slots, claim, start).await;

@@ -65,6 +65,7 @@ fn register_counters(registry: &mut Registry, counters: &Counters) {
     registry.register("dead_lettered", "Tasks and webhooks that failed for good, by code", dead_lettered);
     for (name, metric, help) in [
         ("lease_lost_total", "leases_expired", "Leases that expired: a worker died or was cut off"),
+        ("claim_lost_total", "claims_lost", "Claims that no worker confirmed: the response was lost"),
         (
             "late_writes_total",
             "late_writes",

@@ -91,13 +91,14 @@ async fn a_path_from_a_client_never_becomes_a_label() {
 async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
     let api = Api::with(Setup { background: true, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
-    // A queue of the same name whose leases expire at once.
+    // A queue of the same name whose leases expire soon.
     let hasty = wpclone_queue::QueueOptions {
-        lease_duration: std::time::Duration::from_millis(50),
+        lease_duration: std::time::Duration::from_millis(500),
         ..wpclone_queue::QueueOptions::default()
     };
     let hasty = wpclone_queue::Queue::new(&api.redis.url(), hasty).unwrap();
-    hasty.claim("worker-2", &[Stage::Browser]).await.unwrap().unwrap();
+    let claim = hasty.claim("worker-2", &[Stage::Browser]).await.unwrap().unwrap();
+    hasty.heartbeat(&claim.lease, None).await.unwrap();
     eventually("the step is ready again", || async {
         api.json("/queue").await["stages"]["browser"]["ready"] == 1
     })

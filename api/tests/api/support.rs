@@ -224,7 +224,10 @@ impl Api {
     /// Claims a step of this stage.
     pub(crate) async fn claim_of(&self, stage: Stage) -> Claim {
         let claim = self.app.queue.claim("worker-1", &[stage]).await;
-        claim.unwrap().expect("a step is ready")
+        let claim = claim.unwrap().expect("a step is ready");
+        // As a worker confirms it before it begins.
+        self.app.queue.heartbeat(&claim.lease, None).await.unwrap();
+        claim
     }
 
     pub(crate) async fn progress(&self, lease: &Lease, percent: u8, message: &str) {

@@ -1,12 +1,14 @@
 //! Claiming ready steps and callbacks.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use wpclone_task::{Code, Problem, Stage};
 
+use crate::functions::Call;
 use crate::producer::unexpected;
 use crate::record::{Body, StoredStep, millis, unreadable};
 use crate::{Claim, CompleteOutcome, Delivery, Lease, Queue, QueueError, RetryPolicy, StoredOutput, ms};
@@ -21,26 +23,84 @@ const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
 /// The prefix of checkpoints' names.
 const CHECKPOINT: &str = "checkpoint";
 
+/// A claim that is asked for until it is answered. Without an answer it is unknown whether it was executed; asked for again
+/// with the same value, the lease is that of the first time. A new value is a new claim.
+#[derive(Debug, Default)]
+pub struct ClaimAttempt {
+    /// Set when the claim is first asked for: 16 hex digits.
+    nonce: OnceLock<String>,
+}
+
+impl ClaimAttempt {
+    /// A claim that was not asked for yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the nonce, and whether the claim may have been executed before, as functions take them.
+    pub(crate) fn add_to(&self, call: &mut Call) -> Result<(), QueueError> {
+        if let Some(nonce) = self.nonce.get() {
+            call.arg(nonce).arg("1");
+            return Ok(());
+        }
+        let random = getrandom::u64().map_err(|e| QueueError::Unexpected(e.to_string()))?;
+        call.arg(self.nonce.get_or_init(|| format!("{random:016x}"))).arg("");
+        Ok(())
+    }
+}
+
 impl Queue {
     /// Claims the first ready step of these stages. Never blocks; [`Queue::subscribe_ready`] signals when to try again.
+    ///
+    /// The holder confirms the claim with its first [`Queue::heartbeat`], before it begins. A lease that expires before is
+    /// no crash: the answer to the claim may have been lost.
     ///
     /// # Errors
     /// Redis does not respond, or has another layout.
     pub async fn claim(&self, worker: &str, stages: &[Stage]) -> Result<Option<Claim>, QueueError> {
-        let stages = task_stages(stages);
-        self.claim_first(worker, &stages, |raw| raw.claim(self.options().lease_duration)).await
+        self.claim_with(worker, stages, &ClaimAttempt::new()).await
     }
 
-    /// Claims the first ready callback. Never blocks; [`Queue::subscribe_ready`] signals [`Stage::Webhook`].
+    /// [`Queue::claim`], which may be called again with the same attempt when Redis did not respond.
     ///
     /// # Errors
-    /// Redis does not respond, or has another layout.
-    pub async fn claim_delivery(&self, worker: &str) -> Result<Option<Delivery>, QueueError> {
-        let stages = [Stage::Webhook.as_str()];
-        self.claim_first(worker, &stages, |raw| raw.delivery(self.options().lease_duration)).await
+    /// Those of [`Queue::claim`].
+    pub async fn claim_with(
+        &self,
+        worker: &str,
+        stages: &[Stage],
+        attempt: &ClaimAttempt,
+    ) -> Result<Option<Claim>, QueueError> {
+        let stages = task_stages(stages);
+        self.claim_first(worker, &stages, attempt, |raw| raw.claim(self.options().lease_duration)).await
     }
 
-    /// [`Queue::complete`], followed by [`Queue::claim`] when it succeeded, in one call.
+    /// Claims the first ready callback, as [`Queue::claim`] does a step. [`Queue::subscribe_ready`] signals
+    /// [`Stage::Webhook`].
+    ///
+    /// # Errors
+    /// Those of [`Queue::claim`].
+    pub async fn claim_delivery(&self, worker: &str) -> Result<Option<Delivery>, QueueError> {
+        self.claim_delivery_with(worker, &ClaimAttempt::new()).await
+    }
+
+    /// [`Queue::claim_delivery`], which may be called again with the same attempt when Redis did not respond.
+    ///
+    /// # Errors
+    /// Those of [`Queue::claim`].
+    pub async fn claim_delivery_with(
+        &self,
+        worker: &str,
+        attempt: &ClaimAttempt,
+    ) -> Result<Option<Delivery>, QueueError> {
+        let stages = [Stage::Webhook.as_str()];
+        self.claim_first(worker, &stages, attempt, |raw| raw.delivery(self.options().lease_duration)).await
+    }
+
+    /// [`Queue::complete`], followed by [`Queue::claim`] when it succeeded, in one call. When Redis did not respond, the same
+    /// attempt may be made again: it returns the claim of the first time, or [`QueueError::LeaseLost`] when the step was
+    /// completed and nothing was claimed.
     ///
     /// # Errors
     /// Those of [`Queue::complete`]; nothing was claimed then.
@@ -49,16 +109,18 @@ impl Queue {
         lease: &Lease,
         output: &StoredOutput,
         stages: &[Stage],
+        attempt: &ClaimAttempt,
     ) -> Result<(CompleteOutcome, Option<Claim>), QueueError> {
         let stages = task_stages(stages);
         let mut call = self.complete_call(lease, output)?;
+        attempt.add_to(&mut call)?;
         call.arg(&stages);
         let answer = self.run_leased(&call).await?;
         let completed = complete_outcome(&answer)?;
         let claimed = answer.get(1..).unwrap_or_default();
         let next = match claimed.first().map(String::as_str) {
             None | Some("none") => Ok(None),
-            Some(_) => self.next_claim(&lease.worker, &stages, claimed).await,
+            Some(_) => self.next_claim(&lease.worker, &stages, claimed, attempt).await,
         };
         // The step is complete whatever happens to the next claim; an error would hide that.
         let next = next.inspect_err(|error| tracing::warn!(%error, "the next step was not claimed"));
@@ -71,6 +133,7 @@ impl Queue {
         worker: &str,
         stages: &[&str],
         claimed: &[String],
+        attempt: &ClaimAttempt,
     ) -> Result<Option<Claim>, QueueError> {
         let read = |raw: &RawClaim| raw.claim(self.options().lease_duration);
         if claimed.first().is_some_and(|word| word == "claimed") {
@@ -80,7 +143,7 @@ impl Queue {
             }
             self.skip_unreadable(&raw).await?;
         }
-        self.claim_first(worker, stages, read).await
+        self.claim_first(worker, stages, attempt, read).await
     }
 
     /// Claims until a claim can be read.
@@ -88,6 +151,7 @@ impl Queue {
         &self,
         worker: &str,
         stages: &[&str],
+        attempt: &ClaimAttempt,
         read: impl Fn(&RawClaim) -> Option<T>,
     ) -> Result<Option<T>, QueueError> {
         if stages.is_empty() {
@@ -95,7 +159,9 @@ impl Queue {
         }
         for _ in 0..MAX_SKIPPED {
             let mut call = self.write_call("claim");
-            call.arg(ms(self.options().lease_duration)).arg(stages);
+            call.arg(ms(self.options().lease_duration));
+            attempt.add_to(&mut call)?;
+            call.arg(stages);
             let answer: Vec<String> = self.store().run(&call).await?;
             match answer.first().map(String::as_str) {
                 Some("none") => return Ok(None),

@@ -24,7 +24,7 @@ const MAX_RETRY_AFTER: f64 = 600.0;
 pub(crate) const MAX_DELAY: Duration = Duration::from_secs(6 * 3600);
 
 impl Queue {
-    /// Extends a lease and stores progress. A changed progress is an event.
+    /// Extends a lease and stores progress. A changed progress is an event. The first heartbeat confirms the claim.
     ///
     /// # Errors
     /// The lease is lost, or Redis failed.
@@ -85,11 +85,13 @@ impl Queue {
         lease: &Lease,
         output: &StoredOutput,
     ) -> Result<CompleteOutcome, QueueError> {
-        let answer = self.run_leased(&self.complete_call(lease, output)?).await?;
+        let mut call = self.complete_call(lease, output)?;
+        call.arg("").arg("");
+        let answer = self.run_leased(&call).await?;
         complete_outcome(&answer)
     }
 
-    /// A call that completes a step. Stages to claim from may be added.
+    /// A call that completes a step. The nonce of a claim and the stages to claim from are added to it.
     pub(crate) fn complete_call(&self, lease: &Lease, output: &StoredOutput) -> Result<Call, QueueError> {
         let result = serde_json::to_string(&output.result).map_err(|_| unreadable("result"))?;
         let sealed = output.sealed.as_deref().unwrap_or_default();

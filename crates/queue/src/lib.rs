@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
+pub use claim::ClaimAttempt;
 pub use error::QueueError;
 pub use leased::MAX_RESULT_BYTES;
 pub use options::{OwnerLimits, QueueOptions, RetryPolicy};

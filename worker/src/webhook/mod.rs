@@ -1,6 +1,7 @@
 //! Webhooks: reports the end of a task to its callback address, by one signed POST.
 //!
-//! [`message`] makes the message, [`post`] sends it. A delivery needs no heartbeat: its deadline is half of its lease.
+//! [`message`] makes the message, [`post`] sends it. A delivery needs no heartbeat after the first: its deadline is half of
+//! its lease.
 
 mod message;
 mod post;
@@ -14,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
-use wpclone_queue::{Delivery, FailOutcome, Queue, QueueError, RetryPolicy, StoredOutput};
+use wpclone_queue::{ClaimAttempt, Delivery, FailOutcome, Queue, QueueError, RetryPolicy, StoredOutput};
 use wpclone_service::limiter::KeyedLimiter;
 use wpclone_service::seal::Sealer;
 use wpclone_service::sealed_task::open_callback;
@@ -82,7 +83,7 @@ impl Webhooks {
             tracing::info!("WPCLONE_WEBHOOK_SECRETS is not set: this worker delivers no webhooks");
             return shutdown.cancelled().await;
         }
-        let claim = || self.queue.claim_delivery(worker);
+        let claim = async |attempt: &ClaimAttempt| self.queue.claim_delivery_with(worker, attempt).await;
         let start = |delivery, slot: OwnedSemaphorePermit| {
             let webhooks = Arc::clone(self);
             started.spawn(async move {
@@ -105,7 +106,7 @@ impl Webhooks {
             let report = tokio::select! {
                 biased;
                 () = self.release.cancelled() => Report::Release,
-                report = self.attempt(&delivery) => report,
+                report = self.attempt_confirmed(&delivery) => report,
             };
             let reported = self.report_with_retry(&delivery, &report).await;
             let labels = DeliveryLabels { outcome: report.outcome(reported), code: report.code() };
@@ -124,6 +125,17 @@ impl Webhooks {
         }
         .instrument(span)
         .await;
+    }
+
+    /// One attempt, once the claim is confirmed.
+    async fn attempt_confirmed(&self, delivery: &Delivery) -> Report {
+        match self.queue.heartbeat(&delivery.lease, None).await {
+            Ok(_) => self.attempt(delivery).await,
+            Err(error) => {
+                tracing::warn!(%error, "the claim could not be confirmed; nothing is sent");
+                Report::Release
+            }
+        }
     }
 
     /// One attempt. Another worker may have the key for an address that this one cannot open.

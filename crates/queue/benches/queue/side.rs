@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use wpclone_queue::{
-    Claim, CompleteOutcome, EnqueueOutcome, NewTask, OwnerLimits, Queue, QueueOptions, Signal, StoredOutput,
+    Claim, ClaimAttempt, CompleteOutcome, EnqueueOutcome, NewTask, OwnerLimits, Queue, QueueOptions, Signal,
+    StoredOutput,
 };
 use wpclone_task::{Stage, TaskId};
 
@@ -202,7 +203,7 @@ impl Work {
             let (lease, output) = (&claim.lease, StoredOutput::default());
             let ticket = self.tickets.try_acquire();
             let (completed, next) = if ticket.is_ok() {
-                self.queue.complete_and_claim(lease, &output, STAGES).await?
+                self.queue.complete_and_claim(lease, &output, STAGES, &ClaimAttempt::new()).await?
             } else {
                 (self.queue.complete(lease, &output).await?, None)
             };

@@ -1,4 +1,5 @@
--- Claiming a step; shared by claim and complete.
+-- Claiming a step; shared by claim and complete. A worker that did not get the answer to a claim asks again with the same
+-- nonce, and gets the same lease.
 
 -- Appends the outputs of earlier steps, and checkpoints: pairs of `<step>.result`, `<step>.sealed` or
 -- `checkpoint.<name>` and the text.
@@ -21,7 +22,18 @@ local function append_outputs(t, answer)
   end
 end
 
-local function claim_step(t, i, lease)
+-- What a claim returns of a step that is leased.
+local function claim_answer(t, i)
+  local live = t.live
+  local waited = NOW - (tonumber(live[FIELDS[i].ready]) or t.created)
+  local answer = { 'claimed', t.id, i, live[FIELDS[i].token], math.max(0, waited), live[FIELDS[i].attempts] or '0',
+    live[FIELDS[i].crashes] or '0', t.body, live.replays or '0' }
+  if #t.plan > 1 then append_outputs(t, answer) end
+  return answer
+end
+
+-- `nonce` marks the lease as unconfirmed until its holder writes: the answer may never have reached a worker.
+local function claim_step(t, i, lease, nonce)
   local stage = step(t, i)[2]
   local token = REDIS_TIME[1] .. string.sub('000000' .. REDIS_TIME[2], -6) -- µs
   local last = call('SET', KEY.fencing_token, token, 'GET')
@@ -30,9 +42,9 @@ local function claim_step(t, i, lease)
     call('SET', KEY.fencing_token, token)
   end
   local live = t.live
-  local waited = NOW - (tonumber(live[FIELDS[i].ready]) or t.created)
   local best = math.max(tonumber(live[FIELDS[i].best_percent]) or 0, tonumber(live[FIELDS[i].percent]) or 0)
   set(t, FIELDS[i].token, token)
+  set(t, FIELDS[i].nonce, nonce)
   if best > 0 then
     set(t, FIELDS[i].best_percent, best)
     set(t, FIELDS[i].percent, '0')
@@ -44,10 +56,26 @@ local function claim_step(t, i, lease)
   set_message(t, MESSAGES.running)
   add_event(t, i)
   flush(t)
-  local answer = { 'claimed', t.id, i, token, math.max(0, waited), live[FIELDS[i].attempts] or '0',
-    live[FIELDS[i].crashes] or '0', t.body, live.replays or '0' }
-  if #t.plan > 1 then append_outputs(t, answer) end
-  return answer
+  return claim_answer(t, i)
+end
+
+-- The answer to a claim that was executed before and whose answer was lost: the same lease, for its full duration again. Nil
+-- when there is no such lease. A batch of the newest leases is examined: the lost one was made moments ago. One that is not
+-- found expires, which is no crash.
+local function repeat_claim(lease, nonce, first)
+  for n = first, #ARGV do
+    local leases = KEY_OF.leases[ARGV[n]]
+    for _, m in ipairs(call('ZRANGE', leases, '+inf', '(' .. NOW_TEXT, 'BYSCORE', 'REV', 'LIMIT', 0, BATCH)) do
+      local id, i = parse_member(m)
+      if i and redis.pcall('HGET', task_key('live', id), FIELDS[i].nonce) == nonce then
+        local t = load_task(id)
+        if t and t.readable and step(t, i) and has_lease(t, i) then
+          call('ZADD', leases, int(NOW + tonumber(lease)), m)
+          return claim_answer(t, i)
+        end
+      end
+    end
+  end
 end
 
 -- Removes and returns the first ready step of these stages, and its stage. ARGV[first] and all after it are stages.
@@ -68,7 +96,7 @@ local function pop_first(first)
 end
 
 -- Returns {'none'} | {'again'} (a batch of unusable entries was skipped) | {'claimed', ...}
-local function claim(lease, first)
+local function claim(lease, nonce, first)
   for _ = 1, BATCH do
     local found, stage = pop_first(first)
     if not found then return { 'none' } end
@@ -79,7 +107,7 @@ local function claim(lease, first)
       -- A program of its version may be running beside this one.
       if t.other_version then call('ZADD', KEY_OF.delayed[stage], int(NOW + UNREADABLE_RETRY), found) end
     elseif t and not FINAL[t.state] and step(t, i) and not is_abandoned(t, i) and step(t, i)[2] == stage and not has_lease(t, i) then
-      return claim_step(t, i, lease)
+      return claim_step(t, i, lease, nonce)
     end
   end
   return { 'again' }

@@ -2,8 +2,21 @@
 -- next step in the same call.
 -- KEYS  1 hash tag
 -- ARGV  1 secrets_retention ms, 2 id, 3 step index, 4 token, 5 result, 6 sealed result or '', 7 lease ms,
---       8.. stages to claim from, if any
+--       8 nonce of the claim, 9 '1' when the call may have been executed before, else '', 10.. stages to claim from, if any
 -- Returns {'advanced' | 'finished'}, followed by what claim returns when stages are given; or {'lost'}
+
+local function answer_with(completed, claimed)
+  local answer = { completed }
+  for _, word in ipairs(claimed) do answer[#answer + 1] = word end
+  return answer
+end
+
+-- A lease with this nonce shows that the call was executed: the step is complete.
+local repeated = ARGV[9] == '1' and repeat_claim(ARGV[7], ARGV[8], 10)
+if repeated then
+  local before = load_task(ARGV[2])
+  return answer_with(before and not FINAL[before.state] and 'advanced' or 'finished', repeated)
+end
 
 local i = tonumber(ARGV[3])
 local t = load_leased(ARGV[2], i, ARGV[4])
@@ -22,8 +35,4 @@ if not finished and t.ending == '' then
   add_event(t, i)
 end
 flush(t)
-local answer = { finished and 'finished' or 'advanced' }
-if #ARGV > 7 then
-  for _, word in ipairs(claim(ARGV[7], 8)) do answer[#answer + 1] = word end
-end
-return answer
+return answer_with(finished and 'finished' or 'advanced', #ARGV > 9 and claim(ARGV[7], ARGV[8], 10) or {})

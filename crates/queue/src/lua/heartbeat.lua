@@ -1,4 +1,4 @@
--- Extends a lease and stores progress.
+-- Extends a lease and stores progress. The first one confirms the claim: from then on the loss of the worker is a crash.
 -- KEYS  1 hash tag
 -- ARGV  1 secrets_retention ms, 2 id, 3 step index, 4 token, 5 lease ms, 6 percent or '', 7 message
 -- Returns {'ok', '1' when the step should be stopped, else '0'} | {'lost'}
@@ -6,6 +6,7 @@
 local i = tonumber(ARGV[3])
 local t = load_leased(ARGV[2], i, ARGV[4])
 if not t then return { 'lost' } end
+confirm_claim(t, i)
 call('ZADD', KEY_OF.leases[step(t, i)[2]], int(NOW + tonumber(ARGV[5])), member(t, i))
 if ARGV[6] ~= '' then
   local live = t.live

@@ -3,8 +3,10 @@
 -- ARGV  1 secrets_retention ms, 2 id, 3 step index, 4 token, 5 name, 6 value or '' for none
 -- Returns {'ok'} | {'lost'}
 
-local t = load_leased(ARGV[2], tonumber(ARGV[3]), ARGV[4])
+local i = tonumber(ARGV[3])
+local t = load_leased(ARGV[2], i, ARGV[4])
 if not t then return { 'lost' } end
+confirm_claim(t, i)
 set(t, 'checkpoint.' .. ARGV[5], ARGV[6])
 flush(t)
 return { 'ok' }

@@ -52,21 +52,24 @@ local function promote_due(stage)
   end
 end
 
-local function handle_crash(t, i, poison)
+-- Ends a lease whose holder was lost: a crash, unless no worker has confirmed the claim. Then nobody has begun, because the
+-- answer was lost.
+local function end_expired_lease(t, i, poison)
   expired = expired + 1
-  increment('lease_lost_total')
-  local crashes = (tonumber(t.live[FIELDS[i].crashes]) or 0) + 1
-  set(t, FIELDS[i].crashes, int(crashes))
+  local is_crash = not is_unconfirmed(t, i)
+  increment(is_crash and 'lease_lost_total' or 'claim_lost_total')
+  local crashes = (tonumber(t.live[FIELDS[i].crashes]) or 0) + (is_crash and 1 or 0)
+  if is_crash then set(t, FIELDS[i].crashes, int(crashes)) end
   if is_abandoned(t, i) then
     end_lease(t, i, 'cancelled')
     finish_if_idle(t)
-  elseif crashes >= tonumber(ARGV[4]) then
+  elseif is_crash and crashes >= tonumber(ARGV[4]) then
     poisoned = poisoned + 1
     fail_step(t, i, ARGV[9], poison, ARGV[8])
   else
     end_lease(t, i)
     make_ready(t, i, NOW)
-    set_message(t, 'The worker was lost; the step starts again.')
+    set_message(t, is_crash and 'The worker was lost; the step starts again.' or MESSAGES.queued)
     add_event(t, i)
   end
   flush(t)
@@ -83,7 +86,7 @@ local function expire_leases(stage, poison)
       call('ZADD', leases, int(NOW + tonumber(ARGV[11])), found[n])
     else
       call('ZREM', leases, found[n])
-      if t then handle_crash(t, i, poison) end
+      if t then end_expired_lease(t, i, poison) end
     end
   end
 end

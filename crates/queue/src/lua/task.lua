@@ -192,6 +192,14 @@ local function load_leased(id, i, token)
   return nil
 end
 
+-- Whether no worker has written under the lease on a step yet: none may know of it.
+local function is_unconfirmed(t, i) return (t.live[FIELDS[i].nonce] or '') ~= '' end
+
+-- Remembers that the holder of a lease is there.
+local function confirm_claim(t, i)
+  if is_unconfirmed(t, i) then set(t, FIELDS[i].nonce, '') end
+end
+
 -- Ends the lease on a step; `state` is the final state of the step, nil when it has none yet.
 local function end_lease(t, i, state)
   call('ZREM', KEY_OF.leases[step(t, i)[2]], member(t, i))
@@ -200,6 +208,7 @@ local function end_lease(t, i, state)
     set(t, FIELDS[i].finished, NOW_TEXT)
   else
     set(t, FIELDS[i].token, '')
+    confirm_claim(t, i)
   end
 end
 

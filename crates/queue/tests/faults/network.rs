@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 use wpclone_queue::{
-    CancelOutcome, CompleteOutcome, EnqueueOutcome, FailOutcome, Lease, Queue, QueueError, StoredOutput,
-    TaskFilter,
+    CancelOutcome, ClaimAttempt, CompleteOutcome, EnqueueOutcome, FailOutcome, Lease, Queue, QueueError,
+    QueueOptions, StoredOutput, TaskFilter,
 };
-use wpclone_task::{Code, Stage, State, TaskId};
+use wpclone_task::{Code, Stage, State};
 use wpclone_test_redis::{Direction, Proxy, rounds};
 
 use crate::pool_process::{below, options};
@@ -91,47 +91,94 @@ async fn a_task_enqueued_again_after_a_cut_is_one_task() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_response_is_lost_is_ready_again_when_its_lease_expires() {
-    let setup = Setup::new(options(Duration::from_millis(1500))).await;
+async fn a_claim_whose_response_is_lost_is_answered_again_with_the_same_lease() {
+    let setup = Setup::new(options(Duration::from_secs(30))).await;
     load_functions(&setup.proxied).await;
     for cut in CUTS {
         let id = setup.direct.accept(&task("a.example")).await;
-        setup.call_and_cut(cut, setup.proxied.claim("w", Stage::OF_TASKS)).await;
-        let first = claim_again(&setup, id, cut).await;
+        let attempt = ClaimAttempt::new();
+        setup.call_and_cut(cut, setup.proxied.claim_with("w", Stage::OF_TASKS, &attempt)).await;
+        assert_eq!(running(&setup.direct).await, u64::from(cut.2));
+        let first = setup.proxied.claim_with("w", Stage::OF_TASKS, &attempt).await.unwrap().unwrap();
+        assert_eq!((first.lease.task, first.crashes, running(&setup.direct).await), (id, 0, 1));
 
         // The same with the completion of the step before, which is executed together with the claim or not at all.
         let next = setup.direct.accept(&task("b.example")).await;
-        let output = StoredOutput::default();
-        setup.call_and_cut(cut, setup.proxied.complete_and_claim(&first, &output, Stage::OF_TASKS)).await;
+        let (output, attempt) = (StoredOutput::default(), ClaimAttempt::new());
+        let complete =
+            || setup.proxied.complete_and_claim(&first.lease, &output, Stage::OF_TASKS, &attempt);
+        setup.call_and_cut(cut, complete()).await;
         let done = setup.direct.task(id).await.state;
         assert_eq!(done, if cut.2 { State::Succeeded } else { State::Running });
-        finish_task(&setup, &first).await;
-        let lease = claim_again(&setup, next, cut).await;
-        finish_task(&setup, &lease).await;
+        let (completed, second) = complete().await.unwrap();
+        let second = second.unwrap();
+        assert_eq!((completed, second.lease.task, second.crashes), (CompleteOutcome::Finished, next, 0));
+        assert_eq!((setup.direct.task(id).await.state, running(&setup.direct).await), (State::Succeeded, 1));
+        assert!(second.lease.token > first.lease.token);
+        setup.proxied.heartbeat(&second.lease, None).await.unwrap();
+        setup.direct.done(&second).await;
+        setup.direct.nothing_ready().await;
     }
+    let counters = setup.direct.counters().await.unwrap();
+    assert!(!counters.contains_key("lease_lost_total") && !counters.contains_key("claim_lost_total"));
 }
 
-/// Ends the task of a lease, whether the lease is valid or not.
-async fn finish_task(setup: &Setup, lease: &Lease) {
-    until(async || {
-        let _ = setup.direct.confirm_cancel(lease).await;
-        setup.direct.cancel(lease.task).await.unwrap() == CancelOutcome::AlreadyFinished
-    })
-    .await;
+/// How many leases there are.
+async fn running(queue: &Queue) -> u64 {
+    queue.stats().await.unwrap().stages.values().map(|depth| depth.running).sum()
 }
 
-/// Claims a task as soon as it is ready.
-async fn claim_again(setup: &Setup, id: TaskId, cut: (Direction, usize, bool)) -> Lease {
-    let mut claim = None;
-    until(async || {
-        setup.direct.sweep().await.unwrap();
-        claim = setup.proxied.claim("w", Stage::OF_TASKS).await.unwrap();
-        claim.is_some()
-    })
-    .await;
-    let claim = claim.unwrap();
-    assert_eq!((claim.lease.task, claim.crashes), (id, u32::from(cut.2)));
-    claim.lease
+/// More often than a task may crash.
+const LOST_CLAIMS: usize = 4;
+
+#[tokio::test]
+async fn claims_that_were_never_answered_do_not_count_as_crashes() {
+    const LEASE: Duration = Duration::from_millis(300);
+    let setup = Setup::new(QueueOptions { lease_duration: LEASE, ..QueueOptions::default() }).await;
+    load_functions(&setup.proxied).await;
+    let id = setup.direct.accept(&task("a.example")).await;
+    for _ in 0..LOST_CLAIMS {
+        let cut = (Direction::ToClient, 0, true);
+        setup.call_and_cut(cut, setup.proxied.claim("w", Stage::OF_TASKS)).await;
+        until(async || setup.direct.sweep().await.unwrap().expired == 1).await;
+        let task = setup.direct.task(id).await;
+        assert_eq!((task.state, task.attempts(), task.crashes()), (State::Running, 0, 0));
+    }
+    let lost = setup.direct.counters().await.unwrap()["claim_lost_total"];
+    assert_eq!(lost, LOST_CLAIMS as u64);
+
+    // From a worker's first heartbeat on, its loss is a crash.
+    let crashes = async || {
+        until(async || setup.direct.sweep().await.unwrap().expired == 1).await;
+        setup.direct.task(id).await.crashes()
+    };
+    setup.direct.take().await;
+    assert_eq!(crashes().await, 1);
+    setup.direct.take().await;
+    assert_eq!(crashes().await, 2);
+    setup.direct.take().await;
+    assert_eq!(crashes().await, 3);
+    let task = setup.direct.task(id).await;
+    assert_eq!((task.state, task.problem.unwrap().code), (State::Failed, Code::Poison));
+}
+
+#[tokio::test]
+async fn an_outage_of_redis_after_each_claim_does_not_poison_a_task_that_never_ran() {
+    const LEASE: Duration = Duration::from_millis(300);
+    let mut redis = Redis::start().await;
+    let queue = redis.queue_with(QueueOptions { lease_duration: LEASE, ..QueueOptions::default() });
+    let id = queue.accept(&task("a.example")).await;
+    for _ in 0..LOST_CLAIMS {
+        let claim = queue.claim("w", Stage::OF_TASKS).await.unwrap().unwrap();
+        redis.kill();
+        assert!(matches!(queue.heartbeat(&claim.lease, None).await, Err(QueueError::Unavailable(_))));
+        redis.restart().await;
+        until(async || queue.sweep().await.is_ok_and(|swept| swept.expired == 1)).await;
+    }
+    let claim = queue.take().await;
+    assert_eq!((claim.lease.task, claim.attempts, claim.crashes), (id, 0, 0));
+    queue.done(&claim).await;
+    assert_eq!(queue.task(id).await.state, State::Succeeded);
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ async fn a_step_that_fails(queue: &Queue) {
 }
 
 async fn a_lease_that_expires(queue: &Queue, url: &str) {
-    let short = QueueOptions { lease_duration: Duration::from_millis(50), ..no_backoff_options() };
+    let short = QueueOptions { lease_duration: Duration::from_millis(500), ..no_backoff_options() };
     let id = queue.accept(&task("lost.example")).await;
     let lost = Queue::new(url, short).unwrap().take().await;
     until(async || queue.sweep().await.unwrap().expired == 1).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
-use wpclone_queue::{Claim, EnqueueOutcome, Lease, Queue, QueueError, QueueOptions, StoredOutput};
+use wpclone_queue::{Claim, ClaimAttempt, EnqueueOutcome, Lease, Queue, QueueError, QueueOptions, StoredOutput};
 use wpclone_task::{Progress, Stage};
 
 use crate::support::{plan, sites, task};
@@ -143,10 +143,19 @@ struct Worker {
 
 impl Worker {
     async fn work(self) {
+        let mut attempt = ClaimAttempt::new();
+        // A repeated claim may be answered with the lease of the first time.
+        let mut first_asked = true;
         loop {
-            self.log.append(&Entry::Asks(self.who.clone()));
+            if std::mem::take(&mut first_asked) {
+                self.log.append(&Entry::Asks(self.who.clone()));
+            }
             let asked = Instant::now();
-            match self.queue.claim(&self.who, Stage::OF_TASKS).await {
+            let claimed = self.queue.claim_with(&self.who, Stage::OF_TASKS, &attempt).await;
+            if !matches!(claimed, Err(QueueError::Unavailable(_))) {
+                (attempt, first_asked) = (ClaimAttempt::new(), true);
+            }
+            match claimed {
                 Ok(Some(claim)) => self.do_steps(claim, asked).await,
                 Ok(None) => sleep(Duration::from_millis(20)).await,
                 Err(QueueError::Unavailable(_)) => sleep(Duration::from_millis(50)).await,
@@ -167,6 +176,8 @@ impl Worker {
         let held = self.held(claim);
         self.log.append(&Entry::Claimed(held.clone()));
         let mut beats = below(4);
+        // Of the next claim. A repeated one may be answered with the lease of the first time, so it is logged once.
+        let (attempt, mut is_logged) = (ClaimAttempt::new(), false);
         loop {
             sleep(Duration::from_millis(below(40).into())).await;
             // Like a real worker it stops well before another worker can begin.
@@ -176,8 +187,11 @@ impl Worker {
             }
             let asked = Instant::now();
             self.log.append(&Entry::Writes(held.clone()));
-            let written =
-                if beats > 0 { self.beat(&claim.lease).await } else { self.complete(&claim.lease).await };
+            let written = if beats > 0 {
+                self.beat(&claim.lease).await
+            } else {
+                self.complete(&claim.lease, &attempt, &mut is_logged).await
+            };
             match written {
                 Ok(next) => {
                     *renewed = asked;
@@ -204,15 +218,22 @@ impl Worker {
     }
 
     /// Completes the step; the result names the token whose completion counts.
-    async fn complete(&self, lease: &Lease) -> Result<Option<Claim>, QueueError> {
+    async fn complete(
+        &self,
+        lease: &Lease,
+        attempt: &ClaimAttempt,
+        is_logged: &mut bool,
+    ) -> Result<Option<Claim>, QueueError> {
         let token = lease.token.to_string().into();
         let result = [(format!("step{}", lease.step), token)].into_iter().collect();
         let output = StoredOutput { result, sealed: None };
         if below(2) == 0 {
             return self.queue.complete(lease, &output).await.map(|_| None);
         }
-        self.log.append(&Entry::Asks(self.who.clone()));
-        Ok(self.queue.complete_and_claim(lease, &output, Stage::OF_TASKS).await?.1)
+        if !std::mem::replace(is_logged, true) {
+            self.log.append(&Entry::Asks(self.who.clone()));
+        }
+        Ok(self.queue.complete_and_claim(lease, &output, Stage::OF_TASKS, attempt).await?.1)
     }
 
     fn held(&self, claim: &Claim) -> HeldStep {

@@ -14,8 +14,11 @@ fn with_callback(mut task: NewTask) -> NewTask {
     task
 }
 
+/// Claims a delivery that has to be ready, and confirms the claim.
 async fn delivery(queue: &Queue) -> Delivery {
-    queue.claim_delivery("w1").await.unwrap().expect("a delivery is ready")
+    let delivery = queue.claim_delivery("w1").await.unwrap().expect("a delivery is ready");
+    queue.heartbeat(&delivery.lease, None).await.unwrap();
+    delivery
 }
 
 async fn callback(queue: &Queue, id: TaskId) -> Option<(State, Option<Code>)> {

@@ -1,7 +1,7 @@
 //! Claims, fencing, steps and joins.
 
 use serde_json::json;
-use wpclone_queue::{Claim, CompleteOutcome, QueueError, QueueOptions, StoredOutput};
+use wpclone_queue::{Claim, ClaimAttempt, CompleteOutcome, QueueError, QueueOptions, StoredOutput};
 use wpclone_task::{Progress, Stage, State};
 
 use crate::support::*;
@@ -126,6 +126,57 @@ async fn a_heartbeat_keeps_a_lease_alive() {
     queue.heartbeat(&claim.lease, None).await.unwrap();
     let till: u64 = redis.command(&key).await;
     assert!(till >= (now[0] + 30) * 1000);
+}
+
+#[tokio::test]
+async fn a_claim_that_is_asked_for_again_gets_the_same_lease_for_its_full_duration() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let ids = [queue.accept(&task("a.example")).await, queue.accept(&task("b.example")).await];
+    let attempt = ClaimAttempt::new();
+    let ask = async || queue.claim_with("w1", Stage::ALL, &attempt).await.unwrap().unwrap();
+    let first = ask().await;
+    let key = format!("{{wpclone}}:leases:browser {{}} {}:0", ids[0]);
+    let now: Vec<u64> = redis.command("TIME").await;
+    let soon = (now[0] + 9) * 1000;
+    redis.command::<()>(&format!("ZADD {}", key.replace("{}", &soon.to_string()))).await;
+    // Other claims do not get it.
+    let other = queue.take().await;
+    assert_eq!(other.lease.task, ids[1]);
+    let again = ask().await;
+    assert_eq!((first.lease.task, &again.lease), (ids[0], &first.lease));
+    assert_eq!((again.attempts, again.crashes, again.request), (0, 0, first.request));
+    let end: u64 = redis.command(&format!("ZSCORE {}", key.replace("{} ", ""))).await;
+    assert!(end >= (now[0] + 30) * 1000, "{end}");
+    queue.nothing_ready().await;
+
+    // Once it has ended, the same attempt gets the next step.
+    queue.release(&again.lease).await.unwrap();
+    let new = ask().await;
+    assert!(new.lease.token > first.lease.token);
+    redis.expire_lease(&new).await;
+    queue.sweep().await.unwrap();
+    assert_eq!(ask().await.crashes, 0);
+}
+
+#[tokio::test]
+async fn only_a_confirmed_claim_counts_as_a_crash_when_its_lease_expires() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let id = queue.accept(&task("a.example")).await;
+    for confirm in [0, 1, 2, 3] {
+        let claim = queue.claim("w1", Stage::ALL).await.unwrap().unwrap();
+        match confirm {
+            0 => {}
+            1 => drop(queue.heartbeat(&claim.lease, None).await.unwrap()),
+            2 => queue.set_checkpoint(&claim.lease, "migrator.source", Some("installed")).await.unwrap(),
+            _ => queue.set_target_changed(&claim.lease, true).await.unwrap(),
+        }
+        redis.expire_lease(&claim).await;
+        let swept = queue.sweep().await.unwrap();
+        assert_eq!((swept.expired, swept.poisoned), (1, u32::from(confirm == 3)));
+        assert_eq!(queue.task(id).await.steps[0].crashes, confirm);
+    }
 }
 
 #[tokio::test]

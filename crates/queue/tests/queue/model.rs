@@ -13,10 +13,11 @@ pub(crate) enum Place {
     Delayed {
         left: i64,
     },
-    /// Time left (ms); expired at 0.
+    /// Time left (ms); expired at 0. Its loss is a crash once the claim is confirmed.
     Leased {
         token: u64,
         left: i64,
+        confirmed: bool,
     },
     Ended(State),
 }
@@ -210,16 +211,17 @@ impl Task {
         Some(FailOutcome::DeadLettered)
     }
 
-    pub(crate) fn crashed(&mut self, i: usize) {
+    pub(crate) fn expired(&mut self, i: usize) {
         let must_stop = self.must_stop(i);
         let step = &mut self.steps[i];
-        step.crashes += 1;
-        match (must_stop, step.crashes) {
-            (true, _) => {
+        let is_crash = matches!(step.place, Place::Leased { confirmed: true, .. });
+        step.crashes += u32::from(is_crash);
+        match (must_stop, is_crash, step.crashes) {
+            (true, _, _) => {
                 step.place = Place::Ended(State::Cancelled);
                 self.finish_if_done();
             }
-            (false, 3..) => self.fail_for_good(i),
+            (false, true, 3..) => self.fail_for_good(i),
             _ => step.place = Place::Ready { front: false },
         }
     }
@@ -295,7 +297,7 @@ impl Model {
         for task in &mut self.tasks {
             for i in 0..task.steps.len() {
                 if matches!(task.steps[i].place, Place::Leased { left: ..=0, .. }) {
-                    task.crashed(i);
+                    task.expired(i);
                 }
             }
             match &mut task.cleaning {
@@ -328,6 +330,6 @@ impl Model {
     pub(crate) fn alive(&mut self, claim: &Claim) -> bool {
         let token = claim.lease.token;
         let place = self.task_of(claim).step_of(claim).place;
-        matches!(place, Place::Leased { token: held, left: 1.. } if held == token)
+        matches!(place, Place::Leased { token: held, left: 1.., .. } if held == token)
     }
 }

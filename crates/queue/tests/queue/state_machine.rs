@@ -1,11 +1,11 @@
-//! Random operations on the queue and its model: workers that stall, are killed, and write under expired leases; owners
+//! Random operations on the queue and its model: workers that do not get an answer, stall, are killed, and write under expired leases; owners
 //! that cancel and replay; a clock that changes; parallel steps; tasks on several sites. Each result must be the
 //! model's.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use wpclone_queue::{
-    CancelOutcome, Claim, FailOutcome, OwnerLimits, Queue, QueueError, QueueOptions, ReplayOutcome,
+    CancelOutcome, Claim, ClaimAttempt, FailOutcome, OwnerLimits, Queue, QueueError, QueueOptions, ReplayOutcome,
     StoredOutput,
 };
 use wpclone_task::{Code, Progress, Stage, State, StepPlan};
@@ -26,7 +26,8 @@ const PLANS: [&str; 5] = [
 #[derive(Debug, Clone)]
 enum Operation {
     Enqueue { sites: usize, plan: usize },
-    Claim,
+    /// Asked for twice when the first answer is lost.
+    Claim { first_lost: bool },
     Heartbeat { lease: usize, percent: u8 },
     Complete { lease: usize, and_claim: bool },
     Fail { lease: usize, again: bool },
@@ -47,7 +48,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     let which = 0..64_usize;
     prop_oneof![
         4 => (0..8_usize, 0..PLANS.len()).prop_map(|(sites, plan)| Operation::Enqueue { sites, plan }),
-        8 => Just(Operation::Claim),
+        8 => any::<bool>().prop_map(|first_lost| Operation::Claim { first_lost }),
         2 => (which.clone(), 0..5_u8).prop_map(|(lease, p)| Operation::Heartbeat { lease, percent: p * 25 }),
         4 => (which.clone(), any::<bool>())
             .prop_map(|(lease, and_claim)| Operation::Complete { lease, and_claim }),
@@ -76,8 +77,8 @@ impl World<'_> {
         let lease = |n: usize| self.leases.get(n.checked_rem(self.leases.len())?).cloned();
         match operation {
             Operation::Enqueue { sites, plan } => self.enqueue(*sites, PLANS[*plan]).await,
-            Operation::Claim => {
-                self.claim().await;
+            Operation::Claim { first_lost } => {
+                self.claim(*first_lost).await;
             }
             Operation::Sweep => {
                 self.queue.sweep().await.unwrap();
@@ -87,9 +88,10 @@ impl World<'_> {
             Operation::ExpireLease { lease: n } => {
                 if let Some(claim) = lease(*n).filter(|c| self.model.alive(c)) {
                     self.redis.expire_lease(&claim).await;
-                    let token = claim.lease.token;
-                    self.model.task_of(&claim).step_of(&claim).place =
-                        Place::Leased { token, left: i64::MIN };
+                    let place = &mut self.model.task_of(&claim).step_of(&claim).place;
+                    if let Place::Leased { left, .. } = place {
+                        *left = i64::MIN;
+                    }
                 }
             }
             Operation::MakeDue { lease: n } => {
@@ -142,8 +144,13 @@ impl World<'_> {
         });
     }
 
-    async fn claim(&mut self) -> Option<Claim> {
-        let claim = self.queue.claim("w", &[Stage::Browser]).await.unwrap();
+    async fn claim(&mut self, first_lost: bool) -> Option<Claim> {
+        let attempt = ClaimAttempt::new();
+        let claim = self.queue.claim_with("w", &[Stage::Browser], &attempt).await.unwrap();
+        if first_lost {
+            let again = self.queue.claim_with("w", &[Stage::Browser], &attempt).await.unwrap();
+            assert_eq!(again.map(|c| c.lease), claim.as_ref().map(|c| c.lease.clone()), "the same lease");
+        }
         self.claimed(claim)
     }
 
@@ -162,7 +169,7 @@ impl World<'_> {
         assert_eq!((claim.attempts, claim.crashes), (step.attempts, step.crashes));
         step.best = step.best.max(step.percent);
         (step.percent, step.begun) = (0, true);
-        step.place = Place::Leased { token: claim.lease.token, left: LEASE };
+        step.place = Place::Leased { token: claim.lease.token, left: LEASE, confirmed: false };
         self.leases.push(claim.clone());
         Some(claim)
     }
@@ -223,7 +230,7 @@ impl World<'_> {
                 if alive {
                     assert_eq!(beat.as_ref().unwrap().cancel_requested, must_stop);
                     let step = task.step_of(claim);
-                    step.place = Place::Leased { token: claim.lease.token, left: LEASE };
+                    step.place = Place::Leased { token: claim.lease.token, left: LEASE, confirmed: true };
                     step.percent = step.percent.max(*percent);
                     if step.percent > step.best {
                         step.crashes = 0;
@@ -233,9 +240,17 @@ impl World<'_> {
             }
             Operation::Complete { and_claim: true, .. } => {
                 let output = StoredOutput::default();
-                match self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser]).await {
+                let attempt = ClaimAttempt::new();
+                match self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser], &attempt).await {
                     Ok((done, claim_of_next)) => {
                         assert_eq!(done, task.completed(claim));
+                        // As after a lost answer.
+                        let again = self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser], &attempt);
+                        match (again.await, &claim_of_next) {
+                            (Ok((_, Some(again))), Some(next)) => assert_eq!(again.lease, next.lease),
+                            (Err(QueueError::LeaseLost), None) => {}
+                            other => panic!("{other:?}"),
+                        }
                         next = Some(claim_of_next);
                         None
                     }
@@ -333,7 +348,7 @@ impl World<'_> {
                 self.make_due(&claim).await;
             }
             self.run(&Operation::Sweep).await;
-            while let Some(claim) = self.claim().await {
+            while let Some(claim) = self.claim(false).await {
                 self.write(&Operation::Complete { lease: 0, and_claim: false }, &claim).await;
                 self.model.start_ready_tasks();
             }

@@ -179,6 +179,7 @@ pub(crate) fn problem(code: Code) -> Problem {
 /// What tests do with a queue, each expecting it to work.
 pub(crate) trait Short {
     async fn accept(&self, task: &NewTask) -> TaskId;
+    /// Claims a step that has to be ready, and confirms the claim, as a worker does before it begins.
     async fn take(&self) -> Claim;
     async fn nothing_ready(&self);
     async fn task(&self, id: TaskId) -> TaskRecord;
@@ -192,7 +193,9 @@ impl Short for Queue {
     }
 
     async fn take(&self) -> Claim {
-        self.claim("w1", Stage::ALL).await.unwrap().expect("a step is ready")
+        let claim = self.claim("w1", Stage::ALL).await.unwrap().expect("a step is ready");
+        self.heartbeat(&claim.lease, None).await.unwrap();
+        claim
     }
 
     async fn nothing_ready(&self) {
