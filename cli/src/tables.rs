@@ -129,6 +129,17 @@ pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
             queue.unreadable_tasks
         ));
     }
+    if !queue.site_cleanups.is_empty() {
+        let head = ["LEFT ON", "STATE", "SINCE", "TASK", "WHAT"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(queue.site_cleanups.iter().map(|cleanup| {
+            let since = format!("{} ago", format_duration(seconds_between(cleanup.since, now)));
+            let (state, task) = (cleanup.state.to_string(), cleanup.task.to_string());
+            vec![cleanup.site.clone(), state, since, task, cleanup.left.clone()]
+        }));
+        text.push('\n');
+        text.push_str(&table(&rows));
+    }
     if queue.workers.is_empty() {
         text.push_str("\nno workers are running\n");
         return text;
@@ -309,6 +320,7 @@ mod tests {
             ]
             .into(),
             unreadable_tasks: 0,
+            site_cleanups: vec![],
             workers: vec![worker("w-1", 1, vec![task], None), worker("w-2\u{1b}", 0, vec![], Some("silent"))],
         };
         insta::assert_snapshot!(queue(&view, now));

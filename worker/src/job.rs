@@ -11,6 +11,7 @@ use wpclone_task::{
 };
 
 use crate::migrator_install_marker::MigratorInstallMarker;
+use crate::site_cleanup::{Registrations, import_id};
 
 /// What is reported to the queue while a step runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) target_marker: MigratorInstallMarker,
     /// Every secret of the task: redacted in all that is kept.
     pub(crate) secrets: Vec<SecretString>,
+    /// What the task would leave on its sites if it ended now.
+    pub(crate) left_on_sites: Registrations,
     pub(crate) updates: watch::Sender<StepUpdate>,
     /// Cancelled when the step must stop: its owner cancels the task, the lease is lost, or the worker shuts down.
     pub(crate) stop: CancellationToken,
@@ -53,6 +56,11 @@ impl Job {
             Role::Source => &self.source_marker,
             Role::Target => &self.target_marker,
         }
+    }
+
+    /// The name of the import into the target: the same for every attempt of a run.
+    pub(crate) fn import_id(&self) -> String {
+        import_id(self.task, self.replays)
     }
 
     /// Reports progress; the percentage never goes back.

@@ -12,6 +12,7 @@ mod provisioning;
 mod report_outcome;
 mod running_steps;
 mod settings;
+mod site_cleanup;
 mod step_executor;
 mod transfer;
 mod webhook;
@@ -40,6 +41,7 @@ use crate::browser::{BrowserAvailability, BrowserStage};
 use crate::net::EgressRules;
 use crate::provisioning::{Provisioning, RegistrySync, RunningProvisioner};
 use crate::settings::{Args, Settings};
+use crate::site_cleanup::SiteCleanups;
 use crate::step_executor::StepExecutor;
 use crate::transfer::TransferStage;
 use crate::webhook::Webhooks;
@@ -97,7 +99,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         artifacts: artifacts.clone(),
     };
     let transfer = TransferStage {
-        egress,
+        egress: egress.clone(),
         browser: availability.clone(),
         artifacts,
         clone_max_bytes: settings.clones.disk.clone_bytes,
@@ -111,6 +113,13 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         egress: callback_egress,
         metrics: metrics.clone(),
         hosts: KeyedLimiter::default(),
+        release: release.clone(),
+    });
+    let site_cleanups = Arc::new(SiteCleanups {
+        queue: queue.clone(),
+        sealer: sealer.clone(),
+        egress,
+        browser: availability.clone(),
         release: release.clone(),
     });
     let clones = CloneRegistry::new(redis)?;
@@ -138,7 +147,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         metrics: metrics_of_steps,
         release,
     });
-    let worker = Worker::new(worker_id(), settings.stages, settings.drain, executor, webhooks);
+    let worker = Worker::new(worker_id(), settings.stages, settings.drain, executor, webhooks, site_cleanups);
 
     let listener = TcpListener::bind(settings.admin_listen).await;
     let listener = listener.with_context(|| {

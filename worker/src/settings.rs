@@ -157,7 +157,7 @@ fn with_slots(stages: Vec<Stage>, provisioning: u32, browser: u32, transfer: u32
     let slots = |stage| match stage {
         Stage::Provisioning => provisioning,
         Stage::Transfer => transfer,
-        Stage::Browser | Stage::Webhook => browser,
+        Stage::Browser | Stage::Webhook | Stage::Cleanup => browser,
     };
     stages.into_iter().map(|stage| (stage, slots(stage))).collect()
 }

@@ -1,5 +1,6 @@
 //! Executes one claimed step: opens its secrets, runs it in its stage, and reports how it ended.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use crate::metrics::{Metrics, StepLabels};
 use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::provisioning::Provisioning;
 use crate::report_outcome::{ReportError, report_with_retry};
+use crate::site_cleanup::Registrations;
 use crate::transfer::TransferStage;
 
 /// How long the preparation of a site may go on after its task was cancelled while the migrator was being installed:
@@ -120,7 +122,7 @@ impl StepExecutor {
             (Stage::Browser, _) => self.browser.run(&job).await,
             (Stage::Transfer, _) => self.transfer.run(&job).await,
             (Stage::Provisioning, Some(provisioning)) => provisioning.run(&job).await,
-            (Stage::Provisioning | Stage::Webhook, _) => {
+            (Stage::Provisioning | Stage::Webhook | Stage::Cleanup, _) => {
                 StepEnd::Failed(Problem::new(Code::WorkerFault, "This worker does not serve the stage."))
             }
         };
@@ -128,7 +130,13 @@ impl StepExecutor {
         let stopped = keep.await.unwrap_or(Some(StopReason::LeaseLost));
         match (end, stopped) {
             // A finished step counts even if it was to stop at the same moment.
-            (StepEnd::Done(output), _) => self.complete(claim, output, job.updates.borrow().changed),
+            (StepEnd::Done(output), _) => {
+                let changed = job.updates.borrow().changed;
+                match job.left_on_sites.register(&job, &output).await {
+                    Ok(()) => self.complete(claim, output, changed),
+                    Err(problem) => Report::Fail(problem.at(claim.stage), changed),
+                }
+            }
             (_, Some(StopReason::LeaseLost)) => Report::LeaseLost,
             (_, Some(StopReason::Cancelled)) => Report::Cancelled,
             (_, Some(StopReason::Shutdown)) | (StepEnd::Stopped, None) => Report::Release,
@@ -162,6 +170,7 @@ impl StepExecutor {
             prior,
             source_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Source),
             target_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Target),
+            left_on_sites: Registrations::of(&self.queue, claim, &self.sealer),
             updates,
             stop: CancellationToken::new(),
             browser_pid,
@@ -227,11 +236,15 @@ impl StepExecutor {
         report: &Report,
         next_stages: impl Fn() -> Vec<Stage>,
     ) -> Result<Option<Claim>, ReportError> {
-        let attempt = ClaimAttempt::new();
+        let (attempt, is_recorded) = (ClaimAttempt::new(), AtomicBool::new(false));
         report_with_retry(|| async {
             match report {
                 Report::Complete(output, changed) => {
-                    self.record_change(lease, *changed).await?;
+                    // Not again in a retry: the lease may have ended with the completion, whose response was lost.
+                    if !is_recorded.load(Ordering::Relaxed) {
+                        self.record_change(lease, *changed).await?;
+                        is_recorded.store(true, Ordering::Relaxed);
+                    }
                     let done = self.queue.complete_and_claim(lease, output, &next_stages(), &attempt).await;
                     return done.map(|(_, next)| next);
                 }

@@ -19,6 +19,7 @@ use wpclone_task::{Stage, StageSlots};
 use crate::browser::BrowserAvailability;
 use crate::claim_loop::claim_loop;
 use crate::running_steps::RunningSteps;
+use crate::site_cleanup::SiteCleanups;
 use crate::step_executor::StepExecutor;
 use crate::webhook::Webhooks;
 
@@ -37,6 +38,8 @@ pub(crate) struct Worker {
     pub(crate) drain: Duration,
     pub(crate) executor: Arc<StepExecutor>,
     pub(crate) webhooks: Arc<Webhooks>,
+    /// Executed where the transfer stage is served.
+    pub(crate) site_cleanups: Arc<SiteCleanups>,
     /// Whether the queue has accepted a report of this worker: only then it is ready.
     pub(crate) registered: Arc<AtomicBool>,
     running: RunningSteps,
@@ -49,9 +52,10 @@ impl Worker {
         drain: Duration,
         executor: Arc<StepExecutor>,
         webhooks: Arc<Webhooks>,
+        site_cleanups: Arc<SiteCleanups>,
     ) -> Self {
         let (registered, running) = (Arc::default(), RunningSteps::default());
-        Self { id, stages, drain, executor, webhooks, registered, running }
+        Self { id, stages, drain, executor, webhooks, site_cleanups, registered, running }
     }
 
     fn queue(&self) -> &Queue {
@@ -95,7 +99,7 @@ impl Worker {
         }
     }
 
-    /// Claims steps of its stages, and callbacks beside them, until `shutdown`.
+    /// Claims steps of its stages, and callbacks and clean-ups beside them, until `shutdown`.
     async fn claim_all(&self, steps: &TaskTracker, shutdown: &CancellationToken) {
         let of_stage = |(stage, slots): &(Stage, u32)| {
             let (stage, slots) = ([*stage], *slots);
@@ -114,7 +118,15 @@ impl Worker {
         tokio::join!(
             join_all(self.stages.iter().map(of_stage)),
             self.webhooks.claim_all(&self.id, steps, shutdown),
+            self.clean_up_sites(steps, shutdown),
         );
+    }
+
+    /// Undoes what ended tasks have left on sites, where this worker serves the transfer stage.
+    async fn clean_up_sites(&self, steps: &TaskTracker, shutdown: &CancellationToken) {
+        if self.stages.iter().any(|(stage, _)| *stage == Stage::Transfer) {
+            self.site_cleanups.claim_all(&self.id, steps, shutdown).await;
+        }
     }
 
     /// Waits until steps of a stage can be executed here.
@@ -122,7 +134,7 @@ impl Worker {
         match stage {
             Stage::Provisioning => self.ready_to_provision().await,
             Stage::Browser => self.browser().available().await,
-            Stage::Transfer | Stage::Webhook => {}
+            Stage::Transfer | Stage::Webhook | Stage::Cleanup => {}
         }
     }
 

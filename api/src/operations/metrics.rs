@@ -72,6 +72,12 @@ fn register_counters(registry: &mut Registry, counters: &Counters) {
             "Writes of workers after their lease expired, which were refused",
         ),
         ("replayed_total", "replays", "Failed tasks that were replayed"),
+        ("site_cleanup_done_total", "site_cleanups_done", "Things left on sites by ended tasks that were undone"),
+        (
+            "site_cleanup_given_up_total",
+            "site_cleanups_given_up",
+            "Things left on sites by ended tasks that could not be undone within a day",
+        ),
     ] {
         let counter: Counter = Counter::default();
         counter.inc_by(counters.get(name).copied().unwrap_or(0));

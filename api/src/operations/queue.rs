@@ -11,7 +11,7 @@ use crate::state::SharedApp;
 
 /// Read the queue
 ///
-/// Depth by stage, and the workers. Needs the scope `metrics` or `operator`.
+/// Depth by stage, the workers, and what ended tasks have left on sites. Needs the scope `metrics` or `operator`.
 #[utoipa::path(
     get, path = "/queue", operation_id = "read_queue", tag = "operations",
     responses(
@@ -21,5 +21,6 @@ use crate::state::SharedApp;
     )
 )]
 pub async fn queue(State(app): State<SharedApp>, _: MetricsReader) -> Result<Json<QueueView>, ApiError> {
-    Ok(Json(app.queue.stats().await?))
+    let (queue, site_cleanups) = tokio::try_join!(app.queue.stats(), app.queue.site_cleanups())?;
+    Ok(Json(QueueView { site_cleanups, ..queue }))
 }

@@ -7,6 +7,7 @@ mod content_digest;
 mod cost;
 mod cursor;
 mod definition;
+mod earlier_job;
 mod error;
 mod files;
 mod frames;
@@ -34,6 +35,7 @@ pub use definition::{
     Check, Column, DefaultValue, Definition, ForeignKey, Generated, IndexPart, Table, TableIndex, Trigger,
     View,
 };
+pub use earlier_job::EarlierJob;
 pub use error::{ClientError, MigratorError};
 pub use files::{Entry, EntryKind, FilePart, FileRequest, FileStatus, Files, Index, Root, index_order};
 pub use import::{

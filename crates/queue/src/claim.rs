@@ -13,8 +13,8 @@ use crate::producer::unexpected;
 use crate::record::{Body, StoredStep, millis, unreadable};
 use crate::{Claim, CompleteOutcome, Delivery, Lease, Queue, QueueError, RetryPolicy, StoredOutput, ms};
 
-/// The kind of records that are callbacks.
-const DELIVERY: &str = "webhook";
+/// The kinds of records that are callbacks and clean-ups of sites: their requests are no JSON.
+const INTERNAL: [&str; 2] = ["webhook", "site-cleanup"];
 /// How many unreadable records one claim skips before it gives up.
 const MAX_SKIPPED: u32 = 20;
 /// After this time a step that this version cannot read is offered again, also to workers of other versions.
@@ -147,7 +147,7 @@ impl Queue {
     }
 
     /// Claims until a claim can be read.
-    async fn claim_first<T>(
+    pub(crate) async fn claim_first<T>(
         &self,
         worker: &str,
         stages: &[&str],
@@ -211,7 +211,7 @@ impl Queue {
     }
 }
 
-/// Callbacks are claimed only by [`Queue::claim_delivery`].
+/// Callbacks and clean-ups are claimed only by [`Queue::claim_delivery`] and [`Queue::claim_site_cleanup`].
 fn task_stages(stages: &[Stage]) -> Vec<&'static str> {
     stages.iter().filter(|s| Stage::OF_TASKS.contains(s)).map(|s| s.as_str()).collect()
 }
@@ -226,14 +226,14 @@ pub(crate) fn complete_outcome(answer: &[String]) -> Result<CompleteOutcome, Que
 }
 
 /// A claim as `claiming.lua` returns it.
-struct RawClaim<'a> {
-    lease: Lease,
+pub(crate) struct RawClaim<'a> {
+    pub(crate) lease: Lease,
     waited: Duration,
-    attempts: &'a str,
+    pub(crate) attempts: &'a str,
     crashes: &'a str,
-    record: &'a str,
+    pub(crate) record: &'a str,
     replays: &'a str,
-    outputs: &'a [String],
+    pub(crate) outputs: &'a [String],
 }
 
 impl<'a> RawClaim<'a> {
@@ -255,7 +255,7 @@ impl<'a> RawClaim<'a> {
     /// Whether no version of the program could read it: the request is not even JSON.
     fn is_corrupt(&self) -> bool {
         Body::read(self.record).is_some_and(|body| {
-            body.kind != DELIVERY && serde_json::from_str::<IgnoredAny>(body.request).is_err()
+            !INTERNAL.contains(&body.kind) && serde_json::from_str::<IgnoredAny>(body.request).is_err()
         })
     }
 

@@ -185,7 +185,7 @@ impl Queue {
     }
 
     /// A call that needs a valid lease.
-    fn leased_call(&self, lease: &Lease, function: &'static str) -> Call {
+    pub(crate) fn leased_call(&self, lease: &Lease, function: &'static str) -> Call {
         let mut call = self.write_call(function);
         call.arg(lease.task.to_string()).arg(lease.step).arg(lease.token);
         call

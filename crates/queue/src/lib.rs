@@ -10,6 +10,7 @@ mod outcome;
 mod producer;
 mod pubsub;
 mod record;
+mod site_cleanup;
 mod store;
 mod types;
 
@@ -24,6 +25,7 @@ pub use error::QueueError;
 pub use leased::MAX_RESULT_BYTES;
 pub use options::{OwnerLimits, QueueOptions, RetryPolicy};
 pub use outcome::*;
+pub use site_cleanup::{SiteCleanup, SiteCleanupClaim, TaskEnding};
 pub use types::*;
 
 use functions::Call;

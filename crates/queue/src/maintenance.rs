@@ -67,7 +67,7 @@ impl Queue {
         self.store().run::<()>(&call).await
     }
 
-    /// Depths, and up to 100 workers, most recently seen first.
+    /// Depths, and up to 100 workers, most recently seen first. Clean-ups are listed by [`Queue::site_cleanups`].
     ///
     /// # Errors
     /// Redis does not respond.
@@ -101,7 +101,7 @@ impl Queue {
             workers.iter().filter_map(|(report, seen)| worker_view(report, seen, now)).collect();
         add_slots(&mut stages, &workers);
         workers.truncate(MAX_SHOWN_WORKERS);
-        Ok(QueueView { stages, unreadable_tasks, workers })
+        Ok(QueueView { stages, unreadable_tasks, workers, site_cleanups: Vec::new() })
     }
 
     /// Counters since Redis was empty, such as `dead_total:CODE` (failed tasks by code) and `lease_lost_total` (expired

@@ -11,6 +11,7 @@ use wpclone_task::{
     CallbackView, Plan, Problem, Progress, SiteKey, Stage, State, StepPlan, StepView, merge_output,
 };
 
+use crate::site_cleanup::left_on_sites;
 use crate::{NewTask, QueueError, TaskRecord};
 
 /// A step of a stored plan.
@@ -135,7 +136,7 @@ impl TaskSnapshot {
         if let (Some(problem), Some(changed)) = (&mut problem, self.live.text("target_changed")) {
             problem.changed_target = changed == "1";
         }
-        Ok(problem)
+        Ok(problem.map(|problem| problem.with_left(left_on_sites(&self.output))))
     }
 
     /// The task. Results of later steps are merged over those of earlier ones.

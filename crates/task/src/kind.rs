@@ -97,6 +97,9 @@ named! {
         Transfer = "transfer",
         /// Delivers webhooks. Internal: tasks have no steps of it; every worker with a signing secret serves it.
         Webhook = "webhook",
+        /// Undoes what ended tasks have left on sites. Internal: tasks have no steps of it; every worker that serves
+        /// `transfer` serves it.
+        Cleanup = "cleanup",
     }
 }
 

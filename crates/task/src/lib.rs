@@ -55,8 +55,8 @@ pub use step::Step;
 pub use timestamp::to_milliseconds;
 pub use uuid::Uuid;
 pub use view::{
-    Artifact, CallbackView, Links, PROBLEM_TYPE_PREFIX, QueueView, StageDepth, StageSlots, StepView,
-    TaskList, TaskView, WorkerView,
+    Artifact, CallbackView, LeftOnSite, LeftState, Links, PROBLEM_TYPE_PREFIX, QueueView, SiteCleanupView,
+    StageDepth, StageSlots, StepView, TaskList, TaskView, WorkerView,
 };
 
 /// A task's id: a UUIDv7, so that ids sort by age.

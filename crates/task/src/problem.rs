@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Code, FieldError, SiteText, Stage};
+use crate::{Code, FieldError, LeftOnSite, LeftState, SiteText, Stage};
 
 /// A problem (RFC 9457): part of a failed task, or the body of an error response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,22 @@ impl Problem {
         }
     }
 
+    /// Adds what the task has left on sites, as `left`, and says so in the detail.
+    #[must_use]
+    pub fn with_left(mut self, left: Vec<LeftOnSite>) -> Self {
+        for LeftOnSite { left, state } in &left {
+            let what_happens = match state {
+                LeftState::Pending => "It is undone as soon as the site can be reached, for a day.",
+                LeftState::GivenUp => "It could not be undone within a day.",
+            };
+            self.detail = SiteText::from(format!("{} {left} {what_happens}", self.detail.trim_end()));
+        }
+        if let (false, Ok(left)) = (left.is_empty(), serde_json::to_value(&left)) {
+            self = self.with("left", left);
+        }
+        self
+    }
+
     /// Sets the stage that failed. It is then the end of a task, which has no HTTP status.
     #[must_use]
     pub fn at(mut self, stage: Stage) -> Self {
@@ -146,6 +162,21 @@ mod tests {
         stored["achieved"] = serde_json::json!(["c\u{1b}[1m"]);
         let read: Problem = serde_json::from_value(stored).unwrap();
         assert_eq!((read.detail.as_str(), read.achieved[0].as_str()), ("ab", "c"));
+    }
+
+    #[test]
+    fn what_is_left_on_sites_is_in_the_detail_and_for_programs() {
+        let problem = Problem::new(Code::TransferFailed, "The site did not respond.");
+        assert_eq!(problem.clone().with_left(Vec::new()), problem);
+        let left = |state| LeftOnSite { left: "The migrator is still on a.example.".into(), state };
+        let problem = problem.with_left(vec![left(LeftState::Pending), left(LeftState::GivenUp)]);
+        assert_eq!(
+            problem.detail,
+            "The site did not respond. The migrator is still on a.example. It is undone as soon as the site can be reached, \
+             for a day. The migrator is still on a.example. It could not be undone within a day."
+        );
+        let expected = serde_json::json!({"left": "The migrator is still on a.example.", "state": "given_up"});
+        assert_eq!(problem.more["left"][1], expected);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::kind::named;
 use crate::{Code, Kind, Problem, Progress, Stage, State, StoredRequest, TaskId};
 
 /// The path prefix of the problem pages.
@@ -152,6 +153,47 @@ pub struct QueueView {
     pub unreadable_tasks: u64,
     /// Workers with a recent heartbeat, and those lost lately.
     pub workers: Vec<WorkerView>,
+    /// What ended tasks have left on sites: up to 50 that are pending, oldest first, and up to 50 that were given up, newest
+    /// first.
+    #[serde(default)]
+    pub site_cleanups: Vec<SiteCleanupView>,
+}
+
+named! {
+    /// What becomes of something that an ended task has left on a site.
+    LeftState {
+        /// It will be undone as soon as the site can be reached.
+        Pending = "pending",
+        /// It could not be undone within a day.
+        GivenUp = "given_up",
+    }
+}
+
+/// Something that an ended task has left on a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LeftOnSite {
+    /// What is left, and where.
+    pub left: String,
+    /// What becomes of it.
+    pub state: LeftState,
+}
+
+/// Something that an ended task has left on a site, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SiteCleanupView {
+    /// The task.
+    pub task: TaskId,
+    /// The site: host without www, with port and path.
+    pub site: String,
+    /// What is left, and where.
+    pub left: String,
+    /// What becomes of it.
+    pub state: LeftState,
+    /// When the task ended.
+    #[serde(serialize_with = "crate::timestamp::serialize")]
+    pub since: Timestamp,
 }
 
 /// The depth of a stage's queue, in steps.

@@ -64,6 +64,39 @@ test(
 );
 
 test(
+	'for a day after it closed the key undoes what was left, and opens nothing',
+	static function () {
+		$key    = open_window();
+		$routes = array_keys( \Wpclone\Migrator\Route_Table::IMPORT_ONLY );
+		$undo   = array( 'remove', 'rollback', 'commit', 'abort' );
+		foreach ( array( 3600, 89999 ) as $after ) {
+			foreach ( $routes as $route ) {
+				$fields = signed_request( $key, array( 'route' => $route, 'timestamp' => (string) ( NOW + $after ) ) );
+				same( in_array( $route, $undo, true ), is_authenticated( $fields, NOW + $after ), "$route after $after s" );
+			}
+			same( NOW + 3600, Access_Window::load()->open_until(), 'the window stays closed' );
+		}
+		foreach ( $routes as $route ) {
+			$fields = signed_request( $key, array( 'route' => $route, 'timestamp' => (string) ( NOW + 90000 ) ) );
+			check( ! is_authenticated( $fields, NOW + 90000 ), "$route after 25 hours" );
+		}
+	}
+);
+
+test(
+	'a key that was replaced undoes nothing',
+	static function () {
+		$old   = open_window();
+		$later = NOW + 3600;
+		check( open_window( $later ) !== $old, 'a new key' );
+		foreach ( array( 'remove', 'rollback', 'commit', 'abort' ) as $route ) {
+			$fields = array( 'route' => $route, 'timestamp' => (string) $later );
+			check( ! is_authenticated( signed_request( $old, $fields ), $later ), $route );
+		}
+	}
+);
+
+test(
 	'a rejected request does not extend the window',
 	static function () {
 		open_window();

@@ -12,6 +12,7 @@ mod rewrite;
 mod secrets;
 mod service_faults;
 mod setup_and_app_passwords;
+mod site_cleanup;
 mod target;
 mod test_environment;
 mod webhooks;

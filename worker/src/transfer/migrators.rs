@@ -49,11 +49,6 @@ impl Migrators<'_> {
         }
     }
 
-    /// The id of the import on the target: the same for every attempt.
-    pub(super) fn import_id(&self) -> String {
-        self.job.task.derived(&format!("transfer {}", self.job.replays)).simple().to_string()
-    }
-
     fn prepared(&self, role: Role) -> Option<Migrator> {
         let site = self.job.prior.prepared(role)?;
         self.migrator(role, site.site.as_str(), &site.api_key, Some(site.plugin_status))

@@ -91,7 +91,7 @@ impl TransferStage {
     ) -> StepResult<StepOutput> {
         let source = migrators.source().ok_or_else(|| fault("The source was not prepared."))?;
         let target = migrators.destination().ok_or_else(|| fault("There is nothing to copy to."))?;
-        let (progress, id) = (TransferProgress::default(), migrators.import_id());
+        let (progress, id) = (TransferProgress::default(), job.import_id());
         let target_kind = match request.destination {
             CloneDestination::Clone { .. } => TargetKind::Clone { max_bytes: self.clone_max_bytes },
             CloneDestination::Target(_) => TargetKind::ExistingSite { sandbox_plugin: SANDBOX_PLUGIN },

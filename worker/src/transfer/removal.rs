@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use wpclone_task::{Code, MigratorRemoval, MigratorRemoved, PluginStatus, Problem};
+use wpclone_task::{Code, MigratorRemoval, MigratorRemoved, PluginStatus, Problem, Role};
 use wpclone_transfer::{commit, rollback};
 
 use super::migrators::{Migrator, Migrators};
@@ -25,7 +25,7 @@ pub(super) async fn finish(migrators: &Migrators<'_>) -> MigratorRemoved {
             // It deletes what the target had before.
             remove(migrators, &target).await.unwrap_or_else(incomplete)
         } else {
-            let committed = commit(&target.client, &migrators.import_id()).await;
+            let committed = commit(&target.client, &migrators.job.import_id()).await;
             committed.map_or_else(|error| incomplete(problem(&error)), |()| MigratorRemoval::Kept)
         });
     }
@@ -36,7 +36,17 @@ pub(super) async fn finish(migrators: &Migrators<'_>) -> MigratorRemoved {
         Some(_) => Some(MigratorRemoval::Kept),
         None => migrators.request.remove_migrator.then_some(MigratorRemoval::Incomplete),
     };
+    clear(migrators, &removed).await;
     removed
+}
+
+/// What is not complete stays registered: the queue cleans it up without the task.
+async fn clear(migrators: &Migrators<'_>, removed: &MigratorRemoved) {
+    for (role, removal) in [(Role::Source, removed.source), (Role::Target, removed.target)] {
+        if matches!(removal, Some(MigratorRemoval::Removed | MigratorRemoval::Kept)) {
+            migrators.job.left_on_sites.clear(role).await;
+        }
+    }
 }
 
 /// Ends a clone that failed or was cancelled. A target has afterwards what it had before.
@@ -44,6 +54,7 @@ pub(super) async fn roll_back(migrators: &Migrators<'_>) -> StepResult<MigratorR
     let mut removed = migrators.job.prior.migrator_removed().unwrap_or_default();
     if let Some(target) = migrators.target() {
         removed.target = Some(roll_back_target(migrators, &target).await?);
+        clear(migrators, &removed).await;
     }
     // Once it is removed, nobody answers there.
     if removed.source != Some(MigratorRemoval::Removed)
@@ -53,11 +64,12 @@ pub(super) async fn roll_back(migrators: &Migrators<'_>) -> StepResult<MigratorR
             if source.is_removed_at_end { remove(migrators, &source).await? } else { MigratorRemoval::Kept };
         removed.source = Some(removal);
     }
+    clear(migrators, &removed).await;
     Ok(removed)
 }
 
 async fn roll_back_target(migrators: &Migrators<'_>, target: &Migrator) -> StepResult<MigratorRemoval> {
-    rollback(&target.client, &migrators.import_id()).await.map_err(|error| problem(&error))?;
+    rollback(&target.client, &migrators.job.import_id()).await.map_err(|error| problem(&error))?;
     let removal = match target.plugin_status {
         Some(PluginStatus::Installed) => remove(migrators, target).await?,
         _ => MigratorRemoval::Kept,

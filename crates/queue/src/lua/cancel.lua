@@ -4,7 +4,7 @@
 -- Returns {'cancelled'} | {'requested'} | {'finished'} | {'unreadable'} | {'not_found'}
 
 local t = load_task(ARGV[2])
-if not t or is_delivery(t) then return { 'not_found' } end
+if not t or is_internal(t) then return { 'not_found' } end
 if FINAL[t.state] then return { 'finished' } end
 if not t.readable then
   report_unreadable(t)

@@ -29,6 +29,7 @@ local function claim_answer(t, i)
   local answer = { 'claimed', t.id, i, live[FIELDS[i].token], math.max(0, waited), live[FIELDS[i].attempts] or '0',
     live[FIELDS[i].crashes] or '0', t.body, live.replays or '0' }
   if #t.plan > 1 then append_outputs(t, answer) end
+  if is_site_cleanup(t) then answer[#answer + 1] = live.superseded or '' end
   return answer
 end
 
@@ -107,7 +108,8 @@ local function claim(lease, nonce, first)
       -- A program of its version may be running beside this one.
       if t.other_version then call('ZADD', KEY_OF.delayed[stage], int(NOW + UNREADABLE_RETRY), found) end
     elseif t and not FINAL[t.state] and step(t, i) and not is_abandoned(t, i) and step(t, i)[2] == stage and not has_lease(t, i) then
-      return claim_step(t, i, lease, nonce)
+      if not is_site_cleanup(t) or lock_for_cleanup(t) then return claim_step(t, i, lease, nonce) end
+      delay_step(t, i, SITE_BUSY_DELAY)
     end
   end
   return { 'again' }

@@ -2,8 +2,7 @@
 
 -- The message id of a callback: the same however often this runs, another one after a replay.
 local function delivery_id(t)
-  local hex = redis.sha1hex(t.id .. ' ' .. (t.live.replays or '0'))
-  return (string.gsub(hex, '^(%x%x%x%x%x%x%x%x)(%x%x%x%x)%x(%x%x%x)%x(%x%x%x)(%x%x%x%x%x%x%x%x%x%x%x%x).*', '%1-%2-8%3-8%4-%5'))
+  return derived_id(t.id .. ' ' .. (t.live.replays or '0'))
 end
 
 -- Queues the callback of a task that has ended.
@@ -60,6 +59,9 @@ local function finish(t, state, text, problem, code)
   set_state(t, state)
   if state ~= 'succeeded' then set(t, 'finished', NOW_TEXT) end -- otherwise its last step has the time
   if is_delivery(t) then return finish_delivery(t, state, code) end
+  if is_site_cleanup(t) then return finish_site_cleanup(t, state) end
+  local left = t.readable and queue_site_cleanups(t, t.phase ~= t.plan.cleanup_phase)
+  if left and state == 'cancelled' then text = text .. ' What is left on ' .. left .. ' is removed as soon as it can be reached.' end
   set_message(t, text)
   if problem then
     store_output(t, 'problem', problem)

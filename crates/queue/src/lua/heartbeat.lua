@@ -21,4 +21,4 @@ if ARGV[6] ~= '' then
   end
 end
 flush(t)
-return { 'ok', is_abandoned(t, i) and '1' or '0' }
+return { 'ok', (is_abandoned(t, i) or must_yield(t)) and '1' or '0' }

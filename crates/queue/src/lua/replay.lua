@@ -6,7 +6,7 @@
 
 local t = load_task(ARGV[2])
 if not t then return { call('ZSCORE', KEY.gone, ARGV[2]) and 'gone' or 'not_found' } end
-if is_delivery(t) then return { 'not_found' } end
+if is_internal(t) then return { 'not_found' } end
 if not t.readable then return { t.other_version and 'unreadable' or 'not_found' } end
 if t.state ~= 'failed' then return { 'state', t.state } end
 local secrets = ARGV[3]
@@ -28,6 +28,9 @@ if all then
   set(t, 'result_secret_bytes', '0')
 else
   call('HDEL', task_key('output', t.id), 'problem')
+  for _, name in ipairs(call('HKEYS', task_key('output', t.id))) do
+    if string.find(name, '^left%.') then call('HDEL', task_key('output', t.id), name) end
+  end
 end
 for _, name in ipairs({ 'finished', 'ending', 'ending_code', 'cancel', 'request_secret_bytes', 'callback', 'callback_code' }) do
   set(t, name, '')

@@ -81,7 +81,7 @@ local function grant_next(h)
   end
 end
 
-local function release_locks(t)
+function release_locks(t)
   local free
   for _, site in ipairs(t.sites) do
     local h = site_hash(site)

@@ -40,8 +40,8 @@ local function promote_due(stage)
     call('ZREM', delayed, found[n])
     local t, i = load_step(found[n])
     if t and not is_abandoned(t, i) then
-      -- A delayed callback does not overtake newer ones: its receiver may never answer.
-      make_ready(t, i, tonumber(found[n + 1]), is_delivery(t) and NOW or nil)
+      -- A delayed callback or clean-up does not overtake newer ones: the other side may never answer.
+      make_ready(t, i, tonumber(found[n + 1]), is_internal(t) and NOW or nil)
       flush(t)
       promoted = promoted + 1
     elseif i == true then
@@ -109,6 +109,22 @@ local function end_overdue_cleanups()
         finish_as_recorded(t)
         flush(t)
       end
+    end
+  end
+end
+
+-- Gives up clean-ups of sites that no worker has ended in time.
+local function end_overdue_site_cleanups()
+  local found = call('ZRANGE', KEY.site_cleanups, '-inf', int(NOW - SITE_CLEANUP_LIFETIME), 'BYSCORE', 'LIMIT', 0, BATCH)
+  for _, id in ipairs(found) do
+    local c = load_task(id)
+    if not c then
+      call('ZREM', KEY.site_cleanups, id)
+    elseif not c.readable then
+      report_unreadable(c)
+      call('ZADD', KEY.site_cleanups, NOW_TEXT, id)
+    elseif not has_lease(c, 0) then
+      finish_site_cleanup(c, 'failed')
     end
   end
 end
@@ -224,6 +240,7 @@ for s = STAGES, #ARGV, 2 do
   expire_leases(ARGV[s], ARGV[s + 1])
 end
 end_overdue_cleanups()
+end_overdue_site_cleanups()
 purge_corrupt()
 refresh_unreadable()
 repair_locks()

@@ -9,8 +9,18 @@ local UNREADABLE_RETRY = 60000 -- ms after which a step that could not be read i
 -- The lock of a site is named after the site, or after a hash of a long name.
 local function site_hash(site) return #site <= 40 and site or redis.sha1hex(site) end
 
--- Whether this is a callback: it is queued like a task, and not listed.
+-- Whether this is a callback, or a clean-up of a site. They are queued like tasks, and not listed.
 local function is_delivery(t) return t.kind == 'webhook' end
+local function is_site_cleanup(t) return t.kind == 'site-cleanup' end
+local function is_internal(t) return is_delivery(t) or is_site_cleanup(t) end
+
+-- An id (a UUID) that is the same whenever it is derived from this text.
+local function derived_id(text)
+  return (string.gsub(redis.sha1hex(text), '^(%x%x%x%x%x%x%x%x)(%x%x%x%x)%x(%x%x%x)%x(%x%x%x)(%x%x%x%x%x%x%x%x%x%x%x%x).*',
+    '%1-%2-8%3-8%4-%5'))
+end
+
+local release_locks -- in sites.lua
 
 local function is_cleanup_step(t, i) return step(t, i)[4] == '!' end
 
@@ -42,7 +52,7 @@ end
 
 -- Writes the collected changes and publishes that the task has changed.
 local function flush(t)
-  if t.publish and not is_delivery(t) then call('PUBLISH', KEY.task_changed, t.id .. ' ' .. t.owner) end
+  if t.publish and not is_internal(t) then call('PUBLISH', KEY.task_changed, t.id .. ' ' .. t.owner) end
   t.publish = nil
   if not t.writes then return end
   call('HSET', task_key('live', t.id), unpack(t.writes))
@@ -63,7 +73,7 @@ end
 -- Adds an event; `i` and `code` may be nil. Its id is its time and its number.
 local function add_event(t, i, code)
   t.publish = true
-  if is_delivery(t) then return end
+  if is_internal(t) then return end
   local n = (tonumber(t.live.events) or 0) + 1
   set(t, 'events', n)
   local events, of = task_key('events', t.id), i and step(t, i)
@@ -105,7 +115,7 @@ local function unindex(id, state, owner)
 end
 
 local function set_state(t, state)
-  if not is_delivery(t) then
+  if not is_internal(t) then
     unindex(t.id, t.state, t.owner)
     if state == 'queued' then
       index_queued(t)
@@ -203,6 +213,7 @@ end
 -- Ends the lease on a step; `state` is the final state of the step, nil when it has none yet.
 local function end_lease(t, i, state)
   call('ZREM', KEY_OF.leases[step(t, i)[2]], member(t, i))
+  if is_site_cleanup(t) then release_locks(t) end -- it has them for one attempt
   if state then
     set(t, FIELDS[i].state, state)
     set(t, FIELDS[i].finished, NOW_TEXT)

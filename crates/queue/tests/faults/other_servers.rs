@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use wpclone_queue::{
-    CancelOutcome, CompleteOutcome, EnqueueOutcome, FailOutcome, OwnerLimits, Queue, QueueError,
-    QueueOptions, ReplayOutcome, Signal, StoredOutput, TaskFilter,
+    CancelOutcome, ClaimAttempt, CompleteOutcome, EnqueueOutcome, FailOutcome, OwnerLimits, Queue, QueueError,
+    QueueOptions, ReplayOutcome, Signal, SiteCleanup, StoredOutput, TaskFilter,
 };
 use wpclone_task::{Code, Progress, Stage, State, TaskId};
 use wpclone_test_redis::{Cluster, Options, valkey};
@@ -27,6 +27,8 @@ async fn run_all_operations(url: &str) {
     tasks_of_one_site_run_in_order(&queue).await;
     cancellation(&queue).await;
     replay_and_delivery(&queue).await;
+    a_claim_that_is_repeated(&queue).await;
+    something_left_on_a_site(&queue).await;
     all_tasks_are_listed(&queue).await;
 }
 
@@ -162,6 +164,45 @@ async fn replay_and_delivery(queue: &Queue) {
     delivered(State::Succeeded).await;
     assert_eq!(replay().await, ReplayOutcome::NotFailed(State::Succeeded));
     assert!(queue.claim_delivery("w1").await.unwrap().is_none());
+}
+
+async fn a_claim_that_is_repeated(queue: &Queue) {
+    let ids = [queue.accept(&task("one.example")).await, queue.accept(&task("two.example")).await];
+    let attempt = ClaimAttempt::new();
+    let ask = async || queue.claim_with("w", Stage::OF_TASKS, &attempt).await.unwrap().unwrap().lease;
+    let first = ask().await;
+    assert_eq!((first.task, ask().await), (ids[0], first.clone()));
+    let (output, attempt) = (StoredOutput::default(), ClaimAttempt::new());
+    let complete = async || queue.complete_and_claim(&first, &output, Stage::OF_TASKS, &attempt).await.unwrap();
+    let (done, second) = complete().await;
+    let second = second.unwrap().lease;
+    assert_eq!((done, second.task), (CompleteOutcome::Finished, ids[1]));
+    let (done, again) = complete().await;
+    assert_eq!((done, again.unwrap().lease), (CompleteOutcome::Finished, second.clone()));
+    queue.complete(&second, &output).await.unwrap();
+}
+
+async fn something_left_on_a_site(queue: &Queue) {
+    queue.accept(&task("left.example")).await;
+    let claim = queue.take().await;
+    let site = sites(&["left.example"])[0].clone();
+    let cleanup = SiteCleanup {
+        site: site.clone(),
+        left: "Something is left.".into(),
+        details: serde_json::json!({"of": "it"}),
+        sealed: "sealed".into(),
+    };
+    queue.set_site_cleanup(&claim.lease, "source", Some(&cleanup)).await.unwrap();
+    queue.fail(&claim.lease, &problem(Code::CapMissing)).await.unwrap();
+    let left = queue.site_cleanups().await.unwrap();
+    assert_eq!((left.len(), left[0].task, left[0].left.as_str()), (1, claim.lease.task, "Something is left."));
+    assert_eq!(queue.task(claim.lease.task).await.problem.unwrap().more["left"][0]["state"], "pending");
+    assert_eq!(queue.stats().await.unwrap().stages[&Stage::Cleanup].delayed, 1);
+    queue.accept(&task("left.example")).await;
+    let next = queue.take().await;
+    queue.supersede_site_cleanups(&next.lease, &site).await.unwrap();
+    queue.done(&next).await;
+    assert!(queue.claim_site_cleanup("w", &ClaimAttempt::new()).await.unwrap().is_none(), "it is not due");
 }
 
 async fn all_tasks_are_listed(queue: &Queue) {

@@ -12,6 +12,7 @@ mod producers;
 mod recovery;
 mod replays;
 mod retries;
+mod site_cleanups;
 mod sites;
 mod state_machine;
 mod support;

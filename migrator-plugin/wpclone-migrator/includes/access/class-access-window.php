@@ -13,6 +13,9 @@ final class Access_Window {
 	/** How long access stays enabled after the last request, in seconds. */
 	const DURATION = 3600;
 
+	/** How long after the last request what was left on the site can still be undone with the same key, in seconds. */
+	const CLEANUP_DURATION = 90000;
+
 	/** The window is extended by at least so many seconds, so that frequent requests do not write every time. */
 	const MIN_EXTENSION = 30;
 
@@ -70,6 +73,16 @@ final class Access_Window {
 		return $this->is_open( $now ) ? $this->key : null;
 	}
 
+	/**
+	 * The key, 64 hex digits, while it is valid for a route; else null. It is valid longer for routes that only undo.
+	 *
+	 * @param mixed $route As the request has it.
+	 */
+	public function key_for( $route, int $now ): ?string {
+		$longer = in_array( $route, Route_Table::CLEANUP, true ) ? self::CLEANUP_DURATION - self::DURATION : 0;
+		return $this->key( $now - $longer );
+	}
+
 	/** When the window closes, in Unix seconds; meaningful only while it is open. */
 	public function open_until(): int {
 		return $this->open_until;
@@ -103,7 +116,8 @@ final class Access_Window {
 
 	/** Extends the window after a request. If another request extended it at the same time, that is enough. */
 	public function extend( int $now ): void {
-		if ( $now + self::DURATION - $this->open_until < self::MIN_EXTENSION ) {
+		// What is undone after it closed does not open it again.
+		if ( ! $this->is_open( $now ) || $now + self::DURATION - $this->open_until < self::MIN_EXTENSION ) {
 			return;
 		}
 		if ( $this->save( $this->key, $now + self::DURATION, $this->import_enabled ) ) {

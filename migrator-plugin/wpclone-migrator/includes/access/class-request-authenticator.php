@@ -25,7 +25,7 @@ final class Request_Authenticator {
 
 	/** Whether a request is genuine. If so, its nonce is remembered and the access window extended. */
 	public static function authenticate( Request $request, Access_Window $window, int $now ): bool {
-		$key = $window->key( $now );
+		$key = $window->key_for( $request->route, $now );
 		if ( null === $key ) {
 			return false;
 		}

@@ -13,7 +13,7 @@ final class Router {
 	/** The response to a request. A rejection is 403 without a reason. */
 	public static function respond( Request $request, int $now ): Response {
 		$window = Access_Window::load();
-		$key    = (string) $window->key( $now );
+		$key    = (string) $window->key_for( $request->route, $now );
 		if ( ! Request_Authenticator::authenticate( $request, $window, $now ) ) {
 			return Response::forbidden();
 		}

@@ -32,6 +32,9 @@ final class Route_Table {
 		'abort'        => true,
 	);
 
+	/** Routes that only undo what an import or the plugin did. */
+	const CLEANUP = array( 'remove', 'rollback', 'commit', 'abort' );
+
 	/** Routes whose request body is frames instead of JSON. */
 	const FRAME_REQUESTS = array( 'load-rows', 'store-files' );
 

@@ -1,0 +1,363 @@
+//! What a task has left on its sites when it ends: the queue cleans it up without the task.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wpclone_queue::{
+    Claim, ClaimAttempt, FailOutcome, NewTask, OwnerLimits, Queue, QueueError, RetryPolicy, SiteCleanup,
+    SiteCleanupClaim, StoredOutput, TaskEnding,
+};
+use wpclone_task::{Code, LeftState, Stage, State};
+
+use crate::support::*;
+
+/// Two parts that are undone when the task does not reach its last phase.
+const CLONE: &str = "browser prepare, browser prepare-target | transfer move | browser look? | transfer commit \
+     ! transfer rollback";
+const DAY: i64 = 24 * 3600 * 1000;
+const MINUTE: i64 = 60_000;
+const RETRY: RetryPolicy = RetryPolicy {
+    max_attempts: 1000,
+    backoff_base: Duration::from_secs(60),
+    backoff_cap: Duration::from_secs(60),
+    not_before: Duration::from_secs(60),
+};
+
+fn left_on(site: &str) -> SiteCleanup {
+    SiteCleanup {
+        site: sites(&[site])[0].clone(),
+        left: format!("Something is on {site}."),
+        details: json!({"url": format!("https://{site}"), "import": "ab cd"}),
+        sealed: format!("sealed-key-of-{site}"),
+    }
+}
+
+async fn accept(queue: &Queue, on: &[&str]) -> NewTask {
+    let new = task(on[0]);
+    queue.enqueue_with_plan(&new, &plan(CLONE), sites(on), 0).await.unwrap();
+    new
+}
+
+async fn take(queue: &Queue, step: &str) -> Claim {
+    let claim = queue.take().await;
+    assert_eq!(claim.step, step);
+    claim
+}
+
+/// Registers something on each site, which is left when the transfer and the clean-up step fail.
+async fn fail_with_something_left(queue: &Queue, on: &[&str]) -> NewTask {
+    let new = accept(queue, on).await;
+    let first = take(queue, "prepare").await;
+    for site in on {
+        queue.set_site_cleanup(&first.lease, site, Some(&left_on(site))).await.unwrap();
+    }
+    queue.done(&first).await;
+    queue.done(&take(queue, "prepare-target").await).await;
+    queue.fail(&take(queue, "move").await.lease, &problem(Code::CapMissing)).await.unwrap();
+    queue.fail(&take(queue, "rollback").await.lease, &problem(Code::CapMissing)).await.unwrap();
+    new
+}
+
+/// Claims a clean-up, and confirms the claim.
+async fn claim(queue: &Queue) -> Option<SiteCleanupClaim> {
+    let claim = queue.claim_site_cleanup("w1", &ClaimAttempt::new()).await.unwrap()?;
+    queue.heartbeat(&claim.lease, None).await.unwrap();
+    Some(claim)
+}
+
+/// Claims the first of all clean-ups that wait, as if they were due.
+async fn claim_early(redis: &Redis, queue: &Queue) -> Option<SiteCleanupClaim> {
+    let delayed: Vec<String> = redis.command("ZRANGE {wpclone}:delayed:cleanup 0 -1").await;
+    for entry in delayed {
+        redis.command::<()>(&format!("ZADD {{wpclone}}:delayed:cleanup XX 1 {entry}")).await;
+    }
+    queue.sweep().await.unwrap();
+    claim(queue).await
+}
+
+/// Claims a clean-up when this much time has passed.
+async fn claim_after(redis: &Redis, queue: &Queue, ms: i64) -> Option<SiteCleanupClaim> {
+    redis.advance_clock(ms).await;
+    queue.sweep().await.unwrap();
+    claim(queue).await
+}
+
+async fn depth(queue: &Queue) -> (u64, u64, u64) {
+    let depth = queue.stats().await.unwrap().stages[&Stage::Cleanup];
+    (depth.ready, depth.running, depth.delayed)
+}
+
+#[tokio::test]
+async fn what_an_ended_task_left_is_cleaned_up_without_it() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let new = fail_with_something_left(&queue, &["a.example", "b.example"]).await;
+
+    let failed = queue.task(new.id).await;
+    let problem = failed.problem.unwrap();
+    assert_eq!((failed.state, problem.code), (State::Failed, Code::CapMissing));
+    let left = json!([
+        {"left": "Something is on a.example.", "state": "pending"},
+        {"left": "Something is on b.example.", "state": "pending"},
+    ]);
+    assert_eq!(problem.more["left"], left);
+    assert!(problem.detail.contains("Something is on a.example. It is undone as soon as"), "{}", problem.detail);
+
+    // Not at once, as the task has just tried; never by workers of the stages of tasks, and in no list.
+    assert!(claim(&queue).await.is_none());
+    let first = claim_after(&redis, &queue, MINUTE).await.unwrap();
+    let second = claim(&queue).await.unwrap();
+    assert!(claim(&queue).await.is_none());
+    queue.nothing_ready().await;
+    assert_eq!(queue.list(&Default::default(), None, 100).await.unwrap().tasks.len(), 1);
+    let mut names = [first.name.clone(), second.name.clone()];
+    names.sort();
+    assert_eq!(names, ["a.example", "b.example"]);
+    for claimed in [&first, &second] {
+        let expected = left_on(&claimed.name);
+        assert_eq!((claimed.task, claimed.ending), (new.id, TaskEnding::Ended));
+        assert_eq!((&claimed.details, &claimed.sealed), (&expected.details, &expected.sealed));
+        assert_eq!((claimed.attempts, claimed.superseded), (0, false));
+        assert!(matches!(queue.get(claimed.lease.task).await.unwrap(), wpclone_queue::TaskLookup::NotFound));
+    }
+    queue.complete(&first.lease, &StoredOutput::default()).await.unwrap();
+    let problem = queue.task(new.id).await.problem.unwrap();
+    assert_eq!(problem.more["left"].as_array().unwrap().len(), 1, "only what is still left");
+    queue.complete(&second.lease, &StoredOutput::default()).await.unwrap();
+    let problem = queue.task(new.id).await.problem.unwrap();
+    assert_eq!((problem.more.get("left"), problem.detail.as_str()), (None, "It went wrong."));
+
+    assert_eq!(depth(&queue).await, (0, 0, 0));
+    assert_eq!(queue.counters().await.unwrap()["site_cleanup_done_total"], 2);
+    assert!(!redis.holds("sealed-key-of").await, "the key is deleted with the clean-up");
+    let kept: Vec<String> = redis.command("KEYS *site*").await;
+    assert_eq!(kept, [""; 0]);
+}
+
+#[tokio::test]
+async fn nothing_is_cleaned_up_that_the_task_has_cleaned_up_itself() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let new = accept(&queue, &["a.example"]).await;
+    let first = take(&queue, "prepare").await;
+    queue.set_site_cleanup(&first.lease, "source", Some(&left_on("a.example"))).await.unwrap();
+    queue.done(&first).await;
+    queue.fail(&take(&queue, "prepare-target").await.lease, &problem(Code::CapMissing)).await.unwrap();
+    let rollback = take(&queue, "rollback").await;
+    queue.set_site_cleanup(&rollback.lease, "source", None).await.unwrap();
+    queue.done(&rollback).await;
+    assert_eq!(queue.task(new.id).await.problem.unwrap().more.get("left"), None);
+    assert!(claim_after(&redis, &queue, DAY).await.is_none());
+    assert!(matches!(
+        queue.set_site_cleanup(&rollback.lease, "source", Some(&left_on("a.example"))).await,
+        Err(QueueError::LeaseLost)
+    ));
+}
+
+#[tokio::test]
+async fn a_cleanup_knows_whether_its_task_was_completed() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    accept(&queue, &["a.example"]).await;
+    let first = take(&queue, "prepare").await;
+    queue.set_site_cleanup(&first.lease, "source", Some(&left_on("a.example"))).await.unwrap();
+    queue.done(&first).await;
+    for step in ["prepare-target", "move", "look", "commit"] {
+        queue.done(&take(&queue, step).await).await;
+    }
+    assert_eq!(claim_after(&redis, &queue, MINUTE).await.unwrap().ending, TaskEnding::Completed);
+}
+
+#[tokio::test]
+async fn an_overdue_cleanup_phase_hands_over_and_a_cancelled_task_says_so() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let new = accept(&queue, &["a.example"]).await;
+    let first = take(&queue, "prepare").await;
+    queue.set_site_cleanup(&first.lease, "source", Some(&left_on("a.example"))).await.unwrap();
+    queue.done(&first).await;
+    queue.cancel(new.id).await.unwrap();
+    // No worker comes in ten minutes.
+    redis.advance_clock(11 * MINUTE).await;
+    queue.sweep().await.unwrap();
+    let cancelled = queue.task(new.id).await;
+    assert_eq!(cancelled.state, State::Cancelled);
+    assert_eq!(
+        cancelled.progress.message,
+        "Cancelled. What is left on a.example is removed as soon as it can be reached."
+    );
+    assert_eq!(claim_after(&redis, &queue, MINUTE).await.unwrap().task, new.id);
+}
+
+#[tokio::test]
+async fn a_cleanup_holds_the_lock_of_its_site_only_during_an_attempt() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    fail_with_something_left(&queue, &["a.example"]).await;
+    // The owner's next task does not wait for it.
+    let next = queue.accept(&task("a.example")).await;
+    let running = queue.take().await;
+    assert_eq!(running.lease.task, next);
+    assert!(claim_early(&redis, &queue).await.is_none(), "the site is locked");
+    assert_eq!(depth(&queue).await, (0, 0, 1));
+    queue.done(&running).await;
+
+    let attempt = claim_early(&redis, &queue).await.unwrap();
+    assert_eq!(attempt.attempts, 0, "waiting costs no attempt");
+    assert!(!queue.heartbeat(&attempt.lease, None).await.unwrap().cancel_requested);
+    let next = queue.accept(&task("www.a.example")).await;
+    queue.nothing_ready().await;
+    assert!(queue.heartbeat(&attempt.lease, None).await.unwrap().cancel_requested, "it gives way");
+    queue.defer(&attempt.lease, Duration::from_secs(60)).await.unwrap();
+    let running = queue.take().await;
+    assert_eq!(running.lease.task, next);
+    queue.done(&running).await;
+
+    // A failed attempt, one whose worker dies, and one that nobody got the answer to.
+    let attempt = claim_early(&redis, &queue).await.unwrap();
+    assert!(matches!(
+        queue.fail_with(&attempt.lease, &problem(Code::MigratorUnreachable), &RETRY).await.unwrap(),
+        FailOutcome::Retrying(_)
+    ));
+    queue.accept(&task("a.example")).await;
+    queue.done(&queue.take().await).await;
+    for confirmed in [true, false] {
+        let attempt = claim_early(&redis, &queue).await.unwrap();
+        queue.release(&attempt.lease).await.unwrap();
+        let lost = queue.claim_site_cleanup("w1", &ClaimAttempt::new()).await.unwrap().unwrap();
+        assert_eq!(lost.attempts, 1);
+        if confirmed {
+            queue.heartbeat(&lost.lease, None).await.unwrap();
+        }
+        let waiting = queue.accept(&task("a.example")).await;
+        queue.nothing_ready().await;
+        redis.command::<()>(&format!("ZADD {{wpclone}}:leases:cleanup XX 1 {}:0", lost.lease.task)).await;
+        queue.sweep().await.unwrap();
+        let running = queue.take().await;
+        assert_eq!(running.lease.task, waiting);
+        assert!(claim(&queue).await.is_none());
+        queue.done(&running).await;
+    }
+    let last = claim_early(&redis, &queue).await.unwrap();
+    queue.complete(&last.lease, &StoredOutput::default()).await.unwrap();
+    assert_eq!(depth(&queue).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn what_was_left_last_on_a_site_is_undone_first() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        left.push(fail_with_something_left(&queue, &["a.example"]).await.id);
+        redis.next_millisecond().await;
+    }
+    for expected in left.into_iter().rev() {
+        redis.advance_clock(2 * MINUTE).await;
+        queue.sweep().await.unwrap();
+        let claimed = claim(&queue).await.unwrap();
+        assert_eq!(claimed.task, expected);
+        assert!(claim(&queue).await.is_none());
+        queue.complete(&claimed.lease, &StoredOutput::default()).await.unwrap();
+    }
+    assert_eq!(depth(&queue).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_later_task_takes_over_what_was_left() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    fail_with_something_left(&queue, &["a.example", "b.example"]).await;
+    queue.accept(&task("a.example")).await;
+    let setup = queue.take().await;
+    queue.supersede_site_cleanups(&setup.lease, &sites(&["a.example"])[0]).await.unwrap();
+    queue.done(&setup).await;
+    assert!(matches!(
+        queue.supersede_site_cleanups(&setup.lease, &sites(&["b.example"])[0]).await,
+        Err(QueueError::LeaseLost)
+    ));
+    redis.advance_clock(MINUTE).await;
+    queue.sweep().await.unwrap();
+    for _ in 0..2 {
+        let claimed = claim(&queue).await.unwrap();
+        assert_eq!(claimed.superseded, claimed.name == "a.example");
+    }
+}
+
+#[tokio::test]
+async fn a_cleanup_is_given_up_after_a_day_and_its_task_and_the_operator_are_told() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let (by_worker, unattended) = (
+        fail_with_something_left(&queue, &["a.example"]).await.id,
+        fail_with_something_left(&queue, &["b.example"]).await.id,
+    );
+    let pending = queue.site_cleanups().await.unwrap();
+    let shown: Vec<_> = pending.iter().map(|c| (c.task, c.site.as_str(), c.state)).collect();
+    let expected =
+        [(by_worker, "a.example", LeftState::Pending), (unattended, "b.example", LeftState::Pending)];
+    assert_eq!(shown, expected);
+    // The worker decides when it is too late; without one the queue does.
+    let last = RetryPolicy { max_attempts: 1, ..RETRY };
+    redis.advance_clock(2 * MINUTE).await;
+    queue.sweep().await.unwrap();
+    let (one, two) = (claim(&queue).await.unwrap(), claim(&queue).await.unwrap());
+    let (a, b) = if one.task == by_worker { (one, two) } else { (two, one) };
+    let failed = queue.fail_with(&a.lease, &problem(Code::MigratorUnreachable), &last).await.unwrap();
+    assert_eq!(failed, FailOutcome::DeadLettered);
+    queue.release(&b.lease).await.unwrap();
+    redis.advance_clock(DAY).await;
+    queue.sweep().await.unwrap();
+    assert_eq!(queue.task(unattended).await.problem.unwrap().more["left"][0]["state"], "pending");
+    redis.advance_clock(DAY / 12).await;
+    queue.sweep().await.unwrap();
+    for id in [by_worker, unattended] {
+        let problem = queue.task(id).await.problem.unwrap();
+        assert_eq!(problem.more["left"][0]["state"], "given_up");
+        assert!(problem.detail.ends_with("It could not be undone within a day."), "{}", problem.detail);
+    }
+    let given_up = queue.site_cleanups().await.unwrap();
+    let shown: Vec<_> = given_up.iter().map(|c| (c.task, c.left.as_str(), c.state)).collect();
+    let expected = [
+        (unattended, "Something is on b.example.", LeftState::GivenUp),
+        (by_worker, "Something is on a.example.", LeftState::GivenUp),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(queue.counters().await.unwrap()["site_cleanup_given_up_total"], 2);
+    assert_eq!(depth(&queue).await, (0, 0, 0));
+    assert!(!redis.holds("sealed-key-of").await);
+
+    // A replay does the work again, and says nothing of what an earlier run left.
+    queue.replay(by_worker, Some("brought"), OwnerLimits::default()).await.unwrap();
+    assert!(queue.task(by_worker).await.problem.is_none());
+}
+
+#[tokio::test]
+async fn the_cleanups_of_a_site_are_bounded() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        ids.push(fail_with_something_left(&queue, &["a.example"]).await.id);
+        redis.next_millisecond().await;
+    }
+    let pending: Vec<_> = queue.site_cleanups().await.unwrap();
+    let of = |state| pending.iter().filter(|c| c.state == state).map(|c| c.task).collect::<Vec<_>>();
+    assert_eq!(of(LeftState::Pending), ids[2..]);
+    assert_eq!(of(LeftState::GivenUp), [ids[1], ids[0]]);
+}
+
+#[tokio::test]
+async fn a_registration_has_a_limit() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    accept(&queue, &["a.example"]).await;
+    let first = take(&queue, "prepare").await;
+    let huge = SiteCleanup { details: json!("x".repeat(4 << 10)), ..left_on("a.example") };
+    assert!(matches!(
+        queue.set_site_cleanup(&first.lease, "source", Some(&huge)).await,
+        Err(QueueError::TooLarge(_))
+    ));
+    let words = SiteCleanup { sealed: "two words".into(), ..left_on("a.example") };
+    assert!(queue.set_site_cleanup(&first.lease, "source", Some(&words)).await.is_err());
+}

@@ -1,0 +1,116 @@
+//! What a task leaves on a site that cannot be reached: its end says so, and the queue undoes it later.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wpclone_task::{LeftState, State, TaskView};
+use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
+
+/// A must-use plugin: wp-admin works, and the migrator cannot be reached.
+const MIGRATOR_IS_DOWN: &str = "if (preg_match('/wpclone[_-]migrator/', $_SERVER['REQUEST_URI'] ?? '')) { \
+    http_response_code(503); exit('down'); }";
+/// Users, posts, addresses, tables, folders of the import, and whether the migrator is there.
+const STATE: &str = "global $wpdb; echo json_encode([$wpdb->get_col('SELECT user_login FROM ' . $wpdb->users), \
+    $wpdb->get_results('SELECT ID, post_title FROM ' . $wpdb->posts . ' ORDER BY ID', ARRAY_N), \
+    get_option('siteurl'), get_option('blogname'), get_option('active_plugins'), $wpdb->get_col('SHOW TABLES'), \
+    glob(dirname(ABSPATH) . '/wpclone-*'), is_dir(WP_PLUGIN_DIR . '/wpclone-migrator'), get_option('wpclone_migrator')]);";
+/// The access windows of the migrator ended an hour ago: an administrator's key is no longer shown, and nothing is read.
+const CLOSE_WINDOW: &str = "global $wpdb; $window = json_decode($wpdb->get_var(\"SELECT option_value FROM $wpdb->options WHERE option_name = 'wpclone_migrator'\"), true); \
+    $window['open_until'] = time() - 3600; \
+    $wpdb->update($wpdb->options, ['option_value' => json_encode($window)], ['option_name' => 'wpclone_migrator']); \
+    echo $window['open_until'];";
+/// A clean-up's attempt, with the requests' own deadlines.
+const ATTEMPT: Duration = Duration::from_secs(120);
+
+async fn state(site: &Site) -> Result<Value> {
+    Ok(serde_json::from_str(&site.eval_php(STATE).await?)?)
+}
+
+/// The sites that ended tasks have left something on.
+async fn left_on(client: &Client) -> Result<Vec<(String, LeftState)>> {
+    Ok(client.queue().await?.site_cleanups.into_iter().map(|c| (c.site, c.state)).collect())
+}
+
+/// Makes all clean-ups due.
+async fn make_due(app: &TestApp) {
+    let redis = redis::Client::open(app.redis.url()).expect("a URL");
+    let mut redis = redis.get_multiplexed_async_connection().await.expect("Redis");
+    let key = "{wpclone}:delayed:cleanup";
+    let delayed = redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).query_async::<Vec<String>>(&mut redis).await;
+    for entry in delayed.expect("the clean-ups") {
+        redis::cmd("ZADD").arg(key).arg("XX").arg(1).arg(entry).exec_async(&mut redis).await.expect("a change");
+    }
+}
+
+#[tokio::test]
+async fn sites_that_a_task_could_not_clean_up_are_cleaned_up_later_without_it() -> Result {
+    let source = Site::builder(Version::Bookworm).content(300).start().await?;
+    let target = Site::builder(Version::Bookworm).start().await?;
+    let before = (state(&source).await?, state(&target).await?);
+    let app = TestApp::builder().stages("browser,transfer").start().await?;
+    let client = app.client()?;
+    let body = json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())});
+    let task = client.accepted("/clone", &body).await?;
+    let begun =
+        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
+    client.wait_until(task.id, "its transfer", begun).await?;
+    for site in [&source, &target] {
+        site.put_mu_plugin("down", MIGRATOR_IS_DOWN)?;
+    }
+    client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
+    let task = client.wait_within(task.id, Duration::from_secs(600)).await?;
+    assert_eq!(task.state, State::Cancelled, "{task:#?}");
+    assert!(task.progress.message.contains("What is left on"), "{}", task.progress.message);
+    assert_eq!(left_on(&client).await?.len(), 2);
+    assert!(source.tree().join("wp-content/plugins/wpclone-migrator").is_dir());
+
+    // The owner's next task on the site does not wait for it.
+    make_due(&app).await;
+    let task = client.app_password(&target, &target.admin(), "later").await?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+
+    // Later than the access windows end, the sites can be reached again.
+    for site in [&source, &target] {
+        site.eval_php(CLOSE_WINDOW).await?;
+        site.remove_mu_plugin("down")?;
+    }
+    let log = app.workers[0].log();
+    let nothing_left = async || {
+        make_due(&app).await;
+        left_on(&client).await.is_ok_and(|left| left.is_empty())
+    };
+    until("the sites to be cleaned up", ATTEMPT, Some(&log), nothing_left).await?;
+    assert_eq!((state(&source).await?, state(&target).await?), before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_setup_after_a_failed_task_keeps_the_migrator_that_the_task_had_left() -> Result {
+    let source = Site::builder(Version::Bookworm).content(300).start().await?;
+    let target = Site::builder(Version::Bookworm).start().await?;
+    let app = TestApp::builder().stages("browser,transfer").start().await?;
+    let client = app.client()?;
+    let body = json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())});
+    let task = client.accepted("/clone", &body).await?;
+    let begun =
+        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
+    client.wait_until(task.id, "its transfer", begun).await?;
+    source.put_mu_plugin("down", MIGRATOR_IS_DOWN)?;
+    client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
+    client.wait_within(task.id, Duration::from_secs(600)).await?;
+    assert_eq!(left_on(&client).await?.len(), 1);
+
+    source.remove_mu_plugin("down")?;
+    let task = client.setup(&source, &source.admin(), wpclone_task::Role::Source).await?;
+    let task = client.wait(task.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    let log = app.workers[0].log();
+    let nothing_left = async || {
+        make_due(&app).await;
+        left_on(&client).await.is_ok_and(|left| left.is_empty())
+    };
+    until("the clean-up to end", ATTEMPT, Some(&log), nothing_left).await?;
+    assert!(source.tree().join("wp-content/plugins/wpclone-migrator").is_dir(), "the setup's owner uses it");
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Registers with the queue what a task would leave on its sites if it ended now, so that the queue can undo it without the
+//! task.
+
+use std::time::Duration;
+
+use backon::{ConstantBuilder, Retryable as _};
+use serde::{Deserialize, Serialize};
+use url::Url;
+use wpclone_queue::{Claim, Lease, Queue, QueueError, SiteCleanup};
+use wpclone_service::seal::Sealer;
+use wpclone_task::{
+    CloneDestination, CloneRequest, Code, PluginStatus, PreparedSite, Problem, Request, Role, SiteKey,
+    StepOutput, TaskId,
+};
+
+use crate::job::Job;
+
+const RETRIES: usize = 10;
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+
+/// What a clean-up needs to know beside the migrator's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MigratorCleanup {
+    /// The site's address.
+    pub(crate) url: Url,
+    /// The import into the site. It is made final when the task was completed, else rolled back. `None` for a source.
+    pub(crate) import: Option<String>,
+    /// Whether the migrator is removed when the task was completed.
+    pub(crate) remove_when_completed: bool,
+    /// Whether the migrator is removed when the task ended in another way.
+    pub(crate) remove_when_ended: bool,
+}
+
+/// The registrations of one step.
+#[derive(Clone)]
+pub(crate) struct Registrations {
+    queue: Queue,
+    lease: Lease,
+    sealer: Sealer,
+}
+
+impl Registrations {
+    pub(crate) fn of(queue: &Queue, claim: &Claim, sealer: &Sealer) -> Self {
+        Self { queue: queue.clone(), lease: claim.lease.clone(), sealer: sealer.clone() }
+    }
+
+    /// Registers what a step leaves behind that ended with this output; called before its end is reported.
+    ///
+    /// # Errors
+    /// The queue did not confirm it: the step has not ended.
+    pub(crate) async fn register(&self, job: &Job, output: &StepOutput) -> Result<(), Box<Problem>> {
+        let stored = match (&job.request, output) {
+            (Request::Setup(setup), StepOutput::Setup(_)) => self.take_over(&setup.login.site.key()).await,
+            (Request::Clone(request), StepOutput::Prepared(role, site)) => {
+                self.prepared(job, request, *role, site).await?
+            }
+            _ => Ok(()),
+        };
+        stored.map_err(|error| fault(format!("What the step leaves behind cannot be stored: {error}.")))
+    }
+
+    /// Nothing of this task is left on the site any more.
+    pub(crate) async fn clear(&self, role: Role) {
+        if let Err(error) = self.store(role, None).await {
+            tracing::warn!(%error, "the registration of a clean-up cannot be deleted; it will find nothing to do");
+        }
+    }
+
+    async fn prepared(
+        &self,
+        job: &Job,
+        request: &CloneRequest,
+        role: Role,
+        site: &PreparedSite,
+    ) -> Result<Result<(), QueueError>, Box<Problem>> {
+        let login = match (role, &request.destination) {
+            (Role::Target, CloneDestination::Target(target)) => target,
+            _ => &request.source,
+        };
+        let (key, url) = (login.site.key(), site.site.url());
+        if !request.remove_migrator
+            && let Err(error) = self.take_over(&key).await
+        {
+            return Ok(Err(error));
+        }
+        let Some((left, details)) = left_behind(job, request, role, site) else { return Ok(Ok(())) };
+        let sealed = self.sealer.seal(job.task, &seal_field(role.as_str()), &site.api_key);
+        let sealed = sealed.map_err(|error| fault(format!("The migrator's key cannot be sealed: {error}.")))?;
+        let details = serde_json::to_value(details).map_err(|_| fault(format!("{url} cannot be stored.")))?;
+        Ok(self.store(role, Some(&SiteCleanup { site: key, left, details, sealed })).await)
+    }
+
+    /// This task has promised its owner the migrator: clean-ups of earlier tasks do not remove it.
+    async fn take_over(&self, site: &SiteKey) -> Result<(), QueueError> {
+        retried(|| self.queue.supersede_site_cleanups(&self.lease, site)).await
+    }
+
+    async fn store(&self, role: Role, cleanup: Option<&SiteCleanup>) -> Result<(), QueueError> {
+        retried(|| self.queue.set_site_cleanup(&self.lease, role.as_str(), cleanup)).await
+    }
+}
+
+/// What a task leaves on a site that it has prepared, as a sentence and for the clean-up; `None` for nothing.
+fn left_behind(
+    job: &Job,
+    request: &CloneRequest,
+    role: Role,
+    site: &PreparedSite,
+) -> Option<(String, MigratorCleanup)> {
+    let (url, was_installed) = (site.site.url().clone(), site.plugin_status == PluginStatus::Installed);
+    let remove_when_completed = was_installed && request.remove_migrator;
+    match role {
+        Role::Source if !remove_when_completed => None,
+        Role::Source => {
+            let left = format!("The migrator plugin may still be installed on {url}.");
+            Some((
+                left,
+                MigratorCleanup { url, import: None, remove_when_completed, remove_when_ended: true },
+            ))
+        }
+        Role::Target => {
+            let left = format!("Parts of the copy, and the migrator plugin, may still be on {url}.");
+            let import = Some(job.import_id());
+            Some((
+                left,
+                MigratorCleanup { url, import, remove_when_completed, remove_when_ended: was_installed },
+            ))
+        }
+    }
+}
+
+/// The field that the migrator's key is sealed for.
+pub(super) fn seal_field(name: &str) -> String {
+    format!("cleanup.{name}")
+}
+
+async fn retried<F>(call: impl FnMut() -> F) -> Result<(), QueueError>
+where
+    F: Future<Output = Result<(), QueueError>>,
+{
+    let retry = ConstantBuilder::default().with_delay(RETRY_DELAY).with_max_times(RETRIES);
+    call.retry(retry).when(|error| matches!(error, QueueError::Unavailable(_))).await
+}
+
+fn fault(detail: String) -> Box<Problem> {
+    Box::new(Problem::new(Code::WorkerFault, detail))
+}
+
+/// The name of the import of a task into its target: the same for every attempt of a run.
+pub(crate) fn import_id(task: TaskId, replays: u32) -> String {
+    task.derived(&format!("transfer {replays}")).simple().to_string()
+}
