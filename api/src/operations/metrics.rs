@@ -72,7 +72,11 @@ fn register_counters(registry: &mut Registry, counters: &Counters) {
             "Writes of workers after their lease expired, which were refused",
         ),
         ("replayed_total", "replays", "Failed tasks that were replayed"),
-        ("site_cleanup_done_total", "site_cleanups_done", "Things left on sites by ended tasks that were undone"),
+        (
+            "site_cleanup_done_total",
+            "site_cleanups_done",
+            "Things left on sites by ended tasks that were undone",
+        ),
         (
             "site_cleanup_given_up_total",
             "site_cleanups_given_up",

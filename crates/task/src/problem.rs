@@ -175,7 +175,8 @@ mod tests {
             "The site did not respond. The migrator is still on a.example. It is undone as soon as the site can be reached, \
              for a day. The migrator is still on a.example. It could not be undone within a day."
         );
-        let expected = serde_json::json!({"left": "The migrator is still on a.example.", "state": "given_up"});
+        let expected =
+            serde_json::json!({"left": "The migrator is still on a.example.", "state": "given_up"});
         assert_eq!(problem.more["left"][1], expected);
     }
 

@@ -38,7 +38,14 @@ async fn make_due(app: &TestApp) {
     let key = "{wpclone}:delayed:cleanup";
     let delayed = redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).query_async::<Vec<String>>(&mut redis).await;
     for entry in delayed.expect("the clean-ups") {
-        redis::cmd("ZADD").arg(key).arg("XX").arg(1).arg(entry).exec_async(&mut redis).await.expect("a change");
+        redis::cmd("ZADD")
+            .arg(key)
+            .arg("XX")
+            .arg(1)
+            .arg(entry)
+            .exec_async(&mut redis)
+            .await
+            .expect("a change");
     }
 }
 

@@ -22,8 +22,8 @@ use wpclone_service::seal::Sealer;
 use wpclone_service::telemetry;
 use wpclone_task::{Code, ExposeSecret as _, Problem, Stage};
 
-pub(crate) use self::registration::{Registrations, import_id};
 use self::registration::{MigratorCleanup, seal_field};
+pub(crate) use self::registration::{Registrations, import_id};
 use crate::browser::BrowserAvailability;
 use crate::claim_loop::claim_loop;
 use crate::lease;
@@ -179,7 +179,11 @@ impl SiteCleanups {
         if removes { remove(&client, &http, &cleanup).await } else { Ok(()) }
     }
 
-    async fn report(&self, claim: &SiteCleanupClaim, report: &Report) -> Result<Option<FailOutcome>, QueueError> {
+    async fn report(
+        &self,
+        claim: &SiteCleanupClaim,
+        report: &Report,
+    ) -> Result<Option<FailOutcome>, QueueError> {
         let lease = &claim.lease;
         match report {
             Report::Done => self.queue.complete(lease, &StoredOutput::default()).await.map(|_| None),
@@ -196,7 +200,11 @@ impl SiteCleanups {
     }
 }
 
-async fn remove(client: &Client, http: &reqwest::Client, cleanup: &MigratorCleanup) -> Result<(), Box<Problem>> {
+async fn remove(
+    client: &Client,
+    http: &reqwest::Client,
+    cleanup: &MigratorCleanup,
+) -> Result<(), Box<Problem>> {
     match client.remove().await {
         Ok(report) if report.is_complete() => Ok(()),
         Ok(_) => Err(failure("Parts of the migrator are left on the site.")),

@@ -85,7 +85,8 @@ impl Registrations {
         }
         let Some((left, details)) = left_behind(job, request, role, site) else { return Ok(Ok(())) };
         let sealed = self.sealer.seal(job.task, &seal_field(role.as_str()), &site.api_key);
-        let sealed = sealed.map_err(|error| fault(format!("The migrator's key cannot be sealed: {error}.")))?;
+        let sealed =
+            sealed.map_err(|error| fault(format!("The migrator's key cannot be sealed: {error}.")))?;
         let details = serde_json::to_value(details).map_err(|_| fault(format!("{url} cannot be stored.")))?;
         Ok(self.store(role, Some(&SiteCleanup { site: key, left, details, sealed })).await)
     }

@@ -105,8 +105,7 @@ async fn a_claim_whose_response_is_lost_is_answered_again_with_the_same_lease() 
         // The same with the completion of the step before, which is executed together with the claim or not at all.
         let next = setup.direct.accept(&task("b.example")).await;
         let (output, attempt) = (StoredOutput::default(), ClaimAttempt::new());
-        let complete =
-            || setup.proxied.complete_and_claim(&first.lease, &output, Stage::OF_TASKS, &attempt);
+        let complete = || setup.proxied.complete_and_claim(&first.lease, &output, Stage::OF_TASKS, &attempt);
         setup.call_and_cut(cut, complete()).await;
         let done = setup.direct.task(id).await.state;
         assert_eq!(done, if cut.2 { State::Succeeded } else { State::Running });

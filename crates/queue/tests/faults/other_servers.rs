@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use wpclone_queue::{
-    CancelOutcome, ClaimAttempt, CompleteOutcome, EnqueueOutcome, FailOutcome, OwnerLimits, Queue, QueueError,
-    QueueOptions, ReplayOutcome, Signal, SiteCleanup, StoredOutput, TaskFilter,
+    CancelOutcome, ClaimAttempt, CompleteOutcome, EnqueueOutcome, FailOutcome, OwnerLimits, Queue,
+    QueueError, QueueOptions, ReplayOutcome, Signal, SiteCleanup, StoredOutput, TaskFilter,
 };
 use wpclone_task::{Code, Progress, Stage, State, TaskId};
 use wpclone_test_redis::{Cluster, Options, valkey};
@@ -27,9 +27,9 @@ async fn run_all_operations(url: &str) {
     tasks_of_one_site_run_in_order(&queue).await;
     cancellation(&queue).await;
     replay_and_delivery(&queue).await;
+    all_tasks_are_listed(&queue).await;
     a_claim_that_is_repeated(&queue).await;
     something_left_on_a_site(&queue).await;
-    all_tasks_are_listed(&queue).await;
 }
 
 /// Options with which a failed step is ready again at once.
@@ -173,7 +173,8 @@ async fn a_claim_that_is_repeated(queue: &Queue) {
     let first = ask().await;
     assert_eq!((first.task, ask().await), (ids[0], first.clone()));
     let (output, attempt) = (StoredOutput::default(), ClaimAttempt::new());
-    let complete = async || queue.complete_and_claim(&first, &output, Stage::OF_TASKS, &attempt).await.unwrap();
+    let complete =
+        async || queue.complete_and_claim(&first, &output, Stage::OF_TASKS, &attempt).await.unwrap();
     let (done, second) = complete().await;
     let second = second.unwrap().lease;
     assert_eq!((done, second.task), (CompleteOutcome::Finished, ids[1]));
@@ -195,7 +196,10 @@ async fn something_left_on_a_site(queue: &Queue) {
     queue.set_site_cleanup(&claim.lease, "source", Some(&cleanup)).await.unwrap();
     queue.fail(&claim.lease, &problem(Code::CapMissing)).await.unwrap();
     let left = queue.site_cleanups().await.unwrap();
-    assert_eq!((left.len(), left[0].task, left[0].left.as_str()), (1, claim.lease.task, "Something is left."));
+    assert_eq!(
+        (left.len(), left[0].task, left[0].left.as_str()),
+        (1, claim.lease.task, "Something is left.")
+    );
     assert_eq!(queue.task(claim.lease.task).await.problem.unwrap().more["left"][0]["state"], "pending");
     assert_eq!(queue.stats().await.unwrap().stages[&Stage::Cleanup].delayed, 1);
     queue.accept(&task("left.example")).await;

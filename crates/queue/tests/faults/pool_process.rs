@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
-use wpclone_queue::{Claim, ClaimAttempt, EnqueueOutcome, Lease, Queue, QueueError, QueueOptions, StoredOutput};
+use wpclone_queue::{
+    Claim, ClaimAttempt, EnqueueOutcome, Lease, Queue, QueueError, QueueOptions, StoredOutput,
+};
 use wpclone_task::{Progress, Stage};
 
 use crate::support::{plan, sites, task};

@@ -101,7 +101,11 @@ async fn what_an_ended_task_left_is_cleaned_up_without_it() {
         {"left": "Something is on b.example.", "state": "pending"},
     ]);
     assert_eq!(problem.more["left"], left);
-    assert!(problem.detail.contains("Something is on a.example. It is undone as soon as"), "{}", problem.detail);
+    assert!(
+        problem.detail.contains("Something is on a.example. It is undone as soon as"),
+        "{}",
+        problem.detail
+    );
 
     // Not at once, as the task has just tried; never by workers of the stages of tasks, and in no list.
     assert!(claim(&queue).await.is_none());

@@ -5,8 +5,8 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use wpclone_queue::{
-    CancelOutcome, Claim, ClaimAttempt, FailOutcome, OwnerLimits, Queue, QueueError, QueueOptions, ReplayOutcome,
-    StoredOutput,
+    CancelOutcome, Claim, ClaimAttempt, FailOutcome, OwnerLimits, Queue, QueueError, QueueOptions,
+    ReplayOutcome, StoredOutput,
 };
 use wpclone_task::{Code, Progress, Stage, State, StepPlan};
 
@@ -25,19 +25,47 @@ const PLANS: [&str; 5] = [
 /// An operation. Its numbers choose one of the tasks or leases so far, ended and expired ones included.
 #[derive(Debug, Clone)]
 enum Operation {
-    Enqueue { sites: usize, plan: usize },
+    Enqueue {
+        sites: usize,
+        plan: usize,
+    },
     /// Asked for twice when the first answer is lost.
-    Claim { first_lost: bool },
-    Heartbeat { lease: usize, percent: u8 },
-    Complete { lease: usize, and_claim: bool },
-    Fail { lease: usize, again: bool },
-    Stop { lease: usize },
-    Release { lease: usize },
-    Cancel { task: usize },
-    ExpireLease { lease: usize },
-    MakeDue { lease: usize },
-    Replay { task: usize },
-    AdvanceClock { by: i64 },
+    Claim {
+        first_lost: bool,
+    },
+    Heartbeat {
+        lease: usize,
+        percent: u8,
+    },
+    Complete {
+        lease: usize,
+        and_claim: bool,
+    },
+    Fail {
+        lease: usize,
+        again: bool,
+    },
+    Stop {
+        lease: usize,
+    },
+    Release {
+        lease: usize,
+    },
+    Cancel {
+        task: usize,
+    },
+    ExpireLease {
+        lease: usize,
+    },
+    MakeDue {
+        lease: usize,
+    },
+    Replay {
+        task: usize,
+    },
+    AdvanceClock {
+        by: i64,
+    },
     Sweep,
 }
 
@@ -241,11 +269,13 @@ impl World<'_> {
             Operation::Complete { and_claim: true, .. } => {
                 let output = StoredOutput::default();
                 let attempt = ClaimAttempt::new();
-                match self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser], &attempt).await {
+                match self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser], &attempt).await
+                {
                     Ok((done, claim_of_next)) => {
                         assert_eq!(done, task.completed(claim));
                         // As after a lost answer.
-                        let again = self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser], &attempt);
+                        let again =
+                            self.queue.complete_and_claim(&claim.lease, &output, &[Stage::Browser], &attempt);
                         match (again.await, &claim_of_next) {
                             (Ok((_, Some(again))), Some(next)) => assert_eq!(again.lease, next.lease),
                             (Err(QueueError::LeaseLost), None) => {}
