@@ -13,8 +13,8 @@ final class Access_Window {
 	/** How long access stays enabled after the last request, in seconds. */
 	const DURATION = 3600;
 
-	/** How long after the last request what was left on the site can still be undone with the same key, in seconds. */
-	const CLEANUP_DURATION = 90000;
+	/** How long after that the routes that only undo stay enabled, in seconds. */
+	const UNDO_DURATION = 86400;
 
 	/** The window is extended by at least so many seconds, so that frequent requests do not write every time. */
 	const MIN_EXTENSION = 30;
@@ -73,14 +73,9 @@ final class Access_Window {
 		return $this->is_open( $now ) ? $this->key : null;
 	}
 
-	/**
-	 * The key, 64 hex digits, while it is valid for a route; else null. It is valid longer for routes that only undo.
-	 *
-	 * @param mixed $route As the request has it.
-	 */
+	/** The key for a route. */
 	public function key_for( $route, int $now ): ?string {
-		$longer = in_array( $route, Route_Table::CLEANUP, true ) ? self::CLEANUP_DURATION - self::DURATION : 0;
-		return $this->key( $now - $longer );
+		return $this->key( in_array( $route, Route_Table::UNDO, true ) ? $now - self::UNDO_DURATION : $now );
 	}
 
 	/** When the window closes, in Unix seconds; meaningful only while it is open. */
@@ -116,7 +111,6 @@ final class Access_Window {
 
 	/** Extends the window after a request. If another request extended it at the same time, that is enough. */
 	public function extend( int $now ): void {
-		// What is undone after it closed does not open it again.
 		if ( ! $this->is_open( $now ) || $now + self::DURATION - $this->open_until < self::MIN_EXTENSION ) {
 			return;
 		}

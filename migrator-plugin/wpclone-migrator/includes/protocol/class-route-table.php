@@ -32,8 +32,8 @@ final class Route_Table {
 		'abort'        => true,
 	);
 
-	/** Routes that only undo what an import or the plugin did. */
-	const CLEANUP = array( 'remove', 'rollback', 'commit', 'abort' );
+	/** Routes that only undo. */
+	const UNDO = array( 'remove', 'rollback', 'commit', 'abort' );
 
 	/** Routes whose request body is frames instead of JSON. */
 	const FRAME_REQUESTS = array( 'load-rows', 'store-files' );
