@@ -19,8 +19,14 @@ end
 
 -- Takes the site's lock for an attempt. What was left last is undone first: a later task found what an earlier one had left.
 local function lock_for_cleanup(c)
-  local newest = call('ZRANGE', cleanups_of_site(c.sites[1]), -1, -1)[1]
-  return (not newest or newest == c.id) and try_lock_all(c)
+  local of_site = cleanups_of_site(c.sites[1])
+  for _, id in ipairs(call('ZRANGE', of_site, 0, -1, 'REV')) do
+    if id == c.id then break end
+    local later = load_task(id)
+    if later and (later.readable or later.other_version) and not FINAL[later.state] then return false end
+    call('ZREM', of_site, id) -- it is gone, or corrupt
+  end
+  return try_lock_all(c)
 end
 
 -- Whether a clean-up should stop because a task waits for its site.

@@ -268,6 +268,22 @@ async fn what_was_left_last_on_a_site_is_undone_first() {
 }
 
 #[tokio::test]
+async fn a_corrupt_cleanup_blocks_no_other() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let first = fail_with_something_left(&queue, &["a.example"]).await.id;
+    redis.next_millisecond().await;
+    fail_with_something_left(&queue, &["a.example"]).await;
+    let ids: Vec<String> = redis.command("ZRANGE {wpclone}:site_cleanups 0 -1").await;
+    put_record(&redis, ids[1].parse().unwrap(), "1 1 1\nsite-cleanup").await;
+    let claimed = claim_early(&redis, &queue).await.unwrap();
+    assert_eq!(claimed.task, first);
+    queue.complete(&claimed.lease, &StoredOutput::default()).await.unwrap();
+    queue.sweep().await.unwrap();
+    assert_eq!(depth(&queue).await, (0, 0, 0));
+}
+
+#[tokio::test]
 async fn a_later_task_takes_over_what_was_left() {
     let redis = Redis::start().await;
     let queue = redis.queue();
