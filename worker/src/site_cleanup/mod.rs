@@ -27,7 +27,7 @@ pub(crate) use self::registration::{Registrations, import_id};
 use crate::browser::BrowserAvailability;
 use crate::claim_loop::claim_loop;
 use crate::lease;
-use crate::net::{self, EgressPolicy, EgressProxy};
+use crate::net::{self, EgressProxy, EgressRules};
 use crate::report_outcome::report_with_retry;
 
 /// How many clean-ups run at once.
@@ -54,7 +54,7 @@ const MAX_PAGE: usize = 64 << 10;
 pub(crate) struct SiteCleanups {
     pub(crate) queue: Queue,
     pub(crate) sealer: Sealer,
-    pub(crate) egress: EgressPolicy,
+    pub(crate) egress: EgressRules,
     pub(crate) browser: BrowserAvailability,
     /// Cancelled when attempts that still run are to be released.
     pub(crate) release: CancellationToken,
@@ -166,9 +166,11 @@ impl SiteCleanups {
         let key: Key =
             key.expose_secret().parse().map_err(|_| fault("The migrator's key is malformed.".to_owned()))?;
         let no_egress = |error: &dyn std::fmt::Display| fault(format!("Sites cannot be reached: {error}."));
-        let proxy = Arc::new(EgressProxy::start(self.egress.clone()).await.map_err(|e| no_egress(&e))?);
         let sites = [cleanup.url.clone()];
-        let http = net::direct_client(&proxy, &self.egress, &self.browser.user_agent(), &sites).await;
+        // No clone of ours: those are deleted as a whole.
+        let egress = self.egress.for_task(&sites, None);
+        let proxy = Arc::new(EgressProxy::start(egress.clone()).await.map_err(|e| no_egress(&e))?);
+        let http = net::direct_client(&proxy, &egress, &self.browser.user_agent(), &sites).await;
         let http = http.and_then(reqwest::ClientBuilder::build).map_err(|e| no_egress(&e))?;
         let client = Client::new(http.clone(), cleanup.url.clone(), key);
         if let Some(import) = &cleanup.import {
