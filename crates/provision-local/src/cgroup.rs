@@ -146,7 +146,13 @@ fn set_limits(hierarchy: &Hierarchy, folder: &Path, limits: &ResourceLimits) -> 
 
 fn can_create(hierarchy: &Hierarchy, prefix: &str) -> bool {
     let folder = hierarchy.parent.join(format!("{prefix}probe"));
-    let limits = ResourceLimits { processes: 1, memory_bytes: 1 << 20, cpu_weight: 100, open_files: 1 };
+    let limits = ResourceLimits {
+        processes: 1,
+        memory_bytes: 1 << 20,
+        cpu_weight: 100,
+        open_files: 1,
+        file_bytes: None,
+    };
     let created = fs::create_dir(&folder).and_then(|()| set_limits(hierarchy, &folder, &limits));
     let _ = fs::remove_dir(&folder);
     created.is_ok()

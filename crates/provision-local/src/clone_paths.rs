@@ -89,6 +89,16 @@ impl ClonePaths {
         self.folder.join("fpm.conf")
     }
 
+    /// The folder of the socket to the database; only we write in it.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.join("db")
+    }
+
+    /// The socket that leads to the clone's database server.
+    pub(crate) fn database_socket(&self) -> PathBuf {
+        self.database().join("sock")
+    }
+
     /// Whether the folder holds nothing but what comes before the record: nothing, or the record's temporary file.
     pub(crate) fn is_without_content(&self) -> io::Result<bool> {
         let new = temporary(&self.record());

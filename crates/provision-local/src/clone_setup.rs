@@ -8,6 +8,7 @@ use serde_json::json;
 use wpclone_provision::{Isolation, ProvisionError, SourceFacts};
 
 use crate::blocking::run_blocking;
+use crate::database_relay::DatabaseRelay;
 use crate::database_server::{DatabaseServer, DatabaseServers};
 use crate::error::failed;
 use crate::host::Host;
@@ -49,7 +50,7 @@ impl CloneSetup {
         match entry.info().isolation {
             Isolation::Shared => Ok(None),
             Isolation::Dedicated => {
-                let started = self.servers.start(entry.name().as_str()).await;
+                let started = self.servers.start_dedicated(&entry.name(), entry.slot()).await;
                 started.map(Some).map_err(failed("the database server cannot be started"))
             }
         }
@@ -82,17 +83,15 @@ impl CloneSetup {
     pub(crate) async fn write_config(
         &self,
         entry: &LocalClone,
-        processes: &CloneProcesses,
         secrets: &Secrets,
     ) -> Result<(), ProvisionError> {
-        let (info, shared) = (entry.info(), self.shared.admin());
-        let own = processes.database.as_ref().map(DatabaseServer::admin);
+        let info = entry.info();
         let config = WpConfig {
             url: &info.url,
             table_prefix: &info.table_prefix,
             username: &info.username,
             database: info.name.as_str(),
-            database_socket: own.as_ref().unwrap_or(&shared).socket(),
+            database_socket: &entry.paths.database_socket(),
             secrets,
             clone_runtime: &self.host.state_dir.clone_runtime(),
         };
@@ -136,17 +135,27 @@ impl CloneSetup {
         if let Some(dead) = processes.fpm.take() {
             dead.stop().await;
         }
+        self.connect_database(entry, processes)
+            .await
+            .map_err(failed("the clone cannot reach its database"))?;
         let (_, program) = self.host.binaries.fpm_for(Some(&record.info.php));
         let (user, runtime) = (self.host.users.of_slot(record.slot), self.host.state_dir.clone_runtime());
         let facts = &record.info.facts;
-        let shared = self.shared.admin();
-        let own = processes.database.as_ref().map(DatabaseServer::admin);
-        let database = own.as_ref().unwrap_or(&shared).socket_folder();
-        let start =
-            php_fpm::start(&entry.paths, &runtime, program, user, facts, database, &self.host.launcher);
-        let started = start.await;
+        let started = php_fpm::start(&entry.paths, &runtime, program, user, facts, &self.host.launcher).await;
         processes.fpm = Some(started.map_err(failed("php-fpm cannot be started"))?);
         entry.note_supervisors(processes);
+        Ok(())
+    }
+
+    /// Listens on the clone's socket for its database, if nobody does.
+    async fn connect_database(&self, entry: &LocalClone, processes: &mut CloneProcesses) -> io::Result<()> {
+        if processes.relay.is_none() {
+            let (paths, user) = (&entry.paths, self.host.users.of_slot(entry.slot()));
+            let own = processes.database.as_ref().map(DatabaseServer::admin);
+            let server = own.unwrap_or_else(|| self.shared.admin()).socket().to_owned();
+            let relay = DatabaseRelay::start(paths, user, server, self.servers.connections_per_clone);
+            processes.relay = Some(relay.await?);
+        }
         Ok(())
     }
 

@@ -8,11 +8,20 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::binaries::Binaries;
 use crate::command::run;
+use crate::database_sessions::{self, Sessions, XaTransaction};
 
 /// The most time that one call of the client may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most time that a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often dropping a schema is tried: connections that are ended may hold its tables for a moment.
+const DROP_ATTEMPTS: u32 = 4;
+/// How long dropping a schema waits for its tables, in seconds.
+const DROP_WAIT_SECONDS: u32 = 10;
+/// The privileges that clones have on their schema. Routines and events are left out: they are stored in tables of the
+/// server, where one clone could fill the disk unnoticed.
+const PRIVILEGES: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, \
+                          CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, TRIGGER";
 
 /// The administrator of a database server.
 #[derive(Debug, Clone)]
@@ -21,21 +30,32 @@ pub(crate) struct DatabaseAdmin {
     root_password: SecretString,
     client: PathBuf,
     dump: PathBuf,
+    user_limits: UserLimits,
+}
+
+/// The limits of a clone's user that MariaDB enforces.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UserLimits {
+    /// The most connections.
+    pub(crate) connections: usize,
+    /// How long a statement may run, unless the session changes that; see [`crate::database_watch`].
+    pub(crate) statement: Duration,
 }
 
 impl DatabaseAdmin {
-    pub(crate) fn new(socket: PathBuf, root_password: SecretString, binaries: &Binaries) -> Self {
-        Self { socket, root_password, client: binaries.client.clone(), dump: binaries.dump.clone() }
+    pub(crate) fn new(
+        socket: PathBuf,
+        root_password: SecretString,
+        binaries: &Binaries,
+        user_limits: UserLimits,
+    ) -> Self {
+        let (client, dump) = (binaries.client.clone(), binaries.dump.clone());
+        Self { socket, root_password, client, dump, user_limits }
     }
 
-    /// The server's socket.
+    /// The server's socket. Clones have sockets of their own, which lead to it.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
-    }
-
-    /// The folder with the server's socket.
-    pub(crate) fn socket_folder(&self) -> &Path {
-        self.socket.parent().unwrap_or(&self.socket)
     }
 
     /// Whether the server answers.
@@ -49,14 +69,22 @@ impl DatabaseAdmin {
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
+    /// Runs SQL and returns the rows as bytes.
+    async fn query(&self, sql: &str) -> io::Result<Vec<u8>> {
+        self.call(&self.client, &["--execute", sql], b"", CALL_TIMEOUT).await
+    }
+
     /// Creates a schema and a user that sees nothing else, both with this name. Existing ones are dropped.
     pub(crate) async fn create(&self, name: &str, password: &SecretString) -> io::Result<()> {
         self.drop(name).await?;
         let sql = format!(
             "CREATE DATABASE `{name}` CHARACTER SET utf8mb4; \
-             CREATE USER '{name}'@'localhost' IDENTIFIED BY '{}' WITH MAX_USER_CONNECTIONS 64; \
-             GRANT ALL ON `{}`.* TO '{name}'@'localhost';",
+             CREATE USER '{name}'@'localhost' IDENTIFIED BY '{}' \
+             WITH MAX_USER_CONNECTIONS {} MAX_STATEMENT_TIME {}; \
+             GRANT {PRIVILEGES} ON `{}`.* TO '{name}'@'localhost';",
             password.expose_secret(),
+            self.user_limits.connections,
+            self.user_limits.statement.as_secs(),
             // In a grant these two are wildcards.
             name.replace('_', "\\_").replace('%', "\\%"),
         );
@@ -65,8 +93,51 @@ impl DatabaseAdmin {
 
     /// Drops a schema and its user. Dropping missing ones succeeds.
     pub(crate) async fn drop(&self, name: &str) -> io::Result<()> {
-        let sql = format!("DROP DATABASE IF EXISTS `{name}`; DROP USER IF EXISTS '{name}'@'localhost';");
-        self.run("", sql.as_bytes()).await.map(drop)
+        let drop = format!(
+            "SET lock_wait_timeout={DROP_WAIT_SECONDS}; DROP DATABASE IF EXISTS `{name}`; \
+             DROP USER IF EXISTS '{name}'@'localhost';"
+        );
+        let mut dropped = Ok(());
+        for _ in 0..DROP_ATTEMPTS {
+            // Nobody uses the schema any more, but a statement without end or a prepared transaction locks its tables.
+            self.lock_account(name).await?;
+            self.roll_back_prepared(&self.sessions().await?.prepared).await;
+            dropped = self.run("", drop.as_bytes()).await.map(|_| ());
+            if dropped.is_ok() {
+                break;
+            }
+        }
+        dropped
+    }
+
+    /// Ends all connections of a user and refuses new ones. Of a missing user this succeeds.
+    pub(crate) async fn lock_account(&self, name: &str) -> io::Result<()> {
+        let sql = format!(
+            "ALTER USER IF EXISTS '{name}'@'localhost' ACCOUNT LOCK; KILL HARD CONNECTION USER '{name}'@'localhost';"
+        );
+        self.run("", sql.as_bytes()).await.map(|_| ())
+    }
+
+    /// The connections of clones, their transactions, and prepared transactions.
+    pub(crate) async fn sessions(&self) -> io::Result<Sessions> {
+        Ok(Sessions::parse(&self.query(database_sessions::QUERY).await?))
+    }
+
+    /// Ends connections.
+    pub(crate) async fn kill(&self, connections: impl IntoIterator<Item = u64>) {
+        for id in connections {
+            // It may have ended meanwhile.
+            let _ = self.query(&format!("KILL HARD CONNECTION {id}")).await;
+        }
+    }
+
+    /// Rolls back prepared transactions that belong to no connection any more: they would keep their locks, and the undo
+    /// logs of all users, for ever.
+    pub(crate) async fn roll_back_prepared(&self, prepared: &[XaTransaction]) {
+        for transaction in prepared {
+            // A transaction of a connection that still exists is refused.
+            let _ = self.query(&transaction.rollback()).await;
+        }
     }
 
     /// All schemas except the server's own.
@@ -93,7 +164,8 @@ impl DatabaseAdmin {
         let mut all =
             vec!["--no-defaults", socket.as_str(), "--user=root", "--default-character-set=utf8mb4"];
         if program == self.client {
-            all.extend(["--batch", "--skip-column-names"]);
+            // A server may not ask for files of ours.
+            all.extend(["--batch", "--skip-column-names", "--local-infile=0"]);
         }
         all.extend(args.iter().filter(|arg| !arg.is_empty()));
         // Not an argument, which every user of the system could read.

@@ -1,36 +1,39 @@
-//! MariaDB servers that the provisioner runs: lean, and reachable by a socket only.
+//! MariaDB servers that the provisioner runs: lean, sandboxed, each as a user of its own, and reachable by a socket only.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
+use tokio_util::task::AbortOnDropHandle;
+use wpclone_provision::CloneName;
 use zeroize::Zeroizing;
 
 use crate::binaries::Binaries;
 use crate::blocking::run_blocking;
 use crate::command::log_tail;
-use crate::database_admin::DatabaseAdmin;
+use crate::database_admin::{DatabaseAdmin, UserLimits};
+use crate::database_config::{ServerPaths, arguments, init_sql, install_arguments, install_sandbox, sandbox};
+use crate::database_limits::DatabaseLimits;
+use crate::database_watch::{self, WatchedServer};
 use crate::files::{create_dir, remove_all, write_atomically};
 use crate::launcher::{Daemon, LaunchSpec, Launcher};
 use crate::random::random_hex;
-use crate::sandbox::{ResourceLimits, SandboxSpec};
 use crate::state_dir::{StateDir, StateLock};
 use crate::tree;
-use crate::users::{Ids, chown};
+use crate::users::{Ids, Users, chown};
 
 /// Installing takes some five seconds on an idle machine.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// Starting takes half a second, recovery after a crash longer.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The name of the shared server's folder.
+const SHARED_SERVER: &str = "shared";
 /// Time for a clean shutdown. With the supervisor's own time, the server is gone ten seconds after the worker's death.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What a server uses at most: it has a thread for each connection.
-const LIMITS: ResourceLimits =
-    ResourceLimits { processes: 600, memory_bytes: 2 << 30, cpu_weight: 100, open_files: 32_768 };
 
 /// Starts database servers.
 #[derive(Debug, Clone)]
@@ -38,8 +41,13 @@ pub(crate) struct DatabaseServers {
     pub(crate) state_dir: StateDir,
     pub(crate) binaries: Binaries,
     pub(crate) launcher: Launcher,
-    pub(crate) user: Option<Ids>,
+    pub(crate) users: Users,
     pub(crate) lock: Arc<StateLock>,
+    /// The most connections of a clone.
+    pub(crate) connections_per_clone: usize,
+    /// The most clones of the shared server.
+    pub(crate) max_clones: usize,
+    pub(crate) limits: DatabaseLimits,
 }
 
 /// A running server.
@@ -47,71 +55,89 @@ pub(crate) struct DatabaseServers {
 pub(crate) struct DatabaseServer {
     admin: DatabaseAdmin,
     daemon: Daemon,
+    watch: AbortOnDropHandle<()>,
 }
 
 impl DatabaseServers {
     /// The folder of a server.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
-        self.state_dir.mariadb().join(name)
+        self.paths(name).folder
     }
 
-    /// Starts the server of this name. Its data is created if there is none.
-    pub(crate) async fn start(&self, name: &str) -> io::Result<DatabaseServer> {
-        let folder = self.folder(name);
-        let data = folder.join("data");
-        if !data.is_dir() {
-            let pristine = self.pristine_data().await?;
-            let (folder, new, data, user) = (folder.clone(), folder.join("new"), data.clone(), self.user);
-            let copied = self.lock.run_blocking(move || {
-                // It is ours, so that nobody can replace what we write in it.
-                create_dir(&folder, 0o711)?;
-                create_dir(&folder.join("run"), 0o711)?;
-                chown(&folder.join("run"), user)?;
+    fn paths(&self, name: &str) -> ServerPaths {
+        ServerPaths { folder: self.state_dir.mariadb().join(name) }
+    }
+
+    /// Starts the server that clones share.
+    pub(crate) async fn start_shared(&self) -> io::Result<DatabaseServer> {
+        let connections = self.connections_per_clone.saturating_mul(self.max_clones);
+        self.start(SHARED_SERVER, self.users.of_database(0), connections).await
+    }
+
+    /// Starts the server of a dedicated clone, which has this slot.
+    pub(crate) async fn start_dedicated(&self, clone: &CloneName, slot: u32) -> io::Result<DatabaseServer> {
+        self.start(clone.as_str(), self.users.of_database(slot), self.connections_per_clone).await
+    }
+
+    /// Starts a server. Its data is created if there is none.
+    async fn start(&self, name: &str, user: Option<Ids>, connections: usize) -> io::Result<DatabaseServer> {
+        let paths = self.paths(name);
+        // New at each start: no file contains it for long, and no system user can log in without it.
+        let root_password = SecretString::from(random_hex::<16>()?);
+        self.prepare(&paths, user, Zeroizing::new(init_sql(&root_password))).await?;
+        let (init, log) = (paths.init_sql(), paths.log());
+        let launch = LaunchSpec {
+            program: &self.binaries.mariadbd,
+            args: arguments(&paths, connections),
+            log: &log,
+            user,
+            grace: GRACE,
+            sandbox: sandbox(&paths, connections),
+        };
+        let mut daemon = self.launcher.start(launch).await?;
+        let user_limits =
+            UserLimits { connections: self.connections_per_clone, statement: self.limits.statement };
+        let admin = DatabaseAdmin::new(paths.socket(), root_password, &self.binaries, user_limits);
+        let ready = daemon.until_ready(START_TIMEOUT, async || admin.ping().await).await;
+        let _ = run_blocking(move || fs::remove_file(&init)).await;
+        ready?;
+        let watched = WatchedServer { admin: admin.clone(), paths, limits: self.limits };
+        let watch = database_watch::watch(watched);
+        Ok(DatabaseServer { admin, daemon, watch })
+    }
+
+    /// Prepares the folders of a server and gives them to its user.
+    async fn prepare(
+        &self,
+        paths: &ServerPaths,
+        user: Option<Ids>,
+        init_sql: Zeroizing<String>,
+    ) -> io::Result<()> {
+        let pristine = if paths.data().is_dir() { None } else { Some(self.pristine_data().await?) };
+        let paths = paths.clone();
+        let prepare = move || {
+            // It is ours, so that nobody can replace what we write in it.
+            create_dir(&paths.folder, 0o711)?;
+            if let Some(pristine) = pristine {
+                let new = paths.folder.join("new");
                 remove_all(&new)?;
                 tree::copy(&pristine, &new, user, &|_| false)?;
                 // Only the server may read what clones store.
                 create_dir(&new, 0o700)?;
-                fs::rename(&new, &data)
-            });
-            copied.await?;
-        }
-        let (tmp, user) = (folder.join("tmp"), self.user);
-        run_blocking(move || {
-            remove_all(&tmp)?;
-            create_dir(&tmp, 0o700)?;
-            chown(&tmp, user)
-        })
-        .await?;
-        // New at each start: no file contains it for long, and no system user can log in without it.
-        let root_password = SecretString::from(random_hex::<16>()?);
-        let (init, socket) = (folder.join("init.sql"), folder.join("run/sock"));
-        let (sql, file, user) = (Zeroizing::new(init_sql(&root_password)), init.clone(), self.user);
-        let written = move || {
-            write_atomically(&file, sql.as_bytes(), 0o600)?;
-            chown(&file, user)
+                fs::rename(&new, paths.data())?;
+            } else if !is_owned_by(&paths.data(), user)? {
+                // Another version ran it as another user. No program of that user has the folder open any more.
+                tree::chown_all(&paths.data(), user)?;
+            }
+            remove_all(&paths.tmp())?;
+            for folder in [paths.tmp(), paths.run()] {
+                create_dir(&folder, 0o700)?;
+                chown(&folder, user)?;
+            }
+            write_atomically(&paths.init_sql(), init_sql.as_bytes(), 0o600)?;
+            chown(&paths.init_sql(), user)
         };
-        run_blocking(written).await?;
-        let log = folder.join("log");
-        let mut daemon = self
-            .launcher
-            .start(LaunchSpec {
-                program: &self.binaries.mariadbd,
-                args: arguments(&folder, &socket, &init),
-                log: &log,
-                user: self.user,
-                grace: GRACE,
-                sandbox: SandboxSpec {
-                    read_only: vec![init.clone()],
-                    read_write: vec![folder.join("data"), folder.join("tmp"), folder.join("run")],
-                    limits: LIMITS,
-                },
-            })
-            .await?;
-        let admin = DatabaseAdmin::new(socket, root_password, &self.binaries);
-        let ready = daemon.until_ready(START_TIMEOUT, async || admin.ping().await).await;
-        let _ = run_blocking(move || fs::remove_file(&init)).await;
-        ready?;
-        Ok(DatabaseServer { admin, daemon })
+        self.lock.run_blocking(prepare).await
     }
 
     /// The data of a freshly installed server, created once and then copied.
@@ -121,7 +147,8 @@ impl DatabaseServers {
         if data.is_dir() {
             return Ok(data);
         }
-        let (folder, user) = (new.clone(), self.user);
+        let user = self.users.of_database(0);
+        let folder = new.clone();
         run_blocking(move || {
             remove_all(&folder)?;
             create_dir(&folder, 0o700)?;
@@ -132,26 +159,21 @@ impl DatabaseServers {
         // A supervisor does not report its program's exit status, and an installation that was killed leaves files that
         // look like data, so a last file marks success.
         let installed = new.join("installed");
-        let args = [
+        let mut args = vec![
             "-c".to_owned(),
             "done=$1; shift; \"$@\" && : >\"$done\"".into(),
             "sh".into(),
             installed.display().to_string(),
             self.binaries.install_db.display().to_string(),
-            "--no-defaults".into(),
-            format!("--datadir={}", new.display()),
-            "--auth-root-authentication-method=normal".into(),
-            "--skip-test-db".into(),
-            "--skip-name-resolve".into(),
-            format!("--innodb-log-file-size={PRISTINE_LOG_SIZE}"),
         ];
+        args.extend(install_arguments(&new));
         let launch = LaunchSpec {
             program: Path::new("/bin/sh"),
-            args: args.to_vec(),
+            args,
             log: &log,
-            user: self.user,
+            user,
             grace: Duration::ZERO,
-            sandbox: SandboxSpec { read_only: Vec::new(), read_write: vec![new.clone()], limits: LIMITS },
+            sandbox: install_sandbox(&new),
         };
         let ended = self.launcher.start(launch).await?.wait(INSTALL_TIMEOUT).await;
         if !ended || !installed.is_file() || !new.join("mysql").is_dir() || !new.join("ibdata1").is_file() {
@@ -166,58 +188,10 @@ impl DatabaseServers {
     }
 }
 
-/// The size of InnoDB's log: large enough that an import does not wait for checkpoints.
-const LOG_SIZE: &str = "96M";
-/// The same in the pristine data, which is copied for each server. A server resizes it when it starts.
-const PRISTINE_LOG_SIZE: &str = "4M";
-
-/// Sets root's password and drops the other accounts that the installation created.
-fn init_sql(root_password: &SecretString) -> String {
-    let drop = ["''@'localhost'", "'mysql'@'localhost'", "'root'@'127.0.0.1'", "'root'@'::1'"];
-    let mut sql = format!(
-        "ALTER USER 'root'@'localhost' IDENTIFIED VIA mysql_native_password USING PASSWORD('{}');\n",
-        root_password.expose_secret()
-    );
-    for user in drop {
-        sql.push_str(&format!("DROP USER IF EXISTS {user};\n"));
-    }
-    sql
-}
-
-fn arguments(folder: &Path, socket: &Path, init: &Path) -> Vec<String> {
-    let data = folder.join("data");
-    let mut args = vec![
-        "--no-defaults".to_owned(),
-        format!("--datadir={}", data.display()),
-        format!("--tmpdir={}", folder.join("tmp").display()),
-        format!("--socket={}", socket.display()),
-        format!("--init-file={}", init.display()),
-        format!("--pid-file={}", data.join("pid").display()),
-        format!("--innodb-log-file-size={LOG_SIZE}"),
-    ];
-    args.extend(
-        [
-            "--skip-networking",
-            "--skip-name-resolve",
-            "--skip-log-bin",
-            "--performance-schema=OFF",
-            "--character-set-server=utf8mb4",
-            "--local-infile=0",
-            "--event-scheduler=OFF",
-            // Sources have zero dates and row formats that a strict server rejects.
-            "--sql-mode=NO_ENGINE_SUBSTITUTION",
-            "--innodb-strict-mode=OFF",
-            "--max-allowed-packet=256M",
-            "--max-connections=400",
-            // Commits survive a crash of the server; a power failure may lose the last second.
-            "--innodb-flush-log-at-trx-commit=2",
-            "--innodb-buffer-pool-size=256M",
-            "--key-buffer-size=8M",
-            "--aria-pagecache-buffer-size=8M",
-        ]
-        .map(str::to_owned),
-    );
-    args
+/// Whether a folder belongs to this user, or to us when programs run as ourselves.
+fn is_owned_by(folder: &Path, user: Option<Ids>) -> io::Result<bool> {
+    let owner = fs::symlink_metadata(folder)?.uid();
+    Ok(user.is_none_or(|ids| ids.uid == owner))
 }
 
 impl DatabaseServer {
@@ -233,6 +207,7 @@ impl DatabaseServer {
 
     /// Ends it.
     pub(crate) async fn stop(self) {
+        drop(self.watch);
         self.daemon.stop().await;
     }
 

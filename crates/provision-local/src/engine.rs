@@ -17,6 +17,7 @@ use crate::cgroup::Cgroups;
 use crate::clone_runtime;
 use crate::clone_setup::CloneSetup;
 use crate::create::Creator;
+use crate::database_relay::connections_per_clone;
 use crate::database_server::DatabaseServers;
 use crate::destroy::Destroyer;
 use crate::error::task_failed;
@@ -90,8 +91,11 @@ impl LockedHost {
             state_dir: state_dir.clone(),
             binaries: binaries.clone(),
             launcher: launcher.clone(),
-            user: users.of_database(0),
+            users,
             lock: Arc::clone(&lock),
+            connections_per_clone: connections_per_clone(options.max_clones),
+            max_clones: options.max_clones,
+            limits: options.database,
         };
         let (addresses, clock, disk) = (options.addresses.clone(), options.clock.clone(), options.disk);
         let host = Arc::new(Host { state_dir, lock, users, binaries, launcher, addresses, disk, clock });

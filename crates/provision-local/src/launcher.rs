@@ -20,8 +20,13 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 /// How long the program may take that shows whether sandboxes work.
 const SANDBOX_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 /// The limits of that program.
-const SANDBOX_CHECK_LIMITS: ResourceLimits =
-    ResourceLimits { processes: 16, memory_bytes: 256 << 20, cpu_weight: 100, open_files: 64 };
+const SANDBOX_CHECK_LIMITS: ResourceLimits = ResourceLimits {
+    processes: 16,
+    memory_bytes: 256 << 20,
+    cpu_weight: 100,
+    open_files: 64,
+    file_bytes: None,
+};
 /// What it prints.
 const SANDBOX_WORKS: &str = "the sandbox works";
 

@@ -11,6 +11,7 @@ use wpclone_provision::{CloneInfo, CloneName, CloneProblem, CloneProblemKind, Ph
 
 use crate::backoff::Backoff;
 use crate::clone_paths::ClonePaths;
+use crate::database_relay::DatabaseRelay;
 use crate::database_server::DatabaseServer;
 use crate::error::failed;
 use crate::launcher::Daemon;
@@ -28,6 +29,8 @@ const MAX_UPLOADS: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct CloneProcesses {
     pub(crate) fpm: Option<Daemon>,
+    /// Its way to its database server.
+    pub(crate) relay: Option<DatabaseRelay>,
     /// Its own database server, when it is dedicated.
     pub(crate) database: Option<DatabaseServer>,
 }
@@ -43,6 +46,7 @@ impl CloneProcesses {
         if let Some(fpm) = self.fpm.take() {
             fpm.stop().await;
         }
+        self.relay = None;
         if let Some(database) = self.database.take() {
             database.stop().await;
         }

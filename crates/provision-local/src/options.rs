@@ -8,6 +8,8 @@ use wpclone_beneath::Usage;
 use wpclone_clone_proxy::ProxyOptions;
 use wpclone_provision::Addresses;
 
+use crate::database_limits::DatabaseLimits;
+
 /// Returns the current time. Tests bring their own.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -32,6 +34,8 @@ pub struct LocalOptions {
     pub supervisor: PathBuf,
     /// What clones may take of the disk.
     pub disk: DiskLimits,
+    /// What clones may take of a database server.
+    pub database: DatabaseLimits,
     /// The current time.
     pub clock: Clock,
 }

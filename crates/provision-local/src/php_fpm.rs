@@ -17,8 +17,13 @@ use crate::users::Ids;
 /// Starting takes 50 ms on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a clone's PHP uses at most: eight workers of at most 1 GiB each do not all need it at once.
-const LIMITS: ResourceLimits =
-    ResourceLimits { processes: 256, memory_bytes: 2 << 30, cpu_weight: 50, open_files: 4096 };
+const LIMITS: ResourceLimits = ResourceLimits {
+    processes: 256,
+    memory_bytes: 2 << 30,
+    cpu_weight: 50,
+    open_files: 4096,
+    file_bytes: Some(16 << 30),
+};
 
 /// Starts php-fpm and waits until it accepts connections.
 pub(crate) async fn start(
@@ -27,7 +32,6 @@ pub(crate) async fn start(
     program: &Path,
     user: Option<Ids>,
     facts: &SourceFacts,
-    database_run: &Path,
     launcher: &Launcher,
 ) -> io::Result<Daemon> {
     let conf = fpm_config(paths, clone_runtime, user.is_some(), facts.limits);
@@ -41,7 +45,7 @@ pub(crate) async fn start(
             log: &paths.fpm_output(),
             user,
             grace: Duration::from_secs(1),
-            sandbox: sandbox(paths, clone_runtime, database_run),
+            sandbox: sandbox(paths, clone_runtime),
         })
         .await?;
     let socket = paths.php_socket(user);
@@ -49,10 +53,10 @@ pub(crate) async fn start(
     Ok(daemon)
 }
 
-/// What a clone's PHP sees: its own folders, the clone runtime, and the folder with the database server's socket.
-fn sandbox(paths: &ClonePaths, clone_runtime: &Path, database_run: &Path) -> SandboxSpec {
+/// What a clone's PHP sees: its own folders, the clone runtime, and the folder with the socket to its database.
+fn sandbox(paths: &ClonePaths, clone_runtime: &Path) -> SandboxSpec {
     SandboxSpec {
-        read_only: vec![paths.fpm_conf(), paths.www(), clone_runtime.to_owned(), database_run.to_owned()],
+        read_only: vec![paths.fpm_conf(), paths.www(), clone_runtime.to_owned(), paths.database()],
         read_write: vec![paths.tree(), paths.tmp(), paths.log(), paths.login(), paths.run()],
         limits: LIMITS,
     }

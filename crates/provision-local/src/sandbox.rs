@@ -41,8 +41,6 @@ const HOSTS: &str = "127.0.0.1 localhost clone\n::1 localhost\n";
 /// The most bytes in a sandbox's own /tmp and /dev/shm, which are memory.
 const TMP_BYTES: u64 = 256 << 20;
 const SHM_BYTES: u64 = 64 << 20;
-/// The most bytes of a file that a program writes.
-const MAX_FILE_BYTES: u64 = 16 << 30;
 
 /// What a program of strangers may see and use. It also sees the machine's programs (/usr), a private /tmp, and no other
 /// process, network or device.
@@ -67,6 +65,8 @@ pub(crate) struct ResourceLimits {
     pub(crate) cpu_weight: u32,
     /// Open files of each process.
     pub(crate) open_files: u64,
+    /// Bytes of each file; a program that writes more is killed.
+    pub(crate) file_bytes: Option<u64>,
 }
 
 /// The programs that build sandboxes: bubblewrap, and util-linux' prlimit.
@@ -166,9 +166,9 @@ fn prlimit_args(limits: &ResourceLimits, limit_memory: bool) -> Vec<String> {
     let mut args = vec![
         format!("--nproc={}", allowed(Resource::Nproc, limits.processes.into())),
         format!("--nofile={}", allowed(Resource::Nofile, limits.open_files)),
-        format!("--fsize={}", allowed(Resource::Fsize, MAX_FILE_BYTES)),
         "--core=0".to_owned(),
     ];
+    args.extend(limits.file_bytes.map(|bytes| format!("--fsize={}", allowed(Resource::Fsize, bytes))));
     args.extend(limit_memory.then(|| format!("--as={}", allowed(Resource::As, limits.memory_bytes))));
     args.push("--".to_owned());
     args

@@ -7,9 +7,6 @@ use parking_lot::Mutex;
 use crate::database_admin::DatabaseAdmin;
 use crate::database_server::{DatabaseServer, DatabaseServers};
 
-/// The name of its folder.
-const NAME: &str = "shared";
-
 /// The shared server, which is restarted when it dies.
 pub(crate) struct SharedDatabase {
     servers: DatabaseServers,
@@ -20,7 +17,7 @@ pub(crate) struct SharedDatabase {
 impl SharedDatabase {
     /// Starts it.
     pub(crate) async fn start(servers: DatabaseServers) -> io::Result<Self> {
-        let server = servers.start(NAME).await?;
+        let server = servers.start_shared().await?;
         Ok(Self { servers, admin: Mutex::new(server.admin()), server: tokio::sync::Mutex::new(Some(server)) })
     }
 
@@ -39,7 +36,7 @@ impl SharedDatabase {
             tracing::warn!("the shared database server has died and is restarted");
             dead.stop().await;
         }
-        let new = self.servers.start(NAME).await?;
+        let new = self.servers.start_shared().await?;
         *self.admin.lock() = new.admin();
         *server = Some(new);
         Ok(true)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use wpclone_provision::{CloneName, CloneProblem};
+use wpclone_provision::CloneProblem;
 
 use crate::blocking::run_blocking;
 use crate::engine::LocalEngine;
@@ -30,7 +30,7 @@ impl LocalEngine {
         let lock = Arc::downgrade(&self.host.lock);
         tokio::spawn(async move {
             // A statement goes on without the program that sent it.
-            if let Err(error) = admin.run("", kill_user_sql(&name).as_bytes()).await {
+            if let Err(error) = admin.lock_account(name.as_str()).await {
                 tracing::warn!(clone = %name, %error, "the database connections of a stopped clone cannot be ended");
             }
             entry.processes.lock().await.stop().await;
@@ -46,8 +46,4 @@ impl LocalEngine {
             tracing::error!(clone = %name, "the record of a stopped clone cannot be written");
         });
     }
-}
-
-fn kill_user_sql(name: &CloneName) -> String {
-    format!("KILL USER '{name}'@'localhost'")
 }

@@ -13,6 +13,7 @@ use crate::archive::pack;
 use crate::blocking::run_blocking;
 use crate::clone_paths::{ClonePaths, create_clone_dirs};
 use crate::database_admin::DatabaseAdmin;
+use crate::database_relay::DatabaseRelay;
 use crate::files::{create_dir, remove_all, write_atomically};
 use crate::host::Host;
 use crate::php_fpm;
@@ -26,6 +27,8 @@ use crate::wp_config::{self, WpConfig};
 
 /// The schema that WordPress is installed in.
 pub(crate) const TEMPLATE_SCHEMA: &str = "wpclone_template";
+/// The most connections of the template's PHP to its database.
+const TEMPLATE_CONNECTIONS: usize = 8;
 /// A file beside the staged files: the key of the WordPress that is staged, complete and not yet installed.
 const STAGED_MARKER: &str = "staged";
 
@@ -128,15 +131,16 @@ impl TemplateBuilder<'_> {
             table_prefix: TEMPLATE_PREFIX,
             username: TEMPLATE_USER,
             database: TEMPLATE_SCHEMA,
-            database_socket: self.database.socket(),
+            database_socket: &paths.database_socket(),
             secrets,
             clone_runtime: &runtime,
         };
         wp_config::write(paths, &config, user, &self.host.lock).await?;
+        let server = self.database.socket().to_owned();
+        let _relay = DatabaseRelay::start(paths, user, server, TEMPLATE_CONNECTIONS).await?;
         let (_, program) = self.host.binaries.fpm_for(None);
         let facts = SourceFacts::default();
-        let (database, launcher) = (self.database.socket_folder(), &self.host.launcher);
-        let fpm = php_fpm::start(paths, &runtime, program, user, &facts, database, launcher).await?;
+        let fpm = php_fpm::start(paths, &runtime, program, user, &facts, &self.host.launcher).await?;
         // Nobody logs in with this password: each clone gets its own.
         let input = json!({ "task": "install", "username": TEMPLATE_USER, "password": random_hex::<16>()? });
         let installed = wordpress::run_task(paths, user, &runtime, TEMPLATE_URL, input).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use wpclone_provision::Provisioner;
-use wpclone_provision_local::{LocalOptions, LocalProvisioner, ProxyOptions};
+use wpclone_provision_local::{DatabaseLimits, LocalOptions, LocalProvisioner, ProxyOptions};
 
 use super::settings::{ProvisionerKind, ProvisioningSettings};
 
@@ -21,6 +21,7 @@ pub(crate) fn provisioner(settings: &ProvisioningSettings) -> Arc<dyn Provisione
             proxy: ProxyOptions { connections_per_peer: settings.connections_per_peer },
             // This program is also the supervisor of its programs.
             supervisor: "/proc/self/exe".into(),
+            database: DatabaseLimits::default(),
             clock: Arc::new(Timestamp::now),
         })),
     }

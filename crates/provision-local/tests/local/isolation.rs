@@ -78,7 +78,7 @@ pub(crate) async fn a_clone_cannot_access_another() {
         "/etc/shadow".into(),
     ];
     let files: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
-    let socket = state.join("mariadb/shared/run/sock").display().to_string();
+    let socket = state.join("clones").join(one.name.as_str()).join("db/sock").display().to_string();
     let output = lab.eval(&one, true, &attack(two.name.as_str(), &socket, &files)).await;
     // Its own www may be listed by its group; it may not be written.
     let own_www = state.join("clones").join(one.name.as_str()).join("www").display().to_string();
@@ -229,9 +229,14 @@ pub(crate) async fn a_dedicated_clone_has_a_database_server_of_its_own() {
     let spec = wpclone_provision::CloneSpec { isolation: Isolation::Dedicated, ..spec("two") };
     let own = lab.local.create(&spec).await.expect("a clone");
     assert!(own.effective_isolation.own_database_server && !shared.effective_isolation.own_database_server);
-    let output =
-        lab.eval(&own, true, "echo DB_HOST, ' ', implode(',', $wpdb->get_col('SHOW DATABASES'));").await;
-    assert!(output.contains(&format!("mariadb/{}/run/sock", own.name)), "{output}");
+    let output = lab
+        .eval(
+            &own,
+            true,
+            "echo $wpdb->get_var('SELECT @@datadir'), ' ', implode(',', $wpdb->get_col('SHOW DATABASES'));",
+        )
+        .await;
+    assert!(output.contains(&format!("mariadb/{}/data", own.name)), "{output}");
     assert!(!output.contains(shared.name.as_str()), "{output}");
     assert_eq!(http().get(format!("{}/", own.url)).send().await.expect("a response").status(), 200);
     lab.end().await;
@@ -271,7 +276,7 @@ pub(crate) async fn without_root_clones_are_isolated_by_open_basedir() {
         "/proc/self/environ".into(),
     ];
     let files: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
-    let socket = state.join("mariadb/shared/run/sock").display().to_string();
+    let socket = own.join("db/sock").display().to_string();
     let code = attack(two.name.as_str(), &socket, &files);
     let file = own.join("www").join(one.name.as_str()).join("eval.php");
     fs::write(&file, format!("<?php require __DIR__ . '/wp-load.php'; {code}")).expect("a file");

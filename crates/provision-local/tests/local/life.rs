@@ -89,7 +89,7 @@ pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
     let dedicated = wpclone_provision::CloneSpec { isolation: Isolation::Dedicated, ..spec("two") };
     let dedicated = lab.local.create(&dedicated).await.expect("a clone");
     let state = lab.dir.path().join("state");
-    let database = lab.eval(&clone, true, "echo json_encode([DB_HOST, DB_USER, DB_PASSWORD]);").await;
+    let database = lab.eval(&clone, true, "echo json_encode([DB_USER, DB_PASSWORD]);").await;
     // What a clone's PHP may leave: unreadable folders, links, pipes.
     lab.eval(&clone, false, "mkdir('a'); mkdir('a/b', 0); symlink('/', 'a/root'); if (function_exists('posix_mkfifo')) posix_mkfifo('a/pipe', 0600); chmod('a', 0555);").await;
     for name in [&clone.name, &dedicated.name] {
@@ -107,9 +107,9 @@ pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
     assert_eq!(http().get(format!("{}/", next.url)).send().await.expect("a response").status(), 200);
     // Its database user is dropped.
     let enters = format!(
-        "error_reporting(0); mysqli_report(MYSQLI_REPORT_OFF); [$host, $user, $password] = json_decode('{database}'); \
+        "error_reporting(0); mysqli_report(MYSQLI_REPORT_OFF); [$user, $password] = json_decode('{database}'); \
          foreach ([[$user, $password], [DB_USER, DB_PASSWORD]] as [$user, $password]) \
-         echo mysqli_connect('localhost', $user, $password, '', 0, substr($host, strlen('localhost:'))) ? 'in ' : 'out ';"
+         echo mysqli_connect('localhost', $user, $password, '', 0, substr(DB_HOST, strlen('localhost:'))) ? 'in ' : 'out ';"
     );
     assert_eq!(lab.eval(&next, true, &enters).await, "out in ");
     lab.end().await;

@@ -1,6 +1,7 @@
 //! Real clones: WordPress, php-fpm, MariaDB. No libtest harness: this program is also the supervisor, and the owner that is
 //! killed. Words on the command line select tests by name.
 
+mod database;
 mod disk;
 mod hostile;
 mod isolation;
@@ -75,6 +76,13 @@ fn main() -> ExitCode {
         hostile::requests_by_path_are_for_the_clones_own_host,
         hostile::idle_connections_stop_no_work,
         hostile::slow_bodies_hold_none_of_a_clones_php_processes,
+        database::sql_of_a_clone_reaches_no_file_and_no_other_schema,
+        database::connections_of_a_clone_that_never_log_in_keep_nobody_from_the_database,
+        database::statements_and_transactions_without_end_are_ended,
+        database::a_clone_that_locks_its_tables_is_deleted_all_the_same,
+        database::temporary_tables_and_memory_of_a_clone_are_bounded,
+        database::database_servers_see_their_own_folder_alone_and_have_users_of_their_own,
+        database::without_root_the_database_is_confined_and_shared_in_the_same_way,
         life::repeated_calls_have_one_effect,
         life::a_sweep_deletes_expired_and_abandoned_clones,
         life::nothing_is_left_of_a_deleted_clone,

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use wpclone_provision::{
     Access, Addresses, CloneInfo, CloneName, CloneSpec, Health, Isolation, Provisioner as _, Routing,
 };
-use wpclone_provision_local::{DiskLimits, LocalOptions, LocalProvisioner, ProxyOptions};
+use wpclone_provision_local::{DatabaseLimits, DiskLimits, LocalOptions, LocalProvisioner, ProxyOptions};
 use wpclone_task::TaskId;
 
 /// How long anything may take; the machine may be busy.
@@ -113,6 +113,7 @@ pub(crate) fn options(
         proxy: ProxyOptions { connections_per_peer: 256 },
         supervisor: "/proc/self/exe".into(),
         disk: DiskLimits::default(),
+        database: DatabaseLimits::default(),
         clock: Arc::new(Timestamp::now),
     }
 }
@@ -208,7 +209,7 @@ impl Lab {
     }
 }
 
-fn put_in(tree: &Path, file: &str, content: &str) {
+pub(crate) fn put_in(tree: &Path, file: &str, content: &str) {
     let (owner, path) = (fs::metadata(tree).expect("a tree"), tree.join(file));
     for folder in path.parent().expect("a parent").ancestors().take_while(|f| *f != tree) {
         fs::create_dir_all(folder).expect("a folder");

@@ -1,0 +1,41 @@
+//! What a clone may take of a database server.
+
+use std::time::Duration;
+
+/// What a clone may take of a database server. Connections that exceed it are closed.
+///
+/// MariaDB has limits of its own for some of this, but a session can change them (`SET max_statement_time = 0`), or they
+/// count for all users together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatabaseLimits {
+    /// How long a statement may run. An import's longest ALTER TABLE has to fit.
+    pub statement: Duration,
+    /// How long a transaction may be open: as long as it is, the server keeps the undo logs of all clones.
+    pub transaction: Duration,
+    /// Bytes of memory of all connections of a clone.
+    pub memory: u64,
+    /// Bytes of temporary tables of all connections of a clone, other than those of InnoDB.
+    pub temporary_tables: u64,
+    /// Bytes of files for sorting of all clones of a server. When they take more, the longest statement is ended.
+    pub sort_files: u64,
+    /// Bytes of InnoDB's temporary tables of all clones of a server. When they take more, and still grow, the transaction
+    /// that changed most rows is ended.
+    pub innodb_temporary: u64,
+    /// Bytes of the undo logs of all clones of a server. When they take more, and still grow, the oldest transaction and the
+    /// one that changed most rows are ended.
+    pub undo: u64,
+}
+
+impl Default for DatabaseLimits {
+    fn default() -> Self {
+        Self {
+            statement: Duration::from_secs(600),
+            transaction: Duration::from_secs(900),
+            memory: 1 << 30,
+            temporary_tables: 4 << 30,
+            sort_files: 8 << 30,
+            innodb_temporary: 4 << 30,
+            undo: 4 << 30,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The connections of a database server.
+
+use std::time::Duration;
+
+/// The statements whose rows [`Sessions::parse`] reads. Only clones' connections are listed; all prepared transactions are.
+pub(crate) const QUERY: &str = "\
+    SELECT 'session', ID, USER, COMMAND, TIME_MS, MEMORY_USED FROM information_schema.PROCESSLIST \
+    WHERE USER NOT IN ('root', 'system user', 'unauthenticated user'); \
+    SELECT 'transaction', trx_mysql_thread_id, TIMESTAMPDIFF(SECOND, trx_started, NOW()), trx_rows_modified \
+    FROM information_schema.INNODB_TRX; \
+    XA RECOVER";
+
+/// The connections of clones, and what they do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sessions {
+    pub(crate) all: Vec<Session>,
+    /// Prepared transactions, of any connection or of none.
+    pub(crate) prepared: Vec<XaTransaction>,
+}
+
+/// A connection of a clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) id: u64,
+    /// The user, which has the clone's name.
+    pub(crate) user: String,
+    /// How long its statement runs; `None` when it runs none.
+    pub(crate) statement: Option<Duration>,
+    /// Bytes.
+    pub(crate) memory: u64,
+    pub(crate) transaction: Option<Transaction>,
+}
+
+/// An open transaction of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Transaction {
+    pub(crate) age: Duration,
+    pub(crate) rows_modified: u64,
+}
+
+/// A prepared transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct XaTransaction {
+    format: i64,
+    global: Vec<u8>,
+    branch: Vec<u8>,
+}
+
+impl Sessions {
+    /// Reads what the client printed for [`QUERY`]. Lines that are not understood are left out.
+    pub(crate) fn parse(output: &[u8]) -> Self {
+        let mut sessions = Self::default();
+        for line in output.split(|byte| *byte == b'\n') {
+            let columns: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
+            match columns.as_slice() {
+                [b"session", id, user, command, time, memory] => {
+                    sessions.all.extend(Session::parse(id, user, command, time, memory));
+                }
+                [b"transaction", id, age, rows] => {
+                    let (id, transaction) = (number(id), Transaction::parse(age, rows));
+                    if let Some(session) = sessions.all.iter_mut().find(|s| Some(s.id) == id) {
+                        session.transaction = transaction;
+                    }
+                }
+                [format, global, branch, data] => {
+                    sessions.prepared.extend(XaTransaction::parse(format, global, branch, data));
+                }
+                _ => {}
+            }
+        }
+        sessions
+    }
+}
+
+impl Session {
+    fn parse(id: &[u8], user: &[u8], command: &[u8], time: &[u8], memory: &[u8]) -> Option<Self> {
+        // Milliseconds with a fraction.
+        let whole = time.split(|byte| *byte == b'.').next().unwrap_or_default();
+        let running = Duration::from_millis(number(whole).unwrap_or_default());
+        Some(Self {
+            id: number(id)?,
+            user: String::from_utf8_lossy(user).into_owned(),
+            statement: (command != b"Sleep").then_some(running),
+            memory: number(memory).unwrap_or_default(),
+            transaction: None,
+        })
+    }
+}
+
+impl Transaction {
+    fn parse(age: &[u8], rows: &[u8]) -> Option<Self> {
+        let rows_modified = number(rows).unwrap_or_default();
+        Some(Self { age: Duration::from_secs(number(age).unwrap_or_default()), rows_modified })
+    }
+}
+
+impl XaTransaction {
+    fn parse(format: &[u8], global: &[u8], branch: &[u8], data: &[u8]) -> Option<Self> {
+        let (global, branch): (usize, usize) = (number(global)?, number(branch)?);
+        let format = number(format)?;
+        let mut data = unescape(data);
+        (data.len() == global + branch).then_some(())?;
+        let branch = data.split_off(global);
+        Some(Self { format, global: data, branch })
+    }
+
+    /// The statement that rolls it back. Its name is what a clone chose, so it is written in hex digits.
+    pub(crate) fn rollback(&self) -> String {
+        let Self { format, global, branch } = self;
+        format!("XA ROLLBACK X'{}', X'{}', {format}", hex::encode(global), hex::encode(branch))
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Undoes the escapes of the client's `--batch`.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let (mut bytes, mut result) = (text.iter().copied(), Vec::with_capacity(text.len()));
+    while let Some(byte) = bytes.next() {
+        result.push(match byte {
+            b'\\' => match bytes.next() {
+                Some(b'n') => b'\n',
+                Some(b't') => b'\t',
+                Some(b'0') => 0,
+                Some(other) => other,
+                None => b'\\',
+            },
+            other => other,
+        });
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_and_transactions_are_read_and_names_of_prepared_transactions_are_only_bytes() {
+        let output = b"session\t7\tclone-a\tQuery\t1234.567\t99\nsession\t8\tclone-b\tSleep\t5.1\t1\n\
+            transaction\t8\t61\t5\ntransaction\t0\t9\t9\n77\t20\t4\tev'; drop table x;--b\\n\\t\\\\\nnonsense\n";
+        let sessions = Sessions::parse(output);
+        let transaction = Transaction { age: Duration::from_secs(61), rows_modified: 5 };
+        let session = |id, user: &str, statement, memory, transaction| Session {
+            id,
+            user: user.into(),
+            statement,
+            memory,
+            transaction,
+        };
+        let expected = [
+            session(7, "clone-a", Some(Duration::from_millis(1234)), 99, None),
+            session(8, "clone-b", None, 1, Some(transaction)),
+        ];
+        assert_eq!(sessions.all, expected);
+        let rollback = sessions.prepared[0].rollback();
+        let (global, branch) = (hex::encode("ev'; drop table x;--"), hex::encode("b\n\t\\"));
+        assert_eq!(rollback, format!("XA ROLLBACK X'{global}', X'{branch}', 77"));
+        assert_eq!(sessions.prepared.len(), 1);
+    }
+}
