@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use wpclone_provision::{
     Addresses, CloneInfo, CloneName, CloneSpec, Health, Isolation, Provisioner as _, Routing,
 };
-use wpclone_provision_local::{DiskLimits, LocalOptions, LocalProvisioner, ProxyOptions};
+use wpclone_provision_local::{DatabaseLimits, DiskLimits, LocalOptions, LocalProvisioner, ProxyOptions};
 use wpclone_task::{SESSION_COOKIE, TaskId};
 
 use crate::browser::Browser;
@@ -142,6 +142,7 @@ impl Clones {
             unsafe_no_sandbox: false,
             proxy: ProxyOptions { connections_per_peer: 256 },
             disk: DiskLimits::default(),
+            database: DatabaseLimits::default(),
             supervisor: "/proc/self/exe".into(),
             clock: Arc::new(Timestamp::now),
         }));
