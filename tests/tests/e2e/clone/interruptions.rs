@@ -233,9 +233,9 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
 async fn a_clone_that_is_cancelled_or_fails_keeps_the_migrator_of_an_earlier_setup() -> Result {
     let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
     add_table(&site, "wp_lab_large", " PRIMARY KEY", 500).await?;
-    // While there is such a file, rows are refused.
-    let refuse =
-        "if ('rows' === $kind && is_file(WP_CONTENT_DIR . '/refuse')) { http_response_code(404); exit; }";
+    // While there is such a file, rows are refused as with a wrong key. Any other answer makes the worker ask again at the
+    // migrator's other address.
+    let refuse = "if ('rows' === $kind && is_file(WP_CONTENT_DIR . '/refuse')) { http_response_code(403); exit('{}'); }";
     let source = RecordingSource::to(&site, refuse)?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
