@@ -244,7 +244,9 @@ mod tests {
 
     #[test]
     fn a_problem_that_is_too_large_is_shortened() {
-        let problem = Problem::new(Code::SiteFatal, "x".repeat(MAX_RESULT_BYTES)).with("page", "y");
+        // One text of a problem is bounded by itself; many of them are not.
+        let page = |problem: Problem, n| problem.with(&format!("page{n}"), "y".repeat(MAX_RESULT_BYTES));
+        let problem = (0..10).fold(Problem::new(Code::SiteFatal, "x".repeat(MAX_RESULT_BYTES)), page);
         let stored: Problem = serde_json::from_str(&bounded_json(&problem).unwrap()).unwrap();
         assert_eq!((stored.code, stored.detail.len(), stored.more.len()), (Code::SiteFatal, MAX_MESSAGE, 0));
     }
