@@ -25,6 +25,9 @@ const REAP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it tries to remove control groups. They are empty by then.
 const CGROUP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The first descriptor after standard input, output and error.
+const FIRST_FILE: i32 = 3;
+
 enum Event {
     /// The owner has ended or closed the pipe.
     PipeClosed,
@@ -77,6 +80,9 @@ fn supervise() -> io::Result<()> {
 }
 
 fn start(spec: &ProcessSpec) -> io::Result<Pid> {
+    // Whoever started the owner may have left files open without O_CLOEXEC, and a program in a sandbox could leave it by an
+    // open folder. Ours have the flag already; those that the program gets are opened below.
+    close_fds::set_fds_cloexec_threadsafe(FIRST_FILE, &[]);
     let mut command = Command::new(&spec.program);
     command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(k, v)| (k, v)));
     command.env("TMPDIR", &spec.folder).current_dir(&spec.folder);

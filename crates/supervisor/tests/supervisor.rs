@@ -76,6 +76,19 @@ async fn the_end_of_a_program_ends_its_children(base: PathBuf) {
     assert!(!folder.exists());
 }
 
+/// An open folder would be a way out of a sandbox.
+async fn a_program_gets_no_file_that_others_left_open(base: PathBuf) {
+    let left_open = fs::File::open("/etc").expect("a folder");
+    rustix::io::fcntl_setfd(&left_open, rustix::io::FdFlags::empty()).expect("inherited");
+    let mut spec = spec(&base, Duration::ZERO);
+    let list = base.join("open-files");
+    spec.args[1] = format!("ls -l /proc/$$/fd >{0}.new && mv {0}.new {0}", list.display());
+    Supervised::spawn(spec).await.expect("a supervisor").wait().await;
+    let list = fs::read_to_string(list).expect("what the program has open");
+    assert!(list.contains("/.supervised") && !list.contains("-> /etc"), "{list}");
+    drop(left_open);
+}
+
 async fn a_killed_owner_leaves_nothing(base: PathBuf) {
     let mut owner =
         Command::new("/proc/self/exe").arg("own").arg(&base).stdin(Stdio::null()).spawn().expect("an owner");
@@ -174,5 +187,6 @@ async fn main() {
     a_killed_supervisor_is_cleaned_up_by_its_owner_and_by_a_sweep(at("d")).await;
     the_orphans_of_a_sandbox_are_found_by_its_mount(at("e")).await;
     a_program_in_a_sandbox_gets_sigterm(at("f")).await;
-    println!("test result: ok. 6 passed; 0 failed");
+    a_program_gets_no_file_that_others_left_open(base.path().to_owned()).await;
+    println!("test result: ok. 7 passed; 0 failed");
 }
