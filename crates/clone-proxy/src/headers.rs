@@ -12,7 +12,7 @@ const OTHER_HOP_BY_HOP: [&str; 4] =
 const FORWARDING: [&str; 5] = ["forwarded", "x-real-ip", "proxy", "x-original-url", "x-rewrite-url"];
 /// Response headers that are not the clone's to send. They rule its whole origin or domain, which it may share with other
 /// clones and the dashboard, or they are meant for a server in front of us.
-const NOT_THE_CLONES: [&str; 11] = [
+const NOT_THE_CLONES: [&str; 16] = [
     // The scope of a service worker is the folder of its script, and so within the clone.
     "service-worker-allowed",
     "clear-site-data",
@@ -21,10 +21,15 @@ const NOT_THE_CLONES: [&str; 11] = [
     "alt-svc",
     "nel",
     "report-to",
+    "reporting-endpoints",
     "set-cookie2",
+    "x-accel-buffering",
     "x-accel-redirect",
-    "x-sendfile",
+    "x-litespeed-location",
     "x-lighttpd-send-file",
+    "x-reproxy-file",
+    "x-reproxy-url",
+    "x-sendfile",
 ];
 
 /// Removes from a request what the clone must not see.
@@ -75,7 +80,7 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, clone_path: &str) {
 /// Adds the headers that all responses have.
 pub(crate) fn add_defaults(headers: &mut HeaderMap) {
     headers.insert("x-robots-tag", HeaderValue::from_static("noindex, nofollow"));
-    headers.entry("x-content-type-options").or_insert(HeaderValue::from_static("nosniff"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
 }
 
 /// A clone's cookie (RFC 6265), for its own host and its own path; `None`: it is named like the dashboard's session, or has

@@ -3,7 +3,9 @@
 use regex::{Regex, RegexBuilder};
 
 /// The most bytes of a compiled pattern.
-const MAX_REGEX_BYTES: usize = 1 << 18;
+const MAX_REGEX_BYTES: usize = 1 << 16;
+/// The most patterns that are compiled for a request: a clone may write any number into its files.
+const MAX_PATTERNS: usize = 32;
 
 /// Allows or denies all files of a folder and below it, or some of them.
 #[derive(Debug)]
@@ -12,12 +14,11 @@ pub(crate) struct Rule {
     deny: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Files {
     All,
-    Names(Regex),
-    /// A pattern that cannot be parsed. To be safe it matches when the rule denies.
-    Unknown,
+    /// Those whose names match a regular expression. It is compiled when it is needed.
+    Names(String),
 }
 
 /// The rules of a file, in its order. `<IfModule>` and `<RequireAny>` are ignored: their contents say the same for
@@ -31,33 +32,33 @@ pub(crate) fn parse(text: &str) -> Vec<Rule> {
         if lower.starts_with("</files") {
             sections.pop();
         } else if let Some(rest) = section(line, &lower, "<filesmatch") {
-            sections.push(pattern(rest));
+            sections.push(Files::Names(rest.to_owned()));
         } else if let Some(rest) = section(line, &lower, "<files") {
-            sections.push(match rest.strip_prefix('~') {
-                Some(regex) => pattern(unquoted(regex)),
-                None => pattern(&glob(rest)),
-            });
+            sections.push(Files::Names(match rest.strip_prefix('~') {
+                Some(regex) => unquoted(regex).to_owned(),
+                None => glob(rest),
+            }));
         } else if let Some(deny) = decision(&lower) {
             // Sections do not nest in practice; the innermost applies.
-            let files = match sections.last() {
-                None => Files::All,
-                Some(Files::Names(regex)) => Files::Names(regex.clone()),
-                Some(_) => Files::Unknown,
-            };
-            rules.push(Rule { files, deny });
+            rules.push(Rule { files: sections.last().cloned().unwrap_or(Files::All), deny });
         }
     }
     rules
 }
 
-/// Whether a file of this name is denied: the last rule that matches decides.
+/// Whether a file of this name is denied: the last rule that matches decides. A pattern that cannot be compiled, or is one
+/// too many, matches when its rule denies, to be safe.
 pub(crate) fn denies(rules: &[Rule], name: &str) -> bool {
-    let matches = |rule: &&Rule| match &rule.files {
+    let mut patterns = 0;
+    let mut matches = |rule: &&Rule| match &rule.files {
         Files::All => true,
-        Files::Names(regex) => regex.is_match(name),
-        Files::Unknown => rule.deny,
+        Files::Names(pattern) => {
+            patterns += 1;
+            let regex = if patterns <= MAX_PATTERNS { compiled(pattern) } else { None };
+            regex.map_or(rule.deny, |regex| regex.is_match(name))
+        }
     };
-    rules.iter().rev().find(matches).is_some_and(|rule| rule.deny)
+    rules.iter().rev().find(|rule| matches(rule)).is_some_and(|rule| rule.deny)
 }
 
 fn decision(line: &str) -> Option<bool> {
@@ -83,8 +84,8 @@ fn unquoted(text: &str) -> &str {
     text.trim().trim_matches(['"', '\''])
 }
 
-fn pattern(regex: &str) -> Files {
-    RegexBuilder::new(regex).size_limit(MAX_REGEX_BYTES).build().map_or(Files::Unknown, Files::Names)
+fn compiled(pattern: &str) -> Option<Regex> {
+    RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build().ok()
 }
 
 /// A shell pattern as a regular expression.
@@ -130,6 +131,15 @@ mod tests {
         ] {
             assert_eq!(denies(&parse(text), name), denied, "{text:?} {name}");
         }
+    }
+
+    #[test]
+    fn few_patterns_are_compiled_and_too_many_deny() {
+        let allow = "<FilesMatch \"^b$\">\nAllow from all\n</FilesMatch>\n".repeat(MAX_PATTERNS);
+        let deny = "<FilesMatch \"^b$\">\nDeny from all\n</FilesMatch>\n";
+        assert!(!denies(&parse(&format!("{deny}{}", "Allow from all")), "a.zip"));
+        assert!(!denies(&parse(&allow), "a.zip"));
+        assert!(denies(&parse(&format!("{deny}{allow}")), "a.zip"), "the first is the 33rd from the end");
     }
 
     #[test]

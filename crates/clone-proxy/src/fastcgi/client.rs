@@ -84,8 +84,9 @@ pub async fn request(
             Err(_) => return Err(FastCgiError::Timeout),
             Ok(part) => part?.ok_or(FastCgiError::Protocol("it has no head"))?,
         };
+        let before = head.len();
         head.extend_from_slice(&part);
-        if let Some((end, body)) = end_of_head(&head) {
+        if let Some((end, body)) = end_of_head(&head, before) {
             let rest = head.split_off(body).freeze();
             head.truncate(end);
             break rest;
@@ -158,6 +159,8 @@ impl Records {
     /// The next chunk of PHP's output; `None` at its end. Cancel safe.
     async fn next(&mut self) -> Result<Option<Bytes>, FastCgiError> {
         loop {
+            // Records that have arrived are read without waiting, and others have to run meanwhile.
+            tokio::task::coop::consume_budget().await;
             if self.ended {
                 return Ok(None);
             }
@@ -198,10 +201,13 @@ impl Records {
     }
 }
 
-/// Where the head ends, and where the body begins.
-fn end_of_head(bytes: &[u8]) -> Option<(usize, usize)> {
-    let crlf = bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|at| (at, at + 4));
-    let lf = bytes.windows(2).position(|w| w == b"\n\n").map(|at| (at, at + 2));
+/// Where the head ends, and where the body begins. The first `before` bytes have been searched already: PHP may send each
+/// byte in a record of its own.
+fn end_of_head(bytes: &[u8], before: usize) -> Option<(usize, usize)> {
+    let from = before.saturating_sub(3);
+    let new = &bytes[from..];
+    let crlf = new.windows(4).position(|w| w == b"\r\n\r\n").map(|at| (from + at, from + at + 4));
+    let lf = new.windows(2).position(|w| w == b"\n\n").map(|at| (from + at, from + at + 2));
     [crlf, lf].into_iter().flatten().min()
 }
 
@@ -235,7 +241,12 @@ mod tests {
     #[test]
     fn a_head_is_parsed_with_either_line_ending() {
         for text in ["Status: 404 Not Found\r\nX-A: b\r\n\r\nbody", "X-A:b\nStatus: 404\n\nbody"] {
-            let (end, body) = end_of_head(text.as_bytes()).unwrap();
+            let (end, body) = end_of_head(text.as_bytes(), 0).unwrap();
+            assert_eq!(
+                end_of_head(text.as_bytes(), body - 1),
+                Some((end, body)),
+                "its last byte comes later"
+            );
             assert_eq!(&text[body..], "body");
             let (status, headers) = parse_head(&text.as_bytes()[..end]).unwrap();
             assert_eq!((status.as_u16(), &headers["x-a"]), (404, &HeaderValue::from_static("b")));
