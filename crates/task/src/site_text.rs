@@ -90,7 +90,7 @@ impl SiteText {
 }
 
 /// Whether a terminal or another display interprets the character instead of showing it: control characters, changes of the
-/// writing direction, invisible characters, line separators.
+/// writing direction, line separators, and what is shown as nothing (Unicode's Default_Ignorable_Code_Point, and Braille without dots).
 #[must_use]
 pub fn is_interpreted(c: char) -> bool {
     c.is_control()
@@ -98,12 +98,18 @@ pub fn is_interpreted(c: char) -> bool {
             '\u{ad}' // soft hyphen
             | '\u{34f}' // combining grapheme joiner
             | '\u{61c}' // Arabic letter mark
-            | '\u{180e}' // Mongolian vowel separator
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // Hangul fillers
+            | '\u{17b4}' | '\u{17b5}' // Khmer inherent vowels
+            | '\u{180b}'..='\u{180f}' // Mongolian variation selectors and vowel separator
             | '\u{200b}'..='\u{200f}' // zero width; left-to-right and right-to-left mark
             | '\u{2028}'..='\u{202e}' // line and paragraph separator; bidirectional embeddings and overrides
             | '\u{2060}'..='\u{206f}' // word joiner; bidirectional isolates; deprecated formats
+            | '\u{2800}' // Braille without dots
+            | '\u{fe00}'..='\u{fe0f}' // variation selectors
             | '\u{feff}' // byte order mark
-            | '\u{fff9}'..='\u{fffb}' // interlinear annotations
+            | '\u{fff0}'..='\u{fffb}' // reserved; interlinear annotations
+            | '\u{1bca0}'..='\u{1bca3}' // shorthand format controls
+            | '\u{1d173}'..='\u{1d17a}' // musical format controls
             | '\u{e0000}'..='\u{e0fff}' // tags and further variation selectors
         )
 }
