@@ -136,7 +136,9 @@ async fn a_browser_that_does_not_start() -> Result {
     let path = fake.into_temp_path();
     std::fs::write(&path, "#!/bin/sh\n[ \"$1\" = --version ] && echo Fake 156.0 && exit 0\nexit 1\n")?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    app.add_worker(&[("WPCLONE_BROWSER_BINARY", path.to_str().expect("a path"))]).await?;
+    let binary = ("WPCLONE_BROWSER_BINARY", path.to_str().expect("a path"));
+    // Otherwise the worker finds out at its start and serves no browser steps.
+    app.add_worker(&[binary, ("WPCLONE_UNSAFE_NO_BROWSER_SANDBOX", "true")]).await?;
     let client = app.client()?;
     let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
     assert_eq!(task.attempts, 3);
