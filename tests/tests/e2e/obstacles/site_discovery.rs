@@ -1,6 +1,13 @@
 //! Finding the site: redirects, sites that are down, slow, broken or no WordPress; networks; deadlines.
 
+use std::time::Duration;
+
+use wpclone_tests::until;
+
 use crate::obstacles::*;
+
+/// How long a worker may take to start and to try its browser.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_site_that_redirects_to_another_host() -> Result {
@@ -128,18 +135,33 @@ async fn a_page_that_stalls_ends_at_the_deadline() -> Result {
 
 #[tokio::test]
 async fn a_browser_that_does_not_start() -> Result {
-    let app = TestApp::builder().workers(0).start().await?;
-    let mut app = app;
+    let mut app = TestApp::builder().workers(0).start().await?;
     let site = site().start().await?;
+    let browser = tempfile::NamedTempFile::new()?.into_temp_path();
+    let install = |script: &str| -> Result {
+        std::fs::write(&browser, script)?;
+        Ok(std::fs::set_permissions(&browser, std::os::unix::fs::PermissionsExt::from_mode(0o755))?)
+    };
     // Prints a version but is no browser.
-    let fake = tempfile::NamedTempFile::new()?;
-    let path = fake.into_temp_path();
-    std::fs::write(&path, "#!/bin/sh\n[ \"$1\" = --version ] && echo Fake 156.0 && exit 0\nexit 1\n")?;
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let binary = ("WPCLONE_BROWSER_BINARY", path.to_str().expect("a path"));
-    // Otherwise the worker finds out at its start and serves no browser steps.
+    install("#!/bin/sh\n[ \"$1\" = --version ] && echo Fake 156.0 && exit 0\nexit 1\n")?;
+    let binary = ("WPCLONE_BROWSER_BINARY", browser.to_str().expect("a path"));
+    // Chromium's sandbox is proven by its processes' program, which would be another one here.
     app.add_worker(&[binary, ("WPCLONE_UNSAFE_NO_BROWSER_SANDBOX", "true")]).await?;
-    let client = app.client()?;
+    let (client, log) = (app.client()?, app.workers[0].log());
+    let readyz = format!("{}/readyz", app.workers[0].url());
+    let says_so = async || {
+        let text = reqwest::get(&readyz).await.expect("a response").text().await.expect("a text");
+        text.contains("browser: not served, Chromium does not work here")
+    };
+    until("readiness to say that the browser does not work", START_TIMEOUT, Some(&log), says_so).await?;
+    let task = client.setup(&site, &site.admin(), Role::Source).await?;
+
+    // The worker tries it again, and then serves the stage. A browser that stops working afterwards fails the task.
+    let real = ["/usr/lib/chromium/chromium-headless-shell", "/usr/bin/chromium"];
+    let real = real.iter().find(|path| std::path::Path::new(path).is_file()).expect("a Chromium");
+    install(&format!("#!/bin/sh\nexec {real} \"$@\"\n"))?;
+    assert_eq!(client.wait(task.id).await?.state, State::Succeeded);
+    install("#!/bin/sh\nexit 1\n")?;
     let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
     assert_eq!(task.attempts, 3);
     problem(task, Code::BrowserCrashed);
