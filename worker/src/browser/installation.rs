@@ -278,10 +278,7 @@ async fn try_browser(
 }
 
 async fn try_driver(driver: &mut Driver, installation: &BrowserInstallation) -> Result<u32, String> {
-    let failed = |error| match error {
-        BrowserError::Slow => "it does not start in time".to_owned(),
-        error => error.to_string(),
-    };
+    let failed = |error: BrowserError| error.to_string();
     let endpoint = driver.ready().await.map_err(failed)?;
     let options = BrowserOptions { user_agent: None, ..installation.browser_options() };
     // There is no proxy here: the page needs none.

@@ -44,8 +44,10 @@ impl WebDriver {
         let url = driver.url();
         let mut builder = ClientBuilder::new(LimitedConnector::new(driver));
         builder.capabilities(capabilities(options, proxy));
+        // The driver itself waits longer for a browser that has ended than we do for the session.
         let client = limited(SESSION_LIMIT, builder.connect(&url))
-            .await?
+            .await
+            .map_err(|_| BrowserError::Gone("it does not start in time".into()))?
             .map_err(|e| BrowserError::Gone(session_error(&e)))?;
         let browser = Self { client };
         browser.cdp("Page.setDownloadBehavior", json!({ "behavior": "deny" })).await?;
