@@ -27,7 +27,7 @@ foreach ( array( 'wp_die_handler', 'wp_die_ajax_handler', 'wp_die_json_handler' 
 }
 
 /** Submits a form as the current user, as wp-admin/admin-post.php does; returns how the request ends. */
-function submit( string $action, ?string $nonce, string $method = 'POST', array $more = array() ): string {
+function submit_as_current_user( string $action, ?string $nonce, string $method = 'POST', array $more = array() ): string {
 	$_SERVER['REQUEST_METHOD'] = $method;
 	$_POST                     = 'POST' === $method ? $more + array( '_wpnonce' => $nonce ) : array();
 	$_GET                      = 'POST' === $method ? array() : $more + array( '_wpnonce' => $nonce );
@@ -134,14 +134,14 @@ test(
 					wp_set_current_user( $user );
 				}
 				foreach ( $attempts as $what => list( $nonce, $method ) ) {
-					$ended = submit( $action, $nonce, $method, array( 'import' => '1' ) );
+					$ended = submit_as_current_user( $action, $nonce, $method, array( 'import' => '1' ) );
 					check( in_array( $ended, 0 === $user ? array( 'nothing' ) : array( '403' ), true ), "$role with $what: $ended" );
 					same( $state, stored_state( $site ), "$role with $what" );
 				}
 			}
 		}
 		wp_set_current_user( $users['administrator'] );
-		same( '303', submit( Settings_Page::OPEN, $nonces_of_administrator[ Settings_Page::OPEN ], 'POST', array( 'import' => '1' ) ), 'the administrator' );
+		same( '303', submit_as_current_user( Settings_Page::OPEN, $nonces_of_administrator[ Settings_Page::OPEN ], 'POST', array( 'import' => '1' ) ), 'the administrator' );
 		wp_set_current_user( 0 );
 		$_SERVER['REQUEST_METHOD'] = 'GET';
 	}

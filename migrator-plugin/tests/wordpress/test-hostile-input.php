@@ -10,7 +10,7 @@ require __DIR__ . '/../support/site-bootstrap.php';
 $site->load_plugin();
 $json = $site->is_mariadb() ? "LONGTEXT NOT NULL CHECK (json_valid(`j`))" : 'JSON NOT NULL';
 $site->sql( "CREATE TABLE wp_typed (id INT NOT NULL PRIMARY KEY, n TINYINT UNSIGNED NOT NULL, d DATE NOT NULL, e ENUM('a','b') NOT NULL, j $json, v VARCHAR(3) NOT NULL, b BIT(3) NOT NULL, f DOUBLE NOT NULL) CHARSET=utf8mb4" );
-$site->sql( "INSERT INTO wp_typed VALUES (1, 1, '2026-01-01', 'a', '{}', 'abc', b'101', 1.5)" );
+$site->sql( "INSERT INTO wp_typed VALUES (1, 1, '2026-01-01', 'a', CONVERT('{}' USING utf8mb4), 'abc', b'101', 1.5)" );
 
 /** A row that fits. */
 const GOOD = array( '1', '1', '2026-01-01', 'a', '{}', 'abc', '5', '1.5' );
