@@ -6,14 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit};
-use wpclone_supervisor::FIRST_INHERITED_FD;
+use wpclone_supervisor::{FIRST_INHERITED_FD, is_in_system_folder, system_folder_args};
 
 use crate::files::write_atomically;
 use crate::seccomp;
 use crate::state_dir::StateDir;
 
-/// The folders that Linux distributions have beside /usr, or as links into it.
-const SYSTEM_FOLDERS: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 /// What of /etc programs need to start and PHP's extensions need to work. What begins with `php` is added.
 const SYSTEM_SETTINGS: [&str; 18] = [
     "ImageMagick-6",
@@ -144,12 +142,11 @@ impl Sandbox {
             args.extend(["--size".to_owned(), size.to_string(), "--perms".into(), "1777".into()]);
             args.extend(["--tmpfs".to_owned(), mount.into()]);
         }
-        let is_visible = program.starts_with("/usr") || SYSTEM_FOLDERS.iter().any(|f| program.starts_with(f));
         for folder in hidden_folders(spec, folder) {
             args.extend(["--perms".to_owned(), "0111".into(), "--dir".into(), folder.display().to_string()]);
         }
         let read_only = spec.read_only.iter().map(PathBuf::as_path).chain([folder]);
-        for path in read_only.chain((!is_visible).then_some(program)) {
+        for path in read_only.chain((!is_in_system_folder(program)).then_some(program)) {
             bind(&mut args, "--ro-bind", path);
         }
         for path in &spec.read_write {
@@ -181,16 +178,7 @@ fn allowed(resource: Resource, limit: u64) -> u64 {
 
 /// Adds the machine's programs, the settings that they need, and the special file systems.
 fn add_system(args: &mut Vec<String>) {
-    bind(args, "--ro-bind", Path::new("/usr"));
-    for folder in SYSTEM_FOLDERS {
-        match fs::read_link(folder) {
-            Ok(to) => {
-                args.extend(["--symlink".to_owned(), to.display().to_string(), folder.to_owned()]);
-            }
-            Err(_) if Path::new(folder).is_dir() => bind(args, "--ro-bind", Path::new(folder)),
-            Err(_) => {}
-        }
-    }
+    args.extend(system_folder_args());
     for name in SYSTEM_SETTINGS {
         bind(args, "--ro-bind-try", &Path::new("/etc").join(name));
     }

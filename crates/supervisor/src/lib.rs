@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bubblewrap;
 mod cgroup;
 mod folder;
 mod processes;
@@ -8,6 +9,7 @@ mod supervised;
 mod supervisor;
 mod user_ids;
 
+pub use bubblewrap::{is_in_system_folder, system_folder_args};
 pub use cgroup::{Cgroup, remove_cgroup};
 pub use folder::{Swept, sweep, unique_folder};
 pub use processes::{

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use wpclone_supervisor::FIRST_INHERITED_FD;
+use wpclone_supervisor::{FIRST_INHERITED_FD, system_folder_args};
 
 use super::relay;
 
@@ -15,9 +15,6 @@ pub(super) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// Where distributions install bubblewrap.
 const BUBBLEWRAP: [&str; 2] = ["/usr/bin/bwrap", "/usr/local/bin/bwrap"];
-
-/// Folders of programs and libraries outside of /usr: links into it on most systems.
-const SYSTEM_FOLDERS: [&str; 5] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64"];
 
 /// What else a browser reads: fonts, the time zone, policies of the operator's.
 const READ_ONLY: [&str; 8] = [
@@ -84,21 +81,13 @@ pub(super) fn bubblewrap_args(
         "/dev",
         "--tmpfs",
         "/tmp",
-        "--ro-bind",
-        "/usr",
-        "/usr",
     ]
     .map(str::to_owned)
     .into();
     let processes: &[&str] =
         if has_own_processes { &["--unshare-pid", "--proc", "/proc"] } else { &["--bind", "/proc", "/proc"] };
     args.extend(processes.iter().map(|word| (*word).to_owned()));
-    for path in SYSTEM_FOLDERS {
-        match std::fs::read_link(path) {
-            Ok(target) => args.extend(["--symlink".into(), target.display().to_string(), path.into()]),
-            Err(_) => args.extend(["--ro-bind-try".into(), path.into(), path.into()]),
-        }
-    }
+    args.extend(system_folder_args());
     let installed = [driver, browser].into_iter().filter_map(Path::parent);
     let installed =
         installed.filter(|parent| !parent.starts_with("/usr")).map(|path| path.display().to_string());
