@@ -9,7 +9,6 @@ mod post;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::net::EgressRules;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +23,9 @@ use wpclone_service::webhook::WebhookSecrets;
 use wpclone_task::{Code, Problem, Stage};
 
 use crate::claim_loop::claim_loop;
+use crate::lease;
 use crate::metrics::{DeliveryLabels, Metrics};
+use crate::net::EgressRules;
 use crate::report_outcome::report_with_retry;
 use message::Message;
 use post::{Response, post};
@@ -129,7 +130,7 @@ impl Webhooks {
 
     /// One attempt, once the claim is confirmed.
     async fn attempt_confirmed(&self, delivery: &Delivery) -> Report {
-        match self.queue.heartbeat(&delivery.lease, None).await {
+        match lease::confirm(&self.queue, &delivery.lease, delivery.lease_duration).await {
             Ok(_) => self.attempt(delivery).await,
             Err(error) => {
                 tracing::warn!(%error, "the claim could not be confirmed; nothing is sent");
