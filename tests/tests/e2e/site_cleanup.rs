@@ -49,6 +49,15 @@ async fn make_due(app: &TestApp) {
     }
 }
 
+/// Starts a clone of one site into another; returns it when its transfer has begun.
+async fn transferring(client: &Client, source: &Site, target: &Site) -> Result<TaskView> {
+    let body = json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())});
+    let task = client.accepted("/clone", &body).await?;
+    let begun =
+        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
+    client.wait_until(task.id, "its transfer", begun).await
+}
+
 #[tokio::test]
 async fn sites_that_a_task_could_not_clean_up_are_cleaned_up_later_without_it() -> Result {
     let source = Site::builder(Version::Bookworm).content(300).start().await?;
@@ -56,11 +65,7 @@ async fn sites_that_a_task_could_not_clean_up_are_cleaned_up_later_without_it() 
     let before = (state(&source).await?, state(&target).await?);
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
-    let body = json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())});
-    let task = client.accepted("/clone", &body).await?;
-    let begun =
-        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
-    client.wait_until(task.id, "its transfer", begun).await?;
+    let task = transferring(&client, &source, &target).await?;
     for site in [&source, &target] {
         site.put_mu_plugin("down", MIGRATOR_IS_DOWN)?;
     }
@@ -98,11 +103,7 @@ async fn a_setup_after_a_failed_task_keeps_the_migrator_that_the_task_had_left()
     let target = Site::builder(Version::Bookworm).start().await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
-    let body = json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())});
-    let task = client.accepted("/clone", &body).await?;
-    let begun =
-        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
-    client.wait_until(task.id, "its transfer", begun).await?;
+    let task = transferring(&client, &source, &target).await?;
     source.put_mu_plugin("down", MIGRATOR_IS_DOWN)?;
     client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
     client.wait_within(task.id, Duration::from_secs(600)).await?;

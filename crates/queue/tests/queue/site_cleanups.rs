@@ -44,6 +44,15 @@ async fn take(queue: &Queue, step: &str) -> Claim {
     claim
 }
 
+/// A task whose first step is done, which registered something on its site.
+async fn prepare_with_something_left(queue: &Queue) -> NewTask {
+    let new = accept(queue, &["a.example"]).await;
+    let first = take(queue, "prepare").await;
+    queue.set_site_cleanup(&first.lease, "source", Some(&left_on("a.example"))).await.unwrap();
+    queue.done(&first).await;
+    new
+}
+
 /// Registers something on each site, which is left when the transfer and the clean-up step fail.
 async fn fail_with_something_left(queue: &Queue, on: &[&str]) -> NewTask {
     let new = accept(queue, on).await;
@@ -142,10 +151,7 @@ async fn what_an_ended_task_left_is_cleaned_up_without_it() {
 async fn nothing_is_cleaned_up_that_the_task_has_cleaned_up_itself() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    let new = accept(&queue, &["a.example"]).await;
-    let first = take(&queue, "prepare").await;
-    queue.set_site_cleanup(&first.lease, "source", Some(&left_on("a.example"))).await.unwrap();
-    queue.done(&first).await;
+    let new = prepare_with_something_left(&queue).await;
     queue.fail(&take(&queue, "prepare-target").await.lease, &problem(Code::CapMissing)).await.unwrap();
     let rollback = take(&queue, "rollback").await;
     queue.set_site_cleanup(&rollback.lease, "source", None).await.unwrap();
@@ -162,10 +168,7 @@ async fn nothing_is_cleaned_up_that_the_task_has_cleaned_up_itself() {
 async fn a_cleanup_knows_whether_its_task_was_completed() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    accept(&queue, &["a.example"]).await;
-    let first = take(&queue, "prepare").await;
-    queue.set_site_cleanup(&first.lease, "source", Some(&left_on("a.example"))).await.unwrap();
-    queue.done(&first).await;
+    prepare_with_something_left(&queue).await;
     for step in ["prepare-target", "move", "look", "commit"] {
         queue.done(&take(&queue, step).await).await;
     }
@@ -176,10 +179,7 @@ async fn a_cleanup_knows_whether_its_task_was_completed() {
 async fn an_overdue_cleanup_phase_hands_over_and_a_cancelled_task_says_so() {
     let redis = Redis::start().await;
     let queue = redis.queue();
-    let new = accept(&queue, &["a.example"]).await;
-    let first = take(&queue, "prepare").await;
-    queue.set_site_cleanup(&first.lease, "source", Some(&left_on("a.example"))).await.unwrap();
-    queue.done(&first).await;
+    let new = prepare_with_something_left(&queue).await;
     queue.cancel(new.id).await.unwrap();
     // No worker comes in ten minutes.
     redis.advance_clock(11 * MINUTE).await;
