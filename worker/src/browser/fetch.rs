@@ -24,7 +24,8 @@ struct Fetched {
     body: String,
 }
 
-/// Sends a request by `fetch()` in the page. Works only for the origin of the page; redirects are followed.
+/// Sends a request by `fetch()` in the page. Works only for the origin of the page. Redirects are followed within the site:
+/// since the login the browser reaches no other.
 pub(crate) async fn fetch(browser: &dyn Browser, request: &SiteRequest) -> Result<SiteResponse, Problem> {
     let script_request = json!({
         "url": request.url,

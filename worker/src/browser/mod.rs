@@ -80,6 +80,8 @@ pub(crate) struct Cookie {
 pub(crate) trait Browser: Send + Sync {
     /// Goes to an address; does not wait for the page.
     async fn go(&self, url: &Url) -> Result<(), BrowserError>;
+    /// The address of the page, or of the page that could not be loaded.
+    async fn url(&self) -> Result<Url, BrowserError>;
     /// Runs a function body on the page and returns what it returns.
     async fn run(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError>;
     /// The same for a body that calls its last argument with the result.

@@ -35,12 +35,11 @@ impl StepContext<'_> {
                 .map_or("does not respond".to_owned(), |url| format!("reports that the site is at {url}"));
             return Err(broken(format!("The copy's REST API {fault}."), &rest));
         }
+        // As visitors see it, with what it loads from other sites: after the login the browser reaches none.
+        self.screenshot(site, "", FRONT_PAGE_SCREENSHOT).await?;
         self.log_in(site, login, DASHBOARD).await?;
         self.reporter.progress(70, "Logged in to the copy");
-        for (page, screenshot) in [(DASHBOARD, "clone-dashboard.png"), ("", FRONT_PAGE_SCREENSHOT)] {
-            self.browser.go(&site.at(page)).await?;
-            self.reporter.artifacts.screenshot(self.browser, screenshot, None).await;
-        }
+        self.screenshot(site, DASHBOARD, "clone-dashboard.png").await?;
         let attempts = self.proxy.attempts();
         let to_source = attempts.iter().filter(|attempt| is_to_source(source, site, attempt)).count();
         if to_source > 0 {
@@ -55,6 +54,12 @@ impl StepContext<'_> {
             ("connections_to_source", json!(to_source)),
         ];
         Ok(checks.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    async fn screenshot(&self, site: &SiteUrl, page: &str, name: &str) -> StepResult<()> {
+        self.browser.go(&site.at(page)).await?;
+        self.reporter.artifacts.screenshot(self.browser, name, None).await;
+        Ok(())
     }
 
     /// Requests a page without a login.

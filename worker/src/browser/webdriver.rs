@@ -178,6 +178,10 @@ impl Browser for WebDriver {
         self.command(self.client.goto(url.as_str())).await
     }
 
+    async fn url(&self) -> Result<Url, BrowserError> {
+        self.command(self.client.current_url()).await
+    }
+
     async fn run(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError> {
         self.command(self.client.execute(script, args)).await
     }

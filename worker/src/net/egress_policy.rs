@@ -138,7 +138,7 @@ fn endpoint(url: &Url) -> Option<Endpoint> {
     Some((without_final_dot(&normalize_host(url.host_str()?)), url.port_or_known_default()?))
 }
 
-fn without_final_dot(host: &str) -> String {
+pub(super) fn without_final_dot(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_owned()
 }
 

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,8 +16,10 @@ use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+use url::Url;
 
 use super::EgressPolicy;
+use super::site_connection::{SiteConnection, SiteEndpoints};
 
 /// The deadline of resolving a name, and of connecting.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,6 +40,8 @@ pub(crate) enum ConnectOutcome {
     Connected,
     /// The address is in a network that is not allowed.
     Denied,
+    /// The proxy is restricted to one site, and this is another.
+    OtherSite,
     /// The name does not resolve, or the connection failed; why.
     Failed(String),
 }
@@ -61,6 +65,8 @@ pub(crate) struct EgressProxy {
 struct State {
     policy: EgressPolicy,
     attempts: Mutex<VecDeque<ConnectAttempt>>,
+    /// The only site that is reached, once there is one.
+    only_site: OnceLock<SiteEndpoints>,
     /// Places of connections.
     slots: Arc<Semaphore>,
 }
@@ -70,8 +76,9 @@ impl EgressProxy {
     pub(crate) async fn start(policy: impl Into<EgressPolicy>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let (attempts, slots) = (Mutex::default(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
-        let state = Arc::new(State { policy: policy.into(), attempts, slots });
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let (attempts, only_site) = (Mutex::default(), OnceLock::new());
+        let state = Arc::new(State { policy: policy.into(), attempts, only_site, slots });
         let serving = tokio::spawn(serve(Listener::Tcp(listener), Arc::clone(&state)));
         Ok(Self { address, state, serving: Mutex::new(vec![AbortOnDropHandle::new(serving)]) })
     }
@@ -80,6 +87,12 @@ impl EgressProxy {
     pub(crate) fn listen_at(&self, listener: UnixListener) {
         let serving = tokio::spawn(serve(Listener::Unix(listener), Arc::clone(&self.state)));
         self.serving.lock().push(AbortOnDropHandle::new(serving));
+    }
+
+    /// From now on nothing that is sent through this proxy reaches another site than this one, over connections that are
+    /// open already neither. The first restriction stays for as long as the proxy lives.
+    pub(crate) fn restrict_to(&self, site: &Url) {
+        self.state.only_site.get_or_init(|| SiteEndpoints::of(site));
     }
 
     /// Where it listens.
@@ -152,11 +165,11 @@ async fn serve(listener: Listener, state: Arc<State>) {
 
 async fn serve_connection(mut client: Box<dyn ClientStream>, state: &State) -> io::Result<()> {
     let (host, port) = timeout(HANDSHAKE_DEADLINE, handshake(&mut client)).await??;
-    let reached = connect(&host, port, &state.policy).await;
+    let reached = connect(&host, port, state).await;
     // Reply codes of RFC 1928, section 6: 0 succeeded, 2 not allowed, 4 host unreachable.
     let (code, outcome) = match &reached {
         Ok(_) => (0, ConnectOutcome::Connected),
-        Err(ConnectOutcome::Denied) => (2, ConnectOutcome::Denied),
+        Err(denied @ (ConnectOutcome::Denied | ConnectOutcome::OtherSite)) => (2, denied.clone()),
         Err(other) => (4, other.clone()),
     };
     {
@@ -164,10 +177,11 @@ async fn serve_connection(mut client: Box<dyn ClientStream>, state: &State) -> i
         if attempts.len() == MAX_ATTEMPTS {
             attempts.pop_front();
         }
-        attempts.push_back(ConnectAttempt { host, port, outcome });
+        attempts.push_back(ConnectAttempt { host: host.clone(), port, outcome });
     }
     client.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
-    if let Ok(mut site) = reached {
+    if let Ok(site) = reached {
+        let mut site = SiteConnection::new(site, &host, port, &state.only_site);
         copy_bidirectional_with_sizes(&mut client, &mut site, BUFFER, BUFFER).await?;
     }
     Ok(())
@@ -206,8 +220,11 @@ async fn read<const N: usize>(client: &mut Box<dyn ClientStream>) -> io::Result<
 }
 
 /// Connects to the first address of the host that is allowed.
-async fn connect(host: &str, port: u16, policy: &EgressPolicy) -> Result<TcpStream, ConnectOutcome> {
-    let addresses = policy.addresses(host, port).await?;
+async fn connect(host: &str, port: u16, state: &State) -> Result<TcpStream, ConnectOutcome> {
+    if state.only_site.get().is_some_and(|site| !site.are_at(host, port)) {
+        return Err(ConnectOutcome::OtherSite);
+    }
+    let addresses = state.policy.addresses(host, port).await?;
     timeout(CONNECT_DEADLINE, TcpStream::connect(addresses.as_slice()))
         .await
         .map_err(timed_out)?

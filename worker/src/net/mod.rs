@@ -7,6 +7,7 @@ mod egress_proxy;
 mod html;
 mod networks;
 mod site_client;
+mod site_connection;
 mod site_request;
 mod site_response;
 

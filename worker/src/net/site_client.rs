@@ -68,6 +68,11 @@ impl SiteClient {
         self.jar.add_cookie_str(cookie, url);
     }
 
+    /// From now on neither this client nor the browser that uses the same proxy reaches another site than this one.
+    pub(crate) fn restrict_to(&self, site: &Url) {
+        self.proxy.restrict_to(site);
+    }
+
     /// The requests so far, a line each, without queries.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().clone()

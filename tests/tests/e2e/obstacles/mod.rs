@@ -3,6 +3,7 @@
 
 mod app_password;
 mod login;
+mod login_redirects;
 mod plugin;
 mod site_discovery;
 

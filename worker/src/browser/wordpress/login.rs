@@ -1,4 +1,5 @@
-//! The login, in a real browser: one attempt, whatever its outcome.
+//! The login, in a real browser: one attempt, whatever its outcome. From the moment the form is submitted the browser
+//! reaches only the site: it repeats a form of its own accord when the answer is 307 or 308, or when the page reloads.
 
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ const CHALLENGE_DEADLINE: Duration = Duration::from_secs(12);
 #[derive(Debug, Deserialize)]
 struct PageState {
     url: Url,
+    /// Whether the browser could not load the page at `url`.
+    #[serde(skip)]
+    is_not_loaded: bool,
     /// WordPress' version as `6-8-7`, if the page contains it.
     version: Option<String>,
     status: u16,
@@ -77,6 +81,7 @@ pub(crate) async fn log_in(
     let origin = site.url().origin().ascii_serialization();
     let args = [login.username.as_str(), login.password.expose_secret(), landing.as_str(), &origin];
     reporter.login_sent();
+    http.restrict_to(site.url());
     if browser.run(SUBMIT_SCRIPT, args.map(Value::from).to_vec()).await? != Value::Bool(true) {
         return Err(StepError::new(
             Code::Redirected,
@@ -104,8 +109,12 @@ fn version(state: PageState) -> Option<String> {
 
 async fn read_page_state(browser: &dyn Browser, deadline: Duration) -> StepResult<PageState> {
     let state = wait(browser, READ_SCRIPT, vec![CHALLENGE.into()], deadline).await?;
-    let state = serde_json::from_value(state);
-    state.map_err(|_| StepError::new(Code::UnexpectedAnswer, "The login page cannot be read.").into())
+    let mut state: PageState = serde_json::from_value(state)
+        .map_err(|_| StepError::new(Code::UnexpectedAnswer, "The login page cannot be read."))?;
+    if state.url.scheme() == "chrome-error" {
+        (state.is_not_loaded, state.url) = (true, browser.url().await?);
+    }
+    Ok(state)
 }
 
 /// Waits until the firewall lets the browser in by itself, as it does for people's browsers.
@@ -141,12 +150,12 @@ fn no_form(state: &PageState, site: &SiteUrl) -> Box<StepError> {
     let host = site.url().host_str().unwrap_or_default();
     let (status, says) = (state.status, quoted(state.message.clone()));
     Box::new(match status {
-        _ if state.url.scheme() == "chrome-error" => {
-            StepError::new(Code::SiteUnreachable, format!("{host} did not respond to the browser."))
-        }
         _ if state.url.origin() != site.url().origin() => {
             let to = state.url.origin().ascii_serialization();
             StepError::new(Code::Redirected, format!("The login page redirects to {to}.")).with("to", to)
+        }
+        _ if state.is_not_loaded => {
+            StepError::new(Code::SiteUnreachable, format!("{host} did not respond to the browser."))
         }
         401 => StepError::new(Code::HttpAuthRequired, "The web server asks for a login of its own."),
         403 | 406 | 429 => StepError::new(
@@ -200,7 +209,7 @@ fn login_error(state: &PageState, site: &SiteUrl) -> Box<StepError> {
             Code::DbUpgradePending,
             "WordPress must upgrade its database before wp-admin can be used.",
         ),
-        _ if state.url.origin() != site.url().origin() => return no_form(state, site),
+        _ if state.is_not_loaded || state.url.origin() != site.url().origin() => return no_form(state, site),
         _ => StepError::new(
             Code::AuthInterstitial,
             format!("After the login the site shows a page of its own.{says}"),
