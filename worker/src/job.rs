@@ -10,6 +10,7 @@ use wpclone_task::{
     OutputParts, PriorOutputs, Problem, Progress, Request, Role, SecretString, Step, StepOutput, TaskId,
 };
 
+use crate::login_checkpoint::LoginCheckpoint;
 use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::site_cleanup::{Registrations, import_id};
 
@@ -34,6 +35,8 @@ pub(crate) struct Job {
     pub(crate) request: Request,
     /// The outputs of earlier steps.
     pub(crate) prior: PriorOutputs,
+    /// Whether the step has sent its site's password.
+    pub(crate) login_checkpoint: LoginCheckpoint,
     /// Whether the task has installed the migrator on its source.
     pub(crate) source_marker: MigratorInstallMarker,
     /// The same of its target.

@@ -2,9 +2,11 @@
 
 mod admin;
 mod browser;
+mod checkpoint;
 mod claim_loop;
 mod job;
 mod lease;
+mod login_checkpoint;
 mod metrics;
 mod migrator_install_marker;
 mod net;

@@ -2,35 +2,27 @@
 //! checkpoint of the task. It is stored before the upload, so that a repeat does not take its own upload for an earlier
 //! one's.
 
-use std::time::Duration;
+use wpclone_queue::{Claim, Queue};
+use wpclone_task::{Problem, Role};
 
-use backon::{ConstantBuilder, Retryable as _};
-use wpclone_queue::{Lease, Queue, QueueError};
-use wpclone_task::{Code, Problem, Role};
+use crate::checkpoint::Checkpoint;
 
 /// The value of a checkpoint; without one, the task did not install the migrator.
 const INSTALLED: &str = "installed";
-const RETRIES: usize = 10;
-const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// Whether this task has installed the migrator on one of its sites.
 #[derive(Clone)]
 pub(crate) struct MigratorInstallMarker {
-    queue: Queue,
-    lease: Lease,
-    role: Role,
+    checkpoint: Checkpoint,
     /// Whether an earlier attempt, or an earlier run of the task, has installed it.
     pub(crate) was_installed: bool,
 }
 
 impl MigratorInstallMarker {
-    pub(crate) fn of(queue: &Queue, claim: &wpclone_queue::Claim, role: Role) -> Self {
-        Self {
-            queue: queue.clone(),
-            lease: claim.lease.clone(),
-            role,
-            was_installed: claim.checkpoints.get(&name(role)).is_some_and(|value| value == INSTALLED),
-        }
+    pub(crate) fn of(queue: &Queue, claim: &Claim, role: Role) -> Self {
+        let checkpoint = Checkpoint::of(queue, claim, format!("migrator.{role}"));
+        let was_installed = checkpoint.stored.as_deref() == Some(INSTALLED);
+        Self { checkpoint, was_installed }
     }
 
     /// Stores that the migrator is about to be installed on a site that has none.
@@ -38,27 +30,11 @@ impl MigratorInstallMarker {
     /// # Errors
     /// The queue did not confirm it: nothing may be uploaded.
     pub(crate) async fn set_installed(&self) -> Result<(), Problem> {
-        let stored = self.store(Some(INSTALLED)).await;
-        stored.map_err(|error| {
-            Problem::new(Code::WorkerFault, format!("The step's checkpoint cannot be stored: {error}."))
-        })
+        self.checkpoint.store(INSTALLED).await
     }
 
     /// Stores that the migrator which this task installed is gone.
     pub(crate) async fn set_removed(&self) {
-        if let Err(error) = self.store(None).await {
-            tracing::warn!(%error, "the step's checkpoint cannot be deleted");
-        }
+        self.checkpoint.try_store(None).await;
     }
-
-    async fn store(&self, value: Option<&str>) -> Result<(), QueueError> {
-        let name = name(self.role);
-        let store = || self.queue.set_checkpoint(&self.lease, &name, value);
-        let retry = ConstantBuilder::default().with_delay(RETRY_DELAY).with_max_times(RETRIES);
-        store.retry(retry).when(|error| matches!(error, QueueError::Unavailable(_))).await
-    }
-}
-
-fn name(role: Role) -> String {
-    format!("migrator.{role}")
 }

@@ -16,6 +16,7 @@ use wpclone_task::{Code, Problem, Role, SecretFields, Stage, Step, StepOutput, t
 use crate::browser::BrowserStage;
 use crate::job::{Job, StepEnd, StepUpdate, open_prior_outputs};
 use crate::lease::{self, StopReason};
+use crate::login_checkpoint::LoginCheckpoint;
 use crate::metrics::{Metrics, StepLabels};
 use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::provisioning::Provisioning;
@@ -168,6 +169,7 @@ impl StepExecutor {
             request,
             secrets: secrets.into_iter().map(|(_, secret)| secret).chain(prior.secrets()).collect(),
             prior,
+            login_checkpoint: LoginCheckpoint::of(&self.queue, claim),
             source_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Source),
             target_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Target),
             left_on_sites: Registrations::of(&self.queue, claim, &self.sealer),

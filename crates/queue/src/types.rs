@@ -165,7 +165,7 @@ pub struct Claim {
     pub replays: u32,
     /// The outputs of earlier steps, by step name.
     pub outputs: BTreeMap<String, StoredOutput>,
-    /// What earlier attempts and runs of the task remember ([`Queue::set_checkpoint`]). A task with one step has none.
+    /// What earlier attempts and runs of the task remember ([`Queue::set_checkpoint`]).
     pub checkpoints: BTreeMap<String, String>,
 }
 

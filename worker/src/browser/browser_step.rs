@@ -6,6 +6,7 @@ use wpclone_task::{
 
 use super::step_reporter::SiteRole;
 use crate::job::Job;
+use crate::login_checkpoint::LoginCheckpoint;
 use crate::migrator_install_marker::MigratorInstallMarker;
 
 /// A step of the browser stage.
@@ -76,6 +77,15 @@ impl<'a> BrowserStep<'a> {
             Self::Setup { login, .. } | Self::Prepare { login, .. } => login,
             Self::VerifyClone { login, .. } => login,
             Self::CreateAppPassword(request) => &request.login,
+        }
+    }
+
+    /// Remembers whether the password was sent. None for a copy: its source has accepted the login of a filled target, and
+    /// that of a clone is nobody's yet.
+    pub(super) fn login_checkpoint(&self, job: &'a Job) -> Option<&'a LoginCheckpoint> {
+        match self {
+            Self::Setup { .. } | Self::CreateAppPassword(_) | Self::Prepare { .. } => Some(&job.login_checkpoint),
+            Self::VerifyClone { .. } => None,
         }
     }
 

@@ -14,6 +14,7 @@ use super::session::BrowserSession;
 use super::step_reporter::{SiteRole, StepReporter};
 use super::wordpress::{self, StepError, StepResult};
 use crate::job::{Job, StepEnd};
+use crate::login_checkpoint::LoginCheckpoint;
 use crate::net::EgressRules;
 
 /// The deadlines of a step.
@@ -45,7 +46,13 @@ impl BrowserStage {
         // It vanished after the claim: the step is released.
         let Some(installation) = self.availability.installation() else { return StepEnd::Stopped };
         let recorder = ArtifactRecorder::new(&self.artifacts, job.task, step.artifact_prefix(), &job.secrets);
-        let reporter = StepReporter::new(&job.updates, &recorder, step.site_role());
+        let login = step.login_checkpoint(job);
+        let reporter = StepReporter::new(&job.updates, &recorder, step.site_role(), login);
+        if login.is_some_and(LoginCheckpoint::is_unanswered) {
+            let detail = "An earlier attempt sent the login, and its worker was lost or stopped before the site had \
+                          answered. It is not sent again.";
+            return StepEnd::Failed(reporter.complete(Problem::new(Code::AuthUnanswered, detail)));
+        }
         let site = step.login().site.url();
         let egress = match step.site_role() {
             SiteRole::Clone => self.egress.for_task([], Some(site)),

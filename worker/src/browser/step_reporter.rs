@@ -6,6 +6,7 @@ use wpclone_task::{Code, Problem, SecretString, SiteText, Stage};
 
 use super::artifact_recorder::ArtifactRecorder;
 use crate::job::StepUpdate;
+use crate::login_checkpoint::LoginCheckpoint;
 
 /// The most characters of a problem's detail, which may quote a site.
 const MAX_DETAIL: usize = 600;
@@ -16,6 +17,7 @@ pub(crate) struct StepReporter<'a> {
     pub(super) artifacts: &'a ArtifactRecorder<'a>,
     state: Mutex<State>,
     role: SiteRole,
+    login: Option<&'a LoginCheckpoint>,
 }
 
 /// What the site of a step is to its task.
@@ -50,8 +52,9 @@ impl<'a> StepReporter<'a> {
         updates: &'a watch::Sender<StepUpdate>,
         artifacts: &'a ArtifactRecorder<'a>,
         role: SiteRole,
+        login: Option<&'a LoginCheckpoint>,
     ) -> Self {
-        Self { updates, artifacts, state: Mutex::default(), role }
+        Self { updates, artifacts, state: Mutex::default(), role, login }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -91,14 +94,24 @@ impl<'a> StepReporter<'a> {
         self.updates.borrow().changed == Some(true)
     }
 
-    /// The password is about to be sent. Until the site accepts it, it is not sent a second time.
-    pub(crate) fn login_sent(&self) {
+    /// The password is about to be sent. Until the site accepts it, it is not sent a second time, by no worker.
+    ///
+    /// # Errors
+    /// That could not be stored: nothing may be sent.
+    pub(crate) async fn login_sent(&self) -> Result<(), Problem> {
+        if let Some(login) = self.login {
+            login.set_sent().await?;
+        }
         self.state().login = LoginState::Sent;
+        Ok(())
     }
 
     /// The site accepted the login.
-    pub(crate) fn logged_in(&self) {
+    pub(crate) async fn logged_in(&self) {
         self.state().login = LoginState::LoggedIn;
+        if let Some(login) = self.login {
+            login.set_accepted().await;
+        }
     }
 
     /// Adds a secret to those that are redacted.

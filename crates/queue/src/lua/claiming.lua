@@ -1,8 +1,7 @@
 -- Claiming a step; shared by claim and complete. A worker that did not get the answer to a claim asks again with the same
 -- nonce, and gets the same lease.
 
--- Appends the outputs of earlier steps, and checkpoints: pairs of `<step>.result`, `<step>.sealed` or
--- `checkpoint.<name>` and the text.
+-- Appends the outputs of earlier steps: pairs of `<step>.result` or `<step>.sealed` and the text.
 local function append_outputs(t, answer)
   for part, name in pairs({ result = 'output', sealed = 'result_secrets' }) do
     local flat = call('HGETALL', task_key(name, t.id))
@@ -14,6 +13,10 @@ local function append_outputs(t, answer)
       end
     end
   end
+end
+
+-- Appends checkpoints: pairs of `checkpoint.<name>` and the value.
+local function append_checkpoints(t, answer)
   for name, value in pairs(t.live) do
     if value ~= '' and string.find(name, '^checkpoint%.') then
       answer[#answer + 1] = name
@@ -29,6 +32,7 @@ local function claim_answer(t, i)
   local answer = { 'claimed', t.id, i, live[FIELDS[i].token], math.max(0, waited), live[FIELDS[i].attempts] or '0',
     live[FIELDS[i].crashes] or '0', t.body, live.replays or '0' }
   if #t.plan > 1 then append_outputs(t, answer) end
+  append_checkpoints(t, answer)
   if is_site_cleanup(t) then answer[#answer + 1] = live.superseded or '' end
   return answer
 end

@@ -196,3 +196,18 @@ async fn a_checkpoint_outlives_attempts_workers_and_replays_until_it_is_deleted(
     queue.release(&replayed.lease).await.unwrap();
     assert!(queue.take().await.checkpoints.is_empty());
 }
+
+#[tokio::test]
+async fn a_task_with_one_step_has_checkpoints_as_well() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    queue.accept(&task("a.example")).await;
+    let first = queue.take().await;
+    queue.set_checkpoint(&first.lease, "login.setup", Some("0 sent")).await.unwrap();
+    redis.expire_lease(&first).await;
+    queue.sweep().await.unwrap();
+    redis.make_due(&first).await;
+    queue.sweep().await.unwrap();
+    let again = queue.take().await;
+    assert_eq!((again.crashes, again.checkpoints["login.setup"].as_str()), (1, "0 sent"));
+}

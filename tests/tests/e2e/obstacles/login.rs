@@ -1,6 +1,15 @@
 //! The login and its session.
 
+use std::time::Duration;
+
+use wpclone_tests::until;
+
 use crate::obstacles::*;
+
+/// Holds a login until there is a file `answer`, at most for a minute.
+const HOLD_LOGINS: &str = "add_filter('authenticate', function ($u) { if ($_SERVER['REQUEST_METHOD'] === 'POST') { \
+    touch(WP_CONTENT_DIR . '/held'); \
+    for ($i = 0; $i < 1200 && !is_file(WP_CONTENT_DIR . '/answer'); $i++) { usleep(50000); clearstatcache(); } } return $u; }, 1);";
 
 #[tokio::test]
 async fn a_wrong_password_is_sent_exactly_once() -> Result {
@@ -25,6 +34,35 @@ async fn a_login_without_a_response_is_not_repeated() -> Result {
     assert_eq!(task.attempts, 1);
     problem(task, Code::AuthUnanswered);
     assert_eq!(site.logins().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_login_whose_worker_is_lost_or_stopped_before_the_answer_is_not_repeated() -> Result {
+    for is_killed in [true, false] {
+        let site = site().mu_plugin("hold", HOLD_LOGINS).start().await?;
+        let mut app = TestApp::builder().env("WPCLONE_DRAIN", "1").start().await?;
+        let client = app.client()?;
+        let id = client.setup(&site, &site.admin(), Role::Source).await?.id;
+        let held = async || site.tree().join("wp-content/held").is_file();
+        until("the login", Duration::from_secs(60), Some(&app.workers[0].log()), held).await?;
+        if is_killed {
+            app.workers[0].kill9().await?;
+        } else {
+            app.workers[0].terminate().await?;
+        }
+        site.put("wp-content/answer", "")?;
+        app.workers[0].restart().await?;
+        let task = client.wait(id).await?;
+        assert_eq!(task.crashes, u32::from(is_killed), "{task:#?}");
+        let problem = problem(task, Code::AuthUnanswered);
+        assert!(problem.detail.contains("not sent again") && !problem.changed_target, "{problem:#?}");
+        assert_eq!(site.logins().await?, 1, "the password was sent again");
+        // A replay is its owner's decision.
+        client.post(&format!("/tasks/{id}/replay"), &json!({})).await?;
+        let task = client.wait(id).await?;
+        assert_eq!((task.state, site.logins().await?), (State::Succeeded, 2), "{task:#?}");
+    }
     Ok(())
 }
 

@@ -80,7 +80,7 @@ pub(crate) async fn log_in(
     let landing = site.at(landing);
     let origin = site.url().origin().ascii_serialization();
     let args = [login.username.as_str(), login.password.expose_secret(), landing.as_str(), &origin];
-    reporter.login_sent();
+    reporter.login_sent().await?;
     http.restrict_to(site.url());
     if browser.run(SUBMIT_SCRIPT, args.map(Value::from).to_vec()).await? != Value::Bool(true) {
         return Err(StepError::new(
@@ -93,7 +93,7 @@ pub(crate) async fn log_in(
     if !copy_cookies(browser, http, site).await? && !after.admin {
         return Err(login_error(&after, site));
     }
-    reporter.logged_in();
+    reporter.logged_in().await;
     if after.admin && !after.confirm_email {
         return Ok(version(after));
     }
