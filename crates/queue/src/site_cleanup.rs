@@ -25,9 +25,13 @@ pub struct SiteCleanup {
     pub left: String,
     /// What the worker needs to know. Opaque to the queue, and stored openly.
     pub details: Value,
-    /// The secret that the worker needs. Opaque to the queue.
-    pub sealed: String,
+    /// The secret that the worker needs. Opaque to the queue. `None` while nobody knows it: only the site's owner could undo
+    /// what is left.
+    pub sealed: Option<String>,
 }
+
+/// Stands for no secret in a registration (`NO_SECRET` in site_cleanups.lua).
+const NO_SECRET: &str = "-";
 
 /// How a task ended that has left something on a site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +58,7 @@ pub struct SiteCleanupClaim {
     pub ending: TaskEnding,
     /// [`SiteCleanup::details`].
     pub details: Value,
-    /// [`SiteCleanup::sealed`].
+    /// [`SiteCleanup::sealed`]: what was registered without it is no clean-up.
     pub sealed: String,
     /// Whether a later task has taken over what was left ([`Queue::supersede_site_cleanups`]).
     pub superseded: bool,
@@ -75,7 +79,7 @@ struct StoredText {
 
 impl Queue {
     /// Registers what the task would leave on a site under this name; `None` when nothing is left any more. When the task
-    /// ends, what is still registered is cleaned up in the stage [`Stage::Cleanup`].
+    /// ends, what is still registered with a secret is cleaned up in the stage [`Stage::Cleanup`]; its end says what is left.
     ///
     /// # Errors
     /// The lease is lost, the registration is too large, or Redis failed.
@@ -145,10 +149,11 @@ impl Queue {
 fn stored(cleanup: &SiteCleanup) -> Result<String, QueueError> {
     let text = StoredText { left: cleanup.left.clone(), details: cleanup.details.clone() };
     let text = serde_json::to_string(&text).map_err(|_| unreadable("clean-up"))?;
-    if cleanup.sealed.is_empty() || cleanup.sealed.contains([' ', '\n']) {
+    if cleanup.sealed.as_deref().is_some_and(|s| s.is_empty() || s == NO_SECRET || s.contains([' ', '\n'])) {
         return Err(QueueError::Unexpected("a sealed secret must be one word".into()));
     }
-    Ok(format!("{} {} {text}", cleanup.site.as_str(), cleanup.sealed))
+    let sealed = cleanup.sealed.as_deref().unwrap_or(NO_SECRET);
+    Ok(format!("{} {sealed} {text}", cleanup.site.as_str()))
 }
 
 /// A claimed clean-up; `None` when this version cannot read it.

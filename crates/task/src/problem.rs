@@ -96,6 +96,7 @@ impl Problem {
             let what_happens = match state {
                 LeftState::Pending => "It is undone as soon as the site can be reached, for a day.",
                 LeftState::GivenUp => "It could not be undone within a day.",
+                LeftState::Manual => "Only the site's owner can remove it.",
             };
             self.detail = SiteText::from(format!("{} {left} {what_happens}", self.detail.trim_end()));
         }
@@ -169,6 +170,8 @@ mod tests {
         let problem = Problem::new(Code::TransferFailed, "The site did not respond.");
         assert_eq!(problem.clone().with_left(Vec::new()), problem);
         let left = |state| LeftOnSite { left: "The migrator is still on a.example.".into(), state };
+        let manual = problem.clone().with_left(vec![left(LeftState::Manual)]);
+        assert!(manual.detail.ends_with("on a.example. Only the site's owner can remove it."), "{}", manual.detail);
         let problem = problem.with_left(vec![left(LeftState::Pending), left(LeftState::GivenUp)]);
         assert_eq!(
             problem.detail,

@@ -166,6 +166,8 @@ named! {
         Pending = "pending",
         /// It could not be undone within a day.
         GivenUp = "given_up",
+        /// Only the site's owner can undo it.
+        Manual = "manual",
     }
 }
 

@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wpclone_task::{LeftState, State, TaskView};
+use wpclone_task::{Code, LeftState, Problem, State, TaskView};
 use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
 
 /// A must-use plugin: wp-admin works, and the migrator cannot be reached.
 const MIGRATOR_IS_DOWN: &str = "if (preg_match('/wpclone[_-]migrator/', $_SERVER['REQUEST_URI'] ?? '')) { \
     http_response_code(503); exit('down'); }";
+/// A must-use plugin: wp-admin works, the migrator's settings page as well, and the migrator does not answer.
+const MIGRATOR_DOES_NOT_ANSWER: &str = "if (preg_match('~wpclone_migrator=|wpclone-migrator(/|%2F)v1~', \
+    $_SERVER['REQUEST_URI'] ?? '')) { http_response_code(503); exit('down'); }";
+/// A must-use plugin: from the activation of a plugin on the site answers nothing any more.
+const STOPS_AT_ACTIVATION: &str = "if (PHP_SAPI !== 'cli' && is_file(WP_CONTENT_DIR . '/stopped')) { \
+    http_response_code(503); exit('down'); } \
+    add_action('activate_plugin', function () { touch(WP_CONTENT_DIR . '/stopped'); });";
 /// Users, posts, addresses, tables, folders of the import, and whether the migrator is there.
 const STATE: &str = "global $wpdb; echo json_encode([$wpdb->get_col('SELECT user_login FROM ' . $wpdb->users), \
     $wpdb->get_results('SELECT ID, post_title FROM ' . $wpdb->posts . ' ORDER BY ID', ARRAY_N), \
@@ -94,6 +101,57 @@ async fn sites_that_a_task_could_not_clean_up_are_cleaned_up_later_without_it() 
     };
     until("the sites to be cleaned up", ATTEMPT, Some(&log), nothing_left).await?;
     assert_eq!((state(&source).await?, state(&target).await?), before);
+    Ok(())
+}
+
+/// Clones a site into another one, which must fail; returns its problem.
+async fn failed(client: &Client, source: &Site, target: &Site) -> Result<Problem> {
+    let body = json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())});
+    let task = client.accepted("/clone", &body).await?;
+    let task = client.wait_within(task.id, Duration::from_secs(600)).await?;
+    assert_eq!(task.state, State::Failed, "{task:#?}");
+    Ok(task.problem.expect("a problem"))
+}
+
+#[tokio::test]
+async fn a_migrator_whose_key_a_failed_preparation_has_read_is_removed_later() -> Result {
+    let source = Site::builder(Version::Bookworm).start().await?;
+    let target = Site::builder(Version::Bookworm).start().await?;
+    let before = state(&source).await?;
+    source.put_mu_plugin("down", MIGRATOR_DOES_NOT_ANSWER)?;
+    let app = TestApp::builder().stages("browser,transfer").start().await?;
+    let client = app.client()?;
+    let problem = failed(&client, &source, &target).await?;
+    assert_eq!(problem.code, Code::MigratorUnreachable, "{problem:#?}");
+    assert!(problem.detail.contains("The plugin wpclone-migrator may still be installed on"), "{problem:#?}");
+    assert_eq!(problem.more["left"][0]["state"], "pending", "{problem:#?}");
+    assert!(source.tree().join("wp-content/plugins/wpclone-migrator").is_dir());
+
+    source.remove_mu_plugin("down")?;
+    let log = app.workers[0].log();
+    let nothing_left = async || {
+        make_due(&app).await;
+        left_on(&client).await.is_ok_and(|left| left.is_empty())
+    };
+    until("the site to be cleaned up", ATTEMPT, Some(&log), nothing_left).await?;
+    assert_eq!(state(&source).await?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_migrator_whose_key_was_never_read_is_named_to_the_owner() -> Result {
+    let source = Site::builder(Version::Bookworm).start().await?;
+    let target = Site::builder(Version::Bookworm).start().await?;
+    source.put_mu_plugin("stops", STOPS_AT_ACTIVATION)?;
+    let app = TestApp::builder().stages("browser,transfer").start().await?;
+    let client = app.client()?;
+    let problem = failed(&client, &source, &target).await?;
+    assert_eq!(problem.code, Code::SiteUnreachable, "{problem:#?}");
+    assert!(problem.detail.contains("The plugin wpclone-migrator may still be installed on"), "{problem:#?}");
+    assert!(problem.detail.contains("delete it in wp-admin"), "{problem:#?}");
+    assert_eq!(problem.more["left"][0]["state"], "manual", "{problem:#?}");
+    assert!(source.tree().join("wp-content/plugins/wpclone-migrator").is_dir());
+    assert!(left_on(&client).await?.is_empty(), "nobody can try");
     Ok(())
 }
 

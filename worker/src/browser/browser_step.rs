@@ -7,7 +7,6 @@ use wpclone_task::{
 use super::step_reporter::SiteRole;
 use crate::job::Job;
 use crate::login_checkpoint::LoginCheckpoint;
-use crate::migrator_install_marker::MigratorInstallMarker;
 
 /// A step of the browser stage.
 pub(super) enum BrowserStep<'a> {
@@ -22,7 +21,7 @@ pub(super) enum BrowserStep<'a> {
         role: Role,
         /// Whether the task removes a migrator that it installed.
         remove_migrator: bool,
-        marker: &'a MigratorInstallMarker,
+        job: &'a Job,
     },
     /// Of a clone: the copy is opened as its owner will open it.
     VerifyClone {
@@ -46,14 +45,14 @@ impl<'a> BrowserStep<'a> {
                 login: &request.source,
                 role: Role::Source,
                 remove_migrator: request.remove_migrator,
-                marker: job.migrator_install_marker(Role::Source),
+                job,
             }),
             (Request::Clone(request), Step::PrepareTarget) => match &request.destination {
                 CloneDestination::Target(login) => Some(Self::Prepare {
                     login,
                     role: Role::Target,
                     remove_migrator: request.remove_migrator,
-                    marker: job.migrator_install_marker(Role::Target),
+                    job,
                 }),
                 CloneDestination::Clone { .. } => None,
             },

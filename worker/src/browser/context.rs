@@ -7,6 +7,7 @@ use url::Url;
 use wpclone_task::{Code, Login, Problem, SiteUrl, StepOutput, TaskId};
 
 use super::browser_step::BrowserStep;
+use super::install_record::InstallRecord;
 use super::step_reporter::StepReporter;
 use super::wordpress::{AdminSession, StepError, StepResult};
 use super::{Browser, BrowserError};
@@ -43,8 +44,9 @@ impl StepContext<'_> {
             BrowserStep::CreateAppPassword(request) => {
                 self.create_app_password(task, request, site).await.map(StepOutput::AppPassword)
             }
-            BrowserStep::Prepare { login, role, remove_migrator, marker } => {
-                let prepared = self.prepare(login, *role, *remove_migrator, marker, site).await?;
+            BrowserStep::Prepare { login, role, remove_migrator, job } => {
+                let record = InstallRecord { job, role: *role, site };
+                let prepared = self.prepare(login, *remove_migrator, &record).await?;
                 Ok(StepOutput::Prepared(*role, prepared))
             }
             BrowserStep::VerifyClone { login, source, .. } => {

@@ -10,6 +10,7 @@ mod confinement;
 mod context;
 mod driver;
 mod fetch;
+mod install_record;
 mod installation;
 mod limited_connector;
 mod relay;
@@ -29,6 +30,7 @@ use serde_json::Value;
 use url::Url;
 use wpclone_task::{Code, Problem};
 
+pub(crate) use install_record::InstallRecord;
 pub(crate) use installation::{BrowserAvailability, BrowserSettings};
 pub(crate) use relay::run_if_relay;
 pub(crate) use stage::{BrowserStage, Deadlines};

@@ -8,27 +8,30 @@ use wpclone_task::{
 };
 
 use super::context::StepContext;
+use super::install_record::InstallRecord;
 use super::wordpress::{self, PLUGINS_PAGE, StepError, StepResult, plugin_row};
-use crate::migrator_install_marker::MigratorInstallMarker;
 
 impl StepContext<'_> {
-    /// The whole of a setup. `marker`: remembers whether this task installed the migrator.
+    /// The whole of a setup. `record`: of a task that removes a migrator which it installed.
     pub(super) async fn set_up(
         &self,
         login: &Login,
         role: Role,
-        marker: Option<&MigratorInstallMarker>,
+        record: Option<&InstallRecord<'_>>,
         site: &SiteUrl,
     ) -> StepResult<SetupResult> {
         let row = plugin_row("");
         let admin = self.log_in(site, login, PLUGINS_PAGE).await?;
         self.reporter.artifacts.screenshot(self.browser, "before.png", Some(&row)).await;
-        let install = wordpress::install_migrator(&admin, marker, self.reporter);
+        let install = wordpress::install_migrator(&admin, record, self.reporter);
         let plugin_status = self.part("Installing the migrator", install).await?;
         self.reporter.progress(75, "Opening the migrator and reading its key");
         let open = wordpress::open_migrator(&admin, role, self.reporter);
         let key = self.part("Reading the key", open).await?;
         self.reporter.add_secret(&key);
+        if let Some(record) = record.filter(|_| plugin_status == PluginStatus::Installed) {
+            record.set_key(&key).await?;
+        }
         self.reporter.progress(85, "Checking the migrator's key");
         let status = wordpress::migrator_status(&admin, &key, self.deadline);
         let status = self.part("Asking the migrator", status).await?;
@@ -51,32 +54,31 @@ impl StepContext<'_> {
     pub(super) async fn prepare(
         &self,
         login: &Login,
-        role: Role,
         remove_migrator: bool,
-        marker: &MigratorInstallMarker,
-        site: &SiteUrl,
+        record: &InstallRecord<'_>,
     ) -> StepResult<PreparedSite> {
-        let setup = self.set_up(login, role, Some(marker), site).await?;
+        let site = record.site;
+        let setup = self.set_up(login, record.role, Some(record), site).await?;
         let SetupResult { api_key, plugin_status, .. } = setup;
         match self.site_facts(site, &api_key).await {
             Ok(facts) => Ok(PreparedSite { site: site.clone(), plugin_status, facts, api_key }),
             Err(error) => {
-                // The clean-up of the task would not know its key.
+                // At once: the steps of the task that remove it would not know its key.
                 if remove_migrator && plugin_status == PluginStatus::Installed {
-                    self.remove_migrator(site, &api_key, marker).await;
+                    self.remove_migrator(&api_key, record).await;
                 }
                 Err(error)
             }
         }
     }
 
-    /// Removes the migrator; logs what is left.
-    async fn remove_migrator(&self, site: &SiteUrl, key: &SecretString, marker: &MigratorInstallMarker) {
+    /// Removes the migrator. What is left stays registered.
+    async fn remove_migrator(&self, key: &SecretString, record: &InstallRecord<'_>) {
         let Ok(key) = key.expose_secret().parse::<Key>() else { return };
-        let client = Client::new(self.http.without_cookies().clone(), site.url().clone(), key);
+        let client = Client::new(self.http.without_cookies().clone(), record.site.url().clone(), key);
         let removed = timeout(self.deadline, client.remove()).await;
         if matches!(removed, Ok(Ok(removed)) if removed.is_complete()) {
-            marker.set_removed().await;
+            record.set_removed().await;
         } else {
             tracing::warn!("parts of the migrator are left on the site");
         }

@@ -9,8 +9,8 @@ use url::Url;
 use wpclone_queue::{Claim, Lease, Queue, QueueError, SiteCleanup};
 use wpclone_service::seal::Sealer;
 use wpclone_task::{
-    CloneDestination, CloneRequest, Code, PluginStatus, PreparedSite, Problem, Request, Role, SiteKey,
-    StepOutput, TaskId,
+    CloneDestination, CloneRequest, Code, PluginStatus, PreparedSite, Problem, Request, Role, SecretString,
+    SiteKey, SiteUrl, StepOutput, TaskId,
 };
 
 use crate::job::Job;
@@ -56,7 +56,41 @@ impl Registrations {
             }
             _ => Ok(()),
         };
-        stored.map_err(|error| fault(format!("What the step leaves behind cannot be stored: {error}.")))
+        stored.map_err(|error| not_stored(&error))
+    }
+
+    /// Registers that a migrator may be left on a site on which the task has installed it, or is about to: before the step
+    /// that prepares the site has an output. `key`: as soon as it is known. Nothing if the request keeps it.
+    ///
+    /// # Errors
+    /// The queue did not confirm it.
+    pub(crate) async fn register_migrator(
+        &self,
+        job: &Job,
+        role: Role,
+        site: &SiteUrl,
+        key: Option<&SecretString>,
+    ) -> Result<(), Problem> {
+        let Request::Clone(request) = &job.request else { return Ok(()) };
+        if role == Role::Source && !request.remove_migrator {
+            return Ok(());
+        }
+        let url = site.url().clone();
+        let left = match key {
+            Some(_) => installed_sentence(&url),
+            None => format!("{} wpclone does not know its key: delete it in wp-admin.", installed_sentence(&url)),
+        };
+        let cleanup = MigratorCleanup {
+            url,
+            import: None,
+            remove_when_completed: request.remove_migrator,
+            remove_when_ended: true,
+        };
+        let stored = async {
+            let cleanup = self.cleanup(job.task, site_key(request, role), role, left, &cleanup, key)?;
+            self.store(role, Some(&cleanup)).await.map_err(|error| not_stored(&error))
+        };
+        stored.await.map_err(|problem| *problem)
     }
 
     /// Nothing of this task is left on the site any more.
@@ -73,22 +107,32 @@ impl Registrations {
         role: Role,
         site: &PreparedSite,
     ) -> Result<Result<(), QueueError>, Box<Problem>> {
-        let login = match (role, &request.destination) {
-            (Role::Target, CloneDestination::Target(target)) => target,
-            _ => &request.source,
-        };
-        let (key, url) = (login.site.key(), site.site.url());
+        let key = site_key(request, role);
         if !request.remove_migrator
             && let Err(error) = self.take_over(&key).await
         {
             return Ok(Err(error));
         }
         let Some((left, details)) = left_behind(job, request, role, site) else { return Ok(Ok(())) };
-        let sealed = self.sealer.seal(job.task, &seal_field(role.as_str()), &site.api_key);
+        let cleanup = self.cleanup(job.task, key, role, left, &details, Some(&site.api_key))?;
+        Ok(self.store(role, Some(&cleanup)).await)
+    }
+
+    fn cleanup(
+        &self,
+        task: TaskId,
+        site: SiteKey,
+        role: Role,
+        left: String,
+        details: &MigratorCleanup,
+        key: Option<&SecretString>,
+    ) -> Result<SiteCleanup, Box<Problem>> {
+        let sealed = key.map(|key| self.sealer.seal(task, &seal_field(role.as_str()), key)).transpose();
         let sealed =
             sealed.map_err(|error| fault(format!("The migrator's key cannot be sealed: {error}.")))?;
-        let details = serde_json::to_value(details).map_err(|_| fault(format!("{url} cannot be stored.")))?;
-        Ok(self.store(role, Some(&SiteCleanup { site: key, left, details, sealed })).await)
+        let details = serde_json::to_value(details)
+            .map_err(|_| fault(format!("{} cannot be stored.", details.url)))?;
+        Ok(SiteCleanup { site, left, details, sealed })
     }
 
     /// This task has promised its owner the migrator: clean-ups of earlier tasks do not remove it.
@@ -113,14 +157,13 @@ fn left_behind(
     match role {
         Role::Source if !remove_when_completed => None,
         Role::Source => {
-            let left = format!("The migrator plugin may still be installed on {url}.");
             Some((
-                left,
+                installed_sentence(&url),
                 MigratorCleanup { url, import: None, remove_when_completed, remove_when_ended: true },
             ))
         }
         Role::Target => {
-            let left = format!("Parts of the copy, and the migrator plugin, may still be on {url}.");
+            let left = format!("Parts of the copy, and the plugin wpclone-migrator, may still be on {url}.");
             let import = Some(job.import_id());
             Some((
                 left,
@@ -128,6 +171,22 @@ fn left_behind(
             ))
         }
     }
+}
+
+fn installed_sentence(url: &Url) -> String {
+    format!("The plugin wpclone-migrator may still be installed on {url}.")
+}
+
+/// The site of a task that has this role, as locks know it.
+fn site_key(request: &CloneRequest, role: Role) -> SiteKey {
+    match (role, &request.destination) {
+        (Role::Target, CloneDestination::Target(target)) => target.site.key(),
+        _ => request.source.site.key(),
+    }
+}
+
+fn not_stored(error: &QueueError) -> Box<Problem> {
+    fault(format!("What the step leaves behind cannot be stored: {error}."))
 }
 
 /// The field that the migrator's key is sealed for.

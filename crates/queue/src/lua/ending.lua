@@ -60,8 +60,11 @@ local function finish(t, state, text, problem, code)
   if state ~= 'succeeded' then set(t, 'finished', NOW_TEXT) end -- otherwise its last step has the time
   if is_delivery(t) then return finish_delivery(t, state, code) end
   if is_site_cleanup(t) then return finish_site_cleanup(t, state) end
-  local left = t.readable and queue_site_cleanups(t, t.phase ~= t.plan.cleanup_phase)
-  if left and state == 'cancelled' then text = text .. ' What is left on ' .. left .. ' is removed as soon as it can be reached.' end
+  if t.readable then
+    local left, manual = queue_site_cleanups(t, t.phase ~= t.plan.cleanup_phase)
+    if left and state == 'cancelled' then text = text .. ' What is left on ' .. left .. ' is removed as soon as it can be reached.' end
+    if manual and state == 'cancelled' then text = text .. ' ' .. manual end
+  end
   set_message(t, text)
   if problem then
     store_output(t, 'problem', problem)

@@ -1,6 +1,6 @@
 -- Registers what a task would leave on a site, or that nothing is left any more.
 -- KEYS  1 hash tag
--- ARGV  1 secrets_retention ms, 2 id, 3 step index, 4 token, 5 name, 6 `<site> <sealed secret> <text>`, or '' for nothing
+-- ARGV  1 secrets_retention ms, 2 id, 3 step index, 4 token, 5 name, 6 `<site> <sealed secret or -> <text>`, or '' for nothing
 -- Returns {'ok'} | {'lost'}
 
 local i = tonumber(ARGV[3])

@@ -8,6 +8,9 @@ local SITE_BUSY_DELAY = 60000          -- ms after which a site that a task has 
 local SITE_CLEANUPS = 10000            -- the most clean-ups
 local SITE_CLEANUPS_OF_SITE = 5        -- the most clean-ups of a site
 
+-- Stands for no secret in a registration: only the site's owner can undo what is left.
+local NO_SECRET = '-'
+
 -- The line REQUEST of a clean-up: the task, the name that it had registered, how the task ended, and a text of its own.
 local CLEANUP_OF = '^(%S+) (%S+) (%S+) (.*)$'
 
@@ -72,18 +75,27 @@ local function trim_site_cleanups(all, most)
   end
 end
 
+-- The sentence of a registration that says what is left.
+local function left_sentence(text)
+  local is_json, stored = pcall(cjson.decode, text)
+  return is_json and type(stored) == 'table' and type(stored.left) == 'string' and stored.left or ''
+end
+
 -- Queues what an ending task has left on its sites. `completed`: it has done all of its steps but optional ones. Returns the
--- sites, or nil when there are none.
+-- sites, or nil when there are none; and what only the sites' owners can undo, as sentences, or nil.
 local function queue_site_cleanups(t, completed)
   if (t.live.cleanups or '') == '' then return nil end
-  local output, sites = task_key('output', t.id), nil
+  local output, sites, manual = task_key('output', t.id), nil, nil
   local flat = call('HGETALL', output)
   for n = 1, #flat, 2 do
     local name = string.match(flat[n], '^cleanup%.(%S+)$')
     local site, sealed, text = string.match(flat[n + 1], '^(%S+) (%S+) (.+)$')
-    if name and site then
+    local content = site and table.concat({ t.id, name or '', completed and 'completed' or 'ended', text }, ' ')
+    if name and site and sealed == NO_SECRET then
+      call('HSET', output, 'left.' .. name, 'manual ' .. content)
+      manual = (manual and manual .. ' ' or '') .. left_sentence(text)
+    elseif name and site then
       local id = site_cleanup_id(t, name)
-      local content = table.concat({ t.id, name, completed and 'completed' or 'ended', text }, ' ')
       call('SET', task_key('task', id), table.concat({ RECORD_VERSION .. ' ' .. NOW_TEXT .. ' 0', 'site-cleanup', t.owner,
         '0 cleanup clean-up', site, line(t, TRACE), '', content, sealed }, '\n'))
       call('ZADD', KEY.site_cleanups, NOW_TEXT, id)
@@ -97,5 +109,5 @@ local function queue_site_cleanups(t, completed)
   end
   trim_site_cleanups(KEY.site_cleanups, SITE_CLEANUPS)
   set(t, 'cleanups', '')
-  return sites
+  return sites, manual
 end

@@ -28,7 +28,7 @@ fn left_on(site: &str) -> SiteCleanup {
         site: sites(&[site])[0].clone(),
         left: format!("Something is on {site}."),
         details: json!({"url": format!("https://{site}"), "import": "ab cd"}),
-        sealed: format!("sealed-key-of-{site}"),
+        sealed: Some(format!("sealed-key-of-{site}")),
     }
 }
 
@@ -129,7 +129,8 @@ async fn what_an_ended_task_left_is_cleaned_up_without_it() {
     for claimed in [&first, &second] {
         let expected = left_on(&claimed.name);
         assert_eq!((claimed.task, claimed.ending), (new.id, TaskEnding::Ended));
-        assert_eq!((&claimed.details, &claimed.sealed), (&expected.details, &expected.sealed));
+        assert_eq!(claimed.details, expected.details);
+        assert_eq!(Some(&claimed.sealed), expected.sealed.as_ref());
         assert_eq!((claimed.attempts, claimed.superseded), (0, false));
         assert!(matches!(queue.get(claimed.lease.task).await.unwrap(), wpclone_queue::TaskLookup::NotFound));
     }
@@ -378,6 +379,55 @@ async fn a_registration_has_a_limit() {
         queue.set_site_cleanup(&first.lease, "source", Some(&huge)).await,
         Err(QueueError::TooLarge(_))
     ));
-    let words = SiteCleanup { sealed: "two words".into(), ..left_on("a.example") };
-    assert!(queue.set_site_cleanup(&first.lease, "source", Some(&words)).await.is_err());
+    for sealed in ["two words", "", "-"] {
+        let invalid = SiteCleanup { sealed: Some(sealed.into()), ..left_on("a.example") };
+        assert!(queue.set_site_cleanup(&first.lease, "source", Some(&invalid)).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_has_a_key_for_is_said_and_not_tried() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let without_key = SiteCleanup { sealed: None, ..left_on("a.example") };
+    for is_cancelled in [true, false] {
+        let new = accept(&queue, &["a.example"]).await;
+        let first = take(&queue, "prepare").await;
+        queue.set_site_cleanup(&first.lease, "source", Some(&without_key)).await.unwrap();
+        if is_cancelled {
+            queue.cancel(new.id).await.unwrap();
+            queue.confirm_cancel(&first.lease).await.unwrap();
+            redis.advance_clock(11 * MINUTE).await;
+            queue.sweep().await.unwrap();
+            let cancelled = queue.task(new.id).await;
+            assert_eq!(cancelled.state, State::Cancelled);
+            assert_eq!(cancelled.progress.message, "Cancelled. Something is on a.example.");
+        } else {
+            queue.fail(&first.lease, &problem(Code::CapMissing)).await.unwrap();
+            redis.advance_clock(11 * MINUTE).await;
+            queue.sweep().await.unwrap();
+            let failed = queue.task(new.id).await;
+            let problem = failed.problem.unwrap();
+            assert_eq!(problem.more["left"], json!([{"left": "Something is on a.example.", "state": "manual"}]));
+        }
+        assert!(claim_early(&redis, &queue).await.is_none());
+        assert!(queue.site_cleanups().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_becomes_known_makes_it_a_clean_up() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    let new = accept(&queue, &["a.example"]).await;
+    let first = take(&queue, "prepare").await;
+    for sealed in [None, Some("sealed".to_owned())] {
+        let left = SiteCleanup { sealed, ..left_on("a.example") };
+        queue.set_site_cleanup(&first.lease, "source", Some(&left)).await.unwrap();
+    }
+    queue.fail(&first.lease, &problem(Code::CapMissing)).await.unwrap();
+    redis.advance_clock(11 * MINUTE).await;
+    queue.sweep().await.unwrap();
+    let claim = claim_early(&redis, &queue).await.unwrap();
+    assert_eq!((claim.task, claim.sealed.as_str()), (new.id, "sealed"));
 }

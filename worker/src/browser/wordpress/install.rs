@@ -9,8 +9,7 @@ use wpclone_task::{Code, PluginStatus};
 use super::admin_session::MIN_WORDPRESS;
 use super::rest::{RestReply, RestSession};
 use super::{AdminSession, StepError, StepResult, quoted, site_discovery};
-use crate::browser::StepReporter;
-use crate::migrator_install_marker::MigratorInstallMarker;
+use crate::browser::{InstallRecord, StepReporter};
 use crate::net::{Body, SiteRequest, SiteResponse};
 
 const UPLOAD_PAGE: &str = "wp-admin/plugin-install.php?tab=upload";
@@ -36,11 +35,11 @@ impl Installed {
     }
 }
 
-/// Ensures that this version of the migrator is on the site and active. `marker`: remembers whether this task
-/// installed it; what an earlier attempt installed counts as installed by this one.
+/// Ensures that this version of the migrator is on the site and active. `record`: of a task that removes what it
+/// installed; what an earlier attempt installed counts as installed by this one.
 pub(crate) async fn install(
     admin: &AdminSession<'_>,
-    marker: Option<&MigratorInstallMarker>,
+    record: Option<&InstallRecord<'_>>,
     reporter: &StepReporter<'_>,
 ) -> StepResult<PluginStatus> {
     let rest = RestSession::open(admin).await?;
@@ -51,19 +50,19 @@ pub(crate) async fn install(
         Some(_) => PluginStatus::Updated,
         None => PluginStatus::Installed,
     };
-    let by_this_task = marker.is_some_and(|marker| marker.was_installed);
+    let by_this_task = record.is_some_and(InstallRecord::was_installed);
     let status = if by_this_task { PluginStatus::Installed } else { found };
     if found == PluginStatus::Unchanged {
         return Ok(status);
     }
     let mut now = before;
     if found != PluginStatus::Activated {
-        let marker = marker.filter(|_| found == PluginStatus::Installed);
-        if let Some(marker) = marker {
-            marker.set_installed().await?;
+        let record = record.filter(|_| found == PluginStatus::Installed);
+        if let Some(record) = record {
+            record.set_installing().await?;
         }
         reporter.progress(40, "Uploading the migrator");
-        now = Some(upload(admin, &rest, now.as_ref(), marker, reporter).await?);
+        now = Some(upload(admin, &rest, now.as_ref(), record, reporter).await?);
         reporter.achieved(format!("The migrator {VERSION} is on the site."));
     }
     if !now.is_some_and(|i| i.active) {
@@ -115,7 +114,7 @@ async fn upload(
     admin: &AdminSession<'_>,
     rest: &RestSession<'_>,
     before: Option<&Installed>,
-    marker: Option<&MigratorInstallMarker>,
+    record: Option<&InstallRecord<'_>>,
     reporter: &StepReporter<'_>,
 ) -> StepResult<Installed> {
     let mut now = None;
@@ -141,8 +140,8 @@ async fn upload(
     }
     if now.as_ref() == before {
         reporter.site_restored();
-        if let Some(marker) = marker {
-            marker.set_removed().await;
+        if let Some(record) = record {
+            record.set_removed().await;
         }
     }
     match last {
