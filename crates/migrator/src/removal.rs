@@ -44,15 +44,17 @@ impl RemovalReport {
 }
 
 impl Client {
-    /// Removes the migrator and everything it created from the site, and checks from outside that it is gone.
+    /// Removes the migrator and everything it created from the site, and checks from outside that it is gone. `job`: the
+    /// caller's own import into the site, which is ended. With another import in progress nothing is removed, which is the
+    /// error `job_in_progress`.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn remove(&self) -> Result<RemovalReport, ClientError> {
+    pub async fn remove(&self, job: Option<&str>) -> Result<RemovalReport, ClientError> {
         let (mut batch, mut steps) = (AdaptiveBatch::new(5000), Steps::new("remove"));
         loop {
             let response: RemovalResponse = with_retries(&mut batch, |budget| async move {
-                Ok((self.post_json("remove", &json!({"ms": budget.ms}), true).await?, 0))
+                Ok((self.post_json("remove", &json!({"ms": budget.ms, "job": job}), true).await?, 0))
             })
             .await?;
             if response.done {

@@ -76,7 +76,7 @@ impl StepContext<'_> {
     async fn remove_migrator(&self, key: &SecretString, record: &InstallRecord<'_>) {
         let Ok(key) = key.expose_secret().parse::<Key>() else { return };
         let client = Client::new(self.http.without_cookies().clone(), record.site.url().clone(), key);
-        let removed = timeout(self.deadline, client.remove()).await;
+        let removed = timeout(self.deadline, client.remove(None)).await;
         if matches!(removed, Ok(Ok(removed)) if removed.is_complete()) {
             record.set_removed().await;
         } else {

@@ -207,7 +207,7 @@ async fn remove(
     http: &reqwest::Client,
     cleanup: &MigratorCleanup,
 ) -> Result<(), Box<Problem>> {
-    match client.remove().await {
+    match client.remove(cleanup.import.as_deref()).await {
         Ok(report) if report.is_complete() => Ok(()),
         Ok(_) => Err(failure("Parts of the migrator are left on the site.")),
         Err(error) if is_no_migrator(&error) && is_wordpress(http, cleanup).await => Ok(()),

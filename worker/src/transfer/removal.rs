@@ -83,7 +83,9 @@ async fn roll_back_target(migrators: &Migrators<'_>, target: &Migrator) -> StepR
 }
 
 async fn remove(migrators: &Migrators<'_>, migrator: &Migrator) -> StepResult<MigratorRemoval> {
-    let removed = timeout(DEADLINE, migrator.client.remove()).await;
+    // Of a source this task has no import: another task may have one there.
+    let import = (migrator.role == Role::Target).then(|| migrators.job.import_id());
+    let removed = timeout(DEADLINE, migrator.client.remove(import.as_deref())).await;
     let late = |_| Box::new(Problem::new(Code::Deadline, "The site did not remove the migrator in time."));
     let removed = removed.map_err(late)?.map_err(|error| {
         let detail = format!("The site did not remove the migrator: {error}.");

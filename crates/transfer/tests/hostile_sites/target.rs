@@ -52,7 +52,7 @@ async fn rolling_back_and_committing_end_as_well() {
     let error = commit(&target.client, &id).await.unwrap_err();
     assert!(matches!(error, TransferError::Target(ClientError::Endless("commit"))), "{error:?}");
     let target = FakeSite::new().with("remove", |_| not_done()).start().await;
-    assert!(matches!(target.client.remove().await, Err(ClientError::Endless("remove"))));
+    assert!(matches!(target.client.remove(None).await, Err(ClientError::Endless("remove"))));
 }
 
 #[tokio::test]

@@ -11,13 +11,15 @@ if ( ! defined( 'ABSPATH' ) ) {
 
 final class Plugin_Removal {
 	/**
+	 * The field `job` names the client's own import job, which is ended; with another job in progress nothing is done.
 	 * Returns `done`; when done also `remaining` (what could not be deleted) and `probe_url` (an address of the plugin, to
 	 * check from outside that nothing is served any more).
 	 */
 	public static function run( Json_Object $body ): array {
 		$probe_url = plugins_url( 'license.txt', PLUGIN_FILE );
 		try {
-			if ( ! Import_Cleanup::clean_up_any( new Request_Budget( $body ) ) ) {
+			$job = $body->has( 'job' ) ? $body->get_string( 'job', Import_Job::NAME_PATTERN ) : null;
+			if ( ! Import_Cleanup::clean_up_own( $job, new Request_Budget( $body ) ) ) {
 				return array( 'done' => false );
 			}
 		} catch ( Migrator_Error $error ) {

@@ -21,7 +21,7 @@ final class Router {
 		if ( null === $import_only ) {
 			return Response::json( $request, $key, 404, array() );
 		}
-		if ( $import_only && ! $window->import_enabled() ) {
+		if ( $import_only && ! $window->import_enabled() && ! self::undoes_own_import( $request ) ) {
 			return Response::forbidden();
 		}
 		try {
@@ -52,6 +52,16 @@ final class Router {
 		} catch ( \Throwable $thrown ) {
 			$described = Migrator_Error::describe( $thrown );
 			return Response::json( $request, $key, Migrator_Error::http_status( $described ), $described );
+		}
+	}
+
+	/** Whether a request undoes the job that it names: that stays possible when import was disabled after the job had begun. */
+	private static function undoes_own_import( Request $request ): bool {
+		try {
+			return in_array( $request->route, Route_Table::UNDO, true )
+				&& Import_Job::is_current( $request->json()->get_string( 'job', Import_Job::NAME_PATTERN ) );
+		} catch ( Migrator_Error $error ) {
+			return false;
 		}
 	}
 

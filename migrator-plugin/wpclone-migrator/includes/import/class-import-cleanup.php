@@ -21,9 +21,18 @@ final class Import_Cleanup {
 		return self::drop_staged_tables( $budget ) && $job->staging()->remove( $budget ) && self::drop_job_tables();
 	}
 
-	/** Ends the current job, if any, in whatever phase it is. A swap or rollback in progress is rolled back first. */
+	/** Ends the job of this name, if there is one, in whatever phase it is; job_in_progress if there is another one. */
+	public static function clean_up_own( ?string $name, Request_Budget $budget ): bool {
+		return self::end( Import_Job::lock_own( $name ), $budget );
+	}
+
+	/** Ends the current job, if any, whoever began it. */
 	public static function clean_up_any( Request_Budget $budget ): bool {
-		$job = Import_Job::load( Database::shared() );
+		return self::end( Import_Job::load( Database::shared() ), $budget );
+	}
+
+	/** Ends a job in whatever phase it is. A swap or rollback in progress is rolled back first. */
+	private static function end( ?Import_Job $job, Request_Budget $budget ): bool {
 		if ( null === $job ) {
 			return true;
 		}

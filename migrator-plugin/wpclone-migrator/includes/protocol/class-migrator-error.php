@@ -15,6 +15,7 @@ final class Migrator_Error extends \Exception {
 		'bad_request'           => 400,
 		'busy'                  => 429,
 		'job_not_found'         => 409,
+		'job_in_progress'       => 409,
 		'out_of_sequence'       => 409,
 		'restart_table'         => 409,
 		'offset_gap'            => 409,

@@ -296,7 +296,7 @@ async fn removal_leaves_nothing_of_the_migrator() -> Result {
     let key = crate::migrator::key(&site, true).await?;
     let client = crate::migrator::client(&site, key.clone());
     client.status().await.expect("it answers");
-    let removed = client.remove().await.expect("it can");
+    let removed = client.remove(None).await.expect("it can");
     assert!(removed.is_complete() && removed.still_served == Some(false), "{removed:?}");
     assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists());
     assert_eq!(site.sql("SELECT option_name FROM wp_options WHERE option_name LIKE '%wpclone%'").await?, "");
@@ -321,7 +321,7 @@ async fn removal_reports_what_it_may_not_delete() -> Result {
     let kept = plugin.join("assets");
     std::os::unix::fs::chown(&kept, Some(0), Some(0))?;
     std::fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o555))?;
-    let removed = client.remove().await.expect("an answer");
+    let removed = client.remove(None).await.expect("an answer");
     assert_eq!(removed.remaining, ["files"]);
     assert!(!removed.is_complete() && !removed.still_responds, "{removed:?}");
     assert!(!plugin.join("wpclone-migrator.php").exists() && kept.exists());
