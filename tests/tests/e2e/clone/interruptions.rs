@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use wpclone_migrator::{Client as Migrator, Key};
-use wpclone_task::{Role, State, TaskView};
+use wpclone_task::{Code, Role, State, TaskView};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{assert_nothing_left, at, cloned, start_visited};
+use crate::clone::{assert_nothing_left, at, cloned, failed, problem, start_visited};
 
 /// How long the test waits for a request to the source.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -247,6 +247,32 @@ async fn a_clone_that_is_cancelled_keeps_the_migrator_of_an_earlier_setup() -> R
     source.release()?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Cancelled, "{task:#?}");
+    assert_eq!(task.result.as_ref().unwrap()["migrator"]["source"], "kept", "{task:#?}");
+    assert!(!migrator.status().await.unwrap().import_enabled, "its key still opens it");
+    assert_nothing_left(&app, &client).await
+}
+
+/// While there is such a file, rows are refused at both of the migrator's addresses.
+const REFUSE_ROWS: &str = "if (is_file(WP_CONTENT_DIR . '/refuse') && ('rows' === $kind \
+    || '/wpclone-migrator/v1/rows' === substr($what, -25))) { \
+    file_put_contents(WP_CONTENT_DIR . '/refused', \"$kind $what\\n\", FILE_APPEND); http_response_code(404); exit('no'); }";
+
+#[tokio::test]
+async fn a_clone_that_fails_keeps_the_migrator_of_an_earlier_setup() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
+    RecordingSource::to(&site, REFUSE_ROWS)?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let setup = client.setup(&site, &site.admin(), Role::Source).await?;
+    let setup = client.wait(setup.id).await?;
+    let key: Key = at(&setup, "/api_key").as_str().unwrap().parse().unwrap();
+    let migrator = Migrator::new(reqwest::Client::new(), site.url().parse().unwrap(), key);
+
+    site.put("wp-content/refuse", "")?;
+    let task = failed(&client, &site).await?;
+    assert_eq!(problem(&task).code, Code::TransferFailed, "{task:#?}");
+    let refused = fs::read_to_string(site.tree().join("wp-content/refused")).unwrap();
+    assert!(refused.contains("rows ") && refused.contains("/v1/rows"), "both addresses: {refused}");
     assert_eq!(task.result.as_ref().unwrap()["migrator"]["source"], "kept", "{task:#?}");
     assert!(!migrator.status().await.unwrap().import_enabled, "its key still opens it");
     assert_nothing_left(&app, &client).await
