@@ -89,7 +89,7 @@ async fn redirecting_site(record: Record, answer: LoginAnswer, other: &str) -> R
 }
 
 fn login_response(answer: LoginAnswer, logins: usize, other: &str) -> Response {
-    let redirect = |status| (status, [(header::LOCATION, format!("{other}/steal"))]).into_response();
+    let redirect = |status: StatusCode| (status, [(header::LOCATION, format!("{other}/steal"))]).into_response();
     match answer {
         LoginAnswer::Redirect(status) => redirect(status),
         LoginAnswer::AcceptAndReload if logins > 1 => redirect(StatusCode::TEMPORARY_REDIRECT),
