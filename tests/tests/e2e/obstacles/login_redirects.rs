@@ -79,7 +79,7 @@ async fn redirecting_site(record: Record, answer: LoginAnswer, other: &str) -> R
                 }
                 (_, "/wp-admin/admin-ajax.php") => {
                     wait_for_second_login(&record, &host).await;
-                    (StatusCode::BAD_REQUEST, "0").into_response()
+                    Html("no nonce").into_response()
                 }
                 _ => Html("<html><body class=wp-admin></body></html>").into_response(),
             }
