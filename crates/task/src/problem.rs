@@ -171,7 +171,11 @@ mod tests {
         assert_eq!(problem.clone().with_left(Vec::new()), problem);
         let left = |state| LeftOnSite { left: "The migrator is still on a.example.".into(), state };
         let manual = problem.clone().with_left(vec![left(LeftState::Manual)]);
-        assert!(manual.detail.ends_with("on a.example. Only the site's owner can remove it."), "{}", manual.detail);
+        assert!(
+            manual.detail.ends_with("on a.example. Only the site's owner can remove it."),
+            "{}",
+            manual.detail
+        );
         let problem = problem.with_left(vec![left(LeftState::Pending), left(LeftState::GivenUp)]);
         assert_eq!(
             problem.detail,

@@ -83,7 +83,9 @@ impl<'a> BrowserStep<'a> {
     /// that of a clone is nobody's yet.
     pub(super) fn login_checkpoint(&self, job: &'a Job) -> Option<&'a LoginCheckpoint> {
         match self {
-            Self::Setup { .. } | Self::CreateAppPassword(_) | Self::Prepare { .. } => Some(&job.login_checkpoint),
+            Self::Setup { .. } | Self::CreateAppPassword(_) | Self::Prepare { .. } => {
+                Some(&job.login_checkpoint)
+            }
             Self::VerifyClone { .. } => None,
         }
     }

@@ -29,7 +29,8 @@ impl SiteEndpoints {
     pub(super) fn of(site: &Url) -> Self {
         let host = canonical_host(site.host_str().unwrap_or_default());
         let is_https = site.scheme() == "https";
-        let mut ports: Vec<_> = site.port_or_known_default().map(|port| (port, is_https)).into_iter().collect();
+        let mut ports: Vec<_> =
+            site.port_or_known_default().map(|port| (port, is_https)).into_iter().collect();
         if !is_https {
             // The same address with https: a site at another port than http's has the same port there.
             ports.push((site.port().unwrap_or(443), true));
@@ -75,11 +76,7 @@ impl<'a> SiteConnection<'a> {
 }
 
 impl AsyncWrite for SiteConnection<'_> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let is_tls = *this.is_tls.get_or_insert(bytes.first() == Some(&TLS_HANDSHAKE));
         if this.only_site.get().is_some_and(|site| !site.include(this.host, this.port, is_tls)) {
@@ -144,7 +141,11 @@ mod tests {
             ("http://a.example", "b.a.example", 80, false, false),
             ("http://a.example", "xa.example", 80, false, false),
         ] {
-            assert_eq!(endpoints(site).include(host, port, is_tls), expected, "{site} {host}:{port} {is_tls}");
+            assert_eq!(
+                endpoints(site).include(host, port, is_tls),
+                expected,
+                "{site} {host}:{port} {is_tls}"
+            );
         }
     }
 

@@ -78,7 +78,9 @@ impl Registrations {
         let url = site.url().clone();
         let left = match key {
             Some(_) => installed_sentence(&url),
-            None => format!("{} wpclone does not know its key: delete it in wp-admin.", installed_sentence(&url)),
+            None => {
+                format!("{} wpclone does not know its key: delete it in wp-admin.", installed_sentence(&url))
+            }
         };
         let cleanup = MigratorCleanup {
             url,
@@ -130,8 +132,8 @@ impl Registrations {
         let sealed = key.map(|key| self.sealer.seal(task, &seal_field(role.as_str()), key)).transpose();
         let sealed =
             sealed.map_err(|error| fault(format!("The migrator's key cannot be sealed: {error}.")))?;
-        let details = serde_json::to_value(details)
-            .map_err(|_| fault(format!("{} cannot be stored.", details.url)))?;
+        let details =
+            serde_json::to_value(details).map_err(|_| fault(format!("{} cannot be stored.", details.url)))?;
         Ok(SiteCleanup { site, left, details, sealed })
     }
 
@@ -156,12 +158,10 @@ fn left_behind(
     let remove_when_completed = was_installed && request.remove_migrator;
     match role {
         Role::Source if !remove_when_completed => None,
-        Role::Source => {
-            Some((
-                installed_sentence(&url),
-                MigratorCleanup { url, import: None, remove_when_completed, remove_when_ended: true },
-            ))
-        }
+        Role::Source => Some((
+            installed_sentence(&url),
+            MigratorCleanup { url, import: None, remove_when_completed, remove_when_ended: true },
+        )),
         Role::Target => {
             let left = format!("Parts of the copy, and the plugin wpclone-migrator, may still be on {url}.");
             let import = Some(job.import_id());

@@ -191,7 +191,7 @@ async fn something_left_on_a_site(queue: &Queue) {
         site: site.clone(),
         left: "Something is left.".into(),
         details: serde_json::json!({"of": "it"}),
-        sealed: "sealed".into(),
+        sealed: Some("sealed".into()),
     };
     queue.set_site_cleanup(&claim.lease, "source", Some(&cleanup)).await.unwrap();
     queue.fail(&claim.lease, &problem(Code::CapMissing)).await.unwrap();

@@ -408,7 +408,10 @@ async fn what_nobody_has_a_key_for_is_said_and_not_tried() {
             queue.sweep().await.unwrap();
             let failed = queue.task(new.id).await;
             let problem = failed.problem.unwrap();
-            assert_eq!(problem.more["left"], json!([{"left": "Something is on a.example.", "state": "manual"}]));
+            assert_eq!(
+                problem.more["left"],
+                json!([{"left": "Something is on a.example.", "state": "manual"}])
+            );
         }
         assert!(claim_early(&redis, &queue).await.is_none());
         assert!(queue.site_cleanups().await.unwrap().is_empty());

@@ -89,12 +89,14 @@ async fn redirecting_site(record: Record, answer: LoginAnswer, other: &str) -> R
 }
 
 fn login_response(answer: LoginAnswer, logins: usize, other: &str) -> Response {
-    let redirect = |status: StatusCode| (status, [(header::LOCATION, format!("{other}/steal"))]).into_response();
+    let redirect =
+        |status: StatusCode| (status, [(header::LOCATION, format!("{other}/steal"))]).into_response();
     match answer {
         LoginAnswer::Redirect(status) => redirect(status),
         LoginAnswer::AcceptAndReload if logins > 1 => redirect(StatusCode::TEMPORARY_REDIRECT),
         LoginAnswer::AcceptAndReload => {
-            let page = "<html><body class=wp-admin><script>onload = () => location.reload()</script></body></html>";
+            let page =
+                "<html><body class=wp-admin><script>onload = () => location.reload()</script></body></html>";
             ([(header::SET_COOKIE, "wordpress_logged_in_x=1; path=/")], Html(page)).into_response()
         }
     }
@@ -130,7 +132,8 @@ async fn a_login_that_is_answered_with_307_or_308_takes_the_password_to_no_other
             record.0.lock().clear();
             let site = redirecting_site(record.clone(), LoginAnswer::Redirect(status), &other).await?;
             let site_url = site.url();
-            let (host, other) = (site_url.trim_start_matches("http://"), other.replace(PORT, port(&site_url)));
+            let (host, other) =
+                (site_url.trim_start_matches("http://"), other.replace(PORT, port(&site_url)));
             let problem = stub_setup_fails(&site_url, Code::Redirected).await?;
             assert_eq!(problem.more["to"], other, "{problem:#?}");
             let other_host = other.trim_start_matches("http://");
