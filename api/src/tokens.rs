@@ -125,6 +125,12 @@ impl Tokens {
         self.loaded.lock().tokens.len()
     }
 
+    /// Whether several tokens can own tasks.
+    #[must_use]
+    pub fn has_several_owners(&self) -> bool {
+        self.loaded.lock().tokens.iter().filter(|token| token.scope != Scope::Metrics).nth(1).is_some()
+    }
+
     /// The tokens, after a reload when the file has changed. One caller at a time checks the file; the others go on with
     /// the tokens of the last check.
     async fn current(&self) -> Arc<[Token]> {
@@ -281,6 +287,18 @@ mod tests {
             let tokens = parse(&format!("a:{}:user{behind}", hash("t"))).unwrap();
             assert_eq!(tokens[0].limits, OwnerLimits { per_minute, concurrent }, "{behind}");
         }
+    }
+
+    #[test]
+    fn a_token_that_only_reads_metrics_is_no_owner() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let has_several = |lines: &str| {
+            std::fs::write(file.path(), lines).unwrap();
+            Tokens::open(file.path().to_str().unwrap()).unwrap().has_several_owners()
+        };
+        let (one, two) = (hash("one"), hash("two"));
+        assert!(!has_several(&format!("a:{one}:operator\nb:{two}:metrics\n")));
+        assert!(has_several(&format!("a:{one}:operator\nb:{two}:user\n")));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ mod report_outcome;
 mod running_steps;
 mod settings;
 mod site_cleanup;
+mod slots;
 mod step_executor;
 mod transfer;
 mod webhook;

@@ -39,7 +39,8 @@ pub(crate) struct Args {
     /// Steps of the provisioning stage to do at once: they mostly wait
     #[arg(long, env = "WPCLONE_SLOTS_PROVISIONING", value_name = "N", default_value = "4")]
     slots_provisioning: String,
-    /// Steps of the transfer stage to do at once: they take bandwidth, and some 50 MB each
+    /// Steps of the transfer stage to do at once: they take bandwidth, and some 50 MB each. Where there are several tokens,
+    /// one slot is kept free of each owner's
     #[arg(long, env = "WPCLONE_SLOTS_TRANSFER", value_name = "N", default_value = "2")]
     slots_transfer: String,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +20,7 @@ use crate::browser::BrowserAvailability;
 use crate::claim_loop::claim_loop;
 use crate::running_steps::RunningSteps;
 use crate::site_cleanup::SiteCleanups;
+use crate::slots::{Slot, Slots};
 use crate::step_executor::StepExecutor;
 use crate::webhook::Webhooks;
 
@@ -102,7 +103,7 @@ impl Worker {
     /// Claims steps of its stages, and callbacks and clean-ups beside them, until `shutdown`.
     async fn claim_all(&self, steps: &TaskTracker, shutdown: &CancellationToken) {
         let of_stage = |(stage, slots): &(Stage, u32)| {
-            let (stage, slots) = ([*stage], *slots);
+            let (slots, stage) = (Slots::of_stage(*stage, *slots), [*stage]);
             async move {
                 let claim = async |attempt: &ClaimAttempt| {
                     tokio::select! {
@@ -163,20 +164,18 @@ impl Worker {
         }
     }
 
-    /// Executes this step in a slot, and then further steps of its stage, until there are none or `shutdown`.
-    fn start(
-        &self,
-        steps: &TaskTracker,
-        shutdown: &CancellationToken,
-        claim: Claim,
-        slot: OwnedSemaphorePermit,
-    ) {
+    /// Executes this step in a slot, and then, where one owner may have all slots, further steps of its stage, until there
+    /// are none or `shutdown`.
+    fn start(&self, steps: &TaskTracker, shutdown: &CancellationToken, claim: Claim, mut slot: Slot) {
+        if claim.shares_slots {
+            slot.set_owner(&claim.owner);
+        }
         let (executor, running) = (Arc::clone(&self.executor), self.running.clone());
         let (stage, shutdown, browser) = (claim.stage, shutdown.clone(), self.browser().clone());
         steps.spawn(async move {
-            let _slot = slot;
             let next_stages = || {
-                let can_claim = !shutdown.is_cancelled() && can_execute(stage, &browser);
+                let can_claim =
+                    slot.is_unlimited() && !shutdown.is_cancelled() && can_execute(stage, &browser);
                 if can_claim { vec![stage] } else { Vec::new() }
             };
             let mut next = Some(claim);

@@ -97,6 +97,7 @@ fn task(request: Request) -> Option<TaskView> {
         idempotency: None,
         sealed_callback: None,
         limits: wpclone_queue::OwnerLimits::default(),
+        shares_slots: false,
     });
     Some(TaskView { created_at: at(CREATED_AT), ..task })
 }

@@ -23,6 +23,7 @@ use crate::tasks::POLL_AFTER_SECONDS;
 use crate::tasks::submit_request::{SubmitRequest, SubmitResponses};
 use crate::tasks::view::{Secrets, newly_accepted, view};
 use crate::tasks::wait::wait_for_end;
+use crate::tokens::Tokens;
 
 /// Install the migrator on a site
 ///
@@ -120,6 +121,7 @@ pub(crate) async fn submit(
         idempotency,
         sealed_callback: callback.map(|url| seal_callback(&app.sealer, id, &url)).transpose()?,
         limits: caller.limits,
+        shares_slots: app.tokens.as_ref().is_some_and(Tokens::has_several_owners),
     };
     drop(secrets);
     let id = match enqueue(app, &task).await? {

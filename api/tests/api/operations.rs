@@ -219,7 +219,8 @@ async fn another_layout_in_redis_fails_readiness_and_requests_with_both_numbers(
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     let ready: Value = ready.json().await.unwrap();
     let problem = ready["problem"].as_str().unwrap();
-    assert!(problem.contains("layout 7") && problem.contains("needs layout 1"), "{problem}");
+    let needed = format!("needs layout {}", wpclone_redis::LAYOUT);
+    assert!(problem.contains("layout 7") && problem.contains(&needed), "{problem}");
     let tasks = api.get("/tasks").send().await.unwrap();
     assert_eq!(tasks.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(tasks.text().await.unwrap().contains("layout 7"));

@@ -175,7 +175,7 @@ async fn nothing_is_changed_in_a_redis_with_another_layout() {
     assert!(refused(store.put(task, "a", "text/plain", b"new").await.unwrap_err()));
     assert!(refused(store.get(task, "a").await.unwrap_err()));
     assert!(refused(store.list(task).await.unwrap_err()));
-    redis.command::<()>("SET {wpclone-artifacts}:layout 1").await;
+    redis.command::<()>(&format!("SET {{wpclone-artifacts}}:layout {}", wpclone_redis::LAYOUT)).await;
     assert!(
         matches!(store.get(task, "a").await.unwrap(), ArtifactLookup::Found(_, bytes) if bytes == b"kept")
     );

@@ -255,7 +255,7 @@ async fn nothing_is_changed_in_a_redis_with_another_layout() {
     assert!(refused(clones.remove(&name(1)).await.unwrap_err()));
     assert!(refused(clones.get(&name(1)).await.unwrap_err()));
     assert!(refused(clones.list(None, None, 5).await.unwrap_err()));
-    redis.command::<()>("SET {wpclone-clones}:layout 1").await;
+    redis.command::<()>(&format!("SET {{wpclone-clones}}:layout {}", wpclone_redis::LAYOUT)).await;
     assert!(matches!(clones.get(&name(1)).await.unwrap(), CloneLookup::Found(_)));
     assert_eq!(clones.get(&name(2)).await.unwrap(), CloneLookup::NotFound);
 }

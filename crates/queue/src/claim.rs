@@ -29,6 +29,7 @@ const CHECKPOINT: &str = "checkpoint";
 pub struct ClaimAttempt {
     /// Set when the claim is first asked for: 16 hex digits.
     nonce: OnceLock<String>,
+    passed_over: Option<String>,
 }
 
 impl ClaimAttempt {
@@ -38,20 +39,29 @@ impl ClaimAttempt {
         Self::default()
     }
 
-    /// Adds the nonce, and whether the claim may have been executed before, as functions take them.
+    /// A claim that gets no step of this owner, if any. The owner keeps its turn.
+    #[must_use]
+    pub fn passing_over(owner: Option<String>) -> Self {
+        Self { passed_over: owner, ..Self::default() }
+    }
+
+    /// Adds the nonce, whether the claim may have been executed before, and the owner that is passed over, as functions
+    /// take them.
     pub(crate) fn add_to(&self, call: &mut Call) -> Result<(), QueueError> {
         if let Some(nonce) = self.nonce.get() {
             call.arg(nonce).arg("1");
-            return Ok(());
+        } else {
+            let random = getrandom::u64().map_err(|e| QueueError::Unexpected(e.to_string()))?;
+            call.arg(self.nonce.get_or_init(|| format!("{random:016x}"))).arg("");
         }
-        let random = getrandom::u64().map_err(|e| QueueError::Unexpected(e.to_string()))?;
-        call.arg(self.nonce.get_or_init(|| format!("{random:016x}"))).arg("");
+        call.arg(self.passed_over.as_deref().unwrap_or_default());
         Ok(())
     }
 }
 
 impl Queue {
-    /// Claims the first ready step of these stages. Never blocks; [`Queue::subscribe_ready`] signals when to try again.
+    /// Claims a ready step of these stages: the first of the owner whose turn it is. Never blocks;
+    /// [`Queue::subscribe_ready`] signals when to try again.
     ///
     /// The holder confirms the claim with its first [`Queue::heartbeat`], before it begins. A lease that expires before is
     /// no crash: the answer to the claim may have been lost.
@@ -76,7 +86,7 @@ impl Queue {
         self.claim_first(worker, &stages, attempt, |raw| raw.claim(self.options().lease_duration)).await
     }
 
-    /// Claims the first ready callback, as [`Queue::claim`] does a step. [`Queue::subscribe_ready`] signals
+    /// Claims a ready callback, as [`Queue::claim`] does a step. [`Queue::subscribe_ready`] signals
     /// [`Stage::Webhook`].
     ///
     /// # Errors
@@ -298,6 +308,7 @@ impl<'a> RawClaim<'a> {
             request: serde_json::from_str(body.request).ok()?,
             sealed_secrets: non_empty(body.secrets),
             owner: body.owner.to_owned(),
+            shares_slots: body.shares_slots,
             traceparent: non_empty(body.trace),
             attempts: self.attempts.parse().ok()?,
             crashes: self.crashes.parse().ok()?,
@@ -320,6 +331,8 @@ impl<'a> RawClaim<'a> {
             lease: self.lease.clone(),
             lease_duration,
             task: task.parse().ok()?,
+            owner: body.owner.to_owned(),
+            shares_slots: body.shares_slots,
             kind: kind.parse().ok()?,
             state: state.parse().ok()?,
             // A newer version may have other codes.

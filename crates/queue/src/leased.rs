@@ -86,7 +86,7 @@ impl Queue {
         output: &StoredOutput,
     ) -> Result<CompleteOutcome, QueueError> {
         let mut call = self.complete_call(lease, output)?;
-        call.arg("").arg("");
+        call.arg("").arg("").arg("");
         let answer = self.run_leased(&call).await?;
         complete_outcome(&answer)
     }
@@ -157,7 +157,7 @@ impl Queue {
         self.run_leased(&self.leased_call(lease, "confirm_cancel")).await.map(drop)
     }
 
-    /// Gives a step back to the front of its queue, without counting an attempt.
+    /// Gives a step back, so that it is the first of its owner, without counting an attempt.
     ///
     /// # Errors
     /// The lease is lost, or Redis failed.

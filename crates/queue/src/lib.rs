@@ -95,7 +95,7 @@ impl Queue {
 
     /// Receives [`Signal::StageReady`]. All receivers of a queue's clones share one connection. Each time it is made, the first
     /// included, [`Signal::Reconnected`] is sent: signals may have been missed, as after `Lagged`. A stage is signalled when
-    /// a step becomes ready and none was, so a worker that claims until nothing is left misses nothing.
+    /// a step becomes ready and its owner had none, so a worker that claims until nothing is left misses nothing.
     ///
     /// # Panics
     /// It is called outside a tokio runtime.

@@ -55,7 +55,7 @@ impl Queue {
         call.arg(task.id.to_string()).arg(priority).arg(body).arg(&task.owner).arg(plan).arg(sites);
         call.arg(key).arg(ms(self.options().idempotency_retention));
         limits(&mut call, task.limits);
-        call.arg(fingerprints);
+        call.arg(if task.shares_slots { "1" } else { "" }).arg(fingerprints);
         let answer: Vec<String> = self.store().run_idempotent(&call).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["new"] => Ok(EnqueueOutcome::Accepted(task.id)),

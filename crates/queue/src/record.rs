@@ -27,8 +27,8 @@ pub(crate) struct StoredStep {
 /// layout must not touch.
 const RECORD_VERSION: &str = "1";
 
-/// The lines of a record after the first, which has the record's version, when the task was accepted (ms), and its
-/// priority.
+/// The lines of a record after the first, which has the record's version, when the task was accepted (ms), its priority, and
+/// `shared` when there are other owners ([`NewTask::shares_slots`]).
 const LINES: usize = 8;
 
 /// A task's record without its first line, as `enqueue.lua` takes it, and two of its lines: the plan and the sites.
@@ -61,6 +61,7 @@ pub(crate) fn body(
 /// A task's record.
 pub(crate) struct Body<'a> {
     pub(crate) created: Timestamp,
+    pub(crate) shares_slots: bool,
     pub(crate) kind: &'a str,
     pub(crate) owner: &'a str,
     pub(crate) plan: Vec<StoredStep>,
@@ -72,12 +73,16 @@ pub(crate) struct Body<'a> {
 impl<'a> Body<'a> {
     pub(crate) fn read(text: &'a str) -> Option<Self> {
         let mut lines = text.split('\n');
-        let (created, _priority) =
-            lines.next()?.strip_prefix(RECORD_VERSION)?.strip_prefix(' ')?.split_once(' ')?;
+        let header: Vec<&str> = lines.next()?.split(' ').collect();
+        let (created, shares_slots) = match header[..] {
+            [RECORD_VERSION, created, _priority] => (created, false),
+            [RECORD_VERSION, created, _priority, "shared"] => (created, true),
+            _ => return None,
+        };
         let lines: [&str; LINES] = lines.collect::<Vec<_>>().try_into().ok()?;
         let [kind, owner, plan, _sites, trace, _callback, request, secrets] = lines;
         let (created, plan) = (millis(created).ok()?, read_plan(plan)?);
-        Some(Self { created, kind, owner, plan, trace, request, secrets })
+        Some(Self { created, shares_slots, kind, owner, plan, trace, request, secrets })
     }
 }
 
@@ -270,6 +275,17 @@ mod tests {
         let read: Vec<_> = steps.iter().map(|s| (s.stage, s.name.as_str(), s.is_cleanup)).collect();
         let expected = [("move", false), ("look", false), ("undo", true)];
         assert_eq!(read, expected.map(|(name, is_cleanup)| (Stage::Transfer, name, is_cleanup)));
+    }
+
+    #[test]
+    fn a_record_says_whether_there_are_other_owners() {
+        let shares_slots = |header: &str| {
+            let record = format!("{header}\nsetup\nalice\n0 browser setup\na.example\n\n\n{{}}\n");
+            Body::read(&record).map(|body| body.shares_slots)
+        };
+        assert_eq!(shares_slots("1 5 1"), Some(false));
+        assert_eq!(shares_slots("1 5 1 shared"), Some(true));
+        assert_eq!(shares_slots("1 5 1 other"), None);
     }
 
     #[test]

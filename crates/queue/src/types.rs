@@ -33,6 +33,8 @@ pub struct NewTask {
     pub sealed_callback: Option<String>,
     /// The owner's limits.
     pub limits: OwnerLimits,
+    /// Whether there are other owners. Then workers keep a part of their slots free of this owner's transfers and callbacks.
+    pub shares_slots: bool,
 }
 
 /// What identifies a repeated request.
@@ -151,6 +153,8 @@ pub struct Claim {
     pub sealed_secrets: Option<String>,
     /// The task's owner (token name).
     pub owner: String,
+    /// [`NewTask::shares_slots`].
+    pub shares_slots: bool,
     /// W3C trace context of the request.
     pub traceparent: Option<String>,
     /// Earlier attempts at this step that failed.
@@ -178,6 +182,10 @@ pub struct Delivery {
     pub lease_duration: Duration,
     /// The task that ended.
     pub task: TaskId,
+    /// The task's owner (token name).
+    pub owner: String,
+    /// [`NewTask::shares_slots`].
+    pub shares_slots: bool,
     /// The task's kind.
     pub kind: Kind,
     /// The state it ended in.

@@ -8,7 +8,7 @@ use redis::RedisError;
 
 /// The layout of keys and records that this version reads and writes. Increase it with every change that an older program
 /// would misread.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// The code of the error reply.
 const CODE: &str = "LAYOUT";
@@ -54,7 +54,7 @@ mod tests {
         let text = OtherLayout { found: Some(7) }.to_string();
         assert!(
             text.contains("layout 7")
-                && text.contains("needs layout 1")
+                && text.contains(&format!("needs layout {LAYOUT}"))
                 && text.contains("WPCLONE_REDIS_URL")
         );
         assert!(OtherLayout { found: None }.to_string().contains("no layout number"));

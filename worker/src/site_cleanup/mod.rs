@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +28,7 @@ use crate::claim_loop::claim_loop;
 use crate::lease;
 use crate::net::{self, EgressProxy, EgressRules};
 use crate::report_outcome::report_with_retry;
+use crate::slots::{Slot, Slots};
 
 /// How many clean-ups run at once.
 const SLOTS: u32 = 2;
@@ -80,14 +80,14 @@ impl SiteCleanups {
         shutdown: &CancellationToken,
     ) {
         let claim = async |attempt: &ClaimAttempt| self.queue.claim_site_cleanup(worker, attempt).await;
-        let start = |claim, slot: OwnedSemaphorePermit| {
+        let start = |claim, slot: Slot| {
             let cleanups = Arc::clone(self);
             started.spawn(async move {
                 cleanups.execute(claim).await;
                 drop(slot);
             });
         };
-        claim_loop(shutdown, &self.queue, &[Stage::Cleanup], SLOTS, claim, start).await;
+        claim_loop(shutdown, &self.queue, &[Stage::Cleanup], Slots::new(SLOTS), claim, start).await;
     }
 
     async fn execute(&self, claim: SiteCleanupClaim) {

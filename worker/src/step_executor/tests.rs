@@ -60,6 +60,7 @@ impl Fixture {
             idempotency: None,
             sealed_callback: None,
             limits: OwnerLimits::default(),
+            shares_slots: false,
         };
         let accepted = self.executor.queue.enqueue(&task).await.unwrap();
         assert_eq!(accepted, EnqueueOutcome::Accepted(task.id));

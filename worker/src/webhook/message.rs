@@ -96,6 +96,8 @@ mod tests {
             lease: Lease { task: message, step: 0, token: 1, worker: "w".into() },
             lease_duration: Duration::from_secs(30),
             task,
+            owner: "alice".into(),
+            shares_slots: false,
             kind: Kind::Setup,
             state,
             code,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -27,10 +26,11 @@ use crate::lease;
 use crate::metrics::{DeliveryLabels, Metrics};
 use crate::net::EgressRules;
 use crate::report_outcome::report_with_retry;
+use crate::slots::{Slot, Slots};
 use message::Message;
 use post::{Response, post};
 
-/// How many deliveries run at once. Each costs a connection.
+/// How many deliveries run at once, at most half of them of one owner. Each costs a connection.
 const SLOTS: u32 = 8;
 /// How many requests to one host run at once: a host that stalls delays only its own messages.
 const PER_HOST: usize = 2;
@@ -85,14 +85,18 @@ impl Webhooks {
             return shutdown.cancelled().await;
         }
         let claim = async |attempt: &ClaimAttempt| self.queue.claim_delivery_with(worker, attempt).await;
-        let start = |delivery, slot: OwnedSemaphorePermit| {
+        let start = |delivery: Delivery, mut slot: Slot| {
+            if delivery.shares_slots {
+                slot.set_owner(&delivery.owner);
+            }
             let webhooks = Arc::clone(self);
             started.spawn(async move {
                 webhooks.deliver(delivery).await;
                 drop(slot);
             });
         };
-        claim_loop(shutdown, &self.queue, &[Stage::Webhook], SLOTS, claim, start).await;
+        let slots = Slots::half_for_one_owner(SLOTS);
+        claim_loop(shutdown, &self.queue, &[Stage::Webhook], slots, claim, start).await;
     }
 
     async fn deliver(&self, delivery: Delivery) {

@@ -137,6 +137,7 @@ fn task(site: u64, bytes: usize, secret: &str) -> Result<NewTask> {
         idempotency: None,
         sealed_callback: None,
         limits: OwnerLimits::default(),
+        shares_slots: false,
     })
 }
 

@@ -83,27 +83,53 @@ local function repeat_claim(lease, nonce, first)
   end
 end
 
--- Removes and returns the first ready step of these stages, and its stage. ARGV[first] and all after it are stages.
-local function pop_first(first)
-  if #ARGV == first then
-    local one = call('ZPOPMIN', KEY_OF.ready[ARGV[first]])
-    return one[1], ARGV[first]
-  end
-  local found, score, stage
-  for n = first, #ARGV do
-    local one = call('ZRANGE', KEY_OF.ready[ARGV[n]], 0, 0, 'WITHSCORES')
-    if one[1] and (not found or tonumber(one[2]) < score) then
-      found, score, stage = one[1], tonumber(one[2]), ARGV[n]
-    end
-  end
-  if found then call('ZREM', KEY_OF.ready[stage], found) end
-  return found, stage
+-- The owner whose turn it is in a stage, and whether no other has a ready step. An owner that is passed over keeps its turn.
+local function next_owner(stage, passed_over)
+  local turns = call('ZRANGE', KEY_OF.ready[stage], 0, 1)
+  if turns[1] == passed_over and passed_over ~= '' then return turns[2], false end
+  return turns[1], turns[2] == nil
 end
 
--- Returns {'none'} | {'again'} (a batch of unusable entries was skipped) | {'claimed', ...}
-local function claim(lease, nonce, first)
+-- Removes and returns an owner's first ready step.
+local function pop_step(stage, owner, is_alone)
+  local steps = ready_steps(stage, owner)
+  local found = call('ZPOPMIN', steps)[1]
+  if call('EXISTS', steps) == 0 then
+    call('ZREM', KEY_OF.ready[stage], owner)
+  elseif not is_alone then
+    move_to_last_turn(stage, owner)
+  end
+  return found or ''
+end
+
+-- Removes and returns a ready step of the owner whose turn it is, and its stage; of several stages that with the first such
+-- step. ARGV[first] and all after it are stages.
+local function pop_first(passed_over, first)
+  if #ARGV == first then
+    local stage = ARGV[first]
+    local owner, is_alone = next_owner(stage, passed_over)
+    return owner and pop_step(stage, owner, is_alone), stage
+  end
+  local stage, owner, is_alone, lowest
+  for n = first, #ARGV do
+    local found, alone = next_owner(ARGV[n], passed_over)
+    local score = found and tonumber(call('ZRANGE', ready_steps(ARGV[n], found), 0, 0, 'WITHSCORES')[2] or '0')
+    if score and (not lowest or score < lowest) then stage, owner, is_alone, lowest = ARGV[n], found, alone, score end
+  end
+  return owner and pop_step(stage, owner, is_alone), stage
+end
+
+-- Whether a claim may lease this step.
+local function is_claimable(t, i, stage)
+  if FINAL[t.state] or not step(t, i) or step(t, i)[2] ~= stage then return false end
+  return not (is_abandoned(t, i) or has_lease(t, i) or FINAL[t.live[FIELDS[i].state]])
+end
+
+-- `passed_over` is an owner whose steps are not claimed, or ''. Returns {'none'} | {'again'} (a batch of unusable entries was
+-- skipped) | {'claimed', ...}
+local function claim(lease, nonce, passed_over, first)
   for _ = 1, BATCH do
-    local found, stage = pop_first(first)
+    local found, stage = pop_first(passed_over, first)
     if not found then return { 'none' } end
     local id, i = parse_member(found)
     local t = i and load_task(id)
@@ -111,7 +137,7 @@ local function claim(lease, nonce, first)
       report_unreadable(t)
       -- A program of its version may be running beside this one.
       if t.other_version then call('ZADD', KEY_OF.delayed[stage], int(NOW + UNREADABLE_RETRY), found) end
-    elseif t and not FINAL[t.state] and step(t, i) and not is_abandoned(t, i) and step(t, i)[2] == stage and not has_lease(t, i) then
+    elseif t and is_claimable(t, i, stage) then
       if not is_site_cleanup(t) or lock_for_cleanup(t) then return claim_step(t, i, lease, nonce) end
       delay_step(t, i, SITE_BUSY_DELAY)
     end

@@ -2,7 +2,8 @@
 -- next step in the same call.
 -- KEYS  1 hash tag
 -- ARGV  1 secrets_retention ms, 2 id, 3 step index, 4 token, 5 result, 6 sealed result or '', 7 lease ms,
---       8 nonce of the claim, 9 '1' when the call may have been executed before, else '', 10.. stages to claim from, if any
+--       8 nonce of the claim, 9 '1' when the call may have been executed before, else '', 10 an owner whose steps are not
+--       claimed, or '', 11.. stages to claim from, if any
 -- Returns {'advanced' | 'finished'}, followed by what claim returns when stages are given; or {'lost'}
 
 local function answer_with(completed, claimed)
@@ -12,7 +13,7 @@ local function answer_with(completed, claimed)
 end
 
 -- A lease with this nonce shows that the call was executed: the step is complete.
-local repeated = ARGV[9] == '1' and repeat_claim(ARGV[7], ARGV[8], 10)
+local repeated = ARGV[9] == '1' and repeat_claim(ARGV[7], ARGV[8], 11)
 if repeated then
   local before = load_task(ARGV[2])
   return answer_with(before and not FINAL[before.state] and 'advanced' or 'finished', repeated)
@@ -35,4 +36,4 @@ if not finished and t.ending == '' then
   add_event(t, i)
 end
 flush(t)
-return answer_with(finished and 'finished' or 'advanced', #ARGV > 9 and claim(ARGV[7], ARGV[8], 10) or {})
+return answer_with(finished and 'finished' or 'advanced', #ARGV > 10 and claim(ARGV[7], ARGV[8], ARGV[10], 11) or {})

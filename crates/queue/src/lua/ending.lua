@@ -10,7 +10,7 @@ local function queue_delivery(t, code)
   if not has_line(t, CALLBACK) then return end
   local id = delivery_id(t)
   local content = table.concat({ t.id, t.kind, t.state, code or '-', int(t.created), NOW_TEXT }, ' ')
-  call('SET', task_key('task', id), table.concat({ RECORD_VERSION .. ' ' .. NOW_TEXT .. ' 0', 'webhook', t.owner,
+  call('SET', task_key('task', id), table.concat({ RECORD_VERSION .. ' ' .. NOW_TEXT .. ' 0' .. t.sharing, 'webhook', t.owner,
     '0 webhook deliver', '', line(t, TRACE), '', content, line(t, CALLBACK) }, '\n'))
   local d = load_task(id)
   make_ready(d, 0)

@@ -48,7 +48,8 @@ local function read_sites(text)
   return sites
 end
 
--- The task of a record; nil when the record is corrupt or of another version.
+-- The task of a record; nil when the record is corrupt or of another version. `sharing` is what follows the priority:
+-- ' shared' when there are other owners, else ''.
 local function read_body(id, body)
   local find, sub = string.find, string.sub
   local ends, from = { 0, 0, 0, 0, 0, 0, 0, 0, #body + 1 }, 1
@@ -59,21 +60,25 @@ local function read_body(id, body)
     from = found + 1
   end
   if find(body, '\n', from, true) then return nil end
-  local version, created, priority = string.match(body, '^(%d+) (%d+) (%d+)\n')
+  local version, created, priority, sharing = string.match(body, '^(%d+) (%d+) (%d+)( ?%l*)\n')
   local plan = version == RECORD_VERSION and read_plan(sub(body, ends[3] + 1, ends[4] - 1))
   if not plan or #plan == 0 then return nil end
   created = tonumber(created)
   return { id = id, body = body, ends = ends, created = created, score = created - 60000 * tonumber(priority),
-    kind = sub(body, ends[1] + 1, ends[2] - 1), owner = sub(body, ends[2] + 1, ends[3] - 1), plan = plan,
+    sharing = sharing, kind = sub(body, ends[1] + 1, ends[2] - 1), owner = sub(body, ends[2] + 1, ends[3] - 1), plan = plan,
     sites = read_sites(sub(body, ends[4] + 1, ends[5] - 1)), readable = true, live = false, state = '', phase = 0, ending = '',
     writes = false }
 end
 
+-- The record of a task that has ended because its record was corrupt.
+local function corrupt_record(owner) return 'corrupt ' .. owner end
+
 -- What is left of a task whose record cannot be read. `other_version` when another version of the program may be able to
 -- read it: it is kept as it is. Otherwise it is corrupt.
 local function unreadable(id, body, other_version)
-  return { id = id, readable = false, other_version = other_version, owner = '', plan = {}, sites = {}, score = 0, kind = '',
-    body = type(body) == 'string' and body or '' }
+  body = type(body) == 'string' and body or ''
+  return { id = id, readable = false, other_version = other_version, owner = string.match(body, '^corrupt (.*)$') or '',
+    plan = {}, sites = {}, score = 0, kind = '', body = body }
 end
 
 local KNOWN_STATE = { queued = true, running = true, succeeded = true, failed = true, cancelled = true }

@@ -1,4 +1,4 @@
--- Gives a step back without counting an attempt: to the front of its queue, or delayed.
+-- Gives a step back without counting an attempt: as the first of its owner, or delayed.
 -- KEYS  1 hash tag
 -- ARGV  1 secrets_retention ms, 2 id, 3 step index, 4 token, 5 delay (ms), or '' for none,
 --       6 '1' when this version of the program cannot read the task, else ''

@@ -45,8 +45,7 @@ local function promote_due(stage)
       flush(t)
       promoted = promoted + 1
     elseif i == true then
-      call('ZADD', KEY_OF.ready[stage], NOW_TEXT, found[n])
-      call('PUBLISH', KEY.stage_ready, stage)
+      add_ready(stage, '', found[n], NOW) -- its owner is in the record
       promoted = promoted + 1
     end
   end
@@ -130,14 +129,25 @@ local function end_overdue_site_cleanups()
 end
 
 -- Removes a task from every queue and index; nothing of its record can be trusted.
-local function remove_everywhere(id)
+local function remove_everywhere(id, owner)
   for s = STAGES, #ARGV, 2 do
     for i = 0, 31 do
-      for _, name in ipairs({ 'ready', 'delayed', 'waiting', 'leases' }) do
-        call('ZREM', KEY_OF[name][ARGV[s]], id .. ':' .. int(i))
-      end
+      local m = id .. ':' .. int(i)
+      remove_ready(ARGV[s], owner, m)
+      for _, name in ipairs({ 'delayed', 'waiting', 'leases' }) do call('ZREM', KEY_OF[name][ARGV[s]], m) end
     end
   end
+end
+
+-- Removes a task from the index, which is of its owner. Returns the owner, or '' when it was in none.
+local function unindex_anywhere(id)
+  local found = ''
+  for _, owner in ipairs(call('SMEMBERS', KEY.owners)) do
+    for _, state in ipairs(STATES) do
+      if unindex(id, state, owner) then found = owner end
+    end
+  end
+  return found
 end
 
 -- Ends tasks whose records are corrupt. Records of another version are left alone.
@@ -146,19 +156,16 @@ local function purge_corrupt()
   if #found == 10 then more = 1 end
   for _, id in ipairs(found) do
     local t = load_task(id)
-    if not (t and (t.readable or t.other_version)) then remove_everywhere(id) end
-    if t and not t.readable and not t.other_version and not FINAL[t.state] then
-      for _, owner in ipairs(call('SMEMBERS', KEY.owners)) do
-        for _, state in ipairs(STATES) do
-          if unindex(id, state, owner) then t.owner = owner end
-        end
-      end
+    local ends = t and not t.readable and not t.other_version and not FINAL[t.state]
+    if ends then t.owner = unindex_anywhere(id) end
+    if not (t and (t.readable or t.other_version)) then remove_everywhere(id, t and t.owner or '') end
+    if ends then
       -- Keys of a wrong type, and secrets in a corrupt record, are deleted.
       for name, size in pairs({ live = 'HLEN', output = 'HLEN', events = 'LLEN' }) do
         if type(redis.pcall(size, task_key(name, id))) == 'table' then call('DEL', task_key(name, id)) end
       end
-      call('SET', task_key('task', id), 'corrupt')
-      t.body = 'corrupt'
+      t.body = corrupt_record(t.owner)
+      call('SET', task_key('task', id), t.body)
       finish(t, 'failed', ARGV[7], ARGV[5], ARGV[6])
       flush(t)
     end

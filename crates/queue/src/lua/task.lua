@@ -3,7 +3,7 @@
 
 local EVENTS = 500          -- the most events of one task
 local CLEANUP = 600000      -- ms that cleaning up may take
-local FRONT_OFFSET_MS = 1000000000000 -- puts a released step before all others
+local FRONT_OFFSET_MS = 1000000000000 -- puts a released step before all others of its owner
 local UNREADABLE_RETRY = 60000 -- ms after which a step that could not be read is offered again
 
 -- The lock of a site is named after the site, or after a hash of a long name.
@@ -133,13 +133,34 @@ local function write_secrets(t, secrets)
   call('SET', task_key('task', t.id), t.body)
 end
 
--- Adds a step to the ready queue of its stage. Its wait counts from `since` (ms), or from when the task was accepted. Only
--- the first ready step of a stage is signalled: idle workers have found the queue empty.
+-- The ready steps of one owner in a stage. `ready:<stage>` has the owners with ready steps, in the order of their turns.
+local function ready_steps(stage, owner) return KEY_OF['ready:' .. stage][owner] end
+
+-- Gives an owner its next turn in a stage after that of all others.
+local function move_to_last_turn(stage, owner)
+  local turns = KEY_OF.ready[stage]
+  local last = call('ZRANGE', turns, 0, 0, 'REV', 'WITHSCORES')
+  if last[1] ~= owner then call('ZADD', turns, int((tonumber(last[2]) or 0) + 1), owner) end
+end
+
+-- Adds a step to the ready steps of its owner in a stage. Only the first one is signalled: a worker that claims nothing any
+-- more has found that the owner had none.
+local function add_ready(stage, owner, m, score)
+  local steps = ready_steps(stage, owner)
+  call('ZADD', steps, int(score), m)
+  if call('ZCARD', steps) > 1 then return end
+  move_to_last_turn(stage, owner)
+  call('PUBLISH', KEY.stage_ready, stage)
+end
+
+local function remove_ready(stage, owner, m)
+  local steps = ready_steps(stage, owner)
+  if call('ZREM', steps, m) == 1 and call('EXISTS', steps) == 0 then call('ZREM', KEY_OF.ready[stage], owner) end
+end
+
+-- Makes a step ready. Its wait counts from `since` (ms), or from when the task was accepted.
 local function make_ready(t, i, since, score)
-  local stage = step(t, i)[2]
-  local ready = KEY_OF.ready[stage]
-  call('ZADD', ready, int(score or t.score), member(t, i))
-  if call('ZCARD', ready) == 1 then call('PUBLISH', KEY.stage_ready, stage) end
+  add_ready(step(t, i)[2], t.owner, member(t, i), score or t.score)
   if since then set(t, FIELDS[i].ready, int(since)) end
 end
 
@@ -175,7 +196,7 @@ local function is_abandoned(t, i) return t.ending ~= '' and not is_cleanup_step(
 -- Removes a step without a lease from every queue.
 local function dequeue(t, i)
   local stage, m = step(t, i)[2], member(t, i)
-  call('ZREM', KEY_OF.ready[stage], m)
+  remove_ready(stage, t.owner, m)
   call('ZREM', KEY_OF.delayed[stage], m)
   call('ZREM', KEY_OF.waiting[stage], m)
 end

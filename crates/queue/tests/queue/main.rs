@@ -8,6 +8,7 @@ mod endings;
 mod leases;
 mod maintenance;
 mod model;
+mod owners;
 mod producers;
 mod recovery;
 mod replays;

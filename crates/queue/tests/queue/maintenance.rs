@@ -182,7 +182,7 @@ async fn depths_count_steps_by_state() {
     }
     queue.fail(&queue.take().await.lease, &problem(Code::Deadline).with("retry_after", 50)).await.unwrap();
     queue.take().await;
-    let ready: Vec<String> = redis.command("ZRANGE {wpclone}:ready:browser 0 -1").await;
+    let ready: Vec<String> = redis.command("ZRANGE {wpclone}:ready:browser:alice 0 -1").await;
     let id = ready[1].split(':').next().unwrap();
     let now: Vec<u64> = redis.command("TIME").await;
     redis.command::<()>(&format!("HSET {{wpclone}}:live:{id} 0.ready {}", (now[0] - 100) * 1000)).await;

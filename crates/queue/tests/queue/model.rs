@@ -1,5 +1,7 @@
 //! A model of the queue, which `state_machine` compares with the real one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use wpclone_queue::{Claim, CompleteOutcome, FailOutcome};
 use wpclone_task::{State, TaskId};
 
@@ -45,6 +47,7 @@ pub(crate) struct Step {
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) id: TaskId,
+    pub(crate) owner: &'static str,
     pub(crate) sites: Vec<&'static str>,
     pub(crate) steps: Vec<Step>,
     pub(crate) phase: usize,
@@ -71,7 +74,20 @@ pub(crate) struct Model {
     pub(crate) tasks: Vec<Task>,
     /// The sum of all changes to the clock (ms).
     pub(crate) clock_offset: i64,
+    waiting: BTreeMap<&'static str, WaitingOwner>,
 }
+
+/// An owner that has had a ready step since its last turn.
+#[derive(Default)]
+struct WaitingOwner {
+    /// Its ready steps after the last operation.
+    ready: BTreeSet<(TaskId, usize)>,
+    /// The owners that have had a turn meanwhile.
+    served: BTreeSet<&'static str>,
+}
+
+/// The owners of tasks.
+pub(crate) const OWNERS: [&str; 3] = ["alice", "bob", "carol"];
 
 /// The duration of a lease, and the longest possible one (ms).
 pub(crate) const LEASE: i64 = 30_000;
@@ -308,18 +324,53 @@ impl Model {
         }
     }
 
-    /// The step that the next claim gets: released ones first, then by age.
-    pub(crate) fn next(&self) -> Option<(usize, usize)> {
-        let places = self
-            .tasks
-            .iter()
-            .enumerate()
-            .flat_map(|(n, t)| t.steps.iter().enumerate().map(move |(i, s)| (n, i, s)));
-        let ready = places.filter_map(|(n, i, s)| match s.place {
+    /// The ready steps of an owner in the order in which it gets them: released ones first, then by age.
+    fn ready_steps(&self, owner: &str) -> Vec<(usize, usize)> {
+        let tasks = self.tasks.iter().enumerate().filter(|(_, t)| t.owner == owner);
+        let steps = tasks.flat_map(|(n, t)| t.steps.iter().enumerate().map(move |(i, s)| (n, i, s)));
+        let ready = steps.filter_map(|(n, i, s)| match s.place {
             Place::Ready { front } => Some((!front, self.tasks[n].born, n, i)),
             _ => None,
         });
-        ready.min().map(|(_, _, n, i)| (n, i))
+        let mut ready: Vec<_> = ready.collect();
+        ready.sort();
+        ready.into_iter().map(|(_, _, n, i)| (n, i)).collect()
+    }
+
+    /// Notes which owners wait for their turn; called after each operation. An owner that had no ready step for a moment
+    /// begins to wait anew.
+    pub(crate) fn note_waiting_owners(&mut self) {
+        for owner in OWNERS {
+            let steps = self.ready_steps(owner).into_iter();
+            let ready: BTreeSet<_> = steps.map(|(n, i)| (self.tasks[n].id, i)).collect();
+            let waiting = self.waiting.entry(owner).or_default();
+            if waiting.ready.is_disjoint(&ready) {
+                waiting.served.clear();
+            }
+            waiting.ready = ready;
+        }
+    }
+
+    /// Checks a claim that passes over an owner: it gets the first step of some other owner, and nobody has a second turn
+    /// while another owner waits.
+    pub(crate) fn check_claim(&mut self, claimed: Option<(usize, usize)>, passed_over: Option<&str>) {
+        self.note_waiting_owners();
+        let others = OWNERS.into_iter().filter(|owner| passed_over != Some(owner));
+        let waiting: Vec<_> = others.filter(|owner| !self.ready_steps(owner).is_empty()).collect();
+        let Some((n, _)) = claimed else {
+            assert!(waiting.is_empty(), "a step of {waiting:?} is ready");
+            return;
+        };
+        let owner = self.tasks[n].owner;
+        assert!(waiting.contains(&owner), "{owner} is passed over");
+        assert_eq!(claimed, self.ready_steps(owner).first().copied(), "the first of {owner}");
+        for (other, state) in &mut self.waiting {
+            if *other != owner {
+                let is_second = !state.served.insert(owner);
+                assert!(!(is_second && waiting.contains(other)), "it is {other}'s turn, not {owner}'s");
+            }
+        }
+        self.waiting.entry(owner).or_default().served.clear();
     }
 
     pub(crate) fn task_of(&mut self, claim: &Claim) -> &mut Task {

@@ -1,6 +1,6 @@
 //! Random operations on the queue and its model: workers that do not get an answer, stall, are killed, and write under expired leases; owners
-//! that cancel and replay; a clock that changes; parallel steps; tasks on several sites. Each result must be the
-//! model's.
+//! that cancel and replay, and take turns; a clock that changes; parallel steps; tasks on several sites. Each result must be
+//! the model's.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -10,7 +10,7 @@ use wpclone_queue::{
 };
 use wpclone_task::{Code, Progress, Stage, State, StepPlan};
 
-use crate::model::{LEASE, Model, Place, Role, Step, Task};
+use crate::model::{LEASE, Model, OWNERS, Place, Role, Step, Task};
 use crate::support::*;
 
 const SITES: [&str; 3] = ["a.example", "b.example", "c.example"];
@@ -28,10 +28,13 @@ enum Operation {
     Enqueue {
         sites: usize,
         plan: usize,
+        owner: usize,
     },
     /// Asked for twice when the first answer is lost.
     Claim {
         first_lost: bool,
+        /// One of the owners, or a higher number for none.
+        passed_over: usize,
     },
     Heartbeat {
         lease: usize,
@@ -75,8 +78,10 @@ const CLOCK_CHANGES: [i64; 4] = [40_000, -40_000, 24 * 3600 * 1000, -24 * 3600 *
 fn operation() -> impl Strategy<Value = Operation> {
     let which = 0..64_usize;
     prop_oneof![
-        4 => (0..8_usize, 0..PLANS.len()).prop_map(|(sites, plan)| Operation::Enqueue { sites, plan }),
-        8 => any::<bool>().prop_map(|first_lost| Operation::Claim { first_lost }),
+        4 => (0..8_usize, 0..PLANS.len(), 0..OWNERS.len())
+            .prop_map(|(sites, plan, owner)| Operation::Enqueue { sites, plan, owner }),
+        8 => (any::<bool>(), 0..2 * OWNERS.len())
+            .prop_map(|(first_lost, passed_over)| Operation::Claim { first_lost, passed_over }),
         2 => (which.clone(), 0..5_u8).prop_map(|(lease, p)| Operation::Heartbeat { lease, percent: p * 25 }),
         4 => (which.clone(), any::<bool>())
             .prop_map(|(lease, and_claim)| Operation::Complete { lease, and_claim }),
@@ -104,9 +109,11 @@ impl World<'_> {
     async fn run(&mut self, operation: &Operation) {
         let lease = |n: usize| self.leases.get(n.checked_rem(self.leases.len())?).cloned();
         match operation {
-            Operation::Enqueue { sites, plan } => self.enqueue(*sites, PLANS[*plan]).await,
-            Operation::Claim { first_lost } => {
-                self.claim(*first_lost).await;
+            Operation::Enqueue { sites, plan, owner } => {
+                self.enqueue(*sites, PLANS[*plan], OWNERS[*owner]).await;
+            }
+            Operation::Claim { first_lost, passed_over } => {
+                self.claim(*first_lost, OWNERS.get(*passed_over).copied()).await;
             }
             Operation::Sweep => {
                 self.queue.sweep().await.unwrap();
@@ -143,12 +150,13 @@ impl World<'_> {
             }
         }
         self.model.start_ready_tasks();
+        self.model.note_waiting_owners();
         self.compare().await;
     }
 
-    async fn enqueue(&mut self, chosen: usize, steps: &str) {
+    async fn enqueue(&mut self, chosen: usize, steps: &str, owner: &'static str) {
         let on: Vec<&str> = (0..3).filter(|n| chosen & (1 << n) != 0).map(|n| SITES[n]).collect();
-        let new = task("x.example");
+        let new = owned(task("x.example"), owner);
         let plan = plan(steps);
         self.queue.enqueue_with_plan(&new, &plan, sites(&on), 0).await.unwrap();
         let role = |step: &StepPlan| if step.optional { Role::Optional } else { Role::Needed };
@@ -157,6 +165,7 @@ impl World<'_> {
         let last = plan.clean_up.iter().map(|_| Step::new(plan.phases.len(), Role::CleansUp));
         self.model.tasks.push(Task {
             id: new.id,
+            owner,
             sites: on,
             steps: steps.chain(last).collect(),
             phase: 0,
@@ -172,23 +181,23 @@ impl World<'_> {
         });
     }
 
-    async fn claim(&mut self, first_lost: bool) -> Option<Claim> {
-        let attempt = ClaimAttempt::new();
+    async fn claim(&mut self, first_lost: bool, passed_over: Option<&'static str>) -> Option<Claim> {
+        let attempt = ClaimAttempt::passing_over(passed_over.map(str::to_owned));
         let claim = self.queue.claim_with("w", &[Stage::Browser], &attempt).await.unwrap();
         if first_lost {
             let again = self.queue.claim_with("w", &[Stage::Browser], &attempt).await.unwrap();
             assert_eq!(again.map(|c| c.lease), claim.as_ref().map(|c| c.lease.clone()), "the same lease");
         }
-        self.claimed(claim)
+        self.claimed(claim, passed_over)
     }
 
     /// Compares a claim with the model's.
-    fn claimed(&mut self, claim: Option<Claim>) -> Option<Claim> {
+    fn claimed(&mut self, claim: Option<Claim>, passed_over: Option<&str>) -> Option<Claim> {
         let got = claim.as_ref().map(|c| {
             let n = self.model.tasks.iter().position(|t| t.id == c.lease.task).unwrap();
             (n, c.lease.step as usize)
         });
-        assert_eq!(got, self.model.next(), "the first that is ready");
+        self.model.check_claim(got, passed_over);
         let claim = claim?;
         assert!(self.leases.iter().all(|old| old.lease.token < claim.lease.token), "tokens rise");
         let task = self.model.task_of(&claim);
@@ -333,7 +342,7 @@ impl World<'_> {
         }
         if let Some(claim) = next {
             self.model.start_ready_tasks();
-            self.claimed(claim);
+            self.claimed(claim, None);
         }
     }
 
@@ -378,7 +387,7 @@ impl World<'_> {
                 self.make_due(&claim).await;
             }
             self.run(&Operation::Sweep).await;
-            while let Some(claim) = self.claim(false).await {
+            while let Some(claim) = self.claim(false, None).await {
                 self.write(&Operation::Complete { lease: 0, and_claim: false }, &claim).await;
                 self.model.start_ready_tasks();
             }

@@ -84,7 +84,7 @@ const SHIFT_TIMES: &str = r"
     local by = tonumber(ARGV[1])
     local function keys(pattern) return redis.call('KEYS', '{wpclone}:' .. pattern) end
     local function int(n) return string.format('%.0f', n) end
-    for _, pattern in ipairs({ 'leases:*', 'delayed:*', 'ready:*', 'waiting:*', 'site_queue:*', 'finished', 'cleanup_deadlines', 'site_cleanups', 'site_cleanups:*' }) do
+    for _, pattern in ipairs({ 'leases:*', 'delayed:*', 'ready:*:*', 'waiting:*', 'site_queue:*', 'finished', 'finished:*', 'cleanup_deadlines', 'site_cleanups', 'site_cleanups:*' }) do
       for _, key in ipairs(keys(pattern)) do
         local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
         for n = 1, #all, 2 do redis.call('ZADD', key, int(tonumber(all[n + 1]) - by), all[n]) end
@@ -141,6 +141,7 @@ pub(crate) fn task(site: &str) -> NewTask {
         idempotency: None,
         sealed_callback: None,
         limits: OwnerLimits::default(),
+        shares_slots: false,
     }
 }
 

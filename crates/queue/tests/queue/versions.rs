@@ -51,7 +51,7 @@ async fn nothing_is_changed_in_a_redis_with_another_layout() {
     let waiting = queue.accept(&task("b.example")).await;
     let claim = queue.take().await;
     redis.expire_lease(&claim).await;
-    for (number, found) in [(Some("2"), Some(2)), (None, None)] {
+    for (number, found) in [(Some("7"), Some(7)), (None, None)] {
         match number {
             Some(number) => redis.command::<()>(&format!("SET {{wpclone}}:layout {number}")).await,
             None => redis.command::<()>("DEL {wpclone}:layout").await,
@@ -89,7 +89,10 @@ async fn nothing_is_changed_in_a_redis_with_another_layout() {
         }
     }
     let error = queue.ping().await.unwrap_err().to_string();
-    assert!(error.contains("no layout number") && error.contains("layout 1"), "{error}");
+    assert!(
+        error.contains("no layout number") && error.contains(&format!("layout {}", wpclone_redis::LAYOUT)),
+        "{error}"
+    );
 }
 
 #[tokio::test]

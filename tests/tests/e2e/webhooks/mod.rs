@@ -3,6 +3,7 @@
 
 mod receiver;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -312,6 +313,34 @@ async fn a_stalled_receiver_does_not_delay_others() -> Result {
         let call = client.task(id).await?.callback.expect("a call");
         assert_eq!((call.state, call.code), (TaskState::Queued, None));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_owner_whose_hosts_do_not_answer_delays_no_webhooks_of_others() -> Result {
+    // Connections are accepted by the kernel, and nobody reads.
+    let silent: Vec<_> =
+        (2..10).map(|n| TcpListener::bind((Ipv4Addr::new(127, 0, 0, n), 0)).expect("a port")).collect();
+    let quick = Receiver::start(|_| Reply::Status(200)).await?;
+    let app = app().workers(0).token("mallory", "user", "").token("alice", "user", "");
+    let mut app = app.env("WPCLONE_ALLOW_PRIVATE_CALLBACKS", "127.0.0.0/8").start().await?;
+    let (mallory, alice) = (app.client_as("mallory")?, app.client_as("alice")?);
+    for host in silent.iter().chain(&silent) {
+        ended(&mallory, &format!("http://{}/", host.local_addr().expect("an address"))).await?;
+    }
+    app.add_worker(&[]).await?;
+    let running = async || {
+        let client = redis::Client::open(app.redis.url()).expect("a URL");
+        let mut redis = client.get_multiplexed_async_connection().await.expect("Redis");
+        let leases = redis::cmd("ZCARD").arg("{wpclone}:leases:webhook").query_async::<u32>(&mut redis);
+        leases.await.expect("a zset")
+    };
+    until("all that may wait to do so", TIMEOUT, None, async || running().await >= 4).await?;
+    let id = ended(&alice, &quick.url()).await?;
+    callback_in_state(&alice, id, TaskState::Succeeded).await?;
+    let calls = metrics(&app).await?;
+    assert!(!calls.contains("retrying"), "those of mallory are still being waited for: {calls}");
+    assert_eq!(running().await, 4);
     Ok(())
 }
 
