@@ -109,6 +109,7 @@ local function needs_cleanup(t)
     if t.state ~= 'running' then return false end -- nothing was done
     t.phase = last
     set(t, 'phase', int(last))
+    release_locks(t, sites_to_clean_up(t))
     call('ZADD', KEY.cleanup_deadlines, int(NOW + CLEANUP), t.id)
     start_phase(t, NOW)
     set_message(t, 'Cleaning up.')

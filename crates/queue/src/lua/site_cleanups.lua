@@ -20,6 +20,22 @@ local function site_cleanup_id(t, name)
   return derived_id(t.id .. ' cleanup ' .. name .. ' ' .. (t.live.replays or '0'))
 end
 
+-- A registration (set_site_cleanup).
+local REGISTRATION = '^(%S+) (%S+) (.+)$'
+
+-- The sites that the cleanup steps of a task change, as a set: those on which it has left something, and the clone that it
+-- makes (SiteKey::of_clone in site.rs).
+local function sites_to_clean_up(t)
+  local sites = { ['clone:' .. t.id] = true }
+  if (t.live.cleanups or '') == '' then return sites end
+  local flat = call('HGETALL', task_key('output', t.id))
+  for n = 1, #flat, 2 do
+    local site = string.find(flat[n], '^cleanup%.') and string.match(flat[n + 1], REGISTRATION)
+    if site then sites[site] = true end
+  end
+  return sites
+end
+
 -- Takes the site's lock for an attempt. What was left last is undone first: a later task found what an earlier one had left.
 local function lock_for_cleanup(c)
   local of_site = cleanups_of_site(c.sites[1])
@@ -89,7 +105,7 @@ local function queue_site_cleanups(t, completed)
   local flat = call('HGETALL', output)
   for n = 1, #flat, 2 do
     local name = string.match(flat[n], '^cleanup%.(%S+)$')
-    local site, sealed, text = string.match(flat[n + 1], '^(%S+) (%S+) (.+)$')
+    local site, sealed, text = string.match(flat[n + 1], REGISTRATION)
     local content = site and table.concat({ t.id, name or '', completed and 'completed' or 'ended', text }, ' ')
     if name and site and sealed == NO_SECRET then
       call('HSET', output, 'left.' .. name, 'manual ' .. content)

@@ -81,19 +81,22 @@ local function grant_next(h)
   end
 end
 
-function release_locks(t)
+-- `kept` is a set of sites that stay locked, or nil for none.
+function release_locks(t, kept)
   local free
   for _, site in ipairs(t.sites) do
-    local h = site_hash(site)
-    local waiters = task_key('site_queue', h)
-    local held = call('HGET', KEY.site_locks, h) == t.id
-    if not held then call('ZREM', waiters, t.id) end -- it waited
-    if call('EXISTS', waiters) == 1 then
-      if held then call('HSET', KEY.site_locks, h, '') end
-      free = free or {}
-      free[#free + 1] = h
-    elseif held then
-      call('HDEL', KEY.site_locks, h)
+    if not (kept and kept[site]) then
+      local h = site_hash(site)
+      local waiters = task_key('site_queue', h)
+      local held = call('HGET', KEY.site_locks, h) == t.id
+      if not held then call('ZREM', waiters, t.id) end -- it waited, or does not need the site any more
+      if call('EXISTS', waiters) == 1 then
+        if held then call('HSET', KEY.site_locks, h, '') end
+        free = free or {}
+        free[#free + 1] = h
+      elseif held then
+        call('HDEL', KEY.site_locks, h)
+      end
     end
   end
   if not free then return end

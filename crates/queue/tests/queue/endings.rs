@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use wpclone_queue::{
-    CancelOutcome, Claim, CompleteOutcome, FailOutcome, NewTask, OwnerLimits, Queue, StoredOutput,
+    CancelOutcome, Claim, CompleteOutcome, FailOutcome, NewTask, OwnerLimits, Queue, SiteCleanup,
+    StoredOutput,
 };
 use wpclone_task::{Code, Stage, State};
 
@@ -57,7 +58,16 @@ async fn a_failed_task_cleans_up_before_it_ends() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     let new = accept(&queue).await;
-    done(&queue, &["make", "prepare"]).await;
+    done(&queue, &["make"]).await;
+    let prepare = take(&queue, "prepare").await;
+    let left = SiteCleanup {
+        site: sites(&["a.example"])[0].clone(),
+        left: "Something is on a.example.".into(),
+        details: json!({}),
+        sealed: "sealed-key".into(),
+    };
+    queue.set_site_cleanup(&prepare.lease, "source", Some(&left)).await.unwrap();
+    queue.done(&prepare).await;
     let moving = take(&queue, "move").await;
     assert_eq!(
         queue.fail(&moving.lease, &problem(Code::CapMissing)).await.unwrap(),
@@ -74,6 +84,7 @@ async fn a_failed_task_cleans_up_before_it_ends() {
         "it is not to be stopped"
     );
     let release = take(&queue, "release").await;
+    queue.set_site_cleanup(&release.lease, "source", None).await.unwrap();
     queue.nothing_ready().await; // the site is still ours
     queue.done(&discard).await;
     assert_eq!(

@@ -275,8 +275,11 @@ impl Model {
         order.sort_by_key(|n| (self.tasks[*n].born, *n));
         for (at, n) in order.iter().copied().enumerate() {
             let waits = |t: &Task| !t.started && !t.state.is_final();
-            let blocks =
-                |t: &Task| !t.state.is_final() && t.sites.iter().any(|s| self.tasks[n].sites.contains(s));
+            let blocks = |t: &Task| {
+                // Nothing is left on a site, so a task that cleans up needs none.
+                let needs_sites = !t.state.is_final() && t.cleaning.is_none();
+                needs_sites && t.sites.iter().any(|s| self.tasks[n].sites.contains(s))
+            };
             let blocked = order.iter().enumerate().any(|(other, m)| {
                 *m != n && blocks(&self.tasks[*m]) && (self.tasks[*m].started || other < at)
             });

@@ -7,7 +7,7 @@ use wpclone_queue::{
     Claim, ClaimAttempt, FailOutcome, NewTask, OwnerLimits, Queue, QueueError, RetryPolicy, SiteCleanup,
     SiteCleanupClaim, StoredOutput, TaskEnding,
 };
-use wpclone_task::{Code, LeftState, Stage, State};
+use wpclone_task::{Code, LeftState, SiteKey, Stage, State};
 
 use crate::support::*;
 
@@ -163,6 +163,46 @@ async fn nothing_is_cleaned_up_that_the_task_has_cleaned_up_itself() {
         queue.set_site_cleanup(&rollback.lease, "source", Some(&left_on("a.example"))).await,
         Err(QueueError::LeaseLost)
     ));
+}
+
+#[tokio::test]
+async fn a_site_on_which_a_task_has_left_nothing_does_not_wait_for_its_cleanup() {
+    let redis = Redis::start().await;
+    let queue = redis.queue();
+    // Somebody names a site whose login they do not have, and a site of their own that is slow to clean up.
+    let new = task("victim.example");
+    let mut on = sites(&["victim.example", "own.example"]);
+    on.push(SiteKey::of_clone(new.id));
+    queue.enqueue_with_plan(&new, &plan(CLONE), on, 0).await.unwrap();
+    let (victim, own) = (take(&queue, "prepare").await, take(&queue, "prepare-target").await);
+    let victims = queue.accept(&owned(task("victim.example"), "alice")).await;
+    let behind = queue.accept(&owned(task("own.example"), "alice")).await;
+    let of_clone = owned(task("x.example"), "alice");
+    let key = vec![SiteKey::of_clone(new.id)];
+    queue.enqueue_with_plan(&of_clone, &plan("browser extend"), key, 0).await.unwrap();
+    queue.set_site_cleanup(&own.lease, "target", Some(&left_on("own.example"))).await.unwrap();
+    queue.done(&own).await;
+    queue.nothing_ready().await;
+    queue.fail(&victim.lease, &problem(Code::AuthBadCredentials)).await.unwrap();
+
+    let running = queue.claim("w1", &[Stage::Browser]).await.unwrap().expect("the site is free");
+    assert_eq!(running.lease.task, victims);
+    assert!(queue.claim("w1", &[Stage::Browser]).await.unwrap().is_none(), "the others wait");
+    let rollback = take(&queue, "rollback").await;
+    queue.done(&rollback).await;
+    assert_eq!(queue.task(new.id).await.state, State::Failed);
+    let mut freed = vec![queue.take().await, queue.take().await];
+    freed.sort_by_key(|claim| claim.lease.task != behind);
+    assert_eq!([&freed[0], &freed[1]].map(|claim| claim.lease.task), [behind, of_clone.id]);
+
+    // The end of the task has not freed the site of the other, which still runs.
+    queue.accept(&task("victim.example")).await;
+    queue.nothing_ready().await;
+    freed.push(running);
+    for claim in &freed {
+        queue.done(claim).await;
+    }
+    queue.done(&queue.take().await).await;
 }
 
 #[tokio::test]

@@ -366,7 +366,7 @@ impl World<'_> {
                 );
             }
         }
-        let open = self.model.tasks.iter().filter(|t| t.state == State::Running);
+        let open = self.model.tasks.iter().filter(|t| t.state == State::Running && t.cleaning.is_none());
         let mut busy: Vec<_> = open.flat_map(|t| &t.sites).collect();
         busy.sort();
         assert!(busy.windows(2).all(|pair| pair[0] != pair[1]), "two tasks on one site: {busy:?}");
