@@ -38,6 +38,25 @@ local function finished_size(t)
   return 1300 + #t.body + secrets + (tonumber(live.output_bytes) or 0) + 160 * math.min(tonumber(live.events) or 0, EVENTS)
 end
 
+-- Counts a task as finished: the oldest are deleted when there are too many.
+local function add_finished(t)
+  local size = int(finished_size(t))
+  call('INCRBY', KEY.finished_bytes, size)
+  call('ZINCRBY', KEY.finished_bytes_by_owner, size, t.owner)
+  call('ZADD', KEY.finished, NOW_TEXT, t.id)
+  call('ZADD', KEY_OF.finished[t.owner], NOW_TEXT, t.id)
+end
+
+-- Undoes add_finished, before anything of the task is changed or deleted.
+local function remove_finished(t)
+  local size = finished_size(t)
+  call('DECRBY', KEY.finished_bytes, int(size))
+  local left = call('ZINCRBY', KEY.finished_bytes_by_owner, int(-size), t.owner)
+  if tonumber(left) <= 0 then call('ZREM', KEY.finished_bytes_by_owner, t.owner) end
+  call('ZREM', KEY.finished, t.id)
+  call('ZREM', KEY_OF.finished[t.owner], t.id)
+end
+
 -- Stores a step's result, or the problem.
 local function store_output(t, name, value)
   call('HSET', task_key('output', t.id), name, value)
@@ -82,8 +101,7 @@ local function finish(t, state, text, problem, code)
   end
   if t.live.result_secret_bytes then call('PEXPIRE', task_key('result_secrets', t.id), ARGV[1]) end
   add_event(t, nil, code)
-  call('INCRBY', KEY.finished_bytes, int(finished_size(t)))
-  call('ZADD', KEY.finished, NOW_TEXT, t.id)
+  add_finished(t)
   release_locks(t)
 end
 

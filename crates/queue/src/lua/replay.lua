@@ -16,8 +16,7 @@ local exceeded = limit_exceeded(t.owner, 4)
 if exceeded then return exceeded end
 
 -- It is no longer a finished task.
-call('ZREM', KEY.finished, t.id)
-call('DECRBY', KEY.finished_bytes, int(finished_size(t)))
+remove_finished(t)
 call('DEL', task_key('request_secrets', t.id))
 -- When a sealed result is no longer kept, or the task was cleaned up, all steps are done again.
 local all = t.phase == t.plan.cleanup_phase

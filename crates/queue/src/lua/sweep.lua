@@ -196,22 +196,26 @@ local function repair_locks()
   end
 end
 
--- Deletes a finished task. One of another record version is kept, and looked at again after the retention time.
-local function delete_finished(id)
+-- Deletes a finished task of an owner, nil when that is not known. One of another record version is kept, and looked at
+-- again after the retention time.
+local function delete_finished(id, owner)
   local t = load_task(id)
   if t and t.other_version then
     note_unreadable(id)
     call('ZADD', KEY.finished, NOW_TEXT, id)
+    if owner then call('ZADD', KEY_OF.finished[owner], NOW_TEXT, id) end
     return
   end
   if t then
+    t.owner = owner or t.owner
     unindex(id, t.state, t.owner)
-    call('DECRBY', KEY.finished_bytes, int(finished_size(t)))
+    remove_finished(t)
   end
   for _, name in ipairs({ 'task', 'live', 'output', 'events', 'request_secrets', 'result_secrets' }) do
     call('DEL', task_key(name, id))
   end
   call('ZREM', KEY.finished, id)
+  if owner then call('ZREM', KEY_OF.finished[owner], id) end
   call('ZADD', KEY.gone, NOW_TEXT, id)
   trimmed = trimmed + 1
 end
@@ -221,12 +225,14 @@ local function trim()
   for _, id in ipairs(old) do delete_finished(id) end
   for _ = 1, BATCH do
     if trimmed >= BATCH or (tonumber(call('GET', KEY.finished_bytes)) or 0) <= tonumber(ARGV[3]) then break end
-    local id = call('ZRANGE', KEY.finished, 0, 0)[1]
-    if not id then
+    -- The owner that has the most loses its oldest.
+    local owner = call('ZRANGE', KEY.finished_bytes_by_owner, 0, 0, 'REV')[1]
+    if not owner then
       call('DEL', KEY.finished_bytes)
       break
     end
-    delete_finished(id)
+    local id = call('ZRANGE', KEY_OF.finished[owner], 0, 0)[1]
+    if id then delete_finished(id, owner) else call('ZREM', KEY.finished_bytes_by_owner, owner) end
   end
   if trimmed >= BATCH then more = 1 end
   if trimmed > 0 then call('ZREMRANGEBYRANK', KEY.gone, 0, -50001) end

@@ -84,6 +84,29 @@ async fn the_bytes_of_finished_tasks_are_bounded_and_the_oldest_are_deleted_firs
 }
 
 #[tokio::test]
+async fn an_owner_that_floods_loses_its_own_oldest_finished_tasks_first() {
+    let redis = Redis::start().await;
+    let queue = redis.queue_with(QueueOptions { finished_max_bytes: 20_000, ..Default::default() });
+    let mut ids = Vec::new();
+    // The others' tasks are the oldest of all.
+    for (n, owner) in ["alice", "alice", "bob"].into_iter().chain(["mallory"; 30]).enumerate() {
+        ids.push(queue.accept(&owned(task(&format!("s{n}.example")), owner)).await);
+        queue.done(&queue.take().await).await;
+        redis.next_millisecond().await;
+    }
+    let trimmed = queue.sweep().await.unwrap().trimmed as usize;
+    assert!(redis.command::<u64>("GET {wpclone}:finished_bytes").await <= 20_000);
+    assert!(trimmed > 10 && trimmed < 30, "{trimmed}");
+    for (n, id) in ids.iter().enumerate() {
+        let is_gone = matches!(queue.get(*id).await.unwrap(), TaskLookup::Gone);
+        assert_eq!(is_gone, (3..3 + trimmed).contains(&n), "{n}");
+    }
+    // Whatever the owner is called, nothing is left of a count when its tasks are gone.
+    redis.queue_with(QueueOptions { finished_max_bytes: 0, ..Default::default() }).sweep().await.unwrap();
+    assert_eq!(redis.command::<Vec<String>>("KEYS *:finished*").await, ["{wpclone}:finished_bytes"]);
+}
+
+#[tokio::test]
 async fn nothing_is_left_of_deleted_tasks() {
     let redis = Redis::start().await;
     let queue = redis.queue_with(QueueOptions {
