@@ -64,7 +64,7 @@ async fn a_failed_task_cleans_up_before_it_ends() {
         site: sites(&["a.example"])[0].clone(),
         left: "Something is on a.example.".into(),
         details: json!({}),
-        sealed: "sealed-key".into(),
+        sealed: Some("sealed-key".into()),
     };
     queue.set_site_cleanup(&prepare.lease, "source", Some(&left)).await.unwrap();
     queue.done(&prepare).await;

@@ -332,8 +332,9 @@ async fn an_owner_whose_hosts_do_not_answer_delays_no_webhooks_of_others() -> Re
     let running = async || {
         let client = redis::Client::open(app.redis.url()).expect("a URL");
         let mut redis = client.get_multiplexed_async_connection().await.expect("Redis");
-        let leases = redis::cmd("ZCARD").arg("{wpclone}:leases:webhook").query_async::<u32>(&mut redis);
-        leases.await.expect("a zset")
+        let mut count = redis::cmd("ZCARD");
+        count.arg("{wpclone}:leases:webhook");
+        count.query_async::<u32>(&mut redis).await.expect("a zset")
     };
     until("all that may wait to do so", TIMEOUT, None, async || running().await >= 4).await?;
     let id = ended(&alice, &quick.url()).await?;
