@@ -28,6 +28,31 @@ pub(crate) enum Scarce {
     Files,
 }
 
+impl Scarce {
+    /// How much of it this is.
+    pub(crate) fn of(self, usage: Usage) -> u64 {
+        match self {
+            Self::Bytes => usage.bytes,
+            Self::Files => usage.files,
+        }
+    }
+}
+
+/// What of the disk is less than must be free when something is created.
+pub(crate) fn scarce_for_new(free: FreeSpace, limits: DiskLimits) -> Option<Scarce> {
+    let too_few = |(free, all)| free < reserved_files(all).saturating_mul(2);
+    if free.bytes < limits.free_for_new() {
+        Some(Scarce::Bytes)
+    } else {
+        free.files.is_some_and(too_few).then_some(Scarce::Files)
+    }
+}
+
+/// The inodes that clones leave free, of all.
+fn reserved_files(all: u64) -> u64 {
+    (all / RESERVED_PART_OF_FILES).min(MAX_RESERVED_FILES)
+}
+
 /// How the disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pressure {
@@ -72,7 +97,7 @@ impl DiskPressure {
         let (left_files, are_files_critical) = match free.files {
             None => (u64::MAX, false),
             Some((files, all)) => {
-                let reserve = (all / RESERVED_PART_OF_FILES).min(MAX_RESERVED_FILES);
+                let reserve = reserved_files(all);
                 (files.saturating_sub(reserve.saturating_add(margin(reserve, speed.files))), files < reserve)
             }
         };
@@ -142,6 +167,14 @@ mod tests {
             let found = pressure().observe(now, space);
             assert_eq!((found.scarce, found.is_critical), (scarce, is_critical), "{space:?}");
             assert!(!found.is_falling, "one sample falls nowhere");
+            // New clones are refused only then, and when less is left.
+            let limits = DiskLimits { reserve_bytes: GIB, ..DiskLimits::default() };
+            let refused = scarce_for_new(space, limits);
+            assert!(refused.is_none() || refused == scarce, "{space:?}: {refused:?}");
+            assert_eq!(
+                refused.is_some(),
+                space.bytes < 2 * GIB || space.files.is_some_and(|(free, _)| free < 100_000)
+            );
         }
     }
 

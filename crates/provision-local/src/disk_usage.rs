@@ -40,6 +40,11 @@ impl FreeSpace {
         let files = (disk.f_files > 0).then_some((disk.f_favail, disk.f_files));
         Ok(Self { bytes: disk.f_bavail.saturating_mul(disk.f_frsize), files })
     }
+
+    /// The same as an amount; no inodes where their number is not fixed.
+    pub(crate) fn as_usage(self) -> Usage {
+        Usage { bytes: self.bytes, files: self.files.map_or(0, |(free, _)| free) }
+    }
 }
 
 /// What a clone takes, and what its programs write.
@@ -48,18 +53,23 @@ pub(crate) struct CloneUse {
     /// Its files and tables, and the files that its programs have open after they were removed. `None` when that cannot be
     /// measured, perhaps because its programs move what is being measured.
     pub(crate) usage: Option<Usage>,
-    /// Bytes that its programs that run now have written since they were started.
+    /// Whether its programs may have more removed files than could be seen.
+    pub(crate) is_incomplete: bool,
+    /// Bytes that its programs that run now, and those that these have started, have written.
     pub(crate) written: u64,
 }
 
-/// Measures these clones on a thread of its own.
+/// What each clone takes.
+pub(crate) type Clones = BTreeMap<CloneName, CloneUse>;
+
+/// Measures these clones, one after the other, on a thread of its own.
 pub(crate) async fn measure(
     state_dir: &StateDir,
     lock: &Arc<StateLock>,
     clones: Vec<Arc<LocalClone>>,
     limit: Usage,
     is_urgent: bool,
-) -> BTreeMap<CloneName, CloneUse> {
+) -> Clones {
     let (state_dir, lock) = (state_dir.clone(), Arc::clone(lock));
     let (sender, measured) = tokio::sync::oneshot::channel();
     let work = move || {
@@ -77,23 +87,23 @@ pub(crate) async fn measure(
     measured.await.unwrap_or_default()
 }
 
-fn measure_all(
-    state_dir: &StateDir,
-    clones: &[Arc<LocalClone>],
-    limit: Usage,
-    deadline: Instant,
-) -> BTreeMap<CloneName, CloneUse> {
+fn measure_all(state_dir: &StateDir, clones: &[Arc<LocalClone>], limit: Usage, deadline: Instant) -> Clones {
     let processes = ProcessTable::read();
     let device = fs::metadata(state_dir.root()).map(|found| found.dev()).unwrap_or_default();
     let mut all = BTreeMap::new();
-    for clone in clones {
+    for (clone, left) in clones.iter().zip((1..=clones.len()).rev()) {
+        // Each has its part of the time, and what those before it have left of theirs.
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let deadline = Instant::now() + remaining / u32::try_from(left).unwrap_or(u32::MAX);
         let name = clone.name();
-        let mut found = CloneUse { usage: folders_of(state_dir, &name, limit, deadline), written: 0 };
+        let usage = folders_of(state_dir, &name, limit, deadline);
+        let mut found = CloneUse { usage, ..CloneUse::default() };
         for supervisor in clone.supervisors() {
-            let storage = processes.storage_use(supervisor, device);
+            let storage = processes.storage_use(supervisor, device, deadline);
             if let Some(usage) = &mut found.usage {
                 *usage += Usage { bytes: storage.removed_bytes, files: storage.removed_files };
             }
+            found.is_incomplete |= storage.is_incomplete;
             found.written += storage.written_bytes;
         }
         all.insert(name, found);

@@ -1,7 +1,6 @@
 //! Stops clones that take more of the disk than they may, and, when the disk is about to be full, the one that fills it.
 //! Nothing is deleted.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +10,9 @@ use wpclone_beneath::Usage;
 use wpclone_provision::{CloneName, CloneProblem, CloneProblemKind, Phase};
 
 use crate::blocking::run_blocking;
-use crate::disk_pressure::{DiskPressure, Pressure, Scarce};
-use crate::disk_usage::{CloneUse, FreeSpace, measure};
+use crate::disk_growth::{Growth, Measurement};
+use crate::disk_pressure::{DiskPressure, Pressure, Scarce, scarce_for_new};
+use crate::disk_usage::{Clones, FreeSpace, measure};
 use crate::engine::LocalEngine;
 use crate::local_clone::LocalClone;
 
@@ -26,19 +26,30 @@ const QUIET_MEASUREMENT_INTERVAL: Duration = Duration::from_secs(600);
 const SCARCE_MEASUREMENT_INTERVAL: Duration = Duration::from_secs(30);
 /// How old the measurement at least is that growth is counted from.
 const BASELINE_AGE: Duration = Duration::from_secs(60);
-/// A clone that grew less does not fill the disk.
-const MIN_GROWTH: Usage = Usage { bytes: 4 << 20, files: 500 };
 /// A smaller fall of the free space is no reason to measure.
 const MIN_FALL: Usage = Usage { bytes: 64 << 20, files: 5_000 };
 /// How often an operator is told that the disk is nearly full.
 const LOG_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Watches the disk of the state folder; never returns.
-pub(crate) async fn run(engine: &Arc<LocalEngine>) {
+/// What a look at the disk found.
+struct Looked {
+    scarce_for_new: Option<Scarce>,
+    /// When to look again.
+    pause: Duration,
+}
+
+/// Watches the disk of the state folder; never returns. `report` gets why new clones do not fit, or that they do.
+pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Option<&str>)) {
     let mut watch = DiskWatch::new(engine);
     loop {
         let pause = match watch.check().await {
-            Ok(pause) => pause,
+            Ok(looked) => {
+                report(looked.scarce_for_new.map(|scarce| match scarce {
+                    Scarce::Bytes => "the disk is nearly full: free space has to be made",
+                    Scarce::Files => "the disk has nearly no inodes left: files have to be removed",
+                }));
+                looked.pause
+            }
             Err(error) => {
                 tracing::warn!(%error, "the free space of the disk cannot be determined");
                 QUIET_MEASUREMENT_INTERVAL.min(Duration::from_secs(60))
@@ -58,20 +69,6 @@ struct DiskWatch<'a> {
     logged_at: Option<Instant>,
 }
 
-#[derive(Clone, Default)]
-struct Measurement {
-    at: Option<Instant>,
-    clones: BTreeMap<CloneName, CloneUse>,
-    left: Usage,
-    free: Usage,
-}
-
-impl Measurement {
-    fn is_older_than(&self, age: Duration) -> bool {
-        self.at.is_none_or(|at| at.elapsed() >= age)
-    }
-}
-
 impl<'a> DiskWatch<'a> {
     fn new(engine: &'a Arc<LocalEngine>) -> Self {
         Self {
@@ -87,34 +84,39 @@ impl<'a> DiskWatch<'a> {
         self.engine.host.disk.clone_limit()
     }
 
-    /// Looks at the disk once; returns when to look again.
-    async fn check(&mut self) -> io::Result<Duration> {
+    async fn free_space(&self) -> io::Result<FreeSpace> {
         let root = self.engine.host.state_dir.root().to_owned();
-        let free = run_blocking(move || FreeSpace::of(&root)).await?;
-        let pressure = self.pressure.observe(std::time::Instant::now(), free);
-        let free = Usage { bytes: free.bytes, files: free.files.map_or(0, |(files, _)| files) };
+        run_blocking(move || FreeSpace::of(&root)).await
+    }
+
+    /// Looks at the disk once.
+    async fn check(&mut self) -> io::Result<Looked> {
+        let found = self.free_space().await?;
+        let scarce_for_new = scarce_for_new(found, self.engine.host.disk);
+        let pressure = self.pressure.observe(std::time::Instant::now(), found);
+        let free = found.as_usage();
         if self.is_measurement_due(pressure) {
             self.measure(pressure, free).await;
             self.stop_clones_over_limit().await;
         }
         // A fall counts from the most that was free.
-        self.last.left.bytes = self.last.left.bytes.max(pressure.left.bytes);
-        self.last.left.files = self.last.left.files.max(pressure.left.files);
+        self.last.left = most_of_each(self.last.left, pressure.left);
+        self.baseline.free = most_of_each(self.baseline.free, free);
         if let Some(scarce) = pressure.scarce {
             self.relieve(pressure, scarce).await;
         }
         let is_soon = pressure.left.bytes < SOON.bytes || pressure.left.files < SOON.files;
-        Ok(if is_soon { URGENT_INTERVAL } else { INTERVAL })
+        Ok(Looked { scarce_for_new, pause: if is_soon { URGENT_INTERVAL } else { INTERVAL } })
     }
 
     /// Clones are measured now and then, and whenever the free space has fallen by a part of what is left or of what a clone
     /// may take.
     fn is_measurement_due(&self, pressure: Pressure) -> bool {
-        if self.last.is_older_than(QUIET_MEASUREMENT_INTERVAL) {
+        if is_older_than(&self.last, QUIET_MEASUREMENT_INTERVAL) {
             return true;
         }
         if pressure.scarce.is_some() {
-            return pressure.is_falling || self.last.is_older_than(SCARCE_MEASUREMENT_INTERVAL);
+            return pressure.is_falling || is_older_than(&self.last, SCARCE_MEASUREMENT_INTERVAL);
         }
         let has_fallen = |before: u64, left: u64, limit: u64, min: u64| {
             before.saturating_sub(left) >= (before / 4).min(limit / 4).max(min)
@@ -125,17 +127,44 @@ impl<'a> DiskWatch<'a> {
     }
 
     async fn measure(&mut self, pressure: Pressure, free: Usage) {
-        let host = &self.engine.host;
-        let is_quiet = pressure.scarce.is_none() && self.last.is_older_than(QUIET_MEASUREMENT_INTERVAL);
-        let running = self.running();
-        let clones = measure(&host.state_dir, &host.lock, running, self.limit(), !is_quiet).await;
+        let is_quiet = pressure.scarce.is_none() && is_older_than(&self.last, QUIET_MEASUREMENT_INTERVAL);
+        let mut running = self.running();
+        // Those that take long come last.
+        let files = |clone: &Arc<LocalClone>| {
+            let before = self.last.clones.get(&clone.name())?;
+            Some(before.usage.map_or(u64::MAX, |usage| usage.files))
+        };
+        running.sort_by_cached_key(files);
+        let clones = self.measure_clones(running, is_quiet, free).await;
         self.last = Measurement { at: Some(Instant::now()), clones, left: pressure.left, free };
-        if self.baseline.at.is_none()
-            || pressure.scarce.is_none() && self.baseline.is_older_than(BASELINE_AGE)
-            || self.baseline.is_older_than(QUIET_MEASUREMENT_INTERVAL)
-        {
+        if pressure.scarce.is_none() && is_older_than(&self.baseline, BASELINE_AGE) {
             self.baseline = self.last.clone();
+        } else if is_older_than(&self.baseline, QUIET_MEASUREMENT_INTERVAL) {
+            self.count_growth_anew();
         }
+    }
+
+    /// Measures clones; one that is quiet is given up for one that is not when the free space falls.
+    async fn measure_clones(&self, clones: Vec<Arc<LocalClone>>, is_quiet: bool, free: Usage) -> Clones {
+        let host = &self.engine.host;
+        let measure =
+            |clones, is_urgent| measure(&host.state_dir, &host.lock, clones, self.limit(), is_urgent);
+        if is_quiet {
+            let free_space = || async { self.free_space().await.ok() };
+            tokio::select! {
+                measured = measure(clones.clone(), false) => return measured,
+                () = until_less_is_free(free_space, free) => {}
+            }
+        }
+        measure(clones, true).await
+    }
+
+    /// Counts the growth of clones from now on. What took space and cannot be attributed stays in mind.
+    fn count_growth_anew(&mut self) {
+        self.baseline = match self.baseline.at {
+            None => self.last.clone(),
+            Some(_) => self.last.as_baseline(&self.baseline),
+        };
     }
 
     /// The clones whose PHP runs: those that can fill the disk.
@@ -162,11 +191,10 @@ impl<'a> DiskWatch<'a> {
         }
     }
 
-    /// Stops the clone that has grown most, if one has.
+    /// Stops the clone that fills the disk, if one does.
     async fn relieve(&mut self, pressure: Pressure, scarce: Scarce) {
-        if (pressure.is_falling || pressure.is_critical)
-            && let Some(clone) = self.grown_most(scarce, pressure.is_falling)
-        {
+        let is_urgent = pressure.is_falling || pressure.is_critical;
+        if let Some(clone) = is_urgent.then(|| self.filler(scarce)).flatten() {
             let detail = match scarce {
                 Scarce::Bytes => "The machine's disk was nearly full, and this clone was filling it.",
                 Scarce::Files => {
@@ -174,60 +202,33 @@ impl<'a> DiskWatch<'a> {
                 }
             };
             self.stop(&clone, detail).await;
-            // Growth of the others counts from now on.
-            self.baseline = self.last.clone();
+            self.count_growth_anew();
             self.pressure.reset();
         } else if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             self.logged_at = Some(Instant::now());
+            let growth = self.growth();
             tracing::error!(
                 ?scarce,
                 state = %self.engine.host.state_dir.root().display(),
-                "the disk is nearly full, and no clone that runs fills it: free space has to be made"
+                fall = growth.fall(scarce),
+                growth_of_clones = growth.of_all(scarce),
+                "the disk is nearly full, and no clone that runs fills it, as far as can be seen: free space has to be made"
             );
         }
     }
 
-    /// The least growth of a clone that fills the disk: half of what each would have grown if all had filled it alike.
-    fn min_growth(&self, scarce: Scarce) -> u64 {
-        let share = 2 * self.last.clones.len().max(1) as u64;
-        let fallen = |before: u64, now: u64| before.saturating_sub(now) / share;
-        let (before, now) = (self.baseline.free, self.last.free);
-        match scarce {
-            Scarce::Bytes => fallen(before.bytes, now.bytes).max(MIN_GROWTH.bytes),
-            Scarce::Files => fallen(before.files, now.files).max(MIN_GROWTH.files),
-        }
+    fn growth(&self) -> Growth<'_> {
+        Growth { before: &self.baseline, now: &self.last }
     }
 
-    fn grown_most(&self, scarce: Scarce, is_falling: bool) -> Option<Arc<LocalClone>> {
-        let growth = |name: &CloneName| {
-            let now = self.last.clones.get(name)?.usage?;
-            let before =
-                self.baseline.clones.get(name).map_or(Some(Usage::default()), |before| before.usage)?;
-            Some(match scarce {
-                Scarce::Bytes => now.bytes.saturating_sub(before.bytes),
-                Scarce::Files => now.files.saturating_sub(before.files),
-            })
-        };
-        // What is written without growing may lie where it is not seen.
-        let written = |name: &CloneName| {
-            let before = self.baseline.clones.get(name).map_or(0, |before| before.written);
-            Some(self.last.clones.get(name)?.written.saturating_sub(before))
-        };
-        let unmeasurable = |name: &CloneName| Some(u64::from(self.last.clones.get(name)?.usage.is_none()));
-        let hidden = || {
-            let most = self.most(MIN_GROWTH.bytes * 4, written);
-            most.or_else(|| self.most(1, unmeasurable)).filter(|_| is_falling)
-        };
-        self.most(self.min_growth(scarce), growth).or_else(hidden)
-    }
-
-    /// The running clone with the largest amount, if that is large enough.
-    fn most(&self, min: u64, amount: impl Fn(&CloneName) -> Option<u64>) -> Option<Arc<LocalClone>> {
+    /// The running clone that fills the disk.
+    fn filler(&self, scarce: Scarce) -> Option<Arc<LocalClone>> {
         // One that is being created holds only what we put into it.
-        let running = self.running().into_iter().filter(|clone| clone.phase() != Phase::Creating);
-        let amounts = running.filter_map(|clone| Some((amount(&clone.name())?, clone)));
-        let most = amounts.filter(|(amount, _)| *amount >= min).max_by_key(|(amount, _)| *amount);
-        most.map(|(_, clone)| clone)
+        let clones: Vec<_> =
+            self.running().into_iter().filter(|clone| clone.phase() != Phase::Creating).collect();
+        let names: Vec<CloneName> = clones.iter().map(|clone| clone.name()).collect();
+        let filler = self.growth().filler(&names, scarce)?;
+        clones.iter().find(|clone| clone.name() == *filler).cloned()
     }
 
     async fn stop(&self, clone: &Arc<LocalClone>, detail: &str) {
@@ -235,5 +236,59 @@ impl<'a> DiskWatch<'a> {
         tracing::error!(clone = %clone.name(), bytes = found.bytes, files = found.files, detail, "a clone is stopped");
         let problem = CloneProblem::new(CloneProblemKind::DiskLimitExceeded, detail);
         self.engine.stop_clone(clone, problem).await;
+    }
+}
+
+/// Waits until a part of what was free is not free any more: a measurement that takes its time would be too late then.
+async fn until_less_is_free<F: Future<Output = Option<FreeSpace>>>(
+    free_space: impl Fn() -> F,
+    before: Usage,
+) {
+    loop {
+        sleep(URGENT_INTERVAL).await;
+        let Some(free) = free_space().await.map(FreeSpace::as_usage) else { continue };
+        if free.bytes.saturating_add(MIN_FALL.bytes) <= before.bytes
+            || free.files.saturating_add(MIN_FALL.files) <= before.files
+        {
+            return;
+        }
+    }
+}
+
+fn most_of_each(one: Usage, other: Usage) -> Usage {
+    Usage { bytes: one.bytes.max(other.bytes), files: one.files.max(other.files) }
+}
+
+fn is_older_than(measurement: &Measurement, age: Duration) -> bool {
+    measurement.at.is_none_or(|at| at.elapsed() >= age)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const BEFORE: Usage = Usage { bytes: 8 << 30, files: 500_000 };
+
+    /// Looks ten times at a disk of which each look finds this much less.
+    async fn ends_when_each_look_finds_less(bytes: u64, files: u64) -> bool {
+        let looks = AtomicU64::new(0);
+        let free_space = || {
+            let looks = looks.fetch_add(1, Ordering::Relaxed) + 1;
+            let files = Some((BEFORE.files - files * looks, 1_000_000));
+            ready(Some(FreeSpace { bytes: BEFORE.bytes - bytes * looks, files }))
+        };
+        timeout(URGENT_INTERVAL * 10, until_less_is_free(free_space, BEFORE)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_measurement_that_takes_its_time_is_given_up_when_the_free_space_falls() {
+        let ends = ends_when_each_look_finds_less;
+        let (filled, used, slow) = tokio::join!(ends(16 << 20, 0), ends(0, 1_000), ends(1 << 10, 1));
+        assert_eq!((filled, used, slow), (true, true, false));
     }
 }

@@ -7,6 +7,7 @@ use wpclone_provision::{Addresses, ProvisionError};
 
 use crate::binaries::Binaries;
 use crate::blocking::run_blocking;
+use crate::disk_pressure::{Scarce, scarce_for_new};
 use crate::disk_usage::FreeSpace;
 use crate::error::failed;
 use crate::launcher::Launcher;
@@ -41,6 +42,9 @@ impl Host {
         let root = self.state_dir.root().to_owned();
         let free = run_blocking(move || FreeSpace::of(&root)).await;
         let free = free.map_err(failed("the free space of the disk cannot be determined"))?;
+        if scarce_for_new(free, self.disk) == Some(Scarce::Files) {
+            return Err(ProvisionError::Unavailable("the disk has nearly no inodes left".into()));
+        }
         enough_space(bytes, free.bytes, self.disk)
     }
 }

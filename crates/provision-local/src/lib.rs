@@ -19,6 +19,7 @@ mod database_server;
 mod database_sessions;
 mod database_watch;
 mod destroy;
+mod disk_growth;
 mod disk_pressure;
 mod disk_usage;
 mod disk_watch;

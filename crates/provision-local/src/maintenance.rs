@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wpclone_provision::{CloneInfo, HasUnfinishedTask, Health, Phase, SweepReport};
 
 use crate::backoff::Backoff;
+use crate::disk_watch;
 use crate::engine::LocalEngine;
 use crate::keep_running::{CHECK_INTERVAL, keep_clones};
 use crate::local_clone::LocalClone;
@@ -35,11 +36,23 @@ const DELETION_WAIT: Duration = Duration::from_secs(20);
 struct Status {
     /// Why the database server does not run.
     database: Mutex<Option<String>>,
+    /// Why new clones do not fit on the disk.
+    disk: Mutex<Option<String>>,
     /// Whether it is known if there is a template.
     template_checked: AtomicBool,
     changed: Notify,
     /// What failed because of the old database server need not wait.
     database_restarted: Notify,
+}
+
+impl Status {
+    fn set(&self, problem: &Mutex<Option<String>>, why: Option<String>) {
+        let mut problem = problem.lock();
+        if *problem != why {
+            *problem = why;
+            self.changed.notify_one();
+        }
+    }
 }
 
 /// Starts what should run, again and again; never returns.
@@ -52,6 +65,7 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
         check_set_aside(engine),
         sweep_programs(engine),
         prewarm(engine),
+        disk_watch::run(engine, |why| status.set(&status.disk, why.map(str::to_owned))),
         report_health(engine, &status, report),
     );
 }
@@ -59,11 +73,10 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
 async fn report_health(engine: &LocalEngine, status: &Status, report: impl Fn(Health)) {
     loop {
         if status.template_checked.load(Ordering::Acquire) {
-            let database = status.database.lock().clone();
-            report(match (database, engine.templates.status()) {
-                (None, Ok(_)) => Health::Ready,
-                (Some(why), _) | (None, Err(why)) => Health::Unavailable(why),
-            });
+            let problems =
+                [status.database.lock().clone(), engine.templates.status().err(), status.disk.lock().clone()];
+            let problem = problems.into_iter().flatten().next();
+            report(problem.map_or(Health::Ready, Health::Unavailable));
         }
         status.changed.notified().await;
     }
@@ -76,10 +89,7 @@ async fn keep_database(engine: &LocalEngine, status: &Status) {
         let started = engine.shared.ensure_running().await;
         let why =
             started.as_ref().err().map(|error| format!("the database server cannot be started: {error}"));
-        if *status.database.lock() != why {
-            *status.database.lock() = why;
-            status.changed.notify_one();
-        }
+        status.set(&status.database, why);
         match started {
             Ok(is_new) => {
                 backoff.reset();

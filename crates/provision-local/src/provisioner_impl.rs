@@ -15,7 +15,6 @@ use wpclone_provision::{
 };
 
 use crate::blocking::run_blocking;
-use crate::disk_watch;
 use crate::engine::{LocalEngine, LockedHost};
 use crate::maintenance;
 use crate::options::LocalOptions;
@@ -76,7 +75,6 @@ impl LocalProvisioner {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = maintenance::run(&engine, |health| self.report(health)) => {}
-            () = disk_watch::run(&engine) => {}
         }
         *self.engine.lock() = None;
         self.report(Health::Starting);

@@ -26,6 +26,12 @@ pub fn unique_folder(base: &Path, prefix: &str) -> PathBuf {
     base.join(format!("{prefix}-{}-{start:x}-{number}", std::process::id()))
 }
 
+/// The process that has chosen a name as [`unique_folder`] does.
+#[must_use]
+pub fn creator_of(name: &str) -> Option<u32> {
+    name.rsplit('-').nth(2)?.parse().ok()
+}
+
 fn lock_path(folder: &Path) -> PathBuf {
     folder.with_extension("lock")
 }
@@ -167,6 +173,13 @@ mod tests {
     use rustix::fs::{Mode, mkdirat};
 
     use super::*;
+
+    #[test]
+    fn the_name_of_a_unique_folder_tells_its_creator() {
+        let folder = unique_folder(Path::new("/base"), "some-prefix");
+        assert_eq!(creator_of(folder.file_name().unwrap().to_str().unwrap()), Some(std::process::id()));
+        assert_eq!(creator_of("wpclone-worker"), None);
+    }
 
     #[test]
     fn a_sweep_removes_nothing_outside_of_its_folder() {

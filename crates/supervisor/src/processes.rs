@@ -1,8 +1,6 @@
 //! Finds and kills processes by /proc.
 
-use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ const MAX_KILL_ROUNDS: u32 = 50;
 const KILL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The ids of all visible processes.
-fn all() -> impl Iterator<Item = i32> {
+pub(crate) fn all() -> impl Iterator<Item = i32> {
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok())
 }
 
@@ -28,7 +26,7 @@ fn parent_and_name(pid: i32) -> Option<(i32, String)> {
 }
 
 /// The parent of a process; `None` when it is gone.
-fn parent(pid: i32) -> Option<i32> {
+pub(crate) fn parent(pid: i32) -> Option<i32> {
     parent_and_name(pid).map(|(parent, _)| parent)
 }
 
@@ -174,83 +172,6 @@ pub fn kill_descendants(child: u32) {
         descendants.into_iter().skip(1).for_each(kill);
         std::thread::sleep(KILL_INTERVAL);
     }
-}
-
-/// The most files of a program's processes that are looked at.
-const MAX_OPEN_FILES: usize = 200_000;
-
-/// What the processes of a program do with a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StorageUse {
-    /// Bytes of removed files that are still open or mapped.
-    pub removed_bytes: u64,
-    /// The number of these files.
-    pub removed_files: u64,
-    /// Bytes that the processes have written to disks: proc_pid_io(5).
-    pub written_bytes: u64,
-}
-
-/// All processes at one time.
-#[derive(Debug)]
-pub struct ProcessTable {
-    children: HashMap<i32, Vec<i32>>,
-}
-
-impl ProcessTable {
-    /// Reads the processes of the machine.
-    #[must_use]
-    pub fn read() -> Self {
-        let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-        for pid in all() {
-            if let Some(parent) = parent(pid) {
-                children.entry(parent).or_default().push(pid);
-            }
-        }
-        Self { children }
-    }
-
-    /// What a child of this process and all its descendants do with the disk of this device number. What may not be seen of
-    /// them is left out.
-    #[must_use]
-    pub fn storage_use(&self, child: u32, device: u64) -> StorageUse {
-        let mut found = StorageUse::default();
-        let (mut seen, mut examined) = (HashSet::new(), 0);
-        for pid in self.descendants(child) {
-            found.written_bytes += written_bytes(pid).unwrap_or_default();
-            for folder in ["fd", "map_files"] {
-                let files = fs::read_dir(format!("/proc/{pid}/{folder}")).into_iter().flatten().flatten();
-                for file in files.take(MAX_OPEN_FILES - examined) {
-                    examined += 1;
-                    // This opens nothing, and follows the kernel's own reference to the file.
-                    let Ok(file) = fs::metadata(file.path()) else { continue };
-                    if file.is_file() && file.nlink() == 0 && file.dev() == device && seen.insert(file.ino())
-                    {
-                        found.removed_bytes += file.blocks().saturating_mul(512);
-                        found.removed_files += 1;
-                    }
-                }
-            }
-        }
-        found
-    }
-
-    /// A child of this process and all its descendants; nothing when it is not a child of ours any more.
-    fn descendants(&self, child: u32) -> Vec<i32> {
-        let own = self.children.get(&getpid().as_raw_nonzero().get());
-        let is_own = |pid: &i32| own.is_some_and(|children| children.contains(pid));
-        let mut found: Vec<i32> = i32::try_from(child).into_iter().filter(is_own).collect();
-        let mut next = 0;
-        while let Some(pid) = found.get(next) {
-            found.extend(self.children.get(pid).into_iter().flatten().copied());
-            next += 1;
-        }
-        found
-    }
-}
-
-fn written_bytes(pid: i32) -> Option<u64> {
-    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-    io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
 }
 
 fn proportional_set_size(pid: i32) -> Option<u64> {

@@ -164,7 +164,7 @@ impl Supervised {
     /// Ends the descendants of a killed supervisor. They were reparented to us (see [`adopt_orphans`]), so we have to reap
     /// them.
     async fn end_orphans(&self) {
-        if !self.spec.folder.exists() {
+        if !tokio::fs::try_exists(&self.spec.folder).await.unwrap_or(true) {
             return;
         }
         let end = Instant::now() + STOP_TIMEOUT;

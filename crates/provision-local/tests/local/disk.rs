@@ -12,7 +12,7 @@ use wpclone_provision::{
 };
 use wpclone_provision_local::DiskLimits;
 
-use crate::support::{Lab, folder, http, prepared, until};
+use crate::support::{Lab, folder, http, prepared, spec, until};
 
 /// Writes as fast as it can, in files of 512 MiB.
 const BYTES: &str = "$block = str_repeat(\"\\0\", 1 << 20);
@@ -26,6 +26,50 @@ for ($n = 0; ; $n++) {
     $files[$n] = fopen('filler', 'w');
     unlink('filler');
     for ($i = 0; $i < 512; $i++) if (!fwrite($files[$n], $block)) exit;
+}";
+/// The same in a thread of a process whose first thread has ended.
+const THREAD: &str = r#"use threads;
+threads->create(sub {
+    my ($block, @files) = ("\0" x (1 << 20));
+    for (;;) {
+        open(my $file, '>', 'filler') or exit;
+        unlink 'filler';
+        push @files, $file;
+        for (1..512) { syswrite($file, $block) or exit }
+    }
+});
+syscall(60, 0); # exit of x86-64, of this thread alone
+"#;
+/// The same in files that are only mapped.
+const MAPPED: &str = r#"my $block = "\0" x (1 << 20);
+for (;;) {
+    open(my $file, '+>', 'filler') or exit;
+    unlink 'filler';
+    for (1..512) { syswrite($file, $block) or exit }
+    syscall(9, 0, 4096, 1, 1, fileno($file), 0) != -1 or exit; # mmap of x86-64
+    close $file;
+}
+"#;
+const PERL: &str = "shell_exec('perl fill.pl');";
+/// The same in files that only the queue of a socket holds.
+const QUEUED: &str = "$block = str_repeat(\"\\0\", 1 << 20);
+socket_create_pair(AF_UNIX, SOCK_STREAM, 0, $pair) || exit('no sockets');
+for ($n = 0; ; $n++) {
+    $file = fopen('filler', 'w');
+    unlink('filler');
+    for ($i = 0; $i < 512; $i++) if (!fwrite($file, $block)) exit('the disk is full');
+    $rights = ['level' => SOL_SOCKET, 'type' => SCM_RIGHTS, 'data' => [$file]];
+    if (!@socket_sendmsg($pair[0], ['iov' => ['x'], 'control' => [$rights]])) exit(socket_strerror(socket_last_error($pair[0])));
+    fclose($file);
+}";
+/// Writes a file of up to 96 MiB anew, again and again, and notes how often.
+const REWRITING: &str = "$block = str_repeat(\"\\0\", 1 << 20);
+for ($n = 0; ; $n++) {
+    $file = fopen('cache', 'w');
+    for ($i = 0; $i < 96; $i++) fwrite($file, $block);
+    fclose($file);
+    file_put_contents('rounds', $n);
+    usleep(100000);
 }";
 /// Creates empty files as fast as it can.
 const FILES: &str = "for ($n = 0; ; $n++) {
@@ -58,6 +102,35 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
     }
+}
+
+const RESERVE: u64 = 512 << 20;
+
+/// A provisioner whose state folder is a disk of 8 GiB.
+async fn lab_on_disk() -> (Lab, Disk) {
+    let dir = folder();
+    let mounted = dir.path().join("state");
+    std::fs::create_dir(&mounted).expect("a folder");
+    let disk = Disk::mount(&mounted, 8 << 30);
+    // What the disk contains is unmounted before the folder is removed.
+    std::fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
+    let lab = Lab::begun(dir, Routing::Path, |options| {
+        options.disk = DiskLimits { reserve_bytes: RESERVE, ..DiskLimits::default() };
+    });
+    lab.until(&Health::Ready).await;
+    (lab, disk)
+}
+
+/// Ends it, and removes the disk before the folder that it is mounted in.
+async fn end_on_disk(lab: Lab, disk: Disk) {
+    let dir = lab.end().await;
+    drop(disk);
+    drop(dir);
+}
+
+fn free_bytes(disk: &Disk) -> u64 {
+    let found = statvfs(&disk.folder).expect("the disk");
+    found.f_bavail * found.f_frsize
 }
 
 /// The least free bytes and inodes that a disk has had.
@@ -120,26 +193,22 @@ pub(crate) async fn a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    const RESERVE: u64 = 512 << 20;
-    let dir = folder();
-    let mounted = dir.path().join("state");
-    std::fs::create_dir(&mounted).expect("a folder");
-    let _disk = Disk::mount(&mounted, 8 << 30);
-    // What the disk contains is unmounted before the folder is removed.
-    std::fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
-    let lab = Lab::begun(dir, Routing::Path, |options| {
-        options.disk = DiskLimits { reserve_bytes: RESERVE, ..DiskLimits::default() };
-    });
-    lab.until(&Health::Ready).await;
+    let (lab, disk) = lab_on_disk().await;
+    let mounted = disk.folder.as_path();
     let (neighbour, _) = lab.clone("neighbour").await;
-    for (task, code) in [("bytes", BYTES), ("removed", REMOVED), ("files", FILES)] {
+    let mut fillers = vec![("bytes", BYTES, ""), ("removed", REMOVED, ""), ("files", FILES, "")];
+    if cfg!(target_arch = "x86_64") {
+        fillers.extend([("thread", PERL, THREAD), ("mapped", PERL, MAPPED)]);
+    }
+    for (task, code, perl) in fillers {
         let (clone, _) = lab.clone(task).await;
-        let least = LeastFree::watch(&mounted);
+        lab.put(&clone.name, "fill.pl", perl);
+        let least = LeastFree::watch(mounted);
         let filler = start_filler(&lab, &clone, code);
         let begun = Instant::now();
         until_stopped(&lab, &clone.name).await;
         filler.await.expect("the filler's request");
-        let all_files = statvfs(&mounted).expect("the disk").f_files;
+        let all_files = statvfs(mounted).expect("the disk").f_files;
         let (bytes, files) = (least.bytes.load(Ordering::Relaxed), least.files.load(Ordering::Relaxed));
         println!(
             "{task}: stopped after {:?}, at least {bytes} bytes and {files} inodes free",
@@ -151,7 +220,7 @@ pub(crate) async fn a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_
         assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{task}");
         let refused = lab.local.ensure_access(&clone.name).await.expect_err("stopped");
         assert!(matches!(refused, ProvisionError::Stopped { .. }), "{refused}");
-        if task != "removed" {
+        if matches!(task, "bytes" | "files") {
             let left = std::fs::read_dir(lab.tree(&clone.name)).expect("its files").flatten();
             assert!(
                 left.into_iter().any(|e| e.file_name().to_string_lossy().starts_with("filler")),
@@ -161,7 +230,62 @@ pub(crate) async fn a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_
         lab.local.delete(&clone.name).await.expect("deleted");
     }
     assert_eq!(status(&lab, &neighbour).await, 200);
-    lab.end().await;
+    end_on_disk(lab, disk).await;
+}
+
+pub(crate) async fn files_that_only_a_sockets_queue_would_hold_take_no_space() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (lab, disk) = lab_on_disk().await;
+    let ((clone, _), (neighbour, _)) = (lab.clone("filler").await, lab.clone("neighbour").await);
+    let before = free_bytes(&disk);
+    assert_eq!(lab.eval(&clone, false, QUEUED).await, "Function not implemented");
+    until("the space to be free again", async || free_bytes(&disk) + (64 << 20) > before).await;
+    for clone in [&clone, &neighbour] {
+        assert_eq!(status(&lab, clone).await, 200);
+        assert!(lab.get(&clone.name).await.expect("the clone").problem.is_none());
+    }
+    end_on_disk(lab, disk).await;
+}
+
+/// Fills a disk with a file that belongs to no clone, until the reserve of clones is being used.
+fn fill_from_outside(disk: &Disk, file: &Path) {
+    let (mut file, block) = (std::fs::File::create(file).expect("a file"), vec![0; 1 << 20]);
+    while free_bytes(disk) >= RESERVE {
+        std::io::Write::write_all(&mut file, &block).expect("written");
+    }
+}
+
+pub(crate) async fn a_clone_that_grows_a_little_while_others_fill_the_disk_is_not_stopped() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (lab, disk) = lab_on_disk().await;
+    let (neighbour, _) = lab.clone("neighbour").await;
+    let rounds = || {
+        let rounds = std::fs::read_to_string(lab.tree(&neighbour.name).join("rounds")).unwrap_or_default();
+        rounds.parse::<u32>().unwrap_or_default()
+    };
+    let busy = start_filler(&lab, &neighbour, REWRITING);
+    until("the neighbour to write", async || rounds() > 0).await;
+    let outside = disk.folder.join("outside");
+    fill_from_outside(&disk, &outside);
+    until("the provisioner to say so", async || {
+        matches!(lab.local.health(), Health::Unavailable(why) if why.contains("the disk is nearly full"))
+    })
+    .await;
+    let then = rounds();
+    until("the neighbour to go on", async || rounds() > then + 20).await;
+    assert_eq!(status(&lab, &neighbour).await, 200);
+    assert_eq!(lab.get(&neighbour.name).await.expect("the neighbour").problem, None);
+    let refused = lab.local.create(&spec("late")).await.expect_err("no space");
+    assert!(matches!(refused, ProvisionError::InsufficientDisk { .. }), "{refused}");
+    std::fs::remove_file(outside).expect("removed");
+    until("clones to be created again", async || lab.local.health() == Health::Ready).await;
+    lab.local.delete(&neighbour.name).await.expect("deleted");
+    busy.await.expect("the neighbour's request");
+    end_on_disk(lab, disk).await;
 }
 
 pub(crate) async fn a_clone_that_takes_more_than_it_may_is_stopped_and_not_started_again() {

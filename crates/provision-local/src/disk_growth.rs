@@ -1,0 +1,219 @@
+//! Which clone fills the disk, by two measurements.
+
+use tokio::time::Instant;
+use wpclone_beneath::Usage;
+use wpclone_provision::CloneName;
+
+use crate::disk_pressure::Scarce;
+use crate::disk_usage::Clones;
+
+/// A clone that grew less does not fill the disk.
+const MIN_GROWTH: Usage = Usage { bytes: 16 << 20, files: 2_000 };
+
+/// What clones took at one time, and what was free.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Measurement {
+    pub(crate) at: Option<Instant>,
+    pub(crate) clones: Clones,
+    /// What was left before something is scarce.
+    pub(crate) left: Usage,
+    /// What was free.
+    pub(crate) free: Usage,
+}
+
+impl Measurement {
+    /// This measurement, for growth to be counted from. A fall of the free space since `before` that no growth of clones
+    /// explains is not forgotten: it counts as a fall after this measurement.
+    pub(crate) fn as_baseline(&self, before: &Self) -> Self {
+        let growth = Growth { before, now: self };
+        let unexplained = |scarce| growth.fall(scarce).saturating_sub(growth.of_all(scarce));
+        let free = Usage {
+            bytes: self.free.bytes.saturating_add(unexplained(Scarce::Bytes)),
+            files: self.free.files.saturating_add(unexplained(Scarce::Files)),
+        };
+        Self { free, ..self.clone() }
+    }
+}
+
+/// What happened between two measurements.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Growth<'a> {
+    pub(crate) before: &'a Measurement,
+    pub(crate) now: &'a Measurement,
+}
+
+impl Growth<'_> {
+    /// By how much the free space fell.
+    pub(crate) fn fall(self, scarce: Scarce) -> u64 {
+        scarce.of(self.before.free).saturating_sub(scarce.of(self.now.free))
+    }
+
+    /// By how much all clones together grew, as far as they could be measured.
+    pub(crate) fn of_all(self, scarce: Scarce) -> u64 {
+        let grown = self.now.clones.keys().filter_map(|name| self.of(name, scarce));
+        grown.fold(0, u64::saturating_add)
+    }
+
+    fn of(self, name: &CloneName, scarce: Scarce) -> Option<u64> {
+        let now = self.now.clones.get(name)?.usage?;
+        let before = self.before.clones.get(name).map_or(Some(Usage::default()), |before| before.usage)?;
+        Some(scarce.of(now).saturating_sub(scarce.of(before)))
+    }
+
+    fn written_by(self, name: &CloneName) -> Option<u64> {
+        let before = self.before.clones.get(name).map_or(0, |before| before.written);
+        Some(self.now.clones.get(name)?.written.saturating_sub(before))
+    }
+
+    /// The clone among these that fills the disk. `None` when the growth of all clones is less than half of what the free
+    /// space fell: something else fills the disk, or something that cannot be seen, and the clone that grew most may have
+    /// done nothing but grow as it should.
+    pub(crate) fn filler(self, among: &[CloneName], scarce: Scarce) -> Option<&CloneName> {
+        let half = self.fall(scarce) / 2;
+        if self.of_all(scarce) < half {
+            return self.hidden_filler(among, scarce, half);
+        }
+        // Half of what each would have grown if all had filled the disk alike.
+        let share = half / self.now.clones.len().max(1) as u64;
+        most(among, share.max(scarce.of(MIN_GROWTH)), |name| self.of(name, scarce))
+    }
+
+    /// The clone of which not everything can be seen, and whose programs have written what is missing.
+    fn hidden_filler(self, among: &[CloneName], scarce: Scarce, half: u64) -> Option<&CloneName> {
+        let found = |name: &CloneName| self.now.clones.get(name).copied().unwrap_or_default();
+        match scarce {
+            Scarce::Bytes => most(among, half.max(MIN_GROWTH.bytes), |name| {
+                let can_hide = found(name).usage.is_none() || found(name).is_incomplete;
+                self.written_by(name).filter(|_| can_hide)
+            }),
+            // Nobody counts the inodes that a program takes: it is the only clone that cannot be measured.
+            Scarce::Files => {
+                let mut unmeasured = self.now.clones.iter().filter(|(_, found)| found.usage.is_none());
+                let only = unmeasured.next().filter(|_| unmeasured.next().is_none());
+                only.and_then(|(only, _)| among.iter().find(|name| *name == only))
+            }
+        }
+    }
+}
+
+/// The clone with the largest amount, if that is large enough.
+fn most(among: &[CloneName], min: u64, amount: impl Fn(&CloneName) -> Option<u64>) -> Option<&CloneName> {
+    let amounts = among.iter().filter_map(|name| Some((amount(name)?, name)));
+    amounts.filter(|(amount, _)| *amount >= min).max_by_key(|(amount, _)| *amount).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk_usage::CloneUse;
+
+    const MIB: u64 = 1 << 20;
+
+    fn name(number: usize) -> CloneName {
+        format!("clone-20261123-1631{number:02}-abcdef").parse().unwrap()
+    }
+
+    /// What a clone took before and takes now, in MiB and in thousands of files, and what its programs wrote, in MiB.
+    struct Clone {
+        before: u64,
+        now: Option<u64>,
+        written: u64,
+        is_incomplete: bool,
+    }
+
+    fn grown(by: u64) -> Clone {
+        Clone { before: 100, now: Some(100 + by), written: by, is_incomplete: false }
+    }
+
+    fn usage(amount: u64) -> Usage {
+        Usage { bytes: amount * MIB, files: amount * 1000 }
+    }
+
+    fn measurements(clones: &[Clone], fall: u64) -> (Measurement, Measurement) {
+        let measurement = |free: u64, found: &dyn Fn(&Clone) -> CloneUse| Measurement {
+            clones: clones.iter().enumerate().map(|(number, clone)| (name(number), found(clone))).collect(),
+            free: usage(free),
+            ..Measurement::default()
+        };
+        let before = |clone: &Clone| CloneUse { usage: Some(usage(clone.before)), ..CloneUse::default() };
+        let now = |clone: &Clone| CloneUse {
+            usage: clone.now.map(usage),
+            is_incomplete: clone.is_incomplete,
+            written: clone.written * MIB,
+        };
+        (measurement(100_000, &before), measurement(100_000 - fall, &now))
+    }
+
+    fn filler(clones: &[Clone], fall: u64, scarce: Scarce) -> Option<usize> {
+        let (before, now) = measurements(clones, fall);
+        let names: Vec<_> = (0..clones.len()).map(name).collect();
+        let found = Growth { before: &before, now: &now }.filler(&names, scarce);
+        found.and_then(|found| names.iter().position(|name| name == found))
+    }
+
+    #[test]
+    fn the_clone_that_grew_most_fills_the_disk_when_the_clones_growth_explains_the_fall() {
+        for scarce in [Scarce::Bytes, Scarce::Files] {
+            assert_eq!(filler(&[grown(200), grown(5_000), grown(0)], 5_300, scarce), Some(1));
+            // Several fill it alike.
+            assert_eq!(filler(&[grown(900), grown(1_000), grown(800), grown(900)], 3_700, scarce), Some(1));
+            // Growth that is found later than the fall, or earlier.
+            assert_eq!(filler(&[grown(3_000), grown(0)], 5_000, scarce), Some(0));
+            assert_eq!(filler(&[grown(3_000), grown(0)], 1_000, scarce), Some(0));
+            assert_eq!(filler(&[grown(1), grown(0)], 1, scarce), None, "too little to fill anything");
+        }
+    }
+
+    #[test]
+    fn a_clone_that_grew_far_less_than_the_free_space_fell_does_not_fill_the_disk() {
+        for scarce in [Scarce::Bytes, Scarce::Files] {
+            let mut clones: Vec<_> = (0..16).map(|_| grown(10)).collect();
+            clones.push(grown(400));
+            assert_eq!(filler(&clones, 5_000, scarce), None);
+            assert_eq!(filler(&[grown(2_000), grown(0)], 5_000, scarce), None);
+            // It writes a lot and keeps none of it.
+            let busy = Clone { written: 9_000, ..grown(10) };
+            assert_eq!(filler(&[busy, grown(0)], 5_000, scarce), None);
+            // Not everything of it can be seen, but it did not write what is missing.
+            let large = Clone { is_incomplete: true, written: 100, ..grown(10) };
+            assert_eq!(filler(&[large, grown(0)], 5_000, scarce), None);
+        }
+    }
+
+    #[test]
+    fn a_clone_that_hides_what_it_takes_is_found_by_what_it_writes() {
+        let hides = || Clone { is_incomplete: true, written: 4_000, ..grown(0) };
+        let moves = || Clone { now: None, written: 4_500, ..grown(0) };
+        assert_eq!(filler(&[grown(100), hides()], 5_000, Scarce::Bytes), Some(1));
+        assert_eq!(filler(&[grown(100), hides(), moves()], 9_000, Scarce::Bytes), Some(2));
+        assert_eq!(filler(&[grown(100), moves()], 5_000, Scarce::Files), Some(1));
+        assert_eq!(filler(&[moves(), moves()], 5_000, Scarce::Files), None, "it may be either");
+    }
+
+    #[test]
+    fn a_fall_that_nothing_explains_is_not_forgotten() {
+        let clones = [grown(1_000), grown(10)];
+        let (before, now) = measurements(&clones, 4_000);
+        let baseline = now.as_baseline(&before);
+        // 200 MiB of growth since then, and 200 MiB of fall.
+        let later = Measurement {
+            free: usage(100_000 - 4_200),
+            clones: now
+                .clones
+                .iter()
+                .map(|(name, found)| {
+                    let more = found.usage.map(|usage| Usage { bytes: usage.bytes + 200 * MIB, ..usage });
+                    (name.clone(), CloneUse { usage: more, ..*found })
+                })
+                .take(1)
+                .collect(),
+            ..Measurement::default()
+        };
+        let growth = Growth { before: &baseline, now: &later };
+        assert_eq!(growth.fall(Scarce::Bytes), (4_000 - 1_010 + 200) * MIB);
+        assert_eq!(growth.filler(&[name(0)], Scarce::Bytes), None);
+        // What was explained is forgotten.
+        let (before, now) = measurements(&clones, 1_010);
+        assert_eq!(Growth { before: &now.as_baseline(&before), now: &now }.fall(Scarce::Bytes), 0);
+    }
+}
