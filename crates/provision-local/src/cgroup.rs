@@ -5,10 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use wpclone_supervisor::{Cgroup, remove_cgroup};
+use wpclone_supervisor::{Cgroup, creator_of, remove_cgroup};
 
 use crate::sandbox::ResourceLimits;
 
+/// What the names of the groups of all workers begin with.
+pub(crate) const COMMON_PREFIX: &str = "wpclone-";
 /// How long removing a control group may take that was left by a dead process.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The weight of an ordinary process, and how version 1 writes it.
@@ -64,7 +66,8 @@ pub(crate) struct Cgroups {
 }
 
 impl Cgroups {
-    /// Finds the hierarchies and removes the groups with this prefix that dead processes have left.
+    /// Finds the hierarchies and removes what dead processes have left: the groups with this prefix with all that runs in
+    /// them, and those of other state folders that are empty.
     pub(crate) fn find(prefix: &str) -> Self {
         let read = |file| fs::read_to_string(file).unwrap_or_default();
         let (mounts, own) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
@@ -91,30 +94,43 @@ impl Cgroups {
         self.hierarchies.iter().any(|hierarchy| hierarchy.controllers.contains(&controller))
     }
 
-    /// Creates the groups of a program. The supervisor that gets them removes them.
-    pub(crate) fn create(&self, name: &str, limits: &ResourceLimits) -> io::Result<Vec<Cgroup>> {
-        let mut created = Vec::new();
+    /// Creates the groups of a program.
+    pub(crate) fn create(&self, name: &str, limits: &ResourceLimits) -> io::Result<NewCgroups> {
+        let mut created = NewCgroups(Vec::new());
         for hierarchy in &self.hierarchies {
             let folder = hierarchy.parent.join(format!("{}{name}", self.prefix));
             let made = fs::create_dir(&folder).and_then(|()| set_limits(hierarchy, &folder, limits));
-            created.push(Cgroup { folder, supervisor: hierarchy.own.clone() });
-            if let Err(error) = made {
-                discard(&created);
-                return Err(io::Error::new(
-                    error.kind(),
-                    format!("a control group cannot be created: {error}"),
-                ));
-            }
+            created.0.push(Cgroup { folder, supervisor: hierarchy.own.clone() });
+            made.map_err(|error| {
+                io::Error::new(error.kind(), format!("a control group cannot be created: {error}"))
+            })?;
         }
         Ok(created)
     }
 }
 
-/// Removes groups that no supervisor has got.
-pub(crate) fn discard(cgroups: &[Cgroup]) {
-    for cgroup in cgroups {
-        // Nothing is in it.
-        let _ = fs::remove_dir(&cgroup.folder);
+/// Control groups that no supervisor has got. They are removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct NewCgroups(Vec<Cgroup>);
+
+impl NewCgroups {
+    /// The groups.
+    pub(crate) fn all(&self) -> Vec<Cgroup> {
+        self.0.clone()
+    }
+
+    /// A supervisor has got them and removes them.
+    pub(crate) fn hand_over(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for NewCgroups {
+    fn drop(&mut self) {
+        for cgroup in &self.0 {
+            // Nothing is in it.
+            let _ = fs::remove_dir(&cgroup.folder);
+        }
     }
 }
 
@@ -160,9 +176,15 @@ fn can_create(hierarchy: &Hierarchy, prefix: &str) -> bool {
 
 fn remove_left(parent: &Path, prefix: &str) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
-        if is_ours && let Err(error) = remove_cgroup(&entry.path(), REMOVAL_TIMEOUT) {
-            tracing::warn!(%error, cgroup = %entry.path().display(), "a control group cannot be removed");
+        let (name, folder) = (entry.file_name(), entry.path());
+        let Some(name) = name.to_str().filter(|name| name.starts_with(COMMON_PREFIX)) else { continue };
+        if name.starts_with(prefix) {
+            if let Err(error) = remove_cgroup(&folder, REMOVAL_TIMEOUT) {
+                tracing::warn!(%error, cgroup = %folder.display(), "a control group cannot be removed");
+            }
+        } else if creator_of(name).is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            // This fails when anything runs in it: then its supervisor lives.
+            let _ = fs::remove_dir(&folder);
         }
     }
 }

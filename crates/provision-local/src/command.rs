@@ -12,6 +12,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use wpclone_beneath::{Dir, Owner};
 
+use crate::blocking::run_blocking;
+
 /// The most bytes of a log that an error quotes.
 const LOG_TAIL_BYTES: u64 = 600;
 
@@ -61,8 +63,9 @@ pub(crate) async fn run<S: AsRef<OsStr>>(
 }
 
 /// The last part of a log of ours, for an error message.
-pub(crate) fn log_tail(log: &Path) -> String {
-    File::open(log).and_then(read_tail).unwrap_or_default()
+pub(crate) async fn log_tail(log: &Path) -> String {
+    let log = log.to_owned();
+    run_blocking(move || File::open(log).and_then(read_tail)).await.unwrap_or_default()
 }
 
 /// The same of a log in a clone's folder, where anything may have its name.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::sandbox::{ResourceLimits, SandboxSpec};
+use crate::seccomp::SyscallFilter;
 
 /// The size of InnoDB's log: large enough that an import does not wait for checkpoints.
 const LOG_SIZE: &str = "96M";
@@ -161,6 +162,7 @@ pub(crate) fn sandbox(paths: &ServerPaths, connections: usize) -> SandboxSpec {
             // A server that exceeds it is killed, and all clones of a server would have to share it.
             file_bytes: None,
         },
+        syscalls: SyscallFilter::Database,
     }
 }
 
@@ -176,5 +178,6 @@ pub(crate) fn install_sandbox(data: &Path) -> SandboxSpec {
             open_files: 4096,
             file_bytes: None,
         },
+        syscalls: SyscallFilter::Database,
     }
 }

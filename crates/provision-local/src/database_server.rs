@@ -85,11 +85,11 @@ impl DatabaseServers {
         // New at each start: no file contains it for long, and no system user can log in without it.
         let root_password = SecretString::from(random_hex::<16>()?);
         self.prepare(&paths, user, Zeroizing::new(init_sql(&root_password))).await?;
-        let (init, log) = (paths.init_sql(), paths.log());
+        let init = paths.init_sql();
         let launch = LaunchSpec {
-            program: &self.binaries.mariadbd,
+            program: self.binaries.mariadbd.clone(),
             args: arguments(&paths, connections),
-            log: &log,
+            log: paths.log(),
             user,
             grace: GRACE,
             sandbox: sandbox(&paths, connections),
@@ -113,7 +113,9 @@ impl DatabaseServers {
         user: Option<Ids>,
         init_sql: Zeroizing<String>,
     ) -> io::Result<()> {
-        let pristine = if paths.data().is_dir() { None } else { Some(self.pristine_data().await?) };
+        let data = paths.data();
+        let has_data = run_blocking(move || Ok(data.is_dir())).await?;
+        let pristine = if has_data { None } else { Some(self.pristine_data().await?) };
         let paths = paths.clone();
         let prepare = move || {
             // It is ours, so that nobody can replace what we write in it.
@@ -144,17 +146,19 @@ impl DatabaseServers {
     async fn pristine_data(&self) -> io::Result<PathBuf> {
         let mariadb = self.state_dir.mariadb();
         let (data, new) = (mariadb.join("pristine"), mariadb.join("pristine-new"));
-        if data.is_dir() {
-            return Ok(data);
-        }
         let user = self.users.of_database(0);
-        let folder = new.clone();
-        run_blocking(move || {
+        let (folder, existing) = (new.clone(), data.clone());
+        let exists = run_blocking(move || {
+            if existing.is_dir() {
+                return Ok(true);
+            }
             remove_all(&folder)?;
             create_dir(&folder, 0o700)?;
-            chown(&folder, user)
-        })
-        .await?;
+            chown(&folder, user).map(|()| false)
+        });
+        if exists.await? {
+            return Ok(data);
+        }
         let log = mariadb.join("install.log");
         // A supervisor does not report its program's exit status, and an installation that was killed leaves files that
         // look like data, so a last file marks success.
@@ -168,23 +172,27 @@ impl DatabaseServers {
         ];
         args.extend(install_arguments(&new));
         let launch = LaunchSpec {
-            program: Path::new("/bin/sh"),
+            program: "/bin/sh".into(),
             args,
-            log: &log,
+            log: log.clone(),
             user,
             grace: Duration::ZERO,
             sandbox: install_sandbox(&new),
         };
         let ended = self.launcher.start(launch).await?.wait(INSTALL_TIMEOUT).await;
-        if !ended || !installed.is_file() || !new.join("mysql").is_dir() || !new.join("ibdata1").is_file() {
-            return Err(io::Error::other(format!("mariadb-install-db: {}", log_tail(&log))));
-        }
         let moved = move || {
+            if !ended || !installed.is_file() || !new.join("mysql").is_dir() || !new.join("ibdata1").is_file()
+            {
+                return Ok(None);
+            }
             fs::remove_file(&installed)?;
             fs::rename(&new, &data)?;
-            Ok(data)
+            Ok(Some(data))
         };
-        run_blocking(moved).await
+        match run_blocking(moved).await? {
+            Some(data) => Ok(data),
+            None => Err(io::Error::other(format!("mariadb-install-db: {}", log_tail(&log).await))),
+        }
     }
 }
 

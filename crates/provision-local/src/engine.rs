@@ -13,7 +13,7 @@ use wpclone_provision::{Access, CloneName, ProvisionError};
 
 use crate::binaries::Binaries;
 use crate::blocking::run_blocking;
-use crate::cgroup::Cgroups;
+use crate::cgroup::{COMMON_PREFIX, Cgroups};
 use crate::clone_runtime;
 use crate::clone_setup::CloneSetup;
 use crate::create::Creator;
@@ -184,7 +184,7 @@ async fn launcher(
 /// What the names of the control groups of a state folder begin with.
 fn cgroup_prefix(state_dir: &StateDir) -> String {
     let hash = Sha256::digest(state_dir.root().as_os_str().as_encoded_bytes());
-    format!("wpclone-{}-", hex::encode(&hash[..4]))
+    format!("{COMMON_PREFIX}{}-", hex::encode(&hash[..4]))
 }
 
 /// Waits until the supervisors of the previous process have ended, and removes the folders of killed ones. What cannot be

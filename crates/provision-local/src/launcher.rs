@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use rustix::process::geteuid;
 use tokio::time::{Instant, sleep, timeout};
 use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, unique_folder};
 
-use crate::cgroup::{self, Cgroups};
+use crate::blocking::run_blocking;
+use crate::cgroup::{Cgroups, NewCgroups};
 use crate::command::{clean_env, log_tail};
 use crate::sandbox::{ResourceLimits, Sandbox, SandboxSpec};
+use crate::seccomp::SyscallFilter;
 use crate::users::Ids;
 
 /// How often a daemon's readiness is probed.
@@ -43,16 +45,24 @@ pub(crate) struct Launcher {
 }
 
 /// A daemon to be started.
-pub(crate) struct LaunchSpec<'a> {
-    pub(crate) program: &'a Path,
+#[derive(Debug)]
+pub(crate) struct LaunchSpec {
+    pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
     /// The file for its output; it is truncated.
-    pub(crate) log: &'a Path,
+    pub(crate) log: PathBuf,
     pub(crate) user: Option<Ids>,
     /// Time between SIGTERM and SIGKILL.
     pub(crate) grace: Duration,
     /// What it may see and use.
     pub(crate) sandbox: SandboxSpec,
+}
+
+/// What a daemon is started with.
+struct Prepared {
+    spec: ProcessSpec,
+    log: File,
+    cgroups: NewCgroups,
 }
 
 /// A running daemon. Dropping it ends the daemon.
@@ -64,24 +74,35 @@ pub(crate) struct Daemon {
 
 impl Launcher {
     /// Starts a daemon.
-    pub(crate) async fn start(&self, launch: LaunchSpec<'_>) -> io::Result<Daemon> {
+    pub(crate) async fn start(&self, launch: LaunchSpec) -> io::Result<Daemon> {
         if launch.user.is_none() && geteuid().is_root() {
             return Err(io::Error::other("programs of clones never run as root"));
         }
+        let (launcher, path) = (self.clone(), launch.log.clone());
+        let Prepared { spec, log, cgroups } = run_blocking(move || launcher.prepare(launch)).await?;
+        let stderr = Stdio::from(log.try_clone()?);
+        let supervised = Supervised::spawn_with(&self.supervisor, spec, Stdio::from(log), stderr).await;
+        let supervised = supervised.map_err(io::Error::other)?;
+        cgroups.hand_over();
+        Ok(Daemon { supervised, log: path })
+    }
+
+    /// Creates a daemon's log and its control groups. It blocks.
+    fn prepare(&self, launch: LaunchSpec) -> io::Result<Prepared> {
         let log = File::create(launch.log)?;
         let folder = unique_folder(&self.run, "program");
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let cgroups = self.cgroups.create(&name, &launch.sandbox.limits)?;
         let confinement = Confinement {
             is_bubblewrap: self.sandbox.is_some(),
-            inherited_files: self.sandbox.iter().map(|sandbox| sandbox.filter.clone()).collect(),
-            cgroups: cgroups.clone(),
+            inherited_files: self.sandbox.iter().map(|it| it.filter_of(&launch.sandbox)).collect(),
+            cgroups: cgroups.all(),
         };
         let (program, args) = match &self.sandbox {
-            None => (launch.program.to_owned(), launch.args),
+            None => (launch.program, launch.args),
             Some(sandbox) => {
                 let limit_memory = !self.cgroups.limit_memory();
-                sandbox.command(&launch.sandbox, &folder, limit_memory, launch.program, launch.args)
+                sandbox.command(&launch.sandbox, &folder, limit_memory, &launch.program, launch.args)
             }
         };
         let spec = ProcessSpec {
@@ -93,13 +114,7 @@ impl Launcher {
             run_as: launch.user.map(|ids| (ids.uid, ids.gid)),
             confinement,
         };
-        let stderr = Stdio::from(log.try_clone()?);
-        let supervised = Supervised::spawn_with(&self.supervisor, spec, Stdio::from(log), stderr).await;
-        let supervised = supervised.map_err(|error| {
-            cgroup::discard(&cgroups);
-            io::Error::other(error)
-        })?;
-        Ok(Daemon { supervised, log: launch.log.to_owned() })
+        Ok(Prepared { spec, log, cgroups })
     }
 
     /// Checks that sandboxes work on this machine: starts a program in one.
@@ -109,21 +124,22 @@ impl Launcher {
     pub(crate) async fn check_sandbox(&self, user: Option<Ids>) -> io::Result<()> {
         let log = self.run.with_file_name("sandbox-check.log");
         let launch = LaunchSpec {
-            program: Path::new("/bin/echo"),
+            program: "/bin/echo".into(),
             args: vec![SANDBOX_WORKS.to_owned()],
-            log: &log,
+            log: log.clone(),
             user,
             grace: Duration::ZERO,
             sandbox: SandboxSpec {
                 read_only: Vec::new(),
                 read_write: Vec::new(),
                 limits: SANDBOX_CHECK_LIMITS,
+                syscalls: SyscallFilter::Php,
             },
         };
         let ended = self.start(launch).await?.wait(SANDBOX_CHECK_TIMEOUT).await;
-        let output = log_tail(&log);
+        let output = log_tail(&log).await;
         // A leftover is overwritten by the next check.
-        let _ = std::fs::remove_file(&log);
+        let _ = run_blocking(move || std::fs::remove_file(log)).await;
         match output {
             text if text == SANDBOX_WORKS => Ok(()),
             text if text.is_empty() && !ended => Err(io::ErrorKind::TimedOut.into()),
@@ -145,10 +161,10 @@ impl Daemon {
         let end = Instant::now() + limit;
         while !probe().await {
             if !self.is_running() {
-                return Err(io::Error::other(format!("it ended: {}", log_tail(&self.log))));
+                return Err(io::Error::other(format!("it ended: {}", log_tail(&self.log).await)));
             }
             if Instant::now() >= end {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, log_tail(&self.log)));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, log_tail(&self.log).await));
             }
             sleep(PROBE_INTERVAL).await;
         }

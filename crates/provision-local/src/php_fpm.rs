@@ -12,6 +12,7 @@ use crate::files::write_atomically;
 use crate::fpm_config::fpm_config;
 use crate::launcher::{Daemon, LaunchSpec, Launcher};
 use crate::sandbox::{ResourceLimits, SandboxSpec};
+use crate::seccomp::SyscallFilter;
 use crate::users::Ids;
 
 /// Starting takes 50 ms on an idle machine.
@@ -21,7 +22,8 @@ const LIMITS: ResourceLimits = ResourceLimits {
     processes: 256,
     memory_bytes: 2 << 30,
     cpu_weight: 50,
-    open_files: 4096,
+    // With that of processes it bounds what a clone takes of the machine's open files (fs.file-max).
+    open_files: 1024,
     file_bytes: Some(16 << 30),
 };
 
@@ -40,9 +42,9 @@ pub(crate) async fn start(
     let args = ["--nodaemonize".to_owned(), "--fpm-config".into(), paths.fpm_conf().display().to_string()];
     let mut daemon = launcher
         .start(LaunchSpec {
-            program,
+            program: program.to_owned(),
             args: args.to_vec(),
-            log: &paths.fpm_output(),
+            log: paths.fpm_output(),
             user,
             grace: Duration::from_secs(1),
             sandbox: sandbox(paths, clone_runtime),
@@ -59,5 +61,6 @@ fn sandbox(paths: &ClonePaths, clone_runtime: &Path) -> SandboxSpec {
         read_only: vec![paths.fpm_conf(), paths.www(), clone_runtime.to_owned(), paths.database()],
         read_write: vec![paths.tree(), paths.tmp(), paths.log(), paths.login(), paths.run()],
         limits: LIMITS,
+        syscalls: SyscallFilter::Php,
     }
 }

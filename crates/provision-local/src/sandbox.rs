@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit};
 use wpclone_supervisor::{FIRST_INHERITED_FD, is_in_system_folder, system_folder_args};
 
 use crate::files::write_atomically;
-use crate::seccomp;
+use crate::seccomp::{self, SyscallFilter};
 use crate::state_dir::StateDir;
 
 /// What of /etc programs need to start and PHP's extensions need to work. What begins with `php` is added.
@@ -36,12 +36,23 @@ const SYSTEM_SETTINGS: [&str; 18] = [
 /// The host name in sandboxes, and their /etc/hosts.
 const HOSTNAME: &str = "clone";
 const HOSTS: &str = "127.0.0.1 localhost clone\n::1 localhost\n";
+/// The devices in sandboxes. There are no terminals: those that programs create are counted for the whole machine.
+const DEVICES: [&str; 5] = ["/dev/full", "/dev/null", "/dev/random", "/dev/urandom", "/dev/zero"];
+/// The links beside them.
+const DEVICE_LINKS: [(&str, &str); 4] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+];
 /// The most bytes in a sandbox's own /tmp and /dev/shm, which are memory.
 const TMP_BYTES: u64 = 256 << 20;
 const SHM_BYTES: u64 = 64 << 20;
+/// The most signals and timers that wait in a sandbox. Without root they are counted for the worker's user as well.
+const MAX_PENDING_SIGNALS: u64 = 1024;
 
 /// What a program of strangers may see and use. It also sees the machine's programs (/usr), a private /tmp, and no other
-/// process, network or device.
+/// process and no network, and of the devices only [`DEVICES`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SandboxSpec {
     /// Files and folders that it may read, at their own paths.
@@ -49,6 +60,8 @@ pub(crate) struct SandboxSpec {
     /// Files and folders that it may also write, at their own paths. They may lie in folders that it may only read.
     pub(crate) read_write: Vec<PathBuf>,
     pub(crate) limits: ResourceLimits,
+    /// Which system calls it may not use.
+    pub(crate) syscalls: SyscallFilter,
 }
 
 /// The most that all processes of a program together use. Control groups enforce it where there are any; otherwise limits of
@@ -78,8 +91,9 @@ pub(crate) struct SandboxPrograms {
 #[derive(Debug, Clone)]
 pub(crate) struct Sandbox {
     pub(crate) programs: SandboxPrograms,
-    /// The file with the system call filter.
-    pub(crate) filter: PathBuf,
+    /// The files with the system call filters.
+    php_filter: PathBuf,
+    database_filter: PathBuf,
     /// The file that is /etc/hosts in sandboxes.
     pub(crate) hosts: PathBuf,
 }
@@ -87,14 +101,27 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// Writes the files.
     pub(crate) fn new(programs: SandboxPrograms, state_dir: &StateDir) -> io::Result<Self> {
-        let (filter, hosts) = (state_dir.seccomp_filter(), state_dir.sandbox_hosts());
-        write_atomically(&filter, &seccomp::filter()?, 0o600)?;
+        let write_filter = |filter| {
+            let file = state_dir.seccomp_filter(filter);
+            write_atomically(&file, &seccomp::program(filter)?, 0o600).map(|()| file)
+        };
+        let (php_filter, database_filter) =
+            (write_filter(SyscallFilter::Php)?, write_filter(SyscallFilter::Database)?);
+        let hosts = state_dir.sandbox_hosts();
         write_atomically(&hosts, HOSTS.as_bytes(), 0o644)?;
-        Ok(Self { programs, filter, hosts })
+        Ok(Self { programs, php_filter, database_filter, hosts })
+    }
+
+    /// The file with the system call filter of a sandbox.
+    pub(crate) fn filter_of(&self, spec: &SandboxSpec) -> PathBuf {
+        match spec.syscalls {
+            SyscallFilter::Php => self.php_filter.clone(),
+            SyscallFilter::Database => self.database_filter.clone(),
+        }
     }
 
     /// The command that starts a program in a sandbox and with its limits. `folder` is the supervisor's; its mount marks the
-    /// sandbox. The supervisor passes the filter as the first inherited file. `limit_memory`: that of each process.
+    /// sandbox. The supervisor passes [`Self::filter_of`] as the first inherited file. `limit_memory`: that of each process.
     pub(crate) fn command(
         &self,
         spec: &SandboxSpec,
@@ -163,6 +190,7 @@ fn prlimit_args(limits: &ResourceLimits, limit_memory: bool) -> Vec<String> {
     let mut args = vec![
         format!("--nproc={}", allowed(Resource::Nproc, limits.processes.into())),
         format!("--nofile={}", allowed(Resource::Nofile, limits.open_files)),
+        format!("--sigpending={}", allowed(Resource::Sigpending, MAX_PENDING_SIGNALS)),
         "--core=0".to_owned(),
     ];
     args.extend(limits.file_bytes.map(|bytes| format!("--fsize={}", allowed(Resource::Fsize, bytes))));
@@ -187,7 +215,13 @@ fn add_system(args: &mut Vec<String>) {
             bind(args, "--ro-bind", &entry.path());
         }
     }
-    args.extend(["--proc", "/proc", "--dev", "/dev"].map(str::to_owned));
+    args.extend(["--proc", "/proc", "--tmpfs", "/dev"].map(str::to_owned));
+    for device in DEVICES {
+        bind(args, "--dev-bind", Path::new(device));
+    }
+    for (target, link) in DEVICE_LINKS {
+        args.extend(["--symlink", target, link].map(str::to_owned));
+    }
 }
 
 /// The folders that lead to those of a sandbox: they can be passed and not listed.

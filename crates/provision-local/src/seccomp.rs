@@ -73,7 +73,32 @@ const DENIED: &[c_long] = &[
     libc::SYS_swapoff,
     libc::SYS_swapon,
     libc::SYS_syslog,
+    // Filters of its own: compiled ones take memory of which the whole machine has little (net.core.bpf_jit_limit).
+    libc::SYS_seccomp,
 ];
+/// Calls that are also denied to PHP and what it starts. What they create belongs to no process, so neither limits nor
+/// measurements of processes include it, or is counted for the machine or for a user, who without root is the worker's.
+const DENIED_TO_PHP: &[c_long] = &[
+    // An open file in the queue of a socket: nobody sees what a removed one takes of the disk.
+    libc::SYS_sendmmsg,
+    libc::SYS_sendmsg,
+    // Memory: files in it, and System V's and POSIX' objects.
+    libc::SYS_memfd_create,
+    libc::SYS_memfd_secret,
+    libc::SYS_mq_open,
+    libc::SYS_msgget,
+    libc::SYS_semget,
+    libc::SYS_shmget,
+    // Of the machine: contexts of asynchronous I/O (fs.aio-max-nr).
+    libc::SYS_io_setup,
+    libc::SYS_io_submit,
+    // Of a user: watched files (fs.inotify).
+    libc::SYS_inotify_init1,
+];
+#[cfg(target_arch = "x86_64")]
+const DENIED_TO_PHP_ON_ARCHITECTURE: &[c_long] = &[libc::SYS_inotify_init];
+#[cfg(not(target_arch = "x86_64"))]
+const DENIED_TO_PHP_ON_ARCHITECTURE: &[c_long] = &[];
 #[cfg(target_arch = "x86_64")]
 const DENIED_ON_ARCHITECTURE: &[c_long] = &[
     libc::SYS__sysctl,
@@ -92,9 +117,11 @@ const DENIED_ON_ARCHITECTURE: &[c_long] = &[];
 const X32: Option<c_long> = Some(0x4000_0000);
 #[cfg(not(target_arch = "x86_64"))]
 const X32: Option<c_long> = None;
-/// Those of the calls above that have another number in that form: ptrace, kexec_load, move_pages, process_vm_readv and
-/// process_vm_writev.
-const X32_NUMBERS: [c_long; 5] = [521, 528, 533, 539, 540];
+/// The numbers, in that form, of calls that have another one there: ptrace, kexec_load, move_pages, process_vm_readv,
+/// process_vm_writev and setsockopt.
+const X32_NUMBERS: [c_long; 6] = [521, 528, 533, 539, 540, 541];
+/// Those of calls that are denied to PHP: sendmsg, sendmmsg, io_setup and io_submit.
+const X32_NUMBERS_FOR_PHP: [c_long; 4] = [518, 538, 543, 544];
 
 /// The flags of clone(2) that create a namespace.
 const NEW_NAMESPACES: [c_int; 7] = [
@@ -110,9 +137,26 @@ const NEW_NAMESPACES: [c_int; 7] = [
 /// The requests of ioctl(2) that put input into a terminal.
 const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-/// The filter in the form that bubblewrap reads: `struct sock_filter[]`.
-pub(crate) fn filter() -> io::Result<Vec<u8>> {
-    let rules = rules().map_err(io::Error::other)?;
+/// The options of setsockopt(2), at the level SOL_SOCKET, that give a socket a filter.
+const SOCKET_FILTERS: [c_int; 4] = [
+    libc::SO_ATTACH_FILTER,
+    libc::SO_ATTACH_BPF,
+    libc::SO_ATTACH_REUSEPORT_CBPF,
+    libc::SO_ATTACH_REUSEPORT_EBPF,
+];
+
+/// Which programs a filter is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SyscallFilter {
+    /// MariaDB's.
+    Database,
+    /// PHP, and everything that a clone's code starts.
+    Php,
+}
+
+/// A filter in the form that bubblewrap reads: `struct sock_filter[]`.
+pub(crate) fn program(filter: SyscallFilter) -> io::Result<Vec<u8>> {
+    let rules = rules(filter).map_err(io::Error::other)?;
     let architecture = ARCH.try_into().map_err(io::Error::other)?;
     let denied = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture);
@@ -130,9 +174,14 @@ pub(crate) fn filter() -> io::Result<Vec<u8>> {
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
 /// The calls that are denied: always, or when one of their rules holds.
-fn rules() -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules =
-        DENIED.iter().chain(DENIED_ON_ARCHITECTURE).map(|call| (*call, Vec::new())).collect();
+fn rules(filter: SyscallFilter) -> Result<Rules, seccompiler::BackendError> {
+    let mut denied = [DENIED, DENIED_ON_ARCHITECTURE].concat();
+    let mut x32_numbers = X32_NUMBERS.to_vec();
+    if filter == SyscallFilter::Php {
+        denied.extend([DENIED_TO_PHP, DENIED_TO_PHP_ON_ARCHITECTURE].concat());
+        x32_numbers.extend(X32_NUMBERS_FOR_PHP);
+    }
+    let mut rules: Rules = denied.into_iter().map(|call| (call, Vec::new())).collect();
     let namespaces = NEW_NAMESPACES.iter().map(|flag| {
         let flag = u64::from(flag.unsigned_abs());
         rule([argument(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?])
@@ -144,10 +193,13 @@ fn rules() -> Result<Rules, seccompiler::BackendError> {
     rules.insert(libc::SYS_ioctl, terminal.collect::<Result<_, _>>()?);
     rules.insert(libc::SYS_socket, socket_rules()?);
     rules.insert(libc::SYS_socketpair, vec![rule([is_not(0, libc::AF_UNIX)?])?]);
+    rules.insert(libc::SYS_prctl, vec![rule([is(0, libc::PR_SET_SECCOMP)?])?]);
+    let filters = SOCKET_FILTERS.iter().map(|option| rule([is(1, libc::SOL_SOCKET)?, is(2, *option)?]));
+    rules.insert(libc::SYS_setsockopt, filters.collect::<Result<_, _>>()?);
     if let Some(x32) = X32 {
         let again: Rules = rules.iter().map(|(call, rules)| (call | x32, rules.clone())).collect();
         rules.extend(again);
-        rules.extend(X32_NUMBERS.map(|call| (call | x32, Vec::new())));
+        rules.extend(x32_numbers.into_iter().map(|call| (call | x32, Vec::new())));
     }
     Ok(rules)
 }
@@ -201,9 +253,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filter_is_a_program_that_the_kernel_accepts_in_length() {
-        let bytes = filter().unwrap();
-        // Instructions have eight bytes; BPF_MAXINSNS is 4096.
-        assert!(bytes.len().is_multiple_of(8) && bytes.len() / 8 < 4096, "{}", bytes.len());
+    fn filters_are_programs_that_the_kernel_accepts_in_length() {
+        for filter in [SyscallFilter::Database, SyscallFilter::Php] {
+            let bytes = program(filter).unwrap();
+            // Instructions have eight bytes; BPF_MAXINSNS is 4096.
+            assert!(bytes.len().is_multiple_of(8) && bytes.len() / 8 < 4096, "{}", bytes.len());
+        }
     }
 }

@@ -12,6 +12,7 @@ use wpclone_provision::CloneName;
 use crate::blocking::run_blocking;
 use crate::clone_paths::ClonePaths;
 use crate::files::write_atomically;
+use crate::seccomp::SyscallFilter;
 
 /// The number of the layout that this version reads and writes. It changes when an older version could not work with the
 /// folder, or this one not with an older folder.
@@ -182,9 +183,12 @@ impl StateDir {
         self.root.join("clone-runtime")
     }
 
-    /// The filter of system calls for programs in sandboxes.
-    pub(crate) fn seccomp_filter(&self) -> PathBuf {
-        self.root.join("seccomp.bpf")
+    /// A filter of system calls for programs in sandboxes.
+    pub(crate) fn seccomp_filter(&self, filter: SyscallFilter) -> PathBuf {
+        self.root.join(match filter {
+            SyscallFilter::Database => "seccomp-database.bpf",
+            SyscallFilter::Php => "seccomp-php.bpf",
+        })
     }
 
     /// The /etc/hosts of programs in sandboxes.

@@ -9,6 +9,7 @@ mod kills;
 mod life;
 mod owner;
 mod recovery;
+mod resources;
 mod sandbox;
 mod sites;
 mod slow_disk;
@@ -62,14 +63,18 @@ fn main() -> ExitCode {
         sandbox::system_calls_that_attack_the_kernel_are_denied,
         sandbox::nothing_of_a_clone_outlives_it,
         sandbox::a_clone_ends_with_its_killed_supervisor,
-        sandbox::a_fork_bomb_is_bounded_and_others_go_on,
-        sandbox::memory_and_memory_files_of_a_clone_are_bounded,
+        resources::a_fork_bomb_is_bounded_and_others_go_on,
+        resources::memory_and_memory_files_of_a_clone_are_bounded,
+        resources::what_the_kernel_counts_for_all_is_out_of_a_clones_reach,
+        resources::control_groups_of_a_killed_owner_are_removed_with_another_state_folder_too,
         sandbox::phps_log_reaches_the_caller_and_nothing_in_its_place_does,
         sandbox::a_planted_socket_gets_nothing,
         sandbox::without_sandboxes_clones_are_refused_unless_that_is_allowed,
         sandbox::without_root_code_that_leaves_phps_restrictions_reaches_nothing,
         hostile::hostile_requests_reach_nothing,
         disk::a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_the_reserve_is_gone,
+        disk::files_that_only_a_sockets_queue_would_hold_take_no_space,
+        disk::a_clone_that_grows_a_little_while_others_fill_the_disk_is_not_stopped,
         disk::a_clone_that_takes_more_than_it_may_is_stopped_and_not_started_again,
         disk::clones_with_very_deep_folders_are_deleted_and_keep_nobody_from_starting,
         hostile::requests_for_other_hosts_and_for_no_definite_host_are_refused,

@@ -217,15 +217,11 @@ pub(crate) async fn programs_end_with_a_killed_owner_and_the_next_one_finds_all_
     assert_eq!(processes_in(dir.path()), Vec::<String>::new());
 }
 
-pub(crate) async fn orphans_of_a_killed_owner_and_killed_supervisors_are_killed() {
-    let dir = folder();
-    let (state, listen) = (dir.path().join("state"), free_address());
-    let (mut owner, clones) = started(&state, listen, &wordpress(), None, &["one"]);
-    let url = format!("{}/", clones[0].0.url);
-    assert_eq!(http().get(&url).send().await.expect("a response").status(), 200);
+/// Kills an owner and its supervisors at once.
+pub(crate) fn kill_with_supervisors(owner: &mut Running) {
     let pid = |child: &Child| Pid::from_raw(child.id().try_into().expect("an id")).expect("an id");
     // Stopped, so that it neither reaps its supervisors nor restarts their programs.
-    kill_process(pid(&owner), Signal::STOP).expect("SIGSTOP");
+    kill_process(pid(owner), Signal::STOP).expect("SIGSTOP");
     let of_owner = format!(" {} ", owner.id());
     let supervisors: Vec<i32> = fs::read_dir("/proc")
         .expect("proc")
@@ -240,8 +236,17 @@ pub(crate) async fn orphans_of_a_killed_owner_and_killed_supervisors_are_killed(
     for supervisor in supervisors.into_iter().filter_map(Pid::from_raw) {
         kill_process(supervisor, Signal::KILL).expect("SIGKILL");
     }
-    kill_process(pid(&owner), Signal::KILL).expect("SIGKILL");
+    kill_process(pid(owner), Signal::KILL).expect("SIGKILL");
     owner.wait().expect("reaped");
+}
+
+pub(crate) async fn orphans_of_a_killed_owner_and_killed_supervisors_are_killed() {
+    let dir = folder();
+    let (state, listen) = (dir.path().join("state"), free_address());
+    let (mut owner, clones) = started(&state, listen, &wordpress(), None, &["one"]);
+    let url = format!("{}/", clones[0].0.url);
+    assert_eq!(http().get(&url).send().await.expect("a response").status(), 200);
+    kill_with_supervisors(&mut owner);
     // Nobody is left to end them but the kernel.
     until("all sandboxes to be gone", async || processes_in(dir.path()).is_empty()).await;
     let lab = Lab::begun(dir, Routing::Path, |options| {

@@ -1,4 +1,4 @@
-//! A disk that takes seconds to sync files: strace delays the calls.
+//! A disk that takes seconds to open and to sync files: strace delays the calls.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -88,12 +88,12 @@ fn start(state: &Path, listen: SocketAddr) -> Running {
     let delay = DELAY.as_micros();
     command.args([
         "-e",
-        "trace=fsync,fdatasync",
+        "trace=openat,fsync,fdatasync",
         "-e",
-        &format!("inject=fsync,fdatasync:delay_enter={delay}"),
+        &format!("inject=openat,fsync,fdatasync:delay_enter={delay}"),
     ]);
     // Only what is stored of the one clone.
-    let files = ["clone.new", "secrets.new", "fpm.new"].map(|file| folder.join(file));
+    let files = ["clone.new", "secrets.new", "fpm.new", "fpm.out"].map(|file| folder.join(file));
     for path in files.iter().chain([&folder]) {
         command.arg("--trace-path").arg(path);
     }

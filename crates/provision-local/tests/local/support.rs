@@ -286,6 +286,29 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, condition: impl 
     }
 }
 
+/// The user of a clone.
+pub(crate) fn uid_of(lab: &Lab, clone: &CloneInfo) -> u32 {
+    fs::metadata(lab.tree(&clone.name)).expect("a tree").uid()
+}
+
+/// The processes of a user.
+pub(crate) fn processes_of(uid: u32) -> Vec<i32> {
+    let uid = uid.to_string();
+    let of_user = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+        uids.split_whitespace().any(|found| found == uid)
+    };
+    let processes = fs::read_dir("/proc").expect("proc").flatten();
+    processes.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(of_user).collect()
+}
+
+/// Asserts that a clone responds.
+pub(crate) async fn responds(clone: &CloneInfo) {
+    let answer = http().get(format!("{}/wp-json/", clone.url)).send().await.expect("a response");
+    assert_eq!(answer.status(), 200, "{} responds", clone.url);
+}
+
 /// Command lines of processes that work in a folder or have files of it open or in their arguments.
 pub(crate) fn processes_in(folder: &Path) -> Vec<String> {
     let text = folder.to_string_lossy();
