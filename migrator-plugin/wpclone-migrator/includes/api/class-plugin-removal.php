@@ -11,7 +11,7 @@ if ( ! defined( 'ABSPATH' ) ) {
 
 final class Plugin_Removal {
 	/**
-	 * The field `job` names the client's own import job, which is ended; with another job in progress nothing is done.
+	 * `job` names the client's own import job, which is ended; with another one nothing is done.
 	 * Returns `done`; when done also `remaining` (what could not be deleted) and `probe_url` (an address of the plugin, to
 	 * check from outside that nothing is served any more).
 	 */

@@ -55,7 +55,7 @@ final class Router {
 		}
 	}
 
-	/** Whether a request undoes the job that it names: that stays possible when import was disabled after the job had begun. */
+	/** Whether a request undoes the current job, which it may also after import was disabled. */
 	private static function undoes_own_import( Request $request ): bool {
 		try {
 			return in_array( $request->route, Route_Table::UNDO, true )

@@ -21,12 +21,12 @@ final class Import_Cleanup {
 		return self::drop_staged_tables( $budget ) && $job->staging()->remove( $budget ) && self::drop_job_tables();
 	}
 
-	/** Ends the job of this name, if there is one, in whatever phase it is; job_in_progress if there is another one. */
+	/** Ends the job of this name, if any; job_in_progress if there is another one. */
 	public static function clean_up_own( ?string $name, Request_Budget $budget ): bool {
 		return self::end( Import_Job::lock_own( $name ), $budget );
 	}
 
-	/** Ends the current job, if any, whoever began it. */
+	/** Ends the current job, if any. */
 	public static function clean_up_any( Request_Budget $budget ): bool {
 		return self::end( Import_Job::load( Database::shared() ), $budget );
 	}

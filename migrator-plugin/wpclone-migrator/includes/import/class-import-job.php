@@ -78,10 +78,6 @@ final class Import_Job {
 		);
 		$db = Database::shared();
 		self::acquire_job_lock( $db );
-		// The plugin may have been removed meanwhile.
-		if ( ! Access_Window::load()->has_key() ) {
-			throw new Migrator_Error( 'gone' );
-		}
 		$job = self::load( $db );
 		if ( null !== $job && $name !== $job->name ) {
 			self::end_idle_job( $db, $body->get_bool( 'replace', false ) );
@@ -170,10 +166,7 @@ final class Import_Job {
 		return null !== $job && $name === $job->name;
 	}
 
-	/**
-	 * The job of this name, or null if there is none, and excludes requests that change or begin one until this request ends;
-	 * job_in_progress if there is another one.
-	 */
+	/** The job of this name, locked, or null; job_in_progress if there is another one. */
 	public static function lock_own( ?string $name ): ?self {
 		$db = Database::shared();
 		self::acquire_job_lock( $db );
