@@ -43,6 +43,8 @@ pub struct Backend {
     pub owner: Owner,
     /// A permit for each request that PHP may handle or have waiting.
     pub requests: Arc<Semaphore>,
+    /// A permit for each request whose file is being looked for.
+    pub lookups: Arc<Semaphore>,
     /// A permit for each body that is being received and is not small.
     pub uploads: Arc<Semaphore>,
 }
@@ -54,7 +56,7 @@ pub enum BackendState {
     Serving,
     /// Its programs are being started.
     Starting,
-    /// It was stopped because of what it takes of the disk.
+    /// It was stopped because of what it takes of the disk, or of its database server.
     Stopped,
     /// It is being deleted.
     Deleting,

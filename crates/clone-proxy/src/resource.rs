@@ -17,6 +17,9 @@ use crate::request_path::PathNames;
 
 /// The most bytes of a .htaccess that are read.
 const MAX_HTACCESS_BYTES: u64 = 64 << 10;
+/// The most bytes of all .htaccess files on the way to a file. What lies behind more is not served: a clone can write any
+/// number of rules.
+const MAX_RULES_BYTES: usize = 256 << 10;
 
 /// What a path means.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ pub(crate) enum Resource {
 /// files are served. The folder that `tree` is in is ours.
 pub(crate) fn find(tree: &Path, path: &PathNames, owner: Owner) -> io::Result<Resource> {
     let front_controller = || Ok(Resource::Script { script: "index.php".into(), path_info: Vec::new() });
-    let mut walk = Walk { folder: Dir::open(tree)?, rules: Vec::new(), owner };
+    let mut walk = Walk { folder: Dir::open(tree)?, rules: Vec::new(), rules_bytes: 0, owner };
     walk.read_rules()?;
     let mut at = PathBuf::new();
     for (index, name) in path.names.iter().enumerate() {
@@ -46,6 +49,7 @@ pub(crate) fn find(tree: &Path, path: &PathNames, owner: Owner) -> io::Result<Re
         }
         let last = index + 1 == path.names.len();
         match walk.step(name)? {
+            Step::Folder if walk.rules_bytes > MAX_RULES_BYTES => return Ok(Resource::Denied),
             Step::Folder => at.push(name),
             Step::File(_) if is_script(name) => {
                 if walk.denies(name) {
@@ -90,6 +94,7 @@ enum Step {
 struct Walk {
     folder: Dir,
     rules: Vec<Rule>,
+    rules_bytes: usize,
     owner: Owner,
 }
 
@@ -121,6 +126,7 @@ impl Walk {
         };
         let mut text = Vec::new();
         file.take(MAX_HTACCESS_BYTES).read_to_end(&mut text)?;
+        self.rules_bytes += text.len();
         self.rules.extend(htaccess::parse(&String::from_utf8_lossy(&text)));
         Ok(())
     }
@@ -269,6 +275,22 @@ mod tests {
         ] {
             assert_eq!(found(&tree, path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn what_lies_behind_very_many_rules_is_not_served() {
+        let base = tempfile::tempdir().unwrap();
+        let (tree, rules) = (base.path().join("tree"), base.path().join("rules"));
+        fs::write(&rules, "<Files x>\nallow from all\n</Files>\n".repeat(2_000)).unwrap();
+        let path = |folders: usize| "/a".repeat(folders);
+        for folders in 1..=5 {
+            let folder = tree.join(&path(folders)[1..]);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("a.txt"), "x").unwrap();
+            fs::hard_link(&rules, folder.join(".htaccess")).unwrap();
+        }
+        assert_eq!(found(&tree, &format!("{}/a.txt", path(4))), "send a.txt");
+        assert_eq!(found(&tree, &format!("{}/a.txt", path(5))), "Denied");
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! From a request to the clone, and to the file or script in it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
 use http::header::LOCATION;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use wpclone_http_server::request_authority;
 use wpclone_provision::{RouteError, Routed};
 
 use crate::directory::{Backend, BackendState, CloneDirectory, NoBackend};
-use crate::request_body::SpoolSpace;
+use crate::request_body::{PERMIT_TIMEOUT, SpoolSpace};
 use crate::resource::{self, Resource};
 use crate::{headers, pages, php_handler, request_path, static_file};
 
@@ -23,14 +26,31 @@ const METHODS: [Method; 7] =
 const MAX_HEADER_BYTES: usize = 60 << 10;
 const MAX_TARGET_BYTES: usize = 32 << 10;
 
+/// The most requests of all clones whose files are looked for at once. Each takes a thread.
+const MAX_LOOKUPS: usize = 128;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct SharedLimits {
+    space: SpoolSpace,
+    /// Permits for looking for files.
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for SharedLimits {
+    fn default() -> Self {
+        Self { space: SpoolSpace::default(), lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
+    }
+}
+
 /// Handles a request.
 pub(crate) async fn handle(
     clones: &dyn CloneDirectory,
-    space: &SpoolSpace,
+    limits: &SharedLimits,
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Response {
-    let mut response = route(clones, space, request, peer).await.unwrap_or_else(|page| page);
+    let mut response = route(clones, limits, request, peer).await.unwrap_or_else(|page| page);
     headers::add_defaults(response.headers_mut());
     response
 }
@@ -38,7 +58,7 @@ pub(crate) async fn handle(
 /// `Err` is a page of ours instead of the clone's response.
 async fn route(
     clones: &dyn CloneDirectory,
-    space: &SpoolSpace,
+    limits: &SharedLimits,
     mut request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Response, Response> {
@@ -70,9 +90,10 @@ async fn route(
         BackendState::Deleting => return Err(pages::without_storage(pages::gone(), request.headers())),
     }
     headers::clean_request(request.headers_mut());
-    match find_resource(&backend, path).await? {
+    match find_resource(&backend, limits, path).await? {
         Resource::Script { script, path_info } => {
-            let mut response = php_handler::run(&backend, space, peer, request, &script, &path_info).await?;
+            let run = php_handler::run(&backend, &limits.space, peer, request, &script, &path_info);
+            let mut response = run.await?;
             headers::clean_response(response.headers_mut(), backend.url.path());
             Ok(response)
         }
@@ -110,11 +131,23 @@ fn rejection<B>(request: &Request<B>) -> Option<Response> {
     Some(pages::page(status, text))
 }
 
-async fn find_resource(backend: &Backend, path: &str) -> Result<Resource, Response> {
+async fn find_resource(backend: &Backend, limits: &SharedLimits, path: &str) -> Result<Resource, Response> {
     let names = request_path::parse(path)
         .map_err(|error| pages::page(StatusCode::BAD_REQUEST, &format!("The path is not valid: {error}.")))?;
     let (tree, owner) = (backend.tree.clone(), backend.owner);
-    let found = tokio::task::spawn_blocking(move || resource::find(&tree, &names, owner)).await;
+    // A clone waits for its own permits before it takes one of all clones'.
+    let permits = async {
+        let own = Arc::clone(&backend.lookups).acquire_owned().await?;
+        Ok::<_, tokio::sync::AcquireError>((own, Arc::clone(&limits.lookups).acquire_owned().await?))
+    };
+    let permits = timeout(PERMIT_TIMEOUT, permits).await.ok().and_then(Result::ok);
+    let permits = permits.ok_or_else(|| pages::busy("This clone has too many requests at once."))?;
+    let find = move || {
+        // They are held as long as the thread works, also when the client is gone.
+        let _permits = permits;
+        resource::find(&tree, &names, owner)
+    };
+    let found = tokio::task::spawn_blocking(find).await;
     found.map_err(std::io::Error::other).flatten().map_err(|error| {
         tracing::warn!(clone = %backend.name, %error, "a file of a clone cannot be read");
         pages::internal_error()

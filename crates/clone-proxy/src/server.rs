@@ -13,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 use wpclone_http_server::{ConnectionLimits, ServerOptions, connections_within_open_files};
 
 use crate::directory::CloneDirectory;
-use crate::request_body::SpoolSpace;
-use crate::router;
+use crate::router::{self, SharedLimits};
 
 /// The most connections.
 const MAX_CONNECTIONS: u64 = 1024;
@@ -47,12 +46,12 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let total = connections_within_open_files(RESERVED_FILES, FILES_PER_CONNECTION, MAX_CONNECTIONS);
-    let space = SpoolSpace::default();
+    let limits = Arc::new(SharedLimits::default());
     let service = |peer: SocketAddr| {
-        let (clones, space) = (Arc::clone(&clones), space.clone());
+        let (clones, limits) = (Arc::clone(&clones), Arc::clone(&limits));
         service_fn(move |request: Request<Incoming>| {
-            let (clones, space) = (Arc::clone(&clones), space.clone());
-            async move { Ok::<_, Infallible>(router::handle(clones.as_ref(), &space, request, peer).await) }
+            let (clones, limits) = (Arc::clone(&clones), Arc::clone(&limits));
+            async move { Ok::<_, Infallible>(router::handle(clones.as_ref(), &limits, request, peer).await) }
         })
     };
     let options = ServerOptions {

@@ -1,5 +1,6 @@
 //! The administrator of a database server, by MariaDB's own client.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,13 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const DROP_ATTEMPTS: u32 = 4;
 /// How long dropping a schema waits for its tables, in seconds.
 const DROP_WAIT_SECONDS: u32 = 10;
+/// How long finding tables of the engine MEMORY may take, in seconds: a clone can have any number of tables, and lock them.
+const MEMORY_TABLES_TIMEOUT: u32 = 2;
+/// The most schemas with such tables that are looked at, and the most tables of a schema that are emptied and closed.
+const MAX_MEMORY_SCHEMAS: u32 = 64;
+const MAX_RELEASED_TABLES: u32 = 20_000;
+/// The server's own schemas.
+const OWN_SCHEMAS: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
 /// The privileges that clones have on their schema. Routines and events are left out: they are stored in tables of the
 /// server, where one clone could fill the disk unnoticed.
 const PRIVILEGES: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, \
@@ -125,10 +133,56 @@ impl DatabaseAdmin {
 
     /// Ends connections.
     pub(crate) async fn kill(&self, connections: impl IntoIterator<Item = u64>) {
-        for id in connections {
-            // It may have ended meanwhile.
-            let _ = self.query(&format!("KILL HARD CONNECTION {id}")).await;
+        let sql: String = connections.into_iter().map(|id| format!("KILL HARD CONNECTION {id};\n")).collect();
+        if !sql.is_empty() {
+            // Some may have ended meanwhile.
+            let _ = self.call(&self.client, &["--force"], sql.as_bytes(), CALL_TIMEOUT).await;
         }
+    }
+
+    /// Bytes that tables of the engine MEMORY take, by schema. Temporary ones are not among them.
+    pub(crate) async fn memory_tables(&self) -> io::Result<BTreeMap<String, u64>> {
+        let own = OWN_SCHEMAS.map(|schema| format!("'{schema}'")).join(", ");
+        let limit = format!("SET max_statement_time={MEMORY_TABLES_TIMEOUT}");
+        // The sizes open each table of a schema, so only those of schemas that have such tables are asked for.
+        let schemas = format!(
+            "{limit}; SELECT DISTINCT table_schema FROM information_schema.tables \
+             WHERE engine = 'MEMORY' AND table_schema NOT IN ({own}) LIMIT {MAX_MEMORY_SCHEMAS}"
+        );
+        let schemas = self.run("", schemas.as_bytes()).await?;
+        let mut sizes = limit;
+        for schema in schemas.lines() {
+            sizes.push_str(&format!(
+                "; SELECT '{schema}', SUM(data_length + index_length) FROM information_schema.tables \
+                 WHERE table_schema = '{schema}' AND engine = 'MEMORY'"
+            ));
+        }
+        let sizes = self.run("", sizes.as_bytes()).await?;
+        let parsed = sizes.lines().filter_map(|line| {
+            let (schema, bytes) = line.split_once('\t')?;
+            Some((schema.to_owned(), bytes.parse().ok()?))
+        });
+        Ok(parsed.collect())
+    }
+
+    /// Frees the memory that a schema's tables take: closes them, and empties those of the engine MEMORY, as a restart of the
+    /// server would.
+    pub(crate) async fn release_memory(&self, schema: &str) -> io::Result<()> {
+        // Names are what a clone chose, so they are read in hex digits.
+        let list = format!(
+            "SELECT HEX(table_name), engine <=> 'MEMORY' FROM information_schema.tables \
+             WHERE table_schema = '{schema}' AND table_type = 'BASE TABLE' LIMIT {MAX_RELEASED_TABLES}"
+        );
+        let mut sql = format!("SET lock_wait_timeout={DROP_WAIT_SECONDS};\n").into_bytes();
+        for line in self.run("", list.as_bytes()).await?.lines() {
+            let Some((name, is_in_memory)) = line.split_once('\t') else { continue };
+            let Some(name) = hex::decode(name).ok().and_then(|name| String::from_utf8(name).ok()) else {
+                continue;
+            };
+            let statement = if is_in_memory == "1" { "TRUNCATE TABLE" } else { "FLUSH TABLES" };
+            sql.extend(format!("{statement} `{schema}`.`{}`;\n", name.replace('`', "``")).into_bytes());
+        }
+        self.call(&self.client, &["--force"], &sql, CALL_TIMEOUT).await.map(drop)
     }
 
     /// Rolls back prepared transactions that belong to no connection any more: they would keep their locks, and the undo
@@ -143,8 +197,7 @@ impl DatabaseAdmin {
     /// All schemas except the server's own.
     pub(crate) async fn schemas(&self) -> io::Result<Vec<String>> {
         let all = self.run("", b"SELECT schema_name FROM information_schema.schemata").await?;
-        let own = ["information_schema", "mysql", "performance_schema", "sys"];
-        Ok(all.lines().filter(|name| !own.contains(name)).map(str::to_owned).collect())
+        Ok(all.lines().filter(|name| !OWN_SCHEMAS.contains(name)).map(str::to_owned).collect())
     }
 
     /// A schema as SQL.

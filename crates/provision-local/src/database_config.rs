@@ -134,9 +134,20 @@ pub(crate) fn arguments(paths: &ServerPaths, connections: usize) -> Vec<String> 
             // `database_watch` ends the sessions that let it grow.
             // Prepared statements are counted for all users together; those of one are bounded by its memory.
             "--max-prepared-stmt-count=1048576",
-            // Limits that a session can change; `database_watch` ends those that do.
+            // A session can lower these two, and cannot raise them.
             "--max-session-mem-used=512M",
+            "--maximum-max-session-mem-used=512M",
             "--tmp-disk-table-size=4G",
+            "--maximum-tmp-disk-table-size=4G",
+            // Memory that belongs to no session: words of full-text indexes that are not stored yet, of all tables and of
+            // one, and what a full-text search finds.
+            "--innodb-ft-total-cache-size=64M",
+            "--innodb-ft-cache-size=4M",
+            "--innodb-ft-result-cache-limit=64M",
+            "--table-open-cache=1024",
+            // One statement could open all partitions of a table, 8192, at once, and no kill would end it before. Tables are
+            // copied without their partitions.
+            "--partition=OFF",
             "--log-warnings=1",
         ]
         .map(str::to_owned),

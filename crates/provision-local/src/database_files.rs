@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata, OpenOptions};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use tokio::net::UnixStream;
 
@@ -16,13 +16,15 @@ const MAX_FILES: usize = 100_000;
 /// Bytes of the output after which it is emptied: a server writes a line for some errors that clones cause.
 const MAX_LOG: u64 = 16 << 20;
 
-/// Bytes that files take on the disk.
+/// What the files of a server are: bytes that they take on the disk, and how many are open.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ServerFiles {
     /// Temporary tables of each connection.
     pub(crate) temporary_tables: BTreeMap<u64, u64>,
     /// Files that the server has open in its folder of temporary files, without a name.
     pub(crate) sort_files: u64,
+    /// How many files of each schema the server has open, by the name of the schema's folder.
+    pub(crate) open_files: BTreeMap<String, u64>,
     /// InnoDB's file for temporary tables.
     pub(crate) innodb_temporary: u64,
     /// Undo logs.
@@ -35,9 +37,12 @@ impl ServerFiles {
     pub(crate) fn measure(paths: &ServerPaths, process: Option<i32>) -> Self {
         limit_log(&paths.log());
         let size = |name: &str| bytes(fs::symlink_metadata(paths.data().join(name)));
+        let (sort_files, open_files) =
+            process.map(|process| opened(process, &paths.tmp(), &paths.data())).unwrap_or_default();
         Self {
             temporary_tables: temporary_tables(&paths.tmp()),
-            sort_files: process.map_or(0, |process| unnamed_files(process, &paths.tmp())),
+            sort_files,
+            open_files,
             innodb_temporary: size("ibtmp1"),
             undo: ["ibdata1", "undo001", "undo002", "undo003"].map(size).iter().sum(),
         }
@@ -60,19 +65,23 @@ fn connection(file_name: &str) -> Option<u64> {
     u64::from_str_radix(connection, 16).ok()
 }
 
-/// Files that were removed while the server has them open.
-fn unnamed_files(process: i32, tmp: &Path) -> u64 {
-    let opened = fs::read_dir(format!("/proc/{process}/fd"))
-        .into_iter()
-        .flatten()
-        .take(MAX_FILES)
-        .flatten()
-        .map(|e| e.path());
-    let removed = opened.filter(|file| {
-        fs::read_link(file)
-            .is_ok_and(|to| to.starts_with(tmp) && to.to_string_lossy().ends_with(" (deleted)"))
-    });
-    removed.map(|file| bytes(fs::metadata(file))).sum()
+/// The files that a server has open: bytes of those that were removed from its folder of temporary files, and how many are in
+/// each folder of its data.
+fn opened(process: i32, tmp: &Path, data: &Path) -> (u64, BTreeMap<String, u64>) {
+    let (mut removed, mut open) = (0, BTreeMap::new());
+    let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().take(MAX_FILES).flatten();
+    for file in files.map(|entry| entry.path()) {
+        let Ok(to) = fs::read_link(&file) else { continue };
+        if to.starts_with(tmp) && to.to_string_lossy().ends_with(" (deleted)") {
+            removed += bytes(fs::metadata(&file));
+        } else if let Ok(below) = to.strip_prefix(data)
+            && below.components().nth(1).is_some()
+            && let Some(Component::Normal(schema)) = below.components().next()
+        {
+            *open.entry(schema.to_string_lossy().into_owned()).or_default() += 1;
+        }
+    }
+    (removed, open)
 }
 
 /// The process that listens on a socket.

@@ -18,6 +18,7 @@ use crate::command::log_tail;
 use crate::database_admin::{DatabaseAdmin, UserLimits};
 use crate::database_config::{ServerPaths, arguments, init_sql, install_arguments, install_sandbox, sandbox};
 use crate::database_limits::DatabaseLimits;
+use crate::database_offenders::OffenderSender;
 use crate::database_watch::{self, WatchedServer};
 use crate::files::{create_dir, remove_all, write_atomically};
 use crate::launcher::{Daemon, LaunchSpec, Launcher};
@@ -48,6 +49,10 @@ pub(crate) struct DatabaseServers {
     /// The most clones of the shared server.
     pub(crate) max_clones: usize,
     pub(crate) limits: DatabaseLimits,
+    /// Bytes of the disk that clones leave free.
+    pub(crate) disk_reserve: u64,
+    /// Where clones are reported that are to be stopped.
+    pub(crate) offenders: OffenderSender,
 }
 
 /// A running server.
@@ -101,8 +106,14 @@ impl DatabaseServers {
         let ready = daemon.until_ready(START_TIMEOUT, async || admin.ping().await).await;
         let _ = run_blocking(move || fs::remove_file(&init)).await;
         ready?;
-        let watched = WatchedServer { admin: admin.clone(), paths, limits: self.limits };
-        let watch = database_watch::watch(watched);
+        let watched = WatchedServer {
+            admin: admin.clone(),
+            paths,
+            limits: self.limits,
+            disk_reserve: self.disk_reserve,
+            offenders: self.offenders.clone(),
+        };
+        let watch = database_watch::watch(watched).await;
         Ok(DatabaseServer { admin, daemon, watch })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The statements whose rows [`Sessions::parse`] reads. Only clones' connections are listed; all prepared transactions are.
 pub(crate) const QUERY: &str = "\
-    SELECT 'session', ID, USER, COMMAND, TIME_MS, MEMORY_USED FROM information_schema.PROCESSLIST \
+    SELECT 'session', ID, USER, COMMAND, TIME_MS, MEMORY_USED, TID FROM information_schema.PROCESSLIST \
     WHERE USER NOT IN ('root', 'system user', 'unauthenticated user'); \
     SELECT 'transaction', trx_mysql_thread_id, TIMESTAMPDIFF(SECOND, trx_started, NOW()), trx_rows_modified \
     FROM information_schema.INNODB_TRX; \
@@ -26,8 +26,10 @@ pub(crate) struct Session {
     pub(crate) user: String,
     /// How long its statement runs; `None` when it runs none.
     pub(crate) statement: Option<Duration>,
-    /// Bytes.
+    /// Bytes, as the server counts them: strings that a statement works with are not among them.
     pub(crate) memory: u64,
+    /// The id of its thread, in the server's PID namespace.
+    pub(crate) thread: u32,
     pub(crate) transaction: Option<Transaction>,
 }
 
@@ -53,9 +55,7 @@ impl Sessions {
         for line in output.split(|byte| *byte == b'\n') {
             let columns: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
             match columns.as_slice() {
-                [b"session", id, user, command, time, memory] => {
-                    sessions.all.extend(Session::parse(id, user, command, time, memory));
-                }
+                [b"session", session @ ..] => sessions.all.extend(Session::parse(session)),
                 [b"transaction", id, age, rows] => {
                     let (id, transaction) = (number(id), Transaction::parse(age, rows));
                     if let Some(session) = sessions.all.iter_mut().find(|s| Some(s.id) == id) {
@@ -73,15 +73,17 @@ impl Sessions {
 }
 
 impl Session {
-    fn parse(id: &[u8], user: &[u8], command: &[u8], time: &[u8], memory: &[u8]) -> Option<Self> {
+    fn parse(columns: &[&[u8]]) -> Option<Self> {
+        let [id, user, command, time, memory, thread] = columns else { return None };
         // Milliseconds with a fraction.
         let whole = time.split(|byte| *byte == b'.').next().unwrap_or_default();
         let running = Duration::from_millis(number(whole).unwrap_or_default());
         Some(Self {
             id: number(id)?,
             user: String::from_utf8_lossy(user).into_owned(),
-            statement: (command != b"Sleep").then_some(running),
+            statement: (*command != b"Sleep").then_some(running),
             memory: number(memory).unwrap_or_default(),
+            thread: number(thread).unwrap_or_default(),
             transaction: None,
         })
     }
@@ -139,22 +141,22 @@ mod tests {
 
     #[test]
     fn connections_and_transactions_are_read_and_names_of_prepared_transactions_are_only_bytes() {
-        let output = b"session\t7\tclone-a\tQuery\t1234.567\t99\nsession\t8\tclone-b\tSleep\t5.1\t1\n\
+        let output = b"session\t7\tclone-a\tQuery\t1234.567\t99\t11\nsession\t8\tclone-b\tSleep\t5.1\t1\t12\n\
             transaction\t8\t61\t5\ntransaction\t0\t9\t9\n77\t20\t4\tev'; drop table x;--b\\n\\t\\\\\nnonsense\n";
         let sessions = Sessions::parse(output);
         let transaction = Transaction { age: Duration::from_secs(61), rows_modified: 5 };
-        let session = |id, user: &str, statement, memory, transaction| Session {
-            id,
-            user: user.into(),
-            statement,
-            memory,
-            transaction,
+        let first = Session {
+            id: 7,
+            user: "clone-a".into(),
+            statement: Some(Duration::from_millis(1234)),
+            memory: 99,
+            thread: 11,
+            transaction: None,
         };
-        let expected = [
-            session(7, "clone-a", Some(Duration::from_millis(1234)), 99, None),
-            session(8, "clone-b", None, 1, Some(transaction)),
-        ];
-        assert_eq!(sessions.all, expected);
+        let user = "clone-b".into();
+        let second =
+            Session { id: 8, user, statement: None, memory: 1, thread: 12, transaction: Some(transaction) };
+        assert_eq!(sessions.all, [first, second]);
         let rollback = sessions.prepared[0].rollback();
         let (global, branch) = (hex::encode("ev'; drop table x;--"), hex::encode("b\n\t\\"));
         assert_eq!(rollback, format!("XA ROLLBACK X'{global}', X'{branch}', 77"));

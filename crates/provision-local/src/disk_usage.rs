@@ -144,7 +144,7 @@ fn folders(state_dir: &StateDir, name: &CloneName) -> [PathBuf; 3] {
 
 /// The name of a schema's folder: MariaDB writes everything but ASCII letters, digits and `_` as `@` and four hex digits
 /// ("Identifier to File Name Mapping").
-fn schema_folder(schema: &str) -> String {
+pub(crate) fn schema_folder(schema: &str) -> String {
     let encoded = |c: char| match c {
         '0'..='9' | 'a'..='z' | 'A'..='Z' | '_' => c.to_string(),
         c => format!("@{:04x}", u32::from(c)),

@@ -17,6 +17,7 @@ use crate::cgroup::{COMMON_PREFIX, Cgroups};
 use crate::clone_runtime;
 use crate::clone_setup::CloneSetup;
 use crate::create::Creator;
+use crate::database_offenders::{self, OffenderReceiver};
 use crate::database_relay::connections_per_clone;
 use crate::database_server::DatabaseServers;
 use crate::destroy::Destroyer;
@@ -67,6 +68,8 @@ pub(crate) struct LocalEngine {
     pub(crate) matcher: Arc<SourceMatcher>,
     pub(crate) destroyer: Arc<Destroyer>,
     pub(crate) recovery: Arc<Recovery>,
+    /// Clones that are to be stopped for what they do to their database server.
+    pub(crate) offenders: tokio::sync::Mutex<OffenderReceiver>,
 }
 
 impl LockedHost {
@@ -87,6 +90,7 @@ impl LockedHost {
         let staging = state_dir.template_paths().folder;
         run_blocking(move || remove_all(&staging)).await?;
         let launcher = launcher(&options, &state_dir, &binaries, users).await?;
+        let (sender, offenders) = database_offenders::channel();
         let servers = DatabaseServers {
             state_dir: state_dir.clone(),
             binaries: binaries.clone(),
@@ -96,6 +100,8 @@ impl LockedHost {
             connections_per_clone: connections_per_clone(options.max_clones),
             max_clones: options.max_clones,
             limits: options.database,
+            disk_reserve: options.disk.reserve_bytes,
+            offenders: sender,
         };
         let (addresses, clock, disk) = (options.addresses.clone(), options.clock.clone(), options.disk);
         let host = Arc::new(Host { state_dir, lock, users, binaries, launcher, addresses, disk, clock });
@@ -109,7 +115,8 @@ impl LockedHost {
             }
         };
         let (shared, ()) = tokio::join!(SharedDatabase::start(servers.clone()), stage);
-        let engine = LocalEngine::new(host, options.max_clones, templates, servers, Arc::new(shared?));
+        let engine =
+            LocalEngine::new(host, options.max_clones, templates, servers, Arc::new(shared?), offenders);
         engine.recovery.run().await?;
         Ok(engine)
     }
@@ -212,6 +219,7 @@ impl LocalEngine {
         templates: Arc<TemplateStore>,
         servers: DatabaseServers,
         shared: Arc<SharedDatabase>,
+        offenders: OffenderReceiver,
     ) -> Self {
         let tombstones = Tombstones::new(host.state_dir.deleted());
         let clones = Arc::new(LocalClones::new(max_clones, tombstones));
@@ -242,7 +250,8 @@ impl LocalEngine {
             destroyer: Arc::clone(&destroyer),
             removals: Mutex::default(),
         });
-        Self { host, clones, shared, templates, setup, creator, matcher, destroyer, recovery }
+        let offenders = tokio::sync::Mutex::new(offenders);
+        Self { host, clones, shared, templates, setup, creator, matcher, destroyer, recovery, offenders }
     }
 
     /// The proxy's listener. A process that has just ended may still close its connections.

@@ -95,6 +95,7 @@ impl Launcher {
         let cgroups = self.cgroups.create(&name, &launch.sandbox.limits)?;
         let confinement = Confinement {
             is_bubblewrap: self.sandbox.is_some(),
+            without_huge_pages: true,
             inherited_files: self.sandbox.iter().map(|it| it.filter_of(&launch.sandbox)).collect(),
             cgroups: cgroups.all(),
         };

@@ -14,6 +14,8 @@ mod database_admin;
 mod database_config;
 mod database_files;
 mod database_limits;
+mod database_memory;
+mod database_offenders;
 mod database_relay;
 mod database_server;
 mod database_sessions;

@@ -22,6 +22,8 @@ use crate::state_dir::StateLock;
 const MAX_REQUESTS: usize = 48;
 /// How long a clone's programs run until they count as started: those that end earlier have failed.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
+/// How many of a clone's files may be looked for at once.
+const MAX_LOOKUPS: usize = 4;
 /// How many bodies of a clone's requests, of those that are not small, may be received at once.
 const MAX_UPLOADS: usize = 32;
 
@@ -82,6 +84,8 @@ pub(crate) struct LocalClone {
     pub(crate) processes: tokio::sync::Mutex<CloneProcesses>,
     /// Permits for requests.
     pub(crate) requests: Arc<Semaphore>,
+    /// Permits for looking for files.
+    pub(crate) lookups: Arc<Semaphore>,
     /// Permits for bodies that are not small.
     pub(crate) uploads: Arc<Semaphore>,
 }
@@ -99,6 +103,7 @@ impl LocalClone {
             supervisors: Mutex::default(),
             processes: tokio::sync::Mutex::default(),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
         }
     }

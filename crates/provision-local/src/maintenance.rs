@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wpclone_provision::{CloneInfo, HasUnfinishedTask, Health, Phase, SweepReport};
 
 use crate::backoff::Backoff;
+use crate::database_offenders::stop_offenders;
 use crate::disk_watch;
 use crate::engine::LocalEngine;
 use crate::keep_running::{CHECK_INTERVAL, keep_clones};
@@ -62,6 +63,7 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
         keep_database(engine, &status),
         keep_template(engine, &status),
         keep_clones(engine),
+        stop_offenders(engine),
         check_set_aside(engine),
         sweep_programs(engine),
         prewarm(engine),

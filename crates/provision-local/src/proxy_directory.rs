@@ -39,6 +39,7 @@ impl CloneDirectory for LocalEngine {
             socket: entry.paths.php_socket(user),
             owner: Owner::Uid(uid_of(user)),
             requests: Arc::clone(&entry.requests),
+            lookups: Arc::clone(&entry.lookups),
             uploads: Arc::clone(&entry.uploads),
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use wpclone_provision::CloneProblem;
+use wpclone_provision::{CloneProblem, CloneProblemKind};
 
 use crate::blocking::run_blocking;
 use crate::engine::LocalEngine;
@@ -18,6 +18,7 @@ impl LocalEngine {
     /// Stops a clone at once, whatever is being done with it. It is not started again, also not by the next process; it still
     /// expires and can be deleted.
     pub(crate) async fn stop_clone(&self, entry: &Arc<LocalClone>, problem: CloneProblem) {
+        let fills_memory = problem.kind == CloneProblemKind::DatabaseLimitExceeded;
         entry.mark_stopped(problem);
         let killed = Arc::clone(entry);
         // Who holds the clone's lock may wait for its PHP, so this does not wait for the lock.
@@ -32,6 +33,10 @@ impl LocalEngine {
             // A statement goes on without the program that sent it.
             if let Err(error) = admin.lock_account(name.as_str()).await {
                 tracing::warn!(clone = %name, %error, "the database connections of a stopped clone cannot be ended");
+            }
+            // What tables take in memory would stay there as long as the clone does.
+            if fills_memory && let Err(error) = admin.release_memory(name.as_str()).await {
+                tracing::warn!(clone = %name, %error, "the memory of a stopped clone's tables cannot be freed");
             }
             entry.processes.lock().await.stop().await;
             for _ in 0..WRITE_ATTEMPTS {

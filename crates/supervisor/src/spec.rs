@@ -41,6 +41,8 @@ pub struct Confinement {
     pub is_bubblewrap: bool,
     /// Files that the program inherits, open for reading, from [`FIRST_INHERITED_FD`] on.
     pub inherited_files: Vec<PathBuf>,
+    /// Whether it gets no huge pages from the kernel, so that the page faults of its threads tell how much memory they take.
+    pub without_huge_pages: bool,
     /// The control groups that it runs in.
     pub cgroups: Vec<Cgroup>,
 }

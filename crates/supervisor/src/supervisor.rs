@@ -94,6 +94,10 @@ fn start(spec: &ProcessSpec) -> io::Result<Pid> {
         std::os::unix::fs::chown(&spec.folder, Some(uid), Some(gid))?;
         command.uid(uid).gid(gid);
     }
+    if spec.confinement.without_huge_pages {
+        // Inherited by the program, which cannot undo it.
+        nix::sys::prctl::set_thp_disable(true)?;
+    }
     let spawned = cgroup::enter(&spec.confinement.cgroups).and_then(|()| command.spawn());
     let left = cgroup::leave(&spec.confinement.cgroups);
     let mut child = spawned?;

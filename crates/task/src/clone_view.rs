@@ -30,6 +30,8 @@ named! {
         NotStarting = "not_starting",
         /// It was stopped because it needs more disk than a clone may have. It is not started again.
         DiskLimitExceeded = "disk_limit_exceeded",
+        /// It was stopped because it filled the memory of its database server. It is not started again.
+        DatabaseLimitExceeded = "database_limit_exceeded",
         /// What is stored of it cannot be read. It is kept, and not run until it can be read again.
         Unreadable = "unreadable",
         /// It is being deleted, but something of it cannot be removed. It is tried again and again, with growing pauses.
@@ -41,7 +43,7 @@ impl CloneProblemKind {
     /// Whether a clone with this problem is not run, also after a restart of its provisioner.
     #[must_use]
     pub const fn stops_clone(self) -> bool {
-        matches!(self, Self::DiskLimitExceeded)
+        matches!(self, Self::DiskLimitExceeded | Self::DatabaseLimitExceeded)
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::time::timeout;
-use wpclone_provision::{CloneInfo, CloneSpec, PhpLimits, ProvisionError, Provisioner, SourceFacts};
+use wpclone_provision::{
+    CloneInfo, CloneProblemKind, CloneSpec, PhpLimits, ProvisionError, Provisioner, SourceFacts,
+};
 use wpclone_task::{
     CloneDestination, CloneExpiry, CloneName, CloneRequest, Code, Problem, Provisioned, Request, Role, Stage,
     Step, StepOutput, Ttl,
@@ -145,6 +147,11 @@ fn problem(error: ProvisionError) -> Box<Problem> {
         ProvisionError::Unavailable(_) | ProvisionError::Unreadable { .. } => Code::ProvisionerUnavailable,
         ProvisionError::IsolationUnavailable(_) => Code::IsolationUnavailable,
         ProvisionError::LimitReached { .. } => Code::ClonesFull,
+        ProvisionError::Stopped { problem, .. }
+            if problem.kind == CloneProblemKind::DatabaseLimitExceeded =>
+        {
+            Code::CloneBroken
+        }
         ProvisionError::InsufficientDisk { .. } | ProvisionError::Stopped { .. } => Code::DiskInsufficient,
         ProvisionError::Gone(_) => Code::CloneGone,
         ProvisionError::NotFound(_) => Code::CloneNotFound,

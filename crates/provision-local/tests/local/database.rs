@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// PHP that connects to the clone's database as `$db`.
-const CONNECT: &str = "error_reporting(0); mysqli_report(MYSQLI_REPORT_OFF); set_time_limit(0); \
+pub(crate) const CONNECT: &str = "error_reporting(0); mysqli_report(MYSQLI_REPORT_OFF); set_time_limit(0); \
     $socket = substr(DB_HOST, strlen('localhost:')); \
     $connect = fn() => new mysqli('localhost', DB_USER, DB_PASSWORD, DB_NAME, 0, $socket); $db = $connect();";
 
@@ -108,14 +108,23 @@ impl Trap {
     }
 }
 
+/// Attackers whose database is in the server that clones share, and in one of their own.
+async fn attackers(lab: &Lab) -> [CloneInfo; 2] {
+    let dedicated = CloneSpec { isolation: Isolation::Dedicated, ..spec("dedicated") };
+    let dedicated = lab.local.create(&dedicated).await.expect("a clone");
+    [lab.clone("shared").await.0, dedicated]
+}
+
 pub(crate) async fn sql_of_a_clone_reaches_no_file_and_no_other_schema() {
     let lab = Lab::start().await;
-    let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
+    let (attackers, (two, _)) = (attackers(&lab).await, lab.clone("two").await);
     let state = lab.dir.path().join("state");
-    let trap = Trap::set(&one);
-    assert_eq!(lab.eval(&one, true, &reach(&two, &state, trap.place.path())).await, "done");
-    trap.assert_untouched();
-    assert_eq!(links_below(&state.join("mariadb")), Vec::<PathBuf>::new());
+    for one in &attackers {
+        let trap = Trap::set(one);
+        assert_eq!(lab.eval(one, true, &reach(&two, &state, trap.place.path())).await, "done");
+        trap.assert_untouched();
+        assert_eq!(links_below(&state.join("mariadb")), Vec::<PathBuf>::new());
+    }
     assert_eq!(
         lab.eval(&two, true, "echo get_option('blogname') !== '' ? 'intact' : 'lost';").await,
         "intact"
@@ -124,11 +133,13 @@ pub(crate) async fn sql_of_a_clone_reaches_no_file_and_no_other_schema() {
     let dir = lab.end().await;
     let lab = Lab::begun(dir, Routing::Path, |_| {});
     lab.until(&wpclone_provision::Health::Ready).await;
-    until("both to respond", async || responds(&one).await && responds(&two).await).await;
+    for clone in attackers.iter().chain([&two]) {
+        until("each to respond", async || responds(clone).await).await;
+    }
     lab.end().await;
 }
 
-async fn responds(clone: &CloneInfo) -> bool {
+pub(crate) async fn responds(clone: &CloneInfo) -> bool {
     let page = http().get(format!("{}/wp-json/", clone.url)).send().await;
     page.is_ok_and(|page| page.status() == 200)
 }
@@ -144,7 +155,7 @@ fn flood() -> String {
 }
 
 /// Requests a page without waiting for its end.
-fn request(url: String) -> AbortOnDropHandle<()> {
+pub(crate) fn request(url: String) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         let _ = http().get(url).send().await;
     }))
@@ -152,19 +163,21 @@ fn request(url: String) -> AbortOnDropHandle<()> {
 
 pub(crate) async fn connections_of_a_clone_that_never_log_in_keep_nobody_from_the_database() {
     let lab = Lab::start().await;
-    let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
-    lab.put(&one.name, "flood.php", &flood());
-    let flooding = request(format!("{}/flood.php", one.url));
-    let held = lab.tree(&one.name).join("held");
-    until("the connections to be open", async || held.is_file()).await;
-    let count: usize = fs::read_to_string(&held).expect("a file").parse().expect("a number");
-    assert!(count > 500, "{count} connections are an attack");
-    assert!(responds(&two).await, "another clone has its database");
-    let (three, _) = lab.clone("three").await;
-    assert!(responds(&three).await, "another clone can be created");
-    fs::remove_file(&held).expect("removed");
-    drop(flooding);
-    until("the attacker to have its database again", async || responds(&one).await).await;
+    let (attackers, (two, _)) = (attackers(&lab).await, lab.clone("two").await);
+    for (one, new) in attackers.iter().zip(["three", "four"]) {
+        lab.put(&one.name, "flood.php", &flood());
+        let flooding = request(format!("{}/flood.php", one.url));
+        let held = lab.tree(&one.name).join("held");
+        until("the connections to be open", async || held.is_file()).await;
+        let count: usize = fs::read_to_string(&held).expect("a file").parse().expect("a number");
+        assert!(count > 500, "{count} connections are an attack");
+        assert!(responds(&two).await, "another clone has its database");
+        let (new, _) = lab.clone(new).await;
+        assert!(responds(&new).await, "another clone can be created");
+        fs::remove_file(&held).expect("removed");
+        drop(flooding);
+        until("the attacker to have its database again", async || responds(one).await).await;
+    }
     lab.end().await;
 }
 
@@ -183,14 +196,21 @@ async fn limited() -> Lab {
 
 pub(crate) async fn statements_and_transactions_without_end_are_ended() {
     let lab = limited().await;
-    let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
+    let (attackers, (two, _)) = (attackers(&lab).await, lab.clone("two").await);
+    for one in &attackers {
+        assert_statements_and_transactions_end(&lab, one, &two).await;
+    }
+    lab.end().await;
+}
+
+async fn assert_statements_and_transactions_end(lab: &Lab, one: &CloneInfo, two: &CloneInfo) {
     // MariaDB's own limit can be changed by the session.
     let endless = format!(
         "{CONNECT} for ($i = 0; $i < 12; $i++) {{ $c[$i] = $connect(); $c[$i]->query('SET SESSION max_statement_time = 0'); \
          $c[$i]->query(\"SELECT BENCHMARK(1000000000000, MD5('$i'))\", MYSQLI_ASYNC); }} \
          foreach ($c as $each) echo $each->reap_async_query() ? 'ended ' : 'closed ';"
     );
-    let (output, other) = tokio::join!(lab.eval(&one, true, &endless), responds(&two));
+    let (output, other) = tokio::join!(lab.eval(one, true, &endless), responds(two));
     assert_eq!((output.as_str(), other), ("closed ".repeat(12).as_str(), true));
     // An open transaction keeps the undo logs of all clones.
     let idle = format!(
@@ -198,21 +218,19 @@ pub(crate) async fn statements_and_transactions_without_end_are_ended() {
          $db->query('INSERT INTO t VALUES (1)'); \
          for ($i = 0; $i < 600 && $db->query('SELECT 1'); $i++) usleep(100000); echo $i < 600 ? 'closed' : 'open';"
     );
-    assert_eq!(lab.eval(&one, true, &idle).await, "closed");
+    assert_eq!(lab.eval(one, true, &idle).await, "closed");
     // A prepared transaction would outlive its connection, and lock its table against its deletion.
     let prepare = format!(
         "{CONNECT} foreach ([\"XA START 'a\\'; DROP DATABASE x; --', 'b', 7\", 'INSERT INTO t VALUES (2)', \"XA END 'a\\'; DROP DATABASE x; --', 'b', 7\", \
          \"XA PREPARE 'a\\'; DROP DATABASE x; --', 'b', 7\"] as $sql) if (!$db->query($sql)) echo $db->error; $db->close(); $db = $connect(); \
          for ($i = 0; $i < 600 && $db->query('XA RECOVER')->num_rows; $i++) usleep(100000); echo $i < 600 ? 'rolled back' : 'prepared';"
     );
-    assert_eq!(lab.eval(&one, true, &prepare).await, "rolled back");
-    assert!(responds(&one).await && responds(&two).await);
-    lab.end().await;
+    assert_eq!(lab.eval(one, true, &prepare).await, "rolled back");
+    assert!(responds(one).await && responds(two).await);
 }
 
 pub(crate) async fn a_clone_that_locks_its_tables_is_deleted_all_the_same() {
     let lab = Lab::start().await;
-    let (one, _) = lab.clone("one").await;
     let begin = format!(
         "<?php require __DIR__ . '/wp-load.php'; {CONNECT} $db->query('CREATE TABLE t (a INT PRIMARY KEY) ENGINE=InnoDB'); \
          foreach (['x', 'y'] as $i => $id) {{ $c = $connect(); foreach ([\"XA START '$id'\", \"INSERT INTO t VALUES ($i)\", \"XA END '$id'\", \"XA PREPARE '$id'\"] as $sql) $c->query($sql); $kept[] = $c; }} \
@@ -220,20 +238,22 @@ pub(crate) async fn a_clone_that_locks_its_tables_is_deleted_all_the_same() {
          $c->query(\"SELECT BENCHMARK(1000000000000, MD5('a'))\", MYSQLI_ASYNC); file_put_contents(__DIR__ . '/held', 'x'); \
          $c->reap_async_query();"
     );
-    lab.put(&one.name, "lock.php", &begin);
-    let _locking = request(format!("{}/lock.php", one.url));
-    let held = lab.tree(&one.name).join("held");
-    until("its tables to be locked", async || held.is_file()).await;
-    lab.local.delete(&one.name).await.expect("deleted");
-    let schema =
-        lab.dir.path().join("state/mariadb/shared/data").join(one.name.as_str().replace('-', "@002d"));
-    assert!(!schema.exists());
+    for one in attackers(&lab).await {
+        lab.put(&one.name, "lock.php", &begin);
+        let _locking = request(format!("{}/lock.php", one.url));
+        let held = lab.tree(&one.name).join("held");
+        until("its tables to be locked", async || held.is_file()).await;
+        lab.local.delete(&one.name).await.expect("deleted");
+        let servers = lab.dir.path().join("state/mariadb");
+        assert!(!servers.join(one.name.as_str()).exists());
+        assert!(!servers.join("shared/data").join(one.name.as_str().replace('-', "@002d")).exists());
+    }
     lab.end().await;
 }
 
 pub(crate) async fn temporary_tables_and_memory_of_a_clone_are_bounded() {
     let lab = limited().await;
-    let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
+    let (attackers, (two, _)) = (attackers(&lab).await, lab.clone("two").await);
     // Each would take 2 GB.
     let tables = |engine: &str| {
         format!(
@@ -242,19 +262,21 @@ pub(crate) async fn temporary_tables_and_memory_of_a_clone_are_bounded() {
              echo $i < 200 ? 'closed' : \"$i\";"
         )
     };
-    assert_eq!(lab.eval(&one, true, &tables("Aria")).await, "closed");
-    assert_eq!(lab.eval(&one, true, &tables("InnoDB")).await, "closed");
     let memory = format!(
         "{CONNECT} $db->query('SET SESSION max_session_mem_used = 18446744073709551615'); \
          for ($i = 0; $i < 100 && $db->query(\"SET @a$i = REPEAT('x', 10000000)\"); $i++) usleep(100000); echo $i < 100 ? 'closed' : \"$i\";"
     );
-    assert_eq!(lab.eval(&one, true, &memory).await, "closed");
-    assert!(responds(&one).await && responds(&two).await);
+    for one in &attackers {
+        for attack in [&tables("Aria"), &tables("InnoDB"), &memory] {
+            assert_eq!(lab.eval(one, true, attack).await, "closed");
+        }
+        assert!(responds(one).await && responds(&two).await);
+    }
     lab.end().await;
 }
 
 /// The process ids of the database servers of a state folder.
-fn servers(state: &Path) -> Vec<PathBuf> {
+pub(crate) fn servers(state: &Path) -> Vec<PathBuf> {
     let text = state.to_string_lossy().into_owned();
     let processes = fs::read_dir("/proc").expect("proc").flatten().map(|e| e.path());
     let is_server = |process: &PathBuf| {

@@ -1,5 +1,6 @@
 //! Requests for what the proxy must not serve.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -315,5 +316,39 @@ pub(crate) async fn slow_bodies_hold_none_of_a_clones_php_processes() {
     let answer =
         http().post(format!("{}/length.php", clone.url)).body(whole).send().await.expect("a response");
     assert_eq!(answer.text().await.expect("a body"), "GOT 3000000");
+    lab.end().await;
+}
+
+pub(crate) async fn a_clone_with_very_many_access_rules_delays_no_other() {
+    const FOLDERS: usize = 60;
+    let lab = Lab::start().await;
+    let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
+    lab.put(&one.name, "a/.htaccess", &"<Files x>\nallow from all\n</Files>\n".repeat(1_900));
+    let rules = lab.tree(&one.name).join("a/.htaccess");
+    let mut folder = lab.tree(&one.name).join("a");
+    for _ in 1..FOLDERS {
+        folder.push("a");
+        fs::create_dir(&folder).expect("a folder");
+        fs::hard_link(&rules, folder.join(".htaccess")).expect("a link");
+    }
+    let target = format!("/{}{}/x.txt", one.name, "/a".repeat(FOLDERS));
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", lab.listen);
+    let mut attackers = Vec::new();
+    for n in 0..100 {
+        let mut stream = connect_from(&lab, &format!("127.0.0.{}", 2 + n % 6)).await;
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        attackers.push(stream);
+    }
+    let begun = Instant::now();
+    for _ in 0..5 {
+        let page = http().get(format!("{}/", two.url)).send().await.expect("a response");
+        assert_eq!(page.status(), 200);
+    }
+    assert!(begun.elapsed() < PROMPT, "{:?}", begun.elapsed());
+    for mut attacker in attackers {
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(LIMIT, attacker.read_to_end(&mut answer)).await.expect("its end");
+        assert_eq!(read(&String::from_utf8_lossy(&answer)).0, 403);
+    }
     lab.end().await;
 }

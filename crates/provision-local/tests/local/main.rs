@@ -2,6 +2,7 @@
 //! killed. Words on the command line select tests by name.
 
 mod database;
+mod database_bounds;
 mod disk;
 mod hostile;
 mod isolation;
@@ -81,11 +82,16 @@ fn main() -> ExitCode {
         hostile::requests_by_path_are_for_the_clones_own_host,
         hostile::idle_connections_stop_no_work,
         hostile::slow_bodies_hold_none_of_a_clones_php_processes,
+        hostile::a_clone_with_very_many_access_rules_delays_no_other,
         database::sql_of_a_clone_reaches_no_file_and_no_other_schema,
         database::connections_of_a_clone_that_never_log_in_keep_nobody_from_the_database,
         database::statements_and_transactions_without_end_are_ended,
         database::a_clone_that_locks_its_tables_is_deleted_all_the_same,
         database::temporary_tables_and_memory_of_a_clone_are_bounded,
+        database_bounds::a_clone_that_fills_the_servers_memory_is_stopped_and_no_statement_of_another_fails,
+        database_bounds::a_clone_that_fills_the_memory_of_its_own_server_is_stopped_and_nobody_else_notices,
+        database_bounds::a_clone_that_opens_very_many_tables_leaves_files_for_others,
+        database_bounds::a_clone_that_fills_the_disk_by_sql_is_stopped_and_no_statement_of_another_fails,
         database::database_servers_see_their_own_folder_alone_and_have_users_of_their_own,
         database::without_root_the_database_is_confined_and_shared_in_the_same_way,
         life::repeated_calls_have_one_effect,

@@ -1,0 +1,40 @@
+//! Clones that fill the memory of their database server.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use wpclone_provision::{CloneProblem, CloneProblemKind, Phase};
+
+use crate::engine::LocalEngine;
+use crate::local_clone::LocalClone;
+
+/// The most clones that wait to be stopped. One that finds no place is reported again.
+const MAX_WAITING: usize = 16;
+/// What is said of such a clone.
+const DETAIL: &str = "It filled the memory of its database server.";
+
+/// Where such clones are reported by name.
+pub(crate) type OffenderSender = mpsc::Sender<String>;
+/// Where they are received.
+pub(crate) type OffenderReceiver = mpsc::Receiver<String>;
+
+/// A channel for them.
+pub(crate) fn channel() -> (OffenderSender, OffenderReceiver) {
+    mpsc::channel(MAX_WAITING)
+}
+
+/// Stops clones that are reported; returns when nobody can report any more.
+pub(crate) async fn stop_offenders(engine: &Arc<LocalEngine>) {
+    let mut offenders = engine.offenders.lock().await;
+    while let Some(name) = offenders.recv().await {
+        let found = engine.clones.all().into_iter().find(|clone| clone.name().as_str() == name);
+        // One that is being created holds only what we put into it.
+        let is_stoppable = |clone: &Arc<LocalClone>| matches!(clone.phase(), Phase::Ready | Phase::Published);
+        if let Some(clone) = found.filter(is_stoppable).filter(|clone| clone.stopping_problem().is_none()) {
+            tracing::error!(clone = %name, "a clone is stopped: it filled the memory of its database server");
+            engine
+                .stop_clone(&clone, CloneProblem::new(CloneProblemKind::DatabaseLimitExceeded, DETAIL))
+                .await;
+        }
+    }
+}

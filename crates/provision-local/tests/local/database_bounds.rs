@@ -1,0 +1,256 @@
+//! Clones that take all of a database server's memory, files or disk, while a neighbour's statements go on.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use wpclone_provision::{
+    CloneInfo, CloneProblemKind, CloneSpec, Health, Isolation, Provisioner as _, Routing,
+};
+use wpclone_provision_local::{DatabaseLimits, DiskLimits};
+
+use crate::database::{CONNECT, request, responds, servers};
+use crate::disk::{Disk, LeastFree};
+use crate::support::{Lab, client, folder, spec, until};
+
+/// The memory from which a server's clones lose connections; half as much again stops the one that took most.
+const SERVER_MEMORY: u64 = 512 << 20;
+
+/// Statements of a clone that run until they are to end, each on a new connection.
+struct Neighbour {
+    going_on: PathBuf,
+    output: JoinHandle<String>,
+}
+
+impl Neighbour {
+    async fn start(lab: &Lab, clone: &CloneInfo) -> Self {
+        let code = format!(
+            r#"<?php require __DIR__ . '/wp-load.php'; {CONNECT}
+$db->query('CREATE TABLE IF NOT EXISTS n (a INT)'); $failed = []; $count = 0; $slowest = 0;
+file_put_contents(__DIR__ . '/begun', 'x');
+while (file_exists(__DIR__ . '/going-on')) {{
+    clearstatcache(); $begun = microtime(true); $db = $connect();
+    if ($db->connect_errno) $failed[] = $db->connect_error;
+    else foreach (["SELECT * FROM wp_options", "INSERT INTO n VALUES ($count)", "CREATE TEMPORARY TABLE t (a INT) ENGINE=MyISAM",
+        "INSERT INTO t SELECT COUNT(*) FROM n", "SELECT REPEAT('x', 100000)"] as $sql) if ($db->query($sql) === false) $failed[] = "$sql: $db->error";
+    $db->close(); $count++; $slowest = max($slowest, microtime(true) - $begun); usleep(5000);
+}}
+unlink(__DIR__ . '/begun');
+echo json_encode([$count > 20, $failed]), sprintf(' %d rounds, the slowest took %.2f s', $count, $slowest);"#
+        );
+        lab.put(&clone.name, "neighbour.php", &code);
+        lab.put(&clone.name, "going-on", "x");
+        let url = format!("{}/neighbour.php", clone.url);
+        let output = tokio::spawn(async move {
+            let http = client().timeout(Duration::from_secs(330)).build().expect("a client");
+            http.get(url).send().await.expect("a response").text().await.expect("a body")
+        });
+        let begun = lab.tree(&clone.name).join("begun");
+        until("the neighbour's statements", async || begun.is_file()).await;
+        Self { going_on: lab.tree(&clone.name).join("going-on"), output }
+    }
+
+    /// Ends them and asserts that none has failed.
+    async fn end(self, during: &str) {
+        fs::remove_file(self.going_on).expect("removed");
+        let output = self.output.await.expect("its end");
+        println!("neighbour during {during}: {output}");
+        assert!(output.starts_with("[true,[]]"), "{during}: {output}");
+    }
+}
+
+async fn create(lab: &Lab, task: &str, isolation: Isolation) -> CloneInfo {
+    lab.local.create(&CloneSpec { isolation, ..spec(task) }).await.expect("a clone")
+}
+
+/// Waits until a clone is stopped for this.
+async fn until_stopped(lab: &Lab, clone: &CloneInfo, kind: CloneProblemKind, attack: &str) {
+    until(&format!("the clone to be stopped: {attack}"), async || {
+        let problem = lab.get(&clone.name).await.expect("the clone").problem;
+        problem.is_some_and(|problem| problem.kind == kind)
+    })
+    .await;
+}
+
+/// Bytes of memory of a process.
+fn resident(process: &std::path::Path) -> u64 {
+    let status = fs::read_to_string(process.join("status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10
+}
+
+/// Has PHP of a clone run this, with its database as `$db`.
+fn start(lab: &Lab, clone: &CloneInfo, code: &str) -> tokio_util::task::AbortOnDropHandle<()> {
+    let code = format!("<?php ignore_user_abort(true); require __DIR__ . '/wp-load.php'; {CONNECT} {code}");
+    lab.put(&clone.name, "attack.php", &code);
+    request(format!("{}/attack.php", clone.url))
+}
+
+/// What takes memory of a server that it counts for no connection, or for each but not for all of a clone.
+fn memory_attacks() -> Vec<(&'static str, String)> {
+    let strings = (0..130).map(|n| format!("LENGTH(REPEAT('x', {}))", 20_000_000 + n)).collect::<Vec<_>>();
+    vec![
+        (
+            "tables of the engine MEMORY",
+            "for ($n = 0; $n < 300; $n++) { $db = $connect(); $db->query('SET SESSION max_heap_table_size = 18446744073709551615'); \
+             $db->query(\"CREATE TABLE m$n (a VARCHAR(8000)) ENGINE=MEMORY CHARSET latin1\"); \
+             $db->query(\"INSERT INTO m$n SELECT REPEAT('x', 8000) FROM seq_1_to_3000\"); }"
+                .into(),
+        ),
+        (
+            "temporary tables of the engine MEMORY",
+            "for ($n = 0; $n < 300; $n++) { if ($n % 30 === 0) $kept[] = $db = $connect(); $db->query('SET SESSION max_heap_table_size = 18446744073709551615'); \
+             $db->query(\"CREATE TEMPORARY TABLE m$n (a VARCHAR(8000)) ENGINE=MEMORY CHARSET latin1\"); \
+             $db->query(\"INSERT INTO m$n SELECT REPEAT('x', 8000) FROM seq_1_to_3000\"); }"
+                .into(),
+        ),
+        // No kill ends it before it has evaluated all of them.
+        ("strings of one statement", format!("$db->query(\"SELECT {}\");", strings.join(", "))),
+        (
+            "variables of many connections",
+            "for ($n = 0; ; $n++) { $kept[$n % 24] = $db = $connect(); $db->query(\"SET @a = REPEAT('x', 100000000)\"); }".into(),
+        ),
+    ]
+}
+
+pub(crate) async fn a_clone_that_fills_the_servers_memory_is_stopped_and_no_statement_of_another_fails() {
+    let limits = DatabaseLimits { server_memory: SERVER_MEMORY, ..DatabaseLimits::default() };
+    let lab = Lab::with(Routing::Path, move |options| options.database = limits).await;
+    let neighbour = create(&lab, "neighbour", Isolation::Shared).await;
+    let server = servers(&lab.dir.path().join("state")).remove(0);
+    for (attack, code) in memory_attacks() {
+        let clone = create(&lab, attack, Isolation::Shared).await;
+        let statements = Neighbour::start(&lab, &neighbour).await;
+        let begun = Instant::now();
+        let attacking = start(&lab, &clone, &code);
+        // Attacks whose memory is given back with their connections may go on without ever taking that much.
+        let end = begun + Duration::from_secs(10);
+        let is_stopped = async || lab.get(&clone.name).await.expect("the clone").problem.is_some();
+        let mut most = 0;
+        while Instant::now() < end && !is_stopped().await {
+            most = most.max(resident(&server));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        println!("{attack}: {} MiB at most, ended after {:?}", most >> 20, begun.elapsed());
+        let lasts = ["tables of the engine MEMORY", "strings of one statement"].contains(&attack);
+        if lasts {
+            until_stopped(&lab, &clone, CloneProblemKind::DatabaseLimitExceeded, attack).await;
+            until("the memory to be free again", async || resident(&server) < SERVER_MEMORY).await;
+        }
+        assert!(most < 4 * SERVER_MEMORY, "{attack}: {most}");
+        statements.end(attack).await;
+        assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{attack}");
+        drop(attacking);
+        lab.local.delete(&clone.name).await.expect("deleted");
+    }
+    assert_eq!(servers(&lab.dir.path().join("state")), [server], "it was never restarted");
+    lab.end().await;
+}
+
+pub(crate) async fn a_clone_that_fills_the_memory_of_its_own_server_is_stopped_and_nobody_else_notices() {
+    let lab = Lab::start().await;
+    let neighbour = create(&lab, "neighbour", Isolation::Shared).await;
+    let shared = servers(&lab.dir.path().join("state"));
+    let clone = create(&lab, "one", Isolation::Dedicated).await;
+    let statements = Neighbour::start(&lab, &neighbour).await;
+    // More than all of its server's memory.
+    let strings = (0..400).map(|n| format!("LENGTH(REPEAT('x', {}))", 20_000_000 + n)).collect::<Vec<_>>();
+    let _attacking = start(&lab, &clone, &format!("$db->query(\"SELECT {}\");", strings.join(", ")));
+    until_stopped(&lab, &clone, CloneProblemKind::DatabaseLimitExceeded, "its own server").await;
+    until("its server to be gone", async || servers(&lab.dir.path().join("state")) == shared).await;
+    statements.end("the attack on another server").await;
+    lab.end().await;
+}
+
+pub(crate) async fn a_clone_that_opens_very_many_tables_leaves_files_for_others() {
+    let lab = Lab::start().await;
+    let (one, neighbour) =
+        (create(&lab, "one", Isolation::Shared).await, create(&lab, "neighbour", Isolation::Shared).await);
+    let create = format!(
+        "{CONNECT} for ($n = 0; $n < 5000; $n++) $db->query(\"CREATE TABLE t$n (a INT) ENGINE=MyISAM\"); \
+         echo $db->query('CREATE TABLE p (a INT) ENGINE=MyISAM PARTITION BY HASH(a) PARTITIONS 8192') ? 'partitions' : 'none', \
+         ' ', $db->query(\"SHOW TABLES LIKE 't%'\")->num_rows;"
+    );
+    assert_eq!(lab.eval(&one, true, &create).await, "none 5000");
+    let statements = Neighbour::start(&lab, &neighbour).await;
+    // All tables are opened by each connection, which would take 40,000 files.
+    let open = format!(
+        "{CONNECT} $all = implode(', ', array_map(fn($n) => \"t$n READ\", range(0, 4999))); $closed = 0; \
+         for ($round = 0; $round < 2; $round++) {{ for ($c = 0; $c < 7; $c++) {{ $kept[$c] = $connect(); $kept[$c]->query(\"LOCK TABLES $all\", MYSQLI_ASYNC); }} \
+         foreach ($kept as $each) $each->reap_async_query(); usleep(1500000); foreach ($kept as $each) if (!$each->query('SELECT 1')) $closed++; }} \
+         echo $closed > 4 ? 'closed' : \"$closed\";"
+    );
+    assert_eq!(lab.eval(&one, true, &open).await, "closed");
+    statements.end("very many open tables").await;
+    assert!(responds(&one).await);
+    lab.end().await;
+}
+
+/// SQL that fills the disk, in files of the schema and in those of all clones of a server.
+fn disk_attacks() -> [(&'static str, &'static str); 4] {
+    [
+        (
+            "InnoDB",
+            "$db->query('CREATE TABLE f (a LONGBLOB) ENGINE=InnoDB'); while ($db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\"));",
+        ),
+        (
+            "MyISAM",
+            "$db->query('CREATE TABLE f (a LONGBLOB) ENGINE=MyISAM'); while ($db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\"));",
+        ),
+        (
+            "temporary tables",
+            "for ($i = 0; ; $i++) { $kept[$i % 8] = $db = $connect(); $db->query('CREATE TEMPORARY TABLE f (a LONGBLOB) ENGINE=Aria'); \
+             for ($n = 0; $n < 60 && $db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\"); $n++); }",
+        ),
+        (
+            "InnoDB's temporary tables",
+            "while (true) { $db = $connect(); $db->query('CREATE TEMPORARY TABLE f (a LONGBLOB) ENGINE=InnoDB'); \
+             while ($db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\")); usleep(100000); }",
+        ),
+    ]
+}
+
+pub(crate) async fn a_clone_that_fills_the_disk_by_sql_is_stopped_and_no_statement_of_another_fails() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    const RESERVE: u64 = 512 << 20;
+    let dir = folder();
+    let mounted = dir.path().join("state");
+    fs::create_dir(&mounted).expect("a folder");
+    let _disk = Disk::mount(&mounted, 6 << 30);
+    fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
+    let lab = Lab::begun(dir, Routing::Path, |options| {
+        options.disk = DiskLimits { reserve_bytes: RESERVE, ..DiskLimits::default() };
+    });
+    lab.until(&Health::Ready).await;
+    let neighbour = create(&lab, "neighbour", Isolation::Shared).await;
+    let attacks = disk_attacks().map(|(attack, code)| (attack, code, Isolation::Shared));
+    for (attack, code, isolation) in
+        [("a server of its own", disk_attacks()[0].1, Isolation::Dedicated)].into_iter().chain(attacks)
+    {
+        let clone = create(&lab, attack, isolation).await;
+        let statements = Neighbour::start(&lab, &neighbour).await;
+        let (least, begun) = (LeastFree::watch(&mounted), Instant::now());
+        let _attacking = start(&lab, &clone, code);
+        if attack.contains("temporary") {
+            // What is closed is given back, or may be used again by all clones; nobody has to be stopped.
+            let end = begun + Duration::from_secs(25);
+            let is_stopped = async || lab.get(&clone.name).await.expect("the clone").problem.is_some();
+            while Instant::now() < end && !is_stopped().await {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        } else {
+            until_stopped(&lab, &clone, CloneProblemKind::DiskLimitExceeded, attack).await;
+        }
+        let bytes = least.bytes.load(Ordering::Relaxed);
+        println!("{attack}: {bytes} bytes free at least, ended after {:?}", begun.elapsed());
+        statements.end(attack).await;
+        assert!(bytes >= RESERVE, "{attack}: only {bytes} bytes were free");
+        assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{attack}");
+        lab.local.delete(&clone.name).await.expect("deleted");
+    }
+    lab.end().await;
+}
