@@ -93,7 +93,7 @@ pub(crate) async fn control_groups_of_a_killed_owner_are_removed_with_another_st
     }
     kill_with_supervisors(&mut owner);
     until("all sandboxes to be gone", async || processes_in(dir.path()).is_empty()).await;
-    assert!(!cgroups_by(owner.id()).is_empty(), "nobody was there to remove them");
+    // A worker that another test starts may remove them already.
     let other = Lab::begun(folder(), Routing::Path, |_| {});
     other.until(&Health::Ready).await;
     assert_eq!(cgroups_by(owner.id()), Vec::<String>::new());
