@@ -78,6 +78,12 @@ impl Growth<'_> {
         most(among, share.max(scarce.of(MIN_GROWTH)), |name| self.of(name, scarce))
     }
 
+    /// The clone among these whose growth alone explains at least half of what the free space fell.
+    pub(crate) fn main_filler(self, among: &[CloneName], scarce: Scarce) -> Option<&CloneName> {
+        let half = self.fall(scarce) / 2;
+        most(among, half.max(scarce.of(MIN_GROWTH)), |name| self.of(name, scarce))
+    }
+
     /// The clone of which not everything can be seen, and whose programs have written what is missing.
     fn hidden_filler(self, among: &[CloneName], scarce: Scarce, half: u64) -> Option<&CloneName> {
         let found = |name: &CloneName| self.now.clones.get(name).copied().unwrap_or_default();
@@ -161,6 +167,22 @@ mod tests {
             assert_eq!(filler(&[grown(3_000), grown(0)], 5_000, scarce), Some(0));
             assert_eq!(filler(&[grown(3_000), grown(0)], 1_000, scarce), Some(0));
             assert_eq!(filler(&[grown(1), grown(0)], 1, scarce), None, "too little to fill anything");
+        }
+    }
+
+    #[test]
+    fn a_clone_whose_known_growth_is_half_of_the_fall_is_the_main_filler() {
+        for scarce in [Scarce::Bytes, Scarce::Files] {
+            let main_filler = |clones: &[Clone], fall| {
+                let (before, now) = measurements(clones, fall);
+                let names: Vec<_> = (0..clones.len()).map(name).collect();
+                Growth { before: &before, now: &now }.main_filler(&names, scarce).cloned()
+            };
+            assert_eq!(main_filler(&[grown(200), grown(3_000)], 5_000), Some(name(1)));
+            // Others may have grown since.
+            assert_eq!(main_filler(&[grown(200), grown(2_400)], 5_000), None);
+            assert_eq!(main_filler(&[grown(2_000), grown(2_000)], 5_000), None);
+            assert_eq!(main_filler(&[grown(1), grown(0)], 1), None, "too little to fill anything");
         }
     }
 

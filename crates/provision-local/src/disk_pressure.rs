@@ -66,6 +66,13 @@ pub(crate) struct Pressure {
     pub(crate) left: Usage,
 }
 
+impl Pressure {
+    /// Whether a clone that fills the disk has to be stopped now.
+    pub(crate) fn is_urgent(self) -> bool {
+        self.is_falling || self.is_critical
+    }
+}
+
 /// Watches the free space.
 #[derive(Debug)]
 pub(crate) struct DiskPressure {

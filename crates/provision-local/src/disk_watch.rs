@@ -95,6 +95,12 @@ impl<'a> DiskWatch<'a> {
         let scarce_for_new = scarce_for_new(found, self.engine.host.disk);
         let pressure = self.pressure.observe(std::time::Instant::now(), found);
         let free = found.as_usage();
+        if let Some(scarce) = pressure.scarce.filter(|_| pressure.is_urgent())
+            && let Some(clone) = self.known_filler(scarce, free)
+        {
+            self.stop_filler(&clone, scarce).await;
+            return Ok(Looked { scarce_for_new, pause: URGENT_INTERVAL });
+        }
         if self.is_measurement_due(pressure) {
             self.measure(pressure, free).await;
             self.stop_clones_over_limit().await;
@@ -193,17 +199,8 @@ impl<'a> DiskWatch<'a> {
 
     /// Stops the clone that fills the disk, if one does.
     async fn relieve(&mut self, pressure: Pressure, scarce: Scarce) {
-        let is_urgent = pressure.is_falling || pressure.is_critical;
-        if let Some(clone) = is_urgent.then(|| self.filler(scarce)).flatten() {
-            let detail = match scarce {
-                Scarce::Bytes => "The machine's disk was nearly full, and this clone was filling it.",
-                Scarce::Files => {
-                    "The machine's disk had nearly no inodes left, and this clone was using them up."
-                }
-            };
-            self.stop(&clone, detail).await;
-            self.count_growth_anew();
-            self.pressure.reset();
+        if let Some(clone) = pressure.is_urgent().then(|| self.filler(scarce)).flatten() {
+            self.stop_filler(&clone, scarce).await;
         } else if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             self.logged_at = Some(Instant::now());
             let growth = self.growth();
@@ -223,12 +220,36 @@ impl<'a> DiskWatch<'a> {
 
     /// The running clone that fills the disk.
     fn filler(&self, scarce: Scarce) -> Option<Arc<LocalClone>> {
+        self.running_filler(|among| self.growth().filler(among, scarce).cloned())
+    }
+
+    /// The running clone whose growth until the last measurement explains what the free space has fallen until now. Another
+    /// measurement would take long while a clone creates many files.
+    fn known_filler(&self, scarce: Scarce, free: Usage) -> Option<Arc<LocalClone>> {
+        let now = Measurement { free, ..self.last.clone() };
+        let growth = Growth { before: &self.baseline, now: &now };
+        self.running_filler(|among| growth.main_filler(among, scarce).cloned())
+    }
+
+    fn running_filler(&self, find: impl Fn(&[CloneName]) -> Option<CloneName>) -> Option<Arc<LocalClone>> {
         // One that is being created holds only what we put into it.
         let clones: Vec<_> =
             self.running().into_iter().filter(|clone| clone.phase() != Phase::Creating).collect();
         let names: Vec<CloneName> = clones.iter().map(|clone| clone.name()).collect();
-        let filler = self.growth().filler(&names, scarce)?;
-        clones.iter().find(|clone| clone.name() == *filler).cloned()
+        let filler = find(&names)?;
+        clones.iter().find(|clone| clone.name() == filler).cloned()
+    }
+
+    async fn stop_filler(&mut self, clone: &Arc<LocalClone>, scarce: Scarce) {
+        let detail = match scarce {
+            Scarce::Bytes => "The machine's disk was nearly full, and this clone was filling it.",
+            Scarce::Files => {
+                "The machine's disk had nearly no inodes left, and this clone was using them up."
+            }
+        };
+        self.stop(clone, detail).await;
+        self.count_growth_anew();
+        self.pressure.reset();
     }
 
     async fn stop(&self, clone: &Arc<LocalClone>, detail: &str) {
