@@ -56,6 +56,16 @@ async fn make_due(app: &TestApp) {
     }
 }
 
+/// Waits until nothing that a task left is to be cleaned up any more.
+async fn until_cleaned_up(app: &TestApp, client: &Client) -> Result {
+    let log = app.workers[0].log();
+    let nothing_left = async || {
+        make_due(app).await;
+        left_on(client).await.is_ok_and(|left| left.is_empty())
+    };
+    until("the clean-ups to end", ATTEMPT, Some(&log), nothing_left).await
+}
+
 /// Starts a clone of one site into another; returns it when its transfer has begun.
 async fn transferring(client: &Client, source: &Site, target: &Site) -> Result<TaskView> {
     let body = json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())});
@@ -94,12 +104,7 @@ async fn sites_that_a_task_could_not_clean_up_are_cleaned_up_later_without_it() 
         site.eval_php(CLOSE_WINDOW).await?;
         site.remove_mu_plugin("down")?;
     }
-    let log = app.workers[0].log();
-    let nothing_left = async || {
-        make_due(&app).await;
-        left_on(&client).await.is_ok_and(|left| left.is_empty())
-    };
-    until("the sites to be cleaned up", ATTEMPT, Some(&log), nothing_left).await?;
+    until_cleaned_up(&app, &client).await?;
     assert_eq!((state(&source).await?, state(&target).await?), before);
     Ok(())
 }
@@ -128,12 +133,7 @@ async fn a_migrator_whose_key_a_failed_preparation_has_read_is_removed_later() -
     assert!(source.tree().join("wp-content/plugins/wpclone-migrator").is_dir());
 
     source.remove_mu_plugin("down")?;
-    let log = app.workers[0].log();
-    let nothing_left = async || {
-        make_due(&app).await;
-        left_on(&client).await.is_ok_and(|left| left.is_empty())
-    };
-    until("the site to be cleaned up", ATTEMPT, Some(&log), nothing_left).await?;
+    until_cleaned_up(&app, &client).await?;
     assert_eq!(state(&source).await?, before);
     Ok(())
 }
@@ -171,12 +171,7 @@ async fn a_setup_after_a_failed_task_keeps_the_migrator_that_the_task_had_left()
     let task = client.setup(&source, &source.admin(), wpclone_task::Role::Source).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
-    let log = app.workers[0].log();
-    let nothing_left = async || {
-        make_due(&app).await;
-        left_on(&client).await.is_ok_and(|left| left.is_empty())
-    };
-    until("the clean-up to end", ATTEMPT, Some(&log), nothing_left).await?;
+    until_cleaned_up(&app, &client).await?;
     assert!(source.tree().join("wp-content/plugins/wpclone-migrator").is_dir(), "the setup's owner uses it");
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use wpclone_migrator::{Client as Migrator, Key};
 use wpclone_task::{Code, Role, State, TaskView};
-use wpclone_tests::{Result, Site, TestApp, Version, until};
+use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
 use crate::clone::{assert_nothing_left, at, cloned, failed, problem, start_visited};
@@ -229,6 +229,14 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
     Ok(())
 }
 
+/// Sets a site up as a source; returns a client with the key of that setup.
+async fn migrator_of_setup(client: &Client, site: &Site) -> Result<Migrator> {
+    let setup = client.setup(site, &site.admin(), Role::Source).await?;
+    let setup = client.wait(setup.id).await?;
+    let key: Key = at(&setup, "/api_key").as_str().unwrap().parse().unwrap();
+    Ok(Migrator::new(reqwest::Client::new(), site.url().parse().unwrap(), key))
+}
+
 #[tokio::test]
 async fn a_clone_that_is_cancelled_keeps_the_migrator_of_an_earlier_setup() -> Result {
     let site = start_visited(Site::builder(Version::Bookworm).content(5)).await?;
@@ -236,10 +244,7 @@ async fn a_clone_that_is_cancelled_keeps_the_migrator_of_an_earlier_setup() -> R
     let source = RecordingSource::to(&site, "")?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
-    let setup = client.setup(&site, &site.admin(), Role::Source).await?;
-    let setup = client.wait(setup.id).await?;
-    let key: Key = at(&setup, "/api_key").as_str().unwrap().parse().unwrap();
-    let migrator = Migrator::new(reqwest::Client::new(), site.url().parse().unwrap(), key);
+    let migrator = migrator_of_setup(&client, &site).await?;
     source.hold("rows", "wp_lab_large", 0)?;
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
     source.wait_until_held(&app).await?;
@@ -263,10 +268,7 @@ async fn a_clone_that_fails_keeps_the_migrator_of_an_earlier_setup() -> Result {
     RecordingSource::to(&site, REFUSE_ROWS)?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
-    let setup = client.setup(&site, &site.admin(), Role::Source).await?;
-    let setup = client.wait(setup.id).await?;
-    let key: Key = at(&setup, "/api_key").as_str().unwrap().parse().unwrap();
-    let migrator = Migrator::new(reqwest::Client::new(), site.url().parse().unwrap(), key);
+    let migrator = migrator_of_setup(&client, &site).await?;
 
     site.put("wp-content/refuse", "")?;
     let task = failed(&client, &site).await?;
