@@ -83,7 +83,7 @@ pub(crate) async fn watch(server: WatchedServer) -> AbortOnDropHandle<()> {
         let mut watch = DatabaseWatch::new(server, process);
         loop {
             ticks.tick().await;
-            watch.look().await;
+            watch.check_process().await;
         }
     }))
 }
@@ -123,8 +123,8 @@ impl DatabaseWatch {
         }
     }
 
-    /// Looks at the process, and at the server when that is due, or the process takes much.
-    async fn look(&mut self) {
+    /// Checks the process, and the server when that is due, or the process takes much.
+    async fn check_process(&mut self) {
         let (process, limits) = (self.process, self.server.limits);
         let now = run_blocking(move || Ok(process.map(ProcessUse::read).unwrap_or_default())).await;
         let (now, before) = (now.unwrap_or_default(), self.checked);

@@ -31,10 +31,10 @@ const MIN_FALL: Usage = Usage { bytes: 64 << 20, files: 5_000 };
 /// How often an operator is told that the disk is nearly full.
 const LOG_INTERVAL: Duration = Duration::from_secs(600);
 
-/// What a look at the disk found.
-struct Looked {
+/// What a check of the disk found.
+struct DiskStatus {
     scarce_for_new: Option<Scarce>,
-    /// When to look again.
+    /// When to check again.
     pause: Duration,
 }
 
@@ -43,12 +43,12 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Option<&str>)
     let mut watch = DiskWatch::new(engine);
     loop {
         let pause = match watch.check().await {
-            Ok(looked) => {
-                report(looked.scarce_for_new.map(|scarce| match scarce {
+            Ok(status) => {
+                report(status.scarce_for_new.map(|scarce| match scarce {
                     Scarce::Bytes => "the disk is nearly full: free space has to be made",
                     Scarce::Files => "the disk has nearly no inodes left: files have to be removed",
                 }));
-                looked.pause
+                status.pause
             }
             Err(error) => {
                 tracing::warn!(%error, "the free space of the disk cannot be determined");
@@ -89,8 +89,8 @@ impl<'a> DiskWatch<'a> {
         run_blocking(move || FreeSpace::of(&root)).await
     }
 
-    /// Looks at the disk once.
-    async fn check(&mut self) -> io::Result<Looked> {
+    /// Checks the disk once.
+    async fn check(&mut self) -> io::Result<DiskStatus> {
         let found = self.free_space().await?;
         let scarce_for_new = scarce_for_new(found, self.engine.host.disk);
         let pressure = self.pressure.observe(std::time::Instant::now(), found);
@@ -99,7 +99,7 @@ impl<'a> DiskWatch<'a> {
             && let Some(clone) = self.known_filler(scarce, free)
         {
             self.stop_filler(&clone, scarce).await;
-            return Ok(Looked { scarce_for_new, pause: URGENT_INTERVAL });
+            return Ok(DiskStatus { scarce_for_new, pause: URGENT_INTERVAL });
         }
         if self.is_measurement_due(pressure) {
             self.measure(pressure, free).await;
@@ -112,7 +112,7 @@ impl<'a> DiskWatch<'a> {
             self.relieve(pressure, scarce).await;
         }
         let is_soon = pressure.left.bytes < SOON.bytes || pressure.left.files < SOON.files;
-        Ok(Looked { scarce_for_new, pause: if is_soon { URGENT_INTERVAL } else { INTERVAL } })
+        Ok(DiskStatus { scarce_for_new, pause: if is_soon { URGENT_INTERVAL } else { INTERVAL } })
     }
 
     /// Clones are measured now and then, and whenever the free space has fallen by a part of what is left or of what a clone
