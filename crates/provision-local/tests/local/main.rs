@@ -1,5 +1,6 @@
 //! Real clones: WordPress, php-fpm, MariaDB. No libtest harness: this program is also the supervisor, and the owner that is
-//! killed. Words on the command line select tests by name.
+//! killed. Words on the command line select tests by name; `--test-threads N` runs as many at once, each in a process of its
+//! own.
 
 mod database;
 mod database_bounds;
@@ -11,6 +12,7 @@ mod life;
 mod owner;
 mod recovery;
 mod resources;
+mod runner;
 mod sandbox;
 mod sites;
 mod slow_disk;
@@ -18,7 +20,6 @@ mod support;
 mod upkeep;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
@@ -30,9 +31,6 @@ macro_rules! tests {
         vec![$((stringify!($name), || $module::$name().boxed_local())),+]
     };
 }
-
-/// No test takes a minute on an idle machine.
-const LIMIT: Duration = Duration::from_secs(600);
 
 fn main() -> ExitCode {
     wpclone_supervisor::run_if_supervisor();
@@ -117,24 +115,17 @@ fn main() -> ExitCode {
         owner::orphans_of_a_killed_owner_and_killed_supervisors_are_killed,
         owner::programs_end_with_a_killed_owner_and_the_next_one_finds_all_clones,
     ];
-    let words: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
     if args.iter().any(|a| a == "--list") {
         all.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
-    let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    let (mut failed, mut passed) = (Vec::new(), 0);
-    for (name, test) in all.into_iter().filter(|(name, _)| chosen(name)) {
-        let run = async { tokio::time::timeout(LIMIT, test()).await.expect("the test within ten minutes") };
-        let begun = std::time::Instant::now();
-        let done = runtime.block_on(std::panic::AssertUnwindSafe(run).catch_unwind());
-        let word = if done.is_ok() { "ok" } else { "FAILED" };
-        println!("test {name} ... {word} ({:.1} s)", begun.elapsed().as_secs_f32());
-        if done.is_ok() { passed += 1 } else { failed.push(name) }
+    if let [exact, chosen] = &args[..]
+        && exact == runner::EXACT
+    {
+        let (_, test) = all.into_iter().find(|(name, _)| name == chosen).expect("a test of this name");
+        runtime.block_on(runner::within_limit(test()));
+        return ExitCode::SUCCESS;
     }
-    support::forget_prepared();
-    let word = if failed.is_empty() { "ok" } else { "FAILED" };
-    println!("test result: {word}. {passed} passed; {} failed", failed.len());
-    failed.iter().for_each(|name| println!("    {name}"));
-    ExitCode::from(u8::from(!failed.is_empty()))
+    let names: Vec<&str> = all.into_iter().map(|(name, _)| name).collect();
+    runtime.block_on(runner::run(&names, &args))
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -16,7 +16,6 @@ use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wpclone_provision::{
@@ -46,22 +45,19 @@ pub(crate) fn folder() -> TempDir {
     dir
 }
 
-static FIRST: OnceCell<Mutex<Option<TempDir>>> = OnceCell::const_new();
+/// Names the folder that [`prepare`] returned to the processes of tests.
+pub(crate) const PREPARED: &str = "WPCLONE_TEST_PREPARED";
 
-/// Removes what [`prepared`] keeps.
-pub(crate) fn forget_prepared() {
-    drop(FIRST.get().and_then(|made| made.lock().expect("no panic").take()));
+/// A folder with what a provisioner creates at its first start, so that the tests do not wait for it.
+pub(crate) async fn prepare() -> TempDir {
+    let lab = Lab::begun(folder(), Routing::Path, |_| {});
+    lab.until(&Health::Ready).await;
+    lab.end().await
 }
 
-/// A folder with what a provisioner creates at its first start, so that only one test waits for it.
+/// A copy of what [`prepare`] made.
 pub(crate) async fn prepared() -> TempDir {
-    let first = async || {
-        let lab = Lab::begun(folder(), Routing::Path, |_| {});
-        lab.until(&Health::Ready).await;
-        lab.end().await
-    };
-    let made = FIRST.get_or_init(|| async { Mutex::new(Some(first().await)) }).await;
-    let first = made.lock().expect("no panic").as_ref().expect("before the end").path().to_owned();
+    let first = PathBuf::from(env::var_os(PREPARED).expect(PREPARED));
     let dir = folder();
     fs::create_dir_all(dir.path().join("state/mariadb")).expect("a folder");
     for folder in ["mariadb/pristine", "template"] {
