@@ -18,7 +18,7 @@ use crate::local_clone::LocalClone;
 use crate::state_dir::{StateDir, StateLock};
 
 /// How long a measurement may take when it is urgent.
-const URGENT_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const URGENT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same when nothing is urgent.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(120);
 /// How nice a measurement is to other threads when nothing is urgent.
