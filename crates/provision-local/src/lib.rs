@@ -12,6 +12,7 @@ mod command;
 mod create;
 mod database_admin;
 mod database_config;
+mod database_excess;
 mod database_files;
 mod database_limits;
 mod database_memory;
