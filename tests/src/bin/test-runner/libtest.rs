@@ -183,7 +183,10 @@ fn take_text(line: &str, report: &mut ProgramReport) -> bool {
             report::passed(&report.name, name, took);
             report.passed.push((name.to_owned(), took));
         }
-        "FAILED" => report.failed.push((name.to_owned(), String::new())),
+        "FAILED" => {
+            report::failed(&report.name, name, "what it wrote follows when its program ends");
+            report.failed.push((name.to_owned(), String::new()));
+        }
         _ => {}
     }
     false
