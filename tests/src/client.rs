@@ -12,7 +12,7 @@ use crate::util::POLL_INTERVAL;
 use crate::{LabError, Result, Site, User};
 
 /// How long a task may take in a test before the test gives up on it.
-const TASK_LIMIT: Duration = Duration::from_secs(180);
+const TASK_LIMIT: Duration = Duration::from_secs(300);
 /// The longest pause between two polls of a task.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
