@@ -17,11 +17,21 @@ final class Site_Template {
 		flock( $lock, LOCK_EX );
 		$data = "$cache/$kind-" . self::fingerprint( $wordpress );
 		if ( ! is_dir( $data ) ) {
-			exec( 'rm -rf ' . escapeshellarg( "$cache/$kind-" ) . '*' );
+			self::remove_unused( $cache, $kind );
 			self::build( $wordpress, $data );
 		}
+		touch( $data );
 		fclose( $lock );
 		return $data;
+	}
+
+	/** Removes templates that no test has used for a day; the tests of another checkout may be copying a younger one. */
+	private static function remove_unused( string $cache, string $kind ): void {
+		foreach ( glob( "$cache/$kind-*", GLOB_ONLYDIR ) as $template ) {
+			if ( '.new' === substr( $template, -4 ) || filemtime( $template ) < time() - 86400 ) {
+				exec( 'rm -rf ' . escapeshellarg( $template ) );
+			}
+		}
 	}
 
 	private static function fingerprint( string $wordpress ): string {
