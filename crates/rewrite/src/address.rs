@@ -1,11 +1,15 @@
 //! Classifies a hit: whether it belongs to an address of an old site, where that address starts and ends, or why it
 //! is not replaced.
 
+use std::borrow::Cow;
+
 use crate::codec::Codec;
-use crate::hit::Hit;
+use crate::edits::Edits;
+use crate::hit::{Hit, HitKind};
 use crate::report::UnreplacedReason;
 use crate::sites::{MappedSite, MappingTable, NewAddress, is_default};
-use crate::{Rewriter, folders};
+use crate::value_rewriter::Frame;
+use crate::{Rewriter, folders, host_pattern};
 
 /// The classification of a hit.
 pub(crate) enum HitClass<'s> {
@@ -39,7 +43,7 @@ pub(crate) struct Address<'s> {
 }
 
 /// Longest host in bytes, as in DNS (RFC 1035, section 2.3.4).
-const MAX_HOST_BYTES: usize = 255;
+pub(crate) const MAX_HOST_BYTES: usize = 255;
 /// Longest user name and password that is recognised before a host.
 const MAX_USER_BYTES: usize = 128;
 
@@ -62,7 +66,10 @@ pub(crate) fn classify_hit<'s>(rewriter: &'s Rewriter, text: &[u8], from: usize,
         return HitClass::Encoded(codec);
     }
     let Some((end, sites_of_host)) = known.filter(|(end, _)| !is_user_of_other_host(text, *end)) else {
-        return HitClass::Other;
+        return match is_any_subdomain(mappings, text, host, hit) {
+            true => HitClass::Unreplaced(UnreplacedReason::HostPattern),
+            false => HitClass::Other,
+        };
     };
     let (start, scheme_len, has_user) = match address_start {
         AddressStart::Address { start, scheme_len, has_user } => (start, scheme_len, has_user),
@@ -98,11 +105,68 @@ pub(crate) fn classify_hit<'s>(rewriter: &'s Rewriter, text: &[u8], from: usize,
     }
 }
 
-/// Whether a hit is an old host, regardless of the text around it.
+/// Whether a hit is an old host, regardless of the text around it. One that is encoded is taken for one.
 pub(crate) fn is_old_host(mappings: &MappingTable, text: &[u8], hit: Hit) -> bool {
+    match hit.kind {
+        HitKind::Host => {}
+        HitKind::Pattern => return host_pattern::is_old_host(mappings, text, hit),
+        _ => return true,
+    }
     let before =
         text[..hit.at].iter().rev().take(MAX_HOST_BYTES).take_while(|byte| is_host_byte(**byte)).count();
-    find_host(mappings, text, hit.at - before, hit).is_some()
+    let start = hit.at - before;
+    find_host(mappings, text, start, hit).is_some() || is_any_subdomain(mappings, text, start, hit)
+}
+
+/// Whether a host begins with a dot, as in `*.example.com` and in the domain of a cookie: it stands for all hosts below.
+fn is_any_subdomain(mappings: &MappingTable, text: &[u8], start: usize, hit: Hit) -> bool {
+    let dots = text[start..hit.at].iter().take_while(|byte| **byte == b'.').count();
+    dots > 0 && find_host(mappings, text, start + dots, hit).is_some()
+}
+
+// --- the new address ------------------------------------------------------------------------------------------------
+
+/// Records the new form of an address. Returns whether it differs.
+pub(crate) fn write_address(frame: &Frame<'_>, address: &Address<'_>, out: &mut Edits) -> bool {
+    let Address { to, start, host_start: host, end, .. } = *address;
+    let (text, base) = (frame.text, frame.base);
+    let scheme = start..start + address.scheme_len;
+    let new_scheme = if address.scheme_len == 0 { "" } else { &to.scheme };
+    let rest =
+        to.unicode_host_port_path.as_ref().filter(|_| address.is_unicode).unwrap_or(&to.host_port_path);
+    let rest = if address.has_trailing_dot { with_trailing_dot(rest) } else { Cow::Borrowed(rest.as_str()) };
+    let same_scheme = text[scheme.clone()].eq_ignore_ascii_case(new_scheme.as_bytes());
+    let same_rest = &text[host..end] == rest.as_bytes();
+    if same_scheme && same_rest {
+        return false;
+    }
+    if address.has_user {
+        if !same_scheme {
+            out.push(base + scheme.start..base + scheme.end, |new| {
+                new.extend_from_slice(new_scheme.as_bytes())
+            });
+        }
+        if !same_rest {
+            out.push(base + host..base + end, |new| new.extend_from_slice(rest.as_bytes()));
+        }
+        return true;
+    }
+    // One edit for all of it: each surrounding encoding then sees how the old slashes were encoded.
+    out.push(base + start..base + end, |new| {
+        new.extend_from_slice(if same_scheme { &text[scheme.clone()] } else { new_scheme.as_bytes() });
+        new.extend_from_slice(&text[scheme.end..host]);
+        new.extend_from_slice(rest.as_bytes());
+    });
+    true
+}
+
+/// Adds a trailing dot to the host of `host:port/path`.
+fn with_trailing_dot(rest: &str) -> Cow<'_, str> {
+    if rest.starts_with('[') {
+        return rest.into();
+    }
+    let (host, rest) = rest.split_at(rest.find([':', '/']).unwrap_or(rest.len()));
+    format!("{host}.{rest}").into()
 }
 
 // --- before the host ------------------------------------------------------------------------------------------------
@@ -202,7 +266,7 @@ fn is_host_byte(byte: u8) -> bool {
     is_ascii_host_byte(byte) || !byte.is_ascii()
 }
 
-fn is_ascii_host_byte(byte: u8) -> bool {
+pub(crate) fn is_ascii_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 

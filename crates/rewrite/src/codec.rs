@@ -41,6 +41,22 @@ impl Decoded {
         decoded + raw - written
     }
 
+    /// Appends text that is written as it is, and a character that is written differently, up to this offset.
+    pub(crate) fn push(&mut self, plain: &[u8], char: &[u8], written_end: usize) {
+        self.bytes.extend_from_slice(plain);
+        self.bytes.extend_from_slice(char);
+        self.offset_map.push((self.bytes.len(), written_end));
+    }
+
+    /// Converts edits of the decoded text into edits of the written text; the new text is written as it is.
+    pub(crate) fn write_plain_edits(&self, inner: &Edits, out: &mut Edits) {
+        let mut offsets = OffsetMap { steps: &self.offset_map, next: 0 };
+        for (range, new) in inner.iter() {
+            let old = offsets.written(range.start)..offsets.written(range.end);
+            out.push(old, |to| to.extend_from_slice(new));
+        }
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity() + self.offset_map.capacity() * size_of::<(usize, usize)>()
     }
@@ -79,11 +95,9 @@ impl Codec {
                 at += 1;
                 continue;
             };
-            decoded.bytes.extend_from_slice(&raw[copied..at]);
-            decoded.bytes.extend_from_slice(char.bytes());
+            decoded.push(&raw[copied..at], char.bytes(), at + char.len);
             at += char.len;
             copied = at;
-            decoded.offset_map.push((decoded.bytes.len(), at));
         }
         decoded.bytes.extend_from_slice(&raw[copied..]);
     }

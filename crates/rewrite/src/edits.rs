@@ -54,15 +54,20 @@ impl Edits {
         Placeholder(self.list.len() - 1)
     }
 
-    /// How many bytes the edits after the placeholder add to the text; `None` if there are none.
-    pub(crate) fn growth_after(&self, placeholder: &Placeholder) -> Option<isize> {
+    /// How much the edits after the placeholder add to the text; `None` if there are none. Of the old text only the
+    /// ranges are known here.
+    pub(crate) fn growth_after(
+        &self,
+        placeholder: &Placeholder,
+        old_len: impl Fn(Range<usize>) -> usize,
+        new_len: impl Fn(&[u8]) -> usize,
+    ) -> Option<isize> {
         let after = self.list.get(placeholder.0 + 1..).filter(|after| !after.is_empty())?;
-        Some(
-            after
-                .iter()
-                .map(|edit| edit.new.len().cast_signed() - (edit.end - edit.start).cast_signed())
-                .sum(),
-        )
+        let growth = |edit: &Edit| {
+            let new = new_len(&self.text[edit.new.clone()]);
+            new.cast_signed() - old_len(edit.start..edit.end).cast_signed()
+        };
+        Some(after.iter().map(growth).sum())
     }
 
     /// Sets the placeholder's text to a decimal number.

@@ -9,6 +9,7 @@ use crate::base64;
 use crate::codec::Codec;
 use crate::folders::FolderMapping;
 use crate::hit::{Hit, HitKind};
+use crate::host_pattern;
 use crate::sites::eq_ignore_case;
 
 /// The meaning of a needle that was found.
@@ -16,6 +17,8 @@ use crate::sites::eq_ignore_case;
 enum NeedleKind {
     /// It is the part of this literal at `offset`. The rest of the literal has to be compared, ignoring case.
     Fragment { literal: Vec<u8>, offset: usize },
+    /// It is part of the pattern of this host.
+    Pattern { name: Vec<u8> },
     /// It is a hit by itself.
     Whole(HitKind),
 }
@@ -48,6 +51,9 @@ const VECTOR_BYTES: usize = 32;
 /// than it finds.
 const MAX_CASED_NEEDLES: usize = 48;
 
+/// The most needles of the packed searcher.
+const MAX_PACKED_NEEDLES: usize = 64;
+
 impl Finder {
     /// A finder for folders and hosts. Hosts are in lower case, without `www.`, in ASCII or Unicode. Returns `None`
     /// without either.
@@ -71,6 +77,7 @@ impl Finder {
         for (text, group_offset) in folders.iter().flat_map(|folder| base64_alignments(folder.from())) {
             add_base64(&mut needles, &text, group_offset);
         }
+        add_host_patterns(&mut needles, names);
         let mut needles = order_for_matcher(needles);
         let overlap = |needle: &Needle, other: &Needle| {
             needle.text.starts_with(&other.text) || other.text.starts_with(&needle.text)
@@ -126,6 +133,7 @@ impl Needle {
     fn min_text_len(&self) -> Option<usize> {
         let length = |kind: &NeedleKind| match kind {
             NeedleKind::Fragment { literal, .. } => Some(literal.len()),
+            NeedleKind::Pattern { name } => Some(name.len()),
             // The plain form of the same host is shorter than its base64.
             NeedleKind::Whole(HitKind::Base64 { .. }) => None,
             NeedleKind::Whole(_) => Some(self.text.len()),
@@ -140,7 +148,7 @@ impl Needle {
     }
 
     fn is_fragment(&self) -> bool {
-        self.kinds.iter().any(|kind| matches!(kind, NeedleKind::Fragment { .. }))
+        self.kinds.iter().any(|kind| !matches!(kind, NeedleKind::Whole(_)))
     }
 
     /// The hit, if the needle was found at an offset.
@@ -148,6 +156,10 @@ impl Needle {
         let end = at + self.text.len();
         self.kinds.iter().find_map(|kind| match kind {
             NeedleKind::Whole(kind) => Some(Hit { at, end, kind: *kind }),
+            NeedleKind::Pattern { name } => {
+                let (at, end) = host_pattern::range_around(text, at, name)?;
+                Some(Hit { at, end, kind: HitKind::Pattern })
+            }
             NeedleKind::Fragment { literal, offset } => {
                 let at = at.checked_sub(*offset)?;
                 let end = at + literal.len();
@@ -298,6 +310,21 @@ fn first_letter_forms(name: &str) -> Vec<(Vec<u8>, HitKind)> {
     all.sort_by(|one, two| one.0.cmp(&two.0));
     all.dedup_by(|one, two| one.0 == two.0);
     all
+}
+
+// --- hosts as patterns ----------------------------------------------------------------------------------------------
+
+/// Adds hosts as patterns, unless the packed searcher would be lost to them.
+fn add_host_patterns(needles: &mut Vec<Needle>, names: &[String]) {
+    let before = needles.len();
+    for name in names.iter().filter(|name| name.is_ascii()) {
+        for text in host_pattern::needles(name) {
+            add_needle(needles, text, NeedleKind::Pattern { name: name.as_bytes().to_vec() });
+        }
+    }
+    if before <= MAX_PACKED_NEEDLES && needles.len() > MAX_PACKED_NEEDLES {
+        needles.truncate(before);
+    }
 }
 
 // --- hosts in base64 ------------------------------------------------------------------------------------------------

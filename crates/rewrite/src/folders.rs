@@ -24,6 +24,10 @@ impl FolderMapping {
         &self.from
     }
 
+    pub(crate) fn to(&self) -> &[u8] {
+        &self.to
+    }
+
     pub(crate) fn new_len(&self) -> usize {
         self.to.len()
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::hit::Hit;
+use crate::php::LengthUnit;
 use crate::report::Malformed;
 
 /// A string that contains a hit.
@@ -23,14 +24,14 @@ pub(crate) enum StringForm {
     Plain,
     /// With backslash escapes.
     Escaped,
-    /// Its length in bytes is written at this range.
-    Counted(Range<usize>),
+    /// Its length in this unit is written at this range.
+    Counted(Range<usize>, LengthUnit),
     /// In a form that is parsed but cannot be written.
     Unwritable(Malformed),
 }
 
 /// Where and why parsing failed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ParseError {
     pub(crate) at: usize,
     pub(crate) reason: Malformed,

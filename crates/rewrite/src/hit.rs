@@ -14,6 +14,8 @@ pub(crate) struct Hit {
 pub(crate) enum HitKind {
     /// The part of a host that is the same in every encoding except base64.
     Host,
+    /// A host whose dots are those of a pattern: `example\.com`, `example[.]com`.
+    Pattern,
     /// A host without such a part, in this encoding.
     Encoded(Codec),
     /// A host in base64. A group of four characters starts `group_offset` characters before the hit.

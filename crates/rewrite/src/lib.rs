@@ -2,12 +2,14 @@
 
 mod address;
 mod base64;
+mod binary;
 mod codec;
 mod edits;
 mod finder;
 mod folders;
 mod found_strings;
 mod hit;
+mod host_pattern;
 mod json;
 mod php;
 mod prefix;
@@ -107,6 +109,28 @@ impl Rewriter {
                 report.changed_values += 1;
                 Cow::Owned(new)
             }
+        }
+    }
+
+    /// Returns a value of a binary column with its addresses replaced, if it is text, serialised data or JSON as a
+    /// whole. Anything else is not changed, and its addresses are reported as [`UnreplacedReason::Binary`].
+    pub fn rewrite_binary<'v>(&self, value: &'v [u8], report: &mut Report) -> Cow<'v, [u8]> {
+        if self.finder.find(value, 0).is_none() || binary::is_rewritable(value) {
+            return self.rewrite(value, report);
+        }
+        report.values += 1;
+        self.count_unreplaced(value, UnreplacedReason::Binary, report);
+        Cow::Borrowed(value)
+    }
+
+    /// Reports the old hosts in a value that is not rewritten.
+    pub fn count_unreplaced(&self, value: &[u8], reason: UnreplacedReason, report: &mut Report) {
+        let mut hits = Vec::new();
+        self.finder.find_all(value, None, &mut hits);
+        hits.retain(|hit| address::is_old_host(&self.mappings, value, *hit));
+        for hit in hits {
+            let limit = self.options.max_samples;
+            report.add_unreplaced(reason, value, hit.at..hit.end, Layers::default(), limit);
         }
     }
 

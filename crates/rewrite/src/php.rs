@@ -6,6 +6,10 @@ use crate::codec::Codec;
 use crate::found_strings::{MAX_NESTING, ParseError, StringCollector, StringForm};
 use crate::report::Malformed;
 
+mod length_unit;
+
+pub(crate) use length_unit::LengthUnit;
+
 /// Whether serialised data may start here: a letter, a colon, a number, a colon.
 pub(crate) fn may_start(text: &[u8], at: usize) -> bool {
     let letter = matches!(text.get(at), Some(b'a' | b'O' | b'C' | b'E' | b's' | b'S'));
@@ -25,8 +29,13 @@ pub(crate) fn may_start(text: &[u8], at: usize) -> bool {
 }
 
 /// Parses the value at an offset and returns where it ends.
-pub(crate) fn parse(text: &[u8], start: usize, strings: StringCollector<'_>) -> Result<usize, ParseError> {
-    let mut parser = Parser { text, at: start, reason: Malformed::PhpSyntax, strings };
+pub(crate) fn parse(
+    text: &[u8],
+    start: usize,
+    unit: LengthUnit,
+    strings: StringCollector<'_>,
+) -> Result<usize, ParseError> {
+    let mut parser = Parser { text, at: start, unit, reason: Malformed::PhpSyntax, strings };
     let end = parser.value().map(|()| parser.at);
     end.ok_or(ParseError { at: parser.at.min(text.len()), reason: parser.reason })
 }
@@ -35,6 +44,7 @@ pub(crate) fn parse(text: &[u8], start: usize, strings: StringCollector<'_>) -> 
 struct Parser<'t> {
     text: &'t [u8],
     at: usize,
+    unit: LengthUnit,
     reason: Malformed,
     strings: StringCollector<'t>,
 }
@@ -106,8 +116,9 @@ impl Parser<'_> {
 
     /// `18:"http://example.com";`
     fn string(&mut self, is_key: bool) -> Option<()> {
-        let (length, content) = self.counted()?;
-        self.strings.add(content, || if is_key { StringForm::Name } else { StringForm::Counted(length) });
+        let ((length, content), unit) = (self.counted()?, self.unit);
+        self.strings
+            .add(content, || if is_key { StringForm::Name } else { StringForm::Counted(length, unit) });
         self.expect(b';')
     }
 
@@ -128,7 +139,7 @@ impl Parser<'_> {
         self.strings.add(content, || match (is_key, escapes) {
             (true, _) => StringForm::Name,
             (_, true) => StringForm::Unwritable(Malformed::PhpSyntax),
-            _ => StringForm::Counted(digits),
+            _ => StringForm::Counted(digits, LengthUnit::Bytes),
         });
         self.close_quote()?;
         self.expect(b';')
@@ -142,8 +153,8 @@ impl Parser<'_> {
         let (digits, length) = self.number()?;
         self.expect(b':')?;
         self.expect(b'{')?;
-        let content = self.bytes(length)?;
-        self.strings.add(content, || StringForm::Counted(digits));
+        let (content, unit) = (self.content(length)?, self.unit);
+        self.strings.add(content, || StringForm::Counted(digits, unit));
         if self.text.get(self.at) != Some(&b'}') {
             return self.fail(Malformed::PhpLength);
         }
@@ -175,7 +186,7 @@ impl Parser<'_> {
         let (digits, length) = self.number()?;
         self.expect(b':')?;
         self.expect(b'"')?;
-        let content = self.bytes(length)?;
+        let content = self.content(length)?;
         self.close_quote()?;
         Some((digits, content))
     }
@@ -189,8 +200,14 @@ impl Parser<'_> {
         Some(())
     }
 
-    fn bytes(&mut self, length: usize) -> Option<Range<usize>> {
+    /// The range of a content of this length.
+    fn content(&mut self, length: usize) -> Option<Range<usize>> {
         let start = self.at;
+        if self.unit != LengthUnit::Bytes {
+            let end = self.unit.end_of(&self.text[start..], length).map(|end| start + end);
+            self.at = end.unwrap_or(self.text.len());
+            return if end.is_some() { Some(start..self.at) } else { self.fail(Malformed::PhpTruncated) };
+        }
         if length > self.text.len() - start {
             return self.fail(Malformed::PhpTruncated);
         }

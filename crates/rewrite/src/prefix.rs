@@ -49,6 +49,23 @@ impl PrefixMapping {
         self.renamed(key)
     }
 
+    /// Whether an option has a name that [`option`](Self::option) gives to another one.
+    #[must_use]
+    pub fn is_renamed_option(&self, name: &[u8]) -> bool {
+        self.option(name).is_none() && self.inverse().option(name).is_some()
+    }
+
+    /// Whether a key of user metadata grants a user's rights under the new prefix.
+    #[must_use]
+    pub fn is_renamed_capability(&self, key: &[u8]) -> bool {
+        let rest = key.strip_prefix(self.to.as_slice()).filter(|_| self.from != self.to);
+        matches!(rest, Some(b"capabilities" | b"user_level"))
+    }
+
+    fn inverse(&self) -> Self {
+        Self { from: self.to.clone(), to: self.from.clone() }
+    }
+
     fn renamed(&self, name: &[u8]) -> Option<Vec<u8>> {
         let rest = name.strip_prefix(self.from.as_slice()).filter(|rest| !rest.is_empty())?;
         Some([&self.to, rest].concat())

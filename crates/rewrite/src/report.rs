@@ -74,8 +74,15 @@ pub enum UnreplacedReason {
     Key,
     /// It is part of malformed data.
     Malformed,
+    /// It is in a file or other binary data, which a longer or shorter address would damage.
+    Binary,
+    /// It is written as a pattern that matches the host, as in redirect rules: `example\.com`, `*.example.com`.
+    HostPattern,
     /// The new address would be truncated by its column. Only a caller that knows the columns counts these.
     ColumnTooShort,
+    /// With the new address, the row would equal another one in a unique index. Only a caller that knows the indexes
+    /// counts these; it has no samples.
+    UniqueIndex,
     /// It is a post's guid, and guids are kept. Counted, but never sampled.
     Guid,
     /// It is in a part of a dump that holds no rows: a comment, a table's definition, a routine.

@@ -6,15 +6,19 @@ use crate::codec::{Codec, Decoded, Written};
 use crate::edits::Edits;
 use crate::report::{Malformed, Report, UnreplacedReason};
 use crate::value_rewriter::ValueRewriter;
-use crate::{PrefixMapping, Rewriter};
+use crate::{PrefixMapping, Rewriter, binary};
 
+mod binary_columns;
+mod function_call;
 mod hex;
+mod literal_context;
 mod output;
 mod scanner;
 mod session;
 mod statement;
 mod token_end;
 
+use literal_context::LiteralContext;
 use output::Output;
 use scanner::{Mode, Scanner, SpannedToken, Token};
 use statement::{Role, StatementReader};
@@ -78,6 +82,8 @@ pub struct DumpRewriter<'r> {
     pending: Vec<u8>,
     /// The last byte that was not white space.
     last_byte: u8,
+    /// The last bytes of the input that is processed, for what precedes a literal.
+    tail: Vec<u8>,
     /// Whether the rest of the dump is passed through.
     pass_through: bool,
     /// Whether values without a hit are decoded as well, because a folder's name contains a quote.
@@ -89,6 +95,9 @@ pub struct DumpRewriter<'r> {
 #[derive(Default)]
 struct LiteralScratch {
     decoded: Decoded,
+    /// The result of a function, and its edits.
+    result: Decoded,
+    result_edits: Edits,
     edits: Edits,
     bytes: Vec<u8>,
 }
@@ -109,6 +118,7 @@ impl Rewriter {
             prefix: options.prefix,
             pending: Vec::new(),
             last_byte: b';',
+            tail: Vec::new(),
             pass_through: false,
             decode_all: folders
                 .iter()
@@ -121,10 +131,15 @@ impl Rewriter {
     fn rewrite_literal<T>(
         &self,
         value: &[u8],
+        is_binary: bool,
         report: &mut Report,
         apply: impl FnOnce(&Edits) -> T,
     ) -> Option<T> {
         let first = self.finder.find(value, 0)?;
+        if is_binary && !binary::is_rewritable(value) {
+            self.count_unreplaced(value, UnreplacedReason::Binary, report);
+            return None;
+        }
         let scratch =
             self.scratch_pool.lock().ok().and_then(|mut scratch_pool| scratch_pool.pop()).unwrap_or_default();
         let (result, scratch) = ValueRewriter::rewrite_with(self, report, value, first, scratch, apply);
@@ -189,9 +204,13 @@ impl DumpRewriter<'_> {
                     return text.len();
                 };
                 self.scanner.mode = mode;
-            } else {
-                self.handle_token(&token, &mut work);
+                continue;
             }
+            let Some(context) = self.literal_context(&token, &mut work, is_last) else {
+                at = token.start;
+                break;
+            };
+            self.handle_token(&token, context, &mut work);
         }
         work.copy_until(at);
         work.report.values += std::mem::take(&mut self.scanner.skipped_literals);
@@ -203,10 +222,11 @@ impl DumpRewriter<'_> {
         if let Some(byte) = text[..at].last() {
             self.scanner.last_byte = *byte;
         }
+        self.tail = self.bytes_before(text, at);
         at
     }
 
-    fn handle_token(&mut self, token: &SpannedToken, work: &mut Output<'_>) {
+    fn handle_token(&mut self, token: &SpannedToken, context: LiteralContext, work: &mut Output<'_>) {
         if let Token::Partial(reason) = &token.token {
             if let Some(reason) = reason {
                 work.report.add_malformed(*reason);
@@ -226,7 +246,7 @@ impl DumpRewriter<'_> {
             (Token::Word, Role::Table) => self.rename_table(token.start..token.end, work),
             (Token::Text { quote, content }, role) => {
                 work.report.values += 1;
-                self.rewrite_text(*quote, content.clone(), role, work);
+                self.rewrite_text(*quote, content.clone(), role, context, work);
             }
             (Token::Hex(digits), role) => {
                 work.report.values += 1;
@@ -246,7 +266,14 @@ impl DumpRewriter<'_> {
     }
 
     /// Rewrites a string literal; `content` is the range between its quotes.
-    fn rewrite_text(&mut self, quote: u8, content: Range<usize>, role: Role, work: &mut Output<'_>) {
+    fn rewrite_text(
+        &mut self,
+        quote: u8,
+        content: Range<usize>,
+        role: Role,
+        context: LiteralContext,
+        work: &mut Output<'_>,
+    ) {
         let raw = &work.text[content.clone()];
         let escapes = self.scanner.mode.escapes;
         let codec = Codec::Sql { quote, escapes };
@@ -260,7 +287,7 @@ impl DumpRewriter<'_> {
         if !is_relevant {
             return;
         }
-        let LiteralScratch { decoded, edits, .. } = &mut self.scratch;
+        let LiteralScratch { decoded, result, result_edits, edits, .. } = &mut self.scratch;
         if is_escaped() {
             codec.decode(raw, decoded);
         }
@@ -273,8 +300,17 @@ impl DumpRewriter<'_> {
             work.report.prefix_renames += 1;
         } else if role == Role::Guid {
             work.report_unreplaced(content.clone(), UnreplacedReason::Guid);
+        } else if let Some(call) = context.call {
+            call.decode(value, result);
+            let rewritten = self.rewriter.rewrite_literal(&result.bytes, false, work.report, |new| {
+                call.write_edits(value, result, new, result_edits);
+            });
+            if rewritten.is_some() {
+                write_edits(result_edits, edits);
+            }
         } else {
-            self.rewriter.rewrite_literal(value, work.report, |new| write_edits(new, edits));
+            let write = |new: &Edits| write_edits(new, edits);
+            self.rewriter.rewrite_literal(value, context.is_binary, work.report, write);
         }
         work.apply(&content, edits);
         work.skip_hits_before(content.end);
@@ -296,7 +332,10 @@ impl DumpRewriter<'_> {
             Output::new(self.rewriter, bytes, &mut Vec::new(), work.report)
                 .report_unreplaced(0..bytes.len(), UnreplacedReason::Guid);
         } else {
-            self.rewriter.rewrite_literal(bytes, work.report, |new| hex::write_edits(raw, new, edits));
+            // Without a definition: dumps write binary columns in hexadecimal.
+            let is_binary = self.statement.is_binary_column().unwrap_or(true);
+            let write = |new: &Edits| hex::write_edits(raw, new, edits);
+            self.rewriter.rewrite_literal(bytes, is_binary, work.report, write);
         }
         work.apply(&digits, edits);
         self.scratch.clear();
@@ -321,10 +360,14 @@ fn renaming(prefix: Option<&PrefixMapping>, role: Role, name: &[u8]) -> Option<E
 
 impl LiteralScratch {
     fn clear(&mut self) {
-        self.decoded.clear();
-        self.edits.clear();
-        self.bytes.clear();
-        if self.decoded.capacity() + self.edits.capacity() + self.bytes.capacity() > MAX_KEPT_BYTES {
+        let Self { decoded, result, result_edits, edits, bytes } = self;
+        decoded.clear();
+        result.clear();
+        result_edits.clear();
+        edits.clear();
+        bytes.clear();
+        let capacity = decoded.capacity() + result.capacity() + bytes.capacity();
+        if capacity + result_edits.capacity() + edits.capacity() > MAX_KEPT_BYTES {
             *self = Self::default();
         }
     }

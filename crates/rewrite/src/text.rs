@@ -4,18 +4,18 @@
 //! [`Options::max_depth`](crate::Options::max_depth). So the work is linear in the length of a value, however it is
 //! nested.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::address::{self, Address, HitClass};
+use crate::address::{self, HitClass, write_address};
 use crate::base64::{self, Base64Match};
 use crate::codec::Codec;
 use crate::edits::Edits;
 use crate::found_strings::{FoundStrings, ParseError};
 use crate::hit::{Hit, HitKind};
+use crate::php::LengthUnit;
 use crate::report::{Encoding, Malformed, UnreplacedReason};
 use crate::value_rewriter::{Frame, ValueRewriter};
-use crate::{json, php};
+use crate::{binary, json, php};
 
 /// How far a text has been scanned.
 struct ScanState<'t> {
@@ -33,6 +33,10 @@ struct ScanState<'t> {
     /// Structures that start before these offsets have been parsed once and are malformed.
     broken_php_until: usize,
     broken_json_until: usize,
+    /// The same for serialised data whose lengths count something else: [`LengthUnit::CONVERTED`].
+    broken_converted_until: [usize; 2],
+    /// The end of the last non-ASCII letter, once it was searched for.
+    non_ascii_end: Option<usize>,
     /// Base64 before this offset has been decoded, or could not be.
     base64_until: usize,
     /// Why the last serialised data is malformed.
@@ -50,6 +54,9 @@ impl ValueRewriter<'_> {
             self.report.add_malformed(Malformed::TooDeep);
             return self.report_unreplaced_hits(&frame, hits, UnreplacedReason::Malformed);
         }
+        if !hits.is_empty() && binary::has_format_mark(frame.text) {
+            return self.report_unreplaced_hits(&frame, hits, UnreplacedReason::Binary);
+        }
         let mut state = ScanState {
             frame,
             content_start: frame.text.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0),
@@ -59,6 +66,8 @@ impl ValueRewriter<'_> {
             structures_searched_until: 0,
             broken_php_until: 0,
             broken_json_until: 0,
+            broken_converted_until: [0; 2],
+            non_ascii_end: None,
             base64_until: 0,
             broken_php_reason: Malformed::PhpSyntax,
         };
@@ -107,7 +116,10 @@ impl ValueRewriter<'_> {
                 continue;
             }
             let first_string = self.found.strings.len();
-            match kind.parse(text, start, &self.hits, state.hits.clone(), &mut self.found) {
+            let parsed = kind
+                .parse(text, start, &self.hits, state.hits.clone(), &mut self.found)
+                .or_else(|error| self.parse_converted(state, kind, start, first_string, error));
+            match parsed {
                 Ok(end) if end <= hit.at => state.structures_searched_until = end,
                 Ok(end) => {
                     for index in first_string..self.found.strings.len() {
@@ -128,6 +140,36 @@ impl ValueRewriter<'_> {
         }
         state.structures_searched_until = state.structures_searched_until.max(hit.at);
         false
+    }
+
+    /// Parses serialised data whose lengths do not count the bytes here, because its text was converted between
+    /// charsets. Only non-ASCII letters can make a difference.
+    #[cold]
+    fn parse_converted(
+        &mut self,
+        state: &mut ScanState<'_>,
+        kind: Structure,
+        start: usize,
+        first_string: usize,
+        error: ParseError,
+    ) -> Result<usize, ParseError> {
+        let text = state.frame.text;
+        let last_letter = || text.iter().rposition(|byte| !byte.is_ascii()).map_or(0, |at| at + 1);
+        if matches!(kind, Structure::Json) || start >= *state.non_ascii_end.get_or_insert_with(last_letter) {
+            return Err(error);
+        }
+        for (unit, broken_until) in LengthUnit::CONVERTED.into_iter().zip(&mut state.broken_converted_until) {
+            if start < *broken_until {
+                continue;
+            }
+            self.found.strings.truncate(first_string);
+            let collector = self.found.collector(&self.hits, state.hits.clone(), start);
+            match php::parse(text, start, unit, collector) {
+                Ok(end) => return Ok(end),
+                Err(error) => *broken_until = error.at.max(start + 1),
+            }
+        }
+        Err(error)
     }
 
     /// Handles a structure that could not be parsed: its quotes are encoded, or it is malformed. Returns whether the
@@ -186,6 +228,10 @@ impl ValueRewriter<'_> {
             HitKind::Base64 { .. } if hit.at < state.base64_until => {}
             HitKind::Base64 { group_offset } => self.rewrite_base64_hit(state, hit, group_offset, out),
             HitKind::Encoded(codec) => self.rewrite_encoded_hit(state, codec, hit, out),
+            HitKind::Pattern => {
+                let index = state.hits.start - 1;
+                self.report_unreplaced_hits(&state.frame, index..index + 1, UnreplacedReason::HostPattern);
+            }
             HitKind::Host => match address::classify_hit(self.rewriter, text, state.done_until, hit) {
                 HitClass::Encoded(codec) => self.rewrite_encoded_hit(state, codec, hit, out),
                 HitClass::Unreplaced(reason) => self.report_unreplaced(&state.frame, hit, reason),
@@ -277,49 +323,6 @@ impl ValueRewriter<'_> {
     }
 }
 
-/// Records the new form of an address. Returns whether it differs.
-fn write_address(frame: &Frame<'_>, address: &Address<'_>, out: &mut Edits) -> bool {
-    let Address { to, start, host_start: host, end, .. } = *address;
-    let (text, base) = (frame.text, frame.base);
-    let scheme = start..start + address.scheme_len;
-    let new_scheme = if address.scheme_len == 0 { "" } else { &to.scheme };
-    let rest =
-        to.unicode_host_port_path.as_ref().filter(|_| address.is_unicode).unwrap_or(&to.host_port_path);
-    let rest = if address.has_trailing_dot { with_trailing_dot(rest) } else { Cow::Borrowed(rest.as_str()) };
-    let same_scheme = text[scheme.clone()].eq_ignore_ascii_case(new_scheme.as_bytes());
-    let same_rest = &text[host..end] == rest.as_bytes();
-    if same_scheme && same_rest {
-        return false;
-    }
-    if address.has_user {
-        if !same_scheme {
-            out.push(base + scheme.start..base + scheme.end, |new| {
-                new.extend_from_slice(new_scheme.as_bytes())
-            });
-        }
-        if !same_rest {
-            out.push(base + host..base + end, |new| new.extend_from_slice(rest.as_bytes()));
-        }
-        return true;
-    }
-    // One edit for all of it: each surrounding encoding then sees how the old slashes were encoded.
-    out.push(base + start..base + end, |new| {
-        new.extend_from_slice(if same_scheme { &text[scheme.clone()] } else { new_scheme.as_bytes() });
-        new.extend_from_slice(&text[scheme.end..host]);
-        new.extend_from_slice(rest.as_bytes());
-    });
-    true
-}
-
-/// Adds a trailing dot to the host of `host:port/path`.
-fn with_trailing_dot(rest: &str) -> Cow<'_, str> {
-    if rest.starts_with('[') {
-        return rest.into();
-    }
-    let (host, rest) = rest.split_at(rest.find([':', '/']).unwrap_or(rest.len()));
-    format!("{host}.{rest}").into()
-}
-
 #[derive(Clone, Copy)]
 enum Structure {
     Php,
@@ -352,7 +355,7 @@ impl Structure {
     ) -> Result<usize, ParseError> {
         let collector = found.collector(hits, ahead, start);
         match self {
-            Self::Php => php::parse(text, start, collector),
+            Self::Php => php::parse(text, start, LengthUnit::Bytes, collector),
             Self::Json => json::parse(text, start, collector),
         }
     }

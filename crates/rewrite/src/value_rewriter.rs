@@ -141,11 +141,16 @@ impl<'r> ValueRewriter<'r> {
             StringForm::Escaped => {
                 self.decode_and_rewrite(frame, Codec::Backslash, content, hits, encoding, out)
             }
-            StringForm::Counted(digits) => {
+            StringForm::Counted(digits, unit) => {
                 let placeholder = out.reserve(frame.base + digits.start..frame.base + digits.end);
-                let length = content.len();
+                let length = unit.measure(&frame.text[content.clone()]);
                 self.rewrite_part(frame, content, hits, encoding, out);
-                match out.growth_after(&placeholder) {
+                let old = |range: Range<usize>| &frame.text[range.start - frame.base..range.end - frame.base];
+                match out.growth_after(
+                    &placeholder,
+                    |range| unit.measure(old(range)),
+                    |new| unit.measure(new),
+                ) {
                     None => out.cancel(placeholder),
                     Some(growth) => out.set(placeholder, length.saturating_add_signed(growth)),
                 }
@@ -188,10 +193,11 @@ impl<'r> ValueRewriter<'r> {
         let (first, before, replaced) = (self.hits.len(), out.len(), self.replaced);
         for index in hits.clone() {
             let hit = self.hits[index];
-            let kind = if hit.kind == HitKind::Encoded(codec) { HitKind::Host } else { hit.kind };
             let range = layer.decoded.decoded_offset(hit.at - part.start)
                 ..layer.decoded.decoded_offset(hit.end - part.start);
+            let kind = if hit.kind == HitKind::Encoded(codec) { HitKind::Host } else { hit.kind };
             let is_same = kind != hit.kind
+                || kind == HitKind::Pattern
                 || layer.decoded.bytes.get(range.clone())
                     == Some(&raw[hit.at - part.start..hit.end - part.start]);
             if is_same && self.hits[first..].last().is_none_or(|last| last.end <= range.start) {
@@ -241,7 +247,7 @@ impl<'r> ValueRewriter<'r> {
     ) {
         for index in hits {
             let hit = self.hits[index];
-            if hit.kind != HitKind::Host || address::is_old_host(&self.rewriter.mappings, frame.text, hit) {
+            if address::is_old_host(&self.rewriter.mappings, frame.text, hit) {
                 self.report_unreplaced(frame, hit, reason);
             }
         }

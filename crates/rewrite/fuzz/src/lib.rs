@@ -106,7 +106,7 @@ pub fn max_len(text: &[u8], report: &Report) -> usize {
 }
 
 /// Words to build values from. Each has a meaning for the rewriter, so that combinations of them are nearly valid.
-pub const WORDS: [&str; 84] = [
+pub const WORDS: [&str; 92] = [
     "http://example.com",
     "https://www.example.com",
     "http:",
@@ -191,6 +191,14 @@ pub const WORDS: [&str; 84] = [
     "/blog",
     "localhost:8080",
     "127.0.0.1",
+    "example\\.com",
+    "example[.]com",
+    "\\.",
+    "*.",
+    "\u{89}PNG",
+    "PK\x03\x04",
+    "%PDF-1.",
+    "\0",
 ];
 
 /// A text of arbitrary words and bytes.

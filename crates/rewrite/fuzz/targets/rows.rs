@@ -4,9 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wpclone_rewrite::{DumpOptions, Report};
+use wpclone_rewrite::{DumpOptions, Report, Rewriter};
 use wpclone_rewrite_fuzz::REWRITER;
-use wpclone_rewrite_fuzz::sql::Insert;
+use wpclone_rewrite_fuzz::sql::{Insert, Style, Value};
 
 fuzz_target!(|insert: Insert| {
     let text = insert.encode();
@@ -18,8 +18,12 @@ fuzz_target!(|insert: Insert| {
     dump.push(&text, &mut new, &mut report);
     dump.finish(&mut new, &mut report);
     let mut single_report = Report::default();
-    let expected: Vec<_> =
-        original.iter().map(|value| REWRITER.rewrite(value, &mut single_report).into_owned()).collect();
+    let mut rewrite = |value: &Value| {
+        let is_binary = matches!(value.style, Style::Binary | Style::Hex | Style::QuotedHex);
+        let rewrite = if is_binary { Rewriter::rewrite_binary } else { Rewriter::rewrite };
+        rewrite(&REWRITER, &value.bytes, &mut single_report).into_owned()
+    };
+    let expected: Vec<_> = insert.rows.iter().flatten().map(&mut rewrite).collect();
     let actual = insert.read(&new);
     assert!(
         actual.as_ref() == Some(&expected),

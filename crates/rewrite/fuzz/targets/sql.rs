@@ -12,7 +12,7 @@ use wpclone_rewrite_fuzz::{REWRITER, WORDS, max_len};
 
 static PREFIX: LazyLock<PrefixMapping> = LazyLock::new(|| PrefixMapping::new("wp_", "new_"));
 
-const SQL: [&str; 60] = [
+const SQL: [&str; 68] = [
     "INSERT INTO ",
     "INSERT IGNORE INTO ",
     "REPLACE INTO ",
@@ -73,6 +73,14 @@ const SQL: [&str; 60] = [
     "\\Z",
     " SELECT ",
     "ü",
+    "\u{feff}",
+    "PRAGMA foreign_keys=OFF;\n",
+    "replace(",
+    "'http://example.com\\n'",
+    ",'\\n',char(10))",
+    "unistr(",
+    "`a` longblob,",
+    "INSERT INTO `wp_x` VALUES (",
 ];
 
 fuzz_target!(|data: &[u8]| {

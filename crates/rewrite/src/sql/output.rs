@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::edits::Edits;
-use crate::hit::{Hit, HitKind};
+use crate::hit::Hit;
 use crate::report::{Layers, Report, UnreplacedReason};
 use crate::{Rewriter, address};
 
@@ -80,7 +80,7 @@ impl<'w> Output<'w> {
         self.skip_hits_before(part.start);
         while let Some(hit) = self.next_hit().filter(|hit| hit.at < part.end) {
             self.next_hit = NextHit::SearchFrom(hit.end);
-            if hit.kind == HitKind::Host && !address::is_old_host(&self.rewriter.mappings, self.text, hit) {
+            if !address::is_old_host(&self.rewriter.mappings, self.text, hit) {
                 continue;
             }
             if reason == UnreplacedReason::Guid {

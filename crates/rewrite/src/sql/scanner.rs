@@ -61,6 +61,8 @@ const MAX_TOKEN_BYTES: usize = 64 << 10;
 const MAX_VERSION_DIGITS: usize = 6;
 /// A version that no server reaches: the conditional comment is a plain comment or a client command.
 const UNREACHED_VERSION: &[u8] = b"999999";
+/// At the beginning of a file; in a dump that was put together from several, before any statement.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Longest delimiter; a longer one is ignored.
 const MAX_DELIMITER_BYTES: usize = 255;
 
@@ -199,6 +201,14 @@ impl Scanner {
         }
         if needs_more(self.delimiter.len()) && self.delimiter.starts_with(rest) {
             return None;
+        }
+        if self.at_statement_start && rest[0] == BYTE_ORDER_MARK[0] {
+            if needs_more(BYTE_ORDER_MARK.len()) && BYTE_ORDER_MARK.starts_with(rest) {
+                return None;
+            }
+            if rest.starts_with(BYTE_ORDER_MARK) {
+                return spanned(Token::PassedThrough, BYTE_ORDER_MARK.len());
+            }
         }
         match rest[0] {
             b'"' if self.mode.ansi => self.quoted(text, start, b'"', false, is_last),

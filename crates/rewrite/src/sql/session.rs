@@ -52,6 +52,12 @@ impl SessionSettings {
         }
     }
 
+    /// A statement that only SQLite has: literals have no escapes, and double quotes delimit names.
+    pub(super) fn set_sqlite(&mut self) {
+        self.initial = Mode { escapes: false, ansi: true };
+        self.mode = self.initial;
+    }
+
     /// The mode after the end of the statement; `None` if the charset is one whose characters may contain the bytes
     /// of quotes and backslashes: big5, cp932, gbk, gb18030, sjis.
     pub(super) fn end_statement(&mut self) -> Option<Mode> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::binary_columns::BinaryColumns;
 use super::scanner::{Mode, SpannedToken, Token, TokenFilter};
 use super::session::SessionSettings;
 use super::{DumpOptions, GuidPolicy};
@@ -33,6 +34,7 @@ pub(super) struct StatementReader {
     settings: SessionSettings,
     /// The position of the special column by table, for tables where it differs from WordPress' own.
     column_positions: HashMap<Vec<u8>, Option<usize>>,
+    binary_columns: BinaryColumns,
     statement: Statement,
 }
 
@@ -95,6 +97,7 @@ impl StatementReader {
             prefix: options.prefix.clone(),
             settings: SessionSettings::new(mode),
             column_positions: HashMap::new(),
+            binary_columns: BinaryColumns::default(),
             statement: Statement::default(),
         }
     }
@@ -102,7 +105,9 @@ impl StatementReader {
     /// The tokens that the rest of the statement needs.
     pub(super) fn token_filter(&self) -> TokenFilter {
         match &self.statement {
-            Statement { in_values: true, special: None, .. } => TokenFilter::Literals,
+            Statement { in_values: true, special: None, .. } if !self.binary_columns.any() => {
+                TokenFilter::Literals
+            }
             Statement { in_values: true, .. } => TokenFilter::Columns,
             _ => TokenFilter::All,
         }
@@ -116,6 +121,7 @@ impl StatementReader {
     /// Ends a statement and returns the mode of what follows; `None` if its charset cannot be parsed.
     pub(super) fn end_statement(&mut self) -> Option<Mode> {
         let statement = std::mem::take(&mut self.statement);
+        self.binary_columns.end_statement();
         if let (StatementKind::CreateTable, Some(special)) = (statement.kind, statement.special) {
             let SpecialColumn { table, role, position, .. } = special;
             if position == Some(default_position(role)) {
@@ -127,6 +133,13 @@ impl StatementReader {
             }
         }
         self.settings.end_statement()
+    }
+
+    /// Whether the current literal belongs to a binary column; `None` if that is not known.
+    pub(super) fn is_binary_column(&self) -> Option<bool> {
+        let Statement { in_values, depth, column, .. } = self.statement;
+        let is_known = in_values && (depth == 1 || !self.binary_columns.any());
+        if is_known { self.binary_columns.is_binary(column) } else { None }
     }
 
     /// Processes a token and returns its role.
@@ -201,6 +214,10 @@ impl StatementReader {
             let is_first = statement.depth == 0 && statement.special.is_none();
             if is_first && matches!(statement.kind, StatementKind::Rows | StatementKind::CreateTable) {
                 self.statement.special = self.special(name);
+                match self.statement.kind {
+                    StatementKind::CreateTable => self.binary_columns.begin_definition(name),
+                    _ => self.binary_columns.begin_rows(name),
+                }
             }
             return Role::Table;
         }
@@ -219,6 +236,7 @@ impl StatementReader {
 
     /// Checks a column name in a list of columns or a table definition.
     fn column(&mut self, name: &[u8]) {
+        self.binary_columns.column_named(name, self.statement.column);
         let Statement { special, column, .. } = &mut self.statement;
         let Some(special) = special else { return };
         if !std::mem::replace(&mut special.has_column_list, true) {
@@ -251,9 +269,13 @@ impl StatementReader {
     // --- words ------------------------------------------------------------------------------------------------------
 
     fn word(&mut self, word: &[u8], next: Option<&u8>, after_dot: bool) -> Role {
+        self.binary_columns.word(word);
         let Some(keyword) = Keyword::of(word).filter(|_| !after_dot && next != Some(&b'.')) else {
             if self.statement.kind == StatementKind::Start {
                 self.statement.kind = StatementKind::Other;
+                if word.eq_ignore_ascii_case(b"pragma") {
+                    self.settings.set_sqlite();
+                }
             }
             return self.name(word, next, after_dot);
         };

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod addresses;
+mod binary;
 mod characters;
+mod converted;
 mod folders;
 mod fuzz_findings;
 mod malformed;

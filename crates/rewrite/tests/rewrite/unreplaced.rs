@@ -2,7 +2,7 @@
 
 use wpclone_rewrite::{Encoding, Malformed, Report, UnreplacedReason};
 
-use crate::{default_rewriter, rewrite};
+use crate::{NEW, default_rewriter, rewrite, rewriter};
 
 fn reasons(value: &str) -> Vec<(UnreplacedReason, u64)> {
     let (new, report) = rewrite(&default_rewriter(), value);
@@ -32,6 +32,56 @@ fn an_unreplaced_host_is_counted_with_its_reason() {
     for other in ["http://example.com.au", "notexample.com", "shop.example.com"] {
         assert_eq!(reasons(other), []);
     }
+}
+
+#[test]
+fn a_host_that_is_written_as_a_pattern_is_kept_and_counted() {
+    let patterns = [
+        r"example\.com",
+        r"^https?://(www\.)?example\.com/(.*)$",
+        r"http:\/\/EXAMPLE\.com\/old",
+        r"www\.example\.com",
+        r"\bexample\.com\b",
+        r"^[a-z]+\.example\.com$",
+        r"example\\.com",
+        r"example\\\\.com",
+        "example[.]com",
+        "(?:http)s?://example[.]com:8080",
+        r"RewriteCond %{HTTP_HOST} ^example\.com$ [NC]",
+        "*.example.com",
+        "https://*.example.com",
+        ".example.com",
+        r#"{"from":"^https?:\/\/example\\.com\/a"}"#,
+        r#"a:1:{i:0;s:14:"example\.com\b";}"#,
+        "<i data-x='{&quot;u&quot;:&quot;example[.]com&quot;}'>",
+    ];
+    for pattern in patterns {
+        assert_eq!(reasons(pattern), [(UnreplacedReason::HostPattern, 1)], "{pattern}");
+    }
+    let others = [
+        r"shop\.example\.com",
+        r"example\.com\.au",
+        r"example\.community",
+        r"notexample\.com",
+        r"not-example\.com",
+        r"example\com",
+        r"example\.co",
+        "example[.com",
+        "*.shop.example.com",
+        ".example.com.au",
+    ];
+    for other in others {
+        assert_eq!(reasons(other), [], "{other}");
+    }
+    assert_eq!(reasons(r#"{"example\\.com":1}"#), [(UnreplacedReason::Key, 1)]);
+}
+
+#[test]
+fn patterns_of_one_host_are_found_among_many() {
+    let hosts: Vec<String> = (0..20).map(|host| format!("http://shop{host}.example.com")).collect();
+    let pairs: Vec<(&str, &str)> = hosts.iter().map(|from| (from.as_str(), NEW)).collect();
+    let (_, report) = rewrite(&rewriter(&pairs), r"^shop7\.example\.com$ shop77\.example\.com");
+    assert_eq!(report.unreplaced.into_iter().collect::<Vec<_>>(), [(UnreplacedReason::HostPattern, 1)]);
 }
 
 #[test]

@@ -39,6 +39,30 @@ fn a_literal_keeps_the_escapes_it_has() {
 }
 
 #[test]
+fn a_byte_order_mark_hides_no_statement() {
+    let one = |url: &str| format!("INSERT INTO t VALUES ('{url}');\n");
+    let files = |url: &str| {
+        let one = one(url);
+        // Also between files that were put together.
+        format!(
+            "\u{feff}{one}{one}\u{feff}{one}\u{feff}-- x\n{one}/* */\u{feff}\u{feff}{one}SET a='\u{feff}';{one}"
+        )
+    };
+    assert_rewritten_with(&DumpOptions::default(), &[(&files(OLD), &files(NEW))]);
+    let delimiter = |url: &str| format!("\u{feff}DELIMITER ;;\nINSERT INTO t VALUES ('{url}');;\n");
+    assert_rewritten_with(&DumpOptions::default(), &[(&delimiter(OLD), &delimiter(NEW))]);
+    let (_, report) = rewrite(&DumpOptions::default(), files(OLD).as_bytes());
+    assert_eq!((report.values, report.changed_values), (6, 6));
+}
+
+#[test]
+fn an_escaped_dot_is_a_dot() {
+    values(&DumpOptions::default(), &[(r"('http://example\.com/')", "('https://new.example.org/shop/')")]);
+    let (_, report) = rewrite(&DumpOptions::default(), rows(r"('^example\\.com$')").as_bytes());
+    assert_eq!(report.unreplaced.get(&UnreplacedReason::HostPattern), Some(&1));
+}
+
+#[test]
 fn encodings_inside_escaped_literals_are_decoded() {
     values(
         &DumpOptions::default(),
@@ -133,7 +157,7 @@ fn hexadecimal_literals_keep_the_case_of_their_digits() {
         text.bytes().map(|byte| if large { format!("{byte:02X}") } else { format!("{byte:02x}") }).collect()
     };
     for large in [true, false] {
-        let serialised = |url: &str| format!("a:1:{{i:0;s:{}:\"{url}\";}}é\u{0}", url.len());
+        let serialised = |url: &str| format!("a:1:{{i:0;s:{}:\"{url}\";}}é", url.len());
         for wrap in [
             |digits: &str| format!("0x{digits}"),
             |digits: &str| format!("_binary x'{digits}'"),
@@ -157,8 +181,8 @@ fn hexadecimal_literals_keep_the_case_of_their_digits() {
         &[
             ("(0x68747470,x 'http://example.com')", "(0x68747470,x 'https://new.example.org/shop')"),
             (
-                "(_binary 'http://example.com\\0',_utf8mb4'http://example.com',N'http://example.com')",
-                "(_binary 'https://new.example.org/shop\\0',_utf8mb4'https://new.example.org/shop',N'https://new.example.org/shop')",
+                "(_binary 'http://example.com\\n',_utf8mb4'http://example.com',N'http://example.com')",
+                "(_binary 'https://new.example.org/shop\\n',_utf8mb4'https://new.example.org/shop',N'https://new.example.org/shop')",
             ),
         ],
     );
@@ -166,16 +190,18 @@ fn hexadecimal_literals_keep_the_case_of_their_digits() {
 
 #[test]
 fn binary_data_around_an_address_is_not_changed() {
-    let row = |url: &str| {
-        let mut row = b"INSERT INTO t VALUES (_binary '".to_vec();
+    let row = |introducer: &str, url: &str| {
+        let mut row = format!("INSERT INTO t VALUES ({introducer}'").into_bytes();
         row.extend((0..=255_u8).filter(|byte| !matches!(byte, b'\'' | b'\\')));
         row.extend(b"\0\xff\xfe\xc3\\'\\\\ ");
         row.extend(url.bytes());
         row.extend(b"\0\xe2\x28\xa1');");
         row
     };
-    let (new, _) = rewrite(&DumpOptions::default(), &row(OLD));
-    assert_eq!(text(&new), text(&row(NEW)));
+    let (new, _) = rewrite(&DumpOptions::default(), &row("", OLD));
+    assert_eq!(text(&new), text(&row("", NEW)));
+    let (new, _) = rewrite(&DumpOptions::default(), &row("_binary ", OLD));
+    assert_eq!(text(&new), text(&row("_binary ", OLD)), "the address itself is binary data");
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod binary;
 mod dialects;
 mod malformed;
 mod prefix;
 mod properties;
+mod sqlite;
 
 use wpclone_rewrite::{DumpOptions, GuidPolicy, Options, PrefixMapping, Report, Rewriter, SiteMapping};
 

@@ -194,9 +194,14 @@ proptest! {
         let (is, report) = in_chunks(&options, &dump(&rows, escapes), &[64]);
         let rewriter = rewriter();
         let mut counted = Report::default();
-        let rewritten = |value: &Value, counted: &mut Report| Value {
-            bytes: rewriter.rewrite(&value.bytes, counted).into_owned(),
-            ..value.clone()
+        let rewritten = |value: &Value, counted: &mut Report| {
+            // Without a definition, hexadecimal literals are taken for binary data.
+            let new = match value.style {
+                Style::LowerHex => rewriter.rewrite_binary(&value.bytes, counted),
+                Style::UpperHex if !value.bytes.is_empty() => rewriter.rewrite_binary(&value.bytes, counted),
+                _ => rewriter.rewrite(&value.bytes, counted),
+            };
+            Value { bytes: new.into_owned(), ..value.clone() }
         };
         let moved: Vec<Vec<Value>> = rows.iter().map(|row| row.iter().map(|value| rewritten(value, &mut counted)).collect()).collect();
         let wanted = dump(&moved, escapes);

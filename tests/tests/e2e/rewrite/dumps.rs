@@ -71,6 +71,14 @@ fn moved(rewriter: &Rewriter, digits: &str) -> String {
     }
 }
 
+/// The same of a binary column.
+fn moved_binary(rewriter: &Rewriter, digits: &str) -> String {
+    match hex::decode(digits) {
+        Ok(bytes) => hex::encode_upper(rewriter.rewrite_binary(&bytes, &mut Report::default())),
+        Err(_) => digits.to_owned(),
+    }
+}
+
 /// Compares every row of these tables with its values rewritten one by one.
 async fn compare(
     (old, tables): (&Schema, Vec<String>),
@@ -96,12 +104,7 @@ async fn compare(
                     "option_name" => hex::encode_upper(renamed(&text()?, PrefixMapping::option)?),
                     "meta_key" => hex::encode_upper(renamed(&text()?, PrefixMapping::user_meta)?),
                     kept if keeps.contains(&kept) => old.clone(),
-                    // The server fills it up.
-                    "fixed" if *old != "NULL" => {
-                        let mut digits = moved(&rewriter, old.trim_end_matches("00"));
-                        digits.extend(std::iter::repeat_n('0', 80 - digits.len()));
-                        digits
-                    }
+                    "data" | "fixed" => moved_binary(&rewriter, old),
                     _ => moved(&rewriter, old),
                 };
                 ensure!(*new == wanted, "{table}.{column} of {}: {new} instead of {wanted}", row[0]);
