@@ -61,9 +61,9 @@ pub(crate) enum Failure {
         /// The system's error.
         error: std::io::Error,
     },
-    /// A value to rewrite is larger than the limit.
+    /// The input cannot be rewritten: a value is larger than the limit, or it is not text.
     #[error("{0}")]
-    TooLarge(String),
+    UnsupportedInput(String),
     /// Writing the result to standard output failed.
     #[error("the result cannot be written: {0}")]
     Output(#[from] std::io::Error),
@@ -85,7 +85,7 @@ impl Failure {
             {
                 0
             }
-            Self::Stream { .. } | Self::TooLarge(_) => STREAM_FAILED,
+            Self::Stream { .. } | Self::UnsupportedInput(_) => STREAM_FAILED,
             Self::Problem { .. }
             | Self::NotOurApi { .. }
             | Self::Unreachable { .. }

@@ -17,7 +17,8 @@ With --sql the values are the literals of INSERT, REPLACE and UPDATE. Everything
 a dump a larger value is copied unchanged.
 
 A report goes to standard error: what was replaced, what is malformed, and which old URLs are left
-and why. Exit codes: 0 done, 1 reading or writing failed, 2 wrong usage.
+and why. Exit codes: 0 done, 1 reading or writing failed or the input is in UTF-16 or compressed,
+2 wrong usage.
 
 Examples:
   wpclone rewrite --sql --from http://example.com --to https://example.org <old.sql >new.sql
@@ -52,7 +53,7 @@ pub(crate) struct RewriteArgs {
     /// Standard input is a list of values that each end with a NUL
     #[arg(long, conflicts_with = "sql")]
     pub(super) nul: bool,
-    /// Standard input is an SQL dump of MySQL or MariaDB
+    /// Standard input is an SQL dump of MySQL, MariaDB or SQLite
     #[arg(long)]
     sql: bool,
     /// Backslashes in the dump are not escapes (sql_mode NO_BACKSLASH_ESCAPES)

@@ -193,6 +193,65 @@ fn input(text: &[u8]) -> std::fs::File {
 }
 
 #[tokio::test]
+async fn text_in_utf_16_and_compressed_files_are_refused() {
+    let dump = "INSERT INTO t VALUES ('http://example.com');\n";
+    let units = |bytes: fn(u16) -> [u8; 2]| dump.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+    let (little, big) = (units(u16::to_le_bytes), units(u16::to_be_bytes));
+    let with_mark = |mark: &[u8], text: &[u8]| [mark, text].concat();
+    let wide: Vec<u8> = dump.chars().flat_map(|letter| u32::from(letter).to_le_bytes()).collect();
+    let cases = [
+        (with_mark(&[0xFF, 0xFE], &little), "UTF-16"),
+        (with_mark(&[0xFE, 0xFF], &big), "UTF-16"),
+        (little, "UTF-16"),
+        (big, "UTF-16"),
+        (with_mark(&[0xFF, 0xFE, 0, 0], &wide), "UTF-32"),
+        (b"\x1f\x8b\x08\0\0\0\0\0".to_vec(), "gzip"),
+        (b"BZh91AY&SY".to_vec(), "bzip2"),
+        (b"PK\x03\x04\x14\0".to_vec(), "zip"),
+        (b"\x28\xb5\x2f\xfd\0".to_vec(), "Zstandard"),
+        (b"SQLite format 3\0\x10\0".to_vec(), "SQLite"),
+    ];
+    for (bytes, name) in cases {
+        let mut command = program(NO_URL, &[PAIR, &["--sql"]].concat());
+        command.stdin(input(&bytes));
+        let output = run(command).await;
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{name}: {output:?}");
+        assert!(
+            output.stderr.starts_with("error: standard input is ") && output.stderr.contains(name),
+            "{output:?}"
+        );
+    }
+    let mut command = program(NO_URL, PAIR);
+    command.stdin(input(&[0xFF, 0xFE, b'h', 0]));
+    assert_eq!(run(command).await.code, 1, "a value in UTF-16");
+}
+
+#[tokio::test]
+async fn input_in_which_nothing_was_recognised_is_told() {
+    let cases = [
+        (&["--sql"][..], "", "standard input is empty"),
+        (&["--sql"], "COPY t (a) FROM stdin;\nhttp://example.com\n\\.\n", "no rows were recognised"),
+        (&["--sql"], "id,url\n1,http://example.com\n", "no rows were recognised"),
+        (&["--sql"], "<?xml version=\"1.0\"?><a>http://example.com</a>", "no rows were recognised"),
+        (&["--sql"], "CREATE TABLE t (a text);\n", "no rows were recognised"),
+        (&["--sql"], "INSERT INTO t VALUES ('http://other.example');\n", "no old URL was found"),
+        (&["--nul"], "a\0b\0", "no old URL was found"),
+        (&[], "http://other.example", "no old URL was found"),
+        (&[], "", "standard input is empty"),
+    ];
+    for (args, text, note) in cases {
+        let output = rewrite(args, text).await;
+        assert_eq!((output.code, output.stdout.as_str()), (0, text), "{output:?}");
+        assert!(output.stderr.contains(&format!("\nnote: {note}")), "{output:?}");
+        let output = rewrite(&[args, &["--report", "json"]].concat(), text).await;
+        let report: Value = serde_json::from_str(&output.stderr).unwrap();
+        assert!(report["note"].as_str().unwrap().starts_with(note), "{report}");
+    }
+    let output = rewrite(&["--sql"], "\u{feff}INSERT INTO t VALUES ('bob@example.com');\n").await;
+    assert!(!output.stderr.contains("note: "), "{output:?}");
+}
+
+#[tokio::test]
 async fn binary_data_is_copied_unchanged() {
     let mut dump = b"INSERT INTO t VALUES (_binary '".to_vec();
     dump.extend((0..=255).filter(|byte| !matches!(byte, b'\'' | b'\\')));
