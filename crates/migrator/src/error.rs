@@ -5,6 +5,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use url::Url;
 
+/// `ER_DUP_ENTRY` of MySQL and MariaDB.
+const DUPLICATE_ENTRY: u32 = 1062;
+
 /// Why a request failed. Contains no secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -73,6 +76,9 @@ pub struct MigratorError {
     /// The code, such as `busy`: at most 32 letters, digits and `_`; other characters are dropped.
     #[serde(rename = "error", deserialize_with = "plain")]
     pub code: String,
+    /// The number of the database's error, for `database_error`.
+    #[serde(default)]
+    pub errno: Option<u32>,
     /// The id under which the site's PHP log has details, of the same characters.
     #[serde(default, deserialize_with = "plain")]
     pub id: String,
@@ -99,6 +105,12 @@ impl ClientError {
         }
     }
 
+    /// Whether the target's database refuses a row because it equals another one in a unique index.
+    #[must_use]
+    pub fn is_duplicate_key(&self) -> bool {
+        matches!(self, Self::Migrator { error, .. } if error.errno == Some(DUPLICATE_ENTRY))
+    }
+
     /// Whether the same request may succeed later, or with a smaller budget.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -107,6 +119,7 @@ impl ClientError {
             Self::UnexpectedContent { status } | Self::Unverified { status, .. } => {
                 *status < 300 || *status == 408 || *status == 413 || *status == 429 || *status >= 500
             }
+            Self::Migrator { .. } if self.is_duplicate_key() => false,
             Self::Migrator { error, .. } => {
                 matches!(error.code.as_str(), "busy" | "database_error" | "internal_error")
             }

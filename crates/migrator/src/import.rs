@@ -13,7 +13,7 @@ use crate::files::Root;
 use crate::outgoing::{FileBatch, RowChunk};
 use crate::paging::{Paging, Steps};
 use crate::retry::with_retries;
-use crate::rows::{RowCount, RowDigest};
+use crate::rows::{RowCount, RowDigest, UniqueConflicts};
 use crate::transport::{BodyFormat, RouteCall};
 
 /// The maximum number of chunks of a table, so that the next number always exists.
@@ -95,6 +95,9 @@ pub struct TableProgress {
     pub cursor: Option<Json>,
     /// Whether the last chunk was loaded.
     pub complete: bool,
+    /// Rows that were loaded in their other form.
+    #[serde(default)]
+    pub unique_conflicts: UniqueConflicts,
 }
 
 /// The result of defining a table, view or trigger.
@@ -124,6 +127,9 @@ pub struct LoadResult {
     pub chunk: u32,
     /// Number of rows of the whole table so far.
     pub rows: u64,
+    /// Rows of the whole table so far that were loaded in their other form.
+    #[serde(default)]
+    pub unique_conflicts: UniqueConflicts,
 }
 
 /// The result of storing parts of files.

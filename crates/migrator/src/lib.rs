@@ -46,6 +46,9 @@ pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, WordPres
 pub use outgoing::{FileBatch, OutgoingPart, PartKind, RowChunk};
 pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
 pub use removal::RemovalReport;
-pub use rows::{LARGE_VALUE_BYTES, RowCount, RowDigest, RowPart, Rows, RowsHeader, Value, write_row};
+pub use rows::{
+    AlternativeRows, LARGE_VALUE_BYTES, RowCount, RowDigest, RowPart, Rows, RowsHeader, UniqueConflicts,
+    Value, write_row,
+};
 pub use signing::{Key, KeyError, Request};
 pub use stream::{IndexStream, RowStream, StagedIndex};

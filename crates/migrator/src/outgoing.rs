@@ -7,6 +7,7 @@ use crate::ClientError;
 use crate::buffer_pool::Pool;
 use crate::files::Root;
 use crate::frames::{FrameBuffer, MAX_PAYLOAD_BYTES};
+use crate::rows::AlternativeRows;
 
 /// The maximum bytes of rows in one frame; limits the target's memory use.
 const FRAME_BYTES: usize = 256 * 1024;
@@ -79,6 +80,15 @@ impl RowChunk {
     pub fn piece(&mut self, column: u16, offset: u64, bytes: &[u8]) {
         self.close();
         self.frames.frame(b'P', &[&column.to_be_bytes(), &offset.to_be_bytes(), bytes]);
+        self.part_count += 1;
+        self.ends.push((self.frames.len(), self.part_count));
+    }
+
+    /// Adds a row in two forms.
+    pub fn alternatives(&mut self, rows: &AlternativeRows<'_>) {
+        self.close();
+        let AlternativeRows { new, kept, values, addresses } = rows;
+        self.frames.frame(b'A', &[&values.to_be_bytes(), &addresses.to_be_bytes(), new, kept]);
         self.part_count += 1;
         self.ends.push((self.frames.len(), self.part_count));
     }

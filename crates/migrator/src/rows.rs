@@ -135,6 +135,32 @@ impl TryFrom<String> for RowDigest {
     }
 }
 
+/// A row in two forms, for a table with unique indexes. The target loads the other one if the new one is not unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlternativeRows<'a> {
+    /// The row with all its new values, as encoded by [`write_row`] without large values.
+    pub new: &'a [u8],
+    /// The row with its old values in unique indexes.
+    pub kept: &'a [u8],
+    /// How many values differ.
+    pub values: u32,
+    /// How many addresses are replaced in the differing values.
+    pub addresses: u32,
+}
+
+/// The rows of a table of which the target loaded the other form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct UniqueConflicts {
+    /// How many.
+    pub rows: u64,
+    /// The sum of their [`values`](AlternativeRows::values).
+    pub values: u64,
+    /// The sum of their [`addresses`](AlternativeRows::addresses).
+    pub addresses: u64,
+    /// What to combine the digest of the new rows with, to get that of the loaded ones.
+    pub digest: RowDigest,
+}
+
 /// The header of a response with rows.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RowsHeader {

@@ -46,6 +46,8 @@ pub(crate) struct Checkpoint {
     pub(crate) unreplaced: BTreeMap<UnreplacedReason, u64>,
     #[serde(rename = "tl", default)]
     pub(crate) skipped_large_values: u64,
+    #[serde(rename = "uc", default)]
+    pub(crate) unique_conflicts: u64,
 }
 
 impl Checkpoint {
@@ -70,6 +72,7 @@ impl Checkpoint {
             addresses: counts.report.replaced_addresses,
             unreplaced: counts.report.unreplaced.clone(),
             skipped_large_values: counts.skipped_large_values,
+            unique_conflicts: counts.unique_conflicts,
         }
     }
 
@@ -87,8 +90,11 @@ impl Checkpoint {
     /// Whether its numbers can be counted on from.
     fn is_plausible(&self) -> bool {
         let counted = [self.units, self.source_rows, self.target_rows, self.changed, self.addresses];
-        let reasons =
-            self.omitted.values().chain(self.unreplaced.values()).chain([&self.skipped_large_values]);
+        let reasons = self
+            .omitted
+            .values()
+            .chain(self.unreplaced.values())
+            .chain([&self.skipped_large_values, &self.unique_conflicts]);
         counted.iter().chain(reasons).all(|number| *number <= MAX_COUNT)
     }
 
@@ -100,6 +106,7 @@ impl Checkpoint {
         counts.report.replaced_addresses = self.addresses;
         counts.report.unreplaced.clone_from(&self.unreplaced);
         counts.skipped_large_values = self.skipped_large_values;
+        counts.unique_conflicts = self.unique_conflicts;
     }
 }
 

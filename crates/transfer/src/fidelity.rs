@@ -14,6 +14,9 @@ pub enum OmitReason {
     Session,
     /// A salt or key that WordPress stores in the options: a copy makes its own.
     Salt,
+    /// An option or user metadata that is named after the target's table prefix: at the source it belongs to another
+    /// installation.
+    OtherPrefix,
     /// A view or trigger that the target could not create.
     ViewOrTrigger,
     /// A file that the source does not export: caches, backups, logs, drop-ins, secrets of the server, unreadable files.
@@ -48,6 +51,9 @@ pub struct TableFidelity {
     pub omitted: BTreeMap<OmitReason, u64>,
     /// Values that were changed on the way.
     pub changed_values: u64,
+    /// Rows that keep an old address: with the new one they would equal another row in a unique index.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unique_conflicts: u64,
     /// How much was added to the table's `AUTO_INCREMENT`.
     #[serde(skip_serializing_if = "is_zero")]
     pub auto_increment_offset: u64,

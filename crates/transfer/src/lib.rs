@@ -2,6 +2,7 @@
 
 mod active_plugins;
 mod checkpoint;
+mod column_rule;
 mod error;
 mod existing_content;
 mod fetch_queue;
@@ -9,6 +10,7 @@ mod fidelity;
 mod files;
 mod files_digest;
 mod free_space;
+mod held_rows;
 mod plan;
 mod progress;
 mod row_stream;
@@ -16,6 +18,8 @@ mod row_transformer;
 mod staged_files;
 mod table;
 mod transfer;
+mod unique_columns;
+mod wide_charset;
 
 pub use error::{PreflightFailure, TransferError};
 pub use fidelity::{

@@ -1,13 +1,17 @@
 //! Turns the source's rows into units for the target: joins values that come in pieces, transforms them and splits them
 //! again. The same rows always emit the same units, so that a resumed transfer can skip units by their number.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
-use wpclone_migrator::{LARGE_VALUE_BYTES, RowDigest, RowPart, Value, write_row};
-use wpclone_rewrite::Report;
+use wpclone_migrator::{
+    AlternativeRows, LARGE_VALUE_BYTES, RowDigest, RowPart, UniqueConflicts, Value, write_row,
+};
+use wpclone_rewrite::{Report, UnreplacedReason};
 
 use crate::fidelity::OmitReason;
+use crate::held_rows::{HeldRows, UniqueChanges, write_values};
 use crate::row_transformer::{RowAction, RowTransformer};
 
 #[cfg(test)]
@@ -18,6 +22,9 @@ const MAX_BUFFERED_BYTES: u64 = 24 << 20;
 /// Size of the pieces that large values are split into.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// Both forms of a row together have at most this size; else its values in unique indexes stay.
+const MAX_ALTERNATIVE_BYTES: usize = 1 << 20;
+
 /// A part of a row chunk for the target.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unit<'a> {
@@ -25,6 +32,8 @@ pub(crate) enum Unit<'a> {
     Row { bytes: &'a [u8], whole: bool },
     /// A piece of a large value of the row before.
     Piece { column: u16, offset: u64, bytes: &'a [u8] },
+    /// A row whose addresses are in a unique index.
+    Alternatives(AlternativeRows<'a>),
 }
 
 /// Counts and digests of the rows so far.
@@ -38,6 +47,23 @@ pub(crate) struct Counts {
     pub(crate) report: Report,
     /// Values that were too large to be transformed.
     pub(crate) skipped_large_values: u64,
+    /// Rows that keep an old address because of a unique index.
+    pub(crate) unique_conflicts: u64,
+}
+
+impl Counts {
+    /// Takes back what was counted for rows that the target loaded with their other values.
+    pub(crate) fn take_back(&mut self, conflicts: &UniqueConflicts) {
+        self.unique_conflicts = self.unique_conflicts.saturating_add(conflicts.rows);
+        self.target_digest.combine(conflicts.digest);
+        let report = &mut self.report;
+        let addresses = conflicts.addresses.min(report.replaced_addresses);
+        report.changed_values = report.changed_values.saturating_sub(conflicts.values);
+        report.replaced_addresses -= addresses;
+        if addresses > 0 {
+            *report.unreplaced.entry(UnreplacedReason::UniqueIndex).or_default() += addresses;
+        }
+    }
 }
 
 /// A piece does not match its row: the row changed while it was read.
@@ -49,6 +75,10 @@ pub(crate) struct RowStream<'m> {
     transformer: RowTransformer<'m>,
     open: Option<Open>,
     row: Vec<u8>,
+    /// Whether all values in unique indexes stay as they are.
+    keeps_unique: bool,
+    /// Rows that are emitted after all others, so that a row that does not change keeps its place in a unique index.
+    held: HeldRows,
     pub(crate) counts: Counts,
 }
 
@@ -78,12 +108,38 @@ enum RowMode {
 
 impl<'m> RowStream<'m> {
     pub(crate) fn new(transformer: RowTransformer<'m>) -> Self {
-        Self { transformer, open: None, row: Vec::new(), counts: Counts::default() }
+        Self {
+            transformer,
+            open: None,
+            row: Vec::new(),
+            keeps_unique: false,
+            held: HeldRows::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Keeps all values in unique indexes.
+    pub(crate) fn keeping_unique(self, keeps_unique: bool) -> Self {
+        Self { keeps_unique, ..self }
     }
 
     /// Whether the last row is complete.
     pub(crate) fn is_between_rows(&self) -> bool {
         self.open.is_none()
+    }
+
+    /// Whether all rows so far were emitted.
+    pub(crate) fn is_emitted(&self) -> bool {
+        self.open.is_none() && self.held.is_empty()
+    }
+
+    /// Emits the rows that were held back.
+    pub(crate) fn finish(&mut self, emit: &mut impl FnMut(Unit<'_>)) {
+        self.held.drain(|row| {
+            self.counts.target_rows += 1;
+            self.counts.target_digest.add(row.new);
+            emit(Unit::Alternatives(row));
+        });
     }
 
     /// Adds the number of rows of a response and their digest.
@@ -160,16 +216,18 @@ impl<'m> RowStream<'m> {
 
     /// Emits a row that is too large to buffer. Only its small values are transformed.
     fn pass_through(&mut self, values: &[Value<'_>], emit: &mut impl FnMut(Unit<'_>)) {
-        let mut new = Vec::with_capacity(values.len());
+        let (mut new, mut unique) = (Vec::with_capacity(values.len()), UniqueChanges::default());
         for (at, value) in values.iter().enumerate() {
             let Value::Bytes(bytes) = value else {
                 new.push(None);
                 continue;
             };
             // A value that would grow into a large one stays unchanged: the order of pieces is fixed already.
-            let value = self.transformer.value(at, bytes, &mut self.counts.report);
-            new.push(Some(value).filter(|value| value.len() <= LARGE_VALUE_BYTES));
+            let value = self.value(at, bytes, &mut unique);
+            let fits = !self.transformer.is_unique(at) && value.len() <= LARGE_VALUE_BYTES;
+            new.push(Some(value).filter(|_| fits));
         }
+        self.keep_unique(unique);
         let values: Vec<Value<'_>> =
             values.iter().zip(&new).map(|(old, new)| new.as_deref().map_or(*old, Value::Bytes)).collect();
         let mut row = std::mem::take(&mut self.row);
@@ -240,15 +298,54 @@ impl<'m> RowStream<'m> {
         values: impl Iterator<Item = Option<&'v [u8]>>,
         emit: &mut impl FnMut(Unit<'_>),
     ) {
-        let new: Vec<_> = values
-            .enumerate()
-            .map(|(at, value)| Some(self.transformer.value(at, value?, &mut self.counts.report)))
-            .collect();
-        let values: Vec<Value<'_>> =
-            new.iter().map(|new| new.as_deref().map_or(Value::Null, Value::of)).collect();
+        let (old, mut unique): (Vec<_>, _) = (values.collect(), UniqueChanges::default());
+        let mut new = Vec::with_capacity(old.len());
+        for (at, value) in old.iter().enumerate() {
+            new.push(value.map(|value| self.value(at, value, &mut unique)));
+        }
+        if unique.values > 0 {
+            let mut kept = new.clone();
+            for (at, kept) in kept.iter_mut().enumerate().filter(|(at, _)| self.transformer.is_unique(*at)) {
+                *kept = old[at].map(Cow::Borrowed);
+            }
+            let lengths = || new.iter().chain(&kept).flatten().map(|value| value.len());
+            let fits = lengths().all(|length| length <= LARGE_VALUE_BYTES)
+                && lengths().sum::<usize>() <= MAX_ALTERNATIVE_BYTES;
+            if fits && !self.keeps_unique {
+                if self.held.is_full() {
+                    self.finish(emit);
+                }
+                return self.held.push(&new, &kept, unique);
+            }
+            self.keep_unique(unique);
+            new = kept;
+        }
+        self.emit_values(&new, emit);
+    }
+
+    /// A transformed value. What changes in a unique index is added up.
+    fn value<'v>(&mut self, at: usize, value: &'v [u8], unique: &mut UniqueChanges) -> Cow<'v, [u8]> {
+        if !self.transformer.is_unique(at) {
+            return self.transformer.value(at, value, &mut self.counts.report);
+        }
+        let mut own = Report::default();
+        let new = self.transformer.value(at, value, &mut own);
+        unique.add(&own);
+        self.counts.report.merge(own);
+        new
+    }
+
+    /// Counts a row whose changes in unique indexes are not sent: one that travels in pieces has no alternative.
+    fn keep_unique(&mut self, unique: UniqueChanges) {
+        if unique.values > 0 {
+            self.counts.take_back(&unique.not_sent());
+        }
+    }
+
+    fn emit_values(&mut self, new: &[Option<Cow<'_, [u8]>>], emit: &mut impl FnMut(Unit<'_>)) {
         let mut row = std::mem::take(&mut self.row);
         row.clear();
-        write_row(&mut row, &values);
+        write_values(&mut row, new);
         let large = new.iter().enumerate().filter_map(|(at, new)| Some((at, new.as_deref()?)));
         let large: Vec<_> = large.filter(|(_, bytes)| bytes.len() > LARGE_VALUE_BYTES).collect();
         self.emit_row(&row, large.is_empty(), emit);

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-use wpclone_migrator::{Column, Table};
+use wpclone_migrator::Table;
 use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
 
 use crate::active_plugins;
+use crate::column_rule::ColumnRule;
 use crate::fidelity::OmitReason;
+use crate::unique_columns::unique_columns;
 
 /// User metadata with credentials: sessions and application passwords of the original must not be valid on a copy.
 const CREDENTIAL_META_KEYS: [&[u8]; 2] = [b"session_tokens", b"_application_passwords"];
@@ -24,9 +26,6 @@ const SALTS: [&[u8]; 9] = [
     b"secret",
 ];
 
-/// Unreplaced addresses of a table that are reported with their context.
-const MAX_SAMPLES: usize = 100;
-
 /// What is done with a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RowAction {
@@ -36,34 +35,13 @@ pub(crate) enum RowAction {
     Omit(OmitReason),
 }
 
-/// How the values of a column are transformed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ColumnRule {
-    /// Not at all: the column holds no text.
-    Copy,
-    /// Addresses are replaced, unless the new value is longer than the column allows.
-    Text(MaxLength),
-    /// Option names and keys of user metadata follow the table prefix.
-    OptionName,
-    UserMetaKey,
-}
-
-/// The longest value that a column can hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MaxLength {
-    Bytes(u64),
-    /// Characters; how many bytes they have depends on the charset.
-    Characters {
-        most: u64,
-        utf8: bool,
-    },
-}
-
 /// Transforms the rows of one table.
 pub(crate) struct RowTransformer<'a> {
     rewriter: &'a Rewriter,
     prefix: Option<&'a PrefixMapping>,
     columns: Vec<ColumnRule>,
+    /// Whether a column's addresses must stay apart from those of other rows, because of a unique index.
+    unique: Vec<bool>,
     /// The kind of key-value table, and the column of the key.
     named: Option<(KeyTable, usize)>,
     /// The column of the value, in options and post metadata.
@@ -110,7 +88,7 @@ impl<'a> RowTransformer<'a> {
             _ => None,
         };
         let mut columns: Vec<ColumnRule> =
-            table.transferred_columns().map(|column| column_rule(column, table)).collect();
+            table.transferred_columns().map(|column| ColumnRule::of(column, table, rewriter)).collect();
         if let Some((kind, at)) = named {
             match kind {
                 KeyTable::Option => columns[at] = ColumnRule::OptionName,
@@ -123,10 +101,16 @@ impl<'a> RowTransformer<'a> {
             Some((KeyTable::PostMeta, _)) => place("meta_value"),
             _ => None,
         };
+        let mut unique = unique_columns(table);
+        for (unique, rule) in unique.iter_mut().zip(&columns) {
+            // Options that would get the name of a renamed one are omitted.
+            *unique &= !matches!(rule, ColumnRule::Copy | ColumnRule::OptionName | ColumnRule::UserMetaKey);
+        }
         Self {
             rewriter,
             prefix,
             columns,
+            unique,
             named,
             value_column,
             deactivated: &[],
@@ -157,7 +141,19 @@ impl<'a> RowTransformer<'a> {
                 RowAction::Omit(OmitReason::Session)
             }
             Some((KeyTable::Option, name)) if SALTS.contains(&name) => RowAction::Omit(OmitReason::Salt),
+            Some((kind, name)) if self.is_stale(kind, name) => RowAction::Omit(OmitReason::OtherPrefix),
             _ => RowAction::Keep,
+        }
+    }
+
+    /// Whether a name belongs to the new prefix already: it is left of another installation, and would stand beside the
+    /// one that is renamed.
+    fn is_stale(&self, kind: KeyTable, name: &[u8]) -> bool {
+        let Some(prefix) = self.prefix else { return false };
+        match kind {
+            KeyTable::Option => prefix.is_renamed_option(name),
+            KeyTable::UserMeta => prefix.is_renamed_capability(name),
+            KeyTable::PostMeta => false,
         }
     }
 
@@ -174,7 +170,6 @@ impl<'a> RowTransformer<'a> {
             _ => {}
         }
         match self.columns.get(column) {
-            Some(ColumnRule::Text(max)) => self.text(value, *max, report),
             Some(ColumnRule::OptionName) => {
                 let new = named(self.prefix.and_then(|prefix| prefix.option(value)));
                 report.prefix_renames += u64::from(matches!(new, Cow::Owned(_)));
@@ -185,76 +180,30 @@ impl<'a> RowTransformer<'a> {
                 report.prefix_renames += u64::from(matches!(new, Cow::Owned(_)));
                 new
             }
-            Some(ColumnRule::Copy) | None => Cow::Borrowed(value),
+            Some(rule) => rule.rewrite(self.rewriter, value, report),
+            None => Cow::Borrowed(value),
         }
+    }
+
+    /// Whether a column's values may change, and must stay apart from those of other rows.
+    pub(crate) fn is_unique(&self, column: usize) -> bool {
+        self.unique.get(column).is_some_and(|unique| *unique)
     }
 
     /// Whether a column's values may change.
     pub(crate) fn transforms(&self, column: usize) -> bool {
         self.columns.get(column).is_some_and(|rule| *rule != ColumnRule::Copy)
     }
-
-    fn text<'v>(&self, value: &'v [u8], max: MaxLength, report: &mut Report) -> Cow<'v, [u8]> {
-        let mut own = Report::default();
-        let new = self.rewriter.rewrite(value, &mut own);
-        if matches!(new, Cow::Owned(_)) && !max.fits(&new) {
-            // The column would truncate it: an old address is better than half a new one.
-            *report.unreplaced.entry(wpclone_rewrite::UnreplacedReason::ColumnTooShort).or_default() +=
-                own.replaced_addresses;
-            report.values += 1;
-            return Cow::Borrowed(value);
-        }
-        own.unreplaced_samples.truncate(MAX_SAMPLES.saturating_sub(report.unreplaced_samples.len()));
-        report.merge(own);
-        new
-    }
-}
-
-impl MaxLength {
-    fn fits(self, value: &[u8]) -> bool {
-        match self {
-            Self::Bytes(most) => value.len() as u64 <= most,
-            Self::Characters { most, utf8 } => {
-                // In UTF-8 every byte that is not a continuation byte begins a character.
-                let letters = if utf8 {
-                    value.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
-                } else {
-                    value.len()
-                };
-                letters as u64 <= most
-            }
-        }
-    }
-}
-
-/// The rule for a column, by its type. Only text types and MySQL's `json` can hold addresses.
-fn column_rule(column: &Column, table: &Table) -> ColumnRule {
-    let kind = column.kind.to_ascii_lowercase();
-    let name = kind.split(['(', ' ']).next().unwrap_or_default();
-    let declared = kind.split(['(', ')']).nth(1).and_then(|number| number.parse().ok());
-    let charset = column.charset.as_deref().unwrap_or(&table.charset);
-    let max = match name {
-        "char" | "varchar" => {
-            MaxLength::Characters { most: declared.unwrap_or(1), utf8: charset.starts_with("utf8") }
-        }
-        "varbinary" => MaxLength::Bytes(declared.unwrap_or(1)),
-        "tinytext" | "tinyblob" => MaxLength::Bytes((1 << 8) - 1),
-        "text" | "blob" => MaxLength::Bytes((1 << 16) - 1),
-        "mediumtext" | "mediumblob" => MaxLength::Bytes((1 << 24) - 1),
-        "longtext" | "longblob" | "json" => MaxLength::Bytes((1 << 32) - 1),
-        _ => return ColumnRule::Copy,
-    };
-    ColumnRule::Text(max)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
     use wpclone_rewrite::{Options, SiteMapping};
 
     use super::*;
 
-    fn table(columns: &[(&str, &str, &str)]) -> Table {
+    pub(crate) fn table(columns: &[(&str, &str, &str)]) -> Table {
         let column = |(name, kind, charset): &(&str, &str, &str)| {
             json!({"name": name, "type": kind, "nullable": true, "default": null, "auto_increment": false,
                 "on_update": null, "charset": charset, "collation": null, "comment": "", "generated": null,
@@ -266,15 +215,14 @@ mod tests {
         serde_json::from_value(table).unwrap()
     }
 
-    fn rewriter() -> Rewriter {
+    pub(crate) fn rewriter() -> Rewriter {
         let pair = SiteMapping::new("http://a.example", "https://a-longer-name.example").unwrap();
         Rewriter::new(&[pair], Options::default()).unwrap()
     }
 
     #[test]
     fn only_text_columns_are_rewritten() {
-        let kinds =
-            ["bigint(20) unsigned", "datetime", "bit(1)", "point", "enum('http://a.example')", "binary(16)"];
+        let kinds = ["bigint(20) unsigned", "datetime", "bit(1)", "point", "enum('a')", "inet6"];
         let columns: Vec<_> = kinds.iter().map(|kind| ("c", *kind, "utf8mb4")).collect();
         let rewriter = rewriter();
         let transformer = RowTransformer::new(&table(&columns), "x", &rewriter, None);
@@ -325,6 +273,28 @@ mod tests {
         assert_eq!(&*transformer.value(0, b"wp_user_roles", &mut report), b"x7_user_roles");
         assert_eq!(&*transformer.value(0, b"http://a.example", &mut report), b"http://a.example", "a name");
         assert_eq!(report.prefix_renames, 2);
+    }
+
+    #[test]
+    fn names_that_belong_to_the_new_prefix_already_are_omitted() {
+        let (rewriter, prefix) = (rewriter(), PrefixMapping::new("wp_", "x7_"));
+        let options =
+            table(&[("option_name", "varchar(191)", "utf8mb4"), ("option_value", "longtext", "utf8mb4")]);
+        let mut transformer = RowTransformer::new(&options, "options", &rewriter, Some(&prefix));
+        assert_eq!(transformer.action(|_| Some(b"x7_user_roles")), RowAction::Omit(OmitReason::OtherPrefix));
+        for name in [&b"wp_user_roles"[..], b"x7_page", b"x7_", b"user_roles"] {
+            assert_eq!(transformer.action(|_| Some(name)), RowAction::Keep);
+        }
+        let usermeta =
+            table(&[("umeta_id", "bigint(20)", "utf8mb4"), ("meta_key", "varchar(255)", "utf8mb4")]);
+        let mut transformer = RowTransformer::new(&usermeta, "usermeta", &rewriter, Some(&prefix));
+        let mut action = |key: &'static [u8]| transformer.action(|at| (at == 1).then_some(key));
+        assert_eq!(action(b"x7_capabilities"), RowAction::Omit(OmitReason::OtherPrefix));
+        assert_eq!(action(b"x7_user_level"), RowAction::Omit(OmitReason::OtherPrefix));
+        assert_eq!(action(b"wp_capabilities"), RowAction::Keep);
+        assert_eq!(action(b"x7_other"), RowAction::Keep);
+        let mut same = RowTransformer::new(&usermeta, "usermeta", &rewriter, None);
+        assert_eq!(same.action(|at| (at == 1).then_some(b"wp_capabilities")), RowAction::Keep);
     }
 
     #[test]

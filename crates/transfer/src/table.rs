@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
     AdaptiveBatch, Client, ClientError, Cursor, Definition, Import, RowChunk, RowCount, Rows, Table,
-    TableProgress,
+    TableProgress, UniqueConflicts,
 };
 use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
 
@@ -65,6 +65,8 @@ pub(crate) struct TransferredTable {
 enum ReadError {
     /// The source's rows changed while they were read.
     Changed,
+    /// On the target, two rows are equal in a unique index.
+    DuplicateKey(ClientError),
     Failed(TransferError),
 }
 
@@ -86,12 +88,19 @@ impl TableTransfer<'_> {
         &self,
         progress: Option<&TableProgress>,
     ) -> Result<TransferredTable, TransferError> {
-        let mut resumed = progress.cloned();
+        let (mut resumed, mut keeps_unique) = (progress.cloned(), false);
         for read in 0..MAX_READS {
             let last = read + 1 == MAX_READS;
-            match self.attempt(resumed.take(), read, last).await {
+            match self.attempt(resumed.take(), read, last, keeps_unique).await {
                 Ok(result) => return Ok(result),
                 Err(ReadError::Failed(error)) => return Err(error),
+                Err(ReadError::DuplicateKey(error)) if keeps_unique => {
+                    return Err(TransferError::Target(error));
+                }
+                Err(ReadError::DuplicateKey(_)) => {
+                    tracing::info!(table = self.table.name, "values in unique indexes are not changed");
+                    keeps_unique = true;
+                }
                 Err(ReadError::Changed) => {
                     tracing::info!(table = self.table.name, read, "the table changed while it was read")
                 }
@@ -108,6 +117,7 @@ impl TableTransfer<'_> {
         resumed: Option<TableProgress>,
         read: u32,
         last: bool,
+        keeps_unique: bool,
     ) -> Result<TransferredTable, ReadError> {
         let checkpoint =
             resumed.as_ref().and_then(|progress| Checkpoint::from_json(progress.cursor.as_ref()?));
@@ -122,15 +132,16 @@ impl TableTransfer<'_> {
         };
         let resumed_rows = checkpoint.source_rows;
         let defined = self.import.define(&self.definition, restarts).await.map_err(TransferError::Target)?;
-        let counts = if checkpoint.complete {
+        let (mut counts, conflicts) = if checkpoint.complete {
             self.progress.skip_bytes(self.table.estimated_bytes());
             // An earlier attempt sent all rows. The checksums below tell whether they are still the same.
             let mut counts = Counts::default();
             checkpoint.restore(&mut counts);
-            counts
+            (counts, resumed.map(|progress| progress.unique_conflicts).unwrap_or_default())
         } else {
-            self.send(defined.table_id, checkpoint, seq).await?
+            self.send(defined.table_id, checkpoint, seq, keeps_unique).await?
         };
+        counts.take_back(&conflicts);
         let (source, target) = tokio::join!(
             self.count_source(counts.source_rows),
             self.import.checksum(defined.table_id, counts.target_rows.saturating_add(MAX_NEW_ROWS))
@@ -185,6 +196,7 @@ impl TableTransfer<'_> {
             target_digest: target.digest,
             omitted: counts.omitted,
             changed_values: counts.report.changed_values,
+            unique_conflicts: counts.unique_conflicts,
             auto_increment_offset: ahead,
             rereads: read,
             consistent,
@@ -213,10 +225,16 @@ impl TableTransfer<'_> {
     }
 
     /// Sends all rows after a checkpoint.
-    async fn send(&self, n: u32, checkpoint: Checkpoint, seq: u32) -> Result<Counts, ReadError> {
+    async fn send(
+        &self,
+        n: u32,
+        checkpoint: Checkpoint,
+        seq: u32,
+        keeps_unique: bool,
+    ) -> Result<(Counts, UniqueConflicts), ReadError> {
         let (sender, take) = mpsc::channel(1);
         let read = self.read(checkpoint.cursor.clone(), sender);
-        let write = self.write(n, checkpoint, seq, take);
+        let write = self.write(ChunkWriter::new(self.import, n, seq, checkpoint), keeps_unique, take);
         // Whichever ends first closes the channel and so ends the other.
         let ((), counts) = tokio::join!(read, write);
         counts
@@ -242,17 +260,14 @@ impl TableTransfer<'_> {
 
     async fn write(
         &self,
-        n: u32,
-        checkpoint: Checkpoint,
-        seq: u32,
+        mut writer: ChunkWriter<'_>,
+        keeps_unique: bool,
         mut receiver: mpsc::Receiver<Result<Rows, ClientError>>,
-    ) -> Result<Counts, ReadError> {
-        let mut units = RowStream::new(
-            RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
-                .deactivating(self.deactivated_plugins),
-        );
-        checkpoint.restore(&mut units.counts);
-        let mut writer = ChunkWriter::new(self.import, n, seq, checkpoint);
+    ) -> Result<(Counts, UniqueConflicts), ReadError> {
+        let transformer = RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
+            .deactivating(self.deactivated_plugins);
+        let mut units = RowStream::new(transformer).keeping_unique(keeps_unique);
+        writer.checkpoint.restore(&mut units.counts);
         let mut bytes_left = self.max_bytes();
         while let Some(rows) = receiver.recv().await {
             if self.cancel.is_cancelled() {
@@ -273,7 +288,7 @@ impl TableTransfer<'_> {
             }
             units.add_source_counts(rows.count.rows, rows.count.digest);
             self.progress.add_rows(rows.count.rows, rows.len() as u64);
-            if units.is_between_rows()
+            if units.is_emitted()
                 && let Some(cursor) = &rows.count.cursor
             {
                 writer.set_checkpoint(Checkpoint::at(&self.fingerprint, Some(cursor.clone()), &units.counts));
@@ -282,8 +297,9 @@ impl TableTransfer<'_> {
         if !units.is_between_rows() {
             return Err(ReadError::Changed);
         }
-        writer.end(Checkpoint::at(&self.fingerprint, None, &units.counts)).await?;
-        Ok(units.counts)
+        units.finish(&mut |unit| writer.add(&unit));
+        let conflicts = writer.end(Checkpoint::at(&self.fingerprint, None, &units.counts)).await?;
+        Ok((units.counts, conflicts))
     }
 }
 
@@ -298,6 +314,7 @@ fn source_error(error: ClientError) -> ReadError {
 /// An error of the target. `restart_table` only means that the table has to be sent again.
 fn target_error(error: ClientError) -> ReadError {
     match error.code() {
+        _ if error.is_duplicate_key() => ReadError::DuplicateKey(error),
         Some("restart_table") => ReadError::Changed,
         _ => ReadError::Failed(TransferError::Target(error)),
     }
@@ -320,6 +337,8 @@ struct ChunkWriter<'a> {
     begin: Checkpoint,
     pending: Vec<PendingChunk>,
     batch_size: AdaptiveBatch,
+    /// Those of the whole table so far.
+    conflicts: UniqueConflicts,
 }
 
 /// A complete chunk, and the checkpoints before and after it.
@@ -333,7 +352,8 @@ impl<'a> ChunkWriter<'a> {
     fn new(import: &'a Import, n: u32, seq: u32, checkpoint: Checkpoint) -> Self {
         let (skip, batch_size) = (checkpoint.units, import.adaptive_batch().capped_at(MAX_WRITE_BYTES));
         let (chunk, begin, pending) = (import.row_chunk(), checkpoint.clone(), Vec::new());
-        Self { import, n, seq, checkpoint, since: 0, skip, chunk, begin, pending, batch_size }
+        let conflicts = UniqueConflicts::default();
+        Self { import, n, seq, checkpoint, since: 0, skip, chunk, begin, pending, batch_size, conflicts }
     }
 
     fn add(&mut self, unit: &Unit<'_>) {
@@ -345,6 +365,7 @@ impl<'a> ChunkWriter<'a> {
         match unit {
             Unit::Row { bytes, whole } => self.chunk.row(bytes, *whole),
             Unit::Piece { column, offset, bytes } => self.chunk.piece(*column, *offset, bytes),
+            Unit::Alternatives(rows) => self.chunk.alternatives(rows),
         }
         if self.chunk.len() >= self.batch_size.budget().bytes as usize {
             self.close();
@@ -374,8 +395,9 @@ impl<'a> ChunkWriter<'a> {
         Ok(())
     }
 
-    /// Sends the rest, and marks the last chunk as the end of the table.
-    async fn end(&mut self, checkpoint: Checkpoint) -> Result<(), ReadError> {
+    /// Sends the rest, and marks the last chunk as the end of the table. Returns which rows the target loaded with their
+    /// other values.
+    async fn end(&mut self, checkpoint: Checkpoint) -> Result<UniqueConflicts, ReadError> {
         self.set_checkpoint(checkpoint);
         self.close();
         let mut pending = std::mem::take(&mut self.pending).into_iter().peekable();
@@ -383,7 +405,7 @@ impl<'a> ChunkWriter<'a> {
             let last = pending.peek().is_none();
             self.send_chunk(chunk, last).await?;
         }
-        Ok(())
+        Ok(self.conflicts)
     }
 
     /// Sends a chunk. If it is too large for the target it is split.
@@ -394,7 +416,10 @@ impl<'a> ChunkWriter<'a> {
             let state = end.to_json()?;
             match self.import.load(self.n, self.seq + 1, &mut chunk, &state, last, &mut self.batch_size).await
             {
-                Ok(_) => self.seq += 1,
+                Ok(loaded) => {
+                    self.seq += 1;
+                    self.conflicts = loaded.unique_conflicts;
+                }
                 Err(ClientError::RequestTooLarge) => {
                     self.batch_size.record_failure(true);
                     let (first, second) =

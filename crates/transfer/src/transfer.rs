@@ -167,6 +167,12 @@ impl Transfer<'_> {
                 warnings
                     .push(format!("{skipped_large_values} values in {name} are too large to be rewritten."));
             }
+            if fidelity.unique_conflicts > 0 {
+                warnings.push(format!(
+                    "{} rows of {} keep an old address: in a unique index another row has the new one.",
+                    fidelity.unique_conflicts, fidelity.name
+                ));
+            }
             if !fidelity.consistent {
                 warnings.push(format!("{} changed each time it was read.", fidelity.name));
             }

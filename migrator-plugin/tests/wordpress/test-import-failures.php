@@ -140,6 +140,61 @@ test(
 	}
 );
 
+/** The payload of a frame A: a row of strings in two forms, which differ in one value with two addresses. */
+function alternatives( array $preferred, array $other ): string {
+	$encode = static function ( array $row ): string {
+		return pack( 'N*', ...array_map( static function ( $value ) { return null === $value ? 0xFFFFFFFF : strlen( $value ); }, $row ) ) . implode( '', $row );
+	};
+	return pack( 'NN', 1, 2 ) . $encode( $preferred ) . $encode( $other );
+}
+
+test(
+	'a row that is not unique is loaded in its other form, and counted until the job ends',
+	static function () use ( $site ) {
+		$site->sql( 'CREATE TABLE wp_generated (id INT PRIMARY KEY, a VARCHAR(300), b VARCHAR(50), h VARCHAR(310) AS (CONCAT(a, 'x')) STORED, UNIQUE KEY h (h), UNIQUE KEY b (b(5))) CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci' );
+		list( $job, $n ) = job_with_table( $site, 'wp_generated' );
+		$frames          = array(
+			array( 'A', alternatives( array( '1', 'new', 'one' ), array( '1', 'http', 'one' ) ) ),
+			// The same in a generated column, in a prefix, and by the collation.
+			array( 'A', alternatives( array( '2', 'new', 'two' ), array( '2', 'https', 'two' ) ) ),
+			array( 'A', alternatives( array( '3', 'c', 'same and new' ), array( '3', 'c', 'three' ) ) ),
+			array( 'A', alternatives( array( '4', 'd', 'SAME AND OTHER' ), array( '4', 'd', 'four' ) ) ),
+			array( 'A', alternatives( array( '5', null, null ), array( '5', 'e', 'five' ) ) ),
+		);
+		$head = array( 'job' => $job, 'table_id' => $n, 'chunk' => 1, 'cursor' => array( 's' => 1 ), 'last' => false );
+		$body = Test_Site::encode_frames( $head, $frames );
+		$got  = $site->request_ok( 'load-rows', $body );
+		$row  = static function ( string $payload, bool $preferred ): string {
+			list( $at, $rows ) = array( 8, array() );
+			foreach ( array( 0, 1 ) as $_ ) {
+				$sizes  = array_filter( unpack( 'N3', $payload, $at ), static function ( $size ) { return 0xFFFFFFFF !== $size; } );
+				$rows[] = substr( $payload, $at, 12 + array_sum( $sizes ) );
+				$at    += strlen( end( $rows ) );
+			}
+			return hash( 'sha256', $rows[ $preferred ? 0 : 1 ], true );
+		};
+		$digest = $row( $frames[1][1], true ) ^ $row( $frames[1][1], false ) ^ $row( $frames[3][1], true ) ^ $row( $frames[3][1], false );
+		$wanted = array( 'rows' => 2, 'values' => 2, 'addresses' => 4, 'digest' => bin2hex( $digest ) );
+		same( array( 5, $wanted ), array( $got['rows'], $got['unique_conflicts'] ), 'result' );
+		same( $wanted, $site->request_ok( 'load-rows', $body )['unique_conflicts'], 'the same chunk again' );
+		same( $wanted, $site->request_ok( 'begin', array( 'job' => $job ) )['tables'][0]['unique_conflicts'], 'resumed' );
+		$all = $row( $frames[0][1], true ) ^ $row( $frames[1][1], false ) ^ $row( $frames[2][1], true ) ^ $row( $frames[3][1], false ) ^ $row( $frames[4][1], true );
+		same( array( 5, bin2hex( $all ) ), digest( $site, $job, $n ), 'rows' );
+		same( array( array( '1', 'new' ), array( '2', 'https' ), array( '3', 'c' ), array( '4', 'd' ), array( '5', null ) ), $site->rows( "SELECT id, a FROM wp_wpclone_new_$n ORDER BY id" ), 'values' );
+		// Neither form is unique: nothing of the chunk is loaded.
+		$neither = array( array( 'A', alternatives( array( '6', 'f', 'six' ), array( '6', 'f', 'six' ) ) ), array( 'A', alternatives( array( '7', 'f', 'g' ), array( '7', 'new', 'h' ) ) ) );
+		$wrong   = $site->request_error( 'load-rows', Test_Site::encode_frames( array( 'chunk' => 2 ) + $head, $neither ) );
+		same( array( 'database_error', 1062, '5' ), array( $wrong['error'], $wrong['errno'], $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n" ) ), 'neither' );
+		foreach ( array( '', pack( 'NN', 1, 1 ), substr( $frames[0][1], 0, -1 ), $frames[0][1] . 'x' ) as $payload ) {
+			same( 400, $site->request_error( 'load-rows', Test_Site::encode_frames( array( 'chunk' => 2 ) + $head, array( array( 'A', $payload ) ) ) )['status'], 'malformed' );
+		}
+		$site->request_ok( 'define', array( 'job' => $job, 'definition' => definitions( $site )['table wp_generated'], 'recreate' => true ) );
+		check( ! isset( $site->request_ok( 'begin', array( 'job' => $job ) )['tables'][0]['unique_conflicts'] ), 'from the beginning' );
+		$site->until_done( 'abort', array( 'job' => $job ) );
+		$site->sql( 'DROP TABLE wp_generated' );
+	}
+);
+
 test(
 	'malformed frames, or frames out of order, are rejected without a trace',
 	static function () use ( $site ) {

@@ -81,6 +81,7 @@ impl Target {
                 assert_eq!(value.len() as u64, offset);
                 value.extend_from_slice(bytes);
             }
+            Unit::Alternatives(_) => panic!("no index is unique"),
         }
     }
 }
@@ -179,4 +180,94 @@ fn source_counts_do_not_depend_on_the_size_of_responses() {
     assert_eq!(counted(&[&rows[..1], &[], &rows[1..]]), whole);
     assert_ne!(counted(&[&rows[..3]]), whole, "a row is missing");
     assert_ne!(counted(&[&rows, &rows[..1]]).0, whole.0, "a row came twice");
+}
+
+/// The units of rows of a table whose columns `a` and `b` are unique together, and the counts.
+fn run_unique(rows: &[Row], keeps_unique: bool) -> (Vec<String>, Counts) {
+    let mut table = table();
+    let part = |name: &str| json!({"column": name, "length": 20, "descending": false});
+    let index =
+        json!({"name": "u", "unique": true, "kind": "BTREE", "comment": "", "parts": [part("a"), part("b")]});
+    table.indexes = vec![serde_json::from_value(index).unwrap()];
+    let rewriter = rewriter();
+    let mut stream =
+        RowStream::new(RowTransformer::new(&table, "x", &rewriter, None)).keeping_unique(keeps_unique);
+    let mut units = Vec::new();
+    let shown = |row: &[u8]| String::from_utf8_lossy(&row[16..]).into_owned();
+    let mut emit = |unit: Unit<'_>| {
+        units.push(match unit {
+            Unit::Row { bytes, .. } => shown(bytes),
+            Unit::Piece { .. } => "piece".to_owned(),
+            Unit::Alternatives(rows) => {
+                format!("{} or {} ({}, {})", shown(rows.new), shown(rows.kept), rows.values, rows.addresses)
+            }
+        });
+    };
+    for row in rows {
+        let (bytes, pieces) = parts(row, 300_000);
+        let values = row.iter().map(|value| value.as_deref().map_or(Value::Null, Value::of)).collect();
+        stream.push(&RowPart::Row { bytes: &bytes, values }, &mut emit).unwrap();
+        for (column, offset, bytes) in &pieces {
+            stream.push(&RowPart::Piece { column: *column, offset: *offset, bytes }, &mut emit).unwrap();
+        }
+    }
+    let held = !stream.is_emitted();
+    stream.finish(&mut emit);
+    assert!(stream.is_emitted());
+    assert_eq!(held, units.iter().any(|unit| unit.contains(" or ")), "{units:?}");
+    (units, stream.counts)
+}
+
+fn row(values: [&str; 4]) -> Row {
+    values.iter().map(|value| Some(value.as_bytes().to_vec())).collect()
+}
+
+#[test]
+fn rows_with_new_addresses_in_a_unique_index_come_last_and_in_both_forms() {
+    let rows = [
+        row(["1", "http://a.example", "http://a.example", "0"]),
+        row(["2", "same", "same", "0"]),
+        row(["3", "https://a.example", "", "0"]),
+    ];
+    let (units, counts) = run_unique(&rows, false);
+    let new = "https://a-longer-name.example";
+    assert_eq!(
+        units,
+        [
+            "2samesame0".to_owned(),
+            format!("1{new}{new}0 or 1http://a.examplehttp://a.example0 (2, 2)"),
+            format!("3{new}0 or 3https://a.example0 (1, 1)"),
+        ]
+    );
+    assert_eq!((counts.target_rows, counts.report.replaced_addresses, counts.unique_conflicts), (3, 3, 0));
+
+    // The target had a row for the third one already.
+    let mut after = counts.clone();
+    after.take_back(&UniqueConflicts { rows: 1, values: 1, addresses: 1, digest: RowDigest::default() });
+    assert_eq!((after.report.changed_values, after.report.replaced_addresses), (2, 2));
+    assert_eq!((after.report.unreplaced[&UnreplacedReason::UniqueIndex], after.unique_conflicts), (1, 1));
+
+    let (units, counts) = run_unique(&rows, true);
+    assert_eq!(units, ["1http://a.examplehttp://a.example0", "2samesame0", "3https://a.example0"]);
+    assert_eq!((counts.report.changed_values, counts.report.replaced_addresses), (0, 0));
+    assert_eq!((counts.report.unreplaced[&UnreplacedReason::UniqueIndex], counts.unique_conflicts), (3, 2));
+}
+
+#[test]
+fn a_row_that_travels_in_pieces_keeps_its_values_in_unique_indexes() {
+    let long = "http://a.example ".repeat(LARGE_VALUE_BYTES / 17 + 1);
+    let (units, counts) = run_unique(&[row(["1", "http://a.example", &long, "0"])], false);
+    assert_eq!(units.len(), 2, "a row and a piece");
+    assert_eq!(counts.unique_conflicts, 1);
+    assert_eq!(counts.report.replaced_addresses, 0);
+}
+
+#[test]
+fn rows_are_held_back_up_to_a_size() {
+    let rows: Vec<Row> =
+        (0..9_000).map(|id| row([&id.to_string(), "http://a.example", &"x".repeat(500), "0"])).collect();
+    let (units, counts) = run_unique(&rows, false);
+    assert_eq!((units.len(), counts.target_rows), (9_000, 9_000));
+    // Every row once, in the order in which they came.
+    assert!(units.iter().enumerate().all(|(id, unit)| unit.starts_with(&format!("{id}https:"))));
 }

@@ -23,6 +23,9 @@ final class Row_Inserter {
 	/** Instead of a column: the row itself without its large values. */
 	const ROW_COLUMN = 4294967295;
 
+	/** The number of the database's error for a row that equals another one in a unique index. */
+	const DUPLICATE_ENTRY = 1062;
+
 	/** @var Database */
 	private $db;
 
@@ -96,6 +99,22 @@ final class Row_Inserter {
 			$this->flush();
 		}
 		$this->sql .= ( '' === $this->sql ? $this->begin : ',' ) . $row;
+	}
+
+	/** Inserts a row at once, unless it equals another one in a unique index; returns whether it did. */
+	public function add_if_unique( array $values ): bool {
+		$this->finish();
+		try {
+			$this->add( $values );
+			$this->finish();
+			return true;
+		} catch ( Migrator_Error $error ) {
+			if ( self::DUPLICATE_ENTRY !== ( $error->fields['errno'] ?? 0 ) ) {
+				throw $error;
+			}
+			$this->sql = '';
+			return false;
+		}
 	}
 
 	private function literal( string $kind, string $value ): string {

@@ -28,11 +28,15 @@ final class Row_Loader {
 	/** @var string The bytes of that row in frame R. */
 	private $row = '';
 
+	/** @var Unique_Conflicts */
+	private $conflicts;
+
 	private function __construct( array $table ) {
-		$this->db       = Database::shared();
-		$this->table    = $table;
-		$this->inserter = new Row_Inserter( $this->db, $table['id'], Import_Job::definition( $table['id'] ) );
-		$this->pending  = null === $table['pending'] ? null : json_decode( $table['pending'], true );
+		$this->db        = Database::shared();
+		$this->table     = $table;
+		$this->inserter  = new Row_Inserter( $this->db, $table['id'], Import_Job::definition( $table['id'] ) );
+		$this->pending   = null === $table['pending'] ? null : json_decode( $table['pending'], true );
+		$this->conflicts = Unique_Conflicts::parse( $table['unique_conflicts'] );
 	}
 
 	/** Loads one chunk; returns the table's progress. */
@@ -72,7 +76,7 @@ final class Row_Loader {
 			'chunk'    => (int) $table['chunk'],
 			'rows'     => (int) $table['row_count'],
 			'cursor'   => null === $table['client_cursor'] ? null : json_decode( $table['client_cursor'], true ),
-		);
+		) + Unique_Conflicts::parse( $table['unique_conflicts'] )->fields();
 	}
 
 	/** Empties a table so that it can be loaded from the beginning; always throws restart_table. */
@@ -81,7 +85,7 @@ final class Row_Loader {
 		$id = $table['id'];
 		$db->execute( 'TRUNCATE TABLE ' . Database::identifier( Staged_Tables::staged_name( $id ) ) );
 		$db->execute( 'DELETE FROM ' . Import_Job::table_identifier( 'value_parts' ) . " WHERE table_id = $id" );
-		$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = 0, row_count = 0, client_cursor = NULL, complete = 0, pending = NULL WHERE id = $id" );
+		$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = 0, row_count = 0, client_cursor = NULL, complete = 0, pending = NULL, unique_conflicts = NULL WHERE id = $id" );
 		throw new Migrator_Error( 'restart_table' );
 	}
 
@@ -100,6 +104,8 @@ final class Row_Loader {
 				$payload = $frames->current();
 				if ( 'R' === $kind && null === $this->pending ) {
 					$this->add_rows( $payload );
+				} elseif ( 'A' === $kind && null === $this->pending ) {
+					$this->add_alternatives( $payload );
 				} elseif ( 'P' === $kind && null !== $this->pending ) {
 					$this->add_piece( $payload );
 				} else {
@@ -156,6 +162,24 @@ final class Row_Loader {
 			}
 			$at = $end;
 		}
+	}
+
+	/** Adds a row in its preferred form, or else in its other one: numbers of differing values and addresses, and both forms. */
+	private function add_alternatives( string $payload ): void {
+		if ( strlen( $payload ) < 8 ) {
+			throw Migrator_Error::bad_request( 'frames' );
+		}
+		list( $preferred, $large, $middle ) = $this->decode_row( $payload, 8 );
+		list( $other, $more, $end )         = $this->decode_row( $payload, $middle );
+		if ( $large || $more || strlen( $payload ) !== $end ) {
+			throw Migrator_Error::bad_request( 'frames' );
+		}
+		if ( ! $this->inserter->add_if_unique( $preferred ) ) {
+			$this->inserter->add( $other );
+			$head = unpack( 'Nvalues/Naddresses', $payload );
+			$this->conflicts->add( $head['values'], $head['addresses'], substr( $payload, 8, $middle - 8 ), substr( $payload, $middle ) );
+		}
+		++$this->table['row_count'];
 	}
 
 	/**
@@ -234,12 +258,13 @@ final class Row_Loader {
 		if ( null !== $this->pending && '' !== $this->row ) {
 			$this->inserter->store_part( Row_Inserter::ROW_COLUMN, 0, $this->row, 0 );
 		}
-		$this->table['chunk']         = $chunk;
-		$this->table['client_cursor'] = $cursor;
-		$pending                      = null === $this->pending ? 'NULL' : $this->db->quote( (string) json_encode( $this->pending ) );
-		$changed                      = $this->db->execute(
+		$this->table['chunk']            = $chunk;
+		$this->table['client_cursor']    = $cursor;
+		$this->table['unique_conflicts'] = $this->conflicts->to_json();
+		$pending                         = null === $this->pending ? 'NULL' : $this->db->quote( (string) json_encode( $this->pending ) );
+		$changed                         = $this->db->execute(
 			'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = $chunk, row_count = {$this->table['row_count']}, client_cursor = " . ( null === $cursor ? 'NULL' : $this->db->quote( $cursor ) )
-			. ', complete = ' . (int) $last . ", pending = $pending WHERE id = {$this->table['id']}"
+			. ', complete = ' . (int) $last . ", pending = $pending, unique_conflicts = " . $this->db->quote( $this->table['unique_conflicts'] ) . " WHERE id = {$this->table['id']}"
 		);
 		// The job was aborted in the meantime.
 		if ( 1 !== $changed ) {

@@ -11,6 +11,7 @@ mod interruptions;
 mod kills;
 mod lifecycle;
 mod migrator_removal;
+mod values;
 
 use std::time::Duration;
 

@@ -1,0 +1,72 @@
+//! Which columns decide whether a row is unique.
+
+use wpclone_migrator::Table;
+
+/// For each transferred column, whether a unique index depends on it: on the column, or on what is generated from it.
+pub(crate) fn unique_columns(table: &Table) -> Vec<bool> {
+    let parts = || table.indexes.iter().filter(|index| index.unique).flat_map(|index| &index.parts);
+    let is_indexed =
+        |name: &str| parts().any(|part| part.column.as_deref().is_some_and(|column| is_same(column, name)));
+    let mut expressions: Vec<_> = parts().filter_map(|part| part.expression.as_ref()).collect();
+    let generated = || table.columns.iter().filter_map(|column| Some((column, column.generated.as_ref()?)));
+    if !expressions.is_empty() || generated().any(|(column, _)| is_indexed(&column.name)) {
+        // Generated columns may be made of each other.
+        expressions.extend(generated().map(|(_, generated)| &generated.expression));
+    }
+    let text = expressions.into_iter().map(|text| text.to_lowercase()).collect::<Vec<_>>().join("\n");
+    table
+        .transferred_columns()
+        .map(|column| is_indexed(&column.name) || text.contains(&column.name.to_lowercase()))
+        .collect()
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn table(columns: &[(&str, Option<&str>)], indexes: &[Value]) -> Table {
+        let column = |(name, generated): &(&str, Option<&str>)| {
+            json!({"name": name, "type": "varchar(99)", "nullable": true, "default": null, "auto_increment": false,
+                "on_update": null, "charset": "utf8mb4", "collation": null, "comment": "",
+                "generated": generated.map(|text| json!({"expression": text, "stored": false})),
+                "invisible": false, "srid": null})
+        };
+        let columns: Vec<_> = columns.iter().map(column).collect();
+        serde_json::from_value(
+            json!({"name": "wp_x", "engine": "InnoDB", "charset": "utf8mb4", "collation": "c",
+            "row_format": null, "comment": "", "auto_increment": null, "columns": columns, "indexes": indexes,
+            "foreign_keys": [], "checks": []}),
+        )
+        .unwrap()
+    }
+
+    fn index(unique: bool, parts: &[Value]) -> Value {
+        json!({"name": "i", "unique": unique, "kind": "BTREE", "comment": "", "parts": parts})
+    }
+
+    fn part(column: &str, length: Option<u32>) -> Value {
+        json!({"column": column, "length": length, "descending": false})
+    }
+
+    #[test]
+    fn columns_of_unique_indexes_and_what_they_are_generated_from_are_known() {
+        let columns = [("id", None), ("url", None), ("lang", None), ("h", Some("md5(`src`)")), ("src", None)];
+        let of = |indexes: &[Value]| unique_columns(&table(&columns, indexes));
+        assert_eq!(of(&[]), [false; 4]);
+        assert_eq!(of(&[index(false, &[part("url", None)])]), [false; 4]);
+        assert_eq!(
+            of(&[index(true, &[part("URL", Some(50)), part("lang", None)])]),
+            [false, true, true, false]
+        );
+        assert_eq!(of(&[index(true, &[part("h", None)])]), [false, false, false, true]);
+        let expression = json!({"expression": "lower(`url`)", "length": null, "descending": false});
+        let found = of(&[index(true, &[expression])]);
+        assert!(found[1] && !found[0] && !found[2]);
+    }
+}
