@@ -30,7 +30,7 @@ async fn add_files(site: &Site) -> Result<usize> {
     ];
     site.sql("CREATE TABLE wp_files (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, kind VARCHAR(10), data LONGBLOB, short VARBINARY(500), digest CHAR(64))")
         .await?;
-    for (kind, values) in [("binary", &binary[..]), ("text", &text)] {
+    for (kind, values) in [("binary", &binary[..]), ("text", &text[..])] {
         for value in values {
             let digits = hex::encode(value);
             site.sql(&format!(
