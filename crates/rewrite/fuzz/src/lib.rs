@@ -195,7 +195,7 @@ pub const WORDS: [&str; 92] = [
     "example[.]com",
     "\\.",
     "*.",
-    "\u{89}PNG",
+    "GIF89a\u{1}",
     "PK\x03\x04",
     "%PDF-1.",
     "\0",

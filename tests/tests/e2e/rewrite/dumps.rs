@@ -207,3 +207,32 @@ INSERT INTO wp_t VALUES (3,'\'','{\"u\":\"http:\\/\\/example.com\"}'),(4,0x68747
     ensure!(is.iter().filter(|row| row[2].contains("6E65772E6578616D706C652E6F7267")).count() == 4, "{is:?}");
     Ok(())
 }
+
+/// Serialised data with letters outside of ASCII, in hex.
+fn settings(url: &str) -> String {
+    let title = format!("Gr\u{fc}\u{df}e aus \u{20ac}uropa {url}/\u{e4}");
+    let value = format!("a:2:{{i:0;s:{}:\"{title}\";i:1;s:{}:\"{url}\";}}", title.len(), url.len());
+    hex::encode_upper(value)
+}
+
+#[tokio::test]
+async fn lengths_stay_consistent_in_dumps_that_convert_between_charsets() -> Result<()> {
+    // UTF-8 in a table that says latin1, as old sites have it; and a table in UTF-8 that is dumped over latin1.
+    for (charset, options) in [
+        ("latin1", &[][..]),
+        ("utf8mb4", &["--default-character-set=latin1"]),
+        ("utf8mb4", &[]),
+        ("latin1", &["--default-character-set=latin1"]),
+    ] {
+        let (old, new) = (Schema::new().await?, Schema::new().await?);
+        let definition = format!("CREATE TABLE wp_t (id int PRIMARY KEY, v longtext) CHARSET={charset}");
+        let bytes = settings(OLD);
+        old.sql(&format!("{definition}; INSERT INTO wp_t VALUES (1, _{charset} 0x{bytes}), (2, '{OLD}')"))
+            .await?;
+        new.load(&rewrite(&FROM_TO, &old.dump(options).await?).await?).await?;
+        let (_, rows) = new.content("wp_t").await?;
+        ensure!(rows[0][1] == settings(NEW), "{charset}, {options:?}: {rows:?}");
+        ensure!(rows[1][1] == hex::encode_upper(NEW), "{charset}, {options:?}: {rows:?}");
+    }
+    Ok(())
+}
