@@ -52,9 +52,8 @@ async fn files_in_the_database_stay_byte_for_byte_and_text_beside_them_moves() -
     let pair = Pair::of(&site, &app, &client, &task).await?;
     let (old, new) = (site.url(), pair.clone.url.clone());
     let same = "SHA2(data, 256) = digest AND SHA2(short, 256) = digest";
-    let kept =
-        pair.clone.database.sql(&format!("SELECT COUNT(*) FROM wp_files WHERE kind = 'binary' AND {same}"));
-    assert_eq!(kept.await?.trim(), binary.to_string());
+    let sql = format!("SELECT COUNT(*) FROM wp_files WHERE kind = 'binary' AND {same}");
+    assert_eq!(pair.clone.database.sql(&sql).await?.trim(), binary.to_string());
     let text = pair
         .clone
         .database
