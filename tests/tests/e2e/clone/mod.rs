@@ -11,7 +11,6 @@ mod interruptions;
 mod kills;
 mod lifecycle;
 mod migrator_removal;
-mod values;
 
 use std::time::Duration;
 
