@@ -146,6 +146,8 @@ fn capabilities(options: &BrowserOptions<'_>, proxy: SocketAddr) -> Capabilities
         "browserName": "chrome",
         // We wait for what we need ourselves.
         "pageLoadStrategy": "none",
+        // A page's dialogs disturb nothing.
+        "unhandledPromptBehavior": "dismiss",
         "goog:loggingPrefs": { "browser": "ALL" },
         "goog:chromeOptions": { "binary": options.browser, "args": args, "excludeSwitches": ["disable-popup-blocking"] },
     });

@@ -9,6 +9,7 @@ mod edge_cases;
 mod fidelity;
 mod interruptions;
 mod kills;
+mod lies;
 mod lifecycle;
 mod migrator_removal;
 
