@@ -12,6 +12,7 @@ mod kills;
 mod lies;
 mod lifecycle;
 mod migrator_removal;
+mod values;
 
 use std::time::Duration;
 
