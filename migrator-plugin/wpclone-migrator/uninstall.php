@@ -1,6 +1,6 @@
 <?php
 /**
- * Deletes everything the plugin stored, on every site of a network.
+ * Deletes everything the plugin stored.
  */
 
 namespace Wpclone\Migrator;
@@ -23,4 +23,4 @@ try {
 		Migrator_Error::describe( $wpclone_migrator_thrown );
 	}
 }
-Option_Store::delete_all_on_network();
+State_Store::delete_all();

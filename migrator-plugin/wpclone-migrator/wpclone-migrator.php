@@ -33,7 +33,7 @@ require_once __DIR__ . '/includes/api/class-endpoints.php';
 Endpoints::handle_front_request();
 add_action( 'rest_api_init', array( Endpoints::class, 'register_rest_routes' ) );
 if ( is_admin() ) {
-	require_once __DIR__ . '/includes/access/class-option-store.php';
+	require_once __DIR__ . '/includes/access/class-state-store.php';
 	require_once __DIR__ . '/includes/access/class-access-window.php';
 	require_once __DIR__ . '/includes/admin/class-settings-page.php';
 	Settings_Page::register();

@@ -1,7 +1,8 @@
-//! Definitions of tables, views and triggers, as data.
+//! Definitions of tables, views, triggers and sequences, as data.
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{ClientError, MigratorError};
 use crate::manifest::are_short;
 
 /// A database object.
@@ -14,6 +15,10 @@ pub enum Definition {
     View(View),
     /// A trigger.
     Trigger(Trigger),
+    /// A sequence.
+    Sequence(Sequence),
+    /// An object that the source's database cannot read.
+    Unreadable(Unreadable),
 }
 
 impl Definition {
@@ -24,6 +29,20 @@ impl Definition {
             Self::Table(t) => &t.name,
             Self::View(v) => &v.name,
             Self::Trigger(t) => &t.name,
+            Self::Sequence(s) => &s.name,
+            Self::Unreadable(u) => &u.name,
+        }
+    }
+
+    /// What it is: `table`, `view`, `trigger` or `sequence`.
+    #[must_use]
+    pub fn object(&self) -> &str {
+        match self {
+            Self::Table(_) => "table",
+            Self::View(_) => "view",
+            Self::Trigger(_) => "trigger",
+            Self::Sequence(_) => "sequence",
+            Self::Unreadable(unreadable) => &unreadable.object,
         }
     }
 }
@@ -61,6 +80,15 @@ pub struct Table {
     /// Whether it is partitioned; the copy is not.
     #[serde(default)]
     pub partitioned: bool,
+    /// Whether MariaDB keeps its former rows (system versioning); they are not transferred.
+    #[serde(default)]
+    pub versioned: bool,
+    /// MariaDB's periods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<Period>,
+    /// The text of SHOW CREATE TABLE, which is only compared; empty if it is very long.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub statement: String,
     /// Number of rows, as the database estimates.
     #[serde(default)]
     pub rows: u64,
@@ -125,6 +153,26 @@ pub struct Column {
     pub invisible: bool,
     /// The spatial reference system that MySQL restricts it to.
     pub srid: Option<u32>,
+    /// The expression that it is generated from at the source, if no import can define it: then its values are transferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<String>,
+    /// Whether MariaDB compresses its values.
+    #[serde(default)]
+    pub compressed: bool,
+    /// Whether a versioned table does not keep its former values.
+    #[serde(default)]
+    pub unversioned: bool,
+}
+
+/// A period of a table in MariaDB: two columns with its begin and end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Period {
+    /// Its name; that of a versioned table is `SYSTEM_TIME`.
+    pub name: String,
+    /// The column with its begin.
+    pub from: String,
+    /// The column with its end.
+    pub to: String,
 }
 
 /// The default value of a column.
@@ -141,6 +189,8 @@ pub enum DefaultValue {
     Now(u8),
     /// An expression.
     Expression(String),
+    /// The next number of a sequence.
+    Sequence(String),
 }
 
 /// How a column is generated.
@@ -163,6 +213,12 @@ pub struct TableIndex {
     pub kind: String,
     /// Its comment.
     pub comment: String,
+    /// Whether the database maintains it and does not use it.
+    #[serde(default)]
+    pub ignored: bool,
+    /// The period in which its rows must not overlap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_overlaps: Option<String>,
     /// Its parts.
     pub parts: Vec<IndexPart>,
 }
@@ -206,6 +262,13 @@ pub struct Check {
     pub name: String,
     /// The condition.
     pub expression: String,
+    /// Whether the database checks it.
+    #[serde(default = "yes")]
+    pub enforced: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A view.
@@ -240,6 +303,51 @@ pub struct Trigger {
     pub definer: String,
 }
 
+/// A sequence of MariaDB. Its numbers may need 64 bits without a sign, so they are text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sequence {
+    /// Its name.
+    pub name: String,
+    /// The next number that it has not given out.
+    pub next: String,
+    /// Its lowest number.
+    pub min: String,
+    /// Its highest number.
+    pub max: String,
+    /// Its first number.
+    pub start: String,
+    /// The difference of two numbers.
+    pub increment: String,
+    /// How many numbers a connection reserves.
+    pub cache: String,
+    /// How often it began anew.
+    pub round: String,
+    /// Whether it begins anew after its last number.
+    pub cycle: bool,
+}
+
+/// An object that the source's database cannot read: its file is damaged or missing, or it leads to what is no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// Its name.
+    pub name: String,
+    /// `table`, `view`, `trigger` or `sequence`.
+    pub object: String,
+    /// The number of the database's error.
+    pub errno: u32,
+    /// What the database says.
+    pub message: String,
+}
+
+impl Unreadable {
+    /// The error that reading it gives.
+    #[must_use]
+    pub fn error(&self) -> ClientError {
+        let error = MigratorError::of_database(self.errno, &self.message);
+        ClientError::Migrator { status: 200, error }
+    }
+}
+
 impl Definition {
     /// Whether everything has a length that databases allow.
     pub(crate) fn is_bounded(&self) -> bool {
@@ -256,17 +364,25 @@ impl Definition {
                     && are_short([timing, event, definer], MAX_NAME_BYTES)
                     && body.len() <= MAX_SQL_BYTES
             }
+            Self::Sequence(Sequence { name, next, min, max, start, increment, cache, round, cycle: _ }) => {
+                is_name(name) && are_short([next, min, max, start, increment, cache, round], MAX_NAME_BYTES)
+            }
+            Self::Unreadable(Unreadable { name, object, message, errno: _ }) => {
+                is_name(name) && are_short([object], MAX_NAME_BYTES) && message.len() <= MAX_COMMENT_BYTES
+            }
         }
     }
 }
 
 impl Table {
     fn is_bounded(&self) -> bool {
-        let Self { engine, charset, collation, columns, indexes, foreign_keys, checks, key, .. } = self;
+        let Self { engine, charset, collation, columns, indexes, foreign_keys, checks, key, periods, .. } = self;
         is_name(&self.name)
             && are_short([engine, charset, collation].into_iter().chain(&self.row_format), MAX_NAME_BYTES)
             && self.comment.len() <= MAX_COMMENT_BYTES
-            && key.len() <= MAX_INDEXES
+            && key.len().max(periods.len()) <= MAX_INDEXES
+            && self.statement.len() <= MAX_TEXT_BYTES
+            && periods.iter().flat_map(|period| [&period.name, &period.from, &period.to]).all(|name| is_name(name))
             && columns.len().max(foreign_keys.len()).max(checks.len()) <= MAX_COLUMNS
             && indexes.len() <= MAX_INDEXES
             && columns.iter().all(Column::is_bounded)
@@ -279,13 +395,17 @@ impl Table {
 impl Column {
     fn is_bounded(&self) -> bool {
         let default = match &self.default {
-            Some(DefaultValue::Text(text) | DefaultValue::Hex(text) | DefaultValue::Expression(text)) => {
-                text.len()
-            }
+            Some(
+                DefaultValue::Text(text)
+                | DefaultValue::Hex(text)
+                | DefaultValue::Expression(text)
+                | DefaultValue::Sequence(text),
+            ) => text.len(),
             _ => 0,
         };
         let generated = self.generated.as_ref().map_or(0, |generated| generated.expression.len());
         is_name(&self.name)
+            && are_short(&self.computed, MAX_TEXT_BYTES)
             && are_short(self.charset.iter().chain(&self.collation), MAX_NAME_BYTES)
             && self.comment.len() <= MAX_COMMENT_BYTES
             && default.max(generated).max(self.kind.len()) <= MAX_TEXT_BYTES
@@ -299,6 +419,7 @@ impl TableIndex {
                 && are_short(&part.expression, MAX_TEXT_BYTES)
         };
         is_name(&self.name)
+            && self.without_overlaps.as_ref().is_none_or(|period| is_name(period))
             && are_short([&self.kind], MAX_NAME_BYTES)
             && self.comment.len() <= MAX_COMMENT_BYTES
             && self.parts.len() <= MAX_INDEXES

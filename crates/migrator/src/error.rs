@@ -28,6 +28,14 @@ pub enum ClientError {
         /// HTTP status.
         status: u16,
     },
+    /// PHP ended the request with an error. Only copies of wpclone report it.
+    #[error("PHP ended with: {message} (HTTP {status})")]
+    PhpFatal {
+        /// HTTP status.
+        status: u16,
+        /// PHP's words, at most 300 characters.
+        message: String,
+    },
     /// JSON or frames without a valid signature for this request.
     #[error("the response has no valid signature (HTTP {status})")]
     Unverified {
@@ -71,7 +79,7 @@ pub enum ClientError {
 }
 
 /// An error reported by a migrator. The README explains the codes.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct MigratorError {
     /// The code, such as `busy`: at most 32 letters, digits and `_`; other characters are dropped.
     #[serde(rename = "error", deserialize_with = "plain")]
@@ -82,6 +90,37 @@ pub struct MigratorError {
     /// The id under which the site's PHP log has details, of the same characters.
     #[serde(default, deserialize_with = "plain")]
     pub id: String,
+    /// The number of the database's error.
+    #[serde(default)]
+    pub errno: Option<u32>,
+    /// What the database says: at most 300 characters. Migrators send nothing that quotes rows.
+    #[serde(default, deserialize_with = "printable")]
+    pub message: String,
+    /// The part of a request or definition that is not accepted, such as `columns.0.type`.
+    #[serde(default, deserialize_with = "printable")]
+    pub field: String,
+    /// The table that it is about, where the request named none.
+    #[serde(default, deserialize_with = "printable")]
+    pub table: String,
+}
+
+/// The most characters of a text that a migrator reports.
+const MAX_TEXT_CHARS: usize = 300;
+
+pub(crate) fn printable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map(|text| shown(&text))
+}
+
+/// What the header of a copy says about PHP's last error.
+pub(crate) fn php_fatal(status: StatusCode, header: &str) -> ClientError {
+    let message = percent_encoding::percent_decode_str(header).decode_utf8_lossy();
+    ClientError::PhpFatal { status: status.as_u16(), message: shown(&message) }
+}
+
+/// A text of a site without characters that are not seen, at most [`MAX_TEXT_CHARS`] of them.
+fn shown(text: &str) -> String {
+    let seen = |c: char| if c.is_alphanumeric() || c.is_ascii_graphic() { c } else { ' ' };
+    text.chars().take(MAX_TEXT_CHARS).map(seen).collect::<String>().trim().to_owned()
 }
 
 fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -91,11 +130,59 @@ fn plain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error>
 
 impl std::fmt::Display for MigratorError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} [{}]", self.code, self.id)
+        write!(f, "{}", self.code)?;
+        if let Some(errno) = self.errno {
+            write!(f, " {errno}")?;
+        }
+        for (name, value) in [("field", &self.field), ("table", &self.table)] {
+            if !value.is_empty() {
+                write!(f, ", {name} {value}")?;
+            }
+        }
+        match (self.message.as_str(), self.errno.and_then(meaning)) {
+            ("", None) => {}
+            ("", Some(meaning)) => write!(f, " ({meaning})")?,
+            (message, _) => write!(f, " ({message})")?,
+        }
+        if self.id.is_empty() { Ok(()) } else { write!(f, " [{}]", self.id) }
     }
 }
 
+impl MigratorError {
+    /// An error of the database.
+    pub(crate) fn of_database(errno: u32, message: &str) -> Self {
+        let (code, message) = ("database_error".to_owned(), shown(message));
+        Self { code, errno: Some(errno), message, ..Self::default() }
+    }
+
+    /// Whether it is caused by what the site contains, so that the same request fails in the same way again.
+    #[must_use]
+    pub fn is_about_content(&self) -> bool {
+        matches!(self.code.as_str(), "database_error" | "rejected" | "value_too_large")
+    }
+}
+
+/// What errors of the database mean whose message quotes rows, and is therefore not sent.
+fn meaning(errno: u32) -> Option<&'static str> {
+    Some(match errno {
+        1062 | 1586 => "two rows have the same key",
+        1048 => "a value is NULL and may not be",
+        1264 | 1406 => "a value is too large for its column",
+        1292 | 1366 | 1411 => "a value is not of its column's type",
+        3819 | 4025 => "a row violates a check",
+        3140 => "a value is not JSON",
+        1416 => "a value is not a geometry",
+        _ => return None,
+    })
+}
+
 impl ClientError {
+    /// Whether it is caused by what the site contains, so that the same request fails in the same way again.
+    #[must_use]
+    pub fn is_about_content(&self) -> bool {
+        matches!(self, Self::Migrator { error, .. } if error.is_about_content())
+    }
+
     /// The migrator's error code, if it reported one.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
@@ -116,12 +203,14 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Truncated | Self::ResponseTooLarge | Self::Timeout | Self::Unreachable(_) => true,
+            // With a smaller budget PHP may stay below its limits.
+            Self::PhpFatal { .. } => true,
             Self::UnexpectedContent { status } | Self::Unverified { status, .. } => {
                 *status < 300 || *status == 408 || *status == 413 || *status == 429 || *status >= 500
             }
             Self::Migrator { .. } if self.is_duplicate_key() => false,
             Self::Migrator { error, .. } => {
-                matches!(error.code.as_str(), "busy" | "database_error" | "internal_error")
+                matches!(error.code.as_str(), "busy" | "database_busy" | "internal_error")
             }
             Self::Forbidden
             | Self::Malformed(_)

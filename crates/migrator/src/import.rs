@@ -9,6 +9,7 @@ use crate::adaptive_batch::AdaptiveBatch;
 use crate::client::{Client, StepResponse};
 use crate::cursor::Cursor;
 use crate::definition::Definition;
+use crate::error::{MigratorError, printable};
 use crate::files::Root;
 use crate::outgoing::{FileBatch, RowChunk};
 use crate::paging::{Paging, Steps};
@@ -107,6 +108,9 @@ pub struct DefineResult {
     pub table_id: u32,
     /// What differs from the definition.
     pub adjustments: Vec<Adjustment>,
+    /// The target's SHOW CREATE TABLE of a table; empty if it is very long.
+    #[serde(default)]
+    pub statement: String,
 }
 
 /// A difference from a definition.
@@ -156,13 +160,31 @@ pub struct RejectedFile {
 struct SwapResponse {
     done: bool,
     #[serde(default)]
-    rejected: Vec<RejectedRoutine>,
+    rejected: Vec<RejectedObject>,
 }
 
-/// A view or trigger that the database rejected.
-#[derive(Deserialize)]
-struct RejectedRoutine {
-    name: String,
+/// What the target's database rejected when the content was swapped in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RejectedObject {
+    /// `view`, `trigger`, `foreign_key`, or `default` for a column that a sequence numbers.
+    #[serde(default, deserialize_with = "printable")]
+    pub kind: String,
+    /// Its name; for a foreign key or default the table's name, a dot, and its own or the column's.
+    pub name: String,
+    /// The number of the database's error.
+    #[serde(default)]
+    pub errno: u32,
+    /// What the database says.
+    #[serde(default, deserialize_with = "printable")]
+    pub message: String,
+}
+
+impl RejectedObject {
+    /// The error that creating it gave.
+    #[must_use]
+    pub fn error(&self) -> ClientError {
+        ClientError::Migrator { status: 200, error: MigratorError::of_database(self.errno, &self.message) }
+    }
 }
 
 /// An import job on a target.
@@ -228,6 +250,16 @@ impl Import {
         defined.adjustments.truncate(MAX_ADJUSTMENTS);
         self.client.record_progress(1);
         Ok(defined)
+    }
+
+    /// Drops a staged table, or forgets one that could not be created: the job goes on without it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn omit(&self, table: &str) -> Result<(), ClientError> {
+        let StepResponse { done: _ } = self.ask("omit", json!({"table": table})).await?;
+        self.client.record_progress(1);
+        Ok(())
     }
 
     /// Sends a chunk and leaves it empty, unless it was too long. A chunk that is sent again is not loaded twice. `state` is
@@ -305,18 +337,18 @@ impl Import {
         self.until_done("prepare").await
     }
 
-    /// Replaces the live content by the staged one. Returns the names of views and triggers that the database rejected.
+    /// Replaces the live content by the staged one. Returns what the database rejected.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn swap(&self) -> Result<Vec<String>, ClientError> {
+    pub async fn swap(&self) -> Result<Vec<RejectedObject>, ClientError> {
         let mut steps = Steps::new("swap");
         loop {
             let SwapResponse { done, rejected } =
                 self.ask("swap", json!({"ms": self.info.limits.budget_ms})).await?;
             self.client.record_progress(1);
             if done {
-                return Ok(rejected.into_iter().map(|routine| routine.name).collect());
+                return Ok(rejected);
             }
             steps.not_done()?;
         }

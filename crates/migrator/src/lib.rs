@@ -32,15 +32,15 @@ pub use content_digest::{ContentDigest, ContentHasher};
 pub use cost::{PhpMemory, ResponseCost};
 pub use cursor::Cursor;
 pub use definition::{
-    Check, Column, DefaultValue, Definition, ForeignKey, Generated, IndexPart, Table, TableIndex, Trigger,
-    View,
+    Check, Column, DefaultValue, Definition, ForeignKey, Generated, IndexPart, Period, Sequence, Table,
+    TableIndex, Trigger, Unreadable, View,
 };
 pub use earlier_job::EarlierJob;
 pub use error::{ClientError, MigratorError};
 pub use files::{Entry, EntryKind, FilePart, FileRequest, FileStatus, Files, Index, Root, index_order};
 pub use import::{
     Adjustment, AllowedContent, DefineResult, Import, JobInfo, JobLimits, JobOptions, LoadResult,
-    RejectedFile, SANDBOX_PLUGIN_FILE, StoreResult, TableProgress,
+    RejectedFile, RejectedObject, SANDBOX_PLUGIN_FILE, StoreResult, TableProgress,
 };
 pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, WordPress};
 pub use outgoing::{FileBatch, OutgoingPart, PartKind, RowChunk};

@@ -12,13 +12,16 @@ use url::Url;
 
 use crate::client::Client;
 use crate::cost::PhpMemory;
-use crate::error::{ClientError, MigratorError};
+use crate::error::{ClientError, MigratorError, php_fatal};
 use crate::frames::Frames;
 use crate::signing::{Key, Request};
 
 /// The maximum length of a response: JSON, and frames.
 pub(crate) const MAX_JSON_BYTES: usize = 1024 * 1024;
 const MAX_FRAMES_BYTES: usize = 16 * 1024 * 1024;
+
+/// In a copy, the error that ended a request to the migrator; percent-encoded.
+const PHP_ERROR_HEADER: &str = "x-wpclone-php-error";
 
 /// The two HTTP endpoints of a migrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +165,9 @@ impl Client {
             return Err(ClientError::Redirected { status: status.as_u16(), to: redirect_target(&response) });
         }
         let Some(format) = body_format(&response) else {
+            if let Some(fatal) = response.headers().get(PHP_ERROR_HEADER).and_then(|v| v.to_str().ok()) {
+                return Err(php_fatal(status, fatal));
+            }
             return Err(ClientError::UnexpectedContent { status: status.as_u16() });
         };
         if format == BodyFormat::Frames {

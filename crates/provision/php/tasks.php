@@ -26,6 +26,37 @@ function wpclone_task_install( $input ) {
 	flush_rewrite_rules( false );
 }
 
+/** Adds an administrator, also to a table of users that has lost its AUTO_INCREMENT, where wp_insert_user() adds a user 0. */
+function wpclone_add_administrator( $name, $mail, $password ) {
+	global $wpdb;
+	$column = $wpdb->get_row( "SHOW COLUMNS FROM {$wpdb->users} LIKE 'ID'" );
+	if ( $column && false === stripos( $column->Extra, 'auto_increment' ) ) {
+		$row = array(
+			'ID'              => 1 + (int) $wpdb->get_var( "SELECT MAX(ID) FROM {$wpdb->users}" ),
+			'user_login'      => $name,
+			'user_pass'       => wp_hash_password( wp_slash( $password ) ),
+			'user_nicename'   => $name,
+			'user_email'      => $mail,
+			'user_registered' => gmdate( 'Y-m-d H:i:s' ),
+			'display_name'    => $name,
+		);
+		if ( 1 !== $wpdb->insert( $wpdb->users, $row ) ) {
+			throw new Exception( 'the administrator cannot be added: ' . $wpdb->last_error );
+		}
+		return;
+	}
+	$row = array(
+		'user_login' => $name,
+		'user_email' => $mail,
+		'user_pass'  => wp_slash( $password ),
+		'role'       => 'administrator',
+	);
+	$id  = wp_insert_user( $row );
+	if ( is_wp_error( $id ) ) {
+		throw new Exception( $id->get_error_code() );
+	}
+}
+
 /** Makes sure that the administrator exists with this password, and opens the migrator. */
 function wpclone_task_access( $input ) {
 	global $wpdb;
@@ -46,16 +77,7 @@ function wpclone_task_access( $input ) {
 			update_option( 'admin_email', $mail );
 			clean_user_cache( $template );
 		} else {
-			$row = array(
-				'user_login' => $name,
-				'user_email' => $mail,
-				'user_pass'  => wp_slash( $input['password'] ),
-				'role'       => 'administrator',
-			);
-			$id  = wp_insert_user( $row );
-			if ( is_wp_error( $id ) ) {
-				throw new Exception( $id->get_error_code() );
-			}
+			wpclone_add_administrator( $name, $mail, $input['password'] );
 		}
 		$user = get_user_by( 'login', $name );
 	}
@@ -68,22 +90,12 @@ function wpclone_task_access( $input ) {
 	if ( ! wp_check_password( wp_slash( $input['password'] ), $user->user_pass, $user->ID ) ) {
 		wp_set_password( wp_slash( $input['password'] ), $user->ID );
 	}
-	// The form in which the migrator stores it.
-	$state = (string) json_encode(
-		array(
-			'key'            => $input['key'],
-			'index_secret'   => bin2hex( random_bytes( 32 ) ),
-			'open_until'     => (int) $input['open_until'],
-			'import_enabled' => true,
-		)
-	);
-	$wpdb->query(
-		$wpdb->prepare(
-			"INSERT INTO {$wpdb->options} (option_name, option_value, autoload) VALUES ('wpclone_migrator', %s, 'no')
-				ON DUPLICATE KEY UPDATE option_value = VALUES(option_value)",
-			$state
-		)
-	);
+	// The runtime has the migrator beside this file; the clone's own copy may be another version.
+	require_once __DIR__ . '/wpclone-migrator/includes/access/class-state-store.php';
+	require_once __DIR__ . '/wpclone-migrator/includes/access/class-access-window.php';
+	if ( ! Wpclone\Migrator\Access_Window::open_with_key( $input['key'], (int) $input['open_until'] ) ) {
+		throw new Exception( 'the migrator cannot be opened' );
+	}
 }
 
 $wpclone_result = array( 'done' => false );

@@ -46,6 +46,7 @@ if ( ! class_exists( 'Wpclone_Sandbox', false ) ) {
 
 			if ( defined( 'WPCLONE_RUNTIME' ) ) {
 				self::on( 'muplugins_loaded', 'load_migrator' );
+				register_shutdown_function( array( self::class, 'report_fatal_error' ) );
 			}
 			if ( defined( 'WPCLONE_LOGIN' ) ) {
 				self::on( 'init', 'log_in', PHP_INT_MIN );
@@ -114,6 +115,18 @@ if ( ! class_exists( 'Wpclone_Sandbox', false ) ) {
 			}
 			$own = WP_PLUGIN_DIR . '/' . self::MIGRATOR;
 			require_once is_readable( $own ) ? $own : WPCLONE_RUNTIME . '/' . self::MIGRATOR;
+		}
+
+		/** Tells the migrator's client which error of PHP ended its request: a copy of ours has no other secrets in it. */
+		public static function report_fatal_error() {
+			$route = isset( $_GET['rest_route'] ) && is_string( $_GET['rest_route'] ) ? $_GET['rest_route'] : '';
+			$error = error_get_last();
+			$fatal = E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_RECOVERABLE_ERROR;
+			if ( headers_sent() || null === $error || 0 === ( $error['type'] & $fatal ) || ( ! isset( $_GET['wpclone_migrator'] ) && 0 !== strpos( $route, '/wpclone-migrator/' ) ) ) {
+				return;
+			}
+			$message = strtok( $error['message'], "\n" ) . ' in ' . $error['file'] . ':' . $error['line'];
+			header( 'X-Wpclone-Php-Error: ' . rawurlencode( substr( str_replace( ABSPATH, '', $message ), 0, 300 ) ) );
 		}
 
 		/** Logs in the holder of a link, once; before plugins that add further login steps. */

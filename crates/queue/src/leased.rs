@@ -103,15 +103,15 @@ impl Queue {
         Ok(call)
     }
 
-    /// Fails an attempt at a step. It is retried as often as the problem's code allows; then the task fails. The problem's
-    /// `retry_after` (seconds) is respected up to ten minutes; a longer one ends the task.
+    /// Fails an attempt at a step. It is retried as often as the problem's code allows, or not at all if the problem says that
+    /// it is not retryable; then the task fails. The problem's `retry_after` (seconds) is respected up to ten minutes; a longer one ends the task.
     ///
     /// # Errors
     /// The lease is lost, or Redis failed.
     pub async fn fail(&self, lease: &Lease, problem: &Problem) -> Result<FailOutcome, QueueError> {
         let asked = retry_after(problem);
-        let max_attempts =
-            if asked > MAX_RETRY_AFTER { 1 } else { problem.code.attempts(self.options().max_attempts) };
+        let is_final = asked > MAX_RETRY_AFTER || !problem.retryable;
+        let max_attempts = if is_final { 1 } else { problem.code.attempts(self.options().max_attempts) };
         let retry = RetryPolicy {
             max_attempts,
             backoff_base: self.options().backoff_base,

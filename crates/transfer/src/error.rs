@@ -15,6 +15,15 @@ pub enum TransferError {
     /// A request to the target failed.
     #[error("the target: {0}")]
     Target(#[source] ClientError),
+    /// A table could not be transferred, and a copy cannot do without it.
+    #[error("the table {name}: {source}")]
+    Table {
+        /// Its name on the source.
+        name: String,
+        /// The error of the source or target.
+        #[source]
+        source: Box<TransferError>,
+    },
     /// The target's content is not what was sent, or the source changed too often to be read.
     #[error("{0}")]
     Verification(String),
@@ -24,6 +33,31 @@ pub enum TransferError {
     /// The transfer was cancelled.
     #[error("the transfer was cancelled")]
     Cancelled,
+}
+
+impl TransferError {
+    /// The error of a request, with the table that it was about.
+    pub(crate) fn of_table(self, name: &str) -> Self {
+        match self {
+            Self::Source(_) | Self::Target(_) => Self::Table { name: name.to_owned(), source: Box::new(self) },
+            other => other,
+        }
+    }
+
+    /// The error without the table that it is about.
+    #[must_use]
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Table { source, .. } => source.cause(),
+            cause => cause,
+        }
+    }
+
+    /// Whether it is caused by what a site contains, so that another attempt fails in the same way.
+    #[must_use]
+    pub fn is_about_content(&self) -> bool {
+        matches!(self.cause(), Self::Source(error) | Self::Target(error) if error.is_about_content())
+    }
 }
 
 /// Why a transfer is not possible.

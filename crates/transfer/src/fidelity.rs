@@ -17,8 +17,10 @@ pub enum OmitReason {
     /// An option or user metadata that is named after the target's table prefix: at the source it belongs to another
     /// installation.
     OtherPrefix,
-    /// A view or trigger that the target could not create.
+    /// A view or trigger that the target could not create, or the source cannot read.
     ViewOrTrigger,
+    /// A table or sequence that the target could not create, or the source cannot read.
+    TableOrSequence,
     /// A file that the source does not export: caches, backups, logs, drop-ins, secrets of the server, unreadable files.
     NotExported,
     /// A file that was deleted, or changed several times, while it was read.
@@ -68,6 +70,32 @@ pub struct TableFidelity {
     pub adjustments: Vec<String>,
 }
 
+/// A table, sequence, view or trigger that is not in the copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OmittedObject {
+    /// `table`, `sequence`, `view` or `trigger`.
+    pub kind: String,
+    /// Its name on the source.
+    pub name: String,
+    /// Which side does not accept it, and what its database says.
+    pub reason: String,
+}
+
+impl OmittedObject {
+    pub(crate) fn new(kind: &str, name: &str, reason: impl std::fmt::Display) -> Self {
+        Self { kind: kind.to_owned(), name: name.to_owned(), reason: reason.to_string() }
+    }
+
+    fn is_table_or_sequence(&self) -> bool {
+        matches!(self.kind.as_str(), "table" | "sequence")
+    }
+
+    /// A sentence about it.
+    pub(crate) fn warning(&self) -> String {
+        format!("The {} {} is not in the copy: {}.", self.kind, self.name, self.reason)
+    }
+}
+
 /// A file that is not in the copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OmittedFile {
@@ -115,8 +143,10 @@ pub struct Fidelity {
     pub files: FilesFidelity,
     /// What the rewriter did to all values.
     pub rewrite: Report,
-    /// Names of views and triggers that the target could not create.
+    /// Names of views and triggers that are not in the copy. The warnings say why.
     pub omitted_views_and_triggers: Vec<String>,
+    /// Tables and sequences that are not in the copy.
+    pub omitted_tables: Vec<OmittedObject>,
     /// Plugins that are installed but not active in the copy, because they would lock its owner out.
     pub deactivated_plugins: Vec<String>,
     /// Bytes of rows and files that were transferred.
@@ -168,7 +198,7 @@ pub struct Summary {
     pub replaced_addresses: u64,
     /// Old addresses that were not replaced, by reason.
     pub unreplaced_addresses: BTreeMap<UnreplacedReason, u64>,
-    /// Rows, files, views and triggers that are not in the copy, by reason.
+    /// Rows, files, tables, sequences, views and triggers that are not in the copy, by reason.
     pub omitted: BTreeMap<OmitReason, u64>,
     /// The first of [`Fidelity::deactivated_plugins`].
     pub deactivated_plugins: Vec<String>,
@@ -180,10 +210,34 @@ pub struct Summary {
 /// texts.
 const MAX_SUMMARY_ITEMS: usize = 15;
 const MAX_SUMMARY_CHARS: usize = 200;
+/// How many tables one warning names.
+const MAX_NAMED_TABLES: usize = 5;
 /// How many entries of each list a cut report keeps.
 const MAX_TRUNCATED_ITEMS: usize = 500;
 
 impl Fidelity {
+    /// Records what is not in the copy, with a warning for each.
+    pub(crate) fn omit(&mut self, objects: Vec<OmittedObject>) {
+        self.warnings.extend(objects.iter().map(OmittedObject::warning));
+        let (tables, others): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(OmittedObject::is_table_or_sequence);
+        self.omitted_tables.extend(tables);
+        self.omitted_views_and_triggers.extend(others.into_iter().map(|object| object.name));
+    }
+
+    /// Adds a warning that names the tables which the copy defines differently.
+    pub(crate) fn warn_of_adjustments(&mut self) {
+        let adjusted = self.tables.iter().filter(|table| !table.adjustments.is_empty());
+        let names: Vec<_> = adjusted.map(|table| table.name.as_str()).collect();
+        if names.is_empty() {
+            return;
+        }
+        let more = names.len().saturating_sub(MAX_NAMED_TABLES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names = names.into_iter().take(MAX_NAMED_TABLES).collect::<Vec<_>>().join(", ");
+        self.warnings.push(format!("Tables that are defined differently in the copy (adjustments): {names}{more}."));
+    }
+
     /// The summary for a task's result.
     #[must_use]
     pub fn summary(&self) -> Summary {
@@ -194,6 +248,9 @@ impl Fidelity {
         }
         if !self.omitted_views_and_triggers.is_empty() {
             omitted.insert(OmitReason::ViewOrTrigger, self.omitted_views_and_triggers.len() as u64);
+        }
+        if !self.omitted_tables.is_empty() {
+            omitted.insert(OmitReason::TableOrSequence, self.omitted_tables.len() as u64);
         }
         Summary {
             tables: self.tables.len(),
@@ -217,6 +274,7 @@ impl Fidelity {
             .sort_by_key(|table| (table.consistent && table.adjustments.is_empty(), table.name.clone()));
         self.tables.truncate(MAX_TRUNCATED_ITEMS);
         self.files.omitted_files.truncate(MAX_TRUNCATED_ITEMS);
+        self.omitted_tables.truncate(MAX_TRUNCATED_ITEMS);
         self.rewrite.unreplaced_samples.truncate(MAX_SUMMARY_ITEMS);
         for list in [&mut self.warnings, &mut self.omitted_views_and_triggers, &mut self.deactivated_plugins]
         {

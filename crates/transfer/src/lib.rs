@@ -3,6 +3,7 @@
 mod active_plugins;
 mod checkpoint;
 mod column_rule;
+mod create_statement;
 mod error;
 mod existing_content;
 mod fetch_queue;
@@ -11,19 +12,22 @@ mod files;
 mod files_digest;
 mod free_space;
 mod held_rows;
+mod omitted_objects;
 mod plan;
 mod progress;
 mod row_stream;
 mod row_transformer;
 mod staged_files;
 mod table;
+mod table_definition;
 mod transfer;
 mod unique_columns;
+mod unsupported;
 mod wide_charset;
 
 pub use error::{PreflightFailure, TransferError};
 pub use fidelity::{
-    Fidelity, FilesFidelity, Memory, OmitReason, OmittedFile, Summary, TableFidelity, Versions,
+    Fidelity, FilesFidelity, Memory, OmitReason, OmittedFile, OmittedObject, Summary, TableFidelity, Versions,
 };
 pub use progress::{ProgressSnapshot, TransferProgress};
 pub use transfer::{TargetKind, Transfer, commit, rollback};

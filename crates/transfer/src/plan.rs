@@ -4,7 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
-use wpclone_migrator::{Definition, Entry, EntryKind, Manifest, Root, Table, TableProgress};
+use wpclone_migrator::{
+    DefaultValue, Definition, Entry, EntryKind, Manifest, Root, Sequence, Table, TableProgress,
+};
 use wpclone_rewrite::{FolderMapping, Options, PrefixMapping, Rewriter, SiteMapping};
 
 use crate::error::{PreflightFailure, TransferError};
@@ -12,6 +14,22 @@ use crate::fidelity::Versions;
 
 /// Added to `AUTO_INCREMENT`, so that rows created on the copy do not get ids that the original uses next.
 const AUTO_INCREMENT_OFFSET: u64 = 10_000;
+
+/// WordPress' own tables, without the prefix: a copy cannot do without them.
+const CORE_TABLES: [&str; 12] = [
+    "commentmeta",
+    "comments",
+    "links",
+    "options",
+    "postmeta",
+    "posts",
+    "term_relationships",
+    "term_taxonomy",
+    "termmeta",
+    "terms",
+    "usermeta",
+    "users",
+];
 
 /// The most PHP extensions that one warning names.
 const MAX_NAMED_EXTENSIONS: usize = 20;
@@ -51,6 +69,8 @@ pub(crate) struct Plan {
     /// Text of all mappings, for the fingerprint.
     mapping: String,
     database: String,
+    /// Whether both sides have the same database product, so that statements can be compared word by word.
+    pub(crate) same_server: bool,
     pub(crate) warnings: Vec<String>,
     /// Plugins of the source that are not active in the copy.
     pub(crate) deactivated_plugins: Vec<String>,
@@ -87,6 +107,7 @@ impl Plan {
             from_prefix: from.clone(),
             mapping,
             database: source.database.name.clone(),
+            same_server: source.database.server == target.database.server,
             warnings,
         })
     }
@@ -94,6 +115,11 @@ impl Plan {
     /// A name without the source's prefix.
     pub(crate) fn base<'n>(&self, name: &'n str) -> &'n str {
         name.strip_prefix(self.from_prefix.as_str()).unwrap_or(name)
+    }
+
+    /// Whether a copy cannot do without a table. Those without the prefix are the users', which wp-config.php renamed.
+    pub(crate) fn is_core_table(&self, name: &str) -> bool {
+        name.strip_prefix(self.from_prefix.as_str()).is_none_or(|base| CORE_TABLES.contains(&base))
     }
 
     /// The definition for the target; `None` if the source's cannot be adapted.
@@ -106,7 +132,19 @@ impl Plan {
                     key.table = self.renamed(&key.table)?;
                 }
                 table.auto_increment = offset_auto_increment(table);
+                for column in &mut table.columns {
+                    if let Some(DefaultValue::Sequence(name)) = &mut column.default {
+                        *name = self.renamed(name)?;
+                    }
+                }
+                // It is compared here, and the target has no use for it.
+                table.statement = String::new();
             }
+            Definition::Sequence(sequence) => {
+                sequence.name = self.renamed(&sequence.name)?;
+                sequence.next = offset_sequence(sequence);
+            }
+            Definition::Unreadable(_) => return None,
             // Their SQL contains the old table names.
             Definition::View(_) | Definition::Trigger(_) if self.prefix.is_some() => return None,
             Definition::View(view) => {
@@ -162,6 +200,19 @@ fn offset_auto_increment(table: &Table) -> Option<u64> {
     } else {
         next
     })
+}
+
+/// The next number of a sequence: with the offset of [`AUTO_INCREMENT_OFFSET`] numbers if it has room for many more.
+fn offset_sequence(sequence: &Sequence) -> String {
+    let number = |text: &str| text.parse::<i128>().ok();
+    let offset = || {
+        let (next, increment) = (number(&sequence.next)?, number(&sequence.increment)?);
+        let (min, max) = (number(&sequence.min)?, number(&sequence.max)?);
+        let step = increment.checked_mul(AUTO_INCREMENT_OFFSET.into())?;
+        let far = next.checked_add(step.checked_mul(2)?)?;
+        (!sequence.cycle && (min..=max).contains(&far)).then(|| (next + step).to_string())
+    };
+    offset().unwrap_or_else(|| sequence.next.clone())
 }
 
 /// The addresses to replace.
@@ -388,6 +439,28 @@ mod tests {
         assert_eq!(here.fingerprint(&grown), first);
         assert_ne!(here.fingerprint(&table(&|table| table["comment"] = json!("other"))), first);
         assert_ne!(elsewhere.fingerprint(&table(&|_| {})), first);
+    }
+
+    #[test]
+    fn a_sequence_continues_ahead_where_it_has_room() {
+        let next = |next: &str, increment: &str, max: &str, cycle: bool| {
+            let [next, increment, max] = [next, increment, max].map(str::to_owned);
+            let (name, min, start, cache, round) = ("s".into(), "-900".into(), "1".into(), "0".into(), "0".into());
+            offset_sequence(&Sequence { name, next, min, max, start, increment, cache, round, cycle })
+        };
+        assert_eq!(next("100", "10", "9223372036854775806", false), "100100");
+        assert_eq!(next("9223372036854775807", "1", "9223372036854775806", false), "9223372036854775807");
+        for (increment, max, cycle) in [("1", "500", false), ("-1", "500", false), ("10", "9223372036854775806", true), ("x", "1", false)] {
+            assert_eq!(next("100", increment, max, cycle), "100");
+        }
+    }
+
+    #[test]
+    fn the_tables_of_wordpress_are_known_by_name_or_by_having_no_prefix() {
+        let plan = plan(&side("a.example", "8.2.1", "7.2"), &side("b.example", "8.2.1", "7.2")).unwrap();
+        for (name, is_core) in [("wp_posts", true), ("members", true), ("wp_shop_posts", false), ("wp_log", false)] {
+            assert_eq!(plan.is_core_table(name), is_core, "{name}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    AdaptiveBatch, Client, ClientError, Cursor, Definition, Import, RowChunk, RowCount, Rows, Table,
+    AdaptiveBatch, Adjustment, Client, ClientError, Cursor, Definition, Import, RowChunk, RowCount, Rows, Table,
     TableProgress, UniqueConflicts,
 };
 use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
@@ -39,6 +39,10 @@ pub(crate) struct TableTransfer<'a> {
     pub(crate) table: &'a Table,
     /// The definition on the target.
     pub(crate) definition: Definition,
+    /// What that definition lacks already.
+    pub(crate) adjustments: Vec<Adjustment>,
+    /// Whether both sides have the same database product.
+    pub(crate) same_server: bool,
     /// The name without the source's prefix.
     pub(crate) base: &'a str,
     /// Plugins that are not active in the copy.
@@ -131,7 +135,7 @@ impl TableTransfer<'_> {
             _ => (Checkpoint::start(&self.fingerprint), 0, true),
         };
         let resumed_rows = checkpoint.source_rows;
-        let defined = self.import.define(&self.definition, restarts).await.map_err(TransferError::Target)?;
+        let defined = self.define(restarts).await?;
         let (mut counts, conflicts) = if checkpoint.complete {
             self.progress.skip_bytes(self.table.estimated_bytes());
             // An earlier attempt sent all rows. The checksums below tell whether they are still the same.
@@ -139,12 +143,12 @@ impl TableTransfer<'_> {
             checkpoint.restore(&mut counts);
             (counts, resumed.map(|progress| progress.unique_conflicts).unwrap_or_default())
         } else {
-            self.send(defined.table_id, checkpoint, seq, keeps_unique).await?
+            self.send(defined.id, checkpoint, seq, keeps_unique).await?
         };
         counts.take_back(&conflicts);
         let (source, target) = tokio::join!(
             self.count_source(counts.source_rows),
-            self.import.checksum(defined.table_id, counts.target_rows.saturating_add(MAX_NEW_ROWS))
+            self.import.checksum(defined.id, counts.target_rows.saturating_add(MAX_NEW_ROWS))
         );
         let (source, target) = (source?, target.map_err(TransferError::Target)?);
         let consistent = (source.rows, source.digest) == (counts.source_rows, counts.source_digest);
@@ -163,7 +167,7 @@ impl TableTransfer<'_> {
                 counts.target_rows
             ))));
         }
-        let mut result = self.result(counts, &target, read, consistent, &defined.adjustments);
+        let mut result = self.result(counts, &target, read, consistent, defined.adjustments);
         result.fidelity.resumed_rows = resumed_rows;
         Ok(result)
     }
@@ -174,7 +178,7 @@ impl TableTransfer<'_> {
         target: &RowCount,
         read: u32,
         consistent: bool,
-        adjusted: &[wpclone_migrator::Adjustment],
+        adjustments: Vec<String>,
     ) -> TransferredTable {
         let (name, new) = (&self.table.name, self.definition.name());
         let next = |table: &Table| table.auto_increment.unwrap_or_default();
@@ -182,10 +186,8 @@ impl TableTransfer<'_> {
             Definition::Table(defined) => next(defined).saturating_sub(next(self.table)),
             _ => 0,
         };
-        let adjusted = adjusted.iter().take(MAX_ADJUSTMENTS).map(|part| {
-            let text = format!("{}: {} became {}", part.field, part.from, part.to);
-            text.chars().take(MAX_ADJUSTMENT_CHARS).collect()
-        });
+        let adjustments = adjustments.into_iter().take(MAX_ADJUSTMENTS);
+        let adjustments = adjustments.map(|text| text.chars().take(MAX_ADJUSTMENT_CHARS).collect());
         let fidelity = TableFidelity {
             name: name.clone(),
             target_name: (new != name).then(|| new.to_owned()),
@@ -200,7 +202,7 @@ impl TableTransfer<'_> {
             auto_increment_offset: ahead,
             rereads: read,
             consistent,
-            adjustments: adjusted.collect(),
+            adjustments: adjustments.collect(),
         };
         TransferredTable {
             fidelity,

@@ -7,19 +7,23 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    AdaptiveBatch, AllowedContent, Client, ClientError, Definition, EntryKind, Import, JobOptions, Manifest,
-    OutgoingPart, PartKind, Root, SANDBOX_PLUGIN_FILE, Table,
+    AdaptiveBatch, Adjustment, AllowedContent, Client, ClientError, Definition, EntryKind, Import, JobOptions,
+    Manifest, OutgoingPart, PartKind, Root, SANDBOX_PLUGIN_FILE, Table,
 };
 use wpclone_rewrite::Report;
 
 use crate::error::{PreflightFailure, TransferError};
 use crate::existing_content::existing_content;
-use crate::fidelity::{Fidelity, FilesFidelity, Memory, TableFidelity};
+use crate::fidelity::{Fidelity, FilesFidelity, Memory, OmittedObject, TableFidelity};
 use crate::files::FilesTransfer;
 use crate::free_space::{required_bytes, size_of_tables, space_shortage};
+use crate::omitted_objects::{
+    add_rejected_parts, check_core_tables, reason, rejected_objects, unreadable_objects,
+};
 use crate::plan::{CONTENT_ROOTS, CoreComparison, Plan, versions_of};
 use crate::progress::TransferProgress;
 use crate::table::{TableTransfer, TransferredTable};
+use crate::unsupported::without_dangling_foreign_keys;
 
 /// The longest time in which neither side brings anything new.
 const MAX_IDLE: Duration = Duration::from_secs(600);
@@ -99,6 +103,7 @@ impl Transfer<'_> {
         let tables =
             async { self.source.all_definitions(&mut batch_size).await.map_err(TransferError::Source) };
         let (all, files) = tokio::try_join!(tables, self.size_of_files(&roots, &from))?;
+        check_core_tables(&plan, &all)?;
         let tables = size_of_tables(&all);
         self.progress.expect_bytes(tables.saturating_add(files));
         self.progress.set_warnings(&plan.warnings);
@@ -130,24 +135,33 @@ impl Transfer<'_> {
             cancel: self.cancel,
         };
         let (tables, files) = tokio::try_join!(self.tables(import, &plan, all, from), files.run(roots))?;
-        let mut omitted = self.views_and_triggers(import, &plan, all).await?;
+        let (transferred, mut omitted) = tables.into_iter().fold(
+            (Vec::new(), unreadable_objects(all)),
+            |(mut transferred, mut omitted), table| {
+                match table {
+                    TableOutcome::Transferred(table) => transferred.push(*table),
+                    TableOutcome::Omitted(object) => omitted.push(object),
+                }
+                (transferred, omitted)
+            },
+        );
+        omitted.extend(self.other_objects(import, &plan, all).await?);
         if self.cancel.is_cancelled() {
             return Err(TransferError::Cancelled);
         }
         self.store_sandbox_plugin(import).await?;
         import.prepare().await.map_err(TransferError::Target)?;
         self.progress.mark_target_changed();
-        let rejected: HashSet<String> =
-            import.swap().await.map_err(TransferError::Target)?.into_iter().collect();
-        // A target cannot reject what was not sent to it.
-        let sent = all.iter().filter(|definition| !matches!(definition, Definition::Table(_)));
-        omitted.extend(
-            sent.map(|definition| definition.name().to_owned()).filter(|name| rejected.contains(name)),
-        );
+        let rejected = import.swap().await.map_err(TransferError::Target)?;
+        omitted.extend(rejected_objects(all, &rejected));
         if matches!(self.target_kind, TargetKind::Clone { .. }) {
             import.commit().await.map_err(TransferError::Target)?;
         }
-        Ok(self.report(plan, from, to, tables, files, omitted))
+        let mut report = self.report(plan, from, to, transferred, files);
+        add_rejected_parts(&mut report.tables, &rejected);
+        report.omit(omitted);
+        report.warn_of_adjustments();
+        Ok(report)
     }
 
     fn report(
@@ -157,7 +171,6 @@ impl Transfer<'_> {
         to: &Manifest,
         transferred: Vec<TransferredTable>,
         files: FilesFidelity,
-        omitted_views_and_triggers: Vec<String>,
     ) -> Fidelity {
         let (mut rewritten, mut warnings) = (Report::default(), plan.warnings);
         let mut tables: Vec<TableFidelity> = Vec::new();
@@ -188,7 +201,8 @@ impl Transfer<'_> {
             tables,
             files,
             rewrite: rewritten,
-            omitted_views_and_triggers,
+            omitted_views_and_triggers: Vec::new(),
+            omitted_tables: Vec::new(),
             deactivated_plugins: plan.deactivated_plugins,
             transferred_bytes: self.progress.snapshot().bytes,
             mu_plugins_dir: mu_plugins_dir(to),
@@ -330,11 +344,17 @@ impl Transfer<'_> {
         plan: &Plan,
         all: &[Definition],
         from: &Manifest,
-    ) -> Result<Vec<TransferredTable>, TransferError> {
+    ) -> Result<Vec<TableOutcome>, TransferError> {
+        let readable = all.iter().filter(|definition| matches!(definition, Definition::Table(_)));
+        let names: Vec<Definition> = readable.filter_map(|definition| plan.definition(definition)).collect();
+        let names: HashSet<&str> = names.iter().map(Definition::name).collect();
         let mut transfers = Vec::new();
         for definition in all {
-            if let (Definition::Table(table), Some(new)) = (definition, plan.definition(definition)) {
-                transfers.push(self.table(import, plan, table, new, from));
+            if let (Definition::Table(table), Some(Definition::Table(mut new))) =
+                (definition, plan.definition(definition))
+            {
+                let adjustments = without_dangling_foreign_keys(&mut new, &names);
+                transfers.push(self.table(import, plan, table, (Definition::Table(new), adjustments), from));
             }
         }
         stream::iter(transfers).buffer_unordered(CONCURRENT_TABLES).try_collect().await
@@ -345,9 +365,9 @@ impl Transfer<'_> {
         import: &Import,
         plan: &Plan,
         table: &Table,
-        definition: Definition,
+        (definition, adjustments): (Definition, Vec<Adjustment>),
         from: &Manifest,
-    ) -> Result<TransferredTable, TransferError> {
+    ) -> Result<TableOutcome, TransferError> {
         let progress = import.info().tables.iter().find(|progress| progress.name == definition.name());
         let transfer = TableTransfer {
             source: self.source,
@@ -359,35 +379,56 @@ impl Transfer<'_> {
             prefix: plan.prefix.as_ref(),
             fingerprint: plan.fingerprint(&definition),
             definition,
+            adjustments,
+            same_server: plan.same_server,
             budget_ms: from.limits.budget_ms,
             progress: self.progress,
             cancel: self.cancel,
         };
-        transfer.run(progress).await
+        match transfer.run(progress).await {
+            Ok(transferred) => Ok(TableOutcome::Transferred(Box::new(transferred))),
+            Err(error) if error.is_about_content() && !plan.is_core_table(&table.name) => {
+                // What the source cannot read or the target cannot define is left out, and the rest arrives.
+                import.omit(transfer.definition.name()).await.map_err(TransferError::Target)?;
+                Ok(TableOutcome::Omitted(OmittedObject::new("table", &table.name, reason(&error))))
+            }
+            Err(error) => Err(error.of_table(&table.name)),
+        }
     }
 
-    /// Creates views and triggers, and returns the names of those that the target rejected.
-    async fn views_and_triggers(
+    /// Creates views, triggers and sequences, and returns those that the target rejected.
+    async fn other_objects(
         &self,
         import: &Import,
         plan: &Plan,
         all: &[Definition],
-    ) -> Result<Vec<String>, TransferError> {
+    ) -> Result<Vec<OmittedObject>, TransferError> {
         let mut omitted = Vec::new();
-        for definition in all.iter().filter(|definition| !matches!(definition, Definition::Table(_))) {
-            let defined = match plan.definition(definition) {
-                Some(definition) => import.define(&definition, false).await.map(Some),
-                None => Ok(None),
+        let others = all.iter().filter(|definition| {
+            !matches!(definition, Definition::Table(_) | Definition::Unreadable(_))
+        });
+        for definition in others {
+            let mut omit = |reason: &dyn std::fmt::Display| {
+                omitted.push(OmittedObject::new(definition.object(), definition.name(), reason));
             };
-            match defined {
-                Ok(Some(_)) => {}
-                Ok(None) => omitted.push(definition.name().to_owned()),
-                Err(ClientError::Migrator { status: 422, .. }) => omitted.push(definition.name().to_owned()),
+            let Some(adapted) = plan.definition(definition) else {
+                omit(&"its text has the source's table prefix");
+                continue;
+            };
+            match import.define(&adapted, false).await {
+                Ok(_) => {}
+                Err(error) if error.is_about_content() => omit(&reason(&TransferError::Target(error))),
                 Err(error) => return Err(TransferError::Target(error)),
             }
         }
         Ok(omitted)
     }
+}
+
+/// What became of a table.
+enum TableOutcome {
+    Transferred(Box<TransferredTable>),
+    Omitted(OmittedObject),
 }
 
 fn job_options(target_kind: TargetKind<'_>, roots: &[Root]) -> JobOptions {
@@ -444,7 +485,7 @@ fn mu_plugins_dir(manifest: &Manifest) -> String {
 
 /// Whether a resumed attempt would fail in the same way.
 fn needs_restart(error: &TransferError) -> bool {
-    match error {
+    match error.cause() {
         TransferError::Verification(_) => true,
         TransferError::Target(ClientError::Migrator { status, .. }) => matches!(status, 400 | 409 | 422),
         _ => false,

@@ -200,9 +200,14 @@ final class Test_Site {
 		return $text;
 	}
 
-	/** Names of the plugin's tables. */
+	/** Names of the plugin's tables but the one with the key and the nonces, which is there while access is enabled. */
 	public function plugin_tables(): array {
-		return array_column( $this->rows( "SHOW TABLES LIKE 'wp\\_wpclone\\_%'" ), 0 );
+		return array_values( array_diff( array_column( $this->rows( "SHOW TABLES LIKE 'wp\\_wpclone\\_%'" ), 0 ), array( 'wp_wpclone_migrator' ) ) );
+	}
+
+	/** The stored access window. */
+	public function access_window(): string {
+		return (string) $this->value( "SELECT value FROM wp_wpclone_migrator WHERE name = 'access_window'" );
 	}
 
 	/** Staging folders. */

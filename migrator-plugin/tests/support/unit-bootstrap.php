@@ -10,10 +10,10 @@ require_once __DIR__ . '/../../wpclone-migrator/includes/load.php';
 require_once __DIR__ . '/../../wpclone-migrator/includes/admin/class-settings-page.php';
 
 use Wpclone\Migrator\Access_Window;
-use Wpclone\Migrator\Option_Store;
 use Wpclone\Migrator\Request;
 use Wpclone\Migrator\Request_Authenticator;
 use Wpclone\Migrator\Signature;
+use Wpclone\Migrator\State_Store;
 
 /** The current time in tests. */
 const NOW = 1795000000;
@@ -50,8 +50,8 @@ function is_authenticated( array $fields, int $now = NOW ): bool {
 
 /** Stores any text as the plugin's state. */
 function store_state( ?string $state ): void {
-	Option_Store::delete_all();
+	State_Store::delete_all();
 	if ( null !== $state ) {
-		check( Option_Store::compare_and_swap( null, $state ), 'stored' );
+		check( State_Store::create() && State_Store::compare_and_swap( null, $state ), 'stored' );
 	}
 }

@@ -30,10 +30,12 @@ final class Wordpress_Stub {
 }
 Wordpress_Stub::reset();
 
-/** $wpdb with an options table in SQLite; accepts the plugin's MySQL statements. */
+/** $wpdb with a database in SQLite; accepts the plugin's MySQL statements. */
 final class Wpdb_Stub {
 	public $options = 'wp_options';
+	public $base_prefix = 'wp_';
 	private $pdo;
+	private $errors_are_suppressed = false;
 
 	public function __construct() {
 		if ( ! extension_loaded( 'pdo_sqlite' ) ) {
@@ -59,20 +61,49 @@ final class Wpdb_Stub {
 	}
 
 	public function query( string $sql ) {
-		$sql = str_replace( 'INSERT IGNORE', 'INSERT OR IGNORE', $sql );
-		return $this->pdo->exec( preg_replace( "/LIKE ('[^']*')/", "LIKE $1 ESCAPE '\\'", $sql ) );
+		try {
+			return $this->pdo->exec( self::for_sqlite( $sql ) );
+		} catch ( PDOException $e ) {
+			return $this->failure( $e );
+		}
 	}
 
 	public function get_var( string $sql ) {
-		$value = $this->pdo->query( preg_replace( "/LIKE ('[^']*')/", "LIKE $1 ESCAPE '\\'", $sql ) )->fetchColumn();
+		try {
+			$value = $this->pdo->query( self::for_sqlite( $sql ) )->fetchColumn();
+		} catch ( PDOException $e ) {
+			$value = $this->failure( $e );
+		}
 		return false === $value ? null : (string) $value;
+	}
+
+	private static function for_sqlite( string $sql ): string {
+		$sql = str_replace( array( 'INSERT IGNORE', ' FORCE INDEX (PRIMARY)' ), array( 'INSERT OR IGNORE', '' ), $sql );
+		return preg_replace( "/LIKE ('[^']*')/", "LIKE $1 ESCAPE '\\'", $sql );
+	}
+
+	/** WordPress prints and logs an error that is not suppressed. */
+	private function failure( PDOException $e ): bool {
+		check( $this->errors_are_suppressed, 'an error in a page: ' . $e->getMessage() );
+		return false;
+	}
+
+	public function suppress_errors( bool $suppress ): bool {
+		$before                      = $this->errors_are_suppressed;
+		$this->errors_are_suppressed = $suppress;
+		return $before;
 	}
 
 	public function hide_errors(): void {}
 
-	/** All option names, sorted. */
+	/** The names of the plugin's rows, sorted; empty if its table does not exist. */
 	public function names(): array {
-		return $this->pdo->query( 'SELECT option_name FROM wp_options ORDER BY 1' )->fetchAll( PDO::FETCH_COLUMN );
+		return $this->has_own_table() ? $this->pdo->query( 'SELECT name FROM wp_wpclone_migrator ORDER BY 1' )->fetchAll( PDO::FETCH_COLUMN ) : array();
+	}
+
+	/** Whether the plugin's table exists. */
+	public function has_own_table(): bool {
+		return false !== $this->pdo->query( "SELECT 1 FROM sqlite_master WHERE name = 'wp_wpclone_migrator'" )->fetchColumn();
 	}
 }
 

@@ -6,7 +6,7 @@
 require __DIR__ . '/../support/unit-bootstrap.php';
 
 use Wpclone\Migrator\Access_Window;
-use Wpclone\Migrator\Option_Store;
+use Wpclone\Migrator\State_Store;
 
 test(
 	'without a key every request is rejected, even one signed with an empty key',
@@ -121,13 +121,13 @@ test(
 		global $wpdb;
 		open_window();
 		$slow = Access_Window::load();
-		Option_Store::delete_all();
+		State_Store::delete_all();
 		$slow->extend( NOW + 10 );
 		same( array(), $wpdb->names(), 'rows' );
 
 		open_window();
 		$slow = Access_Window::load();
-		Option_Store::delete_all();
+		State_Store::delete_all();
 		$key = open_window( NOW + 5 );
 		$slow->extend( NOW + 10 );
 		same( $key, Access_Window::load()->key( NOW ), 'the new key stays' );
@@ -138,10 +138,10 @@ test(
 	'nonces are remembered exactly as long as their timestamps are accepted',
 	static function () {
 		global $wpdb;
-		$bucket = Option_Store::BUCKET_SECONDS;
+		$bucket = State_Store::BUCKET_SECONDS;
 		for ( $second = 0; $second < $bucket; $second++ ) {
 			Wordpress_Stub::reset();
-			Option_Store::delete_all();
+			State_Store::delete_all();
 			$sent   = NOW + $second;
 			$key    = open_window( $sent );
 			$fields = signed_request( $key, array( 'timestamp' => (string) $sent ) );
@@ -182,11 +182,11 @@ test(
 	static function () {
 		global $wpdb;
 		$key    = open_window();
-		$bucket = Option_Store::NONCE_PREFIX . intdiv( NOW, Option_Store::BUCKET_SECONDS );
-		$wpdb->query( "INSERT INTO wp_options (option_name, option_value) VALUES ('$bucket', '" . str_repeat( 'x', Option_Store::MAX_BUCKET_BYTES ) . "')" );
+		$bucket = State_Store::NONCE_PREFIX . intdiv( NOW, State_Store::BUCKET_SECONDS );
+		$wpdb->query( "INSERT INTO wp_wpclone_migrator (name, value) VALUES ('$bucket', '" . str_repeat( 'x', State_Store::MAX_BUCKET_BYTES ) . "')" );
 		check( ! is_authenticated( signed_request( $key ) ), 'full' );
 		same( 2, count( $wpdb->names() ), 'rows' );
-		$later = NOW + Option_Store::BUCKET_SECONDS;
+		$later = NOW + State_Store::BUCKET_SECONDS;
 		check( is_authenticated( signed_request( $key, array( 'timestamp' => (string) $later ) ), $later ), 'room again' );
 	}
 );
@@ -203,17 +203,41 @@ test(
 );
 
 test(
-	'other options are not touched',
+	'the options are not touched: the key and the nonces are in a table of the plugin',
 	static function () {
 		global $wpdb;
-		foreach ( array( 'wpclone-migrator', 'wpclone_migratory', 'wpcloneXmigratorXnonceX1', 'siteurl' ) as $name ) {
-			$wpdb->query( "INSERT INTO wp_options (option_name, option_value) VALUES ('$name', '1')" );
-		}
-		$before = $wpdb->names();
-		$key    = open_window();
+		$wpdb->query( "INSERT INTO wp_options (option_name, option_value) VALUES ('wpclone_migrator', 'of somebody else')" );
+		$key = open_window();
 		check( is_authenticated( signed_request( $key ) ), 'admitted' );
-		Option_Store::delete_all();
-		same( $before, $wpdb->names(), 'rows' );
+		same( 2, count( $wpdb->names() ), 'rows' );
+		same( '1', $wpdb->get_var( 'SELECT COUNT(*) FROM wp_options' ), 'options' );
+		check( State_Store::delete_all() && ! $wpdb->has_own_table(), 'the table is gone' );
+		same( 'of somebody else', $wpdb->get_var( 'SELECT option_value FROM wp_options' ), 'the option' );
+	}
+);
+
+test(
+	'without its table the plugin knows no key, and asking for one is no error in a page',
+	static function () {
+		global $wpdb;
+		check( ! Access_Window::load()->has_key(), 'no key' );
+		check( ! is_authenticated( signed_request( str_repeat( '0', 64 ) ) ), 'refused' );
+		check( ! $wpdb->has_own_table(), 'nothing was created' );
+	}
+);
+
+test(
+	'a copy\'s owner opens the window with a key of their own, whatever was stored',
+	static function () {
+		$key = str_repeat( 'ab', 32 );
+		foreach ( array( false, true ) as $is_open ) {
+			if ( $is_open ) {
+				open_window();
+			}
+			check( Access_Window::open_with_key( $key, NOW + 7200 ), 'opens' );
+			same( array( $key, NOW + 7200, true ), array( Access_Window::load()->key( NOW ), Access_Window::load()->open_until(), Access_Window::load()->import_enabled() ), 'window' );
+			check( is_authenticated( signed_request( $key ) ), 'admitted' );
+		}
 	}
 );
 

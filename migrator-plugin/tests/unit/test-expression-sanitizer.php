@@ -9,7 +9,7 @@ require __DIR__ . '/../support/unit-bootstrap.php';
 
 use Wpclone\Migrator\Database;
 use Wpclone\Migrator\Expression_Sanitizer;
-use Wpclone\Migrator\Schema_Reader;
+use Wpclone\Migrator\Column_Reader;
 
 /** The sanitized expression, or null; the table has the columns a, B, "c`d" and sleep. */
 function sanitized( string $text ): ?string {
@@ -78,7 +78,7 @@ test(
 	static function () {
 		$cases = array( "it''s" => "it's", "it\\'s" => "it's", '\\\\' => '\\', '\\n\\r\\t\\0\\Z' => "\n\r\t\0\x1a", '\\x\\%' => 'x%', "''''" => "''", '' => '' );
 		foreach ( $cases as $inside => $expected ) {
-			same( $expected, Schema_Reader::unescape_literal( $inside ), $inside );
+			same( $expected, Column_Reader::unescape_literal( $inside ), $inside );
 		}
 	}
 );

@@ -6,7 +6,7 @@
 require __DIR__ . '/../support/unit-bootstrap.php';
 
 use Wpclone\Migrator\File_Writer;
-use Wpclone\Migrator\Import_Preserve;
+use Wpclone\Migrator\Plugin_Activation;
 use Wpclone\Migrator\Table_Builder;
 
 test(
@@ -20,10 +20,10 @@ test(
 			array( array( "\u{e9}/\u{1F600}.php" ), array( "\u{e9}/\u{1F600}.php", 'x/x.php' ) ),
 		);
 		foreach ( $cases as list( $before, $after ) ) {
-			same( $after, unserialize( Import_Preserve::with_plugin( serialize( $before ), 'x/x.php' ) ), serialize( $before ) );
+			same( $after, unserialize( Plugin_Activation::with_plugin( serialize( $before ), 'x/x.php' ) ), serialize( $before ) );
 		}
 		$there = serialize( array( 5 => 'x/x.php' ) );
-		same( $there, Import_Preserve::with_plugin( $there, 'x/x.php' ), 'a list that has it stays as it is' );
+		same( $there, Plugin_Activation::with_plugin( $there, 'x/x.php' ), 'a list that has it stays as it is' );
 	}
 );
 
@@ -31,7 +31,7 @@ test(
 	'a value that is not a list of plugins is replaced by a valid list',
 	static function () {
 		foreach ( array( '', 'b:0;', 'a:1:{i:0;s:999:"x";}', 'a:1:{', 'O:8:"stdClass":0:{}', 'a:1:{i:0;O:1:"A":0:{}}', 'x/x.php', 's:7:"x/x.php";', 'a:99999999999:{}' ) as $value ) {
-			$list = unserialize( Import_Preserve::with_plugin( $value, 'x/x.php' ), array( 'allowed_classes' => false ) );
+			$list = unserialize( Plugin_Activation::with_plugin( $value, 'x/x.php' ), array( 'allowed_classes' => false ) );
 			check( is_array( $list ) && in_array( 'x/x.php', $list, true ), $value );
 		}
 	}

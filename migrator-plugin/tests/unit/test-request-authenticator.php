@@ -81,7 +81,7 @@ test(
 				check( ! is_authenticated( signed_request( $key, $fields ) ), "$field " . substr( var_export( $value, true ), 0, 50 ) );
 			}
 		}
-		same( array( 'wpclone_migrator' ), $wpdb->names(), 'rows after refusals' );
+		same( array( 'access_window' ), $wpdb->names(), 'rows after refusals' );
 		check( is_authenticated( signed_request( $key, array( 'body' => str_repeat( ' ', Request::MAX_JSON_BYTES ) ) ) ), 'the largest body' );
 	}
 );
@@ -116,7 +116,7 @@ test(
 			$bad   = array_merge( $good, array( $name => changed( $good[ $name ] ) ) );
 			check( ! is_authenticated( $bad ), "seed $seed round $round: $name " . json_encode( $bad[ $name ] ) );
 		}
-		same( array( 'wpclone_migrator' ), $wpdb->names(), 'rows after refusals' );
+		same( array( 'access_window' ), $wpdb->names(), 'rows after refusals' );
 		check( is_authenticated( $good ), 'the last one as it was' );
 	}
 );

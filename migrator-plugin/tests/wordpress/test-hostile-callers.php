@@ -41,18 +41,13 @@ function submit_as_current_user( string $action, ?string $nonce, string $method 
 	return 'nothing';
 }
 
-/** The stored key and its settings. */
-function stored_state( Test_Site $site ): string {
-	return (string) $site->value( "SELECT option_value FROM wp_options WHERE option_name = 'wpclone_migrator'" );
-}
-
 test(
 	'without the key no import route does anything, whatever paths the request names',
 	static function () use ( $site ) {
 		$job = random_job();
 		$site->request_ok( 'begin', array( 'job' => $job, 'roots' => array( 'uploads' ) ) );
 		$before = folder_contents( "{$site->path}/wp-content" );
-		$state  = stored_state( $site );
+		$state  = $site->access_window();
 		$key    = $site->key;
 		try {
 			$frames = array();
@@ -71,7 +66,7 @@ test(
 			$site->key = $key;
 		}
 		same( $before, folder_contents( "{$site->path}/wp-content" ), 'files' );
-		same( $state, stored_state( $site ), 'access window' );
+		same( $state, $site->access_window(), 'access window' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
 );
@@ -109,7 +104,7 @@ test(
 		}
 		wp_set_current_user( $users['administrator'] );
 		$nonces_of_administrator = array( Settings_Page::OPEN => wp_create_nonce( Settings_Page::OPEN ), Settings_Page::CLOSE => wp_create_nonce( Settings_Page::CLOSE ) );
-		$state                   = stored_state( $site );
+		$state                   = $site->access_window();
 		$key                     = (string) Access_Window::load()->key( time() );
 		foreach ( $users as $role => $user ) {
 			wp_set_current_user( $user );
@@ -136,7 +131,7 @@ test(
 				foreach ( $attempts as $what => list( $nonce, $method ) ) {
 					$ended = submit_as_current_user( $action, $nonce, $method, array( 'import' => '1' ) );
 					check( in_array( $ended, 0 === $user ? array( 'nothing' ) : array( '403' ), true ), "$role with $what: $ended" );
-					same( $state, stored_state( $site ), "$role with $what" );
+					same( $state, $site->access_window(), "$role with $what" );
 				}
 			}
 		}
@@ -161,9 +156,9 @@ test(
 			$_SERVER['REQUEST_METHOD']  = 'GET';
 			return $text;
 		};
-		$state = stored_state( $site );
+		$state = $site->access_window();
 		foreach ( array( $state, str_replace( '"open_until":', '"open_until":1,"x":', $state ) ) as $stored ) {
-			$site->sql( "UPDATE wp_options SET option_value = '$stored' WHERE option_name = 'wpclone_migrator'" );
+			$site->sql( "UPDATE wp_wpclone_migrator SET value = '$stored' WHERE name = 'access_window'" );
 			foreach ( array( '/', '/wpclone-migrator/v1', '/wp/v2/posts' ) as $route ) {
 				foreach ( array( 'GET', 'POST', 'OPTIONS' ) as $method ) {
 					check( false === strpos( $index( $route, $method, $route ), 'wpclone-migrator\\/v1"' ) || '/wpclone-migrator/v1' === $route, "$method $route" );
@@ -173,7 +168,7 @@ test(
 			check( false === strpos( $index( '/', 'GET', '/wpclone-migrator/v1/status' ), 'wpclone' ), 'a GET of a route' );
 			check( false !== strpos( $index( '/', 'POST', '/wpclone-migrator/v1/status' ), 'wpclone-migrator\\/v1\\/status' ), 'a POST to a route' );
 		}
-		$site->sql( "UPDATE wp_options SET option_value = '$state' WHERE option_name = 'wpclone_migrator'" );
+		$site->sql( "UPDATE wp_wpclone_migrator SET value = '$state' WHERE name = 'access_window'" );
 		same( true, Access_Window::load()->is_open( time() ), 'awake' );
 	}
 );

@@ -291,7 +291,8 @@ test(
 		$n = $ask( 'define', array( 'definition' => $definition ) )['table_id'];
 		$site->request_ok( 'load-rows', chunk( $job, $n, 1, array( array( '1', 'siteurl', 'x', 'yes' ) ), array( 'last' => true ) ) );
 		$ask( 'prepare', array() );
-		same( '1', $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n WHERE option_name = 'wpclone_migrator'" ), 'key' );
+		check( \Wpclone\Migrator\Access_Window::load()->is_open( time() ), 'the key stays' );
+		same( '0', $site->value( "SELECT COUNT(*) FROM wp_wpclone_new_$n WHERE option_name LIKE '%wpclone%'" ), 'and is in no other table' );
 		for ( $point = 1; $point < 300; $point++ ) {
 			$got = $site->request( 'abort', array( 'job' => $job ), $point );
 			if ( null !== $got ) {
@@ -355,14 +356,14 @@ test(
 test(
 	'while import is disabled every import route is 403',
 	static function () use ( $site ) {
-		$state = $site->value( "SELECT option_value FROM wp_options WHERE option_name = 'wpclone_migrator'" );
-		$site->sql( "UPDATE wp_options SET option_value = REPLACE(option_value, '\"import_enabled\":true', '\"import_enabled\":false') WHERE option_name = 'wpclone_migrator'" );
+		$state = $site->access_window();
+		$site->sql( "UPDATE wp_wpclone_migrator SET value = REPLACE(value, '\"import_enabled\":true', '\"import_enabled\":false') WHERE name = 'access_window'" );
 		foreach ( array( 'begin', 'define', 'load-rows', 'store-files', 'staged-index', 'prepare', 'swap', 'rollback', 'commit', 'abort' ) as $route ) {
 			$got = $site->request( $route, array( 'job' => random_job() ) );
 			same( array( 403, '{}' ), array( $got->status, $got->body ), $route );
 		}
 		same( array(), $site->plugin_tables(), 'tables' );
-		$site->sql( "UPDATE wp_options SET option_value = '$state' WHERE option_name = 'wpclone_migrator'" );
+		$site->sql( "UPDATE wp_wpclone_migrator SET value = '$state' WHERE name = 'access_window'" );
 	}
 );
 

@@ -189,3 +189,122 @@ test(
 		}
 	}
 );
+
+test(
+	$is_mariadb ? 'periods, indexes without overlaps, compressed and ignored parts, and system versioning are preserved' : 'checks that are not enforced and invisible indexes are preserved',
+	static function () use ( $site, $is_mariadb ) {
+		if ( ! $is_mariadb ) {
+			check_round_trip( $site, '(id INT PRIMARY KEY, a INT, CONSTRAINT wp_probe_chk_1 CHECK (a > 5) NOT ENFORCED, KEY a (a) INVISIBLE)', array( 'VALUES (1, 1), (2, 9)' ) );
+			return;
+		}
+		check_round_trip( $site, '(id INT NOT NULL, a DATE NOT NULL, b DATE NOT NULL, PERIOD FOR `va``lid` (a, b), UNIQUE KEY apart (id, `va``lid` WITHOUT OVERLAPS), KEY unused (a) IGNORED)', array( "VALUES (1, '2024-01-01', '2024-02-01'), (1, '2024-02-01', '2024-03-01'), (2, '2024-01-01', '2024-02-01')" ) );
+		check_round_trip( $site, "(id INT PRIMARY KEY, t LONGTEXT COMPRESSED COLLATE utf8mb4_bin, b VARBINARY(2000) COMPRESSED NOT NULL DEFAULT 'x', e ENUM('a /*M!100301 COMPRESSED*/', 'b'))", array( "VALUES (1, REPEAT('long text ', 30000), x'00ff', 1)", "VALUES (2, NULL, '', 'b')" ) );
+		check_round_trip( $site, '(id INT PRIMARY KEY, v VARCHAR(20), n INT WITHOUT SYSTEM VERSIONING) WITH SYSTEM VERSIONING', array( "VALUES (1, 'a', 1), (2, 'b', 2)" ) );
+	}
+);
+
+if ( $is_mariadb ) {
+	test(
+		'of a versioned table with its own columns for the versions the current rows are copied; it can be loaded again',
+		static function () use ( $site ) {
+			$site->sql( 'CREATE TABLE wp_probe (id INT, v VARCHAR(20), since TIMESTAMP(6) GENERATED ALWAYS AS ROW START, until TIMESTAMP(6) GENERATED ALWAYS AS ROW END INVISIBLE, PRIMARY KEY (id), UNIQUE KEY v (v), PERIOD FOR SYSTEM_TIME (since, until)) ENGINE=InnoDB WITH SYSTEM VERSIONING' );
+			$site->sql( "INSERT INTO wp_probe (id, v) VALUES (1, 'old'), (2, 'two'), (3, 'gone')" );
+			$site->sql( "UPDATE wp_probe SET v = 'new' WHERE id = 1" );
+			$site->sql( 'DELETE FROM wp_probe WHERE id = 3' );
+			$definition = definitions( $site )['table wp_probe'];
+			same( array( true, array( 'id' ) ), array( $definition['versioned'], $definition['key'] ), 'definition' );
+			$job = random_job();
+			$site->request_ok( 'begin', array( 'job' => $job ) );
+			$made = import_table( $site, $job, $definition );
+			$new  = "wp_wpclone_new_{$made['table_id']}";
+			same( create_table_sql( $site, 'wp_probe' ), create_table_sql( $site, $new ), 'table' );
+			same( array( array( '1', 'new' ), array( '2', 'two' ) ), $site->rows( "SELECT id, v FROM $new ORDER BY id" ), 'rows' );
+			// A piece that does not match its hash empties the table.
+			list( $chunks ) = export_chunks( $site, 'wp_probe' );
+			$site->sql( "UPDATE wp_wpclone_import_tables SET loading = 1, chunk = 0, complete = 0 WHERE id = {$made['table_id']}" );
+			same( 'restart_table', $site->request_error( 'load-rows', Test_Site::encode_frames( chunk_head( $job, $made['table_id'], $chunks, 0 ), $chunks[0]['frames'] ) )['error'], 'emptied' );
+			same( '0', $site->value( "SELECT COUNT(*) FROM $new FOR SYSTEM_TIME ALL" ), 'rows that are left' );
+			send_chunks( $site, $job, $made['table_id'], $chunks );
+			same( '2', $site->value( "SELECT COUNT(*) FROM $new" ), 'loaded again' );
+			$site->until_done( 'abort', array( 'job' => $job ) );
+			$site->sql( 'DROP TABLE wp_probe' );
+		}
+	);
+
+	test(
+		'sequences continue where they are, and number the rows of the copy, also after a rollback and a second swap',
+		static function () use ( $site ) {
+			$site->sql( 'CREATE SEQUENCE wp_numbers START WITH 100 INCREMENT BY 10 CACHE 5' );
+			$site->sql( 'CREATE SEQUENCE wp_down START WITH -1 INCREMENT BY -1 MINVALUE -100 MAXVALUE -1 NOCACHE CYCLE' );
+			$site->sql( 'CREATE SEQUENCE wp_used START WITH 1 MINVALUE 1 MAXVALUE 3 NOCACHE' );
+			$site->sql( 'DO NEXTVAL(wp_numbers), NEXTVAL(wp_down), NEXTVAL(wp_used), NEXTVAL(wp_used), NEXTVAL(wp_used)' );
+			$site->sql( 'CREATE TABLE wp_probe (id BIGINT NOT NULL DEFAULT (NEXT VALUE FOR wp_numbers) PRIMARY KEY, v VARCHAR(20))' );
+			$site->sql( "INSERT INTO wp_probe (v) VALUES ('a'), ('b')" );
+			$shape = create_table_sql( $site, 'wp_probe' );
+			$all   = definitions( $site );
+			same( array( 'sequence' => 'wp_numbers' ), $all['table wp_probe']['columns'][0]['default'], 'default' );
+			$job = random_job();
+			$site->request_ok( 'begin', array( 'job' => $job ) );
+			foreach ( array( 'wp_numbers', 'wp_down', 'wp_used' ) as $name ) {
+				$site->request_ok( 'define', array( 'job' => $job, 'definition' => $all[ "sequence $name" ] ) );
+			}
+			import_table( $site, $job, $all['table wp_probe'] );
+			$site->until_done( 'prepare', array( 'job' => $job ) );
+			same( array(), $site->until_done( 'swap', array( 'job' => $job ) )['rejected'], 'rejected' );
+			$site->until_done( 'rollback', array( 'job' => $job ) );
+			same( $shape, create_table_sql( $site, 'wp_probe' ), 'rolled back' );
+			same( array(), $site->until_done( 'swap', array( 'job' => $job ) )['rejected'], 'rejected again' );
+			same( $shape, create_table_sql( $site, 'wp_probe' ), 'table' );
+			$site->until_done( 'commit', array( 'job' => $job ) );
+			same( array(), $site->plugin_tables(), 'ours' );
+			$site->sql( "INSERT INTO wp_probe (v) VALUES ('c')" );
+			same( array( '150', '-2' ), array( $site->value( "SELECT id FROM wp_probe WHERE v = 'c'" ), $site->value( 'SELECT NEXTVAL(wp_down)' ) ), 'next' );
+			check( false === mysqli_query( $site->link, 'SELECT NEXTVAL(wp_used)' ) && 4084 === mysqli_errno( $site->link ), 'a used up sequence stays used up' );
+			foreach ( array( 'wp_numbers', 'wp_down', 'wp_used' ) as $name ) {
+				$again = array_diff_key( definitions( $site )[ "sequence $name" ], array( 'next' => 0 ) );
+				same( array_diff_key( $all[ "sequence $name" ], array( 'next' => 0 ) ), $again, $name );
+			}
+			$site->sql( 'DROP TABLE wp_probe' );
+			$site->sql( 'DROP SEQUENCE wp_numbers, wp_down, wp_used' );
+		}
+	);
+} else {
+	test(
+		'what only MariaDB has is rejected by its path, so that it can be left out',
+		static function () use ( $site ) {
+			$site->sql( 'CREATE TABLE wp_probe (id INT PRIMARY KEY, a TIMESTAMP(6), b TIMESTAMP(6), t TEXT)' );
+			$definition = definitions( $site )['table wp_probe'];
+			$job        = random_job();
+			$site->request_ok( 'begin', array( 'job' => $job ) );
+			same( 'kind', $site->request_error( 'define', array( 'job' => $job, 'definition' => array( 'kind' => 'sequence', 'name' => 'wp_s', 'next' => '1', 'min' => '1', 'max' => '9', 'start' => '1', 'increment' => '1', 'cache' => '0', 'round' => '0', 'cycle' => false ) ) )['field'], 'a sequence' );
+			$definition['columns'][1]['generated'] = array( 'expression' => 'ROW START', 'stored' => true );
+			same( 'columns.1.generated.expression', $site->request_error( 'define', array( 'job' => $job, 'definition' => $definition ) )['field'], 'a version' );
+			$definition['columns'][1]['generated']  = null;
+			$definition['columns'][0]['default']    = array( 'sequence' => 'wp_s' );
+			$definition['columns'][3]['compressed'] = true;
+			$definition['versioned']                = true;
+			$definition['periods']                  = array( array( 'name' => 'p', 'from' => 'a', 'to' => 'b' ) );
+			$made = $site->request_ok( 'define', array( 'job' => $job, 'definition' => $definition ) );
+			same( array( 'columns.0.default', 'columns.3.compressed', 'periods.0', 'versioned' ), array_column( $made['adjustments'], 'field' ), 'adjusted' );
+			$site->until_done( 'abort', array( 'job' => $job ) );
+			$site->sql( 'DROP TABLE wp_probe' );
+		}
+	);
+}
+
+test(
+	'a generated column whose expression no import accepts is read as values',
+	static function () use ( $site ) {
+		$site->sql( 'CREATE TABLE wp_probe (id INT PRIMARY KEY, a VARCHAR(9), b VARCHAR(200) AS (aes_encrypt(a, \'k\')) VIRTUAL, c INT AS (LENGTH(a)) VIRTUAL)' );
+		$site->sql( "INSERT INTO wp_probe (id, a) VALUES (1, 'x')" );
+		$definition = definitions( $site )['table wp_probe'];
+		check( null === $definition['columns'][2]['generated'] && false !== stripos( $definition['columns'][2]['computed'], 'aes_encrypt' ), 'computed' );
+		check( null !== $definition['columns'][3]['generated'] && null === $definition['columns'][3]['computed'], 'generated' );
+		$job = random_job();
+		$site->request_ok( 'begin', array( 'job' => $job ) );
+		$made = import_table( $site, $job, $definition );
+		same( rows_as_hex( $site, 'wp_probe' ), rows_as_hex( $site, "wp_wpclone_new_{$made['table_id']}" ), 'rows' );
+		$site->until_done( 'abort', array( 'job' => $job ) );
+		$site->sql( 'DROP TABLE wp_probe' );
+	}
+);

@@ -22,14 +22,18 @@ require_once __DIR__ . '/protocol/class-signature.php';
 require_once __DIR__ . '/protocol/class-response.php';
 
 // Access: the key, how long it is valid, and the check of requests.
-require_once __DIR__ . '/access/class-option-store.php';
+require_once __DIR__ . '/access/class-state-store.php';
 require_once __DIR__ . '/access/class-access-window.php';
 require_once __DIR__ . '/access/class-request-authenticator.php';
 
 // The site: its database, tables and files, as export and import see them.
 require_once __DIR__ . '/site/class-database.php';
 require_once __DIR__ . '/site/class-site-tables.php';
+require_once __DIR__ . '/site/class-charset-mapper.php';
+require_once __DIR__ . '/site/class-expression-sanitizer.php';
+require_once __DIR__ . '/site/class-column-reader.php';
 require_once __DIR__ . '/site/class-schema-reader.php';
+require_once __DIR__ . '/site/class-create-statement.php';
 require_once __DIR__ . '/site/class-row-reader.php';
 require_once __DIR__ . '/site/class-site-roots.php';
 require_once __DIR__ . '/site/class-file-index.php';
@@ -40,9 +44,8 @@ require_once __DIR__ . '/export/class-file-export.php';
 require_once __DIR__ . '/export/class-export-controller.php';
 
 // Import: writing into the site.
-require_once __DIR__ . '/import/class-charset-mapper.php';
-require_once __DIR__ . '/import/class-expression-sanitizer.php';
 require_once __DIR__ . '/import/class-column-builder.php';
+require_once __DIR__ . '/import/class-sequences.php';
 require_once __DIR__ . '/import/class-table-builder.php';
 require_once __DIR__ . '/import/class-staging-folders.php';
 require_once __DIR__ . '/import/class-unique-conflicts.php';

@@ -22,9 +22,9 @@ const STATE: &str = "global $wpdb; echo json_encode([$wpdb->get_col('SELECT user
     get_option('siteurl'), get_option('blogname'), get_option('active_plugins'), $wpdb->get_col('SHOW TABLES'), \
     glob(dirname(ABSPATH) . '/wpclone-*'), is_dir(WP_PLUGIN_DIR . '/wpclone-migrator'), get_option('wpclone_migrator')]);";
 /// The access windows of the migrator ended an hour ago: an administrator's key is no longer shown, and nothing is read.
-const CLOSE_WINDOW: &str = "global $wpdb; $window = json_decode($wpdb->get_var(\"SELECT option_value FROM $wpdb->options WHERE option_name = 'wpclone_migrator'\"), true); \
+const CLOSE_WINDOW: &str = "global $wpdb; $window = json_decode($wpdb->get_var(\"SELECT value FROM {$wpdb->prefix}wpclone_migrator WHERE name = 'access_window'\"), true); \
     $window['open_until'] = time() - 3600; \
-    $wpdb->update($wpdb->options, ['option_value' => json_encode($window)], ['option_name' => 'wpclone_migrator']); \
+    $wpdb->update(\"{$wpdb->prefix}wpclone_migrator\", ['value' => json_encode($window)], ['name' => 'access_window']); \
     echo $window['open_until'];";
 /// A clean-up's attempt, with the requests' own deadlines.
 const ATTEMPT: Duration = Duration::from_secs(120);

@@ -180,7 +180,7 @@ fn fault(detail: impl Into<String>) -> Box<Problem> {
 }
 
 fn problem(error: &TransferError) -> Box<Problem> {
-    let code = match error {
+    let code = match error.cause() {
         TransferError::Preflight(PreflightFailure::Multisite, _) => Code::MultisiteUnsupported,
         TransferError::Preflight(PreflightFailure::DiskSpace, _) => Code::DiskInsufficient,
         TransferError::Preflight(PreflightFailure::TargetNotEmpty, _) => Code::TargetNotEmpty,
@@ -190,11 +190,15 @@ fn problem(error: &TransferError) -> Box<Problem> {
         // The disk filled up during the transfer, or its free space could not be known before.
         TransferError::Target(ClientError::Migrator { status: 507, .. }) => Code::DiskInsufficient,
         TransferError::Stalled => Code::Deadline,
-        TransferError::Source(_) | TransferError::Target(_) | TransferError::Cancelled => {
-            Code::TransferFailed
-        }
+        TransferError::Source(_)
+        | TransferError::Target(_)
+        | TransferError::Table { .. }
+        | TransferError::Cancelled => Code::TransferFailed,
     };
-    Box::new(Problem::new(code, sentence(&error.to_string())))
+    let mut problem = Problem::new(code, sentence(&error.to_string()));
+    // The same content gives the same error.
+    problem.retryable &= !error.is_about_content();
+    Box::new(problem)
 }
 
 /// Begins a text with a capital and ends it with a full stop.

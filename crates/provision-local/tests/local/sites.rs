@@ -238,7 +238,7 @@ pub(crate) async fn files_support_ranges_and_uploads_are_streamed() {
 pub(crate) async fn access_is_restored_after_an_import_that_replaces_all_users() {
     let lab = Lab::start().await;
     let (clone, _) = lab.clone("one").await;
-    lab.eval(&clone, true, "$wpdb->query(\"DELETE FROM $wpdb->users\"); $wpdb->query(\"DELETE FROM $wpdb->usermeta\"); $wpdb->query(\"DELETE FROM $wpdb->options WHERE option_name IN ('wpclone_migrator','active_plugins')\"); $wpdb->insert($wpdb->users, ['user_login' => 'boss', 'user_pass' => 'x', 'user_email' => 'boss@site.invalid']);").await;
+    lab.eval(&clone, true, "$wpdb->query(\"DELETE FROM $wpdb->users\"); $wpdb->query(\"DELETE FROM $wpdb->usermeta\"); $wpdb->query(\"DELETE FROM $wpdb->options WHERE option_name = 'active_plugins'\"); $wpdb->query(\"DROP TABLE {$wpdb->prefix}wpclone_migrator\"); $wpdb->insert($wpdb->users, ['user_login' => 'boss', 'user_pass' => 'x', 'user_email' => 'boss@site.invalid']);").await;
     let removed = lab.tree(&clone.name).join("wp-content/plugins/wpclone-migrator");
     fs::remove_dir_all(removed).expect("the plugin goes");
     let access = lab.local.ensure_access(&clone.name).await.expect("access");

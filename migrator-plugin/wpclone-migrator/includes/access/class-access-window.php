@@ -55,7 +55,7 @@ final class Access_Window {
 
 	/** The window as it is stored now. */
 	public static function load(): self {
-		return new self( Option_Store::read_state() );
+		return new self( State_Store::read_window() );
 	}
 
 	/** Whether there is a key, valid or expired. */
@@ -95,6 +95,9 @@ final class Access_Window {
 
 	/** Opens the window; creates a new key unless the window is open already. False if it could not be stored. */
 	public static function open( int $now, bool $import_enabled ): bool {
+		if ( ! State_Store::create() ) {
+			return false;
+		}
 		for ( $attempt = 0; $attempt < self::MAX_ATTEMPTS; $attempt++ ) {
 			$window = self::load();
 			$key    = $window->key( $now );
@@ -103,6 +106,21 @@ final class Access_Window {
 				$window->index_secret = bin2hex( random_bytes( 32 ) );
 			}
 			if ( $window->save( $key, $now + self::DURATION, $import_enabled ) ) {
+				return true;
+			}
+		}
+		return false;
+	}
+
+	/** Opens the window with a key and an end of our own, for imports too, whatever was stored. For the owner of a copy. */
+	public static function open_with_key( string $key, int $open_until ): bool {
+		if ( ! State_Store::create() ) {
+			return false;
+		}
+		for ( $attempt = 0; $attempt < self::MAX_ATTEMPTS; $attempt++ ) {
+			$window               = self::load();
+			$window->index_secret = bin2hex( random_bytes( 32 ) );
+			if ( $window->save( $key, $open_until, true ) ) {
 				return true;
 			}
 		}
@@ -122,6 +140,6 @@ final class Access_Window {
 	private function save( string $key, int $open_until, bool $import_enabled ): bool {
 		$index_secret = $this->index_secret;
 		$new          = (string) json_encode( compact( 'key', 'open_until', 'import_enabled', 'index_secret' ) );
-		return $new === $this->stored || Option_Store::compare_and_swap( $this->stored, $new );
+		return $new === $this->stored || State_Store::compare_and_swap( $this->stored, $new );
 	}
 }

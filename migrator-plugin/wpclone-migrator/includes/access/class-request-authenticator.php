@@ -38,7 +38,7 @@ final class Request_Authenticator {
 		if ( null === $digest ) {
 			return false;
 		}
-		// The signature comes first: unsigned requests reach neither the clock nor the options table.
+		// The signature comes first: unsigned requests reach neither the clock nor the nonces.
 		if ( ! hash_equals( Signature::of_request( $request, $digest, $key ), $request->signature ) ) {
 			return false;
 		}
@@ -46,7 +46,7 @@ final class Request_Authenticator {
 		if ( abs( $now - $time ) > self::MAX_CLOCK_SKEW ) {
 			return false;
 		}
-		if ( ! Option_Store::remember_nonce( $request->nonce, $time, self::MAX_CLOCK_SKEW, $now ) ) {
+		if ( ! State_Store::remember_nonce( $request->nonce, $time, self::MAX_CLOCK_SKEW, $now ) ) {
 			return false;
 		}
 		$window->extend( $now );

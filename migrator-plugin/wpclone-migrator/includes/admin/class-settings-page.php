@@ -41,7 +41,7 @@ final class Settings_Page {
 		// phpcs:ignore WordPress.Security.NonceVerification -- check() verified it.
 		$import = isset( $_POST['import'] ) && '1' === $_POST['import'];
 		if ( ! Access_Window::open( time(), $import ) ) {
-			wp_die( esc_html__( 'Access could not be enabled: the database did not store the setting.', 'wpclone-migrator' ), '', array( 'response' => 500 ) );
+			wp_die( esc_html__( 'Access could not be enabled: the database did not create the table of the plugin, or did not store the setting.', 'wpclone-migrator' ), '', array( 'response' => 500 ) );
 		}
 		self::back();
 	}
@@ -49,7 +49,7 @@ final class Settings_Page {
 	/** Handles the form that revokes the key. */
 	public static function close(): void {
 		self::check( self::CLOSE );
-		Option_Store::delete_all();
+		State_Store::delete_all();
 		self::back();
 	}
 

@@ -32,7 +32,9 @@ final class Plugin_Removal {
 		$remaining = self::delete_files() ? array() : array( 'files' );
 		// WordPress' list of available updates names every plugin.
 		delete_site_transient( 'update_plugins' );
-		Option_Store::delete_all_on_network();
+		if ( ! State_Store::delete_all() ) {
+			$remaining[] = 'table';
+		}
 		return array(
 			'done'      => true,
 			'remaining' => $remaining,

@@ -15,7 +15,7 @@ final class Export_Controller {
 		$budget = new Request_Budget( $body );
 		$schema = new Schema_Reader( Database::shared() );
 		$cursor = $body->get_object( 'cursor' );
-		$after  = null === $cursor ? '' : $cursor->get_string( 'a', '/\A[123].{1,255}\z/s' );
+		$after  = null === $cursor ? '' : $cursor->get_string( 'a', '/\A[0123].{1,255}\z/s' );
 		foreach ( $schema->sorted_names() as $name ) {
 			if ( strcmp( $name, $after ) <= 0 ) {
 				continue;

@@ -60,12 +60,15 @@ final class Column_Builder {
 		$is_null = true === $this->column->get( 'nullable' );
 		if ( $this->column->has( 'generated' ) ) {
 			$generated = $this->column->get_object( 'generated' );
+			if ( in_array( $generated->get( 'expression' ), Column_Reader::ROW_VERSION, true ) ) {
+				return $sql . $this->row_version( (string) $generated->get( 'expression' ) ) . $this->attributes( $adjustments ) . $this->comment();
+			}
 			$sql      .= ' GENERATED ALWAYS AS (' . $this->expression( $generated, 'generated' ) . ') ' . ( true === $generated->get( 'stored' ) ? 'STORED' : 'VIRTUAL' );
 			// MariaDB does not accept NOT NULL here.
 			return $sql . ( $mariadb || $is_null ? '' : ' NOT NULL' ) . $this->attributes( $adjustments ) . $this->comment();
 		}
 		$sql .= $is_null ? ' NULL' : ' NOT NULL';
-		$sql .= $this->default_value( $type );
+		$sql .= $this->default_value( $type, $adjustments );
 		if ( $this->column->has( 'on_update' ) ) {
 			$sql .= ' ON UPDATE CURRENT_TIMESTAMP' . self::digits( $this->column->get_int( 'on_update', 0, 6 ) );
 		}
@@ -74,9 +77,24 @@ final class Column_Builder {
 		return $sql . ( $auto_increment ? ' AUTO_INCREMENT' : '' ) . $this->attributes( $adjustments, $has_value ) . $this->comment();
 	}
 
+	/** The begin or end of a row's version. Only MariaDB has such columns. */
+	private function row_version( string $which ): string {
+		if ( ! $this->db->is_at_least( null, Table_Builder::VERSIONING_SINCE ) ) {
+			throw $this->rejected( 'generated.expression' );
+		}
+		return " GENERATED ALWAYS AS $which";
+	}
+
 	/** Attributes that only some servers have. MariaDB allows INVISIBLE only for columns that have a value by default. */
 	private function attributes( array &$adjustments, bool $has_value = true ): string {
 		$sql = '';
+		if ( true === $this->column->get( 'unversioned' ) ) {
+			if ( $this->db->is_at_least( null, Table_Builder::VERSIONING_SINCE ) ) {
+				$sql .= ' WITHOUT SYSTEM VERSIONING';
+			} else {
+				$adjustments[] = $this->dropped( 'unversioned', true );
+			}
+		}
 		if ( true === $this->column->get( 'invisible' ) ) {
 			if ( $this->db->is_at_least( '8.0.23', $has_value ? '10.3.3' : null ) ) {
 				$sql .= ' INVISIBLE';
@@ -119,7 +137,7 @@ final class Column_Builder {
 		}
 		if ( 1 === preg_match( self::ENUM, $type, $found ) ) {
 			preg_match_all( "/'((?:[^'\\\\]++|\\\\.|'')*+)'/s", $found[2], $items );
-			$texts = array_map( array( Schema_Reader::class, 'unescape_literal' ), $items[1] );
+			$texts = array_map( array( Column_Reader::class, 'unescape_literal' ), $items[1] );
 			return $found[1] . '(' . implode( ',', array_map( array( $this->db, 'quote' ), $texts ) ) . ')';
 		}
 		$type = strtolower( $type );
@@ -134,11 +152,24 @@ final class Column_Builder {
 			);
 			return self::MARIADB[ $type ];
 		}
-		return 'geomcollection' === $type ? 'geometrycollection' : $type;
+		return ( 'geomcollection' === $type ? 'geometrycollection' : $type ) . $this->compression( $adjustments );
+	}
+
+	/** Whether the server compresses the values of a column. It belongs to the type. */
+	private function compression( array &$adjustments ): string {
+		if ( true !== $this->column->get( 'compressed' ) ) {
+			return '';
+		}
+		if ( $this->db->is_at_least( null, '10.3.2' ) ) {
+			return ' COMPRESSED';
+		}
+		$adjustments[] = $this->dropped( 'compressed', true );
+		return '';
 	}
 
 	private function charset( string $type, array &$adjustments ): string {
-		if ( ! $this->column->has( 'charset' ) || ( 1 !== preg_match( self::TEXT, $type ) && 1 !== preg_match( '/\A(?:enum|set)\(/', $type ) ) ) {
+		$plain = str_replace( ' COMPRESSED', '', $type );
+		if ( ! $this->column->has( 'charset' ) || ( 1 !== preg_match( self::TEXT, $plain ) && 1 !== preg_match( '/\A(?:enum|set)\(/', $type ) ) ) {
 			return '';
 		}
 		$requested = (string) $this->column->get( 'collation' );
@@ -157,9 +188,16 @@ final class Column_Builder {
 		return $requested === $this->collation ? '' : " CHARACTER SET $charset COLLATE $known";
 	}
 
-	private function default_value( string $type ): string {
+	private function default_value( string $type, array &$adjustments ): string {
 		$default = $this->column->get_object( 'default' );
 		if ( null === $default ) {
+			return '';
+		}
+		if ( $default->has( 'sequence' ) ) {
+			// The sequence gets its name with the swap, and the column its default then.
+			if ( ! Sequences::are_supported( $this->db ) ) {
+				$adjustments[] = $this->dropped( 'default', $default->get( 'sequence' ) );
+			}
 			return '';
 		}
 		if ( $default->has( 'null' ) ) {

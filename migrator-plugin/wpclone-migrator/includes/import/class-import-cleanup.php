@@ -54,7 +54,11 @@ final class Import_Cleanup {
 			if ( $budget->deadline_passed() ) {
 				return false;
 			}
-			$db->execute( ( 'VIEW' === $type ? 'DROP VIEW IF EXISTS ' : 'DROP TABLE IF EXISTS ' ) . Database::identifier( $name ) );
+			$kinds = array(
+				Site_Tables::VIEW     => 'VIEW',
+				Site_Tables::SEQUENCE => 'SEQUENCE',
+			);
+			$db->execute( 'DROP ' . ( $kinds[ $type ] ?? 'TABLE' ) . ' IF EXISTS ' . Database::identifier( $name ) );
 		}
 		return true;
 	}

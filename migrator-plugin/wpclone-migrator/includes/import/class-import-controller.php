@@ -29,6 +29,9 @@ final class Import_Controller {
 			case 'define':
 				$job = self::locked_job( $body, array( 'open' ) );
 				return Staged_Tables::define( $job, $body );
+			case 'omit':
+				self::locked_job( $body, array( 'open' ) );
+				return Staged_Tables::omit( $body );
 			case 'prepare':
 				$job = self::locked_job( $body, array( 'open', 'prepared' ) );
 				return Import_Preparation::run( $job, new Request_Budget( $body ) );

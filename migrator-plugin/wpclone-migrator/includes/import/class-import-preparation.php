@@ -1,6 +1,6 @@
 <?php
 /**
- * The route `prepare`: adds foreign keys and preserves the plugin's options, so that only the swap is left.
+ * The route `prepare`: adds foreign keys and keeps the plugin active, so that only the swap is left.
  */
 
 namespace Wpclone\Migrator;
@@ -41,12 +41,15 @@ final class Import_Preparation {
 			if ( $budget->deadline_passed() ) {
 				return array( 'done' => false );
 			}
-			self::foreign_keys( $db, $table, $names );
+			$rejected = self::foreign_keys( $db, $table, $names );
+			if ( $rejected ) {
+				$job->settings['rejected_foreign_keys'] = array_merge( $job->settings['rejected_foreign_keys'] ?? array(), $rejected );
+				$job->save_phase( $job->phase() );
+			}
 			$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET prepared = 1 WHERE id = {$table['id']}" );
 		}
 		if ( isset( $names[ $wpdb->options ] ) ) {
-			Import_Preserve::copy_options( $db, $wpdb->options, $names[ $wpdb->options ] );
-			Import_Preserve::activate_plugin( $db, $names[ $wpdb->options ] );
+			Plugin_Activation::activate( $db, $names[ $wpdb->options ] );
 		}
 		if ( 'open' === $job->phase() ) {
 			$job->save_phase( 'prepared' );
@@ -64,13 +67,16 @@ final class Import_Preparation {
 		}
 	}
 
-	/** Adds a table's foreign keys; drops those that an interrupted request has added. */
-	private static function foreign_keys( Database $db, array $table, array $names ): void {
+	/**
+	 * Adds a table's foreign keys; drops those that an interrupted request has added. Returns those that the database rejects,
+	 * by name, as Views_And_Triggers does.
+	 */
+	private static function foreign_keys( Database $db, array $table, array $names ): array {
 		$definition = Import_Job::definition( $table['id'] );
 		$staged     = Staged_Tables::staged_name( $table['id'] );
 		$keys       = $definition->get_list( 'foreign_keys', 1000, array() );
 		if ( ! $keys ) {
-			return;
+			return array();
 		}
 		foreach ( $db->fetch_all( 'SELECT CONSTRAINT_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME = ' . Database::utf8_literal( $staged ) ) as $row ) {
 			$db->execute( 'ALTER TABLE ' . Database::identifier( $staged ) . ' DROP FOREIGN KEY ' . Database::identifier( $row[0] ) );
@@ -82,9 +88,25 @@ final class Import_Preparation {
 			}
 			$parts[] = 'ADD ' . self::foreign_key( $db, new Json_Object( $key ), $i, $table['name'], $staged, $names );
 		}
+		$rejected = array();
+		$alter    = 'ALTER TABLE ' . Database::identifier( $staged ) . ' ';
 		$db->execute( 'SET NAMES utf8mb4' );
-		$db->execute( 'ALTER TABLE ' . Database::identifier( $staged ) . ' ' . implode( ', ', $parts ) );
+		// MariaDB changes a versioned table only if it may keep the former rows as they are.
+		$db->try_execute( 'SET SESSION system_versioning_alter_history = KEEP' );
+		if ( ! $db->try_execute( $alter . implode( ', ', $parts ) ) ) {
+			foreach ( $parts as $i => $part ) {
+				if ( $db->try_execute( $alter . $part ) ) {
+					continue;
+				}
+				if ( 'database_error' !== $db->last_error()->error_code ) {
+					throw $db->last_error();
+				}
+				$name              = "{$table['name']}.{$keys[ $i ]['name']}";
+				$rejected[ $name ] = Views_And_Triggers::rejected( $db, 'foreign_key', $name );
+			}
+		}
 		$db->execute( 'SET NAMES binary' );
+		return $rejected;
 	}
 
 	private static function foreign_key( Database $db, Json_Object $key, int $i, string $table, string $staged, array $names ): string {
@@ -137,24 +159,10 @@ final class Import_Preparation {
 	}
 }
 
-/** Preserves the plugin's own options and its activation across an import. */
-final class Import_Preserve {
-	/** The plugin's rows in an options table; names are compared as bytes. */
-	const PLUGIN_OPTIONS = "option_name LIKE 'wpclone\\_migrator%'";
-
-	/** Replaces the plugin's options in one options table by those of another one. */
-	public static function copy_options( Database $db, string $from, string $to ): void {
-		$db->execute( 'DELETE FROM ' . Database::identifier( $to ) . ' WHERE ' . self::PLUGIN_OPTIONS );
-		self::copy_missing_options( $db, $from, $to );
-	}
-
-	/** Adds options that are missing: nonces that were remembered in the meantime. */
-	public static function copy_missing_options( Database $db, string $from, string $to ): void {
-		$db->execute( 'INSERT IGNORE INTO ' . Database::identifier( $to ) . ' (option_name, option_value, autoload) SELECT option_name, option_value, autoload FROM ' . Database::identifier( $from ) . ' WHERE ' . self::PLUGIN_OPTIONS );
-	}
-
+/** Keeps this plugin active across an import. */
+final class Plugin_Activation {
 	/** Activates this plugin in an options table. */
-	public static function activate_plugin( Database $db, string $table ): void {
+	public static function activate( Database $db, string $table ): void {
 		$plugin = plugin_basename( PLUGIN_FILE );
 		$value  = $db->fetch_value( 'SELECT option_value FROM ' . Database::identifier( $table ) . " WHERE option_name = 'active_plugins'" );
 		$new    = self::with_plugin( (string) $value, $plugin );

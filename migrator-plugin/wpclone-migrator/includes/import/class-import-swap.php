@@ -20,7 +20,7 @@ final class Import_Swap {
 		$result     = array(
 			'done'       => true,
 			'reversible' => $reversible,
-			'rejected'   => $job->settings['rejected'] ?? array(),
+			'rejected'   => self::rejected( $job ),
 		);
 		if ( 'swapped' === $job->phase() ) {
 			return $result;
@@ -35,11 +35,16 @@ final class Import_Swap {
 			return array( 'done' => false ) + $result;
 		}
 		self::rename_tables( true );
-		$job->settings['rejected'] = Views_And_Triggers::create();
+		$job->settings['rejected'] = array_merge( Sequences::set_defaults(), Views_And_Triggers::create() );
 		$job->save_phase( 'swapped' );
 		self::flush_caches();
-		$result['rejected'] = $job->settings['rejected'];
+		$result['rejected'] = self::rejected( $job );
 		return $result;
+	}
+
+	/** What the database rejected: foreign keys when the job was prepared, the rest with the swap. */
+	private static function rejected( Import_Job $job ): array {
+		return array_merge( array_values( $job->settings['rejected_foreign_keys'] ?? array() ), $job->settings['rejected'] ?? array() );
 	}
 
 	/** The route `rollback`: returns whether it is done. */
@@ -71,10 +76,8 @@ final class Import_Swap {
 	 * have been interrupted between two of them.
 	 */
 	private static function rename_tables( bool $forward ): void {
-		global $wpdb;
 		$db      = Database::shared();
 		$renames = array();
-		$options = null;
 		foreach ( Import_Job::table_rows( "kind <> 'trigger'" ) as $table ) {
 			list( $live, $new, $old ) = array( $table['name'], Staged_Tables::staged_name( $table['id'] ), Staged_Tables::previous_name( $table['id'] ) );
 			$is_view                  = 'view' === $table['kind'];
@@ -88,7 +91,6 @@ final class Import_Swap {
 				if ( $has_new ) {
 					$renames[] = array( $new, $live );
 				}
-				$from = $has_new && $has_live ? array( $live, $new, $old, $live ) : null;
 			} else {
 				if ( ! $is_view && ! $has_new && $has_live ) {
 					$renames[] = array( $live, $new );
@@ -96,22 +98,11 @@ final class Import_Swap {
 				if ( $has_old ) {
 					$renames[] = array( $old, $live );
 				}
-				$from = ! $has_new && $has_old ? array( $live, $old, $new, $live ) : null;
 			}
-			if ( ! $is_view && $live === $wpdb->options ) {
-				$options = $from;
-			}
-		}
-		// Keys and nonces are those of this moment.
-		if ( null !== $options ) {
-			Import_Preserve::copy_options( $db, $options[0], $options[1] );
 		}
 		if ( $renames ) {
 			$db->execute( 'SET SESSION lock_wait_timeout = ' . self::LOCK_WAIT_SECONDS );
 			self::rename( $db, $renames );
-		}
-		if ( null !== $options ) {
-			Import_Preserve::copy_missing_options( $db, $options[2], $options[3] );
 		}
 	}
 

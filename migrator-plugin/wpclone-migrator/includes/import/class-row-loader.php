@@ -83,7 +83,10 @@ final class Row_Loader {
 	private static function restart_table( array $table ): void {
 		$db = Database::shared();
 		$id = $table['id'];
-		$db->execute( 'TRUNCATE TABLE ' . Database::identifier( Staged_Tables::staged_name( $id ) ) );
+		// A versioned table cannot be truncated.
+		if ( ! $db->try_execute( 'TRUNCATE TABLE ' . Database::identifier( Staged_Tables::staged_name( $id ) ) ) ) {
+			Staged_Tables::create_table( $db, $id, ( new Table_Builder( $db, Import_Job::definition( $id ) ) )->sql( Staged_Tables::staged_name( $id ) ) );
+		}
 		$db->execute( 'DELETE FROM ' . Import_Job::table_identifier( 'value_parts' ) . " WHERE table_id = $id" );
 		$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = 0, row_count = 0, client_cursor = NULL, complete = 0, pending = NULL, unique_conflicts = NULL WHERE id = $id" );
 		throw new Migrator_Error( 'restart_table' );
@@ -126,6 +129,10 @@ final class Row_Loader {
 			}
 			if ( $thrown instanceof Migrator_Error && 'restart_table' === $thrown->error_code ) {
 				self::restart_table( $this->table );
+			}
+			if ( $thrown instanceof Migrator_Error ) {
+				// It quotes values.
+				unset( $thrown->fields['message'] );
 			}
 			throw $thrown;
 		}

@@ -30,11 +30,11 @@ final class Staged_Tables {
 			throw Migrator_Error::bad_request( 'definition' );
 		}
 		$db    = Database::shared();
-		$kind  = $definition->get_string( 'kind', '/\A(?:table|view|trigger)\z/' );
+		$kind  = $definition->get_string( 'kind', '/\A(?:table|view|trigger|sequence)\z/' );
 		$name  = self::checked_name( $job, $kind, $definition );
 		$known = $db->fetch_all( 'SELECT id, created, adjustments FROM ' . Import_Job::table_identifier( 'tables' ) . ' WHERE kind = ' . $db->quote( $kind ) . ' AND name = ' . $db->quote( $name ) )[0] ?? null;
 		if ( null !== $known && '1' === $known[1] && ! $body->get_bool( 'recreate', false ) ) {
-			return self::result( (int) $known[0], json_decode( $known[2], true ) );
+			return self::result( $db, $kind, (int) $known[0], json_decode( $known[2], true ) );
 		}
 		$id = null === $known ? 1 + (int) $db->fetch_value( 'SELECT MAX(id) FROM ' . Import_Job::table_identifier( 'tables' ) ) : (int) $known[0];
 		if ( $id > self::MAX_TABLES ) {
@@ -50,18 +50,39 @@ final class Staged_Tables {
 			$adjustments   = $builder->adjustments();
 			$transactional = $builder->is_transactional();
 		}
+		if ( 'sequence' === $kind ) {
+			$sql = Sequences::create_sql( $db, $definition, self::staged_name( $id ) );
+		}
 		self::record( $db, $id, $kind, $name, Json_Object::encode( $body->get( 'definition' ) ), Json_Object::encode( $adjustments ), $transactional );
 		if ( 'table' === $kind ) {
-			self::create( $db, $id, $sql );
+			self::create_table( $db, $id, $sql );
+		} elseif ( 'sequence' === $kind ) {
+			Sequences::create( $db, $definition, self::staged_name( $id ), $sql );
 		}
 		$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET created = 1 WHERE id = $id" );
-		return self::result( $id, $adjustments );
+		return self::result( $db, $kind, $id, $adjustments );
 	}
 
-	private static function result( int $id, array $adjustments ): array {
+	/** The route `omit`: forgets a table, whether `define` created it or not, so that the job goes on without it. */
+	public static function omit( Json_Object $body ): array {
+		$db    = Database::shared();
+		$name  = $body->get_string( 'table', '/\A.{1,255}\z/s' );
+		$found = Import_Job::table_rows( "kind = 'table' AND name = " . $db->quote( $name ) );
+		foreach ( array_column( $found, 'id' ) as $id ) {
+			$db->execute( 'SET SESSION foreign_key_checks = 0' );
+			$db->execute( 'DROP TABLE IF EXISTS ' . Database::identifier( self::staged_name( $id ) ) );
+			$db->execute( 'DELETE FROM ' . Import_Job::table_identifier( 'value_parts' ) . " WHERE table_id = $id" );
+			$db->execute( 'DELETE FROM ' . Import_Job::table_identifier( 'tables' ) . " WHERE id = $id" );
+		}
+		return array( 'done' => true );
+	}
+
+	/** `statement` is what the server made of a table's definition, to be compared with the source's. */
+	private static function result( Database $db, string $kind, int $id, array $adjustments ): array {
 		return array(
 			'table_id'    => $id,
 			'adjustments' => $adjustments,
+			'statement'   => 'table' === $kind ? ( new Schema_Reader( $db ) )->create_statement( self::staged_name( $id ) ) : '',
 		);
 	}
 
@@ -74,7 +95,8 @@ final class Staged_Tables {
 		);
 	}
 
-	private static function create( Database $db, int $id, string $sql ): void {
+	/** Creates a staged table; drops the one that there was. */
+	public static function create_table( Database $db, int $id, string $sql ): void {
 		// Comments and defaults are text: unlike values they need a charset.
 		$db->execute( 'SET NAMES utf8mb4' );
 		$db->execute( 'SET SESSION foreign_key_checks = 0' );
@@ -95,10 +117,12 @@ final class Staged_Tables {
 		if ( ! Table_Builder::is_name( $name ) || ( 'trigger' !== $kind && ! $users && ! Site_Tables::starts_with( $name, $wpdb->base_prefix ) ) || $is_reserved ) {
 			throw new Migrator_Error( 'rejected', array( 'field' => 'name' ) );
 		}
-		if ( 'table' !== $kind && ! $job->allows( $kind . 's' ) ) {
+		// Nothing of a sequence is SQL of the source.
+		$is_sql = in_array( $kind, array( 'view', 'trigger' ), true );
+		if ( $is_sql && ! $job->allows( $kind . 's' ) ) {
 			throw new Migrator_Error( 'rejected', array( 'field' => 'kind' ) );
 		}
-		if ( 'table' !== $kind ) {
+		if ( $is_sql ) {
 			Views_And_Triggers::check( $definition );
 		}
 		return $name;

@@ -14,6 +14,11 @@ final class Table_Builder {
 	const MAX_COLUMNS = 4096;
 	const MAX_INDEXES = 128;
 
+	/** Since when MariaDB has system versioning, periods for an application, and indexes without overlaps. */
+	const VERSIONING_SINCE       = '10.3.4';
+	const PERIODS_SINCE          = '10.4.3';
+	const WITHOUT_OVERLAPS_SINCE = '10.5.3';
+
 	/** Engines that store rows themselves. Tables of others, which read files or other servers, become InnoDB. */
 	const ENGINES = array( 'InnoDB', 'MyISAM', 'Aria', 'MEMORY' );
 
@@ -81,8 +86,39 @@ final class Table_Builder {
 		foreach ( $this->list_of( $this->definition, 'indexes', self::MAX_INDEXES ) as $i => $index ) {
 			$parts[] = $this->index( $index, "indexes.$i" );
 		}
-		$parts = array_filter( array_merge( $parts, $checks ) );
+		$parts = array_filter( array_merge( $parts, $this->periods(), $checks ) );
 		return 'CREATE TABLE ' . Database::identifier( $as ) . " (\n" . implode( ",\n", $parts ) . "\n)" . $this->options();
+	}
+
+	/** The periods of the table, which only MariaDB has. */
+	private function periods(): array {
+		$parts = array();
+		foreach ( $this->list_of( $this->definition, 'periods', self::MAX_INDEXES ) as $i => $period ) {
+			$name      = $this->name_in( $period, "periods.$i.name" );
+			$is_system = 'SYSTEM_TIME' === $name;
+			$columns   = array();
+			foreach ( array( 'from', 'to' ) as $end ) {
+				$columns[] = $this->column_of( new Json_Object( array( 'column' => $period->get( $end ) ) ), "periods.$i.$end" );
+			}
+			if ( $this->db->is_at_least( null, $is_system ? self::VERSIONING_SINCE : self::PERIODS_SINCE ) ) {
+				$parts[] = 'PERIOD FOR ' . ( $is_system ? $name : Database::identifier( $name ) ) . ' (' . implode( ', ', $columns ) . ')';
+			} else {
+				$this->adjust( "periods.$i", $name, null );
+			}
+		}
+		return $parts;
+	}
+
+	/** Whether the table keeps former rows. Those of the source are not imported. */
+	private function versioning(): string {
+		if ( true !== $this->definition->get( 'versioned' ) ) {
+			return '';
+		}
+		if ( $this->db->is_at_least( null, self::VERSIONING_SINCE ) ) {
+			return ' WITH SYSTEM VERSIONING';
+		}
+		$this->adjust( 'versioned', true, false );
+		return '';
 	}
 
 	private function engine(): string {
@@ -125,7 +161,7 @@ final class Table_Builder {
 		}
 		$next = $this->definition->has( 'auto_increment' ) ? $this->definition->get_int( 'auto_increment', 0, PHP_INT_MAX ) : 0;
 		$sql .= $next > 0 ? " AUTO_INCREMENT=$next" : '';
-		return $sql . $this->comment( $this->definition, 2048 );
+		return $sql . $this->comment( $this->definition, 2048 ) . $this->versioning();
 	}
 
 	private function index( Json_Object $index, string $field ): string {
@@ -149,11 +185,23 @@ final class Table_Builder {
 			$length  = $part->has( 'length' ) && in_array( $kind, array( 'BTREE', 'HASH' ), true ) ? '(' . $part->get_int( 'length', 1, 65535 ) . ')' : '';
 			$parts[] = $sql . $length . ( true === $part->get( 'descending' ) ? ' DESC' : '' );
 		}
+		if ( $index->has( 'without_overlaps' ) ) {
+			$period = $index->get( 'without_overlaps' );
+			if ( ! is_string( $period ) || ! self::is_name( $period ) ) {
+				throw self::rejected( "$field.without_overlaps" );
+			}
+			if ( ! $this->db->is_at_least( null, self::WITHOUT_OVERLAPS_SINCE ) ) {
+				// The same columns without the period are not unique.
+				$this->adjust( $field, $name, null );
+				return '';
+			}
+			$parts[] = Database::identifier( $period ) . ' WITHOUT OVERLAPS';
+		}
 		$list = ' (' . implode( ', ', $parts ) . ')';
 		if ( ! $parts || ! in_array( $kind, array( 'BTREE', 'HASH', 'FULLTEXT', 'SPATIAL', 'RTREE' ), true ) ) {
 			throw self::rejected( "$field.kind" );
 		}
-		$more = ( 'HASH' === $kind || ( 'BTREE' === $kind && 'MEMORY' === $this->engine ) ? " USING $kind" : '' ) . $this->comment( $index, 1024 );
+		$more = ( 'HASH' === $kind || ( 'BTREE' === $kind && 'MEMORY' === $this->engine ) ? " USING $kind" : '' ) . $this->comment( $index, 1024 ) . $this->visibility( $index, $field );
 		if ( 'PRIMARY' === $name ) {
 			return 'PRIMARY KEY' . $list . $more;
 		}
@@ -161,6 +209,18 @@ final class Table_Builder {
 			return ( 'FULLTEXT' === $kind ? 'FULLTEXT' : 'SPATIAL' ) . ' KEY ' . Database::identifier( $name ) . $list . $more;
 		}
 		return ( true === $index->get( 'unique' ) ? 'UNIQUE ' : '' ) . 'KEY ' . Database::identifier( $name ) . $list . $more;
+	}
+
+	/** Whether the server maintains an index and does not use it. */
+	private function visibility( Json_Object $index, string $field ): string {
+		if ( true !== $index->get( 'ignored' ) ) {
+			return '';
+		}
+		if ( $this->db->is_at_least( '8.0.0', '10.6.0' ) ) {
+			return $this->is_mariadb ? ' IGNORED' : ' INVISIBLE';
+		}
+		$this->adjust( "$field.ignored", true, false );
+		return '';
 	}
 
 	/** The checks of the table. MariaDB lists checks of a column under the column's name. */
@@ -173,6 +233,12 @@ final class Table_Builder {
 			if ( null === $sql ) {
 				throw self::rejected( "checks.$i.expression" );
 			}
+			$enforced = false !== $check->get( 'enforced' );
+			if ( ! $enforced && $this->is_mariadb ) {
+				// It would be enforced here, and rows may violate it.
+				$this->adjust( "checks.$i", $name, null );
+				continue;
+			}
 			if ( $this->is_mariadb && in_array( strtolower( $name ), $lower, true ) && ! isset( $this->checks[ strtolower( $name ) ] ) ) {
 				$this->checks[ strtolower( $name ) ] = " CHECK ($sql)";
 				continue;
@@ -180,7 +246,7 @@ final class Table_Builder {
 			// In MySQL names of checks are unique in a schema; without a name it generates one.
 			$is_generated = ! $this->is_mariadb && 1 === preg_match( '/\A' . preg_quote( (string) $this->definition->get( 'name' ), '/' ) . '_chk_\d+\z/', $name );
 			$taken        = ! $this->is_mariadb && ! $is_generated && null !== $this->db->fetch_value( 'SELECT 1 FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = ' . Database::utf8_literal( $name ) );
-			$parts[]      = ( $taken || $is_generated ? '' : 'CONSTRAINT ' . Database::identifier( $name ) . ' ' ) . "CHECK ($sql)";
+			$parts[]      = ( $taken || $is_generated ? '' : 'CONSTRAINT ' . Database::identifier( $name ) . ' ' ) . "CHECK ($sql)" . ( $enforced ? '' : ' NOT ENFORCED' );
 			if ( $taken ) {
 				$this->adjust( "checks.$i.name", $name, null );
 			}

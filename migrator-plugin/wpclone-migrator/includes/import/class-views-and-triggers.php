@@ -37,7 +37,7 @@ final class Views_And_Triggers {
 		}
 	}
 
-	/** Creates those of a job; returns the ones that the database rejected: kind, name, errno. */
+	/** Creates those of a job; returns the ones that the database rejected: kind, name, errno, message. */
 	public static function create(): array {
 		$db       = Database::shared();
 		$rejected = array();
@@ -50,7 +50,7 @@ final class Views_And_Triggers {
 			foreach ( $views as $view ) {
 				if ( ! self::create_view( $db, $view ) ) {
 					$failed[]   = $view;
-					$rejected[] = self::rejected( $db, $view );
+					$rejected[] = self::rejected( $db, 'view', $view['name'] );
 				}
 			}
 			$fewer = count( $failed ) < count( $views );
@@ -58,7 +58,7 @@ final class Views_And_Triggers {
 		} while ( $views && $fewer );
 		foreach ( Import_Job::table_rows( "kind = 'trigger'" ) as $trigger ) {
 			if ( ! self::create_trigger( $db, $trigger ) ) {
-				$rejected[] = self::rejected( $db, $trigger );
+				$rejected[] = self::rejected( $db, 'trigger', $trigger['name'] );
 			}
 		}
 		$db->execute( 'SET NAMES binary' );
@@ -78,11 +78,13 @@ final class Views_And_Triggers {
 		}
 	}
 
-	private static function rejected( Database $db, array $what ): array {
+	/** What the database rejected with its last error. */
+	public static function rejected( Database $db, string $kind, string $name ): array {
 		return array(
-			'kind'  => $what['kind'],
-			'name'  => $what['name'],
-			'errno' => $db->last_errno(),
+			'kind'    => $kind,
+			'name'    => $name,
+			'errno'   => $db->last_errno(),
+			'message' => $db->last_message(),
 		);
 	}
 

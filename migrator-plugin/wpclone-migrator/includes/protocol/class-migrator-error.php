@@ -1,6 +1,7 @@
 <?php
 /**
- * An error of the protocol: a code, never a message of PHP or the database.
+ * An error of the protocol: a code and fields, never a message of PHP. What the database says about a table is a field; what
+ * it says about a row is not, because that quotes values.
  */
 
 namespace Wpclone\Migrator;
@@ -26,6 +27,7 @@ final class Migrator_Error extends \Exception {
 		'value_too_large'       => 422,
 		'no_space'              => 507,
 		'database_error'        => 500,
+		'database_busy'         => 500,
 		'database_unavailable'  => 500,
 		'internal_error'        => 500,
 	);
@@ -53,7 +55,7 @@ final class Migrator_Error extends \Exception {
 		$error = $thrown instanceof self ? $thrown : new self( 'internal_error' );
 		$id    = bin2hex( random_bytes( 4 ) );
 		if ( self::STATUS[ $error->error_code ] >= 500 ) {
-			$what = $thrown instanceof self ? $thrown->error_code . ' ' . wp_json_encode( $thrown->fields ) : get_class( $thrown );
+			$what = $thrown instanceof self ? $thrown->error_code . ' ' . wp_json_encode( array_diff_key( $thrown->fields, array( 'message' => 0 ) ) ) : get_class( $thrown );
 			// phpcs:ignore WordPress.PHP.DevelopmentFunctions -- without the message, which may contain content of the site.
 			error_log( "wpclone-migrator $id: $what at " . basename( $thrown->getFile() ) . ':' . $thrown->getLine() );
 		}

@@ -22,6 +22,7 @@ final class Route_Table {
 		'remove'       => false,
 		'begin'        => true,
 		'define'       => true,
+		'omit'         => true,
 		'load-rows'    => true,
 		'store-files'  => true,
 		'staged-index' => true,

@@ -11,6 +11,15 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Database {
+	/**
+	 * Errors that are not about what a statement names, so that the same statement may succeed later: too many connections,
+	 * locks, a server that ends or begins, lost connections, time limits.
+	 */
+	const TRANSIENT_ERRORS = array( 0, 1020, 1040, 1047, 1053, 1158, 1159, 1160, 1161, 1180, 1203, 1205, 1206, 1213, 1226, 1317, 1412, 1637, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031 );
+
+	/** The length of what is reported of a message, in characters. */
+	const MAX_MESSAGE = 300;
+
 	/** How many requests may work at the same time. */
 	const MAX_PARALLEL_REQUESTS = 4;
 
@@ -288,8 +297,22 @@ final class Database {
 				return new Migrator_Error( 'no_space' );
 			case 1153: // A packet bigger than max_allowed_packet.
 				return new Migrator_Error( 'value_too_large', array( 'limit' => 0 ) );
-			default:
-				return new Migrator_Error( 'database_error', array( 'errno' => $errno ) );
 		}
+		$fields = array(
+			'errno'   => $errno,
+			'message' => $this->last_message(),
+		);
+		return new Migrator_Error( in_array( $errno, self::TRANSIENT_ERRORS, true ) ? 'database_busy' : 'database_error', $fields );
+	}
+
+	/** What the database said about the last error. */
+	public function last_message(): string {
+		return self::printable( (string) mysqli_error( $this->link ) );
+	}
+
+	/** The begin of a message of the database, as UTF-8 without control characters. */
+	public static function printable( string $text ): string {
+		$text = 1 === preg_match( '//u', $text ) ? $text : (string) preg_replace( '/[^\x20-\x7e]++/', '?', $text );
+		return 1 === preg_match( '/\A.{0,' . self::MAX_MESSAGE . '}/su', (string) preg_replace( '/[\x00-\x1f\x7f]++/', ' ', $text ), $found ) ? $found[0] : '';
 	}
 }

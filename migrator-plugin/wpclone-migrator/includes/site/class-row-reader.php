@@ -99,8 +99,14 @@ final class Row_Reader {
 
 	/** A reader for one of the site's tables. */
 	public static function for_table( Database $db, string $table ): self {
-		$definition = isset( Site_Tables::own_tables( $db )[ $table ] ) ? ( new Schema_Reader( $db ) )->table_definition( $table ) : null;
-		if ( null === $definition || '' === $definition['engine'] ) {
+		$type       = Site_Tables::own_tables( $db )[ $table ] ?? Site_Tables::SEQUENCE;
+		$definition = in_array( $type, array( Site_Tables::VIEW, Site_Tables::SEQUENCE ), true ) ? null : ( new Schema_Reader( $db ) )->table_definition( $table );
+		if ( null === $definition ) {
+			throw new Migrator_Error( 'gone' );
+		}
+		if ( '' === $definition['engine'] ) {
+			// The database cannot open it, and says why when it is read.
+			$db->fetch_value( 'SELECT 1 FROM ' . Database::identifier( $table ) . ' LIMIT 1' );
 			throw new Migrator_Error( 'gone' );
 		}
 		return new self( $db, $definition );
@@ -305,17 +311,7 @@ final class Row_Reader {
 			$order[] = Database::identifier( $this->columns[ $position ]['name'] );
 		}
 		$limit = '' === $where && $skip > 0 ? "$skip, $max_rows" : $max_rows;
-		$own   = $this->exclude_plugin_options();
-		if ( '' !== $own ) {
-			$where = '' === $where ? "WHERE $own" : 'WHERE (' . substr( $where, strlen( 'WHERE ' ) ) . ") AND $own";
-		}
 		return "SELECT {$this->select_list()} FROM {$this->from_clause()} $where" . ( $order ? ' ORDER BY ' . implode( ', ', $order ) : '' ) . " LIMIT $limit";
-	}
-
-	/** The plugin's own options are not transferred, and change with every request. */
-	private function exclude_plugin_options(): string {
-		global $wpdb;
-		return $wpdb->options === $this->table && $this->key ? "option_name NOT LIKE 'wpclone\\_migrator%'" : '';
 	}
 
 	/** Where to start: a WHERE clause, or a number of rows to skip. */

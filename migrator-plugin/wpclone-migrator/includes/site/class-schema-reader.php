@@ -1,6 +1,6 @@
 <?php
 /**
- * Reads the definitions of tables, views and triggers as data.
+ * Reads the definitions of tables, views, triggers and sequences as data.
  */
 
 namespace Wpclone\Migrator;
@@ -10,25 +10,35 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Schema_Reader {
+	/** What the digits of sorted_names() stand for. */
+	const OBJECTS = array( 'sequence', 'table', 'view', 'trigger' );
+
+	/** The longest text of SHOW CREATE TABLE that is reported. */
+	const MAX_STATEMENT_BYTES = 262144;
+
 	/** @var Database */
 	private $db;
 
-	/** @var bool Whether information_schema has defaults as expressions, as MariaDB does since 10.2.7. */
-	private $quoted_defaults;
+	/** @var Column_Reader */
+	private $columns;
 
 	public function __construct( Database $db ) {
-		$this->db              = $db;
-		$this->quoted_defaults = $db->is_at_least( null, '10.2.7' );
+		$this->db      = $db;
+		$this->columns = new Column_Reader( $db );
 		// MySQL 8 caches sizes and counters for a day by default; other servers do not know the variable.
 		$db->try_execute( 'SET SESSION information_schema_stats_expiry = 0' );
 	}
 
-	/** Every table, view and trigger, prefixed with a digit that sorts tables first and triggers last. */
+	/** Every table, view, trigger and sequence, prefixed with a digit that sorts them: sequences, tables, views, triggers. */
 	public function sorted_names(): array {
 		$names = array();
 		$own   = Site_Tables::own_tables( $this->db );
-		foreach ( $own as $name => $is_view ) {
-			$names[] = ( $is_view ? '2' : '1' ) . $name;
+		$kinds = array(
+			Site_Tables::SEQUENCE => '0',
+			Site_Tables::VIEW     => '2',
+		);
+		foreach ( $own as $name => $type ) {
+			$names[] = ( $kinds[ $type ] ?? '1' ) . $name;
 		}
 		foreach ( $this->db->fetch_all( 'SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE()' ) as $row ) {
 			if ( isset( $own[ $row[1] ] ) ) {
@@ -39,9 +49,36 @@ final class Schema_Reader {
 		return $names;
 	}
 
+	/** The definition of an object, or what the database says if it cannot read the object. Null if there is none. */
 	public function definition( string $kind, string $name ): ?array {
+		try {
+			return $this->readable_definition( $kind, $name );
+		} catch ( Migrator_Error $error ) {
+			if ( 'database_error' !== $error->error_code ) {
+				throw $error;
+			}
+			return array(
+				'kind'   => 'unreadable',
+				'name'   => $name,
+				'object' => self::OBJECTS[ $kind ],
+			) + $error->fields;
+		}
+	}
+
+	private function readable_definition( string $kind, string $name ): ?array {
+		$table = Database::identifier( $name );
+		if ( '0' === $kind ) {
+			return $this->sequence_definition( $name );
+		}
 		if ( '1' === $kind ) {
-			return $this->table_definition( $name );
+			// A table whose file or engine is missing or damaged still has a definition.
+			$this->db->fetch_all( "SELECT 1 FROM $table LIMIT 1" );
+			$definition = $this->table_definition( $name );
+			return null === $definition ? null : $definition + array( 'statement' => $this->create_statement( $name ) );
+		}
+		if ( '2' === $kind ) {
+			// A view may lead to what is no more.
+			$this->db->fetch_all( "SELECT 1 FROM $table LIMIT 0" );
 		}
 		$row = '2' === $kind ? $this->row( 'VIEWS', 'TABLE_SCHEMA', 'TABLE_NAME', $name, 'VIEW_DEFINITION, SECURITY_TYPE, DEFINER, CHECK_OPTION' )
 			: $this->row( 'TRIGGERS', 'TRIGGER_SCHEMA', 'TRIGGER_NAME', $name, 'EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, DEFINER' );
@@ -62,14 +99,51 @@ final class Schema_Reader {
 		return $rows[0] ?? null;
 	}
 
-	/** The definition of a table, or null if there is none. */
-	public function table_definition( string $name ): ?array {
-		$row = $this->row( 'TABLES', 'TABLE_SCHEMA', 'TABLE_NAME', $name, 'ENGINE, ROW_FORMAT, TABLE_ROWS, DATA_LENGTH, INDEX_LENGTH, AUTO_INCREMENT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT' );
+	/** The text of SHOW CREATE TABLE, to be compared; it is never executed. Empty if it is very long. */
+	public function create_statement( string $table ): string {
+		$text = (string) ( $this->db->fetch_all( 'SHOW CREATE TABLE ' . Database::identifier( $table ) )[0][1] ?? '' );
+		return strlen( $text ) <= self::MAX_STATEMENT_BYTES ? $text : '';
+	}
+
+	/** The state of a sequence. Its numbers are text: they may need 64 bits without a sign. */
+	private function sequence_definition( string $name ): ?array {
+		$columns = array(
+			'next'      => 'next_not_cached_value',
+			'min'       => 'minimum_value',
+			'max'       => 'maximum_value',
+			'start'     => 'start_value',
+			'increment' => 'increment',
+			'cache'     => 'cache_size',
+			'round'     => 'cycle_count',
+			'cycle'     => 'cycle_option',
+		);
+		$row     = $this->db->fetch_all( 'SELECT ' . implode( ', ', $columns ) . ' FROM ' . Database::identifier( $name ) )[0] ?? null;
 		if ( null === $row ) {
 			return null;
 		}
-		$columns = $this->columns( $name );
-		$indexes = $this->indexes( $name );
+		$fields          = array_combine( array_keys( $columns ), $row );
+		$fields['cycle'] = '1' === (string) $fields['cycle'];
+		return array(
+			'kind' => 'sequence',
+			'name' => $name,
+		) + $fields;
+	}
+
+	/** The definition of a table, or null if there is none. */
+	public function table_definition( string $name ): ?array {
+		$row = $this->row( 'TABLES', 'TABLE_SCHEMA', 'TABLE_NAME', $name, 'ENGINE, ROW_FORMAT, TABLE_ROWS, DATA_LENGTH, INDEX_LENGTH, AUTO_INCREMENT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT, TABLE_TYPE' );
+		if ( null === $row ) {
+			return null;
+		}
+		$periods   = array();
+		$exclusive = array();
+		if ( $this->db->is_at_least( null, '10.3.4' ) ) {
+			$statement = new Create_Statement( $this->create_statement( $name ) );
+			$periods   = $statement->periods();
+			$exclusive = $statement->without_overlaps();
+		}
+		$columns = $this->columns->read( $name );
+		$indexes = $this->indexes( $name, $columns, $periods, $exclusive );
 		return array(
 			'kind'           => 'table',
 			'name'           => $name,
@@ -80,6 +154,8 @@ final class Schema_Reader {
 			'comment'        => (string) $row[8],
 			'auto_increment' => null === $row[5] ? null : (int) $row[5],
 			'partitioned'    => false !== stripos( (string) $row[7], 'partitioned' ),
+			'versioned'      => Site_Tables::VERSIONED === $row[9],
+			'periods'        => $periods,
 			'rows'           => (int) $row[2],
 			'data_bytes'     => (int) $row[3],
 			'index_bytes'    => (int) $row[4],
@@ -87,7 +163,7 @@ final class Schema_Reader {
 			'columns'        => $columns,
 			'indexes'        => $indexes,
 			'foreign_keys'   => $this->foreign_keys( $name ),
-			'checks'         => $this->checks( $name ),
+			'checks'         => $this->checks( $name, array_column( $periods, 'name' ) ),
 		);
 	}
 
@@ -95,112 +171,19 @@ final class Schema_Reader {
 		return explode( '_', $collation )[0];
 	}
 
-	private function columns( string $table ): array {
-		$found = array();
-		// Only MySQL since 8.0.3 has SRS_ID.
-		$rows = $this->db->fetch_all( 'SELECT COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, CHARACTER_SET_NAME, COLLATION_NAME, COLUMN_COMMENT, GENERATION_EXPRESSION /*!80003 , SRS_ID */ FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ' . Database::utf8_literal( $table ) . ' ORDER BY ORDINAL_POSITION' );
-		foreach ( $rows as $row ) {
-			$type      = trim( (string) preg_replace( '~/\*.*?\*/~', '', (string) $row[1] ) );
-			$extra     = strtolower( (string) $row[4] );
-			$nullable  = 'YES' === $row[2];
-			$generated = null;
-			if ( '' !== (string) $row[8] ) {
-				$generated = array(
-					'expression' => $this->expression( (string) $row[8] ),
-					'stored'     => false !== strpos( $extra, 'stored' ) || false !== strpos( $extra, 'persistent' ),
-				);
-			}
-			$found[] = array(
-				'name'           => (string) $row[0],
-				'type'           => $type,
-				'nullable'       => $nullable,
-				'default'        => null === $generated ? $this->default_of( Database::identifier( $table ), Database::identifier( (string) $row[0] ), $type, $nullable, $row[3], $extra ) : null,
-				'auto_increment' => false !== strpos( $extra, 'auto_increment' ),
-				'on_update'      => preg_match( '/on update current_timestamp(?:\((\d)?\))?/', $extra, $digits ) ? (int) ( $digits[1] ?? 0 ) : null,
-				'charset'        => $row[5],
-				'collation'      => $row[6],
-				'comment'        => (string) $row[7],
-				'generated'      => $generated,
-				'invisible'      => 1 === preg_match( '/\binvisible\b/', $extra ),
-				'srid'           => isset( $row[9] ) ? (int) $row[9] : null,
-			);
-		}
-		return $found;
-	}
-
-	/** An expression without the escapes that MySQL adds. */
-	private function expression( string $text ): string {
-		return $this->db->is_mariadb() ? $text : stripslashes( $text );
-	}
-
 	/**
-	 * The default of a column; both names are quoted identifiers.
-	 *
-	 * @return array<string, mixed>|null
+	 * The indexes of a table. Columns that the server adds to an index by itself, the end of a row's version and the ends of
+	 * a period, are no parts.
 	 */
-	private function default_of( string $table, string $column, string $type, bool $nullable, ?string $value, string $extra ): ?array {
-		if ( null === $value ) {
-			return $nullable && ! $this->quoted_defaults ? array( 'null' => true ) : null;
-		}
-		if ( preg_match( '/\Acurrent_timestamp(?:\((\d)?\))?\z/i', $value, $digits ) && preg_match( '/\A(?:timestamp|datetime)/i', $type ) ) {
-			return array( 'now' => (int) ( $digits[1] ?? 0 ) );
-		}
-		if ( preg_match( "/\\Ab'([01]*)'\\z/", $value, $bits ) ) {
-			return array( 'text' => (string) bindec( '0' . $bits[1] ) );
-		}
-		if ( $this->quoted_defaults ) {
-			if ( 0 === strcasecmp( 'NULL', $value ) ) {
-				return array( 'null' => true );
-			}
-			if ( preg_match( "/\\A'(.*)'\\z/s", $value, $quoted ) ) {
-				return self::text_or_hex( self::unescape_literal( $quoted[1] ) );
-			}
-			return is_numeric( $value ) ? array( 'text' => $value ) : array( 'expression' => $value );
-		}
-		if ( false !== strpos( $extra, 'default_generated' ) ) {
-			return array( 'expression' => $this->expression( $value ) );
-		}
-		if ( preg_match( '/\A(?:var)?binary/i', $type ) && preg_match( '/\A0x((?:[0-9a-f]{2})*)\z/i', $value, $hex ) ) {
-			return array( 'hex' => $this->binary_default( $table, $column, strtolower( $hex[1] ) ) );
-		}
-		return self::text_or_hex( $value );
-	}
-
-	/** A binary default as hex. MySQL's information_schema truncates it at the first zero byte; SHOW CREATE TABLE has all of it. */
-	private function binary_default( string $table, string $column, string $shown ): string {
-		$statement = $this->db->fetch_all( "SHOW CREATE TABLE $table" )[0][1] ?? '';
-		$default   = '/^  ' . preg_quote( $column, '/' ) . " (?:var)?binary\\(\\d+\\)(?: NOT NULL)? DEFAULT '((?:[^'\\\\]|\\\\.|'')*)'/ims";
-		$whole     = preg_match( $default, $statement, $found ) ? bin2hex( self::unescape_literal( $found[1] ) ) : '';
-		// There bytes that are not text may be shown differently.
-		return 0 === strncmp( $whole, $shown, strlen( $shown ) ) ? $whole : $shown;
-	}
-
-	private static function text_or_hex( string $value ): array {
-		return 1 === preg_match( '//u', $value ) ? array( 'text' => $value ) : array( 'hex' => bin2hex( $value ) );
-	}
-
-	/** The value of the inside of a string literal. */
-	public static function unescape_literal( string $text ): string {
-		return (string) preg_replace_callback(
-			"/''|\\\\(.)/s",
-			static function ( $found ) {
-				$known = array(
-					'n' => "\n",
-					'r' => "\r",
-					't' => "\t",
-					'0' => "\0",
-					'Z' => "\x1a",
-				);
-				return "''" === $found[0] ? "'" : ( $known[ $found[1] ] ?? $found[1] );
-			},
-			$text
-		);
-	}
-
-	private function indexes( string $table ): array {
+	private function indexes( string $table, array $columns, array $periods, array $exclusive ): array {
 		// Only MySQL 8 has functional indexes, and this column.
 		$expression = $this->has_column( 'STATISTICS', 'EXPRESSION' ) ? 'EXPRESSION' : 'NULL';
-		$rows       = $this->db->fetch_all( "SELECT INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE, INDEX_COMMENT, $expression FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = " . Database::utf8_literal( $table ) . ' ORDER BY INDEX_NAME, SEQ_IN_INDEX' );
+		$unused     = $this->has_column( 'STATISTICS', 'IGNORED' ) ? "IGNORED = 'YES'" : ( $this->has_column( 'STATISTICS', 'IS_VISIBLE' ) ? "IS_VISIBLE = 'NO'" : '0' );
+		$stored     = array();
+		foreach ( $columns as $column ) {
+			$stored[ $column['name'] ] = null === $column['generated'] || ! in_array( $column['generated']['expression'], Column_Reader::ROW_VERSION, true );
+		}
+		$rows       = $this->db->fetch_all( "SELECT INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE, INDEX_COMMENT, $expression, $unused FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = " . Database::utf8_literal( $table ) . ' ORDER BY INDEX_NAME, SEQ_IN_INDEX' );
 		$found      = array();
 		foreach ( $rows as $row ) {
 			$name = (string) $row[0];
@@ -210,10 +193,15 @@ final class Schema_Reader {
 					'unique'  => '0' === (string) $row[1],
 					'kind'    => (string) $row[5],
 					'comment' => (string) $row[6],
+					'ignored' => '1' === (string) $row[8],
 					'parts'   => array(),
+					'without_overlaps' => $exclusive[ $name ] ?? null,
 				);
 			}
-			$part = null === $row[7] ? array( 'column' => (string) $row[2] ) : array( 'expression' => $this->expression( $row[7] ) );
+			if ( null === $row[7] && ( ! ( $stored[ (string) $row[2] ] ?? false ) || self::is_end_of_period( (string) $row[2], $periods, $exclusive[ $name ] ?? null ) ) ) {
+				continue;
+			}
+			$part = null === $row[7] ? array( 'column' => (string) $row[2] ) : array( 'expression' => Column_Reader::plain_expression( $this->db, $row[7] ) );
 
 			$found[ $name ]['parts'][] = $part + array(
 				'length'     => null === $row[3] ? null : (int) $row[3],
@@ -221,6 +209,15 @@ final class Schema_Reader {
 			);
 		}
 		return array_values( $found );
+	}
+
+	private static function is_end_of_period( string $column, array $periods, ?string $of ): bool {
+		foreach ( $periods as $period ) {
+			if ( $of === $period['name'] && in_array( $column, array( $period['from'], $period['to'] ), true ) ) {
+				return true;
+			}
+		}
+		return false;
 	}
 
 	private function has_column( string $table, string $column ): bool {
@@ -252,19 +249,24 @@ final class Schema_Reader {
 		return array_values( $found );
 	}
 
-	private function checks( string $table ): array {
+	/** The checks of a table but those that MariaDB adds for a period, under its name. */
+	private function checks( string $table, array $periods ): array {
 		if ( $this->has_column( 'CHECK_CONSTRAINTS', 'TABLE_NAME' ) ) { // MariaDB.
-			$sql = 'SELECT CONSTRAINT_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME = ';
+			$sql = 'SELECT CONSTRAINT_NAME, CHECK_CLAUSE, NULL FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = DATABASE() AND TABLE_NAME = ';
 		} elseif ( $this->has_column( 'CHECK_CONSTRAINTS', 'CHECK_CLAUSE' ) ) {
-			$sql = "SELECT c.CONSTRAINT_NAME, c.CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS c JOIN information_schema.TABLE_CONSTRAINTS t ON t.CONSTRAINT_SCHEMA = c.CONSTRAINT_SCHEMA AND t.CONSTRAINT_NAME = c.CONSTRAINT_NAME WHERE t.CONSTRAINT_TYPE = 'CHECK' AND c.CONSTRAINT_SCHEMA = DATABASE() AND t.TABLE_NAME = ";
+			$sql = "SELECT c.CONSTRAINT_NAME, c.CHECK_CLAUSE, t.ENFORCED FROM information_schema.CHECK_CONSTRAINTS c JOIN information_schema.TABLE_CONSTRAINTS t ON t.CONSTRAINT_SCHEMA = c.CONSTRAINT_SCHEMA AND t.CONSTRAINT_NAME = c.CONSTRAINT_NAME WHERE t.CONSTRAINT_TYPE = 'CHECK' AND c.CONSTRAINT_SCHEMA = DATABASE() AND t.TABLE_NAME = ";
 		} else {
 			return array();
 		}
 		$found = array();
 		foreach ( $this->db->fetch_all( $sql . Database::utf8_literal( $table ) . ' ORDER BY 1' ) as $row ) {
+			if ( in_array( (string) $row[0], $periods, true ) ) {
+				continue;
+			}
 			$found[] = array(
 				'name'       => (string) $row[0],
-				'expression' => $this->expression( (string) $row[1] ),
+				'expression' => Column_Reader::plain_expression( $this->db, (string) $row[1] ),
+				'enforced'   => 'NO' !== $row[2],
 			);
 		}
 		return $found;
@@ -291,7 +293,8 @@ final class Schema_Reader {
 				$names[] = null !== $column && ! $column['nullable'] && null === $column['generated'] && null === $part['length'] && ! $part['descending']
 					&& 1 !== preg_match( '/\A(?:float|double|real|enum|set|json|bit|inet|uuid)/i', $column['type'] ) ? $column['name'] : null;
 			}
-			if ( $index['unique'] && 'BTREE' === $index['kind'] && ! in_array( null, $names, true ) ) {
+			// What does not overlap is unique only together with its period.
+			if ( $index['unique'] && null === $index['without_overlaps'] && $names && 'BTREE' === $index['kind'] && ! in_array( null, $names, true ) ) {
 				return $names;
 			}
 		}

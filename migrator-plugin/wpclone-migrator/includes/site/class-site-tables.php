@@ -13,10 +13,17 @@ final class Site_Tables {
 	/** The prefix of the plugin's own tables, after the site's prefix. */
 	const PLUGIN_TABLE_PREFIX = 'wpclone_';
 
+	/** Types of information_schema.TABLES that are no tables. */
+	const VIEW     = 'VIEW';
+	const SEQUENCE = 'SEQUENCE';
+
+	/** The type of a table whose former rows are kept, in MariaDB. */
+	const VERSIONED = 'SYSTEM VERSIONED';
+
 	/**
-	 * Tables and views of this site, sorted: name => whether it is a view.
+	 * Tables, views and sequences of this site, sorted: name => type, as information_schema names it.
 	 *
-	 * @return array<string, bool>
+	 * @return array<string, string>
 	 */
 	public static function own_tables( Database $db ): array {
 		list( $own ) = self::classify( $db );
@@ -29,22 +36,22 @@ final class Site_Tables {
 		return $others;
 	}
 
-	/** @return array{0: array<string, bool>, 1: string[]} */
+	/** @return array{0: array<string, string>, 1: string[]} */
 	private static function classify( Database $db ): array {
 		global $wpdb;
 		$prefix = $wpdb->base_prefix;
 		$all    = array();
 		foreach ( $db->fetch_all( 'SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()' ) as $row ) {
-			$all[ (string) $row[0] ] = 'VIEW' === $row[1];
+			$all[ (string) $row[0] ] = (string) $row[1];
 		}
 		ksort( $all, SORT_STRING );
 		$others = self::foreign_prefixes( array_keys( $all ), $prefix );
 		$named  = array( $wpdb->users, $wpdb->usermeta );
 		$own    = array();
-		foreach ( $all as $name => $is_view ) {
+		foreach ( $all as $name => $type ) {
 			$name = (string) $name;
 			if ( in_array( $name, $named, true ) || ( self::starts_with( $name, $prefix ) && ! self::starts_with( $name, $prefix . self::PLUGIN_TABLE_PREFIX ) && ! self::starts_with_any( $name, $others ) ) ) {
-				$own[ $name ] = $is_view;
+				$own[ $name ] = $type;
 			}
 		}
 		return array( $own, $others );

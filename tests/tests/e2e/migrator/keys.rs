@@ -37,7 +37,7 @@ async fn strangers_see_nothing_of_the_plugin() -> Result {
     let migrator = client(&site, key(&site, false).await?);
     migrator.manifest().await.expect("it is awake");
     let asleep = "require_once WP_PLUGIN_DIR . '/wpclone-migrator/includes/load.php'; \
-                  Wpclone\\Migrator\\Option_Store::delete_all(); echo 'asleep';";
+                  Wpclone\\Migrator\\State_Store::delete_all(); echo 'asleep';";
     let http = reqwest::Client::builder().no_proxy().build()?;
     for state in ["awake", "asleep"] {
         if state == "asleep" {
@@ -66,6 +66,16 @@ async fn strangers_see_nothing_of_the_plugin() -> Result {
 #[tokio::test]
 async fn a_replayed_request_is_refused() -> Result {
     let site = small(Version::Bookworm).start().await?;
+    let key = key(&site, false).await?;
+    assert_eq!(statuses(&site, &key, 3).await?, [200, 403, 403]);
+    Ok(())
+}
+
+/// Rule R11 (docs/TRANSFER.md).
+#[tokio::test]
+async fn a_replayed_request_is_refused_by_a_site_whose_options_have_lost_their_keys() -> Result {
+    let site = small(Version::Bookworm).start().await?;
+    site.sql("ALTER TABLE wp_options MODIFY option_id BIGINT UNSIGNED NOT NULL, DROP PRIMARY KEY, DROP KEY option_name").await?;
     let key = key(&site, false).await?;
     assert_eq!(statuses(&site, &key, 3).await?, [200, 403, 403]);
     Ok(())

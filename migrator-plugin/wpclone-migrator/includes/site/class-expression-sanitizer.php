@@ -114,7 +114,7 @@ final class Expression_Sanitizer {
 			return $this->column( str_replace( '``', '`', $token['name'] ) );
 		}
 		if ( null !== $token['text'] ) {
-			return $this->introducer( $token['charset'] ) . $this->db->quote( Schema_Reader::unescape_literal( $token['inside'] ) );
+			return $this->introducer( $token['charset'] ) . $this->db->quote( Column_Reader::unescape_literal( $token['inside'] ) );
 		}
 		if ( null !== $token['hex'] ) {
 			return $this->introducer( $token['hexset'] ) . "x'" . ( $token['digits'] ?? $token['xdigits'] ) . "'";
