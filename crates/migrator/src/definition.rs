@@ -376,13 +376,17 @@ impl Definition {
 
 impl Table {
     fn is_bounded(&self) -> bool {
-        let Self { engine, charset, collation, columns, indexes, foreign_keys, checks, key, periods, .. } = self;
+        let Self { engine, charset, collation, columns, indexes, foreign_keys, checks, key, periods, .. } =
+            self;
         is_name(&self.name)
             && are_short([engine, charset, collation].into_iter().chain(&self.row_format), MAX_NAME_BYTES)
             && self.comment.len() <= MAX_COMMENT_BYTES
             && key.len().max(periods.len()) <= MAX_INDEXES
             && self.statement.len() <= MAX_TEXT_BYTES
-            && periods.iter().flat_map(|period| [&period.name, &period.from, &period.to]).all(|name| is_name(name))
+            && periods
+                .iter()
+                .flat_map(|period| [&period.name, &period.from, &period.to])
+                .all(|name| is_name(name))
             && columns.len().max(foreign_keys.len()).max(checks.len()) <= MAX_COLUMNS
             && indexes.len() <= MAX_INDEXES
             && columns.iter().all(Column::is_bounded)

@@ -5,8 +5,20 @@ use std::collections::{BTreeMap, HashSet};
 
 /// Words that a statement has for a property, for servers that do not write statements alike.
 const PROPERTIES: [&str; 14] = [
-    "INVISIBLE", "VERSIONING", "PERIOD", "OVERLAPS", "COMPRESSED", "CHECK", "IGNORED", "ENCRYPTED", "ENCRYPTION",
-    "PAGE_COMPRESSED", "STORED", "PERSISTENT", "VIRTUAL", "NEXTVAL",
+    "INVISIBLE",
+    "VERSIONING",
+    "PERIOD",
+    "OVERLAPS",
+    "COMPRESSED",
+    "CHECK",
+    "IGNORED",
+    "ENCRYPTED",
+    "ENCRYPTION",
+    "PAGE_COMPRESSED",
+    "STORED",
+    "PERSISTENT",
+    "VIRTUAL",
+    "NEXTVAL",
 ];
 
 /// Options that a definition has as fields of their own, or that say nothing about the table.
@@ -23,7 +35,12 @@ struct Statement {
 
 /// What the source's statement has and the target's has not. `named` are columns, indexes and constraints whose differences
 /// are known already.
-pub(crate) fn differences(source: &str, target: &str, same_server: bool, named: &HashSet<String>) -> Vec<String> {
+pub(crate) fn differences(
+    source: &str,
+    target: &str,
+    same_server: bool,
+    named: &HashSet<String>,
+) -> Vec<String> {
     if source.is_empty() || target.is_empty() {
         return Vec::new();
     }
@@ -55,7 +72,8 @@ fn lost_properties(source: &str, target: &str) -> Vec<String> {
         words
     };
     let (source, target) = (count(source), count(target));
-    let lost = source.into_iter().filter(|(word, times)| *times > target.get(word).copied().unwrap_or_default());
+    let lost =
+        source.into_iter().filter(|(word, times)| *times > target.get(word).copied().unwrap_or_default());
     lost.map(|(word, _)| format!("{word} became nothing")).collect()
 }
 
@@ -254,7 +272,15 @@ mod tests {
     fn another_server_is_asked_for_properties_only() {
         let target = "CREATE TABLE `x` (`id` bigint, `t` longtext, `k` varchar(20) /*!80023 INVISIBLE */, CHECK (1)) ENGINE=InnoDB";
         let found = differences(TABLE, target, false, &HashSet::new());
-        assert_eq!(found, ["COMPRESSED became nothing", "IGNORED became nothing", "PERIOD became nothing", "VERSIONING became nothing"]);
+        assert_eq!(
+            found,
+            [
+                "COMPRESSED became nothing",
+                "IGNORED became nothing",
+                "PERIOD became nothing",
+                "VERSIONING became nothing"
+            ]
+        );
     }
 
     proptest! {

@@ -39,7 +39,9 @@ impl TransferError {
     /// The error of a request, with the table that it was about.
     pub(crate) fn of_table(self, name: &str) -> Self {
         match self {
-            Self::Source(_) | Self::Target(_) => Self::Table { name: name.to_owned(), source: Box::new(self) },
+            Self::Source(_) | Self::Target(_) => {
+                Self::Table { name: name.to_owned(), source: Box::new(self) }
+            }
             other => other,
         }
     }

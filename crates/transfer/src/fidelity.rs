@@ -235,7 +235,8 @@ impl Fidelity {
         let more = names.len().saturating_sub(MAX_NAMED_TABLES);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let names = names.into_iter().take(MAX_NAMED_TABLES).collect::<Vec<_>>().join(", ");
-        self.warnings.push(format!("Tables that are defined differently in the copy (adjustments): {names}{more}."));
+        self.warnings
+            .push(format!("Tables that are defined differently in the copy (adjustments): {names}{more}."));
     }
 
     /// The summary for a task's result.

@@ -26,7 +26,9 @@ pub(crate) fn reason(error: &TransferError) -> String {
 /// Fails if the source cannot read one of WordPress' own tables.
 pub(crate) fn check_core_tables(plan: &Plan, all: &[Definition]) -> Result<(), TransferError> {
     let core = all.iter().find_map(|definition| match definition {
-        Definition::Unreadable(table) if table.object == "table" && plan.is_core_table(&table.name) => Some(table),
+        Definition::Unreadable(table) if table.object == "table" && plan.is_core_table(&table.name) => {
+            Some(table)
+        }
         _ => None,
     });
     core.map_or(Ok(()), |table| Err(TransferError::Source(table.error()).of_table(&table.name)))
@@ -46,11 +48,12 @@ pub(crate) fn unreadable_objects(all: &[Definition]) -> Vec<OmittedObject> {
 
 /// The views and triggers that the target's database rejected. A target cannot reject what was not sent to it.
 pub(crate) fn rejected_objects(all: &[Definition], rejected: &[RejectedObject]) -> Vec<OmittedObject> {
-    let sent = all.iter().filter(|definition| matches!(definition, Definition::View(_) | Definition::Trigger(_)));
+    let sent =
+        all.iter().filter(|definition| matches!(definition, Definition::View(_) | Definition::Trigger(_)));
     let omitted = |definition: &Definition| {
-        let rejection = rejected.iter().find(|object| {
-            object.kind == definition.object() && object.name == definition.name()
-        })?;
+        let rejection = rejected
+            .iter()
+            .find(|object| object.kind == definition.object() && object.name == definition.name())?;
         let error = TransferError::Target(rejection.error());
         Some(OmittedObject::new(definition.object(), definition.name(), reason(&error)))
     };
@@ -65,7 +68,11 @@ pub(crate) fn add_rejected_parts(tables: &mut [TableFidelity], rejected: &[Rejec
         for part in parts.take(MAX_REJECTED_PARTS) {
             if let Some(name) = part.name.strip_prefix(&prefix) {
                 let name: String = name.chars().take(MAX_REJECTED_NAME).collect();
-                table.adjustments.push(format!("{} {name}: {}", part.kind, reason(&TransferError::Target(part.error()))));
+                table.adjustments.push(format!(
+                    "{} {name}: {}",
+                    part.kind,
+                    reason(&TransferError::Target(part.error()))
+                ));
             }
         }
     }

@@ -445,12 +445,18 @@ mod tests {
     fn a_sequence_continues_ahead_where_it_has_room() {
         let next = |next: &str, increment: &str, max: &str, cycle: bool| {
             let [next, increment, max] = [next, increment, max].map(str::to_owned);
-            let (name, min, start, cache, round) = ("s".into(), "-900".into(), "1".into(), "0".into(), "0".into());
+            let (name, min, start, cache, round) =
+                ("s".into(), "-900".into(), "1".into(), "0".into(), "0".into());
             offset_sequence(&Sequence { name, next, min, max, start, increment, cache, round, cycle })
         };
         assert_eq!(next("100", "10", "9223372036854775806", false), "100100");
         assert_eq!(next("9223372036854775807", "1", "9223372036854775806", false), "9223372036854775807");
-        for (increment, max, cycle) in [("1", "500", false), ("-1", "500", false), ("10", "9223372036854775806", true), ("x", "1", false)] {
+        for (increment, max, cycle) in [
+            ("1", "500", false),
+            ("-1", "500", false),
+            ("10", "9223372036854775806", true),
+            ("x", "1", false),
+        ] {
             assert_eq!(next("100", increment, max, cycle), "100");
         }
     }
@@ -458,7 +464,9 @@ mod tests {
     #[test]
     fn the_tables_of_wordpress_are_known_by_name_or_by_having_no_prefix() {
         let plan = plan(&side("a.example", "8.2.1", "7.2"), &side("b.example", "8.2.1", "7.2")).unwrap();
-        for (name, is_core) in [("wp_posts", true), ("members", true), ("wp_shop_posts", false), ("wp_log", false)] {
+        for (name, is_core) in
+            [("wp_posts", true), ("members", true), ("wp_shop_posts", false), ("wp_log", false)]
+        {
             assert_eq!(plan.is_core_table(name), is_core, "{name}");
         }
     }

@@ -3,8 +3,8 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    AdaptiveBatch, Adjustment, Client, ClientError, Cursor, Definition, Import, RowChunk, RowCount, Rows, Table,
-    TableProgress, UniqueConflicts,
+    AdaptiveBatch, Adjustment, Client, ClientError, Cursor, Definition, Import, RowChunk, RowCount, Rows,
+    Table, TableProgress, UniqueConflicts,
 };
 use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
 

@@ -59,7 +59,8 @@ impl TableTransfer<'_> {
         for Adjustment { field, from, .. } in adjustments {
             named.extend(from.as_str().map(str::to_owned));
             let mut path = field.split('.');
-            let (list, at) = (path.next().unwrap_or_default(), path.next().and_then(|at| at.parse::<usize>().ok()));
+            let (list, at) =
+                (path.next().unwrap_or_default(), path.next().and_then(|at| at.parse::<usize>().ok()));
             let (Some(at), Definition::Table(table)) = (at, definition) else { continue };
             named.extend(match list {
                 "columns" => table.columns.get(at).map(|column| column.name.clone()),

@@ -7,8 +7,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    AdaptiveBatch, Adjustment, AllowedContent, Client, ClientError, Definition, EntryKind, Import, JobOptions,
-    Manifest, OutgoingPart, PartKind, Root, SANDBOX_PLUGIN_FILE, Table,
+    AdaptiveBatch, Adjustment, AllowedContent, Client, ClientError, Definition, EntryKind, Import,
+    JobOptions, Manifest, OutgoingPart, PartKind, Root, SANDBOX_PLUGIN_FILE, Table,
 };
 use wpclone_rewrite::Report;
 
@@ -404,9 +404,9 @@ impl Transfer<'_> {
         all: &[Definition],
     ) -> Result<Vec<OmittedObject>, TransferError> {
         let mut omitted = Vec::new();
-        let others = all.iter().filter(|definition| {
-            !matches!(definition, Definition::Table(_) | Definition::Unreadable(_))
-        });
+        let others = all
+            .iter()
+            .filter(|definition| !matches!(definition, Definition::Table(_) | Definition::Unreadable(_)));
         for definition in others {
             let mut omit = |reason: &dyn std::fmt::Display| {
                 omitted.push(OmittedObject::new(definition.object(), definition.name(), reason));

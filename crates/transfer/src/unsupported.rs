@@ -36,8 +36,9 @@ pub(crate) fn leave_out(table: &mut Table, path: &str) -> Option<Adjustment> {
 
 /// Leaves out foreign keys to tables that are not transferred.
 pub(crate) fn without_dangling_foreign_keys(table: &mut Table, names: &HashSet<&str>) -> Vec<Adjustment> {
-    let (kept, dangling) =
-        std::mem::take(&mut table.foreign_keys).into_iter().partition(|key| names.contains(key.table.as_str()));
+    let (kept, dangling) = std::mem::take(&mut table.foreign_keys)
+        .into_iter()
+        .partition(|key| names.contains(key.table.as_str()));
     table.foreign_keys = kept;
     let dangling: Vec<wpclone_migrator::ForeignKey> = dangling;
     let adjustment = |key: wpclone_migrator::ForeignKey| Adjustment {
@@ -133,7 +134,15 @@ mod tests {
         let names: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!((names, table.indexes.len(), table.periods.len()), (vec!["a", "c"], 1, 0));
         assert_eq!(leave_out(&mut table, "indexes.0.parts.0.expression").unwrap().from, "of_a");
-        for path in ["columns.0.type", "columns.9.default", "columns.0.generated", "columns", "", "name", "checks.x.y"] {
+        for path in [
+            "columns.0.type",
+            "columns.9.default",
+            "columns.0.generated",
+            "columns",
+            "",
+            "name",
+            "checks.x.y",
+        ] {
             assert!(leave_out(&mut table, path).is_none(), "{path}");
         }
     }

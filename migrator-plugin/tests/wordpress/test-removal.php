@@ -20,7 +20,7 @@ function everything( Test_Site $site ): array {
 		$site->rows( 'SELECT * FROM wp_kept' ),
 		array_keys( folder_contents( "{$site->path}/wp-content/plugins/wpclone-migrator" ) ),
 		$site->value( "SELECT option_value FROM wp_options WHERE option_name = 'active_plugins'" ),
-		null === $site->value( "SELECT option_value FROM wp_options WHERE option_name = 'wpclone_migrator'" ),
+		'' === $site->access_window(),
 	);
 }
 
@@ -39,7 +39,7 @@ function check_refused( Test_Site $site, string $phase ): void {
 /** Stores whether import is enabled. */
 function enable_import( Test_Site $site, bool $enabled ): void {
 	list( $from, $to ) = array( json_encode( ! $enabled ), json_encode( $enabled ) );
-	$site->sql( "UPDATE wp_options SET option_value = REPLACE(option_value, '\"import_enabled\":$from', '\"import_enabled\":$to') WHERE option_name = 'wpclone_migrator'" );
+	$site->sql( "UPDATE wp_wpclone_migrator SET value = REPLACE(value, '\"import_enabled\":$from', '\"import_enabled\":$to') WHERE name = 'access_window'" );
 }
 
 test(
@@ -102,5 +102,6 @@ test(
 		same( array(), array_merge( $site->plugin_tables(), $site->staging_folders() ), 'tables and folders' );
 		check( ! is_dir( "{$site->path}/wp-content/plugins/wpclone-migrator" ), 'its files' );
 		same( '0', $site->value( "SELECT COUNT(*) FROM wp_options WHERE option_name LIKE '%wpclone%'" ), 'its options' );
+		same( array(), $site->rows( "SHOW TABLES LIKE '%wpclone%'" ), 'its table' );
 	}
 );

@@ -147,7 +147,14 @@ async fn what_only_mariadb_has_is_carried_or_named() -> Result {
         assert!(adjustments.contains(named), "{table}: {adjustments}");
     }
     for table in ["wp_posts", "wp_options", "wp_booked", "wp_packed", "wp_orders"] {
-        assert!(report["tables"].as_array().unwrap().iter().all(|one| one["name"] != table || one["adjustments"].is_null()), "{report:#}");
+        assert!(
+            report["tables"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|one| one["name"] != table || one["adjustments"].is_null()),
+            "{report:#}"
+        );
     }
     let warnings = at(&task, "/fidelity/warnings").to_string();
     assert!(warnings.contains("wp_dated") && warnings.contains("adjustments"), "{warnings}");
@@ -189,12 +196,19 @@ async fn what_the_database_cannot_read_is_named_and_left_out_and_the_rest_arrive
     assert_same(&site, &clone, "SELECT * FROM wp_whole").await?;
     assert_same(&site, &clone, "SELECT COUNT(*) FROM wp_postmeta").await?;
     assert_eq!(clone.sql("SHOW TABLES LIKE 'wp\\_%ed'").await?, "");
-    assert_eq!(clone.sql("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE()").await?.trim(), "wp_fine");
+    assert_eq!(
+        clone
+            .sql("SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE()")
+            .await?
+            .trim(),
+        "wp_fine"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_table_of_wordpress_that_cannot_be_read_fails_the_clone_once_and_is_named_with_the_databases_words() -> Result {
+async fn a_table_of_wordpress_that_cannot_be_read_fails_the_clone_once_and_is_named_with_the_databases_words()
+-> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     site.sql("ALTER TABLE wp_commentmeta DISCARD TABLESPACE").await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;

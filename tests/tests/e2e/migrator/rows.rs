@@ -48,7 +48,8 @@ async fn every_row_of_a_site_with_edge_cases_is_exported_exactly() -> Result {
     assert!(memory < MOST_MEMORY, "{memory} bytes above idle");
     assert_eq!(crate::migrator::complaints(&site), [""; 0]);
     // All tables but other installations' and our own.
-    let theirs = ["shop_options", "shop_posts", "shop_postmeta", "shop_terms", "wpclone_left", "wpclone_migrator"];
+    let theirs =
+        ["shop_options", "shop_posts", "shop_postmeta", "shop_terms", "wpclone_left", "wpclone_migrator"];
     let expected: BTreeSet<String> = site
         .sql("SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE <> 'VIEW'")
         .await?
