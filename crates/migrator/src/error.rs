@@ -84,13 +84,10 @@ pub struct MigratorError {
     /// The code, such as `busy`: at most 32 letters, digits and `_`; other characters are dropped.
     #[serde(rename = "error", deserialize_with = "plain")]
     pub code: String,
-    /// The number of the database's error, for `database_error`.
-    #[serde(default)]
-    pub errno: Option<u32>,
     /// The id under which the site's PHP log has details, of the same characters.
     #[serde(default, deserialize_with = "plain")]
     pub id: String,
-    /// The number of the database's error.
+    /// The number of the database's error, for `database_error` and `database_busy`.
     #[serde(default)]
     pub errno: Option<u32>,
     /// What the database says: at most 300 characters. Migrators send nothing that quotes rows.
