@@ -343,7 +343,7 @@ impl Unreadable {
     /// The error that reading it gives.
     #[must_use]
     pub fn error(&self) -> ClientError {
-        let error = MigratorError::of_database(self.errno, &self.message);
+        let error = Box::new(MigratorError::of_database(self.errno, &self.message));
         ClientError::Migrator { status: 200, error }
     }
 }

@@ -20,7 +20,7 @@ pub enum ClientError {
         /// HTTP status.
         status: u16,
         /// The reported error.
-        error: MigratorError,
+        error: Box<MigratorError>,
     },
     /// The response is neither JSON nor frames: the plugin is not active, or a firewall or cache answered.
     #[error("the response is not the migrator's (HTTP {status})")]

@@ -183,7 +183,8 @@ impl RejectedObject {
     /// The error that creating it gave.
     #[must_use]
     pub fn error(&self) -> ClientError {
-        ClientError::Migrator { status: 200, error: MigratorError::of_database(self.errno, &self.message) }
+        let error = Box::new(MigratorError::of_database(self.errno, &self.message));
+        ClientError::Migrator { status: 200, error }
     }
 }
 

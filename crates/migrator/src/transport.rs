@@ -122,7 +122,7 @@ impl Client {
             self.record_memory(memory);
         }
         match frames.end::<MigratorError>() {
-            Ok(error) => Err(ClientError::Migrator { status: 200, error }),
+            Ok(error) => Err(ClientError::Migrator { status: 200, error: Box::new(error) }),
             Err(_) => Ok(frames),
         }
     }
@@ -237,7 +237,7 @@ fn verified_json(
         return Ok(body);
     }
     match serde_json::from_value(value) {
-        Ok(error) => Err(ClientError::Migrator { status: status.as_u16(), error }),
+        Ok(error) => Err(ClientError::Migrator { status: status.as_u16(), error: Box::new(error) }),
         Err(_) => Err(ClientError::Malformed("an unknown route")),
     }
 }
