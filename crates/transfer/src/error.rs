@@ -55,6 +55,15 @@ impl TransferError {
         }
     }
 
+    /// As [`Self::cause`], by value.
+    #[must_use]
+    pub fn into_cause(self) -> Self {
+        match self {
+            Self::Table { source, .. } => source.into_cause(),
+            cause => cause,
+        }
+    }
+
     /// Whether it is caused by what a site contains, so that another attempt fails in the same way.
     #[must_use]
     pub fn is_about_content(&self) -> bool {

@@ -14,7 +14,7 @@ type Frame = (u8, Vec<u8>);
 
 /// The error of the source.
 async fn failure(source: FakeSite) -> ClientError {
-    match transfer(source, FakeSite::new()).await {
+    match transfer(source, FakeSite::new()).await.map_err(TransferError::into_cause) {
         Err(TransferError::Source(error)) => error,
         other => panic!("{other:?}"),
     }

@@ -13,7 +13,7 @@ use crate::{transfer, transferred};
 
 /// The error of the target.
 async fn failure(target: FakeSite) -> ClientError {
-    match transfer(FakeSite::new(), target).await {
+    match transfer(FakeSite::new(), target).await.map_err(TransferError::into_cause) {
         Err(TransferError::Target(error)) => error,
         other => panic!("{other:?}"),
     }
