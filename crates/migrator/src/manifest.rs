@@ -40,6 +40,9 @@ pub struct Manifest {
     pub uploads_url: String,
     /// WordPress' folder as configured, with a trailing slash.
     pub abspath: String,
+    /// Ids of posts whose pages show what the site looks like: the newest of each type, and a shop's pages.
+    #[serde(default)]
+    pub sample_posts: Vec<u64>,
 }
 
 /// WordPress.
@@ -70,6 +73,12 @@ pub struct WordPress {
     pub template: String,
     /// The theme.
     pub stylesheet: String,
+    /// Those of these two whose folders are missing.
+    #[serde(default)]
+    pub missing_themes: Vec<String>,
+    /// File names of must-use plugins.
+    #[serde(default)]
+    pub must_use_plugins: Vec<String>,
     /// Drop-ins that exist, such as `object-cache.php`.
     pub drop_ins: Vec<String>,
     /// `WP_ENVIRONMENT_TYPE`.
@@ -156,7 +165,9 @@ impl Manifest {
     /// Whether every text and list has a length that sites have. A response has at most 1 MiB, but parts of the manifest
     /// go into results, problems and logs.
     pub(crate) fn is_bounded(&self) -> bool {
-        let Self { plugin_version, wordpress, php, database, roots, other_prefixes, limits: _, .. } = self;
+        let Self {
+            plugin_version, wordpress, php, database, roots, other_prefixes, sample_posts, limits: _, ..
+        } = self;
         let roots_are_short = roots.len() <= MAX_ROOTS
             && roots.iter().all(|(name, root)| {
                 name.len() <= MAX_NAME_BYTES
@@ -166,6 +177,7 @@ impl Manifest {
             && are_short([&self.content_url, &self.uploads_url], MAX_ADDRESS_BYTES)
             && are_short([&self.abspath], MAX_PATH_BYTES)
             && is_short_list(other_prefixes, MAX_NAME_BYTES)
+            && sample_posts.len() <= MAX_LISTED
             && roots_are_short
             && wordpress.is_bounded()
             && are_short([&php.version, &php.sapi, &php.os], MAX_NAME_BYTES)
@@ -188,6 +200,8 @@ impl WordPress {
                 are_short([&plugin.file], MAX_PATH_BYTES) && are_short([&plugin.version], MAX_NAME_BYTES)
             })
             && is_short_list(&self.drop_ins, MAX_NAME_BYTES)
+            && is_short_list(&self.missing_themes, MAX_NAME_BYTES)
+            && is_short_list(&self.must_use_plugins, MAX_NAME_BYTES)
     }
 }
 

@@ -10,8 +10,9 @@ if ( ! isset( $_SERVER['WPCLONE_TASK'] ) ) {
 
 $wpclone_input = json_decode( (string) file_get_contents( 'php://input' ), true );
 
-// Without plugins and theme: their errors must not stop this, and they must not see it.
+// Without plugins, must-use plugins and theme: their errors must not stop this, and they must not see it.
 define( 'WP_INSTALLING', true );
+define( 'WPMU_PLUGIN_DIR', __DIR__ . '/no-must-use-plugins' );
 // Other output would break the JSON.
 ob_start();
 require $wpclone_input['tree'] . '/wp-load.php';

@@ -47,6 +47,7 @@ if ( ! class_exists( 'Wpclone_Sandbox', false ) ) {
 			if ( defined( 'WPCLONE_RUNTIME' ) ) {
 				self::on( 'muplugins_loaded', 'load_migrator' );
 				register_shutdown_function( array( self::class, 'report_fatal_error' ) );
+				self::on( 'wp_php_error_message', 'explain_error', PHP_INT_MAX, 2 );
 			}
 			if ( defined( 'WPCLONE_LOGIN' ) ) {
 				self::on( 'init', 'log_in', PHP_INT_MIN );
@@ -54,16 +55,16 @@ if ( ! class_exists( 'Wpclone_Sandbox', false ) ) {
 		}
 
 		/** Adds a filter, by default after all others; also before WordPress has loaded its hooks. */
-		private static function on( $hook, $method, $priority = PHP_INT_MAX ) {
+		private static function on( $hook, $method, $priority = PHP_INT_MAX, $arguments = 1 ) {
 			$callback = array( self::class, $method );
 			if ( function_exists( 'add_filter' ) ) {
-				add_filter( $hook, $callback, $priority, 1 );
+				add_filter( $hook, $callback, $priority, $arguments );
 				return;
 			}
 			// WP_Hook::build_preinitialized_hooks() adopts these.
 			$GLOBALS['wp_filter'][ $hook ][ $priority ][] = array(
 				'function'      => $callback,
-				'accepted_args' => 1,
+				'accepted_args' => $arguments,
 			);
 		}
 
@@ -93,6 +94,21 @@ if ( ! class_exists( 'Wpclone_Sandbox', false ) ) {
 
 		public static function block_request() {
 			return new WP_Error( 'http_request_not_executed', 'This site is a copy: it makes no outgoing requests.' );
+		}
+
+		/**
+		 * Adds PHP's words to the page that WordPress shows for a fatal error, with the file below WordPress, as of a plugin.
+		 * Only on clones, whose log nobody else reads.
+		 */
+		public static function explain_error( $message, $error ) {
+			if ( ! is_array( $error ) || ! isset( $error['message'], $error['file'], $error['line'] ) ) {
+				return $message;
+			}
+			// Without the stack trace, which quotes arguments.
+			$words = strtok( (string) $error['message'], "\n" );
+			$text  = sprintf( 'PHP: %s (%s:%d)', $words, $error['file'], $error['line'] );
+			$text  = str_replace( array( WP_CONTENT_DIR . '/', ABSPATH ), array( 'wp-content/', '' ), $text );
+			return $message . ' <span class="wpclone-php-error">' . htmlspecialchars( substr( $text, 0, 600 ), ENT_QUOTES | ENT_SUBSTITUTE, 'UTF-8' ) . '</span>';
 		}
 
 		public static function robots( $robots ) {

@@ -31,8 +31,8 @@ pub use event::{Event, Progress};
 pub use kind::{Kind, Stage, State, UnknownName};
 pub use names::{AppName, Username};
 pub use output::{
-    AppPasswordResult, CloneExpiry, FilledTarget, MigratorRemoval, MigratorRemoved, OutputError, OutputParts,
-    PluginStatus, PreparedSite, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts, StepOutput,
+    AnsweredPage, AppPasswordResult, CloneExpiry, ComparedPage, FilledTarget, MigratorRemoval,
+    MigratorRemoved, OutputError, OutputParts, PageAnswer, PageKind, PageQuestion, PluginStatus, PreparedSite, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts, StepOutput,
     StepSecrets, TRUNCATED, Transferred, truncate_result,
 };
 pub use plan::{Plan, StepPlan};

@@ -1,7 +1,7 @@
 //! What a step of the browser stage does, read from its task.
 
 use wpclone_task::{
-    CloneDestination, CreateAppPasswordRequest, Login, Request, Role, SetupRequest, SiteUrl, Step,
+    CloneDestination, CreateAppPasswordRequest, Login, PreparedSite, Request, Role, SetupRequest, Step,
 };
 
 use super::step_reporter::SiteRole;
@@ -26,8 +26,9 @@ pub(super) enum BrowserStep<'a> {
     /// Of a clone: the copy is opened as its owner will open it.
     VerifyClone {
         login: Login,
-        source: &'a SiteUrl,
-        role: SiteRole,
+        source: &'a PreparedSite,
+        /// The target of the caller's, as it was before.
+        target: Option<&'a PreparedSite>,
     },
 }
 
@@ -57,15 +58,16 @@ impl<'a> BrowserStep<'a> {
                 CloneDestination::Clone { .. } => None,
             },
             (Request::Clone(request), Step::Verify) => {
-                let (login, role) = match &request.destination {
-                    CloneDestination::Clone { .. } => (job.prior.provisioned()?.login()?, SiteRole::Clone),
+                let source = job.prior.prepared(Role::Source)?;
+                let (login, target) = match &request.destination {
+                    CloneDestination::Clone { .. } => (job.prior.provisioned()?.login()?, None),
                     CloneDestination::Target(target) => {
                         // It has the source's users now.
                         let login = Login { site: target.site.clone(), ..request.source.clone() };
-                        (login, SiteRole::Target)
+                        (login, Some(job.prior.prepared(Role::Target)?))
                     }
                 };
-                Some(Self::VerifyClone { login, source: &request.source.site, role })
+                Some(Self::VerifyClone { login, source, target })
             }
             _ => None,
         }
@@ -93,7 +95,8 @@ impl<'a> BrowserStep<'a> {
     pub(super) fn site_role(&self) -> SiteRole {
         match self {
             Self::Prepare { role: Role::Source, .. } => SiteRole::Source,
-            Self::VerifyClone { role, .. } => *role,
+            Self::VerifyClone { target: None, .. } => SiteRole::Clone,
+            Self::VerifyClone { target: Some(_), .. } => SiteRole::FilledTarget,
             Self::Setup { .. } | Self::CreateAppPassword(_) | Self::Prepare { .. } => SiteRole::Target,
         }
     }

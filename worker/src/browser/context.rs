@@ -49,8 +49,11 @@ impl StepContext<'_> {
                 let prepared = self.prepare(login, *remove_migrator, &record).await?;
                 Ok(StepOutput::Prepared(*role, prepared))
             }
-            BrowserStep::VerifyClone { login, source, .. } => {
-                self.verify_clone(login, source, site).await.map(StepOutput::Verified)
+            BrowserStep::VerifyClone { login, source, target } => {
+                // Nothing but the address of WordPress itself is reached.
+                let is_here = |home: &&SiteUrl| home.url().origin() == site.url().origin();
+                let home = target.and_then(|target| target.home.as_ref()).filter(is_here).unwrap_or(site);
+                self.verify_clone(login, source, site, home).await.map(StepOutput::Verified)
             }
         }
     }

@@ -3,12 +3,14 @@
 use tokio::time::timeout;
 use wpclone_migrator::{Client, Key, VERSION};
 use wpclone_task::{
-    Code, ExposeSecret as _, Login, PluginStatus, PreparedSite, Role, SecretString, SetupResult, SiteFacts,
-    SiteUrl,
+    AnsweredPage, Code, ExposeSecret as _, Login, PluginStatus, PreparedSite, Problem, Role,
+    SecretString, SetupResult, SiteFacts, SiteUrl,
 };
 
 use super::context::StepContext;
 use super::install_record::InstallRecord;
+use super::page_questions::{Asked, AskedSite, questions};
+use super::source_aliases;
 use super::wordpress::{self, PLUGINS_PAGE, StepError, StepResult, plugin_row};
 
 impl StepContext<'_> {
@@ -60,8 +62,10 @@ impl StepContext<'_> {
         let site = record.site;
         let setup = self.set_up(login, record.role, Some(record), site).await?;
         let SetupResult { api_key, plugin_status, .. } = setup;
-        match self.site_facts(site, &api_key).await {
-            Ok(facts) => Ok(PreparedSite { site: site.clone(), plugin_status, facts, api_key }),
+        match self.describe_site(record.role, site, &api_key).await {
+            Ok(SiteDescription { facts, home, aliases, pages }) => {
+                Ok(PreparedSite { site: site.clone(), plugin_status, facts, home, aliases, pages, api_key })
+            }
             Err(error) => {
                 // At once: the steps of the task that remove it would not know its key.
                 if remove_migrator && plugin_status == PluginStatus::Installed {
@@ -84,12 +88,17 @@ impl StepContext<'_> {
         }
     }
 
-    /// Asks the migrator what its site runs on.
-    async fn site_facts(&self, site: &SiteUrl, key: &SecretString) -> StepResult<SiteFacts> {
+    /// Asks the migrator what its site runs on, and a source the questions that its copy is asked later.
+    async fn describe_site(
+        &self,
+        role: Role,
+        site: &SiteUrl,
+        key: &SecretString,
+    ) -> StepResult<SiteDescription> {
         let key = key.expose_secret().parse::<Key>();
         let key =
             key.map_err(|_| StepError::new(Code::UnexpectedAnswer, "The migrator's key is malformed."))?;
-        let client = Client::new(self.http.without_cookies().clone(), site.url().clone(), key);
+        let client = Client::new(self.http.without_cookies().clone(), site.url().clone(), key.clone());
         let request = async {
             client.manifest().await.map_err(|error| {
                 let detail = format!("The migrator does not report what the site runs on: {error}.");
@@ -100,13 +109,36 @@ impl StepContext<'_> {
         if manifest.wordpress.multisite {
             return Err(StepError::new(Code::MultisiteUnsupported, "The site is a network of sites.").into());
         }
-        Ok(SiteFacts {
+        let home = SiteUrl::parse(&manifest.wordpress.home_url).ok().filter(|home| home != site);
+        let (mut pages, mut aliases) = (Vec::new(), Vec::new());
+        if role == Role::Source {
+            self.reporter.progress(97, "Asking the site what its copy will be asked");
+            // The session's own client reaches nothing but the site's address.
+            let visitor = self.http.of_visitor().await.map_err(|error| {
+                Problem::new(Code::WorkerFault, format!("Sites cannot be reached: {error}."))
+            })?;
+            let home = home.as_ref().unwrap_or(site);
+            let asked = AskedSite { visitor: &visitor, logged_in: self.http, site, home };
+            let asked = asked.ask(questions(&manifest.sample_posts)).await;
+            aliases = source_aliases::find(&visitor, (site, home), &manifest, &key, &asked).await;
+            pages = asked.into_iter().map(Asked::of_source).collect();
+        }
+        let facts = SiteFacts {
             wordpress: manifest.wordpress.version,
             php: manifest.php.version,
             prefix: manifest.wordpress.prefix,
             memory_limit: manifest.limits.memory_bytes,
             max_execution_time: manifest.limits.max_execution_s.into(),
             max_input_vars: manifest.limits.max_input_vars,
-        })
+        };
+        Ok(SiteDescription { facts, home, aliases, pages })
     }
+}
+
+/// What a site runs on, and how it answers.
+struct SiteDescription {
+    facts: SiteFacts,
+    home: Option<SiteUrl>,
+    aliases: Vec<String>,
+    pages: Vec<AnsweredPage>,
 }

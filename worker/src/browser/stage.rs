@@ -56,7 +56,7 @@ impl BrowserStage {
         let site = step.login().site.url();
         let egress = match step.site_role() {
             SiteRole::Clone => self.egress.for_task([], Some(site)),
-            SiteRole::Source | SiteRole::Target => self.egress.for_task([site], None),
+            SiteRole::Source | SiteRole::Target | SiteRole::FilledTarget => self.egress.for_task([site], None),
         };
         let session = match BrowserSession::open(egress, self.deadlines.part, installation).await {
             Ok(session) => session,
@@ -114,6 +114,10 @@ impl BrowserStage {
     ) -> StepResult<StepOutput> {
         reporter.progress(2, "Checking the site and starting a browser");
         let given = &step.login().site;
+        if matches!(step, BrowserStep::VerifyClone { .. }) {
+            // Pages of a copy may call its source, under any name.
+            session.http.restrict_to(given.url());
+        }
         // Starting the browser takes as long as the site takes to answer.
         let discovery = wordpress::discover_site(&session.http, given);
         let (site, browser) = tokio::join!(discovery, session.start_browser(job));

@@ -29,6 +29,8 @@ pub(super) enum SiteRole {
     Target,
     /// This task made it, and the login that is tried there.
     Clone,
+    /// A site of the caller's that the task has filled.
+    FilledTarget,
 }
 
 #[derive(Default)]
@@ -123,8 +125,11 @@ impl<'a> StepReporter<'a> {
     /// cost the site's user a second login attempt. The login of a clone is nobody's yet.
     pub(super) fn complete(&self, mut problem: Problem) -> Problem {
         let state = self.state();
+        if self.role == SiteRole::FilledTarget {
+            problem = problem_of_target(problem);
+        }
         if self.role == SiteRole::Clone {
-            problem = problem_of_clone(problem);
+            problem = problem_of_copy(problem);
         } else if state.login == LoginState::Sent && problem.code.retryable() {
             let detail = format!("{} The login had been sent, so it is not sent again.", problem.detail);
             problem = Problem::new(Code::AuthUnanswered, detail);
@@ -146,9 +151,22 @@ impl<'a> StepReporter<'a> {
     }
 }
 
+/// Where a copy leads is no address for the login of a target: a site that was just filled leads elsewhere by mistake. What
+/// it says of the login keeps its code.
+fn problem_of_target(problem: Problem) -> Problem {
+    match problem.code {
+        Code::Redirected | Code::NotWordPress | Code::LoginUrlNotFound | Code::SiteFatal => {
+            let mut problem = problem_of_copy(problem);
+            problem.more.remove("to");
+            problem
+        }
+        _ => problem,
+    }
+}
+
 /// A defect of a clone gets its own code, whatever the code would be on a customer's site. What may pass, and faults of
 /// the worker, keep theirs.
-fn problem_of_clone(problem: Problem) -> Problem {
+fn problem_of_copy(problem: Problem) -> Problem {
     match problem.code {
         Code::CloneBroken
         | Code::SiteUnreachable

@@ -1,88 +1,236 @@
-//! Verifies a copy as its owner will see it: the front page, the REST API, and wp-admin with the login they get.
+//! Verifies a copy as its owner will see it: it is asked what its source was asked, and a browser opens it with the login
+//! that its owner gets.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use wpclone_artifacts::FRONT_PAGE_SCREENSHOT;
-use wpclone_task::{Code, Login, SiteUrl};
+use wpclone_task::{Code, ComparedPage, Login, PageQuestion, PreparedSite, SiteText, SiteUrl};
 
 use super::context::StepContext;
-use super::wordpress::{self, StepError, StepResult};
-use crate::net::{ConnectAttempt, SiteRequest, SiteResponse, normalize_host};
+use super::page_comparison::{self, compare};
+use super::page_questions::{Asked, AskedSite, DASHBOARD, REST_INDEX};
+use super::wordpress::{StepError, StepResult};
+use crate::net::{ConnectAttempt, normalize_host};
 
-const DASHBOARD: &str = "wp-admin/index.php";
 /// The default ports of http and https: a site at one of them usually redirects from the other.
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
+/// What a result lists at most.
+const MAX_DIFFERENCES: usize = 20;
+const MAX_HOSTS: usize = 40;
+/// The faults that a problem names.
+const MAX_FAULTS: usize = 3;
+/// The addresses that a page requests from other origins: the first ones, without query.
+const REQUESTS_SCRIPT: &str = "
+    const others = performance.getEntriesByType('resource').map(entry => new URL(entry.name, location.href));
+    return others.filter(url => /^https?:$/.test(url.protocol) && url.origin !== location.origin)
+        .slice(0, 40).map(url => (url.origin + url.pathname).slice(0, 200));";
+
+/// What the pages of a copy request from other origins, or lead to.
+#[derive(Default)]
+struct OtherOrigins(BTreeMap<String, OtherOrigin>);
+
+#[derive(Default)]
+struct OtherOrigin {
+    /// The first page where it was seen.
+    page: String,
+    /// The first address that a browser requested of it.
+    requested: Option<String>,
+}
 
 impl StepContext<'_> {
-    /// Verifies a copy, whose pages must not connect a browser to its source. Returns what was checked, by name.
+    /// Verifies a copy at `site`, whose front page is at `home`. Returns what was checked, by name.
     pub(super) async fn verify_clone(
         &self,
         login: &Login,
-        source: &SiteUrl,
+        source: &PreparedSite,
         site: &SiteUrl,
+        home: &SiteUrl,
     ) -> StepResult<Map<String, Value>> {
-        let front = self.get_as_visitor(site, "").await?;
-        if !front.is_success() || !wordpress::is_wordpress(&front) {
-            let detail =
-                format!("The copy's front page is not a WordPress page (it returned {}).", front.status);
-            return Err(broken(detail, &front));
-        }
-        self.reporter.progress(40, "The front page responds");
-        let rest = self.get_as_visitor(site, "index.php?rest_route=/").await?;
-        let reported = rest.json::<Value>().and_then(|index| Some(index.get("url")?.as_str()?.to_owned()));
-        let site_url = reported.as_deref().and_then(|url| SiteUrl::parse(url).ok());
-        if !rest.is_success() || site_url.as_ref() != Some(site) {
-            let fault = reported
-                .map_or("does not respond".to_owned(), |url| format!("reports that the site is at {url}"));
-            return Err(broken(format!("The copy's REST API {fault}."), &rest));
-        }
-        // As visitors see it, with what it loads from other sites: after the login the browser reaches none.
-        self.screenshot(site, "", FRONT_PAGE_SCREENSHOT).await?;
+        let asked = AskedSite { visitor: self.http, logged_in: self.http, site, home };
+        let questions = |logged_in: bool| {
+            let pages = source.pages.iter().filter(move |page| page.question.logged_in == logged_in);
+            pages.map(|page| page.question.clone()).collect::<Vec<PageQuestion>>()
+        };
+        let (mut pages, mut others) = (Vec::new(), OtherOrigins::default());
+        let as_visitor = asked.ask(questions(false)).await;
+        compare_pages(&asked, source, as_visitor, &mut pages, &mut others).await?;
+        self.reporter.progress(40, "The pages answer visitors as the source's do");
         self.log_in(site, login, DASHBOARD).await?;
         self.reporter.progress(70, "Logged in to the copy");
-        self.screenshot(site, DASHBOARD, "clone-dashboard.png").await?;
-        let attempts = self.proxy.attempts();
-        let to_source = attempts.iter().filter(|attempt| is_to_source(source, site, attempt)).count();
-        if to_source > 0 {
-            let detail =
-                format!("Pages of the copy made the browser connect to its source {to_source} times.");
-            return Err(StepError::new(Code::CloneBroken, detail).into());
-        }
+        let (logged_in, opened) = tokio::join!(asked.ask(questions(true)), self.open_pages(site, &mut others));
+        opened?;
+        compare_pages(&asked, source, logged_in, &mut pages, &mut others).await?;
+        let to_source = self.check_connections(source, site, &others)?;
+        let status = |page: &str| {
+            let found = pages.iter().find(|(compared, _)| compared.question.page == page);
+            json!(found.map(|(compared, _)| compared.copy.status))
+        };
+        let mut differences: Vec<String> = pages.iter().flat_map(|(_, differences)| differences.clone()).collect();
+        differences.extend(others.leading_to(source, site));
+        differences.truncate(MAX_DIFFERENCES);
         let checks = [
-            ("front_page", json!(front.status)),
-            ("rest", json!(rest.status)),
+            ("front_page", status("")),
+            ("rest", status(REST_INDEX)),
             ("login", json!(true)),
             ("connections_to_source", json!(to_source)),
+            ("differences", json!(differences)),
+            ("hosts", others.to_json(source, site)),
+            ("pages", json!(pages.iter().map(|(compared, _)| compared).collect::<Vec<_>>())),
         ];
         Ok(checks.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    async fn screenshot(&self, site: &SiteUrl, page: &str, name: &str) -> StepResult<()> {
-        self.browser.go(&site.at(page)).await?;
-        self.reporter.artifacts.screenshot(self.browser, name, None).await;
+    /// Opens the dashboard and the front page in the browser, and notes what they request.
+    async fn open_pages(&self, site: &SiteUrl, others: &mut OtherOrigins) -> StepResult<()> {
+        for (page, screenshot) in [(DASHBOARD, "clone-dashboard.png"), ("", FRONT_PAGE_SCREENSHOT)] {
+            self.browser.go(&site.at(page)).await?;
+            self.reporter.artifacts.screenshot(self.browser, screenshot, None).await;
+            let requested = self.browser.run(REQUESTS_SCRIPT, Vec::new()).await?;
+            let name = page_comparison::name(&PageQuestion { page: page.to_owned(), logged_in: true });
+            for address in requested.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                others.add_request(&name, address);
+            }
+        }
         Ok(())
     }
 
-    /// Requests a page without a login.
-    async fn get_as_visitor(&self, site: &SiteUrl, path: &str) -> StepResult<SiteResponse> {
-        let request = SiteRequest::get(site.at(path));
-        self.part("A page of the copy", async { Ok(self.http.send_without_cookies(request).await?) }).await
+    /// Fails if a page of the copy made the browser try to connect to the source, under any of its names.
+    fn check_connections(
+        &self,
+        source: &PreparedSite,
+        site: &SiteUrl,
+        others: &OtherOrigins,
+    ) -> StepResult<usize> {
+        let attempts = self.proxy.attempts();
+        let to_source = attempts.iter().filter(|attempt| is_to_any(source, site, attempt)).count();
+        if to_source == 0 {
+            return Ok(0);
+        }
+        let which = others.0.iter().find(|(origin, other)| {
+            other.requested.is_some() && is_of_source(source, site, origin)
+        });
+        let which = which.map(|(_, other)| {
+            format!(" The {} requests {}.", other.page, other.requested.as_deref().unwrap_or_default())
+        });
+        let detail = format!(
+            "Pages of the copy made the browser connect to its source {to_source} times.{}",
+            which.unwrap_or_default()
+        );
+        Err(StepError::new(Code::CloneBroken, detail).into())
     }
+}
+
+/// Compares the answers of a copy with the source's, and adds them to `pages` with their differences. A page that is worse
+/// than the source's is an error.
+async fn compare_pages(
+    site: &AskedSite<'_>,
+    source: &PreparedSite,
+    asked: Vec<Asked>,
+    pages: &mut Vec<(ComparedPage, Vec<String>)>,
+    others: &mut OtherOrigins,
+) -> StepResult<()> {
+    let mut faults = Vec::new();
+    for Asked { question, answer, origins } in asked {
+        let name = page_comparison::name(&question);
+        others.add(&name, origins);
+        let known = source.pages.iter().find(|page| page.question == question);
+        let Some(known) = known.map(|page| page.answer.clone()) else { continue };
+        let compared = ComparedPage { question, source: known, copy: answer? };
+        let findings = compare(&compared, site.site);
+        if let Some(fault) = findings.broken {
+            faults.push((compared.question.clone(), format!("The copy's {name} {fault}.")));
+        }
+        let differences = findings.differences.into_iter();
+        pages.push((compared, differences.map(|what| format!("The copy's {name} {what}.")).collect()));
+    }
+    let Some((first, _)) = faults.first() else { return Ok(()) };
+    let detail: Vec<&str> = faults.iter().take(MAX_FAULTS).map(|(_, fault)| fault.as_str()).collect();
+    let detail = detail.join(" ");
+    // Once more, for the artifacts.
+    let error = match site.response(first).await {
+        Some(response) => StepError::shown(Code::CloneBroken, detail, &response),
+        None => StepError::new(Code::CloneBroken, detail),
+    };
+    Err(error.with("page", site.url(first).as_str()).into())
+}
+
+impl OtherOrigins {
+    fn entry(&mut self, origin: &str, page: &str) -> Option<&mut OtherOrigin> {
+        if self.0.len() >= MAX_HOSTS && !self.0.contains_key(origin) {
+            return None;
+        }
+        let new = || OtherOrigin { page: page.to_owned(), requested: None };
+        Some(self.0.entry(origin.to_owned()).or_insert_with(new))
+    }
+
+    fn add(&mut self, page: &str, origins: BTreeSet<String>) {
+        for origin in origins {
+            self.entry(&origin, page);
+        }
+    }
+
+    fn add_request(&mut self, page: &str, address: &str) {
+        let Ok(url) = url::Url::parse(address) else { return };
+        if let Some(other) = self.entry(&url.origin().ascii_serialization(), page)
+            && other.requested.is_none()
+        {
+            page.clone_into(&mut other.page);
+            other.requested = Some(address.to_owned());
+        }
+    }
+
+    /// Sentences about pages that lead to the source.
+    fn leading_to(&self, source: &PreparedSite, site: &SiteUrl) -> Vec<String> {
+        let leading = self.0.iter().filter(|(origin, _)| is_of_source(source, site, origin));
+        leading.map(|(origin, other)| format!("The copy's {} leads to {origin}, which is the source.", other.page)).collect()
+    }
+
+    fn to_json(&self, source: &PreparedSite, site: &SiteUrl) -> Value {
+        let all = self.0.iter().map(|(origin, other)| {
+            json!({
+                "origin": SiteText::new(origin),
+                "page": SiteText::new(&other.page),
+                "requested": other.requested.as_deref().map(SiteText::new),
+                "is_source": is_of_source(source, site, origin),
+            })
+        });
+        all.collect()
+    }
+}
+
+/// All addresses of a source.
+fn names(source: &PreparedSite) -> impl Iterator<Item = SiteUrl> {
+    let aliases = source.aliases.iter().filter_map(|alias| SiteUrl::parse(alias).ok());
+    [Some(source.site.clone()), source.home.clone()].into_iter().flatten().chain(aliases)
+}
+
+/// Whether an origin is the source under any of its names.
+fn is_of_source(source: &PreparedSite, copy: &SiteUrl, origin: &str) -> bool {
+    let Ok(origin) = SiteUrl::parse(origin) else { return false };
+    let (host, port) = (origin.url().host_str(), origin.url().port_or_known_default());
+    let (Some(host), Some(port)) = (host, port) else { return false };
+    names(source).any(|name| is_to_source(&name, copy, (&normalize_host(host), port)))
+}
+
+fn is_to_any(source: &PreparedSite, copy: &SiteUrl, attempt: &ConnectAttempt) -> bool {
+    names(source).any(|name| is_to_source(&name, copy, (&attempt.host, attempt.port)))
 }
 
 /// Whether a connection went to a copy's source: to its host, with `www.` or without, at its port, or at any default port
 /// if its own is one. Of a copy on the same host, its own port is not the source's.
-fn is_to_source(source: &SiteUrl, copy: &SiteUrl, attempt: &ConnectAttempt) -> bool {
+fn is_to_source(source: &SiteUrl, copy: &SiteUrl, (to, to_port): (&str, u16)) -> bool {
     let endpoint = |site: &SiteUrl| {
         (site.url().host_str().map(normalize_host).unwrap_or_default(), site.url().port_or_known_default())
     };
     let ((host, port), own) = (endpoint(source), endpoint(copy));
-    if own == (attempt.host.clone(), Some(attempt.port)) {
+    if own == (to.to_owned(), Some(to_port)) {
         return false;
     }
     let is_default = |port: u16| DEFAULT_PORTS.contains(&port);
     let same_port =
-        port.is_some_and(|port| port == attempt.port || is_default(port) && is_default(attempt.port));
-    same_port && without_www(&host) == without_www(&attempt.host)
+        port.is_some_and(|port| port == to_port || is_default(port) && is_default(to_port));
+    same_port && without_www(&host) == without_www(to)
 }
 
 /// A host without `www.` and without a final dot.
@@ -91,19 +239,13 @@ fn without_www(host: &str) -> &str {
     host.strip_prefix("www.").unwrap_or(host)
 }
 
-fn broken(detail: String, answer: &SiteResponse) -> Box<StepError> {
-    Box::new(StepError::shown(Code::CloneBroken, detail, answer))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::ConnectOutcome;
 
     fn connects(source: &str, copy: &str, host: &str, port: u16) -> bool {
         let site = |url| SiteUrl::parse(url).unwrap();
-        let attempt = ConnectAttempt { host: host.to_owned(), port, outcome: ConnectOutcome::Denied };
-        is_to_source(&site(source), &site(copy), &attempt)
+        is_to_source(&site(source), &site(copy), (host, port))
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl EgressProxy {
         self.state.only_site.get_or_init(|| SiteEndpoints::of(site));
     }
 
+    /// Which addresses it may connect to.
+    pub(super) fn policy(&self) -> EgressPolicy {
+        self.state.policy.clone()
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

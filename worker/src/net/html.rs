@@ -16,6 +16,8 @@ const MAX_DEPTH: usize = 520;
 const MAX_NODES: usize = 200_000;
 /// The most characters of a page's text that are kept. It is cut again after it was redacted.
 const MAX_TEXT: usize = 2000;
+/// Elements whose text is not shown.
+const HIDDEN_ELEMENTS: [&str; 6] = ["head", "noscript", "script", "style", "template", "title"];
 
 /// A parsed page.
 pub(crate) struct HtmlPage(Html);
@@ -58,6 +60,25 @@ impl HtmlPage {
         let text: String = self.select(css)?.text().flat_map(str::chars).take(4 * MAX_TEXT).collect();
         let text = SiteText::with_limit(&text, MAX_TEXT);
         (!text.is_empty()).then_some(text)
+    }
+
+    /// The text that a visitor sees, without its spaces.
+    pub(crate) fn visible_letters(&self) -> impl Iterator<Item = char> {
+        let is_shown = |parent: Option<ego_tree::NodeRef<'_, scraper::Node>>| {
+            parent.is_some_and(|parent| {
+                parent.value().as_element().is_some_and(|element| !HIDDEN_ELEMENTS.contains(&element.name()))
+            })
+        };
+        let texts = self.0.tree.root().descendants().filter(move |node| is_shown(node.parent()));
+        let texts = texts.filter_map(|node| node.value().as_text());
+        texts.flat_map(|text| text.chars()).filter(|c| !c.is_whitespace())
+    }
+
+    /// The values of an attribute of all matches, at most so many.
+    pub(crate) fn attrs(&self, css: &str, name: &str, most: usize) -> Vec<String> {
+        let Ok(selector) = Selector::parse(css) else { return Vec::new() };
+        let values = self.0.select(&selector).filter_map(|element| element.value().attr(name));
+        values.take(most).map(str::to_owned).collect()
     }
 
     /// Names and values of a form's hidden fields.

@@ -1,6 +1,7 @@
 //! A plain HTTP client for one site, through the egress proxy, with bounded responses.
 
 use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,7 @@ pub(crate) struct SiteClient {
     without_cookies: Client,
     jar: Arc<Jar>,
     proxy: Arc<EgressProxy>,
+    user_agent: String,
     limit: Duration,
     log: Mutex<Vec<String>>,
 }
@@ -55,7 +57,15 @@ impl SiteClient {
         };
         let client = build(Some(Arc::clone(&jar)))?;
         let without_cookies = build(None)?;
-        Ok(Self { client, without_cookies, jar, proxy, limit, log: Mutex::default() })
+        let (user_agent, log) = (user_agent.to_owned(), Mutex::default());
+        Ok(Self { client, without_cookies, jar, proxy, user_agent, limit, log })
+    }
+
+    /// A client of nobody: it shares no cookies with this one, no browser, and no restriction to one site, but the addresses
+    /// that may be connected to.
+    pub(crate) async fn of_visitor(&self) -> io::Result<Self> {
+        let proxy = Arc::new(EgressProxy::start(self.proxy.policy()).await?);
+        Self::new(proxy, &self.user_agent, self.limit).map_err(io::Error::other)
     }
 
     /// The client without the session's cookies, for requests that authenticate in another way.

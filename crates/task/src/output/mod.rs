@@ -1,5 +1,6 @@
 //! What the steps of a task leave behind: parts of the task's result, and what later steps need.
 
+mod page;
 mod parts;
 mod truncate;
 
@@ -10,6 +11,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub use page::{AnsweredPage, ComparedPage, PageAnswer, PageKind, PageQuestion};
 pub use parts::{OutputError, OutputParts, SealedParts, StepSecrets};
 pub use truncate::{TRUNCATED, truncate_result};
 
@@ -99,6 +101,15 @@ pub struct PreparedSite {
     pub plugin_status: PluginStatus,
     /// What the site runs on.
     pub facts: SiteFacts,
+    /// The address of its front page, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<SiteUrl>,
+    /// Other addresses of the same site, such as second domains: origins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// What a source answers to the questions that its copy is asked later; at most some twenty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<AnsweredPage>,
     /// The key of its migrator (64 hex digits).
     #[serde(skip)]
     pub api_key: SecretString,

@@ -207,8 +207,8 @@ impl Stored {
 mod tests {
     use super::*;
     use crate::{
-        CloneExpiry, FilledTarget, MigratorRemoval, MigratorRemoved, PluginStatus, PriorOutputs, SiteFacts,
-        Username,
+        AnsweredPage, CloneExpiry, FilledTarget, MigratorRemoval, MigratorRemoved, PageAnswer, PageKind,
+        PageQuestion, PluginStatus, PriorOutputs, SiteFacts, Username,
     };
 
     fn facts() -> SiteFacts {
@@ -230,6 +230,16 @@ mod tests {
                 site,
                 plugin_status: PluginStatus::Installed,
                 facts: facts(),
+                home: None,
+                aliases: vec!["https://b.example".to_owned()],
+                pages: vec![AnsweredPage {
+                    question: PageQuestion { page: String::new(), logged_in: false },
+                    answer: PageAnswer {
+                        title: Some("A title".into()),
+                        letters: "\u{e4}".to_owned(),
+                        ..PageAnswer::of(200, PageKind::WordPress)
+                    },
+                }],
                 api_key: key.into(),
             };
             StepOutput::Prepared(role, prepared)

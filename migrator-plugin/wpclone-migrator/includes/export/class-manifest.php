@@ -10,6 +10,18 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Manifest {
+	/** Files in the content folder that WordPress loads by their names (wp-admin/includes/plugin.php, _get_dropins()). */
+	private const DROP_INS = array( 'object-cache.php', 'advanced-cache.php', 'db.php', 'db-error.php', 'fatal-error-handler.php', 'install.php', 'maintenance.php', 'php-error.php', 'sunrise.php' );
+
+	/** Post types without pages of their own. */
+	private const TYPES_WITHOUT_PAGES = array( 'attachment', 'custom_css', 'customize_changeset', 'nav_menu_item', 'oembed_cache', 'product_variation', 'revision', 'user_request', 'wp_block', 'wp_font_face', 'wp_font_family', 'wp_global_styles', 'wp_navigation', 'wp_template', 'wp_template_part' );
+
+	/** Options with the ids of a shop's pages (WooCommerce). */
+	private const SHOP_PAGES = array( 'woocommerce_shop_page_id', 'woocommerce_cart_page_id', 'woocommerce_checkout_page_id', 'woocommerce_myaccount_page_id' );
+
+	/** The most post types of which a page is named. */
+	private const MAX_SAMPLE_TYPES = 8;
+
 	/** The fields of the response. */
 	public static function build(): array {
 		$db = Database::shared();
@@ -37,7 +49,21 @@ final class Manifest {
 			'content_url'    => content_url(),
 			'uploads_url'    => (string) wp_upload_dir( null, false )['baseurl'],
 			'abspath'        => ABSPATH,
+			'sample_posts'   => self::sample_posts( $db ),
 		);
+	}
+
+	/** Ids of posts whose pages show what the site looks like: the newest of each type, and a shop's pages. */
+	private static function sample_posts( Database $db ): array {
+		global $wpdb;
+		$without = "'" . implode( "', '", self::TYPES_WITHOUT_PAGES ) . "'";
+		$sql     = "SELECT MAX(ID) FROM {$wpdb->posts} WHERE post_status = 'publish' AND post_type NOT IN ($without)
+			GROUP BY post_type ORDER BY post_type IN ('post', 'page', 'product') DESC, post_type LIMIT " . self::MAX_SAMPLE_TYPES;
+		$ids     = array_column( $db->fetch_all( $sql ), 0 );
+		foreach ( self::SHOP_PAGES as $option ) {
+			$ids[] = get_option( $option );
+		}
+		return array_values( array_unique( array_filter( array_map( 'intval', $ids ) ) ) );
 	}
 
 	private static function wordpress(): array {
@@ -52,21 +78,28 @@ final class Manifest {
 			}
 		}
 		return array(
-			'version'      => (string) $wp_version,
-			'requires_php' => (string) $required_php_version,
-			'locale'       => (string) get_locale(),
-			'multisite'    => is_multisite(),
-			'site_url'     => (string) get_option( 'siteurl' ),
-			'home_url'     => (string) get_option( 'home' ),
-			'prefix'       => (string) $wpdb->base_prefix,
-			'charset'      => defined( 'DB_CHARSET' ) ? (string) DB_CHARSET : '',
-			'collation'    => defined( 'DB_COLLATE' ) ? (string) DB_COLLATE : '',
-			'plugins'      => $plugins,
-			'template'     => (string) get_option( 'template' ),
-			'stylesheet'   => (string) get_option( 'stylesheet' ),
-			'drop_ins'     => array_values( array_filter( array( 'object-cache.php', 'advanced-cache.php', 'db.php' ), array( self::class, 'has_drop_in' ) ) ),
-			'environment'  => function_exists( 'wp_get_environment_type' ) ? wp_get_environment_type() : 'production',
+			'version'          => (string) $wp_version,
+			'requires_php'     => (string) $required_php_version,
+			'locale'           => (string) get_locale(),
+			'multisite'        => is_multisite(),
+			'site_url'         => (string) get_option( 'siteurl' ),
+			'home_url'         => (string) get_option( 'home' ),
+			'prefix'           => (string) $wpdb->base_prefix,
+			'charset'          => defined( 'DB_CHARSET' ) ? (string) DB_CHARSET : '',
+			'collation'        => defined( 'DB_COLLATE' ) ? (string) DB_COLLATE : '',
+			'plugins'          => $plugins,
+			'must_use_plugins' => array_map( 'wp_basename', wp_get_mu_plugins() ),
+			'template'         => (string) get_option( 'template' ),
+			'stylesheet'       => (string) get_option( 'stylesheet' ),
+			'missing_themes'   => array_values( array_filter( array_unique( array( (string) get_option( 'template' ), (string) get_option( 'stylesheet' ) ) ), array( self::class, 'lacks_theme' ) ) ),
+			'drop_ins'         => array_values( array_filter( self::DROP_INS, array( self::class, 'has_drop_in' ) ) ),
+			'environment'      => function_exists( 'wp_get_environment_type' ) ? wp_get_environment_type() : 'production',
 		);
+	}
+
+	/** Whether the folder of this theme is missing. */
+	public static function lacks_theme( string $theme ): bool {
+		return ! is_file( get_theme_root( $theme ) . '/' . $theme . '/style.css' );
 	}
 
 	/** Whether the content folder has this drop-in. */
