@@ -18,6 +18,8 @@ const COMPACT_DEPTH: usize = 2;
 
 /// Prefix of what is known of a site ([`crate::SiteFacts`]). Null is not a secret there.
 const FACTS: &str = ".facts.";
+/// The compared pages of a source and of its copy: too long for a row. What differs is listed beside them.
+const PAGES: &str = ".pages";
 /// Fields that come first because people need them first.
 const FIRST: [&str; 4] = ["clone.url", "clone.username", "clone.password", "clone.expires_at"];
 
@@ -34,6 +36,7 @@ fn collect(object: &Map<String, Value>, before: &str, depth: usize, fields: &mut
     for (name, value) in object {
         let path = format!("{before}{name}");
         match value {
+            Value::Array(_) if path.ends_with(PAGES) => {}
             Value::Object(inner) if depth < DEPTH && !(depth >= COMPACT_DEPTH && is_compact(inner)) => {
                 collect(inner, &format!("{path}."), depth + 1, fields);
             }

@@ -12,6 +12,7 @@ mod files;
 mod files_digest;
 mod free_space;
 mod held_rows;
+mod missing_code;
 mod omitted_objects;
 mod plan;
 mod progress;

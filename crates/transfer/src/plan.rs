@@ -11,6 +11,7 @@ use wpclone_rewrite::{FolderMapping, Options, PrefixMapping, Rewriter, SiteMappi
 
 use crate::error::{PreflightFailure, TransferError};
 use crate::fidelity::Versions;
+use crate::row_transformer::OwnAddresses;
 
 /// Added to `AUTO_INCREMENT`, so that rows created on the copy do not get ids that the original uses next.
 const AUTO_INCREMENT_OFFSET: u64 = 10_000;
@@ -74,6 +75,7 @@ pub(crate) struct Plan {
     pub(crate) warnings: Vec<String>,
     /// Plugins of the source that are not active in the copy.
     pub(crate) deactivated_plugins: Vec<String>,
+    pub(crate) own_addresses: OwnAddresses,
 }
 
 impl Plan {
@@ -102,6 +104,10 @@ impl Plan {
         let plugins = source.wordpress.plugins.iter().map(|plugin| plugin.file.clone());
         Ok(Self {
             deactivated_plugins: plugins.filter(protects_login).collect(),
+            own_addresses: OwnAddresses {
+                home: target.wordpress.home_url.clone(),
+                site: target.wordpress.site_url.clone(),
+            },
             rewriter,
             prefix: (from != to).then(|| PrefixMapping::new(from, to)),
             from_prefix: from.clone(),

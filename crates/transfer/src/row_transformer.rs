@@ -35,6 +35,15 @@ pub(crate) enum RowAction {
     Omit(OmitReason),
 }
 
+/// The addresses of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnAddresses {
+    /// Of its front page: the option `home`.
+    pub(crate) home: String,
+    /// Of WordPress: the option `siteurl`.
+    pub(crate) site: String,
+}
+
 /// Transforms the rows of one table.
 pub(crate) struct RowTransformer<'a> {
     rewriter: &'a Rewriter,
@@ -48,6 +57,8 @@ pub(crate) struct RowTransformer<'a> {
     value_column: Option<usize>,
     /// Plugins to be removed from the list of active plugins.
     deactivated: &'a [String],
+    /// The copy's own addresses, if they are known.
+    own: Option<&'a OwnAddresses>,
     /// What is known about the value of the current row.
     value_kind: ValueKind,
 }
@@ -66,6 +77,10 @@ enum ValueKind {
     Anything,
     /// The list of active plugins.
     Plugins,
+    /// The option `home`.
+    Home,
+    /// The option `siteurl`.
+    SiteUrl,
     /// A URL: that of a menu item.
     Address,
 }
@@ -114,6 +129,7 @@ impl<'a> RowTransformer<'a> {
             named,
             value_column,
             deactivated: &[],
+            own: None,
             value_kind: ValueKind::Anything,
         }
     }
@@ -121,6 +137,11 @@ impl<'a> RowTransformer<'a> {
     /// Removes these plugins from the list of active plugins.
     pub(crate) fn deactivating(self, deactivated: &'a [String]) -> Self {
         Self { deactivated, ..self }
+    }
+
+    /// Gives the options `home` and `siteurl` these values.
+    pub(crate) fn at_addresses(self, own: &'a OwnAddresses) -> Self {
+        Self { own: Some(own), ..self }
     }
 
     /// Whether no column of the table changes, so that rows can be copied without decoding them.
@@ -133,6 +154,8 @@ impl<'a> RowTransformer<'a> {
         let name = self.named.and_then(|(kind, at)| Some((kind, value(at)?)));
         self.value_kind = match name {
             Some((KeyTable::Option, b"active_plugins")) => ValueKind::Plugins,
+            Some((KeyTable::Option, b"home")) => ValueKind::Home,
+            Some((KeyTable::Option, b"siteurl")) => ValueKind::SiteUrl,
             Some((KeyTable::PostMeta, b"_menu_item_url")) => ValueKind::Address,
             _ => ValueKind::Anything,
         };
@@ -164,6 +187,12 @@ impl<'a> RowTransformer<'a> {
             ValueKind::Plugins if self.value_column == Some(column) => {
                 return named(active_plugins::without(value, self.deactivated));
             }
+            ValueKind::Home | ValueKind::SiteUrl if self.value_column == Some(column) => {
+                if let Some(own) = self.own {
+                    let address = if self.value_kind == ValueKind::Home { &own.home } else { &own.site };
+                    return self.own_address(value, address, report);
+                }
+            }
             ValueKind::Address if self.value_column == Some(column) => {
                 self.rewriter.count_root_relative_value(value, report);
             }
@@ -193,6 +222,14 @@ impl<'a> RowTransformer<'a> {
     /// Whether a column's values may change.
     pub(crate) fn transforms(&self, column: usize) -> bool {
         self.columns.get(column).is_some_and(|rule| *rule != ColumnRule::Copy)
+    }
+
+    /// The copy's own address instead of a value: constants of the source's wp-config.php may override its rows, which then
+    /// name any host.
+    fn own_address<'v>(&self, value: &'v [u8], address: &str, report: &mut Report) -> Cow<'v, [u8]> {
+        // For its counts.
+        let rewritten = self.rewriter.rewrite(value, report);
+        if *rewritten == *address.as_bytes() { rewritten } else { Cow::Owned(address.as_bytes().to_vec()) }
     }
 }
 
@@ -295,6 +332,27 @@ pub(crate) mod tests {
         assert_eq!(action(b"x7_other"), RowAction::Keep);
         let mut same = RowTransformer::new(&usermeta, "usermeta", &rewriter, None);
         assert_eq!(same.action(|at| (at == 1).then_some(b"wp_capabilities")), RowAction::Keep);
+    }
+
+    #[test]
+    fn home_and_siteurl_become_the_addresses_of_the_copy_whatever_they_were() {
+        let rewriter = rewriter();
+        let options =
+            table(&[("option_name", "varchar(191)", "utf8mb4"), ("option_value", "longtext", "utf8mb4")]);
+        let own = OwnAddresses { home: "https://copy.example".into(), site: "https://copy.example/wp".into() };
+        let transformer = RowTransformer::new(&options, "options", &rewriter, None);
+        let mut transformer = transformer.at_addresses(&own);
+        let mut report = Report::default();
+        for (name, value, new) in [
+            ("home", "http://a.example", "https://copy.example"),
+            ("home", "http://old-staging.example/x", "https://copy.example"),
+            ("siteurl", "", "https://copy.example/wp"),
+            ("other", "http://old-staging.example/x", "http://old-staging.example/x"),
+        ] {
+            transformer.action(|at| (at == 0).then_some(name.as_bytes()));
+            let value = transformer.value(1, value.as_bytes(), &mut report);
+            assert_eq!(&*value, new.as_bytes(), "{name}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::error::TransferError;
 use crate::fidelity::TableFidelity;
 use crate::progress::TransferProgress;
 use crate::row_stream::{Counts, RowChanged, RowStream, Unit};
-use crate::row_transformer::RowTransformer;
+use crate::row_transformer::{OwnAddresses, RowTransformer};
 
 /// The largest response with rows. Two responses per table are in memory at a time.
 const MAX_READ_BYTES: u32 = 3 << 20;
@@ -47,6 +47,7 @@ pub(crate) struct TableTransfer<'a> {
     pub(crate) base: &'a str,
     /// Plugins that are not active in the copy.
     pub(crate) deactivated_plugins: &'a [String],
+    pub(crate) own_addresses: &'a OwnAddresses,
     pub(crate) rewriter: &'a Rewriter,
     pub(crate) prefix: Option<&'a PrefixMapping>,
     /// What it is sent as. What was sent as something else is sent restarts.
@@ -267,7 +268,8 @@ impl TableTransfer<'_> {
         mut receiver: mpsc::Receiver<Result<Rows, ClientError>>,
     ) -> Result<(Counts, UniqueConflicts), ReadError> {
         let transformer = RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
-            .deactivating(self.deactivated_plugins);
+            .deactivating(self.deactivated_plugins)
+            .at_addresses(self.own_addresses);
         let mut units = RowStream::new(transformer).keeping_unique(keeps_unique);
         writer.checkpoint.restore(&mut units.counts);
         let mut bytes_left = self.max_bytes();

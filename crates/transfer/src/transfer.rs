@@ -17,6 +17,7 @@ use crate::existing_content::existing_content;
 use crate::fidelity::{Fidelity, FilesFidelity, Memory, OmittedObject, TableFidelity};
 use crate::files::FilesTransfer;
 use crate::free_space::{required_bytes, size_of_tables, space_shortage};
+use crate::missing_code;
 use crate::omitted_objects::{
     add_rejected_parts, check_core_tables, reason, rejected_objects, unreadable_objects,
 };
@@ -157,6 +158,13 @@ impl Transfer<'_> {
         if matches!(self.target_kind, TargetKind::Clone { .. }) {
             import.commit().await.map_err(TransferError::Target)?;
         }
+        let lacking = match self.target.manifest().await {
+            Ok(copy) => missing_code::warnings(from, &copy, &plan.deactivated_plugins),
+            // Whoever opens the copy will see why.
+            Err(error) => vec![format!("The copy does not report which plugins are active: {error}.")],
+        };
+        let mut plan = plan;
+        plan.warnings.splice(0..0, lacking);
         let mut report = self.report(plan, from, to, transferred, files);
         add_rejected_parts(&mut report.tables, &rejected);
         report.omit(omitted);
@@ -375,6 +383,7 @@ impl Transfer<'_> {
             table,
             base: plan.base(&table.name),
             deactivated_plugins: &plan.deactivated_plugins,
+            own_addresses: &plan.own_addresses,
             rewriter: &plan.rewriter,
             prefix: plan.prefix.as_ref(),
             fingerprint: plan.fingerprint(&definition),

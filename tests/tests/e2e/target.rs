@@ -12,6 +12,9 @@ const STATE: &str = "global $wpdb; $files = []; \
     get_option('siteurl'), get_option('blogname'), get_option('active_plugins'), $wpdb->get_col('SHOW TABLES'), $files, \
     glob(dirname(ABSPATH) . '/wpclone-*')]);";
 
+/// Where a site was before it moved.
+const OLD_HOST: &str = "http://old-staging.example";
+
 async fn state(site: &Site) -> Result<Value> {
     Ok(serde_json::from_str(&site.eval_php(STATE).await?)?)
 }
@@ -49,11 +52,22 @@ async fn an_empty_target_receives_a_copy_that_contacts_nobody() -> Result {
              update_option('active_plugins', ['wordfence/wordfence.php']);",
         )
         .await?;
+    // wp-config.php names the address; the options are of years ago.
+    let config = std::fs::read_to_string(source.tree().join("wp-config.php"))?;
+    let constants =
+        format!("<?php define('WP_HOME', '{url}'); define('WP_SITEURL', '{url}');", url = source.url());
+    source.put("wp-config.php", &config.replacen("<?php", &constants, 1))?;
+    source
+        .sql(&format!("UPDATE wp_options SET option_value = '{OLD_HOST}' WHERE option_name IN ('home', 'siteurl')"))
+        .await?;
     let target = Site::builder(Version::Bookworm).prefix("/shop").start().await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
     let task = ended(&client, &clone_body(&source, &target)).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    let addresses =
+        target.sql("SELECT option_value FROM wp_options WHERE option_name IN ('home', 'siteurl')").await?;
+    assert_eq!(addresses.lines().collect::<Vec<_>>(), [target.url(), target.url()]);
     let result = Value::from(task.result.clone().unwrap());
     assert_eq!(result["clone"], Value::Null, "{result:#}");
     assert_eq!(result["target"]["url"], target.url());

@@ -61,10 +61,11 @@ impl<'a> BrowserStep<'a> {
                 let source = job.prior.prepared(Role::Source)?;
                 let (login, target) = match &request.destination {
                     CloneDestination::Clone { .. } => (job.prior.provisioned()?.login()?, None),
-                    CloneDestination::Target(target) => {
+                    CloneDestination::Target(_) => {
+                        let target = job.prior.prepared(Role::Target)?;
                         // It has the source's users now.
                         let login = Login { site: target.site.clone(), ..request.source.clone() };
-                        (login, Some(job.prior.prepared(Role::Target)?))
+                        (login, Some(target))
                     }
                 };
                 Some(Self::VerifyClone { login, source, target })

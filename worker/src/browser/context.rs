@@ -47,7 +47,7 @@ impl StepContext<'_> {
             BrowserStep::Prepare { login, role, remove_migrator, job } => {
                 let record = InstallRecord { job, role: *role, site };
                 let prepared = self.prepare(login, *remove_migrator, &record).await?;
-                Ok(StepOutput::Prepared(*role, prepared))
+                Ok(StepOutput::Prepared(*role, Box::new(prepared)))
             }
             BrowserStep::VerifyClone { login, source, target } => {
                 // Nothing but the address of WordPress itself is reached.

@@ -97,15 +97,22 @@ pub(super) fn questions(posts: &[u64]) -> Vec<PageQuestion> {
 }
 
 impl AskedSite<'_> {
-    /// Asks the questions, a few at a time, until the deadline. The answers are in the order of the questions; those that
-    /// would have come too late are missing.
+    /// Asks the questions, a few at a time, until the deadline. The answers are in the order of the questions.
     pub(super) async fn ask(&self, questions: Vec<PageQuestion>) -> Vec<Asked> {
         let end = Instant::now() + DEADLINE;
-        let mut answers = stream::iter(questions).map(|question| self.ask_one(question)).buffered(CONCURRENT);
+        let answers = questions.iter().cloned().map(|question| self.ask_one(question));
+        let mut answers = stream::iter(answers).buffered(CONCURRENT);
         let mut all = Vec::new();
         while let Ok(Some(asked)) = timeout_at(end, answers.next()).await {
             all.push(asked);
         }
+        let late = questions.iter().skip(all.len()).map(|question| {
+            let detail = format!("The pages of the site took longer than {} seconds.", DEADLINE.as_secs());
+            let answer = Err(Problem::new(Code::Deadline, detail));
+            Asked { question: question.clone(), answer, origins: BTreeSet::new() }
+        });
+        let late: Vec<Asked> = late.collect();
+        all.extend(late);
         all
     }
 

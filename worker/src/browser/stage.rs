@@ -114,13 +114,15 @@ impl BrowserStage {
     ) -> StepResult<StepOutput> {
         reporter.progress(2, "Checking the site and starting a browser");
         let given = &step.login().site;
-        if matches!(step, BrowserStep::VerifyClone { .. }) {
-            // Pages of a copy may call its source, under any name.
-            session.http.restrict_to(given.url());
-        }
         // Starting the browser takes as long as the site takes to answer.
-        let discovery = wordpress::discover_site(&session.http, given);
-        let (site, browser) = tokio::join!(discovery, session.start_browser(job));
+        let (site, browser) = if matches!(step, BrowserStep::VerifyClone { .. }) {
+            // Its address is known, and pages of a copy may lead to its source, under any name.
+            session.http.restrict_to(given.url());
+            (Ok(given.clone()), session.start_browser(job).await)
+        } else {
+            let discovery = wordpress::discover_site(&session.http, given);
+            tokio::join!(discovery, session.start_browser(job))
+        };
         let site = site?;
         let context = StepContext {
             browser: browser?,

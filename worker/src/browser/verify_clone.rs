@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use wpclone_artifacts::FRONT_PAGE_SCREENSHOT;
-use wpclone_task::{Code, ComparedPage, Login, PageQuestion, PreparedSite, SiteText, SiteUrl};
+use wpclone_task::{
+    AnsweredPage, Code, ComparedPage, Login, PageAnswer, PageKind, PageQuestion, PreparedSite, SiteText,
+    SiteUrl,
+};
 
 use super::context::StepContext;
 use super::page_comparison::{self, compare};
-use super::page_questions::{Asked, AskedSite, DASHBOARD, REST_INDEX};
+use super::page_questions::{Asked, AskedSite, DASHBOARD, REST_INDEX, questions};
 use super::wordpress::{StepError, StepResult};
 use crate::net::{ConnectAttempt, normalize_host};
 
@@ -48,23 +51,27 @@ impl StepContext<'_> {
         home: &SiteUrl,
     ) -> StepResult<Map<String, Value>> {
         let asked = AskedSite { visitor: self.http, logged_in: self.http, site, home };
-        let questions = |logged_in: bool| {
-            let pages = source.pages.iter().filter(move |page| page.question.logged_in == logged_in);
+        let known = answers_of(source);
+        let as_reader = |logged_in: bool| {
+            let pages = known.iter().filter(move |page| page.question.logged_in == logged_in);
             pages.map(|page| page.question.clone()).collect::<Vec<PageQuestion>>()
         };
         let (mut pages, mut others) = (Vec::new(), OtherOrigins::default());
-        let as_visitor = asked.ask(questions(false)).await;
-        compare_pages(&asked, source, as_visitor, &mut pages, &mut others).await?;
+        let open = self.open_page(site, "", FRONT_PAGE_SCREENSHOT, &mut others);
+        let (as_visitor, opened) = tokio::join!(asked.ask(as_reader(false)), open);
+        compare_pages(&asked, &known, as_visitor, &mut pages, &mut others).await?;
+        opened?;
         self.reporter.progress(40, "The pages answer visitors as the source's do");
         self.log_in(site, login, DASHBOARD).await?;
         self.reporter.progress(70, "Logged in to the copy");
-        let (logged_in, opened) = tokio::join!(asked.ask(questions(true)), self.open_pages(site, &mut others));
+        let open = self.open_page(site, DASHBOARD, "clone-dashboard.png", &mut others);
+        let (logged_in, opened) = tokio::join!(asked.ask(as_reader(true)), open);
+        compare_pages(&asked, &known, logged_in, &mut pages, &mut others).await?;
         opened?;
-        compare_pages(&asked, source, logged_in, &mut pages, &mut others).await?;
         let to_source = self.check_connections(source, site, &others)?;
         let status = |page: &str| {
             let found = pages.iter().find(|(compared, _)| compared.question.page == page);
-            json!(found.map(|(compared, _)| compared.copy.status))
+            json!(found.map_or(0, |(compared, _)| compared.copy.status))
         };
         let mut differences: Vec<String> = pages.iter().flat_map(|(_, differences)| differences.clone()).collect();
         differences.extend(others.leading_to(source, site));
@@ -81,16 +88,20 @@ impl StepContext<'_> {
         Ok(checks.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    /// Opens the dashboard and the front page in the browser, and notes what they request.
-    async fn open_pages(&self, site: &SiteUrl, others: &mut OtherOrigins) -> StepResult<()> {
-        for (page, screenshot) in [(DASHBOARD, "clone-dashboard.png"), ("", FRONT_PAGE_SCREENSHOT)] {
-            self.browser.go(&site.at(page)).await?;
-            self.reporter.artifacts.screenshot(self.browser, screenshot, None).await;
-            let requested = self.browser.run(REQUESTS_SCRIPT, Vec::new()).await?;
-            let name = page_comparison::name(&PageQuestion { page: page.to_owned(), logged_in: true });
-            for address in requested.as_array().into_iter().flatten().filter_map(Value::as_str) {
-                others.add_request(&name, address);
-            }
+    /// Opens a page in the browser, and notes what it requests.
+    async fn open_page(
+        &self,
+        site: &SiteUrl,
+        page: &str,
+        screenshot: &str,
+        others: &mut OtherOrigins,
+    ) -> StepResult<()> {
+        self.browser.go(&site.at(page)).await?;
+        self.reporter.artifacts.screenshot(self.browser, screenshot, None).await;
+        let requested = self.browser.run(REQUESTS_SCRIPT, Vec::new()).await?;
+        let name = page_comparison::name(&PageQuestion { page: page.to_owned(), logged_in: false });
+        for address in requested.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            others.add_request(&name, address);
         }
         Ok(())
     }
@@ -121,22 +132,39 @@ impl StepContext<'_> {
     }
 }
 
+/// What a source has answered. One of which nothing is known has no answers: its copy has to work all the same.
+fn answers_of(source: &PreparedSite) -> Vec<AnsweredPage> {
+    if !source.pages.is_empty() {
+        return source.pages.clone();
+    }
+    let unknown = |question| AnsweredPage { question, answer: PageAnswer::none() };
+    questions(&[]).into_iter().map(unknown).collect()
+}
+
 /// Compares the answers of a copy with the source's, and adds them to `pages` with their differences. A page that is worse
 /// than the source's is an error.
 async fn compare_pages(
     site: &AskedSite<'_>,
-    source: &PreparedSite,
+    known: &[AnsweredPage],
     asked: Vec<Asked>,
     pages: &mut Vec<(ComparedPage, Vec<String>)>,
     others: &mut OtherOrigins,
 ) -> StepResult<()> {
-    let mut faults = Vec::new();
+    let (mut faults, mut unanswered) = (Vec::new(), None);
     for Asked { question, answer, origins } in asked {
         let name = page_comparison::name(&question);
         others.add(&name, origins);
-        let known = source.pages.iter().find(|page| page.question == question);
-        let Some(known) = known.map(|page| page.answer.clone()) else { continue };
-        let compared = ComparedPage { question, source: known, copy: answer? };
+        let known = known.iter().find(|page| page.question == question);
+        let Some(source) = known.map(|page| page.answer.clone()) else { continue };
+        let copy = match answer {
+            Ok(copy) => copy,
+            Err(_) if source.kind == PageKind::NoAnswer => PageAnswer::none(),
+            Err(problem) => {
+                unanswered.get_or_insert(problem);
+                continue;
+            }
+        };
+        let compared = ComparedPage { question, source, copy };
         let findings = compare(&compared, site.site);
         if let Some(fault) = findings.broken {
             faults.push((compared.question.clone(), format!("The copy's {name} {fault}.")));
@@ -144,7 +172,9 @@ async fn compare_pages(
         let differences = findings.differences.into_iter();
         pages.push((compared, differences.map(|what| format!("The copy's {name} {what}.")).collect()));
     }
-    let Some((first, _)) = faults.first() else { return Ok(()) };
+    let Some((first, _)) = faults.first() else {
+        return unanswered.map_or(Ok(()), |problem| Err(problem.into()));
+    };
     let detail: Vec<&str> = faults.iter().take(MAX_FAULTS).map(|(_, fault)| fault.as_str()).collect();
     let detail = detail.join(" ");
     // Once more, for the artifacts.
@@ -188,12 +218,15 @@ impl OtherOrigins {
 
     fn to_json(&self, source: &PreparedSite, site: &SiteUrl) -> Value {
         let all = self.0.iter().map(|(origin, other)| {
-            json!({
+            let mut host = json!({
                 "origin": SiteText::new(origin),
                 "page": SiteText::new(&other.page),
-                "requested": other.requested.as_deref().map(SiteText::new),
                 "is_source": is_of_source(source, site, origin),
-            })
+            });
+            if let Some(address) = &other.requested {
+                host["requested"] = json!(SiteText::new(address));
+            }
+            host
         });
         all.collect()
     }

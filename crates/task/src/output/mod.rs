@@ -189,7 +189,7 @@ pub enum StepOutput {
     /// Of [`Step::Provision`].
     Provisioned(Provisioned),
     /// Of [`Step::Prepare`] and [`Step::PrepareTarget`].
-    Prepared(Role, PreparedSite),
+    Prepared(Role, Box<PreparedSite>),
     /// Of [`Step::Transfer`].
     Transferred(Transferred),
     /// Of [`Step::Verify`]: what was checked, by name.

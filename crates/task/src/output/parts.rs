@@ -144,8 +144,8 @@ impl StepOutput {
                 let clone = stored.field("clone")?;
                 Self::Provisioned(Provisioned { password, migrator_key, ..clone })
             }
-            Step::Prepare => Self::Prepared(Role::Source, stored.prepared(Role::Source)?),
-            Step::PrepareTarget => Self::Prepared(Role::Target, stored.prepared(Role::Target)?),
+            Step::Prepare => Self::Prepared(Role::Source, Box::new(stored.prepared(Role::Source)?)),
+            Step::PrepareTarget => Self::Prepared(Role::Target, Box::new(stored.prepared(Role::Target)?)),
             Step::Transfer => {
                 let source_api_key = stored.secret(SOURCE_API_KEY).ok();
                 let target_api_key = stored.secret(TARGET_API_KEY).ok();
@@ -242,7 +242,7 @@ mod tests {
                 }],
                 api_key: key.into(),
             };
-            StepOutput::Prepared(role, prepared)
+            StepOutput::Prepared(role, Box::new(prepared))
         };
         let setup = SetupResult {
             api_key: "canary-setup".into(),

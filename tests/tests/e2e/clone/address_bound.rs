@@ -21,9 +21,10 @@ async fn requests_for(site: &Site, path: &str) -> Result<usize> {
 async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_published_as_broken() -> Result {
     let site = Site::builder(Version::Bookworm).mu_plugin("footer", FOOTER).start().await?;
     let port = site.url().rsplit(':').next().unwrap().to_owned();
-    // Built at run time, so that no rewriting finds the address.
+    // Built at run time, so that no rewriting finds the address. The other is a second domain of the same site.
     let script = format!(
-        "<script>new Image().src = ['http:', '', [127, 0, 0, 1].join('.') + ':' + {port}, 'counts-visitors'].join('/');</script>"
+        "<script>new Image().src = ['http:', '', [127, 0, 0, 1].join('.') + ':' + {port}, 'counts-visitors'].join('/');</script>\
+         <img src=\"http://localhost:{port}/second-domain.png\"><a href=\"https://shop.example/cart?a=b\">the shop</a>"
     );
     site.sql(&format!(
         "INSERT INTO wp_options (option_name, option_value) VALUES ('footer_code', '{}')",
@@ -38,7 +39,15 @@ async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_publ
     assert!(problem.detail.contains("connect to its source"), "{problem:#?}");
     let verify = task.steps.iter().find(|step| step.name == "verify").unwrap();
     assert_eq!(verify.attempts, 2, "{verify:#?}");
-    assert!(requests_for(&site, "/counts-visitors").await? >= 1, "the page never requested it");
+    let second = format!("http://localhost:{port}");
+    assert!(
+        problem.detail.contains("The front page") && problem.detail.contains(&format!("http://127.0.0.1:{port}/")),
+        "{problem:#?}"
+    );
+    assert_eq!(at(&task, "/source/aliases"), &json!([second]), "another name of the source");
+    for path in ["/counts-visitors", "/second-domain.png"] {
+        assert_eq!(requests_for(&site, path).await?, 0, "the browser reached the source: {path}");
+    }
     // The artifacts show the pages and the connection.
     let names = artifacts(&task);
     for name in ["clone-front-page.png", "clone-dashboard.png", "network.log"] {
@@ -46,7 +55,9 @@ async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_publ
     }
     let log = task.artifacts.iter().find(|artifact| artifact.name == "network.log").unwrap();
     let log = client.get(&log.href).await?.text().await?;
-    assert!(log.contains(&format!("connect 127.0.0.1:{port} Connected")), "{log}");
+    for host in ["127.0.0.1", "localhost"] {
+        assert!(log.contains(&format!("connect {host}:{port} OtherSite")), "{log}");
+    }
     let clone = &problem.more["clone"];
     assert_eq!(reqwest::get(clone["url"].as_str().unwrap()).await?.status(), 200, "{clone:#}");
     assert!(clone["expires_at"].is_string() && clone["username"].is_string(), "{clone:#}");

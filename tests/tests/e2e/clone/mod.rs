@@ -13,6 +13,7 @@ mod lies;
 mod lifecycle;
 mod migrator_removal;
 mod values;
+mod verification;
 mod world;
 
 use std::time::Duration;
