@@ -166,7 +166,15 @@ impl Manifest {
     /// go into results, problems and logs.
     pub(crate) fn is_bounded(&self) -> bool {
         let Self {
-            plugin_version, wordpress, php, database, roots, other_prefixes, sample_posts, limits: _, ..
+            plugin_version,
+            wordpress,
+            php,
+            database,
+            roots,
+            other_prefixes,
+            sample_posts,
+            limits: _,
+            ..
         } = self;
         let roots_are_short = roots.len() <= MAX_ROOTS
             && roots.iter().all(|(name, root)| {

@@ -32,8 +32,9 @@ pub use kind::{Kind, Stage, State, UnknownName};
 pub use names::{AppName, Username};
 pub use output::{
     AnsweredPage, AppPasswordResult, CloneExpiry, ComparedPage, FilledTarget, MigratorRemoval,
-    MigratorRemoved, OutputError, OutputParts, PageAnswer, PageKind, PageQuestion, PluginStatus, PreparedSite, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts, StepOutput,
-    StepSecrets, TRUNCATED, Transferred, truncate_result,
+    MigratorRemoved, OutputError, OutputParts, PageAnswer, PageKind, PageQuestion, PluginStatus,
+    PreparedSite, PriorOutputs, Provisioned, SealedParts, SetupResult, SiteFacts, StepOutput, StepSecrets,
+    TRUNCATED, Transferred, truncate_result,
 };
 pub use plan::{Plan, StepPlan};
 pub use problem::Problem;

@@ -339,7 +339,8 @@ pub(crate) mod tests {
         let rewriter = rewriter();
         let options =
             table(&[("option_name", "varchar(191)", "utf8mb4"), ("option_value", "longtext", "utf8mb4")]);
-        let own = OwnAddresses { home: "https://copy.example".into(), site: "https://copy.example/wp".into() };
+        let own =
+            OwnAddresses { home: "https://copy.example".into(), site: "https://copy.example/wp".into() };
         let transformer = RowTransformer::new(&options, "options", &rewriter, None);
         let mut transformer = transformer.at_addresses(&own);
         let mut report = Report::default();

@@ -58,7 +58,9 @@ async fn an_empty_target_receives_a_copy_that_contacts_nobody() -> Result {
         format!("<?php define('WP_HOME', '{url}'); define('WP_SITEURL', '{url}');", url = source.url());
     source.put("wp-config.php", &config.replacen("<?php", &constants, 1))?;
     source
-        .sql(&format!("UPDATE wp_options SET option_value = '{OLD_HOST}' WHERE option_name IN ('home', 'siteurl')"))
+        .sql(&format!(
+            "UPDATE wp_options SET option_value = '{OLD_HOST}' WHERE option_name IN ('home', 'siteurl')"
+        ))
         .await?;
     let target = Site::builder(Version::Bookworm).prefix("/shop").start().await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;

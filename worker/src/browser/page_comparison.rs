@@ -138,7 +138,8 @@ fn letters(source: &PageAnswer, copy: &PageAnswer) -> Option<Finding> {
     if rank(copy.kind) > 0 || rank(source.kind) > 0 || lost == 0 {
         return None;
     }
-    let which: String = source.letters.chars().filter(|letter| !copy.letters.contains(*letter)).take(10).collect();
+    let which: String =
+        source.letters.chars().filter(|letter| !copy.letters.contains(*letter)).take(10).collect();
     let text = format!("lacks {lost} of {all} letters of the source's ({which})");
     Some(if 2 * lost > all { Finding::Broken(text) } else { Finding::Different(text) })
 }
@@ -218,7 +219,8 @@ mod tests {
             (302, PageKind::Redirect),
             (0, PageKind::RedirectLoop),
         ] {
-            let copy = PageAnswer { title: good.title.clone(), text_chars: 900, ..PageAnswer::of(status, kind) };
+            let copy =
+                PageAnswer { title: good.title.clone(), text_chars: 900, ..PageAnswer::of(status, kind) };
             assert!(found(&good, &copy).broken.is_some(), "{status} {kind}");
         }
         let maintenance = PageAnswer::of(503, PageKind::Html);

@@ -38,8 +38,13 @@ const MAX_TITLE: usize = 120;
 const MAX_PHP_ERROR: usize = 300;
 
 /// How PHP shows a fatal error, with `html_errors` and without.
-const PHP_ERRORS: [&str; 5] =
-    ["<b>Fatal error</b>:", "<b>Parse error</b>:", "Fatal error: Uncaught ", "PHP Fatal error: ", "Parse error: syntax error"];
+const PHP_ERRORS: [&str; 5] = [
+    "<b>Fatal error</b>:",
+    "<b>Parse error</b>:",
+    "Fatal error: Uncaught ",
+    "PHP Fatal error: ",
+    "Parse error: syntax error",
+];
 /// What a page without text may still show.
 const VISIBLE_ELEMENTS: &str = "img, picture, svg, video, canvas, iframe, script[src], object, embed, form";
 /// Elements whose addresses a page loads or leads to.
@@ -118,7 +123,11 @@ impl AskedSite<'_> {
 
     async fn ask_one(&self, question: PageQuestion) -> Asked {
         let late = |_| {
-            let detail = format!("{} did not respond within {} seconds.", self.url(&question), QUESTION_DEADLINE.as_secs());
+            let detail = format!(
+                "{} did not respond within {} seconds.",
+                self.url(&question),
+                QUESTION_DEADLINE.as_secs()
+            );
             Problem::new(Code::SiteUnreachable, detail)
         };
         let answer = timeout(QUESTION_DEADLINE, self.answer(&question)).await.map_err(late);

@@ -3,8 +3,8 @@
 use tokio::time::timeout;
 use wpclone_migrator::{Client, Key, VERSION};
 use wpclone_task::{
-    AnsweredPage, Code, ExposeSecret as _, Login, PluginStatus, PreparedSite, Problem, Role,
-    SecretString, SetupResult, SiteFacts, SiteUrl,
+    AnsweredPage, Code, ExposeSecret as _, Login, PluginStatus, PreparedSite, Problem, Role, SecretString,
+    SetupResult, SiteFacts, SiteUrl,
 };
 
 use super::context::StepContext;

@@ -56,7 +56,9 @@ impl BrowserStage {
         let site = step.login().site.url();
         let egress = match step.site_role() {
             SiteRole::Clone => self.egress.for_task([], Some(site)),
-            SiteRole::Source | SiteRole::Target | SiteRole::FilledTarget => self.egress.for_task([site], None),
+            SiteRole::Source | SiteRole::Target | SiteRole::FilledTarget => {
+                self.egress.for_task([site], None)
+            }
         };
         let session = match BrowserSession::open(egress, self.deadlines.part, installation).await {
             Ok(session) => session,

@@ -73,7 +73,8 @@ impl StepContext<'_> {
             let found = pages.iter().find(|(compared, _)| compared.question.page == page);
             json!(found.map_or(0, |(compared, _)| compared.copy.status))
         };
-        let mut differences: Vec<String> = pages.iter().flat_map(|(_, differences)| differences.clone()).collect();
+        let mut differences: Vec<String> =
+            pages.iter().flat_map(|(_, differences)| differences.clone()).collect();
         differences.extend(others.leading_to(source, site));
         differences.truncate(MAX_DIFFERENCES);
         let checks = [
@@ -118,9 +119,10 @@ impl StepContext<'_> {
         if to_source == 0 {
             return Ok(0);
         }
-        let which = others.0.iter().find(|(origin, other)| {
-            other.requested.is_some() && is_of_source(source, site, origin)
-        });
+        let which = others
+            .0
+            .iter()
+            .find(|(origin, other)| other.requested.is_some() && is_of_source(source, site, origin));
         let which = which.map(|(_, other)| {
             format!(" The {} requests {}.", other.page, other.requested.as_deref().unwrap_or_default())
         });
@@ -213,7 +215,11 @@ impl OtherOrigins {
     /// Sentences about pages that lead to the source.
     fn leading_to(&self, source: &PreparedSite, site: &SiteUrl) -> Vec<String> {
         let leading = self.0.iter().filter(|(origin, _)| is_of_source(source, site, origin));
-        leading.map(|(origin, other)| format!("The copy's {} leads to {origin}, which is the source.", other.page)).collect()
+        leading
+            .map(|(origin, other)| {
+                format!("The copy's {} leads to {origin}, which is the source.", other.page)
+            })
+            .collect()
     }
 
     fn to_json(&self, source: &PreparedSite, site: &SiteUrl) -> Value {
@@ -261,8 +267,7 @@ fn is_to_source(source: &SiteUrl, copy: &SiteUrl, (to, to_port): (&str, u16)) ->
         return false;
     }
     let is_default = |port: u16| DEFAULT_PORTS.contains(&port);
-    let same_port =
-        port.is_some_and(|port| port == to_port || is_default(port) && is_default(to_port));
+    let same_port = port.is_some_and(|port| port == to_port || is_default(port) && is_default(to_port));
     same_port && without_www(&host) == without_www(to)
 }
 

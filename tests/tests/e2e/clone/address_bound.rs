@@ -41,7 +41,8 @@ async fn a_clone_whose_front_page_contacts_its_source_is_verified_twice_and_publ
     assert_eq!(verify.attempts, 2, "{verify:#?}");
     let second = format!("http://localhost:{port}");
     assert!(
-        problem.detail.contains("The front page") && problem.detail.contains(&format!("http://127.0.0.1:{port}/")),
+        problem.detail.contains("The front page")
+            && problem.detail.contains(&format!("http://127.0.0.1:{port}/")),
         "{problem:#?}"
     );
     assert_eq!(at(&task, "/source/aliases"), &json!([second]), "another name of the source");

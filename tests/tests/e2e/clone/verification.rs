@@ -25,7 +25,9 @@ const NEEDS_CONSTANT: &str = "add_action('init', function () { $GLOBALS['licence
 /// The compared page of this name.
 fn page<'v>(pages: &'v Value, name: &str, logged_in: bool) -> &'v Value {
     let all = pages.as_array().unwrap();
-    all.iter().find(|page| page["page"] == name && page["logged_in"] == logged_in).unwrap_or_else(|| panic!("{name}: {pages:#}"))
+    all.iter()
+        .find(|page| page["page"] == name && page["logged_in"] == logged_in)
+        .unwrap_or_else(|| panic!("{name}: {pages:#}"))
 }
 
 #[tokio::test]
@@ -48,7 +50,8 @@ async fn a_copy_that_answers_as_its_closed_source_is_right() -> Result {
         assert_eq!(of("wp-admin/index.php", true), (200, "wordpress"), "{pages:#}");
     }
     assert_eq!(page(pages, "", false)["copy"]["title"], "Soon");
-    let posts = pages.as_array().unwrap().iter().filter(|page| page["page"].as_str().unwrap().starts_with("?p="));
+    let posts =
+        pages.as_array().unwrap().iter().filter(|page| page["page"].as_str().unwrap().starts_with("?p="));
     assert!(posts.count() >= 3, "a post as visitor and logged in, and a page: {pages:#}");
     assert_eq!(at(&task, "/verification/differences"), &json!([]));
     let warnings = at(&task, "/fidelity/warnings");
@@ -97,7 +100,9 @@ async fn a_copy_that_is_worse_than_its_source_is_broken_and_says_what_is_wrong()
     site.remove_mu_plugin("bound")?;
     site.put_mu_plugin("needs", NEEDS_CONSTANT)?;
     let detail = broken(&client, &site).await?;
-    for part in ["front page", "500", "Undefined constant \"EXAMPLE_LICENCE\"", "wp-content/mu-plugins/needs.php"] {
+    for part in
+        ["front page", "500", "Undefined constant \"EXAMPLE_LICENCE\"", "wp-content/mu-plugins/needs.php"]
+    {
         assert!(detail.contains(part), "{part}: {detail}");
     }
     Ok(())
