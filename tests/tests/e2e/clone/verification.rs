@@ -64,7 +64,8 @@ async fn a_copy_that_answers_as_its_closed_source_is_right() -> Result {
     let pages = at(&task, "/verification/pages");
     for side in ["source", "copy"] {
         assert_eq!(page(pages, "index.php?rest_route=/", false)[side]["kind"], "json");
-        assert_eq!(page(pages, "", false)[side]["letters"], "\u{e4}\u{f6}\u{fc}");
+        let letters = page(pages, "", false)[side]["letters"].as_str().unwrap();
+        assert!("\u{e4}\u{f6}\u{fc}".chars().all(|letter| letters.contains(letter)), "{letters}");
     }
     let hosts = at(&task, "/verification/hosts");
     let leads = json!({"origin": "https://elsewhere.example", "page": "front page", "is_source": false});
