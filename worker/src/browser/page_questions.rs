@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::Value;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 use wpclone_task::{
@@ -122,7 +123,7 @@ impl AskedSite<'_> {
     }
 
     async fn ask_one(&self, question: PageQuestion) -> Asked {
-        let late = |_| {
+        let late = |_: Elapsed| {
             let detail = format!(
                 "{} did not respond within {} seconds.",
                 self.url(&question),
@@ -130,8 +131,11 @@ impl AskedSite<'_> {
             );
             Problem::new(Code::SiteUnreachable, detail)
         };
-        let answer = timeout(QUESTION_DEADLINE, self.answer(&question)).await.map_err(late);
-        match answer.and_then(|answer| answer) {
+        let answer = match timeout(QUESTION_DEADLINE, self.answer(&question)).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(late(elapsed)),
+        };
+        match answer {
             Ok((answer, origins)) => Asked { question, answer: Ok(answer), origins },
             // A redirect within the site that does not end is an answer.
             Err(problem) if problem.code == Code::Redirected => {
