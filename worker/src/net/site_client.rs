@@ -25,7 +25,8 @@ const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 /// Requests that are kept for the network log.
 const MAX_LOG: usize = 300;
 /// Headers that are read later.
-const KEPT_HEADERS: [&str; 4] = ["content-type", "www-authenticate", "cf-mitigated", "link"];
+const KEPT_HEADERS: [&str; 6] =
+    ["content-type", "www-authenticate", "cf-mitigated", "link", "allow", "retry-after"];
 
 /// A client that connects through the proxy only, and follows no redirect.
 pub(crate) fn proxied_client(proxy: &EgressProxy, user_agent: &str) -> reqwest::Result<ClientBuilder> {

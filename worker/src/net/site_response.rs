@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use url::Url;
 
 use super::HtmlPage;
@@ -12,6 +12,11 @@ use super::HtmlPage;
 /// What pages contain that check for a person or a browser.
 pub(crate) const CHALLENGE: &str = "#challenge-form, #cf-challenge-running, #challenge-running, #sg-captcha-form, \
      script[src*='/cdn-cgi/challenge-platform/'], form[action*='sgcaptcha'], meta[content*='sgcaptcha']";
+
+/// Where JSON may begin in a body that has something around it: so many places are tried.
+const MAX_JSON_STARTS: usize = 32;
+/// What may follow a word: so many comments and tags are taken off.
+const MAX_TRAILERS: usize = 32;
 
 /// A response with a bounded body.
 #[derive(Clone)]
@@ -60,12 +65,22 @@ impl SiteResponse {
         (200..300).contains(&self.status)
     }
 
-    /// The body as JSON. HTML is never read as JSON, whatever it contains.
+    /// The last word (letters and digits) of the text; comments and tags that follow it are taken off. What comes before
+    /// it, such as a byte order mark, blank lines or notices of PHP, does not matter.
+    pub(crate) fn last_word(&self) -> String {
+        last_word(&self.text()).to_owned()
+    }
+
+    /// The body as JSON, without what PHP or a plugin printed around it. HTML is never read as JSON, whatever it contains.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Option<T> {
         let kind = self.header("content-type").unwrap_or_default();
         let is_json = kind.split(';').next().is_some_and(|k| k.trim().ends_with("json"));
         // serde_json rejects what is nested deeper than 128.
-        if is_json { serde_json::from_slice(&self.body).ok() } else { None }
+        if !is_json {
+            return None;
+        }
+        let whole = serde_json::from_slice(&self.body).ok();
+        whole.or_else(|| serde_json::from_slice(surrounded_json(&self.body)?).ok())
     }
 
     /// Reads the page. Returns the default when the body cannot be parsed within bounds, as if nothing was found.
@@ -92,12 +107,109 @@ impl SiteResponse {
     pub(crate) fn is_logged_out(&self) -> bool {
         let path = self.url.path();
         path.ends_with("/wp-login.php") && self.page(|p| p.has("#loginform"))
-            || path.ends_with("/admin-ajax.php") && self.status == 400 && &self.body[..] == b"0"
+            || path.ends_with("/admin-ajax.php") && self.status == 400 && self.last_word() == "0"
     }
 
     /// Whether a firewall in front of WordPress checks for a person or a browser.
     pub(crate) fn is_challenge(&self) -> bool {
         self.header("cf-mitigated") == Some("challenge")
             || (self.status >= 400 || self.status == 202) && self.page(|p| p.has(CHALLENGE))
+    }
+}
+
+/// The longest object or array in a body that is not JSON as a whole.
+fn surrounded_json(body: &[u8]) -> Option<&[u8]> {
+    let (mut longest, mut at) = (None::<&[u8]>, 0);
+    for _ in 0..MAX_JSON_STARTS {
+        let Some(skipped) = body[at..].iter().position(|byte| matches!(byte, b'{' | b'[')) else { break };
+        let start = at + skipped;
+        let mut values = serde_json::Deserializer::from_slice(&body[start..]).into_iter::<IgnoredAny>();
+        at = start + 1;
+        if let Some(Ok(_)) = values.next() {
+            at = start + values.byte_offset();
+            if longest.is_none_or(|found| found.len() < at - start) {
+                longest = Some(&body[start..at]);
+            }
+        }
+    }
+    longest
+}
+
+fn last_word(text: &str) -> &str {
+    let mut rest = text;
+    for _ in 0..MAX_TRAILERS {
+        rest = rest.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        let trailer = if rest.ends_with("-->") { "<!--" } else { "<" };
+        match rest.rfind(trailer).filter(|_| rest.ends_with('>')) {
+            Some(start) => rest = &rest[..start],
+            None => break,
+        }
+    }
+    &rest[rest.trim_end_matches(|c: char| c.is_ascii_alphanumeric()).len()..]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn json_of(body: &str) -> Option<Value> {
+        let kind = ("content-type".to_owned(), "application/json; charset=UTF-8".to_owned());
+        let url = "https://a.example/".parse().unwrap();
+        SiteResponse::new(url, 200, vec![kind], Bytes::from(body.to_owned()), None).json()
+    }
+
+    #[test]
+    fn json_is_read_whatever_is_printed_around_it() {
+        let body = r#"{"name":"a [b] {c}","list":[1]}"#;
+        for around in [
+            "\u{feff}\r\n@",
+            "\n\n\n@\n",
+            "<br />\n<b>Warning</b>:  Undefined array key \"x\" in <b>/a[0]/{b}.php</b> on line <b>3</b><br />\n@",
+            "Array ( [0] => [] )\n@",
+            "@<!-- served in 0.1 s {cached: [yes]} -->",
+            "<!-- [] -->@<input type=\"hidden\" name=\"token\" value=\"{}\">",
+            "<script>var a = {};</script>@",
+            "/*-secure-\n@*/",
+            "while(1);@",
+            ")]}',\n@",
+        ] {
+            let expected = serde_json::from_str::<Value>(body).unwrap();
+            assert_eq!(json_of(&around.replace('@', body)), Some(expected), "{around}");
+        }
+        assert_eq!(json_of("null"), Some(Value::Null));
+        assert_eq!(json_of("[1] and nothing else"), Some(json!([1])));
+        for none in ["", "\u{feff}", "{\"cut\": [1, ", "a firewall's words"] {
+            assert_eq!(json_of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_body_built_to_be_slow_is_read_within_bounds() {
+        for unit in ["[", "{\"a\":", "{\"", "[1,"] {
+            let started = std::time::Instant::now();
+            json_of(&unit.repeat((4 << 20) / unit.len()));
+            assert!(started.elapsed().as_secs() < 10, "{unit}");
+        }
+    }
+
+    #[test]
+    fn the_last_word_is_read_whatever_is_printed_around_it() {
+        let nonce = "ab12cd34ef";
+        for around in [
+            "@",
+            "\u{feff}\n@",
+            "\r\n@\r\n",
+            "<b>Notice</b>: x in <b>/0123456789/a.php</b> on line <b>3</b><br />\n@",
+            "@\n<!-- cached 0123456789 -->\n",
+            "@<!-- a > b -->",
+            "@<input type=hidden name=a value=0123456789>",
+            "@</body></html>",
+        ] {
+            assert_eq!(last_word(&around.replace('@', nonce)), nonce, "{around}");
+        }
+        assert_eq!(last_word("<html>"), "");
+        assert_eq!(last_word("\u{feff}0"), "0");
     }
 }
