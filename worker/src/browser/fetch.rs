@@ -34,10 +34,12 @@ pub(crate) async fn fetch(browser: &dyn Browser, request: &SiteRequest) -> Resul
         "body": body(&request.body),
     });
     let response = browser.run_async(FETCH_SCRIPT, vec![script_request]).await?;
-    let Ok(fetched) = serde_json::from_value::<Fetched>(response) else {
+    if response["error"].is_string() {
         let host = request.url.host_str().unwrap_or_default();
         return Err(Problem::new(Code::SiteUnreachable, format!("{host} did not respond to the browser.")));
-    };
+    }
+    let fetched = serde_json::from_value::<Fetched>(response)
+        .map_err(|_| BrowserError::Refused("a script without its result".into()))?;
     let body = STANDARD.decode(fetched.body).map_err(|_| BrowserError::Refused("a malformed body".into()))?;
     Ok(SiteResponse::new(
         fetched.url,

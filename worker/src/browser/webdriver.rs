@@ -19,6 +19,12 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 /// A cold start on a busy machine.
 const SESSION_LIMIT: Duration = Duration::from_secs(30);
 
+/// Runs before a page's own scripts. A dialog would stop the page, and every command until somebody has answered it.
+const NO_DIALOGS: &str = "
+    window.alert = () => undefined; window.confirm = () => false; window.prompt = () => null;
+    window.print = () => undefined;
+    addEventListener('beforeunload', (event) => event.stopImmediatePropagation(), true);";
+
 /// How a browser is started.
 pub(super) struct BrowserOptions<'a> {
     /// Its path, without links.
@@ -51,6 +57,7 @@ impl WebDriver {
             .map_err(|e| BrowserError::Gone(session_error(&e)))?;
         let browser = Self { client };
         browser.cdp("Page.setDownloadBehavior", json!({ "behavior": "deny" })).await?;
+        browser.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": NO_DIALOGS })).await?;
         Ok(browser)
     }
 
@@ -146,7 +153,7 @@ fn capabilities(options: &BrowserOptions<'_>, proxy: SocketAddr) -> Capabilities
         "browserName": "chrome",
         // We wait for what we need ourselves.
         "pageLoadStrategy": "none",
-        // A page's dialogs disturb nothing.
+        // Of a dialog that opens all the same, such as one for a user and password.
         "unhandledPromptBehavior": "dismiss",
         "goog:loggingPrefs": { "browser": "ALL" },
         "goog:chromeOptions": { "binary": options.browser, "args": args, "excludeSwitches": ["disable-popup-blocking"] },

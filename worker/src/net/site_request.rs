@@ -5,6 +5,9 @@ use reqwest::Method;
 use serde_json::Value;
 use url::Url;
 
+/// The query parameter that makes an address unique, by the name that jQuery gives it.
+const UNIQUE_PARAMETER: &str = "_";
+
 /// The body of a request.
 #[derive(Clone)]
 pub(crate) enum Body {
@@ -41,6 +44,18 @@ impl SiteRequest {
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// The same request at an address that no cache has an answer for. Only a GET is answered by caches.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub(crate) fn uncached(mut self) -> Result<Self, getrandom::Error> {
+        if self.method == Method::GET {
+            let unique = getrandom::u64()?;
+            self.url.query_pairs_mut().append_pair(UNIQUE_PARAMETER, &format!("{unique:016x}"));
+        }
+        Ok(self)
     }
 
     pub(crate) fn method(mut self, method: Method) -> Self {

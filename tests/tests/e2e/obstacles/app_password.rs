@@ -32,9 +32,10 @@ async fn html_in_place_of_json_is_an_error() -> Result {
 }
 
 #[tokio::test]
-async fn the_profile_page_is_used_where_rest_creates_no_application_password() -> Result {
+async fn the_authorization_page_is_used_where_something_else_answers_in_place_of_rest() -> Result {
     let php = "add_filter('rest_pre_dispatch', function ($r, $s, $q) { \
-        return $q->get_method() === 'POST' && strpos($q->get_route(), 'application-passwords') ? new WP_Error('no', 'no', ['status' => 403]) : $r; }, 10, 3);";
+        if ($q->get_method() !== 'POST' || !strpos($q->get_route(), 'application-passwords')) { return $r; } \
+        status_header(404); header('Content-Type: text/html'); echo '<html><body>Not here</body></html>'; exit; }, 10, 3);";
     for version in [Version::Bookworm, Version::Sid] {
         let site = Site::builder(version).mu_plugin("no-making", php).start().await?;
         let client = client().await?;

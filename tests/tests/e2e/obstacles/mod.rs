@@ -2,9 +2,11 @@
 //! except where its name says that it is a stub.
 
 mod app_password;
+mod capabilities;
 mod login;
 mod login_redirects;
 mod plugin;
+mod responses;
 mod site_discovery;
 
 use axum::Router;
@@ -53,6 +55,27 @@ async fn app_password_fails(site: &Site, user: &User, code: Code) -> Result<Prob
     let client = client().await?;
     let task = client.wait(client.app_password(site, user, "x").await?.id).await?;
     Ok(problem(task, code))
+}
+
+async fn setup_succeeds(site: &Site) -> Result<TaskView> {
+    let client = client().await?;
+    let task = client.wait(client.setup(site, &site.admin(), Role::Source).await?.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    Ok(task)
+}
+
+async fn app_password_succeeds(site: &Site, user: &User) -> Result<TaskView> {
+    let client = client().await?;
+    let task = client.wait(client.app_password(site, user, "x").await?.id).await?;
+    assert_eq!(task.state, State::Succeeded, "{task:#?}");
+    Ok(task)
+}
+
+/// The number of application passwords on a site.
+async fn app_passwords(site: &Site) -> Result<String> {
+    let php = "$all = array_map(fn($user) => WP_Application_Passwords::get_user_application_passwords($user->ID), get_users()); \
+        echo count(array_merge(...$all));";
+    Ok(site.eval_php(php).await?.trim().to_owned())
 }
 
 /// Sets up a stub in place of a site; the task must fail.

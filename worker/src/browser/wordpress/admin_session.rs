@@ -63,10 +63,13 @@ impl<'a> AdminSession<'a> {
     pub(crate) async fn send_unchecked(&self, request: SiteRequest) -> StepResult<SiteResponse> {
         loop {
             let uses_browser = self.uses_browser();
+            let request = request.clone().uncached().map_err(|error| {
+                StepError::new(Code::WorkerFault, format!("There are no random numbers: {error}."))
+            })?;
             let response = if uses_browser {
                 fetch::fetch(self.browser, &request).await?
             } else {
-                self.http.send(request.clone()).await?
+                self.http.send(request).await?
             };
             let logged_out = response.is_logged_out();
             if !logged_out && !is_blocked(&response) {
@@ -94,6 +97,25 @@ impl<'a> AdminSession<'a> {
     pub(crate) fn uses_browser(&self) -> bool {
         self.uses_browser.load(Ordering::Relaxed)
     }
+}
+
+/// WordPress' own forms with a password in pages of wp-admin: for FTP access, and to change one's own.
+const OTHER_PASSWORD_FORMS: &str =
+    "#request-filesystem-credentials-form, #request-filesystem-credentials-dialog, #your-profile";
+
+/// Whether a page has a form for a password: a login, or a plugin that wants to know once more who is there.
+pub(super) fn asks_a_person(response: &SiteResponse) -> bool {
+    response.page(|p| p.has("form input[type=password]") && !p.has(OTHER_PASSWORD_FORMS))
+}
+
+/// A page that is not the one that was asked for.
+pub(super) fn unexpected_page(what: &str, response: &SiteResponse) -> Box<StepError> {
+    if asks_a_person(response) {
+        let detail = format!("{what} It shows a form that asks for a password instead; nothing was entered.");
+        return Box::new(StepError::shown(Code::AuthInterstitial, detail, response));
+    }
+    let detail = format!("{what} (The site returned {}.)", response.status);
+    Box::new(StepError::shown(Code::UnexpectedAnswer, detail, response))
 }
 
 /// Whether something other than WordPress rejected the request: WordPress does so in JSON, or on its error page.

@@ -1,4 +1,5 @@
-//! Application passwords: created by REST, and where REST does not allow it, by WordPress' authorization page.
+//! Application passwords: created by REST, and where something other than WordPress answers in its place, by WordPress'
+//! authorization page. What WordPress denies by REST is not asked of the page, which checks less.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +20,9 @@ const ROUTE: &str = "/wp/v2/users/me/application-passwords";
 const AUTHORIZE: &str = "wp-admin/authorize-application.php";
 /// The address to which the authorization page redirects with the password. It is never requested: the redirect is read.
 const SUCCESS_URL: &str = "https://wpclone.invalid/";
+
+/// The capability to create one.
+const CREATE: &str = "create_app_password";
 
 /// WordPress' have 24 characters in six groups; those of plugins may be longer.
 const MAX_PASSWORD: usize = 200;
@@ -51,14 +55,19 @@ pub(crate) async fn create(
     check_available(admin).await?;
     let rest = RestSession::open(admin).await?;
     let app_id = app_id(task);
-    let listed = list(&rest).await?;
+    let Listing { passwords: listed, may_create } = list(&rest).await?;
+    if may_create == Some(false) {
+        let detail = "The user may not create application passwords.";
+        return Err(StepError::new(Code::CapMissing, detail).with("cap", CREATE).into());
+    }
     reporter.progress(50, "Creating the application password");
     reporter.site_changed();
     delete_own(&rest, &listed, &app_id).await?;
     // WordPress 6.1 compares names case-insensitively.
     let taken = listed.iter().any(|l| l.app_id != app_id && l.name.eq_ignore_ascii_case(name.as_str()));
     let name = if taken { format!("{} ({})", name.as_str(), task.short()) } else { name.as_str().to_owned() };
-    let created = create_password(admin, &rest, &name, &app_id).await?;
+    let may_use_page = may_create == Some(true);
+    let created = create_password(admin, &rest, &name, &app_id, may_use_page).await?;
     reporter.add_secret(&created.password);
     reporter.progress(75, "Trying the application password");
     let username = verify(admin, &created.password).await?;
@@ -74,7 +83,7 @@ pub(crate) async fn create(
 /// Deletes those that this task has created.
 pub(crate) async fn delete_of_task(admin: &AdminSession<'_>, task: TaskId) -> StepResult<()> {
     let rest = RestSession::open(admin).await?;
-    delete_own(&rest, &list(&rest).await?, &app_id(task)).await
+    delete_own(&rest, &list(&rest).await?.passwords, &app_id(task)).await
 }
 
 async fn delete_own(rest: &RestSession<'_>, listed: &[Listed], app_id: &str) -> StepResult<()> {
@@ -128,8 +137,8 @@ fn rest_error(error: &RestError) -> Box<StepError> {
             response,
         ),
         _ if code.starts_with("rest_cannot_") || code == "rest_forbidden" => {
-            let detail = format!("The user may not create application passwords ({code_text}).");
-            StepError::shown(Code::CapMissing, detail, response).with("cap", "create_app_password")
+            let detail = format!("The user may not manage application passwords ({code_text}).");
+            StepError::shown(Code::CapMissing, detail, response).with("cap", denied_capability(code))
         }
         _ => StepError::shown(
             Code::RestBlocked,
@@ -139,11 +148,35 @@ fn rest_error(error: &RestError) -> Box<StepError> {
     })
 }
 
-async fn list(rest: &RestSession<'_>) -> StepResult<Vec<Listed>> {
-    match rest.call(Method::GET, ROUTE, &[("context", "edit")], None).await? {
-        RestReply::Ok(list) => serde_json::from_value(list).map_err(|_| {
-            StepError::new(Code::UnexpectedAnswer, "The list of application passwords cannot be read.").into()
-        }),
+/// The capability that an error of WP_REST_Application_Passwords_Controller is about.
+fn denied_capability(code: &str) -> &'static str {
+    match code {
+        _ if code.starts_with("rest_cannot_list") => "list_app_passwords",
+        _ if code.starts_with("rest_cannot_delete") => "delete_app_password",
+        _ => CREATE,
+    }
+}
+
+/// A user's application passwords.
+struct Listing {
+    passwords: Vec<Listed>,
+    /// `None` when WordPress' word on it did not arrive.
+    may_create: Option<bool>,
+}
+
+async fn list(rest: &RestSession<'_>) -> StepResult<Listing> {
+    let response = rest.send(Method::GET, ROUTE, &[("context", "edit")], None).await?;
+    // rest_send_allow_header(): the methods of the route that this user may use.
+    let may_create =
+        response.header("allow").map(|allow| allow.split(',').any(|method| method.trim() == "POST"));
+    match read(response) {
+        RestReply::Ok(list) => match serde_json::from_value(list) {
+            Ok(passwords) => Ok(Listing { passwords, may_create }),
+            Err(_) => {
+                let detail = "The list of application passwords cannot be read.";
+                Err(StepError::new(Code::UnexpectedAnswer, detail).into())
+            }
+        },
         RestReply::Error(error) => Err(rest_error(&error)),
         RestReply::NotRest(response) => Err(rest_closed(response.status, &response)),
     }
@@ -175,14 +208,13 @@ async fn create_password(
     rest: &RestSession<'_>,
     name: &str,
     app_id: &str,
+    may_use_page: bool,
 ) -> StepResult<Created> {
     let body = json!({ "name": name, "app_id": app_id });
     let response = match rest.call(Method::POST, ROUTE, &[], Some(body)).await? {
         RestReply::Ok(created) => return created_by_rest(&created),
-        RestReply::Error(error) if error.code.starts_with("application_passwords_disabled") => {
-            return Err(rest_error(&error));
-        }
-        RestReply::Error(error) => error.response,
+        RestReply::Error(error) => return Err(rest_error(&error)),
+        RestReply::NotRest(response) if !may_use_page => return Err(rest_closed(response.status, &response)),
         RestReply::NotRest(response) => response,
     };
     tracing::info!(
@@ -191,7 +223,7 @@ async fn create_password(
     );
     let password =
         create_by_page(admin, name, app_id).await?.ok_or_else(|| rest_closed(response.status, &response))?;
-    let own = list(rest).await?.into_iter().find(|l| l.app_id == app_id);
+    let own = list(rest).await?.passwords.into_iter().find(|l| l.app_id == app_id);
     let uuid = own
         .ok_or_else(|| StepError::new(Code::UnexpectedAnswer, "The new application password is not listed."))?
         .uuid;

@@ -6,8 +6,8 @@ use serde_json::json;
 use wpclone_migrator::{PLUGIN, VERSION, ZIP, ZIP_STORED};
 use wpclone_task::{Code, PluginStatus};
 
-use super::admin_session::MIN_WORDPRESS;
-use super::rest::{RestReply, RestSession};
+use super::admin_session::{MIN_WORDPRESS, asks_a_person, unexpected_page};
+use super::rest::{RestReply, RestSession, read};
 use super::{AdminSession, StepError, StepResult, quoted, site_discovery};
 use crate::browser::{InstallRecord, StepReporter};
 use crate::net::{Body, SiteRequest, SiteResponse};
@@ -18,8 +18,14 @@ const UPLOAD_PAGE: &str = "wp-admin/plugin-install.php?tab=upload";
 const UPLOAD: &str = "wp-admin/update.php?action=upload-plugin&overwrite=update-plugin";
 /// The list of plugins.
 pub(crate) const PLUGINS_PAGE: &str = "wp-admin/plugins.php";
+/// The form around that list.
+const PLUGINS_FORM: &str = "#bulk-action-form";
 /// The oldest PHP that the migrator supports.
 const MIN_PHP: &str = "7.4";
+/// What the migrator's settings page asks for (WP_REST_Settings_Controller too).
+const MANAGE_OPTIONS: &str = "manage_options";
+/// What installing and opening the migrator takes.
+const CAPABILITIES: [&str; 3] = ["install_plugins", "activate_plugins", MANAGE_OPTIONS];
 
 /// The migrator as the site reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +49,7 @@ pub(crate) async fn install(
     reporter: &StepReporter<'_>,
 ) -> StepResult<PluginStatus> {
     let rest = RestSession::open(admin).await?;
-    let before = installed(admin, &rest).await?;
+    let (before, ()) = tokio::try_join!(installed(admin, &rest), check_settings_allowed(&rest))?;
     let found = match &before {
         Some(i) if i.is_current() && i.active => PluginStatus::Unchanged,
         Some(i) if i.is_current() => PluginStatus::Activated,
@@ -68,7 +74,12 @@ pub(crate) async fn install(
     if !now.is_some_and(|i| i.active) {
         reporter.progress(65, "Activating the migrator");
         reporter.site_changed();
-        activate(admin, &rest).await?;
+        if let Err(error) = activate(admin, &rest).await {
+            if error.problem.code == Code::CapMissing && found == PluginStatus::Installed {
+                remove_inactive(&rest, record, reporter).await?;
+            }
+            return Err(error);
+        }
     }
     reporter.achieved("The migrator is active.");
     Ok(status)
@@ -82,8 +93,52 @@ async fn installed(admin: &AdminSession<'_>, rest: &RestSession<'_>) -> StepResu
             version: plugin["version"].as_str().unwrap_or_default().to_owned(),
         })),
         RestReply::Error(error) if error.code == "rest_plugin_not_found" => Ok(None),
-        RestReply::Error(_) | RestReply::NotRest(_) => installed_by_page(admin).await,
+        RestReply::Error(_) | RestReply::NotRest(_) => installed_by_page(admin, rest).await,
     }
+}
+
+/// Asks WordPress whether the user may open the migrator's settings page, before anything is changed. A closed REST API
+/// does not say.
+async fn check_settings_allowed(rest: &RestSession<'_>) -> StepResult<()> {
+    match rest.call(Method::GET, "/wp/v2/settings", &[("_fields", "title")], None).await? {
+        RestReply::Error(error) if error.code == "rest_forbidden" => match missing_capability(rest).await? {
+            Some(missing) => Err(missing),
+            None => Err(capability_missing(MANAGE_OPTIONS, &error.response)),
+        },
+        RestReply::Ok(_) | RestReply::Error(_) | RestReply::NotRest(_) => Ok(()),
+    }
+}
+
+fn capability_missing(cap: &str, response: &SiteResponse) -> Box<StepError> {
+    let detail = format!("The user lacks the capability {cap}, which setting a site up takes.");
+    Box::new(StepError::shown(Code::CapMissing, detail, response).with("cap", cap))
+}
+
+/// The first capability that the user's roles lack, as far as REST says which they have.
+async fn missing_capability(rest: &RestSession<'_>) -> StepResult<Option<Box<StepError>>> {
+    let query = [("context", "edit"), ("_fields", "capabilities")];
+    let response = rest.send(Method::GET, "/wp/v2/users/me", &query, None).await?;
+    let RestReply::Ok(me) = read(response.clone()) else { return Ok(None) };
+    let Some(granted) = me["capabilities"].as_object() else { return Ok(None) };
+    let missing = CAPABILITIES.into_iter().find(|cap| granted.get(*cap) != Some(&true.into()));
+    Ok(missing.map(|cap| capability_missing(cap, &response)))
+}
+
+/// Deletes the migrator that this attempt installed, which was never active.
+async fn remove_inactive(
+    rest: &RestSession<'_>,
+    record: Option<&InstallRecord<'_>>,
+    reporter: &StepReporter<'_>,
+) -> StepResult<()> {
+    if let RestReply::Ok(_) = rest.call(Method::DELETE, &plugin_route(), &[], None).await? {
+        reporter.site_restored();
+        if let Some(record) = record {
+            record.set_removed().await;
+        }
+    } else {
+        tracing::warn!("the migrator may be left on the site");
+    }
+    Ok(())
 }
 
 fn plugin_route() -> String {
@@ -95,10 +150,16 @@ pub(crate) fn plugin_row(class: &str) -> String {
     format!("tr{class}[data-plugin='{PLUGIN}.php']")
 }
 
-async fn installed_by_page(admin: &AdminSession<'_>) -> StepResult<Option<Installed>> {
+async fn installed_by_page(
+    admin: &AdminSession<'_>,
+    rest: &RestSession<'_>,
+) -> StepResult<Option<Installed>> {
     let response = admin.send(SiteRequest::get(admin.site.at(PLUGINS_PAGE))).await?;
     if !response.is_success() {
-        return Err(forbidden(admin, &response).await?);
+        return Err(forbidden(admin, rest, &response).await?);
+    }
+    if !response.page(|p| p.has(PLUGINS_FORM)) {
+        return Err(forbidden(admin, rest, &response).await?);
     }
     Ok(response.page(|p| {
         p.has(&plugin_row("")).then(|| Installed {
@@ -121,7 +182,7 @@ async fn upload(
     let page = admin.send(SiteRequest::get(admin.site.at(UPLOAD_PAGE))).await?;
     let fields = page.page(|p| p.hidden_fields("form.wp-upload-form"));
     if !page.is_success() || !fields.iter().any(|(name, _)| name == "_wpnonce") {
-        return Err(forbidden(admin, &page).await?);
+        return Err(forbidden(admin, rest, &page).await?);
     }
     let mut last = None;
     // Some firewalls inspect only compressed files, some only others: one attempt with each.
@@ -166,11 +227,17 @@ async fn send_zip(
 }
 
 /// Why a page for installing plugins is closed: to this user, or to everybody.
-async fn forbidden(admin: &AdminSession<'_>, response: &SiteResponse) -> StepResult<Box<StepError>> {
+async fn forbidden(
+    admin: &AdminSession<'_>,
+    rest: &RestSession<'_>,
+    response: &SiteResponse,
+) -> StepResult<Box<StepError>> {
+    // Users without a capability may also be led away from wp-admin.
+    if let Some(missing) = missing_capability(rest).await? {
+        return Ok(missing);
+    }
     if !response.is_error_page() {
-        let detail =
-            format!("A page of wp-admin is not what it should be (the site returned {}).", response.status);
-        return Ok(Box::new(StepError::shown(Code::UnexpectedAnswer, detail, response)));
+        return Ok(unexpected_page("A page of wp-admin is not what it should be.", response));
     }
     // An administrator sees the list of plugins even where files must not be changed (DISALLOW_FILE_MODS).
     let list = admin.send(SiteRequest::get(admin.site.at(PLUGINS_PAGE))).await?;
@@ -181,8 +248,7 @@ async fn forbidden(admin: &AdminSession<'_>, response: &SiteResponse) -> StepRes
             response,
         )
     } else {
-        StepError::shown(Code::CapMissing, "The user may not install plugins.", response)
-            .with("cap", "install_plugins")
+        *capability_missing("install_plugins", response)
     }))
 }
 
@@ -236,8 +302,13 @@ async fn upload_limit(admin: &AdminSession<'_>) -> StepResult<Option<u64>> {
 /// Activates it by REST, and where that is closed or fails, by the link on the list of plugins.
 async fn activate(admin: &AdminSession<'_>, rest: &RestSession<'_>) -> StepResult<()> {
     let reply = rest.call(Method::POST, &plugin_route(), &[], Some(json!({ "status": "active" }))).await?;
-    if matches!(&reply, RestReply::Ok(plugin) if plugin["status"] != "inactive") {
-        return Ok(());
+    match &reply {
+        RestReply::Ok(plugin) if plugin["status"] != "inactive" => return Ok(()),
+        // WP_REST_Plugins_Controller: the user may not.
+        RestReply::Error(error) if error.code.starts_with("rest_cannot_") => {
+            return Err(capability_missing("activate_plugins", &error.response));
+        }
+        _ => {}
     }
     let list = admin.send(SiteRequest::get(admin.site.at(PLUGINS_PAGE))).await?;
     let link =
@@ -251,6 +322,9 @@ async fn activate(admin: &AdminSession<'_>, rest: &RestSession<'_>) -> StepResul
     };
     if response.page(|p| p.has(&plugin_row(".active"))) {
         return Ok(());
+    }
+    if asks_a_person(&response) {
+        return Err(unexpected_page("WordPress did not activate the migrator.", &response));
     }
     let says = response.page(|p| p.text("#message"));
     let detail = format!("The migrator is on the site, but WordPress did not activate it.{}", quoted(says));
