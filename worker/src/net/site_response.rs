@@ -117,9 +117,10 @@ impl SiteResponse {
     }
 }
 
-/// The longest object or array in a body that is not JSON as a whole.
+/// The longest object or array in a body that is not JSON as a whole. What begins a line, or follows a tag, is preferred to
+/// what stands within a text.
 fn surrounded_json(body: &[u8]) -> Option<&[u8]> {
-    let (mut longest, mut at) = (None::<&[u8]>, 0);
+    let (mut best, mut at) = (None::<(bool, usize, &[u8])>, 0);
     for _ in 0..MAX_JSON_STARTS {
         let Some(skipped) = body[at..].iter().position(|byte| matches!(byte, b'{' | b'[')) else { break };
         let start = at + skipped;
@@ -127,12 +128,15 @@ fn surrounded_json(body: &[u8]) -> Option<&[u8]> {
         at = start + 1;
         if let Some(Ok(_)) = values.next() {
             at = start + values.byte_offset();
-            if longest.is_none_or(|found| found.len() < at - start) {
-                longest = Some(&body[start..at]);
+            let is_apart =
+                !body[..start].last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b' ');
+            let found = (is_apart, at - start, &body[start..at]);
+            if best.is_none_or(|best| (best.0, best.1) < (found.0, found.1)) {
+                best = Some(found);
             }
         }
     }
-    longest
+    best.map(|(_, _, json)| json)
 }
 
 fn last_word(text: &str) -> &str {
@@ -178,6 +182,8 @@ mod tests {
             let expected = serde_json::from_str::<Value>(body).unwrap();
             assert_eq!(json_of(&around.replace('@', body)), Some(expected), "{around}");
         }
+        let notice = "<b>Warning</b>: undefined key \"a[0]\" in <b>/srv/a.php</b> [1]<br />\n[]";
+        assert_eq!(json_of(notice), Some(json!([])));
         assert_eq!(json_of("null"), Some(Value::Null));
         assert_eq!(json_of("[1] and nothing else"), Some(json!([1])));
         for none in ["", "\u{feff}", "{\"cut\": [1, ", "a firewall's words"] {

@@ -63,9 +63,7 @@ impl<'a> AdminSession<'a> {
     pub(crate) async fn send_unchecked(&self, request: SiteRequest) -> StepResult<SiteResponse> {
         loop {
             let uses_browser = self.uses_browser();
-            let request = request.clone().uncached().map_err(|error| {
-                StepError::new(Code::WorkerFault, format!("There are no random numbers: {error}."))
-            })?;
+            let request = uncached(request.clone())?;
             let response = if uses_browser {
                 fetch::fetch(self.browser, &request).await?
             } else {
@@ -97,6 +95,13 @@ impl<'a> AdminSession<'a> {
     pub(crate) fn uses_browser(&self) -> bool {
         self.uses_browser.load(Ordering::Relaxed)
     }
+}
+
+/// A request that no cache answers.
+pub(super) fn uncached(request: SiteRequest) -> StepResult<SiteRequest> {
+    request.uncached().map_err(|error| {
+        StepError::new(Code::WorkerFault, format!("There are no random numbers: {error}.")).into()
+    })
 }
 
 /// WordPress' own forms with a password in pages of wp-admin: for FTP access, and to change one's own.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wpclone_task::{AppName, AppPasswordResult, Code, ExposeSecret, SecretString, TaskId};
 
+use super::admin_session::uncached;
 use super::rest::{RestError, RestReply, RestSession, read, route};
 use super::{AdminSession, StepError, StepResult};
 use crate::browser::StepReporter;
@@ -298,7 +299,7 @@ async fn verify(admin: &AdminSession<'_>, password: &SecretString) -> StepResult
     let basic = STANDARD.encode(format!("{username}:{}", password.expose_secret()));
     let url = route(admin.site, "/wp/v2/users/me", &[("context", "edit"), ("_fields", "username")]);
     let request = SiteRequest::get(url).header("Authorization", format!("Basic {basic}"));
-    match read(admin.http.send_without_cookies(request).await?) {
+    match read(admin.http.send_without_cookies(uncached(request)?).await?) {
         RestReply::Ok(me) if me["username"] == username.as_str() => Ok(username),
         RestReply::Ok(_) => {
             Err(StepError::new(Code::UnexpectedAnswer, "The application password belongs to somebody else.")
