@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use wpclone_task::{Code, Problem};
+use wpclone_task::{Code, Problem, SiteUrl};
 
 use super::Browser;
 use super::driver::Driver;
@@ -20,6 +20,8 @@ pub(super) struct BrowserSession {
     installation: Arc<BrowserInstallation>,
     driver: tokio::sync::Mutex<Option<Driver>>,
     browser: OnceLock<WebDriver>,
+    /// The site's address, once it was found.
+    pub(super) site: OnceLock<SiteUrl>,
 }
 
 impl BrowserSession {
@@ -36,7 +38,7 @@ impl BrowserSession {
         let http = SiteClient::new(Arc::clone(&proxy), &installation.user_agent, deadline);
         let http = http.map_err(|e| fault(&e))?;
         let (driver, browser) = (tokio::sync::Mutex::default(), OnceLock::new());
-        Ok(Self { proxy, http, installation, driver, browser })
+        Ok(Self { proxy, http, installation, driver, browser, site: OnceLock::new() })
     }
 
     /// The browser, once it was started.

@@ -17,6 +17,9 @@ use crate::job::{Job, StepEnd};
 use crate::login_checkpoint::LoginCheckpoint;
 use crate::net::EgressRules;
 
+/// The deadline of a logout. A worker that is told to stop waits for it.
+const LOGOUT_DEADLINE: Duration = Duration::from_secs(4);
+
 /// The deadlines of a step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
@@ -69,6 +72,12 @@ impl BrowserStage {
             () = job.stop.cancelled() => StepEnd::Stopped,
             end = self.attempt(job, &step, &reporter, &session) => end,
         };
+        if let Some(site) = session.site.get() {
+            let log_out = wordpress::log_out(session.browser(), &session.http, site);
+            if timeout(LOGOUT_DEADLINE, log_out).await.is_err() {
+                tracing::warn!("the site did not respond to the logout in time");
+            }
+        }
         session.close().await;
         job.browser_pid.send_replace(None);
         end
@@ -126,6 +135,7 @@ impl BrowserStage {
             tokio::join!(discovery, session.start_browser(job))
         };
         let site = site?;
+        let site = session.site.get_or_init(|| site);
         let context = StepContext {
             browser: browser?,
             http: &session.http,
@@ -133,6 +143,6 @@ impl BrowserStage {
             reporter,
             deadline: self.deadlines.part,
         };
-        context.execute(job.task, step, &site).await
+        context.execute(job.task, step, site).await
     }
 }

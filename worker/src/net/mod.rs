@@ -16,7 +16,7 @@ pub(crate) use egress_policy::{EgressPolicy, EgressRules, OwnClones};
 pub(crate) use egress_proxy::{ConnectAttempt, ConnectOutcome, EgressProxy, normalize_host};
 pub(crate) use html::HtmlPage;
 pub(crate) use networks::AllowedNetworks;
-pub(crate) use site_client::{SiteClient, certificate_fault, proxied_client};
+pub(crate) use site_client::{SESSION_COOKIE, SiteClient, certificate_fault, proxied_client};
 pub(crate) use site_request::{Body, SiteRequest};
 pub(crate) use site_response::{CHALLENGE, SiteResponse};
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use reqwest::cookie::Jar;
+use reqwest::cookie::{CookieStore as _, Jar};
 use reqwest::header::LOCATION;
 use reqwest::multipart::{Form, Part};
-use reqwest::{Client, ClientBuilder, Proxy, RequestBuilder, Response, redirect};
+use reqwest::{Client, ClientBuilder, Method, Proxy, RequestBuilder, Response, redirect};
+use tokio::time::sleep;
 use url::Url;
 use wpclone_task::{Code, Problem};
 
@@ -20,10 +21,17 @@ use super::{Body, ConnectOutcome, EgressProxy, SiteRequest, SiteResponse};
 const MAX_BODY: usize = 4 << 20;
 /// Redirects within the site that are followed.
 const MAX_REDIRECTS: usize = 5;
+/// Pauses between tries of one request.
+const MAX_PAUSES: usize = 2;
+/// A site that asks for a longer pause is not waited for.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// The status codes that redirect a request (RFC 9110, section 15.4). 300 offers a choice, and 304 is about caches.
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 /// Requests that are kept for the network log.
 const MAX_LOG: usize = 300;
+/// What the name of a session's cookie begins with (wp-includes/default-constants.php); the rest is a hash of the site's
+/// address.
+pub(crate) const SESSION_COOKIE: &str = "wordpress_logged_in_";
 /// Headers that are read later.
 const KEPT_HEADERS: [&str; 6] =
     ["content-type", "www-authenticate", "cf-mitigated", "link", "allow", "retry-after"];
@@ -42,6 +50,7 @@ pub(crate) struct SiteClient {
     proxy: Arc<EgressProxy>,
     user_agent: String,
     limit: Duration,
+    longest_pause: Mutex<Duration>,
     log: Mutex<Vec<String>>,
 }
 
@@ -58,8 +67,16 @@ impl SiteClient {
         };
         let client = build(Some(Arc::clone(&jar)))?;
         let without_cookies = build(None)?;
-        let (user_agent, log) = (user_agent.to_owned(), Mutex::default());
-        Ok(Self { client, without_cookies, jar, proxy, user_agent, limit, log })
+        Ok(Self {
+            client,
+            without_cookies,
+            jar,
+            proxy,
+            user_agent: user_agent.to_owned(),
+            limit,
+            longest_pause: Mutex::default(),
+            log: Mutex::default(),
+        })
     }
 
     /// A client of nobody: it shares no cookies with this one, no browser, and no restriction to one site, but the addresses
@@ -79,6 +96,13 @@ impl SiteClient {
         self.jar.add_cookie_str(cookie, url);
     }
 
+    /// Whether there is the cookie of a WordPress session for this address.
+    pub(crate) fn has_session(&self, url: &Url) -> bool {
+        let cookies = self.jar.cookies(url);
+        let mut names = cookies.iter().filter_map(|header| header.to_str().ok()).flat_map(|c| c.split("; "));
+        names.any(|cookie| cookie.starts_with(SESSION_COOKIE))
+    }
+
     /// From now on neither this client nor the browser that uses the same proxy reaches another site than this one.
     pub(crate) fn restrict_to(&self, site: &Url) {
         self.proxy.restrict_to(site);
@@ -95,14 +119,19 @@ impl SiteClient {
         self.send_by(&self.client, request).await
     }
 
-    /// The same without the session's cookies.
+    /// Sends a request and follows no redirect.
+    pub(crate) async fn send_once_with_cookies(&self, request: SiteRequest) -> Result<SiteResponse, Problem> {
+        self.send_once(&self.client, &request).await
+    }
+
+    /// The same as [`SiteClient::send`] without the session's cookies.
     pub(crate) async fn send_without_cookies(&self, request: SiteRequest) -> Result<SiteResponse, Problem> {
         self.send_by(&self.without_cookies, request).await
     }
 
     async fn send_by(&self, client: &Client, mut request: SiteRequest) -> Result<SiteResponse, Problem> {
         for _ in 0..MAX_REDIRECTS {
-            let response = self.send_once(client, &request).await?;
+            let response = self.send_paced(client, &request).await?;
             match &response.location {
                 Some(to) if to.origin() == request.url.origin() => {
                     request = request.redirected(response.status, to.clone());
@@ -112,6 +141,31 @@ impl SiteClient {
         }
         Err(Problem::new(Code::Redirected, "The site redirects in a circle.")
             .with("to", origin_and_path(&request.url)))
+    }
+
+    /// Sends a request; a GET again after a pause, if the site admits no more requests for the moment.
+    async fn send_paced(&self, client: &Client, request: &SiteRequest) -> Result<SiteResponse, Problem> {
+        for _ in 0..MAX_PAUSES {
+            let response = self.send_once(client, request).await?;
+            let Some(pause) = response.pause() else { return Ok(response) };
+            self.record_pause(pause.min(MAX_PAUSE));
+            if request.method != Method::GET || pause > MAX_PAUSE {
+                return Ok(response);
+            }
+            tracing::info!(status = response.status, ?pause, "the site asks for a pause");
+            sleep(pause).await;
+        }
+        self.send_once(client, request).await
+    }
+
+    fn record_pause(&self, pause: Duration) {
+        let mut longest = self.longest_pause.lock();
+        *longest = (*longest).max(pause);
+    }
+
+    /// How long the site asked to be left alone, at most; zero if it never did.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        *self.longest_pause.lock()
     }
 
     async fn send_once(&self, client: &Client, request: &SiteRequest) -> Result<SiteResponse, Problem> {

@@ -1,6 +1,7 @@
 //! A site's response, and what its structure says whatever the site's language is.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -17,6 +18,9 @@ pub(crate) const CHALLENGE: &str = "#challenge-form, #cf-challenge-running, #cha
 const MAX_JSON_STARTS: usize = 32;
 /// What may follow a word: so many comments and tags are taken off.
 const MAX_TRAILERS: usize = 32;
+
+/// How long a web server that admits no more requests is left alone when it does not say how long.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(2);
 
 /// A response with a bounded body.
 #[derive(Clone)]
@@ -103,6 +107,37 @@ impl SiteResponse {
         self.page(|p| p.has("body#error-page"))
     }
 
+    /// Whether a web server wrote this page about its status, and neither WordPress nor a plugin did: it is empty, or its
+    /// title begins with the status, as those of nginx, Apache and others do.
+    pub(crate) fn is_by_server(&self) -> bool {
+        let status = self.status.to_string();
+        self.body.trim_ascii().is_empty()
+            || self.page(|p| {
+                p.text("title").is_some_and(|title| title.trim_start().starts_with(&status)) && !p.has("form")
+            })
+    }
+
+    /// How long the site asks to wait (RFC 9110, section 10.2.3: seconds, or a date), if it admits no more requests for the
+    /// moment.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        if !matches!(self.status, 429 | 503) {
+            return None;
+        }
+        let retry_after = self.header("retry-after").map(str::trim).and_then(|value| {
+            let seconds = value.parse().ok().map(Duration::from_secs);
+            let date = || {
+                Some(
+                    httpdate::parse_http_date(value)
+                        .ok()?
+                        .duration_since(SystemTime::now())
+                        .unwrap_or_default(),
+                )
+            };
+            seconds.or_else(date)
+        });
+        retry_after.or_else(|| self.is_by_server().then_some(DEFAULT_PAUSE))
+    }
+
     /// Whether this is what visitors get who are not logged in: the login form, or the "0" of admin-ajax.php.
     pub(crate) fn is_logged_out(&self) -> bool {
         let path = self.url.path();
@@ -162,6 +197,36 @@ mod tests {
         let kind = ("content-type".to_owned(), "application/json; charset=UTF-8".to_owned());
         let url = "https://a.example/".parse().unwrap();
         SiteResponse::new(url, 200, vec![kind], Bytes::from(body.to_owned()), None).json()
+    }
+
+    fn response(status: u16, retry_after: Option<&str>, body: &'static str) -> SiteResponse {
+        let headers = retry_after.map(|value| ("retry-after".to_owned(), value.to_owned()));
+        let url = "https://a.example/".parse().unwrap();
+        SiteResponse::new(
+            url,
+            status,
+            headers.into_iter().collect(),
+            Bytes::from_static(body.as_bytes()),
+            None,
+        )
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_pause_is_what_the_site_asks_for_or_a_web_servers_page_means() {
+        let nginx = "<html><head><title>503 Service Temporarily Unavailable</title></head><body><center>\
+            <h1>503 Service Temporarily Unavailable</h1></center><hr><center>nginx</center></body></html>";
+        let plugin = "<html><head><title>Locked</title></head><body>Too many attempts.</body></html>";
+        assert_eq!(response(503, None, nginx).pause(), Some(DEFAULT_PAUSE));
+        assert_eq!(response(429, None, "").pause(), Some(DEFAULT_PAUSE));
+        assert_eq!(response(429, None, plugin).pause(), None);
+        assert_eq!(response(200, Some("5"), "").pause(), None);
+        assert_eq!(response(429, Some(" 7 "), plugin).pause(), Some(Duration::from_secs(7)));
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        let pause = response(503, Some(&soon), plugin).pause().unwrap();
+        assert!((55..=60).contains(&pause.as_secs()), "{pause:?}");
+        let past = "Wed, 21 Oct 2015 07:28:00 GMT";
+        assert_eq!(response(503, Some(past), plugin).pause(), Some(Duration::ZERO));
+        assert_eq!(response(503, Some("soon"), nginx).pause(), Some(DEFAULT_PAUSE));
     }
 
     #[test]

@@ -118,6 +118,93 @@ async fn a_captcha_on_the_login_form_ends_the_task_before_a_login_attempt() -> R
 }
 
 #[tokio::test]
+async fn a_captcha_of_any_kind_ends_the_task_before_a_login_attempt() -> Result {
+    for on_the_form in [
+        "<script async src=\"http://127.0.0.1:9/recaptcha/api.js?render=x\"></script>",
+        "<input type=\"hidden\" name=\"g-recaptcha-response\">",
+        "<input type=\"hidden\" name=\"cf-turnstile-response\">",
+        "<input type=\"text\" name=\"aiowps-captcha-answer\">",
+        "<img src=\"/captcha.php\">",
+        "<altcha-widget></altcha-widget>",
+    ] {
+        let php = format!("add_action('login_form', function () {{ echo '{on_the_form}'; }});");
+        let site = site().mu_plugin("captcha", &php).start().await?;
+        setup_fails(&site, &site.admin(), Code::AuthCaptcha).await?;
+        assert_eq!(site.logins().await?, 0, "{on_the_form}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_login_page_that_sets_no_cookie_gets_no_password() -> Result {
+    let printed = "echo ' '; flush();";
+    let site = site().ini("output_buffering", "0").mu_plugin("printed", printed).start().await?;
+    let (_, problem) = setup_fails(&site, &site.admin(), Code::UnexpectedAnswer).await?;
+    assert!(problem.detail.contains("no cookie"), "{}", problem.detail);
+    assert_eq!(site.logins().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_scripts_of_the_form_see_its_submission() -> Result {
+    let php = r#"
+        add_action('login_form', function () { echo '<input type="hidden" name="seen" id="seen">'; });
+        add_action('login_footer', function () { echo '<script>document.addEventListener("DOMContentLoaded", function () {
+            document.getElementById("loginform").addEventListener("submit", function () {
+                document.getElementById("seen").value = "by a script"; }); });</script>'; });
+        add_filter('authenticate', function ($user) {
+            return $_SERVER['REQUEST_METHOD'] === 'POST' && ($_POST['seen'] ?? '') !== 'by a script' ? new WP_Error('no', 'no') : $user;
+        }, 99);"#;
+    for version in [Version::Bookworm, Version::Sid] {
+        let site = Site::builder(version).mu_plugin("script", php).start().await?;
+        setup_succeeds(&site).await?;
+        assert_eq!(site.logins().await?, 1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_factor_that_a_script_of_the_form_asks_for() -> Result {
+    // As Wordfence does it: the script keeps the form, and shows a field in the same page.
+    let php = r#"add_action('login_footer', function () { echo '<script>
+        document.getElementById("loginform").addEventListener("submit", function (event) { event.preventDefault();
+            setTimeout(function () { document.body.insertAdjacentHTML("beforeend", "<input name=wfls-token>"); }, 100); });
+        </script>'; });"#;
+    let site = site().mu_plugin("second-factor", php).start().await?;
+    setup_fails(&site, &site.admin(), Code::Auth2faRequired).await?;
+    assert_eq!(site.logins().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_web_server_that_admits_few_requests_locks_nobody_out() -> Result {
+    let php = "if (strpos($_SERVER['REQUEST_URI'], 'wp-login') && $_SERVER['REQUEST_METHOD'] === 'GET') { \
+        $last = (float) @file_get_contents(__DIR__ . '/last'); \
+        if (microtime(true) - $last < 1) { header('Retry-After: 1'); http_response_code(429); exit; } \
+        file_put_contents(__DIR__ . '/last', microtime(true)); }";
+    let site = site().mu_plugin("limit", php).start().await?;
+    setup_succeeds(&site).await?;
+    assert_eq!(site.logins().await?, 1);
+    // The answer to the login.
+    let php = "add_filter('authenticate', function ($u) { if ($_SERVER['REQUEST_METHOD'] === 'POST') { http_response_code(503); \
+        echo '<html><head><title>503 Service Temporarily Unavailable</title></head><body><h1>503</h1></body></html>'; exit; } \
+        return $u; }, 1);";
+    let site = crate::obstacles::site().mu_plugin("limit", php).start().await?;
+    setup_fails(&site, &site.admin(), Code::AuthUnanswered).await?;
+    assert_eq!(site.logins().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_application_password_is_no_password_for_the_login() -> Result {
+    let site = site().start().await?;
+    let user = User { password: "abcd EFGH 1234 ijkl MNOP 5678".into(), ..unknown_user() };
+    let (_, problem) = setup_fails(&site, &user, Code::AuthBadCredentials).await?;
+    assert!(problem.detail.contains("application password"), "{}", problem.detail);
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_unknown_page_after_the_login_is_an_interstitial() -> Result {
     let php = "add_action('wp_login', function () { wp_clear_auth_cookie(); login_header('Terms'); \
         echo '<form id=\"terms\"><input type=\"checkbox\" name=\"agree\"></form>'; login_footer(); exit; });";

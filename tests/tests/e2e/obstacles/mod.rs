@@ -7,6 +7,7 @@ mod login;
 mod login_redirects;
 mod plugin;
 mod responses;
+mod session;
 mod site_discovery;
 
 use axum::Router;

@@ -125,7 +125,11 @@ pub(super) fn unexpected_page(what: &str, response: &SiteResponse) -> Box<StepEr
 
 /// Whether something other than WordPress rejected the request: WordPress does so in JSON, or on its error page.
 fn is_blocked(response: &SiteResponse) -> bool {
-    let rejected = matches!(response.status, 401 | 403 | 406 | 412 | 418 | 429 | 451 | 501);
+    let rejected = match response.status {
+        401 => response.header("www-authenticate").is_none(),
+        429 => !response.is_by_server(),
+        status => matches!(status, 403 | 406 | 412 | 418 | 451 | 501),
+    };
     response.is_challenge()
         || rejected && response.json::<serde_json::Value>().is_none() && !response.is_error_page()
 }
@@ -145,10 +149,11 @@ fn checked(response: SiteResponse) -> StepResult<SiteResponse> {
         let detail = "A firewall in front of the site blocks wp-admin.";
         return Err(StepError::shown(Code::EdgeChallenge, detail, &response).into());
     }
-    if response.status >= 500 && response.status != 501 && response.json::<serde_json::Value>().is_none() {
-        return Err(site_discovery::server_error(&response));
+    let is_rest = response.status == 501 || response.json::<serde_json::Value>().is_some();
+    match site_discovery::status_error(&response).filter(|_| !is_rest) {
+        Some(error) => Err(error),
+        None => Ok(response),
     }
-    Ok(response)
 }
 
 /// Whether a version is older than another of two numbers.

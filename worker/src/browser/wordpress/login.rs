@@ -1,35 +1,42 @@
 //! The login, in a real browser: one attempt, whatever its outcome. From the moment the form is submitted the browser
 //! reaches only the site: it repeats a form of its own accord when the answer is 307 or 308, or when the page reloads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::sleep;
 use url::Url;
 use wpclone_task::{Code, ExposeSecret, Login, SiteText, SiteUrl};
 
 use super::site_discovery::LOGIN_PAGE;
 use super::{StepError, StepResult, quoted};
-use crate::browser::{Browser, StepReporter, wait};
-use crate::net::{CHALLENGE, SiteClient};
+use crate::browser::{Browser, Cookie, StepReporter, wait};
+use crate::net::{CHALLENGE, SESSION_COOKIE, SiteClient};
 
 /// Reads the state of the current page.
 const READ_SCRIPT: &str = include_str!("login.js");
 
-/// Fills in the form and submits it, if page and form belong to the expected origin; returns whether it did. Values are
-/// set, not typed: wp-login moves the focus after 200 ms, and typed text would land in the wrong field. `submit` is taken
-/// from the prototype, since a field of that name would hide it.
+/// Fills in the form and submits it, if page and form belong to the expected origin; returns whether it did, or
+/// `incomplete` when the form has other fields that must be filled in. Values are set, not typed: wp-login moves the focus
+/// after 200 ms, and typed text would land in the wrong field. The form's scripts see the events of a person's input and
+/// submission: second factors and captchas depend on them. Methods are taken from prototypes, since a field of that name
+/// would hide them.
 const SUBMIT_SCRIPT: &str = "
     const [user, password, landing, origin] = arguments, form = document.querySelector('#loginform');
     const action = new URL(form.getAttribute('action') || location.href, location.href);
     if (location.origin !== origin || action.origin !== origin) return false;
     const set = (name, value) => {
         const field = form.querySelector(`[name=${name}]`);
-        if (field) field.value = value;
+        if (!field) return;
+        field.value = value;
+        for (const type of ['input', 'change']) field.dispatchEvent(new Event(type, { bubbles: true }));
     };
     set('log', user); set('pwd', password); set('redirect_to', landing);
+    if (!form.noValidate && !HTMLFormElement.prototype.checkValidity.call(form)) return 'incomplete';
     window.__wpcloneSent = true;
-    HTMLFormElement.prototype.submit.call(form);
+    const button = form.querySelector('#wp-submit[type=submit], [type=submit]');
+    HTMLFormElement.prototype.requestSubmit.call(form, button && !button.disabled ? button : null);
     return true;";
 
 /// Scripts of wp-admin: nothing here needs them, and loading them takes longer than all else.
@@ -37,6 +44,12 @@ const ADMIN_SCRIPTS: [&str; 3] = ["*/wp-admin/js/*", "*/wp-includes/js/*", "*/lo
 
 /// The deadline of a firewall that checks the browser before it lets it in.
 const CHALLENGE_DEADLINE: Duration = Duration::from_secs(12);
+
+/// A page that takes longer than this after the site has accepted the login is not waited for.
+const LANDING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the login page is left alone after the web server admitted no more requests.
+const LOGIN_PAGE_PAUSE: Duration = Duration::from_secs(2);
 
 /// The state of a page.
 #[derive(Debug, Deserialize)]
@@ -49,13 +62,16 @@ struct PageState {
     version: Option<String>,
     status: u16,
     form: bool,
+    /// Whether WordPress checks with the form that the browser keeps cookies.
+    test_cookie: bool,
     error: Option<SiteText>,
     admin: bool,
     confirm_email: bool,
     second_factor: bool,
     captcha: bool,
     challenge: bool,
-    error_page: bool,
+    /// Whether the page is a web server's own about its status.
+    by_server: bool,
     message: Option<SiteText>,
 }
 
@@ -70,12 +86,9 @@ pub(crate) async fn log_in(
     reporter: &StepReporter<'_>,
     deadline: Duration,
 ) -> StepResult<Option<String>> {
-    browser.go(&site.at(LOGIN_PAGE)).await?;
-    let mut before = read_page_state(browser, deadline).await?;
-    if before.challenge {
-        before = pass_challenge(browser).await?;
-    }
+    let before = open_form(browser, http, site, deadline).await?;
     check_form(&before, site)?;
+    check_cookies(browser, site, &before).await?;
     browser.block(&ADMIN_SCRIPTS).await?;
     let landing = site.at(landing);
     let origin = site.url().origin().ascii_serialization();
@@ -83,29 +96,54 @@ pub(crate) async fn log_in(
     reporter.login_sent().await?;
     http.restrict_to(site.url());
     // A script that returns nothing may have sent it.
-    if browser.run(SUBMIT_SCRIPT, args.map(Value::from).to_vec()).await? == Value::Bool(false) {
-        return Err(StepError::new(
-            Code::Redirected,
-            "The login form submits to another site; nothing was sent.",
-        )
-        .into());
+    let submitted = browser.run(SUBMIT_SCRIPT, args.map(Value::from).to_vec()).await?;
+    if submitted == Value::Bool(false) {
+        let detail = "The login form submits to another site; nothing was sent.";
+        return Err(StepError::new(Code::Redirected, detail).into());
     }
-    let after = read_page_state(browser, deadline).await?;
-    if !copy_cookies(browser, http, site).await? && !after.admin {
-        return Err(login_error(&after, site));
+    if submitted == "incomplete" {
+        let detail = "The login form asks for more than a user and a password; nothing was sent.";
+        return Err(StepError::new(Code::AuthInterstitial, detail).into());
+    }
+    let after = page_after_login(browser, site, deadline).await?;
+    let has_session = copy_cookies(browser, http, site).await?;
+    if let Some(after) = after.as_ref().filter(|after| !has_session && !after.admin) {
+        return Err(login_error(after, site, login));
     }
     reporter.logged_in().await;
-    if after.admin && !after.confirm_email {
-        return Ok(version(after));
+    match after {
+        Some(after) if after.confirm_email => {
+            // WordPress only asks to confirm the admin's e-mail address.
+            browser.go(&landing).await?;
+            Ok(version(read_page_state(browser, deadline).await?))
+        }
+        // What the site shows in place of the page does not matter before that page is needed.
+        after => Ok(after.and_then(version)),
     }
-    // The user is logged in; WordPress only asks to confirm the admin's e-mail address.
-    browser.go(&landing).await?;
-    let landed = read_page_state(browser, deadline).await?;
-    if landed.admin || landed.error_page { Ok(version(landed)) } else { Err(login_error(&landed, site)) }
 }
 
 fn version(state: PageState) -> Option<String> {
     state.version.map(|version| version.replace('-', "."))
+}
+
+/// The page after the login; `None` when the user is logged in, but no page becomes ready soon.
+async fn page_after_login(
+    browser: &dyn Browser,
+    site: &SiteUrl,
+    deadline: Duration,
+) -> StepResult<Option<PageState>> {
+    let end = Instant::now() + deadline;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match read_page_state(browser, left.min(LANDING_DEADLINE)).await {
+            Ok(state) => return Ok(Some(state)),
+            Err(_) if has_session(browser, site).await? => return Ok(None),
+            Err(error) if error.problem.code != Code::Deadline || left <= LANDING_DEADLINE => {
+                return Err(error);
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 async fn read_page_state(browser: &dyn Browser, deadline: Duration) -> StepResult<PageState> {
@@ -118,6 +156,43 @@ async fn read_page_state(browser: &dyn Browser, deadline: Duration) -> StepResul
     Ok(state)
 }
 
+/// Opens the login page, as slowly as the site wants to be asked for it.
+async fn open_form(
+    browser: &dyn Browser,
+    http: &SiteClient,
+    site: &SiteUrl,
+    deadline: Duration,
+) -> StepResult<PageState> {
+    let mut pause = http.longest_pause();
+    for last in [false, false, true] {
+        sleep(pause).await;
+        browser.go(&site.at(LOGIN_PAGE)).await?;
+        let mut state = read_page_state(browser, deadline).await?;
+        if state.challenge {
+            state = pass_challenge(browser).await?;
+        }
+        // The browser shows a page of its own in place of an error without a body.
+        let is_busy = state.is_not_loaded || matches!(state.status, 429 | 503) && state.by_server;
+        if last || !is_busy {
+            // The form is sent no sooner than the site lets the page be opened again.
+            sleep(pause).await;
+            return Ok(state);
+        }
+        pause = pause.max(LOGIN_PAGE_PAUSE);
+    }
+    Err(StepError::new(Code::SiteUnreachable, "The login page does not respond.").into())
+}
+
+/// Checks that the browser got any cookie with the form: without one, WordPress rejects every login.
+async fn check_cookies(browser: &dyn Browser, site: &SiteUrl, form: &PageState) -> StepResult<()> {
+    if !form.test_cookie || !cookies_of(browser, site).await?.is_empty() {
+        return Ok(());
+    }
+    let detail = "The login page sets no cookie, so WordPress would reject every login (usually because a plugin or the theme \
+        prints something before the page). Nothing was sent.";
+    Err(StepError::new(Code::UnexpectedAnswer, detail).into())
+}
+
 /// Waits until the firewall lets the browser in by itself, as it does for people's browsers.
 async fn pass_challenge(browser: &dyn Browser) -> StepResult<PageState> {
     let passed = async {
@@ -126,7 +201,7 @@ async fn pass_challenge(browser: &dyn Browser) -> StepResult<PageState> {
             if !state.challenge {
                 return StepResult::Ok(state);
             }
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            sleep(Duration::from_millis(250)).await;
         }
     };
     let blocked =
@@ -158,6 +233,10 @@ fn no_form(state: &PageState, site: &SiteUrl) -> Box<StepError> {
         _ if state.is_not_loaded => {
             StepError::new(Code::SiteUnreachable, format!("{host} did not respond to the browser."))
         }
+        429 | 502..=504 if state.by_server => StepError::new(
+            Code::SiteUnreachable,
+            format!("The web server returned {status} in place of the login page."),
+        ),
         401 => StepError::new(Code::HttpAuthRequired, "The web server asks for a login of its own."),
         403 | 406 | 429 => StepError::new(
             Code::EdgeChallenge,
@@ -177,7 +256,7 @@ fn no_form(state: &PageState, site: &SiteUrl) -> Box<StepError> {
 }
 
 /// Why there is no session after the attempt.
-fn login_error(state: &PageState, site: &SiteUrl) -> Box<StepError> {
+fn login_error(state: &PageState, site: &SiteUrl, login: &Login) -> Box<StepError> {
     let says = quoted(state.error.clone().or_else(|| state.message.clone()));
     Box::new(match state.status {
         // A plugin's form for the second factor may call itself #loginform, so this comes first.
@@ -191,9 +270,18 @@ fn login_error(state: &PageState, site: &SiteUrl) -> Box<StepError> {
         _ if state.challenge => {
             StepError::new(Code::EdgeChallenge, "A firewall stopped the login to check our browser.")
         }
-        _ if state.error.is_some() => StepError::new(
-            Code::AuthBadCredentials,
-            format!("The site rejected the login; one attempt was made.{says}"),
+        _ if state.error.is_some() => {
+            let hint = if is_application_password(login.password.expose_secret()) {
+                " The password looks like an application password, which the login form does not accept."
+            } else {
+                ""
+            };
+            let detail = format!("The site rejected the login; one attempt was made.{hint}{says}");
+            StepError::new(Code::AuthBadCredentials, detail)
+        }
+        429 | 502..=504 if state.by_server => StepError::new(
+            Code::SiteUnreachable,
+            format!("The web server returned {} to the login: it is overloaded.", state.status),
         ),
         403 | 429 | 503 if !state.form => StepError::new(
             Code::AuthLockedOut,
@@ -218,17 +306,37 @@ fn login_error(state: &PageState, site: &SiteUrl) -> Box<StepError> {
     })
 }
 
+/// Whether a password has the form of an application password: 24 letters and digits in six groups
+/// (WP_Application_Passwords::chunk_password()).
+fn is_application_password(password: &str) -> bool {
+    let groups: Vec<&str> = password.trim().split(' ').collect();
+    groups.len() == 6 && groups.iter().all(|g| g.len() == 4 && g.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+fn is_session(cookie: &Cookie) -> bool {
+    cookie.name.starts_with(SESSION_COOKIE) && !cookie.value.is_empty()
+}
+
+async fn has_session(browser: &dyn Browser, site: &SiteUrl) -> StepResult<bool> {
+    Ok(cookies_of(browser, site).await?.iter().any(is_session))
+}
+
+/// The browser's cookies for the site.
+async fn cookies_of(browser: &dyn Browser, site: &SiteUrl) -> StepResult<Vec<Cookie>> {
+    let host = site.url().host_str().unwrap_or_default();
+    let mut cookies = browser.cookies().await?;
+    cookies.retain(|cookie| {
+        let domain = cookie.domain.trim_start_matches('.');
+        host == domain || host.ends_with(&format!(".{domain}"))
+    });
+    Ok(cookies)
+}
+
 /// Copies the site's cookies; returns whether they contain a session.
 async fn copy_cookies(browser: &dyn Browser, http: &SiteClient, site: &SiteUrl) -> StepResult<bool> {
-    let host = site.url().host_str().unwrap_or_default();
     let mut session = false;
-    for cookie in browser.cookies().await? {
-        let domain = cookie.domain.trim_start_matches('.');
-        if host != domain && !host.ends_with(&format!(".{domain}")) {
-            continue;
-        }
-        // From wp-includes/default-constants.php; the rest of the name is a hash of the site's address.
-        session |= cookie.name.starts_with("wordpress_logged_in_");
+    for cookie in cookies_of(browser, site).await? {
+        session |= is_session(&cookie);
         let secure = if cookie.secure { "; Secure" } else { "" };
         http.add_cookie(
             &format!("{}={}; Path={}{secure}", cookie.name, cookie.value, cookie.path),
@@ -236,4 +344,19 @@ async fn copy_cookies(browser: &dyn Browser, http: &SiteClient, site: &SiteUrl) 
         );
     }
     Ok(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_password_is_recognised_by_its_form() {
+        assert!(is_application_password("abcd EFGH 1234 ijkl MNOP 5678"));
+        for other in
+            ["abcd EFGH 1234 ijkl MNOP", "abcd EFGH 1234 ijkl MNOP 567!", "correct horse battery staple", ""]
+        {
+            assert!(!is_application_password(other), "{other}");
+        }
+    }
 }

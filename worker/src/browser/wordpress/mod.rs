@@ -5,6 +5,7 @@ mod admin_session;
 mod application_passwords;
 mod install;
 mod login;
+mod logout;
 mod migrator_settings;
 mod rest;
 mod site_discovery;
@@ -20,6 +21,7 @@ pub(crate) use application_passwords::{
 };
 pub(crate) use install::{PLUGINS_PAGE, install as install_migrator, plugin_row};
 pub(crate) use login::log_in;
+pub(crate) use logout::log_out;
 pub(crate) use migrator_settings::{open as open_migrator, status as migrator_status};
 pub(crate) use site_discovery::{discover as discover_site, is_wordpress};
 

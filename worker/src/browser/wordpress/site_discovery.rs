@@ -57,16 +57,12 @@ fn classify(response: &SiteResponse, site: &SiteUrl) -> LoginPage {
     match response.status {
         // A browser may pass the challenge.
         _ if response.is_challenge() => LoginPage::Here,
-        401 if response.header("www-authenticate").is_some() => {
-            LoginPage::Broken(Box::new(StepError::shown(
-                Code::HttpAuthRequired,
-                "The web server asks for a user and password of its own before it shows the login page.",
-                response,
-            )))
-        }
-        403 | 406 | 429 => LoginPage::Here,
-        500.. => LoginPage::Broken(server_error(response)),
-        _ => LoginPage::Missing,
+        403 | 406 => LoginPage::Here,
+        429 if !response.is_by_server() => LoginPage::Here,
+        _ => match status_error(response) {
+            Some(error) => LoginPage::Broken(error),
+            None => LoginPage::Missing,
+        },
     }
 }
 
@@ -98,6 +94,24 @@ fn elsewhere(to: &Url, response: &SiteResponse) -> Box<StepError> {
     let to = SiteUrl::parse(base.as_str()).map_or_else(|_| base.to_string(), |s| s.to_string());
     let detail = format!("The login page of this address is at {to}, which is another site to us.");
     Box::new(StepError::shown(Code::Redirected, detail, response).with("to", to))
+}
+
+/// What a status says that means the same for every page, before and after the login.
+pub(super) fn status_error(response: &SiteResponse) -> Option<Box<StepError>> {
+    match response.status {
+        401 if response.header("www-authenticate").is_some() => Some(Box::new(StepError::shown(
+            Code::HttpAuthRequired,
+            format!("The web server asks for a user and password of its own at {}.", response.url.path()),
+            response,
+        ))),
+        429 if response.is_by_server() => Some(Box::new(StepError::shown(
+            Code::SiteUnreachable,
+            "The web server returned 429: it admits no more requests for the moment.",
+            response,
+        ))),
+        500.. => Some(server_error(response)),
+        _ => None,
+    }
 }
 
 /// What an error of the server means.
