@@ -54,7 +54,7 @@ macro_rules! codes {
 codes! {
     // Codes of failed tasks. They have no HTTP status, because the request for the task was valid.
     AuthBadCredentials "AUTH_BAD_CREDENTIALS" None, Never, "The site rejected the login",
-        "Check the user name and the password by logging in with a browser, then run the task again with the right password.";
+        "Read what the site says; if it is about the user or the password, check both by logging in with a browser, then run the task again with the right password.";
     AuthUnanswered "AUTH_UNANSWERED" None, Never, "The site did not respond to the login",
         "Check whether the site is slow or down and log in once with a browser, then run the task again.";
     AuthLockedOut "AUTH_LOCKED_OUT" None, Never, "The site has locked the login",
