@@ -101,6 +101,13 @@ fn has_line_breaks(text: &[u8], left: usize, right: usize) -> bool {
 }
 
 impl Base64Span {
+    /// Whether the data begins where its text says so: after another character, or at the start of a text that is
+    /// whole. In `/aHR0cDov`, the slash may belong to it.
+    pub(crate) fn is_delimited(&self, text: &[u8], is_whole: bool) -> bool {
+        let before = self.data.start.checked_sub(1).map(|at| text[at]);
+        before.map_or(is_whole, |byte| !is_base64_char(byte))
+    }
+
     /// Re-encodes the span, starting with the first group that an edit changes.
     pub(crate) fn write_edits(
         &self,

@@ -54,7 +54,7 @@ impl ValueRewriter<'_> {
             self.report.add_malformed(Malformed::TooDeep);
             return self.report_unreplaced_hits(&frame, hits, UnreplacedReason::Malformed);
         }
-        if !hits.is_empty() && binary::has_format_mark(frame.text) {
+        if frame.is_whole && !hits.is_empty() && binary::has_format_mark(frame.text) {
             return self.report_unreplaced_hits(&frame, hits, UnreplacedReason::Binary);
         }
         let mut state = ScanState {
@@ -278,7 +278,8 @@ impl ValueRewriter<'_> {
             }
             Base64Match::Span(span) => {
                 let bytes = base64::decode(&text[span.data.clone()]);
-                let inner = self.rewrite_base64(&state.frame, &bytes);
+                let is_whole = span.is_delimited(text, state.frame.is_whole);
+                let inner = self.rewrite_base64(&state.frame, &bytes, is_whole);
                 if inner.is_empty() {
                     // Text that only looks like base64 may end with a host: `…b2s//example.com`.
                     state.base64_until = span.end;

@@ -68,15 +68,17 @@ pub(crate) struct Frame<'t> {
     pub(crate) base: usize,
     pub(crate) depth: usize,
     pub(crate) within: Layers,
+    /// Whether the text begins where a value, a string or base64 begins, rather than anywhere in another text.
+    pub(crate) is_whole: bool,
 }
 
 impl<'t> Frame<'t> {
     fn part(&self, part: Range<usize>, encoding: Encoding) -> Self {
-        Frame { base: self.base + part.start, ..self.below(&self.text[part], encoding) }
+        Frame { base: self.base + part.start, ..self.below(&self.text[part], encoding, true) }
     }
 
-    fn below<'d>(&self, text: &'d [u8], encoding: Encoding) -> Frame<'d> {
-        Frame { text, base: 0, depth: self.depth + 1, within: self.within.with(encoding) }
+    fn below<'d>(&self, text: &'d [u8], encoding: Encoding, is_whole: bool) -> Frame<'d> {
+        Frame { text, base: 0, depth: self.depth + 1, within: self.within.with(encoding), is_whole }
     }
 }
 
@@ -104,7 +106,7 @@ impl<'r> ValueRewriter<'r> {
         let Scratch { hits, found, free_layers } = scratch;
         let mut this = Self { rewriter, report, hits, found, free_layers, replaced: Replaced::default() };
         let mut layer = this.free_layers.pop().unwrap_or_default();
-        let frame = Frame { text: value, base: 0, depth: 0, within: Layers::default() };
+        let frame = Frame { text: value, base: 0, depth: 0, within: Layers::default(), is_whole: true };
         this.find_and_rewrite(frame, Some(first), &mut layer.edits);
         let new = (!layer.edits.is_empty()).then(|| apply(&layer.edits));
         layer.clear();
@@ -204,7 +206,9 @@ impl<'r> ValueRewriter<'r> {
                 self.hits.push(Hit { at: range.start, end: range.end, kind });
             }
         }
-        self.rewrite_text(frame.below(&layer.decoded.bytes, encoding), first, &mut layer.edits);
+        // Only a string begins at a certain offset: other encoded parts begin after the last hit.
+        let is_string = matches!(encoding, Encoding::Php | Encoding::Json);
+        self.rewrite_text(frame.below(&layer.decoded.bytes, encoding, is_string), first, &mut layer.edits);
         self.hits.truncate(first);
         let written = Written { text: frame.text, range: part, base: frame.base };
         codec.write_edits(written, &layer.decoded, &layer.edits, out);
@@ -220,10 +224,10 @@ impl<'r> ValueRewriter<'r> {
         self.free_layers.push(layer);
     }
 
-    /// Rewrites decoded base64 and returns its edits.
-    pub(crate) fn rewrite_base64(&mut self, frame: &Frame<'_>, bytes: &[u8]) -> Edits {
+    /// Rewrites decoded base64 and returns its edits. `is_whole`: it begins where the data does.
+    pub(crate) fn rewrite_base64(&mut self, frame: &Frame<'_>, bytes: &[u8], is_whole: bool) -> Edits {
         let mut edits = Edits::default();
-        self.find_and_rewrite(frame.below(bytes, Encoding::Base64), None, &mut edits);
+        self.find_and_rewrite(frame.below(bytes, Encoding::Base64, is_whole), None, &mut edits);
         edits
     }
 
