@@ -17,4 +17,5 @@ mod static_file;
 pub use cgi_params::server_params;
 pub use directory::{Backend, BackendState, CloneDirectory, NoBackend};
 pub use request_body::MAX_BODY_BYTES;
+pub use resource::is_hidden;
 pub use server::{ProxyOptions, serve};

@@ -44,7 +44,7 @@ pub(crate) fn find(tree: &Path, path: &PathNames, owner: Owner) -> io::Result<Re
     walk.read_rules()?;
     let mut at = PathBuf::new();
     for (index, name) in path.names.iter().enumerate() {
-        if is_hidden(name, index) {
+        if is_hidden_name(name, index) {
             return Ok(Resource::Hidden);
         }
         let last = index + 1 == path.names.len();
@@ -159,8 +159,18 @@ fn is_absent(error: &io::Error) -> bool {
     absent.contains(&error.kind()) || matches!(Errno::from_io_error(error), Some(Errno::LOOP | Errno::NXIO))
 }
 
+/// Whether a file of a clone, by its path, is not served because of a name in it, other than the configuration of Apache, which
+/// no server serves.
+#[must_use]
+pub fn is_hidden(path: &[u8]) -> bool {
+    let mut names = path.split(|byte| *byte == b'/').map(OsStr::from_bytes);
+    let is_in_hidden = names.clone().enumerate().any(|(depth, name)| is_hidden_name(name, depth));
+    let Some(last) = names.next_back() else { return false };
+    !last.as_bytes().starts_with(b".ht") && (is_in_hidden || is_code(last) && !is_script(last))
+}
+
 /// Dot files and everything in dot folders, except `/.well-known/` (RFC 8615).
-fn is_hidden(name: &OsStr, depth: usize) -> bool {
+fn is_hidden_name(name: &OsStr, depth: usize) -> bool {
     name.as_bytes().starts_with(b".") && !(depth == 0 && name == ".well-known")
 }
 
@@ -274,6 +284,28 @@ mod tests {
             ("/up/linked/outside.txt", "run index.php"),
         ] {
             assert_eq!(found(&tree, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_served_are_known_by_their_paths() {
+        for (path, hidden) in [
+            ("2024/a.jpg", false),
+            ("dist/.vite/manifest.json", true),
+            (".hidden", true),
+            (".htaccess", false),
+            ("private/.htpasswd", false),
+            ("x/x.php", false),
+            ("x/x.inc", true),
+            ("x/x.php.bak", true),
+            ("x/x.php.jpg", false),
+            ("x/.well-known/a.txt", true),
+            (".well-known/a.txt", false),
+            ("x/wp-config.php", false),
+            ("x/wp-config.txt", true),
+            ("", false),
+        ] {
+            assert_eq!(is_hidden(path.as_bytes()), hidden, "{path}");
         }
     }
 

@@ -25,6 +25,7 @@ mod rows;
 mod signing;
 mod stream;
 mod transport;
+mod uploads_folder;
 
 pub use adaptive_batch::{AdaptiveBatch, Budget};
 pub use client::{Client, Definitions, Status};
@@ -42,7 +43,7 @@ pub use import::{
     Adjustment, AllowedContent, DefineResult, Import, JobInfo, JobLimits, JobOptions, LoadResult,
     RejectedFile, RejectedObject, SANDBOX_PLUGIN_FILE, StoreResult, TableProgress,
 };
-pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, WordPress};
+pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, Uploads, WordPress};
 pub use outgoing::{FileBatch, OutgoingPart, PartKind, RowChunk};
 pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
 pub use removal::RemovalReport;
@@ -52,3 +53,4 @@ pub use rows::{
 };
 pub use signing::{Key, KeyError, Request};
 pub use stream::{IndexStream, RowStream, StagedIndex};
+pub use uploads_folder::is_uploads_folder;

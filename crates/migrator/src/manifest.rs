@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The maximum length of a version, a name or a setting, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 255;
@@ -16,6 +17,9 @@ const MAX_PREFIX_BYTES: usize = 64;
 const MAX_LISTED: usize = 10_000;
 /// The maximum number of roots; there are five.
 const MAX_ROOTS: usize = 16;
+/// The maximum number of constants, and of bytes of a constant's value.
+const MAX_CONSTANTS: usize = 200;
+const MAX_CONSTANT_BYTES: usize = 1024;
 
 /// The response of the route `manifest`. The README describes the fields.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -36,10 +40,22 @@ pub struct Manifest {
     pub limits: Limits,
     /// Address of the content folder.
     pub content_url: String,
+    /// Address of the plugins; older migrators do not report it.
+    #[serde(default)]
+    pub plugins_url: String,
+    /// Address of the must-use plugins.
+    #[serde(default)]
+    pub mu_plugins_url: String,
     /// Address of the uploads.
     pub uploads_url: String,
     /// WordPress' folder as configured, with a trailing slash.
     pub abspath: String,
+    /// The content folder as configured.
+    #[serde(default)]
+    pub content_dir: String,
+    /// The uploads.
+    #[serde(default)]
+    pub uploads: Uploads,
     /// Ids of posts whose pages show what the site looks like: the newest of each type, and a shop's pages.
     #[serde(default)]
     pub sample_posts: Vec<u64>,
@@ -67,6 +83,16 @@ pub struct WordPress {
     pub charset: String,
     /// `DB_COLLATE`.
     pub collation: String,
+    /// The character set of WordPress' connection to its database; empty if unknown.
+    #[serde(default)]
+    pub connection: String,
+    /// Constants of its own that wp-config.php and what it loads define: booleans, integers and texts. No secret and no path is
+    /// among them.
+    #[serde(default)]
+    pub constants: BTreeMap<String, Value>,
+    /// The names of others, with the reason why they are not among [`Self::constants`], such as `secret`.
+    #[serde(default)]
+    pub constants_left: BTreeMap<String, String>,
     /// Active plugins.
     pub plugins: Vec<Plugin>,
     /// The parent theme, or the theme.
@@ -83,6 +109,21 @@ pub struct WordPress {
     pub drop_ins: Vec<String>,
     /// `WP_ENVIRONMENT_TYPE`.
     pub environment: String,
+}
+
+/// The uploads of a site. Their folder may have been another one before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Uploads {
+    /// Their folder as configured (`wp_upload_dir()`); empty if unknown.
+    pub dir: String,
+    /// Whether the folder `uploads` of the content exists and is another one.
+    pub has_usual_dir: bool,
+    /// The option `upload_path`.
+    pub path_option: String,
+    /// The option `upload_url_path`.
+    pub url_option: String,
+    /// Files of the oldest and newest attachments that do not exist.
+    pub missing: Vec<String>,
 }
 
 /// An active plugin.
@@ -173,17 +214,20 @@ impl Manifest {
             roots,
             other_prefixes,
             sample_posts,
+            uploads,
             limits: _,
             ..
         } = self;
+        let addresses = [&self.content_url, &self.plugins_url, &self.mu_plugins_url, &self.uploads_url];
         let roots_are_short = roots.len() <= MAX_ROOTS
             && roots.iter().all(|(name, root)| {
                 name.len() <= MAX_NAME_BYTES
                     && root.path.as_ref().is_none_or(|path| path.len() <= MAX_PATH_BYTES)
             });
         are_short([plugin_version], MAX_NAME_BYTES)
-            && are_short([&self.content_url, &self.uploads_url], MAX_ADDRESS_BYTES)
-            && are_short([&self.abspath], MAX_PATH_BYTES)
+            && are_short(addresses, MAX_ADDRESS_BYTES)
+            && are_short([&self.abspath, &self.content_dir], MAX_PATH_BYTES)
+            && uploads.is_bounded()
             && is_short_list(other_prefixes, MAX_NAME_BYTES)
             && sample_posts.len() <= MAX_LISTED
             && roots_are_short
@@ -196,11 +240,15 @@ impl Manifest {
 
 impl WordPress {
     fn is_bounded(&self) -> bool {
-        let Self {
-            version, requires_php, locale, charset, collation, template, stylesheet, environment, ..
-        } = self;
-        let texts = [version, requires_php, locale, charset, collation, template, stylesheet, environment];
+        let Self { version, requires_php, locale, charset, collation, connection, .. } = self;
+        let Self { template, stylesheet, environment, constants, constants_left, .. } = self;
+        let texts = [version, requires_php, locale, charset, collation, connection];
         are_short(texts, MAX_NAME_BYTES)
+            && are_short([template, stylesheet, environment], MAX_NAME_BYTES)
+            && constants.len().max(constants_left.len()) <= MAX_CONSTANTS
+            && are_short(constants.keys().chain(constants_left.keys()), MAX_NAME_BYTES)
+            && are_short(constants_left.values(), MAX_NAME_BYTES)
+            && constants.values().all(is_constant)
             && are_short([&self.site_url, &self.home_url], MAX_ADDRESS_BYTES)
             && is_prefix(&self.prefix)
             && self.plugins.len() <= MAX_LISTED
@@ -210,6 +258,29 @@ impl WordPress {
             && is_short_list(&self.drop_ins, MAX_NAME_BYTES)
             && is_short_list(&self.missing_themes, MAX_NAME_BYTES)
             && is_short_list(&self.must_use_plugins, MAX_NAME_BYTES)
+    }
+}
+
+impl WordPress {
+    /// The `DB_CHARSET` by which a copy reads the database's bytes as this site does. Where wp-config.php says nothing, or
+    /// something that the connection does not follow, it is the connection's.
+    #[must_use]
+    pub fn effective_charset(&self) -> &str {
+        // WordPress makes utf8mb4 of utf8 where the server has it.
+        let family = |name: &str| if name.starts_with("utf8") { "utf8".to_owned() } else { name.to_owned() };
+        match self.connection.as_str() {
+            "" => &self.charset,
+            connection if family(connection) == family(&self.charset) => &self.charset,
+            "utf8mb3" => "utf8",
+            connection => connection,
+        }
+    }
+}
+
+impl Uploads {
+    fn is_bounded(&self) -> bool {
+        are_short([&self.dir, &self.path_option, &self.url_option], MAX_PATH_BYTES)
+            && is_short_list(&self.missing, MAX_PATH_BYTES)
     }
 }
 
@@ -225,6 +296,15 @@ impl Database {
 /// Whether a text is a prefix that WordPress accepts (`wpdb::set_prefix()`).
 fn is_prefix(text: &str) -> bool {
     text.len() <= MAX_PREFIX_BYTES && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether a value can be that of a constant.
+fn is_constant(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.len() <= MAX_CONSTANT_BYTES,
+        Value::Number(number) => number.is_i64(),
+        value => value.is_boolean(),
+    }
 }
 
 /// Whether every text has at most so many bytes.

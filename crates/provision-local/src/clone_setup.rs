@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use wpclone_provision::{Isolation, ProvisionError, SourceFacts};
+use wpclone_provision::{CloneInfo, Isolation, ProvisionError, SourceFacts};
 
 use crate::blocking::run_blocking;
+use crate::database_admin::DatabaseAdmin;
 use crate::database_relay::DatabaseRelay;
 use crate::database_server::{DatabaseServer, DatabaseServers};
 use crate::error::failed;
@@ -17,6 +18,7 @@ use crate::local_clone::{CloneProcesses, LocalClone};
 use crate::php_fpm;
 use crate::secrets::Secrets;
 use crate::shared_database::SharedDatabase;
+use crate::source_config::SourceConfig;
 use crate::stored::ReadError;
 use crate::template::{TEMPLATE_USER, Template};
 use crate::wordpress;
@@ -65,12 +67,8 @@ impl CloneSetup {
         secrets: &Secrets,
     ) -> Result<(), ProvisionError> {
         let info = entry.info();
-        let admin = match info.isolation {
-            Isolation::Shared => Some(self.shared.admin()),
-            Isolation::Dedicated => processes.database.as_ref().map(DatabaseServer::admin),
-        };
         let operation = "the database cannot be created";
-        let admin = admin.ok_or_else(|| ProvisionError::internal(operation, "its server does not run"))?;
+        let admin = self.database_admin(&info, processes, operation)?;
         let name = info.name.as_str();
         let loaded = async {
             admin.create(name, &secrets.database_password).await?;
@@ -79,16 +77,33 @@ impl CloneSetup {
         loaded.await.map(drop).map_err(failed(operation))
     }
 
+    /// The administration of the server that a clone's database is on.
+    fn database_admin<'a>(
+        &'a self,
+        info: &CloneInfo,
+        processes: &'a CloneProcesses,
+        operation: &'static str,
+    ) -> Result<&'a DatabaseAdmin, ProvisionError> {
+        let admin = match info.isolation {
+            Isolation::Shared => Some(self.shared.admin()),
+            Isolation::Dedicated => processes.database.as_ref().map(DatabaseServer::admin),
+        };
+        admin.ok_or_else(|| ProvisionError::internal(operation, "its server does not run"))
+    }
+
     /// Writes wp-config.php.
     pub(crate) async fn write_config(
         &self,
         entry: &LocalClone,
+        processes: &CloneProcesses,
         secrets: &Secrets,
     ) -> Result<(), ProvisionError> {
-        let info = entry.info();
+        let (info, operation) = (entry.info(), "wp-config.php cannot be written");
+        let admin = self.database_admin(&info, processes, operation)?;
         let config = WpConfig {
             url: &info.url,
             table_prefix: &info.table_prefix,
+            source: &SourceConfig::new(&info.facts, admin).await.map_err(failed(operation))?,
             username: &info.username,
             database: info.name.as_str(),
             database_socket: &entry.paths.database_socket(),
@@ -97,7 +112,7 @@ impl CloneSetup {
         };
         let user = self.host.users.of_slot(entry.slot());
         let written = wp_config::write(&entry.paths, &config, user, &self.host.lock).await;
-        written.map_err(failed("wp-config.php cannot be written"))
+        written.map_err(failed(operation))
     }
 
     /// Whether all programs of the clone run.

@@ -180,7 +180,7 @@ impl Creator {
         let secrets = secrets.map_err(failed("WordPress cannot be copied"))?;
         let copied = begun.elapsed();
         setup.create_database(entry, processes, template, &secrets).await?;
-        setup.write_config(entry, &secrets).await?;
+        setup.write_config(entry, processes, &secrets).await?;
         let loaded = begun.elapsed();
         setup.ensure_running(entry, processes).await?;
         setup.grant_access(entry, &secrets).await?;

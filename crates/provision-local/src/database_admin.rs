@@ -118,6 +118,14 @@ impl DatabaseAdmin {
         dropped
     }
 
+    /// Whether a connection can have this character set and, if it is not empty, this collation: both are letters, digits and
+    /// underscores.
+    pub(crate) async fn accepts_charset(&self, charset: &str, collation: &str) -> bool {
+        // As WordPress does.
+        let collate = if collation.is_empty() { String::new() } else { format!(" COLLATE {collation}") };
+        self.query(&format!("SET NAMES {charset}{collate}")).await.is_ok()
+    }
+
     /// Ends all connections of a user and refuses new ones. Of a missing user this succeeds.
     pub(crate) async fn lock_account(&self, name: &str) -> io::Result<()> {
         let sql = format!(

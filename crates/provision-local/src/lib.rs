@@ -50,6 +50,7 @@ mod seccomp;
 mod secrets;
 mod shared_database;
 mod slots;
+mod source_config;
 mod state_dir;
 mod stop_clone;
 mod stored;

@@ -53,8 +53,8 @@ impl SourceMatcher {
         }
         if new_database {
             self.setup.create_database(entry, &processes, &template, &secrets).await?;
-            self.setup.write_config(entry, &secrets).await?;
         }
+        self.setup.write_config(entry, &processes, &secrets).await?;
         self.setup.ensure_running(entry, &mut processes).await?;
         self.setup.grant_access(entry, &secrets).await?;
         entry.set_serving(true);

@@ -10,7 +10,7 @@ use crate::files::write_atomically;
 use crate::stored::{self, ReadError};
 
 /// The version of `clone.json`. It changes with every field and variant that is added, removed or changed.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A clone's record.
 #[derive(Debug, Clone, Serialize, Deserialize)]

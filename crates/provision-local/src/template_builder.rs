@@ -19,6 +19,7 @@ use crate::host::Host;
 use crate::php_fpm;
 use crate::random::random_hex;
 use crate::secrets::Secrets;
+use crate::source_config::SourceConfig;
 use crate::template::{self, TEMPLATE_PREFIX, TEMPLATE_URL, TEMPLATE_USER, Template};
 use crate::tree;
 use crate::users::{Ids, chown};
@@ -129,6 +130,7 @@ impl TemplateBuilder<'_> {
         let config = WpConfig {
             url: TEMPLATE_URL,
             table_prefix: TEMPLATE_PREFIX,
+            source: &SourceConfig::default(),
             username: TEMPLATE_USER,
             database: TEMPLATE_SCHEMA,
             database_socket: &paths.database_socket(),

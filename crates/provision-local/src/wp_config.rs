@@ -12,6 +12,7 @@ use wpclone_provision::clone_runtime::SANDBOX_PLUGIN_FILE;
 use crate::clone_paths::{ClonePaths, new_file};
 use crate::random::random_hex;
 use crate::secrets::Secrets;
+use crate::source_config::{SourceConfig, php_string};
 use crate::state_dir::StateLock;
 use crate::users::Ids;
 
@@ -22,6 +23,8 @@ pub(crate) const DEFAULT_TABLE_PREFIX: &str = "wp_";
 pub(crate) struct WpConfig<'a> {
     pub(crate) url: &'a str,
     pub(crate) table_prefix: &'a str,
+    /// What its source's wp-config.php says.
+    pub(crate) source: &'a SourceConfig,
     /// The administrator's login name.
     pub(crate) username: &'a str,
     pub(crate) database: &'a str,
@@ -53,8 +56,8 @@ fn wp_config(paths: &ClonePaths, config: &WpConfig<'_>) -> io::Result<String> {
     define("DB_USER", &php_string(config.database));
     define("DB_PASSWORD", &php_string(config.secrets.database_password.expose_secret()));
     define("DB_HOST", &php_string(&format!("localhost:{}", config.database_socket.display())));
-    define("DB_CHARSET", "'utf8mb4'");
-    define("DB_COLLATE", "''");
+    define("DB_CHARSET", &php_string(&config.source.charset));
+    define("DB_COLLATE", &php_string(&config.source.collation));
     for key in ["AUTH", "SECURE_AUTH", "LOGGED_IN", "NONCE"] {
         define(&format!("{key}_KEY"), &php_string(&random_hex::<32>()?));
         define(&format!("{key}_SALT"), &php_string(&random_hex::<32>()?));
@@ -73,6 +76,13 @@ fn wp_config(paths: &ClonePaths, config: &WpConfig<'_>) -> io::Result<String> {
     define("WPCLONE_LOGIN", &php_string(&paths.login().display().to_string()));
     define("WPCLONE_LOGIN_KEY", &php_string(config.secrets.login_key.expose_secret()));
     define("WPCLONE_LOGIN_USER", &php_string(config.username));
+    if let Some(folder) = &config.source.uploads {
+        // It overrides the options `upload_path` and `upload_url_path`.
+        define("UPLOADS", &php_string(folder));
+    }
+    for (name, value) in &config.source.constants {
+        define(name, value);
+    }
     let tree = php_string(&format!("{}/", paths.tree().display()));
     let _ = write!(
         text,
@@ -81,11 +91,6 @@ fn wp_config(paths: &ClonePaths, config: &WpConfig<'_>) -> io::Result<String> {
         php_string(config.table_prefix),
     );
     Ok(text)
-}
-
-/// A PHP string literal.
-fn php_string(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 /// Whether this can be a table prefix: WordPress' installer accepts it, and the longest table names still fit.
@@ -105,10 +110,5 @@ mod tests {
         for bad in ["", "wp-", "wp_'; --", "wp`", "w\u{fc}_", &"a".repeat(33)] {
             assert!(!is_table_prefix(bad), "{bad}");
         }
-    }
-
-    #[test]
-    fn strings_are_escaped_for_php() {
-        assert_eq!(php_string("a'b\\c"), r"'a\'b\\c'");
     }
 }

@@ -1,8 +1,11 @@
 //! What a provisioner takes and returns.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{CloneName, CloneProblem, Isolation, Phase, SiteUrl, TaskId};
 
@@ -19,6 +22,15 @@ pub struct SourceFacts {
     pub php: Option<String>,
     /// PHP's limits.
     pub limits: PhpLimits,
+    /// `DB_CHARSET`, by which WordPress reads the bytes of its database; without one, or with one that the clone's database
+    /// does not know, it is `utf8mb4`.
+    pub charset: Option<String>,
+    /// `DB_COLLATE`; none if the clone's database does not have it.
+    pub collation: Option<String>,
+    /// The folder of the uploads below WordPress, if it is not the usual one.
+    pub uploads: Option<String>,
+    /// Constants of wp-config.php: booleans, integers and texts. Those that the clone has itself are ignored.
+    pub constants: BTreeMap<String, Value>,
 }
 
 /// PHP's limits. Where one is absent or out of bounds, the clone has the provisioner's default.

@@ -122,6 +122,13 @@ pub struct FilesFidelity {
     pub core_files: u64,
     /// One digest over the paths and contents of all files: the same on both sides.
     pub digest: String,
+    /// Of these, files that the web server of a clone does not serve, whatever the source's does: hidden ones (`.name`), and
+    /// those that may contain code or a configuration.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hidden: u64,
+    /// The first 200 of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hidden_files: Vec<String>,
     /// Files that are not in the copy, by reason.
     pub omitted: BTreeMap<OmitReason, u64>,
     /// The first 1,000 of them.
@@ -192,6 +199,9 @@ pub struct Summary {
     pub files: u64,
     /// Size of all files.
     pub file_bytes: u64,
+    /// Files that a clone has and does not serve.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hidden_files: u64,
     /// Values that were changed.
     pub changed_values: u64,
     /// Addresses that were replaced.
@@ -258,6 +268,7 @@ impl Fidelity {
             rows: self.tables.iter().fold(0, |rows, table| rows.saturating_add(table.target_rows)),
             files: self.files.files,
             file_bytes: self.files.bytes,
+            hidden_files: self.files.hidden,
             changed_values: self.rewrite.changed_values,
             replaced_addresses: self.rewrite.replaced_addresses,
             unreplaced_addresses: self.rewrite.unreplaced.clone(),
@@ -275,6 +286,7 @@ impl Fidelity {
             .sort_by_key(|table| (table.consistent && table.adjustments.is_empty(), table.name.clone()));
         self.tables.truncate(MAX_TRUNCATED_ITEMS);
         self.files.omitted_files.truncate(MAX_TRUNCATED_ITEMS);
+        self.files.hidden_files.truncate(MAX_TRUNCATED_ITEMS);
         self.omitted_tables.truncate(MAX_TRUNCATED_ITEMS);
         self.rewrite.unreplaced_samples.truncate(MAX_SUMMARY_ITEMS);
         for list in [&mut self.warnings, &mut self.omitted_views_and_triggers, &mut self.deactivated_plugins]

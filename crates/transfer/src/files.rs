@@ -24,6 +24,13 @@ const MAX_FETCH_BYTES: u32 = 3 << 20;
 const MAX_READS: u32 = 3;
 /// The most omitted files that are reported by name.
 const MAX_OMITTED_FILES: usize = 1000;
+/// The most files that are not served and reported by name.
+const MAX_HIDDEN_FILES: usize = 200;
+
+/// A path as the report has it: invalid UTF-8 is replaced.
+fn reported_path(root: Root, path: &[u8]) -> String {
+    format!("{root:?}/{}", String::from_utf8_lossy(path))
+}
 
 async fn store(
     import: &Import,
@@ -41,6 +48,10 @@ pub(crate) struct FilesTransfer<'a> {
     pub(crate) source: &'a Client,
     pub(crate) import: &'a Import,
     pub(crate) budget_ms: u32,
+    /// Whether the target's web server does not serve a file of this path, because of its name.
+    pub(crate) hides: fn(&[u8]) -> bool,
+    /// Whether the content's folder `uploads` is left out, because the target has others there.
+    pub(crate) omits_usual_uploads: bool,
     pub(crate) progress: &'a TransferProgress,
     pub(crate) cancel: &'a CancellationToken,
 }
@@ -53,10 +64,16 @@ struct Sent {
 }
 
 impl Sent {
-    fn count(&mut self, root: Root, path: &[u8], size: u64, digest: ContentDigest) {
+    fn count(&mut self, root: Root, path: &[u8], size: u64, digest: ContentDigest, is_hidden: bool) {
         self.sum.add(root, path, size, digest);
         self.fidelity.files += 1;
         self.fidelity.bytes = self.fidelity.bytes.saturating_add(size);
+        if is_hidden {
+            self.fidelity.hidden += 1;
+            if self.fidelity.hidden_files.len() < MAX_HIDDEN_FILES {
+                self.fidelity.hidden_files.push(reported_path(root, path));
+            }
+        }
     }
 }
 
@@ -101,6 +118,9 @@ impl FilesTransfer<'_> {
             all.fidelity.files += fidelity.files;
             all.fidelity.bytes = all.fidelity.bytes.saturating_add(fidelity.bytes);
             all.fidelity.resumed_files += fidelity.resumed_files;
+            all.fidelity.hidden += fidelity.hidden;
+            let room = MAX_HIDDEN_FILES.saturating_sub(all.fidelity.hidden_files.len());
+            all.fidelity.hidden_files.extend(fidelity.hidden_files.into_iter().take(room));
             if *root == Root::Core {
                 all.fidelity.core_files = fidelity.files;
             }
@@ -162,6 +182,10 @@ impl RootTransfer<'_> {
                 while let Some(gone) = staged.before(&entry.path).await? {
                     self.add_small(&gone, PartKind::Deleted).await?;
                 }
+                if self.is_taken(&entry.path) {
+                    self.omit(&entry.path, OmitReason::RefusedByTarget, "uploads".to_owned());
+                    continue;
+                }
                 let before = staged.take(&entry.path);
                 if entry.kind == EntryKind::File && staged.is_in(&entry.path) {
                     let path = String::from_utf8_lossy(&entry.path);
@@ -198,9 +222,16 @@ impl RootTransfer<'_> {
         self.send().await
     }
 
+    /// Whether the target has other files in this place.
+    fn is_taken(&self, path: &[u8]) -> bool {
+        let is_below = || path.strip_prefix(b"uploads").is_some_and(|rest| matches!(rest.first(), None | Some(b'/')));
+        self.files.omits_usual_uploads && self.root == Root::Content && is_below()
+    }
+
     /// Counts a file that an earlier attempt sent.
     fn resume_file(&mut self, entry: &Entry, digest: ContentDigest) {
-        self.sent.count(self.root, &entry.path, entry.size, digest);
+        let is_hidden = (self.files.hides)(&entry.path);
+        self.sent.count(self.root, &entry.path, entry.size, digest, is_hidden);
         self.sent.fidelity.resumed_files += 1;
         self.files.progress.skip_file(entry.size);
     }
@@ -325,7 +356,8 @@ impl RootTransfer<'_> {
         }
         for (path, size, digest) in complete {
             if !self.refused.contains(&path) {
-                self.sent.count(self.root, &path, size, digest);
+                let is_hidden = (self.files.hides)(&path);
+                self.sent.count(self.root, &path, size, digest, is_hidden);
             }
         }
     }
@@ -334,9 +366,8 @@ impl RootTransfer<'_> {
         let fidelity = &mut self.sent.fidelity;
         *fidelity.omitted.entry(why).or_default() += 1;
         if fidelity.omitted_files.len() < MAX_OMITTED_FILES {
-            let path = format!("{:?}/{}", self.root, String::from_utf8_lossy(path));
             fidelity.omitted_files.push(OmittedFile {
-                path,
+                path: reported_path(self.root, path),
                 reason: why,
                 detail: note.chars().take(100).collect(),
             });

@@ -3,6 +3,7 @@
 mod active_plugins;
 mod checkpoint;
 mod column_rule;
+mod configuration;
 mod create_statement;
 mod error;
 mod existing_content;
@@ -24,6 +25,7 @@ mod table_definition;
 mod transfer;
 mod unique_columns;
 mod unsupported;
+mod uploads;
 mod wide_charset;
 
 pub use error::{PreflightFailure, TransferError};

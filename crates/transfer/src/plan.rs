@@ -9,9 +9,10 @@ use wpclone_migrator::{
 };
 use wpclone_rewrite::{FolderMapping, Options, PrefixMapping, Rewriter, SiteMapping};
 
+use crate::configuration;
 use crate::error::{PreflightFailure, TransferError};
 use crate::fidelity::Versions;
-use crate::row_transformer::OwnAddresses;
+use crate::row_transformer::OwnOptions;
 
 /// Added to `AUTO_INCREMENT`, so that rows created on the copy do not get ids that the original uses next.
 const AUTO_INCREMENT_OFFSET: u64 = 10_000;
@@ -75,7 +76,7 @@ pub(crate) struct Plan {
     pub(crate) warnings: Vec<String>,
     /// Plugins of the source that are not active in the copy.
     pub(crate) deactivated_plugins: Vec<String>,
-    pub(crate) own_addresses: OwnAddresses,
+    pub(crate) own_options: OwnOptions,
 }
 
 impl Plan {
@@ -99,14 +100,17 @@ impl Plan {
             .map_err(|e| TransferError::Preflight(PreflightFailure::InvalidAddress, format!("{e}.")))?;
         check_php_version(source, target)?;
         compare_versions(source, target, &mut warnings);
+        warnings.extend(configuration::warnings(source, target));
         let protects_login =
             |file: &String| LOGIN_PROTECTION_PLUGINS.contains(&file.split('/').next().unwrap_or_default());
         let plugins = source.wordpress.plugins.iter().map(|plugin| plugin.file.clone());
         Ok(Self {
             deactivated_plugins: plugins.filter(protects_login).collect(),
-            own_addresses: OwnAddresses {
+            own_options: OwnOptions {
                 home: target.wordpress.home_url.clone(),
-                site: target.wordpress.site_url.clone(),
+                siteurl: target.wordpress.site_url.clone(),
+                upload_path: target.uploads.path_option.clone(),
+                upload_url_path: target.uploads.url_option.clone(),
             },
             rewriter,
             prefix: (from != to).then(|| PrefixMapping::new(from, to)),
@@ -231,14 +235,16 @@ fn site_mappings(
     if from.site_url != from.home_url {
         pairs.push(SiteMapping::new(&from.site_url, &to.site_url)?);
     }
-    // Content and uploads may have URLs of their own.
-    for (from_url, to_url) in
-        [(&source.content_url, &target.content_url), (&source.uploads_url, &target.uploads_url)]
-    {
+    // Content, plugins and uploads may have URLs of their own.
+    let folders = |site: &Manifest| {
+        [&site.content_url, &site.plugins_url, &site.mu_plugins_url, &site.uploads_url].map(Clone::clone)
+    };
+    for (from_url, to_url) in folders(source).iter().zip(&folders(target)) {
         let below = |base: &str| from_url.strip_prefix(base.trim_end_matches('/')).map(str::to_owned);
         let moved = below(&from.site_url).or_else(|| below(&from.home_url));
         let same = moved.is_some_and(|rest| to_url.ends_with(&rest));
-        if !same && !pairs.is_empty() {
+        // An older migrator does not report all.
+        if !same && !from_url.is_empty() && !to_url.is_empty() {
             pairs.push(SiteMapping::new(from_url, to_url)?);
         }
     }
@@ -251,9 +257,19 @@ fn folder_mappings(source: &Manifest, target: &Manifest, warnings: &mut Vec<Stri
     let mut folders = Vec::new();
     let named =
         ["plugins", "mu-plugins", "uploads", "content"].map(|root| (path(source, root), path(target, root)));
-    let base = (Some(source.abspath.clone()), Some(target.abspath.clone()));
-    for (from, to) in named.into_iter().chain([base]) {
+    // As configured: a link may lead to the folder itself.
+    let configured = [
+        (&source.uploads.dir, &target.uploads.dir),
+        (&source.content_dir, &target.content_dir),
+        (&source.abspath, &target.abspath),
+    ];
+    let configured = configured.map(|(from, to)| (Some(from.clone()), Some(to.clone())));
+    let mut seen = HashSet::new();
+    for (from, to) in named.into_iter().chain(configured) {
         let (Some(from), Some(to)) = (from, to) else { continue };
+        if from.is_empty() || to.is_empty() || !seen.insert(from.trim_end_matches('/').to_owned()) {
+            continue;
+        }
         match FolderMapping::new(&from, &to) {
             Ok(folder) => folders.push(folder),
             Err(_) => warnings.push(format!("The folder {from} is not replaced in the database.")),
@@ -353,13 +369,13 @@ impl CoreComparison {
 pub(crate) const CONTENT_ROOTS: [Root; 4] = [Root::Content, Root::Plugins, Root::MuPlugins, Root::Uploads];
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
     /// The manifest of a site with a PHP version and a required one.
-    fn side(host: &str, php: &str, needs: &str) -> Value {
+    pub(crate) fn side(host: &str, php: &str, needs: &str) -> Value {
         json!({
             "plugin_version": "1.0.0",
             "wordpress": {

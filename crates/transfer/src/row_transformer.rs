@@ -35,13 +35,29 @@ pub(crate) enum RowAction {
     Omit(OmitReason),
 }
 
-/// The addresses of a copy.
+/// Options of a copy that say where it is itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OwnAddresses {
-    /// Of its front page: the option `home`.
+pub(crate) struct OwnOptions {
+    /// `home`: the address of its front page.
     pub(crate) home: String,
-    /// Of WordPress: the option `siteurl`.
-    pub(crate) site: String,
+    /// `siteurl`: the address of WordPress.
+    pub(crate) siteurl: String,
+    /// `upload_path`: the folder of its uploads, which receives the source's.
+    pub(crate) upload_path: String,
+    /// `upload_url_path`: their address, which replaces the source's.
+    pub(crate) upload_url_path: String,
+}
+
+impl OwnOptions {
+    /// The value of an option of this name.
+    fn value(&self, option: OwnOption) -> &str {
+        match option {
+            OwnOption::Home => &self.home,
+            OwnOption::SiteUrl => &self.siteurl,
+            OwnOption::UploadPath => &self.upload_path,
+            OwnOption::UploadUrlPath => &self.upload_url_path,
+        }
+    }
 }
 
 /// Transforms the rows of one table.
@@ -57,8 +73,8 @@ pub(crate) struct RowTransformer<'a> {
     value_column: Option<usize>,
     /// Plugins to be removed from the list of active plugins.
     deactivated: &'a [String],
-    /// The copy's own addresses, if they are known.
-    own: Option<&'a OwnAddresses>,
+    /// The copy's own options, if they are known.
+    own: Option<&'a OwnOptions>,
     /// What is known about the value of the current row.
     value_kind: ValueKind,
 }
@@ -77,12 +93,19 @@ enum ValueKind {
     Anything,
     /// The list of active plugins.
     Plugins,
-    /// The option `home`.
-    Home,
-    /// The option `siteurl`.
-    SiteUrl,
+    /// An option that says where the site is.
+    Own(OwnOption),
     /// A URL: that of a menu item.
     Address,
+}
+
+/// An option of [`OwnOptions`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnOption {
+    Home,
+    SiteUrl,
+    UploadPath,
+    UploadUrlPath,
 }
 
 impl<'a> RowTransformer<'a> {
@@ -139,8 +162,8 @@ impl<'a> RowTransformer<'a> {
         Self { deactivated, ..self }
     }
 
-    /// Gives the options `home` and `siteurl` these values.
-    pub(crate) fn at_addresses(self, own: &'a OwnAddresses) -> Self {
+    /// Gives the options that say where the site is these values.
+    pub(crate) fn with_own_options(self, own: &'a OwnOptions) -> Self {
         Self { own: Some(own), ..self }
     }
 
@@ -154,8 +177,10 @@ impl<'a> RowTransformer<'a> {
         let name = self.named.and_then(|(kind, at)| Some((kind, value(at)?)));
         self.value_kind = match name {
             Some((KeyTable::Option, b"active_plugins")) => ValueKind::Plugins,
-            Some((KeyTable::Option, b"home")) => ValueKind::Home,
-            Some((KeyTable::Option, b"siteurl")) => ValueKind::SiteUrl,
+            Some((KeyTable::Option, b"home")) => ValueKind::Own(OwnOption::Home),
+            Some((KeyTable::Option, b"siteurl")) => ValueKind::Own(OwnOption::SiteUrl),
+            Some((KeyTable::Option, b"upload_path")) => ValueKind::Own(OwnOption::UploadPath),
+            Some((KeyTable::Option, b"upload_url_path")) => ValueKind::Own(OwnOption::UploadUrlPath),
             Some((KeyTable::PostMeta, b"_menu_item_url")) => ValueKind::Address,
             _ => ValueKind::Anything,
         };
@@ -187,10 +212,9 @@ impl<'a> RowTransformer<'a> {
             ValueKind::Plugins if self.value_column == Some(column) => {
                 return named(active_plugins::without(value, self.deactivated));
             }
-            ValueKind::Home | ValueKind::SiteUrl if self.value_column == Some(column) => {
+            ValueKind::Own(option) if self.value_column == Some(column) => {
                 if let Some(own) = self.own {
-                    let address = if self.value_kind == ValueKind::Home { &own.home } else { &own.site };
-                    return self.own_address(value, address, report);
+                    return self.own_value(value, own.value(option), report);
                 }
             }
             ValueKind::Address if self.value_column == Some(column) => {
@@ -224,12 +248,12 @@ impl<'a> RowTransformer<'a> {
         self.columns.get(column).is_some_and(|rule| *rule != ColumnRule::Copy)
     }
 
-    /// The copy's own address instead of a value: constants of the source's wp-config.php may override its rows, which then
-    /// name any host.
-    fn own_address<'v>(&self, value: &'v [u8], address: &str, report: &mut Report) -> Cow<'v, [u8]> {
+    /// The copy's own value instead of the source's: constants of the source's wp-config.php may override its rows, which then
+    /// name any host or folder.
+    fn own_value<'v>(&self, value: &'v [u8], own: &str, report: &mut Report) -> Cow<'v, [u8]> {
         // For its counts.
         let rewritten = self.rewriter.rewrite(value, report);
-        if *rewritten == *address.as_bytes() { rewritten } else { Cow::Owned(address.as_bytes().to_vec()) }
+        if *rewritten == *own.as_bytes() { rewritten } else { Cow::Owned(own.as_bytes().to_vec()) }
     }
 }
 
@@ -335,19 +359,27 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn home_and_siteurl_become_the_addresses_of_the_copy_whatever_they_were() {
+    fn options_that_say_where_a_site_is_become_those_of_the_copy_whatever_they_were() {
         let rewriter = rewriter();
         let options =
             table(&[("option_name", "varchar(191)", "utf8mb4"), ("option_value", "longtext", "utf8mb4")]);
-        let own =
-            OwnAddresses { home: "https://copy.example".into(), site: "https://copy.example/wp".into() };
+        let own = OwnOptions {
+            home: "https://copy.example".into(),
+            siteurl: "https://copy.example/wp".into(),
+            upload_path: String::new(),
+            upload_url_path: "https://files.copy.example".into(),
+        };
         let transformer = RowTransformer::new(&options, "options", &rewriter, None);
-        let mut transformer = transformer.at_addresses(&own);
+        let mut transformer = transformer.with_own_options(&own);
         let mut report = Report::default();
         for (name, value, new) in [
             ("home", "http://a.example", "https://copy.example"),
             ("home", "http://old-staging.example/x", "https://copy.example"),
             ("siteurl", "", "https://copy.example/wp"),
+            ("upload_path", "/srv/a/files", ""),
+            ("upload_path", "files", ""),
+            ("upload_url_path", "", "https://files.copy.example"),
+            ("upload_url_path", "https://cdn.example/x", "https://files.copy.example"),
             ("other", "http://old-staging.example/x", "http://old-staging.example/x"),
         ] {
             transformer.action(|at| (at == 0).then_some(name.as_bytes()));

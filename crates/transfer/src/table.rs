@@ -13,7 +13,7 @@ use crate::error::TransferError;
 use crate::fidelity::TableFidelity;
 use crate::progress::TransferProgress;
 use crate::row_stream::{Counts, RowChanged, RowStream, Unit};
-use crate::row_transformer::{OwnAddresses, RowTransformer};
+use crate::row_transformer::{OwnOptions, RowTransformer};
 
 /// The largest response with rows. Two responses per table are in memory at a time.
 const MAX_READ_BYTES: u32 = 3 << 20;
@@ -47,7 +47,7 @@ pub(crate) struct TableTransfer<'a> {
     pub(crate) base: &'a str,
     /// Plugins that are not active in the copy.
     pub(crate) deactivated_plugins: &'a [String],
-    pub(crate) own_addresses: &'a OwnAddresses,
+    pub(crate) own_options: &'a OwnOptions,
     pub(crate) rewriter: &'a Rewriter,
     pub(crate) prefix: Option<&'a PrefixMapping>,
     /// What it is sent as. What was sent as something else is sent restarts.
@@ -269,7 +269,7 @@ impl TableTransfer<'_> {
     ) -> Result<(Counts, UniqueConflicts), ReadError> {
         let transformer = RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
             .deactivating(self.deactivated_plugins)
-            .at_addresses(self.own_addresses);
+            .with_own_options(self.own_options);
         let mut units = RowStream::new(transformer).keeping_unique(keeps_unique);
         writer.checkpoint.restore(&mut units.counts);
         let mut bytes_left = self.max_bytes();

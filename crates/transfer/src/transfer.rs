@@ -12,6 +12,7 @@ use wpclone_migrator::{
 };
 use wpclone_rewrite::Report;
 
+use crate::configuration;
 use crate::error::{PreflightFailure, TransferError};
 use crate::existing_content::existing_content;
 use crate::fidelity::{Fidelity, FilesFidelity, Memory, OmittedObject, TableFidelity};
@@ -25,6 +26,7 @@ use crate::plan::{CONTENT_ROOTS, CoreComparison, Plan, versions_of};
 use crate::progress::TransferProgress;
 use crate::table::{TableTransfer, TransferredTable};
 use crate::unsupported::without_dangling_foreign_keys;
+use crate::uploads;
 
 /// The longest time in which neither side brings anything new.
 const MAX_IDLE: Duration = Duration::from_secs(600);
@@ -42,6 +44,8 @@ pub enum TargetKind<'a> {
     Clone {
         /// The most bytes of the disk that it may take.
         max_bytes: u64,
+        /// Whether its web server does not serve a file of this path, because of its name.
+        hides: fn(&[u8]) -> bool,
     },
     /// An existing WordPress, which has to be empty. Its former content is kept until [`commit`] drops it or [`rollback`]
     /// restores it.
@@ -132,6 +136,12 @@ impl Transfer<'_> {
             source: self.source,
             import,
             budget_ms: from.limits.budget_ms,
+            hides: match self.target_kind {
+                TargetKind::Clone { hides, .. } => hides,
+                // Its own server is not known.
+                TargetKind::ExistingSite { .. } => |_| false,
+            },
+            omits_usual_uploads: configuration::is_usual_uploads_folder_taken(from, to),
             progress: self.progress,
             cancel: self.cancel,
         };
@@ -159,7 +169,10 @@ impl Transfer<'_> {
             import.commit().await.map_err(TransferError::Target)?;
         }
         let lacking = match self.target.manifest().await {
-            Ok(copy) => missing_code::warnings(from, &copy, &plan.deactivated_plugins),
+            Ok(copy) => {
+                let code = missing_code::warnings(from, &copy, &plan.deactivated_plugins);
+                code.into_iter().chain(uploads::warnings(from, to, &copy)).collect()
+            }
             // Whoever opens the copy will see why.
             Err(error) => vec![format!("The copy does not report which plugins are active: {error}.")],
         };
@@ -262,7 +275,7 @@ impl Transfer<'_> {
         if import.info().resumed {
             return Ok(());
         }
-        if let TargetKind::Clone { max_bytes } = self.target_kind
+        if let TargetKind::Clone { max_bytes, .. } = self.target_kind
             && need > max_bytes
         {
             let _ = import.abort().await;
@@ -383,7 +396,7 @@ impl Transfer<'_> {
             table,
             base: plan.base(&table.name),
             deactivated_plugins: &plan.deactivated_plugins,
-            own_addresses: &plan.own_addresses,
+            own_options: &plan.own_options,
             rewriter: &plan.rewriter,
             prefix: plan.prefix.as_ref(),
             fingerprint: plan.fingerprint(&definition),

@@ -114,6 +114,17 @@ async fn tables_roles_and_capabilities_take_the_table_prefix_of_the_target() -> 
              CREATE VIEW wp_seen AS SELECT * FROM wp_extra;",
         )
         .await?;
+    // Its uploads are in another folder than the target's.
+    std::fs::rename(source.tree().join("wp-content/uploads"), source.tree().join("files"))?;
+    source.put("files/2024/05/new.txt", "new")?;
+    source
+        .eval_php(
+            "update_option('upload_path', ABSPATH . 'files'); update_option('upload_url_path', home_url('/files')); \
+             $file = wp_insert_attachment(['post_title' => 'New', 'post_name' => 'new-one', 'post_status' => 'inherit', \
+             'post_mime_type' => 'text/plain'], '2024/05/new.txt'); \
+             wp_insert_post(['post_status' => 'publish', 'post_title' => 'Link', 'post_content' => wp_get_attachment_url($file)]);",
+        )
+        .await?;
     let target = Site::builder(Version::Bookworm).start().await?;
     target.rename_prefix("zz9_").await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;
@@ -133,6 +144,17 @@ async fn tables_roles_and_capabilities_take_the_table_prefix_of_the_target() -> 
         json!([true, true, false, "kept", [], 0]),
         "{output}"
     );
+    let uploads = target
+        .eval_php(
+            "$files = get_posts(['post_type' => 'attachment', 'name' => 'new-one', 'post_status' => 'inherit']); \
+             $link = get_posts(['title' => 'Link', 'post_status' => 'publish']) ?: get_posts(['s' => 'Link']); \
+             echo json_encode([get_option('upload_path'), get_option('upload_url_path'), \
+             file_get_contents(get_attached_file($files[0]->ID)), \
+             wp_get_attachment_url($files[0]->ID) === content_url('/uploads/2024/05/new.txt'), \
+             false !== strpos($link[0]->post_content, content_url('/uploads/2024/05/new.txt'))]);",
+        )
+        .await?;
+    assert_eq!(serde_json::from_str::<Value>(&uploads)?, json!(["", "", "new", true, true]), "{uploads}");
     // A view's definition contains table names.
     let result = Value::from(task.result.clone().unwrap());
     assert_eq!(result["fidelity"]["omitted"]["view-or-trigger"], 1, "{result:#}");

@@ -124,6 +124,10 @@ impl StepContext<'_> {
             pages = asked.into_iter().map(Asked::of_source).collect();
         }
         let facts = SiteFacts {
+            charset: manifest.wordpress.effective_charset().to_owned(),
+            uploads: manifest.uploads_of_copy(),
+            collation: manifest.wordpress.collation,
+            constants: manifest.wordpress.constants.into_iter().collect(),
             wordpress: manifest.wordpress.version,
             php: manifest.php.version,
             prefix: manifest.wordpress.prefix,

@@ -103,7 +103,7 @@ impl Provisioning {
         }))
     }
 
-    /// Gives the clone its source's table prefix, PHP and limits.
+    /// Gives the clone its source's table prefix, PHP and limits, and what its wp-config.php says.
     async fn match_source(&self, job: &Job, name: &CloneName) -> StepResult<StepOutput> {
         let source = job.prior.prepared(Role::Source).map(|prepared| prepared.facts.clone());
         let facts = source.map_or_else(SourceFacts::default, |source| SourceFacts {
@@ -115,6 +115,10 @@ impl Provisioning {
                 max_input_vars: source.max_input_vars,
                 ..PhpLimits::default()
             },
+            charset: Some(source.charset).filter(|charset| !charset.is_empty()),
+            collation: Some(source.collation).filter(|collation| !collation.is_empty()),
+            uploads: source.uploads,
+            constants: source.constants.into_iter().collect(),
         });
         job.report_progress(50, "Matching the clone's PHP and table prefix to its source");
         self.provisioner.match_source(name, &facts).await.map_err(problem)?;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::{ArtifactError, Artifacts};
+use wpclone_clone_proxy::is_hidden;
 use wpclone_migrator::ClientError;
 use wpclone_provision::clone_runtime::{SANDBOX_PLUGIN, SANDBOX_PLUGIN_FILE};
 use wpclone_task::{
@@ -93,7 +94,7 @@ impl TransferStage {
         let target = migrators.destination().ok_or_else(|| fault("There is nothing to copy to."))?;
         let (progress, id) = (TransferProgress::default(), job.import_id());
         let target_kind = match request.destination {
-            CloneDestination::Clone { .. } => TargetKind::Clone { max_bytes: self.clone_max_bytes },
+            CloneDestination::Clone { .. } => TargetKind::Clone { max_bytes: self.clone_max_bytes, hides: is_hidden },
             CloneDestination::Target(_) => TargetKind::ExistingSite { sandbox_plugin: SANDBOX_PLUGIN },
         };
         let (from, to) = (&source.client, &target.client);

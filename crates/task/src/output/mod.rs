@@ -130,6 +130,18 @@ pub struct SiteFacts {
     pub max_execution_time: u64,
     /// PHP's `max_input_vars`.
     pub max_input_vars: Option<u64>,
+    /// `DB_CHARSET` of a copy: how bytes of the database are read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub charset: String,
+    /// `DB_COLLATE`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub collation: String,
+    /// The folder of a copy's uploads below its WordPress, if it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploads: Option<String>,
+    /// Constants of wp-config.php that a copy gets: booleans, integers and texts.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub constants: Map<String, Value>,
 }
 
 /// Content that was copied and verified.

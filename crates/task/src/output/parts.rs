@@ -219,6 +219,10 @@ mod tests {
             memory_limit: None,
             max_execution_time: 30,
             max_input_vars: Some(1000),
+            charset: "latin1".into(),
+            collation: String::new(),
+            uploads: Some("files".into()),
+            constants: Map::from_iter([("EXAMPLE_LEVEL".to_owned(), json!(3))]),
         }
     }
 

@@ -23,7 +23,7 @@ async fn transferred(source: &RunningSite, target: &RunningSite) -> Result<Fidel
     let transfer = Transfer {
         source: &source.client,
         target: &target.client,
-        target_kind: TargetKind::Clone { max_bytes: u64::MAX },
+        target_kind: TargetKind::Clone { max_bytes: u64::MAX, hides: |_| false },
         job_id: "00000000000000000000000000000000",
         progress: &progress,
         cancel: &cancel,

@@ -115,10 +115,10 @@ final class File_Export {
 			return null;
 		}
 		$real = realpath( "$folder/$path" );
-		// A link may have been created since the index was made: its target must be a file that is exported.
-		if ( is_string( $real ) && "$folder/$path" !== $real && ! Site_Roots::is_exportable( $real ) ) {
+		// A link may have been created since the index was made.
+		if ( is_string( $real ) && "$folder/$path" !== $real && ! Site_Roots::follows_links( $root, $names ) ) {
 			return null;
 		}
-		return "$folder/$path";
+		return Site_Roots::is_configuration( "$folder/$path" ) ? null : "$folder/$path";
 	}
 }

@@ -22,9 +22,13 @@ final class Manifest {
 	/** The most post types of which a page is named. */
 	private const MAX_SAMPLE_TYPES = 8;
 
+	/** How many of the oldest and of the newest attachments are looked for. */
+	private const MAX_ATTACHMENTS = 100;
+
 	/** The fields of the response. */
 	public static function build(): array {
-		$db = Database::shared();
+		$db      = Database::shared();
+		$uploads = wp_upload_dir( null, false );
 		return array(
 			'plugin_version' => plugin_version(),
 			'wordpress'      => self::wordpress(),
@@ -47,10 +51,43 @@ final class Manifest {
 				'parallel'        => Database::MAX_PARALLEL_REQUESTS,
 			),
 			'content_url'    => content_url(),
-			'uploads_url'    => (string) wp_upload_dir( null, false )['baseurl'],
+			'plugins_url'    => plugins_url(),
+			'mu_plugins_url' => WPMU_PLUGIN_URL,
+			'uploads_url'    => (string) $uploads['baseurl'],
 			'abspath'        => ABSPATH,
+			'content_dir'    => WP_CONTENT_DIR,
+			'uploads'        => array(
+				'dir'           => (string) $uploads['basedir'],
+				'has_usual_dir' => self::has_usual_uploads(),
+				'path_option'   => (string) get_option( 'upload_path' ),
+				'url_option'    => (string) get_option( 'upload_url_path' ),
+				'missing'       => self::missing_attachments( $db, (string) $uploads['basedir'] ),
+			),
 			'sample_posts'   => self::sample_posts( $db ),
 		);
+	}
+
+	/** Whether there are files where uploads usually are, and now are not. */
+	private static function has_usual_uploads(): bool {
+		$usual = realpath( WP_CONTENT_DIR . '/uploads' );
+		return is_string( $usual ) && is_dir( $usual ) && Site_Roots::folders()['uploads'] !== $usual;
+	}
+
+	/** Files of the oldest and newest attachments that do not exist: paths below the uploads, or the names of others. */
+	private static function missing_attachments( Database $db, string $uploads ): array {
+		global $wpdb;
+		$missing = array();
+		foreach ( array( 'ASC', 'DESC' ) as $order ) {
+			$sql = "SELECT meta_value FROM {$wpdb->postmeta} WHERE meta_key = '_wp_attached_file' ORDER BY post_id $order LIMIT " . self::MAX_ATTACHMENTS;
+			foreach ( $db->fetch_all( $sql ) as $row ) {
+				$file = (string) $row[0];
+				$full = path_is_absolute( $file ) ? $file : "$uploads/$file";
+				if ( '' !== $file && strlen( $file ) <= Site_Roots::MAX_PATH_BYTES && false === strpos( $file, "\0" ) && ! @is_file( $full ) ) {
+					$missing[] = $full === $file ? wp_basename( $file ) : $file;
+				}
+			}
+		}
+		return array_values( array_unique( $missing ) );
 	}
 
 	/** Ids of posts whose pages show what the site looks like: the newest of each type, and a shop's pages. */
@@ -68,6 +105,8 @@ final class Manifest {
 
 	private static function wordpress(): array {
 		global $wp_version, $required_php_version, $wpdb;
+		list( $constants, $constants_left ) = Config_Constants::found();
+
 		$plugins = array();
 		foreach ( (array) get_option( 'active_plugins' ) as $file ) {
 			if ( is_string( $file ) && null !== Site_Roots::path_segments( $file ) && is_file( WP_PLUGIN_DIR . '/' . $file ) ) {
@@ -87,6 +126,10 @@ final class Manifest {
 			'prefix'           => (string) $wpdb->base_prefix,
 			'charset'          => defined( 'DB_CHARSET' ) ? (string) DB_CHARSET : '',
 			'collation'        => defined( 'DB_COLLATE' ) ? (string) DB_COLLATE : '',
+			// WordPress' own connection: what bytes of the database mean.
+			'connection'       => (string) $wpdb->get_var( 'SELECT @@character_set_client' ),
+			'constants'        => (object) $constants,
+			'constants_left'   => (object) $constants_left,
 			'plugins'          => $plugins,
 			'must_use_plugins' => array_map( 'wp_basename', wp_get_mu_plugins() ),
 			'template'         => (string) get_option( 'template' ),

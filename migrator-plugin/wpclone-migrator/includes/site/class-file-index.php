@@ -154,7 +154,7 @@ final class File_Index {
 	/** Whether to descend into a folder that was written before. */
 	private function is_folder( array $names ): bool {
 		$full = $this->folder . '/' . implode( '/', $names );
-		return ! is_link( $full ) && is_dir( $full ) && 'd' === $this->classify( $names, $full )[0];
+		return is_dir( $full ) && 'd' === $this->classify( $names, $full )[0];
 	}
 
 	/** Writes the entry of a file or folder; returns whether to descend into it. */
@@ -199,14 +199,14 @@ final class File_Index {
 		$folder  = is_string( $real ) && is_dir( $real );
 		if ( $this->applies_exclusions ) {
 			if ( $folder && Site_Roots::is_other_root( (string) realpath( $full ), $this->root ) ) {
-				return array( null, '' );
+				return $is_link && ! Site_Roots::is_place_of_root( $full ) ? array( 'x', 'k' ) : array( null, '' );
 			}
-			$reason = Site_Roots::exclusion_reason( $this->root, $names, $folder && ! $is_link );
+			$reason = Site_Roots::is_configuration( $full ) ? 's' : Site_Roots::exclusion_reason( $this->root, $names, $folder );
 			if ( null !== $reason ) {
 				return array( 'x', $reason );
 			}
 		}
-		if ( $is_link && ( ! $this->applies_exclusions || $folder || ! is_string( $real ) || ! Site_Roots::is_exportable( $real ) ) ) {
+		if ( $is_link && ( ! $this->applies_exclusions || ! is_string( $real ) || ! Site_Roots::follows_link( $this->root, $names ) ) ) {
 			return array( 'x', 'k' );
 		}
 		if ( $folder ) {

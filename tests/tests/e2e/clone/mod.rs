@@ -5,8 +5,10 @@
 
 mod address_bound;
 mod checker;
+mod configuration;
 mod edge_cases;
 mod fidelity;
+mod folders;
 mod interruptions;
 mod kills;
 mod lies;

@@ -1,0 +1,134 @@
+//! Where the uploads of a copy belong, so that its files have the same addresses below its own as those of the site.
+
+use crate::Manifest;
+
+/// The folder for uploads that lie outside of the site, where the usual folder has other files.
+const OUTSIDE: &str = "wp-content/uploads-moved";
+/// The maximum length of the folder's path.
+const MAX_BYTES: usize = 200;
+/// The first names of paths that belong to WordPress itself.
+const TAKEN: [&str; 2] = ["wp-admin", "wp-includes"];
+/// Folders of the content that have another use.
+const TAKEN_CONTENT: [&str; 6] = ["plugins", "mu-plugins", "themes", "languages", "cache", "upgrade"];
+
+impl Manifest {
+    /// The folder of a copy's uploads, relative to its WordPress, if it is not the usual one. A copy has its content in
+    /// `wp-content`.
+    ///
+    /// The uploads of a site may have been in two places, one after the other: the files of both have to stay apart, because
+    /// they may have the same names.
+    #[must_use]
+    pub fn uploads_of_copy(&self) -> Option<String> {
+        let uploads = self.uploads.dir.trim_end_matches('/');
+        let below = |base: &str| match base.trim_end_matches('/') {
+            "" => None,
+            base => uploads.strip_prefix(base)?.strip_prefix('/'),
+        };
+        let folder = match (below(&self.content_dir), below(&self.abspath)) {
+            (Some("uploads"), _) => return None,
+            (Some(rest), _) => Some(format!("wp-content/{rest}")),
+            (None, rest) => rest.map(str::to_owned),
+        };
+        let fits = |folder: &String| is_uploads_folder(folder);
+        folder.filter(fits).or_else(|| self.uploads.has_usual_dir.then(|| OUTSIDE.to_owned()))
+    }
+}
+
+/// Whether a path can be the folder of uploads below WordPress: plain names, none of them hidden, and not a folder that has
+/// another use.
+#[must_use]
+pub fn is_uploads_folder(path: &str) -> bool {
+    let is_plain = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with('.')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+    };
+    let mut names = path.split('/');
+    let (first, second) = (names.next().unwrap_or_default(), names.next());
+    let is_free = match second {
+        None => first != "wp-content",
+        Some(second) => first != "wp-content" || !TAKEN_CONTENT.contains(&second),
+    };
+    path.len() <= MAX_BYTES && path.split('/').all(is_plain) && !TAKEN.contains(&first) && is_free
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn manifest(content: &str, uploads: &str, has_usual_dir: bool) -> Manifest {
+        serde_json::from_value(json!({
+            "plugin_version": "1",
+            "wordpress": {
+                "version": "6.8", "locale": "", "multisite": false, "site_url": "", "home_url": "", "prefix": "wp_",
+                "charset": "", "collation": "", "plugins": [], "template": "", "stylesheet": "", "drop_ins": [],
+                "environment": "",
+            },
+            "php": {"version": "8.2.1", "sapi": "", "os": "", "int_bytes": 8, "extensions": []},
+            "database": {"server": "mariadb", "version": "10", "name": "", "charset": "", "collation": "",
+                "max_allowed_packet": 1, "lower_case_table_names": 0, "sql_mode": "", "collations": []},
+            "roots": {}, "other_prefixes": [], "abspath": "/srv/site/", "content_url": "", "uploads_url": "",
+            "content_dir": content,
+            "uploads": {
+                "dir": uploads, "has_usual_dir": has_usual_dir, "path_option": "", "url_option": "", "missing": [],
+            },
+            "limits": {"memory_bytes": null, "max_execution_s": 0, "post_max_bytes": null, "budget_ms": 1, "parallel": 1},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn uploads_of_a_copy_are_at_the_same_place_and_never_where_other_files_are() {
+        let content = "/srv/site/wp-content";
+        for (content, uploads, has_usual_dir, expected) in [
+            (content, "/srv/site/wp-content/uploads", false, None),
+            ("/srv/site/app", "/srv/site/app/uploads", false, None),
+            (content, "/srv/site/files", true, Some("files")),
+            (content, "/srv/site/files/", false, Some("files")),
+            (content, "/srv/site/a/b-c_1", true, Some("a/b-c_1")),
+            (content, "/srv/site/wp-content/media", true, Some("wp-content/media")),
+            ("/srv/site/app", "/srv/site/app/media", true, Some("wp-content/media")),
+            ("/srv/app", "/srv/app/uploads/sub", false, Some("wp-content/uploads/sub")),
+            // Outside of the site.
+            (content, "/mnt/media", false, None),
+            (content, "/mnt/media", true, Some(OUTSIDE)),
+            (content, "/srv/site2/files", true, Some(OUTSIDE)),
+            // Where a copy cannot have them.
+            (content, "/srv/site/../media", true, Some(OUTSIDE)),
+            (content, "/srv/site/wp-content/plugins/x/files", false, None),
+            (content, "/srv/site/wp-includes/x", true, Some(OUTSIDE)),
+            (content, "/srv/site", false, None),
+            (content, "/srv/site/wp-content", true, Some(OUTSIDE)),
+            (content, "/srv/site/.hidden", true, Some(OUTSIDE)),
+            (content, "/srv/site/a'b", true, Some(OUTSIDE)),
+            // An older migrator does not say.
+            ("", "", false, None),
+        ] {
+            let found = manifest(content, uploads, has_usual_dir).uploads_of_copy();
+            assert_eq!(found.as_deref(), expected, "{content} {uploads} {has_usual_dir}");
+        }
+    }
+
+    #[test]
+    fn the_character_set_of_a_copy_is_the_one_of_the_connection() {
+        for (charset, connection, expected) in [
+            ("utf8mb4", "utf8mb4", "utf8mb4"),
+            ("utf8", "utf8mb4", "utf8"),
+            ("utf8", "utf8mb3", "utf8"),
+            ("latin1", "latin1", "latin1"),
+            ("", "latin1", "latin1"),
+            ("", "utf8mb4", "utf8mb4"),
+            ("ucs2", "latin1", "latin1"),
+            ("utf8mb4", "latin1", "latin1"),
+            ("latin1", "utf8mb3", "utf8"),
+            ("latin1", "", "latin1"),
+            ("", "", ""),
+        ] {
+            let mut site = manifest("", "", false);
+            (site.wordpress.charset, site.wordpress.connection) = (charset.into(), connection.into());
+            assert_eq!(site.wordpress.effective_charset(), expected, "{charset} {connection}");
+        }
+    }
+}
