@@ -4,8 +4,18 @@ use wpclone_migrator::Manifest;
 
 /// The most constants that are named.
 const MAX_NAMES: usize = 20;
-/// Their values are in the options of a copy.
-const ADDRESSES: [&str; 2] = ["WP_HOME", "WP_SITEURL"];
+/// Addresses and folders: a copy has its own, and what is named after them moves along.
+const MOVED: [&str; 9] = [
+    "UPLOADS",
+    "WPMU_PLUGIN_DIR",
+    "WPMU_PLUGIN_URL",
+    "WP_CONTENT_DIR",
+    "WP_CONTENT_URL",
+    "WP_HOME",
+    "WP_PLUGIN_DIR",
+    "WP_PLUGIN_URL",
+    "WP_SITEURL",
+];
 
 /// Warnings about what wp-config.php says at the source and not on the target.
 pub(crate) fn warnings(source: &Manifest, target: &Manifest) -> Vec<String> {
@@ -31,7 +41,7 @@ fn charset(source: &Manifest, target: &Manifest) -> Option<String> {
 fn collation(source: &Manifest, target: &Manifest) -> Option<String> {
     let (from, to) = (&source.wordpress.collation, &target.wordpress.collation);
     let differs = from != to && !from.is_empty();
-    let of_copy = if to.is_empty() { "none" } else { to };
+    let of_copy = if to.is_empty() { "none" } else { to.as_str() };
     differs.then(|| format!("DB_COLLATE is {from} at the source, and {of_copy} on the copy."))
 }
 
@@ -41,7 +51,7 @@ fn constants(source: &Manifest, target: &Manifest) -> Option<String> {
     let is_missing = |name: &&String| {
         !to.constants.contains_key(*name)
             && !to.constants_left.contains_key(*name)
-            && !ADDRESSES.contains(&name.as_str())
+            && !MOVED.contains(&name.as_str())
     };
     let without_reason = from.constants.keys().filter(is_missing).cloned();
     let with_reason = from.constants_left.iter().filter(|(name, _)| is_missing(name));

@@ -32,7 +32,9 @@ pub(super) async fn find(
     let (site, home) = own;
     let is_own = |url: &Url| [site, home].iter().any(|own| own.url().host_str() == url.host_str());
     let others = |address: &str| Url::parse(address).ok().filter(|url| !is_own(url));
-    let contents = [&manifest.content_url, &manifest.uploads_url].into_iter().filter_map(|url| others(url));
+    let Manifest { content_url, plugins_url, mu_plugins_url, uploads_url, .. } = manifest;
+    let contents = [content_url, plugins_url, mu_plugins_url, uploads_url].into_iter();
+    let contents = contents.filter_map(|url| others(url));
     let mut aliases: BTreeSet<String> = contents.map(|url| url.origin().ascii_serialization()).collect();
     let linked: BTreeSet<&String> = asked.iter().flat_map(|asked| &asked.origins).collect();
     let linked = linked.into_iter().filter(|origin| !aliases.contains(*origin));

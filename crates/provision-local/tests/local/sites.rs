@@ -139,6 +139,11 @@ pub(crate) async fn a_clone_gets_its_sources_table_prefix_and_limits() {
             max_input_vars: Some(7_000),
             ..Default::default()
         },
+        charset: Some("latin1".into()),
+        // MariaDB does not have it.
+        collation: Some("utf8mb4_0900_ai_ci".into()),
+        uploads: Some("files".into()),
+        constants: [("EXAMPLE_LEVEL".to_owned(), 7.into()), ("WP_HOME".to_owned(), "http://a.example".into())].into(),
     };
     for _ in 0..2 {
         let adapted = lab.local.match_source(&clone.name, &facts).await.expect("adapted");
@@ -149,6 +154,20 @@ pub(crate) async fn a_clone_gets_its_sources_table_prefix_and_limits() {
         .eval(&clone, true, "echo $table_prefix, ' ', ini_get('memory_limit'), ' ', ini_get('max_input_vars'), ' ', implode(',', array_unique(array_map(fn($t) => substr($t, 0, 7), $wpdb->get_col('SHOW TABLES')))), ' ', implode(',', wp_get_current_user()->roles), count_users()['avail_roles']['administrator'];")
         .await;
     assert_eq!(seen, format!("shop_7_ {} 7000 shop_7_ 1", 300 << 20));
+    let seen = lab
+        .eval(&clone, true, "echo json_encode([DB_CHARSET, DB_COLLATE, $wpdb->get_var('SELECT @@character_set_client'), EXAMPLE_LEVEL, substr(wp_upload_dir(null, false)['baseurl'], strlen(home_url())), home_url() === WP_HOME && WP_HOME !== 'http://a.example']);")
+        .await;
+    assert_eq!(seen, r#"["latin1","","latin1",7,"\/files",true]"#);
+    let unknown = SourceFacts {
+        charset: Some("klingon".into()),
+        uploads: Some("../x".into()),
+        constants: Default::default(),
+        ..facts.clone()
+    };
+    lab.local.match_source(&clone.name, &unknown).await.expect("matched");
+    let seen = lab.eval(&clone, true, "echo DB_CHARSET, ' ', var_export(defined('UPLOADS') || defined('EXAMPLE_LEVEL'), true);").await;
+    assert_eq!(seen, "utf8mb4 false");
+    lab.local.match_source(&clone.name, &facts).await.expect("matched again");
     let after = lab.local.access(&clone.name).await.expect("access");
     assert_eq!(before.password.expose_secret(), after.password.expose_secret());
     let wrong = SourceFacts { table_prefix: Some("a'; --".into()), ..facts };
