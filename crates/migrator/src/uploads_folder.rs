@@ -29,8 +29,9 @@ impl Manifest {
             (Some(rest), _) => Some(format!("wp-content/{rest}")),
             (None, rest) => rest.map(str::to_owned),
         };
-        let fits = |folder: &String| is_uploads_folder(folder);
-        folder.filter(fits).or_else(|| self.uploads.has_usual_dir.then(|| OUTSIDE.to_owned()))
+        folder
+            .filter(|folder| is_uploads_folder(folder))
+            .or_else(|| self.uploads.has_usual_dir.then(|| OUTSIDE.to_owned()))
     }
 }
 

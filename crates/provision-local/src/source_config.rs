@@ -171,7 +171,9 @@ fn is_constant(name: &str) -> bool {
 
 /// Whether a clone has a constant of its own by this name.
 fn is_own(name: &str) -> bool {
-    let secret = |kind: &str| name.ends_with(kind) && ["AUTH", "LOGGED_IN", "NONCE"].iter().any(|key| name.contains(key));
+    let secret = |kind: &str| {
+        name.ends_with(kind) && ["AUTH", "LOGGED_IN", "NONCE"].iter().any(|key| name.contains(key))
+    };
     OWN_CONSTANTS.contains(&name)
         || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || secret("_KEY")
@@ -183,7 +185,9 @@ fn php_literal(value: &Value) -> Option<String> {
     match value {
         Value::Bool(yes) => Some(yes.to_string()),
         // PHP reads its least integer as a negated float.
-        Value::Number(number) => number.as_i64().filter(|number| *number > i64::MIN).map(|number| number.to_string()),
+        Value::Number(number) => {
+            number.as_i64().filter(|number| *number > i64::MIN).map(|number| number.to_string())
+        }
         Value::String(text) if !text.contains('\0') => Some(php_string(text)),
         _ => None,
     }

@@ -60,8 +60,9 @@ fn constants(source: &Manifest, target: &Manifest) -> Option<String> {
     let more = names.len().checked_sub(MAX_NAMES).filter(|more| *more > 0);
     let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
     let named = names.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
-    (!names.is_empty())
-        .then(|| format!("Constants of the source's wp-config.php that the copy does not have: {named}{more}."))
+    (!names.is_empty()).then(|| {
+        format!("Constants of the source's wp-config.php that the copy does not have: {named}{more}.")
+    })
 }
 
 /// Whether the source has files in the usual folder of uploads beside its uploads, and the target's own uploads are there. A

@@ -224,7 +224,8 @@ impl RootTransfer<'_> {
 
     /// Whether the target has other files in this place.
     fn is_taken(&self, path: &[u8]) -> bool {
-        let is_below = || path.strip_prefix(b"uploads").is_some_and(|rest| matches!(rest.first(), None | Some(b'/')));
+        let is_below =
+            || path.strip_prefix(b"uploads").is_some_and(|rest| matches!(rest.first(), None | Some(b'/')));
         self.files.omits_usual_uploads && self.root == Root::Content && is_below()
     }
 

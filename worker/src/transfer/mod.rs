@@ -94,7 +94,9 @@ impl TransferStage {
         let target = migrators.destination().ok_or_else(|| fault("There is nothing to copy to."))?;
         let (progress, id) = (TransferProgress::default(), job.import_id());
         let target_kind = match request.destination {
-            CloneDestination::Clone { .. } => TargetKind::Clone { max_bytes: self.clone_max_bytes, hides: is_hidden },
+            CloneDestination::Clone { .. } => {
+                TargetKind::Clone { max_bytes: self.clone_max_bytes, hides: is_hidden }
+            }
             CloneDestination::Target(_) => TargetKind::ExistingSite { sandbox_plugin: SANDBOX_PLUGIN },
         };
         let (from, to) = (&source.client, &target.client);

@@ -143,7 +143,11 @@ pub(crate) async fn a_clone_gets_its_sources_table_prefix_and_limits() {
         // MariaDB does not have it.
         collation: Some("utf8mb4_0900_ai_ci".into()),
         uploads: Some("files".into()),
-        constants: [("EXAMPLE_LEVEL".to_owned(), 7.into()), ("WP_HOME".to_owned(), "http://a.example".into())].into(),
+        constants: [
+            ("EXAMPLE_LEVEL".to_owned(), 7.into()),
+            ("WP_HOME".to_owned(), "http://a.example".into()),
+        ]
+        .into(),
     };
     for _ in 0..2 {
         let adapted = lab.local.match_source(&clone.name, &facts).await.expect("adapted");
@@ -165,7 +169,13 @@ pub(crate) async fn a_clone_gets_its_sources_table_prefix_and_limits() {
         ..facts.clone()
     };
     lab.local.match_source(&clone.name, &unknown).await.expect("matched");
-    let seen = lab.eval(&clone, true, "echo DB_CHARSET, ' ', var_export(defined('UPLOADS') || defined('EXAMPLE_LEVEL'), true);").await;
+    let seen = lab
+        .eval(
+            &clone,
+            true,
+            "echo DB_CHARSET, ' ', var_export(defined('UPLOADS') || defined('EXAMPLE_LEVEL'), true);",
+        )
+        .await;
     assert_eq!(seen, "utf8mb4 false");
     lab.local.match_source(&clone.name, &facts).await.expect("matched again");
     let after = lab.local.access(&clone.name).await.expect("access");

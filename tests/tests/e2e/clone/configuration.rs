@@ -24,11 +24,8 @@ async fn make_latin1(site: &Site) -> Result {
     let url = site.url();
     let content = hex(&format!("<p>{TEXT} <a href=\"{url}/?p=1\">\u{e4}</a></p>"));
     let address = format!("{url}/\u{fc}ber");
-    let option = format!(
-        "a:2:{{s:1:\"t\";s:{}:\"{TEXT}\";s:1:\"u\";s:{}:\"{address}\";}}",
-        TEXT.len(),
-        address.len()
-    );
+    let option =
+        format!("a:2:{{s:1:\"t\";s:{}:\"{TEXT}\";s:1:\"u\";s:{}:\"{address}\";}}", TEXT.len(), address.len());
     site.sql(&format!(
         "INSERT INTO wp_posts (post_author, post_date, post_date_gmt, post_modified, post_modified_gmt, post_content, \
          post_title, post_excerpt, post_status, post_name, to_ping, pinged, post_content_filtered, guid) \
