@@ -78,12 +78,12 @@ impl CloneSetup {
     }
 
     /// The administration of the server that a clone's database is on.
-    fn database_admin<'a>(
-        &'a self,
+    fn database_admin(
+        &self,
         info: &CloneInfo,
-        processes: &'a CloneProcesses,
+        processes: &CloneProcesses,
         operation: &'static str,
-    ) -> Result<&'a DatabaseAdmin, ProvisionError> {
+    ) -> Result<DatabaseAdmin, ProvisionError> {
         let admin = match info.isolation {
             Isolation::Shared => Some(self.shared.admin()),
             Isolation::Dedicated => processes.database.as_ref().map(DatabaseServer::admin),
@@ -103,7 +103,7 @@ impl CloneSetup {
         let config = WpConfig {
             url: &info.url,
             table_prefix: &info.table_prefix,
-            source: &SourceConfig::new(&info.facts, admin).await.map_err(failed(operation))?,
+            source: &SourceConfig::new(&info.facts, &admin).await.map_err(failed(operation))?,
             username: &info.username,
             database: info.name.as_str(),
             database_socket: &entry.paths.database_socket(),
