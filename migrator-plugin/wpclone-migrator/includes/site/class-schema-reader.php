@@ -172,7 +172,7 @@ final class Schema_Reader {
 	}
 
 	/**
-	 * The indexes of a table. Columns that the server adds to an index by itself, the end of a row's version and the ends of
+	 * The indexes of a table, in the order that the server checks them. Columns that the server adds to an index by itself, the end of a row's version and the ends of
 	 * a period, are no parts.
 	 */
 	private function indexes( string $table, array $columns, array $periods, array $exclusive ): array {
@@ -208,6 +208,14 @@ final class Schema_Reader {
 				'descending' => 'D' === $row[4],
 			);
 		}
+		// INSERT ... ON DUPLICATE KEY UPDATE changes the row that the first unique index finds.
+		$place = array_flip( array_column( $this->db->fetch_all( 'SHOW INDEX FROM ' . Database::identifier( $table ) ), 2 ) );
+		uksort(
+			$found,
+			static function ( $a, $b ) use ( $place ) {
+				return ( $place[ $a ] ?? PHP_INT_MAX ) <=> ( $place[ $b ] ?? PHP_INT_MAX );
+			}
+		);
 		return array_values( $found );
 	}
 

@@ -99,7 +99,7 @@ const ONLY_MARIADB: &str = "CREATE SEQUENCE wp_numbers START WITH 1000 INCREMENT
     INSERT INTO wp_packed (id, t, b) SELECT 1, REPEAT(CONCAT(option_value, '/x '), 300), UNHEX('00ff') FROM wp_options WHERE option_name = 'home'; \
     CREATE TABLE wp_parted (id INT NOT NULL, y INT NOT NULL, PRIMARY KEY (id, y)) PARTITION BY RANGE (y) (PARTITION p0 VALUES LESS THAN (2020), PARTITION p1 VALUES LESS THAN MAXVALUE); \
     INSERT INTO wp_parted SELECT seq, 2000 + seq % 40 FROM seq_1_to_300; \
-    CREATE TABLE wp_odd (id INT PRIMARY KEY, d VARCHAR(99) DEFAULT (CURRENT_USER()), c VARCHAR(99) AS (AES_ENCRYPT(id, 'k')) VIRTUAL, CONSTRAINT few CHECK (CONV(id, 10, 2) < 99999999 AND FOUND_ROWS() IS NOT NULL)); \
+    CREATE TABLE wp_odd (id INT PRIMARY KEY, d VARCHAR(99) DEFAULT (CURRENT_USER()), c VARBINARY(99) AS (AES_ENCRYPT(id, 'k')) VIRTUAL, CONSTRAINT few CHECK (CONV(id, 10, 2) < 99999999 AND AES_ENCRYPT(id, 'k') IS NOT NULL)); \
     INSERT INTO wp_odd (id) VALUES (1); \
     CREATE TABLE wp_summed (a INT) CHECKSUM=1 ENGINE=MyISAM; INSERT INTO wp_summed VALUES (1);";
 
@@ -191,7 +191,7 @@ async fn what_the_database_cannot_read_is_named_and_left_out_and_the_rest_arrive
     let warnings = at(&task, "/fidelity/warnings").to_string();
     assert!(named.iter().chain(&["wp_of_gone"]).all(|name| warnings.contains(name)), "{warnings}");
     let transfer = task.steps.iter().find(|step| step.name == "transfer").unwrap();
-    assert_eq!(transfer.attempts, 1, "{transfer:#?}");
+    assert_eq!(transfer.attempts, 0, "nothing was tried again: {transfer:#?}");
     let clone = database_of(&app, &task)?;
     assert_same(&site, &clone, "SELECT * FROM wp_whole").await?;
     assert_same(&site, &clone, "SELECT COUNT(*) FROM wp_postmeta").await?;
