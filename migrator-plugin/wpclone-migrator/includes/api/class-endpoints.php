@@ -88,6 +88,9 @@ final class Endpoints {
 				echo $bytes;
 			}
 		);
+		// What other plugins print on shutdown is no part of the response: a buffer that nobody can remove discards it.
+		remove_action( 'shutdown', 'wp_ob_end_flush_all', 1 );
+		ob_start( '__return_empty_string', 4096, 0 );
 		exit;
 	}
 }
