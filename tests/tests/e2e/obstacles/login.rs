@@ -28,7 +28,8 @@ async fn a_wrong_password_is_sent_exactly_once() -> Result {
 async fn a_login_without_a_response_is_not_repeated() -> Result {
     let php = "add_filter('authenticate', function ($u) { if ($_SERVER['REQUEST_METHOD'] === 'POST') sleep(20); return $u; }, 1);";
     let site = site().mu_plugin("slow-login", php).start().await?;
-    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "4").start().await?;
+    // Of each part, also of the first request to a site that has just been started.
+    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "10").start().await?;
     let client = app.client()?;
     let task = client.wait(client.setup(&site, &unknown_user(), Role::Source).await?.id).await?;
     assert_eq!(task.attempts, 1);
