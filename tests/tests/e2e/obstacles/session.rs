@@ -43,15 +43,6 @@ async fn wp_admin_that_redirects_to_itself_costs_one_login() -> Result {
 }
 
 #[tokio::test]
-async fn a_page_that_does_not_come_after_the_login_is_not_waited_for() -> Result {
-    let php = "add_action('admin_init', function () { if (!wp_doing_ajax()) { sleep(60); } });";
-    let site = site().mu_plugin("slow", php).start().await?;
-    app_password_succeeds(&site, &site.admin()).await?;
-    assert_eq!(site.logins().await?, 1);
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_user_who_is_led_away_from_wp_admin_gets_an_application_password() -> Result {
     // As WooCommerce does it with customers.
     let php = "add_action('admin_init', function () { if (!wp_doing_ajax() && !current_user_can('edit_posts')) { \
