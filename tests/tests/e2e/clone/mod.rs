@@ -11,7 +11,6 @@ mod fidelity;
 mod folders;
 mod interruptions;
 mod kills;
-mod lies;
 mod lifecycle;
 mod migrator_removal;
 mod values;
