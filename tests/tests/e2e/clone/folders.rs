@@ -77,6 +77,10 @@ fn add_vendor_plugin(site: &Site) -> Result {
 
 /// Gives the uploads another folder, with a file of the same name as one in the former.
 async fn move_uploads(site: &Site) -> Result {
+    // Folders of the site, which its own user can write.
+    for folder in ["files", "wp-content/uploads"] {
+        site.put(&format!("{folder}/index.html"), "")?;
+    }
     site.put("wp-content/uploads/2024/05/same.txt", "old")?;
     site.put("wp-content/uploads/2024/cache/thumb.txt", "not at the top")?;
     site.put("files/2024/05/same.txt", "new")?;
