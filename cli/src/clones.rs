@@ -39,6 +39,9 @@ pub(crate) async fn create(api: &Api, json: bool, args: CloneArgs) -> Result<u8,
     if let Some(isolation) = args.isolation {
         body["isolation"] = isolation.as_str().into();
     }
+    if args.unprefixed_tables {
+        body["copy_unprefixed_tables"] = true.into();
+    }
     start::task(api, json, Method::POST, "/clone", with_callback(body, callback), args.start).await
 }
 

@@ -62,6 +62,9 @@ pub(crate) struct CloneArgs {
     /// Do not remove the migrator plugin from the source (and the target) at the end
     #[arg(long)]
     pub(crate) keep_migrator: bool,
+    /// Copy the tables without WordPress' table prefix too, except those of other installations
+    #[arg(long)]
+    pub(crate) unprefixed_tables: bool,
     #[command(flatten)]
     pub(crate) start: StartArgs,
 }

@@ -63,13 +63,14 @@ async fn a_finished_clone_prints_its_login_expiry_and_fidelity() {
     );
     let by_name =
         ["clone", "--source", "https://example.com", "--username", "admin", "--json", "--keep-migrator"];
-    let output = wpclone(&stub.url, &by_name).await;
+    let output = wpclone(&stub.url, &[&by_name[..], &["--unprefixed-tables"]].concat()).await;
     assert_eq!(serde_json::from_str::<Value>(&output.stdout).unwrap(), done(), "{output:?}");
     let body = &stub.requests_to("POST /clone")[1].body;
     assert_eq!(
         (&body["remove_migrator"], &body["source"]["url"]),
         (&json!(false), &json!("https://example.com"))
     );
+    assert_eq!(body["copy_unprefixed_tables"], true);
     assert_eq!(body.get("ttl_minutes"), None, "defaults are left to the API");
 }
 

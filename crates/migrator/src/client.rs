@@ -40,6 +40,8 @@ pub struct Client {
     memory: Arc<Mutex<Option<PhpMemory>>>,
     /// Buffers for request and response bodies; shared by clones.
     pub(crate) pool: Pool,
+    /// Whether tables without the site's prefix are read too.
+    reads_unprefixed: bool,
 }
 
 /// The response of the route `status`.
@@ -108,7 +110,24 @@ impl Client {
             progress: Arc::default(),
             memory: Arc::default(),
             pool: Pool::default(),
+            reads_unprefixed: false,
         }
+    }
+
+    /// The same, but definitions, rows and checksums are also those of tables without the site's prefix, unless they belong to
+    /// another WordPress installation.
+    #[must_use]
+    pub fn reading_unprefixed_tables(mut self, reads: bool) -> Self {
+        self.reads_unprefixed = reads;
+        self
+    }
+
+    /// The body of a request about tables.
+    fn about_tables(&self, mut body: Value) -> Value {
+        if self.reads_unprefixed {
+            body["unprefixed"] = true.into();
+        }
+        body
     }
 
     /// The same with another deadline per request than 20 s, or 60 s where content is transferred.
@@ -173,7 +192,11 @@ impl Client {
         budget: Budget,
     ) -> Result<Definitions, ClientError> {
         let frames =
-            self.post_for_frames("definitions", &with_budget(budget, json!({"cursor": cursor}))).await?;
+            self.post_for_frames(
+                "definitions",
+                &with_budget(budget, self.about_tables(json!({"cursor": cursor}))),
+            )
+            .await?;
         let mut found = Vec::new();
         for (kind, payload) in frames.iter() {
             let definition = serde_json::from_slice(payload).ok();
@@ -194,7 +217,7 @@ impl Client {
         cursor: Option<&Cursor>,
         budget: Budget,
     ) -> Result<Rows, ClientError> {
-        let body = with_budget(budget, json!({"table": table, "cursor": cursor}));
+        let body = with_budget(budget, self.about_tables(json!({"table": table, "cursor": cursor})));
         Rows::parse(self.post_for_frames("rows", &body).await?)
     }
 
@@ -208,7 +231,8 @@ impl Client {
         cursor: Option<&Cursor>,
         ms: u32,
     ) -> Result<RowCount, ClientError> {
-        self.post_json("checksum", &json!({"table": table, "cursor": cursor, "ms": ms}), true).await
+        let body = self.about_tables(json!({"table": table, "cursor": cursor, "ms": ms}));
+        self.post_json("checksum", &body, true).await
     }
 
     /// The index of a root, from the cursor on.

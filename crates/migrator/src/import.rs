@@ -47,6 +47,8 @@ pub enum AllowedContent {
     PhpInUploads,
     /// The must-use plugin that sandboxes a copy.
     SandboxPlugin,
+    /// Tables without the target's table prefix.
+    UnprefixedTables,
 }
 
 /// The file name of that must-use plugin.

@@ -36,6 +36,13 @@ pub struct Manifest {
     pub roots: BTreeMap<String, RootFolder>,
     /// Table prefixes of other WordPress installations in the same database.
     pub other_prefixes: Vec<String>,
+    /// The first tables, views and sequences of the database that have not the site's prefix and belong to no other WordPress
+    /// installation.
+    #[serde(default)]
+    pub unprefixed_tables: Vec<String>,
+    /// How many of these there are.
+    #[serde(default)]
+    pub unprefixed_count: u64,
     /// Limits of requests.
     pub limits: Limits,
     /// Address of the content folder.
@@ -213,6 +220,7 @@ impl Manifest {
             database,
             roots,
             other_prefixes,
+            unprefixed_tables,
             sample_posts,
             uploads,
             limits: _,
@@ -229,6 +237,7 @@ impl Manifest {
             && are_short([&self.abspath, &self.content_dir], MAX_PATH_BYTES)
             && uploads.is_bounded()
             && is_short_list(other_prefixes, MAX_NAME_BYTES)
+            && is_short_list(unprefixed_tables, MAX_NAME_BYTES)
             && sample_posts.len() <= MAX_LISTED
             && roots_are_short
             && wordpress.is_bounded()

@@ -125,6 +125,10 @@ const CLONE: &[Group] = &[
                 help: Some("From the source, and from a WordPress of your own."),
                 ..label("remove_migrator", "Remove the migrator plugin at the end")
             },
+            Label {
+                help: Some("Except those of other WordPress installations in the same database."),
+                ..label("copy_unprefixed_tables", "Copy tables without the table prefix too")
+            },
             CALLBACK,
         ],
     },

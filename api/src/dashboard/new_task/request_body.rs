@@ -66,13 +66,20 @@ mod tests {
         let source = json!({"url": "https://a.example", "username": "admin", "password": " p "});
         assert_eq!(
             request_body(Form::Clone, &FormBody::of(&fields)),
-            json!({"source": source, "ttl_minutes": 30, "isolation": "dedicated", "remove_migrator": true})
+            json!({
+                "source": source, "ttl_minutes": 30, "isolation": "dedicated", "remove_migrator": true,
+                "copy_unprefixed_tables": false,
+            })
         );
         fields.push((DESTINATION, TO_TARGET));
         fields.retain(|(name, _)| *name != "remove_migrator");
+        fields.push(("copy_unprefixed_tables", "true"));
         assert_eq!(
             request_body(Form::Clone, &FormBody::of(&fields)),
-            json!({"source": source, "target": {"url": "https://b.example"}, "remove_migrator": false})
+            json!({
+                "source": source, "target": {"url": "https://b.example"}, "remove_migrator": false,
+                "copy_unprefixed_tables": true,
+            })
         );
     }
 

@@ -76,6 +76,8 @@ pub struct CloneRequest {
     pub destination: CloneDestination,
     /// Whether the migrator is removed at the end from the source, and from a target, where this task installed it.
     pub remove_migrator: bool,
+    /// Whether the tables without the source's prefix are copied too.
+    pub copy_unprefixed_tables: bool,
 }
 
 /// Where a copy goes.

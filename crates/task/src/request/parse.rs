@@ -61,16 +61,16 @@ impl Request {
             ttl.zip(isolation).map(|(ttl, isolation)| CloneDestination::Clone { ttl, isolation })
         };
         let remove_migrator = body.boolean(&schema::REMOVE_MIGRATOR);
+        let copy_unprefixed_tables = body.boolean(&schema::COPY_UNPREFIXED_TABLES);
         if let (Some(source), Some(CloneDestination::Target(target))) = (&source, &destination)
             && source.site.key() == target.site.key()
         {
             body.report(schema::TARGET.name, "must be another site than the source");
         }
-        let request = source.zip(destination).zip(remove_migrator);
-        let request = request.map(|((source, destination), remove_migrator)| CloneRequest {
-            source,
-            destination,
-            remove_migrator,
+        let options = remove_migrator.zip(copy_unprefixed_tables);
+        let request = source.zip(destination).zip(options);
+        let request = request.map(|((source, destination), (remove_migrator, copy_unprefixed_tables))| {
+            CloneRequest { source, destination, remove_migrator, copy_unprefixed_tables }
         });
         body.finish(request.map(Self::Clone))
     }

@@ -168,7 +168,15 @@ pub static CREATE_APP_PASSWORD: ObjectSchema = ObjectSchema {
 pub static CLONE: ObjectSchema = ObjectSchema {
     name: "CloneBody",
     description: "The body of `POST /clone`.",
-    fields: &[SOURCE, TARGET, CLONE_TTL, ISOLATION, REMOVE_MIGRATOR, CALLBACK_URL],
+    fields: &[
+        SOURCE,
+        TARGET,
+        CLONE_TTL,
+        ISOLATION,
+        REMOVE_MIGRATOR,
+        COPY_UNPREFIXED_TABLES,
+        CALLBACK_URL,
+    ],
 };
 
 /// A site and a login.
@@ -302,6 +310,14 @@ pub(super) const REMOVE_MIGRATOR: Field = Field {
     required: false,
     description: "Whether the migrator is removed at the end from the source, and from a target, where this task \
         installed it. One that was there before stays.",
+};
+
+pub(super) const COPY_UNPREFIXED_TABLES: Field = Field {
+    name: "copy_unprefixed_tables",
+    kind: FieldKind::Boolean { default: false },
+    required: false,
+    description: "Whether tables of the source's database without WordPress' table prefix are copied too, except those of \
+        other WordPress installations. They are named in any case.",
 };
 
 const CALLBACK_URL: Field = Field {

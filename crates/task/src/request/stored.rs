@@ -90,6 +90,9 @@ pub enum StoredRequest {
         isolation: Option<Isolation>,
         /// Whether the migrator is removed at the end from the source, and from a target, where this task installed it.
         remove_migrator: bool,
+        /// Whether the tables without the source's prefix are copied too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        copy_unprefixed_tables: bool,
     },
     /// `PATCH /clones/{name}`.
     ExtendClone {
@@ -124,7 +127,7 @@ impl Request {
                     app_name,
                 }
             }
-            Self::Clone(CloneRequest { source, destination, remove_migrator }) => {
+            Self::Clone(CloneRequest { source, destination, remove_migrator, copy_unprefixed_tables }) => {
                 let source = split_login(source, SecretField::SourcePassword);
                 let (target, ttl_minutes, isolation) = match destination {
                     CloneDestination::Clone { ttl, isolation } => (None, Some(ttl), Some(isolation)),
@@ -132,7 +135,14 @@ impl Request {
                         (Some(split_login(login, SecretField::TargetPassword)), None, None)
                     }
                 };
-                StoredRequest::Clone { source, target, ttl_minutes, isolation, remove_migrator }
+                StoredRequest::Clone {
+                    source,
+                    target,
+                    ttl_minutes,
+                    isolation,
+                    remove_migrator,
+                    copy_unprefixed_tables,
+                }
             }
             Self::ExtendClone(clone, ttl_minutes) => StoredRequest::ExtendClone { clone, ttl_minutes },
             Self::DeleteClone(clone) => StoredRequest::DeleteClone { clone },
@@ -218,13 +228,20 @@ impl StoredRequest {
                 let login = login(account, SecretField::Password)?;
                 Request::CreateAppPassword(CreateAppPasswordRequest { login, app_name })
             }
-            Self::Clone { source, target, ttl_minutes, isolation, remove_migrator } => {
+            Self::Clone {
+                source,
+                target,
+                ttl_minutes,
+                isolation,
+                remove_migrator,
+                copy_unprefixed_tables,
+            } => {
                 let destination = match target {
                     Some(target) => CloneDestination::Target(login(target, SecretField::TargetPassword)?),
                     None => CloneDestination::Clone { ttl: ttl_minutes?, isolation: isolation? },
                 };
                 let source = login(source, SecretField::SourcePassword)?;
-                Request::Clone(CloneRequest { source, destination, remove_migrator })
+                Request::Clone(CloneRequest { source, destination, remove_migrator, copy_unprefixed_tables })
             }
             Self::ExtendClone { clone, ttl_minutes } => Request::ExtendClone(clone, ttl_minutes),
             Self::DeleteClone { clone } => Request::DeleteClone(clone),

@@ -42,7 +42,7 @@ fn every_fault_of_a_clone_request_is_reported_at_once() {
     let faults = |body| as_text(Request::parse_clone(body).unwrap_err());
     let body = json!({
         "source": {"url": "http://a.example", "password": "", "x": 1}, "ttl_minutes": 4, "isolation": "none",
-        "remove_migrator": "no",
+        "remove_migrator": "no", "copy_unprefixed_tables": 1,
     });
     insta::assert_json_snapshot!(faults(body), @r#"
     [
@@ -51,7 +51,8 @@ fn every_fault_of_a_clone_request_is_reported_at_once() {
       "/source/x is not a field of this request",
       "/ttl_minutes must be between 5 and 1440",
       "/isolation `none` is not one of shared, dedicated",
-      "/remove_migrator must be true or false"
+      "/remove_migrator must be true or false",
+      "/copy_unprefixed_tables must be true or false"
     ]
     "#);
     assert_eq!(faults(json!({})), ["/source is required"]);
@@ -73,7 +74,7 @@ fn every_fault_of_a_clone_request_is_reported_at_once() {
 #[test]
 fn a_clone_request_has_defaults() {
     let source = json!({"url": "https://a.example", "username": "b", "password": "c"});
-    let request = Request::parse_clone(json!({"source": source, "target": null})).unwrap();
+    let request = Request::parse_clone(json!({"source": source.clone(), "target": null})).unwrap();
     let (sealed, secrets) = request.split_secrets();
     insta::assert_json_snapshot!(sealed, @r#"
     {
@@ -87,6 +88,8 @@ fn a_clone_request_has_defaults() {
       "remove_migrator": true
     }
     "#);
+    let unprefixed = Request::parse_clone(json!({"source": source, "copy_unprefixed_tables": true})).unwrap();
+    assert_eq!(json!(unprefixed.split_secrets().0)["copy_unprefixed_tables"], true);
     let id = TaskId::new();
     let sites: Vec<_> = sealed.site_keys(id).iter().map(ToString::to_string).collect();
     assert_eq!(sites, ["a.example".to_owned(), format!("clone:{id}")]);

@@ -16,7 +16,7 @@ final class Export_Controller {
 		$schema = new Schema_Reader( Database::shared() );
 		$cursor = $body->get_object( 'cursor' );
 		$after  = null === $cursor ? '' : $cursor->get_string( 'a', '/\A[0123].{1,255}\z/s' );
-		foreach ( $schema->sorted_names() as $name ) {
+		foreach ( $schema->sorted_names( self::requested_tables( $body ) ) as $name ) {
 			if ( strcmp( $name, $after ) <= 0 ) {
 				continue;
 			}
@@ -62,6 +62,11 @@ final class Export_Controller {
 	}
 
 	private static function requested_table( Json_Object $body ): Row_Reader {
-		return Row_Reader::for_table( Database::shared(), $body->get_string( 'table', '/\A.{1,255}\z/s' ) );
+		return Row_Reader::for_table( Database::shared(), $body->get_string( 'table', '/\A.{1,255}\z/s' ), self::requested_tables( $body ) );
+	}
+
+	/** @return array<string, string> */
+	private static function requested_tables( Json_Object $body ): array {
+		return Site_Tables::requested_tables( Database::shared(), $body->get_bool( 'unprefixed', false ) );
 	}
 }

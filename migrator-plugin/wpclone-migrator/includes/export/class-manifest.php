@@ -19,6 +19,9 @@ final class Manifest {
 	/** Options with the ids of a shop's pages (WooCommerce). */
 	private const SHOP_PAGES = array( 'woocommerce_shop_page_id', 'woocommerce_cart_page_id', 'woocommerce_checkout_page_id', 'woocommerce_myaccount_page_id' );
 
+	/** The most tables without the site's prefix that are named. */
+	private const MAX_UNPREFIXED_TABLES = 2000;
+
 	/** The most post types of which a page is named. */
 	private const MAX_SAMPLE_TYPES = 8;
 
@@ -27,8 +30,9 @@ final class Manifest {
 
 	/** The fields of the response. */
 	public static function build(): array {
-		$db      = Database::shared();
-		$uploads = wp_upload_dir( null, false );
+		$db         = Database::shared();
+		$uploads    = wp_upload_dir( null, false );
+		$unprefixed = array_map( 'strval', array_keys( Site_Tables::unprefixed_tables( $db ) ) );
 		return array(
 			'plugin_version' => plugin_version(),
 			'wordpress'      => self::wordpress(),
@@ -42,6 +46,8 @@ final class Manifest {
 			'database'       => self::database( $db ),
 			'roots'          => self::roots(),
 			'other_prefixes' => Site_Tables::other_prefixes( $db ),
+			'unprefixed_tables' => array_slice( $unprefixed, 0, self::MAX_UNPREFIXED_TABLES ),
+			'unprefixed_count'  => count( $unprefixed ),
 			'limits'         => array(
 				'memory_bytes'    => self::bytes( (string) ini_get( 'memory_limit' ) ),
 				'max_execution_s' => (int) ini_get( 'max_execution_time' ),

@@ -27,7 +27,7 @@ final class Import_Job {
 	const LOCK_WAIT_SECONDS = 5;
 
 	/** What a job may allow to be imported besides tables and ordinary files. */
-	const ALLOWABLE = array( 'views', 'triggers', 'php_in_uploads', 'sandbox_plugin' );
+	const ALLOWABLE = array( 'views', 'triggers', 'php_in_uploads', 'sandbox_plugin', 'unprefixed_tables' );
 
 	/** Names of the job's tables => their columns. */
 	const TABLES = array(

@@ -108,13 +108,13 @@ final class Staged_Tables {
 		$db->execute( 'SET NAMES binary' );
 	}
 
-	/** The name of a definition that is acceptable: with this site's prefix, and not one of the plugin's tables. */
+	/** The name of a definition that is acceptable: one that the site may have, and not one of the plugin's tables. */
 	private static function checked_name( Import_Job $job, string $kind, Json_Object $definition ): string {
 		global $wpdb;
 		$name        = $definition->get_string( 'name', '/\A[^\x00\/]{1,255}\z/s' );
 		$users       = 'table' === $kind && in_array( $name, array( $wpdb->users, $wpdb->usermeta ), true );
 		$is_reserved = Site_Tables::starts_with( strtolower( $name ), strtolower( $wpdb->base_prefix . Site_Tables::PLUGIN_TABLE_PREFIX ) );
-		if ( ! Table_Builder::is_name( $name ) || ( 'trigger' !== $kind && ! $users && ! Site_Tables::starts_with( $name, $wpdb->base_prefix ) ) || $is_reserved ) {
+		if ( ! Table_Builder::is_name( $name ) || ( 'trigger' !== $kind && ! $users && ! self::may_have( $job, $name ) ) || $is_reserved ) {
 			throw new Migrator_Error( 'rejected', array( 'field' => 'name' ) );
 		}
 		// Nothing of a sequence is SQL of the source.
@@ -123,9 +123,25 @@ final class Staged_Tables {
 			throw new Migrator_Error( 'rejected', array( 'field' => 'kind' ) );
 		}
 		if ( $is_sql ) {
-			Views_And_Triggers::check( $definition );
+			Views_And_Triggers::check( $job, $definition );
 		}
 		return $name;
+	}
+
+	/**
+	 * Whether the site may have a table of this name: with its prefix, or without if the job allows it. A site that keeps its
+	 * previous content shares its database perhaps: there, a table without the prefix is never replaced.
+	 */
+	public static function may_have( Import_Job $job, string $name ): bool {
+		global $wpdb;
+		if ( Site_Tables::starts_with( $name, $wpdb->base_prefix ) ) {
+			return true;
+		}
+		$db = Database::shared();
+		return $job->allows( 'unprefixed_tables' )
+			&& ! Site_Tables::starts_with( strtolower( $name ), strtolower( $wpdb->base_prefix ) )
+			&& ! Site_Tables::is_of_other_installation( $db, $name )
+			&& ( true !== $job->settings['reversible'] || ! Import_Job::table_exists( $db, $name ) );
 	}
 
 	/** Rejects a name that this database does not distinguish from another one of the job. */

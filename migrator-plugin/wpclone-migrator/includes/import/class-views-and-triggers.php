@@ -13,7 +13,7 @@ final class Views_And_Triggers {
 	const MAX_BYTES = 262144;
 
 	/** Rejects a view or trigger that could not be created. */
-	public static function check( Json_Object $definition ): void {
+	public static function check( Import_Job $job, Json_Object $definition ): void {
 		$is_view  = 'view' === $definition->get( 'kind' );
 		$patterns = $is_view ? array(
 			'select'       => '/\A\s*+\(?select\b[^\x00]*+\z/si',
@@ -31,8 +31,7 @@ final class Views_And_Triggers {
 				throw Table_Builder::rejected( $field );
 			}
 		}
-		global $wpdb;
-		if ( ! $is_view && ! Site_Tables::starts_with( $definition->get( 'table' ), $wpdb->base_prefix ) ) {
+		if ( ! $is_view && ! Staged_Tables::may_have( $job, $definition->get( 'table' ) ) ) {
 			throw Table_Builder::rejected( 'table' );
 		}
 	}

@@ -202,6 +202,12 @@ final class File_Index {
 				return $is_link && ! Site_Roots::is_place_of_root( $full ) ? array( 'x', 'k' ) : array( null, '' );
 			}
 			$reason = Site_Roots::is_configuration( $full ) ? 's' : Site_Roots::exclusion_reason( $this->root, $names, $folder );
+			if ( 'f' === $reason && Site_Roots::contains_root( (string) $real ) ) {
+				$reason = 'r';
+				if ( Site_Roots::contains_only_roots( (string) $real ) ) {
+					return array( null, '' );
+				}
+			}
 			if ( null !== $reason ) {
 				return array( 'x', $reason );
 			}

@@ -97,9 +97,13 @@ final class Row_Reader {
 		);
 	}
 
-	/** A reader for one of the site's tables. */
-	public static function for_table( Database $db, string $table ): self {
-		$type       = Site_Tables::own_tables( $db )[ $table ] ?? Site_Tables::SEQUENCE;
+	/**
+	 * A reader for one of these tables.
+	 *
+	 * @param array<string, string> $tables As Site_Tables::requested_tables() returns them.
+	 */
+	public static function for_table( Database $db, string $table, array $tables ): self {
+		$type       = $tables[ $table ] ?? Site_Tables::SEQUENCE;
 		$definition = in_array( $type, array( Site_Tables::VIEW, Site_Tables::SEQUENCE ), true ) ? null : ( new Schema_Reader( $db ) )->table_definition( $table );
 		if ( null === $definition ) {
 			throw new Migrator_Error( 'gone' );

@@ -29,10 +29,13 @@ final class Schema_Reader {
 		$db->try_execute( 'SET SESSION information_schema_stats_expiry = 0' );
 	}
 
-	/** Every table, view, trigger and sequence, prefixed with a digit that sorts them: sequences, tables, views, triggers. */
-	public function sorted_names(): array {
+	/**
+	 * Every table, view, trigger and sequence, prefixed with a digit that sorts them: sequences, tables, views, triggers.
+	 *
+	 * @param array<string, string> $own As Site_Tables::requested_tables() returns them.
+	 */
+	public function sorted_names( array $own ): array {
 		$names = array();
-		$own   = Site_Tables::own_tables( $this->db );
 		$kinds = array(
 			Site_Tables::SEQUENCE => '0',
 			Site_Tables::VIEW     => '2',

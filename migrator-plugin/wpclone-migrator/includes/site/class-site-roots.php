@@ -186,9 +186,48 @@ final class Site_Roots {
 
 	/** Whether a path is where WordPress has the folder of a root, which may be a link. */
 	public static function is_place_of_root( string $full ): bool {
+		return in_array( $full, self::places(), true );
+	}
+
+	/**
+	 * The paths where WordPress has the folders of the roots, with the links of their parents resolved but not their own.
+	 *
+	 * @return string[]
+	 */
+	private static function places(): array {
+		$places = array();
 		foreach ( self::configured_folders() as $path ) {
-			if ( realpath( dirname( $path ) ) . '/' . basename( $path ) === $full ) {
+			$places[] = realpath( dirname( $path ) ) . '/' . basename( $path );
+		}
+		return $places;
+	}
+
+	/** Whether the folder of a root, or the link to it, lies in this folder, at any depth. */
+	public static function contains_root( string $folder ): bool {
+		foreach ( array_merge( array_filter( self::folders() ), self::places() ) as $root ) {
+			if ( Site_Tables::starts_with( $root, $folder . '/' ) ) {
 				return true;
+			}
+		}
+		return false;
+	}
+
+	/** Whether nothing is in this folder but folders of roots, and folders that lead to them. */
+	public static function contains_only_roots( string $folder ): bool {
+		$handle = @opendir( $folder );
+		while ( false !== $handle ) {
+			$name = readdir( $handle );
+			if ( false === $name ) {
+				closedir( $handle );
+				return true;
+			}
+			$path = "$folder/$name";
+			if ( '.' === $name || '..' === $name || in_array( $path, self::folders(), true ) || self::is_place_of_root( $path ) ) {
+				continue;
+			}
+			if ( ! self::contains_root( $path ) || ! self::contains_only_roots( $path ) ) {
+				closedir( $handle );
+				return false;
 			}
 		}
 		return false;

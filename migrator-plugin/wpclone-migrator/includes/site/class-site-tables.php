@@ -36,7 +36,33 @@ final class Site_Tables {
 		return $others;
 	}
 
-	/** @return array{0: array<string, string>, 1: string[]} */
+	/**
+	 * Tables, views and sequences without this site's prefix that belong to no other WordPress installation, sorted: name =>
+	 * type. Their owner may have made them for this site, or for something else.
+	 *
+	 * @return array<string, string>
+	 */
+	public static function unprefixed_tables( Database $db ): array {
+		list( , , $unprefixed ) = self::classify( $db );
+		return $unprefixed;
+	}
+
+	/**
+	 * The tables, views and sequences that a request is about: the site's, and the unprefixed ones if it asks for them.
+	 *
+	 * @return array<string, string>
+	 */
+	public static function requested_tables( Database $db, bool $with_unprefixed ): array {
+		list( $own, , $unprefixed ) = self::classify( $db );
+		return $with_unprefixed ? $own + $unprefixed : $own;
+	}
+
+	/** Whether a name belongs to another WordPress installation in the same database. */
+	public static function is_of_other_installation( Database $db, string $name ): bool {
+		return self::starts_with_any( $name, self::other_prefixes( $db ) );
+	}
+
+	/** @return array{0: array<string, string>, 1: string[], 2: array<string, string>} */
 	private static function classify( Database $db ): array {
 		global $wpdb;
 		$prefix = $wpdb->base_prefix;
@@ -46,19 +72,29 @@ final class Site_Tables {
 		}
 		ksort( $all, SORT_STRING );
 		$others = self::foreign_prefixes( array_keys( $all ), $prefix );
-		$named  = array( $wpdb->users, $wpdb->usermeta );
-		$own    = array();
-		foreach ( $all as $name => $type ) {
-			$name = (string) $name;
-			if ( in_array( $name, $named, true ) || ( self::starts_with( $name, $prefix ) && ! self::starts_with( $name, $prefix . self::PLUGIN_TABLE_PREFIX ) && ! self::starts_with_any( $name, $others ) ) ) {
-				$own[ $name ] = $type;
+		$longer = array();
+		foreach ( $others as $other ) {
+			if ( self::starts_with( $other, $prefix ) ) {
+				$longer[] = $other;
 			}
 		}
-		return array( $own, $others );
+		$named      = array( $wpdb->users, $wpdb->usermeta );
+		$own        = array();
+		$unprefixed = array();
+		foreach ( $all as $name => $type ) {
+			$name        = (string) $name;
+			$is_prefixed = self::starts_with( $name, $prefix );
+			if ( in_array( $name, $named, true ) || ( $is_prefixed && ! self::starts_with( $name, $prefix . self::PLUGIN_TABLE_PREFIX ) && ! self::starts_with_any( $name, $longer ) ) ) {
+				$own[ $name ] = $type;
+			} elseif ( ! $is_prefixed && ! self::starts_with_any( $name, $others ) ) {
+				$unprefixed[ $name ] = $type;
+			}
+		}
+		return array( $own, $others, $unprefixed );
 	}
 
 	/**
-	 * Prefixes that begin with ours and have the tables of a whole WordPress. The sites of a network (`wp_2_`) are ours.
+	 * Prefixes other than ours that have the tables of a whole WordPress. The sites of a network (`wp_2_`) are ours.
 	 *
 	 * @param array<int|string> $names
 	 */
@@ -68,11 +104,11 @@ final class Site_Tables {
 		foreach ( array_keys( $names ) as $name ) {
 			$name  = (string) $name;
 			$other = substr( $name, 0, -strlen( 'options' ) );
-			if ( $other . 'options' !== $name || $other === $prefix || ( '' !== $prefix && ! self::starts_with( $other, $prefix ) ) ) {
+			if ( $other . 'options' !== $name || $other === $prefix ) {
 				continue;
 			}
 			$whole = isset( $names[ $other . 'posts' ], $names[ $other . 'postmeta' ], $names[ $other . 'terms' ] );
-			$site  = is_multisite() && 1 === preg_match( '/\A[0-9]+_\z/', substr( $other, strlen( $prefix ) ) );
+			$site  = is_multisite() && self::starts_with( $other, $prefix ) && 1 === preg_match( '/\A[0-9]+_\z/', substr( $other, strlen( $prefix ) ) );
 			if ( $whole && ! $site ) {
 				$found[] = $other;
 			}
