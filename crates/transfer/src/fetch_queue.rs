@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use wpclone_migrator::{ContentHasher, Entry, FileRequest, Root};
 
+use crate::generated_files::AddressSearch;
+
 /// The most files in one request.
 pub(crate) const MAX_FETCH_FILES: usize = 200;
 
@@ -20,6 +22,10 @@ pub(crate) struct FetchQueue {
     pub(crate) files: VecDeque<QueuedFile>,
     pub(crate) offset: u64,
     pub(crate) hasher: ContentHasher,
+    /// The first file's search for addresses.
+    pub(crate) search: AddressSearch,
+    /// What was received of the first file, if it is to be rewritten.
+    pub(crate) text: Vec<u8>,
     /// Size of all files in the queue.
     pub(crate) bytes: u64,
 }
@@ -34,6 +40,7 @@ impl FetchQueue {
         let first = self.files.pop_front()?;
         self.bytes = self.bytes.saturating_sub(first.entry.size);
         (self.offset, self.hasher) = (0, ContentHasher::default());
+        (self.search, self.text) = Default::default();
         Some(first)
     }
 

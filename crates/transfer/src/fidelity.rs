@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use wpclone_migrator::{PhpMemory, RowDigest};
 use wpclone_rewrite::{Report, UnreplacedReason};
 
+use crate::other_content::listed;
+
 /// Why something of the source is not in the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -120,7 +122,7 @@ pub struct FilesFidelity {
     pub resumed_files: u64,
     /// Of these, WordPress core files, which are transferred if they differ from the target's.
     pub core_files: u64,
-    /// One digest over the paths and contents of all files: the same on both sides.
+    /// One digest over the paths and contents of all files as they were sent; the target computes the same.
     pub digest: String,
     /// Of these, files that the web server of a clone does not serve, whatever the source's does: hidden ones (`.name`), and
     /// those that may contain code or a configuration.
@@ -129,10 +131,31 @@ pub struct FilesFidelity {
     /// The first 200 of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hidden_files: Vec<String>,
+    /// Files that plugins generated below uploads and whose addresses were replaced.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rewritten: u64,
+    /// The first 1,000 of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rewritten_files: Vec<String>,
+    /// Text files that hold an address of the source in the copy as well.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub holding_address: u64,
+    /// The first 1,000 of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files_holding_address: Vec<String>,
     /// Files that are not in the copy, by reason.
     pub omitted: BTreeMap<OmitReason, u64>,
     /// The first 1,000 of them.
     pub omitted_files: Vec<OmittedFile>,
+}
+
+impl FilesFidelity {
+    /// A warning that names files which still hold the source's address.
+    pub(crate) fn address_warning(&self) -> Option<String> {
+        let (files, count) = (&self.files_holding_address, self.holding_address);
+        let named = listed(files, count);
+        (count > 0).then(|| format!("Files that hold an address of the source, and are as they were ({count}): {named}."))
+    }
 }
 
 /// The whole report.
@@ -154,6 +177,10 @@ pub struct Fidelity {
     pub omitted_views_and_triggers: Vec<String>,
     /// Tables and sequences that are not in the copy.
     pub omitted_tables: Vec<OmittedObject>,
+    /// The first tables, views and sequences of the source's database that have not its prefix and belong to no other
+    /// WordPress installation. They are copied only if the request says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unprefixed_tables: Vec<String>,
     /// Plugins that are installed but not active in the copy, because they would lock its owner out.
     pub deactivated_plugins: Vec<String>,
     /// Bytes of rows and files that were transferred.
@@ -289,8 +316,14 @@ impl Fidelity {
         self.files.hidden_files.truncate(MAX_TRUNCATED_ITEMS);
         self.omitted_tables.truncate(MAX_TRUNCATED_ITEMS);
         self.rewrite.unreplaced_samples.truncate(MAX_SUMMARY_ITEMS);
-        for list in [&mut self.warnings, &mut self.omitted_views_and_triggers, &mut self.deactivated_plugins]
-        {
+        for list in [
+            &mut self.warnings,
+            &mut self.omitted_views_and_triggers,
+            &mut self.deactivated_plugins,
+            &mut self.unprefixed_tables,
+            &mut self.files.rewritten_files,
+            &mut self.files.files_holding_address,
+        ] {
             list.truncate(MAX_TRUNCATED_ITEMS);
         }
         Self { truncated: true, ..self }

@@ -7,30 +7,30 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    AdaptiveBatch, Client, ContentDigest, Entry, EntryKind, FileBatch, FileStatus, Files, Import,
+    AdaptiveBatch, Client, ContentDigest, ContentHasher, Entry, EntryKind, FileBatch, FileStatus, Files, Import,
     OutgoingPart, PartKind, Root, StoreResult,
 };
+use wpclone_rewrite::Rewriter;
 
 use crate::error::TransferError;
 use crate::fetch_queue::{FetchQueue, MAX_FETCH_FILES, QueuedFile};
 use crate::fidelity::{FilesFidelity, OmitReason, OmittedFile};
 use crate::files_digest::FilesDigest;
+use crate::generated_files::{self, FileRule};
 use crate::progress::TransferProgress;
 use crate::staged_files::{StagedFiles, same_digest};
 
 /// The largest response with files.
 const MAX_FETCH_BYTES: u32 = 3 << 20;
+/// The largest part of a rewritten file, and the length of its frames.
+const PART_BYTES: usize = 1 << 20;
+const FRAME_BYTES: usize = 256 << 10;
 /// How often a file is read if it changes.
 const MAX_READS: u32 = 3;
-/// The most omitted files that are reported by name.
-const MAX_OMITTED_FILES: usize = 1000;
+/// The most files of each list that are reported by name.
+const MAX_NAMED_FILES: usize = 1000;
 /// The most files that are not served and reported by name.
 const MAX_HIDDEN_FILES: usize = 200;
-
-/// A path as the report has it: invalid UTF-8 is replaced.
-fn reported_path(root: Root, path: &[u8]) -> String {
-    format!("{root:?}/{}", String::from_utf8_lossy(path))
-}
 
 async fn store(
     import: &Import,
@@ -47,6 +47,7 @@ async fn store(
 pub(crate) struct FilesTransfer<'a> {
     pub(crate) source: &'a Client,
     pub(crate) import: &'a Import,
+    pub(crate) rewriter: &'a Rewriter,
     pub(crate) budget_ms: u32,
     /// Whether the target's web server does not serve a file of this path, because of its name.
     pub(crate) hides: fn(&[u8]) -> bool,
@@ -127,8 +128,11 @@ impl FilesTransfer<'_> {
             for (why, count) in fidelity.omitted {
                 *all.fidelity.omitted.entry(why).or_default() += count;
             }
-            let room = MAX_OMITTED_FILES.saturating_sub(all.fidelity.omitted_files.len());
-            all.fidelity.omitted_files.extend(fidelity.omitted_files.into_iter().take(room));
+            append(&mut all.fidelity.omitted_files, fidelity.omitted_files);
+            all.fidelity.rewritten += fidelity.rewritten;
+            append(&mut all.fidelity.rewritten_files, fidelity.rewritten_files);
+            all.fidelity.holding_address += fidelity.holding_address;
+            append(&mut all.fidelity.files_holding_address, fidelity.files_holding_address);
         }
         all.fidelity.digest = all.sum.to_hex();
         Ok(all.fidelity)
@@ -240,6 +244,11 @@ impl RootTransfer<'_> {
     /// Adds an entry without content to the next batch, and sends the batch if it is large.
     async fn add_small(&mut self, entry: &Entry, kind: PartKind) -> Result<(), TransferError> {
         self.add(entry, kind);
+        self.send_if_full().await
+    }
+
+    /// Sends the next batch if it is large.
+    async fn send_if_full(&mut self) -> Result<(), TransferError> {
         if self.batch.files.len() >= self.target_batch_size.budget().bytes as usize {
             self.send().await?;
         }
@@ -268,11 +277,11 @@ impl RootTransfer<'_> {
         let asking = self.files.source.fetch_files(&requests, &mut self.source_batch_size);
         let (stored, files) = tokio::join!(sending, asking);
         self.record(complete, stored?);
-        self.receive(&files.map_err(TransferError::Source)?)
+        self.receive(&files.map_err(TransferError::Source)?).await
     }
 
     /// Adds the received parts of the first files of the queue to the next batch.
-    fn receive(&mut self, files: &Files) -> Result<(), TransferError> {
+    async fn receive(&mut self, files: &Files) -> Result<(), TransferError> {
         for part in files.parts().map_err(TransferError::Source)? {
             let Some(QueuedFile { entry, reads }) = self.queue.files.front() else { break };
             let (path, reads) = (entry.path.clone(), *reads);
@@ -280,7 +289,22 @@ impl RootTransfer<'_> {
                 FileStatus::Ok => {
                     let received: u64 = part.bytes.iter().map(|bytes| bytes.len() as u64).sum();
                     let last = part.offset + received == entry.size;
-                    part.bytes.iter().for_each(|bytes| self.queue.hasher.update(bytes));
+                    let rule = FileRule::of(self.root, &path, entry.size);
+                    if rule == FileRule::Rewrite {
+                        part.bytes.iter().for_each(|bytes| self.queue.text.extend_from_slice(bytes));
+                        self.files.progress.add_files(u64::from(last), received);
+                        self.queue.offset += received;
+                        if last {
+                            self.finish_generated_file().await?;
+                        }
+                        continue;
+                    }
+                    for bytes in &part.bytes {
+                        self.queue.hasher.update(bytes);
+                        if rule == FileRule::Search {
+                            self.queue.search.push(self.files.rewriter, bytes);
+                        }
+                    }
                     let stored = OutgoingPart {
                         root: self.root,
                         path: &path,
@@ -314,8 +338,54 @@ impl RootTransfer<'_> {
         Ok(())
     }
 
+    /// Called when the first file of the queue was received completely and is to be rewritten: adds it to the next batches.
+    async fn finish_generated_file(&mut self) -> Result<(), TransferError> {
+        let text = std::mem::take(&mut self.queue.text);
+        let Some(QueuedFile { entry, .. }) = self.queue.pop() else { return Ok(()) };
+        let new = generated_files::rewrite(self.files.rewriter, text);
+        let fidelity = &mut self.sent.fidelity;
+        if new.is_changed {
+            fidelity.rewritten += 1;
+            name_file(&mut fidelity.rewritten_files, self.root, &entry.path);
+        }
+        if new.holds_address {
+            fidelity.holding_address += 1;
+            name_file(&mut fidelity.files_holding_address, self.root, &entry.path);
+        }
+        let (mut hasher, mut offset) = (ContentHasher::default(), 0);
+        loop {
+            let end = new.bytes.len().min(offset + PART_BYTES);
+            let (bytes, last) = (&new.bytes[offset..end], end == new.bytes.len());
+            hasher.update(bytes);
+            let part = OutgoingPart {
+                root: self.root,
+                path: &entry.path,
+                kind: if last { PartKind::Final } else { PartKind::Data },
+                mode: entry.mode,
+                size: new.bytes.len() as u64,
+                mtime: entry.mtime,
+                offset: offset as u64,
+            };
+            self.batch.files.part(&part, &bytes.chunks(FRAME_BYTES).collect::<Vec<_>>());
+            if last {
+                break;
+            }
+            offset = end;
+            self.send_if_full().await?;
+        }
+        self.batch.complete.push((entry.path, new.bytes.len() as u64, hasher.finish()));
+        self.send_if_full().await
+    }
+
     /// Called when the first file of the queue was received completely.
     fn finish_file(&mut self) {
+        if self.queue.search.is_found()
+            && let Some(QueuedFile { entry, .. }) = self.queue.files.front()
+        {
+            let fidelity = &mut self.sent.fidelity;
+            fidelity.holding_address += 1;
+            name_file(&mut fidelity.files_holding_address, self.root, &entry.path);
+        }
         let hasher = std::mem::take(&mut self.queue.hasher);
         if let Some(QueuedFile { entry, .. }) = self.queue.pop() {
             self.batch.complete.push((entry.path, entry.size, hasher.finish()));
@@ -366,7 +436,7 @@ impl RootTransfer<'_> {
     fn omit(&mut self, path: &[u8], why: OmitReason, note: String) {
         let fidelity = &mut self.sent.fidelity;
         *fidelity.omitted.entry(why).or_default() += 1;
-        if fidelity.omitted_files.len() < MAX_OMITTED_FILES {
+        if fidelity.omitted_files.len() < MAX_NAMED_FILES {
             fidelity.omitted_files.push(OmittedFile {
                 path: reported_path(self.root, path),
                 reason: why,
@@ -374,4 +444,22 @@ impl RootTransfer<'_> {
             });
         }
     }
+}
+
+/// A file's root and path as the report has them: invalid UTF-8 is replaced.
+fn reported_path(root: Root, path: &[u8]) -> String {
+    format!("{root:?}/{}", String::from_utf8_lossy(path))
+}
+
+/// Adds a file to a list of names.
+fn name_file(list: &mut Vec<String>, root: Root, path: &[u8]) {
+    if list.len() < MAX_NAMED_FILES {
+        list.push(reported_path(root, path));
+    }
+}
+
+/// Adds the names of another root to a list.
+fn append<T>(list: &mut Vec<T>, more: Vec<T>) {
+    let room = MAX_NAMED_FILES.saturating_sub(list.len());
+    list.extend(more.into_iter().take(room));
 }

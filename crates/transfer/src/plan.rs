@@ -68,6 +68,9 @@ pub(crate) struct Plan {
     pub(crate) rewriter: Rewriter,
     pub(crate) prefix: Option<PrefixMapping>,
     from_prefix: String,
+    to_prefix: String,
+    /// Tables, views and sequences of the source without its prefix.
+    unprefixed: HashSet<String>,
     /// Text of all mappings, for the fingerprint.
     mapping: String,
     database: String,
@@ -115,6 +118,8 @@ impl Plan {
             rewriter,
             prefix: (from != to).then(|| PrefixMapping::new(from, to)),
             from_prefix: from.clone(),
+            to_prefix: to.clone(),
+            unprefixed: source.unprefixed_tables.iter().cloned().collect(),
             mapping,
             database: source.database.name.clone(),
             same_server: source.database.server == target.database.server,
@@ -122,14 +127,19 @@ impl Plan {
         })
     }
 
-    /// A name without the source's prefix.
+    /// A name without the source's prefix; empty for a table that is not WordPress'.
     pub(crate) fn base<'n>(&self, name: &'n str) -> &'n str {
+        if self.unprefixed.contains(name) {
+            return "";
+        }
         name.strip_prefix(self.from_prefix.as_str()).unwrap_or(name)
     }
 
-    /// Whether a copy cannot do without a table. Those without the prefix are the users', which wp-config.php renamed.
+    /// Whether a copy cannot do without a table. Of those without the prefix these are the users', which wp-config.php
+    /// renamed.
     pub(crate) fn is_core_table(&self, name: &str) -> bool {
-        name.strip_prefix(self.from_prefix.as_str()).is_none_or(|base| CORE_TABLES.contains(&base))
+        let base = name.strip_prefix(self.from_prefix.as_str());
+        base.map_or_else(|| !self.unprefixed.contains(name), |base| CORE_TABLES.contains(&base))
     }
 
     /// The definition for the target; `None` if the source's cannot be adapted.
@@ -184,6 +194,11 @@ impl Plan {
     }
 
     fn renamed(&self, name: &str) -> Option<String> {
+        // The target would take it for a table of WordPress.
+        let is_taken = |name: &str| name.to_lowercase().starts_with(&self.to_prefix.to_lowercase());
+        if self.unprefixed.contains(name) && is_taken(name) {
+            return None;
+        }
         match &self.prefix {
             None => Some(name.to_owned()),
             Some(prefix) => {

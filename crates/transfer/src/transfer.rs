@@ -19,6 +19,7 @@ use crate::fidelity::{Fidelity, FilesFidelity, Memory, OmittedObject, TableFidel
 use crate::files::FilesTransfer;
 use crate::free_space::{required_bytes, size_of_tables, space_shortage};
 use crate::missing_code;
+use crate::other_content;
 use crate::omitted_objects::{
     add_rejected_parts, check_core_tables, reason, rejected_objects, unreadable_objects,
 };
@@ -34,6 +35,8 @@ const MAX_IDLE: Duration = Duration::from_secs(600);
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Tables transferred at the same time. With the files, this stays below the request limit of a migrator.
 const CONCURRENT_TABLES: usize = 2;
+/// Why a table without the source's prefix is not copied.
+const NAME_IS_TAKEN: &str = "its name has the target's table prefix";
 /// The most unreplaced addresses that are reported with their context.
 const MAX_SAMPLES: usize = 200;
 
@@ -63,6 +66,8 @@ pub struct Transfer<'a> {
     pub target: &'a Client,
     /// The kind of site to write.
     pub target_kind: TargetKind<'a>,
+    /// Whether tables without the source's prefix are copied too, unless they belong to another WordPress installation.
+    pub copy_unprefixed_tables: bool,
     /// The job's id on the target: 32 hex digits, the same for each attempt.
     pub job_id: &'a str,
     /// Updated during the transfer.
@@ -77,9 +82,11 @@ impl Transfer<'_> {
     /// # Errors
     /// See [`TransferError`]. What was staged stays on the target: another attempt resumes or aborts the job.
     pub async fn run(&self) -> Result<Fidelity, TransferError> {
+        let source = self.source.clone().reading_unprefixed_tables(self.copy_unprefixed_tables);
+        let transfer = Transfer { source: &source, ..*self };
         tokio::select! {
-            transferred = self.transfer() => transferred,
-            () = self.stalled() => Err(TransferError::Stalled),
+            transferred = transfer.transfer() => transferred,
+            () = transfer.stalled() => Err(TransferError::Stalled),
         }
     }
 
@@ -99,7 +106,8 @@ impl Transfer<'_> {
     async fn transfer(&self) -> Result<Fidelity, TransferError> {
         let (from, to) = tokio::join!(self.source.manifest(), self.target.manifest());
         let (from, to) = (from.map_err(TransferError::Source)?, to.map_err(TransferError::Target)?);
-        let plan = Plan::new(&from, &to)?;
+        let mut plan = Plan::new(&from, &to)?;
+        plan.warnings.extend(other_content::warnings(&from, self.copy_unprefixed_tables));
         let mut roots = CONTENT_ROOTS.to_vec();
         if from.wordpress.version != to.wordpress.version || self.core_differs(&from, &to).await? {
             roots.insert(0, Root::Core);
@@ -135,6 +143,7 @@ impl Transfer<'_> {
         let files = FilesTransfer {
             source: self.source,
             import,
+            rewriter: &plan.rewriter,
             budget_ms: from.limits.budget_ms,
             hides: match self.target_kind {
                 TargetKind::Clone { hides, .. } => hides,
@@ -168,10 +177,11 @@ impl Transfer<'_> {
         if matches!(self.target_kind, TargetKind::Clone { .. }) {
             import.commit().await.map_err(TransferError::Target)?;
         }
-        let lacking = match self.target.manifest().await {
+        let copy = self.target.manifest().await;
+        let lacking = match &copy {
             Ok(copy) => {
-                let code = missing_code::warnings(from, &copy, &plan.deactivated_plugins);
-                code.into_iter().chain(uploads::warnings(from, to, &copy)).collect()
+                let code = missing_code::warnings(from, copy, &plan.deactivated_plugins);
+                code.into_iter().chain(uploads::warnings(from, to, copy)).collect()
             }
             // Whoever opens the copy will see why.
             Err(error) => vec![format!("The copy does not report which plugins are active: {error}.")],
@@ -179,6 +189,14 @@ impl Transfer<'_> {
         let mut plan = plan;
         plan.warnings.splice(0..0, lacking);
         let mut report = self.report(plan, from, to, transferred, files);
+        // Its WordPress may have been replaced.
+        match &copy {
+            Ok(copy) => report.target = versions_of(copy),
+            Err(_) if roots.contains(&Root::Core) => {
+                report.target.wordpress.clone_from(&report.source.wordpress);
+            }
+            Err(_) => {}
+        }
         add_rejected_parts(&mut report.tables, &rejected);
         report.omit(omitted);
         report.warn_of_adjustments();
@@ -214,6 +232,7 @@ impl Transfer<'_> {
             tables.push(fidelity);
         }
         rewritten.unreplaced_samples.truncate(MAX_SAMPLES);
+        warnings.extend(files.address_warning());
         tables.sort_by(|one, other| one.name.cmp(&other.name));
         Fidelity {
             source: versions_of(from),
@@ -224,6 +243,7 @@ impl Transfer<'_> {
             rewrite: rewritten,
             omitted_views_and_triggers: Vec::new(),
             omitted_tables: Vec::new(),
+            unprefixed_tables: from.unprefixed_tables.clone(),
             deactivated_plugins: plan.deactivated_plugins,
             transferred_bytes: self.progress.snapshot().bytes,
             mu_plugins_dir: mu_plugins_dir(to),
@@ -305,7 +325,10 @@ impl Transfer<'_> {
         plan: &Plan,
         all: &[Definition],
     ) -> Result<Import, TransferError> {
-        let options = job_options(self.target_kind, roots);
+        let mut options = job_options(self.target_kind, roots);
+        if self.copy_unprefixed_tables {
+            options.allow.push(AllowedContent::UnprefixedTables);
+        }
         let begin =
             || async { self.target.begin(self.job_id, &options).await.map_err(TransferError::Target) };
         let import = begin().await?;
@@ -369,16 +392,24 @@ impl Transfer<'_> {
         let readable = all.iter().filter(|definition| matches!(definition, Definition::Table(_)));
         let names: Vec<Definition> = readable.filter_map(|definition| plan.definition(definition)).collect();
         let names: HashSet<&str> = names.iter().map(Definition::name).collect();
-        let mut transfers = Vec::new();
+        let (mut transfers, mut outcomes) = (Vec::new(), Vec::new());
         for definition in all {
-            if let (Definition::Table(table), Some(Definition::Table(mut new))) =
-                (definition, plan.definition(definition))
-            {
-                let adjustments = without_dangling_foreign_keys(&mut new, &names);
-                transfers.push(self.table(import, plan, table, (Definition::Table(new), adjustments), from));
+            match (definition, plan.definition(definition)) {
+                (Definition::Table(table), Some(Definition::Table(mut new))) => {
+                    let adjustments = without_dangling_foreign_keys(&mut new, &names);
+                    let new = (Definition::Table(new), adjustments);
+                    transfers.push(self.table(import, plan, table, new, from));
+                }
+                (Definition::Table(table), _) => {
+                    let omitted = OmittedObject::new("table", &table.name, NAME_IS_TAKEN);
+                    outcomes.push(TableOutcome::Omitted(omitted));
+                }
+                _ => {}
             }
         }
-        stream::iter(transfers).buffer_unordered(CONCURRENT_TABLES).try_collect().await
+        let transferred = stream::iter(transfers).buffer_unordered(CONCURRENT_TABLES);
+        outcomes.extend(transferred.try_collect::<Vec<_>>().await?);
+        Ok(outcomes)
     }
 
     async fn table(
@@ -434,7 +465,8 @@ impl Transfer<'_> {
                 omitted.push(OmittedObject::new(definition.object(), definition.name(), reason));
             };
             let Some(adapted) = plan.definition(definition) else {
-                omit(&"its text has the source's table prefix");
+                let is_sql = matches!(definition, Definition::View(_) | Definition::Trigger(_));
+                omit(&if is_sql { "its text has the source's table prefix" } else { NAME_IS_TAKEN });
                 continue;
             };
             match import.define(&adapted, false).await {

@@ -104,6 +104,7 @@ impl TransferStage {
             source: from,
             target: to,
             target_kind,
+            copy_unprefixed_tables: request.copy_unprefixed_tables,
             job_id: &id,
             progress: &progress,
             cancel: stop,

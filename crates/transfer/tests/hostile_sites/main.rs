@@ -24,6 +24,7 @@ async fn transferred(source: &RunningSite, target: &RunningSite) -> Result<Fidel
         source: &source.client,
         target: &target.client,
         target_kind: TargetKind::Clone { max_bytes: u64::MAX, hides: |_| false },
+        copy_unprefixed_tables: false,
         job_id: "00000000000000000000000000000000",
         progress: &progress,
         cancel: &cancel,

@@ -1,0 +1,174 @@
+//! Text files that hold the site's address. What plugins generate below uploads is rewritten like a value; any other file is
+//! copied byte for byte and named.
+
+use wpclone_migrator::Root;
+use wpclone_rewrite::{Report, Rewriter, UnreplacedReason};
+
+/// The largest generated file that is rewritten. It is in memory as a whole.
+const MAX_REWRITTEN_BYTES: u64 = 4 << 20;
+/// Text formats that plugins generate for browsers.
+const GENERATED: [&str; 10] =
+    ["css", "htm", "html", "js", "json", "mjs", "svg", "webmanifest", "xml", "xsl"];
+/// Other text formats that may hold addresses.
+const TEXT: [&str; 10] = ["csv", "inc", "map", "md", "mo", "php", "po", "txt", "yaml", "yml"];
+/// An address that is longer than this may be missed where two parts of a file meet.
+const OVERLAP_BYTES: usize = 512;
+
+/// What is done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileRule {
+    /// Its addresses are replaced.
+    Rewrite,
+    /// It is copied and searched for addresses.
+    Search,
+    /// It is copied.
+    Copy,
+}
+
+impl FileRule {
+    /// The rule for a file, by its place, format and size.
+    pub(crate) fn of(root: Root, path: &[u8], size: u64) -> Self {
+        let Some(extension) = extension(path) else { return Self::Copy };
+        // WordPress' own files hold no site's address.
+        if root == Root::Core {
+            return Self::Copy;
+        }
+        if !GENERATED.contains(&extension.as_str()) {
+            return if TEXT.contains(&extension.as_str()) { Self::Search } else { Self::Copy };
+        }
+        let is_generated = root == Root::Uploads && is_plugins_folder(path);
+        if is_generated && size <= MAX_REWRITTEN_BYTES { Self::Rewrite } else { Self::Search }
+    }
+}
+
+/// The extension of a file's name, in lower case.
+fn extension(path: &[u8]) -> Option<String> {
+    let name = path.rsplit(|byte| *byte == b'/').next()?;
+    let at = name.iter().rposition(|byte| *byte == b'.')?;
+    std::str::from_utf8(&name[at + 1..]).ok().map(str::to_ascii_lowercase)
+}
+
+/// Whether a path below uploads is in a folder of a plugin. WordPress, and what plugins let people upload, store uploads of
+/// people at the top or in folders of a year and month (`2024/05`); these are never changed.
+fn is_plugins_folder(path: &[u8]) -> bool {
+    let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let folders = &names[..names.len() - 1];
+    let is_number = |name: &[u8], digits| name.len() == digits && name.iter().all(u8::is_ascii_digit);
+    let has_month = folders.windows(2).any(|pair| is_number(pair[0], 4) && is_number(pair[1], 2));
+    !folders.is_empty() && !has_month
+}
+
+/// A generated file with its addresses replaced.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RewrittenFile {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_changed: bool,
+    /// Whether it still holds an old address.
+    pub(crate) holds_address: bool,
+}
+
+/// Replaces the addresses in a generated file. One that is not text stays as it is.
+pub(crate) fn rewrite(rewriter: &Rewriter, bytes: Vec<u8>) -> RewrittenFile {
+    let mut report = Report::default();
+    let new = if std::str::from_utf8(&bytes).is_ok() && !bytes.contains(&0) {
+        rewriter.rewrite(&bytes, &mut report).into_owned()
+    } else {
+        rewriter.count_unreplaced(&bytes, UnreplacedReason::Binary, &mut report);
+        bytes.clone()
+    };
+    RewrittenFile { is_changed: new != bytes, holds_address: holds_address(&report), bytes: new }
+}
+
+fn holds_address(report: &Report) -> bool {
+    let root_relative = report.unreplaced.get(&UnreplacedReason::RootRelative).copied().unwrap_or_default();
+    report.unreplaced_total() > root_relative
+}
+
+/// Searches a file, part by part, for the site's address.
+#[derive(Debug, Default)]
+pub(crate) struct AddressSearch {
+    /// The end of the parts so far.
+    overlap: Vec<u8>,
+    is_found: bool,
+}
+
+impl AddressSearch {
+    /// Searches the next part.
+    pub(crate) fn push(&mut self, rewriter: &Rewriter, part: &[u8]) {
+        if self.is_found {
+            return;
+        }
+        let mut report = Report::default();
+        rewriter.count_unreplaced(part, UnreplacedReason::Binary, &mut report);
+        if !self.overlap.is_empty() {
+            self.overlap.extend_from_slice(&part[..part.len().min(OVERLAP_BYTES)]);
+            rewriter.count_unreplaced(&self.overlap, UnreplacedReason::Binary, &mut report);
+        }
+        self.is_found = holds_address(&report);
+        self.overlap.clear();
+        self.overlap.extend_from_slice(&part[part.len().saturating_sub(OVERLAP_BYTES)..]);
+    }
+
+    /// Whether the file holds the address.
+    pub(crate) fn is_found(&self) -> bool {
+        self.is_found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wpclone_rewrite::{Options, SiteMapping};
+
+    use super::*;
+
+    fn rewriter() -> Rewriter {
+        let pair = SiteMapping::new("https://shop.example", "http://127.0.0.1:8090/clone").unwrap();
+        Rewriter::new(&[pair], Options::default()).unwrap()
+    }
+
+    #[test]
+    fn what_plugins_generate_below_uploads_is_rewritten_and_what_people_upload_is_not() {
+        let rule = |root, path: &str| FileRule::of(root, path.as_bytes(), 100);
+        for path in ["elementor/css/post-7.css", "a/B.JS", "feeds/2024/all.xml", "x/y/data.json"] {
+            assert_eq!(rule(Root::Uploads, path), FileRule::Rewrite, "{path}");
+        }
+        for path in ["2024/05/page.html", "woocommerce_uploads/2024/05/app.js", "style.css", "a/people.csv"] {
+            assert_eq!(rule(Root::Uploads, path), FileRule::Search, "{path}");
+        }
+        assert_eq!(rule(Root::Uploads, "2024/05/photo.jpg"), FileRule::Copy);
+        assert_eq!(rule(Root::Plugins, "a/a.js"), FileRule::Search);
+        assert_eq!(rule(Root::Core, "wp-includes/a.js"), FileRule::Copy);
+        let large = FileRule::of(Root::Uploads, b"a/b.css", MAX_REWRITTEN_BYTES + 1);
+        assert_eq!(large, FileRule::Search);
+    }
+
+    #[test]
+    fn addresses_in_generated_files_are_replaced_and_other_bytes_stay() {
+        let css = b"/*\r\n*/ .a{background:url(https://shop.example/wp-content/a.png)}".to_vec();
+        let new = rewrite(&rewriter(), css);
+        assert!(new.is_changed && !new.holds_address);
+        assert_eq!(
+            new.bytes,
+            b"/*\r\n*/ .a{background:url(http://127.0.0.1:8090/clone/wp-content/a.png)}"
+        );
+        let json = rewrite(&rewriter(), br#"{"ajax":"https:\/\/shop.example\/wp-admin"}"#.to_vec());
+        assert_eq!(json.bytes, br#"{"ajax":"http:\/\/127.0.0.1:8090\/clone\/wp-admin"}"#);
+        let other = rewrite(&rewriter(), b"https://shop.example.com/".to_vec());
+        assert!(!other.is_changed && !other.holds_address);
+        let binary = rewrite(&rewriter(), b"\0 https://shop.example/".to_vec());
+        assert!(!binary.is_changed && binary.holds_address);
+    }
+
+    #[test]
+    fn an_address_is_found_where_two_parts_meet() {
+        for cut in 0..30 {
+            let (text, mut search) = (b"see https://shop.example/ here", AddressSearch::default());
+            search.push(&rewriter(), &text[..cut]);
+            search.push(&rewriter(), &text[cut..]);
+            assert!(search.is_found(), "{cut}");
+        }
+        let mut search = AddressSearch::default();
+        search.push(&rewriter(), b"see https://shop.example.com/ here");
+        assert!(!search.is_found());
+    }
+}
