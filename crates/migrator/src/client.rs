@@ -19,6 +19,7 @@ use crate::files::{FileRequest, Files, Index, Root};
 use crate::manifest::{MAX_ADDRESS_BYTES, MAX_NAME_BYTES, Manifest, are_short};
 use crate::rows::{RowCount, Rows};
 use crate::signing::Key;
+use crate::snapshot::{KnownTable, Snapshot};
 
 /// The deadline of one request including its response's body; and of one that transfers content.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -233,6 +234,22 @@ impl Client {
     ) -> Result<RowCount, ClientError> {
         let body = self.about_tables(json!({"table": table, "cursor": cursor, "ms": ms}));
         self.post_json("checksum", &body, true).await
+    }
+
+    /// Compares at most [`MAX_SNAPSHOT_TABLES`](crate::MAX_SNAPSHOT_TABLES) tables with what was read of them, at one moment,
+    /// and reads what differs, as far as the budget goes.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn snapshot(
+        &self,
+        tables: &[KnownTable<'_>],
+        budget: Budget,
+    ) -> Result<Snapshot, ClientError> {
+        let body = with_budget(budget, self.about_tables(json!({"tables": tables})));
+        let snapshot = Snapshot::parse(self.post_for_frames("snapshot", &body).await?, tables)?;
+        self.record_progress(1);
+        Ok(snapshot)
     }
 
     /// The index of a root, from the cursor on.

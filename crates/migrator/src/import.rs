@@ -126,6 +126,15 @@ pub struct Adjustment {
     pub to: Json,
 }
 
+/// Where a chunk is among those of its table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChunkPlace {
+    /// Whether it is the last one.
+    pub last: bool,
+    /// Whether it may follow the last one.
+    pub append: bool,
+}
+
 /// The result of loading a chunk.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LoadResult {
@@ -266,7 +275,7 @@ impl Import {
     }
 
     /// Sends a chunk and leaves it empty, unless it was too long. A chunk that is sent again is not loaded twice. `state` is
-    /// returned when the job is resumed.
+    /// returned when the job is resumed. `place`: whether it is the last chunk, or added after the last one.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -276,10 +285,14 @@ impl Import {
         chunk_number: u32,
         chunk: &mut RowChunk,
         state: &Json,
-        last: bool,
+        place: ChunkPlace,
         batch: &mut AdaptiveBatch,
     ) -> Result<LoadResult, ClientError> {
-        let parameters = json!({"job": self.job, "table_id": table_id, "chunk": chunk_number, "cursor": state, "last": last});
+        let ChunkPlace { last, append } = place;
+        let parameters = json!({
+            "job": self.job, "table_id": table_id, "chunk": chunk_number, "cursor": state, "last": last,
+            "append": append,
+        });
         let parts = chunk.part_count();
         let body = chunk.body(&parameters)?;
         let sent = self.send("load-rows", &body, batch).await;

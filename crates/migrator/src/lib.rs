@@ -23,6 +23,7 @@ mod removal;
 mod retry;
 mod rows;
 mod signing;
+mod snapshot;
 mod stream;
 mod transport;
 mod uploads_folder;
@@ -40,7 +41,7 @@ pub use earlier_job::EarlierJob;
 pub use error::{ClientError, MigratorError};
 pub use files::{Entry, EntryKind, FilePart, FileRequest, FileStatus, Files, Index, Root, index_order};
 pub use import::{
-    Adjustment, AllowedContent, DefineResult, Import, JobInfo, JobLimits, JobOptions, LoadResult,
+    Adjustment, AllowedContent, ChunkPlace, DefineResult, Import, JobInfo, JobLimits, JobOptions, LoadResult,
     RejectedFile, RejectedObject, SANDBOX_PLUGIN_FILE, StoreResult, TableProgress,
 };
 pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, Uploads, WordPress};
@@ -52,5 +53,6 @@ pub use rows::{
     Value, write_row,
 };
 pub use signing::{Key, KeyError, Request};
+pub use snapshot::{KnownTable, MAX_SNAPSHOT_TABLES, Snapshot, SnapshotRows, SnapshotState};
 pub use stream::{IndexStream, RowStream, StagedIndex};
 pub use uploads_folder::is_uploads_folder;

@@ -187,6 +187,8 @@ pub struct RowCount {
 struct End {
     #[serde(flatten)]
     count: RowCount,
+    #[serde(default)]
+    end: Option<Cursor>,
     #[serde(flatten)]
     cost: ResponseCost,
 }
@@ -198,6 +200,8 @@ pub struct Rows {
     pub header: RowsHeader,
     /// Number and digest of the rows, and where to resume.
     pub count: RowCount,
+    /// At the end of the table: the cursor after its last row; `None` if it is empty.
+    pub end: Option<Cursor>,
     /// What the response cost the site.
     pub cost: ResponseCost,
     /// Number of rows and pieces.
@@ -239,8 +243,8 @@ impl Rows {
         if header.key.iter().any(|place| *place >= header.columns.len()) {
             return Err(wrong());
         }
-        let End { count, cost } = frames.end()?;
-        let mut rows = Self { header, count, cost, part_count: 0, frames };
+        let End { count, end, cost } = frames.end()?;
+        let mut rows = Self { header, count, end, cost, part_count: 0, frames };
         let (mut seen, mut parts, mut digest) = (0, 0, RowDigest::default());
         for part in rows.parts() {
             parts += 1;
@@ -262,15 +266,22 @@ impl Rows {
 
     /// Rows and pieces in order. They were validated when the response was parsed: none of them is an error.
     pub fn parts(&self) -> impl Iterator<Item = Result<RowPart<'_>, ClientError>> {
-        let columns = self.header.columns.len();
-        self.frames.iter().skip(1).flat_map(move |(kind, payload)| PartsOf {
-            kind,
-            rest: ByteReader::new(payload),
-            payload,
-            columns,
-            broken: false,
-        })
+        parts_of(self.frames.iter().skip(1), self.header.columns.len())
     }
+}
+
+/// The parts of frames with rows of so many columns.
+pub(crate) fn parts_of<'a>(
+    frames: impl Iterator<Item = (u8, &'a [u8])>,
+    columns: usize,
+) -> impl Iterator<Item = Result<RowPart<'a>, ClientError>> {
+    frames.flat_map(move |(kind, payload)| PartsOf {
+        kind,
+        rest: ByteReader::new(payload),
+        payload,
+        columns,
+        broken: false,
+    })
 }
 
 /// The parts of one frame.

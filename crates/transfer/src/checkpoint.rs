@@ -21,6 +21,7 @@ pub(crate) struct Checkpoint {
     /// The table's [fingerprint](crate::plan::Plan::fingerprint). With another one the table is sent again.
     #[serde(rename = "p", default)]
     pub(crate) fingerprint: String,
+    /// Where the source continues; of a complete table, the cursor after its last row.
     #[serde(rename = "c")]
     pub(crate) cursor: Option<Cursor>,
     /// Whether all rows were sent.
@@ -56,11 +57,16 @@ impl Checkpoint {
         Self { fingerprint: print.to_owned(), ..Self::default() }
     }
 
-    /// The checkpoint at a cursor of the source; without one, after the last row.
+    /// The checkpoint after the last row, whose cursor is `end`.
+    pub(crate) fn complete(print: &str, end: Option<Cursor>, counts: &Counts) -> Self {
+        Self { complete: true, ..Self::at(print, end, counts) }
+    }
+
+    /// The checkpoint at a cursor of the source.
     pub(crate) fn at(print: &str, cursor: Option<Cursor>, counts: &Counts) -> Self {
         Self {
             fingerprint: print.to_owned(),
-            complete: cursor.is_none(),
+            complete: false,
             cursor,
             units: 0,
             source_rows: counts.source_rows,

@@ -67,9 +67,49 @@ pub struct TableFidelity {
     /// Whether the source had the same rows when they were read and when they were counted afterwards. False for a table
     /// that changes all the time.
     pub consistent: bool,
+    /// Whether the copy has the table as it was at the moment of the last snapshot ([`SnapshotFidelity`]).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub in_snapshot: bool,
     /// What the target had to define differently, such as a collation that it does not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<String>,
+}
+
+/// The last pass over all tables: what had changed since they were read, taken in one snapshot of the source's database.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SnapshotFidelity {
+    /// Rows that were added to tables.
+    pub appended_rows: u64,
+    /// Tables that were replaced as a whole.
+    pub replaced_tables: u64,
+    /// Tables that changed and could not be taken with the others: their rows may not fit those of other tables.
+    pub torn_tables: Vec<String>,
+    /// Tables that were not compared, for lack of time or because their engine has no snapshots.
+    pub uncompared_tables: Vec<String>,
+    /// Why there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl SnapshotFidelity {
+    /// Warnings about tables that may not fit together.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        if let Some(error) = &self.error {
+            return vec![format!(
+                "The tables were not read at one moment, so that rows which the site wrote meanwhile may not fit together: \
+                 {error}."
+            )];
+        }
+        let is_busy = self.appended_rows > 0 || self.replaced_tables > 0 || !self.torn_tables.is_empty();
+        let torn = (&self.torn_tables, "Tables that changed while they were copied, and whose rows may not fit those of other tables");
+        let others = (&self.uncompared_tables, "The site was in use, and these tables may be of another moment than the others");
+        let warning = |(tables, text): (&Vec<String>, &str)| {
+            let count = tables.len() as u64;
+            (count > 0).then(|| format!("{text} ({count}): {}.", listed(tables, count)))
+        };
+        let others = Some(others).filter(|_| is_busy);
+        [Some(torn), others].into_iter().flatten().filter_map(warning).collect()
+    }
 }
 
 /// A table, sequence, view or trigger that is not in the copy.
@@ -169,6 +209,8 @@ pub struct Fidelity {
     pub warnings: Vec<String>,
     /// All tables, by name.
     pub tables: Vec<TableFidelity>,
+    /// The last pass over them.
+    pub snapshot: SnapshotFidelity,
     /// All files.
     pub files: FilesFidelity,
     /// What the rewriter did to all values.
@@ -321,6 +363,8 @@ impl Fidelity {
             &mut self.omitted_views_and_triggers,
             &mut self.deactivated_plugins,
             &mut self.unprefixed_tables,
+            &mut self.snapshot.torn_tables,
+            &mut self.snapshot.uncompared_tables,
             &mut self.files.rewritten_files,
             &mut self.files.files_holding_address,
         ] {

@@ -2,6 +2,7 @@
 
 mod active_plugins;
 mod checkpoint;
+mod chunk_writer;
 mod column_rule;
 mod configuration;
 mod create_statement;
@@ -14,6 +15,7 @@ mod files_digest;
 mod free_space;
 mod generated_files;
 mod held_rows;
+mod last_pass;
 mod missing_code;
 mod omitted_objects;
 mod other_content;
@@ -32,7 +34,8 @@ mod wide_charset;
 
 pub use error::{PreflightFailure, TransferError};
 pub use fidelity::{
-    Fidelity, FilesFidelity, Memory, OmitReason, OmittedFile, OmittedObject, Summary, TableFidelity, Versions,
+    Fidelity, FilesFidelity, Memory, OmitReason, OmittedFile, OmittedObject, SnapshotFidelity, Summary,
+    TableFidelity, Versions,
 };
 pub use progress::{ProgressSnapshot, TransferProgress};
 pub use transfer::{TargetKind, Transfer, commit, rollback};

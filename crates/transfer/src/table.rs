@@ -3,28 +3,27 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    AdaptiveBatch, Adjustment, Client, ClientError, Cursor, Definition, Import, RowChunk, RowCount, Rows,
-    Table, TableProgress, UniqueConflicts,
+    AdaptiveBatch, Adjustment, Client, ClientError, Cursor, Definition, Import, RowCount, Rows, Table,
+    TableProgress, UniqueConflicts,
 };
 use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
 
 use crate::checkpoint::Checkpoint;
+use crate::chunk_writer::ChunkWriter;
 use crate::error::TransferError;
 use crate::fidelity::TableFidelity;
 use crate::progress::TransferProgress;
-use crate::row_stream::{Counts, RowChanged, RowStream, Unit};
+use crate::row_stream::{Counts, RowChanged, RowStream};
 use crate::row_transformer::{OwnOptions, RowTransformer};
 
 /// The largest response with rows. Two responses per table are in memory at a time.
 const MAX_READ_BYTES: u32 = 3 << 20;
-/// The largest chunk of rows in one request to the target.
-const MAX_WRITE_BYTES: u32 = 3 << 20;
 /// A table has at most so many times the bytes that its database estimates (a compressed one has more than are stored), and
 /// some more: a source that sends rows without end does not fill the target's disk.
 const MAX_ESTIMATE_FACTOR: u64 = 16;
 const MAX_UNESTIMATED_BYTES: u64 = 4 << 30;
 /// A table may have so many more rows when they are counted than when they were read.
-const MAX_NEW_ROWS: u64 = 10_000_000;
+pub(crate) const MAX_NEW_ROWS: u64 = 10_000_000;
 /// What is reported of the adjustments of a table: so many, of so many characters.
 const MAX_ADJUSTMENTS: usize = 20;
 const MAX_ADJUSTMENT_CHARS: usize = 200;
@@ -64,10 +63,53 @@ pub(crate) struct TransferredTable {
     pub(crate) report: Report,
     /// Values that were too large to be rewritten.
     pub(crate) skipped_large_values: u64,
+    /// What was sent, to be continued.
+    pub(crate) sent: SentRows,
+}
+
+/// The rows of a table that were sent.
+#[derive(Clone)]
+pub(crate) struct SentRows {
+    /// The table's id in the job.
+    pub(crate) table_id: u32,
+    /// Number of the last chunk.
+    pub(crate) chunk: u32,
+    /// The source's cursor after the last row.
+    pub(crate) end: Option<Cursor>,
+    /// Rows and digests, before those that the target loaded with their other values are taken back.
+    pub(crate) counts: Counts,
+    /// These.
+    pub(crate) conflicts: UniqueConflicts,
+    /// Whether all values in unique indexes were kept.
+    pub(crate) keeps_unique: bool,
+}
+
+impl TransferredTable {
+    /// Records that other rows than before were sent, which the target counted.
+    pub(crate) fn update(&mut self, sent: SentRows, target: &RowCount) {
+        let counts = sent.loaded();
+        let fidelity = &mut self.fidelity;
+        (fidelity.source_rows, fidelity.source_digest) = (counts.source_rows, counts.source_digest);
+        (fidelity.target_rows, fidelity.target_digest) = (target.rows, target.digest);
+        fidelity.omitted = counts.omitted;
+        fidelity.changed_values = counts.report.changed_values;
+        fidelity.unique_conflicts = counts.unique_conflicts;
+        (self.report, self.skipped_large_values, self.sent) =
+            (counts.report, counts.skipped_large_values, sent);
+    }
+}
+
+impl SentRows {
+    /// The counts of what the target has.
+    pub(crate) fn loaded(&self) -> Counts {
+        let mut counts = self.counts.clone();
+        counts.take_back(&self.conflicts);
+        counts
+    }
 }
 
 /// Why an attempt to read the table failed.
-enum ReadError {
+pub(crate) enum ReadError {
     /// The source's rows changed while they were read.
     Changed,
     /// On the target, two rows are equal in a unique index.
@@ -137,16 +179,18 @@ impl TableTransfer<'_> {
         };
         let resumed_rows = checkpoint.source_rows;
         let defined = self.define(restarts).await?;
-        let (mut counts, conflicts) = if checkpoint.complete {
+        let sent = if checkpoint.complete {
             self.progress.skip_bytes(self.table.estimated_bytes());
             // An earlier attempt sent all rows. The checksums below tell whether they are still the same.
             let mut counts = Counts::default();
             checkpoint.restore(&mut counts);
-            (counts, resumed.map(|progress| progress.unique_conflicts).unwrap_or_default())
+            let conflicts = resumed.map(|progress| progress.unique_conflicts).unwrap_or_default();
+            let end = checkpoint.cursor;
+            SentRows { table_id: defined.id, chunk: seq, end, counts, conflicts, keeps_unique }
         } else {
             self.send(defined.id, checkpoint, seq, keeps_unique).await?
         };
-        counts.take_back(&conflicts);
+        let counts = sent.loaded();
         let (source, target) = tokio::join!(
             self.count_source(counts.source_rows),
             self.import.checksum(defined.id, counts.target_rows.saturating_add(MAX_NEW_ROWS))
@@ -168,19 +212,20 @@ impl TableTransfer<'_> {
                 counts.target_rows
             ))));
         }
-        let mut result = self.result(counts, &target, read, consistent, defined.adjustments);
+        let mut result = self.result(sent, &target, read, consistent, defined.adjustments);
         result.fidelity.resumed_rows = resumed_rows;
         Ok(result)
     }
 
     fn result(
         &self,
-        counts: Counts,
+        sent: SentRows,
         target: &RowCount,
         read: u32,
         consistent: bool,
         adjustments: Vec<String>,
     ) -> TransferredTable {
+        let counts = sent.loaded();
         let (name, new) = (&self.table.name, self.definition.name());
         let next = |table: &Table| table.auto_increment.unwrap_or_default();
         let ahead = match &self.definition {
@@ -203,12 +248,14 @@ impl TableTransfer<'_> {
             auto_increment_offset: ahead,
             rereads: read,
             consistent,
+            in_snapshot: false,
             adjustments: adjustments.collect(),
         };
         TransferredTable {
             fidelity,
             report: counts.report,
             skipped_large_values: counts.skipped_large_values,
+            sent,
         }
     }
 
@@ -234,13 +281,27 @@ impl TableTransfer<'_> {
         checkpoint: Checkpoint,
         seq: u32,
         keeps_unique: bool,
-    ) -> Result<(Counts, UniqueConflicts), ReadError> {
+    ) -> Result<SentRows, ReadError> {
         let (sender, take) = mpsc::channel(1);
         let read = self.read(checkpoint.cursor.clone(), sender);
-        let write = self.write(ChunkWriter::new(self.import, n, seq, checkpoint), keeps_unique, take);
+        let writer = ChunkWriter::new(self.import, n, seq, checkpoint);
+        let write = self.write(writer, n, keeps_unique, take);
         // Whichever ends first closes the channel and so ends the other.
-        let ((), counts) = tokio::join!(read, write);
-        counts
+        let ((), sent) = tokio::join!(read, write);
+        sent
+    }
+
+    /// The transformation of the table's rows.
+    pub(crate) fn row_stream(&self, keeps_unique: bool) -> RowStream<'_> {
+        let transformer = RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
+            .deactivating(self.deactivated_plugins)
+            .with_own_options(self.own_options);
+        RowStream::new(transformer).keeping_unique(keeps_unique)
+    }
+
+    /// Whether rows have the columns of the definition.
+    pub(crate) fn has_columns(&self, columns: &[String]) -> bool {
+        columns.iter().eq(self.table.transferred_columns().map(|column| &column.name))
     }
 
     /// Reads one response ahead: the next request waits until the last response was received.
@@ -264,21 +325,19 @@ impl TableTransfer<'_> {
     async fn write(
         &self,
         mut writer: ChunkWriter<'_>,
+        table_id: u32,
         keeps_unique: bool,
         mut receiver: mpsc::Receiver<Result<Rows, ClientError>>,
-    ) -> Result<(Counts, UniqueConflicts), ReadError> {
-        let transformer = RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
-            .deactivating(self.deactivated_plugins)
-            .with_own_options(self.own_options);
-        let mut units = RowStream::new(transformer).keeping_unique(keeps_unique);
+    ) -> Result<SentRows, ReadError> {
+        let mut units = self.row_stream(keeps_unique);
         writer.checkpoint.restore(&mut units.counts);
-        let mut bytes_left = self.max_bytes();
+        let (mut bytes_left, mut end) = (self.max_bytes(), None);
         while let Some(rows) = receiver.recv().await {
             if self.cancel.is_cancelled() {
                 return Err(TransferError::Cancelled.into());
             }
             let rows = rows.map_err(source_error)?;
-            if !rows.header.columns.iter().eq(self.table.transferred_columns().map(|column| &column.name)) {
+            if !self.has_columns(&rows.header.columns) {
                 let detail = format!("The columns of {} changed while it was read.", self.table.name);
                 return Err(TransferError::Verification(detail).into());
             }
@@ -291,6 +350,7 @@ impl TableTransfer<'_> {
                 writer.send().await?;
             }
             units.add_source_counts(rows.count.rows, rows.count.digest);
+            end.clone_from(&rows.end);
             self.progress.add_rows(rows.count.rows, rows.len() as u64);
             if units.is_emitted()
                 && let Some(cursor) = &rows.count.cursor
@@ -302,8 +362,9 @@ impl TableTransfer<'_> {
             return Err(ReadError::Changed);
         }
         units.finish(&mut |unit| writer.add(&unit));
-        let conflicts = writer.end(Checkpoint::at(&self.fingerprint, None, &units.counts)).await?;
-        Ok((units.counts, conflicts))
+        let checkpoint = Checkpoint::complete(&self.fingerprint, end.clone(), &units.counts);
+        let (chunk, conflicts) = writer.end(checkpoint).await?;
+        Ok(SentRows { table_id, chunk, end, counts: units.counts, conflicts, keeps_unique })
     }
 }
 
@@ -316,125 +377,10 @@ fn source_error(error: ClientError) -> ReadError {
 }
 
 /// An error of the target. `restart_table` only means that the table has to be sent again.
-fn target_error(error: ClientError) -> ReadError {
+pub(crate) fn target_error(error: ClientError) -> ReadError {
     match error.code() {
         _ if error.is_duplicate_key() => ReadError::DuplicateKey(error),
         Some("restart_table") => ReadError::Changed,
         _ => ReadError::Failed(TransferError::Target(error)),
-    }
-}
-
-/// Sends units in chunks, each with the checkpoint that the transfer resumes from after it.
-struct ChunkWriter<'a> {
-    import: &'a Import,
-    n: u32,
-    /// Number of the last chunk that the target stored.
-    seq: u32,
-    /// The last checkpoint between two rows.
-    checkpoint: Checkpoint,
-    /// RowStream since then, those that were sent before a break among them.
-    since: u64,
-    /// How many of the next units an earlier attempt sent.
-    skip: u64,
-    chunk: RowChunk,
-    /// The checkpoint before the current chunk.
-    begin: Checkpoint,
-    pending: Vec<PendingChunk>,
-    batch_size: AdaptiveBatch,
-    /// Those of the whole table so far.
-    conflicts: UniqueConflicts,
-}
-
-/// A complete chunk, and the checkpoints before and after it.
-struct PendingChunk {
-    chunk: RowChunk,
-    begin: Checkpoint,
-    end: Checkpoint,
-}
-
-impl<'a> ChunkWriter<'a> {
-    fn new(import: &'a Import, n: u32, seq: u32, checkpoint: Checkpoint) -> Self {
-        let (skip, batch_size) = (checkpoint.units, import.adaptive_batch().capped_at(MAX_WRITE_BYTES));
-        let (chunk, begin, pending) = (import.row_chunk(), checkpoint.clone(), Vec::new());
-        let conflicts = UniqueConflicts::default();
-        Self { import, n, seq, checkpoint, since: 0, skip, chunk, begin, pending, batch_size, conflicts }
-    }
-
-    fn add(&mut self, unit: &Unit<'_>) {
-        self.since += 1;
-        if self.skip > 0 {
-            self.skip -= 1;
-            return;
-        }
-        match unit {
-            Unit::Row { bytes, whole } => self.chunk.row(bytes, *whole),
-            Unit::Piece { column, offset, bytes } => self.chunk.piece(*column, *offset, bytes),
-            Unit::Alternatives(rows) => self.chunk.alternatives(rows),
-        }
-        if self.chunk.len() >= self.batch_size.budget().bytes as usize {
-            self.close();
-        }
-    }
-
-    /// Sets the checkpoint after all units so far.
-    fn set_checkpoint(&mut self, checkpoint: Checkpoint) {
-        (self.checkpoint, self.since) = (checkpoint, 0);
-    }
-
-    fn close(&mut self) {
-        let end = Checkpoint { units: self.since, ..self.checkpoint.clone() };
-        let begin = std::mem::replace(&mut self.begin, end.clone());
-        self.pending.push(PendingChunk {
-            chunk: std::mem::replace(&mut self.chunk, self.import.row_chunk()),
-            begin,
-            end,
-        });
-    }
-
-    /// Sends all complete chunks.
-    async fn send(&mut self) -> Result<(), ReadError> {
-        for pending in std::mem::take(&mut self.pending) {
-            self.send_chunk(pending, false).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends the rest, and marks the last chunk as the end of the table. Returns which rows the target loaded with their
-    /// other values.
-    async fn end(&mut self, checkpoint: Checkpoint) -> Result<UniqueConflicts, ReadError> {
-        self.set_checkpoint(checkpoint);
-        self.close();
-        let mut pending = std::mem::take(&mut self.pending).into_iter().peekable();
-        while let Some(chunk) = pending.next() {
-            let last = pending.peek().is_none();
-            self.send_chunk(chunk, last).await?;
-        }
-        Ok(self.conflicts)
-    }
-
-    /// Sends a chunk. If it is too large for the target it is split.
-    async fn send_chunk(&mut self, pending: PendingChunk, last: bool) -> Result<(), ReadError> {
-        let mut parts = vec![pending];
-        while let Some(PendingChunk { mut chunk, begin, end }) = parts.pop() {
-            let last = last && parts.is_empty();
-            let state = end.to_json()?;
-            match self.import.load(self.n, self.seq + 1, &mut chunk, &state, last, &mut self.batch_size).await
-            {
-                Ok(loaded) => {
-                    self.seq += 1;
-                    self.conflicts = loaded.unique_conflicts;
-                }
-                Err(ClientError::RequestTooLarge) => {
-                    self.batch_size.record_failure(true);
-                    let (first, second) =
-                        chunk.split().ok_or(TransferError::Target(ClientError::RequestTooLarge))?;
-                    let middle = Checkpoint { units: begin.units + first.part_count(), ..begin.clone() };
-                    parts.push(PendingChunk { chunk: second, begin: middle.clone(), end });
-                    parts.push(PendingChunk { chunk: first, begin, end: middle });
-                }
-                Err(error) => return Err(target_error(error)),
-            }
-        }
-        Ok(())
     }
 }

@@ -15,8 +15,9 @@ use wpclone_rewrite::Report;
 use crate::configuration;
 use crate::error::{PreflightFailure, TransferError};
 use crate::existing_content::existing_content;
-use crate::fidelity::{Fidelity, FilesFidelity, Memory, OmittedObject, TableFidelity};
+use crate::fidelity::{Fidelity, FilesFidelity, Memory, OmittedObject, SnapshotFidelity, TableFidelity};
 use crate::files::FilesTransfer;
+use crate::last_pass::Transferred;
 use crate::free_space::{required_bytes, size_of_tables, space_shortage};
 use crate::missing_code;
 use crate::other_content;
@@ -169,6 +170,7 @@ impl Transfer<'_> {
         if self.cancel.is_cancelled() {
             return Err(TransferError::Cancelled);
         }
+        let (transferred, snapshot) = self.take_snapshot(transferred, from.limits.budget_ms).await?;
         self.store_sandbox_plugin(import).await?;
         import.prepare().await.map_err(TransferError::Target)?;
         self.progress.mark_target_changed();
@@ -189,6 +191,8 @@ impl Transfer<'_> {
         let mut plan = plan;
         plan.warnings.splice(0..0, lacking);
         let mut report = self.report(plan, from, to, transferred, files);
+        report.warnings.extend(snapshot.warnings());
+        report.snapshot = snapshot;
         // Its WordPress may have been replaced.
         match &copy {
             Ok(copy) => report.target = versions_of(copy),
@@ -213,7 +217,7 @@ impl Transfer<'_> {
     ) -> Fidelity {
         let (mut rewritten, mut warnings) = (Report::default(), plan.warnings);
         let mut tables: Vec<TableFidelity> = Vec::new();
-        for TransferredTable { fidelity, report, skipped_large_values } in transferred {
+        for TransferredTable { fidelity, report, skipped_large_values, .. } in transferred {
             if skipped_large_values > 0 {
                 let name = &fidelity.name;
                 warnings
@@ -239,6 +243,7 @@ impl Transfer<'_> {
             target: versions_of(to),
             warnings,
             tables,
+            snapshot: SnapshotFidelity::default(),
             files,
             rewrite: rewritten,
             omitted_views_and_triggers: Vec::new(),
@@ -382,13 +387,13 @@ impl Transfer<'_> {
         }
     }
 
-    async fn tables(
-        &self,
-        import: &Import,
-        plan: &Plan,
-        all: &[Definition],
+    async fn tables<'t>(
+        &'t self,
+        import: &'t Import,
+        plan: &'t Plan,
+        all: &'t [Definition],
         from: &Manifest,
-    ) -> Result<Vec<TableOutcome>, TransferError> {
+    ) -> Result<Vec<TableOutcome<'t>>, TransferError> {
         let readable = all.iter().filter(|definition| matches!(definition, Definition::Table(_)));
         let names: Vec<Definition> = readable.filter_map(|definition| plan.definition(definition)).collect();
         let names: HashSet<&str> = names.iter().map(Definition::name).collect();
@@ -412,14 +417,14 @@ impl Transfer<'_> {
         Ok(outcomes)
     }
 
-    async fn table(
-        &self,
-        import: &Import,
-        plan: &Plan,
-        table: &Table,
+    async fn table<'t>(
+        &'t self,
+        import: &'t Import,
+        plan: &'t Plan,
+        table: &'t Table,
         (definition, adjustments): (Definition, Vec<Adjustment>),
         from: &Manifest,
-    ) -> Result<TableOutcome, TransferError> {
+    ) -> Result<TableOutcome<'t>, TransferError> {
         let progress = import.info().tables.iter().find(|progress| progress.name == definition.name());
         let transfer = TableTransfer {
             source: self.source,
@@ -439,7 +444,7 @@ impl Transfer<'_> {
             cancel: self.cancel,
         };
         match transfer.run(progress).await {
-            Ok(transferred) => Ok(TableOutcome::Transferred(Box::new(transferred))),
+            Ok(transferred) => Ok(TableOutcome::Transferred(Box::new((transfer, transferred)))),
             Err(error) if error.is_about_content() && !plan.is_core_table(&table.name) => {
                 // What the source cannot read or the target cannot define is left out, and the rest arrives.
                 import.omit(transfer.definition.name()).await.map_err(TransferError::Target)?;
@@ -480,8 +485,8 @@ impl Transfer<'_> {
 }
 
 /// What became of a table.
-enum TableOutcome {
-    Transferred(Box<TransferredTable>),
+enum TableOutcome<'t> {
+    Transferred(Box<Transferred<'t>>),
     Omitted(OmittedObject),
 }
 

@@ -42,6 +42,7 @@ require_once __DIR__ . '/site/class-file-index.php';
 require_once __DIR__ . '/export/class-config-constants.php';
 require_once __DIR__ . '/export/class-manifest.php';
 require_once __DIR__ . '/export/class-file-export.php';
+require_once __DIR__ . '/export/class-snapshot-export.php';
 require_once __DIR__ . '/export/class-export-controller.php';
 
 // Import: writing into the site.

@@ -95,6 +95,10 @@ impl FakeSite {
         });
         self.on("rows", |_| rows_reply(&ROWS));
         self.on("checksum", |_| Reply::Json(200, count_of(&ROWS)));
+        self.on("snapshot", |_| {
+            let verdict = json!({ "table": "wp_t", "state": "exact" });
+            Reply::Frames(vec![(b'V', verdict.to_string().into())], json!({ "cursor": null }))
+        });
         self.on("index", |call| match call.json["root"].as_str() {
             Some("uploads") => index_reply(&["a.txt"], Value::Null),
             _ => index_reply(&[], Value::Null),

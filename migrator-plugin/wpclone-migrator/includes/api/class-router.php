@@ -72,6 +72,8 @@ final class Router {
 				return Export_Controller::definitions( $body, $out );
 			case 'rows':
 				return Export_Controller::rows( $body, $out );
+			case 'snapshot':
+				return Snapshot_Export::send( $body, $out );
 			case 'index':
 				return Export_Controller::index( $body, $out, $index_secret );
 			case 'staged-index':

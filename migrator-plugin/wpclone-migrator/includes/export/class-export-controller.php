@@ -39,7 +39,10 @@ final class Export_Controller {
 		$rows   = self::requested_table( $body );
 		$out->write_json( 'H', $rows->header() );
 		$cursor = $rows->read( $body->get_object( 'cursor' ), $budget, $out );
-		return array( 'cursor' => $cursor ) + $rows->summary();
+		return array(
+			'cursor' => $cursor,
+			'end'    => $rows->end_cursor(),
+		) + $rows->summary();
 	}
 
 	/** The route `checksum` for a table of the site: counts rows without sending them. */

@@ -62,7 +62,7 @@ final class Row_Loader {
 		if ( (int) $table['chunk'] === $chunk ) {
 			return self::result( $table );
 		}
-		if ( (int) $table['chunk'] + 1 !== $chunk || '1' === $table['complete'] ) {
+		if ( (int) $table['chunk'] + 1 !== $chunk || ( '1' === $table['complete'] && ! $body->get_bool( 'append', false ) ) ) {
 			$result = self::result( $table );
 			throw new Migrator_Error( 'out_of_sequence', array( 'chunk' => $result['chunk'], 'cursor' => $result['cursor'] ) );
 		}

@@ -17,6 +17,7 @@ final class Route_Table {
 		'definitions'  => false,
 		'rows'         => false,
 		'checksum'     => false,
+		'snapshot'     => false,
 		'index'        => false,
 		'files'        => false,
 		'remove'       => false,
@@ -40,7 +41,7 @@ final class Route_Table {
 	const FRAME_REQUESTS = array( 'load-rows', 'store-files' );
 
 	/** Routes whose response is frames instead of JSON. */
-	const FRAME_RESPONSES = array( 'definitions', 'rows', 'index', 'files', 'staged-index' );
+	const FRAME_RESPONSES = array( 'definitions', 'rows', 'snapshot', 'index', 'files', 'staged-index' );
 
 	/** Whether the request body of a route is frames. */
 	public static function accepts_frames( string $route ): bool {

@@ -62,6 +62,9 @@ final class Row_Reader {
 	/** @var string XOR of the rows' SHA-256. */
 	private $digest;
 
+	/** @var array|null */
+	private $end_cursor = null;
+
 	/** @param array $definition As Schema_Reader::table_definition() returns it. */
 	public function __construct( Database $db, array $definition ) {
 		$this->db      = $db;
@@ -103,6 +106,15 @@ final class Row_Reader {
 	 * @param array<string, string> $tables As Site_Tables::requested_tables() returns them.
 	 */
 	public static function for_table( Database $db, string $table, array $tables ): self {
+		return new self( $db, self::readable_definition( $db, $table, $tables ) );
+	}
+
+	/**
+	 * The definition of one of these tables; `gone` if there is none, or the database's error if it cannot open the table.
+	 *
+	 * @param array<string, string> $tables As Site_Tables::requested_tables() returns them.
+	 */
+	public static function readable_definition( Database $db, string $table, array $tables ): array {
 		$type       = $tables[ $table ] ?? Site_Tables::SEQUENCE;
 		$definition = in_array( $type, array( Site_Tables::VIEW, Site_Tables::SEQUENCE ), true ) ? null : ( new Schema_Reader( $db ) )->table_definition( $table );
 		if ( null === $definition ) {
@@ -113,7 +125,17 @@ final class Row_Reader {
 			$db->fetch_value( 'SELECT 1 FROM ' . Database::identifier( $table ) . ' LIMIT 1' );
 			throw new Migrator_Error( 'gone' );
 		}
-		return new self( $db, $definition );
+		return $definition;
+	}
+
+	/** Bytes of the rows so far, large values included. */
+	public function bytes_read(): int {
+		return $this->bytes_read;
+	}
+
+	/** After the last row of the table: the cursor after this row; null if the table is empty. */
+	public function end_cursor(): ?array {
+		return $this->end_cursor;
 	}
 
 	/** The number of rows and their digest. */
@@ -160,6 +182,11 @@ final class Row_Reader {
 		}
 		if ( '' !== $frame && null !== $out ) {
 			$out->write_frame( 'R', $frame );
+		}
+		if ( isset( $row ) ) {
+			$this->end_cursor = $this->cursor_after( $row, $seen );
+		} elseif ( null !== $cursor ) {
+			$this->end_cursor = self::validated_cursor( $cursor );
 		}
 		return null;
 	}

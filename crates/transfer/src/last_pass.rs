@@ -1,0 +1,151 @@
+//! The last pass over all tables: takes what was added or changed since they were read, in one snapshot of the source's
+//! database, so that the rows of different tables fit together. It is one request to the source, whatever the site does.
+
+use wpclone_migrator::{Budget, KnownTable, MAX_SNAPSHOT_TABLES, Snapshot, SnapshotRows, SnapshotState};
+
+use crate::checkpoint::Checkpoint;
+use crate::chunk_writer::ChunkWriter;
+use crate::error::TransferError;
+use crate::fidelity::SnapshotFidelity;
+use crate::table::{MAX_NEW_ROWS, ReadError, SentRows, TableTransfer, TransferredTable};
+use crate::transfer::Transfer;
+
+/// The length of the response, and how often it is asked for.
+const MAX_BYTES: u32 = 6 << 20;
+const MAX_ATTEMPTS: u32 = 2;
+
+/// A table that was transferred, and how.
+pub(crate) type Transferred<'a> = (TableTransfer<'a>, TransferredTable);
+
+impl Transfer<'_> {
+    /// Takes the last snapshot, and adds its rows to the tables.
+    pub(crate) async fn take_snapshot(
+        &self,
+        mut tables: Vec<Transferred<'_>>,
+        budget_ms: u32,
+    ) -> Result<(Vec<TransferredTable>, SnapshotFidelity), TransferError> {
+        let mut fidelity = SnapshotFidelity::default();
+        // Small tables first: if there are more than one snapshot takes, these are compared.
+        tables.sort_by_key(|(_, table)| table.fidelity.source_rows);
+        let snapshot = match self.read_snapshot(&tables, budget_ms).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                fidelity.error = Some(error.to_string());
+                return Ok((tables.into_iter().map(|(_, table)| table).collect(), fidelity));
+            }
+        };
+        let mut taken = Vec::new();
+        for (transfer, mut table) in tables {
+            if self.cancel.is_cancelled() {
+                return Err(TransferError::Cancelled);
+            }
+            let name = transfer.table.name.clone();
+            let mut state = snapshot.state(&name);
+            // Without a key rows are known by their numbers, which are others if one was deleted.
+            let is_certain = |rows: &&SnapshotRows| {
+                rows.whole || state == SnapshotState::Exact || !rows.header.key.is_empty()
+            };
+            if let Some(rows) = snapshot.rows(&name).filter(is_certain) {
+                match transfer.add_snapshot(&mut table, &snapshot, rows).await {
+                    Ok(()) if rows.whole => fidelity.replaced_tables += 1,
+                    Ok(()) => fidelity.appended_rows += rows.rows,
+                    Err(ReadError::Failed(error)) => return Err(error.of_table(&name)),
+                    Err(ReadError::Changed | ReadError::DuplicateKey(_)) => {
+                        // The target dropped what it had of the table.
+                        table = transfer.run(None).await.map_err(|error| error.of_table(&name))?;
+                        state = SnapshotState::Changed;
+                    }
+                }
+            }
+            match state {
+                SnapshotState::Exact => {
+                    (table.fidelity.in_snapshot, table.fidelity.consistent) = (true, true);
+                }
+                SnapshotState::Changed => fidelity.torn_tables.push(name),
+                SnapshotState::Unknown => fidelity.uncompared_tables.push(name),
+            }
+            taken.push(table);
+        }
+        fidelity.torn_tables.sort();
+        fidelity.uncompared_tables.sort();
+        Ok((taken, fidelity))
+    }
+
+    async fn read_snapshot(
+        &self,
+        tables: &[Transferred<'_>],
+        budget_ms: u32,
+    ) -> Result<Snapshot, wpclone_migrator::ClientError> {
+        let tables = tables.iter().take(MAX_SNAPSHOT_TABLES);
+        let known = tables.map(|(transfer, TransferredTable { sent, .. })| KnownTable {
+            table: &transfer.table.name,
+            rows: sent.counts.source_rows,
+            digest: sent.counts.source_digest,
+            cursor: sent.end.as_ref(),
+        });
+        let known: Vec<KnownTable<'_>> = known.collect();
+        let budget = Budget { bytes: MAX_BYTES, ms: budget_ms.max(50) };
+        let mut attempts = 1;
+        loop {
+            match self.source.snapshot(&known, budget).await {
+                Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS => attempts += 1,
+                snapshot => return snapshot,
+            }
+        }
+    }
+}
+
+impl TableTransfer<'_> {
+    /// Adds rows of a snapshot to the table, or replaces its rows by them, and compares the target with what was sent.
+    async fn add_snapshot(
+        &self,
+        table: &mut TransferredTable,
+        snapshot: &Snapshot,
+        rows: &SnapshotRows,
+    ) -> Result<(), ReadError> {
+        if !self.has_columns(&rows.header.columns) {
+            return Err(ReadError::Changed);
+        }
+        let (table_id, keeps_unique) = (table.sent.table_id, table.sent.keeps_unique);
+        let mut writer = if rows.whole {
+            self.define(true).await?;
+            ChunkWriter::new(self.import, table_id, 0, Checkpoint::start(&self.fingerprint))
+        } else {
+            // A resumed attempt reads these rows of the source again.
+            let checkpoint =
+                Checkpoint::at(&self.fingerprint, table.sent.end.clone(), &table.sent.counts);
+            ChunkWriter::new(self.import, table_id, table.sent.chunk, checkpoint).appending()
+        };
+        let mut units = self.row_stream(keeps_unique);
+        if !rows.whole {
+            units.counts.clone_from(&table.sent.counts);
+        }
+        for part in snapshot.parts(rows) {
+            units.push(&part.map_err(TransferError::Source)?, &mut |unit| writer.add(&unit))?;
+            writer.send().await?;
+        }
+        if !units.is_between_rows() {
+            return Err(ReadError::Changed);
+        }
+        units.finish(&mut |unit| writer.add(&unit));
+        units.add_source_counts(rows.rows, rows.digest);
+        self.progress.add_rows(rows.rows, 0);
+        let checkpoint = Checkpoint::complete(&self.fingerprint, rows.end.clone(), &units.counts);
+        let (chunk, conflicts) = writer.end(checkpoint).await?;
+        let end = rows.end.clone();
+        let sent = SentRows { table_id, chunk, end, counts: units.counts, conflicts, keeps_unique };
+        let most = sent.counts.target_rows.saturating_add(MAX_NEW_ROWS);
+        let target = self.import.checksum(table_id, most).await.map_err(TransferError::Target)?;
+        let loaded = sent.loaded();
+        if (target.rows, target.digest) != (loaded.target_rows, loaded.target_digest) {
+            return Err(ReadError::Failed(TransferError::Verification(format!(
+                "The target has {} rows in {} and {} were sent, or their contents differ.",
+                target.rows,
+                self.definition.name(),
+                loaded.target_rows
+            ))));
+        }
+        table.update(sent, &target);
+        Ok(())
+    }
+}
