@@ -13,6 +13,7 @@ mod interruptions;
 mod kills;
 mod lifecycle;
 mod migrator_removal;
+mod plugin_content;
 mod values;
 mod verification;
 mod world;
