@@ -192,8 +192,8 @@ impl Client {
         cursor: Option<&Cursor>,
         budget: Budget,
     ) -> Result<Definitions, ClientError> {
-        let frames =
-            self.post_for_frames(
+        let frames = self
+            .post_for_frames(
                 "definitions",
                 &with_budget(budget, self.about_tables(json!({"cursor": cursor}))),
             )
@@ -241,11 +241,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn snapshot(
-        &self,
-        tables: &[KnownTable<'_>],
-        budget: Budget,
-    ) -> Result<Snapshot, ClientError> {
+    pub async fn snapshot(&self, tables: &[KnownTable<'_>], budget: Budget) -> Result<Snapshot, ClientError> {
         let body = with_budget(budget, self.about_tables(json!({"tables": tables})));
         let snapshot = Snapshot::parse(self.post_for_frames("snapshot", &body).await?, tables)?;
         self.record_progress(1);

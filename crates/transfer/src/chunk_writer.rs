@@ -45,7 +45,20 @@ impl<'a> ChunkWriter<'a> {
         let (skip, batch_size) = (checkpoint.units, import.adaptive_batch().capped_at(MAX_WRITE_BYTES));
         let (chunk, begin, pending) = (import.row_chunk(), checkpoint.clone(), Vec::new());
         let conflicts = UniqueConflicts::default();
-        Self { import, n, seq, append: false, checkpoint, since: 0, skip, chunk, begin, pending, batch_size, conflicts }
+        Self {
+            import,
+            n,
+            seq,
+            append: false,
+            checkpoint,
+            since: 0,
+            skip,
+            chunk,
+            begin,
+            pending,
+            batch_size,
+            conflicts,
+        }
     }
 
     /// A writer that adds to a table whose last chunk was sent.
@@ -112,7 +125,10 @@ impl<'a> ChunkWriter<'a> {
             let last = last && parts.is_empty();
             let state = end.to_json()?;
             let place = ChunkPlace { last, append: self.append };
-            match self.import.load(self.n, self.seq + 1, &mut chunk, &state, place, &mut self.batch_size).await
+            match self
+                .import
+                .load(self.n, self.seq + 1, &mut chunk, &state, place, &mut self.batch_size)
+                .await
             {
                 Ok(loaded) => {
                     self.seq += 1;

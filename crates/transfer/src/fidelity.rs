@@ -101,8 +101,14 @@ impl SnapshotFidelity {
             )];
         }
         let is_busy = self.appended_rows > 0 || self.replaced_tables > 0 || !self.torn_tables.is_empty();
-        let torn = (&self.torn_tables, "Tables that changed while they were copied, and whose rows may not fit those of other tables");
-        let others = (&self.uncompared_tables, "The site was in use, and these tables may be of another moment than the others");
+        let torn = (
+            &self.torn_tables,
+            "Tables that changed while they were copied, and whose rows may not fit those of other tables",
+        );
+        let others = (
+            &self.uncompared_tables,
+            "The site was in use, and these tables may be of another moment than the others",
+        );
         let warning = |(tables, text): (&Vec<String>, &str)| {
             let count = tables.len() as u64;
             (count > 0).then(|| format!("{text} ({count}): {}.", listed(tables, count)))
@@ -194,7 +200,9 @@ impl FilesFidelity {
     pub(crate) fn address_warning(&self) -> Option<String> {
         let (files, count) = (&self.files_holding_address, self.holding_address);
         let named = listed(files, count);
-        (count > 0).then(|| format!("Files that hold an address of the source, and are as they were ({count}): {named}."))
+        (count > 0).then(|| {
+            format!("Files that hold an address of the source, and are as they were ({count}): {named}.")
+        })
     }
 }
 

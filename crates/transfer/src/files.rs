@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    AdaptiveBatch, Client, ContentDigest, ContentHasher, Entry, EntryKind, FileBatch, FileStatus, Files, Import,
-    OutgoingPart, PartKind, Root, StoreResult,
+    AdaptiveBatch, Client, ContentDigest, ContentHasher, Entry, EntryKind, FileBatch, FileStatus, Files,
+    Import, OutgoingPart, PartKind, Root, StoreResult,
 };
 use wpclone_rewrite::Rewriter;
 

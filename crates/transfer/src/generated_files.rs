@@ -7,8 +7,7 @@ use wpclone_rewrite::{Report, Rewriter, UnreplacedReason};
 /// The largest generated file that is rewritten. It is in memory as a whole.
 const MAX_REWRITTEN_BYTES: u64 = 4 << 20;
 /// Text formats that plugins generate for browsers.
-const GENERATED: [&str; 10] =
-    ["css", "htm", "html", "js", "json", "mjs", "svg", "webmanifest", "xml", "xsl"];
+const GENERATED: [&str; 10] = ["css", "htm", "html", "js", "json", "mjs", "svg", "webmanifest", "xml", "xsl"];
 /// Other text formats that may hold addresses.
 const TEXT: [&str; 10] = ["csv", "inc", "map", "md", "mo", "php", "po", "txt", "yaml", "yml"];
 /// An address that is longer than this may be missed where two parts of a file meet.
@@ -147,10 +146,7 @@ mod tests {
         let css = b"/*\r\n*/ .a{background:url(https://shop.example/wp-content/a.png)}".to_vec();
         let new = rewrite(&rewriter(), css);
         assert!(new.is_changed && !new.holds_address);
-        assert_eq!(
-            new.bytes,
-            b"/*\r\n*/ .a{background:url(http://127.0.0.1:8090/clone/wp-content/a.png)}"
-        );
+        assert_eq!(new.bytes, b"/*\r\n*/ .a{background:url(http://127.0.0.1:8090/clone/wp-content/a.png)}");
         let json = rewrite(&rewriter(), br#"{"ajax":"https:\/\/shop.example\/wp-admin"}"#.to_vec());
         assert_eq!(json.bytes, br#"{"ajax":"http:\/\/127.0.0.1:8090\/clone\/wp-admin"}"#);
         let other = rewrite(&rewriter(), b"https://shop.example.com/".to_vec());

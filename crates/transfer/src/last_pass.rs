@@ -112,8 +112,7 @@ impl TableTransfer<'_> {
             ChunkWriter::new(self.import, table_id, 0, Checkpoint::start(&self.fingerprint))
         } else {
             // A resumed attempt reads these rows of the source again.
-            let checkpoint =
-                Checkpoint::at(&self.fingerprint, table.sent.end.clone(), &table.sent.counts);
+            let checkpoint = Checkpoint::at(&self.fingerprint, table.sent.end.clone(), &table.sent.counts);
             ChunkWriter::new(self.import, table_id, table.sent.chunk, checkpoint).appending()
         };
         let mut units = self.row_stream(keeps_unique);

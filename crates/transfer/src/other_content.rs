@@ -18,8 +18,10 @@ pub(crate) fn warnings(source: &Manifest, copies_unprefixed: bool) -> Vec<String
     }
     let others = &source.other_prefixes;
     if !others.is_empty() {
-        let names: Vec<String> =
-            others.iter().map(|prefix| if prefix.is_empty() { "no prefix".into() } else { prefix.clone() }).collect();
+        let names: Vec<String> = others
+            .iter()
+            .map(|prefix| if prefix.is_empty() { "no prefix".into() } else { prefix.clone() })
+            .collect();
         warnings.push(format!(
             "Other WordPress installations in the same database are not in the copy; their table prefixes: {}.",
             listed(&names, names.len() as u64)

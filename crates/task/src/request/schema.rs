@@ -168,15 +168,7 @@ pub static CREATE_APP_PASSWORD: ObjectSchema = ObjectSchema {
 pub static CLONE: ObjectSchema = ObjectSchema {
     name: "CloneBody",
     description: "The body of `POST /clone`.",
-    fields: &[
-        SOURCE,
-        TARGET,
-        CLONE_TTL,
-        ISOLATION,
-        REMOVE_MIGRATOR,
-        COPY_UNPREFIXED_TABLES,
-        CALLBACK_URL,
-    ],
+    fields: &[SOURCE, TARGET, CLONE_TTL, ISOLATION, REMOVE_MIGRATOR, COPY_UNPREFIXED_TABLES, CALLBACK_URL],
 };
 
 /// A site and a login.

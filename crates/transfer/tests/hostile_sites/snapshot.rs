@@ -55,5 +55,7 @@ async fn a_table_that_changed_and_was_not_taken_is_named() {
     });
     let fidelity = transfer(source, FakeSite::new()).await.unwrap();
     assert_eq!(fidelity.snapshot.torn_tables, ["wp_t"]);
-    assert!(fidelity.warnings.iter().any(|text| text.contains("may not fit those of other tables (1): wp_t")));
+    assert!(
+        fidelity.warnings.iter().any(|text| text.contains("may not fit those of other tables (1): wp_t"))
+    );
 }

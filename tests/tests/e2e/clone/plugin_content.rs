@@ -43,10 +43,7 @@ async fn generated_files_call_the_clone_and_uploads_of_people_stay_byte_for_byte
         files["rewritten_files"],
         json!(["Uploads/builder/css/post-7.css", "Uploads/builder/data.json"])
     );
-    assert_eq!(
-        files["files_holding_address"],
-        json!(["Plugins/own/own.js", "Uploads/2024/05/page.html"])
-    );
+    assert_eq!(files["files_holding_address"], json!(["Plugins/own/own.js", "Uploads/2024/05/page.html"]));
     assert!(warns_of(&task, "Files that hold an address of the source, and are as they were (2)"));
     assert_eq!(pair.fidelity["target"]["wordpress"], pair.fidelity["source"]["wordpress"]);
     Ok(())
