@@ -41,11 +41,15 @@ impl Transfer<'_> {
             }
             let name = transfer.table.name.clone();
             let mut state = snapshot.state(&name);
+            let mut rows = snapshot.rows(&name);
+            if rows.is_some_and(|rows| !transfer.has_columns(&rows.header.columns)) {
+                (state, rows) = (SnapshotState::Changed, None);
+            }
             // Without a key rows are known by their numbers, which are others if one was deleted.
             let is_certain = |rows: &&SnapshotRows| {
                 rows.whole || state == SnapshotState::Exact || !rows.header.key.is_empty()
             };
-            if let Some(rows) = snapshot.rows(&name).filter(is_certain) {
+            if let Some(rows) = rows.filter(is_certain) {
                 match transfer.add_snapshot(&mut table, &snapshot, rows).await {
                     Ok(()) if rows.whole => fidelity.replaced_tables += 1,
                     Ok(()) => fidelity.appended_rows += rows.rows,
@@ -103,9 +107,6 @@ impl TableTransfer<'_> {
         snapshot: &Snapshot,
         rows: &SnapshotRows,
     ) -> Result<(), ReadError> {
-        if !self.has_columns(&rows.header.columns) {
-            return Err(ReadError::Changed);
-        }
         let (table_id, keeps_unique) = (table.sent.table_id, table.sent.keeps_unique);
         let mut writer = if rows.whole {
             self.define(true).await?;

@@ -479,6 +479,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn tables_without_the_prefix_are_no_tables_of_wordpress_and_keep_their_names() {
+        let mut source = side("a.example", "8.2.1", "7.2");
+        source["unprefixed_tables"] = json!(["options", "copy_options", "crm"]);
+        let mut target = side("b.example", "8.2.1", "7.2");
+        target["wordpress"]["prefix"] = json!("Copy_");
+        let plan = plan(&source, &target).unwrap();
+        assert!(plan.is_core_table("wp_options") && plan.is_core_table("people"), "renamed users");
+        assert!(!plan.is_core_table("options") && !plan.is_core_table("wp_x"));
+        assert_eq!(
+            (plan.base("wp_options"), plan.base("options"), plan.base("people")),
+            ("options", "", "people")
+        );
+        let renamed = |name| plan.renamed(name);
+        assert_eq!(renamed("wp_options").as_deref(), Some("Copy_options"));
+        assert_eq!(renamed("crm").as_deref(), Some("crm"));
+        assert_eq!(renamed("copy_options"), None, "the target would take it for its own");
+    }
+
+    #[test]
     fn a_sequence_continues_ahead_where_it_has_room() {
         let next = |next: &str, increment: &str, max: &str, cycle: bool| {
             let [next, increment, max] = [next, increment, max].map(str::to_owned);
