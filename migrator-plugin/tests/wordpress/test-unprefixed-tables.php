@@ -84,7 +84,12 @@ test(
 		$real = realpath( $site->path );
 		mkdir( "$real/media/uploads", 0777, true );
 		file_put_contents( "$real/media/uploads/a.txt", 'a' );
-		$site->sql( "UPDATE wp_options SET option_value = 'media/uploads' WHERE option_name = 'upload_path'" );
+		add_filter(
+			'upload_dir',
+			static function ( array $dir ) use ( $real ): array {
+				return array( 'basedir' => "$real/media/uploads" ) + $dir;
+			}
+		);
 		$reason = static function () use ( $site ): ?string {
 			foreach ( $site->request( 'index', array( 'root' => 'core', 'bytes' => 8388608, 'ms' => 60000 ) )->frames as list( $kind, $payload ) ) {
 				for ( $at = 0; 'I' === $kind && $at < strlen( $payload ); $at += 70 + $size ) {

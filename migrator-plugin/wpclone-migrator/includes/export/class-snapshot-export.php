@@ -130,9 +130,12 @@ final class Snapshot_Export {
 			return self::UNKNOWN;
 		}
 		$now         = $reader->summary();
-		$appended    = $table['appended'];
+		$appended    = $table['appended'] ?? array(
+			'rows'   => 0,
+			'digest' => str_repeat( '0', 64 ),
+		);
 		$is_snapshot = in_array( $table['definition']['engine'], self::ENGINES_WITH_SNAPSHOTS, true );
-		if ( null !== $appended && $now['rows'] === $table['rows'] + $appended['rows'] && hex2bin( $now['digest'] ) === ( $table['digest'] ^ hex2bin( $appended['digest'] ) ) ) {
+		if ( $now['rows'] === $table['rows'] + $appended['rows'] && hex2bin( $now['digest'] ) === ( $table['digest'] ^ hex2bin( $appended['digest'] ) ) ) {
 			return $is_snapshot || 0 === $appended['rows'] ? self::EXACT : self::UNKNOWN;
 		}
 		if ( $reader->bytes_read() > $this->budget->bytes_left( $this->out->bytes_written() ) || null === $this->send_rows( $table, null, true ) ) {
