@@ -253,6 +253,33 @@ test(
 );
 
 test(
+	'a folder beside WordPress that leads to the uploads and has nothing else is no entry, and is excluded as such if it has more',
+	static function () use ( $site, $tree, $shared ) {
+		put( "$tree/assets/media/2024/a.txt" );
+		update_option( 'upload_path', 'assets/media' );
+		check( ! isset( entries( $site, 'core' )['assets'] ), 'nothing is left out' );
+		same( 'f', entries( $site, 'uploads' )['2024/a.txt'] ?? null, 'uploads' );
+		put( "$tree/assets/more.txt" );
+		$core = entries( $site, 'core' );
+		same( array( 'xr', array() ), array( $core['assets'] ?? null, preg_grep( '~^assets/~', array_keys( $core ) ) ), 'more than the uploads' );
+		unlink( "$tree/assets/more.txt" );
+		// The same if the uploads are a link, and if the folder is.
+		rename( "$tree/assets/media", "$shared/media" );
+		symlink( "$shared/media", "$tree/assets/media" );
+		check( ! isset( entries( $site, 'core' )['assets'] ), 'a link to the uploads' );
+		same( 'f', entries( $site, 'uploads' )['2024/a.txt'] ?? null, 'uploads behind a link' );
+		put( "$tree/assets/more.txt" );
+		same( 'xr', entries( $site, 'core' )['assets'] ?? null, 'more than a link' );
+		unlink( "$tree/assets/more.txt" );
+		rename( "$tree/assets", "$shared/assets" );
+		symlink( "$shared/assets", "$tree/assets" );
+		check( ! isset( entries( $site, 'core' )['assets'] ), 'a link to the folder' );
+		unlink( "$tree/assets" );
+		update_option( 'upload_path', '' );
+	}
+);
+
+test(
 	'uploads in two places are both exported, and the manifest says where they are and what is missing',
 	static function () use ( $site, $content, $tree ) {
 		foreach ( array( '2019/old.jpg' => "$content/uploads/2019/old.jpg", '2024/new.jpg' => "$tree/files/2024/new.jpg" ) as $path => $full ) {
