@@ -1,43 +1,35 @@
 //! A transfer: plan, stage on the target, verify, swap.
 
-use std::collections::HashSet;
+mod tables;
+mod target_job;
+
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wpclone_migrator::{
-    AdaptiveBatch, Adjustment, AllowedContent, Client, ClientError, Definition, EntryKind, Import,
-    JobOptions, Manifest, OutgoingPart, PartKind, Root, SANDBOX_PLUGIN_FILE, Table,
-};
+use wpclone_migrator::{AdaptiveBatch, Client, ClientError, Definition, EntryKind, Import, Manifest, Root};
 use wpclone_rewrite::Report;
 
 use crate::configuration;
 use crate::error::{PreflightFailure, TransferError};
-use crate::existing_content::existing_content;
-use crate::fidelity::{Fidelity, FilesFidelity, Memory, OmittedObject, SnapshotFidelity, TableFidelity};
+use crate::fidelity::{Fidelity, FilesFidelity, Memory, SnapshotFidelity, TableFidelity};
 use crate::files::FilesTransfer;
-use crate::last_pass::Transferred;
 use crate::free_space::{required_bytes, size_of_tables, space_shortage};
 use crate::missing_code;
+use crate::omitted_objects::{add_rejected_parts, check_core_tables, rejected_objects, unreadable_objects};
 use crate::other_content;
-use crate::omitted_objects::{
-    add_rejected_parts, check_core_tables, reason, rejected_objects, unreadable_objects,
-};
 use crate::plan::{CONTENT_ROOTS, CoreComparison, Plan, versions_of};
 use crate::progress::TransferProgress;
-use crate::table::{TableTransfer, TransferredTable};
-use crate::unsupported::without_dangling_foreign_keys;
+use crate::table::TransferredTable;
 use crate::uploads;
+
+use tables::TableOutcome;
+pub use target_job::{commit, rollback};
 
 /// The longest time in which neither side brings anything new.
 const MAX_IDLE: Duration = Duration::from_secs(600);
 /// How often that is checked.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// Tables transferred at the same time. With the files, this stays below the request limit of a migrator.
-const CONCURRENT_TABLES: usize = 2;
-/// Why a table without the source's prefix is not copied.
-const NAME_IS_TAKEN: &str = "its name has the target's table prefix";
 /// The most unreplaced addresses that are reported with their context.
 const MAX_SAMPLES: usize = 200;
 
@@ -321,218 +313,6 @@ impl Transfer<'_> {
             None => Ok(()),
         }
     }
-
-    /// Opens a new job, or resumes one that was still receiving rows and files. A job in a later phase, with tables that the
-    /// source no longer has, or with other roots (the source's WordPress was updated) is ended and a new one opened.
-    async fn open_job(
-        &self,
-        roots: &[Root],
-        plan: &Plan,
-        all: &[Definition],
-    ) -> Result<Import, TransferError> {
-        let mut options = job_options(self.target_kind, roots);
-        if self.copy_unprefixed_tables {
-            options.allow.push(AllowedContent::UnprefixedTables);
-        }
-        let begin =
-            || async { self.target.begin(self.job_id, &options).await.map_err(TransferError::Target) };
-        let import = begin().await?;
-        match (import.info().phase.as_str(), self.target_kind) {
-            ("open", _) if import.info().roots == roots && !plan.lacks(all, &import.info().tables) => {
-                return Ok(import);
-            }
-            ("swapped", TargetKind::Clone { .. }) => import.commit().await.map_err(TransferError::Target)?,
-            _ => restore_and_abort(&import).await?,
-        }
-        begin().await
-    }
-
-    /// Fails if an existing site is not empty.
-    async fn check_target(&self, import: &Import, to: &Manifest) -> Result<(), TransferError> {
-        if matches!(self.target_kind, TargetKind::Clone { .. }) {
-            return Ok(());
-        }
-        let content = existing_content(self.target, to).await?;
-        if content.is_empty() {
-            return Ok(());
-        }
-        // If this fails, the job expires, or is removed with the migrator.
-        let _ = import.abort().await;
-        let detail =
-            format!("The target is not empty: it has {}. Nothing of it was changed.", content.join(", "));
-        Err(TransferError::Preflight(PreflightFailure::TargetNotEmpty, detail))
-    }
-
-    async fn store_sandbox_plugin(&self, import: &Import) -> Result<(), TransferError> {
-        let TargetKind::ExistingSite { sandbox_plugin } = self.target_kind else { return Ok(()) };
-        let mut batch = import.file_batch();
-        let part = OutgoingPart {
-            root: Root::MuPlugins,
-            path: SANDBOX_PLUGIN_FILE.as_bytes(),
-            kind: PartKind::Final,
-            mode: 0o644,
-            size: sandbox_plugin.len() as u64,
-            mtime: 0,
-            offset: 0,
-        };
-        batch.part(&part, &[sandbox_plugin.as_bytes()]);
-        let stored =
-            import.store(batch, &mut import.adaptive_batch()).await.map_err(TransferError::Target)?;
-        match stored.rejected.first() {
-            None => Ok(()),
-            Some(file) => Err(TransferError::Verification(format!(
-                "The target rejected the must-use sandbox plugin ({}).",
-                file.field
-            ))),
-        }
-    }
-
-    async fn tables<'t>(
-        &'t self,
-        import: &'t Import,
-        plan: &'t Plan,
-        all: &'t [Definition],
-        from: &Manifest,
-    ) -> Result<Vec<TableOutcome<'t>>, TransferError> {
-        let readable = all.iter().filter(|definition| matches!(definition, Definition::Table(_)));
-        let names: Vec<Definition> = readable.filter_map(|definition| plan.definition(definition)).collect();
-        let names: HashSet<&str> = names.iter().map(Definition::name).collect();
-        let (mut transfers, mut outcomes) = (Vec::new(), Vec::new());
-        for definition in all {
-            match (definition, plan.definition(definition)) {
-                (Definition::Table(table), Some(Definition::Table(mut new))) => {
-                    let adjustments = without_dangling_foreign_keys(&mut new, &names);
-                    let new = (Definition::Table(new), adjustments);
-                    transfers.push(self.table(import, plan, table, new, from));
-                }
-                (Definition::Table(table), _) => {
-                    let omitted = OmittedObject::new("table", &table.name, NAME_IS_TAKEN);
-                    outcomes.push(TableOutcome::Omitted(omitted));
-                }
-                _ => {}
-            }
-        }
-        let transferred = stream::iter(transfers).buffer_unordered(CONCURRENT_TABLES);
-        outcomes.extend(transferred.try_collect::<Vec<_>>().await?);
-        Ok(outcomes)
-    }
-
-    async fn table<'t>(
-        &'t self,
-        import: &'t Import,
-        plan: &'t Plan,
-        table: &'t Table,
-        (definition, adjustments): (Definition, Vec<Adjustment>),
-        from: &Manifest,
-    ) -> Result<TableOutcome<'t>, TransferError> {
-        let progress = import.info().tables.iter().find(|progress| progress.name == definition.name());
-        let transfer = TableTransfer {
-            source: self.source,
-            import,
-            table,
-            base: plan.base(&table.name),
-            deactivated_plugins: &plan.deactivated_plugins,
-            own_options: &plan.own_options,
-            rewriter: &plan.rewriter,
-            prefix: plan.prefix.as_ref(),
-            fingerprint: plan.fingerprint(&definition),
-            definition,
-            adjustments,
-            same_server: plan.same_server,
-            budget_ms: from.limits.budget_ms,
-            progress: self.progress,
-            cancel: self.cancel,
-        };
-        match transfer.run(progress).await {
-            Ok(transferred) => Ok(TableOutcome::Transferred(Box::new((transfer, transferred)))),
-            Err(error) if error.is_about_content() && !plan.is_core_table(&table.name) => {
-                // What the source cannot read or the target cannot define is left out, and the rest arrives.
-                import.omit(transfer.definition.name()).await.map_err(TransferError::Target)?;
-                Ok(TableOutcome::Omitted(OmittedObject::new("table", &table.name, reason(&error))))
-            }
-            Err(error) => Err(error.of_table(&table.name)),
-        }
-    }
-
-    /// Creates views, triggers and sequences, and returns those that the target rejected.
-    async fn other_objects(
-        &self,
-        import: &Import,
-        plan: &Plan,
-        all: &[Definition],
-    ) -> Result<Vec<OmittedObject>, TransferError> {
-        let mut omitted = Vec::new();
-        let others = all
-            .iter()
-            .filter(|definition| !matches!(definition, Definition::Table(_) | Definition::Unreadable(_)));
-        for definition in others {
-            let mut omit = |reason: &dyn std::fmt::Display| {
-                omitted.push(OmittedObject::new(definition.object(), definition.name(), reason));
-            };
-            let Some(adapted) = plan.definition(definition) else {
-                let is_sql = matches!(definition, Definition::View(_) | Definition::Trigger(_));
-                omit(&if is_sql { "its text has the source's table prefix" } else { NAME_IS_TAKEN });
-                continue;
-            };
-            match import.define(&adapted, false).await {
-                Ok(_) => {}
-                Err(error) if error.is_about_content() => omit(&reason(&TransferError::Target(error))),
-                Err(error) => return Err(TransferError::Target(error)),
-            }
-        }
-        Ok(omitted)
-    }
-}
-
-/// What became of a table.
-enum TableOutcome<'t> {
-    Transferred(Box<Transferred<'t>>),
-    Omitted(OmittedObject),
-}
-
-fn job_options(target_kind: TargetKind<'_>, roots: &[Root]) -> JobOptions {
-    let mut allow = vec![AllowedContent::Views, AllowedContent::Triggers, AllowedContent::PhpInUploads];
-    let is_site = matches!(target_kind, TargetKind::ExistingSite { .. });
-    if is_site {
-        allow.push(AllowedContent::SandboxPlugin);
-    }
-    JobOptions { allow, reversible: is_site, roots: roots.to_vec(), replace: true }
-}
-
-/// Restores the target's former content, whatever the phase of the job, and ends the job.
-async fn restore_and_abort(import: &Import) -> Result<(), TransferError> {
-    if matches!(import.info().phase.as_str(), "swapping" | "swapped" | "rolling_back") {
-        import.rollback().await.map_err(TransferError::Target)?;
-    }
-    import.abort().await.map_err(TransferError::Target)
-}
-
-/// Restores the former content of an existing site after a transfer into it. Succeeds if there was none.
-///
-/// # Errors
-/// See [`TransferError`].
-pub async fn rollback(target: &Client, job: &str) -> Result<(), TransferError> {
-    let import = resume_job(target, job).await?;
-    restore_and_abort(&import).await
-}
-
-/// Drops the former content of an existing site after a transfer into it.
-///
-/// # Errors
-/// See [`TransferError`].
-pub async fn commit(target: &Client, job: &str) -> Result<(), TransferError> {
-    let import = resume_job(target, job).await?;
-    let ended = match import.info().phase.as_str() {
-        "swapped" | "cleaning_up" => import.commit().await,
-        // Opened by this very call: the job was committed before.
-        _ => import.abort().await,
-    };
-    ended.map_err(TransferError::Target)
-}
-
-async fn resume_job(target: &Client, job: &str) -> Result<Import, TransferError> {
-    let options = job_options(TargetKind::ExistingSite { sandbox_plugin: "" }, &[]);
-    target.begin(job, &options).await.map_err(TransferError::Target)
 }
 
 fn mu_plugins_dir(manifest: &Manifest) -> String {
