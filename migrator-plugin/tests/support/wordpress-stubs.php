@@ -15,6 +15,7 @@ final class Wordpress_Stub {
 	public static $actions;
 	public static $routes;
 	public static $status;
+	public static $printed;
 	public static $asked_capability;
 
 	public static function reset(): void {
@@ -25,6 +26,7 @@ final class Wordpress_Stub {
 		self::$actions          = array();
 		self::$routes           = array();
 		self::$status           = null;
+		self::$printed          = null;
 		self::$asked_capability = null;
 	}
 }
@@ -134,6 +136,13 @@ function get_file_data( string $file, array $wanted ) {
 	return array( 'version' => trim( $found[1] ) );
 }
 function wp_json_encode( $value ) { return json_encode( $value ); }
+/** Called when the response has been printed. */
+function remove_action( string $hook, string $callback, int $priority ) {
+	Wordpress_Stub::$printed = (string) ob_get_contents();
+	ob_clean();
+}
+/** Not empty: tests that run when the request has ended print their results. */
+function __return_empty_string( string $printed ) { return $printed; }
 function status_header( int $status ) { Wordpress_Stub::$status = $status; }
 function register_rest_route( string $space, string $path, array $args ) { Wordpress_Stub::$routes[ $space . $path ] = $args; }
 

@@ -10,9 +10,8 @@ use Wpclone\Migrator\Endpoints;
 
 register_shutdown_function(
 	static function () {
-		$answer = (string) ob_get_contents();
+		$answer = Wordpress_Stub::$printed;
 		$status = Wordpress_Stub::$status;
-		ob_clean();
 		test(
 			'an unsigned request gets 403 and an empty object, whatever was printed before, and ends',
 			static function () use ( $answer, $status ) {

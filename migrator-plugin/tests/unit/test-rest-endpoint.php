@@ -10,9 +10,8 @@ use Wpclone\Migrator\Route_Table;
 
 register_shutdown_function(
 	static function () {
-		$answer = (string) ob_get_contents();
+		$answer = Wordpress_Stub::$printed;
 		$status = Wordpress_Stub::$status;
-		ob_clean();
 		test(
 			'an unsigned REST request gets 403 and an empty object, and ends',
 			static function () use ( $answer, $status ) {
