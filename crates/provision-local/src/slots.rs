@@ -1,7 +1,7 @@
 //! Which of the clones' system users a new clone gets.
 //!
-//! Users are given out in turn, and the last one is stored: a user is given out again only after all others, some 2,000
-//! clones later, and only when nothing of its previous clone is left.
+//! Users are given out in turn from a random one on, and the last one is stored: a user is given out again only after all
+//! others, some 2,000 clones later, and only when nothing of its previous clone is left.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::files::write_atomically;
+use crate::random::random_below;
 use crate::state_dir::StateLock;
 use crate::users::{SLOTS, Users};
 
@@ -37,7 +38,9 @@ impl SlotAllocator {
                 let mut users = [users.of_slot(*slot), users.of_database(*slot)].into_iter().flatten();
                 !in_use.contains(slot) && !users.any(|ids| busy.contains(&ids.uid))
             };
-            let slot = following(last(&file)?).find(is_free);
+            // Another state folder on this machine hardly begins at the same one.
+            let last = last(&file)?.map_or_else(|| random_below(SLOTS), Ok)?;
+            let slot = following(last).find(is_free);
             if let Some(slot) = slot {
                 // Before it is used: whatever happens next, it is not given out again soon.
                 write_atomically(&file, format!("{slot}\n").as_bytes(), 0o600)?;
@@ -53,17 +56,17 @@ fn following(last: u32) -> impl Iterator<Item = u32> {
     (0..SLOTS - 1).map(move |n| 1 + (last + n) % (SLOTS - 1))
 }
 
-/// The slot that was given out last; 0 when none was.
-fn last(file: &Path) -> io::Result<u32> {
+/// The slot that was given out last, if one was.
+fn last(file: &Path) -> io::Result<Option<u32>> {
     let text = match fs::read_to_string(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text?,
     };
     let invalid = || {
         let message = format!("{} does not hold the number of a system user", file.display());
         io::Error::new(io::ErrorKind::InvalidData, message)
     };
-    text.trim().parse().ok().filter(|slot| *slot < SLOTS).ok_or_else(invalid)
+    text.trim().parse().ok().filter(|slot| *slot < SLOTS).map(Some).ok_or_else(invalid)
 }
 
 /// The real, effective, saved and file system user ids of all processes; nothing without users of their own for clones.
@@ -97,8 +100,8 @@ mod tests {
     fn a_file_that_holds_no_slot_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("last-slot");
-        assert_eq!(last(&file).unwrap(), 0);
-        for (text, expected) in [("17\n", Some(17)), ("", None), ("-1", None), ("3000", None)] {
+        assert_eq!(last(&file).unwrap(), None);
+        for (text, expected) in [("17\n", Some(Some(17))), ("", None), ("-1", None), ("3000", None)] {
             fs::write(&file, text).unwrap();
             assert_eq!(last(&file).ok(), expected, "{text:?}");
         }

@@ -22,6 +22,12 @@ pub(crate) async fn within_limit(test: impl Future<Output = ()>) {
     tokio::time::timeout(LIMIT, test).await.expect("the test within ten minutes");
 }
 
+/// Tests that take the whole machine or watch it at full speed; no other test of this program runs beside them.
+const ALONE: [&str; 2] = [
+    "a_fork_bomb_is_bounded_and_others_go_on",
+    "a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_the_reserve_is_gone",
+];
+
 /// Runs the tests whose names contain a word of the arguments, or all, in their order.
 pub(crate) async fn run(names: &[&str], args: &[String]) -> ExitCode {
     let threads = args
@@ -31,9 +37,14 @@ pub(crate) async fn run(names: &[&str], args: &[String]) -> ExitCode {
     let words: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let is_chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let prepared = prepare().await;
-    let chosen = names.iter().filter(|name| is_chosen(name));
-    let runs = chosen.map(|name| async { (*name, run_one(name, prepared.path()).await) });
-    let ended: Vec<(&str, bool)> = stream::iter(runs).buffer_unordered(threads).collect().await;
+    let (alone, beside): (Vec<&str>, Vec<&str>) =
+        names.iter().copied().filter(|name| is_chosen(name)).partition(|name| ALONE.contains(name));
+    let mut ended = Vec::new();
+    for (names, threads) in [(beside, threads), (alone, 1)] {
+        let prepared = prepared.path();
+        let runs = names.into_iter().map(|name| async move { (name, run_one(name, prepared).await) });
+        ended.extend(stream::iter(runs).buffer_unordered(threads).collect::<Vec<_>>().await);
+    }
     let failed: Vec<&str> = ended.iter().filter(|(_, is_ok)| !is_ok).map(|(name, _)| *name).collect();
     let word = if failed.is_empty() { "ok" } else { "FAILED" };
     println!("test result: {word}. {} passed; {} failed", ended.len() - failed.len(), failed.len());

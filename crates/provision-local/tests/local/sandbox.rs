@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixListener;
@@ -232,12 +232,12 @@ pub(crate) async fn phps_log_reaches_the_caller_and_nothing_in_its_place_does() 
     let failed = async || lab.local.ensure_access(&one.name).await.expect_err("no access").to_string();
     lab.put(
         &one.name,
-        "wp-content/mu-plugins/fails.php",
+        "wp-content/db.php",
         "<?php error_log('PHP Fatal: of the site'); exit('no JSON');",
     );
     let problem = failed().await;
     assert!(problem.contains("PHP Fatal: of the site"), "{problem}");
-    lab.put(&one.name, "wp-content/mu-plugins/fails.php", EXIT);
+    lab.put(&one.name, "wp-content/db.php", EXIT);
     for target in [secrets.as_path(), Path::new("/etc/shadow"), Path::new("/proc/self/environ")] {
         let _ = fs::remove_file(&log);
         symlink(target, &log).expect("a link");
@@ -251,9 +251,8 @@ pub(crate) async fn phps_log_reaches_the_caller_and_nothing_in_its_place_does() 
     fs::remove_file(&log).expect("removed");
     assert!(Command::new("mkfifo").arg(&log).status().expect("mkfifo").success());
     std::os::unix::fs::chown(&log, Some(uid), Some(uid)).expect("chown");
-    let begun = Instant::now();
+    // Opening it would wait until somebody writes, which nobody does.
     failed().await;
-    assert!(begun.elapsed() < Duration::from_secs(50), "the named pipe blocked for {:?}", begun.elapsed());
     lab.end().await;
 }
 

@@ -308,9 +308,12 @@ pub(crate) async fn responds(clone: &CloneInfo) {
 /// Command lines of processes that work in a folder or have files of it open or in their arguments.
 pub(crate) fn processes_in(folder: &Path) -> Vec<String> {
     let text = folder.to_string_lossy();
-    let own = std::process::id().to_string();
-    let processes = fs::read_dir("/proc").expect("proc").flatten().map(|e| e.path());
-    let processes = processes.filter(|p| !p.ends_with(&own) && fs::read_link(p.join("exe")).is_ok());
+    let own = std::process::id();
+    // `self` and `thread-self` are this process as well.
+    let is_other = |name: &str| name.parse().is_ok_and(|id: u32| id != own);
+    let processes = fs::read_dir("/proc").expect("proc").flatten();
+    let processes = processes.filter(|e| e.file_name().to_str().is_some_and(is_other)).map(|e| e.path());
+    let processes = processes.filter(|p| fs::read_link(p.join("exe")).is_ok());
     let inside = |p: &PathBuf| {
         let links = fs::read_dir(p.join("fd")).into_iter().flatten().flatten().map(|e| e.path());
         let mut links = links.chain([p.join("cwd")]).filter_map(|link| fs::read_link(link).ok());
