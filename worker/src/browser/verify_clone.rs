@@ -12,10 +12,12 @@ use wpclone_task::{
 
 use super::context::StepContext;
 use super::page_comparison::{self, compare};
-use super::page_questions::{Asked, AskedSite, DASHBOARD, REST_INDEX, questions};
+use super::page_questions::{Asked, AskedSite, REST_INDEX, questions};
 use super::wordpress::{StepError, StepResult};
 use crate::net::{ConnectAttempt, normalize_host};
 
+/// The first page of wp-admin.
+const DASHBOARD: &str = "wp-admin/index.php";
 /// The default ports of http and https: a site at one of them usually redirects from the other.
 const DEFAULT_PORTS: [u16; 2] = [80, 443];
 /// What a result lists at most.
