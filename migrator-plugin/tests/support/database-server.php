@@ -12,6 +12,7 @@ final class Database_Server {
 	public $socket;
 	private $process;
 	private $pid;
+	private $is_shut_down = false;
 
 	/** Fails if a program is not installed. WPCLONE_SOCKET names a server that is running already. */
 	public static function require_programs(): void {
@@ -157,6 +158,7 @@ final class Database_Server {
 
 	/** Shuts the server down, so that its data folder can be copied; returns that folder. */
 	public function shut_down(): string {
+		$this->is_shut_down = true;
 		proc_terminate( $this->process, SIGTERM );
 		$until = microtime( true ) + self::DEADLINE;
 		while ( proc_get_status( $this->process )['running'] ) {
@@ -168,12 +170,15 @@ final class Database_Server {
 		return "{$this->folder}/data";
 	}
 
-	/** Kills the server and deletes its folder; not in a forked child. */
+	/** Kills the server and deletes its folder; not in a forked child. Shows the log of a server that crashed. */
 	public function __destruct() {
 		if ( getmypid() !== $this->pid ) {
 			return;
 		}
 		if ( is_resource( $this->process ) ) {
+			if ( ! $this->is_shut_down && ! proc_get_status( $this->process )['running'] ) {
+				echo 'FAILED the database server ended by itself: ', substr( (string) file_get_contents( "{$this->folder}/log" ), -6000 ), "\n";
+			}
 			proc_terminate( $this->process, 9 );
 			proc_close( $this->process );
 		}
