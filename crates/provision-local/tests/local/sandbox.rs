@@ -230,11 +230,7 @@ pub(crate) async fn phps_log_reaches_the_caller_and_nothing_in_its_place_does() 
     let log = state.join(one.name.as_str()).join("log/php.log");
     let secrets = state.join(two.name.as_str()).join("secrets.json");
     let failed = async || lab.local.ensure_access(&one.name).await.expect_err("no access").to_string();
-    lab.put(
-        &one.name,
-        "wp-content/db.php",
-        "<?php error_log('PHP Fatal: of the site'); exit('no JSON');",
-    );
+    lab.put(&one.name, "wp-content/db.php", "<?php error_log('PHP Fatal: of the site'); exit('no JSON');");
     let problem = failed().await;
     assert!(problem.contains("PHP Fatal: of the site"), "{problem}");
     lab.put(&one.name, "wp-content/db.php", EXIT);
