@@ -32,13 +32,14 @@ final class State_Store {
 
 	/** Makes sure that the table exists and has its primary key. False if the database does not allow it. */
 	public static function create(): bool {
-		self::query( 'CREATE TABLE IF NOT EXISTS ' . self::table() . ' (name VARBINARY(64) NOT NULL PRIMARY KEY, value LONGBLOB NOT NULL)' );
+		$create = 'CREATE TABLE IF NOT EXISTS ' . self::table() . ' (name VARBINARY(64) NOT NULL PRIMARY KEY, value LONGBLOB NOT NULL)';
+		self::query( $create );
 		if ( self::is_usable() ) {
 			return true;
 		}
 		// A table of this name without our key, as an import that broke off leaves it: nothing in it is valid.
 		self::query( 'DROP TABLE IF EXISTS ' . self::table() );
-		self::query( 'CREATE TABLE ' . self::table() . ' (name VARBINARY(64) NOT NULL PRIMARY KEY, value LONGBLOB NOT NULL)' );
+		self::query( $create );
 		return self::is_usable();
 	}
 

@@ -22,6 +22,9 @@ final class Schema_Reader {
 	/** @var Column_Reader */
 	private $columns;
 
+	/** @var array{0: ?string, 1: string} The table that create_statement() was last called for, and its result. */
+	private $last_statement = array( null, '' );
+
 	public function __construct( Database $db ) {
 		$this->db      = $db;
 		$this->columns = new Column_Reader( $db );
@@ -104,8 +107,11 @@ final class Schema_Reader {
 
 	/** The text of SHOW CREATE TABLE, to be compared; it is never executed. Empty if it is very long. */
 	public function create_statement( string $table ): string {
-		$text = (string) ( $this->db->fetch_all( 'SHOW CREATE TABLE ' . Database::identifier( $table ) )[0][1] ?? '' );
-		return strlen( $text ) <= self::MAX_STATEMENT_BYTES ? $text : '';
+		if ( $table !== $this->last_statement[0] ) {
+			$text                 = (string) ( $this->db->fetch_all( 'SHOW CREATE TABLE ' . Database::identifier( $table ) )[0][1] ?? '' );
+			$this->last_statement = array( $table, strlen( $text ) <= self::MAX_STATEMENT_BYTES ? $text : '' );
+		}
+		return $this->last_statement[1];
 	}
 
 	/** The state of a sequence. Its numbers are text: they may need 64 bits without a sign. */
@@ -175,8 +181,8 @@ final class Schema_Reader {
 	}
 
 	/**
-	 * The indexes of a table, in the order that the server checks them. Columns that the server adds to an index by itself, the end of a row's version and the ends of
-	 * a period, are no parts.
+	 * The indexes of a table, in the order that the server checks them. Columns that the server adds to an index by itself, the
+	 * end of a row's version and the ends of a period, are no parts.
 	 */
 	private function indexes( string $table, array $columns, array $periods, array $exclusive ): array {
 		// Only MySQL 8 has functional indexes, and this column.
