@@ -78,7 +78,13 @@ impl Frames {
 
     /// The frames before the last one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u8, &[u8])> {
-        self.frames.iter().map(|(kind, place)| (*kind, &self.body[place.clone()]))
+        self.range(0..self.frames.len())
+    }
+
+    /// These of the frames before the last one; none if there are not so many.
+    pub(crate) fn range(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = (u8, &[u8])> {
+        let frames = self.frames.get(places).unwrap_or_default();
+        frames.iter().map(|(kind, place)| (*kind, &self.body[place.clone()]))
     }
 
     /// Length of the whole response.

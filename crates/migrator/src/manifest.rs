@@ -324,3 +324,35 @@ pub(crate) fn are_short<'t>(texts: impl IntoIterator<Item = &'t String>, max_byt
 fn is_short_list(list: &[String], max_bytes: usize) -> bool {
     list.len() <= MAX_LISTED && are_short(list, max_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_character_set_of_a_copy_is_the_one_of_the_connection() {
+        for (charset, connection, expected) in [
+            ("utf8mb4", "utf8mb4", "utf8mb4"),
+            ("utf8", "utf8mb4", "utf8"),
+            ("utf8", "utf8mb3", "utf8"),
+            ("latin1", "latin1", "latin1"),
+            ("", "latin1", "latin1"),
+            ("", "utf8mb4", "utf8mb4"),
+            ("ucs2", "latin1", "latin1"),
+            ("utf8mb4", "latin1", "latin1"),
+            ("latin1", "utf8mb3", "utf8"),
+            ("latin1", "", "latin1"),
+            ("", "", ""),
+        ] {
+            let site = json!({
+                "version": "6.8", "locale": "", "multisite": false, "site_url": "", "home_url": "", "prefix": "wp_",
+                "charset": charset, "connection": connection, "collation": "", "plugins": [], "template": "",
+                "stylesheet": "", "drop_ins": [], "environment": "",
+            });
+            let site: WordPress = serde_json::from_value(site).unwrap();
+            assert_eq!(site.effective_charset(), expected, "{charset} {connection}");
+        }
+    }
+}

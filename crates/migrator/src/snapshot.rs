@@ -160,8 +160,7 @@ fn parts<'s>(
     frames: &'s Frames,
     rows: &'s SnapshotRows,
 ) -> impl Iterator<Item = Result<RowPart<'s>, ClientError>> {
-    let frames = frames.iter().skip(rows.frames.start).take(rows.frames.len());
-    parts_of(frames, rows.header.columns.len())
+    parts_of(frames.range(rows.frames.clone()), rows.header.columns.len())
 }
 
 /// Checks the number and digest of rows.

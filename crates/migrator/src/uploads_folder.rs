@@ -111,25 +111,4 @@ mod tests {
             assert_eq!(found.as_deref(), expected, "{content} {uploads} {has_usual_dir}");
         }
     }
-
-    #[test]
-    fn the_character_set_of_a_copy_is_the_one_of_the_connection() {
-        for (charset, connection, expected) in [
-            ("utf8mb4", "utf8mb4", "utf8mb4"),
-            ("utf8", "utf8mb4", "utf8"),
-            ("utf8", "utf8mb3", "utf8"),
-            ("latin1", "latin1", "latin1"),
-            ("", "latin1", "latin1"),
-            ("", "utf8mb4", "utf8mb4"),
-            ("ucs2", "latin1", "latin1"),
-            ("utf8mb4", "latin1", "latin1"),
-            ("latin1", "utf8mb3", "utf8"),
-            ("latin1", "", "latin1"),
-            ("", "", ""),
-        ] {
-            let mut site = manifest("", "", false);
-            (site.wordpress.charset, site.wordpress.connection) = (charset.into(), connection.into());
-            assert_eq!(site.wordpress.effective_charset(), expected, "{charset} {connection}");
-        }
-    }
 }
