@@ -133,15 +133,13 @@ fn address(source: &PageAnswer, copy: &PageAnswer, copy_site: &SiteUrl) -> Optio
 
 /// Letters outside of ASCII: garbled ones become others.
 fn letters(source: &PageAnswer, copy: &PageAnswer) -> Option<Finding> {
-    let all = source.letters.chars().count();
-    let lost = source.letters.chars().filter(|letter| !copy.letters.contains(*letter)).count();
-    if rank(copy.kind) > 0 || rank(source.kind) > 0 || lost == 0 {
+    let lost: Vec<char> = source.letters.chars().filter(|letter| !copy.letters.contains(*letter)).collect();
+    if rank(copy.kind) > 0 || rank(source.kind) > 0 || lost.is_empty() {
         return None;
     }
-    let which: String =
-        source.letters.chars().filter(|letter| !copy.letters.contains(*letter)).take(10).collect();
-    let text = format!("lacks {lost} of {all} letters of the source's ({which})");
-    Some(if 2 * lost > all { Finding::Broken(text) } else { Finding::Different(text) })
+    let (all, which) = (source.letters.chars().count(), lost.iter().take(10).collect::<String>());
+    let text = format!("lacks {} of {all} letters of the source's ({which})", lost.len());
+    Some(if 2 * lost.len() > all { Finding::Broken(text) } else { Finding::Different(text) })
 }
 
 fn size(source: &PageAnswer, copy: &PageAnswer) -> Option<Finding> {
