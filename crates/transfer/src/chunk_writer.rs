@@ -13,14 +13,14 @@ const MAX_WRITE_BYTES: u32 = 3 << 20;
 /// Sends units in chunks, each with the checkpoint that the transfer resumes from after it.
 pub(crate) struct ChunkWriter<'a> {
     import: &'a Import,
-    n: u32,
+    table_id: u32,
     /// Number of the last chunk that the target stored.
-    seq: u32,
+    last_chunk: u32,
     /// Whether the target has all chunks of the table, and gets more.
     append: bool,
     /// The last checkpoint between two rows.
     pub(crate) checkpoint: Checkpoint,
-    /// RowStream since then, those that were sent before a break among them.
+    /// Units since then, those that were sent before a break among them.
     since: u64,
     /// How many of the next units an earlier attempt sent.
     skip: u64,
@@ -41,14 +41,14 @@ struct PendingChunk {
 }
 
 impl<'a> ChunkWriter<'a> {
-    pub(crate) fn new(import: &'a Import, n: u32, seq: u32, checkpoint: Checkpoint) -> Self {
+    pub(crate) fn new(import: &'a Import, table_id: u32, last_chunk: u32, checkpoint: Checkpoint) -> Self {
         let (skip, batch_size) = (checkpoint.units, import.adaptive_batch().capped_at(MAX_WRITE_BYTES));
         let (chunk, begin, pending) = (import.row_chunk(), checkpoint.clone(), Vec::new());
         let conflicts = UniqueConflicts::default();
         Self {
             import,
-            n,
-            seq,
+            table_id,
+            last_chunk,
             append: false,
             checkpoint,
             since: 0,
@@ -115,7 +115,7 @@ impl<'a> ChunkWriter<'a> {
             let last = pending.peek().is_none();
             self.send_chunk(chunk, last).await?;
         }
-        Ok((self.seq, self.conflicts))
+        Ok((self.last_chunk, self.conflicts))
     }
 
     /// Sends a chunk. If it is too large for the target it is split.
@@ -127,11 +127,11 @@ impl<'a> ChunkWriter<'a> {
             let place = ChunkPlace { last, append: self.append };
             match self
                 .import
-                .load(self.n, self.seq + 1, &mut chunk, &state, place, &mut self.batch_size)
+                .load(self.table_id, self.last_chunk + 1, &mut chunk, &state, place, &mut self.batch_size)
                 .await
             {
                 Ok(loaded) => {
-                    self.seq += 1;
+                    self.last_chunk += 1;
                     self.conflicts = loaded.unique_conflicts;
                 }
                 Err(ClientError::RequestTooLarge) => {

@@ -2,6 +2,8 @@
 
 use wpclone_migrator::Manifest;
 
+use crate::name_list::all_listed;
+
 /// The most constants that are named.
 const MAX_NAMES: usize = 20;
 /// Addresses and folders: a copy has its own, and what is named after them moves along.
@@ -57,11 +59,9 @@ fn constants(source: &Manifest, target: &Manifest) -> Option<String> {
     let with_reason = from.constants_left.iter().filter(|(name, _)| is_missing(name));
     let mut names: Vec<String> = with_reason.map(|(name, reason)| format!("{name} ({reason})")).collect();
     names.extend(without_reason);
-    let more = names.len().checked_sub(MAX_NAMES).filter(|more| *more > 0);
-    let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
-    let named = names.iter().take(MAX_NAMES).cloned().collect::<Vec<_>>().join(", ");
     (!names.is_empty()).then(|| {
-        format!("Constants of the source's wp-config.php that the copy does not have: {named}{more}.")
+        let named = all_listed(&names, MAX_NAMES);
+        format!("Constants of the source's wp-config.php that the copy does not have: {named}.")
     })
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wpclone_migrator::{PhpMemory, RowDigest};
 use wpclone_rewrite::{Report, UnreplacedReason};
 
-use crate::other_content::listed;
+use crate::name_list::{all_listed, listed};
 
 /// Why something of the source is not in the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ impl SnapshotFidelity {
         );
         let warning = |(tables, text): (&Vec<String>, &str)| {
             let count = tables.len() as u64;
-            (count > 0).then(|| format!("{text} ({count}): {}.", listed(tables, count)))
+            (count > 0).then(|| format!("{text} ({count}): {}.", listed(tables, count, MAX_NAMED)))
         };
         let others = Some(others).filter(|_| is_busy);
         [Some(torn), others].into_iter().flatten().filter_map(warning).collect()
@@ -199,7 +199,7 @@ impl FilesFidelity {
     /// A warning that names files which still hold the source's address.
     pub(crate) fn address_warning(&self) -> Option<String> {
         let (files, count) = (&self.files_holding_address, self.holding_address);
-        let named = listed(files, count);
+        let named = listed(files, count, MAX_NAMED);
         (count > 0).then(|| {
             format!("Files that hold an address of the source, and are as they were ({count}): {named}.")
         })
@@ -297,8 +297,8 @@ pub struct Summary {
 /// texts.
 const MAX_SUMMARY_ITEMS: usize = 15;
 const MAX_SUMMARY_CHARS: usize = 200;
-/// How many tables one warning names.
-const MAX_NAMED_TABLES: usize = 5;
+/// How many tables or files one warning names.
+const MAX_NAMED: usize = 5;
 /// How many entries of each list a cut report keeps.
 const MAX_TRUNCATED_ITEMS: usize = 500;
 
@@ -315,15 +315,13 @@ impl Fidelity {
     /// Adds a warning that names the tables which the copy defines differently.
     pub(crate) fn warn_of_adjustments(&mut self) {
         let adjusted = self.tables.iter().filter(|table| !table.adjustments.is_empty());
-        let names: Vec<_> = adjusted.map(|table| table.name.as_str()).collect();
+        let names: Vec<String> = adjusted.map(|table| table.name.clone()).collect();
         if names.is_empty() {
             return;
         }
-        let more = names.len().saturating_sub(MAX_NAMED_TABLES);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let names = names.into_iter().take(MAX_NAMED_TABLES).collect::<Vec<_>>().join(", ");
+        let names = all_listed(&names, MAX_NAMED);
         self.warnings
-            .push(format!("Tables that are defined differently in the copy (adjustments): {names}{more}."));
+            .push(format!("Tables that are defined differently in the copy (adjustments): {names}."));
     }
 
     /// The summary for a task's result.

@@ -1,47 +1,20 @@
-//! Transfers the files, root by root: fetches them in batches in the order of the source's index, hashes and stores them,
-//! then compares digests with the target.
+//! Transfers the files, root by root, then compares their number and digests with the target.
 
-use std::collections::HashSet;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio_util::sync::CancellationToken;
-use wpclone_migrator::{
-    AdaptiveBatch, Client, ContentDigest, ContentHasher, Entry, EntryKind, FileBatch, FileStatus, Files,
-    Import, OutgoingPart, PartKind, Root, StoreResult,
-};
+use wpclone_migrator::{Client, ContentDigest, Import, Root};
 use wpclone_rewrite::Rewriter;
 
 use crate::error::TransferError;
-use crate::fetch_queue::{FetchQueue, MAX_FETCH_FILES, QueuedFile};
-use crate::fidelity::{FilesFidelity, OmitReason, OmittedFile};
+use crate::fidelity::FilesFidelity;
 use crate::files_digest::FilesDigest;
-use crate::generated_files::{self, FileRule};
 use crate::progress::TransferProgress;
-use crate::staged_files::{StagedFiles, same_digest};
+use crate::root_transfer::RootTransfer;
+use crate::staged_files::StagedFiles;
 
-/// The largest response with files.
-const MAX_FETCH_BYTES: u32 = 3 << 20;
-/// The largest part of a rewritten file, and the length of its frames.
-const PART_BYTES: usize = 1 << 20;
-const FRAME_BYTES: usize = 256 << 10;
-/// How often a file is read if it changes.
-const MAX_READS: u32 = 3;
 /// The most files of each list that are reported by name.
-const MAX_NAMED_FILES: usize = 1000;
+pub(crate) const MAX_NAMED_FILES: usize = 1000;
 /// The most files that are not served and reported by name.
 const MAX_HIDDEN_FILES: usize = 200;
-
-async fn store(
-    import: &Import,
-    files: FileBatch,
-    batch_size: &mut AdaptiveBatch,
-) -> Result<Option<StoreResult>, TransferError> {
-    if files.is_empty() {
-        return Ok(None);
-    }
-    import.store(files, batch_size).await.map(Some).map_err(TransferError::Target)
-}
 
 /// The transfer of all files.
 pub(crate) struct FilesTransfer<'a> {
@@ -59,13 +32,20 @@ pub(crate) struct FilesTransfer<'a> {
 
 /// The files of a root that were sent.
 #[derive(Default)]
-struct Sent {
-    fidelity: FilesFidelity,
+pub(crate) struct Sent {
+    pub(crate) fidelity: FilesFidelity,
     sum: FilesDigest,
 }
 
 impl Sent {
-    fn count(&mut self, root: Root, path: &[u8], size: u64, digest: ContentDigest, is_hidden: bool) {
+    pub(crate) fn count(
+        &mut self,
+        root: Root,
+        path: &[u8],
+        size: u64,
+        digest: ContentDigest,
+        is_hidden: bool,
+    ) {
         self.sum.add(root, path, size, digest);
         self.fidelity.files += 1;
         self.fidelity.bytes = self.fidelity.bytes.saturating_add(size);
@@ -76,37 +56,6 @@ impl Sent {
             }
         }
     }
-}
-
-/// Parts of files for one request to the target.
-struct Batch {
-    files: FileBatch,
-    /// Files whose last part is in this batch.
-    complete: Vec<CompleteFile>,
-}
-
-impl Batch {
-    fn new(import: &Import) -> Self {
-        Self { files: import.file_batch(), complete: Vec::new() }
-    }
-}
-
-/// Path, size, digest.
-type CompleteFile = (Vec<u8>, u64, ContentDigest);
-
-/// The transfer of one root.
-struct RootTransfer<'a> {
-    files: &'a FilesTransfer<'a>,
-    root: Root,
-    queue: FetchQueue,
-    /// The next batch for the target.
-    batch: Batch,
-    /// Files that the target rejected.
-    refused: HashSet<Vec<u8>>,
-    sent: Sent,
-    /// Sizes of responses and requests.
-    source_batch_size: AdaptiveBatch,
-    target_batch_size: AdaptiveBatch,
 }
 
 impl FilesTransfer<'_> {
@@ -140,18 +89,7 @@ impl FilesTransfer<'_> {
 
     /// Transfers a root and verifies that the target has what was sent.
     async fn root(&self, root: Root) -> Result<Sent, TransferError> {
-        let mut transfer = RootTransfer {
-            files: self,
-            root,
-            queue: FetchQueue::default(),
-            batch: Batch::new(self.import),
-            refused: HashSet::new(),
-            sent: Sent::default(),
-            source_batch_size: AdaptiveBatch::new(self.budget_ms).capped_at(MAX_FETCH_BYTES),
-            target_batch_size: self.import.adaptive_batch(),
-        };
-        transfer.run().await?;
-        let sent = transfer.sent;
+        let sent = RootTransfer::new(self, root).run().await?;
         let (files, sum) = self.count_target(root).await?;
         if (files, sum) != (sent.fidelity.files, sent.sum) {
             return Err(TransferError::Verification(format!(
@@ -174,288 +112,9 @@ impl FilesTransfer<'_> {
     }
 }
 
-impl RootTransfer<'_> {
-    async fn run(&mut self) -> Result<(), TransferError> {
-        let (source, import) = (self.files.source, self.files.import);
-        // Files that an earlier attempt sent are skipped if both sides have the same content.
-        let resumed = import.info().resumed;
-        let mut staged = if resumed { StagedFiles::all(import, self.root) } else { StagedFiles::none() };
-        let mut index = source.index_stream(self.root, resumed, None, self.source_batch_size.clone());
-        while let Some(page) = index.next().await.map_err(TransferError::Source)? {
-            for entry in page.entries {
-                while let Some(gone) = staged.before(&entry.path).await? {
-                    self.add_small(&gone, PartKind::Deleted).await?;
-                }
-                if self.is_taken(&entry.path) {
-                    self.omit(&entry.path, OmitReason::RefusedByTarget, "uploads".to_owned());
-                    continue;
-                }
-                let before = staged.take(&entry.path);
-                if entry.kind == EntryKind::File && staged.is_in(&entry.path) {
-                    let path = String::from_utf8_lossy(&entry.path);
-                    return Err(TransferError::Verification(format!(
-                        "{path} was a directory in an earlier attempt and is a file now."
-                    )));
-                }
-                if let Some(gone) = before.as_ref().filter(|_| entry.kind != EntryKind::File) {
-                    self.add_small(gone, PartKind::Deleted).await?;
-                }
-                match entry.kind {
-                    EntryKind::File => match before.and_then(|before| same_digest(&before, &entry)) {
-                        Some(digest) => self.resume_file(&entry, digest),
-                        None => self.queue.push(entry, 1),
-                    },
-                    EntryKind::Folder => self.add_small(&entry, PartKind::Folder).await?,
-                    EntryKind::Excluded(reason) => {
-                        self.omit(&entry.path, OmitReason::NotExported, char::from(reason).to_string());
-                    }
-                }
-                let full = self.queue.bytes >= u64::from(self.source_batch_size.budget().bytes);
-                if full || self.queue.files.len() >= MAX_FETCH_FILES {
-                    self.exchange().await?;
-                }
-            }
-        }
-        // Listed before the last files are sent: the list would contain them otherwise.
-        while let Some(gone) = staged.next().await? {
-            self.add_small(&gone, PartKind::Deleted).await?;
-        }
-        while !self.queue.files.is_empty() {
-            self.exchange().await?;
-        }
-        self.send().await
-    }
-
-    /// Whether the target has other files in this place.
-    fn is_taken(&self, path: &[u8]) -> bool {
-        let is_below =
-            || path.strip_prefix(b"uploads").is_some_and(|rest| matches!(rest.first(), None | Some(b'/')));
-        self.files.omits_usual_uploads && self.root == Root::Content && is_below()
-    }
-
-    /// Counts a file that an earlier attempt sent.
-    fn resume_file(&mut self, entry: &Entry, digest: ContentDigest) {
-        let is_hidden = (self.files.hides)(&entry.path);
-        self.sent.count(self.root, &entry.path, entry.size, digest, is_hidden);
-        self.sent.fidelity.resumed_files += 1;
-        self.files.progress.skip_file(entry.size);
-    }
-
-    /// Adds an entry without content to the next batch, and sends the batch if it is large.
-    async fn add_small(&mut self, entry: &Entry, kind: PartKind) -> Result<(), TransferError> {
-        self.add(entry, kind);
-        self.send_if_full().await
-    }
-
-    /// Sends the next batch if it is large.
-    async fn send_if_full(&mut self) -> Result<(), TransferError> {
-        if self.batch.files.len() >= self.target_batch_size.budget().bytes as usize {
-            self.send().await?;
-        }
-        Ok(())
-    }
-
-    fn take_batch(&mut self) -> Batch {
-        std::mem::replace(&mut self.batch, Batch::new(self.files.import))
-    }
-
-    /// Sends the next batch.
-    async fn send(&mut self) -> Result<(), TransferError> {
-        let Batch { files, complete } = self.take_batch();
-        let stored = store(self.files.import, files, &mut self.target_batch_size).await?;
-        self.record(complete, stored);
-        Ok(())
-    }
-
-    /// Fetches the first files of the queue while the last batch is sent to the target.
-    async fn exchange(&mut self) -> Result<(), TransferError> {
-        if self.files.cancel.is_cancelled() {
-            return Err(TransferError::Cancelled);
-        }
-        let (requests, Batch { files, complete }) = (self.queue.requests(self.root), self.take_batch());
-        let sending = store(self.files.import, files, &mut self.target_batch_size);
-        let asking = self.files.source.fetch_files(&requests, &mut self.source_batch_size);
-        let (stored, files) = tokio::join!(sending, asking);
-        self.record(complete, stored?);
-        self.receive(&files.map_err(TransferError::Source)?).await
-    }
-
-    /// Adds the received parts of the first files of the queue to the next batch.
-    async fn receive(&mut self, files: &Files) -> Result<(), TransferError> {
-        for part in files.parts().map_err(TransferError::Source)? {
-            let Some(QueuedFile { entry, reads }) = self.queue.files.front() else { break };
-            let (path, reads) = (entry.path.clone(), *reads);
-            match part.state {
-                FileStatus::Ok => {
-                    let received: u64 = part.bytes.iter().map(|bytes| bytes.len() as u64).sum();
-                    let last = part.offset + received == entry.size;
-                    let rule = FileRule::of(self.root, &path, entry.size);
-                    if rule == FileRule::Rewrite {
-                        part.bytes.iter().for_each(|bytes| self.queue.text.extend_from_slice(bytes));
-                        self.files.progress.add_files(u64::from(last), received);
-                        self.queue.offset += received;
-                        if last {
-                            self.finish_generated_file().await?;
-                        }
-                        continue;
-                    }
-                    for bytes in &part.bytes {
-                        self.queue.hasher.update(bytes);
-                        if rule == FileRule::Search {
-                            self.queue.search.push(self.files.rewriter, bytes);
-                        }
-                    }
-                    let stored = OutgoingPart {
-                        root: self.root,
-                        path: &path,
-                        kind: if last { PartKind::Final } else { PartKind::Data },
-                        mode: entry.mode,
-                        size: entry.size,
-                        mtime: entry.mtime,
-                        offset: part.offset,
-                    };
-                    self.batch.files.part(&stored, &part.bytes);
-                    self.files.progress.add_files(u64::from(last), received);
-                    self.queue.offset += received;
-                    if last {
-                        self.finish_file();
-                    }
-                }
-                FileStatus::Changed if reads < MAX_READS => {
-                    if let Some(QueuedFile { mut entry, .. }) = self.queue.pop() {
-                        (entry.size, entry.mtime) = (part.size, part.mtime);
-                        self.queue.push(entry, reads + 1);
-                    }
-                }
-                FileStatus::Changed | FileStatus::Missing => {
-                    self.drop_file(&path, OmitReason::ChangedDuringRead)
-                }
-                FileStatus::Unreadable | FileStatus::Rejected => {
-                    self.drop_file(&path, OmitReason::NotExported)
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Called when the first file of the queue was received completely and is to be rewritten: adds it to the next batches.
-    async fn finish_generated_file(&mut self) -> Result<(), TransferError> {
-        let text = std::mem::take(&mut self.queue.text);
-        let Some(QueuedFile { entry, .. }) = self.queue.pop() else { return Ok(()) };
-        let new = generated_files::rewrite(self.files.rewriter, text);
-        let fidelity = &mut self.sent.fidelity;
-        if new.is_changed {
-            fidelity.rewritten += 1;
-            name_file(&mut fidelity.rewritten_files, self.root, &entry.path);
-        }
-        if new.holds_address {
-            fidelity.holding_address += 1;
-            name_file(&mut fidelity.files_holding_address, self.root, &entry.path);
-        }
-        let (mut hasher, mut offset) = (ContentHasher::default(), 0);
-        loop {
-            let end = new.bytes.len().min(offset + PART_BYTES);
-            let (bytes, last) = (&new.bytes[offset..end], end == new.bytes.len());
-            hasher.update(bytes);
-            let part = OutgoingPart {
-                root: self.root,
-                path: &entry.path,
-                kind: if last { PartKind::Final } else { PartKind::Data },
-                mode: entry.mode,
-                size: new.bytes.len() as u64,
-                mtime: entry.mtime,
-                offset: offset as u64,
-            };
-            self.batch.files.part(&part, &bytes.chunks(FRAME_BYTES).collect::<Vec<_>>());
-            if last {
-                break;
-            }
-            offset = end;
-            self.send_if_full().await?;
-        }
-        self.batch.complete.push((entry.path, new.bytes.len() as u64, hasher.finish()));
-        self.send_if_full().await
-    }
-
-    /// Called when the first file of the queue was received completely.
-    fn finish_file(&mut self) {
-        if self.queue.search.is_found()
-            && let Some(QueuedFile { entry, .. }) = self.queue.files.front()
-        {
-            let fidelity = &mut self.sent.fidelity;
-            fidelity.holding_address += 1;
-            name_file(&mut fidelity.files_holding_address, self.root, &entry.path);
-        }
-        let hasher = std::mem::take(&mut self.queue.hasher);
-        if let Some(QueuedFile { entry, .. }) = self.queue.pop() {
-            self.batch.complete.push((entry.path, entry.size, hasher.finish()));
-        }
-    }
-
-    /// Removes the first file of the queue, which cannot be read, and what the target has of it.
-    fn drop_file(&mut self, path: &[u8], why: OmitReason) {
-        // An earlier attempt may have sent a part of it.
-        let begun = self.queue.offset > 0 || self.files.import.info().resumed;
-        let files = self.queue.pop();
-        if let Some(files) = files.filter(|files| begun || files.reads > 1) {
-            self.add(&files.entry, PartKind::Deleted);
-        }
-        self.omit(path, why, String::new());
-    }
-
-    /// Adds an entry without content to the next batch.
-    fn add(&mut self, entry: &Entry, kind: PartKind) {
-        let part = OutgoingPart {
-            root: self.root,
-            path: &entry.path,
-            kind,
-            mode: entry.mode,
-            size: 0,
-            mtime: entry.mtime,
-            offset: 0,
-        };
-        self.batch.files.part(&part, &[]);
-    }
-
-    /// Records the files that the target stored and those that it rejected.
-    fn record(&mut self, complete: Vec<CompleteFile>, stored: Option<StoreResult>) {
-        for file in stored.into_iter().flat_map(|stored| stored.rejected) {
-            let path = BASE64.decode(&file.path).unwrap_or_default();
-            if self.refused.insert(path.clone()) {
-                self.omit(&path, OmitReason::RefusedByTarget, file.field);
-            }
-        }
-        for (path, size, digest) in complete {
-            if !self.refused.contains(&path) {
-                let is_hidden = (self.files.hides)(&path);
-                self.sent.count(self.root, &path, size, digest, is_hidden);
-            }
-        }
-    }
-
-    fn omit(&mut self, path: &[u8], why: OmitReason, note: String) {
-        let fidelity = &mut self.sent.fidelity;
-        *fidelity.omitted.entry(why).or_default() += 1;
-        if fidelity.omitted_files.len() < MAX_NAMED_FILES {
-            fidelity.omitted_files.push(OmittedFile {
-                path: reported_path(self.root, path),
-                reason: why,
-                detail: note.chars().take(100).collect(),
-            });
-        }
-    }
-}
-
 /// A file's root and path as the report has them: invalid UTF-8 is replaced.
-fn reported_path(root: Root, path: &[u8]) -> String {
+pub(crate) fn reported_path(root: Root, path: &[u8]) -> String {
     format!("{root:?}/{}", String::from_utf8_lossy(path))
-}
-
-/// Adds a file to a list of names.
-fn name_file(list: &mut Vec<String>, root: Root, path: &[u8]) {
-    if list.len() < MAX_NAMED_FILES {
-        list.push(reported_path(root, path));
-    }
 }
 
 /// Adds the names of another root to a list.

@@ -7,7 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::chunk_writer::ChunkWriter;
 use crate::error::TransferError;
 use crate::fidelity::SnapshotFidelity;
-use crate::table::{MAX_NEW_ROWS, ReadError, SentRows, TableTransfer, TransferredTable};
+use crate::table::{ReadError, SentRows, TableTransfer, TransferredTable};
 use crate::transfer::Transfer;
 
 /// The length of the response, and how often it is asked for.
@@ -134,16 +134,10 @@ impl TableTransfer<'_> {
         let (chunk, conflicts) = writer.end(checkpoint).await?;
         let end = rows.end.clone();
         let sent = SentRows { table_id, chunk, end, counts: units.counts, conflicts, keeps_unique };
-        let most = sent.counts.target_rows.saturating_add(MAX_NEW_ROWS);
-        let target = self.import.checksum(table_id, most).await.map_err(TransferError::Target)?;
         let loaded = sent.loaded();
+        let target = self.count_target(table_id, &sent.counts).await?;
         if (target.rows, target.digest) != (loaded.target_rows, loaded.target_digest) {
-            return Err(ReadError::Failed(TransferError::Verification(format!(
-                "The target has {} rows in {} and {} were sent, or their contents differ.",
-                target.rows,
-                self.definition.name(),
-                loaded.target_rows
-            ))));
+            return Err(ReadError::Failed(self.difference(&loaded, &target)));
         }
         table.update(sent, &target);
         Ok(())

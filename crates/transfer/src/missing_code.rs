@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use wpclone_migrator::Manifest;
 
+use crate::name_list::all_listed;
+
 /// Drop-ins that are caches of one server.
 const CACHES: [&str; 2] = ["object-cache.php", "advanced-cache.php"];
 /// The most names in one warning.
@@ -33,10 +35,7 @@ pub(crate) fn warnings(source: &Manifest, copy: &Manifest, deactivated: &[String
     .filter(|(_, names)| !names.is_empty())
     .map(|(what, names)| {
         let plural = if names.len() > 1 { "s" } else { "" };
-        let more = names.len().checked_sub(MAX_NAMES).filter(|more| *more > 0);
-        let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
-        let names = names.into_iter().take(MAX_NAMES).collect::<Vec<_>>().join(", ");
-        format!("The copy lacks {what}{plural} {names}{more}.")
+        format!("The copy lacks {what}{plural} {}.", all_listed(&names, MAX_NAMES))
     })
     .collect()
 }
@@ -50,25 +49,18 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::plan::tests::side;
 
     fn manifest(change: impl FnOnce(&mut Value)) -> Manifest {
-        let mut wordpress = json!({
-            "version": "6.8", "locale": "", "multisite": false, "site_url": "http://a.example",
-            "home_url": "http://a.example", "prefix": "wp_", "charset": "", "collation": "",
+        let mut site = side("a.example", "8.2.1", "7.2");
+        let active = json!({
             "plugins": [{"file": "a/a.php", "version": "1"}, {"file": "two-factor/b.php", "version": "1"}],
             "must_use_plugins": ["m.php"], "template": "parent", "stylesheet": "child", "missing_themes": [],
-            "drop_ins": ["object-cache.php", "db-error.php"], "environment": "production",
+            "drop_ins": ["object-cache.php", "db-error.php"],
         });
-        change(&mut wordpress);
-        serde_json::from_value(json!({
-            "plugin_version": "1", "wordpress": wordpress,
-            "php": {"version": "8.2.1", "sapi": "", "os": "", "int_bytes": 8, "extensions": []},
-            "database": {"server": "mariadb", "version": "10", "name": "", "charset": "", "collation": "",
-                "max_allowed_packet": 1, "lower_case_table_names": 0, "sql_mode": "", "collations": []},
-            "roots": {}, "other_prefixes": [], "abspath": "/", "content_url": "", "uploads_url": "",
-            "limits": {"memory_bytes": null, "max_execution_s": 0, "post_max_bytes": null, "budget_ms": 1, "parallel": 1},
-        }))
-        .unwrap()
+        site["wordpress"].as_object_mut().unwrap().extend(active.as_object().unwrap().clone());
+        change(&mut site["wordpress"]);
+        serde_json::from_value(site).unwrap()
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use wpclone_migrator::Manifest;
 
+use crate::name_list::{all_listed, listed};
+
 /// How many tables or prefixes one warning names.
 const MAX_NAMED: usize = 5;
 
@@ -13,7 +15,7 @@ pub(crate) fn warnings(source: &Manifest, copies_unprefixed: bool) -> Vec<String
         let count = source.unprefixed_count.max(names.len() as u64);
         warnings.push(format!(
             "Tables without the prefix {prefix} are not in the copy ({count}; `copy_unprefixed_tables` copies them): {}.",
-            listed(names, count)
+            listed(names, count, MAX_NAMED)
         ));
     }
     let others = &source.other_prefixes;
@@ -24,17 +26,8 @@ pub(crate) fn warnings(source: &Manifest, copies_unprefixed: bool) -> Vec<String
             .collect();
         warnings.push(format!(
             "Other WordPress installations in the same database are not in the copy; their table prefixes: {}.",
-            listed(&names, names.len() as u64)
+            all_listed(&names, MAX_NAMED)
         ));
     }
     warnings
-}
-
-/// The first names, and how many more there are.
-pub(crate) fn listed(names: &[String], count: u64) -> String {
-    let first = names.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>();
-    match count.saturating_sub(first.len() as u64) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
-    }
 }

@@ -1,18 +1,15 @@
 //! The plan of a transfer, made from both manifests: whether it is possible, which addresses and folders are replaced, and
 //! how the target defines the source's tables.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
-use wpclone_migrator::{
-    DefaultValue, Definition, Entry, EntryKind, Manifest, Root, Sequence, Table, TableProgress,
-};
+use wpclone_migrator::{DefaultValue, Definition, Manifest, Root, Sequence, Table, TableProgress};
 use wpclone_rewrite::{FolderMapping, Options, PrefixMapping, Rewriter, SiteMapping};
 
-use crate::configuration;
 use crate::error::{PreflightFailure, TransferError};
-use crate::fidelity::Versions;
 use crate::row_transformer::OwnOptions;
+use crate::{configuration, versions};
 
 /// Added to `AUTO_INCREMENT`, so that rows created on the copy do not get ids that the original uses next.
 const AUTO_INCREMENT_OFFSET: u64 = 10_000;
@@ -32,11 +29,6 @@ const CORE_TABLES: [&str; 12] = [
     "usermeta",
     "users",
 ];
-
-/// The most PHP extensions that one warning names.
-const MAX_NAMED_EXTENSIONS: usize = 20;
-/// The most core files of a site that are compared. WordPress has some 3,500.
-const MAX_CORE_FILES: usize = 50_000;
 
 /// Directories of plugins that protect the login. In a copy they would lock its owner out: they hide the login page, ask for
 /// a second factor bound to the original, or count all requests through a proxy as one visitor.
@@ -101,8 +93,8 @@ impl Plan {
         let rewriter = pairs.and_then(|pairs| Rewriter::new(&pairs, options));
         let rewriter = rewriter
             .map_err(|e| TransferError::Preflight(PreflightFailure::InvalidAddress, format!("{e}.")))?;
-        check_php_version(source, target)?;
-        compare_versions(source, target, &mut warnings);
+        versions::check_php_version(source, target)?;
+        versions::compare(source, target, &mut warnings);
         warnings.extend(configuration::warnings(source, target));
         let protects_login =
             |file: &String| LOGIN_PROTECTION_PLUGINS.contains(&file.split('/').next().unwrap_or_default());
@@ -291,93 +283,6 @@ fn folder_mappings(source: &Manifest, target: &Manifest, warnings: &mut Vec<Stri
         }
     }
     folders
-}
-
-/// WordPress refuses to run on a PHP older than it requires.
-fn check_php_version(source: &Manifest, target: &Manifest) -> Result<(), TransferError> {
-    let numbers = |version: &str| -> Vec<u32> {
-        // Distributions add their own: `8.1.2-1ubuntu2.14`.
-        let own = version.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
-        own.split('.').map_while(|part| part.parse().ok()).chain(std::iter::repeat(0)).take(3).collect()
-    };
-    let (needs, has) = (&source.wordpress.requires_php, &target.php.version);
-    if numbers(has) >= numbers(needs) {
-        return Ok(());
-    }
-    let version = &source.wordpress.version;
-    let detail = format!("WordPress {version} of the source requires PHP {needs}; the target has {has}.");
-    Err(TransferError::Preflight(PreflightFailure::PhpVersion, detail))
-}
-
-fn compare_versions(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) {
-    let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
-    let (from, to) = (&source.php.version, &target.php.version);
-    if minor(from) != minor(to) {
-        warnings.push(format!("The source runs PHP {from}, the copy PHP {to}."));
-    }
-    let missing: Vec<_> =
-        source.php.extensions.iter().filter(|name| !target.php.extensions.contains(name)).cloned().collect();
-    if !missing.is_empty() {
-        let more = missing.len().saturating_sub(MAX_NAMED_EXTENSIONS);
-        let named = missing.into_iter().take(MAX_NAMED_EXTENSIONS).collect::<Vec<_>>().join(", ");
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        warnings.push(format!("PHP extensions of the source that the copy lacks: {named}{more}."));
-    }
-    let (from, to) = (&source.database, &target.database);
-    if from.server != to.server || minor(&from.version) != minor(&to.version) {
-        warnings.push(format!(
-            "The source has {} {}, the copy {} {}.",
-            from.server, from.version, to.server, to.version
-        ));
-    }
-    if from.max_allowed_packet > to.max_allowed_packet {
-        warnings.push(format!(
-            "The copy's database takes values of at most {} bytes, the source's of {}.",
-            to.max_allowed_packet, from.max_allowed_packet
-        ));
-    }
-}
-
-/// The versions of a site.
-pub(crate) fn versions_of(manifest: &Manifest) -> Versions {
-    Versions {
-        wordpress: manifest.wordpress.version.clone(),
-        php: manifest.php.version.clone(),
-        database: format!("{} {}", manifest.database.server, manifest.database.version),
-    }
-}
-
-/// Compares the WordPress core files of both sides, from indexes with digests.
-#[derive(Default)]
-pub(crate) struct CoreComparison {
-    target: HashMap<Vec<u8>, (u64, Option<wpclone_migrator::ContentDigest>)>,
-    differs: bool,
-    /// Entries of both sides.
-    entries: usize,
-}
-
-impl CoreComparison {
-    /// Whether there are more entries than a WordPress has: then the sides count as different.
-    pub(crate) fn is_full(&self) -> bool {
-        self.entries > 2 * MAX_CORE_FILES
-    }
-
-    pub(crate) fn add_target(&mut self, entries: Vec<Entry>) {
-        self.entries += entries.len();
-        let files = entries.into_iter().filter(|entry| entry.kind == EntryKind::File);
-        self.target.extend(files.map(|entry| (entry.path, (entry.size, entry.digest))));
-    }
-
-    pub(crate) fn add_source(&mut self, entries: &[Entry]) {
-        self.entries += entries.len();
-        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
-            self.differs |= self.target.remove(&entry.path) != Some((entry.size, entry.digest));
-        }
-    }
-
-    pub(crate) fn differs(&self) -> bool {
-        self.differs || !self.target.is_empty() || self.is_full()
-    }
 }
 
 /// The roots whose files are always transferred.

@@ -23,7 +23,7 @@ const MAX_READ_BYTES: u32 = 3 << 20;
 const MAX_ESTIMATE_FACTOR: u64 = 16;
 const MAX_UNESTIMATED_BYTES: u64 = 4 << 30;
 /// A table may have so many more rows when they are counted than when they were read.
-pub(crate) const MAX_NEW_ROWS: u64 = 10_000_000;
+const MAX_NEW_ROWS: u64 = 10_000_000;
 /// What is reported of the adjustments of a table: so many, of so many characters.
 const MAX_ADJUSTMENTS: usize = 20;
 const MAX_ADJUSTMENT_CHARS: usize = 200;
@@ -49,7 +49,7 @@ pub(crate) struct TableTransfer<'a> {
     pub(crate) own_options: &'a OwnOptions,
     pub(crate) rewriter: &'a Rewriter,
     pub(crate) prefix: Option<&'a PrefixMapping>,
-    /// What it is sent as. What was sent as something else is sent restarts.
+    /// What it is sent as. What was sent as something else is sent again.
     pub(crate) fingerprint: String,
     /// Time budget of a request to the source in milliseconds (`limits.budget_ms`).
     pub(crate) budget_ms: u32,
@@ -191,11 +191,9 @@ impl TableTransfer<'_> {
             self.send(defined.id, checkpoint, seq, keeps_unique).await?
         };
         let counts = sent.loaded();
-        let (source, target) = tokio::join!(
-            self.count_source(counts.source_rows),
-            self.import.checksum(defined.id, counts.target_rows.saturating_add(MAX_NEW_ROWS))
-        );
-        let (source, target) = (source?, target.map_err(TransferError::Target)?);
+        let (source, target) =
+            tokio::join!(self.count_source(counts.source_rows), self.count_target(defined.id, &counts));
+        let (source, target) = (source?, target?);
         let consistent = (source.rows, source.digest) == (counts.source_rows, counts.source_digest);
         if !consistent && !last {
             return Err(ReadError::Changed);
@@ -205,16 +203,27 @@ impl TableTransfer<'_> {
                 // Rows that an earlier attempt sent may have changed since.
                 return Err(ReadError::Changed);
             }
-            return Err(ReadError::Failed(TransferError::Verification(format!(
-                "The target has {} rows in {} and {} were sent, or their contents differ.",
-                target.rows,
-                self.definition.name(),
-                counts.target_rows
-            ))));
+            return Err(ReadError::Failed(self.difference(&counts, &target)));
         }
         let mut result = self.result(sent, &target, read, consistent, defined.adjustments);
         result.fidelity.resumed_rows = resumed_rows;
         Ok(result)
+    }
+
+    /// Counts the rows of the target, which has been sent so many.
+    pub(crate) async fn count_target(&self, table_id: u32, sent: &Counts) -> Result<RowCount, TransferError> {
+        let most = sent.target_rows.saturating_add(MAX_NEW_ROWS);
+        self.import.checksum(table_id, most).await.map_err(TransferError::Target)
+    }
+
+    /// The error of a target that has other rows than were sent.
+    pub(crate) fn difference(&self, sent: &Counts, target: &RowCount) -> TransferError {
+        TransferError::Verification(format!(
+            "The target has {} rows in {} and {} were sent, or their contents differ.",
+            target.rows,
+            self.definition.name(),
+            sent.target_rows
+        ))
     }
 
     fn result(

@@ -10,18 +10,16 @@ use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{AdaptiveBatch, Client, ClientError, Definition, EntryKind, Import, Manifest, Root};
 use wpclone_rewrite::Report;
 
-use crate::configuration;
+use crate::core_comparison::CoreComparison;
 use crate::error::{PreflightFailure, TransferError};
 use crate::fidelity::{Fidelity, FilesFidelity, Memory, SnapshotFidelity, TableFidelity};
 use crate::files::FilesTransfer;
 use crate::free_space::{required_bytes, size_of_tables, space_shortage};
-use crate::missing_code;
 use crate::omitted_objects::{add_rejected_parts, check_core_tables, rejected_objects, unreadable_objects};
-use crate::other_content;
-use crate::plan::{CONTENT_ROOTS, CoreComparison, Plan, versions_of};
+use crate::plan::{CONTENT_ROOTS, Plan};
 use crate::progress::TransferProgress;
 use crate::table::TransferredTable;
-use crate::uploads;
+use crate::{configuration, missing_code, other_content, uploads, versions};
 
 use tables::TableOutcome;
 pub use target_job::{commit, rollback};
@@ -172,7 +170,7 @@ impl Transfer<'_> {
             import.commit().await.map_err(TransferError::Target)?;
         }
         let copy = self.target.manifest().await;
-        let lacking = match &copy {
+        let lacking: Vec<String> = match &copy {
             Ok(copy) => {
                 let code = missing_code::warnings(from, copy, &plan.deactivated_plugins);
                 code.into_iter().chain(uploads::warnings(from, to, copy)).collect()
@@ -180,14 +178,13 @@ impl Transfer<'_> {
             // Whoever opens the copy will see why.
             Err(error) => vec![format!("The copy does not report which plugins are active: {error}.")],
         };
-        let mut plan = plan;
-        plan.warnings.splice(0..0, lacking);
         let mut report = self.report(plan, from, to, transferred, files);
+        report.warnings.splice(0..0, lacking);
         report.warnings.extend(snapshot.warnings());
         report.snapshot = snapshot;
         // Its WordPress may have been replaced.
         match &copy {
-            Ok(copy) => report.target = versions_of(copy),
+            Ok(copy) => report.target = versions::of(copy),
             Err(_) if roots.contains(&Root::Core) => {
                 report.target.wordpress.clone_from(&report.source.wordpress);
             }
@@ -231,8 +228,8 @@ impl Transfer<'_> {
         warnings.extend(files.address_warning());
         tables.sort_by(|one, other| one.name.cmp(&other.name));
         Fidelity {
-            source: versions_of(from),
-            target: versions_of(to),
+            source: versions::of(from),
+            target: versions::of(to),
             warnings,
             tables,
             snapshot: SnapshotFidelity::default(),

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use wpclone_migrator::{Adjustment, Column, DefaultValue, Table, TableIndex};
+use wpclone_migrator::{Adjustment, Column, DefaultValue, ForeignKey, Table, TableIndex};
 
 /// Leaves out the part of a definition at a path, such as `columns.3.default.expression`. `None` if the table cannot do
 /// without it.
@@ -36,12 +36,10 @@ pub(crate) fn leave_out(table: &mut Table, path: &str) -> Option<Adjustment> {
 
 /// Leaves out foreign keys to tables that are not transferred.
 pub(crate) fn without_dangling_foreign_keys(table: &mut Table, names: &HashSet<&str>) -> Vec<Adjustment> {
-    let (kept, dangling) = std::mem::take(&mut table.foreign_keys)
-        .into_iter()
-        .partition(|key| names.contains(key.table.as_str()));
+    let keys = std::mem::take(&mut table.foreign_keys).into_iter();
+    let (kept, dangling): (Vec<_>, Vec<_>) = keys.partition(|key| names.contains(key.table.as_str()));
     table.foreign_keys = kept;
-    let dangling: Vec<wpclone_migrator::ForeignKey> = dangling;
-    let adjustment = |key: wpclone_migrator::ForeignKey| Adjustment {
+    let adjustment = |key: ForeignKey| Adjustment {
         field: format!("foreign_keys.{}", key.name),
         from: format!("references {}", key.table).into(),
         to: Value::Null,

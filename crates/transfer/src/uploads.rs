@@ -2,6 +2,8 @@
 
 use wpclone_migrator::Manifest;
 
+use crate::name_list::all_listed;
+
 /// The most files that are named.
 const MAX_NAMES: usize = 10;
 
@@ -19,10 +21,8 @@ pub(crate) fn warnings(source: &Manifest, target: &Manifest, copy: &Manifest) ->
     let mut missing = copy.uploads.missing.clone();
     missing.retain(|file| !source.uploads.missing.contains(file));
     if !missing.is_empty() {
-        let more = missing.len().checked_sub(MAX_NAMES).filter(|more| *more > 0);
-        let more = more.map(|more| format!(" and {more} more")).unwrap_or_default();
-        let named = missing.into_iter().take(MAX_NAMES).collect::<Vec<_>>().join(", ");
-        warnings.push(format!("The copy lacks files of attachments: {named}{more}."));
+        let named = all_listed(&missing, MAX_NAMES);
+        warnings.push(format!("The copy lacks files of attachments: {named}."));
     }
     warnings
 }
