@@ -77,7 +77,7 @@ impl Driver {
         Browser { client }
     }
 
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         self.supervised.stop().await;
     }
 }

@@ -137,7 +137,7 @@ impl CloneSetup {
         if record.info.isolation == Isolation::Dedicated
             && !processes.database.as_mut().is_some_and(DatabaseServer::is_running)
         {
-            if let Some(dead) = processes.database.take() {
+            if let Some(mut dead) = processes.database.take() {
                 dead.stop().await;
             }
             processes.database = self.start_database(entry).await?;
@@ -147,7 +147,7 @@ impl CloneSetup {
             return Ok(());
         }
         entry.set_serving(false);
-        if let Some(dead) = processes.fpm.take() {
+        if let Some(mut dead) = processes.fpm.take() {
             dead.stop().await;
         }
         self.connect_database(entry, processes)

@@ -224,9 +224,9 @@ impl DatabaseServer {
         self.daemon.supervisor_pid()
     }
 
-    /// Ends it.
-    pub(crate) async fn stop(self) {
-        drop(self.watch);
+    /// Ends it and waits until it is gone. It can be called again.
+    pub(crate) async fn stop(&mut self) {
+        self.watch.abort();
         self.daemon.stop().await;
     }
 

@@ -191,8 +191,8 @@ impl Daemon {
         ended
     }
 
-    /// Ends it and waits until it is gone.
-    pub(crate) async fn stop(self) {
+    /// Ends it and waits until it is gone. It can be called again.
+    pub(crate) async fn stop(&mut self) {
         self.supervised.stop().await;
     }
 }

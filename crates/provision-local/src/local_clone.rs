@@ -43,14 +43,17 @@ impl CloneProcesses {
         self.fpm.is_some() || self.database.is_some()
     }
 
-    /// Ends the programs.
+    /// Ends the programs. A program stays here until it is gone: who waits for that may be cancelled, and then the next one
+    /// waits.
     pub(crate) async fn stop(&mut self) {
-        if let Some(fpm) = self.fpm.take() {
+        if let Some(fpm) = &mut self.fpm {
             fpm.stop().await;
+            self.fpm = None;
         }
         self.relay = None;
-        if let Some(database) = self.database.take() {
+        if let Some(database) = &mut self.database {
             database.stop().await;
+            self.database = None;
         }
     }
 }

@@ -48,7 +48,7 @@ impl SourceMatcher {
             Ok(true)
         };
         entry.change(&self.setup.host.lock, matched).await?;
-        if let Some(fpm) = processes.fpm.take() {
+        if let Some(mut fpm) = processes.fpm.take() {
             fpm.stop().await;
         }
         if new_database {

@@ -32,7 +32,7 @@ impl SharedDatabase {
         if server.as_mut().is_some_and(DatabaseServer::is_running) {
             return Ok(false);
         }
-        if let Some(dead) = server.take() {
+        if let Some(mut dead) = server.take() {
             tracing::warn!("the shared database server has died and is restarted");
             dead.stop().await;
         }
@@ -44,8 +44,10 @@ impl SharedDatabase {
 
     /// Ends it.
     pub(crate) async fn stop(&self) {
-        if let Some(server) = self.server.lock().await.take() {
-            server.stop().await;
+        let mut server = self.server.lock().await;
+        if let Some(running) = server.as_mut() {
+            running.stop().await;
+            *server = None;
         }
     }
 }

@@ -142,7 +142,7 @@ impl TemplateBuilder<'_> {
         let _relay = DatabaseRelay::start(paths, user, server, TEMPLATE_CONNECTIONS).await?;
         let (_, program) = self.host.binaries.fpm_for(None);
         let facts = SourceFacts::default();
-        let fpm = php_fpm::start(paths, &runtime, program, user, &facts, &self.host.launcher).await?;
+        let mut fpm = php_fpm::start(paths, &runtime, program, user, &facts, &self.host.launcher).await?;
         // Nobody logs in with this password: each clone gets its own.
         let input = json!({ "task": "install", "username": TEMPLATE_USER, "password": random_hex::<16>()? });
         let installed = wordpress::run_task(paths, user, &runtime, TEMPLATE_URL, input).await;

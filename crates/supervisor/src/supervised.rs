@@ -119,8 +119,9 @@ impl Supervised {
         self.clean_up().await;
     }
 
-    /// Ends the program and all its descendants, and waits until they are gone.
-    pub async fn stop(mut self) {
+    /// Ends the program and all its descendants, and waits until they are gone. Who gives up waiting can call it again, and
+    /// keeps this until it has returned.
+    pub async fn stop(&mut self) {
         self.pipe = None;
         if tokio::time::timeout(self.spec.grace + STOP_TIMEOUT, self.supervisor.wait()).await.is_err() {
             tracing::warn!(program = %self.spec.program.display(), "a supervisor did not end in time and is killed");

@@ -29,7 +29,7 @@ pub(crate) async fn run(site: &Site, zip: &Path) -> Result<Run> {
     let folder = unique_folder(&Lab::shared().folder().await?, "plain");
     let mut watch = Watch::start();
     let port = free_port()?;
-    let driver = start_driver(port, folder).await?;
+    let mut driver = start_driver(port, folder).await?;
     let done = drive(port, site, zip, &mut watch).await;
     // Only for the bench: a plain script would leave chromedriver running.
     driver.stop().await;

@@ -149,7 +149,7 @@ impl Driver {
 
     /// Ends it and its browsers; returns when no process is left.
     pub(crate) async fn stop(self) {
-        let Self { supervised, user, .. } = self;
+        let Self { mut supervised, user, .. } = self;
         supervised.stop().await;
         drop(user);
     }
