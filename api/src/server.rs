@@ -7,7 +7,7 @@ use axum::Router;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wpclone_http_server::{ConnectionLimits, ServerOptions, connections_within_open_files};
+use wpclone_http_server::{ConnectionLimits, MAX_LAG, ServerOptions, connections_within_open_files};
 
 /// The most connections.
 const MAX_CONNECTIONS: u64 = 2048;
@@ -34,7 +34,12 @@ pub async fn serve(
 ) {
     let total = connections_within_open_files(RESERVED_FILES, 1, MAX_CONNECTIONS);
     let options = ServerOptions {
-        connections: ConnectionLimits { total, per_peer: connections_per_peer.min(total) },
+        connections: ConnectionLimits {
+            total,
+            reserved_for_local: 0,
+            per_peer: connections_per_peer.min(total),
+            max_lag: MAX_LAG,
+        },
         head_timeout: HEAD_TIMEOUT,
         write_timeout,
         max_head_bytes: MAX_HEAD_BYTES,

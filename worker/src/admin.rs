@@ -13,7 +13,7 @@ use axum::routing::get;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wpclone_http_server::{ConnectionLimits, ServerOptions};
+use wpclone_http_server::{ConnectionLimits, MAX_LAG, ServerOptions};
 use wpclone_provision::{Health, Provisioner};
 use wpclone_queue::{Queue, QueueError};
 
@@ -25,7 +25,7 @@ const MAX_LINES: usize = 50;
 
 /// The limits of the listener: few clients, small requests.
 const OPTIONS: ServerOptions = ServerOptions {
-    connections: ConnectionLimits { total: 64, per_peer: 32 },
+    connections: ConnectionLimits { total: 64, reserved_for_local: 0, per_peer: 32, max_lag: MAX_LAG },
     head_timeout: Duration::from_secs(30),
     write_timeout: Duration::from_secs(30),
     max_head_bytes: 16 << 10,

@@ -12,6 +12,7 @@ mod request_path;
 mod resource;
 mod router;
 mod server;
+mod spool_space;
 mod static_file;
 
 pub use cgi_params::server_params;

@@ -4,7 +4,6 @@
 //! php-fpm, which moreover starts one process for several connections that come at once. Small bodies are kept in memory,
 //! others in a temporary file without a name.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,14 +12,15 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::io::ReaderStream;
+use wpclone_http_server::{Lag, MIN_BYTES_PER_SECOND, RequestBody};
 
 use crate::pages;
+use crate::spool_space::{NoSpace, TakenSpace};
 
 /// The most bytes of a request's body. PHP's own limits must not be lower.
 pub const MAX_BODY_BYTES: u64 = 128 << 20;
@@ -28,40 +28,13 @@ pub const MAX_BODY_BYTES: u64 = 128 << 20;
 const MAX_UNSIZED_BYTES: u64 = 16 << 20;
 /// The most bytes of a body that is kept in memory. How many there are at once is limited by the number of connections.
 const MAX_SMALL_BYTES: u64 = 64 << 10;
-/// The most bytes of all bodies in files.
-const MAX_SPOOLED_BYTES: usize = 512 << 20;
 /// How long a request waits for a permit.
 pub(crate) const PERMIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a file is read at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// How fast a client has to send.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    /// How long it may be silent in all.
-    silence: Duration,
-    /// What it has to send besides.
-    bytes_per_second: u32,
-}
-
-const PACE: Pace = Pace { silence: Duration::from_secs(30), bytes_per_second: 32 << 10 };
-
-/// The space that is left for bodies in files: a permit is a byte. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct SpoolSpace(Arc<Semaphore>);
-
-impl Default for SpoolSpace {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_SPOOLED_BYTES)))
-    }
-}
-
-impl SpoolSpace {
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
-        let bytes = u32::try_from(bytes).map_err(|_| BodyError::TooLarge)?;
-        Arc::clone(&self.0).try_acquire_many_owned(bytes).map_err(|_| BodyError::NoSpace)
-    }
-}
+/// How far a client may be behind [`MIN_BYTES_PER_SECOND`]: that long it may be silent at once, whatever it has sent before.
+const MAX_LAG: Duration = Duration::from_secs(30);
 
 /// A complete body.
 #[derive(Debug)]
@@ -81,8 +54,17 @@ pub(crate) enum BodyError {
     Broken,
     #[error("there is no space left for it")]
     NoSpace,
-    #[error("the clone has too many uploads")]
+    #[error("the clone has too many uploads, or too large ones")]
     TooManyUploads,
+}
+
+impl From<NoSpace> for BodyError {
+    fn from(why: NoSpace) -> Self {
+        match why {
+            NoSpace::OfAll => Self::NoSpace,
+            NoSpace::OfClone => Self::TooManyUploads,
+        }
+    }
 }
 
 impl BodyError {
@@ -102,15 +84,15 @@ impl BodyError {
     }
 }
 
-/// Receives a body. `uploads` are the permits of the clone for bodies that are not small.
+/// Receives a body. `uploads` are the permits of the clone for bodies that are not small, `space` is where those are kept.
 pub(crate) async fn receive(
-    body: Incoming,
+    body: RequestBody,
     uploads: &Semaphore,
-    space: &SpoolSpace,
+    space: TakenSpace,
 ) -> Result<ReceivedBody, BodyError> {
     // The length by which the server reads the body. A header may say something else.
     let declared = hyper::body::Body::size_hint(&body).exact();
-    let paced = PacedBody { body, received: 0, waited: Duration::ZERO, pace: PACE };
+    let paced = PacedBody { body, received: 0, lag: Lag::new(MIN_BYTES_PER_SECOND), max_lag: MAX_LAG };
     match declared {
         Some(length) if length > MAX_BODY_BYTES => Err(BodyError::TooLarge),
         Some(length) if length <= MAX_SMALL_BYTES => paced.collect(MAX_SMALL_BYTES).await,
@@ -127,8 +109,8 @@ pub(crate) async fn receive(
 struct PacedBody<B> {
     body: B,
     received: u64,
-    waited: Duration,
-    pace: Pace,
+    lag: Lag,
+    max_lag: Duration,
 }
 
 impl<B: hyper::body::Body<Data = Bytes> + Unpin> PacedBody<B> {
@@ -136,13 +118,14 @@ impl<B: hyper::body::Body<Data = Bytes> + Unpin> PacedBody<B> {
     async fn next(&mut self, max: u64) -> Result<Option<Bytes>, BodyError> {
         loop {
             let begun = Instant::now();
-            let left = self.pace.allowed(self.received).saturating_sub(self.waited);
+            let left = self.max_lag.saturating_sub(self.lag.behind());
             let frame = timeout(left, self.body.frame()).await.map_err(|_| BodyError::Late)?;
-            self.waited += begun.elapsed();
+            self.lag.add_wait(begun.elapsed());
             let Some(frame) = frame else { return Ok(None) };
             // A frame that is not data is a trailer.
             if let Ok(bytes) = frame.map_err(|_| BodyError::Broken)?.into_data() {
                 self.received += bytes.len() as u64;
+                self.lag.add_bytes(bytes.len());
                 return if self.received > max { Err(BodyError::TooLarge) } else { Ok(Some(bytes)) };
             }
         }
@@ -158,32 +141,24 @@ impl<B: hyper::body::Body<Data = Bytes> + Unpin> PacedBody<B> {
     }
 
     /// The whole body, in a file that takes its space until the body is dropped.
-    async fn spool(mut self, max: u64, space: &SpoolSpace) -> Result<ReceivedBody, BodyError> {
+    async fn spool(mut self, max: u64, mut space: TakenSpace) -> Result<ReceivedBody, BodyError> {
         let failed = |error: std::io::Error| {
             tracing::warn!(%error, "the body of a request cannot be kept in a temporary file");
             BodyError::NoSpace
         };
         let file = tokio::task::spawn_blocking(tempfile::tempfile).await;
         let mut file = File::from_std(file.map_err(std::io::Error::other).flatten().map_err(failed)?);
-        let mut taken = space.take(0)?;
         while let Some(bytes) = self.next(max).await? {
-            taken.merge(space.take(bytes.len())?);
+            space.grow(bytes.len())?;
             file.write_all(&bytes).await.map_err(failed)?;
         }
         file.flush().await.map_err(failed)?;
         file.rewind().await.map_err(failed)?;
         let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map(move |chunk| {
-            let _space = &taken;
+            let _taken = &space;
             chunk
         });
         Ok(ReceivedBody { length: self.received, body: Body::from_stream(chunks) })
-    }
-}
-
-impl Pace {
-    /// How long a client that has sent so much may have taken.
-    fn allowed(self, received: u64) -> Duration {
-        self.silence + Duration::from_millis(received * 1000 / u64::from(self.bytes_per_second))
     }
 }
 
@@ -196,51 +171,90 @@ mod tests {
     use hyper::body::Frame;
 
     use super::*;
+    use crate::spool_space::SpoolSpace;
 
-    const QUICK: Pace = Pace { silence: Duration::from_millis(200), bytes_per_second: 1000 };
+    /// How long anything may take.
+    const LIMIT: Duration = Duration::from_secs(20);
 
-    /// A body of these chunks; it never ends unless `ends`.
+    /// A body of these chunks, one each `pause`; it never ends unless `ends`.
+    fn body_with_pauses(
+        chunks: Vec<Bytes>,
+        pause: Duration,
+        ends: bool,
+    ) -> PacedBody<impl hyper::body::Body<Data = Bytes, Error = Infallible> + Unpin> {
+        let chunks = stream::iter(chunks).then(move |chunk| async move {
+            tokio::time::sleep(pause).await;
+            Ok(Frame::data(chunk))
+        });
+        let rest = if ends { stream::empty().boxed() } else { stream::pending().boxed() };
+        let body = StreamBody::new(chunks.chain(rest).boxed());
+        PacedBody { body, received: 0, lag: Lag::new(1000), max_lag: Duration::from_millis(200) }
+    }
+
     fn body(
         chunks: &[&'static str],
         ends: bool,
     ) -> PacedBody<impl hyper::body::Body<Data = Bytes, Error = Infallible> + Unpin> {
-        let chunks: Vec<_> =
-            chunks.iter().map(|chunk| Ok(Frame::data(Bytes::from_static(chunk.as_bytes())))).collect();
-        let rest = if ends { stream::empty().boxed() } else { stream::pending().boxed() };
-        let body = StreamBody::new(stream::iter(chunks).chain(rest));
-        PacedBody { body, received: 0, waited: Duration::ZERO, pace: QUICK }
+        let chunks = chunks.iter().map(|chunk| Bytes::from_static(chunk.as_bytes())).collect();
+        body_with_pauses(chunks, Duration::ZERO, ends)
     }
 
-    fn space(bytes: usize) -> SpoolSpace {
-        SpoolSpace(Arc::new(Semaphore::new(bytes)))
-    }
-
-    #[test]
-    fn a_client_may_be_silent_for_half_a_minute_and_has_to_send_32_kib_a_second() {
-        assert_eq!(PACE.allowed(0), Duration::from_secs(30));
-        assert_eq!(PACE.allowed(MAX_SMALL_BYTES), Duration::from_secs(32));
-        assert_eq!(PACE.allowed(MAX_UNSIZED_BYTES), Duration::from_secs(30 + 512));
+    fn of_clone(space: &SpoolSpace, n: u32) -> TakenSpace {
+        space.begin(&format!("clone-20261130-00000{n}-abcdef").parse().unwrap())
     }
 
     #[tokio::test]
     async fn a_silent_client_is_late_and_the_space_of_its_body_is_given_back() {
-        let space = space(100);
+        let space = SpoolSpace::new(100);
         assert_eq!(body(&["abc"], false).collect(10).await.unwrap_err(), BodyError::Late);
-        assert_eq!(body(&["abc"], false).spool(10, &space).await.unwrap_err(), BodyError::Late);
-        assert_eq!(space.0.available_permits(), 100);
+        let spooled = body(&["abc"], false).spool(10, of_clone(&space, 1));
+        assert_eq!(spooled.await.unwrap_err(), BodyError::Late);
+        assert_eq!(space.free(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_sent_much_may_not_be_silent_for_longer() {
+        let much = 1 << 20;
+        let space = SpoolSpace::new(4 * much as u64);
+        // At the least speed it could have taken a quarter of an hour.
+        for (rest, pause) in [(0, Duration::ZERO), (10_000, Duration::from_millis(50))] {
+            // Then it is silent, or sends a byte now and then.
+            let mut chunks = vec![Bytes::from(vec![0; much])];
+            chunks.extend(std::iter::repeat_n(Bytes::from_static(b"x"), rest));
+            let spooled = body_with_pauses(chunks, pause, false).spool(u64::MAX, of_clone(&space, 1));
+            let spooled = timeout(LIMIT, spooled).await.expect("it is ended");
+            assert_eq!(spooled.unwrap_err(), BodyError::Late);
+            assert_eq!(space.free(), 4 * much as u64);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_bodies_of_one_clone_leave_space_to_those_of_others() {
+        let space = SpoolSpace::new(512);
+        let chunk: &str = "x".repeat(64).leak();
+        let mut of_one = Vec::new();
+        for _ in 0..4 {
+            of_one.push(body(&[chunk], true).spool(100, of_clone(&space, 1)).await.unwrap());
+        }
+        let fifth = body(&[chunk], true).spool(100, of_clone(&space, 1)).await;
+        assert_eq!(fifth.unwrap_err(), BodyError::TooManyUploads);
+        let other = body(&[chunk, chunk], true).spool(200, of_clone(&space, 2)).await.unwrap();
+        assert_eq!((other.length, space.free()), (128, 128));
     }
 
     #[tokio::test]
     async fn all_bodies_in_files_together_have_a_limit() {
-        let space = space(10);
-        let one = body(&["abcd", "efg"], true).spool(100, &space).await.unwrap();
-        assert_eq!((one.length, space.0.available_permits()), (7, 3));
-        assert_eq!(body(&["ab", "cd"], true).spool(100, &space).await.unwrap_err(), BodyError::NoSpace);
-        assert_eq!(space.0.available_permits(), 3);
-        assert_eq!(one.body.collect().await.unwrap().to_bytes(), "abcdefg");
-        assert_eq!(space.0.available_permits(), 10);
-        assert_eq!(body(&["abcd", "efg"], true).spool(6, &space).await.unwrap_err(), BodyError::TooLarge);
+        let space = SpoolSpace::new(10);
+        let one = body(&["abcd", "e"], true).spool(100, of_clone(&space, 1)).await.unwrap();
+        assert_eq!((one.length, space.free()), (5, 5));
+        let two = body(&["ab", "cdef"], true).spool(100, of_clone(&space, 2)).await;
+        assert_eq!(two.unwrap_err(), BodyError::NoSpace);
+        assert_eq!(space.free(), 5);
+        assert_eq!(one.body.collect().await.unwrap().to_bytes(), "abcde");
+        assert_eq!(space.free(), 10);
+        let large = body(&["abcd", "e"], true).spool(4, of_clone(&space, 1)).await;
+        assert_eq!(large.unwrap_err(), BodyError::TooLarge);
         assert_eq!(body(&["abcd", "efg"], true).collect(6).await.unwrap_err(), BodyError::TooLarge);
-        assert_eq!(space.0.available_permits(), 10);
+        assert_eq!(space.free(), 10);
     }
 }

@@ -7,15 +7,15 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::LOCATION;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
-use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use wpclone_http_server::request_authority;
+use wpclone_http_server::{RequestBody, request_authority};
 use wpclone_provision::{RouteError, Routed};
 
 use crate::directory::{Backend, BackendState, CloneDirectory, NoBackend};
-use crate::request_body::{PERMIT_TIMEOUT, SpoolSpace};
+use crate::request_body::PERMIT_TIMEOUT;
 use crate::resource::{self, Resource};
+use crate::spool_space::SpoolSpace;
 use crate::{headers, pages, php_handler, request_path, static_file};
 
 /// Methods that WordPress and its REST API know.
@@ -47,7 +47,7 @@ impl Default for SharedLimits {
 pub(crate) async fn handle(
     clones: &dyn CloneDirectory,
     limits: &SharedLimits,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     peer: SocketAddr,
 ) -> Response {
     let mut response = route(clones, limits, request, peer).await.unwrap_or_else(|page| page);
@@ -59,7 +59,7 @@ pub(crate) async fn handle(
 async fn route(
     clones: &dyn CloneDirectory,
     limits: &SharedLimits,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     peer: SocketAddr,
 ) -> Result<Response, Response> {
     if let Some(page) = rejection(&request) {

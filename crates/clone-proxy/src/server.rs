@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wpclone_http_server::{ConnectionLimits, ServerOptions, connections_within_open_files};
+use wpclone_http_server::{
+    ConnectionLimits, MAX_LAG, RequestBody, ServerOptions, connections_within_open_files,
+};
 
 use crate::directory::CloneDirectory;
 use crate::router::{self, SharedLimits};
 
 /// The most connections.
 const MAX_CONNECTIONS: u64 = 1024;
+/// The part of them, a quarter, that is kept for programs of this machine: workers that fill a clone or look at it.
+const LOCAL_PART: usize = 4;
 /// Open files of a connection: its own, and the one to PHP or the file that is sent.
 const FILES_PER_CONNECTION: u64 = 2;
 /// Open files that are reserved for the rest of the worker: its steps, their browsers and databases.
@@ -49,13 +52,18 @@ pub async fn serve(
     let limits = Arc::new(SharedLimits::default());
     let service = |peer: SocketAddr| {
         let (clones, limits) = (Arc::clone(&clones), Arc::clone(&limits));
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |request: Request<RequestBody>| {
             let (clones, limits) = (Arc::clone(&clones), Arc::clone(&limits));
             async move { Ok::<_, Infallible>(router::handle(clones.as_ref(), &limits, request, peer).await) }
         })
     };
     let options = ServerOptions {
-        connections: ConnectionLimits { total, per_peer: options.connections_per_peer.min(total) },
+        connections: ConnectionLimits {
+            total,
+            reserved_for_local: total / LOCAL_PART,
+            per_peer: options.connections_per_peer.min(total),
+            max_lag: MAX_LAG,
+        },
         head_timeout: HEAD_TIMEOUT,
         write_timeout: WRITE_TIMEOUT,
         max_head_bytes: MAX_HEAD_BYTES,

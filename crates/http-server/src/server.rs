@@ -1,13 +1,12 @@
-//! Accepts connections within limits, serves them, and drains them at shutdown.
+//! Serves connections, and drains them at shutdown.
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::server::conn::http1::Builder;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,16 +16,12 @@ use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection_table::{Admission, ConnectionLimits, ConnectionTable, Place};
-use crate::tracked::{TrackedService, TrackedStream};
+use crate::acceptor::{Accepted, Acceptor};
+use crate::connection_table::{ConnectionLimits, Place};
+use crate::tracked::{RequestBody, TrackedService, TrackedStream};
 
-/// The delay after a failed accept (no file descriptors, for example).
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// How often the log may say that connections are refused or wait.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
-/// The response to a connection that is refused.
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 45\r\nretry-after: 5\r\nconnection: close\r\n\r\nThis address has too many connections in use.";
+/// A good [`ConnectionLimits::max_lag`]: long enough for a network that stalls for a moment.
+pub const MAX_LAG: Duration = Duration::from_secs(5);
 
 /// The limits and timeouts of a server.
 #[derive(Debug, Clone, Copy)]
@@ -55,73 +50,30 @@ pub async fn serve<S, B>(
     options: ServerOptions,
     shutdown: CancellationToken,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
     B: Body + Send + Unpin + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let draining = GracefulShutdown::new();
-    let table = ConnectionTable::new(options.connections);
-    let mut warnings = Warnings::default();
+    let mut acceptor = Acceptor::new(listener, options.connections);
     let stop_accepting = async {
         shutdown.cancelled().await;
         sleep(options.unready_period).await;
     };
     tokio::pin!(stop_accepting);
     loop {
-        let (stream, peer, place) = tokio::select! {
-            next = next_connection(&listener, &table, &mut warnings) => next,
+        let Accepted { stream, client, place } = tokio::select! {
+            next = acceptor.next() => next,
             () = &mut stop_accepting => break,
         };
-        let service = TrackedService { inner: service(peer), activity: place.activity() };
+        let service = TrackedService { inner: service(client), activity: place.activity() };
         tokio::spawn(serve_connection(&draining, stream, place, service, options));
     }
-    drop(listener);
+    drop(acceptor);
     if timeout(options.drain_timeout, draining.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish in time and are aborted");
-    }
-}
-
-/// Accepts a connection and waits for a place for it. Connections that are refused are closed.
-async fn next_connection(
-    listener: &TcpListener,
-    table: &ConnectionTable,
-    warnings: &mut Warnings,
-) -> (TcpStream, SocketAddr, Place) {
-    loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warnings.log(&format!("connections cannot be accepted: {error}"));
-                sleep(ACCEPT_RETRY_DELAY).await;
-                continue;
-            }
-        };
-        loop {
-            let released = table.released();
-            match table.admit(peer.ip()) {
-                Admission::Admitted(place) => return (stream, peer, place),
-                Admission::PeerLimit => {
-                    let text = format!("connections of {} are refused: it has too many in use", peer.ip());
-                    warnings.log(&text);
-                    refuse(stream);
-                    break;
-                }
-                Admission::Full => {
-                    warnings.log("new connections wait: all are in use");
-                    released.await;
-                }
-            }
-        }
-    }
-}
-
-/// Tells the client why, as far as that is possible without waiting.
-fn refuse(stream: TcpStream) {
-    if let Ok(mut stream) = stream.into_std() {
-        // The stream is non-blocking.
-        let _ = stream.write(REFUSAL);
     }
 }
 
@@ -133,7 +85,7 @@ fn serve_connection<S, B>(
     options: ServerOptions,
 ) -> impl Future<Output = ()> + Send + use<S, B>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
     B: Body + Send + Unpin + 'static,
     B::Data: Send,
@@ -157,32 +109,5 @@ where
             _ = served => {}
             () = place.evicted() => {}
         }
-    }
-}
-
-/// Limits how often the log says the same.
-#[derive(Default)]
-struct Warnings {
-    last: Option<Instant>,
-}
-
-impl Warnings {
-    fn log(&mut self, text: &str) {
-        if self.last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
-            self.last = Some(Instant::now());
-            tracing::warn!("{text}");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_refusal_has_the_length_that_it_declares() {
-        let text = std::str::from_utf8(REFUSAL).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
     }
 }

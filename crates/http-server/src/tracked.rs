@@ -1,9 +1,10 @@
-//! Reports what a connection does: its requests, and whether its client reads.
+//! Reports what a connection does: its requests, and whether its client sends and reads.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::Service;
@@ -20,7 +21,7 @@ pub(crate) struct TrackedService<S> {
 
 impl<S, B> Service<Request<Incoming>> for TrackedService<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>>,
+    S: Service<Request<RequestBody>, Response = Response<B>>,
     S::Future: Send + 'static,
 {
     type Response = Response<TrackedBody<B>>;
@@ -29,8 +30,55 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let guard = self.activity.request();
-        let response = self.inner.call(request);
+        let activity = self.activity.clone();
+        let response = self.inner.call(request.map(|body| RequestBody { body, activity, is_blocked: false }));
         Box::pin(async move { Ok(response.await?.map(|body| TrackedBody { body, _guard: guard })) })
+    }
+}
+
+/// The body of a request, as its client sends it.
+#[derive(Debug)]
+pub struct RequestBody {
+    body: Incoming,
+    activity: Activity,
+    /// Whether the client is waited for.
+    is_blocked: bool,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let bytes = match &frame {
+            Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        if bytes > 0 || self.is_blocked != frame.is_pending() {
+            self.is_blocked = frame.is_pending();
+            self.activity.received(bytes, self.is_blocked);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if self.is_blocked {
+            self.activity.received(0, false);
+        }
     }
 }
 
@@ -64,18 +112,22 @@ impl<B: Body + Unpin> Body for TrackedBody<B> {
 pub(crate) struct TrackedStream {
     stream: TcpStream,
     activity: Activity,
-    blocked: bool,
+    is_blocked: bool,
 }
 
 impl TrackedStream {
     pub(crate) fn new(stream: TcpStream, activity: Activity) -> Self {
-        Self { stream, activity, blocked: false }
+        Self { stream, activity, is_blocked: false }
     }
 
-    fn written<T>(&mut self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if self.blocked != result.is_pending() {
-            self.blocked = result.is_pending();
-            self.activity.set_write_blocked(self.blocked);
+    fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let bytes = match &result {
+            Poll::Ready(Ok(bytes)) => *bytes,
+            _ => 0,
+        };
+        if bytes > 0 || self.is_blocked != result.is_pending() {
+            self.is_blocked = result.is_pending();
+            self.activity.wrote(bytes, self.is_blocked);
         }
         result
     }

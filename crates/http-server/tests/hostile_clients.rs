@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use wpclone_http_server::{ConnectionLimits, ServerOptions, serve};
+use wpclone_http_server::{ConnectionLimits, RequestBody, ServerOptions, serve};
 
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -25,7 +25,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 const PROMPT: Duration = Duration::from_secs(5);
 
 const OPTIONS: ServerOptions = ServerOptions {
-    connections: ConnectionLimits { total: 32, per_peer: 16 },
+    connections: ConnectionLimits {
+        total: 32,
+        reserved_for_local: 0,
+        per_peer: 16,
+        max_lag: Duration::from_millis(200),
+    },
     head_timeout: Duration::from_secs(60),
     write_timeout: Duration::from_secs(60),
     max_head_bytes: 64 << 10,
@@ -85,7 +90,7 @@ impl Server {
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     held: Arc<Semaphore>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.uri().path() == "/held" {
@@ -102,6 +107,57 @@ async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = timeout(LIMIT, stream.read_to_end(&mut bytes)).await.expect("the server closes");
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Sends bodies of a byte now and then from these addresses, as many at once as the server takes, for as long as the result
+/// exists. A connection that is closed is opened again at once.
+fn drip(server: &Server, from: &[&str], at_once: usize) -> JoinSet<()> {
+    let (mut attack, address) = (JoinSet::new(), server.address);
+    for from in from {
+        for _ in 0..at_once {
+            let from: SocketAddr = format!("{from}:0").parse().unwrap();
+            attack.spawn(keep_dripping(from, address));
+        }
+    }
+    attack
+}
+
+async fn keep_dripping(from: SocketAddr, to: SocketAddr) {
+    loop {
+        let _ = drip_once(from, to).await;
+        // The attack leaves the processors to the server.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn drip_once(from: SocketAddr, to: SocketAddr) -> std::io::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(from)?;
+    let mut stream = socket.connect(to).await?;
+    stream.write_all(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await?;
+    loop {
+        stream.write_all(b"x").await?;
+        // What the server sends is its refusal, or the end.
+        let answered = timeout(Duration::from_millis(20), stream.read(&mut [0; 512])).await;
+        if answered.is_ok() {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until a connection from this address is refused or left waiting: every place is taken.
+async fn until_full(server: &Server, from: &str) {
+    let begun = Instant::now();
+    loop {
+        let mut stream = server.connect(from).await;
+        let _ = stream.write_all(b"GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        let mut first = [0; 12];
+        match timeout(Duration::from_millis(50), stream.read_exact(&mut first)).await {
+            Ok(Ok(_)) if first.ends_with(b"200") => {}
+            _ => return,
+        }
+        assert!(begun.elapsed() < LIMIT, "there are places left");
+    }
 }
 
 /// Waits until the server has accepted everything that was sent before, by a request of its own.
@@ -166,7 +222,7 @@ async fn an_address_whose_requests_are_all_in_progress_is_refused_and_others_are
 
 #[tokio::test]
 async fn when_all_connections_are_in_use_a_new_one_waits_for_the_first_that_is_not() {
-    let connections = ConnectionLimits { total: 4, per_peer: 4 };
+    let connections = ConnectionLimits { total: 4, per_peer: 4, ..OPTIONS.connections };
     let server = Server::start(ServerOptions { connections, ..OPTIONS }).await;
     let mut held = Vec::new();
     for _ in 0..4 {
@@ -181,6 +237,73 @@ async fn when_all_connections_are_in_use_a_new_one_waits_for_the_first_that_is_n
     // One request ends; its connection stays open, but idle.
     server.held.add_permits(1);
     assert!(read_to_end(&mut waiting).await.contains("GET /ok"));
+}
+
+#[tokio::test]
+async fn clients_that_send_a_byte_now_and_then_make_room_for_others() {
+    let server = Server::start(OPTIONS).await;
+    // More than have a place or may wait for one.
+    let _attack = drip(&server, &["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"], 32);
+    until_full(&server, "127.0.0.6").await;
+    for _ in 0..5 {
+        server.assert_prompt("127.0.0.7").await;
+    }
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_make_room_for_others() {
+    let connections = ConnectionLimits { total: 4, per_peer: 2, ..OPTIONS.connections };
+    let server = Server::start(ServerOptions { connections, ..OPTIONS }).await;
+    let body = "y".repeat(16_000_000);
+    let request = format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let mut silent = Vec::new();
+    for from in ["127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.3"] {
+        let mut stream = server.connect(from).await;
+        timeout(LIMIT, stream.write_all(request.as_bytes())).await.unwrap().unwrap();
+        silent.push(stream);
+    }
+    for from in ["127.0.0.4", "127.0.0.2"] {
+        server.assert_prompt(from).await;
+    }
+    drop(silent);
+}
+
+#[tokio::test]
+async fn strangers_that_use_every_place_they_get_keep_no_program_of_this_machine_out() {
+    let connections = ConnectionLimits { reserved_for_local: 8, ..OPTIONS.connections };
+    let server = Server::start(ServerOptions { connections, ..OPTIONS }).await;
+    // Requests that are in progress for another reason than their clients make no room.
+    let mut held = Vec::new();
+    for from in ["127.0.0.2", "127.0.0.3"] {
+        for _ in 0..16 {
+            held.push(held_request(&server, from).await);
+        }
+    }
+    until_full(&server, "127.0.0.4").await;
+    for _ in 0..5 {
+        server.assert_prompt("127.0.0.1").await;
+    }
+    server.held.add_permits(held.len());
+}
+
+#[tokio::test]
+async fn a_client_of_this_machine_keeps_its_place_whoever_else_wants_it() {
+    let connections =
+        ConnectionLimits { total: 8, reserved_for_local: 4, per_peer: 8, ..OPTIONS.connections };
+    let server = Server::start(ServerOptions { connections, ..OPTIONS }).await;
+    let mut own = server.connect("127.0.0.1").await;
+    own.write_all(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\n12")
+        .await
+        .unwrap();
+    let attack = drip(&server, &["127.0.0.2", "127.0.0.3"], 8);
+    until_full(&server, "127.0.0.4").await;
+    // It is by far the slowest meanwhile.
+    for _ in 0..5 {
+        server.assert_prompt("127.0.0.5").await;
+    }
+    own.write_all(b"34").await.unwrap();
+    assert!(read_to_end(&mut own).await.contains("POST /x 1234"));
+    drop(attack);
 }
 
 #[tokio::test]

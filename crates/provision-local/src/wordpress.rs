@@ -23,7 +23,13 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The most bytes of a response.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), head: TIMEOUT, chunk: TIMEOUT };
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    head: TIMEOUT,
+    chunk: TIMEOUT,
+    body_bytes_per_second: 1 << 10,
+    response: TIMEOUT,
+};
 
 /// The result of a task of `tasks.php`.
 #[derive(Debug, Deserialize)]

@@ -9,8 +9,9 @@ use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
+use wpclone_http_server::Lag;
 
 use super::PhpSocket;
 use super::record::{self, END_REQUEST, HEADER_BYTES, MAX_CONTENT_BYTES, STDERR, STDIN, STDOUT};
@@ -29,8 +30,12 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Until the response's head has arrived, counted from the end of the request's body.
     pub head: Duration,
-    /// Between two chunks of either body.
+    /// Between two chunks of either body. That far PHP may be behind `body_bytes_per_second` as well.
     pub chunk: Duration,
+    /// The least speed at which PHP has to take the request's body.
+    pub body_bytes_per_second: u32,
+    /// Until the response has ended, counted from its head.
+    pub response: Duration,
 }
 
 /// PHP's response. The body is streamed.
@@ -75,7 +80,7 @@ pub async fn request(
     let (reading, writing) = stream.into_split();
     let begin = record::begin_request(params).freeze();
     // Concurrently, because PHP may respond before it has read everything.
-    let sending = AbortOnDropHandle::new(tokio::spawn(send(writing, begin, body, timeouts.chunk)));
+    let sending = AbortOnDropHandle::new(tokio::spawn(send(writing, begin, body, timeouts)));
     let mut records = Records { from: reading, buffer: BytesMut::with_capacity(16 << 10), ended: false };
     let mut head = BytesMut::new();
     let rest = loop {
@@ -96,12 +101,13 @@ pub async fn request(
         }
     };
     let (status, headers) = parse_head(&head)?;
-    let chunks = chunks(records, rest, timeouts.chunk, sending);
+    let chunks = chunks(records, rest, timeouts, sending);
     Ok(FastCgiResponse { status, headers, body: Body::from_stream(chunks) })
 }
 
 /// Writes a request. PHP may close before it has read everything; the response tells more, so that is only logged.
-async fn send(mut to: OwnedWriteHalf, begin: Bytes, body: Body, limit: Duration) {
+async fn send(mut to: OwnedWriteHalf, begin: Bytes, body: Body, timeouts: Timeouts) {
+    let (limit, mut lag) = (timeouts.chunk, Lag::new(timeouts.body_bytes_per_second));
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
     let sent: io::Result<()> = async {
         timeout(limit, to.write_all(&begin)).await.map_err(late)??;
@@ -113,7 +119,10 @@ async fn send(mut to: OwnedWriteHalf, begin: Bytes, body: Body, limit: Duration)
                     to.write_all(&record::header(STDIN, piece.len())).await?;
                     to.write_all(piece).await
                 };
-                timeout(limit, record).await.map_err(late)??;
+                let begun = Instant::now();
+                timeout(limit.saturating_sub(lag.behind()), record).await.map_err(late)??;
+                lag.add_wait(begun.elapsed());
+                lag.add_bytes(piece.len());
             }
         }
         // Only a complete body is ended: a broken one must not look complete to PHP.
@@ -132,13 +141,17 @@ async fn send(mut to: OwnedWriteHalf, begin: Bytes, body: Body, limit: Duration)
 fn chunks(
     records: Records,
     rest: Bytes,
-    limit: Duration,
+    timeouts: Timeouts,
     sending: AbortOnDropHandle<()>,
 ) -> impl Stream<Item = Result<Bytes, FastCgiError>> {
+    let end = Instant::now() + timeouts.response;
     let first = futures_util::stream::iter((!rest.is_empty()).then_some(Ok(rest)));
     let others = futures_util::stream::unfold(Some((records, sending)), move |state| async move {
         let (mut records, sending) = state?;
-        match timeout(limit, records.next()).await {
+        if Instant::now() >= end {
+            return Some((Err(FastCgiError::Timeout), None));
+        }
+        match timeout_at(end.min(Instant::now() + timeouts.chunk), records.next()).await {
             Err(_) => Some((Err(FastCgiError::Timeout), None)),
             Ok(Err(error)) => Some((Err(error), None)),
             Ok(Ok(None)) => None,
@@ -236,7 +249,86 @@ fn parse_head(head: &[u8]) -> Result<(StatusCode, HeaderMap), FastCgiError> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::net::{UnixListener, UnixStream};
+    use tokio::time::sleep;
+
     use super::*;
+
+    /// How long anything may take.
+    const LIMIT: Duration = Duration::from_secs(20);
+    const QUICK: Timeouts = Timeouts {
+        connect: LIMIT,
+        head: Duration::from_millis(300),
+        chunk: Duration::from_millis(300),
+        body_bytes_per_second: 4 << 20,
+        response: Duration::from_millis(500),
+    };
+
+    /// What a clone's program can do that listens in place of php-fpm: `serve` has the only connection, until the handle is
+    /// dropped.
+    async fn ask<F: Future<Output = ()> + Send + 'static>(
+        body: Body,
+        serve: impl FnOnce(UnixStream) -> F,
+    ) -> (Result<FastCgiResponse, FastCgiError>, AbortOnDropHandle<()>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("php.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let socket = PhpSocket { path, uid: rustix::process::geteuid().as_raw() };
+        let params = Params::new();
+        let asked = request(&socket, &params, body, QUICK);
+        tokio::pin!(asked);
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap().0,
+            _ = &mut asked => panic!("it was not asked"),
+        };
+        let serving = AbortOnDropHandle::new(tokio::spawn(serve(accepted)));
+        (timeout(LIMIT, asked).await.expect("a response, or an error"), serving)
+    }
+
+    /// Reads 64 KiB, and waits for less than a chunk may take.
+    async fn read_slowly(mut stream: UnixStream) {
+        let mut record = vec![0; 64 << 10];
+        while stream.read_exact(&mut record).await.is_ok() {
+            sleep(QUICK.chunk / 3).await;
+        }
+    }
+
+    /// Sends a response's head, and a byte now and then.
+    async fn drip(mut stream: UnixStream) {
+        let head = b"Status: 200\r\n\r\n";
+        let begin = [&record::header(STDOUT, head.len())[..], head].concat();
+        let byte = [&record::header(STDOUT, 1)[..], b"x"].concat();
+        let mut sent = stream.write_all(&begin).await;
+        while sent.is_ok() {
+            sleep(QUICK.chunk / 10).await;
+            sent = stream.write_all(&byte).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_reads_a_body_slowly_does_not_keep_it() {
+        // 16 MiB that tell when they are dropped.
+        let (kept, dropped) = tokio::sync::oneshot::channel::<()>();
+        let chunks = futures_util::stream::iter(std::iter::repeat_n(Bytes::from(vec![0; 64 << 10]), 256));
+        let chunks = chunks.map(move |chunk| {
+            let _kept = &kept;
+            Ok::<_, io::Error>(chunk)
+        });
+        let (asked, _serving) = ask(Body::from_stream(chunks), read_slowly).await;
+        assert!(asked.is_err());
+        assert!(timeout(LIMIT, dropped).await.expect("the body is dropped").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_response_that_never_ends_is_ended() {
+        let (response, _serving) = ask(Body::empty(), drip).await;
+        let body = timeout(LIMIT, response.unwrap().body.collect()).await.expect("it is ended");
+        assert!(
+            body.unwrap_err().to_string().contains("in time"),
+            "nobody takes half a page for a whole one"
+        );
+    }
 
     #[test]
     fn a_head_is_parsed_with_either_line_ending() {

@@ -319,6 +319,39 @@ pub(crate) async fn slow_bodies_hold_none_of_a_clones_php_processes() {
     lab.end().await;
 }
 
+pub(crate) async fn silent_uploads_to_one_clone_leave_space_to_those_of_another() {
+    const MOST: usize = 128 << 20;
+    let lab = Lab::start().await;
+    let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
+    lab.put(&two.name, "length.php", "<?php echo 'GOT ', strlen(file_get_contents('php://input'));");
+    let head = format!(
+        "POST /{}/index.php HTTP/1.1\r\nHost: {}\r\nContent-Length: {MOST}\r\n\r\n",
+        one.name, lab.listen
+    );
+    // All but the last byte, as often as all space holds it.
+    let body = vec![b'x'; MOST - 1];
+    let uploads = (0..4).map(|_| async {
+        let mut stream = connect_from(&lab, "127.0.0.2").await;
+        let sent = async {
+            stream.write_all(head.as_bytes()).await?;
+            stream.write_all(&body).await
+        };
+        // One for which there is no space is refused.
+        let _ = tokio::time::timeout(LIMIT, sent).await.expect("sent or refused");
+        stream
+    });
+    let attack = futures_util::future::join_all(uploads).await;
+    for _ in 0..3 {
+        let whole = "z".repeat(3_000_000);
+        let answer =
+            http().post(format!("{}/length.php", two.url)).body(whole).send().await.expect("a response");
+        let (status, text) = (answer.status(), answer.text().await.expect("a body"));
+        assert!(status.is_success() && text == "GOT 3000000", "{status}: {text}");
+    }
+    drop(attack);
+    lab.end().await;
+}
+
 pub(crate) async fn a_clone_with_very_many_access_rules_delays_no_other() {
     const FOLDERS: usize = 60;
     let lab = Lab::start().await;

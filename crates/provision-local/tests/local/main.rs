@@ -80,6 +80,7 @@ fn main() -> ExitCode {
         hostile::requests_by_path_are_for_the_clones_own_host,
         hostile::idle_connections_stop_no_work,
         hostile::slow_bodies_hold_none_of_a_clones_php_processes,
+        hostile::silent_uploads_to_one_clone_leave_space_to_those_of_another,
         hostile::a_clone_with_very_many_access_rules_delays_no_other,
         database::sql_of_a_clone_reaches_no_file_and_no_other_schema,
         database::connections_of_a_clone_that_never_log_in_keep_nobody_from_the_database,
