@@ -29,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) task: TaskId,
     pub(crate) step: Step,
     pub(crate) owner: String,
+    /// Whether there are other owners.
+    pub(crate) has_other_owners: bool,
     pub(crate) created_at: Timestamp,
     /// How often the task was replayed.
     pub(crate) replays: u32,

@@ -164,6 +164,7 @@ impl StepExecutor {
             task: claim.lease.task,
             step,
             owner: claim.owner.clone(),
+            has_other_owners: claim.shares_slots,
             created_at: claim.created_at,
             replays: claim.replays,
             request,

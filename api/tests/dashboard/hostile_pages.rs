@@ -167,6 +167,7 @@ impl Clones {
             source: "https://source.example".to_owned().try_into().unwrap(),
             deadline: Timestamp::now() + 30.minutes(),
             isolation: Isolation::Shared,
+            has_other_owners: false,
         };
         self.local.create(&spec).await.unwrap()
     }

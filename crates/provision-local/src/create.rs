@@ -77,7 +77,7 @@ impl Creator {
         if let Some(entry) = self.clones.get(&spec.name) {
             return Ok(entry);
         }
-        let in_use = self.clones.check_new(&spec.name)?;
+        let in_use = self.clones.check_new(spec)?;
         let slot = self.slots.allocate(in_use).await.map_err(failed("no system user can be chosen"))?;
         let none_left = || ProvisionError::Unavailable("all system users of clones are in use".into());
         let record = self.record(spec, template, slot.ok_or_else(none_left)?)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use wpclone_provision::{CloneInfo, CloneName, ProvisionError, SetAside, UnreadableClone};
+use wpclone_provision::{CloneInfo, CloneName, CloneSpec, ProvisionError, SetAside, UnreadableClone};
 
 use crate::local_clone::LocalClone;
 use crate::tombstones::Tombstones;
@@ -76,12 +76,16 @@ impl LocalClones {
         self.get(&entry.name()).is_some_and(|current| Arc::ptr_eq(&current, entry))
     }
 
-    /// Checks that one more clone, of this name, may be created. Returns the slots that are in use.
-    pub(crate) fn check_new(&self, name: &CloneName) -> Result<BTreeSet<u32>, ProvisionError> {
-        let known = self.known.lock();
-        known.check_readable(name)?;
-        if known.clones.len() + known.unreadable.len() >= self.max_clones {
-            return Err(ProvisionError::LimitReached { limit: self.max_clones });
+    /// Checks that this clone may be created besides those that exist. Returns the slots that are in use.
+    pub(crate) fn check_new(&self, spec: &CloneSpec) -> Result<BTreeSet<u32>, ProvisionError> {
+        let (known, total) = (self.known.lock(), self.max_clones);
+        known.check_readable(&spec.name)?;
+        if known.clones.len() + known.unreadable.len() >= total {
+            return Err(ProvisionError::LimitReached { limit: total });
+        }
+        let (count, limit) = (known.count_of(&spec.owner), most_of_one_owner(total));
+        if spec.has_other_owners && count >= limit {
+            return Err(ProvisionError::OwnerLimitReached { count, limit, total });
         }
         known.slots()
     }
@@ -138,7 +142,20 @@ impl LocalClones {
     }
 }
 
+/// The most clones of one owner where there are several: three quarters, and one in any case.
+fn most_of_one_owner(max_clones: usize) -> usize {
+    (max_clones.saturating_mul(3) / 4).max(1)
+}
+
 impl Known {
+    /// How many clones this owner has, in any phase. One that cannot be read counts when its record can be.
+    fn count_of(&self, owner: &str) -> usize {
+        let unreadable = self.unreadable.values().filter_map(|why| why.info.as_ref());
+        let is_of_owner = |of: &str| usize::from(of == owner);
+        self.clones.values().map(|entry| is_of_owner(&entry.info().owner)).sum::<usize>()
+            + unreadable.map(|info| is_of_owner(&info.owner)).sum::<usize>()
+    }
+
     fn check_readable(&self, name: &CloneName) -> Result<(), ProvisionError> {
         let unreadable = self.unreadable.get(name).map(|why| &why.reason);
         match unreadable.or_else(|| self.unclaimed.get(name.as_str())) {
@@ -159,5 +176,17 @@ impl Known {
             taken.extend(slots);
         }
         Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_several_owners_never_has_all_places_but_where_there_is_one() {
+        for (all, most) in [(1, 1), (2, 1), (3, 2), (4, 3), (20, 15), (1000, 750)] {
+            assert_eq!(most_of_one_owner(all), most, "{all}");
+        }
     }
 }

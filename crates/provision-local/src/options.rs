@@ -22,7 +22,7 @@ pub struct LocalOptions {
     pub wordpress_dir: PathBuf,
     /// The addresses of clones, and where the proxy listens.
     pub addresses: Addresses,
-    /// The most clones at once.
+    /// The most clones at once. One of several owners gets three quarters of them at most.
     pub max_clones: usize,
     /// Whether clones may run without a sandbox where the machine allows none: a clone is then separated from the machine by
     /// its user and by PHP's own settings at most.

@@ -19,6 +19,18 @@ pub enum ProvisionError {
         /// The limit.
         limit: usize,
     },
+    /// The owner has as many clones as one of several owners may have.
+    #[error(
+        "of the {total} places for clones one of several owners may have {limit}, and this one has {count}"
+    )]
+    OwnerLimitReached {
+        /// The owner's clones.
+        count: usize,
+        /// The most of one owner.
+        limit: usize,
+        /// The most of all owners together.
+        total: usize,
+    },
     /// The disk has too little free space.
     #[error("a clone needs {needed} bytes of disk, and {free} are free")]
     InsufficientDisk {

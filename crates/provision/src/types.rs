@@ -62,6 +62,8 @@ pub struct CloneSpec {
     pub deadline: Timestamp,
     /// The requested isolation.
     pub isolation: Isolation,
+    /// Whether there are other owners. Then one owner never gets all places for clones.
+    pub has_other_owners: bool,
 }
 
 /// What really isolates a clone from others and from the network.

@@ -33,7 +33,8 @@ pub struct NewTask {
     pub sealed_callback: Option<String>,
     /// The owner's limits.
     pub limits: OwnerLimits,
-    /// Whether there are other owners. Then workers keep a part of their slots free of this owner's transfers and callbacks.
+    /// Whether there are other owners. Then workers keep a part of their slots free of this owner's transfers and callbacks, and
+    /// a part of their places for clones free of its clones.
     pub shares_slots: bool,
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct ProvisioningArgs {
         default_value = "/usr/share/wordpress"
     )]
     wordpress_dir: PathBuf,
-    /// The most clones at once
+    /// The most clones at once. With several tokens, one owner may have three quarters of them
     #[arg(long, env = "WPCLONE_MAX_CLONES", value_name = "N", default_value = "20")]
     max_clones: String,
     /// Unsafe: whether clones may run where the machine allows no sandbox for them; their PHP can then attack the machine

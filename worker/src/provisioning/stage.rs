@@ -88,6 +88,7 @@ impl Provisioning {
             source: request.source.site.clone(),
             deadline: Timestamp::now() + PUBLICATION_TIMEOUT,
             isolation,
+            has_other_owners: job.has_other_owners,
         };
         let info = self.provisioner.create(&spec).await.map_err(problem)?;
         let access = self.provisioner.access(&name).await.map_err(problem)?;
@@ -150,7 +151,7 @@ fn problem(error: ProvisionError) -> Box<Problem> {
     let code = match &error {
         ProvisionError::Unavailable(_) | ProvisionError::Unreadable { .. } => Code::ProvisionerUnavailable,
         ProvisionError::IsolationUnavailable(_) => Code::IsolationUnavailable,
-        ProvisionError::LimitReached { .. } => Code::ClonesFull,
+        ProvisionError::LimitReached { .. } | ProvisionError::OwnerLimitReached { .. } => Code::ClonesFull,
         ProvisionError::Stopped { problem, .. }
             if problem.kind == CloneProblemKind::DatabaseLimitExceeded =>
         {

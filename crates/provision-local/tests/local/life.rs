@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
-use wpclone_provision::{Health, Isolation, Phase, ProvisionError, Provisioner as _, Routing};
+use wpclone_provision::{CloneSpec, Health, Isolation, Phase, ProvisionError, Provisioner as _, Routing};
 
 use crate::support::{Lab, folder, http, id, name, processes_in, spec, until};
 
@@ -52,6 +52,24 @@ pub(crate) async fn repeated_calls_have_one_effect() {
     lab.end().await;
 }
 
+pub(crate) async fn one_of_several_owners_leaves_a_place_for_a_clone_to_the_others() {
+    let lab = Lab::with(Routing::Path, |options| options.max_clones = 2).await;
+    let of =
+        |owner: &str, task: &str| CloneSpec { owner: owner.into(), has_other_owners: true, ..spec(task) };
+    let first = lab.local.create(&of("mallory", "one")).await.expect("a clone");
+    let second = lab.local.create(&of("mallory", "two")).await.expect_err("no place for this owner");
+    let expected = "of the 2 places for clones one of several owners may have 1, and this one has 1";
+    assert_eq!(second.to_string(), expected);
+    assert_eq!(lab.local.create(&of("mallory", "one")).await.expect("the same").name, first.name);
+    lab.local.create(&of("alice", "three")).await.expect("a clone");
+    let full = lab.local.create(&of("bob", "four")).await.expect_err("no place");
+    assert!(matches!(full, ProvisionError::LimitReached { limit: 2 }), "{full}");
+    // One that is deleted counts no more.
+    lab.local.delete(&first.name).await.expect("deleted");
+    lab.local.create(&of("mallory", "five")).await.expect("a clone");
+    lab.end().await;
+}
+
 pub(crate) async fn a_sweep_deletes_expired_and_abandoned_clones() {
     let lab = Lab::start().await;
     let now = Timestamp::now();
@@ -86,7 +104,7 @@ pub(crate) async fn a_sweep_deletes_expired_and_abandoned_clones() {
 pub(crate) async fn nothing_is_left_of_a_deleted_clone() {
     let lab = Lab::start().await;
     let (clone, _) = lab.clone("one").await;
-    let dedicated = wpclone_provision::CloneSpec { isolation: Isolation::Dedicated, ..spec("two") };
+    let dedicated = CloneSpec { isolation: Isolation::Dedicated, ..spec("two") };
     let dedicated = lab.local.create(&dedicated).await.expect("a clone");
     let state = lab.dir.path().join("state");
     let database = lab.eval(&clone, true, "echo json_encode([DB_USER, DB_PASSWORD]);").await;

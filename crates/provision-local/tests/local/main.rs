@@ -94,6 +94,7 @@ fn main() -> ExitCode {
         database::database_servers_see_their_own_folder_alone_and_have_users_of_their_own,
         database::without_root_the_database_is_confined_and_shared_in_the_same_way,
         life::repeated_calls_have_one_effect,
+        life::one_of_several_owners_leaves_a_place_for_a_clone_to_the_others,
         life::a_sweep_deletes_expired_and_abandoned_clones,
         life::nothing_is_left_of_a_deleted_clone,
         life::missing_programs_and_folders_are_reported,

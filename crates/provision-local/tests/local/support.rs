@@ -253,6 +253,7 @@ pub(crate) fn spec(task: &str) -> CloneSpec {
         source: "https://source.example".to_owned().try_into().expect("an address"),
         deadline: Timestamp::now() + SignedDuration::from_mins(30),
         isolation: Isolation::Shared,
+        has_other_owners: false,
     }
 }
 
