@@ -56,7 +56,7 @@ async fn a_task_page_shows_the_outcome_and_never_a_secret() {
     api.progress(&claim.lease, 30, "Logging in.").await;
     let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
     assert!(text.contains("Logging in.") && text.contains("value=\"30\"") && text.contains("Cancel task"));
-    api.app.artifacts.put(claim.lease.task, "after.png", "image/png", b"x").await.unwrap();
+    api.app.artifacts.put(claim.lease.task, "local", "after.png", "image/png", b"x").await.unwrap();
     api.complete(&claim.lease, "canary").await;
     let text = page(&api, &format!("/dashboard/tasks/{id}")).await;
     assert!(text.contains("data-secret=\"application_password\"") && !text.contains("canary"));

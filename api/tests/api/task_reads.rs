@@ -156,7 +156,7 @@ async fn a_token_sees_its_own_tasks_and_an_operator_all_of_them() {
     let api = Api::with_tokens(&[("alice", "user"), ("bob", "user"), ("root", "operator")]).await;
     let id = api.ask("https://a.example", Some("alice")).await;
     let claim = api.claim().await;
-    api.app.artifacts.put(claim.lease.task, "after.png", "image/png", b"picture").await.unwrap();
+    api.app.artifacts.put(claim.lease.task, "local", "after.png", "image/png", b"picture").await.unwrap();
     api.complete(&claim.lease, "abcd efgh").await;
     let get = |path: String, name: &str| api.get(&path).bearer_auth(token(name)).send();
     let below = ["", "/events", "/artifacts/after.png"].map(|end| format!("/tasks/{id}{end}"));
@@ -262,8 +262,8 @@ async fn artifacts_are_served_so_that_no_script_runs() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let task: TaskId = id.parse().unwrap();
-    api.app.artifacts.put(task, "before.png", "image/png", b"picture").await.unwrap();
-    api.app.artifacts.put(task, "page.html", "text/html", b"<script>1</script>").await.unwrap();
+    api.app.artifacts.put(task, "local", "before.png", "image/png", b"picture").await.unwrap();
+    api.app.artifacts.put(task, "local", "page.html", "text/html", b"<script>1</script>").await.unwrap();
     let listed = api.json(&format!("/tasks/{id}")).await["artifacts"].clone();
     assert_eq!(
         listed[0],
@@ -282,7 +282,7 @@ async fn artifacts_are_served_so_that_no_script_runs() {
     }
     let tag = |answer: reqwest::Response| answer.headers()["etag"].clone();
     let before = tag(api.get(&format!("/tasks/{id}")).send().await.unwrap());
-    api.app.artifacts.put(task, "before.png", "image/png", b"another picture").await.unwrap();
+    api.app.artifacts.put(task, "local", "before.png", "image/png", b"another picture").await.unwrap();
     let after = tag(api.get(&format!("/tasks/{id}")).send().await.unwrap());
     assert_ne!(before, after, "a replaced artifact changes the task");
     for name in ["other.png", "..%2fx", "UPPER.PNG"] {
@@ -296,13 +296,13 @@ async fn an_evicted_artifact_is_410() {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let task: TaskId = id.parse().unwrap();
-    api.app.artifacts.put(task, "old.bin", "application/octet-stream", b"x").await.unwrap();
+    api.app.artifacts.put(task, "local", "old.bin", "application/octet-stream", b"x").await.unwrap();
     // The smallest store evicts the oldest artifact for a large one.
     let small = wpclone_artifacts::Artifacts::new(&api.redis.url(), 64 << 10).unwrap();
     let mut noise = vec![0; 60 << 10];
     getrandom::fill(&mut noise).unwrap();
-    small.put(task, "new.bin", "application/octet-stream", &noise).await.unwrap();
-    small.put(task, "newer.bin", "application/octet-stream", &noise).await.unwrap();
+    small.put(task, "local", "new.bin", "application/octet-stream", &noise).await.unwrap();
+    small.put(task, "local", "newer.bin", "application/octet-stream", &noise).await.unwrap();
     let answer = api.get(&format!("/tasks/{id}/artifacts/old.bin")).send().await.unwrap();
     problem(answer, 410, "ARTIFACT_GONE").await;
 }

@@ -17,7 +17,7 @@ pub(crate) async fn clones_are_accessible_and_fit_every_screen(browser: Browser)
     let api = Api::start().await;
     let id = cloned(&api).await;
     let front = browser.client.screenshot().await.unwrap();
-    api.app.artifacts.put(id, FRONT_PAGE_SCREENSHOT, "image/png", &front).await.unwrap();
+    api.app.artifacts.put(id, "local", FRONT_PAGE_SCREENSHOT, "image/png", &front).await.unwrap();
     let long =
         format!("https://{}.example/{}", "a-very-long-name-of-a-site".repeat(2), "with/folders/".repeat(6));
     for (n, phase) in ClonePhase::ALL.iter().enumerate() {

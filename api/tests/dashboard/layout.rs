@@ -100,9 +100,9 @@ pub(crate) async fn a_failed_task_is_accessible_and_fits_every_screen(browser: B
     let claim = api.claim().await;
     for name in ["1-before.png", "2-after.png"] {
         let picture = browser.client.screenshot().await.unwrap();
-        api.app.artifacts.put(claim.lease.task, name, "image/png", &picture).await.unwrap();
+        api.app.artifacts.put(claim.lease.task, "local", name, "image/png", &picture).await.unwrap();
     }
-    api.app.artifacts.put(claim.lease.task, "page.html", "text/html", b"<p>x</p>").await.unwrap();
+    api.app.artifacts.put(claim.lease.task, "local", "page.html", "text/html", b"<p>x</p>").await.unwrap();
     let mut problem =
         Problem::new(Code::PluginActivationFailed, "WordPress says that the plugin triggered a fatal error.");
     problem.changed_target = true;

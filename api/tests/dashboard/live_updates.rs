@@ -171,7 +171,7 @@ pub(crate) async fn a_failed_task_is_retried(browser: Browser) {
     browser.until("the page is live", LIVE).await;
     let field = browser.client.find(Locator::Css(".retry input")).await.unwrap();
     field.send_keys("the right one").await.unwrap();
-    api.app.artifacts.put(id.parse().unwrap(), "page.html", "text/html", b"x").await.unwrap();
+    api.app.artifacts.put(id.parse().unwrap(), "local", "page.html", "text/html", b"x").await.unwrap();
     browser.until("the page has changed", "document.querySelector('#files')").await;
     browser.click(".retry button").await;
     browser.until("it is queued", "document.querySelector('#task')?.dataset.state === 'queued'").await;
@@ -204,7 +204,7 @@ pub(crate) async fn a_screenshot_is_shown_at_full_size(browser: Browser) {
     let api = Api::start().await;
     let id = api.ask("https://a.example", None).await;
     let picture = browser.client.screenshot().await.unwrap();
-    api.app.artifacts.put(id.parse().unwrap(), "1-before.png", "image/png", &picture).await.unwrap();
+    api.app.artifacts.put(id.parse().unwrap(), "local", "1-before.png", "image/png", &picture).await.unwrap();
     open_live_page(&browser, &api, &format!("/dashboard/tasks/{id}")).await;
     browser.click("[data-screenshot]").await;
     let shown = "document.querySelector('#screenshot').open && document.querySelector('#screenshot img').naturalWidth > 100";

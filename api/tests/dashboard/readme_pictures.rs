@@ -28,7 +28,7 @@ pub(crate) async fn the_pages_that_readme_shows_are_rendered(browser: Browser) {
     browser.set_screen(1200, false).await;
     browser.open(SHOP).await;
     let front_page = browser.client.screenshot().await.unwrap();
-    api.app.artifacts.put(id, FRONT_PAGE_SCREENSHOT, "image/png", &front_page).await.unwrap();
+    api.app.artifacts.put(id, "local", FRONT_PAGE_SCREENSHOT, "image/png", &front_page).await.unwrap();
     api.ask_for_clone("https://magazine.example", None).await;
     let running = api.claim().await;
     api.progress(&running.lease, 40, "Installing the migrator on the source.").await;

@@ -54,7 +54,7 @@ async fn tasks(api: &Api, name: &str) -> Vec<String> {
     ];
     for id in &tasks {
         for (name, kind, bytes) in kept {
-            api.app.artifacts.put(id.parse().unwrap(), name, kind, bytes).await.unwrap();
+            api.app.artifacts.put(id.parse().unwrap(), "local", name, kind, bytes).await.unwrap();
         }
     }
     tasks

@@ -106,11 +106,19 @@ impl Artifacts {
         Ok(Self { redis: Redis::new(redis_url, RESPONSE_TIMEOUT)?, total_bytes })
     }
 
-    /// Stores an artifact for a day, or until space is needed. One of the same name is replaced.
+    /// Stores an artifact of a task, and of the task's owner, for a day, or until space is needed: then the owner that has most
+    /// loses its oldest. One of the same name is replaced.
     ///
     /// # Errors
     /// The artifact is too large (2 MiB compressed, 8 MiB and 200 names of a task), the name is invalid, or Redis failed.
-    pub async fn put(&self, task: TaskId, name: &str, kind: &str, bytes: &[u8]) -> Result<(), ArtifactError> {
+    pub async fn put(
+        &self,
+        task: TaskId,
+        owner: &str,
+        name: &str,
+        kind: &str,
+        bytes: &[u8],
+    ) -> Result<(), ArtifactError> {
         if !is_name(name) {
             return Err(ArtifactError::BadName);
         }
@@ -129,7 +137,10 @@ impl Artifacts {
             .arg(MAX_OF_TASK)
             .arg(MAX_NAMES)
             .arg(self.total_bytes);
-        call.arg(MIN_COUNTED).arg(u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX)).arg(MAX_GONE);
+        call.arg(MIN_COUNTED)
+            .arg(u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX))
+            .arg(MAX_GONE)
+            .arg(owner);
         match self.run::<String>(&call).await?.as_str() {
             "ok" => Ok(()),
             _ => Err(ArtifactError::TooLarge),

@@ -43,6 +43,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) struct ArtifactRecorder<'a> {
     artifacts: &'a Artifacts,
     task: TaskId,
+    owner: &'a str,
     /// What the names of its artifacts begin with.
     prefix: &'static str,
     redactor: Mutex<Redactor>,
@@ -52,10 +53,11 @@ impl<'a> ArtifactRecorder<'a> {
     pub(crate) fn new(
         artifacts: &'a Artifacts,
         task: TaskId,
+        owner: &'a str,
         prefix: &'static str,
         secrets: &[SecretString],
     ) -> Self {
-        Self { artifacts, task, prefix, redactor: Mutex::new(Redactor::new(secrets)) }
+        Self { artifacts, task, owner, prefix, redactor: Mutex::new(Redactor::new(secrets)) }
     }
 
     /// Adds a secret to those that are redacted.
@@ -139,7 +141,7 @@ impl<'a> ArtifactRecorder<'a> {
 
     async fn store(&self, name: &str, kind: &str, bytes: &[u8]) {
         let name = format!("{}{name}", self.prefix);
-        if let Err(error) = self.artifacts.put(self.task, &name, kind, bytes).await {
+        if let Err(error) = self.artifacts.put(self.task, self.owner, &name, kind, bytes).await {
             tracing::warn!(%error, artifact = name, "an artifact could not be stored");
         }
     }

@@ -48,7 +48,8 @@ impl BrowserStage {
         };
         // It vanished after the claim: the step is released.
         let Some(installation) = self.availability.installation() else { return StepEnd::Stopped };
-        let recorder = ArtifactRecorder::new(&self.artifacts, job.task, step.artifact_prefix(), &job.secrets);
+        let prefix = step.artifact_prefix();
+        let recorder = ArtifactRecorder::new(&self.artifacts, job.task, &job.owner, prefix, &job.secrets);
         let login = step.login_checkpoint(job);
         let reporter = StepReporter::new(&job.updates, &recorder, step.site_role(), login);
         if login.is_some_and(LoginCheckpoint::is_unanswered) {

@@ -139,8 +139,9 @@ impl TransferStage {
 
     /// Stores the whole fidelity report as an artifact. One that is too large is cut.
     async fn store(&self, job: &Job, fidelity: Fidelity) {
-        let put =
-            async |bytes: &[u8]| self.artifacts.put(job.task, FIDELITY, "application/json", bytes).await;
+        let put = async |bytes: &[u8]| {
+            self.artifacts.put(job.task, &job.owner, FIDELITY, "application/json", bytes).await
+        };
         let mut stored = put(&report_bytes(&fidelity)).await;
         if matches!(stored, Err(ArtifactError::TooLarge)) {
             stored = put(&report_bytes(&fidelity.truncated())).await;

@@ -2,6 +2,8 @@
 --   blob:<task>/<name>  packed bytes, expires         meta:<task>  hash: name -> "seq packed bytes kind", expires
 --   order  zset of <task>/<name> by seq               total  packed bytes in all        last  the highest seq
 --   gone   zset of what was evicted, by seq, bounded
+--   counted  hash: <task>/<name> -> "packed owner"    order:<owner>   as `order`, of one owner
+--   total_by_owner  zset of owners by their packed bytes
 -- seq is a time in µs of Redis' clock, unique and rising: it is both the order of writing and the age.
 
 local P = KEYS[1] .. ':'
