@@ -140,6 +140,7 @@ local function claim(lease, nonce, passed_over, first)
     elseif t and is_claimable(t, i, stage) then
       if not is_site_cleanup(t) or lock_for_cleanup(t) then return claim_step(t, i, lease, nonce) end
       delay_step(t, i, SITE_BUSY_DELAY)
+      flush(t)
     end
   end
   return { 'again' }

@@ -19,6 +19,7 @@ elseif before + 1 >= tonumber(ARGV[8]) then
   answer = { 'dead' }
 else
   end_lease(t, i)
+  if is_site_cleanup(t) then set(t, 'kept_waiting_since', '') end -- it had its turn
   local ceiling = math.min(tonumber(ARGV[10]), tonumber(ARGV[9]) * 2 ^ math.min(before, 30))
   local delay = math.max(math.floor(ceiling * tonumber(ARGV[11])), tonumber(ARGV[12]))
   delay_step(t, i, delay)

@@ -20,5 +20,6 @@ if ARGV[6] ~= '' then
     add_event(t, i)
   end
 end
+local should_stop = is_abandoned(t, i) or must_yield(t)
 flush(t)
-return { 'ok', (is_abandoned(t, i) or must_yield(t)) and '1' or '0' }
+return { 'ok', should_stop and '1' or '0' }

@@ -1,5 +1,7 @@
--- Locks of sites. A task holds the locks of all its sites or of none. The hash `site_locks` has the holder of each; '' when
--- nobody holds it and others wait for it.
+-- Locks of sites. A task holds the locks of all its sites or of none; a clean-up of a site has its lock for an attempt. The
+-- hash `site_locks` has the holder of each; '' when nobody holds it and others wait for it.
+
+local SITE_CLEANUP_GRANT = 300000 -- ms that a site is kept for a clean-up that no worker has claimed
 
 -- Whether a waiting task is first in line at all its sites, and none of them is held.
 local function can_start(t)
@@ -56,8 +58,18 @@ local function start_or_wait(t, since)
   return false
 end
 
--- Starts the first task in line at a free site, if it can start. A task of another record version keeps its place: the site
--- waits for it.
+-- Gives the lock of a free site to a clean-up that is first in line. A worker has to claim it in time (end_unclaimed_grants).
+local function grant_to_cleanup(c, h)
+  if call('HGET', KEY.site_locks, h) ~= '' then return end
+  call('HSET', KEY.site_locks, h, c.id)
+  call('ZREM', task_key('site_queue', h), c.id)
+  call('ZADD', KEY.site_cleanup_grants, int(NOW + SITE_CLEANUP_GRANT), c.id)
+  dequeue(c, 0)
+  make_ready(c, 0, NOW, c.score - FRONT_OFFSET_MS)
+end
+
+-- Starts the first task in line at a free site, if it can start, or gives the site to the clean-up that is first. A task of
+-- another record version keeps its place: the site waits for it.
 local function grant_next(h)
   for _ = 1, BATCH do
     local id = call('ZRANGE', task_key('site_queue', h), 0, 0)[1]
@@ -66,6 +78,11 @@ local function grant_next(h)
       return
     end
     local t = load_task(id)
+    if t and t.readable and is_site_cleanup(t) then
+      grant_to_cleanup(t, h)
+      flush(t)
+      return
+    end
     if t and t.readable and t.state == 'queued' then
       if can_start(t) then
         start_task(t)

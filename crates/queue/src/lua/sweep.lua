@@ -112,8 +112,27 @@ local function end_overdue_cleanups()
   end
 end
 
+-- Frees sites that were given to a clean-up which no worker has claimed: none is there.
+local function end_unclaimed_grants()
+  clamp_scores(KEY.site_cleanup_grants, SITE_CLEANUP_GRANT)
+  local found = due_entries(KEY.site_cleanup_grants, BATCH)
+  for n = 1, #found, 2 do
+    call('ZREM', KEY.site_cleanup_grants, found[n])
+    local c = load_task(found[n])
+    if c and c.readable and not has_lease(c, 0) then
+      dequeue(c, 0)
+      delay_step(c, 0, SITE_BUSY_DELAY)
+      release_locks(c)
+    elseif c and not c.readable then
+      report_unreadable(c)
+      call('ZADD', KEY.site_cleanup_grants, int(NOW + SITE_CLEANUP_GRANT), found[n])
+    end
+  end
+end
+
 -- Gives up clean-ups of sites that no worker has ended in time.
 local function end_overdue_site_cleanups()
+end_unclaimed_grants()
   local found = call('ZRANGE', KEY.site_cleanups, '-inf', int(NOW - SITE_CLEANUP_LIFETIME), 'BYSCORE', 'LIMIT', 0, BATCH)
   for _, id in ipairs(found) do
     local c = load_task(id)

@@ -13,6 +13,7 @@ mod producers;
 mod recovery;
 mod replays;
 mod retries;
+mod shared_cleanups;
 mod site_cleanups;
 mod sites;
 mod state_machine;

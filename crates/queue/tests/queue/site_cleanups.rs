@@ -15,15 +15,15 @@ use crate::support::*;
 const CLONE: &str = "browser prepare, browser prepare-target | transfer move | browser look? | transfer commit \
      ! transfer rollback";
 const DAY: i64 = 24 * 3600 * 1000;
-const MINUTE: i64 = 60_000;
-const RETRY: RetryPolicy = RetryPolicy {
+pub(crate) const MINUTE: i64 = 60_000;
+pub(crate) const RETRY: RetryPolicy = RetryPolicy {
     max_attempts: 1000,
     backoff_base: Duration::from_secs(60),
     backoff_cap: Duration::from_secs(60),
     not_before: Duration::from_secs(60),
 };
 
-fn left_on(site: &str) -> SiteCleanup {
+pub(crate) fn left_on(site: &str) -> SiteCleanup {
     SiteCleanup {
         site: sites(&[site])[0].clone(),
         left: format!("Something is on {site}."),
@@ -38,7 +38,7 @@ async fn accept(queue: &Queue, on: &[&str]) -> NewTask {
     new
 }
 
-async fn take(queue: &Queue, step: &str) -> Claim {
+pub(crate) async fn take(queue: &Queue, step: &str) -> Claim {
     let claim = queue.take().await;
     assert_eq!(claim.step, step);
     claim
@@ -68,14 +68,14 @@ async fn fail_with_something_left(queue: &Queue, on: &[&str]) -> NewTask {
 }
 
 /// Claims a clean-up, and confirms the claim.
-async fn claim(queue: &Queue) -> Option<SiteCleanupClaim> {
+pub(crate) async fn claim(queue: &Queue) -> Option<SiteCleanupClaim> {
     let claim = queue.claim_site_cleanup("w1", &ClaimAttempt::new()).await.unwrap()?;
     queue.heartbeat(&claim.lease, None).await.unwrap();
     Some(claim)
 }
 
 /// Claims the first of all clean-ups that wait, as if they were due.
-async fn claim_early(redis: &Redis, queue: &Queue) -> Option<SiteCleanupClaim> {
+pub(crate) async fn claim_early(redis: &Redis, queue: &Queue) -> Option<SiteCleanupClaim> {
     let delayed: Vec<String> = redis.command("ZRANGE {wpclone}:delayed:cleanup 0 -1").await;
     for entry in delayed {
         redis.command::<()>(&format!("ZADD {{wpclone}}:delayed:cleanup XX 1 {entry}")).await;
@@ -91,7 +91,7 @@ async fn claim_after(redis: &Redis, queue: &Queue, ms: i64) -> Option<SiteCleanu
     claim(queue).await
 }
 
-async fn depth(queue: &Queue) -> (u64, u64, u64) {
+pub(crate) async fn depth(queue: &Queue) -> (u64, u64, u64) {
     let depth = queue.stats().await.unwrap().stages[&Stage::Cleanup];
     (depth.ready, depth.running, depth.delayed)
 }

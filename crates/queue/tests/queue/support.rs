@@ -84,7 +84,7 @@ const SHIFT_TIMES: &str = r"
     local by = tonumber(ARGV[1])
     local function keys(pattern) return redis.call('KEYS', '{wpclone}:' .. pattern) end
     local function int(n) return string.format('%.0f', n) end
-    for _, pattern in ipairs({ 'leases:*', 'delayed:*', 'ready:*:*', 'waiting:*', 'site_queue:*', 'finished', 'finished:*', 'cleanup_deadlines', 'site_cleanups', 'site_cleanups:*' }) do
+    for _, pattern in ipairs({ 'leases:*', 'delayed:*', 'ready:*:*', 'waiting:*', 'site_queue:*', 'finished', 'finished:*', 'cleanup_deadlines', 'site_cleanups', 'site_cleanups:*', 'site_cleanups_of_owner:*', 'site_cleanup_grants' }) do
       for _, key in ipairs(keys(pattern)) do
         local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
         for n = 1, #all, 2 do redis.call('ZADD', key, int(tonumber(all[n + 1]) - by), all[n]) end
@@ -94,7 +94,7 @@ const SHIFT_TIMES: &str = r"
       local all = redis.call('HGETALL', key)
       for n = 1, #all, 2 do
         local name = string.match(all[n], '%a+$')
-        local is_time = name == 'ready' or name == 'started' or name == 'finished' or name == 'score'
+        local is_time = name == 'ready' or name == 'started' or name == 'finished' or name == 'score' or name == 'since'
         if is_time and all[n + 1] ~= '' then redis.call('HSET', key, all[n], int(tonumber(all[n + 1]) - by)) end
       end
     end
