@@ -58,7 +58,7 @@ async fn started(base: &Path, grace: Duration) -> Supervised {
 
 async fn stop_ends_all_descendants(base: PathBuf) {
     for grace in [Duration::ZERO, Duration::from_millis(300)] {
-        let supervised = started(&base, grace).await;
+        let mut supervised = started(&base, grace).await;
         let folder = supervised.folder().to_owned();
         supervised.stop().await;
         assert_eq!(processes_of(&folder), Vec::<String>::new());
@@ -163,7 +163,7 @@ async fn the_orphans_of_a_sandbox_are_found_by_its_mount(base: PathBuf) {
 async fn a_program_in_a_sandbox_gets_sigterm(base: PathBuf) {
     fs::create_dir_all(base.join("output")).expect("a folder");
     let script = "trap 'touch $1/terminated; exit' TERM; touch $1/ready; while :; do sleep 0.05; done";
-    let supervised =
+    let mut supervised =
         Supervised::spawn(sandboxed(&base, Duration::from_secs(10), script)).await.expect("a supervisor");
     until("the sandbox runs", || base.join("output/ready").exists()).await;
     supervised.stop().await;
