@@ -5,7 +5,7 @@ use wpclone_beneath::Usage;
 use wpclone_provision::CloneName;
 
 use crate::disk_pressure::Scarce;
-use crate::disk_usage::Clones;
+use crate::disk_usage::{CloneUse, Clones};
 
 /// A clone that grew less does not fill the disk.
 const MIN_GROWTH: Usage = Usage { bytes: 16 << 20, files: 2_000 };
@@ -84,21 +84,27 @@ impl Growth<'_> {
         most(among, half.max(scarce.of(MIN_GROWTH)), |name| self.of(name, scarce))
     }
 
-    /// The clone of which not everything can be seen, and whose programs have written what is missing.
+    /// The clone that hides what it takes: the only one that cannot be measured, or of those of which not everything is seen the
+    /// one whose programs have written what is missing. The kernel does not tell all that programs write, and nothing about
+    /// the inodes that they take.
     fn hidden_filler(self, among: &[CloneName], scarce: Scarce, half: u64) -> Option<&CloneName> {
-        let found = |name: &CloneName| self.now.clones.get(name).copied().unwrap_or_default();
-        match scarce {
-            Scarce::Bytes => most(among, half.max(MIN_GROWTH.bytes), |name| {
-                let can_hide = found(name).usage.is_none() || found(name).is_incomplete;
-                self.written_by(name).filter(|_| can_hide)
-            }),
-            // Nobody counts the inodes that a program takes: it is the only clone that cannot be measured.
-            Scarce::Files => {
-                let mut unmeasured = self.now.clones.iter().filter(|(_, found)| found.usage.is_none());
-                let only = unmeasured.next().filter(|_| unmeasured.next().is_none());
-                only.and_then(|(only, _)| among.iter().find(|name| *name == only))
-            }
+        if self.fall(scarce) < scarce.of(MIN_GROWTH) {
+            return None;
         }
+        let is_unmeasured = |found: &CloneUse| found.usage.is_none() || found.hides_files;
+        let mut unmeasured = self.now.clones.iter().filter(|(_, found)| is_unmeasured(found));
+        if let (Some((only, _)), None) = (unmeasured.next(), unmeasured.next())
+            && let Some(only) = among.iter().find(|name| *name == only)
+        {
+            return Some(only);
+        }
+        if scarce == Scarce::Files {
+            return None;
+        }
+        most(among, half.max(MIN_GROWTH.bytes), |name| {
+            let found = self.now.clones.get(name)?;
+            self.written_by(name).filter(|_| is_unmeasured(found) || found.is_incomplete)
+        })
     }
 }
 
@@ -111,7 +117,6 @@ fn most(among: &[CloneName], min: u64, amount: impl Fn(&CloneName) -> Option<u64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk_usage::CloneUse;
 
     const MIB: u64 = 1 << 20;
 
@@ -124,11 +129,12 @@ mod tests {
         before: u64,
         now: Option<u64>,
         written: u64,
+        hides_files: bool,
         is_incomplete: bool,
     }
 
     fn grown(by: u64) -> Clone {
-        Clone { before: 100, now: Some(100 + by), written: by, is_incomplete: false }
+        Clone { before: 100, now: Some(100 + by), written: by, hides_files: false, is_incomplete: false }
     }
 
     fn usage(amount: u64) -> Usage {
@@ -144,6 +150,7 @@ mod tests {
         let before = |clone: &Clone| CloneUse { usage: Some(usage(clone.before)), ..CloneUse::default() };
         let now = |clone: &Clone| CloneUse {
             usage: clone.now.map(usage),
+            hides_files: clone.hides_files,
             is_incomplete: clone.is_incomplete,
             written: clone.written * MIB,
         };
@@ -203,9 +210,18 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_that_hides_what_it_takes_is_found_by_what_it_writes() {
+    fn a_clone_that_hides_what_it_takes_is_found_when_it_is_the_only_one_and_by_what_it_writes() {
         let hides = || Clone { is_incomplete: true, written: 4_000, ..grown(0) };
         let moves = || Clone { now: None, written: 4_500, ..grown(0) };
+        for scarce in [Scarce::Bytes, Scarce::Files] {
+            // What those wrote is not known whom nobody waits for.
+            let maps = || Clone { hides_files: true, ..grown(0) };
+            let moves = || Clone { now: None, ..grown(0) };
+            assert_eq!(filler(&[grown(100), maps()], 5_000, scarce), Some(1));
+            assert_eq!(filler(&[moves(), grown(100)], 5_000, scarce), Some(0));
+            assert_eq!(filler(&[moves(), maps()], 5_000, scarce), None, "it may be either");
+            assert_eq!(filler(&[moves(), grown(0)], 1, scarce), None, "too little to fill anything");
+        }
         assert_eq!(filler(&[grown(100), hides()], 5_000, Scarce::Bytes), Some(1));
         assert_eq!(filler(&[grown(100), hides(), moves()], 9_000, Scarce::Bytes), Some(2));
         assert_eq!(filler(&[grown(100), moves()], 5_000, Scarce::Files), Some(1));

@@ -21,6 +21,8 @@ use crate::state_dir::{StateDir, StateLock};
 pub(crate) const URGENT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same when nothing is urgent.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a folder is measured again in which something was moved meanwhile. Who moves things without end hides them.
+const ATTEMPTS: u32 = 5;
 /// How nice a measurement is to other threads when nothing is urgent.
 const QUIET_NICENESS: i32 = 15;
 
@@ -51,9 +53,11 @@ impl FreeSpace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct CloneUse {
     /// Its files and tables, and the files that its programs have open after they were removed. `None` when that cannot be
-    /// measured, perhaps because its programs move what is being measured.
+    /// measured, or not in time, perhaps because its programs move what is being measured.
     pub(crate) usage: Option<Usage>,
-    /// Whether its programs may have more removed files than could be seen.
+    /// Whether its programs have removed files that cannot be seen.
+    pub(crate) hides_files: bool,
+    /// Whether its programs may have more removed files than could be looked at.
     pub(crate) is_incomplete: bool,
     /// Bytes that its programs that run now, and those that these have started, have written.
     pub(crate) written: u64,
@@ -95,16 +99,18 @@ fn measure_all(state_dir: &StateDir, clones: &[Arc<LocalClone>], limit: Usage, d
         // Each has its part of the time, and what those before it have left of theirs.
         let remaining = deadline.saturating_duration_since(Instant::now());
         let deadline = Instant::now() + remaining / u32::try_from(left).unwrap_or(u32::MAX);
-        let name = clone.name();
-        let usage = folders_of(state_dir, &name, limit, deadline);
-        let mut found = CloneUse { usage, ..CloneUse::default() };
+        let (name, mut removed, mut found) = (clone.name(), Usage::default(), CloneUse::default());
         for supervisor in clone.supervisors() {
             let storage = processes.storage_use(supervisor, device, deadline);
-            if let Some(usage) = &mut found.usage {
-                *usage += Usage { bytes: storage.removed_bytes, files: storage.removed_files };
-            }
+            removed += Usage { bytes: storage.removed_bytes, files: storage.removed_files };
+            found.hides_files |= storage.hides_files;
             found.is_incomplete |= storage.is_incomplete;
             found.written += storage.written_bytes;
+        }
+        // Last: where there was no time for all processes, there is none for the folders.
+        found.usage = folders_of(state_dir, &name, limit, deadline);
+        if let Some(usage) = &mut found.usage {
+            *usage += removed;
         }
         all.insert(name, found);
     }
@@ -115,12 +121,7 @@ fn measure_all(state_dir: &StateDir, clones: &[Arc<LocalClone>], limit: Usage, d
 fn folders_of(state_dir: &StateDir, name: &CloneName, limit: Usage, deadline: Instant) -> Option<Usage> {
     let mut usage = Usage::default();
     for folder in folders(state_dir, name) {
-        let measure = || match Dir::open(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Usage::default()),
-            opened => opened.and_then(|dir| dir.measure(limit, deadline)),
-        };
-        // A folder may just have been moved.
-        match measure().or_else(|_| measure()) {
+        match measure_folder(&folder, limit, deadline) {
             Ok(of_folder) => usage += of_folder,
             Err(error) => {
                 tracing::debug!(clone = %name, folder = %folder.display(), %error, "a folder cannot be measured");
@@ -129,6 +130,22 @@ fn folders_of(state_dir: &StateDir, name: &CloneName, limit: Usage, deadline: In
         }
     }
     Some(usage)
+}
+
+/// What a folder takes; nothing if there is none.
+fn measure_folder(folder: &Path, limit: Usage, deadline: Instant) -> io::Result<Usage> {
+    let measure = || match Dir::open(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Usage::default()),
+        opened => opened.and_then(|dir| dir.measure(limit, deadline)),
+    };
+    let mut measured = measure();
+    for _ in 1..ATTEMPTS {
+        if measured.is_ok() {
+            break;
+        }
+        measured = measure();
+    }
+    measured
 }
 
 /// The folders that only this clone fills: its own, that of its own database server, and that of its schema in the shared

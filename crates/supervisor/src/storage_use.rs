@@ -1,25 +1,35 @@
 //! What the processes of a program do with a disk, by /proc.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::fs::{major, minor};
 use rustix::process::getpid;
 
+use crate::bubblewrap::is_in_system_folder;
 use crate::processes::{all, parent};
+
+/// The links to files in a thread's folder in /proc: its working folder, its root folder, and its program.
+const LINKS: [&str; 3] = ["cwd", "root", "exe"];
+/// The folders with links to files: open ones, and mapped ones.
+const LINK_FOLDERS: [&str; 2] = ["fd", "map_files"];
 
 /// What the processes of a program do with a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StorageUse {
-    /// Bytes of removed files that are still open or mapped.
+    /// Bytes of removed files of any kind, folders among them, that are still open, mapped, or a working folder.
     pub removed_bytes: u64,
-    /// The number of these files.
+    /// The number of these files, and of Unix sockets in network namespaces other than that of this process: each may be bound
+    /// to a file that was removed, which nothing in /proc tells.
     pub removed_files: u64,
-    /// Whether there may be more of them: a process may not be looked at, has a removed file mapped whose size this process
-    /// may not see, or looking at all took too long.
+    /// Whether a process has a removed file mapped whose size this process may not see. To see it a process needs
+    /// `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN`: proc_pid_map_files(5).
+    pub hides_files: bool,
+    /// Whether there may be more for another reason: a process may not be looked at, or looking at all took too long.
     pub is_incomplete: bool,
     /// Bytes that the processes, and their children that have ended, have written to disks: proc_pid_io(5).
     pub written_bytes: u64,
@@ -51,6 +61,7 @@ impl ProcessTable {
         let mut removed = RemovedFiles::new(device, deadline);
         for pid in self.descendants(child) {
             removed.found.written_bytes += written_bytes(pid).unwrap_or_default();
+            removed.add_sockets(pid);
             // A thread can have open files of its own, and a process whose first thread has ended shows none.
             threads(pid).for_each(|thread| removed.look_at(thread));
         }
@@ -82,54 +93,90 @@ fn written_bytes(pid: i32) -> Option<u64> {
     io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
 }
 
-/// Removed files that threads have open or mapped.
+/// Removed files that threads have open or mapped, or work in.
 struct RemovedFiles {
     device: u64,
     deadline: Instant,
     seen: HashSet<u64>,
+    /// The network namespaces whose sockets have been counted, and our own, whose sockets are anybody's.
+    networks: HashSet<PathBuf>,
     found: StorageUse,
 }
 
 impl RemovedFiles {
     fn new(device: u64, deadline: Instant) -> Self {
-        Self { device, deadline, seen: HashSet::new(), found: StorageUse::default() }
+        let networks = fs::read_link("/proc/self/ns/net").into_iter().collect();
+        Self { device, deadline, seen: HashSet::new(), networks, found: StorageUse::default() }
     }
 
     /// Adds those of a thread. What ends meanwhile has none.
     fn look_at(&mut self, thread: i32) {
-        for folder in ["fd", "map_files"] {
-            let files = match fs::read_dir(format!("/proc/{thread}/{folder}")) {
-                Ok(files) => files,
+        let folder = PathBuf::from(format!("/proc/{thread}"));
+        for link in LINKS {
+            if let Err(error) = self.add(&folder.join(link)) {
+                self.found.is_incomplete |= is_denied(&error);
+            }
+        }
+        for links in LINK_FOLDERS {
+            let links = match fs::read_dir(folder.join(links)) {
+                Ok(links) => links,
                 Err(error) => {
                     self.found.is_incomplete |= is_denied(&error);
                     continue;
                 }
             };
-            for file in files.flatten() {
-                if Instant::now() >= self.deadline {
-                    self.found.is_incomplete = true;
+            for link in links.flatten() {
+                if self.is_late() {
                     return;
                 }
-                // This opens nothing, and follows the kernel's own reference to the file.
-                match fs::metadata(file.path()) {
-                    Ok(file) => self.add(&file),
-                    // Only root may follow the references of mappings.
-                    Err(error) if is_denied(&error) => {
-                        self.found.is_incomplete |= has_removed_mapping(thread, self.device);
-                        break;
-                    }
-                    Err(_) => {}
+                if let Err(error) = self.add(&link.path())
+                    && is_denied(&error)
+                {
+                    // Only root may follow the links of mappings.
+                    self.found.hides_files |= has_removed_mapping(&folder, self.device);
+                    break;
                 }
             }
         }
     }
 
-    fn add(&mut self, file: &fs::Metadata) {
-        let is_removed = file.is_file() && file.nlink() == 0 && file.dev() == self.device;
+    /// Adds what a link of the kernel leads to, if that was removed. This opens nothing.
+    fn add(&mut self, link: &Path) -> io::Result<()> {
+        let file = fs::metadata(link)?;
+        let is_removed = file.nlink() == 0 && file.dev() == self.device;
         if is_removed && self.seen.insert(file.ino()) {
             self.found.removed_bytes += file.blocks().saturating_mul(512);
             self.found.removed_files += 1;
         }
+        Ok(())
+    }
+
+    /// Adds the Unix sockets of a process' network namespace.
+    fn add_sockets(&mut self, pid: i32) {
+        let Ok(network) = fs::read_link(format!("/proc/{pid}/ns/net")) else { return };
+        if self.networks.insert(network) {
+            self.found.removed_files += self.lines(Path::new(&format!("/proc/{pid}/net/unix")));
+        }
+    }
+
+    /// The number of lines of a file of any length, but for the first one, which is a heading.
+    fn lines(&mut self, file: &Path) -> u64 {
+        // The process may have ended.
+        let Ok(mut file) = File::open(file) else { return 0 };
+        let (mut lines, mut buffer) = (0_u64, vec![0; 64 << 10]);
+        while let Ok(length @ 1..) = file.read(&mut buffer)
+            && !self.is_late()
+        {
+            lines += buffer[..length].iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        lines.saturating_sub(1)
+    }
+
+    /// Whether looking at all takes too long.
+    fn is_late(&mut self) -> bool {
+        let is_late = Instant::now() >= self.deadline;
+        self.found.is_incomplete |= is_late;
+        is_late
     }
 }
 
@@ -137,11 +184,15 @@ fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Whether a thread has mapped a removed file of this device: proc_pid_maps(5).
-fn has_removed_mapping(thread: i32, device: u64) -> bool {
+/// Whether a thread, by its folder in /proc, has mapped a removed file of this device: proc_pid_maps(5). Those of the machine's
+/// programs, which an update has replaced, do not count.
+fn has_removed_mapping(folder: &Path, device: u64) -> bool {
     let device = format!("{:02x}:{:02x}", major(device), minor(device));
-    fs::read(format!("/proc/{thread}/maps")).is_ok_and(|maps| {
-        let maps = String::from_utf8_lossy(&maps);
-        maps.lines().any(|map| map.ends_with(" (deleted)") && map.split(' ').nth(3) == Some(&device))
-    })
+    let is_removed = |map: &str| {
+        let mut fields = map.splitn(6, ' ');
+        let is_of_device = fields.nth(3) == Some(&device);
+        let path = fields.nth(1).unwrap_or_default().trim_start();
+        is_of_device && path.ends_with(" (deleted)") && !is_in_system_folder(Path::new(path))
+    };
+    fs::read(folder.join("maps")).is_ok_and(|maps| String::from_utf8_lossy(&maps).lines().any(is_removed))
 }

@@ -50,7 +50,7 @@ for (;;) {
     close $file;
 }
 "#;
-const PERL: &str = "shell_exec('perl fill.pl');";
+pub(crate) const PERL: &str = "shell_exec('perl fill.pl');";
 /// The same in files that only the queue of a socket holds.
 const QUEUED: &str = "$block = str_repeat(\"\\0\", 1 << 20);
 socket_create_pair(AF_UNIX, SOCK_STREAM, 0, $pair) || exit('no sockets');
@@ -79,18 +79,24 @@ const FILES: &str = "for ($n = 0; ; $n++) {
 
 /// A file system of its own.
 pub(crate) struct Disk {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     image: tempfile::NamedTempFile,
 }
 
 impl Disk {
     pub(crate) fn mount(folder: &Path, bytes: u64) -> Self {
+        Self::mount_with(folder, bytes, &[])
+    }
+
+    /// With these options of mkfs.ext4.
+    fn mount_with(folder: &Path, bytes: u64, options: &[&str]) -> Self {
         let image = tempfile::NamedTempFile::new().expect("an image");
         image.as_file().set_len(bytes).expect("its size");
         let disk = Self { folder: folder.to_owned(), image };
         let image = disk.image.path().display().to_string();
         let folder = folder.display().to_string();
-        for command in [vec!["mkfs.ext4", "-q", "-F", &image], vec!["mount", "-o", "loop", &image, &folder]] {
+        let mkfs = [&["mkfs.ext4", "-q", "-F"][..], options, &[image.as_str()]].concat();
+        for command in [mkfs, vec!["mount", "-o", "loop", &image, &folder]] {
             let done = Command::new(command[0]).args(&command[1..]).output().expect(command[0]);
             assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
         }
@@ -104,14 +110,19 @@ impl Drop for Disk {
     }
 }
 
-const RESERVE: u64 = 512 << 20;
+pub(crate) const RESERVE: u64 = 512 << 20;
 
 /// A provisioner whose state folder is a disk of 8 GiB.
-async fn lab_on_disk() -> (Lab, Disk) {
+pub(crate) async fn lab_on_disk() -> (Lab, Disk) {
+    lab_on_disk_with(&[]).await
+}
+
+/// The same with these options of mkfs.ext4.
+pub(crate) async fn lab_on_disk_with(options: &[&str]) -> (Lab, Disk) {
     let dir = folder();
     let mounted = dir.path().join("state");
     std::fs::create_dir(&mounted).expect("a folder");
-    let disk = Disk::mount(&mounted, 8 << 30);
+    let disk = Disk::mount_with(&mounted, 8 << 30, options);
     // What the disk contains is unmounted before the folder is removed.
     std::fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
     let lab = Lab::begun(dir, Routing::Path, |options| {
@@ -122,7 +133,7 @@ async fn lab_on_disk() -> (Lab, Disk) {
 }
 
 /// Ends it, and removes the disk before the folder that it is mounted in.
-async fn end_on_disk(lab: Lab, disk: Disk) {
+pub(crate) async fn end_on_disk(lab: Lab, disk: Disk) {
     let dir = lab.end().await;
     drop(disk);
     drop(dir);
@@ -136,7 +147,7 @@ fn free_bytes(disk: &Disk) -> u64 {
 /// The least free bytes and inodes that a disk has had.
 pub(crate) struct LeastFree {
     pub(crate) bytes: Arc<AtomicU64>,
-    files: Arc<AtomicU64>,
+    pub(crate) files: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
 }
 
@@ -166,7 +177,7 @@ impl Drop for LeastFree {
 }
 
 /// Has a clone's PHP run this until it is ended.
-fn start_filler(lab: &Lab, clone: &CloneInfo, code: &str) -> tokio::task::JoinHandle<()> {
+pub(crate) fn start_filler(lab: &Lab, clone: &CloneInfo, code: &str) -> tokio::task::JoinHandle<()> {
     lab.put(&clone.name, "fill.php", &format!("<?php ignore_user_abort(true); set_time_limit(0); {code}"));
     let url = format!("{}/fill.php", clone.url);
     tokio::spawn(async move {
@@ -176,12 +187,12 @@ fn start_filler(lab: &Lab, clone: &CloneInfo, code: &str) -> tokio::task::JoinHa
 }
 
 /// The status of a clone's front page. Another provisioner may have another port than that of the clone's address.
-async fn status(lab: &Lab, clone: &CloneInfo) -> u16 {
+pub(crate) async fn status(lab: &Lab, clone: &CloneInfo) -> u16 {
     let url = format!("http://{}/{}/", lab.listen, clone.name);
     http().get(url).send().await.expect("a response").status().as_u16()
 }
 
-async fn until_stopped(lab: &Lab, name: &CloneName) {
+pub(crate) async fn until_stopped(lab: &Lab, name: &CloneName) {
     until("the clone to be stopped", async || {
         let problem = lab.get(name).await.expect("the clone").problem;
         problem.is_some_and(|problem| problem.kind == CloneProblemKind::DiskLimitExceeded)

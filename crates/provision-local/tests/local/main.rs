@@ -5,6 +5,7 @@
 mod database;
 mod database_bounds;
 mod disk;
+mod disk_hidden;
 mod hostile;
 mod isolation;
 mod kills;
@@ -73,6 +74,8 @@ fn main() -> ExitCode {
         hostile::hostile_requests_reach_nothing,
         disk::a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_the_reserve_is_gone,
         disk::files_that_only_a_sockets_queue_would_hold_take_no_space,
+        disk_hidden::a_clone_that_hides_what_it_takes_and_what_it_writes_is_stopped,
+        disk_hidden::inodes_that_removed_folders_and_sockets_hold_are_counted,
         disk::a_clone_that_grows_a_little_while_others_fill_the_disk_is_not_stopped,
         disk::a_clone_that_takes_more_than_it_may_is_stopped_and_not_started_again,
         disk::clones_with_very_deep_folders_are_deleted_and_keep_nobody_from_starting,

@@ -1,0 +1,116 @@
+//! Clones that take the disk so that it is not seen.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rustix::fs::statvfs;
+use wpclone_provision::{CloneInfo, Provisioner as _};
+
+use crate::disk::{
+    Disk, LeastFree, PERL, RESERVE, end_on_disk, lab_on_disk, lab_on_disk_with, start_filler,
+    status, until_stopped,
+};
+use crate::support::Lab;
+
+/// Moves folders all the time, so that nobody can measure what is in them, and has children write whom nobody waits for.
+const UNCOUNTED: &str = r#"
+mkdir 'maze';
+for my $n (0..19) {
+    mkdir "maze/a$n"; mkdir "maze/b$n";
+    my $folder = "maze/a$n/deep";
+    for (0..50) { mkdir $folder; $folder .= '/d' }
+}
+if (!fork) {
+    for (;;) {
+        rename("maze/a$_/deep", "maze/b$_/deep") for 0..19;
+        rename("maze/b$_/deep", "maze/a$_/deep") for 0..19;
+    }
+}
+$SIG{CHLD} = 'IGNORE';
+my $block = "\0" x (1 << 20);
+for (my $n = 0; ; $n++) {
+    my $writer = fork;
+    defined $writer or exit;
+    if (!$writer) {
+        open(my $file, '>', "filler-$n") or exit;
+        for (1..32) { syswrite($file, $block) or exit }
+        exit;
+    }
+    waitpid($writer, 0);
+}
+"#;
+
+pub(crate) async fn a_clone_that_hides_what_it_takes_and_what_it_writes_is_stopped() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (lab, disk) = lab_on_disk().await;
+    let ((clone, _), (neighbour, _)) = (lab.clone("filler").await, lab.clone("neighbour").await);
+    lab.put(&clone.name, "fill.pl", UNCOUNTED);
+    is_stopped_before_the_reserve_is_gone(&lab, &disk, &clone, &neighbour).await;
+    end_on_disk(lab, disk).await;
+}
+
+/// Holds removed folders in many processes.
+const REMOVED_FOLDERS: &str = r#"
+use Fcntl;
+for (1..240) {
+    next if fork;
+    for (1..1000) {
+        mkdir "d$$"; sysopen(my $folder, "d$$", O_RDONLY | O_DIRECTORY) or last;
+        rmdir "d$$"; push @held, $folder;
+    }
+    sleep 600;
+}
+sleep 600;
+"#;
+/// The same with sockets that are bound to removed files.
+const REMOVED_SOCKETS: &str = r#"
+use Socket;
+for (1..240) {
+    next if fork;
+    for (1..1000) {
+        socket(my $socket, AF_UNIX, SOCK_STREAM, 0) or last;
+        bind($socket, pack_sockaddr_un("s$$")) or last;
+        unlink "s$$"; push @held, $socket;
+    }
+    sleep 600;
+}
+sleep 600;
+"#;
+
+pub(crate) async fn inodes_that_removed_folders_and_sockets_hold_are_counted() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (lab, disk) = lab_on_disk_with(&["-N", "262144"]).await;
+    let (neighbour, _) = lab.clone("neighbour").await;
+    for (task, script) in [("folders", REMOVED_FOLDERS), ("sockets", REMOVED_SOCKETS)] {
+        let (clone, _) = lab.clone(task).await;
+        lab.put(&clone.name, "fill.pl", script);
+        is_stopped_before_the_reserve_is_gone(&lab, &disk, &clone, &neighbour).await;
+        lab.local.delete(&clone.name).await.expect("deleted");
+    }
+    end_on_disk(lab, disk).await;
+}
+
+/// Has a clone run its `fill.pl`.
+async fn is_stopped_before_the_reserve_is_gone(
+    lab: &Lab,
+    disk: &Disk,
+    clone: &CloneInfo,
+    neighbour: &CloneInfo,
+) {
+    let least = LeastFree::watch(&disk.folder);
+    let begun = Instant::now();
+    let filler = start_filler(lab, clone, PERL);
+    until_stopped(lab, &clone.name).await;
+    filler.await.expect("the filler's request");
+    let all_files = statvfs(&disk.folder).expect("the disk").f_files;
+    let (bytes, files) = (least.bytes.load(Ordering::Relaxed), least.files.load(Ordering::Relaxed));
+    println!("stopped after {:?}, at least {bytes} bytes and {files} inodes free", begun.elapsed());
+    assert!(bytes >= RESERVE, "only {bytes} bytes were free");
+    assert!(files >= all_files / 20, "only {files} of {all_files} inodes were free");
+    assert_eq!((status(lab, clone).await, status(lab, neighbour).await), (507, 200));
+    assert_eq!(lab.get(&neighbour.name).await.expect("the neighbour").problem, None);
+}
