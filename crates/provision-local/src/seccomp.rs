@@ -6,7 +6,8 @@ use std::io;
 
 use libc::{c_int, c_long};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, sock_filter,
 };
 
 /// Calls that PHP and MariaDB can do without, and that attack the kernel, other processes or the sandbox. Programs take the
@@ -94,7 +95,11 @@ const DENIED_TO_PHP: &[c_long] = &[
     libc::SYS_io_submit,
     // Of a user: watched files (fs.inotify).
     libc::SYS_inotify_init1,
+    // Attributes of files, among them how much XFS allocates for the first byte that is written.
+    SYS_FILE_SETATTR,
 ];
+/// file_setattr of Linux 6.17, on all architectures.
+const SYS_FILE_SETATTR: c_long = 469;
 #[cfg(target_arch = "x86_64")]
 const DENIED_TO_PHP_ON_ARCHITECTURE: &[c_long] = &[libc::SYS_inotify_init];
 #[cfg(not(target_arch = "x86_64"))]
@@ -112,16 +117,9 @@ const DENIED_ON_ARCHITECTURE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const DENIED_ON_ARCHITECTURE: &[c_long] = &[];
 
-/// Added to a call's number by programs that use the x32 form of x86-64: syscalls(2).
-#[cfg(target_arch = "x86_64")]
-const X32: Option<c_long> = Some(0x4000_0000);
-#[cfg(not(target_arch = "x86_64"))]
-const X32: Option<c_long> = None;
-/// The numbers, in that form, of calls that have another one there: ptrace, kexec_load, move_pages, process_vm_readv,
-/// process_vm_writev and setsockopt.
-const X32_NUMBERS: [c_long; 6] = [521, 528, 533, 539, 540, 541];
-/// Those of calls that are denied to PHP: sendmsg, sendmmsg, io_setup and io_submit.
-const X32_NUMBERS_FOR_PHP: [c_long; 4] = [518, 538, 543, 544];
+/// Added to a call's number by programs that use the x32 form of x86-64: syscalls(2). Some calls have other numbers there, and
+/// no program of a distribution uses it.
+const X32: Option<u32> = if cfg!(target_arch = "x86_64") { Some(0x4000_0000) } else { None };
 
 /// The flags of clone(2) that create a namespace.
 const NEW_NAMESPACES: [c_int; 7] = [
@@ -136,6 +134,11 @@ const NEW_NAMESPACES: [c_int; 7] = [
 
 /// The requests of ioctl(2) that put input into a terminal.
 const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+
+/// The requests of ioctl(2) that PHP and what it starts may make: those about descriptors. Most others are of terminals, which
+/// there are none of, and of file systems, some of which take any space without writing it (`FS_IOC_RESVSP`).
+const DESCRIPTOR_REQUESTS: [u64; 5] =
+    [libc::FIOASYNC, libc::FIOCLEX, libc::FIONBIO, libc::FIONCLEX, libc::FIONREAD];
 
 /// The options of setsockopt(2), at the level SOL_SOCKET, that give a socket a filter.
 const SOCKET_FILTERS: [c_int; 4] = [
@@ -156,12 +159,8 @@ pub(crate) enum SyscallFilter {
 
 /// A filter in the form that bubblewrap reads: `struct sock_filter[]`.
 pub(crate) fn program(filter: SyscallFilter) -> io::Result<Vec<u8>> {
-    let rules = rules(filter).map_err(io::Error::other)?;
-    let architecture = ARCH.try_into().map_err(io::Error::other)?;
-    let denied = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, architecture);
-    let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(io::Error::other)?;
-    Ok(program
+    let programs = programs(filter).map_err(io::Error::other)?;
+    Ok(joined(programs)
         .iter()
         .flat_map(|step| {
             let [code0, code1] = step.code.to_ne_bytes();
@@ -171,41 +170,90 @@ pub(crate) fn program(filter: SyscallFilter) -> io::Result<Vec<u8>> {
         .collect())
 }
 
+/// The programs that a filter consists of. Each denies calls with another error.
+fn programs(filter: SyscallFilter) -> Result<Vec<BpfProgram>, BackendError> {
+    let mut programs = vec![denying(rules(filter)?, libc::ENOSYS)?];
+    if filter == SyscallFilter::Php {
+        // Space that is not written is taken faster than anybody can look. With this error C libraries write it instead.
+        let allocate = Rules::from([(libc::SYS_fallocate, Vec::new())]);
+        programs.push(denying(allocate, libc::EOPNOTSUPP)?);
+        // As of a file that knows no requests.
+        let requests = DESCRIPTOR_REQUESTS.map(|request| argument(1, SeccompCmpOp::Ne, request));
+        let requests = requests.into_iter().collect::<Result<Vec<_>, _>>()?;
+        programs.push(denying(Rules::from([(libc::SYS_ioctl, vec![rule(requests)?])]), libc::ENOTTY)?);
+        // There is no network, and what other sockets than those of Unix hold is counted for nobody.
+        let sockets = Rules::from([(libc::SYS_socket, vec![rule([is_not(0, libc::AF_UNIX)?])?])]);
+        programs.push(denying(sockets, libc::EAFNOSUPPORT)?);
+    }
+    programs.extend(X32.map(|x32| denying_from(x32, libc::ENOSYS)));
+    Ok(programs)
+}
+
+/// A program that denies calls: always, or when one of their rules holds.
+fn denying(rules: Rules, error: c_int) -> Result<BpfProgram, BackendError> {
+    let denied = SeccompAction::Errno(error.unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, denied, ARCH.try_into()?)?.try_into()
+}
+
+/// A program that denies all calls whose number is this or larger.
+fn denying_from(number: u32, error: c_int) -> BpfProgram {
+    let (load, at_least) = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JGE);
+    let denied = SeccompAction::Errno(error.unsigned_abs());
+    vec![
+        // The number is the first field of `struct seccomp_data`: seccomp(2).
+        instruction(load, 0),
+        sock_filter { jf: 1, ..instruction(at_least, number) },
+        instruction(libc::BPF_RET, denied.into()),
+        instruction(libc::BPF_RET, SeccompAction::Allow.into()),
+    ]
+}
+
+/// Joins programs: what one allows, the next one looks at.
+fn joined(programs: Vec<BpfProgram>) -> BpfProgram {
+    let allow = instruction(libc::BPF_RET, SeccompAction::Allow.into());
+    programs.into_iter().rev().fold(BpfProgram::new(), |next, mut program| {
+        let length = program.len();
+        for (index, step) in program.iter_mut().enumerate() {
+            if *step == allow && !next.is_empty() {
+                let left = u32::try_from(length - index - 1).unwrap_or(u32::MAX);
+                *step = instruction(libc::BPF_JMP | libc::BPF_JA, left);
+            }
+        }
+        program.extend(next);
+        program
+    })
+}
+
+fn instruction(code: u32, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
 /// The calls that are denied: always, or when one of their rules holds.
-fn rules(filter: SyscallFilter) -> Result<Rules, seccompiler::BackendError> {
+fn rules(filter: SyscallFilter) -> Result<Rules, BackendError> {
     let mut denied = [DENIED, DENIED_ON_ARCHITECTURE].concat();
-    let mut x32_numbers = X32_NUMBERS.to_vec();
     if filter == SyscallFilter::Php {
         denied.extend([DENIED_TO_PHP, DENIED_TO_PHP_ON_ARCHITECTURE].concat());
-        x32_numbers.extend(X32_NUMBERS_FOR_PHP);
     }
     let mut rules: Rules = denied.into_iter().map(|call| (call, Vec::new())).collect();
     let namespaces = NEW_NAMESPACES.iter().map(|flag| {
         let flag = u64::from(flag.unsigned_abs());
-        rule([argument(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?])
+        rule([SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?])
     });
     rules.insert(libc::SYS_clone, namespaces.collect::<Result<_, _>>()?);
-    let terminal = TERMINAL_INPUT
-        .iter()
-        .map(|request| rule([argument(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *request)?]));
+    let terminal = TERMINAL_INPUT.iter().map(|request| rule([argument(1, SeccompCmpOp::Eq, *request)?]));
     rules.insert(libc::SYS_ioctl, terminal.collect::<Result<_, _>>()?);
     rules.insert(libc::SYS_socket, socket_rules()?);
     rules.insert(libc::SYS_socketpair, vec![rule([is_not(0, libc::AF_UNIX)?])?]);
     rules.insert(libc::SYS_prctl, vec![rule([is(0, libc::PR_SET_SECCOMP)?])?]);
     let filters = SOCKET_FILTERS.iter().map(|option| rule([is(1, libc::SOL_SOCKET)?, is(2, *option)?]));
     rules.insert(libc::SYS_setsockopt, filters.collect::<Result<_, _>>()?);
-    if let Some(x32) = X32 {
-        let again: Rules = rules.iter().map(|(call, rules)| (call | x32, rules.clone())).collect();
-        rules.extend(again);
-        rules.extend(x32_numbers.into_iter().map(|call| (call | x32, Vec::new())));
-    }
     Ok(rules)
 }
 
 /// Sockets may be of Unix, TCP and UDP; routing messages tell programs that there is no network.
-fn socket_rules() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+fn socket_rules() -> Result<Vec<SeccompRule>, BackendError> {
     const DEFAULT: c_int = 0;
     let mut rules = vec![rule([
         is_not(0, libc::AF_UNIX)?,
@@ -225,27 +273,21 @@ fn socket_rules() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     Ok(rules)
 }
 
-fn rule(
-    conditions: impl IntoIterator<Item = SeccompCondition>,
-) -> Result<SeccompRule, seccompiler::BackendError> {
+fn rule(conditions: impl IntoIterator<Item = SeccompCondition>) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(conditions.into_iter().collect())
 }
 
-fn argument(
-    index: u8,
-    length: SeccompCmpArgLen,
-    operator: SeccompCmpOp,
-    value: u64,
-) -> Result<SeccompCondition, seccompiler::BackendError> {
-    SeccompCondition::new(index, length, operator, value)
+/// A condition on an argument, of which the kernel reads 32 bits.
+fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)
 }
 
-fn is(index: u8, value: c_int) -> Result<SeccompCondition, seccompiler::BackendError> {
-    argument(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(value.unsigned_abs()))
+fn is(index: u8, value: c_int) -> Result<SeccompCondition, BackendError> {
+    argument(index, SeccompCmpOp::Eq, u64::from(value.unsigned_abs()))
 }
 
-fn is_not(index: u8, value: c_int) -> Result<SeccompCondition, seccompiler::BackendError> {
-    argument(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(value.unsigned_abs()))
+fn is_not(index: u8, value: c_int) -> Result<SeccompCondition, BackendError> {
+    argument(index, SeccompCmpOp::Ne, u64::from(value.unsigned_abs()))
 }
 
 #[cfg(test)]

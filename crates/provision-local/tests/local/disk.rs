@@ -50,6 +50,17 @@ for (;;) {
     close $file;
 }
 "#;
+/// The same in files without content, of which the kernel is asked to allocate all pages.
+const POPULATED: &str = r#"for (my $n = 0; ; $n++) {
+    open(my $file, '+>', "filler-$n") or exit;
+    truncate($file, 512 << 20);
+    my $address = syscall(9, 0, 512 << 20, 3, 1, fileno($file), 0); # mmap of x86-64
+    syscall(28, $address, 512 << 20, 23) == 0 or exit; # madvise(MADV_POPULATE_WRITE)
+    syscall(11, $address, 512 << 20); # munmap
+}
+"#;
+/// The same in files that C's library writes because the kernel allocates nothing.
+const ALLOCATED: &str = "shell_exec('n=0; while fallocate --posix -l 512M filler-$n; do n=$((n+1)); done');";
 pub(crate) const PERL: &str = "shell_exec('perl fill.pl');";
 /// The same in files that only the queue of a socket holds.
 const QUEUED: &str = "$block = str_repeat(\"\\0\", 1 << 20);
@@ -207,9 +218,14 @@ pub(crate) async fn a_clone_that_fills_the_disk_at_full_speed_is_stopped_before_
     let (lab, disk) = lab_on_disk().await;
     let mounted = disk.folder.as_path();
     let (neighbour, _) = lab.clone("neighbour").await;
-    let mut fillers = vec![("bytes", BYTES, ""), ("removed", REMOVED, ""), ("files", FILES, "")];
+    let mut fillers = vec![
+        ("bytes", BYTES, ""),
+        ("removed", REMOVED, ""),
+        ("files", FILES, ""),
+        ("allocated", ALLOCATED, ""),
+    ];
     if cfg!(target_arch = "x86_64") {
-        fillers.extend([("thread", PERL, THREAD), ("mapped", PERL, MAPPED)]);
+        fillers.extend([("thread", PERL, THREAD), ("mapped", PERL, MAPPED), ("populated", PERL, POPULATED)]);
     }
     for (task, code, perl) in fillers {
         let (clone, _) = lab.clone(task).await;

@@ -1,4 +1,4 @@
-//! Clones that take the disk so that it is not seen.
+//! Clones that take the disk without writing, or so that it is not seen.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -10,7 +10,68 @@ use crate::disk::{
     Disk, LeastFree, PERL, RESERVE, end_on_disk, lab_on_disk, lab_on_disk_with, start_filler,
     status, until_stopped,
 };
-use crate::support::Lab;
+use crate::support::{Lab, responds};
+
+/// Has the kernel allocate space in all ways that it has for that, and prints how each fails and what the file takes. The
+/// numbers are those of x86-64.
+const ALLOCATIONS: &str = r#"
+my $size = 512 << 20;
+my $space = pack('s s x4 q q l L l4', 0, 0, 0, $size, 0, 0, 0, 0, 0, 0); # struct space_resv
+my $attributes = pack('L5 x8', 0x800, $size, 0, 0, 0); # struct fsxattr: FS_XFLAG_EXTSIZE
+open(my $file, '+>', 'filler') or die;
+my $fd = fileno($file);
+my @calls = (
+    ['fallocate', 285, $fd, 0, 0, $size], ['KEEP_SIZE', 285, $fd, 1, 0, $size],
+    ['ZERO_RANGE', 285, $fd, 16, 0, $size], ['x32', 0x40000000 + 285, $fd, 0, 0, $size],
+    ['FS_IOC_RESVSP', 16, $fd, 0x40305828, $space], ['FS_IOC_RESVSP64', 16, $fd, 0x4030582a, $space],
+    ['FS_IOC_ZERO_RANGE', 16, $fd, 0x40305839, $space], ['FS_IOC_FSSETXATTR', 16, $fd, 0x401c5820, $attributes],
+    ['ioctl of x32', 0x40000000 + 514, $fd, 0x4030582a, $space], ['file_setattr', 469, 0, 0, 0, 0, 0],
+);
+for (@calls) {
+    my ($name, $number, @arguments) = @$_;
+    $! = 0;
+    my $result = syscall($number, @arguments);
+    print "$name: ", $result == 0 ? 'done' : $!, "\n";
+}
+print 'blocks: ', (stat $file)[12], "\n";
+"#;
+
+pub(crate) async fn no_space_is_allocated_without_being_written() {
+    let lab = Lab::start().await;
+    let (clone, _) = lab.clone("one").await;
+    if cfg!(target_arch = "x86_64") {
+        lab.put(&clone.name, "allocate.pl", ALLOCATIONS);
+        let (unsupported, unknown) = ("Operation not supported", "Inappropriate ioctl for device");
+        let missing = "Function not implemented";
+        let expected = [
+            ("fallocate", unsupported),
+            ("KEEP_SIZE", unsupported),
+            ("ZERO_RANGE", unsupported),
+            ("x32", missing),
+            ("FS_IOC_RESVSP", unknown),
+            ("FS_IOC_RESVSP64", unknown),
+            ("FS_IOC_ZERO_RANGE", unknown),
+            ("FS_IOC_FSSETXATTR", unknown),
+            ("ioctl of x32", missing),
+            ("file_setattr", missing),
+            ("blocks", "0"),
+        ];
+        let expected: String = expected.iter().map(|(name, result)| format!("{name}: {result}\n")).collect();
+        let output = lab.eval(&clone, false, "echo shell_exec('perl allocate.pl 2>&1');").await;
+        assert_eq!(output, expected);
+    }
+    // A program that wants space for later gets it by writing, as C's library does.
+    let written =
+        "fallocate -l 1M no 2>&1; fallocate --posix -l 1M yes 2>&1; stat -c '%n %s %b' no yes 2>/dev/null";
+    let output = lab.eval(&clone, false, &format!("echo shell_exec(\"{written}\");")).await;
+    let lines: Vec<&str> = output.lines().collect();
+    let [refused, .., taken] = lines[..] else { panic!("{output}") };
+    assert!(refused.contains("Operation not supported"), "{output}");
+    let blocks = taken.strip_prefix("yes 1048576 ").and_then(|blocks| blocks.parse::<u64>().ok());
+    assert!(blocks.is_some_and(|blocks| blocks >= 2048), "{output}");
+    responds(&clone).await;
+    lab.end().await;
+}
 
 /// Moves folders all the time, so that nobody can measure what is in them, and has children write whom nobody waits for.
 const UNCOUNTED: &str = r#"

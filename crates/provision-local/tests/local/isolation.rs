@@ -180,6 +180,52 @@ echo json_encode($output);"#
     lab.end().await;
 }
 
+/// PHP that a plugin would run to reach something around WordPress. It prints what succeeded, what took long, and that it came
+/// to its end.
+const AROUND_WORDPRESS: &str = r#"
+$try = function (string $name, callable $send) {
+    $begun = microtime(true);
+    if (@$send()) echo "$name succeeded\n";
+    if (microtime(true) - $begun > 5) echo "$name took ", microtime(true) - $begun, " s\n";
+};
+foreach (['127.0.0.1', '192.0.2.1', '[::1]', 'site.example'] as $host) {
+    foreach (['tcp', 'udp', 'ssl'] as $transport)
+        $try("$transport to $host", fn() => fsockopen("$transport://$host", 443, $code, $why, 30));
+    $try("stream to $host", fn() => stream_socket_client("tcp://$host:80", $code, $why, 30));
+    $try("file of $host", fn() => file_get_contents("http://$host/"));
+    $try("curl to $host", function () use ($host) {
+        $curl = curl_init("https://$host/");
+        curl_setopt_array($curl, [CURLOPT_RETURNTRANSFER => true, CURLOPT_CONNECTTIMEOUT => 30]);
+        return curl_exec($curl) !== false;
+    });
+    $try("several curls to $host", function () use ($host) {
+        curl_multi_add_handle($all = curl_multi_init(), $curl = curl_init("http://$host/"));
+        do { $status = curl_multi_exec($all, $running); if ($running) curl_multi_select($all, 1); } while ($running && $status === CURLM_OK);
+        return curl_getinfo($curl, CURLINFO_RESPONSE_CODE) > 0;
+    });
+}
+$try('names', fn() => gethostbyname('site.example') !== 'site.example' || dns_get_record('site.example') || checkdnsrr('site.example'));
+$try('sockets', fn() => socket_create(AF_INET, SOCK_STREAM, SOL_TCP) || socket_create(AF_INET6, SOCK_DGRAM, SOL_UDP));
+$try('a server', fn() => stream_socket_server('tcp://127.0.0.1:0'));
+$try('interfaces', fn() => net_get_interfaces());
+$try('a database', function () { try { return new mysqli('127.0.0.1', 'a', 'b'); } catch (mysqli_sql_exception) { return false; } });
+$try('FTP', fn() => ftp_connect('site.example', 21, 30));
+$try('keeping Unix sockets away', fn() => !socket_create_pair(AF_UNIX, SOCK_STREAM, 0, $pair) || !stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0));
+echo 'the end';"#;
+
+pub(crate) async fn requests_around_wordpress_fail_at_once_and_end_no_page() {
+    let lab = Lab::start().await;
+    let (clone, access) = lab.clone("one").await;
+    assert_eq!(lab.eval(&clone, true, AROUND_WORDPRESS).await, "the end");
+    // A plugin that does so on each page.
+    let plugin = "<?php add_action('init', function () { @fsockopen('site.example', 80); gethostbyname('site.example'); });";
+    lab.put(&clone.name, "wp-content/mu-plugins/calls.php", plugin);
+    let page = crate::support::log_in(&http(), &access).await;
+    assert_eq!(page.status(), 200);
+    assert!(page.text().await.expect("a page").contains("</html>"));
+    lab.end().await;
+}
+
 /// PHP that sends requests and mail with WordPress' functions.
 fn send_outgoing_requests(port: u16) -> String {
     format!(

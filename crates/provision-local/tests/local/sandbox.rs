@@ -100,7 +100,8 @@ pub(crate) async fn programs_of_a_clone_see_nothing_of_the_machine() {
     lab.end().await;
 }
 
-/// What perl's `syscall` prints for calls that the filter denies: ENOSYS. The numbers are those of x86-64.
+/// What perl's `syscall` prints for calls that the filter denies: ENOSYS, but for sockets of networks. The numbers are those of
+/// x86-64.
 pub(crate) async fn system_calls_that_attack_the_kernel_are_denied() {
     if !cfg!(target_arch = "x86_64") {
         return;
@@ -124,7 +125,10 @@ pub(crate) async fn system_calls_that_attack_the_kernel_are_denied() {
         ("a packet socket", "41, 17, 3, 0"),
         ("a vsock socket", "41, 40, 1, 0"),
         ("an SCTP socket", "41, 2, 1, 132"),
+        ("a TCP socket", "41, 2, 1, 0"),
+        ("a UDP socket", "41, 10, 2, 0"),
         ("a netfilter socket", "41, 16, 3, 12"),
+        ("a routing socket", "41, 16, 3, 0"),
         ("ptrace of x32", "0x40000000 + 521, 0, 0, 0, 0"),
         ("seccomp", "317, 0, 0, 0"),
         ("a filter by prctl", "157, 22, 2, 0, 0, 0"),
@@ -144,9 +148,15 @@ pub(crate) async fn system_calls_that_attack_the_kernel_are_denied() {
         ("inotify_init", "253"),
         ("inotify_init1", "294, 0"),
     ];
+    let error = |name: &str| match name {
+        "a TCP socket" | "a UDP socket" | "a routing socket" => "EAFNOSUPPORT",
+        _ => "ENOSYS",
+    };
     let script: String = calls
         .iter()
-        .map(|(name, call)| format!("$! = 0; syscall({call}); print \"{name}: $!\\n\" if $!{{ENOSYS}} == 0;"))
+        .map(|(name, call)| {
+            format!("$! = 0; syscall({call}); print \"{name}: $!\\n\" if $!{{{}}} == 0;", error(name))
+        })
         .collect();
     let allowed = "$! = 0; syscall(41, 1, 1, 0); print \"a Unix socket: $!\\n\" if $! != 0; print 'done';";
     let script = format!("use Errno; {script} {allowed}");
