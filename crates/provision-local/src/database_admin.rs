@@ -126,11 +126,18 @@ impl DatabaseAdmin {
         self.query(&format!("SET NAMES {charset}{collate}")).await.is_ok()
     }
 
-    /// Ends all connections of a user and refuses new ones. Of a missing user this succeeds.
+    /// Ends all connections of a user and refuses new ones. Of a missing user this succeeds. It writes: on a full disk a server
+    /// waits for space meanwhile, and lets nobody log in.
     pub(crate) async fn lock_account(&self, name: &str) -> io::Result<()> {
         let sql = format!(
             "ALTER USER IF EXISTS '{name}'@'localhost' ACCOUNT LOCK; KILL HARD CONNECTION USER '{name}'@'localhost';"
         );
+        self.run("", sql.as_bytes()).await.map(|_| ())
+    }
+
+    /// Ends all connections of a user. It writes nothing.
+    pub(crate) async fn end_connections(&self, name: &str) -> io::Result<()> {
+        let sql = format!("KILL HARD CONNECTION USER '{name}'@'localhost'");
         self.run("", sql.as_bytes()).await.map(|_| ())
     }
 

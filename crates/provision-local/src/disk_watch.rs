@@ -28,26 +28,34 @@ const SCARCE_MEASUREMENT_INTERVAL: Duration = Duration::from_secs(30);
 const BASELINE_AGE: Duration = Duration::from_secs(60);
 /// A smaller fall of the free space is no reason to measure.
 const MIN_FALL: Usage = Usage { bytes: 64 << 20, files: 5_000 };
+/// Where less is free, no program starts and none of them can write.
+const EXHAUSTED: Usage = Usage { bytes: 64 << 20, files: 1_000 };
 /// How often an operator is told that the disk is nearly full.
 const LOG_INTERVAL: Duration = Duration::from_secs(600);
 
+/// What is told about the disk after each check.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DiskReport {
+    /// Why new clones do not fit, if they do not.
+    pub(crate) problem: Option<&'static str>,
+    /// Whether nothing could be written before, and now something can: what failed for that need not wait.
+    pub(crate) has_space_again: bool,
+}
+
 /// What a check of the disk found.
 struct DiskStatus {
-    scarce_for_new: Option<Scarce>,
+    report: DiskReport,
     /// When to check again.
     pause: Duration,
 }
 
-/// Watches the disk of the state folder; never returns. `report` gets why new clones do not fit, or that they do.
-pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Option<&str>)) {
+/// Watches the disk of the state folder; never returns.
+pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(DiskReport)) {
     let mut watch = DiskWatch::new(engine);
     loop {
         let pause = match watch.check().await {
             Ok(status) => {
-                report(status.scarce_for_new.map(|scarce| match scarce {
-                    Scarce::Bytes => "the disk is nearly full: free space has to be made",
-                    Scarce::Files => "the disk has nearly no inodes left: files have to be removed",
-                }));
+                report(status.report);
                 status.pause
             }
             Err(error) => {
@@ -66,6 +74,8 @@ struct DiskWatch<'a> {
     last: Measurement,
     /// What they took when growth began to be counted.
     baseline: Measurement,
+    /// Whether nothing could be written at the last check.
+    is_exhausted: bool,
     logged_at: Option<Instant>,
 }
 
@@ -76,6 +86,7 @@ impl<'a> DiskWatch<'a> {
             pressure: DiskPressure::new(engine.host.disk),
             last: Measurement::default(),
             baseline: Measurement::default(),
+            is_exhausted: false,
             logged_at: None,
         }
     }
@@ -92,14 +103,14 @@ impl<'a> DiskWatch<'a> {
     /// Checks the disk once.
     async fn check(&mut self) -> io::Result<DiskStatus> {
         let found = self.free_space().await?;
-        let scarce_for_new = scarce_for_new(found, self.engine.host.disk);
+        let report = self.report(found);
         let pressure = self.pressure.observe(std::time::Instant::now(), found);
         let free = found.as_usage();
         if let Some(scarce) = pressure.scarce.filter(|_| pressure.is_urgent())
             && let Some(clone) = self.known_filler(scarce, free)
         {
             self.stop_filler(&clone, scarce).await;
-            return Ok(DiskStatus { scarce_for_new, pause: URGENT_INTERVAL });
+            return Ok(DiskStatus { report, pause: URGENT_INTERVAL });
         }
         if self.is_measurement_due(pressure) {
             self.measure(pressure, free).await;
@@ -112,7 +123,18 @@ impl<'a> DiskWatch<'a> {
             self.relieve(pressure, scarce).await;
         }
         let is_soon = pressure.left.bytes < SOON.bytes || pressure.left.files < SOON.files;
-        Ok(DiskStatus { scarce_for_new, pause: if is_soon { URGENT_INTERVAL } else { INTERVAL } })
+        Ok(DiskStatus { report, pause: if is_soon { URGENT_INTERVAL } else { INTERVAL } })
+    }
+
+    fn report(&mut self, found: FreeSpace) -> DiskReport {
+        let problem = scarce_for_new(found, self.engine.host.disk).map(|scarce| match scarce {
+            Scarce::Bytes => "the disk is nearly full: free space has to be made",
+            Scarce::Files => "the disk has nearly no inodes left: files have to be removed",
+        });
+        let is_exhausted =
+            found.bytes < EXHAUSTED.bytes || found.files.is_some_and(|(free, _)| free < EXHAUSTED.files);
+        let was_exhausted = std::mem::replace(&mut self.is_exhausted, is_exhausted);
+        DiskReport { problem, has_space_again: was_exhausted && !is_exhausted }
     }
 
     /// Clones are measured now and then, and whenever the free space has fallen by a part of what is left or of what a clone

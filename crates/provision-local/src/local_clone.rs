@@ -264,6 +264,11 @@ impl LocalClone {
         self.upkeep.lock().backoff.is_due(Instant::now())
     }
 
+    /// Has what failed tried again without a pause.
+    pub(crate) fn retry_now(&self) {
+        self.upkeep.lock().backoff.reset();
+    }
+
     /// Notes that something failed, which is then tried again after a pause. Returns whether it is to be logged.
     pub(crate) fn note_failure(&self, kind: CloneProblemKind, why: &str) -> bool {
         let mut upkeep = self.upkeep.lock();

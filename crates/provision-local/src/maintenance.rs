@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use wpclone_provision::{CloneInfo, HasUnfinishedTask, Health, Phase, SweepReport};
 
 use crate::backoff::Backoff;
@@ -44,6 +44,8 @@ struct Status {
     changed: Notify,
     /// What failed because of the old database server need not wait.
     database_restarted: Notify,
+    /// What failed because the disk was full need not wait.
+    space_freed: Notify,
 }
 
 impl Status {
@@ -67,7 +69,13 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
         check_set_aside(engine),
         sweep_programs(engine),
         prewarm(engine),
-        disk_watch::run(engine, |why| status.set(&status.disk, why.map(str::to_owned))),
+        disk_watch::run(engine, |report| {
+            status.set(&status.disk, report.problem.map(str::to_owned));
+            if report.has_space_again {
+                status.space_freed.notify_one();
+                engine.clones.all().iter().for_each(|clone| clone.retry_now());
+            }
+        }),
         report_health(engine, &status, report),
     );
 }
@@ -88,7 +96,11 @@ async fn report_health(engine: &LocalEngine, status: &Status, report: impl Fn(He
 async fn keep_database(engine: &LocalEngine, status: &Status) {
     let mut backoff = Backoff::up_to(DATABASE_RETRY_LIMIT);
     loop {
-        let started = engine.shared.ensure_running().await;
+        let started = tokio::select! {
+            started = engine.shared.ensure_running() => started,
+            // A server that starts on a full disk waits for space, for which it looks once a minute.
+            () = status.space_freed.notified() => continue,
+        };
         let why =
             started.as_ref().err().map(|error| format!("the database server cannot be started: {error}"));
         status.set(&status.database, why);
@@ -103,7 +115,7 @@ async fn keep_database(engine: &LocalEngine, status: &Status) {
             Err(_) => {
                 backoff.fail(std::time::Instant::now());
                 if let Some(at) = backoff.retry_at() {
-                    sleep_until(Instant::from_std(at)).await;
+                    let _ = timeout_at(Instant::from_std(at), status.space_freed.notified()).await;
                 }
             }
         }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use wpclone_provision::{CloneProblem, CloneProblemKind};
+use wpclone_provision::{CloneName, CloneProblem, CloneProblemKind};
 
 use crate::blocking::run_blocking;
+use crate::database_admin::DatabaseAdmin;
 use crate::engine::LocalEngine;
 use crate::local_clone::LocalClone;
 
@@ -31,14 +32,14 @@ impl LocalEngine {
         let lock = Arc::downgrade(&self.host.lock);
         tokio::spawn(async move {
             // A statement goes on without the program that sent it.
-            if let Err(error) = admin.lock_account(name.as_str()).await {
-                tracing::warn!(clone = %name, %error, "the database connections of a stopped clone cannot be ended");
-            }
+            end_connections(&admin, &name).await;
             // What tables take in memory would stay there as long as the clone does.
             if fills_memory && let Err(error) = admin.release_memory(name.as_str()).await {
                 tracing::warn!(clone = %name, %error, "the memory of a stopped clone's tables cannot be freed");
             }
             entry.processes.lock().await.stop().await;
+            // Its socket is closed now: only what was being connected before is left.
+            end_connections(&admin, &name).await;
             for _ in 0..WRITE_ATTEMPTS {
                 // This must not keep the next process from the state folder.
                 let Some(lock) = lock.upgrade() else { return };
@@ -50,5 +51,12 @@ impl LocalEngine {
             }
             tracing::error!(clone = %name, "the record of a stopped clone cannot be written");
         });
+    }
+}
+
+/// Ends a clone's connections to the shared database server. That needs no space: the disk may be full.
+async fn end_connections(admin: &DatabaseAdmin, clone: &CloneName) {
+    if let Err(error) = admin.end_connections(clone.as_str()).await {
+        tracing::warn!(%clone, %error, "the database connections of a stopped clone cannot be ended");
     }
 }

@@ -150,7 +150,7 @@ pub(crate) async fn end_on_disk(lab: Lab, disk: Disk) {
     drop(dir);
 }
 
-fn free_bytes(disk: &Disk) -> u64 {
+pub(crate) fn free_bytes(disk: &Disk) -> u64 {
     let found = statvfs(&disk.folder).expect("the disk");
     found.f_bavail * found.f_frsize
 }

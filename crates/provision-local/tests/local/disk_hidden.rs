@@ -1,16 +1,18 @@
-//! Clones that take the disk without writing, or so that it is not seen.
+//! Clones that take the disk without writing, or so that it is not seen, and what works again after a disk was full.
 
+use std::fs::File;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::fs::statvfs;
-use wpclone_provision::{CloneInfo, Provisioner as _};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use wpclone_provision::{CloneInfo, Health, Provisioner as _};
 
 use crate::disk::{
-    Disk, LeastFree, PERL, RESERVE, end_on_disk, lab_on_disk, lab_on_disk_with, start_filler,
+    Disk, LeastFree, PERL, RESERVE, end_on_disk, free_bytes, lab_on_disk, lab_on_disk_with, start_filler,
     status, until_stopped,
 };
-use crate::support::{Lab, responds};
+use crate::life::kill;
+use crate::support::{Lab, http, responds, until};
 
 /// Has the kernel allocate space in all ways that it has for that, and prints how each fails and what the file takes. The
 /// numbers are those of x86-64.
@@ -174,4 +176,58 @@ async fn is_stopped_before_the_reserve_is_gone(
     assert!(files >= all_files / 20, "only {files} of {all_files} inodes were free");
     assert_eq!((status(lab, clone).await, status(lab, neighbour).await), (507, 200));
     assert_eq!(lab.get(&neighbour.name).await.expect("the neighbour").problem, None);
+}
+
+/// Takes everything that is free for others than root.
+fn exhaust(disk: &Disk) -> File {
+    let file = File::create(disk.folder.join("outside")).expect("a file");
+    let mut length = 0;
+    while free_bytes(disk) > 0 {
+        let free = free_bytes(disk);
+        fallocate(&file, FallocateFlags::empty(), length, free).expect("the blocks of root");
+        length += free;
+    }
+    file
+}
+
+fn is_database_down(lab: &Lab) -> bool {
+    matches!(lab.local.health(), Health::Unavailable(why) if why.contains("the database server cannot be started"))
+}
+
+/// Whether a clone's WordPress writes into its database.
+async fn writes(lab: &Lab, clone: &CloneInfo) -> bool {
+    let code = "<?php require __DIR__ . '/wp-load.php'; \
+        echo $wpdb->replace($wpdb->options, ['option_name' => 'lab', 'option_value' => str_repeat('y', 200000)]) ? 'written' : 'failed';";
+    lab.put(&clone.name, "write.php", code);
+    let answer = http().get(format!("{}/write.php", clone.url)).send().await.expect("a response");
+    answer.text().await.is_ok_and(|text| text == "written")
+}
+
+/// How long the worker has not been able to start the database server before space is made: long enough that it waits half a
+/// minute between two attempts, or the server a minute for space.
+const OUTAGE: Duration = Duration::from_secs(36);
+/// How soon everything works after that.
+const RECOVERY: Duration = Duration::from_secs(20);
+
+pub(crate) async fn clones_work_again_as_soon_as_a_full_disk_has_space() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (lab, disk) = lab_on_disk().await;
+    let (clone, _) = lab.clone("one").await;
+    drop(exhaust(&disk));
+    assert!(kill(&lab, "mariadbd") > 0, "it runs");
+    until("the database server not to be started", async || is_database_down(&lab)).await;
+    let since = Instant::now();
+    until("it to be tried rarely", async || {
+        assert!(is_database_down(&lab), "nothing is free: {:?}", lab.local.health());
+        since.elapsed() >= OUTAGE
+    })
+    .await;
+    std::fs::remove_file(disk.folder.join("outside")).expect("removed");
+    let freed = Instant::now();
+    until("the clone to write into its database", async || writes(&lab, &clone).await).await;
+    assert!(freed.elapsed() < RECOVERY, "it took {:?}", freed.elapsed());
+    until("new clones to be created", async || lab.local.health() == Health::Ready).await;
+    end_on_disk(lab, disk).await;
 }

@@ -79,6 +79,7 @@ fn main() -> ExitCode {
         disk_hidden::no_space_is_allocated_without_being_written,
         disk_hidden::a_clone_that_hides_what_it_takes_and_what_it_writes_is_stopped,
         disk_hidden::inodes_that_removed_folders_and_sockets_hold_are_counted,
+        disk_hidden::clones_work_again_as_soon_as_a_full_disk_has_space,
         disk::a_clone_that_grows_a_little_while_others_fill_the_disk_is_not_stopped,
         disk::a_clone_that_takes_more_than_it_may_is_stopped_and_not_started_again,
         disk::clones_with_very_deep_folders_are_deleted_and_keep_nobody_from_starting,
