@@ -8,8 +8,7 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use wpclone_provision::{CloneInfo, Health, Provisioner as _};
 
 use crate::disk::{
-    Disk, LeastFree, PERL, RESERVE, end_on_disk, free_bytes, lab_on_disk, lab_on_disk_with, start_filler,
-    status, until_stopped,
+    Disk, LeastFree, PERL, RESERVE, end_on_disk, free_bytes, lab_on_disk, start_filler, status, until_stopped,
 };
 use crate::life::kill;
 use crate::support::{Lab, http, responds, until};
@@ -111,49 +110,6 @@ pub(crate) async fn a_clone_that_hides_what_it_takes_and_what_it_writes_is_stopp
     let ((clone, _), (neighbour, _)) = (lab.clone("filler").await, lab.clone("neighbour").await);
     lab.put(&clone.name, "fill.pl", UNCOUNTED);
     is_stopped_before_the_reserve_is_gone(&lab, &disk, &clone, &neighbour).await;
-    end_on_disk(lab, disk).await;
-}
-
-/// Holds removed folders in many processes.
-const REMOVED_FOLDERS: &str = r#"
-use Fcntl;
-for (1..240) {
-    next if fork;
-    for (1..1000) {
-        mkdir "d$$"; sysopen(my $folder, "d$$", O_RDONLY | O_DIRECTORY) or last;
-        rmdir "d$$"; push @held, $folder;
-    }
-    sleep 600;
-}
-sleep 600;
-"#;
-/// The same with sockets that are bound to removed files.
-const REMOVED_SOCKETS: &str = r#"
-use Socket;
-for (1..240) {
-    next if fork;
-    for (1..1000) {
-        socket(my $socket, AF_UNIX, SOCK_STREAM, 0) or last;
-        bind($socket, pack_sockaddr_un("s$$")) or last;
-        unlink "s$$"; push @held, $socket;
-    }
-    sleep 600;
-}
-sleep 600;
-"#;
-
-pub(crate) async fn inodes_that_removed_folders_and_sockets_hold_are_counted() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let (lab, disk) = lab_on_disk_with(&["-N", "262144"]).await;
-    let (neighbour, _) = lab.clone("neighbour").await;
-    for (task, script) in [("folders", REMOVED_FOLDERS), ("sockets", REMOVED_SOCKETS)] {
-        let (clone, _) = lab.clone(task).await;
-        lab.put(&clone.name, "fill.pl", script);
-        is_stopped_before_the_reserve_is_gone(&lab, &disk, &clone, &neighbour).await;
-        lab.local.delete(&clone.name).await.expect("deleted");
-    }
     end_on_disk(lab, disk).await;
 }
 

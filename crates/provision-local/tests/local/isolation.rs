@@ -208,7 +208,7 @@ $try('names', fn() => gethostbyname('site.example') !== 'site.example' || dns_ge
 $try('sockets', fn() => socket_create(AF_INET, SOCK_STREAM, SOL_TCP) || socket_create(AF_INET6, SOCK_DGRAM, SOL_UDP));
 $try('a server', fn() => stream_socket_server('tcp://127.0.0.1:0'));
 $try('interfaces', fn() => net_get_interfaces());
-$try('a database', function () { try { return new mysqli('127.0.0.1', 'a', 'b'); } catch (mysqli_sql_exception) { return false; } });
+$try('a database', function () { try { return (new mysqli('127.0.0.1', 'a', 'b'))->connect_errno === 0; } catch (mysqli_sql_exception) { return false; } });
 $try('FTP', fn() => ftp_connect('site.example', 21, 30));
 $try('keeping Unix sockets away', fn() => !socket_create_pair(AF_UNIX, SOCK_STREAM, 0, $pair) || !stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0));
 echo 'the end';"#;
