@@ -1,6 +1,6 @@
 //! The administrator of a database server, by MariaDB's own client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::binaries::Binaries;
 use crate::command::run;
+use crate::database_config::ARIA_CHECKPOINT_SECONDS;
 use crate::database_sessions::{self, Sessions, XaTransaction};
 
 /// The most time that one call of the client may take.
@@ -24,8 +25,10 @@ const MEMORY_TABLES_TIMEOUT: u32 = 2;
 /// The most schemas with such tables that are looked at, and the most tables of a schema that are emptied and closed.
 const MAX_MEMORY_SCHEMAS: u32 = 64;
 const MAX_RELEASED_TABLES: u32 = 20_000;
+/// The most time that finding tables in use, or a checkpoint, may take.
+const LOG_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server's own schemas.
-const OWN_SCHEMAS: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
+pub(crate) const OWN_SCHEMAS: [&str; 4] = ["information_schema", "mysql", "performance_schema", "sys"];
 /// The privileges that clones have on their schema. Routines and events are left out: they are stored in tables of the
 /// server, where one clone could fill the disk unnoticed.
 const PRIVILEGES: &str = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, \
@@ -178,6 +181,21 @@ impl DatabaseAdmin {
             Some((schema.to_owned(), bytes.parse().ok()?))
         });
         Ok(parsed.collect())
+    }
+
+    /// The schemas whose tables are in use: by statements that run, by `LOCK TABLES` or by `HANDLER`.
+    pub(crate) async fn schemas_in_use(&self) -> io::Result<BTreeSet<String>> {
+        let tables = ["--execute", "SHOW OPEN TABLES WHERE In_use > 0"];
+        let tables = self.call(&self.client, &tables, b"", LOG_CALL_TIMEOUT).await?;
+        let tables = String::from_utf8_lossy(&tables);
+        Ok(tables.lines().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect())
+    }
+
+    /// Has Aria write a full checkpoint, and remove the part of its log that no transaction needs: its thread does so when it
+    /// ends, and it is started anew when the interval is set.
+    pub(crate) async fn checkpoint_aria(&self) -> io::Result<()> {
+        let set = format!("SET GLOBAL aria_checkpoint_interval={ARIA_CHECKPOINT_SECONDS}");
+        self.call(&self.client, &["--execute", &set], b"", LOG_CALL_TIMEOUT).await.map(drop)
     }
 
     /// Frees the memory that a schema's tables take: closes them, and empties those of the engine MEMORY, as a restart of the

@@ -11,6 +11,18 @@ use crate::seccomp::SyscallFilter;
 const LOG_SIZE: &str = "96M";
 /// The same in the pristine data, which is copied for each server. A server resizes it when it starts.
 const PRISTINE_LOG_SIZE: &str = "4M";
+/// How often Aria writes a checkpoint and removes the part of its log that no transaction needs, in seconds.
+pub(crate) const ARIA_CHECKPOINT_SECONDS: u32 = 1;
+/// Tables of the server that are dropped: clones can have as much stored in them as they like, by statistics of their tables
+/// and by tables with versions of rows for each transaction. MariaDB works without them.
+const DROPPED_TABLES: [&str; 6] = [
+    "table_stats",
+    "column_stats",
+    "index_stats",
+    "innodb_table_stats",
+    "innodb_index_stats",
+    "transaction_registry",
+];
 /// Connections of the administrator's client.
 const ADMIN_CONNECTIONS: usize = 32;
 /// Threads of a server besides one for each connection, with a reserve.
@@ -56,7 +68,7 @@ impl ServerPaths {
     }
 }
 
-/// Sets root's password and drops the other accounts that the installation created.
+/// Sets root's password, and drops the other accounts that the installation created and the tables that clones could fill.
 pub(crate) fn init_sql(root_password: &SecretString) -> String {
     let drop = ["''@'localhost'", "'mysql'@'localhost'", "'root'@'127.0.0.1'", "'root'@'::1'"];
     let mut sql = format!(
@@ -65,6 +77,9 @@ pub(crate) fn init_sql(root_password: &SecretString) -> String {
     );
     for user in drop {
         sql.push_str(&format!("DROP USER IF EXISTS {user};\n"));
+    }
+    for table in DROPPED_TABLES {
+        sql.push_str(&format!("DROP TABLE IF EXISTS mysql.{table};\n"));
     }
     sql
 }
@@ -93,6 +108,7 @@ pub(crate) fn arguments(paths: &ServerPaths, connections: usize) -> Vec<String> 
         // Only the administrator has the privilege to read and write files, and only these.
         format!("--secure-file-priv={}", paths.tmp().display()),
         format!("--innodb-log-file-size={LOG_SIZE}"),
+        format!("--aria-checkpoint-interval={ARIA_CHECKPOINT_SECONDS}"),
         format!("--max-connections={}", connections + ADMIN_CONNECTIONS),
         format!("--open-files-limit={}", open_files(connections)),
     ];
@@ -129,7 +145,15 @@ pub(crate) fn arguments(paths: &ServerPaths, connections: usize) -> Vec<String> 
             "--innodb-undo-tablespaces=3",
             "--innodb-undo-log-truncate=ON",
             "--innodb-max-undo-log-size=64M",
-            "--aria-log-file-size=64M",
+            // Only whole files of Aria's log are removed, at a checkpoint, however little was written since the last one.
+            "--aria-log-file-size=16M",
+            "--aria-checkpoint-log-activity=0",
+            // Statistics are kept in memory: there are no tables for them.
+            "--innodb-stats-persistent=OFF",
+            "--use-stat-tables=NEVER",
+            // Logs of statements would belong to no clone.
+            "--general-log=OFF",
+            "--slow-query-log=OFF",
             // The file of InnoDB's temporary tables has no maximum: InnoDB cannot roll back when it is full and crashes.
             // `database_watch` ends the sessions that let it grow.
             // Prepared statements are counted for all users together; those of one are bounded by its memory.

@@ -19,6 +19,8 @@ pub(crate) enum Excess {
     SortFiles,
     InnodbTemporary,
     Undo,
+    AriaLog,
+    OtherFiles,
 }
 
 impl Excess {
@@ -35,6 +37,8 @@ impl Excess {
             }
             Self::InnodbTemporary => "the temporary tables were too large, and it had changed most rows",
             Self::Undo => "the undo logs were too large, and it had the oldest or the largest transaction",
+            Self::AriaLog => "Aria's log was too large, and its clone used a table of Aria",
+            Self::OtherFiles => "files of no clone were too large, and it had written most",
         }
     }
 }
@@ -116,6 +120,8 @@ mod tests {
         sort_files: 100,
         innodb_temporary: 100,
         undo: 100,
+        aria_log: 100,
+        others: 100,
     };
 
     fn session(id: u64, user: &str, statement: Option<u64>, transaction: Option<(u64, u64)>) -> Session {
@@ -149,6 +155,7 @@ mod tests {
             sort_files: 100,
             innodb_temporary: 100,
             undo: 100,
+            ..ServerFiles::default()
         };
         let expected = [
             (2, Excess::Statement),

@@ -29,6 +29,12 @@ pub struct DatabaseLimits {
     /// Bytes of the undo logs of all clones of a server. When they take more, and still grow, the oldest transaction and the
     /// one that changed most rows are ended.
     pub undo: u64,
+    /// Bytes of the log of the engine Aria, of all clones of a server. When it takes more, the connections of clones that may
+    /// keep it are closed: those whose Aria tables are in use.
+    pub aria_log: u64,
+    /// Bytes of all other files of a server that belong to no clone. When they take more, and still grow, the connection that
+    /// wrote most meanwhile is closed.
+    pub others: u64,
 }
 
 /// The most bytes of files that belong to no schema, of each kind, while the disk is nearly full.
@@ -42,6 +48,8 @@ impl DatabaseLimits {
             sort_files: self.sort_files.min(SCARCE_FILES),
             innodb_temporary: self.innodb_temporary.min(SCARCE_FILES),
             undo: self.undo.min(SCARCE_FILES),
+            aria_log: self.aria_log.min(SCARCE_FILES),
+            others: self.others.min(SCARCE_FILES),
             ..self
         }
     }
@@ -59,6 +67,8 @@ impl Default for DatabaseLimits {
             sort_files: 8 << 30,
             innodb_temporary: 4 << 30,
             undo: 4 << 30,
+            aria_log: 1 << 30,
+            others: 1 << 30,
         }
     }
 }

@@ -24,12 +24,7 @@ pub(crate) struct ProcessMemory {
 impl ProcessMemory {
     /// Reads it from proc(5). Of a process that has ended nothing is left.
     pub(crate) fn read(process: i32) -> Self {
-        let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-        let threads = threads.take(MAX_THREADS).filter_map(|thread| {
-            let read = |file| fs::read_to_string(thread.path().join(file)).ok();
-            Some((inner_id(&read("status")?)?, minor_faults(&read("stat")?)?))
-        });
-        Self { resident: resident(process), page_faults: threads.collect() }
+        Self { resident: resident(process), page_faults: read_of_threads(process, "stat", minor_faults) }
     }
 }
 
@@ -39,6 +34,21 @@ pub(crate) fn resident(process: i32) -> u64 {
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = kib.and_then(|kib| kib.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or_default() << 10
+}
+
+/// Reads a file of proc(5) of each thread of a process, by the thread's id in the innermost PID namespace.
+pub(crate) fn read_of_threads(
+    process: i32,
+    file: &str,
+    parse: impl Fn(&str) -> Option<u64>,
+) -> BTreeMap<u32, u64> {
+    let threads =
+        fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().take(MAX_THREADS).flatten();
+    let threads = threads.filter_map(|thread| {
+        let read = |file| fs::read_to_string(thread.path().join(file)).ok();
+        Some((inner_id(&read("status")?)?, parse(&read(file)?)?))
+    });
+    threads.collect()
 }
 
 /// A thread's id in the innermost PID namespace, from its `status`.

@@ -15,7 +15,9 @@ use crate::database_files::{ServerFiles, server_process};
 use crate::database_limits::DatabaseLimits;
 use crate::database_memory::{MemoryUse, ProcessMemory, resident};
 use crate::database_offenders::OffenderSender;
-use crate::disk_usage::FreeSpace;
+use crate::database_sessions::{Session, Sessions};
+use crate::database_writes::ThreadWrites;
+use crate::disk_usage::{FreeSpace, schema_folder};
 
 /// How often a server is looked at, and how often its process is, which tells whether that is needed at once.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -72,6 +74,8 @@ struct DatabaseWatch {
     /// What the process took then.
     checked: ProcessUse,
     files: ServerFiles,
+    /// What the server's threads had written, while its other files were too large.
+    writes: Option<ThreadWrites>,
     memory: MemoryUse,
     /// Bytes that the server took when something was done last, since they were below the limit.
     acted_at: Option<u64>,
@@ -85,6 +89,7 @@ impl DatabaseWatch {
             checked_at: None,
             checked: ProcessUse::default(),
             files: ServerFiles::default(),
+            writes: None,
             memory: MemoryUse::default(),
             acted_at: None,
         }
@@ -123,6 +128,10 @@ impl DatabaseWatch {
         // A server that does not answer is restarted by others.
         let Ok(sessions) = server.admin.sessions().await else { return };
         let mut excessive = excessive(&limits, &sessions, &self.files, &before);
+        let holders = self.aria_log_holders(&limits, &before, &sessions).await;
+        excessive.extend(holders.into_iter().map(|session| (session.id, (session, Excess::AriaLog))));
+        let writer = self.writer_of_others(&limits, &before, &sessions).await;
+        excessive.extend(writer.map(|session| (session.id, (session, Excess::OtherFiles))));
         if is_full && let Some(process) = process {
             let memory = run_blocking(move || Ok(ProcessMemory::read(process))).await.unwrap_or_default();
             let resident = memory.resident;
@@ -138,6 +147,57 @@ impl DatabaseWatch {
         }
         self.server.admin.kill(excessive.into_keys()).await;
         self.server.admin.roll_back_prepared(&sessions.prepared).await;
+    }
+
+    /// The connections that may keep Aria's log, when that is too large. It is kept as long as a statement runs, or tables are
+    /// locked, that has changed one of its tables; nothing says which connection that is, so all of such clones are closed.
+    async fn aria_log_holders<'a>(
+        &self,
+        limits: &DatabaseLimits,
+        before: &ServerFiles,
+        sessions: &'a Sessions,
+    ) -> Vec<&'a Session> {
+        let (files, admin) = (&self.files, &self.server.admin);
+        if files.aria_log <= limits.aria_log {
+            return Vec::new();
+        }
+        let in_use = admin.schemas_in_use().await.unwrap_or_default();
+        let may_hold = |session: &&Session| {
+            in_use.contains(&session.user) && files.open_aria_schemas.contains(&schema_folder(&session.user))
+        };
+        let holders: Vec<_> = sessions.all.iter().filter(may_hold).collect();
+        // What is left when nobody writes any more is removed at the next checkpoint, for which Aria waits for a write.
+        if holders.is_empty()
+            && files.aria_log <= before.aria_log
+            && let Err(error) = admin.checkpoint_aria().await
+        {
+            tracing::warn!(%error, "the log of Aria cannot be emptied");
+        }
+        holders
+    }
+
+    /// The connection that has written most to files, when files that belong to no clone are too large and still grow.
+    async fn writer_of_others<'a>(
+        &mut self,
+        limits: &DatabaseLimits,
+        before: &ServerFiles,
+        sessions: &'a Sessions,
+    ) -> Option<&'a Session> {
+        let process = self.process.filter(|_| self.files.others > limits.others);
+        let Some(process) = process else {
+            self.writes = None;
+            return None;
+        };
+        let now = run_blocking(move || Ok(ThreadWrites::read(process))).await.unwrap_or_default();
+        let last = self.writes.replace(now.clone())?;
+        if self.files.others <= before.others {
+            return None;
+        }
+        tracing::error!(
+            bytes = self.files.others,
+            "files of a database server that belong to no clone are too large"
+        );
+        now.largest_writer(&last, &sessions.all)
     }
 
     /// The clone that takes most of the server's memory, when that is nearly full and still grows. Reports it when it is to be

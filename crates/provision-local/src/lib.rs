@@ -21,6 +21,7 @@ mod database_relay;
 mod database_server;
 mod database_sessions;
 mod database_watch;
+mod database_writes;
 mod destroy;
 mod disk_growth;
 mod disk_pressure;

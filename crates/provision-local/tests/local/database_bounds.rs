@@ -1,31 +1,28 @@
-//! Clones that take all of a database server's memory, files or disk, while a neighbour's statements go on.
+//! Clones that take all of a database server's memory or open files, while a neighbour's statements go on.
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
-use wpclone_provision::{
-    CloneInfo, CloneProblemKind, CloneSpec, Health, Isolation, Provisioner as _, Routing,
-};
-use wpclone_provision_local::{DatabaseLimits, DiskLimits};
+use tokio_util::task::AbortOnDropHandle;
+use wpclone_provision::{CloneInfo, CloneProblemKind, CloneSpec, Isolation, Provisioner as _, Routing};
+use wpclone_provision_local::DatabaseLimits;
 
 use crate::database::{CONNECT, request, responds, servers};
-use crate::disk::{Disk, LeastFree};
-use crate::support::{Lab, client, folder, spec, until};
+use crate::support::{Lab, client, spec, until};
 
 /// The memory from which a server's clones lose connections; half as much again stops the one that took most.
 const SERVER_MEMORY: u64 = 512 << 20;
 
 /// Statements of a clone that run until they are to end, each on a new connection.
-struct Neighbour {
+pub(crate) struct Neighbour {
     going_on: PathBuf,
     output: JoinHandle<String>,
 }
 
 impl Neighbour {
-    async fn start(lab: &Lab, clone: &CloneInfo) -> Self {
+    pub(crate) async fn start(lab: &Lab, clone: &CloneInfo) -> Self {
         let code = format!(
             r#"<?php require __DIR__ . '/wp-load.php'; {CONNECT}
 $db->query('CREATE TABLE IF NOT EXISTS n (a INT)'); $failed = []; $count = 0; $slowest = 0;
@@ -53,7 +50,7 @@ echo json_encode([$count > 20, $failed]), sprintf(' %d rounds, the slowest took 
     }
 
     /// Ends them and asserts that none has failed.
-    async fn end(self, during: &str) {
+    pub(crate) async fn end(self, during: &str) {
         fs::remove_file(self.going_on).expect("removed");
         let output = self.output.await.expect("its end");
         println!("neighbour during {during}: {output}");
@@ -61,12 +58,12 @@ echo json_encode([$count > 20, $failed]), sprintf(' %d rounds, the slowest took 
     }
 }
 
-async fn create(lab: &Lab, task: &str, isolation: Isolation) -> CloneInfo {
+pub(crate) async fn create(lab: &Lab, task: &str, isolation: Isolation) -> CloneInfo {
     lab.local.create(&CloneSpec { isolation, ..spec(task) }).await.expect("a clone")
 }
 
 /// Waits until a clone is stopped for this.
-async fn until_stopped(lab: &Lab, clone: &CloneInfo, kind: CloneProblemKind, attack: &str) {
+pub(crate) async fn until_stopped(lab: &Lab, clone: &CloneInfo, kind: CloneProblemKind, attack: &str) {
     until(&format!("the clone to be stopped: {attack}"), async || {
         let problem = lab.get(&clone.name).await.expect("the clone").problem;
         problem.is_some_and(|problem| problem.kind == kind)
@@ -82,7 +79,7 @@ fn resident(process: &std::path::Path) -> u64 {
 }
 
 /// Has PHP of a clone run this, with its database as `$db`.
-fn start(lab: &Lab, clone: &CloneInfo, code: &str) -> tokio_util::task::AbortOnDropHandle<()> {
+pub(crate) fn start(lab: &Lab, clone: &CloneInfo, code: &str) -> AbortOnDropHandle<()> {
     let code = format!("<?php ignore_user_abort(true); require __DIR__ . '/wp-load.php'; {CONNECT} {code}");
     lab.put(&clone.name, "attack.php", &code);
     request(format!("{}/attack.php", clone.url))
@@ -185,72 +182,5 @@ pub(crate) async fn a_clone_that_opens_very_many_tables_leaves_files_for_others(
     assert_eq!(lab.eval(&one, true, &open).await, "closed");
     statements.end("very many open tables").await;
     assert!(responds(&one).await);
-    lab.end().await;
-}
-
-/// SQL that fills the disk, in files of the schema and in those of all clones of a server.
-fn disk_attacks() -> [(&'static str, &'static str); 4] {
-    [
-        (
-            "InnoDB",
-            "$db->query('CREATE TABLE f (a LONGBLOB) ENGINE=InnoDB'); while ($db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\"));",
-        ),
-        (
-            "MyISAM",
-            "$db->query('CREATE TABLE f (a LONGBLOB) ENGINE=MyISAM'); while ($db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\"));",
-        ),
-        (
-            "temporary tables",
-            "for ($i = 0; ; $i++) { $kept[$i % 8] = $db = $connect(); $db->query('CREATE TEMPORARY TABLE f (a LONGBLOB) ENGINE=Aria'); \
-             for ($n = 0; $n < 60 && $db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\"); $n++); }",
-        ),
-        (
-            "InnoDB's temporary tables",
-            "while (true) { $db = $connect(); $db->query('CREATE TEMPORARY TABLE f (a LONGBLOB) ENGINE=InnoDB'); \
-             while ($db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\")); usleep(100000); }",
-        ),
-    ]
-}
-
-pub(crate) async fn a_clone_that_fills_the_disk_by_sql_is_stopped_and_no_statement_of_another_fails() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    const RESERVE: u64 = 512 << 20;
-    let dir = folder();
-    let mounted = dir.path().join("state");
-    fs::create_dir(&mounted).expect("a folder");
-    let _disk = Disk::mount(&mounted, 6 << 30);
-    fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
-    let lab = Lab::begun(dir, Routing::Path, |options| {
-        options.disk = DiskLimits { reserve_bytes: RESERVE, ..DiskLimits::default() };
-    });
-    lab.until(&Health::Ready).await;
-    let neighbour = create(&lab, "neighbour", Isolation::Shared).await;
-    let attacks = disk_attacks().map(|(attack, code)| (attack, code, Isolation::Shared));
-    for (attack, code, isolation) in
-        [("a server of its own", disk_attacks()[0].1, Isolation::Dedicated)].into_iter().chain(attacks)
-    {
-        let clone = create(&lab, attack, isolation).await;
-        let statements = Neighbour::start(&lab, &neighbour).await;
-        let (least, begun) = (LeastFree::watch(&mounted), Instant::now());
-        let _attacking = start(&lab, &clone, code);
-        if attack.contains("temporary") {
-            // What is closed is given back, or may be used again by all clones; nobody has to be stopped.
-            let end = begun + Duration::from_secs(25);
-            let is_stopped = async || lab.get(&clone.name).await.expect("the clone").problem.is_some();
-            while Instant::now() < end && !is_stopped().await {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        } else {
-            until_stopped(&lab, &clone, CloneProblemKind::DiskLimitExceeded, attack).await;
-        }
-        let bytes = least.bytes.load(Ordering::Relaxed);
-        println!("{attack}: {bytes} bytes free at least, ended after {:?}", begun.elapsed());
-        statements.end(attack).await;
-        assert!(bytes >= RESERVE, "{attack}: only {bytes} bytes were free");
-        assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{attack}");
-        lab.local.delete(&clone.name).await.expect("deleted");
-    }
     lab.end().await;
 }

@@ -276,10 +276,10 @@ pub(crate) async fn files_that_only_a_sockets_queue_would_hold_take_no_space() {
     end_on_disk(lab, disk).await;
 }
 
-/// Fills a disk with a file that belongs to no clone, until the reserve of clones is being used.
-fn fill_from_outside(disk: &Disk, file: &Path) {
+/// Fills a disk with a file that belongs to no clone, until less than this is free.
+pub(crate) fn fill_from_outside(disk: &Disk, file: &Path, left: u64) {
     let (mut file, block) = (std::fs::File::create(file).expect("a file"), vec![0; 1 << 20]);
-    while free_bytes(disk) >= RESERVE {
+    while free_bytes(disk) >= left {
         std::io::Write::write_all(&mut file, &block).expect("written");
     }
 }
@@ -297,7 +297,8 @@ pub(crate) async fn a_clone_that_grows_a_little_while_others_fill_the_disk_is_no
     let busy = start_filler(&lab, &neighbour, REWRITING);
     until("the neighbour to write", async || rounds() > 0).await;
     let outside = disk.folder.join("outside");
-    fill_from_outside(&disk, &outside);
+    // The reserve of clones is being used.
+    fill_from_outside(&disk, &outside, RESERVE);
     until("the provisioner to say so", async || {
         matches!(lab.local.health(), Health::Unavailable(why) if why.contains("the disk is nearly full"))
     })

@@ -4,6 +4,7 @@
 
 mod database;
 mod database_bounds;
+mod database_disk;
 mod disk;
 mod disk_hidden;
 mod hostile;
@@ -96,7 +97,10 @@ fn main() -> ExitCode {
         database_bounds::a_clone_that_fills_the_servers_memory_is_stopped_and_no_statement_of_another_fails,
         database_bounds::a_clone_that_fills_the_memory_of_its_own_server_is_stopped_and_nobody_else_notices,
         database_bounds::a_clone_that_opens_very_many_tables_leaves_files_for_others,
-        database_bounds::a_clone_that_fills_the_disk_by_sql_is_stopped_and_no_statement_of_another_fails,
+        database_disk::a_clone_that_fills_the_disk_by_sql_is_stopped_and_no_statement_of_another_fails,
+        database_disk::a_clone_that_fills_arias_log_loses_its_connections_and_no_statement_of_another_fails,
+        database_disk::while_the_disk_is_nearly_full_arias_log_leaves_the_reserve_free,
+        database_disk::nothing_is_stored_about_a_clones_tables_outside_of_its_schema,
         database::database_servers_see_their_own_folder_alone_and_have_users_of_their_own,
         database::without_root_the_database_is_confined_and_shared_in_the_same_way,
         life::repeated_calls_have_one_effect,
