@@ -74,7 +74,7 @@ struct DatabaseWatch {
     /// What the process took then.
     checked: ProcessUse,
     files: ServerFiles,
-    /// What the server's threads had written, while its other files were too large.
+    /// What the server's threads had written, while its other files were half as large as they may be, or larger.
     writes: Option<ThreadWrites>,
     memory: MemoryUse,
     /// Bytes that the server took when something was done last, since they were below the limit.
@@ -183,14 +183,14 @@ impl DatabaseWatch {
         before: &ServerFiles,
         sessions: &'a Sessions,
     ) -> Option<&'a Session> {
-        let process = self.process.filter(|_| self.files.others > limits.others);
+        let process = self.process.filter(|_| self.files.others > limits.others / 2);
         let Some(process) = process else {
             self.writes = None;
             return None;
         };
         let now = run_blocking(move || Ok(ThreadWrites::read(process))).await.unwrap_or_default();
         let last = self.writes.replace(now.clone())?;
-        if self.files.others <= before.others {
+        if self.files.others <= limits.others.max(before.others) {
             return None;
         }
         tracing::error!(
