@@ -12,7 +12,7 @@ use wpclone_provision_local::{DatabaseLimits, DiskLimits};
 
 use crate::database::{CONNECT, servers};
 use crate::database_bounds::{Neighbour, create, start, until_stopped};
-use crate::disk::{Disk, LeastFree, fill_from_outside};
+use crate::disk::{Disk, LeastFree, end_on_disk, fill_from_outside};
 use crate::support::{LIMIT, Lab, folder, until};
 
 /// Bytes of the disk that clones leave free.
@@ -60,7 +60,7 @@ pub(crate) async fn a_clone_that_fills_the_disk_by_sql_is_stopped_and_no_stateme
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let (lab, _disk) = lab_on_disk().await;
+    let (lab, disk) = lab_on_disk().await;
     let mounted = lab.dir.path().join("state");
     let neighbour = create(&lab, "neighbour", Isolation::Shared).await;
     let attacks = disk_attacks().map(|(attack, code)| (attack, code, Isolation::Shared));
@@ -88,7 +88,7 @@ pub(crate) async fn a_clone_that_fills_the_disk_by_sql_is_stopped_and_no_stateme
         assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{attack}");
         lab.local.delete(&clone.name).await.expect("deleted");
     }
-    lab.end().await;
+    end_on_disk(lab, disk).await;
 }
 
 /// Bytes that the files below a folder take whose path contains this.
@@ -201,7 +201,7 @@ pub(crate) async fn while_the_disk_is_nearly_full_arias_log_leaves_the_reserve_f
         drop(attacking);
         lab.local.delete(&clone.name).await.expect("deleted");
     }
-    lab.end().await;
+    end_on_disk(lab, disk).await;
 }
 
 /// SQL that has much stored about a clone's tables, which themselves stay small.
