@@ -137,8 +137,9 @@ impl CloneSetup {
         if record.info.isolation == Isolation::Dedicated
             && !processes.database.as_mut().is_some_and(DatabaseServer::is_running)
         {
-            if let Some(mut dead) = processes.database.take() {
+            if let Some(dead) = &mut processes.database {
                 dead.stop().await;
+                processes.database = None;
             }
             processes.database = self.start_database(entry).await?;
             entry.note_supervisors(processes);
@@ -147,8 +148,9 @@ impl CloneSetup {
             return Ok(());
         }
         entry.set_serving(false);
-        if let Some(mut dead) = processes.fpm.take() {
+        if let Some(dead) = &mut processes.fpm {
             dead.stop().await;
+            processes.fpm = None;
         }
         self.connect_database(entry, processes)
             .await

@@ -1,6 +1,7 @@
 //! MariaDB servers that the provisioner runs: lean, sandboxed, each as a user of its own, and reachable by a socket only.
 
 use std::fs;
+use std::future::pending;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -73,19 +74,26 @@ impl DatabaseServers {
         ServerPaths { folder: self.state_dir.mariadb().join(name) }
     }
 
-    /// Starts the server that clones share.
-    pub(crate) async fn start_shared(&self) -> io::Result<DatabaseServer> {
+    /// Starts the server that clones share; when `give_up` ends before it accepts connections, it is ended.
+    pub(crate) async fn start_shared(&self, give_up: impl Future<Output = ()>) -> io::Result<DatabaseServer> {
         let connections = self.connections_per_clone.saturating_mul(self.max_clones);
-        self.start(SHARED_SERVER, self.users.of_database(0), connections).await
+        self.start(SHARED_SERVER, self.users.of_database(0), connections, give_up).await
     }
 
     /// Starts the server of a dedicated clone, which has this slot.
     pub(crate) async fn start_dedicated(&self, clone: &CloneName, slot: u32) -> io::Result<DatabaseServer> {
-        self.start(clone.as_str(), self.users.of_database(slot), self.connections_per_clone).await
+        self.start(clone.as_str(), self.users.of_database(slot), self.connections_per_clone, pending()).await
     }
 
-    /// Starts a server. Its data is created if there is none.
-    async fn start(&self, name: &str, user: Option<Ids>, connections: usize) -> io::Result<DatabaseServer> {
+    /// Starts a server. Its data is created if there is none. A server that does not start is gone then: the next one could
+    /// not lock its files.
+    async fn start(
+        &self,
+        name: &str,
+        user: Option<Ids>,
+        connections: usize,
+        give_up: impl Future<Output = ()>,
+    ) -> io::Result<DatabaseServer> {
         let paths = self.paths(name);
         // New at each start: no file contains it for long, and no system user can log in without it.
         let root_password = SecretString::from(random_hex::<16>()?);
@@ -103,9 +111,15 @@ impl DatabaseServers {
         let user_limits =
             UserLimits { connections: self.connections_per_clone, statement: self.limits.statement };
         let admin = DatabaseAdmin::new(paths.socket(), root_password, &self.binaries, user_limits);
-        let ready = daemon.until_ready(START_TIMEOUT, async || admin.ping().await).await;
+        let ready = tokio::select! {
+            ready = daemon.until_ready(START_TIMEOUT, async || admin.ping().await) => ready,
+            () = give_up => Err(io::Error::new(io::ErrorKind::Interrupted, "it is started anew")),
+        };
         let _ = run_blocking(move || fs::remove_file(&init)).await;
-        ready?;
+        if let Err(error) = ready {
+            daemon.stop().await;
+            return Err(error);
+        }
         let watched = WatchedServer {
             admin: admin.clone(),
             paths,

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 use wpclone_provision::{Access, CloneName, ProvisionError};
 
 use crate::binaries::Binaries;
@@ -170,7 +171,7 @@ async fn launcher(
         tracing::warn!("WPCLONE_UNSAFE_NO_SANDBOX is set: if sandboxes do not work, clones run without");
     }
     let (supervisor, run) = (options.supervisor.clone(), state_dir.run());
-    let mut launcher = Launcher { supervisor, run, sandbox: None, cgroups };
+    let mut launcher = Launcher { supervisor, run, sandbox: None, cgroups, work: TaskTracker::new() };
     let checked = match sandbox {
         Ok(sandbox) => {
             launcher.sandbox = Some(sandbox);
@@ -287,11 +288,21 @@ impl LocalEngine {
 
     /// Ends all programs.
     pub(crate) async fn stop(&self) {
+        // What is being created or changed is completed.
+        self.stop_clones().await;
+        let launcher = &self.host.launcher;
+        // A call may have been on its way to them.
+        tokio::join!(launcher.close(), async {
+            self.stop_clones().await;
+            self.shared.stop().await;
+        });
+    }
+
+    async fn stop_clones(&self) {
         let stops = self.clones.all().into_iter().map(|entry| async move {
             entry.set_serving(false);
             entry.processes.lock().await.stop().await;
         });
         futures_util::future::join_all(stops).await;
-        self.shared.stop().await;
     }
 }

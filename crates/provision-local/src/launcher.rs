@@ -7,7 +7,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::geteuid;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
 use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, unique_folder};
 
 use crate::blocking::run_blocking;
@@ -42,6 +44,8 @@ pub(crate) struct Launcher {
     /// What builds sandboxes; `None` where programs run without.
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) cgroups: Cgroups,
+    /// What goes on when nobody waits for it any more: starts, and ends of daemons that were dropped.
+    pub(crate) work: TaskTracker,
 }
 
 /// A daemon to be started.
@@ -65,16 +69,38 @@ struct Prepared {
     cgroups: NewCgroups,
 }
 
-/// A running daemon. Dropping it ends the daemon.
+/// A running daemon. Dropping it ends the daemon; [`Launcher::close`] waits for that.
 #[derive(Debug)]
 pub(crate) struct Daemon {
-    supervised: Supervised,
+    /// `None` once it has ended.
+    supervised: Option<Supervised>,
     log: PathBuf,
+    work: TaskTracker,
 }
 
 impl Launcher {
-    /// Starts a daemon.
+    /// Starts a daemon. When the caller stops waiting, it is ended again.
     pub(crate) async fn start(&self, launch: LaunchSpec) -> io::Result<Daemon> {
+        // Who closes it either waits for this start or is seen by it.
+        let token = self.work.token();
+        if self.work.is_closed() {
+            return Err(io::Error::other("no programs are started any more"));
+        }
+        let launcher = self.clone();
+        let starting = tokio::spawn(async move {
+            let _token = token;
+            launcher.start_now(launch).await
+        });
+        starting.await.map_err(io::Error::other)?
+    }
+
+    /// Starts no more daemons, and waits until all that were dropped have ended.
+    pub(crate) async fn close(&self) {
+        self.work.close();
+        self.work.wait().await;
+    }
+
+    async fn start_now(&self, launch: LaunchSpec) -> io::Result<Daemon> {
         if launch.user.is_none() && geteuid().is_root() {
             return Err(io::Error::other("programs of clones never run as root"));
         }
@@ -84,7 +110,7 @@ impl Launcher {
         let supervised = Supervised::spawn_with(&self.supervisor, spec, Stdio::from(log), stderr).await;
         let supervised = supervised.map_err(io::Error::other)?;
         cgroups.hand_over();
-        Ok(Daemon { supervised, log: path })
+        Ok(Daemon { supervised: Some(supervised), log: path, work: self.work.clone() })
     }
 
     /// Creates a daemon's log and its control groups. It blocks.
@@ -174,25 +200,38 @@ impl Daemon {
 
     /// The process id of its supervisor, while that runs.
     pub(crate) fn supervisor_pid(&self) -> Option<u32> {
-        self.supervised.supervisor_pid()
+        self.supervised.as_ref().and_then(Supervised::supervisor_pid)
     }
 
     /// Whether it runs.
     pub(crate) fn is_running(&mut self) -> bool {
-        self.supervised.is_running()
+        self.supervised.as_mut().is_some_and(Supervised::is_running)
     }
 
     /// Waits until it has ended by itself, and ends it after `limit`. Returns whether it ended by itself.
     pub(crate) async fn wait(mut self, limit: Duration) -> bool {
-        let ended = timeout(limit, self.supervised.wait()).await.is_ok();
-        if !ended {
-            self.supervised.stop().await;
-        }
+        let Some(supervised) = &mut self.supervised else { return true };
+        let ended = timeout(limit, supervised.wait()).await.is_ok();
+        self.stop().await;
         ended
     }
 
     /// Ends it and waits until it is gone. It can be called again.
     pub(crate) async fn stop(&mut self) {
-        self.supervised.stop().await;
+        if let Some(supervised) = &mut self.supervised {
+            supervised.stop().await;
+            self.supervised = None;
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Without a runtime nobody waits: the supervisor ends it.
+        if let Some(mut supervised) = self.supervised.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            self.work.spawn_on(async move { supervised.stop().await }, &runtime);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -96,11 +96,9 @@ async fn report_health(engine: &LocalEngine, status: &Status, report: impl Fn(He
 async fn keep_database(engine: &LocalEngine, status: &Status) {
     let mut backoff = Backoff::up_to(DATABASE_RETRY_LIMIT);
     loop {
-        let started = tokio::select! {
-            started = engine.shared.ensure_running() => started,
-            // A server that starts on a full disk waits for space, for which it looks once a minute.
-            () = status.space_freed.notified() => continue,
-        };
+        // A server that starts on a full disk waits for space, for which it looks once a minute.
+        let freed = status.space_freed.notified().boxed().shared();
+        let started = engine.shared.ensure_running(freed.clone()).await;
         let why =
             started.as_ref().err().map(|error| format!("the database server cannot be started: {error}"));
         status.set(&status.database, why);
@@ -114,8 +112,10 @@ async fn keep_database(engine: &LocalEngine, status: &Status) {
             }
             Err(_) => {
                 backoff.fail(std::time::Instant::now());
-                if let Some(at) = backoff.retry_at() {
-                    let _ = timeout_at(Instant::from_std(at), status.space_freed.notified()).await;
+                if let Some(at) = backoff.retry_at()
+                    && timeout_at(Instant::from_std(at), freed).await.is_ok()
+                {
+                    backoff.reset();
                 }
             }
         }

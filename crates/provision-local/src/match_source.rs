@@ -48,8 +48,9 @@ impl SourceMatcher {
             Ok(true)
         };
         entry.change(&self.setup.host.lock, matched).await?;
-        if let Some(mut fpm) = processes.fpm.take() {
+        if let Some(fpm) = &mut processes.fpm {
             fpm.stop().await;
+            processes.fpm = None;
         }
         if new_database {
             self.setup.create_database(entry, &processes, &template, &secrets).await?;

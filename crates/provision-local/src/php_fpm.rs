@@ -51,7 +51,11 @@ pub(crate) async fn start(
         })
         .await?;
     let socket = paths.php_socket(user);
-    daemon.until_ready(START_TIMEOUT, async || socket.connect().await.is_ok()).await?;
+    if let Err(error) = daemon.until_ready(START_TIMEOUT, async || socket.connect().await.is_ok()).await {
+        // The next one has the same files.
+        daemon.stop().await;
+        return Err(error);
+    }
     Ok(daemon)
 }
 

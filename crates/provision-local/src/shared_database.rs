@@ -1,5 +1,6 @@
 //! The database server that clones with shared isolation use.
 
+use std::future::pending;
 use std::io;
 
 use parking_lot::Mutex;
@@ -17,7 +18,7 @@ pub(crate) struct SharedDatabase {
 impl SharedDatabase {
     /// Starts it.
     pub(crate) async fn start(servers: DatabaseServers) -> io::Result<Self> {
-        let server = servers.start_shared().await?;
+        let server = servers.start_shared(pending()).await?;
         Ok(Self { servers, admin: Mutex::new(server.admin()), server: tokio::sync::Mutex::new(Some(server)) })
     }
 
@@ -26,17 +27,18 @@ impl SharedDatabase {
         self.admin.lock().clone()
     }
 
-    /// Restarts it if it has died; returns whether it had.
-    pub(crate) async fn ensure_running(&self) -> io::Result<bool> {
+    /// Restarts it if it has died; returns whether it had. A start is given up when `give_up` ends.
+    pub(crate) async fn ensure_running(&self, give_up: impl Future<Output = ()>) -> io::Result<bool> {
         let mut server = self.server.lock().await;
         if server.as_mut().is_some_and(DatabaseServer::is_running) {
             return Ok(false);
         }
-        if let Some(mut dead) = server.take() {
+        if let Some(dead) = server.as_mut() {
             tracing::warn!("the shared database server has died and is restarted");
             dead.stop().await;
+            *server = None;
         }
-        let new = self.servers.start_shared().await?;
+        let new = self.servers.start_shared(give_up).await?;
         *self.admin.lock() = new.admin();
         *server = Some(new);
         Ok(true)

@@ -1,6 +1,6 @@
 //! Stops clones for good.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -10,6 +10,7 @@ use crate::blocking::run_blocking;
 use crate::database_admin::DatabaseAdmin;
 use crate::engine::LocalEngine;
 use crate::local_clone::LocalClone;
+use crate::state_dir::StateLock;
 
 /// How often the record of a stopped clone is written again, and how many times: the disk may be full.
 const WRITE_INTERVAL: Duration = Duration::from_secs(10);
@@ -30,7 +31,7 @@ impl LocalEngine {
         .await;
         let (name, admin, entry) = (entry.name(), self.shared.admin(), Arc::clone(entry));
         let lock = Arc::downgrade(&self.host.lock);
-        tokio::spawn(async move {
+        self.host.launcher.work.spawn(async move {
             // A statement goes on without the program that sent it.
             end_connections(&admin, &name).await;
             // What tables take in memory would stay there as long as the clone does.
@@ -40,18 +41,23 @@ impl LocalEngine {
             entry.processes.lock().await.stop().await;
             // Its socket is closed now: only what was being connected before is left.
             end_connections(&admin, &name).await;
-            for _ in 0..WRITE_ATTEMPTS {
-                // This must not keep the next process from the state folder.
-                let Some(lock) = lock.upgrade() else { return };
-                if entry.record_stop(&lock).await.is_ok() {
-                    return;
-                }
-                drop(lock);
-                sleep(WRITE_INTERVAL).await;
-            }
-            tracing::error!(clone = %name, "the record of a stopped clone cannot be written");
+            tokio::spawn(record_stop(entry, lock));
         });
     }
+}
+
+/// Writes into a clone's record why it was stopped, as soon as the disk takes it.
+async fn record_stop(entry: Arc<LocalClone>, lock: Weak<StateLock>) {
+    for _ in 0..WRITE_ATTEMPTS {
+        // This must not keep the next process from the state folder.
+        let Some(lock) = lock.upgrade() else { return };
+        if entry.record_stop(&lock).await.is_ok() {
+            return;
+        }
+        drop(lock);
+        sleep(WRITE_INTERVAL).await;
+    }
+    tracing::error!(clone = %entry.name(), "the record of a stopped clone cannot be written");
 }
 
 /// Ends a clone's connections to the shared database server. That needs no space: the disk may be full.
