@@ -85,9 +85,15 @@ fetch_for_tests() {
     npm ci --silent --no-audit --no-fund --prefix api/tests/dashboard/node
 }
 
-# run_tests [OPTION...] [WORD...]: builds the programs that tests start, then hands over to the runner.
+# The programs that tests start, and the tests. At once: tests need more features of some libraries, and what is built
+# without them would be built a second time with them.
+build_tests() {
+    cargo build --quiet --locked --workspace --bins --tests
+}
+
+# run_tests [OPTION...] [WORD...]: builds everything, then hands over to the runner.
 run_tests() {
-    step "programs" cargo build --quiet --locked --workspace --bins
+    step "programs and tests" build_tests
     [ $LAST = passed ] || return 0
     step "tests" "$(target)/debug/test-runner" "$@"
 }
@@ -109,7 +115,7 @@ test_all() {
     in_background "downloads" fetch_for_tests
     install_cargo_deny
     install_cargo_fuzz
-    step "programs" cargo build --quiet --locked --workspace --bins
+    step "programs and tests" build_tests
     await_background "downloads"
     [ $FAILED -eq 0 ] || return 0
     in_background "plugin" migrator-plugin/tests/run
