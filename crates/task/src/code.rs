@@ -111,8 +111,8 @@ codes! {
         "Make a backup, log in with a browser and run the database upgrade.";
     UnexpectedAnswer "UNEXPECTED_ANSWER" None, Never, "The site sent an unexpected response",
         "Check the screenshot and the page that the site returned.";
-    SessionLost "SESSION_LOST" None, Once, "The site ended the session",
-        "Run the task again; if it fails again, look for a plugin that binds sessions to an address or ends them early.";
+    SessionLost "SESSION_LOST" None, Never, "The site ended the session",
+        "Make sure that nobody else logs in or out as this user meanwhile, then run the task again; if it fails again, look for a plugin that binds sessions to an address or ends them early.";
     BrowserCrashed "BROWSER_CRASHED" None, Limited, "The browser crashed",
         "Run the task again; if it fails again, give the worker more memory.";
     Deadline "DEADLINE" None, Limited, "The work exceeded its deadline",

@@ -86,20 +86,20 @@ async fn a_refusal_of_the_site_is_not_retried() {
 }
 
 #[tokio::test]
-async fn a_lost_session_is_retried_once() {
+async fn a_broken_clone_is_retried_once() {
     let redis = Redis::start().await;
     let queue = redis.queue();
     queue.accept(&task("a.example")).await;
     let claim = queue.take().await;
     assert!(matches!(
-        queue.fail(&claim.lease, &problem(Code::SessionLost)).await.unwrap(),
+        queue.fail(&claim.lease, &problem(Code::CloneBroken)).await.unwrap(),
         FailOutcome::Retrying(_)
     ));
     redis.make_due(&claim).await;
     queue.sweep().await.unwrap();
     let claim = queue.take().await;
     assert_eq!(
-        queue.fail(&claim.lease, &problem(Code::SessionLost)).await.unwrap(),
+        queue.fail(&claim.lease, &problem(Code::CloneBroken)).await.unwrap(),
         FailOutcome::DeadLettered
     );
 }

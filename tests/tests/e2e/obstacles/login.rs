@@ -241,25 +241,3 @@ async fn a_pending_database_upgrade() -> Result {
     assert_eq!(version.trim(), "1000", "an upgrade is for the site's people to start");
     Ok(())
 }
-
-#[tokio::test]
-async fn a_session_that_is_lost_repeatedly() -> Result {
-    let php = "add_action('admin_init', function () { wp_destroy_current_session(); });";
-    let site = site().mu_plugin("forgetful", php).start().await?;
-    let (task, _) = setup_fails(&site, &site.admin(), Code::SessionLost).await?;
-    assert_eq!(task.attempts, 2, "worth one more try");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_session_that_is_lost_once_is_restored() -> Result {
-    let php = "add_action('admin_init', function () { \
-        if (strpos($_SERVER['REQUEST_URI'], 'plugin-install') && !get_option('lost')) { \
-        update_option('lost', 1); wp_destroy_all_sessions(); wp_redirect(wp_login_url('', true)); exit; } });";
-    let site = site().mu_plugin("lost-once", php).start().await?;
-    let client = client().await?;
-    let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
-    assert_eq!(task.state, State::Succeeded, "{task:#?}");
-    assert_eq!((task.attempts, site.logins().await?), (0, 2));
-    Ok(())
-}

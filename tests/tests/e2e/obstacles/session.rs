@@ -43,6 +43,21 @@ async fn wp_admin_that_redirects_to_itself_costs_one_login() -> Result {
 }
 
 #[tokio::test]
+async fn a_session_that_the_site_ends_costs_one_login() -> Result {
+    let always = "add_action('admin_init', function () { wp_destroy_current_session(); });";
+    let once = "add_action('admin_init', function () { \
+        if (strpos($_SERVER['REQUEST_URI'], 'plugin-install') && !get_option('lost')) { \
+        update_option('lost', 1); wp_destroy_all_sessions(); wp_redirect(wp_login_url('', true)); exit; } });";
+    for php in [always, once] {
+        let site = site().mu_plugin("forgetful", php).start().await?;
+        let (task, problem) = setup_fails(&site, &site.admin(), Code::SessionLost).await?;
+        assert_eq!((task.attempts, site.logins().await?), (1, 1), "{php}");
+        assert!(problem.detail.contains("not sent again") && !problem.changed_target, "{problem:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_user_who_is_led_away_from_wp_admin_gets_an_application_password() -> Result {
     // As WooCommerce does it with customers.
     let php = "add_action('admin_init', function () { if (!wp_doing_ajax() && !current_user_can('edit_posts')) { \

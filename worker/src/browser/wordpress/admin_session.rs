@@ -18,12 +18,7 @@ pub(crate) struct AdminSession<'a> {
     pub(crate) site: &'a SiteUrl,
     pub(crate) http: &'a SiteClient,
     browser: &'a dyn Browser,
-    login: &'a Login,
-    landing: &'static str,
-    reporter: &'a StepReporter<'a>,
-    deadline: Duration,
     uses_browser: AtomicBool,
-    logged_in_again: AtomicBool,
 }
 
 impl<'a> AdminSession<'a> {
@@ -33,24 +28,17 @@ impl<'a> AdminSession<'a> {
         site: &'a SiteUrl,
         http: &'a SiteClient,
         browser: &'a dyn Browser,
-        login: &'a Login,
-        landing: &'static str,
-        reporter: &'a StepReporter<'a>,
+        login: &Login,
+        landing: &str,
+        reporter: &StepReporter<'_>,
         deadline: Duration,
     ) -> StepResult<Self> {
-        let (uses_browser, logged_in_again) = (AtomicBool::new(false), AtomicBool::new(false));
-        let admin =
-            Self { site, http, browser, login, landing, reporter, deadline, uses_browser, logged_in_again };
-        if let Some(version) = admin.log_in().await?.filter(|version| is_older(version, MIN_WORDPRESS)) {
+        let version = log_in(browser, http, site, login, landing, reporter, deadline).await?;
+        if let Some(version) = version.filter(|version| is_older(version, MIN_WORDPRESS)) {
             let detail = format!("The site runs WordPress {version}; at least {MIN_WORDPRESS} is needed.");
             return Err(StepError::new(Code::ReqUnmet, detail).with("wordpress", version).into());
         }
-        Ok(admin)
-    }
-
-    async fn log_in(&self) -> StepResult<Option<String>> {
-        let Self { site, http, browser, login, landing, reporter, deadline, .. } = *self;
-        log_in(browser, http, site, login, landing, reporter, deadline).await
+        Ok(Self { site, http, browser, uses_browser: AtomicBool::new(false) })
     }
 
     /// Sends a request as the logged-in user. Obstacles that any page of wp-admin may show are errors.
@@ -58,8 +46,8 @@ impl<'a> AdminSession<'a> {
         checked(self.send_unchecked(request).await?)
     }
 
-    /// Sends a request as the logged-in user, after a second login if the session was lost. The caller judges the
-    /// response.
+    /// Sends a request as the logged-in user. The caller judges the response. A session that the site has ended is an
+    /// error: a second login would send the password again.
     pub(crate) async fn send_unchecked(&self, request: SiteRequest) -> StepResult<SiteResponse> {
         loop {
             let uses_browser = self.uses_browser();
@@ -80,10 +68,8 @@ impl<'a> AdminSession<'a> {
                     "plain HTTP does not get the expected response; switching to the browser"
                 );
                 self.uses_browser.store(true, Ordering::Relaxed);
-            } else if logged_out && !self.logged_in_again.swap(true, Ordering::Relaxed) {
-                self.log_in().await?;
             } else if logged_out {
-                let detail = "The site asked for the login again, twice in one task.";
+                let detail = "The site ended the session after it had accepted the login. The password is not sent again.";
                 return Err(StepError::shown(Code::SessionLost, detail, &response).into());
             } else {
                 return Ok(response);
