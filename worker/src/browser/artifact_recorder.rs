@@ -16,6 +16,8 @@ use crate::net::{EgressProxy, SiteClient};
 
 /// A page that is still loading after this is captured as it is.
 const LOAD_DEADLINE: Duration = Duration::from_secs(5);
+/// The deadline of reading a page and of hiding its secrets.
+const PREPARE_DEADLINE: Duration = Duration::from_secs(10);
 /// The deadline of reading the console.
 const CONSOLE_DEADLINE: Duration = Duration::from_secs(5);
 /// The most bytes of a page that are stored.
@@ -78,7 +80,7 @@ impl<'a> ArtifactRecorder<'a> {
     pub(crate) async fn screenshot(&self, browser: &dyn Browser, name: &str, scroll_to: Option<&str>) {
         let _ = wait(browser, LOADED, vec![], LOAD_DEADLINE).await;
         let taken = async {
-            let words = browser.run(PREPARE, vec![json!(scroll_to)]).await?;
+            let words = browser.run_within(PREPARE, vec![json!(scroll_to)], PREPARE_DEADLINE).await?;
             if self.has_secret(words.as_str().unwrap_or_default()) {
                 tracing::warn!(artifact = name, "the page shows a secret; no screenshot is taken");
                 return Ok(None);

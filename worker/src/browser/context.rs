@@ -96,5 +96,7 @@ impl StepContext<'_> {
             Ok(Err(error)) => tracing::warn!(%error, "the last screenshot could not be taken"),
             Err(_) => tracing::warn!("the last screenshot took too long"),
         }
+        // The logout reads the page that is open.
+        let _ = self.browser.stop_loading().await;
     }
 }

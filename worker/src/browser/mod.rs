@@ -27,7 +27,7 @@ mod verify_clone;
 mod webdriver;
 mod wordpress;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use url::Url;
@@ -41,6 +41,10 @@ pub(crate) use step_reporter::StepReporter;
 
 /// How often a page is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(25);
+/// The deadline of a script.
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(20);
+/// The deadline of a script that is run again and again: none runs while the browser waits for another page.
+const POLL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Errors of a browser.
 #[derive(Debug, thiserror::Error)]
@@ -88,10 +92,21 @@ pub(crate) trait Browser: Send + Sync {
     /// The address of the page, or of the page that could not be loaded.
     async fn url(&self) -> Result<Url, BrowserError>;
     /// Runs a function body on the page and returns what it returns.
-    async fn run(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError>;
+    async fn run(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError> {
+        self.run_within(script, args, SCRIPT_DEADLINE).await
+    }
+    /// The same with a deadline: no script runs while the browser waits for the first bytes of another page.
+    async fn run_within(
+        &self,
+        script: &str,
+        args: Vec<Value>,
+        deadline: Duration,
+    ) -> Result<Value, BrowserError>;
     /// The same for a body that calls its last argument with the result.
     async fn run_async(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError>;
-    /// All cookies, of every path.
+    /// Gives up the page that is being loaded: the one before it stays, or what has arrived.
+    async fn stop_loading(&self) -> Result<(), BrowserError>;
+    /// All cookies, of every path; also while a page is being loaded.
     async fn cookies(&self) -> Result<Vec<Cookie>, BrowserError>;
     /// A picture (PNG) of the window.
     async fn screenshot(&self) -> Result<Vec<u8>, BrowserError>;
@@ -108,12 +123,15 @@ async fn wait(
     args: Vec<Value>,
     limit: Duration,
 ) -> Result<Value, BrowserError> {
+    let end = Instant::now() + limit;
     let ready = async {
         loop {
-            match browser.run(script, args.clone()).await {
+            let left = end.saturating_duration_since(Instant::now());
+            // The driver itself ends the script in time: until then it would take no other command.
+            match browser.run_within(script, args.clone(), left.min(POLL_DEADLINE)).await {
                 Ok(Value::Null) => tokio::time::sleep(POLL).await,
                 // Between two documents there may be none to run a script on.
-                Err(BrowserError::Refused(_)) => tokio::time::sleep(POLL).await,
+                Err(BrowserError::Refused(_) | BrowserError::Slow) => tokio::time::sleep(POLL).await,
                 done => return done,
             }
         }

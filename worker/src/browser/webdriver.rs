@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fantoccini::error::{CmdError, NewSessionError};
-use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
+use fantoccini::wd::{Capabilities, TimeoutConfiguration, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder};
 use serde_json::{Value, json};
 use url::Url;
@@ -16,6 +16,10 @@ use super::{Browser, BrowserError, Cookie};
 
 /// A command of WebDriver takes milliseconds; one that takes this long never ends.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+/// The deadline of a script that sends a request. The driver ends it before [`COMMAND_LIMIT`].
+const REQUEST_LIMIT: Duration = Duration::from_secs(29);
+/// The shortest deadline of a script that the driver gets.
+const MIN_SCRIPT_LIMIT: Duration = Duration::from_millis(50);
 /// A cold start on a busy machine.
 const SESSION_LIMIT: Duration = Duration::from_secs(30);
 
@@ -38,6 +42,8 @@ pub(super) struct BrowserOptions<'a> {
 /// A Chromium behind chromedriver.
 pub(crate) struct WebDriver {
     client: Client,
+    /// The deadline of scripts that the driver knows.
+    script_limit: tokio::sync::Mutex<Option<Duration>>,
 }
 
 impl WebDriver {
@@ -55,10 +61,24 @@ impl WebDriver {
             .await
             .map_err(|_| BrowserError::Gone("it does not start in time".into()))?
             .map_err(|e| BrowserError::Gone(session_error(&e)))?;
-        let browser = Self { client };
+        let browser = Self { client, script_limit: tokio::sync::Mutex::default() };
         browser.cdp("Page.setDownloadBehavior", json!({ "behavior": "deny" })).await?;
         browser.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": NO_DIALOGS })).await?;
         Ok(browser)
+    }
+
+    /// Has the driver end scripts after this time.
+    async fn limit_scripts(&self, limit: Duration) -> Result<(), BrowserError> {
+        let limit = limit.max(MIN_SCRIPT_LIMIT);
+        let mut known = self.script_limit.lock().await;
+        if *known != Some(limit) {
+            // A command that is dropped may have arrived.
+            *known = None;
+            let timeouts = TimeoutConfiguration::new(Some(limit), None, None);
+            self.command(self.client.update_timeouts(timeouts)).await?;
+            *known = Some(limit);
+        }
+        Ok(())
     }
 
     async fn cdp(&self, command: &'static str, params: Value) -> Result<Value, BrowserError> {
@@ -191,12 +211,23 @@ impl Browser for WebDriver {
         self.command(self.client.current_url()).await
     }
 
-    async fn run(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError> {
+    async fn run_within(
+        &self,
+        script: &str,
+        args: Vec<Value>,
+        deadline: Duration,
+    ) -> Result<Value, BrowserError> {
+        self.limit_scripts(deadline).await?;
         self.command(self.client.execute(script, args)).await
     }
 
     async fn run_async(&self, script: &str, args: Vec<Value>) -> Result<Value, BrowserError> {
+        self.limit_scripts(REQUEST_LIMIT).await?;
         self.command(self.client.execute_async(script, args)).await
+    }
+
+    async fn stop_loading(&self) -> Result<(), BrowserError> {
+        self.cdp("Page.stopLoading", json!({})).await.map(drop)
     }
 
     async fn cookies(&self) -> Result<Vec<Cookie>, BrowserError> {

@@ -43,6 +43,15 @@ async fn wp_admin_that_redirects_to_itself_costs_one_login() -> Result {
 }
 
 #[tokio::test]
+async fn a_page_that_does_not_come_after_the_login_is_not_waited_for() -> Result {
+    let php = "add_action('admin_init', function () { if (!wp_doing_ajax()) { sleep(60); } });";
+    let site = site().mu_plugin("slow", php).start().await?;
+    app_password_succeeds(&site, &site.admin()).await?;
+    assert_eq!(site.logins().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_session_that_the_site_ends_costs_one_login() -> Result {
     let always = "add_action('admin_init', function () { wp_destroy_current_session(); });";
     let once = "add_action('admin_init', function () { \

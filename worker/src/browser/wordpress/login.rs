@@ -47,6 +47,8 @@ const CHALLENGE_DEADLINE: Duration = Duration::from_secs(12);
 
 /// A page that takes longer than this after the site has accepted the login is not waited for.
 const LANDING_DEADLINE: Duration = Duration::from_secs(5);
+/// How often the cookies are looked at while that page is awaited.
+const LANDING_POLL: Duration = Duration::from_secs(1);
 
 /// How long the login page is left alone after the web server admitted no more requests.
 const LOGIN_PAGE_PAUSE: Duration = Duration::from_secs(2);
@@ -115,7 +117,7 @@ pub(crate) async fn log_in(
         Some(after) if after.confirm_email => {
             // WordPress only asks to confirm the admin's e-mail address.
             browser.go(&landing).await?;
-            Ok(version(read_page_state(browser, deadline).await?))
+            Ok(read_page_state(browser, LANDING_DEADLINE).await.ok().and_then(version))
         }
         // What the site shows in place of the page does not matter before that page is needed.
         after => Ok(after.and_then(version)),
@@ -126,22 +128,29 @@ fn version(state: PageState) -> Option<String> {
     state.version.map(|version| version.replace('-', "."))
 }
 
-/// The page after the login; `None` when the user is logged in, but no page becomes ready soon.
+/// The page after the login; `None` when the user is logged in, but no page becomes ready soon: it is given up then.
 async fn page_after_login(
     browser: &dyn Browser,
     site: &SiteUrl,
     deadline: Duration,
 ) -> StepResult<Option<PageState>> {
     let end = Instant::now() + deadline;
+    let mut landing_end = None;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        match read_page_state(browser, left.min(LANDING_DEADLINE)).await {
+        let error = match read_page_state(browser, left.min(LANDING_POLL)).await {
             Ok(state) => return Ok(Some(state)),
-            Err(_) if has_session(browser, site).await? => return Ok(None),
-            Err(error) if error.problem.code != Code::Deadline || left <= LANDING_DEADLINE => {
-                return Err(error);
-            }
-            Err(_) => {}
+            Err(error) => error,
+        };
+        // Cookies are told also while a page is awaited.
+        let has_session = has_session(browser, site).await?;
+        if has_session {
+            landing_end.get_or_insert_with(|| end.min(Instant::now() + LANDING_DEADLINE));
+        }
+        let is_over = landing_end.unwrap_or(end) <= Instant::now();
+        if is_over || error.problem.code != Code::Deadline {
+            browser.stop_loading().await?;
+            return if has_session { Ok(None) } else { Err(error) };
         }
     }
 }

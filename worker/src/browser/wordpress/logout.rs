@@ -1,5 +1,7 @@
 //! The end of a session: a site keeps none that a task has opened.
 
+use std::time::Duration;
+
 use url::Url;
 use wpclone_task::{Problem, SiteUrl};
 
@@ -9,6 +11,8 @@ use crate::net::{SiteClient, SiteRequest, SiteResponse};
 
 /// The link that logs out: in the admin bar, and on the page that WordPress shows to who wants to log out without a nonce.
 const LINK: &str = "a[href*='action=logout'][href*='_wpnonce=']";
+/// The deadline of reading the page that is open.
+const READ_DEADLINE: Duration = Duration::from_secs(1);
 /// Reads the links of the page that is open.
 const READ_LINK: &str = "const link = document.querySelector(arguments[0]); return link && link.getAttribute('href') ? link.href : null";
 
@@ -48,7 +52,8 @@ async fn try_log_out(
 }
 
 async fn link_of_open_page(browser: Option<&dyn Browser>, site: &SiteUrl) -> Option<Url> {
-    let found: Result<_, BrowserError> = browser?.run(READ_LINK, vec![LINK.into()]).await;
+    let found: Result<_, BrowserError> =
+        browser?.run_within(READ_LINK, vec![LINK.into()], READ_DEADLINE).await;
     own(Url::parse(found.ok()?.as_str()?).ok()?, site)
 }
 
