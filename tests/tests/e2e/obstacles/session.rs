@@ -112,3 +112,36 @@ async fn a_page_that_asks_for_the_password_once_more_gets_no_password() -> Resul
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_page_of_wp_admin_that_leads_to_a_question_is_for_a_person_to_answer() -> Result {
+    let terms = "add_action('admin_init', function () { if (!wp_doing_ajax() && ($_GET['page'] ?? '') !== 'terms') { \
+            wp_safe_redirect(admin_url('admin.php?page=terms')); exit; } }); \
+        add_action('admin_menu', function () { add_menu_page('Terms', 'Terms', 'read', 'terms', function () { \
+            echo '<form method=\"post\"><input type=\"checkbox\" name=\"agree\"><button>Agree</button></form>'; }); });";
+    let new_password = "add_action('admin_init', function () { global $pagenow; \
+        if (!wp_doing_ajax() && $pagenow !== 'profile.php') { wp_safe_redirect(admin_url('profile.php')); exit; } });";
+    let second_factor = "add_action('admin_init', function () { if (!wp_doing_ajax()) { wp_safe_redirect(home_url('/?code')); exit; } }); \
+        add_action('template_redirect', function () { if (isset($_GET['code'])) { \
+            echo '<form method=\"post\"><input name=\"code\" autocomplete=\"one-time-code\"></form>'; exit; } });";
+    for php in [terms, new_password, second_factor] {
+        let site = site().mu_plugin("question", php).start().await?;
+        let (_, problem) = setup_fails(&site, &site.admin(), Code::AuthInterstitial).await?;
+        assert!(!problem.changed_target, "{php}");
+        app_password_succeeds(&site, &site.admin()).await?;
+        assert_eq!(site.logins().await?, 2, "{php}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_error_of_php_in_wp_admin_is_named_with_its_page_and_its_plugin() -> Result {
+    let php = "add_action('load-plugin-install.php', function () { ini_set('display_errors', '1'); no_such_function(); });";
+    let site = site().mu_plugin("broken", php).start().await?;
+    let (_, problem) = setup_fails(&site, &site.admin(), Code::SiteFatal).await?;
+    for part in ["/wp-admin/plugin-install.php", "wp-content/mu-plugins/broken.php", "no_such_function()"] {
+        assert!(problem.detail.contains(part), "{}", problem.detail);
+    }
+    assert!(!problem.changed_target);
+    Ok(())
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wpclone_task::{Code, Login, SiteUrl};
 
+use super::php_error::php_error;
 use super::{StepError, StepResult, log_in, site_discovery};
 use crate::browser::{Browser, StepReporter, fetch};
 use crate::net::{SiteClient, SiteRequest, SiteResponse};
@@ -93,20 +94,36 @@ pub(super) fn uncached(request: SiteRequest) -> StepResult<SiteRequest> {
 /// WordPress' own forms with a password in pages of wp-admin: for FTP access, and to change one's own.
 const OTHER_PASSWORD_FORMS: &str =
     "#request-filesystem-credentials-form, #request-filesystem-credentials-dialog, #your-profile";
+/// Forms of a page of wp-admin that a person must answer before the site shows another one.
+const QUESTIONS: &str = "body.wp-admin \
+    form[method=post i]:not(#adv-settings):not(#quick-press):not(#bulk-action-form):not(#posts-filter)";
 
-/// Whether a page has a form for a password: a login, or a plugin that wants to know once more who is there.
+/// Whether a page has a form for a password or a code: a login, or a plugin that wants to know once more who is there.
 pub(super) fn asks_a_person(response: &SiteResponse) -> bool {
-    response.page(|p| p.has("form input[type=password]") && !p.has(OTHER_PASSWORD_FORMS))
+    response.page(|p| {
+        p.has("form input[autocomplete=one-time-code]")
+            || p.has("form input[type=password]") && !p.has(OTHER_PASSWORD_FORMS)
+    })
 }
 
-/// A page that is not the one that was asked for.
-pub(super) fn unexpected_page(what: &str, response: &SiteResponse) -> Box<StepError> {
-    if asks_a_person(response) {
-        let detail = format!("{what} It shows a form that asks for a password instead; nothing was entered.");
-        return Box::new(StepError::shown(Code::AuthInterstitial, detail, response));
-    }
-    let detail = format!("{what} (The site returned {}.)", response.status);
-    Box::new(StepError::shown(Code::UnexpectedAnswer, detail, response))
+/// A page that is not the one that was asked for, at `asked`.
+pub(super) fn unexpected_page(what: &str, asked: &str, response: &SiteResponse) -> Box<StepError> {
+    let path = response.url.path();
+    let is_elsewhere = !path.ends_with(asked.split('?').next().unwrap_or_default());
+    let (code, why) = if asks_a_person(response) {
+        let why = "It shows a form that asks for a password or a code instead; nothing was entered.";
+        (Code::AuthInterstitial, why.to_owned())
+    } else if is_elsewhere && response.page(|p| p.has(QUESTIONS)) {
+        let why = format!("The site leads to {path} instead, a page with a form that a person must answer.");
+        (Code::AuthInterstitial, why)
+    } else if let Some(words) = php_error(response) {
+        return site_discovery::fatal_error(response, &words);
+    } else if is_elsewhere {
+        (Code::UnexpectedAnswer, format!("The site leads to {path} instead."))
+    } else {
+        (Code::UnexpectedAnswer, format!("(The site returned {}.)", response.status))
+    };
+    Box::new(StepError::shown(code, format!("{what} {why}"), response))
 }
 
 /// Whether something other than WordPress rejected the request: WordPress does so in JSON, or on its error page.

@@ -155,11 +155,8 @@ async fn installed_by_page(
     rest: &RestSession<'_>,
 ) -> StepResult<Option<Installed>> {
     let response = admin.send(SiteRequest::get(admin.site.at(PLUGINS_PAGE))).await?;
-    if !response.is_success() {
-        return Err(forbidden(admin, rest, &response).await?);
-    }
-    if !response.page(|p| p.has(PLUGINS_FORM)) {
-        return Err(forbidden(admin, rest, &response).await?);
+    if !response.is_success() || !response.page(|p| p.has(PLUGINS_FORM)) {
+        return Err(forbidden(admin, rest, PLUGINS_PAGE, &response).await?);
     }
     Ok(response.page(|p| {
         p.has(&plugin_row("")).then(|| Installed {
@@ -182,7 +179,7 @@ async fn upload(
     let page = admin.send(SiteRequest::get(admin.site.at(UPLOAD_PAGE))).await?;
     let fields = page.page(|p| p.hidden_fields("form.wp-upload-form"));
     if !page.is_success() || !fields.iter().any(|(name, _)| name == "_wpnonce") {
-        return Err(forbidden(admin, rest, &page).await?);
+        return Err(forbidden(admin, rest, UPLOAD_PAGE, &page).await?);
     }
     let mut last = None;
     // Some firewalls inspect only compressed files, some only others: one attempt with each.
@@ -230,6 +227,7 @@ async fn send_zip(
 async fn forbidden(
     admin: &AdminSession<'_>,
     rest: &RestSession<'_>,
+    asked: &str,
     response: &SiteResponse,
 ) -> StepResult<Box<StepError>> {
     // Users without a capability may also be led away from wp-admin.
@@ -237,7 +235,7 @@ async fn forbidden(
         return Ok(missing);
     }
     if !response.is_error_page() {
-        return Ok(unexpected_page("A page of wp-admin is not what it should be.", response));
+        return Ok(unexpected_page("A page of wp-admin is not what it should be.", asked, response));
     }
     // An administrator sees the list of plugins even where files must not be changed (DISALLOW_FILE_MODS).
     let list = admin.send(SiteRequest::get(admin.site.at(PLUGINS_PAGE))).await?;
@@ -324,7 +322,7 @@ async fn activate(admin: &AdminSession<'_>, rest: &RestSession<'_>) -> StepResul
         return Ok(());
     }
     if asks_a_person(&response) {
-        return Err(unexpected_page("WordPress did not activate the migrator.", &response));
+        return Err(unexpected_page("WordPress did not activate the migrator.", PLUGINS_PAGE, &response));
     }
     let says = response.page(|p| p.text("#message"));
     let detail = format!("The migrator is on the site, but WordPress did not activate it.{}", quoted(says));

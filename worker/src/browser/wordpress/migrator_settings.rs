@@ -5,6 +5,7 @@ use std::time::Duration;
 use wpclone_migrator::{Client, Key, SETTINGS_PAGE, Status, page};
 use wpclone_task::{Code, ExposeSecret, Role, SecretString};
 
+use super::admin_session::unexpected_page;
 use super::{AdminSession, StepError, StepResult};
 use crate::browser::StepReporter;
 use crate::net::{Body, SiteRequest, SiteResponse};
@@ -20,7 +21,8 @@ pub(crate) async fn open(
     let shown = admin.send(SiteRequest::get(settings.clone())).await?;
     let mut fields = shown.page(|p| p.hidden_fields(&form));
     if fields.is_empty() {
-        return Err(unexpected("The migrator's settings page is not what it should be.", &shown));
+        let what = "The migrator's settings page is not what it should be.";
+        return Err(unexpected_page(what, SETTINGS_PAGE, &shown));
     }
     if role == Role::Target {
         fields.push((page::IMPORT_FIELD.to_owned(), "1".to_owned()));
@@ -33,17 +35,13 @@ pub(crate) async fn open(
         Some(_) => posted,
         None => admin.send(SiteRequest::get(settings)).await?,
     };
-    read_key(&opened).ok_or_else(|| unexpected("The migrator shows no key after it was opened.", &opened))
+    let what = "The migrator shows no key after it was opened.";
+    read_key(&opened).ok_or_else(|| unexpected_page(what, SETTINGS_PAGE, &opened))
 }
 
 fn read_key(response: &SiteResponse) -> Option<SecretString> {
     let key = response.page(|p| p.attr(&format!("input#{}", page::KEY_ID), "value"))?;
     key.parse::<Key>().ok().map(|key| key.to_secret())
-}
-
-fn unexpected(what: &str, response: &SiteResponse) -> Box<StepError> {
-    let detail = format!("{what} (The site returned {}.)", response.status);
-    Box::new(StepError::shown(Code::UnexpectedAnswer, detail, response))
 }
 
 /// Requests the migrator's status, signed with the key: proves that migrator and key work.

@@ -125,7 +125,7 @@ impl<'a> RestSession<'a> {
                 let detail = "wp-admin gives the session no nonce for the REST API.";
                 let shown = responses.iter().find(|response| asks_a_person(response));
                 Err(match shown.or(responses.first()) {
-                    Some(response) => unexpected_page(detail, response),
+                    Some(response) => unexpected_page(detail, "", response),
                     None => StepError::new(Code::RestBlocked, detail).into(),
                 })
             }

@@ -4,6 +4,7 @@
 use url::Url;
 use wpclone_task::{Code, SiteUrl};
 
+use super::php_error::{component, php_error};
 use super::{StepError, StepResult};
 use crate::net::{SiteClient, SiteRequest, SiteResponse};
 
@@ -128,12 +129,29 @@ pub(super) fn server_error(response: &SiteResponse) -> Box<StepError> {
             ),
             response,
         ),
-        _ => StepError::shown(
-            Code::SiteFatal,
-            format!("The site returned an error ({status}).{}", super::quoted(text)),
-            response,
-        ),
+        _ => {
+            if let Some(words) = php_error(response) {
+                return fatal_error(response, &words);
+            }
+            let detail = format!(
+                "The site returned an error ({status}) at {}.{}",
+                response.url.path(),
+                super::quoted(text)
+            );
+            StepError::shown(Code::SiteFatal, detail, response)
+        }
     })
+}
+
+/// The error of PHP that ended a page.
+pub(super) fn fatal_error(response: &SiteResponse, words: &str) -> Box<StepError> {
+    let of = component(words).map(|component| format!(" of wp-content/{component}")).unwrap_or_default();
+    let detail = format!(
+        "An error{of} ended the page {} ({}). PHP says: \u{201c}{words}\u{201d}",
+        response.url.path(),
+        response.status
+    );
+    Box::new(StepError::shown(Code::SiteFatal, detail, response))
 }
 
 /// Why there is no login form: it is hidden, or this is no WordPress.
