@@ -143,13 +143,15 @@ impl SiteClient {
             .with("to", origin_and_path(&request.url)))
     }
 
-    /// Sends a request; a GET again after a pause, if the site admits no more requests for the moment.
+    /// Sends a request, and again after a pause if the site admits no more requests for the moment. Another method than GET
+    /// is repeated only if the site says when: it has rejected the request then (RFC 6585, section 4).
     async fn send_paced(&self, client: &Client, request: &SiteRequest) -> Result<SiteResponse, Problem> {
         for _ in 0..MAX_PAUSES {
             let response = self.send_once(client, request).await?;
             let Some(pause) = response.pause() else { return Ok(response) };
             self.record_pause(pause.min(MAX_PAUSE));
-            if request.method != Method::GET || pause > MAX_PAUSE {
+            let is_rejected = response.status == 429 && response.header("retry-after").is_some();
+            if request.method != Method::GET && !is_rejected || pause > MAX_PAUSE {
                 return Ok(response);
             }
             tracing::info!(status = response.status, ?pause, "the site asks for a pause");

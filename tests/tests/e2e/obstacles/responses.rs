@@ -96,3 +96,15 @@ async fn pages_with_dialogs_are_pages() -> Result {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_rest_api_that_asks_for_a_pause_gets_the_request_again() -> Result {
+    let php = "add_filter('rest_pre_dispatch', function ($r) { $last = (float) @file_get_contents(__DIR__ . '/last'); \
+        if (microtime(true) - $last < 0.8) { header('Retry-After: 1'); \
+            return new WP_Error('too_many_requests', 'no', ['status' => 429]); } \
+        file_put_contents(__DIR__ . '/last', microtime(true)); return $r; });";
+    let site = site().mu_plugin("limit", php).start().await?;
+    app_password_succeeds(&site, &site.admin()).await?;
+    assert_eq!((site.logins().await?, app_passwords(&site).await?.as_str()), (1, "1"));
+    Ok(())
+}
