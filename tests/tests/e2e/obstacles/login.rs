@@ -126,6 +126,7 @@ async fn a_captcha_of_any_kind_ends_the_task_before_a_login_attempt() -> Result 
         "<input type=\"hidden\" name=\"cf-turnstile-response\">",
         "<input type=\"text\" name=\"aiowps-captcha-answer\">",
         "<img src=\"/captcha.php\">",
+        "<input type=\"number\" name=\"jetpack_protect_num\">",
         "<altcha-widget></altcha-widget>",
     ] {
         let php = format!("add_action('login_form', function () {{ echo '{on_the_form}'; }});");
@@ -239,5 +240,62 @@ async fn a_pending_database_upgrade() -> Result {
     setup_fails(&site, &site.admin(), Code::DbUpgradePending).await?;
     let version = site.sql("SELECT option_value FROM wp_options WHERE option_name = 'db_version'").await?;
     assert_eq!(version.trim(), "1000", "an upgrade is for the site's people to start");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_web_server_that_admits_one_request_a_second_to_the_login_gets_the_form_later() -> Result {
+    let php = "if (strpos($_SERVER['REQUEST_URI'] ?? '', '/wp-login.php') === 0) { \
+        $last = (float) @file_get_contents(__DIR__ . '/last'); \
+        if (microtime(true) - $last < 1) { http_response_code(503); exit; } \
+        file_put_contents(__DIR__ . '/last', microtime(true)); }";
+    let site = site().mu_plugin("limit", php).start().await?;
+    setup_succeeds(&site).await?;
+    assert_eq!(site.logins().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_button_of_the_form_is_pressed() -> Result {
+    // Nothing but the button's own script sends the form.
+    let php = r#"add_action('login_footer', function () { echo '<script>
+            const button = document.getElementById("wp-submit"), form = document.getElementById("loginform");
+            button.type = "button"; form.addEventListener("submit", function (event) { event.preventDefault(); });
+            button.addEventListener("click", function () {
+                form.insertAdjacentHTML("beforeend", "<input type=hidden name=pressed value=1>");
+                HTMLFormElement.prototype.submit.call(form); });</script>'; });
+        add_filter('authenticate', function ($user) {
+            return $_SERVER['REQUEST_METHOD'] === 'POST' && empty($_POST['pressed']) ? new WP_Error('no', 'no') : $user; }, 99);"#;
+    let site = site().mu_plugin("button", php).start().await?;
+    setup_succeeds(&site).await?;
+    assert_eq!(site.logins().await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_form_without_a_password_is_not_sent() -> Result {
+    // The password is asked for in a second step.
+    let php = r#"add_action('login_footer', function () { echo '<script>
+        document.getElementById("user_pass").closest(".user-pass-wrap").remove();</script>'; });"#;
+    let site = site().mu_plugin("steps", php).start().await?;
+    let (_, problem) = setup_fails(&site, &site.admin(), Code::AuthInterstitial).await?;
+    assert!(problem.detail.contains("nothing was sent"), "{}", problem.detail);
+    assert_eq!(site.logins().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_error_box_that_is_about_something_else_is_no_verdict_on_the_password() -> Result {
+    let question = r#"add_action('login_form', function () { echo '<p>Our dog is called <input type="text" name="dog"></p>'; });
+        add_filter('authenticate', function ($user) {
+            return $_SERVER['REQUEST_METHOD'] === 'POST' && empty($_POST['dog']) ? new WP_Error('no', 'no') : $user; }, 99);"#;
+    let expired = "add_action('wp_login', function () { wp_destroy_current_session(); wp_clear_auth_cookie(); \
+            wp_safe_redirect(add_query_arg('action', 'lostpassword', wp_login_url())); exit; }); \
+        add_filter('login_message', function ($m) { return $m . '<p id=\"login_error\">Your password has expired.</p>'; });";
+    for php in [question, expired] {
+        let site = site().mu_plugin("box", php).start().await?;
+        setup_fails(&site, &site.admin(), Code::AuthInterstitial).await?;
+        assert_eq!(site.logins().await?, 1, "{php}");
+    }
     Ok(())
 }

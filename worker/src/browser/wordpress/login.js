@@ -10,13 +10,21 @@ const text = (css) => {
 const CAPTCHA = [
   ".g-recaptcha", ".h-captcha", ".cf-turnstile", ".frc-captcha", ".mtcaptcha", ".geetest_captcha", "altcha-widget",
   "cap-widget", "[data-sitekey]", "input[name*=captcha i]", "input[name^=cptch]", "textarea[name*=captcha i]",
-  "input[name=cf-turnstile-response]", "img[src*=captcha i]", "img[class*=captcha i]", "canvas[id*=captcha i]",
+  "input[name=cf-turnstile-response]", "input[name=jetpack_protect_num]", "img[src*=captcha i]", "img[class*=captcha i]", "canvas[id*=captcha i]",
 ].map((css) => "#loginform " + css).concat([
   "script[src*='/recaptcha/']", "script[src*='hcaptcha.com/']", "script[src*='challenges.cloudflare.com/turnstile']",
   "script[src*='friendlycaptcha']", "script[src*='friendly-challenge']", "script[src*='mtcaptcha']",
   "script[src*='geetest']", "script[src*='smartcaptcha']", "script[src*='arkoselabs']", "script[src*='funcaptcha']",
   "#loginform iframe[src*=captcha i]", "#loginform iframe[src*='challenges.cloudflare.com']",
 ]).join(", ");
+// What a person sees of the form and has not filled in, besides user and password.
+const isQuestion = (field) => {
+  const { right, bottom, width } = field.getBoundingClientRect();
+  return !["log", "pwd"].includes(field.name) && !field.value && !field.disabled && width > 1 && right > 0 && bottom > 0 &&
+    (!field.checkVisibility || field.checkVisibility({ visibilityProperty: true, opacityProperty: true }));
+};
+const QUESTIONS = ["text", "number", "tel", "email", "password"].map((type) => `#loginform input[type=${type}]`)
+  .concat(["#loginform input:not([type])", "#loginform textarea"]).join(", ");
 const secondFactor = has(
   "form[name=validate_2fa_form], input[name=authcode], input[name=googleotp], input[name='two-factor-email-code'], " +
   "input[name^=wfls-], input[name=wp_2fa_code], input[name='wp-2fa-email-code'], input[autocomplete=one-time-code]");
@@ -36,6 +44,8 @@ return {
   version: (/\bversion-(\d+(-\d+)*)/.exec(document.body.className) || [])[1] || null,
   status: (visit && visit.responseStatus) || 0,
   form: has("#loginform #user_login, #loginform [name=log]"),
+  password: has("#loginform [name=pwd]"),
+  question: [...document.querySelectorAll(QUESTIONS)].some(isQuestion),
   test_cookie: has("#loginform [name=testcookie]"),
   error: text("#login_error"),
   admin: has("#wpadminbar") || document.body.classList.contains("wp-admin"),

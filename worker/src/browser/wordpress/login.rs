@@ -17,11 +17,11 @@ use crate::net::{CHALLENGE, SESSION_COOKIE, SiteClient};
 /// Reads the state of the current page.
 const READ_SCRIPT: &str = include_str!("login.js");
 
-/// Fills in the form and submits it, if page and form belong to the expected origin; returns whether it did, or
+/// Fills in the form and presses its button, if page and form belong to the expected origin; returns whether it did, or
 /// `incomplete` when the form has other fields that must be filled in. Values are set, not typed: wp-login moves the focus
-/// after 200 ms, and typed text would land in the wrong field. The form's scripts see the events of a person's input and
-/// submission: second factors and captchas depend on them. Methods are taken from prototypes, since a field of that name
-/// would hide them.
+/// after 200 ms, and typed text would land in the wrong field. The form's scripts see the events of a person's input, click
+/// and submission: second factors, captchas and forms that a script sends depend on them. Methods are taken from prototypes,
+/// since a field of that name would hide them.
 const SUBMIT_SCRIPT: &str = "
     const [user, password, landing, origin] = arguments, form = document.querySelector('#loginform');
     const action = new URL(form.getAttribute('action') || location.href, location.href);
@@ -35,8 +35,9 @@ const SUBMIT_SCRIPT: &str = "
     set('log', user); set('pwd', password); set('redirect_to', landing);
     if (!form.noValidate && !HTMLFormElement.prototype.checkValidity.call(form)) return 'incomplete';
     window.__wpcloneSent = true;
-    const button = form.querySelector('#wp-submit[type=submit], [type=submit]');
-    HTMLFormElement.prototype.requestSubmit.call(form, button && !button.disabled ? button : null);
+    const button = form.querySelector('#wp-submit') || form.querySelector('[type=submit], button:not([type])');
+    if (button && !button.disabled) HTMLElement.prototype.click.call(button);
+    else HTMLFormElement.prototype.requestSubmit.call(form, null);
     return true;";
 
 /// Scripts of wp-admin: nothing here needs them, and loading them takes longer than all else.
@@ -53,6 +54,10 @@ const LANDING_POLL: Duration = Duration::from_secs(1);
 /// How long the login page is left alone after the web server admitted no more requests.
 const LOGIN_PAGE_PAUSE: Duration = Duration::from_secs(2);
 
+/// The time between the request for the form and its submission. Web servers often admit one request a second to
+/// wp-login.php, and plugins reject forms that come back sooner than a person could send them.
+const FORM_PAUSE: Duration = Duration::from_millis(1200);
+
 /// The state of a page.
 #[derive(Debug, Deserialize)]
 struct PageState {
@@ -64,6 +69,10 @@ struct PageState {
     version: Option<String>,
     status: u16,
     form: bool,
+    /// Whether the form asks for a password.
+    password: bool,
+    /// Whether the form shows other fields that are empty.
+    question: bool,
     /// Whether WordPress checks with the form that the browser keeps cookies.
     test_cookie: bool,
     error: Option<SiteText>,
@@ -175,6 +184,7 @@ async fn open_form(
     let mut pause = http.longest_pause();
     for last in [false, false, true] {
         sleep(pause).await;
+        let asked = Instant::now();
         browser.go(&site.at(LOGIN_PAGE)).await?;
         let mut state = read_page_state(browser, deadline).await?;
         if state.challenge {
@@ -184,7 +194,7 @@ async fn open_form(
         let is_busy = state.is_not_loaded || matches!(state.status, 429 | 503) && state.by_server;
         if last || !is_busy {
             // The form is sent no sooner than the site lets the page be opened again.
-            sleep(pause).await;
+            sleep(pause.max(FORM_PAUSE).saturating_sub(asked.elapsed())).await;
             return Ok(state);
         }
         pause = pause.max(LOGIN_PAGE_PAUSE);
@@ -225,10 +235,15 @@ fn check_form(state: &PageState, site: &SiteUrl) -> StepResult<()> {
             StepError::new(Code::AuthCaptcha, "The login form has a captcha; no attempt was made.").into()
         );
     }
-    if state.form && state.url.origin() == site.url().origin() {
-        return Ok(());
+    if !state.form || state.url.origin() != site.url().origin() {
+        return Err(no_form(state, site));
     }
-    Err(no_form(state, site))
+    if !state.password {
+        let detail =
+            "The login form asks for no password (a login in several steps, or by a link); nothing was sent.";
+        return Err(StepError::new(Code::AuthInterstitial, detail).into());
+    }
+    Ok(())
 }
 
 fn no_form(state: &PageState, site: &SiteUrl) -> Box<StepError> {
@@ -279,7 +294,14 @@ fn login_error(state: &PageState, site: &SiteUrl, login: &Login) -> Box<StepErro
         _ if state.challenge => {
             StepError::new(Code::EdgeChallenge, "A firewall stopped the login to check our browser.")
         }
-        _ if state.error.is_some() => {
+        _ if state.error.is_some() && state.question => StepError::new(
+            Code::AuthInterstitial,
+            format!(
+                "The site rejected the login, and its form asks for more than a user and a password, which was left empty.{says}"
+            ),
+        ),
+        // WordPress shows the form again.
+        _ if state.error.is_some() && state.form => {
             let hint = if is_application_password(login.password.expose_secret()) {
                 " The password looks like an application password, which the login form does not accept."
             } else {
