@@ -6,13 +6,14 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio_util::task::AbortOnDropHandle;
 use wpclone_provision::{CloneInfo, CloneSpec, Isolation, Provisioner as _, Routing};
 use wpclone_provision_local::DatabaseLimits;
 
 use crate::owner::started;
 use crate::support::{
-    Lab, eval_in, folder, free_address, http, processes_in, put_in, spec, until, wordpress,
+    Lab, eval_in, folder, free_address, http, processes_in, put_in, spec, tries_everything, until, wordpress,
 };
 
 /// PHP that connects to the clone's database as `$db`.
@@ -119,12 +120,13 @@ pub(crate) async fn sql_of_a_clone_reaches_no_file_and_no_other_schema() {
     let lab = Lab::start().await;
     let (attackers, (two, _)) = (attackers(&lab).await, lab.clone("two").await);
     let state = lab.dir.path().join("state");
-    for one in &attackers {
+    let attacks = attackers.iter().map(async |one| {
         let trap = Trap::set(one);
         assert_eq!(lab.eval(one, true, &reach(&two, &state, trap.place.path())).await, "done");
         trap.assert_untouched();
-        assert_eq!(links_below(&state.join("mariadb")), Vec::<PathBuf>::new());
-    }
+    });
+    join_all(attacks).await;
+    assert_eq!(links_below(&state.join("mariadb")), Vec::<PathBuf>::new());
     assert_eq!(
         lab.eval(&two, true, "echo get_option('blogname') !== '' ? 'intact' : 'lost';").await,
         "intact"
@@ -180,8 +182,9 @@ pub(crate) async fn connections_of_a_clone_that_never_log_in_keep_nobody_from_th
     lab.end().await;
 }
 
-/// A lab with small limits.
-async fn limited() -> Lab {
+/// A lab with small limits, and its attackers: one of the shared server, and one of a server of its own, whose limits are the
+/// same, if everything is tried.
+async fn limited() -> (Lab, Vec<CloneInfo>) {
     let limits = DatabaseLimits {
         statement: Duration::from_secs(3),
         transaction: Duration::from_secs(3),
@@ -190,15 +193,16 @@ async fn limited() -> Lab {
         innodb_temporary: 64 << 20,
         ..DatabaseLimits::default()
     };
-    Lab::with(Routing::Path, move |options| options.database = limits).await
+    let lab = Lab::with(Routing::Path, move |options| options.database = limits).await;
+    let attackers =
+        if tries_everything() { attackers(&lab).await.into() } else { vec![lab.clone("shared").await.0] };
+    (lab, attackers)
 }
 
 pub(crate) async fn statements_and_transactions_without_end_are_ended() {
-    let lab = limited().await;
-    let (attackers, (two, _)) = (attackers(&lab).await, lab.clone("two").await);
-    for one in &attackers {
-        assert_statements_and_transactions_end(&lab, one, &two).await;
-    }
+    let (lab, attackers) = limited().await;
+    let (two, _) = lab.clone("two").await;
+    join_all(attackers.iter().map(|one| assert_statements_and_transactions_end(&lab, one, &two))).await;
     lab.end().await;
 }
 
@@ -251,8 +255,8 @@ pub(crate) async fn a_clone_that_locks_its_tables_is_deleted_all_the_same() {
 }
 
 pub(crate) async fn temporary_tables_and_memory_of_a_clone_are_bounded() {
-    let lab = limited().await;
-    let (attackers, (two, _)) = (attackers(&lab).await, lab.clone("two").await);
+    let (lab, attackers) = limited().await;
+    let (two, _) = lab.clone("two").await;
     // Each would take 2 GB.
     let tables = |engine: &str| {
         format!(
@@ -265,12 +269,13 @@ pub(crate) async fn temporary_tables_and_memory_of_a_clone_are_bounded() {
         "{CONNECT} $db->query('SET SESSION max_session_mem_used = 18446744073709551615'); \
          for ($i = 0; $i < 100 && $db->query(\"SET @a$i = REPEAT('x', 10000000)\"); $i++) usleep(100000); echo $i < 100 ? 'closed' : \"$i\";"
     );
-    for one in &attackers {
+    let attacks = attackers.iter().map(async |one| {
         for attack in [&tables("Aria"), &tables("InnoDB"), &memory] {
             assert_eq!(lab.eval(one, true, attack).await, "closed");
         }
         assert!(responds(one).await && responds(&two).await);
-    }
+    });
+    join_all(attacks).await;
     lab.end().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -13,7 +14,9 @@ use crate::database::{CONNECT, request, responds, servers};
 use crate::support::{Lab, client, spec, until};
 
 /// The memory from which a server's clones lose connections; half as much again stops the one that took most.
-const SERVER_MEMORY: u64 = 512 << 20;
+const SERVER_MEMORY: u64 = 384 << 20;
+/// How long attacks go on whose memory is given back.
+const PASSING: Duration = Duration::from_secs(6);
 
 /// Statements of a clone that run until they are to end, each on a new connection.
 pub(crate) struct Neighbour {
@@ -85,10 +88,13 @@ pub(crate) fn start(lab: &Lab, clone: &CloneInfo, code: &str) -> AbortOnDropHand
     request(format!("{}/attack.php", clone.url))
 }
 
-/// What takes memory of a server that it counts for no connection, or for each but not for all of a clone.
-fn memory_attacks() -> Vec<(&'static str, String)> {
+/// An attack's name and its code.
+type Attack = (&'static str, String);
+
+/// What takes memory of a server that it counts for no connection, and that no closed connection gives back at once.
+fn lasting_attacks() -> [Attack; 2] {
     let strings = (0..130).map(|n| format!("LENGTH(REPEAT('x', {}))", 20_000_000 + n)).collect::<Vec<_>>();
-    vec![
+    [
         (
             "tables of the engine MEMORY",
             "for ($n = 0; $n < 300; $n++) { $db = $connect(); $db->query('SET SESSION max_heap_table_size = 18446744073709551615'); \
@@ -96,6 +102,15 @@ fn memory_attacks() -> Vec<(&'static str, String)> {
              $db->query(\"INSERT INTO m$n SELECT REPEAT('x', 8000) FROM seq_1_to_3000\"); }"
                 .into(),
         ),
+        // No kill ends it before it has evaluated all of them.
+        ("strings of one statement", format!("$db->query(\"SELECT {}\");", strings.join(", "))),
+    ]
+}
+
+/// What takes memory that is counted for each connection but not for all of a clone. It is given back with the connections, so
+/// it may go on without ever taking as much as a clone is stopped for.
+fn passing_attacks() -> [Attack; 2] {
+    [
         (
             "temporary tables of the engine MEMORY",
             "for ($n = 0; $n < 300; $n++) { if ($n % 30 === 0) $kept[] = $db = $connect(); $db->query('SET SESSION max_heap_table_size = 18446744073709551615'); \
@@ -103,8 +118,6 @@ fn memory_attacks() -> Vec<(&'static str, String)> {
              $db->query(\"INSERT INTO m$n SELECT REPEAT('x', 8000) FROM seq_1_to_3000\"); }"
                 .into(),
         ),
-        // No kill ends it before it has evaluated all of them.
-        ("strings of one statement", format!("$db->query(\"SELECT {}\");", strings.join(", "))),
         (
             "variables of many connections",
             "for ($n = 0; ; $n++) { $kept[$n % 24] = $db = $connect(); $db->query(\"SET @a = REPEAT('x', 100000000)\"); }".into(),
@@ -117,37 +130,47 @@ pub(crate) async fn a_clone_that_fills_the_servers_memory_is_stopped_and_no_stat
     let lab = Lab::with(Routing::Path, move |options| options.database = limits).await;
     let neighbour = create(&lab, "neighbour", Isolation::Shared).await;
     let server = servers(&lab.dir.path().join("state")).remove(0);
-    for (attack, code) in memory_attacks() {
-        let clone = create(&lab, attack, Isolation::Shared).await;
-        let statements = Neighbour::start(&lab, &neighbour).await;
-        let begun = Instant::now();
-        let attacking = start(&lab, &clone, &code);
-        // Attacks whose memory is given back with their connections may go on without ever taking that much.
-        let end = begun + Duration::from_secs(10);
-        let is_stopped = async || lab.get(&clone.name).await.expect("the clone").problem.is_some();
-        let mut most = 0;
-        while Instant::now() < end && !is_stopped().await {
-            most = most.max(resident(&server));
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    let [one, another] = lasting_attacks();
+    for (attacks, lasts) in [(vec![one], true), (vec![another], true), (passing_attacks().into(), false)] {
+        let during = attacks.iter().map(|(attack, _)| *attack).collect::<Vec<_>>().join(", ");
+        let mut clones = Vec::new();
+        for (attack, code) in attacks {
+            clones.push((create(&lab, attack, Isolation::Shared).await, code));
         }
-        println!("{attack}: {} MiB at most, ended after {:?}", most >> 20, begun.elapsed());
-        let lasts = ["tables of the engine MEMORY", "strings of one statement"].contains(&attack);
+        let statements = Neighbour::start(&lab, &neighbour).await;
+        let attacking: Vec<_> = clones.iter().map(|(clone, code)| start(&lab, clone, code)).collect();
+        let begun = Instant::now();
+        let most = AtomicU64::new(0);
+        let is_over = async || {
+            most.fetch_max(resident(&server), Ordering::Relaxed);
+            let mut stopped = 0;
+            for (clone, _) in &clones {
+                stopped += usize::from(lab.get(&clone.name).await.expect("the clone").problem.is_some());
+            }
+            stopped == clones.len() || !lasts && begun.elapsed() > PASSING
+        };
+        until(&format!("the clone to be stopped: {during}"), is_over).await;
+        let most = most.into_inner();
+        println!("{during}: {} MiB at most, ended after {:?}", most >> 20, begun.elapsed());
         if lasts {
-            until_stopped(&lab, &clone, CloneProblemKind::DatabaseLimitExceeded, attack).await;
+            until_stopped(&lab, &clones[0].0, CloneProblemKind::DatabaseLimitExceeded, &during).await;
             until("the memory to be free again", async || resident(&server) < SERVER_MEMORY).await;
         }
-        assert!(most < 4 * SERVER_MEMORY, "{attack}: {most}");
-        statements.end(attack).await;
-        assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{attack}");
+        assert!(most < 4 * SERVER_MEMORY, "{during}: {most}");
+        statements.end(&during).await;
+        assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{during}");
         drop(attacking);
-        lab.local.delete(&clone.name).await.expect("deleted");
+        for (clone, _) in clones {
+            lab.local.delete(&clone.name).await.expect("deleted");
+        }
     }
     assert_eq!(servers(&lab.dir.path().join("state")), [server], "it was never restarted");
     lab.end().await;
 }
 
 pub(crate) async fn a_clone_that_fills_the_memory_of_its_own_server_is_stopped_and_nobody_else_notices() {
-    let lab = Lab::start().await;
+    let limits = DatabaseLimits { server_memory: SERVER_MEMORY, ..DatabaseLimits::default() };
+    let lab = Lab::with(Routing::Path, move |options| options.database = limits).await;
     let neighbour = create(&lab, "neighbour", Isolation::Shared).await;
     let shared = servers(&lab.dir.path().join("state"));
     let clone = create(&lab, "one", Isolation::Dedicated).await;
@@ -162,24 +185,43 @@ pub(crate) async fn a_clone_that_fills_the_memory_of_its_own_server_is_stopped_a
 }
 
 pub(crate) async fn a_clone_that_opens_very_many_tables_leaves_files_for_others() {
-    let lab = Lab::start().await;
+    /// What a clone may have open, and how many tables it has. All that it opens would be ten times as many files, and each
+    /// connection may open its tables at once before it is closed.
+    const MAX_FILES: usize = 1024;
+    const TABLES: usize = 1280;
+    let limits = DatabaseLimits { open_files: MAX_FILES as u64, ..DatabaseLimits::default() };
+    let lab = Lab::with(Routing::Path, move |options| options.database = limits).await;
     let (one, neighbour) =
         (create(&lab, "one", Isolation::Shared).await, create(&lab, "neighbour", Isolation::Shared).await);
     let create = format!(
-        "{CONNECT} for ($n = 0; $n < 5000; $n++) $db->query(\"CREATE TABLE t$n (a INT) ENGINE=MyISAM\"); \
+        "{CONNECT} for ($n = 0; $n < {TABLES}; $n++) $db->query(\"CREATE TABLE t$n (a INT) ENGINE=MyISAM\"); \
          echo $db->query('CREATE TABLE p (a INT) ENGINE=MyISAM PARTITION BY HASH(a) PARTITIONS 8192') ? 'partitions' : 'none', \
          ' ', $db->query(\"SHOW TABLES LIKE 't%'\")->num_rows;"
     );
-    assert_eq!(lab.eval(&one, true, &create).await, "none 5000");
+    assert_eq!(lab.eval(&one, true, &create).await, format!("none {TABLES}"));
     let statements = Neighbour::start(&lab, &neighbour).await;
-    // All tables are opened by each connection, which would take 40,000 files.
+    let last = TABLES - 1;
     let open = format!(
-        "{CONNECT} $all = implode(', ', array_map(fn($n) => \"t$n READ\", range(0, 4999))); $closed = 0; \
+        "{CONNECT} $all = implode(', ', array_map(fn($n) => \"t$n READ\", range(0, {last}))); $closed = 0; \
          for ($round = 0; $round < 2; $round++) {{ for ($c = 0; $c < 7; $c++) {{ $kept[$c] = $connect(); $kept[$c]->query(\"LOCK TABLES $all\", MYSQLI_ASYNC); }} \
          foreach ($kept as $each) $each->reap_async_query(); usleep(1500000); foreach ($kept as $each) if (!$each->query('SELECT 1')) $closed++; }} \
          echo $closed > 4 ? 'closed' : \"$closed\";"
     );
-    assert_eq!(lab.eval(&one, true, &open).await, "closed");
+    let server = servers(&lab.dir.path().join("state")).remove(0).join("fd");
+    let most = AtomicUsize::new(0);
+    let watching = async {
+        loop {
+            most.fetch_max(fs::read_dir(&server).map_or(0, Iterator::count), Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        output = lab.eval(&one, true, &open) => assert_eq!(output, "closed"),
+        () = watching => {}
+    }
+    let most = most.into_inner();
+    println!("{most} files at most");
+    assert!(most < 8 * MAX_FILES, "{most}");
     statements.end("very many open tables").await;
     assert!(responds(&one).await);
     lab.end().await;

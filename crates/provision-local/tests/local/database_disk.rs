@@ -13,10 +13,10 @@ use wpclone_provision_local::{DatabaseLimits, DiskLimits};
 use crate::database::{CONNECT, servers};
 use crate::database_bounds::{Neighbour, create, start, until_stopped};
 use crate::disk::{Disk, LeastFree, end_on_disk, fill_from_outside};
-use crate::support::{LIMIT, Lab, folder, until};
+use crate::support::{LIMIT, Lab, folder, prepare_in, until};
 
-/// Bytes of the disk that clones leave free.
-const RESERVE: u64 = 512 << 20;
+/// Bytes of the disk that clones leave free: a quarter of it, so that little has to be written until it is nearly full.
+const RESERVE: u64 = 1536 << 20;
 
 /// A provisioner whose state folder is a disk of 6 GiB.
 async fn lab_on_disk() -> (Lab, Disk) {
@@ -25,6 +25,7 @@ async fn lab_on_disk() -> (Lab, Disk) {
     fs::create_dir(&mounted).expect("a folder");
     let disk = Disk::mount(&mounted, 6 << 30);
     fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
+    prepare_in(&mounted);
     let lab = Lab::begun(dir, Routing::Path, |options| {
         options.disk = DiskLimits { reserve_bytes: RESERVE, ..DiskLimits::default() };
     });
@@ -32,8 +33,8 @@ async fn lab_on_disk() -> (Lab, Disk) {
     (lab, disk)
 }
 
-/// SQL that fills the disk, in files of the schema and in those of all clones of a server.
-fn disk_attacks() -> [(&'static str, &'static str); 4] {
+/// SQL that fills the disk in files of the schema.
+fn disk_attacks() -> [(&'static str, &'static str); 2] {
     [
         (
             "InnoDB",
@@ -43,17 +44,19 @@ fn disk_attacks() -> [(&'static str, &'static str); 4] {
             "MyISAM",
             "$db->query('CREATE TABLE f (a LONGBLOB) ENGINE=MyISAM'); while ($db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\"));",
         ),
-        (
-            "temporary tables",
-            "for ($i = 0; ; $i++) { $kept[$i % 8] = $db = $connect(); $db->query('CREATE TEMPORARY TABLE f (a LONGBLOB) ENGINE=Aria'); \
-             for ($n = 0; $n < 60 && $db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\"); $n++); }",
-        ),
-        (
-            "InnoDB's temporary tables",
-            "while (true) { $db = $connect(); $db->query('CREATE TEMPORARY TABLE f (a LONGBLOB) ENGINE=InnoDB'); \
-             while ($db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\")); usleep(100000); }",
-        ),
     ]
+}
+
+/// SQL that fills it in files of all clones of a server. Each round adds a line to `rounds`; its connection is closed in it.
+fn temporary_attacks() -> [(&'static str, String); 2] {
+    [("temporary tables", "Aria"), ("InnoDB's temporary tables", "InnoDB")].map(|(attack, engine)| {
+        let code = format!(
+            "for ($i = 0; ; $i++) {{ $kept[$i % 8] = $db = $connect(); $db->query('CREATE TEMPORARY TABLE f (a LONGBLOB) ENGINE={engine}'); \
+             while ($db->query(\"INSERT INTO f SELECT REPEAT(UUID(), 27000) FROM seq_1_to_20\")); \
+             file_put_contents(__DIR__ . '/rounds', \"x\\n\", FILE_APPEND); usleep(100000); }}"
+        );
+        (attack, code)
+    })
 }
 
 pub(crate) async fn a_clone_that_fills_the_disk_by_sql_is_stopped_and_no_statement_of_another_fails() {
@@ -71,23 +74,45 @@ pub(crate) async fn a_clone_that_fills_the_disk_by_sql_is_stopped_and_no_stateme
         let statements = Neighbour::start(&lab, &neighbour).await;
         let (least, begun) = (LeastFree::watch(&mounted), Instant::now());
         let _attacking = start(&lab, &clone, code);
-        if attack.contains("temporary") {
-            // What is closed is given back, or may be used again by all clones; nobody has to be stopped.
-            let end = begun + Duration::from_secs(25);
-            let is_stopped = async || lab.get(&clone.name).await.expect("the clone").problem.is_some();
-            while Instant::now() < end && !is_stopped().await {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        } else {
-            until_stopped(&lab, &clone, CloneProblemKind::DiskLimitExceeded, attack).await;
-        }
-        let bytes = least.bytes.load(Ordering::Relaxed);
-        println!("{attack}: {bytes} bytes free at least, ended after {:?}", begun.elapsed());
+        until_stopped(&lab, &clone, CloneProblemKind::DiskLimitExceeded, attack).await;
+        assert_reserve_was_left(attack, &least, begun);
         statements.end(attack).await;
-        assert!(bytes >= RESERVE, "{attack}: only {bytes} bytes were free");
         assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{attack}");
         lab.local.delete(&clone.name).await.expect("deleted");
     }
+    end_on_disk(lab, disk).await;
+}
+
+fn assert_reserve_was_left(attack: &str, least: &LeastFree, begun: Instant) {
+    let bytes = least.bytes.load(Ordering::Relaxed);
+    println!("{attack}: {bytes} bytes free at least, ended after {:?}", begun.elapsed());
+    assert!(bytes >= RESERVE, "{attack}: only {bytes} bytes were free");
+}
+
+pub(crate) async fn temporary_tables_of_clones_leave_the_reserve_free_and_no_statement_of_another_fails() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (lab, disk) = lab_on_disk().await;
+    let mounted = lab.dir.path().join("state");
+    let neighbour = create(&lab, "neighbour", Isolation::Shared).await;
+    let mut clones = Vec::new();
+    for (attack, code) in temporary_attacks() {
+        clones.push((create(&lab, attack, Isolation::Shared).await, code));
+    }
+    let statements = Neighbour::start(&lab, &neighbour).await;
+    let (least, begun) = (LeastFree::watch(&mounted), Instant::now());
+    let _attacking: Vec<_> = clones.iter().map(|(clone, code)| start(&lab, clone, code)).collect();
+    for (clone, _) in &clones {
+        // What is closed is given back, or may be used again by all clones; nobody has to be stopped.
+        until("its connections to be closed", async || {
+            rounds(&lab, clone) >= 4 || lab.get(&clone.name).await.expect("the clone").problem.is_some()
+        })
+        .await;
+    }
+    assert_reserve_was_left("temporary tables", &least, begun);
+    statements.end("temporary tables").await;
+    assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none());
     end_on_disk(lab, disk).await;
 }
 

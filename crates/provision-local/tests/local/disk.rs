@@ -12,7 +12,7 @@ use wpclone_provision::{
 };
 use wpclone_provision_local::DiskLimits;
 
-use crate::support::{Lab, folder, http, prepared, spec, until};
+use crate::support::{Lab, folder, http, prepare_in, prepared, spec, until};
 
 /// Writes as fast as it can, in files of 512 MiB.
 const BYTES: &str = "$block = str_repeat(\"\\0\", 1 << 20);
@@ -136,6 +136,7 @@ pub(crate) async fn lab_on_disk_with(options: &[&str]) -> (Lab, Disk) {
     let disk = Disk::mount_with(&mounted, 8 << 30, options);
     // What the disk contains is unmounted before the folder is removed.
     std::fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
+    prepare_in(&mounted);
     let lab = Lab::begun(dir, Routing::Path, |options| {
         options.disk = DiskLimits { reserve_bytes: RESERVE, ..DiskLimits::default() };
     });

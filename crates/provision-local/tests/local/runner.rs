@@ -34,6 +34,7 @@ pub(crate) async fn run(names: &[&str], args: &[String]) -> ExitCode {
         .iter()
         .find_map(|arg| arg.strip_prefix("--test-threads="))
         .map_or(1, |number| number.parse().expect("--test-threads=N"));
+    let is_shown = args.iter().any(|arg| arg == "--nocapture");
     let words: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let is_chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let prepared = prepare().await;
@@ -42,7 +43,8 @@ pub(crate) async fn run(names: &[&str], args: &[String]) -> ExitCode {
     let mut ended = Vec::new();
     for (names, threads) in [(beside, threads), (alone, 1)] {
         let prepared = prepared.path();
-        let runs = names.into_iter().map(|name| async move { (name, run_one(name, prepared).await) });
+        let runs =
+            names.into_iter().map(|name| async move { (name, run_one(name, prepared, is_shown).await) });
         ended.extend(stream::iter(runs).buffer_unordered(threads).collect::<Vec<_>>().await);
     }
     let failed: Vec<&str> = ended.iter().filter(|(_, is_ok)| !is_ok).map(|(name, _)| *name).collect();
@@ -52,8 +54,8 @@ pub(crate) async fn run(names: &[&str], args: &[String]) -> ExitCode {
     ExitCode::from(u8::from(!failed.is_empty()))
 }
 
-/// Runs one test; says whether it passed. What it wrote is shown if it did not.
-async fn run_one(name: &str, prepared: &Path) -> bool {
+/// Runs one test; says whether it passed. What it wrote is shown if it did not, or if it always is.
+async fn run_one(name: &str, prepared: &Path, is_shown: bool) -> bool {
     // A file: what outlives a test would keep a pipe open.
     let mut output = tempfile::tempfile().expect("a file");
     let stream = |output: &File| Stdio::from(output.try_clone().expect("the file once more"));
@@ -69,7 +71,7 @@ async fn run_one(name: &str, prepared: &Path) -> bool {
         .expect("a process");
     let ended = tokio::time::timeout(LIMIT + END_LIMIT, child.wait()).await;
     let is_ok = matches!(ended, Ok(Ok(status)) if status.success());
-    if !is_ok {
+    if !is_ok || is_shown {
         let mut text = Vec::new();
         output.rewind().and_then(|()| output.read_to_end(&mut text)).expect("what it wrote");
         let mut errors = std::io::stderr().lock();

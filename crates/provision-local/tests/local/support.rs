@@ -57,19 +57,29 @@ pub(crate) async fn prepare() -> TempDir {
 
 /// A copy of what [`prepare`] made.
 pub(crate) async fn prepared() -> TempDir {
-    let first = PathBuf::from(env::var_os(PREPARED).expect(PREPARED));
     let dir = folder();
-    fs::create_dir_all(dir.path().join("state/mariadb")).expect("a folder");
-    for folder in ["mariadb/pristine", "template"] {
-        let (from, to) = (first.join("state").join(folder), dir.path().join("state").join(folder));
-        let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp");
-        assert!(copied.success(), "{folder} can be copied");
-    }
-    fs::copy(first.join("state/layout"), dir.path().join("state/layout")).expect("the layout's number");
-    for folder in ["state", "state/mariadb"] {
-        fs::set_permissions(dir.path().join(folder), fs::Permissions::from_mode(0o711)).expect("its mode");
-    }
+    fs::create_dir(dir.path().join("state")).expect("a folder");
+    prepare_in(&dir.path().join("state"));
     dir
+}
+
+/// Copies what [`prepare`] made into an empty state folder.
+pub(crate) fn prepare_in(state: &Path) {
+    let first = PathBuf::from(env::var_os(PREPARED).expect(PREPARED)).join("state");
+    fs::create_dir(state.join("mariadb")).expect("a folder");
+    for folder in ["mariadb/pristine", "template"] {
+        let copied = Command::new("cp").arg("-a").args([first.join(folder), state.join(folder)]).status();
+        assert!(copied.expect("cp").success(), "{folder} can be copied");
+    }
+    fs::copy(first.join("layout"), state.join("layout")).expect("the layout's number");
+    for folder in [state, &state.join("mariadb")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o711)).expect("its mode");
+    }
+}
+
+/// Whether every form of everything is to be tried, as `./dev test long` does: usually one of each kind is.
+pub(crate) fn tries_everything() -> bool {
+    env::var_os("WPCLONE_TEST_ALL").is_some_and(|set| !set.is_empty())
 }
 
 /// A WordPress that `./dev install` has downloaded.
