@@ -10,6 +10,10 @@ use crate::disk_usage::{CloneUse, Clones};
 /// A clone that grew less does not fill the disk.
 const MIN_GROWTH: Usage = Usage { bytes: 16 << 20, files: 2_000 };
 
+/// What is put into a new clone, with little to spare: WordPress and its database, and a database server of its own.
+const NEW_CLONE: Usage = Usage { bytes: 128 << 20, files: 5_000 };
+const OWN_SERVER: Usage = Usage { bytes: 256 << 20, files: 1_000 };
+
 /// What clones took at one time, and what was free.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Measurement {
@@ -32,6 +36,24 @@ impl Measurement {
             files: self.free.files.saturating_add(unexplained(Scarce::Files)),
         };
         Self { free, ..self.clone() }
+    }
+
+    /// Counts clones that were created since this measurement as if they had been there: what is put into a new clone is not
+    /// its growth.
+    pub(crate) fn add_new_clones(&mut self, now: &Self, is_dedicated: impl Fn(&CloneName) -> bool) {
+        for (name, found) in &now.clones {
+            if self.clones.contains_key(name) {
+                continue;
+            }
+            let mut new = NEW_CLONE;
+            if is_dedicated(name) {
+                new += OWN_SERVER;
+            }
+            self.clones.insert(name.clone(), CloneUse { usage: Some(new), ..CloneUse::default() });
+            let taken = found.usage.unwrap_or_default();
+            self.free.bytes = self.free.bytes.saturating_sub(taken.bytes.min(new.bytes));
+            self.free.files = self.free.files.saturating_sub(taken.files.min(new.files));
+        }
     }
 }
 
@@ -253,5 +275,24 @@ mod tests {
         // What was explained is forgotten.
         let (before, now) = measurements(&clones, 1_010);
         assert_eq!(Growth { before: &now.as_baseline(&before), now: &now }.fall(Scarce::Bytes), 0);
+    }
+
+    #[test]
+    fn what_is_put_into_new_clones_is_neither_their_growth_nor_a_fall() {
+        let new = || Clone { before: 0, now: Some(112), ..grown(0) };
+        let (_, now) = measurements(&[grown(0), new(), new()], 2 * 112 + 200);
+        // Something that belongs to no clone takes 200 MiB.
+        let (mut before, _) = measurements(&[grown(0)], 0);
+        let names = [name(0), name(1), name(2)];
+        let filler = |before: &Measurement, now: &Measurement| {
+            Growth { before, now }.filler(&names, Scarce::Bytes).cloned()
+        };
+        assert!(filler(&before, &now).is_some(), "the reason for this rule");
+        before.add_new_clones(&now, |_| false);
+        assert_eq!(filler(&before, &now), None);
+        // One of them fills the disk.
+        let filling = Clone { before: 0, now: Some(3_000), ..grown(0) };
+        let (_, now) = measurements(&[grown(0), new(), filling], 112 + 3_000);
+        assert_eq!(filler(&before, &now), Some(name(2)));
     }
 }

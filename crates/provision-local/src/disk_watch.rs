@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use wpclone_beneath::Usage;
-use wpclone_provision::{CloneName, CloneProblem, CloneProblemKind, Phase};
+use wpclone_provision::{CloneName, CloneProblem, CloneProblemKind, Isolation, Phase};
 
 use crate::blocking::run_blocking;
 use crate::disk_growth::{Growth, Measurement};
@@ -170,6 +170,11 @@ impl<'a> DiskWatch<'a> {
         } else if is_older_than(&self.baseline, QUIET_MEASUREMENT_INTERVAL) {
             self.count_growth_anew();
         }
+        let clones = &self.engine.clones;
+        let is_dedicated = |name: &CloneName| {
+            clones.get(name).is_some_and(|clone| clone.info().isolation == Isolation::Dedicated)
+        };
+        self.baseline.add_new_clones(&self.last, is_dedicated);
     }
 
     /// Measures clones; one that is quiet is given up for one that is not when the free space falls.

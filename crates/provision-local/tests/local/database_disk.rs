@@ -7,30 +7,19 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use wpclone_provision::{CloneInfo, CloneProblemKind, Health, Isolation, Provisioner as _, Routing};
+use wpclone_provision::{CloneInfo, CloneProblemKind, Isolation, Provisioner as _, Routing};
 use wpclone_provision_local::{DatabaseLimits, DiskLimits};
 
 use crate::database::{CONNECT, servers};
 use crate::database_bounds::{Neighbour, create, start, until_stopped};
-use crate::disk::{Disk, LeastFree, end_on_disk, fill_from_outside};
-use crate::support::{LIMIT, Lab, folder, prepare_in, until};
+use crate::disk::{Disk, LeastFree, end_on_disk, fill_from_outside, lab_on_disk_of};
+use crate::support::{LIMIT, Lab, until};
 
 /// Bytes of the disk that clones leave free: a quarter of it, so that little has to be written until it is nearly full.
 const RESERVE: u64 = 1536 << 20;
 
-/// A provisioner whose state folder is a disk of 6 GiB.
 async fn lab_on_disk() -> (Lab, Disk) {
-    let dir = folder();
-    let mounted = dir.path().join("state");
-    fs::create_dir(&mounted).expect("a folder");
-    let disk = Disk::mount(&mounted, 6 << 30);
-    fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
-    prepare_in(&mounted);
-    let lab = Lab::begun(dir, Routing::Path, |options| {
-        options.disk = DiskLimits { reserve_bytes: RESERVE, ..DiskLimits::default() };
-    });
-    lab.until(&Health::Ready).await;
-    (lab, disk)
+    lab_on_disk_of(4 * RESERVE, RESERVE).await
 }
 
 /// SQL that fills the disk in files of the schema.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::statvfs;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use wpclone_provision::{
     CloneInfo, CloneName, CloneProblemKind, Health, ProvisionError, Provisioner as _, Routing,
 };
@@ -95,19 +95,13 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn mount(folder: &Path, bytes: u64) -> Self {
-        Self::mount_with(folder, bytes, &[])
-    }
-
-    /// With these options of mkfs.ext4.
-    fn mount_with(folder: &Path, bytes: u64, options: &[&str]) -> Self {
+    fn mount(folder: &Path, bytes: u64) -> Self {
         let image = tempfile::NamedTempFile::new().expect("an image");
         image.as_file().set_len(bytes).expect("its size");
         let disk = Self { folder: folder.to_owned(), image };
         let image = disk.image.path().display().to_string();
         let folder = folder.display().to_string();
-        let mkfs = [&["mkfs.ext4", "-q", "-F"][..], options, &[image.as_str()]].concat();
-        for command in [mkfs, vec!["mount", "-o", "loop", &image, &folder]] {
+        for command in [&["mkfs.ext4", "-q", "-F", &image][..], &["mount", "-o", "loop", &image, &folder]] {
             let done = Command::new(command[0]).args(&command[1..]).output().expect(command[0]);
             assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
         }
@@ -125,20 +119,20 @@ pub(crate) const RESERVE: u64 = 512 << 20;
 
 /// A provisioner whose state folder is a disk of 8 GiB.
 pub(crate) async fn lab_on_disk() -> (Lab, Disk) {
-    lab_on_disk_with(&[]).await
+    lab_on_disk_of(8 << 30, RESERVE).await
 }
 
-/// The same with these options of mkfs.ext4.
-pub(crate) async fn lab_on_disk_with(options: &[&str]) -> (Lab, Disk) {
+/// The same with a disk of so many bytes, of which clones leave so many free.
+pub(crate) async fn lab_on_disk_of(bytes: u64, reserve_bytes: u64) -> (Lab, Disk) {
     let dir = folder();
     let mounted = dir.path().join("state");
     std::fs::create_dir(&mounted).expect("a folder");
-    let disk = Disk::mount_with(&mounted, 8 << 30, options);
+    let disk = Disk::mount(&mounted, bytes);
     // What the disk contains is unmounted before the folder is removed.
     std::fs::remove_dir(mounted.join("lost+found")).expect("what mkfs creates");
     prepare_in(&mounted);
     let lab = Lab::begun(dir, Routing::Path, |options| {
-        options.disk = DiskLimits { reserve_bytes: RESERVE, ..DiskLimits::default() };
+        options.disk = DiskLimits { reserve_bytes, ..DiskLimits::default() };
     });
     lab.until(&Health::Ready).await;
     (lab, disk)
@@ -279,9 +273,11 @@ pub(crate) async fn files_that_only_a_sockets_queue_would_hold_take_no_space() {
 
 /// Fills a disk with a file that belongs to no clone, until less than this is free.
 pub(crate) fn fill_from_outside(disk: &Disk, file: &Path, left: u64) {
-    let (mut file, block) = (std::fs::File::create(file).expect("a file"), vec![0; 1 << 20]);
+    const BLOCK: u64 = 16 << 20;
+    let (file, mut length) = (std::fs::File::create(file).expect("a file"), 0);
     while free_bytes(disk) >= left {
-        std::io::Write::write_all(&mut file, &block).expect("written");
+        fallocate(&file, FallocateFlags::empty(), length, BLOCK).expect("space");
+        length += BLOCK;
     }
 }
 

@@ -8,7 +8,8 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use wpclone_provision::{CloneInfo, Health, Provisioner as _};
 
 use crate::disk::{
-    Disk, LeastFree, PERL, RESERVE, end_on_disk, free_bytes, lab_on_disk, start_filler, status, until_stopped,
+    Disk, LeastFree, PERL, RESERVE, end_on_disk, free_bytes, lab_on_disk, lab_on_disk_of, start_filler,
+    status, until_stopped,
 };
 use crate::life::kill;
 use crate::support::{Lab, http, responds, tries_everything, until};
@@ -106,7 +107,7 @@ pub(crate) async fn a_clone_that_hides_what_it_takes_and_what_it_writes_is_stopp
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let (lab, disk) = lab_on_disk().await;
+    let (lab, disk) = lab_on_disk_of(5 << 30, RESERVE).await;
     let ((clone, _), (neighbour, _)) = (lab.clone("filler").await, lab.clone("neighbour").await);
     lab.put(&clone.name, "fill.pl", UNCOUNTED);
     is_stopped_before_the_reserve_is_gone(&lab, &disk, &clone, &neighbour).await;
