@@ -147,6 +147,8 @@ fn capabilities(options: &BrowserOptions<'_>, proxy: SocketAddr) -> Capabilities
     args.extend(options.user_agent.map(|user_agent| format!("--user-agent={user_agent}")));
     args.extend(
         [
+            // The headless shell would open as many windows as a page wants. Chromium has a blocker of its own.
+            "--block-new-web-contents",
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-default-apps",

@@ -11,6 +11,7 @@ mod fidelity;
 mod folders;
 mod interruptions;
 mod kills;
+mod lies;
 mod lifecycle;
 mod migrator_removal;
 mod plugin_content;
