@@ -308,3 +308,16 @@ test(
 		$site->sql( 'DROP TABLE wp_probe' );
 	}
 );
+
+test(
+	'a table of another database that a foreign key leads to is not taken for one of the site',
+	static function () use ( $site ) {
+		$site->sql( 'CREATE DATABASE crm' );
+		$site->sql( 'CREATE TABLE crm.wp_users (ID BIGINT UNSIGNED PRIMARY KEY)' );
+		$site->sql( 'CREATE TABLE wp_probe (id INT PRIMARY KEY, c BIGINT UNSIGNED, u BIGINT UNSIGNED, CONSTRAINT of_crm FOREIGN KEY (c) REFERENCES crm.wp_users (ID), CONSTRAINT own FOREIGN KEY (u) REFERENCES wp_users (ID))' );
+		$keys = definitions( $site )['table wp_probe']['foreign_keys'];
+		same( array( 'of_crm' => 'crm.wp_users', 'own' => 'wp_users' ), array_column( $keys, 'table', 'name' ), 'tables' );
+		$site->sql( 'DROP TABLE wp_probe' );
+		$site->sql( 'DROP DATABASE crm' );
+	}
+);

@@ -46,6 +46,12 @@ final class Charset_Mapper {
 	private static function candidates( string $name, string $charset ): array {
 		$tail = (string) preg_replace( '/\A(?:utf8mb3|utf8mb4|utf8|[a-z0-9]+)_/', '', $name );
 		$near = array( $name, "{$charset}_$tail", "{$charset}_" . str_replace( '_nopad', '', $tail ) );
+		// To MySQL's own ones spaces at the end of a text count, as in MariaDB to those of the name "nopad".
+		if ( 1 === preg_match( '/0900_(?:ai_ci|as_ci|as_cs)\z/', $tail, $found ) ) {
+			array_push( $near, "{$charset}_" . str_replace( '0900', 'uca1400_nopad', $found[0] ), "{$charset}_unicode_520_nopad_ci", "{$charset}_unicode_nopad_ci" );
+		} elseif ( 1 === preg_match( '/0900_bin\z/', $tail ) ) {
+			$near[] = "{$charset}_nopad_bin";
+		}
 		if ( 1 === preg_match( '/bin\z/', $tail ) ) {
 			$near[] = "{$charset}_bin";
 		} elseif ( 1 === preg_match( '/_as_cs\z|_cs\z/', $tail ) ) {

@@ -17,6 +17,9 @@ final class Database {
 	 */
 	const TRANSIENT_ERRORS = array( 0, 1020, 1040, 1047, 1053, 1158, 1159, 1160, 1161, 1180, 1203, 1205, 1206, 1213, 1226, 1317, 1412, 1637, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031 );
 
+	/** How long a statement waits for a table that another session has locked. By default it is a day or more. */
+	const LOCK_WAIT_SECONDS = 10;
+
 	/** The length of what is reported of a message, in characters. */
 	const MAX_MESSAGE = 300;
 
@@ -70,7 +73,7 @@ final class Database {
 		if ( ! mysqli_set_charset( $link, 'binary' ) ) {
 			throw new Migrator_Error( 'database_unavailable' );
 		}
-		$db->execute( "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', sql_big_selects = 1" );
+		$db->execute( "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', sql_big_selects = 1, lock_wait_timeout = " . self::LOCK_WAIT_SECONDS );
 		return $db;
 	}
 

@@ -245,8 +245,9 @@ final class Schema_Reader {
 		return $known[ "$table.$column" ];
 	}
 
+	/** The foreign keys of a table. A table of another database, which is never copied, is named with that database. */
 	private function foreign_keys( string $table ): array {
-		$rows  = $this->db->fetch_all( 'SELECT k.CONSTRAINT_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME, r.DELETE_RULE, r.UPDATE_RULE FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME WHERE k.TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL AND k.TABLE_NAME = ' . Database::utf8_literal( $table ) . ' ORDER BY k.CONSTRAINT_NAME, k.ORDINAL_POSITION' );
+		$rows  = $this->db->fetch_all( 'SELECT k.CONSTRAINT_NAME, k.COLUMN_NAME, IF(k.REFERENCED_TABLE_SCHEMA = k.TABLE_SCHEMA, k.REFERENCED_TABLE_NAME, CONCAT(k.REFERENCED_TABLE_SCHEMA, \'.\', k.REFERENCED_TABLE_NAME)), k.REFERENCED_COLUMN_NAME, r.DELETE_RULE, r.UPDATE_RULE FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME WHERE k.TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL AND k.TABLE_NAME = ' . Database::utf8_literal( $table ) . ' ORDER BY k.CONSTRAINT_NAME, k.ORDINAL_POSITION' );
 		$found = array();
 		foreach ( $rows as $row ) {
 			$name = (string) $row[0];
