@@ -24,8 +24,9 @@ use crate::record::CloneRecord;
 const DATABASE_RETRY_LIMIT: Duration = Duration::from_secs(30);
 /// How often clones that are set aside are looked at, the template is tried again, and tombstones are forgotten.
 const RETRY_INTERVAL: Duration = Duration::from_secs(15);
-/// How long no clone was being created before copies are prewarmed.
-const IDLE_BEFORE_PREWARMING: Duration = Duration::from_secs(10);
+/// How long no clone was being created before copies are prewarmed: thousands of files are written and synced, which delays
+/// whoever uses a clone that has just been published.
+const IDLE_BEFORE_PREWARMING: Duration = Duration::from_secs(60);
 /// By how much the deadline of a clone with an unfinished task is postponed.
 const POSTPONEMENT: SignedDuration = SignedDuration::from_mins(30);
 /// How many clones a sweep deletes at once, and how long it waits for each. Deletions that take longer go on without it.
