@@ -1,7 +1,10 @@
 //! What plugins keep outside of WordPress' own places: generated files, orders that come while a shop is cloned, tables
 //! without the table prefix.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use wpclone_task::{State, TaskView};
 use wpclone_tests::{Database, Result, Site, TestApp, Version};
 
@@ -14,29 +17,41 @@ fn warns_of(task: &TaskView, text: &str) -> bool {
     warnings.iter().any(|warning| warning.as_str().unwrap().contains(text))
 }
 
-#[tokio::test]
-async fn generated_files_call_the_clone_and_uploads_of_people_stay_byte_for_byte() -> Result {
-    let site = start_visited(Site::builder(Version::Bookworm)).await?;
+const UPLOADS: &str = "wp-content/uploads";
+
+/// A stylesheet that a page builder generates.
+fn css(url: &str) -> String {
+    format!(".hero{{background:url({url}/wp-content/uploads/hero.png)}}/*\r\n*/")
+}
+
+/// Data that a page builder generates.
+fn data(url: &str) -> String {
+    format!(r#"{{"ajax":"{}\/wp-admin\/admin-ajax.php"}}"#, url.replace('/', r"\/"))
+}
+
+/// A page that somebody uploads.
+fn page(url: &str) -> String {
+    format!("<a href=\"{url}/\">brought along</a>")
+}
+
+/// Adds generated files and files of people.
+fn add_files(site: &Site) -> Result {
     let url = site.url();
-    let css = |url: &str| format!(".hero{{background:url({url}/wp-content/uploads/hero.png)}}/*\r\n*/");
-    let json = |url: &str| format!(r#"{{"ajax":"{}\/wp-admin\/admin-ajax.php"}}"#, url.replace('/', r"\/"));
-    let page = format!("<a href=\"{url}/\">brought along</a>");
-    let uploads = "wp-content/uploads";
-    site.put(&format!("{uploads}/builder/css/post-7.css"), &css(&url))?;
-    site.put(&format!("{uploads}/builder/data.json"), &json(&url))?;
-    site.put(&format!("{uploads}/2024/05/page.html"), &page)?;
-    site.put("wp-content/plugins/own/own.js", &format!("fetch('{url}/feed')"))?;
-    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
-    let client = app.client()?;
-    let task = cloned(&client, &site).await?;
-    let pair = Pair::of(&site, &app, &client, &task).await?;
+    site.put(&format!("{UPLOADS}/builder/css/post-7.css"), &css(&url))?;
+    site.put(&format!("{UPLOADS}/builder/data.json"), &data(&url))?;
+    site.put(&format!("{UPLOADS}/2024/05/page.html"), &page(&url))?;
+    site.put("wp-content/plugins/own/own.js", &format!("fetch('{url}/feed')"))
+}
+
+/// Generated files have the clone's address, and files of people are byte for byte what they were.
+async fn assert_files_arrived(site: &Site, pair: &Pair<'_>) -> Result {
     let new = &pair.clone.url;
     let get = async |path: &str| -> Result<String> {
-        Ok(reqwest::get(format!("{new}/{uploads}/{path}")).await?.error_for_status()?.text().await?)
+        Ok(reqwest::get(format!("{new}/{UPLOADS}/{path}")).await?.error_for_status()?.text().await?)
     };
     assert_eq!(get("builder/css/post-7.css").await?, css(new));
-    assert_eq!(get("builder/data.json").await?, json(new));
-    assert_eq!(get("2024/05/page.html").await?, page);
+    assert_eq!(get("builder/data.json").await?, data(new));
+    assert_eq!(get("2024/05/page.html").await?, page(&site.url()));
     let files = &pair.fidelity["files"];
     assert_eq!(files["rewritten"], 2, "{files}");
     assert_eq!(
@@ -44,7 +59,7 @@ async fn generated_files_call_the_clone_and_uploads_of_people_stay_byte_for_byte
         json!(["Uploads/builder/css/post-7.css", "Uploads/builder/data.json"])
     );
     assert_eq!(files["files_holding_address"], json!(["Plugins/own/own.js", "Uploads/2024/05/page.html"]));
-    assert!(warns_of(&task, "Files that hold an address of the source, and are as they were (2)"));
+    assert!(warns_of(pair.task, "Files that hold an address of the source, and are as they were (2)"));
     assert_eq!(pair.fidelity["target"]["wordpress"], pair.fidelity["source"]["wordpress"]);
     Ok(())
 }
@@ -67,25 +82,19 @@ const COUNTS: &str = "SELECT COUNT(*),
     SUM((SELECT COUNT(*) FROM wp_shop_items i WHERE i.order_id = o.id) <> 2),
     SUM((SELECT COUNT(*) FROM wp_shop_data d WHERE d.order_id = o.id) <> 2) FROM wp_shop_orders o";
 
+/// Between two orders: enough of them come while tables are read, and the clients leave the processor to the clone.
+const ORDER_INTERVAL: Duration = Duration::from_millis(50);
+
 /// Writes orders without end.
 async fn write_orders(database: Database) -> Result {
     loop {
         database.sql(ORDER).await?;
+        sleep(ORDER_INTERVAL).await;
     }
 }
 
-#[tokio::test]
-async fn a_shop_that_gets_orders_while_it_is_cloned_arrives_whole() -> Result {
-    let site = start_visited(Site::builder(Version::Bookworm)).await?;
-    site.sql(SHOP).await?;
-    site.sql(&ORDER.repeat(50)).await?;
-    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
-    let client = app.client()?;
-    let task = tokio::select! {
-        task = cloned(&client, &site) => task?,
-        written = write_orders(site.database()) => return written,
-    };
-    let pair = Pair::of(&site, &app, &client, &task).await?;
+/// The orders that have come are whole.
+async fn assert_orders_are_whole(pair: &Pair<'_>) -> Result {
     let counts = pair.clone.database.sql(COUNTS).await?;
     let counts: Vec<u64> = counts.split_whitespace().map(|count| count.parse().unwrap()).collect();
     assert!(counts[0] > 50, "orders came while the site was copied: {counts:?}");
@@ -96,6 +105,23 @@ async fn a_shop_that_gets_orders_while_it_is_cloned_arrives_whole() -> Result {
         assert_eq!((&table["in_snapshot"], &table["consistent"]), (&true.into(), &true.into()), "{table}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn generated_files_call_the_clone_and_a_shop_that_gets_orders_meanwhile_arrives_whole() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm)).await?;
+    add_files(&site)?;
+    site.sql(SHOP).await?;
+    site.sql(&ORDER.repeat(50)).await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = tokio::select! {
+        task = cloned(&client, &site) => task?,
+        written = write_orders(site.database()) => return written,
+    };
+    let pair = Pair::of(&site, &app, &client, &task).await?;
+    assert_files_arrived(&site, &pair).await?;
+    assert_orders_are_whole(&pair).await
 }
 
 #[tokio::test]
