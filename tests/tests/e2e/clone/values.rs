@@ -43,13 +43,20 @@ async fn add_files(site: &Site) -> Result<usize> {
 }
 
 #[tokio::test]
-async fn files_in_the_database_stay_byte_for_byte_and_text_beside_them_moves() -> Result {
+async fn files_in_the_database_stay_byte_for_byte_and_unique_indexes_stay_unique() -> Result {
     let site = start_visited(Site::builder(Version::Bookworm)).await?;
     let binary = add_files(&site).await?;
+    add_addresses(&site).await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     let pair = Pair::of(&site, &app, &client, &task).await?;
+    assert_files_stayed(&site, &pair, binary).await?;
+    assert_addresses_are_unique(&site, &pair).await
+}
+
+/// Files are byte for byte what they were, and text beside them has the clone's address.
+async fn assert_files_stayed(site: &Site, pair: &Pair<'_>, binary: usize) -> Result {
     let (old, new) = (site.url(), pair.clone.url.clone());
     let same = "SHA2(data, 256) = digest AND SHA2(short, 256) = digest";
     let sql = format!("SELECT COUNT(*) FROM wp_files WHERE kind = 'binary' AND {same}");
@@ -67,7 +74,7 @@ async fn files_in_the_database_stay_byte_for_byte_and_text_beside_them_moves() -
     let wanted: Vec<_> =
         wanted.iter().map(hex::encode_upper).map(|digits| format!("{digits}\t{digits}")).collect();
     assert_eq!(text.lines().collect::<Vec<_>>(), wanted, "of {old}");
-    let unreplaced = at(&task, "/fidelity/unreplaced_addresses");
+    let unreplaced = at(pair.task, "/fidelity/unreplaced_addresses");
     assert_eq!(unreplaced["binary"], 2 * binary, "{unreplaced}");
     let samples = pair.fidelity["rewrite"]["unreplaced_samples"].as_array().unwrap();
     assert_eq!(samples.iter().filter(|sample| sample["reason"] == "binary").count(), 2 * binary);
@@ -107,14 +114,8 @@ async fn add_addresses(site: &Site) -> Result {
     Ok(())
 }
 
-#[tokio::test]
-async fn unique_indexes_stay_unique_and_rows_that_would_collide_keep_their_addresses() -> Result {
-    let site = start_visited(Site::builder(Version::Bookworm)).await?;
-    add_addresses(&site).await?;
-    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
-    let client = app.client()?;
-    let task = cloned(&client, &site).await?;
-    let pair = Pair::of(&site, &app, &client, &task).await?;
+/// Rows of a unique index that would collide keep their addresses, and all others have the clone's.
+async fn assert_addresses_are_unique(site: &Site, pair: &Pair<'_>) -> Result {
     let (old, new) = (site.url(), pair.clone.url.clone());
     let other = old.replace("http://", "https://");
     for (name, _, conflicts) in UNIQUE {
@@ -140,11 +141,11 @@ async fn unique_indexes_stay_unique_and_rows_that_would_collide_keep_their_addre
             pair.fidelity["tables"].as_array().unwrap().iter().find(|table| table["name"] == name).unwrap();
         assert_eq!(table["unique_conflicts"].as_u64().unwrap_or(0), conflicts, "{table}");
         assert_eq!(table["changed_values"].as_u64().unwrap(), 5 - conflicts, "{table}");
-        let warned = at(&task, "/fidelity/warnings").as_array().unwrap().iter().filter_map(Value::as_str);
+        let warned = at(pair.task, "/fidelity/warnings").as_array().unwrap().iter().filter_map(Value::as_str);
         let warned = warned.filter(|warning| warning.contains(&format!("rows of {name} keep"))).count();
         assert_eq!(warned, usize::from(conflicts > 0), "{name}");
     }
-    let unreplaced = at(&task, "/fidelity/unreplaced_addresses");
+    let unreplaced = at(pair.task, "/fidelity/unreplaced_addresses");
     let all: u64 = UNIQUE.iter().map(|(_, _, conflicts)| conflicts).sum();
     assert_eq!(unreplaced["unique-index"], all, "{unreplaced}");
     Ok(())

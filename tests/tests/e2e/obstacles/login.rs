@@ -120,6 +120,7 @@ async fn a_captcha_on_the_login_form_ends_the_task_before_a_login_attempt() -> R
 
 #[tokio::test]
 async fn a_captcha_of_any_kind_ends_the_task_before_a_login_attempt() -> Result {
+    let site = site().start().await?;
     for on_the_form in [
         "<script async src=\"http://127.0.0.1:9/recaptcha/api.js?render=x\"></script>",
         "<input type=\"hidden\" name=\"g-recaptcha-response\">",
@@ -130,7 +131,7 @@ async fn a_captcha_of_any_kind_ends_the_task_before_a_login_attempt() -> Result 
         "<altcha-widget></altcha-widget>",
     ] {
         let php = format!("add_action('login_form', function () {{ echo '{on_the_form}'; }});");
-        let site = site().mu_plugin("captcha", &php).start().await?;
+        site.put_mu_plugin("captcha", &php)?;
         setup_fails(&site, &site.admin(), Code::AuthCaptcha).await?;
         assert_eq!(site.logins().await?, 0, "{on_the_form}");
     }

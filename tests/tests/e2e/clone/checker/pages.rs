@@ -67,9 +67,7 @@ impl Pair<'_> {
 impl Side {
     /// A visitor's response with the side's address replaced by `SITE`.
     async fn get(&self, path: &str) -> Result<(u16, String)> {
-        let http =
-            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
-        let answer = http.get(format!("{}/{path}", self.url)).send().await?;
+        let answer = self.http.get(format!("{}/{path}", self.url)).send().await?;
         let (status, text) = (answer.status().as_u16(), answer.text().await?);
         Ok((status, self.normalize(&text)))
     }

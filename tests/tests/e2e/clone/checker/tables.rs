@@ -23,45 +23,61 @@ impl Table {
     }
 }
 
-/// All tables of a schema with their rows.
+/// A column: its name and its type.
+type Column = (String, String);
+
+/// All tables of a schema with their rows. A start of the client takes longer than a query, so most have several.
 pub(super) async fn read(database: &Database) -> Result<BTreeMap<String, Table>> {
+    let mut columns: BTreeMap<String, Vec<Column>> = BTreeMap::new();
+    let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let sql = "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS \
+         WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, ORDINAL_POSITION";
+    for [table, column, kind] in rows_of(&database.sql(sql).await?) {
+        columns.entry(table).or_default().push((column, kind));
+    }
+    let sql = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() \
+         AND INDEX_NAME = 'PRIMARY' ORDER BY TABLE_NAME, SEQ_IN_INDEX";
+    for [table, column] in rows_of(&database.sql(sql).await?) {
+        keys.entry(table).or_default().push(column);
+    }
     let mut tables = BTreeMap::new();
     let sql = "SELECT TABLE_NAME, IFNULL(AUTO_INCREMENT, 'NULL') FROM information_schema.TABLES \
          WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE'";
-    for line in database.sql(sql).await?.lines() {
-        let (name, next) = line.rsplit_once('\t').unwrap();
-        tables.insert(name.to_owned(), table(database, name, next.parse().ok()).await?);
+    for [name, next] in rows_of(&database.sql(sql).await?) {
+        let (columns, key) = (columns.remove(&name).unwrap_or_default(), keys.remove(&name));
+        let read = table(database, &name, columns, &key.unwrap_or_default(), next.parse().ok()).await?;
+        tables.insert(name, read);
     }
     Ok(tables)
 }
 
-async fn table(database: &Database, name: &str, next: Option<u64>) -> Result<Table> {
-    let (quoted, text) =
-        (format!("`{}`", name.replace('`', "``")), format!("'{}'", name.replace('\'', "''")));
-    let listed = database
-        .sql(&format!(
-            "SELECT COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS \
-             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {text} ORDER BY ORDINAL_POSITION"
-        ))
-        .await?;
-    let columns: Vec<(String, String)> = listed
-        .lines()
-        .map(|line| line.rsplit_once('\t').map(|(name, kind)| (name.to_owned(), kind.to_owned())).unwrap())
-        .collect();
-    let key = database
-        .sql(&format!(
-            "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() \
-             AND TABLE_NAME = {text} AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX"
-        ))
-        .await?;
-    let place = |key: &str| columns.iter().position(|(name, _)| name == key).unwrap();
+/// Rows of this many columns, as the client prints them: it escapes tabs and newlines in values.
+fn rows_of<const N: usize>(printed: &str) -> impl Iterator<Item = [String; N]> {
+    printed.lines().map(|line| {
+        let values: Vec<_> = line.split('\t').map(str::to_owned).collect();
+        values.try_into().unwrap_or_else(|values| panic!("{N} columns: {values:?}"))
+    })
+}
+
+async fn table(
+    database: &Database,
+    name: &str,
+    columns: Vec<Column>,
+    key: &[String],
+    next: Option<u64>,
+) -> Result<Table> {
+    let quoted = format!("`{}`", name.replace('`', "``"));
+    let key = key.iter().map(|key| columns.iter().position(|(name, _)| name == key).unwrap()).collect();
     let values: Vec<_> = columns.iter().map(|(name, kind)| value(name, kind)).collect();
-    let sql = format!("SET time_zone = '+00:00'; SELECT {} FROM {quoted}", values.join(", "));
-    let mut rows: Vec<Row> =
-        database.sql(&sql).await?.lines().map(|l| l.split('\t').map(str::to_owned).collect()).collect();
+    let printed = database
+        .sql(&format!(
+            "SET time_zone = '+00:00'; SELECT {} FROM {quoted}; SHOW CREATE TABLE {quoted}",
+            values.join(", ")
+        ))
+        .await?;
+    let mut rows: Vec<Row> = printed.lines().map(|l| l.split('\t').map(str::to_owned).collect()).collect();
+    let definition = rows.pop().expect("a definition").join("\t");
     rows.sort();
-    let definition = database.sql(&format!("SHOW CREATE TABLE {quoted}")).await?;
-    let key = key.lines().map(place).collect();
     let columns = columns.into_iter().map(|(name, _)| name).collect();
     Ok(Table { columns, key, definition: plain(&definition), next, rows })
 }
