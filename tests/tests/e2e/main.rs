@@ -8,6 +8,7 @@ mod clone;
 mod migrator;
 mod missing_browser;
 mod obstacles;
+mod random;
 mod rewrite;
 mod secrets;
 mod service_faults;

@@ -29,6 +29,11 @@ use wpclone_tests::{Builder, Client, Result, Site, TestApp, processes_with, unti
 /// The time limit of a clone whose requests are held.
 const CLONE_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Whether nothing is shortened, as in `./dev test long`.
+fn is_long_run() -> bool {
+    std::env::var_os("WPCLONE_TEST_ALL").is_some()
+}
+
 /// Starts a site and visits it, so that WordPress has created what the first visit creates. Its posts have
 /// distinct dates, so that each database sorts them the same way.
 async fn start_visited(builder: Builder) -> Result<Site> {
