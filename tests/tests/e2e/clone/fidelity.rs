@@ -56,7 +56,7 @@ async fn a_shop_at_the_root_is_cloned_exactly_to_an_older_wordpress_and_contacts
     let recorder = RequestRecorder::start().await?;
     let site = start_visited(Site::builder(Version::Trixie).mu_plugin("sending", &sending_plugin(&recorder)))
         .await?;
-    add_shop(&site, 2000).await?;
+    add_shop(&site, 600).await?;
     let sent = send_outgoing_requests(&site.url()).await?;
     assert!(sent.as_object().unwrap().values().all(|succeeded| succeeded == true), "{sent}");
     let received = recorder.take();
