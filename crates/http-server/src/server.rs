@@ -105,6 +105,8 @@ where
     let served = draining.watch(served);
     async move {
         tokio::select! {
+            // A request that has arrived is read before its connection is given up as idle.
+            biased;
             // A client may disconnect at any time.
             _ = served => {}
             () = place.evicted() => {}

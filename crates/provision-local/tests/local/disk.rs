@@ -68,7 +68,7 @@ socket_create_pair(AF_UNIX, SOCK_STREAM, 0, $pair) || exit('no sockets');
 for ($n = 0; ; $n++) {
     $file = fopen('filler', 'w');
     unlink('filler');
-    for ($i = 0; $i < 512; $i++) if (!fwrite($file, $block)) exit('the disk is full');
+    for ($i = 0; $i < 32; $i++) if (!fwrite($file, $block)) exit('the disk is full');
     $rights = ['level' => SOL_SOCKET, 'type' => SCM_RIGHTS, 'data' => [$file]];
     if (!@socket_sendmsg($pair[0], ['iov' => ['x'], 'control' => [$rights]])) exit(socket_strerror(socket_last_error($pair[0])));
     fclose($file);
