@@ -15,6 +15,7 @@ mod installation;
 mod limited_connector;
 mod page_comparison;
 mod page_questions;
+mod php_error;
 mod relay;
 mod sandbox_check;
 mod session;
@@ -27,7 +28,7 @@ mod verify_clone;
 mod webdriver;
 mod wordpress;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use url::Url;
@@ -123,12 +124,11 @@ async fn wait(
     args: Vec<Value>,
     limit: Duration,
 ) -> Result<Value, BrowserError> {
-    let end = Instant::now() + limit;
+    // The driver itself ends the script soon: until then it would take no other command.
+    let deadline = limit.min(POLL_DEADLINE);
     let ready = async {
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            // The driver itself ends the script in time: until then it would take no other command.
-            match browser.run_within(script, args.clone(), left.min(POLL_DEADLINE)).await {
+            match browser.run_within(script, args.clone(), deadline).await {
                 Ok(Value::Null) => tokio::time::sleep(POLL).await,
                 // Between two documents there may be none to run a script on.
                 Err(BrowserError::Refused(_) | BrowserError::Slow) => tokio::time::sleep(POLL).await,

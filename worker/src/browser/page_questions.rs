@@ -13,6 +13,7 @@ use wpclone_task::{
     AnsweredPage, Code, PageAnswer, PageKind, PageQuestion, Problem, SiteText, SiteUrl, is_interpreted,
 };
 
+use super::php_error::php_error_in_content;
 use super::wordpress::is_wordpress;
 use crate::net::{SiteClient, SiteRequest, SiteResponse};
 
@@ -38,14 +39,6 @@ const MAX_LETTERS: usize = 48;
 const MAX_TITLE: usize = 120;
 const MAX_PHP_ERROR: usize = 300;
 
-/// How PHP shows a fatal error, with `html_errors` and without.
-const PHP_ERRORS: [&str; 5] = [
-    "<b>Fatal error</b>:",
-    "<b>Parse error</b>:",
-    "Fatal error: Uncaught ",
-    "PHP Fatal error: ",
-    "Parse error: syntax error",
-];
 /// What a page without text may still show.
 const VISIBLE_ELEMENTS: &str = "img, picture, svg, video, canvas, iframe, script[src], object, embed, form";
 /// Elements whose addresses a page loads or leads to.
@@ -211,7 +204,8 @@ fn describe(response: &SiteResponse) -> PageAnswer {
     answer.text_chars = text_chars;
     answer.letters = letters.into_iter().take(MAX_LETTERS).collect();
     answer.title = title.map(|title| SiteText::with_limit(&title, MAX_TITLE));
-    answer.php_error = php_error(&response.text());
+    let php_error = php_error_in_content(&response.text());
+    answer.php_error = php_error.map(|says| SiteText::with_limit(&says, MAX_PHP_ERROR));
     answer.kind = if answer.php_error.is_some() {
         PageKind::PhpError
     } else if says.is_some() || response.is_error_page() {
@@ -236,23 +230,6 @@ fn describe(response: &SiteResponse) -> PageAnswer {
 fn is_html(response: &SiteResponse) -> bool {
     let kind = response.header("content-type").unwrap_or("text/html");
     kind.trim_start().to_ascii_lowercase().starts_with("text/html")
-}
-
-/// What PHP says in a page that shows a fatal error.
-fn php_error(text: &str) -> Option<SiteText> {
-    let at = PHP_ERRORS.iter().filter_map(|mark| text.find(mark)).min()?;
-    let end = text.floor_char_boundary((at + 4 * MAX_PHP_ERROR).min(text.len()));
-    let mut plain = String::new();
-    let mut in_tag = false;
-    for c in text[at..end].chars() {
-        match c {
-            '<' => in_tag = true,
-            '>' => in_tag = false,
-            _ if !in_tag => plain.push(c),
-            _ => {}
-        }
-    }
-    Some(SiteText::with_limit(&plain, MAX_PHP_ERROR))
 }
 
 /// The first pictures of a page at its own origin.

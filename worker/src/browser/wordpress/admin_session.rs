@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use wpclone_task::{Code, Login, SiteUrl};
 
-use super::php_error::php_error;
 use super::{StepError, StepResult, log_in, site_discovery};
+use crate::browser::php_error::php_error;
 use crate::browser::{Browser, StepReporter, fetch};
 use crate::net::{SiteClient, SiteRequest, SiteResponse};
 
@@ -116,7 +116,7 @@ pub(super) fn unexpected_page(what: &str, asked: &str, response: &SiteResponse) 
     } else if is_elsewhere && response.page(|p| p.has(QUESTIONS)) {
         let why = format!("The site leads to {path} instead, a page with a form that a person must answer.");
         (Code::AuthInterstitial, why)
-    } else if let Some(words) = php_error(response) {
+    } else if let Some(words) = php_error(&response.text()) {
         return site_discovery::fatal_error(response, &words);
     } else if is_elsewhere {
         (Code::UnexpectedAnswer, format!("The site leads to {path} instead."))

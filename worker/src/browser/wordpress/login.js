@@ -10,7 +10,8 @@ const text = (css) => {
 const CAPTCHA = [
   ".g-recaptcha", ".h-captcha", ".cf-turnstile", ".frc-captcha", ".mtcaptcha", ".geetest_captcha", "altcha-widget",
   "cap-widget", "[data-sitekey]", "input[name*=captcha i]", "input[name^=cptch]", "textarea[name*=captcha i]",
-  "input[name=cf-turnstile-response]", "input[name=jetpack_protect_num]", "img[src*=captcha i]", "img[class*=captcha i]", "canvas[id*=captcha i]",
+  "input[name=cf-turnstile-response]", "input[name=jetpack_protect_num]",
+  "img[src*=captcha i]", "img[class*=captcha i]", "canvas[id*=captcha i]",
 ].map((css) => "#loginform " + css).concat([
   "script[src*='/recaptcha/']", "script[src*='hcaptcha.com/']", "script[src*='challenges.cloudflare.com/turnstile']",
   "script[src*='friendlycaptcha']", "script[src*='friendly-challenge']", "script[src*='mtcaptcha']",

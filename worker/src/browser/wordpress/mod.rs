@@ -7,7 +7,6 @@ mod install;
 mod login;
 mod logout;
 mod migrator_settings;
-mod php_error;
 mod rest;
 mod site_discovery;
 

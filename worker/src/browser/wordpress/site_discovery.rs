@@ -4,8 +4,8 @@
 use url::Url;
 use wpclone_task::{Code, SiteUrl};
 
-use super::php_error::{component, php_error};
 use super::{StepError, StepResult};
+use crate::browser::php_error::{component, php_error};
 use crate::net::{SiteClient, SiteRequest, SiteResponse};
 
 pub(super) const LOGIN_PAGE: &str = "wp-login.php";
@@ -130,7 +130,7 @@ pub(super) fn server_error(response: &SiteResponse) -> Box<StepError> {
             response,
         ),
         _ => {
-            if let Some(words) = php_error(response) {
+            if let Some(words) = php_error(&response.text()) {
                 return fatal_error(response, &words);
             }
             let detail = format!(
