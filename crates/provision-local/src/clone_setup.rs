@@ -137,10 +137,7 @@ impl CloneSetup {
         if record.info.isolation == Isolation::Dedicated
             && !processes.database.as_mut().is_some_and(DatabaseServer::is_running)
         {
-            if let Some(dead) = &mut processes.database {
-                dead.stop().await;
-                processes.database = None;
-            }
+            processes.stop_database().await;
             processes.database = self.start_database(entry).await?;
             entry.note_supervisors(processes);
         }
@@ -148,10 +145,7 @@ impl CloneSetup {
             return Ok(());
         }
         entry.set_serving(false);
-        if let Some(dead) = &mut processes.fpm {
-            dead.stop().await;
-            processes.fpm = None;
-        }
+        processes.stop_fpm().await;
         self.connect_database(entry, processes)
             .await
             .map_err(failed("the clone cannot reach its database"))?;

@@ -43,14 +43,23 @@ impl CloneProcesses {
         self.fpm.is_some() || self.database.is_some()
     }
 
-    /// Ends the programs. A program stays here until it is gone: who waits for that may be cancelled, and then the next one
-    /// waits.
+    /// Ends the programs. Each stays here until it is gone: who waits for that may be cancelled, and then the next one waits.
     pub(crate) async fn stop(&mut self) {
+        self.stop_fpm().await;
+        self.relay = None;
+        self.stop_database().await;
+    }
+
+    /// Ends its PHP, or what is left of it.
+    pub(crate) async fn stop_fpm(&mut self) {
         if let Some(fpm) = &mut self.fpm {
             fpm.stop().await;
             self.fpm = None;
         }
-        self.relay = None;
+    }
+
+    /// Ends its own database server, or what is left of it.
+    pub(crate) async fn stop_database(&mut self) {
         if let Some(database) = &mut self.database {
             database.stop().await;
             self.database = None;

@@ -48,10 +48,7 @@ impl SourceMatcher {
             Ok(true)
         };
         entry.change(&self.setup.host.lock, matched).await?;
-        if let Some(fpm) = &mut processes.fpm {
-            fpm.stop().await;
-            processes.fpm = None;
-        }
+        processes.stop_fpm().await;
         if new_database {
             self.setup.create_database(entry, &processes, &template, &secrets).await?;
         }

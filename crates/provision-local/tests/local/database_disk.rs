@@ -200,17 +200,15 @@ pub(crate) async fn while_the_disk_is_nearly_full_arias_log_leaves_the_reserve_f
     fill_from_outside(&disk, &mounted.join("outside"), 3 * RESERVE);
     for (attack, clone, code) in clones {
         let statements = Neighbour::start(&lab, &neighbour).await;
-        let least = LeastFree::watch(&mounted);
+        let (least, begun) = (LeastFree::watch(&mounted), Instant::now());
         let attacking = start(&lab, &clone, &code);
         let end = Instant::now() + LIMIT;
         while rounds(&lab, &clone) < 10 {
             assert!(Instant::now() < end, "{attack}: its connections are closed");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let bytes = least.bytes.load(Ordering::Relaxed);
-        println!("{attack}: {bytes} bytes free at least");
+        assert_reserve_was_left(attack, &least, begun);
         statements.end(attack).await;
-        assert!(bytes >= RESERVE, "{attack}: only {bytes} bytes were free");
         assert!(lab.get(&neighbour.name).await.expect("the neighbour").problem.is_none(), "{attack}");
         drop(attacking);
         lab.local.delete(&clone.name).await.expect("deleted");
