@@ -98,33 +98,20 @@ impl<'a> Pair<'a> {
 
     /// The clone is a true copy: its tables, its files, its pages.
     pub(crate) async fn assert_equal(&self) -> Result {
-        self.compare_content().await?;
-        let begun = std::time::Instant::now();
-        self.assert_same_pages().await?;
-        eprintln!("compared pages in {:.1?}", begun.elapsed());
-        self.assert_no_faults();
-        Ok(())
-    }
-
-    /// The same without its pages, which show nothing of what the test has done to the tables and files.
-    pub(crate) async fn assert_same_content(&self) -> Result {
-        self.compare_content().await?;
-        self.assert_no_faults();
-        Ok(())
-    }
-
-    async fn compare_content(&self) -> Result {
         let begun = std::time::Instant::now();
         self.assert_same_tables().await?;
         let tables = begun.elapsed();
         self.assert_same_files();
-        eprintln!("compared tables in {tables:.1?}, files in {:.1?}", begun.elapsed() - tables);
-        Ok(())
-    }
-
-    fn assert_no_faults(&self) {
+        let files = begun.elapsed();
+        self.assert_same_pages().await?;
+        eprintln!(
+            "compared tables in {tables:.1?}, files in {:.1?}, pages in {:.1?}",
+            files - tables,
+            begun.elapsed() - files
+        );
         let faults = self.faults.borrow();
         assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+        Ok(())
     }
 
     fn fault(&self, what: impl Into<String>) {
