@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
 /// The most bytes of one answer. Pictures have some 300 KB, pages that we ask for at most 4 MiB in base64.
-const MAX_ANSWER: usize = 16 << 20;
+const MAX_ANSWER: usize = 8 << 20;
 
 /// Where a driver listens.
 #[derive(Debug, Clone)]
