@@ -32,7 +32,8 @@ const PREPARE: &str = "
     const point = arguments[0] && document.querySelector(arguments[0]);
     if (point) point.scrollIntoView({ block: 'center', behavior: 'instant' });
     return document.documentElement.innerText.slice(0, 500000);";
-const LOADED: &str = "return document.readyState === 'complete' ? true : null";
+/// Whether the page and what belongs to it have loaded.
+pub(super) const LOADED: &str = "return document.readyState === 'complete' ? true : null";
 /// Shows a page that the browser did not load itself.
 const SHOW: &str = "document.open(); document.write(arguments[0]); document.close(); return true";
 const ON_A_SITE: &str = "return location.protocol.startsWith('http')";

@@ -2,6 +2,8 @@
 
 use wpclone_task::{ComparedPage, PageAnswer, PageKind, PageQuestion, SiteUrl};
 
+use super::page_questions::MAX_LETTERS;
+
 /// A page with less text is not compared by its size.
 const MIN_TEXT_CHARS: u64 = 200;
 
@@ -10,6 +12,8 @@ const MIN_TEXT_CHARS: u64 = 200;
 pub(super) struct Findings {
     /// It is worse than its source: the copy is broken. What is wrong, as the end of a sentence about the page.
     pub(super) broken: Option<String>,
+    /// It shows less than its source, which makes it as bad, unless its pages vary by themselves.
+    pub(super) poorer: Option<String>,
     /// Differences that do not make it worse: clauses of the same kind.
     pub(super) differences: Vec<String>,
 }
@@ -29,10 +33,12 @@ pub(super) fn compare(page: &ComparedPage, copy_site: &SiteUrl) -> Findings {
     for check in checks.into_iter().flatten() {
         match check {
             Finding::Broken(what) => findings.broken = findings.broken.or(Some(what)),
+            Finding::Poorer(what) => findings.poorer = findings.poorer.or(Some(what)),
             Finding::Different(what) => findings.differences.push(what),
         }
     }
-    if copy.title != source.title && source.kind == copy.kind {
+    let varies = source.varies || copy.varies;
+    if copy.title != source.title && source.kind == copy.kind && !varies {
         let title = |answer: &PageAnswer| answer.title.clone().unwrap_or_default().to_string();
         findings.differences.push(format!(
             "has the title \u{201c}{}\u{201d} instead of \u{201c}{}\u{201d}",
@@ -54,6 +60,7 @@ pub(super) fn name(question: &PageQuestion) -> String {
 
 enum Finding {
     Broken(String),
+    Poorer(String),
     Different(String),
 }
 
@@ -133,13 +140,18 @@ fn address(source: &PageAnswer, copy: &PageAnswer, copy_site: &SiteUrl) -> Optio
 
 /// Letters outside of ASCII: garbled ones become others.
 fn letters(source: &PageAnswer, copy: &PageAnswer) -> Option<Finding> {
-    let lost: Vec<char> = source.letters.chars().filter(|letter| !copy.letters.contains(*letter)).collect();
+    // Of very many letters only the first are known.
+    let is_known = |letter: char| {
+        copy.letters.chars().count() < MAX_LETTERS || copy.letters.chars().any(|known| known > letter)
+    };
+    let lost = source.letters.chars().filter(|letter| !copy.letters.contains(*letter) && is_known(*letter));
+    let lost: Vec<char> = lost.collect();
     if rank(copy.kind) > 0 || rank(source.kind) > 0 || lost.is_empty() {
         return None;
     }
     let (all, which) = (source.letters.chars().count(), lost.iter().take(10).collect::<String>());
     let text = format!("lacks {} of {all} letters of the source's ({which})", lost.len());
-    Some(if 2 * lost.len() > all { Finding::Broken(text) } else { Finding::Different(text) })
+    Some(if 2 * lost.len() > all { Finding::Poorer(text) } else { Finding::Different(text) })
 }
 
 fn size(source: &PageAnswer, copy: &PageAnswer) -> Option<Finding> {
@@ -149,9 +161,10 @@ fn size(source: &PageAnswer, copy: &PageAnswer) -> Option<Finding> {
     }
     let text = format!("has {to} characters of text, the source's {from}");
     if to < from / 4 {
-        Some(Finding::Broken(text))
+        Some(Finding::Poorer(text))
     } else {
-        (to < from / 2 || to / 2 > from).then_some(Finding::Different(text))
+        let varies = source.varies || copy.varies;
+        (!varies && (to < from / 2 || to / 2 > from)).then_some(Finding::Different(text))
     }
 }
 
@@ -161,7 +174,7 @@ fn pictures(source: &PageAnswer, copy: &PageAnswer) -> Option<Finding> {
         return None;
     }
     let text = format!("loads {to} of its first {} pictures, the source's {from}", copy.pictures);
-    Some(if to == 0 && copy.pictures > 0 { Finding::Broken(text) } else { Finding::Different(text) })
+    Some(if to == 0 && copy.pictures > 0 { Finding::Poorer(text) } else { Finding::Different(text) })
 }
 
 #[cfg(test)]
@@ -245,11 +258,17 @@ mod tests {
     #[test]
     fn letters_that_became_others_are_a_fault_and_a_few_missing_ones_a_difference() {
         let source = page("\u{e4}\u{f6}\u{fc}\u{df}", 900);
-        assert!(found(&source, &page("\u{c3}", 900)).broken.unwrap().contains('\u{fc}'));
-        assert!(found(&source, &page("", 900)).broken.is_some());
+        assert!(found(&source, &page("\u{c3}", 900)).poorer.unwrap().contains('\u{fc}'));
+        assert!(found(&source, &page("", 900)).poorer.is_some());
         let few = found(&source, &page("\u{e4}\u{f6}\u{fc}", 900));
-        assert_eq!((few.broken, few.differences.len()), (None, 1));
+        assert_eq!((few.poorer, few.differences.len()), (None, 1));
         assert_eq!(found(&source, &page("\u{e4}\u{e9}\u{f6}\u{fc}\u{df}", 900)), Findings::default());
+        // So many letters that those of the source are not among the first of them.
+        let many: String =
+            ('\u{c0}'..='\u{17f}').filter(|letter| letter.is_alphabetic()).take(MAX_LETTERS).collect();
+        assert_eq!(found(&page("\u{65e5}\u{672c}", 900), &page(&many, 900)), Findings::default());
+        let other = many.replace(['\u{c3}', '\u{e4}'], "\u{180}");
+        assert!(found(&page("\u{c3}\u{e4}", 900), &page(&other, 900)).poorer.is_some());
     }
 
     #[test]
@@ -266,12 +285,41 @@ mod tests {
         ] {
             let findings = found(&source, &copy);
             assert_eq!(
-                (findings.broken.is_some(), findings.differences.len()),
+                (findings.poorer.is_some(), findings.differences.len()),
                 (is_broken, differences),
                 "{copy:?}"
             );
         }
         assert_eq!(found(&page("", 100), &page("", 10)), Findings::default());
+    }
+
+    #[test]
+    fn what_varies_at_the_source_is_not_expected_of_its_copy() {
+        let answer = |title: &str, letters: &str, text_chars| PageAnswer {
+            title: Some(title.into()),
+            ..page(letters, text_chars)
+        };
+        let (first, second) = (
+            answer("1", "\u{e4}\u{3b1}\u{3b2}\u{3b3}", 4000),
+            answer("2", "\u{e4}\u{430}\u{431}\u{432}", 900),
+        );
+        let mut source = first.clone();
+        source.keep_common(&second);
+        let copy = answer("3", "\u{e4}\u{5d0}\u{5d1}\u{5d2}", 2500);
+        assert_eq!(found(&source, &copy), Findings::default());
+        // What both had in common is expected.
+        assert!(found(&source, &answer("3", "", 2500)).poorer.is_some());
+        assert!(found(&source, &answer("3", "\u{e4}", 100)).poorer.is_some());
+        // If the source happened to be the same twice, what the copy shows at any time counts.
+        let mut copy = answer("4", "\u{e4}\u{5d0}", 500);
+        assert!(found(&first, &copy).poorer.is_some());
+        copy.add_shown(&answer("5", "\u{3b1}\u{3b2}\u{3b3}", 4200));
+        assert_eq!(found(&first, &copy), Findings::default());
+        // An answer of another kind says nothing about what a page shows.
+        let mut same = first.clone();
+        same.keep_common(&PageAnswer::of(503, PageKind::Html));
+        same.add_shown(&PageAnswer::of(503, PageKind::Html));
+        assert_eq!(same, first);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use wpclone_task::{
     AnsweredPage, Code, PageAnswer, PageKind, PageQuestion, Problem, SiteText, SiteUrl, is_interpreted,
 };
 
+use super::page_origins::{Origins, origins};
 use super::php_error::php_error_in_content;
 use super::wordpress::is_wordpress;
 use crate::net::{SiteClient, SiteRequest, SiteResponse};
@@ -23,30 +24,36 @@ pub(super) const REST_INDEX: &str = "index.php?rest_route=/";
 const ADMIN_PAGE: &str = "wp-admin/tools.php";
 const LOGIN_PAGE: &str = "wp-login.php";
 
+/// Other kinds of pages, each with code of its own: the posts of a category, a page that does not exist, and the feed.
+const OTHER_PAGES: [&str; 3] = ["?cat=1", NO_PAGE, "?feed=rss2"];
+/// The page of a post that hardly any site has.
+pub(super) const NO_PAGE: &str = "?p=2147483647";
+
 /// Questions that wait for their answers at the same time. A small host has as many PHP processes.
 const CONCURRENT: usize = 3;
-/// The deadline of one question with its pictures, and of all.
+/// The deadline of one question with its pictures, of all, and of those that are asked once more.
 const QUESTION_DEADLINE: Duration = Duration::from_secs(15);
 const DEADLINE: Duration = Duration::from_secs(45);
+const REPEAT_DEADLINE: Duration = Duration::from_secs(20);
 /// The most posts whose pages are asked for.
 const MAX_POSTS: usize = 12;
 /// The pictures of a page that are asked for.
 const MAX_PICTURES: usize = 3;
-/// The links of a page whose hosts are noted.
-const MAX_LINKS: usize = 500;
+/// The pictures of a page among which the first are looked for.
+const MAX_SOURCES: usize = 500;
 /// The letters outside of ASCII that are compared.
-const MAX_LETTERS: usize = 48;
+pub(super) const MAX_LETTERS: usize = 48;
 const MAX_TITLE: usize = 120;
 const MAX_PHP_ERROR: usize = 300;
 
 /// What a page without text may still show.
 const VISIBLE_ELEMENTS: &str = "img, picture, svg, video, canvas, iframe, script[src], object, embed, form";
-/// Elements whose addresses a page loads or leads to.
-const ADDRESSES: [(&str, &str); 4] = [
-    ("a[href], area[href], link[href]", "href"),
-    ("img[src], script[src], iframe[src], source[src], video[src], audio[src], embed[src]", "src"),
-    ("form[action]", "action"),
-    ("object[data]", "data"),
+/// Elements with pictures, at once or when a visitor scrolls to them.
+const PICTURES: [(&str, &str); 4] = [
+    ("img[src]", "src"),
+    ("img[data-src]", "data-src"),
+    ("img[data-lazy-src]", "data-lazy-src"),
+    ("img[srcset], source[srcset]", "srcset"),
 ];
 
 /// Where a site is asked.
@@ -61,11 +68,11 @@ pub(super) struct AskedSite<'a> {
     pub(super) home: &'a SiteUrl,
 }
 
-/// An answer, and the origins that the page loads from or leads to.
+/// An answer, and the origins in the page.
 pub(super) struct Asked {
     pub(super) question: PageQuestion,
     pub(super) answer: Result<PageAnswer, Problem>,
-    pub(super) origins: BTreeSet<String>,
+    pub(super) origins: Origins,
 }
 
 impl Asked {
@@ -85,6 +92,7 @@ pub(super) fn questions(posts: &[u64]) -> Vec<PageQuestion> {
         question("", true),
         question(LOGIN_PAGE, false),
     ];
+    questions.extend(OTHER_PAGES.map(|page| question(page, false)));
     let posts = posts.iter().take(MAX_POSTS).map(|id| format!("?p={id}"));
     for (place, page) in posts.enumerate() {
         questions.push(question(&page, false));
@@ -98,7 +106,26 @@ pub(super) fn questions(posts: &[u64]) -> Vec<PageQuestion> {
 impl AskedSite<'_> {
     /// Asks the questions, a few at a time, until the deadline. The answers are in the order of the questions.
     pub(super) async fn ask(&self, questions: Vec<PageQuestion>) -> Vec<Asked> {
-        let end = Instant::now() + DEADLINE;
+        self.ask_within(questions, DEADLINE).await
+    }
+
+    /// Asks the questions, and those about the site's own pages once more: no more is expected of a copy than what a page
+    /// shows both times.
+    pub(super) async fn ask_twice(&self, questions: Vec<PageQuestion>) -> Vec<Asked> {
+        let mut all = self.ask(questions).await;
+        let pages =
+            all.iter().filter(|asked| is_at_home(&asked.question)).map(|asked| asked.question.clone());
+        for again in self.ask_within(pages.collect(), REPEAT_DEADLINE).await {
+            let first = all.iter_mut().find(|asked| asked.question == again.question);
+            if let (Some(Asked { answer: Ok(first), .. }), Ok(again)) = (first, &again.answer) {
+                first.keep_common(again);
+            }
+        }
+        all
+    }
+
+    async fn ask_within(&self, questions: Vec<PageQuestion>, deadline: Duration) -> Vec<Asked> {
+        let end = Instant::now() + deadline;
         let answers = questions.iter().cloned().map(|question| self.ask_one(question));
         let mut answers = stream::iter(answers).buffered(CONCURRENT);
         let mut all = Vec::new();
@@ -106,9 +133,9 @@ impl AskedSite<'_> {
             all.push(asked);
         }
         let late = questions.iter().skip(all.len()).map(|question| {
-            let detail = format!("The pages of the site took longer than {} seconds.", DEADLINE.as_secs());
+            let detail = format!("The pages of the site took longer than {} seconds.", deadline.as_secs());
             let answer = Err(Problem::new(Code::Deadline, detail));
-            Asked { question: question.clone(), answer, origins: BTreeSet::new() }
+            Asked { question: question.clone(), answer, origins: Origins::default() }
         });
         let late: Vec<Asked> = late.collect();
         all.extend(late);
@@ -133,13 +160,19 @@ impl AskedSite<'_> {
             // A redirect within the site that does not end is an answer.
             Err(problem) if problem.code == Code::Redirected => {
                 let answer = PageAnswer::of(0, PageKind::RedirectLoop);
-                Asked { question, answer: Ok(answer), origins: BTreeSet::new() }
+                Asked { question, answer: Ok(answer), origins: Origins::default() }
             }
-            Err(problem) => Asked { question, answer: Err(problem), origins: BTreeSet::new() },
+            Err(problem) => Asked { question, answer: Err(problem), origins: Origins::default() },
         }
     }
 
-    async fn answer(&self, question: &PageQuestion) -> Result<(PageAnswer, BTreeSet<String>), Problem> {
+    /// Asks a question once more; `None` without an answer.
+    pub(super) async fn answer_again(&self, question: &PageQuestion) -> Option<PageAnswer> {
+        let answer = timeout(QUESTION_DEADLINE, self.answer(question)).await.ok()?;
+        answer.ok().map(|(answer, _)| answer)
+    }
+
+    async fn answer(&self, question: &PageQuestion) -> Result<(PageAnswer, Origins), Problem> {
         let request = SiteRequest::get(self.url(question));
         let response = self.send(question, request).await?;
         let mut answer = describe(&response);
@@ -170,9 +203,13 @@ impl AskedSite<'_> {
     }
 
     pub(super) fn url(&self, question: &PageQuestion) -> Url {
-        let at_home = question.page.is_empty() || question.page.starts_with('?');
-        if at_home { self.home.at(&question.page) } else { self.site.at(&question.page) }
+        if is_at_home(question) { self.home.at(&question.page) } else { self.site.at(&question.page) }
     }
+}
+
+/// Whether a page lies at the address of the front page; others belong to WordPress' own.
+fn is_at_home(question: &PageQuestion) -> bool {
+    question.page.is_empty() || question.page.starts_with('?')
 }
 
 /// Describes a response.
@@ -234,9 +271,16 @@ fn is_html(response: &SiteResponse) -> bool {
 
 /// The first pictures of a page at its own origin.
 fn pictures(response: &SiteResponse) -> Vec<Url> {
-    let sources = response.page(|page| page.attrs("img[src]", "src", MAX_LINKS));
+    let sources = response.page(|page| {
+        let all = PICTURES.iter().flat_map(|(css, name)| page.attrs(css, name, MAX_SOURCES));
+        all.collect::<Vec<_>>()
+    });
+    // Of several sizes the first.
+    let first = |source: &String| {
+        source.split_whitespace().next().map(|first| first.trim_end_matches(',').to_owned())
+    };
     let mut pictures: Vec<Url> = Vec::new();
-    for picture in sources.iter().filter_map(|source| response.url.join(source).ok()) {
+    for picture in sources.iter().filter_map(first).filter_map(|source| response.url.join(&source).ok()) {
         if picture.origin() == response.url.origin() && !pictures.contains(&picture) {
             pictures.push(picture);
         }
@@ -245,18 +289,4 @@ fn pictures(response: &SiteResponse) -> Vec<Url> {
         }
     }
     pictures
-}
-
-/// The other origins that a page loads from or leads to.
-fn origins(response: &SiteResponse) -> BTreeSet<String> {
-    let own = response.url.origin();
-    let addresses = response.page(|page| {
-        let all = ADDRESSES.iter().flat_map(|(css, name)| page.attrs(css, name, MAX_LINKS));
-        all.collect::<Vec<_>>()
-    });
-    let urls = addresses.iter().filter_map(|address| response.url.join(address).ok());
-    let urls = urls.chain(response.location.clone());
-    urls.filter(|url| matches!(url.scheme(), "http" | "https") && url.origin() != own)
-        .map(|url| url.origin().ascii_serialization())
-        .collect()
 }

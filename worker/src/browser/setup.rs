@@ -119,7 +119,7 @@ impl StepContext<'_> {
             })?;
             let home = home.as_ref().unwrap_or(site);
             let asked = AskedSite { visitor: &visitor, logged_in: self.http, site, home };
-            let asked = asked.ask(questions(&manifest.sample_posts)).await;
+            let asked = asked.ask_twice(questions(&manifest.sample_posts)).await;
             aliases = source_aliases::find(&visitor, (site, home), &manifest, &key, &asked).await;
             pages = asked.into_iter().map(Asked::of_source).collect();
         }

@@ -36,7 +36,7 @@ pub(super) async fn find(
     let contents = [content_url, plugins_url, mu_plugins_url, uploads_url].into_iter();
     let contents = contents.filter_map(|url| others(url));
     let mut aliases: BTreeSet<String> = contents.map(|url| url.origin().ascii_serialization()).collect();
-    let linked: BTreeSet<&String> = asked.iter().flat_map(|asked| &asked.origins).collect();
+    let linked: BTreeSet<&String> = asked.iter().flat_map(|asked| &asked.origins.linked).collect();
     let linked = linked.into_iter().filter(|origin| !aliases.contains(*origin));
     let linked: Vec<Url> = linked.filter_map(|origin| others(origin)).take(MAX_RESOLVED).collect();
     if linked.is_empty() {

@@ -13,7 +13,7 @@ mod site_response;
 
 pub(crate) use direct::direct_client;
 pub(crate) use egress_policy::{EgressPolicy, EgressRules, OwnClones};
-pub(crate) use egress_proxy::{ConnectAttempt, ConnectOutcome, EgressProxy, normalize_host};
+pub(crate) use egress_proxy::{ConnectOutcome, EgressProxy, normalize_host};
 pub(crate) use html::HtmlPage;
 pub(crate) use networks::AllowedNetworks;
 pub(crate) use site_client::{SESSION_COOKIE, SiteClient, certificate_fault, proxied_client};

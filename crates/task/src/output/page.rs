@@ -65,6 +65,10 @@ pub struct PageAnswer {
     /// See [`PageAnswer::pictures`].
     #[serde(default)]
     pub pictures_loaded: u8,
+    /// Whether it was another page when it was asked for once more. Title, text and pictures of a source are then what both
+    /// had in common, and those of a copy the most that it showed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub varies: bool,
     /// The origin that it redirects to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirects_to: Option<SiteText>,
@@ -117,9 +121,50 @@ impl PageAnswer {
             text_chars: 0,
             pictures: 0,
             pictures_loaded: 0,
+            varies: false,
             redirects_to: None,
             php_error: None,
             reported_address: None,
         }
+    }
+
+    /// Reduces a source's answer to what another answer to the same question has as well, such as that of a page with
+    /// random content. If the two are different kinds of answers the first one counts.
+    pub fn keep_common(&mut self, other: &Self) {
+        if (self.status, self.kind) != (other.status, other.kind) {
+            return;
+        }
+        self.varies |= self.shows_other_than(other);
+        self.letters.retain(|letter| other.letters.contains(letter));
+        self.text_chars = self.text_chars.min(other.text_chars);
+        self.pictures = self.pictures.min(other.pictures);
+        self.pictures_loaded = self.pictures_loaded.min(other.pictures_loaded);
+    }
+
+    /// Adds to a copy's answer what another answer to the same question shows. If the two are different kinds of answers
+    /// the first one counts.
+    pub fn add_shown(&mut self, other: &Self) {
+        if (self.status, self.kind) != (other.status, other.kind) {
+            return;
+        }
+        self.varies |= self.shows_other_than(other);
+        let more = other.letters.chars().filter(|letter| !self.letters.contains(*letter)).collect::<Vec<_>>();
+        self.letters.extend(more);
+        self.text_chars = self.text_chars.max(other.text_chars);
+        self.pictures = self.pictures.max(other.pictures);
+        self.pictures_loaded = self.pictures_loaded.max(other.pictures_loaded);
+    }
+
+    fn shows_other_than(&self, other: &Self) -> bool {
+        let shown = |answer: &Self| {
+            (
+                answer.title.clone(),
+                answer.letters.clone(),
+                answer.text_chars,
+                answer.pictures,
+                answer.pictures_loaded,
+            )
+        };
+        shown(self) != shown(other)
     }
 }

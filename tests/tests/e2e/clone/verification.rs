@@ -22,6 +22,18 @@ const EMPTY_ELSEWHERE: &str = "add_action('init', function () { if (get_option('
 /// Needs a constant of wp-config.php, which a copy has not.
 const NEEDS_CONSTANT: &str = "add_action('init', function () { $GLOBALS['licence'] = EXAMPLE_LICENCE; });";
 
+/// Title and letters that no two pages have in common, and an address of the source that nothing requests.
+const VARIES: &str = "add_filter('pre_get_document_title', function () { return 'At ' . microtime(); }); \
+    add_action('wp_footer', function () { $count = (int) get_option('shown') + 1; update_option('shown', $count); \
+        $letters = array_map(function ($n) use ($count) { return mb_chr(0x4e00 + $count % 900 * 20 + $n); }, range(0, 19)); \
+        echo '<p>', implode($letters), '</p><p data-later=\"//', implode('.', [127, 0, 0, 1]), ':', get_option('own_port'), '/later.png\"></p>'; });";
+/// The page of a post, but not the front page, requests the source.
+const POST_CALLS: &str = "add_filter('the_content', function ($content) { return !is_single() ? $content : $content . \
+    '<div style=\"background: url(http://' . implode('.', [127, 0, 0, 1]) . ':' . get_option('own_port') . '/called.png)\">x</div>'; });";
+/// Only the pages of categories need a constant which a copy has not.
+const CATEGORY_NEEDS_CONSTANT: &str =
+    "add_action('template_redirect', function () { if (is_category()) echo EXAMPLE_LICENCE; });";
+
 /// The compared page of this name.
 fn page<'v>(pages: &'v Value, name: &str, logged_in: bool) -> &'v Value {
     let all = pages.as_array().unwrap();
@@ -104,6 +116,70 @@ async fn a_copy_that_is_worse_than_its_source_is_broken_and_says_what_is_wrong()
     for part in
         ["front page", "500", "Undefined constant \"EXAMPLE_LICENCE\"", "wp-content/mu-plugins/needs.php"]
     {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    Ok(())
+}
+
+/// Gives pages the port of their site, from which they make an address that no rewriting finds.
+async fn set_own_port(site: &Site) -> Result<String> {
+    let port = site.url().rsplit(':').next().unwrap().to_owned();
+    site.eval_php(&format!("update_option('own_port', '{port}');")).await?;
+    Ok(format!("http://127.0.0.1:{port}"))
+}
+
+#[tokio::test]
+async fn pages_with_random_content_are_right_and_an_address_of_the_source_in_them_is_named() -> Result {
+    let site = Site::builder(Version::Bookworm).mu_plugin("varies", VARIES).start().await?;
+    let source = set_own_port(&site).await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let pages = at(&task, "/verification/pages");
+    let front = page(pages, "", false);
+    assert_eq!(
+        (&front["source"]["varies"], &front["source"]["status"]),
+        (&json!(true), &json!(200)),
+        "{pages:#}"
+    );
+    for (name, status, kind) in
+        [("?cat=1", 200, "wordpress"), ("?p=2147483647", 404, "wordpress"), ("?feed=rss2", 200, "other")]
+    {
+        for side in ["source", "copy"] {
+            let answer = &page(pages, name, false)[side];
+            assert_eq!(
+                (&answer["status"], &answer["kind"]),
+                (&json!(status), &json!(kind)),
+                "{name}: {pages:#}"
+            );
+        }
+    }
+    let differences = at(&task, "/verification/differences").as_array().unwrap();
+    let leads = format!("leads to {source}, which is the source.");
+    assert!(differences.len() == 1 && differences[0].as_str().unwrap().contains(&leads), "{differences:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_only_the_pages_of_posts_or_categories_do_is_found() -> Result {
+    let site = Site::builder(Version::Bookworm)
+        .constant("EXAMPLE_LICENCE", "'abc'")
+        .mu_plugin("calls", POST_CALLS)
+        .start()
+        .await?;
+    let source = set_own_port(&site).await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let detail = broken(&client, &site).await?;
+    for part in ["The page ?p=".to_owned(), format!("requests {source}/called.png")] {
+        assert!(detail.contains(&part), "{part}: {detail}");
+    }
+    assert!(site.hits().await?.iter().all(|hit| hit.path != "/called.png"), "the browser reached the source");
+
+    site.remove_mu_plugin("calls")?;
+    site.put_mu_plugin("needs", CATEGORY_NEEDS_CONSTANT)?;
+    let detail = broken(&client, &site).await?;
+    for part in ["The copy's page ?cat=1", "500", "Undefined constant \"EXAMPLE_LICENCE\""] {
         assert!(detail.contains(part), "{part}: {detail}");
     }
     Ok(())
