@@ -1,5 +1,5 @@
-//! Text files that hold the site's address. What plugins generate below uploads is rewritten like a value; any other file is
-//! copied byte for byte and named.
+//! Text files that hold the site's address. What plugins generate below uploads, or in folders of their own beside them, is
+//! rewritten like a value; any other file is copied byte for byte and named.
 
 use wpclone_migrator::Root;
 use wpclone_rewrite::{Report, Rewriter, UnreplacedReason};
@@ -10,6 +10,8 @@ const MAX_REWRITTEN_BYTES: u64 = 4 << 20;
 const GENERATED: [&str; 10] = ["css", "htm", "html", "js", "json", "mjs", "svg", "webmanifest", "xml", "xsl"];
 /// Other text formats that may hold addresses.
 const TEXT: [&str; 10] = ["csv", "inc", "map", "md", "mo", "php", "po", "txt", "yaml", "yml"];
+/// Folders of the content that plugins generate nothing in. Other roots than that of the content are not below it.
+const CODE_FOLDERS: [&str; 5] = ["languages", "mu-plugins", "plugins", "themes", "upgrade"];
 /// An address that is longer than this may be missed where two parts of a file meet.
 const OVERLAP_BYTES: usize = 512;
 
@@ -35,7 +37,11 @@ impl FileRule {
         if !GENERATED.contains(&extension.as_str()) {
             return if TEXT.contains(&extension.as_str()) { Self::Search } else { Self::Copy };
         }
-        let is_generated = root == Root::Uploads && is_plugins_folder(path);
+        let is_generated = match root {
+            Root::Uploads => is_plugins_folder(path),
+            Root::Content => is_plugins_folder(path) && !is_code_folder(path),
+            _ => false,
+        };
         if is_generated && size <= MAX_REWRITTEN_BYTES { Self::Rewrite } else { Self::Search }
     }
 }
@@ -55,6 +61,12 @@ fn is_plugins_folder(path: &[u8]) -> bool {
     let is_number = |name: &[u8], digits| name.len() == digits && name.iter().all(u8::is_ascii_digit);
     let has_month = folders.windows(2).any(|pair| is_number(pair[0], 4) && is_number(pair[1], 2));
     !folders.is_empty() && !has_month
+}
+
+/// Whether a path below the content folder is in a folder of WordPress, which holds code and translations.
+fn is_code_folder(path: &[u8]) -> bool {
+    let first = path.split(|byte| *byte == b'/').next().unwrap_or_default();
+    CODE_FOLDERS.iter().any(|folder| first.eq_ignore_ascii_case(folder.as_bytes()))
 }
 
 /// A generated file with its addresses replaced.
@@ -126,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_plugins_generate_below_uploads_is_rewritten_and_what_people_upload_is_not() {
+    fn what_plugins_generate_is_rewritten_and_what_people_upload_is_not() {
         let rule = |root, path: &str| FileRule::of(root, path.as_bytes(), 100);
         for path in ["elementor/css/post-7.css", "a/B.JS", "feeds/2024/all.xml", "x/y/data.json"] {
             assert_eq!(rule(Root::Uploads, path), FileRule::Rewrite, "{path}");
@@ -136,6 +148,10 @@ mod tests {
         }
         assert_eq!(rule(Root::Uploads, "2024/05/photo.jpg"), FileRule::Copy);
         assert_eq!(rule(Root::Plugins, "a/a.js"), FileRule::Search);
+        assert_eq!(rule(Root::Content, "builder-css/a.css"), FileRule::Rewrite);
+        for path in ["a.css", "themes/a/style.css", "languages/de_DE-a.json", "builder-css/a.php"] {
+            assert_eq!(rule(Root::Content, path), FileRule::Search, "{path}");
+        }
         assert_eq!(rule(Root::Core, "wp-includes/a.js"), FileRule::Copy);
         let large = FileRule::of(Root::Uploads, b"a/b.css", MAX_REWRITTEN_BYTES + 1);
         assert_eq!(large, FileRule::Search);

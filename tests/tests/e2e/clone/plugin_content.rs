@@ -39,6 +39,7 @@ fn add_files(site: &Site) -> Result {
     let url = site.url();
     site.put(&format!("{UPLOADS}/builder/css/post-7.css"), &css(&url))?;
     site.put(&format!("{UPLOADS}/builder/data.json"), &data(&url))?;
+    site.put("wp-content/builder-css/site.css", &css(&url))?;
     site.put(&format!("{UPLOADS}/2024/05/page.html"), &page(&url))?;
     site.put("wp-content/plugins/own/own.js", &format!("fetch('{url}/feed')"))
 }
@@ -51,12 +52,17 @@ async fn assert_files_arrived(site: &Site, pair: &Pair<'_>) -> Result {
     };
     assert_eq!(get("builder/css/post-7.css").await?, css(new));
     assert_eq!(get("builder/data.json").await?, data(new));
+    assert_eq!(get("../builder-css/site.css").await?, css(new));
     assert_eq!(get("2024/05/page.html").await?, page(&site.url()));
     let files = &pair.fidelity["files"];
-    assert_eq!(files["rewritten"], 2, "{files}");
+    assert_eq!(files["rewritten"], 3, "{files}");
     assert_eq!(
         files["rewritten_files"],
-        json!(["Uploads/builder/css/post-7.css", "Uploads/builder/data.json"])
+        json!([
+            "Content/builder-css/site.css",
+            "Uploads/builder/css/post-7.css",
+            "Uploads/builder/data.json"
+        ])
     );
     assert_eq!(files["files_holding_address"], json!(["Plugins/own/own.js", "Uploads/2024/05/page.html"]));
     assert!(warns_of(pair.task, "Files that hold an address of the source, and are as they were (2)"));
