@@ -2,6 +2,8 @@
 
 use crate::Manifest;
 
+/// The usual folder for uploads.
+const USUAL: &str = "wp-content/uploads";
 /// The folder for uploads that lie outside of the site, where the usual folder has other files.
 const OUTSIDE: &str = "wp-content/uploads-moved";
 /// The maximum length of the folder's path.
@@ -19,20 +21,37 @@ impl Manifest {
     /// they may have the same names.
     #[must_use]
     pub fn uploads_of_copy(&self) -> Option<String> {
-        let uploads = self.uploads.dir.trim_end_matches('/');
-        let below = |base: &str| match base.trim_end_matches('/') {
-            "" => None,
-            base => uploads.strip_prefix(base)?.strip_prefix('/'),
-        };
-        let folder = match (below(&self.content_dir), below(&self.abspath)) {
-            (Some("uploads"), _) => return None,
-            (Some(rest), _) => Some(format!("wp-content/{rest}")),
-            (None, rest) => rest.map(str::to_owned),
-        };
-        folder
-            .filter(|folder| is_uploads_folder(folder))
-            .or_else(|| self.uploads.has_usual_dir.then(|| OUTSIDE.to_owned()))
+        let real = |root: &str| self.roots.get(root).and_then(|root| root.path.clone()).unwrap_or_default();
+        // As configured, because links have addresses of their own, or else with links resolved.
+        let places = [
+            folder_of_copy(&self.uploads.dir, &self.content_dir, &self.abspath),
+            folder_of_copy(&real("uploads"), &real("content"), &real("core")),
+        ];
+        for folder in places.into_iter().flatten() {
+            if folder == USUAL {
+                return None;
+            }
+            if is_uploads_folder(&folder) {
+                return Some(folder);
+            }
+        }
+        self.uploads.has_usual_dir.then(|| OUTSIDE.to_owned())
     }
+}
+
+/// Where a folder of a site is in a copy, relative to its WordPress; `None` for one outside of the site.
+fn folder_of_copy(folder: &str, content: &str, core: &str) -> Option<String> {
+    let [folder, content, core] = [folder, content, core].map(normalized);
+    let below =
+        |base: &str| (!base.is_empty()).then(|| folder.strip_prefix(base)?.strip_prefix('/')).flatten();
+    let in_content = below(&content).map(|rest| format!("wp-content/{rest}"));
+    in_content.or_else(|| below(&core).map(str::to_owned))
+}
+
+/// A path without the empty names and single dots that options and constants have: `/srv//site/./files/`.
+fn normalized(path: &str) -> String {
+    let names = path.split('/').filter(|name| !name.is_empty() && *name != ".");
+    names.fold(String::new(), |path, name| path + "/" + name)
 }
 
 /// Whether a path can be the folder of uploads below WordPress: plain names, none of them hidden, and not a folder that has
@@ -92,6 +111,9 @@ mod tests {
             (content, "/srv/site/wp-content/media", true, Some("wp-content/media")),
             ("/srv/site/app", "/srv/site/app/media", true, Some("wp-content/media")),
             ("/srv/app", "/srv/app/uploads/sub", false, Some("wp-content/uploads/sub")),
+            // Written otherwise.
+            (content, "/srv/site//files", true, Some("files")),
+            (content, "/srv//site/./wp-content/uploads/", true, None),
             // Outside of the site.
             (content, "/mnt/media", false, None),
             (content, "/mnt/media", true, Some(OUTSIDE)),
@@ -110,5 +132,19 @@ mod tests {
             let found = manifest(content, uploads, has_usual_dir).uploads_of_copy();
             assert_eq!(found.as_deref(), expected, "{content} {uploads} {has_usual_dir}");
         }
+    }
+
+    #[test]
+    fn uploads_whose_path_goes_through_a_link_are_found_with_links_resolved() {
+        let root = |path: &str| json!({"path": path, "writable": true, "free_bytes": null});
+        let of = |uploads: &str| {
+            let mut site = manifest("/srv/site/wp-content", "/home/me/site/files", true);
+            let roots = json!({"core": root("/srv/site"), "content": root("/srv/site/wp-content"), "uploads": root(uploads)});
+            site.roots = serde_json::from_value(roots).unwrap();
+            site.uploads_of_copy()
+        };
+        assert_eq!(of("/srv/site/files").as_deref(), Some("files"));
+        assert_eq!(of("/srv/site/wp-content/uploads"), None);
+        assert_eq!(of("/mnt/files").as_deref(), Some(OUTSIDE));
     }
 }
