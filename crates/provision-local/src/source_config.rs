@@ -133,25 +133,26 @@ impl SourceConfig {
 
 /// The character set and collation that the source has, as far as the server knows them.
 async fn charset_of(facts: &SourceFacts, admin: &DatabaseAdmin) -> io::Result<(String, String)> {
-    let default = || (DEFAULT_CHARSET.to_owned(), String::new());
     let is_name = |name: &&str| {
         (1..=MAX_NAME_BYTES).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
-    let name = |name: &Option<String>| name.as_deref().filter(is_name).map(str::to_owned);
-    let charset = name(&facts.charset).unwrap_or_else(|| DEFAULT_CHARSET.to_owned());
-    let collation = name(&facts.collation).unwrap_or_default();
-    if (charset.as_str(), collation.as_str()) == (DEFAULT_CHARSET, "") {
-        return Ok(default());
-    }
-    if admin.accepts_charset(&charset, &collation).await {
-        return Ok((charset, collation));
-    }
-    if admin.accepts_charset(&charset, "").await {
-        return Ok((charset, String::new()));
+    let charset = facts.charset.as_deref().filter(is_name).unwrap_or(DEFAULT_CHARSET);
+    let mut collations = vec![facts.collation.as_deref().filter(is_name).unwrap_or_default(), ""];
+    collations.dedup();
+    for collation in collations {
+        // Every server has the default.
+        let is_default = charset == DEFAULT_CHARSET && collation.is_empty();
+        if is_default || admin.accepts_charset(charset, collation).await {
+            return Ok((charset.to_owned(), collation.to_owned()));
+        }
     }
     // Not because the server is gone.
-    if admin.ping().await { Ok(default()) } else { Err(io::Error::other("the database does not answer")) }
+    if admin.ping().await {
+        Ok((DEFAULT_CHARSET.to_owned(), String::new()))
+    } else {
+        Err(io::Error::other("the database does not answer"))
+    }
 }
 
 /// Names and PHP expressions of the constants that are not a clone's own.

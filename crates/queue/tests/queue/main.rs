@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod admission;
+mod cleanup_support;
 mod deliveries;
 mod endings;
 mod leases;

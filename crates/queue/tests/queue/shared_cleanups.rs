@@ -5,7 +5,7 @@ use std::time::Duration;
 use wpclone_queue::{FailOutcome, Queue, SiteCleanup, StoredOutput};
 use wpclone_task::{Code, LeftState, TaskId};
 
-use crate::site_cleanups::{MINUTE, RETRY, claim, claim_early, depth, left_on, take};
+use crate::cleanup_support::{MINUTE, RETRY, claim, claim_early, depth, left_on, take};
 use crate::support::*;
 
 const SITE: &str = "a.example";
