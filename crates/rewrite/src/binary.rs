@@ -7,7 +7,7 @@ use crate::{json, php};
 
 /// Whether a value of a binary column is text, or a structure whose lengths are known.
 pub(crate) fn is_rewritable(value: &[u8]) -> bool {
-    (!has_format_mark(value) && is_text(value)) || is_whole_structure(value)
+    (!has_format_mark(value) && is_text(value) && !is_message(value)) || is_whole_structure(value)
 }
 
 /// Whether bytes begin like a file or a data format. No text begins like one of these.
@@ -60,4 +60,33 @@ fn is_whole_structure(value: &[u8]) -> bool {
         && php::parse(text, 0, LengthUnit::Bytes, found.collector(&[], 0..0, 0)) == Ok(text.len());
     is_php
         || (json::may_start(text, 0) && json::parse(text, 0, found.collector(&[], 0..0, 0)) == Ok(text.len()))
+}
+
+/// Whether a value is a message of Protocol Buffers from its first to its last byte, with a string in it. Tags and lengths
+/// may all be printable. <https://protobuf.dev/programming-guides/encoding/>
+fn is_message(value: &[u8]) -> bool {
+    let (mut rest, mut has_string) = (value, false);
+    while let Some(tag) = take_varint(&mut rest) {
+        let length = match tag & 7 {
+            0 => take_varint(&mut rest).map(|_| 0),
+            1 => Some(8),
+            2 => take_varint(&mut rest),
+            5 => Some(4),
+            _ => None,
+        };
+        let after = length
+            .and_then(|length| rest.split_at_checked(usize::try_from(length).ok()?))
+            .filter(|_| tag >> 3 > 0);
+        let Some((_, after)) = after else { return false };
+        (rest, has_string) = (after, has_string || tag & 7 == 2);
+    }
+    has_string && rest.is_empty()
+}
+
+/// Takes a number of variable length: seven bits a byte, the lowest first.
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let length = rest.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
+    let (bytes, after) = rest.split_at(length);
+    *rest = after;
+    Some(bytes.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7F)))
 }

@@ -11,17 +11,20 @@ use crate::{PrefixMapping, Rewriter, binary};
 mod binary_columns;
 mod function_call;
 mod hex;
+mod keyword;
 mod literal_context;
 mod output;
 mod scanner;
 mod session;
 mod statement;
+mod token;
 mod token_end;
 
 use literal_context::LiteralContext;
 use output::Output;
-use scanner::{Mode, Scanner, SpannedToken, Token};
+use scanner::Scanner;
 use statement::{Role, StatementReader};
+use token::{Mode, SpannedToken, Token};
 
 /// Options of a [`DumpRewriter`].
 #[derive(Debug, Clone)]
@@ -88,6 +91,10 @@ pub struct DumpRewriter<'r> {
     pass_through: bool,
     /// Whether values without a hit are decoded as well, because a folder's name contains a quote.
     decode_all: bool,
+    /// Whether the dump has values in hexadecimal digits in string literals.
+    decodes_hex: bool,
+    /// Whether a statement that writes rows has ended, so that each is expected to.
+    rows_have_ended: bool,
     scratch: LiteralScratch,
 }
 
@@ -123,6 +130,8 @@ impl Rewriter {
             decode_all: folders
                 .iter()
                 .any(|folder| folder.literal().iter().any(|b| matches!(b, b'\'' | b'"'))),
+            decodes_hex: false,
+            rows_have_ended: false,
             scratch: LiteralScratch::default(),
         }
     }
@@ -174,7 +183,9 @@ impl DumpRewriter<'_> {
         let pending = std::mem::take(&mut self.pending);
         let done = self.process(&pending, true, out, report);
         out.extend_from_slice(&pending[done..]);
-        let in_row = self.statement.in_rows() && matches!(self.last_byte, b',' | b'(');
+        // The last statement of a text need not end with a semicolon, but those of a dump do.
+        let in_row =
+            self.statement.in_rows() && (self.rows_have_ended || matches!(self.last_byte, b',' | b'('));
         if !self.pass_through && (in_row || !self.scanner.is_complete()) {
             report.add_malformed(Malformed::SqlTruncated);
         }
@@ -186,16 +197,18 @@ impl DumpRewriter<'_> {
             out.extend_from_slice(text);
             return text.len();
         }
+        self.decodes_hex = self.decodes_hex || self.calls_unhex(text);
         let mut work = Output::new(self.rewriter, text, out, report);
         let mut at = 0;
         loop {
-            let next_hit_start = if self.decode_all { 0 } else { work.next_hit_start() };
+            let next_hit_start = if self.decode_all || self.decodes_hex { 0 } else { work.next_hit_start() };
             let Some(token) =
                 self.scanner.next(text, &mut at, is_last, self.statement.token_filter(), next_hit_start)
             else {
                 break;
             };
             if token.token == Token::StatementEnd {
+                self.rows_have_ended |= self.statement.in_rows();
                 let Some(mode) = self.statement.end_statement() else {
                     work.copy_until(text.len());
                     work.report.values += std::mem::take(&mut self.scanner.skipped_literals);
@@ -244,6 +257,10 @@ impl DumpRewriter<'_> {
             (_, Role::Unchanged) => {}
             (Token::Name(name), Role::Table) => self.rename_table(name.clone(), work),
             (Token::Word, Role::Table) => self.rename_table(token.start..token.end, work),
+            (Token::Text { content, .. }, role) if context.is_hex => {
+                work.report.values += 1;
+                self.rewrite_hex(content.clone(), role, work);
+            }
             (Token::Text { quote, content }, role) => {
                 work.report.values += 1;
                 self.rewrite_text(*quote, content.clone(), role, context, work);

@@ -1,18 +1,24 @@
 //! What surrounds a literal: how it is introduced, and the function whose argument it is.
 
+use memchr::memmem;
+
 use super::DumpRewriter;
 use super::function_call::{CallLookup, FunctionCall, MAX_BEFORE_BYTES, call_around};
 use super::output::Output;
-use super::scanner::{SpannedToken, Token};
+use super::token::{SpannedToken, Token};
 
 /// What precedes a literal of a binary column.
 const BINARY: &[u8] = b"_binary";
+/// The function whose argument is a value in hexadecimal digits, as Adminer writes binary columns. In both cases.
+const UNHEX: [&[u8]; 2] = [b"UNHEX(", b"unhex("];
 
 /// What surrounds a literal.
 #[derive(Default)]
 pub(super) struct LiteralContext {
     /// Whether it is declared as binary: `_binary '…'`.
     pub(super) is_binary: bool,
+    /// Whether it is the value in hexadecimal digits: `UNHEX('…')`.
+    pub(super) is_hex: bool,
     /// The function whose argument it is.
     pub(super) call: Option<FunctionCall>,
 }
@@ -25,6 +31,12 @@ impl DumpRewriter<'_> {
         [&self.tail[self.tail.len() - missing..], here].concat()
     }
 
+    /// Whether a text, or what precedes it, calls `UNHEX`. Only then are literals without a hit of interest.
+    pub(super) fn calls_unhex(&self, text: &[u8]) -> bool {
+        let start = [&self.tail, &text[..text.len().min(UNHEX[0].len())]].concat();
+        UNHEX.iter().any(|name| [&start, text].iter().any(|part| memmem::find(part, name).is_some()))
+    }
+
     /// What surrounds a literal, as far as it matters; `None` if that is not known without the next chunk.
     pub(super) fn literal_context(
         &self,
@@ -34,10 +46,11 @@ impl DumpRewriter<'_> {
     ) -> Option<LiteralContext> {
         let mut context = LiteralContext::default();
         let Token::Text { content, .. } = &token.token else { return Some(context) };
-        if !self.statement.in_rows() || !work.contains_hit(content) {
+        if !self.statement.in_rows() || !(self.decodes_hex || work.contains_hit(content)) {
             return Some(context);
         }
         let before = self.bytes_before(work.text, token.start);
+        context.is_hex = UNHEX.iter().any(|name| before.ends_with(name));
         let word = before.trim_ascii_end();
         let is_introduced =
             word.len() >= BINARY.len() && word[word.len() - BINARY.len()..].eq_ignore_ascii_case(BINARY);

@@ -1,6 +1,6 @@
 //! Follows the `SET` statements of a dump that affect how the rest of it is parsed.
 
-use super::scanner::{Mode, SpannedToken, Token};
+use super::token::{Mode, SpannedToken, Token};
 
 /// The most user variables that are remembered.
 const MAX_VARIABLES: usize = 32;

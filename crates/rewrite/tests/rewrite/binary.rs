@@ -138,3 +138,19 @@ fn serialised_data_with_private_properties_is_rewritten_in_binary_columns() {
     let (new, _) = rewrite_binary(encoded.as_bytes());
     assert_eq!(BASE64_STANDARD.decode(new).unwrap(), of(NEW, "\0\u{1}\0"));
 }
+
+#[test]
+fn messages_of_protocol_buffers_are_kept_in_binary_columns_even_if_all_of_their_bytes_are_printable() {
+    let url = format!("{OLD}/{}", "x".repeat(20));
+    let length = u8::try_from(url.len()).unwrap();
+    // A string as field 1; with a number as field 4 and a string of four letters as field 13.
+    let short = [b"\n", [length].as_slice(), url.as_bytes()].concat();
+    let long = [&short, b" Aj\x04name".as_slice()].concat();
+    for message in [&short, &long] {
+        assert_kept(message, rewrite_binary(message));
+    }
+    for text in [format!("\n\n{url}"), format!("\n{url}"), format!("j{url}"), url] {
+        let new = text.replace(OLD, NEW);
+        assert_eq!(rewrite_binary(text.as_bytes()).0, new.as_bytes(), "{text}");
+    }
+}

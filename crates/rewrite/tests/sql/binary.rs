@@ -61,6 +61,25 @@ fn hexadecimal_digits_of_a_text_column_are_text() {
 }
 
 #[test]
+fn digits_that_unhex_decodes_are_a_value() {
+    // As Adminer writes binary columns.
+    let dump = |url: &str| {
+        format!(
+            "{DEFINITION}INSERT INTO `t` VALUES (1,UNHEX('{}'),'{url}',unhex(\"{}\")),\n(2,UNHEX(''),'UNHEX(','x');\n\
+             UPDATE t SET data = UNHEX('{}');\n",
+            hex(url),
+            hex(&format!("a:1:{{s:3:\"\0u\0\";s:{}:\"{url}\";}}", url.len())),
+            hex(url)
+        )
+    };
+    assert_rewritten_with(&DumpOptions::default(), &[(&dump(OLD), &dump(NEW))]);
+    let digits = hex(&format!("\0{OLD}"));
+    assert_kept(&rows(&format!("(UNHEX('{digits}'),unhex('{digits}'),UNHEX('{digits}0'))")), 2);
+    let plain_text = rows(&format!("(MD5('{digits}'),'unhex(','{digits}')"));
+    assert_eq!(text(&rewrite(&DumpOptions::default(), plain_text.as_bytes()).0), plain_text);
+}
+
+#[test]
 fn without_a_definition_binary_literals_are_known_by_how_they_are_written() {
     assert_kept(
         &rows(&format!("(_binary '\\0{OLD}',_BINARY'\u{1}{OLD}',0x00{},x'00{}')", hex(OLD), hex(OLD))),

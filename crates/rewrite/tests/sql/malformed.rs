@@ -15,6 +15,8 @@ fn a_truncated_dump_is_passed_through_and_counted() {
         "INSERT INTO `t http://example.com",
         "INSERT INTO t VALUES (1,",
         "INSERT INTO t VALUES (",
+        "INSERT INTO t VALUES (1)",
+        "INSERT INTO t",
         "/* http://example.com",
         "/*! SELECT 1",
         "/*",

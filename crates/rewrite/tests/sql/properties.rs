@@ -156,6 +156,8 @@ fn sql() -> impl Strategy<Value = Vec<u8>> {
         b"*/",
         b"DELIMITER ",
         b"DELIMITER ;;\n",
+        b"UNHEX('687474703a2f2f6578616d706c652e636f6d')",
+        b"unhex(\"00687474703a2f2f6578616d706c652e636f6d\"",
         b"DELIMITER ;\n",
         b"0x",
         b"x'",
