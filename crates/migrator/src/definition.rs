@@ -20,6 +20,8 @@ pub enum Definition {
     Trigger(Trigger),
     /// A sequence.
     Sequence(Sequence),
+    /// A stored program, which is not transferred.
+    Program(StoredProgram),
     /// An object that the source's database cannot read.
     Unreadable(Unreadable),
 }
@@ -33,11 +35,12 @@ impl Definition {
             Self::View(v) => &v.name,
             Self::Trigger(t) => &t.name,
             Self::Sequence(s) => &s.name,
+            Self::Program(p) => &p.name,
             Self::Unreadable(u) => &u.name,
         }
     }
 
-    /// What it is: `table`, `view`, `trigger` or `sequence`.
+    /// What it is: `table`, `view`, `trigger`, `sequence`, `procedure`, `function` or `event`.
     #[must_use]
     pub fn object(&self) -> &str {
         match self {
@@ -45,6 +48,7 @@ impl Definition {
             Self::View(_) => "view",
             Self::Trigger(_) => "trigger",
             Self::Sequence(_) => "sequence",
+            Self::Program(program) => &program.object,
             Self::Unreadable(unreadable) => &unreadable.object,
         }
     }
@@ -274,6 +278,9 @@ pub struct View {
     pub definer: String,
     /// `NONE`, `LOCAL` or `CASCADED`.
     pub check_option: String,
+    /// `UNDEFINED`, `MERGE` or `TEMPTABLE`; `None` if the source's database user may not see it.
+    #[serde(default)]
+    pub algorithm: Option<String>,
 }
 
 /// A trigger.
@@ -289,6 +296,12 @@ pub struct Trigger {
     pub event: String,
     /// Its statement.
     pub body: String,
+    /// The `sql_mode` that its statement was written for and runs with.
+    #[serde(default)]
+    pub sql_mode: String,
+    /// Its place among the triggers of the table with the same timing and event, from 1.
+    #[serde(default)]
+    pub order: u32,
     /// The user that executes it.
     pub definer: String,
 }
@@ -314,6 +327,15 @@ pub struct Sequence {
     pub round: String,
     /// Whether it begins anew after its last number.
     pub cycle: bool,
+}
+
+/// A stored program: a procedure, a function or an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredProgram {
+    /// Its name.
+    pub name: String,
+    /// `procedure`, `function`, `event`, or MariaDB's `package`.
+    pub object: String,
 }
 
 /// An object that the source's database cannot read: its file is damaged or missing, or it leads to what is no more.

@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use url::Url;
 
-/// `ER_DUP_ENTRY` of MySQL and MariaDB.
-const DUPLICATE_ENTRY: u32 = 1062;
+/// `ER_DUP_ENTRY` of both databases, `ER_CHECK_CONSTRAINT_VIOLATED` of MySQL, `ER_CONSTRAINT_FAILED` of MariaDB.
+const CONSTRAINT_ERRORS: [u32; 3] = [1062, 3819, 4025];
 
 /// Why a request failed. Contains no secrets.
 #[derive(Debug, thiserror::Error)]
@@ -189,10 +189,11 @@ impl ClientError {
         }
     }
 
-    /// Whether the target's database refuses a row because it equals another one in a unique index.
+    /// Whether the target's database does not accept a row because it equals another one in a unique index, or violates a
+    /// check.
     #[must_use]
-    pub fn is_duplicate_key(&self) -> bool {
-        matches!(self, Self::Migrator { error, .. } if error.errno == Some(DUPLICATE_ENTRY))
+    pub fn violates_constraint(&self) -> bool {
+        matches!(self, Self::Migrator { error, .. } if error.errno.is_some_and(|errno| CONSTRAINT_ERRORS.contains(&errno)))
     }
 
     /// Whether the same request may succeed later, or with a smaller budget.
@@ -205,7 +206,7 @@ impl ClientError {
             Self::UnexpectedContent { status } | Self::Unverified { status, .. } => {
                 *status < 300 || *status == 408 || *status == 413 || *status == 429 || *status >= 500
             }
-            Self::Migrator { .. } if self.is_duplicate_key() => false,
+            Self::Migrator { .. } if self.violates_constraint() => false,
             Self::Migrator { error, .. } => {
                 matches!(error.code.as_str(), "busy" | "database_busy" | "internal_error")
             }

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod frames;
 mod import;
+mod import_job;
 mod manifest;
 mod outgoing;
 #[cfg(test)]
@@ -34,14 +35,15 @@ pub use content_digest::{ContentDigest, ContentHasher};
 pub use cost::{PhpMemory, ResponseCost};
 pub use cursor::Cursor;
 pub use definition::{
-    Check, Column, DefaultValue, Definition, ForeignKey, Generated, IndexPart, Period, Sequence, Table,
-    TableIndex, Trigger, Unreadable, View,
+    Check, Column, DefaultValue, Definition, ForeignKey, Generated, IndexPart, Period, Sequence,
+    StoredProgram, Table, TableIndex, Trigger, Unreadable, View,
 };
 pub use earlier_job::EarlierJob;
 pub use error::{ClientError, MigratorError};
 pub use files::{Entry, EntryKind, FilePart, FileRequest, FileStatus, Files, Index, Root, index_order};
-pub use import::{
-    Adjustment, AllowedContent, ChunkPlace, DefineResult, Import, JobInfo, JobLimits, JobOptions, LoadResult,
+pub use import::Import;
+pub use import_job::{
+    Adjustment, AllowedContent, ChunkPlace, DefineResult, JobInfo, JobLimits, JobOptions, LoadResult,
     RejectedFile, RejectedObject, SANDBOX_PLUGIN_FILE, StoreResult, TableProgress,
 };
 pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, Uploads, WordPress};
@@ -49,7 +51,7 @@ pub use outgoing::{FileBatch, OutgoingPart, PartKind, RowChunk};
 pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
 pub use removal::RemovalReport;
 pub use rows::{
-    AlternativeRows, LARGE_VALUE_BYTES, RowCount, RowDigest, RowPart, Rows, RowsHeader, UniqueConflicts,
+    AlternativeRows, ConstraintConflicts, LARGE_VALUE_BYTES, RowCount, RowDigest, RowPart, Rows, RowsHeader,
     Value, write_row,
 };
 pub use signing::{Key, KeyError, Request};

@@ -135,12 +135,13 @@ impl TryFrom<String> for RowDigest {
     }
 }
 
-/// A row in two forms, for a table with unique indexes. The target loads the other one if the new one is not unique.
+/// A row in two forms, for a table with unique indexes or checks. The target loads the other one if a constraint does not
+/// accept the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AlternativeRows<'a> {
     /// The row with all its new values, as encoded by [`write_row`] without large values.
     pub new: &'a [u8],
-    /// The row with its old values in unique indexes.
+    /// The row with its old values in constraints.
     pub kept: &'a [u8],
     /// How many values differ.
     pub values: u32,
@@ -150,7 +151,7 @@ pub struct AlternativeRows<'a> {
 
 /// The rows of a table of which the target loaded the other form.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub struct UniqueConflicts {
+pub struct ConstraintConflicts {
     /// How many.
     pub rows: u64,
     /// The sum of their [`values`](AlternativeRows::values).

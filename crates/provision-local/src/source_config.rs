@@ -140,9 +140,9 @@ async fn charset_of(facts: &SourceFacts, admin: &DatabaseAdmin) -> io::Result<(S
     let charset = facts.charset.as_deref().filter(is_name).unwrap_or(DEFAULT_CHARSET);
     let mut collations = vec![facts.collation.as_deref().filter(is_name).unwrap_or_default(), ""];
     collations.dedup();
+    // Every server has the default.
+    let is_default = charset == DEFAULT_CHARSET && collations == [""];
     for collation in collations {
-        // Every server has the default.
-        let is_default = charset == DEFAULT_CHARSET && collation.is_empty();
         if is_default || admin.accepts_charset(charset, collation).await {
             return Ok((charset.to_owned(), collation.to_owned()));
         }

@@ -80,9 +80,9 @@ pub enum UnreplacedReason {
     HostPattern,
     /// The new address would be truncated by its column. Only a caller that knows the columns counts these.
     ColumnTooShort,
-    /// With the new address, the row would equal another one in a unique index. Only a caller that knows the indexes
-    /// counts these; it has no samples.
-    UniqueIndex,
+    /// With the new address, the row would equal another one in a unique index, or violate a check. Only a caller that
+    /// knows these counts them; it has no samples.
+    Constraint,
     /// It is a post's guid, and guids are kept. Counted, but never sampled.
     Guid,
     /// It is in a part of a dump that holds no rows: a comment, a table's definition, a routine.

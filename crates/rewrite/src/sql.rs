@@ -181,12 +181,15 @@ impl DumpRewriter<'_> {
     /// Appends the rest. A truncated statement is passed through and counted.
     pub fn finish(mut self, out: &mut Vec<u8>, report: &mut Report) {
         let pending = std::mem::take(&mut self.pending);
+        let counted = |report: &Report| report.malformed.get(&Malformed::SqlTruncated).copied();
+        let counted_before = counted(report);
         let done = self.process(&pending, true, out, report);
         out.extend_from_slice(&pending[done..]);
         // The last statement of a text need not end with a semicolon, but those of a dump do.
         let in_row =
             self.statement.in_rows() && (self.rows_have_ended || matches!(self.last_byte, b',' | b'('));
-        if !self.pass_through && (in_row || !self.scanner.is_complete()) {
+        let is_truncated = in_row || !self.scanner.is_complete();
+        if !self.pass_through && is_truncated && counted(report) == counted_before {
             report.add_malformed(Malformed::SqlTruncated);
         }
     }

@@ -48,7 +48,7 @@ pub(crate) struct Checkpoint {
     #[serde(rename = "tl", default)]
     pub(crate) skipped_large_values: u64,
     #[serde(rename = "uc", default)]
-    pub(crate) unique_conflicts: u64,
+    pub(crate) constraint_conflicts: u64,
 }
 
 impl Checkpoint {
@@ -78,7 +78,7 @@ impl Checkpoint {
             addresses: counts.report.replaced_addresses,
             unreplaced: counts.report.unreplaced.clone(),
             skipped_large_values: counts.skipped_large_values,
-            unique_conflicts: counts.unique_conflicts,
+            constraint_conflicts: counts.constraint_conflicts,
         }
     }
 
@@ -100,7 +100,7 @@ impl Checkpoint {
             .omitted
             .values()
             .chain(self.unreplaced.values())
-            .chain([&self.skipped_large_values, &self.unique_conflicts]);
+            .chain([&self.skipped_large_values, &self.constraint_conflicts]);
         counted.iter().chain(reasons).all(|number| *number <= MAX_COUNT)
     }
 
@@ -112,7 +112,7 @@ impl Checkpoint {
         counts.report.replaced_addresses = self.addresses;
         counts.report.unreplaced.clone_from(&self.unreplaced);
         counts.skipped_large_values = self.skipped_large_values;
-        counts.unique_conflicts = self.unique_conflicts;
+        counts.constraint_conflicts = self.constraint_conflicts;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sends the units of a table to the target, in chunks.
 
-use wpclone_migrator::{AdaptiveBatch, ChunkPlace, ClientError, Import, RowChunk, UniqueConflicts};
+use wpclone_migrator::{AdaptiveBatch, ChunkPlace, ClientError, ConstraintConflicts, Import, RowChunk};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::TransferError;
@@ -30,7 +30,7 @@ pub(crate) struct ChunkWriter<'a> {
     pending: Vec<PendingChunk>,
     batch_size: AdaptiveBatch,
     /// Those of the whole table so far.
-    conflicts: UniqueConflicts,
+    conflicts: ConstraintConflicts,
 }
 
 /// A complete chunk, and the checkpoints before and after it.
@@ -44,7 +44,7 @@ impl<'a> ChunkWriter<'a> {
     pub(crate) fn new(import: &'a Import, table_id: u32, last_chunk: u32, checkpoint: Checkpoint) -> Self {
         let (skip, batch_size) = (checkpoint.units, import.adaptive_batch().capped_at(MAX_WRITE_BYTES));
         let (chunk, begin, pending) = (import.row_chunk(), checkpoint.clone(), Vec::new());
-        let conflicts = UniqueConflicts::default();
+        let conflicts = ConstraintConflicts::default();
         Self {
             import,
             table_id,
@@ -107,7 +107,10 @@ impl<'a> ChunkWriter<'a> {
 
     /// Sends the rest, and marks the last chunk as the end of the table. Returns its number, and which rows the target loaded
     /// with their other values.
-    pub(crate) async fn end(&mut self, checkpoint: Checkpoint) -> Result<(u32, UniqueConflicts), ReadError> {
+    pub(crate) async fn end(
+        &mut self,
+        checkpoint: Checkpoint,
+    ) -> Result<(u32, ConstraintConflicts), ReadError> {
         self.set_checkpoint(checkpoint);
         self.close();
         let mut pending = std::mem::take(&mut self.pending).into_iter().peekable();
@@ -132,7 +135,7 @@ impl<'a> ChunkWriter<'a> {
             {
                 Ok(loaded) => {
                     self.last_chunk += 1;
-                    self.conflicts = loaded.unique_conflicts;
+                    self.conflicts = loaded.constraint_conflicts;
                 }
                 Err(ClientError::RequestTooLarge) => {
                     self.batch_size.record_failure(true);

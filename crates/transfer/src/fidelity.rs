@@ -7,6 +7,7 @@ use wpclone_migrator::{PhpMemory, RowDigest};
 use wpclone_rewrite::{Report, UnreplacedReason};
 
 use crate::name_list::{all_listed, listed};
+use crate::omitted_objects::OmittedObject;
 
 /// Why something of the source is not in the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,9 +56,9 @@ pub struct TableFidelity {
     pub omitted: BTreeMap<OmitReason, u64>,
     /// Values that were changed on the way.
     pub changed_values: u64,
-    /// Rows that keep an old address: with the new one they would equal another row in a unique index.
+    /// Rows that keep an old address: with the new one they would equal another row in a unique index, or violate a check.
     #[serde(skip_serializing_if = "is_zero")]
-    pub unique_conflicts: u64,
+    pub constraint_conflicts: u64,
     /// How much was added to the table's `AUTO_INCREMENT`.
     #[serde(skip_serializing_if = "is_zero")]
     pub auto_increment_offset: u64,
@@ -115,32 +116,6 @@ impl SnapshotFidelity {
         };
         let others = Some(others).filter(|_| is_busy);
         [Some(torn), others].into_iter().flatten().filter_map(warning).collect()
-    }
-}
-
-/// A table, sequence, view or trigger that is not in the copy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OmittedObject {
-    /// `table`, `sequence`, `view` or `trigger`.
-    pub kind: String,
-    /// Its name on the source.
-    pub name: String,
-    /// Which side does not accept it, and what its database says.
-    pub reason: String,
-}
-
-impl OmittedObject {
-    pub(crate) fn new(kind: &str, name: &str, reason: impl std::fmt::Display) -> Self {
-        Self { kind: kind.to_owned(), name: name.to_owned(), reason: reason.to_string() }
-    }
-
-    fn is_table_or_sequence(&self) -> bool {
-        matches!(self.kind.as_str(), "table" | "sequence")
-    }
-
-    /// A sentence about it.
-    pub(crate) fn warning(&self) -> String {
-        format!("The {} {} is not in the copy: {}.", self.kind, self.name, self.reason)
     }
 }
 
@@ -227,6 +202,9 @@ pub struct Fidelity {
     pub omitted_views_and_triggers: Vec<String>,
     /// Tables and sequences that are not in the copy.
     pub omitted_tables: Vec<OmittedObject>,
+    /// Procedures, functions and events of the source's database, which are never copied: kind and name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub omitted_programs: Vec<String>,
     /// The first tables, views and sequences of the source's database that have not its prefix and belong to no other
     /// WordPress installation. They are copied only if the request says so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -312,6 +290,15 @@ impl Fidelity {
         self.omitted_views_and_triggers.extend(others.into_iter().map(|object| object.name));
     }
 
+    /// Records the stored programs of the source, with one warning for all.
+    pub(crate) fn omit_programs(&mut self, programs: Vec<String>) {
+        if !programs.is_empty() {
+            let names = all_listed(&programs, MAX_NAMED);
+            self.warnings.push(format!("Programs of the source's database are not copied: {names}."));
+        }
+        self.omitted_programs = programs;
+    }
+
     /// Adds a warning that names the tables which the copy defines differently.
     pub(crate) fn warn_of_adjustments(&mut self) {
         let adjusted = self.tables.iter().filter(|table| !table.adjustments.is_empty());
@@ -367,6 +354,7 @@ impl Fidelity {
         for list in [
             &mut self.warnings,
             &mut self.omitted_views_and_triggers,
+            &mut self.omitted_programs,
             &mut self.deactivated_plugins,
             &mut self.unprefixed_tables,
             &mut self.snapshot.torn_tables,

@@ -1,9 +1,9 @@
 //! Rows that are sent after all others of their table: with a new address they may equal a row that does not change, in
-//! a unique index.
+//! a unique index, or violate a check.
 
 use std::borrow::Cow;
 
-use wpclone_migrator::{AlternativeRows, RowDigest, UniqueConflicts, Value, write_row};
+use wpclone_migrator::{AlternativeRows, ConstraintConflicts, RowDigest, Value, write_row};
 use wpclone_rewrite::Report;
 
 /// Rows are held back up to this size; two tables are transferred at a time.
@@ -16,21 +16,21 @@ pub(crate) struct HeldRows {
     bytes: usize,
 }
 
-/// A row with all its new values, and with its old ones in unique indexes.
+/// A row with all its new values, and with its old ones in constraints.
 struct HeldRow {
     new: Vec<u8>,
     kept: Vec<u8>,
-    changes: UniqueChanges,
+    changes: ConstrainedChanges,
 }
 
-/// What changed in the columns of unique indexes of a row.
+/// What changed in the columns of constraints of a row.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct UniqueChanges {
+pub(crate) struct ConstrainedChanges {
     pub(crate) values: u32,
     pub(crate) addresses: u32,
 }
 
-impl UniqueChanges {
+impl ConstrainedChanges {
     pub(crate) fn add(&mut self, report: &Report) {
         let add = |sum: &mut u32, more: u64| {
             *sum = sum.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
@@ -40,8 +40,8 @@ impl UniqueChanges {
     }
 
     /// A row that was never sent with the changes.
-    pub(crate) fn not_sent(self) -> UniqueConflicts {
-        UniqueConflicts {
+    pub(crate) fn not_sent(self) -> ConstraintConflicts {
+        ConstraintConflicts {
             rows: 1,
             values: self.values.into(),
             addresses: self.addresses.into(),
@@ -63,7 +63,7 @@ impl HeldRows {
         &mut self,
         new: &[Option<Cow<'_, [u8]>>],
         kept: &[Option<Cow<'_, [u8]>>],
-        changes: UniqueChanges,
+        changes: ConstrainedChanges,
     ) {
         let encoded = |values: &[Option<Cow<'_, [u8]>>]| {
             let mut row = Vec::new();
@@ -78,7 +78,7 @@ impl HeldRows {
     /// Passes on all rows.
     pub(crate) fn drain(&mut self, mut take: impl FnMut(AlternativeRows<'_>)) {
         self.bytes = 0;
-        for HeldRow { new, kept, changes: UniqueChanges { values, addresses } } in self.rows.drain(..) {
+        for HeldRow { new, kept, changes: ConstrainedChanges { values, addresses } } in self.rows.drain(..) {
             take(AlternativeRows { new: &new, kept: &kept, values, addresses });
         }
     }

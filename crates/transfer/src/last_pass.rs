@@ -54,7 +54,7 @@ impl Transfer<'_> {
                     Ok(()) if rows.whole => fidelity.replaced_tables += 1,
                     Ok(()) => fidelity.appended_rows += rows.rows,
                     Err(ReadError::Failed(error)) => return Err(error.of_table(&name)),
-                    Err(ReadError::Changed | ReadError::DuplicateKey(_)) => {
+                    Err(ReadError::Changed | ReadError::ConstraintViolated(_)) => {
                         // The target dropped what it had of the table.
                         table = transfer.run(None).await.map_err(|error| error.of_table(&name))?;
                         state = SnapshotState::Changed;
@@ -107,7 +107,7 @@ impl TableTransfer<'_> {
         snapshot: &Snapshot,
         rows: &SnapshotRows,
     ) -> Result<(), ReadError> {
-        let (table_id, keeps_unique) = (table.sent.table_id, table.sent.keeps_unique);
+        let (table_id, keeps_constrained) = (table.sent.table_id, table.sent.keeps_constrained);
         let mut writer = if rows.whole {
             self.define(true).await?;
             ChunkWriter::new(self.import, table_id, 0, Checkpoint::start(&self.fingerprint))
@@ -116,7 +116,7 @@ impl TableTransfer<'_> {
             let checkpoint = Checkpoint::at(&self.fingerprint, table.sent.end.clone(), &table.sent.counts);
             ChunkWriter::new(self.import, table_id, table.sent.chunk, checkpoint).appending()
         };
-        let mut units = self.row_stream(keeps_unique);
+        let mut units = self.row_stream(keeps_constrained);
         if !rows.whole {
             units.counts.clone_from(&table.sent.counts);
         }
@@ -133,7 +133,7 @@ impl TableTransfer<'_> {
         let checkpoint = Checkpoint::complete(&self.fingerprint, rows.end.clone(), &units.counts);
         let (chunk, conflicts) = writer.end(checkpoint).await?;
         let end = rows.end.clone();
-        let sent = SentRows { table_id, chunk, end, counts: units.counts, conflicts, keeps_unique };
+        let sent = SentRows { table_id, chunk, end, counts: units.counts, conflicts, keeps_constrained };
         let loaded = sent.loaded();
         let target = self.count_target(table_id, &sent.counts).await?;
         if (target.rows, target.digest) != (loaded.target_rows, loaded.target_digest) {

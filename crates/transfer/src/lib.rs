@@ -5,6 +5,7 @@ mod checkpoint;
 mod chunk_writer;
 mod column_rule;
 mod configuration;
+mod constrained_columns;
 mod core_comparison;
 mod create_statement;
 mod error;
@@ -30,7 +31,6 @@ mod staged_files;
 mod table;
 mod table_definition;
 mod transfer;
-mod unique_columns;
 mod unsupported;
 mod uploads;
 mod versions;
@@ -38,9 +38,10 @@ mod wide_charset;
 
 pub use error::{PreflightFailure, TransferError};
 pub use fidelity::{
-    Fidelity, FilesFidelity, Memory, OmitReason, OmittedFile, OmittedObject, SnapshotFidelity, Summary,
-    TableFidelity, Versions,
+    Fidelity, FilesFidelity, Memory, OmitReason, OmittedFile, SnapshotFidelity, Summary, TableFidelity,
+    Versions,
 };
+pub use omitted_objects::OmittedObject;
 pub use progress::{ProgressSnapshot, TransferProgress};
 pub use transfer::{TargetKind, Transfer, commit, rollback};
 

@@ -1,14 +1,41 @@
 //! What of the source is not in the copy: objects that the source's database cannot read or the target's does not accept.
 
-use wpclone_migrator::{ClientError, Definition, RejectedObject, Unreadable};
+use serde::Serialize;
+use wpclone_migrator::{ClientError, Definition, RejectedObject};
 
 use crate::error::TransferError;
-use crate::fidelity::{OmittedObject, TableFidelity};
+use crate::fidelity::TableFidelity;
 use crate::plan::Plan;
 
 /// What is reported of foreign keys and defaults that the target rejects: so many, with names of so many characters.
 const MAX_REJECTED_PARTS: usize = 1000;
 const MAX_REJECTED_NAME: usize = 64;
+
+/// A table, sequence, view or trigger that is not in the copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OmittedObject {
+    /// `table`, `sequence`, `view` or `trigger`.
+    pub kind: String,
+    /// Its name on the source.
+    pub name: String,
+    /// Which side does not accept it, and what its database says.
+    pub reason: String,
+}
+
+impl OmittedObject {
+    pub(crate) fn new(kind: &str, name: &str, reason: impl std::fmt::Display) -> Self {
+        Self { kind: kind.to_owned(), name: name.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn is_table_or_sequence(&self) -> bool {
+        matches!(self.kind.as_str(), "table" | "sequence")
+    }
+
+    /// A sentence about it.
+    pub(crate) fn warning(&self) -> String {
+        format!("The {} {} is not in the copy: {}.", self.kind, self.name, self.reason)
+    }
+}
 
 /// Why an object is not in the copy: the side, and what it reports.
 pub(crate) fn reason(error: &TransferError) -> String {
@@ -36,14 +63,18 @@ pub(crate) fn check_core_tables(plan: &Plan, all: &[Definition]) -> Result<(), T
 
 /// What the source cannot read.
 pub(crate) fn unreadable_objects(all: &[Definition]) -> Vec<OmittedObject> {
-    let unreadable = all.iter().filter_map(|definition| match definition {
-        Definition::Unreadable(object) => Some(object),
-        _ => None,
-    });
-    let omitted = |object: &Unreadable| {
-        OmittedObject::new(&object.object, &object.name, reason(&TransferError::Source(object.error())))
+    let omitted = |definition: &Definition| {
+        let Definition::Unreadable(object) = definition else { return None };
+        let why = reason(&TransferError::Source(object.error()));
+        Some(OmittedObject::new(&object.object, &object.name, why))
     };
-    unreadable.map(omitted).collect()
+    all.iter().filter_map(omitted).collect()
+}
+
+/// The procedures, functions and events of the source: kind and name.
+pub(crate) fn stored_programs(all: &[Definition]) -> Vec<String> {
+    let programs = all.iter().filter(|definition| matches!(definition, Definition::Program(_)));
+    programs.map(|program| format!("{} {}", program.object(), program.name())).collect()
 }
 
 /// The views and triggers that the target's database rejected. A target cannot reject what was not sent to it.

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
 use wpclone_migrator::{DefaultValue, Definition, Manifest, Root, Sequence, Table, TableProgress};
-use wpclone_rewrite::{FolderMapping, Options, PrefixMapping, Rewriter, SiteMapping};
+use wpclone_rewrite::{
+    FolderMapping, Options, PrefixMapping, Report, Rewriter, SiteMapping, UnreplacedReason,
+};
 
 use crate::error::{PreflightFailure, TransferError};
 use crate::row_transformer::OwnOptions;
@@ -156,7 +158,7 @@ impl Plan {
                 sequence.name = self.renamed(&sequence.name)?;
                 sequence.next = offset_sequence(sequence);
             }
-            Definition::Unreadable(_) => return None,
+            Definition::Program(_) | Definition::Unreadable(_) => return None,
             // Their SQL contains the old table names.
             Definition::View(_) | Definition::Trigger(_) if self.prefix.is_some() => return None,
             Definition::View(view) => {
@@ -165,6 +167,21 @@ impl Plan {
             Definition::Trigger(_) => {}
         }
         Some(definition)
+    }
+
+    /// The source's addresses in definitions, which the copy has as they are.
+    pub(crate) fn addresses_in_definitions(&self, all: &[Definition]) -> Report {
+        let mut report = Report::default();
+        for definition in all {
+            let sql = match definition {
+                Definition::Table(table) => &table.statement,
+                Definition::View(view) => &view.select,
+                Definition::Trigger(trigger) => &trigger.body,
+                Definition::Sequence(_) | Definition::Program(_) | Definition::Unreadable(_) => continue,
+            };
+            self.rewriter.count_unreplaced(sql.as_bytes(), UnreplacedReason::OutsideRows, &mut report);
+        }
+        report
     }
 
     /// Changes with the definition of a table and with the mappings, but not with its row counts and sizes.

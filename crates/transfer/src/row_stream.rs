@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 use wpclone_migrator::{
-    AlternativeRows, LARGE_VALUE_BYTES, RowDigest, RowPart, UniqueConflicts, Value, write_row,
+    AlternativeRows, ConstraintConflicts, LARGE_VALUE_BYTES, RowDigest, RowPart, Value, write_row,
 };
 use wpclone_rewrite::{Report, UnreplacedReason};
 
 use crate::fidelity::OmitReason;
-use crate::held_rows::{HeldRows, UniqueChanges, write_values};
+use crate::held_rows::{ConstrainedChanges, HeldRows, write_values};
 use crate::row_transformer::{RowAction, RowTransformer};
 
 #[cfg(test)]
@@ -22,7 +22,7 @@ const MAX_BUFFERED_BYTES: u64 = 24 << 20;
 /// Size of the pieces that large values are split into.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Both forms of a row together have at most this size; else its values in unique indexes stay.
+/// Both forms of a row together have at most this size; else its values in constraints stay.
 const MAX_ALTERNATIVE_BYTES: usize = 1 << 20;
 
 /// A part of a row chunk for the target.
@@ -32,7 +32,7 @@ pub(crate) enum Unit<'a> {
     Row { bytes: &'a [u8], whole: bool },
     /// A piece of a large value of the row before.
     Piece { column: u16, offset: u64, bytes: &'a [u8] },
-    /// A row whose addresses are in a unique index.
+    /// A row whose addresses are in a constraint.
     Alternatives(AlternativeRows<'a>),
 }
 
@@ -47,21 +47,21 @@ pub(crate) struct Counts {
     pub(crate) report: Report,
     /// Values that were too large to be transformed.
     pub(crate) skipped_large_values: u64,
-    /// Rows that keep an old address because of a unique index.
-    pub(crate) unique_conflicts: u64,
+    /// Rows that keep an old address because of a constraint.
+    pub(crate) constraint_conflicts: u64,
 }
 
 impl Counts {
     /// Takes back what was counted for rows that the target loaded with their other values.
-    pub(crate) fn take_back(&mut self, conflicts: &UniqueConflicts) {
-        self.unique_conflicts = self.unique_conflicts.saturating_add(conflicts.rows);
+    pub(crate) fn take_back(&mut self, conflicts: &ConstraintConflicts) {
+        self.constraint_conflicts = self.constraint_conflicts.saturating_add(conflicts.rows);
         self.target_digest.combine(conflicts.digest);
         let report = &mut self.report;
         let addresses = conflicts.addresses.min(report.replaced_addresses);
         report.changed_values = report.changed_values.saturating_sub(conflicts.values);
         report.replaced_addresses -= addresses;
         if addresses > 0 {
-            *report.unreplaced.entry(UnreplacedReason::UniqueIndex).or_default() += addresses;
+            *report.unreplaced.entry(UnreplacedReason::Constraint).or_default() += addresses;
         }
     }
 }
@@ -75,8 +75,8 @@ pub(crate) struct RowStream<'m> {
     transformer: RowTransformer<'m>,
     open: Option<Open>,
     row: Vec<u8>,
-    /// Whether all values in unique indexes stay as they are.
-    keeps_unique: bool,
+    /// Whether all values in constraints stay as they are.
+    keeps_constrained: bool,
     /// Rows that are emitted after all others, so that a row that does not change keeps its place in a unique index.
     held: HeldRows,
     pub(crate) counts: Counts,
@@ -112,15 +112,15 @@ impl<'m> RowStream<'m> {
             transformer,
             open: None,
             row: Vec::new(),
-            keeps_unique: false,
+            keeps_constrained: false,
             held: HeldRows::default(),
             counts: Counts::default(),
         }
     }
 
-    /// Keeps all values in unique indexes.
-    pub(crate) fn keeping_unique(self, keeps_unique: bool) -> Self {
-        Self { keeps_unique, ..self }
+    /// Keeps all values in constraints.
+    pub(crate) fn keeping_constrained(self, keeps_constrained: bool) -> Self {
+        Self { keeps_constrained, ..self }
     }
 
     /// Whether the last row is complete.
@@ -216,18 +216,18 @@ impl<'m> RowStream<'m> {
 
     /// Emits a row that is too large to buffer. Only its small values are transformed.
     fn pass_through(&mut self, values: &[Value<'_>], emit: &mut impl FnMut(Unit<'_>)) {
-        let (mut new, mut unique) = (Vec::with_capacity(values.len()), UniqueChanges::default());
+        let (mut new, mut changes) = (Vec::with_capacity(values.len()), ConstrainedChanges::default());
         for (at, value) in values.iter().enumerate() {
             let Value::Bytes(bytes) = value else {
                 new.push(None);
                 continue;
             };
             // A value that would grow into a large one stays unchanged: the order of pieces is fixed already.
-            let value = self.value(at, bytes, &mut unique);
-            let fits = !self.transformer.is_unique(at) && value.len() <= LARGE_VALUE_BYTES;
+            let value = self.value(at, bytes, &mut changes);
+            let fits = !self.transformer.is_constrained(at) && value.len() <= LARGE_VALUE_BYTES;
             new.push(Some(value).filter(|_| fits));
         }
-        self.keep_unique(unique);
+        self.keep_constrained(changes);
         let values: Vec<Value<'_>> =
             values.iter().zip(&new).map(|(old, new)| new.as_deref().map_or(*old, Value::Bytes)).collect();
         let mut row = std::mem::take(&mut self.row);
@@ -298,47 +298,49 @@ impl<'m> RowStream<'m> {
         values: impl Iterator<Item = Option<&'v [u8]>>,
         emit: &mut impl FnMut(Unit<'_>),
     ) {
-        let (old, mut unique): (Vec<_>, _) = (values.collect(), UniqueChanges::default());
+        let (old, mut changes): (Vec<_>, _) = (values.collect(), ConstrainedChanges::default());
         let mut new = Vec::with_capacity(old.len());
         for (at, value) in old.iter().enumerate() {
-            new.push(value.map(|value| self.value(at, value, &mut unique)));
+            new.push(value.map(|value| self.value(at, value, &mut changes)));
         }
-        if unique.values > 0 {
+        if changes.values > 0 {
             let mut kept = new.clone();
-            for (at, kept) in kept.iter_mut().enumerate().filter(|(at, _)| self.transformer.is_unique(*at)) {
+            for (at, kept) in
+                kept.iter_mut().enumerate().filter(|(at, _)| self.transformer.is_constrained(*at))
+            {
                 *kept = old[at].map(Cow::Borrowed);
             }
             let lengths = || new.iter().chain(&kept).flatten().map(|value| value.len());
             let fits = lengths().all(|length| length <= LARGE_VALUE_BYTES)
                 && lengths().sum::<usize>() <= MAX_ALTERNATIVE_BYTES;
-            if fits && !self.keeps_unique {
+            if fits && !self.keeps_constrained {
                 if self.held.is_full() {
                     self.finish(emit);
                 }
-                return self.held.push(&new, &kept, unique);
+                return self.held.push(&new, &kept, changes);
             }
-            self.keep_unique(unique);
+            self.keep_constrained(changes);
             new = kept;
         }
         self.emit_values(&new, emit);
     }
 
-    /// A transformed value. What changes in a unique index is added up.
-    fn value<'v>(&mut self, at: usize, value: &'v [u8], unique: &mut UniqueChanges) -> Cow<'v, [u8]> {
-        if !self.transformer.is_unique(at) {
+    /// A transformed value. What changes in a constraint is added up.
+    fn value<'v>(&mut self, at: usize, value: &'v [u8], changes: &mut ConstrainedChanges) -> Cow<'v, [u8]> {
+        if !self.transformer.is_constrained(at) {
             return self.transformer.value(at, value, &mut self.counts.report);
         }
         let mut own = Report::default();
         let new = self.transformer.value(at, value, &mut own);
-        unique.add(&own);
+        changes.add(&own);
         self.counts.report.merge(own);
         new
     }
 
-    /// Counts a row whose changes in unique indexes are not sent: one that travels in pieces has no alternative.
-    fn keep_unique(&mut self, unique: UniqueChanges) {
-        if unique.values > 0 {
-            self.counts.take_back(&unique.not_sent());
+    /// Counts a row whose changes in constraints are not sent: one that travels in pieces has no alternative.
+    fn keep_constrained(&mut self, changes: ConstrainedChanges) {
+        if changes.values > 0 {
+            self.counts.take_back(&changes.not_sent());
         }
     }
 

@@ -7,8 +7,8 @@ use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
 
 use crate::active_plugins;
 use crate::column_rule::ColumnRule;
+use crate::constrained_columns::constrained_columns;
 use crate::fidelity::OmitReason;
-use crate::unique_columns::unique_columns;
 
 /// User metadata with credentials: sessions and application passwords of the original must not be valid on a copy.
 const CREDENTIAL_META_KEYS: [&[u8]; 2] = [b"session_tokens", b"_application_passwords"];
@@ -65,8 +65,8 @@ pub(crate) struct RowTransformer<'a> {
     rewriter: &'a Rewriter,
     prefix: Option<&'a PrefixMapping>,
     columns: Vec<ColumnRule>,
-    /// Whether a column's addresses must stay apart from those of other rows, because of a unique index.
-    unique: Vec<bool>,
+    /// Whether the database may not accept a column's new addresses, because of a unique index or a check.
+    constrained: Vec<bool>,
     /// The kind of key-value table, and the column of the key.
     named: Option<(KeyTable, usize)>,
     /// The column of the value, in options and post metadata.
@@ -139,16 +139,17 @@ impl<'a> RowTransformer<'a> {
             Some((KeyTable::PostMeta, _)) => place("meta_value"),
             _ => None,
         };
-        let mut unique = unique_columns(table);
-        for (unique, rule) in unique.iter_mut().zip(&columns) {
+        let mut constrained = constrained_columns(table);
+        for (constrained, rule) in constrained.iter_mut().zip(&columns) {
             // Options that would get the name of a renamed one are omitted.
-            *unique &= !matches!(rule, ColumnRule::Copy | ColumnRule::OptionName | ColumnRule::UserMetaKey);
+            *constrained &=
+                !matches!(rule, ColumnRule::Copy | ColumnRule::OptionName | ColumnRule::UserMetaKey);
         }
         Self {
             rewriter,
             prefix,
             columns,
-            unique,
+            constrained,
             named,
             value_column,
             deactivated: &[],
@@ -238,9 +239,9 @@ impl<'a> RowTransformer<'a> {
         }
     }
 
-    /// Whether a column's values may change, and must stay apart from those of other rows.
-    pub(crate) fn is_unique(&self, column: usize) -> bool {
-        self.unique.get(column).is_some_and(|unique| *unique)
+    /// Whether a column's values may change, and the database may not accept the new ones.
+    pub(crate) fn is_constrained(&self, column: usize) -> bool {
+        self.constrained.get(column).is_some_and(|constrained| *constrained)
     }
 
     /// Whether a column's values may change.

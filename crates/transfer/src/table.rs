@@ -3,8 +3,8 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
-    AdaptiveBatch, Adjustment, Client, ClientError, Cursor, Definition, Import, RowCount, Rows, Table,
-    TableProgress, UniqueConflicts,
+    AdaptiveBatch, Adjustment, Client, ClientError, ConstraintConflicts, Cursor, Definition, Import,
+    RowCount, Rows, Table, TableProgress,
 };
 use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
 
@@ -79,9 +79,9 @@ pub(crate) struct SentRows {
     /// Rows and digests, before those that the target loaded with their other values are taken back.
     pub(crate) counts: Counts,
     /// These.
-    pub(crate) conflicts: UniqueConflicts,
-    /// Whether all values in unique indexes were kept.
-    pub(crate) keeps_unique: bool,
+    pub(crate) conflicts: ConstraintConflicts,
+    /// Whether all values in constraints were kept.
+    pub(crate) keeps_constrained: bool,
 }
 
 impl TransferredTable {
@@ -93,7 +93,7 @@ impl TransferredTable {
         (fidelity.target_rows, fidelity.target_digest) = (target.rows, target.digest);
         fidelity.omitted = counts.omitted;
         fidelity.changed_values = counts.report.changed_values;
-        fidelity.unique_conflicts = counts.unique_conflicts;
+        fidelity.constraint_conflicts = counts.constraint_conflicts;
         (self.report, self.skipped_large_values, self.sent) =
             (counts.report, counts.skipped_large_values, sent);
     }
@@ -112,8 +112,8 @@ impl SentRows {
 pub(crate) enum ReadError {
     /// The source's rows changed while they were read.
     Changed,
-    /// On the target, two rows are equal in a unique index.
-    DuplicateKey(ClientError),
+    /// The target's database does not accept a row: two are equal in a unique index, or one violates a check.
+    ConstraintViolated(ClientError),
     Failed(TransferError),
 }
 
@@ -135,18 +135,18 @@ impl TableTransfer<'_> {
         &self,
         progress: Option<&TableProgress>,
     ) -> Result<TransferredTable, TransferError> {
-        let (mut resumed, mut keeps_unique) = (progress.cloned(), false);
+        let (mut resumed, mut keeps_constrained) = (progress.cloned(), false);
         for read in 0..MAX_READS {
             let last = read + 1 == MAX_READS;
-            match self.attempt(resumed.take(), read, last, keeps_unique).await {
+            match self.attempt(resumed.take(), read, last, keeps_constrained).await {
                 Ok(result) => return Ok(result),
                 Err(ReadError::Failed(error)) => return Err(error),
-                Err(ReadError::DuplicateKey(error)) if keeps_unique => {
+                Err(ReadError::ConstraintViolated(error)) if keeps_constrained => {
                     return Err(TransferError::Target(error));
                 }
-                Err(ReadError::DuplicateKey(_)) => {
-                    tracing::info!(table = self.table.name, "values in unique indexes are not changed");
-                    keeps_unique = true;
+                Err(ReadError::ConstraintViolated(_)) => {
+                    tracing::info!(table = self.table.name, "values in constraints are not changed");
+                    keeps_constrained = true;
                 }
                 Err(ReadError::Changed) => {
                     tracing::info!(table = self.table.name, read, "the table changed while it was read")
@@ -164,7 +164,7 @@ impl TableTransfer<'_> {
         resumed: Option<TableProgress>,
         read: u32,
         last: bool,
-        keeps_unique: bool,
+        keeps_constrained: bool,
     ) -> Result<TransferredTable, ReadError> {
         let checkpoint =
             resumed.as_ref().and_then(|progress| Checkpoint::from_json(progress.cursor.as_ref()?));
@@ -184,11 +184,11 @@ impl TableTransfer<'_> {
             // An earlier attempt sent all rows. The checksums below tell whether they are still the same.
             let mut counts = Counts::default();
             checkpoint.restore(&mut counts);
-            let conflicts = resumed.map(|progress| progress.unique_conflicts).unwrap_or_default();
+            let conflicts = resumed.map(|progress| progress.constraint_conflicts).unwrap_or_default();
             let end = checkpoint.cursor;
-            SentRows { table_id: defined.id, chunk: seq, end, counts, conflicts, keeps_unique }
+            SentRows { table_id: defined.id, chunk: seq, end, counts, conflicts, keeps_constrained }
         } else {
-            self.send(defined.id, checkpoint, seq, keeps_unique).await?
+            self.send(defined.id, checkpoint, seq, keeps_constrained).await?
         };
         let counts = sent.loaded();
         let (source, target) =
@@ -253,7 +253,7 @@ impl TableTransfer<'_> {
             target_digest: target.digest,
             omitted: counts.omitted,
             changed_values: counts.report.changed_values,
-            unique_conflicts: counts.unique_conflicts,
+            constraint_conflicts: counts.constraint_conflicts,
             auto_increment_offset: ahead,
             rereads: read,
             consistent,
@@ -289,23 +289,23 @@ impl TableTransfer<'_> {
         n: u32,
         checkpoint: Checkpoint,
         seq: u32,
-        keeps_unique: bool,
+        keeps_constrained: bool,
     ) -> Result<SentRows, ReadError> {
         let (sender, take) = mpsc::channel(1);
         let read = self.read(checkpoint.cursor.clone(), sender);
         let writer = ChunkWriter::new(self.import, n, seq, checkpoint);
-        let write = self.write(writer, n, keeps_unique, take);
+        let write = self.write(writer, n, keeps_constrained, take);
         // Whichever ends first closes the channel and so ends the other.
         let ((), sent) = tokio::join!(read, write);
         sent
     }
 
     /// The transformation of the table's rows.
-    pub(crate) fn row_stream(&self, keeps_unique: bool) -> RowStream<'_> {
+    pub(crate) fn row_stream(&self, keeps_constrained: bool) -> RowStream<'_> {
         let transformer = RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
             .deactivating(self.deactivated_plugins)
             .with_own_options(self.own_options);
-        RowStream::new(transformer).keeping_unique(keeps_unique)
+        RowStream::new(transformer).keeping_constrained(keeps_constrained)
     }
 
     /// Whether rows have the columns of the definition.
@@ -335,10 +335,10 @@ impl TableTransfer<'_> {
         &self,
         mut writer: ChunkWriter<'_>,
         table_id: u32,
-        keeps_unique: bool,
+        keeps_constrained: bool,
         mut receiver: mpsc::Receiver<Result<Rows, ClientError>>,
     ) -> Result<SentRows, ReadError> {
-        let mut units = self.row_stream(keeps_unique);
+        let mut units = self.row_stream(keeps_constrained);
         writer.checkpoint.restore(&mut units.counts);
         let (mut bytes_left, mut end) = (self.max_bytes(), None);
         while let Some(rows) = receiver.recv().await {
@@ -373,7 +373,7 @@ impl TableTransfer<'_> {
         units.finish(&mut |unit| writer.add(&unit));
         let checkpoint = Checkpoint::complete(&self.fingerprint, end.clone(), &units.counts);
         let (chunk, conflicts) = writer.end(checkpoint).await?;
-        Ok(SentRows { table_id, chunk, end, counts: units.counts, conflicts, keeps_unique })
+        Ok(SentRows { table_id, chunk, end, counts: units.counts, conflicts, keeps_constrained })
     }
 }
 
@@ -388,7 +388,7 @@ fn source_error(error: ClientError) -> ReadError {
 /// An error of the target. `restart_table` only means that the table has to be sent again.
 pub(crate) fn target_error(error: ClientError) -> ReadError {
     match error.code() {
-        _ if error.is_duplicate_key() => ReadError::DuplicateKey(error),
+        _ if error.violates_constraint() => ReadError::ConstraintViolated(error),
         Some("restart_table") => ReadError::Changed,
         _ => ReadError::Failed(TransferError::Target(error)),
     }

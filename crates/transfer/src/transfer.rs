@@ -15,7 +15,9 @@ use crate::error::{PreflightFailure, TransferError};
 use crate::fidelity::{Fidelity, FilesFidelity, Memory, SnapshotFidelity, TableFidelity};
 use crate::files::FilesTransfer;
 use crate::free_space::{required_bytes, size_of_tables, space_shortage};
-use crate::omitted_objects::{add_rejected_parts, check_core_tables, rejected_objects, unreadable_objects};
+use crate::omitted_objects::{
+    add_rejected_parts, check_core_tables, rejected_objects, stored_programs, unreadable_objects,
+};
 use crate::plan::{CONTENT_ROOTS, Plan};
 use crate::progress::TransferProgress;
 use crate::table::TransferredTable;
@@ -178,7 +180,10 @@ impl Transfer<'_> {
             // Whoever opens the copy will see why.
             Err(error) => vec![format!("The copy does not report which plugins are active: {error}.")],
         };
+        let addresses = plan.addresses_in_definitions(all);
         let mut report = self.report(plan, from, to, transferred, files);
+        report.rewrite.merge(addresses);
+        report.rewrite.unreplaced_samples.truncate(MAX_SAMPLES);
         report.warnings.splice(0..0, lacking);
         report.warnings.extend(snapshot.warnings());
         report.snapshot = snapshot;
@@ -192,6 +197,7 @@ impl Transfer<'_> {
         }
         add_rejected_parts(&mut report.tables, &rejected);
         report.omit(omitted);
+        report.omit_programs(stored_programs(all));
         report.warn_of_adjustments();
         Ok(report)
     }
@@ -212,10 +218,11 @@ impl Transfer<'_> {
                 warnings
                     .push(format!("{skipped_large_values} values in {name} are too large to be rewritten."));
             }
-            if fidelity.unique_conflicts > 0 {
+            if fidelity.constraint_conflicts > 0 {
                 warnings.push(format!(
-                    "{} rows of {} keep an old address: in a unique index another row has the new one.",
-                    fidelity.unique_conflicts, fidelity.name
+                    "{} rows of {} keep an old address: with the new one they would equal another row in a unique index, or violate a \
+                     check.",
+                    fidelity.constraint_conflicts, fidelity.name
                 ));
             }
             if !fidelity.consistent {
@@ -224,7 +231,6 @@ impl Transfer<'_> {
             rewritten.merge(report);
             tables.push(fidelity);
         }
-        rewritten.unreplaced_samples.truncate(MAX_SAMPLES);
         warnings.extend(files.address_warning());
         tables.sort_by(|one, other| one.name.cmp(&other.name));
         Fidelity {
@@ -237,6 +243,7 @@ impl Transfer<'_> {
             rewrite: rewritten,
             omitted_views_and_triggers: Vec::new(),
             omitted_tables: Vec::new(),
+            omitted_programs: Vec::new(),
             unprefixed_tables: from.unprefixed_tables.clone(),
             deactivated_plugins: plan.deactivated_plugins,
             transferred_bytes: self.progress.snapshot().bytes,

@@ -50,7 +50,7 @@ require_once __DIR__ . '/import/class-column-builder.php';
 require_once __DIR__ . '/import/class-sequences.php';
 require_once __DIR__ . '/import/class-table-builder.php';
 require_once __DIR__ . '/import/class-staging-folders.php';
-require_once __DIR__ . '/import/class-unique-conflicts.php';
+require_once __DIR__ . '/import/class-constraint-conflicts.php';
 require_once __DIR__ . '/import/class-import-job.php';
 require_once __DIR__ . '/import/class-staged-tables.php';
 require_once __DIR__ . '/import/class-row-inserter.php';

@@ -1,8 +1,8 @@
 //! The bounds of definitions: what a hostile site sends is no larger than what a database can have.
 
 use super::{
-    Column, DefaultValue, Definition, ForeignKey, IndexPart, Sequence, Table, TableIndex, Trigger,
-    Unreadable, View,
+    Column, DefaultValue, Definition, ForeignKey, IndexPart, Sequence, StoredProgram, Table, TableIndex,
+    Trigger, Unreadable, View,
 };
 use crate::manifest::are_short;
 
@@ -24,19 +24,26 @@ impl Definition {
     pub(crate) fn is_bounded(&self) -> bool {
         match self {
             Self::Table(table) => table.is_bounded(),
-            Self::View(View { name, select, security, definer, check_option }) => {
+            Self::View(View { name, select, security, definer, check_option, algorithm }) => {
                 is_name(name)
-                    && are_short([security, definer, check_option], MAX_NAME_BYTES)
+                    && are_short(
+                        [security, definer, check_option].into_iter().chain(algorithm),
+                        MAX_NAME_BYTES,
+                    )
                     && select.len() <= MAX_SQL_BYTES
             }
-            Self::Trigger(Trigger { name, table, timing, event, body, definer }) => {
+            Self::Trigger(Trigger { name, table, timing, event, body, sql_mode, order: _, definer }) => {
                 is_name(name)
                     && is_name(table)
                     && are_short([timing, event, definer], MAX_NAME_BYTES)
+                    && sql_mode.len() <= MAX_COMMENT_BYTES
                     && body.len() <= MAX_SQL_BYTES
             }
             Self::Sequence(Sequence { name, next, min, max, start, increment, cache, round, cycle: _ }) => {
                 is_name(name) && are_short([next, min, max, start, increment, cache, round], MAX_NAME_BYTES)
+            }
+            Self::Program(StoredProgram { name, object }) => {
+                is_name(name) && are_short([object], MAX_NAME_BYTES)
             }
             Self::Unreadable(Unreadable { name, object, message, errno: _ }) => {
                 is_name(name) && are_short([object], MAX_NAME_BYTES) && message.len() <= MAX_COMMENT_BYTES

@@ -76,7 +76,8 @@ fn digits_that_unhex_decodes_are_a_value() {
     let digits = hex(&format!("\0{OLD}"));
     assert_kept(&rows(&format!("(UNHEX('{digits}'),unhex('{digits}'),UNHEX('{digits}0'))")), 2);
     let plain_text = rows(&format!("(MD5('{digits}'),'unhex(','{digits}')"));
-    assert_eq!(text(&rewrite(&DumpOptions::default(), plain_text.as_bytes()).0), plain_text);
+    let (new, _) = rewrite(&DumpOptions::default(), plain_text.as_bytes());
+    assert_eq!(text(&new), text(plain_text.as_bytes()));
 }
 
 #[test]

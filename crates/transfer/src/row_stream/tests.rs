@@ -183,15 +183,15 @@ fn source_counts_do_not_depend_on_the_size_of_responses() {
 }
 
 /// The units of rows of a table whose columns `a` and `b` are unique together, and the counts.
-fn run_unique(rows: &[Row], keeps_unique: bool) -> (Vec<String>, Counts) {
+fn run_unique(rows: &[Row], keeps_constrained: bool) -> (Vec<String>, Counts) {
     let mut table = table();
     let part = |name: &str| json!({"column": name, "length": 20, "descending": false});
     let index =
         json!({"name": "u", "unique": true, "kind": "BTREE", "comment": "", "parts": [part("a"), part("b")]});
     table.indexes = vec![serde_json::from_value(index).unwrap()];
     let rewriter = rewriter();
-    let mut stream =
-        RowStream::new(RowTransformer::new(&table, "x", &rewriter, None)).keeping_unique(keeps_unique);
+    let mut stream = RowStream::new(RowTransformer::new(&table, "x", &rewriter, None))
+        .keeping_constrained(keeps_constrained);
     let mut units = Vec::new();
     let shown = |row: &[u8]| String::from_utf8_lossy(&row[16..]).into_owned();
     let mut emit = |unit: Unit<'_>| {
@@ -239,18 +239,24 @@ fn rows_with_new_addresses_in_a_unique_index_come_last_and_in_both_forms() {
             format!("3{new}0 or 3https://a.example0 (1, 1)"),
         ]
     );
-    assert_eq!((counts.target_rows, counts.report.replaced_addresses, counts.unique_conflicts), (3, 3, 0));
+    assert_eq!(
+        (counts.target_rows, counts.report.replaced_addresses, counts.constraint_conflicts),
+        (3, 3, 0)
+    );
 
     // The target had a row for the third one already.
     let mut after = counts.clone();
-    after.take_back(&UniqueConflicts { rows: 1, values: 1, addresses: 1, digest: RowDigest::default() });
+    after.take_back(&ConstraintConflicts { rows: 1, values: 1, addresses: 1, digest: RowDigest::default() });
     assert_eq!((after.report.changed_values, after.report.replaced_addresses), (2, 2));
-    assert_eq!((after.report.unreplaced[&UnreplacedReason::UniqueIndex], after.unique_conflicts), (1, 1));
+    assert_eq!((after.report.unreplaced[&UnreplacedReason::Constraint], after.constraint_conflicts), (1, 1));
 
     let (units, counts) = run_unique(&rows, true);
     assert_eq!(units, ["1http://a.examplehttp://a.example0", "2samesame0", "3https://a.example0"]);
     assert_eq!((counts.report.changed_values, counts.report.replaced_addresses), (0, 0));
-    assert_eq!((counts.report.unreplaced[&UnreplacedReason::UniqueIndex], counts.unique_conflicts), (3, 2));
+    assert_eq!(
+        (counts.report.unreplaced[&UnreplacedReason::Constraint], counts.constraint_conflicts),
+        (3, 2)
+    );
 }
 
 #[test]
@@ -258,7 +264,7 @@ fn a_row_that_travels_in_pieces_keeps_its_values_in_unique_indexes() {
     let long = "http://a.example ".repeat(LARGE_VALUE_BYTES / 17 + 1);
     let (units, counts) = run_unique(&[row(["1", "http://a.example", &long, "0"])], false);
     assert_eq!(units.len(), 2, "a row and a piece");
-    assert_eq!(counts.unique_conflicts, 1);
+    assert_eq!(counts.constraint_conflicts, 1);
     assert_eq!(counts.report.replaced_addresses, 0);
 }
 

@@ -7,9 +7,8 @@ use wpclone_migrator::{Adjustment, Definition, Import, Manifest, Table};
 
 use super::Transfer;
 use crate::error::TransferError;
-use crate::fidelity::OmittedObject;
 use crate::last_pass::Transferred;
-use crate::omitted_objects::reason;
+use crate::omitted_objects::{OmittedObject, reason};
 use crate::plan::Plan;
 use crate::table::TableTransfer;
 use crate::unsupported::without_dangling_foreign_keys;
@@ -102,9 +101,9 @@ impl Transfer<'_> {
         all: &[Definition],
     ) -> Result<Vec<OmittedObject>, TransferError> {
         let mut omitted = Vec::new();
-        let others = all
-            .iter()
-            .filter(|definition| !matches!(definition, Definition::Table(_) | Definition::Unreadable(_)));
+        let others = all.iter().filter(|definition| {
+            !matches!(definition, Definition::Table(_) | Definition::Program(_) | Definition::Unreadable(_))
+        });
         for definition in others {
             let mut omit = |reason: &dyn std::fmt::Display| {
                 omitted.push(OmittedObject::new(definition.object(), definition.name(), reason));

@@ -32,7 +32,7 @@ final class Import_Job {
 	/** Names of the job's tables => their columns. */
 	const TABLES = array(
 		'job'         => 'id TINYINT UNSIGNED NOT NULL PRIMARY KEY, job VARBINARY(32) NOT NULL, last_used BIGINT UNSIGNED NOT NULL, phase VARBINARY(16) NOT NULL, settings LONGBLOB NOT NULL',
-		'tables'      => 'id INT UNSIGNED NOT NULL PRIMARY KEY, kind VARBINARY(8) NOT NULL, name VARBINARY(255) NOT NULL, definition LONGBLOB NOT NULL, adjustments LONGBLOB NOT NULL, created TINYINT NOT NULL DEFAULT 0, transactional TINYINT NOT NULL DEFAULT 1, loading TINYINT NOT NULL DEFAULT 0, chunk INT UNSIGNED NOT NULL DEFAULT 0, row_count BIGINT UNSIGNED NOT NULL DEFAULT 0, client_cursor LONGBLOB NULL, complete TINYINT NOT NULL DEFAULT 0, pending LONGBLOB NULL, unique_conflicts LONGBLOB NULL, prepared TINYINT NOT NULL DEFAULT 0',
+		'tables'      => 'id INT UNSIGNED NOT NULL PRIMARY KEY, kind VARBINARY(8) NOT NULL, name VARBINARY(255) NOT NULL, definition LONGBLOB NOT NULL, adjustments LONGBLOB NOT NULL, created TINYINT NOT NULL DEFAULT 0, transactional TINYINT NOT NULL DEFAULT 1, loading TINYINT NOT NULL DEFAULT 0, chunk INT UNSIGNED NOT NULL DEFAULT 0, row_count BIGINT UNSIGNED NOT NULL DEFAULT 0, client_cursor LONGBLOB NULL, complete TINYINT NOT NULL DEFAULT 0, pending LONGBLOB NULL, constraint_conflicts LONGBLOB NULL, prepared TINYINT NOT NULL DEFAULT 0',
 		'value_parts' => 'table_id INT UNSIGNED NOT NULL, col INT UNSIGNED NOT NULL, start BIGINT UNSIGNED NOT NULL, bytes LONGBLOB NOT NULL, PRIMARY KEY (table_id, col, start)',
 		'moves'       => 'id INT UNSIGNED NOT NULL PRIMARY KEY, root VARBINARY(16) NOT NULL, path VARBINARY(1024) NOT NULL, existed TINYINT NOT NULL, incoming TINYINT NOT NULL',
 	);
@@ -136,7 +136,7 @@ final class Import_Job {
 	/** The progress of each table. */
 	private static function table_progress( Database $db ): array {
 		$progress = array();
-		foreach ( $db->stream_rows( 'SELECT id, name, chunk, row_count, client_cursor, complete, unique_conflicts FROM ' . self::table_identifier( 'tables' ) . ' WHERE created = 1 ORDER BY id' ) as $row ) {
+		foreach ( $db->stream_rows( 'SELECT id, name, chunk, row_count, client_cursor, complete, constraint_conflicts FROM ' . self::table_identifier( 'tables' ) . ' WHERE created = 1 ORDER BY id' ) as $row ) {
 			$progress[] = array(
 				'table_id' => (int) $row[0],
 				'name'     => $row[1],
@@ -144,7 +144,7 @@ final class Import_Job {
 				'rows'     => (int) $row[3],
 				'cursor'   => null === $row[4] ? null : json_decode( $row[4], true ),
 				'complete' => '1' === $row[5],
-			) + Unique_Conflicts::parse( $row[6] )->fields();
+			) + Constraint_Conflicts::parse( $row[6] )->fields();
 		}
 		return $progress;
 	}
@@ -237,7 +237,7 @@ final class Import_Job {
 
 	/** The records of tables, views and triggers, without their definitions. */
 	public static function table_rows( string $where = '1' ): array {
-		$keys  = array( 'id', 'kind', 'name', 'created', 'transactional', 'loading', 'chunk', 'row_count', 'client_cursor', 'complete', 'pending', 'unique_conflicts', 'prepared' );
+		$keys  = array( 'id', 'kind', 'name', 'created', 'transactional', 'loading', 'chunk', 'row_count', 'client_cursor', 'complete', 'pending', 'constraint_conflicts', 'prepared' );
 		$found = array();
 		foreach ( Database::shared()->fetch_all( 'SELECT ' . implode( ', ', $keys ) . ' FROM ' . self::table_identifier( 'tables' ) . " WHERE $where ORDER BY id" ) as $row ) {
 			$row       = array_combine( $keys, $row );

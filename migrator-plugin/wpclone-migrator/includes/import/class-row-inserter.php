@@ -23,8 +23,8 @@ final class Row_Inserter {
 	/** Instead of a column: the row itself without its large values. */
 	const ROW_COLUMN = 4294967295;
 
-	/** The number of the database's error for a row that equals another one in a unique index. */
-	const DUPLICATE_ENTRY = 1062;
+	/** The numbers of the database's errors for a row that equals another one in a unique index, or that violates a check. */
+	const CONSTRAINT_ERRORS = array( 1062, 3819, 4025 );
 
 	/** @var Database */
 	private $db;
@@ -50,11 +50,15 @@ final class Row_Inserter {
 	/** @var int */
 	private $warnings = 0;
 
+	/** @var bool Whether the table has checks that the session need not enforce. */
+	private $has_checks;
+
 	public function __construct( Database $db, int $id, Json_Object $definition ) {
 		$this->db        = $db;
 		$this->id        = $id;
 		$this->packet    = (int) $db->fetch_value( 'SELECT @@max_allowed_packet' );
 		$this->statement = min( self::STATEMENT_BYTES, intdiv( $this->packet, 2 ) );
+		$this->has_checks = $db->is_mariadb() && array() !== $definition->get_list( 'checks', Table_Builder::MAX_CHECKS, array() );
 		$names           = array();
 		foreach ( $definition->get_list( 'columns', Table_Builder::MAX_COLUMNS ) as $column ) {
 			if ( isset( $column['generated'] ) ) {
@@ -101,19 +105,29 @@ final class Row_Inserter {
 		$this->sql .= ( '' === $this->sql ? $this->begin : ',' ) . $row;
 	}
 
-	/** Inserts a row at once, unless it equals another one in a unique index; returns whether it did. */
-	public function add_if_unique( array $values ): bool {
+	/** Inserts a row at once, unless a unique index or a check does not accept it; returns whether it did. */
+	public function add_if_accepted( array $values ): bool {
 		$this->finish();
+		$this->enforce_checks( true );
 		try {
 			$this->add( $values );
 			$this->finish();
 			return true;
 		} catch ( Migrator_Error $error ) {
-			if ( self::DUPLICATE_ENTRY !== ( $error->fields['errno'] ?? 0 ) ) {
+			if ( ! in_array( $error->fields['errno'] ?? 0, self::CONSTRAINT_ERRORS, true ) ) {
 				throw $error;
 			}
 			$this->sql = '';
 			return false;
+		} finally {
+			$this->enforce_checks( false );
+		}
+	}
+
+	/** Whether MariaDB evaluates checks from now on. It need not for values that come from the source; MySQL always does. */
+	private function enforce_checks( bool $enforce ): void {
+		if ( $this->has_checks ) {
+			$this->db->try_execute( 'SET SESSION check_constraint_checks = ' . (int) $enforce );
 		}
 	}
 

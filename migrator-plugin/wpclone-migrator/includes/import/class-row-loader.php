@@ -28,7 +28,7 @@ final class Row_Loader {
 	/** @var string The bytes of that row in frame R. */
 	private $row = '';
 
-	/** @var Unique_Conflicts */
+	/** @var Constraint_Conflicts */
 	private $conflicts;
 
 	private function __construct( array $table ) {
@@ -36,7 +36,7 @@ final class Row_Loader {
 		$this->table     = $table;
 		$this->inserter  = new Row_Inserter( $this->db, $table['id'], Import_Job::definition( $table['id'] ) );
 		$this->pending   = null === $table['pending'] ? null : json_decode( $table['pending'], true );
-		$this->conflicts = Unique_Conflicts::parse( $table['unique_conflicts'] );
+		$this->conflicts = Constraint_Conflicts::parse( $table['constraint_conflicts'] );
 	}
 
 	/** Loads one chunk; returns the table's progress. */
@@ -76,7 +76,7 @@ final class Row_Loader {
 			'chunk'    => (int) $table['chunk'],
 			'rows'     => (int) $table['row_count'],
 			'cursor'   => null === $table['client_cursor'] ? null : json_decode( $table['client_cursor'], true ),
-		) + Unique_Conflicts::parse( $table['unique_conflicts'] )->fields();
+		) + Constraint_Conflicts::parse( $table['constraint_conflicts'] )->fields();
 	}
 
 	/** Empties a table so that it can be loaded from the beginning; always throws restart_table. */
@@ -88,7 +88,7 @@ final class Row_Loader {
 			Staged_Tables::create_table( $db, $id, ( new Table_Builder( $db, Import_Job::definition( $id ) ) )->sql( Staged_Tables::staged_name( $id ) ) );
 		}
 		$db->execute( 'DELETE FROM ' . Import_Job::table_identifier( 'value_parts' ) . " WHERE table_id = $id" );
-		$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = 0, row_count = 0, client_cursor = NULL, complete = 0, pending = NULL, unique_conflicts = NULL WHERE id = $id" );
+		$db->execute( 'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = 0, row_count = 0, client_cursor = NULL, complete = 0, pending = NULL, constraint_conflicts = NULL WHERE id = $id" );
 		throw new Migrator_Error( 'restart_table' );
 	}
 
@@ -142,7 +142,7 @@ final class Row_Loader {
 	/** Allows rows that were valid at the source but may not be here, at the moment. */
 	private static function prepare_session( Database $db ): void {
 		$db->execute( 'SET SESSION foreign_key_checks = 0, unique_checks = 1' );
-		// MariaDB: checks were evaluated at the source.
+		// MariaDB: checks were evaluated at the source. Row_Inserter enforces them for values that changed.
 		$db->try_execute( 'SET SESSION check_constraint_checks = 0' );
 	}
 
@@ -181,7 +181,7 @@ final class Row_Loader {
 		if ( $large || $more || strlen( $payload ) !== $end ) {
 			throw Migrator_Error::bad_request( 'frames' );
 		}
-		if ( ! $this->inserter->add_if_unique( $preferred ) ) {
+		if ( ! $this->inserter->add_if_accepted( $preferred ) ) {
 			$this->inserter->add( $other );
 			$head = unpack( 'Nvalues/Naddresses', $payload );
 			$this->conflicts->add( $head['values'], $head['addresses'], substr( $payload, 8, $middle - 8 ), substr( $payload, $middle ) );
@@ -267,11 +267,11 @@ final class Row_Loader {
 		}
 		$this->table['chunk']            = $chunk;
 		$this->table['client_cursor']    = $cursor;
-		$this->table['unique_conflicts'] = $this->conflicts->to_json();
+		$this->table['constraint_conflicts'] = $this->conflicts->to_json();
 		$pending                         = null === $this->pending ? 'NULL' : $this->db->quote( (string) json_encode( $this->pending ) );
 		$changed                         = $this->db->execute(
 			'UPDATE ' . Import_Job::table_identifier( 'tables' ) . " SET loading = 0, chunk = $chunk, row_count = {$this->table['row_count']}, client_cursor = " . ( null === $cursor ? 'NULL' : $this->db->quote( $cursor ) )
-			. ', complete = ' . (int) $last . ", pending = $pending, unique_conflicts = " . $this->db->quote( $this->table['unique_conflicts'] ) . " WHERE id = {$this->table['id']}"
+			. ', complete = ' . (int) $last . ", pending = $pending, constraint_conflicts = " . $this->db->quote( $this->table['constraint_conflicts'] ) . " WHERE id = {$this->table['id']}"
 		);
 		// The job was aborted in the meantime.
 		if ( 1 !== $changed ) {

@@ -13,6 +13,7 @@ final class Table_Builder {
 	/** Limits of MySQL and MariaDB. */
 	const MAX_COLUMNS = 4096;
 	const MAX_INDEXES = 128;
+	const MAX_CHECKS  = 1000;
 
 	/** Since when MariaDB has system versioning, periods for an application, and indexes without overlaps. */
 	const VERSIONING_SINCE       = '10.3.4';
@@ -227,7 +228,7 @@ final class Table_Builder {
 	private function checks(): array {
 		$parts = array();
 		$lower = array_map( 'strtolower', $this->names );
-		foreach ( $this->list_of( $this->definition, 'checks', 1000 ) as $i => $check ) {
+		foreach ( $this->list_of( $this->definition, 'checks', self::MAX_CHECKS ) as $i => $check ) {
 			$name = $this->name_in( $check, "checks.$i.name" );
 			$sql  = $this->expressions->sanitize( $this->required_string( $check, 'expression', '/\A.{1,16384}\z/s', "checks.$i" ) );
 			if ( null === $sql ) {

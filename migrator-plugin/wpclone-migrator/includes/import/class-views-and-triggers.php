@@ -19,14 +19,16 @@ final class Views_And_Triggers {
 			'select'       => '/\A\s*+\(?select\b[^\x00]*+\z/si',
 			'security'     => '/\A(?:DEFINER|INVOKER)\z/',
 			'check_option' => '/\A(?:NONE|LOCAL|CASCADED)\z/',
+			'algorithm'    => '/\A(?:UNDEFINED|MERGE|TEMPTABLE)?\z/',
 		) : array(
-			'table'  => '/\A.{1,255}\z/s',
-			'timing' => '/\A(?:BEFORE|AFTER)\z/',
-			'event'  => '/\A(?:INSERT|UPDATE|DELETE)\z/',
-			'body'   => '/\A[^\x00]++\z/s',
+			'table'    => '/\A.{1,255}\z/s',
+			'timing'   => '/\A(?:BEFORE|AFTER)\z/',
+			'event'    => '/\A(?:INSERT|UPDATE|DELETE)\z/',
+			'body'     => '/\A[^\x00]++\z/s',
+			'sql_mode' => '/\A[A-Z0-9_,]*\z/',
 		);
 		foreach ( $patterns as $field => $pattern ) {
-			$text = $definition->get( $field );
+			$text = $definition->get( $field ) ?? ( in_array( $field, array( 'algorithm', 'sql_mode' ), true ) ? '' : null );
 			if ( ! is_string( $text ) || strlen( $text ) > self::MAX_BYTES || 1 !== preg_match( $pattern, $text ) || 1 !== preg_match( '//u', $text ) ) {
 				throw Table_Builder::rejected( $field );
 			}
@@ -55,13 +57,30 @@ final class Views_And_Triggers {
 			$fewer = count( $failed ) < count( $views );
 			$views = $failed;
 		} while ( $views && $fewer );
-		foreach ( Import_Job::table_rows( "kind = 'trigger'" ) as $trigger ) {
+		foreach ( self::ordered_triggers() as $trigger ) {
 			if ( ! self::create_trigger( $db, $trigger ) ) {
 				$rejected[] = self::rejected( $db, 'trigger', $trigger['name'] );
 			}
+			$db->reset_sql_mode();
 		}
 		$db->execute( 'SET NAMES binary' );
 		return $rejected;
+	}
+
+	/** The triggers of the job in the order in which those of one table run. */
+	private static function ordered_triggers(): array {
+		$triggers = Import_Job::table_rows( "kind = 'trigger'" );
+		$orders   = array();
+		foreach ( $triggers as $trigger ) {
+			$orders[ $trigger['id'] ] = (int) Import_Job::definition( $trigger['id'] )->get( 'order' );
+		}
+		usort(
+			$triggers,
+			static function ( $a, $b ) use ( $orders ) {
+				return array( $orders[ $a['id'] ], $a['id'] ) <=> array( $orders[ $b['id'] ], $b['id'] );
+			}
+		);
+		return $triggers;
 	}
 
 	/** Drops those that were created. */
@@ -91,9 +110,10 @@ final class Views_And_Triggers {
 	private static function create_view( Database $db, array $view ): bool {
 		$definition = Import_Job::definition( $view['id'] );
 		$check      = $definition->get( 'check_option' );
+		$algorithm  = (string) $definition->get( 'algorithm' );
 		// Recorded first: after a kill it is created once more, and an existing view is not taken for it.
 		self::set_created( $db, $view['id'], 2 );
-		return $db->try_execute( 'CREATE OR REPLACE SQL SECURITY ' . $definition->get( 'security' ) . ' VIEW ' . Database::identifier( $view['name'] ) . ' AS ' . $definition->get( 'select' ) . ( 'NONE' === $check ? '' : " WITH $check CHECK OPTION" ) );
+		return $db->try_execute( 'CREATE OR REPLACE ' . ( '' === $algorithm ? '' : "ALGORITHM = $algorithm " ) . 'SQL SECURITY ' . $definition->get( 'security' ) . ' VIEW ' . Database::identifier( $view['name'] ) . ' AS ' . $definition->get( 'select' ) . ( 'NONE' === $check ? '' : " WITH $check CHECK OPTION" ) );
 	}
 
 	/** If the previous table's trigger, kept for a rollback, has the name, a number is added. */
@@ -101,6 +121,7 @@ final class Views_And_Triggers {
 		$definition = Import_Job::definition( $trigger['id'] );
 		self::set_created( $db, $trigger['id'], 2 );
 		self::drop_trigger( $db, $trigger );
+		self::set_sql_mode( $db, (string) $definition->get( 'sql_mode' ) );
 		foreach ( self::trigger_names( $trigger ) as $name ) {
 			if ( $db->try_execute( 'CREATE TRIGGER ' . Database::identifier( $name ) . ' ' . $definition->get( 'timing' ) . ' ' . $definition->get( 'event' ) . ' ON ' . Database::identifier( $definition->get( 'table' ) ) . ' FOR EACH ROW ' . $definition->get( 'body' ) ) ) {
 				return true;
@@ -110,6 +131,17 @@ final class Views_And_Triggers {
 			}
 		}
 		return false;
+	}
+
+	/** Sets the modes that this server knows. A trigger runs with those of the session that creates it. */
+	private static function set_sql_mode( Database $db, string $modes ): void {
+		$known = array_filter(
+			explode( ',', $modes ),
+			static function ( $mode ) use ( $db ) {
+				return '' !== $mode && $db->try_execute( "SET SESSION sql_mode = '$mode'" );
+			}
+		);
+		$db->execute( "SET SESSION sql_mode = '" . implode( ',', $known ) . "'" );
 	}
 
 	private static function drop_trigger( Database $db, array $trigger ): void {

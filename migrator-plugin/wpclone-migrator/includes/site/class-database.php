@@ -73,8 +73,14 @@ final class Database {
 		if ( ! mysqli_set_charset( $link, 'binary' ) ) {
 			throw new Migrator_Error( 'database_unavailable' );
 		}
-		$db->execute( "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', time_zone = '+00:00', sql_big_selects = 1, lock_wait_timeout = " . self::LOCK_WAIT_SECONDS );
+		$db->reset_sql_mode();
+		$db->execute( "SET SESSION time_zone = '+00:00', sql_big_selects = 1, lock_wait_timeout = " . self::LOCK_WAIT_SECONDS );
 		return $db;
+	}
+
+	/** Sets the modes in which values of any database are accepted as they are. */
+	public function reset_sql_mode(): void {
+		$this->execute( "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'" );
 	}
 
 	/** Closes the connection; a result that has not been read is discarded. */

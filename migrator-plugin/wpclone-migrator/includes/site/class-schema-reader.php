@@ -11,7 +11,7 @@ if ( ! defined( 'ABSPATH' ) ) {
 
 final class Schema_Reader {
 	/** What the digits of sorted_names() stand for. */
-	const OBJECTS = array( 'sequence', 'table', 'view', 'trigger' );
+	const OBJECTS = array( 'sequence', 'table', 'view', 'trigger', 'program' );
 
 	/** The longest text of SHOW CREATE TABLE that is reported. */
 	const MAX_STATEMENT_BYTES = 262144;
@@ -33,7 +33,8 @@ final class Schema_Reader {
 	}
 
 	/**
-	 * Every table, view, trigger and sequence, prefixed with a digit that sorts them: sequences, tables, views, triggers.
+	 * Every table, view, trigger, sequence and stored program, prefixed with a digit that sorts them: sequences, tables, views,
+	 * triggers, programs. The name of a program follows its kind and a space.
 	 *
 	 * @param array<string, string> $own As Site_Tables::requested_tables() returns them.
 	 */
@@ -51,8 +52,25 @@ final class Schema_Reader {
 				$names[] = '3' . $row[0];
 			}
 		}
+		foreach ( $this->programs() as list( $object, $name ) ) {
+			$names[] = '4' . strtolower( $object ) . ' ' . $name;
+		}
 		sort( $names, SORT_STRING );
 		return $names;
+	}
+
+	/** The kind and name of each procedure, function and event of the database. */
+	private function programs(): array {
+		$found = array();
+		foreach ( array( "ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE <> 'PACKAGE BODY' AND ROUTINE_SCHEMA", "'event', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA" ) as $select ) {
+			try {
+				$found = array_merge( $found, $this->db->fetch_all( "SELECT $select = DATABASE()" ) );
+			} catch ( Migrator_Error $error ) {
+				// The server's own tables, where it keeps them, may be of an older version.
+				continue;
+			}
+		}
+		return $found;
 	}
 
 	/** The definition of an object, or what the database says if it cannot read the object. Null if there is none. */
@@ -72,6 +90,14 @@ final class Schema_Reader {
 	}
 
 	private function readable_definition( string $kind, string $name ): ?array {
+		if ( '4' === $kind ) {
+			list( $object, $name ) = explode( ' ', $name, 2 );
+			return array(
+				'kind'   => 'program',
+				'name'   => $name,
+				'object' => $object,
+			);
+		}
 		$table = Database::identifier( $name );
 		if ( '0' === $kind ) {
 			return $this->sequence_definition( $name );
@@ -87,15 +113,33 @@ final class Schema_Reader {
 			$this->db->fetch_all( "SELECT 1 FROM $table LIMIT 0" );
 		}
 		$row = '2' === $kind ? $this->row( 'VIEWS', 'TABLE_SCHEMA', 'TABLE_NAME', $name, 'VIEW_DEFINITION, SECURITY_TYPE, DEFINER, CHECK_OPTION' )
-			: $this->row( 'TRIGGERS', 'TRIGGER_SCHEMA', 'TRIGGER_NAME', $name, 'EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, DEFINER' );
+			: $this->row( 'TRIGGERS', 'TRIGGER_SCHEMA', 'TRIGGER_NAME', $name, 'EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT, DEFINER, SQL_MODE, ACTION_ORDER' );
 		if ( null === $row ) {
 			return null;
 		}
-		$keys = '2' === $kind ? array( 'select', 'security', 'definer', 'check_option' ) : array( 'table', 'timing', 'event', 'body', 'definer' );
+		if ( '2' === $kind ) {
+			return array(
+				'kind'      => 'view',
+				'name'      => $name,
+				'algorithm' => $this->algorithm( $table ),
+			) + array_combine( array( 'select', 'security', 'definer', 'check_option' ), $row );
+		}
+		$trigger          = array_combine( array( 'table', 'timing', 'event', 'body', 'definer', 'sql_mode', 'order' ), $row );
+		$trigger['order'] = (int) $trigger['order'];
 		return array(
-			'kind' => '2' === $kind ? 'view' : 'trigger',
+			'kind' => 'trigger',
 			'name' => $name,
-		) + array_combine( $keys, $row );
+		) + $trigger;
+	}
+
+	/** The algorithm of a view, which only MariaDB has in information_schema. Null if this user may not see it. */
+	private function algorithm( string $view ): ?string {
+		try {
+			$statement = (string) ( $this->db->fetch_all( "SHOW CREATE VIEW $view" )[0][1] ?? '' );
+		} catch ( Migrator_Error $error ) {
+			return null;
+		}
+		return 1 === preg_match( '/\ACREATE ALGORITHM=([A-Z]+) /', $statement, $found ) ? $found[1] : null;
 	}
 
 	/** @return array<int, string|null>|null */

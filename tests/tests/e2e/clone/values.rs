@@ -139,7 +139,7 @@ async fn assert_addresses_are_unique(site: &Site, pair: &Pair<'_>) -> Result {
         assert_eq!(rows.lines().collect::<Vec<_>>(), wanted, "{name}");
         let table =
             pair.fidelity["tables"].as_array().unwrap().iter().find(|table| table["name"] == name).unwrap();
-        assert_eq!(table["unique_conflicts"].as_u64().unwrap_or(0), conflicts, "{table}");
+        assert_eq!(table["constraint_conflicts"].as_u64().unwrap_or(0), conflicts, "{table}");
         assert_eq!(table["changed_values"].as_u64().unwrap(), 5 - conflicts, "{table}");
         let warned = at(pair.task, "/fidelity/warnings").as_array().unwrap().iter().filter_map(Value::as_str);
         let warned = warned.filter(|warning| warning.contains(&format!("rows of {name} keep"))).count();
@@ -147,6 +147,6 @@ async fn assert_addresses_are_unique(site: &Site, pair: &Pair<'_>) -> Result {
     }
     let unreplaced = at(pair.task, "/fidelity/unreplaced_addresses");
     let all: u64 = UNIQUE.iter().map(|(_, _, conflicts)| conflicts).sum();
-    assert_eq!(unreplaced["unique-index"], all, "{unreplaced}");
+    assert_eq!(unreplaced["constraint"], all, "{unreplaced}");
     Ok(())
 }

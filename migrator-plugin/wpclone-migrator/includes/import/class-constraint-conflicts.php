@@ -1,6 +1,6 @@
 <?php
 /**
- * Rows of a table that were loaded in their other form, because the new one was not unique: how many, and what that
+ * Rows of a table that were loaded in their other form, because a constraint did not accept the new one: how many, and what that
  * changes in the digest of all rows.
  */
 
@@ -10,7 +10,7 @@ if ( ! defined( 'ABSPATH' ) ) {
 	exit;
 }
 
-final class Unique_Conflicts {
+final class Constraint_Conflicts {
 	/** @var array<string, int> Numbers of rows, of differing values, and of addresses in them. */
 	private $counts = array(
 		'rows'      => 0,
@@ -46,7 +46,7 @@ final class Unique_Conflicts {
 
 	/** The fields of a response: none without a conflict. */
 	public function fields(): array {
-		return 0 === $this->counts['rows'] ? array() : array( 'unique_conflicts' => $this->summary() );
+		return 0 === $this->counts['rows'] ? array() : array( 'constraint_conflicts' => $this->summary() );
 	}
 
 	public function to_json(): string {

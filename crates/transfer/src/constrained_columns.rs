@@ -1,23 +1,36 @@
-//! Which columns decide whether a row is unique.
+//! Which columns decide whether a database accepts a row.
 
-use wpclone_migrator::Table;
+use wpclone_migrator::{Check, Table};
 
-/// For each transferred column, whether a unique index depends on it: on the column, or on what is generated from it.
-pub(crate) fn unique_columns(table: &Table) -> Vec<bool> {
+/// For each transferred column, whether a unique index or a check depends on it: on the column, or on what is generated from
+/// it.
+pub(crate) fn constrained_columns(table: &Table) -> Vec<bool> {
     let parts = || table.indexes.iter().filter(|index| index.unique).flat_map(|index| &index.parts);
     let is_indexed =
         |name: &str| parts().any(|part| part.column.as_deref().is_some_and(|column| is_same(column, name)));
+    let checks = table.checks.iter().filter(|check| check.enforced && !is_of_json(check));
     let mut expressions: Vec<_> = parts().filter_map(|part| part.expression.as_ref()).collect();
+    expressions.extend(checks.map(|check| &check.expression));
     let generated = || table.columns.iter().filter_map(|column| Some((column, column.generated.as_ref()?)));
     if !expressions.is_empty() || generated().any(|(column, _)| is_indexed(&column.name)) {
         // Generated columns may be made of each other.
         expressions.extend(generated().map(|(_, generated)| &generated.expression));
     }
     let text = expressions.into_iter().map(|text| text.to_lowercase()).collect::<Vec<_>>().join("\n");
+    // Databases quote the names in expressions.
+    let is_in_expression =
+        |name: &str| text.contains(&format!("`{}`", name.to_lowercase().replace('`', "``")));
     table
         .transferred_columns()
-        .map(|column| is_indexed(&column.name) || text.contains(&column.name.to_lowercase()))
+        .map(|column| is_indexed(&column.name) || is_in_expression(&column.name))
         .collect()
+}
+
+/// Whether a check is what makes a column one of JSON in MariaDB. With new addresses JSON stays JSON.
+fn is_of_json(check: &Check) -> bool {
+    let expression = check.expression.to_lowercase();
+    let column = expression.strip_prefix("json_valid(`").and_then(|rest| rest.strip_suffix("`)"));
+    column.is_some_and(|column| !column.replace("``", "").contains('`'))
 }
 
 fn is_same(one: &str, other: &str) -> bool {
@@ -57,7 +70,7 @@ mod tests {
     #[test]
     fn columns_of_unique_indexes_and_what_they_are_generated_from_are_known() {
         let columns = [("id", None), ("url", None), ("lang", None), ("h", Some("md5(`src`)")), ("src", None)];
-        let of = |indexes: &[Value]| unique_columns(&table(&columns, indexes));
+        let of = |indexes: &[Value]| constrained_columns(&table(&columns, indexes));
         assert_eq!(of(&[]), [false; 4]);
         assert_eq!(of(&[index(false, &[part("url", None)])]), [false; 4]);
         assert_eq!(
@@ -65,6 +78,15 @@ mod tests {
             [false, true, true, false]
         );
         assert_eq!(of(&[index(true, &[part("h", None)])]), [false, false, false, true]);
+        let check = |expression: &str, enforced: bool| {
+            let mut table = table(&columns, &[]);
+            table.checks.push(Check { name: "c".into(), expression: expression.into(), enforced });
+            constrained_columns(&table)
+        };
+        assert_eq!(check("`url` like 'http://%' or `h` = ''", true), [false, true, false, true]);
+        assert_eq!(check("`url` like 'http://%'", false), [false; 4]);
+        assert_eq!(check("json_valid(`url`)", true), [false; 4]);
+        assert_eq!(check("json_valid(`url`) and `lang` <> ''", true), [false, true, true, true]);
         let expression = json!({"expression": "lower(`url`)", "length": null, "descending": false});
         let found = of(&[index(true, &[expression])]);
         assert!(found[1] && !found[0] && !found[2]);

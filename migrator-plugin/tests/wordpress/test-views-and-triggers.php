@@ -1,0 +1,99 @@
+<?php
+/**
+ * What surrounds tables: triggers and views are the same in the copy, and what is not copied is named.
+ */
+
+require __DIR__ . '/../support/harness.php';
+require __DIR__ . '/../support/site-bootstrap.php';
+
+$site->load_plugin();
+
+/** Imports wp_probe with these triggers and views, and swaps it in. */
+function replace_probe( Test_Site $site, array $objects ): void {
+	$all = definitions( $site );
+	$job = random_job();
+	$site->request_ok( 'begin', array( 'job' => $job, 'allow' => array( 'views', 'triggers' ) ) );
+	import_table( $site, $job, $all['table wp_probe'] );
+	foreach ( $objects as $object ) {
+		$site->request_ok( 'define', array( 'job' => $job, 'definition' => $all[ $object ] ) );
+	}
+	$site->until_done( 'prepare', array( 'job' => $job ) );
+	same( array(), $site->until_done( 'swap', array( 'job' => $job ) )['rejected'], 'rejected' );
+	$site->until_done( 'commit', array( 'job' => $job ) );
+}
+
+test(
+	'triggers run in their order and with the modes that they were created with',
+	static function () use ( $site ) {
+		$site->sql( 'CREATE TABLE wp_probe (id INT PRIMARY KEY, v VARCHAR(20))' );
+		$site->sql( "SET SESSION sql_mode = 'PIPES_AS_CONCAT,ANSI_QUOTES'" );
+		$site->sql( 'CREATE TRIGGER wp_z BEFORE INSERT ON wp_probe FOR EACH ROW SET NEW.v = NEW.v || \'z\'' );
+		$site->sql( 'CREATE TRIGGER wp_m BEFORE INSERT ON wp_probe FOR EACH ROW SET NEW.v = NEW."v" || \'m\'' );
+		$site->sql( "SET SESSION sql_mode = ''" );
+		$site->sql( 'CREATE TRIGGER wp_a BEFORE INSERT ON wp_probe FOR EACH ROW SET NEW.v = CONCAT(NEW.v, IF(1 || 0, "a", ""))' );
+		$select = "SELECT TRIGGER_NAME, ACTION_ORDER, ACTION_STATEMENT, SQL_MODE FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_TABLE = 'wp_probe' ORDER BY 2";
+		$before = $site->rows( $select );
+		same( array( 'wp_z', 'wp_m', 'wp_a' ), array_column( $before, 0 ), 'order at the source' );
+		replace_probe( $site, array( 'trigger wp_a', 'trigger wp_m', 'trigger wp_z' ) );
+		$after = $site->rows( $select );
+		// The names of the former table's triggers were taken until the commit.
+		same( array_column( $before, 2 ), array_column( $after, 2 ), 'statements' );
+		same( array_column( $before, 3 ), array_column( $after, 3 ), 'modes' );
+		$site->sql( "INSERT INTO wp_probe VALUES (1, 'x')" );
+		same( 'xzma', $site->value( 'SELECT v FROM wp_probe' ), 'result' );
+		$site->sql( 'DROP TABLE wp_probe' );
+	}
+);
+
+test(
+	'a mode that this server does not know is left out',
+	static function () use ( $site ) {
+		$site->sql( 'CREATE TABLE wp_probe (id INT PRIMARY KEY, v VARCHAR(20))' );
+		$job = random_job();
+		$site->request_ok( 'begin', array( 'job' => $job, 'allow' => array( 'triggers' ) ) );
+		import_table( $site, $job, definitions( $site )['table wp_probe'] );
+		$trigger = array( 'kind' => 'trigger', 'name' => 'wp_z', 'table' => 'wp_probe', 'timing' => 'BEFORE', 'event' => 'INSERT', 'body' => 'SET NEW.v = NEW.v || \'z\'', 'definer' => 'x@y' );
+		foreach ( array( "ANSI'", 'ansi', 7, array() ) as $mode ) {
+			same( 'sql_mode', $site->request_error( 'define', array( 'job' => $job, 'definition' => $trigger + array( 'sql_mode' => $mode ) ) )['field'], 'no mode' );
+		}
+		$site->request_ok( 'define', array( 'job' => $job, 'definition' => $trigger + array( 'sql_mode' => 'NO_SUCH_MODE,PIPES_AS_CONCAT' ) ) );
+		$site->until_done( 'prepare', array( 'job' => $job ) );
+		same( array(), $site->until_done( 'swap', array( 'job' => $job ) )['rejected'], 'rejected' );
+		$site->until_done( 'commit', array( 'job' => $job ) );
+		$site->sql( "INSERT INTO wp_probe VALUES (1, 'x')" );
+		same( 'xz', $site->value( 'SELECT v FROM wp_probe' ), 'result' );
+		$site->sql( 'DROP TABLE wp_probe' );
+	}
+);
+
+test(
+	'the algorithm of a view is preserved',
+	static function () use ( $site ) {
+		$site->sql( 'CREATE TABLE wp_probe (id INT PRIMARY KEY)' );
+		$site->sql( 'INSERT INTO wp_probe VALUES (1)' );
+		foreach ( array( 'TEMPTABLE', 'MERGE', 'UNDEFINED' ) as $algorithm ) {
+			$site->sql( "CREATE ALGORITHM = $algorithm DEFINER = site@localhost VIEW wp_view AS SELECT id FROM wp_probe" );
+			same( $algorithm, definitions( $site )['view wp_view']['algorithm'], 'definition' );
+			$before = $site->rows( 'SHOW CREATE VIEW wp_view' )[0][1];
+			replace_probe( $site, array( 'view wp_view' ) );
+			same( $before, $site->rows( 'SHOW CREATE VIEW wp_view' )[0][1], 'view' );
+			$site->sql( 'DROP VIEW wp_view' );
+		}
+		$site->sql( 'DROP TABLE wp_probe' );
+	}
+);
+
+test(
+	'procedures, functions and events are named',
+	static function () use ( $site ) {
+		$site->sql( 'CREATE PROCEDURE `do it` () SELECT 1' );
+		$site->sql( 'CREATE FUNCTION wp_add (x INT) RETURNS INT DETERMINISTIC RETURN x + 1' );
+		$site->sql( 'CREATE EVENT wp_nightly ON SCHEDULE EVERY 1 DAY DO SELECT 1' );
+		$programs = array_filter( definitions( $site ), static function ( $definition ) { return 'program' === $definition['kind']; } );
+		$wanted   = array( array( 'event', 'wp_nightly' ), array( 'function', 'wp_add' ), array( 'procedure', 'do it' ) );
+		same( $wanted, array_map( static function ( $program ) { return array( $program['object'], $program['name'] ); }, array_values( $programs ) ), 'programs' );
+		foreach ( array( 'PROCEDURE `do it`', 'FUNCTION wp_add', 'EVENT wp_nightly' ) as $program ) {
+			$site->sql( "DROP $program" );
+		}
+	}
+);
