@@ -150,3 +150,87 @@ async fn assert_addresses_are_unique(site: &Site, pair: &Pair<'_>) -> Result {
     assert_eq!(unreplaced["constraint"], all, "{unreplaced}");
     Ok(())
 }
+
+#[tokio::test]
+async fn rows_that_would_violate_a_check_keep_their_addresses_and_the_others_move() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm)).await?;
+    let old = site.url();
+    site.sql(&format!(
+        "CREATE TABLE wp_c_own (id INT PRIMARY KEY, url VARCHAR(200), note VARCHAR(200), CONSTRAINT own CHECK (url LIKE '{old}%' OR id > 2)); \
+         INSERT INTO wp_c_own VALUES (1, '{old}/one', '{old}/n'), (2, '{old}/two', NULL), (3, '{old}/three', NULL); \
+         CREATE TABLE wp_c_host (id INT PRIMARY KEY, url VARCHAR(200), host VARCHAR(90) AS (SUBSTRING_INDEX(url, '/', 3)) STORED, CHECK (host = '{old}')); \
+         INSERT INTO wp_c_host (id, url) VALUES (1, '{old}/one'); \
+         CREATE TABLE wp_c_json (id INT PRIMARY KEY, doc JSON, u VARCHAR(200) AS (JSON_VALUE(doc, '$.u')) STORED); \
+         INSERT INTO wp_c_json (id, doc) VALUES (1, '{{\"u\": \"{old}/j\"}}'); \
+         CREATE TABLE wp_c_broken (id INT PRIMARY KEY, url VARCHAR(200), CHECK (id > 0)); \
+         SET check_constraint_checks = 0; INSERT INTO wp_c_broken VALUES (-1, '{old}/b');"
+    ))
+    .await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let pair = Pair::of(&site, &app, &client, &task).await?;
+    let new = pair.clone.url.clone();
+    for (sql, wanted) in [
+        (
+            "SELECT id, url, note FROM wp_c_own ORDER BY id",
+            format!("1\t{old}/one\t{new}/n\n2\t{old}/two\tNULL\n3\t{new}/three\tNULL"),
+        ),
+        ("SELECT url, host FROM wp_c_host", format!("{old}/one\t{old}")),
+        ("SELECT u FROM wp_c_json", format!("{new}/j")),
+        ("SELECT id, url FROM wp_c_broken", format!("-1\t{new}/b")),
+    ] {
+        assert_eq!(pair.clone.database.sql(sql).await?.trim(), wanted, "{sql}");
+    }
+    for (name, conflicts) in [("wp_c_own", 2), ("wp_c_host", 1), ("wp_c_json", 0), ("wp_c_broken", 0)] {
+        let table =
+            pair.fidelity["tables"].as_array().unwrap().iter().find(|table| table["name"] == name).unwrap();
+        assert_eq!(table["constraint_conflicts"].as_u64().unwrap_or(0), conflicts, "{table}");
+        let shape = format!("SHOW CREATE TABLE {name}");
+        assert_eq!(pair.clone.database.sql(&shape).await?, site.sql(&shape).await?);
+    }
+    assert_eq!(at(&task, "/fidelity/unreplaced_addresses")["constraint"], 3);
+    Ok(())
+}
+
+/// Charsets of columns: of one byte, of several, and those whose ASCII letters have more than one.
+const CHARSETS: [&str; 9] =
+    ["latin1", "cp1251", "utf8mb3", "utf8mb4", "gbk", "ucs2", "utf16", "utf16le", "utf32"];
+
+#[tokio::test]
+async fn text_of_every_charset_moves_and_what_its_column_would_truncate_stays_and_is_counted() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm)).await?;
+    let old = site.url();
+    let php = |url: &str| format!("a:1:{{s:1:\"u\";s:{}:\"{url}/\";}}", url.len() + 1);
+    for charset in CHARSETS {
+        site.sql(&format!(
+            "CREATE TABLE wp_{charset} (id INT PRIMARY KEY, v VARCHAR(200), t LONGTEXT, k VARCHAR(200), KEY (k)) CHARSET={charset}; \
+             INSERT INTO wp_{charset} VALUES (1, '{old}/a', '{}', '{old}/k'), (2, 'none', NULL, '');",
+            php(&old)
+        ))
+        .await?;
+    }
+    let length = old.len();
+    site.sql(&format!(
+        "CREATE TABLE wp_full (id INT PRIMARY KEY, c VARCHAR({length}), b VARBINARY({length}), w VARCHAR({length}) CHARACTER SET utf16, t TINYTEXT, m TEXT); \
+         INSERT INTO wp_full VALUES (1, '{old}', '{old}', '{old}', RPAD('{old}/', 255, 'x'), CONCAT('{old}/', REPEAT('x', 65534 - {length})))"
+    ))
+    .await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let pair = Pair::of(&site, &app, &client, &task).await?;
+    let new = pair.clone.url.clone();
+    for charset in CHARSETS {
+        let sql = format!(
+            "SELECT CONVERT(v USING utf8mb4), CONVERT(t USING utf8mb4), CONVERT(k USING utf8mb4) FROM wp_{charset} ORDER BY id"
+        );
+        let wanted = format!("{new}/a\t{}\t{new}/k\nnone\tNULL\t", php(&new));
+        assert_eq!(pair.clone.database.sql(&sql).await?.trim_end_matches('\n'), wanted, "{charset}");
+    }
+    assert!(new.len() > length, "{new} is longer than {old}");
+    let rows = "SELECT MD5(c), MD5(b), MD5(w), MD5(t), MD5(m) FROM wp_full";
+    assert_eq!(pair.clone.database.sql(rows).await?, site.sql(rows).await?);
+    assert_eq!(at(&task, "/fidelity/unreplaced_addresses")["column-too-short"], 5);
+    Ok(())
+}
