@@ -46,6 +46,8 @@ pub(crate) fn fpm_config(
     admin("expose_php", "0");
     // An import replaces PHP files while PHP runs.
     admin("opcache.revalidate_freq", "0");
+    // A new clone compiles all of WordPress and serves few requests: optimising the code takes longer than it saves.
+    admin("opcache.optimization_level", "0");
     admin("mysqli.allow_local_infile", "0");
     if !own_user {
         let allowed = [paths.www(), paths.tmp(), paths.login(), clone_runtime.to_owned()];

@@ -37,7 +37,8 @@ pub(crate) fn php_string(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// php-fpm's: one pool, workers when they are needed.
+/// php-fpm's: one pool, workers when they are needed. A site serves few requests, so optimising its code would take longer
+/// than it saves.
 pub(crate) fn fpm(folder: &Path, ini: &[(String, String)]) -> String {
     let folder = folder.display();
     let mut text = format!(
@@ -45,6 +46,7 @@ pub(crate) fn fpm(folder: &Path, ini: &[(String, String)]) -> String {
          [site]\nlisten = {folder}/fpm.sock\npm = ondemand\npm.max_children = 6\npm.process_idle_timeout = 60s\n\
          catch_workers_output = yes\nphp_admin_value[sys_temp_dir] = {folder}/tmp\n\
          php_admin_value[upload_tmp_dir] = {folder}/tmp\nphp_admin_value[opcache.revalidate_freq] = 0\n\
+         php_admin_value[opcache.optimization_level] = 0\n\
          php_admin_value[error_log] = {folder}/php.log\nphp_admin_flag[log_errors] = on\n"
     );
     // Of two values for one name, PHP-FPM would use the first.
