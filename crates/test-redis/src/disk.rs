@@ -29,9 +29,22 @@ impl Disk {
         disk
     }
 
-    pub(crate) fn env(&self) -> [(&'static str, PathBuf); 3] {
+    pub(crate) fn env(&self) -> [(&'static str, PathBuf); 4] {
         let ms = self.sync_takes.as_millis().to_string();
-        [("LD_PRELOAD", self.library()), ("WPCLONE_DISK_MS", ms.into()), ("WPCLONE_DISK_NOTES", self.notes())]
+        [
+            ("LD_PRELOAD", self.library()),
+            ("WPCLONE_DISK_MS", ms.into()),
+            ("WPCLONE_DISK_NOTES", self.notes()),
+            ("WPCLONE_DISK_HOLD", self.hold()),
+        ]
+    }
+
+    pub(crate) fn hold_syncs(&self) {
+        fs::write(self.hold(), "").unwrap();
+    }
+
+    pub(crate) fn release_syncs(&self) {
+        fs::remove_file(self.hold()).unwrap();
     }
 
     /// Truncates the append-only files to what was synced.
@@ -64,6 +77,11 @@ impl Disk {
 
     fn library(&self) -> PathBuf {
         self.folder.join("disk.so")
+    }
+
+    /// While this file exists, no sync ends.
+    fn hold(&self) -> PathBuf {
+        self.folder.join("hold-syncs")
     }
 
     fn notes(&self) -> PathBuf {

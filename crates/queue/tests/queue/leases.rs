@@ -119,7 +119,7 @@ async fn a_heartbeat_keeps_a_lease_alive() {
     redis
         .command::<()>(&format!(
             "ZADD {{wpclone}}:leases:browser {} {}:0",
-            now[0] * 1000 + 9000,
+            now[0] * 1000 + 29_000,
             claim.lease.task
         ))
         .await;
@@ -138,7 +138,7 @@ async fn a_claim_that_is_asked_for_again_gets_the_same_lease_for_its_full_durati
     let first = ask().await;
     let key = format!("{{wpclone}}:leases:browser {{}} {}:0", ids[0]);
     let now: Vec<u64> = redis.command("TIME").await;
-    let soon = (now[0] + 9) * 1000;
+    let soon = (now[0] + 29) * 1000;
     redis.command::<()>(&format!("ZADD {}", key.replace("{}", &soon.to_string()))).await;
     // Other claims do not get it.
     let other = queue.take().await;

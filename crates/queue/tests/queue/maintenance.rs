@@ -21,9 +21,7 @@ async fn ten_thousand_steps_due_at_once_become_ready_in_batches() {
           redis.call('HSET', KEYS[1] .. ':live:' .. id, 'state', 'running')
           redis.call('ZADD', KEYS[1] .. ':delayed:browser', 1, id .. ':0')
         end";
-    let client = redis::Client::open(redis.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    connection.set_response_timeout(Duration::from_secs(20));
+    let mut connection = redis.connect().await.unwrap();
     redis::Script::new(fill).key("{wpclone}").invoke_async::<()>(&mut connection).await.unwrap();
     let mut runs = 0;
     let mut promoted = 0;
@@ -170,6 +168,8 @@ async fn a_silent_worker_is_shown_as_lost_for_an_hour_and_a_removed_one_is_not()
 async fn each_stage_has_the_slots_that_workers_have_for_it_however_many_workers_there_are() {
     let redis = Redis::start().await;
     let queue = redis.queue();
+    // A worker without a report for 15 seconds is lost, and its first one must not be so long ago.
+    redis.command::<()>("CONFIG SET appendfsync no").await;
     let slots = |slots, busy| StageSlots { slots, busy };
     for n in 0..120 {
         let mut worker = report(&format!("worker-{n}"));

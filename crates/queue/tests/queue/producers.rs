@@ -206,7 +206,7 @@ async fn ready_stages_and_changes_are_signalled_to_all_receivers() {
 
 pub(crate) async fn heard(receiver: &mut Receiver<Signal>, wanted: Signal) {
     let listen = async { while receiver.recv().await.expect("the queue is there") != wanted {} };
-    tokio::time::timeout(std::time::Duration::from_secs(20), listen).await.expect("the signal comes");
+    tokio::time::timeout(std::time::Duration::from_secs(120), listen).await.expect("the signal comes");
 }
 
 #[tokio::test]

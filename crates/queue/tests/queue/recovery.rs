@@ -172,7 +172,7 @@ async fn a_worker_that_subscribes_before_it_claims_misses_nothing() {
         if done < 50 {
             // No poll in between: a wake-up that fell between would be missed here.
             let _ =
-                tokio::time::timeout(Duration::from_secs(20), signals.recv()).await.expect("a signal comes");
+                tokio::time::timeout(Duration::from_secs(120), signals.recv()).await.expect("a signal comes");
         }
     }
     producer.await.unwrap();
