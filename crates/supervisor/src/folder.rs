@@ -12,8 +12,8 @@ use wpclone_beneath::remove_tree;
 
 use crate::processes::kill_orphans;
 
-/// How long removing one folder may take: a supervisor has to end soon.
-const REMOVAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long removing one folder may take: a supervisor has to end soon, also on a busy machine without leaving the folder.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long removing folders may take in one sweep.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -14,8 +14,8 @@ use crate::folder::sweep;
 use crate::processes::{kill_orphans, reap_orphans, reaped};
 use crate::spec::{ARGUMENT, ProcessSpec};
 
-/// How long a supervisor may take to end everything, beyond the program's grace.
-const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a supervisor may take to end everything, beyond the program's grace: as long as its own timeouts together.
+const STOP_TIMEOUT: Duration = Duration::from_secs(16);
 
 /// How long removing a control group may take. Nothing runs in it any more.
 const CGROUP_TIMEOUT: Duration = Duration::from_secs(1);

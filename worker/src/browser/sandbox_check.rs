@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use wpclone_supervisor::descendants;
 
-/// How long a browser may take to start a process for its first page.
-const START_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a browser may take to start a process for its first page. A busy machine must not be taken for one without a
+/// sandbox: browsers would run with less confinement until the worker's end.
+const START_DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// `SECCOMP_MODE_FILTER` of `Seccomp:` in proc_pid_status(5).
 const SECCOMP_FILTER: &str = "2";
