@@ -12,7 +12,7 @@ use crate::util::POLL_INTERVAL;
 use crate::{LabError, Result, Site, User};
 
 /// How long a task may take in a test before the test gives up on it.
-const TASK_LIMIT: Duration = Duration::from_secs(300);
+const TASK_LIMIT: Duration = Duration::from_secs(900);
 /// The longest pause between two polls of a task.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -131,7 +131,7 @@ impl Client {
     /// The task when it has ended.
     ///
     /// # Errors
-    /// It has not within three minutes.
+    /// It has not within a quarter of an hour.
     pub async fn wait(&self, id: TaskId) -> Result<TaskView> {
         self.wait_within(id, TASK_LIMIT).await
     }
@@ -148,7 +148,7 @@ impl Client {
     /// Polls the task until `wanted` holds.
     ///
     /// # Errors
-    /// The task ended without it, or it did not hold within three minutes.
+    /// The task ended without it, or it did not hold within a quarter of an hour.
     pub async fn wait_until(
         &self,
         id: TaskId,

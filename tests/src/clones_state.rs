@@ -12,7 +12,7 @@ use crate::util::{at, base_folder, tail, unique, until};
 use crate::{Result, TestApp, Version};
 
 /// How long a provisioner may take to prepare itself.
-const PREPARE_LIMIT: Duration = Duration::from_secs(120);
+const PREPARE_LIMIT: Duration = Duration::from_secs(300);
 /// What a provisioner makes at its first start and every other one takes as it is.
 const PREPARED: [&str; 3] = ["layout", "mariadb/pristine", "template"];
 

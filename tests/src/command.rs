@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::service::plain_env;
 use crate::{LabError, Result};
 
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A command with a minimal environment, killed when its future is dropped.
 pub(crate) fn command(program: &Path) -> Command {
@@ -24,7 +24,7 @@ pub(crate) fn command(program: &Path) -> Command {
 /// Runs it with `input`; returns what it prints.
 ///
 /// # Errors
-/// It fails, or takes longer than two minutes.
+/// It fails, or takes longer than ten minutes.
 pub(crate) async fn run(mut command: Command, input: &[u8]) -> Result<String> {
     let name = command.as_std().get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -11,11 +11,11 @@ use crate::service::{Launch, Service, is_alive, plain_env, processes, signal};
 use crate::util::{at, base_folder, built, free_port, tail, unique, until};
 use crate::{LabError, Result};
 
-/// The time after a worker's death by which nothing of its work may be left.
-const CLEAN_LIMIT: Duration = Duration::from_secs(3);
+/// The time after a worker's death by which nothing of its work may be left, on a busy machine.
+const CLEAN_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a program that was asked to end may take.
-const TERMINATE_LIMIT: Duration = Duration::from_secs(90);
+const TERMINATE_LIMIT: Duration = Duration::from_secs(180);
 
 /// A `wpclone-api` or `wpclone-worker`. It runs below `lab run-program`, which stays when the program is killed, so
 /// that leftovers can be detected. Dropping it kills the program and panics if anything of it is left.
@@ -163,7 +163,7 @@ impl Program {
     /// Asks it to end (SIGTERM), and waits. Says how it ended.
     ///
     /// # Errors
-    /// It does not run, or does not end within 90 seconds.
+    /// It does not run, or does not end within three minutes.
     pub async fn terminate(&self) -> Result<String> {
         self.end_by(Signal::TERM).await
     }
@@ -208,12 +208,20 @@ impl Program {
     /// Waits until nothing is left.
     ///
     /// # Errors
-    /// Something is left after three seconds.
+    /// Something is left after a minute.
     pub async fn clean(&self) -> Result<()> {
-        let late = until("nothing to be left", CLEAN_LIMIT, None, async || self.leftovers().is_empty()).await;
+        self.clean_within(CLEAN_LIMIT).await
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    /// Something is left by then.
+    pub async fn clean_within(&self, limit: Duration) -> Result<()> {
+        let late = until("nothing to be left", limit, None, async || self.leftovers().is_empty()).await;
         late.map_err(|_| LabError::Late {
             what: format!("{} to leave nothing behind", self.name),
-            limit: CLEAN_LIMIT,
+            limit,
             log: format!("{:?}", self.leftovers()),
         })
     }

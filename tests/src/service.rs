@@ -16,10 +16,10 @@ use crate::util::{at, base_folder, built, tail, unique, until};
 use crate::{LabError, Result};
 
 /// How long a service may take until it is ready; two cores may be busy with a build.
-pub(crate) const READY_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const READY_LIMIT: Duration = Duration::from_secs(180);
 
-/// The supervisor's own limit for killing a program that ignores SIGTERM.
-const SUPERVISOR_LIMIT: Duration = Duration::from_secs(8);
+/// How long a supervisor may take to end everything, beyond the program's grace, on a busy machine.
+const SUPERVISOR_LIMIT: Duration = Duration::from_secs(60);
 
 /// What to start.
 pub(crate) struct Launch<'a> {

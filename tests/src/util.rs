@@ -23,7 +23,7 @@ use crate::{LabError, Result};
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(15);
 
 /// How long the keeper of the folder waits for the other supervisors before it removes the folder.
-pub(crate) const KEEPER_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const KEEPER_LIMIT: Duration = Duration::from_secs(100);
 
 static BASE: OnceCell<(PathBuf, Mutex<Option<Supervised>>)> = OnceCell::const_new();
 
@@ -59,7 +59,7 @@ async fn create_base_folder() -> Result<(PathBuf, Mutex<Option<Supervised>>)> {
         confinement: Confinement::default(),
     };
     let keeper = Supervised::spawn_with(&lab, spec, Stdio::null(), Stdio::inherit()).await?;
-    until("the lab's folder", Duration::from_secs(10), None, async || path.is_dir()).await?;
+    until("the lab's folder", Duration::from_secs(120), None, async || path.is_dir()).await?;
     // So far only its owner may enter a supervisor's folder.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(at(&path))?;
     fs::create_dir(path.join("logs")).map_err(at(&path))?;
@@ -110,12 +110,13 @@ fn is_version_of(name: &str, stem: &str) -> bool {
 }
 
 /// A free port that this process has not returned before. Below the range that the kernel uses for
-/// outgoing connections, so that a restarted service gets its port again.
+/// outgoing connections, so that a restarted service gets its port again, and below the ports that the tests of
+/// `wpclone-provision-local` use beside.
 pub fn free_port() -> Result<u16> {
     static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     let mut given = GIVEN.lock();
     for _ in 0..1000 {
-        let port = 12_000 + u16::from_le_bytes(random()?) % 20_000;
+        let port = 12_000 + u16::from_le_bytes(random()?) % 10_000;
         if !given.contains(&port) && is_free(port) {
             given.insert(port);
             return Ok(port);

@@ -150,7 +150,7 @@ impl Site {
     /// Runs PHP inside of WordPress, as the site's own user; returns what it prints.
     ///
     /// # Errors
-    /// It fails, or takes longer than two minutes.
+    /// It fails, or takes longer than ten minutes.
     pub async fn eval_php(&self, code: &str) -> Result<String> {
         self.php(code, b"").await
     }
@@ -223,7 +223,7 @@ impl Site {
         let log = self.folder.join("access.log");
         let written =
             async || fs::read_to_string(&log).is_ok_and(|text| text.contains(&format!("{marker}\"")));
-        until("nginx to write its log", Duration::from_secs(5), Some(&log), written).await
+        until("nginx to write its log", Duration::from_secs(120), Some(&log), written).await
     }
 
     /// The number of login attempts.

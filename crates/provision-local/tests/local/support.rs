@@ -25,7 +25,7 @@ use wpclone_provision_local::{DatabaseLimits, DiskLimits, LocalOptions, LocalPro
 use wpclone_task::TaskId;
 
 /// How long anything may take; the machine may be busy.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// A running provisioner. When it is dropped without [`Lab::end`], its programs are ended by their supervisors.
 pub(crate) struct Lab {
@@ -95,9 +95,10 @@ pub(crate) fn wordpress() -> PathBuf {
 }
 
 pub(crate) fn free_address() -> SocketAddr {
-    // Below the ports that the kernel uses for outgoing connections, so that another owner can listen on it again.
+    // Below the ports that the kernel uses for outgoing connections, so that another owner can listen on it again, and above
+    // those of the end-to-end tests, which may run beside.
     (0..1000)
-        .map(|n| 12_000 + (std::process::id() as u16).wrapping_mul(31).wrapping_add(n * 7) % 20_000)
+        .map(|n| 22_000 + (std::process::id() as u16).wrapping_mul(31).wrapping_add(n * 7) % 10_000)
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .find(|address| TcpListener::bind(address).is_ok())
         .expect("a free port")

@@ -12,11 +12,11 @@ use crate::programs::TestProgram;
 use crate::report;
 
 /// How long a program may run; then it is killed, and the tests that still ran are named.
-const LIMIT: Duration = Duration::from_secs(45 * 60);
+const LIMIT: Duration = Duration::from_secs(3 * 3600);
 /// How much of what a program writes to its standard error is kept.
 const ERROR_OUTPUT: usize = 64 * 1024;
 /// How long the end of that output is waited for.
-const ERROR_LIMIT: Duration = Duration::from_secs(5);
+const ERROR_LIMIT: Duration = Duration::from_secs(30);
 /// How a line of libtest's JSON begins, also where a child of a test has written something before it.
 const EVENT: &str = "{ \"type\":";
 

@@ -12,7 +12,7 @@ use crate::libtest::{ProgramReport, finished};
 use crate::report;
 
 /// How long all doc tests may take.
-const DOC_TESTS_LIMIT: Duration = Duration::from_secs(900);
+const DOC_TESTS_LIMIT: Duration = Duration::from_secs(3600);
 
 /// A program made by `cargo test`.
 #[derive(Debug)]
