@@ -5,10 +5,13 @@
 
 mod browser_confinement;
 mod clone;
+mod held_login_page;
 mod migrator;
 mod missing_browser;
 mod obstacles;
 mod random;
+mod recording_source;
+mod redis_client;
 mod rewrite;
 mod secrets;
 mod service_faults;

@@ -17,8 +17,12 @@ async fn a_worker_without_a_browser_serves_its_other_stages_until_the_browser_is
     app.add_worker(&[("WPCLONE_BROWSER_BINARY", &named), ("WPCLONE_STAGES", "browser,transfer")]).await?;
     let ready = reqwest::get(format!("{}/readyz", app.workers[0].url())).await?;
     assert_eq!(ready.status(), 200);
-    let text = ready.text().await?;
-    assert!(text.contains(&format!("browser: not served, Chromium is missing at {named}")), "{text}");
+    let (why, url) = (format!("browser: not served, Chromium is missing at {named}"), app.workers[0].url());
+    let told = async || match reqwest::get(format!("{url}/readyz")).await {
+        Ok(ready) => ready.text().await.is_ok_and(|text| text.contains(&why)),
+        Err(_) => false,
+    };
+    until("readiness to say why", Duration::from_secs(120), Some(&app.workers[0].log()), told).await?;
 
     let client = app.client()?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
@@ -27,7 +31,7 @@ async fn a_worker_without_a_browser_serves_its_other_stages_until_the_browser_is
         let queue = client.queue().await.expect("the queue");
         queue.workers.first().is_some_and(|worker| worker.stages.keys().eq([&Stage::Transfer]))
     };
-    until("the worker's report", Duration::from_secs(20), Some(&log), reported).await?;
+    until("the worker's report", Duration::from_secs(120), Some(&log), reported).await?;
     // Longer than the longest wait between two claims.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(client.task(task.id).await?.state, State::Queued);

@@ -1,11 +1,12 @@
 //! Setup and application passwords, from the API through a worker's browser to a real WordPress.
 
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 use wpclone_task::{Role, State, TaskView};
-use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
+use wpclone_tests::{Client, Result, Site, TestApp, Version};
+
+use crate::held_login_page::HeldLoginPage;
 
 /// A plain HTTP client, like a customer's own program.
 fn http() -> reqwest::Client {
@@ -185,18 +186,16 @@ async fn a_killed_worker_leaves_nothing_and_another_worker_finishes() -> Result 
     let site = Site::builder(Version::Trixie).start().await?;
     let mut app = TestApp::builder().start().await?;
     let client = app.client()?;
-    // The login takes long enough for the worker to be killed in it.
-    site.put_mu_plugin("slow", "add_action('wp_login', function () { usleep(3000000); });")?;
+    let held_page = HeldLoginPage::of(&site)?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
+    held_page.wait_until_asked(&app).await?;
     assert!(!app.workers[0].leftovers().is_empty(), "a browser is at work");
 
     app.workers[0].kill9().await?;
     // The supervisor cleans up without any worker.
-    let clean = || async { app.workers[0].leftovers().is_empty() };
-    until("no process and no folder is left", Duration::from_secs(3), None, clean).await?;
+    app.workers[0].clean().await?;
 
-    site.remove_mu_plugin("slow")?;
+    held_page.release()?;
     app.add_worker(&[]).await?;
     let task = done(&client, task).await?;
     assert_eq!(
@@ -211,12 +210,12 @@ async fn a_terminated_worker_releases_its_task_without_counting_an_attempt() -> 
     let site = Site::builder(Version::Bookworm).start().await?;
     let mut app = TestApp::builder().env("WPCLONE_DRAIN", "0").start().await?;
     let client = app.client()?;
-    site.put_mu_plugin("slow", "add_action('wp_login', function () { usleep(3000000); });")?;
+    let held_page = HeldLoginPage::of(&site)?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
+    held_page.wait_until_asked(&app).await?;
     app.workers[0].terminate().await?;
     assert!(app.workers[0].leftovers().is_empty());
-    site.remove_mu_plugin("slow")?;
+    held_page.release()?;
     app.add_worker(&[]).await?;
     let task = done(&client, task).await?;
     assert_eq!((task.attempts, task.crashes), (0, 0));
@@ -228,9 +227,9 @@ async fn a_cancelled_task_stops_its_browser() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
     let app = TestApp::builder().start().await?;
     let client = app.client()?;
-    site.put_mu_plugin("slow", "add_action('wp_login', function () { sleep(20); });")?;
+    let held_page = HeldLoginPage::of(&site)?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    client.wait_until(task.id, "the login", |t| t.progress.percent >= 15).await?;
+    held_page.wait_until_asked(&app).await?;
     let answer = client.post(&format!("/tasks/{}/cancel", task.id), &Value::Null).await?;
     assert_eq!(answer.status(), 202);
     let task = client.wait(task.id).await?;

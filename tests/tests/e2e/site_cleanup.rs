@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use wpclone_task::{Code, LeftState, Problem, State, TaskView};
 use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
 
+use crate::recording_source::RecordingSource;
+
 /// A must-use plugin: wp-admin works, and the migrator cannot be reached.
 const MIGRATOR_IS_DOWN: &str = "if (preg_match('/wpclone[_-]migrator/', $_SERVER['REQUEST_URI'] ?? '')) { \
     http_response_code(503); exit('down'); }";
@@ -27,7 +29,7 @@ const CLOSE_WINDOW: &str = "global $wpdb; $window = json_decode($wpdb->get_var(\
     $wpdb->update(\"{$wpdb->prefix}wpclone_migrator\", ['value' => json_encode($window)], ['name' => 'access_window']); \
     echo $window['open_until'];";
 /// A clean-up's attempt, with the requests' own deadlines.
-const ATTEMPT: Duration = Duration::from_secs(120);
+const ATTEMPT: Duration = Duration::from_secs(300);
 
 async fn state(site: &Site) -> Result<Value> {
     Ok(serde_json::from_str(&site.eval_php(STATE).await?)?)
@@ -40,8 +42,7 @@ async fn left_on(client: &Client) -> Result<Vec<(String, LeftState)>> {
 
 /// Makes all clean-ups due.
 async fn make_due(app: &TestApp) {
-    let redis = redis::Client::open(app.redis.url()).expect("a URL");
-    let mut redis = redis.get_multiplexed_async_connection().await.expect("Redis");
+    let mut redis = crate::redis_client::connect(app).await;
     let key = "{wpclone}:delayed:cleanup";
     let delayed = redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).query_async::<Vec<String>>(&mut redis).await;
     for entry in delayed.expect("the clean-ups") {
@@ -66,28 +67,36 @@ async fn until_cleaned_up(app: &TestApp, client: &Client) -> Result {
     until("the clean-ups to end", ATTEMPT, Some(&log), nothing_left).await
 }
 
-/// Starts a clone of one site into another; returns it when its transfer has begun.
-async fn transferring(client: &Client, source: &Site, target: &Site) -> Result<TaskView> {
+/// Cancels a clone of one site into another in its transfer, after `down` was called, and waits for its end.
+async fn cancelled(
+    app: &TestApp,
+    source: &Site,
+    target: &Site,
+    down: impl FnOnce() -> Result,
+) -> Result<TaskView> {
+    let client = app.client()?;
+    let requests = RecordingSource::to(source, "")?;
+    requests.hold("rows", "wp_posts", 0)?;
     let body = json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())});
     let task = client.accepted("/clone", &body).await?;
-    let begun =
-        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
-    client.wait_until(task.id, "its transfer", begun).await
+    requests.wait_until_held(app).await?;
+    down()?;
+    client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
+    let task = client.wait(task.id).await?;
+    requests.release()?;
+    Ok(task)
 }
 
 #[tokio::test]
 async fn sites_that_a_task_could_not_clean_up_are_cleaned_up_later_without_it() -> Result {
-    let source = Site::builder(Version::Bookworm).content(300).start().await?;
+    let source = Site::builder(Version::Bookworm).start().await?;
     let target = Site::builder(Version::Bookworm).start().await?;
     let before = (state(&source).await?, state(&target).await?);
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
-    let task = transferring(&client, &source, &target).await?;
-    for site in [&source, &target] {
-        site.put_mu_plugin("down", MIGRATOR_IS_DOWN)?;
-    }
-    client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
-    let task = client.wait_within(task.id, Duration::from_secs(600)).await?;
+    let both_down =
+        || [&source, &target].iter().try_for_each(|site| site.put_mu_plugin("down", MIGRATOR_IS_DOWN));
+    let task = cancelled(&app, &source, &target, both_down).await?;
     assert_eq!(task.state, State::Cancelled, "{task:#?}");
     assert!(task.progress.message.contains("What is left on"), "{}", task.progress.message);
     assert_eq!(left_on(&client).await?.len(), 2);
@@ -113,7 +122,7 @@ async fn sites_that_a_task_could_not_clean_up_are_cleaned_up_later_without_it() 
 async fn failed(client: &Client, source: &Site, target: &Site) -> Result<Problem> {
     let body = json!({"source": source.login(&source.admin()), "target": target.login(&target.admin())});
     let task = client.accepted("/clone", &body).await?;
-    let task = client.wait_within(task.id, Duration::from_secs(600)).await?;
+    let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Failed, "{task:#?}");
     Ok(task.problem.expect("a problem"))
 }
@@ -157,14 +166,11 @@ async fn a_migrator_whose_key_was_never_read_is_named_to_the_owner() -> Result {
 
 #[tokio::test]
 async fn a_setup_after_a_failed_task_keeps_the_migrator_that_the_task_had_left() -> Result {
-    let source = Site::builder(Version::Bookworm).content(300).start().await?;
+    let source = Site::builder(Version::Bookworm).start().await?;
     let target = Site::builder(Version::Bookworm).start().await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
-    let task = transferring(&client, &source, &target).await?;
-    source.put_mu_plugin("down", MIGRATOR_IS_DOWN)?;
-    client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
-    client.wait_within(task.id, Duration::from_secs(600)).await?;
+    cancelled(&app, &source, &target, || source.put_mu_plugin("down", MIGRATOR_IS_DOWN)).await?;
     assert_eq!(left_on(&client).await?.len(), 1);
 
     source.remove_mu_plugin("down")?;

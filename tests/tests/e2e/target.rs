@@ -1,8 +1,10 @@
 //! POST /clone with a target: a copy goes to an empty WordPress of the caller's, and to no other.
 
 use serde_json::{Value, json};
-use wpclone_task::{Code, State, TaskId, TaskView};
+use wpclone_task::{Code, State, TaskView};
 use wpclone_tests::{Client, Result, Site, TestApp, Version};
+
+use crate::recording_source::RecordingSource;
 
 /// The state that must not change: users, posts, options that name the site, and the files.
 const STATE: &str = "global $wpdb; $files = []; \
@@ -28,11 +30,11 @@ async fn ended(client: &Client, body: &Value) -> Result<TaskView> {
     client.wait(task.id).await
 }
 
-/// Waits until a task's transfer has started.
-async fn transfer_started(client: &Client, id: TaskId) -> Result {
-    let begun =
-        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
-    client.wait_until(id, "its transfer", begun).await.map(drop)
+/// Makes a source hold the transfer of its posts.
+fn hold_transfer(source: &Site) -> Result<RecordingSource> {
+    let requests = RecordingSource::to(source, "")?;
+    requests.hold("rows", "wp_posts", 0)?;
+    Ok(requests)
 }
 
 #[tokio::test]
@@ -184,15 +186,17 @@ async fn a_target_with_content_is_refused_and_unchanged() -> Result {
 
 #[tokio::test]
 async fn a_cancelled_copy_leaves_its_target_unchanged() -> Result {
-    let source = Site::builder(Version::Bookworm).content(300).start().await?;
+    let source = Site::builder(Version::Bookworm).content(20).start().await?;
+    let requests = hold_transfer(&source)?;
     let target = Site::builder(Version::Bookworm).start().await?;
     let before = state(&target).await?;
     let app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
     let task = client.accepted("/clone", &clone_body(&source, &target)).await?;
-    transfer_started(&client, task.id).await?;
+    requests.wait_until_held(&app).await?;
     client.post(&format!("/tasks/{}/cancel", task.id), &json!({})).await?;
     let task = client.wait(task.id).await?;
+    requests.release()?;
     assert_eq!(task.state, State::Cancelled, "{task:#?}");
     assert_eq!(state(&target).await?, before);
     Ok(())
@@ -200,15 +204,17 @@ async fn a_cancelled_copy_leaves_its_target_unchanged() -> Result {
 
 #[tokio::test]
 async fn another_worker_continues_the_transfer_to_a_target_of_a_killed_one() -> Result {
-    let source = Site::builder(Version::Bookworm).content(200).start().await?;
+    let source = Site::builder(Version::Bookworm).content(20).start().await?;
+    let requests = hold_transfer(&source)?;
     let target = Site::builder(Version::Bookworm).start().await?;
     let mut app = TestApp::builder().stages("browser,transfer").start().await?;
     let client = app.client()?;
     let mut body = clone_body(&source, &target);
     body["remove_migrator"] = false.into();
     let task = client.accepted("/clone", &body).await?;
-    transfer_started(&client, task.id).await?;
+    requests.wait_until_held(&app).await?;
     app.workers[0].kill9().await?;
+    requests.release()?;
     app.add_worker(&[]).await?;
     let task = client.wait(task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
-use std::time::Duration;
 
 use serde_json::json;
 use wpclone_task::{Code, State};
-use wpclone_tests::{Result, Site, TestApp, Version, until};
+use wpclone_tests::{Result, Site, TestApp, Version};
 
 use crate::clone::checker::Pair;
 use crate::clone::{assert_nothing_left, cloned, ended, failed, problem, start_visited};
+use crate::recording_source::RecordingSource;
 
 /// A table prefix that is the beginning of another installation's.
 const PREFIX: &str = "we_";
@@ -143,16 +143,15 @@ async fn a_multisite_network_is_refused_and_unchanged() -> Result {
 
 #[tokio::test]
 async fn a_source_that_goes_down_during_the_transfer_leaves_no_clone() -> Result {
-    let mut site = Site::builder(Version::Bookworm).content(100).start().await?;
+    let mut site = Site::builder(Version::Bookworm).start().await?;
+    let requests = RecordingSource::to(&site, "")?;
+    requests.hold("rows", "wp_posts", 0)?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
-    // Rows are being transferred.
-    let read = async || {
-        site.hits().await.is_ok_and(|hits| hits.iter().any(|hit| hit.path.contains("wpclone_migrator=rows")))
-    };
-    until("rows to be read", Duration::from_secs(120), Some(&app.workers[0].log()), read).await?;
+    requests.wait_until_held(&app).await?;
     site.stop_web();
+    requests.release()?;
     let task = ended(&client, task.id).await?;
     assert_eq!(task.state, State::Failed, "{task:#?}");
     let problem = problem(&task);

@@ -31,14 +31,14 @@ fn sending_plugin(recorder: &RequestRecorder) -> String {
     let (mail, web) = (recorder.mail_port(), recorder.web_port());
     format!(
         "add_action('phpmailer_init', function ($m) {{ $m->isSMTP(); $m->Host = '127.0.0.1'; $m->Port = {mail}; $m->SMTPAutoTLS = false; }}); \
-         add_action('lab_due', function () {{ wp_remote_get('http://127.0.0.1:{web}/cron'); }}); \
+         add_action('lab_due', function () {{ wp_remote_get('http://127.0.0.1:{web}/cron', ['timeout' => 60]); }}); \
          add_action('init', function () {{ if (!isset($_GET['send-requests'])) return; $web = 'http://127.0.0.1:{web}/'; \
              if (!wp_next_scheduled('lab_due')) wp_schedule_single_event(time() - 60, 'lab_due'); \
              wp_mail('somebody@example.com', 'subject', 'body'); \
-             $sent = ['get' => !is_wp_error(wp_remote_get($web)), 'post' => !is_wp_error(wp_remote_post($web, ['body' => 'x']))]; \
-             $sent['file'] = false !== @file_get_contents($web, false, stream_context_create(['http' => ['timeout' => 3]])); \
-             $sent['socket'] = false !== @fsockopen('127.0.0.1', {mail}, $code, $text, 3); \
-             if (function_exists('curl_init')) {{ $c = curl_init($web); curl_setopt_array($c, [CURLOPT_RETURNTRANSFER => true, CURLOPT_TIMEOUT => 3]); $sent['curl'] = false !== curl_exec($c); }} \
+             $sent = ['get' => !is_wp_error(wp_remote_get($web, ['timeout' => 60])), 'post' => !is_wp_error(wp_remote_post($web, ['body' => 'x', 'timeout' => 60]))]; \
+             $sent['file'] = false !== @file_get_contents($web, false, stream_context_create(['http' => ['timeout' => 60]])); \
+             $sent['socket'] = false !== @fsockopen('127.0.0.1', {mail}, $code, $text, 60); \
+             if (function_exists('curl_init')) {{ $c = curl_init($web); curl_setopt_array($c, [CURLOPT_RETURNTRANSFER => true, CURLOPT_TIMEOUT => 60]); $sent['curl'] = false !== curl_exec($c); }} \
              echo json_encode($sent); exit; }});"
     )
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -14,82 +13,7 @@ use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
 use crate::clone::checker::Pair;
 use crate::clone::{assert_nothing_left, at, cloned, failed, is_long_run, problem, start_visited};
 use crate::random::Rng;
-
-/// How long the test waits for a request to the source.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// A source that records its requests and can hold them.
-struct RecordingSource {
-    /// The parent of the site's folder, which has the record.
-    folder: PathBuf,
-}
-
-/// A request to the source.
-#[derive(Debug, PartialEq, Eq)]
-struct SourceRequest {
-    /// A route of the migrator; `file` for each file of `files`, `page` for a browser's request, `held` and
-    /// `done` for the start and the end of a held request.
-    kind: String,
-    /// The table, root, file path or script.
-    what: String,
-    /// The offset: rows of the table or bytes of the file before it.
-    from: u64,
-}
-
-impl RecordingSource {
-    /// `change` is the body of a PHP function of the request (`$kind`, `$what`, `$from`), called before the response.
-    fn to(site: &Site, change: &str) -> Result<Self> {
-        // With a trailing slash, like WordPress' ABSPATH.
-        let tree = site.tree().join("");
-        let php = include_str!("interruptions.php")
-            .trim_start_matches("<?php")
-            .replace("LAB_TREE", &format!("'{}'", tree.display()))
-            .replace("LAB_CHANGE", &format!("function ($kind, $what, $from) {{ {change} }}"));
-        site.put_mu_plugin("recording", &php)?;
-        Ok(Self { folder: tree.parent().unwrap().to_owned() })
-    }
-
-    /// All requests so far.
-    fn requests(&self) -> Vec<SourceRequest> {
-        let text = fs::read_to_string(self.folder.join("requests")).unwrap_or_default();
-        let request = |line: &str| {
-            let mut parts = line.split('\t').map(str::to_owned);
-            let (kind, what) = (parts.next()?, parts.next()?);
-            Some(SourceRequest { kind, what, from: parts.next()?.parse().ok()? })
-        };
-        text.lines().filter_map(request).collect()
-    }
-
-    /// The offsets of all reads of a table or file.
-    fn request_offsets(&self, kind: &str, what: &str) -> Vec<u64> {
-        let of =
-            self.requests().into_iter().filter(|request| (&*request.kind, &*request.what) == (kind, what));
-        of.map(|request| request.from).collect()
-    }
-
-    /// Makes the source hold requests for this, from an offset on; clears the record.
-    fn hold(&self, kind: &str, what: &str, from: u64) -> Result {
-        let _ = fs::remove_file(self.folder.join("requests"));
-        fs::write(self.folder.join("hold.new"), format!("{kind}\t{what}\t{from}"))?;
-        Ok(fs::rename(self.folder.join("hold.new"), self.folder.join("hold"))?)
-    }
-
-    async fn wait_until_held(&self, app: &TestApp) -> Result {
-        let log = app.workers[0].log();
-        let held = async || self.requests().iter().any(|request| request.kind == "held");
-        until("a request to be held", REQUEST_TIMEOUT, Some(&log), held).await
-    }
-
-    /// Waits until the held request has ended.
-    async fn wait_until_done(&self) -> Result {
-        let done = async || self.requests().iter().any(|request| request.kind == "done");
-        until("the held request to end", REQUEST_TIMEOUT, None, done).await
-    }
-
-    fn release(&self) -> Result {
-        Ok(fs::remove_file(self.folder.join("hold"))?)
-    }
-}
+use crate::recording_source::{REQUEST_TIMEOUT, RecordingSource};
 
 /// A table with this many rows of some 150 bytes, with even ids.
 async fn add_table(site: &Site, name: &str, key: &str, rows: u32) -> Result {

@@ -140,7 +140,7 @@ impl Setup {
         let front = at(task, "/clone/url").as_str().unwrap();
         let answers =
             || async { reqwest::get(format!("{front}/")).await.is_ok_and(|answer| answer.status() == 200) };
-        until("the clone to answer", Duration::from_secs(60), None, answers).await
+        until("the clone to answer", Duration::from_secs(180), None, answers).await
     }
 
     /// Nothing of wpclone is left on the source, or a step reports it.

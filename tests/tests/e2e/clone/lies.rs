@@ -14,9 +14,9 @@ use crate::random::Rng;
 
 /// The deadlines of a browser step whose pages never end.
 const DEADLINES: [(&str, &str); 3] =
-    [("WPCLONE_DEADLINE_PART", "20"), ("WPCLONE_DEADLINE_SOFT", "40"), ("WPCLONE_DEADLINE_HARD", "55")];
+    [("WPCLONE_DEADLINE_PART", "25"), ("WPCLONE_DEADLINE_SOFT", "60"), ("WPCLONE_DEADLINE_HARD", "75")];
 /// How long a clone may take whose pages never end: three attempts at its last step, and all else on a busy machine.
-const LIMIT: Duration = Duration::from_secs(400);
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// How many of the endless lies are tried in a run that is shortened.
 const LIES_IN_SHORT_RUN: usize = 1;

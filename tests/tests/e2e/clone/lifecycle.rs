@@ -130,13 +130,13 @@ async fn a_clone_keeps_running_and_expires_while_the_wordpress_template_is_missi
         async |expected: u16| reqwest::get(&front).await.is_ok_and(|answer| answer.status() == expected);
     app.workers[0].terminate().await?;
     app.add_worker(&[("WPCLONE_WORDPRESS_DIR", "/nonexistent")]).await?;
-    until("the clone to respond", Duration::from_secs(60), None, async || answers(200).await).await?;
+    until("the clone to respond", Duration::from_secs(180), None, async || answers(200).await).await?;
     let url = format!("{}/readyz", app.workers[1].url());
     let reported = async || {
         let text = async { reqwest::get(&url).await.ok()?.text().await.ok() }.await.unwrap_or_default();
         text.contains("clones: unavailable") && text.contains("/nonexistent")
     };
-    until("the missing WordPress to be reported", Duration::from_secs(60), None, reported).await?;
+    until("the missing WordPress to be reported", Duration::from_secs(180), None, reported).await?;
 
     app.workers[1].terminate().await?;
     // It expires meanwhile.
@@ -146,9 +146,9 @@ async fn a_clone_keeps_running_and_expires_while_the_wordpress_template_is_missi
     record["info"]["expires_at"] = json!("2026-01-01T00:00:00Z");
     fs::write(&file, record.to_string()).unwrap();
     app.workers[1].restart().await?;
-    until("the clone to be gone", Duration::from_secs(60), None, async || answers(410).await).await?;
+    until("the clone to be gone", Duration::from_secs(180), None, async || answers(410).await).await?;
     let gone = async || client.get(&format!("/clones/{name}")).await.is_ok_and(|a| a.status() == 410);
-    until("the API to report it", Duration::from_secs(30), None, gone).await?;
+    until("the API to report it", Duration::from_secs(180), None, gone).await?;
     assert_nothing_left(&app, &client).await
 }
 

@@ -35,7 +35,7 @@ async fn a_worker_that_is_killed_after_the_upload_still_removes_the_migrator_at_
     let site = Site::builder(Version::Bookworm)
         .mu_plugin(
             "slow",
-            "add_action('activate_plugin', function () { touch(WP_CONTENT_DIR . '/begun'); sleep(20); });",
+            "add_action('activate_plugin', function () { touch(WP_CONTENT_DIR . '/begun'); sleep(40); });",
         )
         .start()
         .await?;
@@ -43,7 +43,7 @@ async fn a_worker_that_is_killed_after_the_upload_still_removes_the_migrator_at_
     let client = app.client()?;
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
     let activating = async || site.tree().join("wp-content/begun").is_file();
-    until("the activation", Duration::from_secs(120), Some(&app.workers[0].log()), activating).await?;
+    until("the activation", Duration::from_secs(300), Some(&app.workers[0].log()), activating).await?;
     app.workers[0].kill9().await?;
     site.remove_mu_plugin("slow")?;
     app.workers[0].restart().await?;

@@ -27,7 +27,7 @@ use wpclone_task::{Problem, State, TaskId, TaskView};
 use wpclone_tests::{Builder, Client, Result, Site, TestApp, processes_with, until};
 
 /// The time limit of a clone whose requests are held.
-const CLONE_TIMEOUT: Duration = Duration::from_secs(600);
+const CLONE_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Whether nothing is shortened, as in `./dev test long`.
 fn is_long_run() -> bool {
@@ -103,5 +103,5 @@ async fn assert_nothing_left(app: &TestApp, client: &Client) -> Result {
     let left = || (names("clones"), names("mariadb/shared/data"), programs());
     let gone = async || left() == Default::default();
     let what = format!("{:?} to be gone", left());
-    until(&what, Duration::from_secs(30), None, gone).await
+    until(&what, Duration::from_secs(180), None, gone).await
 }

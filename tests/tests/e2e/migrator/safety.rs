@@ -210,13 +210,13 @@ async fn more_than_four_concurrent_requests_are_told_to_retry() -> Result {
     let held = format!(
         "$all = []; foreach (range(0, 3) as $i) {{ $all[$i] = new wpdb(DB_USER, DB_PASSWORD, DB_NAME, DB_HOST); \
          $all[$i]->query(\"SELECT GET_LOCK('{name}_$i', 0)\"); }} file_put_contents(ABSPATH . 'held', '1'); \
-         for ($i = 0; $i < 2000 && file_exists(ABSPATH . 'held'); $i++) {{ usleep(20000); clearstatcache(); }}"
+         for ($i = 0; $i < 6000 && file_exists(ABSPATH . 'held'); $i++) {{ usleep(20000); clearstatcache(); }}"
     );
     let holding = site.eval_php(&held);
     let requesting = async {
         let file = site.tree().join("held");
         let there = async || file.is_file();
-        wpclone_tests::until("the slots to be taken", std::time::Duration::from_secs(20), None, there)
+        wpclone_tests::until("the slots to be taken", std::time::Duration::from_secs(120), None, there)
             .await?;
         let error = client.manifest().await.expect_err("a fifth request");
         assert_eq!(error.code(), Some("busy"));
@@ -248,12 +248,13 @@ async fn locks_with_names_that_another_user_can_compute_do_not_stop_the_migrator
          foreach ($guesses as $guess) foreach (['job', 'table_1', 'slot_0', 'slot_1', 'slot_2', 'slot_3'] as $what) \
          if ('1' !== $db->get_var(\"SELECT GET_LOCK('wpclone_\" . substr($guess, 0, 24) . \"_$what', 0)\")) {{ echo 'not held'; }} \
          file_put_contents(ABSPATH . 'held', '1'); \
-         for ($i = 0; $i < 2000 && file_exists(ABSPATH . 'held'); $i++) {{ usleep(20000); clearstatcache(); }}"
+         for ($i = 0; $i < 6000 && file_exists(ABSPATH . 'held'); $i++) {{ usleep(20000); clearstatcache(); }}"
     );
     let requesting = async {
         let file = other.tree().join("held");
         let there = async || file.is_file();
-        wpclone_tests::until("the locks to be held", std::time::Duration::from_secs(20), None, there).await?;
+        wpclone_tests::until("the locks to be held", std::time::Duration::from_secs(120), None, there)
+            .await?;
         let manifest = client.manifest().await;
         std::fs::remove_file(&file)?;
         assert!(manifest.is_ok(), "{:?}", manifest.err());

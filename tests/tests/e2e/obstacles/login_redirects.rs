@@ -105,7 +105,7 @@ fn login_response(answer: LoginAnswer, logins: usize, other: &str) -> Response {
 /// Waits until the login was sent twice, and then a while for what must not happen: that it arrives elsewhere.
 async fn wait_for_second_login(record: &Record, host: &str) {
     let twice = async || record.starting_with(&format!("POST {host}/wp-login.php")) > 1;
-    let _ = until("the second login", Duration::from_secs(10), None, twice).await;
+    let _ = until("the second login", Duration::from_secs(60), None, twice).await;
     let elsewhere = async || record.with_password().len() > 2;
     let _ = until("the login to arrive elsewhere", Duration::from_secs(2), None, elsewhere).await;
 }

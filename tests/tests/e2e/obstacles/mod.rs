@@ -21,7 +21,8 @@ use wpclone_tests::{Builder, Client, Result, Site, Stub, TestApp, User, Version}
 /// One app for all cases: a failing site must affect neither the worker nor other tasks.
 async fn client() -> Result<Client> {
     static APP: OnceCell<TestApp> = OnceCell::const_new();
-    let start = || async { TestApp::builder().env("WPCLONE_DEADLINE_PART", "20").start().await };
+    // Whatever ends a task here, it is not a deadline, also on a busy machine.
+    let start = || async { TestApp::builder().env("WPCLONE_DEADLINE_PART", "120").start().await };
     APP.get_or_try_init(start).await?.client()
 }
 

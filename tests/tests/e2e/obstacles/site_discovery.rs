@@ -8,7 +8,7 @@ use wpclone_tests::until;
 use crate::obstacles::*;
 
 /// How long a worker may take to start and to try its browser.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 #[tokio::test]
 async fn a_site_that_redirects_to_another_host() -> Result {
@@ -92,9 +92,9 @@ async fn pages_that_are_slow_to_parse_do_not_block_the_worker() -> Result {
     let endless = "<html><body><form id=loginform method=post><input name=log><input name=pwd></form>\
                    <script>for (;;);</script></body></html>";
     let app = TestApp::builder()
-        .env("WPCLONE_DEADLINE_PART", "2")
-        .env("WPCLONE_DEADLINE_SOFT", "4")
-        .env("WPCLONE_DEADLINE_HARD", "7")
+        .env("WPCLONE_DEADLINE_PART", "15")
+        .env("WPCLONE_DEADLINE_SOFT", "20")
+        .env("WPCLONE_DEADLINE_HARD", "30")
         .start()
         .await?;
     let (client, stub) = (app.client()?, Stub::page(endless).await?);
@@ -133,10 +133,11 @@ async fn a_stub_that_hangs() -> Result {
 #[tokio::test]
 async fn a_page_that_stalls_ends_at_the_deadline() -> Result {
     let site = site()
-        .mu_plugin("slow", "add_action('load-plugin-install.php', function () { sleep(30); });")
+        .mu_plugin("slow", "add_action('load-plugin-install.php', function () { sleep(120); });")
         .start()
         .await?;
-    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "4").start().await?;
+    // Of each part, also of the login before, after which a deadline that passes is another problem.
+    let app = TestApp::builder().env("WPCLONE_DEADLINE_PART", "20").start().await?;
     let client = app.client()?;
     let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
     assert_eq!(task.attempts, 3, "{task:#?}");
