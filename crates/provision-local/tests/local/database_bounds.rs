@@ -44,7 +44,7 @@ echo json_encode([$count > 20, $failed]), sprintf(' %d rounds, the slowest took 
         lab.put(&clone.name, "going-on", "x");
         let url = format!("{}/neighbour.php", clone.url);
         let output = tokio::spawn(async move {
-            let http = client().timeout(Duration::from_secs(330)).build().expect("a client");
+            let http = client().timeout(Duration::from_secs(1800)).build().expect("a client");
             http.get(url).send().await.expect("a response").text().await.expect("a body")
         });
         let begun = lab.tree(&clone.name).join("begun");
@@ -204,7 +204,7 @@ pub(crate) async fn a_clone_that_opens_very_many_tables_leaves_files_for_others(
     let open = format!(
         "{CONNECT} $all = implode(', ', array_map(fn($n) => \"t$n READ\", range(0, {last}))); $closed = 0; \
          for ($round = 0; $round < 2; $round++) {{ for ($c = 0; $c < 7; $c++) {{ $kept[$c] = $connect(); $kept[$c]->query(\"LOCK TABLES $all\", MYSQLI_ASYNC); }} \
-         foreach ($kept as $each) $each->reap_async_query(); usleep(1500000); foreach ($kept as $each) if (!$each->query('SELECT 1')) $closed++; }} \
+         foreach ($kept as $each) $each->reap_async_query(); for ($i = 0; $i < 600; $i++) {{ $open = count(array_filter($kept, fn($each) => $each->query('SELECT 1'))); if ($open < 5) break; usleep(100000); }} $closed += 7 - $open; }} \
          echo $closed > 4 ? 'closed' : \"$closed\";"
     );
     let server = servers(&lab.dir.path().join("state")).remove(0).join("fd");

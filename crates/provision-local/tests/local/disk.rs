@@ -363,7 +363,7 @@ echo shell_exec('perl -e \'for (1..{levels}) {{ mkdir("a") && chdir("a") || die;
 }
 
 /// How long removing may take: a journaling file system removes many folders one after the other slowly.
-const REMOVAL_LIMIT: Duration = Duration::from_secs(400);
+const REMOVAL_LIMIT: Duration = Duration::from_secs(1200);
 
 async fn until_removed(folder: &Path) {
     let end = Instant::now() + REMOVAL_LIMIT;

@@ -20,9 +20,9 @@ use crate::support::{
 };
 
 /// How long the disk takes for each call.
-const DELAY: Duration = Duration::from_secs(3);
-/// How long other work may be delayed: by a busy machine, but not by the disk.
-const LONGEST_GAP: Duration = Duration::from_millis(1500);
+const DELAY: Duration = Duration::from_secs(4);
+/// How long other work may be delayed: by a busy machine, but not by the disk, of which a single call would take longer.
+const LONGEST_GAP: Duration = DELAY;
 
 /// `slow-disk STATE LISTEN WORDPRESS`: owns a state folder in a runtime with one thread, works on the clone `slow`, and
 /// prints how long each call took and how long the runtime did nothing else meanwhile.
