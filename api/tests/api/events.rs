@@ -120,7 +120,7 @@ async fn an_idle_stream_sends_keep_alives_and_ends_with_the_program() {
 
 #[tokio::test]
 async fn a_stream_ends_at_its_maximum_age_so_that_its_token_is_checked_again() {
-    let limits = Limits { stream_lifetime: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { stream_lifetime: Duration::from_secs(3), ..Limits::default() };
     let api = Api::with(Setup { limits, ..Setup::default() }).await;
     let id = api.ask("https://a.example", None).await;
     let mut stream = Stream::open(&api, &format!("/tasks/{id}/events"), None).await;

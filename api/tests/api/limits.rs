@@ -101,7 +101,7 @@ async fn beyond_the_limit_of_waits_a_response_is_sent_at_once() {
     assert!(second.headers().get("preference-applied").is_none(), "it was not granted");
     let claim = api.claim().await;
     api.complete(&claim.lease, "abcd").await;
-    let held = tokio::time::timeout(Duration::from_secs(30), held).await.unwrap().unwrap().unwrap();
+    let held = tokio::time::timeout(PATIENCE, held).await.unwrap().unwrap().unwrap();
     assert_eq!(
         (held.status(), &held.headers()["preference-applied"]),
         (StatusCode::OK, &"wait=60".parse().unwrap())

@@ -97,7 +97,7 @@ async fn the_api_sweeps_so_that_a_lost_worker_is_noticed_without_any_other() {
         ..wpclone_queue::QueueOptions::default()
     };
     let hasty = wpclone_queue::Queue::new(&api.redis.url(), hasty).unwrap();
-    let claim = hasty.claim("worker-2", &[Stage::Browser]).await.unwrap().unwrap();
+    let claim = api.claim().await;
     hasty.heartbeat(&claim.lease, None).await.unwrap();
     eventually("the step is ready again", || async {
         api.json("/queue").await["stages"]["browser"]["ready"] == 1

@@ -198,5 +198,5 @@ async fn idle_connections_keep_no_caller_waiting() {
     assert_eq!(ready.status(), StatusCode::OK);
     let task = client.post(format!("{}/setup", program.address)).json(&body("https://a.example"));
     assert_eq!(task.send().await.unwrap().status(), StatusCode::ACCEPTED);
-    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
 }

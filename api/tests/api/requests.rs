@@ -128,7 +128,7 @@ async fn a_wait_that_is_too_short_returns_202() {
 async fn shutdown_ends_a_wait() {
     let api = Api::start().await;
     let request = api.post("/setup").header("Prefer", "wait=60").json(&body("https://a.example"));
-    let waiting = tokio::spawn(request.timeout(Duration::from_secs(20)).send());
+    let waiting = tokio::spawn(request.timeout(Duration::from_secs(50)).send());
     crate::support::eventually("the task is in the queue", || async {
         api.json("/queue").await["stages"]["browser"]["ready"] == 1
     })

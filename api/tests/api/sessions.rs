@@ -145,8 +145,7 @@ async fn sessions_are_not_read_or_written_in_a_redis_of_another_layout() {
     let api = Api::with_tokens(THREE).await;
     let cookie = sign_in(&api, "alice").await;
     assert_eq!(api.get("/healthz").send().await.unwrap().status(), StatusCode::OK);
-    let mut redis =
-        redis::Client::open(api.redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut redis = api.redis.connect().await.unwrap();
     let () = redis::cmd("SET").arg("{wpclone}:layout").arg("999").query_async(&mut redis).await.unwrap();
     let keys = async |mut redis: redis::aio::MultiplexedConnection| {
         let keys: Vec<String> = redis::cmd("KEYS").arg("*session*").query_async(&mut redis).await.unwrap();

@@ -26,7 +26,7 @@ use wpclone_task::{
 use wpclone_test_redis::Redis;
 
 /// The timeout of every wait in the tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
 
 /// Polls until the condition holds.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {

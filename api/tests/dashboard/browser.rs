@@ -14,7 +14,7 @@ use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, unique_folder};
 use crate::support::{PATIENCE, eventually};
 
 /// How long a test may take.
-pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(180);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(900);
 /// Not /usr/bin/chromium-headless-shell: chromedriver would stop that script and leave the browser running.
 const CHROMIUM: &str = "/usr/lib/chromium/chromium-headless-shell";
 const AXE: &str =

@@ -133,7 +133,7 @@ fn pipes_sockets_folders_and_devices_are_refused_without_waiting() {
         assert!(dir.read_bounded(name, Owner::Any, 100).is_err(), "{name}");
         assert!(dir.create_file(name, OURS).is_err(), "{name}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(begun.elapsed() < Duration::from_secs(60));
     let of_system = Dir::open(Path::new("/dev")).unwrap();
     assert_eq!(of_system.open_file("zero", Owner::Any).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
 }

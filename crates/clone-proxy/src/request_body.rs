@@ -174,7 +174,7 @@ mod tests {
     use crate::spool_space::SpoolSpace;
 
     /// How long anything may take.
-    const LIMIT: Duration = Duration::from_secs(20);
+    const LIMIT: Duration = Duration::from_secs(120);
 
     /// A body of these chunks, one each `pause`; it never ends unless `ends`.
     fn body_with_pauses(

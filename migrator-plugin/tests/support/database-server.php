@@ -6,7 +6,7 @@
 
 final class Database_Server {
 	/** The deadline for anything that is waited for, in seconds. */
-	const DEADLINE = 60;
+	const DEADLINE = 300;
 
 	public $folder;
 	public $socket;

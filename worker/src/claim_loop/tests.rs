@@ -8,7 +8,7 @@ use wpclone_test_redis::Redis;
 
 use super::*;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 fn task(owner: &str, shares_slots: bool) -> NewTask {
     let request = json!({"kind": "setup", "url": "https://a.example", "username": "admin", "role": "source"});

@@ -133,9 +133,9 @@ mod tests {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         let chunk = Bytes::from(format!("10000\r\n{}\r\n", "x".repeat(0x10000)));
         let (address, sent) = endless(head, chunk, Duration::ZERO).await;
-        let (response, took) = post_to(address, Duration::from_secs(30)).await;
+        let (response, took) = post_to(address, Duration::from_secs(120)).await;
         assert_eq!(response, Response::Status(200, None));
-        assert!(took < Duration::from_secs(20), "{took:?}");
+        assert!(took < Duration::from_secs(90), "{took:?}");
         // What was not read is in the buffers of sockets and of the proxy.
         let sent = sent.load(Ordering::SeqCst);
         assert!(sent < 64 << 20, "{sent}");
@@ -145,9 +145,9 @@ mod tests {
     async fn endless_headers_end_the_request() {
         let header = Bytes::from(format!("X-Header: {}\r\n", "x".repeat(8000)));
         let (address, sent) = endless("HTTP/1.1 200 OK\r\n", header, Duration::ZERO).await;
-        let (response, took) = post_to(address, Duration::from_secs(30)).await;
+        let (response, took) = post_to(address, Duration::from_secs(120)).await;
         assert!(matches!(response, Response::Failed(_)), "{response:?}");
-        assert!(took < Duration::from_secs(20) && sent.load(Ordering::SeqCst) < 64 << 20, "{took:?}");
+        assert!(took < Duration::from_secs(90) && sent.load(Ordering::SeqCst) < 64 << 20, "{took:?}");
     }
 
     #[tokio::test]
@@ -156,7 +156,7 @@ mod tests {
         let (address, _) = endless("HTTP/1.1 200 OK\r\nX: ", byte, Duration::from_millis(50)).await;
         let (response, took) = post_to(address, Duration::from_secs(2)).await;
         assert!(matches!(&response, Response::Failed(why) if why.contains("within 2 s")), "{response:?}");
-        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert!(took < Duration::from_secs(60), "{took:?}");
     }
 
     fn delay(value: &str) -> Option<Duration> {

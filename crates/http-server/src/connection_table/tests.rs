@@ -4,7 +4,7 @@ use super::*;
 
 const SERVER: &str = "10.9.9.9";
 /// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 const LIMITS: ConnectionLimits =
     ConnectionLimits { total: 4, reserved_for_local: 0, per_peer: 4, max_lag: Duration::from_millis(50) };
 

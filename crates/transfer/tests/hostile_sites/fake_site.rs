@@ -138,7 +138,7 @@ impl FakeSite {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
         let client = Client::new(http.build().unwrap(), url, KEY.parse().unwrap());
         RunningSite {
-            client: client.with_deadline(Duration::from_secs(10)),
+            client: client.with_deadline(Duration::from_secs(60)),
             state,
             _serving: AbortOnDropHandle::new(serving),
         }

@@ -16,7 +16,7 @@ use wpclone_transfer::{Fidelity, TargetKind, Transfer, TransferError, TransferPr
 use fake_site::{FakeSite, RunningSite};
 
 /// A transfer that has not ended after this has no end.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Transfers from one running site to another.
 async fn transferred(source: &RunningSite, target: &RunningSite) -> Result<Fidelity, TransferError> {

@@ -19,7 +19,7 @@ const IN_NAMESPACE: &str = "WPCLONE_TEST_IN_NAMESPACE";
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(8, 8, 4, 4);
 const PRIVATE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const SITE: &str = "http://rebinding.example/";
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn a_name_that_changes_its_address_never_leads_to_an_address_that_was_not_checked() {
