@@ -110,6 +110,7 @@ test(
 			put( "$content/uploads/2024/$path" );
 		}
 		put( "$content/uploads/2024/cache/thumb.txt" );
+		put( "$content/uploads/cache/thumb.txt" );
 		foreach ( array( 'plugins' => 'vendor', 'content' => 'themes/code', 'mu-plugins' => 'code' ) as $root => $folder ) {
 			$entries = entries( $site, $root );
 			foreach ( $everywhere as $path ) {
@@ -120,13 +121,14 @@ test(
 		foreach ( LOOK_LEFT_OVER as $path ) {
 			same( 'f', $uploads[ "2024/$path" ] ?? null, "uploads: 2024/$path" );
 		}
+		same( 'f', $uploads['cache/thumb.txt'] ?? null, 'pictures of a cache below uploads are content' );
 		same( 'x', fetched( $site, 'plugins/vendor/templates/wp-config.php' ), 'a template is sent' );
 		$left = array(
 			'core'       => array( 'wp-config.php' => 'xs', 'wp-config.php.bak' => 'xs', '.htaccess' => 'xs', '.env' => 'xs', 'site.zip' => 'xb', 'site.sql' => 'xb', 'error_log' => 'xl', 'wp-admin/error_log' => 'xl', 'other' => 'xf' ),
 			'content'    => array( 'cache' => 'xc', 'upgrade' => 'xc', 'updraft' => 'xb', 'debug.log' => 'xl', 'dump.sql' => 'xb', 'object-cache.php' => 'xi', 'wp-config.php' => 'xs', 'mine/wp-config.php' => 'xs', 'mine/.env' => 'xs', 'themes/code/.git' => 'xv', 'themes/code/.htpasswd' => 'xs', 'themes/code/.user.ini' => 'xs' ),
 			'plugins'    => array( 'error_log' => 'xl', 'debug.log' => 'xl', '.env' => 'xs', 'vendor/.svn' => 'xv', 'wpclone-migrator' => 'xo' ),
 			'mu-plugins' => array( 'wpclone-sandbox.php' => 'xo', 'error_log' => 'xl' ),
-			'uploads'    => array( 'cache' => 'xc', 'wc-logs' => 'xl', 'backups' => 'xb', 'a.log.1.gz' => 'xl', 'a.wpress' => 'xb', '2024/.htpasswd' => 'xs', 'old/wp-config.php' => 'xs' ),
+			'uploads'    => array( 'cache' => 'd', 'wc-logs' => 'xl', 'backups' => 'xb', 'a.log.1.gz' => 'xl', 'a.wpress' => 'xb', '2024/.htpasswd' => 'xs', 'old/wp-config.php' => 'xs' ),
 		);
 		$places = array( 'core' => $tree, 'content' => $content, 'plugins' => "$content/plugins", 'mu-plugins' => "$content/mu-plugins", 'uploads' => "$content/uploads" );
 		foreach ( $left as $root => $expected ) {

@@ -28,13 +28,11 @@ final class Site_Roots {
 	/** Names of which no part of a link's target has any. */
 	const PRIVATE_NAMES = array( '.aws', '.bzr', '.config', '.env', '.git', '.gnupg', '.hg', '.htpasswd', '.kube', '.ssh', '.svn', '.user.ini' );
 
+	/** Folders directly below `content` that are excluded: WordPress and caches make them again. */
+	const CACHE_FOLDERS = array( 'cache', 'et-cache', 'litespeed', 'upgrade', 'upgrade-temp-backup' );
+
 	/** Folders directly below `content` and `uploads` that are excluded: name => reason. */
 	const EXCLUDED_FOLDERS = array(
-		'cache'               => 'c',
-		'et-cache'            => 'c',
-		'litespeed'           => 'c',
-		'upgrade'             => 'c',
-		'upgrade-temp-backup' => 'c',
 		'ai1wm-backups'       => 'b',
 		'updraft'             => 'b',
 		'backup'              => 'b',
@@ -139,6 +137,10 @@ final class Site_Roots {
 	private static function exclusion_reason_of_folder( string $root, string $name, bool $top ): ?string {
 		if ( 'core' === $root && $top ) {
 			return 'wp-admin' === $name || 'wp-includes' === $name ? null : 'f';
+		}
+		// Below uploads such a folder has pictures that pages load, and that are made only when somebody edits a page.
+		if ( $top && 'content' === $root && in_array( $name, self::CACHE_FOLDERS, true ) ) {
+			return 'c';
 		}
 		if ( $top && ( 'content' === $root || 'uploads' === $root ) ) {
 			return Site_Tables::starts_with( $name, 'backwpup' ) ? 'b' : ( self::EXCLUDED_FOLDERS[ $name ] ?? null );
