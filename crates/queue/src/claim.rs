@@ -22,6 +22,8 @@ const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
 
 /// The prefix of checkpoints' names.
 const CHECKPOINT: &str = "checkpoint";
+/// The prefix of what an attempt at the step has kept for the next one.
+const SESSION: &str = "session";
 
 /// A claim that is asked for until it is answered. Without an answer it is unknown whether it was executed; asked for again
 /// with the same value, the lease is that of the first time. A new value is a new claim.
@@ -274,7 +276,7 @@ impl<'a> RawClaim<'a> {
         let mut outputs: BTreeMap<String, StoredOutput> = BTreeMap::new();
         for pair in self.outputs.chunks_exact(2) {
             let (step, part) = pair[0].split_once('.')?;
-            if step == CHECKPOINT {
+            if matches!(step, CHECKPOINT | SESSION) {
                 continue;
             }
             let output = outputs.entry(plan.get(step.parse::<usize>().ok()?)?.name.clone()).or_default();
@@ -293,6 +295,15 @@ impl<'a> RawClaim<'a> {
             (kind == CHECKPOINT).then(|| (name.to_owned(), pair[1].clone()))
         };
         self.outputs.chunks_exact(2).filter_map(checkpoint).collect()
+    }
+
+    /// The sealed session of an earlier attempt at the step.
+    fn kept_session(&self) -> Option<String> {
+        let pair = self
+            .outputs
+            .chunks_exact(2)
+            .find(|pair| pair[0].split_once('.').is_some_and(|(kind, _)| kind == SESSION))?;
+        Some(pair[1].clone())
     }
 
     /// A step; `None` when this version cannot read it.
@@ -317,6 +328,7 @@ impl<'a> RawClaim<'a> {
             replays: self.replays.parse().ok()?,
             outputs,
             checkpoints: self.checkpoints(),
+            kept_session: self.kept_session(),
         })
     }
 

@@ -9,7 +9,8 @@ use crate::functions::Call;
 use crate::producer::unexpected;
 use crate::record::unreadable;
 use crate::{
-    CompleteOutcome, FailOutcome, HeartbeatReply, Lease, Queue, QueueError, RetryPolicy, StoredOutput, ms,
+    Claim, CompleteOutcome, FailOutcome, HeartbeatReply, Lease, Queue, QueueError, RetryPolicy, StoredOutput,
+    ms,
 };
 
 /// The most bytes of a result, its sealed part included.
@@ -109,16 +110,24 @@ impl Queue {
     /// # Errors
     /// The lease is lost, or Redis failed.
     pub async fn fail(&self, lease: &Lease, problem: &Problem) -> Result<FailOutcome, QueueError> {
+        self.fail_with(lease, problem, &self.retry_policy(problem)).await
+    }
+
+    /// Whether [`Queue::fail`] would have a claimed step tried again after this problem, unless its task ends meanwhile.
+    #[must_use]
+    pub fn is_retried(&self, claim: &Claim, problem: &Problem) -> bool {
+        claim.attempts + 1 < self.retry_policy(problem).max_attempts
+    }
+
+    fn retry_policy(&self, problem: &Problem) -> RetryPolicy {
         let asked = retry_after(problem);
         let is_final = asked > MAX_RETRY_AFTER || !problem.retryable;
-        let max_attempts = if is_final { 1 } else { problem.code.attempts(self.options().max_attempts) };
-        let retry = RetryPolicy {
-            max_attempts,
+        RetryPolicy {
+            max_attempts: if is_final { 1 } else { problem.code.attempts(self.options().max_attempts) },
             backoff_base: self.options().backoff_base,
             backoff_cap: self.options().backoff_cap,
             not_before: Duration::from_secs_f64(asked.min(MAX_RETRY_AFTER)),
-        };
-        self.fail_with(lease, problem, &retry).await
+        }
     }
 
     /// [`Queue::fail`] with a retry policy of the caller. No delay is longer than six hours.

@@ -25,7 +25,7 @@ pub use error::QueueError;
 pub use leased::MAX_RESULT_BYTES;
 pub use options::{OwnerLimits, QueueOptions, RetryPolicy};
 pub use outcome::*;
-pub use site_cleanup::{SiteCleanup, SiteCleanupClaim, TaskEnding};
+pub use site_cleanup::{SiteCleanup, SiteCleanupClaim, TaskEnding, session_name};
 pub use types::*;
 
 use functions::Call;

@@ -98,6 +98,16 @@ impl Queue {
         self.run_leased(&call).await.map(drop)
     }
 
+    /// Keeps a session on a site for the next attempt at the step, whose claim returns its sealed secret
+    /// ([`Claim::kept_session`](crate::Claim::kept_session)); `None` when the session has ended. It is registered as what the
+    /// step would leave on the site: when the task ends with it, a clean-up ends the session. A replay gets none.
+    ///
+    /// # Errors
+    /// Those of [`Queue::set_site_cleanup`].
+    pub async fn keep_session(&self, lease: &Lease, session: Option<&SiteCleanup>) -> Result<(), QueueError> {
+        self.set_site_cleanup(lease, &session_name(lease), session).await
+    }
+
     /// Marks the pending clean-ups of a site: the task has taken over what was left there, and its owner was told so.
     ///
     /// # Errors
@@ -143,6 +153,12 @@ impl Queue {
         };
         Ok(found.into_iter().filter_map(view).collect())
     }
+}
+
+/// The name under which a step's session is registered (`append_kept_session` in claiming.lua).
+#[must_use]
+pub fn session_name(lease: &Lease) -> String {
+    format!("session.{}", lease.step)
 }
 
 /// `<site> <sealed> <text>`, as `set_site_cleanup.lua` takes it.

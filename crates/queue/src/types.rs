@@ -172,6 +172,8 @@ pub struct Claim {
     pub outputs: BTreeMap<String, StoredOutput>,
     /// What earlier attempts and runs of the task remember ([`Queue::set_checkpoint`]).
     pub checkpoints: BTreeMap<String, String>,
+    /// The sealed session that an earlier attempt at this step has kept ([`Queue::keep_session`](crate::Queue::keep_session)).
+    pub kept_session: Option<String>,
 }
 
 /// A claimed callback: the end of a task, to be reported to its callback address. Its lease is used like that of a step.

@@ -25,6 +25,17 @@ local function append_checkpoints(t, answer)
   end
 end
 
+-- Appends the sealed session that an earlier attempt at the step has kept (Queue::keep_session).
+local function append_kept_session(t, i, answer)
+  if (t.live.cleanups or '') == '' then return end
+  local kept = call('HGET', task_key('output', t.id), 'cleanup.session.' .. int(i))
+  local _, sealed = string.match(kept or '', REGISTRATION)
+  if sealed and sealed ~= NO_SECRET then
+    answer[#answer + 1] = 'session.sealed'
+    answer[#answer + 1] = sealed
+  end
+end
+
 -- What a claim returns of a step that is leased.
 local function claim_answer(t, i)
   local live = t.live
@@ -33,6 +44,7 @@ local function claim_answer(t, i)
     live[FIELDS[i].crashes] or '0', t.body, live.replays or '0' }
   if #t.plan > 1 then append_outputs(t, answer) end
   append_checkpoints(t, answer)
+  append_kept_session(t, i, answer)
   if is_site_cleanup(t) then answer[#answer + 1] = live.superseded or '' end
   return answer
 end

@@ -6,6 +6,7 @@ mod admission;
 mod cleanup_support;
 mod deliveries;
 mod endings;
+mod kept_sessions;
 mod leases;
 mod maintenance;
 mod model;

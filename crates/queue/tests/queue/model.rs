@@ -42,6 +42,8 @@ pub(crate) struct Step {
     pub(crate) crashes: u32,
     pub(crate) percent: u8,
     pub(crate) best: u8,
+    /// Whether it has kept a session for its next attempt.
+    pub(crate) session: bool,
 }
 
 #[derive(Debug)]
@@ -119,6 +121,7 @@ impl Task {
         self.cleaning = None;
         self.secrets = (state == State::Failed).then_some(KEEP_SECRETS);
         for step in &mut self.steps {
+            step.session = false; // a clean-up ends it
             let unneeded = step.role == Role::CleansUp && step.place == Place::Idle;
             if !unneeded && !matches!(step.place, Place::Ended(_)) {
                 step.place = Place::Ended(State::Cancelled);
@@ -264,7 +267,17 @@ impl Task {
 
 impl Step {
     pub(crate) fn new(phase: usize, role: Role) -> Self {
-        Self { phase, role, place: Place::Idle, begun: false, attempts: 0, crashes: 0, percent: 0, best: 0 }
+        Self {
+            phase,
+            role,
+            place: Place::Idle,
+            begun: false,
+            attempts: 0,
+            crashes: 0,
+            percent: 0,
+            best: 0,
+            session: false,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use wpclone_queue::{
 };
 use wpclone_task::{Code, Progress, Stage, State, StepPlan};
 
+use crate::cleanup_support::{claim_early, left_on};
 use crate::model::{LEASE, Model, OWNERS, Place, Role, Step, Task};
 use crate::support::*;
 
@@ -54,6 +55,10 @@ enum Operation {
     Release {
         lease: usize,
     },
+    KeepSession {
+        lease: usize,
+        ended: bool,
+    },
     Cancel {
         task: usize,
     },
@@ -88,6 +93,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (which.clone(), any::<bool>()).prop_map(|(lease, again)| Operation::Fail { lease, again }),
         1 => which.clone().prop_map(|lease| Operation::Stop { lease }),
         1 => which.clone().prop_map(|lease| Operation::Release { lease }),
+        2 => (which.clone(), any::<bool>())
+            .prop_map(|(lease, ended)| Operation::KeepSession { lease, ended }),
         1 => which.clone().prop_map(|task| Operation::Cancel { task }),
         3 => which.clone().prop_map(|lease| Operation::ExpireLease { lease }),
         2 => which.clone().prop_map(|lease| Operation::MakeDue { lease }),
@@ -143,7 +150,8 @@ impl World<'_> {
             | Operation::Complete { lease: n, .. }
             | Operation::Fail { lease: n, .. }
             | Operation::Stop { lease: n }
-            | Operation::Release { lease: n } => {
+            | Operation::Release { lease: n }
+            | Operation::KeepSession { lease: n, .. } => {
                 if let Some(claim) = lease(*n) {
                     self.write(operation, &claim).await;
                 }
@@ -204,6 +212,7 @@ impl World<'_> {
         task.state = State::Running;
         let step = task.step_of(&claim);
         assert_eq!((claim.attempts, claim.crashes), (step.attempts, step.crashes));
+        assert_eq!(claim.kept_session.is_some(), step.session, "the session of an earlier attempt");
         step.best = step.best.max(step.percent);
         (step.percent, step.begun) = (0, true);
         step.place = Place::Leased { token: claim.lease.token, left: LEASE, confirmed: false };
@@ -324,6 +333,19 @@ impl World<'_> {
                 }
                 stopped.err()
             }
+            Operation::KeepSession { ended, .. } => {
+                // Of no site of the task, so that the locks which the task keeps while it cleans up are those of the model.
+                let session = (!ended).then(|| left_on("elsewhere.example"));
+                let kept = self.queue.keep_session(&claim.lease, session.as_ref()).await;
+                if alive {
+                    let step = task.step_of(claim);
+                    step.session = !ended;
+                    if let Place::Leased { confirmed, .. } = &mut step.place {
+                        *confirmed = true;
+                    }
+                }
+                kept.err()
+            }
             _ => {
                 let released = self.queue.release(&claim.lease).await;
                 if alive && must_stop {
@@ -397,6 +419,10 @@ impl World<'_> {
         self.compare().await; // no end was changed by anything after it
         let depth = self.queue.stats().await.unwrap().stages[&Stage::Browser];
         assert_eq!(depth, Default::default(), "nothing is left in any queue");
+        // Sessions that tasks have kept until their end.
+        while let Some(cleanup) = claim_early(self.redis, &self.queue).await {
+            self.queue.complete(&cleanup.lease, &StoredOutput::default()).await.unwrap();
+        }
         assert_eq!(self.redis.command::<Vec<String>>("KEYS *:site*").await, [""; 0], "no lock is left");
     }
 }
