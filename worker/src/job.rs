@@ -10,6 +10,7 @@ use wpclone_task::{
     OutputParts, PriorOutputs, Problem, Progress, Request, Role, SecretString, Step, StepOutput, TaskId,
 };
 
+use crate::kept_session::KeptSession;
 use crate::login_checkpoint::LoginCheckpoint;
 use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::site_cleanup::{Registrations, import_id};
@@ -39,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) prior: PriorOutputs,
     /// Whether the step has sent its site's password.
     pub(crate) login_checkpoint: LoginCheckpoint,
+    /// The session of the step's login.
+    pub(crate) kept_session: KeptSession,
     /// Whether the task has installed the migrator on its source.
     pub(crate) source_marker: MigratorInstallMarker,
     /// The same of its target.
@@ -50,6 +53,8 @@ pub(crate) struct Job {
     pub(crate) updates: watch::Sender<StepUpdate>,
     /// Cancelled when the step must stop: its owner cancels the task, the lease is lost, or the worker shuts down.
     pub(crate) stop: CancellationToken,
+    /// Cancelled before `stop` when the step stops for its owner, who cancels the task.
+    pub(crate) is_cancelled: CancellationToken,
     /// Receives the process id of the browser's supervisor.
     pub(crate) browser_pid: watch::Sender<Option<u32>>,
 }

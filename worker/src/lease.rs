@@ -26,6 +26,13 @@ pub(crate) enum StopReason {
     Shutdown,
 }
 
+/// What tells a running step to stop.
+pub(crate) struct StopTokens {
+    pub(crate) stop: CancellationToken,
+    /// Cancelled first when the task's owner cancels it.
+    pub(crate) is_cancelled: CancellationToken,
+}
+
 /// Confirms a claim, before anything is done for it: from now on the loss of this worker is a crash of the step. Retries
 /// until the lease is about to expire.
 ///
@@ -43,16 +50,17 @@ pub(crate) async fn confirm(
     timeout(lease_duration * 2 / 3, confirmed).await.map_err(late).flatten()
 }
 
-/// Renews the lease until `stop` is cancelled, or cancels `stop` and returns the reason. After a cancel by the task's
+/// Renews the lease until `tokens.stop` is cancelled, or cancels it and returns the reason. After a cancel by the task's
 /// owner, a step that has left traces on a site may go on for `grace`, so that it ends with what it takes to remove them.
 pub(crate) async fn keep(
     queue: Queue,
     claim: Claim,
     grace: Duration,
     mut updates: watch::Receiver<StepUpdate>,
-    stop: CancellationToken,
+    tokens: StopTokens,
     shutdown: CancellationToken,
 ) -> Option<StopReason> {
+    let StopTokens { stop, is_cancelled } = tokens;
     // A lease lasts three heartbeats; after two without an answer the step stops, and its browser with it.
     let (interval, limit) = (claim.lease_duration / 3, claim.lease_duration * 2 / 3);
     let (mut renewed, mut next, mut pending) = (Instant::now(), Instant::now() + interval, false);
@@ -97,6 +105,9 @@ pub(crate) async fn keep(
             Err(_) => tracing::warn!("a heartbeat got no response"),
         }
     };
+    if reason == StopReason::Cancelled {
+        is_cancelled.cancel();
+    }
     stop.cancel();
     Some(reason)
 }

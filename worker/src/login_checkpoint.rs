@@ -1,5 +1,5 @@
-//! Whether a step has sent its site's password, remembered across workers: until the site has accepted it, it is sent only
-//! once. A replay is its owner's new decision, and begins anew.
+//! Whether a step has sent its site's password, remembered across workers: it is sent only once. A replay is its owner's new
+//! decision, and begins anew.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,31 +19,42 @@ pub(crate) struct LoginCheckpoint {
     is_accepted: AtomicBool,
 }
 
+/// What an earlier attempt at the step has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EarlierLogin {
+    /// Nothing was sent.
+    None,
+    /// It sent the password, and ended before the site's answer was known.
+    Unanswered,
+    /// The site has accepted the password.
+    Accepted,
+}
+
 impl LoginCheckpoint {
     pub(crate) fn of(queue: &Queue, claim: &Claim) -> Self {
         let checkpoint = Checkpoint::of(queue, claim, format!("login.{}", claim.step));
-        let login = Self { checkpoint, run: claim.replays, is_accepted: AtomicBool::new(false) };
-        login.is_accepted.store(login.was(ACCEPTED), Ordering::Relaxed);
-        login
+        Self { checkpoint, run: claim.replays, is_accepted: AtomicBool::new(false) }
     }
 
-    /// Whether an earlier attempt has sent the password, and ended before the site's answer was known.
-    pub(crate) fn is_unanswered(&self) -> bool {
-        self.was(SENT)
+    pub(crate) fn earlier(&self) -> EarlierLogin {
+        if self.was(SENT) {
+            EarlierLogin::Unanswered
+        } else if self.was(ACCEPTED) {
+            EarlierLogin::Accepted
+        } else {
+            EarlierLogin::None
+        }
     }
 
-    /// Stores that the password is about to be sent, unless the site has accepted it before.
+    /// Stores that the password is about to be sent.
     ///
     /// # Errors
     /// The queue did not confirm it: nothing may be sent.
     pub(crate) async fn set_sent(&self) -> Result<(), Problem> {
-        if self.is_accepted.load(Ordering::Relaxed) {
-            return Ok(());
-        }
         self.checkpoint.store(&self.value(SENT)).await
     }
 
-    /// Stores that the site has accepted the password: it may be sent again.
+    /// Stores that the site has accepted the password.
     pub(crate) async fn set_accepted(&self) {
         if !self.is_accepted.swap(true, Ordering::Relaxed) {
             self.checkpoint.try_store(Some(&self.value(ACCEPTED))).await;

@@ -5,6 +5,7 @@ mod browser;
 mod checkpoint;
 mod claim_loop;
 mod job;
+mod kept_session;
 mod lease;
 mod login_checkpoint;
 mod metrics;

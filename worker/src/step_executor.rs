@@ -15,7 +15,8 @@ use wpclone_task::{Code, Problem, Role, SecretFields, Stage, Step, StepOutput, t
 
 use crate::browser::BrowserStage;
 use crate::job::{Job, StepEnd, StepUpdate, open_prior_outputs};
-use crate::lease::{self, StopReason};
+use crate::kept_session::KeptSession;
+use crate::lease::{self, StopReason, StopTokens};
 use crate::login_checkpoint::LoginCheckpoint;
 use crate::metrics::{Metrics, StepLabels};
 use crate::migrator_install_marker::MigratorInstallMarker;
@@ -110,14 +111,9 @@ impl StepExecutor {
             _ => Duration::ZERO,
         };
         // A task of its own: a page that is slow to parse must not delay the lease's renewal.
-        let keep = lease::keep(
-            self.queue.clone(),
-            claim.clone(),
-            grace,
-            updates_seen,
-            job.stop.clone(),
-            self.release.clone(),
-        );
+        let stop = StopTokens { stop: job.stop.clone(), is_cancelled: job.is_cancelled.clone() };
+        let keep =
+            lease::keep(self.queue.clone(), claim.clone(), grace, updates_seen, stop, self.release.clone());
         let keep = AbortOnDropHandle::new(tokio::spawn(keep.in_current_span()));
         let end = match (job.step.stage(), &self.provisioning) {
             (Stage::Browser, _) => self.browser.run(&job).await,
@@ -158,6 +154,7 @@ impl StepExecutor {
         let sealed = |error: SealError| fault(format!("The task's credentials cannot be opened: {error}."));
         let secrets = self.open_request(claim).map_err(sealed)?;
         let prior = open_prior_outputs(claim, &self.sealer).map_err(sealed)?;
+        let kept_session = KeptSession::of(&self.queue, claim, &self.sealer).map_err(sealed)?;
         let request = claim.request.clone().with_secrets(&secrets);
         let request = request.ok_or_else(|| fault("The task's credentials are incomplete.".into()))?;
         Ok(Job {
@@ -171,11 +168,13 @@ impl StepExecutor {
             secrets: secrets.into_iter().map(|(_, secret)| secret).chain(prior.secrets()).collect(),
             prior,
             login_checkpoint: LoginCheckpoint::of(&self.queue, claim),
+            kept_session,
             source_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Source),
             target_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Target),
             left_on_sites: Registrations::of(&self.queue, claim, &self.sealer),
             updates,
             stop: CancellationToken::new(),
+            is_cancelled: CancellationToken::new(),
             browser_pid,
         })
     }

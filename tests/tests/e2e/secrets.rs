@@ -28,6 +28,21 @@ const ECHO: &str = r#"add_action('login_footer', function () {
     echo '<p>' . str_repeat('y', (1 << 20) - 20000) . esc_html($plain) . esc_html($plain) . '</p>';
 });"#;
 
+/// Writes the cookies of every login to a file of the site, and shows an editor's on a page of wp-admin that fails.
+const SESSIONS: &str = r#"foreach (['set_auth_cookie', 'set_logged_in_cookie'] as $action) {
+    add_action($action, function ($cookie) { file_put_contents(WP_CONTENT_DIR . '/sessions', "$cookie\n", FILE_APPEND); });
+}
+add_action('admin_init', function () {
+    if (wp_doing_ajax() || current_user_can('manage_options')) { return; }
+    status_header(500);
+    foreach ($_COOKIE as $value) {
+        foreach ([$value, rawurlencode($value), urlencode($value), base64_encode($value)] as $form) {
+            echo '<!-- ' . $form . ' --><script>console.log(' . json_encode($form) . ')</script>';
+        }
+    }
+    exit;
+});"#;
+
 /// The bodies of all trace exports.
 type Spans = Arc<Mutex<Vec<u8>>>;
 
@@ -120,17 +135,20 @@ async fn assert_stores_are_clean(app: &TestApp, spans: &Spans, secrets: &[String
 #[tokio::test]
 async fn no_credential_is_written_anywhere() -> Result {
     let (collector, spans) = collector().await?;
-    let site =
-        Site::builder(Version::Trixie).admin_password(PASSWORD).mu_plugin("echo", ECHO).start().await?;
+    let builder = Site::builder(Version::Trixie).admin_password(PASSWORD).mu_plugin("echo", ECHO);
+    let builder = builder.mu_plugin("sessions", SESSIONS).user("eve", "editor", "canary-of-an-editor");
+    let site = builder.start().await?;
     let app = verbose_app(TestApp::builder(), &collector).start().await?;
     let (owner, other, operator) = (app.client_as("owner")?, app.client_as("other")?, app.client()?);
     let wrong = User { password: WRONG.into(), ..site.admin() };
     let setup = owner.wait(owner.setup(&site, &site.admin(), Role::Target).await?.id).await?;
     let made = owner.wait(owner.app_password(&site, &site.admin(), "canary").await?.id).await?;
     let failed = owner.wait(owner.setup(&site, &wrong, Role::Source).await?.id).await?;
+    let eve = site.user("eve").expect("an editor");
+    let shown = owner.wait(owner.setup(&site, &eve, Role::Source).await?.id).await?;
     assert_eq!(
-        [setup.state, made.state, failed.state],
-        [TaskState::Succeeded, TaskState::Succeeded, TaskState::Failed]
+        [setup.state, made.state, failed.state, shown.state],
+        [TaskState::Succeeded, TaskState::Succeeded, TaskState::Failed, TaskState::Failed]
     );
 
     let secret = |task: &TaskView, field: &str| -> String {
@@ -140,12 +158,18 @@ async fn no_credential_is_written_anywhere() -> Result {
     let mut secrets = vec![
         PASSWORD.to_owned(),
         WRONG.to_owned(),
+        eve.password.clone(),
         secret(&setup, "api_key"),
         secret(&made, "application_password"),
     ];
     secrets.extend(app_secrets(&app));
+    let sessions = std::fs::read_to_string(site.tree().join("wp-content/sessions"))?;
+    assert!(sessions.lines().count() >= 6, "two cookies of three logins");
+    // As WordPress makes them, and as they are sent.
+    let encoded = |cookie: &str| url::form_urlencoded::byte_serialize(cookie.as_bytes()).collect::<String>();
+    secrets.extend(sessions.lines().flat_map(|cookie| [cookie.to_owned(), encoded(cookie)]));
 
-    for task in [&setup, &made, &failed] {
+    for task in [&setup, &made, &failed, &shown] {
         for (place, written) in events_and_artifacts(&owner, task).await? {
             assert_free_of(&place, &written, &secrets);
         }

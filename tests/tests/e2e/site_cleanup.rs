@@ -58,7 +58,7 @@ async fn make_due(app: &TestApp) {
 }
 
 /// Waits until nothing that a task left is to be cleaned up any more.
-async fn until_cleaned_up(app: &TestApp, client: &Client) -> Result {
+pub(crate) async fn until_cleaned_up(app: &TestApp, client: &Client) -> Result {
     let log = app.workers[0].log();
     let nothing_left = async || {
         make_due(app).await;

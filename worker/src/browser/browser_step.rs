@@ -4,9 +4,8 @@ use wpclone_task::{
     CloneDestination, CreateAppPasswordRequest, Login, PreparedSite, Request, Role, SetupRequest, Step,
 };
 
-use super::step_reporter::SiteRole;
+use super::step_reporter::{SiteRole, StepLogin};
 use crate::job::Job;
-use crate::login_checkpoint::LoginCheckpoint;
 
 /// A step of the browser stage.
 pub(super) enum BrowserStep<'a> {
@@ -82,14 +81,15 @@ impl<'a> BrowserStep<'a> {
         }
     }
 
-    /// Remembers whether the password was sent. None for a copy: its source has accepted the login of a filled target, and
-    /// that of a clone is nobody's yet.
-    pub(super) fn login_checkpoint(&self, job: &'a Job) -> Option<&'a LoginCheckpoint> {
+    /// What it remembers of its login.
+    pub(super) fn step_login(&self, job: &'a Job) -> StepLogin<'a> {
+        let (checkpoint, session) = (Some(&job.login_checkpoint), Some(&job.kept_session));
         match self {
             Self::Setup { .. } | Self::CreateAppPassword(_) | Self::Prepare { .. } => {
-                Some(&job.login_checkpoint)
+                StepLogin { checkpoint, session }
             }
-            Self::VerifyClone { .. } => None,
+            Self::VerifyClone { target: Some(_), .. } => StepLogin { checkpoint: None, session },
+            Self::VerifyClone { target: None, .. } => StepLogin { checkpoint: None, session: None },
         }
     }
 

@@ -36,11 +36,14 @@ use serde_json::Value;
 use url::Url;
 use wpclone_task::{Code, Problem};
 
+use crate::net::SESSION_COOKIE;
+
 pub(crate) use install_record::InstallRecord;
 pub(crate) use installation::{BrowserAvailability, BrowserSettings};
 pub(crate) use relay::run_if_relay;
 pub(crate) use stage::{BrowserStage, Deadlines};
 pub(crate) use step_reporter::StepReporter;
+pub(crate) use wordpress::{add_cookies, log_out};
 
 /// How often a page is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(25);
@@ -76,15 +79,27 @@ impl From<BrowserError> for Problem {
     }
 }
 
-/// A cookie as a browser keeps it.
-#[derive(Debug, Clone, serde::Deserialize)]
+/// A cookie as a browser keeps it (`Network.Cookie` of its DevTools protocol). It has no `Debug`: it may be a credential.
+#[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Cookie {
     pub(crate) name: String,
     pub(crate) value: String,
     pub(crate) path: String,
+    /// Begins with a dot unless it is for this very host.
     pub(crate) domain: String,
     #[serde(default)]
     pub(crate) secure: bool,
+    /// Whether scripts of pages do not see it.
+    #[serde(default)]
+    pub(crate) http_only: bool,
+}
+
+impl Cookie {
+    /// Whether it says that a user is logged in to WordPress.
+    pub(crate) fn is_session(&self) -> bool {
+        self.name.starts_with(SESSION_COOKIE) && !self.value.is_empty()
+    }
 }
 
 /// A browser with one page open. Every call has a deadline of its own.
@@ -111,6 +126,8 @@ pub(crate) trait Browser: Send + Sync {
     async fn stop_loading(&self) -> Result<(), BrowserError>;
     /// All cookies, of every path; also while a page is being loaded.
     async fn cookies(&self) -> Result<Vec<Cookie>, BrowserError>;
+    /// Sets cookies of a site at this address, as they were before.
+    async fn set_cookies(&self, site: &Url, cookies: &[Cookie]) -> Result<(), BrowserError>;
     /// A picture (PNG) of the window.
     async fn screenshot(&self) -> Result<Vec<u8>, BrowserError>;
     /// Loads nothing whose address matches these patterns (`*` for any text). Engines that cannot, load it.

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use wpclone_artifacts::Artifacts;
-use wpclone_task::{Code, Problem, StepOutput};
+use wpclone_task::{Code, Problem, SiteUrl, StepOutput};
 
 use super::artifact_recorder::ArtifactRecorder;
 use super::browser_step::BrowserStep;
 use super::context::{StepContext, deadline_exceeded};
 use super::installation::BrowserAvailability;
 use super::session::BrowserSession;
-use super::step_reporter::{SiteRole, StepReporter};
+use super::step_reporter::{SiteRole, StepLogin, StepReporter};
 use super::wordpress::{self, StepError, StepResult};
 use crate::job::{Job, StepEnd};
-use crate::login_checkpoint::LoginCheckpoint;
+use crate::kept_session::KeptSession;
+use crate::login_checkpoint::EarlierLogin;
 use crate::net::EgressRules;
 
 /// The deadline of a logout. A worker that is told to stop waits for it.
@@ -29,6 +30,64 @@ pub(crate) struct Deadlines {
     pub(crate) soft: Duration,
     /// Of the step with its artifacts.
     pub(crate) hard: Duration,
+}
+
+/// Why the step cannot be tried again: the password was sent, and its session is not known.
+fn lost_login(login: &StepLogin<'_>) -> Option<Problem> {
+    if login.session.is_some_and(|session| session.earlier().is_some()) {
+        return None;
+    }
+    match login.checkpoint?.earlier() {
+        EarlierLogin::None => None,
+        EarlierLogin::Unanswered => Some(Problem::new(
+            Code::AuthUnanswered,
+            "An earlier attempt sent the login, and its worker was lost or stopped before the site had answered. It is not \
+             sent again.",
+        )),
+        EarlierLogin::Accepted => Some(Problem::new(
+            Code::SessionLost,
+            "An earlier attempt logged in, and its worker was lost or stopped when the session had ended or could not be \
+             kept. The password is not sent again.",
+        )),
+    }
+}
+
+/// Whether another attempt at the step goes on with the session that is kept.
+fn is_session_needed(job: &Job, session: Option<&KeptSession>, end: &StepEnd) -> bool {
+    session.is_some_and(|session| match end {
+        StepEnd::Done(_) => false,
+        StepEnd::Failed(problem) => session.is_needed_after(problem),
+        StepEnd::Stopped => session.stored().is_some() && !job.is_cancelled.is_cancelled(),
+    })
+}
+
+/// Logs out, if there is a session. One that is kept is deleted then, or left to a clean-up when the site is too slow.
+async fn log_out(browser_session: &BrowserSession, kept: Option<&KeptSession>) {
+    let http = &browser_session.http;
+    let used = browser_session.site.get().filter(|site| wordpress::has_session(http, site));
+    let (browser, site) = match (used, kept.and_then(KeptSession::stored)) {
+        (Some(site), _) => (browser_session.browser(), site.clone()),
+        // This attempt has not come to use it.
+        (None, Some(stored)) => {
+            let Ok(site) = SiteUrl::parse(stored.site.as_str()) else { return };
+            http.restrict_to(site.url());
+            wordpress::add_cookies(http, &site, &stored.cookies);
+            (None, site)
+        }
+        (None, None) => return,
+    };
+    match timeout(LOGOUT_DEADLINE, wordpress::log_out(browser, http, &site)).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => tracing::warn!("the site may keep the session until it expires"),
+        Ok(Err(problem)) => tracing::warn!(%problem, "the site may keep the session until it expires"),
+        Err(_) => {
+            tracing::warn!("the site did not respond to the logout in time");
+            return;
+        }
+    }
+    if let Some(kept) = kept {
+        kept.delete().await;
+    }
 }
 
 /// Executes steps of the browser stage.
@@ -50,12 +109,10 @@ impl BrowserStage {
         let Some(installation) = self.availability.installation() else { return StepEnd::Stopped };
         let prefix = step.artifact_prefix();
         let recorder = ArtifactRecorder::new(&self.artifacts, job.task, &job.owner, prefix, &job.secrets);
-        let login = step.login_checkpoint(job);
+        let login = step.step_login(job);
         let reporter = StepReporter::new(&job.updates, &recorder, step.site_role(), login);
-        if login.is_some_and(LoginCheckpoint::is_unanswered) {
-            let detail = "An earlier attempt sent the login, and its worker was lost or stopped before the site had \
-                          answered. It is not sent again.";
-            return StepEnd::Failed(reporter.complete(Problem::new(Code::AuthUnanswered, detail)));
+        if let Some(problem) = lost_login(&login) {
+            return StepEnd::Failed(reporter.complete(problem));
         }
         let site = step.login().site.url();
         let egress = match step.site_role() {
@@ -73,11 +130,8 @@ impl BrowserStage {
             () = job.stop.cancelled() => StepEnd::Stopped,
             end = self.attempt(job, &step, &reporter, &session) => end,
         };
-        if let Some(site) = session.site.get() {
-            let log_out = wordpress::log_out(session.browser(), &session.http, site);
-            if timeout(LOGOUT_DEADLINE, log_out).await.is_err() {
-                tracing::warn!("the site did not respond to the logout in time");
-            }
+        if !is_session_needed(job, login.session, &end) {
+            log_out(&session, login.session).await;
         }
         session.close().await;
         job.browser_pid.send_replace(None);

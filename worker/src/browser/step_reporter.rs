@@ -2,10 +2,12 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
-use wpclone_task::{Code, Problem, SecretString, SiteText, Stage};
+use wpclone_task::{Code, Problem, SecretString, SiteText, SiteUrl, Stage};
 
+use super::Cookie;
 use super::artifact_recorder::ArtifactRecorder;
 use crate::job::StepUpdate;
+use crate::kept_session::{KeptSession, LoginSession};
 use crate::login_checkpoint::LoginCheckpoint;
 
 /// The most characters of a problem's detail, which may quote a site.
@@ -17,7 +19,17 @@ pub(crate) struct StepReporter<'a> {
     pub(super) artifacts: &'a ArtifactRecorder<'a>,
     state: Mutex<State>,
     role: SiteRole,
-    login: Option<&'a LoginCheckpoint>,
+    login: StepLogin<'a>,
+}
+
+/// What a step remembers of its login for its next attempt.
+#[derive(Clone, Copy)]
+pub(super) struct StepLogin<'a> {
+    /// Whether the password was sent. None for a copy: its source has accepted the login of a filled target, and that of a
+    /// clone is nobody's yet.
+    pub(super) checkpoint: Option<&'a LoginCheckpoint>,
+    /// The session. None for a clone.
+    pub(super) session: Option<&'a KeptSession>,
 }
 
 /// What the site of a step is to its task.
@@ -37,6 +49,8 @@ pub(super) enum SiteRole {
 struct State {
     achieved: Vec<SiteText>,
     login: LoginState,
+    /// Those that are redacted.
+    cookies: Vec<Cookie>,
 }
 
 /// A site is asked for one login at most.
@@ -54,7 +68,7 @@ impl<'a> StepReporter<'a> {
         updates: &'a watch::Sender<StepUpdate>,
         artifacts: &'a ArtifactRecorder<'a>,
         role: SiteRole,
-        login: Option<&'a LoginCheckpoint>,
+        login: StepLogin<'a>,
     ) -> Self {
         Self { updates, artifacts, state: Mutex::default(), role, login }
     }
@@ -96,22 +110,40 @@ impl<'a> StepReporter<'a> {
         self.updates.borrow().changed == Some(true)
     }
 
-    /// The password is about to be sent. Until the site accepts it, it is not sent a second time, by no worker.
+    /// The session of an earlier attempt.
+    pub(crate) fn earlier_session(&self) -> Option<&'a LoginSession> {
+        self.login.session?.earlier()
+    }
+
+    /// The password is about to be sent. It is not sent a second time, by no worker.
     ///
     /// # Errors
     /// That could not be stored: nothing may be sent.
     pub(crate) async fn login_sent(&self) -> Result<(), Problem> {
-        if let Some(login) = self.login {
+        if let Some(login) = self.login.checkpoint {
             login.set_sent().await?;
         }
         self.state().login = LoginState::Sent;
         Ok(())
     }
 
-    /// The site accepted the login.
-    pub(crate) async fn logged_in(&self) {
-        self.state().login = LoginState::LoggedIn;
-        if let Some(login) = self.login {
+    /// The site accepted the login, now or in an earlier attempt, and has set these cookies. The session is stored before
+    /// anything else is done.
+    pub(crate) async fn logged_in(&self, site: &SiteUrl, cookies: &[Cookie]) {
+        let is_new = {
+            let mut state = self.state();
+            state.login = LoginState::LoggedIn;
+            let is_new = state.cookies != cookies;
+            state.cookies = cookies.to_vec();
+            is_new
+        };
+        if is_new {
+            LoginSession::secrets_of(cookies).iter().for_each(|secret| self.add_secret(secret));
+        }
+        if let Some(session) = self.login.session {
+            session.keep(site, cookies).await;
+        }
+        if let Some(login) = self.login.checkpoint {
             login.set_accepted().await;
         }
     }
@@ -133,6 +165,18 @@ impl<'a> StepReporter<'a> {
         } else if state.login == LoginState::Sent && problem.code.retryable() {
             let detail = format!("{} The login had been sent, so it is not sent again.", problem.detail);
             problem = Problem::new(Code::AuthUnanswered, detail);
+        } else if state.login == LoginState::LoggedIn
+            && problem.retryable
+            && self.login.checkpoint.is_some()
+            && let Some(why) = self.login.session.and_then(KeptSession::failure)
+        {
+            // Another attempt would have to send the password again.
+            problem.retryable = false;
+            let detail = format!(
+                "{} It is not tried again: the session could not be kept ({why}), and the password is not sent twice.",
+                problem.detail
+            );
+            problem.detail = detail.into();
         }
         problem.achieved.clone_from(&state.achieved);
         problem.changed_target = self.has_changed_site();

@@ -238,6 +238,21 @@ impl Browser for WebDriver {
             .map_err(|_| BrowserError::Refused("cookies that are none".into()))
     }
 
+    async fn set_cookies(&self, site: &Url, cookies: &[Cookie]) -> Result<(), BrowserError> {
+        let param = |cookie: &Cookie| {
+            let mut param = serde_json::to_value(cookie).ok()?;
+            // Without a domain it is for the host of the address.
+            if !cookie.domain.starts_with('.') {
+                param["domain"] = Value::Null;
+            }
+            param["url"] = site.join(&cookie.path).ok()?.as_str().into();
+            param.as_object_mut()?.retain(|_, value| !value.is_null());
+            Some(param)
+        };
+        let params: Vec<Value> = cookies.iter().filter_map(param).collect();
+        self.cdp("Network.setCookies", json!({ "cookies": params })).await.map(drop)
+    }
+
     async fn screenshot(&self) -> Result<Vec<u8>, BrowserError> {
         self.command(self.client.screenshot()).await
     }

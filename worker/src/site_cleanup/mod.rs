@@ -1,6 +1,6 @@
 //! Clean-ups of sites: undoes what ended tasks have left on sites, for a day, with growing pauses.
 //!
-//! A clean-up knows only the migrator's key. Each attempt holds the site's lock, and gives way within seconds when a task
+//! A clean-up knows only the migrator's key, or a session that it ends. Each attempt holds the site's lock, and gives way within seconds when a task
 //! waits for the site. It touches only the import of its own task, and removes no migrator that a later task has taken over.
 
 mod registration;
@@ -19,14 +19,15 @@ use wpclone_queue::{
 };
 use wpclone_service::seal::Sealer;
 use wpclone_service::telemetry;
-use wpclone_task::{Code, ExposeSecret as _, Problem, Stage};
+use wpclone_task::{Code, ExposeSecret as _, Problem, SiteUrl, Stage};
 
-use self::registration::{MigratorCleanup, seal_field};
-pub(crate) use self::registration::{Registrations, import_id};
-use crate::browser::BrowserAvailability;
+use self::registration::MigratorCleanup;
+pub(crate) use self::registration::{CleanupDetails, Registrations, import_id, seal_field};
+use crate::browser::{BrowserAvailability, add_cookies, log_out};
 use crate::claim_loop::claim_loop;
+use crate::kept_session::LoginSession;
 use crate::lease;
-use crate::net::{self, EgressProxy, EgressRules};
+use crate::net::{self, EgressProxy, EgressRules, SiteClient};
 use crate::report_outcome::report_with_retry;
 use crate::slots::{Slot, Slots};
 
@@ -153,8 +154,35 @@ impl SiteCleanups {
     }
 
     async fn attempt(&self, claim: &SiteCleanupClaim) -> Result<(), Box<Problem>> {
-        let cleanup: MigratorCleanup = serde_json::from_value(claim.details.clone())
+        let details: CleanupDetails = serde_json::from_value(claim.details.clone())
             .map_err(|error| fault(format!("The clean-up cannot be read: {error}.")))?;
+        match details {
+            CleanupDetails::Migrator(cleanup) => self.clean_up_migrator(claim, &cleanup).await,
+            CleanupDetails::Session { .. } => self.end_session(claim).await,
+        }
+    }
+
+    /// Ends the session of a login that no worker has ended. What the site says to that is not judged: a session that is not
+    /// known any more looks the same.
+    async fn end_session(&self, claim: &SiteCleanupClaim) -> Result<(), Box<Problem>> {
+        let session = LoginSession::open(&self.sealer, claim.task, &claim.name, &claim.sealed);
+        let session = session.map_err(|error| fault(format!("The session cannot be opened: {error}.")))?;
+        let site = SiteUrl::parse(session.site.as_str());
+        let site = site.map_err(|_| fault("The session has no site.".to_owned()))?;
+        let no_egress = |error: &dyn std::fmt::Display| fault(format!("Sites cannot be reached: {error}."));
+        let egress = self.egress.for_task(std::slice::from_ref(&session.site), None);
+        let proxy = Arc::new(EgressProxy::start(egress).await.map_err(|e| no_egress(&e))?);
+        let http = SiteClient::new(proxy, &self.browser.user_agent(), DEADLINE).map_err(|e| no_egress(&e))?;
+        http.restrict_to(site.url());
+        add_cookies(&http, &site, &session.cookies);
+        log_out(None, &http, &site).await.map(drop).map_err(Box::new)
+    }
+
+    async fn clean_up_migrator(
+        &self,
+        claim: &SiteCleanupClaim,
+        cleanup: &MigratorCleanup,
+    ) -> Result<(), Box<Problem>> {
         let is_completed = claim.ending == TaskEnding::Completed;
         let removes = if is_completed { cleanup.remove_when_completed } else { cleanup.remove_when_ended };
         let removes = removes && !claim.superseded;
@@ -178,7 +206,7 @@ impl SiteCleanups {
             let ended = if is_completed { job.commit().await } else { job.roll_back().await };
             ended.map_err(|error| failure(format!("The import could not be ended: {error}.")))?;
         }
-        if removes { remove(&client, &http, &cleanup).await } else { Ok(()) }
+        if removes { remove(&client, &http, cleanup).await } else { Ok(()) }
     }
 
     async fn report(

@@ -18,7 +18,23 @@ use crate::job::Job;
 const RETRIES: usize = 10;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// What a clean-up needs to know beside the migrator's key.
+/// What a clean-up needs to know beside its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum CleanupDetails {
+    /// The secret is the migrator's key.
+    Migrator(MigratorCleanup),
+    /// The secret is a session (`LoginSession`) on the site at this address. It is ended.
+    Session { session_of: Url },
+}
+
+impl CleanupDetails {
+    pub(crate) fn of_session(site: &Url) -> serde_json::Value {
+        serde_json::json!({ "session_of": site })
+    }
+}
+
+/// What the clean-up of a migrator needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MigratorCleanup {
     /// The site's address.
@@ -189,8 +205,8 @@ fn not_stored(error: &QueueError) -> Box<Problem> {
     fault(format!("What the step leaves behind cannot be stored: {error}."))
 }
 
-/// The field that the migrator's key is sealed for.
-pub(super) fn seal_field(name: &str) -> String {
+/// The field that the secret of a clean-up is sealed for.
+pub(crate) fn seal_field(name: &str) -> String {
     format!("cleanup.{name}")
 }
 

@@ -3,6 +3,7 @@
 
 mod app_password;
 mod capabilities;
+mod kept_session;
 mod login;
 mod login_redirects;
 mod plugin;

@@ -3,7 +3,7 @@
 
 use crate::obstacles::*;
 
-async fn sessions(site: &Site) -> Result<String> {
+pub(crate) async fn sessions(site: &Site) -> Result<String> {
     let php = "$all = array_map(fn($user) => WP_Session_Tokens::get_instance($user->ID)->get_all(), get_users()); \
         echo count(array_merge(...$all));";
     Ok(site.eval_php(php).await?.trim().to_owned())

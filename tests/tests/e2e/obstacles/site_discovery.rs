@@ -142,6 +142,7 @@ async fn a_page_that_stalls_ends_at_the_deadline() -> Result {
     let task = client.wait(client.setup(&site, &site.admin(), Role::Source).await?.id).await?;
     assert_eq!(task.attempts, 3, "{task:#?}");
     problem(task, Code::Deadline);
+    assert_eq!(site.logins().await?, 1, "the password was sent again");
     Ok(())
 }
 

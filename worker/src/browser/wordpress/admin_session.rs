@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wpclone_task::{Code, Login, SiteUrl};
 
-use super::{StepError, StepResult, log_in, site_discovery};
+use super::{StepError, StepResult, log_in, resume, site_discovery};
 use crate::browser::php_error::php_error;
 use crate::browser::{Browser, StepReporter, fetch};
 use crate::net::{SiteClient, SiteRequest, SiteResponse};
@@ -23,7 +23,7 @@ pub(crate) struct AdminSession<'a> {
 }
 
 impl<'a> AdminSession<'a> {
-    /// Logs in, to a WordPress that is not too old for the migrator and for application passwords. `deadline`: of one
+    /// Logs in, or goes on with the session of an earlier attempt, to a WordPress that is not too old for the migrator and for application passwords. `deadline`: of one
     /// page.
     pub(crate) async fn start(
         site: &'a SiteUrl,
@@ -34,7 +34,10 @@ impl<'a> AdminSession<'a> {
         reporter: &StepReporter<'_>,
         deadline: Duration,
     ) -> StepResult<Self> {
-        let version = log_in(browser, http, site, login, landing, reporter, deadline).await?;
+        let version = match reporter.earlier_session() {
+            Some(session) => resume(browser, http, site, session, landing, reporter, deadline).await?,
+            None => log_in(browser, http, site, login, landing, reporter, deadline).await?,
+        };
         if let Some(version) = version.filter(|version| is_older(version, MIN_WORDPRESS)) {
             let detail = format!("The site runs WordPress {version}; at least {MIN_WORDPRESS} is needed.");
             return Err(StepError::new(Code::ReqUnmet, detail).with("wordpress", version).into());

@@ -9,10 +9,12 @@ use tokio::time::sleep;
 use url::Url;
 use wpclone_task::{Code, ExposeSecret, Login, SiteText, SiteUrl};
 
+use super::cookies::{add_cookies, cookies_of};
 use super::site_discovery::LOGIN_PAGE;
 use super::{StepError, StepResult, quoted};
 use crate::browser::{Browser, Cookie, StepReporter, wait};
-use crate::net::{CHALLENGE, SESSION_COOKIE, SiteClient};
+use crate::kept_session::LoginSession;
+use crate::net::{CHALLENGE, SiteClient};
 
 /// Reads the state of the current page.
 const READ_SCRIPT: &str = include_str!("login.js");
@@ -116,12 +118,14 @@ pub(crate) async fn log_in(
         let detail = "The login form asks for more than a user and a password; nothing was sent.";
         return Err(StepError::new(Code::AuthInterstitial, detail).into());
     }
-    let after = page_after_login(browser, site, deadline).await?;
-    let has_session = copy_cookies(browser, http, site).await?;
+    let after = page_after_login(browser, site, reporter, deadline).await?;
+    let cookies = cookies_of(browser, site).await?;
+    add_cookies(http, site, &cookies);
+    let has_session = cookies.iter().any(Cookie::is_session);
     if let Some(after) = after.as_ref().filter(|after| !has_session && !after.admin) {
         return Err(login_error(after, site, login));
     }
-    reporter.logged_in().await;
+    reporter.logged_in(site, &cookies).await;
     match after {
         Some(after) if after.confirm_email => {
             // WordPress only asks to confirm the admin's e-mail address.
@@ -133,6 +137,44 @@ pub(crate) async fn log_in(
     }
 }
 
+/// Goes on with the session of an earlier attempt, and copies its cookies to `http`; otherwise like [`log_in`]. A session that
+/// the site has ended is an error: a login would send the password again.
+pub(crate) async fn resume(
+    browser: &dyn Browser,
+    http: &SiteClient,
+    site: &SiteUrl,
+    session: &LoginSession,
+    landing: &str,
+    reporter: &StepReporter<'_>,
+    deadline: Duration,
+) -> StepResult<Option<String>> {
+    if session.site != *site.url() {
+        let detail = "The site has another address than when it accepted the login. Its session is not sent there, and \
+            the password is not sent again.";
+        return Err(StepError::new(Code::SessionLost, detail).into());
+    }
+    http.restrict_to(site.url());
+    add_cookies(http, site, &session.cookies);
+    reporter.logged_in(site, &session.cookies).await;
+    browser.block(&ADMIN_SCRIPTS).await?;
+    browser.set_cookies(site.url(), &session.cookies).await?;
+    browser.go(&site.at(landing)).await?;
+    let mut page = page_after_login(browser, site, reporter, deadline).await?;
+    if page.as_ref().is_some_and(|page| page.challenge) {
+        page = Some(pass_challenge(browser).await?);
+    }
+    let cookies = cookies_of(browser, site).await?;
+    let is_login_form = page.as_ref().is_some_and(|page| page.form && page.password && !page.admin);
+    if is_login_form || !cookies.iter().any(Cookie::is_session) {
+        let detail = "The site ended the session after it had accepted the login in an earlier attempt. The password is \
+            not sent again.";
+        return Err(StepError::new(Code::SessionLost, detail).into());
+    }
+    add_cookies(http, site, &cookies);
+    reporter.logged_in(site, &cookies).await;
+    Ok(page.and_then(version))
+}
+
 fn version(state: PageState) -> Option<String> {
     state.version.map(|version| version.replace('-', "."))
 }
@@ -141,6 +183,7 @@ fn version(state: PageState) -> Option<String> {
 async fn page_after_login(
     browser: &dyn Browser,
     site: &SiteUrl,
+    reporter: &StepReporter<'_>,
     deadline: Duration,
 ) -> StepResult<Option<PageState>> {
     let end = Instant::now() + deadline;
@@ -152,8 +195,10 @@ async fn page_after_login(
             Err(error) => error,
         };
         // Cookies are told also while a page is awaited.
-        let has_session = has_session(browser, site).await?;
+        let cookies = cookies_of(browser, site).await?;
+        let has_session = cookies.iter().any(Cookie::is_session);
         if has_session {
+            reporter.logged_in(site, &cookies).await;
             landing_end.get_or_insert_with(|| end.min(Instant::now() + LANDING_DEADLINE));
         }
         let is_over = landing_end.unwrap_or(end) <= Instant::now();
@@ -342,39 +387,6 @@ fn login_error(state: &PageState, site: &SiteUrl, login: &Login) -> Box<StepErro
 fn is_application_password(password: &str) -> bool {
     let groups: Vec<&str> = password.trim().split(' ').collect();
     groups.len() == 6 && groups.iter().all(|g| g.len() == 4 && g.bytes().all(|b| b.is_ascii_alphanumeric()))
-}
-
-fn is_session(cookie: &Cookie) -> bool {
-    cookie.name.starts_with(SESSION_COOKIE) && !cookie.value.is_empty()
-}
-
-async fn has_session(browser: &dyn Browser, site: &SiteUrl) -> StepResult<bool> {
-    Ok(cookies_of(browser, site).await?.iter().any(is_session))
-}
-
-/// The browser's cookies for the site.
-async fn cookies_of(browser: &dyn Browser, site: &SiteUrl) -> StepResult<Vec<Cookie>> {
-    let host = site.url().host_str().unwrap_or_default();
-    let mut cookies = browser.cookies().await?;
-    cookies.retain(|cookie| {
-        let domain = cookie.domain.trim_start_matches('.');
-        host == domain || host.ends_with(&format!(".{domain}"))
-    });
-    Ok(cookies)
-}
-
-/// Copies the site's cookies; returns whether they contain a session.
-async fn copy_cookies(browser: &dyn Browser, http: &SiteClient, site: &SiteUrl) -> StepResult<bool> {
-    let mut session = false;
-    for cookie in cookies_of(browser, site).await? {
-        session |= is_session(&cookie);
-        let secure = if cookie.secure { "; Secure" } else { "" };
-        http.add_cookie(
-            &format!("{}={}; Path={}{secure}", cookie.name, cookie.value, cookie.path),
-            site.url(),
-        );
-    }
-    Ok(session)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use url::Url;
-use wpclone_task::{Problem, SiteUrl};
+use wpclone_task::{Code, Problem, SiteUrl};
 
 use super::site_discovery::LOGIN_PAGE;
 use crate::browser::{Browser, BrowserError, fetch};
@@ -16,20 +16,16 @@ const READ_DEADLINE: Duration = Duration::from_secs(1);
 /// Reads the links of the page that is open.
 const READ_LINK: &str = "const link = document.querySelector(arguments[0]); return link && link.getAttribute('href') ? link.href : null";
 
-/// Logs out, if there is a session; logs when it cannot.
-pub(crate) async fn log_out(browser: Option<&dyn Browser>, http: &SiteClient, site: &SiteUrl) {
-    if !http.has_session(&site.at(LOGIN_PAGE)) {
-        return;
-    }
-    match try_log_out(browser, http, site).await {
-        Ok(true) => {}
-        Ok(false) => tracing::warn!("the site may keep the session until it expires"),
-        Err(problem) => tracing::warn!(%problem, "the site may keep the session until it expires"),
-    }
+/// Whether the client has a session that can be logged out.
+pub(crate) fn has_session(http: &SiteClient, site: &SiteUrl) -> bool {
+    http.has_session(&site.at(LOGIN_PAGE))
 }
 
-/// Returns whether the site ended the session.
-async fn try_log_out(
+/// Logs out. Returns whether the site ended the session.
+///
+/// # Errors
+/// The site cannot be reached.
+pub(crate) async fn log_out(
     browser: Option<&dyn Browser>,
     http: &SiteClient,
     site: &SiteUrl,
@@ -40,11 +36,16 @@ async fn try_log_out(
         return Ok(true);
     }
     let ask = SiteRequest::get(site.at("wp-login.php?action=logout"));
-    if let Some(link) = link_of(&http.send_once_with_cookies(ask.clone()).await?, site) {
+    let response = http.send_once_with_cookies(ask.clone()).await?;
+    if let Some(link) = link_of(&response, site) {
         return Ok(ended(&http.send_once_with_cookies(SiteRequest::get(link)).await?));
     }
     // The site may answer only the very browser that logged in.
-    let Some(browser) = browser else { return Ok(false) };
+    let Some(browser) = browser else {
+        let is_down = response.status == 429 || response.status >= 500;
+        let down = || Problem::new(Code::SiteUnreachable, format!("The site returned {}.", response.status));
+        return if is_down { Err(down()) } else { Ok(false) };
+    };
     match link_of(&fetch::fetch(browser, &ask).await?, site) {
         Some(link) => Ok(fetch::fetch(browser, &SiteRequest::get(link)).await?.is_success()),
         None => Ok(false),

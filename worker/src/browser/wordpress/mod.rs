@@ -3,6 +3,7 @@
 
 mod admin_session;
 mod application_passwords;
+mod cookies;
 mod install;
 mod login;
 mod logout;
@@ -19,9 +20,10 @@ pub(crate) use admin_session::AdminSession;
 pub(crate) use application_passwords::{
     PROFILE_PAGE, PROFILE_SECTION, create as create_app_password, delete_of_task as delete_app_password,
 };
+pub(crate) use cookies::add_cookies;
 pub(crate) use install::{PLUGINS_PAGE, install as install_migrator, plugin_row};
-pub(crate) use login::log_in;
-pub(crate) use logout::log_out;
+pub(crate) use login::{log_in, resume};
+pub(crate) use logout::{has_session, log_out};
 pub(crate) use migrator_settings::{open as open_migrator, status as migrator_status};
 pub(crate) use site_discovery::{discover as discover_site, is_wordpress};
 
