@@ -166,16 +166,40 @@ async fn the_scripts_of_the_form_see_its_submission() -> Result {
     Ok(())
 }
 
+/// A field for a code that is in every login form, and that nobody sees.
+const UNSEEN_CODES: [&str; 2] = [
+    r#"<input type="hidden" name="wfls-email-verification" value="">"#,
+    r#"<p id="later" style="display:none"><input name="googleotp"></p>"#,
+];
+
 #[tokio::test]
 async fn a_second_factor_that_a_script_of_the_form_asks_for() -> Result {
-    // As Wordfence does it: the script keeps the form, and shows a field in the same page.
-    let php = r#"add_action('login_footer', function () { echo '<script>
-        document.getElementById("loginform").addEventListener("submit", function (event) { event.preventDefault();
-            setTimeout(function () { document.body.insertAdjacentHTML("beforeend", "<input name=wfls-token>"); }, 100); });
-        </script>'; });"#;
-    let site = site().mu_plugin("second-factor", php).start().await?;
-    setup_fails(&site, &site.admin(), Code::Auth2faRequired).await?;
-    assert_eq!(site.logins().await?, 0);
+    // As Wordfence does it: the script keeps the form, and adds or shows a field in the same page.
+    for unseen in UNSEEN_CODES {
+        let php = format!(
+            r#"add_action('login_form', function () {{ echo '{unseen}'; }});
+            add_action('login_footer', function () {{ echo '<script>
+            document.getElementById("loginform").addEventListener("submit", function (event) {{ event.preventDefault();
+                setTimeout(function () {{ var later = document.getElementById("later");
+                    if (later) later.style.display = "block";
+                    else document.body.insertAdjacentHTML("beforeend", "<input name=wfls-token>"); }}, 100); }});
+            </script>'; }});"#
+        );
+        let site = site().mu_plugin("second-factor", &php).start().await?;
+        setup_fails(&site, &site.admin(), Code::Auth2faRequired).await?;
+        assert_eq!(site.logins().await?, 0, "{unseen}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_field_for_a_code_that_nobody_sees_asks_for_no_second_factor() -> Result {
+    let fields = UNSEEN_CODES.concat();
+    let php = format!("add_action('login_form', function () {{ echo '{fields}'; }});");
+    let site = site().mu_plugin("second-factor", &php).start().await?;
+    setup_fails(&site, &unknown_user(), Code::AuthBadCredentials).await?;
+    assert_eq!(site.logins().await?, 1);
+    setup_succeeds(&site).await?;
     Ok(())
 }
 

@@ -26,9 +26,11 @@ const isQuestion = (field) => {
 };
 const QUESTIONS = ["text", "number", "tel", "email", "password"].map((type) => `#loginform input[type=${type}]`)
   .concat(["#loginform input:not([type])", "#loginform textarea"]).join(", ");
-const secondFactor = has(
-  "form[name=validate_2fa_form], input[name=authcode], input[name=googleotp], input[name='two-factor-email-code'], " +
-  "input[name^=wfls-], input[name=wp_2fa_code], input[name='wp-2fa-email-code'], input[autocomplete=one-time-code]");
+// Fields for a code. Plugins have hidden ones in every login form, and show others only to whom they ask.
+const CODES = "form[name=validate_2fa_form], input[name=authcode], input[name=googleotp], input[name='two-factor-email-code'], " +
+  "input[name^=wfls-], input[name=wp_2fa_code], input[name='wp-2fa-email-code'], input[autocomplete=one-time-code]";
+const secondFactor = [...document.querySelectorAll(CODES)]
+  .some((field) => field.checkVisibility ? field.checkVisibility() : field.type !== "hidden");
 const visit = performance.getEntriesByType("navigation")[0];
 const shown = window.__wpcloneShown || { secondFactor: true, error: true };
 if (window.__wpcloneSent) {
