@@ -46,7 +46,7 @@ pub use import_job::{
     Adjustment, AllowedContent, ChunkPlace, DefineResult, JobInfo, JobLimits, JobOptions, LoadResult,
     RejectedFile, RejectedObject, SANDBOX_PLUGIN_FILE, StoreResult, TableProgress,
 };
-pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, Uploads, WordPress};
+pub use manifest::{Database, Limits, Manifest, Php, Plugin, RootFolder, Uploads, UserTables, WordPress};
 pub use outgoing::{FileBatch, OutgoingPart, PartKind, RowChunk};
 pub use plugin::{PLUGIN, SETTINGS_PAGE, VERSION, ZIP, ZIP_STORED, page};
 pub use removal::RemovalReport;

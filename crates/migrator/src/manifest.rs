@@ -86,6 +86,9 @@ pub struct WordPress {
     pub home_url: String,
     /// The prefix of its tables.
     pub prefix: String,
+    /// The tables of its users.
+    #[serde(default)]
+    pub user_tables: UserTables,
     /// `DB_CHARSET`.
     pub charset: String,
     /// `DB_COLLATE`.
@@ -116,6 +119,15 @@ pub struct WordPress {
     pub drop_ins: Vec<String>,
     /// `WP_ENVIRONMENT_TYPE`.
     pub environment: String,
+}
+
+/// The tables of a site's users. wp-config.php may give them any name (`CUSTOM_USER_TABLE`, `CUSTOM_USER_META_TABLE`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct UserTables {
+    /// That of the users; empty if unknown.
+    pub users: String,
+    /// That of their metadata; empty if unknown.
+    pub usermeta: String,
 }
 
 /// The uploads of a site. Their folder may have been another one before.
@@ -260,6 +272,7 @@ impl WordPress {
             && constants.values().all(is_constant)
             && are_short([&self.site_url, &self.home_url], MAX_ADDRESS_BYTES)
             && is_prefix(&self.prefix)
+            && are_short([&self.user_tables.users, &self.user_tables.usermeta], MAX_NAME_BYTES)
             && self.plugins.len() <= MAX_LISTED
             && self.plugins.iter().all(|plugin| {
                 are_short([&plugin.file], MAX_PATH_BYTES) && are_short([&plugin.version], MAX_NAME_BYTES)
@@ -271,6 +284,17 @@ impl WordPress {
 }
 
 impl WordPress {
+    /// The name of one of WordPress' own tables, given without the prefix: that of the users, or of their metadata, may be any.
+    #[must_use]
+    pub fn table_name(&self, base: &str) -> String {
+        let named = match base {
+            "users" => self.user_tables.users.as_str(),
+            "usermeta" => self.user_tables.usermeta.as_str(),
+            _ => "",
+        };
+        if named.is_empty() { format!("{}{base}", self.prefix) } else { named.to_owned() }
+    }
+
     /// The `DB_CHARSET` by which a copy reads the database's bytes as this site does. Where wp-config.php says nothing, or
     /// something that the connection does not follow, it is the connection's.
     #[must_use]

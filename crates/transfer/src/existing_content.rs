@@ -133,7 +133,7 @@ async fn rows(
     table: &str,
     columns: &[&str],
 ) -> Result<Vec<Vec<Vec<u8>>>, TransferError> {
-    let name = format!("{}{table}", manifest.wordpress.prefix);
+    let name = manifest.wordpress.table_name(table);
     let batch_size = AdaptiveBatch::new(manifest.limits.budget_ms).capped_at(256 << 10);
     let (mut all, mut stream) = (Vec::new(), client.row_stream(&name, None, batch_size));
     for _ in 0..MAX_PAGES {

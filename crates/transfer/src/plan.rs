@@ -32,6 +32,9 @@ const CORE_TABLES: [&str; 12] = [
     "users",
 ];
 
+/// Those of them that wp-config.php may give any name.
+const USER_TABLES: [&str; 2] = ["users", "usermeta"];
+
 /// Directories of plugins that protect the login. In a copy they would lock its owner out: they hide the login page, ask for
 /// a second factor bound to the original, or count all requests through a proxy as one visitor.
 const LOGIN_PROTECTION_PLUGINS: [&str; 20] = [
@@ -65,6 +68,7 @@ pub(crate) struct Plan {
     to_prefix: String,
     /// Tables, views and sequences of the source without its prefix.
     unprefixed: HashSet<String>,
+    user_tables: [UserTable; 2],
     /// Text of all mappings, for the fingerprint.
     mapping: String,
     database: String,
@@ -74,6 +78,15 @@ pub(crate) struct Plan {
     /// Plugins of the source that are not active in the copy.
     pub(crate) deactivated_plugins: Vec<String>,
     pub(crate) own_options: OwnOptions,
+}
+
+/// A table of users, on both sides.
+#[derive(Debug)]
+struct UserTable {
+    /// Its usual name, without the prefix.
+    base: &'static str,
+    from: String,
+    to: String,
 }
 
 impl Plan {
@@ -90,8 +103,13 @@ impl Plan {
         let folders = folder_mappings(source, target, &mut warnings);
         let options = Options { folders, count_root_relative: true, ..Options::default() };
         let pairs = site_mappings(source, target);
+        let user_tables = USER_TABLES.map(|base| UserTable {
+            base,
+            from: source.wordpress.table_name(base),
+            to: target.wordpress.table_name(base),
+        });
         // Without the folders: the job itself creates some of them.
-        let mapping = format!("{pairs:?} {from} {to} {} {}", source.abspath, target.abspath);
+        let mapping = format!("{pairs:?} {from} {to} {user_tables:?} {} {}", source.abspath, target.abspath);
         let rewriter = pairs.and_then(|pairs| Rewriter::new(&pairs, options));
         let rewriter = rewriter
             .map_err(|e| TransferError::Preflight(PreflightFailure::InvalidAddress, format!("{e}.")))?;
@@ -114,6 +132,7 @@ impl Plan {
             from_prefix: from.clone(),
             to_prefix: to.clone(),
             unprefixed: source.unprefixed_tables.iter().cloned().collect(),
+            user_tables,
             mapping,
             database: source.database.name.clone(),
             same_server: source.database.server == target.database.server,
@@ -123,6 +142,9 @@ impl Plan {
 
     /// A name without the source's prefix; empty for a table that is not WordPress'.
     pub(crate) fn base<'n>(&self, name: &'n str) -> &'n str {
+        if let Some(table) = self.user_table(name) {
+            return table.base;
+        }
         if self.unprefixed.contains(name) {
             return "";
         }
@@ -132,8 +154,22 @@ impl Plan {
     /// Whether a copy cannot do without a table. Of those without the prefix these are the users', which wp-config.php
     /// renamed.
     pub(crate) fn is_core_table(&self, name: &str) -> bool {
+        if self.user_table(name).is_some() {
+            return true;
+        }
+        // A table with the usual name of another one is left over.
+        let is_core = |base: &str| CORE_TABLES.contains(&base) && !USER_TABLES.contains(&base);
         let base = name.strip_prefix(self.from_prefix.as_str());
-        base.map_or_else(|| !self.unprefixed.contains(name), |base| CORE_TABLES.contains(&base))
+        base.map_or_else(|| !self.unprefixed.contains(name), is_core)
+    }
+
+    fn user_table(&self, name: &str) -> Option<&UserTable> {
+        self.user_tables.iter().find(|table| table.from == name)
+    }
+
+    /// Whether tables that the text of a view or a trigger may name have other names in the copy.
+    fn renames_tables(&self) -> bool {
+        self.prefix.is_some() || self.user_tables.iter().any(|table| table.from != table.to)
     }
 
     /// The definition for the target; `None` if the source's cannot be adapted.
@@ -160,7 +196,7 @@ impl Plan {
             }
             Definition::Program(_) | Definition::Unreadable(_) => return None,
             // Their SQL contains the old table names.
-            Definition::View(_) | Definition::Trigger(_) if self.prefix.is_some() => return None,
+            Definition::View(_) | Definition::Trigger(_) if self.renames_tables() => return None,
             Definition::View(view) => {
                 view.select = view.select.replace(&format!("`{}`.", self.database.replace('`', "``")), "");
             }
@@ -203,18 +239,24 @@ impl Plan {
     }
 
     fn renamed(&self, name: &str) -> Option<String> {
+        if let Some(table) = self.user_table(name) {
+            return Some(table.to.clone());
+        }
         // The target would take it for a table of WordPress.
         let is_taken = |name: &str| name.to_lowercase().starts_with(&self.to_prefix.to_lowercase());
         if self.unprefixed.contains(name) && is_taken(name) {
             return None;
         }
-        match &self.prefix {
-            None => Some(name.to_owned()),
+        let new = match &self.prefix {
+            None => name.to_owned(),
             Some(prefix) => {
                 let new = prefix.table(name.as_bytes()).unwrap_or_else(|| name.as_bytes().to_vec());
-                String::from_utf8(new).ok()
+                String::from_utf8(new).ok()?
             }
-        }
+        };
+        // Left over where wp-config.php renamed the users' tables.
+        let is_users = self.user_tables.iter().any(|table| table.to.eq_ignore_ascii_case(&new));
+        (!is_users).then_some(new)
     }
 }
 
@@ -417,6 +459,32 @@ pub(crate) mod tests {
         assert_eq!(renamed("wp_options").as_deref(), Some("Copy_options"));
         assert_eq!(renamed("crm").as_deref(), Some("crm"));
         assert_eq!(renamed("copy_options"), None, "the target would take it for its own");
+    }
+
+    #[test]
+    fn users_tables_get_the_names_that_the_target_has_for_them_and_left_over_ones_stay() {
+        let mut source = side("a.example", "8.2.1", "7.2");
+        source["wordpress"]["user_tables"] = json!({"users": "people", "usermeta": "wp_people_meta"});
+        let mut target = side("b.example", "8.2.1", "7.2");
+        let usual = plan(&source, &target).unwrap();
+        for (name, base, new) in [
+            ("people", "users", Some("wp_users")),
+            ("wp_people_meta", "usermeta", Some("wp_usermeta")),
+            ("wp_users", "users", None),
+            ("wp_usermeta", "usermeta", None),
+            ("wp_posts", "posts", Some("wp_posts")),
+        ] {
+            assert_eq!((usual.base(name), usual.renamed(name).as_deref()), (base, new), "{name}");
+            assert_eq!(usual.is_core_table(name), new.is_some(), "{name}");
+        }
+        assert!(usual.renames_tables());
+        target["wordpress"]["user_tables"] = json!({"users": "members", "usermeta": "wp_people_meta"});
+        let named = plan(&source, &target).unwrap();
+        assert_eq!(named.renamed("people").as_deref(), Some("members"));
+        assert_eq!(named.renamed("wp_users").as_deref(), Some("wp_users"), "it is no table of users there");
+        assert_ne!(named.mapping, usual.mapping, "a job is not continued with other names");
+        let same = side("b.example", "8.2.1", "7.2");
+        assert!(!plan(&same, &same).unwrap().renames_tables());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::unsupported::without_dangling_foreign_keys;
 /// Tables transferred at the same time. With the files, this stays below the request limit of a migrator.
 const CONCURRENT_TABLES: usize = 2;
 /// Why a table without the source's prefix is not copied.
-const NAME_IS_TAKEN: &str = "its name has the target's table prefix";
+const NAME_IS_TAKEN: &str = "in the copy its name would be that of a table of WordPress";
 
 /// What became of a table.
 pub(super) enum TableOutcome<'t> {
@@ -110,7 +110,11 @@ impl Transfer<'_> {
             };
             let Some(adapted) = plan.definition(definition) else {
                 let is_sql = matches!(definition, Definition::View(_) | Definition::Trigger(_));
-                omit(&if is_sql { "its text has the source's table prefix" } else { NAME_IS_TAKEN });
+                omit(&if is_sql {
+                    "its text may name tables that have other names in the copy"
+                } else {
+                    NAME_IS_TAKEN
+                });
                 continue;
             };
             match import.define(&adapted, false).await {

@@ -130,6 +130,11 @@ final class Manifest {
 			'site_url'         => (string) get_option( 'siteurl' ),
 			'home_url'         => (string) get_option( 'home' ),
 			'prefix'           => (string) $wpdb->base_prefix,
+			// Constants of wp-config.php may rename them.
+			'user_tables'      => array(
+				'users'    => (string) $wpdb->users,
+				'usermeta' => (string) $wpdb->usermeta,
+			),
 			'charset'          => defined( 'DB_CHARSET' ) ? (string) DB_CHARSET : '',
 			'collation'        => defined( 'DB_COLLATE' ) ? (string) DB_COLLATE : '',
 			// WordPress' own connection: what bytes of the database mean.

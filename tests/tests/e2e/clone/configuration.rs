@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 use wpclone_tests::{Result, Site, TestApp, Version};
 
+use crate::clone::checker::Pair;
 use crate::clone::{at, cloned, start_visited};
 
 /// Text outside of ASCII, in UTF-8.
@@ -85,5 +86,38 @@ async fn a_copy_reads_its_database_as_its_source_does_and_has_the_constants_that
     }
     assert!(!named.contains("EXAMPLE_LEVEL") && !named.contains("DB_"), "{named}");
     assert!(warnings.iter().all(|warning| !warning.contains("DB_CHARSET")), "{warnings:#?}");
+    Ok(())
+}
+
+/// The tables of users have names of their own, and one with a usual name is left over.
+const RENAMED_USERS: &str = "RENAME TABLE wp_users TO people, wp_usermeta TO wp_people_meta; \
+    CREATE TABLE wp_users (id INT PRIMARY KEY)";
+
+#[tokio::test]
+async fn users_in_tables_with_names_of_their_own_are_the_users_of_the_copy() -> Result {
+    let site = Site::builder(Version::Bookworm)
+        .constant("CUSTOM_USER_TABLE", "'people'")
+        .constant("CUSTOM_USER_META_TABLE", "'wp_people_meta'")
+        .start()
+        .await?;
+    site.sql(RENAMED_USERS).await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let pair = Pair::of(&site, &app, &client, &task).await?;
+    let of = |users: &str, meta: &str| {
+        format!(
+            "SELECT user_login, user_pass, user_email, meta_value FROM {users} JOIN {meta} ON user_id = ID \
+             WHERE user_login = '{}' AND meta_key = 'wp_capabilities'",
+            site.admin().name
+        )
+    };
+    let user = site.sql(&of("people", "wp_people_meta")).await?;
+    assert!(user.contains("administrator"), "{user}");
+    assert_eq!(pair.clone.database.sql(&of("wp_users", "wp_usermeta")).await?, user);
+    let others = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE '%people%'";
+    assert_eq!(pair.clone.database.sql(others).await?, "");
+    let omitted = pair.fidelity["omitted_tables"].to_string();
+    assert!(omitted.contains("\"wp_users\""), "the one that is left over: {omitted}");
     Ok(())
 }

@@ -84,6 +84,7 @@ async fn move_uploads(site: &Site) -> Result {
     site.put("wp-content/uploads/2024/05/same.txt", "old")?;
     site.put("wp-content/uploads/2024/cache/thumb.txt", "not at the top")?;
     site.put("files/2024/05/same.txt", "new")?;
+    site.put("files/cache/thumb.txt", "a picture of a page")?;
     site.eval_php(
         "update_option('upload_path', 'files'); \
          wp_insert_attachment(['post_title' => 'New one', 'post_name' => 'new-one', 'post_mime_type' => 'text/plain', \
@@ -122,6 +123,7 @@ async fn links_are_followed_code_is_whole_and_uploads_of_two_places_keep_their_a
             ("wp-content/uploads/2024/05/same.txt", "old"),
             ("files/2024/05/same.txt", "new"),
             ("wp-content/uploads/2024/cache/thumb.txt", "not at the top"),
+            ("files/cache/thumb.txt", "a picture of a page"),
             ("wp-content/uploads/2020/linked.txt", "linked"),
         ] {
             assert_eq!(get(path).await?, text, "{path} at {side}");
