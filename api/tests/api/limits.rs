@@ -1,7 +1,5 @@
 //! Limits of a token: rate, unfinished tasks, streams and waits.
 
-use std::time::Duration;
-
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use wpclone_api::state::Limits;

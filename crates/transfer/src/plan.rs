@@ -4,17 +4,14 @@
 use std::collections::HashSet;
 
 use sha2::{Digest as _, Sha256};
-use wpclone_migrator::{DefaultValue, Definition, Manifest, Root, Sequence, Table, TableProgress};
-use wpclone_rewrite::{
-    FolderMapping, Options, PrefixMapping, Report, Rewriter, SiteMapping, UnreplacedReason,
-};
+use wpclone_migrator::{DefaultValue, Definition, Manifest, Root, TableProgress};
+use wpclone_rewrite::{Options, PrefixMapping, Report, Rewriter, UnreplacedReason};
 
 use crate::error::{PreflightFailure, TransferError};
-use crate::row_transformer::OwnOptions;
+use crate::mappings::{folder_mappings, site_mappings};
+use crate::number_offset::{offset_auto_increment, offset_sequence};
+use crate::own_options::OwnOptions;
 use crate::{configuration, versions};
-
-/// Added to `AUTO_INCREMENT`, so that rows created on the copy do not get ids that the original uses next.
-const AUTO_INCREMENT_OFFSET: u64 = 10_000;
 
 /// WordPress' own tables, without the prefix: a copy cannot do without them.
 const CORE_TABLES: [&str; 12] = [
@@ -260,90 +257,6 @@ impl Plan {
     }
 }
 
-/// The new `AUTO_INCREMENT`: with the offset if the column's type has room for many more.
-fn offset_auto_increment(table: &Table) -> Option<u64> {
-    let next = table.auto_increment?;
-    let counts = table.columns.iter().find(|column| column.auto_increment);
-    let kind = counts.map(|column| column.kind.to_ascii_lowercase()).unwrap_or_default();
-    let most: u64 = match kind.split(['(', ' ']).next() {
-        Some("bigint") => i64::MAX.unsigned_abs(),
-        Some("int" | "integer") => i32::MAX.unsigned_abs().into(),
-        Some("mediumint") => 8_388_607,
-        _ => 0,
-    };
-    Some(if next.saturating_mul(2).saturating_add(AUTO_INCREMENT_OFFSET) < most {
-        next + AUTO_INCREMENT_OFFSET
-    } else {
-        next
-    })
-}
-
-/// The next number of a sequence: with the offset of [`AUTO_INCREMENT_OFFSET`] numbers if it has room for many more.
-fn offset_sequence(sequence: &Sequence) -> String {
-    let number = |text: &str| text.parse::<i128>().ok();
-    let offset = || {
-        let (next, increment) = (number(&sequence.next)?, number(&sequence.increment)?);
-        let (min, max) = (number(&sequence.min)?, number(&sequence.max)?);
-        let step = increment.checked_mul(AUTO_INCREMENT_OFFSET.into())?;
-        let far = next.checked_add(step.checked_mul(2)?)?;
-        (!sequence.cycle && (min..=max).contains(&far)).then(|| (next + step).to_string())
-    };
-    offset().unwrap_or_else(|| sequence.next.clone())
-}
-
-/// The addresses to replace.
-fn site_mappings(
-    source: &Manifest,
-    target: &Manifest,
-) -> Result<Vec<SiteMapping>, wpclone_rewrite::MappingError> {
-    let (from, to) = (&source.wordpress, &target.wordpress);
-    let mut pairs = vec![SiteMapping::new(&from.home_url, &to.home_url)?];
-    if from.site_url != from.home_url {
-        pairs.push(SiteMapping::new(&from.site_url, &to.site_url)?);
-    }
-    // Content, plugins and uploads may have URLs of their own.
-    let folders = |site: &Manifest| {
-        [&site.content_url, &site.plugins_url, &site.mu_plugins_url, &site.uploads_url].map(Clone::clone)
-    };
-    for (from_url, to_url) in folders(source).iter().zip(&folders(target)) {
-        let below = |base: &str| from_url.strip_prefix(base.trim_end_matches('/')).map(str::to_owned);
-        let moved = below(&from.site_url).or_else(|| below(&from.home_url));
-        let same = moved.is_some_and(|rest| to_url.ends_with(&rest));
-        // An older migrator does not report all.
-        if !same && !from_url.is_empty() && !to_url.is_empty() {
-            pairs.push(SiteMapping::new(from_url, to_url)?);
-        }
-    }
-    Ok(pairs)
-}
-
-/// The directories to replace: plugins store absolute paths in the database.
-fn folder_mappings(source: &Manifest, target: &Manifest, warnings: &mut Vec<String>) -> Vec<FolderMapping> {
-    let path = |manifest: &Manifest, root: &str| manifest.roots.get(root).and_then(|root| root.path.clone());
-    let mut folders = Vec::new();
-    let named =
-        ["plugins", "mu-plugins", "uploads", "content"].map(|root| (path(source, root), path(target, root)));
-    // As configured: a link may lead to the folder itself.
-    let configured = [
-        (&source.uploads.dir, &target.uploads.dir),
-        (&source.content_dir, &target.content_dir),
-        (&source.abspath, &target.abspath),
-    ];
-    let configured = configured.map(|(from, to)| (Some(from.clone()), Some(to.clone())));
-    let mut seen = HashSet::new();
-    for (from, to) in named.into_iter().chain(configured) {
-        let (Some(from), Some(to)) = (from, to) else { continue };
-        if from.is_empty() || to.is_empty() || !seen.insert(from.trim_end_matches('/').to_owned()) {
-            continue;
-        }
-        match FolderMapping::new(&from, &to) {
-            Ok(folder) => folders.push(folder),
-            Err(_) => warnings.push(format!("The folder {from} is not replaced in the database.")),
-        }
-    }
-    folders
-}
-
 /// The roots whose files are always transferred.
 pub(crate) const CONTENT_ROOTS: [Root; 4] = [Root::Content, Root::Plugins, Root::MuPlugins, Root::Uploads];
 
@@ -485,26 +398,6 @@ pub(crate) mod tests {
         assert_ne!(named.mapping, usual.mapping, "a job is not continued with other names");
         let same = side("b.example", "8.2.1", "7.2");
         assert!(!plan(&same, &same).unwrap().renames_tables());
-    }
-
-    #[test]
-    fn a_sequence_continues_ahead_where_it_has_room() {
-        let next = |next: &str, increment: &str, max: &str, cycle: bool| {
-            let [next, increment, max] = [next, increment, max].map(str::to_owned);
-            let (name, min, start, cache, round) =
-                ("s".into(), "-900".into(), "1".into(), "0".into(), "0".into());
-            offset_sequence(&Sequence { name, next, min, max, start, increment, cache, round, cycle })
-        };
-        assert_eq!(next("100", "10", "9223372036854775806", false), "100100");
-        assert_eq!(next("9223372036854775807", "1", "9223372036854775806", false), "9223372036854775807");
-        for (increment, max, cycle) in [
-            ("1", "500", false),
-            ("-1", "500", false),
-            ("10", "9223372036854775806", true),
-            ("x", "1", false),
-        ] {
-            assert_eq!(next("100", increment, max, cycle), "100");
-        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::active_plugins;
 use crate::column_rule::ColumnRule;
 use crate::constrained_columns::constrained_columns;
 use crate::fidelity::OmitReason;
+use crate::own_options::{OwnOption, OwnOptions};
 
 /// User metadata with credentials: sessions and application passwords of the original must not be valid on a copy.
 const CREDENTIAL_META_KEYS: [&[u8]; 2] = [b"session_tokens", b"_application_passwords"];
@@ -33,31 +34,6 @@ pub(crate) enum RowAction {
     Keep,
     /// Do not transfer it.
     Omit(OmitReason),
-}
-
-/// Options of a copy that say where it is itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OwnOptions {
-    /// `home`: the address of its front page.
-    pub(crate) home: String,
-    /// `siteurl`: the address of WordPress.
-    pub(crate) siteurl: String,
-    /// `upload_path`: the folder of its uploads, which receives the source's.
-    pub(crate) upload_path: String,
-    /// `upload_url_path`: their address, which replaces the source's.
-    pub(crate) upload_url_path: String,
-}
-
-impl OwnOptions {
-    /// The value of an option of this name.
-    fn value(&self, option: OwnOption) -> &str {
-        match option {
-            OwnOption::Home => &self.home,
-            OwnOption::SiteUrl => &self.siteurl,
-            OwnOption::UploadPath => &self.upload_path,
-            OwnOption::UploadUrlPath => &self.upload_url_path,
-        }
-    }
 }
 
 /// Transforms the rows of one table.
@@ -97,15 +73,6 @@ enum ValueKind {
     Own(OwnOption),
     /// A URL: that of a menu item.
     Address,
-}
-
-/// An option of [`OwnOptions`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OwnOption {
-    Home,
-    SiteUrl,
-    UploadPath,
-    UploadUrlPath,
 }
 
 impl<'a> RowTransformer<'a> {

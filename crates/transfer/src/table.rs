@@ -12,9 +12,10 @@ use crate::checkpoint::Checkpoint;
 use crate::chunk_writer::ChunkWriter;
 use crate::error::TransferError;
 use crate::fidelity::TableFidelity;
+use crate::own_options::OwnOptions;
 use crate::progress::TransferProgress;
 use crate::row_stream::{Counts, RowChanged, RowStream};
-use crate::row_transformer::{OwnOptions, RowTransformer};
+use crate::row_transformer::RowTransformer;
 
 /// The largest response with rows. Two responses per table are in memory at a time.
 const MAX_READ_BYTES: u32 = 3 << 20;
