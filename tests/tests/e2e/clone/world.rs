@@ -234,3 +234,40 @@ async fn a_table_of_wordpress_that_cannot_be_read_fails_the_clone_once_and_is_na
     assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "the migrator is left");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_surrounds_the_tables_is_carried_or_named_and_addresses_in_it_are_counted() -> Result {
+    let site = start_visited(Site::builder(Version::Bookworm)).await?;
+    let old = site.url();
+    site.sql(&format!(
+        "CREATE TABLE wp_log (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(99), home VARCHAR(99) DEFAULT '{old}/d', link VARCHAR(200) AS (CONCAT('{old}/', id)) VIRTUAL); \
+         SET sql_mode = 'PIPES_AS_CONCAT'; \
+         CREATE TRIGGER wp_z BEFORE INSERT ON wp_log FOR EACH ROW SET NEW.v = NEW.v || 'z'; \
+         CREATE TRIGGER wp_a BEFORE INSERT ON wp_log FOR EACH ROW SET NEW.v = NEW.v || 'a'; \
+         CREATE ALGORITHM = TEMPTABLE VIEW wp_all_links AS SELECT CONCAT('{old}/', id) AS link FROM wp_log; \
+         CREATE FUNCTION wp_double (x INT) RETURNS INT DETERMINISTIC RETURN 2 * x; \
+         CREATE EVENT wp_nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM wp_log;"
+    ))
+    .await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let (clone, report) = (database_of(&app, &task)?, fidelity(&client, &task).await?);
+    clone.sql("INSERT INTO wp_log (v) VALUES ('x')").await?;
+    assert_eq!(clone.sql("SELECT v FROM wp_log").await?.trim(), "xza");
+    assert_eq!(
+        definition(&site.database(), "log").await?,
+        definition(&clone, "log").await?.replace("AUTO_INCREMENT=10001", "")
+    );
+    let view = clone.sql("SHOW CREATE VIEW wp_all_links").await?;
+    assert!(view.contains("ALGORITHM=TEMPTABLE"), "{view}");
+    assert_eq!(
+        report["omitted_programs"],
+        serde_json::json!(["event wp_nightly", "function wp_double"]),
+        "{report:#}"
+    );
+    let warnings = at(&task, "/fidelity/warnings").to_string();
+    assert!(["wp_nightly", "wp_double"].iter().all(|name| warnings.contains(name)), "{warnings}");
+    assert_eq!(at(&task, "/fidelity/unreplaced_addresses")["outside-rows"], 3, "{report:#}");
+    Ok(())
+}
