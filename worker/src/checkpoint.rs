@@ -1,13 +1,9 @@
 //! A value that a task remembers across attempts, workers and replays.
 
-use std::time::Duration;
-
-use backon::{ConstantBuilder, Retryable as _};
 use wpclone_queue::{Claim, Lease, Queue, QueueError};
 use wpclone_task::{Code, Problem};
 
-const RETRIES: usize = 10;
-const RETRY_DELAY: Duration = Duration::from_millis(500);
+use crate::queue_retry::store_with_retry;
 
 /// One checkpoint of a task.
 #[derive(Clone)]
@@ -43,8 +39,6 @@ impl Checkpoint {
     }
 
     async fn set(&self, value: Option<&str>) -> Result<(), QueueError> {
-        let store = || self.queue.set_checkpoint(&self.lease, &self.name, value);
-        let retry = ConstantBuilder::default().with_delay(RETRY_DELAY).with_max_times(RETRIES);
-        store.retry(retry).when(|error| matches!(error, QueueError::Unavailable(_))).await
+        store_with_retry(|| self.queue.set_checkpoint(&self.lease, &self.name, value)).await
     }
 }

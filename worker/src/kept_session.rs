@@ -1,9 +1,6 @@
 //! The session of a step's login, kept sealed for the step's next attempt, which may be another worker's: the password is sent
 //! once.
 
-use std::time::Duration;
-
-use backon::{ConstantBuilder, Retryable as _};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -14,6 +11,7 @@ use wpclone_task::{ExposeSecret as _, Problem, SecretString, SiteUrl, TaskId};
 
 use crate::browser::Cookie;
 use crate::net::SESSION_COOKIE;
+use crate::queue_retry::store_with_retry;
 use crate::site_cleanup::{CleanupDetails, seal_field};
 
 /// It is no secret, and set before the login.
@@ -22,8 +20,6 @@ const TEST_COOKIE: &str = "wordpress_test_cookie";
 const MAX_COOKIES: usize = 6;
 /// The most bytes of a session as JSON: sealed it fits into a registration of the queue.
 const MAX_BYTES: usize = 2700;
-const RETRIES: usize = 10;
-const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// A session on a site.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -185,9 +181,7 @@ impl KeptSession {
     }
 
     async fn store(&self, session: Option<&SiteCleanup>) -> Result<(), QueueError> {
-        let retry = ConstantBuilder::default().with_delay(RETRY_DELAY).with_max_times(RETRIES);
-        let store = || self.queue.keep_session(&self.claim.lease, session);
-        store.retry(retry).when(|error| matches!(error, QueueError::Unavailable(_))).await
+        store_with_retry(|| self.queue.keep_session(&self.claim.lease, session)).await
     }
 }
 

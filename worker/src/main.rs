@@ -12,6 +12,7 @@ mod metrics;
 mod migrator_install_marker;
 mod net;
 mod provisioning;
+mod queue_retry;
 mod report_outcome;
 mod running_steps;
 mod settings;

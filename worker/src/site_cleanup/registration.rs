@@ -1,9 +1,6 @@
 //! Registers with the queue what a task would leave on its sites if it ended now, so that the queue can undo it without the
 //! task.
 
-use std::time::Duration;
-
-use backon::{ConstantBuilder, Retryable as _};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use wpclone_queue::{Claim, Lease, Queue, QueueError, SiteCleanup};
@@ -14,9 +11,7 @@ use wpclone_task::{
 };
 
 use crate::job::Job;
-
-const RETRIES: usize = 10;
-const RETRY_DELAY: Duration = Duration::from_millis(500);
+use crate::queue_retry::store_with_retry;
 
 /// What a clean-up needs to know beside its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,11 +150,11 @@ impl Registrations {
 
     /// This task has promised its owner the migrator: clean-ups of earlier tasks do not remove it.
     async fn take_over(&self, site: &SiteKey) -> Result<(), QueueError> {
-        retried(|| self.queue.supersede_site_cleanups(&self.lease, site)).await
+        store_with_retry(|| self.queue.supersede_site_cleanups(&self.lease, site)).await
     }
 
     async fn store(&self, role: Role, cleanup: Option<&SiteCleanup>) -> Result<(), QueueError> {
-        retried(|| self.queue.set_site_cleanup(&self.lease, role.as_str(), cleanup)).await
+        store_with_retry(|| self.queue.set_site_cleanup(&self.lease, role.as_str(), cleanup)).await
     }
 }
 
@@ -208,14 +203,6 @@ fn not_stored(error: &QueueError) -> Box<Problem> {
 /// The field that the secret of a clean-up is sealed for.
 pub(crate) fn seal_field(name: &str) -> String {
     format!("cleanup.{name}")
-}
-
-async fn retried<F>(call: impl FnMut() -> F) -> Result<(), QueueError>
-where
-    F: Future<Output = Result<(), QueueError>>,
-{
-    let retry = ConstantBuilder::default().with_delay(RETRY_DELAY).with_max_times(RETRIES);
-    call.retry(retry).when(|error| matches!(error, QueueError::Unavailable(_))).await
 }
 
 fn fault(detail: String) -> Box<Problem> {

@@ -64,6 +64,12 @@ async fn failed(client: &Client, site: &Site) -> Result<TaskView> {
     Ok(task)
 }
 
+/// What a fidelity report says of a table.
+fn reported_table<'a>(fidelity: &'a Value, name: &str) -> &'a Value {
+    let table = fidelity["tables"].as_array().unwrap().iter().find(|table| table["name"] == name);
+    table.unwrap_or_else(|| panic!("{name} in {fidelity:#}"))
+}
+
 /// A field of a task's result.
 fn at<'a>(task: &'a TaskView, pointer: &str) -> &'a Value {
     let result = task.result.as_ref().unwrap_or_else(|| panic!("no result: {task:#?}"));

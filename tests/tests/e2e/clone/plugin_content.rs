@@ -9,7 +9,7 @@ use wpclone_task::{State, TaskView};
 use wpclone_tests::{Database, Result, Site, TestApp, Version};
 
 use crate::clone::checker::Pair;
-use crate::clone::{at, cloned, start_visited};
+use crate::clone::{at, cloned, reported_table, start_visited};
 
 /// Whether one of the result's warnings has this text.
 fn warns_of(task: &TaskView, text: &str) -> bool {
@@ -106,8 +106,7 @@ async fn assert_orders_are_whole(pair: &Pair<'_>) -> Result {
     assert!(counts[0] > 50, "orders came while the site was copied: {counts:?}");
     assert_eq!(counts[1..], [0, 0, 0, 0], "of {} orders", counts[0]);
     for name in ["wp_shop_orders", "wp_shop_items", "wp_shop_data"] {
-        let tables = pair.fidelity["tables"].as_array().unwrap();
-        let table = tables.iter().find(|table| table["name"] == name).unwrap();
+        let table = reported_table(&pair.fidelity, name);
         assert_eq!((&table["in_snapshot"], &table["consistent"]), (&true.into(), &true.into()), "{table}");
     }
     Ok(())

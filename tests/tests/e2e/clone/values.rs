@@ -4,7 +4,7 @@ use serde_json::Value;
 use wpclone_tests::{Result, Site, TestApp, Version};
 
 use crate::clone::checker::Pair;
-use crate::clone::{at, cloned, start_visited};
+use crate::clone::{at, cloned, reported_table, start_visited};
 
 /// Adds a table with values of binary columns, each with its digest.
 async fn add_files(site: &Site) -> Result<usize> {
@@ -137,8 +137,7 @@ async fn assert_addresses_are_unique(site: &Site, pair: &Pair<'_>) -> Result {
         ];
         wanted.truncate(if name == "wp_u_primary" { 6 } else { 7 });
         assert_eq!(rows.lines().collect::<Vec<_>>(), wanted, "{name}");
-        let table =
-            pair.fidelity["tables"].as_array().unwrap().iter().find(|table| table["name"] == name).unwrap();
+        let table = reported_table(&pair.fidelity, name);
         assert_eq!(table["constraint_conflicts"].as_u64().unwrap_or(0), conflicts, "{table}");
         assert_eq!(table["changed_values"].as_u64().unwrap(), 5 - conflicts, "{table}");
         let warned = at(pair.task, "/fidelity/warnings").as_array().unwrap().iter().filter_map(Value::as_str);
@@ -183,8 +182,7 @@ async fn rows_that_would_violate_a_check_keep_their_addresses_and_the_others_mov
         assert_eq!(pair.clone.database.sql(sql).await?.trim(), wanted, "{sql}");
     }
     for (name, conflicts) in [("wp_c_own", 2), ("wp_c_host", 1), ("wp_c_json", 0), ("wp_c_broken", 0)] {
-        let table =
-            pair.fidelity["tables"].as_array().unwrap().iter().find(|table| table["name"] == name).unwrap();
+        let table = reported_table(&pair.fidelity, name);
         assert_eq!(table["constraint_conflicts"].as_u64().unwrap_or(0), conflicts, "{table}");
         let shape = format!("SHOW CREATE TABLE {name}");
         assert_eq!(pair.clone.database.sql(&shape).await?, site.sql(&shape).await?);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use wpclone_task::{Code, State};
 use wpclone_tests::{Client, Database, Result, Site, TestApp, Version};
 
-use crate::clone::{assert_nothing_left, at, cloned, failed, problem, start_visited};
+use crate::clone::{assert_nothing_left, at, cloned, failed, problem, reported_table, start_visited};
 
 /// The database of a task's clone.
 fn database_of(app: &TestApp, task: &wpclone_task::TaskView) -> Result<Database> {
@@ -23,8 +23,7 @@ async fn fidelity(client: &Client, task: &wpclone_task::TaskView) -> Result<Valu
 
 /// The adjustments of a table, as one text.
 fn adjustments(fidelity: &Value, table: &str) -> String {
-    let table = fidelity["tables"].as_array().unwrap().iter().find(|one| one["name"] == table);
-    table.unwrap_or_else(|| panic!("{table:?} in {fidelity:#}"))["adjustments"].to_string()
+    reported_table(fidelity, table)["adjustments"].to_string()
 }
 
 /// Both databases give the same result.
