@@ -152,7 +152,8 @@ fn flood() -> String {
         "<?php require __DIR__ . '/wp-load.php'; {CONNECT} $all = []; \
          for ($i = 0; $i < 3000; $i++) if ($s = stream_socket_client(\"unix://$socket\", $n, $t, 0.01, STREAM_CLIENT_CONNECT | STREAM_CLIENT_ASYNC_CONNECT)) $all[] = $s; \
          array_splice($all, -8); /* what PHP may open is used up */ \
-         file_put_contents(__DIR__ . '/held', count($all)); \
+         file_put_contents(__DIR__ . '/held.new', count($all)); /* complete when it gets its name */ \
+         rename(__DIR__ . '/held.new', __DIR__ . '/held'); \
          while (file_exists(__DIR__ . '/held')) {{ usleep(20000); clearstatcache(); }}"
     )
 }
