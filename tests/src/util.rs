@@ -22,8 +22,8 @@ use crate::{LabError, Result};
 /// The interval between two checks of a condition.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(15);
 
-/// How long the keeper of the folder waits for the other supervisors before it removes the folder.
-pub(crate) const KEEPER_LIMIT: Duration = Duration::from_secs(100);
+/// How long the keeper of the folder may wait for the other supervisors, and then remove their files.
+pub(crate) const KEEPER_LIMIT: Duration = Duration::from_secs(180);
 
 static BASE: OnceCell<(PathBuf, Mutex<Option<Supervised>>)> = OnceCell::const_new();
 

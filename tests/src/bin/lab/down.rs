@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wpclone_tests::{LabError, Result};
 
 /// How long an `up` may take to end.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A running `up`. Process ids are reused: only together with the start time does one identify a process.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
