@@ -278,6 +278,9 @@ pub struct View {
     pub definer: String,
     /// `NONE`, `LOCAL` or `CASCADED`.
     pub check_option: String,
+    /// The names of its columns. Empty if the source's migrator does not report them.
+    #[serde(default)]
+    pub columns: Vec<String>,
     /// `UNDEFINED`, `MERGE` or `TEMPTABLE`; `None` if the source's database user may not see it.
     #[serde(default)]
     pub algorithm: Option<String>,

@@ -369,10 +369,15 @@ test(
 		check( null !== $site->value( 'SELECT COUNT(*) FROM wp_posts' ), 'wp_posts is there' );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 		$site->request_ok( 'begin', array( 'job' => $job, 'allow' => array( 'views', 'triggers' ) ) );
-		foreach ( array( 'delete from wp_posts', 'select 1; drop table wp_posts', 'with x as (select 1) select * from x' ) as $i => $select ) {
+		foreach ( array( 'delete from wp_posts', 'select 1; drop table wp_posts', 'with x as (select 1) delete from wp_posts' ) as $i => $select ) {
 			$answer = $site->request( 'define', array( 'job' => $job, 'definition' => array( 'kind' => 'view', 'name' => "wp_v$i", 'select' => $select, 'security' => 'DEFINER', 'check_option' => 'NONE' ) ) );
-			same( 1 === $i ? 200 : 422, $answer->status, $select );
+			same( 0 === $i ? 422 : 200, $answer->status, $select );
 		}
+		$site->until_done( 'prepare', array( 'job' => $job ) );
+		// What is no query is none for the database either.
+		same( array( 1064, 1064 ), array_column( $site->until_done( 'swap', array( 'job' => $job ) )['rejected'], 'errno' ), 'rejected' );
+		check( null !== $site->value( 'SELECT COUNT(*) FROM wp_posts' ) && '0' !== $site->value( 'SELECT COUNT(*) FROM wp_posts' ), 'wp_posts has its rows' );
+		$site->until_done( 'rollback', array( 'job' => $job ) );
 		$site->until_done( 'abort', array( 'job' => $job ) );
 	}
 );

@@ -75,7 +75,7 @@ test(
 		$site->sql( 'CREATE TABLE wp_probe (id INT PRIMARY KEY)' );
 		$site->sql( 'INSERT INTO wp_probe VALUES (1)' );
 		foreach ( array( 'TEMPTABLE', 'MERGE', 'UNDEFINED' ) as $algorithm ) {
-			$site->sql( "CREATE ALGORITHM = $algorithm DEFINER = site@localhost VIEW wp_view AS SELECT id FROM wp_probe" );
+			$site->sql( "CREATE ALGORITHM = $algorithm DEFINER = site@localhost VIEW wp_view (id) AS SELECT id FROM wp_probe" );
 			same( $algorithm, definitions( $site )['view wp_view']['algorithm'], 'definition' );
 			$before = $site->rows( 'SHOW CREATE VIEW wp_view' )[0][1];
 			replace_probe( $site, array( 'view wp_view' ) );
@@ -98,5 +98,78 @@ test(
 		foreach ( array( 'PROCEDURE `do it`', 'FUNCTION wp_add', 'EVENT wp_nightly' ) as $program ) {
 			$site->sql( "DROP $program" );
 		}
+	}
+);
+
+test(
+	'a view of any query, with names of its own for its columns, is the same in the copy',
+	static function () use ( $site ) {
+		$site->sql( 'CREATE TABLE wp_probe (id INT PRIMARY KEY)' );
+		$site->sql( 'INSERT INTO wp_probe VALUES (1), (2)' );
+		$queries = array(
+			'SELECT id FROM wp_probe WHERE id < 2 WITH CASCADED CHECK OPTION',
+			'WITH few AS (SELECT id FROM wp_probe WHERE id < 2) SELECT id FROM few',
+			'WITH few (n) AS (SELECT id FROM wp_probe), more AS (SELECT n FROM few) SELECT MAX(n) FROM more',
+			'WITH RECURSIVE numbers AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n < 5) SELECT n FROM numbers',
+			'(SELECT id FROM wp_probe) UNION (SELECT 7)',
+			'SELECT (SELECT MAX(id) FROM wp_probe)',
+		);
+		if ( ! $site->is_mariadb() ) {
+			$queries[] = '(WITH few AS (SELECT id FROM wp_probe) SELECT id FROM few) UNION SELECT 7';
+			$queries[] = 'VALUES ROW(1), ROW(2)';
+			$queries[] = 'TABLE wp_probe';
+		}
+		foreach ( $queries as $query ) {
+			foreach ( array( '', ' (`own ``name`)' ) as $columns ) {
+				$site->sql( "CREATE DEFINER = site@localhost VIEW wp_view$columns AS $query" );
+				$select = static function () use ( $site ) {
+					$rows = $site->rows( 'SELECT * FROM wp_view' );
+					sort( $rows );
+					return array( $site->rows( 'SHOW COLUMNS FROM wp_view' ), $rows );
+				};
+				$before = $select();
+				replace_probe( $site, array( 'view wp_view' ) );
+				same( $before, $select(), "$columns $query" );
+				$site->sql( 'DROP VIEW wp_view' );
+			}
+		}
+		$site->sql( 'DROP TABLE wp_probe' );
+	}
+);
+
+test(
+	'columns that no view can have are rejected',
+	static function () use ( $site ) {
+		$job = random_job();
+		$site->request_ok( 'begin', array( 'job' => $job, 'allow' => array( 'views' ) ) );
+		$view = array( 'kind' => 'view', 'name' => 'wp_view', 'select' => 'select 1', 'security' => 'DEFINER', 'definer' => 'x@y', 'check_option' => 'NONE' );
+		foreach ( array( array( 1 ), array( '' ), array( "a\0" ), array( str_repeat( 'a', 65 ) ), array( array() ), array( 'a' => 'b' ), 'a' ) as $columns ) {
+			same( 'columns', $site->request_error( 'define', array( 'job' => $job, 'definition' => $view + array( 'columns' => $columns ) ) )['field'], json_encode( $columns ) );
+		}
+		foreach ( array( 'drop table wp_posts', 'selected', 'set @a = 1', '' ) as $select ) {
+			same( 'select', $site->request_error( 'define', array( 'job' => $job, 'definition' => array( 'select' => $select ) + $view ) )['field'], $select );
+		}
+		$site->until_done( 'abort', array( 'job' => $job ) );
+	}
+);
+
+test(
+	'a previous view that the database user may not drop is kept under another name, and the job ends',
+	static function () use ( $site ) {
+		if ( $site->is_mariadb() ) {
+			// Who may drop a view does not depend on its definer.
+			return;
+		}
+		$site->sql( 'CREATE TABLE wp_probe (id INT PRIMARY KEY)' );
+		$site->sql( 'CREATE DEFINER = root@localhost VIEW wp_view AS SELECT id FROM wp_probe' );
+		for ( $round = 1; $round <= 2; ++$round ) {
+			replace_probe( $site, array( 'view wp_view' ) );
+			same( array(), preg_grep( '/_(?:old|new)_/', $site->plugin_tables() ), 'staged' );
+			same( array(), $site->rows( 'SELECT * FROM wp_view' ), 'the new view' );
+		}
+		$kept = array_column( $site->rows( "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME LIKE 'wp\\_wpclone\\_kept%' AND DEFINER = 'root@localhost'" ), 0 );
+		same( 1, count( $kept ), 'kept' );
+		$site->sql( "DROP VIEW wp_view, $kept[0]" );
+		$site->sql( 'DROP TABLE wp_probe' );
 	}
 );

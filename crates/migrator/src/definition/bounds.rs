@@ -24,12 +24,14 @@ impl Definition {
     pub(crate) fn is_bounded(&self) -> bool {
         match self {
             Self::Table(table) => table.is_bounded(),
-            Self::View(View { name, select, security, definer, check_option, algorithm }) => {
+            Self::View(View { name, select, security, definer, check_option, columns, algorithm }) => {
                 is_name(name)
                     && are_short(
                         [security, definer, check_option].into_iter().chain(algorithm),
                         MAX_NAME_BYTES,
                     )
+                    && columns.len() <= MAX_COLUMNS
+                    && columns.iter().all(|column| is_name(column))
                     && select.len() <= MAX_SQL_BYTES
             }
             Self::Trigger(Trigger { name, table, timing, event, body, sql_mode, order: _, definer }) => {

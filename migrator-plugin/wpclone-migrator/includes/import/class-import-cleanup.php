@@ -10,6 +10,9 @@ if ( ! defined( 'ABSPATH' ) ) {
 }
 
 final class Import_Cleanup {
+	/** MySQL's error for a view whose definer has privileges that the user who drops it lacks: SYSTEM_USER. */
+	const ACCESS_DENIED = 1227;
+
 	/**
 	 * Deletes the tables and folders that are still staged: the new ones of a job that was not swapped, else the previous
 	 * ones. Returns whether all of them are gone.
@@ -58,9 +61,22 @@ final class Import_Cleanup {
 				Site_Tables::VIEW     => 'VIEW',
 				Site_Tables::SEQUENCE => 'SEQUENCE',
 			);
-			$db->execute( 'DROP ' . ( $kinds[ $type ] ?? 'TABLE' ) . ' IF EXISTS ' . Database::identifier( $name ) );
+			try {
+				$db->execute( 'DROP ' . ( $kinds[ $type ] ?? 'TABLE' ) . ' IF EXISTS ' . Database::identifier( $name ) );
+			} catch ( Migrator_Error $error ) {
+				if ( Site_Tables::VIEW !== $type || self::ACCESS_DENIED !== ( $error->fields['errno'] ?? 0 ) ) {
+					throw $error;
+				}
+				self::set_aside( $db, $name );
+			}
 		}
 		return true;
+	}
+
+	/** Renames a view that this site's database user may rename but not drop, so that no later job takes it for its own. */
+	private static function set_aside( Database $db, string $view ): void {
+		$kept = Import_Job::prefixed( 'kept_' . bin2hex( random_bytes( 8 ) ) );
+		$db->execute( 'RENAME TABLE ' . Database::identifier( $view ) . ' TO ' . Database::identifier( $kept ) );
 	}
 
 	/** Drops the job's own tables, the one that says that there is a job last. */

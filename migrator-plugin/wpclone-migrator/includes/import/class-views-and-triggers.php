@@ -12,11 +12,14 @@ if ( ! defined( 'ABSPATH' ) ) {
 final class Views_And_Triggers {
 	const MAX_BYTES = 262144;
 
+	/** The limit of MySQL and MariaDB for the columns of a view. */
+	const MAX_COLUMNS = 4096;
+
 	/** Rejects a view or trigger that could not be created. */
 	public static function check( Import_Job $job, Json_Object $definition ): void {
 		$is_view  = 'view' === $definition->get( 'kind' );
 		$patterns = $is_view ? array(
-			'select'       => '/\A\s*+\(?select\b[^\x00]*+\z/si',
+			'select'       => '/\A[\s(]*+(?:select|with|values|table)\b[^\x00]*+\z/si',
 			'security'     => '/\A(?:DEFINER|INVOKER)\z/',
 			'check_option' => '/\A(?:NONE|LOCAL|CASCADED)\z/',
 			'algorithm'    => '/\A(?:UNDEFINED|MERGE|TEMPTABLE)?\z/',
@@ -32,6 +35,9 @@ final class Views_And_Triggers {
 			if ( ! is_string( $text ) || strlen( $text ) > self::MAX_BYTES || 1 !== preg_match( $pattern, $text ) || 1 !== preg_match( '//u', $text ) ) {
 				throw Table_Builder::rejected( $field );
 			}
+		}
+		if ( $is_view ) {
+			self::columns( $definition );
 		}
 		if ( ! $is_view && ! Staged_Tables::may_have( $job, $definition->get( 'table' ) ) ) {
 			throw Table_Builder::rejected( 'table' );
@@ -113,7 +119,18 @@ final class Views_And_Triggers {
 		$algorithm  = (string) $definition->get( 'algorithm' );
 		// Recorded first: after a kill it is created once more, and an existing view is not taken for it.
 		self::set_created( $db, $view['id'], 2 );
-		return $db->try_execute( 'CREATE OR REPLACE ' . ( '' === $algorithm ? '' : "ALGORITHM = $algorithm " ) . 'SQL SECURITY ' . $definition->get( 'security' ) . ' VIEW ' . Database::identifier( $view['name'] ) . ' AS ' . $definition->get( 'select' ) . ( 'NONE' === $check ? '' : " WITH $check CHECK OPTION" ) );
+		return $db->try_execute( 'CREATE OR REPLACE ' . ( '' === $algorithm ? '' : "ALGORITHM = $algorithm " ) . 'SQL SECURITY ' . $definition->get( 'security' ) . ' VIEW ' . Database::identifier( $view['name'] ) . self::columns( $definition ) . ' AS ' . $definition->get( 'select' ) . ( 'NONE' === $check ? '' : " WITH $check CHECK OPTION" ) );
+	}
+
+	/** The list of a view's own names of its columns: the text of its query need not have them. Empty if they are not known. */
+	private static function columns( Json_Object $definition ): string {
+		$names = $definition->get_list( 'columns', self::MAX_COLUMNS, array() );
+		foreach ( $names as $name ) {
+			if ( ! is_string( $name ) || 1 !== preg_match( '/\A[^\x00]{1,64}\z/su', $name ) ) {
+				throw Table_Builder::rejected( 'columns' );
+			}
+		}
+		return $names ? ' (' . implode( ', ', array_map( array( Database::class, 'identifier' ), $names ) ) . ')' : '';
 	}
 
 	/** If the previous table's trigger, kept for a rollback, has the name, a number is added. */

@@ -122,6 +122,8 @@ final class Schema_Reader {
 				'kind'      => 'view',
 				'name'      => $name,
 				'algorithm' => $this->algorithm( $table ),
+				// MySQL reports the query without the names that the columns were given by the view.
+				'columns'   => array_column( $this->db->fetch_all( "SHOW COLUMNS FROM $table" ), 0 ),
 			) + array_combine( array( 'select', 'security', 'definer', 'check_option' ), $row );
 		}
 		$trigger          = array_combine( array( 'table', 'timing', 'event', 'body', 'definer', 'sql_mode', 'order' ), $row );
