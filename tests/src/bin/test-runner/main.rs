@@ -4,6 +4,7 @@
 //! the end-to-end tests with more threads than there are processors, and the programs of the crates beside them.
 
 mod libtest;
+mod processors;
 mod programs;
 mod report;
 
@@ -14,6 +15,7 @@ use anyhow::Result;
 use clap::Parser;
 use futures_util::stream::{self, StreamExt as _};
 
+use crate::processors::ProcessorTimes;
 use crate::programs::TestProgram;
 use crate::report::Report;
 
@@ -67,7 +69,7 @@ async fn main() -> Result<ExitCode> {
     });
     let filter =
         if args.quick { QUICK.iter().map(|word| (*word).to_owned()).collect() } else { args.words.clone() };
-    let began = Instant::now();
+    let (began, processors) = (Instant::now(), ProcessorTimes::now());
     let end_to_end = async {
         let mut reports = Vec::new();
         for program in &end_to_end {
@@ -86,5 +88,8 @@ async fn main() -> Result<ExitCode> {
     let (end_to_end, others) = tokio::join!(end_to_end, others);
     let report = Report::of(end_to_end.into_iter().chain(others).collect(), began.elapsed());
     report.print();
+    if let (Some(before), Some(now)) = (processors, ProcessorTimes::now()) {
+        println!("the processors were busy for {} % of the time of all tests", now.percent_since(before));
+    }
     Ok(if report.is_green() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
