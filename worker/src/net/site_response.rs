@@ -246,6 +246,8 @@ mod tests {
         for around in [
             "\u{feff}\r\n@",
             "\n\n\n@\n",
+            "<!-- {} -->@",
+            "@\n<!-- served in 0.1 s -->",
             "<br />\n<b>Warning</b>:  Undefined array key \"x\" in <b>/a[0]/{b}.php</b> on line <b>3</b><br />\n@",
             "Array ( [0] => [] )\n@",
             "@<!-- served in 0.1 s {cached: [yes]} -->",
@@ -283,6 +285,9 @@ mod tests {
         for around in [
             "@",
             "\u{feff}\n@",
+            "\n\n\n@",
+            "<!-- {} -->@",
+            "@\n<!-- served in 0.1 s -->",
             "\r\n@\r\n",
             "<b>Notice</b>: x in <b>/0123456789/a.php</b> on line <b>3</b><br />\n@",
             "@\n<!-- cached 0123456789 -->\n",
