@@ -96,7 +96,7 @@ codes! {
     Redirected "REDIRECTED" None, Never, "The site's URL redirects to another site",
         "Send a new request with the URL that the site redirects to.";
     LoginUrlNotFound "LOGIN_URL_NOT_FOUND" None, Never, "There is no login form at wp-login.php",
-        "Disable the plugin that hides the login page while the task runs.";
+        "Use the address in `to` if there is one; else disable the plugin that hides the login page while the task runs.";
     NotWordPress "NOT_WORDPRESS" None, Never, "There is no WordPress at this URL",
         "Check the URL; a WordPress in a folder needs the folder in it.";
     SiteUnreachable "SITE_UNREACHABLE" None, Limited, "The site does not respond",

@@ -138,6 +138,26 @@ impl Site {
         self.put(&format!("wp-content/mu-plugins/{name}.php"), &format!("<?php\n{php}\n"))
     }
 
+    /// Moves the front page to the root of the server; WordPress itself stays in its folder ([`Builder::prefix`]). Returns
+    /// the address of the front page.
+    ///
+    /// # Errors
+    /// The file cannot be written, or MariaDB refuses the new address.
+    pub async fn move_front_page_to_root(&self) -> Result<String> {
+        let prefix = self.prefix();
+        self.put(
+            "../index.php",
+            &format!(
+                "<?php define('WP_USE_THEMES', true); require __DIR__ . '{prefix}/wp-blog-header.php';\n"
+            ),
+        )?;
+        let url = self.url();
+        let home = url.strip_suffix(prefix).unwrap_or(&url).to_owned();
+        self.sql(&format!("UPDATE wp_options SET option_value = '{home}' WHERE option_name = 'home'"))
+            .await?;
+        Ok(home)
+    }
+
     /// Removes a must-use plugin.
     ///
     /// # Errors

@@ -35,6 +35,67 @@ async fn a_hidden_login_page() -> Result {
     Ok(())
 }
 
+/// A setup with this address must find no login page. Returns the address that is named instead.
+async fn no_login_page(site: &Site, url: &str) -> Result<Option<String>> {
+    let client = client().await?;
+    let User { name, password, .. } = site.admin();
+    let body = json!({"url": url, "username": name, "password": password});
+    let task = client.wait(client.accepted("/setup", &body).await?.id).await?;
+    let problem = problem(task, Code::LoginUrlNotFound);
+    assert_eq!(site.logins().await?, 0, "a password was sent");
+    let to = problem.more.get("to").map(|to| to.as_str().expect("an address").to_owned());
+    if let Some(to) = &to {
+        assert!(problem.detail.contains(to), "{problem:#?}");
+    }
+    Ok(to)
+}
+
+/// The front page without what it says of WordPress' own folder.
+const NO_LINKS: &str = "add_action('init', function () { ob_start(function ($page) { \
+    return str_replace(['/wp-includes/', '/wp-content/'], '/files/', $page); }); });";
+
+/// The index of the REST API is closed.
+const NO_REST: &str = "add_filter('rest_authentication_errors', function () { return new WP_Error('closed', '', ['status' => 401]); });";
+
+#[tokio::test]
+async fn a_wordpress_in_a_folder_of_its_own_is_named() -> Result {
+    let site = site().prefix("/wp").start().await?;
+    let home = site.move_front_page_to_root().await?;
+    // Links of the front page name the folder.
+    site.put_mu_plugin("no-rest", NO_REST)?;
+    assert_eq!(no_login_page(&site, &home).await?, Some(site.url()));
+    // The index of the REST API names it.
+    site.remove_mu_plugin("no-rest")?;
+    site.put_mu_plugin("no-links", NO_LINKS)?;
+    assert_eq!(no_login_page(&site, &home).await?, Some(site.url()));
+    // Nothing names it.
+    site.put_mu_plugin("no-rest", NO_REST)?;
+    assert_eq!(no_login_page(&site, &home).await?, None);
+    // The address that was named is the one to use.
+    site.remove_mu_plugin("no-links")?;
+    site.remove_mu_plugin("no-rest")?;
+    setup_succeeds(&site).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_without_a_login_page_or_on_another_host_is_not_named() -> Result {
+    let site = site().prefix("/wp").nginx("location = /wp/wp-login.php { return 404; }").start().await?;
+    let home = site.move_front_page_to_root().await?;
+    assert_eq!(no_login_page(&site, &home).await?, None);
+    let other = Site::builder(Version::Trixie).prefix("/wp").start().await?;
+    let home = other.move_front_page_to_root().await?;
+    let elsewhere = site.url();
+    other
+        .put_mu_plugin("elsewhere", &format!(
+            "add_action('init', function () {{ ob_start(function ($page) {{ return str_replace('{}', '{elsewhere}', $page); }}); }});",
+            other.url()
+        ))?;
+    other.put_mu_plugin("no-rest", NO_REST)?;
+    assert_eq!(no_login_page(&other, &home).await?, None);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_site_that_is_down() -> Result {
     let mut site = site().start().await?;

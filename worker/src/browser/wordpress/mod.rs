@@ -4,6 +4,7 @@
 mod admin_session;
 mod application_passwords;
 mod cookies;
+mod core_folder;
 mod install;
 mod login;
 mod logout;

@@ -1,10 +1,12 @@
 //! Finds the address that a site really has, before the login: no POST must meet a redirect, and no password must go to
 //! another site.
 
+use std::fmt::Write as _;
+
 use url::Url;
 use wpclone_task::{Code, SiteUrl};
 
-use super::{StepError, StepResult};
+use super::{StepError, StepResult, core_folder};
 use crate::browser::php_error::{component, php_error};
 use crate::net::{SiteClient, SiteRequest, SiteResponse};
 
@@ -154,21 +156,55 @@ pub(super) fn fatal_error(response: &SiteResponse, words: &str) -> Box<StepError
     Box::new(StepError::shown(Code::SiteFatal, detail, response))
 }
 
-/// Why there is no login form: it is hidden, or this is no WordPress.
+/// Why there is no login form: it is hidden, WordPress is in a folder of its own, or this is no WordPress.
 async fn no_login(http: &SiteClient, site: &SiteUrl, response: &SiteResponse) -> StepResult<Box<StepError>> {
     let front = http.send(SiteRequest::get(site.at(""))).await?;
     if let Some(to) = front.location.as_ref().filter(|to| to.host_str() != site.url().host_str()) {
         return Ok(elsewhere(to, response));
     }
     let status = response.status;
-    Ok(Box::new(if is_wordpress(&front) {
-        let detail =
-            format!("The site is a WordPress, but wp-login.php shows no login form (it returned {status}).");
-        StepError::shown(Code::LoginUrlNotFound, detail, response)
-    } else {
+    if !is_wordpress(&front) {
         let detail = format!("There is no WordPress at this address (wp-login.php returned {status}).");
-        StepError::shown(Code::NotWordPress, detail, &front)
+        return Ok(Box::new(StepError::shown(Code::NotWordPress, detail, &front)));
+    }
+    let mut detail =
+        format!("The site is a WordPress, but wp-login.php shows no login form (it returned {status}).");
+    let folder = folder_with_login(http, site, &front).await?;
+    if let Some(folder) = &folder {
+        let _ = write!(
+            detail,
+            " WordPress is in a folder of its own, and its login page is at {folder}: use that address."
+        );
+    }
+    let error = StepError::shown(Code::LoginUrlNotFound, detail, response);
+    Ok(Box::new(match folder {
+        Some(folder) => error.with("to", folder.as_str()),
+        None => error,
     }))
+}
+
+/// The folder of the site's own origin that has its login page. The task does not go on there: what it has reserved is the
+/// address that it was given, and another task may be at work on the folder's.
+async fn folder_with_login(
+    http: &SiteClient,
+    site: &SiteUrl,
+    front: &SiteResponse,
+) -> StepResult<Option<SiteUrl>> {
+    let linked = core_folder::linked(front, site);
+    if let Some(folder) = &linked
+        && has_login(http, folder).await?
+    {
+        return Ok(linked);
+    }
+    match core_folder::configured(http, site).await.filter(|folder| Some(folder) != linked.as_ref()) {
+        Some(folder) if has_login(http, &folder).await? => Ok(Some(folder)),
+        _ => Ok(None),
+    }
+}
+
+async fn has_login(http: &SiteClient, folder: &SiteUrl) -> StepResult<bool> {
+    let response = http.send(SiteRequest::get(folder.at(LOGIN_PAGE))).await?;
+    Ok(matches!(classify(&response, folder), LoginPage::Here))
 }
 
 /// Whether a response is a page of a WordPress.
