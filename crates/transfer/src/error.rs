@@ -27,6 +27,9 @@ pub enum TransferError {
     /// The target's content is not what was sent, or the source changed too often to be read.
     #[error("{0}")]
     Verification(String),
+    /// The rows or the definition of a table changed each time it was read.
+    #[error("{0}")]
+    TableChanged(String),
     /// Neither side has brought anything new for ten minutes.
     #[error("nothing was transferred for ten minutes")]
     Stalled,
@@ -68,6 +71,11 @@ impl TransferError {
     #[must_use]
     pub fn is_about_content(&self) -> bool {
         matches!(self.cause(), Self::Source(error) | Self::Target(error) if error.is_about_content())
+    }
+
+    /// Whether a table cannot be copied, while others can: its content is the cause, or that it changes.
+    pub(crate) fn is_about_table(&self) -> bool {
+        self.is_about_content() || matches!(self.cause(), Self::TableChanged(_))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Transfers one table: reads, transforms and sends its rows, then compares counts and digests of both sides.
 
+use std::borrow::Cow;
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{
@@ -36,7 +38,7 @@ pub(crate) struct TableTransfer<'a> {
     pub(crate) source: &'a Client,
     pub(crate) import: &'a Import,
     /// The definition on the source.
-    pub(crate) table: &'a Table,
+    pub(crate) table: Cow<'a, Table>,
     /// The definition on the target.
     pub(crate) definition: Definition,
     /// What that definition lacks already.
@@ -154,10 +156,8 @@ impl TableTransfer<'_> {
                 }
             }
         }
-        Err(TransferError::Verification(format!(
-            "A row of the table {} changed each time it was read.",
-            self.table.name
-        )))
+        let detail = format!("a row of the table {} changed each time it was read", self.table.name);
+        Err(TransferError::TableChanged(detail))
     }
 
     async fn attempt(
@@ -239,7 +239,7 @@ impl TableTransfer<'_> {
         let (name, new) = (&self.table.name, self.definition.name());
         let next = |table: &Table| table.auto_increment.unwrap_or_default();
         let ahead = match &self.definition {
-            Definition::Table(defined) => next(defined).saturating_sub(next(self.table)),
+            Definition::Table(defined) => next(defined).saturating_sub(next(&self.table)),
             _ => 0,
         };
         let adjustments = adjustments.into_iter().take(MAX_ADJUSTMENTS);
@@ -269,13 +269,10 @@ impl TableTransfer<'_> {
         }
     }
 
-    async fn count_source(&self, read_rows: u64) -> Result<RowCount, TransferError> {
+    async fn count_source(&self, read_rows: u64) -> Result<RowCount, ReadError> {
         let mut batch_size = AdaptiveBatch::new(self.budget_ms);
         let most = read_rows.saturating_mul(2).saturating_add(MAX_NEW_ROWS);
-        self.source
-            .full_checksum(&self.table.name, most, &mut batch_size)
-            .await
-            .map_err(TransferError::Source)
+        self.source.full_checksum(&self.table.name, most, &mut batch_size).await.map_err(source_error)
     }
 
     /// How many bytes of rows are read at most.
@@ -303,7 +300,7 @@ impl TableTransfer<'_> {
 
     /// The transformation of the table's rows.
     pub(crate) fn row_stream(&self, keeps_constrained: bool) -> RowStream<'_> {
-        let transformer = RowTransformer::new(self.table, self.base, self.rewriter, self.prefix)
+        let transformer = RowTransformer::new(&self.table, self.base, self.rewriter, self.prefix)
             .deactivating(self.deactivated_plugins)
             .with_own_options(self.own_options);
         RowStream::new(transformer).keeping_constrained(keeps_constrained)
@@ -348,8 +345,9 @@ impl TableTransfer<'_> {
             }
             let rows = rows.map_err(source_error)?;
             if !self.has_columns(&rows.header.columns) {
-                let detail = format!("The columns of {} changed while it was read.", self.table.name);
-                return Err(TransferError::Verification(detail).into());
+                let detail =
+                    format!("the columns of the table {} changed while it was read", self.table.name);
+                return Err(TransferError::TableChanged(detail).into());
             }
             bytes_left = bytes_left
                 .checked_sub(rows.len() as u64)

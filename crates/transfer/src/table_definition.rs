@@ -40,7 +40,7 @@ impl TableTransfer<'_> {
             left_out.push(part.ok_or(TransferError::Target(error))?);
         };
         left_out.extend(result.adjustments);
-        let mut adjustments = inherent_adjustments(self.table);
+        let mut adjustments = inherent_adjustments(&self.table);
         let named = self.named_parts(&definition, &left_out);
         adjustments.extend(left_out);
         let mut adjustments: Vec<String> = adjustments.iter().map(shown).collect();

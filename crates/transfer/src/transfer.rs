@@ -329,7 +329,7 @@ fn mu_plugins_dir(manifest: &Manifest) -> String {
 /// Whether a resumed attempt would fail in the same way.
 fn needs_restart(error: &TransferError) -> bool {
     match error.cause() {
-        TransferError::Verification(_) => true,
+        TransferError::Verification(_) | TransferError::TableChanged(_) => true,
         TransferError::Target(ClientError::Migrator { status, .. }) => matches!(status, 400 | 409 | 422),
         _ => false,
     }

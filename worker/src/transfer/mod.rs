@@ -191,7 +191,7 @@ fn problem(error: &TransferError) -> Box<Problem> {
         TransferError::Preflight(PreflightFailure::TargetNotEmpty, _) => Code::TargetNotEmpty,
         TransferError::Preflight(PreflightFailure::PhpVersion, _) => Code::PhpMismatch,
         TransferError::Preflight(PreflightFailure::InvalidAddress, _) => Code::UnexpectedAnswer,
-        TransferError::Verification(_) => Code::VerifyFailed,
+        TransferError::Verification(_) | TransferError::TableChanged(_) => Code::VerifyFailed,
         // The disk filled up during the transfer, or its free space could not be known before.
         TransferError::Target(ClientError::Migrator { status: 507, .. }) => Code::DiskInsufficient,
         TransferError::Stalled => Code::Deadline,

@@ -122,7 +122,7 @@ impl FakeSite {
             Some("uploads") => index_reply(&["a.txt"], Value::Null),
             _ => index_reply(&[], Value::Null),
         });
-        for route in ["prepare", "rollback", "commit", "abort"] {
+        for route in ["prepare", "rollback", "commit", "abort", "omit"] {
             self.on(route, |_| Reply::Json(200, json!({ "done": true })));
         }
         self.on("swap", |_| Reply::Json(200, json!({ "done": true, "reversible": false, "rejected": [] })));
