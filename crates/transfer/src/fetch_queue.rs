@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use wpclone_migrator::{ContentHasher, Entry, FileRequest, Root};
 
-use crate::generated_files::AddressSearch;
+use crate::address_search::AddressSearch;
 
 /// The most files in one request.
 pub(crate) const MAX_FETCH_FILES: usize = 200;

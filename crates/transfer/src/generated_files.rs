@@ -2,7 +2,9 @@
 //! rewritten like a value; any other file is copied byte for byte and named.
 
 use wpclone_migrator::Root;
-use wpclone_rewrite::{Report, Rewriter, UnreplacedReason};
+use wpclone_rewrite::{Report, Rewriter};
+
+use crate::address_search::{AddressSearch, holds_address};
 
 /// The largest generated file that is rewritten. It is in memory as a whole.
 const MAX_REWRITTEN_BYTES: u64 = 4 << 20;
@@ -12,8 +14,6 @@ const GENERATED: [&str; 10] = ["css", "htm", "html", "js", "json", "mjs", "svg",
 const TEXT: [&str; 10] = ["csv", "inc", "map", "md", "mo", "php", "po", "txt", "yaml", "yml"];
 /// Folders of the content that plugins generate nothing in. Other roots than that of the content are not below it.
 const CODE_FOLDERS: [&str; 5] = ["languages", "mu-plugins", "plugins", "themes", "upgrade"];
-/// An address that is longer than this may be missed where two parts of a file meet.
-const OVERLAP_BYTES: usize = 512;
 
 /// What is done with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,15 @@ pub(crate) enum FileRule {
 impl FileRule {
     /// The rule for a file, by its place, format and size.
     pub(crate) fn of(root: Root, path: &[u8], size: u64) -> Self {
-        let Some(extension) = extension(path) else { return Self::Copy };
+        let Some(mut extension) = extension(path) else { return Self::Copy };
+        // Web servers send such a file in place of the one without this extension.
+        let compressed = match extension.as_str() {
+            "gz" => self::extension(&path[..path.len() - ".gz".len()]),
+            "svgz" => Some("svg".to_owned()),
+            _ => None,
+        };
+        let is_compressed = compressed.is_some();
+        extension = compressed.unwrap_or(extension);
         // WordPress' own files hold no site's address.
         if root == Root::Core {
             return Self::Copy;
@@ -42,7 +50,8 @@ impl FileRule {
             Root::Content => is_plugins_folder(path) && !is_code_folder(path),
             _ => false,
         };
-        if is_generated && size <= MAX_REWRITTEN_BYTES { Self::Rewrite } else { Self::Search }
+        let is_rewritten = is_generated && !is_compressed && size <= MAX_REWRITTEN_BYTES;
+        if is_rewritten { Self::Rewrite } else { Self::Search }
     }
 }
 
@@ -80,50 +89,14 @@ pub(crate) struct RewrittenFile {
 
 /// Replaces the addresses in a generated file. One that is not text stays as it is.
 pub(crate) fn rewrite(rewriter: &Rewriter, bytes: Vec<u8>) -> RewrittenFile {
+    if std::str::from_utf8(&bytes).is_err() || bytes.contains(&0) {
+        let mut search = AddressSearch::default();
+        search.push(rewriter, &bytes);
+        return RewrittenFile { is_changed: false, holds_address: search.finish(rewriter), bytes };
+    }
     let mut report = Report::default();
-    let new = if std::str::from_utf8(&bytes).is_ok() && !bytes.contains(&0) {
-        rewriter.rewrite(&bytes, &mut report).into_owned()
-    } else {
-        rewriter.count_unreplaced(&bytes, UnreplacedReason::Binary, &mut report);
-        bytes.clone()
-    };
+    let new = rewriter.rewrite(&bytes, &mut report).into_owned();
     RewrittenFile { is_changed: new != bytes, holds_address: holds_address(&report), bytes: new }
-}
-
-fn holds_address(report: &Report) -> bool {
-    let root_relative = report.unreplaced.get(&UnreplacedReason::RootRelative).copied().unwrap_or_default();
-    report.unreplaced_total() > root_relative
-}
-
-/// Searches a file, part by part, for the site's address.
-#[derive(Debug, Default)]
-pub(crate) struct AddressSearch {
-    /// The end of the parts so far.
-    overlap: Vec<u8>,
-    is_found: bool,
-}
-
-impl AddressSearch {
-    /// Searches the next part.
-    pub(crate) fn push(&mut self, rewriter: &Rewriter, part: &[u8]) {
-        if self.is_found {
-            return;
-        }
-        let mut report = Report::default();
-        rewriter.count_unreplaced(part, UnreplacedReason::Binary, &mut report);
-        if !self.overlap.is_empty() {
-            self.overlap.extend_from_slice(&part[..part.len().min(OVERLAP_BYTES)]);
-            rewriter.count_unreplaced(&self.overlap, UnreplacedReason::Binary, &mut report);
-        }
-        self.is_found = holds_address(&report);
-        self.overlap.clear();
-        self.overlap.extend_from_slice(&part[part.len().saturating_sub(OVERLAP_BYTES)..]);
-    }
-
-    /// Whether the file holds the address.
-    pub(crate) fn is_found(&self) -> bool {
-        self.is_found
-    }
 }
 
 #[cfg(test)]
@@ -152,6 +125,12 @@ mod tests {
         for path in ["a.css", "themes/a/style.css", "languages/de_DE-a.json", "builder-css/a.php"] {
             assert_eq!(rule(Root::Content, path), FileRule::Search, "{path}");
         }
+        for path in ["min/a.css.gz", "builder/a.SVGZ", "map/index.xml.gz"] {
+            assert_eq!(rule(Root::Uploads, path), FileRule::Search, "{path}");
+        }
+        for path in ["shop/orders.gz", "shop/all.tar.gz", ".gz", "shop/.gz"] {
+            assert_eq!(rule(Root::Uploads, path), FileRule::Copy, "{path}");
+        }
         assert_eq!(rule(Root::Core, "wp-includes/a.js"), FileRule::Copy);
         let large = FileRule::of(Root::Uploads, b"a/b.css", MAX_REWRITTEN_BYTES + 1);
         assert_eq!(large, FileRule::Search);
@@ -169,18 +148,9 @@ mod tests {
         assert!(!other.is_changed && !other.holds_address);
         let binary = rewrite(&rewriter(), b"\0 https://shop.example/".to_vec());
         assert!(!binary.is_changed && binary.holds_address);
-    }
-
-    #[test]
-    fn an_address_is_found_where_two_parts_meet() {
-        for cut in 0..30 {
-            let (text, mut search) = (b"see https://shop.example/ here", AddressSearch::default());
-            search.push(&rewriter(), &text[..cut]);
-            search.push(&rewriter(), &text[cut..]);
-            assert!(search.is_found(), "{cut}");
-        }
-        let mut search = AddressSearch::default();
-        search.push(&rewriter(), b"see https://shop.example.com/ here");
-        assert!(!search.is_found());
+        let utf16: Vec<u8> =
+            "\u{feff}var a = 'https://shop.example/'".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide = rewrite(&rewriter(), utf16.clone());
+        assert!(!wide.is_changed && wide.holds_address && wide.bytes == utf16);
     }
 }

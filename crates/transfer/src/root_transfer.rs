@@ -275,7 +275,7 @@ impl<'a> RootTransfer<'a> {
 
     /// Called when the first file of the queue was received completely.
     fn finish_file(&mut self) {
-        if self.queue.search.is_found()
+        if self.queue.search.finish(self.files.rewriter)
             && let Some(QueuedFile { entry, .. }) = self.queue.files.front()
         {
             let fidelity = &mut self.sent.fidelity;

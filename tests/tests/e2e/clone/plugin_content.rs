@@ -34,14 +34,21 @@ fn page(url: &str) -> String {
     format!("<a href=\"{url}/\">brought along</a>")
 }
 
+/// Compresses the stylesheet, for the web server to send, and writes a script in UTF-16.
+const OTHER_ENCODINGS: &str = "$css = WP_CONTENT_DIR . '/uploads/builder/css/post-7.css'; \
+    file_put_contents(\"$css.gz\", gzencode(file_get_contents($css))); \
+    $script = \"fetch('\" . home_url('/feed/') . \"')\"; \
+    file_put_contents(dirname($css) . '/wide.js', \"\\xff\\xfe\" . implode(\"\\0\", str_split($script)) . \"\\0\");";
+
 /// Adds generated files and files of people.
-fn add_files(site: &Site) -> Result {
+async fn add_files(site: &Site) -> Result {
     let url = site.url();
     site.put(&format!("{UPLOADS}/builder/css/post-7.css"), &css(&url))?;
     site.put(&format!("{UPLOADS}/builder/data.json"), &data(&url))?;
     site.put("wp-content/builder-css/site.css", &css(&url))?;
     site.put(&format!("{UPLOADS}/2024/05/page.html"), &page(&url))?;
-    site.put("wp-content/plugins/own/own.js", &format!("fetch('{url}/feed')"))
+    site.put("wp-content/plugins/own/own.js", &format!("fetch('{url}/feed')"))?;
+    site.eval_php(OTHER_ENCODINGS).await.map(drop)
 }
 
 /// Generated files have the clone's address, and files of people are byte for byte what they were.
@@ -64,8 +71,21 @@ async fn assert_files_arrived(site: &Site, pair: &Pair<'_>) -> Result {
             "Uploads/builder/data.json"
         ])
     );
-    assert_eq!(files["files_holding_address"], json!(["Plugins/own/own.js", "Uploads/2024/05/page.html"]));
-    assert!(warns_of(pair.task, "Files that hold an address of the source, and are as they were (2)"));
+    assert_eq!(
+        files["files_holding_address"],
+        json!([
+            "Plugins/own/own.js",
+            "Uploads/2024/05/page.html",
+            "Uploads/builder/css/post-7.css.gz",
+            "Uploads/builder/css/wide.js"
+        ])
+    );
+    assert!(warns_of(pair.task, "Files that hold an address of the source, and are as they were (4)"));
+    for file in ["post-7.css.gz", "wide.js"] {
+        let (there, here) = (site.tree().join(UPLOADS), &pair.clone.roots["Uploads"]);
+        let read = |uploads: &std::path::Path| std::fs::read(uploads.join("builder/css").join(file));
+        assert_eq!(read(&there)?, read(here)?, "{file}");
+    }
     assert_eq!(pair.fidelity["target"]["wordpress"], pair.fidelity["source"]["wordpress"]);
     Ok(())
 }
@@ -115,7 +135,7 @@ async fn assert_orders_are_whole(pair: &Pair<'_>) -> Result {
 #[tokio::test]
 async fn generated_files_call_the_clone_and_a_shop_that_gets_orders_meanwhile_arrives_whole() -> Result {
     let site = start_visited(Site::builder(Version::Bookworm)).await?;
-    add_files(&site)?;
+    add_files(&site).await?;
     site.sql(SHOP).await?;
     site.sql(&ORDER.repeat(50)).await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
