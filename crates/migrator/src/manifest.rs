@@ -112,6 +112,9 @@ pub struct WordPress {
     /// Those of these two whose folders are missing.
     #[serde(default)]
     pub missing_themes: Vec<String>,
+    /// Themes in folders that are not exported: plugins register such with `register_theme_directory()`.
+    #[serde(default)]
+    pub themes_left: Vec<String>,
     /// File names of must-use plugins.
     #[serde(default)]
     pub must_use_plugins: Vec<String>,
@@ -279,6 +282,7 @@ impl WordPress {
             })
             && is_short_list(&self.drop_ins, MAX_NAME_BYTES)
             && is_short_list(&self.missing_themes, MAX_NAME_BYTES)
+            && is_short_list(&self.themes_left, MAX_NAME_BYTES)
             && is_short_list(&self.must_use_plugins, MAX_NAME_BYTES)
     }
 }

@@ -308,6 +308,44 @@ test(
 );
 
 test(
+	'themes in folders that are in no root are named, and those in folders of the content are exported',
+	static function () use ( $site, $content, $shared, $tree ) {
+		$themes = static function () use ( $site ) {
+			$wordpress = $site->request_ok( 'manifest' )['wordpress'];
+			sort( $wordpress['themes_left'] );
+			return array( $wordpress['themes_left'], $wordpress['missing_themes'] );
+		};
+		same( array( array(), array() ), $themes(), 'before' );
+		foreach ( array( "$shared/themes/far", "$content/more-themes/near", "$tree/beside/next" ) as $folder ) {
+			put( "$folder/style.css" );
+		}
+		put( "$shared/themes/no-theme/index.php" );
+		$before = array( get_option( 'template' ), get_option( 'stylesheet' ) );
+		set_site_transient(
+			'theme_roots',
+			array(
+				'far'  => "$shared/themes",
+				'near' => '/more-themes',
+				'gone' => "$shared/gone",
+				'none' => false,
+			)
+		);
+		update_option( 'template_root', "$tree/beside" );
+		same( array( array( 'far', 'next' ), array() ), $themes(), 'named' );
+		same( 'f', entries( $site, 'content' )['more-themes/near/style.css'] ?? null, 'in the content' );
+		update_option( 'template', 'far' );
+		update_option( 'stylesheet', 'near' );
+		same( array(), $themes()[1], 'not missing' );
+		update_option( 'stylesheet', 'nowhere' );
+		same( array( 'nowhere' ), $themes()[1], 'missing' );
+		update_option( 'template', $before[0] );
+		update_option( 'stylesheet', $before[1] );
+		delete_option( 'template_root' );
+		delete_site_transient( 'theme_roots' );
+	}
+);
+
+test(
 	'the manifest has the constants of wp-config.php and the names of those that stay, and how the database is read',
 	static function () use ( $site ) {
 		$wordpress = $site->request_ok( 'manifest' )['wordpress'];

@@ -40,6 +40,7 @@ require_once __DIR__ . '/site/class-file-index.php';
 
 // Export: reading the site.
 require_once __DIR__ . '/export/class-config-constants.php';
+require_once __DIR__ . '/export/class-theme-folders.php';
 require_once __DIR__ . '/export/class-manifest.php';
 require_once __DIR__ . '/export/class-file-export.php';
 require_once __DIR__ . '/export/class-snapshot-export.php';

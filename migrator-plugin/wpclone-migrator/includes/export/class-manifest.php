@@ -145,15 +145,11 @@ final class Manifest {
 			'must_use_plugins' => array_map( 'wp_basename', wp_get_mu_plugins() ),
 			'template'         => (string) get_option( 'template' ),
 			'stylesheet'       => (string) get_option( 'stylesheet' ),
-			'missing_themes'   => array_values( array_filter( array_unique( array( (string) get_option( 'template' ), (string) get_option( 'stylesheet' ) ) ), array( self::class, 'lacks_theme' ) ) ),
+			'missing_themes'   => array_values( array_filter( array_unique( array( (string) get_option( 'template' ), (string) get_option( 'stylesheet' ) ) ), array( Theme_Folders::class, 'lack' ) ) ),
+			'themes_left'      => Theme_Folders::not_exported(),
 			'drop_ins'         => array_values( array_filter( self::DROP_INS, array( self::class, 'has_drop_in' ) ) ),
 			'environment'      => function_exists( 'wp_get_environment_type' ) ? wp_get_environment_type() : 'production',
 		);
-	}
-
-	/** Whether the folder of this theme is missing. */
-	public static function lacks_theme( string $theme ): bool {
-		return ! is_file( get_theme_root( $theme ) . '/' . $theme . '/style.css' );
 	}
 
 	/** Whether the content folder has this drop-in. */

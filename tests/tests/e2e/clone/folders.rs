@@ -28,6 +28,10 @@ const UPLOADS: &str = "add_action('wp_footer', function () { $uploads = wp_uploa
     echo '<pre>', json_encode([$uploads['baseurl'], wp_get_attachment_url($id), is_file(get_attached_file($id)), wp_get_theme()->exists()], \
     JSON_UNESCAPED_SLASHES), '</pre>'; });";
 
+/// Registers two more folders with themes when plugins have loaded.
+const THEME_FOLDERS: &str = "add_action('plugins_loaded', function () { register_theme_directory(WP_CONTENT_DIR . '/more-themes'); \
+    register_theme_directory(dirname(ABSPATH) . '/themes-elsewhere'); });";
+
 /// Moves the theme, a plugin, a must-use plugin and a year of the uploads out of the web root, with links in their places.
 async fn add_links(site: &Site) -> Result {
     let (content, shared) = (site.tree().join("wp-content"), site.tree().parent().unwrap().join("shared"));
@@ -98,10 +102,25 @@ async fn move_uploads(site: &Site) -> Result {
     .map(drop)
 }
 
+async fn get_text(url: &str) -> Result<String> {
+    Ok(reqwest::get(url).await?.text().await?)
+}
+
 #[tokio::test]
 async fn links_are_followed_code_is_whole_and_uploads_of_two_places_keep_their_addresses() -> Result {
-    let site = start_visited(Site::builder(Version::Bookworm).mu_plugin("uploads", UPLOADS)).await?;
+    let site = start_visited(
+        Site::builder(Version::Bookworm)
+            .mu_plugin("uploads", UPLOADS)
+            .mu_plugin("theme-folders", THEME_FOLDERS),
+    )
+    .await?;
     add_links(&site).await?;
+    for (folder, theme) in
+        [("wp-content/more-themes", "theme-in-content"), ("../themes-elsewhere", "theme-elsewhere")]
+    {
+        site.put(&format!("{folder}/{theme}/style.css"), &format!("/* Theme Name: {theme} */"))?;
+        site.put(&format!("{folder}/{theme}/index.php"), "<?php")?;
+    }
     add_vendor_plugin(&site)?;
     move_uploads(&site).await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
@@ -109,9 +128,7 @@ async fn links_are_followed_code_is_whole_and_uploads_of_two_places_keep_their_a
     let task = cloned(&client, &site).await?;
     let url = at(&task, "/clone/url").as_str().unwrap().trim_end_matches('/').to_owned();
     for side in [&site.url(), &url] {
-        let get = async |path: &str| -> Result<String> {
-            Ok(reqwest::get(format!("{side}/{path}")).await?.text().await?)
-        };
+        let get = async |path: &str| get_text(&format!("{side}/{path}")).await;
         let front = get("").await?;
         let found = format!("vendor: {}", LOOK_LEFT_OVER.len());
         let uploads = format!("[\"{side}/files\",\"{side}/files/2024/05/same.txt\",true,true]");
@@ -136,10 +153,65 @@ async fn links_are_followed_code_is_whole_and_uploads_of_two_places_keep_their_a
     assert!(hidden.contains(&"Plugins/vendor/dist/.vite/manifest.json".into()), "{hidden:?}");
     assert!(at(&task, "/fidelity/hidden_files").as_u64().unwrap() >= 1, "{task:#?}");
     let warnings = at(&task, "/fidelity/warnings").to_string();
+    assert!(warnings.contains("content are not in the copy: theme-elsewhere."), "{warnings}");
+    let theme = get_text(&format!("{url}/wp-content/more-themes/theme-in-content/style.css")).await?;
+    assert_eq!(theme, "/* Theme Name: theme-in-content */");
     for part in ["lacks", "looks for them", "two folders", "Constants"] {
         assert!(!warnings.contains(part), "{warnings}");
     }
     let copied = at(&task, "/fidelity/omitted");
     assert!(copied["refused-by-target"].is_null(), "{copied}");
+    Ok(())
+}
+
+/// Writes a post with an address of each kind that a site has whose WordPress is in a folder of its own.
+async fn write_post_with_links(site: &Site) -> Result {
+    site.put("wp-content/uploads/2024/05/file.txt", "uploaded")?;
+    site.eval_php(
+        "update_option('permalink_structure', '/%postname%/'); flush_rewrite_rules(false); \
+         $links = [home_url('/'), home_url('/linked/'), home_url('/wp-json/'), site_url('/wp-login.php'), \
+         content_url('/uploads/2024/05/file.txt'), includes_url('/js/jquery/jquery.min.js')]; \
+         $text = implode(' ', array_map(function ($link) { return \"<a class='kind' href='$link'>x</a>\"; }, $links)); \
+         wp_insert_post(['post_status' => 'publish', 'post_name' => 'linked', 'post_title' => 'Linked', 'post_content' => $text]);",
+    )
+    .await
+    .map(drop)
+}
+
+/// The addresses of that post, as a page at this address has them.
+async fn links_of_post(home: &str) -> Result<Vec<String>> {
+    let page = reqwest::get(format!("{home}/linked/")).await?.error_for_status()?.text().await?;
+    let mut links = page.split("<a class='kind' href='").skip(1);
+    let links: Vec<String> = links.by_ref().map(|rest| rest.split_once('\'').unwrap().0.to_owned()).collect();
+    assert_eq!(links.len(), 6, "{page}");
+    Ok(links)
+}
+
+#[tokio::test]
+async fn a_wordpress_in_a_folder_of_its_own_is_cloned_with_all_its_addresses() -> Result {
+    let nginx = "location / { try_files $uri $uri/ /index.php?$args; }";
+    let site = Site::builder(Version::Bookworm).prefix("/wp").nginx(nginx).start().await?;
+    let home = site.move_front_page_to_root().await?;
+    site.put("../ads.txt", "beside WordPress")?;
+    write_post_with_links(&site).await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    let url = at(&task, "/clone/url").as_str().unwrap().trim_end_matches('/').to_owned();
+    let (there, here) = (links_of_post(&home).await?, links_of_post(&url).await?);
+    for (source, copy) in there.iter().zip(&here) {
+        let below = |base: &str| source.strip_prefix(&format!("{base}/"));
+        let path = below(&site.url()).or_else(|| below(&home)).unwrap();
+        assert_eq!(copy, &format!("{url}/{path}"), "{source}");
+        let (source, copy) = (reqwest::get(source).await?, reqwest::get(copy).await?);
+        assert_eq!((source.status().as_u16(), copy.status().as_u16()), (200, 200), "{path}");
+        let text = copy.text().await?;
+        assert!(!text.contains(&home), "an address of the source at {path}: {text}");
+        assert!(!path.ends_with(".txt") || text == "uploaded", "{text}");
+    }
+    let warnings = at(&task, "/fidelity/warnings").to_string();
+    let beside = format!("Files beside the folder of WordPress ({}) are not in the copy", site.url());
+    assert!(warnings.contains(&beside) && !warnings.contains("lacks"), "{warnings}");
+    assert_eq!(reqwest::get(format!("{url}/ads.txt")).await?.status(), 404);
     Ok(())
 }
