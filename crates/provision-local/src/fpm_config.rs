@@ -44,6 +44,8 @@ pub(crate) fn fpm_config(
     admin("log_errors", "1");
     admin("display_errors", "0");
     admin("expose_php", "0");
+    // As in every distribution's php.ini: without it no cookie can be set after a byte before the PHP code of a file.
+    admin("output_buffering", "4096");
     // An import replaces PHP files while PHP runs.
     admin("opcache.revalidate_freq", "0");
     // A new clone compiles all of WordPress and serves few requests: optimising the code takes longer than it saves.

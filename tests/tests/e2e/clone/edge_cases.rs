@@ -8,7 +8,7 @@ use wpclone_task::{Code, State};
 use wpclone_tests::{Result, Site, TestApp, Version};
 
 use crate::clone::checker::Pair;
-use crate::clone::{assert_nothing_left, cloned, ended, failed, problem, start_visited};
+use crate::clone::{assert_nothing_left, at, cloned, ended, failed, problem, start_visited};
 use crate::recording_source::RecordingSource;
 
 /// A table prefix that is the beginning of another installation's.
@@ -180,5 +180,26 @@ async fn a_clone_that_blocks_logins_is_verified_twice_and_published_with_a_probl
     let front = reqwest::get(clone["url"].as_str().unwrap()).await?;
     assert_eq!(front.status(), 200, "{clone:#}");
     assert!(clone["expires_at"].is_string() && clone["username"].is_string(), "{clone:#}");
+    Ok(())
+}
+
+/// Each answer begins with a byte order mark and an empty line, and pages open dialogs.
+const PRINTED_AND_DIALOGS: &str = "\u{feff}\n<?php
+    add_action('login_footer', function () { echo '<script>alert(\"Update.\"); setTimeout(function () { alert(\"Still here?\"); }, 120);</script>'; });
+    add_action('admin_footer', function () { echo '<script>setTimeout(function () { alert(\"Your licence.\"); }, 60);
+        addEventListener(\"beforeunload\", function (e) { e.preventDefault(); e.returnValue = \"x\"; });</script>'; });
+    add_action('wp_footer', function () { echo '<script>alert(\"Welcome!\");</script>'; });";
+
+#[tokio::test]
+async fn a_site_that_prints_before_each_answer_and_opens_dialogs_is_cloned() -> Result {
+    let site = Site::builder(Version::Bookworm).ini("output_buffering", "4096").start().await?;
+    site.put("wp-content/mu-plugins/printed.php", PRINTED_AND_DIALOGS)?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let client = app.client()?;
+    let task = cloned(&client, &site).await?;
+    assert_eq!(site.logins().await?, 1, "the password was sent once");
+    let url = at(&task, "/clone/url").as_str().unwrap();
+    let page = reqwest::get(url).await?.bytes().await?;
+    assert!(page.starts_with("\u{feff}\n".as_bytes()) && page.windows(8).any(|part| part == b"Welcome!"));
     Ok(())
 }
