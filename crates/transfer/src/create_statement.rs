@@ -53,7 +53,10 @@ pub(crate) fn differences(
         if named.contains(name) || target.elements.iter().any(|(_, other)| other == tokens) {
             continue;
         }
-        let became = target.elements.iter().find(|(other, _)| other == name);
+        let same_part = |(other, others): &&(String, Vec<String>)| {
+            other == name && is_column(others) == is_column(tokens)
+        };
+        let became = target.elements.iter().find(same_part);
         let became = became.map_or("nothing".to_owned(), |(_, tokens)| tokens.join(" "));
         lost.push(format!("{} became {became}", tokens.join(" ")));
     }
@@ -108,7 +111,11 @@ impl Statement {
         if tokens.iter().any(|token| token == "FOREIGN") {
             return;
         }
-        let name = tokens.iter().find(is_name).or(tokens.first()).cloned().unwrap_or_default();
+        let name = match tokens.first() {
+            Some(first) if first == "PRIMARY" => Some(first),
+            first => tokens.iter().find(is_name).or(first),
+        };
+        let name = name.cloned().unwrap_or_default();
         let name = name.trim_matches('`').replace("``", "`");
         // Names of constraints may contain the name of the table.
         let tokens = match tokens.first().map(String::as_str) {
@@ -139,8 +146,14 @@ impl Statement {
     }
 }
 
-/// An element without what different versions of a server write differently: charsets and collations, which are mapped and
-/// reported by themselves, widths of integers, `DEFAULT NULL`, quotes around numbers.
+/// Whether an element is a column. An index may have the name of one.
+fn is_column(tokens: &[String]) -> bool {
+    tokens.first().is_some_and(|first| first.starts_with('`'))
+}
+
+/// An element without what servers write differently for the same: charsets and collations, which are mapped and reported by
+/// themselves, widths of integers, `DEFAULT NULL`, quotes around numbers, the kind of an index (also when it is the engine's
+/// own).
 fn plain(tokens: Vec<String>) -> Vec<String> {
     let mut plain: Vec<String> = Vec::new();
     let mut tokens = tokens.into_iter().peekable();
@@ -150,7 +163,7 @@ fn plain(tokens: Vec<String>) -> Vec<String> {
             "CHARACTER" if tokens.next_if(|next| next == "SET").is_some() => drop(tokens.next()),
             "NULL" if plain.last().is_some_and(|last| last == "DEFAULT") => drop(plain.pop()),
             "NULL" if plain.last().is_none_or(|last| last != "NOT") => {}
-            "USING" if tokens.next_if(|next| next == "BTREE").is_some() => {}
+            "USING" if tokens.next_if(|next| next == "BTREE" || next == "HASH").is_some() => {}
             "(" if plain.last().is_some_and(|last| last.ends_with("INT")) => {
                 tokens.by_ref().take_while(|next| next != ")").for_each(drop);
             }
@@ -238,6 +251,9 @@ mod tests {
             CHECKSUM=1 `PAGE_COMPRESSED`='ON' WITH SYSTEM VERSIONING";
         assert_eq!(lost(TABLE, other), [""; 0]);
         assert_eq!(lost(TABLE, TABLE), [""; 0]);
+        let memory =
+            "CREATE TABLE `a` (`k` int, `l` int, PRIMARY KEY (`k`,`l`), KEY `l` (`l`)) ENGINE=MEMORY";
+        assert_eq!(lost(memory, &memory.replace("`)", "`) USING HASH")), [""; 0]);
         let time = "CREATE TABLE `a` (`t` timestamp NOT NULL DEFAULT current_timestamp() ON UPDATE current_timestamp(3))";
         assert_eq!(lost(time, &time.replace("current_timestamp()", "CURRENT_TIMESTAMP")), [""; 0]);
     }
@@ -259,6 +275,19 @@ mod tests {
             let found = lost(TABLE, &TABLE.replacen(with, without, 1));
             assert!(found.first().is_some_and(|text| text.starts_with(named)), "{with}: {found:?}");
         }
+    }
+
+    #[test]
+    fn an_index_is_compared_with_the_index_of_its_name_and_not_with_a_column() {
+        let source = "CREATE TABLE `a` (`k` int, `l` int, PRIMARY KEY (`k`,`l`), KEY `l` (`l`))";
+        let found = lost(source, "CREATE TABLE `b` (`k` int, `l` int, PRIMARY KEY (`k`), KEY `l` (`k`))");
+        let named = [
+            "PRIMARY KEY ( `k` , `l` ) became PRIMARY KEY ( `k` )",
+            "KEY `l` ( `l` ) became KEY `l` ( `k` )",
+        ];
+        assert_eq!(found, named);
+        let found = lost(source, "CREATE TABLE `b` (`k` int, `l` int)");
+        assert_eq!(found, ["PRIMARY KEY ( `k` , `l` ) became nothing", "KEY `l` ( `l` ) became nothing"]);
     }
 
     #[test]
