@@ -34,9 +34,10 @@ const USER_TABLES: [&str; 2] = ["users", "usermeta"];
 
 /// Directories of plugins that protect the login. In a copy they would lock its owner out: they hide the login page, ask for
 /// a second factor bound to the original, or count all requests through a proxy as one visitor.
-const LOGIN_PROTECTION_PLUGINS: [&str; 20] = [
+const LOGIN_PROTECTION_PLUGINS: [&str; 28] = [
     "all-in-one-wp-security-and-firewall",
     "better-wp-security",
+    "change-wp-admin-login",
     "defender-security",
     "google-authenticator",
     "hide-my-wp",
@@ -46,14 +47,21 @@ const LOGIN_PROTECTION_PLUGINS: [&str; 20] = [
     "login-lockdown",
     "loginizer",
     "loginpress",
+    "malcare-security",
     "miniorange-2-factor-authentication",
+    "rename-wp-login",
+    "secupress",
+    "secupress-pro",
     "sg-security",
     "sucuri-scanner",
     "two-factor",
     "two-factor-authentication",
     "wordfence",
+    "wordfence-login-security",
     "wp-2fa",
     "wp-cerber",
+    "wp-hide-security-enhancer",
+    "wp-simple-firewall",
     "wps-hide-login",
 ];
 

@@ -75,24 +75,29 @@ const ACTIVE: &str = "SELECT option_value FROM wp_options WHERE option_name = 'a
 #[tokio::test]
 async fn a_plugin_that_blocks_logins_is_disabled_and_reported_in_the_clone_only() -> Result {
     let site = Site::builder(Version::Bookworm).start().await?;
-    for plugin in ["wordfence/wordfence.php", "wps-hide-login/wps-hide-login.php"] {
+    let bound = [
+        "wordfence-login-security/wordfence-login-security.php",
+        "wordfence/wordfence.php",
+        "wps-hide-login/wps-hide-login.php",
+    ];
+    for plugin in bound {
         site.put(&format!("wp-content/plugins/{plugin}"), HOST_BOUND_PLUGIN)?;
     }
     site.put("wp-content/plugins/harmless/harmless.php", "<?php\n/* Plugin Name: Harmless */\n")?;
-    site.eval_php(
+    site.eval_php(&format!(
         "update_option('bound_to', md5(get_option('home'))); update_option('active_plugins', \
-         ['harmless/harmless.php', 'wordfence/wordfence.php', 'wps-hide-login/wps-hide-login.php']);",
-    )
+         ['harmless/harmless.php', '{}']);",
+        bound.join("', '")
+    ))
     .await?;
     let before = site.sql(ACTIVE).await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
-    let bound = json!(["wordfence/wordfence.php", "wps-hide-login/wps-hide-login.php"]);
-    assert_eq!(at(&task, "/fidelity/deactivated_plugins"), &bound);
+    assert_eq!(at(&task, "/fidelity/deactivated_plugins"), &json!(bound));
     let report = task.artifacts.iter().find(|artifact| artifact.name == "fidelity.json").unwrap();
     let report: Value = client.get(&report.href).await?.json().await?;
-    assert_eq!(report["deactivated_plugins"], bound);
+    assert_eq!(report["deactivated_plugins"], json!(bound));
     let name = at(&task, "/clone/name").as_str().unwrap();
     let www = app.clones_state().unwrap().join("clones").join(name).join("www");
     let active = Database::of(&www.join("wp-config.php"))?.sql(ACTIVE).await?;
