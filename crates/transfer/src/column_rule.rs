@@ -94,6 +94,11 @@ impl ColumnRule {
         }
     }
 
+    /// Whether a column of this rule holds ASCII text as it is, and has room for `value`.
+    pub(crate) fn holds(self, value: &[u8]) -> bool {
+        matches!(self, Self::Text(max) | Self::Binary(max) if max.fits(value))
+    }
+
     /// The new value; borrowed if it did not change. Names are not changed here.
     pub(crate) fn rewrite<'v>(
         self,

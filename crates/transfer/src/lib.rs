@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod active_plugins;
+mod address_hashes;
 mod address_search;
 mod checkpoint;
 mod chunk_writer;

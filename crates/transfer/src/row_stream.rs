@@ -10,6 +10,7 @@ use wpclone_migrator::{
 };
 use wpclone_rewrite::{Report, UnreplacedReason};
 
+use crate::address_hashes;
 use crate::fidelity::OmitReason;
 use crate::held_rows::{ConstrainedChanges, HeldRows, write_values};
 use crate::row_transformer::{RowAction, RowTransformer};
@@ -303,12 +304,13 @@ impl<'m> RowStream<'m> {
         for (at, value) in old.iter().enumerate() {
             new.push(value.map(|value| self.value(at, value, &mut changes)));
         }
+        let hashes = self.follow_addresses(&old, &mut new, &mut changes);
         if changes.values > 0 {
             let mut kept = new.clone();
-            for (at, kept) in
-                kept.iter_mut().enumerate().filter(|(at, _)| self.transformer.is_constrained(*at))
-            {
-                *kept = old[at].map(Cow::Borrowed);
+            for (at, kept) in kept.iter_mut().enumerate() {
+                if self.transformer.is_constrained(at) || hashes.contains(&at) {
+                    *kept = old[at].map(Cow::Borrowed);
+                }
             }
             let lengths = || new.iter().chain(&kept).flatten().map(|value| value.len());
             let fits = lengths().all(|length| length <= LARGE_VALUE_BYTES)
@@ -323,6 +325,22 @@ impl<'m> RowStream<'m> {
             new = kept;
         }
         self.emit_values(&new, emit);
+    }
+
+    /// Gives hashes of addresses their new values. Returns the columns of those that depend on a constraint.
+    fn follow_addresses<'v>(
+        &mut self,
+        old: &[Option<&'v [u8]>],
+        new: &mut [Option<Cow<'v, [u8]>>],
+        changes: &mut ConstrainedChanges,
+    ) -> Vec<usize> {
+        let followed = address_hashes::follow(old, new, |at, value| self.transformer.holds(at, value));
+        self.counts.report.changed_values += followed.len() as u64;
+        let is_constrained = |at| self.transformer.is_constrained(at);
+        let constrained = followed.iter().filter(|f| is_constrained(f.hash) || is_constrained(f.address));
+        let constrained: Vec<_> = constrained.map(|followed| followed.hash).collect();
+        changes.values = changes.values.saturating_add(u32::try_from(constrained.len()).unwrap_or(u32::MAX));
+        constrained
     }
 
     /// A transformed value. What changes in a constraint is added up.

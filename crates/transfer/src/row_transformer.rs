@@ -211,6 +211,11 @@ impl<'a> RowTransformer<'a> {
         self.constrained.get(column).is_some_and(|constrained| *constrained)
     }
 
+    /// Whether a column is one of text that can hold a value.
+    pub(crate) fn holds(&self, column: usize, value: &[u8]) -> bool {
+        self.columns.get(column).is_some_and(|rule| rule.holds(value))
+    }
+
     /// Whether a column's values may change.
     pub(crate) fn transforms(&self, column: usize) -> bool {
         self.columns.get(column).is_some_and(|rule| *rule != ColumnRule::Copy)

@@ -136,6 +136,49 @@ proptest! {
 }
 
 #[test]
+fn the_hash_of_an_address_follows_it_and_is_counted() {
+    let row = |address: &str| {
+        let hash = format!("{}:{}", address.len(), hex::encode(md5::Md5::digest(address)));
+        vec![Some(b"1".to_vec()), Some(address.into()), Some(hash.into()), None]
+    };
+    let rows = [row("http://a.example/about/"), row("http://b.example/about/")];
+    let (target, counts) = run(&rows, 1 << 20);
+    assert_eq!(target.rows, [row("https://a-longer-name.example/about/"), row("http://b.example/about/")]);
+    assert_eq!((counts.report.changed_values, counts.report.replaced_addresses), (2, 1));
+    assert_eq!(counts.target_digest, target.digest);
+}
+
+#[test]
+fn a_hash_in_a_unique_index_is_kept_with_the_row_that_keeps_its_address() {
+    let mut table = table();
+    table.indexes = vec![
+        serde_json::from_value(json!({"name": "h", "unique": true, "kind": "BTREE", "comment": "",
+            "parts": [{"column": "b", "length": 32, "descending": false}]}))
+        .unwrap(),
+    ];
+    let rewriter = rewriter();
+    let mut units = RowStream::new(RowTransformer::new(&table, "x", &rewriter, None));
+    let hash = |address: &str| hex::encode(md5::Md5::digest(address)).into_bytes();
+    let old = hash("http://a.example/");
+    let values = [Value::Bytes(b"1"), Value::Bytes(b"http://a.example/"), Value::of(&old), Value::Null];
+    let mut bytes = Vec::new();
+    write_row(&mut bytes, &values);
+    units
+        .push(&RowPart::Row { bytes: &bytes, values: values.to_vec() }, &mut |_| panic!("not held"))
+        .unwrap();
+    let mut sent = Vec::new();
+    units.finish(&mut |unit| {
+        if let Unit::Alternatives(row) = unit {
+            sent.push((row.new.to_vec(), row.kept.to_vec(), row.values));
+        }
+    });
+    let new = hash("https://a-longer-name.example/");
+    let contains = |row: &[u8], part: &[u8]| row.windows(part.len()).any(|window| window == part);
+    let [(with_new, with_old, 1)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert!(contains(with_new, &new) && contains(with_old, &old));
+}
+
+#[test]
 fn large_values_beyond_the_buffer_are_passed_through_and_counted() {
     let large: Vec<u8> =
         b"http://a.example/ ".iter().copied().cycle().take(MAX_BUFFERED_BYTES as usize + 1).collect();
