@@ -81,11 +81,12 @@ final class Config_Constants {
 		if ( strlen( $value ) > 1024 ) {
 			return 'size';
 		}
-		if ( 1 === preg_match( self::SECRET_VALUE, $value ) ) {
-			return 'secret';
-		}
+		// A path looks like a long random text too.
 		if ( 1 === preg_match( self::PATH, $value ) || false !== strpos( $value, rtrim( ABSPATH, '/' ) ) ) {
 			return 'path';
+		}
+		if ( 1 === preg_match( self::SECRET_VALUE, $value ) ) {
+			return 'secret';
 		}
 		foreach ( array( 'home', 'siteurl' ) as $option ) {
 			$host = (string) wp_parse_url( (string) get_option( $option ), PHP_URL_HOST );
