@@ -94,9 +94,10 @@ codes! {
     RestBlocked "REST_BLOCKED" None, Never, "The site's REST API is blocked",
         "Allow the REST API for logged-in administrators in the site's security plugin or firewall.";
     Redirected "REDIRECTED" None, Never, "The site's URL redirects to another site",
-        "Send a new request with the URL that the site redirects to.";
+        "If the address that it redirects to is yours as well, send a new request with that.";
     LoginUrlNotFound "LOGIN_URL_NOT_FOUND" None, Never, "There is no login form at wp-login.php",
-        "Use the address in `to` if there is one; else disable the plugin that hides the login page while the task runs.";
+        "Use the address in `to` if there is one; else disable the plugin that hides the login page, or lets another server do \
+         the login, while the task runs.";
     NotWordPress "NOT_WORDPRESS" None, Never, "There is no WordPress at this URL",
         "Check the URL; a WordPress in a folder needs the folder in it.";
     SiteUnreachable "SITE_UNREACHABLE" None, Limited, "The site does not respond",

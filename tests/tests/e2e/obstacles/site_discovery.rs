@@ -97,6 +97,18 @@ async fn a_folder_without_a_login_page_or_on_another_host_is_not_named() -> Resu
 }
 
 #[tokio::test]
+async fn a_login_page_that_leads_to_another_server_is_a_hidden_one_and_no_address_to_log_in_at() -> Result {
+    for to in ["http://127.0.0.1/", "https://login.elsewhere.example/sso?site=1"] {
+        let site = site().nginx(&format!("location = /wp-login.php {{ return 302 {to}; }}")).start().await?;
+        let (_, problem) = setup_fails(&site, &site.admin(), Code::LoginUrlNotFound).await?;
+        let host = to.split('/').nth(2).unwrap_or_default();
+        assert!(problem.detail.contains(host), "{problem:#?}");
+        assert!(!problem.more.contains_key("to"), "{problem:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_site_that_is_down() -> Result {
     let mut site = site().start().await?;
     site.stop_web();

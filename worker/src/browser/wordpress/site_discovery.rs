@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use url::Url;
-use wpclone_task::{Code, SiteUrl};
+use wpclone_task::{Code, SiteText, SiteUrl};
 
 use super::{StepError, StepResult, core_folder};
 use crate::browser::php_error::{component, php_error};
@@ -23,7 +23,7 @@ pub(crate) async fn discover(http: &SiteClient, given: &SiteUrl) -> StepResult<S
         match classify(&response, &site) {
             LoginPage::Here => return Ok(site),
             LoginPage::Moved(to) => site = to,
-            LoginPage::Elsewhere(to) => return Err(elsewhere(&to, &response)),
+            LoginPage::Elsewhere(to) => return Err(no_login_here(http, &site, &to, &response).await?),
             LoginPage::Missing => return Err(no_login(http, &site, &response).await?),
             LoginPage::Broken(error) => return Err(error),
         }
@@ -117,9 +117,14 @@ pub(super) fn status_error(response: &SiteResponse) -> Option<Box<StepError>> {
     }
 }
 
+/// What WordPress' error page says.
+pub(super) fn error_text(response: &SiteResponse) -> Option<SiteText> {
+    response.page(|p| p.text("body#error-page .wp-die-message"))
+}
+
 /// What an error of the server means.
 pub(super) fn server_error(response: &SiteResponse) -> Box<StepError> {
-    let text = response.page(|p| p.text("body#error-page .wp-die-message"));
+    let text = error_text(response);
     let status = response.status;
     Box::new(match status {
         // WordPress itself answers 503 during an update.
@@ -154,6 +159,26 @@ pub(super) fn fatal_error(response: &SiteResponse, words: &str) -> Box<StepError
         response.status
     );
     Box::new(StepError::shown(Code::SiteFatal, detail, response))
+}
+
+/// Why the login page, or its form, leads to another site: the page is hidden, or the whole site is there.
+async fn no_login_here(
+    http: &SiteClient,
+    site: &SiteUrl,
+    to: &Url,
+    response: &SiteResponse,
+) -> StepResult<Box<StepError>> {
+    if response.location.is_some() && !to.path().ends_with(LOGIN_PAGE) {
+        let front = http.send(SiteRequest::get(site.at(""))).await?;
+        if front.location.is_none() && is_wordpress(&front) {
+            let to = to.origin().ascii_serialization();
+            let detail = format!(
+                "The site is a WordPress, but its wp-login.php leads to {to}, and that is no login page of WordPress."
+            );
+            return Ok(Box::new(StepError::shown(Code::LoginUrlNotFound, detail, response)));
+        }
+    }
+    Ok(elsewhere(to, response))
 }
 
 /// Why there is no login form: it is hidden, WordPress is in a folder of its own, or this is no WordPress.
