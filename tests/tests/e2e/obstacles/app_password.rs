@@ -7,6 +7,16 @@ async fn application_passwords_are_off_over_http() -> Result {
     let site = site().environment(None).start().await?;
     let problem = app_password_fails(&site, &site.admin(), Code::AppPwDisabled).await?;
     assert!(!problem.changed_target);
+    assert!(problem.detail.contains("served over http, where WordPress disables them"), "{problem:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plugin_that_disables_application_passwords_is_not_mistaken_for_http() -> Result {
+    let php = "add_filter('wp_is_application_passwords_available', '__return_false');";
+    let site = site().mu_plugin("no-passwords", php).start().await?;
+    let problem = app_password_fails(&site, &site.admin(), Code::AppPwDisabled).await?;
+    assert!(problem.detail.contains("A plugin or a setting disables them"), "{problem:#?}");
     Ok(())
 }
 
@@ -42,6 +52,23 @@ async fn the_authorization_page_is_used_where_something_else_answers_in_place_of
         let task = client.wait(client.app_password(&site, &site.admin(), "by page").await?.id).await?;
         assert_eq!(task.state, State::Succeeded, "{task:#?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plugin_that_ends_requests_with_an_application_password_is_quoted_and_leaves_none() -> Result {
+    // It asks who the user is before WordPress reads application passwords, which are for REST only.
+    let php = "add_action('init', 'wp_get_current_user'); add_action('rest_api_init', function () { \
+        if (!wp_get_current_user()->exists()) { wp_die('REST is for members only'); } });";
+    let site = site().mu_plugin("members-only", php).start().await?;
+    let problem = app_password_fails(&site, &site.admin(), Code::RestBlocked).await?;
+    assert!(!problem.changed_target, "{problem:#?}");
+    for part in ["has just created", "500", "REST is for members only"] {
+        assert!(problem.detail.contains(part), "{part}: {problem:#?}");
+    }
+    let left =
+        site.eval_php("echo count(WP_Application_Passwords::get_user_application_passwords(1));").await?;
+    assert_eq!(left.trim(), "0");
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use wpclone_task::{AppName, AppPasswordResult, Code, ExposeSecret, SecretString,
 
 use super::admin_session::uncached;
 use super::rest::{RestError, RestReply, RestSession, read, route};
-use super::{AdminSession, StepError, StepResult};
+use super::site_discovery::error_text;
+use super::{AdminSession, StepError, StepResult, quoted};
 use crate::browser::StepReporter;
 use crate::net::{Body, SiteRequest, SiteResponse};
 
@@ -113,18 +114,28 @@ async fn check_available(admin: &AdminSession<'_>) -> StepResult<()> {
     if index["authentication"].get("application-passwords").is_some() {
         return Ok(());
     }
-    let is_http = admin.site.url().scheme() == "http";
-    let reason = if is_http {
-        "The site is served over http, where WordPress disables them."
-    } else {
-        "A plugin or a setting disables them."
-    };
+    let reason = why_unavailable(admin).await;
     Err(StepError::new(Code::AppPwDisabled, format!("Application passwords are not available. {reason}"))
         .into())
 }
 
+/// The profile page mentions application passwords where WordPress itself disables them, since 5.9, and not where something
+/// else does.
+async fn why_unavailable(admin: &AdminSession<'_>) -> &'static str {
+    if admin.site.url().scheme() != "http" {
+        return "A plugin or a setting disables them.";
+    }
+    let page = admin.send_unchecked(SiteRequest::get(admin.site.at(PROFILE_PAGE))).await;
+    if page.is_ok_and(|response| response.page(|p| p.has(PROFILE_SECTION))) {
+        "The site is served over http, where WordPress disables them."
+    } else {
+        "A plugin or a setting disables them; WordPress itself does so over http, unless its environment type is `local`."
+    }
+}
+
 fn rest_closed(status: u16, response: &SiteResponse) -> Box<StepError> {
-    Box::new(StepError::shown(Code::RestBlocked, format!("The REST API returned {status}."), response))
+    let says = quoted(error_text(response));
+    Box::new(StepError::shown(Code::RestBlocked, format!("The REST API returned {status}.{says}"), response))
 }
 
 /// What an error of WordPress' REST API means.
@@ -305,11 +316,18 @@ async fn verify(admin: &AdminSession<'_>, password: &SecretString) -> StepResult
             Err(StepError::new(Code::UnexpectedAnswer, "The application password belongs to somebody else.")
                 .into())
         }
-        RestReply::Error(error) if error.status == 401 => {
+        RestReply::Error(error) if error.code == "rest_not_logged_in" => {
             let detail = "The site does not see the password that it has just created: the Authorization header does not reach WordPress.";
             Err(StepError::shown(Code::AuthHeaderStripped, detail, &error.response).into())
         }
         RestReply::Error(error) => Err(rest_error(&error)),
-        RestReply::NotRest(response) => Err(rest_closed(response.status, &response)),
+        RestReply::NotRest(response) => {
+            let says = quoted(error_text(&response));
+            let detail = format!(
+                "The site rejects the application password that it has just created: the REST API returned {} to it.{says}",
+                response.status
+            );
+            Err(StepError::shown(Code::RestBlocked, detail, &response).into())
+        }
     }
 }
