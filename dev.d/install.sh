@@ -18,15 +18,21 @@ PACKAGES=(
 )
 
 install_packages() {
-    local missing=() have
-    command -v dpkg-query >/dev/null || die "this is not Debian; install by hand: ${PACKAGES[*]} nodejs npm"
-    have=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${PACKAGES[@]}" 2>/dev/null || true)
-    for package in "${PACKAGES[@]}"; do
+    local wanted=("${PACKAGES[@]}")
+    # These two also come from elsewhere than Debian.
+    command -v node >/dev/null || wanted+=(nodejs)
+    command -v npm >/dev/null || wanted+=(npm)
+    install_missing "${wanted[@]}"
+}
+
+# install_missing PACKAGE...
+install_missing() {
+    local missing=() have package
+    command -v dpkg-query >/dev/null || die "this is not Debian; install by hand: $*"
+    have=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
+    for package in "$@"; do
         grep -qx "$package installed" <<<"$have" || missing+=("$package")
     done
-    # These two also come from elsewhere than Debian.
-    command -v node >/dev/null || missing+=(nodejs)
-    command -v npm >/dev/null || missing+=(npm)
     [ ${#missing[@]} -eq 0 ] && return
     say "installing Debian packages: ${missing[*]}"
     install_without_services "${missing[@]}"

@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Only the crates' own tests, without the slowest programs, and one end-to-end test of each kind of task.
     #[arg(long, conflicts_with = "words")]
     quick: bool,
+    /// Only the tests that need a Kubernetes, which are run in no other way.
+    #[arg(long, conflicts_with = "quick")]
+    cluster: bool,
     /// Only tests whose name contains one of these words.
     words: Vec<String>,
 }
@@ -59,6 +62,11 @@ async fn main() -> Result<ExitCode> {
     let programs = programs::build().await?;
     report::say(&format!("{} test programs, built in {} s", programs.len(), began.elapsed().as_secs()));
 
+    let (of_cluster, programs): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(TestProgram::is_of_cluster);
+    if args.cluster {
+        return Ok(run_cluster_tests(&of_cluster, &args).await);
+    }
     let (end_to_end, mut others): (Vec<TestProgram>, Vec<TestProgram>) =
         programs.into_iter().partition(TestProgram::is_end_to_end);
     if args.quick {
@@ -86,10 +94,24 @@ async fn main() -> Result<ExitCode> {
         reports
     };
     let (end_to_end, others) = tokio::join!(end_to_end, others);
-    let report = Report::of(end_to_end.into_iter().chain(others).collect(), began.elapsed());
-    report.print();
+    let code = conclude(Report::of(end_to_end.into_iter().chain(others).collect(), began.elapsed()));
     if let (Some(before), Some(now)) = (processors, ProcessorTimes::now()) {
         println!("the processors were busy for {} % of the time of all tests", now.percent_since(before));
     }
-    Ok(if report.is_green() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code)
+}
+
+/// One program after the other: each starts a cluster.
+async fn run_cluster_tests(programs: &[TestProgram], args: &Args) -> ExitCode {
+    let began = Instant::now();
+    let mut reports = Vec::new();
+    for program in programs {
+        reports.push(libtest::run(program, args.threads, &args.words).await);
+    }
+    conclude(Report::of(reports, began.elapsed()))
+}
+
+fn conclude(report: Report) -> ExitCode {
+    report.print();
+    if report.is_green() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -28,6 +28,11 @@ impl TestProgram {
     pub(crate) fn is_end_to_end(&self) -> bool {
         self.name == "wpclone-tests e2e"
     }
+
+    /// Whether it needs a Kubernetes; such tests run alone, with `--cluster`.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        self.name.starts_with("wpclone-cluster ")
+    }
 }
 
 /// A line of `cargo --message-format=json`, as far as it is needed.

@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# Sourced by ./dev: a real Kubernetes of one node, and the tests that run on it.
+
+CLUSTER=tests/cluster/cluster
+CLUSTER_PACKAGES=(
+    runc containernetworking-plugins iptables conntrack # what containers run and are connected by
+    busybox-static                                      # the image of a test
+)
+
+cluster_command() {
+    case ${1:-} in up | hold | build) install_missing "${CLUSTER_PACKAGES[@]}" ;; esac
+    exec "$CLUSTER" "$@"
+}
+
+# Why there can be no cluster here; nothing when there can.
+cluster_obstacle() {
+    if [ -n "${WPCLONE_TEST_KUBECONFIG:-}" ]; then return; fi
+    "$CLUSTER" check 2>&1 || true
+}
+
+# test_cluster [WORD...]: the tests of tests/cluster, on a cluster that ends with them.
+test_cluster() {
+    local obstacle
+    obstacle=$(cluster_obstacle)
+    if [ -n "$obstacle" ]; then
+        say "THE CLUSTER TESTS ARE SKIPPED: $obstacle"
+        record "cluster tests" "SKIPPED" "no cluster can be made here"
+        # What is asked for by name, or by CI, is not passed by being skipped.
+        if [ -n "${CI:-}" ] || [ "${CLUSTER_IS_ASKED_FOR:-}" = yes ]; then FAILED=1; fi
+        return
+    fi
+    install_missing "${CLUSTER_PACKAGES[@]}"
+    if [ -z "${WPCLONE_TEST_KUBECONFIG:-}" ]; then step "cluster programs" "$CLUSTER" build; fi
+    [ "$LAST" != FAILED ] || return 0
+    step "cluster tests" "$(target)/debug/test-runner" --cluster "$@"
+    # The cluster ends with the tests' process, of itself; what is asked here is that it has ended.
+    if [ -z "${WPCLONE_TEST_KUBECONFIG:-}" ]; then step "cluster's end" env WPCLONE_CLUSTER=tests "$CLUSTER" down; fi
+}
+
+# `./dev test cluster [WORD...]`
+test_cluster_alone() {
+    CLUSTER_IS_ASKED_FOR=yes
+    step "programs and tests" cargo build --quiet --locked -p wpclone-tests -p wpclone-cluster-tests --bins --tests
+    [ $LAST = passed ] || return 0
+    test_cluster "$@"
+}
