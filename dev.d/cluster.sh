@@ -41,6 +41,6 @@ test_cluster() {
 test_cluster_alone() {
     CLUSTER_IS_ASKED_FOR=yes
     step "programs and tests" cargo build --quiet --locked -p wpclone-tests -p wpclone-cluster-tests --bins --tests
-    [ $LAST = passed ] || return 0
+    [ "$LAST" = passed ] || return 0
     test_cluster "$@"
 }

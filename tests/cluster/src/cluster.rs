@@ -118,19 +118,20 @@ impl TestCluster {
     /// # Errors
     /// It does not start; the program that failed is named, with the last lines of its log.
     pub async fn start(name: &str) -> Result<Self> {
-        // What it says of its start goes to the test's own output, line by line: a build may take minutes.
+        let messages = tempfile::NamedTempFile::new()?;
         let mut holder = script()
             .env("WPCLONE_CLUSTER", name)
             .env_remove(KUBECONFIG)
             .arg("hold")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(messages.reopen()?)
             .spawn()?;
         let output = holder.stdout.take().context("the output of the cluster's script")?;
         let mut lines = BufReader::new(output).lines();
         let line = tokio::time::timeout(START_LIMIT, lines.next_line()).await;
         let Some(kubeconfig) = line.context("the cluster is not ready in time")?? else {
-            bail!("the cluster did not start: {}", holder.wait().await?);
+            bail!("the cluster did not start: {}", std::fs::read_to_string(messages.path())?);
         };
         Ok(Self { name: name.into(), cluster: Cluster { kubeconfig: kubeconfig.into() }, holder })
     }
