@@ -34,12 +34,28 @@ impl Cluster {
         static SHARED: OnceCell<(Cluster, Option<TestCluster>)> = OnceCell::const_new();
         let shared = SHARED.get_or_try_init(async || {
             if let Some(kubeconfig) = std::env::var_os(KUBECONFIG) {
-                return anyhow::Ok((Self { kubeconfig: kubeconfig.into() }, None));
+                let cluster = Self { kubeconfig: kubeconfig.into() };
+                cluster.check_addons().await?;
+                return anyhow::Ok((cluster, None));
             }
             let started = TestCluster::start("tests").await?;
             Ok((started.cluster(), Some(started)))
         });
         Ok(shared.await?.0.clone())
+    }
+
+    /// A cluster that somebody else has made must have what the tests need.
+    async fn check_addons(&self) -> Result<()> {
+        let needed = [
+            ("customresourcedefinition/resourcegraphdefinitions.kro.run", "kro"),
+            ("customresourcedefinition/scaledobjects.keda.sh", "KEDA"),
+            ("apiservice/v1beta1.metrics.k8s.io", "metrics-server"),
+        ];
+        for (object, program) in needed {
+            let found = self.kubectl(&["get", object], "").await;
+            found.with_context(|| format!("{KUBECONFIG}: {program} is not installed in that cluster"))?;
+        }
+        Ok(())
     }
 
     /// The kubeconfig of an administrator.
@@ -176,7 +192,9 @@ impl TestCluster {
     /// # Errors
     /// Something is left: it is named.
     pub async fn take_down(&self) -> Result<()> {
-        run(script().env("WPCLONE_CLUSTER", &self.name).env_remove(KUBECONFIG).arg("down"), "").await.map(drop)
+        run(script().env("WPCLONE_CLUSTER", &self.name).env_remove(KUBECONFIG).arg("down"), "")
+            .await
+            .map(drop)
     }
 }
 
@@ -196,7 +214,8 @@ async fn run(command: &mut Command, input: &str) -> Result<String> {
         drop(stdin);
         child.wait_with_output().await
     };
-    let output = tokio::time::timeout(COMMAND_LIMIT, both).await.context("the command does not end in time")??;
+    let output =
+        tokio::time::timeout(COMMAND_LIMIT, both).await.context("the command does not end in time")??;
     if !output.status.success() {
         bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
     }

@@ -39,7 +39,8 @@ impl Namespace {
     /// # Errors
     /// As [`Cluster::kubectl`].
     pub async fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String> {
-        let arguments: Vec<_> = ["--namespace", &self.name].into_iter().chain(arguments.iter().copied()).collect();
+        let arguments: Vec<_> =
+            ["--namespace", &self.name].into_iter().chain(arguments.iter().copied()).collect();
         self.cluster.kubectl(&arguments, input).await
     }
 
@@ -68,7 +69,8 @@ impl Namespace {
         let met = async || {
             let read = self.get(object).await?;
             let all = read["status"]["conditions"].as_array();
-            let met = all.and_then(|all| all.iter().find(|one| one["type"] == condition && one["status"] == "True"));
+            let met = all
+                .and_then(|all| all.iter().find(|one| one["type"] == condition && one["status"] == "True"));
             Ok(met.map(drop))
         };
         let Err(error) = wait_until(&format!("{object} to be {condition}"), met).await else { return Ok(()) };

@@ -24,6 +24,6 @@ pub async fn wait_until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Opti
                 Ok(_) => bail!("waited {WAIT_LIMIT:?} in vain for {what}"),
             }
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

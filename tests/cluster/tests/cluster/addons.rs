@@ -20,7 +20,8 @@ async fn a_restricted_pod_of_an_image_made_here_runs_and_is_reached_by_its_servi
 #[tokio::test]
 async fn a_pod_that_is_not_restricted_is_refused() -> Result<()> {
     let namespace = Cluster::shared().await?.namespace("refused").await?;
-    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: root}, spec: {containers: [{name: c, image: x}]}}";
+    let pod =
+        "{apiVersion: v1, kind: Pod, metadata: {name: root}, spec: {containers: [{name: c, image: x}]}}";
     let refusal = namespace.apply(pod).await.expect_err("a pod that may run as root");
     assert!(refusal.to_string().contains("violates PodSecurity \"restricted"), "{refusal}");
     namespace.delete().await
@@ -34,7 +35,8 @@ async fn kro_makes_an_instance_ready_and_removes_what_it_made() -> Result<()> {
     let kind = format!("greetings.{group}");
     namespace.apply(include_str!("manifests/definition.yaml")).await?;
     namespace.wait_for_condition(&format!("resourcegraphdefinition/greeting.{group}"), "Ready").await?;
-    let instance = "{apiVersion: NAMESPACE.wpclone.invalid/v1alpha1, kind: Greeting, metadata: {name: good-day}}";
+    let instance =
+        "{apiVersion: NAMESPACE.wpclone.invalid/v1alpha1, kind: Greeting, metadata: {name: good-day}}";
     namespace.apply(instance).await?;
     let name = format!("{kind}/good-day");
     namespace.wait_for_condition(&name, "Ready").await?;
@@ -97,7 +99,8 @@ async fn nobody_in_use_is_above_the_rules() -> Result<()> {
     // What kro may do is what it was given, and that does not include reading Secrets.
     for (may, verb, what) in [("yes", "list", "resourcegraphdefinitions.kro.run"), ("no", "get", "secrets")] {
         let kro = "system:serviceaccount:kro-system:kro";
-        let asked = cluster.kubectl(&["auth", "can-i", verb, what, "--as", kro, "--all-namespaces"], "").await;
+        let asked =
+            cluster.kubectl(&["auth", "can-i", verb, what, "--as", kro, "--all-namespaces"], "").await;
         // `no` is an exit code as well.
         let answer = asked.unwrap_or_else(|_| "no".into());
         assert_eq!(answer.trim_end(), may, "{verb} {what}");

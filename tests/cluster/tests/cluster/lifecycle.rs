@@ -26,7 +26,10 @@ fn remains(cluster: &TestCluster) -> Vec<String> {
     let processes = output("ps", &["-eo", "args"]);
     add("processes", processes.lines().any(|line| line.contains(&state)));
     add("mounts", output("cat", &["/proc/mounts"]).contains(&state));
-    add("cgroups", !output("find", &["/sys/fs/cgroup", "-name", &format!("wpclone-cluster-{id}")]).is_empty());
+    add(
+        "cgroups",
+        !output("find", &["/sys/fs/cgroup", "-name", &format!("wpclone-cluster-{id}")]).is_empty(),
+    );
     left
 }
 
@@ -44,14 +47,17 @@ fn network_namespace(state: &Path) -> Result<PathBuf> {
         let arguments = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&arguments).contains(&state)
     });
-    let mut namespaces = processes.filter_map(|process| std::fs::read_link(process.path().join("ns/net")).ok());
+    let mut namespaces =
+        processes.filter_map(|process| std::fs::read_link(process.path().join("ns/net")).ok());
     namespaces.find(|namespace| *namespace != own).context("a process of the cluster")
 }
 
 /// Processes that are in the cluster's network namespace.
 fn processes_in(namespace: &Path) -> usize {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.filter(|one| std::fs::read_link(one.path().join("ns/net")).is_ok_and(|link| link == namespace)).count()
+    processes
+        .filter(|one| std::fs::read_link(one.path().join("ns/net")).is_ok_and(|link| link == namespace))
+        .count()
 }
 
 #[tokio::test]
@@ -67,7 +73,9 @@ async fn a_second_cluster_runs_beside_the_first_and_leaves_nothing_when_its_hold
     namespace_with_web_server(&second.cluster(), "left").await?;
     assert!(link.exists());
     assert!(processes_in(&namespace) > 5);
-    assert!(["files", "processes", "cgroups"].iter().all(|what| remains(&second).contains(&(*what).to_owned())));
+    assert!(
+        ["files", "processes", "cgroups"].iter().all(|what| remains(&second).contains(&(*what).to_owned()))
+    );
 
     second.kill_holder().await?;
     wait_until("the end of all processes and of the link", async || {

@@ -62,8 +62,7 @@ async fn main() -> Result<ExitCode> {
     let programs = programs::build().await?;
     report::say(&format!("{} test programs, built in {} s", programs.len(), began.elapsed().as_secs()));
 
-    let (of_cluster, programs): (Vec<_>, Vec<_>) =
-        programs.into_iter().partition(TestProgram::is_of_cluster);
+    let (of_cluster, programs): (Vec<_>, Vec<_>) = programs.into_iter().partition(TestProgram::is_of_cluster);
     if args.cluster {
         return Ok(run_cluster_tests(&of_cluster, &args).await);
     }
