@@ -10,7 +10,7 @@ start_control_plane() {
         --initial-cluster default=http://127.0.0.1:2380
     start_api_server
     await_program kube-apiserver 90 "the API server" bootstrap get --raw /readyz
-    stage "controllers and scheduler"
+    stage "controllers"
     # The autoscaler looks each 15 s and waits 5 minutes before it scales down; a test wants to see it sooner.
     start kube-controller-manager kube-controller-manager --leader-elect=false \
         --kubeconfig "$PKI/controller-manager.kubeconfig" --use-service-account-credentials \
@@ -19,6 +19,11 @@ start_control_plane() {
         --service-account-private-key-file "$PKI/service-accounts.key" --root-ca-file "$PKI/ca.crt" \
         --kube-api-qps 100 --kube-api-burst 150 \
         --horizontal-pod-autoscaler-sync-period 5s --horizontal-pod-autoscaler-downscale-stabilization 15s
+}
+
+# Later than the others: the kubelet waits ten seconds with a pod whose image it does not find at first.
+start_scheduler() {
+    stage "scheduler"
     start kube-scheduler kube-scheduler --leader-elect=false --kubeconfig "$PKI/scheduler.kubeconfig" \
         --authentication-kubeconfig "$PKI/scheduler.kubeconfig" --authorization-kubeconfig "$PKI/scheduler.kubeconfig" \
         --kube-api-qps 100 --kube-api-burst 150

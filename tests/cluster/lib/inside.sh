@@ -64,6 +64,7 @@ main() {
     apply_addons
     stage "images"
     wait "$images" || fail "the images of the cluster could not be imported: $(tail -n 5 /mnt/log/images.log)"
+    start_scheduler
     stage "node"
     await 60 "the node to be Ready" node_is_ready
     await_addons

@@ -1,6 +1,6 @@
 //! kro, KEDA and metrics-server, each by the smallest thing that it does.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use wpclone_cluster_tests::{Cluster, wait_until};
 
 use crate::namespace_with_web_server;
@@ -10,10 +10,16 @@ async fn a_restricted_pod_of_an_image_made_here_runs_and_is_reached_by_its_servi
     let namespace = namespace_with_web_server(&Cluster::shared().await?, "web").await?;
     let answer = namespace.http_get("web", "/index.html").await?;
     assert_eq!(answer, "served by a pod");
-    // From inside, by the name that the cluster's DNS knows.
-    let address = format!("http://web.{}.svc.cluster.local/index.html", namespace.name());
-    let arguments = ["exec", "deployment/web", "--", "/busybox", "wget", "-q", "-O", "-", &address];
-    assert_eq!(namespace.kubectl(&arguments, "").await?, "served by a pod");
+    // Other pods find it by the name that the cluster's DNS knows, and reach it by the address of the service.
+    let name = format!("web.{}.svc.cluster.local", namespace.name());
+    let service = namespace.get("service/web").await?;
+    let address = service["spec"]["clusterIP"].as_str().context("the service's address")?;
+    let inside = ["exec", "deployment/web", "--", "/busybox"];
+    let looked_up = namespace.kubectl(&[&inside[..], &["nslookup", &name]].concat(), "").await?;
+    assert!(looked_up.contains(&format!("Address: {address}")), "{looked_up}");
+    let url = format!("http://{address}/index.html");
+    let fetched = namespace.kubectl(&[&inside[..], &["wget", "-q", "-O", "-", &url]].concat(), "").await?;
+    assert_eq!(fetched, "served by a pod");
     namespace.delete().await
 }
 
