@@ -46,7 +46,8 @@ network() {
     ip address add "$NODE_ADDRESS/30" dev node0
     ip link set node0 up
     ip route add default via "$HOST_ADDRESS"
-    sysctl -qw net.ipv4.ip_forward=1
+    # Connections whose process is gone would hold the network, and the link, for minutes after the end.
+    sysctl -qw net.ipv4.ip_forward=1 net.ipv4.tcp_orphan_retries=1 net.ipv4.tcp_fin_timeout=1
 }
 
 main() {
