@@ -18,7 +18,7 @@ cluster_obstacle() {
     "$CLUSTER" check 2>&1 || true
 }
 
-# test_cluster [WORD...]: the tests of tests/cluster, on a cluster that ends with them.
+# test_cluster COMMAND...: the command runs the tests of tests/cluster, on a cluster that ends with them.
 test_cluster() {
     local obstacle
     obstacle=$(cluster_obstacle)
@@ -32,15 +32,13 @@ test_cluster() {
     install_missing "${CLUSTER_PACKAGES[@]}"
     if [ -z "${WPCLONE_TEST_KUBECONFIG:-}" ]; then step "cluster programs" "$CLUSTER" build; fi
     [ "$LAST" != FAILED ] || return 0
-    step "cluster tests" "$(target)/debug/test-runner" --cluster "$@"
+    step "cluster tests" "$@"
     # The cluster ends with the tests' process, of itself; what is asked here is that it has ended.
     if [ -z "${WPCLONE_TEST_KUBECONFIG:-}" ]; then step "cluster's end" env WPCLONE_CLUSTER=tests "$CLUSTER" down; fi
 }
 
-# `./dev test cluster [WORD...]`
+# `./dev test cluster [WORD...]`: nothing else of the workspace is built.
 test_cluster_alone() {
     CLUSTER_IS_ASKED_FOR=yes
-    step "programs and tests" cargo build --quiet --locked -p wpclone-tests -p wpclone-cluster-tests --bins --tests
-    [ "$LAST" = passed ] || return 0
-    test_cluster "$@"
+    test_cluster cargo test --quiet --locked -p wpclone-cluster-tests -- "$@"
 }

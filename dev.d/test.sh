@@ -121,7 +121,7 @@ test_all() {
     in_background "plugin" migrator-plugin/tests/run
     lint
     step "tests" "$(target)/debug/test-runner"
-    test_cluster
+    test_cluster "$(target)/debug/test-runner" --cluster
     [ -n "${WPCLONE_TEST_ALL:-}" ] || record "rounds, rows and screens" "shortened" "all of them: ./dev test long"
     await_background "plugin"
     fuzz_all
