@@ -30,8 +30,9 @@ test_cluster() {
         return
     fi
     install_missing "${CLUSTER_PACKAGES[@]}"
+    LAST=passed
     if [ -z "${WPCLONE_TEST_KUBECONFIG:-}" ]; then step "cluster programs" "$CLUSTER" build; fi
-    [ "$LAST" != FAILED ] || return 0
+    [ $LAST = passed ] || return 0
     step "cluster tests" "$@"
     # The cluster ends with the tests' process, of itself; what is asked here is that it has ended.
     if [ -z "${WPCLONE_TEST_KUBECONFIG:-}" ]; then step "cluster's end" env WPCLONE_CLUSTER=tests "$CLUSTER" down; fi
