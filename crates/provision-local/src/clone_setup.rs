@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use wpclone_provision::{CloneInfo, Isolation, ProvisionError, SourceFacts};
+use wpclone_provision::{CloneInfo, Isolation, ProvisionError, SourceConfig};
 
 use crate::blocking::run_blocking;
 use crate::database_admin::DatabaseAdmin;
@@ -18,11 +18,10 @@ use crate::local_clone::{CloneProcesses, LocalClone};
 use crate::php_fpm;
 use crate::secrets::Secrets;
 use crate::shared_database::SharedDatabase;
-use crate::source_config::SourceConfig;
 use crate::stored::ReadError;
 use crate::template::{TEMPLATE_USER, Template};
 use crate::wordpress;
-use crate::wp_config::{self, DEFAULT_TABLE_PREFIX, WpConfig, is_table_prefix};
+use crate::wp_config::{self, LocalWpConfig};
 
 /// How long the migrator accepts imports, at least.
 const MIGRATOR_OPEN: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
@@ -100,13 +99,12 @@ impl CloneSetup {
     ) -> Result<(), ProvisionError> {
         let (info, operation) = (entry.info(), "wp-config.php cannot be written");
         let admin = self.database_admin(&info, processes, operation)?;
-        let config = WpConfig {
+        let config = LocalWpConfig {
             url: &info.url,
             table_prefix: &info.table_prefix,
-            source: &SourceConfig::new(&info.facts, &admin).await.map_err(failed(operation))?,
+            source: &SourceConfig::new(&info.facts, admin.client()).await.map_err(failed(operation))?,
             username: &info.username,
             database: info.name.as_str(),
-            database_socket: &entry.paths.database_socket(),
             secrets,
             clone_runtime: &self.host.state_dir.clone_runtime(),
         };
@@ -198,14 +196,5 @@ impl CloneSetup {
         let checked: io::Result<()> =
             wordpress::check_rest_index(&entry.paths, user, &entry.info().url).await;
         checked.map_err(failed("the new clone does not respond"))
-    }
-}
-
-/// The table prefix of a clone.
-pub(crate) fn table_prefix(facts: &SourceFacts) -> Result<String, ProvisionError> {
-    match &facts.table_prefix {
-        None => Ok(DEFAULT_TABLE_PREFIX.to_owned()),
-        Some(prefix) if is_table_prefix(prefix) => Ok(prefix.clone()),
-        Some(_) => Err(ProvisionError::InvalidTablePrefix),
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use wpclone_provision::{
-    CloneInfo, CloneProblemKind, CloneSpec, EffectiveIsolation, Isolation, Phase, ProvisionError, SourceFacts,
+    CloneInfo, CloneProblemKind, CloneSpec, EffectiveIsolation, Isolation, Phase, ProvisionError,
+    SourceFacts, table_prefix,
 };
 
 use crate::blocking::run_blocking;
 use crate::clone_paths::{ClonePaths, create_clone_dirs};
-use crate::clone_setup::{CloneSetup, table_prefix};
+use crate::clone_setup::CloneSetup;
 use crate::destroy::Destroyer;
 use crate::error::{failed, task_failed};
 use crate::files::sync_dir;
@@ -150,6 +151,7 @@ impl Creator {
             wordpress: template.wordpress.clone(),
             php: host.binaries.fpm_for(None).0.clone(),
             facts,
+            location: None,
         };
         Ok(CloneRecord::new(info, addresses.routing(), slot))
     }

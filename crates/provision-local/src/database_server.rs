@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio_util::task::AbortOnDropHandle;
-use wpclone_provision::CloneName;
+use wpclone_provision::{CloneName, UserLimits};
 use zeroize::Zeroizing;
 
 use crate::binaries::Binaries;
 use crate::blocking::run_blocking;
-use crate::command::log_tail;
-use crate::database_admin::{DatabaseAdmin, UserLimits};
+use crate::database_admin::DatabaseAdmin;
 use crate::database_config::{ServerPaths, arguments, init_sql, install_arguments, install_sandbox, sandbox};
 use crate::database_limits::DatabaseLimits;
 use crate::database_offenders::OffenderSender;
 use crate::database_watch::{self, WatchedServer};
 use crate::files::{create_dir, remove_all, write_atomically};
 use crate::launcher::{Daemon, LaunchSpec, Launcher};
+use crate::logs::log_tail;
 use crate::random::random_hex;
 use crate::state_dir::{StateDir, StateLock};
 use crate::tree;

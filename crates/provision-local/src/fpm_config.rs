@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use wpclone_clone_proxy::MAX_BODY_BYTES;
-use wpclone_provision::PhpLimits;
+use wpclone_provision::{EffectivePhpLimits, PhpLimits};
 
 use crate::clone_paths::{ClonePaths, PHP_LOG};
 
@@ -57,54 +57,15 @@ pub(crate) fn fpm_config(
         admin("open_basedir", &allowed.join(":"));
         admin("disable_functions", DISABLED_FUNCTIONS);
     }
-    let FpmLimits { memory, upload, seconds, vars } = FpmLimits::from_source(limits);
-    admin("upload_max_filesize", &upload.to_string());
-    admin("post_max_size", &upload.to_string());
+    let EffectivePhpLimits { memory, seconds, vars } = EffectivePhpLimits::from_source(limits);
+    // Imports are uploads, whatever the source allows: as much as the proxy lets through.
+    for name in ["upload_max_filesize", "post_max_size"] {
+        admin(name, &MAX_BODY_BYTES.to_string());
+    }
     // WordPress and plugins can change these, as on the source.
     for (name, value) in [("memory_limit", memory), ("max_execution_time", seconds), ("max_input_vars", vars)]
     {
         let _ = writeln!(text, "php_value[{name}] = {value}");
     }
     text
-}
-
-/// PHP's limits of a clone.
-struct FpmLimits {
-    memory: u64,
-    upload: u64,
-    seconds: u64,
-    vars: u64,
-}
-
-impl FpmLimits {
-    /// The source's limits, clamped; defaults where it has none.
-    fn from_source(source: PhpLimits) -> Self {
-        let clamped = |value: Option<u64>, min: u64, max: u64, default: u64| {
-            value.map_or(default, |value| value.clamp(min, max))
-        };
-        Self {
-            memory: clamped(source.memory_limit, 64 << 20, 1 << 30, 256 << 20),
-            // Imports are uploads: never less than the proxy lets through.
-            upload: clamped(source.upload_max_filesize, MAX_BODY_BYTES, MAX_BODY_BYTES, MAX_BODY_BYTES),
-            seconds: clamped(source.max_execution_time, 10, 300, 120),
-            vars: clamped(source.max_input_vars, 1_000, 100_000, 5_000),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_of_the_source_are_clamped() {
-        let extreme = PhpLimits {
-            memory_limit: Some(1),
-            upload_max_filesize: Some(u64::MAX),
-            max_execution_time: Some(0),
-            max_input_vars: Some(u64::MAX),
-        };
-        let got = FpmLimits::from_source(extreme);
-        assert_eq!((got.memory, got.upload, got.seconds, got.vars), (64 << 20, MAX_BODY_BYTES, 10, 100_000));
-    }
 }

@@ -10,11 +10,12 @@ use rustix::process::geteuid;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
+use wpclone_provision::clean_env;
 use wpclone_supervisor::{Confinement, ProcessSpec, Supervised, unique_folder};
 
 use crate::blocking::run_blocking;
 use crate::cgroup::{Cgroups, NewCgroups};
-use crate::command::{clean_env, log_tail};
+use crate::logs::log_tail;
 use crate::sandbox::{ResourceLimits, Sandbox, SandboxSpec};
 use crate::seccomp::SyscallFilter;
 use crate::users::Ids;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use wpclone_provision::{CloneInfo, CloneName, CloneSpec, ProvisionError, SetAside, UnreadableClone};
+use wpclone_provision::{
+    CloneInfo, CloneName, CloneSpec, ProvisionError, SetAside, UnreadableClone, most_of_one_owner,
+};
 
 use crate::local_clone::LocalClone;
 use crate::tombstones::Tombstones;
@@ -142,11 +144,6 @@ impl LocalClones {
     }
 }
 
-/// The most clones of one owner where there are several: three quarters, and one in any case.
-fn most_of_one_owner(max_clones: usize) -> usize {
-    (max_clones.saturating_mul(3) / 4).max(1)
-}
-
 impl Known {
     /// How many clones this owner has, in any phase. One that cannot be read counts when its record can be.
     fn count_of(&self, owner: &str) -> usize {
@@ -176,17 +173,5 @@ impl Known {
             taken.extend(slots);
         }
         Ok(taken)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_of_several_owners_never_has_all_places_but_where_there_is_one() {
-        for (all, most) in [(1, 1), (2, 1), (3, 2), (4, 3), (20, 15), (1000, 750)] {
-            assert_eq!(most_of_one_owner(all), most, "{all}");
-        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use wpclone_provision::{CloneInfo, Phase, ProvisionError, SourceFacts};
+use wpclone_provision::{CloneInfo, Phase, ProvisionError, SourceFacts, table_prefix};
 
-use crate::clone_setup::{CloneSetup, table_prefix};
+use crate::clone_setup::CloneSetup;
 use crate::error::task_failed;
 use crate::local_clone::LocalClone;
 use crate::record::CloneRecord;

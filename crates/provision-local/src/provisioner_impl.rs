@@ -22,6 +22,8 @@ use crate::record::CloneRecord;
 
 /// How often a state folder that another process has locked is tried again.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// The most time that a call may take.
+const CALL_LIMIT: Duration = Duration::from_secs(300);
 /// How often it is logged that clones cannot be created.
 const WARNING_INTERVAL: Duration = Duration::from_secs(3600);
 /// How often what was missing is looked for again.
@@ -151,6 +153,10 @@ impl Provisioner for LocalProvisioner {
 
     fn watch_health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
+    }
+
+    fn call_limit(&self) -> Duration {
+        CALL_LIMIT
     }
 
     async fn create(&self, spec: &CloneSpec) -> Result<CloneInfo, ProvisionError> {

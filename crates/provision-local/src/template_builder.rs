@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use wpclone_provision::SourceFacts;
 use wpclone_provision::clone_runtime::TASKS_SCRIPT;
+use wpclone_provision::{SourceConfig, SourceFacts};
 
 use crate::archive::pack;
 use crate::blocking::run_blocking;
@@ -19,12 +19,11 @@ use crate::host::Host;
 use crate::php_fpm;
 use crate::random::random_hex;
 use crate::secrets::Secrets;
-use crate::source_config::SourceConfig;
 use crate::template::{self, TEMPLATE_PREFIX, TEMPLATE_URL, TEMPLATE_USER, Template};
 use crate::tree;
 use crate::users::{Ids, chown};
 use crate::wordpress;
-use crate::wp_config::{self, WpConfig};
+use crate::wp_config::{self, LocalWpConfig};
 
 /// The schema that WordPress is installed in.
 pub(crate) const TEMPLATE_SCHEMA: &str = "wpclone_template";
@@ -127,13 +126,12 @@ impl TemplateBuilder<'_> {
     /// Runs WordPress' own installation; returns its version.
     async fn install(&self, paths: &ClonePaths, secrets: &Secrets) -> io::Result<String> {
         let (user, runtime) = (self.host.template_user(), self.host.state_dir.clone_runtime());
-        let config = WpConfig {
+        let config = LocalWpConfig {
             url: TEMPLATE_URL,
             table_prefix: TEMPLATE_PREFIX,
             source: &SourceConfig::default(),
             username: TEMPLATE_USER,
             database: TEMPLATE_SCHEMA,
-            database_socket: &paths.database_socket(),
             secrets,
             clone_runtime: &runtime,
         };

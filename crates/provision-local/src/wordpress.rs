@@ -15,7 +15,7 @@ use wpclone_clone_proxy::server_params;
 
 use crate::blocking::run_blocking;
 use crate::clone_paths::{ClonePaths, PHP_LOG};
-use crate::command::untrusted_log_tail;
+use crate::logs::untrusted_log_tail;
 use crate::users::{Ids, uid_of};
 
 /// How long a request may take; an installation takes a second or two.

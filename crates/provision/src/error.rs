@@ -76,6 +76,34 @@ pub enum ProvisionError {
     /// The source's table prefix is not one that WordPress takes.
     #[error("the source's table prefix is not valid")]
     InvalidTablePrefix,
+    /// What defines clones in the cluster is missing, broken or not active, so nothing would come of a new one.
+    #[error("the cluster's definition of clones does not work: {0}")]
+    DefinitionInactive(String),
+    /// A quota of the cluster is reached.
+    #[error("the cluster's quota is reached: {0}")]
+    QuotaReached(String),
+    /// The image of a clone cannot be pulled.
+    #[error("the image {image} of the clone cannot be pulled: {reason}")]
+    ImageUnavailable {
+        /// The image.
+        image: String,
+        /// What the node says.
+        reason: String,
+    },
+    /// A clone's pod ends again and again.
+    #[error("the clone's pod crashes ({reason}); its log ends with: {log}")]
+    Crashed {
+        /// The container and how it ended.
+        reason: String,
+        /// The last lines of its log.
+        log: String,
+    },
+    /// The database server of clones refuses a login or a statement, or cannot be reached.
+    #[error("the clones' database server does not work: {0}")]
+    DatabaseRefused(String),
+    /// The cluster refuses a part of the clone, or failed to make it.
+    #[error("the cluster cannot make the clone: {0}")]
+    InstanceFailed(String),
     /// It took too long.
     #[error("{0} took too long")]
     Timeout(String),

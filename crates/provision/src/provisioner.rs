@@ -1,5 +1,7 @@
 //! What every provisioner does.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -29,6 +31,14 @@ pub trait Provisioner: Send + Sync {
     /// The provisioner's health now.
     fn health(&self) -> Health {
         self.watch_health().borrow().clone()
+    }
+
+    /// The most time that a call which works on a clone may take. Calls end themselves before.
+    fn call_limit(&self) -> Duration;
+
+    /// What a call that works on this clone waits for, as sentences for people; `None` where calls do not wait for others.
+    fn watch_progress(&self, _name: &CloneName) -> Option<watch::Receiver<String>> {
+        None
     }
 
     /// Creates a clone and returns when its WordPress answers. A clone that exists already is returned as it is.

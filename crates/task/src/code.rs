@@ -124,6 +124,18 @@ codes! {
         "Send the request again with `isolation` set to `shared`, or ask the operator to set up dedicated clones.";
     ClonesFull "CLONES_FULL" None, Limited, "The maximum number of clones is reached",
         "Delete a clone that is no longer needed, or ask the operator to raise WPCLONE_MAX_CLONES.";
+    DefinitionInactive "DEFINITION_INACTIVE" None, Limited, "The cluster's definition of clones does not work",
+        "Ask the operator to mend the ResourceGraphDefinition that `detail` names.";
+    QuotaReached "QUOTA_REACHED" None, Limited, "A quota of the cluster is reached",
+        "Delete a clone that is no longer needed, or ask the operator to raise the quota that `detail` names.";
+    ImageUnavailable "IMAGE_UNAVAILABLE" None, Limited, "The clone's image cannot be pulled",
+        "Ask the operator to check WPCLONE_CLONE_IMAGES and the registry.";
+    CloneCrashed "CLONE_CRASHED" None, Once, "The clone's pod crashes",
+        "Check the last lines of its log in `detail`, and whether WPCLONE_CLONE_MEMORY is enough.";
+    DatabaseRefused "DATABASE_REFUSED" None, Limited, "The clones' database server does not work",
+        "Ask the operator to check the server and the user of WPCLONE_DATABASE_URL.";
+    InstanceFailed "INSTANCE_FAILED" None, Once, "The cluster cannot make the clone",
+        "Ask the operator to check what the cluster says in `detail`.";
     DiskInsufficient "DISK_INSUFFICIENT" None, Never, "There is not enough free space for the content",
         "Free space where `detail` says, then send a new request.";
     TargetNotEmpty "TARGET_NOT_EMPTY" None, Never, "The target is not empty",

@@ -17,10 +17,10 @@ use wpclone_task::{
 use super::registry_sync::RegistrySync;
 use crate::job::{Job, StepEnd};
 
+/// How much longer a step may take than a call of the provisioner, which ends itself.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long a clone may stay unpublished; postponed while its task is unfinished.
 const PUBLICATION_TIMEOUT: SignedDuration = SignedDuration::from_mins(30);
-/// The most time that a step may take.
-const STEP_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Runs the steps of the provisioning stage.
 #[derive(Clone)]
@@ -34,10 +34,16 @@ type StepResult<T> = Result<T, Box<Problem>>;
 impl Provisioning {
     /// Runs a step.
     pub(crate) async fn run(&self, job: &Job) -> StepEnd {
-        let too_slow =
-            |_| Box::new(Problem::new(Code::Deadline, "The clone was not ready within five minutes."));
+        let limit = self.provisioner.call_limit();
+        let too_slow = |_| {
+            let minutes = limit.as_secs().div_ceil(60);
+            Box::new(Problem::new(
+                Code::Deadline,
+                format!("The clone was not ready within {minutes} minutes."),
+            ))
+        };
         let result = tokio::select! {
-            result = timeout(STEP_TIMEOUT, self.run_step(job)) => result.map_err(too_slow).flatten(),
+            result = timeout(limit + GRACE, self.run_step(job)) => result.map_err(too_slow).flatten(),
             () = job.stop.cancelled() => return StepEnd::Stopped,
         };
         match result {
@@ -53,7 +59,8 @@ impl Provisioning {
             (Request::Clone(_), Step::MatchSource) => self.match_source(job, &own).await,
             (Request::Clone(_), Step::GrantAccess) => {
                 job.report_progress(50, "Adding an administrator for you");
-                self.provisioner.ensure_access(&own).await.map_err(problem)?;
+                let ensured = self.provisioner.ensure_access(&own);
+                self.with_progress(job, &own, 50, ensured).await.map_err(problem)?;
                 Ok(StepOutput::Nothing)
             }
             (
@@ -90,7 +97,8 @@ impl Provisioning {
             isolation,
             has_other_owners: job.has_other_owners,
         };
-        let info = self.provisioner.create(&spec).await.map_err(problem)?;
+        let created = self.provisioner.create(&spec);
+        let info = self.with_progress(job, &name, 30, created).await.map_err(problem)?;
         let access = self.provisioner.access(&name).await.map_err(problem)?;
         self.registry.put(&info).await;
         job.report_progress(90, "The clone is ready to be filled");
@@ -122,8 +130,30 @@ impl Provisioning {
             constants: source.constants.into_iter().collect(),
         });
         job.report_progress(50, "Matching the clone's PHP and table prefix to its source");
-        self.provisioner.match_source(name, &facts).await.map_err(problem)?;
+        let matched = self.provisioner.match_source(name, &facts);
+        self.with_progress(job, name, 50, matched).await.map_err(problem)?;
         Ok(StepOutput::Nothing)
+    }
+
+    /// Reports what a call waits for while it does.
+    async fn with_progress<T>(
+        &self,
+        job: &Job,
+        name: &CloneName,
+        percent: u8,
+        call: impl Future<Output = T>,
+    ) -> T {
+        let Some(mut progress) = self.provisioner.watch_progress(name) else { return call.await };
+        let mut call = std::pin::pin!(call);
+        loop {
+            tokio::select! {
+                result = &mut call => return result,
+                Ok(()) = progress.changed() => {
+                    let message = progress.borrow_and_update().clone();
+                    job.report_progress(percent, &message);
+                }
+            }
+        }
     }
 
     async fn updated(
@@ -161,6 +191,12 @@ fn problem(error: ProvisionError) -> Box<Problem> {
         ProvisionError::Gone(_) => Code::CloneGone,
         ProvisionError::NotFound(_) => Code::CloneNotFound,
         ProvisionError::NotPublished(_) => Code::CloneNotReady,
+        ProvisionError::DefinitionInactive(_) => Code::DefinitionInactive,
+        ProvisionError::QuotaReached(_) => Code::QuotaReached,
+        ProvisionError::ImageUnavailable { .. } => Code::ImageUnavailable,
+        ProvisionError::Crashed { .. } => Code::CloneCrashed,
+        ProvisionError::DatabaseRefused(_) => Code::DatabaseRefused,
+        ProvisionError::InstanceFailed(_) => Code::InstanceFailed,
         ProvisionError::Timeout(_) => Code::Deadline,
         ProvisionError::NameTaken(_)
         | ProvisionError::NotReady(_)

@@ -38,6 +38,10 @@ impl Provisioner for FakeProvisioner {
         unreachable!()
     }
 
+    fn call_limit(&self) -> Duration {
+        unreachable!()
+    }
+
     async fn create(&self, _: &CloneSpec) -> Result<CloneInfo, ProvisionError> {
         unreachable!()
     }
@@ -120,6 +124,7 @@ fn clone(n: u32) -> CloneInfo {
         table_prefix: "wp_".into(),
         wordpress: "6.8".into(),
         php: "8.2".into(),
+        location: None,
     }
 }
 

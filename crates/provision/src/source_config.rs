@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use crate::{DatabaseClient, SourceFacts};
 use serde_json::Value;
 use wpclone_migrator::is_uploads_folder;
-use wpclone_provision::SourceFacts;
-
-use crate::database_admin::DatabaseAdmin;
 
 const DEFAULT_CHARSET: &str = "utf8mb4";
 /// The most bytes of the name of a character set or collation, and of a constant.
@@ -99,13 +97,16 @@ const OWN_PREFIXES: [&str; 9] = [
 ];
 
 /// What a clone's wp-config.php takes over from its source.
-pub(crate) struct SourceConfig {
-    pub(crate) charset: String,
-    pub(crate) collation: String,
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// `DB_CHARSET`.
+    pub charset: String,
+    /// `DB_COLLATE`; empty without one.
+    pub collation: String,
     /// The folder of the uploads below WordPress, if it is not the usual one.
-    pub(crate) uploads: Option<String>,
+    pub uploads: Option<String>,
     /// Names and PHP expressions.
-    pub(crate) constants: BTreeMap<String, String>,
+    pub constants: BTreeMap<String, String>,
 }
 
 impl Default for SourceConfig {
@@ -120,8 +121,8 @@ impl SourceConfig {
     ///
     /// # Errors
     /// The database server does not answer.
-    pub(crate) async fn new(facts: &SourceFacts, admin: &DatabaseAdmin) -> io::Result<Self> {
-        let (charset, collation) = charset_of(facts, admin).await?;
+    pub async fn new(facts: &SourceFacts, database: &DatabaseClient) -> io::Result<Self> {
+        let (charset, collation) = charset_of(facts, database).await?;
         Ok(Self {
             charset,
             collation,
@@ -132,7 +133,7 @@ impl SourceConfig {
 }
 
 /// The character set and collation that the source has, as far as the server knows them.
-async fn charset_of(facts: &SourceFacts, admin: &DatabaseAdmin) -> io::Result<(String, String)> {
+async fn charset_of(facts: &SourceFacts, database: &DatabaseClient) -> io::Result<(String, String)> {
     let is_name = |name: &&str| {
         (1..=MAX_NAME_BYTES).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -143,12 +144,12 @@ async fn charset_of(facts: &SourceFacts, admin: &DatabaseAdmin) -> io::Result<(S
     // Every server has the default.
     let is_default = charset == DEFAULT_CHARSET && collations == [""];
     for collation in collations {
-        if is_default || admin.accepts_charset(charset, collation).await {
+        if is_default || database.accepts_charset(charset, collation).await {
             return Ok((charset.to_owned(), collation.to_owned()));
         }
     }
     // Not because the server is gone.
-    if admin.ping().await {
+    if database.ping().await {
         Ok((DEFAULT_CHARSET.to_owned(), String::new()))
     } else {
         Err(io::Error::other("the database does not answer"))

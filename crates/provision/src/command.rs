@@ -1,8 +1,7 @@
 //! Commands that run to their end.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,15 +9,10 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
-use wpclone_beneath::{Dir, Owner};
-
-use crate::blocking::run_blocking;
-
-/// The most bytes of a log that an error quotes.
-const LOG_TAIL_BYTES: u64 = 600;
 
 /// The environment of every program; nothing of ours is passed on.
-pub(crate) fn clean_env() -> Vec<(String, String)> {
+#[must_use]
+pub fn clean_env() -> Vec<(String, String)> {
     [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         ("LANG", "C.UTF-8"),
@@ -29,7 +23,10 @@ pub(crate) fn clean_env() -> Vec<(String, String)> {
 }
 
 /// Runs a program to its end within `limit` and returns its output. It is killed when this is dropped.
-pub(crate) async fn run<S: AsRef<OsStr>>(
+///
+/// # Errors
+/// It cannot be started, takes too long, or fails; then the error quotes what it wrote to standard error.
+pub async fn run_command<S: AsRef<OsStr>>(
     program: &Path,
     args: impl IntoIterator<Item = S>,
     env: &[(&str, &str)],
@@ -60,27 +57,4 @@ pub(crate) async fn run<S: AsRef<OsStr>>(
     let message = String::from_utf8_lossy(&output.stderr);
     let message: String = message.trim().chars().take(500).collect();
     Err(io::Error::other(format!("{name}: {} {message}", output.status)))
-}
-
-/// The last part of a log of ours, for an error message.
-pub(crate) async fn log_tail(log: &Path) -> String {
-    let log = log.to_owned();
-    run_blocking(move || File::open(log).and_then(read_tail)).await.unwrap_or_default()
-}
-
-/// The same of a log in a clone's folder, where anything may have its name.
-pub(crate) fn untrusted_log_tail(folder: &Path, log: &str, owner: Owner) -> io::Result<String> {
-    Dir::open(folder)?.read_tail(log, owner, LOG_TAIL_BYTES).map(to_text)
-}
-
-fn read_tail(mut file: File) -> io::Result<String> {
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES)))?;
-    let mut text = Vec::new();
-    file.take(LOG_TAIL_BYTES).read_to_end(&mut text)?;
-    Ok(to_text(text))
-}
-
-fn to_text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).trim().to_owned()
 }
