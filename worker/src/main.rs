@@ -181,17 +181,17 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where this worker and its Redis listen: sites and callbacks are never there.
+/// Where this worker, its Redis and the parts of its cluster listen: sites and callbacks are never there.
 async fn own_endpoints(settings: &Settings, redis_url: &str) -> Arc<[SocketAddr]> {
     let mut own = vec![settings.admin_listen, settings.clones.addresses.listen()];
     // The clones' own address, under other names for it.
     let clones = settings.clones.own();
     own.extend(clones.and_then(|clones| Some(SocketAddr::new(clones.host.parse().ok()?, clones.port))));
-    // Where Redis cannot be resolved now, nothing works.
-    if let Some((host, port)) = redis_endpoint(redis_url)
-        && let Ok(found) = tokio::net::lookup_host((host.as_str(), port)).await
-    {
-        own.extend(found);
+    // Where these cannot be resolved now, nothing works.
+    for (host, port) in redis_endpoint(redis_url).into_iter().chain(settings.clones.cluster_endpoints()) {
+        if let Ok(found) = tokio::net::lookup_host((host.as_str(), port)).await {
+            own.extend(found);
+        }
     }
     own.into()
 }

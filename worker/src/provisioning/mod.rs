@@ -1,6 +1,7 @@
 //! The provisioning stage: [`stage`] runs its steps, [`registry_sync`] keeps the registry of clones up to date,
 //! [`provisioners`] chooses what makes clones.
 
+mod kro_settings;
 mod provisioner_task;
 mod provisioners;
 mod registry_sync;

@@ -10,6 +10,7 @@ use wpclone_provision::{AddressError, Addresses, Routing};
 use wpclone_provision_local::DiskLimits;
 use wpclone_service::settings::{CLONES_ON_API_ORIGIN, Check, ConnectionArgs, Redaction};
 
+use super::kro_settings::{KroArgs, KroSettings};
 use crate::net::OwnClones;
 
 /// The provisioners that there are: the values of `WPCLONE_PROVISIONER`.
@@ -17,6 +18,8 @@ use crate::net::OwnClones;
 pub(crate) enum ProvisionerKind {
     /// Processes of this machine.
     Local,
+    /// Instances of a definition of kro in a Kubernetes cluster.
+    Kro,
 }
 
 impl FromStr for ProvisionerKind {
@@ -25,7 +28,8 @@ impl FromStr for ProvisionerKind {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "local" => Ok(Self::Local),
-            _ => Err(format!("`{text}` is not a provisioner; this version has only local")),
+            "kro" => Ok(Self::Kro),
+            _ => Err(format!("`{text}` is not a provisioner: it is local or kro")),
         }
     }
 }
@@ -33,13 +37,13 @@ impl FromStr for ProvisionerKind {
 /// The settings of the provisioning stage, as given.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProvisioningArgs {
-    /// What makes clones: local (processes of this machine)
+    /// What makes clones: local (processes of this machine) or kro (instances in a Kubernetes cluster)
     #[arg(long, env = "WPCLONE_PROVISIONER", value_name = "KIND", default_value = "local")]
     provisioner: String,
     /// Listen address of the proxy in front of local clones
     #[arg(long, env = "WPCLONE_CLONES_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
     clones_listen: String,
-    /// Base URL of clones, such as https://clones.example.com [default: the proxy's own address]
+    /// Base URL of clones, such as https://clones.example.com [default: the proxy's own address; required with kro]
     #[arg(long, env = "WPCLONE_CLONES_URL", value_name = "URL")]
     clones_url: Option<String>,
     /// The API's own URL, as the API has it. Clones may not share its origin
@@ -85,12 +89,15 @@ pub(crate) struct ProvisioningArgs {
     /// for a new one
     #[arg(long, env = "WPCLONE_DISK_RESERVE_MIB", value_name = "MIB", default_value = "1024")]
     disk_reserve_mib: String,
+    #[command(flatten)]
+    kro: KroArgs,
 }
 
 /// The same, checked. Whether programs and folders exist is checked by the provisioner: they may be installed later.
 #[derive(Debug)]
 pub(crate) struct ProvisioningSettings {
-    pub(crate) kind: ProvisionerKind,
+    /// With it clones are made in a cluster, otherwise on this machine.
+    pub(crate) kro: Option<KroSettings>,
     pub(crate) addresses: Addresses,
     pub(crate) state_dir: PathBuf,
     pub(crate) wordpress_dir: PathBuf,
@@ -106,6 +113,17 @@ impl ProvisioningSettings {
         let base = Url::parse(&self.addresses.to_string()).ok()?;
         let (host, port) = (base.host_str()?.to_owned(), base.port_or_known_default()?);
         Some(OwnClones { listener: self.addresses.resolve(&host), host, port })
+    }
+
+    /// Hosts and ports of what makes clones in a cluster: sites are never there.
+    pub(crate) fn cluster_endpoints(&self) -> Vec<(String, u16)> {
+        let Some(kro) = &self.kro else { return Vec::new() };
+        // Every pod has these.
+        let api_server =
+            env::var("KUBERNETES_SERVICE_HOST").ok().zip(env::var("KUBERNETES_SERVICE_PORT").ok());
+        let api_server = api_server.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let database = (kro.database.host.clone(), kro.database.port);
+        [Some(database), api_server].into_iter().flatten().collect()
     }
 }
 
@@ -123,6 +141,8 @@ impl ProvisioningArgs {
             );
         }
         let disk = self.disk(check);
+        let is_kro = kind == Some(ProvisionerKind::Kro);
+        let kro = if is_kro { Some(self.kro.check(check)?) } else { None };
         let state_dir = self.state_dir.clone().filter(|dir| !dir.as_os_str().is_empty());
         let Some(state_dir) = state_dir.or_else(default_state_dir) else {
             check.fault("WPCLONE_STATE_DIR", "is required, since there is no home folder");
@@ -134,9 +154,9 @@ impl ProvisioningArgs {
         if routing == Some(Routing::Path) {
             check.warn("WPCLONE_CLONE_ROUTING", SHARED_ORIGIN);
         }
-        let addresses = self.addresses(listen?, routing?, check);
+        let addresses = self.addresses(kind?, listen?, routing?, check);
         Some(ProvisioningSettings {
-            kind: kind?,
+            kro,
             addresses: addresses?,
             state_dir,
             wordpress_dir: self.wordpress_dir.clone(),
@@ -166,8 +186,21 @@ impl ProvisioningArgs {
         api.zip(clones).is_some_and(|(api, clones)| api.origin() == clones.origin())
     }
 
-    fn addresses(&self, listen: SocketAddr, routing: Routing, check: &mut Check) -> Option<Addresses> {
+    fn addresses(
+        &self,
+        kind: ProvisionerKind,
+        listen: SocketAddr,
+        routing: Routing,
+        check: &mut Check,
+    ) -> Option<Addresses> {
         let url = self.clones_url.as_deref().filter(|url| !url.is_empty());
+        if url.is_none() && kind == ProvisionerKind::Kro {
+            check.fault(
+                "WPCLONE_CLONES_URL",
+                "is required, because clones in a cluster are behind its router",
+            );
+            return None;
+        }
         if url.is_none() && (listen.ip().is_unspecified() || listen.port() == 0) {
             check.fault(
                 "WPCLONE_CLONES_URL",
@@ -258,6 +291,7 @@ mod tests {
     fn every_invalid_setting_is_reported() {
         for (flags, expected) in [
             (&["--provisioner", "docker"][..], "WPCLONE_PROVISIONER is wrong: `docker`"),
+            (&["--provisioner", "kro"], "WPCLONE_CLONE_IMAGES is required"),
             (&["--clones-listen", "here"], "WPCLONE_CLONES_LISTEN is wrong"),
             (&["--clones-listen", "0.0.0.0:80"], "WPCLONE_CLONES_URL is required"),
             (&["--clone-routing", "dns"], "WPCLONE_CLONE_ROUTING is wrong"),

@@ -1,0 +1,225 @@
+//! The Secrets of clones. Each is immutable: a change is a new one, so that a pod never starts with an old one. The instance
+//! names the one that counts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::SignedDuration;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use secrecy::{ExposeSecret as _, SecretString};
+use wpclone_provision::{
+    Access, CloneName, EffectivePhpLimits, ProvisionError, SourceConfig, SourceFacts, WpConfig, random_hex,
+    wp_config,
+};
+
+use crate::api_error::{already_exists, failed, is_not_found};
+use crate::cluster::Cluster;
+use crate::setup_input::{CLONE_RUNTIME, LOGIN, TREE, setup_json};
+use crate::wordpress_clone::{CLONE_LABEL, Instance};
+
+/// How long the migrator accepts imports, at least.
+const MIGRATOR_OPEN: SignedDuration = SignedDuration::from_hours(1);
+
+// The keys in a Secret. Those with a dot are mounted as files of this name.
+const PASSWORD: &str = "password";
+const MIGRATOR_KEY: &str = "migrator-key";
+const LOGIN_KEY: &str = "login-key";
+const DATABASE_PASSWORD: &str = "database-password";
+const FACTS: &str = "facts.json";
+const WP_CONFIG: &str = "wp-config.php";
+const PHP_INI: &str = "php.ini";
+const SETUP: &str = "setup.json";
+
+/// The passwords and keys of a clone, which stay the same.
+pub(crate) struct CloneKeys {
+    pub(crate) password: SecretString,
+    pub(crate) migrator_key: SecretString,
+    pub(crate) login_key: SecretString,
+    pub(crate) database_password: SecretString,
+}
+
+impl CloneKeys {
+    /// New random ones.
+    pub(crate) fn generate() -> Result<Self, ProvisionError> {
+        let generate = || {
+            Ok::<_, std::io::Error>(Self {
+                password: random_hex::<16>()?.into(),
+                migrator_key: random_hex::<32>()?.into(),
+                login_key: random_hex::<32>()?.into(),
+                database_password: random_hex::<16>()?.into(),
+            })
+        };
+        generate().map_err(|error| ProvisionError::internal("there are no random numbers", error))
+    }
+
+    /// Those of a Secret; `None` when one is missing.
+    pub(crate) fn read(secret: &Secret) -> Option<Self> {
+        let text = |key: &str| {
+            let bytes = &secret.data.as_ref()?.get(key)?.0;
+            Some(SecretString::from(std::str::from_utf8(bytes).ok()?.to_owned()))
+        };
+        Some(Self {
+            password: text(PASSWORD)?,
+            migrator_key: text(MIGRATOR_KEY)?,
+            login_key: text(LOGIN_KEY)?,
+            database_password: text(DATABASE_PASSWORD)?,
+        })
+    }
+
+    pub(crate) fn into_access(self, instance: &Instance) -> Access {
+        Access {
+            url: instance.spec.url.clone(),
+            username: instance.spec.username.clone(),
+            password: self.password,
+            migrator_key: self.migrator_key,
+            login_key: self.login_key,
+        }
+    }
+}
+
+/// What the clone took over from its source.
+pub(crate) fn facts(secret: &Secret) -> Option<SourceFacts> {
+    serde_json::from_slice(&secret.data.as_ref()?.get(FACTS)?.0).ok()
+}
+
+/// A new name for a Secret of a clone.
+pub(crate) fn new_name(clone: &CloneName) -> Result<String, ProvisionError> {
+    let random = random_hex::<4>().map_err(|e| ProvisionError::internal("there are no random numbers", e))?;
+    Ok(format!("{clone}-{random}"))
+}
+
+impl Cluster {
+    /// The Secret that an instance names, if it exists.
+    pub(crate) async fn find_secret(&self, instance: &Instance) -> Result<Option<Secret>, ProvisionError> {
+        match self.secrets.get(&instance.spec.secret_name).await {
+            Ok(secret) => Ok(Some(secret)),
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(failed("reading a clone's Secret")(error)),
+        }
+    }
+
+    /// The Secret that an instance names, and its keys.
+    ///
+    /// # Errors
+    /// It is missing or incomplete.
+    pub(crate) async fn require_secret(
+        &self,
+        instance: &Instance,
+    ) -> Result<(Secret, CloneKeys), ProvisionError> {
+        let secret = self.find_secret(instance).await?;
+        let with_keys = secret.and_then(|secret| CloneKeys::read(&secret).map(|keys| (secret, keys)));
+        with_keys.ok_or_else(|| ProvisionError::Unreadable {
+            name: instance.name.clone(),
+            reason: format!("its Secret {} is missing or incomplete", instance.spec.secret_name),
+        })
+    }
+
+    /// Creates a Secret with the configuration of a clone whose spec is to be this instance's.
+    pub(crate) async fn create_secret(
+        &self,
+        instance: &Instance,
+        keys: &CloneKeys,
+        facts: &SourceFacts,
+    ) -> Result<Secret, ProvisionError> {
+        let (spec, database) = (&instance.spec, &self.options.database);
+        let source = SourceConfig::new(facts, self.database.client()).await;
+        let source = source.map_err(|error| ProvisionError::DatabaseRefused(error.to_string()))?;
+        let config = wp_config(&WpConfig {
+            url: &spec.url,
+            table_prefix: &spec.table_prefix,
+            source: &source,
+            username: &spec.username,
+            database: instance.name.as_str(),
+            database_host: &format!("{}:{}", database.host, database.port),
+            database_password: &keys.database_password,
+            login_key: &keys.login_key,
+            tree: Path::new(TREE),
+            login: Path::new(LOGIN),
+            clone_runtime: Path::new(CLONE_RUNTIME),
+        });
+        let config =
+            config.map_err(|error| ProvisionError::internal("wp-config.php cannot be made", error))?;
+        let facts_json = serde_json::to_vec(facts)
+            .map_err(|error| ProvisionError::internal("the source's facts cannot be stored", error))?;
+        let text = |secret: &SecretString| secret.expose_secret().as_bytes().to_vec();
+        let data = BTreeMap::from([
+            (PASSWORD, text(&keys.password)),
+            (MIGRATOR_KEY, text(&keys.migrator_key)),
+            (LOGIN_KEY, text(&keys.login_key)),
+            (DATABASE_PASSWORD, text(&keys.database_password)),
+            (FACTS, facts_json),
+            (WP_CONFIG, config.into_bytes()),
+            (PHP_INI, php_ini(facts).into_bytes()),
+            (SETUP, self.setup(instance, keys)),
+        ]);
+        self.store_secret(instance, data.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+            .await
+    }
+
+    /// Creates a Secret like this one that has the container `setup` make sure of the access to the clone again.
+    pub(crate) async fn renew_secret(
+        &self,
+        instance: &Instance,
+        secret: &Secret,
+        keys: &CloneKeys,
+    ) -> Result<Secret, ProvisionError> {
+        let data = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
+        let setup = (SETUP.to_owned(), self.setup(instance, keys));
+        self.store_secret(instance, data.chain([setup]).collect()).await
+    }
+
+    fn setup(&self, instance: &Instance, keys: &CloneKeys) -> Vec<u8> {
+        // A task may wait for its other steps before the first request, which extends the time.
+        let open_until = (self.now() + MIGRATOR_OPEN).max(instance.spec.creation_deadline);
+        setup_json(&instance.spec.username, &keys.password, &keys.migrator_key, open_until)
+    }
+
+    async fn store_secret(
+        &self,
+        instance: &Instance,
+        data: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Secret, ProvisionError> {
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(instance.spec.secret_name.clone()),
+                labels: Some(BTreeMap::from([(CLONE_LABEL.to_owned(), instance.name.as_str().to_owned())])),
+                owner_references: Some(vec![instance.owner_reference(&self.resource)]),
+                ..ObjectMeta::default()
+            },
+            immutable: Some(true),
+            data: Some(data.into_iter().map(|(key, value)| (key, ByteString(value))).collect()),
+            ..Secret::default()
+        };
+        match self.secrets.create(&PostParams::default(), &secret).await {
+            Ok(secret) => Ok(secret),
+            // Another call for the same instance was first: its keys count.
+            Err(error) if already_exists(&error) => {
+                let name = &instance.spec.secret_name;
+                self.secrets.get(name).await.map_err(failed("reading a clone's Secret"))
+            }
+            Err(error) => Err(failed("creating a clone's Secret")(error)),
+        }
+    }
+
+    /// Deletes the Secrets of a clone that its instance does not name any more. What is left goes with the instance.
+    pub(crate) async fn delete_old_secrets(&self, instance: &Instance) {
+        let Ok(secrets) = self.secrets.list_metadata(&Self::parts_of(&instance.name)).await else { return };
+        for name in secrets.iter().map(|secret| secret.name_any()) {
+            if name == instance.spec.secret_name {
+                continue;
+            }
+            if let Err(error) = self.secrets.delete(&name, &DeleteParams::default()).await {
+                tracing::debug!(clone = %instance.name, %error, "an old Secret of a clone stays until the clone goes");
+            }
+        }
+    }
+}
+
+/// The limits of the source's PHP.
+fn php_ini(facts: &SourceFacts) -> String {
+    let EffectivePhpLimits { memory, seconds, vars } = EffectivePhpLimits::from_source(facts.limits);
+    format!("memory_limit = {memory}\nmax_execution_time = {seconds}\nmax_input_vars = {vars}\n")
+}
