@@ -20,6 +20,12 @@ pub trait CloneDirectory: Send + Sync {
     /// # Errors
     /// There is none.
     fn backend(&self, name: &CloneName) -> Result<Backend, NoBackend>;
+
+    /// The php-fpm of which this path tells whether it runs. The path is answered under every host; no clone has it.
+    fn readiness(&self, path: &str) -> Option<&PhpSocket> {
+        let _ = path;
+        None
+    }
 }
 
 /// A clone as the proxy sees it.
@@ -41,12 +47,36 @@ pub struct Backend {
     pub socket: PhpSocket,
     /// The only system user whose files are served.
     pub owner: Owner,
-    /// A permit for each request that PHP may handle or have waiting.
-    pub requests: Arc<Semaphore>,
-    /// A permit for each request whose file is being looked for.
-    pub lookups: Arc<Semaphore>,
-    /// A permit for each body that is being received and is not small.
-    pub uploads: Arc<Semaphore>,
+    /// What it may do at once.
+    pub permits: ClonePermits,
+}
+
+/// How many requests of a clone may be in PHP or wait for it.
+const MAX_REQUESTS: usize = 48;
+/// How many of a clone's files may be looked for at once.
+const MAX_LOOKUPS: usize = 4;
+/// How many bodies of a clone's requests, of those that are not small, may be received at once.
+const MAX_UPLOADS: usize = 32;
+
+/// The permits of one clone.
+#[derive(Debug, Clone)]
+pub struct ClonePermits {
+    /// One for each request that PHP may handle or have waiting.
+    pub(crate) requests: Arc<Semaphore>,
+    /// One for each request whose file is being looked for.
+    pub(crate) lookups: Arc<Semaphore>,
+    /// One for each body that is being received and is not small.
+    pub(crate) uploads: Arc<Semaphore>,
+}
+
+impl Default for ClonePermits {
+    fn default() -> Self {
+        Self {
+            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+        }
+    }
 }
 
 /// Whether a clone takes requests.

@@ -16,7 +16,7 @@ mod spool_space;
 mod static_file;
 
 pub use cgi_params::server_params;
-pub use directory::{Backend, BackendState, CloneDirectory, NoBackend};
+pub use directory::{Backend, BackendState, CloneDirectory, ClonePermits, NoBackend};
 pub use request_body::MAX_BODY_BYTES;
 pub use resource::is_hidden;
 pub use server::{ProxyOptions, serve};

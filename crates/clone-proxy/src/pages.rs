@@ -52,6 +52,11 @@ pub(crate) fn stopped() -> Response {
     )
 }
 
+/// Whether a clone's PHP runs.
+pub(crate) fn readiness(runs: bool) -> Response {
+    if runs { page(StatusCode::OK, "PHP runs.") } else { starting() }
+}
+
 /// The clone has been deleted.
 pub(crate) fn gone() -> Response {
     page(StatusCode::GONE, "This clone has expired or was deleted.")

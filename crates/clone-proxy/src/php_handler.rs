@@ -39,9 +39,9 @@ pub(crate) async fn run(
 ) -> Result<Response, Response> {
     let (head, body) = request.into_parts();
     let space = space.begin(&backend.name);
-    let body = request_body::receive(body, &backend.uploads, space).await.map_err(BodyError::page)?;
+    let body = request_body::receive(body, &backend.permits.uploads, space).await.map_err(BodyError::page)?;
     let params = request_params(backend, peer, &head, body.length, script, path_info);
-    let permit = timeout(PERMIT_TIMEOUT, backend.requests.acquire()).await;
+    let permit = timeout(PERMIT_TIMEOUT, backend.permits.requests.acquire()).await;
     let permit = permit
         .ok()
         .and_then(Result::ok)

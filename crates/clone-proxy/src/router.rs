@@ -66,6 +66,10 @@ async fn route(
         return Err(page);
     }
     let uri = request.uri().clone();
+    if let Some(php) = clones.readiness(uri.path()) {
+        // Connecting is enough: PHP's few processes may all work on the clone's requests.
+        return Err(pages::readiness(php.connect().await.is_ok()));
+    }
     let host = request_authority(&uri, request.headers()).map_err(|error| bad_host(&error.to_string()))?;
     let host = host.ok_or_else(|| bad_host("there is no Host header"))?;
     let routed = clones.addresses().route(host.host(), uri.path());
@@ -137,7 +141,7 @@ async fn find_resource(backend: &Backend, limits: &SharedLimits, path: &str) -> 
     let (tree, owner) = (backend.tree.clone(), backend.owner);
     // A clone waits for its own permits before it takes one of all clones'.
     let permits = async {
-        let own = Arc::clone(&backend.lookups).acquire_owned().await?;
+        let own = Arc::clone(&backend.permits.lookups).acquire_owned().await?;
         Ok::<_, tokio::sync::AcquireError>((own, Arc::clone(&limits.lookups).acquire_owned().await?))
     };
     let permits = timeout(PERMIT_TIMEOUT, permits).await.ok().and_then(Result::ok);

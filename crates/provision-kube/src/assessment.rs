@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 use kube::ResourceExt as _;
+use wpclone_provision::clone_image::DATABASE_EXIT_CODE;
 use wpclone_provision::{ClusterPod, ProvisionError};
 
 use crate::api_error::is_quota_message;
 use crate::observation::{Observation, is_ready};
 use crate::options::WaitLimits;
-use crate::setup_input::{DATABASE_EXIT_CODE, SETUP_CONTAINER};
+use crate::setup_input::SETUP_CONTAINER;
 
 /// How often a container may fail. Once it may be that its database was not there yet.
 const MAX_RESTARTS: i32 = 2;
@@ -290,7 +291,7 @@ impl Waiting {
             Self::Quota(message) => ProvisionError::QuotaReached(message),
             Self::Refusal(message) => ProvisionError::InstanceFailed(message),
             Self::Crash(crash)
-                if crash.container == SETUP_CONTAINER && crash.exit_code == DATABASE_EXIT_CODE =>
+                if crash.container == SETUP_CONTAINER && crash.exit_code == i32::from(DATABASE_EXIT_CODE) =>
             {
                 ProvisionError::DatabaseRefused(crash.log)
             }

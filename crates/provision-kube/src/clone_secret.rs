@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use secrecy::{ExposeSecret as _, SecretString};
+use wpclone_provision::clone_image::{CLONE_RUNTIME, LOGIN, TREE};
 use wpclone_provision::{
     Access, CloneName, EffectivePhpLimits, ProvisionError, SourceConfig, SourceFacts, WpConfig, random_hex,
     wp_config,
@@ -17,7 +18,7 @@ use wpclone_provision::{
 
 use crate::api_error::{already_exists, failed, is_not_found};
 use crate::cluster::Cluster;
-use crate::setup_input::{CLONE_RUNTIME, LOGIN, TREE, setup_json};
+use crate::setup_input::setup_json;
 use crate::wordpress_clone::{CLONE_LABEL, Instance};
 
 /// How long the migrator accepts imports, at least.
@@ -153,7 +154,7 @@ impl Cluster {
             (FACTS, facts_json),
             (WP_CONFIG, config.into_bytes()),
             (PHP_INI, php_ini(facts).into_bytes()),
-            (SETUP, self.setup(instance, keys)),
+            (SETUP, self.setup(instance, keys)?),
         ]);
         self.store_secret(instance, data.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
             .await
@@ -167,14 +168,16 @@ impl Cluster {
         keys: &CloneKeys,
     ) -> Result<Secret, ProvisionError> {
         let data = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
-        let setup = (SETUP.to_owned(), self.setup(instance, keys));
+        let setup = (SETUP.to_owned(), self.setup(instance, keys)?);
         self.store_secret(instance, data.chain([setup]).collect()).await
     }
 
-    fn setup(&self, instance: &Instance, keys: &CloneKeys) -> Vec<u8> {
+    fn setup(&self, instance: &Instance, keys: &CloneKeys) -> Result<Vec<u8>, ProvisionError> {
         // A task may wait for its other steps before the first request, which extends the time.
         let open_until = (self.now() + MIGRATOR_OPEN).max(instance.spec.creation_deadline);
-        setup_json(&instance.spec.username, &keys.password, &keys.migrator_key, open_until)
+        setup_json(&instance.spec.username, &keys.password, &keys.migrator_key, open_until).map_err(|error| {
+            ProvisionError::internal("the input of the container setup cannot be made", error)
+        })
     }
 
     async fn store_secret(

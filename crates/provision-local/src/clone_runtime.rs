@@ -1,14 +1,12 @@
 //! Writes the PHP that all clones use into the state folder.
 
-use std::io::{self, Cursor, Read as _};
+use std::io;
 use std::path::Path;
 
+use wpclone_clone_php::unpack_migrator;
 use wpclone_provision::clone_runtime::{SANDBOX_PLUGIN, SANDBOX_PLUGIN_FILE, TASKS_SCRIPT};
 
 use crate::files::{create_dir, remove_all, write_atomically};
-
-/// The most bytes of a file of the migrator.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Writes the runtime: everybody can read it, only we can change it.
 pub(crate) fn write(folder: &Path) -> io::Result<()> {
@@ -27,26 +25,4 @@ pub(crate) fn write(folder: &Path) -> io::Result<()> {
     std::fs::rename(new.join("wpclone-migrator"), &plugin)?;
     remove_all(&new)?;
     remove_all(&old)
-}
-
-fn unpack_migrator(into: &Path) -> io::Result<()> {
-    let mut archive = zip::ZipArchive::new(Cursor::new(wpclone_migrator::ZIP)).map_err(io::Error::other)?;
-    create_dir(into, 0o755)?;
-    for index in 0..archive.len() {
-        let mut member = archive.by_index(index).map_err(io::Error::other)?;
-        let Some(name) = member.enclosed_name() else {
-            return Err(io::Error::other("a name in the migrator's zip leads outside of it"));
-        };
-        let mut parent = into.to_owned();
-        for part in name.parent().into_iter().flat_map(Path::components) {
-            parent.push(part);
-            create_dir(&parent, 0o755)?;
-        }
-        let mut bytes = Vec::new();
-        member.by_ref().take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
-        if member.is_file() {
-            std::fs::write(into.join(&name), bytes)?;
-        }
-    }
-    Ok(())
 }

@@ -192,9 +192,9 @@ impl CloneSetup {
 
     /// Checks that the clone's WordPress responds.
     pub(crate) async fn check(&self, entry: &LocalClone) -> Result<(), ProvisionError> {
-        let user = self.host.users.of_slot(entry.slot());
+        let (user, runtime) = (self.host.users.of_slot(entry.slot()), self.host.state_dir.clone_runtime());
         let checked: io::Result<()> =
-            wordpress::check_rest_index(&entry.paths, user, &entry.info().url).await;
+            wordpress::check_rest_index(&entry.paths, user, &runtime, &entry.info().url).await;
         checked.map_err(failed("the new clone does not respond"))
     }
 }

@@ -30,7 +30,6 @@ mod engine;
 mod error;
 mod fair_limit;
 mod files;
-mod fpm_config;
 mod host;
 mod keep_running;
 mod launcher;

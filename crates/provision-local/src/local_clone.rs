@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use wpclone_clone_proxy::ClonePermits;
 use wpclone_provision::{CloneInfo, CloneName, CloneProblem, CloneProblemKind, Phase, ProvisionError};
 
 use crate::backoff::Backoff;
@@ -18,14 +18,8 @@ use crate::launcher::Daemon;
 use crate::record::CloneRecord;
 use crate::state_dir::StateLock;
 
-/// How many requests of a clone may be in PHP or wait for it.
-const MAX_REQUESTS: usize = 48;
 /// How long a clone's programs run until they count as started: those that end earlier have failed.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
-/// How many of a clone's files may be looked for at once.
-const MAX_LOOKUPS: usize = 4;
-/// How many bodies of a clone's requests, of those that are not small, may be received at once.
-const MAX_UPLOADS: usize = 32;
 
 /// The programs of a clone.
 #[derive(Debug, Default)]
@@ -94,12 +88,8 @@ pub(crate) struct LocalClone {
     supervisors: Mutex<Vec<u32>>,
     /// Locked while the clone is started, changed or deleted.
     pub(crate) processes: tokio::sync::Mutex<CloneProcesses>,
-    /// Permits for requests.
-    pub(crate) requests: Arc<Semaphore>,
-    /// Permits for looking for files.
-    pub(crate) lookups: Arc<Semaphore>,
-    /// Permits for bodies that are not small.
-    pub(crate) uploads: Arc<Semaphore>,
+    /// Permits of the proxy.
+    pub(crate) permits: ClonePermits,
 }
 
 impl LocalClone {
@@ -114,9 +104,7 @@ impl LocalClone {
             stopped: OnceLock::new(),
             supervisors: Mutex::default(),
             processes: tokio::sync::Mutex::default(),
-            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-            uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            permits: ClonePermits::default(),
         }
     }
 

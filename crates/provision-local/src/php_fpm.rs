@@ -4,12 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use wpclone_provision::SourceFacts;
+use wpclone_clone_php::FpmPool;
+use wpclone_provision::{EffectivePhpLimits, SourceFacts};
 
 use crate::blocking::run_blocking;
-use crate::clone_paths::ClonePaths;
+use crate::clone_paths::{ClonePaths, PHP_LOG};
 use crate::files::write_atomically;
-use crate::fpm_config::fpm_config;
 use crate::launcher::{Daemon, LaunchSpec, Launcher};
 use crate::sandbox::{ResourceLimits, SandboxSpec};
 use crate::seccomp::SyscallFilter;
@@ -36,7 +36,7 @@ pub(crate) async fn start(
     facts: &SourceFacts,
     launcher: &Launcher,
 ) -> io::Result<Daemon> {
-    let conf = fpm_config(paths, clone_runtime, user.is_some(), facts.limits);
+    let conf = fpm_config(paths, clone_runtime, user.is_some(), facts);
     let file = paths.fpm_conf();
     run_blocking(move || write_atomically(&file, conf.as_bytes(), 0o644)).await?;
     let args = ["--nodaemonize".to_owned(), "--fpm-config".into(), paths.fpm_conf().display().to_string()];
@@ -57,6 +57,21 @@ pub(crate) async fn start(
         return Err(error);
     }
     Ok(daemon)
+}
+
+fn fpm_config(paths: &ClonePaths, clone_runtime: &Path, own_user: bool, facts: &SourceFacts) -> String {
+    let (www, tmp, login, log) = (paths.www(), paths.tmp(), paths.login(), paths.log());
+    let allowed = [www.as_path(), &tmp, &login, clone_runtime];
+    FpmPool {
+        socket: &paths.socket(),
+        fpm_log: &log.join("fpm.log"),
+        php_log: &log.join(PHP_LOG),
+        tmp: &tmp,
+        // A clone that runs as the worker's own user could open the worker's files.
+        open_basedir: (!own_user).then_some(&allowed),
+        limits: Some(EffectivePhpLimits::from_source(facts.limits)),
+    }
+    .config()
 }
 
 /// What a clone's PHP sees: its own folders, the clone runtime, and the folder with the socket to its database.

@@ -1,7 +1,5 @@
 //! The clones as the proxy sees them.
 
-use std::sync::Arc;
-
 use url::Url;
 use wpclone_beneath::Owner;
 use wpclone_clone_proxy::{Backend, BackendState, CloneDirectory, NoBackend};
@@ -38,9 +36,7 @@ impl CloneDirectory for LocalEngine {
             tree: entry.paths.tree(),
             socket: entry.paths.php_socket(user),
             owner: Owner::Uid(uid_of(user)),
-            requests: Arc::clone(&entry.requests),
-            lookups: Arc::clone(&entry.lookups),
-            uploads: Arc::clone(&entry.uploads),
+            permits: entry.permits.clone(),
         })
     }
 }

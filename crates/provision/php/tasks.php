@@ -15,11 +15,53 @@ define( 'WP_INSTALLING', true );
 define( 'WPMU_PLUGIN_DIR', __DIR__ . '/no-must-use-plugins' );
 // Other output would break the JSON.
 ob_start();
+register_shutdown_function( 'wpclone_report_missing_database' );
+// A server that does not answer is no reason to wait for a minute.
+ini_set( 'default_socket_timeout', '20' );
 require $wpclone_input['tree'] . '/wp-load.php';
 require_once ABSPATH . 'wp-admin/includes/admin.php';
 require_once ABSPATH . 'wp-admin/includes/upgrade.php';
 
-/** Installs WordPress. Each clone renames the administrator later. */
+/** WordPress shows a page and ends when it has no database. */
+function wpclone_report_missing_database() {
+	global $wpdb, $wpclone_result;
+	if ( null !== $wpclone_result || ! isset( $wpdb ) || $wpdb->ready ) {
+		return;
+	}
+	$error = $wpdb->dbh ? mysqli_error( $wpdb->dbh ) : mysqli_connect_error();
+	wpclone_respond(
+		array(
+			'done'        => false,
+			'no_database' => true,
+			'error'       => (string) $error,
+		)
+	);
+}
+
+function wpclone_respond( $result ) {
+	while ( ob_get_level() > 0 && @ob_end_clean() ) {
+		continue;
+	}
+	header( 'Content-Type: application/json' );
+	echo json_encode( $result, JSON_INVALID_UTF8_SUBSTITUTE );
+}
+
+/** Whether the database has a WordPress. */
+function wpclone_task_inspect() {
+	global $wpdb;
+	$found = $wpdb->get_var( $wpdb->prepare( 'SHOW TABLES LIKE %s', $wpdb->esc_like( $wpdb->options ) ) );
+	return array( 'is_installed' => null !== $found );
+}
+
+/** Removes what an installation left that was interrupted. */
+function wpclone_task_empty_database() {
+	global $wpdb;
+	foreach ( $wpdb->get_col( 'SHOW TABLES' ) as $table ) {
+		$wpdb->query( 'DROP TABLE `' . str_replace( '`', '``', $table ) . '`' );
+	}
+}
+
+/** Installs WordPress. Each local clone renames the administrator later. */
 function wpclone_task_install( $input ) {
 	wp_install( 'A clone', $input['username'], $input['username'] . '@clone.invalid', false, '', wp_slash( $input['password'] ) );
 	update_option( 'permalink_structure', '/%postname%/' );
@@ -65,7 +107,7 @@ function wpclone_task_access( $input ) {
 	$user = get_user_by( 'login', $name );
 	$mail = $name . '@clone.invalid';
 	if ( ! $user ) {
-		$template = get_user_by( 'login', $input['template'] );
+		$template = isset( $input['template'] ) ? get_user_by( 'login', $input['template'] ) : false;
 		if ( $template ) {
 			$row = array(
 				'user_login'    => $name,
@@ -99,19 +141,16 @@ function wpclone_task_access( $input ) {
 	}
 }
 
-$wpclone_result = array( 'done' => false );
 try {
-	call_user_func( 'wpclone_task_' . $wpclone_input['task'], $wpclone_input );
-	$wpclone_result = array(
+	$wpclone_result = (array) call_user_func( 'wpclone_task_' . str_replace( '-', '_', $wpclone_input['task'] ), $wpclone_input ) + array(
 		'done'      => true,
 		'wordpress' => (string) $GLOBALS['wp_version'],
 		'php'       => PHP_VERSION,
 	);
 } catch ( Throwable $wpclone_error ) {
-	$wpclone_result['error'] = $wpclone_error->getMessage();
+	$wpclone_result = array(
+		'done'  => false,
+		'error' => $wpclone_error->getMessage(),
+	);
 }
-while ( ob_get_level() > 0 && @ob_end_clean() ) {
-	continue;
-}
-header( 'Content-Type: application/json' );
-echo json_encode( $wpclone_result );
+wpclone_respond( $wpclone_result );

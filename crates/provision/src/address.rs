@@ -105,6 +105,23 @@ impl Addresses {
         Ok(Self { base, routing, listen })
     }
 
+    /// The addresses among which a clone has this one, and its name. It is the reverse of [`Addresses::url`].
+    #[must_use]
+    pub fn of_clone(listen: SocketAddr, url: &Url) -> Option<(Self, CloneName)> {
+        let mut base = url.clone();
+        let by_host = url.host_str().and_then(|host| host.split_once('.'));
+        let by_host = by_host.and_then(|(label, rest)| Some((label.parse::<CloneName>().ok()?, rest)));
+        let (name, routing) = if let Some((name, rest)) = by_host {
+            base.set_host(Some(rest)).ok()?;
+            (name, Routing::Host)
+        } else {
+            let name = url.path().trim_end_matches('/').rsplit('/').next()?.parse().ok()?;
+            base.path_segments_mut().ok()?.pop_if_empty().pop();
+            (name, Routing::Path)
+        };
+        Some((Self::new(listen, Some(base.as_str()), routing).ok()?, name))
+    }
+
     /// Where the proxy listens.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
@@ -206,6 +223,26 @@ mod tests {
             (Some("https://c.example:444"), Routing::Host, format!("https://{NAME}.c.example:444")),
         ] {
             assert_eq!(addresses(base, routing).unwrap().url(&name), url);
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_clone_leads_back_to_the_addresses_that_it_is_among() {
+        let name: CloneName = NAME.parse().unwrap();
+        for (base, routing) in [
+            ("https://c.example/", Routing::Path),
+            ("https://c.example/at", Routing::Path),
+            ("http://127.0.0.1:8090", Routing::Path),
+            ("https://c.example:444", Routing::Host),
+            ("http://localhost:8090", Routing::Host),
+        ] {
+            let url = addresses(Some(base), routing).unwrap().url(&name);
+            let listen = "0.0.0.0:8080".parse().unwrap();
+            let (found, of) = Addresses::of_clone(listen, &Url::parse(&url).unwrap()).unwrap();
+            assert_eq!((found.url(&name), found.routing(), of), (url, routing, name.clone()));
+        }
+        for url in ["https://c.example", "https://c.example/shop", "https://shop.c.example/"] {
+            assert_eq!(Addresses::of_clone("0.0.0.0:80".parse().unwrap(), &Url::parse(url).unwrap()), None);
         }
     }
 

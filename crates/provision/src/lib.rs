@@ -2,6 +2,7 @@
 
 mod address;
 mod clone_account;
+pub mod clone_image;
 pub mod clone_runtime;
 mod command;
 mod database_client;

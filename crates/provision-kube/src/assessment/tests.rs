@@ -180,7 +180,7 @@ fn a_container_that_fails_again_and_again_is_quoted_and_one_that_failed_once_is_
     assert!(error.contains("container setup, exit status 1") && error.contains("no such table"), "{error}");
     assert!(failed(2, 137, "OOMKilled").into_error().to_string().contains("OOMKilled"));
     assert!(matches!(
-        failed(2, DATABASE_EXIT_CODE, "Error").into_error(),
+        failed(2, DATABASE_EXIT_CODE.into(), "Error").into_error(),
         ProvisionError::DatabaseRefused(_)
     ));
 }
