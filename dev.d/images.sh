@@ -36,7 +36,9 @@ images_command() {
     choose_image_engine
     IMAGE_TAG=${WPCLONE_IMAGE_TAG:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
     IMAGE_OUTPUT=$(target)/images
-    mkdir -p "$IMAGE_OUTPUT"
+    mkdir -p "$IMAGE_OUTPUT" "$CACHE/images"
+    exec 9>"$CACHE/images/lock"
+    flock 9 || die "the images are being built by somebody else"
     ensure_base_image
     programs_of "$@"
     [ ${#PROGRAMS[@]} -eq 0 ] || build_programs_image
@@ -46,6 +48,8 @@ images_command() {
         *) build_image "$name" "$name-image" "$IMAGE_TAG" ;;
         esac
     done
+    # Buildah forgets the containers of stages that are only copied from.
+    if [ "$IMAGE_ENGINE" = buildah ]; then engine rm --all >/dev/null; fi
 }
 
 # --- engines -------------------------------------------------------------------------------------------------------
@@ -64,10 +68,11 @@ choose_image_engine() {
         IMAGE_ENGINE=buildah
     fi
     [ "$IMAGE_ENGINE" = buildah ] || return 0
-    # Buildah keeps what it makes in the cache folder, and needs no runtime for containers.
-    local driver
+    # Buildah keeps what it makes in the cache folder, and needs no runtime for containers. What it mounts goes with it.
+    local driver apart=()
+    [ "$(id -u)" -ne 0 ] || apart=(unshare --mount)
     for driver in overlay vfs; do
-        BUILDAH=(buildah --root "$CACHE/images/$driver" --runroot "$CACHE/images/run-$driver" --storage-driver "$driver")
+        BUILDAH=("${apart[@]}" buildah --root "$CACHE/images/$driver" --runroot "$CACHE/images/run-$driver" --storage-driver "$driver")
         if "${BUILDAH[@]}" info >/dev/null 2>&1; then return 0; fi
     done
     die "buildah does not work here: $("${BUILDAH[@]}" info 2>&1 | tail -n 1)"
