@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# An image of one static program, in the format of `docker save`, made without any of docker's kind.
+# An image of static programs, in the format of `docker save`, made without any of docker's kind.
 
-# image_archive NAME:TAG PROGRAM: writes the archive to standard output.
+# image_archive NAME:TAG PROGRAM...: writes the archive to standard output. The image runs the first of them.
 image_archive() {
     local name=$1 program=$2 work layer
     work=$(mktemp -d)
     mkdir -p "$work/root/tmp" "$work/image"
-    install -m 755 "$program" "$work/root/"
+    install -m 755 "${@:2}" "$work/root/"
     chmod 1777 "$work/root/tmp"
     reproducible_tar "$work/root" >"$work/image/layer.tar"
     layer=$(sha256sum "$work/image/layer.tar" | cut -d' ' -f1)

@@ -11,7 +11,7 @@ LIB=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # the same.
 POD_ADDRESSES=198.18.0.0/17 SERVICE_ADDRESSES=198.19.0.0/24 API_SERVICE=198.19.0.1 DNS_SERVICE=198.19.0.10
 
-for part in cgroups pki programs control-plane node addons; do
+for part in cgroups pki programs control-plane node volumes addons; do
     # shellcheck source=/dev/null
     . "$LIB/$part.sh"
 done
@@ -62,6 +62,7 @@ main() {
     start_control_plane
     bootstrap_roles
     start_node
+    start_volumes
     apply_addons
     stage "images"
     wait "$images" || fail "the images of the cluster could not be imported: $(tail -n 5 /mnt/log/images.log)"

@@ -12,17 +12,14 @@ make_authority() {
     openssl pkey -in "$PKI/service-accounts.key" -pubout -out "$PKI/service-accounts.pub"
 }
 
-# certificate NAME SUBJECT [ALTERNATIVE_NAMES]
+# certificate NAME SUBJECT [ALTERNATIVE_NAMES]. With an extension at least: without one openssl makes certificates of
+# version 1, which rustls refuses.
 certificate() {
-    local names=()
-    if [ $# -eq 3 ]; then
-        echo "subjectAltName=$3" >"$PKI/$1.names"
-        names=(-extfile "$PKI/$1.names")
-    fi
+    { echo "basicConstraints=CA:FALSE" && printf '%s\n' ${3:+"subjectAltName=$3"}; } >"$PKI/$1.extensions"
     openssl req "${openssl_key[@]}" -keyout "$PKI/$1.key" -out "$PKI/$1.csr" -subj "$2"
     openssl x509 -req -in "$PKI/$1.csr" -CA "$PKI/ca.crt" -CAkey "$PKI/ca.key" -CAcreateserial -days 30 \
-        -out "$PKI/$1.crt" "${names[@]}"
-    rm "$PKI/$1.csr"
+        -out "$PKI/$1.crt" -extfile "$PKI/$1.extensions"
+    rm "$PKI/$1.csr" "$PKI/$1.extensions"
 }
 
 # kubeconfig NAME: for the identity of that certificate, with all that it needs in the one file.

@@ -90,16 +90,16 @@ impl Cluster {
         self.kubectl(&["apply", "--filename", "-"], manifests).await.map(drop)
     }
 
-    /// Makes an image of one static program and loads it.
+    /// Makes an image of static programs, which runs the first of them, and loads it.
     ///
     /// # Errors
-    /// The program cannot be read, or the cluster does not take the image.
-    pub async fn import_program(&self, image: &str, program: &Path) -> Result<()> {
+    /// A program cannot be read, or the cluster does not take the image.
+    pub async fn import_programs(&self, image: &str, programs: &[&Path]) -> Result<()> {
         let folder = tempfile::tempdir()?;
         let archive = folder.path().join("image.tar");
         let mut make = script();
-        make.arg("archive").arg(image).arg(program).stdout(std::fs::File::create(&archive)?);
-        ensure!(make.status().await?.success(), "no image could be made of {}", program.display());
+        make.arg("archive").arg(image).args(programs).stdout(std::fs::File::create(&archive)?);
+        ensure!(make.status().await?.success(), "no image could be made of {programs:?}");
         self.import(&archive).await
     }
 
