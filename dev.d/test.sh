@@ -121,7 +121,11 @@ test_all() {
     in_background "plugin" migrator-plugin/tests/run
     lint
     step "tests" "$(target)/debug/test-runner"
-    test_cluster "$(target)/debug/test-runner" --cluster
+    if [ -n "${WPCLONE_TEST_ALL:-}" ]; then
+        test_cluster "$(target)/debug/test-runner" --cluster
+    else
+        record "cluster tests" "not run" "./dev test cluster runs them"
+    fi
     [ -n "${WPCLONE_TEST_ALL:-}" ] || record "rounds, rows and screens" "shortened" "all of them: ./dev test long"
     await_background "plugin"
     fuzz_all
