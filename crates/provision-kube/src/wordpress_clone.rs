@@ -101,8 +101,6 @@ pub struct WordPressCloneStatus {
     pub available_replicas: Option<i64>,
     /// The Service.
     pub service_name: Option<String>,
-    /// The volume.
-    pub volume_name: Option<String>,
 }
 
 impl WordPressCloneStatus {

@@ -2,6 +2,8 @@
 
 mod addons;
 mod lifecycle;
+mod manifests;
+mod provisioner;
 
 use std::path::Path;
 
@@ -9,7 +11,7 @@ use wpclone_cluster_tests::{Cluster, Namespace};
 
 /// A namespace with a web server in it; its image is made here of Debian's busybox.
 async fn namespace_with_web_server(cluster: &Cluster, prefix: &str) -> anyhow::Result<Namespace> {
-    cluster.import_program("localhost/busybox:test", Path::new("/bin/busybox")).await?;
+    cluster.import_programs("localhost/busybox:test", &[Path::new("/bin/busybox")]).await?;
     let namespace = cluster.namespace(prefix).await?;
     namespace.apply(include_str!("manifests/web.yaml")).await?;
     namespace.wait_for_condition("deployment/web", "Available").await?;

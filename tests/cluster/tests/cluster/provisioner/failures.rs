@@ -6,7 +6,8 @@ use serde_json::json;
 use wpclone_provision::{Health, ProvisionError, Provisioner as _};
 use wpclone_provision_kube::{KubeOptions, KubeProvisioner, WaitLimits};
 
-use crate::lab::{Lab, PATIENCE, image, until};
+use super::image::clone_image;
+use super::lab::{Lab, PATIENCE, until};
 
 /// Limits at which a test is not made to wait, and a loaded machine does not fail.
 fn limits() -> WaitLimits {
@@ -26,9 +27,8 @@ async fn failure(lab: &Lab) -> ProvisionError {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn a_quota_of_pods_is_told_from_other_failures() {
-    let lab = Lab::start(&image(), limits()).await;
+    let lab = Lab::start(clone_image().await, limits()).await;
     lab.set_quota(json!({"pods": "0"})).await;
     let error = failure(&lab).await;
     assert!(matches!(&error, ProvisionError::QuotaReached(why) if why.contains("pods=0")), "{error}");
@@ -36,9 +36,8 @@ async fn a_quota_of_pods_is_told_from_other_failures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn a_quota_of_clones_is_told_from_other_failures() {
-    let lab = Lab::start(&image(), limits()).await;
+    let lab = Lab::start(clone_image().await, limits()).await;
     let count = format!("count/wordpressclones.{}", lab.options.group);
     lab.set_quota(json!({count.as_str(): "0"})).await;
     let error = failure(&lab).await;
@@ -47,7 +46,6 @@ async fn a_quota_of_clones_is_told_from_other_failures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn an_image_that_does_not_exist_is_named() {
     let lab = Lab::start("localhost/no-such-image:1", limits()).await;
     let error = failure(&lab).await;
@@ -59,9 +57,8 @@ async fn an_image_that_does_not_exist_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn a_class_that_the_cluster_does_not_have_is_named() {
-    let lab = Lab::start(&image(), limits()).await;
+    let lab = Lab::start(clone_image().await, limits()).await;
     let options = KubeOptions { runtime_class: "no-such-class".into(), ..lab.options.clone() };
     let other = std::sync::Arc::new(KubeProvisioner::new(options));
     let runs = std::sync::Arc::clone(&other);
@@ -82,9 +79,8 @@ async fn a_class_that_the_cluster_does_not_have_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn a_broken_definition_refuses_new_clones_in_kros_words_and_a_mended_one_makes_them() {
-    let lab = Lab::start(&image(), limits()).await;
+    let lab = Lab::start(clone_image().await, limits()).await;
     lab.define(|definition| {
         definition["spec"]["schema"]["status"]["serviceName"] = json!("${nothing.metadata.name}")
     })
@@ -102,9 +98,9 @@ async fn a_broken_definition_refuses_new_clones_in_kros_words_and_a_mended_one_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn a_database_that_refuses_is_told_and_what_was_made_is_deleted_when_it_works_again() {
-    let lab = Lab::start(&image(), WaitLimits { delete: Duration::from_secs(10), ..limits() }).await;
+    let lab =
+        Lab::start(clone_image().await, WaitLimits { delete: Duration::from_secs(10), ..limits() }).await;
     lab.mariadb.run("ALTER USER 'wpclone'@'%' ACCOUNT LOCK").await;
     let error = lab.provisioner.create(&lab.spec()).await.unwrap_err();
     assert!(matches!(error, ProvisionError::DatabaseRefused(_)), "{error}");

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 use wpclone_provision::{Health, Phase, PhpLimits, ProvisionError, Provisioner as _, SourceFacts};
 use wpclone_provision_kube::{KubeProvisioner, WaitLimits};
 
-use crate::lab::{Lab, PATIENCE, image, until};
+use super::image::clone_image;
+use super::lab::{Lab, PATIENCE, default_class, until};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn a_clone_is_made_matched_published_extended_found_again_and_deleted_with_everything() {
-    let mut lab = Lab::start(&image(), WaitLimits::default()).await;
+    let mut lab = Lab::start(clone_image().await, WaitLimits::default()).await;
     let spec = lab.spec();
     let mut progress = lab.provisioner.watch_progress(&spec.name).unwrap();
     let made = lab.provisioner.create(&spec).await.unwrap();
@@ -58,9 +58,9 @@ async fn a_clone_is_made_matched_published_extended_found_again_and_deleted_with
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn a_clone_gets_its_sources_php_prefix_and_limits_in_a_new_pod_and_an_empty_schema() {
-    let lab = Lab::start(&image(), WaitLimits::default()).await;
+    let class = default_class().await;
+    let lab = Lab::start_with_class(&class, clone_image().await, WaitLimits::default()).await;
     let spec = lab.spec();
     let made = lab.provisioner.create(&spec).await.unwrap();
     let old_pod = made.location.unwrap().pod.unwrap().name;
@@ -109,9 +109,8 @@ async fn a_clone_gets_its_sources_php_prefix_and_limits_in_a_new_pod_and_an_empt
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn a_creation_that_ended_in_the_middle_is_finished_by_others_and_two_at_once_make_one_clone() {
-    let mut lab = Lab::start(&image(), WaitLimits::default()).await;
+    let mut lab = Lab::start(clone_image().await, WaitLimits::default()).await;
     let spec = lab.spec();
     let (provisioner, of_task) = (Arc::clone(&lab.provisioner), spec.clone());
     let creation = tokio::spawn(async move { provisioner.create(&of_task).await });
@@ -137,9 +136,8 @@ async fn a_creation_that_ended_in_the_middle_is_finished_by_others_and_two_at_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn a_sweep_deletes_what_has_expired_and_what_was_not_published_and_keeps_what_has_a_task() {
-    let lab = Lab::start(&image(), WaitLimits::default()).await;
+    let lab = Lab::start(clone_image().await, WaitLimits::default()).await;
     let (published, abandoned, busy) = (lab.spec(), lab.spec(), lab.spec());
     for spec in [&published, &abandoned, &busy] {
         lab.provisioner.create(spec).await.unwrap();
@@ -165,16 +163,15 @@ async fn a_sweep_deletes_what_has_expired_and_what_was_not_published_and_keeps_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a cluster"]
 async fn an_instance_that_cannot_be_read_is_set_aside_and_not_deleted() {
-    let lab = Lab::start(&image(), WaitLimits::default()).await;
+    let lab = Lab::start(clone_image().await, WaitLimits::default()).await;
     let name = lab.spec().name;
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": format!("{}/v1alpha1", lab.options.group), "kind": "WordPressClone",
         "metadata": {"name": name},
         "spec": {
             "task": "no task", "source": "https://a.example", "url": "https://c.example/x", "username": "u",
-            "creationDeadline": "2026-11-30T09:00:00Z", "php": "8.2", "image": image(), "secretName": "none",
+            "creationDeadline": "2026-11-30T09:00:00Z", "php": "8.2", "image": clone_image().await, "secretName": "none",
         },
     }))
     .unwrap();

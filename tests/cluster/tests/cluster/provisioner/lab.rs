@@ -1,12 +1,12 @@
 //! A namespace and a definition of its own for one test.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret, Service};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
 };
@@ -16,29 +16,35 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use wpclone_cluster_tests::Cluster;
 use wpclone_provision::{
     Addresses, CloneName, CloneSpec, Health, Isolation, Provisioner as _, Routing, SiteUrl, TaskId,
     random_hex,
 };
 use wpclone_provision_kube::{CloneResources, KubeOptions, KubeProvisioner, WaitLimits};
 
-use crate::mariadb::Mariadb;
+use super::mariadb::Mariadb;
 
 /// The most time that anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// The quota controller finds a new kind within minutes.
 const QUOTA_PATIENCE: Duration = Duration::from_secs(600);
-const DEFINITION: &str = include_str!("../../../../k8s/kro/wordpressclone.yaml");
-const ROLE: &str = include_str!("../../../../k8s/kro/provisioner-role.yaml");
-const CLUSTER_ROLE: &str = include_str!("../../../../k8s/kro/provisioner-clusterrole.yaml");
+const DEFINITION: &str = include_str!("../../../../../k8s/kro/wordpressclone.yaml");
+const ROLE: &str = include_str!("../../../../../k8s/base/clones/provisioner-role.yaml");
+const CLUSTER_ROLE: &str = include_str!("../../../../../k8s/kro/provisioner-clusterrole.yaml");
+const KRO_ROLE: &str = include_str!("../../../../../k8s/base/clones/kro-role.yaml");
+const KRO_CLUSTER_ROLE: &str = include_str!("../../../../../k8s/kro/kro-clusterrole.yaml");
 /// The ServiceAccount that the provisioner acts as.
 const SERVICE_ACCOUNT: &str = "provisioner";
+/// Marks what a test makes outside its namespace.
+const TEST_LABEL: &str = "wpclone.dev/test";
 /// The group in those files.
 const GROUP: &str = "wpclone.dev";
 
 /// A namespace and a definition of its own, a database server, and a provisioner that runs with no more rights than the
 /// roles give that are shipped.
 pub(crate) struct Lab {
+    cluster: Cluster,
     pub(crate) client: Client,
     pub(crate) options: KubeOptions,
     pub(crate) mariadb: Mariadb,
@@ -49,20 +55,17 @@ pub(crate) struct Lab {
     _kubeconfig: tempfile::NamedTempFile,
 }
 
-fn need(name: &str, what: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is needed: {what}"))
-}
-
-/// The image of clones.
-pub(crate) fn image() -> String {
-    need("WPCLONE_TEST_CLONE_IMAGE", "an image for clones that the cluster's nodes have")
-}
-
 impl Lab {
-    /// A lab whose clones have this image.
+    /// A lab whose clones have this image, and volumes of the cluster's default class.
     pub(crate) async fn start(image: &str, limits: WaitLimits) -> Self {
-        let file = need("WPCLONE_TEST_KUBECONFIG", "the access file of a cluster with kro");
-        let kubeconfig = Kubeconfig::read_from(&file).unwrap();
+        Self::start_with_class("", image, limits).await
+    }
+
+    /// The same, with volumes of a class that is named.
+    pub(crate) async fn start_with_class(class: &str, image: &str, limits: WaitLimits) -> Self {
+        let cluster = Cluster::shared().await.unwrap();
+        let file = cluster.kubeconfig();
+        let kubeconfig = Kubeconfig::read_from(file).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         let client = Client::try_from(config).unwrap();
         let unique = random_hex::<4>().unwrap();
@@ -72,8 +75,8 @@ impl Lab {
         }))
         .unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &new).await.unwrap();
-        grant(&client, &namespace, &group).await;
-        let kubeconfig = acting_as(&file, &format!("system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}"));
+        grant(&cluster, &namespace, &group).await;
+        let kubeconfig = acting_as(file, &format!("system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}"));
         let (mariadb, ahead) = (Mariadb::start().await, Arc::new(AtomicU64::new(0)));
         let clock = Arc::clone(&ahead);
         let options = KubeOptions {
@@ -91,7 +94,7 @@ impl Lab {
                 cpu: "10m".into(),
                 memory: "64Mi".into(),
                 storage: "16Mi".into(),
-                storage_class: std::env::var("WPCLONE_TEST_STORAGE_CLASS").unwrap_or_default(),
+                storage_class: class.to_owned(),
             },
             runtime_class: String::new(),
             ingress: None,
@@ -104,7 +107,8 @@ impl Lab {
             }),
         };
         let (provisioner, running) = run(&options);
-        let lab = Self { client, options, mariadb, provisioner, running, ahead, _kubeconfig: kubeconfig };
+        let lab =
+            Self { cluster, client, options, mariadb, provisioner, running, ahead, _kubeconfig: kubeconfig };
         lab.define(|_| {}).await;
         lab.until_health(|health| *health == Health::Ready).await;
         lab
@@ -221,45 +225,73 @@ impl Lab {
     /// Removes namespace and definition.
     pub(crate) async fn end(self) {
         self.running.abort();
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let (roles, bindings): (Api<ClusterRole>, Api<ClusterRoleBinding>) =
-            (Api::all(self.client.clone()), Api::all(self.client.clone()));
-        roles.delete(&self.options.namespace, &DeleteParams::default()).await.unwrap();
-        bindings.delete(&self.options.namespace, &DeleteParams::default()).await.unwrap();
-        let definition = format!("wordpressclone.{}", self.options.group);
+        let (namespace, definition) =
+            (&self.options.namespace, format!("wordpressclone.{}", self.options.group));
         self.definitions().delete(&definition, &DeleteParams::default()).await.unwrap();
-        namespaces.delete(&self.options.namespace, &DeleteParams::default()).await.unwrap();
+        until("kro lets go of the definition", async || {
+            self.definitions().get_opt(&definition).await.unwrap().is_none()
+        })
+        .await;
+        // kro leaves the kind.
+        let kind = format!("customresourcedefinition/wordpressclones.{}", self.options.group);
+        self.cluster.kubectl(&["delete", "--ignore-not-found", &kind], "").await.unwrap();
+        let roles = ["delete", "clusterroles,clusterrolebindings", "--selector"];
+        let of_test = format!("{TEST_LABEL}={namespace}");
+        self.cluster.kubectl(&[&roles[..], &[&of_test]].concat(), "").await.unwrap();
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.delete(namespace, &DeleteParams::default()).await.unwrap();
     }
 }
 
-/// Gives the test's ServiceAccount the roles that are shipped, for the test's group.
-async fn grant(client: &Client, namespace: &str, group: &str) {
-    let of_test = |text: &str| -> Value { serde_saphyr::from_str(&text.replace(GROUP, group)).unwrap() };
-    let subject = json!([{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": namespace}]);
-    let reference =
-        |kind: &str, name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
-    let role: Role = serde_json::from_value(of_test(ROLE)).unwrap();
-    let binding: RoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": SERVICE_ACCOUNT}, "subjects": subject,
-        "roleRef": reference("Role", "wpclone-provisioner"),
-    }))
-    .unwrap();
-    let mut cluster_role = of_test(CLUSTER_ROLE);
-    cluster_role["metadata"]["name"] = json!(namespace);
-    let cluster_role: ClusterRole = serde_json::from_value(cluster_role).unwrap();
-    let cluster_binding: ClusterRoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": namespace}, "subjects": subject, "roleRef": reference("ClusterRole", namespace),
-    }))
-    .unwrap();
-    let new = PostParams::default();
-    Api::namespaced(client.clone(), namespace).create(&new, &role).await.unwrap();
-    Api::namespaced(client.clone(), namespace).create(&new, &binding).await.unwrap();
-    Api::all(client.clone()).create(&new, &cluster_role).await.unwrap();
-    Api::all(client.clone()).create(&new, &cluster_binding).await.unwrap();
+/// Gives the test's ServiceAccount, and kro, the roles that are shipped, for the test's group and namespace.
+async fn grant(cluster: &Cluster, namespace: &str, group: &str) {
+    let account =
+        |name: &str, namespace: &str| json!({"kind": "ServiceAccount", "name": name, "namespace": namespace});
+    let mut items = Vec::new();
+    for (role, cluster_role, subject) in [
+        (ROLE, CLUSTER_ROLE, account(SERVICE_ACCOUNT, namespace)),
+        (KRO_ROLE, KRO_CLUSTER_ROLE, account("kro", "kro-system")),
+    ] {
+        for text in [role, cluster_role] {
+            let mut role: Value = serde_saphyr::from_str(&text.replace(GROUP, group)).unwrap();
+            let is_of_namespace = role["kind"] == "Role";
+            if is_of_namespace {
+                role["metadata"]["namespace"] = json!(namespace);
+            } else {
+                role["metadata"]["name"] =
+                    json!(format!("{namespace}-{}", role["metadata"]["name"].as_str().unwrap()));
+            }
+            role["metadata"]["labels"][TEST_LABEL] = json!(namespace);
+            let mut binding = json!({
+                "apiVersion": role["apiVersion"],
+                "kind": if is_of_namespace { "RoleBinding" } else { "ClusterRoleBinding" },
+                "metadata": role["metadata"],
+                "subjects": [subject],
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["metadata"]["name"],
+                },
+            });
+            // It is the role that kro's own role takes in, not its binding.
+            binding["metadata"]["labels"] = json!({TEST_LABEL: namespace});
+            items.extend([role, binding]);
+        }
+    }
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    cluster.apply(&list.to_string()).await.unwrap();
+}
+
+/// The name of the cluster's default StorageClass.
+pub(crate) async fn default_class() -> String {
+    let classes = Cluster::shared().await.unwrap().kubectl_json(&["get", "storageclasses"]).await.unwrap();
+    let is_default = |class: &&Value| {
+        class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true"
+    };
+    let class = classes["items"].as_array().unwrap().iter().find(is_default);
+    class.expect("a default StorageClass")["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
 /// The access file, acting as another user.
-fn acting_as(file: &str, user: &str) -> tempfile::NamedTempFile {
+fn acting_as(file: &Path, user: &str) -> tempfile::NamedTempFile {
     let mut kubeconfig: Value = serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     for entry in kubeconfig["users"].as_array_mut().unwrap() {
         entry["user"]["as"] = json!(user);
