@@ -1,5 +1,5 @@
-//! The program among the files of its image, with a real php-fpm and a real MariaDB. The container is bubblewrap's: user 10001, a root
-//! that cannot be written, a network of its own.
+//! The program among the files of its image, with a real php-fpm and a real MariaDB. The container is bubblewrap's: user
+//! 10001, a root that cannot be written, a network of its own.
 #![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 use std::env;
