@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 use crate::wordpress_clone::Instance;
 
 /// How often a clone is looked at when nothing is heard of it.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the API server may not answer meanwhile.
 const OUTAGE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -46,7 +46,7 @@ impl Cluster {
             let left = waiting.limit(&limits).checked_sub(began.elapsed()).filter(|left| !left.is_zero());
             let left = left.filter(|_| begun.elapsed() < limits.total);
             let Some(left) = left else { return Err(self.failure(waiting).await) };
-            self.until_changed(&seen, left.min(LOOK_INTERVAL)).await;
+            self.until_changed(&seen, left.min(POLL_INTERVAL)).await;
         }
     }
 
