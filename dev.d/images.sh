@@ -5,6 +5,8 @@
 IMAGES=(clone service browser)
 IMAGE_PREFIX=${WPCLONE_IMAGE_PREFIX:-localhost/wpclone}
 BASE_IMAGE=docker.io/library/debian:bookworm-slim
+# What is made in its place has a name of its own: others on this machine may build on that one.
+OWN_BASE_IMAGE=$IMAGE_PREFIX/base:bookworm
 
 images_usage() {
     cat <<'TEXT'
@@ -163,6 +165,7 @@ build_programs_image() {
             "PROGRAMS=${PROGRAMS[*]}" "PACKAGES=${PROGRAM_PACKAGES[*]}"
         return
     fi
+    install_packages
     install_rust
     say "building the programs"
     # shellcheck disable=SC2046 # words
@@ -216,7 +219,9 @@ wordpress_of_clones() {
 ensure_base_image() {
     has_image "$BASE_IMAGE" && return
     if engine pull "$BASE_IMAGE" >/dev/null 2>&1; then return; fi
-    say "$BASE_IMAGE cannot be pulled here: making it from Debian's packages"
+    say "$BASE_IMAGE cannot be pulled here: $OWN_BASE_IMAGE takes its place"
+    BASE_IMAGE=$OWN_BASE_IMAGE
+    has_image "$BASE_IMAGE" && return
     install_missing mmdebstrap
     make_base_archive "$IMAGE_OUTPUT/base.tar"
     engine_import "$BASE_IMAGE" "$IMAGE_OUTPUT/base.tar"

@@ -18,7 +18,7 @@ use wpclone_provision::{SourceConfig, WpConfig, wp_config};
 const NAME: &str = "clone-20261130-130000-abcdef";
 const URL: &str = "https://c.example/clone-20261130-130000-abcdef";
 const SCRIPT: &str = include_str!("container.sh");
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Folders of a container that outlive it, and its database server.
 struct Lab {
@@ -78,7 +78,8 @@ impl Lab {
     fn run(&self, part: &str) -> Output {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         let (tree, login, opt) = (at("tree"), at("login"), at("opt"));
-        let mut command = Command::new("bwrap");
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", &PATIENCE.as_secs().to_string(), "bwrap"]);
         command.args([
             "--unshare-all",
             "--die-with-parent",

@@ -14,8 +14,10 @@ setup() {
 serve() {
     wpclone-clone serve &
     SERVER=$!
+    local end=$((SECONDS + 100))
     until wpclone-clone check 2>/dev/null; do
         kill -0 $SERVER
+        [ $SECONDS -lt $end ] || return 1
         sleep 0.1
     done
 }

@@ -76,7 +76,7 @@ impl Cluster {
         })
         .await?;
         let instance = self.await_ready(&wanted.name).await?;
-        self.delete_old_secrets(&instance).await;
+        self.delete_old_secret(&instance, old_secret).await;
         Ok(instance)
     }
 

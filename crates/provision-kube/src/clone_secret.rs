@@ -7,7 +7,6 @@ use std::path::Path;
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use secrecy::{ExposeSecret as _, SecretString};
 use wpclone_provision::clone_image::{CLONE_RUNTIME, LOGIN, TREE};
@@ -207,16 +206,11 @@ impl Cluster {
         }
     }
 
-    /// Deletes the Secrets of a clone that its instance does not name any more. What is left goes with the instance.
-    pub(crate) async fn delete_old_secrets(&self, instance: &Instance) {
-        let Ok(secrets) = self.secrets.list_metadata(&Self::parts_of(&instance.name)).await else { return };
-        for name in secrets.iter().map(|secret| secret.name_any()) {
-            if name == instance.spec.secret_name {
-                continue;
-            }
-            if let Err(error) = self.secrets.delete(&name, &DeleteParams::default()).await {
-                tracing::debug!(clone = %instance.name, %error, "an old Secret of a clone stays until the clone goes");
-            }
+    /// Deletes the Secret that an instance named before. Others may be of calls that have not finished; what is left goes
+    /// with the instance.
+    pub(crate) async fn delete_old_secret(&self, instance: &Instance, name: &str) {
+        if let Err(error) = self.secrets.delete(name, &DeleteParams::default()).await {
+            tracing::debug!(clone = %instance.name, %error, "an old Secret of a clone stays until the clone goes");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -27,6 +28,9 @@ use crate::wordpress_clone::{CLONE_LABEL, Instance, api_resource};
 /// How often a change is tried again when somebody else, such as kro, has changed the object meanwhile.
 const CHANGE_ATTEMPTS: usize = 10;
 
+/// How long the API server may send nothing within an answer. Watches are shorter.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
 /// A cluster, and how clones are made in it.
 pub(crate) struct Cluster {
     pub(crate) options: KubeOptions,
@@ -49,7 +53,7 @@ impl Cluster {
     /// # Errors
     /// There is no usable configuration.
     pub(crate) async fn new(options: KubeOptions, progress: Arc<ProgressReports>) -> Result<Self, String> {
-        let config = match &options.kubeconfig {
+        let mut config = match &options.kubeconfig {
             Some(file) => {
                 let kubeconfig = Kubeconfig::read_from(file).map_err(|error| error.to_string())?;
                 let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
@@ -57,6 +61,8 @@ impl Cluster {
             }
             None => Config::infer().await.map_err(|error| error.to_string())?,
         };
+        // An API server that accepts a request and never answers it would hold its caller for ever.
+        config.read_timeout = Some(ANSWER_LIMIT);
         let client = Client::try_from(config).map_err(|error| error.to_string())?;
         let (namespace, resource) = (options.namespace.as_str(), api_resource(&options.group));
         Ok(Self {

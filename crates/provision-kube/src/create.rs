@@ -23,7 +23,12 @@ impl Cluster {
         if spec.isolation == Isolation::Dedicated {
             return Err(ProvisionError::IsolationUnavailable(spec.isolation));
         }
-        let instance = self.get_or_insert(spec).await?;
+        let mut instance = self.get_or_insert(spec).await?;
+        if instance.spec.task == spec.task && instance.is_deleting() {
+            // An earlier attempt failed, and what it had made is not gone yet.
+            self.finish_deletion(&instance, self.options.limits.delete).await?;
+            instance = self.get_or_insert(spec).await?;
+        }
         if instance.spec.task != spec.task {
             return Err(ProvisionError::NameTaken(spec.name.clone()));
         }
@@ -33,10 +38,10 @@ impl Cluster {
         if instance.is_created() {
             return self.info_of(&instance).await;
         }
-        let built = self.build(instance).await;
+        let built = self.build(&instance).await;
         if let Err(error) = &built {
             tracing::warn!(clone = %spec.name, %error, "a clone cannot be created");
-            if let Err(error) = self.delete(&spec.name).await {
+            if let Err(error) = self.delete_instance(&instance).await {
                 tracing::warn!(clone = %spec.name, %error, "what was made of it is not gone yet; it is deleted on");
             }
         }
@@ -126,12 +131,12 @@ impl Cluster {
     }
 
     /// Makes what a clone needs beside its instance, and waits until it is ready.
-    async fn build(&self, instance: Instance) -> Result<CloneInfo, ProvisionError> {
+    async fn build(&self, instance: &Instance) -> Result<CloneInfo, ProvisionError> {
         let name = instance.name.clone();
-        if self.find_secret(&instance).await?.is_none() {
-            self.create_secret(&instance, &CloneKeys::generate()?, &SourceFacts::default()).await?;
+        if self.find_secret(instance).await?.is_none() {
+            self.create_secret(instance, &CloneKeys::generate()?, &SourceFacts::default()).await?;
         }
-        let (_, keys) = self.require_secret(&instance).await?;
+        let (_, keys) = self.require_secret(instance).await?;
         self.database.ensure(&name, &keys.database_password).await?;
         self.await_ready(&name).await?;
         let created =

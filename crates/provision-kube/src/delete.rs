@@ -11,18 +11,25 @@ use crate::api_error::{failed, is_conflict, is_not_found};
 use crate::cluster::Cluster;
 use crate::wordpress_clone::{DATABASE_FINALIZER, Instance};
 
-/// How often it is looked whether a clone is gone.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the instance is read until it is gone.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Cluster {
     /// Deletes a clone, and returns when nothing is left of it. Deleting a missing one succeeds.
     pub(crate) async fn delete(&self, name: &CloneName) -> Result<(), ProvisionError> {
-        let Some(instance) = self.find(name).await? else { return Ok(()) };
-        self.request_deletion(&instance).await?;
-        self.finish_deletion(&instance, self.options.limits.delete).await
+        match self.find(name).await? {
+            Some(instance) => self.delete_instance(&instance).await,
+            None => Ok(()),
+        }
     }
 
-    /// Has the API server delete this very instance, not another one of its name.
+    /// The same for this very instance, not another one of its name.
+    pub(crate) async fn delete_instance(&self, instance: &Instance) -> Result<(), ProvisionError> {
+        self.request_deletion(instance).await?;
+        self.finish_deletion(instance, self.options.limits.delete).await
+    }
+
+    /// Has the API server delete an instance.
     async fn request_deletion(&self, instance: &Instance) -> Result<(), ProvisionError> {
         if instance.is_deleting() {
             return Ok(());
@@ -57,7 +64,7 @@ impl Cluster {
             if begun.elapsed() >= limit {
                 return Err(self.deletion_failure(&current).await);
             }
-            sleep(LOOK_INTERVAL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 

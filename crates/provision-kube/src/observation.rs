@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::ResourceExt as _;
-use kube::api::{ListParams, WatchParams};
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use tokio::time::{sleep, timeout};
 use wpclone_provision::{CloneName, ProvisionError};
 
@@ -101,9 +101,13 @@ impl Cluster {
             match (instance, pods) {
                 (Ok(instance), Ok(pods)) => {
                     let (mut instance, mut pods) = (std::pin::pin!(instance), std::pin::pin!(pods));
-                    tokio::select! {
-                        _ = instance.next() => {}
-                        _ = pods.next() => {}
+                    let event = tokio::select! {
+                        event = instance.next() => event.map(|event| event.is_ok_and(|it| is_change(&it))),
+                        event = pods.next() => event.map(|event| event.is_ok_and(|it| is_change(&it))),
+                    };
+                    // As when the version that was seen is too old to be watched from.
+                    if event != Some(true) {
+                        sleep(limit).await;
                     }
                 }
                 // The next look at the clone reports what is wrong.
@@ -114,4 +118,8 @@ impl Cluster {
         let _ = timeout(limit, changed).await;
         sleep(DEBOUNCE).await;
     }
+}
+
+fn is_change<K>(event: &WatchEvent<K>) -> bool {
+    matches!(event, WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_))
 }

@@ -50,6 +50,14 @@ function wpclone_respond( $result ) {
 function wpclone_task_inspect() {
 	global $wpdb;
 	$found = $wpdb->get_var( $wpdb->prepare( 'SHOW TABLES LIKE %s', $wpdb->esc_like( $wpdb->options ) ) );
+	// "No table" would let the caller empty a database that only did not answer.
+	if ( '' !== $wpdb->last_error ) {
+		return array(
+			'done'        => false,
+			'no_database' => true,
+			'error'       => $wpdb->last_error,
+		);
+	}
 	return array( 'is_installed' => null !== $found );
 }
 

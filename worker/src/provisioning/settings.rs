@@ -142,7 +142,7 @@ impl ProvisioningArgs {
         }
         let disk = self.disk(check);
         let is_kro = kind == Some(ProvisionerKind::Kro);
-        let kro = if is_kro { Some(self.kro.check(check)?) } else { None };
+        let kro = is_kro.then(|| self.kro.check(check));
         let state_dir = self.state_dir.clone().filter(|dir| !dir.as_os_str().is_empty());
         let Some(state_dir) = state_dir.or_else(default_state_dir) else {
             check.fault("WPCLONE_STATE_DIR", "is required, since there is no home folder");
@@ -156,7 +156,7 @@ impl ProvisioningArgs {
         }
         let addresses = self.addresses(kind?, listen?, routing?, check);
         Some(ProvisioningSettings {
-            kro,
+            kro: kro.map_or(Some(None), |kro| kro.map(Some))?,
             addresses: addresses?,
             state_dir,
             wordpress_dir: self.wordpress_dir.clone(),
