@@ -101,10 +101,8 @@ impl Transfer<'_> {
                 Err(error) if error.is_about_table() => error,
                 Err(error) => return Err(error.of_table(&table.name)),
             };
-            let now = match error.cause() {
-                TransferError::Target(_) => Some(Definition::Table(table.clone())),
-                _ => self.definition_now(&table.name, from).await?,
-            };
+            // Rows of another definition are also what the target does not accept.
+            let now = self.definition_now(&table.name, from).await?;
             let adapted = now.as_ref().and_then(|now| plan.definition(now));
             match (now, adapted) {
                 (Some(Definition::Table(now)), Some(adapted))

@@ -273,6 +273,17 @@ pub(crate) fn table() -> Value {
     })
 }
 
+/// A response with these definitions.
+pub(crate) fn definitions(tables: &[Value]) -> Reply {
+    let frames = tables.iter().map(|table| (b'T', table.to_string().into())).collect();
+    Reply::Frames(frames, json!({ "cursor": null }))
+}
+
+/// The error of a migrator whose database rejects a statement.
+pub(crate) fn rejected_by_the_database(errno: u32) -> Reply {
+    Reply::Json(500, json!({ "error": "database_error", "errno": errno, "id": "0".repeat(16) }))
+}
+
 /// A job in its first phase.
 pub(crate) fn job(tables: Value) -> Value {
     json!({

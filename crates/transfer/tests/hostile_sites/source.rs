@@ -5,7 +5,8 @@ use wpclone_migrator::ClientError;
 use wpclone_transfer::TransferError;
 
 use crate::fake_site::{
-    FakeSite, ROWS, Reply, Row, count_of, encoded, entry, index_reply, manifest, numbers, rows_reply, table,
+    FakeSite, ROWS, Reply, Row, count_of, definitions, encoded, entry, index_reply, manifest, numbers,
+    rejected_by_the_database, rows_reply, table,
 };
 use crate::{transfer, transferred};
 
@@ -202,12 +203,6 @@ fn other_columns() -> Reply {
     Reply::Frames(vec![(b'H', head.to_string().into()), (b'R', rows)], count_of(&ROWS))
 }
 
-/// A response with these definitions.
-fn definitions(tables: &[Value]) -> Reply {
-    let frames = tables.iter().map(|table| (b'T', table.to_string().into())).collect();
-    Reply::Frames(frames, json!({ "cursor": null }))
-}
-
 /// Why the table of the source is not in the copy.
 async fn omitted_table(source: FakeSite) -> String {
     let fidelity = transfer(source, FakeSite::new()).await.unwrap();
@@ -251,6 +246,46 @@ async fn a_table_that_is_altered_once_is_transferred_with_its_new_definition() {
     assert_eq!((fidelity.tables.len(), fidelity.tables[0].target_rows), (1, 2), "{fidelity:?}");
     assert!(fidelity.omitted_tables.is_empty() && fidelity.tables[0].consistent, "{fidelity:?}");
     assert_eq!((target.requests("define"), target.requests("omit")), (2, 0));
+}
+
+#[tokio::test]
+async fn a_table_whose_column_gets_another_type_is_transferred_with_its_new_definition() {
+    let source = FakeSite::new().with("definitions", |call| {
+        let mut altered = table();
+        if call.count > 0 {
+            altered["columns"][1]["type"] = "text".into();
+        }
+        definitions(&[altered])
+    });
+    // The new rows do not fit into the old column.
+    let target = FakeSite::new().with("load-rows", |call| match call.count {
+        0 => rejected_by_the_database(1406),
+        _ => Reply::Json(200, json!({ "chunk": 1, "rows": 2 })),
+    });
+    let (source, target) = tokio::join!(source.start(), target.start());
+    let fidelity = transferred(&source, &target).await.unwrap();
+    assert_eq!((fidelity.tables.len(), fidelity.omitted_tables.len()), (1, 0), "{fidelity:?}");
+    assert_eq!((target.requests("define"), target.requests("omit")), (2, 0));
+}
+
+#[tokio::test]
+async fn a_new_definition_that_the_target_rejects_is_not_followed_by_the_former_one() {
+    let source = FakeSite::new().with("rows", |_| other_columns()).with("definitions", |call| {
+        let mut altered = table();
+        if call.count > 0 {
+            altered["columns"][1]["name"] = "other".into();
+        }
+        definitions(&[altered])
+    });
+    let target = FakeSite::new().with("define", |call| match call.count {
+        0 => Reply::Json(200, json!({ "table_id": 1, "adjustments": [] })),
+        _ => rejected_by_the_database(1118),
+    });
+    let (source, target) = tokio::join!(source.start(), target.start());
+    let fidelity = transferred(&source, &target).await.unwrap();
+    let [omitted] = &fidelity.omitted_tables[..] else { panic!("{fidelity:?}") };
+    assert!(omitted.reason.contains("database_error 1118"), "{}", omitted.reason);
+    assert_eq!((target.requests("define"), target.requests("omit")), (2, 1));
 }
 
 #[tokio::test]
