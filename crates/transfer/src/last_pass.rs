@@ -54,7 +54,7 @@ impl Transfer<'_> {
                     Ok(()) if rows.whole => fidelity.replaced_tables += 1,
                     Ok(()) => fidelity.appended_rows += rows.rows,
                     Err(ReadError::Failed(error)) => return Err(error.of_table(&name)),
-                    Err(ReadError::Changed | ReadError::ConstraintViolated(_)) => {
+                    Err(ReadError::Changed | ReadError::ConstraintViolated(_) | ReadError::Emptied(_)) => {
                         // The target dropped what it had of the table.
                         table = transfer.run(None).await.map_err(|error| error.of_table(&name))?;
                         state = SnapshotState::Changed;

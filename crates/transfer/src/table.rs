@@ -30,7 +30,7 @@ const MAX_NEW_ROWS: u64 = 10_000_000;
 /// What is reported of the adjustments of a table: so many, of so many characters.
 const MAX_ADJUSTMENTS: usize = 20;
 const MAX_ADJUSTMENT_CHARS: usize = 200;
-/// How often a table is read if its rows change.
+/// How often a table is read if its rows change, or the target needs them again.
 const MAX_READS: u32 = 3;
 
 /// The transfer of one table.
@@ -117,6 +117,8 @@ pub(crate) enum ReadError {
     Changed,
     /// The target's database does not accept a row: two are equal in a unique index, or one violates a check.
     ConstraintViolated(ClientError),
+    /// The target emptied the table, which has to be sent again from its beginning.
+    Emptied(ClientError),
     Failed(TransferError),
 }
 
@@ -133,12 +135,13 @@ impl From<RowChanged> for ReadError {
 }
 
 impl TableTransfer<'_> {
-    /// Transfers the table. If its rows change meanwhile it is read again, [`MAX_READS`] times in all.
+    /// Transfers the table. If its rows change meanwhile, or the target needs them again, it is read again, [`MAX_READS`] times
+    /// in all.
     pub(crate) async fn run(
         &self,
         progress: Option<&TableProgress>,
     ) -> Result<TransferredTable, TransferError> {
-        let (mut resumed, mut keeps_constrained) = (progress.cloned(), false);
+        let (mut resumed, mut keeps_constrained, mut emptied) = (progress.cloned(), false, None);
         for read in 0..MAX_READS {
             let last = read + 1 == MAX_READS;
             match self.attempt(resumed.take(), read, last, keeps_constrained).await {
@@ -154,7 +157,15 @@ impl TableTransfer<'_> {
                 Err(ReadError::Changed) => {
                     tracing::info!(table = self.table.name, read, "the table changed while it was read")
                 }
+                Err(ReadError::Emptied(error)) => {
+                    tracing::info!(table = self.table.name, read, "the target emptied the table");
+                    emptied = Some(error);
+                }
             }
+        }
+        // The source is not the cause, or not alone.
+        if let Some(error) = emptied {
+            return Err(TransferError::Target(error));
         }
         let detail = format!("a row of the table {} changed each time it was read", self.table.name);
         Err(TransferError::TableChanged(detail))
@@ -384,11 +395,11 @@ fn source_error(error: ClientError) -> ReadError {
     }
 }
 
-/// An error of the target. `restart_table` only means that the table has to be sent again.
+/// An error of the target. `restart_table` means that the table has to be sent again.
 pub(crate) fn target_error(error: ClientError) -> ReadError {
     match error.code() {
         _ if error.violates_constraint() => ReadError::ConstraintViolated(error),
-        Some("restart_table") => ReadError::Changed,
+        Some("restart_table") => ReadError::Emptied(error),
         _ => ReadError::Failed(TransferError::Target(error)),
     }
 }

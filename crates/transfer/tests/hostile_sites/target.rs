@@ -78,6 +78,30 @@ async fn a_target_that_has_other_rows_or_files_than_were_sent_fails_verification
 }
 
 #[tokio::test]
+async fn a_target_that_needs_a_table_again_each_time_fails_the_transfer() {
+    let emptied = |_: &_| Reply::Json(409, json!({ "error": "restart_table", "id": "0".repeat(16) }));
+    let (source, target) =
+        tokio::join!(FakeSite::new().start(), FakeSite::new().with("load-rows", emptied).start());
+    let error = transferred(&source, &target).await.unwrap_err();
+    let TransferError::Target(cause) = error.cause() else { panic!("{error:?}") };
+    assert_eq!(cause.code(), Some("restart_table"));
+    assert!(error.to_string().contains("wp_t") && !error.is_about_content(), "{error}");
+    // The table is sent three times, and the next attempt starts over.
+    let requests = ["load-rows", "omit", "swap", "abort"].map(|route| target.requests(route));
+    assert_eq!(requests, [3, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_target_that_needs_a_table_again_once_gets_it() {
+    let target = FakeSite::new().with("load-rows", |call| match call.count {
+        0 => Reply::Json(409, json!({ "error": "restart_table", "id": "0".repeat(16) })),
+        _ => Reply::Json(200, json!({ "chunk": 1, "rows": 2 })),
+    });
+    let fidelity = transfer(FakeSite::new(), target).await.unwrap();
+    assert_eq!((fidelity.tables[0].target_rows, fidelity.tables[0].rereads), (2, 1));
+}
+
+#[tokio::test]
 async fn a_staged_index_without_an_end_is_abandoned() {
     let target = FakeSite::new().with("staged-index", |call| {
         let page = |n: usize| entry(format!("{:010}", call.count * 40_000 + n).as_bytes(), 5);
