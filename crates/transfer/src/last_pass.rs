@@ -7,8 +7,9 @@ use crate::checkpoint::Checkpoint;
 use crate::chunk_writer::ChunkWriter;
 use crate::error::TransferError;
 use crate::fidelity::SnapshotFidelity;
+use crate::omitted_objects::OmittedObject;
 use crate::table::{ReadError, SentRows, TableTransfer, TransferredTable};
-use crate::transfer::Transfer;
+use crate::transfer::{TableOutcome, TablesContext, Transfer};
 
 /// The length of the response, and how often it is asked for.
 const MAX_BYTES: u32 = 6 << 20;
@@ -17,24 +18,34 @@ const MAX_ATTEMPTS: u32 = 2;
 /// A table that was transferred, and how.
 pub(crate) type Transferred<'a> = (TableTransfer<'a>, TransferredTable);
 
+/// The outcome of the last pass.
+#[derive(Default)]
+pub(crate) struct LastPass {
+    /// The tables that the copy has.
+    pub(crate) tables: Vec<TransferredTable>,
+    /// Those that it has not, because they had to be read again and could not be copied any more.
+    pub(crate) omitted: Vec<OmittedObject>,
+    pub(crate) fidelity: SnapshotFidelity,
+}
+
 impl Transfer<'_> {
     /// Takes the last snapshot, and adds its rows to the tables.
-    pub(crate) async fn take_snapshot(
-        &self,
-        mut tables: Vec<Transferred<'_>>,
-        budget_ms: u32,
-    ) -> Result<(Vec<TransferredTable>, SnapshotFidelity), TransferError> {
-        let mut fidelity = SnapshotFidelity::default();
+    pub(crate) async fn take_snapshot<'t>(
+        &'t self,
+        context: &'t TablesContext<'t>,
+        mut tables: Vec<Transferred<'t>>,
+    ) -> Result<LastPass, TransferError> {
+        let LastPass { tables: mut taken, mut omitted, mut fidelity } = LastPass::default();
         // Small tables first: if there are more than one snapshot takes, these are compared.
         tables.sort_by_key(|(_, table)| table.fidelity.source_rows);
-        let snapshot = match self.read_snapshot(&tables, budget_ms).await {
+        let snapshot = match self.read_snapshot(&tables, context.from.limits.budget_ms).await {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 fidelity.error = Some(error.to_string());
-                return Ok((tables.into_iter().map(|(_, table)| table).collect(), fidelity));
+                taken.extend(tables.into_iter().map(|(_, table)| table));
+                return Ok(LastPass { tables: taken, omitted, fidelity });
             }
         };
-        let mut taken = Vec::new();
         for (transfer, mut table) in tables {
             if self.cancel.is_cancelled() {
                 return Err(TransferError::Cancelled);
@@ -53,10 +64,18 @@ impl Transfer<'_> {
                 match transfer.add_snapshot(&mut table, &snapshot, rows).await {
                     Ok(()) if rows.whole => fidelity.replaced_tables += 1,
                     Ok(()) => fidelity.appended_rows += rows.rows,
-                    Err(ReadError::Failed(error)) => return Err(error.of_table(&name)),
-                    Err(ReadError::Changed | ReadError::ConstraintViolated(_) | ReadError::Emptied(_)) => {
-                        // The target dropped what it had of the table.
-                        table = transfer.run(None).await.map_err(|error| error.of_table(&name))?;
+                    Err(ReadError::Failed(error)) if !error.is_about_table() => {
+                        return Err(error.of_table(&name));
+                    }
+                    // The target has a part of these rows, or dropped what it had: the table is read again.
+                    Err(_) => {
+                        match self.table(context, transfer, None).await? {
+                            TableOutcome::Transferred(again) => table = again.1,
+                            TableOutcome::Omitted(object) => {
+                                omitted.push(object);
+                                continue;
+                            }
+                        }
                         state = SnapshotState::Changed;
                     }
                 }
@@ -72,7 +91,7 @@ impl Transfer<'_> {
         }
         fidelity.torn_tables.sort();
         fidelity.uncompared_tables.sort();
-        Ok((taken, fidelity))
+        Ok(LastPass { tables: taken, omitted, fidelity })
     }
 
     async fn read_snapshot(

@@ -23,7 +23,7 @@ use crate::progress::TransferProgress;
 use crate::table::TransferredTable;
 use crate::{configuration, missing_code, other_content, uploads, versions};
 
-use tables::TableOutcome;
+pub(crate) use tables::{TableOutcome, TablesContext};
 pub use target_job::{commit, rollback};
 
 /// The longest time in which neither side brings anything new.
@@ -147,7 +147,8 @@ impl Transfer<'_> {
             progress: self.progress,
             cancel: self.cancel,
         };
-        let (tables, files) = tokio::try_join!(self.tables(import, &plan, all, from), files.run(roots))?;
+        let context = TablesContext::new(import, &plan, from, all);
+        let (tables, files) = tokio::try_join!(self.tables(&context, all), files.run(roots))?;
         let (transferred, mut omitted) = tables.into_iter().fold(
             (Vec::new(), unreadable_objects(all)),
             |(mut transferred, mut omitted), table| {
@@ -158,11 +159,13 @@ impl Transfer<'_> {
                 (transferred, omitted)
             },
         );
-        omitted.extend(self.other_objects(import, &plan, all).await?);
+        omitted.extend(self.other_objects(&context, all).await?);
         if self.cancel.is_cancelled() {
             return Err(TransferError::Cancelled);
         }
-        let (transferred, snapshot) = self.take_snapshot(transferred, from.limits.budget_ms).await?;
+        let last_pass = self.take_snapshot(&context, transferred).await?;
+        let (transferred, snapshot) = (last_pass.tables, last_pass.fidelity);
+        omitted.extend(last_pass.omitted);
         self.store_sandbox_plugin(import).await?;
         import.prepare().await.map_err(TransferError::Target)?;
         self.progress.mark_target_changed();

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use wpclone_migrator::{AdaptiveBatch, Definition, Import, Manifest, Table};
+use wpclone_migrator::{AdaptiveBatch, Definition, Import, Manifest, Table, TableProgress};
 
 use super::Transfer;
 use crate::error::TransferError;
@@ -24,28 +24,47 @@ const DROPPED: &str = "the source has dropped it meanwhile";
 const NAME_IS_TAKEN: &str = "in the copy its name would be that of a table of WordPress";
 
 /// What became of a table.
-pub(super) enum TableOutcome<'t> {
+pub(crate) enum TableOutcome<'t> {
     Transferred(Box<Transferred<'t>>),
     Omitted(OmittedObject),
+}
+
+/// What the transfers of all tables have in common.
+pub(crate) struct TablesContext<'t> {
+    pub(crate) import: &'t Import,
+    pub(crate) plan: &'t Plan,
+    /// The manifest of the source.
+    pub(crate) from: &'t Manifest,
+    /// The names that the tables which the source can read have on the target.
+    names: HashSet<String>,
+}
+
+impl<'t> TablesContext<'t> {
+    pub(crate) fn new(import: &'t Import, plan: &'t Plan, from: &'t Manifest, all: &[Definition]) -> Self {
+        let readable = all.iter().filter(|definition| matches!(definition, Definition::Table(_)));
+        let names = readable.filter_map(|definition| Some(plan.definition(definition)?.name().to_owned()));
+        Self { import, plan, from, names: names.collect() }
+    }
 }
 
 impl Transfer<'_> {
     /// Transfers the tables, some at the same time.
     pub(super) async fn tables<'t>(
         &'t self,
-        import: &'t Import,
-        plan: &'t Plan,
+        context: &'t TablesContext<'t>,
         all: &'t [Definition],
-        from: &Manifest,
     ) -> Result<Vec<TableOutcome<'t>>, TransferError> {
-        let readable = all.iter().filter(|definition| matches!(definition, Definition::Table(_)));
-        let names: Vec<Definition> = readable.filter_map(|definition| plan.definition(definition)).collect();
-        let names: HashSet<&str> = names.iter().map(Definition::name).collect();
         let (mut transfers, mut outcomes) = (Vec::new(), Vec::new());
         for definition in all {
             let Definition::Table(table) = definition else { continue };
-            match plan.definition(definition) {
-                Some(new) => transfers.push(self.table(import, plan, table, new, &names, from)),
+            match context.plan.definition(definition) {
+                Some(new) => {
+                    let tables = &context.import.info().tables;
+                    let progress = tables.iter().find(|progress| progress.name == new.name());
+                    let base = context.plan.base(&table.name);
+                    let transfer = self.table_transfer(context, Cow::Borrowed(table), base, new);
+                    transfers.push(self.table(context, transfer, progress));
+                }
                 None => {
                     let omitted = OmittedObject::new("table", &table.name, NAME_IS_TAKEN);
                     outcomes.push(TableOutcome::Omitted(omitted));
@@ -57,68 +76,77 @@ impl Transfer<'_> {
         Ok(outcomes)
     }
 
-    /// Transfers a table. If its definition changes meanwhile it is transferred with the new one, [`MAX_DEFINITIONS`] in all.
-    async fn table<'t>(
+    /// The transfer of a table with a definition for the target.
+    fn table_transfer<'t>(
         &'t self,
-        import: &'t Import,
-        plan: &'t Plan,
-        table: &'t Table,
-        definition: Definition,
-        names: &HashSet<&str>,
-        from: &Manifest,
+        context: &'t TablesContext<'t>,
+        table: Cow<'t, Table>,
+        base: &'t str,
+        mut definition: Definition,
+    ) -> TableTransfer<'t> {
+        let TablesContext { import, plan, from, names } = context;
+        let adjustments = match &mut definition {
+            Definition::Table(new) => without_dangling_foreign_keys(new, names),
+            _ => Vec::new(),
+        };
+        TableTransfer {
+            source: self.source,
+            import,
+            table,
+            base,
+            deactivated_plugins: &plan.deactivated_plugins,
+            own_options: &plan.own_options,
+            rewriter: &plan.rewriter,
+            prefix: plan.prefix.as_ref(),
+            fingerprint: plan.fingerprint(&definition),
+            definition,
+            adjustments,
+            same_server: plan.same_server,
+            budget_ms: from.limits.budget_ms,
+            progress: self.progress,
+            cancel: self.cancel,
+        }
+    }
+
+    /// Transfers a table. If its definition changes meanwhile it is transferred with the new one, [`MAX_DEFINITIONS`] in all.
+    pub(crate) async fn table<'t>(
+        &'t self,
+        context: &'t TablesContext<'t>,
+        mut transfer: TableTransfer<'t>,
+        mut progress: Option<&TableProgress>,
     ) -> Result<TableOutcome<'t>, TransferError> {
-        let progress = import.info().tables.iter().find(|progress| progress.name == definition.name());
-        let (mut progress, mut current, mut new) = (progress, Cow::Borrowed(table), definition);
+        let plan = context.plan;
         let mut definitions = 0;
         loop {
             definitions += 1;
-            let fingerprint = plan.fingerprint(&new);
-            let adjustments = match &mut new {
-                Definition::Table(new) => without_dangling_foreign_keys(new, names),
-                _ => Vec::new(),
-            };
-            let transfer = TableTransfer {
-                source: self.source,
-                import,
-                table: current,
-                base: plan.base(&table.name),
-                deactivated_plugins: &plan.deactivated_plugins,
-                own_options: &plan.own_options,
-                rewriter: &plan.rewriter,
-                prefix: plan.prefix.as_ref(),
-                fingerprint: plan.fingerprint(&new),
-                definition: new,
-                adjustments,
-                same_server: plan.same_server,
-                budget_ms: from.limits.budget_ms,
-                progress: self.progress,
-                cancel: self.cancel,
-            };
             let error = match transfer.run(progress.take()).await {
                 Ok(transferred) => {
                     return Ok(TableOutcome::Transferred(Box::new((transfer, transferred))));
                 }
                 Err(error) if error.is_about_table() => error,
-                Err(error) => return Err(error.of_table(&table.name)),
+                Err(error) => return Err(error.of_table(&transfer.table.name)),
             };
             // Rows of another definition are also what the target does not accept.
-            let now = self.definition_now(&table.name, from).await?;
+            let now = self.definition_now(&transfer.table.name, context.from).await?;
+            let why = if now.is_some() { reason(&error) } else { DROPPED.to_owned() };
             let adapted = now.as_ref().and_then(|now| plan.definition(now));
-            match (now, adapted) {
-                (Some(Definition::Table(now)), Some(adapted))
-                    if definitions < MAX_DEFINITIONS && plan.fingerprint(&adapted) != fingerprint =>
-                {
-                    tracing::info!(table = table.name, "the table is read with its new definition");
-                    (current, new) = (Cow::Owned(now), adapted);
-                }
-                _ if plan.is_core_table(&table.name) => return Err(error.of_table(&table.name)),
-                // What the source cannot read or the target cannot define is left out, and the rest arrives.
-                (now, _) => {
-                    import.omit(transfer.definition.name()).await.map_err(TransferError::Target)?;
-                    let why = if now.is_some() { reason(&error) } else { DROPPED.to_owned() };
-                    return Ok(TableOutcome::Omitted(OmittedObject::new("table", &table.name, why)));
+            if let (Some(Definition::Table(now)), Some(adapted)) = (now, adapted)
+                && definitions < MAX_DEFINITIONS
+            {
+                let next = self.table_transfer(context, Cow::Owned(now), transfer.base, adapted);
+                if next.fingerprint != transfer.fingerprint {
+                    tracing::info!(table = next.table.name, "the table is read with its new definition");
+                    transfer = next;
+                    continue;
                 }
             }
+            let name = &transfer.table.name;
+            if plan.is_core_table(name) {
+                return Err(error.of_table(name));
+            }
+            // What the source cannot read or the target cannot define is left out, and the rest arrives.
+            context.import.omit(transfer.definition.name()).await.map_err(TransferError::Target)?;
+            return Ok(TableOutcome::Omitted(OmittedObject::new("table", name, why)));
         }
     }
 
@@ -136,8 +164,7 @@ impl Transfer<'_> {
     /// Creates views, triggers and sequences, and returns those that the target rejected.
     pub(super) async fn other_objects(
         &self,
-        import: &Import,
-        plan: &Plan,
+        TablesContext { import, plan, .. }: &TablesContext<'_>,
         all: &[Definition],
     ) -> Result<Vec<OmittedObject>, TransferError> {
         let mut omitted = Vec::new();

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
-use crate::fake_site::{self, FakeSite, ROWS, Reply, Row, count_of, encoded};
-use crate::transfer;
+use crate::fake_site::{
+    self, FakeSite, ROWS, Reply, Row, count_of, definitions, encoded, rejected_by_the_database, rows_reply,
+    table,
+};
+use crate::{transfer, transferred};
 
 /// A snapshot of the honest table with one more row.
 fn snapshot_with_a_new_row() -> Reply {
@@ -58,4 +61,48 @@ async fn a_table_that_changed_and_was_not_taken_is_named() {
     assert!(
         fidelity.warnings.iter().any(|text| text.contains("may not fit those of other tables (1): wp_t"))
     );
+}
+
+#[tokio::test]
+async fn a_table_that_is_altered_before_the_last_snapshot_is_read_again_with_its_new_definition() {
+    let source =
+        FakeSite::new().with("snapshot", |_| snapshot_with_a_new_row()).with("definitions", |call| {
+            let mut altered = table();
+            if call.count > 0 {
+                altered["columns"][1]["type"] = "text".into();
+            }
+            definitions(&[altered])
+        });
+    // The new row does not fit into the old column, nor when the table is read again.
+    let target = FakeSite::new().with("load-rows", |call| match call.count {
+        1 | 2 => rejected_by_the_database(1406),
+        _ => Reply::Json(200, json!({ "chunk": 1, "rows": 2 })),
+    });
+    let (source, target) = tokio::join!(source.start(), target.start());
+    let fidelity = transferred(&source, &target).await.unwrap();
+    assert_eq!((fidelity.tables[0].target_rows, fidelity.omitted_tables.len()), (2, 0), "{fidelity:?}");
+    assert_eq!(fidelity.snapshot.torn_tables, ["wp_t"]);
+    // As it was, again as it was, and as it is.
+    assert_eq!((target.requests("define"), target.requests("load-rows")), (3, 4));
+}
+
+#[tokio::test]
+async fn a_table_that_is_dropped_before_the_last_snapshot_is_left_out_by_name() {
+    let source = FakeSite::new()
+        .with("snapshot", |_| snapshot_with_a_new_row())
+        .with("rows", |call| match call.count {
+            0 => rows_reply(&ROWS),
+            _ => Reply::Json(409, json!({ "error": "gone", "id": "0".repeat(16) })),
+        })
+        .with("definitions", |call| definitions(&if call.count == 0 { vec![table()] } else { Vec::new() }));
+    let target = FakeSite::new().with("load-rows", |call| match call.count {
+        0 => Reply::Json(200, json!({ "chunk": 1, "rows": 2 })),
+        _ => rejected_by_the_database(1406),
+    });
+    let (source, target) = tokio::join!(source.start(), target.start());
+    let fidelity = transferred(&source, &target).await.unwrap();
+    let [omitted] = &fidelity.omitted_tables[..] else { panic!("{fidelity:?}") };
+    assert_eq!(omitted.reason, "the source has dropped it meanwhile");
+    assert_eq!((omitted.name.as_str(), fidelity.tables.len(), target.requests("omit")), ("wp_t", 0, 1));
+    assert!(fidelity.snapshot.torn_tables.is_empty(), "{:?}", fidelity.snapshot);
 }
