@@ -1,6 +1,8 @@
-//! Which columns decide whether a database accepts a row.
+//! Which columns decide whether a database accepts a row, and by which others refer to it.
 
-use wpclone_migrator::{Check, Table};
+use std::collections::HashMap;
+
+use wpclone_migrator::{Check, Definition, Table};
 
 /// For each transferred column, whether a unique index or a check depends on it: on the column, or on what is generated from
 /// it.
@@ -24,6 +26,30 @@ pub(crate) fn constrained_columns(table: &Table) -> Vec<bool> {
         .transferred_columns()
         .map(|column| is_indexed(&column.name) || is_in_expression(&column.name))
         .collect()
+}
+
+/// The columns that foreign keys refer to, by the name of their table in lower case.
+pub(crate) type ReferredColumns<'d> = HashMap<String, Vec<&'d str>>;
+
+/// The columns that foreign keys of these definitions refer to.
+pub(crate) fn referred_columns(all: &[Definition]) -> ReferredColumns<'_> {
+    let mut referred = ReferredColumns::new();
+    for definition in all {
+        let Definition::Table(table) = definition else { continue };
+        for key in &table.foreign_keys {
+            let columns = referred.entry(key.table.to_lowercase()).or_default();
+            columns.extend(key.references.iter().map(String::as_str));
+        }
+    }
+    referred
+}
+
+/// For each transferred column, whether a foreign key names it: one of the table, or one that refers to the table.
+pub(crate) fn columns_of_foreign_keys(table: &Table, referred: &ReferredColumns<'_>) -> Vec<bool> {
+    let referred = referred.get(&table.name.to_lowercase()).into_iter().flatten().copied();
+    let own = table.foreign_keys.iter().flat_map(|key| &key.columns).map(String::as_str);
+    let named: Vec<&str> = own.chain(referred).collect();
+    table.transferred_columns().map(|column| named.iter().any(|name| is_same(name, &column.name))).collect()
 }
 
 /// Whether a check is what makes a column one of JSON in MariaDB. With new addresses JSON stays JSON.
@@ -57,6 +83,27 @@ mod tests {
             "foreign_keys": [], "checks": []}),
         )
         .unwrap()
+    }
+
+    #[test]
+    fn columns_of_foreign_keys_are_known_on_both_sides() {
+        let key = |columns: &[&str], table: &str, references: &[&str]| {
+            serde_json::from_value(
+                json!({"name": "k", "columns": columns, "table": table, "references": references,
+                "on_delete": "CASCADE", "on_update": "CASCADE"}),
+            )
+            .unwrap()
+        };
+        let columns = [("id", None), ("h", None), ("made", Some("md5(`h`)")), ("page", None)];
+        let mut own = table(&columns, &[]);
+        let of = |table: &Table, all: &[Definition]| columns_of_foreign_keys(table, &referred_columns(all));
+        assert_eq!(of(&own, &[]), [false; 3]);
+        own.foreign_keys.push(key(&["page"], "wp_pages", &["id"]));
+        assert_eq!(of(&own, &[]), [false, false, true]);
+        let mut other = table(&columns, &[]);
+        other.name = "wp_y".into();
+        other.foreign_keys = vec![key(&["page"], "wp_X", &["H"]), key(&["page"], "wp_z", &["id"])];
+        assert_eq!(of(&own, &[Definition::Table(other)]), [false, true, true]);
     }
 
     fn index(unique: bool, parts: &[Value]) -> Value {

@@ -327,17 +327,17 @@ impl<'m> RowStream<'m> {
         self.emit_values(&new, emit);
     }
 
-    /// Gives hashes of addresses their new values. Returns the columns of those that depend on a constraint.
+    /// Gives hashes of addresses their new values. Returns the columns of those whose address is in a constraint.
     fn follow_addresses<'v>(
         &mut self,
         old: &[Option<&'v [u8]>],
         new: &mut [Option<Cow<'v, [u8]>>],
         changes: &mut ConstrainedChanges,
     ) -> Vec<usize> {
-        let followed = address_hashes::follow(old, new, |at, value| self.transformer.holds(at, value));
+        let followed = address_hashes::follow(old, new, |at, value| self.transformer.accepts_hash(at, value));
         self.counts.report.changed_values += followed.len() as u64;
-        let is_constrained = |at| self.transformer.is_constrained(at);
-        let constrained = followed.iter().filter(|f| is_constrained(f.hash) || is_constrained(f.address));
+        let constrained =
+            followed.iter().filter(|followed| self.transformer.is_constrained(followed.address));
         let constrained: Vec<_> = constrained.map(|followed| followed.hash).collect();
         changes.values = changes.values.saturating_add(u32::try_from(constrained.len()).unwrap_or(u32::MAX));
         constrained

@@ -43,6 +43,8 @@ pub(crate) struct RowTransformer<'a> {
     columns: Vec<ColumnRule>,
     /// Whether the database may not accept a column's new addresses, because of a unique index or a check.
     constrained: Vec<bool>,
+    /// Whether a foreign key names a column.
+    in_foreign_key: &'a [bool],
     /// The kind of key-value table, and the column of the key.
     named: Option<(KeyTable, usize)>,
     /// The column of the value, in options and post metadata.
@@ -117,6 +119,7 @@ impl<'a> RowTransformer<'a> {
             prefix,
             columns,
             constrained,
+            in_foreign_key: &[],
             named,
             value_column,
             deactivated: &[],
@@ -133,6 +136,11 @@ impl<'a> RowTransformer<'a> {
     /// Gives the options that say where the site is these values.
     pub(crate) fn with_own_options(self, own: &'a OwnOptions) -> Self {
         Self { own: Some(own), ..self }
+    }
+
+    /// Keeps hashes in the columns of foreign keys.
+    pub(crate) fn with_foreign_keys(self, in_foreign_key: &'a [bool]) -> Self {
+        Self { in_foreign_key, ..self }
     }
 
     /// Whether no column of the table changes, so that rows can be copied without decoding them.
@@ -211,9 +219,12 @@ impl<'a> RowTransformer<'a> {
         self.constrained.get(column).is_some_and(|constrained| *constrained)
     }
 
-    /// Whether a column is one of text that can hold a value.
-    pub(crate) fn holds(&self, column: usize, value: &[u8]) -> bool {
-        self.columns.get(column).is_some_and(|rule| rule.holds(value))
+    /// Whether a hash of an address may get a new value: its column is one of text that can hold it, and others do not refer to
+    /// rows by it.
+    pub(crate) fn accepts_hash(&self, column: usize, value: &[u8]) -> bool {
+        let is_named = |columns: &[bool]| columns.get(column).is_some_and(|named| *named);
+        let is_referred_to = is_named(&self.constrained) || is_named(self.in_foreign_key);
+        !is_referred_to && self.columns.get(column).is_some_and(|rule| rule.holds(value))
     }
 
     /// Whether a column's values may change.

@@ -50,6 +50,8 @@ pub(crate) struct TableTransfer<'a> {
     /// Plugins that are not active in the copy.
     pub(crate) deactivated_plugins: &'a [String],
     pub(crate) own_options: &'a OwnOptions,
+    /// For each transferred column, whether a foreign key names it.
+    pub(crate) in_foreign_key: Vec<bool>,
     pub(crate) rewriter: &'a Rewriter,
     pub(crate) prefix: Option<&'a PrefixMapping>,
     /// What it is sent as. What was sent as something else is sent again.
@@ -313,7 +315,8 @@ impl TableTransfer<'_> {
     pub(crate) fn row_stream(&self, keeps_constrained: bool) -> RowStream<'_> {
         let transformer = RowTransformer::new(&self.table, self.base, self.rewriter, self.prefix)
             .deactivating(self.deactivated_plugins)
-            .with_own_options(self.own_options);
+            .with_own_options(self.own_options)
+            .with_foreign_keys(&self.in_foreign_key);
         RowStream::new(transformer).keeping_constrained(keeps_constrained)
     }
 

@@ -148,7 +148,7 @@ impl Transfer<'_> {
             cancel: self.cancel,
         };
         let context = TablesContext::new(import, &plan, from, all);
-        let (tables, files) = tokio::try_join!(self.tables(&context, all), files.run(roots))?;
+        let (tables, files) = tokio::try_join!(self.tables(&context), files.run(roots))?;
         let (transferred, mut omitted) = tables.into_iter().fold(
             (Vec::new(), unreadable_objects(all)),
             |(mut transferred, mut omitted), table| {
@@ -159,7 +159,7 @@ impl Transfer<'_> {
                 (transferred, omitted)
             },
         );
-        omitted.extend(self.other_objects(&context, all).await?);
+        omitted.extend(self.other_objects(&context).await?);
         if self.cancel.is_cancelled() {
             return Err(TransferError::Cancelled);
         }

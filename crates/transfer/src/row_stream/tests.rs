@@ -148,34 +148,37 @@ fn the_hash_of_an_address_follows_it_and_is_counted() {
     assert_eq!(counts.target_digest, target.digest);
 }
 
+/// A row with an address and its hash.
+fn hashed(address: &str) -> Row {
+    row(["1", address, &hex::encode(md5::Md5::digest(address)), "0"])
+}
+
 #[test]
-fn a_hash_in_a_unique_index_is_kept_with_the_row_that_keeps_its_address() {
-    let mut table = table();
-    table.indexes = vec![
-        serde_json::from_value(json!({"name": "h", "unique": true, "kind": "BTREE", "comment": "",
-            "parts": [{"column": "b", "length": 32, "descending": false}]}))
-        .unwrap(),
-    ];
-    let rewriter = rewriter();
-    let mut units = RowStream::new(RowTransformer::new(&table, "x", &rewriter, None));
-    let hash = |address: &str| hex::encode(md5::Md5::digest(address)).into_bytes();
-    let old = hash("http://a.example/");
-    let values = [Value::Bytes(b"1"), Value::Bytes(b"http://a.example/"), Value::of(&old), Value::Null];
-    let mut bytes = Vec::new();
-    write_row(&mut bytes, &values);
-    units
-        .push(&RowPart::Row { bytes: &bytes, values: values.to_vec() }, &mut |_| panic!("not held"))
-        .unwrap();
-    let mut sent = Vec::new();
-    units.finish(&mut |unit| {
-        if let Unit::Alternatives(row) = unit {
-            sent.push((row.new.to_vec(), row.kept.to_vec(), row.values));
-        }
-    });
-    let new = hash("https://a-longer-name.example/");
-    let contains = |row: &[u8], part: &[u8]| row.windows(part.len()).any(|window| window == part);
-    let [(with_new, with_old, 1)] = sent.as_slice() else { panic!("{sent:?}") };
-    assert!(contains(with_new, &new) && contains(with_old, &old));
+fn a_hash_is_kept_with_the_row_that_keeps_its_address() {
+    let rows = |keeps_constrained| run_unique(&["a"], &[hashed("http://a.example/")], keeps_constrained);
+    let shown = |address: &str| hashed(address).into_iter().flatten().map(|v| String::from_utf8(v).unwrap());
+    let shown = |address: &str| shown(address).collect::<String>();
+    let (old, new) = (shown("http://a.example/"), shown("https://a-longer-name.example/"));
+    assert_eq!(rows(false).0, [format!("{new} or {old} (2, 1)")]);
+    assert_eq!(rows(true).0, [old]);
+}
+
+#[test]
+fn a_hash_by_which_others_may_refer_to_its_row_stays() {
+    let old = hashed("http://a.example/");
+    let hash = String::from_utf8(old[2].clone().unwrap()).unwrap();
+    let kept = format!("1https://a-longer-name.example/{hash}0");
+    let (units, counts) = run_unique(&["b"], std::slice::from_ref(&old), false);
+    assert_eq!((units, counts.report.changed_values), (vec![kept], 1), "of a unique index");
+
+    let (table, rewriter) = (table(), rewriter());
+    let transformer = RowTransformer::new(&table, "x", &rewriter, None);
+    let mut units = RowStream::new(transformer.with_foreign_keys(&[false, false, true, false]));
+    let mut target = Target { columns: 4, ..Target::default() };
+    let (bytes, _) = parts(&old, 1);
+    let values = old.iter().map(|value| value.as_deref().map_or(Value::Null, Value::of)).collect();
+    units.push(&RowPart::Row { bytes: &bytes, values }, &mut |unit| target.take(unit)).unwrap();
+    assert_eq!(target.rows, [row(["1", "https://a-longer-name.example/", &hash, "0"])], "of a foreign key");
 }
 
 #[test]
@@ -225,12 +228,12 @@ fn source_counts_do_not_depend_on_the_size_of_responses() {
     assert_ne!(counted(&[&rows, &rows[..1]]).0, whole.0, "a row came twice");
 }
 
-/// The units of rows of a table whose columns `a` and `b` are unique together, and the counts.
-fn run_unique(rows: &[Row], keeps_constrained: bool) -> (Vec<String>, Counts) {
+/// The units of rows of a table of which some columns are unique together, and the counts.
+fn run_unique(unique: &[&str], rows: &[Row], keeps_constrained: bool) -> (Vec<String>, Counts) {
     let mut table = table();
     let part = |name: &str| json!({"column": name, "length": 20, "descending": false});
-    let index =
-        json!({"name": "u", "unique": true, "kind": "BTREE", "comment": "", "parts": [part("a"), part("b")]});
+    let parts_of_index: Vec<_> = unique.iter().map(|name| part(name)).collect();
+    let index = json!({"name": "u", "unique": true, "kind": "BTREE", "comment": "", "parts": parts_of_index});
     table.indexes = vec![serde_json::from_value(index).unwrap()];
     let rewriter = rewriter();
     let mut stream = RowStream::new(RowTransformer::new(&table, "x", &rewriter, None))
@@ -272,7 +275,7 @@ fn rows_with_new_addresses_in_a_unique_index_come_last_and_in_both_forms() {
         row(["2", "same", "same", "0"]),
         row(["3", "https://a.example", "", "0"]),
     ];
-    let (units, counts) = run_unique(&rows, false);
+    let (units, counts) = run_unique(&["a", "b"], &rows, false);
     let new = "https://a-longer-name.example";
     assert_eq!(
         units,
@@ -293,7 +296,7 @@ fn rows_with_new_addresses_in_a_unique_index_come_last_and_in_both_forms() {
     assert_eq!((after.report.changed_values, after.report.replaced_addresses), (2, 2));
     assert_eq!((after.report.unreplaced[&UnreplacedReason::Constraint], after.constraint_conflicts), (1, 1));
 
-    let (units, counts) = run_unique(&rows, true);
+    let (units, counts) = run_unique(&["a", "b"], &rows, true);
     assert_eq!(units, ["1http://a.examplehttp://a.example0", "2samesame0", "3https://a.example0"]);
     assert_eq!((counts.report.changed_values, counts.report.replaced_addresses), (0, 0));
     assert_eq!(
@@ -305,7 +308,7 @@ fn rows_with_new_addresses_in_a_unique_index_come_last_and_in_both_forms() {
 #[test]
 fn a_row_that_travels_in_pieces_keeps_its_values_in_unique_indexes() {
     let long = "http://a.example ".repeat(LARGE_VALUE_BYTES / 17 + 1);
-    let (units, counts) = run_unique(&[row(["1", "http://a.example", &long, "0"])], false);
+    let (units, counts) = run_unique(&["a", "b"], &[row(["1", "http://a.example", &long, "0"])], false);
     assert_eq!(units.len(), 2, "a row and a piece");
     assert_eq!(counts.constraint_conflicts, 1);
     assert_eq!(counts.report.replaced_addresses, 0);
@@ -315,7 +318,7 @@ fn a_row_that_travels_in_pieces_keeps_its_values_in_unique_indexes() {
 fn rows_are_held_back_up_to_a_size() {
     let rows: Vec<Row> =
         (0..9_000).map(|id| row([&id.to_string(), "http://a.example", &"x".repeat(500), "0"])).collect();
-    let (units, counts) = run_unique(&rows, false);
+    let (units, counts) = run_unique(&["a", "b"], &rows, false);
     assert_eq!((units.len(), counts.target_rows), (9_000, 9_000));
     // Every row once, in the order in which they came.
     assert!(units.iter().enumerate().all(|(id, unit)| unit.starts_with(&format!("{id}https:"))));

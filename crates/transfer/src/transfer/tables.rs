@@ -7,6 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use wpclone_migrator::{AdaptiveBatch, Definition, Import, Manifest, Table, TableProgress};
 
 use super::Transfer;
+use crate::constrained_columns::{ReferredColumns, columns_of_foreign_keys, referred_columns};
 use crate::error::TransferError;
 use crate::last_pass::Transferred;
 use crate::omitted_objects::{OmittedObject, reason};
@@ -35,15 +36,18 @@ pub(crate) struct TablesContext<'t> {
     pub(crate) plan: &'t Plan,
     /// The manifest of the source.
     pub(crate) from: &'t Manifest,
+    /// The definitions of the source, at first.
+    all: &'t [Definition],
     /// The names that the tables which the source can read have on the target.
     names: HashSet<String>,
+    referred: ReferredColumns<'t>,
 }
 
 impl<'t> TablesContext<'t> {
-    pub(crate) fn new(import: &'t Import, plan: &'t Plan, from: &'t Manifest, all: &[Definition]) -> Self {
+    pub(crate) fn new(import: &'t Import, plan: &'t Plan, from: &'t Manifest, all: &'t [Definition]) -> Self {
         let readable = all.iter().filter(|definition| matches!(definition, Definition::Table(_)));
         let names = readable.filter_map(|definition| Some(plan.definition(definition)?.name().to_owned()));
-        Self { import, plan, from, names: names.collect() }
+        Self { import, plan, from, all, names: names.collect(), referred: referred_columns(all) }
     }
 }
 
@@ -52,10 +56,9 @@ impl Transfer<'_> {
     pub(super) async fn tables<'t>(
         &'t self,
         context: &'t TablesContext<'t>,
-        all: &'t [Definition],
     ) -> Result<Vec<TableOutcome<'t>>, TransferError> {
         let (mut transfers, mut outcomes) = (Vec::new(), Vec::new());
-        for definition in all {
+        for definition in context.all {
             let Definition::Table(table) = definition else { continue };
             match context.plan.definition(definition) {
                 Some(new) => {
@@ -84,7 +87,7 @@ impl Transfer<'_> {
         base: &'t str,
         mut definition: Definition,
     ) -> TableTransfer<'t> {
-        let TablesContext { import, plan, from, names } = context;
+        let TablesContext { import, plan, from, names, referred, .. } = context;
         let adjustments = match &mut definition {
             Definition::Table(new) => without_dangling_foreign_keys(new, names),
             _ => Vec::new(),
@@ -92,6 +95,7 @@ impl Transfer<'_> {
         TableTransfer {
             source: self.source,
             import,
+            in_foreign_key: columns_of_foreign_keys(&table, referred),
             table,
             base,
             deactivated_plugins: &plan.deactivated_plugins,
@@ -164,8 +168,7 @@ impl Transfer<'_> {
     /// Creates views, triggers and sequences, and returns those that the target rejected.
     pub(super) async fn other_objects(
         &self,
-        TablesContext { import, plan, .. }: &TablesContext<'_>,
-        all: &[Definition],
+        TablesContext { import, plan, all, .. }: &TablesContext<'_>,
     ) -> Result<Vec<OmittedObject>, TransferError> {
         let mut omitted = Vec::new();
         let others = all.iter().filter(|definition| {
