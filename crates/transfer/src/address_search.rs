@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use flate2::write::GzDecoder;
+use flate2::write::MultiGzDecoder;
 use wpclone_rewrite::{Report, Rewriter, UnreplacedReason};
 
 /// An address that is longer than this may be missed where two parts of a file meet.
@@ -17,7 +17,7 @@ const MAX_INFLATED_BYTES: usize = 64 << 20;
 pub(crate) struct AddressSearch {
     /// Whether the first part has come.
     has_begun: bool,
-    gzip: Option<GzDecoder<Vec<u8>>>,
+    gzip: Option<MultiGzDecoder<Vec<u8>>>,
     inflated: usize,
     /// The end of the parts so far.
     overlap: Vec<u8>,
@@ -28,7 +28,7 @@ impl AddressSearch {
     /// Searches the next part.
     pub(crate) fn push(&mut self, rewriter: &Rewriter, part: &[u8]) {
         if !self.has_begun && part.starts_with(&GZIP) {
-            self.gzip = Some(GzDecoder::new(Vec::new()));
+            self.gzip = Some(MultiGzDecoder::new(Vec::new()));
         }
         self.has_begun |= !part.is_empty();
         match self.gzip.take() {
@@ -51,19 +51,27 @@ impl AddressSearch {
     fn push_compressed(
         &mut self,
         rewriter: &Rewriter,
-        mut decoder: GzDecoder<Vec<u8>>,
+        mut decoder: MultiGzDecoder<Vec<u8>>,
         mut part: &[u8],
-    ) -> Option<GzDecoder<Vec<u8>>> {
+    ) -> Option<MultiGzDecoder<Vec<u8>>> {
         // One call takes as much as becomes some ten thousand bytes.
         while !part.is_empty() {
-            let taken = decoder.write(part).ok().filter(|taken| *taken > 0)?;
-            part = &part[taken..];
+            let taken = decoder.write(part).ok().filter(|taken| *taken > 0);
+            if taken.is_none() {
+                // What follows is damaged or no gzip. The decoder still holds the end of what it has read.
+                let _ = decoder.try_finish();
+            }
             let text = std::mem::take(decoder.get_mut());
             self.inflated = self.inflated.saturating_add(text.len());
             self.search(rewriter, &text);
             if self.is_found || self.inflated > MAX_INFLATED_BYTES {
                 return None;
             }
+            let Some(taken) = taken else {
+                self.search(rewriter, part);
+                return None;
+            };
+            part = &part[taken..];
         }
         Some(decoder)
     }
@@ -157,6 +165,44 @@ mod tests {
         assert!(!is_found(&[&gzip(b"url(https://other.example/a.png)")]));
         // Damaged and incomplete files are no error.
         assert!(!is_found(&[&compressed[..40]]) && !is_found(&[&GZIP, b"damaged"]));
+    }
+
+    #[test]
+    fn an_address_is_found_whatever_follows_the_gzip_stream_and_in_each_of_its_members() {
+        let (here, other) = (gzip(b"url(https://shop.example/a.png)"), gzip(b"url(https://other.example/)"));
+        let padding = [0; 512];
+        // Its last block is incomplete, or its checksum is another one.
+        let cut = &here[..here.len() - 9];
+        let mut damaged = here.clone();
+        let checksum = damaged.len() - 8;
+        damaged[checksum] ^= 1;
+        for file in [
+            [&here, b"\0\0".as_slice()].concat(),
+            [&here, padding.as_slice()].concat(),
+            [&here, b"and more".as_slice()].concat(),
+            [here.as_slice(), &other].concat(),
+            [other.as_slice(), &here].concat(),
+            [other.as_slice(), &here, &padding].concat(),
+            [damaged.as_slice(), &padding].concat(),
+            [damaged.as_slice(), &other].concat(),
+            cut.to_vec(),
+        ] {
+            assert!(is_found(&[&file]), "{file:?}");
+            assert!(is_found(&file.chunks(3).collect::<Vec<_>>()), "{file:?}");
+        }
+        assert!(is_found(&[&[other.as_slice(), b" https://shop.example/"].concat()]));
+        assert!(!is_found(&[&[other.as_slice(), &other, &padding].concat()]));
+    }
+
+    #[test]
+    fn what_precedes_a_damaged_block_is_searched() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(b"url(https://shop.example/a.png) ").unwrap();
+        encoder.flush().unwrap();
+        // No block is of this type.
+        let file = [encoder.get_ref().as_slice(), &[0xff; 100]].concat();
+        assert!(is_found(&[&file]));
+        assert!(is_found(&file.chunks(7).collect::<Vec<_>>()));
     }
 
     #[test]
