@@ -24,6 +24,10 @@ const PROPERTIES: [&str; 14] = [
 /// Options that a definition has as fields of their own, or that say nothing about the table.
 const KNOWN_OPTIONS: [&str; 6] = ["ENGINE", "CHARSET", "COLLATE", "AUTO_INCREMENT", "ROW_FORMAT", "COMMENT"];
 
+/// The parts of a definition that are known by name: whether it is a column, because an index may have the name of one, and the
+/// name.
+pub(crate) type NamedParts = HashSet<(bool, String)>;
+
 /// A statement in parts.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Statement {
@@ -35,12 +39,7 @@ struct Statement {
 
 /// What the source's statement has and the target's has not. `named` are columns, indexes and constraints whose differences
 /// are known already.
-pub(crate) fn differences(
-    source: &str,
-    target: &str,
-    same_server: bool,
-    named: &HashSet<String>,
-) -> Vec<String> {
+pub(crate) fn differences(source: &str, target: &str, same_server: bool, named: &NamedParts) -> Vec<String> {
     if source.is_empty() || target.is_empty() {
         return Vec::new();
     }
@@ -50,7 +49,9 @@ pub(crate) fn differences(
     let (source, target) = (Statement::parse(source), Statement::parse(target));
     let mut lost = Vec::new();
     for (name, tokens) in &source.elements {
-        if named.contains(name) || target.elements.iter().any(|(_, other)| other == tokens) {
+        if named.contains(&(is_column(tokens), name.clone()))
+            || target.elements.iter().any(|(_, other)| other == tokens)
+        {
             continue;
         }
         let same_part = |(other, others): &&(String, Vec<String>)| {
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
 
     fn lost(source: &str, target: &str) -> Vec<String> {
-        differences(source, target, true, &HashSet::new())
+        differences(source, target, true, &NamedParts::new())
     }
 
     const TABLE: &str = "CREATE TABLE `wp_a` (\n  `id` bigint(20) unsigned NOT NULL AUTO_INCREMENT,\n  \
@@ -294,13 +295,21 @@ mod tests {
     fn what_is_named_already_is_not_named_twice() {
         let target = TABLE.replacen(" INVISIBLE", "", 1).replacen(" IGNORED", "", 1);
         assert_eq!(lost(TABLE, &target).len(), 2);
-        assert_eq!(differences(TABLE, &target, true, &HashSet::from(["k".to_owned()])), [""; 0]);
+        let (column, index) = ((true, "k".to_owned()), (false, "k".to_owned()));
+        let lost = |named: &[(bool, String)]| {
+            differences(TABLE, &target, true, &named.iter().cloned().collect::<NamedParts>())
+        };
+        let [other] = &lost(std::slice::from_ref(&column))[..] else { panic!("the index is named as well") };
+        assert!(other.starts_with("KEY `k`"), "{other}");
+        let [other] = &lost(std::slice::from_ref(&index))[..] else { panic!("the column is named as well") };
+        assert!(other.starts_with("`k` VARCHAR"), "{other}");
+        assert_eq!(lost(&[column, index]), [""; 0]);
     }
 
     #[test]
     fn another_server_is_asked_for_properties_only() {
         let target = "CREATE TABLE `x` (`id` bigint, `t` longtext, `k` varchar(20) /*!80023 INVISIBLE */, CHECK (1)) ENGINE=InnoDB";
-        let found = differences(TABLE, target, false, &HashSet::new());
+        let found = differences(TABLE, target, false, &NamedParts::new());
         assert_eq!(
             found,
             [
@@ -315,8 +324,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(source in ".{0,200}", target in "[`'(),/*! A-Z=]{0,100}") {
-            differences(&source, &target, true, &HashSet::new());
-            differences(&target, &source, false, &HashSet::new());
+            differences(&source, &target, true, &NamedParts::new());
+            differences(&target, &source, false, &NamedParts::new());
             prop_assert!(lost(&target, &target).is_empty());
         }
     }

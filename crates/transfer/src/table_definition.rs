@@ -1,10 +1,8 @@
 //! Defines a table on the target, and names everything that its definition lacks there.
 
-use std::collections::HashSet;
-
 use wpclone_migrator::{Adjustment, ClientError, DefaultValue, Definition};
 
-use crate::create_statement;
+use crate::create_statement::{self, NamedParts};
 use crate::error::TransferError;
 use crate::table::TableTransfer;
 use crate::unsupported::{inherent_adjustments, leave_out};
@@ -54,25 +52,28 @@ impl TableTransfer<'_> {
     }
 
     /// The columns, indexes and checks that adjustments are about.
-    fn named_parts(&self, definition: &Definition, adjustments: &[Adjustment]) -> HashSet<String> {
-        let mut named = HashSet::new();
+    fn named_parts(&self, definition: &Definition, adjustments: &[Adjustment]) -> NamedParts {
+        let mut named = NamedParts::new();
         for Adjustment { field, from, .. } in adjustments {
-            named.extend(from.as_str().map(str::to_owned));
             let mut path = field.split('.');
             let (list, at) =
                 (path.next().unwrap_or_default(), path.next().and_then(|at| at.parse::<usize>().ok()));
+            let is_column = list == "columns";
+            // What is left out as a whole is not at its place any more.
+            named.extend(from.as_str().map(|name| (is_column, name.to_owned())));
             let (Some(at), Definition::Table(table)) = (at, definition) else { continue };
-            named.extend(match list {
+            let name = match list {
                 "columns" => table.columns.get(at).map(|column| column.name.clone()),
                 "indexes" => table.indexes.get(at).map(|index| index.name.clone()),
                 _ => None,
-            });
+            };
+            named.extend(name.map(|name| (is_column, name)));
         }
         // These become defaults with the swap, and values.
         let elsewhere = self.table.columns.iter().filter(|column| {
             column.computed.is_some() || matches!(column.default, Some(DefaultValue::Sequence(_)))
         });
-        named.extend(elsewhere.map(|column| column.name.clone()));
+        named.extend(elsewhere.map(|column| (true, column.name.clone())));
         named
     }
 }
