@@ -62,6 +62,12 @@ impl HtmlPage {
         (!text.is_empty()).then_some(text)
     }
 
+    /// The text of a piece of HTML, for people to read. Only its beginning is read.
+    pub(crate) fn text_of(html: &str) -> Option<SiteText> {
+        let beginning = &html[..html.floor_char_boundary(html.len().min(4 * MAX_TEXT))];
+        Self::parse(beginning)?.text("body")
+    }
+
     /// The text that a visitor sees, without its spaces.
     pub(crate) fn visible_letters(&self) -> impl Iterator<Item = char> {
         let is_shown = |parent: Option<ego_tree::NodeRef<'_, scraper::Node>>| {
@@ -132,6 +138,17 @@ mod tests {
             HtmlPage::parse(&format!("<body class='wp-admin'><table>{}</table>", row.repeat(3000))).unwrap();
         assert!(page.has("tr.active[data-plugin='a/b.php']"));
         assert_eq!(page.text("td").unwrap(), "\u{fc}ber us");
+    }
+
+    #[test]
+    fn the_text_of_a_piece_of_html_has_no_tags() {
+        assert_eq!(
+            HtmlPage::text_of("<strong>Error</strong>: for <b>members</b> &amp; us").unwrap(),
+            "Error: for members & us"
+        );
+        assert_eq!(HtmlPage::text_of(""), None);
+        let long = HtmlPage::text_of(&"\u{fc}".repeat(1 << 20)).unwrap();
+        assert_eq!(long.as_str().chars().count(), MAX_TEXT + 1, "it ends with an ellipsis");
     }
 
     #[test]

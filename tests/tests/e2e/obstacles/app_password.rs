@@ -66,20 +66,38 @@ async fn a_plugin_that_ends_requests_with_an_application_password_is_quoted_and_
     for part in ["has just created", "500", "REST is for members only"] {
         assert!(problem.detail.contains(part), "{part}: {problem:#?}");
     }
-    let left =
-        site.eval_php("echo count(WP_Application_Passwords::get_user_application_passwords(1));").await?;
-    assert_eq!(left.trim(), "0");
+    assert_eq!(app_passwords(&site).await?, "0");
+    Ok(())
+}
+
+/// The Authorization header does not reach WordPress.
+const STRIPPED: &str =
+    "unset($_SERVER['PHP_AUTH_USER'], $_SERVER['PHP_AUTH_PW'], $_SERVER['HTTP_AUTHORIZATION']);";
+
+#[tokio::test]
+async fn a_stripped_authorization_header_leaves_no_application_password() -> Result {
+    let site = site().mu_plugin("stripped", STRIPPED).start().await?;
+    let problem = app_password_fails(&site, &site.admin(), Code::AuthHeaderStripped).await?;
+    assert!(!problem.changed_target);
+    assert_eq!(app_passwords(&site).await?, "0");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_stripped_authorization_header_leaves_no_application_password() -> Result {
-    let php = "unset($_SERVER['PHP_AUTH_USER'], $_SERVER['PHP_AUTH_PW'], $_SERVER['HTTP_AUTHORIZATION']);";
-    let site = site().mu_plugin("stripped", php).start().await?;
-    let problem = app_password_fails(&site, &site.admin(), Code::AuthHeaderStripped).await?;
-    assert!(!problem.changed_target);
-    let left =
-        site.eval_php("echo count(WP_Application_Passwords::get_user_application_passwords(1));").await?;
-    assert_eq!(left.trim(), "0");
+async fn a_rejected_application_password_is_no_lack_of_rights_where_rest_is_closed_to_visitors() -> Result {
+    for (status, code) in [(401, Code::AuthHeaderStripped), (403, Code::RestBlocked)] {
+        let closed = format!(
+            "add_filter('rest_authentication_errors', function ($e) {{ return is_user_logged_in() ? $e : \
+             new WP_Error('rest_cannot_access', 'Only for <b>members</b>.', ['status' => {status}]); }});"
+        );
+        let site = site().mu_plugin("stripped", STRIPPED).mu_plugin("closed", &closed).start().await?;
+        let problem = app_password_fails(&site, &site.admin(), code).await?;
+        assert!(!problem.changed_target && !problem.more.contains_key("cap"), "{problem:#?}");
+        let status = status.to_string();
+        for part in [&status, "rest_cannot_access", "Authorization header", "a plugin", "Only for members."] {
+            assert!(problem.detail.contains(part), "{part}: {problem:#?}");
+        }
+        assert_eq!(app_passwords(&site).await?, "0");
+    }
     Ok(())
 }

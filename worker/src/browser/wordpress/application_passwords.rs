@@ -141,9 +141,9 @@ fn rest_closed(status: u16, response: &SiteResponse) -> Box<StepError> {
 /// What an error of WordPress' REST API means.
 fn rest_error(error: &RestError) -> Box<StepError> {
     let RestError { status, code, response } = error;
-    let code_text: String = code.chars().filter(|c| c.is_ascii_graphic()).take(60).collect();
+    let code_text = error_code_text(error);
     Box::new(match code.as_str() {
-        "application_passwords_disabled" | "application_passwords_disabled_for_user" => StepError::shown(
+        _ if is_disabled(error) => StepError::shown(
             Code::AppPwDisabled,
             "Application passwords are disabled for this user.",
             response,
@@ -158,6 +158,40 @@ fn rest_error(error: &RestError) -> Box<StepError> {
             response,
         ),
     })
+}
+
+/// Whether WordPress says that application passwords are disabled.
+fn is_disabled(error: &RestError) -> bool {
+    matches!(
+        error.code.as_str(),
+        "application_passwords_disabled" | "application_passwords_disabled_for_user"
+    )
+}
+
+/// An error's code, for people to read.
+fn error_code_text(error: &RestError) -> String {
+    error.code.chars().filter(|c| c.is_ascii_graphic()).take(60).collect()
+}
+
+/// What an error means that the REST API returns to a request with a new application password. It says nothing of what the
+/// user may do: the session may do the same, so that the request was taken for a visitor's.
+fn password_error(error: &RestError) -> Box<StepError> {
+    if is_disabled(error) {
+        return rest_error(error);
+    }
+    if error.code == "rest_not_logged_in" {
+        let detail = "The site does not see the password that it has just created: the Authorization header does not reach WordPress.";
+        return Box::new(StepError::shown(Code::AuthHeaderStripped, detail, &error.response));
+    }
+    let code = if error.status == 401 { Code::AuthHeaderStripped } else { Code::RestBlocked };
+    let detail = format!(
+        "The site rejects the application password that it has just created ({}, {}): the Authorization header does not \
+         reach WordPress, or a plugin ends requests with an application password.{}",
+        error.status,
+        error_code_text(error),
+        quoted(error.message())
+    );
+    Box::new(StepError::shown(code, detail, &error.response))
 }
 
 /// The capability that an error of WP_REST_Application_Passwords_Controller is about.
@@ -316,11 +350,7 @@ async fn verify(admin: &AdminSession<'_>, password: &SecretString) -> StepResult
             Err(StepError::new(Code::UnexpectedAnswer, "The application password belongs to somebody else.")
                 .into())
         }
-        RestReply::Error(error) if error.code == "rest_not_logged_in" => {
-            let detail = "The site does not see the password that it has just created: the Authorization header does not reach WordPress.";
-            Err(StepError::shown(Code::AuthHeaderStripped, detail, &error.response).into())
-        }
-        RestReply::Error(error) => Err(rest_error(&error)),
+        RestReply::Error(error) => Err(password_error(&error)),
         RestReply::NotRest(response) => {
             let says = quoted(error_text(&response));
             let detail = format!(

@@ -5,11 +5,11 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
-use wpclone_task::{Code, SiteUrl};
+use wpclone_task::{Code, SiteText, SiteUrl};
 
 use super::admin_session::{asks_a_person, unexpected_page};
 use super::{AdminSession, PROFILE_PAGE, StepError, StepResult};
-use crate::net::{Body, SiteRequest, SiteResponse};
+use crate::net::{Body, HtmlPage, SiteRequest, SiteResponse};
 
 /// The code of an error: the nonce is not one of this session.
 const INVALID_NONCE: &str = "rest_cookie_invalid_nonce";
@@ -37,6 +37,17 @@ pub(super) struct RestError {
     /// Such as `rest_forbidden`.
     pub(super) code: String,
     pub(super) response: SiteResponse,
+}
+
+impl RestError {
+    /// What it says to people.
+    pub(super) fn message(&self) -> Option<SiteText> {
+        #[derive(Deserialize)]
+        struct Body {
+            message: String,
+        }
+        HtmlPage::text_of(&self.response.json::<Body>()?.message)
+    }
 }
 
 #[derive(Deserialize)]
