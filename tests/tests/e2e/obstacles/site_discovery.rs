@@ -80,9 +80,14 @@ async fn a_wordpress_in_a_folder_of_its_own_is_named() -> Result {
 
 #[tokio::test]
 async fn a_folder_without_a_login_page_or_on_another_host_is_not_named() -> Result {
-    let site = site().prefix("/wp").nginx("location = /wp/wp-login.php { return 404; }").start().await?;
-    let home = site.move_front_page_to_root().await?;
-    assert_eq!(no_login_page(&site, &home).await?, None);
+    // 444: nginx closes the connection.
+    for status in [404, 403, 444] {
+        let closed = format!("location = /wp/wp-login.php {{ return {status}; }}");
+        let site = site().prefix("/wp").nginx(&closed).start().await?;
+        let home = site.move_front_page_to_root().await?;
+        assert_eq!(no_login_page(&site, &home).await?, None, "{status}");
+    }
+    let site = site().prefix("/wp").start().await?;
     let other = Site::builder(Version::Trixie).prefix("/wp").start().await?;
     let home = other.move_front_page_to_root().await?;
     let elsewhere = site.url();
@@ -93,6 +98,22 @@ async fn a_folder_without_a_login_page_or_on_another_host_is_not_named() -> Resu
         ))?;
     other.put_mu_plugin("no-rest", NO_REST)?;
     assert_eq!(no_login_page(&other, &home).await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_wordpress_on_the_same_host_is_not_named() -> Result {
+    let blog = site().prefix("/blog").start().await?;
+    let url = blog.url();
+    let home = url.strip_suffix("/blog").expect("the folder");
+    let page = "<html><head><meta name=generator content=\"WordPress 6.8\"></head>\
+        <body><img src=\"/blog/wp-content/uploads/a.png\"></body></html>";
+    blog.put("../index.php", page)?;
+    // The index of the blog's REST API says where its front page is.
+    assert_eq!(no_login_page(&blog, home).await?, None);
+    // The login page says it.
+    blog.put_mu_plugin("no-rest", NO_REST)?;
+    assert_eq!(no_login_page(&blog, home).await?, None);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::browser::php_error::{component, php_error};
 use crate::net::{SiteClient, SiteRequest, SiteResponse};
 
 pub(super) const LOGIN_PAGE: &str = "wp-login.php";
+const LOGIN_FORM: &str = "#loginform";
 /// From http to https, then to or from www.
 const MAX_MOVES: usize = 3;
 
@@ -45,8 +46,7 @@ fn classify(response: &SiteResponse, site: &SiteUrl) -> LoginPage {
     if let Some(to) = &response.location {
         return follow(to, site);
     }
-    let form =
-        response.page(|p| p.has("#loginform").then(|| p.attr("#loginform", "action").unwrap_or_default()));
+    let form = response.page(|p| p.has(LOGIN_FORM).then(|| p.attr(LOGIN_FORM, "action").unwrap_or_default()));
     if let Some(action) = form {
         // The form is sent to the address that WordPress is configured with (siteurl).
         return match response.url.join(&action) {
@@ -194,7 +194,7 @@ async fn no_login(http: &SiteClient, site: &SiteUrl, response: &SiteResponse) ->
     }
     let mut detail =
         format!("The site is a WordPress, but wp-login.php shows no login form (it returned {status}).");
-    let folder = folder_with_login(http, site, &front).await?;
+    let folder = folder_with_login(http, site, &front).await;
     if let Some(folder) = &folder {
         let _ = write!(
             detail,
@@ -210,26 +210,24 @@ async fn no_login(http: &SiteClient, site: &SiteUrl, response: &SiteResponse) ->
 
 /// The folder of the site's own origin that has its login page. The task does not go on there: what it has reserved is the
 /// address that it was given, and another task may be at work on the folder's.
-async fn folder_with_login(
-    http: &SiteClient,
-    site: &SiteUrl,
-    front: &SiteResponse,
-) -> StepResult<Option<SiteUrl>> {
+async fn folder_with_login(http: &SiteClient, site: &SiteUrl, front: &SiteResponse) -> Option<SiteUrl> {
     let linked = core_folder::linked(front, site);
     if let Some(folder) = &linked
-        && has_login(http, folder).await?
+        && has_login_of(http, folder, site).await
     {
-        return Ok(linked);
+        return linked;
     }
-    match core_folder::configured(http, site).await.filter(|folder| Some(folder) != linked.as_ref()) {
-        Some(folder) if has_login(http, &folder).await? => Ok(Some(folder)),
-        _ => Ok(None),
-    }
+    let configured =
+        core_folder::configured(http, site).await.filter(|folder| Some(folder) != linked.as_ref())?;
+    has_login_of(http, &configured, site).await.then_some(configured)
 }
 
-async fn has_login(http: &SiteClient, folder: &SiteUrl) -> StepResult<bool> {
-    let response = http.send(SiteRequest::get(folder.at(LOGIN_PAGE))).await?;
-    Ok(matches!(classify(&response, folder), LoginPage::Here))
+/// Whether a folder has the login form of this site. A folder that does not respond has none.
+async fn has_login_of(http: &SiteClient, folder: &SiteUrl, site: &SiteUrl) -> bool {
+    let Ok(login) = http.send(SiteRequest::get(folder.at(LOGIN_PAGE))).await else { return false };
+    login.page(|p| p.has(LOGIN_FORM))
+        && matches!(classify(&login, folder), LoginPage::Here)
+        && core_folder::has_front_page_at(http, folder, &login, site).await
 }
 
 /// Whether a response is a page of a WordPress.
