@@ -346,6 +346,45 @@ test(
 );
 
 test(
+	'themes are exported where their folder is a link, unless it is one that is not followed',
+	static function () use ( $site, $content, $shared ) {
+		$left = static function () use ( $site ) {
+			return $site->request_ok( 'manifest' )['wordpress']['themes_left'];
+		};
+		$links = array(
+			'themes'        => "$shared/all-themes",
+			'linked-themes' => "$shared/deployed-themes",
+			'secret-themes' => "$shared/home/.config/themes",
+		);
+		put( "$shared/deployed-themes/deployed/style.css" );
+		put( "$shared/home/.config/themes/secret/style.css" );
+		rename( "$content/themes", $links['themes'] );
+		foreach ( $links as $name => $to ) {
+			symlink( $to, "$content/$name" );
+		}
+		put( "$content/themes/linked/style.css" );
+		set_site_transient(
+			'theme_roots',
+			array(
+				'linked'   => '/themes',
+				'deployed' => "$content/linked-themes",
+				'same'     => "$shared/deployed-themes",
+			)
+		);
+		same( array(), $left(), 'links that are followed' );
+		$expected = array( 'themes/linked/style.css' => 'f', 'linked-themes/deployed/style.css' => 'f', 'secret-themes' => 'xk' );
+		same( $expected, said( entries( $site, 'content' ), $expected ), 'content' );
+		set_site_transient( 'theme_roots', array( 'secret' => '/secret-themes' ) );
+		same( array( 'secret' ), $left(), 'a link that is not followed' );
+		delete_site_transient( 'theme_roots' );
+		foreach ( $links as $name => $to ) {
+			unlink( "$content/$name" );
+		}
+		rename( $links['themes'], "$content/themes" );
+	}
+);
+
+test(
 	'the manifest has the constants of wp-config.php and the names of those that stay, and how the database is read',
 	static function () use ( $site ) {
 		$wordpress = $site->request_ok( 'manifest' )['wordpress'];

@@ -237,23 +237,38 @@ final class Site_Roots {
 
 	/** Whether a real path lies within a root and is not excluded. */
 	public static function is_exportable( string $real ): bool {
-		list( $root, $names ) = self::path_below_root( $real );
+		list( $root, $names ) = self::path_below_root( $real, self::folders() );
 		return null !== $names && self::is_exportable_path( (string) $root, $names, false );
 	}
 
-	/**
-	 * The innermost root that a real path lies in, and its names below it; null for none.
-	 *
-	 * @return array{0: ?string, 1: ?string[]}
-	 */
-	private static function path_below_root( string $real ): array {
-		$best = null;
-		foreach ( self::folders() as $root => $folder ) {
-			if ( null !== $folder && Site_Tables::starts_with( $real, $folder . '/' ) && ( null === $best || strlen( $folder ) >= strlen( self::folders()[ $best ] ) ) ) {
-				$best = $root;
+	/** Whether a path with links in it lies within a root, is not excluded, and all its links are followed. */
+	public static function is_exportable_by_links( string $path ): bool {
+		foreach ( array( self::configured_folders(), self::folders() ) as $folders ) {
+			list( $root, $names ) = self::path_below_root( $path, $folders );
+			if ( null !== $names && self::is_exportable_path( (string) $root, $names, false ) && self::follows_links( (string) $root, $names ) ) {
+				return true;
 			}
 		}
-		return array( $best, null === $best ? null : self::path_segments( substr( $real, strlen( self::folders()[ $best ] ) + 1 ) ) );
+		return false;
+	}
+
+	/**
+	 * The innermost of these folders of roots that a path lies in, and its names below it; null for none.
+	 *
+	 * @param array<string, string|null> $folders
+	 * @return array{0: ?string, 1: ?string[]}
+	 */
+	private static function path_below_root( string $path, array $folders ): array {
+		$best   = null;
+		$length = 0;
+		foreach ( $folders as $root => $folder ) {
+			$folder = rtrim( (string) $folder, '/' );
+			if ( '' !== $folder && Site_Tables::starts_with( $path, $folder . '/' ) && strlen( $folder ) >= $length ) {
+				$best   = $root;
+				$length = strlen( $folder );
+			}
+		}
+		return array( $best, null === $best ? null : self::path_segments( substr( $path, $length + 1 ) ) );
 	}
 
 	/** Whether no name of a path is excluded. */
@@ -315,7 +330,7 @@ final class Site_Roots {
 		if ( array_intersect( explode( '/', strtolower( $real ) ), self::PRIVATE_NAMES ) || self::is_configuration( $real ) ) {
 			return false;
 		}
-		list( $root, $names ) = self::path_below_root( $real );
+		list( $root, $names ) = self::path_below_root( $real, self::folders() );
 		if ( null !== $root ) {
 			// A folder beside WordPress is no part of it, except for what links lead to.
 			return null !== $names && in_array( self::exclusion_reason_of_path( $root, $names, is_dir( $real ) ), array( null, 'f' ), true );
