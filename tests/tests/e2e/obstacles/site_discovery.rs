@@ -119,13 +119,31 @@ async fn another_wordpress_on_the_same_host_is_not_named() -> Result {
 
 #[tokio::test]
 async fn a_login_page_that_leads_to_another_server_is_a_hidden_one_and_no_address_to_log_in_at() -> Result {
-    for to in ["http://127.0.0.1/", "https://login.elsewhere.example/sso?site=1"] {
-        let site = site().nginx(&format!("location = /wp-login.php {{ return 302 {to}; }}")).start().await?;
+    let language = "add_action('template_redirect', function () { \
+        if (!isset($_GET['lang'])) { wp_redirect(home_url('/?lang=en')); exit; } });";
+    for (to, plugin) in [
+        ("http://127.0.0.1/", ""),
+        ("https://login.elsewhere.example/sso?site=1", ""),
+        // The front page leads to another page of the site.
+        ("https://login.elsewhere.example/sso?site=1", language),
+    ] {
+        let login = format!("location = /wp-login.php {{ return 302 {to}; }}");
+        let site = site().nginx(&login).mu_plugin("language", plugin).start().await?;
         let (_, problem) = setup_fails(&site, &site.admin(), Code::LoginUrlNotFound).await?;
         let host = to.split('/').nth(2).unwrap_or_default();
         assert!(problem.detail.contains(host), "{problem:#?}");
         assert!(!problem.more.contains_key("to"), "{problem:#?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_site_that_has_moved_with_another_login_is_named_by_its_front_page() -> Result {
+    let moved = "location = / { return 301 https://new.example/; } \
+        location = /wp-login.php { return 302 https://login.elsewhere.example/sso; }";
+    let site = site().nginx(moved).start().await?;
+    let (_, problem) = setup_fails(&site, &site.admin(), Code::Redirected).await?;
+    assert_eq!(problem.more["to"], "https://new.example");
     Ok(())
 }
 

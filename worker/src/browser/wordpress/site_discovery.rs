@@ -76,7 +76,9 @@ fn follow(to: &Url, site: &SiteUrl) -> LoginPage {
     base.set_fragment(None);
     let same = to.path().ends_with(LOGIN_PAGE).then(|| SiteUrl::parse(base.as_str()).ok()).flatten();
     match same {
-        Some(moved) if moved.key() == site.key() && moved != *site && !is_downgrade(site, &moved) => {
+        Some(moved)
+            if moved.key() == site.key() && moved != *site && !is_downgrade(site.url(), moved.url()) =>
+        {
             LoginPage::Moved(moved)
         }
         // A hidden login page redirects visitors to the front page or to a page that does not exist.
@@ -85,8 +87,8 @@ fn follow(to: &Url, site: &SiteUrl) -> LoginPage {
     }
 }
 
-fn is_downgrade(from: &SiteUrl, to: &SiteUrl) -> bool {
-    from.url().scheme() == "https" && to.url().scheme() == "http"
+fn is_downgrade(from: &Url, to: &Url) -> bool {
+    from.scheme() == "https" && to.scheme() == "http"
 }
 
 fn elsewhere(to: &Url, response: &SiteResponse) -> Box<StepError> {
@@ -169,7 +171,10 @@ async fn no_login_here(
     response: &SiteResponse,
 ) -> StepResult<Box<StepError>> {
     if response.location.is_some() && !to.path().ends_with(LOGIN_PAGE) {
-        let front = http.send(SiteRequest::get(site.at(""))).await?;
+        let front = front_page(http, site).await?;
+        if let Some(to) = other_host(&front, site) {
+            return Ok(elsewhere(to, response));
+        }
         if front.location.is_none() && is_wordpress(&front) {
             let to = to.origin().ascii_serialization();
             let detail = format!(
@@ -181,10 +186,31 @@ async fn no_login_here(
     Ok(elsewhere(to, response))
 }
 
+/// The front page. Redirects to https, and to or from `www.`, are followed, whatever path they lead to.
+async fn front_page(http: &SiteClient, site: &SiteUrl) -> StepResult<SiteResponse> {
+    let mut front = http.send(SiteRequest::get(site.at(""))).await?;
+    for _ in 0..MAX_MOVES {
+        let Some(to) = front.location.clone().filter(|to| is_same_host(&front.url, to)) else { break };
+        front = http.send(SiteRequest::get(to)).await?;
+    }
+    Ok(front)
+}
+
+/// The address on another host that the front page leads to. (WordPress leaves out the port where it has another address.)
+fn other_host<'a>(front: &'a SiteResponse, site: &SiteUrl) -> Option<&'a Url> {
+    front.location.as_ref().filter(|to| to.host_str() != site.url().host_str())
+}
+
+/// Whether an address is on the same host, with `www.` or without, and not with http instead of https.
+fn is_same_host(from: &Url, to: &Url) -> bool {
+    let key = |url: &Url| SiteUrl::parse(&url.origin().ascii_serialization()).ok().map(|site| site.key());
+    key(from).is_some_and(|from| key(to) == Some(from)) && !is_downgrade(from, to)
+}
+
 /// Why there is no login form: it is hidden, WordPress is in a folder of its own, or this is no WordPress.
 async fn no_login(http: &SiteClient, site: &SiteUrl, response: &SiteResponse) -> StepResult<Box<StepError>> {
-    let front = http.send(SiteRequest::get(site.at(""))).await?;
-    if let Some(to) = front.location.as_ref().filter(|to| to.host_str() != site.url().host_str()) {
+    let front = front_page(http, site).await?;
+    if let Some(to) = other_host(&front, site) {
         return Ok(elsewhere(to, response));
     }
     let status = response.status;
@@ -236,4 +262,25 @@ pub(crate) fn is_wordpress(front: &SiteResponse) -> bool {
          link[href*='/wp-includes/'], script[src*='/wp-includes/'], link[href*='/wp-content/'], \
          script[src*='/wp-content/'], img[src*='/wp-content/']";
     front.header("link").is_some_and(|l| l.contains("api.w.org")) || front.page(|p| p.has(MARKS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_front_page_at_https_or_www_is_on_the_same_host() {
+        let at = |text: &str| Url::parse(text).unwrap();
+        for (from, to, same) in [
+            ("http://a.example/", "https://a.example/en/", true),
+            ("https://a.example/", "https://www.a.example/", true),
+            ("http://www.a.example/blog/", "https://a.example/?lang=en#top", true),
+            ("https://a.example/", "http://a.example/", false),
+            ("https://a.example/", "https://b.example/", false),
+            ("https://a.example/", "https://shop.a.example/", false),
+            ("https://a.example/", "https://a.example:8443/", false),
+        ] {
+            assert_eq!(is_same_host(&at(from), &at(to)), same, "{from} {to}");
+        }
+    }
 }
