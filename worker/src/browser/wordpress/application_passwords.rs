@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wpclone_task::{AppName, AppPasswordResult, Code, ExposeSecret, SecretString, TaskId};
+use wpclone_task::{AppName, AppPasswordResult, Code, ExposeSecret, SecretString, SiteUrl, TaskId};
 
 use super::admin_session::uncached;
 use super::rest::{RestError, RestReply, RestSession, read, route};
@@ -122,14 +122,22 @@ async fn check_available(admin: &AdminSession<'_>) -> StepResult<()> {
 /// The profile page mentions application passwords where WordPress itself disables them, since 5.9, and not where something
 /// else does.
 async fn why_unavailable(admin: &AdminSession<'_>) -> &'static str {
-    if admin.site.url().scheme() != "http" {
-        return "A plugin or a setting disables them.";
-    }
     let page = admin.send_unchecked(SiteRequest::get(admin.site.at(PROFILE_PAGE))).await;
-    if page.is_ok_and(|response| response.page(|p| p.has(PROFILE_SECTION))) {
-        "The site is served over http, where WordPress disables them."
-    } else {
-        "A plugin or a setting disables them; WordPress itself does so over http, unless its environment type is `local`."
+    let lacks_https = page.is_ok_and(|response| response.page(|p| p.has(PROFILE_SECTION)));
+    unavailable_because(admin.site, lacks_https)
+}
+
+/// Why application passwords are not available. `lacks_https`: WordPress says so.
+fn unavailable_because(site: &SiteUrl, lacks_https: bool) -> &'static str {
+    match (site.url().scheme(), lacks_https) {
+        ("http", true) => "The site is served over http, where WordPress disables them.",
+        ("http", false) => {
+            "A plugin or a setting disables them; WordPress itself does so over http, unless its environment type is `local`."
+        }
+        (_, true) => {
+            "WordPress disables them, because it does not see that the site is served over https, as behind a proxy that ends TLS."
+        }
+        (_, false) => "A plugin or a setting disables them.",
     }
 }
 
@@ -359,5 +367,19 @@ async fn verify(admin: &AdminSession<'_>, password: &SecretString) -> StepResult
             );
             Err(StepError::shown(Code::RestBlocked, detail, &response).into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_ends_tls_is_not_mistaken_for_a_plugin() {
+        let why = |url: &str, lacks_https| unavailable_because(&SiteUrl::parse(url).unwrap(), lacks_https);
+        assert!(why("https://a.example", true).contains("does not see that the site is served over https"));
+        assert!(why("https://a.example", false).starts_with("A plugin or a setting"));
+        assert!(why("http://a.example", true).contains("served over http,"));
+        assert!(why("http://a.example", false).starts_with("A plugin or a setting"));
     }
 }
