@@ -2,10 +2,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::sleep;
 use wpclone_task::{Code, State};
 use wpclone_tests::{Client, Database, Result, Site, TestApp, Version};
 
@@ -268,48 +266,5 @@ async fn what_surrounds_the_tables_is_carried_or_named_and_addresses_in_it_are_c
     let warnings = at(&task, "/fidelity/warnings").to_string();
     assert!(["wp_nightly", "wp_double"].iter().all(|name| warnings.contains(name)), "{warnings}");
     assert_eq!(at(&task, "/fidelity/unreplaced_addresses")["outside-rows"], 3, "{report:#}");
-    Ok(())
-}
-
-/// Between two changes: many come while the table is read, and the clients leave the processor to the clone.
-const ALTER_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Alters a table without end: it has one more column, then not.
-async fn alter_without_end(database: Database) -> Result {
-    loop {
-        database.sql("ALTER TABLE wp_restless ADD COLUMN more INT DEFAULT 1, ADD COLUMN again INT").await?;
-        sleep(ALTER_INTERVAL).await;
-        database.sql("ALTER TABLE wp_restless DROP COLUMN more, DROP COLUMN again").await?;
-        sleep(ALTER_INTERVAL).await;
-    }
-}
-
-#[tokio::test]
-async fn a_table_that_is_altered_all_the_time_is_copied_or_named_and_the_rest_arrives() -> Result {
-    let site = start_visited(Site::builder(Version::Bookworm)).await?;
-    let rows = |count: u32| (0..count).map(|id| format!("({id}, 'row {id}')")).collect::<Vec<_>>().join(", ");
-    site.sql(&format!(
-        "CREATE TABLE wp_restless (id INT PRIMARY KEY, v VARCHAR(99)); INSERT INTO wp_restless VALUES {}; \
-         CREATE TABLE wp_quiet (id INT PRIMARY KEY, v VARCHAR(99)); INSERT INTO wp_quiet VALUES {};",
-        rows(5000),
-        rows(3)
-    ))
-    .await?;
-    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
-    let client = app.client()?;
-    let task = tokio::select! {
-        task = cloned(&client, &site) => task?,
-        altered = alter_without_end(site.database()) => return altered,
-    };
-    let (clone, report) = (database_of(&app, &task)?, fidelity(&client, &task).await?);
-    assert_eq!(clone.sql("SELECT COUNT(*) FROM wp_quiet").await?.trim(), "3");
-    let omitted = report["omitted_tables"].to_string();
-    let warnings = at(&task, "/fidelity/warnings").to_string();
-    if omitted.contains("wp_restless") {
-        assert_eq!(clone.sql("SHOW TABLES LIKE 'wp_restless'").await?, "");
-        assert!(warnings.contains("The table wp_restless is not in the copy: "), "{warnings}");
-    } else {
-        assert_eq!(clone.sql("SELECT COUNT(*) FROM wp_restless").await?.trim(), "5000");
-    }
     Ok(())
 }
